@@ -1,0 +1,1 @@
+"""The command line: arguments in, one function called, exit code out."""

@@ -1,0 +1,71 @@
+"""``monai-isles``: choose the verb, load nothing else, turn errors into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from monai_isles import __version__
+from monai_isles.errors import IslesError
+
+VERBS = {
+    "phantom": "make the simulated CT perfusion data set in the ISLES 2018 layout",
+    "check": "list every finding of a data set or a bundle without running anything",
+    "datalist": "read a data folder and write a data list with patient-grouped folds",
+    "predict": "segment cases the model never saw",
+    "evaluate": "score predictions against references",
+    "report": "write the HTML page of a scored set of predictions",
+    "export": "write a bundle in the bundle specification's layout, with a zip to share",
+}
+NOTICE = "Research only, not a medical device."
+
+
+def build_parser(verb: str | None) -> argparse.ArgumentParser:
+    """Return the parser; only ``verb``'s own module is loaded, the others show their one line."""
+    parser = argparse.ArgumentParser(prog="monai-isles", description=f"Ischemic stroke lesion segmentation. {NOTICE}")
+    parser.add_argument("--version", action="version", version=f"monai-isles {__version__}. {NOTICE}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, summary in VERBS.items():
+        sub = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == verb:
+            importlib.import_module(f"monai_isles.cli.{name}").arguments(sub)
+            sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+            sub.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code: 0 done, 1 our bug, 2 usage, 3 some cases failed, 4 refused, 5 unsafe."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    verb = next((w for w in words if w in VERBS), None)
+    try:
+        args = build_parser(verb).parse_args(words)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    logging.basicConfig(level=logging.DEBUG if args.debug else logging.WARNING, format="%(levelname)s %(message)s")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    try:
+        return int(importlib.import_module(f"monai_isles.cli.{args.verb}").run(args))
+    except IslesError as error:
+        if args.debug:
+            raise
+        print(_as_json(error) if args.json else str(error), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped by the user", file=sys.stderr)
+        return 130
+
+
+def _as_json(error: IslesError) -> str:
+    return json.dumps(
+        {"error": error.code, "fault": error.fault, "where": error.where, "found": error.found, "fix": error.fix}
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""The command line: verbs, exit codes, errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monai_isles.cli.main import VERBS, main
+
+
+def test_version_says_research_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert "Research only, not a medical device" in capsys.readouterr().out
+
+
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(verb in shown for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    assert "--json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["no-such-verb"], ["predict"], ["evaluate", "--pred"]])
+def test_wrong_usage_exits_with_two(words: list[str]) -> None:
+    assert main(words) == 2
+
+
+def test_a_refused_input_prints_four_lines_and_exits_with_four(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "monai_isles.cli.main",
+        "datalist",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "l.json"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 4 and done.stdout == ""
+    first, *rest = done.stderr.splitlines()
+    assert first.startswith("E-LIST-01: ") and [line[:8] for line in rest] == ["  where ", "  found ", "  fix   "]
+
+
+def test_json_gives_the_error_as_an_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["datalist", str(tmp_path), "--out", str(tmp_path / "l.json"), "--json"]) == 4
+    assert json.loads(capsys.readouterr().err)["error"] == "E-LIST-01"
