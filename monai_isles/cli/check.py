@@ -1,0 +1,62 @@
+"""``monai-isles check``: every finding of a data set, a data list or a bundle, without running anything."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from monai_isles.errors import EXIT_DONE, EXIT_REFUSED, EXIT_UNSAFE, IslesError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the folder or list, ``--data`` and ``--bundle``."""
+    parser.add_argument(
+        "target", nargs="?", type=Path, metavar="DIR|LIST", help="data folder (ISLES 2018 layout) or data list"
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder of the list: its images are checked too")
+    parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle folder, or one config file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings; 0 clean, 4 with errors, 5 when a bundle is unsafe.
+
+    Raises:
+        IslesError: ``E-USE-01`` with nothing to check.
+    """
+    if args.target is None and args.bundle is None:
+        raise IslesError(
+            "E-USE-01",
+            "nothing to check",
+            where="monai-isles check",
+            found="neither DIR nor --bundle",
+            fix="give a data folder, a data list, or --bundle DIR",
+        )
+    found = _findings(args)
+    errors = [finding for finding in found if finding.severity == "error"]
+    if args.json:
+        print(
+            json.dumps(
+                {"errors": len(errors), "warnings": len(found) - len(errors), "findings": [vars(f) for f in found]}
+            )
+        )
+    else:
+        for finding in found:
+            print(f"{finding.severity:7} {finding.code}: {finding.fault}")
+            print(f"  where {finding.where}\n  found {finding.found}\n  fix   {finding.fix}")
+        print(f"{len(errors)} errors, {len(found) - len(errors)} warnings")
+    if any(finding.code.startswith("E-SAFE-") for finding in errors):
+        return EXIT_UNSAFE
+    return EXIT_REFUSED if errors else EXIT_DONE
+
+
+def _findings(args: argparse.Namespace) -> list:
+    from monai_isles.data.checks import check_folder, check_list
+    from monai_isles.io.configs import judge_bundle
+
+    found = judge_bundle(args.bundle) if args.bundle is not None else []
+    if args.target is None:
+        return found
+    if args.target.is_dir():
+        return [*found, *check_folder(args.target)]
+    return [*found, *check_list(args.target, args.data)]

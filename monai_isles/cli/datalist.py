@@ -1,0 +1,72 @@
+"""``monai-isles datalist``: read a data folder, write a data list with patient-grouped folds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+
+from monai_isles.errors import EXIT_DONE, IslesError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the folder, the file to write, and how to group and fold."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="data folder in the ISLES 2018 layout")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="data list to write (JSON)")
+    parser.add_argument("--folds", type=int, default=5, help="number of folds (default 5)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the assignment (default 0)")
+    parser.add_argument("--subjects", type=Path, metavar="FILE", help="CSV case,subject,section: who is whose")
+    parser.add_argument("--name", help="name of the list")
+    parser.add_argument("--force", action="store_true", help="replace an existing FILE")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the list and print its counts.
+
+    Raises:
+        IslesError: ``E-LIST-10`` when the file exists, and those of ``make_datalist``.
+    """
+    if args.out.exists() and not args.force:
+        raise IslesError(
+            "E-LIST-10",
+            "data list exists",
+            where=str(args.out),
+            found="a file of that name",
+            fix="choose another name, or add --force to replace it",
+        )
+    from monai_isles.data.datalist import make_datalist
+    from monai_isles.io.publish import publish_json
+
+    content = make_datalist(args.folder, folds=args.folds, seed=args.seed, subjects=args.subjects, name=args.name)
+    publish_json(args.out, content, inputs=[args.subjects] if args.subjects else [])
+    counts = _counts(content, args.out)
+    print(json.dumps(counts) if args.json else _text(counts))
+    return EXIT_DONE
+
+
+def _counts(content: dict, out: Path) -> dict[str, object]:
+    folds = Counter(entry["fold"] for entry in content["training"])
+    return {
+        "file": str(out),
+        "training": content["numTraining"],
+        "test": content["numTest"],
+        "subjects": len({entry["subject"] for entry in content["training"]}),
+        "without_label": sum("label" not in entry for entry in content["training"]),
+        "cases_per_fold": [folds[fold] for fold in sorted(folds)],
+        "grouping": content["grouping"]["source"],
+        "provisional": content["grouping"]["provisional"],
+        "simulated": content["simulated"],
+    }
+
+
+def _text(counts: dict[str, object]) -> str:
+    lines = [
+        f"{counts['training']} training cases of {counts['subjects']} subjects, {counts['test']} test cases",
+        f"cases per fold {' '.join(map(str, counts['cases_per_fold']))}",
+        f"subjects from {counts['grouping']}"
+        + (" (provisional: look at the pairs in the list)" if counts["provisional"] else ""),
+    ]
+    if counts["without_label"]:
+        lines.append(f"{counts['without_label']} training cases have no lesion mask")
+    return "\n".join([*lines, f"wrote {counts['file']}"])

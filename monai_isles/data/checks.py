@@ -1,0 +1,134 @@
+"""Everything that is wrong or odd with a data set, without a network: the list ``monai-isles check`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from monai_isles.data.datalist import read_datalist
+from monai_isles.data.entries import load_entries
+from monai_isles.data.isles2018 import SUBJECTS, TRAINING, scan_folder
+from monai_isles.data.subjects import read_subjects
+from monai_isles.errors import IslesError
+from monai_isles.io.findings import ERROR, WARNING, Finding
+from monai_isles.io.grid import require_same_grid
+from monai_isles.io.read import Image, inspect_image
+from monai_isles.modalities import LABEL, MODALITIES
+from monai_isles.progress import progress
+
+
+def check_folder(folder: str | Path) -> list[Finding]:
+    """Return every finding about a folder in the ISLES 2018 layout; the rest is looked at when one file is bad.
+
+    Raises:
+        IslesError: ``E-LIST-01`` when there is no case.
+    """
+    folder = Path(folder)
+    scans, found, seen = scan_folder(folder), [], {}
+    if (folder / SUBJECTS).is_file():
+        found += _caught(lambda: read_subjects(folder / SUBJECTS, [(s.section, s.name) for s in scans]))
+    for scan in progress(scans, "checking", total=len(scans)):
+        where = f"{scan.section} {scan.name}"
+        found += [_missing(where, key) for key in scan.missing]
+        found += [
+            Finding("E-LIST-13", ERROR, f"{where}: {key}", "two files", "keep one", "a modality is there twice")
+            for key in scan.doubled
+        ]
+        if LABEL not in scan.files and scan.section == TRAINING:
+            found.append(
+                Finding(
+                    "E-LBL-03",
+                    WARNING,
+                    where,
+                    "no OT file",
+                    "it is left out of training",
+                    "training case without a lesion mask",
+                )
+            )
+        found += _check_case(where, scan.files, seen)
+    return found
+
+
+def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[Finding]:
+    """Return every finding about a data list, and about its images where the data folder is given."""
+    found = _caught(lambda: read_datalist(path))
+    if found or dataset_dir is None:
+        return found
+    content, seen = read_datalist(path), {}
+    for section in ("training", "test"):
+        for number, entry in enumerate(content.get(section, []), start=1):
+            keys = [key for key in MODALITIES if key in entry]
+            part = {section: [entry]}
+            where = f"{path}: {section} entry {number}: {entry['case']}"
+            flat: list[dict] = []
+            found += _caught(lambda p=part, s=section, k=keys, e=entry, f=flat: f.extend(
+                load_entries(p, dataset_dir, section=s, keys=k, need_label=LABEL in e)
+            ))  # fmt: skip
+            for files in flat:
+                found += _check_case(where, {key: Path(files[key]) for key in (*keys, LABEL) if key in files}, seen)
+    return found
+
+
+def _check_case(where: str, files: Mapping[str, Path], seen: dict[str, str]) -> list[Finding]:
+    images: dict[str, Image] = {}
+    found: list[Finding] = []
+    for key, path in files.items():
+        try:
+            image, about = inspect_image(path, kind=key, where=where)
+        except IslesError as error:
+            found.append(_as_finding(error))
+            continue
+        found += about
+        if image is None:
+            continue
+        images[key] = image
+        if key == LABEL and not image.data.any():
+            found.append(
+                Finding(
+                    "E-LBL-02",
+                    WARNING,
+                    where,
+                    "0 lesion voxels",
+                    "it is kept, and counted in reports",
+                    "lesion mask is empty",
+                )
+            )
+        if key == "ct" and seen.setdefault(image.sha256, where) != where:
+            found.append(
+                Finding(
+                    "E-LIST-14",
+                    WARNING,
+                    where,
+                    f"byte for byte the file of {seen[image.sha256]}",
+                    "make sure both have the same subject",
+                    "two cases share one image",
+                )
+            )
+    first = images.get("ct") or next(iter(images.values()), None)
+    for key, image in images.items():
+        if image is not first:
+            found += _caught(lambda k=key, i=image: require_same_grid({"ct": first, k: i}, case=where))
+    return found
+
+
+def _caught(act: object) -> list[Finding]:
+    try:
+        act()
+    except IslesError as error:
+        return [_as_finding(error)]
+    return []
+
+
+def _as_finding(error: IslesError) -> Finding:
+    return Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault)
+
+
+def _missing(where: str, key: str) -> Finding:
+    return Finding(
+        "E-LIST-02",
+        ERROR,
+        f"{where}: {key}",
+        f"no {MODALITIES[key].name} file",
+        "restore it, or move the case out of the folder",
+        "file is missing",
+    )

@@ -1,0 +1,120 @@
+"""From a data list to the flat dictionaries MONAI reads, every file known to be there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai_isles.data.datalist import read_datalist
+from monai_isles.data.schema import require_sound
+from monai_isles.errors import IslesError
+from monai_isles.modalities import LABEL
+
+
+def load_entries(
+    data_list: dict | str | Path,
+    dataset_dir: str | Path,
+    *,
+    section: str = "training",
+    folds: Sequence[int] | None = None,
+    exclude: Sequence[int] | None = None,
+    keys: Sequence[str],
+    need_label: bool,
+) -> list[dict[str, object]]:
+    """Return one dictionary a case: ``case``, ``subject``, ``fold``, and an absolute path for each key.
+
+    Args:
+        data_list: a list, or the path of one.
+        dataset_dir: the folder its paths are relative to; ``TRAINING`` and ``training`` are the same.
+        section: ``training`` or ``test``.
+        folds, exclude: keep these folds only; leave these out.
+        keys: modalities wanted; ``ctp`` is looked for by name where the list has no path for it.
+        need_label: refuse cases without a mask; else the mask is given where there is one.
+    Raises:
+        IslesError: ``E-LIST-02`` missing files and keys (all of them), ``E-LIST-05`` nothing left, ``E-LIST-06`` no
+            such section, ``E-LIST-12`` no such fold, and those of ``read_datalist``.
+    """
+    name = "data list" if isinstance(data_list, dict) else str(data_list)
+    content = data_list if isinstance(data_list, dict) else read_datalist(data_list)
+    require_sound(content, name)
+    chosen = _choose(content, name, section, folds, exclude)
+    root, wanted = Path(dataset_dir).absolute(), [*keys, *([LABEL] if need_label else [])]
+    missing: list[str] = []
+    entries = [_flat(root, number, entry, wanted, missing) for number, entry in chosen]
+    if missing:
+        raise IslesError(
+            "E-LIST-02",
+            "files are missing",
+            where=f"{name}: {section}, data folder {root}",
+            found=f"{len(missing)} missing: {'; '.join(missing)}",
+            fix="restore these files, correct the list, or give the right data folder",
+        )
+    return entries
+
+
+def _flat(root: Path, number: int, entry: dict, wanted: Sequence[str], missing: list[str]) -> dict[str, object]:
+    flat = {"case": entry["case"], "subject": entry["subject"], "fold": entry.get("fold", -1)}
+    for key in dict.fromkeys([*wanted, LABEL]):
+        path = _resolve(root, entry, key)
+        if path is not None and path.is_file():
+            flat[key] = str(path)
+        elif key in wanted:
+            missing.append(f"{entry['case']} (entry {number}) {key}: {path or 'not in the list'}")
+    return flat
+
+
+def _choose(
+    content: dict, name: str, section: str, folds: Sequence[int] | None, exclude: Sequence[int] | None
+) -> list[tuple[int, dict]]:
+    if section not in content:
+        there = [key for key, value in content.items() if isinstance(value, list)]
+        raise IslesError(
+            "E-LIST-06",
+            "data list has no such section",
+            where=f"{name}: {section}",
+            found=f"sections {', '.join(there)}",
+            fix="ask for one of these",
+        )
+    known = {entry.get("fold") for entry in content[section]}
+    strange = [fold for fold in [*(folds or []), *(exclude or [])] if fold not in known]
+    if strange and content[section]:
+        raise IslesError(
+            "E-LIST-12",
+            "data list has no such fold",
+            where=f"{name}: {section}",
+            found=f"asked for {strange[0]}, there are {sorted(f for f in known if f is not None)}",
+            fix="ask for one of these",
+        )
+    chosen = [
+        (number, entry)
+        for number, entry in enumerate(content[section], start=1)
+        if (folds is None or entry.get("fold") in folds) and entry.get("fold") not in (exclude or [])
+    ]
+    if not chosen:
+        raise IslesError(
+            "E-LIST-05",
+            "nothing to do",
+            where=f"{name}: {section}",
+            found=f"no case with folds {folds} without {exclude}",
+            fix="choose other folds, or make the list again",
+        )
+    return chosen
+
+
+def _resolve(root: Path, entry: dict, key: str) -> Path | None:
+    if key in entry:
+        return _respelled(root, entry[key])
+    if key != "ctp" or "ct" not in entry:
+        return None
+    case = _respelled(root, entry["ct"]).parent.parent
+    return next(iter(sorted([*case.glob("*4DPWI*/*4DPWI*.nii*"), *case.glob("*4DPWI*.nii*")])), None)
+
+
+def _respelled(root: Path, relative: str) -> Path:
+    path = root / relative
+    if path.exists():
+        return path
+    first, _, rest = relative.partition("/")
+    return next(
+        (p for other in (first.upper(), first.lower(), first.capitalize()) if (p := root / other / rest).exists()), path
+    )

@@ -1,0 +1,102 @@
+"""Which scans look like two slabs of one head, from headers and tissue, where nobody says whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from monai_isles.case import Case
+from monai_isles.io.read import read_header, read_image
+from monai_isles.progress import progress
+
+MAX_GAP_MM = 40.0
+LEAST_TISSUE = 0.90
+LIKELY, CERTAIN = 0.65, 0.90
+_SIDE = 64
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is compared: in-plane size and spacing, slab, frames, tissue histogram, first and last slice (small)."""
+
+    name: str
+    plane: tuple[float, ...]
+    slab_mm: tuple[float, float]
+    frames: int | None
+    histogram: np.ndarray
+    ends: np.ndarray
+
+
+def gather(case: Case) -> Facts:
+    """Read the non-contrast CT and the series' header of a case."""
+    image = read_image(case.images["ct"], kind="ct", where=case.name)
+    frames = read_header(case.images["ctp"], kind="ctp", where=case.name).frames if "ctp" in case.images else None
+    height, width, depth = image.data.shape
+    bottom = float(image.affine[2, 3])
+    tissue = image.data[(image.data > 0) & (image.data < 100)]
+    counts, _ = np.histogram(tissue, bins=50, range=(0, 100))
+    ends = np.stack([_small(image.data[..., 0]), _small(image.data[..., -1])])
+    plane = (height, width, *(round(mm, 3) for mm in image.spacing_mm))
+    return Facts(
+        case.name,
+        plane,
+        (bottom, bottom + image.spacing_mm[2] * (depth - 1)),
+        frames,
+        counts / max(1, counts.sum()),
+        ends,
+    )
+
+
+def likeness(a: Facts, b: Facts) -> dict[str, float] | None:
+    """Return why two scans may show one head, None when headers or tissue speak against it.
+
+    Units: ``gap_mm`` between the slabs, 0 when they touch or overlap; correlations from -1 to 1.
+    """
+    gap = max(0.0, max(a.slab_mm[0], b.slab_mm[0]) - min(a.slab_mm[1], b.slab_mm[1]))
+    if a.plane != b.plane or a.frames != b.frames or gap > MAX_GAP_MM:
+        return None
+    tissue = _correlation(a.histogram, b.histogram)
+    if tissue < LEAST_TISSUE:
+        return None
+    outline = max(_correlation(x, y) for x in a.ends for y in b.ends)
+    return {"gap_mm": round(gap, 2), "tissue": round(tissue, 4), "outline": round(outline, 4)}
+
+
+def group_by_evidence(cases: Sequence[Case]) -> tuple[dict[str, str], list[dict[str, object]]]:
+    """Return the subject of every case, and the pairs that were joined with the reasons.
+
+    Two scans with equal headers are joined when each is the other's best match of head outline above ``LIKELY``, or
+    when they pass ``CERTAIN``; 60 phantom scans gave 0.68 or more for slabs of one head, 0.83 at most for two heads.
+    Joining two people costs a little balance, parting one person would leak; the list is marked provisional.
+
+    Source: ours; ``tests/data/test_grouping.py``.
+    """
+    facts = [gather(case) for case in progress(cases, "looking for slabs of one head", total=len(cases))]
+    scored = [(why["outline"], a.name, b.name, why) for a, b in combinations(facts, 2) if (why := likeness(a, b))]
+    best: dict[str, tuple[float, str]] = {}
+    for score, a, b, _ in scored:
+        best[a], best[b] = max(best.get(a, (-2.0, "")), (score, b)), max(best.get(b, (-2.0, "")), (score, a))
+    pairs = [
+        (a, b, why)
+        for score, a, b, why in scored
+        if score >= CERTAIN or (score >= LIKELY and best[a][1] == b and best[b][1] == a)
+    ]
+    leader = {case.name: case.name for case in cases}
+    for a, b, _ in pairs:
+        keep, drop = leader[a], leader[b]
+        leader = {name: keep if head == drop else head for name, head in leader.items()}
+    return leader, [{"cases": [a, b], "why": why} for a, b, why in pairs]
+
+
+def _small(plane: np.ndarray) -> np.ndarray:
+    rows, columns = (np.linspace(0, n - 1, min(n, _SIDE)).round().astype(int) for n in plane.shape)
+    return np.clip(plane[np.ix_(rows, columns)], -100, 400)
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a.ravel() - a.mean(), b.ravel() - b.mean()
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale > 0 else 0.0

@@ -1,0 +1,120 @@
+"""What a data list must be before anything runs on it."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath, PureWindowsPath
+
+from monai_isles.errors import IslesError
+from monai_isles.modalities import LABEL, MODALITIES
+
+SECTIONS = ("training", "test")
+PATH_KEYS = (*MODALITIES, LABEL)
+
+
+def require_sound(content: object, where: str) -> None:
+    """Refuse a data list that is malformed, empty, leaks a subject between folds, or points outside its folder.
+
+    Raises:
+        IslesError: ``E-LIST-04`` malformed, ``E-LIST-05`` empty, ``E-LIST-07`` a subject in two folds or sections,
+            ``E-LIST-08`` a path outside the data folder, ``E-LIST-11`` a case twice in a section.
+    Source: ours; cases A4 to A6 of the reliability list, ``tests/data/test_schema.py``.
+    """
+    if not isinstance(content, dict) or not any(isinstance(content.get(name), list) for name in SECTIONS):
+        raise IslesError(
+            "E-LIST-04",
+            "data list is malformed",
+            where=where,
+            found=_kind(content),
+            fix='give an object with "training" and "test", each a list of cases',
+        )
+    if not any(content.get(name) for name in SECTIONS):
+        raise IslesError(
+            "E-LIST-05",
+            "data list is empty",
+            where=where,
+            found="no case in training or test",
+            fix="make the list again from the data",
+        )
+    for name in SECTIONS:
+        _require_entries(content.get(name, []), f"{where}: {name}")
+    _require_no_leak(content, where)
+
+
+def _require_entries(entries: object, where: str) -> None:
+    if not isinstance(entries, list):
+        raise IslesError(
+            "E-LIST-04", "data list is malformed", where=where, found=_kind(entries), fix="give a list of cases"
+        )
+    seen: set[str] = set()
+    for number, entry in enumerate(entries, start=1):
+        here = f"{where} entry {number}"
+        fault = _entry_fault(entry)
+        if fault:
+            raise IslesError(
+                "E-LIST-04",
+                "data list is malformed",
+                where=here,
+                found=fault,
+                fix='give every case "case" and "subject" (text), "fold" (a whole number), and paths (text)',
+            )
+        if entry["case"] in seen:
+            raise IslesError(
+                "E-LIST-11", "case is there twice", where=here, found=entry["case"], fix="keep one entry a case"
+            )
+        seen.add(entry["case"])
+        for key in PATH_KEYS:
+            if key in entry and _leaves(entry[key]):
+                raise IslesError(
+                    "E-LIST-08",
+                    "path leaves the data folder",
+                    where=f"{here} ({entry['case']}): {key}",
+                    found=entry[key],
+                    fix="give a path relative to the data folder, without '..'",
+                )
+
+
+def _entry_fault(entry: object) -> str | None:
+    if not isinstance(entry, dict):
+        return _kind(entry)
+    for key in ("case", "subject"):
+        if not isinstance(entry.get(key), str) or not entry[key]:
+            return f"{key} is {entry.get(key)!r}"
+    if not isinstance(entry.get("fold", 0), int) or isinstance(entry.get("fold"), bool) or entry.get("fold", 0) < 0:
+        return f"fold is {entry['fold']!r}"
+    wrong = next(
+        (key for key in PATH_KEYS if key in entry and (not isinstance(entry[key], str) or not entry[key])), None
+    )
+    return f"{wrong} is {entry[wrong]!r}" if wrong else None
+
+
+def _require_no_leak(content: dict, where: str) -> None:
+    home: dict[str, tuple[object, str]] = {}
+    for entry in content.get("training", []):
+        fold, first = home.setdefault(entry["subject"], (entry.get("fold"), entry["case"]))
+        if fold != entry.get("fold"):
+            raise IslesError(
+                "E-LIST-07",
+                "a subject is in two folds",
+                where=f"{where}: subject {entry['subject']}",
+                found=f"{first} in fold {fold}, {entry['case']} in fold {entry.get('fold')}",
+                fix="give all cases of one subject the same fold",
+            )
+    for entry in content.get("test", []):
+        if entry["subject"] in home:
+            raise IslesError(
+                "E-LIST-07",
+                "a subject is in training and test",
+                where=f"{where}: subject {entry['subject']}",
+                found=f"{home[entry['subject']][1]} in training, {entry['case']} in test",
+                fix="keep all cases of one subject in one section",
+            )
+
+
+def _leaves(path: str) -> bool:
+    posix, windows = PurePosixPath(path), PureWindowsPath(path)
+    return posix.is_absolute() or bool(windows.drive or windows.root) or ".." in windows.parts
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object without these sections", list: "a list", type(None): "null"}
+    return names.get(type(value), f"a {type(value).__name__}")

@@ -1,0 +1,149 @@
+"""Zip archives: packed the same way every time, unpacked aside and only when every member is harmless."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from uuid import uuid4
+
+from monai_isles.errors import IslesError
+from monai_isles.io.publish import PART, publish
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may hold at most: members, bytes unpacked, and bytes unpacked per byte packed."""
+
+    members: int = 10_000
+    total_bytes: int = 8 * 2**30
+    ratio: float = 100.0
+
+
+def pack_zip(folder: str | Path, path: str | Path) -> None:
+    """Pack the files below ``folder``, sorted and without dates, so that equal folders give equal archives.
+
+    Raises:
+        IslesError: ``E-FILE-16`` when there is nothing to pack, those of ``publish``.
+    """
+    folder, path = Path(folder), Path(path)
+    files = sorted(
+        (p.relative_to(folder).as_posix(), p)
+        for p in folder.rglob("*")
+        if p.is_file() and not p.is_symlink() and not p.name.startswith(PART) and p.resolve() != path.resolve()
+    )
+    if not files:
+        raise IslesError(
+            "E-FILE-16", "nothing to pack", where=str(folder), found="no files", fix="give a folder that holds files"
+        )
+
+    def write(tmp: Path) -> None:
+        with zipfile.ZipFile(tmp, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, file in files:
+                member = zipfile.ZipInfo(name, _EPOCH)
+                member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                with file.open("rb") as source, archive.open(member, "w", force_zip64=True) as target:
+                    shutil.copyfileobj(source, target)
+
+    publish(path, write, inputs=[file for _, file in files])
+
+
+def unpack_zip(path: str | Path, folder: str | Path, *, limits: Limits | None = None) -> None:
+    """Unpack aside, then move to ``folder`` in one step; nothing stays behind when a member is refused.
+
+    Args:
+        folder: where the members go; must not exist, or be empty.
+    Raises:
+        IslesError: ``E-FILE-17`` damaged archive, ``E-FILE-18`` the folder is in use, ``E-SAFE-04`` a member leaves
+            the folder, ``E-SAFE-05`` a link or special file, ``E-SAFE-06`` larger than the limits, ``E-SAFE-15`` a name
+            twice.
+    Source: ours; cases I4 to I7 of the reliability list, ``tests/io/test_archives.py``.
+    """
+    path, folder = Path(path), Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise IslesError(
+            "E-FILE-18",
+            "folder is in use",
+            where=str(folder),
+            found="it exists and is not empty",
+            fix="name a new folder",
+        )
+    aside = folder.with_name(f"{PART}{uuid4().hex[:8]}-{folder.name}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            _judge(members, limits or Limits(), path)
+            aside.mkdir(parents=True)
+            for member in _files(members):
+                target = aside.joinpath(*PurePosixPath(member.filename).parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as source, target.open("xb") as out:
+                    shutil.copyfileobj(source, out)
+        if folder.exists():
+            folder.rmdir()
+        aside.rename(folder)
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        raise IslesError(
+            "E-FILE-17", "archive cannot be unpacked", where=str(path), found=str(error), fix="copy the archive again"
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _files(members: list[zipfile.ZipInfo]) -> Iterator[zipfile.ZipInfo]:
+    return (member for member in members if not member.is_dir())
+
+
+def _judge(members: list[zipfile.ZipInfo], limits: Limits, path: Path) -> None:
+    for member in members:
+        _judge_member(member, path)
+    total, packed = sum(m.file_size for m in members), max(1, path.stat().st_size)
+    ratios = [m.file_size / max(1, m.compress_size) for m in members if m.file_size > 2**20]
+    ratio = max(total / packed, *ratios, 0.0)
+    if len(members) > limits.members or total > limits.total_bytes or ratio > limits.ratio:
+        held = f"{len(members)} members, {total} bytes from {packed} (ratio {ratio:.0f})"
+        allowed = f"{limits.members} members, {limits.total_bytes} bytes, ratio {limits.ratio:g}"
+        raise IslesError(
+            "E-SAFE-06",
+            "archive is larger than allowed once unpacked",
+            where=str(path),
+            found=f"{held}; limits: {allowed}",
+            fix="do not unpack it, or raise the limits if you know what it holds",
+        )
+    counts = Counter(member.filename.casefold().rstrip("/") for member in members)
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise IslesError(
+            "E-SAFE-15",
+            "archive names a member twice",
+            where=str(path),
+            found=repr(twice),
+            fix="do not unpack this archive; ask its author for a clean one",
+        )
+
+
+def _judge_member(member: zipfile.ZipInfo, path: Path) -> None:
+    name, where = member.filename, f"{path}: member {member.filename!r}"
+    if name.startswith("/") or any(sign in name for sign in "\\:\0") or ".." in PurePosixPath(name).parts:
+        raise IslesError(
+            "E-SAFE-04",
+            "archive member leaves the folder",
+            where=where,
+            found="an absolute path, a drive or '..'",
+            fix="do not unpack this archive; ask its author for a clean one",
+        )
+    mode = member.external_attr >> 16
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise IslesError(
+            "E-SAFE-05",
+            "archive member is a link or special file",
+            where=where,
+            found=f"mode {stat.filemode(mode)}",
+            fix="do not unpack this archive; ask its author for plain files",
+        )

@@ -1,0 +1,95 @@
+"""One rule for "on the same grid": how far the corners of the field of view lie apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from monai_isles.errors import IslesError
+
+if TYPE_CHECKING:
+    from monai_isles.io.read import Image
+
+TOLERANCE_VOX = 1e-3
+
+
+class Displacement(NamedTuple):
+    """The largest distance between matching corners of two fields of view, in millimetres and in voxels."""
+
+    mm: float
+    vox: float
+
+
+def displacement(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> Displacement:
+    """Return how far the corners of a grid of ``shape`` move when ``second`` replaces the affine ``first``."""
+    corners = np.array([(*corner, 1.0) for corner in product(*((-0.5, n - 0.5) for n in shape[:3]))]).T
+    apart = (second @ corners - first @ corners)[:3]
+    voxels = np.linalg.solve(first[:3, :3], apart)
+    return Displacement(float(np.linalg.norm(apart, axis=0).max()), float(np.linalg.norm(voxels, axis=0).max()))
+
+
+def same_grid(a: Image, b: Image) -> Displacement:
+    """Return the displacement between the grids of two images, infinite where their shapes differ."""
+    if a.grid_shape != b.grid_shape:
+        return Displacement(float("inf"), float("inf"))
+    return displacement(a.affine, b.affine, a.grid_shape)
+
+
+def require_same_grid(images: Mapping[str, Image], *, case: str) -> None:
+    """Refuse a case whose images do not share one grid; names of the files are in the error.
+
+    Raises:
+        IslesError: ``E-GEOM-03`` another position or orientation, ``E-GEOM-04`` another shape.
+    """
+    require_same_affines(
+        {key: image.affine for key, image in images.items()},
+        {key: image.grid_shape for key, image in images.items()},
+        case=case,
+        files={key: str(image.path) for key, image in images.items()},
+    )
+
+
+def require_same_affines(
+    affines: Mapping[str, np.ndarray],
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    case: str,
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """Refuse grids, given as affines and shapes by key, that differ from the first one.
+
+    Shapes: affines (4, 4); ``shapes`` spatial, three numbers each.
+    Units: affines in mm; at most ``TOLERANCE_VOX`` voxel between matching corners.
+    Raises:
+        IslesError: ``E-GEOM-03`` another position or orientation, ``E-GEOM-04`` another shape.
+    Source: the corner rule of MRtrix, its 1e-3 voxel; ``tests/io/test_grid.py``.
+    """
+    names = dict(files or {})
+    first, *others = affines
+    for key in others:
+        where = f"{case}: {key} ({names.get(key, key)}) against {first} ({names.get(first, first)})"
+        if tuple(shapes[key]) != tuple(shapes[first]):
+            raise IslesError(
+                "E-GEOM-04",
+                "images have different shapes",
+                where=where,
+                found=f"{_times(shapes[key])} against {_times(shapes[first])} voxels (RAS+ order)",
+                fix=f"resample {key} to {first} before stacking",
+            )
+        gap = displacement(np.asarray(affines[first], float), np.asarray(affines[key], float), tuple(shapes[first]))
+        if not gap.vox <= TOLERANCE_VOX:
+            raise IslesError(
+                "E-GEOM-03",
+                "images are not on the same grid",
+                where=where,
+                found=f"field-of-view corners {gap.mm:.4g} mm ({gap.vox:.4g} voxels) apart; "
+                f"at most {TOLERANCE_VOX:g} voxel allowed",
+                fix=f"register or resample {key} to {first} first (MONAI: ResampleToMatchd)",
+            )
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(int(n)) for n in shape)

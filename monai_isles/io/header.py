@@ -1,0 +1,89 @@
+"""A NIfTI header as stored: parsed without repairs, and what it says about shape, numbers and time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from monai_isles.errors import IslesError
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Header
+
+DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
+_TIME_UNITS = {8: 1.0, 16: 1e-3, 24: 1e-6}
+
+
+def parse_header(block: bytes, where: str) -> Nifti1Header:
+    """Return the header as stored, unrepaired; NIfTI-1 and NIfTI-2 single files, both byte orders.
+
+    Raises:
+        IslesError: ``E-FILE-03`` when the bytes are no NIfTI header, ``E-FILE-05`` when they end inside it.
+    """
+    import nibabel
+
+    for size, kind in ((348, nibabel.Nifti1Header), (540, nibabel.Nifti2Header)):
+        for endian, order in (("<", "little"), (">", "big")):
+            if int.from_bytes(block[:4], order) == size and len(block) >= 4:
+                if len(block) < size:
+                    raise IslesError(
+                        "E-FILE-05",
+                        "file is cut short",
+                        where=where,
+                        found=f"{len(block)} of {size} header bytes",
+                        fix="copy the file again from its source",
+                    )
+                header = kind(block[:size], endianness=endian, check=False)
+                if bytes(header["magic"])[:3] in (b"n+1", b"n+2"):
+                    return header
+    raise IslesError(
+        "E-FILE-03",
+        "file is not a NIfTI image",
+        where=where,
+        found=f"starts with {block[:24]!r}",
+        fix="give a single-file NIfTI (.nii or .nii.gz)",
+    )
+
+
+def stored_shape(header: Nifti1Header) -> tuple[int, ...]:
+    """Return the dimensions as stored, empty where their number is out of range."""
+    dim = [int(d) for d in header["dim"]]
+    return tuple(dim[1 : 1 + dim[0]]) if 1 <= dim[0] <= 7 else ()
+
+
+def layout(header: Nifti1Header) -> tuple[tuple[int, int, int], int | None]:
+    """Return the spatial shape and the number of frames, None for a single volume.
+
+    Shapes: (X, Y), (X, Y, Z), (X, Y, Z, T), (X, Y, Z, 1, T), each with any number of trailing ones.
+    """
+    dims = stored_shape(header)
+    while len(dims) > 3 and dims[-1] == 1:
+        dims = dims[:-1]
+    x, y, z = (*dims[:3], 1, 1, 1)[:3] if len(dims) < 3 else dims[:3]
+    return (x, y, z), dims[-1] if len(dims) > 3 else None
+
+
+def voxel_dtype(header: Nifti1Header) -> np.dtype | None:
+    """Return the stored number type, None when it is not a real number type."""
+    name = DTYPES.get(int(header["datatype"]))
+    return np.dtype(name).newbyteorder(header.endianness) if name else None
+
+
+def claimed_bytes(header: Nifti1Header) -> int:
+    """Return the bytes the voxels take by the header's word, in plain integers (no overflow)."""
+    total = max(1, int(header["bitpix"]) // 8)
+    for dim in stored_shape(header):
+        total *= max(0, dim)
+    return total
+
+
+def frame_time_s(header: Nifti1Header) -> float:
+    """Return the seconds between frames: the header's, or 1 where it holds none (the ISLES 2018 rule)."""
+    dims, pixdim = stored_shape(header), np.asarray(header["pixdim"], float)
+    dt = pixdim[4]
+    if len(dims) == 5 and pixdim[5] > 0 and not (pixdim[5] == 1 and dt > 0):
+        dt = pixdim[5]
+    if not np.isfinite(dt) or dt <= 0:
+        return 1.0
+    return float(dt) * _TIME_UNITS.get(int(header["xyzt_units"]) & 0x38, 1.0)

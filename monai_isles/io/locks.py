@@ -1,0 +1,87 @@
+"""A lock file that names its holder, and that a dead holder on this machine cannot keep."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from monai_isles.errors import IslesError
+from monai_isles.io.publish import PART
+
+LOCK = "run.lock"
+
+
+def take(folder: Path) -> Path:
+    """Create the lock of ``folder`` for this process, taking over one whose process has ended on this host.
+
+    Raises:
+        IslesError: ``E-RUN-01`` when another run holds it.
+    """
+    lock = folder / LOCK
+    mine = folder / f"{PART}{uuid4().hex[:8]}-lock"
+    mine.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "born": _born(os.getpid())}))
+    try:
+        for _ in range(3):
+            with suppress(FileExistsError):
+                os.link(mine, lock)  # a link appears whole or not at all, and never replaces
+                return lock
+            holder = _holder(lock)
+            if holder is not None and not _ended(holder):
+                break
+            _remove_stale(lock, holder)
+    finally:
+        mine.unlink(missing_ok=True)
+    holder = _holder(lock) or {}
+    raise IslesError(
+        "E-RUN-01",
+        "another run works in this folder",
+        where=str(lock),
+        found=f"held by process {holder.get('pid', 'unknown')} on {holder.get('host', 'unknown')}",
+        fix="wait for it, or choose another folder; delete the lock only if that run is surely gone",
+    )
+
+
+def _remove_stale(lock: Path, seen: dict | None) -> None:
+    aside = lock.with_name(f"{PART}{uuid4().hex[:8]}-stale")
+    with suppress(FileNotFoundError):
+        os.rename(lock, aside)
+        if _holder(aside) != seen:  # somebody took it over between our look and our move
+            with suppress(FileExistsError):
+                os.link(aside, lock)
+        aside.unlink(missing_ok=True)
+
+
+def _holder(lock: Path) -> dict | None:
+    try:
+        content = json.loads(lock.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _ended(holder: dict) -> bool:
+    if holder.get("host") != socket.gethostname():
+        return False
+    pid = holder.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    born = holder.get("born")
+    return born is not None and born != _born(pid)
+
+
+def _born(pid: int) -> str | None:
+    """Return when a process started, in the system's ticks; None where the system does not tell."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None

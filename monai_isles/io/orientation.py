@@ -1,0 +1,88 @@
+"""Affines of a NIfTI header, and the way from the stored axes to RAS+ and back without resampling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Header
+
+_QUATERNION_NOISE = 4e-7
+
+
+def sform(header: Nifti1Header) -> np.ndarray:
+    """Return the sform as a (4, 4) matrix, whatever its code."""
+    rows = [np.asarray(header[name], float) for name in ("srow_x", "srow_y", "srow_z")]
+    return np.vstack([*rows, [0.0, 0.0, 0.0, 1.0]])
+
+
+def qform(header: Nifti1Header, *, a: float | None = None) -> np.ndarray:
+    """Return the qform as a (4, 4) matrix; ``a``, the quaternion part that is not stored, may be given."""
+    b, c, d = (float(header[f"quatern_{name}"]) for name in "bcd")
+    if a is None:
+        a = float(np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d))))
+    pixdim = np.asarray(header["pixdim"], float)
+    zooms = pixdim[1:4] * [1.0, 1.0, -1.0 if pixdim[0] < 0 else 1.0]
+    affine = np.eye(4)
+    affine[:3, :3] = _rotation(a, b, c, d) * zooms
+    affine[:3, 3] = [float(header[f"qoffset_{axis}"]) for axis in "xyz"]
+    return affine
+
+
+def nearest_qform(header: Nifti1Header, target: np.ndarray) -> np.ndarray:
+    """Return the qform nearest to ``target`` among those the stored single-precision numbers cannot tell apart.
+
+    Near half turns the missing quaternion part is the root of a rounding error, worth a tenth of a voxel at the
+    edge of a slice; taking it from the other matrix within that error keeps honest files from being refused.
+
+    Source: ours; ``tests/io/test_orientation.py``.
+    """
+    plain = qform(header)
+    b, c, d = (float(header[f"quatern_{name}"]) for name in "bcd")
+    square = 1.0 - (b * b + c * c + d * d)
+    low, high = np.sqrt(max(0.0, square - _QUATERNION_NOISE)), np.sqrt(max(0.0, square + _QUATERNION_NOISE))
+    if not np.isfinite(plain).all() or not np.isfinite(target).all() or high - low < 1e-6:
+        return plain
+    pixdim = np.asarray(header["pixdim"], float)
+    turn = target[:3, :3] / np.linalg.norm(target[:3, :3], axis=0) * [1.0, 1.0, -1.0 if pixdim[0] < 0 else 1.0]
+    vector = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
+    stored = np.array([b, c, d])
+    wanted = float(vector @ stored) / (4.0 * float(stored @ stored))
+    return qform(header, a=float(np.clip(wanted, low, high)))
+
+
+def native_affine(header: Nifti1Header) -> np.ndarray:
+    """Return the affine in use: the sform when its code says so, else the qform."""
+    return sform(header) if int(header["sform_code"]) > 0 else qform(header)
+
+
+def to_ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Permute and flip the first three axes so that they point right, anterior, superior.
+
+    Shapes: ``(X, Y, Z, ...)`` in, ``(H, W, D, ...)`` out; the (4, 4) affine changes with it.
+    """
+    from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+
+    turn = io_orientation(affine)
+    return apply_orientation(data, turn), affine @ inv_ornt_aff(turn, data.shape[:3])
+
+
+def from_ras(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Put a RAS+ array ``(H, W, D)`` back into the stored order of the image whose stored ``affine`` is given."""
+    from nibabel.orientations import apply_orientation, io_orientation, ornt_transform
+
+    plain = np.array([[0, 1], [1, 1], [2, 1]])
+    return apply_orientation(data, ornt_transform(plain, io_orientation(affine)))
+
+
+def _rotation(a: float, b: float, c: float, d: float) -> np.ndarray:
+    a, b, c, d = np.array([a, b, c, d]) / (np.sqrt(a * a + b * b + c * c + d * d) or 1.0)
+    return np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )

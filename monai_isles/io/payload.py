@@ -1,0 +1,138 @@
+"""All bytes of an image file, read once, with the gzip checksum honoured and the claimed size judged first."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import zlib
+from pathlib import Path
+
+from monai_isles.errors import IslesError
+
+GZIP_MAGIC = b"\x1f\x8b"
+HEADER_BYTES = 544
+COPY_AGAIN = "copy the file again from its source, and compare checksums"
+
+
+def check_file(path: Path, where: str) -> None:
+    """Refuse what cannot be an image file before its bytes are asked for.
+
+    Raises:
+        IslesError: ``E-FILE-01`` missing, ``E-FILE-02`` empty, ``E-FILE-08`` a folder or unreadable,
+            ``E-FILE-03`` another suffix, ``E-FILE-04`` a suffix that contradicts the bytes.
+    """
+    if not path.exists():
+        raise IslesError(
+            "E-FILE-01",
+            "file is missing",
+            where=where,
+            found="no such file",
+            fix="correct the path or restore the file",
+        )
+    try:
+        with path.open("rb") as file:
+            magic = file.read(2)
+    except OSError as error:
+        raise IslesError(
+            "E-FILE-08", "file cannot be read", where=where, found=str(error.strerror), fix="give a readable NIfTI file"
+        ) from error
+    if not magic:
+        raise IslesError("E-FILE-02", "file is empty", where=where, found="0 bytes", fix=COPY_AGAIN)
+    _check_name(path, magic, where)
+
+
+def _check_name(path: Path, magic: bytes, where: str) -> None:
+    zipped, gzip_bytes = path.name.endswith(".nii.gz"), magic == GZIP_MAGIC
+    if not zipped and not path.name.endswith(".nii"):
+        raise IslesError(
+            "E-FILE-03",
+            "file is not a NIfTI image",
+            where=where,
+            found=f"suffix {path.suffix or 'none'}",
+            fix="convert it to .nii or .nii.gz",
+        )
+    if (gzip_bytes and not zipped) or (zipped and not gzip_bytes and _looks_like_nifti(path)):
+        was, should = ("gzip bytes", ".nii.gz") if gzip_bytes else ("uncompressed NIfTI bytes", ".nii")
+        raise IslesError(
+            "E-FILE-04",
+            "name and content disagree",
+            where=where,
+            found=f"{was} under {path.name}",
+            fix=f"rename to {should}",
+        )
+
+
+def peek(path: Path, where: str) -> bytes:
+    """Return the first bytes of the (uncompressed) file, enough for any NIfTI header."""
+    with path.open("rb") as file:
+        if not path.name.endswith(".gz"):
+            return file.read(HEADER_BYTES)
+        try:
+            return gzip.GzipFile(fileobj=file).read(HEADER_BYTES)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise _damaged(error, where, path) from error
+
+
+def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
+    """Return the uncompressed bytes and the SHA-256 of the file as stored.
+
+    Raises:
+        IslesError: ``E-FILE-05`` cut short, ``E-FILE-06`` damaged, ``E-FILE-07`` more than ``limit`` bytes.
+    """
+    stored = path.read_bytes()
+    digest = hashlib.sha256(stored).hexdigest()
+    if not path.name.endswith(".gz"):
+        return stored, digest
+    try:
+        raw = gzip.GzipFile(fileobj=io.BytesIO(stored)).read(limit + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise _damaged(error, where, path) from error
+    if len(raw) > limit:
+        raise too_large(where, f"more than {limit} bytes once uncompressed, from a file of {len(stored)} bytes", limit)
+    return raw, digest
+
+
+def too_large(where: str, found: str, limit: int) -> IslesError:
+    """Return the error of an image above the size budget."""
+    return IslesError(
+        "E-FILE-07",
+        "image is larger than the budget",
+        where=where,
+        found=f"{found}; limit {limit} bytes",
+        fix="if the size is real, raise max_bytes; otherwise the header is damaged: copy the file again",
+    )
+
+
+def _damaged(error: Exception, where: str, path: Path) -> IslesError:
+    size = path.stat().st_size
+    if isinstance(error, EOFError):
+        return IslesError(
+            "E-FILE-05",
+            "file is cut short",
+            where=where,
+            found=f"the gzip stream ends early, after {size} bytes",
+            fix=COPY_AGAIN,
+        )
+    if "Not a gzipped file" in str(error):
+        with path.open("rb") as file:
+            start = file.read(24)
+        return IslesError(
+            "E-FILE-03",
+            "file is not a NIfTI image",
+            where=where,
+            found=f"neither gzip nor NIfTI: starts with {start!r}",
+            fix="give a .nii or .nii.gz file",
+        )
+    return IslesError(
+        "E-FILE-06",
+        "file is damaged",
+        where=where,
+        found=f"gzip check failed ({error}) in {size} bytes",
+        fix=COPY_AGAIN,
+    )
+
+
+def _looks_like_nifti(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in {b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c"}

@@ -1,0 +1,173 @@
+"""The one way out: whole files only, never over an input, and images on the grid they came from."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+
+from monai_isles.errors import IslesError
+from monai_isles.io.grid import TOLERANCE_VOX, displacement
+from monai_isles.io.orientation import from_ras, qform
+from monai_isles.io.read import Image, read_image
+
+if TYPE_CHECKING:
+    import nibabel
+
+PART = ".part-"
+
+
+def publish(path: str | Path, write: Callable[[Path], object], *, inputs: Iterable[str | Path] = ()) -> None:
+    """Write through ``write(tmp)`` so that ``path`` holds the old file or the whole new one, never a part.
+
+    Args:
+        path: the final name; its folder is made if needed.
+        write: writes the file it is given, in the same folder and with the same suffix.
+        inputs: files that must not be replaced.
+    Raises:
+        IslesError: ``E-FILE-10`` when the system cannot write, ``E-FILE-11`` when ``path`` is an input.
+    """
+    path = Path(path)
+    for source in inputs:
+        if _same_file(path, Path(source)):
+            raise IslesError(
+                "E-FILE-11",
+                "output would overwrite an input",
+                where=str(path),
+                found=f"the same file as {source}",
+                fix="choose another output folder or name",
+            )
+    tmp = path.with_name(f"{PART}{uuid4().hex[:8]}-{path.name[-100:]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(tmp)
+        with tmp.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(tmp, path)
+    except OSError as error:
+        raise IslesError(
+            "E-FILE-10",
+            "file cannot be written",
+            where=str(path),
+            found=f"{error.strerror or error}",
+            fix="free space, or choose a folder that can be written; what was there before is unchanged",
+        ) from error
+    finally:
+        _discard(tmp)
+
+
+def publish_text(path: str | Path, text: str, *, inputs: Iterable[str | Path] = ()) -> None:
+    """Publish UTF-8 text, lines ending in a line feed on every system."""
+    publish(path, lambda tmp: tmp.write_bytes(text.encode("utf-8")), inputs=inputs)
+
+
+def publish_json(
+    path: str | Path, content: Mapping[str, object] | list[object], *, inputs: Iterable[str | Path] = ()
+) -> None:
+    """Publish JSON, indented; NaN and infinity are refused by Python's own ValueError, they are not JSON."""
+    publish_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", inputs=inputs)
+
+
+def publish_image(
+    path: str | Path, data: np.ndarray, like: Image, *, dtype: type | str, inputs: Iterable[str | Path] = ()
+) -> None:
+    """Publish a RAS+ volume on the stored grid and axis order of ``like``, and read it back before it counts.
+
+    Shapes: ``data`` (H, W, D), that of ``like``.
+    Args:
+        dtype: number type on disk; no value may change by it (float64 may be rounded to float32).
+        inputs: files that must not be replaced; the file of ``like`` is always one of them.
+    Raises:
+        IslesError: ``E-DIM-07`` another shape, ``E-VAL-07`` a lossy cast, ``E-FILE-12`` another suffix,
+            ``E-FILE-13`` read back differently, and those of ``publish``.
+    """
+    path = Path(path)
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise IslesError(
+            "E-FILE-12",
+            "images are written as NIfTI",
+            where=str(path),
+            found=f"suffix {path.suffix or 'none'}",
+            fix="end the name in .nii.gz",
+        )
+    if tuple(data.shape) != like.grid_shape:
+        raise IslesError(
+            "E-DIM-07",
+            "result is not on the input's grid",
+            where=str(path),
+            found=f"shape {tuple(data.shape)}, input {like.grid_shape}",
+            fix="bring the result back to the input's grid first",
+        )
+    cast = _cast(np.asarray(data), np.dtype(dtype), str(path))
+    image = _nifti(from_ras(cast, like.native_affine), like.native_affine)
+
+    def write(tmp: Path) -> None:
+        raw = image.to_bytes()
+        tmp.write_bytes(gzip.compress(raw, compresslevel=6, mtime=0) if path.name.endswith(".gz") else raw)
+        _compare(tmp, path, cast, like)
+
+    publish(path, write, inputs=[like.path, *inputs])
+
+
+def _cast(data: np.ndarray, dtype: np.dtype, where: str) -> np.ndarray:
+    data = data.astype(np.uint8) if data.dtype == bool else data
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = data.astype(dtype)
+        if np.issubdtype(dtype, np.floating):
+            lost = ~np.isfinite(cast) | (np.abs(cast.astype(np.float64) - data) > 1e-5 * np.abs(data) + 1e-30)
+        else:
+            lost = cast.astype(np.float64) != data
+    if lost.any():
+        first = data[lost].ravel()[0]
+        raise IslesError(
+            "E-VAL-07",
+            "values would change on disk",
+            where=where,
+            found=f"{int(lost.sum())} of {data.size} voxels do not fit {dtype}, for example {first:g}",
+            fix="write float32, or round and clip on purpose first",
+        )
+    return cast
+
+
+def _nifti(stored: np.ndarray, affine: np.ndarray) -> nibabel.Nifti1Image:
+    import nibabel
+
+    image = nibabel.Nifti1Image(stored, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    if displacement(affine, qform(image.header), stored.shape).vox > TOLERANCE_VOX:
+        image.set_qform(None, code=0)
+    return image
+
+
+def _compare(tmp: Path, path: Path, wanted: np.ndarray, like: Image) -> None:
+    again = read_image(tmp, dtype=wanted.dtype.type)
+    same = again.grid_shape == like.grid_shape and np.array_equal(again.data, wanted)
+    if not same or displacement(like.affine, again.affine, like.grid_shape).vox > TOLERANCE_VOX:
+        raise IslesError(
+            "E-FILE-13",
+            "image reads back differently",
+            where=str(path),
+            found=f"shape {again.grid_shape}, sum {again.data.sum():g}; wrote {like.grid_shape}, {wanted.sum():g}",
+            fix="check the disk; the result was not published",
+        )
+
+
+def _same_file(path: Path, source: Path) -> bool:
+    if path.exists() and source.exists():
+        return path.samefile(source)
+    return path.resolve() == source.resolve()
+
+
+def _discard(tmp: Path) -> None:
+    try:
+        tmp.unlink(missing_ok=True)
+    except NotADirectoryError:
+        return

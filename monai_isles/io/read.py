@@ -1,0 +1,197 @@
+"""The one way in: every image of the package is read, checked and turned to RAS+ here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from monai_isles.errors import IslesError
+from monai_isles.io.battery import header_findings
+from monai_isles.io.findings import Finding, refuse, say_once
+from monai_isles.io.header import claimed_bytes, frame_time_s, layout, parse_header, voxel_dtype
+from monai_isles.io.orientation import native_affine, to_ras
+from monai_isles.io.payload import COPY_AGAIN, check_file, peek, read_payload, too_large
+from monai_isles.io.values import clip_negatives, value_findings
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Header
+
+MAX_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image in memory.
+
+    Shapes: ``data`` (H, W, D), or (T, H, W, D) for a series; affines (4, 4); ``native_shape`` in stored order.
+    Units: affines and ``spacing_mm`` in millimetres, ``dt_s`` in seconds (None for a single volume).
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    path: Path
+    sha256: str
+    native_affine: np.ndarray
+    native_shape: tuple[int, int, int]
+    dt_s: float | None = None
+
+    @property
+    def grid_shape(self) -> tuple[int, int, int]:
+        """Return (H, W, D), whether or not there are frames."""
+        return tuple(self.data.shape[-3:])
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a header says, turned to RAS+: ``shape`` (H, W, D), ``frames`` None for a single volume."""
+
+    shape: tuple[int, int, int]
+    frames: int | None
+    affine: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    dtype: np.dtype
+    dt_s: float | None
+
+
+def read_image(
+    path: str | Path,
+    *,
+    kind: str | None = None,
+    where: str = "",
+    dtype: type = np.float32,
+    max_bytes: int | None = None,
+) -> Image:
+    """Read one NIfTI image, verified: bytes, header, values.
+
+    Shapes: (H, W, D); a series time-first, (T, H, W, D). Axes are permuted and flipped to RAS+, never resampled.
+    Units: as stored, after the header's scale factors (a slope of 0 or NaN means none).
+    Args:
+        path: a ``.nii`` or ``.nii.gz`` file.
+        kind: a modality key, ``label``, ``probability``, or None: any single volume or series, finite values only.
+        where: the case, to name in errors.
+        dtype: number type in memory.
+        max_bytes: largest size of the voxels as stored, 4 GiB unless told.
+    Raises:
+        IslesError: ``E-FILE-01`` to ``09`` bytes, ``E-DIM``, ``E-GEOM`` and ``E-VAL`` header or values, ``E-LBL-01``.
+    Source: ours; groups A to F of the reliability list, ``tests/io/test_read.py``.
+    """
+    image, found = inspect_image(path, kind=kind, where=where, dtype=dtype, max_bytes=max_bytes)
+    refuse(found)
+    return image
+
+
+def inspect_image(
+    path: str | Path,
+    *,
+    kind: str | None = None,
+    where: str = "",
+    dtype: type = np.float32,
+    max_bytes: int | None = None,
+) -> tuple[Image | None, list[Finding]]:
+    """Return the image and every finding about it; None when the header is not good enough to turn it to RAS+.
+
+    Args: as ``read_image``.
+    Raises:
+        IslesError: ``E-FILE-01`` to ``08`` when the bytes cannot be had.
+    """
+    path, limit = Path(path), MAX_BYTES if max_bytes is None else max_bytes
+    place = f"{where}: {path}" if where else str(path)
+    _judge_claim(path, place, limit)
+    raw, sha256 = read_payload(path, place, limit=limit + 2**20)
+    header = parse_header(raw, place)
+    found = header_findings(header, kind=kind, where=place)
+    if found:
+        return None, found
+    data = _scaled(_voxels(raw, header, place), header, np.dtype(dtype))
+    found = value_findings(data, kind=kind, where=place)
+    return _turned(clip_negatives(data, kind=kind), header, path, sha256), found
+
+
+def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -> Header:
+    """Read the header alone, checked like ``read_image`` does it; the voxels and their checksum are not read."""
+    header, place = _peeked(path, where)
+    refuse(header_findings(header, kind=kind, where=place))
+    shape, frames = layout(header)
+    seen, affine = to_ras(np.broadcast_to(np.uint8(0), shape), native_affine(header))
+    return Header(
+        seen.shape,
+        frames,
+        affine,
+        _spacing(affine),
+        voxel_dtype(header),
+        None if frames is None else frame_time_s(header),
+    )
+
+
+def read_header_findings(path: str | Path, *, kind: str | None = None, where: str = "") -> list[Finding]:
+    """Return the findings about a header; a file that holds none raises as ``read_image`` does."""
+    header, place = _peeked(path, where)
+    return header_findings(header, kind=kind, where=place)
+
+
+def _peeked(path: str | Path, where: str) -> tuple[Nifti1Header, str]:
+    path = Path(path)
+    place = f"{where}: {path}" if where else str(path)
+    check_file(path, place)
+    return parse_header(peek(path, place), place), place
+
+
+def _judge_claim(path: Path, place: str, limit: int) -> None:
+    check_file(path, place)
+    try:
+        claimed, size = claimed_bytes(parse_header(peek(path, place), place)), path.stat().st_size
+    except IslesError:
+        return  # the whole file is judged next, and its checksum knows better why
+    if claimed > limit:
+        raise too_large(place, f"header claims {claimed} bytes of voxels, the file has {size} bytes", limit)
+
+
+def _voxels(raw: bytes, header: Nifti1Header, place: str) -> np.ndarray:
+    dtype, (shape, frames) = voxel_dtype(header), layout(header)
+    full = shape if frames is None else (*shape, frames)
+    start, count = int(header["vox_offset"]), int(np.prod(full))
+    if len(raw) < start + count * dtype.itemsize:
+        raise IslesError(
+            "E-FILE-05",
+            "file is cut short",
+            where=place,
+            found=f"{len(raw)} bytes, {start + count * dtype.itemsize} wanted for {' x '.join(map(str, full))} voxels",
+            fix=COPY_AGAIN,
+        )
+    if int(header["dim"][0]) == 2:
+        say_once(f"{place}: a 2D image is read as one slice")
+    return np.frombuffer(raw, dtype, count, start).reshape(full, order="F")
+
+
+def _scaled(stored: np.ndarray, header: Nifti1Header, dtype: np.dtype) -> np.ndarray:
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(slope) or slope == 0 or (slope == 1 and inter == 0):
+            return stored.astype(dtype)
+        return (stored.astype(np.float64) * slope + (inter if np.isfinite(inter) else 0.0)).astype(dtype)
+
+
+def _turned(data: np.ndarray, header: Nifti1Header, path: Path, sha256: str) -> Image:
+    native = native_affine(header)
+    turned, affine = to_ras(data, native)
+    series = data.ndim == 4
+    turned = np.moveaxis(turned, -1, 0) if series else turned
+    return Image(
+        np.ascontiguousarray(turned),
+        affine,
+        _spacing(affine),
+        path,
+        sha256,
+        native,
+        tuple(data.shape[:3]),
+        frame_time_s(header) if series else None,
+    )
+
+
+def _spacing(affine: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    return x, y, z

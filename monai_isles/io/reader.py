@@ -1,0 +1,105 @@
+"""MONAI's door to ``read_image``: a reader for LoadImaged, and a loader that knows which key is which modality."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.config import KeysCollection, PathLike
+from monai.data import ImageReader, MetaTensor
+from monai.transforms import MapTransform
+from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
+
+from monai_isles.errors import IslesError
+from monai_isles.io.read import Image, read_image
+from monai_isles.modalities import LABEL, MODALITIES
+
+
+class VerifiedReader(ImageReader):
+    """Read NIfTI for MONAI's LoadImaged, verified, in RAS+.
+
+    MONAI tries its other readers when ``read`` raises, so the file is opened in ``get_data``, whose errors stand.
+
+    Shapes: (H, W, D); a series (T, H, W, D) with ``original_channel_dim`` 0.
+    Args:
+        kind: as in ``read_image``; None reads any single volume or series.
+    Raises:
+        IslesError: those of ``read_image``; ``E-DIM-08`` when several files are given as one image.
+    """
+
+    def __init__(self, kind: str | None = None) -> None:
+        self.kind = kind
+
+    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        """Accept NIfTI names; the content is judged when it is read."""
+        return all(str(name).endswith((".nii", ".nii.gz")) for name in ensure_tuple(filename))
+
+    def read(self, data: Sequence[PathLike] | PathLike, **kwargs: object) -> tuple[Path, ...]:
+        """Keep the names; nothing is opened yet."""
+        return tuple(Path(str(name)) for name in ensure_tuple(data))
+
+    def get_data(self, img: tuple[Path, ...]) -> tuple[np.ndarray, dict]:
+        """Return the voxels and the meta data: ``affine`` (RAS+), native affine and shape, ``sha256``."""
+        if len(img) != 1:
+            raise IslesError(
+                "E-DIM-08",
+                "one file is one image",
+                where=", ".join(map(str, img)),
+                found=f"{len(img)} files",
+                fix="load each file under its own key, then ConcatItemsd",
+            )
+        image = read_image(img[0], kind=self.kind)
+        return image.data, _meta(image)
+
+
+class LoadVerifiedd(MapTransform):
+    """Load the files under ``keys``, each judged as the modality its key names.
+
+    Shapes: (1, H, W, D) for a volume, (T, H, W, D) for a series; MetaTensors.
+    Args:
+        keys: entries holding a path.
+        kinds: modality by key where it is not the key itself; None for no judgement of values.
+        case_key: entry holding the case's name, for errors.
+    Raises:
+        IslesError: those of ``read_image``.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        kinds: Mapping[str, str | None] | None = None,
+        case_key: str = "case",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.kinds, self.case_key = dict(kinds or {}), case_key
+
+    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            image = read_image(str(out[key]), kind=self._kind(str(key)), where=str(out.get(self.case_key, "")))
+            array = image.data if image.data.ndim == 4 else image.data[None]
+            meta = _meta(image) | {str(MetaKeys.ORIGINAL_CHANNEL_DIM.value): 0, "filename_or_obj": str(image.path)}
+            out[key] = MetaTensor(torch.from_numpy(array), meta=meta)
+        return out
+
+    def _kind(self, key: str) -> str | None:
+        return self.kinds.get(key, key if key in MODALITIES or key == LABEL else None)
+
+
+def _meta(image: Image) -> dict:
+    channel_dim = 0 if image.data.ndim == 4 else "no_channel"
+    return {
+        MetaKeys.AFFINE.value: image.affine.copy(),
+        MetaKeys.ORIGINAL_AFFINE.value: image.affine.copy(),
+        MetaKeys.SPATIAL_SHAPE.value: np.array(image.grid_shape),
+        MetaKeys.ORIGINAL_CHANNEL_DIM.value: channel_dim,
+        MetaKeys.SPACE.value: SpaceKeys.RAS.value,
+        "native_affine": image.native_affine.copy(),
+        "native_shape": np.array(image.native_shape),
+        "sha256": image.sha256,
+        "dt_s": 0.0 if image.dt_s is None else image.dt_s,
+    }

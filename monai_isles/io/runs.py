@@ -1,0 +1,111 @@
+"""A run folder: writable before any work, held by one run at a time, complete once ``run.json`` is there."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+
+from monai_isles import __version__
+from monai_isles.errors import IslesError
+from monai_isles.io import locks
+from monai_isles.io.publish import PART, publish_json
+
+RECORD, PREVIOUS = "run.json", "run.previous.json"
+_PACKAGES = ("monai", "torch", "numpy", "nibabel", "pytorch-ignite", "scipy")
+
+
+class RunFolder:
+    """Hold a folder for one run; ``with RunFolder(out) as run: ...; run.finish({...})``.
+
+    Entering makes the folder, takes its lock, sweeps the parts a killed run left, tries to write, and sets the record
+    of an earlier run aside as ``run.previous.json``. ``finish`` writes ``run.json``, so its presence means done.
+
+    Args:
+        path: the folder.
+        outputs: relative names the run will write, judged for length now rather than after hours of work.
+    Raises:
+        IslesError: ``E-RUN-01`` held by another run, ``E-RUN-02`` not writable, ``E-RUN-03`` a name too long.
+    Source: ours; cases H2, H3, H8, H10 of the reliability list, ``tests/io/test_runs.py``.
+    """
+
+    def __init__(self, path: str | Path, *, outputs: Iterable[str] = ()) -> None:
+        self.path, self.outputs = Path(path), tuple(outputs)
+        self._lock: Path | None = None
+        self._started = 0.0
+
+    def __enter__(self) -> RunFolder:
+        _check_names(self.path, self.outputs)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / f"{PART}probe-{os.getpid()}"
+            probe.write_bytes(b"0")
+            probe.unlink()
+            self._lock = locks.take(self.path)
+        except OSError as error:
+            raise IslesError(
+                "E-RUN-02",
+                "output folder cannot be written",
+                where=str(self.path),
+                found=error.strerror or str(error),
+                fix="choose a folder that can be created and written",
+            ) from error
+        sweep_parts(self.path)
+        if (self.path / RECORD).exists():
+            os.replace(self.path / RECORD, self.path / PREVIOUS)
+        self._started = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            self._lock.unlink(missing_ok=True)
+            self._lock = None
+
+    def finish(self, record: Mapping[str, object]) -> Path:
+        """Write ``run.json``: versions and seconds are added to ``record`` (settings, seeds, inputs, cases)."""
+        head = {"versions": versions(), "seconds": round(time.monotonic() - self._started, 3)}
+        publish_json(self.path / RECORD, {**head, **record})
+        return self.path / RECORD
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide a result, without importing the packages."""
+    found = {"monai_isles": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def sweep_parts(folder: Path) -> int:
+    """Delete the unfinished files and folders below ``folder`` that a killed run left; return how many."""
+    parts = [p for p in folder.rglob(f"{PART}*")]
+    for part in parts:
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+    return len(parts)
+
+
+def _check_names(path: Path, outputs: tuple[str, ...]) -> None:
+    for name in ("", *outputs):
+        full = path.absolute() / name
+        long = next((part for part in full.parts if len(os.fsencode(part)) > 255), None)
+        if long is not None or len(os.fsencode(full)) > 4000:
+            raise IslesError(
+                "E-RUN-03",
+                "output name is too long",
+                where=f"{str(full)[:200]}...",
+                found=f"{len(os.fsencode(long or str(full)))} bytes; at most {255 if long else 4000} allowed",
+                fix="choose a shorter output folder or case name",
+            )

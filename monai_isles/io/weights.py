@@ -1,0 +1,132 @@
+"""Weights and checkpoints: tensors and plain values only, verified before they are loaded, never a pickle."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+
+from monai_isles.errors import IslesError
+from monai_isles.io.checksums import sha256_of
+from monai_isles.io.publish import publish
+
+_PLAIN = (bool, int, float, str, bytes, type(None), torch.Tensor, torch.Size, torch.dtype)
+
+
+def publish_state(path: str | Path, state: Mapping[str, object], *, inputs: Iterable[str | Path] = ()) -> None:
+    """Save a state dictionary of tensors and plain values, whole or not at all.
+
+    Raises:
+        IslesError: ``E-SAFE-12`` when something else is in it, ``E-FILE-10`` when it cannot be written.
+    """
+    stranger = _stranger(state, "state")
+    if stranger:
+        raise IslesError(
+            "E-SAFE-12",
+            "checkpoint would hold code",
+            where=str(path),
+            found=stranger,
+            fix="save numbers, strings, tensors, and lists or dictionaries of them",
+        )
+
+    def write(tmp: Path) -> None:
+        try:
+            torch.save(dict(state), tmp)
+        except RuntimeError as error:
+            raise OSError(f"{str(error).splitlines()[0]}") from error
+        _check_archive(tmp)
+
+    publish(path, write, inputs=inputs)
+
+
+def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
+    """Load what ``publish_state`` wrote, on the CPU, after the archive's checksums agreed.
+
+    Args:
+        sha256: the expected checksum of the file, where one is known.
+    Raises:
+        IslesError: ``E-FILE-01`` missing, ``E-FILE-14`` cut short, ``E-FILE-15`` damaged, ``E-SAFE-01`` holds code,
+            ``E-SAFE-02`` not an archive, ``E-SAFE-03`` another checksum than expected.
+    Source: ours; cases B7, B8, I1, I2, I8 of the reliability list, ``tests/io/test_weights.py``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise IslesError(
+            "E-FILE-01",
+            "file is missing",
+            where=str(path),
+            found="no such file",
+            fix="give the weights file, or train first",
+        )
+    if sha256 is not None and (found := sha256_of(path)) != sha256.lower():
+        raise IslesError(
+            "E-SAFE-03",
+            "weights are not the expected ones",
+            where=str(path),
+            found=f"SHA-256 {found}, expected {sha256}",
+            fix="copy the file again from its source, or correct the checksum in the metadata",
+        )
+    _check_archive(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise IslesError(
+            "E-SAFE-01",
+            "checkpoint holds more than weights",
+            where=str(path),
+            found=_global(str(error)),
+            fix="do not open this file; ask its author for a state dictionary of tensors",
+        ) from error
+
+
+def _check_archive(path: Path) -> None:
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            start = file.read(4)
+        if start == b"PK\x03\x04":
+            raise IslesError(
+                "E-FILE-14",
+                "checkpoint is cut short",
+                where=str(path),
+                found=f"archive without an end, {path.stat().st_size} bytes",
+                fix="use the previous checkpoint, or copy the file again",
+            )
+        raise IslesError(
+            "E-SAFE-02",
+            "file is no checkpoint archive",
+            where=str(path),
+            found=f"starts with {start!r}; old pickles are not read",
+            fix="give a checkpoint written by this package or by torch.save of a state dictionary",
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError) as error:
+        damaged = str(error)
+    if damaged:
+        raise IslesError(
+            "E-FILE-15",
+            "checkpoint is damaged",
+            where=str(path),
+            found=f"archive check failed at {damaged}",
+            fix="use the previous checkpoint, or copy the file again",
+        )
+
+
+def _stranger(value: object, name: str) -> str | None:
+    if isinstance(value, Mapping):
+        parts = [(f"{name}[{key!r}]", part) for key, part in value.items()]
+    elif isinstance(value, (list, tuple)):
+        parts = [(f"{name}[{i}]", part) for i, part in enumerate(value)]
+    else:
+        return None if isinstance(value, _PLAIN) else f"{name} is a {type(value).__module__}.{type(value).__qualname__}"
+    return next((found for part_name, part in parts if (found := _stranger(part, part_name))), None)
+
+
+def _global(message: str) -> str:
+    line = next((line.strip() for line in message.splitlines() if "GLOBAL" in line or "Unsupported" in line), "")
+    words = line.split("WeightsUnpickler error: ")[-1]
+    return words.split(" was not an allowed global")[0] or "instructions that are not allowed in a state dictionary"

@@ -1,0 +1,80 @@
+"""``monai-isles check`` prints every finding and tells its verdict by the exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from monai_isles.cli.main import main
+
+KEYS = {"CT": 40, "CT_CBF": 50, "CT_CBV": 4, "CT_MTT": 5, "CT_Tmax": 2}
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    affine = np.diag([1.0, 1.0, 5.0, 1.0])
+    for number, (key, value) in enumerate(KEYS.items()):
+        name = f"SMIR.Brain.XX.O.{key}.{number}"
+        folder = tmp_path / "data" / "TRAINING" / "case_1" / name
+        folder.mkdir(parents=True)
+        data = value + np.random.default_rng(number).random((8, 8, 2)).astype(np.float32)
+        image = nibabel.Nifti1Image(data, affine)
+        image.set_sform(affine, 1)
+        image.to_filename(folder / f"{name}.nii")
+    return tmp_path / "data"
+
+
+def test_warnings_alone_are_exit_0(dataset: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["check", str(dataset)]) == 0
+    out = capsys.readouterr().out
+    assert "warning E-LBL-03: training case without a lesion mask" in out and "0 errors, 1 warnings" in out
+
+
+def test_an_error_is_exit_4_with_where_found_and_fix(dataset: Path, capsys: pytest.CaptureFixture) -> None:
+    next(dataset.rglob("*CT_CBF*.nii")).write_bytes(b"")
+    assert main(["check", str(dataset)]) == 4
+    out = capsys.readouterr().out
+    assert (
+        "error   E-FILE-02: file is empty\n  where training case_1: " in out
+        and "\n  found 0 bytes\n  fix   copy" in out
+    )
+
+
+def test_json_holds_the_same_findings(dataset: Path, capsys: pytest.CaptureFixture) -> None:
+    next(dataset.rglob("*CT_CBF*.nii")).unlink()
+    assert main(["check", str(dataset), "--json"]) == 4
+    content = json.loads(capsys.readouterr().out)
+    assert (content["errors"], content["warnings"]) == (1, 1)
+    assert {"code", "severity", "where", "found", "fix", "fault"} == set(content["findings"][0])
+
+
+def test_a_list_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "l.json").write_text('{"training": [{"case": "a", "subject": "s", "fold": 0, "ct": "../x"}]}')
+    assert main(["check", str(tmp_path / "l.json")]) == 4
+    assert "E-LIST-08" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [('{"x": {"_target_": "monai.losses.DiceLoss"}}', 0), ('{"x": {"_target_": "os.system"}}', 5), ("{", 4)],
+)
+def test_bundles_are_clean_unsafe_or_unreadable(tmp_path: Path, text: str, code: int) -> None:
+    (tmp_path / "train.json").write_text(text)
+    assert main(["check", "--bundle", str(tmp_path)]) == code
+
+
+def test_nothing_to_check_is_a_usage_error(capsys: pytest.CaptureFixture) -> None:
+    assert main(["check"]) == 2
+    assert "E-USE-01: nothing to check" in capsys.readouterr().err
+
+
+def test_no_network_library_is_loaded(dataset: Path) -> None:
+    call = f"main(['check', {str(dataset)!r}])"
+    words = f"import sys; from monai_isles.cli.main import main; {call}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words], check=False, capture_output=True).returncode == 0

@@ -1,0 +1,82 @@
+"""``monai-isles datalist`` writes a list, counts, and never replaces one unasked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from monai_isles.cli.main import main
+from monai_isles.data import read_datalist
+
+KEYS = ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax", "OT")
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    affine = np.diag([1.0, 1.0, 5.0, 1.0])
+    for case in range(1, 5):
+        for key in KEYS[: 5 if case == 4 else 6]:
+            name = f"SMIR.Brain.XX.O.{key}.{case}{KEYS.index(key)}"
+            folder = tmp_path / "data" / "TRAINING" / f"case_{case}" / name
+            folder.mkdir(parents=True)
+            image = nibabel.Nifti1Image((np.arange(128).reshape(8, 8, 2) % 2).astype(np.uint8), affine)
+            image.set_sform(affine, 1)
+            image.to_filename(folder / f"{name}.nii")
+    (tmp_path / "data" / "SIMULATED.txt").write_text("x")
+    (tmp_path / "who.csv").write_text("case,subject\ncase_1,a\ncase_2,a\ncase_3,b\ncase_4,c\n")
+    return tmp_path / "data"
+
+
+def test_the_list_is_written_and_counted(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = [
+        "datalist",
+        str(dataset),
+        "--out",
+        str(tmp_path / "l.json"),
+        "--folds",
+        "2",
+        "--subjects",
+        str(tmp_path / "who.csv"),
+    ]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert (
+        "4 training cases of 3 subjects, 0 test cases" in out
+        and "cases per fold 2 2" in out
+        and "1 training cases have no lesion mask" in out
+    )
+    content = read_datalist(tmp_path / "l.json")
+    assert content["simulated"] is True and content["training"][0]["fold"] == content["training"][1]["fold"]
+
+
+def test_an_existing_list_is_replaced_only_by_force(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "l.json"
+    out.write_text("mine")
+    words = ["datalist", str(dataset), "--out", str(out), "--folds", "2", "--subjects", str(tmp_path / "who.csv")]
+    assert main(words) == 4 and out.read_text() == "mine"
+    assert "E-LIST-10: data list exists" in capsys.readouterr().err
+    assert main([*words, "--force", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert counts["cases_per_fold"] == [2, 2] and counts["provisional"] is False and counts["file"] == str(out)
+
+
+def test_an_unknown_case_in_the_table_is_refused_and_named(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "who.csv").write_text("case,subject\ncase_9,a\n")
+    assert (
+        main(["datalist", str(dataset), "--out", str(tmp_path / "l.json"), "--subjects", str(tmp_path / "who.csv")])
+        == 4
+    )
+    assert "E-LIST-09" in (err := capsys.readouterr().err) and "case_9" in err and not (tmp_path / "l.json").exists()
+
+
+def test_a_provisional_grouping_is_said(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["datalist", str(dataset), "--out", str(tmp_path / "l.json"), "--folds", "2"]) == 0
+    assert "subjects from evidence (provisional" in capsys.readouterr().out

@@ -1,0 +1,91 @@
+"""``check`` goes on after a fault and lists them all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_isles.data import check_folder, check_list, make_datalist
+from monai_isles.errors import IslesError
+
+
+@pytest.fixture(autouse=True)
+def no_constants(dataset: Path, tools: dict) -> None:
+    """Give the maps of the data set some texture, so that it is free of findings."""
+    for path in dataset.rglob("*.nii"):
+        if "CT_" in path.name and "4DPWI" not in path.name:
+            tools["save"](
+                path,
+                np.random.default_rng(0).random((24, 24, 2), dtype=np.float32),
+                z_mm=25.0 if path.parts[-3] in ("case_2", "case_4") else 0.0,
+            )
+
+
+def codes(found: list) -> list[str]:
+    return sorted(f"{f.severity} {f.code}" for f in found)
+
+
+def test_a_clean_folder_has_no_finding(dataset: Path) -> None:
+    assert check_folder(dataset) == []
+
+
+def test_one_bad_file_does_not_hide_another(dataset: Path, tools: dict) -> None:
+    where = tools["path_of"]
+    where(dataset, 1, "ct").write_bytes(b"")
+    tools["save"](where(dataset, 2, "cbf"), np.zeros((24, 24, 2), np.float32), z_mm=25.0)
+    tools["save"](where(dataset, 3, "label"), np.full((24, 24, 2), 255, np.uint8))
+    tools["save"](where(dataset, 4, "tmax"), np.ones((24, 24, 2), np.float32) + np.eye(24)[..., None], z_mm=65.0)
+    where(dataset, 5, "mtt").unlink()
+    found = check_folder(dataset)
+    assert codes(found) == ["error E-FILE-02", "error E-GEOM-03", "error E-LBL-01", "error E-LIST-02", "error E-VAL-04"]
+    named = {f.code: f.where for f in found}
+    assert (
+        "training case_1" in named["E-FILE-02"]
+        and "training case_4: tmax" in named["E-GEOM-03"]
+        and "training case_5: mtt" in named["E-LIST-02"]
+    )
+
+
+def test_odd_but_allowed_things_are_warnings(dataset: Path, tools: dict) -> None:
+    where = tools["path_of"]
+    tools["save"](where(dataset, 1, "label"), np.zeros((24, 24, 2), np.uint8))
+    where(dataset, 5, "label").unlink()
+    tools["save"](where(dataset, 6, "cbv"), np.full((24, 24, 2), 4, np.float32))
+    shutil.copy(where(dataset, 5, "ct"), where(dataset, 6, "ct"))
+    found = check_folder(dataset)
+    assert codes(found) == ["warning E-LBL-02", "warning E-LBL-03", "warning E-LIST-14", "warning E-VAL-09"]
+    assert "case_5" in next(f.found for f in found if f.code == "E-LIST-14")
+
+
+def test_a_header_that_cannot_be_used_is_one_finding(dataset: Path, tools: dict) -> None:
+    path = tools["path_of"](dataset, 1, "cbf")
+    raw = bytearray(path.read_bytes())
+    raw[252:256] = bytes(4)  # qform and sform codes
+    path.write_bytes(bytes(raw))
+    assert codes(check_folder(dataset)) == ["error E-GEOM-01"]
+
+
+def test_doubles_and_a_table_that_does_not_fit_are_found(dataset: Path, tools: dict) -> None:
+    shutil.copytree(tools["path_of"](dataset, 3, "cbv").parent, dataset / "TRAINING" / "case_3" / "copy")
+    (dataset / "subjects.csv").write_text("case,subject\ncase_1,a\n")
+    assert codes(check_folder(dataset)) == ["error E-LIST-09", "error E-LIST-13"]
+
+
+def test_a_folder_without_cases_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IslesError, match="E-LIST-01"):
+        check_folder(tmp_path / "none")
+
+
+def test_a_list_is_checked_with_and_without_its_images(dataset: Path, tmp_path: Path, tools: dict) -> None:
+    (tmp_path / "l.json").write_text(json.dumps(make_datalist(dataset, folds=2)))
+    assert check_list(tmp_path / "l.json") == check_list(tmp_path / "l.json", dataset) == []
+    tools["path_of"](dataset, 1, "ct").write_bytes(b"")
+    tools["path_of"](dataset, 2, "ct").unlink()
+    found = check_list(tmp_path / "l.json", dataset)
+    assert codes(found) == ["error E-FILE-02", "error E-LIST-02"] and "training entry 1: case_1" in found[0].where
+    (tmp_path / "l.json").write_text("{")
+    assert codes(check_list(tmp_path / "l.json", dataset)) == ["error E-LIST-03"]

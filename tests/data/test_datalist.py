@@ -1,0 +1,111 @@
+"""A data list is the same wherever the folder lies, and is read back only when sound."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from monai_isles.data import find_data_list, make_datalist, read_datalist
+from monai_isles.errors import IslesError
+
+
+def test_two_copies_of_a_folder_give_the_same_list_byte_for_byte(dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset, tmp_path / "elsewhere" / "copy")
+    texts = {
+        json.dumps(make_datalist(folder, folds=2, seed=1)) for folder in (dataset, tmp_path / "elsewhere" / "copy")
+    }
+    assert len(texts) == 1 and str(tmp_path) not in texts.pop()
+
+
+def test_without_a_table_the_evidence_is_in_the_list(dataset: Path) -> None:
+    content = make_datalist(dataset, folds=2)
+    assert content["grouping"]["source"] == "evidence" and content["grouping"]["provisional"] is True
+    assert [pair["cases"] for pair in content["grouping"]["evidence"]["joined"]] == [
+        ["case_1", "case_2"],
+        ["case_3", "case_4"],
+    ]
+    folds = [entry["fold"] for entry in content["training"]]
+    assert folds[0] == folds[1] and folds[2] == folds[3] and sorted(folds) == [0, 0, 0, 1, 1, 1]
+    assert (content["numTraining"], content["numTest"], content["simulated"], content["name"]) == (
+        6,
+        1,
+        False,
+        "isles2018",
+    )
+    assert content["training"][0]["ct"] == "TRAINING/case_1/SMIR.Brain.XX.O.CT.10/SMIR.Brain.XX.O.CT.10.nii"
+    assert "fold" not in content["test"][0] and "label" not in content["test"][0]
+
+
+def test_a_table_of_the_user_goes_first(dataset: Path, tmp_path: Path) -> None:
+    header = "case,subject\n"
+    (tmp_path / "mine.csv").write_text(header + "".join(f"case_{n},p{n % 3}\n" for n in range(1, 7)))
+    (dataset / "subjects.csv").write_text(header + "".join(f"case_{n},q{n}\n" for n in range(1, 7)))
+    own, users = make_datalist(dataset, folds=2), make_datalist(dataset, folds=2, subjects=tmp_path / "mine.csv")
+    assert (own["grouping"]["source"], users["grouping"]["source"]) == ("subjects.csv", "file")
+    assert [e["subject"] for e in users["training"]] == ["p1", "p2", "p0", "p1", "p2", "p0"]
+    assert not own["grouping"]["provisional"] and own["grouping"]["evidence"] == {"subjects": 6, "cases": 6}
+
+
+def test_a_simulated_folder_says_so(dataset: Path) -> None:
+    (dataset / "SIMULATED.txt").write_text("x")
+    content = make_datalist(dataset, folds=2)
+    assert (
+        content["simulated"] is True and content["name"] == "phantom_ct" and "no real patient" in content["description"]
+    )
+    assert make_datalist(dataset, folds=2, name="mine")["name"] == "mine"
+
+
+def test_a_case_without_a_mask_counts_as_no_lesion(dataset: Path, tools: dict) -> None:
+    tools["path_of"](dataset, 6, "label").unlink()
+    assert "label" not in make_datalist(dataset, folds=2)["training"][5]
+
+
+def test_test_cases_alone_need_no_folds(tmp_path: Path, tools: dict) -> None:
+    tools["make_case"](tmp_path, 1, person=1, section="TESTING")
+    content = make_datalist(tmp_path)
+    assert content["training"] == [] and content["test"][0]["subject"] == "testing_case_1"
+
+
+def test_a_list_comes_back_as_it_was_kept(dataset: Path, tmp_path: Path) -> None:
+    made = find_data_list(dataset, keep=tmp_path / "out" / "list.json", folds=2)
+    assert (
+        read_datalist(tmp_path / "out" / "list.json") == made == find_data_list(dataset, tmp_path / "out" / "list.json")
+    )
+    with pytest.raises(IslesError, match="E-FILE-11"):
+        find_data_list(dataset, tmp_path / "out" / "list.json", keep=tmp_path / "out" / "list.json")
+
+
+def test_broken_json_is_named_with_line_and_file(tmp_path: Path) -> None:
+    (tmp_path / "l.json").write_text('{"training": [\n{"case" 1}]}')
+    with pytest.raises(IslesError, match=r"E-LIST-03(?s:.*)l\.json(?s:.*)line 2 column 9"):
+        read_datalist(tmp_path / "l.json")
+
+
+def test_a_missing_list_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IslesError, match=r"E-FILE-01(?s:.*)none\.json(?s:.*)monai-isles datalist"):
+        read_datalist(tmp_path / "none.json")
+
+
+def test_the_committed_list_of_isles_2018_is_sound_and_keeps_neighbours_together() -> None:
+    content = read_datalist(Path(__file__).parents[2] / "data_lists" / "isles2018.json")
+    fold = {entry["case"]: entry["fold"] for entry in content["training"]}
+    assert (len(fold), len(content["test"]), content["grouping"]["provisional"]) == (94, 62, True)
+    runs = [
+        (10, 17),
+        (18, 22),
+        (23, 33),
+        (34, 35),
+        (36, 37),
+        (38, 40),
+        (41, 48),
+        (53, 56),
+        (62, 71),
+        (75, 77),
+        (78, 79),
+    ]  # equal slices and frames
+    assert all(len({fold[f"case_{n}"] for n in range(first, last + 1)}) == 1 for first, last in runs)
+    counts = [list(fold.values()).count(k) for k in range(5)]
+    assert max(counts) - min(counts) <= 1

@@ -1,0 +1,42 @@
+"""A case folder, a data folder or several of them become cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_isles.data import find_inputs
+from monai_isles.errors import IslesError
+
+KEYS = ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax")
+
+
+def make(folder: Path, keys: tuple[str, ...] = KEYS) -> Path:
+    for number, key in enumerate(keys):
+        name = f"SMIR.Brain.XX.O.{key}.{number}"
+        (folder / name).mkdir(parents=True)
+        (folder / name / f"{name}.nii").write_bytes(b"0")
+    return folder
+
+
+def test_a_single_case_folder_is_one_case(tmp_path: Path) -> None:
+    (case,) = find_inputs([make(tmp_path / "case_7")])
+    assert case.name == "case_7" and set(case.images) == {"ct", "cbf", "cbv", "mtt", "tmax"} and case.label is None
+
+
+def test_a_data_folder_gives_all_its_cases(tmp_path: Path) -> None:
+    make(tmp_path / "TRAINING" / "case_2")
+    make(tmp_path / "TRAINING" / "case_10")
+    assert [case.name for case in find_inputs([tmp_path])] == ["case_2", "case_10"]
+
+
+def test_equal_names_are_refused(tmp_path: Path) -> None:
+    folders = [make(tmp_path / part / "case_1") for part in ("a", "b")]
+    with pytest.raises(IslesError, match="E-LIST-20(?s:.*)case_1 more than once"):
+        find_inputs(folders)
+
+
+def test_a_case_folder_that_lacks_a_map_names_it(tmp_path: Path) -> None:
+    with pytest.raises(IslesError, match="E-LIST-02(?s:.*)case_3: tmax"):
+        find_inputs([make(tmp_path / "case_3", KEYS[:-1])])

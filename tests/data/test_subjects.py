@@ -1,0 +1,46 @@
+"""A subject table fits its folder or is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_isles.data.subjects import read_subjects
+from monai_isles.errors import IslesError
+
+CASES = [("training", "case_1"), ("training", "case_2"), ("testing", "case_1")]
+
+
+def table(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "s.csv").write_text(text)
+    return tmp_path / "s.csv"
+
+
+def test_sections_are_kept_apart_and_test_cases_may_be_left_out(tmp_path: Path) -> None:
+    whole = read_subjects(
+        table(tmp_path, "case,subject,section\ncase_1,a,TRAINING\ncase_2,a,training\ncase_1,b,TESTING\n"), CASES
+    )
+    assert whole == {("training", "case_1"): "a", ("training", "case_2"): "a", ("testing", "case_1"): "b"}
+    assert len(read_subjects(table(tmp_path, "case,subject\ncase_1,a\ncase_2,b\n"), CASES)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("case,subject\ncase_1,a\ncase_2,a\ncase_77,b\n", "training case_77(?s:.*)not in the folder"),
+        ("case,subject\ncase_1,a\n", "no row for case_2"),
+        ("case,subject\ncase_1,a\ncase_1,b\ncase_2,c\n", "case_1(?s:.*)named twice"),
+        ("case,subject\ncase_1,\ncase_2,c\n", "case_1(?s:.*)subject is empty"),
+        ("case,patient\ncase_1,a\n", "columns case, patient"),
+        ("", "columns none"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_and_the_row_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(IslesError, match=rf"E-LIST-09(?s:.*){words}"):
+        read_subjects(table(tmp_path, text), CASES)
+
+
+def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IslesError, match="E-LIST-09: subject table cannot be read(?s:.*)none.csv"):
+        read_subjects(tmp_path / "none.csv", CASES)

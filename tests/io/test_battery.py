@@ -1,0 +1,151 @@
+"""Headers that would give a wrong position, size or number are refused; honest ones pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_isles.errors import IslesError
+from monai_isles.io import read_image
+
+Write = Callable[..., Path]
+STRAIGHT = np.diag([1.0, 1.0, 5.0, 1.0])
+
+
+def refused(path: Path, words: str, kind: str | None = None) -> None:
+    with pytest.raises(IslesError, match=words):
+        read_image(path, kind=kind, where="case_7")
+
+
+def test_a_zero_dimension_is_refused(write: Write, volume: np.ndarray) -> None:
+    refused(write(volume, patch={"dim": [3, 4, 0, 2, 1, 1, 1, 1]}), r"E-DIM-01(?s:.*)a\.nii(?s:.*)\(4, 0, 2\)")
+
+
+def test_a_header_without_dimensions_is_refused(write: Write, volume: np.ndarray) -> None:
+    refused(write(volume, patch={"dim": [0, 4, 3, 2, 1, 1, 1, 1]}), r"E-DIM-01")
+
+
+def test_a_negative_dimension_is_refused(write: Write, volume: np.ndarray) -> None:
+    refused(
+        write(volume, patch={"dim": [3, 4, -3, 2, 1, 1, 1, 1]}), r"E-DIM-02: header holds a negative dimension(?s:.*)-3"
+    )
+
+
+def test_frames_and_vectors_at_once_are_not_understood(write: Write) -> None:
+    refused(write(np.ones((2, 2, 2, 3, 2), np.float32)), r"E-DIM-05(?s:.*)\(2, 2, 2, 3, 2\)")
+
+
+def test_a_series_where_a_volume_is_wanted_names_the_frames(write: Write) -> None:
+    refused(write(np.ones((4, 3, 2, 6), np.float32)), r"E-DIM-03(?s:.*)6 frames(?s:.*)pick a frame", kind="ct")
+
+
+def test_a_map_where_a_series_is_wanted_says_so(write: Write, volume: np.ndarray) -> None:
+    refused(write(volume), r"E-DIM-04(?s:.*)looks like a map", kind="ctp")
+    refused(write(volume[..., None]), r"E-DIM-04", kind="ctp")
+
+
+@pytest.mark.parametrize(("dt", "unit", "seconds"), [(1.5, 8, 1.5), (1500.0, 16, 1.5), (0.0, 8, 1.0), (2.0, 0, 2.0)])
+def test_frame_times_are_read_in_seconds(write: Write, dt: float, unit: int, seconds: float) -> None:
+    path = write(np.ones((4, 3, 2, 6), np.float32), patch={"pixdim": [1, 1, 2, 5, dt, 1, 1, 1], "xyzt_units": 2 + unit})
+    assert read_image(path, dtype=np.float64).dt_s == pytest.approx(seconds)
+
+
+def test_the_frame_time_of_five_dimensions_is_found_on_either_axis(write: Write) -> None:
+    series = np.arange(1.0, 145.0, dtype=np.float32).reshape(4, 3, 2, 1, 6)
+    assert read_image(write(series, patch={"pixdim": [1, 1, 2, 5, 1, 2.5, 1, 1]}), kind="ctp").dt_s == 2.5
+    assert read_image(write(series, patch={"pixdim": [1, 1, 2, 5, 2.5, 1, 1, 1]}), kind="ctp").dt_s == 2.5
+
+
+def test_a_frame_time_of_minutes_is_refused(write: Write) -> None:
+    path = write(np.ones((4, 3, 2, 6), np.float32), patch={"pixdim": [1, 1, 2, 5, 1000, 1, 1, 1]})
+    refused(path, r"E-DIM-06(?s:.*)1000 s between frames", kind="ctp")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (32, "E-VAL-01(?s:.*)complex"),
+        (1792, "E-VAL-01"),
+        (128, "E-VAL-02(?s:.*)RGB"),
+        (1536, "E-VAL-11(?s:.*)datatype 1536"),
+    ],
+)
+def test_numbers_that_are_no_real_numbers_are_refused(write: Write, volume: np.ndarray, code: int, words: str) -> None:
+    refused(write(volume, patch={"datatype": code}), words)
+
+
+def test_no_orientation_is_refused_and_told_how_to_state_it(write: Write, volume: np.ndarray) -> None:
+    refused(write(volume, codes=(0, 0)), r"E-GEOM-01(?s:.*)sform code 0 and qform code 0(?s:.*)set_sform")
+
+
+@pytest.mark.parametrize("codes", [(1, 0), (0, 1), (2, 1)])
+def test_one_orientation_is_enough(write: Write, volume: np.ndarray, codes: tuple[int, int]) -> None:
+    assert np.allclose(
+        read_image(write(volume, codes=codes)).native_affine,
+        np.diag([-1, -2, 5, 1]) + [[0, 0, 0, 10], [0, 0, 0, 20], [0, 0, 0, 30], [0] * 4],
+    )
+
+
+def test_sform_and_qform_that_are_mirrors_are_refused(write: Write, volume: np.ndarray) -> None:
+    refused(
+        write(volume, patch={"srow_x": [1, 0, 0, 10]}),
+        r"E-GEOM-02: sform and qform disagree(?s:.*)mm(?s:.*)the sform would be used",
+    )
+
+
+def test_a_qform_that_is_not_a_number_is_a_conflict(write: Write, volume: np.ndarray) -> None:
+    refused(write(volume, patch={"qoffset_x": np.nan}), r"E-GEOM-02(?s:.*)qform is not finite")
+
+
+@pytest.mark.parametrize(("shift", "ok"), [(1e-5, True), (5e-4, True), (0.01, False)])
+def test_the_conflict_tolerance_is_a_thousandth_of_a_voxel(
+    write: Write, volume: np.ndarray, shift: float, ok: bool
+) -> None:
+    path = write(volume, affine=STRAIGHT, patch={"qoffset_x": shift})
+    if ok:
+        assert read_image(path).data.size == 24
+    else:
+        refused(path, r"E-GEOM-02(?s:.*)0\.01 mm")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("srow_x", [0, 0, 0, 0]), ("srow_y", [np.nan, 0, 0, 0]), ("srow_z", [1, 0, 0, 0])]
+)
+def test_a_singular_affine_is_printed(write: Write, volume: np.ndarray, field: str, value: list[float]) -> None:
+    refused(
+        write(volume, affine=STRAIGHT, patch={field: value}),
+        r"E-GEOM-06: affine is singular or not finite(?s:.*)sform \[\[",
+    )
+
+
+def test_shear_is_refused_with_its_size(write: Write, volume: np.ndarray) -> None:
+    sheared = STRAIGHT.copy()
+    sheared[1, 2] = 5.0 * np.tan(np.radians(15.0))
+    refused(
+        write(volume, affine=STRAIGHT, patch={"srow_y": sheared[1], "qform_code": 0}),
+        r"E-GEOM-05: affine is sheared(?s:.*)15 degrees",
+    )
+
+
+def test_an_oblique_slab_is_not_sheared(write: Write, volume: np.ndarray) -> None:
+    turn = np.radians(20.0)
+    oblique = STRAIGHT.copy()
+    oblique[1:3, 1:3] = [[np.cos(turn), -np.sin(turn) * 5], [np.sin(turn), np.cos(turn) * 5]]
+    assert np.allclose(read_image(write(volume, affine=oblique)).affine, oblique, atol=1e-6)
+
+
+@pytest.mark.parametrize(("unit", "name"), [(1, "metre"), (3, "micron")])
+def test_other_units_than_millimetres_are_refused(write: Write, volume: np.ndarray, unit: int, name: str) -> None:
+    refused(write(volume, patch={"xyzt_units": unit}), rf"E-GEOM-07(?s:.*)unit {name}")
+
+
+def test_an_unknown_unit_is_read_as_millimetres(write: Write, volume: np.ndarray) -> None:
+    assert read_image(write(volume, patch={"xyzt_units": 0})).spacing_mm == (1.0, 2.0, 5.0)
+
+
+def test_several_faults_come_in_one_error(write: Write, volume: np.ndarray) -> None:
+    path = write(volume, codes=(0, 0), patch={"xyzt_units": 1, "datatype": 32})
+    refused(path, r"E-VAL-01: image holds complex numbers, and 2 more(?s:.*)E-GEOM-07(?s:.*)E-GEOM-01")

@@ -1,0 +1,114 @@
+"""Damaged bytes are told from whole ones, whatever the reader would have made of them."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_isles.errors import IslesError
+from monai_isles.io import read_image
+
+Write = Callable[..., Path]
+
+
+def refused(path: Path, words: str, **how: object) -> None:
+    with pytest.raises(IslesError, match=words) as caught:
+        read_image(path, where="case_7", **how)
+    assert "case_7" in caught.value.where and path.name in caught.value.where
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    refused(tmp_path / "none.nii", r"E-FILE-01: file is missing")
+
+
+def test_an_empty_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.nii.gz").write_bytes(b"")
+    refused(tmp_path / "a.nii.gz", r"E-FILE-02: file is empty(?s:.*)0 bytes")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a.nii").mkdir()
+    refused(tmp_path / "a.nii", r"E-FILE-08: file cannot be read(?s:.*)directory")
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii"])
+def test_text_is_no_image(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("this is a note, not an image, " * 20)
+    refused(tmp_path / name, r"E-FILE-03: file is not a NIfTI image(?s:.*)this is a note")
+
+
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.mha").write_text("x")
+    refused(tmp_path / "a.mha", r"E-FILE-03(?s:.*)suffix \.mha(?s:.*)convert it")
+
+
+def test_gzip_bytes_named_nii_are_told_their_name(write: Write, volume: np.ndarray, tmp_path: Path) -> None:
+    write(volume, "a.nii.gz").rename(tmp_path / "a.nii")
+    refused(tmp_path / "a.nii", r"E-FILE-04(?s:.*)gzip bytes under a\.nii(?s:.*)rename to \.nii\.gz")
+
+
+def test_plain_bytes_named_gz_are_told_their_name(write: Write, volume: np.ndarray, tmp_path: Path) -> None:
+    write(volume, "a.nii").rename(tmp_path / "a.nii.gz")
+    refused(tmp_path / "a.nii.gz", r"E-FILE-04(?s:.*)rename to \.nii\n?")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.99])
+def test_a_cut_file_is_refused(write: Write, name: str, share: float) -> None:
+    noise = np.random.default_rng(0).random((8, 8, 4), dtype=np.float32)
+    path = write(noise, name)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    refused(path, r"E-FILE-05: file is cut short(?s:.*)copy the file again")
+
+
+def test_a_file_cut_inside_the_header_says_so(write: Write, volume: np.ndarray) -> None:
+    path = write(volume)
+    path.write_bytes(path.read_bytes()[:200])
+    refused(path, r"E-FILE-05(?s:.*)200 of 348 header bytes")
+
+
+def test_every_flipped_bit_in_the_compressed_voxels_is_caught(write: Write) -> None:
+    rng = np.random.default_rng(1)
+    path = write(rng.random((16, 16, 4), dtype=np.float32), "a.nii.gz")
+    whole = path.read_bytes()
+    for position in rng.integers(10, len(whole) - 4, 40):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bytes(damaged))
+        with pytest.raises(IslesError, match=r"E-FILE-0[3-7]|E-DIM|E-GEOM"):
+            read_image(path)
+
+
+def test_a_flipped_checksum_is_called_damage(write: Write, volume: np.ndarray) -> None:
+    path = write(volume, "a.nii.gz")
+    whole = bytearray(path.read_bytes())
+    whole[-6] ^= 1
+    path.write_bytes(bytes(whole))
+    refused(path, r"E-FILE-06: file is damaged(?s:.*)gzip check failed(?s:.*)copy the file again")
+
+
+def test_a_header_that_claims_terabytes_is_refused_before_memory_is_asked_for(write: Write, volume: np.ndarray) -> None:
+    path = write(volume, patch={"dim": [3, 30000, 30000, 3000, 1, 1, 1, 1]})
+    refused(path, r"E-FILE-07(?s:.*)claims 10800000000000 bytes(?s:.*)the file has 448 bytes; limit 4294967296 bytes")
+
+
+def test_a_bomb_is_refused_at_the_limit(write: Write, volume: np.ndarray) -> None:
+    path = write(volume, "a.nii.gz")
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(2**21)))
+    refused(path, r"E-FILE-07(?s:.*)once uncompressed", max_bytes=1000)
+    assert read_image(path).data.size == 24
+
+
+def test_a_budget_that_fits_is_enough(write: Write, volume: np.ndarray) -> None:
+    assert read_image(write(volume), max_bytes=volume.nbytes).data.size == 24
+
+
+def test_an_odd_voxel_offset_is_refused(write: Write, volume: np.ndarray) -> None:
+    refused(
+        write(volume, patch={"vox_offset": 12}),
+        r"E-FILE-09: voxels are said to start inside the header(?s:.*)offset 12",
+    )

@@ -1,0 +1,77 @@
+"""What comes in is time-first, RAS+, and exactly what was stored."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from monai_isles.io import inspect_image, read_image
+
+Write = Callable[..., Path]
+
+
+def test_the_array_is_ras_and_the_stored_frame_is_kept(write: Write, volume: np.ndarray) -> None:
+    path = write(volume, "a.nii.gz")
+    image = read_image(path, where="case_7")
+    assert np.array_equal(image.data, volume[::-1, ::-1])  # stored left-posterior, x 10..7, y 20..16
+    assert image.affine.tolist() == [[1, 0, 0, 7], [0, 2, 0, 16], [0, 0, 5, 30], [0, 0, 0, 1]]
+    assert (image.spacing_mm, image.native_shape, image.dt_s) == ((1.0, 2.0, 5.0), (4, 3, 2), None)
+    assert image.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_it_agrees_with_an_independent_reader(write: Write) -> None:
+    data = np.random.default_rng(0).integers(-1000, 3000, (7, 6, 5)).astype(np.int16)
+    path = write(data, "a.nii.gz", patch={"scl_slope": 0.5, "scl_inter": -3.0})
+    truth = nibabel.as_closest_canonical(nibabel.load(path))
+    image = read_image(path, dtype=np.float64)
+    assert np.array_equal(image.data, truth.get_fdata()) and np.allclose(image.affine, truth.affine)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2, 6), (4, 3, 2, 1, 6)])
+def test_a_series_is_time_first(write: Write, shape: tuple[int, ...]) -> None:
+    series = np.arange(1.0, 145.0, dtype=np.float32).reshape(shape)
+    image = read_image(write(series, affine=np.diag([1.0, 2, 5, 1])), kind="ctp")
+    assert image.data.shape == (6, 4, 3, 2) and image.grid_shape == (4, 3, 2)
+    assert np.array_equal(image.data[2], series.reshape(4, 3, 2, 6)[..., 2])
+
+
+def test_trailing_ones_are_dropped(write: Write, volume: np.ndarray) -> None:
+    assert read_image(write(volume[..., None]), kind="ct").data.shape == (4, 3, 2)
+
+
+def test_a_plane_becomes_one_slice_and_it_is_said(
+    write: Write, volume: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_image(write(volume[..., 0], "plane.nii"), kind="ct").data.shape == (4, 3, 1)
+    assert "plane.nii: a 2D image is read as one slice" in caplog.text
+
+
+def test_names_with_spaces_and_accents_are_read(write: Write, volume: np.ndarray) -> None:
+    assert read_image(write(volume, "Läsion größe 1 图.nii.gz")).data.size == 24
+
+
+def test_findings_can_be_had_without_an_error(write: Write, volume: np.ndarray) -> None:
+    image, found = inspect_image(write(volume, codes=(0, 0)), kind="ct")
+    assert image is None and [f.code for f in found] == ["E-GEOM-01"]
+    image, found = inspect_image(write(volume * 0), kind="ct")
+    assert image is not None and [f.code for f in found] == ["E-VAL-04"]
+
+
+def test_reading_needs_no_torch() -> None:
+    names = "io.read_image, io.publish_image, io.RunFolder, io.judge_bundle, io.unpack_zip"
+    words = f"import sys, monai_isles.io as io; {names}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    import monai_isles.io as io
+
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        io.nonsense  # noqa: B018
