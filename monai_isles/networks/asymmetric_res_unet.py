@@ -1,0 +1,115 @@
+"""The asymmetric residual encoder-decoder of Clerigues 2019 (2D) and 2020 (3D)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from monai_isles.errors import IslesError
+from monai_isles.networks.blocks import Down, ResidualBlock, conv3, up
+
+_NOISY_LEVELS = 3
+
+
+class AsymmetricResUNet(nn.Module):
+    """Encoder of two-convolution and decoder of one-convolution residual blocks, joined by sums.
+
+    The deepest three levels carry channel dropout while training and, at their block entries, the sites of
+    prediction dropout (``monai_isles.inference.prediction_dropout`` switches them on).
+
+    Shapes: ``(N, in_channels, *spatial)`` in, logits ``(N, out_channels, *spatial)`` out; every spatial size
+    divisible by ``2 ** (levels - 1)``.
+    Args:
+        spatial_dims: 2 for CT perfusion, 3 for MRI.
+        base_channels: channels of the first level; doubled at each further level.
+        dropout: channel dropout of the deepest three encoder blocks while training.
+    Raises:
+        IslesError: ``E-NET-01`` for impossible sizes, ``E-NET-02`` for an input that cannot be halved.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 2: 592 610 parameters with 2 dimensions,
+    10 channels, base 8, 5 levels; Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521): 7 037 122 with 3 dimensions,
+    8 channels, base 32, 4 levels.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        in_channels: int = 10,
+        out_channels: int = 2,
+        base_channels: int = 8,
+        levels: int = 5,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        if spatial_dims not in (2, 3) or levels < 2 or min(in_channels, out_channels, base_channels) < 1:
+            raise IslesError(
+                "E-NET-01",
+                "no such asymmetric residual network",
+                where="AsymmetricResUNet",
+                found=f"{spatial_dims} dimensions, {levels} levels, channels {in_channels}, {out_channels}, {base_channels}",
+                fix="spatial_dims is 2 or 3, levels at least 2, channels at least 1",
+            )
+        widths = [base_channels * 2**level for level in range(levels)]
+        noisy = [level >= levels - _NOISY_LEVELS for level in range(levels)]
+        self.divisor = 2 ** (levels - 1)
+        self.fixed_levels = noisy.index(True)
+        self.first = conv3(spatial_dims, in_channels, base_channels)
+        self.encoder = nn.ModuleList(
+            ResidualBlock(
+                spatial_dims, width, convolutions=2, prediction_dropout=loud, dropout=dropout if loud else 0.0
+            )
+            for width, loud in zip(widths, noisy, strict=True)
+        )
+        self.down = nn.ModuleList(Down(spatial_dims, width) for width in widths[:-1])
+        self.up = nn.ModuleList(up(spatial_dims, width) for width in widths[-2::-1])
+        self.decoder = nn.ModuleList(
+            ResidualBlock(spatial_dims, width, convolutions=1, prediction_dropout=loud)
+            for width, loud in zip(widths[-2::-1], noisy[-2::-1], strict=True)
+        )
+        self.last = conv3(spatial_dims, base_channels, out_channels)
+        if spatial_dims == 2:
+            self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, skips = self.fixed_part(x)
+        return self.noisy_part(x, skips)
+
+    def fixed_part(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Run the levels above the first site of prediction dropout: the same whatever the dropout draws."""
+        self._check_size(x)
+        x = self.first(x)
+        skips: list[Tensor] = []
+        for level, (block, down) in enumerate(zip(self.encoder, self.down)):  # noqa: B905 (TorchScript)
+            if level < self.fixed_levels:
+                x = block(x)
+                skips.append(x)
+                x = down(x)
+        return x, skips
+
+    def noisy_part(self, x: Tensor, skips: list[Tensor]) -> Tensor:
+        """Run the rest of the encoder and the decoder on the result of ``fixed_part``."""
+        kept = list(skips)
+        for level, block in enumerate(self.encoder):
+            if level >= self.fixed_levels:
+                x = block(x)
+                kept.append(x)
+            for step, down in enumerate(self.down):
+                if step == level and level >= self.fixed_levels:
+                    x = down(x)
+        kept.pop()
+        for grow, block in zip(self.up, self.decoder):  # noqa: B905 (TorchScript)
+            x = block(grow(x) + kept.pop())
+        return self.last(x)
+
+    def _check_size(self, x: Tensor) -> None:
+        for size in x.shape[2:]:
+            if size % self.divisor != 0:
+                self._refuse(size)
+
+    def _refuse(self, size: int) -> None:
+        raise IslesError(
+            "E-NET-02",
+            "input cannot be halved often enough",
+            where="AsymmetricResUNet",
+            found=f"a spatial size of {size}, not a multiple of {self.divisor}",
+            fix=f"cut windows whose sides are multiples of {self.divisor}, or pad the input",
+        )

@@ -1,0 +1,87 @@
+"""Blocks that several networks share: pre-activation, residual blocks, prediction dropout, resolution changes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+_TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_CHANNEL_DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
+
+
+class PredictionDropout(nn.Module):
+    """Drop single elements at prediction time, and only while ``active``.
+
+    Shapes: any in, the same out. Identity in training and in plain evaluation.
+    Source: uncertainty filtering, Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.active = False
+        self.rate = 0.1
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.active:
+            return F.dropout(x, self.rate, training=True)
+        return x
+
+
+def conv3(dims: int, ins: int, outs: int, *, stride: int = 1) -> nn.Module:
+    """Return a biased convolution with kernel 3 and padding 1."""
+    return _CONV[dims](ins, outs, kernel_size=3, stride=stride, padding=1)
+
+
+def preactivated(dims: int, channels: int, *, stride: int = 1) -> nn.Sequential:
+    """Return batch norm, PReLU, convolution: ``channels`` in and out."""
+    norm = _BATCH_NORM[dims](channels, eps=1e-3, momentum=0.01)
+    return nn.Sequential(norm, nn.PReLU(channels, init=0.0), conv3(dims, channels, channels, stride=stride))
+
+
+class ResidualBlock(nn.Module):
+    """Add ``convolutions`` pre-activated convolutions to their input.
+
+    Shapes: ``(N, C, *spatial)`` in and out.
+    Args:
+        prediction_dropout: put a site for prediction dropout at the entry.
+        dropout: channel-wise dropout between the convolutions while training.
+    Source: Clerigues 2019, section 3.2: two convolutions in the encoder, one in the decoder.
+    """
+
+    def __init__(
+        self, dims: int, channels: int, *, convolutions: int, prediction_dropout: bool = False, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [PredictionDropout()] if prediction_dropout else []
+        for index in range(convolutions):
+            if index and dropout:
+                layers.append(_CHANNEL_DROPOUT[dims](dropout))
+            layers.append(preactivated(dims, channels))
+        self.path = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.path(x)
+
+
+class Down(nn.Module):
+    """Halve the resolution and double the channels: strided convolution beside max pooling.
+
+    Shapes: ``(N, C, *spatial)`` in, ``(N, 2C, *spatial / 2)`` out.
+    """
+
+    def __init__(self, dims: int, channels: int) -> None:
+        super().__init__()
+        self.conv = preactivated(dims, channels, stride=2)
+        self.pool = _MAX_POOL[dims](2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.conv(x), self.pool(x)], dim=1)
+
+
+def up(dims: int, channels: int) -> nn.Module:
+    """Return the transposed convolution that doubles the resolution and halves ``2 * channels``."""
+    return _TRANSPOSED[dims](2 * channels, channels, kernel_size=3, stride=2, padding=1, output_padding=1)

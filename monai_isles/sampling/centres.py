@@ -1,0 +1,81 @@
+"""Where to cut the patches of one case: half on the lesion, half on healthy brain, at regular steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monai_isles.errors import IslesError
+
+
+@dataclass(frozen=True)
+class Centres:
+    """Patch centres of one case.
+
+    Shapes: ``position`` (n, 3) voxel indices; ``on_lesion`` and ``repeated`` (n,) flags. ``repeated`` marks a
+    further patch of a voxel that had one already: those are the ones to deform.
+    """
+
+    position: np.ndarray
+    on_lesion: np.ndarray
+    repeated: np.ndarray
+
+
+def balanced_centres(
+    lesion: np.ndarray,
+    foreground: np.ndarray,
+    *,
+    count: int,
+    max_offset_vox: tuple[int, int, int],
+    rng: np.random.Generator,
+    case: str,
+) -> Centres:
+    """Choose ``count`` centres, half on lesion voxels and half on healthy foreground.
+
+    Each half takes its voxels at regular steps, so that every part of the volume is there. Lesion centres move by a
+    uniform random offset that keeps the chosen voxel inside the patch. Voxels are used again only when a half has
+    more patches than voxels; a case without lesion gives healthy patches alone.
+
+    Shapes: ``lesion`` and ``foreground`` (H, W, D) masks.
+    Args:
+        max_offset_vox: half of the patch on every axis, 0 where no offset is wanted.
+    Raises:
+        IslesError: ``E-SAMP-01`` when there is no foreground at all, ``E-SAMP-02`` for a count below 2.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.1.
+    """
+    if count < 2:
+        raise IslesError(
+            "E-SAMP-02",
+            "too few patches a case",
+            where=case,
+            found=f"{count} patches",
+            fix="ask for at least 2, one on the lesion and one on healthy brain",
+        )
+    sick, healthy = np.argwhere(lesion > 0), np.argwhere((foreground > 0) & ~(lesion > 0))
+    if not len(sick) + len(healthy):
+        raise IslesError(
+            "E-SAMP-01",
+            "no brain to cut patches from",
+            where=case,
+            found="an empty foreground mask",
+            fix="check the perfusion maps: the brain mask is where their sum exceeds 0",
+        )
+    share = (count // 2 if len(healthy) else count) if len(sick) else 0
+    on_sick, again_sick = _regular(len(sick), share)
+    on_healthy, again_healthy = _regular(len(healthy), count - share)
+    reach = np.asarray(max_offset_vox)
+    offset = rng.integers(np.minimum(1 - reach, 0), reach + 1, size=(share, 3))
+    return Centres(
+        position=np.concatenate([sick[on_sick] + offset, healthy[on_healthy]]),
+        on_lesion=np.arange(count) < share,
+        repeated=np.concatenate([again_sick, again_healthy]),
+    )
+
+
+def _regular(available: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``wanted`` indices at regular steps below ``available``, and which of them come round again."""
+    if wanted <= available:
+        return (np.arange(wanted) * available) // max(wanted, 1), np.zeros(wanted, bool)
+    turn = np.arange(wanted)
+    return turn % available, turn >= available

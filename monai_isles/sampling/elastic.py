@@ -1,0 +1,36 @@
+"""Elastic deformation of 2D patches by smoothed random displacement fields."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def displacement(shape: tuple[int, int, int], *, alpha: float, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw displacement fields in voxels: uniform noise in [-1, 1], smoothed, scaled.
+
+    Shapes: ``shape`` is (N, H, W); (N, H, W, 2) out, row then column displacement.
+    Args:
+        alpha, sigma: as fractions of the mean patch side: scale of the field and its Gaussian smoothing.
+    Source: Simard 2003 (doi:10.1109/ICDAR.2003.1227801), section 2; alpha 2.5, sigma 0.12 in Clerigues 2019.
+    """
+    side = (shape[1] + shape[2]) / 2
+    noise = rng.uniform(-1.0, 1.0, size=(*shape, 2)).astype(np.float32)
+    return alpha * side * gaussian_filter(noise, (0, sigma * side, sigma * side, 0), mode="nearest", truncate=3.0)
+
+
+def deform(image: Tensor, label: Tensor, field: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Move voxels along ``field``: the image bilinearly, the label by its nearest voxel.
+
+    Shapes: image (N, C, H, W), label (N, 1, H, W), field (N, H, W, 2) in voxels; the same out.
+    """
+    height, width = image.shape[2:]
+    rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    x = (columns + field[..., 1]) * 2 / (width - 1) - 1
+    y = (rows + field[..., 0]) * 2 / (height - 1) - 1
+    grid = torch.from_numpy(np.stack([x, y], axis=-1).astype(np.float32))
+    moved = F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return moved, F.grid_sample(label, grid, mode="nearest", padding_mode="border", align_corners=True)
