@@ -1,0 +1,41 @@
+"""``monai-isles evaluate``: score predictions against references, beside the threshold rules."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from monai_isles.errors import EXIT_DONE
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument("--pred", required=True, help="predictions: <case>/lesion.nii.gz or <case>.nii.gz")
+    parser.add_argument("--ref", required=True, help="references: an ISLES folder, or masks named like the predictions")
+    parser.add_argument("--out", required=True, help="folder for per_case.csv, summary.json and run.json")
+    parser.add_argument("--data-list", help="score the cases of this data list only; its paths are relative to --ref")
+    parser.add_argument("--section", default="training", help="section of the data list (default: training)")
+    parser.add_argument("--folds", type=int, nargs="+", help="folds of the section to score (default: all)")
+    parser.add_argument("--baseline", action="store_true", help="score rCBF < 30 %% on the same cases, from their maps")
+    parser.add_argument("--allow-missing", action="store_true", help="score a missing prediction as an empty mask")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: 0)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score, print the table (or the summary as JSON), return 0."""
+    from monai_isles.evaluation.score import score_folder
+    from monai_isles.evaluation.table import summary_table
+
+    summary = score_folder(
+        args.pred,
+        args.ref,
+        args.out,
+        data_list=args.data_list,
+        section=args.section,
+        folds=args.folds,
+        baseline=args.baseline,
+        allow_missing=args.allow_missing,
+        seed=args.seed,
+    )
+    print(json.dumps(summary, indent=2, allow_nan=False) if args.json else summary_table(summary))
+    return EXIT_DONE

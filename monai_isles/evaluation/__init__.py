@@ -1,0 +1,22 @@
+"""Scores of predictions against references, beside the rules that clinics use."""
+
+from __future__ import annotations
+
+import importlib
+
+_ROOM = {
+    "baselines": ("SingleThreshold", "rcbf_core", "relative_cbf", "single_threshold_core", "tune_single_threshold"),
+    "sides": ("contralateral", "hemispheres"),
+    "pairs": ("find_predictions", "find_references"),
+    "score": ("COLUMNS", "score_case", "score_folder"),
+    "summary": ("summarise",),
+    "table": ("summary_table",),
+}
+_HOMES = {name: home for home, names in _ROOM.items() for name in names}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,136 @@
+"""Which prediction belongs to which reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai_isles.case import Case
+from monai_isles.errors import IslesError
+from monai_isles.modalities import LABEL, MODALITIES, PERFUSION_MAPS
+
+_SUFFIXES = (".nii.gz", ".nii")
+
+
+def find_references(
+    ref_dir: Path,
+    *,
+    data_list: Path | None = None,
+    section: str = "training",
+    folds: Sequence[int] | None = None,
+    maps: bool = False,
+) -> list[Case]:
+    """Return the cases of a reference folder that have a lesion mask.
+
+    The folder is in the ISLES layout, or holds ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``.
+
+    Args:
+        ref_dir: reference folder, or the data folder that ``data_list`` is relative to.
+        data_list: take the cases of this list instead of looking through the folder.
+        section, folds: part of the list; all folds when None.
+        maps: the perfusion maps are needed too.
+
+    Raises:
+        IslesError: ``E-EVAL-05`` no reference found, ``E-EVAL-07`` two files for one case, ``E-LIST`` from the list.
+
+    Source: ours; ``tests/evaluation/test_pairs.py``.
+    """
+    if data_list is not None:
+        cases = _listed(ref_dir, data_list, section, folds, maps)
+    elif _is_isles(ref_dir):
+        from monai_isles.data.isles2018 import find_cases
+
+        cases = [case for case in find_cases(ref_dir) if case.label is not None]
+    else:
+        cases = [Case(name, name, label=path) for name, path in _masks(ref_dir).items()]
+    if not cases:
+        raise IslesError(
+            "E-EVAL-05",
+            "no reference found",
+            where=str(ref_dir),
+            found="no case with a lesion mask",
+            fix="give an ISLES folder (TRAINING/case_N/...OT...), or <case>/lesion.nii.gz or <case>.nii.gz",
+        )
+    _require_unique(cases)
+    return cases
+
+
+def find_predictions(
+    pred_dir: Path, cases: Sequence[Case], *, allow_missing: bool
+) -> tuple[dict[str, Path | None], list[str]]:
+    """Return the mask of every case (None where missing), and the predictions that no reference asks for.
+
+    Args:
+        pred_dir: ``<case>/lesion.nii.gz`` as ``predict`` writes it, or ``<case>.nii.gz``.
+        cases: the references.
+        allow_missing: go on without the missing ones.
+
+    Raises:
+        IslesError: ``E-EVAL-06`` all missing predictions in one error, ``E-EVAL-07`` two files for one case.
+    """
+    masks = _masks(pred_dir)
+    missing = [case.name for case in cases if case.name not in masks]
+    if missing and not allow_missing:
+        raise IslesError(
+            "E-EVAL-06",
+            "predictions are missing",
+            where=str(pred_dir),
+            found=f"{len(missing)} of {len(cases)} cases without a mask: {', '.join(missing)}",
+            fix="predict them, or add --allow-missing to score each as an empty mask",
+        )
+    names = {case.name for case in cases}
+    return {case.name: masks.get(case.name) for case in cases}, sorted(set(masks) - names)
+
+
+def _require_unique(cases: Sequence[Case]) -> None:
+    seen: dict[str, Path | None] = {}
+    for case in cases:
+        if case.name in seen:
+            raise _doubled(case.name, seen[case.name], case.label)
+        seen[case.name] = case.label
+
+
+def _doubled(name: str, first: Path | None, second: Path | None) -> IslesError:
+    return IslesError(
+        "E-EVAL-07",
+        "two masks for one case",
+        where=name,
+        found=f"{first} and {second}",
+        fix="keep the one that is meant, or choose a section with --data-list",
+    )
+
+
+def _is_isles(folder: Path) -> bool:
+    return folder.is_dir() and any(p.is_dir() and p.name.lower() in ("training", "testing") for p in folder.iterdir())
+
+
+def _masks(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for item in sorted(folder.iterdir()) if folder.is_dir() else []:
+        for name, path in _masks_of(item):
+            if name in found:
+                raise _doubled(name, found[name], path)
+            found[name] = path
+    return found
+
+
+def _masks_of(item: Path) -> list[tuple[str, Path]]:
+    if item.name.startswith("."):
+        return []
+    if item.is_dir():
+        return [(item.name, item / f"lesion{end}") for end in _SUFFIXES if (item / f"lesion{end}").is_file()]
+    return [(item.name.removesuffix(end), item) for end in _SUFFIXES if item.name.endswith(end)]
+
+
+def _listed(ref_dir: Path, data_list: Path, section: str, folds: Sequence[int] | None, maps: bool) -> list[Case]:
+    from monai_isles.data.entries import load_entries
+
+    keys = ("ct", *PERFUSION_MAPS) if maps else ()
+    entries = load_entries(data_list, ref_dir, section=section, folds=folds, keys=keys, need_label=True)
+    return [case_of(entry) for entry in entries]
+
+
+def case_of(entry: dict) -> Case:
+    """Return the flat dictionary of a data list as a case."""
+    images = {key: Path(entry[key]) for key in MODALITIES if entry.get(key)}
+    return Case(str(entry["case"]), str(entry["subject"]), images, Path(entry[LABEL]), entry.get("fold"))

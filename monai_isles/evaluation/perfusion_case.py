@@ -1,0 +1,83 @@
+"""One case as the threshold rules see it: maps, brain, healthy side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from monai_isles.errors import IslesError
+from monai_isles.evaluation.sides import contralateral, hemispheres, upright_hemispheres
+from monai_isles.io import read_image, require_same_grid
+from monai_isles.modalities import LABEL, PERFUSION_MAPS
+
+
+@dataclass(frozen=True)
+class PerfusionCase:
+    """Hold what a threshold rule needs of one case.
+
+    Shapes: all arrays ``(H, W, D)``, RAS+; ``reference`` is the brain of the healthy side, ``label`` None if not read.
+    Units: CBF as stored, Tmax in s, spacing in mm. ``midline`` says how the sides were told apart: ``mirror`` (CT
+    registered to its mirror image) or ``centroid`` (column of the brain's centre, no CT or no registration).
+    """
+
+    name: str
+    cbf: np.ndarray
+    tmax_s: np.ndarray
+    brain: np.ndarray
+    reference: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    midline: str
+    affine: np.ndarray
+    label: np.ndarray | None = None
+
+
+def read_perfusion_case(entry: Mapping[str, object], *, need_label: bool = False) -> PerfusionCase:
+    """Read the maps of one case, find the brain, the two sides and the healthy one.
+
+    Brain is where the sum of the four maps is above zero.
+
+    Args:
+        entry: flat dictionary with the paths of cbf, cbv, mtt, tmax, ct where there is one, and ``label`` if needed.
+        need_label: read the label too.
+
+    Raises:
+        IslesError: ``E-EVAL-04`` a path is not in the entry; ``E-EVAL-01``; ``E-GEOM`` and others of ``read_image``.
+
+    Source: brain mask of Clerigues 2019, doi:10.1016/j.compbiomed.2019.103487.
+    """
+    name = str(entry.get("case", "case"))
+    wanted = [*PERFUSION_MAPS, *([LABEL] if need_label else [])]
+    missing = [key for key in wanted if not entry.get(key)]
+    if missing:
+        raise IslesError(
+            "E-EVAL-04",
+            "a map that the threshold rule needs is not listed",
+            where=name,
+            found=f"no {', '.join(missing)}",
+            fix="give the folder that holds the perfusion maps (ISLES layout), or score without --baseline",
+        )
+    keys = [*wanted, *(["ct"] if entry.get("ct") else [])]
+    images = {key: read_image(Path(str(entry[key])), kind=key, where=name) for key in keys}
+    require_same_grid(images, case=name)
+    brain = sum(images[key].data for key in PERFUSION_MAPS) > 0
+    spacing_mm = images["cbf"].spacing_mm
+    left, midline = _split(images["ct"].data if "ct" in images else None, brain, spacing_mm, name)
+    tmax_s = images["tmax"].data
+    label = images[LABEL].data > 0 if need_label else None
+    reference = contralateral(tmax_s, brain, left)
+    cbf = images["cbf"]
+    return PerfusionCase(name, cbf.data, tmax_s, brain, reference, spacing_mm, midline, cbf.affine, label)
+
+
+def _split(
+    ct: np.ndarray | None, brain: np.ndarray, spacing_mm: tuple[float, float, float], name: str
+) -> tuple[np.ndarray, str]:
+    if ct is None:
+        return upright_hemispheres(brain), "centroid"
+    try:
+        return hemispheres(ct, spacing_mm, where=name), "mirror"
+    except IslesError:
+        return upright_hemispheres(brain), "centroid"

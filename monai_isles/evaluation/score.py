@@ -1,0 +1,261 @@
+"""Score one case, or a folder of predictions against a folder of references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from monai_isles.case import Case
+from monai_isles.errors import IslesError
+from monai_isles.evaluation.pairs import find_predictions, find_references
+from monai_isles.evaluation.rivals import methods
+from monai_isles.evaluation.summary import summarise
+from monai_isles.io import Image, RunFolder, publish_json, publish_text, read_image, require_same_grid
+from monai_isles.metrics.lesionwise import count_lesions, lesion_f1
+from monai_isles.metrics.overlap import dsc, ppv, sensitivity
+from monai_isles.metrics.rules import RULES, diagonal, emptiness, paired_masks
+from monai_isles.metrics.surface import hd_vox, surface_distances
+from monai_isles.metrics.volume import avd_ml, rve, volume_ml
+from monai_isles.progress import progress
+
+NETWORK = "network"
+PAPER_COLUMNS = (
+    "case", "subject", "dsc", "ppv", "sensitivity", "hd_mm", "hd95_mm", "assd_mm", "hd_vox", "avd_ml", "rve",
+    "lesion_ml_ref", "lesion_ml_pred",
+)  # fmt: skip
+COLUMNS = (
+    *PAPER_COLUMNS, "assd_half_sum_mm", "lesion_f1", "lesions_ref", "lesions_pred", "empty", "diagonal_mm",
+    "diagonal_vox", "missing", "midline", "method",
+)  # fmt: skip
+
+Masks = Callable[[Case, Image], tuple[np.ndarray, dict[str, object]]]
+
+
+def score_case(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float | int | str]:
+    """Return every metric of one case, and which side is empty (``none``, ``prediction``, ``reference``, ``both``).
+
+    Shapes: two binary masks ``(H, W, D)``. Units: in the names; spacing in mm.
+
+    Args:
+        pred: predicted lesion.
+        ref: reference lesion.
+        spacing_mm: voxel size.
+
+    Raises:
+        IslesError: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing.
+
+    Source: each metric's own; ``docs/evaluation.md``.
+    """
+    pred, ref = paired_masks(pred, ref)
+    surfaces = surface_distances(pred, ref, spacing_mm)
+    return {
+        "dsc": dsc(pred, ref),
+        "ppv": ppv(pred, ref),
+        "sensitivity": sensitivity(pred, ref),
+        "hd_mm": surfaces.hd,
+        "hd95_mm": surfaces.hd95,
+        "assd_mm": surfaces.assd,
+        "hd_vox": hd_vox(pred, ref),
+        "avd_ml": avd_ml(pred, ref, spacing_mm),
+        "rve": rve(pred, ref),
+        "lesion_ml_ref": volume_ml(ref, spacing_mm),
+        "lesion_ml_pred": volume_ml(pred, spacing_mm),
+        "assd_half_sum_mm": surfaces.assd_half_sum,
+        "lesion_f1": lesion_f1(pred, ref),
+        "lesions_ref": count_lesions(ref),
+        "lesions_pred": count_lesions(pred),
+        "empty": emptiness(pred, ref),
+        "diagonal_mm": diagonal(ref.shape, spacing_mm),
+        "diagonal_vox": diagonal(ref.shape, (1.0,) * ref.ndim),
+    }
+
+
+def score_folder(
+    pred_dir: str | Path,
+    ref_dir: str | Path,
+    out_dir: str | Path,
+    *,
+    data_list: str | Path | None = None,
+    section: str = "training",
+    folds: Sequence[int] | None = None,
+    baseline: bool = False,
+    allow_missing: bool = False,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, object]:
+    """Score every reference case and write ``per_case.csv``, ``summary.json`` and ``run.json``; return the summary.
+
+    With ``baseline`` also ``baseline_per_case.csv`` (rCBF < 30 %), and with ``folds`` besides
+    ``single_threshold_per_case.csv``, its cut tuned on the folds of the list that are not scored.
+
+    Args:
+        pred_dir: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``.
+        ref_dir: ISLES folder, or masks named like the predictions.
+        out_dir: a folder of its own.
+        data_list, section, folds: score the cases of a data list only.
+        baseline: score the threshold rules on the same cases; needs the perfusion maps.
+        allow_missing: score a missing prediction as an empty mask.
+        resamples, seed: bootstrap of the intervals.
+
+    Raises:
+        IslesError: ``E-EVAL-01`` to ``E-EVAL-11``; ``E-GEOM`` where a prediction is not on its reference's grid.
+
+    Source: ours; ``tests/evaluation/test_score.py``.
+    """
+    pred_dir, ref_dir, out_dir = Path(pred_dir), Path(ref_dir), Path(out_dir)
+    listed = None if data_list is None else Path(data_list)
+    _require_apart(out_dir, {"--pred": pred_dir, "--ref": ref_dir})
+    _require_list_for_folds(listed, folds)
+    cases = find_references(ref_dir, data_list=listed, section=section, folds=folds, maps=baseline)
+    masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing)
+    with RunFolder(out_dir) as run:
+        scored, said = {NETWORK: _score_all(cases, _from_files(masks), NETWORK)}, {}
+        if baseline:
+            for name, text, mask_of in methods(ref_dir, listed, section, folds):
+                scored[name], said[name] = _score_all(cases, mask_of, name), text
+        summary = {
+            **_described(ref_dir, listed),
+            "section": section if listed else None,
+            "folds": list(folds) if folds is not None else None,
+            "methods": {name: summarise(rows, resamples=resamples, seed=seed) for name, rows in scored.items()},
+            "baselines": said,
+            "missing_predictions": [name for name, path in masks.items() if path is None],
+            "predictions_without_reference": unasked,
+            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95, "unit": "subject"},
+            "rules": RULES,
+        }
+        _publish(out_dir, scored, summary)
+        run.finish(_record(cases, masks, pred_dir, ref_dir, listed, summary))
+    return summary
+
+
+def _score_all(cases: Sequence[Case], mask_of: Masks, method: str) -> list[dict[str, object]]:
+    rows, faults = [], []
+    for case in progress(cases, f"scoring {method}"):
+        try:
+            rows.append(_row(case, mask_of, method))
+        except IslesError as error:
+            faults.append((case.name, error))
+    if len(faults) == 1:
+        raise faults[0][1]
+    if faults:
+        listed = "; ".join(f"{name}: {error.code} {error.fault} ({error.found})" for name, error in faults)
+        raise IslesError(
+            "E-EVAL-08",
+            "cases cannot be scored, so there is no summary",
+            where=method,
+            found=f"{len(faults)} of {len(cases)} cases: {listed}",
+            fix="correct these files, or leave the cases out of the data list",
+        )
+    return rows
+
+
+def _row(case: Case, mask_of: Masks, method: str) -> dict[str, object]:
+    ref = read_image(case.label, kind="label", where=case.name)
+    mask, facts = mask_of(case, ref)
+    scores = score_case(mask, ref.data > 0, ref.spacing_mm)
+    return {
+        "case": case.name,
+        "subject": case.subject,
+        **scores,
+        "missing": 0,
+        "midline": "",
+        "method": method,
+        **facts,
+    }
+
+
+def _from_files(masks: Mapping[str, Path | None]) -> Masks:
+    def mask_of(case: Case, ref: Image) -> tuple[np.ndarray, dict[str, object]]:
+        path = masks[case.name]
+        if path is None:
+            return np.zeros(ref.data.shape, bool), {"missing": 1}
+        pred = read_image(path, kind="label", where=case.name)
+        require_same_grid({"reference": ref, "prediction": pred}, case=case.name)
+        return pred.data > 0, {}
+
+    return mask_of
+
+
+def _described(ref_dir: Path, data_list: Path | None) -> dict[str, object]:
+    simulated = (ref_dir / "SIMULATED.txt").exists()
+    if data_list is None:
+        return {"data": ref_dir.resolve().name, "simulated": simulated}
+    from monai_isles.data.datalist import read_datalist
+
+    content = read_datalist(data_list)
+    simulated = simulated or bool(content.get("simulated"))
+    return {"data": str(content.get("name") or data_list.stem), "simulated": simulated}
+
+
+def _publish(out_dir: Path, scored: Mapping[str, list[dict[str, object]]], summary: Mapping[str, object]) -> None:
+    files = {NETWORK: "per_case.csv", "rcbf30": "baseline_per_case.csv"}
+    for stale in ("baseline_per_case.csv", "single_threshold_per_case.csv", "summary.json"):
+        (out_dir / stale).unlink(missing_ok=True)
+    for method, rows in scored.items():
+        publish_text(out_dir / files.get(method, f"{method}_per_case.csv"), _csv(rows))
+    publish_json(out_dir / "summary.json", summary)
+
+
+def _csv(rows: Sequence[Mapping[str, object]]) -> str:
+    lines = [",".join(COLUMNS), *(",".join(_cell(row[name]) for name in COLUMNS) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    text = str(value)
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\n') else text
+
+
+def _record(
+    cases: Sequence[Case],
+    masks: Mapping[str, Path | None],
+    pred_dir: Path,
+    ref_dir: Path,
+    data_list: Path | None,
+    summary: Mapping[str, object],
+) -> dict[str, object]:
+    from monai_isles.io import sha256_of
+
+    inputs = {case.name: {"reference": sha256_of(case.label)} for case in cases}
+    for name, path in masks.items():
+        inputs[name]["prediction"] = None if path is None else sha256_of(path)
+    folders = {"pred": str(pred_dir), "ref": str(ref_dir), "data_list": data_list and str(data_list)}
+    settings = {key: summary[key] for key in ("section", "folds", "bootstrap", "baselines")}
+    outcome = {name: "missing, scored as empty" if path is None else "scored" for name, path in masks.items()}
+    return {"command": "evaluate", "settings": {**folders, **settings}, "inputs_sha256": inputs, "cases": outcome}
+
+
+def _require_apart(out_dir: Path, inputs: Mapping[str, Path]) -> None:
+    for option, folder in inputs.items():
+        if not folder.is_dir():
+            raise IslesError(
+                "E-EVAL-09",
+                "folder does not exist",
+                where=option,
+                found=str(folder),
+                fix="give the folder that holds the masks",
+            )
+        if out_dir.resolve() == folder.resolve():
+            raise IslesError(
+                "E-EVAL-10",
+                "the output folder is an input folder",
+                where="--out",
+                found=f"{out_dir} is {option}",
+                fix="write the scores to a folder of their own",
+            )
+
+
+def _require_list_for_folds(data_list: Path | None, folds: Sequence[int] | None) -> None:
+    if folds is not None and data_list is None:
+        raise IslesError(
+            "E-EVAL-11",
+            "folds are asked for without a data list",
+            where="--folds",
+            found=f"folds {', '.join(map(str, folds))}",
+            fix="add --data-list, which says what fold a case is in",
+        )

@@ -1,0 +1,106 @@
+"""Means, spreads and intervals over cases, with what was left out counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from monai_isles.metrics.rules import EMPTY_BOTH, EMPTY_PREDICTION, EMPTY_REFERENCE
+from monai_isles.metrics.volume import r2_identity, r2_pearson
+
+Row = Mapping[str, object]
+METRICS = (
+    "dsc",
+    "ppv",
+    "sensitivity",
+    "hd_mm",
+    "hd95_mm",
+    "assd_mm",
+    "assd_half_sum_mm",
+    "hd_vox",
+    "avd_ml",
+    "rve",
+    "lesion_f1",
+)
+LARGEST = {name: "diagonal_mm" for name in ("hd_mm", "hd95_mm", "assd_mm", "assd_half_sum_mm")}
+LARGEST["hd_vox"] = "diagonal_vox"
+
+
+def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> dict[str, object]:
+    """Return the counts and statistics of one method over its cases.
+
+    Every metric has n (cases where it is defined), mean, sd (n - 1), median, q1, q3 and a 95 % interval of the mean;
+    a distance also has ``imputed``: the same over all cases, the image diagonal standing for an undefined distance.
+    Undefined numbers are None.
+
+    Args:
+        rows: one dictionary a case, as ``score_case`` gives, with ``subject``.
+        resamples, seed: of the bootstrap, which draws subjects with replacement and keeps the cases of one together.
+
+    Source: percentile bootstrap, Efron 1979, doi:10.1214/aos/1176344552; ``tests/evaluation/test_summary.py``.
+    """
+    subjects = [str(row["subject"]) for row in rows]
+    draws = _draws(subjects, resamples, seed)
+    metrics: dict[str, object] = {}
+    for name in METRICS:
+        values = np.array([float(row[name]) for row in rows])
+        metrics[name] = _statistics(values, draws)
+        if name in LARGEST:
+            largest = np.array([float(row[LARGEST[name]]) for row in rows])
+            metrics[name]["imputed"] = _statistics(np.where(np.isnan(values), largest, values), draws)
+    pred_ml, ref_ml = ([float(row[f"lesion_ml_{side}"]) for row in rows] for side in ("pred", "ref"))
+    return {
+        **_counts(rows, subjects),
+        "metrics": metrics,
+        "volumes": {"r2": _number(r2_identity(pred_ml, ref_ml)), "r2_pearson": _number(r2_pearson(pred_ml, ref_ml))},
+    }
+
+
+def _counts(rows: Sequence[Row], subjects: Sequence[str]) -> dict[str, int]:
+    empty = [row["empty"] for row in rows]
+    return {
+        "n": len(rows),
+        "subjects": len(set(subjects)),
+        "empty_references": sum(side in (EMPTY_REFERENCE, EMPTY_BOTH) for side in empty),
+        "empty_predictions": sum(side in (EMPTY_PREDICTION, EMPTY_BOTH) for side in empty),
+        "empty_both": empty.count(EMPTY_BOTH),
+        "undefined_distances": sum(side in (EMPTY_REFERENCE, EMPTY_PREDICTION) for side in empty),
+        "missing_predictions": sum(bool(row.get("missing")) for row in rows),
+    }
+
+
+def _draws(subjects: Sequence[str], resamples: int, seed: int) -> np.ndarray:
+    """Return how often every case is drawn, ``(resamples, cases)``."""
+    names, of_case = np.unique(subjects, return_inverse=True)
+    random = np.random.default_rng(seed)
+    times = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    return times[:, of_case]
+
+
+def _statistics(values: np.ndarray, draws: np.ndarray) -> dict[str, object]:
+    defined = ~np.isnan(values)
+    kept = values[defined]
+    if not kept.size:
+        return {"n": 0, **dict.fromkeys(("mean", "sd", "median", "q1", "q3", "ci95"))}
+    q1, median, q3 = np.percentile(kept, (25, 50, 75))
+    numbers = {"mean": kept.mean(), "sd": kept.std(ddof=1) if kept.size > 1 else math.nan}
+    numbers |= {"median": median, "q1": q1, "q3": q3}
+    return {
+        "n": int(kept.size),
+        **{key: _number(value) for key, value in numbers.items()},
+        "ci95": _interval(kept, draws[:, defined]),
+    }
+
+
+def _interval(values: np.ndarray, draws: np.ndarray) -> list[float] | None:
+    drawn = draws.sum(axis=1)
+    if values.size < 2:
+        return None
+    means = (draws[drawn > 0] @ values) / drawn[drawn > 0]
+    return [float(end) for end in np.percentile(means, (2.5, 97.5))]
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

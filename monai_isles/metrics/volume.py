@@ -1,0 +1,75 @@
+"""Lesion volumes, their differences, and their agreement over cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from monai_isles.errors import IslesError
+from monai_isles.metrics.rules import paired_masks, require_spacing
+
+
+def volume_ml(mask: np.ndarray, spacing_mm: Sequence[float]) -> float:
+    """Return the volume of a mask, voxels times voxel volume. Units: mm in, ml out. Raises: ``E-MET-03``."""
+    spacing = require_spacing(spacing_mm, np.ndim(mask))
+    return float(np.count_nonzero(mask)) * math.prod(spacing) / 1000.0
+
+
+def avd_ml(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -> float:
+    """Return the absolute volume difference ``|V_P - V_R|`` in ml. Raises: ``E-MET-01`` to ``E-MET-03``."""
+    pred, ref = paired_masks(pred, ref)
+    return abs(volume_ml(pred, spacing_mm) - volume_ml(ref, spacing_mm))
+
+
+def rve(pred: np.ndarray, ref: np.ndarray) -> float:
+    """Return the relative volume error ``|V_P - V_R| / V_R``; both empty 0, reference empty nan.
+
+    Units: none. Raises: ``E-MET-01``, ``E-MET-02``. Source: Wang 2020, section 4.2.5.
+    """
+    pred, ref = paired_masks(pred, ref)
+    size_pred, size_ref = np.count_nonzero(pred), np.count_nonzero(ref)
+    if size_ref == 0:
+        return 0.0 if size_pred == 0 else math.nan
+    return float(abs(int(size_pred) - int(size_ref)) / size_ref)
+
+
+def r2_identity(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> float:
+    """Return the coefficient of determination of the predicted volumes about the identity line.
+
+    ``1 - sum (R - P)^2 / sum (R - mean R)^2``: bias counts, and it can be negative. nan below two cases or when all
+    reference volumes are equal.
+
+    Shapes: one volume a case. Raises: ``E-MET-04`` when the lengths differ.
+    Source: the ``R2`` (COD) of Clerigues 2019, section 4, read in its usual sense.
+    """
+    pred, ref = _volumes(pred_ml, ref_ml)
+    spread = float(((ref - ref.mean()) ** 2).sum()) if ref.size > 1 else 0.0
+    return math.nan if spread == 0 else 1.0 - float(((ref - pred) ** 2).sum()) / spread
+
+
+def r2_pearson(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> float:
+    """Return the squared Pearson correlation of the volumes, blind to bias and scale.
+
+    nan below two cases or when either side does not vary. Shapes and raises: ``r2_identity``.
+    """
+    pred, ref = _volumes(pred_ml, ref_ml)
+    if ref.size < 2:
+        return math.nan
+    pred, ref = pred - pred.mean(), ref - ref.mean()
+    spread = float((pred**2).sum() * (ref**2).sum())
+    return math.nan if spread == 0 else float((pred * ref).sum()) ** 2 / spread
+
+
+def _volumes(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    pred, ref = np.asarray(pred_ml, dtype=np.float64), np.asarray(ref_ml, dtype=np.float64)
+    if pred.shape != ref.shape:
+        raise IslesError(
+            "E-MET-04",
+            "volume lists differ in length",
+            where="R2",
+            found=f"{pred.size} predicted, {ref.size} reference",
+            fix="give one predicted and one reference volume a case",
+        )
+    return pred, ref

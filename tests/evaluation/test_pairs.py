@@ -1,0 +1,59 @@
+"""Which prediction belongs to which reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_isles.errors import IslesError
+from monai_isles.evaluation import find_predictions, find_references
+
+ONE = np.ones((4, 4, 2), bool)
+
+
+def test_both_layouts_are_read(tmp_path: Path, save_volume) -> None:
+    save_volume(tmp_path / "ref" / "case_1" / "lesion.nii.gz", ONE)
+    save_volume(tmp_path / "ref" / "case_2.nii", ONE)
+    cases = find_references(tmp_path / "ref")
+    assert [(case.name, case.subject) for case in cases] == [("case_1", "case_1"), ("case_2", "case_2")]
+    save_volume(tmp_path / "pred" / "case_1.nii.gz", ONE)
+    save_volume(tmp_path / "pred" / "case_2" / "lesion.nii", ONE)
+    save_volume(tmp_path / "pred" / "case_2" / "probability.nii.gz", ONE)
+    save_volume(tmp_path / "pred" / "other" / "lesion.nii.gz", ONE)
+    masks, unasked = find_predictions(tmp_path / "pred", cases, allow_missing=False)
+    assert [path.name for path in masks.values()] == ["case_1.nii.gz", "lesion.nii"] and unasked == ["other"]
+
+
+def test_a_half_written_file_is_no_prediction(tmp_path: Path, save_volume) -> None:
+    save_volume(tmp_path / ".part-1234-case_1.nii.gz", ONE)
+    with pytest.raises(IslesError, match=r"(?s)E-EVAL-05: no reference found.*ISLES folder"):
+        find_references(tmp_path)
+
+
+def test_every_missing_prediction_is_named_at_once(tmp_path: Path, mask_folders) -> None:
+    _, ref, _ = mask_folders
+    with pytest.raises(
+        IslesError, match=r"(?s)E-EVAL-06: predictions are missing.*5 of 5.*case_1, case_2, case_3, case_4, case_5"
+    ):
+        find_predictions(tmp_path / "nothing", find_references(ref), allow_missing=False)
+
+
+def test_missing_predictions_are_none_when_allowed(tmp_path: Path, mask_folders) -> None:
+    masks, _ = find_predictions(tmp_path / "nothing", find_references(mask_folders[1]), allow_missing=True)
+    assert list(masks.values()) == [None] * 5
+
+
+def test_two_masks_for_one_case_are_refused(tmp_path: Path, save_volume) -> None:
+    save_volume(tmp_path / "case_1" / "lesion.nii.gz", ONE)
+    save_volume(tmp_path / "case_1.nii.gz", ONE)
+    with pytest.raises(
+        IslesError, match=r"(?s)E-EVAL-07: two masks for one case.*case_1.*lesion.nii.gz and .*case_1.nii.gz"
+    ):
+        find_references(tmp_path)
+
+
+def test_names_with_spaces_and_umlauts_work(tmp_path: Path, save_volume) -> None:
+    save_volume(tmp_path / "Fälle neu" / "Fall 1.nii.gz", ONE)
+    assert [case.name for case in find_references(tmp_path / "Fälle neu")] == ["Fall 1"]
