@@ -1,0 +1,65 @@
+"""``monai-isles report``: write the HTML page of a scored set of predictions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from monai_isles.errors import EXIT_DONE
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument(
+        "--pred", required=True, help="output folder of predict: <case>/lesion.nii.gz, or <case>.nii.gz"
+    )
+    parser.add_argument("--ref", required=True, help="references: an ISLES folder, or masks named like the predictions")
+    parser.add_argument(
+        "--scores",
+        required=True,
+        nargs="+",
+        help="output folders of evaluate over the same cases; the first scored --pred",
+    )
+    parser.add_argument(
+        "--names", nargs="+", help="what to call the network of each folder of scores (default: the folders' names)"
+    )
+    parser.add_argument("--curves", help="curves.csv of the training")
+    parser.add_argument("--published", help="print the rows of a paper below: clerigues")
+    parser.add_argument("--title", help="heading of the page (default: from the data's name)")
+    parser.add_argument("--out", required=True, help="the page to write, page.html")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page, print where it is and the table of methods, return 0."""
+    from monai_isles.reports import as_text, cohort_page, gather_cohort
+
+    cohort = gather_cohort(
+        args.pred,
+        args.ref,
+        args.scores,
+        names=args.names,
+        curves=args.curves,
+        title=args.title,
+        published=args.published,
+        command=["monai-isles", *sys.argv[1:]],
+    )
+    cohort_page(cohort, args.out)
+    size = Path(args.out).stat().st_size
+    if args.json:
+        cases = len(next(iter(cohort.per_case.values())))
+        print(
+            json.dumps(
+                {
+                    "page": str(args.out),
+                    "bytes": size,
+                    "cases": cases,
+                    "methods": list(cohort.rows),
+                    "simulated": cohort.simulated,
+                }
+            )
+        )
+    else:
+        print(f"{as_text(cohort.rows, cohort.published)}\n\n{args.out}: {size / 1e6:.1f} MB")
+    return EXIT_DONE

@@ -1,0 +1,30 @@
+"""Figures, tables and pages of what was predicted and how it scored; research only."""
+
+from __future__ import annotations
+
+import importlib
+
+_ROOM = {
+    "canvas": ("data_uri", "png_bytes", "svg_text"),
+    "card": ("model_card",),
+    "curves": ("best_epoch", "read_curves", "training_curves"),
+    "figures": ("dice_plot", "volume_scatter"),
+    "montage": ("case_montage",),
+    "page": ("case_page", "cohort_page"),
+    "predicted": ("publish_case_page",),
+    "published": ("published_rows",),
+    "scores": ("Scores", "read_scores"),
+    "slices": ("chosen_slices",),
+    "gather": ("gather_cohort",),
+    "sources": ("Source", "find_sources", "load_view"),
+    "tables": ("as_html", "as_markdown", "as_text"),
+    "views": ("CaseView", "Cohort"),
+}
+_HOMES = {name: home for home, names in _ROOM.items() for name in names}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,94 @@
+"""Turn a matplotlib figure into a small PNG, or into an SVG that takes the colour of the page's text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from monai_isles.reports.palette import INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from PIL.Image import Image as Picture
+
+MAX_BYTES = 80_000
+_COLOURS = (256, 160, 96, 64, 40)
+
+
+def blank(width_in: float, height_in: float, *, face: str = "none", dpi: int = 100) -> Figure:
+    """Return an empty figure that no global state knows of. Units: inches."""
+    figure = Figure(figsize=(width_in, height_in), dpi=dpi, facecolor=face)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plot_axes(figure: Figure, rows: int, columns: int) -> Sequence[Axes]:
+    """Return ``rows * columns`` axes with quiet frames and a light grid, in reading order."""
+    flat = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in flat:
+        axes.set_facecolor("none")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(INK)
+        axes.spines[["left", "bottom"]].set_alpha(0.5)
+        axes.tick_params(colors=INK, labelsize=9, length=3)
+        axes.grid(color=INK, alpha=0.12, linewidth=0.8)
+        axes.set_axisbelow(True)
+    return flat
+
+
+def png_bytes(figure: Figure, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the figure as an indexed PNG with as many colours as fit ``max_bytes``, shrunk when 40 are too many."""
+    from PIL import Image
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    while True:
+        for colours in _COLOURS:
+            data = _indexed(picture, colours)
+            if len(data) <= max_bytes:
+                return data
+        if min(picture.size) < 64:
+            return data
+        picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.LANCZOS)
+
+
+def data_uri(png: bytes) -> str:
+    """Return the picture as the text of an ``src`` attribute."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def svg_text(figure: Figure, label: str) -> str:
+    """Return the figure as inline SVG: ink in ``currentColor``, text kept as text, ``label`` for screen readers.
+
+    Every id is prefixed, so that several figures live on one page; the same figure gives the same text.
+    """
+    buffer = io.StringIO()
+    prefix = "f" + hashlib.sha256(label.encode()).hexdigest()[:8] + "-"
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", text)
+    text = re.sub(r"(font(?:-family)?:[^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1sans-serif", text)
+    return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(label, quote=True)}"', 1)
+
+
+def _indexed(picture: Picture, colours: int) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    indexed = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    indexed.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,121 @@
+"""Training curves: read them from ``curves.csv``, find the best epoch, draw the paper's Figure 3."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from monai_isles.errors import IslesError
+from monai_isles.reports.canvas import blank, plot_axes
+from monai_isles.reports.palette import INK, SERIES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Curve = Sequence[Mapping[str, float]]
+_FIX = "give the curves.csv that training wrote: one row an epoch, numbers only"
+_PANELS = (
+    ("loss", (("train_loss", "training"), ("val_loss", "validation"))),
+    ("accuracy of patch voxels", (("train_accuracy", "training"), ("val_accuracy", "validation"))),
+    ("early-stop metric: L1 + error rate", (("val_l1_error", "validation"),)),
+    ("Dice of validation", (("val_dsc", "validation"),)),
+)
+
+
+def read_curves(path: str | Path) -> list[dict[str, float]]:
+    """Read the curves that training wrote; blanks become nan.
+
+    Raises:
+        IslesError: ``E-REP-01`` no such file, ``E-REP-07`` not a table of numbers with an ``epoch`` column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise IslesError(
+            "E-REP-01", "file of training curves is missing", where=str(path), found="no such file", fix=_FIX
+        )
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        curves = [{key: float(value or "nan") for key, value in row.items()} for row in rows]
+    except (ValueError, TypeError) as error:
+        raise IslesError(
+            "E-REP-07", "training curves cannot be read", where=str(path), found=str(error), fix=_FIX
+        ) from error
+    if not curves or "epoch" not in curves[0]:
+        found = f"{len(curves)} rows, columns {', '.join(curves[0]) if curves else 'none'}"
+        raise IslesError("E-REP-07", "training curves cannot be read", where=str(path), found=found, fix=_FIX)
+    return curves
+
+
+def best_epoch(curves: Curve) -> int | None:
+    """Return the epoch of the lowest early-stop metric, else of the highest validation Dice, else None."""
+    for key, sign in (("val_l1_error", 1.0), ("val_dsc", -1.0)):
+        values = sign * _column(curves, key)
+        if np.isfinite(values).any():
+            return int(curves[int(np.nanargmin(values))]["epoch"])
+    return None
+
+
+def training_curves(curves: Curve) -> Figure:
+    """Return loss, accuracy, early-stop metric and validation Dice over epochs, the best epoch marked in all.
+
+    A panel whose columns are absent is left out. Units: epochs; the rest without unit.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 3.
+    """
+    shown = [
+        (title, lines) for title, lines in _PANELS if any(np.isfinite(_column(curves, key)).any() for key, _ in lines)
+    ]
+    columns = 2 if len(shown) > 1 else 1
+    rows = max(1, -(-len(shown) // columns))
+    figure = blank(4.4 * columns, 2.3 * rows + 0.2)
+    places, best = plot_axes(figure, rows, columns), best_epoch(curves)
+    for place, (title, lines) in zip(places, shown, strict=False):
+        _draw(place, curves, lines, best)
+        place.set_title(title, color=INK, fontsize=10, loc="left")
+    for place in places[len(shown) :]:
+        place.set_visible(False)
+    figure.tight_layout(pad=0.7)
+    return figure
+
+
+def _draw(place: Axes, curves: Curve, lines: Sequence[tuple[str, str]], best: int | None) -> None:
+    epochs = _column(curves, "epoch")
+    for (key, label), colour, style in zip(lines, SERIES, ("-", (0, (4, 1.5))), strict=False):
+        values = _column(curves, key)
+        if np.isfinite(values).any():
+            dash = "-" if label == "training" or len(lines) == 1 else style
+            place.plot(
+                epochs,
+                values,
+                color=colour,
+                linewidth=1.8,
+                linestyle=dash,
+                label=label,
+                marker="o" if len(epochs) < 12 else None,
+                markersize=3.5,
+            )
+    if best is not None:
+        place.axvline(best, color=INK, alpha=0.6, linewidth=1, linestyle=(0, (2, 2)))
+        place.annotate(
+            f"best {best}",
+            (best, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, -2),
+            textcoords="offset points",
+            color=INK,
+            fontsize=8,
+            va="top",
+            ha="left" if best < epochs.mean() else "right",
+        )
+    if len(lines) > 1:
+        place.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+    place.set_xlabel("epoch", color=INK, fontsize=9)
+    place.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _column(curves: Curve, key: str) -> np.ndarray:
+    return np.array([row.get(key, np.nan) for row in curves], dtype=np.float64)

@@ -1,0 +1,129 @@
+"""Plots of a cohort: predicted against reference volumes, and Dice by method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from monai_isles.metrics import r2_identity
+from monai_isles.reports.canvas import blank, plot_axes
+from monai_isles.reports.palette import INK, MARKERS, SERIES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Rows = Sequence[Mapping[str, Any]]
+_TICKS_ML = (0, 1, 3, 10, 30, 100, 300, 1000)
+
+
+def volume_scatter(per_case: Mapping[str, Rows]) -> Figure:
+    """Return predicted against reference lesion volume, one panel a method, with the identity line and R2 about it.
+
+    The axes are linear up to 1 ml and logarithmic above, so that empty masks and 0.8 to 260 ml fit one plot.
+
+    Units: ml. Args: per_case: rows with ``lesion_ml_ref`` and ``lesion_ml_pred``, by method.
+    """
+    columns = min(len(per_case), 4)
+    rows = -(-len(per_case) // columns)
+    figure = blank(2.75 * columns + 0.5, 3.0 * rows + 0.35)
+    places = plot_axes(figure, rows, columns)
+    pairs = {name: paired(cases, "lesion_ml_ref", "lesion_ml_pred") for name, cases in per_case.items()}
+    top = 1.3 * max([10.0, *(float(p.max()) for p in pairs.values() if p.size)])
+    for place, (index, (name, pair)) in zip(places, enumerate(pairs.items()), strict=False):
+        _volumes(place, top)
+        colour, marker = SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)]
+        place.scatter(pair[:, 0], pair[:, 1], s=26, color=colour, marker=marker, alpha=0.75, linewidths=0, zorder=3)
+        r2 = r2_identity(pair[:, 1], pair[:, 0])
+        counts = f"R² {r2:.2f}, n {len(pair)}" if np.isfinite(r2) else f"n {len(pair)}"
+        title = f"{shorten(name, 34, placeholder='…')}\n{counts}"
+        place.set_title(title, color=INK, fontsize=9.5, loc="left")
+        place.set_xlabel("reference, ml", color=INK, fontsize=9)
+        place.set_ylabel("predicted, ml" if index % columns == 0 else "", color=INK, fontsize=9)
+    for place in places[len(pairs) :]:
+        place.set_visible(False)
+    figure.tight_layout(pad=0.6)
+    return figure
+
+
+def dice_plot(per_case: Mapping[str, Rows]) -> Figure:
+    """Return one line a method: every case's Dice as a dot, quartiles as a box, the median as a bar and in numbers.
+
+    Units: none, 0 to 1. Args: per_case: rows with ``dsc``, by method.
+    """
+    figure = blank(7.2, 0.62 * len(per_case) + 0.95)
+    (place,) = plot_axes(figure, 1, 1)
+    for index, cases in enumerate(per_case.values()):
+        values = column(cases, "dsc")
+        _strip(place, index, values, SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)])
+        median = f"{np.median(values):.2f}" if values.size else "–"
+        place.text(1.03, index, median, color=INK, fontsize=10, va="center", weight="bold")
+    place.text(1.03, -0.72, "median", color=INK, fontsize=8.5, va="center")
+    labels = [
+        f"{shorten(name, 34, placeholder='…')}, n {len(column(cases, 'dsc'))}" for name, cases in per_case.items()
+    ]
+    place.set_yticks(range(len(per_case)), labels)
+    place.tick_params(axis="y", length=0)
+    place.set_ylim(len(per_case) - 0.45, -0.6)
+    place.set_xlim(-0.02, 1.02)
+    place.set_xlabel("Dice coefficient", color=INK, fontsize=9)
+    place.grid(visible=False, axis="y")
+    figure.tight_layout(pad=0.6)
+    return figure
+
+
+def column(rows: Rows, key: str) -> np.ndarray:
+    """Return the finite numbers of one column; texts, blanks and nan are left out."""
+    numbers = np.array([number(row.get(key)) for row in rows], dtype=np.float64)
+    return numbers[np.isfinite(numbers)]
+
+
+def paired(rows: Rows, first: str, second: str) -> np.ndarray:
+    """Return the rows where both columns hold a finite number. Shapes: (n, 2)."""
+    both = np.array([(number(row.get(first)), number(row.get(second))) for row in rows], dtype=np.float64).reshape(
+        -1, 2
+    )
+    return both[np.isfinite(both).all(axis=1)]
+
+
+def number(value: object) -> float:
+    """Return the value as a float, nan where it is no number."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _volumes(place: Axes, top: float) -> None:
+    place.plot([0, top], [0, top], color=INK, alpha=0.55, linewidth=1, linestyle=(0, (5, 3)))
+    place.set_xscale("symlog", linthresh=1, linscale=0.5)
+    place.set_yscale("symlog", linthresh=1, linscale=0.5)
+    for axis, limit in ((place.xaxis, place.set_xlim), (place.yaxis, place.set_ylim)):
+        limit(-0.15, top)
+        axis.set_major_locator(FixedLocator([t for t in _TICKS_ML if t <= top]))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    place.set_aspect("equal", adjustable="box")
+
+
+def _strip(place: Axes, row: int, values: np.ndarray, colour: str, marker: str) -> None:
+    if not values.size:
+        return
+    low, middle, high = np.percentile(values, (25, 50, 75))
+    place.barh(row, high - low, left=low, height=0.56, color=colour, alpha=0.22, linewidth=0)
+    order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    place.scatter(
+        values,
+        row + 0.2 * ((order * 0.618) % 1 - 0.5) * 2,
+        s=20,
+        color=colour,
+        marker=marker,
+        alpha=0.8,
+        linewidths=0,
+        zorder=3,
+    )
+    place.plot([middle, middle], [row - 0.3, row + 0.3], color=INK, linewidth=2, zorder=4)

@@ -1,0 +1,139 @@
+"""Draw slices of a case: maps, probability, uncertainty, outlines, and where prediction and reference agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.patheffects import withStroke
+
+from monai_isles.reports import palette
+from monai_isles.reports.canvas import blank
+from monai_isles.reports.panels import Panel, panels
+from monai_isles.reports.slices import head_box, on_screen
+from monai_isles.reports.views import CaseView
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PANEL_IN, _HEAD_IN, _FOOT_IN, _LIGHT = 2.0, 0.30, 0.42, "#e4e7eb"
+
+
+def case_montage(case: CaseView, slices: Sequence[int], *, headings: bool = True, bars: bool = True) -> Figure:
+    """Return a figure with one row a slice and one column an image, then the agreement on the first image.
+
+    Displayed radiologically: front up, the patient's right on the left, lettered R and L. The reference is outlined in
+    white and the prediction in orange; in the last column true positives are green, false positives red, false
+    negatives blue.
+
+    Shapes: the case's (H, W, D). Units: ``monai_isles.reports.panels``.
+    Args:
+        slices: indices along D, one row each.
+        headings, bars: draw the titles above, the colour scales below.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 4, for the three colours; the rest is ours.
+    """
+    columns, box = panels(case), head_box(case.images, case.lesion.shape, case.spacing_mm)
+    seen, count = on_screen(case.lesion, slices[0], box).shape, len(columns) + 1
+    panel_in = _PANEL_IN * seen[0] * case.spacing_mm[1] / (seen[1] * case.spacing_mm[0])
+    axes = _grid(len(slices), count, panel_in, head_in=_HEAD_IN * headings, foot_in=_FOOT_IN * bars)
+    for row, k in enumerate(slices):
+        for panel, place in zip(columns, axes[row], strict=False):
+            _paint(place, panel, case, k, box)
+        _agreement(axes[row, -1], case, columns[0], k, box)
+        _write(axes[row, 0], f"slice {k + 1} of {case.lesion.shape[2]}", 0.03, 0.975, va="top")
+    if headings:
+        titles = [p.title for p in columns] + ["prediction" if case.truth is None else "agreement"]
+        for place, title in zip(axes[0], titles, strict=True):
+            place.set_title(title, color=_LIGHT, fontsize=9, pad=5)
+    if bars:
+        for place, panel in zip(axes[-1], columns, strict=False):
+            _bar(place, panel)
+    return axes[0, 0].figure
+
+
+def _grid(rows: int, columns: int, panel_in: float, *, head_in: float, foot_in: float) -> np.ndarray:
+    """Return the axes, (rows, columns), of a black figure that leaves room above and below. Units: inches."""
+    height = rows * panel_in + head_in + foot_in
+    figure = blank(columns * _PANEL_IN, height, face="black")
+    edges = {"left": 0, "right": 1, "bottom": foot_in / height, "top": 1 - head_in / height}
+    grid = figure.add_gridspec(rows, columns, **edges, wspace=0.015, hspace=0.015)
+    return np.array([[_dark(figure, grid[row, column]) for column in range(columns)] for row in range(rows)])
+
+
+def _dark(figure: Figure, place: object) -> Axes:
+    axes = figure.add_subplot(place)
+    axes.set_axis_off()
+    return axes
+
+
+def _paint(axes: Axes, panel: Panel, case: CaseView, k: int, box: tuple[slice, slice]) -> None:
+    low, high = panel.window
+    axes.imshow(
+        on_screen(panel.volume, k, box),
+        cmap=panel.colours,
+        vmin=low,
+        vmax=high,
+        aspect=_aspect(case),
+        interpolation="nearest",
+    )
+    _write(axes, "R", 0.03, 0.03)
+    _write(axes, "L", 0.97, 0.03, ha="right")
+    if panel.outlines:
+        _outline(axes, on_screen(case.lesion, k, box), palette.PREDICTION, 1.5)
+        if case.truth is not None:
+            _outline(axes, on_screen(case.truth, k, box), palette.TRUTH, 1.0)
+
+
+def _agreement(axes: Axes, case: CaseView, under: Panel, k: int, box: tuple[slice, slice]) -> None:
+    low, high = under.window
+    grey = np.clip((np.nan_to_num(on_screen(under.volume, k, box)).astype(np.float32) - low) / (high - low), 0, 1)
+    picture = np.repeat(np.round(grey[..., None] * 24) / 24 * 0.75, 3, axis=2)
+    found = on_screen(case.lesion, k, box).astype(bool)
+    if case.truth is None:
+        areas = {palette.PREDICTION: found}
+    else:
+        true = on_screen(case.truth, k, box).astype(bool)
+        areas = {
+            palette.TRUE_POSITIVE: found & true,
+            palette.FALSE_POSITIVE: found & ~true,
+            palette.FALSE_NEGATIVE: ~found & true,
+        }
+    for colour, area in areas.items():
+        picture[area] = 0.3 * picture[area] + 0.7 * np.asarray(to_rgb(colour))
+    axes.imshow(picture, aspect=_aspect(case), interpolation="nearest")
+    _write(axes, "R", 0.03, 0.03)
+    _write(axes, "L", 0.97, 0.03, ha="right")
+
+
+def _aspect(case: CaseView) -> float:
+    return float(case.spacing_mm[1]) / float(case.spacing_mm[0])
+
+
+def _outline(axes: Axes, mask: np.ndarray, colour: str, width: float) -> None:
+    if not mask.any():
+        return
+    rows, columns = np.arange(-1, mask.shape[0] + 1), np.arange(-1, mask.shape[1] + 1)
+    lines = axes.contour(
+        columns, rows, np.pad(mask.astype(np.float32), 1), levels=[0.5], colors=[colour], linewidths=width
+    )
+    lines.set_path_effects([withStroke(linewidth=width + 1.0, foreground=palette.HALO)])
+
+
+def _write(axes: Axes, text: str, x: float, y: float, *, ha: str = "left", va: str = "bottom") -> None:
+    label = axes.text(x, y, text, transform=axes.transAxes, color=_LIGHT, fontsize=8, ha=ha, va=va)
+    label.set_path_effects([withStroke(linewidth=2.0, foreground=palette.HALO)])
+
+
+def _bar(axes: Axes, panel: Panel) -> None:
+    figure = axes.figure
+    place, inch = axes.get_position(), 1 / figure.get_size_inches()[1]
+    bar = figure.add_axes((place.x0 + 0.15 * place.width, 0.24 * inch, 0.7 * place.width, 0.09 * inch))
+    bar.imshow(panel.colours(np.linspace(0, 1, 128))[None], aspect="auto", extent=(*panel.window, 0, 1))
+    bar.set_yticks([])
+    bar.set_xticks(panel.window, [f"{edge:g}" for edge in panel.window])
+    bar.tick_params(colors=_LIGHT, labelsize=7, length=0, pad=2)
+    bar.set_xlabel(panel.unit, color=_LIGHT, fontsize=7, labelpad=-7)
+    bar.spines[:].set_visible(False)

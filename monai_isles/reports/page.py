@@ -1,0 +1,125 @@
+"""Write self-contained HTML pages: one case, or a cohort with its methods side by side."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from monai_isles import __version__
+from monai_isles.errors import IslesError
+from monai_isles.io import publish_text
+from monai_isles.reports import palette
+from monai_isles.reports.canvas import svg_text
+from monai_isles.reports.curves import best_epoch, training_curves
+from monai_isles.reports.figures import dice_plot, volume_scatter
+from monai_isles.reports.sheet import Sheet, sheet_of
+from monai_isles.reports.tables import as_html
+from monai_isles.reports.views import CaseView, Cohort
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from matplotlib.figure import Figure
+
+CASE_SLICES, COHORT_SLICES = 6, 4
+
+
+def case_page(case: CaseView, out: str | Path) -> None:
+    """Write the page of one case: volumes, up to six slices with the prediction, how it was made; no network needed.
+
+    The reference is drawn and scored where the case has one. Paths of the input never appear.
+
+    Raises: IslesError: ``E-FILE-10`` when the page cannot be written.
+    Source: ours; ``tests/reports/test_page.py``.
+    """
+    sheet = sheet_of(case, most_slices=CASE_SLICES)
+    facts = {"title": case.name, "simulated": case.simulated, "case": sheet}
+    publish_text(out, environment().get_template("case.html").render(facts))
+
+
+def cohort_page(cohort: Cohort, out: str | Path) -> None:
+    """Write the page of a cohort: methods side by side, figures, every case with its slices, provenance.
+
+    Cases are drawn one at a time, so memory holds one case's arrays and the text of the page.
+
+    Raises: IslesError: ``E-REP-05`` without a case or a method, ``E-FILE-10`` when the page cannot be written.
+    Source: ours; ``tests/reports/test_page.py``.
+    """
+    sheets = [
+        sheet_of(case, anchor=f"case-{index}", most_slices=COHORT_SLICES)
+        for index, case in enumerate(cohort.cases, start=1)
+    ]
+    if not sheets or not cohort.rows:
+        raise IslesError(
+            "E-REP-05",
+            "nothing to report",
+            where=cohort.title,
+            found=f"{len(sheets)} cases, {len(cohort.rows)} methods",
+            fix="give at least one predicted case and one scored method",
+        )
+    publish_text(out, environment().get_template("cohort.html").render(_cohort_facts(cohort, sheets)))
+
+
+@cache
+def environment() -> Environment:
+    """Return the template environment; every text is escaped unless a function of this package made it."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.globals |= {"version": __version__, "colours": SimpleNamespace(**vars(palette))}
+    return made
+
+
+def _cohort_facts(cohort: Cohort, sheets: list[Sheet]) -> dict[str, Any]:
+    return {
+        "title": cohort.title,
+        "simulated": cohort.simulated,
+        "data": cohort.data,
+        "split": cohort.split,
+        "cases": sheets,
+        "subjects": len({sheet.subject or sheet.name for sheet in sheets}),
+        "shown": next(iter(cohort.rows)),
+        "table": Markup(as_html(cohort.rows, cohort.published)),
+        "plots": _plots(cohort),
+        "curves": _curves(cohort),
+        "provenance": {"monai_isles": __version__, **cohort.provenance},
+    }
+
+
+def _plots(cohort: Cohort) -> list[SimpleNamespace]:
+    if not any(cohort.per_case.values()):
+        return []
+    return [
+        _plot(
+            dice_plot(cohort.per_case),
+            "Dice by method",
+            "Dice of every case (dots), quartiles (box) and median (bar). A case with an empty mask "
+            "on one side has Dice 0, on both sides 1.",
+        ),
+        _plot(
+            volume_scatter(cohort.per_case),
+            "Predicted against reference lesion volume",
+            "Lesion volume, predicted against reference. Dashed: identity. Axes linear up to 1 ml, logarithmic above. "
+            "R² about the identity line.",
+        ),
+    ]
+
+
+def _curves(cohort: Cohort) -> SimpleNamespace | None:
+    if not cohort.curves:
+        return None
+    best = best_epoch(cohort.curves)
+    kept = "" if best is None else f" Dotted: epoch {best}, whose weights were kept."
+    return _plot(
+        training_curves(cohort.curves),
+        "Training curves",
+        f"Training and validation over {len(cohort.curves)} epochs.{kept}",
+    )
+
+
+def _plot(figure: Figure, label: str, caption: str) -> SimpleNamespace:
+    return SimpleNamespace(svg=Markup(svg_text(figure, label)), caption=caption)

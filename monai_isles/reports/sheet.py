@@ -1,0 +1,146 @@
+"""One case as the pages print it: names, numbers with their units, and small pictures; no arrays are kept."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from monai_isles.metrics import dsc, emptiness, volume_ml
+from monai_isles.reports.canvas import data_uri, png_bytes
+from monai_isles.reports.figures import number
+from monai_isles.reports.montage import case_montage
+from monai_isles.reports.slices import chosen_slices
+from monai_isles.reports.views import CaseView
+
+_NONE = "–"
+_FLAGS = {
+    "reference": "no lesion in the reference, one predicted",
+    "prediction": "lesion missed: empty prediction",
+    "both": "no lesion on either side",
+}
+_SHOWN = {
+    "bundle": "bundle",
+    "weights_sha256": "weights SHA-256",
+    "threshold": "probability threshold",
+    "min_size_vox": "smallest lesion kept, voxels",
+    "spacing_mm": "voxel size, mm",
+    "seconds": "time, s",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One PNG as a data address, its size in pixels, and what it shows in words."""
+
+    src: str
+    alt: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One case ready to print: ``numbers`` hold (value to sort by, text), ``tiles`` and ``facts`` label to text."""
+
+    name: str
+    anchor: str
+    subject: str
+    reference_ml: float | None
+    numbers: dict[str, tuple[float, str]]
+    tiles: dict[str, str]
+    facts: dict[str, str]
+    flag: str
+    pictures: list[Picture]
+
+
+def sheet_of(case: CaseView, *, anchor: str = "case", most_slices: int = 6) -> Sheet:
+    """Return the case with its arrays turned into numbers and pictures; the prediction's paths are left behind."""
+    numbers = _numbers(case)
+    truth = case.truth
+    return Sheet(
+        name=case.name,
+        anchor=anchor,
+        subject=str((case.scores or {}).get("subject") or case.result.get("subject") or ""),
+        reference_ml=None if truth is None else numbers["reference"][0],
+        numbers=numbers,
+        tiles=_tiles(case, numbers),
+        facts=_facts(case.result),
+        flag=_flag(case),
+        pictures=_pictures(case, most_slices),
+    )
+
+
+def _numbers(case: CaseView) -> dict[str, tuple[float, str]]:
+    scores, none = case.scores or {}, float("nan")
+    predicted = volume_ml(case.lesion.astype(bool), case.spacing_mm)
+    reference = none if case.truth is None else volume_ml(case.truth.astype(bool), case.spacing_mm)
+    dice = number(scores.get("dsc"))
+    if case.truth is not None and np.isnan(dice):
+        dice = dsc(case.lesion.astype(bool), case.truth.astype(bool))
+    values = {
+        "reference": (reference, ".1f"),
+        "predicted": (predicted, ".1f"),
+        "difference": (predicted - reference, "+.1f"),
+        "dice": (dice, ".3f"),
+        "ppv": (number(scores.get("ppv")), ".3f"),
+        "sensitivity": (number(scores.get("sensitivity")), ".3f"),
+        "hd95": (number(scores.get("hd95_mm")), ".1f"),
+    }
+    return {key: (value, _number(value, form)) for key, (value, form) in values.items()}
+
+
+def _number(value: float, form: str) -> str:
+    if np.isnan(value):
+        return _NONE
+    text = format(value, form)
+    return text if float(text) else text.replace("-", "").replace("+", "")
+
+
+def _tiles(case: CaseView, numbers: Mapping[str, tuple[float, str]]) -> dict[str, str]:
+    tiles = {"Predicted": f"{numbers['predicted'][1]} ml"}
+    if case.truth is not None:
+        tiles = {
+            "Reference": f"{numbers['reference'][1]} ml",
+            **tiles,
+            "Difference": f"{numbers['difference'][1]} ml",
+            "Dice": numbers["dice"][1],
+        }
+    for key, label, unit in (("ppv", "PPV", ""), ("sensitivity", "Sensitivity", ""), ("hd95", "HD95", " mm")):
+        if numbers[key][1] != _NONE:
+            tiles[label] = numbers[key][1] + unit
+    if case.truth is None and case.probability is not None:
+        tiles["Highest probability"] = f"{float(case.probability.max()):.2f}"
+    return tiles
+
+
+def _facts(result: Mapping[str, Any]) -> dict[str, str]:
+    facts = {label: _text(result[key]) for key, label in _SHOWN.items() if result.get(key) is not None}
+    if result.get("modalities"):
+        facts["modalities"] = ", ".join(result["modalities"])
+    return facts
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return " × ".join(map(_text, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _flag(case: CaseView) -> str:
+    if case.truth is not None:
+        return _FLAGS.get(emptiness(case.lesion, case.truth), "")
+    return "" if case.lesion.any() else "no lesion predicted"
+
+
+def _pictures(case: CaseView, most: int) -> list[Picture]:
+    slices = chosen_slices(case.lesion, case.truth, case.probability, most=most)
+    pictures = []
+    for row, k in enumerate(slices):
+        png = png_bytes(case_montage(case, [k], headings=row == 0, bars=row == len(slices) - 1))
+        width, height = struct.unpack(">II", png[16:24])
+        pictures.append(Picture(data_uri(png), f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}", width, height))
+    return pictures

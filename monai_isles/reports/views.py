@@ -1,0 +1,91 @@
+"""What a page shows: one case, or a cohort of cases with the rows of its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from monai_isles.errors import IslesError
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """One case to draw.
+
+    Shapes: every array (H, W, D), RAS+, on one grid.
+    Units: ``images`` in the unit of their modality, ``probability`` 0 to 1, ``spacing_mm`` in mm.
+    Args:
+        name: unique name of the scan; shown escaped.
+        images: array by modality key; ``ct``, ``dwi``, ``cbf`` and ``tmax`` are drawn where they exist.
+        lesion: the predicted mask.
+        truth: the reference mask, None where there is none.
+        scores: the case's row of ``per_case.csv``, None without a reference.
+        result: the case's ``result.json``.
+        simulated: the data are the phantom's.
+    Raises:
+        IslesError: ``E-REP-06`` when the arrays differ in shape.
+    """
+
+    name: str
+    images: Mapping[str, np.ndarray]
+    spacing_mm: Sequence[float]
+    probability: np.ndarray | None
+    uncertainty: np.ndarray | None
+    lesion: np.ndarray
+    truth: np.ndarray | None = None
+    scores: Mapping[str, Any] | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        shapes = {key: np.shape(array) for key, array in self.arrays().items()}
+        if len(set(shapes.values())) > 1 or len(np.shape(self.lesion)) != 3:
+            listed = ", ".join(f"{key} {' x '.join(map(str, shape))}" for key, shape in shapes.items())
+            raise IslesError(
+                "E-REP-06",
+                "images of a case differ in shape",
+                where=self.name,
+                found=listed,
+                fix="draw images that share the grid of the prediction, (H, W, D)",
+            )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return every array of the case by name, the absent ones left out."""
+        others = {
+            "probability": self.probability,
+            "uncertainty": self.uncertainty,
+            "lesion": self.lesion,
+            "truth": self.truth,
+        }
+        return {**self.images, **{key: array for key, array in others.items() if array is not None}}
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A set of cases, and the methods that were scored on it.
+
+    Args:
+        title: heading of the page.
+        simulated: the data are the phantom's; the page says so in its banner.
+        rows: ``summary.json`` of ``monai-isles evaluate`` by method name; the cases show the first method.
+        cases: drawn one at a time and let go, so a generator keeps memory bounded.
+        curves: rows of ``curves.csv``.
+        provenance: label to text: versions, bundle, SHA-256 of the weights, command.
+        per_case: rows of ``per_case.csv`` by method name, for the figures.
+        published: rows of a paper by name, in the form of ``rows``, printed below them as measured on other data.
+        data, split: one line each: which data set, and which part of it the cases are.
+    """
+
+    title: str
+    simulated: bool
+    rows: Mapping[str, Mapping[str, Any]]
+    cases: Iterable[CaseView]
+    curves: Sequence[Mapping[str, float]] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    per_case: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    data: str = ""
+    split: str = ""

@@ -1,0 +1,76 @@
+"""The model card says everything or is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from monai_isles.errors import IslesError
+from monai_isles.reports import model_card
+from monai_isles.reports.card import REQUIRED
+
+METRICS = {
+    "net": {
+        "n": 2,
+        "subjects": 2,
+        "empty_references": 1,
+        "empty_predictions": 0,
+        "volumes": {"r2": 0.5},
+        "metrics": {"dsc": {"n": 2, "mean": 0.5, "sd": 0.1, "median": 0.5, "ci95": [0.4, 0.6]}},
+    }
+}
+LISTS = ("not_intended_use", "inputs", "outputs", "limits", "references")
+FACTS = {
+    **{name: f"the {name}" for name in REQUIRED},
+    **{name: [f"first of {name}", f"second of {name}"] for name in LISTS},
+    "simulated": True,
+    "metrics": METRICS,
+    "lesion_ml_range": (0.8, 260),
+    "memory_gb": 3.1,
+}
+
+
+def test_every_fact_is_on_the_card() -> None:
+    card = model_card(FACTS)
+    for name in set(REQUIRED) - set(LISTS) - {"simulated", "metrics", "lesion_ml_range", "memory_gb"}:
+        assert f"the {name}" in card
+    assert all(f"- second of {name}" in card for name in LISTS)
+    assert "Research only, not a medical device" in card and "0.8 to 260 ml" in card and "3.1 GB" in card
+    assert (
+        "| net | 2 (2 subjects) | 0.500 ± 0.100 | 0.400 to 0.600 | 0.500 | 0.50 |" in card
+        and "1 references empty, 0 predictions empty" in card
+    )
+
+
+def test_simulated_data_are_said_to_be_simulated_and_others_are_not() -> None:
+    assert "simulated data" in model_card(FACTS) and "simulated" not in model_card(
+        {**FACTS, "simulated": False}
+    ).replace("the simulated", "")
+
+
+def test_optional_facts_appear_where_given() -> None:
+    more = {
+        "curves_figure": "docs/curves.png",
+        "commands": {"Predict": "monai-isles predict"},
+        "versions": {"torch": "2.13"},
+        "notes": ["a note"],
+        "contact": "an issue",
+        "uncertainty": "three passes",
+        "picture": "docs/case.png",
+    }
+    card = model_card({**FACTS, **more})
+    for word in (
+        "(docs/curves.png)",
+        "monai-isles predict",
+        "| torch | 2.13 |",
+        "- a note",
+        "an issue",
+        "three passes",
+        "(docs/case.png)",
+    ):
+        assert word in card and word not in model_card(FACTS)
+
+
+def test_a_missing_or_unknown_fact_is_named() -> None:
+    facts = {**FACTS, "weights_sha256": "", "colour": "red"} | {"limits": None}
+    with pytest.raises(IslesError, match=r"E-REP-08.*\n.*the name\n.*missing weights_sha256, limits; unknown colour"):
+        model_card(facts)

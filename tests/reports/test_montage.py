@@ -1,0 +1,123 @@
+"""Which slices are shown, how they lie on the screen, and the pictures made of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from monai_isles.errors import IslesError
+from monai_isles.reports import CaseView, case_montage, palette, png_bytes
+from monai_isles.reports.panels import panels
+from monai_isles.reports.slices import chosen_slices, head_box, on_screen
+
+Make = Callable[..., CaseView]
+
+
+def block(depth: int, *slices: int, size: int = 4) -> np.ndarray:
+    mask = np.zeros((size, size, depth), bool)
+    mask[1:3, 1:3, list(slices)] = True
+    return mask
+
+
+def test_every_lesion_slice_is_shown_when_they_are_few() -> None:
+    assert chosen_slices(block(8, 2, 5), block(8, 6), None, most=4) == [2, 5, 6]
+
+
+def test_many_lesion_slices_are_thinned_evenly_and_keep_the_largest() -> None:
+    mask = block(12, *range(1, 11))
+    mask[:, :, 3] = True
+    chosen = chosen_slices(mask, None, None, most=4)
+    assert len(set(chosen)) == 4 and 3 in chosen and chosen == sorted(chosen)
+    assert chosen[0] <= 3 and chosen[-1] >= 8
+
+
+@pytest.mark.parametrize(("found", "most"), [(5, 4), (6, 4), (7, 6), (9, 4)])
+def test_as_many_slices_as_allowed(found: int, most: int) -> None:
+    assert len(set(chosen_slices(block(12, *range(found)), None, None, most=most))) == most
+
+
+def test_without_lesion_the_most_suspicious_slices_stand_in() -> None:
+    probability = np.zeros((4, 4, 5))
+    probability[1, 1, 4], probability[1, 1, 1], probability[1, 1, 2] = 0.3, 0.2, 0.1
+    empty = np.zeros((4, 4, 5), bool)
+    assert chosen_slices(empty, empty, probability, most=4) == [1, 4]
+    assert chosen_slices(empty, None, None, most=4) == [2]
+    assert chosen_slices(empty, None, probability * 0, most=4) == [2]
+
+
+def test_the_patients_right_is_on_the_left_of_the_screen_and_the_front_is_up() -> None:
+    volume = np.zeros((5, 7, 1))
+    volume[4, 6, 0] = 1.0  # RAS+: the largest i is the patient's right, the largest j the front
+    seen = on_screen(volume, 0, (slice(0, 5), slice(0, 7)))
+    assert seen.shape == (7, 5) and seen[0, 0] == 1.0
+
+
+def test_the_box_goes_12_mm_around_the_brain() -> None:
+    cbf = np.zeros((60, 50, 2))
+    cbf[20:30, 10:41, 1] = 5.0
+    assert head_box({"cbf": cbf}, cbf.shape, (2.0, 3.0, 5.0)) == (slice(14, 36), slice(6, 45))
+    assert head_box({}, cbf.shape, (1.0, 1.0, 1.0)) == (slice(0, 60), slice(0, 50))
+    assert head_box({"ct": np.full((9, 9, 1), -1000.0)}, (9, 9, 1), (1, 1, 1)) == (slice(0, 9), slice(0, 9))
+
+
+def test_columns_follow_the_images_that_exist(case: Make) -> None:
+    view = case()
+    assert [p.title for p in panels(view)] == ["CT", "CBF", "Tmax", "lesion probability", "uncertainty"]
+    assert [p.window for p in panels(view)][:3:2] == [(20.0, 60.0), (0.0, 12.0)]
+    assert np.isnan(panels(view)[1].volume[0, 0, 0]), "outside the brain the maps are blank"
+    bare = CaseView("b", {}, (1, 1, 1), None, None, view.lesion)
+    assert [p.title for p in panels(bare)] == ["prediction"]
+
+
+def test_a_montage_has_a_panel_a_column_and_slice_and_says_left_and_right(case: Make) -> None:
+    figure = case_montage(case(), [1, 2])
+    words = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert words.count("R") == words.count("L") == 2 * 6
+    assert "slice 2 of 4" in words and "slice 3 of 4" in words
+    assert [axes.get_title() for axes in figure.axes[:6]][-1] == "agreement"
+
+
+def test_without_reference_the_last_column_is_the_prediction(case: Make) -> None:
+    titles = [axes.get_title() for axes in case_montage(case(truth=False), [1]).axes]
+    assert "prediction" in titles and "agreement" not in titles
+
+
+def test_agreement_uses_the_three_colours_of_the_paper() -> None:
+    found, true = (np.zeros((40, 40, 1), bool) for _ in range(2))
+    found[5:25, 5:35], true[15:35, 5:35] = True, True
+    view = CaseView("c", {"ct": np.zeros((40, 40, 1))}, (1, 1, 1), None, None, found, true)
+    picture = np.asarray(
+        Image.open(io.BytesIO(png_bytes(case_montage(view, [0], headings=False, bars=False)))).convert("RGB")
+    ).astype(int)
+    last = picture[:, picture.shape[1] // 2 :]
+    seen = {
+        name: _like(last, getattr(palette, name)).mean()
+        for name in ("TRUE_POSITIVE", "FALSE_POSITIVE", "FALSE_NEGATIVE")
+    }
+    assert all(share == pytest.approx(10 * 30 / 1600, rel=0.15) for share in seen.values()), seen
+
+
+def test_pictures_stay_below_80_kb_even_of_noise() -> None:
+    noise = np.random.default_rng(0).uniform(0, 80, (256, 256, 1))
+    view = CaseView(
+        "n", {"ct": noise, "cbf": noise, "tmax": noise / 8}, (1, 1, 5), noise / 80, noise / 160, noise > 70, noise > 75
+    )
+    png = png_bytes(case_montage(view, [0]))
+    assert png[:8] == b"\x89PNG\r\n\x1a\n" and len(png) <= 80_000
+
+
+def test_images_on_different_grids_are_refused(case: Make) -> None:
+    view = case()
+    with pytest.raises(IslesError, match=r"E-REP-06.*\n.*odd.*\n.*ct 3 x 3 x 1.*lesion 64 x 64 x 4"):
+        CaseView("odd", {"ct": np.zeros((3, 3, 1))}, (1, 1, 1), None, None, view.lesion)
+    with pytest.raises(IslesError, match="E-REP-06"):
+        CaseView("flat", {}, (1, 1, 1), None, None, np.zeros((3, 3), bool))
+
+
+def _like(picture: np.ndarray, colour: str) -> np.ndarray:
+    wanted = 0.7 * np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    return np.abs(picture - wanted).max(axis=-1) < 30

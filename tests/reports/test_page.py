@@ -1,0 +1,155 @@
+"""The pages: whole, escaped, without network, without paths of the input."""
+
+from __future__ import annotations
+
+import gc
+import re
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_isles.errors import IslesError
+from monai_isles.evaluation import score_case, summarise
+from monai_isles.reports import CaseView, Cohort, case_page, cohort_page, published_rows
+
+Make = Callable[..., CaseView]
+EVIL = "<script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """The tags and words of a page; stray or unclosed tags fail."""
+
+    VOID = ("meta", "img", "br", "link")
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source, self.open, self.tags, self.words = path.read_text(encoding="utf-8"), [], [], []
+        self.feed(self.source)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def all(self, tag: str, key: str) -> list[str]:
+        return [attrs[key] or "" for name, attrs in self.tags if name == tag and key in attrs]
+
+
+def cohort(cases: list[CaseView], **more: object) -> Cohort:
+    rows = [{**(c.scores or {}), **score_case(c.lesion, c.truth, c.spacing_mm), "missing": 0} for c in cases]
+    per_case = {"net": rows, f"rule {EVIL}": rows}
+    views = (replace(case, scores=row) for case, row in zip(cases, rows, strict=True))
+    base = Cohort(
+        "Held-out cases",
+        True,
+        {name: summarise(r, resamples=20) for name, r in per_case.items()},
+        views,
+        per_case=per_case,
+        provenance={"bundle": "clerigues", "command": f"report {EVIL}"},
+        data="phantom",
+        split="fold 0",
+    )
+    return replace(base, **more)
+
+
+def test_a_case_page_stands_alone_and_says_what_it_is(tmp_path: Path, case: Make) -> None:
+    case_page(case(depth=2), tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    words = " ".join(page.words)
+    assert (
+        "Research only, not a medical device" in words and "Simulated data" in words and "patient's right (R)" in words
+    )
+    assert page.all("img", "src") and all(src.startswith("data:image/png;base64,") for src in page.all("img", "src"))
+    assert not re.search(r"https?://", re.sub(r'xmlns(:xlink)?="[^"]*"', "", page.source))
+    assert "false negative" in words and "reference outline" in words
+
+
+def test_real_data_carry_no_simulated_banner_and_no_reference_is_no_score(tmp_path: Path, case: Make) -> None:
+    case_page(replace(case(depth=2, truth=False), simulated=False), tmp_path / "report.html")
+    words = " ".join(Page(tmp_path / "report.html").words)
+    assert "Simulated" not in words and "Dice" not in words and "false negative" not in words
+    assert "Predicted" in words and "abab" in words and "0.4" in words
+
+
+def test_a_case_name_is_escaped_and_paths_of_the_input_stay_out(tmp_path: Path, case: Make) -> None:
+    case_page(case(EVIL, depth=2), tmp_path / "a.html")
+    cohort_page(cohort([case(EVIL, depth=2)]), tmp_path / "b.html")
+    for name in ("a.html", "b.html"):
+        page = Page(tmp_path / name)
+        assert EVIL in " ".join(page.words) and EVIL not in page.source and "ZZPATIENT" not in page.source
+        assert "alert" not in "".join(re.findall(r"<script>.*?</script>", page.source, flags=re.DOTALL))
+
+
+def test_a_cohort_page_links_every_case_and_prints_every_part(tmp_path: Path, case: Make) -> None:
+    curves = [{"epoch": float(e), "train_loss": 1.0 / e, "val_l1_error": 0.5} for e in (1, 2)]
+    cases = [case("case_1", depth=2), case("case_2", depth=3, seed=1), case("case_3", depth=2, seed=2, lesion=False)]
+    cohort_page(cohort(cases, curves=curves, published=published_rows("clerigues")), tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    ids, words = [attrs["id"] for _, attrs in page.tags if "id" in attrs], " ".join(page.words)
+    assert len(ids) == len(set(ids)) and {h[1:] for h in page.all("a", "href")} <= set(ids)
+    assert {"case-1", "case-2", "case-3"} <= set(ids) and len(page.all("svg", "aria-label")) == 3
+    assert (
+        "3 cases of 3 subjects" in words
+        and "fold 0" in words
+        and "no lesion on either side" in words
+        and "0.547" in words
+    )
+    assert len(page.all("img", "alt")) == len(page.all("img", "src")) == 1 + 2 + 2
+    assert len(page.source) < 5 * 80_000 * 4 / 3 + 250_000
+
+
+def test_only_one_case_is_held_in_memory(tmp_path: Path, case: Make) -> None:
+    alive: list[weakref.ref[np.ndarray]] = []
+    held: list[int] = []
+
+    def cases() -> Iterator[CaseView]:
+        for index in range(4):
+            gc.collect()
+            held.append(sum(ref() is not None for ref in alive))
+            view = case(f"case_{index}", depth=1, size=32)
+            alive.append(weakref.ref(view.lesion))
+            yield view
+            del view
+
+    views = cohort([case(depth=1)])
+    cohort_page(replace(views, cases=cases()), tmp_path / "page.html")
+    assert max(held) <= 1
+
+
+def test_a_missed_and_an_invented_lesion_are_flagged(tmp_path: Path, case: Make) -> None:
+    view = case(depth=2)
+    nothing = np.zeros_like(view.lesion)
+    for changed, words in (
+        ({"lesion": nothing}, "lesion missed"),
+        ({"truth": nothing}, "no lesion in the reference"),
+        ({"truth": None, "lesion": nothing, "scores": None}, "no lesion predicted"),
+    ):
+        case_page(replace(view, **changed), tmp_path / "report.html")
+        assert words in (tmp_path / "report.html").read_text()
+
+
+def test_nothing_to_report_is_refused_and_no_page_appears(tmp_path: Path, case: Make) -> None:
+    for empty in (replace(cohort([case(depth=1)]), cases=[]), cohort([case(depth=1)], rows={})):
+        with pytest.raises(IslesError, match=r"E-REP-05: nothing to report\n.*Held-out cases\n.*cases, . methods"):
+            cohort_page(empty, tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_figures_or_curves_the_page_is_whole(tmp_path: Path, case: Make) -> None:
+    cohort_page(cohort([case(depth=1)], per_case={}), tmp_path / "page.html")
+    assert "#figures" not in Page(tmp_path / "page.html").source
