@@ -1,0 +1,64 @@
+"""``monai-isles phantom``: write the simulated CT perfusion data set in the ISLES 2018 layout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the verb."""
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder to make; one that holds something else is refused"
+    )
+    parser.add_argument("--cases", required=True, type=int, metavar="N", help="scans in TRAINING")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="decides every bit (default 0)")
+    parser.add_argument(
+        "--test-cases",
+        type=int,
+        default=0,
+        metavar="M",
+        help="scans of other subjects in TESTING, without lesion (default 0)",
+    )
+    parser.add_argument(
+        "--no-series", action="store_true", help="leave the contrast series (4DPWI) out, most of the bytes"
+    )
+    parser.add_argument(
+        "--max-slices", type=int, default=22, metavar="K", help="leave subjects with taller scans out (default 22, all)"
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes (default 1)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the data set and say where it lies."""
+    from monai_isles.errors import EXIT_DONE
+    from monai_isles.phantom import make_dataset
+
+    start = time.monotonic()
+    out = make_dataset(
+        args.out,
+        cases=args.cases,
+        seed=args.seed,
+        series=not args.no_series,
+        workers=args.workers,
+        test_cases=args.test_cases,
+        max_slices=args.max_slices,
+    )
+    seconds = round(time.monotonic() - start, 1)
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "out": str(out),
+                    "cases": args.cases,
+                    "test_cases": args.test_cases,
+                    "seed": args.seed,
+                    "simulated": True,
+                    "seconds": seconds,
+                }
+            )
+        )
+    else:
+        print(f"{args.cases} simulated scans in {out} ({seconds} s). Research only, not a medical device.")
+    return EXIT_DONE

@@ -1,0 +1,186 @@
+"""One subject's head: shape, pose in the scanner, and the tissues each voxel holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from monai_isles.phantom.atlas import ORIGIN_MM, load_atlas
+from monai_isles.phantom.fields import SmoothField
+
+SIZE_VOX = 256
+CENTRE_MM = np.array([0.0, -17.0, 0.0], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Say how the head lies: in-plane tilt and shift, roll out of the plane, level of the slab.
+
+    Units: degrees, counter-clockwise on RAS+ axes; voxels in the plane; ``level_mm`` MNI height of the slab's middle.
+    """
+
+    tilt_deg: float
+    shift_px: tuple[float, float]
+    roll_deg: float
+    level_mm: float
+
+    def rotation(self) -> np.ndarray:
+        """Return the matrix (3, 3) that turns head directions into scanner directions."""
+        t, r = np.deg2rad([self.tilt_deg, self.roll_deg])
+        in_plane = np.array([[np.cos(t), -np.sin(t), 0], [np.sin(t), np.cos(t), 0], [0, 0, 1]])
+        out_of_plane = np.array([[np.cos(r), 0, np.sin(r)], [0, 1, 0], [-np.sin(r), 0, np.cos(r)]])
+        return in_plane @ out_of_plane
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Say where voxels lie: RAS+ axes, the middle of the grid at zero.  Units: mm."""
+
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+
+    @property
+    def voxel_ml(self) -> float:
+        """Return the volume of one voxel in ml."""
+        return float(np.prod(self.spacing_mm)) / 1000.0
+
+    def middle(self) -> np.ndarray:
+        """Return the voxel coordinate (3,) of the middle of the grid."""
+        return (np.array(self.shape, dtype=np.float64) - 1) / 2
+
+
+class Subject:
+    """Draw the shape of one head: size, smooth warp (nearly symmetric), skull, atrophy.
+
+    Args:
+        rng: the only source of randomness.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.scale = rng.normal([0.94, 0.94, 0.94], [0.025, 0.03, 0.03]).clip(0.87, 1.0)
+        self._even = [SmoothField(rng, 22.0, symmetry=-1 if axis == 0 else 1) for axis in range(3)]
+        self._free = [SmoothField(rng, 18.0) for _ in range(3)]
+        self._fine = [SmoothField(rng, 7.0) for _ in range(3)]
+        self._skull = SmoothField(rng, 18.0, symmetry=1)
+        self.skull_mm, self.scalp_mm = rng.uniform(4.5, 7.5), rng.uniform(4.0, 7.0)
+        self.atrophy = rng.beta(2.0, 2.0)
+        self.sharpness = rng.uniform(1.6, 2.2)
+
+    def to_atlas(self, head_mm: np.ndarray) -> np.ndarray:
+        """Return the MNI positions (n, 3) of head positions (n, 3); both mm."""
+        warp = np.stack(
+            [
+                2.4 * e.at(head_mm) + 0.5 * f.at(head_mm) + 1.3 * n.at(head_mm)
+                for e, f, n in zip(self._even, self._free, self._fine, strict=True)
+            ],
+            -1,
+        )
+        return head_mm / self.scale.astype(np.float32) + warp
+
+    def skull_thickness(self, head_mm: np.ndarray) -> np.ndarray:
+        """Return the thickness (n,) of the bone in mm."""
+        return np.maximum(self.skull_mm * (1 + 0.18 * self._skull.at(head_mm)), 2.5)
+
+
+@dataclass
+class Tissues:
+    """Hold the volume fractions of each voxel, averaged through the slice.
+
+    Shapes: every map (H, W, D) float32; ``head_mm`` and ``atlas_mm`` are (n, 3) for the n flat indices of ``inside``.
+    Units: fractions 0..1; positions in mm at the middle of the slice.
+    """
+
+    gm: np.ndarray
+    wm: np.ndarray
+    csf: np.ndarray
+    bone: np.ndarray
+    scalp: np.ndarray
+    artery: np.ndarray
+    vein: np.ndarray
+    diploe: np.ndarray
+    inside: np.ndarray
+    head_mm: np.ndarray
+    atlas_mm: np.ndarray
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Return the volume (H, W, D) with ``values`` (n,) at the voxels of ``inside`` and zero elsewhere."""
+        volume = np.zeros(self.gm.size, np.float32)
+        volume[self.inside] = values
+        return volume.reshape(self.gm.shape)
+
+
+_NAMES = ("gm", "wm", "csf", "bone", "scalp", "artery", "vein", "diploe")
+
+
+def tissues_of(subject: Subject, pose: Pose, grid: Grid, *, layers: int = 3) -> Tissues:
+    """Sample the subject's tissues on ``grid``, ``layers`` times through each slice.
+
+    Source: ours; ``tests/phantom/test_anatomy.py``.
+    """
+    total = {name: np.zeros(int(np.prod(grid.shape)), np.float32) for name in _NAMES}
+    inside, centre = _points(subject, pose, grid, 0.0)
+    for offset in (np.arange(layers) + 0.5) / layers - 0.5:
+        shift = pose.rotation().T @ np.array([0, 0, offset * grid.spacing_mm[2]])
+        head_mm = centre + shift.astype(np.float32)
+        for name, part in zip(_NAMES, _fractions(subject, head_mm), strict=True):
+            total[name][inside] += part / layers
+    parts = {name: volume.reshape(grid.shape) for name, volume in total.items()}
+    return Tissues(**parts, inside=inside, head_mm=centre, atlas_mm=subject.to_atlas(centre))
+
+
+def _points(subject: Subject, pose: Pose, grid: Grid, offset_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    h, w, d = (np.arange(n) - m for n, m in zip(grid.shape, grid.middle(), strict=True))
+    voxels = np.stack(np.meshgrid(h - pose.shift_px[0], w - pose.shift_px[1], d, indexing="ij"), -1).reshape(-1, 3)
+    scanner = voxels * np.array(grid.spacing_mm) + np.array([0, 0, offset_mm])
+    head_mm = scanner @ pose.rotation() + CENTRE_MM + np.array([0, 0, pose.level_mm * subject.scale[2]])
+    near = ((head_mm[:, 0] / 92) ** 2 + ((head_mm[:, 1] - CENTRE_MM[1]) / 112) ** 2) < 1
+    inside = np.flatnonzero(near)
+    return inside, head_mm[inside].astype(np.float32)
+
+
+def _fractions(subject: Subject, head_mm: np.ndarray) -> tuple[np.ndarray, ...]:
+    atlas = load_atlas()
+    position = subject.to_atlas(head_mm) - ORIGIN_MM
+    depth = ndimage.map_coordinates(atlas.depth, position.T / 2, order=1, mode="nearest", output=np.float32)
+    gm, wm, fluid, artery, vein = (
+        ndimage.map_coordinates(volume, position.T, order=1, output=np.float32) / 255
+        for volume in (atlas.gm, atlas.wm, atlas.ventricle, atlas.artery, atlas.vein)
+    )
+    hull = np.clip(depth + 0.5, 0, 1)
+    ventricle = np.clip((fluid - 0.45 + 0.3 * subject.atrophy) * 3, 0, 1)
+    csf = np.clip(1 - gm - wm, 0, 1) * (0.75 + 0.9 * subject.atrophy)
+    gm, wm, csf = (np.power(np.clip(part, 0, 1), subject.sharpness) for part in (gm, wm, csf))
+    total = np.maximum(gm + wm + csf, 1e-3)
+    gm, wm = (part / total * hull * (1 - ventricle) for part in (gm, wm))
+    gap, thick = 1.0, subject.skull_thickness(head_mm)
+    out = -depth
+    bone = np.clip(out - gap + 0.5, 0, 1) * np.clip(gap + thick - out + 0.5, 0, 1)
+    scalp = np.clip(out - gap - thick + 0.5, 0, 1) * np.clip(gap + thick + subject.scalp_mm - out + 0.5, 0, 1)
+    diploe = bone * np.clip(1 - np.abs((out - gap) / thick - 0.5) * 3, 0, 1)
+    csf = np.clip(hull - gm - wm, 0, 1) + np.clip(out + 0.5, 0, 1) * np.clip(gap - out + 0.5, 0, 1)
+    solid = np.clip(1 - bone - scalp, 0, 1)
+    return gm, wm, csf, bone, scalp, artery * solid, vein * solid, diploe
+
+
+def landmark_pairs(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
+    """Return pairs of points mirrored across the subject's mid-sagittal plane.
+
+    Shapes: (L, 2, 3), left point first, voxel coordinates of the RAS+ array; the middle of each pair lies on a slice.
+    Source: ours; ``tests/phantom/test_anatomy.py``.
+    """
+    rotation = pose.rotation()
+    pairs = []
+    for level in range(grid.shape[2]):
+        height = (level - grid.middle()[2]) * grid.spacing_mm[2]
+        for y in (-65.0, -35.0, -10.0, 15.0, 40.0):
+            for x in (18.0, 34.0, 50.0):
+                ends = np.array(
+                    [[-x, y - CENTRE_MM[1], height / rotation[2, 2]], [x, y - CENTRE_MM[1], height / rotation[2, 2]]]
+                )
+                if (x / 58) ** 2 + (ends[0, 1] / 70) ** 2 < 1:
+                    pairs.append(
+                        ends @ rotation.T / np.array(grid.spacing_mm) + grid.middle() + np.array([*pose.shift_px, 0.0])
+                    )
+    return np.array(pairs)

@@ -1,0 +1,153 @@
+"""The tissue maps of MNI152 that nilearn ships, and the vessels drawn into them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from monai_isles.errors import IslesError
+
+ORIGIN_MM = np.array([-98.0, -134.0, -72.0], dtype=np.float32)
+
+Polyline = tuple[tuple[float, float, float], ...]
+
+_ARTERIES: dict[str, tuple[float, Polyline]] = {
+    "aca": (
+        1.3,
+        (
+            (14, 5, -14),
+            (4, 8, -14),
+            (2.5, 32, -4),
+            (2.5, 40, 8),
+            (2.5, 38, 18),
+            (2.5, 25, 30),
+            (2.5, 5, 38),
+            (2.5, -20, 44),
+        ),
+    ),
+    "callosomarginal": (1.0, ((3, 42, 12), (3.5, 47, 28), (3.5, 32, 48), (3.5, 5, 60))),
+    "ica": (1.9, ((14, 5, -60), (14, 5, -14))),
+    "m1": (1.5, ((14, 5, -14), (28, 6, -16), (36, 2, -14))),
+    "m2_superior": (1.2, ((36, 2, -14), (42, 8, 0), (44, 6, 14), (52, 2, 26), (58, -8, 36), (50, -20, 54))),
+    "m2_anterior": (1.0, ((42, 8, 2), (48, 24, 12), (46, 36, 24))),
+    "m2_inferior": (1.2, ((36, 2, -14), (42, -8, 0), (44, -24, 12), (56, -40, 20), (56, -54, 30), (44, -64, 44))),
+    "basilar": (1.6, ((0, -24, -60), (0, -24, -16))),
+    "pca": (1.3, ((0, -24, -16), (10, -24, -14), (20, -30, -8), (16, -48, -2), (12, -68, 4), (12, -88, 12))),
+}
+_VEINS: dict[str, tuple[float, Polyline]] = {
+    "internal_cerebral": (1.0, ((2, -2, 14), (2, -30, 14), (0, -40, 8))),
+    "straight": (1.8, ((0, -40, 8), (0, -70, -2), (0, -98, -8))),
+    "transverse": (3.0, ((0, -100, -8), (25, -92, -18), (50, -70, -24))),
+}
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Hold the maps of one average head.
+
+    Shapes: ``gm``, ``wm``, ``ventricle``, ``artery``, ``vein`` are (197, 233, 189) uint8, 255 is a whole voxel, 1 mm;
+    ``depth`` is (99, 117, 95) float32 on every second voxel. Voxel 0 lies at ``ORIGIN_MM`` (MNI, RAS).
+    Units: ``depth`` in mm, positive inside the brain's hull.
+    """
+
+    gm: np.ndarray
+    wm: np.ndarray
+    ventricle: np.ndarray
+    artery: np.ndarray
+    vein: np.ndarray
+    depth: np.ndarray
+
+
+@lru_cache(maxsize=1)
+def load_atlas(package: str = "nilearn") -> Atlas:
+    """Read the grey, white and T1 maps of MNI152 from the data folder of ``package`` and derive the rest.
+
+    Raises:
+        IslesError: ``E-PHAN-01`` when the package or its maps are not installed.
+
+    Source: MNI ICBM152 2009a symmetric, as shipped with nilearn (read as files, never imported).
+    """
+    folder = _data_folder(package)
+    gm, wm, t1 = (
+        _read(folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz") for name in ("gm", "wm", "t1")
+    )
+    depth = _hull_depth(t1 > 0)
+    deep = ndimage.zoom(depth, 2, order=1)[: gm.shape[0], : gm.shape[1], : gm.shape[2]]
+    deep = np.pad(deep, [(0, n - m) for n, m in zip(gm.shape, deep.shape, strict=True)], mode="edge")
+    fluid = 255.0 - np.minimum(gm.astype(np.float32) + wm, 255.0)
+    near_midline = np.abs(np.arange(gm.shape[0]) + ORIGIN_MM[0])[:, None, None] < 45
+    ventricle = np.where((deep > 22) & near_midline & (t1 > 0), fluid, 0.0)
+    ventricle = ndimage.gaussian_filter(ventricle, 1.2, output=np.float32)
+    return Atlas(
+        gm=gm,
+        wm=wm,
+        ventricle=ventricle.astype(np.uint8),
+        artery=_tubes(_ARTERIES, gm.shape),
+        vein=np.maximum(_tubes(_VEINS, gm.shape), _sagittal_sinus(deep)),
+        depth=depth,
+    )
+
+
+def _data_folder(package: str) -> Path:
+    spec = find_spec(package)
+    folder = Path(spec.origin).parent / "datasets" / "data" if spec and spec.origin else Path(package)
+    if not (folder / "mni_icbm152_gm_tal_nlin_sym_09a_converted.nii.gz").is_file():
+        raise IslesError(
+            "E-PHAN-01",
+            "the tissue maps of the phantom are missing",
+            where=f"package {package}",
+            found=f"no MNI152 maps under {folder}",
+            fix="pip install nilearn, whose data folder holds them",
+        )
+    return folder
+
+
+def _read(path: Path) -> np.ndarray:
+    import nibabel
+
+    return np.asanyarray(nibabel.load(path).dataobj)
+
+
+def _hull_depth(brain: np.ndarray) -> np.ndarray:
+    coarse = np.pad(brain[::2, ::2, ::2], 12, mode="edge")
+    hull = ndimage.binary_closing(coarse, iterations=5)
+    hull = ndimage.binary_fill_holes(hull)
+    depth = 2.0 * (ndimage.distance_transform_edt(hull) - ndimage.distance_transform_edt(~hull))
+    return ndimage.gaussian_filter(depth, 1.0, output=np.float32)[12:-12, 12:-12, 12:-12].astype(np.float32)
+
+
+def _sagittal_sinus(depth: np.ndarray) -> np.ndarray:
+    x, y, z = (np.arange(n, dtype=np.float32) + o for n, o in zip(depth.shape, ORIGIN_MM, strict=True))
+    width = np.where(y < 20, 4.2, 2.4)[None, :, None]
+    above = (z[None, None, :] > 5) | (y[None, :, None] < -60)
+    across = np.clip(width - np.abs(x)[:, None, None] + 0.5, 0, 1)
+    through = np.clip(3.0 - np.abs(depth + 2.0), 0, 1)
+    return (255 * across * through * above).astype(np.uint8)
+
+
+def _tubes(vessels: dict[str, tuple[float, Polyline]], shape: tuple[int, ...]) -> np.ndarray:
+    volume = np.zeros(shape, np.uint8)
+    for radius, line in vessels.values():
+        for start, stop in zip(line[:-1], line[1:], strict=True):
+            for side in (1.0, -1.0):
+                ends = np.array([start, stop], np.float32) * np.array([side, 1, 1], np.float32)
+                _draw_segment(volume, ends[0] - ORIGIN_MM, ends[1] - ORIGIN_MM, radius)
+    return volume
+
+
+def _draw_segment(volume: np.ndarray, start: np.ndarray, stop: np.ndarray, radius: float) -> None:
+    low = np.maximum(np.floor(np.minimum(start, stop) - radius - 1), 0).astype(int)
+    high = np.minimum(np.ceil(np.maximum(start, stop) + radius + 2), volume.shape).astype(int)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    points = np.stack(
+        np.meshgrid(*(np.arange(a, b, dtype=np.float32) for a, b in zip(low, high, strict=True)), indexing="ij"), -1
+    )
+    along = stop - start
+    t = np.clip((points - start) @ along / float(along @ along), 0, 1)
+    distance = np.linalg.norm(points - start - t[..., None] * along, axis=-1)
+    volume[box] = np.maximum(volume[box], (255 * np.clip(radius + 0.5 - distance, 0, 1)).astype(np.uint8))

@@ -1,0 +1,82 @@
+"""Write one simulated scan as the ISLES 2018 release stores it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from monai_isles.phantom.scan import CaseArrays
+
+KEYS = {
+    "ct": "CT",
+    "cbf": "CT_CBF",
+    "cbv": "CT_CBV",
+    "mtt": "CT_MTT",
+    "tmax": "CT_Tmax",
+    "ctp": "CT_4DPWI",
+    "dwi": "MR_DWI",
+    "label": "OT",
+}
+
+
+def write_case(scan: CaseArrays, folder: Path, *, number: int, series: bool, labelled: bool) -> None:
+    """Write the images of one scan under ``folder``, one sub-folder each, uncompressed.
+
+    Shapes: stored as (X, Y, Z) or (X, Y, Z, T) with x to the left and y to the back, as the release does.
+
+    Args:
+        number: N of ``case_N``; file ids follow from it.
+        series: write the contrast series too.
+        labelled: write the lesion and the DWI it is drawn on; the testing section has neither.
+    """
+    images = dict(scan.images)
+    if labelled:
+        images["label"] = scan.label.astype(np.uint8)
+    else:
+        images.pop("dwi")
+    if series:
+        images["ctp"] = np.moveaxis(scan.ctp, 0, -1)
+    first_id = (340000 if labelled else 350000) + 10 * number
+    for key, image in images.items():
+        name = f"SMIR.Brain.XX.O.{KEYS[key]}.{first_id + list(KEYS).index(key)}"
+        (folder / name).mkdir(parents=True)
+        save_lps(
+            image,
+            folder / name / f"{name}.nii",
+            spacing_mm=scan.spacing_mm,
+            level_mm=float(scan.truth["level_mm"]),
+            dt_s=scan.dt_s if key == "ctp" else None,
+        )
+
+
+def save_lps(
+    image: np.ndarray, path: Path, *, spacing_mm: tuple[float, float, float], level_mm: float, dt_s: float | None = None
+) -> None:
+    """Save a RAS+ array flipped along x and y, the affine saying so.
+
+    Args:
+        image: (H, W, D) or (H, W, D, T).
+        level_mm: height of the middle of the slab.
+        dt_s: seconds between frames, of a series.
+    """
+    import nibabel
+
+    stored = np.ascontiguousarray(image[::-1, ::-1])
+    affine = np.diag([-spacing_mm[0], -spacing_mm[1], spacing_mm[2], 1.0])
+    half = (np.array(image.shape[:3]) - 1) / 2 * np.array(spacing_mm)
+    affine[:3, 3] = np.round([half[0], half[1], level_mm - half[2]], 3)
+    nifti = nibabel.Nifti1Image(stored, affine)
+    nifti.set_qform(affine, code=1)
+    nifti.set_sform(affine, code=1)
+    nifti.header.set_xyzt_units("mm", "sec")
+    if dt_s is not None:
+        nifti.header["pixdim"][4] = dt_s
+    nibabel.save(nifti, path)
+
+
+def write_truth(truth: dict[str, object], path: Path) -> None:
+    """Write what only a simulation knows as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(truth, indent=1, sort_keys=True) + "\n", encoding="utf-8")

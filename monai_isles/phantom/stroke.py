@@ -1,0 +1,139 @@
+"""Where the blood stops: territories, the occlusion, and how deep each voxel lies in the ischaemia."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monai_isles.phantom.fields import SmoothField
+
+# occlusion: (usual centre |x|, y, z in MNI mm, spread of the centre in mm, territories touched, usual lesion in ml)
+OCCLUSIONS: dict[str, tuple[tuple[float, float, float], float, tuple[str, ...], float]] = {
+    "ica": ((34, 2, 20), 6, ("mca", "aca"), 90.0),
+    "m1": ((36, -6, 16), 7, ("mca",), 40.0),
+    "m2_superior": ((44, 8, 26), 7, ("mca",), 18.0),
+    "m2_inferior": ((46, -38, 22), 7, ("mca",), 18.0),
+    "m3": ((50, -15, 35), 16, ("mca",), 5.0),
+    "aca": ((10, 24, 34), 9, ("aca",), 10.0),
+    "pca": ((18, -72, 8), 8, ("pca",), 10.0),
+}
+_FREQUENCY = {"ica": 0.08, "m1": 0.36, "m2_superior": 0.2, "m2_inferior": 0.16, "m3": 0.08, "aca": 0.05, "pca": 0.07}
+
+
+def territories(atlas_mm: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the soft membership (n,) of each point in the three arterial territories of its own side.
+
+    Units: MNI mm in, 0..1 out; the three sum to one.
+    Source: ours, planes fitted by eye to Tatu et al., Neurology 1998, doi:10.1212/WNL.50.6.1699.
+    """
+    x, y, z = np.abs(atlas_mm[:, 0]), atlas_mm[:, 1], atlas_mm[:, 2]
+    anterior = _soft((15 + 0.15 * np.clip(y, 0, 60) + 0.08 * np.clip(z, 0, 70) - x) / 3) * _soft((y + 46) / 4)
+    deep = _soft((z - 4) / 4) * _soft((26 - z) / 4) * _soft((y + 30) / 4) * _soft((28 - y) / 4)
+    occipital = _soft((-46 - 0.3 * x + 0.15 * np.clip(z, 0, 70) * -1 - y) / 4)
+    thalamus = _soft((19 - x) / 2) * _soft((y + 34) / 3) * _soft((-1 - y) / 3) * _soft((18 - z) / 3)
+    temporal = _soft((-2 - z) / 3) * _soft((34 - x) / 3) * _soft((-12 - y) / 4)
+    pca = np.clip(occipital + thalamus + temporal, 0, 1)
+    aca = anterior * (1 - pca) * (1 - 0.9 * deep * _soft((x - 8) / 2))
+    return {"aca": aca, "pca": pca, "mca": np.clip(1 - aca - pca, 0, 1)}
+
+
+def _soft(value: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-np.clip(value, -30, 30)))
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """Hold one occlusion: its kind, side and the numbers that shape the ischaemia.
+
+    Units: ``centre_mm`` MNI; ``lesion_ml`` and ``core_ml`` summed over the slabs; ``delay_s`` at the core's edge.
+    """
+
+    occlusion: str
+    side: float
+    centre_mm: np.ndarray
+    lesion_ml: float
+    core_ml: float
+    penumbra_ratio: float
+    penumbra_share: float
+    core_flow_drop: float
+    delay_s: float
+    core_cbv: float
+    reopened: float
+    onset_h: float
+
+    @property
+    def side_name(self) -> str:
+        """Return the patient's side."""
+        return "left" if self.side < 0 else "right"
+
+
+def draw_stroke(rng: np.random.Generator, *, lesion_ml: float, level_mm: float, height_mm: float) -> Stroke:
+    """Draw an occlusion that suits the lesion volume and lies in the slab.
+
+    Args:
+        lesion_ml: wanted volume on the scan.
+        level_mm, height_mm: middle and half height of the slab, MNI mm.
+    """
+    kinds = list(OCCLUSIONS)
+    fit = np.array([_FREQUENCY[k] * np.exp(-0.5 * (np.log(lesion_ml / OCCLUSIONS[k][3]) / 0.9) ** 2) for k in kinds])
+    kind = kinds[int(rng.choice(len(kinds), p=fit / fit.sum()))]
+    usual, spread, _, _ = OCCLUSIONS[kind]
+    side = float(rng.choice([-1.0, 1.0]))
+    centre = np.array(usual) + rng.normal(0, spread, 3)
+    centre[2] = np.clip(centre[2], level_mm - 0.6 * height_mm, level_mm + 0.6 * height_mm)
+    growth = float(np.exp(rng.normal(0.2, 0.35)))
+    return Stroke(
+        occlusion=kind,
+        side=side,
+        centre_mm=np.array([side * abs(centre[0]), centre[1], centre[2]]),
+        lesion_ml=lesion_ml,
+        core_ml=lesion_ml / growth,
+        penumbra_ratio=float(np.exp(rng.normal(1.1, 0.4))),
+        penumbra_share=float(rng.uniform(0.0, 0.2)),
+        core_flow_drop=float(rng.uniform(0.48, 0.70)),
+        delay_s=float(rng.uniform(5.2, 8.5)),
+        core_cbv=float(rng.uniform(0.6, 0.95)),
+        reopened=float(rng.uniform(0.6, 0.95) if rng.random() < 0.07 else 0.0),
+        onset_h=float(rng.uniform(1.5, 7.0)),
+    )
+
+
+class Ischaemia:
+    """Turn the occlusion into fields over the head: ``depth`` orders voxels from spared to worst hit.
+
+    Args:
+        rng: the only source of randomness.
+        stroke: see ``draw_stroke``.
+    """
+
+    def __init__(self, rng: np.random.Generator, stroke: Stroke) -> None:
+        self.stroke = stroke
+        self._collaterals, self._growth, self._texture = (SmoothField(rng, scale) for scale in (11.0, 9.0, 5.0))
+        self._rescued_mm = stroke.centre_mm + rng.normal(0, 18, 3)
+        self._rescue = float(rng.uniform(0.3, 0.9) if rng.random() < 0.35 else 0.0)
+        self._embolus_mm = stroke.centre_mm + np.array([0.0, rng.normal(0, 28), rng.normal(0, 8)])
+        self._embolus = float(rng.uniform(0.0, 0.8) if rng.random() < 0.3 else -9.0)
+
+    def depth(self, head_mm: np.ndarray, atlas_mm: np.ndarray) -> np.ndarray:
+        """Return how deep each point (n,) lies in the ischaemia, without unit; larger is worse."""
+        stroke = self.stroke
+        parts = territories(atlas_mm)
+        member = sum(parts[name] for name in OCCLUSIONS[stroke.occlusion][2])
+        own_side = _soft(stroke.side * atlas_mm[:, 0] / 1.5)
+        width = np.array([1.0, 1.5, 1.3], np.float32) * 26.0
+        near = -np.linalg.norm((atlas_mm - stroke.centre_mm.astype(np.float32)) / width, axis=1)
+        embolus = self._embolus - np.linalg.norm((atlas_mm - self._embolus_mm.astype(np.float32)) / 9.0, axis=1)
+        base = np.maximum(near, embolus) + 0.28 * self._collaterals.at(head_mm)
+        return (base + 0.7 * np.log(np.maximum(member * own_side, 1e-5))).astype(np.float32)
+
+    def later_depth(self, head_mm: np.ndarray, atlas_mm: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """Return the depth after growth and partial reperfusion, from which the lesion on DWI is drawn."""
+        rescued = np.exp(-0.5 * (np.linalg.norm(atlas_mm - self._rescued_mm.astype(np.float32), axis=1) / 14) ** 2)
+        return depth + 0.17 * self._growth.at(head_mm) + 0.05 * self._texture.at(head_mm) - self._rescue * rescued
+
+
+def cut_at(values: np.ndarray, voxels: float) -> float:
+    """Return the level that the largest ``voxels`` of ``values`` (any shape) reach."""
+    kept = int(np.clip(round(voxels), 1, values.size - 1))
+    return float(np.partition(values.ravel(), values.size - kept)[values.size - kept])
