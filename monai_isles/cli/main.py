@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from monai_isles import __version__
-from monai_isles.errors import IslesError
+from monai_isles.errors import EXIT_DONE, IslesError, find_isles_error
 
 VERBS = {
     "phantom": "make the simulated CT perfusion data set in the ISLES 2018 layout",
@@ -51,11 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         return int(importlib.import_module(f"monai_isles.cli.{args.verb}").run(args))
-    except IslesError as error:
-        if args.debug:
+    except (IslesError, RuntimeError) as error:
+        ours = find_isles_error(error)
+        if ours is None or args.debug:
             raise
-        print(_as_json(error) if args.json else str(error), file=sys.stderr)
-        return error.exit_code
+        print(_as_json(ours) if args.json else str(ours), file=sys.stderr)
+        return ours.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
     except KeyboardInterrupt:
         print("stopped by the user", file=sys.stderr)
         return 130

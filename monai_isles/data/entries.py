@@ -31,8 +31,9 @@ def load_entries(
         keys: modalities wanted; ``ctp`` is looked for by name where the list has no path for it.
         need_label: refuse cases without a mask; else the mask is given where there is one.
     Raises:
-        IslesError: ``E-LIST-02`` missing files and keys (all of them), ``E-LIST-05`` nothing left, ``E-LIST-06`` no
-            such section, ``E-LIST-12`` no such fold, and those of ``read_datalist``.
+        IslesError: ``E-LIST-02`` missing files and keys (when a case that is kept lacks one, those of the whole section
+            are named), ``E-LIST-05`` nothing left, ``E-LIST-06`` no such section, ``E-LIST-12`` no such fold, and those
+            of ``read_datalist``.
     """
     name = "data list" if isinstance(data_list, dict) else str(data_list)
     content = data_list if isinstance(data_list, dict) else read_datalist(data_list)
@@ -42,6 +43,7 @@ def load_entries(
     missing: list[str] = []
     entries = [_flat(root, number, entry, wanted, missing) for number, entry in chosen]
     if missing:
+        missing = _missing(root, content[section], wanted)
         raise IslesError(
             "E-LIST-02",
             "files are missing",
@@ -61,6 +63,13 @@ def _flat(root: Path, number: int, entry: dict, wanted: Sequence[str], missing: 
         elif key in wanted:
             missing.append(f"{entry['case']} (entry {number}) {key}: {path or 'not in the list'}")
     return flat
+
+
+def _missing(root: Path, section: Sequence[dict], wanted: Sequence[str]) -> list[str]:
+    missing: list[str] = []
+    for number, entry in enumerate(section, start=1):
+        _flat(root, number, entry, wanted, missing)
+    return missing
 
 
 def _choose(

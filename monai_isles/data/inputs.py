@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_isles.case import Case
+from monai_isles.data.entries import load_entries
 from monai_isles.data.isles2018 import find_cases, read_case
 from monai_isles.errors import IslesError
 
 
-def find_inputs(paths: Sequence[Path]) -> list[Case]:
+def find_inputs(paths: Sequence[Path], *, section: str | None = None) -> list[Case]:
     """Return the cases of case folders and of data folders, in the order given.
 
+    Args:
+        section: ``training`` or ``testing`` of data folders; both unless told.
     Raises:
         IslesError: ``E-LIST-20`` when two of them have the same name, and those of ``find_cases``.
     Source: ours; ``tests/data/test_inputs.py``.
@@ -21,7 +24,7 @@ def find_inputs(paths: Sequence[Path]) -> list[Case]:
     cases: list[Case] = []
     for path in paths:
         single = read_case(path)
-        cases += [single] if single is not None else find_cases(path)
+        cases += [single] if single is not None else find_cases(path, section=section)
     twice = [name for name, times in Counter(case.name for case in cases).items() if times > 1]
     if twice:
         raise IslesError(
@@ -32,3 +35,21 @@ def find_inputs(paths: Sequence[Path]) -> list[Case]:
             fix="predict TRAINING and TESTING, or equal names, into separate folders",
         )
     return cases
+
+
+def find_entries(
+    dataset_dir: str | Path,
+    *,
+    data_list: str | Path | None = None,
+    section: str | None = None,
+    folds: Sequence[int] | None = None,
+    keys: Sequence[str],
+) -> list[dict[str, object]]:
+    """Return what MONAI transforms read, for the cases of a data list, or for all cases of a folder.
+
+    Raises:
+        IslesError: those of ``find_inputs`` and ``load_entries``.
+    """
+    if data_list is None:
+        return [case.entry() for case in find_inputs([Path(dataset_dir)], section=section)]
+    return load_entries(data_list, dataset_dir, section=section or "training", folds=folds, keys=keys, need_label=False)

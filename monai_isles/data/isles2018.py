@@ -117,7 +117,7 @@ def require_whole(scans: list[Scan], folder: Path) -> None:
 
 
 def _scan(section: str, case: Path) -> Scan:
-    scan = Scan(section, case.name)
+    scan, case = Scan(section, case.name), case.absolute()
     for path in sorted([*case.glob("*.nii*"), *case.glob("*/*.nii*")]):
         match = _NAME.search(path.name)
         key = KEYS.get(match[1].upper()) if match and path.is_file() else None

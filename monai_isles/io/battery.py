@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAX_SHEAR = 1e-3
 DT_RANGE_S = (0.05, 30.0)
 _COMPLEX, _COLOUR = {32, 1792, 2048}, {128, 2304}
+_WRITERS = ("FSL", "SPM", "FreeSurfer", "dcm2nii", "ANTs", "ITK", "AFNI", "MRtrix", "Slicer", "nibabel", "TORTOISE")
 _LENGTH_UNITS = {1: ("metre", 1000.0), 3: ("micron", 0.001)}
 
 
@@ -131,7 +132,7 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
                 "E-GEOM-06",
                 ERROR,
                 where,
-                f"{used} {rows}",
+                f"{used} {rows}{_written_by(header)}",
                 "export the image again, or set the right affine with nibabel",
                 "affine is singular or not finite",
             )
@@ -140,6 +141,13 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     if s_code > 0 and q_code > 0:
         found += _conflict_findings(header, where)
     return found
+
+
+def _written_by(header: Nifti1Header) -> str:
+    """Return the program that the description names, and nothing else of it: it may hold a patient's name."""
+    text = bytes(header["descrip"]).decode("latin-1").lower()
+    writer = next((name for name in _WRITERS if name.lower() in text), None)
+    return f", written by {writer}" if writer else ""
 
 
 def _shear_findings(unit: np.ndarray, used: str, where: str) -> list[Finding]:

@@ -45,7 +45,7 @@ class AsymmetricResUNet(nn.Module):
                 "E-NET-01",
                 "no such asymmetric residual network",
                 where="AsymmetricResUNet",
-                found=f"{spatial_dims} dimensions, {levels} levels, channels {in_channels}, {out_channels}, {base_channels}",
+                found=f"{spatial_dims}D, {levels} levels, channels {in_channels}, {out_channels}, {base_channels}",
                 fix="spatial_dims is 2 or 3, levels at least 2, channels at least 1",
             )
         widths = [base_channels * 2**level for level in range(levels)]

@@ -52,7 +52,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
             addresses relative to the card; the rest is text or numbers.
     Raises:
         IslesError: ``E-REP-08`` listing every missing or unknown fact.
-    Source: ours, after the model-card list of section 7 of the reliability page; ``tests/reports/test_card.py``.
+    Source: ours, with what a reader of a card needs to judge it; ``tests/reports/test_card.py``.
     """
     missing = [name for name in REQUIRED if facts.get(name) is None or facts[name] == ""]
     unknown = sorted(set(facts) - set(REQUIRED) - set(OPTIONAL))

@@ -40,3 +40,11 @@ def test_equal_names_are_refused(tmp_path: Path) -> None:
 def test_a_case_folder_that_lacks_a_map_names_it(tmp_path: Path) -> None:
     with pytest.raises(IslesError, match="E-LIST-02(?s:.*)case_3: tmax"):
         find_inputs([make(tmp_path / "case_3", KEYS[:-1])])
+
+
+def test_a_relative_folder_gives_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "data" / "TRAINING" / "case_1", (*KEYS, "OT"))
+    monkeypatch.chdir(tmp_path)
+    for cases in (find_inputs([Path("data")]), find_inputs([Path("data/TRAINING/case_1")])):
+        assert cases[0].label is not None and cases[0].label.is_absolute()
+        assert all(path.is_absolute() for path in cases[0].images.values())

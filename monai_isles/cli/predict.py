@@ -1,0 +1,89 @@
+"""``monai-isles predict``: segment cases the model never saw."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument("inputs", nargs="+", metavar="CASE_DIR", help="case folders, or data folders that hold cases")
+    parser.add_argument("--bundle", required=True, help="folder of the bundle, e.g. bundles/clerigues")
+    parser.add_argument("--out", required=True, help="folder for <case>/lesion.nii.gz and the other results")
+    parser.add_argument("--weights", nargs="+", default=[], metavar="FILE", help="state dicts; several are averaged")
+    parser.add_argument("--data-list", help="predict the cases of this data list; its paths are relative to CASE_DIR")
+    parser.add_argument("--section", default="training", help="section of the data list (default: training)")
+    parser.add_argument("--folds", type=int, nargs="+", help="folds of the section (default: all)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--step", type=int, help="voxels between windows (default: the bundle's)")
+    parser.add_argument("--mc-passes", type=int, help="dropout passes a window (default: the bundle's)")
+    parser.add_argument("--threshold", type=float, help="lesion probability above which a voxel counts")
+    parser.add_argument("--min-size", type=int, metavar="VOXELS", help="smallest lesion component kept")
+    parser.add_argument("--threads", type=int, help="processor threads (default: what this process may use)")
+    parser.add_argument("--no-report", action="store_true", help="leave out <case>/report.html")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict each case alone; 3 when some failed."""
+    from monai_isles.inference.threads import use_threads
+    from monai_isles.io import RunFolder
+
+    entries = _entries(args)
+    use_threads(args.threads)
+    from monai_isles.inference import load_predictor, predict_cases
+
+    out, weights = Path(args.out), [Path(w) for w in args.weights]
+    predictor = load_predictor(Path(args.bundle), out, weights=weights, device=args.device, changes=_changes(args))
+    with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as held:
+        records = predict_cases(predictor, entries, out, after=None if args.no_report else _page(out))
+        record = {
+            "kind": "prediction",
+            "bundle": predictor.bundle,
+            "weights": predictor.weights,
+            "cases": records,
+            "settings": predictor.settings,
+        }
+        held.finish(record)
+    failed = {name: r for name, r in records.items() if r["outcome"] == "failed"}
+    print(json.dumps(record, indent=2) if args.json else _text(records, out))
+    return EXIT_SOME_FAILED if failed else EXIT_DONE
+
+
+def _entries(args: argparse.Namespace) -> list[dict[str, object]]:
+    from monai_isles.data import find_entries, find_inputs
+    from monai_isles.modalities import CT_CHANNELS
+
+    if args.data_list is None:
+        return [case.entry() for case in find_inputs([Path(p) for p in args.inputs])]
+    chosen = {"data_list": args.data_list, "section": args.section, "folds": args.folds, "keys": CT_CHANNELS}
+    return [entry for folder in args.inputs for entry in find_entries(folder, **chosen)]
+
+
+def _changes(args: argparse.Namespace) -> dict[str, object]:
+    chosen = {
+        "mc_passes": args.mc_passes,
+        "threshold": args.threshold,
+        "min_size_vox": args.min_size,
+        "step": None if args.step is None else [args.step, args.step],
+    }
+    return {key: value for key, value in chosen.items() if value is not None}
+
+
+def _page(out: Path) -> Callable[..., None]:
+    from monai_isles.reports import publish_case_page
+
+    return lambda entry, maps, result: publish_case_page(entry, maps, result, out / str(entry["case"]) / "report.html")
+
+
+def _text(records: dict[str, dict[str, object]], out: object) -> str:
+    lines = []
+    for name, r in records.items():
+        lines.append(f"{name}: {r['outcome']}" + (f", lesion {r['lesion_ml']} ml" if "lesion_ml" in r else ""))
+        lines += [f"  {line}" for line in str(r.get("error", "")).splitlines()]
+    done = sum(r["outcome"] != "failed" for r in records.values())
+    return "\n".join([*lines, f"{done} of {len(records)} cases in {out}. Research only, not a medical device."])

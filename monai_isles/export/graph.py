@@ -1,0 +1,181 @@
+"""TorchScript and ONNX graphs of a bundle's network, each checked against the original on random windows."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from monai_isles.errors import IslesError
+from monai_isles.export.metadata import SIZE
+from monai_isles.export.provenance import strip_onnx, strip_script
+
+TOLERANCE = 1e-4
+_WINDOWS = ((1, (4, 4, 4)), (3, (5, 3, 2)))
+_AXES = ("height", "width", "depth")
+_QUIET = "torch.onnx._internal.exporter._registration"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One written graph; ``difference`` is the largest deviation of its logits from the network's."""
+
+    path: Path
+    difference: float
+
+
+def load_network(config: Path, state: Mapping[str, Tensor]) -> nn.Module:
+    """Build ``network_def`` of a config on the CPU, in evaluation mode, with these weights.
+
+    Raises:
+        IslesError: ``E-EXP-06`` when the weights are those of another network.
+    """
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(str(config))
+    network = parser.get_parsed_content("network_def")
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError) as error:
+        faults = " ".join(str(error).split())
+        raise IslesError("E-EXP-06", "weights of another network", where=f"{config}: network_def",
+                         found=faults[:400], fix=f"give weights of {type(network).__name__} as this config builds it",
+                         ) from error  # fmt: skip
+    return network.eval()
+
+
+def write_graphs(network: nn.Module, folder: Path, *, metadata: Mapping, inference: Mapping) -> list[Graph]:
+    """Write ``model.ts`` and ``model.onnx``: the deterministic network, from a normalised window to logits.
+
+    Shapes: ``(N, C, *spatial)`` in, ``(N, K, *spatial)`` out; N is free, and so is every size ``k*n`` of the metadata.
+    Args:
+        metadata: checked metadata; goes into the TorchScript file, and says which sizes are free.
+        inference: the inference config; goes into the TorchScript file.
+    Raises:
+        IslesError: ``E-EXP-07`` a graph cannot be made, ``E-EXP-08`` it differs by more than ``TOLERANCE``,
+            ``E-EXP-09`` the network is not what the metadata declares.
+    Source: ours; ``tests/export/test_graph.py``.
+    """
+    formats = metadata["network_data_format"]
+    sizes = formats["inputs"]["image"]["spatial_shape"]
+    windows = _random_windows(formats["inputs"]["image"]["num_channels"], sizes)
+    _require_declared(network, windows[0], formats["outputs"]["pred"])
+    script, onnx = folder / "model.ts", folder / "model.onnx"
+    _write_script(network, script, metadata, inference)
+    _write_onnx(network, onnx, windows[-1], sizes)
+    return [
+        Graph(path, require_agreement(network, run, windows, path))
+        for path, run in ((script, _script_runner(script)), (onnx, _onnx_runner(onnx)))
+    ]
+
+
+def require_agreement(
+    network: nn.Module, run: Callable[[Tensor], Tensor], windows: Sequence[Tensor], path: Path
+) -> float:
+    """Return the largest difference between graph and network over the windows.
+
+    Raises:
+        IslesError: ``E-EXP-08`` above ``TOLERANCE``.
+    """
+    with torch.inference_mode():
+        worst = max(float((run(window) - network(window)).abs().max()) for window in windows)
+    if not worst <= TOLERANCE:
+        raise IslesError("E-EXP-08", "graph does not compute what the network computes", where=str(path),
+                         found=f"logits differ by {worst:.3g}; at most {TOLERANCE:g} allowed",
+                         fix="pass --no-graphs to share the weights alone")  # fmt: skip
+    return worst
+
+
+def _random_windows(channels: int, sizes: Sequence[int | str]) -> list[Tensor]:
+    random = torch.Generator().manual_seed(0)
+    shapes = [[_size(s, n) for s, n in zip(sizes, many, strict=False)] for _, many in _WINDOWS]
+    return [torch.randn(batch, channels, *s, generator=random) for (batch, _), s in zip(_WINDOWS, shapes, strict=True)]
+
+
+def _size(size: int | str, many: int) -> int:
+    return size if isinstance(size, int) else int(SIZE.fullmatch(size)[1]) * many
+
+
+def _require_declared(network: nn.Module, window: Tensor, declared: Mapping[str, object]) -> None:
+    try:
+        with torch.inference_mode():
+            out = network(window)
+        found = f"{out.shape[1]} channels of {str(out.dtype).removeprefix('torch.')}"
+    except (RuntimeError, IslesError) as error:
+        found = f"an input of {tuple(window.shape)} is refused: {' '.join(str(error).split())[:300]}"
+    wanted = f"{declared['num_channels']} channels of {declared['dtype']}"
+    if found != wanted:
+        raise IslesError("E-EXP-09", "network is not what the metadata declares", where="network_data_format",
+                         found=f"{found}; declared {wanted}",
+                         fix="correct network_data_format or network_def")  # fmt: skip
+
+
+def _write_script(network: nn.Module, path: Path, metadata: Mapping, inference: Mapping) -> None:
+    from monai.data import save_net_with_metadata
+
+    with _converting("TorchScript", network):
+        script = torch.jit.script(network)
+    extra = {"inference.json": json.dumps(inference).encode()}
+    save_net_with_metadata(
+        script, str(path), include_config_vals=False, meta_values=dict(metadata), more_extra_files=extra
+    )
+    strip_script(path)
+
+
+def _write_onnx(network: nn.Module, path: Path, window: Tensor, sizes: Sequence[int | str]) -> None:
+    from torch.export import Dim
+
+    free: dict[int, object] = {0: Dim("batch")}
+    for axis, (size, name) in enumerate(zip(sizes, _AXES, strict=False), start=2):
+        if not isinstance(size, int):
+            times = _size(size, 1)
+            free[axis] = times * Dim(name) if times > 1 else Dim(name)
+    with _converting("ONNX", network), torch.no_grad():
+        program = torch.onnx.export(
+            network, (window,), dynamo=True, verbose=False, input_names=["image"], output_names=["pred"],
+            dynamic_shapes=(free,),
+        )  # fmt: skip
+    strip_onnx(program.model)
+    program.save(str(path), external_data=False)
+
+
+@contextmanager
+def _converting(kind: str, network: nn.Module) -> Iterator[None]:
+    """Keep PyTorch's notes about its own internals out of the way, and name the network in its errors."""
+    notes = logging.getLogger(_QUIET)
+    level = notes.level
+    notes.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    except (RuntimeError, torch.jit.frontend.FrontendError) as error:
+        raise IslesError("E-EXP-07", f"network cannot be turned into {kind}", where=type(network).__name__,
+                         found=" ".join(str(error).split())[:400],
+                         fix="pass --no-graphs to share the weights alone") from error  # fmt: skip
+    finally:
+        notes.setLevel(level)
+
+
+def _script_runner(path: Path) -> Callable[[Tensor], Tensor]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.load(str(path), map_location="cpu")
+
+
+def _onnx_runner(path: Path) -> Callable[[Tensor], Tensor]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda window: torch.from_numpy(session.run(None, {"image": window.numpy()})[0])

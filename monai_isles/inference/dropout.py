@@ -1,0 +1,41 @@
+"""Switch the sites of prediction dropout on for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from monai_isles.errors import IslesError
+from monai_isles.networks import PredictionDropout
+
+
+@contextmanager
+def prediction_dropout(network: nn.Module, rate: float) -> Iterator[None]:
+    """Make ``network`` drop elements at its prediction sites, and only there, inside the ``with`` block.
+
+    Batch normalisation and training dropout stay as they are: evaluate the network first.
+
+    Args:
+        rate: probability of dropping one element.
+    Raises:
+        IslesError: ``E-INF-01`` for a network without such sites or a rate outside [0, 1).
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3: rate 0.1 in the deepest levels.
+    """
+    sites = [module for module in network.modules() if isinstance(module, PredictionDropout)]
+    if not sites or not 0.0 <= rate < 1.0:
+        raise IslesError(
+            "E-INF-01",
+            "prediction dropout is not possible",
+            where=type(network).__name__,
+            found=f"{len(sites)} dropout sites, rate {rate}",
+            fix="set mc_passes to 1, or use a network with PredictionDropout sites and 0 <= rate < 1",
+        )
+    for site in sites:
+        site.active, site.rate = True, rate
+    try:
+        yield
+    finally:
+        for site in sites:
+            site.active = False

@@ -1,0 +1,63 @@
+"""Name the channels that the inferer returns, and write them on the input's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from torch import Tensor
+
+from monai_isles.io import publish_image, read_image
+
+
+class LesionMapsd(MapTransform):
+    """Split an inferer's output into ``probability``, ``uncertainty`` (when there) and ``lesion``, yet to be binarised.
+
+    Shapes: ``(2, H, W, D)`` class probabilities, or ``(3, H, W, D)`` with the uncertainty behind them, in;
+    ``(1, H, W, D)`` each out.
+    Source: ours; ``tests/inference/test_outputs.py``.
+    """
+
+    def __init__(self, keys: KeysCollection = "pred") -> None:
+        super().__init__(keys)
+
+    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            channels = out[key]
+            out["probability"] = channels[1:2]
+            out["lesion"] = channels[1:2].clone()
+            if len(channels) > 2:
+                out["uncertainty"] = channels[2:3]
+        return out
+
+
+class PublishMapsd(MapTransform):
+    """Write the maps of one case on the grid of the file they came from: ``<folder>/<case>/<key>.nii.gz``.
+
+    Shapes: each key ``(1, H, W, D)``. ``lesion`` goes out as uint8, the others as float32.
+    Args:
+        folder: where the case's own folder is made.
+        case_key: entry with the case's name.
+    Raises:
+        IslesError: what ``monai_isles.io.publish_image`` raises.
+    Source: ours; ``tests/inference/test_predict.py``.
+    """
+
+    def __init__(
+        self, folder: str, keys: KeysCollection = ("probability", "uncertainty", "lesion"), case_key: str = "case"
+    ) -> None:
+        super().__init__(keys, allow_missing_keys=True)
+        self.folder, self.case_key = Path(folder), case_key
+
+    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            source = read_image(str(out[key].meta["filename_or_obj"]))
+            dtype = np.uint8 if key == "lesion" else np.float32
+            path = self.folder / str(out[self.case_key]) / f"{key}.nii.gz"
+            publish_image(path, out[key][0].cpu().numpy().astype(dtype), source, dtype=dtype)
+        return out

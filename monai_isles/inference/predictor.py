@@ -1,0 +1,129 @@
+"""Build everything a bundle needs to predict, from its inference config and its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+from monai.utils import convert_to_dst_type
+from torch import nn
+
+from monai_isles.errors import IslesError
+from monai_isles.inference.ensemble import ensemble_infer
+from monai_isles.inference.windows import StepSlidingWindowInferer
+from monai_isles.io import judge_config, load_state, refuse, sha256_of
+
+SETTINGS = ("step", "mc_passes", "mc_rate", "threshold", "min_size_vox")
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A bundle ready to predict.
+
+    Args:
+        weights: SHA-256 by path, one a network.
+        settings: the values of ``SETTINGS`` in force.
+    """
+
+    bundle: str
+    networks: Sequence[nn.Module]
+    preprocessing: Callable[[Mapping[str, object]], Mapping[str, Any]]
+    inferer: StepSlidingWindowInferer
+    postprocessing: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    modalities: Sequence[str]
+    device: torch.device
+    weights: dict[str, str]
+    settings: dict[str, object] = field(default_factory=dict)
+
+    def predict(self, entry: Mapping[str, object]) -> Mapping[str, Any]:
+        """Return the maps of one case, on the input's grid and written where the bundle's config says."""
+        data = self.preprocessing(entry)
+        image, foreground = (data[key][None].to(self.device) for key in ("image", "foreground"))
+        result = ensemble_infer(self.inferer, self.networks, image, foreground)
+        joined = torch.cat([result.probability, result.uncertainty], 1)[0].cpu()
+        maps = convert_to_dst_type(joined, data["image"], dtype=joined.dtype)[0]
+        return self.postprocessing({"pred": MetaTensor(maps, meta=data["image"].meta), "case": entry["case"]})
+
+
+def load_predictor(
+    bundle: Path, out: Path, *, weights: Sequence[Path] = (), device: str = "auto", changes: Mapping[str, object] = {}
+) -> Predictor:
+    """Read ``inference.json`` of a bundle and load its weights.
+
+    Args:
+        bundle: folder with ``inference.json`` (or ``configs/inference.json``) and ``models/model.pt``.
+        out: takes the place of ``output_dir``.
+        weights: state dicts to average instead of the bundle's own.
+        changes: settings to put in place of the config's.
+    Raises:
+        IslesError: ``E-INF-10`` no such bundle, ``E-INF-11`` weights missing, ``E-INF-12`` weights of another network,
+            ``E-SAFE-*`` for a config that asks for more than a bundle may.
+    Source: ours; ``tests/inference/test_predict.py``.
+    """
+    config = next((p for p in (bundle / "inference.json", bundle / "configs/inference.json") if p.is_file()), None)
+    if config is None:
+        raise IslesError(
+            "E-INF-10",
+            "no bundle there",
+            where=str(bundle),
+            found="no inference.json",
+            fix="give the folder of a bundle, for example bundles/clerigues",
+        )
+    refuse(judge_config(config))
+    parser = ConfigParser()
+    parser.read_config(str(config))
+    parser.update({"bundle_root": str(bundle), "output_dir": str(out), "dataset_dir": None, **changes})
+    if device != "auto":
+        parser["device"]["name"] = device
+    paths = list(weights) or [bundle / "models" / "model.pt"]
+    return Predictor(
+        bundle=bundle.resolve().name,
+        networks=[_network(parser, path) for path in paths],
+        preprocessing=parser.get_parsed_content("preprocessing"),
+        inferer=parser.get_parsed_content("inferer"),
+        postprocessing=parser.get_parsed_content("postprocessing"),
+        modalities=parser["modalities"],
+        device=parser.get_parsed_content("device"),
+        weights={str(path): sha256_of(path) for path in paths},
+        settings={name: parser[name] for name in SETTINGS},
+    )
+
+
+def _network(parser: ConfigParser, path: Path) -> nn.Module:
+    if not path.is_file():
+        raise IslesError(
+            "E-INF-11",
+            "no weights there",
+            where=str(path),
+            found="no such file",
+            fix="train the bundle first and pass --weights, or use a bundle that carries weights",
+        )
+    state = load_state(path)
+    parser.parse(reset=True)
+    network = parser.get_parsed_content("network")
+    _require_fit(network, state, path)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def _require_fit(network: nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
+    own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    other = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}
+    wrong = [
+        f"{n}: {other.get(n, 'missing')} for {own.get(n, 'nothing')}"
+        for n in {**own, **other}
+        if own.get(n) != other.get(n)
+    ]
+    if wrong:
+        raise IslesError(
+            "E-INF-12",
+            "weights of another network",
+            where=str(path),
+            found=f"{len(wrong)} tensors differ, first {wrong[0]}",
+            fix=f"give weights of {type(network).__name__} as the bundle's config builds it",
+        )

@@ -1,0 +1,94 @@
+"""Tell the patch loader which epoch comes, and write the training curves."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+
+from monai_isles.io import publish_text
+from monai_isles.sampling import PatchLoader
+
+log = logging.getLogger(__name__)
+
+
+def case_names(batch: Mapping[str, object] | list[Mapping[str, object]]) -> list[dict[str, object]]:
+    """Return what MONAI's MetricsSaver takes as the name of each row: the case."""
+    names = [item["case"] for item in batch] if isinstance(batch, list) else batch["case"]
+    return [{"filename_or_obj": name} for name in names]
+
+
+class EpochOrder:
+    """Name each epoch to the loader, so that its order follows from seed and epoch."""
+
+    def __init__(self, loader: PatchLoader) -> None:
+        self.loader = loader
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        self.loader.set_epoch(engine.state.epoch)
+
+
+class Curves:
+    """Write one row an epoch: the curves of the paper's Figure 3.
+
+    Columns: epoch, train_loss, train_accuracy, then every metric of ``evaluators``, then seconds since the epoch began.
+    Args:
+        path: the CSV, rewritten whole at the end of every epoch.
+        evaluators: engines that ran on the epoch's network.
+        writes: False in all processes but one.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 3.
+    """
+
+    def __init__(self, path: str, evaluators: list[Engine], writes: bool = True) -> None:
+        self.path, self.evaluators, self.writes = Path(path), evaluators, writes
+        self.rows: list[dict[str, float]] = []
+        self._started, self._loss, self._right, self._voxels, self._batches = 0.0, 0.0, 0, 0, 0
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
+
+    def _start(self, engine: Engine) -> None:
+        self._started, self._loss, self._right, self._voxels, self._batches = time.monotonic(), 0.0, 0, 0, 0
+
+    def _count(self, engine: Engine) -> None:
+        output = engine.state.output
+        label = output["label"]
+        self._loss += output["loss"].item()
+        self._right += int((output["pred"].detach().argmax(1, keepdim=True) == label).sum())
+        self._voxels += label.numel()
+        self._batches += 1
+
+    def _finish(self, engine: Engine) -> None:
+        row: dict[str, float] = {
+            "epoch": engine.state.epoch,
+            "train_loss": self._loss / max(self._batches, 1),
+            "train_accuracy": self._right / max(self._voxels, 1),
+        }
+        for evaluator in self.evaluators:
+            row |= {name: float(value) for name, value in evaluator.state.metrics.items()}
+        row["seconds"] = round(time.monotonic() - self._started, 1)
+        self.rows.append(row)
+        if not self.writes:
+            return
+        log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(self.rows[-1]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        publish_text(self.path, text.getvalue())
+
+    def state_dict(self) -> dict[str, object]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        self.rows = list(state["rows"])

@@ -1,0 +1,121 @@
+"""The CT bundle trains by the verbatim command, evaluates, infers, resumes, and refuses wrong input in four lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monai_isles.data import make_datalist
+from monai_isles.io import judge_bundle, publish_json
+
+ROOT = Path(__file__).parents[2]
+BUNDLE = ROOT / "bundles/clerigues"
+TINY = ("--patches_per_case", "32", "--validation_step", "[32,32]")
+
+
+def bundle_run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", *words]
+    clean = {key: value for key, value in os.environ.items() if key != "ISLES2018_DIR"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env={**clean, **environment})
+
+
+@pytest.fixture(scope="module")
+def data_list(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("list") / "list.json"
+    publish_json(path, make_datalist(phantom_folder, folds=2))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(phantom_folder: Path, data_list: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("train") / "run"
+    done = bundle_run(
+        "training", "--config_file", "bundles/clerigues/train.json", "--data_list", str(data_list),
+        "--output_dir", str(out), "--max_epochs", "1", *TINY, ISLES2018_DIR=str(phantom_folder),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_the_verbatim_command_trains_on_the_folder_that_the_environment_names(trained: Path) -> None:
+    assert {p.name for p in trained.iterdir()} == {
+        "checkpoint-0001.pt", "curves.csv", "data_list.json", "model.pt", "run.json"
+    }  # fmt: skip
+    with (trained / "curves.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert 0 < float(row["val_l1_error"]) < 2 and 0 <= float(row["val_dsc"]) <= 1 and float(row["train_loss"]) > 0
+    assert "1 epochs" in json.loads((trained / "run.json").read_text())["outcome"]
+
+
+def test_a_finished_run_is_refused_with_four_lines_and_exit_code_four(
+    trained: Path, phantom_folder: Path, data_list: Path
+) -> None:
+    done = bundle_run(
+        "training", "--config_file", "bundles/clerigues/train.json", "--data_list", str(data_list),
+        "--dataset_dir", str(phantom_folder), "--output_dir", str(trained), *TINY,
+    )  # fmt: skip
+    assert done.returncode == 4 and "E-TRAIN-02: this run is finished already" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_evaluation_writes_the_metrics_of_every_validation_case(
+    trained: Path, phantom_folder: Path, data_list: Path, tmp_path: Path
+) -> None:
+    done = bundle_run(
+        "evaluating", "--config_file", "['bundles/clerigues/train.json','bundles/clerigues/evaluate.json']",
+        "--data_list", str(data_list), "--dataset_dir", str(phantom_folder), "--output_dir", str(trained),
+        "--evaluation_dir", str(tmp_path), "--step", "[32,32]", "--mc_passes", "2", "--patches_per_case", "8",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = (tmp_path / "val_dsc_raw.csv").read_text().splitlines()
+    cases = {e["case"] for e in json.loads(data_list.read_text())["training"] if e["fold"] == 0}
+    assert {row.split(",")[0] for row in rows[1:]} == cases
+
+
+def test_inference_by_config_writes_maps_for_every_case(trained: Path, phantom_folder: Path, tmp_path: Path) -> None:
+    done = bundle_run(
+        "--config_file", "bundles/clerigues/inference.json", "--dataset_dir", str(phantom_folder),
+        "--section", "training", "--weights", str(trained / "model.pt"), "--output_dir", str(tmp_path / "out"),
+        "--step", "[32,32]", "--mc_passes", "2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for number in (1, 2, 3):
+        written = {p.name for p in (tmp_path / f"out/case_{number}").iterdir()}
+        assert written == {"lesion.nii.gz", "probability.nii.gz", "uncertainty.nii.gz"}
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "inference", "demo", "released", "multi_gpu_train", "metadata"])
+def test_every_config_is_sound_json_and_passes_the_allow_list(name: str) -> None:
+    assert json.loads((BUNDLE / f"{name}.json").read_text())
+    assert judge_bundle(BUNDLE) == []
+
+
+def test_training_and_inference_prepare_a_case_in_the_same_way() -> None:
+    train, inference = (json.loads((BUNDLE / f"{name}.json").read_text()) for name in ("train", "inference"))
+    for key in ("preprocessing", "network_def", "modalities", "channels", "patch", "border"):
+        assert train[key] == inference[key], key
+
+
+def test_the_default_settings_are_the_papers() -> None:
+    train = json.loads((BUNDLE / "train.json").read_text())
+    paper = {"patches_per_case": 4000, "batch_size": 64, "patch": [64, 64], "max_epochs": 100, "patience": 10,
+             "elastic": {"alpha": 2.5, "sigma": 0.12}, "gdl_power": 2.0}  # fmt: skip
+    assert {key: train[key] for key in paper} == paper
+    assert (train["optimizer"]["_target_"], train["optimizer"]["rho"]) == ("torch.optim.Adadelta", 0.95)
+    inference = json.loads((BUNDLE / "inference.json").read_text())
+    paper = {"step": [3, 3], "mc_passes": 3, "mc_rate": 0.1, "threshold": 0.2, "min_size_vox": 200}
+    assert {key: inference[key] for key in paper} == paper
+
+
+def test_a_missing_data_folder_is_refused_before_any_work(tmp_path: Path) -> None:
+    done = bundle_run(
+        "training", "--config_file", "bundles/clerigues/train.json", "--output_dir", str(tmp_path / "run"),
+        ISLES2018_DIR=str(tmp_path / "nowhere"),
+    )  # fmt: skip
+    assert done.returncode == 4 and "E-PHAN-04" in done.stderr and not (tmp_path / "run").exists()

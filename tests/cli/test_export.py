@@ -1,0 +1,62 @@
+"""The export verb: paths and checksums out, documented exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from monai_isles.cli.main import main
+from monai_isles.io import publish_state
+from monai_isles.networks import AsymmetricResUNet
+
+SOURCE = Path(__file__).parents[2] / "bundles" / "clerigues"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    folder = tmp_path / "clerigues"
+    shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("models"))
+    (folder / "README.md").write_text("# A model card\n", encoding="utf-8")
+    publish_state(tmp_path / "model.pt", AsymmetricResUNet().state_dict())
+    return folder
+
+
+def test_export_says_what_it_wrote(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "export",
+        str(bundle),
+        "--out",
+        str(tmp_path / "out"),
+        "--weights",
+        str(tmp_path / "model.pt"),
+        "--no-graphs",
+    ]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "clerigues.zip" in said and "models/model.pt" in said and "not a medical device" in said
+    assert (tmp_path / "out" / "clerigues.zip").is_file()
+    assert main(words) == 4
+    assert capsys.readouterr().err.startswith("E-EXP-02")
+    assert main([*words, "--force", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["folder"] == str(tmp_path / "out" / "clerigues") and len(record["checksums"]["models/model.pt"]) == 64
+
+
+def test_export_without_weights_is_refused(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(bundle), "--out", str(tmp_path / "out")]) == 4
+    said = capsys.readouterr().err
+    assert said.startswith("E-EXP-01") and "--weights" in said
+
+
+def test_export_of_an_unsafe_bundle_exits_5(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (bundle / "train.json").write_text(json.dumps({"network_def": {"_target_": "os.system"}}), encoding="utf-8")
+    assert main(["export", str(bundle), "--out", str(tmp_path / "out"), "--weights", str(tmp_path / "model.pt")]) == 5
+    assert "E-SAFE-07" in capsys.readouterr().err
+
+
+def test_export_needs_a_target(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(bundle)]) == 2
+    assert "--out" in capsys.readouterr().err

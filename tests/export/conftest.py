@@ -1,0 +1,63 @@
+"""A copy of the CT bundle with random weights, exported once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from monai_isles.export import Exported, export_bundle
+from monai_isles.io import publish_state
+from monai_isles.networks import AsymmetricResUNet
+
+SOURCE = Path(__file__).parents[2] / "bundles" / "clerigues"
+
+
+def make_bundle(folder: Path, *, seed: int = 0) -> Path:
+    folder.mkdir(parents=True)
+    for path in SOURCE.iterdir():
+        if path.is_file():
+            shutil.copyfile(path, folder / path.name)
+    (folder / "README.md").write_text("# A model card\n", encoding="utf-8")
+    publish_state(folder / "models" / "model.pt", random_network(seed).state_dict())
+    return folder
+
+
+def random_network(seed: int) -> AsymmetricResUNet:
+    torch.manual_seed(seed)
+    return AsymmetricResUNet(2, 10, 2, base_channels=8, levels=5).eval()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return make_bundle(tmp_path / "source" / "clerigues")
+
+
+@pytest.fixture
+def other_weights(tmp_path: Path) -> Path:
+    publish_state(tmp_path / "other.pt", random_network(1).state_dict())
+    return tmp_path / "other.pt"
+
+
+@pytest.fixture
+def edit() -> Callable[..., None]:
+    def change(path: Path, **values: object) -> None:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**content, **values}), encoding="utf-8")
+
+    return change
+
+
+@pytest.fixture(scope="session")
+def network() -> AsymmetricResUNet:
+    return random_network(0)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    place = tmp_path_factory.mktemp("export")
+    return export_bundle(make_bundle(place / "source" / "clerigues"), place / "out")

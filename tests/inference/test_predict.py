@@ -1,0 +1,147 @@
+"""Prediction writes maps on the input's grid, isolates failures and does only what is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from monai_isles.cli.main import main
+from monai_isles.errors import IslesError
+from monai_isles.inference import load_predictor
+from monai_isles.io import load_state, publish_state
+
+BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"
+
+
+@pytest.fixture
+def predict(phantom_folder: Path, untrained_weights: Path, tmp_path: Path) -> Callable[..., int]:
+    def run(*cases: Path, out: Path = tmp_path / "out", extra: tuple[str, ...] = ()) -> int:
+        weights = () if "--weights" in extra else ("--weights", str(untrained_weights))
+        return main(["predict", *map(str, cases), "--bundle", str(BUNDLE), "--out", str(out), "--step", "32",
+                     "--mc-passes", "2", "--threads", "1", "--min-size", "1", *weights, *extra])  # fmt: skip
+
+    return run
+
+
+def case(folder: Path, number: int) -> Path:
+    return folder / "TRAINING" / f"case_{number}"
+
+
+def image_of(case_dir: Path, key: str) -> Path:
+    return next(case_dir.glob(f"*.{key}.*/*.nii"))
+
+
+def test_maps_lie_on_the_grid_of_the_input(predict: Callable[..., int], phantom_folder: Path, tmp_path: Path) -> None:
+    assert predict(case(phantom_folder, 1)) == 0
+    source = nibabel.load(image_of(case(phantom_folder, 1), "CT"))
+    for name, dtype in (("lesion", np.uint8), ("probability", np.float32), ("uncertainty", np.float32)):
+        image = nibabel.load(tmp_path / "out/case_1" / f"{name}.nii.gz")
+        assert image.shape == source.shape and image.get_data_dtype() == dtype
+        np.testing.assert_allclose(image.affine, source.affine, atol=1e-4)
+    probability = nibabel.load(tmp_path / "out/case_1/probability.nii.gz").get_fdata()
+    assert 0 < probability.max() <= 1 and probability.min() == 0
+
+
+def test_result_and_record_say_how_it_came_about(
+    predict: Callable[..., int], phantom_folder: Path, tmp_path: Path
+) -> None:
+    predict(case(phantom_folder, 1), extra=("--threshold", "0.4"))
+    result = json.loads((tmp_path / "out/case_1/result.json").read_text())
+    lesion = nibabel.load(tmp_path / "out/case_1/lesion.nii.gz")
+    volume = lesion.get_fdata().sum() * np.prod(lesion.header.get_zooms()) / 1000
+    assert result["lesion_ml"] == pytest.approx(volume, rel=1e-3)
+    assert result["threshold"] == 0.4 and result["step"] == [32, 32] and len(result["weights_sha256"][0]) == 64
+    record = json.loads((tmp_path / "out/run.json").read_text())
+    assert record["cases"]["case_1"]["outcome"] == "ok" and record["versions"]["monai"]
+    page = (tmp_path / "out/case_1/report.html").read_text()
+    assert "Simulated" in page and "Research only" in page
+
+
+def test_a_mirrored_case_gives_the_mirrored_lesion(
+    predict: Callable[..., int], phantom_folder: Path, tmp_path: Path
+) -> None:
+    flipped = tmp_path / "case_1"
+    for path in case(phantom_folder, 1).glob("*/*.nii"):
+        image = nibabel.load(path)
+        affine = image.affine @ np.array([[-1, 0, 0, image.shape[0] - 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+        turned = nibabel.Nifti1Image(np.asarray(image.dataobj)[::-1], affine)
+        turned.header.set_xyzt_units("mm", "sec")
+        (flipped / path.parent.name).mkdir(parents=True)
+        nibabel.save(turned, flipped / path.parent.name / path.name)
+    predict(case(phantom_folder, 1), out=tmp_path / "a")
+    predict(flipped, out=tmp_path / "b")
+    one, two = (nibabel.load(tmp_path / d / "case_1/probability.nii.gz").get_fdata() for d in "ab")
+    np.testing.assert_allclose(one, two[::-1], atol=1e-5)
+
+
+def test_one_bad_case_takes_no_other_along(
+    predict: Callable[..., int], phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(case(phantom_folder, 1), tmp_path / "case_9")
+    broken = image_of(tmp_path / "case_9", "CT_CBF")
+    broken.write_bytes(broken.read_bytes()[:5000])
+    assert predict(tmp_path / "case_9", case(phantom_folder, 2)) == 3
+    shown = capsys.readouterr().out
+    assert "case_9: failed" in shown and "case_2: ok" in shown and "E-FILE-05" in shown and broken.name in shown
+    assert not (tmp_path / "out/case_9").exists()
+
+
+def test_a_second_run_does_only_what_is_missing(
+    predict: Callable[..., int], phantom_folder: Path, tmp_path: Path
+) -> None:
+    predict(case(phantom_folder, 1))
+    stamp = (tmp_path / "out/case_1/lesion.nii.gz").stat().st_mtime_ns
+    predict(case(phantom_folder, 1), case(phantom_folder, 2))
+    record = json.loads((tmp_path / "out/run.json").read_text())
+    assert [r["outcome"] for r in record["cases"].values()] == ["done before", "ok"]
+    assert (tmp_path / "out/case_1/lesion.nii.gz").stat().st_mtime_ns == stamp
+
+
+def test_several_weights_are_averaged(
+    predict: Callable[..., int], phantom_folder: Path, tmp_path: Path, untrained_weights: Path
+) -> None:
+    other = tmp_path / "other.pt"
+    publish_state(other, {k: v * 0.5 if v.is_floating_point() else v for k, v in load_state(untrained_weights).items()})
+    for out, weights in (("a", [untrained_weights]), ("b", [other]), ("ab", [untrained_weights, other])):
+        assert predict(case(phantom_folder, 1), out=tmp_path / out, extra=("--weights", *map(str, weights))) == 0
+    a, b, ab = (nibabel.load(tmp_path / d / "case_1/probability.nii.gz").get_fdata() for d in ("a", "b", "ab"))
+    np.testing.assert_allclose(ab, (a + b) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "code"),
+    [("--step", "0", "E-INF-03"), ("--threshold", "7", "E-POST-02"), ("--mc-passes", "0", "E-INF-04")],
+)
+def test_settings_that_cannot_work_are_refused_before_any_work(
+    predict: Callable[..., int],
+    phantom_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    value: str,
+    code: str,
+) -> None:
+    assert predict(case(phantom_folder, 1), extra=(option, value)) == 4
+    assert capsys.readouterr().err.startswith(code) and not (tmp_path / "out").exists()
+
+
+def test_no_bundle_no_weights_and_foreign_weights_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(IslesError, match="E-INF-10(?s:.*)no inference.json"):
+        load_predictor(tmp_path, tmp_path)
+    with pytest.raises(IslesError, match="E-INF-11"):
+        load_predictor(BUNDLE, tmp_path, weights=[tmp_path / "none.pt"])
+    publish_state(tmp_path / "w.pt", {"first.weight": load_state_like()})
+    with pytest.raises(IslesError, match=r"E-INF-12(?s:.*)tensors differ, first first\.weight: \(2, 2\) for"):
+        load_predictor(BUNDLE, tmp_path, weights=[tmp_path / "w.pt"])
+
+
+def load_state_like():
+    import torch
+
+    return torch.zeros(2, 2)

@@ -1,0 +1,132 @@
+"""A run that was interrupted goes on as if it had not been."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from ignite.engine import Events
+
+from monai_isles.errors import IslesError
+from monai_isles.io import load_state
+
+Build = Callable[..., SimpleNamespace]
+
+
+def losses(run: SimpleNamespace) -> list[tuple[float, float]]:
+    return [(row["train_loss"], row["val_l1_error"]) for row in run.curves.rows]
+
+
+def interrupt(run: SimpleNamespace, epoch: int) -> None:
+    def stop(engine) -> None:
+        raise KeyboardInterrupt
+
+    run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=epoch * len(run.loader) + 2), stop)
+    with pytest.raises(KeyboardInterrupt):
+        run.trainer.run()
+
+
+def test_an_interrupted_and_resumed_run_equals_the_uninterrupted_one(small_run: Build) -> None:
+    whole = small_run(epochs=4, folder="whole")
+    whole.trainer.run()
+    interrupt(small_run(epochs=4), epoch=2)
+    resumed = small_run(epochs=4)
+    assert resumed.checkpoints.resume(resumed.trainer) == 2
+    resumed.trainer.run()
+    assert losses(resumed) == losses(whole) and len(losses(whole)) == 4
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+
+
+def test_the_last_two_checkpoints_and_the_best_weights_stay(small_run: Build) -> None:
+    run = small_run(epochs=3)
+    run.trainer.run()
+    names = sorted(p.name for p in run.folder.glob("*.pt"))
+    assert names == ["checkpoint-0002.pt", "checkpoint-0003.pt", "model.pt"]
+    best = min(range(3), key=lambda e: run.curves.rows[e]["val_l1_error"])
+    if best == 2:
+        for name, value in load_state(run.folder / "model.pt").items():
+            assert torch.equal(value, run.network.state_dict()[name])
+    assert run.checkpoints.best == pytest.approx(run.curves.rows[best]["val_l1_error"])
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(small_run: Build) -> None:
+    interrupt(small_run(epochs=4), epoch=2)
+    folder = small_run(epochs=4).folder
+    newest = folder / "checkpoint-0002.pt"
+    newest.write_bytes(newest.read_bytes()[:-400])
+    run = small_run(epochs=4)
+    assert run.checkpoints.resume(run.trainer) == 1
+
+
+def test_no_readable_checkpoint_is_said_and_nothing_starts_anew(small_run: Build) -> None:
+    interrupt(small_run(epochs=4), epoch=1)
+    run = small_run(epochs=4)
+    (run.folder / "checkpoint-0001.pt").write_bytes(b"broken")
+    with pytest.raises(IslesError, match="E-TRAIN-04.*\n.*\n.*checkpoint-0001"):
+        run.checkpoints.resume(run.trainer)
+
+
+def test_a_resume_with_another_setting_is_refused_and_shows_the_difference(small_run: Build) -> None:
+    interrupt(small_run(epochs=4), epoch=1)
+    run = small_run(epochs=4, lr=0.5)
+    with pytest.raises(IslesError, match=r"E-TRAIN-01.*\n.*\n.*optimizer was .*1\.0.*is .*0\.5"):
+        run.checkpoints.resume(run.trainer)
+
+
+def test_a_finished_run_is_not_trained_over(small_run: Build) -> None:
+    run = small_run(epochs=1)
+    run.checkpoints.resume(run.trainer)
+    run.trainer.run()
+    again = small_run(epochs=1)
+    with pytest.raises(IslesError, match="E-TRAIN-02.*\n.*\n.*1 epochs, best val_l1_error"):
+        again.checkpoints.resume(again.trainer)
+
+
+def test_early_stop_ends_the_run_after_its_patience(small_run: Build) -> None:
+    run = small_run(epochs=30, patience=2, lr=0.0)
+    run.checkpoints.resume(run.trainer)
+    run.trainer.run()
+    assert len(run.curves.rows) <= 5 and (run.folder / "run.json").exists()
+
+
+def test_the_curves_file_holds_one_row_an_epoch(small_run: Build) -> None:
+    run = small_run(epochs=2)
+    run.trainer.run()
+    lines = (run.folder / "curves.csv").read_text().splitlines()
+    assert lines[0] == "epoch,train_loss,train_accuracy,val_l1_error,seconds"
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
+
+
+def test_a_loss_that_is_not_a_number_names_the_cases_and_spares_the_weights(small_run: Build) -> None:
+    run = small_run(epochs=2)
+    run.loader._images[1][:] = float("nan")
+    before = {name: value.clone() for name, value in run.network.named_parameters()}
+    run.loader.shuffle = False
+    run.loader.start, run.loader.case = run.loader.start[24:], run.loader.case[24:]
+    run.loader.repeated = run.loader.repeated[24:]
+    with pytest.raises(IslesError, match="E-TRAIN-03.*\n.*case_2\n.*nan in epoch 1, iteration 1"):
+        run.trainer.run()
+    assert all(torch.equal(value, before[name]) for name, value in run.network.named_parameters())
+
+
+def test_the_early_stop_counts_only_falls_above_its_delta(tmp_path: Path) -> None:
+    from monai_isles.training import EarlyStop
+
+    class Engine:
+        stopped = False
+
+        def terminate(self) -> None:
+            self.stopped = True
+
+    evaluator = SimpleNamespace(state=SimpleNamespace(metrics={"m": 1.0}))
+    stop, engine = EarlyStop(evaluator, "m", patience=2, min_delta=0.1), Engine()
+    for value, waited in ((1.0, 0), (0.95, 1), (0.85, 0), (0.85, 1), (0.86, 2)):
+        assert not engine.stopped
+        evaluator.state.metrics["m"] = value
+        stop(engine)
+        assert stop.waited == waited
+    assert engine.stopped

@@ -1,0 +1,20 @@
+"""The device is chosen, or its absence is said."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_isles.errors import IslesError
+from monai_isles.training import pick_device
+
+
+def test_the_cpu_can_always_be_named() -> None:
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_gpu_that_is_not_there_is_refused_with_the_way_out() -> None:
+    assert pick_device() == torch.device("cpu")
+    with pytest.raises(IslesError, match="E-RUN-20(?s:.*)--device cpu"):
+        pick_device("cuda")
