@@ -1,0 +1,164 @@
+"""Augmentation in the axial plane: a few random moves in random order, joined into one interpolation."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, RandomizableTransform
+from monai.utils import convert_to_dst_type, ensure_tuple_rep
+from torch import Tensor
+
+from monai_isles.errors import IslesError
+
+MOVES = ("rotate", "translate", "scale", "flip")
+
+
+class RandomOrderAffined(RandomizableTransform, MapTransform):
+    """Rotate, shift, scale and flip in plane by uniform random amounts, in a random order.
+
+    All keys move together; all slices of a volume too. Every move turns about the middle of the image.
+    Shapes: ``(C, H, W)`` or ``(C, H, W, D)`` in and out; zero outside. A tracked affine follows the voxels (3D only).
+    Units: degrees; fractions of the image's side; in-plane pixels are taken as square.
+
+    Args:
+        keys: entries to move.
+        rotate_deg: angles between minus and plus this.
+        translate_frac: shifts along H and W between minus and plus this share of the side.
+        scale: least and largest magnification.
+        flip_prob: chance of a flip, drawn for H (sagittal) and W (coronal) apart.
+        prob: chance that anything is done.
+        mode: ``"bilinear"`` or ``"nearest"``, one for all keys or one each; labels want ``"nearest"``.
+
+    Raises:
+        IslesError: ``E-AUG-01`` a range or mode that makes no sense, ``E-AUG-02`` images of different size in plane.
+
+    Source: Abulnaga & Rubin 2018, doi:10.1007/978-3-030-11723-8_36; ``tests/transforms/test_augment.py``.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        rotate_deg: float = 10.0,
+        translate_frac: float = 0.1,
+        scale: Sequence[float] = (0.9, 1.1),
+        flip_prob: float = 0.5,
+        prob: float = 1.0,
+        mode: str | Sequence[str] = "bilinear",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, prob)
+        self.rotate_deg, self.translate_frac, self.scale = float(rotate_deg), float(translate_frac), tuple(scale)
+        self.flip_prob, self.mode = float(flip_prob), ensure_tuple_rep(mode, len(self.keys))
+        _require_settings(self, prob)
+        self.order: tuple[str, ...] = MOVES
+        self.drawn: dict[str, np.ndarray] = {}
+
+    def randomize(self, data: object = None) -> None:
+        """Draw the order and the amounts; ``order`` and ``drawn`` hold them until the next draw."""
+        super().randomize(None)
+        self.order = tuple(MOVES[i] for i in self.R.permutation(len(MOVES)))
+        self.drawn = {
+            "rotate": self.R.uniform(-self.rotate_deg, self.rotate_deg, 1),
+            "translate": self.R.uniform(-self.translate_frac, self.translate_frac, 2),
+            "scale": self.R.uniform(*self.scale, 1),
+            "flip": self.R.uniform(size=2) < self.flip_prob,
+        }
+
+    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
+        out = dict(data)
+        self.randomize()
+        if not self._do_transform:
+            return out
+        size: tuple[int, ...] | None = None
+        for key, mode in self.key_iterator(out, self.mode):
+            image = out[key]
+            size = size or tuple(image.shape[1:3])
+            if tuple(image.shape[1:3]) != size:
+                raise IslesError(
+                    "E-AUG-02",
+                    "images to move together differ in plane",
+                    where=str(key),
+                    found=f"{tuple(image.shape[1:3])} against {size}",
+                    fix="bring them onto one grid first",
+                )
+            out[key] = moved(image, self.matrix(size), mode=mode)
+        return out
+
+    def matrix(self, size: tuple[int, ...]) -> np.ndarray:
+        """Return the moves drawn last as one matrix ``(3, 3)``: pixel offsets from the middle, before to after."""
+        angle = np.radians(self.drawn["rotate"][0])
+        shift = np.eye(3)
+        shift[:2, 2] = self.drawn["translate"] * size
+        turn = np.eye(3)
+        turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        moves = {
+            "rotate": turn,
+            "translate": shift,
+            "scale": np.diag([*self.drawn["scale"].repeat(2), 1.0]),
+            "flip": np.diag([*np.where(self.drawn["flip"], -1.0, 1.0), 1.0]),
+        }
+        joined = np.eye(3)
+        for name in self.order:
+            joined = moves[name] @ joined
+        return joined
+
+
+def moved(image: Tensor, matrix: np.ndarray, *, mode: str) -> Tensor:
+    """Return the image after an in-plane move, interpolated once, zero outside.
+
+    Shapes: ``(C, H, W)`` or ``(C, H, W, D)``; ``matrix (3, 3)`` in pixels from the middle, before to after.
+    Source: ours; ``tests/transforms/test_augment.py``.
+    """
+    plain = torch.as_tensor(image).as_subclass(Tensor)
+    height, width = plain.shape[1:3]
+    stack = plain.reshape(plain.shape[0], height, width, -1).movedim(3, 1).reshape(1, -1, height, width)
+    half = np.diag([(height - 1) / 2, (width - 1) / 2, 1.0])
+    unit = np.linalg.inv(half) @ np.linalg.inv(matrix) @ half
+    unit = unit[:2][::-1, [1, 0, 2]].copy()  # torch counts the last axis first
+    grid = torch.nn.functional.affine_grid(torch.from_numpy(unit)[None], [1, 1, height, width], align_corners=True)
+    values = torch.nn.functional.grid_sample(
+        stack.float(), grid.to(stack.device, torch.float32), mode=mode, padding_mode="zeros", align_corners=True
+    )
+    volume = values.reshape(plain.shape[0], -1, height, width).movedim(1, 3).reshape(plain.shape).to(plain.dtype)
+    result = convert_to_dst_type(volume, image)[0]
+    if isinstance(result, MetaTensor) and plain.ndim == 4:
+        result.affine = image.affine @ torch.from_numpy(_source_voxels(matrix, height, width)).to(image.affine)
+    return result
+
+
+def _source_voxels(matrix: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the matrix (4, 4) from a voxel of the result to the voxel of the source it shows."""
+    middle = np.eye(3)
+    middle[:2, 2] = (height - 1) / 2, (width - 1) / 2
+    source = middle @ np.linalg.inv(matrix) @ np.linalg.inv(middle)
+    whole = np.eye(4)
+    whole[np.ix_([0, 1, 3], [0, 1, 3])] = source
+    return whole
+
+
+def _require_settings(move: RandomOrderAffined, prob: float) -> None:
+    low, high = move.scale
+    sound = {
+        "rotate_deg": 0 <= move.rotate_deg <= 180,
+        "translate_frac": 0 <= move.translate_frac < 1,
+        "scale": 0 < low <= high,
+        "flip_prob": 0 <= move.flip_prob <= 1,
+        "prob": 0 <= prob <= 1,
+        "mode": set(move.mode) <= {"bilinear", "nearest"},
+    }
+    wrong = [f"{name}={getattr(move, name)}" for name, good in sound.items() if not good]
+    if wrong:
+        raise IslesError(
+            "E-AUG-01",
+            "a setting of the augmentation makes no sense",
+            where="RandomOrderAffined",
+            found=", ".join(wrong),
+            fix="ranges are not negative, scale is (least, largest) above 0, chances lie in 0..1, "
+            "modes are bilinear or nearest",
+        )

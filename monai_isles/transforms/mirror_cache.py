@@ -1,0 +1,81 @@
+"""A folder of registrations already done, so that a head is registered once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from monai_isles.io import publish_json
+from monai_isles.transforms.mirror import Mirror
+from monai_isles.transforms.registration import Registration
+
+_log = logging.getLogger(__name__)
+
+ALGORITHM = 1
+FOLDER = ".monai_isles_cache"
+
+
+def cache_folder(beside: Path) -> Path:
+    """Return the cache's folder inside the folder of the data, or ``beside`` itself when it is one already."""
+    return beside if beside.name == FOLDER else beside / FOLDER
+
+
+def cache_key(head: np.ndarray, affine: np.ndarray, settings: Mapping[str, object]) -> str:
+    """Return the SHA-256 of everything a registration depends on: voxels, shape, affine, settings, algorithm version.
+
+    Source: ours; ``tests/transforms/test_mirror_cache.py``.
+    """
+    facts = {"algorithm": ALGORITHM, "shape": head.shape, **settings}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    digest.update(np.ascontiguousarray(affine, "<f8").tobytes())
+    digest.update(np.ascontiguousarray(head, "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def stored(folder: Path, key: str) -> Registration | None:
+    """Return the registration kept under ``key``; None when there is none, or when its file is damaged and was dropped.
+
+    Source: ours; ``tests/transforms/test_mirror_cache.py``.
+    """
+    path = _entry(folder, key)
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or content.get("sha256") != _checksum(key, content.get("result")):
+        _log.warning("dropped a damaged cache entry, the head is registered again: %s", path.name)
+        path.unlink(missing_ok=True)
+        return None
+    fields = dict(content["result"])
+    mirror = Mirror(np.array(fields.pop("matrix"), float), np.array(fields.pop("shift_mm"), float))
+    return Registration(mirror=mirror, **fields)
+
+
+def store(folder: Path, key: str, registration: Registration) -> None:
+    """Keep a registration under ``key``; processes that share the folder see the whole entry or none.
+
+    Raises:
+        IslesError: ``E-FILE-10`` when the folder cannot be written.
+
+    Source: ours; ``tests/transforms/test_mirror_cache.py``.
+    """
+    fields = asdict(registration)
+    mirror = fields.pop("mirror")
+    result = {"matrix": mirror["matrix"].tolist(), "shift_mm": mirror["shift_mm"].tolist(), **fields}
+    publish_json(_entry(folder, key), {"sha256": _checksum(key, result), "result": result})
+
+
+def _entry(folder: Path, key: str) -> Path:
+    return folder / f"mirror-{key}.json"
+
+
+def _checksum(key: str, result: object) -> str:
+    return hashlib.sha256((key + json.dumps(result, sort_keys=True)).encode()).hexdigest()

@@ -1,0 +1,146 @@
+"""Symmetric modalities: every image once more, seen in the head's own mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+from monai.utils import convert_to_dst_type
+from torch import Tensor
+
+from monai_isles.errors import IslesError
+from monai_isles.modalities import PERFUSION_MAPS
+from monai_isles.transforms.mirror import mirrored
+from monai_isles.transforms.mirror_cache import cache_folder, cache_key, store, stored
+from monai_isles.transforms.registration import CT_WINDOW, Registration, register_mirror
+
+
+class SymmetricModalitiesd(MapTransform):
+    """Add each image flipped left-right and registered to the original, so that a voxel sees its healthy counterpart.
+
+    The flipped head is registered to the head in the axial plane, once; the same map, the flip included, takes every
+    image in one interpolation. The mirrored CT comes from the whole head, masked by the sum of the mirrored maps.
+
+    Shapes: every entry ``(1, H, W, D)``, any ``D >= 1``; each gains ``key + suffix``, same shape and affine, float32.
+    Units: unchanged, bilinear in plane; without an affine pixels count as 1 mm. ``mirror`` receives the registration as
+    a plain dictionary: ``angle_deg``, ``offset_mm``, ``matrix``, ``shift_mm``, ``residual_mm``, ``method``, ``cached``.
+
+    Args:
+        keys: images to mirror. head: the unstripped image that is registered (``SkullStripd`` makes it).
+        ct: the key whose mirror image is taken from ``head`` and masked; None for MRI.
+        maps: keys among ``keys`` whose mirrored sum is the mask; empty for MRI.
+        suffix: ending of the new keys. mirror: key of the record.
+        method, window: as in ``register_mirror``.
+        cache_dir: folder of the data; registrations are kept in its ``.monai_isles_cache``. None registers every time.
+            A result is found again only for the same voxels, affine and settings.
+
+    Raises:
+        IslesError: ``E-SYM-01`` an entry is missing, ``E-SYM-02`` shapes differ, ``E-REG-...`` the head cannot be
+            registered, ``E-FILE-10`` the cache cannot be written.
+
+    Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; ``tests/transforms/test_symmetry.py``.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        head: str = "head",
+        ct: str | None = "ct",
+        maps: Sequence[str] = PERFUSION_MAPS,
+        suffix: str = "_sym",
+        mirror: str = "mirror",
+        cache_dir: str | Path | None = None,
+        method: str = "projection",
+        window: Sequence[float] | None = CT_WINDOW,
+    ) -> None:
+        super().__init__(keys)
+        self.head, self.ct, self.maps, self.suffix, self.mirror = head, ct, tuple(maps), suffix, mirror
+        self.cache_dir = None if cache_dir is None else cache_folder(Path(cache_dir))
+        self.method, self.window = method, None if window is None else (float(window[0]), float(window[1]))
+
+    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Any]:
+        out, where = dict(data), str(data.get("case", self.head))
+        self._require_entries(out, where)
+        head, spacing_mm = _volume(out[self.head]), _spacing_mm(out[self.head])
+        registration, cached = self._register(head, out[self.head], spacing_mm, where)
+        flipped = {
+            key: mirrored(head if key == self.ct else _volume(out[key]), registration.mirror, spacing_mm)
+            for key in self.keys
+        }
+        if self.ct in flipped and self.maps:
+            flipped[self.ct] *= sum(flipped[key] for key in self.maps) > 0
+        for key, values in flipped.items():
+            out[f"{key}{self.suffix}"] = convert_to_dst_type(values[None], out[key], dtype=torch.float32)[0]
+        out[self.mirror] = _record(registration, cached)
+        return out
+
+    def _register(
+        self, head: np.ndarray, image: Tensor, spacing_mm: tuple[float, float], where: str
+    ) -> tuple[Registration, bool]:
+        if self.cache_dir is None:
+            return register_mirror(head, spacing_mm, method=self.method, window=self.window, where=where), False
+        affine = np.asarray(image.affine) if isinstance(image, MetaTensor) else np.eye(4)
+        key = cache_key(head, affine, {"method": self.method, "window": self.window})
+        known = stored(self.cache_dir, key)
+        if known is not None:
+            return known, True
+        registration = register_mirror(head, spacing_mm, method=self.method, window=self.window, where=where)
+        store(self.cache_dir, key, registration)
+        return registration, False
+
+    def _require_entries(self, data: Mapping[Hashable, Any], where: str) -> None:
+        masking = self.maps if self.ct in self.keys else ()
+        missing = [key for key in (self.head, *self.keys) if key not in data]
+        unmirrored = [key for key in masking if key not in self.keys]
+        if missing or unmirrored:
+            raise IslesError(
+                "E-SYM-01",
+                "an entry for the symmetric modalities is missing",
+                where=where,
+                found=f"not in the entry: {', '.join(missing) or 'none'}; "
+                f"maps that are not among the keys: {', '.join(unmirrored) or 'none'}",
+                fix="put SkullStripd before SymmetricModalitiesd, and give the same maps in keys and maps",
+            )
+        shapes = {str(key): tuple(data[key].shape) for key in (self.head, *self.keys)}
+        if len(set(shapes.values())) != 1 or len(shapes[self.head]) != 4 or shapes[self.head][0] != 1:
+            raise IslesError(
+                "E-SYM-02",
+                "images to mirror are not volumes of one shape",
+                where=where,
+                found=", ".join(f"{key} {shape}" for key, shape in shapes.items()),
+                fix="load every image as (1, H, W, D) on one grid",
+            )
+
+
+def _volume(image: Tensor) -> np.ndarray:
+    return torch.as_tensor(image).detach().cpu().numpy()[0].astype(np.float32, copy=False)
+
+
+def _spacing_mm(image: Tensor) -> tuple[float, float]:
+    if not isinstance(image, MetaTensor):
+        return 1.0, 1.0
+    columns = np.linalg.norm(np.asarray(image.affine)[:3, :2], axis=0)
+    return float(columns[0]), float(columns[1])
+
+
+def _record(registration: Registration, cached: bool) -> dict[str, Any]:
+    mirror = registration.mirror
+    return {
+        "angle_deg": mirror.angle_deg,
+        "offset_mm": mirror.offset_mm,
+        "matrix": mirror.matrix.tolist(),
+        "shift_mm": mirror.shift_mm.tolist(),
+        "residual_mm": registration.residual_mm,
+        "flip_residual_mm": registration.flip_residual_mm,
+        "overlap": registration.overlap,
+        "similarity": registration.similarity,
+        "method": registration.method,
+        "cached": cached,
+    }

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor, list_data_collate
+
+from monai_isles.errors import IslesError
+from monai_isles.transforms import SkullStripd, SymmetricModalitiesd, symmetry
+from monai_isles.transforms.mirror import mirrored, reflection
+
+KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
+
+
+@pytest.mark.parametrize("slices", [1, 2, 22])
+def test_every_modality_gains_its_mirror_image(egg, case, slices: int) -> None:
+    entry = SkullStripd()(case(egg(8, 5, slices=slices)))
+    out = SymmetricModalitiesd(KEYS)(entry)
+    for key in KEYS:
+        twin = out[f"{key}_sym"]
+        assert isinstance(twin, MetaTensor) and torch.equal(twin.affine, entry[key].affine)
+        assert twin.shape == entry[key].shape and twin.dtype == torch.float32
+        assert torch.equal(out[key], entry[key])
+    assert out["mirror"]["angle_deg"] == pytest.approx(8, abs=0.3)
+    assert out["mirror"]["offset_mm"] == pytest.approx(5, abs=0.5)
+
+
+def test_one_map_flip_and_registration_together_moves_all_images(egg, case) -> None:
+    out = SymmetricModalitiesd(KEYS)(SkullStripd()(case(egg(8, 5))))
+    mirror = reflection(out["mirror"]["angle_deg"], out["mirror"]["offset_mm"])
+    for key in ("cbf", "tmax"):
+        want = mirrored(out[key][0].numpy(), mirror, (2.0, 2.0))
+        np.testing.assert_allclose(out[f"{key}_sym"][0].numpy(), want, atol=1e-4)
+
+
+def test_a_spot_on_one_side_shows_up_at_its_counterpart(egg, case) -> None:
+    entry = SkullStripd()(case(egg(0, 12)))  # midline at 12 mm: pixel 47.5 + 6
+    entry["tmax"][0, 70, 40, :] = 500.0
+    twin = SymmetricModalitiesd(KEYS)(entry)["tmax_sym"]
+    assert np.unravel_index(int(twin[0, :, :, 0].argmax()), (96, 96)) == (37, 40)
+
+
+def test_the_symmetric_ct_comes_from_the_head_and_ends_where_the_symmetric_maps_end(egg, case) -> None:
+    out = SymmetricModalitiesd(KEYS)(SkullStripd()(case(egg(8, 5))))
+    support = sum(out[f"{key}_sym"] for key in KEYS[1:]) > 0
+    assert (out["ct_sym"][~support] == 0).all() and (out["ct_sym"][support] != 0).float().mean() > 0.99
+    want = mirrored(out["head"][0].numpy(), reflection(out["mirror"]["angle_deg"], out["mirror"]["offset_mm"]), (2, 2))
+    np.testing.assert_allclose(out["ct_sym"][support].numpy(), want[support[0].numpy()], atol=2e-2)
+
+
+def test_the_background_of_the_maps_stays_exactly_zero(egg, case) -> None:
+    out = SymmetricModalitiesd(KEYS)(SkullStripd()(case(egg(8, 5))))
+    assert (out["cbf_sym"] >= 0).all()
+    mirror = reflection(out["mirror"]["angle_deg"], out["mirror"]["offset_mm"])
+    far = mirrored(out["brain"][0].numpy(), mirror, (2, 2)) == 0
+    assert (out["cbf_sym"][0].numpy()[far] == 0).all()
+
+
+def test_magnetic_resonance_needs_no_ct_and_no_mask(egg, case) -> None:
+    image = np.where(egg(8, 5) > -500, egg(8, 5).clip(0, 60) * 7 + 100, 0)
+    entry = case(image)
+    out = SymmetricModalitiesd(("ct", "tmax"), head="ct", ct=None, maps=(), window=None)(entry)
+    assert out["mirror"]["angle_deg"] == pytest.approx(8, abs=0.3)
+    assert int((out["ct_sym"] > 0).sum()) == pytest.approx(int((entry["ct"] > 0).sum()), rel=0.05)
+
+
+def test_plain_tensors_work_and_stay_plain(egg, case) -> None:
+    entry = case(egg(8, 2.5))
+    entry |= {key: entry[key].as_tensor() for key in KEYS}
+    out = SymmetricModalitiesd(KEYS)(SkullStripd()(entry))
+    assert type(out["ct_sym"]) is torch.Tensor and out["mirror"]["offset_mm"] == pytest.approx(1.25, abs=0.3)
+
+
+def test_records_can_be_collated(egg, case) -> None:
+    out = SymmetricModalitiesd(KEYS)(SkullStripd()(case(egg(8, 5))))
+    batch = list_data_collate([{"mirror": out["mirror"]}, {"mirror": out["mirror"]}])
+    assert batch["mirror"]["angle_deg"].shape == (2,) and batch["mirror"]["method"] == ["projection"] * 2
+
+
+def test_a_head_is_registered_again_only_when_it_or_a_setting_changes(egg, case, tmp_path: Path, monkeypatch) -> None:
+    calls: list[str] = []
+    real = symmetry.register_mirror
+    monkeypatch.setattr(symmetry, "register_mirror", lambda *a, **k: calls.append(k["method"]) or real(*a, **k))
+    entry = SkullStripd()(case(egg(8, 5)))
+    first = SymmetricModalitiesd(KEYS, cache_dir=tmp_path)(entry)
+    second = SymmetricModalitiesd(KEYS, cache_dir=tmp_path)(entry)
+    assert calls == ["projection"] and not first["mirror"]["cached"] and second["mirror"]["cached"]
+    assert all(torch.equal(first[f"{key}_sym"], second[f"{key}_sym"]) for key in KEYS)
+    SymmetricModalitiesd(KEYS, cache_dir=tmp_path, method="affine")(entry)
+    SymmetricModalitiesd(KEYS, cache_dir=tmp_path)(entry | {"head": entry["head"] + 1})
+    assert calls == ["projection", "affine", "projection"]
+    assert len(list((tmp_path / ".monai_isles_cache").glob("mirror-*.json"))) == 3
+
+
+def test_a_cut_cache_entry_is_rebuilt_with_a_word(egg, case, tmp_path: Path, caplog) -> None:
+    entry, transform = SkullStripd()(case(egg(8, 5))), SymmetricModalitiesd(KEYS, cache_dir=tmp_path)
+    want = transform(entry)
+    (path,) = (tmp_path / ".monai_isles_cache").iterdir()
+    path.write_bytes(path.read_bytes()[:40])
+    again = transform(entry)
+    assert "damaged cache entry" in caplog.text and not again["mirror"]["cached"]
+    assert torch.equal(again["ct_sym"], want["ct_sym"]) and transform(entry)["mirror"]["cached"]
+
+
+def test_a_failed_registration_names_the_case_and_is_not_cached(egg, case, tmp_path: Path) -> None:
+    entry = SkullStripd()(case(egg(8, 5)))
+    entry["head"] = torch.full_like(entry["head"], -1000.0)
+    with pytest.raises(IslesError, match=r"E-REG-01.*\n.*case_7"):
+        SymmetricModalitiesd(KEYS, cache_dir=tmp_path)(entry)
+    assert not (tmp_path / ".monai_isles_cache").exists()
+
+
+def test_without_skull_stripping_the_message_says_so(egg, case) -> None:
+    with pytest.raises(IslesError, match=r"E-SYM-01.*\n.*case_7.*\n.*head(?s:.*)SkullStripd before"):
+        SymmetricModalitiesd(KEYS)(case(egg()))
+
+
+def test_a_map_of_the_mask_must_be_among_the_keys(egg, case) -> None:
+    with pytest.raises(IslesError, match=r"E-SYM-01(?s:.*)not among the keys: mtt"):
+        SymmetricModalitiesd(("ct", "cbf", "cbv", "tmax"))(SkullStripd()(case(egg())))
+
+
+def test_images_of_different_shape_are_refused(egg, case) -> None:
+    entry = SkullStripd()(case(egg()))
+    entry["tmax"] = entry["tmax"][:, :90]
+    with pytest.raises(IslesError, match=r"E-SYM-02.*one shape(?s:.*)tmax \(1, 90, 96, 2\)"):
+        SymmetricModalitiesd(KEYS)(entry)
