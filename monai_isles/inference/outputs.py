@@ -48,7 +48,7 @@ class PublishMapsd(MapTransform):
     """
 
     def __init__(
-        self, folder: str, keys: KeysCollection = ("probability", "uncertainty", "lesion"), case_key: str = "case"
+        self, folder: str, keys: KeysCollection = ("lesion", "probability", "uncertainty"), case_key: str = "case"
     ) -> None:
         super().__init__(keys, allow_missing_keys=True)
         self.folder, self.case_key = Path(folder), case_key
@@ -59,5 +59,5 @@ class PublishMapsd(MapTransform):
             source = read_image(str(out[key].meta["filename_or_obj"]))
             dtype = np.uint8 if key == "lesion" else np.float32
             path = self.folder / str(out[self.case_key]) / f"{key}.nii.gz"
-            publish_image(path, out[key][0].cpu().numpy().astype(dtype), source, dtype=dtype)
+            publish_image(path, out[key][0].cpu().numpy(), source, dtype=dtype)
         return out

@@ -80,8 +80,11 @@ def _stamp(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, objec
 def _same_as_before(path: Path, stamp: Mapping[str, object]) -> bool:
     if not path.is_file():
         return False
-    before = json.loads(path.read_text(encoding="utf-8"))
-    return all(before.get(key) == value for key, value in stamp.items())
+    try:
+        before = json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(before, dict) and all(before.get(key) == value for key, value in stamp.items())
 
 
 def _measure(maps: Mapping[str, Any]) -> dict[str, object]:

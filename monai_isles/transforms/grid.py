@@ -47,5 +47,6 @@ class SameGridd(MapTransform):
             {key: np.asarray(image.affine, float) for key, image in images.items()},
             {key: tuple(image.shape[1:]) for key, image in images.items()},
             case=case,
+            files={key: str(image.meta.get("filename_or_obj", key)) for key, image in images.items()},
         )
         return out

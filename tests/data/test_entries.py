@@ -66,6 +66,20 @@ def test_all_missing_files_and_keys_are_in_one_error(dataset: Path, content: dic
         load_entries(content, dataset, keys=(*KEYS, "ctp"), need_label=True)
 
 
+def test_missing_files_of_the_other_folds_are_named_with_those_of_the_fold_that_is_kept(
+    dataset: Path, content: dict, tools: dict
+) -> None:
+    other = next(n for n, entry in enumerate(content["training"], 1) if entry["fold"] != content["training"][0]["fold"])
+    for case in (1, other):
+        tools["path_of"](dataset, case, "cbf").unlink()
+    fold = content["training"][0]["fold"]
+    with pytest.raises(IslesError, match=rf"E-LIST-02(?s:.*)2 missing: case_1 (?s:.*)case_{other} "):
+        load_entries(content, dataset, folds=[fold], keys=KEYS, need_label=True)
+    tools["path_of"](dataset, 1, "mtt").rename(tools["path_of"](dataset, 1, "cbf"))
+    kept = load_entries(content, dataset, folds=[fold], keys=("ct", "cbf"), need_label=True)
+    assert {entry["fold"] for entry in kept} == {fold}
+
+
 def test_a_case_without_a_mask_is_refused_only_where_one_is_needed(dataset: Path, content: dict) -> None:
     del content["training"][0]["label"]
     assert "label" not in load_entries(content, dataset, keys=KEYS, need_label=False)[0]

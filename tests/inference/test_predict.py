@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
-from monai_isles.inference import load_predictor
+from monai_isles.inference import load_predictor, predict_cases
 from monai_isles.io import load_state, publish_state
 
 BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"
@@ -101,6 +102,32 @@ def test_a_second_run_does_only_what_is_missing(
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert [r["outcome"] for r in record["cases"].values()] == ["done before", "ok"]
     assert (tmp_path / "out/case_1/lesion.nii.gz").stat().st_mtime_ns == stamp
+
+
+def test_a_changed_input_and_a_damaged_result_are_predicted_again(
+    predict: Callable[..., int], phantom_folder: Path, tmp_path: Path
+) -> None:
+    mine = Path(shutil.copytree(case(phantom_folder, 1), tmp_path / "case_1"))
+    predict(mine)
+    path, result = image_of(mine, "CT_CBF"), tmp_path / "out/case_1/result.json"
+    path.write_bytes(image_of(mine, "CT_MTT").read_bytes())
+    predict(mine)
+    assert json.loads((tmp_path / "out/run.json").read_text())["cases"]["case_1"]["outcome"] == "ok"
+    result.write_text(result.read_text()[:50])
+    predict(mine)
+    assert json.loads((tmp_path / "out/run.json").read_text())["cases"]["case_1"]["outcome"] == "ok"
+
+
+def test_a_failure_that_no_code_names_says_its_cause(phantom_folder: Path, tmp_path: Path) -> None:
+    def fail(entry: object) -> None:
+        try:
+            raise KeyError("ct")
+        except KeyError as error:
+            raise RuntimeError("applying transform Load") from error
+
+    predictor = SimpleNamespace(bundle="b", weights={}, settings={}, modalities=(), predict=fail)
+    (record,) = predict_cases(predictor, [{"case": "case_1"}], tmp_path).values()
+    assert record == {"outcome": "failed", "error": "RuntimeError: applying transform Load, caused by KeyError: 'ct'"}
 
 
 def test_several_weights_are_averaged(

@@ -121,6 +121,15 @@ def test_a_singular_affine_is_printed(write: Write, volume: np.ndarray, field: s
     )
 
 
+@pytest.mark.parametrize(
+    ("descrip", "words"), [(b"FSL5.0 of JANE", r"\]\], written by FSL\n"), (b"of JANE DOE", r"\]\]\n")]
+)
+def test_a_singular_affine_names_the_program_but_nothing_else_of_the_description(
+    write: Write, volume: np.ndarray, descrip: bytes, words: str
+) -> None:
+    refused(write(volume, affine=STRAIGHT, patch={"srow_x": [0, 0, 0, 0], "descrip": descrip}), words)
+
+
 def test_shear_is_refused_with_its_size(write: Write, volume: np.ndarray) -> None:
     sheared = STRAIGHT.copy()
     sheared[1, 2] = 5.0 * np.tan(np.radians(15.0))
