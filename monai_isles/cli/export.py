@@ -1,4 +1,4 @@
-"""``monai-isles export``: write a bundle in the bundle specification's layout, with a zip to share."""
+"""``monai-isles export``: a bundle in the specification's layout, an nnU-Net data set, or a submission archive."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_isles.errors import EXIT_DONE
+from monai_isles.errors import EXIT_DONE, IslesError
 
 if TYPE_CHECKING:
     from monai_isles.export import Exported
@@ -15,20 +15,75 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of the bundle, e.g. bundles/clerigues")
+    parser.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE", help="bundle folder, e.g. bundles/clerigues")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for <name>/ and <name>.zip")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="state dict instead of BUNDLE/models/model.pt")
     parser.add_argument("--no-graphs", action="store_true", help="leave out TorchScript and ONNX")
     parser.add_argument("--force", action="store_true", help="DIR may be in use; an earlier export there is replaced")
+    other = parser.add_argument_group("instead of a bundle, from a data list")
+    other.add_argument("--nnunet", action="store_true", help="write the list as an nnU-Net v2 data set with its folds")
+    other.add_argument("--challenge", metavar="DESCRIPTION", help="pack DIR/submission.zip of the list's test section")
+    other.add_argument("--data-list", type=Path, metavar="FILE", help="the data list")
+    other.add_argument("--dataset-dir", type=Path, metavar="DIR", help="the folder its paths are relative to")
+    other.add_argument("--pred", type=Path, metavar="DIR", help="with --challenge: what predict wrote")
+    other.add_argument("--number", type=int, default=501, help="with --nnunet: number of the data set (default: 501)")
+    other.add_argument("--name", help="with --nnunet: name of the data set (default: the list's)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export and say what was written."""
+    """Export and say what was written.
+
+    Raises:
+        IslesError: ``E-USE-20`` when it is not clear what to export.
+    """
+    wanted = {"BUNDLE": args.bundle is not None, "--nnunet": args.nnunet, "--challenge": args.challenge is not None}
+    needed = {"--data-list": args.data_list, "--dataset-dir": args.dataset_dir} if args.bundle is None else {}
+    needed |= {"--pred": args.pred} if args.challenge is not None else {}
+    missing = [option for option, value in needed.items() if value is None]
+    if sum(wanted.values()) != 1 or missing:
+        raise IslesError(
+            "E-USE-20",
+            "it is not clear what to export",
+            where="monai-isles export",
+            found=f"{', '.join(k for k, v in wanted.items() if v) or 'nothing'}; missing: {', '.join(missing) or '-'}",
+            fix="give BUNDLE, or --nnunet, or --challenge with --pred; the last two with --data-list and --dataset-dir",
+        )
+    print(
+        {"BUNDLE": _bundle, "--nnunet": _nnunet, "--challenge": _challenge}[next(k for k in wanted if wanted[k])](args)
+    )
+    return EXIT_DONE
+
+
+def _bundle(args: argparse.Namespace) -> str:
     from monai_isles.export import export_bundle
 
     done = export_bundle(args.bundle, args.out, weights=args.weights, graphs=not args.no_graphs, force=args.force)
-    print(json.dumps(vars(done), default=str) if args.json else _text(done))
-    return EXIT_DONE
+    return json.dumps(vars(done), default=str) if args.json else _text(done)
+
+
+def _nnunet(args: argparse.Namespace) -> str:
+    from monai_isles.export import export_nnunet
+
+    done = export_nnunet(args.data_list, args.dataset_dir, args.out, number=args.number, name=args.name)
+    if args.json:
+        return json.dumps(vars(done), default=str)
+    return (
+        f"{done.folder}: {done.training} training and {done.test} test cases, {done.folds} folds grouped by subject\n"
+        f"copy splits_final.json to nnUNet_preprocessed/{done.folder.name}/ after planning, before training"
+    )
+
+
+def _challenge(args: argparse.Namespace) -> str:
+    from monai_isles.export import export_challenge
+
+    archive = args.out / "submission.zip"
+    done = export_challenge(args.pred, args.data_list, args.dataset_dir, archive, description=args.challenge)
+    if args.json:
+        return json.dumps(vars(done), default=str)
+    listed = [f"{case}: {name}" for case, name in done.names.items()]
+    return "\n".join(
+        [*listed, f"{done.sha256}  {done.archive}", "Naming as published by ISLES 2018, not verified here."]
+    )
 
 
 def _text(done: Exported) -> str:

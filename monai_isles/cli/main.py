@@ -17,6 +17,8 @@ VERBS = {
     "phantom": "make the simulated CT perfusion data set in the ISLES 2018 layout",
     "check": "list every finding of a data set or a bundle without running anything",
     "datalist": "read a data folder and write a data list with patient-grouped folds",
+    "crossval": "train and predict every fold of a bundle, restartable",
+    "search": "choose threshold and smallest lesion on out-of-fold predictions, by two protocols",
     "predict": "segment cases the model never saw",
     "evaluate": "score predictions against references",
     "report": "write the HTML page of a scored set of predictions",

@@ -24,6 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mc-passes", type=int, help="dropout passes a window (default: the bundle's)")
     parser.add_argument("--threshold", type=float, help="lesion probability above which a voxel counts")
     parser.add_argument("--min-size", type=int, metavar="VOXELS", help="smallest lesion component kept")
+    parser.add_argument(
+        "--postprocessing", metavar="FILE", help="threshold and smallest component as `search` chose them"
+    )
     parser.add_argument("--threads", type=int, help="processor threads (default: what this process may use)")
     parser.add_argument("--no-report", action="store_true", help="leave out <case>/report.html")
 
@@ -65,13 +68,16 @@ def _entries(args: argparse.Namespace) -> list[dict[str, object]]:
 
 
 def _changes(args: argparse.Namespace) -> dict[str, object]:
+    from monai_isles.inference.postprocessing_file import read_postprocessing
+
     chosen = {
         "mc_passes": args.mc_passes,
         "threshold": args.threshold,
         "min_size_vox": args.min_size,
         "step": None if args.step is None else [args.step, args.step],
     }
-    return {key: value for key, value in chosen.items() if value is not None}
+    searched = read_postprocessing(Path(args.postprocessing)) if args.postprocessing else {}
+    return searched | {key: value for key, value in chosen.items() if value is not None}
 
 
 def _page(out: Path) -> Callable[..., None]:

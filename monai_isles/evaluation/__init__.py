@@ -10,6 +10,12 @@ _ROOM = {
     "pairs": ("find_predictions", "find_references"),
     "score": ("COLUMNS", "score_case", "score_folder"),
     "summary": ("summarise",),
+    "compare": ("compare_rows",),
+    "crossval": ("cross_validate",),
+    "crossval_plan": ("make_plan",),
+    "protocols": ("flattery", "protocol_tables"),
+    "search": ("joint_score",),
+    "search_run": ("search_folder",),
     "table": ("summary_table",),
 }
 _HOMES = {name: home for home, names in _ROOM.items() for name in names}

@@ -42,7 +42,7 @@ def find_references(
 
         cases = [case for case in find_cases(ref_dir) if case.label is not None]
     else:
-        cases = [Case(name, name, label=path) for name, path in _masks(ref_dir).items()]
+        cases = [Case(name, name, label=path) for name, path in find_masks(ref_dir).items()]
     if not cases:
         raise IslesError(
             "E-EVAL-05",
@@ -68,7 +68,7 @@ def find_predictions(
     Raises:
         IslesError: ``E-EVAL-06`` all missing predictions in one error, ``E-EVAL-07`` two files for one case.
     """
-    masks = _masks(pred_dir)
+    masks = find_masks(pred_dir)
     missing = [case.name for case in cases if case.name not in masks]
     if missing and not allow_missing:
         raise IslesError(
@@ -104,7 +104,12 @@ def _is_isles(folder: Path) -> bool:
     return folder.is_dir() and any(p.is_dir() and p.name.lower() in ("training", "testing") for p in folder.iterdir())
 
 
-def _masks(folder: Path) -> dict[str, Path]:
+def find_masks(folder: Path) -> dict[str, Path]:
+    """Return the masks of a folder by case: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``; no other file counts.
+
+    Raises:
+        IslesError: ``E-EVAL-07`` two files for one case.
+    """
     found: dict[str, Path] = {}
     for item in sorted(folder.iterdir()) if folder.is_dir() else []:
         for name, path in _masks_of(item):

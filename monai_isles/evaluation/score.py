@@ -111,10 +111,10 @@ def score_folder(
     cases = find_references(ref_dir, data_list=listed, section=section, folds=folds, maps=baseline)
     masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing)
     with RunFolder(out_dir) as run:
-        scored, said = {NETWORK: _score_all(cases, _from_files(masks), NETWORK)}, {}
+        scored, said = {NETWORK: score_cases(cases, _from_files(masks), NETWORK)}, {}
         if baseline:
             for name, text, mask_of in methods(ref_dir, listed, section, folds):
-                scored[name], said[name] = _score_all(cases, mask_of, name), text
+                scored[name], said[name] = score_cases(cases, mask_of, name), text
         summary = {
             **_described(ref_dir, listed),
             "section": section if listed else None,
@@ -131,7 +131,16 @@ def score_folder(
     return summary
 
 
-def _score_all(cases: Sequence[Case], mask_of: Masks, method: str) -> list[dict[str, object]]:
+def score_cases(cases: Sequence[Case], mask_of: Masks, method: str) -> list[dict[str, object]]:
+    """Return one row a case, in the order of ``cases``.
+
+    Args:
+        mask_of: gives the mask of a case on its reference's grid, and facts for its row.
+        method: name in the rows.
+
+    Raises:
+        IslesError: the fault of the only case that cannot be scored, ``E-EVAL-08`` for several.
+    """
     rows, faults = [], []
     for case in progress(cases, f"scoring {method}"):
         try:

@@ -9,6 +9,7 @@ _ROOM = {
     "card": ("model_card",),
     "curves": ("best_epoch", "read_curves", "training_curves"),
     "figures": ("dice_plot", "volume_scatter"),
+    "heatmap": ("search_heatmap",),
     "montage": ("case_montage",),
     "page": ("case_page", "cohort_page"),
     "predicted": ("publish_case_page",),

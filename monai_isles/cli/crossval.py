@@ -1,0 +1,91 @@
+"""``monai-isles crossval``: train and predict every fold of a bundle; what is done is not done again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from types import FrameType
+
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument("bundle", help="folder of the bundle, e.g. bundles/clerigues")
+    parser.add_argument(
+        "--out", required=True, help="folder for fold_<k>/, predictions/ and run.json; go on by repeating"
+    )
+    parser.add_argument("--data-list", help="data list with folds that never split a subject (default: made)")
+    parser.add_argument("--dataset-dir", help="data folder (default: the bundle's, which is the phantom)")
+    parser.add_argument("--folds", type=int, help="number of folds (default: the list's, else 5)")
+    parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="config files inside the bundle")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], type=_setting, metavar="KEY=VALUE", help="settings, as JSON"
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=("paper", "nested"),
+        default="paper",
+        help="paper: training stops by the scored scans, as published; nested: by the next fold (default: paper)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run what is left to do; 3 when a fold or a case failed."""
+    from pathlib import Path
+
+    from monai_isles.evaluation.crossval import cross_validate
+    from monai_isles.evaluation.crossval_plan import make_plan
+
+    plan, content = make_plan(
+        Path(args.bundle),
+        data_list=args.data_list,
+        dataset_dir=args.dataset_dir,
+        folds=args.folds,
+        overlays=args.overlay,
+        settings=dict(args.set),
+        protocol=args.protocol,
+    )
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        record = cross_validate(plan, content, args.out)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    print(json.dumps(record, indent=2) if args.json else _text(record, args.out))
+    failed = any(fold["outcome"] == "failed" for fold in record["folds"].values())
+    return EXIT_SOME_FAILED if failed else EXIT_DONE
+
+
+def _setting(word: str) -> tuple[str, object]:
+    key, equals, value = word.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _text(record: dict, out: str) -> str:
+    lines = [
+        f"fold {fold}: {one['outcome']}" + (f", {one['seconds']} s" if "seconds" in one else "")
+        for fold, one in record["folds"].items()
+    ]
+    faults = [f"fold {fold}, {one['step']}: {one['error']}" for fold, one in record["folds"].items() if "error" in one]
+    cases = record["cases"].values()
+    faults += [f"{name}: {one['error']}" for name, one in record["cases"].items() if "error" in one]
+    done = sum(one["outcome"] in ("ok", "done before") for one in cases)
+    plan = record["plan"]
+    kind = "simulated data, not patients" if plan["simulated"] else "data as given"
+    lines += [
+        *faults,
+        f"{done} of {len(cases)} cases predicted out of fold in {out} ({kind}), {plan['protocol']} protocol",
+    ]
+    lines.append("repeat the command to do what failed" if faults else f"next: monai-isles search {out}")
+    return "\n".join(lines)

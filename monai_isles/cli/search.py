@@ -1,0 +1,69 @@
+"""``monai-isles search``: choose threshold and smallest lesion on out-of-fold predictions, score by two protocols."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from monai_isles.errors import EXIT_DONE
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument("folder", metavar="DIR", help="what monai-isles crossval wrote; results go to DIR/search")
+    parser.add_argument(
+        "--nested",
+        metavar="DIR2",
+        help="the same cross-validation by --protocol nested, to compare",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: 0)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search, draw the heat map, print one table a protocol, return 0."""
+    from pathlib import Path
+
+    from monai_isles.evaluation.search_run import SEARCH, search_folder
+    from monai_isles.io.publish import publish
+    from monai_isles.reports.canvas import png_bytes
+    from monai_isles.reports.heatmap import search_heatmap
+
+    found = search_folder(args.folder, nested=args.nested, seed=args.seed)
+    record, chosen = found.record, (found.choice.threshold, found.choice.min_size_vox)
+    kind = "simulated data" if record["simulated"] else "data as given"
+    title = f"{record['data']} ({kind}), {record['cases']} out-of-fold maps, {record['training']} training"
+    figure = search_heatmap(found.grid.scores(), found.grid.thresholds, found.grid.sizes_vox, chosen, title=title)
+    publish(Path(args.folder) / SEARCH / "heatmap.png", lambda tmp: tmp.write_bytes(png_bytes(figure)))
+    print(json.dumps(record, indent=2, allow_nan=False) if args.json else _text(found, args.folder))
+    return EXIT_DONE
+
+
+def _text(found, folder: str) -> str:
+    from monai_isles.evaluation.table import summary_table
+
+    chosen, voxel = found.record["chosen"], found.record["voxel_mm3"]
+    lines = [
+        f"chosen on all {found.record['cases']} out-of-fold maps: T {chosen['threshold']:g}, Smin "
+        f"{chosen['min_size_vox']} voxels ({chosen['min_size_mm3']:g} mm3 at the median voxel of {voxel['median']:g} "
+        f"mm3; voxels {voxel['least']:g} to {voxel['most']:g} mm3), score {chosen['score']:.4f}"
+    ]
+    for table in found.tables:
+        pairs = sorted({(choice.threshold, choice.min_size_vox) for choice in table.choices.values()})
+        said = ", ".join(f"T {threshold:g} Smin {size}" for threshold, size in pairs)
+        lines += ["", f"== protocol {table.name}: {table.said}", f"   {said}", summary_table(table.summary)]
+    lines += ["", *(_flattery(difference) for difference in found.record["flattery"])]
+    lines += [
+        f"written: {folder}/postprocessing.json, {folder}/search/",
+        f"use it:  monai-isles predict ... --threshold {chosen['threshold']:g} --min-size {chosen['min_size_vox']}",
+    ]
+    return "\n".join(lines)
+
+
+def _flattery(difference: dict) -> str:
+    ends, test = difference["dice_points_ci95"], difference["test"]
+    interval = "-" if ends is None else f"{ends[0]:+.2f} to {ends[1]:+.2f}"
+    p_t, p_w = (f"{p:.3g}" if p is not None else "-" for p in (test["cases"]["p_t"], test["cases"]["p_wilcoxon"]))
+    return (
+        f"{difference['of']} minus {difference['over']}: {difference['dice_points']:+.2f} Dice points (95 % interval "
+        f"{interval}; paired t p {p_t}, Wilcoxon p {p_w}; {test['cases']['n']} cases, {test['subjects']['n']} subjects)"
+    )

@@ -1,0 +1,117 @@
+"""Is one method better than another on the same cases: paired tests and an interval of the mean difference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from monai_isles.errors import IslesError
+
+Row = Mapping[str, object]
+
+
+def compare_rows(
+    first: Sequence[Row], second: Sequence[Row], *, metric: str = "dsc", resamples: int = 2000, seed: int = 0
+) -> dict[str, object]:
+    """Return the paired difference ``second - first`` of one metric over the same cases.
+
+    ``cases`` holds n, mean difference, paired t-test and Wilcoxon signed-rank test (two-sided) over cases, as the
+    papers report them; ``subjects`` the same over each subject's mean, the honest n where a subject has several scans;
+    ``ci95`` the bootstrap interval of the mean over cases, subjects drawn with their cases. Cases where either value
+    is undefined (nan) are left out and counted. A test that does not exist (n below 2, or every difference the same)
+    has None.
+
+    Args:
+        first, second: rows of ``per_case.csv``, with ``case`` and ``subject``.
+        metric: a column of numbers.
+        resamples, seed: of the bootstrap.
+
+    Raises:
+        IslesError: ``E-CMP-01`` other cases or subjects, ``E-CMP-02`` a case twice, ``E-CMP-03`` no such number.
+
+    Source: paired t-test as in Clerigues 2019, section 4; Wilcoxon 1945, doi:10.2307/3001968; percentile bootstrap,
+    Efron 1979, doi:10.1214/aos/1176344552; ``tests/evaluation/test_compare.py``.
+    """
+    pairs = _paired(first, second)
+    values = np.array([[_number(row, metric) for row in pair] for pair in pairs]).reshape(-1, 2)
+    defined = np.isfinite(values).all(axis=1)
+    difference = (values[:, 1] - values[:, 0])[defined]
+    subjects = [str(pair[0]["subject"]) for pair, fine in zip(pairs, defined, strict=True) if fine]
+    _, of_case = np.unique(subjects, return_inverse=True)
+    counts = np.bincount(of_case) if len(subjects) else np.zeros(0)
+    sums = np.bincount(of_case, weights=difference) if len(subjects) else np.zeros(0)
+    return {
+        "metric": metric,
+        "undefined": int((~defined).sum()),
+        "cases": _tests(difference),
+        "subjects": _tests(sums / counts),
+        "ci95": _interval(sums, counts, resamples, seed),
+        "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95, "unit": "subject"},
+    }
+
+
+def _tests(difference: np.ndarray) -> dict[str, object]:
+    n = int(difference.size)
+    found: dict[str, object] = {"n": n, "mean": None, "sd": None, "t": None, "p_t": None, "w": None, "p_wilcoxon": None}
+    if n:
+        found["mean"] = float(difference.mean())
+    if n < 2:
+        return found
+    found["sd"] = float(difference.std(ddof=1))
+    if np.ptp(difference) > 1e-12:
+        t = stats.ttest_1samp(difference, 0.0)
+        found |= {"t": float(t.statistic), "p_t": float(t.pvalue)}
+    if np.ptp(difference) > 1e-12 or abs(difference[0]) > 1e-12:
+        w = stats.wilcoxon(difference)
+        found |= {"w": float(w.statistic), "p_wilcoxon": float(w.pvalue)}
+    return found
+
+
+def _interval(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> list[float] | None:
+    """Return the 95 % interval of the mean over cases when subjects are drawn with replacement."""
+    n = len(counts)
+    if n < 2:
+        return None
+    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    return [float(end) for end in np.percentile((draws @ sums) / (draws @ counts), (2.5, 97.5))]
+
+
+def _paired(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:
+    sides = [{str(row["case"]): row for row in rows} for rows in (first, second)]
+    for rows, side in zip((first, second), sides, strict=True):
+        if len(side) != len(rows):
+            raise IslesError(
+                "E-CMP-02",
+                "a case is there twice",
+                where="rows of one method",
+                found=f"{len(rows)} rows for {len(side)} cases",
+                fix="give one row a case",
+            )
+    names = set(sides[0]) ^ set(sides[1])
+    names |= {n for n in set(sides[0]) & set(sides[1]) if sides[0][n]["subject"] != sides[1][n]["subject"]}
+    if names:
+        raise IslesError(
+            "E-CMP-01",
+            "the methods were not scored on the same cases",
+            where=f"{len(first)} against {len(second)} cases",
+            found=f"{len(names)} cases of one side only or of another subject: {', '.join(sorted(names)[:8])}",
+            fix="score both on the same data list and folds",
+        )
+    return [(row, sides[1][name]) for name, row in sides[0].items()]
+
+
+def _number(row: Row, metric: str) -> float:
+    try:
+        value = row[metric]
+        return math.nan if value == "" else float(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise IslesError(
+            "E-CMP-03",
+            "the metric is no number",
+            where=f"{row['case']}: {metric}",
+            found=repr(row.get(metric, "no such column")),
+            fix="name a column of per_case.csv that holds numbers",
+        ) from error

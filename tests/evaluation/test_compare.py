@@ -1,0 +1,84 @@
+"""Paired comparisons agree with hand cases and with scipy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from monai_isles.errors import IslesError
+from monai_isles.evaluation.compare import compare_rows
+
+
+def rows(values: object, subjects: object = None) -> list[dict[str, object]]:
+    values = list(values)
+    names = subjects or [f"s{n}" for n in range(len(values))]
+    return [{"case": f"c{n}", "subject": s, "dsc": v} for n, (v, s) in enumerate(zip(values, names, strict=True))]
+
+
+def test_t_by_hand() -> None:
+    found = compare_rows(rows([0, 0, 0]), rows([1, 2, 3]))["cases"]
+    assert (found["n"], found["mean"], found["sd"]) == (3, 2.0, 1.0)
+    assert found["t"] == pytest.approx(2 * math.sqrt(3))  # 2 / (1 / sqrt 3)
+    assert found["p_t"] == pytest.approx(1 - math.sqrt(12 / 14))  # closed form of two degrees of freedom
+
+
+def test_wilcoxon_by_hand() -> None:
+    found = compare_rows(rows([0] * 5), rows([1, 2, 3, 4, -5]))["cases"]
+    assert found["w"] == 5.0  # ranks 1 + 2 + 3 + 4 against 5
+    assert found["p_wilcoxon"] == pytest.approx(2 * 10 / 32)  # subsets of {1..5} that sum to at most 5: 10
+
+
+def test_tests_equal_scipys_paired_ones_on_random_scores() -> None:
+    random = np.random.default_rng(1)
+    first, second = random.uniform(size=30), random.uniform(size=30)
+    found = compare_rows(rows(first), rows(second))["cases"]
+    t, w = stats.ttest_rel(second, first), stats.wilcoxon(second, first)
+    assert (found["t"], found["p_t"]) == pytest.approx((t.statistic, t.pvalue))
+    assert (found["w"], found["p_wilcoxon"]) == pytest.approx((w.statistic, w.pvalue))
+
+
+def test_interval_equals_scipys_bootstrap_where_every_subject_has_one_case() -> None:
+    difference = np.random.default_rng(2).normal(0.3, 1, size=40)
+    low, high = compare_rows(rows(np.zeros(40)), rows(difference), resamples=20000)["ci95"]
+    wanted = stats.bootstrap((difference,), np.mean, n_resamples=20000, method="percentile", random_state=0)
+    assert (low, high) == pytest.approx(tuple(wanted.confidence_interval), abs=0.015)
+
+
+def test_scans_of_one_subject_count_once_in_the_subjects_block_and_are_drawn_together() -> None:
+    found = compare_rows(rows([0] * 4, [*"aabc"]), rows([1, 3, 5, 6], [*"aabc"]), resamples=500)
+    assert found["cases"]["n"] == 4 and found["subjects"]["n"] == 3
+    assert found["subjects"]["mean"] == pytest.approx((2 + 5 + 6) / 3)
+    assert found["cases"]["mean"] == pytest.approx(15 / 4)
+    pair = compare_rows(rows([0] * 4, [*"aabb"]), rows([1, 3, 1, 3], [*"aabb"]), resamples=500)
+    assert pair["ci95"] == [2.0, 2.0]  # every draw holds whole subjects
+
+
+def test_undefined_values_leave_with_their_partner_and_are_counted() -> None:
+    found = compare_rows(rows([0.1, math.nan, 0.2, ""]), rows([0.2, 0.5, "0.4", 0.3]))
+    assert found["undefined"] == 2 and found["cases"]["n"] == 2
+    assert found["cases"]["mean"] == pytest.approx(0.15)
+
+
+def test_a_test_that_does_not_exist_is_none() -> None:
+    same = compare_rows(rows([0.5] * 6), rows([0.5] * 6))["cases"]
+    assert same["mean"] == 0 and same["p_t"] is None and same["p_wilcoxon"] is None
+    shifted = compare_rows(rows([0.5] * 6), rows([0.75] * 6))["cases"]
+    assert shifted["t"] is None and shifted["p_wilcoxon"] == pytest.approx(2 / 64)
+    one = compare_rows(rows([0.5]), rows([0.75]))
+    assert one["cases"]["mean"] == 0.25 and one["cases"]["p_t"] is None and one["ci95"] is None
+    none = compare_rows(rows([math.nan]), rows([1]))
+    assert none["cases"] == {"n": 0, "mean": None, "sd": None, "t": None, "p_t": None, "w": None, "p_wilcoxon": None}
+
+
+def test_rows_that_do_not_belong_together_are_refused() -> None:
+    with pytest.raises(IslesError, match=r"E-CMP-01: the methods were not scored on the same cases(?s:.*)c2"):
+        compare_rows(rows([1, 2]), rows([1, 2, 3]))
+    with pytest.raises(IslesError, match=r"E-CMP-01(?s:.*)of another subject: c1"):
+        compare_rows(rows([1, 2]), rows([1, 2], ["s0", "x"]))
+    with pytest.raises(IslesError, match="E-CMP-02: a case is there twice"):
+        compare_rows([*rows([1]), *rows([1])], rows([1]))
+    with pytest.raises(IslesError, match=r"E-CMP-03: the metric is no number(?s:.*)no such column"):
+        compare_rows(rows([1]), rows([1]), metric="hd")

@@ -1,0 +1,56 @@
+"""The score, its rule for empty masks, and the choice, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from monai_isles.errors import IslesError
+from monai_isles.evaluation.search import SIZES_VOX, THRESHOLDS, GridScores, choose_without, joint_score
+
+
+def grid(dsc: object, hd: object, thresholds: tuple = (0.1, 0.2), sizes: tuple = (10,)) -> GridScores:
+    shape = (-1, len(thresholds), len(sizes))
+    return GridScores(thresholds, sizes, np.reshape(dsc, shape).astype(float), np.reshape(hd, shape).astype(float))
+
+
+def test_the_grid_is_the_papers() -> None:
+    assert THRESHOLDS == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    assert len(SIZES_VOX) == 6 and (min(SIZES_VOX), max(SIZES_VOX)) == (10, 500)
+
+
+@pytest.mark.parametrize(
+    ("dsc", "hd", "wanted"), [(0.6, 50, 0.45 / 1.35), (1, 0, 0.5), (0, 0, 0), (1, 200, 0), (0, 200, 0)]
+)
+def test_score_by_hand(dsc: float, hd: float, wanted: float) -> None:
+    assert float(joint_score(np.array(dsc, float), np.array(hd, float))) == pytest.approx(wanted)
+
+
+def test_score_is_of_the_means_and_an_undefined_or_huge_distance_counts_200() -> None:
+    one = grid([[0.8], [0.0], [0.4]], [[20], [np.nan], [300]], thresholds=(0.5,))
+    dsc, hd = one.means()
+    assert float(dsc[0, 0]) == pytest.approx(0.4) and float(hd[0, 0]) == pytest.approx(140.0)
+    assert float(one.scores()[0, 0]) == pytest.approx(0.4 * 0.3 / 0.7)
+
+
+def test_both_masks_empty_is_the_best_a_case_can_score() -> None:
+    assert float(grid([[1.0]], [[0.0]], thresholds=(0.5,)).scores()[0, 0]) == 0.5
+
+
+def test_the_best_pair_is_chosen_and_ties_go_to_the_lower_threshold_and_smaller_size() -> None:
+    better = grid([[0.5, 0.6]], [[10, 10]])
+    assert (better.choose().threshold, better.choose().min_size_vox) == (0.2, 10)
+    tied = grid([[0.5, 0.6, 0.6, 0.6]], [[10, 10, 10, 10]], thresholds=(0.2, 0.1), sizes=(50, 10))
+    assert (tied.choose().threshold, tied.choose().min_size_vox) == (0.1, 10)
+
+
+def test_each_fold_is_tuned_without_its_own_cases() -> None:
+    dsc = [[0.9, 0.1], [0.2, 0.4], [0.2, 0.4]]  # fold 0 alone would choose 0.1
+    chosen = choose_without(grid(dsc, np.zeros((3, 2))), [0, 1, 2])
+    assert chosen[0].threshold == 0.2
+    assert chosen[1].threshold == chosen[2].threshold == 0.1  # 0.55 against 0.25
+
+
+def test_nothing_to_choose_by_is_refused() -> None:
+    with pytest.raises(IslesError, match="E-SRCH-04: nothing to choose by"):
+        choose_without(grid([[0.9, 0.1]], [[1, 1]]), [0])
