@@ -20,6 +20,8 @@ _SMALL = {"folder": "data/phantom_ct_small", "cases": 2, "max_slices": 2}
 def write_layout(source: Path, folder: Path, weights: Path) -> None:
     """Write ``configs``, ``docs``, ``models/model.pt`` and ``LICENSE`` of a flat bundle; the metadata comes later.
 
+    The card moves into ``docs``, beside the figures it shows.
+
     Raises:
         IslesError: ``E-EXP-10`` when a config names a data list that is not there.
     """
@@ -32,7 +34,10 @@ def write_layout(source: Path, folder: Path, weights: Path) -> None:
     for name, part in _OPTIONAL.items():
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / part / name)
-    shutil.copyfile(source / CARD, folder / "docs" / CARD)
+    for path in sorted(path for path in (source / "docs").glob("*") if path.is_file()):
+        shutil.copyfile(path, folder / "docs" / path.name)
+    card = (source / CARD).read_text(encoding="utf-8").replace("](docs/", "](")
+    (folder / "docs" / CARD).write_text(card, encoding="utf-8")
     shutil.copyfile(source / LICENSE, folder / LICENSE)
     shutil.copyfile(weights, folder / WEIGHTS)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.export.layout import portable
+from monai_isles.export.layout import portable, write_layout
 from monai_isles.phantom.dataset import plan
 
 PHANTOM = {"_target_": "monai_isles.phantom.dataset_or_phantom", "dataset_dir": None, "folder": "data/x", "cases": 60}
@@ -63,3 +63,15 @@ def test_a_missing_data_list_is_refused(tmp_path: Path) -> None:
     config = {"bundle_root": "bundles/clerigues", "data_list": "data_lists/none.json"}
     with pytest.raises(IslesError, match="E-EXP-10: data list of the bundle is missing\n.*train.json(?s:.*)none.json"):
         rewritten(config, tmp_path)
+
+
+def test_the_card_finds_its_figures_in_its_new_place(tmp_path: Path) -> None:
+    source, out = tmp_path / "bundle", tmp_path / "out"
+    (source / "docs").mkdir(parents=True)
+    (source / "docs/curves.png").write_bytes(b"picture")
+    (source / "README.md").write_text("# Card\n![Curves](docs/curves.png)\n", encoding="utf-8")
+    for name in ("LICENSE", "model.pt"):
+        (source / name).write_bytes(b"text")
+    write_layout(source, out, source / "model.pt")
+    assert "](curves.png)" in (out / "docs/README.md").read_text(encoding="utf-8")
+    assert (out / "docs/curves.png").read_bytes() == b"picture"
