@@ -15,7 +15,6 @@ from monai_isles.io import publish_json, publish_text, sha256_of
 from monai_isles.reports import model_card, png_bytes, published_rows, read_curves, training_curves
 from monai_isles.reports.scores import side_by_side
 
-
 NETWORK = "these weights"
 
 

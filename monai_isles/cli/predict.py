@@ -28,6 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--postprocessing", metavar="FILE", help="threshold and smallest component as `search` chose them"
     )
     parser.add_argument("--threads", type=int, help="processor threads (default: what this process may use)")
+    parser.add_argument("--entropy", action="store_true", help="also write <case>/entropy.nii.gz, in bits")
     parser.add_argument("--no-report", action="store_true", help="leave out <case>/report.html")
 
 
@@ -38,12 +39,17 @@ def run(args: argparse.Namespace) -> int:
 
     entries = _entries(args)
     use_threads(args.threads)
-    from monai_isles.inference import load_predictor, predict_cases
+    from monai_isles.inference import load_predictor, predict_cases, publish_entropy
 
     out, weights = Path(args.out), [Path(w) for w in args.weights]
     predictor = load_predictor(Path(args.bundle), out, weights=weights, device=args.device, changes=_changes(args))
     with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as held:
         records = predict_cases(predictor, entries, out, after=None if args.no_report else _page(out))
+        for name in (name for name, one in records.items() if one["outcome"] != "failed"):
+            if args.entropy:
+                publish_entropy(out / name)
+            elif records[name]["outcome"] == "ok":
+                (out / name / "entropy.nii.gz").unlink(missing_ok=True)
         record = {
             "kind": "prediction",
             "bundle": predictor.bundle,

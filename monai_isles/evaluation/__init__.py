@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 
 _ROOM = {
+    "ablation": ("AblationRow", "Study", "run_row"),
+    "ablation_rivals": ("threshold_rows",),
     "baselines": ("SingleThreshold", "rcbf_core", "relative_cbf", "single_threshold_core", "tune_single_threshold"),
     "sides": ("contralateral", "hemispheres"),
-    "pairs": ("find_predictions", "find_references"),
+    "maps": ("MAP_COLUMNS", "map_scores", "summarise_maps"),
+    "pairs": ("find_masks", "find_predictions", "find_references"),
     "score": ("COLUMNS", "score_case", "score_folder"),
     "summary": ("summarise",),
     "compare": ("compare_rows",),
@@ -17,6 +20,7 @@ _ROOM = {
     "search": ("joint_score",),
     "search_run": ("search_folder",),
     "table": ("summary_table",),
+    "unseen": ("predict_unseen",),
 }
 _HOMES = {name: home for home, names in _ROOM.items() for name in names}
 __all__ = sorted(_HOMES)

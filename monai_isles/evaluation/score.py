@@ -9,13 +9,15 @@ import numpy as np
 
 from monai_isles.case import Case
 from monai_isles.errors import IslesError
+from monai_isles.evaluation.maps import MAP_COLUMNS, map_scores
 from monai_isles.evaluation.pairs import find_predictions, find_references
 from monai_isles.evaluation.rivals import methods
 from monai_isles.evaluation.summary import summarise
 from monai_isles.io import Image, RunFolder, publish_json, publish_text, read_image, require_same_grid
-from monai_isles.metrics.lesionwise import count_lesions, lesion_f1
+from monai_isles.metrics.lesionwise import count_lesions, lesion_f1, matched_lesion_f1
 from monai_isles.metrics.overlap import dsc, ppv, sensitivity
 from monai_isles.metrics.rules import RULES, diagonal, emptiness, paired_masks
+from monai_isles.metrics.strata import size_stratum
 from monai_isles.metrics.surface import hd_vox, surface_distances
 from monai_isles.metrics.volume import avd_ml, rve, volume_ml
 from monai_isles.progress import progress
@@ -27,7 +29,7 @@ PAPER_COLUMNS = (
 )  # fmt: skip
 COLUMNS = (
     *PAPER_COLUMNS, "assd_half_sum_mm", "lesion_f1", "lesions_ref", "lesions_pred", "empty", "diagonal_mm",
-    "diagonal_vox", "missing", "midline", "method",
+    "diagonal_vox", "missing", "midline", "method", "lesion_f1_iou25", "stratum",
 )  # fmt: skip
 
 Masks = Callable[[Case, Image], tuple[np.ndarray, dict[str, object]]]
@@ -69,6 +71,8 @@ def score_case(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -
         "empty": emptiness(pred, ref),
         "diagonal_mm": diagonal(ref.shape, spacing_mm),
         "diagonal_vox": diagonal(ref.shape, (1.0,) * ref.ndim),
+        "lesion_f1_iou25": matched_lesion_f1(pred, ref),
+        "stratum": size_stratum(volume_ml(ref, spacing_mm)),
     }
 
 
@@ -87,6 +91,7 @@ def score_folder(
 ) -> dict[str, object]:
     """Score every reference case and write ``per_case.csv``, ``summary.json`` and ``run.json``; return the summary.
 
+    Where ``probability.nii.gz`` lies beside a mask, ``per_case.csv`` has ``MAP_COLUMNS`` too.
     With ``baseline`` also ``baseline_per_case.csv`` (rCBF < 30 %), and with ``folds`` besides
     ``single_threshold_per_case.csv``, its cut tuned on the folds of the list that are not scored.
 
@@ -183,7 +188,7 @@ def _from_files(masks: Mapping[str, Path | None]) -> Masks:
             return np.zeros(ref.data.shape, bool), {"missing": 1}
         pred = read_image(path, kind="label", where=case.name)
         require_same_grid({"reference": ref, "prediction": pred}, case=case.name)
-        return pred.data > 0, {}
+        return pred.data > 0, map_scores(path, pred.data > 0, ref, case=case.name)
 
     return mask_of
 
@@ -209,7 +214,8 @@ def _publish(out_dir: Path, scored: Mapping[str, list[dict[str, object]]], summa
 
 
 def _csv(rows: Sequence[Mapping[str, object]]) -> str:
-    lines = [",".join(COLUMNS), *(",".join(_cell(row[name]) for name in COLUMNS) for row in rows)]
+    columns = COLUMNS + (MAP_COLUMNS if any(MAP_COLUMNS[0] in row for row in rows) else ())
+    lines = [",".join(columns), *(",".join(_cell(row.get(name, "")) for name in columns) for row in rows)]
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from monai_isles.evaluation.maps import summarise_maps
+from monai_isles.metrics.agreement import bland_altman
 from monai_isles.metrics.rules import EMPTY_BOTH, EMPTY_PREDICTION, EMPTY_REFERENCE
+from monai_isles.metrics.strata import STRATA, size_stratum
 from monai_isles.metrics.volume import r2_identity, r2_pearson
 
 Row = Mapping[str, object]
@@ -23,7 +26,9 @@ METRICS = (
     "avd_ml",
     "rve",
     "lesion_f1",
+    "lesion_f1_iou25",
 )
+BY_SIZE = ("dsc", "ppv", "sensitivity", "hd95_mm", "avd_ml", "lesion_f1", "lesion_f1_iou25")
 LARGEST = {name: "diagonal_mm" for name in ("hd_mm", "hd95_mm", "assd_mm", "assd_half_sum_mm")}
 LARGEST["hd_vox"] = "diagonal_vox"
 
@@ -33,7 +38,8 @@ def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> d
 
     Every metric has n (cases where it is defined), mean, sd (n - 1), median, q1, q3 and a 95 % interval of the mean;
     a distance also has ``imputed``: the same over all cases, the image diagonal standing for an undefined distance.
-    Undefined numbers are None.
+    Undefined numbers are None. ``strata`` holds the same by size of the reference lesion (``BY_SIZE`` only),
+    ``bland_altman`` the agreement of the volumes, ``calibration`` what the maps are worth, None without maps.
 
     Args:
         rows: one dictionary a case, as ``score_case`` gives, with ``subject``.
@@ -55,7 +61,23 @@ def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> d
         **_counts(rows, subjects),
         "metrics": metrics,
         "volumes": {"r2": _number(r2_identity(pred_ml, ref_ml)), "r2_pearson": _number(r2_pearson(pred_ml, ref_ml))},
+        "bland_altman": bland_altman(pred_ml, ref_ml),
+        "strata": _strata(rows, resamples, seed),
+        "calibration": summarise_maps(rows),
     }
+
+
+def _strata(rows: Sequence[Row], resamples: int, seed: int) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name in STRATA:
+        own = [row for row in rows if size_stratum(float(row["lesion_ml_ref"])) == name]
+        subjects = [str(row["subject"]) for row in own]
+        found[name] = _counts(own, subjects)
+        if own:
+            draws = _draws(subjects, resamples, seed)
+            columns = {key: np.array([float(row[key]) for row in own]) for key in BY_SIZE}
+            found[name]["metrics"] = {key: _statistics(values, draws) for key, values in columns.items()}
+    return found
 
 
 def _counts(rows: Sequence[Row], subjects: Sequence[str]) -> dict[str, int]:

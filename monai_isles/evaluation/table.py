@@ -53,7 +53,41 @@ def _notes(summary: Mapping) -> list[str]:
             f"missing predictions {method['missing_predictions']}, undefined distances {method['undefined_distances']}"
             f"; HD {_plain(method['metrics']['hd_mm']['imputed']['mean'], 1)} mm with the diagonal in their place"
         )
+        notes.extend(f"{name}: {line}" for line in _more(method))
     notes.extend(f"{name}: {text}" for name, text in summary.get("baselines", {}).items())
     notes.append("rules for empty masks:")
     notes.extend(f"  {name}: {rule}" for name, rule in summary["rules"].items())
     return notes
+
+
+def _more(method: Mapping) -> list[str]:
+    """Return what the table has no column for; nothing of it for a summary that was written without."""
+    lines = []
+    if "lesion_f1_iou25" in method["metrics"]:
+        any_overlap, matched = (_cell(method["metrics"][key], 3) for key in ("lesion_f1", "lesion_f1_iou25"))
+        lines.append(f"lesion detection F1 {any_overlap} (any overlap), {matched} (one to one, IoU >= 0.25)")
+    strata = method.get("strata") or {}
+    sized = [
+        f"{size} {_plain(one['metrics']['dsc']['mean'], 3)} (n {one['n']}, {one['empty_predictions']} predicted empty)"
+        for size, one in strata.items()
+        if one["n"]
+    ]
+    lines += [f"DSC by size of the reference: {', '.join(sized)}"] if sized else []
+    agreement = method.get("bland_altman")
+    if agreement:
+        bias, low, high = (_plain(agreement[key], 1) for key in ("bias_ml", "lower_ml", "upper_ml"))
+        lines.append(f"volume bias {bias} ml, limits of agreement {low} to {high} ml (n {agreement['n']})")
+    return lines + _maps(method.get("calibration"))
+
+
+def _maps(calibration: Mapping | None) -> list[str]:
+    if not calibration:
+        return []
+    n, interval, uncertain = calibration["n"], calibration["interval"], calibration.get("uncertainty")
+    lines = [f"calibration of {n} maps: ECE {_plain(calibration['ece'], 3)}, by bin {_plain(calibration['ace'], 3)}"]
+    if uncertain:
+        auroc = uncertain["uncertainty_auroc"]
+        lines.append(f"uncertainty tells wrong from right voxels: AUROC {_plain(auroc['mean'], 3)} (n {auroc['n']})")
+    if interval["n"]:
+        lines.append(f"volume interval holds the reference in {interval['holds_reference']} of {interval['n']} cases")
+    return lines

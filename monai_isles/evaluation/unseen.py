@@ -24,7 +24,7 @@ def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[st
     Raises:
         IslesError: ``E-REPR-04`` no search there, ``E-LIST-05`` a list without such cases, ``E-INF-*`` weights that
             do not fit.
-    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2; ``tests/cli/test_reproduce.py``.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2; ``tests/evaluation/test_ablation.py``.
     """
     from monai_isles.data import load_entries
     from monai_isles.inference import load_predictor, predict_cases

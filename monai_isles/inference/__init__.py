@@ -1,5 +1,6 @@
 """Windows, Monte Carlo passes, ensembles and the prediction of many cases."""
 
+from monai_isles.inference.confidence import entropy_bits, lesion_confidence, publish_entropy, volume_interval
 from monai_isles.inference.dropout import prediction_dropout
 from monai_isles.inference.ensemble import ensemble_infer
 from monai_isles.inference.outputs import LesionMapsd, PublishMapsd
@@ -14,8 +15,12 @@ __all__ = [
     "StepSlidingWindowInferer",
     "WindowResult",
     "ensemble_infer",
+    "entropy_bits",
+    "lesion_confidence",
     "load_predictor",
     "predict_cases",
     "prediction_dropout",
+    "publish_entropy",
+    "volume_interval",
     "window_starts",
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_isles.errors import IslesError, find_isles_error
+from monai_isles.inference.confidence import lesion_confidence, volume_interval
 from monai_isles.inference.predictor import Predictor
 from monai_isles.io import publish_json, sha256_of
 from monai_isles.progress import progress
@@ -27,7 +28,9 @@ def predict_cases(
 ) -> dict[str, dict[str, object]]:
     """Predict every entry into ``out/<case>`` and return one record a case: ``ok``, ``done before`` or ``failed``.
 
-    A case whose ``result.json`` states the same weights, settings and inputs is not predicted again.
+    ``result.json`` holds the volume, ``lesion_ml_interval`` (``volume_interval``) and ``lesions``
+    (``lesion_confidence``) beside what made them. A case whose ``result.json`` states the same weights, settings and
+    inputs is not predicted again.
 
     Args:
         entries: flat dictionaries (``monai_isles.case.Case.entry``).
@@ -45,7 +48,7 @@ def predict_cases(
                 records[name] = {"outcome": "done before"}
                 continue
             maps = predictor.predict(entry)
-            result = stamp | _measure(maps) | {"seconds": round(time.monotonic() - started, 2)}
+            result = stamp | _measure(maps, predictor.settings) | {"seconds": round(time.monotonic() - started, 2)}
             if after is not None:
                 after(entry, maps, result)
             publish_json(folder / "result.json", result)
@@ -87,8 +90,14 @@ def _same_as_before(path: Path, stamp: Mapping[str, object]) -> bool:
     return isinstance(before, dict) and all(before.get(key) == value for key, value in stamp.items())
 
 
-def _measure(maps: Mapping[str, Any]) -> dict[str, object]:
+def _measure(maps: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, object]:
     lesion = maps["lesion"]
     spacing = [round(float(s), 6) for s in lesion.pixdim]
     voxel_ml = float(spacing[0] * spacing[1] * spacing[2]) / 1000
-    return {"lesion_ml": round(int(lesion.sum()) * voxel_ml, 3), "spacing_mm": spacing}
+    mask, probability = (maps[key][0].cpu().numpy() for key in ("lesion", "probability"))
+    uncertainty = maps["uncertainty"][0].cpu().numpy() if "uncertainty" in maps else None
+    found: dict[str, object] = {"lesion_ml": round(int(lesion.sum()) * voxel_ml, 3), "spacing_mm": spacing}
+    if uncertainty is not None:
+        cut = (settings["threshold"], settings["min_size_vox"])
+        found["lesion_ml_interval"] = list(volume_interval(probability, uncertainty, *cut, voxel_ml))
+    return found | {"lesions": lesion_confidence(mask, probability, uncertainty, voxel_ml)}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 
 _ROOM = {
+    "agreement": ("bland_altman",),
+    "calibration": ("Reliability", "brier_score", "reliability", "uncertainty_auroc", "uncertainty_errors"),
     "coats": ("LesionDice", "LesionHausdorff"),
     "early_stop": ("L1ErrorRate", "VoxelAccuracy"),
-    "lesionwise": ("count_lesions", "lesion_f1"),
+    "lesionwise": ("count_lesions", "lesion_f1", "matched_lesion_f1"),
     "overlap": ("dsc", "ppv", "sensitivity"),
     "rules": ("RULES", "diagonal", "emptiness", "paired_masks"),
+    "strata": ("STRATA", "size_stratum"),
     "surface": (
         "SurfaceDistances",
         "assd_half_sum_mm", "assd_mm", "hd95_mm", "hd_mm", "hd_vox", "surface_distances",

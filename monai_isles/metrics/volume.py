@@ -44,7 +44,7 @@ def r2_identity(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> float:
     Shapes: one volume a case. Raises: ``E-MET-04`` when the lengths differ.
     Source: the ``R2`` (COD) of Clerigues 2019, section 4, read in its usual sense.
     """
-    pred, ref = _volumes(pred_ml, ref_ml)
+    pred, ref = paired_volumes(pred_ml, ref_ml)
     spread = float(((ref - ref.mean()) ** 2).sum()) if ref.size > 1 else 0.0
     return math.nan if spread == 0 else 1.0 - float(((ref - pred) ** 2).sum()) / spread
 
@@ -54,7 +54,7 @@ def r2_pearson(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> float:
 
     nan below two cases or when either side does not vary. Shapes and raises: ``r2_identity``.
     """
-    pred, ref = _volumes(pred_ml, ref_ml)
+    pred, ref = paired_volumes(pred_ml, ref_ml)
     if ref.size < 2:
         return math.nan
     pred, ref = pred - pred.mean(), ref - ref.mean()
@@ -62,7 +62,8 @@ def r2_pearson(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> float:
     return math.nan if spread == 0 else float((pred * ref).sum()) ** 2 / spread
 
 
-def _volumes(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def paired_volumes(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return both lists as float64 arrays. Raises: ``E-MET-04`` when the lengths differ."""
     pred, ref = np.asarray(pred_ml, dtype=np.float64), np.asarray(ref_ml, dtype=np.float64)
     if pred.shape != ref.shape:
         raise IslesError(

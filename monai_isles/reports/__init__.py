@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 _ROOM = {
+    "ablation": ("TableRow", "ablation_csv", "ablation_text", "paired_tests"),
     "canvas": ("data_uri", "png_bytes", "svg_text"),
     "card": ("model_card",),
     "curves": ("best_epoch", "read_curves", "training_curves"),
@@ -19,6 +20,7 @@ _ROOM = {
     "gather": ("gather_cohort",),
     "sources": ("Source", "find_sources", "load_view"),
     "tables": ("as_html", "as_markdown", "as_text"),
+    "trust": ("bland_altman_plot", "reliability_plot"),
     "views": ("CaseView", "Cohort"),
 }
 _HOMES = {name: home for home, names in _ROOM.items() for name in names}

@@ -94,7 +94,7 @@ def ablation_text(
         parts.append(f"== protocol {protocol}: {said[protocol]}")
         parts += ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in grid] + [""]
         parts += [_counted(row) for row in rows if row.kind != "published"] + [""]
-    return "\n".join([*parts, *_NOTES, *notes, *(f"  {name}: {rule}" for name, rule in RULES.items())])
+    return "\n".join([*parts, *_NOTES, *notes, "rules:", *(f"  {name}: {rule}" for name, rule in RULES.items())])
 
 
 _COUNTS = ("empty_references", "empty_predictions", "undefined_distances")
@@ -104,7 +104,6 @@ _NOTES = (
     "p t, p W: two-sided paired t-test and Wilcoxon test of Dice over cases, not corrected for the number of tests;",
     "tests over subjects' means are in tests.json. Interval of the mean difference: bootstrap over subjects.",
     "published: other cases (ISLES 2018 training, n 94); to be read beside ours, not compared number by number.",
-    "rules for empty masks:",
 )
 
 

@@ -18,6 +18,7 @@ from monai_isles.reports.curves import best_epoch, training_curves
 from monai_isles.reports.figures import dice_plot, volume_scatter
 from monai_isles.reports.sheet import Sheet, sheet_of
 from monai_isles.reports.tables import as_html
+from monai_isles.reports.trust import bland_altman_plot, reliability_plot
 from monai_isles.reports.views import CaseView, Cohort
 
 if TYPE_CHECKING:
@@ -91,6 +92,19 @@ def _cohort_facts(cohort: Cohort, sheets: list[Sheet]) -> dict[str, Any]:
 
 
 def _plots(cohort: Cohort) -> list[SimpleNamespace]:
+    curves = {name: row["calibration"]["curve"] for name, row in cohort.rows.items() if row.get("calibration")}
+    if not curves:
+        return _case_plots(cohort)
+    calibrated = _plot(
+        reliability_plot(curves),
+        "Reliability of the probability",
+        "Share of lesion voxels among those that the map gives a probability, in ten bins. Dashed: what a "
+        "calibrated map would show. Counted are voxels with a probability above 0 and the reference lesion.",
+    )
+    return [*_case_plots(cohort), calibrated]
+
+
+def _case_plots(cohort: Cohort) -> list[SimpleNamespace]:
     if not any(cohort.per_case.values()):
         return []
     return [
@@ -105,6 +119,12 @@ def _plots(cohort: Cohort) -> list[SimpleNamespace]:
             "Predicted against reference lesion volume",
             "Lesion volume, predicted against reference. Dashed: identity. Axes linear up to 1 ml, logarithmic above. "
             "R² about the identity line.",
+        ),
+        _plot(
+            bland_altman_plot(cohort.per_case),
+            "Bland-Altman plot of lesion volumes",
+            "Predicted minus reference lesion volume over the mean of both. Line: bias. Dashed: limits of agreement, "
+            "bias ± 1.96 SD.",
         ),
     ]
 

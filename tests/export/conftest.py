@@ -24,6 +24,10 @@ def make_bundle(folder: Path, *, seed: int = 0) -> Path:
             shutil.copyfile(path, folder / path.name)
     (folder / "README.md").write_text("# A model card\n", encoding="utf-8")
     publish_state(folder / "models" / "model.pt", random_network(seed).state_dict())
+    content = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+    for measured in ("weights_sha256", "eval_metrics"):
+        content.pop(measured, None)
+    (folder / "metadata.json").write_text(json.dumps(content), encoding="utf-8")
     return folder
 
 

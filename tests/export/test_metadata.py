@@ -63,7 +63,8 @@ def test_what_is_no_metadata_is_refused(content: object, words: str) -> None:
 
 
 def test_versions_and_checksum_are_filled_in(metadata: dict) -> None:
-    complete = complete_metadata({**metadata, "monai_version": "0", "eval_metrics": {"dsc": 0.5}}, "ab" * 32)
+    measured = {**metadata, "monai_version": "0", "weights_sha256": "ab" * 32, "eval_metrics": {"dsc": 0.5}}
+    complete = complete_metadata(measured, "ab" * 32)
     assert complete["monai_version"] == version("monai")
     assert complete["pytorch_version"] == version("torch").split("+")[0]
     assert complete["required_packages_version"]["nibabel"] == version("nibabel")

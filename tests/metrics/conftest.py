@@ -25,7 +25,9 @@ def _pairs(count: int) -> Iterator[Pair]:
     for index in range(count):
         shape = (int(random.integers(5, 22)), int(random.integers(5, 22)), int(random.choice([1, 2, 2, 4, 8])))
         spacing = (float(random.uniform(0.7, 1.1)), float(random.uniform(0.7, 1.1)), float(random.uniform(3, 12)))
-        if index % 3 == 0:
+        if index % 25 == 1:
+            pred, ref = np.zeros(shape, bool), _blob(random, shape)
+        elif index % 3 == 0:
             pred, ref = random.random(shape) < 0.1, random.random(shape) < 0.3
         else:
             pred, ref = _blob(random, shape), _blob(random, shape)
@@ -52,5 +54,5 @@ def _pairs(count: int) -> Iterator[Pair]:
 
 @pytest.fixture(scope="session")
 def mask_pairs() -> list[Pair]:
-    """Return 248 pairs, no mask empty."""
-    return list(_pairs(240))
+    """Return 500 pairs, no mask empty: blobs at the border, scattered and single voxels, lines, full volumes."""
+    return list(_pairs(492))

@@ -102,7 +102,7 @@ def test_a_cohort_page_links_every_case_and_prints_every_part(tmp_path: Path, ca
     page = Page(tmp_path / "page.html")
     ids, words = [attrs["id"] for _, attrs in page.tags if "id" in attrs], " ".join(page.words)
     assert len(ids) == len(set(ids)) and {h[1:] for h in page.all("a", "href")} <= set(ids)
-    assert {"case-1", "case-2", "case-3"} <= set(ids) and len(page.all("svg", "aria-label")) == 3
+    assert {"case-1", "case-2", "case-3"} <= set(ids) and len(page.all("svg", "aria-label")) == 4
     assert (
         "3 cases of 3 subjects" in words
         and "fold 0" in words

@@ -1,0 +1,120 @@
+"""What the probability and uncertainty maps beside a predicted mask are worth: calibration, errors found, interval."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from monai_isles.io import Image, read_image, require_same_grid
+from monai_isles.metrics.calibration import (
+    UNCERTAINTY_EDGES,
+    Reliability,
+    brier_score,
+    reliability,
+    uncertainty_auroc,
+    uncertainty_errors,
+)
+
+MAP_COLUMNS = (
+    "ece", "ace", "brier", "uncertainty_auroc", "uncertainty_right", "uncertainty_wrong", "lesion_ml_low",
+    "lesion_ml_high",
+)  # fmt: skip
+_CURVE, _LEVELS = "_curve", "_levels"
+Row = Mapping[str, object]
+
+
+def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[str, object]:
+    """Return the map columns of one case, none of them where there is no ``probability.nii.gz`` beside the mask.
+
+    Counted are the voxels with a probability above 0 (the windows reached them) and the reference lesion.
+
+    Shapes: ``pred`` ``(H, W, D)`` boolean. Units: ml in the names that say so.
+
+    Args:
+        mask: ``<case>/lesion.nii.gz``; the maps and ``result.json`` lie beside it.
+        ref: reference mask on the same grid.
+    Raises:
+        IslesError: ``E-GEOM-*`` a map on another grid, and what ``read_image`` raises.
+    Source: ``monai_isles.metrics.calibration``; ``tests/evaluation/test_maps.py``.
+    """
+    files = {name: mask.with_name(f"{name}.nii.gz") for name in ("probability", "uncertainty")}
+    if not mask.name.startswith("lesion.") or not files["probability"].is_file():
+        return {}
+    truth = ref.data > 0
+    probability = _read(files["probability"], "probability", ref, case)
+    seen = (probability > 0) | truth
+    curve = reliability(probability[seen], truth[seen])
+    facts: dict[str, object] = {"ece": curve.ece(), "ace": curve.ace(), _CURVE: curve}
+    facts["brier"] = brier_score(probability[seen], truth[seen])
+    facts |= dict(zip(("lesion_ml_low", "lesion_ml_high"), _interval(mask.with_name("result.json")), strict=True))
+    if files["uncertainty"].is_file():
+        uncertainty = _read(files["uncertainty"], None, ref, case)[seen]
+        wrong = pred[seen] != truth[seen]
+        facts["uncertainty_auroc"] = uncertainty_auroc(uncertainty, wrong)
+        facts |= {"uncertainty_right": _mean(uncertainty[~wrong]), "uncertainty_wrong": _mean(uncertainty[wrong])}
+        facts[_LEVELS] = uncertainty_errors(uncertainty, wrong)
+    return facts
+
+
+def summarise_maps(rows: Sequence[Row]) -> dict[str, object] | None:
+    """Return the calibration of all cases that have maps, None where none has.
+
+    ``ece``, ``ace`` and ``curve`` are over all their voxels together, ``*_by_case`` the means over cases;
+    ``uncertainty.levels`` is the share of wrong voxels by uncertainty; ``interval`` counts the cases whose reference
+    volume lies in the predicted interval.
+    """
+    mapped = [row for row in rows if _CURVE in row]
+    if not mapped:
+        return None
+    curve: Reliability = sum((row[_CURVE] for row in mapped[1:]), mapped[0][_CURVE])
+    found: dict[str, object] = {"n": len(mapped), "voxels": int(curve.voxels.sum())}
+    found |= {"ece": _number(curve.ece()), "ace": _number(curve.ace()), "curve": curve.curve()}
+    found |= {f"{name}_by_case": _over_cases(mapped, name) for name in ("ece", "ace", "brier")}
+    levels = [row[_LEVELS] for row in mapped if _LEVELS in row]
+    if levels:
+        names = ("uncertainty_auroc", "uncertainty_right", "uncertainty_wrong")
+        found["uncertainty"] = {name: _over_cases(mapped, name) for name in names}
+        found["uncertainty"]["levels"] = _levels(np.sum(levels, axis=0))
+    held = [
+        float(row["lesion_ml_low"]) <= float(row["lesion_ml_ref"]) <= float(row["lesion_ml_high"])
+        for row in mapped
+        if math.isfinite(float(row["lesion_ml_low"]))
+    ]
+    found["interval"] = {"n": len(held), "holds_reference": sum(held)}
+    return found
+
+
+def _read(path: Path, kind: str | None, ref: Image, case: str) -> np.ndarray:
+    image = read_image(path, kind=kind, where=case)
+    require_same_grid({"reference": ref, path.name: image}, case=case)
+    return image.data
+
+
+def _interval(result: Path) -> tuple[float, float]:
+    ends = json.loads(result.read_text(encoding="utf-8")).get("lesion_ml_interval") if result.is_file() else None
+    return (float(ends[0]), float(ends[1])) if ends else (math.nan, math.nan)
+
+
+def _levels(counts: np.ndarray) -> list[dict[str, float | int | None]]:
+    return [
+        {"from": low, "to": high, "voxels": int(n), "wrong": float(k / n) if n else None}
+        for low, high, n, k in zip(UNCERTAINTY_EDGES, UNCERTAINTY_EDGES[1:], *counts, strict=False)
+    ]
+
+
+def _over_cases(rows: Sequence[Row], name: str) -> dict[str, float | int | None]:
+    values = np.array([float(row.get(name, math.nan)) for row in rows])
+    kept = values[np.isfinite(values)]
+    return {"n": int(kept.size), "mean": float(kept.mean()) if kept.size else None}
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean(dtype=np.float64)) if values.size else math.nan
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,102 @@
+"""The submission archive of ISLES 2018: one mask a test case, named as the challenge asks, in a flat zip."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from monai_isles.data import load_entries
+from monai_isles.errors import IslesError
+from monai_isles.evaluation.pairs import find_masks
+from monai_isles.io import pack_zip, publish_image, read_image, require_same_grid, sha256_of
+from monai_isles.io.publish import PART
+from monai_isles.progress import progress
+
+_ID = re.compile(r"\.O\.[A-Za-z0-9_]+\.([A-Za-z0-9]+)\.nii(?:\.gz)?$")
+_DESCRIPTION = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was packed: the archive, its checksum, and the name of each case's file."""
+
+    archive: Path
+    sha256: str
+    names: dict[str, str]
+
+
+def export_challenge(
+    pred_dir: str | Path,
+    data_list: str | Path | dict,
+    dataset_dir: str | Path,
+    archive: str | Path,
+    *,
+    description: str,
+    section: str = "test",
+    id_of: str = "ct",
+) -> Submission:
+    """Pack the masks of a section as ``SMIR.<description>.<id>.nii``, uncompressed NIfTI on the grid of their images.
+
+    The naming is taken from the challenge's public description and is unverified here: no upload was made with it.
+    Should the server ask for the id of another image, ``id_of`` names that modality.
+
+    Args:
+        pred_dir: what ``predict`` wrote for the section, ``<case>/lesion.nii.gz``.
+        data_list, dataset_dir: the list and the folder its paths are relative to.
+        archive: the zip to write.
+        description: letters, digits, ``_`` and ``-``.
+        id_of: modality whose file name ends in the id.
+    Raises:
+        IslesError: ``E-CHAL-01`` a file name without an id, ``E-CHAL-02`` one id for two cases, ``E-CHAL-03`` the
+            description, ``E-CHAL-04`` cases without a prediction, ``E-GEOM-*`` a mask on another grid, ``E-LIST-*``.
+    Source: ISLES 2018, isles-challenge.org; ``tests/export/test_challenge.py``.
+    """
+    if not _DESCRIPTION.fullmatch(description):
+        raise IslesError("E-CHAL-03", "description does not fit a file name", where="description",
+                         found=repr(description), fix="use letters, digits, _ and - only")  # fmt: skip
+    entries = load_entries(data_list, dataset_dir, section=section, keys=(id_of,), need_label=False)
+    images = {str(entry["case"]): Path(str(entry[id_of])) for entry in entries}
+    names = _names(images, description)
+    masks = find_masks(Path(pred_dir))
+    missing = [case for case in images if case not in masks]
+    if missing:
+        raise IslesError("E-CHAL-04", "test cases have no prediction", where=str(pred_dir),
+                         found=f"{len(missing)} of {len(images)}: {', '.join(missing)}",
+                         fix="predict them all; a submission holds every test case")  # fmt: skip
+    archive = Path(archive)
+    aside = archive.with_name(f"{PART}{uuid4().hex[:8]}-{archive.stem}")
+    try:
+        for case, name in progress(names.items(), "packing", total=len(names)):
+            _write(case, images[case], masks[case], aside / name)
+        pack_zip(aside, archive)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return Submission(archive, sha256_of(archive), names)
+
+
+def _write(case: str, image: Path, mask: Path, path: Path) -> None:
+    source, lesion = read_image(image, where=case), read_image(mask, kind="label", where=case)
+    require_same_grid({"image": source, "prediction": lesion}, case=case)
+    publish_image(path, lesion.data, source, dtype=np.uint8)
+
+
+def _names(images: Mapping[str, Path], description: str) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for case, path in images.items():
+        found = _ID.search(path.name)
+        if found is None:
+            raise IslesError("E-CHAL-01", "file name holds no challenge id", where=case, found=path.name,
+                             fix="keep the names of the challenge: SMIR.Brain.XX.O.<KEY>.<id>.nii")  # fmt: skip
+        name = f"SMIR.{description}.{found[1]}.nii"
+        if name in names.values():
+            other = next(first for first, taken in names.items() if taken == name)
+            raise IslesError("E-CHAL-02", "two cases have the same challenge id", where=f"{other} and {case}",
+                             found=found[1], fix="list every scan once")  # fmt: skip
+        names[case] = name
+    return names

@@ -1,0 +1,129 @@
+"""The data list as an nnU-Net v2 data set, its folds with it, so that both are trained and scored on the same split."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from monai_isles.data import load_entries, read_datalist
+from monai_isles.errors import IslesError
+from monai_isles.io import publish_image, publish_json, read_image, require_same_grid
+from monai_isles.io.publish import PART
+from monai_isles.modalities import CT_CHANNELS, LABEL
+from monai_isles.progress import progress
+
+CHANNEL_NAMES = {"ct": "CT", "cbf": "CBF", "cbv": "CBV", "mtt": "MTT", "tmax": "Tmax"}
+ENDING = ".nii.gz"
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class NnunetDataset:
+    """What was written: the folder of the data set, and how many cases and folds are in it."""
+
+    folder: Path
+    training: int
+    test: int
+    folds: int
+
+
+def export_nnunet(
+    data_list: str | Path, dataset_dir: str | Path, out: str | Path, *, number: int = 501, name: str | None = None
+) -> NnunetDataset:
+    """Write ``<out>/Dataset<number>_<name>`` for nnU-Net v2: images, labels, ``dataset.json``, ``splits_final.json``.
+
+    Images keep their values and their grid; the channels of a case lie on one grid. ``splits_final.json`` holds the
+    list's folds, which never split a subject; nnU-Net looks for it in ``nnUNet_preprocessed/Dataset<number>_<name>``.
+    A channel named CT is normalised by nnU-Net as CT, every other one by its z-score.
+
+    Shapes: volumes as they are on disk. Units: those of the modalities.
+
+    Args:
+        data_list, dataset_dir: the list and the folder its paths are relative to; every training case has a fold.
+        out: parent folder, usually ``nnUNet_raw``.
+        number: 1 to 999, unique among nnU-Net's data sets.
+        name: letters, digits, ``_`` and ``-``; the list's name unless told.
+    Raises:
+        IslesError: ``E-NNU-01`` the folder exists, ``E-NNU-02`` cases without a fold, ``E-NNU-03`` number or name,
+            ``E-GEOM-*`` channels that are not on one grid, ``E-LIST-*``.
+    Source: nnU-Net v2's dataset format and manual data splits; ``tests/export/test_nnunet.py``.
+    """
+    content = read_datalist(data_list)
+    target = Path(out) / _title(number, name or str(content.get("name") or "isles"))
+    if target.exists():
+        raise IslesError("E-NNU-01", "the nnU-Net data set is there already", where=str(target),
+                         found="a file or folder of this name",
+                         fix="remove it, or choose another --number or --out")  # fmt: skip
+    splits = _splits(content)
+    training = load_entries(content, dataset_dir, keys=CT_CHANNELS, need_label=True)
+    test = []
+    if content.get("test"):
+        test = load_entries(content, dataset_dir, section="test", keys=CT_CHANNELS, need_label=False)
+    aside = target.with_name(f"{PART}{uuid4().hex[:8]}-{target.name}")
+    try:
+        for section, entries in (("Tr", training), ("Ts", test)):
+            (aside / f"images{section}").mkdir(parents=True)
+            for entry in progress(entries, f"images{section}", total=len(entries)):
+                _write(entry, aside, section)
+        publish_json(aside / "dataset.json", _description(content, len(training)))
+        publish_json(aside / "splits_final.json", splits)
+        os.replace(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return NnunetDataset(target, len(training), len(test), len(splits))
+
+
+def _write(entry: Mapping[str, object], folder: Path, section: str) -> None:
+    case = str(entry["case"])
+    keys = [*CT_CHANNELS, *([LABEL] if section == "Tr" else [])]
+    images = {key: read_image(str(entry[key]), kind=key, where=case) for key in keys}
+    require_same_grid(images, case=case)
+    for channel, key in enumerate(CT_CHANNELS):
+        path = folder / f"images{section}" / f"{case}_{channel:04d}{ENDING}"
+        publish_image(path, images[key].data, images[key], dtype=np.float32)
+    if LABEL in images:
+        publish_image(folder / "labelsTr" / f"{case}{ENDING}", images[LABEL].data, images[LABEL], dtype=np.uint8)
+
+
+def _description(content: Mapping[str, object], training: int) -> dict[str, object]:
+    return {
+        "channel_names": {str(channel): CHANNEL_NAMES[key] for channel, key in enumerate(CT_CHANNELS)},
+        "labels": {"background": 0, "lesion": 1},
+        "numTraining": training,
+        "file_ending": ENDING,
+        "name": content.get("name"),
+        "description": content.get("description"),
+        "simulated": bool(content.get("simulated")),
+    }
+
+
+def _splits(content: Mapping[str, object]) -> list[dict[str, list[str]]]:
+    entries: Sequence[Mapping[str, object]] = content.get("training") or []
+    folds = sorted({entry["fold"] for entry in entries if entry.get("fold") is not None})
+    without = [str(entry["case"]) for entry in entries if entry.get("fold") is None]
+    if without or len(folds) < 2:
+        raise IslesError("E-NNU-02", "the data list has no folds to split by", where="training section",
+                         found=f"folds {folds}; {len(without)} cases without one: {', '.join(without[:6])}",
+                         fix="give every training case a fold: monai-isles datalist DIR --folds 5")  # fmt: skip
+    return [
+        {
+            "train": [str(e["case"]) for e in entries if e["fold"] != fold],
+            "val": [str(e["case"]) for e in entries if e["fold"] == fold],
+        }
+        for fold in folds
+    ]
+
+
+def _title(number: int, name: str) -> str:
+    if not 1 <= number <= 999 or not _NAME.fullmatch(name):
+        raise IslesError("E-NNU-03", "nnU-Net cannot use this number or name", where=f"Dataset{number}_{name}",
+                         found=f"number {number}, name {name!r}",
+                         fix="take a number of 1 to 999, and letters, digits, _ and - in the name")  # fmt: skip
+    return f"Dataset{number:03d}_{name}"
