@@ -21,6 +21,7 @@ from monai_isles.errors import EXIT_DONE, IslesError, find_isles_error  # noqa: 
 
 if TYPE_CHECKING:
     from monai_isles.evaluation.ablation import RowResult, Study
+    from monai_isles.reports import CaseView
     from monai_isles.reports.ablation import TableRow
 
 RIVALS = {"rcbf30": "rCBF < 30 %", "single_threshold": "best single threshold"}
@@ -145,8 +146,10 @@ def _rivals(args: argparse.Namespace, results: Sequence[RowResult]) -> tuple[lis
 
 def _figures(out: Path, results: Sequence[RowResult]) -> None:
     from monai_isles.io.publish import publish
-    from monai_isles.reports import png_bytes, read_curves, training_curves
+    from monai_isles.reports import methods_montage, png_bytes, read_curves, training_curves
 
+    overlays = png_bytes(methods_montage(_three_cases(results)), max_bytes=300_000)
+    publish(out / "overlays.png", lambda tmp: tmp.write_bytes(overlays))
     for result in results:
         curves = result.folder / "fold_0" / "curves.csv"
         if result.row.trained_as is None and curves.is_file():
@@ -154,6 +157,31 @@ def _figures(out: Path, results: Sequence[RowResult]) -> None:
             figure.set_facecolor("white")
             target = out / f"curves_{result.row.key}_fold_0.png"
             publish(target, lambda tmp, figure=figure: tmp.write_bytes(png_bytes(figure)))
+
+
+def _three_cases(results: Sequence[RowResult]) -> list[dict[str, CaseView]]:
+    """Return the cases at the quartiles of the last row's Dice, each with the mask of every row."""
+    from monai_isles.data import load_entries
+    from monai_isles.evaluation.out_of_fold import find_out_of_fold
+    from monai_isles.io import read_image
+    from monai_isles.postprocessing import binarise
+    from monai_isles.reports import CaseView
+
+    ranked = sorted(results[-1].tables[0].rows, key=lambda row: row["dsc"])
+    chosen = [ranked[round(share * (len(ranked) - 1))]["case"] for share in (0.75, 0.5, 0.25)]
+    shown: dict[str, dict[str, CaseView]] = {name: {} for name in chosen}
+    for result in results:
+        found = find_out_of_fold(result.folder)
+        listed = result.folder / "data_list.json", found.plan.dataset_dir
+        ct = {entry["case"]: entry["ct"] for entry in load_entries(*listed, keys=("ct",), need_label=False)}
+        for case in (case for case in found.cases if case.name in shown):
+            probability, reference = found.read(case)
+            choice = result.tables[0].choices[case.fold]
+            mask = binarise(probability, choice.threshold, choice.min_size_vox)
+            images = {"ct": read_image(ct[case.name], kind="ct").data}
+            view = CaseView(case.name, images, reference.spacing_mm, None, None, mask, reference.data > 0)
+            shown[case.name][result.row.title] = view
+    return [shown[name] for name in chosen]
 
 
 def _test_set(args: argparse.Namespace, result: RowResult) -> str:

@@ -11,7 +11,7 @@ _ROOM = {
     "curves": ("best_epoch", "read_curves", "training_curves"),
     "figures": ("dice_plot", "volume_scatter"),
     "heatmap": ("search_heatmap",),
-    "montage": ("case_montage",),
+    "montage": ("case_montage", "methods_montage"),
     "page": ("case_page", "cohort_page"),
     "predicted": ("publish_case_page",),
     "published": ("published_rows",),

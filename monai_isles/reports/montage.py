@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,6 +51,29 @@ def case_montage(case: CaseView, slices: Sequence[int], *, headings: bool = True
     if bars:
         for place, panel in zip(axes[-1], columns, strict=False):
             _bar(place, panel)
+    return axes[0, 0].figure
+
+
+def methods_montage(cases: Sequence[Mapping[str, CaseView]]) -> Figure:
+    """Return a figure with one row a case and one column a method: where each agrees with the reference.
+
+    Every view of a row is the same case with another method's lesion; the slice shown has the largest reference.
+
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 4.
+    """
+    rows = [list(case.values()) for case in cases]
+    seen = [head_box(views[0].images, views[0].lesion.shape, views[0].spacing_mm) for views in rows]
+    tallest = max((on_screen(v[0].lesion, 0, box).shape + (v[0],) for v, box in zip(rows, seen, strict=True)),
+                  key=lambda shape: shape[0] / shape[1])  # fmt: skip
+    panel_in = _PANEL_IN * tallest[0] * tallest[2].spacing_mm[1] / (tallest[1] * tallest[2].spacing_mm[0])
+    axes = _grid(len(rows), len(rows[0]), panel_in, head_in=_HEAD_IN, foot_in=0.0)
+    for views, box, places in zip(rows, seen, axes, strict=True):
+        k = int(np.argmax(views[0].truth.sum(axis=(0, 1))))
+        for view, place in zip(views, places, strict=True):
+            _agreement(place, view, panels(view)[0], k, box)
+        _write(places[0], views[0].name, 0.03, 0.975, va="top")
+    for place, title in zip(axes[0], cases[0], strict=True):
+        place.set_title(title, color=_LIGHT, fontsize=9, pad=5)
     return axes[0, 0].figure
 
 

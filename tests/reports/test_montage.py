@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from monai_isles.errors import IslesError
-from monai_isles.reports import CaseView, case_montage, palette, png_bytes
+from monai_isles.reports import CaseView, case_montage, methods_montage, palette, png_bytes
 from monai_isles.reports.panels import panels
 from monai_isles.reports.slices import chosen_slices, head_box, on_screen
 
@@ -99,6 +99,21 @@ def test_agreement_uses_the_three_colours_of_the_paper() -> None:
         for name in ("TRUE_POSITIVE", "FALSE_POSITIVE", "FALSE_NEGATIVE")
     }
     assert all(share == pytest.approx(10 * 30 / 1600, rel=0.15) for share in seen.values()), seen
+
+
+def test_methods_stand_side_by_side_on_the_slice_of_the_largest_reference() -> None:
+    truth = np.zeros((40, 40, 3), bool)
+    truth[10:20, 10:20, 0] = truth[5:35, 5:35, 2] = True
+    views = {
+        name: CaseView("c", {"ct": np.zeros((40, 40, 3))}, (1, 1, 1), None, None, lesion, truth)
+        for name, lesion in {"all": truth, "none": np.zeros_like(truth)}.items()
+    }
+    figure = methods_montage([views, views])
+    assert [axes.get_title() for axes in figure.axes][:2] == ["all", "none"]
+    picture = np.asarray(Image.open(io.BytesIO(png_bytes(figure))).convert("RGB")).astype(int)
+    left, right = picture[:, : picture.shape[1] // 2], picture[:, picture.shape[1] // 2 :]
+    for half, hit, other in ((left, "TRUE_POSITIVE", "FALSE_NEGATIVE"), (right, "FALSE_NEGATIVE", "TRUE_POSITIVE")):
+        assert _like(half, getattr(palette, hit)).mean() > 0.4 > 0.01 > _like(half, getattr(palette, other)).mean()
 
 
 def test_pictures_stay_below_80_kb_even_of_noise() -> None:
