@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = "bundles/clerigues"
 UNSEEN = "0"
+RUN = "short-training/run"
 
 
 def main() -> int:
@@ -28,6 +29,9 @@ def main() -> int:
     started = time.monotonic()
     for title, command in steps(Path(args.out), args.cases):
         print(f"\n== {title}\n$ {' '.join(command)}", flush=True)
+        if "training" in command and (ROOT / args.out / RUN / "run.json").is_file():
+            print("done before")
+            continue
         code = subprocess.run([*launcher(command[0]), *command[1:]], cwd=ROOT, env=calm(), check=False).returncode
         if code:
             return code
@@ -54,9 +58,9 @@ def steps(out: Path, cases: int) -> list[tuple[str, list[str]]]:
         ("train for a few minutes on folds 2 and 3, watching fold 1",
          ["python", "-m", "monai.bundle", "run", "training",
           "--config_file", f"['{BUNDLE}/train.json','{BUNDLE}/demo.json']", "--dataset_dir", data,
-          "--data_list", data_list, "--fold", "1", "--held_out", "[0]", "--output_dir", str(short / "run")]),
+          "--data_list", data_list, "--fold", "1", "--held_out", "[0]", "--output_dir", str(out / RUN)]),
         ("predict fold 0 with the short training",
-         [*predict, "--weights", str(short / "run/model.pt"), "--out", str(short / "predictions")]),
+         [*predict, "--weights", str(out / RUN / "model.pt"), "--out", str(short / "predictions")]),
         ("predict fold 0 with the shipped weights", [*predict, "--out", str(shipped / "predictions")]),
         ("score the short training beside the threshold rules",
          [*score, "--pred", str(short / "predictions"), "--out", str(short / "scores"), "--baseline"]),
@@ -66,7 +70,7 @@ def steps(out: Path, cases: int) -> list[tuple[str, list[str]]]:
          ["monai-isles", "report", "--pred", str(shipped / "predictions"), "--ref", data,
           "--scores", str(shipped / "scores"), str(short / "scores"),
           "--names", "shipped weights", "short training (this demo)",
-          "--curves", str(short / "run/curves.csv"), "--published", "clerigues",
+          "--curves", str(out / RUN / "curves.csv"), "--published", "clerigues",
           "--title", "First strokes", "--out", str(out / "page.html")]),
     ]  # fmt: skip
 

@@ -18,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE", help="bundle folder, e.g. bundles/clerigues")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for <name>/ and <name>.zip")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="state dict instead of BUNDLE/models/model.pt")
+    parser.add_argument("--postprocessing", type=Path, metavar="FILE", help="threshold and size as `search` chose them")
     parser.add_argument("--no-graphs", action="store_true", help="leave out TorchScript and ONNX")
     parser.add_argument("--force", action="store_true", help="DIR may be in use; an earlier export there is replaced")
     other = parser.add_argument_group("instead of a bundle, from a data list")
@@ -56,8 +57,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _bundle(args: argparse.Namespace) -> str:
     from monai_isles.export import export_bundle
+    from monai_isles.inference.postprocessing_file import read_postprocessing
 
-    done = export_bundle(args.bundle, args.out, weights=args.weights, graphs=not args.no_graphs, force=args.force)
+    chosen = read_postprocessing(args.postprocessing) if args.postprocessing else None
+    graphs = not args.no_graphs
+    done = export_bundle(args.bundle, args.out, weights=args.weights, graphs=graphs, force=args.force, settings=chosen)
     return json.dumps(vars(done), default=str) if args.json else _text(done)
 
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from monai_isles.errors import IslesError
 from monai_isles.export.graph import Graph, load_network, write_graphs
-from monai_isles.export.layout import CARD, METADATA, NEEDED, WEIGHTS, write_json, write_layout
+from monai_isles.export.layout import CARD, METADATA, NEEDED, WEIGHTS, settle, write_json, write_layout
 from monai_isles.export.metadata import check_metadata, complete_metadata
 from monai_isles.io import judge_bundle, load_state, pack_zip, refuse, sha256_of
 from monai_isles.io.publish import PART
@@ -40,7 +40,13 @@ class Exported:
 
 
 def export_bundle(
-    source: Path, out: Path, *, weights: Path | None = None, graphs: bool = True, force: bool = False
+    source: Path,
+    out: Path,
+    *,
+    weights: Path | None = None,
+    graphs: bool = True,
+    force: bool = False,
+    settings: Mapping[str, float] | None = None,
 ) -> Exported:
     """Write ``<out>/<name>/`` in the bundle specification's layout and ``<out>/<name>.zip`` of it.
 
@@ -50,6 +56,7 @@ def export_bundle(
         weights: a state dict in place of ``models/model.pt``.
         graphs: write TorchScript and ONNX too.
         force: ``out`` may be in use; an earlier export of this bundle there is replaced, nothing else.
+        settings: values in place of those of ``inference.json`` and ``evaluate.json``, as a search chose them.
     Raises:
         IslesError: ``E-EXP-01`` to ``10``, ``E-SAFE-*`` for a config that asks for more than a bundle may, and those
             of ``monai_isles.io.load_state``.
@@ -67,6 +74,7 @@ def export_bundle(
         folder.mkdir(parents=True)
         state = load_state(chosen, sha256=None if weights is not None else metadata.get("weights_sha256"))
         write_layout(source, folder, chosen)
+        settle(folder / "configs", settings or {})
         complete = complete_metadata(metadata, sha256_of(chosen))
         made = _models(folder, state, complete, graphs)
         dropped = sorted(set(metadata) - set(complete))

@@ -42,6 +42,13 @@ def write_layout(source: Path, folder: Path, weights: Path) -> None:
     shutil.copyfile(weights, folder / WEIGHTS)
 
 
+def settle(configs: Path, settings: Mapping[str, float]) -> None:
+    """Put chosen values (threshold, smallest component) into the configs that predict and evaluate."""
+    for path in (configs / "inference.json", configs / "evaluate.json"):
+        if settings and path.is_file():
+            write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **settings})
+
+
 def portable(config: Mapping[str, object], path: Path, configs: Path) -> dict[str, object]:
     """Return a config whose paths start at the bundle's folder, and copy the data list it names into ``configs``.
 
