@@ -186,5 +186,6 @@ def test_the_command_writes_both_tables_with_tests_beside_the_published_rows(dat
     assert {p.name for p in (data / "out").iterdir() if p.is_file()} == {
         "table.csv", "table.txt", "tests.json", "run.json", "threshold_rules.json", "curves_single_rt_fold_0.png",
         "curves_single_rt_sm_fold_0.png",
+        "overlays.png",
     }  # fmt: skip
     assert str(ROOT) in sys.path
