@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
@@ -20,7 +20,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--section", default="training", help="section of the data list (default: training)")
     parser.add_argument("--folds", type=int, nargs="+", help="folds of the section (default: all)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--step", type=int, help="voxels between windows (default: the bundle's)")
+    parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="config files inside the bundle")
+    parser.add_argument(
+        "--step", type=int, nargs="+", metavar="VOXELS", help="between windows, one for all axes or one each"
+    )
+    parser.add_argument("--fast", action="store_true", help="the bundle's coarser step; its model card states the cost")
     parser.add_argument("--mc-passes", type=int, help="dropout passes a window (default: the bundle's)")
     parser.add_argument("--threshold", type=float, help="lesion probability above which a voxel counts")
     parser.add_argument("--min-size", type=int, metavar="VOXELS", help="smallest lesion component kept")
@@ -37,12 +41,13 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.inference.threads import use_threads
     from monai_isles.io import RunFolder
 
-    entries = _entries(args)
     use_threads(args.threads)
     from monai_isles.inference import load_predictor, predict_cases, publish_entropy
 
+    changes, modalities = _changes(args)
+    entries = _entries(args, modalities)
     out, weights = Path(args.out), [Path(w) for w in args.weights]
-    predictor = load_predictor(Path(args.bundle), out, weights=weights, device=args.device, changes=_changes(args))
+    predictor = load_predictor(Path(args.bundle), out, weights=weights, device=args.device, changes=changes)
     with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as held:
         records = predict_cases(predictor, entries, out, after=None if args.no_report else _page(out))
         for name in (name for name, one in records.items() if one["outcome"] != "failed"):
@@ -63,27 +68,35 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if failed else EXIT_DONE
 
 
-def _entries(args: argparse.Namespace) -> list[dict[str, object]]:
+def _entries(args: argparse.Namespace, modalities: Sequence[str]) -> list[dict[str, object]]:
     from monai_isles.data import find_entries, find_inputs
-    from monai_isles.modalities import CT_CHANNELS
 
     if args.data_list is None:
         return [case.entry() for case in find_inputs([Path(p) for p in args.inputs])]
-    chosen = {"data_list": args.data_list, "section": args.section, "folds": args.folds, "keys": CT_CHANNELS}
+    chosen = {"data_list": args.data_list, "section": args.section, "folds": args.folds, "keys": modalities}
     return [entry for folder in args.inputs for entry in find_entries(folder, **chosen)]
 
 
-def _changes(args: argparse.Namespace) -> dict[str, object]:
+def _changes(args: argparse.Namespace) -> tuple[dict[str, object], Sequence[str]]:
+    """Return what overlays and options make of the bundle's ids, and the modalities it then reads."""
+    from monai_isles.evaluation.crossval_config import inference_changes
+    from monai_isles.inference import chosen_step, read_inference
     from monai_isles.inference.postprocessing_file import read_postprocessing
+    from monai_isles.inference.step import require_ids
 
+    config = read_inference(Path(args.bundle))
+    overlaid = inference_changes(Path(args.bundle), args.overlay, {}) if args.overlay else {}
+    config.update(overlaid)
+    searched = read_postprocessing(Path(args.postprocessing)) if args.postprocessing else {}
     chosen = {
         "mc_passes": args.mc_passes,
         "threshold": args.threshold,
         "min_size_vox": args.min_size,
-        "step": None if args.step is None else [args.step, args.step],
+        "step": chosen_step(config.get(), args.step, fast=args.fast),
     }
-    searched = read_postprocessing(Path(args.postprocessing)) if args.postprocessing else {}
-    return searched | {key: value for key, value in chosen.items() if value is not None}
+    require_ids(config.get(), chosen | searched, args.bundle)
+    given = {key: value for key, value in chosen.items() if value is not None}
+    return overlaid | searched | given, config["modalities"]
 
 
 def _page(out: Path) -> Callable[..., None]:

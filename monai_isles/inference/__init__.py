@@ -2,18 +2,25 @@
 
 from monai_isles.inference.confidence import entropy_bits, lesion_confidence, publish_entropy, volume_interval
 from monai_isles.inference.dropout import prediction_dropout
-from monai_isles.inference.ensemble import ensemble_infer
+from monai_isles.inference.ensemble import CaseInferer, ensemble_infer
 from monai_isles.inference.outputs import LesionMapsd, PublishMapsd
 from monai_isles.inference.predict import predict_cases
-from monai_isles.inference.predictor import Predictor, load_predictor
-from monai_isles.inference.windows import StepSlidingWindowInferer, WindowResult, window_starts
+from monai_isles.inference.predictor import Predictor, load_predictor, read_inference
+from monai_isles.inference.step import chosen_step
+from monai_isles.inference.whole_slices import WholeSliceInferer
+from monai_isles.inference.windows import StepSlidingWindowInferer, WindowResult
+from monai_isles.inference.windows_plan import count_windows, window_starts
 
 __all__ = [
+    "CaseInferer",
     "LesionMapsd",
     "Predictor",
     "PublishMapsd",
     "StepSlidingWindowInferer",
+    "WholeSliceInferer",
     "WindowResult",
+    "chosen_step",
+    "count_windows",
     "ensemble_infer",
     "entropy_bits",
     "lesion_confidence",
@@ -21,6 +28,7 @@ __all__ = [
     "predict_cases",
     "prediction_dropout",
     "publish_entropy",
+    "read_inference",
     "volume_interval",
     "window_starts",
 ]

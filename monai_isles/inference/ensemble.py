@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from monai_isles.inference.windows import StepSlidingWindowInferer, WindowResult
+from monai_isles.inference.windows import WindowResult
+
+
+class CaseInferer(Protocol):
+    """What predicts a case: windows (``StepSlidingWindowInferer``) or whole slices (``WholeSliceInferer``).
+
+    Args:
+        spreads: whether one network alone gives an uncertainty.
+    """
+
+    spreads: bool
+
+    def infer(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> WindowResult:
+        """Return the maps of a batch of volumes."""
 
 
 def ensemble_infer(
-    inferer: StepSlidingWindowInferer, networks: Sequence[nn.Module], image: Tensor, foreground: Tensor | None
+    inferer: CaseInferer, networks: Sequence[nn.Module], image: Tensor, foreground: Tensor | None
 ) -> WindowResult:
     """Return the mean probability of all networks and the deviation over their windows and passes together.
 
@@ -24,4 +38,5 @@ def ensemble_infer(
     probability = torch.stack([r.probability for r in results]).mean(0)
     squares = torch.stack([r.uncertainty**2 + r.probability[:, -1:] ** 2 for r in results]).mean(0)
     deviation = (squares - probability[:, -1:] ** 2).clamp_min(0).sqrt()
-    return WindowResult(probability, deviation, results[0].windows)
+    extra = {name: torch.stack([r.extra[name] for r in results]).mean(0) for name in results[0].extra}
+    return WindowResult(probability, deviation, results[0].windows, extra)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,16 @@ from monai_isles.io import publish_image, read_image
 class LesionMapsd(MapTransform):
     """Split an inferer's output into ``probability``, ``uncertainty`` (when there) and ``lesion``, yet to be binarised.
 
-    Shapes: ``(2, H, W, D)`` class probabilities, or ``(3, H, W, D)`` with the uncertainty behind them, in;
-    ``(1, H, W, D)`` each out.
+    Shapes: ``(2, H, W, D)`` class probabilities, then one channel a name of ``extras``, then the uncertainty if there
+    is one, in; ``(1, H, W, D)`` each out.
+    Args:
+        extras: names of further maps, as the inferer's ``extras``.
     Source: ours; ``tests/inference/test_outputs.py``.
     """
 
-    def __init__(self, keys: KeysCollection = "pred") -> None:
+    def __init__(self, keys: KeysCollection = "pred", extras: Sequence[str] = ()) -> None:
         super().__init__(keys)
+        self.extras = tuple(extras)
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out = dict(data)
@@ -30,8 +33,9 @@ class LesionMapsd(MapTransform):
             channels = out[key]
             out["probability"] = channels[1:2]
             out["lesion"] = channels[1:2].clone()
-            if len(channels) > 2:
-                out["uncertainty"] = channels[2:3]
+            out |= {name: channels[2 + n : 3 + n] for n, name in enumerate(self.extras)}
+            if len(channels) > 2 + len(self.extras):
+                out["uncertainty"] = channels[-1:]
         return out
 
 

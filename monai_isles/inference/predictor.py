@@ -14,8 +14,7 @@ from monai.utils import convert_to_dst_type
 from torch import nn
 
 from monai_isles.errors import IslesError
-from monai_isles.inference.ensemble import ensemble_infer
-from monai_isles.inference.windows import StepSlidingWindowInferer
+from monai_isles.inference.ensemble import CaseInferer, ensemble_infer
 from monai_isles.io import judge_config, load_state, refuse, sha256_of
 
 SETTINGS = ("step", "mc_passes", "mc_rate", "threshold", "min_size_vox")
@@ -27,13 +26,13 @@ class Predictor:
 
     Args:
         weights: SHA-256 by path, one a network.
-        settings: the values of ``SETTINGS`` in force.
+        settings: the values in force of those of ``SETTINGS`` that the bundle has.
     """
 
     bundle: str
     networks: Sequence[nn.Module]
     preprocessing: Callable[[Mapping[str, object]], Mapping[str, Any]]
-    inferer: StepSlidingWindowInferer
+    inferer: CaseInferer
     postprocessing: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     modalities: Sequence[str]
     device: torch.device
@@ -43,27 +42,22 @@ class Predictor:
     def predict(self, entry: Mapping[str, object]) -> Mapping[str, Any]:
         """Return the maps of one case, on the input's grid and written where the bundle's config says."""
         data = self.preprocessing(entry)
-        image, foreground = (data[key][None].to(self.device) for key in ("image", "foreground"))
+        image = data["image"][None].to(self.device)
+        foreground = data["foreground"][None].to(self.device) if "foreground" in data else None
         result = ensemble_infer(self.inferer, self.networks, image, foreground)
-        joined = torch.cat([result.probability, result.uncertainty], 1)[0].cpu()
+        spread = [result.uncertainty] if self.inferer.spreads or len(self.networks) > 1 else []
+        joined = torch.cat([result.probability, *result.extra.values(), *spread], 1)[0].cpu()
         maps = convert_to_dst_type(joined, data["image"], dtype=joined.dtype)[0]
         return self.postprocessing({"pred": MetaTensor(maps, meta=data["image"].meta), "case": entry["case"]})
 
 
-def load_predictor(
-    bundle: Path, out: Path, *, weights: Sequence[Path] = (), device: str = "auto", changes: Mapping[str, object] = {}
-) -> Predictor:
-    """Read ``inference.json`` of a bundle and load its weights.
+def read_inference(bundle: Path) -> ConfigParser:
+    """Return ``inference.json`` of a bundle, judged, nothing built.
 
     Args:
-        bundle: folder with ``inference.json`` (or ``configs/inference.json``) and ``models/model.pt``.
-        out: takes the place of ``output_dir``.
-        weights: state dicts to average instead of the bundle's own.
-        changes: settings to put in place of the config's.
+        bundle: folder with ``inference.json`` or ``configs/inference.json``.
     Raises:
-        IslesError: ``E-INF-10`` no such bundle, ``E-INF-11`` weights missing, ``E-INF-12`` weights of another network,
-            ``E-SAFE-*`` for a config that asks for more than a bundle may.
-    Source: ours; ``tests/inference/test_predict.py``.
+        IslesError: ``E-INF-10`` no such bundle, ``E-SAFE-*`` for a config that asks for more than a bundle may.
     """
     config = next((p for p in (bundle / "inference.json", bundle / "configs/inference.json") if p.is_file()), None)
     if config is None:
@@ -77,6 +71,24 @@ def load_predictor(
     refuse(judge_config(config))
     parser = ConfigParser()
     parser.read_config(str(config))
+    return parser
+
+
+def load_predictor(
+    bundle: Path, out: Path, *, weights: Sequence[Path] = (), device: str = "auto", changes: Mapping[str, object] = {}
+) -> Predictor:
+    """Build the networks of a bundle and load their weights.
+
+    Args:
+        bundle: folder with ``inference.json`` (or ``configs/inference.json``) and ``models/model.pt``.
+        out: takes the place of ``output_dir``.
+        weights: state dicts to average instead of the bundle's own.
+        changes: settings to put in place of the config's.
+    Raises:
+        IslesError: those of ``read_inference``, ``E-INF-11`` weights missing, ``E-INF-12`` weights of another network.
+    Source: ours; ``tests/inference/test_predict.py``.
+    """
+    parser = read_inference(bundle)
     parser.update({"bundle_root": str(bundle), "output_dir": str(out), "dataset_dir": None, **changes})
     if device != "auto":
         parser["device"]["name"] = device
@@ -90,7 +102,7 @@ def load_predictor(
         modalities=parser["modalities"],
         device=parser.get_parsed_content("device"),
         weights={str(path): sha256_of(path) for path in paths},
-        settings={name: parser[name] for name in SETTINGS},
+        settings={name: parser[name] for name in SETTINGS if name in parser},
     )
 
 

@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 
 from monai_isles.errors import IslesError
 from monai_isles.io import RunFolder, load_state, publish_state
+from monai_isles.training.early_stop import sign_of
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +27,15 @@ class Checkpoints:
 
     Args:
         folder: the run's folder for checkpoints.
-        network: its state dict goes to ``model.pt`` when the metric is the lowest so far by more than ``min_delta``.
-        evaluator, metric: engine and name of the metric to minimise.
+        network: its state dict goes to ``model.pt`` when the metric is the best so far by more than ``min_delta``.
+        evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best.
         objects: what else has a state: the optimiser, the early stop, the curves.
         describe: named objects whose ``repr`` states the settings; a resume with others is refused.
         keep: checkpoints kept.
         writes: False in all processes but one.
     Raises:
         IslesError: ``E-TRAIN-01`` for other settings than the checkpoint's, ``E-TRAIN-02`` for a finished run,
-            ``E-TRAIN-04`` when checkpoints exist and none can be read.
+            ``E-TRAIN-04`` when checkpoints exist and none can be read, ``E-TRAIN-05`` another mode.
     Source: ours; ``tests/training/test_checkpoints.py``.
     """
 
@@ -49,13 +50,15 @@ class Checkpoints:
         min_delta: float = 0.0,
         keep: int = 2,
         writes: bool = True,
+        mode: str = "min",
     ) -> None:
         self.folder, self.network, self.evaluator, self.metric = Path(folder), network, evaluator, metric
         self.objects = {"network": network, **objects}
         self.settings = {name: " ".join(repr(thing).split()) for name, thing in describe.items()}
         self.min_delta, self.keep, self.writes = min_delta, keep, writes
         self._held = RunFolder(folder)
-        self.best = float("inf")
+        self.sign = sign_of(mode)
+        self.best = self.sign * float("inf")
         self.best_epoch = 0
 
     def attach(self, engine: Engine) -> None:
@@ -122,7 +125,7 @@ class Checkpoints:
 
     def _save(self, engine: Engine) -> None:
         score = float(self.evaluator.state.metrics[self.metric])
-        if score < self.best - self.min_delta:
+        if self.sign * score < self.sign * self.best - self.min_delta:
             self.best, self.best_epoch = score, engine.state.epoch
             if self.writes:
                 publish_state(self.folder / "model.pt", self.network.state_dict())

@@ -1,0 +1,80 @@
+"""Inference on whole axial slices, or on the whole volume at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.inferers import Inferer
+from torch import Tensor, nn
+
+from monai_isles.errors import IslesError
+from monai_isles.inference.windows import WindowResult
+
+
+class WholeSliceInferer(Inferer):
+    """Give a 2D network every axial slice whole, or a 3D network the volume whole; return its softmax.
+
+    A network may return a NamedTuple: its ``logits`` are the classes, the fields named in ``extras`` come back as maps.
+
+    Shapes: image ``(N, C, H, W, D)`` in; probabilities ``(N, K, H, W, D)`` out, then one channel a name of ``extras``.
+    Args:
+        spatial_dims: 2 for slices, 3 for volumes.
+        batch_size: slices a forward pass.
+        extras: fields of the network's output to return, each ``(N, 1, H, W)``.
+    Raises:
+        IslesError: ``E-INF-05`` for other spatial_dims, ``E-INF-06`` when the network gives no such field.
+    Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4; ``tests/inference/test_whole_slices.py``.
+    """
+
+    spreads = False
+
+    def __init__(self, spatial_dims: int = 2, batch_size: int = 4, extras: Sequence[str] = ()) -> None:
+        super().__init__()
+        if spatial_dims not in (2, 3) or batch_size < 1:
+            raise IslesError(
+                "E-INF-05",
+                "whole-slice settings make no sense",
+                where="WholeSliceInferer",
+                found=f"spatial_dims {spatial_dims}, batch_size {batch_size}",
+                fix="take 2 for slices or 3 for volumes, and at least one a batch",
+            )
+        self.flat, self.batch_size, self.extras = spatial_dims == 2, batch_size, tuple(extras)
+
+    def __call__(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> Tensor:
+        result = self.infer(inputs, network, foreground)
+        joined = torch.cat([result.probability, *result.extra.values()], 1)
+        if hasattr(inputs, "meta"):
+            from monai.utils import convert_to_dst_type
+
+            return convert_to_dst_type(joined, inputs, dtype=joined.dtype)[0]
+        return joined
+
+    def infer(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> WindowResult:
+        """Return the maps of a batch of volumes; the uncertainty of one pass is 0. ``foreground`` changes nothing."""
+        plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
+        with torch.inference_mode():
+            volumes = [self._slices(one, network) if self.flat else self._forward(one[None], network) for one in plain]
+        maps = [torch.cat(parts) for parts in zip(*volumes, strict=True)]
+        nothing = torch.zeros_like(maps[0][:, :1])
+        return WindowResult(maps[0], nothing, plain.shape[-1], dict(zip(self.extras, maps[1:], strict=True)))
+
+    def _slices(self, image: Tensor, network: nn.Module) -> list[Tensor]:
+        slices = image.movedim(-1, 0)
+        batches = [self._forward(part, network) for part in slices.split(self.batch_size)]
+        return [torch.cat(parts).movedim(0, -1)[None] for parts in zip(*batches, strict=True)]
+
+    def _forward(self, batch: Tensor, network: nn.Module) -> list[Tensor]:
+        output = network(batch)
+        if isinstance(output, Tensor) and not self.extras:
+            return [output.float().softmax(1)]
+        missing = [name for name in ("logits", *self.extras) if not isinstance(getattr(output, name, None), Tensor)]
+        if missing:
+            raise IslesError(
+                "E-INF-06",
+                "the network does not give the maps asked for",
+                where=f"WholeSliceInferer with {type(network).__name__}",
+                found=f"no {', '.join(missing)} in its output",
+                fix="let the network return them (return_aux), or leave them out of extras",
+            )
+        return [output.logits.float().softmax(1), *(getattr(output, name).float() for name in self.extras)]

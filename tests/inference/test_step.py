@@ -1,0 +1,36 @@
+"""A step on the command line: one number for all axes, one an axis, or the bundle's coarser one."""
+
+from __future__ import annotations
+
+import pytest
+
+from monai_isles.errors import IslesError
+from monai_isles.inference.step import chosen_step, require_ids
+
+WINDOWS = {"step": [4, 4, 1], "fast_step": [12, 12, 8]}
+
+
+def test_one_number_counts_for_every_axis_and_none_leaves_the_bundle_alone() -> None:
+    assert chosen_step(WINDOWS, [8]) == [8, 8, 8] and chosen_step(WINDOWS, [8, 8, 2]) == [8, 8, 2]
+    assert chosen_step(WINDOWS, None) is None and chosen_step({}, None) is None
+    assert chosen_step(WINDOWS, None, fast=True) == [12, 12, 8]
+
+
+def test_a_bundle_without_windows_or_without_a_coarser_step_says_so() -> None:
+    with pytest.raises(IslesError, match=r"(?s)E-INF-13.*--step.*no step"):
+        chosen_step({"threshold": 0.5}, [4])
+    with pytest.raises(IslesError, match=r"(?s)E-INF-13.*--fast.*no fast_step.*give --step"):
+        chosen_step({"step": [3, 3]}, None, fast=True)
+
+
+def test_a_wrong_number_of_numbers_and_both_options_at_once_are_refused() -> None:
+    with pytest.raises(IslesError, match=r"(?s)E-INF-14.*\[4, 4\].*\[4, 4, 1\]"):
+        chosen_step(WINDOWS, [4, 4])
+    with pytest.raises(IslesError, match=r"(?s)E-INF-14.*beside --fast"):
+        chosen_step(WINDOWS, [4], fast=True)
+
+
+def test_an_option_that_would_change_nothing_is_refused() -> None:
+    require_ids({"threshold": 0.5}, {"threshold": 0.2, "mc_passes": None}, "bundles/x")
+    with pytest.raises(IslesError, match=r"(?s)E-INF-15.*bundles/x.*mc_passes"):
+        require_ids({"threshold": 0.5}, {"mc_passes": 3}, "bundles/x")
