@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", type=int, help="number of folds (default: the list's, else 5)")
     parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="config files inside the bundle")
     parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], type=_setting, metavar="KEY=VALUE", help="settings, as JSON"
+        "--set", nargs="+", action="extend", default=[], type=setting, metavar="KEY=VALUE", help="settings, as JSON"
     )
     parser.add_argument(
         "--protocol",
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if failed else EXIT_DONE
 
 
-def _setting(word: str) -> tuple[str, object]:
+def setting(word: str) -> tuple[str, object]:
     key, equals, value = word.partition("=")
     if not key or not equals:
         raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE")
