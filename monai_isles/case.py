@@ -15,6 +15,7 @@ class Case:
         subject: the person scanned; several cases may share one, and folds never split one.
         images: absolute path by modality key (``monai_isles.modalities.MODALITIES``).
         label: absolute path of the lesion mask, None where there is none.
+        label_values: the values of the mask that mean lesion, None for a mask of 0 and 1.
         fold: cross-validation fold, None outside the training section.
     """
 
@@ -23,6 +24,7 @@ class Case:
     images: dict[str, Path] = field(default_factory=dict)
     label: Path | None = None
     fold: int | None = None
+    label_values: tuple[int, ...] | None = None
 
     def entry(self) -> dict[str, object]:
         """Return the flat dictionary that MONAI transforms read: ``case``, ``subject``, ``fold``, one path a key."""
@@ -30,4 +32,6 @@ class Case:
         flat |= {key: str(path) for key, path in self.images.items()}
         if self.label is not None:
             flat["label"] = str(self.label)
+            if self.label_values is not None:
+                flat["label_values"] = list(self.label_values)
         return flat

@@ -12,7 +12,11 @@ from monai_isles.errors import EXIT_DONE, EXIT_REFUSED, EXIT_UNSAFE, IslesError
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the folder or list, ``--data`` and ``--bundle``."""
     parser.add_argument(
-        "target", nargs="?", type=Path, metavar="DIR|LIST", help="data folder (ISLES 2018 layout) or data list"
+        "target",
+        nargs="?",
+        type=Path,
+        metavar="DIR|LIST",
+        help="data folder (ISLES 2018, 2015, plain) or data list",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder of the list: its images are checked too")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle folder, or one config file")

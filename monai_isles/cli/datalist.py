@@ -12,11 +12,12 @@ from monai_isles.errors import EXIT_DONE, IslesError
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the folder, the file to write, and how to group and fold."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="data folder in the ISLES 2018 layout")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="data folder: ISLES 2018, ISLES 2015, or plain")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="data list to write (JSON)")
-    parser.add_argument("--folds", type=int, default=5, help="number of folds (default 5)")
+    parser.add_argument("--folds", type=int, help="number of folds (default 5; 4 for ISLES 2015)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the assignment (default 0)")
     parser.add_argument("--subjects", type=Path, metavar="FILE", help="CSV case,subject,section: who is whose")
+    parser.add_argument("--target", metavar="NAME", help="what is lesion in SPES: penumbra (default), core or area")
     parser.add_argument("--name", help="name of the list")
     parser.add_argument("--force", action="store_true", help="replace an existing FILE")
 
@@ -38,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.data.datalist import make_datalist
     from monai_isles.io.publish import publish_json
 
-    content = make_datalist(args.folder, folds=args.folds, seed=args.seed, subjects=args.subjects, name=args.name)
+    chosen = {"folds": args.folds, "seed": args.seed, "subjects": args.subjects}
+    content = make_datalist(args.folder, **chosen, name=args.name, target=args.target)
     publish_json(args.out, content, inputs=[args.subjects] if args.subjects else [])
     counts = _counts(content, args.out)
     print(json.dumps(counts) if args.json else _text(counts))
@@ -57,6 +59,7 @@ def _counts(content: dict, out: Path) -> dict[str, object]:
         "grouping": content["grouping"]["source"],
         "provisional": content["grouping"]["provisional"],
         "simulated": content["simulated"],
+        "target": content.get("target"),
     }
 
 
@@ -67,6 +70,8 @@ def _text(counts: dict[str, object]) -> str:
         f"subjects from {counts['grouping']}"
         + (" (provisional: look at the pairs in the list)" if counts["provisional"] else ""),
     ]
+    if counts["target"]:
+        lines.append(f"lesion is the {counts['target']}")
     if counts["without_label"]:
         lines.append(f"{counts['without_label']} training cases have no lesion mask")
     return "\n".join([*lines, f"wrote {counts['file']}"])

@@ -72,7 +72,7 @@ def _entries(args: argparse.Namespace, modalities: Sequence[str]) -> list[dict[s
     from monai_isles.data import find_entries, find_inputs
 
     if args.data_list is None:
-        return [case.entry() for case in find_inputs([Path(p) for p in args.inputs])]
+        return [case.entry() for case in find_inputs([Path(p) for p in args.inputs], keys=modalities)]
     chosen = {"data_list": args.data_list, "section": args.section, "folds": args.folds, "keys": modalities}
     return [entry for folder in args.inputs for entry in find_entries(folder, **chosen)]
 

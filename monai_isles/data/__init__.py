@@ -4,11 +4,15 @@ from monai_isles.data.checks import check_folder, check_list
 from monai_isles.data.datalist import find_data_list, make_datalist, read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.data.folds import group_folds
+from monai_isles.data.input_row import InputRow, input_row
 from monai_isles.data.inputs import find_entries, find_inputs
-from monai_isles.data.isles2018 import find_cases, read_case
+from monai_isles.data.layouts import Layout, find_cases, find_layout, read_case
+from monai_isles.data.lesion_share import measured_lesion_share
+from monai_isles.data.local_split import local_split
 from monai_isles.io.findings import Finding
 
 __all__ = [
-    "Finding", "check_folder", "check_list", "find_cases", "find_data_list", "find_entries", "find_inputs",
-    "group_folds", "load_entries", "make_datalist", "read_case", "read_datalist",
+    "Finding", "InputRow", "Layout", "check_folder", "check_list", "find_cases", "find_data_list", "find_entries",
+    "find_inputs", "find_layout", "group_folds", "input_row", "load_entries", "local_split", "make_datalist",
+    "measured_lesion_share", "read_case", "read_datalist",
 ]  # fmt: skip

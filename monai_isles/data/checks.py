@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
-from monai_isles.data.isles2018 import SUBJECTS, TRAINING, scan_folder
+from monai_isles.data.layouts import PLAIN, scan_layout
+from monai_isles.data.scans import SUBJECTS, TRAINING, Scan, require_whole
 from monai_isles.data.subjects import read_subjects
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import ERROR, WARNING, Finding
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, inspect_image
-from monai_isles.modalities import LABEL, MODALITIES
+from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
 
 
 def check_folder(folder: str | Path) -> list[Finding]:
-    """Return every finding about a folder in the ISLES 2018 layout; the rest is looked at when one file is bad.
+    """Return every finding about a data folder of any layout; the rest is looked at when one file is bad.
+
+    A plain folder may hold any modalities: what some cases have and others lack is a warning there.
 
     Raises:
-        IslesError: ``E-LIST-01`` when there is no case.
+        IslesError: ``E-LIST-01`` when there is no case, and what ``find_layout`` raises.
     """
     folder = Path(folder)
-    scans, found, seen = scan_folder(folder), [], {}
+    layout, scans = scan_layout(folder)
+    keys = layout.channels or [key for key in MODALITIES if any(key in scan.files for scan in scans)]
+    weight = WARNING if layout is PLAIN else ERROR
+    unnamed = [Scan(scan.section, scan.name) for scan in scans]
+    found, seen = _caught(lambda: require_whole(unnamed, folder, ())), {}
+    every = tuple(sorted({value for values in layout.targets.values() for value in values})) or None
     if (folder / SUBJECTS).is_file():
         found += _caught(lambda: read_subjects(folder / SUBJECTS, [(s.section, s.name) for s in scans]))
     for scan in progress(scans, "checking", total=len(scans)):
         where = f"{scan.section} {scan.name}"
-        found += [_missing(where, key) for key in scan.missing]
+        found += [_missing(where, key, weight) for key in scan.lacking(keys)]
         found += [
             Finding("E-LIST-13", ERROR, f"{where}: {key}", "two files", "keep one", "a modality is there twice")
             for key in scan.doubled
@@ -40,12 +48,12 @@ def check_folder(folder: str | Path) -> list[Finding]:
                     "E-LBL-03",
                     WARNING,
                     where,
-                    "no OT file",
+                    "no mask file",
                     "it is left out of training",
                     "training case without a lesion mask",
                 )
             )
-        found += _check_case(where, scan.files, seen)
+        found += _check_case(where, scan.files, seen, every if scan.label_values else None)
     return found
 
 
@@ -58,23 +66,27 @@ def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[
     for section in ("training", "test"):
         for number, entry in enumerate(content.get(section, []), start=1):
             keys = [key for key in MODALITIES if key in entry]
-            part = {section: [entry]}
+            part = {key: content[key] for key in (LABEL_VALUES,) if key in content} | {section: [entry]}
             where = f"{path}: {section} entry {number}: {entry['case']}"
             flat: list[dict] = []
             found += _caught(lambda p=part, s=section, k=keys, e=entry, f=flat: f.extend(
                 load_entries(p, dataset_dir, section=s, keys=k, need_label=LABEL in e)
             ))  # fmt: skip
             for files in flat:
-                found += _check_case(where, {key: Path(files[key]) for key in (*keys, LABEL) if key in files}, seen)
+                there = {key: Path(files[key]) for key in (*keys, LABEL) if key in files}
+                found += _check_case(where, there, seen, files.get(LABEL_VALUES))
     return found
 
 
-def _check_case(where: str, files: Mapping[str, Path], seen: dict[str, str]) -> list[Finding]:
+def _check_case(
+    where: str, files: Mapping[str, Path], seen: dict[str, str], label_values: Sequence[int] | None
+) -> list[Finding]:
     images: dict[str, Image] = {}
     found: list[Finding] = []
+    chief = next((key for key in MODALITIES if key in files), "ct")
     for key, path in files.items():
         try:
-            image, about = inspect_image(path, kind=key, where=where)
+            image, about = inspect_image(path, kind=key, where=where, label_values=label_values)
         except IslesError as error:
             found.append(_as_finding(error))
             continue
@@ -82,7 +94,7 @@ def _check_case(where: str, files: Mapping[str, Path], seen: dict[str, str]) -> 
         if image is None:
             continue
         images[key] = image
-        if key == LABEL and not image.data.any():
+        if key == LABEL and not about and not image.data.any():
             found.append(
                 Finding(
                     "E-LBL-02",
@@ -93,7 +105,7 @@ def _check_case(where: str, files: Mapping[str, Path], seen: dict[str, str]) -> 
                     "lesion mask is empty",
                 )
             )
-        if key == "ct" and seen.setdefault(image.sha256, where) != where:
+        if key == chief and seen.setdefault(image.sha256, where) != where:
             found.append(
                 Finding(
                     "E-LIST-14",
@@ -104,10 +116,11 @@ def _check_case(where: str, files: Mapping[str, Path], seen: dict[str, str]) -> 
                     "two cases share one image",
                 )
             )
-    first = images.get("ct") or next(iter(images.values()), None)
+    first = images.get(chief) or next(iter(images.values()), None)
+    name = next((key for key, image in images.items() if image is first), chief)
     for key, image in images.items():
         if image is not first:
-            found += _caught(lambda k=key, i=image: require_same_grid({"ct": first, k: i}, case=where))
+            found += _caught(lambda k=key, i=image: require_same_grid({name: first, k: i}, case=where))
     return found
 
 
@@ -123,10 +136,10 @@ def _as_finding(error: IslesError) -> Finding:
     return Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault)
 
 
-def _missing(where: str, key: str) -> Finding:
+def _missing(where: str, key: str, weight: str) -> Finding:
     return Finding(
         "E-LIST-02",
-        ERROR,
+        weight,
         f"{where}: {key}",
         f"no {MODALITIES[key].name} file",
         "restore it, or move the case out of the folder",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from monai_isles.case import Case
 from monai_isles.data.folds import group_folds
 from monai_isles.data.grouping import group_by_evidence
-from monai_isles.data.isles2018 import SUBJECTS, TESTING, TRAINING, find_cases
+from monai_isles.data.label_choice import label_values, require_same_target, require_target_there
+from monai_isles.data.layouts import CT, Layout, chosen_target, find_cases, find_layout
+from monai_isles.data.scans import SUBJECTS, TESTING, TRAINING
 from monai_isles.data.schema import require_sound
 from monai_isles.errors import IslesError
 from monai_isles.io.publish import publish_json
@@ -19,38 +22,48 @@ from monai_isles.progress import progress
 
 SIMULATED = "SIMULATED.txt"
 BALANCED = ("cases", "lesion volume")
-_DESCRIPTIONS = {True: "Simulated CT perfusion, no real patient", False: "CT perfusion in the ISLES 2018 layout"}
 
 
 def make_datalist(
-    folder: str | Path, *, folds: int = 5, seed: int = 0, subjects: str | Path | None = None, name: str | None = None
+    folder: str | Path,
+    *,
+    folds: int | None = None,
+    seed: int = 0,
+    subjects: str | Path | None = None,
+    name: str | None = None,
+    target: str | None = None,
 ) -> dict:
-    """Return the data list of a folder in the ISLES 2018 layout, with folds that never split a subject.
+    """Return the data list of a folder in any layout, with folds that never split a subject.
 
     The same files give the same list wherever the folder lies: paths are relative, the order is that of the names.
 
     Args:
-        folds, seed: see ``group_folds``; lesion volumes are balanced.
-        subjects: table ``case,subject,section``; else the folder's ``subjects.csv``; else by evidence, provisional.
+        folds, seed: see ``group_folds``; lesion volumes are balanced. 5 folds unless told, 4 for ISLES 2015.
+        subjects: table ``case,subject,section``; else the folder's ``subjects.csv``; else by evidence, provisional
+            (CT), or every case its own, persons of ``sub-`` names kept together (MRI, plain folders).
         name: name of the list.
+        target: what is lesion, where the masks hold several labels (SPES: penumbra unless told, core, area).
     Raises:
-        IslesError: ``E-LIST-01``, ``02``, ``09``, ``12``, ``13``, and those of ``read_image``.
+        IslesError: ``E-LIST-34`` when no mask holds the target, ``E-LIST-35`` when some masks hold several labels and
+            others do not, those of ``find_cases`` and ``group_folds``, and those of ``read_image``.
     """
     folder = Path(folder)
     table = Path(subjects) if subjects is not None else None
-    training = find_cases(folder, subjects=table, section=TRAINING)
-    testing = find_cases(folder, subjects=table, section=TESTING)
-    named, grouping = _grouping(folder, table, training)
+    layout = find_layout(folder)
+    target = chosen_target(layout, target)
+    training = find_cases(folder, subjects=table, section=TRAINING, target=target)
+    testing = find_cases(folder, subjects=table, section=TESTING, target=target)
+    named, grouping = _grouping(folder, table, training, layout)
     people = [named[case.name] for case in training]
-    chosen = group_folds(people, folds, seed, volumes_ml=_volumes_ml(training)) if training else []
-    simulated = (folder / SIMULATED).is_file()
-    content = {
-        "name": name or ("phantom_ct" if simulated else "isles2018"),
-        "description": _DESCRIPTIONS[simulated],
-        "simulated": simulated,
+    count = layout.folds if folds is None else folds
+    volumes = _volumes_ml(training)
+    require_target_there(training, volumes, target, folder)
+    chosen = group_folds(people, count, seed, volumes_ml=volumes) if training else []
+    content = _title(layout, folder, name, target) | {
         "grouping": grouping,
-        "folds": {"count": folds, "seed": seed, "balanced": list(BALANCED)},
-        "labels": {"0": "background", "1": "lesion"},
+        "folds": {"count": count, "seed": seed, "balanced": list(BALANCED)},
+        "labels": {"0": "background", "1": target or "lesion"},
+        **label_values(training, folder),
         "numTraining": len(training),
         "numTest": len(testing),
         "training": [_entry(case, named[case.name], folder, fold) for case, fold in zip(training, chosen, strict=True)],
@@ -94,25 +107,52 @@ def find_data_list(
     data_list: str | Path | None = None,
     *,
     keep: str | Path | None = None,
-    folds: int = 5,
+    folds: int | None = None,
     seed: int = 0,
+    target: str | None = None,
 ) -> dict:
     """Return the given data list, or make the folder's own; keep a copy beside the results.
 
+    Args:
+        folds, seed, target: of a list to be made, as for ``make_datalist``; a given list has its own.
     Raises:
-        IslesError: those of ``read_datalist`` and ``make_datalist``.
+        IslesError: ``E-LIST-36`` a given list with another target, those of ``read_datalist`` and ``make_datalist``.
     """
-    content = read_datalist(data_list) if data_list else make_datalist(dataset_dir, folds=folds, seed=seed)
+    if data_list is None:
+        content = make_datalist(dataset_dir, folds=folds, seed=seed, target=target)
+    else:
+        content = read_datalist(data_list)
+        require_same_target(content, target, data_list)
     if keep is not None:
         publish_json(keep, content, inputs=[data_list] if data_list else [])
     return content
 
 
-def _grouping(folder: Path, table: Path | None, training: Sequence[Case]) -> tuple[dict[str, str], dict[str, object]]:
+def _title(layout: Layout, folder: Path, name: str | None, target: str | None) -> dict[str, object]:
+    simulated = (folder / SIMULATED).is_file()
+    base = layout.simulated if simulated else layout.name
+    year = re.match(r"isles(\d{4})", layout.name)
+    place = f" in the ISLES {year[1]} layout" if year else ""
+    about = {
+        "name": name or (f"{base}_{target}" if target else base),
+        "description": f"Simulated {layout.title}, no real patient"
+        if simulated
+        else layout.title[0].upper() + layout.title[1:] + place,
+        "simulated": simulated,
+    }
+    return about | ({"target": target} if target else {})
+
+
+def _grouping(
+    folder: Path, table: Path | None, training: Sequence[Case], layout: Layout
+) -> tuple[dict[str, str], dict[str, object]]:
     named = {case.name: case.subject for case in training}
+    if table is None and not (folder / SUBJECTS).is_file() and layout is not CT:
+        evidence: dict[str, object] = {"subjects": len(set(named.values())), "cases": len(named)}
+        return named, {"source": "case names", "provisional": False, "evidence": evidence}
     if table is None and not (folder / SUBJECTS).is_file():
         named, pairs = group_by_evidence(training)
-        evidence: dict[str, object] = {"subjects": len(set(named.values())), "cases": len(named), "joined": pairs}
+        evidence = {"subjects": len(set(named.values())), "cases": len(named), "joined": pairs}
         return named, {"source": "evidence", "provisional": True, "evidence": evidence}
     evidence = {"subjects": len(set(named.values())), "cases": len(named)}
     return named, {"source": "file" if table else SUBJECTS, "provisional": False, "evidence": evidence}
@@ -124,7 +164,7 @@ def _volumes_ml(cases: Sequence[Case]) -> list[float]:
         if case.label is None:
             volumes.append(0.0)
             continue
-        mask = read_image(case.label, kind=LABEL, where=case.name)
+        mask = read_image(case.label, kind=LABEL, where=case.name, label_values=case.label_values)
         x, y, z = mask.spacing_mm
         volumes.append(float(mask.data.sum()) * x * y * z / 1000.0)
     return volumes

@@ -8,7 +8,7 @@ from pathlib import Path
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.schema import require_sound
 from monai_isles.errors import IslesError
-from monai_isles.modalities import LABEL
+from monai_isles.modalities import LABEL, LABEL_VALUES
 
 
 def load_entries(
@@ -22,6 +22,8 @@ def load_entries(
     need_label: bool,
 ) -> list[dict[str, object]]:
     """Return one dictionary a case: ``case``, ``subject``, ``fold``, and an absolute path for each key.
+
+    Where the list names the mask values that mean lesion, each entry with a mask has them as ``label_values``.
 
     Args:
         data_list: a list, or the path of one.
@@ -51,6 +53,9 @@ def load_entries(
             found=f"{len(missing)} missing: {'; '.join(missing)}",
             fix="restore these files, correct the list, or give the right data folder",
         )
+    for entry in entries:
+        if LABEL in entry and LABEL_VALUES in content:
+            entry[LABEL_VALUES] = list(content[LABEL_VALUES])
     return entries
 
 

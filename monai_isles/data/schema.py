@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath, PureWindowsPath
 
 from monai_isles.errors import IslesError
-from monai_isles.modalities import LABEL, MODALITIES
+from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 
 SECTIONS = ("training", "test")
 PATH_KEYS = (*MODALITIES, LABEL)
@@ -34,6 +34,15 @@ def require_sound(content: object, where: str) -> None:
             where=where,
             found="no case in training or test",
             fix="make the list again from the data",
+        )
+    values = content.get(LABEL_VALUES, [1])
+    if not (isinstance(values, list) and values and all(type(value) is int and value > 0 for value in values)):
+        raise IslesError(
+            "E-LIST-04",
+            "data list is malformed",
+            where=f"{where}: {LABEL_VALUES}",
+            found=f"{values!r:.80}",
+            fix="give the mask values that mean lesion as a list of whole numbers above 0, or leave it out",
         )
     for name in SECTIONS:
         _require_entries(content.get(name, []), f"{where}: {name}")

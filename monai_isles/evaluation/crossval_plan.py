@@ -106,7 +106,7 @@ def make_plan(
     Args:
         data_list: list with the folds; else one is made from the data folder.
         dataset_dir: data folder; else what the bundle's own config says.
-        folds: of a list to be made (5 unless told); with a list it must be the list's own.
+        folds: of a list to be made (its layout's unless told); with a list it must be the list's own.
     Raises:
         IslesError: ``E-XVAL-01`` to ``E-XVAL-06``; ``E-LIST-*`` from the list, among them a subject in two folds;
             ``E-PHAN-04`` no such data folder; ``E-SAFE-*`` from the bundle.
@@ -117,7 +117,7 @@ def make_plan(
     config = training_config(bundle, overlays, settings or {})
     refuse(judge_bundle(bundle))
     root = _data_folder(config, dataset_dir)
-    content = find_data_list(root, data_list, folds=folds or 5)
+    content = find_data_list(root, data_list, folds=folds)
     chosen = _folds(content, folds, protocol)
     modalities = tuple(config["modalities"])
     entries = load_entries(content, root, keys=modalities, need_label=True)

@@ -37,7 +37,7 @@ class OutOfFold:
 
         Shapes: ``(H, W, D)``. Raises: ``E-GEOM-*`` and what ``read_image`` raises.
         """
-        reference = read_image(case.label, kind="label", where=case.name)
+        reference = read_image(case.label, kind="label", where=case.name, label_values=case.label_values)
         probability = read_image(self.path(case), kind="probability", where=case.name)
         require_same_grid({"reference": reference, "probability": probability}, case=case.name)
         return probability.data, reference

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monai_isles.case import Case
 from monai_isles.errors import IslesError
-from monai_isles.modalities import LABEL, MODALITIES, PERFUSION_MAPS
+from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES, PERFUSION_MAPS
 
 _SUFFIXES = (".nii.gz", ".nii")
 
@@ -22,7 +22,9 @@ def find_references(
 ) -> list[Case]:
     """Return the cases of a reference folder that have a lesion mask.
 
-    The folder is in the ISLES layout, or holds ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``.
+    The folder is in one of the ISLES layouts, or holds ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``, or is plain
+    (images and masks named ``<case>_dwi``, ``<case>_mask``). Of masks with several labels (SPES) the layout's
+    first target counts, or the one that the data list was made for.
 
     Args:
         ref_dir: reference folder, or the data folder that ``data_list`` is relative to.
@@ -37,8 +39,8 @@ def find_references(
     """
     if data_list is not None:
         cases = _listed(ref_dir, data_list, section, folds, maps)
-    elif _is_isles(ref_dir):
-        from monai_isles.data.isles2018 import find_cases
+    elif _is_data_folder(ref_dir):
+        from monai_isles.data.layouts import find_cases
 
         cases = [case for case in find_cases(ref_dir) if case.label is not None]
     else:
@@ -100,8 +102,19 @@ def _doubled(name: str, first: Path | None, second: Path | None) -> IslesError:
     )
 
 
-def _is_isles(folder: Path) -> bool:
-    return folder.is_dir() and any(p.is_dir() and p.name.lower() in ("training", "testing") for p in folder.iterdir())
+def _is_data_folder(folder: Path) -> bool:
+    """Tell whether images lie there too: named as a release or, without ``<case>/lesion.nii.gz``, as a plain folder."""
+    from monai_isles.data.layouts import PLAIN, find_layout
+
+    if folder.is_dir() and any(p.is_dir() and p.name.lower() in ("training", "testing") for p in folder.iterdir()):
+        return True
+    try:
+        layout = find_layout(folder)
+    except IslesError as error:
+        if error.code == "E-LIST-01":
+            return False
+        raise
+    return layout is not PLAIN or not any(any(folder.glob(f"*/lesion{end}")) for end in _SUFFIXES)
 
 
 def find_masks(folder: Path) -> dict[str, Path]:
@@ -138,4 +151,5 @@ def _listed(ref_dir: Path, data_list: Path, section: str, folds: Sequence[int] |
 def case_of(entry: dict) -> Case:
     """Return the flat dictionary of a data list as a case."""
     images = {key: Path(entry[key]) for key in MODALITIES if entry.get(key)}
-    return Case(str(entry["case"]), str(entry["subject"]), images, Path(entry[LABEL]), entry.get("fold"))
+    values = tuple(entry[LABEL_VALUES]) if LABEL_VALUES in entry else None
+    return Case(str(entry["case"]), str(entry["subject"]), images, Path(entry[LABEL]), entry.get("fold"), values)

@@ -11,7 +11,7 @@ import numpy as np
 from monai_isles.errors import IslesError
 from monai_isles.evaluation.sides import contralateral, hemispheres, upright_hemispheres
 from monai_isles.io import read_image, require_same_grid
-from monai_isles.modalities import LABEL, PERFUSION_MAPS
+from monai_isles.modalities import LABEL, LABEL_VALUES, PERFUSION_MAPS
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def read_perfusion_case(entry: Mapping[str, object], *, need_label: bool = False
             fix="give the folder that holds the perfusion maps (ISLES layout), or score without --baseline",
         )
     keys = [*wanted, *(["ct"] if entry.get("ct") else [])]
-    images = {key: read_image(Path(str(entry[key])), kind=key, where=name) for key in keys}
+    values = entry.get(LABEL_VALUES)
+    images = {key: read_image(Path(str(entry[key])), kind=key, where=name, label_values=values) for key in keys}
     require_same_grid(images, case=name)
     brain = sum(images[key].data for key in PERFUSION_MAPS) > 0
     spacing_mm = images["cbf"].spacing_mm

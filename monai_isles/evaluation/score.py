@@ -167,7 +167,7 @@ def score_cases(cases: Sequence[Case], mask_of: Masks, method: str) -> list[dict
 
 
 def _row(case: Case, mask_of: Masks, method: str) -> dict[str, object]:
-    ref = read_image(case.label, kind="label", where=case.name)
+    ref = read_image(case.label, kind="label", where=case.name, label_values=case.label_values)
     mask, facts = mask_of(case, ref)
     scores = score_case(mask, ref.data > 0, ref.spacing_mm)
     return {

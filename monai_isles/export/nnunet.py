@@ -16,7 +16,7 @@ from monai_isles.data import load_entries, read_datalist
 from monai_isles.errors import IslesError
 from monai_isles.io import publish_image, publish_json, read_image, require_same_grid
 from monai_isles.io.publish import PART
-from monai_isles.modalities import CT_CHANNELS, LABEL
+from monai_isles.modalities import CT_CHANNELS, LABEL, LABEL_VALUES
 from monai_isles.progress import progress
 
 CHANNEL_NAMES = {"ct": "CT", "cbf": "CBF", "cbv": "CBV", "mtt": "MTT", "tmax": "Tmax"}
@@ -83,7 +83,8 @@ def export_nnunet(
 def _write(entry: Mapping[str, object], folder: Path, section: str) -> None:
     case = str(entry["case"])
     keys = [*CT_CHANNELS, *([LABEL] if section == "Tr" else [])]
-    images = {key: read_image(str(entry[key]), kind=key, where=case) for key in keys}
+    values = entry.get(LABEL_VALUES)
+    images = {key: read_image(str(entry[key]), kind=key, where=case, label_values=values) for key in keys}
     require_same_grid(images, case=case)
     for channel, key in enumerate(CT_CHANNELS):
         path = folder / f"images{section}" / f"{case}_{channel:04d}{ENDING}"

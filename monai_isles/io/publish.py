@@ -75,7 +75,13 @@ def publish_json(
 
 
 def publish_image(
-    path: str | Path, data: np.ndarray, like: Image, *, dtype: type | str, inputs: Iterable[str | Path] = ()
+    path: str | Path,
+    data: np.ndarray,
+    like: Image,
+    *,
+    dtype: type | str,
+    inputs: Iterable[str | Path] = (),
+    description: str = "",
 ) -> None:
     """Publish a RAS+ volume on the stored grid and axis order of ``like``, and read it back before it counts.
 
@@ -83,6 +89,7 @@ def publish_image(
     Args:
         dtype: number type on disk; no value may change by it (float64 may be rounded to float32).
         inputs: files that must not be replaced; the file of ``like`` is always one of them.
+        description: at most 79 characters for the header's ``descrip``: what a viewer says of the image.
     Raises:
         IslesError: ``E-DIM-07`` another shape, ``E-VAL-07`` a lossy cast, ``E-FILE-12`` another suffix,
             ``E-FILE-13`` read back differently, and those of ``publish``.
@@ -106,6 +113,7 @@ def publish_image(
         )
     cast = _cast(np.asarray(data), np.dtype(dtype), str(path))
     image = _nifti(from_ras(cast, like.native_affine), like.native_affine)
+    image.header["descrip"] = description.encode("ascii", "replace")[:79]
 
     def write(tmp: Path) -> None:
         raw = image.to_bytes()

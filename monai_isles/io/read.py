@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from monai_isles.io.findings import Finding, refuse, say_once
 from monai_isles.io.header import claimed_bytes, frame_time_s, layout, parse_header, voxel_dtype
 from monai_isles.io.orientation import native_affine, to_ras
 from monai_isles.io.payload import COPY_AGAIN, check_file, peek, read_payload, too_large
-from monai_isles.io.values import clip_negatives, value_findings
+from monai_isles.io.values import clip_negatives, lesion_only, value_findings
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -64,6 +65,7 @@ def read_image(
     where: str = "",
     dtype: type = np.float32,
     max_bytes: int | None = None,
+    label_values: Sequence[int] | None = None,
 ) -> Image:
     """Read one NIfTI image, verified: bytes, header, values.
 
@@ -75,11 +77,14 @@ def read_image(
         where: the case, to name in errors.
         dtype: number type in memory.
         max_bytes: largest size of the voxels as stored, 4 GiB unless told.
+        label_values: of a mask with several labels, those that mean lesion: they are read as 1, the others as 0.
     Raises:
         IslesError: ``E-FILE-01`` to ``09`` bytes, ``E-DIM``, ``E-GEOM`` and ``E-VAL`` header or values, ``E-LBL-01``.
     Source: ours; groups A to F of the reliability list, ``tests/io/test_read.py``.
     """
-    image, found = inspect_image(path, kind=kind, where=where, dtype=dtype, max_bytes=max_bytes)
+    image, found = inspect_image(
+        path, kind=kind, where=where, dtype=dtype, max_bytes=max_bytes, label_values=label_values
+    )
     refuse(found)
     return image
 
@@ -91,6 +96,7 @@ def inspect_image(
     where: str = "",
     dtype: type = np.float32,
     max_bytes: int | None = None,
+    label_values: Sequence[int] | None = None,
 ) -> tuple[Image | None, list[Finding]]:
     """Return the image and every finding about it; None when the header is not good enough to turn it to RAS+.
 
@@ -107,8 +113,9 @@ def inspect_image(
     if found:
         return None, found
     data = _scaled(_voxels(raw, header, place), header, np.dtype(dtype))
-    found = value_findings(data, kind=kind, where=place)
-    return _turned(clip_negatives(data, kind=kind), header, path, sha256), found
+    found = value_findings(data, kind=kind, where=place, label_values=label_values)
+    data = lesion_only(clip_negatives(data, kind=kind), kind=kind, label_values=label_values)
+    return _turned(data, header, path, sha256), found
 
 
 def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -> Header:

@@ -14,7 +14,7 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
 from monai_isles.errors import IslesError
 from monai_isles.io.read import Image, read_image
-from monai_isles.modalities import LABEL, MODALITIES
+from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 
 
 class VerifiedReader(ImageReader):
@@ -24,13 +24,13 @@ class VerifiedReader(ImageReader):
 
     Shapes: (H, W, D); a series (T, H, W, D) with ``original_channel_dim`` 0.
     Args:
-        kind: as in ``read_image``; None reads any single volume or series.
+        kind, label_values: as in ``read_image``; kind None reads any single volume or series.
     Raises:
         IslesError: those of ``read_image``; ``E-DIM-08`` when several files are given as one image.
     """
 
-    def __init__(self, kind: str | None = None) -> None:
-        self.kind = kind
+    def __init__(self, kind: str | None = None, label_values: Sequence[int] | None = None) -> None:
+        self.kind, self.label_values = kind, label_values
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Accept NIfTI names; the content is judged when it is read."""
@@ -50,12 +50,14 @@ class VerifiedReader(ImageReader):
                 found=f"{len(img)} files",
                 fix="load each file under its own key, then ConcatItemsd",
             )
-        image = read_image(img[0], kind=self.kind)
+        image = read_image(img[0], kind=self.kind, label_values=self.label_values)
         return image.data, _meta(image)
 
 
 class LoadVerifiedd(MapTransform):
     """Load the files under ``keys``, each judged as the modality its key names.
+
+    A mask with several labels becomes 0 and 1 by the entry's ``label_values`` (the data list's, ``load_entries``).
 
     Shapes: (1, H, W, D) for a volume, (T, H, W, D) for a series; MetaTensors.
     Args:
@@ -80,7 +82,8 @@ class LoadVerifiedd(MapTransform):
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
         out = dict(data)
         for key in self.key_iterator(out):
-            image = read_image(str(out[key]), kind=self._kind(str(key)), where=str(out.get(self.case_key, "")))
+            where, values = str(out.get(self.case_key, "")), out.get(LABEL_VALUES)
+            image = read_image(str(out[key]), kind=self._kind(str(key)), where=where, label_values=values)
             array = image.data if image.data.ndim == 4 else image.data[None]
             meta = _meta(image) | {str(MetaKeys.ORIGINAL_CHANNEL_DIM.value): 0, "filename_or_obj": str(image.path)}
             out[key] = MetaTensor(torch.from_numpy(array), meta=meta)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from monai_isles.io.findings import ERROR, WARNING, Finding
@@ -9,23 +11,27 @@ from monai_isles.modalities import LABEL, MODALITIES, Modality
 
 PROBABILITY = "probability"
 MAX_NEGATIVE_SHARE = 0.05
-_UNIT_SLIPS = {"tmax": "milliseconds", "mtt": "milliseconds"}
+_UNIT_SLIPS = {"tmax": "milliseconds", "mtt": "milliseconds", "ttp": "milliseconds"}
+_SEVERAL_LABELS = (0, 1, 2)
 
 
-def value_findings(data: np.ndarray, *, kind: str | None, where: str) -> list[Finding]:
+def value_findings(
+    data: np.ndarray, *, kind: str | None, where: str, label_values: Sequence[int] | None = None
+) -> list[Finding]:
     """Return what is wrong or odd with the values of an image of one kind.
 
     Args:
         data: any shape; physical values, after the header's scale factors.
         kind: a modality key, ``label``, ``probability``, or None for finiteness only.
         where: the case and file to name.
+        label_values: the values that mean lesion, where a mask holds several labels; 0, 1, 2 and these may be there.
     Source: ours; cases E1 to E4, E7, E11, E12, F1 to F3 of the reliability list, ``tests/io/test_values.py``.
     """
     low, high = (float(data.min()), float(data.max())) if data.size else (0.0, 0.0)
     if not (np.isfinite(low) and np.isfinite(high)):
         return [_not_finite(data, where)]
     if kind == LABEL:
-        return _label_findings(data, where)
+        return _label_findings(data, where, label_values)
     if kind == PROBABILITY:
         return _probability_findings(low, high, where)
     if kind not in MODALITIES:
@@ -75,9 +81,17 @@ def _flat(value: float, modality: Modality, where: str) -> Finding:
     )
 
 
-def _label_findings(data: np.ndarray, where: str) -> list[Finding]:
+def lesion_only(data: np.ndarray, *, kind: str | None, label_values: Sequence[int] | None) -> np.ndarray:
+    """Return a mask with 1 where one of ``label_values`` stands and 0 elsewhere; other images as they are."""
+    if kind != LABEL or label_values is None:
+        return data
+    return np.isin(data, tuple(label_values)).astype(data.dtype)
+
+
+def _label_findings(data: np.ndarray, where: str, label_values: Sequence[int] | None) -> list[Finding]:
     values, counts = np.unique(data, return_counts=True)
-    if np.isin(values, (0, 1)).all():
+    allowed = (0, 1) if label_values is None else tuple(sorted({*_SEVERAL_LABELS, *label_values}))
+    if np.isin(values, allowed).all():
         return []
     listed = ", ".join(f"{v:g} ({c} voxels)" for v, c in zip(values[:8], counts[:8], strict=True))
     more = f", and {len(values) - 8} further values" if len(values) > 8 else ""
@@ -92,8 +106,8 @@ def _label_findings(data: np.ndarray, where: str) -> list[Finding]:
             ERROR,
             where,
             f"values {listed}{more}",
-            f"{top}, and save the mask with 0 and 1 only",
-            "lesion mask holds other values than 0 and 1",
+            f"{top}, and save the mask with 0 and 1 only, or name these values in the data list (label_values)",
+            f"lesion mask holds other values than {', '.join(map(str, allowed[:-1]))} and {allowed[-1]}",
         )
     ]
 

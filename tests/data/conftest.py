@@ -1,4 +1,4 @@
-"""Tiny folders in the ISLES 2018 layout: heads of 24 x 24 voxels in slabs of two slices."""
+"""Tiny folders in every layout: heads of 24 x 24 voxels in slabs of two slices, MRI of 6 x 5 x 4 voxels."""
 
 from __future__ import annotations
 
@@ -86,7 +86,48 @@ def dataset(tmp_path: Path) -> Path:
     return folder
 
 
+MR_NAMES = {
+    "t1": "T1", "t2": "T2", "flair": "Flair", "dwi": "DWI", "t1c": "T1c", "cbf": "CBF", "cbv": "CBV", "ttp": "TTP",
+    "tmax": "Tmax",
+}  # fmt: skip
+SISS = ("t1", "t2", "flair", "dwi")
+SPES = ("t1c", "t2", "dwi", "cbf", "cbv", "ttp", "tmax")
+
+
+def make_mri(case: Path, keys: tuple[str, ...], *, label: str | None = None, seed: int = 0, lesion: int = 3) -> None:
+    """Write one case folder as ISLES 2015 has it; a SPES mask holds ``lesion`` voxels of 1 and one voxel of 2."""
+    rng = np.random.default_rng(seed)
+    for number, key in enumerate(keys):
+        name = f"VSD.Brain.XX.O.MR_{MR_NAMES[key]}.{70000 + 100 * seed + number}"
+        save(case / name / f"{name}.nii", rng.random((6, 5, 4), dtype=np.float32) + 1)
+    if label is not None:
+        mask = np.zeros((6, 5, 4), np.uint8)
+        mask[0, 0, 0] = 2 if "tmax" in keys else 0
+        mask[1 : 1 + lesion, 1, 1] = 1
+        name = f"VSD.Brain{label}.XX.O.OT.{70099 + 100 * seed}"
+        save(case / name / f"{name}.nii", mask)
+
+
+@pytest.fixture
+def siss(tmp_path: Path) -> Path:
+    """Five labelled cases and one without a mask; both spellings of the mask's folder."""
+    for n in range(1, 6):
+        label = "_3more" if n % 2 else ""
+        make_mri(tmp_path / "siss" / "TRAINING" / str(n), SISS, label=label, seed=n, lesion=min(n, 5))
+    make_mri(tmp_path / "siss" / "TESTING" / "1", SISS, seed=9)
+    return tmp_path / "siss"
+
+
+@pytest.fixture
+def spes(tmp_path: Path) -> Path:
+    """Four labelled cases with 0, 1, 2 in one mask, and one without a mask."""
+    for n in (1, 2, 3, 10):
+        make_mri(tmp_path / "spes" / "TRAINING" / str(n), SPES, label="_2more", seed=n)
+    make_mri(tmp_path / "spes" / "TESTING" / "1", SPES, seed=9)
+    return tmp_path / "spes"
+
+
 @pytest.fixture
 def tools() -> dict[str, Callable]:
     """The functions above, for tests that need another folder."""
-    return {"make_case": make_case, "path_of": path_of, "save": save, "head": head}
+    return {"make_case": make_case, "path_of": path_of, "save": save, "head": head, "make_mri": make_mri}

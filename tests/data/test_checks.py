@@ -89,3 +89,27 @@ def test_a_list_is_checked_with_and_without_its_images(dataset: Path, tmp_path: 
     assert codes(found) == ["error E-FILE-02", "error E-LIST-02"] and "training entry 1: case_1" in found[0].where
     (tmp_path / "l.json").write_text("{")
     assert codes(check_list(tmp_path / "l.json", dataset)) == ["error E-LIST-03"]
+
+
+def test_mri_folders_are_checked_by_their_own_modalities(siss: Path, tools: dict) -> None:
+    assert check_folder(siss) == []
+    shutil.rmtree(next((siss / "TRAINING" / "1").glob("*MR_T2*")))
+    path = next((siss / "TRAINING" / "2").glob("*MR_T1*/*.nii"))
+    tools["save"](path, np.random.default_rng(0).random((6, 5, 4), dtype=np.float32), z_mm=30.0)
+    shutil.copy(
+        next((siss / "TRAINING" / "3").glob("*DWI*/*.nii")), next((siss / "TRAINING" / "4").glob("*DWI*/*.nii"))
+    )
+    shutil.copytree(siss / "TRAINING" / "5", siss / "TRAINING" / "case_5")
+    found = check_folder(siss)
+    assert codes(found) == ["error E-GEOM-03", "error E-LIST-02", "error E-LIST-11", "warning E-LIST-14"]
+    where = next(f.where for f in found if f.code == "E-GEOM-03")
+    assert where.startswith("training case_2: t1 (") and "against dwi (" in where
+
+
+def test_what_some_cases_of_a_plain_folder_lack_is_a_warning(tmp_path: Path, tools: dict) -> None:
+    for n, name in enumerate(("a_dwi", "a_adc", "b_dwi")):
+        volume = np.random.default_rng(n).random((6, 5, 4), dtype=np.float32) + 1
+        tools["save"](tmp_path / "d" / f"{name}.nii", volume)
+    found = check_folder(tmp_path / "d")
+    assert codes(found) == ["warning E-LBL-03", "warning E-LBL-03", "warning E-LIST-02"]
+    assert next(f.where for f in found if f.code == "E-LIST-02") == "training b: adc"

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from monai_isles.data import find_data_list, make_datalist, read_datalist
@@ -109,3 +110,43 @@ def test_the_committed_list_of_isles_2018_is_sound_and_keeps_neighbours_together
     assert all(len({fold[f"case_{n}"] for n in range(first, last + 1)}) == 1 for first, last in runs)
     counts = [list(fold.values()).count(k) for k in range(5)]
     assert max(counts) - min(counts) <= 1
+
+
+def test_siss_has_four_folds_balanced_by_volume_and_every_case_is_a_subject(siss: Path, tools: dict) -> None:
+    for n in (6, 7, 8):
+        tools["make_mri"](siss / "TRAINING" / str(n), ("t1", "t2", "flair", "dwi"), label="_3more", seed=n)
+    content = make_datalist(siss)
+    assert sorted(entry["fold"] for entry in content["training"]) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert (content["name"], content["numTest"], content["description"]) == (
+        "isles2015_siss", 1, "Sub-acute stroke MRI (SISS) in the ISLES 2015 layout",
+    )  # fmt: skip
+    assert "label_values" not in content and "target" not in content and content["labels"]["1"] == "lesion"
+    assert content["grouping"] == {
+        "source": "case names", "provisional": False, "evidence": {"subjects": 8, "cases": 8},
+    }  # fmt: skip
+    first = "TRAINING/1/VSD.Brain.XX.O.MR_T1.70100/VSD.Brain.XX.O.MR_T1.70100.nii"
+    assert content["training"][0]["t1"] == first and content["test"][0]["subject"] == "testing_case_1"
+    (siss / "SIMULATED.txt").write_text("x")
+    content = make_datalist(siss)
+    assert content["name"] == "phantom_siss" and content["description"].startswith("Simulated sub-acute stroke MRI")
+
+
+def test_a_table_of_subjects_speaks_for_mri_too(siss: Path) -> None:
+    (siss / "subjects.csv").write_text(
+        "case,subject,section\n" + "".join(f"case_{n},p{n // 3},training\n" for n in range(1, 6))
+    )
+    content = make_datalist(siss, folds=2)
+    assert [entry["subject"] for entry in content["training"]] == ["p0", "p0", "p1", "p1", "p1"]
+    assert content["grouping"]["source"] == "subjects.csv" and len({e["fold"] for e in content["training"][2:]}) == 1
+
+
+def test_a_plain_folder_keeps_the_sessions_of_a_person_together(tmp_path: Path, tools: dict) -> None:
+    mask = np.eye(6, 5, dtype=np.uint8)[..., None].repeat(4, axis=2)
+    for person in (1, 2, 3):
+        for session in (1, 2):
+            start = tmp_path / "d" / f"sub-{person}_ses-{session}"
+            tools["save"](start.with_name(start.name + "_dwi.nii"), mask + np.float32(person + session))
+            tools["save"](start.with_name(start.name + "_msk.nii"), mask)
+    content = make_datalist(tmp_path / "d", folds=3)
+    assert [entry["fold"] for entry in content["training"][::2]] == [e["fold"] for e in content["training"][1::2]]
+    assert (content["name"], content["description"]) == ("folder", "Images in a plain folder")

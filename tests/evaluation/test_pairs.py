@@ -57,3 +57,25 @@ def test_two_masks_for_one_case_are_refused(tmp_path: Path, save_volume) -> None
 def test_names_with_spaces_and_umlauts_work(tmp_path: Path, save_volume) -> None:
     save_volume(tmp_path / "Fälle neu" / "Fall 1.nii.gz", ONE)
     assert [case.name for case in find_references(tmp_path / "Fälle neu")] == ["Fall 1"]
+
+
+def test_masks_beside_their_images_in_a_plain_folder_are_references(tmp_path: Path, save_volume) -> None:
+    for case in ("a", "b"):
+        save_volume(tmp_path / "ref" / f"{case}_dwi.nii.gz", ONE + np.random.default_rng(0).random(ONE.shape))
+        save_volume(tmp_path / "ref" / f"{case}_mask.nii.gz", ONE)
+    assert [(case.name, case.label.name) for case in find_references(tmp_path / "ref")] == [
+        ("a", "a_mask.nii.gz"), ("b", "b_mask.nii.gz"),
+    ]  # fmt: skip
+
+
+def test_maps_beside_a_prediction_do_not_make_its_folder_a_data_folder(tmp_path: Path, save_volume) -> None:
+    save_volume(tmp_path / "out" / "case_1" / "lesion.nii.gz", ONE)
+    save_volume(tmp_path / "out" / "case_1" / "pseudo_dwi.nii.gz", ONE)
+    assert [case.name for case in find_references(tmp_path / "out")] == ["case_1"]
+
+
+def test_siss_and_spes_in_one_reference_folder_are_refused(tmp_path: Path, save_volume) -> None:
+    for key in ("T1", "T1c"):
+        save_volume(tmp_path / "1" / f"VSD.Brain.XX.O.MR_{key}.7.nii", ONE)
+    with pytest.raises(IslesError, match="E-LIST-30"):
+        find_references(tmp_path)

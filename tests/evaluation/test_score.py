@@ -182,3 +182,18 @@ def test_every_public_name_is_there_and_no_other() -> None:
     assert all(getattr(evaluation, name) is not None for name in evaluation.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = evaluation.nothing
+
+
+def test_the_label_that_the_data_list_chose_is_the_reference(tmp_path: Path, save_volume) -> None:
+    both, one = np.zeros((12, 10, 2), np.float32), np.zeros((12, 10, 2), bool)
+    both[2:6, 2:6, 0], both[2:4, 2:6, 0], one[2:4, 2:6, 0] = 1, 2, True
+    save_volume(tmp_path / "data" / "mask.nii.gz", both)
+    save_volume(tmp_path / "pred" / "case_1.nii.gz", one)
+    entry = {"case": "case_1", "subject": "case_1", "fold": 0, "label": "mask.nii.gz"}
+    for values, dice in (([2], 1.0), ([1], 0.0), ([1, 2], 16 / 24)):
+        (tmp_path / "l.json").write_text(json.dumps({"training": [entry], "label_values": values}))
+        score_folder(tmp_path / "pred", tmp_path / "data", tmp_path / "out", data_list=tmp_path / "l.json")
+        assert float(_rows(tmp_path / "out" / "per_case.csv")[0]["dsc"]) == pytest.approx(dice)
+    (tmp_path / "l.json").write_text(json.dumps({"training": [entry]}))
+    with pytest.raises(IslesError, match="E-LBL-01"):
+        score_folder(tmp_path / "pred", tmp_path / "data", tmp_path / "out", data_list=tmp_path / "l.json")

@@ -66,5 +66,15 @@ def test_each_key_is_judged_as_its_modality_and_the_case_is_named(write: Write, 
     LoadVerifiedd("label", kinds={"label": None})({"label": write(volume)})
 
 
+def test_the_entry_says_which_labels_are_lesion(write: Write) -> None:
+    mask = (np.arange(24).reshape(4, 3, 2) % 3).astype(np.uint8)
+    path = write(mask, "l.nii")
+    label = LoadVerifiedd("label")({"label": path, "label_values": [2]})["label"]
+    assert np.array_equal(np.flip(label[0].numpy(), (0, 1)), mask == 2)
+    assert np.array_equal(np.flip(load(path, kind="label", label_values=[1, 2])[0].numpy(), (0, 1)), mask > 0)
+    with pytest.raises(IslesError, match="E-LBL-01"):
+        LoadVerifiedd("label")({"label": path})
+
+
 def test_missing_keys_are_allowed_on_request(write: Write, volume: np.ndarray) -> None:
     assert set(LoadVerifiedd(["ct", "label"], allow_missing_keys=True)({"ct": write(volume)})) == {"ct"}

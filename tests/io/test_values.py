@@ -114,6 +114,35 @@ def test_binary_masks_pass_even_when_empty(write: Write, mask: np.ndarray) -> No
     read_image(write(mask.astype(np.uint8)), kind="label")
 
 
+@pytest.mark.parametrize(("chosen", "lesion"), [((1,), 1), ((2,), 2), ((1, 2), 3), ((255,), 0)])
+def test_of_several_labels_the_chosen_ones_are_read_as_one(write: Write, chosen: tuple[int, ...], lesion: int) -> None:
+    mask = np.zeros(24, np.uint8)
+    mask[:3] = (1, 2, 2)
+    path = write(mask.reshape(4, 3, 2))
+    data = read_image(path, kind="label", label_values=chosen).data
+    assert data.sum() == lesion and set(np.unique(data)) <= {0, 1} and data.dtype == np.float32
+    assert read_image(path, kind="dwi", label_values=chosen).data.max() == 2
+
+
+def test_values_beyond_the_labels_are_refused(write: Write) -> None:
+    mask = np.zeros(24, np.uint8)
+    mask[0] = 3
+    with pytest.raises(IslesError, match=r"E-LBL-01: lesion mask holds other values than 0, 1 and 2(?s:.*)3 \(1 vox"):
+        read_image(write(mask.reshape(4, 3, 2)), kind="label", label_values=[1])
+    mask[0] = 255
+    assert read_image(write(mask.reshape(4, 3, 2)), kind="label", label_values=[255]).data.sum() == 1
+
+
+def test_diffusion_coefficients_of_both_usual_units_and_relative_perfusion_pass(
+    write: Write, volume: np.ndarray
+) -> None:
+    read_image(write(volume / 6 - 0.3), kind="adc")  # 1e-3 mm2/s, a little noise below 0
+    read_image(write(volume * 150), kind="adc")  # 1e-6 mm2/s
+    for kind, factor in (("cbf", 200), ("cbv", 80), ("ttp", 5), ("t1", 1000), ("flair", 1), ("t1c", 1), ("t2", 1)):
+        read_image(write(volume * factor), kind=kind)
+    refused(write(volume * 1000), "ttp", r"E-VAL-05(?s:.*)likely milliseconds")
+
+
 def test_probabilities_lie_between_zero_and_one(write: Write, volume: np.ndarray) -> None:
     read_image(write(volume / 24), kind="probability")
     refused(write(volume), "probability", r"E-VAL-08(?s:.*)from 1 to 24")

@@ -1,0 +1,92 @@
+"""Plain folders: NIfTI files whose names end in their modality, ``sub-01_ses-01_dwi.nii.gz`` or ``flair.nii``.
+
+What stands before the modality names the case; where nothing does, the folder's name. Names that begin with ``sub-``
+(BIDS) join files of any sub-folder, others join the files of one folder. A last part ``msk``, ``mask``, ``lesion`` or
+``label`` is the lesion mask. Upper and lower case do not matter.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from monai_isles.data.scans import TRAINING, Scan, no_case, section_of
+from monai_isles.errors import IslesError
+from monai_isles.modalities import LABEL, MODALITIES
+
+DEPTH = 5
+_OTHER_NAMES = {"t1w": "t1", "t2w": "t2", "t1ce": "t1c", "t1gd": "t1c", "ncct": "ct"}
+TOKENS = {key: key for key in MODALITIES} | _OTHER_NAMES
+_ENDING = re.compile(r"\.nii(?:\.gz)?$", re.IGNORECASE)
+_MASK = re.compile(r"^(.*?)(?:^|[_.\-])(?:lesion[_.\-])?(?:msk|mask|lesion|label)$", re.IGNORECASE)
+_PARTS = re.compile(r"^(.*?)(?:^|[_.\-])([A-Za-z0-9]+)$")
+_SUBJECT = re.compile(r"^sub-([A-Za-z0-9]+)")
+
+
+def key_of(name: str) -> tuple[str, str] | None:
+    """Return what stands before the modality and its key (``label`` for a mask), None for every other file."""
+    if not _ENDING.search(name) or name.startswith("."):
+        return None
+    stem = _ENDING.sub("", name)
+    mask = _MASK.match(stem)
+    if mask is not None:
+        return mask[1], LABEL
+    parts = _PARTS.match(stem)
+    key = TOKENS.get(parts[2].lower()) if parts else None
+    return None if key is None else (parts[1], key)
+
+
+def walk(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
+    """Yield the files below a folder, hidden ones left out, at most ``depth`` folders deep, sorted."""
+    for place, folders, files in os.walk(folder):
+        level = len(Path(place).relative_to(folder).parts)
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if level < depth else []
+        yield from (Path(place) / name for name in sorted(files) if not name.startswith("."))
+
+
+def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
+    """Return the cases of a plain folder, training first, then by name.
+
+    A first folder named training or testing (any spelling) is the section; training where there is none.
+
+    Raises:
+        IslesError: ``E-LIST-01`` no case, ``E-LIST-32`` a mask that belongs to no image.
+    Source: ours; ``tests/data/test_folder.py``.
+    """
+    root, scans = Path(folder).absolute(), {}
+    for path in walk(root):
+        found = key_of(path.name)
+        if found is None:
+            continue
+        before, key = found
+        inner = path.relative_to(root).parts[:-1]
+        section = (section_of(inner[0]) if inner else None) or section_of(root.name) or TRAINING
+        person = _SUBJECT.match(before)
+        home = "" if person else str(path.parent)
+        name = before or path.parent.name
+        scan = scans.setdefault((section, home, name), Scan(section, name))
+        scan.subject = person and person[0]
+        scan.add(key, path)
+    if not scans:
+        raise no_case(root)
+    _require_images(scans.values())
+    return sorted(scans.values(), key=lambda scan: (scan.section != TRAINING, _natural(scan.name)))
+
+
+def _require_images(scans: object) -> None:
+    alone = [scan.files[LABEL] for scan in scans if set(scan.files) == {LABEL}]
+    if alone:
+        more = f" and {len(alone) - 4} more" if len(alone) > 4 else ""
+        raise IslesError(
+            "E-LIST-32",
+            "a mask belongs to no image",
+            where=", ".join(map(str, alone[:4])) + more,
+            found="no image with the same name before the last part",
+            fix="name mask and images alike: <case>_mask.nii.gz and <case>_dwi.nii.gz, or move other masks away",
+        )
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

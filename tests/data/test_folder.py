@@ -1,0 +1,96 @@
+"""Plain folders: names end in the modality, and what stands before it is the case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_isles.data import find_cases, find_inputs
+from monai_isles.data.folder import key_of
+from monai_isles.errors import IslesError
+
+
+def make(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"0")
+    return folder
+
+
+def keys(folder: Path) -> dict[str, set[str]]:
+    return {case.name: {*case.images, *(["label"] if case.label else [])} for case in find_cases(folder)}
+
+
+@pytest.mark.parametrize(("name", "found"), [
+    ("flair.nii", ("", "flair")), ("FLAIR.NII.GZ", ("", "flair")), ("sub-1_ses-2_dwi.nii.gz", ("sub-1_ses-2", "dwi")),
+    ("anna-T1w.nii", ("anna", "t1")), ("x_t1ce.nii", ("x", "t1c")), ("x.adc.nii", ("x", "adc")),
+    ("x_msk.nii.gz", ("x", "label")), ("x_lesion-msk.nii.gz", ("x", "label")), ("lesion.nii", ("", "label")),
+    ("x_brain_mask.nii", ("x_brain", "label")), ("unmask.nii", None), ("x_probability.nii.gz", None),
+    ("xdwi.nii", None), ("dwi.txt", None), (".part-1-x_dwi.nii", None),
+])  # fmt: skip
+def test_the_last_part_of_a_name_is_the_modality(name: str, found: tuple[str, str] | None) -> None:
+    assert key_of(name) == found
+
+
+def test_a_flat_folder_holds_as_many_cases_as_there_are_names(tmp_path: Path) -> None:
+    make(tmp_path, "p2_dwi.nii", "p2_ADC.nii.gz", "p10_dwi.nii", "p10_mask.nii", "notes.txt", "p2_seg_probability.nii")
+    assert keys(tmp_path) == {"p2": {"dwi", "adc"}, "p10": {"dwi", "label"}}
+    assert [case.name for case in find_cases(tmp_path)] == ["p2", "p10"]
+
+
+def test_two_files_with_bids_names_are_one_case(tmp_path: Path) -> None:
+    make(tmp_path, *(f"sub-strokecase0001_ses-0001_{key}.nii.gz" for key in ("adc", "dwi")), "SOURCE.txt")
+    (case,) = find_inputs([tmp_path], keys=("dwi", "adc"))
+    assert (case.name, case.subject) == ("sub-strokecase0001_ses-0001", "sub-strokecase0001")
+    assert list(case.images) == ["dwi", "adc"] and case.label is None
+
+
+def test_a_folder_names_the_case_where_the_files_do_not(tmp_path: Path) -> None:
+    for name in ("anna", "bert"):
+        make(tmp_path / "d" / name, "flair.nii", "dwi.nii", "lesion.nii")
+    assert keys(tmp_path / "d") == {name: {"flair", "dwi", "label"} for name in ("anna", "bert")}
+    assert [case.name for case in find_inputs([tmp_path / "d" / "anna"])] == ["anna"]
+
+
+def test_the_files_of_a_bids_subject_are_joined_over_folders(tmp_path: Path) -> None:
+    for person, session in ((1, 1), (1, 2), (2, 1)):
+        name = f"sub-s{person}_ses-{session}"
+        home = f"sub-s{person}/ses-{session}"
+        make(tmp_path, f"{home}/dwi/{name}_dwi.nii.gz", f"{home}/dwi/{name}_adc.nii.gz",
+             f"{home}/anat/{name}_FLAIR.nii.gz", f"derivatives/{home}/{name}_msk.nii.gz")  # fmt: skip
+    cases = find_cases(tmp_path)
+    assert [case.name for case in cases] == ["sub-s1_ses-1", "sub-s1_ses-2", "sub-s2_ses-1"]
+    assert [case.subject for case in cases] == ["sub-s1", "sub-s1", "sub-s2"]
+    assert all(set(case.images) == {"dwi", "adc", "flair"} and case.label for case in cases)
+
+
+def test_sections_are_kept_apart(tmp_path: Path) -> None:
+    make(tmp_path, "train/a/dwi.nii", "test/b/dwi.nii")
+    assert [case.name for case in find_cases(tmp_path, section="testing")] == ["b"]
+    assert [case.name for case in find_cases(tmp_path)] == ["a", "b"]
+
+
+def test_two_files_for_one_modality_are_refused(tmp_path: Path) -> None:
+    make(tmp_path, "a_t1.nii", "a_T1w.nii.gz", "a_dwi.nii")
+    with pytest.raises(IslesError, match=r"E-LIST-13(?s:.*)training a: t1"):
+        find_cases(tmp_path)
+
+
+def test_two_folders_with_equal_names_are_refused(tmp_path: Path) -> None:
+    make(tmp_path, "x/scan_dwi.nii", "y/scan_dwi.nii")
+    with pytest.raises(IslesError, match=r"E-LIST-11(?s:.*)training scan"):
+        find_cases(tmp_path)
+
+
+def test_a_mask_that_belongs_to_no_image_is_refused(tmp_path: Path) -> None:
+    make(tmp_path, "a_dwi.nii", "a_brain_mask.nii")
+    with pytest.raises(IslesError, match=r"E-LIST-32: a mask belongs to no image(?s:.*)a_brain_mask.nii"):
+        find_cases(tmp_path)
+
+
+def test_the_modalities_that_a_bundle_needs_are_asked_for_by_case(tmp_path: Path) -> None:
+    make(tmp_path, "a_dwi.nii", "a_adc.nii", "b_dwi.nii")
+    assert len(find_inputs([tmp_path], keys=("dwi",))) == 2
+    with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)1 cases: training b: adc"):
+        find_inputs([tmp_path], keys=("dwi", "adc"))

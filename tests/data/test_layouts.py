@@ -1,0 +1,70 @@
+"""The layout is told by marks in the file names; where they contradict each other nothing is guessed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from monai_isles.data import find_cases, find_inputs, find_layout, read_case
+from monai_isles.errors import IslesError
+
+
+def test_each_layout_is_told(dataset: Path, siss: Path, spes: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "a_dwi.nii").write_bytes(b"0")
+    names = [find_layout(folder).name for folder in (dataset, siss, spes, tmp_path / "plain")]
+    assert names == ["isles2018", "isles2015_siss", "isles2015_spes", "folder"]
+    assert [find_layout(f).folds for f in (dataset, siss, spes)] == [5, 4, 4]
+
+
+def test_siss_and_spes_in_one_folder_are_refused(siss: Path, spes: Path) -> None:
+    siss.rename(siss.parent / "SISS2015_Training")
+    shutil.move(siss.parent / "SISS2015_Training", spes / "SISS2015_Training")
+    with pytest.raises(IslesError, match=r"E-LIST-30: layout of the folder(?s:.*)isles2015_siss: 12 files such as VSD"):
+        find_layout(spes)
+
+
+def test_names_that_siss_and_spes_share_do_not_tell_the_layout(siss: Path) -> None:
+    for path in [*siss.rglob("*MR_T1.*.nii"), *siss.rglob("*Flair*.nii")]:
+        path.unlink()
+    with pytest.raises(IslesError, match=r"E-LIST-30(?s:.*)isles2015: 17 files"):
+        find_cases(siss)
+
+
+def test_case_folders_of_the_ct_layout_without_images_name_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "Training" / "case_4").mkdir(parents=True)
+    with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)training case_4: ct, cbf, cbv, mtt, tmax"):
+        find_cases(tmp_path)
+
+
+@pytest.mark.parametrize("make", [None, "", "TRAINING/1", "1", "x"])
+def test_a_folder_without_images_names_every_layout(tmp_path: Path, make: str | None) -> None:
+    if make is not None:
+        (tmp_path / "d" / make).mkdir(parents=True)
+    with pytest.raises(IslesError, match=r"E-LIST-01(?s:.*)ISLES 2018(?s:.*)ISLES 2015(?s:.*)<case>_dwi"):
+        find_cases(tmp_path / "d")
+
+
+def test_a_target_that_the_layout_does_not_have_is_refused(siss: Path, spes: Path) -> None:
+    with pytest.raises(IslesError, match=r"E-LIST-33: no such target(?s:.*)SPES\): penumbra, core, area"):
+        find_cases(spes, target="lesion")
+    with pytest.raises(IslesError, match=r"E-LIST-33(?s:.*)nothing to choose"):
+        find_cases(siss, target="core")
+
+
+def test_the_modalities_of_the_bundle_replace_those_of_the_layout(siss: Path, spes: Path) -> None:
+    for path in siss.rglob("*MR_T2*"):
+        shutil.rmtree(path, ignore_errors=True)
+    assert len(find_inputs([siss / "TRAINING"], keys=("dwi", "flair"))) == 5
+    with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)training case_1: t2; training case_2: t2"):
+        find_inputs([siss])
+    with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)1 cases: input case_3: ct, mtt"):
+        find_inputs([spes / "TRAINING" / "3"], keys=("ct", "cbf", "cbv", "mtt", "tmax"))
+
+
+def test_only_a_folder_of_one_case_is_read_as_one(dataset: Path, siss: Path, spes: Path, tmp_path: Path) -> None:
+    assert [read_case(f) for f in (dataset, siss, siss / "TRAINING", tmp_path / "none")] == [None] * 4
+    assert read_case(dataset / "TRAINING" / "case_2").name == "case_2"
+    assert read_case(spes / "TRAINING" / "10", target="core").label_values == (2,)
