@@ -1,19 +1,26 @@
 """What MONAI's engines lack: exact resume, checkpoints that survive, curves, a guard against NaN."""
 
+from monai_isles.training.adversarial import DiscriminatorStep
 from monai_isles.training.checkpoints import Checkpoints
 from monai_isles.training.device import pick_device
 from monai_isles.training.distributed import join_group, leave_group, rank, rank_device, shared, world_size
 from monai_isles.training.early_stop import EarlyStop
 from monai_isles.training.epochs import Curves, EpochOrder, case_names
 from monai_isles.training.exits import plain_exits
+from monai_isles.training.fine_tuning import FineTuning, PlateauSchedule
 from monai_isles.training.guard import FiniteGuard
+from monai_isles.training.sequential import SequentialStages
 
 __all__ = [
     "Checkpoints",
     "Curves",
+    "DiscriminatorStep",
     "EarlyStop",
     "EpochOrder",
+    "FineTuning",
     "FiniteGuard",
+    "PlateauSchedule",
+    "SequentialStages",
     "case_names",
     "join_group",
     "leave_group",

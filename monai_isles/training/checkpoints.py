@@ -65,6 +65,10 @@ class Checkpoints:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
+    def forget_best(self) -> None:
+        """Let the next epoch's weights be the best: what counted before was another task."""
+        self.best, self.best_epoch = self.sign * float("inf"), 0
+
     def resume(self, engine: Engine) -> int:
         """Load the newest checkpoint that can be read into all objects and ``engine``; return its epoch, 0 for none."""
         done = self.folder / "run.json"

@@ -40,6 +40,7 @@ class Curves:
     """Write one row an epoch: the curves of the paper's Figure 3.
 
     Columns: epoch, train_loss, train_accuracy, then every metric of ``evaluators``, then seconds since the epoch began.
+    Accuracy is that of the ``logits`` where the network returns more, against the label's first channel.
     Args:
         path: the CSV, rewritten whole at the end of every epoch.
         evaluators: engines that ran on the epoch's network.
@@ -62,9 +63,10 @@ class Curves:
 
     def _count(self, engine: Engine) -> None:
         output = engine.state.output
-        label = output["label"]
+        label = output["label"][:, :1]
+        logits = getattr(output["pred"], "logits", output["pred"])
         self._loss += output["loss"].item()
-        self._right += int((output["pred"].detach().argmax(1, keepdim=True) == label).sum())
+        self._right += int((logits.detach().argmax(1, keepdim=True) == label).sum())
         self._voxels += label.numel()
         self._batches += 1
 

@@ -1,0 +1,69 @@
+"""The 3D U-Net of Çiçek 2016 with pooling in plane only."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from monai_isles.errors import IslesError
+from monai_isles.networks.lone_batch_norm import LoneBatchNorm3d
+from monai_isles.networks.sizes import cropped_to, padded_to
+
+_STEP = (2, 2, 1)
+
+
+class AnisotropicUNet(nn.Module):
+    """3D U-Net whose max pooling and transposed convolutions have size and stride (2, 2, 1).
+
+    Shapes: ``(N, in_channels, H, W, D)`` in, logits ``(N, out_channels, H, W, D)`` out; any D >= 1, any H and W: zeros
+    fill the plane up to the next multiple of ``2 ** (levels - 1)`` and the logits are cropped back.
+    Args:
+        base_channels: channels of the first convolution; each level ends with twice what its first one gives.
+    Raises:
+        IslesError: ``E-NET-26`` for impossible sizes.
+    Source: Çiçek 2016 (arXiv:1606.06650), Figure 2, convolutions padded (its 19 069 955 parameters are those of
+    the convolutions at 3 channels and labels, and steps of 2 in depth too); steps: Abulnaga 2018
+    (doi:10.1007/978-3-030-11723-8_36), section 4.4.
+    """
+
+    def __init__(self, in_channels: int = 5, out_channels: int = 2, base_channels: int = 32, levels: int = 4) -> None:
+        super().__init__()
+        if levels < 2 or min(in_channels, out_channels, base_channels) < 1:
+            raise IslesError(
+                "E-NET-26",
+                "no such volume network",
+                where="AnisotropicUNet",
+                found=f"{levels} levels, channels {in_channels}, {out_channels}, {base_channels}",
+                fix="levels is at least 2, channels at least 1",
+            )
+        widths = [2 * base_channels * 2**level for level in range(levels)]
+        self.divisor = 2 ** (levels - 1)
+        self.encoder = nn.ModuleList(
+            _double_conv(i, w // 2, w) for i, w in zip([in_channels, *widths[:-1]], widths, strict=True)
+        )
+        self.pool = nn.MaxPool3d(_STEP)
+        self.up = nn.ModuleList(nn.ConvTranspose3d(w, w, _STEP, stride=_STEP, bias=False) for w in widths[:0:-1])
+        self.decoder = nn.ModuleList(_double_conv(3 * w, w, w) for w in widths[-2::-1])
+        self.head = nn.Conv3d(widths[0], out_channels, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, sizes = padded_to(x, [self.divisor, self.divisor, 1])
+        skips: list[Tensor] = []
+        for level, block in enumerate(self.encoder):
+            x = block(self.pool(x) if level > 0 else x)
+            skips.append(x)
+        skips.pop()
+        for grow, block in zip(self.up, self.decoder):  # noqa: B905 (TorchScript)
+            x = block(torch.cat([skips.pop(), grow(x)], dim=1))
+        return cropped_to(self.head(x), sizes)
+
+
+def _double_conv(ins: int, middle: int, outs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv3d(ins, middle, kernel_size=3, padding=1),
+        LoneBatchNorm3d(middle),
+        nn.ReLU(inplace=True),
+        nn.Conv3d(middle, outs, kernel_size=3, padding=1),
+        LoneBatchNorm3d(outs),
+        nn.ReLU(inplace=True),
+    )

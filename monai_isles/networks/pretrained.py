@@ -1,0 +1,127 @@
+"""Start a network from weights that somebody else trained, and say which of them were used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from monai_isles.errors import IslesError
+from monai_isles.io import load_state
+from monai_isles.networks.pretrained_names import own_names
+
+log = logging.getLogger(__name__)
+
+_BACKBONE = "backbone."
+_COUNTER = "num_batches_tracked"
+_NESTS = ("objects", "state_dict", "model", "model_state_dict", "network")
+
+
+@dataclass(frozen=True)
+class PretrainedReport:
+    """What became of the tensors of a file.
+
+    ``matched`` were loaded; ``missing`` are the network's that the file has not, classifier and initializer left out;
+    ``unexpected`` are the file's that the network has not, under the file's names; ``wrong_shape`` are in both, but
+    differ in shape, and were not loaded. Counters of batch normalisation are in none of them.
+    """
+
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    wrong_shape: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = ("missing", "unexpected", "wrong_shape")
+        rest = [_counted(part.replace("_", " of "), getattr(self, part)) for part in parts]
+        return f"{len(self.matched)} tensors matched; {'; '.join(rest)}"
+
+
+def load_pretrained(
+    network: nn.Module, path_or_state: str | Path | Mapping[str, object], *, least: float = 1.0
+) -> PretrainedReport:
+    """Load what fits of a ResNet's or a PSPNet's state dictionary, all of the backbone or nothing at all.
+
+    Classifiers, initializers and auxiliary heads of the file are left out; pyramid and final convolution are loaded
+    where their shapes agree. The report goes to the log.
+
+    Args:
+        network: a network whose encoder is ``network.backbone``.
+        path_or_state: a file of ``torch.save`` (state dictionary, or one within ``state_dict`` or ``model``), or the
+            dictionary itself. ``own_names`` lists the namings that are understood.
+        least: the share of the backbone's tensors, running statistics included, that must match.
+    Raises:
+        IslesError: ``E-NET-22`` less than ``least`` of the backbone matches, ``E-NET-23`` the file's backbone is
+            another, ``E-NET-24`` no tensors in it; ``E-FILE-*`` and ``E-SAFE-*`` of ``monai_isles.io.load_state``.
+    Source: ours; Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.3; ``tests/networks/test_pretrained.py``.
+    """
+    given = isinstance(path_or_state, Mapping)
+    where = "the given state dictionary" if given else str(path_or_state)
+    state = _tensors(path_or_state if given else load_state(path_or_state), where)
+    names = own_names(state)
+    found = {own: key for key, own in names.items() if own is not None}
+    own_state = network.state_dict()
+    wanted = [n for n in own_state if not n.endswith(_COUNTER) and not n.startswith(("initializer.", "classifier."))]
+    fits = [n for n in own_state if n in found and own_state[n].shape == state[found[n]].shape]
+    report = PretrainedReport(
+        matched=tuple(n for n in wanted if n in fits),
+        missing=tuple(n for n in wanted if n not in found),
+        unexpected=tuple(k for n, k in found.items() if n not in own_state and not n.endswith(_COUNTER)),
+        wrong_shape=tuple(n for n in wanted if n in found and n not in fits),
+    )
+    _require_same_backbone(report, own_names(report.unexpected), where)
+    _require_enough(report, least, where)
+    network.load_state_dict({n: state[found[n]] for n in fits}, strict=False)
+    log.info("weights from %s: %s", where, report)
+    return report
+
+
+def _tensors(state: object, where: str) -> dict[str, Tensor]:
+    while isinstance(state, Mapping) and (nest := next((n for n in _NESTS if isinstance(state.get(n), Mapping)), None)):
+        state = state[nest]
+    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
+    if not tensors:
+        raise IslesError(
+            "E-NET-24",
+            "no state dictionary",
+            where=where,
+            found=f"a {type(state).__name__} without tensors",
+            fix="give a file written by torch.save(network.state_dict(), path)",
+        )
+    return tensors
+
+
+def _require_same_backbone(report: PretrainedReport, own: Mapping[str, str | None], where: str) -> None:
+    strangers = [key for key in report.unexpected if (own[key] or "").startswith(_BACKBONE)]
+    if strangers:
+        raise IslesError(
+            "E-NET-23",
+            "weights of another backbone",
+            where=where,
+            found=_counted("tensors that this backbone has not", strangers),
+            fix="set backbone to the file's depth, and stem to 'deep64' or 'deep128' where conv2 stands before layer1",
+        )
+
+
+def _require_enough(report: PretrainedReport, least: float, where: str) -> None:
+    parts = [
+        [n for n in names if n.startswith(_BACKBONE)] for names in (report.matched, report.missing, report.wrong_shape)
+    ]
+    matched, missing, wrong = parts
+    if len(matched) < least * sum(map(len, parts)) or not matched:
+        raise IslesError(
+            "E-NET-22",
+            "weights do not fill the backbone",
+            where=where,
+            found=f"{len(matched)} of {sum(map(len, parts))} tensors matched; {_counted('missing', missing)}; "
+            f"{_counted('wrong of shape', wrong)}",
+            fix="give weights of the network's own backbone and base_channels, or none to train from scratch",
+        )
+
+
+def _counted(word: str, names: Sequence[str], shown: int = 3) -> str:
+    some = ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
+    return f"{len(names)} {word}" + (f" ({some})" if names else "")

@@ -1,0 +1,131 @@
+"""The network of Wang 2020: extract from the series, synthesise a DWI, segment it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from monai_isles.errors import IslesError
+from monai_isles.networks.context_encoder import ContextEncoder
+from monai_isles.networks.pseudo_dwi_output import PseudoDWIOutput
+from monai_isles.networks.ronneberger_unet import RonnebergerUNet
+from monai_isles.networks.slnet import SLNet
+from monai_isles.networks.xavier import initialise_
+
+
+class PseudoDWINet(nn.Module):
+    """Segment a lesion in a pseudo-DWI made of perfusion maps and of features of the raw series.
+
+    The pseudo-DWI and the extracted feature are linear outputs: the paper names no bounding function for a DWI scaled
+    to (0, 1). ``context_encoder`` (Phi_c) is not run here: the synthesis loss runs it, the optimiser finds it here.
+
+    Shapes: ``(N, C, H, W)`` in, any H and W: ``maps`` perfusion maps (cbf, cbv, mtt, tmax), the temporal maximum with
+    ``low_level``, ``frames`` frames with ``high_level``, in this order. Logits ``(N, out_channels, H, W)`` out, or
+    ``PseudoDWIOutput`` with ``return_aux``.
+    Args:
+        low_level: take F_l, the temporal maximum (equation 1).
+        high_level: extract F_h from the frames (equation 4).
+        segmenter: Phi_s; by default an ``SLNet`` of ``base_channels``.
+        with_maps: segment maps and pseudo-DWI together (Table 5, F_o + DWI); the segmenter then has maps + 1 channels.
+        contextual: hold a context encoder; False where no loss uses one.
+        base_channels: of extractor, generator and the default segmenter.
+        return_aux: return the synthetic images beside the logits; off for export.
+        init: "xavier" or "torch", for all parts, a given segmenter too: load weights afterwards.
+    Raises:
+        IslesError: ``E-NET-46`` for impossible sizes, ``E-NET-47`` for an input of other channels, ``E-NET-48`` for
+            parts that the network lacks.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figure 2, equations 4, 5 and 10.
+    """
+
+    def __init__(
+        self,
+        low_level: bool = True,
+        high_level: bool = True,
+        segmenter: nn.Module | None = None,
+        with_maps: bool = False,
+        contextual: bool = True,
+        base_channels: int = 64,
+        out_channels: int = 2,
+        maps: int = 4,
+        frames: int = 6,
+        return_aux: bool = False,
+        init: str = "xavier",
+    ) -> None:
+        super().__init__()
+        if min(maps, base_channels, out_channels, frames) < 1:
+            raise IslesError(
+                "E-NET-46",
+                "no such pseudo-DWI network",
+                where="PseudoDWINet",
+                found=f"{maps} maps, {frames} frames, channels {base_channels}, {out_channels}",
+                fix="all of them are at least 1",
+            )
+        self.maps, self.low, self.frames = maps, int(low_level), frames if high_level else 0
+        self.with_maps, self.return_aux = with_maps, return_aux
+        self.in_channels = maps + self.low + self.frames
+        self.extractor = RonnebergerUNet(frames, 1, base_channels) if high_level else None
+        self.generator = RonnebergerUNet(maps + low_level + high_level, 1, base_channels)
+        self.context_encoder = ContextEncoder() if contextual else None
+        if segmenter is None:
+            segmenter = SLNet(1 + maps * with_maps, out_channels, base_channels=base_channels, init="torch")
+        self.segmenter = segmenter
+        self.frozen: tuple[str, ...] = ()
+        initialise_(self, init)
+
+    def forward(self, x: Tensor) -> Tensor | PseudoDWIOutput:
+        if x.shape[1] != self.in_channels:
+            self._refuse(x.shape[1])
+        inputs = x[:, : self.maps + self.low]
+        extracted: Tensor | None = None
+        if self.extractor is not None:
+            extracted = self.extractor(x[:, self.maps + self.low :])  # equation 4
+            inputs = torch.cat([inputs, extracted], dim=1)
+        pseudo_dwi = self.generator(inputs)  # equation 5
+        seen = torch.cat([x[:, : self.maps], pseudo_dwi], dim=1) if self.with_maps else pseudo_dwi
+        logits = self.segmenter(seen)  # equation 10, before the softmax
+        if self.return_aux:
+            return PseudoDWIOutput(logits, pseudo_dwi, extracted)
+        return logits
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the parts this network has, in the order in which the sequential variant (s) trains them."""
+        return dict(self.named_children())
+
+    def train_only(self, *names: str) -> None:
+        """Freeze all parts but these; without names, train all of them.
+
+        A frozen part has no gradients and stays in evaluation mode whatever ``train`` says, so that its normalisation
+        statistics stay.
+        Raises:
+            IslesError: ``E-NET-48`` for a name that ``parts`` lacks.
+        """
+        parts = self.parts()
+        if unknown := [name for name in names if name not in parts]:
+            raise IslesError(
+                "E-NET-48",
+                "no such part",
+                where="PseudoDWINet.train_only",
+                found=", ".join(map(repr, unknown)),
+                fix=f"this network has {', '.join(parts)}",
+            )
+        self.frozen = tuple(name for name in parts if names and name not in names)
+        for name, part in parts.items():
+            part.requires_grad_(name not in self.frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> PseudoDWINet:
+        """Set the mode of all parts that are not frozen."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).eval()
+        return self
+
+    def _refuse(self, channels: int) -> None:
+        raise IslesError(
+            "E-NET-47",
+            "input has other channels than the network takes",
+            where="PseudoDWINet",
+            found=f"{channels} channels; {self.in_channels} are {self.maps} maps, {self.low} maximum, "
+            f"{self.frames} frames",
+            fix="give the channels in this order, or build the network with low_level, high_level and frames to match",
+        )

@@ -1,0 +1,54 @@
+"""Switchable normalisation: a learned mixture of instance, layer and batch statistics."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class SwitchableNorm2d(nn.Module):
+    """Normalise by the mean and the variance that two softmaxes mix from three kinds of statistics.
+
+    All three kinds follow from mean and variance of each channel of each image: those of a layer average them over the
+    channels, those of a batch over the images, and the spread of the means adds to the variance. In evaluation the
+    batch's are moving averages. Variances are the population's, so one image of one pixel is allowed. Half precision
+    is normalised in single.
+
+    Shapes: ``(N, C, H, W)`` in, the same out.
+    Args:
+        channels: C.
+        eps: added to the mixed variance.
+        momentum: share of the present batch in the moving averages.
+    Source: Luo 2018 (arXiv:1806.10779), section 2; mixture weights start equal.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.mean_weight = nn.Parameter(torch.ones(3))
+        self.var_weight = nn.Parameter(torch.ones(3))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = x.float() if x.dtype == torch.float16 or x.dtype == torch.bfloat16 else x
+        var, mean = torch.var_mean(values, dim=[2, 3], correction=0, keepdim=True)  # (N, C, 1, 1): instance
+        layer_mean = mean.mean(dim=1, keepdim=True)
+        layer_var = var.mean(dim=1, keepdim=True) + mean.var(dim=1, correction=0, keepdim=True)
+        if self.training:
+            batch_mean = mean.mean(dim=0, keepdim=True)
+            batch_var = var.mean(dim=0, keepdim=True) + mean.var(dim=0, correction=0, keepdim=True)
+            with torch.no_grad():
+                self.running_mean.lerp_(batch_mean.detach().flatten().to(self.running_mean.dtype), self.momentum)
+                self.running_var.lerp_(batch_var.detach().flatten().to(self.running_var.dtype), self.momentum)
+        else:
+            batch_mean, batch_var = self.running_mean.view(1, -1, 1, 1), self.running_var.view(1, -1, 1, 1)
+        share = torch.softmax(self.mean_weight, dim=0)
+        mixed_mean = share[0] * mean + share[1] * layer_mean + share[2] * batch_mean
+        share = torch.softmax(self.var_weight, dim=0)
+        mixed_var = share[0] * var + share[1] * layer_var + share[2] * batch_var
+        scale = self.weight.view(1, -1, 1, 1) * torch.rsqrt(mixed_var + self.eps)
+        shift = self.bias.view(1, -1, 1, 1) - mixed_mean * scale
+        return torch.addcmul(shift, values, scale).to(x.dtype)

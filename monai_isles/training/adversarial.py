@@ -1,0 +1,51 @@
+"""Train a discriminator beside the network that it judges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ignite.engine import Engine, Events
+from torch import nn
+from torch.optim import Optimizer
+
+from monai_isles.losses import discriminator_ls_loss
+
+
+class DiscriminatorStep:
+    """After each step of the network, move the discriminator once on the same images.
+
+    The network's own adversarial term is part of ``SynthesisLoss``; what its backward pass left in the discriminator is
+    cleared here first. Where the loss does not count the generator in this stage, nothing is done.
+
+    Args:
+        discriminator: judges ``(N, 1, H, W)`` images; on the trainer's device.
+        optimizer: of the discriminator alone.
+        loss: the trainer's loss, whose ``parts`` say whether the generator is trained.
+    Source: Mao 2017 (arXiv:1611.04076); Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.1;
+        ``tests/training/test_adversarial.py``.
+    """
+
+    def __init__(self, discriminator: nn.Module, optimizer: Optimizer, loss: nn.Module) -> None:
+        self.discriminator, self.optimizer, self.loss = discriminator, optimizer, loss
+        self.last: float | None = None
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if "generator" not in getattr(self.loss, "parts", ("generator",)):
+            return
+        output = engine.state.output
+        fake, real = output["pred"].pseudo_dwi.detach(), output["label"][:, 1:2]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = discriminator_ls_loss(self.discriminator(real), self.discriminator(fake))
+        loss.backward()
+        self.optimizer.step()
+        self.last = loss.item()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"discriminator": self.discriminator.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.optimizer.load_state_dict(state["optimizer"])
