@@ -1,4 +1,4 @@
-"""``monai-isles phantom``: write the simulated CT perfusion data set in the ISLES 2018 layout."""
+"""``monai-isles phantom``: write a simulated data set: CT perfusion (ISLES 2018 layout) or MRI (ISLES 2015 layout)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import time
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
+    parser.add_argument(
+        "--kind",
+        choices=("ct", "siss", "spes"),
+        default="ct",
+        help="CT perfusion (default), sub-acute MRI (SISS) or acute MRI with perfusion maps (SPES)",
+    )
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="folder to make; one that holds something else is refused"
     )
@@ -22,10 +28,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="scans of other subjects in TESTING, without lesion (default 0)",
     )
     parser.add_argument(
-        "--no-series", action="store_true", help="leave the contrast series (4DPWI) out, most of the bytes"
+        "--no-series", action="store_true", help="CT: leave the contrast series (4DPWI) out, most of the bytes"
     )
     parser.add_argument(
-        "--max-slices", type=int, default=22, metavar="K", help="leave subjects with taller scans out (default 22, all)"
+        "--max-slices",
+        type=int,
+        default=22,
+        metavar="K",
+        help="CT: leave subjects with taller scans out (default 22, all)",
+    )
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        metavar="MM",
+        help="MRI: coarser voxels over the same field of view (default 1 for siss, 2 for spes)",
     )
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes (default 1)")
 
@@ -44,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
         workers=args.workers,
         test_cases=args.test_cases,
         max_slices=args.max_slices,
+        kind=args.kind,
+        spacing_mm=args.spacing,
     )
     seconds = round(time.monotonic() - start, 1)
     if args.json:
@@ -51,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
             json.dumps(
                 {
                     "out": str(out),
+                    "kind": args.kind,
                     "cases": args.cases,
                     "test_cases": args.test_cases,
                     "seed": args.seed,

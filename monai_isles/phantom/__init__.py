@@ -1,7 +1,17 @@
-"""The embedded data set: a CT perfusion phantom with known truth, in the ISLES 2018 layout."""
+"""The embedded data set: CT perfusion and MRI phantoms with known truth, in the ISLES 2018 and 2015 layouts."""
 
-from monai_isles.phantom.dataset import dataset_or_phantom, make_case, make_dataset
+from monai_isles.phantom.dataset import dataset_or_phantom, make_case, make_dataset, make_mri_case
 from monai_isles.phantom.head import Head, head_with_pose
+from monai_isles.phantom.mri_scan import MriCase
 from monai_isles.phantom.scan import CaseArrays
 
-__all__ = ["CaseArrays", "Head", "dataset_or_phantom", "head_with_pose", "make_case", "make_dataset"]
+__all__ = [
+    "CaseArrays",
+    "Head",
+    "MriCase",
+    "dataset_or_phantom",
+    "head_with_pose",
+    "make_case",
+    "make_dataset",
+    "make_mri_case",
+]

@@ -19,19 +19,25 @@ class Pose:
     """Say how the head lies: in-plane tilt and shift, roll out of the plane, level of the slab.
 
     Units: degrees, counter-clockwise on RAS+ axes; voxels in the plane; ``level_mm`` MNI height of the slab's middle.
+    ``pitch_deg`` nods the head, within its own mid-sagittal plane.
     """
 
     tilt_deg: float
     shift_px: tuple[float, float]
     roll_deg: float
     level_mm: float
+    pitch_deg: float = 0.0
 
     def rotation(self) -> np.ndarray:
         """Return the matrix (3, 3) that turns head directions into scanner directions."""
         t, r = np.deg2rad([self.tilt_deg, self.roll_deg])
         in_plane = np.array([[np.cos(t), -np.sin(t), 0], [np.sin(t), np.cos(t), 0], [0, 0, 1]])
         out_of_plane = np.array([[np.cos(r), 0, np.sin(r)], [0, 1, 0], [-np.sin(r), 0, np.cos(r)]])
-        return in_plane @ out_of_plane
+        if not self.pitch_deg:
+            return in_plane @ out_of_plane
+        p = np.deg2rad(self.pitch_deg)
+        nod = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
+        return in_plane @ out_of_plane @ nod
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ def tissues_of(subject: Subject, pose: Pose, grid: Grid, *, layers: int = 3) -> 
     for offset in (np.arange(layers) + 0.5) / layers - 0.5:
         shift = pose.rotation().T @ np.array([0, 0, offset * grid.spacing_mm[2]])
         head_mm = centre + shift.astype(np.float32)
-        for name, part in zip(_NAMES, _fractions(subject, head_mm), strict=True):
+        for name, part in zip(_NAMES, fractions_at(subject, head_mm, subject.to_atlas(head_mm)), strict=True):
             total[name][inside] += part / layers
     parts = {name: volume.reshape(grid.shape) for name, volume in total.items()}
     return Tissues(**parts, inside=inside, head_mm=centre, atlas_mm=subject.to_atlas(centre))
@@ -140,9 +146,13 @@ def _points(subject: Subject, pose: Pose, grid: Grid, offset_mm: float) -> tuple
     return inside, head_mm[inside].astype(np.float32)
 
 
-def _fractions(subject: Subject, head_mm: np.ndarray) -> tuple[np.ndarray, ...]:
+def fractions_at(subject: Subject, head_mm: np.ndarray, atlas_mm: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the volume fractions at points: gm, wm, csf, bone, scalp, artery, vein, diploe.
+
+    Shapes: (n, 3) points of the head and their MNI positions in, (n,) each out.
+    """
     atlas = load_atlas()
-    position = subject.to_atlas(head_mm) - ORIGIN_MM
+    position = atlas_mm - ORIGIN_MM
     depth = ndimage.map_coordinates(atlas.depth, position.T / 2, order=1, mode="nearest", output=np.float32)
     gm, wm, fluid, artery, vein = (
         ndimage.map_coordinates(volume, position.T, order=1, output=np.float32) / 255

@@ -13,18 +13,21 @@ from pathlib import Path
 
 import torch
 
-from monai_isles import __version__
 from monai_isles.errors import IslesError
 from monai_isles.phantom.atlas import load_atlas
 from monai_isles.phantom.facts import protocol_of
+from monai_isles.phantom.folder import RECORD, holds_same, make_aside, record_text
 from monai_isles.phantom.layout import write_case, write_truth
+from monai_isles.phantom.mri_facts import MRI_KINDS
+from monai_isles.phantom.mri_layout import mri_settings, write_mri_case
+from monai_isles.phantom.mri_scan import MriCase, scan_mri
 from monai_isles.phantom.scan import CaseArrays, scan_slab
 from monai_isles.phantom.subject import make_patient
 from monai_isles.progress import progress
 
-PHANTOM_VERSION = 1
-RECORD = "SIMULATED.txt"
 MOST_SLICES = 22
+KINDS = ("ct", *MRI_KINDS)
+_FOLDERS = {"ct": "ISLES2018_DIR", "siss": "ISLES2015_SISS_DIR", "spes": "ISLES2015_SPES_DIR"}
 _TEST_SUBJECTS = 1_000_000
 _LOG = logging.getLogger(__name__)
 
@@ -48,10 +51,27 @@ class Planned:
         )
 
 
-def plan(cases: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES) -> list[Planned]:
-    """Return the first ``cases`` scans of the endless list that ``seed`` stands for, taller scans left out."""
+@dataclass(frozen=True)
+class Recipe:
+    """Say how every subject of one data set is made, see ``make_dataset``."""
+
+    kind: str
+    seed: int
+    series: bool
+    spacing_mm: float | None
+
+
+def plan(
+    cases: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES, kind: str = "ct"
+) -> list[Planned]:
+    """Return the first ``cases`` scans of the endless list that ``seed`` stands for, taller scans left out.
+
+    An MRI subject is scanned once, whole.
+    """
     planned: list[Planned] = []
     index = _TEST_SUBJECTS if section == "TESTING" else 0
+    if kind != "ct":
+        return [Planned(section, n + 1, index + n, 0) for n in range(cases)]
     while len(planned) < cases:
         protocol = protocol_of(index, seed=seed)
         for slab in range(protocol.slabs if protocol.slices <= max_slices else 0):
@@ -67,6 +87,19 @@ def make_case(number: int, *, seed: int, section: str = "TRAINING", max_slices: 
         return scan_slab(make_patient(wanted.index, seed=seed), wanted.slab, seed=seed)
 
 
+def make_mri_case(
+    number: int, *, kind: str, seed: int, section: str = "TRAINING", spacing_mm: float | None = None
+) -> MriCase:
+    """Simulate ``case_<number>`` of the MRI data set ``seed`` in memory, the same arrays as ``make_dataset`` writes.
+
+    Raises:
+        IslesError: ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` no such grid.
+    """
+    _require_kind(kind, spacing_mm)
+    wanted = plan(number, seed=seed, section=section, kind=kind)[-1]
+    return scan_mri(MRI_KINDS[kind], wanted.index, seed=seed, spacing_mm=spacing_mm)
+
+
 def make_dataset(
     out: Path | str,
     *,
@@ -76,8 +109,10 @@ def make_dataset(
     workers: int = 1,
     test_cases: int = 0,
     max_slices: int = MOST_SLICES,
+    kind: str = "ct",
+    spacing_mm: float | None = None,
 ) -> Path:
-    """Write ``cases`` simulated scans in the ISLES 2018 layout; the folder appears when it is whole.
+    """Write ``cases`` simulated scans in the ISLES 2018 or 2015 layout; the folder appears when it is whole.
 
     Args:
         out: folder to make; returned as it is when it holds this very phantom already.
@@ -86,27 +121,33 @@ def make_dataset(
         workers: processes.
         test_cases: scans of other subjects in ``TESTING``, without lesion and DWI.
         max_slices: leave subjects with taller scans out; 2 or 4 makes a small data set.
+        kind: ``ct``, ``siss`` or ``spes``; ``series`` and ``max_slices`` mean nothing to the MRI kinds.
+        spacing_mm: coarser grid of the same field of view, MRI kinds only; default 1 mm (SISS), 2 mm (SPES).
 
     Raises:
         IslesError: ``E-PHAN-01`` no atlas, ``E-PHAN-02`` impossible numbers, ``E-PHAN-03`` folder is something else,
-            ``E-PHAN-05`` the folder cannot be made.
+            ``E-PHAN-05`` the folder cannot be made, ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` and
+            ``E-PHAN-08`` no such grid.
 
     Source: ours; ``tests/phantom/test_dataset.py``.
     """
     out = Path(out)
-    record = _record(cases=cases, seed=seed, series=series, test_cases=test_cases, max_slices=max_slices)
+    _require_kind(kind, spacing_mm)
     _require_numbers(cases=cases, workers=workers, test_cases=test_cases, seed=seed, max_slices=max_slices)
-    if _holds_same(out, record):
+    numbers = (f"seed {seed}", f"cases {cases}", f"test_cases {test_cases}")
+    extra = (f"series {'yes' if series else 'no'}", f"max_slices {max_slices}")
+    record = record_text(*numbers, *(extra if kind == "ct" else mri_settings(MRI_KINDS[kind], spacing_mm)))
+    if holds_same(out, record):
         _LOG.info("phantom %s is there already", out)
         return out
     load_atlas()
-    planned = plan(cases, seed=seed, max_slices=max_slices)
-    planned += plan(test_cases, seed=seed, section="TESTING", max_slices=max_slices)
-    aside = _make_aside(out)
+    planned = plan(cases, seed=seed, max_slices=max_slices, kind=kind)
+    planned += plan(test_cases, seed=seed, section="TESTING", max_slices=max_slices, kind=kind)
+    aside = make_aside(out)
     try:
-        _fill(aside, planned, seed=seed, series=series, workers=workers)
+        _fill(aside, planned, Recipe(kind, seed, series, spacing_mm), workers=workers)
         (aside / RECORD).write_text(record, encoding="utf-8")
-        if not _holds_same(out, record):
+        if not holds_same(out, record):
             os.replace(aside, out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -121,60 +162,49 @@ def dataset_or_phantom(
     seed: int,
     series: bool = False,
     max_slices: int = MOST_SLICES,
+    kind: str = "ct",
+    spacing_mm: float | None = None,
 ) -> Path:
-    """Return the data folder to use: the given one, else ``$ISLES2018_DIR``, else a phantom made in ``folder``.
+    """Return the data folder to use: the given one, else the environment's, else a phantom made in ``folder``.
+
+    The environment variable is ``ISLES2018_DIR`` (``ct``), ``ISLES2015_SISS_DIR`` or ``ISLES2015_SPES_DIR``.
 
     Raises:
         IslesError: ``E-PHAN-04`` when a named folder does not exist; those of ``make_dataset``.
     """
-    named = dataset_dir or os.environ.get("ISLES2018_DIR", "")
+    _require_kind(kind, spacing_mm)
+    named = dataset_dir or os.environ.get(_FOLDERS[kind], "")
     if not named:
         _LOG.info("no data set named: using the simulated one in %s (%d cases, seed %d)", folder, cases, seed)
-        return make_dataset(folder, cases=cases, seed=seed, series=series, max_slices=max_slices)
+        return make_dataset(
+            folder, cases=cases, seed=seed, series=series, max_slices=max_slices, kind=kind, spacing_mm=spacing_mm
+        )
     if not Path(named).is_dir():
         raise IslesError(
             "E-PHAN-04",
             "the data folder does not exist",
-            where="dataset_dir" if dataset_dir else "environment variable ISLES2018_DIR",
+            where="dataset_dir" if dataset_dir else f"environment variable {_FOLDERS[kind]}",
             found=str(named),
             fix="give the folder that holds TRAINING/, or leave it empty to train on the phantom",
         )
     return Path(named)
 
 
-def _record(*, cases: int, seed: int, series: bool, test_cases: int, max_slices: int) -> str:
-    lines = [
-        "SIMULATED: no patient, no scanner. Every image here was computed from a physical model.",
-        f"made by monai_isles {__version__}, phantom version {PHANTOM_VERSION}",
-        f"seed {seed}",
-        f"cases {cases}",
-        f"test_cases {test_cases}",
-        f"series {'yes' if series else 'no'}",
-        f"max_slices {max_slices}",
-        "anatomy: MNI152 2009a tissue maps (Copyright 1993-2004 Louis Collins, McConnell Brain Imaging Centre)",
-        "research only, not a medical device",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _holds_same(out: Path, record: str) -> bool:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return False
-    found = (out / RECORD).read_text(encoding="utf-8") if (out / RECORD).is_file() else ""
-    if found != record:
-        what = (
-            "a phantom with other settings: " + ", ".join(found.splitlines()[1:7])
-            if found
-            else "something that is not a phantom"
-        )
+def _require_kind(kind: str, spacing_mm: float | None) -> None:
+    if kind not in KINDS:
         raise IslesError(
-            "E-PHAN-03",
-            "the folder is taken",
-            where=str(out),
-            found=what,
-            fix="choose another folder, or remove this one yourself",
+            "E-PHAN-06", "no such phantom", where="kind", found=str(kind), fix="ask for one of " + ", ".join(KINDS)
         )
-    return True
+    if kind == "ct" and spacing_mm is not None:
+        raise IslesError(
+            "E-PHAN-08",
+            "the CT phantom has its own spacings",
+            where="spacing",
+            found=f"{spacing_mm:g} mm",
+            fix="leave the spacing out, or ask for kind siss or spes",
+        )
+    if kind != "ct":
+        MRI_KINDS[kind].grid(spacing_mm)
 
 
 def _require_numbers(**numbers: int) -> None:
@@ -189,42 +219,11 @@ def _require_numbers(**numbers: int) -> None:
         )
 
 
-def _make_aside(out: Path) -> Path:
-    parent = out.absolute().parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        for old in parent.glob(f".part-*-{out.name}"):
-            pid = old.name.split("-")[1]
-            if pid == str(os.getpid()) or (pid.isdigit() and not _alive(int(pid))):
-                shutil.rmtree(old)
-        aside = parent / f".part-{os.getpid()}-{out.name}"
-        aside.mkdir()
-    except OSError as error:
-        raise IslesError(
-            "E-PHAN-05",
-            "the folder cannot be made",
-            where=str(out),
-            found=f"{type(error).__name__}: {error.strerror}",
-            fix="choose a folder on a disk you may write to",
-        ) from error
-    return aside
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _fill(folder: Path, planned: list[Planned], *, seed: int, series: bool, workers: int) -> None:
+def _fill(folder: Path, planned: list[Planned], recipe: Recipe, *, workers: int) -> None:
     groups: dict[int, list[Planned]] = {}
     for one in planned:
         groups.setdefault(one.index, []).append(one)
-    jobs = [(folder, group, seed, series) for group in groups.values()]
+    jobs = [(folder, group, recipe) for group in groups.values()]
     if workers == 1:
         for job in progress(jobs, "phantom", unit="subject"):
             _one_subject(job)
@@ -239,27 +238,36 @@ def _fill(folder: Path, planned: list[Planned], *, seed: int, series: bool, work
         )
 
 
-def _one_subject(job: tuple[Path, list[Planned], int, bool]) -> None:
-    folder, group, seed, series = job
+def _one_subject(job: tuple[Path, list[Planned], Recipe]) -> None:
+    folder, group, recipe = job
     with _OneThread():
-        patient = make_patient(group[0].index, seed=seed)
-        for one in group:
-            scan = scan_slab(patient, one.slab, seed=seed)
-            labelled = one.section == "TRAINING"
-            write_case(
-                scan, folder / one.section / f"case_{one.number}", number=one.number, series=series, labelled=labelled
-            )
-            name = f"case_{one.number}.json" if labelled else f"TESTING_case_{one.number}.json"
-            write_truth(
-                {
-                    "case": f"case_{one.number}",
-                    "subject": one.subject,
-                    "section": one.section,
-                    "slab": one.slab,
-                    **scan.truth,
-                },
-                folder / "truth" / name,
-            )
+        if recipe.kind == "ct":
+            _one_ct_subject(folder, group, recipe)
+        else:
+            _one_mri_subject(folder, group[0], recipe)
+
+
+def _one_ct_subject(folder: Path, group: list[Planned], recipe: Recipe) -> None:
+    patient = make_patient(group[0].index, seed=recipe.seed)
+    for one in group:
+        scan = scan_slab(patient, one.slab, seed=recipe.seed)
+        case = folder / one.section / f"case_{one.number}"
+        write_case(scan, case, number=one.number, series=recipe.series, labelled=one.section == "TRAINING")
+        _tell(folder, one, {"slab": one.slab, **scan.truth})
+
+
+def _one_mri_subject(folder: Path, one: Planned, recipe: Recipe) -> None:
+    kind = MRI_KINDS[recipe.kind]
+    scan = scan_mri(kind, one.index, seed=recipe.seed, spacing_mm=recipe.spacing_mm)
+    case = folder / one.section / str(one.number)
+    write_mri_case(scan, case, kind=kind, number=one.number, labelled=one.section == "TRAINING")
+    _tell(folder, one, {"kind": kind.name, **scan.truth})
+
+
+def _tell(folder: Path, one: Planned, truth: dict[str, object]) -> None:
+    name = f"case_{one.number}.json" if one.section == "TRAINING" else f"TESTING_case_{one.number}.json"
+    about = {"case": f"case_{one.number}", "subject": one.subject, "section": one.section}
+    write_truth({**about, **truth}, folder / "truth" / name)
 
 
 class _OneThread:

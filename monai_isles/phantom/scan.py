@@ -11,7 +11,7 @@ from monai_isles.perfusion import perfusion_maps, tissue_mask
 from monai_isles.phantom.acquisition import drift, moved, scanner_noise, streak
 from monai_isles.phantom.fields import SmoothField
 from monai_isles.phantom.head import static_hu
-from monai_isles.phantom.kinetics import RESIDUES, TissueCurves, draw_bolus
+from monai_isles.phantom.kinetics import RESIDUES, Bolus, TissueCurves, draw_bolus
 from monai_isles.phantom.subject import Patient, Slab
 
 _GREY, _WHITE = (57.0, 4.0), (23.0, 2.0)
@@ -45,6 +45,19 @@ class Haemodynamics:
     drop: np.ndarray
 
 
+@dataclass(frozen=True)
+class Acquisition:
+    """Say what one scan was made with: the bolus, the residue function ``kind``, noise and movement.
+
+    Shapes: ``path_px`` (T, 2).  Units: HU, voxels.
+    """
+
+    bolus: Bolus
+    kind: str
+    sd_hu: float
+    path_px: np.ndarray
+
+
 def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
     """Simulate scan ``section`` of ``patient``: everything a reader gets, and the truth beside it.
 
@@ -52,13 +65,10 @@ def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
     """
     slab = patient.slabs[section]
     rng = np.random.default_rng([seed, 9, patient.index, section])
-    true = _haemodynamics(np.random.default_rng([seed, 10, patient.index]), patient, slab)
-    static = static_hu(slab.tissues) + slab.tissues.spread(slab.signs.hu) * (slab.tissues.gm + slab.tissues.wm)
-    if patient.distractors.streak:
-        static = static + slab.tissues.spread(streak(rng, slab.tissues.head_mm, patient.distractors.streak_side))
+    true = haemodynamics(patient, slab, seed=seed)
+    static, how = _before_contrast(rng, patient, slab, seed=seed)
     label = patient.lesion(slab)
-    kind = str(np.random.default_rng([seed, 11, patient.index]).choice(RESIDUES, p=[0.35, 0.2, 0.45]))
-    series = _series(rng, patient, slab, true, static, kind)
+    series = _series(rng, patient, slab, true, static, how)
     mask = tissue_mask(series[:_BEFORE_BOLUS].mean(0, dtype=np.float32), slab.grid.spacing_mm)
     maps = perfusion_maps(series, patient.protocol.dt_s, mask=mask, spacing_mm=slab.grid.spacing_mm)
     images = {
@@ -75,11 +85,33 @@ def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
         label=label,
         spacing_mm=slab.grid.spacing_mm,
         dt_s=patient.protocol.dt_s,
-        truth=_truth(patient, slab, label, kind),
+        truth=_truth(patient, slab, label, how.kind),
     )
 
 
-def _haemodynamics(rng: np.random.Generator, patient: Patient, slab: Slab) -> Haemodynamics:
+def acquisition(patient: Patient, section: int, *, seed: int) -> Acquisition:
+    """Return what ``scan_slab`` draws before the first frame of the series."""
+    rng = np.random.default_rng([seed, 9, patient.index, section])
+    return _before_contrast(rng, patient, patient.slabs[section], seed=seed)[1]
+
+
+def _before_contrast(
+    rng: np.random.Generator, patient: Patient, slab: Slab, *, seed: int
+) -> tuple[np.ndarray, Acquisition]:
+    static = static_hu(slab.tissues) + slab.tissues.spread(slab.signs.hu) * (slab.tissues.gm + slab.tissues.wm)
+    if patient.distractors.streak:
+        static = static + slab.tissues.spread(streak(rng, slab.tissues.head_mm, patient.distractors.streak_side))
+    protocol = patient.protocol
+    kind = str(np.random.default_rng([seed, 11, patient.index]).choice(RESIDUES, p=[0.35, 0.2, 0.45]))
+    bolus = draw_bolus(rng, duration_s=float((protocol.frames - 1) * protocol.dt_s))
+    sd_hu = rng.uniform(4.0, 6.5) * np.sqrt(10.0 / protocol.spacing_mm[2]) ** 0.5
+    path_px = drift(rng, protocol.frames, rng.uniform(0.1, 0.7))
+    return static, Acquisition(bolus, kind, sd_hu, path_px)
+
+
+def haemodynamics(patient: Patient, slab: Slab, *, seed: int) -> Haemodynamics:
+    """Return the true perfusion of every point of ``slab.tissues.inside``."""
+    rng = np.random.default_rng([seed, 10, patient.index])
     tissues, signs, stroke = slab.tissues, slab.signs, patient.stroke
     gm, wm = (part.ravel()[tissues.inside] for part in (tissues.gm, tissues.wm))
     texture, timing, volume, detour = (SmoothField(rng, scale).at(tissues.head_mm) for scale in (6.0, 10.0, 6.0, 8.0))
@@ -102,21 +134,24 @@ def _haemodynamics(rng: np.random.Generator, patient: Patient, slab: Slab) -> Ha
 
 
 def _series(
-    rng: np.random.Generator, patient: Patient, slab: Slab, true: Haemodynamics, static: np.ndarray, kind: str
+    rng: np.random.Generator,
+    patient: Patient,
+    slab: Slab,
+    true: Haemodynamics,
+    static: np.ndarray,
+    how: Acquisition,
 ) -> np.ndarray:
     protocol, tissues = patient.protocol, slab.tissues
     time_s = np.arange(protocol.frames) * protocol.dt_s
-    curves = TissueCurves(draw_bolus(rng, duration_s=float(time_s[-1])), kind, time_s)
+    curves = TissueCurves(how.bolus, how.kind, time_s)
     artery, vein = (part.ravel()[tissues.inside] for part in (tissues.artery, tissues.vein))
     rise = curves.tissue(true.cbf, true.mtt_s, true.delay_s)
     late = np.clip(true.delay_s - 2.5, 0, None)
     rise += curves.vessel(artery * (1 - 0.6 * true.drop), late) + curves.vessel(vein, np.full(vein.shape, 5.5))
-    sd_hu = rng.uniform(4.0, 6.5) * np.sqrt(10.0 / protocol.spacing_mm[2]) ** 0.5
-    path = drift(rng, protocol.frames, rng.uniform(0.1, 0.7))
     series = np.empty((protocol.frames, *slab.grid.shape), np.int16)
     for t in range(protocol.frames):
-        frame = moved(static + tissues.spread(rise[:, t]), path[t])
-        noise = scanner_noise(rng, (slab.grid.shape[2], *slab.grid.shape[:2]), sd_hu, slab.grid.spacing_mm[0])
+        frame = moved(static + tissues.spread(rise[:, t]), how.path_px[t])
+        noise = scanner_noise(rng, (slab.grid.shape[2], *slab.grid.shape[:2]), how.sd_hu, slab.grid.spacing_mm[0])
         series[t] = np.rint(np.clip(frame + noise.transpose(1, 2, 0), -1024, 3071))
     return series
 

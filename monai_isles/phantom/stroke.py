@@ -118,14 +118,18 @@ class Ischaemia:
     def depth(self, head_mm: np.ndarray, atlas_mm: np.ndarray) -> np.ndarray:
         """Return how deep each point (n,) lies in the ischaemia, without unit; larger is worse."""
         stroke = self.stroke
-        parts = territories(atlas_mm)
-        member = sum(parts[name] for name in OCCLUSIONS[stroke.occlusion][2])
+        member = self.membership(atlas_mm)
         own_side = _soft(stroke.side * atlas_mm[:, 0] / 1.5)
         width = np.array([1.0, 1.5, 1.3], np.float32) * 26.0
         near = -np.linalg.norm((atlas_mm - stroke.centre_mm.astype(np.float32)) / width, axis=1)
         embolus = self._embolus - np.linalg.norm((atlas_mm - self._embolus_mm.astype(np.float32)) / 9.0, axis=1)
         base = np.maximum(near, embolus) + 0.28 * self._collaterals.at(head_mm)
         return (base + 0.7 * np.log(np.maximum(member * own_side, 1e-5))).astype(np.float32)
+
+    def membership(self, atlas_mm: np.ndarray) -> np.ndarray:
+        """Return the share (n,) of each point that the occluded vessel feeds, on either side."""
+        parts = territories(atlas_mm)
+        return sum(parts[name] for name in OCCLUSIONS[self.stroke.occlusion][2])
 
     def later_depth(self, head_mm: np.ndarray, atlas_mm: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Return the depth after growth and partial reperfusion, from which the lesion on DWI is drawn."""

@@ -1,13 +1,16 @@
-"""One small phantom on disk and one case in memory, shared by the room's tests."""
+"""Small phantoms on disk and cases in memory, shared by the room's tests."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
-from monai_isles.phantom import CaseArrays, make_case, make_dataset
+from monai_isles.phantom import CaseArrays, MriCase, make_case, make_dataset, make_mri_case
 
 SEED = 7
 
@@ -27,3 +30,44 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def case() -> CaseArrays:
     """The second training scan of ``folder``, made in memory."""
     return make_case(2, seed=SEED, max_slices=2)
+
+
+@pytest.fixture(scope="session")
+def siss() -> list[MriCase]:
+    """Six sub-acute cases on a coarse grid."""
+    return [make_mri_case(n, kind="siss", seed=SEED, spacing_mm=4.0) for n in range(1, 7)]
+
+
+@pytest.fixture(scope="session")
+def spes() -> list[MriCase]:
+    """Six acute cases on a coarse grid."""
+    return [make_mri_case(n, kind="spes", seed=SEED, spacing_mm=4.0) for n in range(1, 7)]
+
+
+def other_side(image: np.ndarray, case: MriCase) -> np.ndarray:
+    """Return the other hemisphere's value at every voxel, mirrored about the plane of the true landmarks."""
+    pairs = np.array(case.truth["landmarks_vox"])
+    normal = (pairs[:, 1] - pairs[:, 0]).mean(0)
+    normal /= np.linalg.norm(normal)
+    voxels = np.indices(case.label.shape).astype(np.float64)
+    offset = np.tensordot(normal, voxels, 1) - pairs.mean((0, 1)) @ normal
+    places = voxels - 2 * offset * normal[:, None, None, None]
+    return ndimage.map_coordinates(image.astype(np.float64), places, order=1)
+
+
+@pytest.fixture(scope="session")
+def mirrored() -> Callable[[np.ndarray, MriCase], np.ndarray]:
+    """The function that gives the other hemisphere's value at every voxel."""
+    return other_side
+
+
+@pytest.fixture(scope="session")
+def contrast() -> Callable[[MriCase, str, np.ndarray], float]:
+    """The function that gives the median of an image over a region against its mirror image, less one."""
+
+    def against_mirror(case: MriCase, name: str, region: np.ndarray) -> float:
+        image, other = case.images[name], other_side(case.images[name], case)
+        used = region & (image > 0) & (other > 0)
+        return float(np.median(image[used]) / np.median(other[used]) - 1)
+
+    return against_mirror
