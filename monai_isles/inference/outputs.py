@@ -12,6 +12,8 @@ from torch import Tensor
 
 from monai_isles.io import publish_image, read_image
 
+SAID = {"pseudo_dwi": "synthetic pseudo-DWI, not an acquisition"}
+
 
 class LesionMapsd(MapTransform):
     """Split an inferer's output into ``probability``, ``uncertainty`` (when there) and ``lesion``, yet to be binarised.
@@ -42,7 +44,8 @@ class LesionMapsd(MapTransform):
 class PublishMapsd(MapTransform):
     """Write the maps of one case on the grid of the file they came from: ``<folder>/<case>/<key>.nii.gz``.
 
-    Shapes: each key ``(1, H, W, D)``. ``lesion`` goes out as uint8, the others as float32.
+    Shapes: each key ``(1, H, W, D)``. ``lesion`` goes out as uint8, the others as float32; a synthetic image says so
+    in its header's ``descrip``.
     Args:
         folder: where the case's own folder is made.
         case_key: entry with the case's name.
@@ -63,5 +66,6 @@ class PublishMapsd(MapTransform):
             source = read_image(str(out[key].meta["filename_or_obj"]))
             dtype = np.uint8 if key == "lesion" else np.float32
             path = self.folder / str(out[self.case_key]) / f"{key}.nii.gz"
-            publish_image(path, out[key][0].cpu().numpy(), source, dtype=dtype)
+            said = SAID.get(str(key), "")
+            publish_image(path, out[key][0].cpu().numpy(), source, dtype=dtype, description=said)
         return out

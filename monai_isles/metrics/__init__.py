@@ -9,6 +9,7 @@ _ROOM = {
     "calibration": ("Reliability", "brier_score", "reliability", "uncertainty_auroc", "uncertainty_errors"),
     "coats": ("LesionDice", "LesionHausdorff"),
     "early_stop": ("L1ErrorRate", "VoxelAccuracy"),
+    "image": ("image_quality", "lesion_region", "psnr_db", "ssim_map"),
     "lesionwise": ("count_lesions", "lesion_f1", "matched_lesion_f1"),
     "overlap": ("dsc", "ppv", "sensitivity"),
     "rules": ("RULES", "diagonal", "emptiness", "paired_masks"),

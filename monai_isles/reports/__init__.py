@@ -6,6 +6,7 @@ import importlib
 
 _ROOM = {
     "ablation": ("TableRow", "ablation_csv", "ablation_text", "paired_tests"),
+    "beside": ("PaperHead", "paper_csv", "paper_table"),
     "canvas": ("data_uri", "png_bytes", "svg_text"),
     "card": ("model_card",),
     "curves": ("best_epoch", "read_curves", "training_curves"),
@@ -13,8 +14,10 @@ _ROOM = {
     "heatmap": ("search_heatmap",),
     "montage": ("case_montage", "methods_montage"),
     "page": ("case_page", "cohort_page"),
+    "paper_figures": ("architecture_bars", "size_group_boxes"),
+    "paper_pictures": ("contour_grid", "pseudo_dwi_montage"),
     "predicted": ("publish_case_page",),
-    "published": ("published_rows",),
+    "published": ("published_rows", "published_tables"),
     "scores": ("Scores", "read_scores"),
     "slices": ("chosen_slices",),
     "gather": ("gather_cohort",),

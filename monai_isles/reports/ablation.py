@@ -10,6 +10,7 @@ from typing import Any
 
 from monai_isles.evaluation.compare import compare_rows
 from monai_isles.metrics.rules import RULES
+from monai_isles.reports.tables import aligned
 
 METRICS = ("dsc", "ppv", "sensitivity", "hd_mm")
 TESTED = ("dsc", "hd_mm")
@@ -85,16 +86,30 @@ def ablation_text(
     tests: Mapping[str, Sequence[Mapping[str, Any]]],
     said: Mapping[str, str],
     notes: Sequence[str] = (),
+    *,
+    published_on: str = "ISLES 2018 training, n 94",
 ) -> str:
-    """Return the tables to read, one a protocol, never mixed; counts and rules below."""
+    """Return the tables to read, one a protocol, never mixed; counts and rules below.
+
+    Args:
+        published_on: the data of the published lines, and their n.
+    """
     parts = []
     for protocol, rows in tables.items():
         grid = [list(_TITLES), *(_cells(row, tests[protocol]) for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
         parts.append(f"== protocol {protocol}: {said[protocol]}")
-        parts += ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in grid] + [""]
+        parts += [*aligned(grid), ""]
         parts += [_counted(row) for row in rows if row.kind != "published"] + [""]
-    return "\n".join([*parts, *_NOTES, *notes, "rules:", *(f"  {name}: {rule}" for name, rule in RULES.items())])
+    return "\n".join(
+        [
+            *parts,
+            *_NOTES,
+            _OTHERS.format(published_on),
+            *notes,
+            "rules:",
+            *(f"  {name}: {rule}" for name, rule in RULES.items()),
+        ]
+    )
 
 
 _COUNTS = ("empty_references", "empty_predictions", "undefined_distances")
@@ -103,8 +118,8 @@ _NOTES = (
     "mean +- SD over cases. HD: over the cases where both masks hold a lesion, in mm; the paper names no unit.",
     "p t, p W: two-sided paired t-test and Wilcoxon test of Dice over cases, not corrected for the number of tests;",
     "tests over subjects' means are in tests.json. Interval of the mean difference: bootstrap over subjects.",
-    "published: other cases (ISLES 2018 training, n 94); to be read beside ours, not compared number by number.",
 )
+_OTHERS = "published: other cases ({}); to be read beside ours, not compared number by number."
 
 
 def _flat(row: TableRow) -> dict[str, object]:

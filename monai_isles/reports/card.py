@@ -38,7 +38,44 @@ REQUIRED = (
     "licence",
     "references",
 )
-OPTIONAL = ("published", "curves_figure", "picture", "commands", "uncertainty", "versions", "contact", "notes")
+WITHOUT_WEIGHTS = (
+    "name",
+    "summary",
+    "intended_use",
+    "not_intended_use",
+    "inputs",
+    "outputs",
+    "training_command",
+    "results",
+    "cost",
+    "limits",
+    "licence",
+    "references",
+)
+OPTIONAL = (
+    "published",
+    "curves_figure",
+    "picture",
+    "commands",
+    "uncertainty",
+    "versions",
+    "contact",
+    "notes",
+    "cost",
+    "results",
+)
+COST = {
+    "parameters_m": ("Parameters", " M"),
+    "peak_memory_mb": ("Peak memory", " MB"),
+    "seconds_per_slice_cpu": ("Time per slice, CPU", " s"),
+    "seconds_per_slice_gpu": ("Time per slice, GPU", " s"),
+    "measured_by": ("Measured by", ""),
+}
+OPTIONAL_COST = {
+    "training_memory_mb": ("Peak memory of training", " MB"),
+    "seconds_per_case_cpu": ("Time per case, CPU", " s"),
+    "seconds_per_case_gpu": ("Time per case, GPU", " s"),
+}
 
 
 def model_card(facts: Mapping[str, Any]) -> str:
@@ -46,16 +83,23 @@ def model_card(facts: Mapping[str, Any]) -> str:
 
     Units: ``training_hours`` h, ``memory_gb`` GB, ``seconds_per_case`` s, ``lesion_ml_range`` (lowest, highest) ml.
     Args:
-        facts: every name of ``REQUIRED``, and any of ``OPTIONAL``. ``metrics`` and ``published`` are summaries by
-            method name; ``not_intended_use``, ``inputs``, ``outputs``, ``limits``, ``references`` and ``notes`` are
-            lists of sentences; ``commands`` and ``versions`` map labels to text; ``curves_figure`` and ``picture`` are
-            addresses relative to the card; the rest is text or numbers.
+        facts: every name of ``REQUIRED``, and any of ``OPTIONAL``; with ``weights`` None every name of
+            ``WITHOUT_WEIGHTS`` instead, and the card says that none are shipped. ``metrics`` and ``published`` are
+            summaries by method name; ``not_intended_use``, ``inputs``, ``outputs``, ``limits``, ``references`` and
+            ``notes`` are lists of sentences; ``commands`` and ``versions`` map labels to text; ``cost`` has every name
+            of ``COST`` and any of ``OPTIONAL_COST``, None for a number that was not measured; ``results`` says where
+            the measured numbers stand; ``curves_figure`` and ``picture`` are addresses relative to the card; the rest
+            is text or numbers.
     Raises:
         IslesError: ``E-REP-08`` listing every missing or unknown fact.
     Source: ours, with what a reader of a card needs to judge it; ``tests/reports/test_card.py``.
     """
-    missing = [name for name in REQUIRED if facts.get(name) is None or facts[name] == ""]
+    bare = "weights" in facts and facts["weights"] is None
+    missing = [name for name in (WITHOUT_WEIGHTS if bare else REQUIRED) if facts.get(name) is None or facts[name] == ""]
     unknown = sorted(set(facts) - set(REQUIRED) - set(OPTIONAL))
+    if facts.get("cost") is not None:
+        missing += [f"cost.{name}" for name in COST if name not in facts["cost"]]
+        unknown += sorted(f"cost.{name}" for name in facts["cost"] if name not in COST | OPTIONAL_COST)
     if missing or unknown:
         parts = {"missing": missing, "unknown": unknown}
         raise IslesError(
@@ -65,9 +109,20 @@ def model_card(facts: Mapping[str, Any]) -> str:
             found="; ".join(f"{word} {', '.join(names)}" for word, names in parts.items() if names),
             fix="state every fact; write 'not measured' where that is the truth",
         )
-    table = as_markdown(facts["metrics"], facts.get("published"))
-    text = _environment().get_template("card.md").render({**dict.fromkeys(OPTIONAL), **facts, "table": table})
-    return text.strip() + "\n"
+    table = None if bare else as_markdown(facts["metrics"], facts.get("published"))
+    shown = {**dict.fromkeys((*REQUIRED, *OPTIONAL)), **facts, "table": table, "cost": _cost(facts.get("cost"))}
+    return _environment().get_template("card.md").render(shown)
+
+
+def _cost(cost: Mapping[str, Any] | None) -> dict[str, str]:
+    shown = {}
+    for name, (label, unit) in (COST | OPTIONAL_COST).items():
+        value = (cost or {}).get(name, "")
+        if value is None:
+            shown[label] = "not measured"
+        elif value != "":
+            shown[label] = value if isinstance(value, str) else f"{value}{unit}"
+    return shown
 
 
 @cache

@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 
 from monai_isles.reports import palette
 from monai_isles.reports.canvas import blank
-from monai_isles.reports.panels import Panel, panels
+from monai_isles.reports.panels import Panel, first_panel, panels
 from monai_isles.reports.slices import head_box, on_screen
 from monai_isles.reports.views import CaseView
 
@@ -19,10 +19,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL_IN, _HEAD_IN, _FOOT_IN, _LIGHT = 2.0, 0.30, 0.42, "#e4e7eb"
+_PANEL_IN, _LINE_IN, _FOOT_IN, _LIGHT = 2.0, 0.15, 0.42, "#e4e7eb"
 
 
-def case_montage(case: CaseView, slices: Sequence[int], *, headings: bool = True, bars: bool = True) -> Figure:
+def case_montage(
+    case: CaseView,
+    slices: Sequence[int],
+    *,
+    headings: bool = True,
+    bars: bool = True,
+    columns: Sequence[Panel] | None = None,
+    box: tuple[slice, slice] | None = None,
+) -> Figure:
     """Return a figure with one row a slice and one column an image, then the agreement on the first image.
 
     Displayed radiologically: front up, the patient's right on the left, lettered R and L. The reference is outlined in
@@ -33,19 +41,22 @@ def case_montage(case: CaseView, slices: Sequence[int], *, headings: bool = True
     Args:
         slices: indices along D, one row each.
         headings, bars: draw the titles above, the colour scales below.
+        columns, box: ``panels`` and ``head_box`` of the case where they are known already.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 4, for the three colours; the rest is ours.
     """
-    columns, box = panels(case), head_box(case.images, case.lesion.shape, case.spacing_mm)
+    columns = panels(case) if columns is None else columns
+    box = head_box(case.images, case.lesion.shape, case.spacing_mm) if box is None else box
+    titles = [p.title for p in columns] + ["prediction" if case.truth is None else "agreement"]
+    head_in = _LINE_IN * (1 + max(title.count("\n") + 1 for title in titles)) * headings
     seen, count = on_screen(case.lesion, slices[0], box).shape, len(columns) + 1
     panel_in = _PANEL_IN * seen[0] * case.spacing_mm[1] / (seen[1] * case.spacing_mm[0])
-    axes = _grid(len(slices), count, panel_in, head_in=_HEAD_IN * headings, foot_in=_FOOT_IN * bars)
+    axes = _grid(len(slices), count, panel_in, head_in=head_in, foot_in=_FOOT_IN * bars)
     for row, k in enumerate(slices):
         for panel, place in zip(columns, axes[row], strict=False):
             _paint(place, panel, case, k, box)
         _agreement(axes[row, -1], case, columns[0], k, box)
-        _write(axes[row, 0], f"slice {k + 1} of {case.lesion.shape[2]}", 0.03, 0.975, va="top")
+        write(axes[row, 0], f"slice {k + 1} of {case.lesion.shape[2]}", 0.03, 0.975, va="top")
     if headings:
-        titles = [p.title for p in columns] + ["prediction" if case.truth is None else "agreement"]
         for place, title in zip(axes[0], titles, strict=True):
             place.set_title(title, color=_LIGHT, fontsize=9, pad=5)
     if bars:
@@ -66,12 +77,12 @@ def methods_montage(cases: Sequence[Mapping[str, CaseView]]) -> Figure:
     tallest = max((on_screen(v[0].lesion, 0, box).shape + (v[0],) for v, box in zip(rows, seen, strict=True)),
                   key=lambda shape: shape[0] / shape[1])  # fmt: skip
     panel_in = _PANEL_IN * tallest[0] * tallest[2].spacing_mm[1] / (tallest[1] * tallest[2].spacing_mm[0])
-    axes = _grid(len(rows), len(rows[0]), panel_in, head_in=_HEAD_IN, foot_in=0.0)
+    axes = _grid(len(rows), len(rows[0]), panel_in, head_in=2 * _LINE_IN, foot_in=0.0)
     for views, box, places in zip(rows, seen, axes, strict=True):
         k = int(np.argmax(views[0].truth.sum(axis=(0, 1))))
         for view, place in zip(views, places, strict=True):
-            _agreement(place, view, panels(view)[0], k, box)
-        _write(places[0], views[0].name, 0.03, 0.975, va="top")
+            _agreement(place, view, first_panel(view), k, box)
+        write(places[0], views[0].name, 0.03, 0.975, va="top")
     for place, title in zip(axes[0], cases[0], strict=True):
         place.set_title(title, color=_LIGHT, fontsize=9, pad=5)
     return axes[0, 0].figure
@@ -95,24 +106,26 @@ def _dark(figure: Figure, place: object) -> Axes:
 def _paint(axes: Axes, panel: Panel, case: CaseView, k: int, box: tuple[slice, slice]) -> None:
     low, high = panel.window
     axes.imshow(
-        on_screen(panel.volume, k, box),
+        panel.seen(k, box),
         cmap=panel.colours,
         vmin=low,
         vmax=high,
         aspect=_aspect(case),
         interpolation="nearest",
     )
-    _write(axes, "R", 0.03, 0.03)
-    _write(axes, "L", 0.97, 0.03, ha="right")
+    write(axes, "R", 0.03, 0.03)
+    write(axes, "L", 0.97, 0.03, ha="right")
+    if panel.mark:
+        write(axes, panel.mark, 0.97, 0.975, ha="right", va="top")
     if panel.outlines:
-        _outline(axes, on_screen(case.lesion, k, box), palette.PREDICTION, 1.5)
+        outline(axes, on_screen(case.lesion, k, box), palette.PREDICTION, 1.5)
         if case.truth is not None:
-            _outline(axes, on_screen(case.truth, k, box), palette.TRUTH, 1.0)
+            outline(axes, on_screen(case.truth, k, box), palette.TRUTH, 1.0)
 
 
 def _agreement(axes: Axes, case: CaseView, under: Panel, k: int, box: tuple[slice, slice]) -> None:
     low, high = under.window
-    grey = np.clip((np.nan_to_num(on_screen(under.volume, k, box)).astype(np.float32) - low) / (high - low), 0, 1)
+    grey = np.clip((np.nan_to_num(under.seen(k, box)) - low) / (high - low), 0, 1)
     picture = np.repeat(np.round(grey[..., None] * 24) / 24 * 0.75, 3, axis=2)
     found = on_screen(case.lesion, k, box).astype(bool)
     if case.truth is None:
@@ -127,15 +140,16 @@ def _agreement(axes: Axes, case: CaseView, under: Panel, k: int, box: tuple[slic
     for colour, area in areas.items():
         picture[area] = 0.3 * picture[area] + 0.7 * np.asarray(to_rgb(colour))
     axes.imshow(picture, aspect=_aspect(case), interpolation="nearest")
-    _write(axes, "R", 0.03, 0.03)
-    _write(axes, "L", 0.97, 0.03, ha="right")
+    write(axes, "R", 0.03, 0.03)
+    write(axes, "L", 0.97, 0.03, ha="right")
 
 
 def _aspect(case: CaseView) -> float:
     return float(case.spacing_mm[1]) / float(case.spacing_mm[0])
 
 
-def _outline(axes: Axes, mask: np.ndarray, colour: str, width: float) -> None:
+def outline(axes: Axes, mask: np.ndarray, colour: str, width: float) -> None:
+    """Draw the edge of a mask, with a dark halo. Shapes: (rows, columns) as it lies on the screen."""
     if not mask.any():
         return
     rows, columns = np.arange(-1, mask.shape[0] + 1), np.arange(-1, mask.shape[1] + 1)
@@ -145,7 +159,8 @@ def _outline(axes: Axes, mask: np.ndarray, colour: str, width: float) -> None:
     lines.set_path_effects([withStroke(linewidth=width + 1.0, foreground=palette.HALO)])
 
 
-def _write(axes: Axes, text: str, x: float, y: float, *, ha: str = "left", va: str = "bottom") -> None:
+def write(axes: Axes, text: str, x: float, y: float, *, ha: str = "left", va: str = "bottom") -> None:
+    """Write on a picture, with a dark halo. Units: ``x`` and ``y`` as shares of the axes."""
     label = axes.text(x, y, text, transform=axes.transAxes, color=_LIGHT, fontsize=8, ha=ha, va=va)
     label.set_path_effects([withStroke(linewidth=2.0, foreground=palette.HALO)])
 

@@ -29,7 +29,9 @@ CASE_SLICES, COHORT_SLICES = 6, 4
 
 
 def case_page(case: CaseView, out: str | Path) -> None:
-    """Write the page of one case: volumes, up to six slices with the prediction, how it was made; no network needed.
+    """Write the page of one case: volumes, slices with the prediction, how it was made; no network needed.
+
+    Up to six slices, 14 of a volume deeper than 32; about 2 MB at most.
 
     The reference is drawn and scored where the case has one. Paths of the input never appear.
 
@@ -82,6 +84,7 @@ def _cohort_facts(cohort: Cohort, sheets: list[Sheet]) -> dict[str, Any]:
         "data": cohort.data,
         "split": cohort.split,
         "cases": sheets,
+        "notes": list(dict.fromkeys(note for sheet in sheets for note in sheet.notes)),
         "subjects": len({sheet.subject or sheet.name for sheet in sheets}),
         "shown": next(iter(cohort.rows)),
         "table": Markup(as_html(cohort.rows, cohort.published)),

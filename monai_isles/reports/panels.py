@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import Colormap
 
-from monai_isles.modalities import MODALITIES, PERFUSION_MAPS
-from monai_isles.reports.views import CaseView
+from monai_isles.modalities import MODALITIES
+from monai_isles.reports.slices import ANATOMY, MAPS, brain, on_screen
+from monai_isles.reports.views import SYNTHETIC, CaseView
 
 STROKE_WINDOW_HU = (20.0, 60.0)
 TMAX_WINDOW_S = (0.0, 12.0)
 _LEVELS = 32
+_TITLES = {"t1c": "T1 with contrast", "tmax": "Tmax"}
+_TOPS = {"cbf": 95.0, "cbv": 95.0, "mtt": 99.0, "ttp": 99.0}
+_ANATOMY_TOP = 99.5
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One column: its volume (H, W, D), the values shown darkest and brightest, whether the outlines go on it."""
+    """One column: its volume (H, W, D), the values shown darkest and brightest, whether the outlines go on it.
+
+    Args:
+        inside: where the volume is shown, (H, W, D); everywhere when None.
+        mark: a word on every picture of the column.
+    """
 
     title: str
     volume: np.ndarray
@@ -26,58 +36,69 @@ class Panel:
     cmap: str
     unit: str = ""
     outlines: bool = True
+    inside: np.ndarray | None = None
+    mark: str = ""
 
     @property
     def colours(self) -> Colormap:
         """Return the colour map in few steps, which keeps the file small; what is not brain is black."""
         return colormaps[self.cmap].resampled(_LEVELS).with_extremes(bad="black")
 
+    def seen(self, k: int, box: tuple[slice, slice]) -> np.ndarray:
+        """Return slice ``k`` as it lies on the screen, NaN where it is not shown. Shapes: (rows, columns)."""
+        picture = on_screen(self.volume, k, box).astype(np.float32)
+        return picture if self.inside is None else np.where(on_screen(self.inside, k, box), picture, np.nan)
+
 
 def panels(case: CaseView) -> list[Panel]:
-    """Return the columns that the case has images for, the structural one first.
+    """Return the columns that the case has images for: anatomy, synthetic images, maps, what was predicted.
 
-    Units: CT 20 to 60 HU, Tmax 0 to 12 s, CBF from 0 to its 95th percentile in the brain, probability 0 to 1,
-    uncertainty from 0 to its 99.9th percentile, at least 0.05.
+    Units: CT 20 to 60 HU, Tmax 0 to 12 s, ADC from 0 to its 99.5th percentile like every other MR image, CBF and CBV
+    to their 95th and MTT and TTP to their 99th percentile in the brain, probability 0 to 1, uncertainty from 0 to its
+    99.9th percentile, at least 0.05; a synthetic pseudo-DWI 0 to 1, as the true one is scaled for training.
     """
-    columns = _structure(case) + _maps(case)
-    return columns or [Panel("prediction", case.lesion.astype(np.float32), (0.0, 1.0), "gray", outlines=False)]
+    return list(_each(case))
 
 
-def _structure(case: CaseView) -> list[Panel]:
-    found = []
-    if "ct" in case.images:
-        found.append(Panel("CT", case.images["ct"], STROKE_WINDOW_HU, "gray", "HU", outlines=False))
-    if "dwi" in case.images:
-        dwi, read = case.images["dwi"], "dwi" in (case.result.get("modalities") or ("dwi",))
-        title = "DWI" if read else "DWI (not an input)"
-        found.append(Panel(title, dwi, (0.0, _high(dwi, 99.5)), "gray", "a.u.", outlines=False))
-    return found
+def first_panel(case: CaseView) -> Panel:
+    """Return the first column alone, which spares the windows of the others."""
+    return next(_each(case))
 
 
-def _maps(case: CaseView) -> list[Panel]:
-    inside, shown = brain(case), {**case.images, "probability": case.probability, "uncertainty": case.uncertainty}
-    seen = {key: np.where(inside, v.astype(np.float32), np.nan) for key, v in shown.items() if v is not None}
-    found = []
-    if "cbf" in seen:
-        found.append(Panel("CBF", seen["cbf"], (0.0, _high(seen["cbf"], 95)), "viridis", MODALITIES["cbf"].unit))
-    if "tmax" in seen:
-        found.append(Panel("Tmax", seen["tmax"], TMAX_WINDOW_S, "viridis", MODALITIES["tmax"].unit))
-    if "probability" in seen:
-        found.append(Panel("lesion probability", seen["probability"], (0.0, 1.0), "viridis"))
-    if "uncertainty" in seen:
-        top = max(0.05, _high(seen["uncertainty"], 99.9))
-        found.append(Panel("uncertainty", seen["uncertainty"], (0.0, top), "cividis", outlines=False))
-    return found
+def drawn_keys(keys: Sequence[str]) -> list[str]:
+    """Return which images of a case are drawn, in their order: of CT perfusion four, of MRI all; series never."""
+    if "ct" in keys:
+        return [key for key in ("ct", "dwi", "cbf", "tmax") if key in keys]
+    return [key for key in (*ANATOMY, *MAPS) if key in keys]
 
 
-def brain(case: CaseView) -> np.ndarray:
-    """Return where any perfusion map is above 0, everything where the case has none. Shapes: (H, W, D)."""
-    maps = [case.images[key] > 0 for key in PERFUSION_MAPS if key in case.images]
-    return np.any(maps, axis=0) if maps else np.ones(case.lesion.shape, bool)
+def _each(case: CaseView) -> Iterator[Panel]:
+    inside, images = brain(case.images, case.lesion.shape), case.images
+    for key in (key for key in ANATOMY if key in images):
+        window = STROKE_WINDOW_HU if key == "ct" else (0.0, _high(images[key], _ANATOMY_TOP))
+        yield Panel(_title(case, key), images[key], window, "gray", MODALITIES[key].unit, outlines=False)
+    for key, image in case.synthetic.items():
+        yield Panel(SYNTHETIC[key], image, (0.0, 1.0), "gray", outlines=False, mark="synthetic")
+    for key in (key for key in MAPS if key in images):
+        window = TMAX_WINDOW_S if key == "tmax" else (0.0, _high(images[key], _TOPS[key], inside))
+        yield Panel(_title(case, key), images[key], window, "viridis", MODALITIES[key].unit, inside=inside)
+    if case.probability is not None:
+        yield Panel("lesion probability", case.probability, (0.0, 1.0), "viridis", inside=inside)
+    if case.uncertainty is not None:
+        top = max(0.05, _high(case.uncertainty, 99.9, inside))
+        yield Panel("uncertainty", case.uncertainty, (0.0, top), "cividis", outlines=False, inside=inside)
+    if not images and not case.synthetic and case.probability is None and case.uncertainty is None:
+        yield Panel("prediction", case.lesion.astype(np.float32), (0.0, 1.0), "gray", outlines=False)
 
 
-def _high(volume: np.ndarray, percentile: float) -> float:
-    shown = volume[volume > 0]
+def _title(case: CaseView, key: str) -> str:
+    read = case.result.get("modalities")
+    title = _TITLES.get(key, key.upper())
+    return title if not read or key in read else f"{title}\n(not an input)"
+
+
+def _high(volume: np.ndarray, percentile: float, inside: np.ndarray | None = None) -> float:
+    shown = volume[volume > 0] if inside is None else volume[(volume > 0) & inside]
     if not shown.size:
         return 1.0
     top = float(np.percentile(shown, percentile))

@@ -10,9 +10,10 @@ import numpy as np
 
 from monai_isles.io import read_image
 from monai_isles.reports.page import case_page
-from monai_isles.reports.views import CaseView
+from monai_isles.reports.panels import drawn_keys
+from monai_isles.reports.views import SYNTHETIC, CaseView
 
-_DRAWN = ("ct", "dwi", "cbf", "tmax")
+_ARRAYS = ("probability", "uncertainty", "lesion", *SYNTHETIC)
 
 
 def publish_case_page(
@@ -20,19 +21,24 @@ def publish_case_page(
 ) -> None:
     """Write ``report.html`` of one case; no reference is drawn or scored.
 
-    Shapes: ``maps`` holds ``probability``, ``uncertainty`` and ``lesion`` as (1, H, W, D).
-    Source: ours; ``tests/inference/test_predict.py``.
+    Drawn are the images that the case has (``drawn_keys``), the maps, and the synthetic images among the maps.
+
+    Shapes: ``maps`` holds ``probability``, ``lesion`` and, where there is one, ``uncertainty`` as (1, H, W, D), and so
+    a network's own images (``SYNTHETIC``).
+    Source: ours; ``tests/reports/test_predicted.py``.
     """
-    images = {key: read_image(str(entry[key]), kind=key) for key in _DRAWN if key in entry}
-    arrays = {key: np.asarray(maps[key][0]) for key in ("probability", "uncertainty", "lesion")}
+    images = {key: read_image(str(entry[key]), kind=key) for key in drawn_keys(list(entry))}
+    arrays = {key: np.asarray(array[0]) for key, array in maps.items() if key in _ARRAYS}
+    first = next(iter(images))
     view = CaseView(
         name=str(entry["case"]),
         images={key: image.data for key, image in images.items()},
-        spacing_mm=images["ct"].spacing_mm,
+        spacing_mm=images[first].spacing_mm,
         probability=arrays["probability"],
-        uncertainty=arrays["uncertainty"],
+        uncertainty=arrays.get("uncertainty"),
         lesion=arrays["lesion"] > 0,
         result=result,
-        simulated=any((folder / "SIMULATED.txt").is_file() for folder in list(Path(str(entry["ct"])).parents)[:4]),
+        simulated=any((folder / "SIMULATED.txt").is_file() for folder in list(Path(str(entry[first])).parents)[:4]),
+        synthetic={key: arrays[key] for key in SYNTHETIC if key in arrays},
     )
     case_page(view, path)

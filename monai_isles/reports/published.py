@@ -1,49 +1,87 @@
-"""The rows that the papers print, in the form of a summary, to stand below ours."""
+"""The tables that the papers print, by paper and number, in the form of a summary."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from monai_isles.errors import IslesError
+from monai_isles.reports import published_abulnaga as abulnaga
+from monai_isles.reports import published_clerigues as clerigues
+from monai_isles.reports import published_wang as wang
 
-_CT = "Clèrigues 2019, ISLES 2018 training, 5 folds"
+Rows = dict[str, dict[str, Any]]
+
+_TABLES: dict[str, dict[str, Rows]] = {
+    "clerigues": {"table1": clerigues.CT_TABLE_1},
+    "clerigues_mri": {
+        "table1_siss": clerigues.SISS_TABLE_1,
+        "table1_spes": clerigues.SPES_TABLE_1,
+        "table2": clerigues.SISS_TABLE_2,
+        "table3": clerigues.SPES_TABLE_3,
+    },
+    "abulnaga": {"table1": abulnaga.TABLE_1, "table2": abulnaga.TABLE_2, "figure3": abulnaga.FIGURE_3},
+    "wang": {
+        "table1": wang.TABLE_1,
+        "table2": wang.TABLE_2,
+        "table3": wang.TABLE_3,
+        "table4": wang.TABLE_4,
+        "table5": wang.TABLE_5,
+        "table6": wang.TABLE_6,
+        "figure10": wang.FIGURE_10,
+    },
+}
+_NAMED: dict[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
+    "clerigues": (clerigues.CT, clerigues.CT_TABLE_1),
+    "clerigues_mri_siss": (clerigues.SISS, clerigues.SISS_TABLE_1),
+    "clerigues_mri_spes": (clerigues.SPES, clerigues.SPES_TABLE_1),
+    "abulnaga": (abulnaga.TEST, {"ten-model ensemble": abulnaga.TABLE_2["ours"]}),
+    "wang": (wang.LOCAL_TEST, wang.TABLE_5),
+}
 
 
-def published_rows(name: str) -> dict[str, dict[str, Any]]:
-    """Return the rows of one paper by method name.
+def published_tables(paper: str) -> dict[str, Rows]:
+    """Return every table of one paper, ``{"table1": {row: {"n", "metrics": {key: {"mean", "sd", "n"}}}}}``.
 
-    The paper gives the Hausdorff distance without its unit, so it stands as text under ``hd_mm``. ``threshold`` and
-    ``min_size_vox`` are the pair that the paper chose.
+    Units: Dice, PPV (precision) and sensitivity (recall) 0 to 1, distances mm, PSNR dB, sizes in voxels, parameters in
+    millions. A number that is not printed is None; text beside a number (``unit``) says where it is in another unit.
 
     Args:
-        name: ``clerigues``.
+        paper: ``clerigues``, ``clerigues_mri``, ``abulnaga`` or ``wang``.
     Raises:
         IslesError: ``E-REP-09`` for a name that is not here.
-    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Table 1.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Table 1; Clerigues 2020
+        (doi:10.1016/j.cmpb.2020.105521), Tables 1 to 3; Abulnaga and Rubin 2018 (doi:10.1007/978-3-030-11723-8_36),
+        Tables 1, 2, and section 5.1 for Figure 3; Wang, Song et al. 2020 (doi:10.1016/j.media.2020.101787),
+        Tables 1 to 6, and section 4.2.5 for Figure 10 (Dice of DWI^o,l,h by lesion size).
     """
-    if name not in _ROWS:
+    return deepcopy(_TABLES[_known(paper, _TABLES)])
+
+
+def published_rows(name: str) -> Rows:
+    """Return the rows of one paper that stand beside a cohort, by the paper, its data and the method.
+
+    The papers of Clerigues give the Hausdorff distance without its unit, so that stands as text under ``hd_mm``.
+    ``threshold`` and ``min_size_vox`` are the pair that the paper chose.
+
+    Args:
+        name: ``clerigues``, ``clerigues_mri_siss``, ``clerigues_mri_spes``, ``abulnaga`` or ``wang``.
+    Raises:
+        IslesError: ``E-REP-09`` for a name that is not here.
+    Source: that of ``published_tables``.
+    """
+    said, rows = _NAMED[_known(name, _NAMED)]
+    return {f"{said}: {method}": deepcopy(dict(row)) for method, row in rows.items()}
+
+
+def _known(name: str, known: Mapping[str, object]) -> str:
+    if name not in known:
         raise IslesError(
             "E-REP-09",
             "no published rows of that name",
             where=name,
-            found=f"rows of {', '.join(_ROWS)}",
+            found=f"rows of {', '.join(known)}",
             fix="choose one of these, or leave the published row out",
         )
-    return dict(_ROWS[name])
-
-
-def _row(chosen: tuple, dsc: tuple, ppv: tuple, sensitivity: tuple, hd: tuple, r2: float) -> Mapping[str, Any]:
-    values = {"dsc": dsc, "ppv": ppv, "sensitivity": sensitivity}
-    metrics = {key: {"n": 94, "mean": mean / 100, "sd": sd / 100} for key, (mean, sd) in values.items()}
-    metrics["hd_mm"] = {"n": 94, "mean": hd[0], "sd": hd[1], "unit": "unit not stated"}
-    return {"n": 94, "metrics": metrics, "volumes": {"r2": r2}, "threshold": chosen[0], "min_size_vox": chosen[1]}
-
-
-_ROWS: dict[str, dict[str, Mapping[str, Any]]] = {
-    "clerigues": {
-        f"{_CT}: single +RT": _row((0.1, 300), (53.5, 24.6), (51.8, 28.9), (66.0, 25.5), (29.8, 23.9), 0.74),
-        f"{_CT}: +RT +SM": _row((0.2, 200), (54.8, 24.8), (58.3, 29.8), (63.7, 25.3), (26.6, 19.9), 0.78),
-        f"{_CT}: +RT +SM +UF": _row((0.2, 200), (54.7, 24.2), (57.8, 29.1), (60.9, 25.0), (23.5, 15.8), 0.82),
-    }
-}
+    return name

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from monai_isles.metrics import dsc, emptiness, volume_ml
-from monai_isles.reports.canvas import data_uri, png_bytes
+from monai_isles.reports.canvas import MAX_BYTES, data_uri, png_bytes
 from monai_isles.reports.figures import number
 from monai_isles.reports.montage import case_montage
-from monai_isles.reports.slices import chosen_slices
+from monai_isles.reports.panels import panels
+from monai_isles.reports.slices import head_box, shown_slices
 from monai_isles.reports.views import CaseView
 
 _NONE = "–"
@@ -22,6 +23,12 @@ _FLAGS = {
     "prediction": "lesion missed: empty prediction",
     "both": "no lesion on either side",
 }
+_UNMEASURED = "No uncertainty map was made: one network in one pass has no spread to measure."
+_SYNTHETIC = (
+    "Synthetic pseudo-DWI: made by a network from the perfusion images, not an acquisition. It may show what is not "
+    "there and hide what is."
+)
+_PAGE_BYTES, _PANEL_BYTES, _MOST_BYTES = 1_500_000, 16_000, 140_000
 _SHOWN = {
     "bundle": "bundle",
     "weights_sha256": "weights SHA-256",
@@ -34,17 +41,23 @@ _SHOWN = {
 
 @dataclass(frozen=True)
 class Picture:
-    """One PNG as a data address, its size in pixels, and what it shows in words."""
+    """One PNG as a data address, its size in pixels, its narrowest legible width, and what it shows in words."""
 
     src: str
     alt: str
     width: int
     height: int
+    narrowest: int
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One case ready to print: ``numbers`` hold (value to sort by, text), ``tiles`` and ``facts`` label to text."""
+    """One case ready to print: ``numbers`` hold (value to sort by, text), ``tiles`` and ``facts`` label to text.
+
+    Args:
+        target: what was predicted, in words.
+        notes: what must be known to read the pictures.
+    """
 
     name: str
     anchor: str
@@ -55,6 +68,8 @@ class Sheet:
     facts: dict[str, str]
     flag: str
     pictures: list[Picture]
+    target: str
+    notes: list[str]
 
 
 def sheet_of(case: CaseView, *, anchor: str = "case", most_slices: int = 6) -> Sheet:
@@ -71,6 +86,8 @@ def sheet_of(case: CaseView, *, anchor: str = "case", most_slices: int = 6) -> S
         facts=_facts(case.result),
         flag=_flag(case),
         pictures=_pictures(case, most_slices),
+        target="ischemic core" if {"ct", "ctp"} & {*case.images, *(case.result.get("modalities") or ())} else "lesion",
+        notes=_notes(case),
     )
 
 
@@ -136,11 +153,21 @@ def _flag(case: CaseView) -> str:
     return "" if case.lesion.any() else "no lesion predicted"
 
 
+def _notes(case: CaseView) -> list[str]:
+    unmeasured = case.uncertainty is None and case.probability is not None
+    return [_UNMEASURED] * unmeasured + [_SYNTHETIC] * bool(case.synthetic)
+
+
 def _pictures(case: CaseView, most: int) -> list[Picture]:
-    slices = chosen_slices(case.lesion, case.truth, case.probability, most=most)
+    slices = shown_slices(case.lesion, case.truth, case.probability, case.images, most=most)
+    columns, box = panels(case), head_box(case.images, case.lesion.shape, case.spacing_mm)
+    count = len(columns) + 1
+    allowed = min(max(MAX_BYTES, _PANEL_BYTES * count), _MOST_BYTES, _PAGE_BYTES // len(slices))
     pictures = []
     for row, k in enumerate(slices):
-        png = png_bytes(case_montage(case, [k], headings=row == 0, bars=row == len(slices) - 1))
+        ends = {"headings": row == 0, "bars": row == len(slices) - 1}
+        png = png_bytes(case_montage(case, [k], columns=columns, box=box, **ends), max_bytes=allowed)
         width, height = struct.unpack(">II", png[16:24])
-        pictures.append(Picture(data_uri(png), f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}", width, height))
+        alt = f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}"
+        pictures.append(Picture(data_uri(png), alt, width, height, max(760, 125 * count)))
     return pictures

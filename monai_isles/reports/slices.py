@@ -8,8 +8,12 @@ import numpy as np
 
 from monai_isles.modalities import PERFUSION_MAPS
 
+ANATOMY = ("ct", "flair", "t1", "t1c", "t2", "dwi", "adc")
+MAPS = ("cbf", "cbv", "mtt", "ttp", "tmax")
 MARGIN_MM = 12.0
 AIR_HU = -300.0
+DEEP, DEEP_SLICES = 32, 14
+_NOISE = 0.1
 
 
 def chosen_slices(
@@ -36,17 +40,69 @@ def chosen_slices(
     return spread.tolist()
 
 
+def shown_slices(
+    lesion: np.ndarray,
+    truth: np.ndarray | None,
+    probability: np.ndarray | None,
+    images: Mapping[str, np.ndarray],
+    *,
+    most: int,
+) -> list[int]:
+    """Return ``chosen_slices``; of a volume deeper than 32 slices always 14, the rest spread evenly over the head.
+
+    Shapes: (H, W, D) each.
+    """
+    if lesion.shape[2] <= DEEP:
+        return chosen_slices(lesion, truth, probability, most=most)
+    marked = any(array is not None and array.any() for array in (lesion, truth, probability))
+    chosen = chosen_slices(lesion, truth, probability, most=DEEP_SLICES) if marked else []
+    found = np.flatnonzero(head(images, lesion.shape).any(axis=(0, 1)))
+    ends = [int(found[0]), int(found[-1])] if found.size else [0, lesion.shape[2] - 1]
+    first, last = min(ends + chosen), max(ends + chosen)
+    while len(chosen) < min(DEEP_SLICES, last - first + 1):
+        edges = [first - 1, *chosen, last + 1]
+        widest = int(np.argmax(np.diff(edges)))
+        chosen = sorted([*chosen, (edges[widest] + edges[widest + 1]) // 2])
+    return chosen
+
+
+def brain(images: Mapping[str, np.ndarray], shape: Sequence[int]) -> np.ndarray:
+    """Return where any perfusion map is above 0, else where any MR image is; everywhere for CT alone or no image.
+
+    Shapes: (H, W, D).
+    """
+    keys = [key for key in PERFUSION_MAPS if key in images] or [k for k in ANATOMY[1:] if k in images]
+    inside = np.zeros(shape, bool)
+    for key in keys:
+        inside |= images[key] > 0
+    return inside if keys else np.ones(shape, bool)
+
+
+def head(images: Mapping[str, np.ndarray], shape: Sequence[int]) -> np.ndarray:
+    """Return where the head is: perfusion maps above 0, else CT above -300 HU, else MR above a tenth of its bright end.
+
+    Shapes: (H, W, D).
+    """
+    if any(key in images for key in PERFUSION_MAPS):
+        return brain(images, shape)
+    if "ct" in images:
+        return (images["ct"] > AIR_HU) & (images["ct"] != 0)
+    inside = np.zeros(shape, bool)
+    for key in (key for key in ANATOMY if key in images):
+        bright = images[key] > 0
+        if bright.any():
+            inside |= images[key] > _NOISE * np.percentile(images[key][bright], 99)
+    return inside
+
+
 def head_box(
     images: Mapping[str, np.ndarray], shape: Sequence[int], spacing_mm: Sequence[float]
 ) -> tuple[slice, slice]:
-    """Return the in-plane box around the brain, 12 mm wider on each side; the whole plane when nothing shows it.
+    """Return the in-plane box around the head, 12 mm wider on each side; the whole plane when nothing shows it.
 
     Units: mm. Shapes: (H, W, D).
     """
-    maps = [images[key] > 0 for key in PERFUSION_MAPS if key in images]
-    if not maps and "ct" in images:
-        maps = [(images["ct"] > AIR_HU) & (images["ct"] != 0)]
-    inside = np.any([m.any(axis=2) for m in maps], axis=0) if maps else np.zeros(shape[:2], bool)
+    inside = head(images, shape).any(axis=2)
     if not inside.any():
         return slice(0, shape[0]), slice(0, shape[1])
     return _around(inside.any(axis=1), spacing_mm[0]), _around(inside.any(axis=0), spacing_mm[1])

@@ -13,9 +13,9 @@ import numpy as np
 from monai_isles.errors import IslesError
 from monai_isles.evaluation import find_predictions, find_references
 from monai_isles.io import Image, read_image, require_same_grid
-from monai_isles.reports.views import CaseView
+from monai_isles.reports.panels import drawn_keys
+from monai_isles.reports.views import SYNTHETIC, CaseView
 
-DRAWN = ("ct", "dwi", "cbf", "tmax")
 _SUFFIXES = (".nii.gz", ".nii")
 
 
@@ -31,6 +31,8 @@ class Source:
     uncertainty: Path | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
+    synthetic: Mapping[str, Path] = field(default_factory=dict)
+    label_values: tuple[int, ...] | None = None
 
 
 def find_sources(pred_dir: str | Path, ref_dir: str | Path, rows: Sequence[Mapping[str, str]]) -> list[Source]:
@@ -82,9 +84,13 @@ def load_view(source: Source, *, simulated: bool) -> CaseView:
         "lesion": source.lesion,
         "probability": source.probability,
         "uncertainty": source.uncertainty,
+        **source.synthetic,
     }
+    several = {"truth": source.label_values}
     read = {
-        key: read_image(path, kind=_kind(key), where=source.name) for key, path in files.items() if path is not None
+        key: read_image(path, kind=_kind(key), where=source.name, label_values=several.get(key))
+        for key, path in files.items()
+        if path is not None
     }
     require_same_grid(read, case=source.name)
     truth = read["truth"]
@@ -101,12 +107,13 @@ def load_view(source: Source, *, simulated: bool) -> CaseView:
         source.scores,
         source.result,
         simulated,
+        {key: read[key].data for key in source.synthetic},
     )
 
 
 def _source(row: Mapping[str, str], case: Any, lesion: Path | None) -> Source:
     predicted = lesion is not None and lesion.name.startswith("lesion.")
-    maps = {key: _beside(lesion, key) if predicted else None for key in ("probability", "uncertainty")}
+    maps = {key: _beside(lesion, key) if predicted else None for key in ("probability", "uncertainty", *SYNTHETIC)}
     result = _result(lesion.parent / "result.json") if predicted else {}
     claimed = {key: Path(str(path)) for key, path in dict(result.get("modalities") or {}).items()}
     known = case.images or {key: path for key, path in claimed.items() if path.is_file()}
@@ -114,11 +121,13 @@ def _source(row: Mapping[str, str], case: Any, lesion: Path | None) -> Source:
         case.name,
         case.label,
         lesion,
-        {key: known[key] for key in DRAWN if key in known},
+        {key: known[key] for key in drawn_keys(list(known))},
         maps["probability"],
         maps["uncertainty"],
         result,
         row,
+        {key: path for key in SYNTHETIC if (path := maps[key]) is not None},
+        case.label_values,
     )
 
 
@@ -143,7 +152,7 @@ def _result(path: Path) -> dict[str, Any]:
 
 
 def _kind(key: str) -> str | None:
-    return {"truth": "label", "lesion": "label", "uncertainty": None}.get(key, key)
+    return {"truth": "label", "lesion": "label", "uncertainty": None, **dict.fromkeys(SYNTHETIC)}.get(key, key)
 
 
 def _data(read: Mapping[str, Image], key: str) -> np.ndarray | None:

@@ -55,7 +55,7 @@ def lines_of(rows: Summaries, published: Summaries | None = None) -> list[Line]:
 def as_text(rows: Summaries, published: Summaries | None = None) -> str:
     """Return the table for a terminal, columns aligned, Dice with its interval and the counts in full."""
     lines = lines_of(rows, published)
-    return "\n".join([*_aligned(_grid(lines)), "", *notes(rows, published)])
+    return "\n".join([*aligned(_grid(lines)), "", *notes(rows, published)])
 
 
 def as_markdown(rows: Summaries, published: Summaries | None = None) -> str:
@@ -77,6 +77,12 @@ def as_html(rows: Summaries, published: Summaries | None = None) -> str:
         f'<div class="wide"><table class="methods"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         f'<ul class="notes">{below}</ul>'
     )
+
+
+def aligned(grid: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows of a table as lines of text, columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
 
 
 def notes(rows: Summaries, published: Summaries | None = None) -> list[str]:
@@ -168,11 +174,6 @@ def _parts(title: str, line: Line) -> list[str]:
 
 def _flat(cell: Cell) -> str:
     return " ".join([cell.main, *(f"({small})" for small in cell.small)])
-
-
-def _aligned(grid: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
 
 
 def _html_row(line: Line, titles: Sequence[str]) -> str:

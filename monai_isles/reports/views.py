@@ -10,6 +10,8 @@ import numpy as np
 
 from monai_isles.errors import IslesError
 
+SYNTHETIC = {"pseudo_dwi": "synthetic pseudo-DWI,\nnot an acquisition"}
+
 
 @dataclass(frozen=True)
 class CaseView:
@@ -19,12 +21,14 @@ class CaseView:
     Units: ``images`` in the unit of their modality, ``probability`` 0 to 1, ``spacing_mm`` in mm.
     Args:
         name: unique name of the scan; shown escaped.
-        images: array by modality key; ``ct``, ``dwi``, ``cbf`` and ``tmax`` are drawn where they exist.
+        images: array by modality key, all of them drawn.
+        probability, uncertainty: None where there is none; one network in one pass has no uncertainty.
         lesion: the predicted mask.
         truth: the reference mask, None where there is none.
         scores: the case's row of ``per_case.csv``, None without a reference.
         result: the case's ``result.json``.
         simulated: the data are the phantom's.
+        synthetic: array by name of ``SYNTHETIC``: images that a network made and nobody acquired.
     Raises:
         IslesError: ``E-REP-06`` when the arrays differ in shape.
     """
@@ -39,6 +43,7 @@ class CaseView:
     scores: Mapping[str, Any] | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
     simulated: bool = False
+    synthetic: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shapes = {key: np.shape(array) for key, array in self.arrays().items()}
@@ -60,7 +65,7 @@ class CaseView:
             "lesion": self.lesion,
             "truth": self.truth,
         }
-        return {**self.images, **{key: array for key, array in others.items() if array is not None}}
+        return {**self.images, **self.synthetic, **{key: array for key, array in others.items() if array is not None}}
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def make_case(
         "min_size_vox": 10,
         "bundle": "clerigues",
         "weights_sha256": "ab" * 32,
-        "modalities": {"ct": "/secret/ZZPATIENT/ct.nii"},
+        "modalities": {key: f"/secret/ZZPATIENT/{key}.nii" for key in ("ct", "cbf", "tmax")},
         "seconds": 12.5,
     }
     return CaseView(

@@ -6,7 +6,7 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.reports import model_card
-from monai_isles.reports.card import REQUIRED
+from monai_isles.reports.card import COST, REQUIRED, WITHOUT_WEIGHTS
 
 METRICS = {
     "net": {
@@ -74,3 +74,38 @@ def test_a_missing_or_unknown_fact_is_named() -> None:
     facts = {**FACTS, "weights_sha256": "", "colour": "red"} | {"limits": None}
     with pytest.raises(IslesError, match=r"E-REP-08.*\n.*the name\n.*missing weights_sha256, limits; unknown colour"):
         model_card(facts)
+
+
+MEASURED = {
+    "parameters_m": 46.72,
+    "peak_memory_mb": 812,
+    "seconds_per_slice_cpu": 0.61,
+    "seconds_per_slice_gpu": None,
+    "measured_by": "python benchmarks/cost.py, one thread",
+}
+BARE = {**{name: FACTS.get(name, f"the {name}") for name in WITHOUT_WEIGHTS}, "cost": MEASURED, "weights": None}
+
+
+def test_the_cost_is_stated_and_what_was_not_measured_is_said() -> None:
+    for facts in (BARE, {**FACTS, "cost": MEASURED}):
+        card = model_card(facts)
+        for line in ("| Parameters | 46.72 M |", "| Peak memory | 812 MB |", "| Time per slice, CPU | 0.61 s |"):
+            assert line in card and line not in model_card(FACTS)
+        assert "| Time per slice, GPU | not measured |" in card and "python benchmarks/cost.py" in card
+
+
+def test_a_bundle_without_weights_says_so_and_claims_nothing_of_them() -> None:
+    card = model_card(BARE)
+    assert "No trained weights are shipped" in card and "| Weights | none shipped |" in card and "the results" in card
+    for absent in ("SHA-256", "## Data", "Time per case", "Dice", " h on ", "None"):
+        assert absent not in card
+    assert "No trained weights" not in model_card(FACTS)
+    assert "\n\n\n" not in card
+
+
+def test_a_cost_left_out_or_unknown_is_named() -> None:
+    cost = {name: 1 for name in COST if name != "measured_by"} | {"price": 3}
+    with pytest.raises(IslesError, match=r"E-REP-08.*\n.*\n.*missing cost.measured_by; unknown cost.price"):
+        model_card({**BARE, "cost": cost})
+    with pytest.raises(IslesError, match=r"missing results, cost"):
+        model_card({**BARE, "cost": None, "results": ""})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from PIL import Image
 
 from monai_isles.errors import IslesError
 from monai_isles.reports import CaseView, case_montage, methods_montage, palette, png_bytes
-from monai_isles.reports.panels import panels
-from monai_isles.reports.slices import chosen_slices, head_box, on_screen
+from monai_isles.reports.panels import drawn_keys, panels
+from monai_isles.reports.slices import chosen_slices, head_box, on_screen, shown_slices
 
 Make = Callable[..., CaseView]
 
@@ -68,7 +69,8 @@ def test_columns_follow_the_images_that_exist(case: Make) -> None:
     view = case()
     assert [p.title for p in panels(view)] == ["CT", "CBF", "Tmax", "lesion probability", "uncertainty"]
     assert [p.window for p in panels(view)][:3:2] == [(20.0, 60.0), (0.0, 12.0)]
-    assert np.isnan(panels(view)[1].volume[0, 0, 0]), "outside the brain the maps are blank"
+    whole = (slice(0, 64), slice(0, 64))
+    assert np.isnan(panels(view)[1].seen(0, whole)[0, 0]), "outside the brain the maps are blank"
     bare = CaseView("b", {}, (1, 1, 1), None, None, view.lesion)
     assert [p.title for p in panels(bare)] == ["prediction"]
 
@@ -114,6 +116,86 @@ def test_methods_stand_side_by_side_on_the_slice_of_the_largest_reference() -> N
     left, right = picture[:, : picture.shape[1] // 2], picture[:, picture.shape[1] // 2 :]
     for half, hit, other in ((left, "TRUE_POSITIVE", "FALSE_NEGATIVE"), (right, "FALSE_NEGATIVE", "TRUE_POSITIVE")):
         assert _like(half, getattr(palette, hit)).mean() > 0.4 > 0.01 > _like(half, getattr(palette, other)).mean()
+
+
+def mri(*keys: str, size: int = 24, depth: int = 3, **more: object) -> CaseView:
+    """Return a bright head without a lesion, every modality the same, values to 1000."""
+    image = np.zeros((size, size, depth), np.float32)
+    image[4:-4, 4:-4] = 1000.0
+    none = np.zeros(image.shape, bool)
+    given = {"probability": image / 2000, "uncertainty": None, "lesion": none, **more}
+    return CaseView("m", dict.fromkeys(keys, image), (1, 1, 1), **given)
+
+
+@pytest.mark.parametrize(
+    ("keys", "titles"),
+    [
+        (("flair", "t1", "t2", "dwi"), ["FLAIR", "T1", "T2", "DWI"]),
+        (
+            ("dwi", "cbf", "cbv", "t1c", "t2", "tmax", "ttp"),
+            ["T1 with contrast", "T2", "DWI", "CBF", "CBV", "TTP", "Tmax"],
+        ),
+        (("dwi", "adc"), ["DWI", "ADC"]),
+    ],
+    ids=["siss", "spes", "dwi-adc"],
+)
+def test_every_modality_of_an_mri_bundle_is_a_column(keys: tuple[str, ...], titles: list[str]) -> None:
+    assert [p.title for p in panels(mri(*keys))] == [*titles, "lesion probability"]
+    assert all(p.window == (0.0, 1000.0) for p in panels(mri(*keys)) if p.cmap == "gray")
+
+
+def test_of_ct_perfusion_four_images_are_drawn_of_mri_all_of_a_series_none() -> None:
+    assert drawn_keys(["case", "ct", "cbf", "cbv", "mtt", "tmax", "dwi", "ctp"]) == ["ct", "dwi", "cbf", "tmax"]
+    assert drawn_keys(["ctp", "cbf", "cbv", "mtt", "tmax"]) == ["cbf", "cbv", "mtt", "tmax"]
+    assert drawn_keys(["dwi", "flair", "t1", "t2", "label"]) == ["flair", "t1", "t2", "dwi"]
+
+
+def test_outside_a_skull_stripped_brain_the_probability_is_blank() -> None:
+    view = mri("flair")
+    seen = panels(view)[-1].seen(0, (slice(0, 24), slice(0, 24)))
+    assert np.isnan(seen[0, 0]) and seen[12, 12] == 0.5
+
+
+def test_a_synthetic_image_says_so_above_and_on_every_slice(case: Make) -> None:
+    view = case(depth=2)
+    view = replace(view, synthetic={"pseudo_dwi": view.probability})
+    titles = [p.title for p in panels(view)]
+    assert titles.index("synthetic pseudo-DWI,\nnot an acquisition") == titles.index("CBF") - 1
+    words = [text.get_text() for axes in case_montage(view, [0, 1]).axes for text in axes.texts]
+    assert words.count("synthetic") == 2
+
+
+def test_an_image_that_was_no_input_says_so(case: Make) -> None:
+    view = case(depth=1)
+    view = replace(view, images={**view.images, "dwi": view.images["cbf"]})
+    assert "DWI\n(not an input)" in [p.title for p in panels(view)]
+
+
+def test_a_deep_volume_shows_14_slices_those_of_the_lesion_and_others_over_the_head() -> None:
+    image, lesion = np.zeros((8, 8, 153)), np.zeros((8, 8, 153), bool)
+    image[2:6, 2:6, 20:140], lesion[3, 3, 60:63] = 100.0, True
+    chosen = shown_slices(lesion, None, None, {"t1": image}, most=6)
+    assert len(chosen) == 14 and {60, 61, 62} <= set(chosen) and chosen == sorted(chosen)
+    assert min(chosen) >= 20 and max(chosen) < 140
+    assert max(np.diff([20, *chosen, 139])) <= 16, "no part of the head is left out"
+    lesion[3, 3, 40:120] = True
+    inside = shown_slices(lesion, None, None, {"t1": image}, most=6)
+    assert len(inside) == 14 and min(inside) >= 40 and max(inside) < 120
+
+
+def test_a_deep_volume_without_lesion_or_image_is_spread_over() -> None:
+    empty = np.zeros((4, 4, 153), bool)
+    chosen = shown_slices(empty, None, None, {}, most=6)
+    assert len(chosen) == 14 and max(np.diff([-1, *chosen, 153])) <= 20
+    few = np.zeros((4, 4, 40))
+    few[1, 1, 10:15] = 5.0
+    assert shown_slices(empty[..., :40], None, None, {"t1": few}, most=6)[:5] == [10, 11, 12, 13, 14]
+
+
+def test_the_box_of_an_mri_goes_around_what_is_brighter_than_noise() -> None:
+    image = np.random.default_rng(0).uniform(0, 20, (60, 50, 2))
+    image[20:30, 10:41] += 1000.0
+    assert head_box({"dwi": image}, image.shape, (2.0, 3.0, 5.0)) == (slice(14, 36), slice(6, 45))
 
 
 def test_pictures_stay_below_80_kb_even_of_noise() -> None:

@@ -153,3 +153,34 @@ def test_nothing_to_report_is_refused_and_no_page_appears(tmp_path: Path, case: 
 def test_without_figures_or_curves_the_page_is_whole(tmp_path: Path, case: Make) -> None:
     cohort_page(cohort([case(depth=1)], per_case={}), tmp_path / "page.html")
     assert "#figures" not in Page(tmp_path / "page.html").source
+
+
+def test_without_uncertainty_the_page_says_that_there_is_none(tmp_path: Path, case: Make) -> None:
+    view = case(depth=1)
+    case_page(view, tmp_path / "with.html")
+    case_page(replace(view, uncertainty=None), tmp_path / "without.html")
+    cohort_page(cohort([replace(view, uncertainty=None), view]), tmp_path / "cohort.html")
+    said = {name: " ".join(Page(tmp_path / f"{name}.html").words) for name in ("with", "without", "cohort")}
+    assert "No uncertainty map" not in said["with"] and "No uncertainty map" in said["without"]
+    assert said["cohort"].count("No uncertainty map") == 1
+
+
+def test_a_pseudo_dwi_is_called_synthetic_on_the_page(tmp_path: Path, case: Make) -> None:
+    view = case(depth=1)
+    case_page(replace(view, synthetic={"pseudo_dwi": view.probability}), tmp_path / "a.html")
+    words = " ".join(Page(tmp_path / "a.html").words)
+    assert "Synthetic pseudo-DWI" in words and "not an acquisition" in words
+    case_page(view, tmp_path / "b.html")
+    assert "Synthetic" not in (tmp_path / "b.html").read_text()
+
+
+def test_a_deep_mri_of_many_columns_stays_within_two_megabytes(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    images = {key: random.uniform(0, 500, (96, 110, 40)).astype(np.float32) for key in ("flair", "t1", "t2", "dwi")}
+    lesion = np.zeros((96, 110, 40), bool)
+    lesion[40:50, 40:50, 5:35] = True
+    view = CaseView("deep", images, (2, 2, 2), images["t1"] / 500, None, lesion)
+    case_page(view, tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    assert len(page.all("img", "src")) == 14 and len(page.source) < 2_050_000
+    assert "Predicted lesion" in " ".join(page.words) and "ischemic core" not in page.source

@@ -1,0 +1,65 @@
+"""Softmax focal loss; gamma 0 is the unweighted cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from monai_isles.errors import IslesError
+
+
+class SoftmaxFocalLoss(nn.Module):
+    """Mean over all pixels of ``-alpha_t (1 - p_t)^gamma log p_t``, ``p_t`` the softmax probability of the true class.
+
+    Equation (5) over the two classes of a softmax, averaged as equation (3); ``gamma=0`` without ``alpha`` is the plain
+    cross-entropy. The mean is over the number of pixels, whatever the weights.
+
+    Shapes: logits ``(N, K, *spatial)``, label ``(N, 1, *spatial)`` holding class numbers; a scalar out.
+    Args:
+        gamma: how far well classified pixels are weighed down; not negative.
+        alpha: one weight a class, background first; none when None. Clerigues 2020 takes ``(0.25, 0.75)``.
+    Raises:
+        IslesError: ``E-LOSS-20`` for a negative ``gamma`` or ``alpha``, ``E-LOSS-21`` for logits of another number of
+            classes than ``alpha``.
+    Source: Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), equations (3) and (5), gamma 1; Lin 2017
+        (arXiv:1708.02002), equation (5), for alpha; ``tests/losses/test_focal.py``.
+    """
+
+    def __init__(self, gamma: float = 1.0, alpha: Sequence[float] | None = None) -> None:
+        super().__init__()
+        self.gamma, self.alpha = float(gamma), None if alpha is None else tuple(map(float, alpha))
+        if not gamma >= 0 or not all(weight >= 0 for weight in self.alpha or ()):
+            raise IslesError(
+                "E-LOSS-20",
+                "a setting of the focal loss makes no sense",
+                where="SoftmaxFocalLoss",
+                found=f"gamma={gamma}, alpha={alpha}",
+                fix="give a gamma and weights that are not negative",
+            )
+
+    def extra_repr(self) -> str:
+        return f"gamma={self.gamma}, alpha={self.alpha}"
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        classes = label[:, :1].long()
+        log_p = F.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), 1).gather(1, classes)
+        cost = -log_p
+        if self.gamma:
+            cost = cost * (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny).pow(self.gamma)
+        if self.alpha is not None:
+            cost = cost * self._weights(logits)[classes]
+        return cost.mean()
+
+    def _weights(self, logits: Tensor) -> Tensor:
+        if logits.shape[1] != len(self.alpha):
+            raise IslesError(
+                "E-LOSS-21",
+                "one weight a class is needed",
+                where="SoftmaxFocalLoss",
+                found=f"alpha {self.alpha} for logits of {logits.shape[1]} classes",
+                fix="give alpha as (background, lesion), one number for each class of the network",
+            )
+        return torch.tensor(self.alpha, dtype=logits.dtype, device=logits.device)

@@ -1,0 +1,113 @@
+"""How far a synthesised DWI is from the true one: pixel by pixel, in context, and to a discriminator's eye."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from monai_isles.errors import IslesError
+from monai_isles.losses.adversarial import generator_ls_loss
+
+KINDS = ("l1", "l2", "w-l2", "w-l2+h1", "w-l2+h2", "gan", "l2+gan")
+READINGS = ("mean", "norm")
+
+
+class SynthesisLoss(nn.Module):
+    """Compare images by a pixel term, a contextual term (``h``) and an adversarial term (``gan``), as ``kind`` says.
+
+    ``reading="mean"`` takes the pixel term as the mean of ``(A d)^2`` (``|d|`` for ``l1``) and the contextual one as
+    the mean over the encoder's vector: the paper ties its L2 term to the mean square error, "by squaring", and to PSNR,
+    and this keeps every image size on one scale. ``reading="norm"`` takes the bars of equations (7) and (8) to the
+    letter, a root of a sum over the image, then the mean over images; its size grows with the image and dwarfs the
+    segmentation loss.
+
+    Shapes: images and weight ``(N, 1, H, W)``; the encoder ``(N, 1, H, W) -> (N, L)``; a scalar out.
+    Args:
+        kind: row of Table 1; the paper's own is ``w-l2+h1``.
+        gamma: weight of the contextual term.
+        encoder: for the ``h`` kinds; it is trained along with everything else, through both images.
+        discriminator: for the ``gan`` kinds; trained elsewhere (``monai_isles.training.DiscriminatorStep``).
+        reading: see above.
+    Raises:
+        IslesError: ``E-LOSS-32`` for an unknown kind or reading, ``E-LOSS-33`` for a kind without its network,
+            ``E-LOSS-34`` for a weighted kind without weights.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (6) to (8), gamma 1.2;
+        ``tests/losses/test_synthesis.py``.
+    """
+
+    def __init__(
+        self,
+        kind: str = "w-l2+h1",
+        *,
+        gamma: float = 1.2,
+        encoder: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+        reading: str = "mean",
+    ) -> None:
+        super().__init__()
+        if kind not in KINDS or reading not in READINGS:
+            raise IslesError(
+                "E-LOSS-32",
+                "no such synthesis loss",
+                where="SynthesisLoss",
+                found=f"kind {kind!r}, reading {reading!r}",
+                fix=f"kind is one of {', '.join(KINDS)}; reading one of {', '.join(READINGS)}",
+            )
+        self.kind, self.gamma, self.reading = kind, gamma, reading
+        self.encoder = _required(encoder, kind, "h1" in kind or "h2" in kind, "encoder")
+        self.discriminator = _required(discriminator, kind, "gan" in kind, "discriminator")
+
+    def extra_repr(self) -> str:
+        return f"kind={self.kind!r}, gamma={self.gamma}, reading={self.reading!r}"
+
+    def forward(self, image: Tensor, truth: Tensor, weight: Tensor | None = None) -> Tensor:
+        parts: list[Tensor] = []
+        if self.kind != "gan":
+            parts.append(self._pixels(image.float(), truth.float(), weight))
+        if self.encoder is not None:
+            parts.append(self.gamma * self._context(image, truth))
+        if self.discriminator is not None:
+            parts.append(generator_ls_loss(_verdicts(self.discriminator, image)))
+        return sum(parts[1:], start=parts[0])
+
+    def _pixels(self, image: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
+        difference = image - truth
+        if self.kind.startswith("w-"):
+            if weight is None:
+                raise IslesError(
+                    "E-LOSS-34",
+                    "a weighted synthesis loss needs weights",
+                    where=f"SynthesisLoss, kind {self.kind!r}",
+                    found="no weight map",
+                    fix="give the weight map of LesionWeightd, or take the kind l2",
+                )
+            difference = difference * weight
+        return self._size(difference, power=1 if self.kind == "l1" else 2)
+
+    def _context(self, image: Tensor, truth: Tensor) -> Tensor:
+        difference = self.encoder(image) - self.encoder(truth.to(image.dtype))
+        return self._size(difference.float(), power=2 if self.kind.endswith("h2") else 1)
+
+    def _size(self, difference: Tensor, *, power: int) -> Tensor:
+        if self.reading == "mean":
+            return (difference.abs() if power == 1 else difference**2).mean()
+        return difference.flatten(1).norm(p=power, dim=1).mean()
+
+
+def _required(network: nn.Module | None, kind: str, needed: bool, name: str) -> nn.Module | None:
+    if needed and network is None:
+        raise IslesError(
+            "E-LOSS-33",
+            "a synthesis loss lacks its network",
+            where=f"SynthesisLoss, kind {kind!r}",
+            found=f"no {name}",
+            fix=f"give {name}=, or take a kind without it",
+        )
+    return network if needed else None
+
+
+def _verdicts(discriminator: Callable[[Tensor], object], image: Tensor) -> object:
+    """Return the verdict maps; MONAI's multi-scale discriminator returns them with the features before them."""
+    found = discriminator(image)
+    return found[0] if isinstance(found, tuple) else found

@@ -1,0 +1,96 @@
+"""How alike a synthesised and a true image are: SSIM and PSNR, over the whole image and around the lesion."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import ndimage
+
+from monai_isles.errors import IslesError
+
+SIGMA_VOX, WINDOW_VOX = 1.5, 11
+DILATION_VOX = 10
+_C1, _C2 = 0.01**2, 0.03**2
+
+
+def image_quality(
+    pseudo: np.ndarray, dwi: np.ndarray, lesion: np.ndarray, *, dilation_vox: int = DILATION_VOX
+) -> dict[str, float]:
+    """Return ``ssim``, ``psnr``, ``local_ssim`` and ``local_psnr`` of one case.
+
+    Local means ``lesion_region``; the paper says "the region around the ground truth lesion" and no more. SSIM is
+    computed in plane on the whole slice, then averaged over the region. Without lesion the local values are nan.
+
+    Shapes: all (H, W, D). Units: images on the scale 0..1, of which 1 is the data range; PSNR in dB.
+    Args:
+        pseudo, dwi: synthesised and true image. lesion: binary mask. dilation_vox: border of the region.
+    Raises:
+        IslesError: ``E-MET-11`` shapes that differ or are not volumes, ``E-MET-12`` slices below 11 x 11 voxels.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1; ``tests/metrics/test_image.py``.
+    """
+    pseudo, dwi, mask = np.asarray(pseudo, np.float64), np.asarray(dwi, np.float64), np.asarray(lesion) > 0
+    _require(pseudo, dwi, mask)
+    similarity = ssim_map(pseudo, dwi)
+    rim, region = WINDOW_VOX // 2, lesion_region(mask, dilation_vox)
+    return {
+        "ssim": float(similarity[rim:-rim, rim:-rim].mean()),
+        "psnr": psnr_db(pseudo, dwi),
+        "local_ssim": float(similarity[region].mean()) if region.any() else math.nan,
+        "local_psnr": psnr_db(pseudo[region], dwi[region]) if region.any() else math.nan,
+    }
+
+
+def lesion_region(lesion: np.ndarray, dilation_vox: int = DILATION_VOX) -> np.ndarray:
+    """Return the box around the lesion of each slice, wider by the dilation on all four sides, cut at the image.
+
+    Shapes: (H, W, D) binary in and out. Source: ours, see ``image_quality``.
+    """
+    region = np.zeros(lesion.shape, bool)
+    for level in np.flatnonzero(lesion.any(axis=(0, 1))):
+        places = np.argwhere(lesion[..., level])
+        low, high = np.maximum(places.min(0) - dilation_vox, 0), places.max(0) + dilation_vox + 1
+        region[low[0] : high[0], low[1] : high[1], level] = True
+    return region
+
+
+def psnr_db(image: np.ndarray, truth: np.ndarray) -> float:
+    """Return ``-10 log10`` of the mean square error for a data range of 1; infinite for equal images. Units: dB."""
+    error = float(np.mean((np.asarray(image, np.float64) - np.asarray(truth, np.float64)) ** 2))
+    return math.inf if error == 0 else -10 * math.log10(error)
+
+
+def ssim_map(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the structural similarity at each voxel, slice by slice, data range 1.
+
+    The window is a Gaussian of 1.5 voxels cut at 11 x 11, mirrored at the edges of the slice.
+    Shapes: (H, W, D) in and out. Source: Wang, Bovik 2004 (doi:10.1109/TIP.2003.819861), equation (13).
+    """
+
+    def smooth(values: np.ndarray) -> np.ndarray:
+        return ndimage.gaussian_filter(values, (SIGMA_VOX, SIGMA_VOX, 0), truncate=(WINDOW_VOX // 2) / SIGMA_VOX)
+
+    mean_x, mean_y = smooth(image), smooth(truth)
+    spread_x, spread_y = smooth(image**2) - mean_x**2, smooth(truth**2) - mean_y**2
+    shared = smooth(image * truth) - mean_x * mean_y
+    top = (2 * mean_x * mean_y + _C1) * (2 * shared + _C2)
+    return top / ((mean_x**2 + mean_y**2 + _C1) * (spread_x + spread_y + _C2))
+
+
+def _require(pseudo: np.ndarray, dwi: np.ndarray, lesion: np.ndarray) -> None:
+    if pseudo.ndim != 3 or not pseudo.shape == dwi.shape == lesion.shape:
+        raise IslesError(
+            "E-MET-11",
+            "images to compare differ in shape",
+            where="image quality",
+            found=f"synthesised {pseudo.shape}, true {dwi.shape}, lesion {lesion.shape}",
+            fix="give three volumes (H, W, D) of one grid",
+        )
+    if min(pseudo.shape[:2]) < WINDOW_VOX:
+        raise IslesError(
+            "E-MET-12",
+            "slices are smaller than the SSIM window",
+            where="image quality",
+            found=f"{pseudo.shape[0]} x {pseudo.shape[1]} voxels, the window is {WINDOW_VOX} x {WINDOW_VOX}",
+            fix="compare the whole images, not crops",
+        )

@@ -1,0 +1,83 @@
+"""The tool that writes a bundle's model card, with and without trained weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COST = {
+    "parameters_m": 7.04,
+    "peak_memory_mb": 900,
+    "seconds_per_slice_cpu": 2.5,
+    "seconds_per_slice_gpu": None,
+    "measured_by": "a command",
+}
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("model_card_tool", ROOT / "tools/model_card.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def bundle(root: Path, name: str) -> Path:
+    metadata = json.loads((ROOT / "bundles/clerigues/metadata.json").read_text(encoding="utf-8"))
+    made = root / name
+    made.mkdir()
+    (made / "metadata.json").write_text(json.dumps({**metadata, "name": f"the {name}", "cost": COST}))
+    return made
+
+
+@pytest.mark.parametrize("name", ["abulnaga", "wang", "clerigues_mri"])
+def test_a_bundle_without_weights_gets_a_card_from_its_metadata_and_its_text(
+    tmp_path: Path, tool: ModuleType, name: str
+) -> None:
+    made = bundle(tmp_path, name)
+    tool.main([str(made), "--note", "a note of mine"])
+    card = (made / "README.md").read_text(encoding="utf-8")
+    assert card.startswith(f"# the {name}\n") and "No trained weights are shipped" in card
+    assert "| Parameters | 7.04 M |" in card and "- a note of mine" in card
+    assert f"--config_file bundles/{name}/train.json" in card and f"reproduce.py {name} --table" in card
+    assert not (made / "models").exists()
+
+
+def test_every_text_block_names_rows_that_are_published(tool: ModuleType) -> None:
+    from monai_isles.reports import published_rows
+
+    blocks = sorted(tool.CARDS.glob("*.json"))
+    assert [path.stem for path in blocks] == ["abulnaga", "clerigues", "clerigues_mri", "wang"]
+    for path in blocks:
+        assert all(published_rows(name) for name in json.loads(path.read_text(encoding="utf-8"))["published"])
+
+
+def test_a_card_of_weights_holds_the_run_and_the_scores(
+    tmp_path: Path, tool: ModuleType, folders: Callable[..., dict[str, Path]]
+) -> None:
+    made, paths, run = bundle(tmp_path, "clerigues"), folders(), tmp_path / "run"
+    (made / "docs").mkdir()
+    run.mkdir()
+    (run / "model.pt").write_bytes(b"weights")
+    lines = ("1,0.5,0.9,0.41,1800", "2,0.4,0.7,0.44,1800")
+    (run / "curves.csv").write_text("epoch,train_loss,val_l1_error,val_dsc,seconds\n" + "\n".join(lines) + "\n")
+    words = ("--run", run, "--scores", paths["scores"], "--predictions", paths["pred"], "--device", "an abacus")
+    tool.main([str(word) for word in (made, *words, "--memory-gb", "1 GB")])
+    card = (made / "README.md").read_text(encoding="utf-8")
+    assert "1.0 h on an abacus: 2 epochs of 192000 patches, weights of epoch 2 kept (validation Dice 0.440)." in card
+    assert "| these weights | 2 (2 subjects) |" in card and "| Time per case | 12.5 s |" in card
+    digest = json.loads((made / "metadata.json").read_text())["weights_sha256"]
+    assert f"| SHA-256 | `{digest}` |" in card and (made / "models/model.pt").read_bytes() == b"weights"
+    assert "No trained weights" not in card
+
+
+def test_half_a_run_is_refused(tmp_path: Path, tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        tool.main([str(bundle(tmp_path, "wang")), "--run", "x"])
+    assert "also needs --scores, --predictions, --device, --memory-gb" in capsys.readouterr().err

@@ -1,0 +1,41 @@
+"""Standard scores are taken where the maps show brain."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_isles.errors import IslesError
+from monai_isles.transforms import BrainScored
+
+
+def entry() -> dict[str, object]:
+    brain = torch.zeros(1, 4, 4, 1)
+    brain[0, 1:3, 1:3] = 1
+    maps = {key: brain * (number + 1) for number, key in enumerate(("cbf", "cbv", "mtt", "tmax"))}
+    frames = torch.full((2, 4, 4, 1), 1000.0)
+    frames[:, 1:3, 1:3, 0] = torch.tensor([[30.0, 30, 30, 30], [50.0, 50, 50, 50]]).reshape(2, 2, 2)
+    return {"case": "case_1", **maps, "frames": frames}
+
+
+def test_the_frames_share_one_mean_and_spread_and_the_skull_is_gone() -> None:
+    out = BrainScored(("frames", "cbf"))(entry())["frames"]
+    assert torch.allclose(out[:, 1, 1, 0], torch.tensor([-1.0, 1.0]))  # mean 40, spread 10
+    assert out.abs().sum() == 8
+
+
+def test_a_map_without_spread_becomes_zero_and_the_mask_comes_from_the_maps_as_they_were() -> None:
+    out = BrainScored(("cbf", "cbv", "mtt", "tmax", "frames"))(entry())
+    assert not out["cbf"].any() and out["frames"].abs().sum() == 8
+
+
+def test_maps_without_brain_are_refused() -> None:
+    empty = {key: value if isinstance(value, str) else value * 0 for key, value in entry().items()}
+    with pytest.raises(IslesError, match=r"E-STRIP-01"):
+        BrainScored("frames")(empty)
+
+
+def test_a_case_without_maps_passes_when_there_is_nothing_to_score() -> None:
+    only_dwi = {"case": "case_1", "dwi": torch.ones(1, 4, 4, 1)}
+    out = BrainScored(("cbf", "cbv", "mtt", "tmax"), allow_missing_keys=True)(only_dwi)
+    assert out.keys() == only_dwi.keys() and torch.equal(out["dwi"], only_dwi["dwi"])

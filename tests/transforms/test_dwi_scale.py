@@ -1,0 +1,37 @@
+"""DWI goes to 0..1 by its minimum and 99th percentile."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from monai_isles.errors import IslesError
+from monai_isles.transforms import ScaleDWId
+
+
+def test_minimum_and_99th_percentile_become_zero_and_one() -> None:
+    image = torch.arange(100.0, 301.0).reshape(1, 201, 1, 1)  # 99th percentile 298
+    out = ScaleDWId("dwi")({"dwi": image})["dwi"]
+    assert out.min() == 0 and out.max() == 1 and float(out[0, 99, 0, 0]) == pytest.approx(99 / 198)
+    assert (out == 1).sum() == 3
+    free = ScaleDWId("dwi", clip=False)({"dwi": image})["dwi"]
+    assert float(free.max()) == pytest.approx(200 / 198)
+
+
+def test_numpy_agrees_on_noise() -> None:
+    image = np.random.default_rng(0).gamma(2, 50, (1, 40, 30, 3)).astype(np.float32)
+    low, high = image.min(), np.percentile(image, 99)
+    out = ScaleDWId("dwi")({"dwi": torch.from_numpy(image)})["dwi"]
+    assert np.allclose(out, np.minimum((image - low) / (high - low), 1), atol=1e-5)
+
+
+def test_a_large_volume_is_scaled_too() -> None:
+    image = torch.rand(1, 512, 512, 70)
+    out = ScaleDWId("dwi", clip=False)({"dwi": image})["dwi"]
+    assert float(out.max()) == pytest.approx(1 / 0.99, abs=1e-3)
+
+
+def test_an_image_without_contrast_is_refused() -> None:
+    with pytest.raises(IslesError, match=r"E-TPW-05.*no contrast.*\n.*case_4: dwi"):
+        ScaleDWId("dwi")({"dwi": torch.ones(1, 8, 8, 2), "case": "case_4"})

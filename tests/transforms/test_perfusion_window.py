@@ -1,0 +1,125 @@
+"""The perfusion stage follows equations (2) and (3), names every fallback, and ends as six frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_isles.errors import IslesError
+from monai_isles.phantom import make_case
+from monai_isles.transforms import PerfusionWindowd, perfusion_window
+
+FLAT_5, RISE_6, FALL_7 = [0.0] * 5, [1.0, 3, 6, 10, 13, 15], [14.0, 12, 9, 6, 4, 3, 2]
+
+
+def bolus(frames: int, arrival: int) -> np.ndarray:
+    """A gamma-variate whose last flat frame is ``arrival``; it peaks 6 frames later and falls to the end."""
+    t = np.clip(np.arange(frames) - arrival, 0, None) / 6
+    return t**3 * np.exp(3 * (1 - t))
+
+
+def test_start_and_end_by_hand() -> None:
+    curve = FLAT_5 + RISE_6 + FALL_7 + [5.0, 6.0]
+    window = perfusion_window(np.array(curve))
+    assert (window.t_s, window.t_e, window.fallbacks) == (4, 17, ())  # last flat frame, last falling frame
+
+
+def by_the_letter(q: np.ndarray, k: int) -> tuple[int | None, int | None]:
+    last = len(q)
+    starts = [t for t in range(last - k) if all(q[t + i + 1] - q[t + i] > 0 for i in range(k))]
+    ends = [t for t in range(k, last) if all(q[t - i] - q[t - i - 1] < 0 for i in range(k))]
+    return min(starts, default=None), max(ends, default=None)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_the_equations_written_out_as_sets_agree(k: int) -> None:
+    rng = np.random.default_rng(k)
+    for frames in (8, 20, 43, 64):
+        q = np.cumsum(rng.normal(size=frames))
+        t_s, t_e = by_the_letter(q, k)
+        window = perfusion_window(q, k)
+        assert ("no_rise" in window.fallbacks) == (t_s is None) and ("no_fall" in window.fallbacks) == (t_e is None)
+        t_s, t_e = 0 if t_s is None else t_s, frames - 1 if t_e is None else t_e
+        assert (window.t_s, window.t_e) == ((t_s, t_e) if t_s < t_e else (0, frames - 1))
+
+
+@pytest.mark.parametrize("frames", range(43, 65))
+def test_every_length_of_the_challenge_is_cut_at_the_bolus(frames: int) -> None:
+    window = perfusion_window(bolus(frames, 9))
+    assert (window.t_s, window.t_e, window.fallbacks) == (9, frames - 1, ())
+
+
+def test_a_series_that_starts_after_the_bolus_says_so() -> None:
+    window = perfusion_window(bolus(60, 3)[12:])
+    assert (window.t_s, window.t_e, window.fallbacks) == (0, 47, ("no_rise",))
+
+
+def test_a_series_cut_before_the_wash_out_says_so() -> None:
+    window = perfusion_window(bolus(60, 9)[:16])
+    assert (window.t_s, window.t_e, window.fallbacks) == (9, 15, ("no_fall",))
+
+
+def test_a_fall_before_the_rise_takes_the_whole_series() -> None:
+    window = perfusion_window(np.array([9.0, 8, 7, 6, 5, 4, 4, 5, 6, 7, 8, 9]))
+    assert (window.t_s, window.t_e, window.fallbacks) == (0, 11, ("crossed",))
+
+
+def test_a_flat_series_is_neither_rise_nor_fall() -> None:
+    window = perfusion_window(np.full(45, 3.0))
+    assert (window.t_s, window.t_e, window.fallbacks) == (0, 44, ("no_rise", "no_fall"))
+
+
+def test_noise_gives_a_window_inside_the_series() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        window = perfusion_window(rng.normal(size=int(rng.integers(43, 65))))
+        assert 0 <= window.t_s < window.t_e
+
+
+def test_a_simulated_scan_is_cut_before_its_peak() -> None:
+    scan = make_case(1, seed=2018, max_slices=2)
+    inside = scan.ctp[:, scan.images["cbf"] > 0].mean(1)
+    window = perfusion_window(scan.ctp.reshape(len(scan.ctp), -1).sum(1, dtype=float))
+    reach = inside - inside[:4].mean()
+    assert window.fallbacks == () and reach[window.t_s] < 0.1 * reach.max() and window.t_e > inside.argmax()
+
+
+def test_six_frames_lie_evenly_on_the_window_and_the_rest_stays() -> None:
+    curve = np.array(FLAT_5 + RISE_6 + FALL_7)  # window 4 to 17: every 2.6 frames
+    series = MetaTensor(torch.from_numpy(curve).reshape(-1, 1, 1, 1).expand(-1, 3, 4, 2).float(), affine=torch.eye(4))
+    out = PerfusionWindowd("ctp", names="frames")({"ctp": series, "case": "case_1"})
+    expected = np.interp(4 + 2.6 * np.arange(6), np.arange(18), curve)
+    assert out["frames"].shape == (6, 3, 4, 2) and torch.equal(out["frames"].affine, series.affine)
+    assert np.allclose(out["frames"][:, 1, 2, 1], expected, atol=1e-5)
+    assert out["ctp"] is series
+    assert out["ctp_window"] == {"t_s": 4, "t_e": 17, "fallbacks": (), "frames_in": 18}
+
+
+def test_a_window_of_exactly_six_frames_is_not_interpolated() -> None:
+    curve = torch.tensor([0.0, 4, 5, 1, 0, 0.0])
+    series = curve.reshape(-1, 1, 1, 1).expand(-1, 2, 2, 1)
+    out = PerfusionWindowd("ctp", k=2)({"ctp": series})["ctp"]
+    assert torch.equal(
+        out[:, 0, 0, 0], torch.from_numpy(np.interp([0, 0.8, 1.6, 2.4, 3.2, 4], range(6), curve)).float()
+    )
+    rising = torch.arange(6.0).reshape(-1, 1, 1, 1).expand(-1, 2, 2, 1)
+    assert torch.equal(PerfusionWindowd("ctp")({"ctp": rising})["ctp"], rising)
+
+
+def test_a_series_shorter_than_one_run_is_refused() -> None:
+    with pytest.raises(IslesError, match=r"E-TPW-01.*too short.*\n.*case_3: ctp\n.*5 frames"):
+        PerfusionWindowd("ctp")({"ctp": torch.zeros(5, 2, 2, 1), "case": "case_3"})
+    assert perfusion_window(np.arange(6.0)).t_e == 5
+
+
+def test_values_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(IslesError, match=r"E-TPW-02.*not finite.*\n.*\n.*1 of 45"):
+        perfusion_window(np.r_[np.nan, np.zeros(44)])
+
+
+@pytest.mark.parametrize("setting", [{"frames": 1}, {"names": ("a", "b")}])
+def test_settings_that_make_no_sense_are_refused(setting: dict) -> None:
+    with pytest.raises(IslesError, match=r"E-TPW-03.*makes no sense"):
+        PerfusionWindowd("ctp", **setting)
