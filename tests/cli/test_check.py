@@ -78,3 +78,15 @@ def test_no_network_library_is_loaded(dataset: Path) -> None:
     call = f"main(['check', {str(dataset)!r}])"
     words = f"import sys; from monai_isles.cli.main import main; {call}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", words], check=False, capture_output=True).returncode == 0
+
+
+def test_a_plain_folder_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "d").mkdir()
+    for number, key in enumerate(("dwi", "adc")):
+        data = np.random.default_rng(number).random((6, 5, 4), dtype=np.float32)
+        nibabel.Nifti1Image(data, np.eye(4)).to_filename(tmp_path / "d" / f"sub-1_{key}.nii.gz")
+    assert main(["check", str(tmp_path / "d")]) == 0
+    assert "E-LBL-03" in capsys.readouterr().out
+    nibabel.Nifti1Image(data, np.diag([2.0, 1.0, 1.0, 1.0])).to_filename(tmp_path / "d" / "sub-1_adc.nii.gz")
+    assert main(["check", str(tmp_path / "d")]) == 4
+    assert "E-GEOM-03" in capsys.readouterr().out

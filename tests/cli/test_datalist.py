@@ -80,3 +80,35 @@ def test_an_unknown_case_in_the_table_is_refused_and_named(
 def test_a_provisional_grouping_is_said(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["datalist", str(dataset), "--out", str(tmp_path / "l.json"), "--folds", "2"]) == 0
     assert "subjects from evidence (provisional" in capsys.readouterr().out
+
+
+@pytest.fixture
+def spes(tmp_path: Path) -> Path:
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    data = np.random.default_rng(0).random((6, 5, 4), dtype=np.float32) + 1
+    for case in range(1, 5):
+        mask = np.zeros((6, 5, 4), np.uint8)
+        mask[:case, 1, 1], mask[0, 0, 0] = 1, 2
+        images = {f"MR_{key}": data * case for key in ("T1c", "T2", "DWI", "CBF", "CBV", "TTP", "Tmax")} | {"OT": mask}
+        for number, (key, image) in enumerate(images.items()):
+            name = f"VSD.Brain.XX.O.{key}.{case}{number}"
+            folder = tmp_path / "spes" / "Training" / f"{case}" / name
+            folder.mkdir(parents=True)
+            nibabel.Nifti1Image(image, affine).to_filename(folder / f"{name}.nii")
+    return tmp_path / "spes"
+
+
+def test_the_target_of_spes_is_chosen_and_said(spes: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "core.json"
+    assert main(["datalist", str(spes), "--out", str(out), "--target", "core"]) == 0
+    said = capsys.readouterr().out
+    assert "cases per fold 1 1 1 1" in said and "lesion is the core" in said and "subjects from case names" in said
+    assert read_datalist(out)["label_values"] == [2]
+    assert main(["check", str(out), "--data", str(spes)]) == main(["check", str(spes)]) == 0
+    assert main(["datalist", str(spes), "--out", str(tmp_path / "p.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["target"] == "penumbra"
+
+
+def test_a_target_that_is_not_there_is_refused(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["datalist", str(dataset), "--out", str(tmp_path / "l.json"), "--target", "core"]) == 4
+    assert "E-LIST-33: no such target" in capsys.readouterr().err and not (tmp_path / "l.json").exists()
