@@ -18,7 +18,10 @@ for place in (Path(__file__).resolve().parents[1], Path(__file__).resolve().pare
 from monai_isles.errors import IslesError, find_isles_error  # noqa: E402
 
 PAPERS = {
+    "abulnaga": "Abulnaga & Rubin 2018, PSPNet and focal loss",
     "clerigues": "Clèrigues 2019, CT perfusion core",
+    "clerigues_mri": "Clèrigues 2020, MRI of sub-acute lesions and penumbra",
+    "wang": "Wang, Song et al. 2020, pseudo-DWI and SLNet",
 }
 
 

@@ -44,8 +44,12 @@ def run(args: argparse.Namespace) -> int:
     return ablation(args, study_of(args, "clerigues"), rows="clerigues")
 
 
-def ablation(args: argparse.Namespace, study: Study, *, rows: str) -> int:
-    """Run the rows of one name, write and print their tables; the published rows have the same name."""
+def ablation(args: argparse.Namespace, study: Study, *, rows: str, shown: str = "ct") -> int:
+    """Run the rows of one name, write and print their tables; the published rows have the same name.
+
+    Args:
+        shown: the modality below the figure's overlays.
+    """
     from monai_isles.evaluation.ablation import ROWS, run_row
     from monai_isles.io import RunFolder
 
@@ -55,7 +59,7 @@ def ablation(args: argparse.Namespace, study: Study, *, rows: str) -> int:
         for row in ROWS[rows]:
             print(f"== {row.title} ({row.overlay})", file=sys.stderr, flush=True)
             results.append(run_row(study, row, args.out, nested=args.nested))
-        text, record = _write(args, study, rows, results)
+        text, record = _write(args, study, rows, results, shown)
         if args.test_set:
             text += "\n" + _test_set(args, results[-1])
         held.finish({"command": "reproduce", "minutes": round((time.monotonic() - started) / 60, 1), **record})
@@ -64,7 +68,7 @@ def ablation(args: argparse.Namespace, study: Study, *, rows: str) -> int:
 
 
 def _write(
-    args: argparse.Namespace, study: Study, paper: str, results: Sequence[RowResult]
+    args: argparse.Namespace, study: Study, paper: str, results: Sequence[RowResult], shown: str
 ) -> tuple[str, dict[str, object]]:
     from monai_isles.io import publish_json, publish_text
     from monai_isles.reports.ablation import ablation_csv, ablation_text, paired_tests
@@ -85,7 +89,7 @@ def _write(
     publish_text(args.out / "table.csv", ablation_csv(tables, tests))
     publish_text(args.out / "table.txt", text + "\n")
     publish_json(args.out / "tests.json", {"simulated": first["simulated"], "tests": tests})
-    _figures(args.out, results)
+    _figures(args.out, results, shown)
     settings = {"overlays": list(study.overlays), **json.loads(json.dumps(dict(study.settings)))}
     return text, {"settings": settings, "rows": {result.row.key: result.record for result in results}}
 
@@ -119,11 +123,11 @@ def _rivals(args: argparse.Namespace, results: Sequence[RowResult]) -> tuple[lis
     return rows, [f"{RIVALS[name]}: {text}" for name, text in said.items()]
 
 
-def _figures(out: Path, results: Sequence[RowResult]) -> None:
+def _figures(out: Path, results: Sequence[RowResult], shown: str) -> None:
     from monai_isles.io.publish import publish
     from monai_isles.reports import methods_montage, png_bytes, read_curves, training_curves
 
-    overlays = png_bytes(methods_montage(_three_cases(results)), max_bytes=300_000)
+    overlays = png_bytes(methods_montage(_three_cases(results, shown)), max_bytes=300_000)
     publish(out / "overlays.png", lambda tmp: tmp.write_bytes(overlays))
     for result in results:
         curves = result.folder / "fold_0" / "curves.csv"
@@ -134,7 +138,7 @@ def _figures(out: Path, results: Sequence[RowResult]) -> None:
             publish(target, lambda tmp, figure=figure: tmp.write_bytes(png_bytes(figure)))
 
 
-def _three_cases(results: Sequence[RowResult]) -> list[dict[str, CaseView]]:
+def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, CaseView]]:
     """Return the cases at the quartiles of the last row's Dice, each with the mask of every row."""
     from monai_isles.data import load_entries
     from monai_isles.evaluation.out_of_fold import find_out_of_fold
@@ -148,12 +152,13 @@ def _three_cases(results: Sequence[RowResult]) -> list[dict[str, CaseView]]:
     for result in results:
         found = find_out_of_fold(result.folder)
         listed = result.folder / "data_list.json", found.plan.dataset_dir
-        ct = {entry["case"]: entry["ct"] for entry in load_entries(*listed, keys=("ct",), need_label=False)}
+        entries = load_entries(*listed, keys=(modality,), need_label=False)
+        files = {entry["case"]: entry[modality] for entry in entries}
         for case in (case for case in found.cases if case.name in shown):
             probability, reference = found.read(case)
             choice = result.tables[0].choices[case.fold]
             mask = binarise(probability, choice.threshold, choice.min_size_vox)
-            images = {"ct": read_image(ct[case.name], kind="ct").data}
+            images = {modality: read_image(files[case.name], kind=modality).data}
             view = CaseView(case.name, images, reference.spacing_mm, None, None, mask, reference.data > 0)
             shown[case.name][result.row.title] = view
     return [shown[name] for name in chosen]

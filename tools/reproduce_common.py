@@ -18,7 +18,7 @@ def study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset-dir", type=Path, help="data folder (default: the bundle's, which is the phantom)")
     parser.add_argument("--out", type=Path, required=True, help="folder for tables, figures and all trainings")
     parser.add_argument("--bundle", type=Path, help="folder of the bundle (default: bundles/<paper>)")
-    parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="config files below the rows' own")
+    parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="config files that all rows share")
     parser.add_argument("--set", nargs="+", action="extend", default=[], type=setting, metavar="KEY=VALUE",
                         help="settings of all rows, as JSON")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: 0)")

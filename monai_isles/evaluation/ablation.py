@@ -12,6 +12,7 @@ from monai_isles.evaluation.crossval import cross_validate
 from monai_isles.evaluation.crossval_config import training_config
 from monai_isles.evaluation.crossval_plan import NESTED, PAPER, Plan, make_plan
 from monai_isles.evaluation.protocols import Protocol
+from monai_isles.evaluation.search import SIZES_VOX
 from monai_isles.evaluation.search_run import search_folder
 from monai_isles.io import sha256_of
 from monai_isles.io.publish import publish
@@ -33,14 +34,20 @@ class AblationRow:
     trained_as: str | None = None
 
 
+_MRI = tuple(AblationRow(name, name.capitalize(), f"{name}.json") for name in ("baseline", "balanced", "proposed"))
 ROWS: dict[str, tuple[AblationRow, ...]] = {
     "clerigues": (
         AblationRow("single_rt", "single +RT", "single_rt.json"),
         AblationRow("single_rt_sm", "+RT +SM", "single_rt_sm.json"),
         AblationRow("single_rt_sm_uf", "+RT +SM +UF", "single_rt_sm_uf.json", "single_rt_sm"),
-    )
+    ),
+    "clerigues_mri_siss": _MRI,
+    "clerigues_mri_spes": _MRI,
 }
-OF_THE_ROWS = ("channels", "mc_passes", "threshold", "min_size_vox")
+OF_THE_ROWS = (
+    "channels", "twins", "mc_passes", "focal_gamma", "focal_alpha", "random_offset", "augment", "threshold",
+    "min_size_vox",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Study:
         overlays: config files of the bundle that lie below the row's own, ``demo.json`` for a short try.
         settings: value by id; they win over all files.
         resamples, seed: of the bootstrap intervals.
+        sizes_vox: smallest lesions that the search tries.
     Raises:
         IslesError: ``E-REPR-01`` for a setting that the rows differ in.
     """
@@ -62,6 +70,7 @@ class Study:
     settings: Mapping[str, object] = field(default_factory=dict)
     resamples: int = 2000
     seed: int = 0
+    sizes_vox: tuple[int, ...] = SIZES_VOX
 
     def __post_init__(self) -> None:
         taken = [key for key in self.settings if key.removeprefix("+").split("#")[0].split("::")[0] in OF_THE_ROWS]
@@ -96,7 +105,7 @@ def run_row(study: Study, row: AblationRow, out: Path, *, nested: bool = False) 
             would train, and those of ``make_plan``, ``cross_validate`` and ``search_folder``.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Table 1; ``tests/evaluation/test_ablation.py``.
     """
-    bootstrap = {"resamples": study.resamples, "seed": study.seed}
+    bootstrap = {"resamples": study.resamples, "seed": study.seed, "sizes_vox": study.sizes_vox}
     paper = _validate(study, row, out, PAPER)
     other = _validate(study, row, out, NESTED) if nested else None
     found = search_folder(paper, nested=other, **bootstrap)
@@ -119,7 +128,7 @@ def _validate(study: Study, row: AblationRow, out: Path, protocol: str) -> Path:
         require_same_training(study, row, other)
         take_over(plan, out / row.trained_as / protocol, folder)
     record = cross_validate(plan, content, folder)
-    _require_whole(record, f"{row.title}, {protocol} protocol: {folder}")
+    require_whole(record, f"{row.title}, {protocol} protocol: {folder}")
     return folder
 
 
@@ -156,7 +165,12 @@ def require_same_training(study: Study, row: AblationRow, other: AblationRow) ->
         )
 
 
-def _require_whole(record: Mapping[str, object], where: str) -> None:
+def require_whole(record: Mapping[str, object], where: str) -> None:
+    """Refuse a cross-validation with a failed fold or case.
+
+    Raises:
+        IslesError: ``E-REPR-02``.
+    """
     folds: Mapping[str, Mapping] = record["folds"]
     cases: Mapping[str, Mapping] = record["cases"]
     faults = [f"fold {fold}: {one.get('error', '')}" for fold, one in folds.items() if one["outcome"] == "failed"]

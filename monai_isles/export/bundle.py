@@ -11,10 +11,10 @@ from pathlib import Path
 from uuid import uuid4
 
 from monai_isles.errors import IslesError
-from monai_isles.export.graph import Graph, load_network, write_graphs
+from monai_isles.export.graph import Graph, build_network, load_network, write_graphs
 from monai_isles.export.layout import CARD, METADATA, NEEDED, WEIGHTS, settle, write_json, write_layout
 from monai_isles.export.metadata import check_metadata, complete_metadata
-from monai_isles.io import judge_bundle, load_state, pack_zip, refuse, sha256_of
+from monai_isles.io import judge_bundle, load_state, pack_zip, publish_state, refuse, sha256_of
 from monai_isles.io.publish import PART
 
 CHECKSUMS = "SHA256SUMS"
@@ -51,7 +51,8 @@ def export_bundle(
     """Write ``<out>/<name>/`` in the bundle specification's layout and ``<out>/<name>.zip`` of it.
 
     Args:
-        source: a flat bundle such as ``bundles/clerigues``; never changed.
+        source: a flat bundle such as ``bundles/clerigues``; never changed. Where its network has no parameters and it
+            carries no weights, the export holds a state dictionary without entries, as the specification wants a file.
         out: a folder that does not exist or is empty.
         weights: a state dict in place of ``models/model.pt``.
         graphs: write TorchScript and ONNX too.
@@ -72,10 +73,13 @@ def export_bundle(
     folder = aside / source.name
     try:
         folder.mkdir(parents=True)
+        if not chosen.is_file():
+            publish_state(chosen := aside / "empty.pt", {})
         state = load_state(chosen, sha256=None if weights is not None else metadata.get("weights_sha256"))
         write_layout(source, folder, chosen)
+        (aside / "empty.pt").unlink(missing_ok=True)
         settle(folder / "configs", settings or {})
-        complete = complete_metadata(metadata, sha256_of(chosen))
+        complete = complete_metadata(metadata, sha256_of(folder / WEIGHTS))
         made = _models(folder, state, complete, graphs)
         dropped = sorted(set(metadata) - set(complete))
         _finish(folder, complete, made, dropped)
@@ -93,11 +97,18 @@ def export_bundle(
 
 def _require_complete(source: Path, weights: Path) -> None:
     missing = [name for name in NEEDED if not (source / name).is_file()]
-    missing += [] if weights.is_file() else [str(weights)]
+    if not weights.is_file() and (missing or weights != source / WEIGHTS or not _fixed_rule(source)):
+        missing.append(str(weights))
     if missing:
         raise IslesError("E-EXP-01", "bundle is not complete", where=str(source),
                          found=f"missing: {', '.join(missing)}",
                          fix="add these files; weights may come from --weights FILE")  # fmt: skip
+
+
+def _fixed_rule(source: Path) -> bool:
+    """Return whether the network of a bundle has nothing to load."""
+    refuse(judge_bundle(source))
+    return not build_network(source / "inference.json").state_dict()
 
 
 def _read_metadata(source: Path) -> dict:

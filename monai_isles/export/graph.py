@@ -31,17 +31,22 @@ class Graph:
     difference: float
 
 
+def build_network(config: Path) -> nn.Module:
+    """Build ``network_def`` of a config on the CPU, as it is born."""
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(str(config))
+    return parser.get_parsed_content("network_def")
+
+
 def load_network(config: Path, state: Mapping[str, Tensor]) -> nn.Module:
     """Build ``network_def`` of a config on the CPU, in evaluation mode, with these weights.
 
     Raises:
         IslesError: ``E-EXP-06`` when the weights are those of another network.
     """
-    from monai.bundle import ConfigParser
-
-    parser = ConfigParser()
-    parser.read_config(str(config))
-    network = parser.get_parsed_content("network_def")
+    network = build_network(config)
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError) as error:

@@ -19,7 +19,7 @@ class WeightedCELoss(nn.Module):
 
     Shapes: logits ``(N, 2, *spatial)``, label ``(N, 1, *spatial)`` of 0 and 1; a scalar out.
     Args:
-        lesion_share: voxels of lesion over all voxels of the training images (``monai_isles.data.measured_lesion_share``).
+        lesion_share: voxels of lesion over all voxels of the training masks (``data.measured_lesion_share``).
         reading: ``"paper"``: ``w`` on the lesion; ``"inverse"``: ``1 - w`` on the lesion.
     Raises:
         IslesError: ``E-LOSS-22`` for a share outside 0..1 or another reading.

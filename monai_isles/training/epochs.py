@@ -40,7 +40,8 @@ class Curves:
     """Write one row an epoch: the curves of the paper's Figure 3.
 
     Columns: epoch, train_loss, train_accuracy, then every metric of ``evaluators``, then seconds since the epoch began.
-    Accuracy is that of the ``logits`` where the network returns more, against the label's first channel.
+    Accuracy is that of the ``logits`` where the network returns more, against the label's first channel; a network with
+    one output channel has none.
     Args:
         path: the CSV, rewritten whole at the end of every epoch.
         evaluators: engines that ran on the epoch's network.
@@ -66,16 +67,18 @@ class Curves:
         label = output["label"][:, :1]
         logits = getattr(output["pred"], "logits", output["pred"])
         self._loss += output["loss"].item()
-        self._right += int((logits.detach().argmax(1, keepdim=True) == label).sum())
-        self._voxels += label.numel()
+        if logits.shape[1] > 1:
+            self._right += int((logits.detach().argmax(1, keepdim=True) == label).sum())
+            self._voxels += label.numel()
         self._batches += 1
 
     def _finish(self, engine: Engine) -> None:
         row: dict[str, float] = {
             "epoch": engine.state.epoch,
             "train_loss": self._loss / max(self._batches, 1),
-            "train_accuracy": self._right / max(self._voxels, 1),
         }
+        if self._voxels:
+            row["train_accuracy"] = self._right / self._voxels
         for evaluator in self.evaluators:
             row |= {name: float(value) for name, value in evaluator.state.metrics.items()}
         row["seconds"] = round(time.monotonic() - self._started, 1)

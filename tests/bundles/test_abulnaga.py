@@ -1,0 +1,226 @@
+"""The bundle of Abulnaga & Rubin trains by the verbatim command, with every overlay, on slices and on volumes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from monai_isles.cli.main import main as isles
+from monai_isles.data import load_entries, make_datalist, measured_lesion_share
+from monai_isles.export import export_bundle
+from monai_isles.io import judge_bundle, load_state, publish_json, publish_state
+from monai_isles.networks import PSPNet
+
+ROOT = Path(__file__).parents[2]
+BUNDLE = ROOT / "bundles/abulnaga"
+CONFIGS = sorted(path.stem for path in BUNDLE.glob("*.json"))
+Train = Callable[..., tuple[Path, ConfigParser]]
+
+
+def read(name: str) -> dict:
+    return json.loads((BUNDLE / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def bundle_run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", *words]
+    clean = {key: value for key, value in os.environ.items() if key != "ISLES2018_DIR"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env={**clean, **environment})
+
+
+@pytest.fixture(scope="module")
+def data_list(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("list") / "list.json"
+    publish_json(path, make_datalist(phantom_folder, folds=2))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(phantom_folder: Path, data_list: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("train") / "run"
+    done = bundle_run(
+        "training", "--config_file", "['bundles/abulnaga/train.json','bundles/abulnaga/small.json']",
+        "--data_list", str(data_list), "--output_dir", str(out), ISLES2018_DIR=str(phantom_folder),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture
+def train(phantom_folder: Path, data_list: Path, tmp_path: Path) -> Train:
+    """Return a function that trains one small epoch with overlays, and gives the folder and the configuration."""
+
+    def run(*overlays: str, **settings: object) -> tuple[Path, ConfigParser]:
+        files = [str(BUNDLE / f"{name}.json") for name in ("train", *overlays, "small")]
+        parser = ConfigParser(ConfigParser.load_config_files(files))
+        out = tmp_path / "-".join(("run", *overlays))
+        data = {"data_list": str(data_list), "dataset_dir": str(phantom_folder), "output_dir": str(out)}
+        parser.update({**data, **settings})
+        torch.manual_seed(0)
+        trainer = parser.get_parsed_content("train#trainer")
+        parser.get_parsed_content("train#checkpoints").resume(trainer)
+        trainer.run()
+        return out, parser
+
+    return run
+
+
+def record(out: Path) -> dict[str, str]:
+    return json.loads((out / "run.json").read_text(encoding="utf-8"))["settings"]
+
+
+def test_the_verbatim_command_trains_from_scratch_and_says_so(trained: Path) -> None:
+    assert {p.name for p in trained.iterdir()} == {
+        "checkpoint-0001.pt", "curves.csv", "data_list.json", "model.pt", "run.json"
+    }  # fmt: skip
+    with (trained / "curves.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert 0 <= float(row["val_dsc"]) <= 1 and float(row["train_loss"]) > 0 and float(row["val_loss"]) > 0
+    said = record(trained)
+    assert said["start"] == "'trained from scratch'" and "weights: from scratch" in said["network"]
+    assert "SoftmaxFocalLoss(gamma=1.0, alpha=None)" in said["loss"] and "RMSprop" in said["optimizer"]
+    for setting in ("rotate_deg=10.0", "translate_frac=0.1", "scale=(0.9, 1.1)", "mode=('bilinear', 'nearest')"):
+        assert setting in said["slices"]
+
+
+def test_evaluation_writes_the_dice_of_every_validation_case(
+    trained: Path, phantom_folder: Path, data_list: Path, tmp_path: Path
+) -> None:
+    files = ",".join(f"'bundles/abulnaga/{name}.json'" for name in ("train", "small", "evaluate"))
+    done = bundle_run(
+        "evaluating", "--config_file", f"[{files}]", "--data_list", str(data_list), "--dataset_dir",
+        str(phantom_folder), "--output_dir", str(trained), "--evaluation_dir", str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = (tmp_path / "val_dsc_raw.csv").read_text().splitlines()
+    cases = {e["case"] for e in json.loads(data_list.read_text())["training"] if e["fold"] == 0}
+    assert {row.split(",")[0] for row in rows[1:]} == cases
+
+
+def test_inference_by_config_and_by_predict_give_the_same_map(
+    trained: Path, phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = "['bundles/abulnaga/inference.json','bundles/abulnaga/small.json']"
+    done = bundle_run(
+        "--config_file", files, "--dataset_dir", str(phantom_folder), "--section", "training",
+        "--weights", str(trained / "model.pt"), "--output_dir", str(tmp_path / "config"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    case = str(next(iter((phantom_folder / "TRAINING").iterdir())))
+    words = ["predict", case, "--bundle", str(BUNDLE), "--overlay", "small.json", "--weights"]
+    assert isles([*words, str(trained / "model.pt"), "--out", str(tmp_path / "predict"), "--no-report"]) == 0, capsys
+    name = Path(case).name
+    maps = [nibabel.load(tmp_path / way / name / "probability.nii.gz") for way in ("config", "predict")]
+    assert maps[0].shape[:2] == (256, 256)
+    np.testing.assert_allclose(*(np.asarray(one.dataobj) for one in maps), atol=1e-6)
+    assert not (tmp_path / "predict" / name / "uncertainty.nii.gz").exists()
+
+
+@pytest.mark.parametrize("name", ["unet2d", "unet3d", "vnet3d"])
+def test_the_networks_it_was_compared_with_train_and_predict_two_slice_scans(name: str, train: Train) -> None:
+    out, parser = train(name, "cross_entropy")
+    said = record(out)
+    assert "gamma=0.0" in said["loss"] and "batch_size=1" in said["slices"] if name != "unet2d" else True
+    assert parser.get_parsed_content("network_def").state_dict().keys() == load_state(out / "model.pt").keys()
+    batch = next(iter(parser.get_parsed_content("train#dataloader")))
+    sizes = {"unet2d": (256, 256), "unet3d": (256, 256, 2), "vnet3d": (256, 256, 2)}
+    assert tuple(batch["image"].shape[2:]) == sizes[name] and batch["image"].shape[1] == 5
+    # inference builds the same network under the same overlays
+    inference = ConfigParser(
+        ConfigParser.load_config_files([str(BUNDLE / f"{part}.json") for part in ("inference", name, "small")])
+    )
+    inference.get_parsed_content("network_def").load_state_dict(load_state(out / "model.pt"))
+
+
+def test_weighted_cross_entropy_measures_its_weight_on_the_training_folds_alone(
+    train: Train, phantom_folder: Path, data_list: Path
+) -> None:
+    out, parser = train("weighted_cross_entropy", "unet2d")
+    entries = load_entries(data_list, phantom_folder, exclude=[0], keys=("ct",), need_label=True)
+    loss = parser.get_parsed_content("loss")
+    assert loss.lesion_share == pytest.approx(measured_lesion_share(entries)) and loss.reading == "paper"
+    assert "WeightedCELoss(lesion_share=" in record(out)["loss"]
+
+
+def test_a_backbone_trained_to_fill_in_a_hidden_map_is_a_start_for_the_segmentation(train: Train) -> None:
+    out, parser = train("pretrain")
+    batch = next(iter(parser.get_parsed_content("train#dataloader")))
+    hidden = batch["image"][:, 1]
+    assert not hidden.any() and float(batch["label"].std()) > 0.1 and tuple(batch["label"].shape[1:]) == (1, 256, 256)
+    state = load_state(out / "model.pt")
+    assert state["classifier.weight"].shape[0] == 1
+    assert (out / "curves.csv").read_text().splitlines()[0] == "epoch,train_loss,val_loss,seconds"
+    fine, config = train(pretrained=str(out / "model.pt"), frozen_epochs=1)
+    said = record(fine)
+    assert said["start"] == f"'pre-trained: {out / 'model.pt'}'" and "weights: from scratch" not in said["network"]
+    after = load_state(fine / "model.pt")
+    frozen = [key for key in state if key.startswith("backbone.") and "num_batches" not in key]
+    assert frozen and all(torch.equal(state[key], after[key]) for key in frozen)
+    assert not torch.equal(state["initializer.conv.weight"], after["initializer.conv.weight"])
+    assert config.get_parsed_content("optimizer").param_groups[0]["lr"] == 0.01
+
+
+def test_pretraining_takes_other_subjects_than_training() -> None:
+    base, other = read("train")["dataset_dir"], read("pretrain")["dataset_dir"]
+    assert base["seed"] != other["seed"] and base["folder"] != other["folder"]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_is_sound_json(name: str) -> None:
+    assert read(name)
+
+
+def test_every_config_passes_the_allow_list() -> None:
+    assert judge_bundle(BUNDLE) == []
+
+
+def test_training_and_inference_prepare_a_case_in_the_same_way() -> None:
+    train, inference = read("train"), read("inference")
+    for key in ("preprocessing", "modalities", "backbone", "base_channels", "spatial_dims", "threshold", "network"):
+        assert train[key] == inference[key], key
+    assert train["network_def"] == {**inference["network_def"], "weights": "@pretrained"}
+
+
+def test_the_default_settings_are_the_papers() -> None:
+    train = read("train")
+    paper = {"batch_size": 8, "new_lr": 0.01, "all_lr": 0.0001, "plateau": 20, "patience": 50, "max_epochs": 200,
+             "gamma": 1.0, "base_channels": 64, "metric": "val_dsc", "mode": "max"}  # fmt: skip
+    assert {key: train[key] for key in paper} == paper
+    assert train["optimizer"]["_target_"] == "torch.optim.RMSprop" and train["train"]["schedule"]["factor"] == 0.1
+    moves = {"rotate_deg": 10.0, "translate_frac": 0.1, "scale": [0.9, 1.1], "mode": ["bilinear", "nearest"]}
+    assert {key: train["augmentation"][key] for key in moves} == moves
+    assert [read(name)["gamma"] for name in ("focal", "cross_entropy")] == [1.0, 0.0]
+    assert read("weighted_cross_entropy")["reading"] == "paper" and read("resnet101")["backbone"] == "resnet101"
+    assert [read(name)["batch_size"] for name in ("unet3d", "vnet3d")] == [1, 1]
+
+
+def test_the_exported_graphs_compute_what_the_network_computes_at_any_size(tmp_path: Path) -> None:
+    small = tmp_path / "source" / "abulnaga"
+    shutil.copytree(BUNDLE, small)
+    publish_json(small / "inference.json", {**read("inference"), "base_channels": 2})
+    torch.manual_seed(0)
+    network = PSPNet(base_channels=2).eval()
+    publish_state(tmp_path / "model.pt", network.state_dict())
+    exported = export_bundle(small, tmp_path / "out", weights=tmp_path / "model.pt")
+    assert set(exported.differences) == {"models/model.ts", "models/model.onnx"}
+    script = torch.jit.load(str(exported.folder / "models/model.ts"))
+    session = onnxruntime.InferenceSession(str(exported.folder / "models/model.onnx"))
+    for shape in ((1, 5, 240, 200), (2, 5, 64, 104)):
+        slices = torch.randn(shape)
+        with torch.inference_mode():
+            wanted = network(slices)
+            assert float((script(slices) - wanted).abs().max()) < 1e-4
+        (found,) = session.run(None, {"image": slices.numpy()})
+        assert float((torch.from_numpy(found) - wanted).abs().max()) < 1e-4

@@ -1,0 +1,150 @@
+"""``tools/reproduce.py wang`` writes tables, tests and figures beside the published numbers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from monai_isles.data import make_datalist
+from monai_isles.evaluation import split_run
+from monai_isles.evaluation.crossval_plan import Plan
+from monai_isles.evaluation.split_run import PARTS
+from monai_isles.io import publish_json
+
+ROOT = Path(__file__).parents[2]
+SHARE = {"real_dwi": 1.0, "fo": 0.5}  # of the lesion's columns that the row's maps hold; others a quarter
+PSNR_DB = 20.0
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch, phantom_folder: Path) -> list[Plan]:
+    """Put parts of the lesion and the true DWI plus a tenth where training would stand."""
+    plans: list[Plan] = []
+
+    def cross_validate(plan: Plan, content: dict, out: Path) -> dict[str, object]:
+        plans.append(plan)
+        publish_json(out / "data_list.json", content)
+        tested = [entry for entry in content["training"] if entry["case"] in plan.cases[1]]
+        for entry in tested:
+            folder = out / "predictions" / entry["case"]
+            folder.mkdir(parents=True, exist_ok=True)
+            image = nibabel.load(phantom_folder / entry["label"])
+            found = np.asarray(image.dataobj) > 0
+            columns = np.flatnonzero(found.any((1, 2)))
+            found[columns[round(SHARE.get(out.name.split("_", 1)[1], 0.25) * len(columns)) :]] = False
+            made = {"probability": 0.9 * found}
+            if "dwi" in entry:
+                made["pseudo_dwi"] = scaled(phantom_folder / entry["dwi"]) + 0.1
+            for name, data in made.items():
+                nibabel.save(nibabel.Nifti1Image(data.astype(np.float32), image.affine), folder / f"{name}.nii.gz")
+        cases = {entry["case"]: {"outcome": "ok"} for entry in tested}
+        return {"folds": {fold: {"outcome": "ok"} for fold in plan.folds}, "cases": cases}
+
+    monkeypatch.setattr(split_run, "cross_validate", cross_validate)
+    return plans
+
+
+def scaled(path: Path) -> np.ndarray:
+    true = np.asarray(nibabel.load(path).dataobj, np.float64)
+    return np.clip((true - true.min()) / (np.percentile(true, 99) - true.min()), None, 1)
+
+
+@pytest.fixture
+def listed(phantom_folder: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """Return a function that writes a list of three parts and gives the words that name it."""
+
+    def words(**more: object) -> list[str]:
+        content = make_datalist(phantom_folder, folds=2)
+        for n, case in enumerate(content["training"]):
+            case |= {"fold": n, "subject": f"subject_{n}"}
+            case |= {"ctp": case["ct"]}
+            if more.get("without_dwi"):
+                del case["dwi"]
+        content["folds"] = {"count": 3, "seed": 0, "balanced": ["cases"], "parts": PARTS}
+        publish_json(tmp_path / "list.json", content)
+        data = ["--data-list", str(tmp_path / "list.json"), "--dataset-dir", str(phantom_folder)]
+        return [*data, "--bundle", str(ROOT / "bundles/wang"), "--out", str(tmp_path / "out"), "--overlay",
+                "small.json"]  # fmt: skip
+
+    return words
+
+
+def reproduce(*words: str) -> int:
+    return runpy.run_path(str(ROOT / "tools/reproduce.py"))["main"](["wang", *words])
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_table_5_and_its_figures_stand_beside_the_published_ones(listed, trained, tmp_path: Path, capsys) -> None:
+    assert reproduce("--table", "5", "--figure", "7", "10", *listed()) == 0, capsys.readouterr()
+    assert [plan.overlays for plan in trained][:2] == [
+        ("table5_cta.json", "small.json"),
+        ("table5_fo.json", "small.json"),
+    ]
+    assert len(trained) == 8 and {(plan.watched(1), *plan.held_out(1)) for plan in trained} == {(0, 1)}
+    out, said = tmp_path / "out", capsys.readouterr().out
+    ours = {line["row"]: line for line in table(out / "table5.csv") if line["kind"] == "ours"}
+    assert len(ours) == 8 and float(ours["real DWI"]["dsc_mean"]) == 1 and float(ours["real DWI"]["rve_mean"]) == 0
+    assert 0.4 < float(ours["F_o"]["dsc_mean"]) < 0.9 and float(ours["F_o"]["ppv_mean"]) == 1
+    printed = {line["row"]: line for line in table(out / "table5.csv") if line["kind"] == "published"}
+    assert float(printed["real DWI"]["dsc_mean"]) == pytest.approx(0.7972)
+    assert "test part of 1/1/1 scans" in said and "simulated data, not patients" in said
+    assert str(tmp_path) not in (out / "table5.txt").read_text()
+    tests = json.loads((out / "table5_tests.json").read_text())["tests"]
+    assert len(tests) == 14 and {test["against"] for test in tests} == {"F_o", "real DWI"}
+    of_real = next(test for test in tests if (test["row"], test["against"]) == ("real DWI", "F_o"))
+    assert of_real["cases"]["mean"] == pytest.approx(1 - float(ours["F_o"]["dsc_mean"]))
+    cases = table(out / "table5_cases.csv")
+    assert [line["case"] for line in cases] == ["case_2"] * 8 and cases[0]["ssim"] == "" and cases[2]["ssim"] != ""
+    assert all((out / name).read_bytes().startswith(b"\x89PNG") for name in ("figure7.png", "figure10.png"))
+    groups = {line["row"]: line["dsc_mean"] for line in table(out / "figure10.csv")}
+    assert len([name for name in groups if name.startswith("F_o, ")]) == 3 and float(groups["<10 ml"]) == 0.595
+    assert set(json.loads((out / "run.json").read_text())["rows"]) == {path.name for path in out.glob("table5_*/")}
+
+
+def test_table_1_tells_how_alike_the_images_are(listed, trained, tmp_path: Path, capsys) -> None:
+    rows = ["--rows", "L1", "wl2_h1"]
+    assert reproduce("--table", "1", *rows, *listed()) == 0, capsys.readouterr()
+    assert [plan.overlays[0] for plan in trained] == ["table1_l1.json", "table1_wl2_h1.json"]
+    (l1, best) = [line for line in table(tmp_path / "out/table1.csv") if line["kind"] == "ours"]
+    for line in (l1, best):
+        assert float(line["psnr_db_mean"]) == pytest.approx(PSNR_DB, abs=0.02)
+        assert float(line["local_psnr_db_mean"]) == pytest.approx(PSNR_DB, abs=0.02)
+        assert 0.2 < float(line["ssim_mean"]) < 1
+    assert "published, no row of ours: GAN" in capsys.readouterr().out
+    (test,) = json.loads((tmp_path / "out/table1_tests.json").read_text())["tests"]
+    assert (test["row"], test["against"]) == ("L1", "w-L2 + l_h1")
+
+
+def test_table_3_counts_the_parameters_of_what_was_trained(listed, trained, tmp_path: Path, capsys) -> None:
+    width = ["--set", "base_channels=64"]
+    assert reproduce("--table", "3", "--rows", "unet", "slnet", *width, *listed(without_dwi=True)) == 0
+    ours = {line["row"]: line for line in table(tmp_path / "out/table3.csv") if line["kind"] == "ours"}
+    assert float(ours["UNet"]["parameters_m_mean"]) == pytest.approx(31.04, abs=0.01)
+    assert float(ours["SLNet"]["parameters_m_mean"]) == pytest.approx(33.84, abs=0.01)
+    assert "--set base_channels=64" in ours["UNet"]["command"] and "--rows unet slnet" in ours["UNet"]["command"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "E-REPR-30: nothing to reproduce"),
+        (["--table", "5", "--rows", "dwi"], "E-REPR-31: no such row"),
+        (["--table", "5", "--set", "inputs=fo"], "E-REPR-32: the rows of the tables decide this setting"),
+        (["--table", "5"], "E-REPR-33: these rows need the true DWI"),
+        (["--figure", "7", "--rows", "fo"], "E-REPR-35: the figure needs a row of Table 5"),
+    ],
+)
+def test_what_cannot_be_is_refused(words: list[str], said: str, listed, trained, capsys) -> None:
+    assert reproduce(*words, *listed(without_dwi=True)) == 4
+    assert said in capsys.readouterr().err and not trained
