@@ -4,6 +4,7 @@
 ``python tools/model_card.py bundles/abulnaga``
 
 What only the bundle's authors know stands in ``tools/cards/<bundle>.json``, what was measured in ``metadata.json``.
+Its ``bare`` replaces the sentence that a bundle without weights has to be trained first.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from monai_isles.reports.scores import side_by_side
 
 NETWORK = "these weights"
 CARDS = Path(__file__).parent / "cards"
+_BARE = "No trained weights are shipped with this bundle: train it before use."
 _OF_A_RUN = ("run", "scores", "predictions", "device", "memory_gb")
 
 
@@ -45,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     texts = json.loads((args.texts or CARDS / f"{args.bundle.resolve().name}.json").read_text(encoding="utf-8"))
     facts = {**_said(metadata, texts), "notes": [*texts.get("notes", ()), *args.note]}
     if not given:
-        publish_text(args.bundle / "README.md", model_card({**facts, "weights": None, "results": texts["results"]}))
+        card = model_card({**facts, "weights": None, "results": texts["results"]})
+        publish_text(args.bundle / "README.md", card.replace(_BARE, texts.get("bare", _BARE)))
         return
     weights = args.bundle / "models/model.pt"
     weights.parent.mkdir(exist_ok=True)

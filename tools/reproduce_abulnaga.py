@@ -43,6 +43,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         "are then those of the pre-trained one")  # fmt: skip
     parser.add_argument("--pretrained-set", nargs="+", default=[], type=setting, metavar="KEY=VALUE",
                         help="settings of the pre-trained rows alone, as JSON")  # fmt: skip
+    parser.add_argument("--pretrained-loss", nargs="+", default=list(LOSSES), choices=tuple(LOSSES), metavar="LOSS",
+                        help="losses of the pre-trained rows (default: both); with one, the tables are those from "
+                        "scratch")  # fmt: skip
     parser.add_argument("--unseen", type=Path, metavar="DIR", help="scans that no network trained on: Table 2 gets a "
                         "row of all ten on them (default: the list's test section, where it has masks)")  # fmt: skip
     study_arguments(parser)
@@ -81,15 +84,16 @@ def rows_of(args: argparse.Namespace) -> list[NetworkRow]:
     start = {"pretrained": None if args.pretrained is None else str(args.pretrained.absolute())}
     begun = start | dict(args.pretrained_set)
     wanted = {PRETRAINED: ("pspnet_pretrained", ())} if args.pretrained else {}
-    wanted |= NETWORKS if 3 in args.figure else {} if args.pretrained else {SCRATCH: NETWORKS[SCRATCH]}
+    alone = {} if args.pretrained and set(args.pretrained_loss) == set(LOSSES) else {SCRATCH: NETWORKS[SCRATCH]}
+    wanted |= NETWORKS if 3 in args.figure else alone
     return [
         NetworkRow(f"{key}_{loss}", name, loss, (*overlays, f"{loss}.json"), begun if name == PRETRAINED else {})
-        for name, (key, overlays) in wanted.items() for loss in LOSSES
+        for name, (key, overlays) in wanted.items() for loss in (args.pretrained_loss if name == PRETRAINED else LOSSES)
     ]  # fmt: skip
 
 
 def _made(args: argparse.Namespace, results: Mapping[str, Mapping[str, NetworkResult]]) -> list[str]:
-    main = results[PRETRAINED if args.pretrained else SCRATCH]
+    main = results[PRETRAINED if set(results.get(PRETRAINED, ())) == set(LOSSES) else SCRATCH]
     texts = [_table_1(args, main)] if 1 in args.table else []
     if 2 in args.table or args.ensemble:
         texts.append(_ensemble(args, main))
@@ -201,7 +205,7 @@ def _note(results: Mapping[str, Mapping[str, NetworkResult]]) -> str:
 def _head(args: argparse.Namespace, both: Mapping[str, NetworkResult], what: str, notes: Sequence[str]) -> PaperHead:
     from monai_isles.reports.beside import PaperHead
 
-    one = both["focal"]
+    one = next(iter(both.values()))
     plan = one.found.plan
     split = f"{len(plan.folds)} folds by subject, each scan by a network that was not trained on it; {CHOSEN}"
     return PaperHead(title=f"{PAPER}, {what}", data=plan.data_name, simulated=plan.simulated, n=len(one.cases),

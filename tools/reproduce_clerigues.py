@@ -85,13 +85,22 @@ def _write(
         f"{result.row.title}: the paper protocol lies {one['dice_points']:+.2f} Dice points above {one['over']}"
         for result in results for one in result.record["flattery"]
     ]  # fmt: skip
-    text = "\n".join([head, "", ablation_text(tables, tests, said, [*notes, *flattery])])
+    body = ablation_text(tables, tests, said, [*notes, *flattery], published_on=_published_on(paper))
+    text = "\n".join([head, "", body])
     publish_text(args.out / "table.csv", ablation_csv(tables, tests))
     publish_text(args.out / "table.txt", text + "\n")
     publish_json(args.out / "tests.json", {"simulated": first["simulated"], "tests": tests})
     _figures(args.out, results, shown)
     settings = {"overlays": list(study.overlays), **json.loads(json.dumps(dict(study.settings)))}
     return text, {"settings": settings, "rows": {result.row.key: result.record for result in results}}
+
+
+def _published_on(paper: str) -> str:
+    """Return the data of the published lines and their n, in words."""
+    from monai_isles.reports.published import published_rows
+
+    name, row = next(iter(published_rows(paper).items()))
+    return f"{name.split(', ')[1]}, n {row['n']}"
 
 
 def _rows(paper: str, results: Sequence[RowResult], place: int) -> list[TableRow]:

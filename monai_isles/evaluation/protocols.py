@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,13 +55,14 @@ class Protocol:
     summary: dict[str, object]
 
 
-def grid_scores(found: OutOfFold) -> GridScores:
-    """Return what every case scores at every pair of the paper's grid."""
+def grid_scores(found: OutOfFold, sizes_vox: Sequence[int] = SIZES_VOX) -> GridScores:
+    """Return what every case scores at every threshold and every smallest size in voxels."""
+    sizes = tuple(sizes_vox)
     grids = [
-        case_grid(probability, reference.data > 0, THRESHOLDS, SIZES_VOX)
+        case_grid(probability, reference.data > 0, THRESHOLDS, sizes)
         for probability, reference in map(found.read, progress(found.cases, "searching", total=len(found.cases)))
     ]
-    return GridScores(THRESHOLDS, SIZES_VOX, np.stack([g.dsc for g in grids]), np.stack([g.hd_vox for g in grids]))
+    return GridScores(THRESHOLDS, sizes, np.stack([g.dsc for g in grids]), np.stack([g.hd_vox for g in grids]))
 
 
 def protocol_tables(

@@ -11,6 +11,7 @@ from monai_isles.errors import IslesError
 
 THRESHOLDS = tuple(k / 10 for k in range(1, 10))
 SIZES_VOX = (10, 50, 100, 200, 300, 500)
+MRI_SIZES_VOX = (10, 50, 100, 200, 500, 1000)
 HD_MAX_VOX = 200.0
 RULE = (
     "score of the means over cases; in it a Hausdorff distance above 200 voxels counts 200, one empty mask counts "

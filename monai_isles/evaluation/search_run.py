@@ -14,7 +14,7 @@ import numpy as np
 from monai_isles.evaluation.out_of_fold import OutOfFold, find_out_of_fold
 from monai_isles.evaluation.protocols import Protocol, flattery, grid_scores, protocol_tables, require_pair
 from monai_isles.evaluation.score import COLUMNS
-from monai_isles.evaluation.search import HD_MAX_VOX, RULE, Choice, GridScores
+from monai_isles.evaluation.search import HD_MAX_VOX, RULE, SIZES_VOX, Choice, GridScores
 from monai_isles.io import RunFolder, publish_json, publish_text, read_header, sha256_of
 
 SEARCH, POSTPROCESSING = "search", "postprocessing.json"
@@ -36,7 +36,12 @@ class Searched:
 
 
 def search_folder(
-    folder: str | Path, *, nested: str | Path | None = None, resamples: int = 2000, seed: int = 0
+    folder: str | Path,
+    *,
+    nested: str | Path | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    sizes_vox: Sequence[int] = SIZES_VOX,
 ) -> Searched:
     """Search the out-of-fold maps of a cross-validation, score it by both ways of tuning, and write everything.
 
@@ -48,6 +53,7 @@ def search_folder(
         folder: what ``cross_validate`` wrote.
         nested: the same cross-validation by the nested protocol; adds how many Dice points the paper's flatters.
         resamples, seed: bootstrap of the intervals.
+        sizes_vox: smallest lesions to try.
     Raises:
         IslesError: ``E-SRCH-01`` to ``E-SRCH-05``, ``E-GEOM-*`` where a map is not on its reference's grid.
     Source: Clerigues 2019, section 3.3 and 4.1; ``tests/cli/test_search.py``.
@@ -58,11 +64,11 @@ def search_folder(
         require_pair(found, other)
     bootstrap = {"resamples": resamples, "seed": seed}
     with RunFolder(found.folder / SEARCH) as run:
-        grid = grid_scores(found)
+        grid = grid_scores(found, sizes_vox)
         tables = protocol_tables(found, grid, **bootstrap)
         differences = [flattery(*tables, **bootstrap)]
         if other is not None:
-            theirs = protocol_tables(other, grid_scores(other), **bootstrap)
+            theirs = protocol_tables(other, grid_scores(other, sizes_vox), **bootstrap)
             differences.append(flattery(tables[0], theirs[1], **bootstrap))
         choice = grid.choose()
         record = _record(found, grid, choice, tables, differences)

@@ -13,9 +13,7 @@ from monai_isles.errors import IslesError
 COVERS = ("centre", "touch")
 
 
-def window_starts(
-    foreground: np.ndarray, roi: Sequence[int], step: Sequence[int], cover: str = "centre"
-) -> np.ndarray:
+def window_starts(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int], cover: str = "centre") -> np.ndarray:
     """Return the first voxel of every window of a regular grid that is worth its time.
 
     The grid has one window a step-sized cell, centred on the cell and shifted inwards at the border, so each voxel is
@@ -48,9 +46,7 @@ def window_starts(
     return np.clip(cells * step_ + step_ // 2 - roi_ // 2, 0, size - roi_)
 
 
-def count_windows(
-    foreground: np.ndarray, roi: Sequence[int], step: Sequence[int], cover: str | None = "centre"
-) -> int:
+def count_windows(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int], cover: str | None = "centre") -> int:
     """Return how many windows ``window_starts`` gives; None as ``cover`` counts the whole grid.
 
     Raises:

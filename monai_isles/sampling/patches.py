@@ -10,6 +10,7 @@ from torch import Tensor
 
 from monai_isles.errors import IslesError
 from monai_isles.progress import progress
+from monai_isles.sampling.axial import OPERATIONS, axial_operations, operated, require_square
 from monai_isles.sampling.centres import Centres, balanced_centres
 from monai_isles.sampling.elastic import deform, displacement
 
@@ -19,6 +20,7 @@ class PatchLoader:
 
     The set of centres is drawn once, as the paper builds its patch set once; every epoch visits each of them in a new
     order that depends on the seed and the epoch alone, so a resumed run sees what an uninterrupted one would have.
+    Of each volume only the box that its patches reach is kept in memory.
 
     Shapes: batches are ``{"image": (B, C, *patch), "label": (B, 1, *patch), "case": (B,)}``, float32, channels last.
     Args:
@@ -28,9 +30,12 @@ class PatchLoader:
         offset: move lesion centres at random by up to half a patch.
         rank, world_size: this process takes every ``world_size``-th patch of each batch.
         elastic: ``alpha`` and ``sigma`` of the deformation of repeated patches (2D), None to leave them as they are.
+        augment: ``"axial"`` reflects or turns repeated patches (``sampling.axial``), None leaves them as they are.
     Raises:
-        IslesError: ``E-SAMP-03`` when a volume is smaller than the patch, ``E-SAMP-04`` for no cases at all.
-    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), sections 3.1 and 3.3.
+        IslesError: ``E-SAMP-03`` when a volume is smaller than the patch, ``E-SAMP-04`` for no cases at all,
+            ``E-SAMP-20`` for an augmentation that the patch does not allow.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), sections 3.1 and 3.3; volumes and ``augment``:
+    Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.3.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class PatchLoader:
         shuffle: bool = True,
         offset: bool = True,
         elastic: Mapping[str, float] | None = None,
+        augment: str | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -55,22 +61,30 @@ class PatchLoader:
                 found="0 cases",
                 fix="check the data list: every fold may have been left out",
             )
-        self.flat = len(patch) == 2
+        if augment is not None:
+            require_square(augment, patch)
+        self.flat, self.augment = len(patch) == 2, augment
         self.per_case, self.offset, self.rank, self.world_size = per_case, offset, rank, world_size
         self.window = np.array([1, *patch] if self.flat else list(patch))
         self.batch_size, self.seed, self.shuffle, self.elastic, self.epoch = batch_size, seed, shuffle, elastic, 0
         self.names: list[str] = []
         self._images: list[np.ndarray] = []
         self._labels: list[np.ndarray] = []
-        tables = [self._add(item, per_case, offset) for item in progress(dataset, "patch centres", total=len(dataset))]
+        self._corners: list[np.ndarray] = []
+        added = [self._add(item) for item in progress(dataset, "patch centres", total=len(dataset))]
+        tables = [table for table, _ in added]
         self.case = np.repeat(np.arange(len(tables)), [len(t.position) for t in tables])
-        self.start = np.concatenate([self._starts(t, i) for i, t in enumerate(tables)])
+        self.start = np.concatenate([start for _, start in added])
         self.repeated = np.concatenate([t.repeated for t in tables])
         self.on_lesion = np.concatenate([t.on_lesion for t in tables])
+        drawn = np.random.default_rng([seed, 0])
+        self.operation = axial_operations(self.repeated & (augment is not None), drawn)
 
     def __repr__(self) -> str:
         cut = f"patch={self.window.tolist()}, per_case={self.per_case}, batch_size={self.batch_size}, seed={self.seed}"
         draw = f"shuffle={self.shuffle}, offset={self.offset}, elastic={self.elastic}, cases={self.names}"
+        if self.augment is not None:
+            draw = f"augment={self.augment}, {draw}"
         return f"PatchLoader({cut}, {draw})"
 
     def __len__(self) -> int:
@@ -86,13 +100,12 @@ class PatchLoader:
         for first in range(0, len(order), self.batch_size):
             yield self._batch(order[first : first + self.batch_size][self.rank :: self.world_size], rng)
 
-    def _add(self, item: Mapping[str, object], per_case: int, offset: bool) -> Centres:
+    def _add(self, item: Mapping[str, object]) -> tuple[Centres, np.ndarray]:
+        """Keep the box that the patches of a case need; return their centres and where they start in the volume."""
         name = str(item["case"])
         image, label, foreground = (np.asarray(item[key]) for key in ("image", "label", "foreground"))
-        self._images.append(self._store(image))
-        self._labels.append(self._store(label)[..., 0].astype(np.uint8))
+        lesion, brain = (self._store(volume)[..., 0].astype(np.uint8) for volume in (label, foreground > 0))
         self.names.append(name)
-        lesion, brain = self._labels[-1], self._store(foreground)[..., 0]
         if (np.array(lesion.shape) < self.window).any():
             raise IslesError(
                 "E-SAMP-03",
@@ -101,24 +114,29 @@ class PatchLoader:
                 found=f"{lesion.shape} voxels against a patch of {tuple(self.window)}",
                 fix="pad by half a patch first (BorderPadd), or take a smaller patch",
             )
-        reach = tuple(int(v) // 2 if offset else 0 for v in self.window)
+        reach = tuple(int(v) // 2 if self.offset else 0 for v in self.window)
         rng = np.random.default_rng([self.seed, len(self.names)])
-        return balanced_centres(lesion, brain, count=per_case, max_offset_vox=reach, rng=rng, case=name)
+        table = balanced_centres(lesion, brain, count=self.per_case, max_offset_vox=reach, rng=rng, case=name)
+        start = np.clip(table.position - self.window // 2, 0, np.array(lesion.shape) - self.window)
+        low, high = start.min(axis=0), start.max(axis=0) + self.window
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        first, *inner = box
+        self._corners.append(low)
+        self._images.append(self._store(image[:, *inner, first] if self.flat else image[:, *box]))
+        self._labels.append(np.ascontiguousarray(lesion[box]))
+        return table, start
 
     def _store(self, volume: np.ndarray) -> np.ndarray:
         """Return (D, H, W, C) for axial patches, (H, W, D, C) for volumes: contiguous, channels last."""
         axes = (3, 1, 2, 0) if self.flat else (1, 2, 3, 0)
         return np.ascontiguousarray(volume.transpose(axes))
 
-    def _starts(self, table: Centres, index: int) -> np.ndarray:
-        last = np.array(self._labels[index].shape) - self.window
-        return np.clip(table.position - self.window // 2, 0, last)
-
     def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> dict[str, object]:
         image = np.empty((len(chosen), *self.window, self._images[0].shape[-1]), np.float32)
         label = np.empty((len(chosen), *self.window, 1), np.float32)
         for row, patch in enumerate(chosen):
-            (a, b, c), (i, j, k), case = self.start[patch], self.window, self.case[patch]
+            case = self.case[patch]
+            (a, b, c), (i, j, k) = self.start[patch] - self._corners[case], self.window
             image[row] = self._images[case][a : a + i, b : b + j, c : c + k]
             label[row, ..., 0] = self._labels[case][a : a + i, b : b + j, c : c + k]
         cut = {"image": _channels_first(image, self.flat), "label": _channels_first(label, self.flat)}
@@ -126,6 +144,12 @@ class PatchLoader:
         if self.elastic and len(again):
             field = displacement((len(again), *self.window[1:]), rng=rng, **self.elastic)
             cut["image"][again], cut["label"][again] = deform(cut["image"][again], cut["label"][again], field)
+        if self.augment is not None:
+            operation = self.operation[chosen]
+            for kind in range(1, len(OPERATIONS)):
+                rows = np.flatnonzero(operation == kind)
+                for key in cut if len(rows) else ():
+                    cut[key][rows] = operated(cut[key][rows], kind)
         return {**cut, "case": torch.from_numpy(self.case[chosen])}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from monai_isles.io import publish_json
 from monai_isles.transforms.mirror import Mirror
+from monai_isles.transforms.mirror_volume import VolumeMirror
 from monai_isles.transforms.registration import Registration
 
 _log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ def stored(folder: Path, key: str) -> Registration | None:
         path.unlink(missing_ok=True)
         return None
     fields = dict(content["result"])
-    mirror = Mirror(np.array(fields.pop("matrix"), float), np.array(fields.pop("shift_mm"), float))
+    matrix, shift_mm = np.array(fields.pop("matrix"), float), np.array(fields.pop("shift_mm"), float)
+    mirror = Mirror(matrix, shift_mm) if len(shift_mm) == 2 else VolumeMirror(matrix, shift_mm)
     return Registration(mirror=mirror, **fields)
 
 

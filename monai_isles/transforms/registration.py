@@ -12,6 +12,7 @@ from monai_isles.transforms.alignment import TISSUE, Level, refine
 from monai_isles.transforms.alignment_itk import itk_mirror
 from monai_isles.transforms.alignment_start import coarse_mirrors
 from monai_isles.transforms.mirror import Mirror, Plane, reflection, sample
+from monai_isles.transforms.mirror_volume import VolumeMirror
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Registration:
     between the head and its mirror image; ``overlap`` is the Dice of the two, ``similarity`` their correlation.
     """
 
-    mirror: Mirror
+    mirror: Mirror | VolumeMirror
     method: str
     residual_mm: float
     flip_residual_mm: float

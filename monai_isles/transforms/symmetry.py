@@ -16,27 +16,32 @@ from torch import Tensor
 
 from monai_isles.errors import IslesError
 from monai_isles.modalities import PERFUSION_MAPS
-from monai_isles.transforms.mirror import mirrored
+from monai_isles.transforms.mirror import Mirror, mirrored
 from monai_isles.transforms.mirror_cache import cache_folder, cache_key, store, stored
+from monai_isles.transforms.mirror_volume import VolumeMirror, mirrored_volume
 from monai_isles.transforms.registration import CT_WINDOW, Registration, register_mirror
+from monai_isles.transforms.registration_volume import VOLUME_METHODS, register_volume_mirror
 
 
 class SymmetricModalitiesd(MapTransform):
     """Add each image flipped left-right and registered to the original, so that a voxel sees its healthy counterpart.
 
-    The flipped head is registered to the head in the axial plane, once; the same map, the flip included, takes every
-    image in one interpolation. The mirrored CT comes from the whole head, masked by the sum of the mirrored maps.
+    The flipped head is registered to the head, once, in the axial plane or (MRI) in three dimensions; the same map, the
+    flip included, takes every image in one interpolation. The mirrored CT comes from the whole head, masked by the sum
+    of the mirrored maps.
 
     Shapes: every entry ``(1, H, W, D)``, any ``D >= 1``; each gains ``key + suffix``, same shape and affine, float32.
-    Units: unchanged, bilinear in plane; without an affine pixels count as 1 mm. ``mirror`` receives the registration as
-    a plain dictionary: ``angle_deg``, ``offset_mm``, ``matrix``, ``shift_mm``, ``residual_mm``, ``method``, ``cached``.
+    Units: unchanged, bilinear in plane or trilinear; without an affine voxels count as 1 mm. ``mirror`` receives the
+    registration as a plain dictionary: ``angle_deg``, ``roll_deg`` (three dimensions), ``offset_mm``, ``matrix``,
+    ``shift_mm``, ``residual_mm``, ``method``, ``cached``.
 
     Args:
         keys: images to mirror. head: the unstripped image that is registered (``SkullStripd`` makes it).
         ct: the key whose mirror image is taken from ``head`` and masked; None for MRI.
         maps: keys among ``keys`` whose mirrored sum is the mask; empty for MRI.
         suffix: ending of the new keys. mirror: key of the record.
-        method, window: as in ``register_mirror``.
+        method, window: as in ``register_mirror``, or ``"volume"`` and ``"volume-itk"`` as in
+            ``register_volume_mirror``; ``window`` None fits any intensities.
         cache_dir: folder of the data; registrations are kept in its ``.monai_isles_cache``. None registers every time.
             A result is found again only for the same voxels, affine and settings.
 
@@ -44,7 +49,8 @@ class SymmetricModalitiesd(MapTransform):
         IslesError: ``E-SYM-01`` an entry is missing, ``E-SYM-02`` shapes differ, ``E-REG-...`` the head cannot be
             registered, ``E-FILE-10`` the cache cannot be written.
 
-    Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; ``tests/transforms/test_symmetry.py``.
+    Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; in three dimensions Clèrigues 2020,
+        doi:10.1016/j.cmpb.2020.105521; ``tests/transforms/test_symmetry.py``, ``test_symmetry_volume.py`` beside it.
     """
 
     def __init__(
@@ -71,7 +77,7 @@ class SymmetricModalitiesd(MapTransform):
         head, spacing_mm = _volume(out[self.head]), _spacing_mm(out[self.head])
         registration, cached = self._register(head, out[self.head], spacing_mm, where)
         flipped = {
-            key: mirrored(head if key == self.ct else _volume(out[key]), registration.mirror, spacing_mm)
+            key: _seen_in(registration.mirror, head if key == self.ct else _volume(out[key]), spacing_mm)
             for key in self.keys
         }
         if self.ct in flipped and self.maps:
@@ -82,18 +88,23 @@ class SymmetricModalitiesd(MapTransform):
         return out
 
     def _register(
-        self, head: np.ndarray, image: Tensor, spacing_mm: tuple[float, float], where: str
+        self, head: np.ndarray, image: Tensor, spacing_mm: tuple[float, float, float], where: str
     ) -> tuple[Registration, bool]:
         if self.cache_dir is None:
-            return register_mirror(head, spacing_mm, method=self.method, window=self.window, where=where), False
+            return self._registered(head, spacing_mm, where), False
         affine = np.asarray(image.affine) if isinstance(image, MetaTensor) else np.eye(4)
         key = cache_key(head, affine, {"method": self.method, "window": self.window})
         known = stored(self.cache_dir, key)
         if known is not None:
             return known, True
-        registration = register_mirror(head, spacing_mm, method=self.method, window=self.window, where=where)
+        registration = self._registered(head, spacing_mm, where)
         store(self.cache_dir, key, registration)
         return registration, False
+
+    def _registered(self, head: np.ndarray, spacing_mm: tuple[float, float, float], where: str) -> Registration:
+        if self.method in VOLUME_METHODS:
+            return register_volume_mirror(head, spacing_mm, method=self.method, window=self.window, where=where)
+        return register_mirror(head, spacing_mm[:2], method=self.method, window=self.window, where=where)
 
     def _require_entries(self, data: Mapping[Hashable, Any], where: str) -> None:
         masking = self.maps if self.ct in self.keys else ()
@@ -123,17 +134,24 @@ def _volume(image: Tensor) -> np.ndarray:
     return torch.as_tensor(image).detach().cpu().numpy()[0].astype(np.float32, copy=False)
 
 
-def _spacing_mm(image: Tensor) -> tuple[float, float]:
+def _seen_in(mirror: Mirror | VolumeMirror, volume: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    if isinstance(mirror, VolumeMirror):
+        return mirrored_volume(volume, mirror, spacing_mm)
+    return mirrored(volume, mirror, spacing_mm[:2])
+
+
+def _spacing_mm(image: Tensor) -> tuple[float, float, float]:
     if not isinstance(image, MetaTensor):
-        return 1.0, 1.0
-    columns = np.linalg.norm(np.asarray(image.affine)[:3, :2], axis=0)
-    return float(columns[0]), float(columns[1])
+        return 1.0, 1.0, 1.0
+    first, second, third = np.linalg.norm(np.asarray(image.affine)[:3, :3], axis=0)
+    return float(first), float(second), float(third)
 
 
 def _record(registration: Registration, cached: bool) -> dict[str, Any]:
     mirror = registration.mirror
     return {
         "angle_deg": mirror.angle_deg,
+        **({"roll_deg": mirror.roll_deg} if isinstance(mirror, VolumeMirror) else {}),
         "offset_mm": mirror.offset_mm,
         "matrix": mirror.matrix.tolist(),
         "shift_mm": mirror.shift_mm.tolist(),

@@ -1,0 +1,102 @@
+"""``tools/reproduce.py clerigues_mri`` trains the paper's three rows for either task and prints them beside its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import runpy
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from monai_isles.evaluation import ablation
+from monai_isles.evaluation.ablation import ROWS, Study
+from monai_isles.evaluation.crossval_config import training_config
+from monai_isles.evaluation.crossval_plan import Plan
+from monai_isles.evaluation.search import MRI_SIZES_VOX
+from monai_isles.io import publish_json, publish_text, sha256_of
+from monai_isles.phantom import make_dataset
+
+ROOT = Path(__file__).parents[2]
+BUNDLE = ROOT / "bundles/clerigues_mri"
+WRONG = {"baseline": 4, "balanced": 2, "proposed": 1}  # voxels by which a row's maps are shifted
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("mri")
+    return {kind: make_dataset(root / kind, cases=4, seed=3, kind=kind, spacing_mm=4.0) for kind in ("siss", "spes")}
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """Put shifted lesions where training would stand; tell what would have been trained."""
+    plans: list[Plan] = []
+
+    def cross_validate(plan: Plan, content: dict, out: Path) -> dict[str, object]:
+        plans.append(plan)
+        publish_json(out / "crossval.json", plan.record())
+        publish_json(out / "data_list.json", content)
+        for fold in plan.folds:
+            publish_text(out / f"fold_{fold}/model.pt", f"{out.parent.name} {fold}")
+        for entry in content["training"]:
+            image = nibabel.load(Path(plan.dataset_dir) / entry["label"])
+            lesion = np.isin(np.asarray(image.dataobj), content.get("label_values", [1]))
+            found = np.roll(lesion, WRONG[out.parent.name], axis=1)
+            folder = out / "predictions" / entry["case"]
+            folder.mkdir(parents=True, exist_ok=True)
+            map_ = nibabel.Nifti1Image((0.75 * found).astype(np.float32), image.affine)
+            nibabel.save(map_, folder / "probability.nii.gz")
+            digest = sha256_of(out / f"fold_{entry['fold']}/model.pt")
+            publish_json(folder / "result.json", {"weights_sha256": [digest]})
+        cases = {entry["case"]: {"outcome": "ok"} for entry in content["training"]}
+        return {"folds": {fold: {"outcome": "ok"} for fold in plan.folds}, "cases": cases}
+
+    monkeypatch.setattr(ablation, "cross_validate", cross_validate)
+    return plans
+
+
+@pytest.mark.parametrize(("task", "printed"), [("siss", "0.710"), ("spes", "0.820")])
+def test_three_rows_stand_beside_the_published_ones(
+    task: str, printed: str, scans: dict[str, Path], trained: list[Plan], tmp_path: Path
+) -> None:
+    run = runpy.run_path(str(ROOT / "tools/reproduce.py"))["main"]
+    words = ["clerigues_mri", "--task", task, "--dataset-dir", str(scans[task]), "--bundle", str(BUNDLE)]
+    assert run([*words, "--out", str(tmp_path / "out")]) == 0
+    assert [list(plan.overlays)[-1] for plan in trained] == ["baseline.json", "balanced.json", "proposed.json"]
+    assert all(len(plan.folds) == 4 and ("spes.json" in plan.overlays) is (task == "spes") for plan in trained)
+    with (tmp_path / "out/table.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["protocol"] == "paper"]
+    ours = [float(row["dsc_mean"]) for row in rows if row["kind"] == "ours"]
+    assert len(ours) == 3 and ours == sorted(ours)  # the smaller the shift, the better
+    assert f"{float(rows[-1]['dsc_mean']):.3f}" == printed and rows[-1]["kind"] == "published"
+    said = f"other cases (ISLES 2015 {task.upper()} training, n {28 if task == 'siss' else 30})"
+    assert said in (tmp_path / "out/table.txt").read_text(encoding="utf-8")
+    record = json.loads((tmp_path / "out/proposed/paper/search/search.json").read_text())
+    assert record["grid"]["sizes_vox"] == list(MRI_SIZES_VOX) and record["grid"]["hd_max_vox"] == 200
+
+
+def test_the_sizes_reach_from_ten_to_a_thousand_voxels() -> None:
+    assert (min(MRI_SIZES_VOX), max(MRI_SIZES_VOX)) == (10, 1000)
+
+
+@pytest.mark.parametrize(("task", "overlays"), [("siss", []), ("spes", ["spes.json"])])
+def test_each_row_is_an_overlay_that_changes_what_the_paper_names(task: str, overlays: list[str]) -> None:
+    rows = ROWS[f"clerigues_mri_{task}"]
+    configs = {row.key: training_config(BUNDLE, [*overlays, row.overlay], {}) for row in rows}
+    assert list(configs) == ["baseline", "balanced", "proposed"]
+    facts = {key: [bool(c["twins"]), c["focal_gamma"], c["random_offset"], c["augment"]] for key, c in configs.items()}
+    assert facts == {
+        "baseline": [False, 0.0, False, None],
+        "balanced": [False, 2.0, True, "axial"],
+        "proposed": [True, 2.0, True, "axial"],
+    }
+
+
+def test_settings_that_the_rows_differ_in_cannot_be_set_for_all() -> None:
+    from monai_isles.errors import IslesError
+
+    with pytest.raises(IslesError, match="E-REPR-01(?s:.*)twins"):
+        Study(BUNDLE, settings={"twins": []})

@@ -1,0 +1,75 @@
+"""Resampling onto the reference grid: exact by hand, and only where somebody has said that it is right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_isles.errors import IslesError
+from monai_isles.transforms.resample_like import ResampleLiked
+
+
+def image(shape: tuple[int, ...], spacing: float, origin: tuple[float, ...] = (0, 0, 0), **meta: object) -> MetaTensor:
+    """Voxels hold their x position in mm."""
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = origin
+    x = (torch.arange(shape[0], dtype=torch.float32) * spacing + origin[0])[:, None, None]
+    return MetaTensor(x.expand(shape).clone()[None], affine=torch.tensor(affine), meta=dict(meta))
+
+
+def entry(**meta: object) -> dict:
+    return {"case": "case_1", "ct": image((8, 8, 4), 1.0, **meta), "cbf": image((6, 6, 4), 2.0, (-1, 0, 0), **meta)}
+
+
+@pytest.mark.parametrize("asked", ["allow", "entry", "frame"])
+def test_a_ramp_in_mm_is_the_same_ramp_on_the_other_grid(asked: str) -> None:
+    data = entry(frame_of_reference="1.2.3" if asked == "frame" else "")
+    data |= {"resample": True} if asked == "entry" else {}
+    out = ResampleLiked(["ct", "cbf"], like="ct", allow=asked == "allow")(data)
+    assert out["cbf"].shape == (1, 8, 8, 4) and out["cbf"].dtype == torch.float32
+    torch.testing.assert_close(out["cbf"].affine, data["ct"].affine)
+    torch.testing.assert_close(out["cbf"].as_tensor(), data["ct"].as_tensor(), atol=1e-4, rtol=0)
+    assert out["ct"] is data["ct"]
+
+
+def test_a_mask_stays_a_mask() -> None:
+    data = entry()
+    affine = data["cbf"].affine.clone()
+    affine[0, 3] = -1.25
+    mask = MetaTensor((data["cbf"].as_tensor() > 3).to(torch.uint8), affine=affine)
+    out = ResampleLiked("label", like="ct", allow=True)(data | {"label": mask})["label"]
+    assert out.dtype == torch.uint8 and set(out.unique().tolist()) == {0, 1}
+    assert out[0, :, 0, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]  # voxels at 2.75 and 4.75 mm: 4 mm is the second
+
+
+def test_one_grid_passes_untouched() -> None:
+    data = entry()
+    other = MetaTensor(data["ct"].as_tensor() * 2, affine=data["ct"].affine)
+    out = ResampleLiked(["ct", "mtt"], like="ct")(data | {"mtt": other})
+    assert out["mtt"] is other
+
+
+@pytest.mark.parametrize("frames", [("", ""), ("1.2", "1.3"), ("1.2", "")])
+def test_nobody_asked_so_it_is_refused_with_the_distance(frames: tuple[str, str]) -> None:
+    """Far corners: 7.5, 7.5, 3.5 against 10, 11, 7 mm: 2.5, 3.5, 3.5 apart, 5.545 mm."""
+    data = entry()
+    for key, frame in zip(("ct", "cbf"), frames, strict=True):
+        data[key].meta["frame_of_reference"] = frame
+    words = (
+        r"E-GRID-02: images are not(?s:.*)case_1: cbf against ct(?s:.*)corners 5.545 mm apart, 6 x 6 x 4 against 8 x"
+    )
+    with pytest.raises(IslesError, match=words):
+        ResampleLiked("cbf", like="ct")(data)
+
+
+def test_images_that_do_not_overlap_are_refused() -> None:
+    data = entry() | {"cbf": image((6, 6, 4), 2.0, (100, 0, 0))}
+    with pytest.raises(IslesError, match=r"E-GRID-03: fields of view do not overlap(?s:.*)91.5 mm between them"):
+        ResampleLiked("cbf", like="ct", allow=True)(data)
+
+
+def test_a_tensor_without_a_place_is_refused() -> None:
+    with pytest.raises(IslesError, match=r"E-GRID-04(?s:.*)case_1: cbf"):
+        ResampleLiked("cbf", like="ct", allow=True)(entry() | {"cbf": torch.zeros(1, 2, 2, 2)})
