@@ -198,8 +198,9 @@ def _figure_4(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> st
 
 
 def _note(results: Mapping[str, Mapping[str, NetworkResult]]) -> str:
-    plans = [one.found.plan for both in results.values() for one in both.values()]
-    return "simulated data" if plans[0].simulated else ""
+    one = next(one for both in results.values() for one in both.values())
+    folds = f"folds of {len(one.cases)} scans"
+    return f"{folds}; simulated data" if one.found.plan.simulated else folds
 
 
 def _head(args: argparse.Namespace, both: Mapping[str, NetworkResult], what: str, notes: Sequence[str]) -> PaperHead:
@@ -223,6 +224,9 @@ def command_of(args: argparse.Namespace) -> str:
         path = getattr(args, option)
         if path is not None:
             words.append(f"--{option.replace('_', '-')} {option.upper() if path.is_absolute() else path}")
+    words += [f"--pretrained-set {' '.join(f'{k}={v}' for k, v in args.pretrained_set)}"] if args.pretrained_set else []
+    one_loss = args.pretrained and set(args.pretrained_loss) != set(LOSSES)
+    words += [f"--pretrained-loss {' '.join(args.pretrained_loss)}"] if one_loss else []
     words += [f"--overlay {' '.join(args.overlay)}"] if args.overlay else []
     words += [f"--set {' '.join(f'{key}={value}' for key, value in args.set)}"] if args.set else []
     return " ".join([*words, *([f"--seed {args.seed}"] if args.seed else [])])

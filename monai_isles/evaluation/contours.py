@@ -44,5 +44,5 @@ def _drawn(results: Mapping[str, NetworkResult], case: Case, ct: str) -> Drawn:
         dice[name] = next(float(line["dsc"]) for line in result.cases if line["case"] == case.name)
         masks = {TRUTH: reference.data > 0, **masks}
     widest = int(np.argmax(masks[TRUTH].sum((0, 1))))
-    title = f"{case.name}: " + ", ".join(f"{name} {value:.2f}" for name, value in dice.items())
+    title = f"{case.name}: Dice " + ", ".join(f"{value:.2f}" for value in dice.values())
     return title, np.clip(volume[..., widest], 0, 80), {name: mask[..., widest] for name, mask in masks.items()}

@@ -163,7 +163,7 @@ def test_contours_come_from_the_slice_with_most_lesion_best_scan_first(rows: Cal
     results = {"cross-entropy": rows("cross_entropy"), "focal": rows("focal")}
     drawn = lesion_slices(results, 2)
     dice = sorted((line["dsc"] for line in results["cross-entropy"].cases), reverse=True)
-    assert len(drawn) == 2 and [f"cross-entropy {d:.2f}" in title for (title, *_), d in
+    assert len(drawn) == 2 and [f"Dice {d:.2f}" in title for (title, *_), d in
                                 zip(drawn, (dice[0], dice[-1]), strict=True)] == [True, True]  # fmt: skip
     for _, image, masks in drawn:
         assert list(masks) == ["truth", "cross-entropy", "focal"] and image.min() >= 0 and image.max() <= 80
