@@ -48,10 +48,11 @@ def measure(args: argparse.Namespace, overlay: str) -> dict[str, object]:
     torch.set_num_threads(args.threads)
     files = [str(args.bundle / name) for name in ("inference.json", *([overlay] if overlay else []))]
     parser = ConfigParser(ConfigParser.load_config_files(files))
-    flat = parser.get_parsed_content("spatial_dims") == 2
+    flat = "spatial_dims" not in parser or parser.get_parsed_content("spatial_dims") == 2
     before = _peak_mb(args.device)
     network = parser.get_parsed_content("network_def").to(args.device).eval()
-    shape = (len(parser["modalities"]), args.size, args.size, *(() if flat else (args.slices,)))
+    channels = getattr(network, "in_channels", len(parser["modalities"]))
+    shape = (channels, args.size, args.size, *(() if flat else (args.slices,)))
     image, slices = torch.randn(1, *shape, device=args.device), 1 if flat else args.slices
     with torch.inference_mode():
         seconds = _median(lambda: network(image), args.device)

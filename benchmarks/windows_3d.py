@@ -47,13 +47,16 @@ def batches(image: torch.Tensor, starts: np.ndarray, size: int) -> list[torch.Te
 
 
 def ms_a_window(network: torch.nn.Module, groups: list[torch.Tensor], *, half: bool = False) -> float:
-    """Return the median time a window of these batches, the first left out as a warm-up."""
+    """Return the median time a window of these batches, the first left out as a warm-up.
+
+    It is processor time over the threads: what an idle machine takes, also where others are at work.
+    """
     times = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
         for group in groups:
-            begun = time.perf_counter()
+            begun = time.process_time()
             network(group).float().softmax(1)
-            times.append((time.perf_counter() - begun) / len(group) * 1000)
+            times.append((time.process_time() - begun) / torch.get_num_threads() / len(group) * 1000)
     return statistics.median(times[1:])
 
 

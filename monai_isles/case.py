@@ -17,6 +17,7 @@ class Case:
         label: absolute path of the lesion mask, None where there is none.
         label_values: the values of the mask that mean lesion, None for a mask of 0 and 1.
         fold: cross-validation fold, None outside the training section.
+        resample: images on other grids than the first are to be resampled, by the user's word.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Case:
     label: Path | None = None
     fold: int | None = None
     label_values: tuple[int, ...] | None = None
+    resample: bool = False
 
     def entry(self) -> dict[str, object]:
         """Return the flat dictionary that MONAI transforms read: ``case``, ``subject``, ``fold``, one path a key."""
@@ -34,4 +36,6 @@ class Case:
             flat["label"] = str(self.label)
             if self.label_values is not None:
                 flat["label_values"] = list(self.label_values)
+        if self.resample:
+            flat["resample"] = True
         return flat

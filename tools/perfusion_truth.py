@@ -108,7 +108,7 @@ def picture(case: CaseArrays, maps: Mapping[str, PerfusionMaps], true: TruePerfu
         ("tmax", 12.0, "Tmax, s"),
     )
     figure = blank(11.0, 9.6, face="white", dpi=80)
-    shown = (("truth (last: delay)", true), ("bcsvd", maps["bcsvd"]), ("osvd", maps["osvd"]))
+    shown = (("truth", true), ("bcsvd", maps["bcsvd"]), ("osvd", maps["osvd"]))
     grid = figure.subplots(len(shown), len(scales))
     for line, (title, source) in zip(grid, shown, strict=True):
         for place, (key, top, label) in zip(line, scales, strict=True):
@@ -119,6 +119,7 @@ def picture(case: CaseArrays, maps: Mapping[str, PerfusionMaps], true: TruePerfu
             place.set_xticks([])
             place.set_yticks([])
             place.set_facecolor("black")
+            label = "delay, s" if key == "tmax" and source is true else label
             place.set_title(f"{title}: {label}" if key == "cbf" else label, fontsize=9)
             figure.colorbar(drawn, ax=place, fraction=0.045, pad=0.02).ax.tick_params(labelsize=7)
     figure.suptitle(f"Simulated scan {name}: true perfusion and what is measured; white: final lesion", fontsize=11)

@@ -21,6 +21,7 @@ VERBS = {
     "search": "choose threshold and smallest lesion on out-of-fold predictions, by two protocols",
     "predict": "segment cases the model never saw",
     "evaluate": "score predictions against references",
+    "perfusion": "compute CBF, CBV, MTT, Tmax and TTP maps from a raw CT perfusion series",
     "report": "write the HTML page of a scored set of predictions",
     "export": "write a bundle in the bundle specification's layout, with a zip to share",
 }

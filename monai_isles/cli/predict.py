@@ -7,12 +7,15 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from monai_isles.cli import predict_series
+from monai_isles.cli.predict_options import chosen_changes, records_text
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument("inputs", nargs="+", metavar="CASE_DIR", help="case folders, or data folders that hold cases")
+    parser.add_argument("inputs", nargs="*", metavar="CASE_DIR", help="case folders, or data folders that hold cases")
+    predict_series.arguments(parser)
     parser.add_argument("--bundle", required=True, help="folder of the bundle, e.g. bundles/clerigues")
     parser.add_argument("--out", required=True, help="folder for <case>/lesion.nii.gz and the other results")
     parser.add_argument("--weights", nargs="+", default=[], metavar="FILE", help="state dicts; several are averaged")
@@ -33,18 +36,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=int, help="processor threads (default: what this process may use)")
     parser.add_argument("--entropy", action="store_true", help="also write <case>/entropy.nii.gz, in bits")
+    parser.add_argument(
+        "--bids", action="store_true", help="also lay the results out as BIDS derivatives, in OUT/derivatives"
+    )
     parser.add_argument("--no-report", action="store_true", help="leave out <case>/report.html")
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict each case alone; 3 when some failed."""
+    predict_series.require_one_way(args)
+    if args.from_series:
+        return predict_series.run(args)
     from monai_isles.inference.threads import use_threads
     from monai_isles.io import RunFolder
 
     use_threads(args.threads)
+    from monai_isles.export.bids_results import publish_bids
     from monai_isles.inference import load_predictor, predict_cases, publish_entropy
 
-    changes, modalities = _changes(args)
+    changes, modalities = chosen_changes(args)
     entries = _entries(args, modalities)
     out, weights = Path(args.out), [Path(w) for w in args.weights]
     predictor = load_predictor(Path(args.bundle), out, weights=weights, device=args.device, changes=changes)
@@ -55,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
                 publish_entropy(out / name)
             elif records[name]["outcome"] == "ok":
                 (out / name / "entropy.nii.gz").unlink(missing_ok=True)
+        if args.bids:
+            publish_bids(out, [entry for entry in entries if records[str(entry["case"])]["outcome"] != "failed"])
         record = {
             "kind": "prediction",
             "bundle": predictor.bundle,
@@ -64,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         }
         held.finish(record)
     failed = {name: r for name, r in records.items() if r["outcome"] == "failed"}
-    print(json.dumps(record, indent=2) if args.json else _text(records, out))
+    print(json.dumps(record, indent=2) if args.json else records_text(records, out))
     return EXIT_SOME_FAILED if failed else EXIT_DONE
 
 
@@ -77,38 +89,7 @@ def _entries(args: argparse.Namespace, modalities: Sequence[str]) -> list[dict[s
     return [entry for folder in args.inputs for entry in find_entries(folder, **chosen)]
 
 
-def _changes(args: argparse.Namespace) -> tuple[dict[str, object], Sequence[str]]:
-    """Return what overlays and options make of the bundle's ids, and the modalities it then reads."""
-    from monai_isles.evaluation.crossval_config import inference_changes
-    from monai_isles.inference import chosen_step, read_inference
-    from monai_isles.inference.postprocessing_file import read_postprocessing
-    from monai_isles.inference.step import require_ids
-
-    config = read_inference(Path(args.bundle))
-    overlaid = inference_changes(Path(args.bundle), args.overlay, {}) if args.overlay else {}
-    config.update(overlaid)
-    searched = read_postprocessing(Path(args.postprocessing)) if args.postprocessing else {}
-    chosen = {
-        "mc_passes": args.mc_passes,
-        "threshold": args.threshold,
-        "min_size_vox": args.min_size,
-        "step": chosen_step(config.get(), args.step, fast=args.fast),
-    }
-    require_ids(config.get(), chosen | searched, args.bundle)
-    given = {key: value for key, value in chosen.items() if value is not None}
-    return overlaid | searched | given, config["modalities"]
-
-
 def _page(out: Path) -> Callable[..., None]:
     from monai_isles.reports import publish_case_page
 
     return lambda entry, maps, result: publish_case_page(entry, maps, result, out / str(entry["case"]) / "report.html")
-
-
-def _text(records: dict[str, dict[str, object]], out: object) -> str:
-    lines = []
-    for name, r in records.items():
-        lines.append(f"{name}: {r['outcome']}" + (f", lesion {r['lesion_ml']} ml" if "lesion_ml" in r else ""))
-        lines += [f"  {line}" for line in str(r.get("error", "")).splitlines()]
-    done = sum(r["outcome"] != "failed" for r in records.values())
-    return "\n".join([*lines, f"{done} of {len(records)} cases in {out}. Research only, not a medical device."])

@@ -10,6 +10,8 @@ from pathlib import Path
 from monai_isles.case import Case
 from monai_isles.data import folder as plain
 from monai_isles.data import isles2015, isles2018
+from monai_isles.data.bids import is_bids, scan_bids
+from monai_isles.data.case_file import NAMES, scan_case_files
 from monai_isles.data.scans import Scan, as_case, as_cases, image_files, no_case, require_whole, section_of
 from monai_isles.errors import IslesError
 from monai_isles.modalities import CT_CHANNELS, SISS_CHANNELS, SPES_CHANNELS
@@ -43,6 +45,8 @@ SISS = Layout("isles2015_siss", "phantom_siss", "sub-acute stroke MRI (SISS)", S
 SPES = Layout("isles2015_spes", "phantom_spes", "acute stroke MRI (SPES)", SPES_CHANNELS, isles2015.scan_spes,
               isles2015.SPES_TARGETS, folds=4)  # fmt: skip
 PLAIN = Layout("folder", "folder", "images in a plain folder", (), plain.scan_folder)
+BIDS = Layout("bids", "bids", "images in a BIDS tree", (), scan_bids)
+CASE_FILES = Layout("case_files", "case_files", "images named in case files", (), scan_case_files)
 _SMIR = re.compile(r"\.O\.CT(?:_[A-Za-z0-9]+)?\.[^.]+\.nii(?:\.gz)?$", re.IGNORECASE)
 _ONLY_SISS, _ONLY_SPES = {"t1", "flair"}, {"t1c", "cbf", "cbv", "ttp", "tmax"}
 
@@ -51,7 +55,8 @@ def find_layout(folder: str | Path) -> Layout:
     """Return the layout of a data folder or of one case folder, by what its file names say.
 
     ISLES 2018 names CT maps (``.O.CT_CBF.``), SISS ``MR_T1`` or ``MR_Flair``, SPES ``MR_T1c``, ``MR_CBF``, ``MR_CBV``,
-    ``MR_TTP`` or ``MR_Tmax``; plain folders end file names in the modality.
+    ``MR_TTP`` or ``MR_Tmax``; plain folders end file names in the modality; BIDS trees hold raw data and derivatives,
+    or images in a common space. A ``case.yml`` anywhere goes before all of these: somebody has said what is what.
 
     Raises:
         IslesError: ``E-LIST-01`` no case of any layout, ``E-LIST-30`` the marks of several, or of none alone.
@@ -59,7 +64,10 @@ def find_layout(folder: str | Path) -> Layout:
     """
     folder = Path(folder)
     marks: dict[str, list[str]] = {}
-    for path in plain.walk(folder):
+    files = list(plain.walk(folder))
+    if any(path.name.lower() in NAMES for path in files):
+        return CASE_FILES
+    for path in files:
         for mark in _marks(path.name):
             marks.setdefault(mark, []).append(path.name)
     plainly = marks.pop("folder", None)
@@ -69,6 +77,8 @@ def find_layout(folder: str | Path) -> Layout:
         return chosen[0]
     if len(chosen) > 1 or (either and not plainly):
         raise _unclear(folder, marks or {"isles2015": either})
+    if any(is_bids(folder, path) for path in files):
+        return BIDS
     if plainly:
         return PLAIN
     if any(section_of(p.name) and any(p.glob("case_*")) for p in (folder.iterdir() if folder.is_dir() else ())):
@@ -142,6 +152,8 @@ def read_case(folder: str | Path, *, target: str | None = None, keys: Sequence[s
     if not _is_case(folder):
         return None
     layout = find_layout(folder)
+    if layout in (BIDS, CASE_FILES):
+        return None
     name = folder.absolute().name
     if layout is CT:
         scan = isles2018.scan_case(folder)

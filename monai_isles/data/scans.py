@@ -21,7 +21,8 @@ _SECTION = re.compile(r"(?:^|[_\- ])(train|test)(?:ing)?$", re.IGNORECASE)
 class Scan:
     """One case as found: files by key, the keys that are there twice, and which mask values mean lesion.
 
-    ``subject`` is the person the layout itself names, None where it names nobody.
+    ``subject`` is the person the layout itself names, None where it names nobody; ``resample``, that somebody asked
+    for images on other grids to be resampled.
     """
 
     section: str
@@ -30,6 +31,7 @@ class Scan:
     doubled: list[str] = field(default_factory=list)
     label_values: tuple[int, ...] | None = None
     subject: str | None = None
+    resample: bool = False
 
     def add(self, key: str, path: Path) -> None:
         """Note a file under its key; a second one for the key is noted as doubled."""
@@ -120,4 +122,6 @@ def as_case(scan: Scan, subject: str | None = None) -> Case:
     images = {key: scan.files[key].absolute() for key in MODALITIES if key in scan.files}
     label = scan.files.get(LABEL)
     values = scan.label_values if label is not None else None
-    return Case(scan.name, subject or scan.subject or alone, images, label and label.absolute(), None, values)
+    return Case(
+        scan.name, subject or scan.subject or alone, images, label and label.absolute(), None, values, scan.resample
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation.sides import contralateral, hemispheres, upright_hemispheres
+from monai_isles.evaluation.sides import contralateral, split_head
 from monai_isles.io import read_image, require_same_grid
 from monai_isles.modalities import LABEL, LABEL_VALUES, PERFUSION_MAPS
 
@@ -65,20 +65,9 @@ def read_perfusion_case(entry: Mapping[str, object], *, need_label: bool = False
     require_same_grid(images, case=name)
     brain = sum(images[key].data for key in PERFUSION_MAPS) > 0
     spacing_mm = images["cbf"].spacing_mm
-    left, midline = _split(images["ct"].data if "ct" in images else None, brain, spacing_mm, name)
+    left, midline = split_head(images["ct"].data if "ct" in images else None, brain, spacing_mm, where=name)
     tmax_s = images["tmax"].data
     label = images[LABEL].data > 0 if need_label else None
     reference = contralateral(tmax_s, brain, left)
     cbf = images["cbf"]
     return PerfusionCase(name, cbf.data, tmax_s, brain, reference, spacing_mm, midline, cbf.affine, label)
-
-
-def _split(
-    ct: np.ndarray | None, brain: np.ndarray, spacing_mm: tuple[float, float, float], name: str
-) -> tuple[np.ndarray, str]:
-    if ct is None:
-        return upright_hemispheres(brain), "centroid"
-    try:
-        return hemispheres(ct, spacing_mm, where=name), "mirror"
-    except IslesError:
-        return upright_hemispheres(brain), "centroid"

@@ -14,7 +14,7 @@ REQUIRED = (
     "data_source", "data_type", "network_data_format",
 )  # fmt: skip
 TENSOR = ("type", "format", "num_channels", "spatial_shape", "dtype", "value_range")
-MEASURED = ("eval_metrics",)
+MEASURED = ("eval_metrics", "training_intensities")
 SIZE = re.compile(r"([1-9]\d*)\*n")
 _TENSORS = (("inputs", "image"), ("outputs", "pred"))
 _VERSIONS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}

@@ -4,6 +4,7 @@ from monai_isles.inference.confidence import entropy_bits, lesion_confidence, pu
 from monai_isles.inference.dropout import prediction_dropout
 from monai_isles.inference.ensemble import CaseInferer, ensemble_infer
 from monai_isles.inference.outputs import LesionMapsd, PublishMapsd
+from monai_isles.inference.perfusion_block import case_ischaemia, perfusion_block
 from monai_isles.inference.predict import predict_cases
 from monai_isles.inference.predictor import Predictor, load_predictor, read_inference
 from monai_isles.inference.step import chosen_step
@@ -19,12 +20,14 @@ __all__ = [
     "StepSlidingWindowInferer",
     "WholeSliceInferer",
     "WindowResult",
+    "case_ischaemia",
     "chosen_step",
     "count_windows",
     "ensemble_infer",
     "entropy_bits",
     "lesion_confidence",
     "load_predictor",
+    "perfusion_block",
     "predict_cases",
     "prediction_dropout",
     "publish_entropy",

@@ -44,10 +44,11 @@ class LesionMapsd(MapTransform):
 class PublishMapsd(MapTransform):
     """Write the maps of one case on the grid of the file they came from: ``<folder>/<case>/<key>.nii.gz``.
 
-    Shapes: each key ``(1, H, W, D)``. ``lesion`` goes out as uint8, the others as float32; a synthetic image says so
-    in its header's ``descrip``.
+    Shapes: each key ``(1, H, W, D)``. Masks go out as uint8, the others as float32; a synthetic image says so in its
+    header's ``descrip``.
     Args:
         folder: where the case's own folder is made.
+        masks: keys that hold masks.
         case_key: entry with the case's name.
     Raises:
         IslesError: what ``monai_isles.io.publish_image`` raises.
@@ -55,16 +56,20 @@ class PublishMapsd(MapTransform):
     """
 
     def __init__(
-        self, folder: str, keys: KeysCollection = ("lesion", "probability", "uncertainty"), case_key: str = "case"
+        self,
+        folder: str,
+        keys: KeysCollection = ("lesion", "probability", "uncertainty"),
+        case_key: str = "case",
+        masks: Sequence[str] = ("lesion",),
     ) -> None:
         super().__init__(keys, allow_missing_keys=True)
-        self.folder, self.case_key = Path(folder), case_key
+        self.folder, self.case_key, self.masks = Path(folder), case_key, tuple(masks)
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out = dict(data)
         for key in self.key_iterator(out):
             source = read_image(str(out[key].meta["filename_or_obj"]))
-            dtype = np.uint8 if key == "lesion" else np.float32
+            dtype = np.uint8 if key in self.masks else np.float32
             path = self.folder / str(out[self.case_key]) / f"{key}.nii.gz"
             said = SAID.get(str(key), "")
             publish_image(path, out[key][0].cpu().numpy(), source, dtype=dtype, description=said)

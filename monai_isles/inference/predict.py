@@ -11,6 +11,7 @@ from typing import Any
 
 from monai_isles.errors import IslesError, find_isles_error
 from monai_isles.inference.confidence import lesion_confidence, volume_interval
+from monai_isles.inference.perfusion_block import perfusion_block
 from monai_isles.inference.predictor import Predictor
 from monai_isles.io import publish_json, sha256_of
 from monai_isles.progress import progress
@@ -28,9 +29,9 @@ def predict_cases(
 ) -> dict[str, dict[str, object]]:
     """Predict every entry into ``out/<case>`` and return one record a case: ``ok``, ``done before`` or ``failed``.
 
-    ``result.json`` holds the volume, ``lesion_ml_interval`` (``volume_interval``) and ``lesions``
-    (``lesion_confidence``) beside what made them. A case whose ``result.json`` states the same weights, settings and
-    inputs is not predicted again.
+    ``result.json`` holds the volume, ``lesion_ml_interval`` (``volume_interval``), ``lesions`` (``lesion_confidence``)
+    and, where the case has CBF and Tmax, ``perfusion`` (``perfusion_block``) beside what made them. A case whose
+    ``result.json`` states the same weights, settings and inputs is not predicted again.
 
     Args:
         entries: flat dictionaries (``monai_isles.case.Case.entry``).
@@ -49,6 +50,8 @@ def predict_cases(
                 continue
             maps = predictor.predict(entry)
             result = stamp | _measure(maps, predictor.settings) | {"seconds": round(time.monotonic() - started, 2)}
+            block = perfusion_block(entry, predictor.settings)
+            result |= {} if block is None else {"perfusion": block}
             if after is not None:
                 after(entry, maps, result)
             publish_json(folder / "result.json", result)
@@ -98,6 +101,6 @@ def _measure(maps: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, 
     uncertainty = maps["uncertainty"][0].cpu().numpy() if "uncertainty" in maps else None
     found: dict[str, object] = {"lesion_ml": round(int(lesion.sum()) * voxel_ml, 3), "spacing_mm": spacing}
     if uncertainty is not None:
-        cut = (settings["threshold"], settings["min_size_vox"])
+        cut = (settings["threshold"], settings["min_size_vox"] or 0)
         found["lesion_ml_interval"] = list(volume_interval(probability, uncertainty, *cut, voxel_ml))
     return found | {"lesions": lesion_confidence(mask, probability, uncertainty, voxel_ml)}

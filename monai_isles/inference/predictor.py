@@ -17,7 +17,8 @@ from monai_isles.errors import IslesError
 from monai_isles.inference.ensemble import CaseInferer, ensemble_infer
 from monai_isles.io import judge_config, load_state, refuse, sha256_of
 
-SETTINGS = ("step", "mc_passes", "mc_rate", "threshold", "min_size_vox")
+RULES = ("target", "core_rcbf", "delay_s", "min_cluster_ml")
+SETTINGS = ("step", "mc_passes", "mc_rate", "threshold", "min_size_vox", *RULES)
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Predictor:
     """A bundle ready to predict.
 
     Args:
-        weights: SHA-256 by path, one a network.
+        weights: SHA-256 by path, one a network; empty for a rule that has nothing to load.
         settings: the values in force of those of ``SETTINGS`` that the bundle has.
     """
 
@@ -80,7 +81,8 @@ def load_predictor(
     """Build the networks of a bundle and load their weights.
 
     Args:
-        bundle: folder with ``inference.json`` (or ``configs/inference.json``) and ``models/model.pt``.
+        bundle: folder with ``inference.json`` (or ``configs/inference.json``) and ``models/model.pt``; a bundle whose
+            network has no parameters needs no weights.
         out: takes the place of ``output_dir``.
         weights: state dicts to average instead of the bundle's own.
         changes: settings to put in place of the config's.
@@ -92,10 +94,12 @@ def load_predictor(
     parser.update({"bundle_root": str(bundle), "output_dir": str(out), "dataset_dir": None, **changes})
     if device != "auto":
         parser["device"]["name"] = device
-    paths = list(weights) or [bundle / "models" / "model.pt"]
+    paths, own = list(weights), bundle / "models" / "model.pt"
+    if not paths and (own.is_file() or not _has_nothing_to_load(parser)):
+        paths = [own]
     return Predictor(
         bundle=bundle.resolve().name,
-        networks=[_network(parser, path) for path in paths],
+        networks=[_network(parser, path) for path in paths] or [_network(parser, None)],
         preprocessing=parser.get_parsed_content("preprocessing"),
         inferer=parser.get_parsed_content("inferer"),
         postprocessing=parser.get_parsed_content("postprocessing"),
@@ -106,8 +110,13 @@ def load_predictor(
     )
 
 
-def _network(parser: ConfigParser, path: Path) -> nn.Module:
-    if not path.is_file():
+def _has_nothing_to_load(parser: ConfigParser) -> bool:
+    parser.parse(reset=True)
+    return not parser.get_parsed_content("network_def").state_dict()
+
+
+def _network(parser: ConfigParser, path: Path | None) -> nn.Module:
+    if path is not None and not path.is_file():
         raise IslesError(
             "E-INF-11",
             "no weights there",
@@ -115,7 +124,7 @@ def _network(parser: ConfigParser, path: Path) -> nn.Module:
             found="no such file",
             fix="train the bundle first and pass --weights, or use a bundle that carries weights",
         )
-    state = load_state(path)
+    state = {} if path is None else load_state(path)
     parser.parse(reset=True)
     network = parser.get_parsed_content("network")
     _require_fit(network, state, path)
@@ -123,7 +132,7 @@ def _network(parser: ConfigParser, path: Path) -> nn.Module:
     return network.eval()
 
 
-def _require_fit(network: nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
+def _require_fit(network: nn.Module, state: Mapping[str, torch.Tensor], path: Path | None) -> None:
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     other = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}
     wrong = [

@@ -16,6 +16,8 @@ from monai_isles.networks.slnet import SLNet
 from monai_isles.networks.squeeze_excitation import SqueezeExcitation
 from monai_isles.networks.stroke_fcn import StrokeFCN
 from monai_isles.networks.switchable_norm import SwitchableNorm2d
+from monai_isles.networks.threshold_output import ThresholdOutput
+from monai_isles.networks.threshold_rule import ThresholdRule
 from monai_isles.networks.wang_resunet import WangResUNet
 from monai_isles.networks.with_aux import with_aux
 from monai_isles.networks.xavier import xavier_
@@ -37,6 +39,8 @@ __all__ = [
     "SqueezeExcitation",
     "StrokeFCN",
     "SwitchableNorm2d",
+    "ThresholdOutput",
+    "ThresholdRule",
     "WangResUNet",
     "load_pretrained",
     "with_aux",

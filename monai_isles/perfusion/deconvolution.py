@@ -25,6 +25,16 @@ def circulant_inverse(aif: Tensor, dt_s: float, *, truncation: float) -> Tensor:
     Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522;
     equal to a per-voxel loop in ``tests/perfusion/test_deconvolution.py``.
     """
+    u, s, vh = circulant_factors(aif, dt_s)
+    return truncated(u, s, vh, truncation)[:, : aif.numel()]
+
+
+def circulant_factors(aif: Tensor, dt_s: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the singular value decomposition (u, s, vh) of the block-circulant matrix (2 T, 2 T), double precision.
+
+    Raises:
+        IslesError: ``E-PERF-01`` when the curve holds no bolus.
+    """
     if not torch.isfinite(aif).all() or float(aif.abs().sum()) == 0.0:
         raise IslesError(
             "E-PERF-01",
@@ -36,9 +46,13 @@ def circulant_inverse(aif: Tensor, dt_s: float, *, truncation: float) -> Tensor:
     padded = torch.cat([aif.double(), torch.zeros_like(aif, dtype=torch.float64)])
     size = padded.numel()
     index = (torch.arange(size)[:, None] - torch.arange(size)[None, :]) % size
-    u, s, vh = torch.linalg.svd(padded[index] * dt_s)
+    return torch.linalg.svd(padded[index] * dt_s)
+
+
+def truncated(u: Tensor, s: Tensor, vh: Tensor, truncation: float) -> Tensor:
+    """Return the pseudo-inverse without the singular values below ``truncation`` times the largest."""
     kept = torch.where(s >= truncation * s[0], 1.0 / s, torch.zeros_like(s))
-    return ((vh.T * kept) @ u.T)[:, : aif.numel()]
+    return (vh.T * kept) @ u.T
 
 
 def block_circulant_svd(

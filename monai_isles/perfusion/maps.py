@@ -11,19 +11,21 @@ from torch import Tensor
 from monai_isles.errors import IslesError
 from monai_isles.perfusion.aif import arterial_curve, venous_curve
 from monai_isles.perfusion.deconvolution import block_circulant_svd
+from monai_isles.perfusion.quality import Flag
 from monai_isles.perfusion.smoothing import smooth_in_plane
 
 DENSITY_G_ML = 1.04
 HEMATOCRIT_FACTOR = 0.73
-_LONGEST_MTT_S = 60.0
+LONGEST_MTT_S = 60.0
 
 
 @dataclass(frozen=True)
 class PerfusionMaps:
     """Hold the maps of one scan, zero outside the mask.
 
-    Shapes: maps (H, W, D) float32, ``aif`` (T,) float32.
-    Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt`` and ``tmax`` s, ``aif`` HU over baseline.
+    Shapes: maps (H, W, D) float32, ``brain`` (H, W, D) bool, ``aif`` and ``vof`` (T,) float32.
+    Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt`` and ``tmax`` s, ``ttp`` s after the first frame, ``aif`` and
+    ``vof`` HU over baseline. ``measured_maps`` fills all of them, ``perfusion_maps`` the first five.
     """
 
     cbf: np.ndarray
@@ -31,6 +33,10 @@ class PerfusionMaps:
     mtt: np.ndarray
     tmax: np.ndarray
     aif: np.ndarray
+    ttp: np.ndarray | None = None
+    vof: np.ndarray | None = None
+    brain: np.ndarray | None = None
+    quality: tuple[Flag, ...] = ()
 
 
 def perfusion_maps(
@@ -63,7 +69,7 @@ def perfusion_maps(
     """
     series, inside = torch.as_tensor(series_hu, dtype=torch.float32), torch.as_tensor(mask).bool()
     _require_fit(series, inside)
-    box = _box(inside)
+    box = box_of(inside)
     series, inside = series[(slice(None), *box)], inside[box]
     first = baseline_frames or bolus_arrival(series[:, inside].mean(1))
     rise = series - series[:first].mean(0)
@@ -102,7 +108,8 @@ def _require_fit(series: Tensor, inside: Tensor) -> None:
         )
 
 
-def _box(inside: Tensor) -> tuple[slice, slice, slice]:
+def box_of(inside: Tensor) -> tuple[slice, slice, slice]:
+    """Return the smallest box around a mask (H, W, D) that holds a voxel."""
     spans = []
     for axis in range(3):
         hit = inside.amax(dim=[a for a in range(3) if a != axis]).nonzero().flatten()
@@ -123,7 +130,7 @@ def _voxel_maps(curves: Tensor, aif: Tensor, dt_s: float, truncation: float) -> 
     scale = HEMATOCRIT_FACTOR / DENSITY_G_ML
     cbf = (6000.0 * scale * peak).clamp_min(0)
     cbv = (100.0 * scale * curves.sum(1) / aif.sum()).clamp_min(0)
-    mtt = torch.where(cbf > 0, 60.0 * cbv / cbf.clamp_min(1e-3), torch.zeros_like(cbf)).clamp_max(_LONGEST_MTT_S)
+    mtt = torch.where(cbf > 0, 60.0 * cbv / cbf.clamp_min(1e-3), torch.zeros_like(cbf)).clamp_max(LONGEST_MTT_S)
     frames = aif.numel()
     tmax = torch.where(index >= frames + frames // 2, 0, index).float() * dt_s
     return cbf, cbv, mtt, tmax.clamp_max(frames * dt_s)

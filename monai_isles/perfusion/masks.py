@@ -47,3 +47,21 @@ def _slice_mask(
     smooth = ndimage.gaussian_filter(np.where(inside, image, 0).astype(np.float32), sigma) / weight
     tissue = inside & (smooth > lowest_hu) & (smooth < highest_hu)
     return ndimage.binary_opening(tissue, iterations=1)
+
+
+def intracranial_mask(baseline_hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """Find all that lies inside the skull and is no bone: brain, fluid, vessels up to the bone itself.
+
+    Shapes: (H, W, D) in, bool out.  Units: HU, mm.
+    Source: ours; ``tests/perfusion/test_masks.py``.
+    """
+    inside = np.zeros(baseline_hu.shape, bool)
+    for level in range(baseline_hu.shape[2]):
+        image = baseline_hu[:, :, level]
+        skull = ndimage.gaussian_filter(image, 0.5) > 150
+        filled = ndimage.binary_fill_holes(ndimage.binary_closing(skull, iterations=3)) & ~skull & (image < 110)
+        labels, count = ndimage.label(ndimage.binary_opening(filled, iterations=max(1, round(1.5 / spacing_mm[0]))))
+        if count:
+            core = labels == 1 + int(np.bincount(labels.ravel())[1:].argmax())
+            inside[:, :, level] = ndimage.binary_dilation(core, iterations=3) & filled
+    return inside

@@ -8,6 +8,7 @@ from monai_isles.training.early_stop import EarlyStop
 from monai_isles.training.epochs import Curves, EpochOrder, case_names
 from monai_isles.training.exits import plain_exits
 from monai_isles.training.fine_tuning import FineTuning, PlateauSchedule
+from monai_isles.training.fixed_rule import FixedRule
 from monai_isles.training.guard import FiniteGuard
 from monai_isles.training.sequential import SequentialStages
 
@@ -19,6 +20,7 @@ __all__ = [
     "EpochOrder",
     "FineTuning",
     "FiniteGuard",
+    "FixedRule",
     "PlateauSchedule",
     "SequentialStages",
     "case_names",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from ignite.engine import Engine, Events
 from monai_isles.errors import IslesError
 from monai_isles.io import RunFolder, load_state, publish_state
 from monai_isles.training.early_stop import sign_of
+from monai_isles.training.finished import require_unfinished
 
 log = logging.getLogger(__name__)
 
@@ -71,15 +71,7 @@ class Checkpoints:
 
     def resume(self, engine: Engine) -> int:
         """Load the newest checkpoint that can be read into all objects and ``engine``; return its epoch, 0 for none."""
-        done = self.folder / "run.json"
-        if done.exists():
-            raise IslesError(
-                "E-TRAIN-02",
-                "this run is finished already",
-                where=str(self.folder),
-                found=json.loads(done.read_text(encoding="utf-8"))["outcome"],
-                fix="give another --output_dir, or remove that folder to train again",
-            )
+        require_unfinished(self.folder)
         if self.writes:
             self._held.__enter__()
         state, path = self._newest()

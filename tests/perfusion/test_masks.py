@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_isles.perfusion import tissue_mask
+from monai_isles.perfusion import intracranial_mask, tissue_mask
 
 SPACING = (1.0, 1.0, 5.0)
 
@@ -24,3 +24,10 @@ def test_tissue_is_found_inside_the_skull_without_bone_scalp_or_ventricle() -> N
 
 def test_a_slice_of_air_has_no_tissue() -> None:
     assert not tissue_mask(np.full((64, 64, 1), -1000.0, np.float32), SPACING).any()
+
+
+def test_the_space_inside_the_skull_reaches_the_bone_and_holds_the_ventricle() -> None:
+    head, r = round_head()
+    inside = intracranial_mask(head, SPACING)
+    assert inside[r < 46].all() and not inside[r > 49].any()
+    assert not intracranial_mask(np.full((64, 64, 1), -1000.0, np.float32), SPACING).any()

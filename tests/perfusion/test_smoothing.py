@@ -6,6 +6,7 @@ import torch
 from scipy import ndimage
 
 from monai_isles.perfusion import smooth_in_plane
+from monai_isles.perfusion.smoothing import smooth_slices
 
 
 def test_equals_scipys_gaussian_far_from_the_edge() -> None:
@@ -24,3 +25,13 @@ def test_a_constant_inside_the_mask_stays_constant(fwhm_mm: float) -> None:
     out = smooth_in_plane(images, mask, fwhm_mm=fwhm_mm, spacing_mm=(0.9, 0.9))
     assert torch.allclose(out[0][mask], torch.tensor(7.0), atol=1e-4)
     assert not out[0][~mask].any()
+
+
+@pytest.mark.parametrize("fwhm_mm", [0.0, 5.0])
+def test_slices_first_and_cut_kernels_give_the_same(fwhm_mm: float) -> None:
+    images, mask = torch.rand(2, 70, 101, 3), torch.rand(70, 101, 3) > 0.2
+    slow = smooth_in_plane(images, mask, fwhm_mm=fwhm_mm, spacing_mm=(0.9, 1.1))
+    fast = smooth_slices(
+        images.permute(0, 3, 1, 2), mask.permute(2, 0, 1), fwhm_mm=fwhm_mm, spacing_mm=(0.9, 1.1)
+    ).permute(0, 2, 3, 1)
+    assert torch.allclose(fast, slow, atol=1e-4)

@@ -101,6 +101,18 @@ def test_the_transform_keeps_the_affine_and_equals_the_function() -> None:
     assert np.array_equal(out["pred"].numpy()[0] > 0, binarise(_two_blobs(), 0.5, 4))
 
 
+@pytest.mark.parametrize(("ml", "kept"), [(0.024, 7), (0.025, 4), (0.033, 0)])
+def test_the_smallest_component_may_be_a_volume(ml: float, kept: int) -> None:
+    image = MetaTensor(torch.tensor(_two_blobs())[None], affine=np.diag([2.0, 2.0, 2.0, 1.0]))  # 8 mm3 a voxel
+    step = Binarised("lesion", threshold=0.5, min_size_vox=None, min_cluster_ml=ml)
+    assert int(step({"lesion": image})["lesion"].sum()) == kept
+
+
+def test_a_volume_without_an_affine_counts_voxels_of_1_mm() -> None:
+    step = Binarised("lesion", threshold=0.5, min_size_vox=None, min_cluster_ml=0.004)
+    assert int(step({"lesion": torch.tensor(_two_blobs())[None]})["lesion"].sum()) == 4
+
+
 def test_a_plain_tensor_stays_a_plain_tensor() -> None:
     out = Binarised("pred", 0.5, 0)({"pred": torch.from_numpy(_two_blobs())[None]})["pred"]
     assert type(out) is torch.Tensor and int(out.sum()) == 7

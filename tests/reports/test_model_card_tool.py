@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -53,9 +54,22 @@ def test_every_text_block_names_rows_that_are_published(tool: ModuleType) -> Non
     from monai_isles.reports import published_rows
 
     blocks = sorted(tool.CARDS.glob("*.json"))
-    assert [path.stem for path in blocks] == ["abulnaga", "clerigues", "clerigues_mri", "wang"]
+    assert [path.stem for path in blocks] == ["abulnaga", "clerigues", "clerigues_mri", "threshold", "wang"]
     for path in blocks:
-        assert all(published_rows(name) for name in json.loads(path.read_text(encoding="utf-8"))["published"])
+        texts = json.loads(path.read_text(encoding="utf-8"))
+        assert all(published_rows(name) for name in texts.get("published", ())) and ("published" in texts) != (
+            path.stem == "threshold"
+        )
+
+
+def test_a_rule_without_weights_is_not_said_to_need_a_training(tmp_path: Path, tool: ModuleType) -> None:
+    made = tmp_path / "threshold"
+    made.mkdir()
+    shutil.copyfile(ROOT / "bundles/threshold/metadata.json", made / "metadata.json")
+    tool.main([str(made)])
+    card = (made / "README.md").read_text(encoding="utf-8")
+    assert "**Nothing is learned, so there are no weights" in card and "train it before use" not in card
+    assert card == (ROOT / "bundles/threshold/README.md").read_text(encoding="utf-8")
 
 
 def test_a_card_of_weights_holds_the_run_and_the_scores(

@@ -1,0 +1,164 @@
+"""BIDS trees: ISLES'24 and ISLES'22 names, raw data beside derivatives, sessions joined; and names for our results."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from monai_isles import __version__
+from monai_isles.case import Case
+from monai_isles.data.folder import TOKENS, walk
+from monai_isles.data.scans import TRAINING, Scan, no_case, section_of
+from monai_isles.errors import IslesError
+from monai_isles.modalities import LABEL, PERFUSION_MAPS
+
+PIPELINE = "monaiisles"
+_ENDING = re.compile(r"\.nii(?:\.gz)?$", re.IGNORECASE)
+_ENTITY = re.compile(r"^([a-z]+)-([A-Za-z0-9]+)$")
+_MASKS = ("lesion-msk", "msk", "lesion")
+_RESULTS = {
+    "lesion": ("label-lesion", "", "mask.nii.gz"),
+    "probability": ("label-lesion", "", "probseg.nii.gz"),
+    "uncertainty": ("label-lesion", "Uncertainty", "probseg.nii.gz"),
+    "result": ("", "", "result.json"),
+    "report": ("", "", "report.html"),
+} | {key: ("", "", f"{key}.nii.gz") for key in (*PERFUSION_MAPS, "ttp")}
+
+
+@dataclass(frozen=True)
+class BidsFile:
+    """One image of a BIDS tree: its entities by name (``sub``, ``ses``, ``space`` ...) and its modality key."""
+
+    path: Path
+    entities: dict[str, str]
+    key: str
+    derived: bool
+
+    @property
+    def rank(self) -> int:
+        """Return 0 for an image brought to a common space, 1 for another derivative, 2 for raw data."""
+        return 0 if "space" in self.entities else 1 if self.derived else 2
+
+
+def parse_name(path: Path, root: Path | None = None) -> BidsFile | None:
+    """Return what a BIDS name says, None for other names, other images (CTA, vessel masks) and our own results."""
+    name = path.name
+    if not _ENDING.search(name) or not name.startswith("sub-"):
+        return None
+    *parts, suffix = _ENDING.sub("", name).split("_")
+    entities = dict(match.groups() for part in parts if (match := _ENTITY.match(part)))
+    if len(entities) < len(parts) or "sub" not in entities or entities.get("desc", "").startswith(PIPELINE):
+        return None
+    lesion = suffix == "mask" and entities.get("label", entities.get("desc", "lesion")).lower() == "lesion"
+    key = LABEL if lesion or suffix.lower() in _MASKS else TOKENS.get(suffix.lower())
+    derived = "derivatives" in (path if root is None else path.relative_to(root)).parts
+    return None if key is None else BidsFile(path, entities, key, derived)
+
+
+def is_bids(folder: Path, path: Path) -> bool:
+    """Tell whether a file marks a BIDS tree: a BIDS name with a ``space-``, or one below raw data or derivatives."""
+    parts = path.relative_to(folder).parts[:-1]
+    above = {"raw_data", "rawdata", "derivatives"}.intersection(parts)
+    found = parse_name(path, folder)
+    return found is not None and found.key != LABEL and bool(above or "space" in found.entities)
+
+
+def scan_bids(folder: str | Path, target: str | None = None) -> list[Scan]:
+    """Return the cases of a BIDS tree, training first, then by name.
+
+    A subject's sessions are one case while no modality is in two of them (ISLES'24: CT on admission, lesion at
+    follow-up), named by the first; else each session is a case. Of one modality, the image in a common space
+    (``space-ncct``) goes before another derivative, and that before raw data.
+
+    Raises:
+        IslesError: ``E-LIST-01`` no case, ``E-LIST-60`` several spaces in one subject, ``E-LIST-61`` a lesion mask
+            without images.
+    Source: the release notes of ISLES'24 (doi:10.5281/zenodo.16748089); ``tests/data/test_bids.py``.
+    """
+    root = Path(folder).absolute()
+    people: dict[tuple[str, str], dict[str, list[BidsFile]]] = {}
+    for path in walk(root, depth=8):
+        found = parse_name(path, root)
+        if found is None:
+            continue
+        inner = path.relative_to(root).parts[:-1]
+        section = next((s for part in (*inner[:1], root.name) if (s := section_of(part))), TRAINING)
+        sessions = people.setdefault((section, f"sub-{found.entities['sub']}"), {})
+        sessions.setdefault(found.entities.get("ses", ""), []).append(found)
+    scans = [scan for (section, person), sessions in people.items() for scan in _cases(section, person, sessions)]
+    if not scans:
+        raise no_case(root)
+    return sorted(scans, key=lambda scan: (scan.section != TRAINING, scan.name))
+
+
+def derivative_name(case: Case, kind: str) -> PurePosixPath:
+    """Return where a result of a case goes below ``derivatives/monai_isles``, a BIDS-derivative name.
+
+    Scanning the tree again passes these names over.
+
+    Args:
+        kind: ``lesion``, ``probability``, ``uncertainty``, ``result``, ``report`` or a perfusion map.
+    Raises:
+        IslesError: ``E-LIST-62`` another kind.
+    """
+    if kind not in _RESULTS:
+        raise IslesError(
+            "E-LIST-62", "no such result", where=case.name, found=repr(kind), fix=f"give one of {', '.join(_RESULTS)}"
+        )
+    parts = dict(match.groups() for part in case.name.split("_") if (match := _ENTITY.match(part)))
+    subject = f"sub-{parts.get('sub') or re.sub(r'[^A-Za-z0-9]', '', case.name)}"
+    session = f"ses-{parts['ses']}" if "ses" in parts else ""
+    spaces = {found.entities.get("space", "") for path in case.images.values() if (found := parse_name(path))} - {""}
+    label, more, suffix = _RESULTS[kind]
+    space = f"space-{min(spaces)}" if spaces else ""
+    name = "_".join(part for part in (subject, session, space, label, f"desc-{PIPELINE}{more}", suffix) if part)
+    return PurePosixPath(*(part for part in (subject, session, name) if part))
+
+
+def derivative_description() -> dict[str, object]:
+    """Return the content of ``dataset_description.json`` of a folder of results."""
+    return {
+        "Name": "monai_isles predictions, research only",
+        "BIDSVersion": "1.9.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "monai_isles", "Version": __version__}],
+    }
+
+
+def _cases(section: str, person: str, sessions: dict[str, list[BidsFile]]) -> list[Scan]:
+    keys = [{file.key for file in files} for _, files in sorted(sessions.items())]
+    joined = sum(map(len, keys)) == len(set().union(*keys))
+    groups = [sum((files for _, files in sorted(sessions.items())), [])] if joined else []
+    groups = groups or [files for _, files in sorted(sessions.items())]
+    names = sorted(sessions)[:1] if joined else sorted(sessions)
+    return [
+        _case(section, person, f"{person}_ses-{session}" if session else person, files)
+        for session, files in zip(names, groups, strict=True)
+    ]
+
+
+def _case(section: str, person: str, name: str, files: list[BidsFile]) -> Scan:
+    spaces = sorted({file.entities["space"] for file in files if "space" in file.entities})
+    if len(spaces) > 1:
+        raise IslesError(
+            "E-LIST-60",
+            "images of one subject are in several spaces",
+            where=f"{section} {name}",
+            found=", ".join(f"space-{space}" for space in spaces),
+            fix="keep one of them in the folder, or name the files in a case.yml",
+        )
+    scan = Scan(section, name, subject=person)
+    best = {key: min(file.rank for file in files if file.key == key) for key in {file.key for file in files}}
+    for file in files:
+        if file.rank == best[file.key]:
+            scan.add(file.key, file.path)
+    if set(scan.files) == {LABEL}:
+        raise IslesError(
+            "E-LIST-61",
+            "a lesion mask has no images",
+            where=f"{section} {name}: {scan.files[LABEL]}",
+            found="no image of this subject and session",
+            fix="restore the images, or move the mask away",
+        )
+    return scan

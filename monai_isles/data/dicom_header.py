@@ -1,0 +1,192 @@
+"""One DICOM file: its header without the patient, and where its pixels lie."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO
+
+from monai_isles.errors import IslesError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+UNDEFINED = 0xFFFFFFFF
+PIXEL_TAGS = {0x7FE00010: "integers", 0x7FE00008: "float32", 0x7FE00009: "float64"}
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+_IMPLICIT = "1.2.840.10008.1.2"
+_LONG_VR = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV")
+_PREAMBLE, _META = 132, 4096
+# what a damaged file makes the DICOM library raise, from bytes that end too soon to sequences without an end
+DAMAGE = (
+    ValueError, TypeError, KeyError, AttributeError, IndexError, EOFError, OSError, NotImplementedError, OverflowError,
+    RuntimeError, MemoryError, struct.error,
+)  # fmt: skip
+# the only attributes that are ever read: nobody's name, birth date or number is among them
+WANTED = """
+SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID SeriesNumber SeriesDescription
+Modality ImageType Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored
+HighBit PixelRepresentation PixelPaddingValue ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness
+SpacingBetweenSlices GantryDetectorTilt RescaleSlope RescaleIntercept RescaleType AcquisitionDate AcquisitionTime
+AcquisitionDateTime ContentDate ContentTime TriggerTime TemporalPositionIndex TemporalPositionIdentifier
+TemporalResolution TemporalPositionTimeOffset SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence
+RealWorldValueMappingSequence
+""".split()
+
+
+@dataclass(frozen=True, eq=False)
+class DicomFile:
+    """One image file as found.
+
+    ``offset`` and ``length`` are those of the pixel bytes, ``length`` is ``UNDEFINED`` where they are compressed.
+    """
+
+    path: Path
+    header: Dataset
+    transfer_syntax: str
+    numbers: str
+    offset: int
+    length: int
+    size: int
+    known: dict[str, object] = field(default_factory=dict, repr=False)
+
+    def text(self, keyword: str) -> str:
+        """Return an attribute as text, empty where it is absent or cannot be read; asked for once."""
+        if keyword not in self.known:
+            try:
+                value = self.header.get(keyword)
+            except DAMAGE:
+                value = None
+            self.known[keyword] = "" if value is None else str(value)
+        return str(self.known[keyword])
+
+    @property
+    def image_type(self) -> tuple[str, ...]:
+        """Return the values of Image Type in capitals."""
+        try:
+            value = self.header.get("ImageType") or ()
+        except DAMAGE:
+            return ()
+        return (value.upper(),) if isinstance(value, str) else tuple(str(one).upper() for one in value)
+
+
+def pydicom_module() -> ModuleType:
+    """Return pydicom.
+
+    Raises:
+        IslesError: ``E-DCM-01`` when it is not installed.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        raise IslesError(
+            "E-DCM-01",
+            "DICOM needs an optional package",
+            where="pydicom",
+            found=f"not installed ({error.name or error})",
+            fix="pip install monai-isles[dicom]",
+        ) from error
+    return pydicom
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep the DICOM library from warning and logging: it repeats the values of attributes, which may name somebody.
+
+    What it would warn of, and matters, is judged here.
+    """
+    pydicom, log = pydicom_module(), logging.getLogger("pydicom")
+    before, log.disabled = log.disabled, True
+    children = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("pydicom.")]
+    loud = [child for child in children if not child.disabled]
+    try:
+        for child in loud:
+            child.disabled = True
+        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = before
+        for child in loud:
+            child.disabled = False
+
+
+def is_dicom(path: Path) -> bool:
+    """Tell whether a file begins as DICOM part 10 says: 128 bytes of anything, then DICM."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_PREAMBLE)[-4:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read_dicom_file(path: Path) -> DicomFile | None:
+    """Return the header of one DICOM file, None where the file holds no pixels; the pixels are not read.
+
+    Raises:
+        IslesError: ``E-DCM-01`` no pydicom, ``E-DCM-06`` damaged, ``E-DCM-07`` a deflated file (a few bytes may stand
+            for any number of them, so it is not opened).
+    """
+    pydicom = pydicom_module()
+    try:
+        with path.open("rb") as file:
+            _require_not_deflated(file, path)
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=WANTED)
+            syntax = str(header.file_meta.TransferSyntaxUID)
+            tag, offset, length = _pixels(file, syntax)
+            size = file.seek(0, 2)
+    except DAMAGE as error:
+        raise damaged(path, f"header cannot be read ({type(error).__name__})") from error
+    if tag is None:
+        return None
+    return DicomFile(path, header, syntax, PIXEL_TAGS[tag], offset, length, size)
+
+
+def damaged(path: Path, found: str) -> IslesError:
+    """Return the error for a DICOM file that is not whole."""
+    return IslesError(
+        "E-DCM-06",
+        "DICOM file is damaged",
+        where=str(path),
+        found=found,
+        fix="export the series again from the archive, and compare the number of files",
+    )
+
+
+def _require_not_deflated(file: BinaryIO, path: Path) -> None:
+    """Refuse a deflated file by its first bytes, where its transfer syntax stands: opening it would unpack it all."""
+    start = file.read(_META)
+    file.seek(0)
+    if DEFLATED in start:
+        raise IslesError(
+            "E-DCM-07",
+            "transfer syntax cannot be read",
+            where=str(path),
+            found=f"{DEFLATED.decode()} (deflated)",
+            fix="export the series uncompressed (Explicit VR Little Endian)",
+        )
+
+
+def _pixels(file: BinaryIO, syntax: str) -> tuple[int | None, int, int]:
+    """Return tag, offset and length of the pixel element at which the header ends, (None, 0, 0) where there is none."""
+    order = ">" if syntax == "1.2.840.10008.1.2.2" else "<"
+    head = file.read(8)
+    if len(head) < 8:
+        return None, 0, 0
+    group, element = struct.unpack(order + "HH", head[:4])
+    tag = group << 16 | element
+    if tag not in PIXEL_TAGS:
+        return None, 0, 0
+    if syntax == _IMPLICIT:
+        (length,) = struct.unpack(order + "L", head[4:])
+    elif head[4:6] in _LONG_VR:
+        (length,) = struct.unpack(order + "L", file.read(4))
+    else:
+        (length,) = struct.unpack(order + "H", head[6:])
+    return tag, file.tell(), length

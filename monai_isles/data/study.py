@@ -1,0 +1,203 @@
+"""One study as it comes from the scanner: its perfusion series, the plain CT where one fits, the files behind them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from monai_isles.data.series import NIFTI_ENDS, SeriesInput, read_perfusion_series
+from monai_isles.errors import IslesError
+from monai_isles.io.grid import TOLERANCE_VOX, displacement
+from monai_isles.io.read import Image, read_header, read_image
+
+_NAMED = ("PatientName", "PatientID", "OtherPatientIDs")
+
+
+@dataclass(frozen=True)
+class StudyFiles:
+    """What a study consists of, nothing of it read but headers.
+
+    Args:
+        name: of its results; says nothing of the patient.
+        path: as the user gave it.
+        kind: ``nifti`` or ``dicom``.
+        series: the 4D file, or the folder.
+        files: all files that count, in a fixed order.
+        plain: file or DICOM series UID of the plain CT, None without one.
+        simulated: the data are the phantom's.
+    """
+
+    name: str
+    path: Path
+    kind: str
+    series: Path
+    files: tuple[Path, ...]
+    plain: str | None = None
+    simulated: bool = False
+
+    def sha256(self) -> str:
+        """Return one checksum over the content of all files."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class StudyImages:
+    """A study in memory.
+
+    Shapes: ``series.array`` (T, H, W, D), ``plain_ct`` (H, W, D) on its grid.  Units: HU, s.
+    Args:
+        slices: DICOM files of the first time, one a slice; empty for NIfTI.
+        notes: what a reader of the results must know.
+    """
+
+    series: SeriesInput
+    plain_ct: np.ndarray | None
+    slices: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def find_study(path: str | Path) -> StudyFiles:
+    """Return the files of one study: a 4D NIfTI file, a folder with one (and ``ct.nii.gz``), or a DICOM folder.
+
+    Raises:
+        IslesError: ``E-SCAN-01`` nothing there, ``E-SCAN-02`` several 4D files, and those of ``find_series``.
+    Source: ours; ``tests/data/test_study.py``.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise IslesError(
+            "E-SCAN-01",
+            "no study there",
+            where=str(path),
+            found="no such file or folder",
+            fix="give a 4D NIfTI file, a folder that holds one, or a DICOM folder",
+        )
+    if path.is_file():
+        return StudyFiles(_plain_name(path), path, "nifti", path, (path,), simulated=_marked(path))
+    images = sorted(p for p in path.iterdir() if p.is_file() and p.name.endswith(NIFTI_ENDS))
+    return _in_folder(path, images) if images else _dicom(path)
+
+
+def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
+    """Return a name of its own for each study; equal ones take the name of the folder above.
+
+    Raises:
+        IslesError: ``E-SCAN-03`` when that does not tell them apart.
+    """
+    times = Counter(study.name for study in studies)
+    names = [s.name if times[s.name] == 1 else f"{_safe(s.path.resolve().parent.name)}_{s.name}" for s in studies]
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise IslesError(
+            "E-SCAN-03",
+            "two studies have the same name",
+            where="--from-series",
+            found=f"{', '.join(twice[:8])} more than once; results would overwrite each other",
+            fix="give each study once, or in folders of different names",
+        )
+    return names
+
+
+def read_study(study: StudyFiles, *, dt_s: float | None = None) -> StudyImages:
+    """Read the series and the plain CT; a plain CT on another grid is left out, with a note.
+
+    Raises:
+        IslesError: those of ``read_perfusion_series`` and of ``monai_isles.data.dicom.read_series``.
+    """
+    if study.kind == "nifti":
+        series, slices = read_perfusion_series(study.series, dt_s=dt_s), ()
+        plain = read_image(study.plain, kind="ct") if study.plain else None
+    else:
+        series, slices = _read_dicom(study.series)
+        plain = _read_volume(study) if study.plain else None
+    if plain is None:
+        return StudyImages(series, None, slices, ())
+    gap = float("inf")
+    if plain.grid_shape == series.like.grid_shape:
+        gap = displacement(series.like.affine, plain.affine, plain.grid_shape).vox
+    if gap > TOLERANCE_VOX:
+        return StudyImages(series, None, slices, ("the plain CT lies on another grid and was not used",))
+    return StudyImages(series, plain.data, slices, ())
+
+
+def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
+    series = [image for image in images if read_header(image).frames is not None]
+    if len(series) != 1:
+        raise IslesError(
+            "E-SCAN-02",
+            "not exactly one perfusion series there",
+            where=str(path),
+            found=f"{len(series)} NIfTI files with time among {len(images)}",
+            fix="give the 4D file itself",
+        )
+    plain = next((image for image in images if _plain_name(image).lower() == "ct" and image != series[0]), None)
+    files = (series[0],) if plain is None else (series[0], plain)
+    named = None if plain is None else str(plain)
+    return StudyFiles(_plain_name(path), path, "nifti", series[0], files, named, _marked(series[0]))
+
+
+def _dicom(path: Path) -> StudyFiles:
+    from monai_isles.data.dicom import find_series
+
+    found = [one for one in find_series(path) if one.usable]
+    dynamic = [one for one in found if one.kind == "ctp"]
+    still = [one for one in found if one.kind == "ct" and dynamic and one.study_uid == dynamic[0].study_uid]
+    plain = still[0] if len(still) == 1 else None
+    files = [file for one in (*dynamic, *([plain] if plain else [])) for file in one.files]
+    name = _plain_name(path)
+    if files and _names_patient(name, files[0]):
+        name = "study_" + hashlib.sha256(dynamic[0].uid.encode()).hexdigest()[:10]
+    simulated = bool(dynamic) and dynamic[0].description.startswith("SIMULATED")
+    return StudyFiles(name, path, "dicom", path, tuple(sorted(files)), plain and plain.uid, simulated)
+
+
+def _read_dicom(path: Path) -> tuple[SeriesInput, tuple[Path, ...]]:
+    from monai_isles.data.dicom import read_series
+
+    found = read_series(path, kind="ctp")
+    shape = tuple(found.array.shape[1:])
+    like = Image(found.array[0], found.affine, found.spacing_mm, path, "", found.affine, shape)
+    slices = tuple(dict.fromkeys(file for file, _ in found.source.slices))
+    return SeriesInput(found.array, np.asarray(found.times_s, float), like, "dicom", timed=True), slices
+
+
+def _read_volume(study: StudyFiles) -> Image:
+    from monai_isles.data.dicom import read_series
+
+    found = read_series(study.series, series_uid=study.plain)
+    return Image(found.array, found.affine, found.spacing_mm, study.path, "", found.affine, found.array.shape)
+
+
+def _names_patient(name: str, file: Path) -> bool:
+    """Tell whether a folder is called after the patient in its own images."""
+    from monai_isles.data.dicom_header import pydicom_module
+
+    pydicom = pydicom_module()
+    with pydicom.config.disable_value_validation():
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_NAMED))
+    words = {w for key in _NAMED for w in re.split(r"[^0-9a-z]+", str(header.get(key, "")).lower()) if len(w) >= 3}
+    return any(word in name.lower() for word in words)
+
+
+def _marked(path: Path) -> bool:
+    return any((folder / "SIMULATED.txt").is_file() for folder in list(path.resolve().parents)[:4])
+
+
+def _plain_name(path: Path) -> str:
+    name = path.resolve().name
+    for end in NIFTI_ENDS[::-1]:
+        name = name.removesuffix(end)
+    return _safe(name)
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name).strip("._")[:80] or "study"

@@ -1,0 +1,130 @@
+"""From a series to a case on disk: movement undone, maps measured, everything a bundle may ask for beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_isles import __version__
+from monai_isles.data.study import StudyFiles, StudyImages, read_study
+from monai_isles.io import Image, publish_image, publish_json
+from monai_isles.perfusion import MAP_UNITS, Flag, PreparedSeries, measured_maps, perfusion_record, prepare_series
+
+MAPS = ("cbf", "cbv", "mtt", "tmax", "ttp")
+RECORD = "perfusion.json"
+RESIDUAL, LEAST_RESIDUAL_HU = 2.0, 10.0
+
+
+@dataclass(frozen=True)
+class MeasuredStudy:
+    """A study whose maps lie in ``<case>/maps``.
+
+    Args:
+        entry: flat dictionary of paths, as a bundle's preprocessing reads it.
+        record: content of ``maps/perfusion.json``.
+        slices: DICOM files of the first time, one a slice; empty for NIfTI.
+        simulated: the data are the phantom's.
+    """
+
+    entry: Mapping[str, object]
+    record: Mapping[str, Any]
+    slices: tuple[Path, ...]
+    simulated: bool
+
+
+def measure_study(
+    study: StudyFiles, name: str, out: Path, *, dt_s: float | None = None, series: bool = False, device: str = "cpu"
+) -> MeasuredStudy:
+    """Write ``<out>/<name>/maps``: CT, the maps, brain, ``perfusion.json``; what is there of the same source stays.
+
+    The CT is the plain one of the study where it lies on the series' grid, else the mean of the frames before the
+    bolus: it has the noise of that mean, and its slices are those of the series.
+
+    Args:
+        series: also write the series itself, for bundles that read it.
+    Raises:
+        IslesError: those of ``read_study``, ``prepare_series`` and ``measured_maps``.
+    Source: ours; ``tests/cli/test_predict_series.py``.
+    """
+    folder = out / name / "maps"
+    keys = ("ct", *MAPS, *(["ctp"] if series else []))
+    entry = {"case": name, "subject": name, **{key: str(folder / f"{key}.nii.gz") for key in keys}}
+    stamp = {"version": __version__, "source_sha256": study.sha256(), "dt_asked_s": dt_s}
+    record = _done_before(folder, stamp, [Path(str(entry[key])) for key in keys])
+    if record is None:
+        record = _measure(study, folder, stamp, dt_s=dt_s, series=series, device=device)
+    return MeasuredStudy(entry, record, tuple(study.files[n] for n in record["slices"]), study.simulated)
+
+
+def _measure(
+    study: StudyFiles, folder: Path, stamp: Mapping[str, object], *, dt_s: float | None, series: bool, device: str
+) -> dict[str, Any]:
+    images = read_study(study, dt_s=dt_s)
+    like = images.series.like
+    prepared = prepare_series(images.series.array, spacing_mm=like.spacing_mm, times_s=images.series.times_s)
+    maps = measured_maps(prepared, device=device)
+    flags = [asdict(flag) for flag in _remarks(prepared, images)]
+    ct = prepared.baseline_hu if images.plain_ct is None else images.plain_ct
+    said = "mean before the bolus, HU" if images.plain_ct is None else "plain CT, HU"
+    publish_image(folder / "ct.nii.gz", ct.astype(np.float32), like, dtype="float32", description=said)
+    for key in MAPS:
+        described = f"{key.upper()} {MAP_UNITS[key]}"
+        publish_image(folder / f"{key}.nii.gz", getattr(maps, key), like, dtype="float32", description=described)
+    publish_image(folder / "brain.nii.gz", maps.brain, like, dtype="uint8")
+    if series:
+        _publish_series(folder / "ctp.nii.gz", images)
+    record = {**stamp, **perfusion_record(prepared, maps, {"method": "bcsvd", "motion": True})}
+    record["flags"] = [*record["flags"], *flags]
+    record |= {"kind": study.kind, "ct": said, "slices": [study.files.index(file) for file in images.slices]}
+    record["series"] = {
+        "frames as read": len(images.series.array),
+        "seconds": round(float(images.series.times_s[-1] - images.series.times_s[0]), 2),
+        "frame times": "from the file" if images.series.timed or dt_s else "not in the file: 1 s taken",
+    }
+    publish_json(folder / RECORD, record)
+    return record
+
+
+def _remarks(prepared: PreparedSeries, images: StudyImages) -> list[Flag]:
+    flags = [Flag("plain-ct", "info", note) for note in images.notes]
+    if images.plain_ct is None:
+        text = "no plain CT on this grid: the mean of the frames before the bolus stands in for it"
+        flags.append(Flag("plain-ct", "info", text))
+    moved = prepared.motion
+    if moved is not None and moved.after_hu.size:
+        worst, usual = float(moved.after_hu.max()), float(np.median(moved.after_hu))
+        if worst > max(RESIDUAL * usual, LEAST_RESIDUAL_HU):
+            text = f"frame {int(moved.after_hu.argmax()) + 1} differs from the first by {worst:.0f} HU at the edges"
+            text += f" even when moved back ({usual:.0f} HU in the usual frame): movement out of plane, or an artefact"
+            flags.append(Flag("registration-residual", "warning", text))
+    return flags
+
+
+def _publish_series(path: Path, images: StudyImages) -> None:
+    import nibabel
+
+    from monai_isles.io.publish import publish
+
+    series: Image = images.series.like
+    times = images.series.times_s
+    stored = np.moveaxis(images.series.array, 0, -1).astype(np.float32)
+    image = nibabel.Nifti1Image(stored, series.affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["pixdim"][4] = float(np.diff(times).mean()) if len(times) > 1 else 1.0
+    publish(path, lambda tmp: nibabel.save(image, tmp))
+
+
+def _done_before(folder: Path, stamp: Mapping[str, object], files: list[Path]) -> dict[str, Any] | None:
+    if not all(path.is_file() for path in (folder / RECORD, *files)):
+        return None
+    try:
+        record = json.loads((folder / RECORD).read_bytes())
+    except ValueError:
+        return None
+    same = isinstance(record, dict) and all(record.get(key) == value for key, value in stamp.items())
+    return record if same else None

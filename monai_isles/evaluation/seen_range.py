@@ -1,0 +1,67 @@
+"""Whether the intensities of a case lie where those of the training cases lay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from monai_isles.perfusion import Flag
+
+TRAINED = "training_intensities"
+
+
+def brain_facts(image: np.ndarray, brain: np.ndarray) -> dict[str, float]:
+    """Return the median and the 99th percentile in the brain. Shapes: (H, W, D) both; units of the image."""
+    inside = image[brain]
+    low, high = np.percentile(inside, [50, 99]) if inside.size else (0.0, 0.0)
+    return {"median": float(low), "p99": float(high)}
+
+
+def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadata: Mapping[str, object]) -> list[Flag]:
+    """Return a remark on every image unlike those that the model was trained on.
+
+    Compared are the median and the 99th percentile in the brain with their smallest and largest value among the
+    training cases (``training_intensities`` of the metadata), a tenth of that span allowed beyond either end; without
+    them the bundle's stated range of values.
+
+    Shapes: images and ``brain`` (H, W, D).
+    Args:
+        images: by modality key. metadata: of the bundle.
+    Source: ours; ``tests/evaluation/test_seen_range.py``.
+    """
+    trained, stated = metadata.get(TRAINED), metadata.get("modalities") or {}
+    if not trained and not stated:
+        return [Flag("unseen-intensities", "info", "the bundle does not say what intensities it was trained on")]
+    flags = []
+    for key, image in images.items():
+        found = brain_facts(image, brain)
+        if trained and key in trained:
+            flags += _unlike(key, found, trained[key])
+        elif key in stated and "typical_max_in_brain" in stated[key]:
+            limit = float(stated[key]["typical_max_in_brain"])
+            if found["p99"] > limit:
+                text = f"{key}: 99th percentile {found['p99']:.4g} in the brain, the bundle states at most {limit:g}"
+                flags.append(Flag("unseen-intensities", "warning", text))
+    return flags
+
+
+def read_metadata(bundle: Path) -> dict[str, object]:
+    """Return the bundle's metadata, empty where it has none."""
+    for path in (bundle / "metadata.json", bundle / "configs" / "metadata.json"):
+        if path.is_file():
+            return json.loads(path.read_bytes())
+    return {}
+
+
+def _unlike(key: str, found: Mapping[str, float], seen: Mapping[str, object]) -> list[Flag]:
+    flags = []
+    for name, words in (("median", "median"), ("p99", "99th percentile")):
+        low, high = map(float, seen[name])
+        room = 0.1 * (high - low)
+        if not low - room <= found[name] <= high + room:
+            text = f"{key}: {words} {found[name]:.4g} in the brain, {low:.4g} to {high:.4g} in the training cases"
+            flags.append(Flag("unseen-intensities", "warning", text))
+    return flags

@@ -1,0 +1,74 @@
+"""The clinic's thresholds on rCBF and Tmax, in the place where other bundles have a network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from monai_isles.errors import IslesError
+from monai_isles.networks.threshold_output import ThresholdOutput
+
+TARGETS = ("core", "hypoperfused")
+_LEAST, _OUTSIDE = 1e-3, -120.0
+
+
+class ThresholdRule(nn.Module):
+    """Score every voxel by how far its relative flow lies below the cut, or its Tmax above the delay.
+
+    The score ``1 / (1 + (value / cut) ** steepness)``, mirrored for Tmax, is above one half exactly where the rule
+    holds, and 0 outside the brain. It is a rank that makes other cuts reachable by other thresholds, and no
+    probability. There is nothing to learn: the module has no parameters.
+
+    Shapes: ``(N, 3, *space)`` in: rCBF, Tmax, brain; logits ``(N, 2, *space)`` out, with ``return_aux`` a
+    ``ThresholdOutput``. Units: rCBF 1 is the healthy side's mean; Tmax s; brain 0 or 1.
+
+    Args:
+        target: ``core`` or ``hypoperfused``: what the logits are about.
+        core_rcbf: core lies below this fraction. delay_s: hypoperfused lies above this Tmax.
+        steepness: how fast the score leaves one half.
+        return_aux: return the scores of both rules too.
+
+    Raises:
+        IslesError: ``E-NET-60`` another target, or cuts that are not above zero.
+
+    Source: rCBF < 30 % and Tmax > 6 s, DEFUSE 3, doi:10.1056/NEJMoa1713973; the score is ours,
+        ``tests/networks/test_threshold_rule.py``.
+    """
+
+    def __init__(
+        self,
+        target: str = "core",
+        core_rcbf: float = 0.30,
+        delay_s: float = 6.0,
+        steepness: float = 4.0,
+        return_aux: bool = False,
+    ) -> None:
+        super().__init__()
+        if target not in TARGETS or min(core_rcbf, delay_s, steepness) <= 0:
+            raise IslesError(
+                "E-NET-60",
+                "a threshold rule cannot be built so",
+                where="ThresholdRule",
+                found=f"target {target!r}, rCBF {core_rcbf:g}, Tmax {delay_s:g} s, steepness {steepness:g}",
+                fix=f"name one of {', '.join(TARGETS)}, and numbers above zero",
+            )
+        self.target, self.core_rcbf, self.delay_s = target, float(core_rcbf), float(delay_s)
+        self.steepness, self.return_aux = float(steepness), return_aux
+        self.least, self.outside = _LEAST, _OUTSIDE
+
+    def forward(self, x: Tensor) -> Tensor | ThresholdOutput:
+        flow, delay, brain = x[:, 0:1], x[:, 1:2], x[:, 2:3]
+        core = self._log_odds(self.core_rcbf / flow.clamp(min=self.least), brain)
+        hypoperfused = self._log_odds(delay.clamp(min=self.least) / self.delay_s, brain)
+        wanted = core if self.target == "core" else hypoperfused
+        logits = torch.cat([torch.zeros_like(wanted), wanted], dim=1)
+        if self.return_aux:
+            return ThresholdOutput(logits, torch.sigmoid(core), torch.sigmoid(hypoperfused))
+        return logits
+
+    def _log_odds(self, ratio: Tensor, brain: Tensor) -> Tensor:
+        return torch.where(brain > 0.5, self.steepness * torch.log(ratio), torch.full_like(ratio, self.outside))
+
+    def extra_repr(self) -> str:
+        """Return the cuts."""
+        return f"target={self.target}, core_rcbf={self.core_rcbf:g}, delay_s={self.delay_s:g}"

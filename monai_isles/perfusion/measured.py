@@ -1,0 +1,131 @@
+"""Maps of a prepared series by a chosen deconvolution, with the artery corrected and vessels left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from monai_isles.errors import IslesError
+from monai_isles.perfusion.deconvolution import block_circulant_svd
+from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR, LONGEST_MTT_S, PerfusionMaps, box_of
+from monai_isles.perfusion.oscillation import oscillation_svd
+from monai_isles.perfusion.peaks import curve_peaks, residue_peaks
+from monai_isles.perfusion.prepared import PreparedSeries
+from monai_isles.perfusion.quality import vessel_flags
+from monai_isles.perfusion.smoothing import smooth_slices
+from monai_isles.perfusion.tikhonov import tikhonov
+from monai_isles.perfusion.vessels import find_vessels
+
+METHODS = {"bcsvd": 0.10, "osvd": 0.065, "tikhonov": 0.10}
+VESSEL_CBV = 9.0
+_CHUNK = 8192
+
+
+def measured_maps(
+    prepared: PreparedSeries,
+    *,
+    method: str = "bcsvd",
+    truncation: float | str | None = None,
+    smoothing_mm: float = 5.0,
+    aif: np.ndarray | None = None,
+    venous_scaling: bool = True,
+    device: str | torch.device = "cpu",
+) -> PerfusionMaps:
+    """Compute the maps of one prepared series, all voxels at once.
+
+    Voxels with more than 9 ml/100 g of blood are vessels: they neither enter the smoothing nor the maps.
+
+    Args:
+        method: ``bcsvd`` (fixed truncation), ``osvd`` (oscillation index), ``tikhonov``.
+        truncation: part of the largest singular value dropped (``bcsvd``) or damped (``tikhonov``, or ``gcv``), or the
+            largest oscillation index (``osvd``); that of ``METHODS`` when None.
+        smoothing_mm: full width at half maximum, in plane.
+        aif: arterial curve (T,) over baseline, HU; chosen and scaled to the vein when None.
+        device: where the arithmetic runs.
+
+    Raises:
+        IslesError: ``E-PERF-08`` unknown method or setting; those of ``find_vessels`` and of the deconvolutions.
+
+    Source: Fieselmann et al., Int J Biomed Imaging 2011, doi:10.1155/2011/467563; ``tests/perfusion/test_measured.py``.
+    """
+    level = _level(method, truncation)
+    inside = torch.from_numpy(prepared.tissue)
+    box = box_of(inside)
+    place = inside[box].permute(2, 0, 1).to(device)
+    rise = prepared.rise_hu[(slice(None), *box)].to(device).permute(0, 3, 1, 2).contiguous()
+    spacing = prepared.spacing_mm[:2]
+    artery, vof, flags = _artery(prepared, aif, venous_scaling)
+    blood = 100.0 * HEMATOCRIT_FACTOR / DENSITY_G_ML * rise.sum(0) / float(artery.sum())
+    calm = smooth_slices(blood[None], place, fwhm_mm=min(2.5, smoothing_mm), spacing_mm=spacing)[0]
+    place = place & (calm <= VESSEL_CBV)
+    smooth = smooth_slices(rise, place, fwhm_mm=smoothing_mm, spacing_mm=spacing)
+    curves = smooth.flatten(1)[:, place.flatten()].T.contiguous()
+    values = voxel_maps(curves, torch.as_tensor(artery), prepared.dt_s, method=method, level=level)
+    full = torch.zeros(inside.shape, dtype=torch.bool)
+    full[box] = place.cpu().permute(1, 2, 0)
+    volumes = [_painted(value, place, full, box) for value in values]
+    return PerfusionMaps(
+        *volumes[:4], aif=artery, ttp=volumes[4], vof=vof, brain=full.numpy(), quality=(*prepared.flags, *flags)
+    )
+
+
+def _artery(
+    prepared: PreparedSeries, aif: np.ndarray | None, venous_scaling: bool
+) -> tuple[np.ndarray, np.ndarray | None, list]:
+    if aif is not None:
+        return np.asarray(aif, np.float32), None, []
+    candidates = [_candidates(prepared.rise_hu, mask) for mask in (prepared.tissue, prepared.cranial)]
+    found = find_vessels(*candidates, prepared.dt_s, venous_scaling=venous_scaling)
+    before = prepared.baseline_frames
+    return found.aif, found.vof, vessel_flags(found.measured_aif, found.vof, prepared.dt_s, baseline_frames=before)
+
+
+def _candidates(rise: Tensor, mask: np.ndarray) -> np.ndarray:
+    return rise.flatten(1)[:, torch.from_numpy(mask).flatten()].T.numpy()
+
+
+def _level(method: str, truncation: float | str | None) -> float | str:
+    level = METHODS.get(method) if truncation is None else truncation
+    number = isinstance(level, int | float) and not isinstance(level, bool) and 0 < level < 1
+    if method not in METHODS or not (number or (method == "tikhonov" and level == "gcv")):
+        raise IslesError(
+            "E-PERF-08",
+            "no such deconvolution",
+            where="method and truncation",
+            found=f"{method!r}, {truncation!r}",
+            fix=f"use one of {', '.join(METHODS)} and a truncation between 0 and 1 (tikhonov: or gcv)",
+        )
+    return level
+
+
+def deconvolved(curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: float | str) -> Tensor:
+    """Return the residue functions times flow (V, 2 T) by one of ``METHODS``.  Units: 1/s."""
+    if method == "bcsvd":
+        return block_circulant_svd(curves, aif, dt_s, truncation=level)
+    if method == "osvd":
+        return oscillation_svd(curves, aif, dt_s, limit=level)
+    return tikhonov(curves, aif, dt_s, strength=level)
+
+
+def voxel_maps(curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: float | str) -> list[Tensor]:
+    """Return cbf, cbv, mtt, tmax, ttp (V,) of curves (V, T), a chunk at a time: residues stay in the cache."""
+    scale = HEMATOCRIT_FACTOR / DENSITY_G_ML
+    peaks, places, tops = [], [], []
+    for part in curves.split(_CHUNK):
+        peak, place = residue_peaks(deconvolved(part, aif, dt_s, method=method, level=level))
+        peaks.append(peak)
+        places.append(place)
+        tops.append(curve_peaks(part))
+    cbf = (6000.0 * scale * torch.cat(peaks)).clamp_min(0)
+    cbv = (100.0 * scale * curves.sum(1) / float(aif.sum())).clamp_min(0)
+    mtt = torch.where(cbf > 0, 60.0 * cbv / cbf.clamp_min(1e-3), torch.zeros_like(cbf)).clamp_max(LONGEST_MTT_S)
+    tmax = (torch.cat(places) * dt_s).clamp(0.0, len(aif) * dt_s)
+    return [cbf, cbv, mtt, tmax, torch.cat(tops) * dt_s]
+
+
+def _painted(values: Tensor, place: Tensor, mask: Tensor, box: tuple[slice, slice, slice]) -> np.ndarray:
+    volume, part = torch.zeros(mask.shape, dtype=torch.float32), torch.zeros(place.shape, dtype=torch.float32)
+    part[place.cpu()] = values.cpu()
+    volume[box] = part.permute(1, 2, 0)
+    return volume.numpy()

@@ -1,0 +1,110 @@
+"""A series made ready to be measured: head at rest, even frames, masks, contrast alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from monai_isles.errors import IslesError
+from monai_isles.perfusion.maps import bolus_arrival
+from monai_isles.perfusion.masks import intracranial_mask, tissue_mask
+from monai_isles.perfusion.motion import Motion, head_motion, moved_back
+from monai_isles.perfusion.quality import Flag, coverage_flags, frame_flags, motion_flags
+from monai_isles.perfusion.timing import even_frames, frame_times
+
+_FIRST_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class PreparedSeries:
+    """Hold a series ready for maps.
+
+    Shapes: ``rise_hu`` (T, H, W, D), the others (H, W, D); ``tissue`` has no fluid and no bone, ``cranial`` has all
+    inside the skull.  Units: HU (``rise_hu`` over baseline), s, mm.
+    """
+
+    rise_hu: Tensor
+    baseline_hu: np.ndarray
+    dt_s: float
+    spacing_mm: tuple[float, float, float]
+    tissue: np.ndarray
+    cranial: np.ndarray
+    baseline_frames: int
+    motion: Motion | None
+    moved_back: bool
+    flags: tuple[Flag, ...]
+
+
+def prepare_series(
+    series_hu: np.ndarray | Tensor,
+    *,
+    spacing_mm: tuple[float, float, float],
+    dt_s: float | None = None,
+    times_s: np.ndarray | None = None,
+    motion: bool = True,
+    baseline_frames: int | None = None,
+) -> PreparedSeries:
+    """Undo movement where that helps, bring frames to even steps, find the brain, subtract the baseline.
+
+    Shapes: ``series_hu`` (T, H, W, D), ``times_s`` (T,).  Units: HU, mm, s.
+
+    Args:
+        dt_s, times_s: seconds between frames, or the time of each.
+        motion: look for movement and undo it; without it the series is measured as it lies.
+        baseline_frames: frames before the bolus; found on the mean curve of the brain when None.
+
+    Raises:
+        IslesError: ``E-PERF-02`` not a series, ``E-PERF-04`` no brain, ``E-PERF-06`` and ``-07`` times and frames.
+
+    Source: ours; ``tests/perfusion/test_prepared.py``.
+    """
+    series = torch.as_tensor(series_hu)
+    if series.ndim != 4:
+        raise IslesError(
+            "E-PERF-02",
+            "not a series of volumes",
+            where="perfusion series",
+            found=f"shape {tuple(series.shape)}",
+            fix="pass the series as (T, H, W, D)",
+        )
+    times = frame_times(len(series), dt_s, times_s)
+    moved = head_motion(series, spacing_mm, baseline_frames=_FIRST_FRAMES) if motion else None
+    flags = [] if moved is None else motion_flags(moved.largest_mm, applied=moved.helps)
+    if moved is not None and moved.helps:
+        series = moved_back(series, moved, spacing_mm)
+    series, step_s, uneven = even_frames(series, times)
+    flags += frame_flags(times, step_s, uneven=uneven)
+    first = series[:_FIRST_FRAMES].float().mean(0).numpy()
+    tissue = tissue_mask(first, spacing_mm)
+    _require_brain(tissue)
+    flags += coverage_flags(tissue.shape[2], spacing_mm[2], float(tissue.sum() * np.prod(spacing_mm) / 1000.0))
+    weights = torch.from_numpy(tissue).flatten()
+    curve = torch.stack([frame.flatten()[weights].float().mean() for frame in series])
+    before = baseline_frames or bolus_arrival(curve)
+    baseline = series[:before].float().mean(0)
+    return PreparedSeries(
+        rise_hu=series - baseline,
+        baseline_hu=baseline.numpy(),
+        dt_s=step_s,
+        spacing_mm=spacing_mm,
+        tissue=tissue,
+        cranial=intracranial_mask(first, spacing_mm),
+        baseline_frames=before,
+        motion=moved,
+        moved_back=moved is not None and moved.helps,
+        flags=tuple(flags),
+    )
+
+
+def _require_brain(tissue: np.ndarray) -> None:
+    if not tissue.any():
+        raise IslesError(
+            "E-PERF-04",
+            "the mask holds no voxel",
+            where="prepare_series",
+            found="no brain inside a skull in the first frames",
+            fix="check that the series is an axial head CT in HU with its skull",
+        )

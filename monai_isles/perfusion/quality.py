@@ -1,0 +1,84 @@
+"""What a reader of perfusion maps must be told about the series they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+WEAK_AIF_HU, LEAST_CNR = 60.0, 15.0
+MOTION_MM = 2.0
+FEW_SLICES, LEAST_COVERAGE_MM = 4, 40.0
+LEAST_DURATION_S, RETURNED = 45.0, 0.5
+LATE_PART = 0.35
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One remark about a measurement: a stable ``code``, ``info`` or ``warning``, and a sentence with numbers."""
+
+    code: str
+    severity: str
+    text: str
+
+
+def vessel_flags(aif_hu: np.ndarray, vof_hu: np.ndarray, dt_s: float, *, baseline_frames: int) -> list[Flag]:
+    """Judge the measured arterial and venous curves: weak, cut short, no better vessel to scale by.
+
+    Shapes: (T,), both as measured, before scaling.  Units: HU over baseline, s.
+    Source: limits ours; ``tests/perfusion/test_quality.py``.
+    """
+    found: list[Flag] = []
+    peak, noise = float(aif_hu.max()), _noise(aif_hu)
+    if peak < WEAK_AIF_HU or peak < LEAST_CNR * noise:
+        found.append(Flag("weak-aif", "warning", f"arterial peak {peak:.0f} HU over a noise of {noise:.1f} HU"))
+    last_s = (len(vof_hu) - 1) * dt_s
+    for name, curve in (("arterial", aif_hu), ("venous", vof_hu)):
+        end = float(curve[-3:].mean()) / max(float(curve.max()), 1e-6)
+        if end > RETURNED or curve.argmax() >= len(curve) - 3:
+            text = f"the {name} curve ends at {100 * end:.0f} % of its peak after {last_s:.0f} s"
+            found.append(Flag("truncated-bolus", "warning", text + ": volume and transit time are too low"))
+            break
+    if last_s < LEAST_DURATION_S:
+        text = f"the series lasts {last_s:.0f} s, less than {LEAST_DURATION_S:.0f} s: late tissue may be cut"
+        found.append(Flag("short-series", "warning", text))
+    if baseline_frames < 3:
+        found.append(Flag("short-baseline", "warning", f"{baseline_frames} frames before the bolus"))
+    area = float(vof_hu.sum()) / max(float(aif_hu.sum()), 1e-6)
+    if area < 1.1:
+        text = f"no vein stands above the artery (areas {area:.2f} : 1): flow and volume may be too high throughout"
+        found.append(Flag("partial-volume", "info", text))
+    return found
+
+
+def frame_flags(times_s: np.ndarray, dt_s: float, *, uneven: bool) -> list[Flag]:
+    """Judge the frame times (T,)."""
+    if not uneven:
+        return []
+    steps = np.diff(times_s)
+    text = f"frames {steps.min():.2f} to {steps.max():.2f} s apart, interpolated to {dt_s:.2f} s"
+    severe = "warning" if steps.max() > 4.0 else "info"
+    return [Flag("uneven-frames", severe, text)]
+
+
+def coverage_flags(slices: int, slice_mm: float, brain_ml: float) -> list[Flag]:
+    """Judge how much of the head was scanned.  Units: mm, ml."""
+    height_mm = slices * slice_mm
+    if slices >= FEW_SLICES and height_mm >= LEAST_COVERAGE_MM:
+        return []
+    code = "few-slices" if slices < FEW_SLICES else "low-coverage"
+    text = f"{slices} slices, {height_mm:.0f} mm of the head, {brain_ml:.0f} ml of brain: volumes are of this slab"
+    return [Flag(code, "warning", text)]
+
+
+def motion_flags(largest_mm: float, *, applied: bool) -> list[Flag]:
+    """Judge the movement of the head.  Units: mm."""
+    if largest_mm <= MOTION_MM:
+        return []
+    done = "moved back" if applied else "left as it was"
+    return [Flag("motion", "warning", f"the head moved up to {largest_mm:.1f} mm in plane; {done}")]
+
+
+def _noise(curve: np.ndarray) -> float:
+    """Return the noise of a curve (T,) from its bends: their median, which a bolus of a few frames does not move."""
+    return float(np.median(np.abs(np.diff(curve, n=2)))) / (0.6745 * np.sqrt(6.0))

@@ -1,0 +1,185 @@
+"""The rules of the clinic on CBF and Tmax: core, hypoperfusion, penumbra, mismatch and the DEFUSE 3 profile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from monai_isles.errors import IslesError
+from monai_isles.perfusion.sides import HYPOPERFUSED_S, relative_cbf, upright_hemispheres
+from monai_isles.perfusion.sides import contralateral as healthy_side
+
+CORE_CUT = 0.30
+MIN_CLUSTER_ML = 0.5
+DELAYS_S = (4.0, 6.0, 8.0, 10.0)
+DEFUSE3 = {"core_ml_below": 70.0, "mismatch_ratio_from": 1.8, "mismatch_ml_from": 15.0}
+
+
+@dataclass(frozen=True)
+class Ischaemia:
+    """What the threshold rules say of one case.
+
+    Shapes: masks boolean ``(H, W, D)``. Units: ml; ``tmax_ml`` by delay in s.
+
+    Args:
+        core: relative CBF below the cut. hypoperfused: Tmax above the delay. penumbra: hypoperfused and not core.
+        mismatch_ml: hypoperfused volume minus core volume; unlike ``penumbra_ml`` it may be negative, since a core may
+            lie outside the hypoperfused mask.
+        mismatch_ratio: hypoperfused over core volume; infinite without a core, nan where there is neither.
+        defuse3: whether core, ratio and mismatch volume all fit the target profile of DEFUSE 3.
+        tmax_ml: volume above each of ``DELAYS_S`` and above the delay in use.
+    """
+
+    core: np.ndarray
+    hypoperfused: np.ndarray
+    penumbra: np.ndarray
+    core_ml: float
+    hypoperfused_ml: float
+    penumbra_ml: float
+    mismatch_ml: float
+    mismatch_ratio: float
+    defuse3: bool
+    tmax_ml: dict[float, float]
+
+    def record(self) -> dict[str, object]:
+        """Return the numbers as JSON takes them; a ratio that is no number is None, and a sentence says why."""
+        there = math.isfinite(self.mismatch_ratio)
+        why = "no core: the ratio is infinite" if self.hypoperfused_ml else "neither core nor hypoperfusion: no ratio"
+        return {
+            "core_ml": round(self.core_ml, 3),
+            "hypoperfused_ml": round(self.hypoperfused_ml, 3),
+            "penumbra_ml": round(self.penumbra_ml, 3),
+            "mismatch_ml": round(self.mismatch_ml, 3),
+            "mismatch_ratio": round(self.mismatch_ratio, 4) if there else None,
+            **({} if there else {"mismatch_ratio_said": why}),
+            "defuse3": self.defuse3,
+            "tmax_ml": {f"{delay:g}": round(volume, 3) for delay, volume in self.tmax_ml.items()},
+        }
+
+
+def ischaemia(
+    cbf: np.ndarray,
+    tmax: np.ndarray,
+    brain: np.ndarray,
+    spacing_mm: Sequence[float],
+    *,
+    core_rcbf: float = CORE_CUT,
+    delay_s: float = HYPOPERFUSED_S,
+    min_cluster_ml: float = MIN_CLUSTER_ML,
+    contralateral: np.ndarray | None = None,
+) -> Ischaemia:
+    """Return core, hypoperfusion, penumbra and mismatch of one case.
+
+    Shapes: all maps and masks ``(H, W, D)``, RAS+. Units: CBF any, Tmax s, spacing mm.
+
+    Args:
+        core_rcbf: core is strictly below this fraction of the contralateral mean flow.
+        delay_s: hypoperfused is strictly above this Tmax.
+        min_cluster_ml: smaller 6-connected clusters are dropped, from every mask alike.
+        contralateral: boolean mask of the healthy side; without it the brain is split at its centre column and the
+            side with less Tmax > 6 s is taken.
+
+    Raises:
+        IslesError: ``E-PERF-40`` cuts or shapes that make no sense, ``E-EVAL-01`` a side without brain, ``E-EVAL-02``
+            no flow on the healthy side.
+
+    Source: rCBF < 30 %, Tmax > 6 s and the target profile of DEFUSE 3, doi:10.1056/NEJMoa1713973; smallest cluster
+        ours; ``tests/perfusion/test_thresholds.py``.
+    """
+    _require_sense(cbf, tmax, brain, (core_rcbf, delay_s), min_cluster_ml)
+    if contralateral is None:
+        contralateral = healthy_side(tmax, brain, upright_hemispheres(brain))
+    core = rcbf_core(cbf, brain, contralateral, spacing_mm, cut=core_rcbf, min_cluster_ml=min_cluster_ml)
+    delayed = {
+        delay: drop_clusters(brain & (tmax > delay), min_cluster_ml, spacing_mm)
+        for delay in sorted({*DELAYS_S, float(delay_s)})
+    }
+    hypoperfused = delayed[float(delay_s)]
+    penumbra = hypoperfused & ~core
+    core_vox, low_vox = int(core.sum()), int(hypoperfused.sum())
+    core_ml, mismatch_ml = _ml(core_vox, spacing_mm), _ml(low_vox - core_vox, spacing_mm)
+    ratio = low_vox / core_vox if core_vox else (math.inf if low_vox else math.nan)
+    return Ischaemia(
+        core=core,
+        hypoperfused=hypoperfused,
+        penumbra=penumbra,
+        core_ml=core_ml,
+        hypoperfused_ml=_ml(low_vox, spacing_mm),
+        penumbra_ml=_ml(int(penumbra.sum()), spacing_mm),
+        mismatch_ml=mismatch_ml,
+        mismatch_ratio=ratio,
+        defuse3=defuse3_profile(core_ml, mismatch_ml, ratio),
+        tmax_ml={delay: _ml(int(mask.sum()), spacing_mm) for delay, mask in delayed.items()},
+    )
+
+
+def defuse3_profile(core_ml: float, mismatch_ml: float, mismatch_ratio: float) -> bool:
+    """Return whether core < 70 ml, ratio >= 1.8 and mismatch volume >= 15 ml; an undefined ratio (nan) does not fit.
+
+    Source: DEFUSE 3, doi:10.1056/NEJMoa1713973.
+    """
+    return (
+        core_ml < DEFUSE3["core_ml_below"]
+        and mismatch_ratio >= DEFUSE3["mismatch_ratio_from"]
+        and mismatch_ml >= DEFUSE3["mismatch_ml_from"]
+    )
+
+
+def rcbf_core(
+    cbf: np.ndarray,
+    brain: np.ndarray,
+    reference: np.ndarray,
+    spacing_mm: Sequence[float],
+    *,
+    cut: float = CORE_CUT,
+    min_cluster_ml: float = MIN_CLUSTER_ML,
+) -> np.ndarray:
+    """Return the ischemic core as clinics draw it: brain with relative CBF below ``cut``, small clusters dropped.
+
+    Shapes: ``relative_cbf``; boolean out. Units: ``cut`` as a fraction, ``min_cluster_ml`` in ml, spacing in mm.
+    Raises: ``E-EVAL-02``.
+
+    Source: rCBF < 30 %, the cut of the DEFUSE 3 protocol (doi:10.1056/NEJMoa1713973), near the 31 % of Campbell 2011.
+    The smallest cluster is ours.
+    """
+    return drop_clusters(brain & (relative_cbf(cbf, brain, reference) < cut), min_cluster_ml, spacing_mm)
+
+
+def drop_clusters(mask: np.ndarray, min_cluster_ml: float, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Return the mask without its 6-connected clusters below ``min_cluster_ml``; one of exactly that volume is kept.
+
+    Shapes: boolean ``(H, W, D)``. Source: ours; ``tests/perfusion/test_thresholds.py``.
+    """
+    smallest = cluster_vox(min_cluster_ml, spacing_mm)
+    labels, _ = ndimage.label(mask)
+    kept = np.bincount(labels.ravel()) >= smallest
+    kept[0] = False
+    return kept[labels]
+
+
+def cluster_vox(ml: float, spacing_mm: Sequence[float]) -> int:
+    """Return the fewest voxels whose volume is at least ``ml``."""
+    return math.ceil(ml * 1000 / math.prod(map(float, spacing_mm)) - 1e-9)
+
+
+def _ml(voxels: int, spacing_mm: Sequence[float]) -> float:
+    """Return the volume, rounded to a billionth of a litre so that a limit such as 15 ml is met exactly."""
+    return round(voxels * math.prod(map(float, spacing_mm)) / 1000, 6)
+
+
+def _require_sense(
+    cbf: np.ndarray, tmax: np.ndarray, brain: np.ndarray, cuts: tuple[float, float], min_cluster_ml: float
+) -> None:
+    shapes = {np.shape(volume) for volume in (cbf, tmax, brain)}
+    if len(shapes) != 1 or min(cuts) <= 0 or min_cluster_ml < 0:
+        raise IslesError(
+            "E-PERF-40",
+            "threshold rules cannot be applied",
+            where="ischaemia",
+            found=f"shapes {sorted(shapes)}; rCBF {cuts[0]:g}, Tmax {cuts[1]:g} s, cluster {min_cluster_ml:g} ml",
+            fix="give maps and brain on one grid, cuts above zero and a cluster of at least 0 ml",
+        )

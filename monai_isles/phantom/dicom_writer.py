@@ -1,0 +1,192 @@
+"""Write a simulated scan as DICOM: classic or enhanced, the table still or shuttled; the patient is plainly made up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from monai_isles.data.dicom_header import pydicom_module
+from monai_isles.errors import IslesError
+from monai_isles.phantom.scan import CaseArrays
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+FORMS = ("classic", "shuttle", "enhanced")
+AIR_HU = -1024
+CLASSIC_CT, ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
+_EXPLICIT = "1.2.840.10008.1.2.1"
+_START_S = 10 * 3600
+_DAY = "20000101"
+_UNITS = {"cbf": "ml/100g/min", "cbv": "ml/100g", "mtt": "s", "tmax": "s", "ttp": "s"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One slice at one time: stored pixels (rows, columns), slice number, microseconds since the start."""
+
+    pixels: np.ndarray
+    place: int
+    time_us: int
+
+
+def write_dicom(case: CaseArrays, folder: str | Path, *, form: str = "classic") -> Path:
+    """Write the plain CT, the contrast series and the maps of a case, one folder each; return the folder.
+
+    HU are stored with intercept -1024; maps as 16-bit numbers with a slope of their own, so they come back to half a
+    slope. Simulated patient, no real names; the same case gives the same files.
+
+    Args:
+        form: of the contrast series. ``classic``: a file a slice and frame. ``enhanced``: one file. ``shuttle``: the
+            table goes between the lower and the upper half, the even frames are of the one, the odd ones of the other.
+    Raises:
+        IslesError: ``E-DCM-01`` no pydicom, ``E-PHAN-20`` no such form, ``E-PHAN-21`` a folder that is not empty.
+    Source: ours; ``tests/phantom/test_dicom_writer.py``.
+    """
+    folder = Path(folder)
+    pydicom_module()
+    if form not in FORMS:
+        raise IslesError(
+            "E-PHAN-20", "no such form of DICOM", where="form", found=repr(form), fix=f"give one of {', '.join(FORMS)}"
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise IslesError(
+            "E-PHAN-21",
+            "the folder is taken",
+            where=str(folder),
+            found="it is not empty",
+            fix="choose another folder, or remove this one yourself",
+        )
+    scan = _Scan(case, form)
+    scan.write_series(folder / "ctp", 3, "CT perfusion", scan.frames(), enhanced=form == "enhanced")
+    scan.write_series(folder / "ct", 2, "plain CT", scan.still(case.images["ct"] - AIR_HU))
+    for number, key in enumerate((key for key in _UNITS if key in case.images), start=10):
+        slope = max(float(case.images[key].max()), 1e-3) / 60000.0
+        stored = np.rint(case.images[key] / slope)
+        scale = {"RescaleSlope": f"{slope:.10g}", "RescaleIntercept": "0", "RescaleType": _UNITS[key]}
+        scan.write_series(folder / key, number, f"{key.upper()} map", scan.still(stored), scale=scale, map_of=key)
+    return folder
+
+
+class _Scan:
+    """One scan's identity and geometry, and the pictures in it."""
+
+    def __init__(self, case: CaseArrays, form: str) -> None:
+        self.case = case
+        self.seed = f"{form} {case.truth.get('level_mm')} {case.spacing_mm} {case.ctp.shape} {int(case.ctp.sum())}"
+        half = (np.array(case.label.shape) - 1) / 2 * np.array(case.spacing_mm)
+        level = float(case.truth.get("level_mm", 0.0))
+        self.origin_mm = np.round([-half[0], -half[1], level - half[2]], 3)
+        self.shuttle = form == "shuttle"
+
+    def uid(self, *what: object) -> str:
+        return pydicom_module().uid.generate_uid(entropy_srcs=[self.seed, *map(str, what)])
+
+    def still(self, image: np.ndarray) -> list[Picture]:
+        """Return a volume (H, W, D) of stored numbers as pictures of one time."""
+        return [Picture(_rows(image[:, :, k]), k, 0) for k in range(image.shape[2])]
+
+    def frames(self) -> Iterator[Picture]:
+        """Yield the contrast series, time by time; of a shuttled one the half over which the table is."""
+        depth = self.case.label.shape[2]
+        for t, volume in enumerate(self.case.ctp):
+            halves = (range(depth // 2), range(depth // 2, depth))
+            for k in halves[t % 2] if self.shuttle else range(depth):
+                yield Picture(_rows(volume[:, :, k].astype(np.int32) - AIR_HU), k, round(t * self.case.dt_s * 1e6))
+
+    def write_series(
+        self, folder: Path, number: int, title: str, pictures: Sequence[Picture] | Iterator[Picture], *,
+        enhanced: bool = False, scale: Mapping[str, str] | None = None, map_of: str = "",
+    ) -> None:  # fmt: skip
+        folder.mkdir(parents=True, exist_ok=True)
+        scale = scale or {"RescaleSlope": "1", "RescaleIntercept": str(AIR_HU), "RescaleType": "HU"}
+        common = self._common(number, title, map_of)
+        if enhanced:
+            _save(self._enhanced(common, list(pictures), scale), folder / "IM0001", self.uid(number, 0), ENHANCED_CT)
+            return
+        for key, value in scale.items():
+            setattr(common, key, value)
+        for n, picture in enumerate(pictures):
+            common.InstanceNumber = n + 1
+            common.ImagePositionPatient = self._position(picture)
+            common.SliceLocation = common.ImagePositionPatient[2]
+            common.AcquisitionTime = common.ContentTime = _clock(picture.time_us)
+            common.PixelData = picture.pixels.tobytes()
+            _save(common, folder / f"IM{n + 1:05d}", self.uid(number, n), CLASSIC_CT)
+
+    def _position(self, picture: Picture) -> list[str]:
+        place = self.origin_mm + [0.0, 0.0, picture.place * self.case.spacing_mm[2]]
+        return [f"{one:.10g}" for one in place]
+
+    def _common(self, number: int, title: str, map_of: str) -> Dataset:
+        rows, columns = self.case.label.shape[1], self.case.label.shape[0]
+        header = pydicom_module().Dataset()
+        values: dict[str, object] = {
+            "PatientName": "SIMULATED^PHANTOM", "PatientID": "SIMULATED", "PatientBirthDate": "", "PatientSex": "O",
+            "QualityControlSubject": "YES", "Manufacturer": "monai_isles phantom, no scanner", "StudyDate": _DAY,
+            "StudyTime": _clock(0), "AccessionNumber": "", "ReferringPhysicianName": "", "StudyID": "1",
+            "StudyInstanceUID": self.uid("study"), "SeriesInstanceUID": self.uid("series", number),
+            "FrameOfReferenceUID": self.uid("frame"), "PositionReferenceIndicator": "", "SeriesNumber": number,
+            "SeriesDescription": f"SIMULATED {title}", "Modality": "CT", "AcquisitionDate": _DAY, "ContentDate": _DAY,
+            "ImageType": ["DERIVED", "SECONDARY", "AXIAL", map_of.upper()] if map_of else
+            ["ORIGINAL", "PRIMARY", "AXIAL"], "BurnedInAnnotation": "NO", "KVP": "80", "Rows": rows, "Columns": columns,
+            "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16, "BitsStored": 16,
+            "HighBit": 15, "PixelRepresentation": 0, "ImageOrientationPatient": ["1", "0", "0", "0", "1", "0"],
+            "PixelSpacing": [f"{self.case.spacing_mm[axis]:.10g}" for axis in (1, 0)],
+            "SliceThickness": f"{self.case.spacing_mm[2]:.10g}", "GantryDetectorTilt": "0",
+        }  # fmt: skip
+        for key, value in values.items():
+            setattr(header, key, value)
+        return header
+
+    def _enhanced(self, header: Dataset, pictures: Sequence[Picture], scale: Mapping[str, str]) -> Dataset:
+        new = pydicom_module().Dataset
+        shared, measures, plane, values = new(), new(), new(), new()
+        measures.PixelSpacing, measures.SliceThickness = header.PixelSpacing, header.SliceThickness
+        plane.ImageOrientationPatient = header.ImageOrientationPatient
+        for key, value in scale.items():
+            setattr(values, key, value)
+        shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
+        shared.PixelValueTransformationSequence = [values]
+        header.SharedFunctionalGroupsSequence = [shared]
+        for key in ("PixelSpacing", "SliceThickness", "ImageOrientationPatient", "GantryDetectorTilt"):
+            delattr(header, key)
+        times = sorted({picture.time_us for picture in pictures})
+        header.PerFrameFunctionalGroupsSequence = [self._group(one, times.index(one.time_us)) for one in pictures]
+        header.NumberOfFrames, header.InstanceNumber = len(pictures), 1
+        header.AcquisitionDateTime, header.ContentTime = _DAY + _clock(0), _clock(0)
+        header.PixelData = b"".join(picture.pixels.tobytes() for picture in pictures)
+        return header
+
+    def _group(self, picture: Picture, t: int) -> Dataset:
+        new = pydicom_module().Dataset
+        group, content, place = new(), new(), new()
+        content.FrameAcquisitionDateTime = _DAY + _clock(picture.time_us)
+        content.StackID, content.InStackPositionNumber, content.TemporalPositionIndex = "1", picture.place + 1, t + 1
+        content.DimensionIndexValues = [picture.place + 1, t + 1]
+        place.ImagePositionPatient = self._position(picture)
+        group.FrameContentSequence, group.PlanePositionSequence = [content], [place]
+        return group
+
+
+def _rows(plane: np.ndarray) -> np.ndarray:
+    """Return a RAS+ plane (H, W) as DICOM keeps it: rows to the back, columns to the patient's left."""
+    return np.ascontiguousarray(plane[::-1, ::-1].T).astype("<u2")
+
+
+def _clock(time_us: int) -> str:
+    seconds, rest = divmod(_START_S * 1_000_000 + time_us, 1_000_000)
+    return f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}.{rest:06d}"
+
+
+def _save(header: Dataset, path: Path, uid: str, sop_class: str) -> None:
+    meta = pydicom_module().dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID = header.SOPClassUID = sop_class
+    meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = uid
+    meta.TransferSyntaxUID = _EXPLICIT
+    header.file_meta = meta
+    header.save_as(path, enforce_file_format=True)

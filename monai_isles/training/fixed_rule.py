@@ -1,0 +1,55 @@
+"""The training of a rule that has nothing to learn: score the fold, and leave what other trainings leave."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from ignite.engine import Engine
+
+from monai_isles.errors import IslesError
+from monai_isles.io import RunFolder, publish_state
+from monai_isles.training.finished import require_unfinished
+
+log = logging.getLogger(__name__)
+
+
+class FixedRule:
+    """Stand where other bundles have a trainer, for a network without parameters.
+
+    ``run`` scores the fold with ``evaluator`` and writes ``model.pt``, a state dictionary without entries, and
+    ``run.json``, whose ``outcome`` says that nothing was learned, so that the same commands work on the folder.
+
+    Args:
+        folder: the run's folder.
+        network: what holds the rule; it must have neither parameters nor buffers.
+        evaluator, metric: engine over the fold's cases and the name of its metric.
+
+    Raises:
+        IslesError: ``E-TRAIN-02`` the run is finished already, ``E-TRAIN-60`` the network has something to learn.
+    Source: ours; ``tests/training/test_fixed_rule.py``.
+    """
+
+    def __init__(self, folder: str, network: torch.nn.Module, evaluator: Engine, metric: str) -> None:
+        if state := network.state_dict():
+            raise IslesError(
+                "E-TRAIN-60",
+                "this network has something to learn",
+                where=f"FixedRule with {type(network).__name__}",
+                found=f"{len(state)} tensors, first {next(iter(state))}",
+                fix="train it with SupervisedTrainer and Checkpoints",
+            )
+        self.folder, self.network, self.evaluator, self.metric = Path(folder), network, evaluator, metric
+
+    def run(self) -> float:
+        """Return the metric of the fold."""
+        require_unfinished(self.folder)
+        with RunFolder(self.folder) as held:
+            self.evaluator.run()
+            score = float(self.evaluator.state.metrics[self.metric])
+            publish_state(self.folder / "model.pt", self.network.state_dict())
+            outcome = f"nothing to learn: the rule is fixed; {self.metric} {score:.5f} on the fold"
+            log.warning("%s", outcome)
+            held.finish({"kind": "training", "outcome": outcome, "settings": {"network": repr(self.network)}})
+        return score

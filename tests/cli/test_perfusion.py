@@ -1,0 +1,85 @@
+"""``monai-isles perfusion`` turns a raw series into maps on its own grid, and says what was wrong with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from monai_isles.cli.main import main
+from monai_isles.phantom import make_case
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated scan stored right to left, as scanners do."""
+    case = make_case(1, seed=2018, max_slices=2)
+    path = tmp_path_factory.mktemp("series") / "ctp.nii.gz"
+    affine = np.diag([-case.spacing_mm[0], case.spacing_mm[1], case.spacing_mm[2], 1.0])
+    image = nibabel.Nifti1Image(np.moveaxis(case.ctp, 0, -1)[::-1], affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["pixdim"][4] = case.dt_s
+    image.to_filename(path)
+    return path
+
+
+def test_maps_lie_on_the_grid_of_the_series_with_a_record_beside_them(series: Path, tmp_path: Path, capsys) -> None:
+    assert main(["perfusion", str(series), "--out", str(tmp_path / "out"), "--threads", "1", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "medians cbf" in out and "movement up to" in out and "warning: 2 slices" in out and "Research only" in out
+    stored = nibabel.load(series)
+    for name in ("cbf", "cbv", "mtt", "tmax", "ttp", "rcbf", "brain"):
+        image = nibabel.load(tmp_path / "out" / f"{name}.nii.gz")
+        assert image.shape == stored.shape[:3] and np.allclose(image.affine, stored.affine, atol=1e-5)
+    record = json.loads((tmp_path / "out/perfusion.json").read_text())
+    assert len(record["aif_hu"]) == len(record["vof_hu"]) == record["frames"] == stored.shape[3]
+    assert record["settings"]["method"] == "bcsvd" and record["motion"]["applied"] and record["midline"] == "mirror"
+    assert len(record["motion"]["path_right_mm_front_mm_turn_deg"]) == record["frames"]
+    assert {"code", "severity", "text"} == set(record["flags"][0])
+    assert json.loads((tmp_path / "out/run.json").read_text())["sha256"]
+    brain = nibabel.load(tmp_path / "out/brain.nii.gz").get_fdata() > 0
+    relative = nibabel.load(tmp_path / "out/rcbf.nii.gz").get_fdata()
+    assert 0.7 < np.median(relative[brain]) < 1.1
+
+
+def test_another_method_without_motion_prints_json(series: Path, tmp_path: Path, capsys) -> None:
+    words = [
+        "--method",
+        "tikhonov",
+        "--truncation",
+        "gcv",
+        "--no-motion",
+        "--dt",
+        "1.5",
+        "--smoothing-mm",
+        "3",
+        "--json",
+    ]
+    assert main(["perfusion", str(series), "--out", str(tmp_path / "o"), "--threads", "1", *words]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["settings"]["truncation"] == "gcv" and record["dt_s"] == 1.5 and not record["timed_by_file"]
+    assert record["motion"] == {"applied": False, "largest_mm": None, "path_right_mm_front_mm_turn_deg": None}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["--truncation", "much"], 2, "E-USE-30: not a number"),
+        (["--smoothing-mm", "400"], 2, "E-USE-31: no such smoothing"),
+        (["--truncation", "gcv"], 4, "E-PERF-08: no such deconvolution"),
+        (["--dt", "1400"], 4, "E-PERF-10: frames cannot be that far apart"),
+    ],
+)
+def test_settings_that_make_no_sense_are_four_lines(series: Path, tmp_path: Path, capsys, words, code, text) -> None:
+    assert main(["perfusion", str(series), "--out", str(tmp_path / "o"), *words]) == code
+    err = capsys.readouterr().err
+    assert err.startswith(text) and [line.split()[0] for line in err.splitlines()[1:4]] == ["where", "found", "fix"]
+    assert not (tmp_path / "o/run.json").exists()
+
+
+def test_a_missing_file_is_refused(tmp_path: Path, capsys) -> None:
+    assert main(["perfusion", str(tmp_path / "no.nii.gz"), "--out", str(tmp_path / "o")]) == 4
+    assert "E-FILE-01" in capsys.readouterr().err

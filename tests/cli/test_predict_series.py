@@ -1,0 +1,173 @@
+"""``monai-isles predict --from-series``: a DICOM folder or a 4D NIfTI file in, everything out, each study alone."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from monai_isles.cli.main import main
+from monai_isles.io import read_image
+from monai_isles.phantom import CaseArrays, make_case
+
+pydicom = pytest.importorskip("pydicom")
+pytest.importorskip("highdicom")
+ROOT = Path(__file__).parents[2]
+PLANTED = ("ZZPLANTED", "ZZID9", "19230405")
+ALL = [
+    "core.nii.gz", "hypoperfused.nii.gz", "lesion.nii.gz", "lesion_seg.dcm", "maps", "penumbra.nii.gz",
+    "probability.nii.gz", "report.html", "result.json",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scan() -> CaseArrays:
+    return make_case(1, seed=5, max_slices=2)
+
+
+@pytest.fixture(scope="module")
+def studies(scan: CaseArrays, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the scan as DICOM with a planted patient, and as a NIfTI folder; read only."""
+    from monai_isles.phantom.dicom_writer import write_dicom
+
+    folder = tmp_path_factory.mktemp("studies")
+    write_dicom(scan, folder / "scan_a")
+    for path in (folder / "scan_a").rglob("IM*"):
+        image = pydicom.dcmread(path)
+        image.PatientName, image.PatientID, image.PatientBirthDate = "ZZPLANTED^NAME", "ZZID9", "19230405"
+        image.save_as(path)
+    (folder / "scan_b").mkdir()
+    series = nibabel.Nifti1Image(np.moveaxis(scan.ctp, 0, -1).copy(), np.diag([*scan.spacing_mm, 1.0]))
+    series.header.set_xyzt_units("mm", "sec")
+    series.header["pixdim"][4] = scan.dt_s
+    series.set_sform(series.affine, 1)
+    series.set_qform(series.affine, 1)
+    nibabel.save(series, folder / "scan_b" / "ctp.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def predict(tmp_path: Path) -> Callable[..., int]:
+    def run(*studies: Path, bundle: str = "threshold", extra: tuple[str, ...] = ()) -> int:
+        words = ["predict", "--bundle", str(ROOT / "bundles" / bundle), "--out", str(tmp_path / "out")]
+        return main([*words, "--threads", "1", *extra, "--from-series", *map(str, studies)])
+
+    return run
+
+
+def result_of(folder: Path) -> dict:
+    return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+
+def test_a_dicom_folder_becomes_maps_masks_numbers_page_and_seg(
+    predict: Callable[..., int], studies: Path, tmp_path: Path, scan: CaseArrays, caplog, capsys
+) -> None:
+    assert predict(studies / "scan_a", extra=("--dicom-maps", "--debug")) == 0
+    out = tmp_path / "out/scan_a"
+    assert sorted(p.name for p in out.iterdir()) == sorted([*ALL, "dicom_maps"])
+    result = result_of(out)
+    core = read_image(out / "core.nii.gz")
+    assert result["perfusion"]["core_ml"] == pytest.approx(core.data.sum() * np.prod(core.spacing_mm) / 1000, rel=1e-3)
+    assert {flag["code"] for flag in result["quality"]} >= {"few-slices"}
+    assert result["source"]["kind"] == "dicom" and result["source"]["ct"] == "plain CT, HU"
+    np.testing.assert_array_equal(read_image(out / "maps/ct.nii.gz").data, scan.images["ct"])
+    seg = pydicom.dcmread(out / "lesion_seg.dcm")
+    labels = [segment.SegmentLabel for segment in seg.SegmentSequence]
+    assert labels[0] == "Predicted lesion" and len(labels) == 4
+    found = int(sum(f.sum() for f, g in zip(seg.pixel_array, seg.PerFrameFunctionalGroupsSequence, strict=True)
+                    if g.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1))  # fmt: skip
+    assert found == int(read_image(out / "lesion.nii.gz").data.sum()) > 0
+    assert seg.PatientName == "ZZPLANTED^NAME"
+    _require_nobody(tmp_path / "out", caplog.text + "".join(capsys.readouterr()))
+
+
+def _require_nobody(out: Path, said: str) -> None:
+    """Look for the planted patient in every file that is not DICOM, unpacked, and in all that was said."""
+    for path in out.rglob("*"):
+        if path.is_file() and path.suffix != ".dcm":
+            raw = path.read_bytes()
+            raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+            assert not [word for word in PLANTED if word.encode() in raw or word in path.name], path
+    assert not [word for word in PLANTED if word in said]
+
+
+def test_the_same_series_as_nifti_gives_the_same_numbers_but_no_dicom(
+    predict: Callable[..., int], studies: Path, tmp_path: Path
+) -> None:
+    assert predict(studies / "scan_a" / "ctp", studies / "scan_b", extra=("--bids",)) == 0
+    assert (tmp_path / "out/derivatives/monai_isles/sub-scanb/sub-scanb_desc-monaiisles_tmax.nii.gz").is_file()
+    dicom, nifti = tmp_path / "out/ctp", tmp_path / "out/scan_b"
+    assert not (nifti / "lesion_seg.dcm").exists() and (nifti / "report.html").is_file()
+    assert result_of(dicom)["perfusion"] == result_of(nifti)["perfusion"]
+    assert result_of(nifti)["source"]["ct"] == "mean before the bolus, HU"
+    assert "stands in for it" in (nifti / "report.html").read_text(encoding="utf-8")
+    for key in ("ct", "cbf", "tmax"):
+        one, other = (read_image(folder / f"maps/{key}.nii.gz").data for folder in (dicom, nifti))
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_one_failure_takes_no_other_and_a_second_run_does_what_is_missing(
+    predict: Callable[..., int], studies: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "empty").mkdir()
+    nobody = tmp_path / "nobody"
+    assert predict(nobody, studies / "scan_b", tmp_path / "empty") == 3
+    said = capsys.readouterr().out
+    assert "E-SCAN-01" in said and "E-DCM-02" in said and "1 of 3 cases" in said
+    record = json.loads((tmp_path / "out/run.json").read_text())
+    assert [r["outcome"] for r in record["cases"].values()] == ["failed", "failed", "ok"]
+    before = (tmp_path / "out/scan_b/maps/cbf.nii.gz").stat().st_mtime_ns
+    assert predict(studies / "scan_b") == 0 and "done before" in capsys.readouterr().out
+    (tmp_path / "out/scan_b/report.html").unlink()
+    assert predict(studies / "scan_b") == 0 and "scan_b: ok" in capsys.readouterr().out
+    assert (tmp_path / "out/scan_b/report.html").is_file()
+    assert (tmp_path / "out/scan_b/maps/cbf.nii.gz").stat().st_mtime_ns == before
+
+
+def test_the_network_runs_on_the_maps_and_its_weights_stand_in_the_seg(
+    predict: Callable[..., int], studies: Path, tmp_path: Path
+) -> None:
+    assert predict(studies / "scan_a", bundle="clerigues", extra=("--step", "32", "--mc-passes", "2")) == 0
+    out = tmp_path / "out/scan_a"
+    result = result_of(out)
+    low, high = result["lesion_ml_interval"]
+    assert low <= result["lesion_ml"] <= high
+    made = pydicom.dcmread(out / "lesion_seg.dcm").SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
+    assert made.AlgorithmName == "clerigues" and result["weights_sha256"][0] in made.AlgorithmParameters
+
+
+def test_the_patient_is_on_the_page_only_when_asked(predict: Callable[..., int], studies: Path, tmp_path: Path) -> None:
+    page = tmp_path / "out/scan_a/report.html"
+    assert predict(studies / "scan_a") == 0 and "ZZPLANTED" not in page.read_text(encoding="utf-8")
+    assert predict(studies / "scan_a", extra=("--show-patient",)) == 0
+    assert "ZZPLANTED^NAME" in page.read_text(encoding="utf-8")
+    assert "ZZPLANTED" not in (page.parent / "result.json").read_text(encoding="utf-8")
+    assert predict(studies / "scan_a") == 0 and "ZZPLANTED" not in page.read_text(encoding="utf-8")
+
+
+def test_a_folder_called_after_its_patient_lends_no_name(
+    predict: Callable[..., int], studies: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(studies / "scan_a" / "ctp", tmp_path / "zzplanted_name_ctp")
+    assert predict(tmp_path / "zzplanted_name_ctp", extra=("--no-report", "--no-dicom")) == 0
+    (made,) = [p for p in (tmp_path / "out").iterdir() if p.is_dir()]
+    assert made.name.startswith("study_") and not (made / "lesion_seg.dcm").exists()
+    assert "zzplanted" not in (tmp_path / "out/run.json").read_text().lower()
+
+
+@pytest.mark.parametrize("words", [[], ["case_1", "--from-series", "series"]])
+def test_cases_and_series_are_one_or_the_other(words: list[str], tmp_path: Path, capsys) -> None:
+    bundle = str(ROOT / "bundles/threshold")
+    assert main(["predict", "--bundle", bundle, "--out", str(tmp_path / "out"), *words]) == 2
+    assert "E-USE-40: inputs are not clear" in capsys.readouterr().err
+
+
+def test_a_bundle_for_mri_is_refused_at_once(predict: Callable[..., int], studies: Path, capsys) -> None:
+    assert predict(studies / "scan_b", bundle="clerigues_mri") == 4
+    assert "E-SCAN-04: the bundle reads images that a CT perfusion series does not give" in capsys.readouterr().err

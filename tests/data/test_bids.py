@@ -1,0 +1,136 @@
+"""BIDS trees: the names of ISLES'24 and ISLES'22, spaces, sessions, and names for results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_isles.case import Case
+from monai_isles.data import find_cases, find_layout
+from monai_isles.data.bids import derivative_description, derivative_name, parse_name
+from monai_isles.errors import IslesError
+
+
+def make(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"0")
+    return folder
+
+
+def isles24(folder: Path, number: int, *, follow_up: bool = True) -> None:
+    """One subject as the release lays it out."""
+    sub = f"sub-stroke{number:04d}"
+    raw, derived = f"raw_data/{sub}/ses-01", f"derivatives/{sub}/ses-01"
+    make(folder, *(f"{raw}/{sub}_ses-01_{key}.nii.gz" for key in ("ncct", "cta", "ctp")))
+    make(folder, *(f"{raw}/perfusion-maps/{sub}_ses-01_{key}.nii.gz" for key in ("cbf", "cbv", "mtt", "tmax")))
+    make(folder, *(f"{derived}/perfusion-maps/{sub}_ses-01_space-ncct_{key}.nii.gz"
+                   for key in ("cbf", "cbv", "mtt", "tmax")))  # fmt: skip
+    make(folder, *(f"{derived}/{sub}_ses-01_space-ncct_{key}.nii.gz" for key in ("cta", "ctp", "lvo-msk", "cow-msk")))
+    if follow_up:
+        make(folder, *(f"raw_data/{sub}/ses-02/{sub}_ses-02_{key}.nii.gz" for key in ("dwi", "adc")))
+        make(folder, *(f"derivatives/{sub}/ses-02/{sub}_ses-02_space-ncct_{key}.nii.gz"
+                       for key in ("dwi", "adc", "lesion-msk")))  # fmt: skip
+    make(folder, f"phenotype/{sub}/ses-01/{sub}_ses-01_demographic_baseline.csv")
+
+
+def test_an_isles24_tree_is_one_case_a_subject_in_one_space(tmp_path: Path) -> None:
+    isles24(tmp_path, 1)
+    isles24(tmp_path, 12, follow_up=False)
+    assert find_layout(tmp_path).name == "bids"
+    first, second = find_cases(tmp_path)
+    assert (first.name, first.subject, second.name) == (
+        "sub-stroke0001_ses-01",
+        "sub-stroke0001",
+        "sub-stroke0012_ses-01",
+    )
+    assert set(first.images) == {"ct", "ctp", "cbf", "cbv", "mtt", "tmax", "dwi", "adc"}
+    assert first.images["ct"].name == "sub-stroke0001_ses-01_ncct.nii.gz"
+    assert all("space-ncct" in path.name for key, path in first.images.items() if key != "ct")
+    assert first.label.name == "sub-stroke0001_ses-02_space-ncct_lesion-msk.nii.gz" and second.label is None
+
+
+def test_an_older_release_has_its_lesion_without_a_space(tmp_path: Path) -> None:
+    sub = "sub-stroke0003"
+    make(tmp_path, f"raw_data/{sub}/ses-01/{sub}_ses-01_ncct.nii.gz",
+         f"derivatives/{sub}/ses-02/{sub}_ses-02_lesion-msk.nii.gz")  # fmt: skip
+    (case,) = find_cases(tmp_path)
+    assert set(case.images) == {"ct"} and case.label.name == f"{sub}_ses-02_lesion-msk.nii.gz"
+
+
+def test_sessions_with_the_same_images_are_cases_of_one_subject(tmp_path: Path) -> None:
+    for session in (1, 2):
+        name = f"sub-a_ses-{session}"
+        make(tmp_path, f"rawdata/sub-a/ses-{session}/{name}_dwi.nii.gz", f"derivatives/sub-a/{name}_msk.nii.gz")
+    cases = find_cases(tmp_path)
+    assert [(case.name, case.subject) for case in cases] == [("sub-a_ses-1", "sub-a"), ("sub-a_ses-2", "sub-a")]
+    assert all(case.label is not None for case in cases)
+
+
+def test_sections_of_a_tree_are_kept_apart(tmp_path: Path) -> None:
+    isles24(tmp_path / "train", 1)
+    isles24(tmp_path / "test", 2, follow_up=False)
+    assert [case.name for case in find_cases(tmp_path, section="testing")] == ["sub-stroke0002_ses-01"]
+
+
+def test_two_spaces_in_a_subject_are_refused(tmp_path: Path) -> None:
+    isles24(tmp_path, 1)
+    make(tmp_path, "derivatives/sub-stroke0001/ses-01/sub-stroke0001_ses-01_space-MNI152_cbf.nii.gz")
+    with pytest.raises(IslesError, match=r"E-LIST-60(?s:.*)sub-stroke0001_ses-01(?s:.*)space-MNI152, space-ncct"):
+        find_cases(tmp_path)
+
+
+def test_a_lesion_without_images_is_refused(tmp_path: Path) -> None:
+    isles24(tmp_path, 1)
+    make(tmp_path, "derivatives/sub-stroke0002/ses-02/sub-stroke0002_ses-02_space-ncct_lesion-msk.nii.gz")
+    with pytest.raises(IslesError, match=r"E-LIST-61: a lesion mask has no images(?s:.*)sub-stroke0002_ses-02"):
+        find_cases(tmp_path)
+
+
+def test_two_files_of_one_modality_are_refused(tmp_path: Path) -> None:
+    isles24(tmp_path, 1)
+    make(tmp_path, "derivatives/sub-stroke0001/ses-01/sub-stroke0001_ses-01_space-ncct_run-2_cbf.nii.gz")
+    with pytest.raises(IslesError, match=r"E-LIST-13(?s:.*)sub-stroke0001_ses-01: cbf"):
+        find_cases(tmp_path)
+
+
+def test_an_empty_tree_is_refused(tmp_path: Path) -> None:
+    from monai_isles.data.bids import scan_bids
+
+    with pytest.raises(IslesError, match="E-LIST-01"):
+        scan_bids(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "key"), [
+    ("sub-1_ses-2_space-ncct_tmax.nii.gz", "tmax"), ("sub-1_T1w.nii", "t1"), ("sub-1_desc-brain_mask.nii.gz", None),
+    ("sub-1_label-lesion_mask.nii.gz", "label"), ("sub-1_mask.nii.gz", "label"), ("sub-1_lvo-msk.nii.gz", None),
+    ("sub-1_label-lesion_desc-monaiisles_mask.nii.gz", None), ("1_dwi.nii.gz", None), ("sub-1_x_dwi.nii.gz", None),
+    ("sub-1_dwi.json", None),
+])  # fmt: skip
+def test_names_say_what_they_are(name: str, key: str | None) -> None:
+    found = parse_name(Path(name))
+    assert (found and found.key) == key
+
+
+@pytest.mark.parametrize(("kind", "end"), [
+    ("lesion", "_label-lesion_desc-monaiisles_mask.nii.gz"), ("cbf", "_desc-monaiisles_cbf.nii.gz"),
+    ("probability", "_label-lesion_desc-monaiisles_probseg.nii.gz"), ("report", "_desc-monaiisles_report.html"),
+    ("uncertainty", "_label-lesion_desc-monaiislesUncertainty_probseg.nii.gz"),
+    ("result", "_desc-monaiisles_result.json"),
+])  # fmt: skip
+def test_results_have_names_of_derivatives_and_are_not_read_as_data(tmp_path: Path, kind: str, end: str) -> None:
+    isles24(tmp_path, 1)
+    (case,) = find_cases(tmp_path)
+    name = derivative_name(case, kind)
+    assert str(name) == f"sub-stroke0001/ses-01/sub-stroke0001_ses-01_space-ncct{end}"
+    make(tmp_path, f"derivatives/monai_isles/{name}")
+    assert find_cases(tmp_path) == [case]
+
+
+def test_a_case_of_another_layout_gets_a_subject_of_its_name() -> None:
+    case = Case("case_14", "case_14", {"ct": Path("/d/x.nii")})
+    assert str(derivative_name(case, "lesion")) == "sub-case14/sub-case14_label-lesion_desc-monaiisles_mask.nii.gz"
+    with pytest.raises(IslesError, match=r"E-LIST-62: no such result(?s:.*)'movie'(?s:.*)lesion, probability"):
+        derivative_name(case, "movie")
+    assert derivative_description()["DatasetType"] == "derivative"

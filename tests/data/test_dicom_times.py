@@ -1,0 +1,30 @@
+"""DICOM dates and times in whole microseconds."""
+
+from __future__ import annotations
+
+import pytest
+
+from monai_isles.data.dicom_times import DAY_US, clock_us, instant_us, unwrapped
+
+
+@pytest.mark.parametrize(("text", "seconds"), [
+    ("10", 36000), ("1001", 36060), ("100102", 36062), ("100102.5", 36062.5), ("10:01:02.000001", 36062.000001),
+    ("000000", 0), ("100102.5 ", 36062.5),
+])  # fmt: skip
+def test_a_clock_is_read(text: str, seconds: float) -> None:
+    assert clock_us(text) == round(seconds * 1e6)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1", "100102.", "1001021"])
+def test_what_is_no_clock_is_none(text: str) -> None:
+    assert clock_us(text) is None
+
+
+def test_dates_are_days_apart() -> None:
+    assert instant_us("20240301000000") - instant_us("20240228000000.0+0100") == 2 * DAY_US  # a leap year
+    assert instant_us("20241301000000") is None and instant_us("2024") is None
+
+
+def test_only_times_across_midnight_are_moved() -> None:
+    assert unwrapped([DAY_US - 5, 3]) == [DAY_US - 5, DAY_US + 3]
+    assert unwrapped([10, 20]) == [10, 20] and unwrapped([]) == []

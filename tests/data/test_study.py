@@ -1,0 +1,74 @@
+"""A study is found and named without a word about the patient, and its plain CT counts only on the series' grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from monai_isles.data.study import find_study, name_studies, read_study
+from monai_isles.errors import IslesError
+
+
+def save(path: Path, data: np.ndarray, *, shift: float = 0.0) -> Path:
+    affine = np.diag([2.0, 2.0, 5.0, 1.0])
+    affine[0, 3] = shift
+    image = nibabel.Nifti1Image(data.astype(np.float32), affine)
+    image.header.set_xyzt_units("mm", "sec")
+    if data.ndim == 4:
+        image.header["pixdim"][4] = 1.5
+    image.set_sform(affine, 1)
+    image.set_qform(affine, 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image, path)
+    return path
+
+
+def series(path: Path) -> Path:
+    return save(path, np.random.default_rng(0).normal(30, 5, (6, 5, 2, 4)))
+
+
+def test_a_file_and_a_folder_with_one_are_studies(tmp_path: Path) -> None:
+    file = find_study(series(tmp_path / "a" / "ctp.nii.gz"))
+    assert (file.name, file.kind, file.plain, file.simulated) == ("ctp", "nifti", None, False)
+    save(tmp_path / "a" / "ct.nii", np.full((6, 5, 2), 40.0))
+    folder = find_study(tmp_path / "a")
+    assert folder.name == "a" and folder.series.name == "ctp.nii.gz" and Path(folder.plain).name == "ct.nii"
+    assert folder.sha256() != file.sha256() == find_study(tmp_path / "a" / "ctp.nii.gz").sha256()
+
+
+def test_a_plain_ct_on_the_grid_is_used_and_one_beside_it_is_not(tmp_path: Path) -> None:
+    series(tmp_path / "a" / "ctp.nii.gz")
+    save(tmp_path / "a" / "ct.nii.gz", np.full((6, 5, 2), 40.0))
+    images = read_study(find_study(tmp_path / "a"))
+    assert images.series.array.shape == (4, 6, 5, 2) and images.series.times_s.tolist() == [0.0, 1.5, 3.0, 4.5]
+    assert (images.plain_ct == 40).all() and images.notes == () and images.slices == ()
+    save(tmp_path / "a" / "ct.nii.gz", np.full((6, 5, 2), 40.0), shift=1.0)
+    images = read_study(find_study(tmp_path / "a"))
+    assert images.plain_ct is None and "another grid" in images.notes[0]
+
+
+def test_the_phantoms_mark_is_found_above_the_file(tmp_path: Path) -> None:
+    (tmp_path / "SIMULATED.txt").write_text("simulated\n")
+    assert find_study(series(tmp_path / "a" / "ctp.nii.gz")).simulated
+
+
+def test_equal_names_take_the_folder_above_and_are_refused_when_that_is_equal_too(tmp_path: Path) -> None:
+    found = [find_study(series(tmp_path / place / "ctp.nii.gz")) for place in ("a", "b", "a")]
+    assert name_studies(found[:2]) == ["a_ctp", "b_ctp"]
+    with pytest.raises(IslesError, match="two studies have the same name") as caught:
+        name_studies(found)
+    assert caught.value.code == "E-SCAN-03" and "a_ctp" in caught.value.found
+
+
+def test_what_is_not_a_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IslesError, match="no study there") as caught:
+        find_study(tmp_path / "nothing")
+    assert caught.value.code == "E-SCAN-01"
+    series(tmp_path / "a" / "one.nii.gz")
+    series(tmp_path / "a" / "two.nii.gz")
+    with pytest.raises(IslesError, match="2 NIfTI files with time among 2") as caught:
+        find_study(tmp_path / "a")
+    assert caught.value.code == "E-SCAN-02"

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+
+from monai_isles.perfusion.quality import coverage_flags, frame_flags, motion_flags, vessel_flags
+
+GOOD_VEIN = 1.3
+
+
+def codes(flags) -> set[str]:
+    assert all(flag.severity in ("info", "warning") and len(flag.text) > 20 for flag in flags)
+    return {flag.code for flag in flags}
+
+
+def test_a_good_artery_and_vein_raise_nothing(aif) -> None:
+    assert not codes(vessel_flags(aif, GOOD_VEIN * aif, 1.0, baseline_frames=5))
+
+
+def test_a_low_or_noisy_artery_is_weak(aif) -> None:
+    assert "weak-aif" in codes(vessel_flags(0.2 * aif, 0.3 * aif, 1.0, baseline_frames=5))
+    noisy = aif + np.random.default_rng(0).normal(0, 25, len(aif))
+    assert "weak-aif" in codes(vessel_flags(noisy, GOOD_VEIN * aif, 1.0, baseline_frames=5))
+
+
+def test_a_bolus_that_is_still_there_at_the_end_is_truncated_and_the_series_short(aif) -> None:
+    found = codes(vessel_flags(aif[:12], GOOD_VEIN * aif[:12], 1.0, baseline_frames=5))
+    assert {"truncated-bolus", "short-series"} <= found
+
+
+def test_an_artery_as_large_as_the_vein_and_a_short_baseline_are_told(aif) -> None:
+    assert codes(vessel_flags(aif, aif, 1.0, baseline_frames=2)) == {"partial-volume", "short-baseline"}
+
+
+def test_thin_slabs_uneven_frames_and_movement_are_told() -> None:
+    assert codes(coverage_flags(2, 10.0, 250.0)) == {"few-slices"} and codes(coverage_flags(8, 4, 300)) == {
+        "low-coverage"
+    }
+    assert not coverage_flags(16, 5.0, 900.0)
+    uneven = frame_flags(np.array([0.0, 1.0, 2.0, 8.0]), 1.0, uneven=True)
+    assert codes(uneven) == {"uneven-frames"} and uneven[0].severity == "warning"
+    assert not frame_flags(np.arange(4.0), 1.0, uneven=False)
+    assert codes(motion_flags(3.0, applied=True)) == {"motion"} and not motion_flags(0.4, applied=True)

@@ -1,0 +1,176 @@
+"""Core, hypoperfusion, mismatch and the DEFUSE 3 profile on maps whose volumes are known by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from monai_isles.errors import IslesError
+from monai_isles.perfusion import Ischaemia, defuse3_profile, ischaemia, rcbf_core
+from monai_isles.perfusion.thresholds import cluster_vox, drop_clusters
+from monai_isles.postprocessing import drop_small
+
+CUBE_CM = (10.0, 10.0, 10.0)  # one voxel is 1 ml
+
+
+def maps(core: int, low: int, *, delay: float = 9.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return CBF, Tmax and brain of 20 x 20 x 2 voxels: ``low`` hypoperfused on the left, the first ``core`` dead."""
+    cbf, tmax = np.full((20, 20, 2), 50.0, np.float32), np.full((20, 20, 2), 2.0, np.float32)
+    side = np.zeros(cbf.shape, bool)
+    side[:10] = True
+    order = np.flatnonzero(side)
+    cbf.flat[order[:core]] = 10.0
+    tmax.flat[order[:low]] = delay
+    return cbf, tmax, np.ones(cbf.shape, bool)
+
+
+def found(core: int, low: int, spacing_mm: tuple[float, ...] = CUBE_CM, **cuts: float) -> Ischaemia:
+    return ischaemia(*maps(core, low), spacing_mm, **cuts)
+
+
+def test_volumes_mismatch_and_profile_by_hand() -> None:
+    case = found(20, 60)
+    assert (case.core_ml, case.hypoperfused_ml, case.penumbra_ml) == (20.0, 60.0, 40.0)
+    assert (case.mismatch_ml, case.mismatch_ratio, case.defuse3) == (40.0, 3.0, True)
+    assert case.tmax_ml == {4.0: 60.0, 6.0: 60.0, 8.0: 60.0, 10.0: 0.0}
+    assert np.array_equal(case.penumbra, case.hypoperfused & ~case.core)
+
+
+def test_core_outside_the_hypoperfusion_counts_against_the_mismatch_but_not_against_the_penumbra() -> None:
+    cbf, tmax, brain = maps(0, 30)
+    cbf[8, 10:20, :] = 10.0  # 20 ml of low flow in tissue without delay
+    case = ischaemia(cbf, tmax, brain, CUBE_CM)
+    assert (case.core_ml, case.penumbra_ml, case.mismatch_ml, case.mismatch_ratio) == (20.0, 30.0, 10.0, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("core", "low", "fits"),
+    [
+        (50, 90, True),  # ratio 1.8 exactly
+        (50, 89, False),
+        (10, 25, True),  # mismatch 15 ml exactly
+        (10, 24, False),
+        (69, 200, True),
+        (70, 200, False),  # the core must be below 70 ml
+        (0, 15, True),  # no core: the ratio is infinite
+        (0, 14, False),
+        (0, 0, False),
+        (30, 20, False),  # negative mismatch
+    ],
+)
+def test_the_target_profile_at_its_limits(core: int, low: int, fits: bool) -> None:
+    assert found(core, low).defuse3 is fits
+
+
+@pytest.mark.parametrize(("voxels", "fits"), [(15000, True), (14999, False)])
+def test_a_limit_is_met_exactly_whatever_the_voxel_size(voxels: int, fits: bool) -> None:
+    cbf, tmax = np.full((60, 60, 10), 50.0), np.full((60, 60, 10), 2.0)
+    tmax[:30].flat[:voxels] = 9.0
+    assert ischaemia(cbf, tmax, cbf > 0, (1.0, 1.0, 1.0)).defuse3 is fits
+
+
+def test_without_a_core_the_ratio_is_infinite_and_json_says_so() -> None:
+    case = found(0, 40)
+    record = case.record()
+    assert case.mismatch_ratio == math.inf and record["mismatch_ratio"] is None
+    assert record["mismatch_ratio_said"] == "no core: the ratio is infinite" and record["defuse3"] is True
+    json.dumps(record, allow_nan=False)
+
+
+def test_a_healthy_brain_has_no_ratio_and_no_profile() -> None:
+    case = found(0, 0)
+    assert math.isnan(case.mismatch_ratio) and not case.defuse3 and case.core_ml == case.hypoperfused_ml == 0.0
+    assert case.record()["mismatch_ratio_said"].startswith("neither core nor hypoperfusion")
+
+
+def test_the_record_of_a_plain_case() -> None:
+    record = found(20, 60, delay_s=8.0).record()
+    assert record["mismatch_ratio"] == 3.0 and "mismatch_ratio_said" not in record
+    assert record["tmax_ml"] == {"4": 60.0, "6": 60.0, "8": 60.0, "10": 0.0}
+
+
+def test_the_delay_in_use_is_reported_beside_the_usual_four() -> None:
+    assert list(found(5, 60, delay_s=5.0).tmax_ml) == [4.0, 5.0, 6.0, 8.0, 10.0]
+
+
+def test_both_cuts_are_strict() -> None:
+    cbf, tmax, brain = maps(20, 60, delay=6.0)
+    cbf[cbf == 10.0] = 15.0  # 30 % of 50 exactly
+    case = ischaemia(cbf, tmax, brain, CUBE_CM, contralateral=np.arange(20)[:, None, None] >= np.full((20, 20, 2), 10))
+    assert case.core_ml == case.hypoperfused_ml == 0.0
+
+
+def test_a_mirrored_case_gives_the_mirrored_result() -> None:
+    random = np.random.default_rng(0)
+    cbf, tmax, brain = maps(20, 60)
+    cbf += random.uniform(0, 3, cbf.shape)
+    cbf, tmax, brain = (np.pad(volume, ((3, 3), (0, 0), (0, 0))) for volume in (cbf, tmax, brain))
+    case = ischaemia(cbf, tmax, brain, CUBE_CM)
+    mirrored = ischaemia(cbf[::-1], tmax[::-1], brain[::-1], CUBE_CM)
+    assert case.core.any() and case.record() == mirrored.record()
+    for name in ("core", "hypoperfused", "penumbra"):
+        assert np.array_equal(getattr(case, name)[::-1], getattr(mirrored, name))
+
+
+@pytest.mark.parametrize("times", [(2, 2, 1), (1, 1, 3)])
+def test_finer_voxels_of_the_same_maps_give_the_same_volumes(times: tuple[int, int, int]) -> None:
+    volumes = maps(20, 60)
+    fine = [np.kron(volume, np.ones(times, volume.dtype)).astype(volume.dtype) for volume in volumes]
+    spacing_mm = tuple(s / t for s, t in zip(CUBE_CM, times, strict=True))
+    coarse, finer = ischaemia(*volumes, CUBE_CM), ischaemia(*fine, spacing_mm)
+    assert coarse.record() == finer.record()
+
+
+@pytest.mark.parametrize(("ml", "kept"), [(3.0, 3.0), (3.1, 0.0), (0.0, 3.0)])
+def test_a_cluster_of_exactly_the_smallest_volume_is_kept(ml: float, kept: float) -> None:
+    case = found(3, 3, min_cluster_ml=ml)
+    assert (case.core_ml, case.hypoperfused_ml, case.tmax_ml[8.0]) == (kept, kept, kept)
+
+
+def test_clusters_are_those_of_the_postprocessing() -> None:
+    mask = np.random.default_rng(1).random((30, 30, 4)) > 0.6
+    for ml in (0.0, 0.01, 0.024, 0.1):
+        vox = cluster_vox(ml, (2.0, 2.0, 1.0))
+        assert np.array_equal(drop_clusters(mask, ml, (2.0, 2.0, 1.0)), drop_small(mask, vox))
+
+
+def test_a_given_healthy_side_is_used() -> None:
+    cbf, tmax, brain = maps(20, 60)
+    right = np.zeros(cbf.shape, bool)
+    right[10:] = True
+    cbf[10:] = 100.0
+    case = ischaemia(cbf, tmax, brain, CUBE_CM, contralateral=right, core_rcbf=0.6)
+    assert case.core_ml == 400.0  # the whole left half flows at 50 or 10 against 100
+    assert np.array_equal(case.core, rcbf_core(cbf, brain, right, CUBE_CM, cut=0.6))
+
+
+def test_outside_the_brain_there_is_nothing() -> None:
+    cbf, tmax, brain = maps(20, 60)
+    brain[0] = False  # takes the first 40 voxels with it
+    case = ischaemia(cbf, tmax, brain, CUBE_CM)
+    assert (case.core_ml, case.hypoperfused_ml) == (0.0, 20.0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"core_rcbf": 0.0}, {"delay_s": -1.0}, {"min_cluster_ml": -0.1}], ids=["rcbf", "delay", "cluster"]
+)
+def test_cuts_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(IslesError, match=r"(?s)E-PERF-40: threshold rules cannot be applied.*cuts above zero"):
+        found(1, 2, **wrong)
+
+
+def test_maps_of_other_shapes_are_refused() -> None:
+    cbf, tmax, brain = maps(1, 2)
+    with pytest.raises(IslesError, match=r"(?s)E-PERF-40.*\(20, 20, 1\), \(20, 20, 2\)"):
+        ischaemia(cbf, tmax[:, :, :1], brain, CUBE_CM)
+
+
+@pytest.mark.parametrize(
+    ("core_ml", "mismatch_ml", "ratio", "fits"),
+    [(0.0, 15.0, math.inf, True), (69.999, 55.9, 1.8, True), (70.0, 56.0, 1.8, False), (0.0, 0.0, math.nan, False)],
+)
+def test_the_profile_alone(core_ml: float, mismatch_ml: float, ratio: float, fits: bool) -> None:
+    assert defuse3_profile(core_ml, mismatch_ml, ratio) is fits

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from monai_isles.errors import IslesError
+from monai_isles.perfusion.timing import even_frames, frame_times
+
+
+def test_even_frames_are_returned_as_they_are() -> None:
+    series = torch.rand(12, 2, 2, 1)
+    out, dt_s, uneven = even_frames(series, np.arange(12) * 1.5)
+    assert out is series and dt_s == pytest.approx(1.5) and not uneven
+
+
+def test_a_dense_first_pass_sets_the_step_and_lines_stay_lines() -> None:
+    times = np.concatenate([np.arange(0, 20, 1.0), np.arange(20, 50, 3.0)])
+    series = torch.from_numpy(2.0 * times + 5.0)[:, None, None, None].expand(-1, 2, 2, 1)
+    out, dt_s, uneven = even_frames(series, times)
+    assert uneven and dt_s == 1.0 and len(out) == 48
+    assert np.allclose(out[:, 0, 0, 0].numpy(), 2.0 * np.arange(48) + 5.0, atol=1e-5)
+
+
+def test_times_start_at_zero() -> None:
+    assert frame_times(10, None, np.arange(10) * 2.0 + 77.0)[0] == 0.0
+    assert frame_times(10, 1.3, None)[-1] == pytest.approx(9 * 1.3)
+
+
+@pytest.mark.parametrize("times", [np.zeros(12), np.arange(12) * 1000.0, np.arange(11.0), np.full(12, np.nan)])
+def test_times_that_cannot_be_are_refused(times: np.ndarray) -> None:
+    with pytest.raises(IslesError, match=r"E-PERF-06: frame times cannot be right(?s:.*)for 12 frames"):
+        frame_times(12, None, times)
+
+
+def test_too_few_frames_are_refused() -> None:
+    with pytest.raises(IslesError, match=r"E-PERF-07: too few frames for a bolus(?s:.*)4 frames, 10 wanted"):
+        frame_times(4, 1.0, None)

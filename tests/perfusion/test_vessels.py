@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from monai_isles.perfusion import find_vessels
+
+
+@pytest.fixture()
+def voxels(aif, tissue) -> tuple[np.ndarray, np.ndarray]:
+    """Brain with an artery that fills six tenths of a voxel; near the skull a pure vein and moving bone."""
+    rng = np.random.default_rng(0)
+    vein = np.concatenate([np.zeros(5, np.float32), aif[:-5]])
+    step = np.where(np.arange(len(aif)) > 30, 400.0, 0.0)
+    brain = np.stack([tissue(50, 4, 1)] * 3000 + [0.6 * aif] * 20)
+    cranial = np.stack([tissue(50, 4, 1)] * 3000 + [vein] * 10 + [step] * 30)
+    return tuple((a + rng.normal(0, 3, a.shape)).astype(np.float32) for a in (brain, cranial))
+
+
+def test_a_thin_artery_is_scaled_to_the_area_of_the_vein(voxels, aif) -> None:
+    found = find_vessels(*voxels, 1.0)
+    assert found.measured_aif.sum() == pytest.approx(0.6 * aif.sum(), rel=0.1)
+    assert found.aif.sum() == pytest.approx(aif.sum(), rel=0.05) and int(found.aif.argmax()) == int(aif.argmax())
+    assert found.vof.max() < 1.1 * aif.max(), "moving bone was taken for a vein"
+
+
+def test_scaling_can_be_left_out_and_never_shrinks_the_artery(voxels, aif) -> None:
+    assert find_vessels(*voxels, 1.0, venous_scaling=False).scale == 1.0
+    assert find_vessels(voxels[0], voxels[0][:3000], 1.0).scale == pytest.approx(1.0, abs=0.05)
