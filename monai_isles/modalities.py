@@ -12,7 +12,7 @@ class Modality:
     Units: ``lowest`` and ``highest`` bound single voxels, ``typical_max`` bounds the 99th percentile inside
     the brain; all in ``unit``.
     Source: ours, from the field's usual ranges (ISLES 2018 maps as distributed, in the units of their vendor). MR
-        intensities have no unit; MR perfusion maps may be relative, so CBF and CBV are bounded loosely.
+        intensities have no unit; MR maps of CBF and CBV are held to the bounds of CT maps.
     """
 
     key: str
@@ -27,8 +27,8 @@ class Modality:
 
 _TABLE = (
     Modality("ct", "non-contrast CT", "HU", -2048.0, 32767.0, 3000.0),
-    Modality("cbf", "cerebral blood flow", "ml/100 g/min", 0.0, 30000.0, 5000.0, perfusion_map=True),
-    Modality("cbv", "cerebral blood volume", "ml/100 g", 0.0, 10000.0, 2000.0, perfusion_map=True),
+    Modality("cbf", "cerebral blood flow", "ml/100 g/min", 0.0, 10000.0, 3000.0, perfusion_map=True),
+    Modality("cbv", "cerebral blood volume", "ml/100 g", 0.0, 2000.0, 300.0, perfusion_map=True),
     Modality("mtt", "mean transit time", "s", 0.0, 1000.0, 120.0, perfusion_map=True),
     Modality("tmax", "time to maximum of the residue function", "s", 0.0, 500.0, 120.0, perfusion_map=True),
     Modality("ctp", "CT perfusion series", "HU", -4096.0, 32767.0, 4000.0, time_series=True),

@@ -133,14 +133,14 @@ def test_values_beyond_the_labels_are_refused(write: Write) -> None:
     assert read_image(write(mask.reshape(4, 3, 2)), kind="label", label_values=[255]).data.sum() == 1
 
 
-def test_diffusion_coefficients_of_both_usual_units_and_relative_perfusion_pass(
-    write: Write, volume: np.ndarray
-) -> None:
+def test_diffusion_coefficients_of_both_usual_units_and_mri_pass(write: Write, volume: np.ndarray) -> None:
     read_image(write(volume / 6 - 0.3), kind="adc")  # 1e-3 mm2/s, a little noise below 0
     read_image(write(volume * 150), kind="adc")  # 1e-6 mm2/s
-    for kind, factor in (("cbf", 200), ("cbv", 80), ("ttp", 5), ("t1", 1000), ("flair", 1), ("t1c", 1), ("t2", 1)):
+    for kind, factor in (("cbf", 5), ("cbv", 0.5), ("ttp", 5), ("t1", 1000), ("flair", 1), ("t1c", 1), ("t2", 1)):
         read_image(write(volume * factor), kind=kind)
     refused(write(volume * 1000), "ttp", r"E-VAL-05(?s:.*)likely milliseconds")
+    refused(write(volume * 200), "cbf", r"E-VAL-05(?s:.*)scale factor of 10 or more")
+    refused(write(volume * 80), "cbv", r"E-VAL-05(?s:.*)scale factor of 10 or more")
 
 
 def test_probabilities_lie_between_zero_and_one(write: Write, volume: np.ndarray) -> None:
