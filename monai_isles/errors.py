@@ -41,3 +41,33 @@ def find_isles_error(error: BaseException | None) -> IslesError | None:
     while error is not None and not isinstance(error, IslesError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out: Python's own, the processor allocator's or a GPU's."""
+    if isinstance(error, MemoryError):
+        return True
+    words = (
+        "can't allocate memory",
+        "not enough memory",
+        "out of memory",
+        "bad_alloc",
+        "can't start new thread",
+        "could not create a primitive",
+    )
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def memory_error(error: BaseException | None, where: str) -> IslesError | None:
+    """Return the error of ours for memory that ran out, where that is behind ``error``; None where it is not."""
+    while error is not None and not out_of_memory(error):
+        error = error.__cause__ or error.__context__
+    if error is None:
+        return None
+    return IslesError(
+        "E-RUN-41",
+        "memory ran out",
+        where=where,
+        found=(str(error).strip().splitlines() or [type(error).__name__])[0][:200],
+        fix="end other programs, take fewer workers or smaller images, or use a machine with more memory",
+    )

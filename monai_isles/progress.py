@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
+QUIET = "MONAI_ISLES_QUIET"
 
 
 def progress(
@@ -14,12 +17,14 @@ def progress(
 ) -> Iterable[Item]:
     """Yield ``items`` behind a tqdm bar on standard error, or plainly when that is not a terminal.
 
+    The environment variable ``MONAI_ISLES_QUIET`` hides it too: worker processes have one bar between them.
+
     Args:
         delay_s: seconds before the bar shows; what ends sooner has none.
     """
     from tqdm import tqdm
 
-    hidden = not sys.stderr.isatty()
+    hidden = not sys.stderr.isatty() or QUIET in os.environ
     return tqdm(
         items,
         desc=description,
@@ -30,3 +35,17 @@ def progress(
         disable=hidden,
         dynamic_ncols=True,
     )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Show no bar inside: the loop around has one."""
+    before = os.environ.get(QUIET)
+    os.environ[QUIET] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[QUIET]
+        else:
+            os.environ[QUIET] = before

@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "monai_isles"
 ROOMS = [
     ["cli"], ["export"], ["reports"], ["evaluation"], ["training"], ["inference"], ["postprocessing"], ["metrics"],
-    ["losses", "networks"], ["sampling"], ["transforms"], ["phantom"], ["perfusion"], ["data"], ["io"],
+    ["losses", "networks"], ["sampling"], ["transforms"], ["phantom"], ["perfusion"], ["data"], ["cohort"], ["io"],
     ["case", "errors", "modalities", "progress"],
 ]  # fmt: skip
 HEIGHT = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

@@ -12,18 +12,20 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_isles.io import publish_json, publish_text, sha256_of
+from monai_isles.errors import IslesError
+from monai_isles.io import sha256_of
+from monai_isles.io.publish import publish_together
 from monai_isles.reports import best_epoch, model_card, png_bytes, published_rows, read_curves, training_curves
+from monai_isles.reports.card import require_card
 from monai_isles.reports.scores import side_by_side
 
 NETWORK = "these weights"
 CARDS = Path(__file__).parent / "cards"
-_BARE = "No trained weights are shipped with this bundle: train it before use."
 _OF_A_RUN = ("run", "scores", "predictions", "device", "memory_gb")
 
 
@@ -45,21 +47,30 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"a card of trained weights also needs {missing}; give none of them where no weights are shipped")
     metadata = json.loads((args.bundle / "metadata.json").read_text(encoding="utf-8"))
     texts = json.loads((args.texts or CARDS / f"{args.bundle.resolve().name}.json").read_text(encoding="utf-8"))
+    readme = args.bundle / "README.md"
+    require_card(readme)
     facts = {**_said(metadata, texts), "notes": [*texts.get("notes", ()), *args.note]}
     if not given:
-        card = model_card({**facts, "weights": None, "results": texts["results"]})
-        publish_text(args.bundle / "README.md", card.replace(_BARE, texts.get("bare", _BARE)))
+        bare = {"bare": texts["bare"]} if "bare" in texts else {}
+        _publish({readme: model_card({**facts, "weights": None, "results": texts.get("results")} | bare)})
         return
-    weights = args.bundle / "models/model.pt"
-    weights.parent.mkdir(exist_ok=True)
-    shutil.copyfile(args.run / "model.pt", weights)
-    publish_text(args.bundle / "docs/curves.csv", (args.run / "curves.csv").read_text(encoding="utf-8"))
-    figure = png_bytes(training_curves(read_curves(args.bundle / "docs/curves.csv")))
-    (args.bundle / "docs/curves.png").write_bytes(figure)
+    weights, curves = args.run / "model.pt", args.run / "curves.csv"
     facts |= describe(args, metadata, texts, sha256_of(weights))
-    publish_text(args.bundle / "README.md", model_card(facts))
     metadata |= {"weights_sha256": facts["weights_sha256"], "eval_metrics": measured(args.scores)}
-    publish_json(args.bundle / "metadata.json", metadata)
+    made = {
+        args.bundle / "models/model.pt": weights.read_bytes(),
+        args.bundle / "docs/curves.csv": curves.read_bytes(),
+        args.bundle / "docs/curves.png": png_bytes(training_curves(read_curves(curves))),
+        readme: model_card(facts),
+        args.bundle / "metadata.json": json.dumps(metadata, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+    }
+    _publish(made)
+
+
+def _publish(files: dict[Path, bytes | str]) -> None:
+    """Write all files or none."""
+    content = {path: made.encode() if isinstance(made, str) else made for path, made in files.items()}
+    publish_together([(path, lambda tmp, made=made: tmp.write_bytes(made)) for path, made in content.items()])
 
 
 def measured(scores: Path) -> dict[str, object]:
@@ -122,4 +133,8 @@ def _said(metadata: dict[str, Any], texts: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except IslesError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -25,7 +25,7 @@ NETWORKS = {SCRATCH: ("pspnet", ()), "2D U-Net": ("unet2d", ("unet2d.json",)),
 LOSSES = {"focal": "focal", "cross_entropy": "cross-entropy"}
 SIX = (("dsc", "Dice", 2, 1.0), ("hd_mm", "Hausdorff, mm", 1, 1.0), ("assd_half_sum_mm", "ASSD, mm", 2, 1.0),
        ("ppv", "precision", 2, 1.0), ("sensitivity", "recall", 2, 1.0), ("avd_ml", "AVD, ml", 2, 1.0))  # fmt: skip
-PAIR = tuple((key, title, 2, 1.0) for key, title in LOSSES.items())
+PAIR = (*((key, title, 2, 1.0) for key, title in LOSSES.items()), ("rule", "rCBF < 30 %", 2, 1.0))
 CHOSEN = "the scored scans chose the epoch of their own fold's network, as in the paper"
 SHOWN = 9
 
@@ -109,14 +109,15 @@ def _made(args: argparse.Namespace, results: Mapping[str, Mapping[str, NetworkRe
 def _table_1(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> str:
     from monai_isles.evaluation.networks_by_fold import dice_by_fold, over_folds
 
-    by_fold = {loss: dice_by_fold(one.cases) for loss, one in both.items()}
+    rule = _rule(both)
+    by_fold = {loss: dice_by_fold(one.cases) for loss, one in both.items()} | {"rule": dice_by_fold(rule)}
     counts = {fold: sum(line["fold"] == fold for line in both["focal"].cases) for fold in by_fold["focal"]}
     rows = [
         {"name": f"fold {place}", "n": counts[fold],
-         "metrics": {loss: {"mean": by_fold[loss][fold], "n": counts[fold]} for loss in LOSSES}}
+         "metrics": {name: {"mean": found[fold], "n": counts[fold]} for name, found in by_fold.items()}}
         for place, fold in enumerate(counts, start=1)
     ]  # fmt: skip
-    total = {loss: over_folds(one.cases) for loss, one in both.items()}
+    total = {loss: over_folds(one.cases) for loss, one in both.items()} | {"rule": over_folds(rule)}
     rows.append({"name": "total", "n": len(counts), "of": "folds", "metrics": total})
     note = "Mean Dice of the scans of each fold; total: mean +- sd over folds. Our folds are not the paper's."
     return _publish(args, "table1", rows, PAIR, _head(args, both, "Table 1, Dice", [note]))
@@ -149,6 +150,7 @@ def _table_2(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> str
         scored[f"ours: all {len(found) * len(found[0].plan.folds)} networks, scans of {where}"] = unseen
     rows = [{"name": name, **summarise(lines, seed=args.seed)} for name, lines in scored.items()]
     rows[-1]["published"] = "ours"
+    rows.append({"name": "rCBF < 30 %, no network, the out-of-fold scans", **summarise(_rule(both), seed=args.seed)})
     notes = [
         "The published row is of ten networks on the test scans; an out-of-fold row has two networks a scan, those of "
         "its own fold, since the other eight were trained on it (the paper's 0.57 on the training board).",
@@ -178,6 +180,8 @@ def _figure_3(args: argparse.Namespace, results: Mapping[str, Mapping[str, Netwo
     publish(args.out / "figure3.png", lambda tmp: tmp.write_bytes(picture))
     rows = [{"name": name, "n": next(iter(both.values()))["n"], "of": "folds", "metrics": both}
             for name, both in totals.items()]  # fmt: skip
+    rule = over_folds(_rule(next(iter(results.values()))))
+    rows.append({"name": "no network", "n": rule["n"], "of": "folds", "metrics": {"rule": rule}})
     note = "The paper prints the numbers of its pre-trained PSPNet alone; the other bars are not legible as numbers."
     head = _head(args, next(iter(results.values())), "Figure 3, Dice over folds", [note])
     return _publish(args, "figure3", rows, PAIR, head)
@@ -195,6 +199,13 @@ def _figure_4(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> st
         f"{args.out / 'figure4.png'}: truth orange, focal red, cross-entropy cyan; out of fold, up to {SHOWN} scans at "
         "even ranks of the focal Dice, the slice with most lesion of each"
     )
+
+
+def _rule(both: Mapping[str, NetworkResult]) -> list[dict[str, Any]]:
+    """Return the scored lines of rCBF < 30 % on the scans that the networks were scored on."""
+    from monai_isles.evaluation.ablation_rivals import rule_rows
+
+    return rule_rows(next(iter(both.values())).found)
 
 
 def _note(results: Mapping[str, Mapping[str, NetworkResult]]) -> str:

@@ -126,6 +126,7 @@ def _table(
     lines: Mapping[SplitRow, list[dict[str, Any]]],
     counts: tuple[int, int, int],
 ) -> str:
+    from monai_isles.evaluation.ablation_rivals import RULE, rule_rows
     from monai_isles.evaluation.pseudo_dwi_scores import QUALITY, spread
     from monai_isles.evaluation.split_run import parameters_m
     from monai_isles.evaluation.summary import summarise
@@ -140,6 +141,8 @@ def _table(
         if PARAMETERS in METRICS[table]:
             line["parameters_m"] = parameters_m(results[row].found.plan)
         rows.append(line)
+    rule = rule_rows(next(iter(results.values())).found)
+    rows.append({"name": f"{RULE}, no network", **summarise(rule, seed=args.seed)})
     notes = [*NOTES[table], *([LOCAL] if METRICS[table] is IMAGE else [])]
     head = _head(args, results, f"Table {table}, {TITLES[table]}", counts, notes)
     text = _publish(args, f"table{table}", rows, METRICS[table], head)

@@ -10,16 +10,17 @@ from monai_isles.errors import EXIT_DONE, EXIT_REFUSED, EXIT_UNSAFE, IslesError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the folder or list, ``--data`` and ``--bundle``."""
+    """Declare the folder or list, ``--data``, ``--bundle`` and ``--unpack``."""
     parser.add_argument(
         "target",
         nargs="?",
         type=Path,
         metavar="DIR|LIST",
-        help="data folder (ISLES 2018, 2015, plain) or data list",
+        help="data folder (ISLES 2018, 2015, plain), folder of DICOM series, or data list",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder of the list: its images are checked too")
-    parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle folder, or one config file")
+    parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle folder, one config file, or a zip")
+    parser.add_argument("--unpack", type=Path, metavar="DIR", help="new folder for a zip in which nothing is an error")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,11 +57,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _findings(args: argparse.Namespace) -> list:
     from monai_isles.data.checks import check_folder, check_list
-    from monai_isles.io.configs import judge_bundle
+    from monai_isles.io.bundles import check_bundle
 
-    found = judge_bundle(args.bundle) if args.bundle is not None else []
+    found = check_bundle(args.bundle, unpack=args.unpack) if args.bundle is not None else []
     if args.target is None:
         return found
     if args.target.is_dir():
-        return [*found, *check_folder(args.target)]
+        from monai_isles.data.check_series import check_series, holds_dicom_alone
+
+        series = holds_dicom_alone(args.target)
+        return [*found, *(check_series(args.target) if series else check_folder(args.target))]
     return [*found, *check_list(args.target, args.data)]

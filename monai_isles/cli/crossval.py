@@ -8,6 +8,7 @@ import signal
 import sys
 from types import FrameType
 
+from monai_isles.cli import cohort_options
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
 
@@ -30,10 +31,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="paper",
         help="paper: training stops by the scored scans, as published; nested: by the next fold (default: paper)",
     )
+    cohort_options.cache_arguments(parser)
+    cohort_options.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run what is left to do; 3 when a fold or a case failed."""
+    place = cohort_options.chosen_place(args)
     from pathlib import Path
 
     from monai_isles.evaluation.crossval import cross_validate
@@ -50,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
     )
     before = signal.signal(signal.SIGTERM, _stop)
     try:
-        record = cross_validate(plan, content, args.out)
+        needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory}
+        kept = {"cache_dir": args.cache, "cache_gb": args.cache_gb}
+        record = cross_validate(plan, content, args.out, place=place, **needs, **kept)
     finally:
         signal.signal(signal.SIGTERM, before)
     print(json.dumps(record, indent=2) if args.json else _text(record, args.out))

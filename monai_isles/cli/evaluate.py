@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 
-from monai_isles.errors import EXIT_DONE
+from monai_isles.cli import cohort_options
+from monai_isles.errors import EXIT_DONE, IslesError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument("--pred", required=True, help="predictions: <case>/lesion.nii.gz or <case>.nii.gz")
-    parser.add_argument("--ref", required=True, help="references: an ISLES folder, or masks named like the predictions")
+    parser.add_argument(
+        "--ref",
+        required=True,
+        help="references: an ISLES folder (with --data-list also a URL), or masks named like the predictions",
+    )
     parser.add_argument("--out", required=True, help="folder for per_case.csv, summary.json and run.json")
     parser.add_argument("--data-list", help="score the cases of this data list only; its paths are relative to --ref")
     parser.add_argument("--section", default="training", help="section of the data list (default: training)")
@@ -19,10 +24,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", action="store_true", help="score rCBF < 30 %% on the same cases, from their maps")
     parser.add_argument("--allow-missing", action="store_true", help="score a missing prediction as an empty mask")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: 0)")
+    cohort_options.arguments(parser, needs=False)
 
 
 def run(args: argparse.Namespace) -> int:
     """Score, print the table (or the summary as JSON), return 0."""
+    place = cohort_options.chosen_place(args)
+    _require_here(args.pred)
     from monai_isles.evaluation.score import score_folder
     from monai_isles.evaluation.table import summary_table
 
@@ -36,6 +44,18 @@ def run(args: argparse.Namespace) -> int:
         baseline=args.baseline,
         allow_missing=args.allow_missing,
         seed=args.seed,
+        place=place,
     )
     print(json.dumps(summary, indent=2, allow_nan=False) if args.json else summary_table(summary))
     return EXIT_DONE
+
+
+def _require_here(pred: str) -> None:
+    if "://" in pred:
+        raise IslesError(
+            "E-USE-64",
+            "predictions cannot be read from a URL",
+            where="--pred",
+            found=pred,
+            fix="copy the folder here; only --ref may be a URL, with a data list",
+        )

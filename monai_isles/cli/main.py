@@ -7,16 +7,20 @@ import importlib
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from types import FrameType
 
 from monai_isles import __version__
-from monai_isles.errors import EXIT_DONE, IslesError, find_isles_error
+from monai_isles.errors import EXIT_DONE, IslesError, find_isles_error, memory_error
 
 VERBS = {
     "phantom": "make the simulated CT perfusion data set in the ISLES 2018 layout",
     "check": "list every finding of a data set or a bundle without running anything",
     "datalist": "read a data folder and write a data list with patient-grouped folds",
+    "prepare": "preprocess cases into a cache that training and prediction share",
     "crossval": "train and predict every fold of a bundle, restartable",
     "search": "choose threshold and smallest lesion on out-of-fold predictions, by two protocols",
     "predict": "segment cases the model never saw",
@@ -43,7 +47,10 @@ def build_parser(verb: str | None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 done, 1 our bug, 2 usage, 3 some cases failed, 4 refused, 5 unsafe."""
+    """Run one verb and return its exit code: 0 done, 1 our bug, 2 usage, 3 some cases failed, 4 refused, 5 unsafe.
+
+    SIGTERM exits with 143, the user's interrupt with 130; neither leaves a lock or a part of a file.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     verb = next((w for w in words if w in VERBS), None)
     try:
@@ -51,11 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     logging.basicConfig(level=logging.DEBUG if args.debug else logging.WARNING, format="%(levelname)s %(message)s")
+    logging.getLogger("monai_isles.inference.forecast").setLevel(logging.INFO)
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    before = _exit_on_sigterm()
     try:
         return int(importlib.import_module(f"monai_isles.cli.{args.verb}").run(args))
-    except (IslesError, RuntimeError) as error:
-        ours = find_isles_error(error)
+    except (IslesError, RuntimeError, MemoryError) as error:
+        ours = find_isles_error(error) or memory_error(error, f"monai-isles {args.verb}")
         if ours is None or args.debug:
             raise
         print(_as_json(ours) if args.json else str(ours), file=sys.stderr)
@@ -66,6 +75,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped by the user", file=sys.stderr)
         return 130
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _exit_on_sigterm() -> object:
+    """Let SIGTERM end the work as an error does, so that parts and locks go; return what was in its place."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _as_json(error: IslesError) -> str:

@@ -6,14 +6,19 @@ import argparse
 import json
 from pathlib import Path
 
-from monai_isles.errors import EXIT_DONE, IslesError
-
-_MAPS = ("cbf", "cbv", "mtt", "tmax", "ttp", "rcbf")
+from monai_isles.cli import cohort_options
+from monai_isles.cli.predict_options import records_text
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, IslesError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument("series", metavar="SERIES", help="4D NIfTI file, or the DICOM folder of the dynamic scan")
+    parser.add_argument(
+        "series",
+        nargs="+",
+        metavar="SERIES",
+        help="4D NIfTI file, or the DICOM folder of the dynamic scan; several go into DIR/<name> each",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the maps, perfusion.json and run.json")
     parser.add_argument(
         "--method", choices=("bcsvd", "osvd", "tikhonov"), default="bcsvd", help="deconvolution (default: bcsvd)"
@@ -31,41 +36,33 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--threads", type=int, help="processor threads (default: what this process may use)")
     parser.add_argument("--no-motion", action="store_true", help="measure the series as it lies")
+    cohort_options.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, prepare, measure, write; say what a reader of the maps must know."""
     truncation = _truncation(args.truncation)
     _require_smoothing(args.smoothing_mm)
-    from monai_isles.data.series import read_perfusion_series
+    place = cohort_options.chosen_place(args)
+    from monai_isles.evaluation.perfusion_cohort import MAPS, Measuring, measure_cohort, measure_series
     from monai_isles.inference.threads import use_threads
-    from monai_isles.io import RunFolder
-    from monai_isles.perfusion import contralateral, measured_maps, perfusion_record, prepare_series, relative_cbf
+    from monai_isles.io import RunFolder, publish_json
     from monai_isles.training import pick_device
-    from monai_isles.transforms.hemispheres import split_head
 
     use_threads(args.threads)
     device, out = pick_device(args.device), Path(args.out)
-    with RunFolder(out, outputs=[f"{name}.nii.gz" for name in (*_MAPS, "brain")]) as held:
-        series = read_perfusion_series(args.series, dt_s=args.dt)
-        prepared = prepare_series(
-            series.array, spacing_mm=series.spacing_mm, times_s=series.times_s, motion=not args.no_motion
-        )
-        maps = measured_maps(
-            prepared, method=args.method, truncation=truncation, smoothing_mm=args.smoothing_mm, device=device
-        )
-        left, midline = split_head(prepared.baseline_hu, maps.brain, series.spacing_mm, where=str(args.series))
-        healthy = contralateral(maps.tmax, maps.brain, left)
-        volumes = {name: getattr(maps, name) for name in _MAPS[:-1]}
-        volumes["rcbf"] = relative_cbf(maps.cbf, maps.brain, healthy)
-        settings = _settings(args, truncation, str(device))
-        record = perfusion_record(prepared, maps, settings) | {
-            "midline": midline,
-            "timed_by_file": series.timed and args.dt is None,
-            "map_files": _publish(out, volumes, maps.brain, series.like),
-        }
-        _publish_record(out, record)
-        held.finish({"kind": "perfusion", "series": str(args.series), "sha256": series.like.sha256, **record})
+    how = Measuring(args.method, truncation, args.smoothing_mm, args.dt, not args.no_motion, str(device))
+    if len(args.series) > 1:
+        with RunFolder(out) as held:
+            gpus = int(device.type == "cuda") if args.case_gpus is None else args.case_gpus
+            records = measure_cohort(args.series, out, how, place=place, gpus=gpus, memory_gb=args.case_memory)
+            held.finish(record := {"kind": "perfusion of a cohort", "settings": how.settings(), "cases": records})
+        print(json.dumps(record, indent=2) if args.json else records_text(records, out))
+        return EXIT_SOME_FAILED if any(one["outcome"] == "failed" for one in records.values()) else EXIT_DONE
+    with RunFolder(out, outputs=[f"{name}.nii.gz" for name in (*MAPS, "brain")]) as held:
+        record, sha256 = measure_series(args.series[0], out, how)
+        publish_json(out / "perfusion.json", record)
+        held.finish({"kind": "perfusion", "series": str(args.series[0]), "sha256": sha256, **record})
     print(json.dumps(record, indent=2) if args.json else _text(record, out))
     return EXIT_DONE
 
@@ -90,35 +87,6 @@ def _require_smoothing(width_mm: float) -> None:
             found=f"{width_mm:g} mm",
             fix="give 0 to 30 mm, full width at half maximum",
         )
-
-
-def _settings(args: argparse.Namespace, truncation: float | str | None, device: str) -> dict[str, object]:
-    from monai_isles.perfusion import METHODS
-
-    return {
-        "method": args.method,
-        "truncation": METHODS[args.method] if truncation is None else truncation,
-        "smoothing_mm": args.smoothing_mm,
-        "motion": not args.no_motion,
-        "device": device,
-    }
-
-
-def _publish(out: Path, volumes: dict, brain: object, like: object) -> dict[str, str]:
-    from monai_isles.io import publish_image
-    from monai_isles.perfusion import MAP_UNITS
-
-    for name, volume in volumes.items():
-        unit = MAP_UNITS.get(name, "part of the healthy side's mean")
-        publish_image(out / f"{name}.nii.gz", volume, like, dtype="float32", description=f"{name.upper()} {unit}")
-    publish_image(out / "brain.nii.gz", brain, like, dtype="uint8", description="brain, no vessels, no fluid")
-    return {name: f"{name}.nii.gz" for name in (*volumes, "brain")}
-
-
-def _publish_record(out: Path, record: dict[str, object]) -> None:
-    from monai_isles.io import publish_json
-
-    publish_json(out / "perfusion.json", record)
 
 
 def _text(record: dict, out: Path) -> str:

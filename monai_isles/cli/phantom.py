@@ -6,6 +6,8 @@ import argparse
 import json
 import time
 
+from monai_isles.cli import cohort_options
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
@@ -43,11 +45,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MM",
         help="MRI: coarser voxels over the same field of view (default 1 for siss, 2 for spes)",
     )
-    parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes (default 1)")
+    parser.add_argument(
+        "--dicom",
+        choices=("classic", "shuttle", "enhanced"),
+        help="CT: also write plain CT, series and maps of every scan as DICOM, in DIR/DICOM/<section>/<case>",
+    )
+    cohort_options.arguments(parser, needs=False)
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the data set and say where it lies."""
+    place = cohort_options.chosen_place(args)
     from monai_isles.errors import EXIT_DONE
     from monai_isles.phantom import make_dataset
 
@@ -57,11 +65,12 @@ def run(args: argparse.Namespace) -> int:
         cases=args.cases,
         seed=args.seed,
         series=not args.no_series,
-        workers=args.workers,
+        **place,
         test_cases=args.test_cases,
         max_slices=args.max_slices,
         kind=args.kind,
         spacing_mm=args.spacing,
+        dicom=args.dicom,
     )
     seconds = round(time.monotonic() - start, 1)
     if args.json:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from monai_isles.cli import predict_series
+from monai_isles.cli import cohort_options, predict_dry, predict_series
 from monai_isles.cli.predict_options import chosen_changes, records_text
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
@@ -22,12 +23,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-list", help="predict the cases of this data list; its paths are relative to CASE_DIR")
     parser.add_argument("--section", default="training", help="section of the data list (default: training)")
     parser.add_argument("--folds", type=int, nargs="+", help="folds of the section (default: all)")
+    parser.add_argument(
+        "--resample",
+        action="store_true",
+        help="images on another grid than a case's first are in register: resample them onto it",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="config files inside the bundle")
     parser.add_argument(
         "--step", type=int, nargs="+", metavar="VOXELS", help="between windows, one for all axes or one each"
     )
     parser.add_argument("--fast", action="store_true", help="the bundle's coarser step; its model card states the cost")
+    parser.add_argument("--whole-slices", action="store_true", help="one pass over the whole slice instead of windows")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="bf16: faster, the third digit differs")
+    parser.add_argument("--compile", action="store_true", help="compile the networks first: pays from ten cases on")
     parser.add_argument("--mc-passes", type=int, help="dropout passes a window (default: the bundle's)")
     parser.add_argument("--threshold", type=float, help="lesion probability above which a voxel counts")
     parser.add_argument("--min-size", type=int, metavar="VOXELS", help="smallest lesion component kept")
@@ -40,26 +49,40 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--bids", action="store_true", help="also lay the results out as BIDS derivatives, in OUT/derivatives"
     )
     parser.add_argument("--no-report", action="store_true", help="leave out <case>/report.html")
+    cohort_options.cache_arguments(parser)
+    cohort_options.arguments(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check bundle, weights, inputs and OUT, say what would be done, and stop"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict each case alone; 3 when some failed."""
     predict_series.require_one_way(args)
+    place = cohort_options.chosen_place(args)
+    if args.dry_run:
+        return predict_dry.run(args, _entries)
     if args.from_series:
-        return predict_series.run(args)
+        return predict_series.run(args, place)
     from monai_isles.inference.threads import use_threads
     from monai_isles.io import RunFolder
 
     use_threads(args.threads)
     from monai_isles.export.bids_results import publish_bids
-    from monai_isles.inference import load_predictor, predict_cases, publish_entropy
+    from monai_isles.inference import publish_entropy
+    from monai_isles.inference.predict_workers import predict_cohort, recipe_of
 
     changes, modalities = chosen_changes(args)
     entries = _entries(args, modalities)
     out, weights = Path(args.out), [Path(w) for w in args.weights]
-    predictor = load_predictor(Path(args.bundle), out, weights=weights, device=args.device, changes=changes)
+    after = None if args.no_report else partial(_page, out.absolute())
+    kept = {"cache_dir": args.cache, "cache_gb": args.cache_gb}
+    chosen = {"weights": weights, "device": args.device, "changes": changes, "after": after}
+    recipe = recipe_of(Path(args.bundle), out, **chosen, **kept)
+    predictor = recipe.load()
     with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as held:
-        records = predict_cases(predictor, entries, out, after=None if args.no_report else _page(out))
+        needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory}
+        records = predict_cohort(recipe, entries, place=place, predictor=predictor, **needs)
         for name in (name for name, one in records.items() if one["outcome"] != "failed"):
             if args.entropy:
                 publish_entropy(out / name)
@@ -83,13 +106,20 @@ def run(args: argparse.Namespace) -> int:
 def _entries(args: argparse.Namespace, modalities: Sequence[str]) -> list[dict[str, object]]:
     from monai_isles.data import find_entries, find_inputs
 
+    asked = {"resample": True} if args.resample else {}
     if args.data_list is None:
-        return [case.entry() for case in find_inputs([Path(p) for p in args.inputs], keys=modalities)]
-    chosen = {"data_list": args.data_list, "section": args.section, "folds": args.folds, "keys": modalities}
-    return [entry for folder in args.inputs for entry in find_entries(folder, **chosen)]
+        return [case.entry() | asked for case in find_inputs(args.inputs, keys=modalities)]
+    chosen = {
+        "data_list": args.data_list,
+        "section": args.section,
+        "folds": args.folds,
+        "keys": modalities,
+        "fetch": args.dry_run,
+    }
+    return [entry | asked for folder in args.inputs for entry in find_entries(folder, **chosen)]
 
 
-def _page(out: Path) -> Callable[..., None]:
+def _page(out: Path, entry: Mapping[str, object], maps: Mapping[str, object], result: dict[str, object]) -> None:
     from monai_isles.reports import publish_case_page
 
-    return lambda entry, maps, result: publish_case_page(entry, maps, result, out / str(entry["case"]) / "report.html")
+    publish_case_page(entry, maps, result, out / str(entry["case"]) / "report.html")

@@ -22,7 +22,10 @@ def chosen_changes(args: argparse.Namespace) -> tuple[dict[str, object], Sequenc
         "mc_passes": args.mc_passes,
         "threshold": args.threshold,
         "min_size_vox": args.min_size,
-        "step": chosen_step(config.get(), args.step, fast=args.fast),
+        "step": chosen_step(config.get(), args.step, fast=args.fast, whole_slices=args.whole_slices),
+        "whole_slices": args.whole_slices or None,
+        "precision": args.precision,
+        "compiled": args.compile or None,
     }
     require_ids(config.get(), chosen | searched, args.bundle)
     given = {key: value for key, value in chosen.items() if value is not None}

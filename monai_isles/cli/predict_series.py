@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_isles.cli.predict_options import chosen_changes, records_text
-from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, IslesError, find_isles_error
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, IslesError
 
 if TYPE_CHECKING:
-    from monai_isles.evaluation.scanner import MeasuredStudy
+    from monai_isles.cohort import Place
+    from monai_isles.export.scanner_results import Wanted
 
-_FAULTS = (IslesError, RuntimeError, ValueError, OSError, MemoryError)
 _GIVEN = ("ct", "cbf", "cbv", "mtt", "tmax", "ttp", "ctp")
+_OF_CASES = {"data_list": None, "section": "training", "folds": None}
+_OF_SERIES = {"dt": None, "dicom_maps": False, "no_dicom": False, "show_patient": False}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,10 +39,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def require_one_way(args: argparse.Namespace) -> None:
-    """Refuse neither or both of CASE_DIR and --from-series.
+    """Refuse neither or both of CASE_DIR and --from-series, and options of the one with the other.
 
     Raises:
-        IslesError: ``E-USE-40``.
+        IslesError: ``E-USE-40``; ``E-USE-62`` an option of data lists with a series, ``E-USE-63`` one of series
+            without.
     """
     if bool(args.inputs) == bool(args.from_series):
         raise IslesError(
@@ -50,35 +53,60 @@ def require_one_way(args: argparse.Namespace) -> None:
             found="both case folders and --from-series" if args.inputs else "neither case folders nor --from-series",
             fix="give CASE_DIR ... or --from-series SERIES ...",
         )
+    if args.from_series and (given := _given(args, _OF_CASES)):
+        raise IslesError(
+            "E-USE-62",
+            "an option has no meaning for a series",
+            where="--from-series",
+            found=given,
+            fix="leave it out: each SERIES is a study of its own, in no data list",
+        )
+    if not args.from_series and (given := _given(args, _OF_SERIES)):
+        raise IslesError(
+            "E-USE-63",
+            "an option has no meaning without a series",
+            where="monai-isles predict",
+            found=given,
+            fix="leave it out, or give --from-series SERIES ... instead of CASE_DIR",
+        )
 
 
-def run(args: argparse.Namespace) -> int:
+def _given(args: argparse.Namespace, defaults: Mapping[str, object]) -> str:
+    names = [name for name, default in defaults.items() if getattr(args, name) != default]
+    return ", ".join("--" + name.replace("_", "-") for name in names)
+
+
+def run(args: argparse.Namespace, place: Place) -> int:
     """Measure and predict each study alone; 3 when some failed."""
     from monai_isles.inference.threads import use_threads
     from monai_isles.io import RunFolder
 
     use_threads(args.threads)
+    from monai_isles.cohort import stands_elsewhere
+    from monai_isles.data.study import find_studies
+    from monai_isles.evaluation.scanner import maps_of
     from monai_isles.evaluation.seen_range import read_metadata
     from monai_isles.export.bids_results import publish_bids
-    from monai_isles.export.scanner_results import Wanted
-    from monai_isles.inference import load_predictor
+    from monai_isles.export.scanner_workers import SeriesWay, predict_studies
+    from monai_isles.inference.predict_workers import recipe_of
 
     changes, modalities = chosen_changes(args)
-    _require_given(modalities, args.bundle)
+    require_given(modalities, args.bundle)
     out, weights = Path(args.out), [Path(w) for w in args.weights]
-    predictor = load_predictor(Path(args.bundle), out, weights=weights, device=args.device, changes=changes)
-    wanted = Wanted(
-        report=not args.no_report,
-        dicom=not args.no_dicom,
-        dicom_maps=args.dicom_maps,
-        show_patient=args.show_patient,
-        metadata=read_metadata(Path(args.bundle)),
-    )
+    chosen = {"weights": weights, "device": args.device, "changes": changes}
+    kept = {"cache_dir": args.cache, "cache_gb": args.cache_gb}
+    recipe = recipe_of(Path(args.bundle), out, **chosen, **kept, elsewhere=stands_elsewhere(place))
+    predictor = recipe.load()
+    metadata = read_metadata(Path(args.bundle), list(predictor.weights.values()))
+    how = {"dt_s": args.dt, "resample": args.resample, "series": "ctp" in modalities, "entropy": args.entropy}
+    way = SeriesWay(recipe, _wanted(args, metadata), **how)
+    found = find_studies(args.from_series)
     with RunFolder(out) as held:
-        measured, records = _measured(args, out, series="ctp" in modalities, device=str(predictor.device))
-        records |= _predicted(predictor, measured, out, wanted, entropy=args.entropy)
+        needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory}
+        records = predict_studies(way, found, place=place, predictor=predictor, **needs)
         if args.bids:
-            publish_bids(out, [one.entry for name, one in measured.items() if records[name]["outcome"] != "failed"])
+            done = [name for name, one in records.items() if one["outcome"] != "failed"]
+            publish_bids(out, [maps_of(name, out, series=way.series) for name in done])
         record = {
             "kind": "prediction from series",
             "bundle": predictor.bundle,
@@ -91,63 +119,24 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if any(r["outcome"] == "failed" for r in records.values()) else EXIT_DONE
 
 
-def _measured(
-    args: argparse.Namespace, out: Path, *, series: bool, device: str
-) -> tuple[dict[str, MeasuredStudy], dict[str, dict[str, object]]]:
-    """Return the studies whose maps are there, and a record of those that failed; one takes no other along."""
-    from monai_isles.data.study import find_study, name_studies
-    from monai_isles.evaluation.scanner import measure_study
-    from monai_isles.progress import progress
+def _wanted(args: argparse.Namespace, metadata: Mapping[str, object]) -> Wanted:
+    from monai_isles.export.scanner_results import Wanted
 
-    found, records, measured = [], {}, {}
-    for n, path in enumerate(args.from_series, start=1):
-        try:
-            found.append(find_study(path))
-        except _FAULTS as error:
-            records[f"study {n}"] = _failed(error)
-    for study, name in progress(list(zip(found, name_studies(found), strict=True)), "maps", total=len(found)):
-        try:
-            measured[name] = measure_study(study, name, out, dt_s=args.dt, series=series, device=device)
-        except _FAULTS as error:
-            records[name] = _failed(error)
-    return measured, records
+    return Wanted(
+        report=not args.no_report,
+        dicom=not args.no_dicom,
+        dicom_maps=args.dicom_maps,
+        show_patient=args.show_patient,
+        metadata=metadata,
+    )
 
 
-def _predicted(
-    predictor: object, measured: Mapping[str, MeasuredStudy], out: Path, wanted: object, *, entropy: bool
-) -> dict[str, dict[str, object]]:
-    from monai_isles.export.scanner_results import publish_results
-    from monai_isles.inference import predict_cases, publish_entropy
+def require_given(modalities: Sequence[str], bundle: str) -> None:
+    """Refuse a bundle that reads what a series does not give.
 
-    for name, one in measured.items():
-        _forget_unfinished(out / name, wanted.files(one), wanted.show_patient)
-
-    def after(entry: Mapping[str, object], maps: Mapping[str, object], result: dict[str, object]) -> None:
-        name = str(entry["case"])
-        publish_results(measured[name], maps, result, out / name, wanted)
-
-    records = predict_cases(predictor, [one.entry for one in measured.values()], out, after=after)
-    for name in (name for name, one in records.items() if entropy and one["outcome"] != "failed"):
-        publish_entropy(out / name)
-    return records
-
-
-def _forget_unfinished(folder: Path, files: Sequence[str], patient: bool) -> None:
-    """Take the mark of being done from a case that lacks a result now wanted."""
-    mark = folder / "result.json"
-    try:
-        shown = json.loads(mark.read_bytes()).get("patient_shown") == patient
-    except (OSError, ValueError, AttributeError):
-        shown = True
-    if not shown or not all((folder / name).is_file() for name in files):
-        mark.unlink(missing_ok=True)
-
-
-def _failed(error: BaseException) -> dict[str, object]:
-    return {"outcome": "failed", "error": str(find_isles_error(error) or f"{type(error).__name__}: {error}")}
-
-
-def _require_given(modalities: Sequence[str], bundle: str) -> None:
+    Raises:
+        IslesError: ``E-SCAN-04``.
+    """
     missing = [key for key in modalities if key not in _GIVEN]
     if missing:
         raise IslesError(

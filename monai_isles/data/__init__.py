@@ -4,6 +4,7 @@ from monai_isles.data.checks import check_folder, check_list
 from monai_isles.data.datalist import find_data_list, make_datalist, read_datalist
 from monai_isles.data.dicom import DicomSeries, find_series, read_series
 from monai_isles.data.dicom_find import SeriesInfo
+from monai_isles.data.digest import list_digest
 from monai_isles.data.entries import load_entries
 from monai_isles.data.folds import group_folds
 from monai_isles.data.input_row import InputRow, input_row
@@ -16,6 +17,6 @@ from monai_isles.io.findings import Finding
 __all__ = [
     "DicomSeries", "Finding", "InputRow", "Layout", "SeriesInfo", "check_folder", "check_list", "find_cases",
     "find_data_list", "find_entries", "find_inputs", "find_layout", "find_series", "group_folds", "input_row",
-    "load_entries", "local_split", "make_datalist", "measured_lesion_share", "read_case", "read_datalist",
-    "read_series",
+    "list_digest", "load_entries", "local_split", "make_datalist", "measured_lesion_share", "read_case",
+    "read_datalist", "read_series",
 ]  # fmt: skip

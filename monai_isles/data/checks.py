@@ -9,6 +9,7 @@ from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.data.layouts import PLAIN, scan_layout
 from monai_isles.data.scans import SUBJECTS, TRAINING, Scan, require_whole
+from monai_isles.data.schema import RESAMPLE
 from monai_isles.data.subjects import read_subjects
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import ERROR, WARNING, Finding
@@ -53,7 +54,7 @@ def check_folder(folder: str | Path) -> list[Finding]:
                     "training case without a lesion mask",
                 )
             )
-        found += _check_case(where, scan.files, seen, every if scan.label_values else None)
+        found += _check_case(where, scan.files, seen, every if scan.label_values else None, resample=scan.resample)
     return found
 
 
@@ -74,12 +75,12 @@ def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[
             ))  # fmt: skip
             for files in flat:
                 there = {key: Path(files[key]) for key in (*keys, LABEL) if key in files}
-                found += _check_case(where, there, seen, files.get(LABEL_VALUES))
+                found += _check_case(where, there, seen, files.get(LABEL_VALUES), resample=files.get(RESAMPLE, False))
     return found
 
 
 def _check_case(
-    where: str, files: Mapping[str, Path], seen: dict[str, str], label_values: Sequence[int] | None
+    where: str, files: Mapping[str, Path], seen: dict[str, str], label_values: Sequence[int] | None, *, resample: bool
 ) -> list[Finding]:
     images: dict[str, Image] = {}
     found: list[Finding] = []
@@ -119,7 +120,7 @@ def _check_case(
     first = images.get(chief) or next(iter(images.values()), None)
     name = next((key for key, image in images.items() if image is first), chief)
     for key, image in images.items():
-        if image is not first:
+        if image is not first and not resample:
             found += _caught(lambda k=key, i=image: require_same_grid({name: first, k: i}, case=where))
     return found
 

@@ -12,6 +12,7 @@ from monai_isles.data.folds import group_folds
 from monai_isles.data.grouping import group_by_evidence
 from monai_isles.data.label_choice import label_values, require_same_target, require_target_there
 from monai_isles.data.layouts import CT, Layout, chosen_target, find_cases, find_layout
+from monai_isles.data.remote import require_here
 from monai_isles.data.scans import SUBJECTS, TESTING, TRAINING
 from monai_isles.data.schema import require_sound
 from monai_isles.errors import IslesError
@@ -44,9 +45,10 @@ def make_datalist(
         name: name of the list.
         target: what is lesion, where the masks hold several labels (SPES: penumbra unless told, core, area).
     Raises:
-        IslesError: ``E-LIST-34`` when no mask holds the target, ``E-LIST-35`` when some masks hold several labels and
-            others do not, those of ``find_cases`` and ``group_folds``, and those of ``read_image``.
+        IslesError: ``E-LIST-71`` for a URL, ``E-LIST-34`` when no mask holds the target, ``E-LIST-35`` when some masks
+            hold several labels and others do not, those of ``find_cases``, ``group_folds`` and ``read_image``.
     """
+    require_here(folder)
     folder = Path(folder)
     table = Path(subjects) if subjects is not None else None
     layout = find_layout(folder)
@@ -175,4 +177,5 @@ def _entry(case: Case, subject: str, folder: Path, fold: int | None) -> dict[str
     if fold is not None:
         entry["fold"] = fold
     files = case.images | ({LABEL: case.label} if case.label else {})
+    entry |= {"resample": True} if case.resample else {}
     return entry | {key: path.relative_to(folder.absolute()).as_posix() for key, path in files.items()}

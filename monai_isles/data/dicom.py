@@ -16,6 +16,7 @@ from monai_isles.data.dicom_stack import Stack, stack_frames
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import WARNING, Finding, refuse
 from monai_isles.io.orientation import to_ras
+from monai_isles.io.values import value_findings
 
 UNIFORM_S = 1e-3
 
@@ -94,7 +95,8 @@ def read_series(
         kind: the one series of this kind (``ctp``, ``cbf`` and so on), where there are several.
         interpolate: False refuses slabs with times of their own instead.
     Raises:
-        IslesError: ``E-DCM-01`` to ``E-DCM-22``; each names the file, the position in mm, or the series.
+        IslesError: ``E-DCM-01`` to ``E-DCM-22``; each names the file, the position in mm, or the series; ``E-VAL-03``
+            to ``E-VAL-05`` values that cannot be.
     Source: DICOM PS3.3; ``tests/data/test_dicom.py``, ``tests/phantom/test_dicom_writer.py``.
     """
     found = scan_dicom(folder)
@@ -110,6 +112,7 @@ def read_series(
     if all(len(group) == 1 for group in stack.frames):
         still = [[group[0]] for group in stack.frames]
         array, affine = _turned(still, stack, hounsfield)
+        refuse(value_findings(array, kind=info.kind if hounsfield else None, where=where))
         return _series(array[0], affine, stack, info, _source(info, files, still, units, "", stack.affine), findings)
     return _in_time(stack, info, files, units, where, hounsfield, interpolate, findings)
 
@@ -126,6 +129,7 @@ def _in_time(
         findings = [*findings, Finding("E-DCM-33", WARNING, where, text, "nothing", "slices are interpolated in time")]
     read = [frames if uneven else frames[: len(times)] for frames in taken.frames]
     array, affine = _turned(read, stack, hounsfield, taken.times_s if uneven else None, times)
+    refuse(value_findings(array, kind=info.kind if hounsfield else None, where=where))
     source = _source(info, files, read, units, taken.attribute, stack.affine)
     own = tuple(tuple((one - times[0]).tolist()) for one in taken.times_s)
     own = own[::-1] if affine_flips(stack.affine) else own

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from monai_isles.data.dicom_frames import frame_count, frames_of
 from monai_isles.data.dicom_header import DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
+from monai_isles.data.dicom_join import join_series
 from monai_isles.data.dicom_pixels import require_grey
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import ERROR, WARNING, Finding
@@ -69,7 +70,8 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
     """Return the series of a folder and of the folders in it; no pixels are read.
 
     Names and suffixes mean nothing: a file is DICOM when it says so after 128 bytes. DICOMDIR and hidden files are
-    ignored. Localisers, secondary captures, reports and private objects are passed over, each with a finding.
+    ignored. Localisers, secondary captures, reports and private objects are passed over, each with a finding. Series of
+    one time each are joined (``join_series``).
 
     Raises:
         IslesError: ``E-DCM-01`` no pydicom, ``E-DCM-02`` no such folder, or no DICOM image in it.
@@ -103,6 +105,8 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
     if not found.files and not found.damaged:
         raise _nothing(folder, f"{len(strange)} files, none of them a DICOM image")
     found.series = [_info(uid, files, found.findings) for uid, files in found.files.items()]
+    found.series, joined = join_series(found.series, found.files)
+    found.findings += joined
     found.series.sort(key=lambda one: (int(one.number) if one.number.isdigit() else 10**9, one.uid))
     return found
 

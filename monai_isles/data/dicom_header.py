@@ -21,6 +21,7 @@ UNDEFINED = 0xFFFFFFFF
 PIXEL_TAGS = {0x7FE00010: "integers", 0x7FE00008: "float32", 0x7FE00009: "float64"}
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 _IMPLICIT = "1.2.840.10008.1.2"
+_IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.{root}" for root in ("2", "4", "30"))  # CT, MR, parametric map
 _LONG_VR = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV")
 _PREAMBLE, _META = 132, 4096
 # what a damaged file makes the DICOM library raise, from bytes that end too soon to sequences without an end
@@ -105,6 +106,8 @@ def quietly() -> Iterator[None]:
     before, log.disabled = log.disabled, True
     children = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("pydicom.")]
     loud = [child for child in children if not child.disabled]
+    wrong_lengths = pydicom.config.convert_wrong_length_to_UN
+    pydicom.config.convert_wrong_length_to_UN = True  # else its own error, which is no ValueError
     try:
         for child in loud:
             child.disabled = True
@@ -112,6 +115,7 @@ def quietly() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
+        pydicom.config.convert_wrong_length_to_UN = wrong_lengths
         log.disabled = before
         for child in loud:
             child.disabled = False
@@ -141,6 +145,8 @@ def read_dicom_file(path: Path) -> DicomFile | None:
             syntax = str(header.file_meta.TransferSyntaxUID)
             tag, offset, length = _pixels(file, syntax)
             size = file.seek(0, 2)
+            if tag is None:
+                _require_no_image(header, path, size)
     except DAMAGE as error:
         raise damaged(path, f"header cannot be read ({type(error).__name__})") from error
     if tag is None:
@@ -157,6 +163,13 @@ def damaged(path: Path, found: str) -> IslesError:
         found=found,
         fix="export the series again from the archive, and compare the number of files",
     )
+
+
+def _require_no_image(header: Dataset, path: Path, size: int) -> None:
+    """Refuse a file without pixels that says it is an image: it was cut, or its last elements are damaged."""
+    classes = (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID"))
+    if any(f"{uid}.".startswith(f"{root}.") for uid in classes for root in _IMAGES):
+        raise damaged(path, f"no pixels in an image of {size} bytes")
 
 
 def _require_not_deflated(file: BinaryIO, path: Path) -> None:

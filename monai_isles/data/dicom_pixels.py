@@ -8,6 +8,7 @@ import numpy as np
 
 from monai_isles.data.dicom_frames import Frame, frame_count
 from monai_isles.data.dicom_header import DAMAGE, UNDEFINED, DicomFile, damaged, pydicom_module
+from monai_isles.data.dicom_tail import require_whole_end
 from monai_isles.errors import IslesError
 
 MAX_BYTES = 4 * 2**30
@@ -20,8 +21,8 @@ def require_readable(files: Sequence[DicomFile], where: str) -> None:
     """Refuse files whose pixels are not there as claimed, too large, colour, or packed in a way nobody here unpacks.
 
     Raises:
-        IslesError: ``E-DCM-07`` transfer syntax, ``E-DCM-08`` bytes and sizes disagree, ``E-DCM-09`` too large,
-            ``E-DCM-15`` colour, ``E-DCM-19`` an unusual number format.
+        IslesError: ``E-DCM-06`` damaged, ``E-DCM-07`` transfer syntax, ``E-DCM-08`` bytes and sizes disagree,
+            ``E-DCM-09`` too large, ``E-DCM-15`` colour, ``E-DCM-19`` an unusual number format.
     """
     total = 0
     for file in files:
@@ -40,6 +41,7 @@ def require_readable(files: Sequence[DicomFile], where: str) -> None:
             _require_bytes(file)
         else:
             _require_decoder(file)
+        require_whole_end(file)
 
 
 def require_grey(file: DicomFile, where: str) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_isles.data.datalist import read_datalist
-from monai_isles.data.schema import require_sound
+from monai_isles.data.remote import CHECKSUMS, can_be_fetched, fetched, local_root, relative_path, require_kept
+from monai_isles.data.schema import RESAMPLE, require_sound
 from monai_isles.errors import IslesError
 from monai_isles.modalities import LABEL, LABEL_VALUES
+from monai_isles.progress import progress
 
 
 def load_entries(
@@ -20,28 +22,33 @@ def load_entries(
     exclude: Sequence[int] | None = None,
     keys: Sequence[str],
     need_label: bool,
+    fetch: bool = True,
 ) -> list[dict[str, object]]:
     """Return one dictionary a case: ``case``, ``subject``, ``fold``, and an absolute path for each key.
 
-    Where the list names the mask values that mean lesion, each entry with a mask has them as ``label_values``.
+    Where the list names the mask values that mean lesion, each entry with a mask has them as ``label_values``. What an
+    entry says of ``resample`` (images on other grids may be resampled) is carried along.
 
     Args:
         data_list: a list, or the path of one.
-        dataset_dir: the folder its paths are relative to; ``TRAINING`` and ``training`` are the same.
+        dataset_dir: the folder its paths are relative to; ``TRAINING`` and ``training`` are the same. A URL that
+            fsspec knows is read through a local mirror (``monai_isles.data.remote``).
         section: ``training`` or ``test``.
         folds, exclude: keep these folds only; leave these out.
         keys: modalities wanted; ``ctp`` is looked for by name where the list has no path for it.
         need_label: refuse cases without a mask; else the mask is given where there is one.
+        fetch: fetch and check the files of a URL and those with a checksum now; else whoever reads an entry calls
+            ``remote.fetched``.
     Raises:
         IslesError: ``E-LIST-02`` missing files and keys (when a case that is kept lacks one, those of the whole section
-            are named), ``E-LIST-05`` nothing left, ``E-LIST-06`` no such section, ``E-LIST-12`` no such fold, and those
-            of ``read_datalist``.
+            are named), ``E-LIST-05`` nothing left, ``E-LIST-06`` no such section, ``E-LIST-12`` no such fold,
+            ``E-LIST-70`` to ``E-LIST-75`` of ``monai_isles.data.remote``, and those of ``read_datalist``.
     """
     name = "data list" if isinstance(data_list, dict) else str(data_list)
     content = data_list if isinstance(data_list, dict) else read_datalist(data_list)
     require_sound(content, name)
     chosen = _choose(content, name, section, folds, exclude)
-    root, wanted = Path(dataset_dir).absolute(), [*keys, *([LABEL] if need_label else [])]
+    root, wanted = local_root(dataset_dir), [*keys, *([LABEL] if need_label else [])]
     missing: list[str] = []
     entries = [_flat(root, number, entry, wanted, missing) for number, entry in chosen]
     if missing:
@@ -56,14 +63,19 @@ def load_entries(
     for entry in entries:
         if LABEL in entry and LABEL_VALUES in content:
             entry[LABEL_VALUES] = list(content[LABEL_VALUES])
+    if fetch and (can_be_fetched(root) or any(CHECKSUMS in entry for entry in entries)):
+        entries = [fetched(entry) for entry in progress(entries, "fetching", total=len(entries))]
+        require_kept(entries)
     return entries
 
 
 def _flat(root: Path, number: int, entry: dict, wanted: Sequence[str], missing: list[str]) -> dict[str, object]:
     flat = {"case": entry["case"], "subject": entry["subject"], "fold": entry.get("fold", -1)}
+    flat |= {RESAMPLE: True} if entry.get(RESAMPLE) else {}
+    flat |= {CHECKSUMS: dict(entry[CHECKSUMS])} if entry.get(CHECKSUMS) else {}
     for key in dict.fromkeys([*wanted, LABEL]):
         path = _resolve(root, entry, key)
-        if path is not None and path.is_file():
+        if path is not None and (path.is_file() or can_be_fetched(path)):
             flat[key] = str(path)
         elif key in wanted:
             missing.append(f"{entry['case']} (entry {number}) {key}: {path or 'not in the list'}")
@@ -117,10 +129,10 @@ def _choose(
 
 def _resolve(root: Path, entry: dict, key: str) -> Path | None:
     if key in entry:
-        return _respelled(root, entry[key])
+        return _respelled(root, relative_path(root, entry[key]))
     if key != "ctp" or "ct" not in entry:
         return None
-    case = _respelled(root, entry["ct"]).parent.parent
+    case = _respelled(root, relative_path(root, entry["ct"])).parent.parent
     return next(iter(sorted([*case.glob("*4DPWI*/*4DPWI*.nii*"), *case.glob("*4DPWI*.nii*")])), None)
 
 

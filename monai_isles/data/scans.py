@@ -58,12 +58,15 @@ def image_files(folder: Path) -> Iterator[Path]:
 
 def no_case(folder: Path) -> IslesError:
     """Return the error for a folder in which no layout finds a case."""
-    names = sorted(p.name.lower() for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    names, files = [p.name.lower() for p in inside if p.is_dir()], sum(p.is_file() for p in inside)
+    if files:
+        names.append(f"{files} files, none of them an image or DICOM with a name that is known")
     return IslesError(
         "E-LIST-01",
         "no case found",
         where=str(folder),
-        found=", ".join(names[:6]) or ("an empty folder" if folder.is_dir() else "no such folder"),
+        found=", ".join([*names[:6], *names[6:][-1:]]) or ("an empty folder" if folder.is_dir() else "no such folder"),
         fix="give the folder that holds TRAINING/case_1 and so on (ISLES 2018), TRAINING/1 and so on (ISLES 2015), "
         "or files named <case>_dwi.nii.gz, <case>_flair.nii.gz and so on",
     )

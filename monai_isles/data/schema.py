@@ -8,6 +8,7 @@ from monai_isles.errors import IslesError
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 
 SECTIONS = ("training", "test")
+RESAMPLE = "resample"
 PATH_KEYS = (*MODALITIES, LABEL)
 
 
@@ -90,10 +91,21 @@ def _entry_fault(entry: object) -> str | None:
             return f"{key} is {entry.get(key)!r}"
     if not isinstance(entry.get("fold", 0), int) or isinstance(entry.get("fold"), bool) or entry.get("fold", 0) < 0:
         return f"fold is {entry['fold']!r}"
+    if not isinstance(entry.get(RESAMPLE, False), bool):
+        return f"{RESAMPLE} is {entry[RESAMPLE]!r}"
+    if not _checksums(entry.get("sha256", {})):
+        return f"sha256 is {entry['sha256']!r:.80}"
     wrong = next(
         (key for key in PATH_KEYS if key in entry and (not isinstance(entry[key], str) or not entry[key])), None
     )
     return f"{wrong} is {entry[wrong]!r}" if wrong else None
+
+
+def _checksums(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        key in PATH_KEYS and isinstance(one, str) and len(one) == 64 and set(one.lower()) <= set("0123456789abcdef")
+        for key, one in value.items()
+    )
 
 
 def _require_no_leak(content: dict, where: str) -> None:

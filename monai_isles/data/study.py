@@ -6,16 +6,19 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from monai_isles.cohort.task import FAULTS, Record, failed
+from monai_isles.data.plain_ct import ct_on_grid
 from monai_isles.data.series import NIFTI_ENDS, SeriesInput, read_perfusion_series
 from monai_isles.errors import IslesError
-from monai_isles.io.grid import TOLERANCE_VOX, displacement
 from monai_isles.io.read import Image, read_header, read_image
 
+_MOST_ABOVE = 4
+_TOLD = ("E-DCM-33", "E-DCM-60")
 _NAMED = ("PatientName", "PatientID", "OtherPatientIDs")
 
 
@@ -48,6 +51,13 @@ class StudyFiles:
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()
 
+    def absolute(self) -> StudyFiles:
+        """Return the same study with absolute paths, for a process that stands in another folder."""
+        plain = str(Path(self.plain).absolute()) if self.plain and self.kind == "nifti" else self.plain
+        files = tuple(file.absolute() for file in self.files)
+        places = {"path": self.path.absolute(), "series": self.series.absolute()}
+        return replace(self, files=files, plain=plain, **places)
+
 
 @dataclass(frozen=True)
 class StudyImages:
@@ -56,13 +66,15 @@ class StudyImages:
     Shapes: ``series.array`` (T, H, W, D), ``plain_ct`` (H, W, D) on its grid.  Units: HU, s.
     Args:
         slices: DICOM files of the first time, one a slice; empty for NIfTI.
-        notes: what a reader of the results must know.
+        notes: what a reader of the results must know about the plain CT.
+        remarks: and about how the series was read.
     """
 
     series: SeriesInput
     plain_ct: np.ndarray | None
     slices: tuple[Path, ...]
     notes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def find_study(path: str | Path) -> StudyFiles:
@@ -87,14 +99,36 @@ def find_study(path: str | Path) -> StudyFiles:
     return _in_folder(path, images) if images else _dicom(path)
 
 
+def find_studies(paths: Sequence[str | Path]) -> dict[str, StudyFiles | Record]:
+    """Return every study by the name of its results, in the order given; ``study N``: the record of one not found.
+
+    Raises:
+        IslesError: ``E-SCAN-03``.
+    Source: ours; ``tests/data/test_study.py``.
+    """
+    found: list[StudyFiles | Record] = []
+    for path in paths:
+        try:
+            found.append(find_study(path))
+        except FAULTS as error:
+            found.append(failed(error))
+    names = iter(name_studies([one for one in found if isinstance(one, StudyFiles)]))
+    return {
+        next(names) if isinstance(one, StudyFiles) else f"study {number}": one
+        for number, one in enumerate(found, start=1)
+    }
+
+
 def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
-    """Return a name of its own for each study; equal ones take the name of the folder above.
+    """Return a name of its own for each study; equal ones take the names of up to four folders above.
 
     Raises:
         IslesError: ``E-SCAN-03`` when that does not tell them apart.
     """
-    times = Counter(study.name for study in studies)
-    names = [s.name if times[s.name] == 1 else f"{_safe(s.path.resolve().parent.name)}_{s.name}" for s in studies]
+    names = [study.name for study in studies]
+    for above in range(_MOST_ABOVE):
+        times = Counter(names)
+        names = [n if times[n] == 1 else f"{_above(s, above)}_{n}" for s, n in zip(studies, names, strict=True)]
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise IslesError(
@@ -107,26 +141,35 @@ def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
     return names
 
 
-def read_study(study: StudyFiles, *, dt_s: float | None = None) -> StudyImages:
-    """Read the series and the plain CT; a plain CT on another grid is left out, with a note.
+def read_study(study: StudyFiles, *, dt_s: float | None = None, resample: bool = False) -> StudyImages:
+    """Read the series and the plain CT; of one on another grid see ``ct_on_grid``.
 
+    Args:
+        dt_s: seconds between frames, instead of what the file says; NIfTI only.
+        resample: the plain CT is in register, by the user's word.
     Raises:
         IslesError: those of ``read_perfusion_series`` and of ``monai_isles.data.dicom.read_series``.
     """
     if study.kind == "nifti":
-        series, slices = read_perfusion_series(study.series, dt_s=dt_s), ()
-        plain = read_image(study.plain, kind="ct") if study.plain else None
+        series, slices, frame, remarks = read_perfusion_series(study.series, dt_s=dt_s), (), "", ()
+        plain, other = (read_image(study.plain, kind="ct") if study.plain else None), ""
     else:
-        series, slices = _read_dicom(study.series)
-        plain = _read_volume(study) if study.plain else None
+        series, slices, frame, remarks = _read_dicom(study.series)
+        plain, other = _read_volume(study) if study.plain else (None, "")
     if plain is None:
-        return StudyImages(series, None, slices, ())
-    gap = float("inf")
-    if plain.grid_shape == series.like.grid_shape:
-        gap = displacement(series.like.affine, plain.affine, plain.grid_shape).vox
-    if gap > TOLERANCE_VOX:
-        return StudyImages(series, None, slices, ("the plain CT lies on another grid and was not used",))
-    return StudyImages(series, plain.data, slices, ())
+        return StudyImages(series, None, slices, (), remarks)
+    one_frame = frame != "" and frame == other
+    ct, notes = ct_on_grid(plain, series.like, asked=resample, one_frame=one_frame)
+    return StudyImages(series, ct, slices, notes, remarks)
+
+
+def _above(study: StudyFiles, level: int) -> str:
+    """Return the name of a folder above a study, a checksum instead where it is called after the patient."""
+    folders = list(study.path.resolve().parents)
+    name = _safe(folders[min(level, len(folders) - 1)].name)
+    if study.kind == "dicom" and study.files and _names_patient(name, study.files[0]):
+        return "study_" + hashlib.sha256(study.files[0].read_bytes()).hexdigest()[:10]
+    return name
 
 
 def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
@@ -160,21 +203,24 @@ def _dicom(path: Path) -> StudyFiles:
     return StudyFiles(name, path, "dicom", path, tuple(sorted(files)), plain and plain.uid, simulated)
 
 
-def _read_dicom(path: Path) -> tuple[SeriesInput, tuple[Path, ...]]:
+def _read_dicom(path: Path) -> tuple[SeriesInput, tuple[Path, ...], str, tuple[str, ...]]:
     from monai_isles.data.dicom import read_series
 
     found = read_series(path, kind="ctp")
     shape = tuple(found.array.shape[1:])
     like = Image(found.array[0], found.affine, found.spacing_mm, path, "", found.affine, shape)
     slices = tuple(dict.fromkeys(file for file, _ in found.source.slices))
-    return SeriesInput(found.array, np.asarray(found.times_s, float), like, "dicom", timed=True), slices
+    series = SeriesInput(found.array, np.asarray(found.times_s, float), like, "dicom", timed=True)
+    remarks = tuple(f"{one.fault}: {one.found}" for one in found.findings if one.code in _TOLD)
+    return series, slices, found.source.frame_of_reference_uid, remarks
 
 
-def _read_volume(study: StudyFiles) -> Image:
+def _read_volume(study: StudyFiles) -> tuple[Image, str]:
     from monai_isles.data.dicom import read_series
 
     found = read_series(study.series, series_uid=study.plain)
-    return Image(found.array, found.affine, found.spacing_mm, study.path, "", found.affine, found.array.shape)
+    image = Image(found.array, found.affine, found.spacing_mm, study.path, "", found.affine, found.array.shape)
+    return image, found.source.frame_of_reference_uid
 
 
 def _names_patient(name: str, file: Path) -> bool:

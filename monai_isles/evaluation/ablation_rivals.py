@@ -8,11 +8,13 @@ import math
 from pathlib import Path
 
 from monai_isles.evaluation.crossval_plan import DATA_LIST, read_plan
+from monai_isles.evaluation.out_of_fold import OutOfFold
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.evaluation.rivals import methods
 from monai_isles.evaluation.score import score_cases
 from monai_isles.io import publish_json
 
+RULE = "rCBF < 30 %"
 Rows = list[dict[str, object]]
 
 
@@ -47,6 +49,22 @@ def threshold_rows(folder: Path, keep: Path) -> tuple[dict[str, Rows], dict[str,
     rows = {name: [{k: math.nan if v is None else v for k, v in row.items()} for row in rows]
             for name, rows in kept["rows"].items()}  # fmt: skip
     return rows, kept["said"]
+
+
+def rule_rows(found: OutOfFold) -> Rows:
+    """Return one scored line a case of rCBF < 30 %, with its ``fold``, on the scans that a study scored.
+
+    Args:
+        found: of the study; its data list and folds are used, its maps are not.
+    Raises:
+        IslesError: ``E-EVAL-01`` to ``E-EVAL-08``, ``E-LIST-*``.
+    Source: ``monai_isles.evaluation.baselines``; ``tests/evaluation/test_ablation.py``.
+    """
+    data, listed = Path(found.plan.dataset_dir), found.folder / DATA_LIST
+    cases = find_references(data, data_list=listed, folds=list(found.plan.folds), maps=True)
+    (_, _, mask_of) = next(iter(methods(data, None, "training", None)))
+    folds = {case.name: case.fold for case in cases}
+    return [{**line, "fold": folds[str(line["case"])]} for line in score_cases(cases, mask_of, RULE)]
 
 
 def _plain(row: dict[str, object]) -> dict[str, object]:

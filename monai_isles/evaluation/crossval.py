@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
+from monai_isles.cohort import HERE, Place, is_spread
+from monai_isles.cohort.devices import devices_here
 from monai_isles.evaluation.crossval_bar import PREDICTION, TRAINING, FoldBar
+from monai_isles.evaluation.crossval_cohort import run_folds
 from monai_isles.evaluation.crossval_config import TRAIN, find_config, training_settings
 from monai_isles.evaluation.crossval_plan import DATA_LIST, PLAN, Plan, require_same_plan
 from monai_isles.evaluation.crossval_predict import PREDICTED, PREDICTIONS
-from monai_isles.evaluation.crossval_workers import Step, run_steps, visible_devices
+from monai_isles.evaluation.crossval_workers import Step, run_steps
 from monai_isles.io import RunFolder, publish_json, sha256_of
 
 
-def cross_validate(plan: Plan, content: dict, out: str | Path) -> dict[str, object]:
+def cross_validate(
+    plan: Plan,
+    content: dict,
+    out: str | Path,
+    *,
+    place: Place = HERE,
+    gpus: int | None = None,
+    memory_gb: float = 0.0,
+    cache_dir: str | Path | None = None,
+    cache_gb: float = 100.0,
+) -> dict[str, object]:
     """Train and predict every fold of a plan; return and write what became of each as ``run.json``.
 
     ``out`` receives ``crossval.json`` (the plan), ``data_list.json``, ``fold_<k>/`` (the training's own folder) and
@@ -25,6 +37,9 @@ def cross_validate(plan: Plan, content: dict, out: str | Path) -> dict[str, obje
     Args:
         plan, content: what ``make_plan`` returned.
         out: a folder of its own, or one that the same plan was begun in.
+        place: where folds run; here unless told: side by side on the GPUs of this machine, one at a time without.
+        gpus, memory_gb: that one fold needs of its worker; one GPU where this machine has any, unless told.
+        cache_dir, cache_gb: keep preprocessed cases there, so that all folds preprocess them once.
     Raises:
         IslesError: ``E-XVAL-07`` another plan was begun there, ``E-RUN-*`` the folder is held or cannot be written.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.1; ``tests/cli/test_crossval.py``.
@@ -35,16 +50,25 @@ def cross_validate(plan: Plan, content: dict, out: str | Path) -> dict[str, obje
     with RunFolder(out, outputs=outputs) as run:
         publish_json(out / DATA_LIST, content)
         publish_json(out / PLAN, plan.record())
-        steps = {fold: fold_steps(plan, out, fold) for fold in plan.folds}
-        with FoldBar(plan, out) as bar:
-            ended = run_steps(steps, _devices(), watch=bar.show)
+        kept = {} if cache_dir is None else {"cache_dir": str(Path(cache_dir).absolute()), "cache_gb": cache_gb}
+        steps = {fold: fold_steps(plan, out, fold, **kept) for fold in plan.folds}
+        if is_spread(place):
+            wanted = int(_has_gpu()) if gpus is None else gpus
+            ended = run_folds(steps, place=place, gpus=wanted, memory_gb=memory_gb)
+        else:
+            with FoldBar(plan, out) as bar:
+                ended = run_steps(steps, devices_here(), watch=bar.show)
         record = {"kind": "crossval", "folds": ended, "cases": _cases(plan, out), "plan": plan.record()}
         run.finish(record)
     return record
 
 
-def fold_steps(plan: Plan, out: Path, fold: int) -> list[Step]:
-    """Write the fold's settings and return what is left to do of training and prediction."""
+def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
+    """Write the fold's settings and return what is left to do of training and prediction.
+
+    Args:
+        kept: ``cache_dir`` and ``cache_gb``, where preprocessed cases are to be kept.
+    """
     folder = out / f"fold_{fold}"
     chosen = {
         **training_settings(Path(plan.bundle), plan.overlays, plan.settings),
@@ -54,22 +78,23 @@ def fold_steps(plan: Plan, out: Path, fold: int) -> list[Step]:
         "output_dir": str(folder.absolute()),
         "fold": plan.watched(fold),
         "held_out": plan.held_out(fold),
+        **kept,
     }
     publish_json(folder / "settings.json", chosen)
     configs = [str(find_config(Path(plan.bundle), name)) for name in (TRAIN, *plan.overlays)]
     train = ["-m", "monai.bundle", "run", "training", "--config_file", repr([*configs, str(folder / "settings.json")])]
-    predict = ["-m", "monai_isles.evaluation.crossval_predict", str(out), str(fold)]
+    predict = ["-m", "monai_isles.evaluation.crossval_predict", str(out), str(fold), *map(str, kept.values())]
     trained = (folder / "run.json").is_file()
-    steps = [] if trained else [Step(TRAINING, [sys.executable, *train], folder / "training.log")]
+    steps = [] if trained else [Step(TRAINING, [sys.executable, *train], folder / "training.log", folder / "run.json")]
     if not trained or not _predicted(plan, out, fold):
         steps.append(Step(PREDICTION, [sys.executable, *predict], folder / "prediction.log"))
     return steps
 
 
-def _devices() -> list[str | None]:
+def _has_gpu() -> bool:
     import torch
 
-    return visible_devices(torch.cuda.device_count(), os.environ)
+    return torch.cuda.is_available()
 
 
 def _predicted(plan: Plan, out: Path, fold: int) -> bool:

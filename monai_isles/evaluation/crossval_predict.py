@@ -13,26 +13,29 @@ from monai_isles.io import publish_json
 PREDICTIONS, PREDICTED = "predictions", "predicted.json"
 
 
-def predict_fold(out: Path, fold: int) -> dict[str, dict[str, object]]:
+def predict_fold(out: Path, fold: int, *kept: str) -> dict[str, dict[str, object]]:
     """Predict every case of ``fold`` into ``out/predictions/<case>`` and return one record a case.
 
     A case that was predicted with the same weights and settings is not predicted again.
 
     Args:
         out: folder of the cross-validation, its fold trained.
+        kept: folder of preprocessed cases and its bound in GB, where they are to be kept.
     Raises:
         IslesError: ``E-INF-*`` when the fold's weights do not fit.
     Source: ours; ``tests/cli/test_crossval.py``.
     """
     from monai_isles.data import load_entries
-    from monai_isles.inference import load_predictor, predict_cases
+    from monai_isles.inference import predict_cases
+    from monai_isles.inference.predict_workers import recipe_of
 
     plan = read_plan(out)
     bundle, weights = Path(plan.bundle), out / f"fold_{fold}" / "model.pt"
     changes = inference_changes(bundle, plan.overlays, plan.settings)
     changes["dataset_dir"] = plan.dataset_dir
     predictions = out / PREDICTIONS
-    predictor = load_predictor(bundle, predictions, weights=[weights], changes=changes)
+    cache = {"cache_dir": kept[0], "cache_gb": float(kept[1])} if kept else {}
+    predictor = recipe_of(bundle, predictions, weights=[weights], changes=changes, **cache).load()
     entries = load_entries(out / DATA_LIST, plan.dataset_dir, folds=[fold], keys=plan.modalities, need_label=True)
     cases = predict_cases(predictor, entries, predictions)
     (digest,) = predictor.weights.values()
@@ -46,7 +49,7 @@ def _main() -> int:
 
     plain_exits()
     use_threads()
-    cases = predict_fold(Path(sys.argv[1]), int(sys.argv[2]))
+    cases = predict_fold(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
     failed = [name for name, record in cases.items() if record["outcome"] == "failed"]
     return EXIT_SOME_FAILED if failed else EXIT_DONE
 

@@ -10,17 +10,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from monai_isles.cohort.devices import visible_devices
+
+__all__ = ["Step", "last_words", "run_steps", "visible_devices"]
 PAUSE_S = 0.2
 _GRACE_S = 20.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """Name one child process: ``title`` for the bar, its command, and the file its output goes to."""
+    """Name one child process: ``title`` for the bar, its command, and the file its output goes to.
+
+    ``done`` is a file that is there once the step need not be run again; None where nothing tells.
+    """
 
     title: str
     command: list[str]
     log: Path
+    done: Path | None = None
 
 
 @dataclass
@@ -30,19 +37,6 @@ class _Running:
     started: float = 0.0
     step: Step | None = None
     process: subprocess.Popen | None = None
-
-
-def visible_devices(count: int, environment: Mapping[str, str]) -> list[str | None]:
-    """Return the name of every GPU as ``CUDA_VISIBLE_DEVICES`` takes it; ``[None]`` (one at a time) below two.
-
-    Args:
-        count: GPUs that torch sees.
-        environment: of this process, whose own choice is kept.
-    """
-    if count < 2:
-        return [None]
-    named = environment.get("CUDA_VISIBLE_DEVICES")
-    return list(named.split(",")[:count] if named else map(str, range(count)))
 
 
 def run_steps(
@@ -95,7 +89,7 @@ def _advance(one: _Running, device: str | None) -> dict[str, object] | None:
         return {
             "outcome": "failed",
             "step": one.step.title,
-            "error": _last_words(one.step.log, code),
+            "error": last_words(one.step.log, code),
             "seconds": seconds,
         }
     if not one.waiting:
@@ -110,7 +104,7 @@ def _advance(one: _Running, device: str | None) -> dict[str, object] | None:
     return None
 
 
-def _last_words(log: Path, code: int) -> str:
+def last_words(log: Path, code: int) -> str:
     """Return the last error of ours in a log, else its last line."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     starts = [n for n, line in enumerate(lines) if line.startswith("E-") and ": " in line]

@@ -12,6 +12,7 @@ from monai_isles.errors import IslesError
 from monai_isles.evaluation.sides import contralateral, split_head
 from monai_isles.io import read_image, require_same_grid
 from monai_isles.modalities import LABEL, LABEL_VALUES, PERFUSION_MAPS
+from monai_isles.transforms.resample_like import onto_first
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def read_perfusion_case(entry: Mapping[str, object], *, need_label: bool = False
     keys = [*wanted, *(["ct"] if entry.get("ct") else [])]
     values = entry.get(LABEL_VALUES)
     images = {key: read_image(Path(str(entry[key])), kind=key, where=name, label_values=values) for key in keys}
+    if entry.get("resample") is True:
+        images = onto_first({key: images[key] for key in ("ct", *images) if key in images}, case=name)
     require_same_grid(images, case=name)
     brain = sum(images[key].data for key in PERFUSION_MAPS) > 0
     spacing_mm = images["cbf"].spacing_mm

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from monai_isles.case import Case
+from monai_isles.cohort import HERE, Place
+from monai_isles.data.remote import is_url, local_root, require_here
 from monai_isles.errors import IslesError
-from monai_isles.evaluation.maps import MAP_COLUMNS, map_scores
+from monai_isles.evaluation.maps import MAP_COLUMNS
 from monai_isles.evaluation.pairs import find_predictions, find_references
 from monai_isles.evaluation.rivals import methods
+from monai_isles.evaluation.score_cases import FromFiles, score_case, score_cases
 from monai_isles.evaluation.summary import summarise
-from monai_isles.io import Image, RunFolder, publish_json, publish_text, read_image, require_same_grid
-from monai_isles.metrics.lesionwise import count_lesions, lesion_f1, matched_lesion_f1
-from monai_isles.metrics.overlap import dsc, ppv, sensitivity
-from monai_isles.metrics.rules import RULES, diagonal, emptiness, paired_masks
-from monai_isles.metrics.strata import size_stratum
-from monai_isles.metrics.surface import hd_vox, surface_distances
-from monai_isles.metrics.volume import avd_ml, rve, volume_ml
-from monai_isles.progress import progress
+from monai_isles.io import RunFolder, publish_json, publish_text
+from monai_isles.metrics.rules import RULES
 
+__all__ = ["score_case", "score_cases", "score_folder"]
 NETWORK = "network"
 PAPER_COLUMNS = (
     "case", "subject", "dsc", "ppv", "sensitivity", "hd_mm", "hd95_mm", "assd_mm", "hd_vox", "avd_ml", "rve",
@@ -31,49 +27,6 @@ COLUMNS = (
     *PAPER_COLUMNS, "assd_half_sum_mm", "lesion_f1", "lesions_ref", "lesions_pred", "empty", "diagonal_mm",
     "diagonal_vox", "missing", "midline", "method", "lesion_f1_iou25", "stratum",
 )  # fmt: skip
-
-Masks = Callable[[Case, Image], tuple[np.ndarray, dict[str, object]]]
-
-
-def score_case(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float | int | str]:
-    """Return every metric of one case, and which side is empty (``none``, ``prediction``, ``reference``, ``both``).
-
-    Shapes: two binary masks ``(H, W, D)``. Units: in the names; spacing in mm.
-
-    Args:
-        pred: predicted lesion.
-        ref: reference lesion.
-        spacing_mm: voxel size.
-
-    Raises:
-        IslesError: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing.
-
-    Source: each metric's own; ``docs/evaluation.md``.
-    """
-    pred, ref = paired_masks(pred, ref)
-    surfaces = surface_distances(pred, ref, spacing_mm)
-    return {
-        "dsc": dsc(pred, ref),
-        "ppv": ppv(pred, ref),
-        "sensitivity": sensitivity(pred, ref),
-        "hd_mm": surfaces.hd,
-        "hd95_mm": surfaces.hd95,
-        "assd_mm": surfaces.assd,
-        "hd_vox": hd_vox(pred, ref),
-        "avd_ml": avd_ml(pred, ref, spacing_mm),
-        "rve": rve(pred, ref),
-        "lesion_ml_ref": volume_ml(ref, spacing_mm),
-        "lesion_ml_pred": volume_ml(pred, spacing_mm),
-        "assd_half_sum_mm": surfaces.assd_half_sum,
-        "lesion_f1": lesion_f1(pred, ref),
-        "lesions_ref": count_lesions(ref),
-        "lesions_pred": count_lesions(pred),
-        "empty": emptiness(pred, ref),
-        "diagonal_mm": diagonal(ref.shape, spacing_mm),
-        "diagonal_vox": diagonal(ref.shape, (1.0,) * ref.ndim),
-        "lesion_f1_iou25": matched_lesion_f1(pred, ref),
-        "stratum": size_stratum(volume_ml(ref, spacing_mm)),
-    }
 
 
 def score_folder(
@@ -88,6 +41,7 @@ def score_folder(
     allow_missing: bool = False,
     resamples: int = 2000,
     seed: int = 0,
+    place: Place = HERE,
 ) -> dict[str, object]:
     """Score every reference case and write ``per_case.csv``, ``summary.json`` and ``run.json``; return the summary.
 
@@ -97,29 +51,38 @@ def score_folder(
 
     Args:
         pred_dir: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``.
-        ref_dir: ISLES folder, or masks named like the predictions.
+        ref_dir: ISLES folder, or masks named like the predictions; with a data list also a URL of such a folder.
         out_dir: a folder of its own.
         data_list, section, folds: score the cases of a data list only.
         baseline: score the threshold rules on the same cases; needs the perfusion maps.
         allow_missing: score a missing prediction as an empty mask.
         resamples, seed: bootstrap of the intervals.
+        place: where cases are scored; the files are the same wherever.
 
     Raises:
-        IslesError: ``E-EVAL-01`` to ``E-EVAL-11``; ``E-GEOM`` where a prediction is not on its reference's grid.
+        IslesError: ``E-EVAL-01`` to ``E-EVAL-11``, ``E-EVAL-50``; ``E-LIST-71`` to ``E-LIST-75`` for a URL;
+            ``E-GEOM`` where a prediction is not on its reference's grid; those of ``monai_isles.cohort.run_cases``.
 
     Source: ours; ``tests/evaluation/test_score.py``.
     """
-    pred_dir, ref_dir, out_dir = Path(pred_dir), Path(ref_dir), Path(out_dir)
+    named = str(ref_dir)
+    if data_list is None:
+        require_here(ref_dir)
+    pred_dir, ref_dir, out_dir = (
+        Path(pred_dir),
+        local_root(ref_dir) if is_url(ref_dir) else Path(ref_dir),
+        Path(out_dir),
+    )
     listed = None if data_list is None else Path(data_list)
     _require_apart(out_dir, {"--pred": pred_dir, "--ref": ref_dir})
     _require_list_for_folds(listed, folds)
     cases = find_references(ref_dir, data_list=listed, section=section, folds=folds, maps=baseline)
     masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing)
     with RunFolder(out_dir) as run:
-        scored, said = {NETWORK: score_cases(cases, _from_files(masks), NETWORK)}, {}
+        scored, said = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, place=place)}, {}
         if baseline:
             for name, text, mask_of in methods(ref_dir, listed, section, folds):
-                scored[name], said[name] = score_cases(cases, mask_of, name), text
+                scored[name], said[name] = score_cases(cases, mask_of, name, place=place), text
         summary = {
             **_described(ref_dir, listed),
             "section": section if listed else None,
@@ -132,65 +95,8 @@ def score_folder(
             "rules": RULES,
         }
         _publish(out_dir, scored, summary)
-        run.finish(_record(cases, masks, pred_dir, ref_dir, listed, summary))
+        run.finish(_record(cases, masks, pred_dir, named, listed, summary))
     return summary
-
-
-def score_cases(cases: Sequence[Case], mask_of: Masks, method: str) -> list[dict[str, object]]:
-    """Return one row a case, in the order of ``cases``.
-
-    Args:
-        mask_of: gives the mask of a case on its reference's grid, and facts for its row.
-        method: name in the rows.
-
-    Raises:
-        IslesError: the fault of the only case that cannot be scored, ``E-EVAL-08`` for several.
-    """
-    rows, faults = [], []
-    for case in progress(cases, f"scoring {method}"):
-        try:
-            rows.append(_row(case, mask_of, method))
-        except IslesError as error:
-            faults.append((case.name, error))
-    if len(faults) == 1:
-        raise faults[0][1]
-    if faults:
-        listed = "; ".join(f"{name}: {error.code} {error.fault} ({error.found})" for name, error in faults)
-        raise IslesError(
-            "E-EVAL-08",
-            "cases cannot be scored, so there is no summary",
-            where=method,
-            found=f"{len(faults)} of {len(cases)} cases: {listed}",
-            fix="correct these files, or leave the cases out of the data list",
-        )
-    return rows
-
-
-def _row(case: Case, mask_of: Masks, method: str) -> dict[str, object]:
-    ref = read_image(case.label, kind="label", where=case.name, label_values=case.label_values)
-    mask, facts = mask_of(case, ref)
-    scores = score_case(mask, ref.data > 0, ref.spacing_mm)
-    return {
-        "case": case.name,
-        "subject": case.subject,
-        **scores,
-        "missing": 0,
-        "midline": "",
-        "method": method,
-        **facts,
-    }
-
-
-def _from_files(masks: Mapping[str, Path | None]) -> Masks:
-    def mask_of(case: Case, ref: Image) -> tuple[np.ndarray, dict[str, object]]:
-        path = masks[case.name]
-        if path is None:
-            return np.zeros(ref.data.shape, bool), {"missing": 1}
-        pred = read_image(path, kind="label", where=case.name)
-        require_same_grid({"reference": ref, "prediction": pred}, case=case.name)
-        return pred.data > 0, map_scores(path, pred.data > 0, ref, case=case.name)
-
-    return mask_of
 
 
 def _described(ref_dir: Path, data_list: Path | None) -> dict[str, object]:
@@ -230,7 +136,7 @@ def _record(
     cases: Sequence[Case],
     masks: Mapping[str, Path | None],
     pred_dir: Path,
-    ref_dir: Path,
+    ref_dir: str,
     data_list: Path | None,
     summary: Mapping[str, object],
 ) -> dict[str, object]:
@@ -239,7 +145,7 @@ def _record(
     inputs = {case.name: {"reference": sha256_of(case.label)} for case in cases}
     for name, path in masks.items():
         inputs[name]["prediction"] = None if path is None else sha256_of(path)
-    folders = {"pred": str(pred_dir), "ref": str(ref_dir), "data_list": data_list and str(data_list)}
+    folders = {"pred": str(pred_dir), "ref": ref_dir, "data_list": data_list and str(data_list)}
     settings = {key: summary[key] for key in ("section", "folds", "bootstrap", "baselines")}
     outcome = {name: "missing, scored as empty" if path is None else "scored" for name, path in masks.items()}
     return {"command": "evaluate", "settings": {**folders, **settings}, "inputs_sha256": inputs, "cases": outcome}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from monai_isles.perfusion import Flag
+from monai_isles.perfusion import TRAINING_MAPS, Flag, require_settings
 
 TRAINED = "training_intensities"
+OF_WEIGHTS = ("eval_metrics", TRAINED, TRAINING_MAPS)
+OTHER_WEIGHTS = "other_weights"
 
 
 def brain_facts(image: np.ndarray, brain: np.ndarray) -> dict[str, float]:
@@ -36,6 +38,9 @@ def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadat
     if not trained and not stated:
         return [Flag("unseen-intensities", "info", "the bundle does not say what intensities it was trained on")]
     flags = []
+    if metadata.get(OTHER_WEIGHTS):
+        text = "the weights are not those that the bundle describes: what maps and intensities they know is not stated"
+        flags.append(Flag("unseen-intensities", "info", text))
     for key, image in images.items():
         found = brain_facts(image, brain)
         if trained and key in trained:
@@ -48,12 +53,27 @@ def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadat
     return flags
 
 
-def read_metadata(bundle: Path) -> dict[str, object]:
-    """Return the bundle's metadata, empty where it has none."""
+def read_metadata(bundle: Path, weights_sha256: Sequence[str] | None = None) -> dict[str, object]:
+    """Return the bundle's metadata, empty where it has none.
+
+    Args:
+        weights_sha256: checksums of the weights in use; where the metadata names others, what it says of results and
+            training (``OF_WEIGHTS``) is not of these weights and left out, ``other_weights`` says so.
+    Raises:
+        IslesError: ``E-PERF-30`` training maps that cannot be made.
+    """
     for path in (bundle / "metadata.json", bundle / "configs" / "metadata.json"):
         if path.is_file():
-            return json.loads(path.read_bytes())
-    return {}
+            content = json.loads(path.read_bytes())
+            break
+    else:
+        return {}
+    named = content.get("weights_sha256")
+    if weights_sha256 and named and set(weights_sha256) != {named}:
+        content = {key: value for key, value in content.items() if key not in OF_WEIGHTS} | {OTHER_WEIGHTS: True}
+    if TRAINING_MAPS in content:
+        require_settings(content[TRAINING_MAPS])
+    return content
 
 
 def _unlike(key: str, found: Mapping[str, float], seen: Mapping[str, object]) -> list[Flag]:

@@ -100,14 +100,12 @@ class DicomSource:
         return turned
 
     def require_positions(self, volume: Volume, headers: Sequence[Dataset]) -> None:
-        """Refuse slices that lie where no source slice lies (single-frame series).
+        """Refuse slices that lie where no source slice lies.
 
         Raises:
             IslesError: ``E-DCM-41`` naming the distance in mm.
         """
-        if "ImagePositionPatient" not in headers[0]:
-            return
-        wanted = np.array([[float(x) for x in header.ImagePositionPatient] for header in headers])
+        wanted = _positions(headers)
         own = np.array([p[0].ImagePositionPatient for p in volume.get_plane_positions()], float)
         gap = np.linalg.norm(own[:, None] - wanted[None], axis=2).min(axis=1)
         if len(own) != len(wanted) or gap.max() > 1e-2:
@@ -194,6 +192,14 @@ def fresh_uid() -> str:
     from pydicom.uid import generate_uid
 
     return str(generate_uid())
+
+
+def _positions(headers: Sequence[Dataset]) -> np.ndarray:
+    """Return where the slices of the source lie, each once: of its files, or of the frames of an enhanced one."""
+    if "ImagePositionPatient" in headers[0]:
+        return np.array([[float(x) for x in header.ImagePositionPatient] for header in headers])
+    groups = [group.PlanePositionSequence[0] for group in headers[0].PerFrameFunctionalGroupsSequence]
+    return np.array(sorted({tuple(round(float(x), 3) for x in place.ImagePositionPatient) for place in groups}))
 
 
 def _orientation(header: Dataset) -> Sequence[float]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from monai_isles.errors import IslesError
+from monai_isles.evaluation.seen_range import OF_WEIGHTS
 
 REQUIRED = (
     "schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version",
@@ -14,7 +15,6 @@ REQUIRED = (
     "data_source", "data_type", "network_data_format",
 )  # fmt: skip
 TENSOR = ("type", "format", "num_channels", "spatial_shape", "dtype", "value_range")
-MEASURED = ("eval_metrics", "training_intensities")
 SIZE = re.compile(r"([1-9]\d*)\*n")
 _TENSORS = (("inputs", "image"), ("outputs", "pred"))
 _VERSIONS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
@@ -53,7 +53,7 @@ def complete_metadata(content: Mapping[str, object], weights_sha256: str) -> dic
     Measured results belong to weights: they are left out when the metadata names other weights than these.
     """
     known = content.get("weights_sha256", weights_sha256)
-    kept = {key: value for key, value in content.items() if known == weights_sha256 or key not in MEASURED}
+    kept = {key: value for key, value in content.items() if known == weights_sha256 or key not in OF_WEIGHTS}
     packages = content["required_packages_version"]
     return {
         **kept,

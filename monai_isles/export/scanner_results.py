@@ -17,9 +17,11 @@ from monai_isles.export.dicom_seg import Algorithm, publish_seg
 from monai_isles.export.dicom_source import DicomSource
 from monai_isles.inference import case_ischaemia
 from monai_isles.io import publish_image, read_image
+from monai_isles.perfusion import TRAINING_MAPS
 from monai_isles.reports import ScannerView, scanner_page
 
 _CUTS = ("core_rcbf", "delay_s", "min_cluster_ml")
+_TOLD = ("smoothing_mm", "truncation")
 _SEEN = ("ct", "cbf", "cbv", "mtt", "tmax")
 _PATIENT = {
     "PatientName": "Name", "PatientID": "Number", "PatientBirthDate": "Born", "PatientSex": "Sex", "StudyDate": "Study",
@@ -66,16 +68,18 @@ def publish_results(
         IslesError: those of ``publish_image``, ``scanner_page``, ``publish_seg`` and ``publish_maps``.
     Source: ours; ``tests/cli/test_predict_series.py``.
     """
-    images = {key: read_image(str(measured.entry[key]), kind=key) for key in _SEEN}
+    images = {key: read_image(str(measured.maps[key]), kind=key) for key in _SEEN}
     arrays = {key: image.data for key, image in images.items()}
+    fed = {key: read_image(str(measured.entry[key]), kind=key).data for key in _SEEN}
     masks = {"lesion": np.asarray(maps["lesion"][0]) > 0, **_rule_masks(measured, result)}
     for name in ("core", "hypoperfused", "penumbra"):
         if name in masks:
             publish_image(folder / f"{name}.nii.gz", masks[name], images["ct"], dtype="uint8", description=name)
-    brain = sum(arrays[key] for key in _SEEN[1:]) > 0
-    flags = [asdict(flag) for flag in intensity_flags(arrays, brain, wanted.metadata)]
+    brain = sum(fed[key] for key in _SEEN[1:]) > 0
+    flags = [asdict(flag) for flag in intensity_flags(fed, brain, wanted.metadata)]
     result["quality"] = [*measured.record["flags"], *flags, *_rule_flags(result)]
-    result["source"] = {key: measured.record[key] for key in ("kind", "source_sha256", "ct", "frames", "dt_s")}
+    told = ("kind", "source_sha256", "ct", "frames", "dt_s", TRAINING_MAPS)
+    result["source"] = {key: measured.record[key] for key in told}
     result["patient_shown"] = wanted.show_patient
     if wanted.report:
         scanner_page(_view(measured, arrays, masks, images["ct"].spacing_mm, result, wanted), folder / "report.html")
@@ -87,7 +91,7 @@ def _rule_masks(measured: MeasuredStudy, result: Mapping[str, Any]) -> dict[str,
     block = result.get("perfusion") or {}
     if "core_ml" not in block:
         return {}
-    found = case_ischaemia(measured.entry, **{key: float(block[key]) for key in _CUTS})
+    found = case_ischaemia(measured.maps, **{key: float(block[key]) for key in _CUTS})
     if found is None:
         return {}
     return {name: getattr(found[0], name) for name in ("core", "hypoperfused", "penumbra")}
@@ -110,9 +114,10 @@ def _view(
     record, vof = measured.record, measured.record["vof_hu"]
     facts = {"source": str(record["kind"]), "CT shown": str(record["ct"])}
     facts |= {name: str(value) for name, value in record["series"].items()}
+    facts |= {"maps fed to the network": _fed(record[TRAINING_MAPS])}
     facts |= {"source SHA-256": str(record["source_sha256"])}
     return ScannerView(
-        name=str(measured.entry["case"]),
+        name=str(measured.maps["case"]),
         images={key: arrays[key] for key in ("ct", "cbf", "tmax")},
         masks={name: masks[name] for name in ("core", "hypoperfused", "lesion") if name in masks},
         spacing_mm=spacing_mm,
@@ -124,6 +129,13 @@ def _view(
         patient=_patient(measured.slices[0]) if wanted.show_patient and measured.slices else {},
         simulated=measured.simulated,
     )
+
+
+def _fed(training_maps: Mapping[str, object] | None) -> str:
+    if training_maps is None:
+        return "those shown here"
+    numbers = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in training_maps.items() if key in _TOLD)
+    return f"others, made as its training maps were ({numbers})"
 
 
 def _publish_dicom(
@@ -139,7 +151,7 @@ def _publish_dicom(
         rule = Algorithm("thresholds of CBF and Tmax", settings=cuts)
         publish_seg(masks, source, folder / "lesion_seg.dcm", algorithm=network, rule=rule)
     if wanted.dicom_maps:
-        volumes = {key: read_image(str(measured.entry[key]), kind=key).data for key in MAPS}
+        volumes = {key: read_image(str(measured.maps[key]), kind=key).data for key in MAPS}
         publish_maps(volumes, source, folder / "dicom_maps")
 
 

@@ -7,6 +7,7 @@ from monai_isles.inference.outputs import LesionMapsd, PublishMapsd
 from monai_isles.inference.perfusion_block import case_ischaemia, perfusion_block
 from monai_isles.inference.predict import predict_cases
 from monai_isles.inference.predictor import Predictor, load_predictor, read_inference
+from monai_isles.inference.rehearse import rehearse_cases
 from monai_isles.inference.step import chosen_step
 from monai_isles.inference.whole_slices import WholeSliceInferer
 from monai_isles.inference.windows import StepSlidingWindowInferer, WindowResult
@@ -32,6 +33,7 @@ __all__ = [
     "prediction_dropout",
     "publish_entropy",
     "read_inference",
+    "rehearse_cases",
     "volume_interval",
     "window_starts",
 ]

@@ -12,8 +12,8 @@ from monai_isles.networks import PredictionDropout
 
 
 @contextmanager
-def prediction_dropout(network: nn.Module, rate: float) -> Iterator[None]:
-    """Make ``network`` drop elements at its prediction sites, and only there, inside the ``with`` block.
+def prediction_dropout(network: nn.Module, rate: float) -> Iterator[list[PredictionDropout]]:
+    """Make ``network`` drop elements at its prediction sites, and only there, inside the ``with`` block; yield them.
 
     Batch normalisation and training dropout stay as they are: evaluate the network first.
 
@@ -35,7 +35,7 @@ def prediction_dropout(network: nn.Module, rate: float) -> Iterator[None]:
     for site in sites:
         site.active, site.rate = True, rate
     try:
-        yield
+        yield sites
     finally:
         for site in sites:
-            site.active = False
+            site.active, site.mask = False, None

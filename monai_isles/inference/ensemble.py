@@ -15,7 +15,7 @@ class CaseInferer(Protocol):
     """What predicts a case: windows (``StepSlidingWindowInferer``) or whole slices (``WholeSliceInferer``).
 
     Args:
-        spreads: whether one network alone gives an uncertainty.
+        spreads: whether one network alone gives an uncertainty; such an inferer also takes several networks at once.
     """
 
     spreads: bool
@@ -34,6 +34,8 @@ def ensemble_infer(
     Shapes: as ``StepSlidingWindowInferer.infer``.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2.
     """
+    if inferer.spreads:
+        return inferer.infer(image, networks, foreground)
     results = [inferer.infer(image, network, foreground) for network in networks]
     probability = torch.stack([r.probability for r in results]).mean(0)
     squares = torch.stack([r.uncertainty**2 + r.probability[:, -1:] ** 2 for r in results]).mean(0)

@@ -10,7 +10,9 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch import Tensor
 
-from monai_isles.io import publish_image, read_image
+from monai_isles.errors import IslesError
+from monai_isles.io import planned_image, publish_together, read_image
+from monai_isles.modalities import LABEL, MODALITIES
 
 SAID = {"pseudo_dwi": "synthetic pseudo-DWI, not an acquisition"}
 
@@ -42,7 +44,7 @@ class LesionMapsd(MapTransform):
 
 
 class PublishMapsd(MapTransform):
-    """Write the maps of one case on the grid of the file they came from: ``<folder>/<case>/<key>.nii.gz``.
+    """Write the maps of one case on the grid of the file they came from: ``<folder>/<case>/<key>.nii.gz``, all or none.
 
     Shapes: each key ``(1, H, W, D)``. Masks go out as uint8, the others as float32; a synthetic image says so in its
     header's ``descrip``.
@@ -51,7 +53,7 @@ class PublishMapsd(MapTransform):
         masks: keys that hold masks.
         case_key: entry with the case's name.
     Raises:
-        IslesError: what ``monai_isles.io.publish_image`` raises.
+        IslesError: what ``monai_isles.io.publish_image`` raises; then no map of the case is written.
     Source: ours; ``tests/inference/test_predict.py``.
     """
 
@@ -66,11 +68,39 @@ class PublishMapsd(MapTransform):
         self.folder, self.case_key, self.masks = Path(folder), case_key, tuple(masks)
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
-        out = dict(data)
+        out, planned, sources = dict(data), [], {}
         for key in self.key_iterator(out):
-            source = read_image(str(out[key].meta["filename_or_obj"]))
+            name = str(out[key].meta["filename_or_obj"])
+            source = sources[name] = sources.get(name) or read_image(name)
             dtype = np.uint8 if key in self.masks else np.float32
             path = self.folder / str(out[self.case_key]) / f"{key}.nii.gz"
-            said = SAID.get(str(key), "")
-            publish_image(path, out[key][0].cpu().numpy(), source, dtype=dtype, description=said)
+            values = out[key][0].cpu().numpy()
+            planned.append(planned_image(path, values, source, dtype=dtype, description=SAID.get(str(key), "")))
+        if planned:
+            publish_together(planned, inputs=sources)
         return out
+
+
+def require_own_names(postprocessing: object, entry: Mapping[Hashable, object], folder: Path) -> None:
+    """Refuse results that would take the place of an image or mask of the case, before any work.
+
+    Args:
+        postprocessing: the bundle's; its ``PublishMapsd`` says which names are written.
+        entry: flat dictionary of the case.
+        folder: where the results of the case go.
+    Raises:
+        IslesError: ``E-USE-50``.
+    Source: ours; case H9 of the reliability list, ``tests/inference/test_outputs.py``.
+    """
+    writers = [one for one in getattr(postprocessing, "transforms", ()) if isinstance(one, PublishMapsd)]
+    wanted = {(folder / f"{key}.nii.gz").resolve() for one in writers for key in one.keys}
+    inputs = [Path(str(value)) for key, value in entry.items() if key in (LABEL, *MODALITIES)]
+    taken = [path for path in inputs if path.resolve() in wanted]
+    if taken:
+        raise IslesError(
+            "E-USE-50",
+            "output would overwrite an input",
+            where=f"{entry['case']}: {taken[0]}",
+            found=f"results of the case go into {folder}",
+            fix="choose another output folder",
+        )

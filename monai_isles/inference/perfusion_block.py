@@ -12,6 +12,7 @@ from monai_isles.perfusion import Ischaemia, contralateral, ischaemia
 from monai_isles.perfusion.sides import HYPOPERFUSED_S
 from monai_isles.perfusion.thresholds import CORE_CUT, MIN_CLUSTER_ML
 
+RULE_MAPS = "rule_maps"
 _MAPS = (*PERFUSION_MAPS, "ttp")
 
 
@@ -28,19 +29,24 @@ def case_ischaemia(
     (``mirror``) or, without one, from the brain's centre column (``centroid``).
 
     Args:
-        entry: flat dictionary with the paths of the maps, and of ``ct`` where there is one.
+        entry: flat dictionary with the paths of the maps, and of ``ct`` where there is one; the maps of ``rule_maps``
+            go before those that the network is fed.
         core_rcbf, delay_s, min_cluster_ml: as in ``monai_isles.perfusion.ischaemia``.
     Raises:
         IslesError: ``E-GEOM-*`` and others of ``read_image``, ``E-EVAL-01``, ``E-EVAL-02``.
     Source: ``monai_isles.perfusion.ischaemia``; ``tests/inference/test_perfusion_block.py``.
     """
+    entry = {**entry, **entry.get(RULE_MAPS, {})}
     if not (entry.get("cbf") and entry.get("tmax")):
         return None
     from monai_isles.transforms.hemispheres import split_head
+    from monai_isles.transforms.resample_like import onto_first
 
     name = str(entry.get("case", "case"))
     keys = [key for key in ("ct", *_MAPS) if entry.get(key)]
     images = {key: read_image(Path(str(entry[key])), kind=key, where=name) for key in keys}
+    if entry.get("resample") is True:
+        images = onto_first(images, case=name)
     require_same_grid(images, case=name)
     brain = sum(images[key].data for key in keys if key != "ct") > 0
     cbf, tmax_s = images["cbf"], images["tmax"].data

@@ -6,18 +6,23 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monai_isles.errors import IslesError, find_isles_error
+from monai_isles.cohort.task import FAULTS, failed, reason
+from monai_isles.data.remote import fetched
 from monai_isles.inference.confidence import lesion_confidence, volume_interval
+from monai_isles.inference.outputs import require_own_names
+from monai_isles.inference.overlap import overlapped
 from monai_isles.inference.perfusion_block import perfusion_block
 from monai_isles.inference.predictor import Predictor
 from monai_isles.io import publish_json, sha256_of
 from monai_isles.progress import progress
 
 log = logging.getLogger(__name__)
-_CASE_FAULTS = (IslesError, RuntimeError, ValueError, OSError, MemoryError)
+_CASE_FAULTS, _reason = FAULTS, reason
+After = Callable[[Mapping[str, object], Mapping[str, Any], dict[str, object]], None]
 
 
 def predict_cases(
@@ -25,50 +30,100 @@ def predict_cases(
     entries: Sequence[Mapping[str, object]],
     out: Path,
     *,
-    after: Callable[[Mapping[str, object], Mapping[str, Any], dict[str, object]], None] | None = None,
+    after: After | None = None,
 ) -> dict[str, dict[str, object]]:
     """Predict every entry into ``out/<case>`` and return one record a case: ``ok``, ``done before`` or ``failed``.
 
     ``result.json`` holds the volume, ``lesion_ml_interval`` (``volume_interval``), ``lesions`` (``lesion_confidence``)
     and, where the case has CBF and Tmax, ``perfusion`` (``perfusion_block``) beside what made them. A case whose
-    ``result.json`` states the same weights, settings and inputs is not predicted again.
+    ``result.json`` states the same weights, settings, inputs and maps as they lie there is not predicted again. The
+    next case is read and the last one written while the networks run (``overlapped``); ``seconds`` are those of a
+    case's own stages.
 
     Args:
         entries: flat dictionaries (``monai_isles.case.Case.entry``).
-        after: called with entry, maps and result of each case before its ``result.json`` is written.
+        after: called with entry, maps and result of each case before its ``result.json`` is written, in the thread
+            that writes.
     Source: ours; ``tests/inference/test_predict.py``.
     """
-    records: dict[str, dict[str, object]] = {}
-    for entry in progress(entries, "predict", total=len(entries)):
-        name = str(entry["case"])
-        folder = out / name
+    way = _Way(predictor, out, after)
+    cases = overlapped(entries, way.read, way.infer, way.write)
+    return {case.name: case.record for case in progress(cases, "predict", total=len(entries))}
+
+
+@dataclass
+class _OnTheWay:
+    """One case between two stages; ``record`` ends its way."""
+
+    entry: Mapping[str, object]
+    stamp: dict[str, object] = field(default_factory=dict)
+    data: Any = None
+    maps: Any = None
+    record: dict[str, object] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return str(self.entry["case"])
+
+
+@dataclass(frozen=True)
+class _Way:
+    """The three stages of a case; a fault in one of them is the record of the case and takes no other along."""
+
+    predictor: Predictor
+    out: Path
+    after: After | None
+
+    def read(self, entry: Mapping[str, object]) -> _OnTheWay:
+        return self._staged(_OnTheWay(entry), self._read)
+
+    def infer(self, case: _OnTheWay) -> _OnTheWay:
+        return self._staged(case, self._infer)
+
+    def write(self, case: _OnTheWay) -> _OnTheWay:
+        return self._staged(case, self._write)
+
+    @staticmethod
+    def _staged(case: _OnTheWay, stage: Callable[[_OnTheWay], None]) -> _OnTheWay:
+        if case.record:
+            return case
         started = time.monotonic()
         try:
-            stamp = _stamp(predictor, entry)
-            if _same_as_before(folder / "result.json", stamp):
-                records[name] = {"outcome": "done before"}
-                continue
-            maps = predictor.predict(entry)
-            result = stamp | _measure(maps, predictor.settings) | {"seconds": round(time.monotonic() - started, 2)}
-            block = perfusion_block(entry, predictor.settings)
-            result |= {} if block is None else {"perfusion": block}
-            if after is not None:
-                after(entry, maps, result)
-            publish_json(folder / "result.json", result)
-            records[name] = {"outcome": "ok", "lesion_ml": result["lesion_ml"], "seconds": result["seconds"]}
+            stage(case)
         except _CASE_FAULTS as error:
-            log.debug("case %s failed", name, exc_info=error)
-            records[name] = {"outcome": "failed", "error": str(find_isles_error(error) or _reason(error))}
-    return records
+            log.debug("case %s failed", case.name, exc_info=error)
+            case.record = failed(error)
+        if case.record:
+            case.data = case.maps = None
+        case.seconds += time.monotonic() - started
+        return case
 
+    def _read(self, case: _OnTheWay) -> None:
+        require_own_names(self.predictor.postprocessing, case.entry, self.out / case.name)
+        fetched(case.entry)
+        case.stamp = _stamp(self.predictor, case.entry)
+        if _same_as_before(self.out / case.name / "result.json", case.stamp):
+            case.record = {"outcome": "done before"}
+            return
+        case.data = self.predictor.prepared(case.entry)
 
-def _reason(error: BaseException) -> str:
-    """Return the error and the one that caused it: MONAI wraps what a transform raises."""
-    first = error
-    while first.__cause__ is not None:
-        first = first.__cause__
-    said = [f"{type(e).__name__}: {e}" for e in ((error, first) if first is not error else (error,))]
-    return ", caused by ".join(said)
+    def _infer(self, case: _OnTheWay) -> None:
+        case.maps = self.predictor.inferred(case.data)
+
+    def _write(self, case: _OnTheWay) -> None:
+        started = time.monotonic()
+        maps = self.predictor.finished(case.entry, case.data, case.maps)
+        measured = _measure(maps, self.predictor.settings)
+        seconds = round(case.seconds + time.monotonic() - started, 2)
+        result = case.stamp | measured | {"seconds": seconds}
+        block = perfusion_block(case.entry, self.predictor.settings)
+        result |= {} if block is None else {"perfusion": block}
+        if self.after is not None:
+            self.after(case.entry, maps, result)
+        result["maps_sha256"] = _checksums(self.out / case.name, maps)
+        publish_json(self.out / case.name / "result.json", result)
+        case.record = {"outcome": "ok", "lesion_ml": result["lesion_ml"], "seconds": seconds}
 
 
 def _stamp(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, object]:
@@ -78,6 +133,7 @@ def _stamp(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, objec
         "bundle": predictor.bundle,
         "weights_sha256": list(predictor.weights.values()),
         **predictor.settings,
+        "resample": bool(entry.get("resample")),
         "modalities": modalities,
         "modalities_sha256": {key: sha256_of(Path(path)) for key, path in modalities.items()},
     }
@@ -90,7 +146,16 @@ def _same_as_before(path: Path, stamp: Mapping[str, object]) -> bool:
         before = json.loads(path.read_bytes())
     except ValueError:
         return False
-    return isinstance(before, dict) and all(before.get(key) == value for key, value in stamp.items())
+    if not isinstance(before, dict) or any(before.get(key) != value for key, value in stamp.items()):
+        return False
+    kept = before.get("maps_sha256")
+    return isinstance(kept, dict) and bool(kept) and kept == _checksums(path.parent, kept)
+
+
+def _checksums(folder: Path, maps: Mapping[str, object]) -> dict[str, str]:
+    """Return the SHA-256 of the maps of a case that lie in its folder."""
+    files = {name: folder / f"{name}.nii.gz" for name in maps}
+    return {name: sha256_of(path) for name, path in files.items() if path.is_file()}
 
 
 def _measure(maps: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, object]:

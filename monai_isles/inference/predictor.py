@@ -11,14 +11,17 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.utils import convert_to_dst_type
-from torch import nn
+from torch import Tensor, nn
 
 from monai_isles.errors import IslesError
 from monai_isles.inference.ensemble import CaseInferer, ensemble_infer
-from monai_isles.io import judge_config, load_state, refuse, sha256_of
+from monai_isles.inference.fit import require_fit
+from monai_isles.io import judge_bundle, load_state, refuse, sha256_of
+from monai_isles.io.weights import stated_sha256
 
 RULES = ("target", "core_rcbf", "delay_s", "min_cluster_ml")
-SETTINGS = ("step", "mc_passes", "mc_rate", "threshold", "min_size_vox", *RULES)
+SPEED = ("precision", "compiled", "whole_slices")
+SETTINGS = ("step", "mc_passes", "mc_rate", "threshold", "min_size_vox", *SPEED, *RULES)
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,32 @@ class Predictor:
 
     def predict(self, entry: Mapping[str, object]) -> Mapping[str, Any]:
         """Return the maps of one case, on the input's grid and written where the bundle's config says."""
-        data = self.preprocessing(entry)
+        data = self.prepared(entry)
+        return self.finished(entry, data, self.inferred(data))
+
+    def prepared(self, entry: Mapping[str, object]) -> Mapping[str, Any]:
+        """Read and preprocess one case: the first third of ``predict``, at home in any thread."""
+        return self.preprocessing(entry)
+
+    def inferred(self, data: Mapping[str, Any]) -> Tensor:
+        """Run the networks on a prepared case: the second third of ``predict``, one case at a time.
+
+        Shapes: channels x the padded grid of ``data["image"]``: class probabilities, extra maps, uncertainty if any.
+        """
         image = data["image"][None].to(self.device)
         foreground = data["foreground"][None].to(self.device) if "foreground" in data else None
         result = ensemble_infer(self.inferer, self.networks, image, foreground)
         spread = [result.uncertainty] if self.inferer.spreads or len(self.networks) > 1 else []
-        joined = torch.cat([result.probability, *result.extra.values(), *spread], 1)[0].cpu()
-        maps = convert_to_dst_type(joined, data["image"], dtype=joined.dtype)[0]
-        return self.postprocessing({"pred": MetaTensor(maps, meta=data["image"].meta), "case": entry["case"]})
+        return torch.cat([result.probability, *result.extra.values(), *spread], 1)[0].cpu()
+
+    def finished(self, entry: Mapping[str, object], data: Mapping[str, Any], maps: Tensor) -> Mapping[str, Any]:
+        """Postprocess and write what ``inferred`` returned: the last third of ``predict``, at home in any thread."""
+        like = convert_to_dst_type(maps, data["image"], dtype=maps.dtype)[0]
+        return self.postprocessing({"pred": MetaTensor(like, meta=data["image"].meta), "case": entry["case"]})
 
 
 def read_inference(bundle: Path) -> ConfigParser:
-    """Return ``inference.json`` of a bundle, judged, nothing built.
+    """Return ``inference.json`` of a bundle, nothing built; every config and logging.conf of the bundle is judged.
 
     Args:
         bundle: folder with ``inference.json`` or ``configs/inference.json``.
@@ -69,7 +86,7 @@ def read_inference(bundle: Path) -> ConfigParser:
             found="no inference.json",
             fix="give the folder of a bundle, for example bundles/clerigues",
         )
-    refuse(judge_config(config))
+    refuse(judge_bundle(bundle))
     parser = ConfigParser()
     parser.read_config(str(config))
     return parser
@@ -87,7 +104,8 @@ def load_predictor(
         weights: state dicts to average instead of the bundle's own.
         changes: settings to put in place of the config's.
     Raises:
-        IslesError: those of ``read_inference``, ``E-INF-11`` weights missing, ``E-INF-12`` weights of another network.
+        IslesError: those of ``read_inference`` and ``load_state``, ``E-INF-11`` weights missing, ``E-INF-12`` weights
+            of another network, ``E-SAFE-03`` a bundle's own weights that are not those its ``metadata.json`` states.
     Source: ours; ``tests/inference/test_predict.py``.
     """
     parser = read_inference(bundle)
@@ -97,9 +115,10 @@ def load_predictor(
     paths, own = list(weights), bundle / "models" / "model.pt"
     if not paths and (own.is_file() or not _has_nothing_to_load(parser)):
         paths = [own]
+    stated = None if weights else stated_sha256(bundle)
     return Predictor(
         bundle=bundle.resolve().name,
-        networks=[_network(parser, path) for path in paths] or [_network(parser, None)],
+        networks=[_network(parser, path, stated, str(bundle / "inference.json")) for path in paths or [None]],
         preprocessing=parser.get_parsed_content("preprocessing"),
         inferer=parser.get_parsed_content("inferer"),
         postprocessing=parser.get_parsed_content("postprocessing"),
@@ -115,7 +134,7 @@ def _has_nothing_to_load(parser: ConfigParser) -> bool:
     return not parser.get_parsed_content("network_def").state_dict()
 
 
-def _network(parser: ConfigParser, path: Path | None) -> nn.Module:
+def _network(parser: ConfigParser, path: Path | None, sha256: str | None, config: str) -> nn.Module:
     if path is not None and not path.is_file():
         raise IslesError(
             "E-INF-11",
@@ -124,27 +143,9 @@ def _network(parser: ConfigParser, path: Path | None) -> nn.Module:
             found="no such file",
             fix="train the bundle first and pass --weights, or use a bundle that carries weights",
         )
-    state = {} if path is None else load_state(path)
+    state = {} if path is None else load_state(path, sha256=sha256)
     parser.parse(reset=True)
     network = parser.get_parsed_content("network")
-    _require_fit(network, state, path)
+    require_fit(network, state, path, config)
     network.load_state_dict(state)
     return network.eval()
-
-
-def _require_fit(network: nn.Module, state: Mapping[str, torch.Tensor], path: Path | None) -> None:
-    own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    other = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}
-    wrong = [
-        f"{n}: {other.get(n, 'missing')} for {own.get(n, 'nothing')}"
-        for n in {**own, **other}
-        if own.get(n) != other.get(n)
-    ]
-    if wrong:
-        raise IslesError(
-            "E-INF-12",
-            "weights of another network",
-            where=str(path),
-            found=f"{len(wrong)} tensors differ, first {wrong[0]}",
-            fix=f"give weights of {type(network).__name__} as the bundle's config builds it",
-        )

@@ -7,20 +7,31 @@ from collections.abc import Mapping, Sequence
 from monai_isles.errors import IslesError
 
 
-def chosen_step(config: Mapping[str, object], step: Sequence[int] | None, *, fast: bool = False) -> list[int] | None:
+def chosen_step(
+    config: Mapping[str, object], step: Sequence[int] | None, *, fast: bool = False, whole_slices: bool = False
+) -> list[int] | None:
     """Return the step in voxels a window axis, None to leave it to the bundle.
 
     Args:
         config: the bundle's ids; ``step`` is its own, ``fast_step`` a coarser one whose cost its model card states.
         step: one number for all axes, or one an axis.
         fast: take ``fast_step``.
+        whole_slices: one window is the whole slice, so there is no step.
     Raises:
         IslesError: ``E-INF-13`` a bundle without windows or without a coarser step, ``E-INF-14`` a wrong number of
-            numbers, or a step beside ``fast``.
+            numbers, or a step beside ``fast``, ``E-INF-43`` either of them beside ``whole_slices``.
     Source: ours; ``tests/inference/test_step.py``.
     """
     if step is None and not fast:
         return None
+    if whole_slices:
+        raise IslesError(
+            "E-INF-43",
+            "whole slices have no step",
+            where="--whole-slices",
+            found="beside " + ("--fast" if fast else f"--step {' '.join(map(str, step))}"),
+            fix="leave one of the two out",
+        )
     own = config["step"] if "step" in config else None
     if own is None or (fast and "fast_step" not in config):
         raise IslesError(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import torch
 
+from monai_isles.cohort.threads import QUOTA, allowed_threads
 from monai_isles.errors import IslesError
 
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+__all__ = ["allowed_threads", "use_threads"]
 
 
 def use_threads(wanted: int | None = None) -> int:
@@ -27,15 +25,6 @@ def use_threads(wanted: int | None = None) -> int:
             found=str(wanted),
             fix="give at least 1, or leave the option out",
         )
-    count = wanted or allowed_threads(_QUOTA)
+    count = wanted or allowed_threads(QUOTA)
     torch.set_num_threads(count)
     return count
-
-
-def allowed_threads(quota: Path) -> int:
-    """Return the processors of this process's affinity, cut to the quota of a ``cpu.max`` file where there is one."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not quota.is_file():
-        return affinity
-    limit, period = quota.read_text(encoding="ascii").split()
-    return affinity if limit == "max" else max(1, min(affinity, int(limit) // int(period)))

@@ -9,6 +9,8 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from monai_isles.errors import IslesError
+from monai_isles.inference.compiled import compiled_form
+from monai_isles.inference.forms import require_precision
 from monai_isles.inference.windows import WindowResult
 
 
@@ -22,14 +24,24 @@ class WholeSliceInferer(Inferer):
         spatial_dims: 2 for slices, 3 for volumes.
         batch_size: slices a forward pass.
         extras: fields of the network's output to return, each ``(N, 1, H, W)``.
+        precision: ``"bf16"`` multiplies in 16 bits.
+        compiled: compile the network with its weights frozen in; the first case waits for it.
     Raises:
-        IslesError: ``E-INF-05`` for other spatial_dims, ``E-INF-06`` when the network gives no such field.
+        IslesError: ``E-INF-05`` for other spatial_dims, ``E-INF-06`` when the network gives no such field, ``E-INF-40``
+            for another precision, ``E-INF-41`` without a compiler.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4; ``tests/inference/test_whole_slices.py``.
     """
 
     spreads = False
 
-    def __init__(self, spatial_dims: int = 2, batch_size: int = 4, extras: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        batch_size: int = 4,
+        extras: Sequence[str] = (),
+        precision: str = "fp32",
+        compiled: bool = False,
+    ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3) or batch_size < 1:
             raise IslesError(
@@ -39,7 +51,10 @@ class WholeSliceInferer(Inferer):
                 found=f"spatial_dims {spatial_dims}, batch_size {batch_size}",
                 fix="take 2 for slices or 3 for volumes, and at least one a batch",
             )
+        require_precision(precision)
         self.flat, self.batch_size, self.extras = spatial_dims == 2, batch_size, tuple(extras)
+        self.precision, self.compiled = precision, compiled
+        self._compiled: dict[nn.Module, nn.Module] = {}
 
     def __call__(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> Tensor:
         result = self.infer(inputs, network, foreground)
@@ -53,7 +68,11 @@ class WholeSliceInferer(Inferer):
     def infer(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> WindowResult:
         """Return the maps of a batch of volumes; the uncertainty of one pass is 0. ``foreground`` changes nothing."""
         plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
-        with torch.inference_mode():
+        if self.compiled and network not in self._compiled:
+            self._compiled[network] = compiled_form(network, self.batch_size if self.flat else 1)
+        network = self._compiled.get(network, network)
+        half = torch.autocast(plain.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with torch.inference_mode(), half:
             volumes = [self._slices(one, network) if self.flat else self._forward(one[None], network) for one in plain]
         maps = [torch.cat(parts) for parts in zip(*volumes, strict=True)]
         nothing = torch.zeros_like(maps[0][:, :1])

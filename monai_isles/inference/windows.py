@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,13 +13,21 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from monai_isles.errors import IslesError
-from monai_isles.inference.accumulate import WindowSums
+from monai_isles.inference.accumulate import PassSums, WindowSums
+from monai_isles.inference.compiled import CompiledWhole, compiled_form
 from monai_isles.inference.dropout import prediction_dropout
+from monai_isles.inference.forecast import forecast
+from monai_isles.inference.forms import predicting_form, require_precision
+from monai_isles.inference.memory import HalvedOnce
+from monai_isles.inference.steady_memory import keep_memory
+from monai_isles.inference.whole_block import brain_box, filled_up
+from monai_isles.inference.window_cutter import WindowCutter
+from monai_isles.inference.window_masks import WindowMasks, site_sizes
 from monai_isles.inference.windows_plan import require_cover, require_no_gaps, window_starts, windows_at_once
+from monai_isles.networks import PredictionDropout
 from monai_isles.progress import progress
 
-_log = logging.getLogger(__name__)
-_WARM_UP, _WORTH_A_BAR_S, _WORTH_A_LINE_S = 3, 2.0, 10.0
+_WORTH_A_BAR_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,16 @@ class StepSlidingWindowInferer(Inferer):
         cover: which windows of the grid run: ``"centre"``, those centred on the brain; ``"touch"``, all that reach it,
             which gives every brain voxel the average over the whole grid.
         memory_mb: fewer windows a pass where their layers would need more than this; None does not look.
-        bfloat16: multiply in 16 bits: faster, probabilities differ in the third digit.
-        seed: the dropout masks depend on it alone; None leaves the random state alone.
+        seed: on a processor the dropout masks depend on it, the window's place and the pass alone (``WindowMasks``), on
+            a GPU on it alone; None draws one.
+        precision: ``"bf16"`` works in 16 bits: faster where the processor multiplies them, probabilities differ in the
+            third digit.
+        compiled: compile the networks with their weights frozen in, for groups of ``batch_size``; the first case waits.
+        whole_slices: one window a slice, as large as the brain with half a window around it, in place of ``step``.
     Raises:
         IslesError: ``E-INF-03`` for a step that leaves gaps, ``E-INF-04`` for settings that do not fit together,
-            ``E-INF-20`` for another cover.
+            ``E-INF-20`` for another cover, ``E-INF-40`` for another precision, ``E-INF-41`` without a compiler,
+            ``E-INF-42`` for whole slices of a network of three dimensions, ``E-INF-44`` for compiled whole slices.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3; step 3 in its released code.
     Volumes at step 4 x 4 x 1: Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.5.
     """
@@ -75,7 +86,9 @@ class StepSlidingWindowInferer(Inferer):
         seed: int | None = 0,
         cover: str = "centre",
         memory_mb: float | None = None,
-        bfloat16: bool = False,
+        precision: str = "fp32",
+        compiled: bool = False,
+        whole_slices: bool = False,
     ) -> None:
         super().__init__()
         if len(roi_size) != len(step) or len(step) not in (2, 3) or mc_passes < 1:
@@ -88,12 +101,30 @@ class StepSlidingWindowInferer(Inferer):
             )
         require_no_gaps(roi_size, step)
         require_cover(cover)
+        require_precision(precision)
         self.flat = len(step) == 2
+        if whole_slices and not self.flat:
+            raise IslesError(
+                "E-INF-42",
+                "a network of volumes sees no whole slices",
+                where="StepSlidingWindowInferer",
+                found=f"whole_slices with windows of {list(roi_size)}",
+                fix="leave whole_slices out, or take a coarser step",
+            )
+        if whole_slices and compiled:
+            raise IslesError(
+                "E-INF-44",
+                "only windows are compiled",
+                where="StepSlidingWindowInferer",
+                found="whole_slices and compiled",
+                fix="leave one of the two out: one pass a slice would not pay for compiling",
+            )
         self.roi = (*roi_size, 1) if self.flat else tuple(roi_size)
         self.step = (*step, 1) if self.flat else tuple(step)
         self.mc_passes, self.mc_rate, self.batch_size = mc_passes, mc_rate, batch_size
-        self.uncertainty, self.seed = uncertainty, seed
-        self.cover, self.memory_mb, self.bfloat16 = cover, memory_mb, bfloat16
+        self.uncertainty, self.seed, self.cover, self.memory_mb = uncertainty, seed, cover, memory_mb
+        self.precision, self.compiled, self.whole_slices = precision, compiled, whole_slices
+        self._compiled: dict[nn.Module, CompiledWhole] = {}
 
     def __call__(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> Tensor:
         result = self.infer(inputs, network, foreground)
@@ -104,76 +135,122 @@ class StepSlidingWindowInferer(Inferer):
             return convert_to_dst_type(joined, inputs, dtype=joined.dtype)[0]
         return joined
 
-    def infer(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> WindowResult:
-        """Return probability, uncertainty and the number of windows of a batch of volumes."""
+    def infer(
+        self, inputs: Tensor, network: nn.Module | Sequence[nn.Module], foreground: Tensor | None = None
+    ) -> WindowResult:
+        """Return probability, uncertainty and the number of windows of a batch of volumes.
+
+        Several networks see each group of windows one after the other: their windows are cut, their masks drawn and
+        their sums folded back once.
+        """
+        keep_memory()
+        networks = [network] if isinstance(network, nn.Module) else list(network)
         plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
         masks = np.ones((len(plain), *plain.shape[2:]), bool)
         if foreground is not None:
             masks = (foreground.as_tensor() if hasattr(foreground, "as_tensor") else foreground).cpu().numpy()[:, 0] > 0
         with ExitStack() as stack, torch.inference_mode():
-            if self.seed is not None:
-                stack.enter_context(torch.random.fork_rng(devices=_devices(plain)))
-                torch.manual_seed(self.seed)
-            if self.mc_passes > 1:
-                stack.enter_context(prediction_dropout(network, self.mc_rate))
-            results = [self._volume(image, mask, network) for image, mask in zip(plain, masks, strict=True)]
+            seed = int(torch.randint(2**31, (1,))) if self.seed is None else self.seed
+            stack.enter_context(torch.random.fork_rng(devices=_devices(plain)))
+            torch.manual_seed(seed)
+            forms = [self._form(one, plain.device) for one in networks]
+            dropout = [stack.enter_context(prediction_dropout(f, self.mc_rate)) for f in forms if self.mc_passes > 1]
+            members = list(zip(forms, dropout or [[]] * len(forms), strict=True))
+            one = self._whole if self.whole_slices else self._volume
+            results = [one(image, mask, members, seed) for image, mask in zip(plain, masks, strict=True)]
         return WindowResult(
             torch.stack([r.probability for r in results]),
             torch.stack([r.uncertainty for r in results]),
             sum(r.windows for r in results),
         )
 
-    def _volume(self, image: Tensor, mask: np.ndarray, network: nn.Module) -> WindowResult:
-        starts = window_starts(mask, self.roi, self.step, self.cover)
-        sums = WindowSums(image.shape[1:], image.device)
-        for batch in self._batches(starts, image, network):
-            places = [self._place(start) for start in batch.tolist()]
-            for probability in self._passes(image, places, network):
-                sums.add(places, probability)
+    def _form(self, network: nn.Module, device: torch.device) -> nn.Module:
+        """Return what predicts; compiled networks keep theirs, since compiling is dear."""
+        if not self.compiled:
+            return predicting_form(network, device, self.precision)
+        if network not in self._compiled:
+            self._compiled[network] = compiled_form(predicting_form(network, device, self.precision), self.batch_size)
+        return self._compiled[network]
+
+    def _whole(self, image: Tensor, mask: np.ndarray, members: list[Member], seed: int) -> WindowResult:
+        """Predict the slices whole, and give the maps back on the grid of the image."""
+        box = brain_box(mask, [width // 2 for width in self.roi[:2]])
+        block, inside = filled_up(image[:, *box], mask[box], max(getattr(form, "divisor", 1) for form, _ in members))
+        found = self._volume(block, inside, members, seed, roi=(*block.shape[1:3], 1))
+        sizes = [one.stop - one.start for one in box]
+        maps = [part.new_zeros(len(part), *image.shape[1:]) for part in (found.probability, found.uncertainty)]
+        for whole, part in zip(maps, (found.probability, found.uncertainty), strict=True):
+            whole[:, *box] = part[:, : sizes[0], : sizes[1]]
+        return WindowResult(*maps, found.windows)
+
+    def _volume(
+        self,
+        image: Tensor,
+        mask: np.ndarray,
+        members: list[Member],
+        seed: int,
+        roi: tuple[int, ...] | None = None,
+    ) -> WindowResult:
+        """Predict windows of the inferer's size and step, or of another size side by side."""
+        roi, step = (self.roi, self.step) if roi is None else (roi, roi)
+        most = max(1, self.batch_size * math.prod(self.roi) // math.prod(roi))
+        starts = window_starts(mask, roi, step, self.cover)
+        cutter = WindowCutter(image, roi, flat=self.flat)
+        sums = WindowSums(image.shape[1:], image.device, flat=self.flat)
+        room = HalvedOnce(f"{' x '.join(map(str, roi))} voxels")
+        masks = self._masks(cutter.cut(starts[:1]), members, seed) if len(starts) and not image.is_cuda else None
+
+        def predict(group: np.ndarray) -> None:
+            sums.add(group, self._moments(cutter.cut(group), group, members, masks))
+
+        def trial(group: np.ndarray) -> None:
+            self._moments(cutter.cut(group), group, members, masks)
+
+        groups = self._groups(starts, cutter, members, most)
+        if len(groups):
+            forecast(lambda group: room.run(trial, group), groups, len(starts), step)
+        for group in progress(groups, "windows", total=len(groups), unit="pass", delay_s=_WORTH_A_BAR_S):
+            room.run(predict, group)
         probability, deviation = sums.close()
         return WindowResult(probability, deviation, len(starts))
 
-    def _batches(self, starts: np.ndarray, image: Tensor, network: nn.Module) -> Iterator[np.ndarray]:
-        """Yield the windows of one pass at a time behind a bar; say how long all will take once that is known."""
-        if not len(starts):
-            return
-        size = self.batch_size
-        if self.memory_mb is not None:
-            first = self._cut(image, [self._place(starts[0].tolist())])
-            size = windows_at_once(network, first, most=size, memory_mb=self.memory_mb)
-        batches = np.array_split(starts, math.ceil(len(starts) / size))
-        begun = 0.0
-        for done, batch in enumerate(
-            progress(batches, "windows", total=len(batches), unit="pass", delay_s=_WORTH_A_BAR_S)
-        ):
-            if done == 1:
-                begun = time.monotonic()
-            elif done == _WARM_UP:
-                self._announce(len(starts), size, (time.monotonic() - begun) / (done - 1) * len(batches))
-            yield batch
+    def _groups(self, starts: np.ndarray, cutter: WindowCutter, members: list[Member], most: int) -> list[np.ndarray]:
+        if len(starts) and self.memory_mb is not None:
+            most = windows_at_once(members[0][0], cutter.cut(starts[:1]), most=most, memory_mb=self.memory_mb)
+        return [starts[i : i + most] for i in range(0, len(starts), most)]
 
-    def _announce(self, windows: int, size: int, seconds: float) -> None:
-        if seconds > _WORTH_A_LINE_S:
-            at = " x ".join(map(str, self.step))
-            _log.info("%d windows at step %s, %d a pass: about %.0f s", windows, at, size, seconds)
+    def _masks(self, window: Tensor, members: list[Member], seed: int) -> WindowMasks | None:
+        if self.mc_passes == 1:
+            return None
+        sizes = site_sizes(members[0][0], window)
+        return WindowMasks(sizes, self.mc_passes, self.mc_rate, seed)
 
-    def _place(self, start: Sequence[int]) -> tuple[slice, ...]:
-        return tuple(slice(a, a + r) for a, r in zip(start, self.roi, strict=True))
+    def _moments(self, windows: Tensor, starts: np.ndarray, members: list[Member], masks: WindowMasks | None) -> Tensor:
+        """Return the sums over all networks and passes of a group of windows, ``PassSums.total``."""
+        sums, bits = PassSums(), None if masks is None else masks.draw(starts)
+        for form, sites in members:
+            for logits in self._passes(form, windows, sites, masks, bits):
+                sums.add(logits)
+        return sums.total
 
-    def _cut(self, image: Tensor, places: Sequence[tuple[slice, ...]]) -> Tensor:
-        windows = torch.stack([image[(slice(None), *place)] for place in places])
-        if self.flat:
-            return windows[..., 0].contiguous(memory_format=torch.channels_last)
-        return windows.contiguous(memory_format=torch.channels_last_3d)
+    def _passes(
+        self,
+        form: nn.Module,
+        windows: Tensor,
+        sites: list[PredictionDropout],
+        masks: WindowMasks | None,
+        bits: Tensor | None,
+    ) -> Iterator[Tensor]:
+        outside = self.precision == "bf16" and not hasattr(form, "products")
+        with torch.autocast(windows.device.type, torch.bfloat16, enabled=outside):
+            fixed = form.fixed_part(windows) if hasattr(form, "fixed_part") else None
+            for turn in range(self.mc_passes):
+                if masks is not None:
+                    masks.lay(bits, turn, sites)
+                yield form(windows) if fixed is None else form.noisy_part(*fixed)
 
-    def _passes(self, image: Tensor, places: Sequence[tuple[slice, ...]], network: nn.Module) -> Iterator[Tensor]:
-        windows = self._cut(image, places)
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bfloat16):
-            fixed = network.fixed_part(windows) if hasattr(network, "fixed_part") else None
-            for _ in range(self.mc_passes):
-                logits = network(windows) if fixed is None else network.noisy_part(*fixed)
-                probability = logits.float().softmax(1)
-                yield probability[..., None] if self.flat else probability
+
+Member = tuple[nn.Module, list[PredictionDropout]]
 
 
 def _devices(image: Tensor) -> list[int]:

@@ -9,10 +9,11 @@ _HOMES = {
     "Finding": "findings", "refuse": "findings",
     "Displacement": "grid", "same_grid": "grid", "require_same_grid": "grid", "require_same_affines": "grid",
     "publish_text": "publish", "publish_json": "publish", "publish_image": "publish",
+    "planned_image": "publish", "publish_together": "publish",
     "VerifiedReader": "reader", "LoadVerifiedd": "reader",
     "publish_state": "weights", "load_state": "weights", "sha256_of": "checksums",
     "Limits": "archives", "pack_zip": "archives", "unpack_zip": "archives",
-    "RunFolder": "runs",
+    "RunFolder": "runs", "in_turn": "turns",
     "judge_config": "configs", "judge_bundle": "configs",
 }  # fmt: skip
 __all__ = sorted(_HOMES)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
 MAX_SHEAR = 1e-3
+CODES = range(6)
 DT_RANGE_S = (0.05, 30.0)
 _COMPLEX, _COLOUR = {32, 1792, 2048}, {128, 2304}
 _WRITERS = ("FSL", "SPM", "FreeSurfer", "dcm2nii", "ANTs", "ITK", "AFNI", "MRtrix", "Slicer", "nibabel", "TORTOISE")
@@ -27,7 +28,8 @@ def header_findings(header: Nifti1Header, *, kind: str | None, where: str) -> li
 
     Source: ours; the cases C7 to C11 and D4 to E10 of the reliability list, ``tests/io/test_battery.py``.
     """
-    found = _size_findings(header, where) + _type_findings(header, where) + _unit_findings(header, where)
+    found = _size_findings(header, where) + _type_findings(header, where) + _scale_findings(header, where)
+    found += _unit_findings(header, where)
     if not any(f.code in ("E-DIM-01", "E-DIM-02", "E-DIM-05") for f in found):
         found += _orientation_findings(header, where) + _frame_findings(header, kind, where)
     return found
@@ -75,7 +77,7 @@ def _size_findings(header: Nifti1Header, where: str) -> list[Finding]:
 def _type_findings(header: Nifti1Header, where: str) -> list[Finding]:
     code, found = int(header["datatype"]), []
     offset = float(header["vox_offset"])
-    if not np.isfinite(offset) or offset < (352 if header["sizeof_hdr"] == 348 else 544):
+    if not np.isfinite(offset) or offset % 1 or offset < (352 if header["sizeof_hdr"] == 348 else 544):
         fix, fault = "export the image again: its header is damaged", "voxels are said to start inside the header"
         found.append(Finding("E-FILE-09", ERROR, where, f"voxel offset {offset:g}", fix, fault))
     if code in _COMPLEX:
@@ -88,6 +90,14 @@ def _type_findings(header: Nifti1Header, where: str) -> list[Finding]:
         fix, fault = "save as float32 or int16", "image holds an unsupported number type"
         found.append(Finding("E-VAL-11", ERROR, where, f"NIfTI datatype {code}", fix, fault))
     return found
+
+
+def _scale_findings(header: Nifti1Header, where: str) -> list[Finding]:
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or np.isnan(slope) or (np.isfinite(slope) and np.isfinite(inter)):
+        return []
+    fix, fault = "export the image again: its header is damaged", "scale factors are not finite"
+    return [Finding("E-VAL-12", ERROR, where, f"slope {slope:g}, intercept {inter:g}", fix, fault)]
 
 
 def _unit_findings(header: Nifti1Header, where: str) -> list[Finding]:
@@ -110,6 +120,10 @@ def _unit_findings(header: Nifti1Header, where: str) -> list[Finding]:
 
 def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     s_code, q_code = int(header["sform_code"]), int(header["qform_code"])
+    strange = [f"{name} code {code}" for name, code in (("sform", s_code), ("qform", q_code)) if code not in CODES]
+    if strange:
+        fix, fault = "export the image again: its header is damaged", "orientation code is none of NIfTI's"
+        return [Finding("E-GEOM-08", ERROR, where, f"{', '.join(strange)}; 0 to {max(CODES)} are known", fix, fault)]
     if s_code <= 0 and q_code <= 0:
         return [
             Finding(

@@ -31,6 +31,17 @@ def displacement(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) 
     return Displacement(float(np.linalg.norm(apart, axis=0).max()), float(np.linalg.norm(voxels, axis=0).max()))
 
 
+def corners_apart_mm(
+    first: np.ndarray, first_shape: tuple[int, ...], second: np.ndarray, second_shape: tuple[int, ...]
+) -> float:
+    """Return the largest distance in mm between matching field-of-view corners of two grids of any shapes."""
+    ends = [
+        (affine @ np.array([(*corner, 1.0) for corner in product(*((-0.5, n - 0.5) for n in shape[:3]))]).T)[:3]
+        for affine, shape in ((first, first_shape), (second, second_shape))
+    ]
+    return float(np.linalg.norm(ends[1] - ends[0], axis=0).max())
+
+
 def same_grid(a: Image, b: Image) -> Displacement:
     """Return the displacement between the grids of two images, infinite where their shapes differ."""
     if a.grid_shape != b.grid_shape:
@@ -72,12 +83,14 @@ def require_same_affines(
     for key in others:
         where = f"{case}: {key} ({names.get(key, key)}) against {first} ({names.get(first, first)})"
         if tuple(shapes[key]) != tuple(shapes[first]):
+            ends = (np.asarray(affines[first], float), shapes[first], np.asarray(affines[key], float), shapes[key])
             raise IslesError(
                 "E-GEOM-04",
                 "images have different shapes",
                 where=where,
-                found=f"{_times(shapes[key])} against {_times(shapes[first])} voxels (RAS+ order)",
-                fix=f"resample {key} to {first} before stacking",
+                found=f"{_times(shapes[key])} against {_times(shapes[first])} voxels (RAS+ order), field-of-view "
+                f"corners {corners_apart_mm(*ends):.4g} mm apart",
+                fix=f"resample {key} to {first} before stacking, or ask for it where they are in register: --resample",
             )
         gap = displacement(np.asarray(affines[first], float), np.asarray(affines[key], float), tuple(shapes[first]))
         if not gap.vox <= TOLERANCE_VOX:
@@ -87,7 +100,8 @@ def require_same_affines(
                 where=where,
                 found=f"field-of-view corners {gap.mm:.4g} mm ({gap.vox:.4g} voxels) apart; "
                 f"at most {TOLERANCE_VOX:g} voxel allowed",
-                fix=f"register or resample {key} to {first} first (MONAI: ResampleToMatchd)",
+                fix=f"register {key} to {first} first, or ask for it where they are in register: --resample "
+                "(MONAI: ResampleToMatchd)",
             )
 
 

@@ -72,7 +72,8 @@ def voxel_dtype(header: Nifti1Header) -> np.dtype | None:
 
 def claimed_bytes(header: Nifti1Header) -> int:
     """Return the bytes the voxels take by the header's word, in plain integers (no overflow)."""
-    total = max(1, int(header["bitpix"]) // 8)
+    dtype = voxel_dtype(header)
+    total = max(1, int(header["bitpix"]) // 8) if dtype is None else dtype.itemsize
     for dim in stored_shape(header):
         total *= max(0, dim)
     return total

@@ -35,8 +35,22 @@ def take(folder: Path) -> Path:
             _remove_stale(lock, holder)
     finally:
         mine.unlink(missing_ok=True)
-    holder = _holder(lock) or {}
-    raise IslesError(
+    raise _held(lock, _holder(lock) or {})
+
+
+def require_free(folder: Path) -> None:
+    """Refuse a folder that a living run holds; nothing is written.
+
+    Raises:
+        IslesError: ``E-RUN-01``.
+    """
+    holder = _holder(folder / LOCK)
+    if holder is not None and not _ended(holder):
+        raise _held(folder / LOCK, holder)
+
+
+def _held(lock: Path, holder: dict) -> IslesError:
+    return IslesError(
         "E-RUN-01",
         "another run works in this folder",
         where=str(lock),

@@ -12,6 +12,7 @@ from monai_isles.errors import IslesError
 
 GZIP_MAGIC = b"\x1f\x8b"
 HEADER_BYTES = 544
+SPARE_BYTES = 2**26
 COPY_AGAIN = "copy the file again from its source, and compare checksums"
 
 
@@ -78,8 +79,10 @@ def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
     """Return the uncompressed bytes and the SHA-256 of the file as stored.
 
     Raises:
-        IslesError: ``E-FILE-05`` cut short, ``E-FILE-06`` damaged, ``E-FILE-07`` more than ``limit`` bytes.
+        IslesError: ``E-FILE-05`` cut short, ``E-FILE-06`` damaged, ``E-FILE-20`` more than ``limit`` bytes.
     """
+    if path.stat().st_size > limit + SPARE_BYTES:
+        raise too_long(where, f"{path.stat().st_size} bytes in the file, at most {limit} wanted")
     stored = path.read_bytes()
     digest = hashlib.sha256(stored).hexdigest()
     if not path.name.endswith(".gz"):
@@ -89,8 +92,19 @@ def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _damaged(error, where, path) from error
     if len(raw) > limit:
-        raise too_large(where, f"more than {limit} bytes once uncompressed, from a file of {len(stored)} bytes", limit)
+        raise too_long(where, f"more than {limit} bytes once uncompressed, from a file of {len(stored)} bytes")
     return raw, digest
+
+
+def too_long(where: str, found: str) -> IslesError:
+    """Return the error of a file that goes on after the last voxel: its header or its length is wrong."""
+    return IslesError(
+        "E-FILE-20",
+        "file holds more than its header says",
+        where=where,
+        found=found,
+        fix="copy the file again; if the header is right, save the image anew: nibabel.save(nibabel.load(a), b)",
+    )
 
 
 def too_large(where: str, found: str, limit: int) -> IslesError:
@@ -114,9 +128,9 @@ def _damaged(error: Exception, where: str, path: Path) -> IslesError:
             found=f"the gzip stream ends early, after {size} bytes",
             fix=COPY_AGAIN,
         )
-    if "Not a gzipped file" in str(error):
-        with path.open("rb") as file:
-            start = file.read(24)
+    with path.open("rb") as file:
+        start = file.read(24)
+    if "Not a gzipped file" in str(error) and not start.startswith(GZIP_MAGIC):
         return IslesError(
             "E-FILE-03",
             "file is not a NIfTI image",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     import nibabel
 
 PART = ".part-"
+Writer = Callable[[Path], object]
 
 
-def publish(path: str | Path, write: Callable[[Path], object], *, inputs: Iterable[str | Path] = ()) -> None:
+def publish(path: str | Path, write: Writer, *, inputs: Iterable[str | Path] = ()) -> None:
     """Write through ``write(tmp)`` so that ``path`` holds the old file or the whole new one, never a part.
 
     Args:
@@ -33,23 +35,31 @@ def publish(path: str | Path, write: Callable[[Path], object], *, inputs: Iterab
     Raises:
         IslesError: ``E-FILE-10`` when the system cannot write, ``E-FILE-11`` when ``path`` is an input.
     """
-    path = Path(path)
-    for source in inputs:
-        if _same_file(path, Path(source)):
-            raise IslesError(
-                "E-FILE-11",
-                "output would overwrite an input",
-                where=str(path),
-                found=f"the same file as {source}",
-                fix="choose another output folder or name",
-            )
-    tmp = path.with_name(f"{PART}{uuid4().hex[:8]}-{path.name[-100:]}")
+    publish_together([(path, write)], inputs=inputs)
+
+
+def publish_together(files: Sequence[tuple[str | Path, Writer]], *, inputs: Iterable[str | Path] = ()) -> None:
+    """Write several files, each as ``publish`` does: all are whole before the first takes its final name.
+
+    Args:
+        files: final name and what writes it.
+        inputs: files that must not be replaced.
+    Raises:
+        IslesError: those of ``publish``; then every file is as it was before.
+    Source: ours; cases E5, E6, H4 of the reliability list, ``tests/io/test_publish.py``.
+    """
+    plan = [(Path(path), write) for path, write in files]
+    _require_no_input([path for path, _ in plan], inputs)
+    parts = {path: path.with_name(f"{PART}{uuid4().hex[:8]}-{path.name[-100:]}") for path, _ in plan}
+    path = plan[0][0]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(tmp)
-        with tmp.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(tmp, path)
+        for path, write in plan:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(parts[path])
+            with parts[path].open("rb") as file:
+                os.fsync(file.fileno())
+        for path, part in parts.items():
+            os.replace(part, path)
     except OSError as error:
         raise IslesError(
             "E-FILE-10",
@@ -59,7 +69,8 @@ def publish(path: str | Path, write: Callable[[Path], object], *, inputs: Iterab
             fix="free space, or choose a folder that can be written; what was there before is unchanged",
         ) from error
     finally:
-        _discard(tmp)
+        for part in parts.values():
+            _discard(part)
 
 
 def publish_text(path: str | Path, text: str, *, inputs: Iterable[str | Path] = ()) -> None:
@@ -94,6 +105,17 @@ def publish_image(
         IslesError: ``E-DIM-07`` another shape, ``E-VAL-07`` a lossy cast, ``E-FILE-12`` another suffix,
             ``E-FILE-13`` read back differently, and those of ``publish``.
     """
+    planned = planned_image(path, data, like, dtype=dtype, description=description)
+    publish_together([planned], inputs=[like.path, *inputs])
+
+
+def planned_image(
+    path: str | Path, data: np.ndarray, like: Image, *, dtype: type | str, description: str = ""
+) -> tuple[Path, Writer]:
+    """Judge an image for ``publish_image`` and return its name and what writes it, for ``publish_together``.
+
+    Args and Raises: as ``publish_image``.
+    """
     path = Path(path)
     if not path.name.endswith((".nii", ".nii.gz")):
         raise IslesError(
@@ -120,7 +142,19 @@ def publish_image(
         tmp.write_bytes(gzip.compress(raw, compresslevel=6, mtime=0) if path.name.endswith(".gz") else raw)
         _compare(tmp, path, cast, like)
 
-    publish(path, write, inputs=[like.path, *inputs])
+    return path, write
+
+
+def _require_no_input(paths: Iterable[Path], inputs: Iterable[str | Path]) -> None:
+    for path, source in product(paths, [Path(source) for source in inputs]):
+        if _same_file(path, source):
+            raise IslesError(
+                "E-FILE-11",
+                "output would overwrite an input",
+                where=str(path),
+                found=f"the same file as {source}",
+                fix="choose another output folder or name",
+            )
 
 
 def _cast(data: np.ndarray, dtype: np.dtype, where: str) -> np.ndarray:

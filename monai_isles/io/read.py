@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from monai_isles.io.battery import header_findings
 from monai_isles.io.findings import Finding, refuse, say_once
 from monai_isles.io.header import claimed_bytes, frame_time_s, layout, parse_header, voxel_dtype
 from monai_isles.io.orientation import native_affine, to_ras
-from monai_isles.io.payload import COPY_AGAIN, check_file, peek, read_payload, too_large
+from monai_isles.io.payload import COPY_AGAIN, SPARE_BYTES, check_file, peek, read_payload, too_large, too_long
 from monai_isles.io.values import clip_negatives, lesion_only, value_findings
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def read_image(
         max_bytes: largest size of the voxels as stored, 4 GiB unless told.
         label_values: of a mask with several labels, those that mean lesion: they are read as 1, the others as 0.
     Raises:
-        IslesError: ``E-FILE-01`` to ``09`` bytes, ``E-DIM``, ``E-GEOM`` and ``E-VAL`` header or values, ``E-LBL-01``.
+        IslesError: ``E-FILE-01`` to ``09``, ``20`` bytes, ``E-DIM``, ``E-GEOM``, ``E-VAL`` the rest, ``E-LBL-01``.
     Source: ours; groups A to F of the reliability list, ``tests/io/test_read.py``.
     """
     image, found = inspect_image(
@@ -106,8 +107,7 @@ def inspect_image(
     """
     path, limit = Path(path), MAX_BYTES if max_bytes is None else max_bytes
     place = f"{where}: {path}" if where else str(path)
-    _judge_claim(path, place, limit)
-    raw, sha256 = read_payload(path, place, limit=limit + 2**20)
+    raw, sha256 = read_payload(path, place, limit=_judge_claim(path, place, limit) + SPARE_BYTES)
     header = parse_header(raw, place)
     found = header_findings(header, kind=kind, where=place)
     if found:
@@ -147,28 +147,30 @@ def _peeked(path: str | Path, where: str) -> tuple[Nifti1Header, str]:
     return parse_header(peek(path, place), place), place
 
 
-def _judge_claim(path: Path, place: str, limit: int) -> None:
+def _judge_claim(path: Path, place: str, limit: int) -> int:
+    """Return the bytes that the voxels take by the header's word, 0 where it says nothing."""
     check_file(path, place)
     try:
         claimed, size = claimed_bytes(parse_header(peek(path, place), place)), path.stat().st_size
     except IslesError:
-        return  # the whole file is judged next, and its checksum knows better why
+        if path.name.endswith(".gz"):
+            return 0  # the whole file is judged next, and its checksum knows better why
+        raise
     if claimed > limit:
         raise too_large(place, f"header claims {claimed} bytes of voxels, the file has {size} bytes", limit)
+    return claimed
 
 
 def _voxels(raw: bytes, header: Nifti1Header, place: str) -> np.ndarray:
     dtype, (shape, frames) = voxel_dtype(header), layout(header)
     full = shape if frames is None else (*shape, frames)
-    start, count = int(header["vox_offset"]), int(np.prod(full))
-    if len(raw) < start + count * dtype.itemsize:
-        raise IslesError(
-            "E-FILE-05",
-            "file is cut short",
-            where=place,
-            found=f"{len(raw)} bytes, {start + count * dtype.itemsize} wanted for {' x '.join(map(str, full))} voxels",
-            fix=COPY_AGAIN,
-        )
+    start, count = int(header["vox_offset"]), math.prod(full)
+    end = start + count * dtype.itemsize
+    found = f"{len(raw)} bytes, {end} wanted for {' x '.join(map(str, full))} voxels"
+    if len(raw) < end:
+        raise IslesError("E-FILE-05", "file is cut short", where=place, found=found, fix=COPY_AGAIN)
+    if len(raw) > end:
+        raise too_long(place, found)
     if int(header["dim"][0]) == 2:
         say_once(f"{place}: a 2D image is read as one slice")
     return np.frombuffer(raw, dtype, count, start).reshape(full, order="F")

@@ -48,13 +48,7 @@ class RunFolder:
             probe.unlink()
             self._lock = locks.take(self.path)
         except OSError as error:
-            raise IslesError(
-                "E-RUN-02",
-                "output folder cannot be written",
-                where=str(self.path),
-                found=error.strerror or str(error),
-                fix="choose a folder that can be created and written",
-            ) from error
+            raise _unwritable(self.path, error.strerror or str(error)) from error
         sweep_parts(self.path)
         if (self.path / RECORD).exists():
             os.replace(self.path / RECORD, self.path / PREVIOUS)
@@ -95,6 +89,32 @@ def sweep_parts(folder: Path) -> int:
         else:
             part.unlink(missing_ok=True)
     return len(parts)
+
+
+def judge_folder(path: str | Path, *, outputs: Iterable[str] = ()) -> None:
+    """Refuse what ``RunFolder`` would refuse, and write nothing.
+
+    Raises:
+        IslesError: ``E-RUN-01`` held by another run, ``E-RUN-02`` not writable, ``E-RUN-03`` a name too long.
+    """
+    path = Path(path)
+    _check_names(path, tuple(outputs))
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))
+    if not there.is_dir():
+        raise _unwritable(path, f"{there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(path, f"no permission to write into {there}")
+    locks.require_free(path)
+
+
+def _unwritable(path: Path, found: str) -> IslesError:
+    return IslesError(
+        "E-RUN-02",
+        "output folder cannot be written",
+        where=str(path),
+        found=found,
+        fix="choose a folder that can be created and written",
+    )
 
 
 def _check_names(path: Path, outputs: tuple[str, ...]) -> None:

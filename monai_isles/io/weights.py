@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,6 +16,11 @@ from monai_isles.errors import IslesError
 from monai_isles.io.checksums import sha256_of
 from monai_isles.io.publish import publish
 
+# what flipped bits in the directory of an archive make zipfile and torch raise
+_DAMAGE = (
+    RuntimeError, ValueError, LookupError, TypeError, AttributeError, OSError, EOFError, OverflowError, struct.error,
+    zlib.error,
+)  # fmt: skip
 _PLAIN = (bool, int, float, str, bytes, type(None), torch.Tensor, torch.Size, torch.dtype)
 
 
@@ -80,10 +88,22 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
             found=_global(str(error)),
             fix="do not open this file; ask its author for a state dictionary of tensors",
         ) from error
+    except _DAMAGE as error:
+        raise _damaged(path, f"it cannot be loaded ({type(error).__name__})") from error
+
+
+def stated_sha256(bundle: Path) -> str | None:
+    """Return the checksum that a bundle's ``metadata.json`` states for its weights, None where it states none."""
+    for path in (bundle / "metadata.json", bundle / "configs/metadata.json"):
+        try:
+            return json.loads(path.read_bytes()).get("weights_sha256")
+        except (OSError, ValueError, AttributeError):
+            continue
+    return None
 
 
 def _check_archive(path: Path) -> None:
-    if not zipfile.is_zipfile(path):
+    if not _is_zip(path):
         with path.open("rb") as file:
             start = file.read(4)
         if start == b"PK\x03\x04":
@@ -103,17 +123,33 @@ def _check_archive(path: Path) -> None:
         )
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError) as error:
-        damaged = str(error)
+            damaged = archive.testzip() or next(filter(None, map(_called_a_folder, archive.infolist())), None)
+    except (zipfile.BadZipFile, *_DAMAGE) as error:
+        damaged = str(error) or type(error).__name__
     if damaged:
-        raise IslesError(
-            "E-FILE-15",
-            "checkpoint is damaged",
-            where=str(path),
-            found=f"archive check failed at {damaged}",
-            fix="use the previous checkpoint, or copy the file again",
-        )
+        raise _damaged(path, f"archive check failed at {damaged}")
+
+
+def _called_a_folder(member: zipfile.ZipInfo) -> str | None:
+    """Return the name of a member that its attributes call a folder: torch would leave its tensor unread."""
+    return member.filename if member.is_dir() or member.external_attr & 0x10 else None
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
+
+
+def _damaged(path: Path, found: str) -> IslesError:
+    return IslesError(
+        "E-FILE-15",
+        "checkpoint is damaged",
+        where=str(path),
+        found=found,
+        fix="use the previous checkpoint, or copy the file again",
+    )
 
 
 def _stranger(value: object, name: str) -> str | None:

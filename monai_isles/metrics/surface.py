@@ -62,10 +62,9 @@ def surface_distances(pred: np.ndarray, ref: np.ndarray, spacing: Sequence[float
     if empty != NOT_EMPTY:
         rule = np.array([0.0 if empty == EMPTY_BOTH else np.nan])
         return SurfaceDistances(rule, rule)
-    box = ndimage.find_objects((pred | ref).astype(np.int8))[0]
-    points = [_surface_points(mask[box], spacing) for mask in (pred, ref)]
-    trees = [KDTree(cloud) for cloud in points]
-    return SurfaceDistances(trees[1].query(points[0])[0], trees[0].query(points[1])[0])
+    box = ndimage.find_objects((pred | ref).view(np.int8))[0]
+    surfaces = [_surface(mask[box]) for mask in (pred, ref)]
+    return SurfaceDistances(_directed(*surfaces, spacing), _directed(*surfaces[::-1], spacing))
 
 
 def hd_mm(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -> float:
@@ -96,6 +95,15 @@ def hd_vox(pred: np.ndarray, ref: np.ndarray) -> float:
     return surface_distances(pred, ref, (1.0,) * np.ndim(pred)).hd
 
 
-def _surface_points(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    inside = ndimage.binary_erosion(mask, structure=ndimage.generate_binary_structure(mask.ndim, 1))
-    return np.argwhere(mask & ~inside) * np.asarray(spacing)
+def _surface(mask: np.ndarray) -> np.ndarray:
+    return mask & ~ndimage.binary_erosion(mask, structure=ndimage.generate_binary_structure(mask.ndim, 1))
+
+
+def _directed(here: np.ndarray, there: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Return the distance of every voxel of one surface to the other; those of both are 0 and not looked for."""
+    apart = ~there[here]
+    distance = np.zeros(len(apart))
+    if apart.any():
+        cloud, tree = (np.argwhere(part) * np.asarray(spacing) for part in (here & ~there, there))
+        distance[apart] = KDTree(tree, balanced_tree=False, compact_nodes=False).query(cloud)[0]
+    return distance

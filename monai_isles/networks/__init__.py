@@ -5,6 +5,7 @@ from monai_isles.networks.anisotropic_vnet import AnisotropicVNet
 from monai_isles.networks.asymmetric_res_unet import AsymmetricResUNet
 from monai_isles.networks.blocks import PredictionDropout
 from monai_isles.networks.context_encoder import ContextEncoder
+from monai_isles.networks.folded_res_unet import FoldedResUNet
 from monai_isles.networks.multi_scale_discriminator import MultiScaleDiscriminator
 from monai_isles.networks.pretrained import PretrainedReport, load_pretrained
 from monai_isles.networks.pseudo_dwi_net import PseudoDWINet
@@ -12,6 +13,8 @@ from monai_isles.networks.pseudo_dwi_output import PseudoDWIOutput
 from monai_isles.networks.pspnet import PSPNet
 from monai_isles.networks.r2unet import R2UNet
 from monai_isles.networks.ronneberger_unet import RonnebergerUNet
+from monai_isles.networks.shared_batch_norm import SharedBatchNorm
+from monai_isles.networks.shared_layers import SharedSwitchableNorm2d, share_layers
 from monai_isles.networks.slnet import SLNet
 from monai_isles.networks.squeeze_excitation import SqueezeExcitation
 from monai_isles.networks.stroke_fcn import StrokeFCN
@@ -27,6 +30,7 @@ __all__ = [
     "AnisotropicVNet",
     "AsymmetricResUNet",
     "ContextEncoder",
+    "FoldedResUNet",
     "MultiScaleDiscriminator",
     "PSPNet",
     "PredictionDropout",
@@ -36,6 +40,8 @@ __all__ = [
     "R2UNet",
     "RonnebergerUNet",
     "SLNet",
+    "SharedBatchNorm",
+    "SharedSwitchableNorm2d",
     "SqueezeExcitation",
     "StrokeFCN",
     "SwitchableNorm2d",
@@ -43,6 +49,7 @@ __all__ = [
     "ThresholdRule",
     "WangResUNet",
     "load_pretrained",
+    "share_layers",
     "with_aux",
     "xavier_",
 ]

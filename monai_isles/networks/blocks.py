@@ -16,6 +16,9 @@ _CHANNEL_DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
 class PredictionDropout(nn.Module):
     """Drop single elements at prediction time, and only while ``active``.
 
+    While ``active`` with a ``mask``, the input is multiplied by it (0 where dropped, ``1 / (1 - rate)`` elsewhere);
+    without one, torch draws.
+
     Shapes: any in, the same out. Identity in training and in plain evaluation.
     Source: uncertainty filtering, Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3.
     """
@@ -24,9 +27,12 @@ class PredictionDropout(nn.Module):
         super().__init__()
         self.active = False
         self.rate = 0.1
+        self.mask = None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.active:
+            if self.mask is not None:
+                return x * self.mask.to(x.dtype)
             return F.dropout(x, self.rate, training=True)
         return x
 

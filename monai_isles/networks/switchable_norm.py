@@ -38,8 +38,7 @@ class SwitchableNorm2d(nn.Module):
         layer_mean = mean.mean(dim=1, keepdim=True)
         layer_var = var.mean(dim=1, keepdim=True) + mean.var(dim=1, correction=0, keepdim=True)
         if self.training:
-            batch_mean = mean.mean(dim=0, keepdim=True)
-            batch_var = var.mean(dim=0, keepdim=True) + mean.var(dim=0, correction=0, keepdim=True)
+            batch_mean, batch_var = self.over_images(mean, var)
             with torch.no_grad():
                 self.running_mean.lerp_(batch_mean.detach().flatten().to(self.running_mean.dtype), self.momentum)
                 self.running_var.lerp_(batch_var.detach().flatten().to(self.running_var.dtype), self.momentum)
@@ -52,3 +51,9 @@ class SwitchableNorm2d(nn.Module):
         scale = self.weight.view(1, -1, 1, 1) * torch.rsqrt(mixed_var + self.eps)
         shift = self.bias.view(1, -1, 1, 1) - mixed_mean * scale
         return torch.addcmul(shift, values, scale).to(x.dtype)
+
+    def over_images(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and variance of each channel over the images of the batch, from those of each image."""
+        return mean.mean(dim=0, keepdim=True), (
+            var.mean(dim=0, keepdim=True) + mean.var(dim=0, correction=0, keepdim=True)
+        )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from monai_isles.errors import IslesError
+
+Solver = Callable[[Tensor, Tensor], Tensor]
 
 
 def circulant_inverse(aif: Tensor, dt_s: float, *, truncation: float) -> Tensor:
@@ -73,16 +77,31 @@ def block_circulant_svd(
 
     Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522.
     """
+    require_fit(curves, aif, "block_circulant_svd")
+    solve = circulant_solver(curves, aif, dt_s, truncation=truncation)
+    out = curves.new_empty(curves.shape[0], 2 * aif.numel())
+    for start in range(0, curves.shape[0], chunk):
+        solve(curves[start : start + chunk], out[start : start + chunk])
+    return out
+
+
+def circulant_solver(like: Tensor, aif: Tensor, dt_s: float, *, truncation: float) -> Solver:
+    """Return what deconvolves curves (V, T) into out (V, 2 T), the decomposition done once; ``block_circulant_svd``.
+
+    Args:
+        like: curves of the type and on the device of those to come.
+    """
+    inverse = circulant_inverse(aif.cpu(), dt_s, truncation=truncation).to(like).T.contiguous()
+    return lambda curves, out: torch.matmul(curves, inverse, out=out)
+
+
+def require_fit(curves: Tensor, aif: Tensor, where: str) -> None:
+    """Raise ``E-PERF-02`` unless ``curves`` is (voxels, frames) with the frames of ``aif``."""
     if curves.ndim != 2 or curves.shape[1] != aif.numel():
         raise IslesError(
             "E-PERF-02",
             "tissue curves and arterial curve differ in length",
-            where="block_circulant_svd",
+            where=where,
             found=f"curves of shape {tuple(curves.shape)}, {aif.numel()} arterial frames",
             fix="pass curves as (voxels, frames)",
         )
-    inverse = circulant_inverse(aif, dt_s, truncation=truncation).to(curves.dtype).T.contiguous()
-    out = curves.new_empty(curves.shape[0], inverse.shape[1])
-    for start in range(0, curves.shape[0], chunk):
-        torch.matmul(curves[start : start + chunk], inverse, out=out[start : start + chunk])
-    return out

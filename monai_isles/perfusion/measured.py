@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from monai_isles.errors import IslesError
-from monai_isles.perfusion.deconvolution import block_circulant_svd
+from monai_isles.perfusion.deconvolution import Solver, circulant_solver, require_fit
 from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR, LONGEST_MTT_S, PerfusionMaps, box_of
-from monai_isles.perfusion.oscillation import oscillation_svd
+from monai_isles.perfusion.oscillation import oscillation_solver
 from monai_isles.perfusion.peaks import curve_peaks, residue_peaks
 from monai_isles.perfusion.prepared import PreparedSeries
 from monai_isles.perfusion.quality import vessel_flags
 from monai_isles.perfusion.smoothing import smooth_slices
-from monai_isles.perfusion.tikhonov import tikhonov
+from monai_isles.perfusion.tikhonov import tikhonov_solver
 from monai_isles.perfusion.vessels import find_vessels
 
 METHODS = {"bcsvd": 0.10, "osvd": 0.065, "tikhonov": 0.10}
@@ -78,7 +78,8 @@ def _artery(
     candidates = [_candidates(prepared.rise_hu, mask) for mask in (prepared.tissue, prepared.cranial)]
     found = find_vessels(*candidates, prepared.dt_s, venous_scaling=venous_scaling)
     before = prepared.baseline_frames
-    return found.aif, found.vof, vessel_flags(found.measured_aif, found.vof, prepared.dt_s, baseline_frames=before)
+    how = {"baseline_frames": before, "scale": found.scale}
+    return found.aif, found.vof, vessel_flags(found.measured_aif, found.vof, prepared.dt_s, **how)
 
 
 def _candidates(rise: Tensor, mask: np.ndarray) -> np.ndarray:
@@ -101,27 +102,34 @@ def _level(method: str, truncation: float | str | None) -> float | str:
 
 def deconvolved(curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: float | str) -> Tensor:
     """Return the residue functions times flow (V, 2 T) by one of ``METHODS``.  Units: 1/s."""
+    solve = _solver(curves, aif, dt_s, method, level)
+    return torch.cat([solve(part, part.new_empty(len(part), 2 * len(aif))) for part in curves.split(_CHUNK)])
+
+
+def _solver(like: Tensor, aif: Tensor, dt_s: float, method: str, level: float | str) -> Solver:
+    require_fit(like, aif, method)
     if method == "bcsvd":
-        return block_circulant_svd(curves, aif, dt_s, truncation=level)
+        return circulant_solver(like, aif, dt_s, truncation=level)
     if method == "osvd":
-        return oscillation_svd(curves, aif, dt_s, limit=level)
-    return tikhonov(curves, aif, dt_s, strength=level)
+        return oscillation_solver(like, aif, dt_s, limit=level)
+    return tikhonov_solver(like, aif, dt_s, strength=level)
 
 
 def voxel_maps(curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: float | str) -> list[Tensor]:
     """Return cbf, cbv, mtt, tmax, ttp (V,) of curves (V, T), a chunk at a time: residues stay in the cache."""
     scale = HEMATOCRIT_FACTOR / DENSITY_G_ML
-    peaks, places, tops = [], [], []
-    for part in curves.split(_CHUNK):
-        peak, place = residue_peaks(deconvolved(part, aif, dt_s, method=method, level=level))
-        peaks.append(peak)
-        places.append(place)
-        tops.append(curve_peaks(part))
-    cbf = (6000.0 * scale * torch.cat(peaks)).clamp_min(0)
+    solve = _solver(curves, aif, dt_s, method, level)
+    peak, place, top = (curves.new_empty(len(curves)) for _ in range(3))
+    residue = curves.new_empty(min(_CHUNK, len(curves)), 2 * len(aif))
+    for start in range(0, len(curves), _CHUNK):
+        part, here = curves[start : start + _CHUNK], slice(start, start + _CHUNK)
+        peak[here], place[here] = residue_peaks(solve(part, residue[: len(part)]))
+        top[here] = curve_peaks(part)
+    cbf = (6000.0 * scale * peak).clamp_min(0)
     cbv = (100.0 * scale * curves.sum(1) / float(aif.sum())).clamp_min(0)
     mtt = torch.where(cbf > 0, 60.0 * cbv / cbf.clamp_min(1e-3), torch.zeros_like(cbf)).clamp_max(LONGEST_MTT_S)
-    tmax = (torch.cat(places) * dt_s).clamp(0.0, len(aif) * dt_s)
-    return [cbf, cbv, mtt, tmax, torch.cat(tops) * dt_s]
+    tmax = (place * dt_s).clamp(0.0, len(aif) * dt_s)
+    return [cbf, cbv, mtt, tmax, top * dt_s]
 
 
 def _painted(values: Tensor, place: Tensor, mask: Tensor, box: tuple[slice, slice, slice]) -> np.ndarray:

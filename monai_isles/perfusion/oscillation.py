@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from monai_isles.errors import IslesError
-from monai_isles.perfusion.deconvolution import circulant_factors, truncated
+from monai_isles.perfusion.deconvolution import Solver, circulant_factors, require_fit, truncated
 
 TRUNCATIONS = tuple(round(0.01 * step, 2) for step in range(1, 51))
 
@@ -47,27 +46,32 @@ def oscillation_svd(
     Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522; the grid of truncations and the batches are ours;
     equal to a loop over voxels in ``tests/perfusion/test_oscillation.py``.
     """
-    if curves.ndim != 2 or curves.shape[1] != aif.numel():
-        raise IslesError(
-            "E-PERF-02",
-            "tissue curves and arterial curve differ in length",
-            where="oscillation_svd",
-            found=f"curves of shape {tuple(curves.shape)}, {aif.numel()} arterial frames",
-            fix="pass curves as (voxels, frames)",
-        )
-    inverses = _distinct(aif, dt_s, truncations, curves)
+    require_fit(curves, aif, "oscillation_svd")
+    solve = oscillation_solver(curves, aif, dt_s, limit=limit, truncations=truncations)
     out = curves.new_empty(curves.shape[0], 2 * curves.shape[1])
     for start in range(0, len(curves), chunk):
-        part, done = curves[start : start + chunk], out[start : start + chunk]
-        active = torch.arange(len(part), device=curves.device)
+        solve(curves[start : start + chunk], out[start : start + chunk])
+    return out
+
+
+def oscillation_solver(
+    like: Tensor, aif: Tensor, dt_s: float, *, limit: float, truncations: tuple[float, ...] = TRUNCATIONS
+) -> Solver:
+    """Return what deconvolves curves (V, T) into out (V, 2 T), the inverses of the grid made once."""
+    inverses = _distinct(aif, dt_s, truncations, like)
+
+    def solve(curves: Tensor, out: Tensor) -> Tensor:
+        active, part = torch.arange(len(curves), device=curves.device), curves
         for inverse in inverses:
             residue = part @ inverse
-            done[active] = residue
+            out[active] = residue
             wild = oscillation_index(residue) > limit
             active, part = active[wild], part[wild]
             if not len(active):
                 break
-    return out
+        return out
+
+    return solve
 
 
 def _distinct(aif: Tensor, dt_s: float, truncations: tuple[float, ...], like: Tensor) -> list[Tensor]:

@@ -10,7 +10,7 @@ WEAK_AIF_HU, LEAST_CNR = 60.0, 15.0
 MOTION_MM = 2.0
 FEW_SLICES, LEAST_COVERAGE_MM = 4, 40.0
 LEAST_DURATION_S, RETURNED = 45.0, 0.5
-LATE_PART = 0.35
+LEAST_VEIN, LEAST_DELAY_S = 0.65, 1.0
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,14 @@ class Flag:
     text: str
 
 
-def vessel_flags(aif_hu: np.ndarray, vof_hu: np.ndarray, dt_s: float, *, baseline_frames: int) -> list[Flag]:
-    """Judge the measured arterial and venous curves: weak, cut short, no better vessel to scale by.
+def vessel_flags(
+    aif_hu: np.ndarray, vof_hu: np.ndarray, dt_s: float, *, baseline_frames: int, scale: float = 1.0
+) -> list[Flag]:
+    """Judge the measured arterial and venous curves: weak, cut short, no vein, no better vessel to scale by.
 
     Shapes: (T,), both as measured, before scaling.  Units: HU over baseline, s.
+    Args:
+        scale: by which the artery was then multiplied to the area of the widest vessel.
     Source: limits ours; ``tests/perfusion/test_quality.py``.
     """
     found: list[Flag] = []
@@ -44,11 +48,28 @@ def vessel_flags(aif_hu: np.ndarray, vof_hu: np.ndarray, dt_s: float, *, baselin
         found.append(Flag("short-series", "warning", text))
     if baseline_frames < 3:
         found.append(Flag("short-baseline", "warning", f"{baseline_frames} frames before the bolus"))
-    area = float(vof_hu.sum()) / max(float(aif_hu.sum()), 1e-6)
-    if area < 1.1:
-        text = f"no vein stands above the artery (areas {area:.2f} : 1): flow and volume may be too high throughout"
+    found += _vein_flags(scale * aif_hu, vof_hu, dt_s)
+    if scale < 1.1:
+        text = f"no vessel is wider than the artery (areas {scale:.2f} : 1): flow and volume may be too high throughout"
         found.append(Flag("partial-volume", "info", text))
     return found
+
+
+def _vein_flags(aif_hu: np.ndarray, vof_hu: np.ndarray, dt_s: float) -> list[Flag]:
+    """Judge whether the venous curve can be a vein's: nearly as tall as the artery after scaling, and later."""
+    part = float(vof_hu.max()) / max(float(aif_hu.max()), 1e-6)
+    late_s = _half_rise_s(vof_hu, dt_s) - _half_rise_s(aif_hu, dt_s)
+    if part >= LEAST_VEIN and late_s >= LEAST_DELAY_S:
+        return []
+    seen = f"the venous curve peaks at {100 * part:.0f} % of the arterial one and comes {late_s:.1f} s after it"
+    return [Flag("weak-vof", "warning", seen + ": no whole vein was found, flow and volume may be off by one factor")]
+
+
+def _half_rise_s(curve: np.ndarray, dt_s: float) -> float:
+    half = 0.5 * float(curve.max())
+    after = max(1, int((curve >= half).argmax()))
+    low, high = float(curve[after - 1]), float(curve[after])
+    return (after - 1 + np.clip((half - low) / max(high - low, 1e-6), 0, 1)) * dt_s
 
 
 def frame_flags(times_s: np.ndarray, dt_s: float, *, uneven: bool) -> list[Flag]:

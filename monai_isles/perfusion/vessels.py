@@ -10,7 +10,8 @@ from monai_isles.perfusion.aif import arterial_curve
 
 VENOUS_VOXELS = 4
 LATEST_S, LEAST_LIKENESS = 12.0, 0.93
-_CANDIDATES = 512
+EARLIEST_VEIN_S, TOGETHER_S = 2.0, 1.0
+_CANDIDATES, _SHARE = 512, 50
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Vessels:
     """Hold the curves of the vessels.
 
     Shapes: (T,) float32.  Units: HU over baseline; ``aif`` is ``scale`` times ``measured_aif``.
+    ``vof`` is a vein's where one is seen, else that of the widest vessel, else the artery's own.
     """
 
     aif: np.ndarray
@@ -27,10 +29,11 @@ class Vessels:
 
 
 def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, venous_scaling: bool = True) -> Vessels:
-    """Choose the artery in the brain, the vein up to the skull, and scale the artery to the vein's area.
+    """Choose the artery in the brain, the vein up to the skull, and scale the artery to the area of the widest vessel.
 
-    Both carry all the contrast that passes, so equal areas, each over the time the other one is seen too, make an
-    artery as wide as the vein. Where every vessel is thinner than a voxel the result is still too low, and flagged.
+    Every vessel carries all the contrast that passes, so equal areas, each over the time the other one is seen too,
+    make an artery as wide as the widest vessel, be it vein or artery. Where every vessel is thinner than a voxel the
+    result is still too low, and flagged.
 
     Shapes: ``tissue_hu`` (V, T) candidates of the artery, ``cranial_hu`` (U, T) of the vein.  Units: HU over baseline.
 
@@ -41,28 +44,43 @@ def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, 
     ``tests/perfusion/test_vessels.py``.
     """
     aif = arterial_curve(tissue_hu, dt_s)
-    vof = _venous(cranial_hu, aif, dt_s)
-    scale = max(1.0, _area_ratio(vof, aif, dt_s)) if venous_scaling else 1.0
-    return Vessels((aif * scale).astype(np.float32), vof, aif, float(scale))
+    order = np.argsort(cranial_hu.sum(1), kind="stable")
+    good, late_s = _vessel_like(cranial_hu[order[-_CANDIDATES:]], aif, dt_s)
+    widest = _mean_widest(good) if len(good) >= VENOUS_VOXELS else aif.copy()
+    scale = max(1.0, _area_ratio(widest, aif, dt_s)) if venous_scaling else 1.0
+    vof = _venous(good, late_s)
+    if vof is None:  # edges of moving bone have large areas too: look among smaller ones
+        vof = _venous(*_vessel_like(cranial_hu[order[-max(_CANDIDATES, len(order) // _SHARE) :]], aif, dt_s))
+    return Vessels((aif * scale).astype(np.float32), widest if vof is None else vof, aif, float(scale))
 
 
-def _venous(curves: np.ndarray, aif: np.ndarray, dt_s: float) -> np.ndarray:
-    """Return the mean of the largest-area curves that look like the artery up to 12 s later; else the artery."""
-    wide = curves[np.argsort(curves.sum(1), kind="stable")[-_CANDIDATES:]]
-    good = wide[_likeness(wide, aif, dt_s) >= LEAST_LIKENESS]
-    if len(good) < VENOUS_VOXELS:
-        return aif.copy()
-    return good[np.argsort(good.sum(1), kind="stable")[-VENOUS_VOXELS:]].mean(0).astype(np.float32)
+def _vessel_like(curves: np.ndarray, aif: np.ndarray, dt_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the curves (V, T) that look like the artery up to 12 s later, and how late (n,) each one is, s."""
+    likeness, late_s = _likeness(curves, aif, dt_s)
+    return curves[likeness >= LEAST_LIKENESS], late_s[likeness >= LEAST_LIKENESS]
 
 
-def _likeness(curves: np.ndarray, aif: np.ndarray, dt_s: float) -> np.ndarray:
-    """Return the largest correlation (V,) of each curve with the artery shifted by 0 to ``LATEST_S``."""
+def _venous(good: np.ndarray, late_s: np.ndarray) -> np.ndarray | None:
+    """Return the fullest vein: the four tallest curves, 2 s late or more, within 1 s of one another; None without."""
+    groups = [good[np.abs(late_s - s) <= TOGETHER_S] for s in np.unique(late_s[late_s >= EARLIEST_VEIN_S])]
+    tall = [group[np.argsort(group.max(1), kind="stable")[-VENOUS_VOXELS:]] for group in groups]
+    veins = [group.mean(0).astype(np.float32) for group in tall if len(group) == VENOUS_VOXELS]
+    return max(veins, key=lambda curve: float(curve.max()), default=None)
+
+
+def _mean_widest(curves: np.ndarray) -> np.ndarray:
+    return curves[np.argsort(curves.sum(1), kind="stable")[-VENOUS_VOXELS:]].mean(0).astype(np.float32)
+
+
+def _likeness(curves: np.ndarray, aif: np.ndarray, dt_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest correlation (V,) of each curve with the artery 0 to ``LATEST_S`` later, and that delay, s."""
     lags = range(min(len(aif) - 3, round(LATEST_S / dt_s)) + 1)
     late = np.stack([np.concatenate([np.zeros(lag), aif[: len(aif) - lag]]) for lag in lags])
     late = late - late.mean(1, keepdims=True)
     plain = curves - curves.mean(1, keepdims=True)
     lengths = np.linalg.norm(plain, axis=1)[:, None] * np.linalg.norm(late, axis=1)[None, :]
-    return (plain @ late.T / np.maximum(lengths, 1e-6)).max(1)
+    found = plain @ late.T / np.maximum(lengths, 1e-6)
+    return found.max(1), found.argmax(1) * dt_s
 
 
 def _area_ratio(vof: np.ndarray, aif: np.ndarray, dt_s: float) -> float:

@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
-import torch
-
+from monai_isles.cohort import Place
+from monai_isles.data.remote import is_url, local_root
 from monai_isles.errors import IslesError
+from monai_isles.io import in_turn
 from monai_isles.phantom.atlas import load_atlas
+from monai_isles.phantom.dicom_writer import require_form
 from monai_isles.phantom.facts import protocol_of
-from monai_isles.phantom.folder import RECORD, holds_same, make_aside, record_text
-from monai_isles.phantom.layout import write_case, write_truth
+from monai_isles.phantom.filling import FIRST_TEST_SUBJECT, OneThread, Planned, Recipe, fill
+from monai_isles.phantom.folder import RECIPE, RECORD, holds_same, make_aside, record_text
 from monai_isles.phantom.mri_facts import MRI_KINDS
-from monai_isles.phantom.mri_layout import mri_settings, write_mri_case
+from monai_isles.phantom.mri_layout import mri_settings
 from monai_isles.phantom.mri_scan import MriCase, scan_mri
 from monai_isles.phantom.scan import CaseArrays, scan_slab
 from monai_isles.phantom.subject import make_patient
-from monai_isles.progress import progress
 
 MOST_SLICES = 22
 KINDS = ("ct", *MRI_KINDS)
 _FOLDERS = {"ct": "ISLES2018_DIR", "siss": "ISLES2015_SISS_DIR", "spes": "ISLES2015_SPES_DIR"}
-_TEST_SUBJECTS = 1_000_000
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Planned:
-    """Name one scan before it is made: ``case_<number>`` is scan ``slab`` of subject ``index``."""
-
-    section: str
-    number: int
-    index: int
-    slab: int
-
-    @property
-    def subject(self) -> str:
-        """Return the subject's name, unique over both sections."""
-        return (
-            f"test_{self.index - _TEST_SUBJECTS + 1:03d}"
-            if self.section == "TESTING"
-            else f"subject_{self.index + 1:03d}"
-        )
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Say how every subject of one data set is made, see ``make_dataset``."""
-
-    kind: str
-    seed: int
-    series: bool
-    spacing_mm: float | None
 
 
 def plan(
@@ -69,7 +36,7 @@ def plan(
     An MRI subject is scanned once, whole.
     """
     planned: list[Planned] = []
-    index = _TEST_SUBJECTS if section == "TESTING" else 0
+    index = FIRST_TEST_SUBJECT if section == "TESTING" else 0
     if kind != "ct":
         return [Planned(section, n + 1, index + n, 0) for n in range(cases)]
     while len(planned) < cases:
@@ -83,7 +50,7 @@ def plan(
 def make_case(number: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES) -> CaseArrays:
     """Simulate ``case_<number>`` of the data set ``seed`` in memory, the same arrays as ``make_dataset`` writes."""
     wanted = plan(number, seed=seed, section=section, max_slices=max_slices)[-1]
-    with _OneThread():
+    with OneThread():
         return scan_slab(make_patient(wanted.index, seed=seed), wanted.slab, seed=seed)
 
 
@@ -107,35 +74,44 @@ def make_dataset(
     seed: int,
     series: bool = True,
     workers: int = 1,
+    cluster: str | None = None,
+    slurm: str | Path | None = None,
     test_cases: int = 0,
     max_slices: int = MOST_SLICES,
     kind: str = "ct",
     spacing_mm: float | None = None,
+    dicom: str | None = None,
 ) -> Path:
     """Write ``cases`` simulated scans in the ISLES 2018 or 2015 layout; the folder appears when it is whole.
+
+    A run that was killed, or lost its cluster, leaves the scans it made aside; the same command goes on with them.
 
     Args:
         out: folder to make; returned as it is when it holds this very phantom already.
         seed: decides every bit; ``case_k`` is the same whatever ``cases``, ``workers`` and ``series`` are.
         series: write the contrast series too (most of the bytes).
-        workers: processes.
+        workers, cluster, slurm: where scans are made, as in ``monai_isles.cohort.run_cases``.
         test_cases: scans of other subjects in ``TESTING``, without lesion and DWI.
         max_slices: leave subjects with taller scans out; 2 or 4 makes a small data set.
         kind: ``ct``, ``siss`` or ``spes``; ``series`` and ``max_slices`` mean nothing to the MRI kinds.
         spacing_mm: coarser grid of the same field of view, MRI kinds only; default 1 mm (SISS), 2 mm (SPES).
+        dicom: a form of ``phantom.dicom_writer``: also write every ``ct`` scan as DICOM, in ``DICOM/<section>/<case>``.
 
     Raises:
         IslesError: ``E-PHAN-01`` no atlas, ``E-PHAN-02`` impossible numbers, ``E-PHAN-03`` folder is something else,
             ``E-PHAN-05`` the folder cannot be made, ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` and
-            ``E-PHAN-08`` no such grid.
+            ``E-PHAN-08`` no such grid, ``E-PHAN-20``, ``E-PHAN-22`` and ``E-DCM-01`` no such DICOM; those of
+            ``fill``.
 
     Source: ours; ``tests/phantom/test_dataset.py``.
     """
     out = Path(out)
     _require_kind(kind, spacing_mm)
     _require_numbers(cases=cases, workers=workers, test_cases=test_cases, seed=seed, max_slices=max_slices)
+    if dicom is not None:
+        require_form(dicom, kind)
     numbers = (f"seed {seed}", f"cases {cases}", f"test_cases {test_cases}")
-    extra = (f"series {'yes' if series else 'no'}", f"max_slices {max_slices}")
+    extra = (f"series {'yes' if series else 'no'}", f"max_slices {max_slices}", *([f"dicom {dicom}"] if dicom else []))
     record = record_text(*numbers, *(extra if kind == "ct" else mri_settings(MRI_KINDS[kind], spacing_mm)))
     if holds_same(out, record):
         _LOG.info("phantom %s is there already", out)
@@ -143,14 +119,18 @@ def make_dataset(
     load_atlas()
     planned = plan(cases, seed=seed, max_slices=max_slices, kind=kind)
     planned += plan(test_cases, seed=seed, section="TESTING", max_slices=max_slices, kind=kind)
-    aside = make_aside(out)
+    aside = make_aside(out, record)
+    place: Place = {"workers": workers, "cluster": cluster, "slurm": slurm}
     try:
-        _fill(aside, planned, Recipe(kind, seed, series, spacing_mm), workers=workers)
-        (aside / RECORD).write_text(record, encoding="utf-8")
+        fill(aside, planned, Recipe(kind, seed, series, spacing_mm, dicom), place=place)
+        (aside / RECIPE).rename(aside / RECORD)
         if not holds_same(out, record):
             os.replace(aside, out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    except BaseException as error:
+        if not (isinstance(error, IslesError) and error.code.startswith("E-COH-")):
+            shutil.rmtree(aside, ignore_errors=True)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
     return out
 
 
@@ -167,7 +147,8 @@ def dataset_or_phantom(
 ) -> Path:
     """Return the data folder to use: the given one, else the environment's, else a phantom made in ``folder``.
 
-    The environment variable is ``ISLES2018_DIR`` (``ct``), ``ISLES2015_SISS_DIR`` or ``ISLES2015_SPES_DIR``.
+    The environment variable is ``ISLES2018_DIR`` (``ct``), ``ISLES2015_SISS_DIR`` or ``ISLES2015_SPES_DIR``. Of a URL
+    it is the local mirror (``monai_isles.data.remote``), which needs a data list.
 
     Raises:
         IslesError: ``E-PHAN-04`` when a named folder does not exist; those of ``make_dataset``.
@@ -176,9 +157,10 @@ def dataset_or_phantom(
     named = dataset_dir or os.environ.get(_FOLDERS[kind], "")
     if not named:
         _LOG.info("no data set named: using the simulated one in %s (%d cases, seed %d)", folder, cases, seed)
-        return make_dataset(
-            folder, cases=cases, seed=seed, series=series, max_slices=max_slices, kind=kind, spacing_mm=spacing_mm
-        )
+        facts = {"series": series, "max_slices": max_slices, "kind": kind, "spacing_mm": spacing_mm}
+        return in_turn(lambda: make_dataset(folder, cases=cases, seed=seed, **facts))
+    if is_url(named):
+        return local_root(named)
     if not Path(named).is_dir():
         raise IslesError(
             "E-PHAN-04",
@@ -217,65 +199,3 @@ def _require_numbers(**numbers: int) -> None:
             found=", ".join(f"{name} {value}" for name, value in numbers.items()),
             fix="ask for at least 1 case, 1 worker and 2 slices, and a seed of 0 or more",
         )
-
-
-def _fill(folder: Path, planned: list[Planned], recipe: Recipe, *, workers: int) -> None:
-    groups: dict[int, list[Planned]] = {}
-    for one in planned:
-        groups.setdefault(one.index, []).append(one)
-    jobs = [(folder, group, recipe) for group in groups.values()]
-    if workers == 1:
-        for job in progress(jobs, "phantom", unit="subject"):
-            _one_subject(job)
-    else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for _ in progress(pool.map(_one_subject, jobs), "phantom", total=len(jobs), unit="subject"):
-                pass
-    with (folder / "subjects.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerows(
-            [("case", "subject", "section"), *((f"case_{p.number}", p.subject, p.section) for p in planned)]
-        )
-
-
-def _one_subject(job: tuple[Path, list[Planned], Recipe]) -> None:
-    folder, group, recipe = job
-    with _OneThread():
-        if recipe.kind == "ct":
-            _one_ct_subject(folder, group, recipe)
-        else:
-            _one_mri_subject(folder, group[0], recipe)
-
-
-def _one_ct_subject(folder: Path, group: list[Planned], recipe: Recipe) -> None:
-    patient = make_patient(group[0].index, seed=recipe.seed)
-    for one in group:
-        scan = scan_slab(patient, one.slab, seed=recipe.seed)
-        case = folder / one.section / f"case_{one.number}"
-        write_case(scan, case, number=one.number, series=recipe.series, labelled=one.section == "TRAINING")
-        _tell(folder, one, {"slab": one.slab, **scan.truth})
-
-
-def _one_mri_subject(folder: Path, one: Planned, recipe: Recipe) -> None:
-    kind = MRI_KINDS[recipe.kind]
-    scan = scan_mri(kind, one.index, seed=recipe.seed, spacing_mm=recipe.spacing_mm)
-    case = folder / one.section / str(one.number)
-    write_mri_case(scan, case, kind=kind, number=one.number, labelled=one.section == "TRAINING")
-    _tell(folder, one, {"kind": kind.name, **scan.truth})
-
-
-def _tell(folder: Path, one: Planned, truth: dict[str, object]) -> None:
-    name = f"case_{one.number}.json" if one.section == "TRAINING" else f"TESTING_case_{one.number}.json"
-    about = {"case": f"case_{one.number}", "subject": one.subject, "section": one.section}
-    write_truth({**about, **truth}, folder / "truth" / name)
-
-
-class _OneThread:
-    """Keep torch on one thread inside the block: sums keep their order, so bits do not depend on the machine's load."""
-
-    def __enter__(self) -> None:
-        self._threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_num_threads(self._threads)

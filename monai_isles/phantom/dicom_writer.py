@@ -48,11 +48,7 @@ def write_dicom(case: CaseArrays, folder: str | Path, *, form: str = "classic") 
     Source: ours; ``tests/phantom/test_dicom_writer.py``.
     """
     folder = Path(folder)
-    pydicom_module()
-    if form not in FORMS:
-        raise IslesError(
-            "E-PHAN-20", "no such form of DICOM", where="form", found=repr(form), fix=f"give one of {', '.join(FORMS)}"
-        )
+    require_form(form)
     if folder.exists() and any(folder.iterdir()):
         raise IslesError(
             "E-PHAN-21",
@@ -70,6 +66,27 @@ def write_dicom(case: CaseArrays, folder: str | Path, *, form: str = "classic") 
         scale = {"RescaleSlope": f"{slope:.10g}", "RescaleIntercept": "0", "RescaleType": _UNITS[key]}
         scan.write_series(folder / key, number, f"{key.upper()} map", scan.still(stored), scale=scale, map_of=key)
     return folder
+
+
+def require_form(form: str, kind: str = "ct") -> None:
+    """Refuse what cannot be written as DICOM, before anything is simulated.
+
+    Raises:
+        IslesError: ``E-DCM-01`` no pydicom, ``E-PHAN-20`` no such form, ``E-PHAN-22`` a phantom that is not CT.
+    """
+    pydicom_module()
+    if form not in FORMS:
+        raise IslesError(
+            "E-PHAN-20", "no such form of DICOM", where="form", found=repr(form), fix=f"give one of {', '.join(FORMS)}"
+        )
+    if kind != "ct":
+        raise IslesError(
+            "E-PHAN-22",
+            "this phantom is not written as DICOM",
+            where="dicom",
+            found=f"kind {kind}",
+            fix="ask for kind ct, or leave dicom out",
+        )
 
 
 class _Scan:

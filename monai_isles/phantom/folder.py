@@ -8,9 +8,10 @@ from pathlib import Path
 
 from monai_isles import __version__
 from monai_isles.errors import IslesError
+from monai_isles.io.publish import publish_text
 
 PHANTOM_VERSION = 1
-RECORD = "SIMULATED.txt"
+RECORD, RECIPE = "SIMULATED.txt", ".recipe.txt"
 _FIRST = "SIMULATED: no patient, no scanner. Every image here was computed from a physical model."
 _LAST = (
     "anatomy: MNI152 2009a tissue maps (Copyright 1993-2004 Louis Collins, McConnell Brain Imaging Centre)",
@@ -49,21 +50,28 @@ def holds_same(out: Path, record: str) -> bool:
     return True
 
 
-def make_aside(out: Path) -> Path:
-    """Make the folder beside ``out`` in which it is filled, and sweep those that killed runs left.
+def make_aside(out: Path, record: str) -> Path:
+    """Make the folder beside ``out`` in which it is filled; go on with that of a dead run that made the same.
+
+    Its file ``RECIPE`` holds ``record``. Folders of dead runs that made something else are swept.
 
     Raises:
         IslesError: ``E-PHAN-05`` when it cannot be made.
     """
     parent = out.absolute().parent
+    aside = parent / f".part-{os.getpid()}-{out.name}"
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        for old in parent.glob(f".part-*-{out.name}"):
+        for old in sorted(parent.glob(f".part-*-{out.name}")):
             pid = old.name.split("-")[1]
             if pid == str(os.getpid()) or (pid.isdigit() and not _alive(int(pid))):
-                shutil.rmtree(old)
-        aside = parent / f".part-{os.getpid()}-{out.name}"
-        aside.mkdir()
+                same = (old / RECIPE).is_file() and (old / RECIPE).read_text(encoding="utf-8") == record
+                if same and (old == aside or not aside.exists()):
+                    old.rename(aside)
+                else:
+                    shutil.rmtree(old)
+        aside.mkdir(exist_ok=True)
+        publish_text(aside / RECIPE, record)
     except OSError as error:
         raise IslesError(
             "E-PHAN-05",

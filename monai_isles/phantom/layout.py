@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_isles.io.publish import publish_text
 from monai_isles.phantom.scan import CaseArrays
 
 KEYS = {
@@ -77,6 +78,5 @@ def save_lps(
 
 
 def write_truth(truth: dict[str, object], path: Path) -> None:
-    """Write what only a simulation knows as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(truth, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    """Publish what only a simulation knows as JSON."""
+    publish_text(path, json.dumps(truth, indent=1, sort_keys=True) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from monai_isles.reports.tables import as_markdown
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+HEADINGS = ("## Intended use", "## Memory, time, weights")
 REQUIRED = (
     "name",
     "summary",
@@ -63,6 +65,7 @@ OPTIONAL = (
     "notes",
     "cost",
     "results",
+    "bare",
 )
 COST = {
     "parameters_m": ("Parameters", " M"),
@@ -84,7 +87,8 @@ def model_card(facts: Mapping[str, Any]) -> str:
     Units: ``training_hours`` h, ``memory_gb`` GB, ``seconds_per_case`` s, ``lesion_ml_range`` (lowest, highest) ml.
     Args:
         facts: every name of ``REQUIRED``, and any of ``OPTIONAL``; with ``weights`` None every name of
-            ``WITHOUT_WEIGHTS`` instead, and the card says that none are shipped. ``metrics`` and ``published`` are
+            ``WITHOUT_WEIGHTS`` instead, and the card says that none are shipped and the bundle has to be trained,
+            or ``bare`` instead: why nothing has to be. ``metrics`` and ``published`` are
             summaries by method name; ``not_intended_use``, ``inputs``, ``outputs``, ``limits``, ``references`` and
             ``notes`` are lists of sentences; ``commands`` and ``versions`` map labels to text; ``cost`` has every name
             of ``COST`` and any of ``OPTIONAL_COST``, None for a number that was not measured; ``results`` says where
@@ -112,6 +116,29 @@ def model_card(facts: Mapping[str, Any]) -> str:
     table = None if bare else as_markdown(facts["metrics"], facts.get("published"))
     shown = {**dict.fromkeys((*REQUIRED, *OPTIONAL)), **facts, "table": table, "cost": _cost(facts.get("cost"))}
     return _environment().get_template("card.md").render(shown)
+
+
+def require_card(path: Path) -> None:
+    """Refuse to write a card over a text that is none.
+
+    Args:
+        path: README of a bundle; it need not be there.
+    Raises:
+        IslesError: ``E-REP-13``.
+    Source: ours; ``tests/reports/test_model_card_tool.py``.
+    """
+    lines: list[str] = list(HEADINGS)
+    with suppress(FileNotFoundError):
+        lines = path.read_text(encoding="utf-8").splitlines()
+    missing = [heading for heading in HEADINGS if heading not in lines]
+    if missing:
+        raise IslesError(
+            "E-REP-13",
+            "the README of the bundle is written by hand",
+            where=str(path),
+            found=f"no section {', '.join(heading.removeprefix('## ') for heading in missing)}",
+            fix="edit it by hand, or move it away so that the card of tools/cards takes its place",
+        )
 
 
 def _cost(cost: Mapping[str, Any] | None) -> dict[str, str]:

@@ -12,6 +12,7 @@ from monai_isles.io import read_image
 from monai_isles.reports.page import case_page
 from monai_isles.reports.panels import drawn_keys
 from monai_isles.reports.views import SYNTHETIC, CaseView
+from monai_isles.transforms.resample_like import onto_first
 
 _ARRAYS = ("probability", "uncertainty", "lesion", *SYNTHETIC)
 
@@ -28,6 +29,8 @@ def publish_case_page(
     Source: ours; ``tests/reports/test_predicted.py``.
     """
     images = {key: read_image(str(entry[key]), kind=key) for key in drawn_keys(list(entry))}
+    if entry.get("resample") is True:
+        images = onto_first(images, case=str(entry["case"]))
     arrays = {key: np.asarray(array[0]) for key, array in maps.items() if key in _ARRAYS}
     first = next(iter(images))
     view = CaseView(

@@ -22,7 +22,7 @@ def tiles(result: Mapping[str, Any]) -> dict[str, str]:
         shown["Network lesion"] = f"{result['lesion_ml']:.1f} ml"
         if result.get("lesion_ml_interval"):
             low, high = result["lesion_ml_interval"]
-            shown["Lesion interval"] = f"{low:.1f} – {high:.1f} ml"
+            shown["Lesion interval"] = f"{low:.1f}–{high:.1f} ml"
     perfusion = result.get("perfusion") or {}
     for key, label in (("core_ml", "Core"), ("hypoperfused_ml", "Hypoperfused"), ("mismatch_ml", "Mismatch")):
         if perfusion.get(key) is not None:

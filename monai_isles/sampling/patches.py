@@ -10,9 +10,11 @@ from torch import Tensor
 
 from monai_isles.errors import IslesError
 from monai_isles.progress import progress
+from monai_isles.sampling.ahead import ahead
 from monai_isles.sampling.axial import OPERATIONS, axial_operations, operated, require_square
 from monai_isles.sampling.centres import Centres, balanced_centres
-from monai_isles.sampling.elastic import deform, displacement
+from monai_isles.sampling.elastic import deform, field_noise, smoothed
+from monai_isles.sampling.shards import batches_of, require_enough
 
 
 class PatchLoader:
@@ -28,12 +30,16 @@ class PatchLoader:
         patch: two sizes for axial patches, three for volumes.
         per_case: patches a case.
         offset: move lesion centres at random by up to half a patch.
-        rank, world_size: this process takes every ``world_size``-th patch of each batch.
+        rank, world_size: this process takes every ``world_size``-th patch of each batch; its batches then tell with
+            ``total`` how many patches all processes have. Random draws do not depend on the division.
+        in_step: give every process the same number of batches, the last perhaps an empty one; False leaves that out.
+        prefetch, pin: batches made ahead in a thread, and whether in page-locked memory (``sampling.ahead``).
         elastic: ``alpha`` and ``sigma`` of the deformation of repeated patches (2D), None to leave them as they are.
         augment: ``"axial"`` reflects or turns repeated patches (``sampling.axial``), None leaves them as they are.
     Raises:
         IslesError: ``E-SAMP-03`` when a volume is smaller than the patch, ``E-SAMP-04`` for no cases at all,
-            ``E-SAMP-20`` for an augmentation that the patch does not allow.
+            ``E-SAMP-20`` for an augmentation that the patch does not allow, ``E-SAMP-30`` for more processes than
+            patches.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), sections 3.1 and 3.3; volumes and ``augment``:
     Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.3.
     """
@@ -52,6 +58,9 @@ class PatchLoader:
         augment: str | None = None,
         rank: int = 0,
         world_size: int = 1,
+        in_step: bool = True,
+        prefetch: int = 0,
+        pin: bool = False,
     ) -> None:
         if not len(dataset):
             raise IslesError(
@@ -65,6 +74,7 @@ class PatchLoader:
             require_square(augment, patch)
         self.flat, self.augment = len(patch) == 2, augment
         self.per_case, self.offset, self.rank, self.world_size = per_case, offset, rank, world_size
+        self.in_step, self.prefetch, self.pin = in_step, prefetch, pin
         self.window = np.array([1, *patch] if self.flat else list(patch))
         self.batch_size, self.seed, self.shuffle, self.elastic, self.epoch = batch_size, seed, shuffle, elastic, 0
         self.names: list[str] = []
@@ -79,6 +89,7 @@ class PatchLoader:
         self.on_lesion = np.concatenate([t.on_lesion for t in tables])
         drawn = np.random.default_rng([seed, 0])
         self.operation = axial_operations(self.repeated & (augment is not None), drawn)
+        require_enough(len(self.case), world_size, "patches")
 
     def __repr__(self) -> str:
         cut = f"patch={self.window.tolist()}, per_case={self.per_case}, batch_size={self.batch_size}, seed={self.seed}"
@@ -88,17 +99,20 @@ class PatchLoader:
         return f"PatchLoader({cut}, {draw})"
 
     def __len__(self) -> int:
-        return -(-len(self.case) // self.batch_size)
+        return batches_of(len(self.case), self.batch_size, 0 if self.in_step else self.rank)
 
     def set_epoch(self, epoch: int) -> None:
         """Name the epoch whose order the next iteration takes."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[dict[str, object]]:
+        return ahead(self._batches(), self.prefetch, pin=self.pin)
+
+    def _batches(self) -> Iterator[dict[str, object]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(len(self.case)) if self.shuffle else np.arange(len(self.case))
-        for first in range(0, len(order), self.batch_size):
-            yield self._batch(order[first : first + self.batch_size][self.rank :: self.world_size], rng)
+        for first in range(0, len(self) * self.batch_size, self.batch_size):
+            yield self._batch(order[first : first + self.batch_size], rng)
 
     def _add(self, item: Mapping[str, object]) -> tuple[Centres, np.ndarray]:
         """Keep the box that the patches of a case need; return their centres and where they start in the volume."""
@@ -131,26 +145,36 @@ class PatchLoader:
         axes = (3, 1, 2, 0) if self.flat else (1, 2, 3, 0)
         return np.ascontiguousarray(volume.transpose(axes))
 
-    def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> dict[str, object]:
-        image = np.empty((len(chosen), *self.window, self._images[0].shape[-1]), np.float32)
-        label = np.empty((len(chosen), *self.window, 1), np.float32)
-        for row, patch in enumerate(chosen):
-            case = self.case[patch]
-            (a, b, c), (i, j, k) = self.start[patch] - self._corners[case], self.window
-            image[row] = self._images[case][a : a + i, b : b + j, c : c + k]
-            label[row, ..., 0] = self._labels[case][a : a + i, b : b + j, c : c + k]
-        cut = {"image": _channels_first(image, self.flat), "label": _channels_first(label, self.flat)}
-        again = np.flatnonzero(self.repeated[chosen])
-        if self.elastic and len(again):
-            field = displacement((len(again), *self.window[1:]), rng=rng, **self.elastic)
-            cut["image"][again], cut["label"][again] = deform(cut["image"][again], cut["label"][again], field)
+    def _batch(self, together: np.ndarray, rng: np.random.Generator) -> dict[str, object]:
+        """Cut this process's part of the patches that all processes take together."""
+        chosen = together[self.rank :: self.world_size]
+        cut = self._cut(chosen)
+        if self.elastic and (count := int(self.repeated[together].sum())):
+            noise = field_noise((count, *self.window[1:]), rng)
+            bent = self.repeated[together].cumsum()[self.rank :: self.world_size] - 1
+            again = np.flatnonzero(self.repeated[chosen])
+            if len(again):
+                field = smoothed(noise[bent[again]], **self.elastic)
+                cut["image"][again], cut["label"][again] = deform(cut["image"][again], cut["label"][again], field)
         if self.augment is not None:
             operation = self.operation[chosen]
             for kind in range(1, len(OPERATIONS)):
                 rows = np.flatnonzero(operation == kind)
                 for key in cut if len(rows) else ():
                     cut[key][rows] = operated(cut[key][rows], kind)
-        return {**cut, "case": torch.from_numpy(self.case[chosen])}
+        alone = {} if self.world_size == 1 else {"total": len(together)}
+        return {**cut, "case": torch.from_numpy(self.case[chosen]), **alone}
+
+    def _cut(self, chosen: np.ndarray) -> dict[str, Tensor]:
+        image = np.empty((len(chosen), *self.window, self._images[0].shape[-1]), np.float32)
+        label = np.empty((len(chosen), *self.window, 1), np.float32)
+        cases = self.case[chosen]
+        i, j, k = self.window.tolist()
+        starts = (self.start[chosen] - np.array(self._corners)[cases]).tolist()
+        for row, (case, (a, b, c)) in enumerate(zip(cases.tolist(), starts, strict=True)):
+            image[row] = self._images[case][a : a + i, b : b + j, c : c + k]
+            label[row, ..., 0] = self._labels[case][a : a + i, b : b + j, c : c + k]
+        return {"image": _channels_first(image, self.flat), "label": _channels_first(label, self.flat)}
 
 
 def _channels_first(batch: np.ndarray, flat: bool) -> Tensor:

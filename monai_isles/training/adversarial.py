@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from ignite.engine import Engine, Events
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from monai_isles.losses import discriminator_ls_loss
+from monai_isles.networks.batch_share import SHARE
+from monai_isles.training.distributed import shared, world_size
 
 
 class DiscriminatorStep:
     """After each step of the network, move the discriminator once on the same images.
 
     The network's own adversarial term is part of ``SynthesisLoss``; what its backward pass left in the discriminator is
-    cleared here first. Where the loss does not count the generator in this stage, nothing is done.
+    cleared here first. Where the loss does not count the generator in this stage, nothing is done. Of several processes
+    each judges its own images, and the gradients are averaged as the network's are.
 
     Args:
         discriminator: judges ``(N, 1, H, W)`` images; on the trainer's device.
@@ -27,7 +30,15 @@ class DiscriminatorStep:
 
     def __init__(self, discriminator: nn.Module, optimizer: Optimizer, loss: nn.Module) -> None:
         self.discriminator, self.optimizer, self.loss = discriminator, optimizer, loss
-        self.last: float | None = None
+        self.judge = discriminator
+        if world_size() > 1:
+            self.judge = shared(discriminator, next(discriminator.parameters()).device)
+        self._last: Tensor | None = None
+
+    @property
+    def last(self) -> float | None:
+        """The discriminator's loss in the last step."""
+        return None if self._last is None else self._last.item()
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
@@ -38,10 +49,10 @@ class DiscriminatorStep:
         output = engine.state.output
         fake, real = output["pred"].pseudo_dwi.detach(), output["label"][:, 1:2]
         self.optimizer.zero_grad(set_to_none=True)
-        loss = discriminator_ls_loss(self.discriminator(real), self.discriminator(fake))
+        loss = discriminator_ls_loss(self.judge(real), self.judge(fake)) * SHARE.weight
         loss.backward()
         self.optimizer.step()
-        self.last = loss.item()
+        self._last = loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
         return {"discriminator": self.discriminator.state_dict(), "optimizer": self.optimizer.state_dict()}

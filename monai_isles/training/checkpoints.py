@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,10 @@ from ignite.engine import Engine, Events
 
 from monai_isles.errors import IslesError
 from monai_isles.io import RunFolder, load_state, publish_state
+from monai_isles.training.distributed import agreed, from_first, world_size
 from monai_isles.training.early_stop import sign_of
 from monai_isles.training.finished import require_unfinished
+from monai_isles.training.stop_signal import StopSignal, start_within
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +25,10 @@ class Checkpoints:
     """Save everything a run needs to go on at the end of each epoch; keep the last two and the best weights.
 
     ``checkpoint-NNNN.pt`` holds the states of ``objects``, the random state and the fingerprint of the settings;
-    ``model.pt`` holds the network's best weights alone. All are published whole (``monai_isles.io.publish_state``). The
-    folder is locked from ``resume`` on; ``run.json`` comes last and means that the run is finished.
+    ``model.pt`` holds the network's best weights alone. All are published whole (``monai_isles.io.publish_state``).
+    SIGTERM saves in the midst of an epoch as well (``checkpoint-NNNN-IIIIII.pt``: in epoch NNNN after IIIIII
+    iterations), then the process ends with exit code 143; with several processes the last epoch's checkpoint stands.
+    The folder is locked from ``resume`` on; ``run.json`` comes last and means that the run is finished.
 
     Args:
         folder: the run's folder for checkpoints.
@@ -32,7 +37,9 @@ class Checkpoints:
         objects: what else has a state: the optimiser, the early stop, the curves.
         describe: named objects whose ``repr`` states the settings; a resume with others is refused.
         keep: checkpoints kept.
-        writes: False in all processes but one.
+        writes: False in all processes but the first, which reads what all of them load: the others need no access to
+            ``folder``.
+        force: go on although the settings differ from the checkpoint's, and say how; those of now hold.
     Raises:
         IslesError: ``E-TRAIN-01`` for other settings than the checkpoint's, ``E-TRAIN-02`` for a finished run,
             ``E-TRAIN-04`` when checkpoints exist and none can be read, ``E-TRAIN-05`` another mode.
@@ -51,17 +58,21 @@ class Checkpoints:
         keep: int = 2,
         writes: bool = True,
         mode: str = "min",
+        force: bool = False,
     ) -> None:
         self.folder, self.network, self.evaluator, self.metric = Path(folder), network, evaluator, metric
         self.objects = {"network": network, **objects}
         self.settings = {name: " ".join(repr(thing).split()) for name, thing in describe.items()}
-        self.min_delta, self.keep, self.writes = min_delta, keep, writes
-        self._held = RunFolder(folder)
+        self.min_delta, self.keep, self.writes, self.force = min_delta, keep, writes, force
+        self._held, self._stop = RunFolder(folder), StopSignal()
         self.sign = sign_of(mode)
         self.best = self.sign * float("inf")
         self.best_epoch = 0
 
     def attach(self, engine: Engine) -> None:
+        if self.writes and world_size() == 1:
+            self._stop.attach(engine)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_within)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
@@ -71,22 +82,40 @@ class Checkpoints:
 
     def resume(self, engine: Engine) -> int:
         """Load the newest checkpoint that can be read into all objects and ``engine``; return its epoch, 0 for none."""
-        require_unfinished(self.folder)
         if self.writes:
+            require_unfinished(self.folder)
             self._held.__enter__()
-        state, path = self._newest()
+            atexit.register(self._held.__exit__, None, None, None)
+        state, path = from_first(self._newest() if self.writes else (None, self.folder))
         if state is None:
             return 0
         self._require_same_settings(state["settings"], path)
+        length = self._epoch_length(engine, state)
+        done = int(state.get("iteration", 0)) if length == state["epoch_length"] else 0
+        self._restore(state)
+        if "scaler" in state:  # MONAI makes it as the run begins
+            engine.add_event_handler(Events.STARTED, lambda: engine.scaler.load_state_dict(state["scaler"]))
+        if state["epoch"] >= engine.state.max_epochs or (state.get("ended", False) and not self.force):
+            engine.add_event_handler(Events.STARTED, lambda: _end(engine, state["epoch"]))
+        at = {"iteration": state["epoch"] * length + done} if done else {"epoch": state["epoch"]}
+        engine.load_state_dict({**at, "epoch_length": length, "max_epochs": engine.state.max_epochs})
+        if done:
+            start_within(engine, done, lambda: self._restore(state))
+        within = f" and {done} iterations" if done else ""
+        log.warning("resuming after epoch %d%s of %s", state["epoch"], within, path)
+        return int(state["epoch"])
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
         for name, thing in self.objects.items():
-            thing.load_state_dict(state["objects"][name])
+            _load(thing, state["objects"][name], settings_of_now=self.force)
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         torch.set_rng_state(state["random"])
-        engine.load_state_dict(
-            {"epoch": state["epoch"], "epoch_length": state["epoch_length"], "max_epochs": engine.state.max_epochs}
-        )
-        log.warning("resuming after epoch %d of %s", state["epoch"], path)
-        return int(state["epoch"])
+        if torch.cuda.is_available() and "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"])
+
+    def _epoch_length(self, engine: Engine, state: Mapping[str, Any]) -> int:
+        loader = getattr(engine, "data_loader", None) if self.force else None
+        return state["epoch_length"] if loader is None else len(loader)
 
     def _newest(self) -> tuple[dict[str, Any] | None, Path]:
         paths = sorted(self.folder.glob("checkpoint-*.pt"), reverse=True)
@@ -109,34 +138,53 @@ class Checkpoints:
 
     def _require_same_settings(self, saved: Mapping[str, str], path: Path) -> None:
         changed = [name for name in {**saved, **self.settings} if saved.get(name) != self.settings.get(name)]
-        if changed:
-            shown = "; ".join(_difference(n, saved.get(n, "nothing"), self.settings.get(n, "nothing")) for n in changed)
-            raise IslesError(
-                "E-TRAIN-01",
-                "resume with other settings than the run began with",
-                where=str(path),
-                found=shown,
-                fix="restore the settings, or give another --output_dir",
-            )
+        if not changed:
+            return
+        shown = "; ".join(_difference(n, saved.get(n, "nothing"), self.settings.get(n, "nothing")) for n in changed)
+        if self.force:
+            log.warning("going on with other settings than %s had: %s", path, shown)
+            return
+        raise IslesError(
+            "E-TRAIN-01",
+            "resume with other settings than the run began with",
+            where=str(path),
+            found=shown,
+            fix="restore the settings, give another --output_dir, or add --force true to go on with the new ones",
+        )
 
     def _save(self, engine: Engine) -> None:
-        score = float(self.evaluator.state.metrics[self.metric])
+        score = agreed(float(self.evaluator.state.metrics[self.metric]))
         if self.sign * score < self.sign * self.best - self.min_delta:
             self.best, self.best_epoch = score, engine.state.epoch
             if self.writes:
                 publish_state(self.folder / "model.pt", self.network.state_dict())
-        if not self.writes:
-            return
+        if self.writes:
+            self._write(f"{engine.state.epoch:04d}", engine, epoch=engine.state.epoch)
+            self._stop.stop()
+
+    def _save_within(self, engine: Engine) -> None:
+        done = engine.state.iteration % engine.state.epoch_length
+        if self._stop.asked and done:
+            within = {"epoch": engine.state.epoch - 1, "iteration": done}
+            self._write(f"{engine.state.epoch:04d}-{done:06d}", engine, **within)
+            self._stop.stop()
+
+    def _write(self, name: str, engine: Engine, **place: int) -> None:
         state = {
-            "epoch": engine.state.epoch,
+            **place,
             "epoch_length": engine.state.epoch_length,
+            "ended": bool(engine.should_terminate),
             "best": self.best,
             "best_epoch": self.best_epoch,
             "settings": self.settings,
             "random": torch.get_rng_state(),
             "objects": {name: thing.state_dict() for name, thing in self.objects.items()},
         }
-        publish_state(self.folder / f"checkpoint-{engine.state.epoch:04d}.pt", state)
+        if torch.cuda.is_available():
+            state["random_cuda"] = torch.cuda.get_rng_state()
+        if getattr(engine, "scaler", None) is not None:
+            state["scaler"] = engine.scaler.state_dict()
+        publish_state(self.folder / f"checkpoint-{name}.pt", state)
         for old in sorted(self.folder.glob("checkpoint-*.pt"))[: -self.keep]:
             old.unlink()
 
@@ -146,6 +194,21 @@ class Checkpoints:
         outcome = f"{engine.state.epoch} epochs, best {self.metric} {self.best:.5f} in epoch {self.best_epoch}"
         self._held.finish({"kind": "training", "outcome": outcome, "settings": self.settings})
         self._held.__exit__(None, None, None)
+
+
+def _end(engine: Engine, epoch: int) -> None:
+    """End a run that had only its record left to write; ignite would begin anew."""
+    engine.state.epoch = epoch
+    engine.terminate()
+
+
+def _load(thing: Any, state: Mapping[str, Any], *, settings_of_now: bool) -> None:
+    """Load a state; of an optimiser keep its present learning rate and so on where the settings of now hold."""
+    groups = getattr(thing, "param_groups", []) if settings_of_now else []
+    kept = [{key: value for key, value in group.items() if key != "params"} for group in groups]
+    thing.load_state_dict(state)
+    for group, own in zip(getattr(thing, "param_groups", []), kept, strict=False):
+        group.update(own)
 
 
 def _difference(name: str, saved: str, now: str) -> str:

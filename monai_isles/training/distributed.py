@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import warnings
+from collections.abc import Sequence
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
 
 from monai_isles.errors import IslesError
+from monai_isles.networks import share_layers
+from monai_isles.networks.batch_share import gathered
+
+_PATIENCE = timedelta(hours=2)
+_KNOWN = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+_STILL = {"forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers": False}  # from torch 2.13
 
 
 def join_group() -> None:
     """Join the process group that ``torchrun`` describes in the environment: NCCL with GPUs, Gloo without.
 
+    The processes wait two hours for each other: one may be making or preparing data. On several machines a restart
+    needs ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1`` in torchrun's environment, lest it find addresses of ended processes.
+
     Raises:
         IslesError: ``E-RUN-21`` outside ``torchrun``.
-    Source: ours; ``tests/bundles/test_verbatim.py``.
+    Source: ours; ``tests/training/test_device.py``, ``tests/training/test_two_processes.py``.
     """
+    if dist.is_initialized():
+        return
     if "LOCAL_RANK" not in os.environ:
         raise IslesError(
             "E-RUN-21",
@@ -26,12 +42,19 @@ def join_group() -> None:
             found="no LOCAL_RANK in the environment",
             fix="start with `torchrun --standalone --nproc_per_node=N -m monai.bundle run ...`",
         )
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(rank_device())
+    store, number, size = next(dist.rendezvous("env://", timeout=_PATIENCE))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":  # else a restart on one machine finds the addresses of the dead
+        store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=number, world_size=size, timeout=_PATIENCE)
 
 
 def leave_group() -> None:
     """Leave the process group at the end of the run."""
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def rank() -> int:
@@ -49,9 +72,73 @@ def rank_device() -> torch.device:
     return torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu")
 
 
+def agreed(value: float) -> float:
+    """Return the first process's value in all of them: what each decides by it is then the same."""
+    if world_size() == 1:
+        return value
+    number = torch.tensor(value, dtype=torch.float64)
+    dist.broadcast(number, src=0)
+    return float(number)
+
+
+def totalled(values: Sequence[float]) -> list[float]:
+    """Return sums over all processes, in float64."""
+    numbers = torch.tensor(list(values), dtype=torch.float64)
+    return (gathered(numbers).sum(0) if world_size() > 1 else numbers).tolist()
+
+
+def from_first(value: object) -> object:
+    """Return the first process's object in all of them."""
+    held = [value]
+    if world_size() > 1:
+        dist.broadcast_object_list(held, src=0)
+    return held[0]
+
+
+def shard(cases: Dataset) -> Dataset:
+    """Return every ``world_size``-th case for this process; all of them where there are fewer than processes.
+
+    Then each process scores the same cases, whose mean is the same.
+    """
+    count = len(cases)
+    if count < world_size():
+        return cases
+    return Subset(cases, range(rank(), count, world_size()))
+
+
+class SharedNetwork(nn.Module):
+    """A network whose gradients are averaged over the processes by ``DistributedDataParallel``.
+
+    The parallel wrapper is made anew whenever other parameters learn than before, as in the phases of ``FineTuning``
+    and the stages of ``SequentialStages``: it waits for exactly those gradients that come. Evaluation runs the network
+    itself and exchanges nothing, so processes may evaluate different numbers of batches.
+
+    Args:
+        network: on its device, its layers shared (``networks.share_layers``).
+    Source: ours; ``tests/training/test_two_processes.py``.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.module = network
+        self._learning: tuple[str, ...] = ()
+        self._parallel: list[nn.parallel.DistributedDataParallel] = []  # a list keeps it out of the state dictionary
+
+    def forward(self, *inputs: Tensor) -> object:
+        if not (self.module.training and torch.is_grad_enabled()) or world_size() == 1:
+            return self.module(*inputs)
+        learning = tuple(name for name, parameter in self.module.named_parameters() if parameter.requires_grad)
+        if learning != self._learning or not self._parallel:
+            self._learning = learning
+            device = next(self.module.parameters()).device
+            devices = [device] if device.type == "cuda" else None
+            self._parallel[:] = [nn.parallel.DistributedDataParallel(self.module, device_ids=devices, **_STILL)]
+        return self._parallel[0](*inputs)
+
+
 def shared(network: nn.Module, device: torch.device) -> nn.Module:
-    """Return ``network`` on ``device`` with its gradients averaged over the processes."""
-    placed = network.to(device)
-    if device.type == "cuda":
-        placed = nn.SyncBatchNorm.convert_sync_batchnorm(placed)
-    return nn.parallel.DistributedDataParallel(placed, device_ids=[device] if device.type == "cuda" else None)
+    """Return ``network`` on ``device`` with its gradients averaged over the processes and its layers shared."""
+    warnings.filterwarnings(
+        "ignore", message="Grad strides do not match bucket view strides"
+    )  # a matter of speed alone
+    return SharedNetwork(share_layers(network.to(device)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ignite.engine import Engine, Events
 
 from monai_isles.errors import IslesError
+from monai_isles.training.distributed import agreed
 
 
 def sign_of(mode: str) -> int:
@@ -27,6 +28,8 @@ def sign_of(mode: str) -> int:
 class EarlyStop:
     """Terminate the trainer after ``patience`` epochs in a row in which ``metric`` got no better by ``min_delta``.
 
+    Several processes go by the first one's value, and so stop together.
+
     Args:
         evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3: L1 plus error rate, patience 10.
@@ -44,7 +47,7 @@ class EarlyStop:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        score = float(self.evaluator.state.metrics[self.metric])
+        score = agreed(float(self.evaluator.state.metrics[self.metric]))
         improved = self.sign * score < self.sign * self.best - self.min_delta
         self.waited = 0 if improved else self.waited + 1
         self.best = score if improved else self.best

@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ignite.engine import Engine, Events
+from torch import Tensor
 
 from monai_isles.io import publish_text
+from monai_isles.networks.batch_share import SHARE
 from monai_isles.sampling import PatchLoader
+from monai_isles.training.distributed import totalled, world_size
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,8 @@ class Curves:
 
     Columns: epoch, train_loss, train_accuracy, then every metric of ``evaluators``, then seconds since the epoch began.
     Accuracy is that of the ``logits`` where the network returns more, against the label's first channel; a network with
-    one output channel has none.
+    one output channel has none. Of several processes all counts are summed, so a row is that of one process; nothing
+    waits for the device before the epoch's end.
     Args:
         path: the CSV, rewritten whole at the end of every epoch.
         evaluators: engines that ran on the epoch's network.
@@ -52,33 +56,36 @@ class Curves:
     def __init__(self, path: str, evaluators: list[Engine], writes: bool = True) -> None:
         self.path, self.evaluators, self.writes = Path(path), evaluators, writes
         self.rows: list[dict[str, float]] = []
-        self._started, self._loss, self._right, self._voxels, self._batches = 0.0, 0.0, 0, 0, 0
+        self._begin()
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
 
-    def _start(self, engine: Engine) -> None:
-        self._started, self._loss, self._right, self._voxels, self._batches = time.monotonic(), 0.0, 0, 0, 0
+    def _begin(self, engine: Engine | None = None) -> None:
+        self._started, self._voxels, self._batches = time.monotonic(), 0, 0
+        self._loss: Tensor | float = 0.0
+        self._right: Tensor | int = 0
 
     def _count(self, engine: Engine) -> None:
         output = engine.state.output
-        label = output["label"][:, :1]
-        logits = getattr(output["pred"], "logits", output["pred"])
-        self._loss += output["loss"].item()
-        if logits.shape[1] > 1:
-            self._right += int((logits.detach().argmax(1, keepdim=True) == label).sum())
-            self._voxels += label.numel()
+        self._loss = self._loss + output["loss"].detach().double()
         self._batches += 1
+        logits = getattr(output["pred"], "logits", output["pred"]).detach()
+        if logits.shape[1] > 1 and (SHARE.world == 1 or SHARE.counts):
+            label = output["label"][:, :1]
+            self._right = self._right + right_voxels(logits, label)
+            self._voxels += label.numel()
 
     def _finish(self, engine: Engine) -> None:
+        loss, right, voxels = totalled([float(self._loss), float(self._right), self._voxels])
         row: dict[str, float] = {
             "epoch": engine.state.epoch,
-            "train_loss": self._loss / max(self._batches, 1),
+            "train_loss": loss / world_size() / max(self._batches, 1),
         }
-        if self._voxels:
-            row["train_accuracy"] = self._right / self._voxels
+        if voxels:
+            row["train_accuracy"] = right / voxels
         for evaluator in self.evaluators:
             row |= {name: float(value) for name, value in evaluator.state.metrics.items()}
         row["seconds"] = round(time.monotonic() - self._started, 1)
@@ -93,7 +100,18 @@ class Curves:
         publish_text(self.path, text.getvalue())
 
     def state_dict(self) -> dict[str, object]:
-        return {"rows": self.rows}
+        begun = [float(self._loss), int(self._right), self._voxels, self._batches]
+        return {"rows": self.rows, "begun": begun}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         self.rows = list(state["rows"])
+        self._loss, self._right, self._voxels, self._batches = state.get("begun", (0.0, 0, 0, 0))
+
+
+def right_voxels(logits: Tensor, label: Tensor) -> Tensor:
+    """Count the voxels whose greatest logit is the label's, on the device; the first class wins where they are equal.
+
+    Shapes: logits ``(N, K, *spatial)``, label ``(N, 1, *spatial)``; a scalar out.
+    """
+    found = logits[:, 1:] > logits[:, :1] if logits.shape[1] == 2 else logits.argmax(1, keepdim=True)
+    return (found == label).sum()

@@ -6,7 +6,7 @@ import signal
 import sys
 from types import FrameType, TracebackType
 
-from monai_isles.errors import find_isles_error
+from monai_isles.errors import find_isles_error, memory_error
 
 EXIT_TERMINATED = 143
 
@@ -21,8 +21,13 @@ def plain_exits() -> None:
     signal.signal(signal.SIGTERM, _terminate)
 
 
+def exits_on_sigterm() -> bool:
+    """Tell whether ``plain_exits`` answers SIGTERM in this process."""
+    return signal.getsignal(signal.SIGTERM) is _terminate
+
+
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    ours = find_isles_error(error)
+    ours = find_isles_error(error) or memory_error(error, "this run")
     if ours is None:
         sys.__excepthook__(kind, error, trace)
         return

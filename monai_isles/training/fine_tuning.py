@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from monai_isles.errors import IslesError
+from monai_isles.training.distributed import agreed
 from monai_isles.training.early_stop import sign_of
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class PlateauSchedule:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        self._inner.step(float(self.evaluator.state.metrics[self.metric]))
+        self._inner.step(agreed(float(self.evaluator.state.metrics[self.metric])))
 
     def restart(self) -> None:
         """Forget the best value and the epochs counted, as ``FineTuning`` does when all layers begin to train."""
@@ -89,8 +90,8 @@ class FineTuning:
     resumed run needs no state of this object beside the optimiser's own.
 
     Args:
-        network: the network itself, not a parallel wrapper (a ``DistributedDataParallel`` around it needs
-            ``find_unused_parameters`` for the first phase): ``PSPNet``, or any network without ``pretrained``.
+        network: the network itself, not a parallel wrapper (``SharedNetwork`` follows what is held by itself):
+            ``PSPNet``, or any network without ``pretrained``.
         frozen_epochs: length of the first phase; the paper gives none.
         schedule: starts anew with the second phase.
     Raises:

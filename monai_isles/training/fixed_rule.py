@@ -25,13 +25,16 @@ class FixedRule:
         folder: the run's folder.
         network: what holds the rule; it must have neither parameters nor buffers.
         evaluator, metric: engine over the fold's cases and the name of its metric.
+        writes: False in all processes but one; all of them score.
 
     Raises:
         IslesError: ``E-TRAIN-02`` the run is finished already, ``E-TRAIN-60`` the network has something to learn.
     Source: ours; ``tests/training/test_fixed_rule.py``.
     """
 
-    def __init__(self, folder: str, network: torch.nn.Module, evaluator: Engine, metric: str) -> None:
+    def __init__(
+        self, folder: str, network: torch.nn.Module, evaluator: Engine, metric: str, writes: bool = True
+    ) -> None:
         if state := network.state_dict():
             raise IslesError(
                 "E-TRAIN-60",
@@ -41,15 +44,21 @@ class FixedRule:
                 fix="train it with SupervisedTrainer and Checkpoints",
             )
         self.folder, self.network, self.evaluator, self.metric = Path(folder), network, evaluator, metric
+        self.writes = writes
 
     def run(self) -> float:
         """Return the metric of the fold."""
+        if not self.writes:
+            return self._score()
         require_unfinished(self.folder)
         with RunFolder(self.folder) as held:
-            self.evaluator.run()
-            score = float(self.evaluator.state.metrics[self.metric])
+            score = self._score()
             publish_state(self.folder / "model.pt", self.network.state_dict())
             outcome = f"nothing to learn: the rule is fixed; {self.metric} {score:.5f} on the fold"
             log.warning("%s", outcome)
             held.finish({"kind": "training", "outcome": outcome, "settings": {"network": repr(self.network)}})
         return score
+
+    def _score(self) -> float:
+        self.evaluator.run()
+        return float(self.evaluator.state.metrics[self.metric])

@@ -3,38 +3,89 @@
 from __future__ import annotations
 
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
+from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, find_isles_error
 from monai_isles.sampling import PatchLoader
+
+NOT_FINITE = "E-MET-07"
 
 
 class FiniteGuard:
     """Raise before the backward pass of the first batch whose loss is not finite.
 
+    On a GPU that would wait for every forward pass; there each loss is looked at one iteration later, when its number
+    has come over by itself, and the last one before anything is saved at the epoch's end.
+
+    A loss can still be finite where the step that follows it is not: then the validation finds logits that are no
+    numbers, and the cases of the last batch are named.
+
     Args:
         loader: the patch loader, to name the cases of the batch.
+        late: look one iteration later; on a GPU when None.
     Raises:
         IslesError: ``E-TRAIN-03``, naming the epoch, the iteration and the cases.
     Source: ours; ``tests/training/test_guard.py``.
     """
 
-    def __init__(self, loader: PatchLoader) -> None:
-        self.loader = loader
+    def __init__(self, loader: PatchLoader, late: bool | None = None) -> None:
+        self.loader, self.late = loader, late
+        self._waiting: tuple[Tensor, torch.cuda.Event | None, Tensor, str] | None = None
+        self._last: tuple[Tensor, str] | None = None
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._judge)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._explain)
 
     def __call__(self, engine: Engine) -> None:
-        loss = engine.state.output["loss"]
+        loss = engine.state.output["loss"].detach()
+        late = loss.device.type == "cuda" if self.late is None else self.late
+        if late:
+            self._judge(engine)
+        place = f"epoch {engine.state.epoch}, iteration {engine.state.iteration}"
+        self._last = (engine.state.batch["case"], place)
+        self._waiting = (*_on_its_way(loss), *self._last)
+        if not late:
+            self._judge(engine)
+
+    def _judge(self, engine: Engine) -> None:
+        """Look at the loss that waits."""
+        if self._waiting is None:
+            return
+        (loss, arrived, chosen, place), self._waiting = self._waiting, None
+        if arrived is not None:
+            arrived.synchronize()
         if bool(torch.isfinite(loss).all()):
             return
-        cases = sorted({self.loader.names[i] for i in engine.state.batch["case"].tolist()})
-        raise IslesError(
+        raise self._stop(chosen, f"loss {loss.item()} in {place}")
+
+    def _explain(self, engine: Engine, error: BaseException) -> None:
+        ours = find_isles_error(error)
+        if ours is None or ours.code != NOT_FINITE or self._last is None:
+            raise error
+        chosen, place = self._last
+        raise self._stop(chosen, f"after {place}: {ours.fault}, {ours.found}") from error
+
+    def _stop(self, chosen: Tensor, found: str) -> IslesError:
+        cases = sorted({self.loader.names[i] for i in chosen.tolist()})
+        return IslesError(
             "E-TRAIN-03",
             "the loss is not a number",
             where=f"cases {', '.join(cases)}",
-            found=f"loss {loss.item()} in epoch {engine.state.epoch}, iteration {engine.state.iteration}",
-            fix="run `monai-isles check` on the data; the last checkpoint is untouched",
+            found=found,
+            fix="run `monai-isles check` on the data, or lower the learning rate; the last checkpoint is untouched",
         )
+
+
+def _on_its_way(loss: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """Return a loss on the processor, and for one from a GPU what tells that it has arrived."""
+    if loss.device.type != "cuda":
+        return loss, None
+    host = torch.empty(loss.shape, dtype=loss.dtype, pin_memory=True)
+    host.copy_(loss, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record()
+    return host, arrived

@@ -6,6 +6,7 @@ from monai_isles.transforms.dwi_scale import ScaleDWId, scaled_dwi
 from monai_isles.transforms.grid import SameGridd
 from monai_isles.transforms.hemispheres import hemispheres, split_head
 from monai_isles.transforms.hide_channel import HideChanneld
+from monai_isles.transforms.kept_cases import KeptPreparation
 from monai_isles.transforms.lesion_weight import LesionWeightd, lesion_weight
 from monai_isles.transforms.mirror import Mirror, mirrored, reflection
 from monai_isles.transforms.mirror_volume import VolumeMirror, mirrored_volume, volume_reflection
@@ -23,6 +24,7 @@ __all__ = [
     "BrainScored",
     "CropBorderd",
     "HideChanneld",
+    "KeptPreparation",
     "LesionWeightd",
     "Mirror",
     "PerfusionWindowd",

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from monai_isles.io import publish_json
+from monai_isles.data.remote import is_url, local_root
+from monai_isles.io.cache import Cache
 from monai_isles.transforms.mirror import Mirror
 from monai_isles.transforms.mirror_volume import VolumeMirror
 from monai_isles.transforms.registration import Registration
-
-_log = logging.getLogger(__name__)
 
 ALGORITHM = 1
 FOLDER = ".monai_isles_cache"
 
 
-def cache_folder(beside: Path) -> Path:
-    """Return the cache's folder inside the folder of the data, or ``beside`` itself when it is one already."""
-    return beside if beside.name == FOLDER else beside / FOLDER
+def cache_folder(beside: str | Path) -> Path:
+    """Return the cache's folder inside the folder of the data, or ``beside`` itself when it is one already.
+
+    That of a URL lies in its local mirror.
+    """
+    folder = local_root(beside) if is_url(beside) else Path(beside)
+    return folder if folder.name == FOLDER else folder / FOLDER
 
 
 def cache_key(head: np.ndarray, affine: np.ndarray, settings: Mapping[str, object]) -> str:
@@ -44,18 +46,10 @@ def stored(folder: Path, key: str) -> Registration | None:
 
     Source: ours; ``tests/transforms/test_mirror_cache.py``.
     """
-    path = _entry(folder, key)
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    payload = _cache(folder).read(key)
+    if payload is None:
         return None
-    except ValueError:
-        content = None
-    if not isinstance(content, dict) or content.get("sha256") != _checksum(key, content.get("result")):
-        _log.warning("dropped a damaged cache entry, the head is registered again: %s", path.name)
-        path.unlink(missing_ok=True)
-        return None
-    fields = dict(content["result"])
+    fields = json.loads(payload)
     matrix, shift_mm = np.array(fields.pop("matrix"), float), np.array(fields.pop("shift_mm"), float)
     mirror = Mirror(matrix, shift_mm) if len(shift_mm) == 2 else VolumeMirror(matrix, shift_mm)
     return Registration(mirror=mirror, **fields)
@@ -72,12 +66,8 @@ def store(folder: Path, key: str, registration: Registration) -> None:
     fields = asdict(registration)
     mirror = fields.pop("mirror")
     result = {"matrix": mirror["matrix"].tolist(), "shift_mm": mirror["shift_mm"].tolist(), **fields}
-    publish_json(_entry(folder, key), {"sha256": _checksum(key, result), "result": result})
+    _cache(folder).write(key, json.dumps(result).encode())
 
 
-def _entry(folder: Path, key: str) -> Path:
-    return folder / f"mirror-{key}.json"
-
-
-def _checksum(key: str, result: object) -> str:
-    return hashlib.sha256((key + json.dumps(result, sort_keys=True)).encode()).hexdigest()
+def _cache(folder: Path) -> Cache:
+    return Cache(folder, "mirror")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -13,26 +14,32 @@ from monai.transforms import MapTransform, ResampleToMatch
 from torch import Tensor
 
 from monai_isles.errors import IslesError
-from monai_isles.io.grid import TOLERANCE_VOX, displacement
-from monai_isles.modalities import LABEL
+from monai_isles.io.grid import TOLERANCE_VOX, corners_apart_mm, displacement
+from monai_isles.io.read import Image
+from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
 FRAME = "frame_of_reference"
 ASKED = "resample"
+MAPS = (*PERFUSION_MAPS, "ttp")
+_GRID = ("affine", "original_affine", "spatial_shape", "space", "native_affine", "native_shape", "filename_or_obj")
 
 
 class ResampleLiked(MapTransform):
     """Resample images whose grid differs from the reference's, when asked or when one frame of reference vouches.
 
-    Asked: ``allow``, or the entry's own ``resample`` (``case.yml``). One frame of reference: the same non-empty
-    ``frame_of_reference`` in the meta data of both (DICOM Frame of Reference UID). Linear; nearest for ``label``; 0
-    outside. Images on the reference grid pass unchanged.
+    Asked: ``allow``, or the entry's own ``resample`` (``case.yml``, data list, ``--resample``). One frame of reference:
+    the same non-empty ``frame_of_reference`` in the meta data of both (DICOM Frame of Reference UID). Linear; nearest
+    for ``label``; 0 outside; in perfusion maps 0 is where nothing was measured and is left out of the interpolation.
+    Images on the reference grid pass unchanged. A resampled image takes over what the reference's meta data say of grid
+    and file, so that results are written on that grid.
 
     Shapes: ``(C, H, W, D)`` MetaTensors; results have the spatial shape and affine of ``like``.
 
     Args:
         keys: images to bring over.
-        like: the entry whose grid is the reference.
+        like: the entry whose grid is the reference; the first of the keys unless told.
         allow: resample without being asked by the entry.
+        refuse: False leaves another grid that nobody asked to resample as it is, for ``SameGridd`` to refuse.
 
     Raises:
         IslesError: ``E-GRID-02`` another grid and nobody asked, ``E-GRID-03`` no overlap at all, ``E-GRID-04`` an image
@@ -41,29 +48,64 @@ class ResampleLiked(MapTransform):
     Source: ours, around MONAI's ResampleToMatch; ``tests/transforms/test_resample_like.py``.
     """
 
-    def __init__(self, keys: KeysCollection, like: str, allow: bool = False, allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self, keys: KeysCollection, like: str | None = None, allow: bool = False, allow_missing_keys: bool = False,
+        refuse: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__(keys, allow_missing_keys)
-        self.like, self.allow = like, allow
+        self.like, self.allow, self.refuse = like, allow, refuse
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out, case = dict(data), str(data.get("case", "this entry"))
-        reference = _placed(out[self.like], f"{case}: {self.like}")
+        like = self.like or next(iter(self.key_iterator(out)), None)
+        if like is None or not (self.refuse or isinstance(out[like], MetaTensor)):
+            return out
+        reference = _placed(out[like], f"{case}: {like}")
         for key in self.key_iterator(out):
-            if key == self.like:
+            if key == like:
                 continue
-            image, where = _placed(out[key], f"{case}: {key}"), f"{case}: {key} against {self.like}"
+            if not (self.refuse or isinstance(out[key], MetaTensor)):
+                continue
+            image, where = _placed(out[key], f"{case}: {key}"), f"{case}: {key} against {like}"
             if _same(image, reference):
                 continue
             frames = [str(one.meta.get(FRAME, "")) for one in (image, reference)]
             if not (self.allow or out.get(ASKED) is True or (frames[0] and frames[0] == frames[1])):
+                if not self.refuse:
+                    continue
                 raise _not_asked(image, reference, where)
             _require_overlap(image, reference, where)
-            mode = "nearest" if key == LABEL else "bilinear"
-            moved = ResampleToMatch(mode=mode, padding_mode="zeros", align_corners=True)(image, reference)
-            if moved.shape[1:] == reference.shape[1:]:
-                moved.affine = reference.affine.clone()
-            out[key] = moved.to(image.dtype)
+            moved = _moved(str(key), image, reference)
+            grid = {name: reference.meta[name] for name in _GRID if name in reference.meta}
+            out[key] = MetaTensor(moved.to(image.dtype), meta={**image.meta, **grid})
         return out
+
+
+def _moved(key: str, image: MetaTensor, reference: MetaTensor) -> Tensor:
+    """Return the image on the reference grid; in a map 0 says that nothing was measured, and is no value to mix in."""
+    move = ResampleToMatch(mode="nearest" if key == LABEL else "bilinear", padding_mode="zeros", align_corners=True)
+    moved = move(image, reference).as_tensor()
+    if key not in MAPS:
+        return moved
+    share = move(MetaTensor((image.as_tensor() != 0).float(), affine=image.affine), reference).as_tensor()
+    return torch.where(share >= 0.5, moved / share.clamp_min(0.5), 0.0)
+
+
+def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:
+    """Return images as read, those on another grid than the first resampled onto it: somebody has asked for it.
+
+    Raises:
+        IslesError: ``E-GRID-03`` no overlap at all.
+    Source: ``ResampleLiked``; ``tests/transforms/test_resample_like.py``.
+    """
+    placed = {key: MetaTensor(torch.from_numpy(one.data[None]), affine=one.affine) for key, one in images.items()}
+    moved = ResampleLiked(list(images), allow=True)({"case": case, **placed})
+    first = next(iter(images.values()))
+    grid = {name: getattr(first, name) for name in ("affine", "spacing_mm", "native_affine", "native_shape")}
+    return {
+        key: one if moved[key] is placed[key] else replace(one, data=moved[key][0].numpy(), **grid)
+        for key, one in images.items()
+    }
 
 
 def _placed(image: Tensor, where: str) -> MetaTensor:
@@ -94,7 +136,8 @@ def _corners_mm(image: MetaTensor) -> np.ndarray:
 
 
 def _not_asked(image: MetaTensor, reference: MetaTensor, where: str) -> IslesError:
-    gap = float(np.linalg.norm(_corners_mm(image) - _corners_mm(reference), axis=1).max())
+    ends = (_affine(image), tuple(image.shape[1:]), _affine(reference), tuple(reference.shape[1:]))
+    gap = corners_apart_mm(*ends)
     shapes = " against ".join(" x ".join(map(str, one.shape[1:])) for one in (image, reference))
     return IslesError(
         "E-GRID-02",

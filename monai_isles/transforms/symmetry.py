@@ -68,7 +68,7 @@ class SymmetricModalitiesd(MapTransform):
     ) -> None:
         super().__init__(keys)
         self.head, self.ct, self.maps, self.suffix, self.mirror = head, ct, tuple(maps), suffix, mirror
-        self.cache_dir = None if cache_dir is None else cache_folder(Path(cache_dir))
+        self.cache_dir = None if cache_dir is None else cache_folder(cache_dir)
         self.method, self.window = method, None if window is None else (float(window[0]), float(window[1]))
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Any]:

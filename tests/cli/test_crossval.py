@@ -34,9 +34,11 @@ def words(phantom_folder: Path, data_list: Path, out: Path, *more: str) -> list[
 def test_folds_are_trained_predicted_searched_and_not_done_again(
     phantom_folder: Path, data_list: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, run = tmp_path / "cv", words(phantom_folder, data_list, tmp_path / "cv")
+    out, cache = tmp_path / "cv", tmp_path / "cache"
+    run = words(phantom_folder, data_list, out, "--cache", str(cache))
     assert main(run) == 0, capsys.readouterr()
     assert f"3 of 3 cases predicted out of fold in {out} (simulated data" in capsys.readouterr().out
+    assert len(list(cache.glob("case-*.entry"))) == 3  # both folds preprocessed them once
     record = json.loads((out / "run.json").read_text())
     assert {fold["outcome"] for fold in record["folds"].values()} == {"ok"}
     entries = json.loads(data_list.read_text())["training"]

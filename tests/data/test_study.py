@@ -58,6 +58,8 @@ def test_the_phantoms_mark_is_found_above_the_file(tmp_path: Path) -> None:
 def test_equal_names_take_the_folder_above_and_are_refused_when_that_is_equal_too(tmp_path: Path) -> None:
     found = [find_study(series(tmp_path / place / "ctp.nii.gz")) for place in ("a", "b", "a")]
     assert name_studies(found[:2]) == ["a_ctp", "b_ctp"]
+    deep = [find_study(series(tmp_path / place / "raw" / "ctp.nii.gz")) for place in ("c", "d")]
+    assert name_studies(deep) == ["c_raw_ctp", "d_raw_ctp"]
     with pytest.raises(IslesError, match="two studies have the same name") as caught:
         name_studies(found)
     assert caught.value.code == "E-SCAN-03" and "a_ctp" in caught.value.found
@@ -72,3 +74,13 @@ def test_what_is_not_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IslesError, match="2 NIfTI files with time among 2") as caught:
         find_study(tmp_path / "a")
     assert caught.value.code == "E-SCAN-02"
+
+
+def test_a_folder_above_that_is_called_after_the_patient_lends_no_name(tmp_path: Path, write_tiny) -> None:
+    import shutil
+
+    _, folder = write_tiny("classic", 4, 2)
+    for place in ("SIMULATED_anna", "other"):
+        shutil.copytree(folder / "ctp", tmp_path / place / "scan")
+    first, second = name_studies([find_study(tmp_path / place / "scan") for place in ("SIMULATED_anna", "other")])
+    assert first.startswith("study_") and first.endswith("_scan") and "anna" not in first and second == "other_scan"

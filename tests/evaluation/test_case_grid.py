@@ -53,6 +53,25 @@ def test_grid_equals_the_plain_loop_where_a_side_is_empty_or_full(case: str) -> 
     np.testing.assert_allclose(grid.hd_vox, wanted_hd, rtol=1e-12, equal_nan=True)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_grid_equals_the_plain_loop_where_the_order_of_the_grid_is_mixed(seed: int) -> None:
+    shape = ((30, 26, 9), (26, 30, 2), (50, 50, 1))[seed % 3]
+    probability, reference = blobs(200 + seed, shape, smooth=1.3), blobs(300 + seed, shape, smooth=3.0) > 0.5
+    thresholds, sizes = (0.6, 0.3, 0.45, 0.3, 0.5, 0.55), (5, 200, 1, 30, 30, 2)
+    grid = case_grid(probability, reference, thresholds, sizes)
+    wanted_dsc, wanted_hd = plain(probability, reference, thresholds, sizes)
+    np.testing.assert_array_equal(grid.dsc, wanted_dsc)
+    np.testing.assert_allclose(grid.hd_vox, wanted_hd, rtol=1e-12, equal_nan=True)
+
+
+def test_a_slice_alone_is_searched_in_the_plane() -> None:
+    probability, reference = blobs(5)[..., 0], blobs(105)[..., 0] > 0.55
+    grid = case_grid(probability, reference, (0.4, 0.6), (1, 20))
+    wanted_dsc, wanted_hd = plain(probability, reference, (0.4, 0.6), (1, 20))
+    np.testing.assert_array_equal(grid.dsc, wanted_dsc)
+    np.testing.assert_allclose(grid.hd_vox, wanted_hd, rtol=1e-12, equal_nan=True)
+
+
 def test_a_small_component_far_away_counts_until_its_size_is_asked_for() -> None:
     probability, reference = np.zeros((60, 10, 1), np.float32), np.zeros((60, 10, 1), bool)
     reference[0:4, 0:4] = True

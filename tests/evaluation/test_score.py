@@ -197,3 +197,22 @@ def test_the_label_that_the_data_list_chose_is_the_reference(tmp_path: Path, sav
     (tmp_path / "l.json").write_text(json.dumps({"training": [entry]}))
     with pytest.raises(IslesError, match="E-LBL-01"):
         score_folder(tmp_path / "pred", tmp_path / "data", tmp_path / "out", data_list=tmp_path / "l.json")
+
+
+def test_two_workers_write_the_same_bytes(mask_folders, tmp_path: Path) -> None:
+    pred, ref, _ = mask_folders
+    for name, place in (("one", {}), ("two", {"workers": 2})):
+        score_folder(pred, ref, tmp_path / name, place=place)
+    for file in ("per_case.csv", "summary.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_a_case_whose_fault_has_no_code_is_named(mask_folders, tmp_path: Path, monkeypatch) -> None:
+    pred, ref, _ = mask_folders
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("monai_isles.evaluation.score_cases.hd_vox", fail)
+    with pytest.raises(IslesError, match=r"E-EVAL-08(?s:.*)case_1: E-EVAL-50 a case cannot be scored(?s:.*)of memory"):
+        score_folder(pred, ref, tmp_path / "out")

@@ -34,3 +34,9 @@ def test_an_option_that_would_change_nothing_is_refused() -> None:
     require_ids({"threshold": 0.5}, {"threshold": 0.2, "mc_passes": None}, "bundles/x")
     with pytest.raises(IslesError, match=r"(?s)E-INF-15.*bundles/x.*mc_passes"):
         require_ids({"threshold": 0.5}, {"mc_passes": 3}, "bundles/x")
+
+
+@pytest.mark.parametrize(("given", "said"), [({"step": [4]}, "--step 4"), ({"step": None, "fast": True}, "--fast")])
+def test_whole_slices_beside_a_step_are_refused(given: dict, said: str) -> None:
+    with pytest.raises(IslesError, match=rf"E-INF-43: whole slices have no step(?s:.*)beside {said}"):
+        chosen_step(WINDOWS, given["step"], fast=given.get("fast", False), whole_slices=True)

@@ -111,19 +111,10 @@ def test_the_memory_limit_changes_the_passes_but_not_the_result() -> None:
 def test_sixteen_bits_stay_near_the_full_precision() -> None:
     network, image = AsymmetricResUNet(3, 1, base_channels=4, levels=3).eval(), torch.randn(1, 1, 16, 16, 16)
     full, half = (
-        StepSlidingWindowInferer((8, 8, 8), (8, 8, 8), bfloat16=b).infer(image, network) for b in (False, True)
+        StepSlidingWindowInferer((8, 8, 8), (8, 8, 8), precision=p).infer(image, network) for p in ("fp32", "bf16")
     )
     assert half.probability.dtype == torch.float32
     assert 0 < float((full.probability - half.probability).abs().max()) < 0.05
-
-
-def test_a_long_prediction_says_before_how_long_it_takes(monkeypatch, caplog) -> None:
-    from monai_isles.inference import windows
-
-    monkeypatch.setattr(windows, "_WORTH_A_LINE_S", 0.0)
-    with caplog.at_level("INFO"):
-        StepSlidingWindowInferer((8, 8, 8), (4, 4, 4), batch_size=4)(torch.randn(1, 1, 16, 16, 16), PlaceSensitive())
-    assert "64 windows at step 4 x 4 x 4, 4 a pass: about" in caplog.text
 
 
 def test_another_choice_of_windows_is_refused_with_the_known_ones() -> None:

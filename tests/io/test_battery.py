@@ -158,3 +158,18 @@ def test_an_unknown_unit_is_read_as_millimetres(write: Write, volume: np.ndarray
 def test_several_faults_come_in_one_error(write: Write, volume: np.ndarray) -> None:
     path = write(volume, codes=(0, 0), patch={"xyzt_units": 1, "datatype": 32})
     refused(path, r"E-VAL-01: image holds complex numbers, and 2 more(?s:.*)E-GEOM-07(?s:.*)E-GEOM-01")
+
+
+@pytest.mark.parametrize(("slope", "inter"), [(2.0, np.nan), (1.0, np.inf), (np.inf, 0.0), (-np.inf, 0.0)])
+def test_scale_factors_that_are_not_finite_are_refused(
+    write: Write, volume: np.ndarray, slope: float, inter: float
+) -> None:
+    refused(write(volume, patch={"scl_slope": slope, "scl_inter": inter}), r"E-VAL-12: scale factors are not finite")
+
+
+@pytest.mark.parametrize("field", ["sform_code", "qform_code"])
+@pytest.mark.parametrize("code", [-1, 6, 5202])
+def test_an_orientation_code_that_nifti_does_not_have_is_refused(
+    write: Write, volume: np.ndarray, field: str, code: int
+) -> None:
+    refused(write(volume, patch={field: code}), rf"E-GEOM-08(?s:.*){field[:5]} code {code}; 0 to 5 are known")

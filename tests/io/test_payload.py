@@ -96,11 +96,49 @@ def test_a_header_that_claims_terabytes_is_refused_before_memory_is_asked_for(wr
     refused(path, r"E-FILE-07(?s:.*)claims 10800000000000 bytes(?s:.*)the file has 448 bytes; limit 4294967296 bytes")
 
 
-def test_a_bomb_is_refused_at_the_limit(write: Write, volume: np.ndarray) -> None:
+def test_a_bomb_is_refused_before_it_is_unpacked_whole(write: Write, volume: np.ndarray) -> None:
     path = write(volume, "a.nii.gz")
-    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(2**21)))
-    refused(path, r"E-FILE-07(?s:.*)once uncompressed", max_bytes=1000)
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(2**27), compresslevel=1))
+    refused(path, r"E-FILE-20(?s:.*)more than 67108960 bytes once uncompressed, from a file of")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_file_that_goes_on_after_its_last_voxel_is_refused(write: Write, volume: np.ndarray, name: str) -> None:
+    path = write(volume, name)
+    raw = gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
+    path.write_bytes(gzip.compress(raw + b"\0") if name.endswith(".gz") else raw + b"\0")
+    refused(
+        path, r"E-FILE-20: file holds more than its header says(?s:.*)449 bytes, 448 wanted(?s:.*)save the image anew"
+    )
+
+
+def test_a_long_file_is_refused_by_its_size_alone(write: Write, volume: np.ndarray) -> None:
+    path = write(volume)
+    with path.open("r+b") as file:
+        file.truncate(2**32)  # a hole, no bytes on the disk
+    refused(path, r"E-FILE-20(?s:.*)4294967296 bytes in the file, at most")
+
+
+def test_bytes_after_a_gzip_stream_are_damage(write: Write, volume: np.ndarray) -> None:
+    path = write(volume, "a.nii.gz")
+    path.write_bytes(path.read_bytes() + b"more")
+    refused(path, r"E-FILE-06: file is damaged(?s:.*)gzip check failed")
+
+
+def test_a_gzip_stream_in_several_members_is_one_file(write: Write, volume: np.ndarray) -> None:
+    path = write(volume, "a.nii.gz")
+    raw = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(raw[:400]) + gzip.compress(raw[400:]))
     assert read_image(path).data.size == 24
+
+
+def test_a_broken_offset_is_refused(write: Write, volume: np.ndarray) -> None:
+    refused(write(volume, patch={"vox_offset": 352.5}), r"E-FILE-09(?s:.*)offset 352\.5")
+
+
+def test_the_size_is_claimed_by_the_number_type_not_by_bitpix(write: Write, volume: np.ndarray) -> None:
+    assert read_image(write(volume, patch={"bitpix": 8})).data.size == 24
+    refused(write(volume, patch={"bitpix": 8, "dim": [3, 30000, 30000, 2, 1, 1, 1, 1]}), r"claims 7200000000 bytes")
 
 
 def test_a_budget_that_fits_is_enough(write: Write, volume: np.ndarray) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.io import publish_image, publish_json, publish_text, read_image
-from monai_isles.io.publish import publish
+from monai_isles.io.publish import publish, publish_together
 
 Write = Callable[..., Path]
 
@@ -201,3 +201,20 @@ while True:
         for writer in writers:
             writer.send_signal(signal.SIGKILL)
             writer.wait()
+
+
+def test_several_files_appear_together_or_not_at_all(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        publish_text(tmp_path / name, "old")
+
+    def full(tmp: Path) -> None:
+        tmp.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(IslesError, match=r"E-FILE-10(?s:.*)b\.txt(?s:.*)No space left"):
+        publish_together([(tmp_path / "a.txt", lambda tmp: tmp.write_text("new")), (tmp_path / "b.txt", full)])
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a.txt": "old", "b.txt": "old"}
+    publish_together([(tmp_path / name, lambda tmp: tmp.write_text("new")) for name in ("a.txt", "sub/c.txt")])
+    assert (tmp_path / "a.txt").read_text() == (tmp_path / "sub/c.txt").read_text() == "new"
+    with pytest.raises(IslesError, match="E-FILE-11"):
+        publish_together([(tmp_path / "d.txt", full), (tmp_path / "a.txt", full)], inputs=[tmp_path / "a.txt"])

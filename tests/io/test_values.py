@@ -52,7 +52,7 @@ def test_a_runaway_scale_factor_is_refused(write: Write, volume: np.ndarray) -> 
 
 @pytest.mark.parametrize(
     ("slope", "inter", "first"),
-    [(0.0, 5.0, 1.0), (np.nan, 5.0, 1.0), (2.0, 5.0, 7.0), (1.0, 0.0, 1.0), (3.0, np.nan, 3.0)],
+    [(0.0, 5.0, 1.0), (np.nan, 5.0, 1.0), (2.0, 5.0, 7.0), (1.0, 0.0, 1.0), (np.nan, np.inf, 1.0)],
 )
 def test_scale_factors_are_applied_and_void_ones_are_not(
     write: Write, volume: np.ndarray, slope: float, inter: float, first: float

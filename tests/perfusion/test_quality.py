@@ -7,28 +7,38 @@ from monai_isles.perfusion.quality import coverage_flags, frame_flags, motion_fl
 GOOD_VEIN = 1.3
 
 
+def vein(aif: np.ndarray, *, late: int = 5) -> np.ndarray:
+    return GOOD_VEIN * np.concatenate([np.full(late, aif[0]), aif[: len(aif) - late]])
+
+
 def codes(flags) -> set[str]:
     assert all(flag.severity in ("info", "warning") and len(flag.text) > 20 for flag in flags)
     return {flag.code for flag in flags}
 
 
 def test_a_good_artery_and_vein_raise_nothing(aif) -> None:
-    assert not codes(vessel_flags(aif, GOOD_VEIN * aif, 1.0, baseline_frames=5))
+    assert not codes(vessel_flags(aif, vein(aif), 1.0, baseline_frames=5, scale=GOOD_VEIN))
+
+
+def test_a_vein_that_is_too_low_or_comes_with_the_artery_is_told_with_its_numbers(aif) -> None:
+    low = vessel_flags(aif, 0.5 * vein(aif), 1.0, baseline_frames=5, scale=GOOD_VEIN)
+    assert "weak-vof" in codes(low) and "peaks at 50 % of the arterial one and comes 5.0 s after it" in low[0].text
+    assert "weak-vof" in codes(vessel_flags(aif, vein(aif, late=0), 1.0, baseline_frames=5, scale=GOOD_VEIN))
 
 
 def test_a_low_or_noisy_artery_is_weak(aif) -> None:
-    assert "weak-aif" in codes(vessel_flags(0.2 * aif, 0.3 * aif, 1.0, baseline_frames=5))
+    assert "weak-aif" in codes(vessel_flags(0.2 * aif, 0.2 * vein(aif), 1.0, baseline_frames=5, scale=GOOD_VEIN))
     noisy = aif + np.random.default_rng(0).normal(0, 25, len(aif))
-    assert "weak-aif" in codes(vessel_flags(noisy, GOOD_VEIN * aif, 1.0, baseline_frames=5))
+    assert "weak-aif" in codes(vessel_flags(noisy, vein(aif), 1.0, baseline_frames=5, scale=GOOD_VEIN))
 
 
 def test_a_bolus_that_is_still_there_at_the_end_is_truncated_and_the_series_short(aif) -> None:
-    found = codes(vessel_flags(aif[:12], GOOD_VEIN * aif[:12], 1.0, baseline_frames=5))
+    found = codes(vessel_flags(aif[:12], GOOD_VEIN * aif[:12], 1.0, baseline_frames=5, scale=GOOD_VEIN))
     assert {"truncated-bolus", "short-series"} <= found
 
 
 def test_an_artery_as_large_as_the_vein_and_a_short_baseline_are_told(aif) -> None:
-    assert codes(vessel_flags(aif, aif, 1.0, baseline_frames=2)) == {"partial-volume", "short-baseline"}
+    assert codes(vessel_flags(aif, aif, 1.0, baseline_frames=2)) == {"weak-vof", "partial-volume", "short-baseline"}
 
 
 def test_thin_slabs_uneven_frames_and_movement_are_told() -> None:

@@ -27,3 +27,25 @@ def test_a_thin_artery_is_scaled_to_the_area_of_the_vein(voxels, aif) -> None:
 def test_scaling_can_be_left_out_and_never_shrinks_the_artery(voxels, aif) -> None:
     assert find_vessels(*voxels, 1.0, venous_scaling=False).scale == 1.0
     assert find_vessels(voxels[0], voxels[0][:3000], 1.0).scale == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_venous_curve_is_one_veins_and_not_a_mean_of_early_and_late_vessels(tissue, aif) -> None:
+    """Arteries as wide as the vein lie up to the skull too: their mean would have two humps and half the height."""
+    late = np.concatenate([np.zeros(6, np.float32), aif[:-6]])
+    rng = np.random.default_rng(1)
+    brain = np.stack([tissue(50, 4, 1)] * 3000 + [0.5 * aif] * 20)
+    cranial = np.stack([tissue(50, 4, 1)] * 3000 + [0.91 * aif] * 4 + [0.9 * late] * 6)
+    brain, cranial = ((a + rng.normal(0, 3, a.shape)).astype(np.float32) for a in (brain, cranial))
+    found = find_vessels(brain, cranial, 1.0)
+    assert found.vof.max() == pytest.approx(0.9 * aif.max(), rel=0.1)
+    assert int(found.vof.argmax()) - int(aif.argmax()) in (5, 6, 7)
+
+
+def test_a_vein_is_found_below_the_edges_of_moving_bone(tissue, aif) -> None:
+    late = np.concatenate([np.zeros(6, np.float32), aif[:-6]])
+    step = np.where(np.arange(len(aif)) > 25, 300.0, 0.0)
+    brain = np.stack([tissue(50, 4, 1)] * 3000 + [aif] * 20)
+    cranial = np.stack([tissue(50, 4, 1)] * 40000 + [late] * 10 + [step] * 600).astype(np.float32)
+    cranial += np.random.default_rng(2).normal(0, 3, cranial.shape).astype(np.float32)
+    found = find_vessels(brain.astype(np.float32), cranial, 1.0)
+    assert found.vof.max() == pytest.approx(aif.max(), rel=0.1) and found.scale == 1.0

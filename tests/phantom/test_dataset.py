@@ -4,6 +4,8 @@ import csv
 import hashlib
 import json
 import logging
+import os
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -13,7 +15,7 @@ import pytest
 from monai_isles.cli import phantom as verb
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
-from monai_isles.phantom import CaseArrays, dataset_or_phantom, make_case, make_dataset
+from monai_isles.phantom import CaseArrays, dataset_or_phantom, filling, make_case, make_dataset
 from monai_isles.phantom.dataset import plan
 
 SEED = 7
@@ -135,7 +137,7 @@ def test_a_stop_half_way_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("monai_isles.phantom.dataset.write_truth", stop)
+    monkeypatch.setattr("monai_isles.phantom.filling.write_truth", stop)
     with pytest.raises(KeyboardInterrupt):
         make_dataset(tmp_path / "new", cases=1, seed=SEED, series=False, max_slices=2)
     assert not list(tmp_path.iterdir())
@@ -144,9 +146,55 @@ def test_a_stop_half_way_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
 def test_the_leavings_of_a_killed_run_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dead = tmp_path / ".part-999999999-new"
     dead.mkdir()
-    monkeypatch.setattr("monai_isles.phantom.dataset._fill", lambda *_, **__: None)
+    monkeypatch.setattr("monai_isles.phantom.dataset.fill", lambda *_, **__: None)
     make_dataset(tmp_path / "new", cases=1, seed=0)
     assert [p.name for p in tmp_path.iterdir()] == ["new"]
+
+
+def test_what_a_killed_run_made_is_kept_and_the_rest_is_made(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"cases": 3, "seed": SEED, "test_cases": 1, "max_slices": 2}
+    aside = Path(shutil.copytree(folder, tmp_path / ".part-999999999-new"))
+    (aside / "SIMULATED.txt").rename(aside / ".recipe.txt")
+    (aside / "truth/case_2.json").unlink()
+    (aside / "TRAINING/.part-0-case_2").mkdir()
+    made: list[int] = []
+    make = filling.scan_slab
+    monkeypatch.setattr(filling, "scan_slab", lambda *a, **k: made.append(1) or make(*a, **k))
+    assert digests(make_dataset(tmp_path / "new", **wanted)) == digests(folder)
+    assert made == [1] and [p.name for p in tmp_path.iterdir()] == ["new"]
+
+
+def test_a_lost_cluster_leaves_the_scans_for_the_next_run_and_a_bug_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object, **__: object) -> None:
+        raise IslesError("E-COH-04", "the scheduler is gone", where="cluster", found="nothing", fix="repeat")
+
+    monkeypatch.setattr("monai_isles.phantom.dataset.fill", lost)
+    with pytest.raises(IslesError, match="E-COH-04"):
+        make_dataset(tmp_path / "new", cases=1, seed=0)
+    assert [p.name for p in tmp_path.iterdir()] == [f".part-{os.getpid()}-new"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RuntimeError("no memory"), "E-PHAN-30: a subject cannot be made"),
+        (IslesError("E-VAL-3", "f", where="w", found="f", fix="f"), "E-VAL-3: f"),
+    ],
+)
+def test_a_subject_that_cannot_be_made_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(filling, "make_patient", fail)
+    with pytest.raises(IslesError, match=code):
+        make_dataset(tmp_path / "new", cases=1, seed=0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

@@ -1,40 +1,63 @@
-"""The gates every case of the reliability list passes, and the tools that make its bad input."""
+"""The tools that make the bad input of a case, run the command and hold it to the gates."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
-from monai_isles.cli.main import main
 from monai_isles.data import make_datalist
 from monai_isles.io import publish_json, read_image
+from tests.reliability import gates
+from tests.reliability.children import ROOT, Forks, Shown
 
-ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/clerigues"
 FAST = ("--step", "32", "--mc-passes", "1", "--threads", "1", "--no-report")
-RECORDS = {"out/run.json", "out/run.previous.json"}
-SECONDS = 60
+TINY = ("--patches_per_case", "16", "--validation_step", "[32,32]")
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What a command returned and printed, its log included."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """Add to the report of a failed test what kind of failure it was: ``silent``, ``partial`` or ``fails``."""
+    report = yield
+    if report.failed and call.excinfo is not None:
+        costs = [dict(value) for name, value in item.user_properties if name == "command"]
+        ended_well = bool(costs) and costs[-1]["code"] == 0
+        kinds = {gates.SilentlyWrong: "silent", gates.LeftInParts: "partial"}
+        verdict = kinds.get(call.excinfo.type, "silent" if ended_well and report.when == "call" else "fails")
+        report.user_properties.append(("verdict", verdict))
+    return report
 
-    code: int
-    text: str
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """The process that forks the commands."""
+    forks = Forks(tmp_path_factory.mktemp("forks"))
+    yield forks
+    forks.close()
+
+
+@pytest.fixture(autouse=True)
+def _measured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep what every command of a test cost."""
+    if "server" not in request.fixturenames:
+        yield
+        return
+    forks = request.getfixturevalue("server")
+
+    def keep(shown: Shown) -> None:
+        cost = {"code": shown.code, "seconds": shown.seconds, "peak_mib": shown.peak_mib}
+        request.node.user_properties.append(("command", cost))
+
+    forks.seen = keep
+    yield
+    forks.seen = lambda shown: None
 
 
 @pytest.fixture
@@ -97,61 +120,80 @@ def data_list(folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(phantom_folder: Path, untrained_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(
+    phantom_folder: Path, untrained_weights: Path, server: Forks, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Predictions of two sound scans, case_1 and case_2, made with the settings of every test here."""
     out = tmp_path_factory.mktemp("finished") / "out"
-    cases = [str(phantom_folder / f"TRAINING/case_{number}") for number in (1, 2)]
-    assert main(["predict", *cases, *_settings(untrained_weights), "--out", str(out)]) == 0
+    cases = [phantom_folder / f"TRAINING/case_{number}" for number in (1, 2)]
+    gates.require_success(server.run("predict", *cases, *settings(untrained_weights), "--out", out))
     return out
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[..., Shown]:
-    """Run ``monai-isles`` in this process."""
-
-    def command(*words: object) -> Shown:
-        capsys.readouterr()
-        caplog.clear()
-        code = main([str(word) for word in words])
-        shown = capsys.readouterr()
-        return Shown(code, shown.out + shown.err + caplog.text)
-
-    return command
+def run(server: Forks) -> Callable[..., Shown]:
+    """Run ``monai-isles`` in a child process."""
+    return server.run
 
 
 @pytest.fixture
-def predict(run: Callable[..., Shown], finished: Path, untrained_weights: Path, tmp_path: Path) -> Callable[..., Shown]:
+def predict(server: Forks, finished: Path, untrained_weights: Path, tmp_path: Path) -> Callable[..., Shown]:
     """Predict into ``out``, which holds the finished case_2 from an earlier run."""
     shutil.copytree(finished / "case_2", tmp_path / "out/case_2")
     shutil.copy(finished / "run.json", tmp_path / "out/run.json")
 
-    def command(*words: object, bundle: Path = BUNDLE) -> Shown:
-        return run("predict", *words, *_settings(untrained_weights, bundle), "--out", tmp_path / "out")
+    def command(
+        *words: object, bundle: Path = BUNDLE, weights: Path = untrained_weights, out: Path = tmp_path / "out",
+        **limits: object,
+    ) -> Shown:  # fmt: skip
+        return server.run("predict", *settings(weights, bundle), "--out", out, *words, **limits)
 
     return command
 
 
 @pytest.fixture
-def training(folder: Path, data_list: Path, tmp_path: Path) -> Callable[..., Shown]:
-    """Train by the verbatim command, in a child process, on ``folder`` by ``data_list`` into ``run``."""
+def training(server: Forks, folder: Path, data_list: Path, tmp_path: Path) -> Callable[..., Shown]:
+    """Train by ``python -m monai.bundle run`` on ``folder`` by ``data_list`` into ``run``."""
 
-    def command(*words: str) -> Shown:
-        tiny = ("--patches_per_case", "16", "--validation_step", "[32,32]", "--max_epochs", "1")
-        where = ("--data_list", data_list, "--dataset_dir", folder, "--output_dir", tmp_path / "run")
-        start = (sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "training")
-        config = ("--config_file", "bundles/clerigues/train.json")
-        done = subprocess.run(
-            [str(word) for word in (*start, *config, *where, *tiny, *words)],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            timeout=SECONDS,
-        )
-        return Shown(done.returncode, done.stdout + done.stderr)
+    def command(*more: object, epochs: int = 1, **limits: object) -> Shown:
+        words = training_command(folder, data_list, tmp_path / "run", *more, epochs=epochs)
+        return server.run(*words, program="monai.bundle", **limits)
 
     return command
+
+
+@pytest.fixture(scope="session")
+def halfway(phantom_folder: Path, server: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training of four epochs that was killed after the second: ``run`` and its ``list.json``."""
+    place = tmp_path_factory.mktemp("halfway")
+    publish_json(place / "list.json", make_datalist(phantom_folder, folds=2))
+    words = training_command(phantom_folder, place / "list.json", place / "run", epochs=4)
+    child = server.start(*words, program="monai.bundle")
+    child.wait_until((place / "run/checkpoint-0002.pt").exists)
+    child.kill()
+    assert child.wait().code == -9
+    (place / "run/checkpoint-0003.pt").unlink(missing_ok=True)
+    return place
+
+
+@pytest.fixture
+def resumed(halfway: Path, phantom_folder: Path, server: Forks, tmp_path: Path) -> Callable[..., Shown]:
+    """Go on with a copy of the killed training in ``run``; the copy is there before the first call."""
+    shutil.copytree(halfway / "run", tmp_path / "run")
+
+    def command(*more: object, data_list: Path = halfway / "list.json", epochs: int = 4, **limits: object) -> Shown:
+        words = training_command(phantom_folder, data_list, tmp_path / "run", *more, epochs=epochs)
+        return server.run(*words, program="monai.bundle", **limits)
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(halfway: Path, phantom_folder: Path, server: Forks) -> Path:
+    """The same training without a kill."""
+    words = training_command(phantom_folder, halfway / "list.json", halfway / "whole", epochs=4)
+    gates.require_success(server.run(*words, program="monai.bundle"))
+    return halfway / "whole"
 
 
 @pytest.fixture
@@ -174,16 +216,12 @@ def refused(tmp_path: Path) -> Callable[..., Shown]:
     def gate(
         command: Callable[..., Shown], *words: object, exit_code: int, code: str, says: Sequence[str], **options: object
     ) -> Shown:
-        before = _digests(tmp_path)
+        before = gates.digests(tmp_path)
         shown = command(*words, **options)
-        assert shown.code == exit_code, shown.text
-        assert re.search(rf"\b{code}: \S.*\n\s+where \S.*\n\s+found \S.*\n\s+fix   \S", shown.text), shown.text
-        assert "Traceback" not in shown.text
-        assert [word for word in says if word not in shown.text] == [], shown.text
-        after = _digests(tmp_path)
-        assert {name: after.get(name) for name in before if name not in RECORDS} == _without(before, RECORDS)
-        assert set(after) - set(before) <= RECORDS | {"run/data_list.json"}
-        _require_whole(tmp_path, set(after) - set(before))
+        gates.require_refusal(shown, exit_code=exit_code, code=code, says=says)
+        new = gates.require_nothing_lost(tmp_path, before)
+        assert new <= gates.RECORDS, new
+        gates.require_nothing_partial(tmp_path, new)
         return shown
 
     return gate
@@ -194,53 +232,34 @@ def works(tmp_path: Path) -> Callable[..., Shown]:
     """Run a command that must simply work: exit code 0, inputs untouched, every new file whole."""
 
     def gate(command: Callable[..., Shown], *words: object, says: Sequence[str] = (), **options: object) -> Shown:
-        before = _digests(tmp_path)
+        before = gates.digests(tmp_path)
         shown = command(*words, **options)
-        assert shown.code == 0, shown.text
-        assert [word for word in says if word not in shown.text] == [], shown.text
-        after = _digests(tmp_path)
-        assert {name: after.get(name) for name in before if name not in RECORDS} == _without(before, RECORDS)
-        _require_whole(tmp_path, set(after) - set(before))
+        gates.require_success(shown, says)
+        gates.require_nothing_partial(tmp_path, gates.require_nothing_lost(tmp_path, before))
         return shown
 
     return gate
 
 
 @pytest.fixture
-def same_maps(finished: Path, tmp_path: Path) -> Callable[[], None]:
-    """Require that the maps of case_7 are, in RAS+, those of the scan it was copied from."""
+def same_maps(finished: Path, tmp_path: Path) -> Callable[..., None]:
+    """Require that the maps of a case are, in RAS+, those of the scan it was copied from."""
 
-    def compare() -> None:
+    def compare(case: str = "case_7", like: str = "case_1", out: Path = tmp_path / "out") -> None:
         for name in ("probability", "lesion"):
-            ours, sound = (
-                read_image(path / f"{name}.nii.gz") for path in (tmp_path / "out/case_7", finished / "case_1")
-            )
+            ours, sound = (read_image(path / f"{name}.nii.gz") for path in (out / case, finished / like))
             np.testing.assert_allclose(ours.affine, sound.affine, atol=1e-3)
             np.testing.assert_allclose(ours.data, sound.data, atol=1e-5)
 
     return compare
 
 
-def _settings(weights: Path, bundle: Path = BUNDLE) -> tuple[str, ...]:
+def training_command(folder: Path, data_list: Path, out: Path, *more: object, epochs: int) -> tuple[str, ...]:
+    """Return the words after ``python -m monai.bundle`` that train the CT bundle shortly."""
+    where = ("--data_list", data_list, "--dataset_dir", folder, "--output_dir", out)
+    config = ("run", "training", "--config_file", "bundles/clerigues/train.json")
+    return tuple(str(word) for word in (*config, *where, *TINY, "--max_epochs", epochs, *more))
+
+
+def settings(weights: Path, bundle: Path = BUNDLE) -> tuple[str, ...]:
     return ("--bundle", str(bundle), "--weights", str(weights), *FAST)
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    """Return the checksum of every file, the registration cache left out: it is no result."""
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and ".monai_isles_cache" not in p.parts]
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def _without(digests: Mapping[str, str], names: set[str]) -> dict[str, str]:
-    return {name: digest for name, digest in digests.items() if name not in names}
-
-
-def _require_whole(folder: Path, names: set[str]) -> None:
-    assert not [name for name in names if ".part-" in name or "lock" in name]
-    for path in (folder / name for name in names):
-        if path.name.endswith(".nii.gz"):
-            read_image(path)
-        elif path.suffix == ".json":
-            json.loads(path.read_text(encoding="utf-8"))
-        else:
-            assert path.read_bytes()

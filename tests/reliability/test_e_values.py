@@ -32,6 +32,14 @@ def unbinarised(config: dict) -> None:
     steps[:] = [step for step in steps if not step["_target_"].endswith(".Binarised")]
 
 
+def shifted(config: dict) -> None:
+    """Add 40,000 to the probabilities of a bundle, and let it write them as it writes a mask."""
+    steps = config["postprocessing"]["transforms"]
+    step = {"_target_": "monai.transforms.ShiftIntensityd", "keys": "probability", "offset": 40000.0}
+    steps.insert(len(steps) - 1, step)
+    steps[-1]["masks"] = ["lesion", "probability"]
+
+
 def below_zero(path: Path, share: float) -> np.ndarray:
     data = values(path)
     brain = np.argwhere(data > 0)
@@ -78,10 +86,15 @@ def test_e4_a_constant_modality_is_accepted_with_a_warning(
     works(predict, case, says=says)
 
 
-@pytest.mark.parametrize(
-    ("value", "dtype"), [pytest.param(0.5, np.uint8, id="e5-probability"), pytest.param(4e4, np.int16, id="e6-int16")]
-)
-def test_e5_e6_a_lossy_cast_is_refused_and_the_file_before_it_kept(
+def test_e5_probabilities_are_never_written_as_a_mask(
+    case: Path, bundle_with: Callable, predict: Run, refused: Gate
+) -> None:
+    bundle = bundle_with(unbinarised)
+    refused(predict, case, bundle=bundle, exit_code=3, code="E-VAL-07", says=["case_7", "lesion.nii.gz", "uint8"])
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(0.5, np.uint8), (4e4, np.int16), (np.nan, np.uint8)])
+def test_e6_a_lossy_cast_is_refused_and_the_file_before_it_kept(
     finished: Path, tmp_path: Path, value: float, dtype: type
 ) -> None:
     path = shutil.copy(finished / "case_1/lesion.nii.gz", tmp_path / "lesion.nii.gz")
@@ -93,11 +106,11 @@ def test_e5_e6_a_lossy_cast_is_refused_and_the_file_before_it_kept(
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["lesion.nii.gz"]
 
 
-def test_e5_probabilities_are_never_written_as_a_mask(
+def test_e6_values_of_40000_are_never_written_as_a_mask(
     case: Path, bundle_with: Callable, predict: Run, refused: Gate
 ) -> None:
-    bundle = bundle_with(unbinarised)
-    refused(predict, case, bundle=bundle, exit_code=3, code="E-VAL-07", says=["case_7", "lesion.nii.gz", "uint8"])
+    says = ["case_7", "probability.nii.gz", "do not fit uint8", "for example 40000"]
+    refused(predict, case, bundle=bundle_with(shifted), exit_code=3, code="E-VAL-07", says=says)
 
 
 def test_e7_an_absurd_scale_factor_is_refused(

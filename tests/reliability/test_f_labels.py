@@ -51,22 +51,32 @@ def test_f1_a_mask_of_0_and_255_stops_the_training(relabel: Callable, training: 
     refused(training, exit_code=4, code="E-LBL-01", says=says)
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        pytest.param(lambda mask: mask * np.uint8(255), ["255 (", "map 255 to 1"], id="f1"),
-        pytest.param(lambda mask: mask * np.float32(0.5), ["0.5 (", "map 0.5 to 1"], id="f2"),
-        pytest.param(three, ["1 (", "2 (5 voxels)", "decide which values mean lesion"], id="f3"),
-    ],
-)
-def test_f1_f2_f3_masks_of_other_values_are_refused_by_every_command(
-    folder: Path, relabel: Callable, run: Run, score: Run, refused: Gate, tmp_path: Path, change: Callable, says: list
-) -> None:
-    says = ["case_1", relabel("case_1", change).name, "voxels)", *says]
-    gate = {"exit_code": 4, "code": "E-LBL-01", "says": says}
-    refused(run, "check", folder, **gate)
-    refused(run, "datalist", folder, "--out", tmp_path / "list.json", **gate)
-    refused(score, **gate)
+@pytest.fixture
+def refused_by_all(
+    folder: Path, relabel: Callable, run: Run, score: Run, refused: Gate, tmp_path: Path
+) -> Callable[..., None]:
+    """Require that check, datalist and evaluate refuse the changed mask of case_1."""
+
+    def gate(change: Callable[[np.ndarray], np.ndarray], *says: str) -> None:
+        named = ["case_1", relabel("case_1", change).name, "voxels)", *says]
+        how = {"exit_code": 4, "code": "E-LBL-01", "says": named}
+        refused(run, "check", folder, **how)
+        refused(run, "datalist", folder, "--out", tmp_path / "list.json", **how)
+        refused(score, **how)
+
+    return gate
+
+
+def test_f1_a_mask_of_0_and_255_is_refused_by_every_command(refused_by_all: Callable) -> None:
+    refused_by_all(lambda mask: mask * np.uint8(255), "255 (", "map 255 to 1")
+
+
+def test_f2_a_mask_of_halves_is_refused_by_every_command(refused_by_all: Callable) -> None:
+    refused_by_all(lambda mask: mask * np.float32(0.5), "0.5 (", "map 0.5 to 1")
+
+
+def test_f3_a_mask_of_three_labels_is_refused_by_every_command(refused_by_all: Callable) -> None:
+    refused_by_all(three, "1 (", "2 (5 voxels)", "decide which values mean lesion")
 
 
 def test_f4_a_case_without_lesion_is_trained_on_and_counted(

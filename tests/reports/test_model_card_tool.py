@@ -5,11 +5,16 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from monai_isles.errors import IslesError
+from monai_isles.reports.card import require_card
 
 ROOT = Path(__file__).resolve().parents[2]
 COST = {
@@ -89,6 +94,35 @@ def test_a_card_of_weights_holds_the_run_and_the_scores(
     digest = json.loads((made / "metadata.json").read_text())["weights_sha256"]
     assert f"| SHA-256 | `{digest}` |" in card and (made / "models/model.pt").read_bytes() == b"weights"
     assert "No trained weights" not in card
+
+
+def test_a_readme_written_by_hand_is_never_overwritten(tool: ModuleType, tmp_path: Path) -> None:
+    made = tmp_path / "wang"
+    shutil.copytree(ROOT / "bundles/wang", made)
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/model_card.py", made], capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 4 and done.stderr.startswith("E-REP-13: the README of the bundle is written by hand\n")
+    assert "no section Intended use, Memory, time, weights" in done.stderr and len(done.stderr.splitlines()) == 4
+    assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
+    for name in ("abulnaga", "clerigues", "clerigues_mri", "threshold"):
+        require_card(ROOT / "bundles" / name / "README.md")
+
+
+def test_a_card_that_cannot_be_made_leaves_the_bundle_as_it_was(
+    tmp_path: Path, tool: ModuleType, folders: Callable[..., dict[str, Path]]
+) -> None:
+    made, paths, run = bundle(tmp_path, "clerigues"), folders(), tmp_path / "run"
+    run.mkdir()
+    (run / "model.pt").write_bytes(b"weights")
+    (run / "curves.csv").write_text("epoch,train_loss,val_l1_error,val_dsc,seconds\n1,0.5,0.9,0.41,1800\n")
+    words = ("--run", run, "--scores", paths["scores"], "--predictions", paths["pred"], "--device", "an abacus")
+    with pytest.raises(IslesError, match="E-REP-08(?s:.*)missing memory_gb"):
+        tool.main([str(word) for word in (made, *words, "--memory-gb", "")])
+    with pytest.raises(IslesError, match="E-REP-08(?s:.*)missing results"):
+        tool.main([str(made)])
+    assert [path.name for path in made.rglob("*")] == ["metadata.json"]
 
 
 def test_half_a_run_is_refused(tmp_path: Path, tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:

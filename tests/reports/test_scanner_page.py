@@ -123,7 +123,7 @@ def test_nothing_is_fetched_and_nothing_runs_from_elsewhere(page: Path) -> None:
 
 def test_numbers_remarks_curves_and_hashes_stand_on_the_page(page: Path) -> None:
     text = html.unescape(re.sub(r"<[^>]+>", " ", page.read_text(encoding="utf-8").split("<script")[0]))
-    for said in ("23.4 ml", "18.2 – 30.1 ml", "12.1 ml", "60.5 ml", "48.4 ml", "5.00", "met", "Tmax > 4 s", "88.0 ml",
+    for said in ("23.4 ml", "18.2–30.1 ml", "12.1 ml", "60.5 ml", "48.4 ml", "5.00", "met", "Tmax > 4 s", "88.0 ml",
                  "weak-aif", "arterial peak 40 HU <b>", "artery (AIF)", "vein (VOF)", "ab" * 32, "monai_isles",
                  "Research only, not a medical device", "Simulated data", "case_1 <i>", "torch"):  # fmt: skip
         assert said in text, said

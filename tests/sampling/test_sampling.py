@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from monai_isles.errors import IslesError
 from monai_isles.sampling import PatchLoader, balanced_centres, deform, displacement
@@ -137,6 +138,16 @@ def test_elastic_fields_have_simards_scale() -> None:
     sigma = 0.12 * 64
     expected = 2.5 * 64 * np.sqrt(1 / 3) / (2 * np.sqrt(np.pi) * sigma)
     assert field[:, 16:48, 16:48].std() == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [(5, 64, 64), (2, 16, 24), (1, 9, 7)])
+def test_fields_are_those_of_scipy_s_filter(shape: tuple[int, int, int]) -> None:
+    field = displacement(shape, alpha=2.5, sigma=0.12, rng=np.random.default_rng(1))
+    noise = np.random.default_rng(1).uniform(-1.0, 1.0, size=(*shape, 2)).astype(np.float32)
+    side = (shape[1] + shape[2]) / 2
+    wanted = gaussian_filter(noise, (0, 0.12 * side, 0.12 * side, 0), mode="nearest", truncate=3.0)
+    assert field.dtype == np.float32
+    np.testing.assert_allclose(field, 2.5 * side * wanted, rtol=2e-7)
 
 
 def test_no_displacement_changes_nothing_and_one_voxel_moves_one_voxel() -> None:

@@ -94,6 +94,7 @@ def test_both_tables_stand_beside_the_published_ones(
     assert list(ours) == ["fold 1", "fold 2", "total"] and ours["total"]["n_of"] == "folds"
     folds = [float(ours[f"fold {n}"]["focal_mean"]) for n in (1, 2)]
     assert float(ours["total"]["focal_mean"]) == pytest.approx(np.mean(folds))
+    assert 0 <= float(ours["total"]["rule_mean"]) <= 1 and ours["total"]["rule_n"] == "2"
     assert float(ours["total"]["focal_sd"]) == pytest.approx(np.std(folds, ddof=1))
     printed = {line["row"]: line for line in lines if line["kind"] == "published"}
     assert (printed["total"]["focal_mean"], printed["fold 5"]["cross_entropy_mean"]) == ("0.54", "0.41")
@@ -131,6 +132,6 @@ def test_the_figures_hold_every_network_with_both_losses_and_the_pretrained_star
     out = tmp_path / "out"
     assert all((out / name).read_bytes().startswith(b"\x89PNG") for name in ("figure3.png", "figure4.png"))
     ours = [line["row"] for line in table(out / "figure3.csv") if line["kind"] == "ours"]
-    assert ours == ["PSPNet (pre-trained)", "PSPNet (scratch)", "2D U-Net", "3D U-Net", "3D V-Net"]
+    assert ours == ["PSPNet (pre-trained)", "PSPNet (scratch)", "2D U-Net", "3D U-Net", "3D V-Net", "no network"]
     record = json.loads((out / "run.json").read_text())
     assert len(record["rows"]) == 10 and "figure4.png" in capsys.readouterr().out

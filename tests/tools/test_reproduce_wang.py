@@ -94,6 +94,7 @@ def test_table_5_and_its_figures_stand_beside_the_published_ones(listed, trained
     assert len(trained) == 8 and {(plan.watched(1), *plan.held_out(1)) for plan in trained} == {(0, 1)}
     out, said = tmp_path / "out", capsys.readouterr().out
     ours = {line["row"]: line for line in table(out / "table5.csv") if line["kind"] == "ours"}
+    assert 0 <= float(ours.pop("rCBF < 30 %, no network")["dsc_mean"]) < 1
     assert len(ours) == 8 and float(ours["real DWI"]["dsc_mean"]) == 1 and float(ours["real DWI"]["rve_mean"]) == 0
     assert 0.4 < float(ours["F_o"]["dsc_mean"]) < 0.9 and float(ours["F_o"]["ppv_mean"]) == 1
     printed = {line["row"]: line for line in table(out / "table5.csv") if line["kind"] == "published"}
@@ -116,7 +117,8 @@ def test_table_1_tells_how_alike_the_images_are(listed, trained, tmp_path: Path,
     rows = ["--rows", "L1", "wl2_h1"]
     assert reproduce("--table", "1", *rows, *listed()) == 0, capsys.readouterr()
     assert [plan.overlays[0] for plan in trained] == ["table1_l1.json", "table1_wl2_h1.json"]
-    (l1, best) = [line for line in table(tmp_path / "out/table1.csv") if line["kind"] == "ours"]
+    (l1, best, rule) = [line for line in table(tmp_path / "out/table1.csv") if line["kind"] == "ours"]
+    assert rule["row"] == "rCBF < 30 %, no network" and not rule["psnr_db_mean"] and float(rule["dsc_mean"]) >= 0
     for line in (l1, best):
         assert float(line["psnr_db_mean"]) == pytest.approx(PSNR_DB, abs=0.02)
         assert float(line["local_psnr_db_mean"]) == pytest.approx(PSNR_DB, abs=0.02)

@@ -86,6 +86,21 @@ def test_a_finished_run_is_not_trained_over(small_run: Build) -> None:
         again.checkpoints.resume(again.trainer)
 
 
+def test_a_run_killed_between_its_last_checkpoint_and_its_record_is_not_trained_again(small_run: Build) -> None:
+    for how in ({"epochs": 2}, {"epochs": 30, "patience": 2, "lr": 0.0}):
+        folder = f"run{how['epochs']}"
+        run = small_run(**how, folder=folder)
+        run.trainer.run()
+        (run.folder / "run.json").unlink()
+        before = {path.name: path.read_bytes() for path in run.folder.glob("*.pt")}
+        again = small_run(**how, folder=folder)
+        assert again.checkpoints.resume(again.trainer) == len(run.curves.rows)
+        again.trainer.run()
+        assert losses(again) == losses(run) and (run.folder / "run.json").exists()
+        assert {path.name: path.read_bytes() for path in run.folder.glob("*.pt")} == before
+        assert f"{len(run.curves.rows)} epochs, best" in (run.folder / "run.json").read_text()
+
+
 def test_early_stop_ends_the_run_after_its_patience(small_run: Build) -> None:
     run = small_run(epochs=30, patience=2, lr=0.0)
     run.checkpoints.resume(run.trainer)

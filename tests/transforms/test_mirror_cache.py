@@ -44,11 +44,11 @@ def test_the_key_changes_with_every_input_and_setting(monkeypatch) -> None:
 @pytest.mark.parametrize("harm", ["cut", "empty", "digit", "list", "bytes", "swapped"])
 def test_a_damaged_entry_is_dropped_and_said(tmp_path: Path, caplog, harm: str) -> None:
     store(tmp_path, "k", FOUND)
-    path = tmp_path / "mirror-k.json"
+    path = tmp_path / "mirror-k.entry"
     text = path.read_text()
     if harm == "swapped":
-        path.rename(tmp_path / "mirror-j.json")
-        path = tmp_path / "mirror-j.json"
+        path.rename(tmp_path / "mirror-j.entry")
+        path = tmp_path / "mirror-j.entry"
     else:
         digit = text.replace("2.1", "2.4").encode()
         path.write_bytes(
@@ -67,3 +67,12 @@ def test_a_damaged_entry_is_dropped_and_said(tmp_path: Path, caplog, harm: str) 
 def test_the_cache_lies_in_its_own_folder_beside_the_data(tmp_path: Path) -> None:
     inside = tmp_path / ".monai_isles_cache"
     assert cache_folder(tmp_path) == inside == cache_folder(inside)
+
+
+def test_the_registrations_of_a_url_lie_in_its_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONAI_ISLES_REMOTE", str(tmp_path / "mirrors"))
+    monkeypatch.chdir(tmp_path)
+    folder = cache_folder("file:///data/isles")
+    assert folder.is_relative_to(tmp_path / "mirrors") and folder.name == mirror_cache.FOLDER
+    store(folder, "k", FOUND)
+    assert [p.name for p in tmp_path.iterdir()] == ["mirrors"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 
 from monai_isles.errors import IslesError
-from monai_isles.transforms.resample_like import ResampleLiked
+from monai_isles.io import require_same_grid
+from monai_isles.io.read import Image
+from monai_isles.transforms.resample_like import ResampleLiked, onto_first
 
 
 def image(shape: tuple[int, ...], spacing: float, origin: tuple[float, ...] = (0, 0, 0), **meta: object) -> MetaTensor:
@@ -73,3 +77,50 @@ def test_images_that_do_not_overlap_are_refused() -> None:
 def test_a_tensor_without_a_place_is_refused() -> None:
     with pytest.raises(IslesError, match=r"E-GRID-04(?s:.*)case_1: cbf"):
         ResampleLiked("cbf", like="ct", allow=True)(entry() | {"cbf": torch.zeros(1, 2, 2, 2)})
+
+
+def test_without_a_named_reference_the_first_key_that_is_there_is_it() -> None:
+    data = entry() | {"resample": True}
+    out = ResampleLiked(["flair", "cbf", "ct"], allow_missing_keys=True)(data)
+    assert out["cbf"] is data["cbf"] and out["ct"].shape == (1, 6, 6, 4)
+    assert ResampleLiked("flair", allow_missing_keys=True)(data) == data
+
+
+def test_it_can_leave_the_refusal_to_the_next_transform() -> None:
+    data = entry() | {"mtt": torch.zeros(1, 2, 2, 2)}
+    out = ResampleLiked(["ct", "cbf", "mtt"], refuse=False)(data)
+    assert all(out[key] is data[key] for key in data)
+    assert ResampleLiked(["mtt", "cbf"], refuse=False)(data) == data
+
+
+def test_a_resampled_image_takes_over_grid_and_file_of_the_reference() -> None:
+    data = entry()
+    for key in ("ct", "cbf"):
+        data[key].meta |= {"filename_or_obj": f"{key}.nii", "sha256": key, "native_shape": np.array(data[key].shape)}
+    meta = ResampleLiked(["ct", "cbf"], allow=True)(data)["cbf"].meta
+    assert (meta["filename_or_obj"], meta["sha256"]) == ("ct.nii", "cbf")
+    np.testing.assert_array_equal(meta["native_shape"], data["ct"].meta["native_shape"])
+
+
+def test_images_as_read_come_onto_the_first() -> None:
+    images = {
+        key: Image(
+            one[0].numpy(), one.affine.numpy(), tuple(one.pixdim.tolist()), Path(key), key, one.affine.numpy(), ()
+        )
+        for key, one in ((key, entry()[key]) for key in ("ct", "cbf"))
+    }
+    out = onto_first(images, case="case_1")
+    assert out["ct"] is images["ct"] and out["cbf"].spacing_mm == out["ct"].spacing_mm and out["cbf"].sha256 == "cbf"
+    np.testing.assert_allclose(out["cbf"].data, out["ct"].data, atol=1e-4)
+    require_same_grid(out, case="case_1")
+
+
+def test_in_a_map_the_outside_is_not_mixed_into_the_brain() -> None:
+    """Flow of 50 up to a border: half way over it the value is 50 or 0, nothing between."""
+    data = entry()
+    flow = torch.where(data["cbf"].as_tensor() > 3, 50.0, 0.0)
+    out = ResampleLiked("cbf", like="ct", allow=True)(data | {"cbf": MetaTensor(flow, affine=data["cbf"].affine)})
+    found = out["cbf"][0, :, 0, 0].tolist()
+    assert found == pytest.approx([0, 0, 0, 0, 50, 50, 50, 50])
+    ramp = ResampleLiked("flair", like="ct", allow=True)(data | {"flair": MetaTensor(flow, affine=data["cbf"].affine)})
+    assert ramp["flair"][0, 4, 0, 0] == pytest.approx(25.0)

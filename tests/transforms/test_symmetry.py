@@ -91,7 +91,7 @@ def test_a_head_is_registered_again_only_when_it_or_a_setting_changes(egg, case,
     SymmetricModalitiesd(KEYS, cache_dir=tmp_path, method="affine")(entry)
     SymmetricModalitiesd(KEYS, cache_dir=tmp_path)(entry | {"head": entry["head"] + 1})
     assert calls == ["projection", "affine", "projection"]
-    assert len(list((tmp_path / ".monai_isles_cache").glob("mirror-*.json"))) == 3
+    assert len(list((tmp_path / ".monai_isles_cache").glob("mirror-*.entry"))) == 3
 
 
 def test_a_cut_cache_entry_is_rebuilt_with_a_word(egg, case, tmp_path: Path, caplog) -> None:

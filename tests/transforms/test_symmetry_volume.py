@@ -80,7 +80,7 @@ def test_the_registration_is_kept_beside_the_data_and_found_again(tmp_path: Path
     first, second = (transform(cache_dir=tmp_path)(entry(egg())) for _ in range(2))
     assert calls == ["volume"] and not first["mirror"]["cached"] and second["mirror"]["cached"]
     assert all(torch.equal(first[f"{key}_sym"], second[f"{key}_sym"]) for key in KEYS)
-    assert len(list((tmp_path / ".monai_isles_cache").glob("mirror-*.json"))) == 1
+    assert len(list((tmp_path / ".monai_isles_cache").glob("mirror-*.entry"))) == 1
 
 
 def test_records_can_be_collated() -> None:

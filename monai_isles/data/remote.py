@@ -1,0 +1,213 @@
+"""Data folders that are URLs: files are fetched whole into a local mirror when they are needed, and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from monai_isles.errors import IslesError
+from monai_isles.io.checksums import sha256_of
+from monai_isles.io.publish import PART, publish, publish_json
+from monai_isles.modalities import LABEL, MODALITIES
+
+HOME, BOUND_GB = "MONAI_ISLES_REMOTE", "MONAI_ISLES_REMOTE_GB"
+CHECKSUMS = "sha256"
+_SOURCE, _DATA = "source.json", "data"
+
+
+def is_url(place: str | Path) -> bool:
+    """Return whether a data folder or a path in a list is a URL (``s3://``, ``https://``, ``file://``, ...)."""
+    return isinstance(place, str) and "://" in place
+
+
+def local_root(dataset_dir: str | Path) -> Path:
+    """Return the folder to read from: ``dataset_dir`` itself, or the local mirror of a URL, made if need be.
+
+    Mirrors lie in the folder that the environment variable ``MONAI_ISLES_REMOTE`` names, else in
+    ``~/.cache/monai_isles/remote``. Their place inside a mirror is that of the files below the URL.
+    """
+    if not is_url(dataset_dir):
+        return Path(dataset_dir).absolute()
+    url = str(dataset_dir).rstrip("/")
+    mirror = _home() / hashlib.sha256(url.encode()).hexdigest()[:16]
+    if not (mirror / _SOURCE).is_file():
+        publish_json(mirror / _SOURCE, {"url": url})
+    (mirror / _DATA).mkdir(exist_ok=True)
+    return mirror / _DATA
+
+
+def require_here(place: str | Path) -> None:
+    """Refuse to look through a URL or its mirror: only a data list says what is there.
+
+    Raises:
+        IslesError: ``E-LIST-71``.
+    """
+    source = str(place) if is_url(place) else _source_of(Path(place))
+    if source is not None:
+        raise IslesError(
+            "E-LIST-71",
+            "a folder elsewhere needs a data list",
+            where=source,
+            found="a URL without a list of its cases",
+            fix="add --data-list FILE (data_list in a training), whose paths are relative to this URL",
+        )
+
+
+def require_kept(entries: Sequence[Mapping[str, object]]) -> None:
+    """Refuse a mirror that let go of files of the first cases for those of the last.
+
+    Raises:
+        IslesError: ``E-LIST-75``.
+    """
+    gone = [e for e in entries for key in (*MODALITIES, LABEL) if key in e and not Path(str(e[key])).is_file()]
+    if gone:
+        raise IslesError(
+            "E-LIST-75",
+            "the mirror is too small for the data",
+            where=str(_home()),
+            found=f"{len(gone)} files fetched and dropped again, {BOUND_GB}={os.environ.get(BOUND_GB, '')}",
+            fix=f"give {BOUND_GB} room for all cases at once, or leave it out",
+        )
+
+
+def relative_path(root: Path, path: str) -> str:
+    """Return a path of a data list relative to its data folder; a URL must lie below the folder.
+
+    Raises:
+        IslesError: ``E-LIST-70`` for a URL elsewhere.
+    Source: ours; ``tests/data/test_remote.py``.
+    """
+    if not is_url(path):
+        return path
+    source = _source_of(root)
+    below = path.removeprefix(f"{source}/") if source is not None and path.startswith(f"{source}/") else None
+    if (
+        below is None
+        and source is None
+        and urlsplit(path).scheme == "file"
+        and urlsplit(path).netloc in ("", "localhost")
+    ):
+        with suppress(ValueError):
+            below = Path(unquote(urlsplit(path).path)).relative_to(root).as_posix()
+    if below is None or ".." in PurePosixPath(unquote(below)).parts:
+        raise IslesError(
+            "E-LIST-70",
+            "path leaves the data folder",
+            where=source or str(root),
+            found=path[:120],
+            fix="give a path relative to the data folder, or a URL below it, without '..'",
+        )
+    return below
+
+
+def fetched(entry: Mapping[str, object]) -> dict[str, object]:
+    """Return an entry whose files are all there: those of a mirror are fetched, those with a checksum are checked.
+
+    Raises:
+        IslesError: ``E-LIST-72`` another checksum than the list states, ``E-LIST-73`` the store has no driver here,
+            ``E-LIST-74`` the file cannot be fetched.
+    Source: ours; ``tests/data/test_remote.py``.
+    """
+    stated = entry.get(CHECKSUMS)
+    for key in (*MODALITIES, LABEL):
+        if isinstance(entry.get(key), str):
+            _provide(
+                Path(str(entry[key])), stated.get(key) if isinstance(stated, Mapping) else None, str(entry["case"])
+            )
+    return dict(entry)
+
+
+def can_be_fetched(path: Path) -> bool:
+    """Return whether a file that is not there belongs to a mirror."""
+    return _source_of(path) is not None
+
+
+def _provide(path: Path, sha256: str | None, case: str) -> None:
+    source, there = _source_of(path), path.is_file()
+    if there and source is not None:
+        with suppress(OSError):
+            os.utime(path)
+    if there and (sha256 is None or sha256_of(path) == sha256.lower()):
+        return
+    if source is not None:
+        mirror = _mirror_of(path)
+        publish(path, lambda tmp: _get(f"{source}/{path.relative_to(mirror).as_posix()}", tmp, case))
+        _trim(mirror.parent.parent, keep=path.parent.parent)
+    found = sha256_of(path) if sha256 is not None and path.is_file() else None
+    if found is not None and found != sha256.lower():
+        if source is not None:
+            path.unlink()
+        raise IslesError(
+            "E-LIST-72",
+            "file is not the one that the data list names",
+            where=f"{case}: {path.name}",
+            found=f"SHA-256 {found}, the list has {sha256}",
+            fix="copy the file again from its source, or make the list again",
+        )
+
+
+def _get(url: str, target: Path, case: str) -> None:
+    try:
+        import fsspec
+
+        files, inside = fsspec.core.url_to_fs(url)
+        files.get_file(inside, str(target))
+    except (ImportError, ValueError) as error:
+        raise IslesError(
+            "E-LIST-73",
+            "this kind of store cannot be read here",
+            where=f"{case}: {url}",
+            found=str(error),
+            fix="pip install 'monai-isles[cloud]' and the store's own driver (s3fs, gcsfs, adlfs, aiohttp)",
+        ) from error
+    except OSError as error:
+        raise IslesError(
+            "E-LIST-74",
+            "file cannot be fetched",
+            where=f"{case}: {url}",
+            found=f"{type(error).__name__}: {error}",
+            fix="check the name and your access to the store, then repeat: what was fetched is kept",
+        ) from error
+
+
+def _home() -> Path:
+    return Path(os.environ.get(HOME) or Path.home() / ".cache/monai_isles/remote").absolute()
+
+
+def _mirror_of(path: Path) -> Path | None:
+    """Return the data folder of the mirror that a path lies in; only folders of our own home are mirrors."""
+    with suppress(ValueError):
+        name, data, *_ = path.absolute().relative_to(_home()).parts
+        return _home() / name / _DATA if data == _DATA else None
+    return None
+
+
+def _source_of(path: Path) -> str | None:
+    mirror = _mirror_of(path)
+    if mirror is None:
+        return None
+    try:
+        return str(json.loads((mirror.parent / _SOURCE).read_bytes())["url"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _trim(home: Path, *, keep: Path) -> None:
+    """Let the files used longest ago go where the mirrors outgrow ``MONAI_ISLES_REMOTE_GB`` (no bound without it)."""
+    bound = os.environ.get(BOUND_GB)
+    if not bound:
+        return
+    files = [p for p in home.glob(f"*/{_DATA}/**/*") if p.is_file() and not p.name.startswith(PART)]
+    facts = sorted((p.stat().st_mtime_ns, p.stat().st_size, p) for p in files)
+    total = sum(size for _, size, _ in facts)
+    for _, size, path in facts:
+        if total <= float(bound) * 1e9:
+            return
+        if keep not in path.parents:
+            path.unlink(missing_ok=True)
+            total -= size

@@ -1,0 +1,125 @@
+"""A folder of results kept by the content they were made from: shared, checked, bounded."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from monai_isles.errors import IslesError
+from monai_isles.io.publish import PART, publish
+
+log = logging.getLogger(__name__)
+_SLACK, _LOW, _DEAD_S = 0.02, 0.9, 3600.0
+
+
+class Cache:
+    """Keep bytes under keys in files ``<kind>-<key><suffix>``; the first line of a file is its checksum.
+
+    Processes share the folder: an entry appears whole or not at all, a damaged one is dropped with a word and made
+    again, and the entries used longest ago go first when the folder grows over its bound.
+
+    Args:
+        folder: made with the first entry.
+        kind: of the entries; several kinds may share a folder and its bound.
+        limit_gb: bytes that the entries of all kinds may take, in 10^9 (a few percent more while several processes
+            write); None for no bound.
+    Raises:
+        IslesError: ``E-CACHE-02`` a bound that holds nothing, ``E-FILE-10`` when the folder cannot be written.
+    Source: ours; ``tests/io/test_cache.py``.
+    """
+
+    def __init__(self, folder: str | Path, kind: str, *, suffix: str = ".entry", limit_gb: float | None = None) -> None:
+        if limit_gb is not None and not limit_gb > 0:
+            raise IslesError(
+                "E-CACHE-02",
+                "a cache cannot be that small",
+                where=str(folder),
+                found=f"{limit_gb:g} GB",
+                fix="give more than 0 GB, or leave the bound out",
+            )
+        self.folder, self.kind, self.suffix = Path(folder), kind, suffix
+        self._limit = None if limit_gb is None else limit_gb * 1e9
+        self._unseen = float("inf")
+
+    def read(self, key: str) -> bytes | None:
+        """Return what is kept under ``key``; None when there is nothing, or it was damaged and was dropped."""
+        path = self.path(key)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        said, _, payload = content.partition(b"\n")
+        if said != _checksum(key, payload):
+            log.warning("dropped a damaged cache entry, it is made again: %s", path.name)
+            path.unlink(missing_ok=True)
+            return None
+        with suppress(OSError):
+            os.utime(path)
+        return payload
+
+    def write(self, key: str, payload: bytes) -> None:
+        """Keep ``payload`` under ``key``, then let the oldest go where the bound asks for it."""
+        size = len(payload) + 65
+        if self._limit is not None and size > self._limit:
+            log.warning("an entry of %.1f GB does not fit into the cache %s", size / 1e9, self.folder)
+            return
+        publish(self.path(key), lambda tmp: tmp.write_bytes(b"%s\n%s" % (_checksum(key, payload), payload)))
+        self._unseen += size
+        if self._limit is not None and self._unseen > _SLACK * self._limit:
+            self._trim()
+
+    @contextmanager
+    def making(self, key: str) -> Iterator[None]:
+        """Hold ``key`` while its entry is made, so that processes that want the same wait instead of making it too.
+
+        The system gives the hold back when a process dies. Where a file system has no locks, all of them make it.
+        """
+        lock = self.folder / f"{self.kind}-{key}.lock"
+        try:
+            import fcntl
+        except ImportError:
+            yield
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with lock.open("wb") as file:
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+
+    def path(self, key: str) -> Path:
+        """Return where the entry of ``key`` lies."""
+        return self.folder / f"{self.kind}-{key}{self.suffix}"
+
+    def _trim(self) -> None:
+        entries = []
+        for one in os.scandir(self.folder):
+            with suppress(FileNotFoundError):
+                facts = one.stat()
+                if one.name.startswith(PART) and time.time() - facts.st_mtime > _DEAD_S:
+                    os.unlink(one.path)
+                elif not one.name.startswith(PART) and not one.name.endswith(".lock") and one.is_file():
+                    entries.append((facts.st_mtime_ns, facts.st_size, one.path))
+        total = sum(size for _, size, _ in entries)
+        self._unseen = 0
+        if total <= self._limit:
+            return
+        for _, size, path in sorted(entries):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            total -= size
+            if total <= _LOW * self._limit:
+                return
+
+
+def _checksum(key: str, payload: bytes) -> bytes:
+    digest = hashlib.sha256(f"{key}\n".encode())
+    digest.update(payload)
+    return digest.hexdigest().encode()

@@ -1,0 +1,67 @@
+"""SIGTERM, as schedulers send it before they take the machine: stop where the run can be saved, not in between."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from ignite.engine import Engine, Events
+
+from monai_isles.training.exits import EXIT_TERMINATED, exits_on_sigterm, plain_exits
+
+log = logging.getLogger(__name__)
+
+
+class StopSignal:
+    """Note a SIGTERM while an engine runs, and leave it to the engine's handlers to save and stop.
+
+    The first one is noted; the second ends the process at once. Without ``plain_exits`` before it nothing is changed.
+
+    Source: ours; case H14 of the reliability list, ``tests/training/test_stop_signal.py``.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self._watch)
+        engine.add_event_handler(Events.COMPLETED, self._leave)
+
+    def stop(self) -> None:
+        """End the process where it was asked to: its state is saved."""
+        if self.asked:
+            raise SystemExit(EXIT_TERMINATED)
+
+    def _watch(self, engine: Engine) -> None:
+        if exits_on_sigterm():
+            signal.signal(signal.SIGTERM, self._note)
+
+    def _leave(self, engine: Engine) -> None:
+        if signal.getsignal(signal.SIGTERM) == self._note:
+            plain_exits()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise SystemExit(EXIT_TERMINATED)
+        self.asked = True
+        log.warning("asked to stop: saving at the end of this iteration, or of the validation that runs")
+
+
+def start_within(engine: Engine, iterations: int, then: Callable[[], None]) -> None:
+    """Let the epoch with which ``engine`` begins start after that many iterations: their batches are passed over.
+
+    Args:
+        then: called before the first batch, when everything that an epoch's start resets has been reset.
+    """
+    waiting = [then]
+
+    def pass_over(engine: Engine) -> None:
+        if waiting:
+            batches: Iterator[object] = engine._dataloader_iter
+            for _ in range(iterations):
+                next(batches)
+            waiting.pop()()
+
+    engine.add_event_handler(Events.GET_BATCH_STARTED, pass_over)

@@ -1,0 +1,63 @@
+"""Weights in and metrics out for MONAI's evaluators: verified, and whole files only."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from ignite.engine import Engine, Events
+from monai.handlers import MetricsSaver
+from torch import nn
+
+from monai_isles.inference.fit import require_fit
+from monai_isles.io.publish import PART, publish_together
+from monai_isles.io.weights import load_state, stated_sha256
+
+
+class VerifiedWeights:
+    """Load a state dictionary into the network when the run starts: MONAI's CheckpointLoader, with checksums.
+
+    The archive's own checksums are compared, and the SHA-256 where the file lies in a bundle that states one.
+
+    Args:
+        path: file of the weights.
+        network: the network itself or a parallel wrapper around it.
+    Raises:
+        IslesError: those of ``monai_isles.io.load_state``, ``E-INF-12`` for weights of another network.
+    Source: ours; cases B8, B9, I1, I8 of the reliability list, ``tests/training/test_verified.py``.
+    """
+
+    def __init__(self, path: str, network: nn.Module) -> None:
+        self.path, self.network = Path(path), getattr(network, "module", network)
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        state = load_state(self.path, sha256=stated_sha256(self.path.absolute().parents[1]))
+        require_fit(self.network, state, self.path)
+        self.network.load_state_dict(state)
+
+
+class WholeMetricsSaver(MetricsSaver):
+    """MONAI's MetricsSaver, its tables published together: all are whole, or none is there.
+
+    Raises:
+        IslesError: ``E-FILE-10`` when they cannot be written.
+    Source: ours; ``tests/training/test_verified.py``.
+    """
+
+    def __call__(self, engine: Engine) -> None:
+        final = Path(self.save_dir)
+        aside = final / f"{PART}{uuid4().hex[:8]}-metrics"
+        self.save_dir = str(aside)
+        try:
+            super().__call__(engine)
+            made = sorted(aside.iterdir()) if aside.is_dir() else []
+            if made:
+                publish_together([(final / path.name, partial(shutil.copyfile, path)) for path in made])
+        finally:
+            self.save_dir = str(final)
+            shutil.rmtree(aside, ignore_errors=True)

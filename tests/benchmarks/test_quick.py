@@ -1,0 +1,48 @@
+"""Every benchmark of a kernel runs quickly on a tiny task, agrees with its reference and writes JSON."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import search
+
+
+@pytest.fixture(autouse=True)
+def one_small_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One lesion in a brain instead of a phantom scan: the phantom takes longer than the benchmark."""
+    x, y, _ = np.ogrid[:64, :64, :2]
+    near = np.hypot(x - 25, y - 30)
+    head = (np.repeat(np.hypot(x - 32, y - 32) < 26, 2, axis=2), np.repeat(near < 9, 2, axis=2))
+    for name in ("search", "surfaces"):
+        monkeypatch.setattr(importlib.import_module(name), "scans", lambda number, slices: [head])
+
+
+@pytest.mark.parametrize(("name", "rows"), [("search", 4), ("surfaces", 2), ("deconvolution", 6), ("startup", 1)])
+def test_a_quick_run_agrees(name: str, rows: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert importlib.import_module(name).main(["--quick", "--rounds", "1", "--out", str(tmp_path)]) == 0
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    kept = [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+    assert printed == kept and len(kept) == rows
+    assert all(one.get("agreed", True) and one["quick"] for one in kept)
+
+
+def test_the_plain_loop_and_monai_give_the_grid_that_ours_gives() -> None:
+    pairs = [search.simulated_map(*search.scans(None, None)[0], seed) for seed in (0, 1)]
+    found = search.ours(pairs)
+    np.testing.assert_array_equal(search.plain(pairs), found)
+    assert found.shape == (2, 54, 2) and (found[:, 0, 0] > 0).all()
+
+
+def test_heads_go_to_the_child_process_unchanged(tmp_path: Path) -> None:
+    registration = importlib.import_module("registration")
+    (head,) = registration.heads(1, 1, first_seed=3)
+    registration.saved(tmp_path / "heads.npz", [head])
+    (again,) = registration.loaded(tmp_path / "heads.npz")
+    np.testing.assert_array_equal(again.ct, head.ct)
+    errors = [registration.registered(registration.ways()["projection"], [one])[0][0] for one in (head, again)]
+    assert errors[0] == pytest.approx(errors[1], abs=1e-6) and errors[0] < 2.0
+    assert registration.failures([0.5, 2.5, float("inf")]) == 2

@@ -1,0 +1,75 @@
+"""``monai-isles prepare`` fills a cache that training and prediction then find."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from monai_isles.cli.main import main
+from monai_isles.data import make_datalist
+from monai_isles.evaluation.crossval_config import training_config
+from monai_isles.io import publish_json
+from monai_isles.transforms import KeptPreparation
+
+BUNDLES = Path(__file__).parents[2] / "bundles"
+
+
+@pytest.fixture(scope="module")
+def data_list(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("list") / "list.json"
+    publish_json(path, make_datalist(phantom_folder, folds=2))
+    return str(path)
+
+
+def words(folder: Path, cache: Path, *more: str, bundle: str = "clerigues") -> list[str]:
+    return ["prepare", str(folder), "--bundle", str(BUNDLES / bundle), "--cache", str(cache), "--threads", "1", *more]
+
+
+def outcomes(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [one["outcome"] for one in json.loads(capsys.readouterr().out)["cases"].values()]
+
+
+def test_two_workers_fill_what_training_finds_and_a_rerun_makes_the_rest(
+    phantom_folder: Path, data_list: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    run = words(phantom_folder, cache, "--json", "--data-list", data_list)
+    assert main([*run, "--workers", "2"]) == 0
+    assert outcomes(capsys) == ["ok"] * 3 and len(list(cache.glob("case-*.entry"))) == 3
+    next(iter(cache.glob("case-*.entry"))).unlink()
+    assert main(run) == 0
+    assert sorted(outcomes(capsys)) == ["done before", "done before", "ok"]
+    monkeypatch.chdir(tmp_path)
+    changes = {
+        "dataset_dir": str(phantom_folder),
+        "data_list": data_list,
+        "cache_dir": str(cache),
+        "output_dir": str(tmp_path / "run"),
+    }
+    config = training_config(BUNDLES / "clerigues", (), {})
+    config.update(changes)
+    train = config.get_parsed_content("train#dataset")
+    (kept,) = train.transform.transforms
+    assert isinstance(kept, KeptPreparation)
+    monkeypatch.setattr(kept, "transform", None)
+    assert all("image" in train[n] for n in range(len(train)))
+
+
+def test_two_bundles_keep_theirs_in_the_same_folder(
+    phantom_folder: Path, data_list: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for count, bundle in enumerate(("clerigues", "abulnaga"), start=1):
+        assert main(words(phantom_folder, tmp_path, "--data-list", data_list, bundle=bundle)) == 0, capsys.readouterr()
+        assert "3 of 3 cases in" in capsys.readouterr().out and len(list(tmp_path.glob("case-*.entry"))) == 3 * count
+
+
+def test_one_bad_case_takes_no_other_along(phantom_folder: Path, tmp_path: Path, capsys) -> None:
+    data = Path(shutil.copytree(phantom_folder, tmp_path / "data"))
+    (broken,) = (data / "TRAINING/case_2").glob("*.CT_CBF.*/*.nii")
+    broken.write_bytes(broken.read_bytes()[:3000])
+    assert main(words(data, tmp_path / "cache", "--for", "prediction")) == 3
+    said = capsys.readouterr().out
+    assert "case_2: failed" in said and "E-FILE-05" in said and "2 of 3 cases" in said

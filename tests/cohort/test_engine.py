@@ -1,0 +1,87 @@
+"""A cohort gives the same records wherever it runs, and refuses what cannot be before anything starts."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import socket
+
+import pytest
+
+from monai_isles.cohort import HERE, Task, is_spread, run_cases
+from monai_isles.cohort import clusters as clusters_module
+from monai_isles.errors import IslesError
+from tests.cohort.cases import odd_fails, square, trivial
+
+TASKS = [Task(f"case_{n}", n) for n in (3, 1, 2, 4)]
+
+
+def test_one_and_two_workers_give_the_same_bytes_in_the_order_of_the_list() -> None:
+    one, two = run_cases(square, TASKS), run_cases(square, TASKS, workers=2)
+    assert list(one) == ["case_3", "case_1", "case_2", "case_4"] and one["case_4"] == {"outcome": "ok", "value": 16}
+    assert json.dumps(one) == json.dumps(two)
+
+
+def test_a_fault_is_the_record_of_its_case_alone() -> None:
+    records = run_cases(odd_fails, TASKS)
+    assert [records[name]["outcome"] for name in records] == ["failed", "failed", "ok", "ok"]
+    assert records["case_1"]["error"].startswith("E-VAL-04: image is empty\n  where case_1")
+
+
+def test_no_case_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters_module, "opened", None)
+    assert run_cases(trivial, [], workers=2) == {}
+
+
+def test_a_bug_is_raised_and_not_recorded() -> None:
+    with pytest.raises(TypeError):
+        run_cases(square, [Task("a", "text")])
+
+
+@pytest.mark.parametrize(("place", "code"), [({"workers": 0}, "E-USE-60"), ({"cluster": "a", "workers": 2}, "E-USE-61"),
+                                             ({"cluster": "a", "slurm": "b.yml"}, "E-USE-61")])  # fmt: skip
+def test_places_that_cannot_be_are_refused(place: dict, code: str) -> None:
+    words = {"E-USE-60": "no such number of workers", "E-USE-61": "two places to run at once"}[code]
+    with pytest.raises(IslesError, match=f"{code}: {words}"):
+        run_cases(trivial, TASKS, **place)
+
+
+def test_two_cases_of_one_name_are_refused() -> None:
+    with pytest.raises(IslesError, match=r"E-COH-02: two cases have the same name\n.*\n  found a"):
+        run_cases(trivial, [Task("a"), Task("b"), Task("a")])
+
+
+@pytest.mark.parametrize(("place", "spread"), [
+    (HERE, False), ({"workers": 1}, False), ({"workers": 2}, True), ({"cluster": "tcp://h:1"}, True),
+    ({"slurm": "p.yml"}, True),
+])  # fmt: skip
+def test_one_worker_is_no_cluster(place: dict, spread: bool) -> None:
+    assert is_spread(place) is spread
+
+
+def test_without_dask_one_worker_runs_and_two_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *more: object, **named: object) -> object:
+        if name.split(".")[0] in ("distributed", "dask", "dask_jobqueue"):
+            raise ImportError(f"No module named {name!r}")
+        return real(name, *more, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert run_cases(square, TASKS)["case_2"]["value"] == 4
+    with pytest.raises(IslesError, match=r"E-COH-01: Dask is not installed(?s:.*)monai-isles\[cluster\]"):
+        run_cases(square, TASKS, workers=2)
+
+
+def test_a_case_that_needs_more_than_a_worker_has_is_refused() -> None:
+    with pytest.raises(IslesError, match=r"E-COH-07: no worker is large enough(?s:.*)needs 0 GPUs and 90000.0 GB"):
+        run_cases(square, [Task("big", 1, memory_gb=90_000), Task("b", 2)], workers=2)
+
+
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setattr(clusters_module, "CONNECT_S", 1)
+    with pytest.raises(IslesError, match=rf"E-COH-03: no scheduler answers\n.*{address}"):
+        run_cases(square, TASKS, cluster=address)

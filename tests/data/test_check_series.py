@@ -1,0 +1,49 @@
+"""``check`` on a DICOM folder: nothing on a sound one, the fault by name on a damaged one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from monai_isles.cli.main import main
+from monai_isles.data.check_series import check_series, holds_dicom_alone
+
+pytest.importorskip("pydicom")
+
+
+def test_a_sound_study_has_no_findings(dicom) -> None:
+    assert holds_dicom_alone(dicom.folder.parent) and check_series(dicom.folder.parent) == []
+
+
+def test_a_cut_file_is_named(dicom) -> None:
+    cut = dicom.files[3]
+    cut.write_bytes(cut.read_bytes()[:-10])
+    (finding,) = check_series(dicom.folder)
+    assert finding.code == "E-DCM-08" and finding.severity == "error" and cut.name in finding.where
+
+
+def test_a_lost_header_and_a_lost_slice_are_errors(dicom) -> None:
+    dicom.files[2].unlink()
+    assert [one.code for one in check_series(dicom.folder)] == ["E-DCM-13"]
+    dicom.files[1].write_bytes(dicom.files[1].read_bytes()[:200])
+    assert "E-DCM-06" in [one.code for one in check_series(dicom.folder)]
+
+
+def test_images_of_the_other_kind_are_not_taken_for_series(dicom, tmp_path: Path) -> None:
+    (dicom.folder / "a.nii.gz").write_bytes(b"x")
+    assert not holds_dicom_alone(dicom.folder) and not holds_dicom_alone(tmp_path / "nowhere")
+
+
+def test_the_command_prints_them(dicom, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(dicom.folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["errors"] == 0
+    dicom.files[0].write_bytes(dicom.files[0].read_bytes()[:-1000])
+    assert main(["check", str(dicom.folder)]) == 4 and "E-DCM-06" in capsys.readouterr().out
+
+
+def test_a_folder_without_a_series_that_can_be_read_is_an_error(dicom) -> None:
+    dicom.change_all(PhotometricInterpretation="RGB")
+    found = check_series(dicom.folder)
+    assert [one.code for one in found if one.severity == "error"] == ["E-DCM-03"] and "colours" in found[-1].found

@@ -1,0 +1,115 @@
+"""A dynamic scan stored as one series for each time is put together; what is not one scan in time is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from monai_isles.data.dicom import find_series, read_series
+from monai_isles.data.study import find_study, read_study
+from monai_isles.errors import IslesError
+from monai_isles.phantom import CaseArrays
+
+FRAMES, DEPTH = 6, 3
+
+
+@pytest.fixture
+def parted(write_tiny: Callable, tmp_path: Path) -> tuple[CaseArrays, Path]:
+    """A study of a plain CT, taken 5 minutes before, and a dynamic scan in a series a time, in one folder each."""
+    scan, folder = write_tiny("classic", FRAMES, DEPTH)
+    for n, path in enumerate(sorted((folder / "ctp").iterdir())):
+        t = n // DEPTH
+        change(path, SeriesInstanceUID=f"1.2.3.{t}", SeriesNumber=str(100 + t))
+        place = folder / f"time_{t}"
+        place.mkdir(exist_ok=True)
+        path.rename(place / path.name)
+    (folder / "ctp").rmdir()
+    for path in (folder / "ct").iterdir():
+        change(path, AcquisitionTime="095500")
+    for key in ("cbf", "tmax"):
+        for path in (folder / key).iterdir():
+            path.unlink()
+    return scan, folder
+
+
+def change(path: Path, **values: object) -> None:
+    header = pydicom.dcmread(path)
+    for key, value in values.items():
+        setattr(header, key, value)
+    header.save_as(path, enforce_file_format=True)
+
+
+def test_the_joined_series_is_the_scan_exactly(parted: tuple[CaseArrays, Path]) -> None:
+    scan, folder = parted
+    found = find_series(folder)
+    assert [(one.kind, one.frames) for one in found] == [("ct", DEPTH), ("ctp", FRAMES * DEPTH)]
+    series = read_series(folder, kind="ctp")
+    assert np.array_equal(series.array, scan.ctp) and series.dt_s == pytest.approx(scan.dt_s)
+    assert series.source.series_uid == "1.2.3.0" and {path.parent.name for path, _ in series.source.slices} == {
+        "time_0"
+    }
+    (told,) = [one for one in series.findings if one.code == "E-DCM-60"]
+    assert "6 series of one time each, 7.5 s from first to last" in told.found
+
+
+def test_the_plain_ct_of_the_study_stays_apart_and_is_used(parted: tuple[CaseArrays, Path]) -> None:
+    scan, folder = parted
+    study = find_study(folder)
+    images = read_study(study)
+    assert len(study.files) == (FRAMES + 1) * DEPTH and np.array_equal(images.plain_ct, scan.images["ct"])
+    assert np.array_equal(images.series.array, scan.ctp) and len(images.slices) == DEPTH
+    assert images.remarks == ("series are joined to one in time: 6 series of one time each, 7.5 s from first to last",)
+
+
+@pytest.mark.parametrize("why", ["one time", "two reconstructions", "other frame", "too few", "no time"])
+def test_what_is_not_one_scan_in_time_is_not_joined(parted: tuple[CaseArrays, Path], why: str) -> None:
+    _, folder = parted
+    for t in range(FRAMES):
+        for path in sorted((folder / f"time_{t}").iterdir()):
+            if why == "too few" and t > 3:
+                path.unlink()
+            elif why == "one time" or (why == "two reconstructions" and t == 5):
+                change(path, AcquisitionTime=f"10000{4 if why == 'two reconstructions' else 0}.5")
+            elif why == "other frame" and t % 2:
+                change(path, FrameOfReferenceUID="1.9")
+            elif why == "no time":
+                change(path, AcquisitionTime="", AcquisitionDate="")
+    if why == "two reconstructions":
+        for path in (folder / "time_4").iterdir():
+            change(path, AcquisitionTime="100004.5")
+    assert {one.kind for one in find_series(folder)} == {"ct"}
+    with pytest.raises(IslesError, match=r"E-DCM-03: no series that can be read"):
+        read_series(folder, kind="ctp")
+    with pytest.raises(IslesError, match=r"E-DCM-04: several series are there"):
+        read_series(folder)
+
+
+def test_a_slice_that_one_time_lacks_is_named(parted: tuple[CaseArrays, Path]) -> None:
+    _, folder = parted
+    sorted((folder / "time_2").iterdir())[1].unlink()
+    with pytest.raises(IslesError, match=r"E-DCM-13: slices are missing(?s:.*)5 of 6 frames, none at 3.00 s"):
+        read_series(folder, kind="ctp")
+
+
+def test_times_at_another_place_are_refused_by_name(parted: tuple[CaseArrays, Path]) -> None:
+    _, folder = parted
+    for path in (folder / "time_3").iterdir():
+        at = pydicom.dcmread(path).ImagePositionPatient
+        change(path, ImagePositionPatient=[float(at[0]) + 30, at[1], at[2]])
+    with pytest.raises(IslesError, match=r"E-DCM-17: slices of one level lie beside each other(?s:.*)30 mm apart"):
+        read_series(folder, kind="ctp")
+
+
+def test_a_shuttled_table_in_a_series_a_time_is_read_like_one_series(write_tiny: Callable) -> None:
+    _, folder = write_tiny("shuttle", 12, 4)
+    whole = read_series(folder, kind="ctp")
+    for n, path in enumerate(sorted((folder / "ctp").iterdir())):
+        change(path, SeriesInstanceUID=f"1.2.3.{n // 2}", SeriesNumber=str(100 + n // 2))
+    for path in (folder / "ct").iterdir():
+        change(path, AcquisitionTime="095500")
+    parted = read_series(folder, kind="ctp")
+    assert np.array_equal(whole.array, parted.array) and np.array_equal(whole.times_s, parted.times_s)

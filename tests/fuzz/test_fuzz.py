@@ -1,0 +1,89 @@
+"""A hundred damaged images through ``check`` and ``predict --dry-run``; ``make fuzz`` sends eleven thousand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytest.importorskip("pydicom")
+
+
+def test_no_damaged_image_is_a_crash_or_taken_for_a_sound_one(tmp_path: Path) -> None:
+    words = (
+        "tools/fuzz.py",
+        "--nifti",
+        "100",
+        "--dicom",
+        "24",
+        "--seed",
+        "7",
+        "--keep",
+        tmp_path,
+        "--page",
+        tmp_path / "page.md",
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert (len(rows["NIfTI"]), len(rows["DICOM"])) == (100, 24)
+    counts = Counter(row["outcome"] for row in rows["NIfTI"])
+    assert counts["refused"] > 50 and counts["accepted: the same image"] > 5
+    assert "| all | 100 |" in (tmp_path / "page.md").read_text()
+
+
+def test_a_wrong_accept_would_be_seen(tmp_path: Path) -> None:
+    from fuzz_truth import base_images, nifti_verdict
+    from mutations import UNDETECTABLE
+
+    base, case = base_images(tmp_path / "base"), tmp_path / "case"
+    case.mkdir()
+    (case / "ct.nii").write_bytes((base / "ct.nii").read_bytes())
+    assert nifti_verdict("0|ct|.nii|cut", case, base) == "accepted: the same image"
+    raw = bytearray((base / "ct.nii").read_bytes())
+    raw[400] ^= 1
+    (case / "ct.nii").write_bytes(bytes(raw))
+    assert nifti_verdict(f"0|ct|.nii|{UNDETECTABLE[0]}", case, base) == "accepted: altered, no checksum to know by"
+
+
+def test_a_stream_that_its_checksum_contradicts_is_told_from_a_sound_one(tmp_path: Path) -> None:
+    import gzip
+
+    from fuzz_truth import _checksum_knew
+
+    whole = gzip.compress(b"voxels" * 1000, mtime=0) + gzip.compress(b"more", mtime=0)
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(whole)
+    assert not _checksum_knew(path, path)
+    path.write_bytes(whole[:20] + bytes([whole[20] ^ 1]) + whole[21:])
+    assert _checksum_knew(path, path)
+    path.write_bytes(whole[:-9])
+    assert _checksum_knew(path, path)
+
+
+def test_every_way_of_damage_is_drawn_and_none_but_a_few_leave_the_file_as_it_was(tmp_path: Path) -> None:
+    from fuzz_truth import base_images, base_study
+    from mutations import mutate_nifti
+    from mutations_dicom import mutate_dicom
+
+    raw = (base_images(tmp_path / "base") / "cbf.nii").read_bytes()
+    made = [mutate_nifti(raw, np.random.default_rng(n)) for n in range(400)]
+    assert len({one.name for one in made}) == 27 and sum(one.stored == raw for one in made) < 12
+    image = sorted(base_study(tmp_path / "dicom")["classic"].iterdir())[0].read_bytes()
+    made = [mutate_dicom(image, np.random.default_rng(n)) for n in range(200)]
+    assert len({one.name for one in made}) == 16 and sum(one.stored == image for one in made) < 20

@@ -1,0 +1,37 @@
+"""Weights of another network are refused with what both were built from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from monai_isles.errors import IslesError
+from monai_isles.inference.fit import require_fit
+
+
+def test_weights_that_fit_pass(tmp_path: Path) -> None:
+    require_fit(nn.Linear(2, 3), nn.Linear(2, 3).state_dict(), tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    ("beside", "content", "said"),
+    [
+        ("runs/a/run.json", {"settings": {"network": "Other( (a): b )"}}, r"trained as Other \(.*run\.json"),
+        ("runs/metadata.json", {"name": "The other bundle"}, r"trained as The other bundle \(.*metadata\.json"),
+        ("runs/a/run.json", {"settings": []}, r"first weight: \(4, 2\) for \(3, 2\)\n"),
+    ],
+)  # fmt: skip
+def test_shapes_and_both_origins_are_named(tmp_path: Path, beside: str, content: dict, said: str) -> None:
+    (tmp_path / "runs/a").mkdir(parents=True)
+    (tmp_path / beside).write_text(json.dumps(content))
+    weights = tmp_path / "runs/a/model.pt"
+    with pytest.raises(IslesError, match=rf"E-INF-12.*\n.*model\.pt against b/inference\.json\n.*2 tensors.*{said}"):
+        require_fit(nn.Linear(2, 3), nn.Linear(2, 4).state_dict(), weights, "b/inference.json")
+
+
+def test_a_file_that_holds_no_dictionary_fits_nothing() -> None:
+    with pytest.raises(IslesError, match=r"E-INF-12(?s:.*)weight: missing for \(3, 2\)"):
+        require_fit(nn.Linear(2, 3), [1, 2], None)

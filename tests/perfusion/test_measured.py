@@ -1,0 +1,70 @@
+"""Maps of a prepared series against curves whose flow, volume, transit time and delay are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from monai_isles.errors import IslesError
+from monai_isles.perfusion import PreparedSeries, measured_maps
+
+SHAPE = (12, 10, 2)
+
+
+@pytest.fixture
+def prepared(aif: np.ndarray, tissue: Callable[..., np.ndarray]) -> PreparedSeries:
+    """Healthy brain (60, 4 ml) below, ischaemic and 3 s late (20, 2.7 ml) above, a vessel voxel at a corner."""
+    rise = np.zeros((len(aif), *SHAPE), np.float32)
+    rise[:, :6] = tissue(60, 4, 0)[:, None, None, None]
+    rise[:, 6:] = tissue(20, 8, 3)[:, None, None, None]
+    rise[:, 0, 0, 0] = aif
+    inside = np.ones(SHAPE, bool)
+    return PreparedSeries(
+        torch.from_numpy(rise),
+        np.full(SHAPE, 35.0, np.float32),
+        1.0,
+        (1.0, 1.0, 5.0),
+        inside,
+        inside,
+        4,
+        None,
+        False,
+        (),
+    )
+
+
+@pytest.mark.parametrize("method", ["bcsvd", "osvd", "tikhonov"])
+def test_flow_volume_transit_and_delay_come_back(prepared: PreparedSeries, aif: np.ndarray, method: str) -> None:
+    maps = measured_maps(prepared, method=method, smoothing_mm=0, aif=aif)
+    healthy, late = maps.brain.copy(), maps.brain.copy()
+    healthy[6:], late[:6] = False, False
+    assert np.median(maps.cbv[healthy]) == pytest.approx(4.0, rel=0.05)
+    assert 0.6 * 60 < np.median(maps.cbf[healthy]) < 1.1 * 60
+    assert np.median(maps.cbf[late]) == pytest.approx(20, rel=0.25)
+    assert np.median(maps.tmax[late]) - np.median(maps.tmax[healthy]) == pytest.approx(3.0, abs=1.0)
+    np.testing.assert_allclose(maps.mtt[healthy], 60 * maps.cbv[healthy] / maps.cbf[healthy], rtol=1e-4)
+
+
+def test_vessels_are_left_out_of_the_brain_and_everything_outside_is_zero(
+    prepared: PreparedSeries, aif: np.ndarray
+) -> None:
+    maps = measured_maps(prepared, smoothing_mm=0, aif=aif)
+    assert not maps.brain[0, 0, 0] and maps.brain.sum() == maps.brain.size - 1
+    assert maps.cbf[0, 0, 0] == maps.cbv[0, 0, 0] == maps.tmax[0, 0, 0] == 0
+
+
+def test_an_artery_half_as_tall_doubles_volume_and_flow(prepared: PreparedSeries, aif: np.ndarray) -> None:
+    whole, half = (measured_maps(prepared, smoothing_mm=0, aif=part * aif) for part in (1.0, 0.7))
+    brain = whole.brain & half.brain
+    np.testing.assert_allclose(half.cbv[brain], whole.cbv[brain] / 0.7, rtol=1e-4)
+    np.testing.assert_allclose(half.cbf[brain], whole.cbf[brain] / 0.7, rtol=1e-3)
+    np.testing.assert_allclose(half.tmax[brain], whole.tmax[brain], atol=1e-3)
+
+
+@pytest.mark.parametrize(("method", "level"), [("svd", None), ("bcsvd", 1.5), ("osvd", "gcv"), ("bcsvd", True)])
+def test_an_unknown_method_or_setting_is_refused(prepared: PreparedSeries, method: str, level: object) -> None:
+    with pytest.raises(IslesError, match=r"E-PERF-08: no such deconvolution(?s:.*)bcsvd, osvd, tikhonov"):
+        measured_maps(prepared, method=method, truncation=level)

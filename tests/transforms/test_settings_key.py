@@ -1,0 +1,69 @@
+"""A preprocessing is known by every setting of every transform, the same in every process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from monai.transforms import Compose, CropForegroundd, Lambdad, NormalizeIntensityd, OneOf, RandFlipd, ScaleIntensityd
+
+from monai_isles.errors import IslesError
+from monai_isles.transforms import settings_key as module
+from monai_isles.transforms.settings_key import settings_key
+
+ROOT = Path(__file__).parents[2]
+
+
+def chain(**change: object) -> Compose:
+    return Compose([ScaleIntensityd("a"), NormalizeIntensityd(**({"keys": "a", "nonzero": False} | change))])
+
+
+def test_the_key_changes_with_every_setting_and_the_order_and_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {
+        settings_key(one)
+        for one in (
+            chain(),
+            chain(nonzero=True),
+            chain(keys="b"),
+            chain(subtrahend=np.array([1.0])),
+            chain(subtrahend=np.array([2.0])),
+            Compose(chain().transforms[::-1]),
+            Compose([chain()]),
+        )
+    }
+    monkeypatch.setattr(module, "code_fingerprint", lambda: "another")
+    assert len(keys | {settings_key(chain())}) == 8
+
+
+def test_the_key_is_the_same_in_another_process() -> None:
+    script = (
+        "from tests.transforms.test_settings_key import chain; from monai_isles.transforms.settings_key import "
+        "settings_key; print(settings_key(chain()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == settings_key(chain()) == settings_key(chain())
+
+
+def test_a_folder_of_a_cache_is_no_setting(tmp_path: Path) -> None:
+    from monai_isles.transforms import SymmetricModalitiesd
+
+    keys = {settings_key(SymmetricModalitiesd("ct", maps=(), cache_dir=one)) for one in (None, tmp_path, "x")}
+    assert len(keys) == 1 and settings_key(SymmetricModalitiesd("ct", maps=(), method="itk")) not in keys
+
+
+@pytest.mark.parametrize("random", [RandFlipd("a"), OneOf([chain()])])
+def test_a_random_transform_is_refused(random: object) -> None:
+    with pytest.raises(
+        IslesError, match=rf"E-CACHE-01: a random transform cannot be kept(?s:.*){type(random).__name__}"
+    ):
+        settings_key(Compose([chain(), random]))
+
+
+def test_a_function_counts_by_its_name_and_one_without_is_refused() -> None:
+    one, other = (settings_key(Compose([CropForegroundd("a", "a", select_fn=fn)])) for fn in (np.isfinite, np.isnan))
+    assert one != other
+    with pytest.raises(IslesError, match=r"E-CACHE-03: a setting of the preprocessing cannot be written(?s:.*)lambda"):
+        settings_key(Lambdad("a", func=lambda x: x))

@@ -1,0 +1,119 @@
+"""Write the tables of ``docs/performance.md`` from the records in ``benchmarks/results``.
+
+``python tools/performance_table.py`` after ``make bench`` puts three tables between the page's markers: what was
+measured against a reference, what was measured alone, and how each cost grows. All numbers of the page come from here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_isles.io import publish_text
+
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+Record = Mapping[str, Any]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Rewrite the part of the page between the markers."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records")
+    parser.add_argument("--page", type=Path, default=PAGE, help="page that holds the markers")
+    args = parser.parse_args(words)
+    text = args.page.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise SystemExit(f"{args.page}: one line {BEGIN} and below it one {END} wanted")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    tables = page(records(args.results))
+    publish_text(args.page, f"{before}{BEGIN}\n{tables}\n{END}{after}")
+    return 0
+
+
+def records(folder: Path) -> list[Record]:
+    """Return every record of the folder, subjects in the order of their files."""
+    return [
+        json.loads(line)
+        for path in sorted(folder.glob("*.jsonl"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+
+
+def page(found: Sequence[Record]) -> str:
+    """Return the tables as Markdown."""
+    against = [one for one in found if "ratio" in one]
+    alone = [one for one in found if "said" in one]
+    grown = [one for one in found if "growth" in one]
+    parts = [_machines(found), _against(against), _alone(alone), _grown(grown)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _machines(found: Sequence[Record]) -> str:
+    machines = sorted({one["machine"] for one in found if "machine" in one})
+    return "Measured on: " + "; ".join(machines) + "." if machines else ""
+
+
+def _against(found: Sequence[Record]) -> str:
+    head = (
+        "| subject | reference | reference, s | ours, s | ratio | wanted | GFLOP/s (share of peak) | floor, s | apart |"
+    )
+    rows = [
+        f"| {one['row']}{_threads(one)} | {one['reference']} | {_seconds(one, 'reference')} | "
+        f"{_seconds(one, 'ours')} | {_ratio(one)} | {_wanted(one)} | {_rate(one)} | {_floor(one)} | "
+        f"{one['difference']} of {one['tolerance']:g} |"
+        for one in found
+    ]
+    return _table("### Against a reference", head, rows)
+
+
+def _alone(found: Sequence[Record]) -> str:
+    rows = [f"| {one['subject']}: {one['row']} | {one['said']}{_threads(one)} |" for one in found]
+    return _table("### Measured alone", "| subject | found |", rows)
+
+
+def _grown(found: Sequence[Record]) -> str:
+    rows = [
+        f"| {one['subject']} | {one['growth']} | {', '.join(f'{a:g}: {s:.3g} s' for a, s in one['points'])} | "
+        f"{one['exponent']:.2f} |"
+        for one in found
+    ]
+    return _table("### How each cost grows", "| subject | with | measured | exponent |", rows)
+
+
+def _table(title: str, head: str, rows: Sequence[str]) -> str:
+    line = "|" + "---|" * (head.count("|") - 1)
+    return "\n".join([title, head, line, *rows]) if rows else ""
+
+
+def _threads(one: Record) -> str:
+    return "" if one.get("threads", 1) == 1 else f", {one['threads']} threads"
+
+
+def _seconds(one: Record, who: str) -> str:
+    extrapolated = one[who] in one.get("shares", {})
+    return f"{one[f'{who}_s']:.3g}{' (extrapolated)' if extrapolated else ''}"
+
+
+def _ratio(one: Record) -> str:
+    return f"{one['ratio']:.3g} ({one['ratio_least']:.3g} to {one['ratio_most']:.3g})"
+
+
+def _wanted(one: Record) -> str:
+    return f"{one['wanted']:g}" if one.get("wanted") else ""
+
+
+def _rate(one: Record) -> str:
+    return f"{one['gflops']:.3g} ({one['peak_share']:.0%})" if "gflops" in one else ""
+
+
+def _floor(one: Record) -> str:
+    return f"{one['floor_s']:.2g}: {one['floor']}" if "floor_s" in one else ""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
