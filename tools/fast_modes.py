@@ -104,13 +104,14 @@ def figure(rows: Sequence[dict[str, object]], path: Path) -> None:
     for row in rows:
         axes.annotate(
             row["mode"], (row["times_faster"], row["dice_to_first"]), (0, 7), textcoords="offset points", fontsize=7,
-            rotation=30, color=INK,
+            rotation=60, color=INK,
         )  # fmt: skip
     axes.set(
         xscale="log",
         xlabel="times as fast as step 3, 32 bits",
         ylabel="Dice, mean over scans",
-        ylim=(0, 1.2),
+        ylim=(0, 1.5),
+        yticks=(0, 0.25, 0.5, 0.75, 1),
         xlim=(0.8, 900),
     )
     axes.legend(frameon=False, loc="lower left")
