@@ -112,9 +112,12 @@ def row(data: list[dict[str, object]], count: int, args: argparse.Namespace) -> 
     step = step_s(next(iter(plain)), args.rounds)
     shares = {name: BATCH * times.medians[name] / count / step for name in ("sampler", "sampler with elastic")}
     rates = {name: round(count / seconds) for name, seconds in times.medians.items()}
-    print(f"patches a second: {', '.join(f'{name} {rate}' for name, rate in rates.items())}")
-    print(f"training step of {BATCH} patches {step:.3f} s, {1e3 * step / BATCH:.2f} ms a patch; of it:")
-    print(", ".join(f"{name} {share:.2%}" for name, share in shares.items()), f"({bent.repeated.mean():.1%} deformed)")
+    said = (
+        f"{', '.join(f'{name} {rate}' for name, rate in rates.items())}; a training step of {BATCH} patches "
+        f"{step:.3f} s, of it {', '.join(f'{name} {share:.2%}' for name, share in shares.items())} "
+        f"({bent.repeated.mean():.1%} deformed), under 5 % wanted"
+    )
+    bench.keep({"subject": SUBJECT, "row": "patches a second", "said": said}, args)
     return bench.report(
         SUBJECT, f"{count} patches", times, args, wanted=50, difference=wrong_patches(made(shuffle=False), data[0]),
         tolerance=0, patches_a_second=rates, step_s=step, share_of_a_step=shares["sampler"],
@@ -128,10 +131,12 @@ def balance(data: list[dict[str, object]], count: int, args: argparse.Namespace)
     loader = PatchLoader(data, patch=(PATCH, PATCH), per_case=count, batch_size=BATCH, elastic=ELASTIC)
     brain = sum(float(c["label"].sum()) for c in data) / sum(float(c["foreground"].sum()) for c in data)
     patches = statistics.fmean(float(batch["label"].mean()) for batch in loader)
-    print(f"lesion share: brain {brain:.1%}, patches {patches:.1%} ({len(data)} phantom cases; paper: 5 % to 12 %)")
-    print(f"repeated patches {loader.repeated.mean():.1%} (paper: about 5 % augmented)")
+    said = (
+        f"lesion share: brain {brain:.1%}, patches {patches:.1%} (paper: 5 % to 12 %); "
+        f"repeats {loader.repeated.mean():.1%} (paper: about 5 %); {len(data)} simulated scans"
+    )
     shares = {"lesion_share_brain": brain, "lesion_share": patches, "repeated": float(loader.repeated.mean())}
-    bench.keep({"subject": SUBJECT, "row": "balance", "cases": len(data), **shares}, args)
+    bench.keep({"subject": SUBJECT, "row": "balance", "said": said, "cases": len(data), **shares}, args)
 
 
 def main(words: Sequence[str] | None = None) -> int:
