@@ -27,7 +27,7 @@ from monai_isles.perfusion import block_circulant_svd, measured_maps, oscillatio
 from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR, LONGEST_MTT_S
 from monai_isles.perfusion.measured import voxel_maps
 from monai_isles.perfusion.oscillation import TRUNCATIONS
-from monai_isles.phantom.kinetics import Bolus, TissueCurves
+from monai_isles.phantom.ct.kinetics import Bolus, TissueCurves
 
 SUBJECT, DT_S, SPACING_MM = "deconvolution", 1.0, (0.9, 0.9, 5.0)
 BOLUS = Bolus(arrival_s=6.0, alpha=3.0, beta_s=1.5, peak_hu=260.0, recirculation=0.2)

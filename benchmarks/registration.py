@@ -24,7 +24,7 @@ import numpy as np
 
 from monai_isles.errors import IslesError
 from monai_isles.phantom import Head, head_with_pose
-from monai_isles.phantom.anatomy import Pose
+from monai_isles.phantom.ct.anatomy import Pose
 from monai_isles.transforms import Mirror, reflection, register_mirror
 from monai_isles.transforms.alignment_itk import itk_mirror
 from monai_isles.transforms.mirror import Plane

@@ -49,8 +49,8 @@ def child(folder: Path, threads: int) -> None:
     import torch
 
     from monai_isles.cli.main import main
-    from monai_isles.export import bids_results  # noqa: F401
-    from monai_isles.inference import predict_workers  # noqa: F401
+    from monai_isles.workflows import bids_results
+    from monai_isles.workflows import predict as predict_workers
 
     imported = time.perf_counter()
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.data.study import find_study
-from monai_isles.evaluation.scanner import measure_study
-from monai_isles.evaluation.seen_range import intensity_flags, read_metadata
+from monai_isles.workflows.measure_study import measure_study
+from monai_isles.inference.intensity_check import intensity_flags, read_metadata
 from monai_isles.inference import case_ischaemia, load_predictor
 from monai_isles.inference.threads import use_threads
 from monai_isles.io import read_image

@@ -126,7 +126,7 @@ def _checksum_knew(path: Path, sound: Path) -> bool:
 
 def study_verdict(key: str, case: Path, studies: dict[str, Path]) -> str:
     """Say what an accepted study is: the same series, what its bytes say, or wrong; DICOM holds no checksum."""
-    from monai_isles.data.dicom import read_series
+    from monai_isles.dicom.read import read_series
 
     form = key.split("|")[1]
     ours, sound = read_series(case, kind="ctp"), read_series(studies[form], kind="ctp")

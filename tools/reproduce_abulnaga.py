@@ -15,8 +15,8 @@ from monai_isles.cli.crossval import setting
 from monai_isles.errors import EXIT_DONE, IslesError
 
 if TYPE_CHECKING:
-    from monai_isles.evaluation.networks_by_fold import NetworkResult, NetworkRow
-    from monai_isles.reports.beside import PaperHead
+    from monai_isles.papers.abulnaga import NetworkResult, NetworkRow
+    from monai_isles.papers.method_table import PaperHead
 
 PAPER = "Abulnaga and Rubin 2018"
 SCRATCH, PRETRAINED = "PSPNet (scratch)", "PSPNet (pre-trained)"
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         IslesError: ``E-REPR-22`` when nothing was asked for, and those of the rows.
     """
-    from monai_isles.evaluation.networks_by_fold import run_network_row
+    from monai_isles.papers.abulnaga import run_network_row
     from monai_isles.io import RunFolder
 
     if not (args.table or args.figure or args.ensemble):
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 def rows_of(args: argparse.Namespace) -> list[NetworkRow]:
     """Return the rows that have to be trained for what was asked, PSPNet's first."""
-    from monai_isles.evaluation.networks_by_fold import NetworkRow
+    from monai_isles.papers.abulnaga import NetworkRow
 
     start = {"pretrained": None if args.pretrained is None else str(args.pretrained.absolute())}
     begun = start | dict(args.pretrained_set)
@@ -107,7 +107,7 @@ def _made(args: argparse.Namespace, results: Mapping[str, Mapping[str, NetworkRe
 
 
 def _table_1(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> str:
-    from monai_isles.evaluation.networks_by_fold import dice_by_fold, over_folds
+    from monai_isles.papers.abulnaga import dice_by_fold, over_folds
 
     rule = _rule(both)
     by_fold = {loss: dice_by_fold(one.cases) for loss, one in both.items()} | {"rule": dice_by_fold(rule)}
@@ -124,7 +124,7 @@ def _table_1(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> str
 
 
 def _ensemble(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> str:
-    from monai_isles.evaluation.fold_ensemble import ensemble_members, inference_of
+    from monai_isles.papers.fold_ensemble import ensemble_members, inference_of
     from monai_isles.io import publish_json
 
     members = [one.found for one in both.values()]
@@ -139,7 +139,7 @@ def _ensemble(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> st
 
 
 def _table_2(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> str:
-    from monai_isles.evaluation.fold_ensemble import score_out_of_fold
+    from monai_isles.papers.fold_ensemble import score_out_of_fold
     from monai_isles.evaluation.summary import summarise
 
     found = [one.found for one in both.values()]
@@ -161,7 +161,7 @@ def _table_2(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> str
 
 
 def _unseen(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> tuple[list[dict[str, Any]], str]:
-    from monai_isles.evaluation.fold_ensemble import score_unseen
+    from monai_isles.papers.fold_ensemble import score_unseen
 
     members = [one.found for one in both.values()]
     lines = score_unseen(members, args.out / "unseen", folder=args.unseen)
@@ -169,9 +169,10 @@ def _unseen(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> tupl
 
 
 def _figure_3(args: argparse.Namespace, results: Mapping[str, Mapping[str, NetworkResult]]) -> str:
-    from monai_isles.evaluation.networks_by_fold import over_folds
+    from monai_isles.papers.abulnaga import over_folds
     from monai_isles.io.publish import publish
-    from monai_isles.reports import architecture_bars, png_bytes
+    from monai_isles.papers.figures import architecture_bars
+    from monai_isles.reports import png_bytes
 
     totals = {name: {loss: over_folds(one.cases) for loss, one in both.items()} for name, both in results.items()}
     bars = [{"architecture": name.replace(" (", "\n("), "loss": LOSSES[loss], **total}
@@ -190,7 +191,8 @@ def _figure_3(args: argparse.Namespace, results: Mapping[str, Mapping[str, Netwo
 def _figure_4(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> str:
     from monai_isles.evaluation.contours import lesion_slices
     from monai_isles.io.publish import publish
-    from monai_isles.reports import contour_grid, png_bytes
+    from monai_isles.papers.pictures import contour_grid
+    from monai_isles.reports import png_bytes
 
     cases = lesion_slices({LOSSES[loss]: one for loss, one in both.items()}, SHOWN)
     picture = png_bytes(contour_grid(cases, note=_note({"": both})), max_bytes=300_000)
@@ -215,7 +217,7 @@ def _note(results: Mapping[str, Mapping[str, NetworkResult]]) -> str:
 
 
 def _head(args: argparse.Namespace, both: Mapping[str, NetworkResult], what: str, notes: Sequence[str]) -> PaperHead:
-    from monai_isles.reports.beside import PaperHead
+    from monai_isles.papers.method_table import PaperHead
 
     one = next(iter(both.values()))
     plan = one.found.plan
@@ -251,8 +253,8 @@ def _publish(
     head: PaperHead,
 ) -> str:
     from monai_isles.io import publish_text
-    from monai_isles.reports.beside import paper_csv, paper_table
-    from monai_isles.reports.published import published_tables
+    from monai_isles.papers.method_table import paper_csv, paper_table
+    from monai_isles.papers.published import published_tables
 
     printed = published_tables("abulnaga")[name]
     text = paper_table(rows, printed, metrics, head=head)
@@ -262,7 +264,7 @@ def _publish(
 
 
 def _record(one: NetworkResult) -> dict[str, object]:
-    from monai_isles.evaluation.networks_by_fold import dice_by_fold, over_folds
+    from monai_isles.papers.abulnaga import dice_by_fold, over_folds
 
     return {"folder": one.found.folder.name, "overlays": list(one.found.plan.overlays), "total": over_folds(one.cases),
             "dice_by_fold": dice_by_fold(one.cases), "cases": {str(line["case"]): line["dsc"] for line in one.cases},

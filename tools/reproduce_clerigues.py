@@ -15,9 +15,9 @@ from reproduce_common import study_arguments, study_of
 from monai_isles.errors import EXIT_DONE
 
 if TYPE_CHECKING:
-    from monai_isles.evaluation.ablation import RowResult, Study
+    from monai_isles.papers.ablation import RowResult, Study
     from monai_isles.reports import CaseView
-    from monai_isles.reports.ablation import TableRow
+    from monai_isles.papers.ablation_table import TableRow
 
 RIVALS = {"rcbf30": "rCBF < 30 %", "single_threshold": "best single threshold"}
 
@@ -50,7 +50,7 @@ def ablation(args: argparse.Namespace, study: Study, *, rows: str, shown: str = 
     Args:
         shown: the modality below the figure's overlays.
     """
-    from monai_isles.evaluation.ablation import ROWS, run_row
+    from monai_isles.papers.ablation import ROWS, run_row
     from monai_isles.io import RunFolder
 
     started = time.monotonic()
@@ -71,7 +71,7 @@ def _write(
     args: argparse.Namespace, study: Study, paper: str, results: Sequence[RowResult], shown: str
 ) -> tuple[str, dict[str, object]]:
     from monai_isles.io import publish_json, publish_text
-    from monai_isles.reports.ablation import ablation_csv, ablation_text, paired_tests
+    from monai_isles.papers.ablation_table import ablation_csv, ablation_text, paired_tests
 
     rivals, notes = _rivals(args, results) if not args.no_threshold else ([], [])
     tables = {results[0].tables[place].name: [*_rows(paper, results, place), *rivals] for place in range(2)}
@@ -97,15 +97,15 @@ def _write(
 
 def _published_on(paper: str) -> str:
     """Return the data of the published lines and their n, in words."""
-    from monai_isles.reports.published import published_rows
+    from monai_isles.papers.published import published_rows
 
     name, row = next(iter(published_rows(paper).items()))
     return f"{name.split(', ')[1]}, n {row['n']}"
 
 
 def _rows(paper: str, results: Sequence[RowResult], place: int) -> list[TableRow]:
-    from monai_isles.reports.ablation import TableRow
-    from monai_isles.reports.published import published_rows
+    from monai_isles.papers.ablation_table import TableRow
+    from monai_isles.papers.published import published_rows
 
     printed = {name.rsplit(": ", 1)[1]: row for name, row in published_rows(paper).items()}
     rows, before = [], None
@@ -122,7 +122,7 @@ def _rows(paper: str, results: Sequence[RowResult], place: int) -> list[TableRow
 def _rivals(args: argparse.Namespace, results: Sequence[RowResult]) -> tuple[list[TableRow], list[str]]:
     from monai_isles.evaluation.ablation_rivals import threshold_rows
     from monai_isles.evaluation.summary import summarise
-    from monai_isles.reports.ablation import TableRow
+    from monai_isles.papers.ablation_table import TableRow
 
     scored, said = threshold_rows(results[0].folder, args.out / "threshold_rules.json")
     rows = [
@@ -150,7 +150,7 @@ def _figures(out: Path, results: Sequence[RowResult], shown: str) -> None:
 def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, CaseView]]:
     """Return the cases at the quartiles of the last row's Dice, each with the mask of every row."""
     from monai_isles.data import load_entries
-    from monai_isles.evaluation.out_of_fold import find_out_of_fold
+    from monai_isles.crossval.out_of_fold import find_out_of_fold
     from monai_isles.io import read_image
     from monai_isles.postprocessing import binarise
     from monai_isles.reports import CaseView
@@ -174,8 +174,8 @@ def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, 
 
 
 def _test_set(args: argparse.Namespace, result: RowResult) -> str:
-    from monai_isles.evaluation.crossval_plan import read_plan
-    from monai_isles.evaluation.unseen import predict_unseen
+    from monai_isles.crossval.plan import read_plan
+    from monai_isles.crossval.unseen import predict_unseen
     from monai_isles.export.challenge import export_challenge
 
     predictions = args.out / "test"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from monai_isles.cli.crossval import setting
 
 if TYPE_CHECKING:
-    from monai_isles.evaluation.ablation import Study
+    from monai_isles.papers.ablation import Study
 
 
 def study_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def study_of(args: argparse.Namespace, bundle: str, *, overlays: tuple[str, ...]
         bundle: name of the bundle's folder.
         overlays: config files that lie below those asked for.
     """
-    from monai_isles.evaluation.ablation import Study
+    from monai_isles.papers.ablation import Study
 
     return Study(
         bundle=args.bundle or Path("bundles") / bundle,

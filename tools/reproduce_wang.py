@@ -15,9 +15,9 @@ from reproduce_common import study_arguments, study_of
 from monai_isles.errors import EXIT_DONE, IslesError
 
 if TYPE_CHECKING:
-    from monai_isles.evaluation.split_run import SplitResult
-    from monai_isles.evaluation.wang_rows import SplitRow
-    from monai_isles.reports.beside import Metric, PaperHead
+    from monai_isles.papers.split_run import SplitResult
+    from monai_isles.papers.wang import SplitRow
+    from monai_isles.papers.method_table import Metric, PaperHead
 
 PAPER = "Wang, Song et al. 2020"
 Results = Mapping["SplitRow", "SplitResult"]
@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         IslesError: ``E-REPR-30`` when nothing was asked for, ``E-REPR-31`` to ``E-REPR-35``, and those of the rows.
     """
-    from monai_isles.evaluation.split_run import run_split, split_counts, split_list
-    from monai_isles.evaluation.wang_rows import chosen_rows, require_dwi, require_free
+    from monai_isles.papers.split_run import run_split, split_counts, split_list
+    from monai_isles.papers.wang import chosen_rows, require_dwi, require_free
     from monai_isles.io import RunFolder
 
     if not (args.table or args.figure):
@@ -113,7 +113,7 @@ def _made(args: argparse.Namespace, results: Results, counts: tuple[int, int, in
 
 
 def _with_quality(row: SplitRow, one: SplitResult) -> list[dict[str, Any]]:
-    from monai_isles.evaluation.pseudo_dwi_scores import pseudo_dwi_scores
+    from monai_isles.papers.pseudo_dwi_scores import pseudo_dwi_scores
 
     quality = pseudo_dwi_scores(one.found) if row.synthesises else {}
     return [{**line, **quality.get(str(line["case"]), {})} for line in one.cases]
@@ -127,8 +127,8 @@ def _table(
     counts: tuple[int, int, int],
 ) -> str:
     from monai_isles.evaluation.ablation_rivals import RULE, rule_rows
-    from monai_isles.evaluation.pseudo_dwi_scores import QUALITY, spread
-    from monai_isles.evaluation.split_run import parameters_m
+    from monai_isles.papers.pseudo_dwi_scores import QUALITY, spread
+    from monai_isles.papers.split_run import parameters_m
     from monai_isles.evaluation.summary import summarise
     from monai_isles.io import publish_json, publish_text
 
@@ -159,7 +159,7 @@ def _tests(
     args: argparse.Namespace, table: int, lines: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> list[dict[str, Any]]:
     from monai_isles.evaluation.compare import compare_rows
-    from monai_isles.evaluation.wang_rows import AGAINST
+    from monai_isles.papers.wang import AGAINST
 
     return [
         {"row": name, "against": other, **compare_rows(lines[other], own, metric="dsc", seed=args.seed)}
@@ -186,7 +186,7 @@ def _p(value: float | None) -> str:
 
 
 def _cases_csv(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    from monai_isles.evaluation.pseudo_dwi_scores import QUALITY
+    from monai_isles.papers.pseudo_dwi_scores import QUALITY
 
     keys = [key for key, *_ in (*MASK, RVE)] + ["lesion_ml_ref", "lesion_ml_pred"]
     keys += [key for key in QUALITY if any(key in case for own in lines.values() for case in own)]
@@ -201,10 +201,11 @@ def _cases_csv(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def _figure_7(args: argparse.Namespace, results: Results, lines: Mapping[SplitRow, list[dict[str, Any]]]) -> str:
-    from monai_isles.evaluation.pseudo_dwi_scores import pseudo_dwi_slices
-    from monai_isles.evaluation.wang_rows import PROPOSED
+    from monai_isles.papers.pseudo_dwi_scores import pseudo_dwi_slices
+    from monai_isles.papers.wang import PROPOSED
     from monai_isles.io.publish import publish
-    from monai_isles.reports import png_bytes, pseudo_dwi_montage
+    from monai_isles.reports import png_bytes
+    from monai_isles.papers.pictures import pseudo_dwi_montage
 
     able = [row for row in results if row.synthesises and row.table == 5]
     row = next((row for row in able if row.name == PROPOSED), able[-1])
@@ -221,11 +222,12 @@ def _figure_10(
     lines: Mapping[SplitRow, list[dict[str, Any]]],
     counts: tuple[int, int, int],
 ) -> str:
-    from monai_isles.evaluation.pseudo_dwi_scores import spread
-    from monai_isles.evaluation.wang_rows import PROPOSED
+    from monai_isles.papers.pseudo_dwi_scores import spread
+    from monai_isles.papers.wang import PROPOSED
     from monai_isles.io.publish import publish
     from monai_isles.metrics.strata import STRATA, size_stratum
-    from monai_isles.reports import png_bytes, size_group_boxes
+    from monai_isles.reports import png_bytes
+    from monai_isles.papers.figures import size_group_boxes
 
     own = {row.name: lines[row] for row in results if row.table == 5}
     head = _head(args, results, "Figure 10, by size of the lesion", counts, ["Published: DWI^o,l,h."])
@@ -244,7 +246,7 @@ def _figure_10(
 def _head(
     args: argparse.Namespace, results: Results, what: str, counts: tuple[int, int, int], notes: Sequence[str]
 ) -> PaperHead:
-    from monai_isles.reports.beside import PaperHead
+    from monai_isles.papers.method_table import PaperHead
 
     plan = next(iter(results.values())).found.plan
     trained, watched, tested = counts
@@ -279,8 +281,8 @@ def _publish(
     head: PaperHead,
 ) -> str:
     from monai_isles.io import publish_text
-    from monai_isles.reports.beside import paper_csv, paper_table
-    from monai_isles.reports.published import published_tables
+    from monai_isles.papers.method_table import paper_csv, paper_table
+    from monai_isles.papers.published import published_tables
 
     printed = published_tables("wang")[name]
     text = paper_table(rows, printed, metrics, head=head)

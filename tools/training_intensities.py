@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_isles.data import find_inputs
-from monai_isles.evaluation.seen_range import TRAINED, brain_facts
+from monai_isles.inference.intensity_check import TRAINED, brain_facts
 from monai_isles.io import publish_json, read_image
 from monai_isles.modalities import PERFUSION_MAPS
 

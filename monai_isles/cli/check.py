@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _findings(args: argparse.Namespace) -> list:
     from monai_isles.data.checks import check_folder, check_list
-    from monai_isles.io.bundles import check_bundle
+    from monai_isles.bundle.judge import check_bundle
 
     found = check_bundle(args.bundle, unpack=args.unpack) if args.bundle is not None else []
     if args.target is None:

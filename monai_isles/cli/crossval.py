@@ -8,7 +8,7 @@ import signal
 import sys
 from types import FrameType
 
-from monai_isles.cli import cohort_options
+from monai_isles.cli import options as cohort_options
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
 
@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     place = cohort_options.chosen_place(args)
     from pathlib import Path
 
-    from monai_isles.evaluation.crossval import cross_validate
-    from monai_isles.evaluation.crossval_plan import make_plan
+    from monai_isles.crossval.run import cross_validate
+    from monai_isles.crossval.plan import make_plan
 
     plan, content = make_plan(
         Path(args.bundle),

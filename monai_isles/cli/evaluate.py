@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from monai_isles.cli import cohort_options
+from monai_isles.cli import options as cohort_options
 from monai_isles.errors import EXIT_DONE, IslesError
 
 

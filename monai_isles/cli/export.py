@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from monai_isles.errors import EXIT_DONE, IslesError
 
 if TYPE_CHECKING:
-    from monai_isles.export import Exported
+    from monai_isles.export.bundle import Exported
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _bundle(args: argparse.Namespace) -> str:
-    from monai_isles.export import export_bundle
+    from monai_isles.export.bundle import export_bundle
     from monai_isles.inference.postprocessing_file import read_postprocessing
 
     chosen = read_postprocessing(args.postprocessing) if args.postprocessing else None
@@ -66,7 +66,7 @@ def _bundle(args: argparse.Namespace) -> str:
 
 
 def _nnunet(args: argparse.Namespace) -> str:
-    from monai_isles.export import export_nnunet
+    from monai_isles.export.nnunet import export_nnunet
 
     done = export_nnunet(args.data_list, args.dataset_dir, args.out, number=args.number, name=args.name)
     if args.json:
@@ -78,7 +78,7 @@ def _nnunet(args: argparse.Namespace) -> str:
 
 
 def _challenge(args: argparse.Namespace) -> str:
-    from monai_isles.export import export_challenge
+    from monai_isles.export.challenge import export_challenge
 
     archive = args.out / "submission.zip"
     done = export_challenge(args.pred, args.data_list, args.dataset_dir, archive, description=args.challenge)

@@ -6,7 +6,7 @@ import argparse
 import json
 import time
 
-from monai_isles.cli import cohort_options
+from monai_isles.cli import options as cohort_options
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the data set and say where it lies."""
     place = cohort_options.chosen_place(args)
     from monai_isles.errors import EXIT_DONE
-    from monai_isles.phantom import make_dataset
+    from monai_isles.phantom.dataset import make_dataset
 
     start = time.monotonic()
     out = make_dataset(

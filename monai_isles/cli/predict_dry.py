@@ -20,7 +20,8 @@ def run(args: argparse.Namespace, entries_of: Entries) -> int:
     Judged: config and overlays, weights (checksum, archive, fit), inputs (bytes, header, values, grids), the output
     folder. Not run: registration, network, postprocessing.
     """
-    from monai_isles.inference import load_predictor, rehearse_cases
+    from monai_isles.inference.predictor import load_predictor
+    from monai_isles.workflows.predict_dry import rehearse_cases
     from monai_isles.inference.threads import use_threads
     from monai_isles.io.runs import judge_folder
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 def chosen_changes(args: argparse.Namespace) -> tuple[dict[str, object], Sequence[str]]:
     """Return what overlays and options make of the bundle's ids, and the modalities it then reads."""
-    from monai_isles.evaluation.crossval_config import inference_changes
-    from monai_isles.inference import chosen_step, read_inference
+    from monai_isles.bundle.overlays import inference_changes
+    from monai_isles.inference.step import chosen_step
+    from monai_isles.inference.predictor import read_inference
     from monai_isles.inference.postprocessing_file import read_postprocessing
     from monai_isles.inference.step import require_ids
 

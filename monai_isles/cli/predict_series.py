@@ -12,8 +12,8 @@ from monai_isles.cli.predict_options import chosen_changes, records_text
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, IslesError
 
 if TYPE_CHECKING:
-    from monai_isles.cohort import Place
-    from monai_isles.export.scanner_results import Wanted
+    from monai_isles.cohort.place import Place
+    from monai_isles.workflows.series_results import Wanted
 
 _GIVEN = ("ct", "cbf", "cbv", "mtt", "tmax", "ttp", "ctp")
 _OF_CASES = {"data_list": None, "section": "training", "folds": None}
@@ -79,16 +79,16 @@ def _given(args: argparse.Namespace, defaults: Mapping[str, object]) -> str:
 def run(args: argparse.Namespace, place: Place) -> int:
     """Measure and predict each study alone; 3 when some failed."""
     from monai_isles.inference.threads import use_threads
-    from monai_isles.io import RunFolder
+    from monai_isles.io.runs import RunFolder
 
     use_threads(args.threads)
-    from monai_isles.cohort import stands_elsewhere
+    from monai_isles.cohort.place import stands_elsewhere
     from monai_isles.data.study import find_studies
-    from monai_isles.evaluation.scanner import maps_of
-    from monai_isles.evaluation.seen_range import read_metadata
-    from monai_isles.export.bids_results import publish_bids
-    from monai_isles.export.scanner_workers import SeriesWay, predict_studies
-    from monai_isles.inference.predict_workers import recipe_of
+    from monai_isles.workflows.measure_study import maps_of
+    from monai_isles.inference.intensity_check import read_metadata
+    from monai_isles.workflows.bids_results import publish_bids
+    from monai_isles.workflows.predict_series import SeriesWay, predict_studies
+    from monai_isles.workflows.predict import recipe_of
 
     changes, modalities = chosen_changes(args)
     require_given(modalities, args.bundle)
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace, place: Place) -> int:
 
 
 def _wanted(args: argparse.Namespace, metadata: Mapping[str, object]) -> Wanted:
-    from monai_isles.export.scanner_results import Wanted
+    from monai_isles.workflows.series_results import Wanted
 
     return Wanted(
         report=not args.no_report,

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from monai_isles.cli import cohort_options
+from monai_isles.cli import options as cohort_options
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
 
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Preprocess each case alone; 3 when some failed."""
     place = cohort_options.chosen_place(args)
     from monai_isles.data.remote import is_url
-    from monai_isles.evaluation.prepare_cohort import Preparation, prepare_cohort
+    from monai_isles.workflows.prepare import Preparation, prepare_cohort
     from monai_isles.inference.threads import use_threads
 
     use_threads(args.threads)

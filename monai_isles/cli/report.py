@@ -33,7 +33,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page, print where it is and the table of methods, return 0."""
-    from monai_isles.reports import as_text, cohort_page, gather_cohort
+    from monai_isles.reports.tables import as_text
+    from monai_isles.reports.page import cohort_page
+    from monai_isles.reports.gather import gather_cohort
 
     cohort = gather_cohort(
         args.pred,

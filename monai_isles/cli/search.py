@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """Search, draw the heat map, print one table a protocol, return 0."""
     from pathlib import Path
 
-    from monai_isles.evaluation.search_run import SEARCH, search_folder
+    from monai_isles.crossval.search import SEARCH, search_folder
     from monai_isles.io.publish import publish
     from monai_isles.reports.canvas import png_bytes
     from monai_isles.reports.heatmap import search_heatmap

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from monai_isles.data.dicom import read_series
-from monai_isles.data.dicom_find import scan_dicom
-from monai_isles.data.dicom_header import is_dicom
+from monai_isles.dicom.read import read_series
+from monai_isles.dicom.find import scan_dicom
+from monai_isles.dicom.header import is_dicom
 from monai_isles.data.series import NIFTI_ENDS
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import ERROR, Finding

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from monai_isles.data.dicom_frames import frames_of
-from monai_isles.data.dicom_header import DicomFile
+from monai_isles.dicom.frames import frames_of
+from monai_isles.dicom.header import DicomFile
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import WARNING, Finding
 
 if TYPE_CHECKING:
-    from monai_isles.data.dicom_find import SeriesInfo
+    from monai_isles.dicom.find import SeriesInfo
 
 FEWEST_SERIES = 5
 LONGEST_GAP_S = 15.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from monai_isles.data.dicom_header import PIXEL_TAGS, UNDEFINED, DicomFile, damaged
+from monai_isles.dicom.header import PIXEL_TAGS, UNDEFINED, DicomFile, damaged
 
 _ITEM, _SEQUENCE_END, _SIGNATURES = 0xFFFEE000, 0xFFFEE0DD, 0xFFFAFFFA
 _IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"

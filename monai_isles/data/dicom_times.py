@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
-from monai_isles.data.dicom_header import DAMAGE
+from monai_isles.dicom.header import DAMAGE
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

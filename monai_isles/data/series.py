@@ -41,7 +41,7 @@ def read_perfusion_series(path: str | Path, *, dt_s: float | None = None) -> Ser
 
     Raises:
         IslesError: ``E-PERF-09`` not a series, ``E-PERF-10`` an impossible step, those of ``read_image`` and of
-            ``monai_isles.data.dicom.read_series``.
+            ``monai_isles.dicom.read.read_series``.
 
     Source: ours; ``tests/data/test_series.py``.
     """
@@ -69,7 +69,7 @@ def _nifti(path: Path, dt_s: float | None) -> SeriesInput:
 
 
 def _dicom(path: Path) -> SeriesInput:
-    from monai_isles.data.dicom import read_series
+    from monai_isles.dicom.read import read_series
 
     series = read_series(path, kind="ctp")
     spacing = tuple(float(s) for s in np.linalg.norm(series.affine[:3, :3], axis=0))

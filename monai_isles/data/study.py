@@ -148,7 +148,7 @@ def read_study(study: StudyFiles, *, dt_s: float | None = None, resample: bool =
         dt_s: seconds between frames, instead of what the file says; NIfTI only.
         resample: the plain CT is in register, by the user's word.
     Raises:
-        IslesError: those of ``read_perfusion_series`` and of ``monai_isles.data.dicom.read_series``.
+        IslesError: those of ``read_perfusion_series`` and of ``monai_isles.dicom.read.read_series``.
     """
     if study.kind == "nifti":
         series, slices, frame, remarks = read_perfusion_series(study.series, dt_s=dt_s), (), "", ()
@@ -189,7 +189,7 @@ def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
 
 
 def _dicom(path: Path) -> StudyFiles:
-    from monai_isles.data.dicom import find_series
+    from monai_isles.dicom.read import find_series
 
     found = [one for one in find_series(path) if one.usable]
     dynamic = [one for one in found if one.kind == "ctp"]
@@ -204,7 +204,7 @@ def _dicom(path: Path) -> StudyFiles:
 
 
 def _read_dicom(path: Path) -> tuple[SeriesInput, tuple[Path, ...], str, tuple[str, ...]]:
-    from monai_isles.data.dicom import read_series
+    from monai_isles.dicom.read import read_series
 
     found = read_series(path, kind="ctp")
     shape = tuple(found.array.shape[1:])
@@ -216,7 +216,7 @@ def _read_dicom(path: Path) -> tuple[SeriesInput, tuple[Path, ...], str, tuple[s
 
 
 def _read_volume(study: StudyFiles) -> tuple[Image, str]:
-    from monai_isles.data.dicom import read_series
+    from monai_isles.dicom.read import read_series
 
     found = read_series(study.series, series_uid=study.plain)
     image = Image(found.array, found.affine, found.spacing_mm, study.path, "", found.affine, found.array.shape)
@@ -225,7 +225,7 @@ def _read_volume(study: StudyFiles) -> tuple[Image, str]:
 
 def _names_patient(name: str, file: Path) -> bool:
     """Tell whether a folder is called after the patient in its own images."""
-    from monai_isles.data.dicom_header import pydicom_module
+    from monai_isles.dicom.header import pydicom_module
 
     pydicom = pydicom_module()
     with pydicom.config.disable_value_validation():

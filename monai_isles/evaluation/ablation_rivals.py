@@ -7,12 +7,12 @@ import json
 import math
 from pathlib import Path
 
-from monai_isles.evaluation.crossval_plan import DATA_LIST, read_plan
-from monai_isles.evaluation.out_of_fold import OutOfFold
+from monai_isles.crossval.plan import DATA_LIST, read_plan
+from monai_isles.crossval.out_of_fold import OutOfFold
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.evaluation.rivals import methods
 from monai_isles.evaluation.score import score_cases
-from monai_isles.io import publish_json
+from monai_isles.io.publish import publish_json
 
 RULE = "rCBF < 30 %"
 Rows = list[dict[str, object]]
@@ -26,7 +26,7 @@ def threshold_rows(folder: Path, keep: Path) -> tuple[dict[str, Rows], dict[str,
         keep: file that holds the rows, so that a repeat over the same inputs need not tune again.
     Raises:
         IslesError: ``E-EVAL-01`` to ``E-EVAL-08``, ``E-LIST-*``.
-    Source: ``monai_isles.evaluation.baselines``; ``tests/evaluation/test_ablation.py``.
+    Source: ``monai_isles.evaluation.threshold_baselines``; ``tests/papers/test_ablation.py``.
     """
     plan = read_plan(folder)
     data, listed = Path(plan.dataset_dir), folder / DATA_LIST
@@ -58,7 +58,7 @@ def rule_rows(found: OutOfFold) -> Rows:
         found: of the study; its data list and folds are used, its maps are not.
     Raises:
         IslesError: ``E-EVAL-01`` to ``E-EVAL-08``, ``E-LIST-*``.
-    Source: ``monai_isles.evaluation.baselines``; ``tests/evaluation/test_ablation.py``.
+    Source: ``monai_isles.evaluation.threshold_baselines``; ``tests/papers/test_ablation.py``.
     """
     data, listed = Path(found.plan.dataset_dir), found.folder / DATA_LIST
     cases = find_references(data, data_list=listed, folds=list(found.plan.folds), maps=True)

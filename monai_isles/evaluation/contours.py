@@ -8,10 +8,10 @@ import numpy as np
 
 from monai_isles.case import Case
 from monai_isles.data.entries import load_entries
-from monai_isles.evaluation.crossval_plan import DATA_LIST
-from monai_isles.evaluation.networks_by_fold import MIN_SIZE_VOX, THRESHOLD, NetworkResult
-from monai_isles.io import read_image
-from monai_isles.postprocessing import binarise
+from monai_isles.crossval.plan import DATA_LIST
+from monai_isles.papers.abulnaga import MIN_SIZE_VOX, THRESHOLD, NetworkResult
+from monai_isles.io.read import read_image
+from monai_isles.postprocessing.components import binarise
 
 TRUTH = "truth"
 Drawn = tuple[str, np.ndarray, dict[str, np.ndarray]]
@@ -24,7 +24,7 @@ def lesion_slices(results: Mapping[str, NetworkResult], count: int) -> list[Draw
 
     Shapes: image and masks ``(H, W)``. Units: the image is CT in HU, cut to 0..80.
     Source: Figure 4 of Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36) names no rule for its nine scans: ours;
-        ``tests/evaluation/test_networks_by_fold.py``.
+        ``tests/papers/test_abulnaga.py``.
     """
     first = next(iter(results.values()))
     ranked = sorted(first.cases, key=lambda line: -float(line["dsc"]))

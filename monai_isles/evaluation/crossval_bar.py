@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from monai_isles.evaluation.crossval_plan import Plan
+from monai_isles.crossval.plan import Plan
 from monai_isles.evaluation.crossval_predict import PREDICTIONS
 
 TRAINING, PREDICTION = "training", "prediction"

@@ -8,8 +8,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from monai_isles.cohort import Place, Record, Task, run_cases
-from monai_isles.cohort.tied import GRACE_S, run_tied
+from monai_isles.cohort.place import Place
+from monai_isles.cohort.task import Record, Task
+from monai_isles.cohort.engine import run_cases
+from monai_isles.cohort.child_process import GRACE_S, run_tied
 from monai_isles.errors import IslesError
 from monai_isles.evaluation.crossval_workers import Step, last_words
 from monai_isles.io.locks import LOCK, require_free

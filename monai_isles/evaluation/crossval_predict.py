@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
-from monai_isles.evaluation.crossval_config import inference_changes
-from monai_isles.evaluation.crossval_plan import DATA_LIST, read_plan
-from monai_isles.io import publish_json
+from monai_isles.bundle.overlays import inference_changes
+from monai_isles.crossval.plan import DATA_LIST, read_plan
+from monai_isles.io.publish import publish_json
 
 PREDICTIONS, PREDICTED = "predictions", "predicted.json"
 
@@ -25,9 +25,9 @@ def predict_fold(out: Path, fold: int, *kept: str) -> dict[str, dict[str, object
         IslesError: ``E-INF-*`` when the fold's weights do not fit.
     Source: ours; ``tests/cli/test_crossval.py``.
     """
-    from monai_isles.data import load_entries
-    from monai_isles.inference import predict_cases
-    from monai_isles.inference.predict_workers import recipe_of
+    from monai_isles.data.entries import load_entries
+    from monai_isles.inference.predict import predict_cases
+    from monai_isles.workflows.predict import recipe_of
 
     plan = read_plan(out)
     bundle, weights = Path(plan.bundle), out / f"fold_{fold}" / "model.pt"
@@ -45,7 +45,7 @@ def predict_fold(out: Path, fold: int, *kept: str) -> dict[str, dict[str, object
 
 def _main() -> int:
     from monai_isles.inference.threads import use_threads
-    from monai_isles.training import plain_exits
+    from monai_isles.training.exits import plain_exits
 
     plain_exits()
     use_threads()

@@ -10,7 +10,8 @@ import numpy as np
 
 from monai_isles.errors import IslesError
 from monai_isles.evaluation.sides import contralateral, split_head
-from monai_isles.io import read_image, require_same_grid
+from monai_isles.io.read import read_image
+from monai_isles.io.grid import require_same_grid
 from monai_isles.modalities import LABEL, LABEL_VALUES, PERFUSION_MAPS
 from monai_isles.transforms.resample_like import onto_first
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.case import Case
-from monai_isles.evaluation.baselines import (
+from monai_isles.evaluation.threshold_baselines import (
     CORE_CUT,
     MIN_CLUSTER_ML,
     SingleThreshold,
@@ -17,7 +17,8 @@ from monai_isles.evaluation.baselines import (
     tune_single_threshold,
 )
 from monai_isles.evaluation.perfusion_case import PerfusionCase, read_perfusion_case
-from monai_isles.io import Image, require_same_affines
+from monai_isles.io.read import Image
+from monai_isles.io.grid import require_same_affines
 from monai_isles.modalities import PERFUSION_MAPS
 
 MaskOf = Callable[[Case, Image], tuple[np.ndarray, dict[str, object]]]

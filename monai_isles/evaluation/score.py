@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_isles.case import Case
-from monai_isles.cohort import HERE, Place
+from monai_isles.cohort.place import HERE, Place
 from monai_isles.data.remote import is_url, local_root, require_here
 from monai_isles.errors import IslesError
 from monai_isles.evaluation.maps import MAP_COLUMNS
@@ -14,7 +14,8 @@ from monai_isles.evaluation.pairs import find_predictions, find_references
 from monai_isles.evaluation.rivals import methods
 from monai_isles.evaluation.score_cases import FromFiles, score_case, score_cases
 from monai_isles.evaluation.summary import summarise
-from monai_isles.io import RunFolder, publish_json, publish_text
+from monai_isles.io.runs import RunFolder
+from monai_isles.io.publish import publish_json, publish_text
 from monai_isles.metrics.rules import RULES
 
 __all__ = ["score_case", "score_cases", "score_folder"]
@@ -140,7 +141,7 @@ def _record(
     data_list: Path | None,
     summary: Mapping[str, object],
 ) -> dict[str, object]:
-    from monai_isles.io import sha256_of
+    from monai_isles.io.checksums import sha256_of
 
     inputs = {case.name: {"reference": sha256_of(case.label)} for case in cases}
     for name, path in masks.items():

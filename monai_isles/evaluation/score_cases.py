@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.case import Case
-from monai_isles.cohort import HERE, Place, Record, Task, run_cases
+from monai_isles.cohort.place import HERE, Place
+from monai_isles.cohort.task import Record, Task
+from monai_isles.cohort.engine import run_cases
 from monai_isles.errors import IslesError
 from monai_isles.evaluation.maps import map_scores
-from monai_isles.io import Image, read_image, require_same_grid
+from monai_isles.io.read import Image, read_image
+from monai_isles.io.grid import require_same_grid
 from monai_isles.metrics.lesionwise import count_lesions, lesion_f1, matched_lesion_f1
 from monai_isles.metrics.overlap import dsc, ppv, sensitivity
 from monai_isles.metrics.rules import diagonal, emptiness, paired_masks

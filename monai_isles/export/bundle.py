@@ -14,7 +14,11 @@ from monai_isles.errors import IslesError
 from monai_isles.export.graph import Graph, build_network, load_network, write_graphs
 from monai_isles.export.layout import CARD, METADATA, NEEDED, WEIGHTS, settle, write_json, write_layout
 from monai_isles.export.metadata import check_metadata, complete_metadata
-from monai_isles.io import judge_bundle, load_state, pack_zip, publish_state, refuse, sha256_of
+from monai_isles.bundle.configs import judge_bundle
+from monai_isles.io.weights import load_state, publish_state
+from monai_isles.io.archives import pack_zip
+from monai_isles.io.findings import refuse
+from monai_isles.io.checksums import sha256_of
 from monai_isles.io.publish import PART
 
 CHECKSUMS = "SHA256SUMS"

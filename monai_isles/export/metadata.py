@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation.seen_range import OF_WEIGHTS
+from monai_isles.inference.intensity_check import OF_WEIGHTS
 
 REQUIRED = (
     "schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version",

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from monai_isles.errors import IslesError
-from monai_isles.networks import FoldedResUNet, PredictionDropout
+from monai_isles.inference.cpu.folded_res_unet import FoldedResUNet
+from monai_isles.networks.blocks import PredictionDropout
 
 _OPTIONS = {"freezing": True}
 

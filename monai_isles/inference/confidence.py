@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.io import publish_image, read_image
+from monai_isles.io.publish import publish_image
+from monai_isles.io.read import read_image
 from monai_isles.postprocessing.components import binarise
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from torch import nn
 
 from monai_isles.errors import IslesError
-from monai_isles.networks import PredictionDropout
+from monai_isles.networks.blocks import PredictionDropout
 
 
 @contextmanager

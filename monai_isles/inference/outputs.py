@@ -11,7 +11,8 @@ from monai.transforms import MapTransform
 from torch import Tensor
 
 from monai_isles.errors import IslesError
-from monai_isles.io import planned_image, publish_together, read_image
+from monai_isles.io.publish import planned_image, publish_together
+from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, MODALITIES
 
 SAID = {"pseudo_dwi": "synthetic pseudo-DWI, not an acquisition"}

@@ -15,9 +15,10 @@ from monai_isles.data.remote import fetched
 from monai_isles.inference.confidence import lesion_confidence, volume_interval
 from monai_isles.inference.outputs import require_own_names
 from monai_isles.inference.overlap import overlapped
-from monai_isles.inference.perfusion_block import perfusion_block
+from monai_isles.inference.ischaemia import perfusion_block
 from monai_isles.inference.predictor import Predictor
-from monai_isles.io import publish_json, sha256_of
+from monai_isles.io.publish import publish_json
+from monai_isles.io.checksums import sha256_of
 from monai_isles.progress import progress
 
 log = logging.getLogger(__name__)

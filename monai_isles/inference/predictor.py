@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from monai_isles.errors import IslesError
 from monai_isles.inference.ensemble import CaseInferer, ensemble_infer
 from monai_isles.inference.fit import require_fit
-from monai_isles.io import judge_bundle, load_state, refuse, sha256_of
+from monai_isles.bundle.configs import judge_bundle
+from monai_isles.io.weights import load_state
+from monai_isles.io.findings import refuse
+from monai_isles.io.checksums import sha256_of
 from monai_isles.io.weights import stated_sha256
 
 RULES = ("target", "core_rcbf", "delay_s", "min_cluster_ml")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from monai_isles.networks import PredictionDropout
+from monai_isles.networks.blocks import PredictionDropout
 
 _BITS = 16
 

@@ -17,14 +17,14 @@ from monai_isles.inference.accumulate import PassSums, WindowSums
 from monai_isles.inference.compiled import CompiledWhole, compiled_form
 from monai_isles.inference.dropout import prediction_dropout
 from monai_isles.inference.forecast import forecast
-from monai_isles.inference.forms import predicting_form, require_precision
-from monai_isles.inference.memory import HalvedOnce
+from monai_isles.inference.cpu.fast_form import predicting_form, require_precision
+from monai_isles.inference.malloc import HalvedOnce
 from monai_isles.inference.steady_memory import keep_memory
 from monai_isles.inference.whole_block import brain_box, filled_up
 from monai_isles.inference.window_cutter import WindowCutter
 from monai_isles.inference.window_masks import WindowMasks, site_sizes
 from monai_isles.inference.windows_plan import require_cover, require_no_gaps, window_starts, windows_at_once
-from monai_isles.networks import PredictionDropout
+from monai_isles.networks.blocks import PredictionDropout
 from monai_isles.progress import progress
 
 _WORTH_A_BAR_S = 2.0

@@ -1,23 +1,5 @@
 """Losses of the published systems."""
 
-from monai_isles.losses.adversarial import discriminator_ls_loss, generator_ls_loss
-from monai_isles.losses.focal import SoftmaxFocalLoss
-from monai_isles.losses.generalized_dice_ce import GeneralizedDiceCELoss, sudre_dice_loss
-from monai_isles.losses.hardness_aware import HardnessAwareGDLoss
-from monai_isles.losses.pseudo_dwi import PseudoDWILoss
-from monai_isles.losses.stroke_segmentation import StrokeSegmentationLoss
-from monai_isles.losses.synthesis import SynthesisLoss
-from monai_isles.losses.weighted_ce import WeightedCELoss
+import lazy_loader
 
-__all__ = [
-    "GeneralizedDiceCELoss",
-    "HardnessAwareGDLoss",
-    "PseudoDWILoss",
-    "SoftmaxFocalLoss",
-    "StrokeSegmentationLoss",
-    "SynthesisLoss",
-    "WeightedCELoss",
-    "discriminator_ls_loss",
-    "generator_ls_loss",
-    "sudre_dice_loss",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from monai_isles.networks.blocks import Down, PredictionDropout, ResidualBlock
 from monai_isles.networks.channel_rows import RowAffine, RowPReLU
-from monai_isles.networks.lane_conv import LaneConv
+from monai_isles.inference.cpu.simd_conv import LaneConv
 
 _MAX_POOL = {4: F.max_pool2d, 5: F.max_pool3d}
 
@@ -33,7 +33,7 @@ class FoldedResidualBlock(nn.Module):
     Shapes: ``(N, C, *spatial)`` channels-last in and out.
     Args:
         block: trained, left as it is.
-    Source: ours; ``tests/networks/test_folded_res_unet.py``.
+    Source: ours; ``tests/inference/cpu/test_folded_res_unet.py``.
     """
 
     def __init__(self, block: ResidualBlock) -> None:

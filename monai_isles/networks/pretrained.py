@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from monai_isles.errors import IslesError
-from monai_isles.io import load_state
+from monai_isles.io.weights import load_state
 from monai_isles.networks.pretrained_names import own_names
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from monai_isles.networks.block_unet import BlockUNet, conv_norm_relu
+from monai_isles.networks.unets import BlockUNet, conv_norm_relu
 
 
 class R2UNet(BlockUNet):

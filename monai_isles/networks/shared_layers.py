@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from monai_isles.networks.batch_share import SHARE, GroupSum
 from monai_isles.networks.shared_batch_norm import SharedBatchNorm
-from monai_isles.networks.switchable_norm import SwitchableNorm2d
+from monai_isles.networks.norms import SwitchableNorm2d
 
 
 class SharedSwitchableNorm2d(SwitchableNorm2d):

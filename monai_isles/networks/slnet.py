@@ -8,7 +8,7 @@ from monai_isles.errors import IslesError
 from monai_isles.networks.lone_batch_norm import LoneBatchNorm2d
 from monai_isles.networks.ronneberger_unet import RonnebergerUNet
 from monai_isles.networks.squeeze_excitation import SqueezeExcitation
-from monai_isles.networks.switchable_norm import SwitchableNorm2d
+from monai_isles.networks.norms import SwitchableNorm2d
 from monai_isles.networks.xavier import initialise_
 
 _NORMS = {"switchable": SwitchableNorm2d, "batch": LoneBatchNorm2d, "none": nn.Identity}

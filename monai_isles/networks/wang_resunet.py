@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_isles.networks.block_unet import BlockUNet, conv_norm_relu
+from monai_isles.networks.unets import BlockUNet, conv_norm_relu
 from monai_isles.networks.lone_batch_norm import LoneBatchNorm2d
 
 

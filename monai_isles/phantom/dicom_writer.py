@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monai_isles.data.dicom_header import pydicom_module
+from monai_isles.dicom.header import pydicom_module
 from monai_isles.errors import IslesError
-from monai_isles.phantom.scan import CaseArrays
+from monai_isles.phantom.ct.scan import CaseArrays
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monai_isles.phantom.fields import SmoothField
-from monai_isles.phantom.stroke import territories
+from monai_isles.phantom.ct.stroke import territories
 
 
 @dataclass(frozen=True)

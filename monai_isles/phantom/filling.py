@@ -12,17 +12,19 @@ from uuid import uuid4
 
 import torch
 
-from monai_isles.cohort import Place, Record, Task, run_cases
+from monai_isles.cohort.place import Place
+from monai_isles.cohort.task import Record, Task
+from monai_isles.cohort.engine import run_cases
 from monai_isles.errors import IslesError
 from monai_isles.io.publish import PART
 from monai_isles.io.runs import sweep_parts
 from monai_isles.phantom.dicom_writer import write_dicom
 from monai_isles.phantom.layout import write_case, write_truth
-from monai_isles.phantom.mri_facts import MRI_KINDS
+from monai_isles.phantom.mri.facts import MRI_KINDS
 from monai_isles.phantom.mri_layout import write_mri_case
-from monai_isles.phantom.mri_scan import scan_mri
-from monai_isles.phantom.scan import scan_slab
-from monai_isles.phantom.subject import make_patient
+from monai_isles.phantom.mri.scan import scan_mri
+from monai_isles.phantom.ct.scan import scan_slab
+from monai_isles.phantom.ct.subject import make_patient
 
 FIRST_TEST_SUBJECT = 1_000_000
 

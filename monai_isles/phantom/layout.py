@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.io.publish import publish_text
-from monai_isles.phantom.scan import CaseArrays
+from monai_isles.phantom.ct.scan import CaseArrays
 
 KEYS = {
     "ct": "CT",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from monai_isles.phantom.layout import save_lps
-from monai_isles.phantom.mri_facts import MriKind
-from monai_isles.phantom.mri_scan import MriCase
+from monai_isles.phantom.mri.facts import MriKind
+from monai_isles.phantom.mri.scan import MriCase
 
 _FIRST_ID = {"siss": 70000, "spes": 80000}
 _LABELS = {

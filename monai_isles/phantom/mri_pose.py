@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_isles.phantom.anatomy import CENTRE_MM, Grid, Pose, Subject
-from monai_isles.phantom.mri_facts import MriKind
+from monai_isles.phantom.ct.anatomy import CENTRE_MM, Grid, Pose, Subject
+from monai_isles.phantom.mri.facts import MriKind
 
 _ROOM_MM = {"siss": 10.0, "spes": 5.0}
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from monai_isles.phantom.fields import SmoothField
-from monai_isles.phantom.mri_brain import Brain
-from monai_isles.phantom.mri_facts import MriKind
-from monai_isles.phantom.stroke import territories
+from monai_isles.phantom.mri.brain import Brain
+from monai_isles.phantom.mri.facts import MriKind
+from monai_isles.phantom.ct.stroke import territories
 
 
 @dataclass(frozen=True)

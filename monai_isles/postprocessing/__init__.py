@@ -1,14 +1,5 @@
 """From a lesion probability to a lesion mask."""
 
-from __future__ import annotations
+import lazy_loader
 
-import importlib
-
-_HOMES = {"Binarised": "chain", "binarise": "components", "drop_small": "components", "search_grid": "components"}
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from monai_isles.metrics import r2_identity
+from monai_isles.metrics.volume import r2_identity
 from monai_isles.reports.canvas import blank, plot_axes
 from monai_isles.reports.palette import INK, MARKERS, SERIES
 

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from monai_isles.io.runs import versions
 from monai_isles.progress import progress
 from monai_isles.reports.curves import read_curves
-from monai_isles.reports.published import published_rows
+from monai_isles.papers.published import published_rows
 from monai_isles.reports.scores import Scores, side_by_side
 from monai_isles.reports.sources import Source, find_sources, load_view
 from monai_isles.reports.views import CaseView, Cohort

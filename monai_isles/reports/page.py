@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from monai_isles import __version__
 from monai_isles.errors import IslesError
-from monai_isles.io import publish_text
+from monai_isles.io.publish import publish_text
 from monai_isles.reports import palette
 from monai_isles.reports.canvas import svg_text
 from monai_isles.reports.curves import best_epoch, training_curves

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_isles.io import read_image
+from monai_isles.io.read import read_image
 from monai_isles.reports.page import case_page
 from monai_isles.reports.panels import drawn_keys
 from monai_isles.reports.views import SYNTHETIC, CaseView

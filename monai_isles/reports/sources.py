@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation import find_predictions, find_references
-from monai_isles.io import Image, read_image, require_same_grid
+from monai_isles.evaluation.pairs import find_predictions, find_references
+from monai_isles.io.read import Image, read_image
+from monai_isles.io.grid import require_same_grid
 from monai_isles.reports.panels import drawn_keys
 from monai_isles.reports.views import SYNTHETIC, CaseView
 

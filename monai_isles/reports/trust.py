@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from monai_isles.metrics import bland_altman
+from monai_isles.metrics.agreement import bland_altman
 from monai_isles.reports.canvas import blank, plot_axes
 from monai_isles.reports.figures import Rows, paired
 from monai_isles.reports.palette import INK, MARKERS, SERIES

@@ -1,8 +1,5 @@
 """Where and how patches are cut."""
 
-from monai_isles.sampling.centres import Centres, balanced_centres
-from monai_isles.sampling.elastic import deform, displacement
-from monai_isles.sampling.patches import PatchLoader
-from monai_isles.sampling.slices import SliceLoader
+import lazy_loader
 
-__all__ = ["Centres", "PatchLoader", "SliceLoader", "balanced_centres", "deform", "displacement"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from monai_isles.errors import IslesError
 from monai_isles.progress import progress
-from monai_isles.sampling.ahead import ahead
+from monai_isles.sampling.loader import ahead
 from monai_isles.sampling.axial import OPERATIONS, axial_operations, operated, require_square
 from monai_isles.sampling.centres import Centres, balanced_centres
 from monai_isles.sampling.elastic import deform, field_noise, smoothed

@@ -12,7 +12,8 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_isles.errors import IslesError
-from monai_isles.io import RunFolder, load_state, publish_state
+from monai_isles.io.runs import RunFolder
+from monai_isles.io.weights import load_state, publish_state
 from monai_isles.training.distributed import agreed, from_first, world_size
 from monai_isles.training.early_stop import sign_of
 from monai_isles.training.finished import require_unfinished

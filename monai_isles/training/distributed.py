@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from monai_isles.errors import IslesError
-from monai_isles.networks import share_layers
+from monai_isles.networks.shared_layers import share_layers
 from monai_isles.networks.batch_share import gathered
 
 _PATIENCE = timedelta(hours=2)

@@ -12,9 +12,9 @@ from pathlib import Path
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from monai_isles.io import publish_text
+from monai_isles.io.publish import publish_text
 from monai_isles.networks.batch_share import SHARE
-from monai_isles.sampling import PatchLoader
+from monai_isles.sampling.patches import PatchLoader
 from monai_isles.training.distributed import totalled, world_size
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ import torch
 from ignite.engine import Engine
 
 from monai_isles.errors import IslesError
-from monai_isles.io import RunFolder, publish_state
+from monai_isles.io.runs import RunFolder
+from monai_isles.io.weights import publish_state
 from monai_isles.training.finished import require_unfinished
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from monai.engines.utils import IterationEvents
 from torch import Tensor
 
 from monai_isles.errors import IslesError, find_isles_error
-from monai_isles.sampling import PatchLoader
+from monai_isles.sampling.patches import PatchLoader
 
 NOT_FINITE = "E-MET-07"
 

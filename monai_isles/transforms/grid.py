@@ -11,7 +11,7 @@ from monai.transforms import MapTransform
 from torch import Tensor
 
 from monai_isles.errors import IslesError
-from monai_isles.io import require_same_affines
+from monai_isles.io.grid import require_same_affines
 
 
 class SameGridd(MapTransform):

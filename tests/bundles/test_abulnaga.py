@@ -21,7 +21,8 @@ from monai.bundle import ConfigParser
 from monai_isles.cli.main import main as isles
 from monai_isles.data import load_entries, make_datalist, measured_lesion_share
 from monai_isles.export import export_bundle
-from monai_isles.io import judge_bundle, load_state, publish_json, publish_state
+from monai_isles.bundle.configs import judge_bundle
+from monai_isles.io import load_state, publish_json, publish_state
 from monai_isles.networks import PSPNet
 
 ROOT = Path(__file__).parents[2]

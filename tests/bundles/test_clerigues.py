@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from monai_isles.data import make_datalist
-from monai_isles.io import judge_bundle, publish_json
+from monai_isles.bundle.configs import judge_bundle
+from monai_isles.io import publish_json
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/clerigues"

@@ -17,10 +17,11 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_isles.cli.main import main
-from monai_isles.evaluation.crossval_config import inference_changes, training_config
+from monai_isles.bundle.overlays import inference_changes, training_config
 from monai_isles.export.metadata import check_metadata
 from monai_isles.inference import load_predictor
-from monai_isles.io import judge_bundle, publish_state
+from monai_isles.bundle.configs import judge_bundle
+from monai_isles.io import publish_state
 from monai_isles.phantom import make_dataset
 
 ROOT = Path(__file__).parents[2]

@@ -18,11 +18,12 @@ import torch
 from monai_isles.cli.main import main
 from monai_isles.data import find_entries, make_datalist
 from monai_isles.errors import IslesError
-from monai_isles.evaluation.baselines import rcbf_core
+from monai_isles.evaluation.threshold_baselines import rcbf_core
 from monai_isles.evaluation.perfusion_case import read_perfusion_case
 from monai_isles.export import export_bundle
 from monai_isles.inference import load_predictor
-from monai_isles.io import judge_bundle, load_state, publish_json, read_image
+from monai_isles.bundle.configs import judge_bundle
+from monai_isles.io import load_state, publish_json, read_image
 from monai_isles.networks import ThresholdRule
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,8 @@ from monai.bundle import ConfigParser
 
 from monai_isles.cli.main import main
 from monai_isles.data import input_row, make_datalist
-from monai_isles.io import judge_bundle, publish_json
+from monai_isles.bundle.configs import judge_bundle
+from monai_isles.io import publish_json
 from monai_isles.phantom import make_dataset
 
 ROOT = Path(__file__).parents[2]

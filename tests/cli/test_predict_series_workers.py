@@ -15,7 +15,7 @@ import pytest
 
 from monai_isles.cli.main import main
 from monai_isles.cohort.task import Task, attempt
-from monai_isles.export import scanner_workers
+from monai_isles.workflows import predict_series as scanner_workers
 from monai_isles.phantom import make_case
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from monai_isles.cli.main import main
-from monai_isles.evaluation.crossval_plan import Plan
+from monai_isles.crossval.plan import Plan
 from monai_isles.io import publish_json, sha256_of
 
 BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"

@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from monai_isles.data.dicom import read_series
+from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
 
 

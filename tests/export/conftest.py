@@ -112,7 +112,7 @@ def ras_affine(shape: tuple[int, int, int], *, turn_deg: float = 12.0) -> np.nda
 def ct_series(tmp_path: Path) -> tuple[np.ndarray, object]:
     """Return the slices (D, rows, columns) of a CT series on disk, and the source that names it."""
     pytest.importorskip("highdicom")
-    from monai_isles.export.dicom_source import DicomSource
+    from monai_isles.dicom.source import DicomSource
 
     values = np.random.default_rng(0).integers(-100, 100, (3, 16, 20))
     files = make_ct_series(tmp_path / "series", values)

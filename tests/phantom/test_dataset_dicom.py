@@ -10,10 +10,10 @@ import pytest
 
 from monai_isles.cli.main import main
 from monai_isles.data import find_inputs
-from monai_isles.data.dicom import read_series
+from monai_isles.dicom.read import read_series
 from monai_isles.data.study import find_study
 from monai_isles.errors import IslesError
-from monai_isles.evaluation.scanner import MAPS, measure_study
+from monai_isles.workflows.measure_study import MAPS, measure_study
 from monai_isles.io import read_image
 from monai_isles.phantom import make_dataset
 from monai_isles.phantom.dicom_writer import FORMS

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from monai_isles.data.dicom import find_series, read_series
+from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
 from monai_isles.perfusion import perfusion_maps, tissue_mask

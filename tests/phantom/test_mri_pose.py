@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from monai_isles.phantom import MriCase
-from monai_isles.phantom.anatomy import Grid, Pose, Subject
-from monai_isles.phantom.mri_facts import SISS
+from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject
+from monai_isles.phantom.mri.facts import SISS
 from monai_isles.phantom.mri_pose import draw_pose, head_landmarks
 
 

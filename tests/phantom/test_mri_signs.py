@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_isles.phantom.anatomy import Grid, Pose, Subject
-from monai_isles.phantom.mri_brain import Brain, brain_of
-from monai_isles.phantom.mri_facts import SISS, SPES
+from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject
+from monai_isles.phantom.mri.brain import Brain, brain_of
+from monai_isles.phantom.mri.facts import SISS, SPES
 from monai_isles.phantom.mri_signs import MriDistractors, MriSigns
-from monai_isles.phantom.siss import _OLD, _TISSUE, tissue_signal
+from monai_isles.phantom.mri.siss import _OLD, _TISSUE, tissue_signal
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_isles.phantom.siss import draw_sub_acute
+from monai_isles.phantom.mri.siss import draw_sub_acute
 
 
 def test_images_have_the_grid_types_and_zero_surroundings_of_the_release(siss) -> None:

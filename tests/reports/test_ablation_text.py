@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from monai_isles.reports import TableRow, ablation_text, published_rows
+from monai_isles.papers.ablation_table import TableRow, ablation_text
+from monai_isles.papers.published import published_rows
 
 
 def test_the_data_of_the_published_lines_are_named() -> None:

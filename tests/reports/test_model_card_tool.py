@@ -56,7 +56,7 @@ def test_a_bundle_without_weights_gets_a_card_from_its_metadata_and_its_text(
 
 
 def test_every_text_block_names_rows_that_are_published(tool: ModuleType) -> None:
-    from monai_isles.reports import published_rows
+    from monai_isles.papers.published import published_rows
 
     blocks = sorted(tool.CARDS.glob("*.json"))
     assert [path.stem for path in blocks] == ["abulnaga", "clerigues", "clerigues_mri", "threshold", "wang"]

@@ -11,10 +11,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from monai_isles.evaluation import ablation
-from monai_isles.evaluation.ablation import ROWS, Study
-from monai_isles.evaluation.crossval_config import training_config
-from monai_isles.evaluation.crossval_plan import Plan
+from monai_isles.papers import ablation
+from monai_isles.papers.ablation import ROWS, Study
+from monai_isles.bundle.overlays import training_config
+from monai_isles.crossval.plan import Plan
 from monai_isles.evaluation.search import MRI_SIZES_VOX
 from monai_isles.io import publish_json, publish_text, sha256_of
 from monai_isles.phantom import make_dataset

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from monai_isles.data import make_datalist
-from monai_isles.evaluation import split_run
-from monai_isles.evaluation.crossval_plan import Plan
-from monai_isles.evaluation.split_run import PARTS
+from monai_isles.papers import split_run
+from monai_isles.crossval.plan import Plan
+from monai_isles.papers.split_run import PARTS
 from monai_isles.io import publish_json
 
 ROOT = Path(__file__).parents[2]

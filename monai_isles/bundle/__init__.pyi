@@ -1,0 +1,3 @@
+from .configs import judge_bundle, judge_config
+
+__all__ = ["judge_bundle", "judge_config"]

@@ -1,0 +1,67 @@
+"""Run a command that ends when the process that started it ends, however that one died."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+GRACE_S = 20.0
+
+
+def run_tied(
+    command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None, folder: str | None = None
+) -> int:
+    """Run ``command`` with its output in ``log`` and return its exit code; it does not outlive this process.
+
+    A watcher between the two holds the read end of a pipe: the pipe closes when this process ends, killed or not.
+
+    Args:
+        environment: variables besides this process's own.
+        folder: where it runs, this process's own unless told.
+
+    Source: ours; ``tests/cohort/test_child_process.py``.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    watcher = [sys.executable, "-S", str(Path(__file__).resolve()), *command]
+    variables = {**os.environ, **(environment or {})}
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            watcher,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=out,
+            env=variables,
+            cwd=folder,
+        )
+        try:
+            return process.wait()
+        finally:
+            process.stdin.close()
+            process.wait()
+
+
+def _watch(child: subprocess.Popen) -> None:
+    while os.read(0, 1):
+        pass
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+
+def _main() -> int:
+    child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+    signal.signal(signal.SIGTERM, lambda number, frame: child.terminate())
+    threading.Thread(target=_watch, args=(child,), daemon=True).start()
+    return 128 - code if (code := child.wait()) < 0 else code
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -1,0 +1,99 @@
+"""The probability maps of a cross-validation, each known to come from a model that never trained on its case."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from monai_isles.case import Case
+from monai_isles.errors import IslesError
+from monai_isles.crossval.plan import DATA_LIST, PLAN, Plan, read_plan
+from monai_isles.evaluation.crossval_predict import PREDICTIONS
+from monai_isles.evaluation.pairs import find_references
+from monai_isles.io.read import Image, read_image
+from monai_isles.io.grid import require_same_grid
+from monai_isles.io.checksums import sha256_of
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Hold a cross-validation folder whose predictions are complete.
+
+    Args:
+        cases: every scored case with its fold and reference.
+    """
+
+    folder: Path
+    plan: Plan
+    cases: list[Case]
+
+    def path(self, case: Case) -> Path:
+        """Return the file of a case's probability map."""
+        return self.folder / PREDICTIONS / case.name / "probability.nii.gz"
+
+    def read(self, case: Case) -> tuple[np.ndarray, Image]:
+        """Return a case's probability map and its reference, both on one grid.
+
+        Shapes: ``(H, W, D)``. Raises: ``E-GEOM-*`` and what ``read_image`` raises.
+        """
+        reference = read_image(case.label, kind="label", where=case.name, label_values=case.label_values)
+        probability = read_image(self.path(case), kind="probability", where=case.name)
+        require_same_grid({"reference": reference, "probability": probability}, case=case.name)
+        return probability.data, reference
+
+
+def find_out_of_fold(folder: str | Path) -> OutOfFold:
+    """Return the predictions of a cross-validation folder after checking that all are there and out of fold.
+
+    Raises:
+        IslesError: ``E-SRCH-01`` no cross-validation there, ``E-SRCH-02`` predictions missing (all of them),
+            ``E-SRCH-03`` a prediction by other weights than its own fold's.
+    Source: ours; ``tests/cli/test_search.py``.
+    """
+    folder = Path(folder)
+    plan = read_plan(folder)
+    if plan is None:
+        raise IslesError(
+            "E-SRCH-01",
+            "no cross-validation there",
+            where=str(folder),
+            found=f"no {PLAN}",
+            fix="give the folder that monai-isles crossval wrote",
+        )
+    cases = find_references(Path(plan.dataset_dir), data_list=folder / DATA_LIST)
+    found = OutOfFold(folder, plan, cases)
+    missing = [case.name for case in cases if not found.path(case).is_file()]
+    if missing:
+        raise IslesError(
+            "E-SRCH-02",
+            "out-of-fold predictions are missing",
+            where=str(folder / PREDICTIONS),
+            found=f"{len(missing)} of {len(cases)} cases: {', '.join(missing)}",
+            fix="repeat the monai-isles crossval command: it does what is left",
+        )
+    _require_own_weights(found)
+    return found
+
+
+def _require_own_weights(found: OutOfFold) -> None:
+    own = {fold: sha256_of(found.folder / f"fold_{fold}" / "model.pt") for fold in found.plan.folds}
+    foreign = [
+        f"{case.name} (fold {case.fold})"
+        for case in found.cases
+        if _weights(found.path(case).with_name("result.json")) != [own[case.fold]]
+    ]
+    if foreign:
+        raise IslesError(
+            "E-SRCH-03",
+            "predictions are not by their own fold's model",
+            where=str(found.folder / PREDICTIONS),
+            found=", ".join(foreign),
+            fix="remove these cases and repeat the monai-isles crossval command",
+        )
+
+
+def _weights(result: Path) -> object:
+    return json.loads(result.read_text(encoding="utf-8")).get("weights_sha256") if result.is_file() else None

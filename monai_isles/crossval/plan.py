@@ -1,0 +1,231 @@
+"""What a cross-validation will do, decided and checked before any work, and the same on every restart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monai_isles.errors import IslesError
+from monai_isles.bundle.overlays import INFERENCE, TRAIN, find_config, training_config
+from monai_isles.bundle.configs import judge_bundle
+from monai_isles.io.findings import refuse
+from monai_isles.io.checksums import sha256_of
+from monai_isles.progress import progress
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+
+PLAN, DATA_LIST = "crossval.json", "data_list.json"
+PAPER, NESTED = "paper", "nested"
+_PLACES = ("bundle", "dataset_dir")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Hold everything that decides the result of a cross-validation.
+
+    Args:
+        bundle, dataset_dir: where the configs and the data lie.
+        protocol: ``paper``: a fold's own scored scans decide when its training stops; ``nested``: the next fold does,
+            and the scored scans are seen by nobody.
+        folds: folds of the data list, in order.
+        cases: names of the scored cases by fold.
+        overlays, settings: changes to the bundle's configs.
+        modalities: keys the bundle reads.
+        max_epochs: of one training.
+        data_name, simulated: of the data list; simulated data are no patients.
+        fingerprints: SHA-256 of configs, data list and every input file.
+    """
+
+    bundle: str
+    dataset_dir: str
+    protocol: str
+    folds: tuple[int, ...]
+    cases: dict[int, list[str]]
+    overlays: tuple[str, ...]
+    settings: dict[str, object]
+    modalities: tuple[str, ...]
+    max_epochs: int
+    data_name: str
+    simulated: bool
+    fingerprints: dict[str, object]
+
+    def watched(self, fold: int) -> int:
+        """Return the fold whose scans decide when the training for ``fold`` stops."""
+        if self.protocol == PAPER:
+            return fold
+        return self.folds[(self.folds.index(fold) + 1) % len(self.folds)]
+
+    def held_out(self, fold: int) -> list[int]:
+        """Return the folds that the training for ``fold`` must not see, besides the watched one."""
+        return [] if self.protocol == PAPER else [fold]
+
+    def record(self) -> dict[str, object]:
+        """Return the plan as JSON takes it."""
+        return json.loads(json.dumps(self.__dict__))
+
+
+def read_plan(folder: Path) -> Plan | None:
+    """Return the plan of a cross-validation folder, None where there is none.
+
+    Raises:
+        IslesError: ``E-XVAL-08`` when the file is not a plan.
+    """
+    path = folder / PLAN
+    if not path.is_file():
+        return None
+    try:
+        plan = Plan(**json.loads(path.read_text(encoding="utf-8")))
+        cases = {int(fold): list(names) for fold, names in plan.cases.items()}
+        sequences = {name: tuple(getattr(plan, name)) for name in ("folds", "overlays", "modalities")}
+        return Plan(**{**plan.__dict__, **sequences, "cases": cases})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise IslesError(
+            "E-XVAL-08",
+            "the plan of this cross-validation cannot be read",
+            where=str(path),
+            found=str(error),
+            fix="restore the file, or give another --out",
+        ) from error
+
+
+def make_plan(
+    bundle: Path,
+    *,
+    data_list: str | Path | None = None,
+    dataset_dir: str | Path | None = None,
+    folds: int | None = None,
+    overlays: Sequence[str] = (),
+    settings: Mapping[str, object] | None = None,
+    protocol: str = PAPER,
+) -> tuple[Plan, dict]:
+    """Return the plan and its data list after every check that needs no work.
+
+    Args:
+        data_list: list with the folds; else one is made from the data folder.
+        dataset_dir: data folder; else what the bundle's own config says.
+        folds: of a list to be made (its layout's unless told); with a list it must be the list's own.
+    Raises:
+        IslesError: ``E-XVAL-01`` to ``E-XVAL-06``; ``E-LIST-*`` from the list, among them a subject in two folds;
+            ``E-PHAN-04`` no such data folder; ``E-SAFE-*`` from the bundle.
+    """
+    from monai_isles.data.datalist import find_data_list
+    from monai_isles.data.entries import load_entries
+
+    config = training_config(bundle, overlays, settings or {})
+    refuse(judge_bundle(bundle))
+    root = _data_folder(config, dataset_dir)
+    content = find_data_list(root, data_list, folds=folds)
+    chosen = _folds(content, folds, protocol)
+    modalities = tuple(config["modalities"])
+    entries = load_entries(content, root, keys=modalities, need_label=True)
+    inputs = _inputs(entries, [*modalities, "label"])
+    _require_apart(entries, inputs, modalities[0])
+    plan = Plan(
+        bundle=str(bundle),
+        dataset_dir=str(root),
+        protocol=protocol,
+        folds=chosen,
+        cases={fold: [str(e["case"]) for e in entries if e["fold"] == fold] for fold in chosen},
+        overlays=tuple(overlays),
+        settings=dict(settings or {}),
+        modalities=modalities,
+        max_epochs=int(config["max_epochs"]),
+        data_name=str(content.get("name") or root.name),
+        simulated=bool(content.get("simulated")),
+        fingerprints=_fingerprints(bundle, overlays, content) | {"inputs": inputs},
+    )
+    return plan, content
+
+
+def require_same_plan(plan: Plan, out: Path) -> None:
+    """Refuse to go on in a folder where a plan was begun that would give other results.
+
+    Raises:
+        IslesError: ``E-XVAL-07`` with what differs, ``E-XVAL-08``.
+    """
+    before = read_plan(out)
+    if before is None:
+        return
+    now, then = ({k: v for k, v in p.record().items() if k not in _PLACES} for p in (plan, before))
+    changed = list(_differences(then, now))
+    if changed:
+        raise IslesError(
+            "E-XVAL-07",
+            "another cross-validation was begun in this folder",
+            where=str(out),
+            found="; ".join(changed[:6]) + (f"; and {len(changed) - 6} more" if len(changed) > 6 else ""),
+            fix="restore the settings and the data, or give another --out",
+        )
+
+
+def _differences(then: object, now: object, place: str = "") -> Iterator[str]:
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in {**then, **now}:
+            yield from _differences(then.get(key), now.get(key), f"{place} {key}".strip())
+    elif then != now:
+        yield f"{place} was {then!r:.80}, is {now!r:.80}"
+
+
+def _data_folder(config: ConfigParser, dataset_dir: str | Path | None) -> Path:
+    from monai_isles.phantom.dataset import dataset_or_phantom
+
+    if dataset_dir is not None:
+        return dataset_or_phantom(str(dataset_dir), folder="", cases=1, seed=0).absolute()
+    return Path(config.get_parsed_content("dataset_dir")).absolute()
+
+
+def _fingerprints(bundle: Path, overlays: Sequence[str], content: dict) -> dict[str, object]:
+    configs = [find_config(bundle, name) for name in (TRAIN, INFERENCE, *overlays)]
+    listed = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return {"configs": {path.name: sha256_of(path) for path in configs}, "data_list": listed}
+
+
+def _folds(content: dict, folds: int | None, protocol: str) -> tuple[int, ...]:
+    entries = content.get("training", [])
+    without = [entry["case"] for entry in entries if entry.get("fold") is None]
+    chosen = tuple(sorted({entry["fold"] for entry in entries if entry.get("fold") is not None}))
+    if without or len(chosen) < (3 if protocol == NESTED else 2):
+        raise IslesError(
+            "E-XVAL-04",
+            "the data list has too few folds",
+            where=f"training section, protocol {protocol}",
+            found=f"folds {list(chosen)}; {len(without)} cases without a fold",
+            fix="give every training case a fold: at least 2 of them, 3 for the nested protocol",
+        )
+    if folds is not None and len(chosen) != folds:
+        raise IslesError(
+            "E-XVAL-05",
+            "the data list has another number of folds",
+            where="--folds",
+            found=f"asked for {folds}, the list has {len(chosen)}",
+            fix="leave --folds out, or make the list again: monai-isles datalist DIR --folds N",
+        )
+    return chosen
+
+
+def _inputs(entries: Sequence[Mapping[str, object]], keys: Sequence[str]) -> dict[str, dict[str, str]]:
+    return {
+        str(entry["case"]): {key: sha256_of(Path(str(entry[key]))) for key in keys}
+        for entry in progress(entries, "checking inputs", total=len(entries))
+    }
+
+
+def _require_apart(entries: Sequence[Mapping], inputs: Mapping[str, Mapping[str, str]], key: str) -> None:
+    """Refuse one scan under two subjects' names: the list alone cannot show this leak."""
+    first: dict[str, Mapping] = {}
+    for entry in entries:
+        other = first.setdefault(inputs[entry["case"]][key], entry)
+        if other["fold"] != entry["fold"]:
+            raise IslesError(
+                "E-XVAL-06",
+                "the same scan is in two folds",
+                where=f"{other['case']} and {entry['case']}: {key}",
+                found=f"equal files in folds {other['fold']} and {entry['fold']}, subjects {other['subject']} "
+                f"and {entry['subject']}",
+                fix="remove one of them, or give both the same subject and fold",
+            )

@@ -1,0 +1,151 @@
+"""Search a cross-validation folder and write what was found beside it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from monai_isles.crossval.out_of_fold import OutOfFold, find_out_of_fold
+from monai_isles.crossval.protocols import Protocol, flattery, grid_scores, protocol_tables, require_pair
+from monai_isles.evaluation.score import COLUMNS
+from monai_isles.evaluation.search import HD_MAX_VOX, RULE, SIZES_VOX, Choice, GridScores
+from monai_isles.io.runs import RunFolder
+from monai_isles.io.publish import publish_json, publish_text
+from monai_isles.io.read import read_header
+from monai_isles.io.checksums import sha256_of
+
+SEARCH, POSTPROCESSING = "search", "postprocessing.json"
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Hold what a search found.
+
+    Args:
+        tables: the two protocols of the folder.
+        record: content of ``search.json``.
+    """
+
+    grid: GridScores
+    choice: Choice
+    tables: tuple[Protocol, Protocol]
+    record: dict[str, object]
+
+
+def search_folder(
+    folder: str | Path,
+    *,
+    nested: str | Path | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    sizes_vox: Sequence[int] = SIZES_VOX,
+) -> Searched:
+    """Search the out-of-fold maps of a cross-validation, score it by both ways of tuning, and write everything.
+
+    ``folder/postprocessing.json`` receives the pair chosen on all predictions, as an overlay for ``inference.json``;
+    ``folder/search/`` receives ``grid.csv`` (means and score by pair), ``cases.csv`` (Dice and distance by case and
+    pair), ``<protocol>/per_case.csv`` and ``summary.json`` as ``evaluate`` writes them, ``search.json``, ``run.json``.
+
+    Args:
+        folder: what ``cross_validate`` wrote.
+        nested: the same cross-validation by the nested protocol; adds how many Dice points the paper's flatters.
+        resamples, seed: bootstrap of the intervals.
+        sizes_vox: smallest lesions to try.
+    Raises:
+        IslesError: ``E-SRCH-01`` to ``E-SRCH-05``, ``E-GEOM-*`` where a map is not on its reference's grid.
+    Source: Clerigues 2019, section 3.3 and 4.1; ``tests/cli/test_search.py``.
+    """
+    found = find_out_of_fold(folder)
+    other = None if nested is None else find_out_of_fold(nested)
+    if other is not None:
+        require_pair(found, other)
+    bootstrap = {"resamples": resamples, "seed": seed}
+    with RunFolder(found.folder / SEARCH) as run:
+        grid = grid_scores(found, sizes_vox)
+        tables = protocol_tables(found, grid, **bootstrap)
+        differences = [flattery(*tables, **bootstrap)]
+        if other is not None:
+            theirs = protocol_tables(other, grid_scores(other, sizes_vox), **bootstrap)
+            differences.append(flattery(tables[0], theirs[1], **bootstrap))
+        choice = grid.choose()
+        record = _record(found, grid, choice, tables, differences)
+        _publish(found, grid, tables, record)
+        inputs = {case.name: {"probability": sha256_of(found.path(case))} for case in found.cases}
+        settings = {"nested": None if nested is None else str(nested), **bootstrap}
+        run.finish({"command": "search", "settings": settings, "inputs_sha256": inputs})
+    return Searched(grid, choice, tables, record)
+
+
+def _record(
+    found: OutOfFold, grid: GridScores, choice: Choice, tables: Sequence[Protocol], differences: list[dict[str, object]]
+) -> dict[str, object]:
+    voxel_mm3 = [prod(read_header(case.label).spacing_mm) for case in found.cases]
+    middle = float(np.median(voxel_mm3))
+    return {
+        "data": found.plan.data_name,
+        "simulated": found.plan.simulated,
+        "cases": len(found.cases),
+        "training": found.plan.protocol,
+        "grid": {"thresholds": list(grid.thresholds), "sizes_vox": list(grid.sizes_vox), "hd_max_vox": HD_MAX_VOX},
+        "rule": RULE,
+        "chosen": {
+            "threshold": choice.threshold,
+            "min_size_vox": choice.min_size_vox,
+            "min_size_mm3": round(choice.min_size_vox * middle, 3),
+            "score": choice.score,
+        },
+        "voxel_mm3": {"median": middle, "least": float(min(voxel_mm3)), "most": float(max(voxel_mm3))},
+        "protocols": {
+            table.name: {"said": table.said, "choices": table.summary["choices"], "method": table.summary["methods"]}
+            for table in tables
+        },
+        "flattery": differences,
+    }
+
+
+def _publish(found: OutOfFold, grid: GridScores, tables: Sequence[Protocol], record: Mapping[str, object]) -> None:
+    folder = found.folder / SEARCH
+    publish_text(folder / "grid.csv", _grid_csv(grid))
+    publish_text(folder / "cases.csv", _cases_csv(found, grid))
+    for table in tables:
+        lines = [[row[name] for name in COLUMNS] for row in table.rows]
+        publish_text(folder / table.name / "per_case.csv", _csv(COLUMNS, lines))
+        publish_json(folder / table.name / "summary.json", table.summary)
+    publish_json(folder / "search.json", record)
+    chosen = {key: value for key, value in record["chosen"].items() if key != "score"}
+    publish_json(found.folder / POSTPROCESSING, chosen)
+
+
+def _grid_csv(grid: GridScores) -> str:
+    (dsc, hd), scores = grid.means(), grid.scores()
+    undefined = np.isnan(grid.hd_vox).sum(axis=0)
+    lines = [
+        [threshold, size, len(grid.dsc), dsc[t, s], hd[t, s], int(undefined[t, s]), scores[t, s]]
+        for t, threshold in enumerate(grid.thresholds)
+        for s, size in enumerate(grid.sizes_vox)
+    ]
+    return _csv(("threshold", "min_size_vox", "n", "dsc", "hd_vox_as_scored", "one_mask_empty", "score"), lines)
+
+
+def _cases_csv(found: OutOfFold, grid: GridScores) -> str:
+    lines = [
+        [case.name, case.subject, case.fold, threshold, size, grid.dsc[n, t, s], grid.hd_vox[n, t, s]]
+        for n, case in enumerate(found.cases)
+        for t, threshold in enumerate(grid.thresholds)
+        for s, size in enumerate(grid.sizes_vox)
+    ]
+    return _csv(("case", "subject", "fold", "threshold", "min_size_vox", "dsc", "hd_vox"), lines)
+
+
+def _csv(names: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(names)
+    table.writerows([f"{cell:.9g}" if isinstance(cell, float) else cell for cell in line] for line in lines)
+    return text.getvalue()

@@ -1,0 +1,114 @@
+"""What a row of Wang's Table 5 reads, stacks and predicts, and what is trained where there is no DWI."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from monai_isles.data.datalist import read_datalist
+from monai_isles.errors import IslesError
+from monai_isles.modalities import LABEL, PERFUSION_MAPS
+
+log = logging.getLogger(__name__)
+_MAPS, _FRAMES = list(PERFUSION_MAPS), 6
+
+
+@dataclass(frozen=True, repr=False)
+class InputRow:
+    """One way to the segmentation.
+
+    Args:
+        reads: modalities to load. channels: entries stacked to the image, in this order.
+        target: entries stacked to the training target: lesion, DWI where one is synthesised, weight map.
+        plain: the segmenter sees the image itself; else it sees a pseudo-DWI (and the maps, ``with_maps``).
+        low, high: temporal maximum and extracted feature go into the generator.
+        segmenter_channels: channels that the segmenter sees.
+        note: why this row was taken instead of the wanted one, empty otherwise.
+    """
+
+    name: str
+    reads: list[str]
+    channels: list[str]
+    segmenter_channels: int
+    plain: bool = False
+    low: bool = False
+    high: bool = False
+    with_maps: bool = False
+    note: str = ""
+
+    def __repr__(self) -> str:
+        made = "" if self.plain else "pseudo-DWI from "
+        beside = ", beside the maps" if self.with_maps else ""
+        said = f" ({self.note})" if self.note else ""
+        return f"{self.name}: segmented from {made}{', '.join(self.channels)}{beside}{said}"
+
+    @property
+    def targets(self) -> list[str]:
+        """Return the modalities that are needed for training alone."""
+        return [] if self.plain else ["dwi"]
+
+    @property
+    def target(self) -> list[str]:
+        return [LABEL, *self.targets, "weight"]
+
+    @property
+    def extras(self) -> list[str]:
+        """Return the maps that a prediction gives beside the lesion."""
+        return [] if self.plain else ["pseudo_dwi"]
+
+
+_SERIES = [*_MAPS, "ctp"]
+ROWS = {
+    row.name: row
+    for row in (
+        InputRow("cta", _SERIES, ["frames"], _FRAMES, plain=True),
+        InputRow("fo", _MAPS, _MAPS, len(_MAPS), plain=True),
+        InputRow("dwi_o", _MAPS, _MAPS, 1),
+        InputRow("dwi_ol", _SERIES, [*_MAPS, "mip"], 1, low=True),
+        InputRow("dwi_olh", _SERIES, [*_MAPS, "mip", "frames"], 1, low=True, high=True),
+        InputRow("fo_dwi", _SERIES, [*_MAPS, "mip", "frames"], 1 + len(_MAPS), low=True, high=True, with_maps=True),
+        InputRow("real_dwi", ["dwi"], ["dwi"], 1, plain=True),
+    )
+}
+
+
+def input_row(
+    wanted: str, *, data_list: Mapping | str | Path | None = None, without_dwi: str | None = None
+) -> InputRow:
+    """Return the row ``wanted``, or ``without_dwi`` when it synthesises a DWI and no training case has one.
+
+    The change is logged as a warning and kept in the row's ``note``, which ``run.json`` holds. Data of which only a
+    part has a DWI are not judged here: loading them names the cases that lack it.
+
+    Args:
+        wanted: cta, fo, dwi_o, dwi_ol, dwi_olh, fo_dwi or real_dwi.
+        data_list: the list to be trained on, or its path; None leaves the wish as it is.
+        without_dwi: row for data without DWI; None never changes the row.
+    Raises:
+        IslesError: ``E-LIST-50`` for another name.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.5 and Table 5; ``tests/data/test_input_rows.py``.
+    """
+    row = _named(wanted)
+    if data_list is None or without_dwi is None or row.plain:
+        return row
+    content = data_list if isinstance(data_list, Mapping) else read_datalist(data_list)
+    cases = content.get("training", [])
+    if any("dwi" in case for case in cases):
+        return row
+    note = f"none of the {len(cases)} training cases has a DWI: training {without_dwi} instead of {wanted}"
+    log.warning("%s, on the perfusion maps alone; nothing is synthesised", note)
+    return replace(_named(without_dwi), note=note)
+
+
+def _named(name: str) -> InputRow:
+    if name not in ROWS:
+        raise IslesError(
+            "E-LIST-50",
+            "no such choice of inputs",
+            where="inputs",
+            found=repr(name),
+            fix=f"give one of {', '.join(ROWS)}",
+        )
+    return ROWS[name]

@@ -1,0 +1,5 @@
+"""DICOM in (find, order, time and read a series) and out (segmentations and parametric maps)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

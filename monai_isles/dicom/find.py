@@ -1,0 +1,200 @@
+"""The DICOM series below a folder: what each is, whether it can be read, and what was passed over."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from monai_isles.dicom.frames import frame_count, frames_of
+from monai_isles.dicom.header import DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
+from monai_isles.data.dicom_join import join_series
+from monai_isles.dicom.pixels import require_grey
+from monai_isles.errors import IslesError
+from monai_isles.io.findings import ERROR, WARNING, Finding
+
+_CT = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+_MR = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
+_PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
+_READ = (*_CT, *_MR, _PARAMETRIC_MAP)
+_MAP = re.compile(r"(?<![a-z])(r?cbf|r?cbv|mtt|t[\s_-]?max|ttp)(?![a-z])", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class SeriesInfo:
+    """One series of a folder.
+
+    Args:
+        kind: ``ctp`` (CT, several frames at a position), ``ct``, ``mr``, or a map: ``cbf``, ``cbv``, ``mtt``, ``tmax``,
+            ``ttp`` by its image type or description; ``other`` for what is not read.
+        frames: pictures in all, of all slices and times.
+        reason: why it is passed over, empty where it can be read.
+    """
+
+    uid: str
+    study_uid: str
+    number: str
+    modality: str
+    description: str
+    kind: str
+    files: tuple[Path, ...]
+    frames: int
+    rows: int
+    columns: int
+    reason: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Tell whether the series can be read."""
+        return not self.reason
+
+    def __str__(self) -> str:
+        about = f"series {self.number or '?'} {self.kind} ({self.modality}, {self.frames} frames) {self.uid}"
+        return f"{about}: {self.reason}" if self.reason else about
+
+
+@dataclass
+class DicomFolder:
+    """What lies in a folder: series with their files, findings, and the errors of files that are damaged."""
+
+    series: list[SeriesInfo] = field(default_factory=list)
+    files: dict[str, list[DicomFile]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    damaged: list[IslesError] = field(default_factory=list)
+
+
+@quietly()
+def scan_dicom(folder: str | Path) -> DicomFolder:
+    """Return the series of a folder and of the folders in it; no pixels are read.
+
+    Names and suffixes mean nothing: a file is DICOM when it says so after 128 bytes. DICOMDIR and hidden files are
+    ignored. Localisers, secondary captures, reports and private objects are passed over, each with a finding. Series of
+    one time each are joined (``join_series``).
+
+    Raises:
+        IslesError: ``E-DCM-01`` no pydicom, ``E-DCM-02`` no such folder, or no DICOM image in it.
+    """
+    folder, found = Path(folder), DicomFolder()
+    pydicom_module()
+    if not folder.is_dir():
+        raise _nothing(folder, "no such folder")
+    strange = []
+    for path in _files(folder):
+        if not is_dicom(path):
+            strange.append(path.name)
+            continue
+        try:
+            file = read_dicom_file(path)
+        except IslesError as error:
+            found.damaged.append(error)
+            continue
+        uid = "" if file is None else file.text("SeriesInstanceUID")
+        if file is not None:
+            found.files.setdefault(uid, []).append(file)
+        else:
+            found.findings.append(_finding("E-DCM-30", str(path), "no image in it", "a DICOM file without pixels"))
+    if strange:
+        more = f" and {len(strange) - 4} more" if len(strange) > 4 else ""
+        text = f"{len(strange)} files: {', '.join(strange[:4])}{more}"
+        found.findings.append(_finding("E-DCM-31", str(folder), text, "files that are not DICOM are passed over"))
+    found.findings += [
+        Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault) for error in found.damaged
+    ]
+    if not found.files and not found.damaged:
+        raise _nothing(folder, f"{len(strange)} files, none of them a DICOM image")
+    found.series = [_info(uid, files, found.findings) for uid, files in found.files.items()]
+    found.series, joined = join_series(found.series, found.files)
+    found.findings += joined
+    found.series.sort(key=lambda one: (int(one.number) if one.number.isdigit() else 10**9, one.uid))
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(
+        Path(place) / name
+        for place, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".") and name.upper() != "DICOMDIR"
+    )
+
+
+def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesInfo:
+    """Return what a series is; its localisers are taken out of ``files`` when it holds other images."""
+    first = files[0]
+    scouts = [file for file in files if "LOCALIZER" in file.image_type]
+    if scouts and len(scouts) < len(files):
+        files[:] = [file for file in files if file not in scouts]
+        text = f"{len(scouts)} of series {first.text('SeriesNumber')}: {scouts[0].path.name}"
+        findings.append(_finding("E-DCM-32", str(first.path.parent), text, "localisers are passed over"))
+        first = files[0]
+    reason = _reason(files)
+    info = SeriesInfo(
+        uid,
+        first.text("StudyInstanceUID"),
+        first.text("SeriesNumber"),
+        first.text("Modality"),
+        first.text("SeriesDescription"),
+        _map_named(files) or ("other" if reason else _kind(files)),
+        tuple(file.path for file in files),
+        sum(_count(file) for file in files),
+        *(int(text) if (text := first.text(key)).isdigit() else 0 for key in ("Rows", "Columns")),
+        reason,
+    )
+    if reason:
+        findings.append(_finding("E-DCM-32", str(first.path.parent), str(info), "a series is passed over"))
+    return info
+
+
+def _reason(files: Sequence[DicomFile]) -> str:
+    first = files[0]
+    if "LOCALIZER" in first.image_type:
+        return "a localiser"
+    try:
+        require_grey(first, "")
+    except IslesError as error:
+        return f"{error.fault} ({error.found})" if error.code == "E-DCM-15" else ""
+    classes = {file.text("SOPClassUID") for file in files}
+    if not classes <= set(_READ):
+        name = pydicom_module().uid.UID(sorted(classes - set(_READ))[0]).name
+        return f"not an original CT or MR image ({name})"
+    return ""
+
+
+def _map_named(files: Sequence[DicomFile]) -> str:
+    if "ORIGINAL" in files[0].image_type:
+        return ""
+    named = _MAP.search(" ".join((*files[0].image_type, files[0].text("SeriesDescription"))))
+    return re.sub(r"[\s_-]", "", named[1].lower()).removeprefix("r") if named else ""
+
+
+def _kind(files: Sequence[DicomFile]) -> str:
+    if files[0].text("SOPClassUID") not in _CT:
+        return "mr" if files[0].text("SOPClassUID") in _MR else "other"
+    try:
+        places = [tuple(round(x, 2) for x in frame.position) for file in files for frame in frames_of(file)]
+    except IslesError:
+        return "ct"
+    return "ctp" if len(set(places)) < len(places) else "ct"
+
+
+def _count(file: DicomFile) -> int:
+    try:
+        return frame_count(file)
+    except IslesError:
+        return 1
+
+
+def _finding(code: str, where: str, found: str, fault: str) -> Finding:
+    return Finding(code, WARNING, where, found, "nothing, unless it was meant to be read", fault)
+
+
+def _nothing(folder: Path, found: str) -> IslesError:
+    return IslesError(
+        "E-DCM-02",
+        "no DICOM image found",
+        where=str(folder),
+        found=found,
+        fix="give the folder of one study or series as exported from the archive",
+    )

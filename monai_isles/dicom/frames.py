@@ -1,0 +1,165 @@
+"""The frames of a DICOM file, classic or enhanced multi-frame, each with its place, its scale and its times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from monai_isles.dicom.header import DAMAGE, DicomFile, damaged
+from monai_isles.data.dicom_times import frame_times
+from monai_isles.errors import IslesError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_GROUPS = (
+    "PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence", "PixelValueTransformationSequence",
+    "FrameContentSequence", "TemporalPositionSequence", "RealWorldValueMappingSequence", "CTAcquisitionDetailsSequence",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of one slice.
+
+    Units: ``position``, ``spacing`` (between rows, between columns) and ``step_mm`` in mm, LPS; ``tilt_deg`` degrees;
+    ``times_us`` microseconds by attribute.
+    """
+
+    file: DicomFile
+    index: int
+    position: tuple[float, ...]
+    orientation: tuple[float, ...]
+    spacing: tuple[float, ...]
+    slope: float | None
+    intercept: float | None
+    units: str
+    times_us: dict[str, int]
+    step_mm: float | None
+    tilt_deg: float
+
+
+def frame_count(file: DicomFile) -> int:
+    """Return how many frames a file claims.
+
+    Raises:
+        IslesError: ``E-DCM-06`` not a number of one or more.
+    """
+    text = file.text("NumberOfFrames") or "1"
+    if not text.isdigit() or int(text) < 1:
+        raise damaged(file.path, f"Number of Frames {text[:20]!r}")
+    return int(text)
+
+
+def frames_of(file: DicomFile) -> list[Frame]:
+    """Return every frame of a file.
+
+    Raises:
+        IslesError: ``E-DCM-06`` per-frame groups that do not fit the number of frames, ``E-DCM-20`` an attribute is
+            missing or no number.
+    """
+    if "frames" not in file.known:
+        file.known["frames"] = _frames(file)
+    return list(file.known["frames"])
+
+
+def _frames(file: DicomFile) -> list[Frame]:
+    count, header = frame_count(file), file.header
+    try:
+        shared = list(header.get("SharedFunctionalGroupsSequence") or ())
+        each = list(header.get("PerFrameFunctionalGroupsSequence") or ())
+    except DAMAGE as error:
+        raise damaged(file.path, f"functional groups cannot be read ({type(error).__name__})") from error
+    if (count > 1 or each) and len(each) != count:
+        raise damaged(file.path, f"{count} frames, {len(each)} per-frame functional groups")
+    if not each:
+        return [_frame(file, 0, [header, *_nested(file, [header])])]
+    common = [*_nested(file, shared), header, *_nested(file, [header])]
+    return [_frame(file, n, [*_nested(file, [group]), *common]) for n, group in enumerate(each)]
+
+
+def _nested(file: DicomFile, groups: Sequence[Dataset]) -> list[Dataset]:
+    try:
+        return [item for group in groups for name in _GROUPS for item in (group.get(name) or ())]
+    except DAMAGE as error:
+        raise damaged(file.path, f"functional groups cannot be read ({type(error).__name__})") from error
+
+
+def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
+    slope, intercept = _numbers(file, groups, "RescaleSlope", 1), _numbers(file, groups, "RescaleIntercept", 1)
+    units = _text(groups, "RescaleType")
+    if slope is None:
+        slope, intercept = (_numbers(file, groups, f"RealWorldValue{part}", 1) for part in ("Slope", "Intercept"))
+        units = _coded_units(groups)
+    step = _numbers(file, groups, "SpacingBetweenSlices", 1) or _numbers(file, groups, "SliceThickness", 1)
+    return Frame(
+        file,
+        index,
+        _required(file, groups, "ImagePositionPatient", 3),
+        _required(file, groups, "ImageOrientationPatient", 6),
+        _required(file, groups, "PixelSpacing", 2),
+        slope and slope[0],
+        intercept[0] if intercept else None,
+        units,
+        frame_times(groups),
+        step and step[0],
+        (_numbers(file, groups, "GantryDetectorTilt", 1) or (0.0,))[0],
+    )
+
+
+def _required(file: DicomFile, groups: Sequence[Dataset], keyword: str, count: int) -> tuple[float, ...]:
+    numbers = _numbers(file, groups, keyword, count)
+    if numbers is None:
+        raise _not_there(file, keyword, "no such attribute")
+    return numbers
+
+
+def _numbers(file: DicomFile, groups: Sequence[Dataset], keyword: str, count: int) -> tuple[float, ...] | None:
+    """Return the numbers of an attribute from the first group that holds it, None where none does."""
+    for group in groups:
+        try:
+            value = group.get(keyword)
+            if value is None or value == "":
+                continue
+            single = isinstance(value, str | float | int)
+            numbers = tuple(float(one) for one in ([value] if single else value))
+        except DAMAGE as error:
+            raise _not_there(file, keyword, f"not a number ({type(error).__name__})") from error
+        if len(numbers) != count or not all(map(math.isfinite, numbers)):
+            raise _not_there(file, keyword, f"{len(numbers)} values, {count} finite ones wanted")
+        return numbers
+    return None
+
+
+def _text(groups: Sequence[Dataset], keyword: str) -> str:
+    for group in groups:
+        try:
+            value = group.get(keyword)
+        except DAMAGE:
+            continue
+        if value:
+            return str(value)
+    return ""
+
+
+def _coded_units(groups: Sequence[Dataset]) -> str:
+    for group in groups:
+        try:
+            codes = list(group.get("MeasurementUnitsCodeSequence") or ())
+        except DAMAGE:
+            continue
+        if codes:
+            return _text(codes, "CodeValue")
+    return ""
+
+
+def _not_there(file: DicomFile, keyword: str, found: str) -> IslesError:
+    return IslesError(
+        "E-DCM-20",
+        "a DICOM attribute is missing or wrong",
+        where=f"{file.path}: {keyword}",
+        found=found,
+        fix="export the original series from the archive; converters and screen captures drop such attributes",
+    )

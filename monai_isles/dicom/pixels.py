@@ -1,0 +1,232 @@
+"""The numbers of one frame: sizes judged against the file before anything is allocated, rescaled to HU or map units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from monai_isles.dicom.frames import Frame, frame_count
+from monai_isles.dicom.header import DAMAGE, UNDEFINED, DicomFile, damaged, pydicom_module
+from monai_isles.data.dicom_tail import require_whole_end
+from monai_isles.errors import IslesError
+
+MAX_BYTES = 4 * 2**30
+AIR_HU = -1024.0
+_NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+
+
+def require_readable(files: Sequence[DicomFile], where: str) -> None:
+    """Refuse files whose pixels are not there as claimed, too large, colour, or packed in a way nobody here unpacks.
+
+    Raises:
+        IslesError: ``E-DCM-06`` damaged, ``E-DCM-07`` transfer syntax, ``E-DCM-08`` bytes and sizes disagree,
+            ``E-DCM-09`` too large, ``E-DCM-15`` colour, ``E-DCM-19`` an unusual number format.
+    """
+    total = 0
+    for file in files:
+        require_grey(file, where)
+        total += _require_format(file) * frame_count(file)
+        if total * 4 > MAX_BYTES:
+            raise IslesError(
+                "E-DCM-09",
+                "series is too large",
+                where=f"{where}: {file.path}",
+                found=f"{file.text('Rows')} x {file.text('Columns')} x {frame_count(file)} frames in this file, "
+                f"{total * 4} bytes so far; at most {MAX_BYTES}",
+                fix="give a smaller series, or check the sizes in the header",
+            )
+        if file.transfer_syntax in _NATIVE:
+            _require_bytes(file)
+        else:
+            _require_decoder(file)
+        require_whole_end(file)
+
+
+def require_grey(file: DicomFile, where: str) -> None:
+    """Refuse colour, and grey that is stored inverted.
+
+    Raises:
+        IslesError: ``E-DCM-15``, ``E-DCM-19``.
+    """
+    kind = file.text("PhotometricInterpretation")
+    if kind == "MONOCHROME2" and file.text("SamplesPerPixel") in ("", "1"):
+        return
+    if kind == "MONOCHROME1":
+        raise _format(file, "MONOCHROME1: dark means more")
+    raise IslesError(
+        "E-DCM-15",
+        "series holds colours, not numbers",
+        where=f"{where}: {file.path}",
+        found=f"Photometric Interpretation {kind or 'none'}, {file.text('SamplesPerPixel') or 'no'} samples a pixel",
+        fix="export the map as grey values with rescale or units, or compute it: monai-isles perfusion SERIES",
+    )
+
+
+def require_scale(frames: Sequence[Frame], where: str, *, hounsfield: bool) -> str:
+    """Return the units of a series, which every frame must share.
+
+    Raises:
+        IslesError: ``E-DCM-16`` no rescale, several units, or CT that is not in HU.
+    """
+    units = {frame.units for frame in frames}
+    bare = [frame for frame in frames if frame.slope is None or frame.intercept is None or frame.slope == 0]
+    magnetic = frames[0].file.text("Modality") == "MR" or frames[0].file.numbers != "integers"
+    found = None
+    if len(units) > 1:
+        found = f"rescale types {', '.join(sorted(one or 'none' for one in units))}"
+    elif bare and (not magnetic or any(frame.slope == 0 for frame in bare)):
+        found = f"{len(bare)} frames without rescale slope and intercept, such as {bare[0].file.path.name}"
+    elif hounsfield and not units <= {"", "HU"}:
+        found = f"rescale type {units.pop()}, not HU"
+    if found:
+        raise IslesError(
+            "E-DCM-16",
+            "numbers of the series have no common scale",
+            where=where,
+            found=found,
+            fix="export the original series; a map needs rescale slope and intercept, or real world values with units",
+        )
+    return units.pop()
+
+
+def read_pixels(frame: Frame, *, hounsfield: bool) -> np.ndarray:
+    """Return one frame after its slope and intercept.
+
+    Shapes: (rows, columns) float32.
+    Units: HU; padding that lies below air is read as air.
+    Raises:
+        IslesError: ``E-DCM-08`` the bytes of the frame cannot be had.
+    """
+    stored = _native(frame) if frame.file.transfer_syntax in _NATIVE else _decoded(frame)
+    slope, intercept = (1.0 if frame.slope is None else frame.slope), (frame.intercept or 0.0)
+    if float(slope).is_integer() and float(intercept).is_integer() and stored.dtype.itemsize <= 2:
+        values = stored.astype(np.float32)
+        if slope != 1 or intercept != 0:
+            values *= np.float32(slope)
+            values += np.float32(intercept)
+    else:
+        values = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
+    padding = _padding(frame.file) if hounsfield else None
+    if padding is not None and padding * slope + intercept < AIR_HU:
+        values[stored == padding] = AIR_HU
+    return values
+
+
+def _padding(file: DicomFile) -> int | None:
+    """Return Pixel Padding Value as a stored number; implicit files leave its sign to Pixel Representation."""
+    try:
+        value = file.header.get("PixelPaddingValue")
+        signed = file.text("PixelRepresentation") == "1"
+        return int.from_bytes(value[:2], "little", signed=signed) if isinstance(value, bytes) else int(value)
+    except DAMAGE:
+        return None
+
+
+def _shape(file: DicomFile) -> tuple[int, int]:
+    rows, columns = (file.text(key) for key in ("Rows", "Columns"))
+    if not (rows.isdigit() and columns.isdigit() and int(rows) and int(columns)):
+        raise damaged(file.path, f"{rows or 'no'} rows, {columns or 'no'} columns")
+    return int(rows), int(columns)
+
+
+def _dtype(file: DicomFile) -> np.dtype:
+    order = ">" if file.transfer_syntax == _BIG_ENDIAN else "<"
+    if file.numbers != "integers":
+        return np.dtype(file.numbers).newbyteorder(order)
+    sign = "i" if file.text("PixelRepresentation") == "1" else "u"
+    return np.dtype(f"{order}{sign}{int(file.text('BitsAllocated')) // 8}")
+
+
+def _require_format(file: DicomFile) -> int:
+    """Return the pixels of a frame, the number format being one of those that are read."""
+    rows, columns = _shape(file)
+    if file.numbers == "integers":
+        bits = [file.text(key) for key in ("BitsAllocated", "BitsStored", "HighBit")]
+        if not all(one.isdigit() for one in bits) or bits[0] not in ("8", "16", "32"):
+            raise _format(file, f"{bits[0] or 'no'} bits allocated")
+        allocated, stored, high = map(int, bits)
+        if not 1 <= stored <= allocated or high != stored - 1:
+            raise _format(file, f"{stored} of {allocated} bits stored, high bit {high}")
+    return rows * columns
+
+
+def _require_bytes(file: DicomFile) -> None:
+    rows, columns = _shape(file)
+    wanted = rows * columns * frame_count(file) * _dtype(file).itemsize
+    there = min(file.length, file.size - file.offset)
+    if file.length in (wanted, wanted + 1) and there >= wanted:
+        return
+    claimed = "an undefined number of" if file.length == UNDEFINED else str(file.length)
+    raise _bytes(
+        file,
+        f"{wanted} bytes of pixels wanted for {rows} x {columns} x {frame_count(file)}, "
+        f"{claimed} claimed, {there} there",
+    )
+
+
+def _require_decoder(file: DicomFile) -> None:
+    pixels = pydicom_module().pixels
+    try:
+        known = pixels.get_decoder(file.transfer_syntax).is_available
+    except NotImplementedError:
+        known = False
+    if not known:
+        name = pydicom_module().uid.UID(file.transfer_syntax).name
+        raise IslesError(
+            "E-DCM-07",
+            "transfer syntax cannot be read",
+            where=str(file.path),
+            found=f"{name} ({file.transfer_syntax}), and no decoder for it is installed",
+            fix="export the series uncompressed, or pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg",
+        )
+
+
+def _native(frame: Frame) -> np.ndarray:
+    file, (rows, columns) = frame.file, _shape(frame.file)
+    dtype = _dtype(file)
+    offset = file.offset + frame.index * rows * columns * dtype.itemsize
+    stored = np.fromfile(file.path, dtype, rows * columns, offset=offset)
+    if stored.size != rows * columns:
+        raise _bytes(file, f"{stored.size} of {rows * columns} pixels of frame {frame.index + 1}")
+    return _used_bits(stored.reshape(rows, columns), file)
+
+
+def _decoded(frame: Frame) -> np.ndarray:
+    file = frame.file
+    try:
+        stored = pydicom_module().pixels.pixel_array(file.path, index=frame.index, raw=True)
+    except DAMAGE as error:
+        raise _bytes(file, f"frame {frame.index + 1} cannot be decompressed ({type(error).__name__})") from error
+    if stored.shape != _shape(file):
+        raise _bytes(file, f"frame {frame.index + 1} decompresses to {stored.shape}, the header says {_shape(file)}")
+    return _used_bits(stored, file)
+
+
+def _used_bits(stored: np.ndarray, file: DicomFile) -> np.ndarray:
+    """Return the pixels without what older files keep in unused high bits, the sign in its place."""
+    if file.numbers != "integers" or file.text("BitsStored") == file.text("BitsAllocated"):
+        return stored
+    spare = stored.dtype.itemsize * 8 - int(file.text("BitsStored"))
+    return np.right_shift(np.left_shift(stored, spare), spare)
+
+
+def _bytes(file: DicomFile, found: str) -> IslesError:
+    return IslesError(
+        "E-DCM-08",
+        "pixels are not as long as the header says",
+        where=str(file.path),
+        found=found,
+        fix="export the series again from the archive, and compare the number of bytes",
+    )
+
+
+def _format(file: DicomFile, found: str) -> IslesError:
+    return IslesError(
+        "E-DCM-19",
+        "pixel format is not read",
+        where=str(file.path),
+        found=found,
+        fix="export the series as MONOCHROME2 with 8, 16 or 32 bits, the highest bit used",
+    )

@@ -1,0 +1,252 @@
+"""DICOM folders in: CT perfusion in time, single volumes and perfusion maps that hold numbers; HU, RAS+, seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from monai_isles.dicom.find import DicomFolder, SeriesInfo, scan_dicom
+from monai_isles.dicom.frames import Frame, frames_of
+from monai_isles.dicom.header import quietly
+from monai_isles.dicom.pixels import read_pixels, require_readable, require_scale
+from monai_isles.dicom.slabs import Timed, common_times, timed
+from monai_isles.dicom.stack import Stack, stack_frames
+from monai_isles.errors import IslesError
+from monai_isles.io.findings import WARNING, Finding, refuse
+from monai_isles.io.orientation import to_ras
+from monai_isles.io.values import value_findings
+
+UNIFORM_S = 1e-3
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a series came from; nothing that names the patient.
+
+    ``slices`` are the files and frame numbers (from 0) of the first time, in the order of the array's last axis.
+    """
+
+    series_uid: str
+    study_uid: str
+    frame_of_reference_uid: str
+    modality: str
+    units: str
+    time_attribute: str
+    files: tuple[Path, ...]
+    sop_instance_uids: tuple[str, ...]
+    slices: tuple[tuple[Path, int], ...]
+
+
+@dataclass(frozen=True)
+class DicomSeries:
+    """One series in memory.
+
+    Shapes: ``array`` (T, H, W, D), or (H, W, D) of a single volume, float32 RAS+; affines (4, 4), ``native_affine``
+        from (column, row, slice); ``slice_times_s`` one row of times a slice as acquired, None for a volume.
+    Units: HU (maps: ``source.units``), mm, s since the first frame kept.
+    Args:
+        kind: as in ``SeriesInfo``.
+        dt_s: seconds between frames, None where they are uneven or there is one.
+        interpolated: slices were brought to common times (shuttled table).
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    times_s: np.ndarray | None
+    dt_s: float | None
+    kind: str
+    native_affine: np.ndarray
+    source: Source
+    slice_times_s: tuple[tuple[float, ...], ...] | None = None
+    interpolated: bool = False
+    findings: list[Finding] = field(default_factory=list)
+
+
+def find_series(folder: str | Path) -> list[SeriesInfo]:
+    """Return every image series below a folder, by number; those that are passed over say why.
+
+    Raises:
+        IslesError: ``E-DCM-01`` no pydicom, ``E-DCM-02`` nothing there, ``E-DCM-06`` and ``E-DCM-07`` files that cannot
+            be opened.
+    Source: ours; ``tests/dicom/test_find.py``.
+    """
+    found = scan_dicom(folder)
+    refuse(found.findings)
+    return found.series
+
+
+@quietly()
+def read_series(
+    folder: str | Path, *, series_uid: str | None = None, kind: str | None = None, interpolate: bool = True
+) -> DicomSeries:
+    """Read one series of a folder, classic or enhanced, still, in time, or shuttled.
+
+    Times: the first attribute that every frame holds and that differs between the frames of a position, in the order
+    FrameAcquisitionDateTime, AcquisitionDateTime, AcquisitionTime, TriggerTime, TemporalPositionTimeOffset,
+    TemporalPositionIndex and TemporalPositionIdentifier (by Temporal Resolution), ContentTime. A shuttled table takes
+    each slab at its own times: every voxel is interpolated linearly to the times of the slab that began first, inside
+    the times of all slabs.
+
+    Args:
+        series_uid: which series, where there are several.
+        kind: the one series of this kind (``ctp``, ``cbf`` and so on), where there are several.
+        interpolate: False refuses slabs with times of their own instead.
+    Raises:
+        IslesError: ``E-DCM-01`` to ``E-DCM-22``; each names the file, the position in mm, or the series; ``E-VAL-03``
+            to ``E-VAL-05`` values that cannot be.
+    Source: DICOM PS3.3; ``tests/dicom/test_read.py``, ``tests/phantom/test_dicom_writer.py``.
+    """
+    found = scan_dicom(folder)
+    refuse(found.findings)
+    info = _chosen(found, Path(folder), series_uid, kind)
+    where, files = f"{folder}: series {info.number or info.uid}", found.files[info.uid]
+    require_readable(files, where)
+    frames = [frame for file in files for frame in frames_of(file)]
+    hounsfield = info.kind in ("ct", "ctp")
+    units = require_scale(frames, where, hounsfield=hounsfield)
+    stack = stack_frames(frames, where)
+    findings = [finding for finding in found.findings if finding.severity == WARNING]
+    if all(len(group) == 1 for group in stack.frames):
+        still = [[group[0]] for group in stack.frames]
+        array, affine = _turned(still, stack, hounsfield)
+        refuse(value_findings(array, kind=info.kind if hounsfield else None, where=where))
+        return _series(array[0], affine, stack, info, _source(info, files, still, units, "", stack.affine), findings)
+    return _in_time(stack, info, files, units, where, hounsfield, interpolate, findings)
+
+
+def _in_time(
+    stack: Stack, info: SeriesInfo, files: list, units: str, where: str, hounsfield: bool, interpolate: bool,
+    findings: list[Finding],
+) -> DicomSeries:  # fmt: skip
+    taken = timed(stack, where)
+    times, uneven = common_times(taken)
+    if uneven:
+        _judge_shuttle(taken, times, where, interpolate)
+        text = f"{len(taken.slabs)} slabs with times of their own, {len(times)} common frames"
+        findings = [*findings, Finding("E-DCM-33", WARNING, where, text, "nothing", "slices are interpolated in time")]
+    read = [frames if uneven else frames[: len(times)] for frames in taken.frames]
+    array, affine = _turned(read, stack, hounsfield, taken.times_s if uneven else None, times)
+    refuse(value_findings(array, kind=info.kind if hounsfield else None, where=where))
+    source = _source(info, files, read, units, taken.attribute, stack.affine)
+    own = tuple(tuple((one - times[0]).tolist()) for one in taken.times_s)
+    own = own[::-1] if affine_flips(stack.affine) else own
+    return _series(array, affine, stack, info, source, findings, times - times[0], own, uneven)
+
+
+def affine_flips(affine: np.ndarray) -> bool:
+    """Tell whether the slices run against the axis they are turned to."""
+    axis = int(np.abs(affine[:3, 2]).argmax())
+    return bool(affine[axis, 2] < 0)
+
+
+def _turned(
+    slices: list[list[Frame]], stack: Stack, hounsfield: bool, own_s: list[np.ndarray] | None = None,
+    times_s: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return the frames (T, H, W, D) in RAS+ and the affine, each slice interpolated where it has times of its own."""
+    rows, columns = (int(slices[0][0].file.text(key)) for key in ("Rows", "Columns"))
+    count = len(slices[0]) if own_s is None else len(times_s)
+    seen, affine = to_ras(np.broadcast_to(np.float32(0), (columns, rows, len(slices))), stack.affine)
+    turned = np.empty((count, *seen.shape), np.float32)
+    if own_s is None:
+        for t in range(count):
+            volume = np.stack([read_pixels(frames[t], hounsfield=hounsfield) for frames in slices])
+            turned[t] = to_ras(volume.transpose(2, 1, 0), stack.affine)[0]
+        return turned, affine
+    native = np.empty((count, len(slices), rows, columns), np.float32)
+    for n, frames in enumerate(slices):
+        native[:, n] = _interpolated(frames, own_s[n], times_s, hounsfield)
+    for t in range(count):
+        turned[t] = to_ras(native[t].transpose(2, 1, 0), stack.affine)[0]
+    return turned, affine
+
+
+def _interpolated(frames: list[Frame], own_s: np.ndarray, times_s: np.ndarray, hounsfield: bool) -> np.ndarray:
+    pictures = np.stack([read_pixels(frame, hounsfield=hounsfield) for frame in frames])
+    before = np.clip(np.searchsorted(own_s, times_s, side="right") - 1, 0, max(0, len(own_s) - 2))
+    after = np.minimum(before + 1, len(own_s) - 1)
+    gap = np.maximum(own_s[after] - own_s[before], 1e-9)
+    share = ((times_s - own_s[before]) / gap).astype(np.float32)[:, None, None]
+    return pictures[before] * (1 - share) + pictures[after] * share
+
+
+def _judge_shuttle(taken: Timed, times: np.ndarray, where: str, interpolate: bool) -> None:
+    starts = ", ".join(f"{len(slab)} slices from {taken.times_s[slab[0]][0]:.2f} s" for slab in taken.slabs[:6])
+    if not interpolate or len(times) < 2:
+        raise IslesError(
+            "E-DCM-21",
+            "slabs were taken at different times",
+            where=where,
+            found=f"{len(taken.slabs)} slabs: {starts}; {len(times)} times in common",
+            fix="allow interpolation in time (read_series(interpolate=True)), or give each slab as a series of its own",
+        )
+
+
+def _chosen(found: DicomFolder, folder: Path, series_uid: str | None, kind: str | None) -> SeriesInfo:
+    wanted = [one for one in found.series if series_uid in (None, one.uid) and kind in (None, one.kind)]
+    usable = [one for one in wanted if one.usable]
+    if len(usable) == 1:
+        return usable[0]
+    listed = "; ".join(str(one) for one in (usable or wanted or found.series)[:8])
+    if usable:
+        raise IslesError(
+            "E-DCM-04",
+            "several series are there",
+            where=str(folder),
+            found=listed,
+            fix="name one of them (series_uid), or give the folder of one series",
+        )
+    if series_uid is not None and not wanted:
+        raise IslesError(
+            "E-DCM-05", "no such series", where=f"{folder}: {series_uid}", found=listed, fix="name one that is there"
+        )
+    colour = [one for one in wanted if "colours" in one.reason]
+    raise IslesError(
+        "E-DCM-15" if colour else "E-DCM-03",
+        "series holds colours, not numbers" if colour else "no series that can be read",
+        where=f"{folder}" + (f": {kind}" if kind else ""),
+        found=listed,
+        fix="export the original CT or MR series, or maps as grey values with rescale or units",
+    )
+
+
+def _source(
+    info: SeriesInfo, files: list, slices: list[list[Frame]], units: str, attribute: str, affine: np.ndarray
+) -> Source:
+    order = slices[::-1] if affine_flips(affine) else slices
+    return Source(
+        info.uid,
+        info.study_uid,
+        files[0].text("FrameOfReferenceUID"),
+        info.modality,
+        units or ("HU" if info.kind in ("ct", "ctp") else ""),
+        attribute,
+        info.files,
+        tuple(file.text("SOPInstanceUID") for file in files),
+        tuple((group[0].file.path, group[0].index) for group in order),
+    )
+
+
+def _series(
+    array: np.ndarray, affine: np.ndarray, stack: Stack, info: SeriesInfo, source: Source, findings: list[Finding],
+    times_s: np.ndarray | None = None, own: tuple[tuple[float, ...], ...] | None = None, interpolated: bool = False,
+) -> DicomSeries:  # fmt: skip
+    steps = np.diff(times_s) if times_s is not None and len(times_s) > 1 else np.empty(0)
+    even = steps.size and float(np.ptp(steps)) <= UNIFORM_S
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    return DicomSeries(
+        array=array,
+        affine=affine,
+        spacing_mm=(x, y, z),
+        times_s=times_s,
+        dt_s=float(times_s[-1] / (len(times_s) - 1)) if even else None,
+        kind=info.kind,
+        native_affine=stack.affine,
+        source=source,
+        slice_times_s=own,
+        interpolated=interpolated,
+        findings=findings,
+    )

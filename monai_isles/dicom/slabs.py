@@ -1,0 +1,166 @@
+"""Which frames were taken when: the time attribute, slabs of a shuttled table, and frames that are lost or doubled."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from monai_isles.dicom.frames import Frame
+from monai_isles.dicom.stack import Stack, named
+from monai_isles.data.dicom_times import TIME_ATTRIBUTES, unwrapped
+from monai_isles.errors import IslesError
+
+NEAR = 0.2
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The frames of every slice in time.
+
+    Shapes: ``frames`` one list a slice; ``times_s`` one array a slice (T of its slab,); ``slabs`` slice numbers.
+    Units: seconds since the first frame of all.
+    """
+
+    frames: list[list[Frame]]
+    times_s: list[np.ndarray]
+    slabs: list[list[int]]
+    attribute: str
+
+
+def timed(stack: Stack, where: str) -> Timed:
+    """Return the frames of each slice in the order they were taken.
+
+    The time is the first of ``TIME_ATTRIBUTES`` that every frame holds and that differs between the frames of each
+    slice. Slices whose times lie together make a slab; a shuttled table gives two or more.
+
+    Raises:
+        IslesError: ``E-DCM-11`` a slice is there twice, ``E-DCM-12`` no attribute tells the frames apart, ``E-DCM-13``
+            a slice of a frame is missing.
+    Source: ours; ``tests/dicom/test_slabs.py``.
+    """
+    _require_no_copies(stack, where)
+    attribute = next((key for key in TIME_ATTRIBUTES if _tells_apart(stack, key)), None)
+    if attribute is None:
+        raise _no_time(stack, where)
+    every = unwrapped([frame.times_us[attribute] for group in stack.frames for frame in group])
+    start, clock = min(every), iter(every)
+    slices = [sorted((next(clock) - start, n) for n in range(len(group))) for group in stack.frames]
+    frames = [[group[n] for _, n in order] for group, order in zip(stack.frames, slices, strict=True)]
+    times = [np.array([time for time, _ in order]) / 1e6 for order in slices]
+    slabs = _slabs(times)
+    for slab in slabs:
+        _require_whole(slab, frames, times, stack.places_mm, where)
+    return Timed(frames, times, slabs, attribute)
+
+
+def common_times(found: Timed) -> tuple[np.ndarray, bool]:
+    """Return the times of the frames and whether the slices must be interpolated to them.
+
+    One slab whose slices differ by at most a quarter of the shortest step: the mean time of each frame, as it is.
+    Else the times of the slab that began first, those that lie inside the times of every other slice: nothing is
+    extrapolated.
+    """
+    if len(found.slabs) == 1:
+        table = np.stack(found.times_s)
+        step = float(np.diff(table, axis=1).min()) if table.shape[1] > 1 else np.inf
+        if float(np.ptp(table, axis=0).max()) <= 0.25 * step:
+            return (table[0] if not np.ptp(table, axis=0).any() else table.mean(axis=0)), False
+    first = min(found.times_s, key=lambda times: times[0])
+    begin, end = max(times[0] for times in found.times_s), min(times[-1] for times in found.times_s)
+    return first[(first >= begin) & (first <= end)], True
+
+
+def _require_no_copies(stack: Stack, where: str) -> None:
+    seen: dict[tuple[str, int], Frame] = {}
+    for place, group in zip(stack.places_mm, stack.frames, strict=True):
+        for frame in group:
+            key = (frame.file.text("SOPInstanceUID") or str(frame.file.path), frame.index)
+            if key in seen:
+                raise _twice([seen[key], frame], place, where, "one SOP Instance UID")
+            seen[key] = frame
+
+
+def _tells_apart(stack: Stack, key: str) -> bool:
+    return all(
+        all(key in frame.times_us for frame in group) and len({frame.times_us[key] for frame in group}) == len(group)
+        for group in stack.frames
+    )
+
+
+def _no_time(stack: Stack, where: str) -> IslesError:
+    """Name a doubled slice where one attribute orders all frames but a few, else say that there is no time."""
+    every = [frame for group in stack.frames for frame in group]
+    for key in TIME_ATTRIBUTES:
+        if not all(key in frame.times_us for frame in every):
+            continue
+        for place, group in zip(stack.places_mm, stack.frames, strict=True):
+            often = Counter(frame.times_us[key] for frame in group)
+            alike = [frame for frame in group if often[frame.times_us[key]] > 1]
+            if alike and (len(often) > 1 or min(map(len, stack.frames)) == 1):
+                return _twice(alike, place, where, f"one {key}")
+    there = [key for key in TIME_ATTRIBUTES if any(key in frame.times_us for frame in every)]
+    return IslesError(
+        "E-DCM-12",
+        "no time tells the frames apart",
+        where=where,
+        found=f"{len(every)} frames at {len(stack.frames)} positions; {', '.join(there) or 'no time attribute'} "
+        "is missing in some or equal for all frames of a position",
+        fix="export the series with its acquisition times; two reconstructions in one series must be parted first",
+    )
+
+
+def _twice(frames: Sequence[Frame], place: float, where: str, why: str) -> IslesError:
+    return IslesError(
+        "E-DCM-11",
+        "a slice is there twice",
+        where=where,
+        found=f"at {named(frames, place)} ({why})",
+        fix="remove the copies, or give one reconstruction of the series alone",
+    )
+
+
+def _slabs(times: Sequence[np.ndarray]) -> list[list[int]]:
+    steps = [float(np.diff(one).min()) for one in times if len(one) > 1]
+    near = NEAR * min(steps) if steps else np.inf
+    slabs = [[0]]
+    for n in range(1, len(times)):
+        together = _distance(times[n], times[n - 1]) <= near
+        if together.mean() >= 0.5:
+            slabs[-1].append(n)
+        else:
+            slabs.append([n])
+    return slabs
+
+
+def _distance(times: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return how far each of the fewer times is from the nearest of the other slice's."""
+    few, many = (times, others) if len(times) <= len(others) else (others, times)
+    return np.abs(few[:, None] - many[None, :]).min(axis=1)
+
+
+def _require_whole(
+    slab: Sequence[int], frames: Sequence[Sequence[Frame]], times: Sequence[np.ndarray], places: Sequence[float],
+    where: str,
+) -> None:  # fmt: skip
+    counts = Counter(len(times[n]) for n in slab)
+    usual = max(counts, key=lambda count: (counts[count], count))
+    model = next(times[n] for n in slab if len(times[n]) == usual)
+    near = 0.5 * float(np.diff(model).min()) if len(model) > 1 else np.inf
+    for n in slab:
+        if len(times[n]) > usual:
+            extra = [f for f, t in zip(frames[n], times[n], strict=True) if np.abs(model - t).min() > near]
+            raise _twice(extra or frames[n], places[n], where, f"{len(times[n])} frames, {usual} at other positions")
+        lacking = [time for time in model if np.abs(times[n] - time).min() > near]
+        if len(times[n]) < usual or lacking:
+            listed = ", ".join(f"{time:.2f}" for time in lacking[:6]) + (" ..." if len(lacking) > 6 else "")
+            raise IslesError(
+                "E-DCM-13",
+                "slices are missing",
+                where=where,
+                found=f"at {places[n]:.2f} mm (first file {named(frames[n][:1])}): {len(times[n])} of {usual} frames"
+                + (f", none at {listed} s" if listed else ""),
+                fix="export the whole series again",
+            )

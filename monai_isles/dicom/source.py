@@ -1,0 +1,210 @@
+"""The DICOM images that a result was computed from: their headers, and arrays laid out as they lie on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from monai_isles.dicom.header import pydicom_module
+from monai_isles.errors import IslesError
+
+if TYPE_CHECKING:
+    from highdicom import Volume
+    from pydicom import Dataset
+
+# DICOM type 2: must be there, may be empty; files that were made anonymous often lack them
+_TYPE_2 = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+    "StudyTime", "ReferringPhysicianName",
+)  # fmt: skip
+_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+MANUFACTURER, MODEL = "monai_isles", "monai_isles, research only"
+
+
+@dataclass(frozen=True)
+class DicomSource:
+    """Name the images behind a result.
+
+    Shapes: ``affine`` (4, 4) of the RAS+ array (H, W, D). Units: mm.
+    Args:
+        files: one file a slice of one time point, or one enhanced multi-frame file; more of the same are skipped.
+    """
+
+    files: Sequence[Path]
+    affine: np.ndarray
+
+    def headers(self) -> list[Dataset]:
+        """Return one header a slice position (pixels are not read), with empty values where type 2 ones are missing.
+
+        Raises:
+            IslesError: ``E-DCM-40`` when there is none or they belong to several series; those of
+                ``require_dicom``.
+        """
+        pydicom = require_dicom()
+        found: dict[tuple[float, ...], Dataset] = {}
+        for path in self.files:
+            header = pydicom.dcmread(path, stop_before_pixels=True)
+            if "PerFrameFunctionalGroupsSequence" in header:
+                found = {(): header}
+                break
+            found.setdefault(tuple(round(float(x), 3) for x in header.ImagePositionPatient), header)
+        series = {str(header.SeriesInstanceUID) for header in found.values()}
+        if len(series) != 1:
+            raise IslesError(
+                "E-DCM-40",
+                "a result belongs to exactly one source series",
+                where=str(self.files[0].parent) if self.files else "DICOM source",
+                found=f"{len(found)} images of {len(series)} series",
+                fix="give the files of the one series that the maps were computed from",
+            )
+        for header in found.values():
+            _settle(header)
+        return list(found.values())
+
+    def volume(self, array: np.ndarray, headers: Sequence[Dataset], *, channels: int = 0) -> Volume:
+        """Return a RAS+ array turned to the slices, rows and columns of the source, which nothing interpolates.
+
+        Shapes: ``array`` (H, W, D), or (H, W, D, S) with ``channels`` = S segments.
+        """
+        import highdicom
+
+        numbered = {"SegmentNumber": list(range(1, channels + 1))} if channels else None
+        first = headers[0]
+        volume = highdicom.Volume(
+            np.ascontiguousarray(array),
+            _TO_LPS @ np.asarray(self.affine, float),
+            "PATIENT",
+            frame_of_reference_uid=str(first.FrameOfReferenceUID),
+            channels=numbered,
+        )
+        like = highdicom.VolumeGeometry.from_attributes(
+            image_position=(0.0, 0.0, 0.0),
+            image_orientation=_orientation(first),
+            rows=int(first.Rows),
+            columns=int(first.Columns),
+            pixel_spacing=(1.0, 1.0),
+            spacing_between_slices=1.0,
+            number_of_frames=array.shape[2],
+            coordinate_system="PATIENT",
+        )
+        turned = volume.match_orientation(like)
+        if turned.spatial_shape[1:] != (int(first.Rows), int(first.Columns)):
+            raise off_grid(f"{turned.spatial_shape[1:]} rows and columns, the source has {first.Rows}, {first.Columns}")
+        return turned
+
+    def require_positions(self, volume: Volume, headers: Sequence[Dataset]) -> None:
+        """Refuse slices that lie where no source slice lies.
+
+        Raises:
+            IslesError: ``E-DCM-41`` naming the distance in mm.
+        """
+        wanted = _positions(headers)
+        own = np.array([p[0].ImagePositionPatient for p in volume.get_plane_positions()], float)
+        gap = np.linalg.norm(own[:, None] - wanted[None], axis=2).min(axis=1)
+        if len(own) != len(wanted) or gap.max() > 1e-2:
+            found = f"{len(own)} slices for {len(wanted)} source images, up to {gap.max():.3g} mm apart"
+            raise off_grid(found)
+
+
+def require_dicom() -> ModuleType:
+    """Return pydicom, once highdicom is there too.
+
+    Raises:
+        IslesError: ``E-DCM-01``, ``E-DCM-46`` when one of them is not installed.
+    """
+    pydicom = pydicom_module()
+    try:
+        import highdicom  # noqa: F401
+    except ImportError as error:
+        raise IslesError(
+            "E-DCM-46",
+            "DICOM results need an optional package",
+            where="highdicom",
+            found=f"not installed ({error.name or error})",
+            fix="pip install monai-isles[dicom], or leave DICOM results out",
+        ) from error
+    return pydicom
+
+
+@contextmanager
+def quiet(where: str | Path) -> Iterator[None]:
+    """Keep pydicom and highdicom from quoting values of the source, a name perhaps, in warnings and errors.
+
+    Raises:
+        IslesError: ``E-DCM-47`` instead of their errors.
+    """
+    with require_dicom().config.disable_value_validation():
+        try:
+            yield
+        except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+            raise IslesError(
+                "E-DCM-47",
+                "no DICOM result can be derived from this source",
+                where=str(where),
+                found=f"a {type(error).__name__} of the DICOM library, its words left out: they may quote the patient",
+                fix="check the header of the source (dciodvfy), or take the NIfTI results",
+            ) from None
+
+
+def _settle(header: Dataset) -> None:
+    """Make absent type 2 attributes empty, and those that say nothing DICOM can read."""
+    from pydicom.valuerep import DA, TM
+
+    for name in _TYPE_2:
+        if name not in header:
+            setattr(header, name, "")
+    for name, kind in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
+        try:
+            kind(str(header[name].value or ""))
+        except ValueError:
+            setattr(header, name, "")
+    if header.PatientSex not in ("M", "F", "O"):
+        header.PatientSex = ""
+
+
+def off_grid(found: str) -> IslesError:
+    """Return the refusal of a result that does not lie on the source's slices."""
+    return IslesError(
+        "E-DCM-41",
+        "result does not lie on the grid of its DICOM source",
+        where="DICOM export",
+        found=found,
+        fix="export on the grid of the series itself; a resampled result goes out as NIfTI",
+    )
+
+
+def stable_uid(*said: object) -> str:
+    """Return the same DICOM UID for the same words."""
+    from pydicom.uid import generate_uid
+
+    return str(generate_uid(entropy_srcs=[hashlib.sha256("\0".join(map(str, said)).encode()).hexdigest()]))
+
+
+def fresh_uid() -> str:
+    """Return a DICOM UID that nobody has."""
+    from pydicom.uid import generate_uid
+
+    return str(generate_uid())
+
+
+def _positions(headers: Sequence[Dataset]) -> np.ndarray:
+    """Return where the slices of the source lie, each once: of its files, or of the frames of an enhanced one."""
+    if "ImagePositionPatient" in headers[0]:
+        return np.array([[float(x) for x in header.ImagePositionPatient] for header in headers])
+    groups = [group.PlanePositionSequence[0] for group in headers[0].PerFrameFunctionalGroupsSequence]
+    return np.array(sorted({tuple(round(float(x), 3) for x in place.ImagePositionPatient) for place in groups}))
+
+
+def _orientation(header: Dataset) -> Sequence[float]:
+    if "ImageOrientationPatient" in header:
+        return [float(x) for x in header.ImageOrientationPatient]
+    groups = (*header.get("SharedFunctionalGroupsSequence", []), header.PerFrameFunctionalGroupsSequence[0])
+    plane = next(g.PlaneOrientationSequence[0] for g in groups if "PlaneOrientationSequence" in g)
+    return [float(x) for x in plane.ImageOrientationPatient]

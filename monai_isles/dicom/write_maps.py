@@ -1,0 +1,131 @@
+"""Perfusion maps as DICOM parametric maps: numbers with units, not pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from monai_isles import __version__
+from monai_isles.errors import IslesError
+from monai_isles.dicom.source import MANUFACTURER, MODEL, DicomSource, fresh_uid, quiet, stable_uid
+from monai_isles.io.publish import publish
+
+if TYPE_CHECKING:
+    from highdicom import Volume
+    from highdicom.pm import ParametricMap, RealWorldValueMapping
+
+# UCUM code, its meaning, attribute of pydicom's DICOM codes that names the quantity
+QUANTITIES = {
+    "cbf": ("ml/[100]g/min", "milliliter per 100 gram per minute", "RegionalCerebralBloodFlow"),
+    "cbv": ("ml/[100]g", "milliliter per 100 gram", "RegionalCerebralBloodVolume"),
+    "mtt": ("s", "second", "MeanTransitTime"),
+    "tmax": ("s", "second", "Tmax"),
+    "ttp": ("s", "second", "TimeToPeak"),
+}
+
+
+def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: str | Path) -> list[Path]:
+    """Write each map as ``<folder>/<key>.dcm``, a parametric map of float32, read back before it counts.
+
+    The real-world value is the stored one (slope 1, intercept 0), its unit in UCUM. Patient and study attributes are
+    copied from the source, as DICOM demands of a derived object.
+
+    Shapes: each map (H, W, D), RAS+, on the grid of ``source.affine``.  Units: those of ``QUANTITIES``.
+    Args:
+        maps: by modality key: cbf, cbv, mtt, tmax, ttp.
+    Raises:
+        IslesError: ``E-DCM-40``, ``E-DCM-41``, ``E-DCM-47`` the source does not fit, ``E-DCM-44`` a map without a known
+            unit or with values that are no numbers, ``E-DCM-45`` read back differently, and those of ``publish``.
+    Source: DICOM PS3.3 A.75 by highdicom; ``tests/dicom/test_write_maps.py``.
+    """
+    written = []
+    with quiet(folder):
+        headers = source.headers()
+        for key, array in maps.items():
+            _require_numbers(key, array, str(folder))
+            volume = source.volume(np.asarray(array, np.float32), headers)
+            source.require_positions(volume, headers)
+            written.append(Path(folder) / f"{key}.dcm")
+            _publish_one(_parametric_map(key, headers, volume), volume, written[-1], source)
+    return written
+
+
+def _publish_one(made: ParametricMap, volume: Volume, path: Path, source: DicomSource) -> None:
+    def write(tmp: Path) -> None:
+        made.save_as(tmp)
+        _compare(tmp, volume, str(path))
+
+    publish(path, write, inputs=source.files)
+
+
+def _require_numbers(key: str, array: np.ndarray, where: str) -> None:
+    if key not in QUANTITIES or not np.isfinite(array).all():
+        found = f"{key}" if key not in QUANTITIES else f"{key} with {int((~np.isfinite(array)).sum())} NaN or infinite"
+        raise IslesError(
+            "E-DCM-44",
+            "no such map to export",
+            where=where,
+            found=found,
+            fix=f"give finite maps among {', '.join(QUANTITIES)}",
+        )
+
+
+def _mapping(key: str, array: np.ndarray) -> RealWorldValueMapping:
+    from highdicom.pm import RealWorldValueMapping
+    from pydicom.sr.codedict import Code, codes
+
+    code, meaning, quantity = QUANTITIES[key]
+    return RealWorldValueMapping(
+        lut_label=key.upper(),
+        lut_explanation=f"{key.upper()} as stored",
+        unit=Code(code, "UCUM", meaning),
+        value_range=(float(array.min()), float(array.max())),
+        slope=1.0,
+        intercept=0.0,
+        quantity_definition=getattr(codes.DCM, quantity),
+    )
+
+
+def _parametric_map(key: str, headers: list, volume: Volume) -> ParametricMap:
+    from highdicom import VOILUTTransformation
+    from highdicom.pm import ParametricMap
+
+    values = volume.array
+    top = float(np.percentile(values[values > 0], 98)) if (values > 0).any() else 1.0
+    source = str(headers[0].SeriesInstanceUID)
+    return ParametricMap(
+        headers,
+        volume,
+        series_instance_uid=stable_uid("map", source, key, __version__),
+        series_number=int(headers[0].get("SeriesNumber") or 0) % 10_000 + 7001 + list(QUANTITIES).index(key),
+        sop_instance_uid=fresh_uid(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL,
+        software_versions=__version__,
+        device_serial_number="none",
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[_mapping(key, values)],
+        voi_lut_transformations=[VOILUTTransformation(window_center=top / 2, window_width=top)],
+        series_description=f"{key.upper()}, research only",
+        content_label=key.upper(),
+        content_description="Research only, not a medical device",
+    )
+
+
+def _compare(tmp: Path, wanted: Volume, where: str) -> None:
+    from highdicom import imread
+
+    again = imread(tmp).get_volume(dtype=np.float64, apply_real_world_transform=True)
+    same = again.geometry_equal(wanted, tol=1e-4)
+    if not same or not np.array_equal(again.array.astype(np.float32), wanted.array):
+        raise IslesError(
+            "E-DCM-45",
+            "DICOM map reads back differently",
+            where=where,
+            found=f"shape {again.shape}, sum {again.array.sum():g}; wrote {wanted.shape}, {wanted.array.sum():g}",
+            fix="check the disk; the result was not published",
+        )

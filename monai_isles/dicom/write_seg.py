@@ -1,0 +1,190 @@
+"""Masks as a DICOM SEG that a viewer lays over the series they were computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from monai_isles import __version__
+from monai_isles.errors import IslesError
+from monai_isles.dicom.source import MANUFACTURER, MODEL, DicomSource, fresh_uid, off_grid, quiet, stable_uid
+from monai_isles.io.publish import publish
+
+if TYPE_CHECKING:
+    from highdicom import Volume
+    from highdicom.seg import Segmentation, SegmentDescription
+
+_INFARCT, _ISCHEMIA = ("55641003", "Infarct"), ("52674009", "Ischemia")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What a mask means: label, SNOMED CT type (code, meaning), display colour, made by a network or by a rule."""
+
+    label: str
+    kind: tuple[str, str]
+    colour: str
+    network: bool = False
+
+
+SEGMENTS = {
+    "lesion": Segment("Predicted lesion", _INFARCT, "#ff8c1a", network=True),
+    "core": Segment("Core (threshold)", _INFARCT, "#e0303a"),
+    "hypoperfused": Segment("Hypoperfusion (threshold)", _ISCHEMIA, "#2fb8ff"),
+    "penumbra": Segment("Penumbra (threshold)", _ISCHEMIA, "#3ddc84"),
+}
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """Identify what made the masks.
+
+    Args:
+        name, version: of the bundle, or of the rule.
+        weights_sha256: empty for a rule.
+        settings: further parameters, as text.
+    """
+
+    name: str
+    version: str = __version__
+    weights_sha256: str = ""
+    settings: Mapping[str, str] | None = None
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Return settings and checksum, those that are there."""
+        sha = {"weights_sha256": self.weights_sha256} if self.weights_sha256 else {}
+        return {**sha, **(self.settings or {})}
+
+
+def publish_seg(
+    masks: Mapping[str, np.ndarray],
+    source: DicomSource,
+    path: str | Path,
+    *,
+    algorithm: Algorithm,
+    rule: Algorithm | None = None,
+) -> None:
+    """Write the masks as one binary DICOM SEG on the source's own slices, read back bit for bit before it counts.
+
+    Patient and study attributes are copied from the source, as DICOM demands of a derived object; every source slice
+    has its frame, empty or not. The series UID and the tracking UIDs follow from the source and the algorithm, so a
+    repeated run speaks of the same lesion in the same series; the instance UID is new, as its creation time is.
+
+    Shapes: each mask (H, W, D) bool, RAS+, on the grid of ``source.affine``.
+    Args:
+        masks: by name of ``SEGMENTS``; may overlap.
+        algorithm: of the network's mask. rule: of the threshold masks, ``algorithm`` unless told.
+    Raises:
+        IslesError: ``E-DCM-40``, ``E-DCM-41``, ``E-DCM-47`` the source does not fit, ``E-DCM-42`` no mask or an unknown
+            one, ``E-DCM-43`` read back differently, and those of ``publish``.
+    Source: DICOM PS3.3 A.51 by highdicom (doi:10.1007/s10278-022-00683-y); ``tests/dicom/test_write_seg.py``.
+    """
+    _require_known(masks, str(path))
+    with quiet(path):
+        _publish(masks, source, Path(path), algorithm, rule or algorithm)
+
+
+def _publish(
+    masks: Mapping[str, np.ndarray], source: DicomSource, path: Path, algorithm: Algorithm, rule: Algorithm
+) -> None:
+    headers = source.headers()
+    stacked = np.stack([np.asarray(mask).astype(bool) for mask in masks.values()], axis=-1)
+    volume = source.volume(stacked.astype(np.uint8), headers, channels=len(masks))
+    source.require_positions(volume, headers)
+    made = [algorithm if SEGMENTS[name].network else rule for name in masks]
+    series = str(headers[0].SeriesInstanceUID)
+    described = [_described(n, name, by, series) for n, (name, by) in enumerate(zip(masks, made, strict=True), 1)]
+    uid = stable_uid("seg", series, *sorted(masks), *((a.name, a.version, sorted(a.parameters.items())) for a in made))
+    seg = _segmentation(headers, volume, described, uid)
+
+    def write(tmp: Path) -> None:
+        seg.save_as(tmp)
+        _compare(tmp, volume, str(path))
+
+    publish(path, write, inputs=source.files)
+
+
+def _require_known(masks: Mapping[str, np.ndarray], where: str) -> None:
+    shapes = {np.shape(mask) for mask in masks.values()}
+    if not masks or not set(masks) <= set(SEGMENTS):
+        raise IslesError(
+            "E-DCM-42",
+            "no such mask to export",
+            where=where,
+            found=", ".join(masks) or "no mask",
+            fix=f"give one or more of {', '.join(SEGMENTS)}",
+        )
+    if len(shapes) > 1:
+        raise off_grid(f"masks of different shapes: {sorted(shapes)}")
+
+
+def _described(number: int, name: str, by: Algorithm, series: str) -> SegmentDescription:
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.color import CIELabColor
+    from highdicom.seg import SegmentDescription
+    from pydicom.sr.codedict import Code, codes
+
+    segment = SEGMENTS[name]
+    rule = Code("THRESHOLD", "99ISLES", "Thresholds of perfusion maps")
+    family = codes.cid7162.ArtificialIntelligence if segment.network else rule
+    return SegmentDescription(
+        segment_number=number,
+        segment_label=segment.label,
+        segmented_property_category=codes.cid7150.MorphologicallyAbnormalStructure,
+        segmented_property_type=Code(segment.kind[0], "SCT", segment.kind[1]),
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=AlgorithmIdentificationSequence(
+            by.name, family, by.version, source=MANUFACTURER, parameters=by.parameters or None
+        ),
+        tracking_id=f"{MANUFACTURER} {name}",
+        tracking_uid=stable_uid("tracking", series, name),
+        anatomic_regions=[codes.SCT.Brain],
+        display_color=CIELabColor.from_string(segment.colour),
+    )
+
+
+def _segmentation(headers: list, volume: Volume, described: list[SegmentDescription], series: str) -> Segmentation:
+    from highdicom.seg import Segmentation
+
+    return Segmentation(
+        headers,
+        volume,
+        "BINARY",
+        described,
+        series_instance_uid=series,
+        series_number=_series_number(headers),
+        sop_instance_uid=fresh_uid(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL,
+        software_versions=__version__,
+        device_serial_number="none",
+        series_description="Ischemic stroke masks, research only",
+        content_label="STROKE_MASKS",
+        content_description="Research only, not a medical device",
+        omit_empty_frames=False,
+    )
+
+
+def _series_number(headers: list) -> int:
+    return int(headers[0].get("SeriesNumber") or 0) % 10_000 + 7000
+
+
+def _compare(tmp: Path, wanted: Volume, where: str) -> None:
+    from highdicom.seg import segread
+
+    again = segread(tmp).get_volume(dtype=np.uint8)
+    same = again.geometry_equal(wanted, tol=1e-4) and np.array_equal(again.array, wanted.array)
+    if not same:
+        raise IslesError(
+            "E-DCM-43",
+            "DICOM file reads back differently",
+            where=where,
+            found=f"shape {again.shape}, sum {int(again.array.sum())}; wrote {wanted.shape}, {int(wanted.array.sum())}",
+            fix="check the disk; the result was not published",
+        )

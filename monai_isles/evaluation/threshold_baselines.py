@@ -1,0 +1,87 @@
+"""The rules a network has to beat: rCBF below 30 %, and the best single threshold of the training cases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from monai_isles.errors import IslesError
+from monai_isles.evaluation.perfusion_case import PerfusionCase, read_perfusion_case
+from monai_isles.metrics.overlap import dsc
+from monai_isles.perfusion.sides import relative_cbf
+from monai_isles.perfusion.thresholds import CORE_CUT, MIN_CLUSTER_ML, cluster_vox, rcbf_core
+from monai_isles.postprocessing.components import drop_small
+from monai_isles.progress import progress
+
+__all__ = [
+    "CORE_CUT",
+    "MIN_CLUSTER_ML",
+    "SingleThreshold",
+    "rcbf_core",
+    "relative_cbf",
+    "single_threshold_core",
+    "tune_single_threshold",
+]
+RCBF_CUTS = tuple(round(0.10 + 0.05 * step, 2) for step in range(13))
+TMAX_CUTS_S = tuple(float(cut) for cut in range(2, 17))
+CLUSTERS_ML = (0.0, 0.5, 1.0, 3.0)
+
+
+@dataclass(frozen=True)
+class SingleThreshold:
+    """One cut on one map, chosen on training cases.
+
+    Units: ``cut`` as a fraction of the contralateral mean for ``rcbf`` (below is lesion), in seconds for ``tmax``
+    (above is lesion); ``min_cluster_ml`` in ml; ``mean_dsc`` over the ``cases`` it was tuned on.
+    """
+
+    map: str
+    cut: float
+    min_cluster_ml: float
+    mean_dsc: float
+    cases: int
+
+
+def single_threshold_core(case: PerfusionCase, rule: SingleThreshold) -> np.ndarray:
+    """Return the lesion of one case by a tuned rule. Shapes: ``(H, W, D)`` boolean."""
+    return drop_small(_cut(case, rule.map, rule.cut), cluster_vox(rule.min_cluster_ml, case.spacing_mm))
+
+
+def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThreshold:
+    """Choose the map, cut and smallest cluster of best mean Dice; the first of equals in the order of the grid.
+
+    Args:
+        entries: training cases only, flat dictionaries with the paths of the maps and of ``label``.
+
+    Raises:
+        IslesError: ``E-EVAL-03`` no entries; ``E-EVAL-04`` a map or label is not in an entry.
+
+    Source: ours; ``tests/evaluation/test_threshold_baselines.py``.
+    """
+    if not entries:
+        raise IslesError(
+            "E-EVAL-03",
+            "no training cases to tune on",
+            where="single threshold",
+            found="0 entries",
+            fix="give the training section of the data list",
+        )
+    grid = [(name, cut) for name, cuts in (("rcbf", RCBF_CUTS), ("tmax", TMAX_CUTS_S)) for cut in cuts]
+    scores = np.zeros((len(entries), len(grid), len(CLUSTERS_ML)))
+    for row, entry in enumerate(progress(entries, "tuning the threshold")):
+        case = read_perfusion_case(entry, need_label=True)
+        for column, (name, cut) in enumerate(grid):
+            mask = _cut(case, name, cut)
+            for depth, ml in enumerate(CLUSTERS_ML):
+                scores[row, column, depth] = dsc(drop_small(mask, cluster_vox(ml, case.spacing_mm)), case.label)
+    means = scores.mean(axis=0)
+    best, cluster = np.unravel_index(int(means.argmax()), means.shape)
+    return SingleThreshold(*grid[best], CLUSTERS_ML[cluster], float(means[best, cluster]), len(entries))
+
+
+def _cut(case: PerfusionCase, name: str, cut: float) -> np.ndarray:
+    if name == "tmax":
+        return case.brain & (case.tmax_s > cut)
+    return case.brain & (relative_cbf(case.cbf, case.brain, case.reference) < cut)

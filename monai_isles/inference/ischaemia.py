@@ -1,0 +1,86 @@
+"""Core, hypoperfusion and mismatch of a case by the threshold rules, beside whatever a network says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from monai_isles.errors import IslesError
+from monai_isles.io.read import read_image
+from monai_isles.io.grid import require_same_grid
+from monai_isles.modalities import PERFUSION_MAPS
+from monai_isles.perfusion.thresholds import Ischaemia, ischaemia
+from monai_isles.perfusion.sides import contralateral
+from monai_isles.perfusion.sides import HYPOPERFUSED_S
+from monai_isles.perfusion.thresholds import CORE_CUT, MIN_CLUSTER_ML
+
+RULE_MAPS = "rule_maps"
+_MAPS = (*PERFUSION_MAPS, "ttp")
+
+
+def case_ischaemia(
+    entry: Mapping[str, object],
+    *,
+    core_rcbf: float = CORE_CUT,
+    delay_s: float = HYPOPERFUSED_S,
+    min_cluster_ml: float = MIN_CLUSTER_ML,
+) -> tuple[Ischaemia, str] | None:
+    """Return masks and volumes of one case and how its sides were told apart; None without CBF or Tmax.
+
+    The brain is where the sum of the perfusion maps is above zero. The sides come from the CT's mirror image
+    (``mirror``) or, without one, from the brain's centre column (``centroid``).
+
+    Args:
+        entry: flat dictionary with the paths of the maps, and of ``ct`` where there is one; the maps of ``rule_maps``
+            go before those that the network is fed.
+        core_rcbf, delay_s, min_cluster_ml: as in ``monai_isles.perfusion.ischaemia``.
+    Raises:
+        IslesError: ``E-GEOM-*`` and others of ``read_image``, ``E-EVAL-01``, ``E-EVAL-02``.
+    Source: ``monai_isles.perfusion.ischaemia``; ``tests/inference/test_ischaemia.py``.
+    """
+    entry = {**entry, **entry.get(RULE_MAPS, {})}
+    if not (entry.get("cbf") and entry.get("tmax")):
+        return None
+    from monai_isles.transforms.hemispheres import split_head
+    from monai_isles.transforms.resample_like import onto_first
+
+    name = str(entry.get("case", "case"))
+    keys = [key for key in ("ct", *_MAPS) if entry.get(key)]
+    images = {key: read_image(Path(str(entry[key])), kind=key, where=name) for key in keys}
+    if entry.get("resample") is True:
+        images = onto_first(images, case=name)
+    require_same_grid(images, case=name)
+    brain = sum(images[key].data for key in keys if key != "ct") > 0
+    cbf, tmax_s = images["cbf"], images["tmax"].data
+    left, midline = split_head(images["ct"].data if "ct" in images else None, brain, cbf.spacing_mm, where=name)
+    found = ischaemia(
+        cbf.data,
+        tmax_s,
+        brain,
+        cbf.spacing_mm,
+        core_rcbf=core_rcbf,
+        delay_s=delay_s,
+        min_cluster_ml=min_cluster_ml,
+        contralateral=contralateral(tmax_s, brain, left),
+    )
+    return found, midline
+
+
+def perfusion_block(
+    entry: Mapping[str, object], settings: Mapping[str, object] | None = None
+) -> dict[str, object] | None:
+    """Return ``perfusion`` of ``result.json``: ``Ischaemia.record``, the cuts and ``midline``; None without the maps.
+
+    Where the rules cannot be applied the block holds ``not_computed``, the reason: the network's result stands.
+
+    Args:
+        settings: of the bundle; its ``core_rcbf``, ``delay_s`` and ``min_cluster_ml`` count where it has them.
+    Source: ``case_ischaemia``.
+    """
+    cuts = {"core_rcbf": CORE_CUT, "delay_s": HYPOPERFUSED_S, "min_cluster_ml": MIN_CLUSTER_ML}
+    cuts |= {name: float(value) for name, value in (settings or {}).items() if name in cuts}
+    try:
+        found = case_ischaemia(entry, **cuts)
+    except IslesError as error:
+        return {"not_computed": f"{error.code}: {error.fault} ({error.found})", **cuts}
+    return None if found is None else {**found[0].record(), **cuts, "midline": found[1]}

@@ -1,0 +1,166 @@
+"""The ensemble of the networks of several cross-validations: all of them on new scans, or those that may see a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from monai_isles.case import Case
+from monai_isles.errors import IslesError
+from monai_isles.papers.ablation import require_whole
+from monai_isles.bundle.overlays import inference_changes
+from monai_isles.crossval.plan import DATA_LIST, Plan
+from monai_isles.papers.abulnaga import Row, score_maps
+from monai_isles.crossval.out_of_fold import OutOfFold
+from monai_isles.evaluation.pairs import case_of
+from monai_isles.io.read import Image, read_image
+from monai_isles.io.runs import RunFolder
+from monai_isles.io.grid import require_same_grid
+from monai_isles.io.checksums import sha256_of
+from monai_isles.modalities import LABEL
+
+Members = Sequence[OutOfFold]
+
+
+def ensemble_members(members: Members) -> list[dict[str, object]]:
+    """Return what ``ensemble.json`` holds: loss (the folder's name), fold, weights file and SHA-256 of every network.
+
+    Raises:
+        IslesError: ``E-REPR-20`` when the members are no pair of one network on one data list.
+    """
+    require_one_network(members)
+    files = [
+        (one.folder.name, fold, one.folder / f"fold_{fold}/model.pt") for one in members for fold in one.plan.folds
+    ]
+    return [{"row": row, "fold": fold, "weights": str(path), "sha256": sha256_of(path)} for row, fold, path in files]
+
+
+def score_out_of_fold(members: Members) -> list[Row]:
+    """Score the mean map of the networks that were not trained on the scan: one a member, its own fold's.
+
+    This is not the ensemble of all folds, which may only be measured on scans that none of them saw.
+
+    Raises:
+        IslesError: ``E-REPR-20``.
+    Source: ours, after Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), section 5.2;
+        ``tests/papers/test_abulnaga.py``.
+    """
+    require_one_network(members)
+
+    def mean(case: Case) -> tuple[np.ndarray, Image]:
+        maps, references = zip(*(one.read(case) for one in members), strict=True)
+        return np.mean(maps, axis=0), references[0]
+
+    return score_maps(members[0].cases, mean, "ensemble")
+
+
+def predict_with_all(
+    members: Members, entries: Sequence[Mapping[str, object]], out: Path
+) -> dict[str, dict[str, object]]:
+    """Predict every entry into ``out/<case>`` with the mean probability of all networks of all folds.
+
+    Args:
+        entries: scans that none of the networks was trained on.
+    Raises:
+        IslesError: ``E-REPR-20``, ``E-REPR-21`` when one of them was trained on, ``E-INF-*`` weights that do not fit.
+    Source: Abulnaga & Rubin 2018, section 5.2: five focal and five cross-entropy networks, probabilities averaged.
+    """
+    from monai_isles.inference.predictor import load_predictor
+    from monai_isles.inference.predict import predict_cases
+
+    made, plan = ensemble_members(members), members[0].plan
+    _require_new(plan, entries)
+    changes = _network(plan) | {"dataset_dir": plan.dataset_dir}
+    weights = [Path(str(one["weights"])) for one in made]
+    predictor = load_predictor(Path(plan.bundle), out, weights=weights, changes=changes)
+    with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as run:
+        cases = predict_cases(predictor, entries, out)
+        run.finish({"kind": "prediction", "weights": predictor.weights, "cases": cases, "settings": predictor.settings})
+    require_whole({"folds": {}, "cases": cases}, str(out))
+    return cases
+
+
+def score_unseen(members: Members, out: Path, *, folder: Path | None = None) -> list[Row]:
+    """Predict scans that no network saw with all of them, and score those that have a lesion mask.
+
+    Args:
+        out: folder of the predictions.
+        folder: a data folder; else the test section of the members' data list, nothing when that is empty.
+    Raises:
+        IslesError: those of ``predict_with_all``; ``E-REPR-02`` when a scan could not be predicted.
+    Source: ``predict_with_all``; ``tests/papers/test_abulnaga.py``.
+    """
+    from monai_isles.data.inputs import find_inputs
+    from monai_isles.data.entries import load_entries
+    from monai_isles.data.datalist import read_datalist
+
+    plan, listed = members[0].plan, members[0].folder / DATA_LIST
+    if folder is not None:
+        entries = [case.entry() for case in find_inputs([folder])]
+    elif read_datalist(listed).get("test"):
+        entries = load_entries(listed, plan.dataset_dir, section="test", keys=plan.modalities, need_label=False)
+    else:
+        return []
+    predict_with_all(members, entries, out)
+    cases = [case_of(dict(entry)) for entry in entries if entry.get(LABEL)]
+
+    def written(case: Case) -> tuple[np.ndarray, Image]:
+        reference = read_image(case.label, kind="label", where=case.name, label_values=case.label_values)
+        probability = read_image(out / case.name / "probability.nii.gz", kind="probability", where=case.name)
+        require_same_grid({"reference": reference, "probability": probability}, case=case.name)
+        return probability.data, reference
+
+    return score_maps(cases, written, "unseen scans")
+
+
+def inference_of(plan: Plan) -> dict[str, object]:
+    """Return the inference config that the networks of a cross-validation fit."""
+    from monai_isles.inference.predictor import read_inference
+
+    return {**read_inference(Path(plan.bundle)).get(), **_network(plan)}
+
+
+def require_one_network(members: Members) -> None:
+    """Refuse members whose maps must not be averaged: other scans or folds, or another network behind the weights.
+
+    Raises:
+        IslesError: ``E-REPR-20``.
+    """
+    first = members[0].plan
+    for one in members[1:]:
+        same = {
+            "folds": one.plan.folds == first.folds,
+            "cases": one.plan.cases == first.cases,
+            "inputs": one.plan.fingerprints.get("inputs") == first.fingerprints.get("inputs"),
+            "network and preparation": _network(one.plan) == _network(first),
+        }
+        wrong = [name for name, equal in same.items() if not equal]
+        if wrong:
+            raise IslesError(
+                "E-REPR-20",
+                "these cross-validations make no ensemble",
+                where=f"{members[0].folder} and {one.folder}",
+                found=f"differing: {', '.join(wrong)}",
+                fix="cross-validate both on one data list with configs that differ in the loss only",
+            )
+
+
+def _require_new(plan: Plan, entries: Sequence[Mapping[str, object]]) -> None:
+    """Refuse scans that are among those of the cross-validation: their scores would be of training data."""
+    key = plan.modalities[0]
+    known = {files[key]: name for name, files in plan.fingerprints.get("inputs", {}).items()}
+    seen = [f"{entry['case']} is {known[d]}" for entry in entries if (d := sha256_of(Path(str(entry[key])))) in known]
+    if seen:
+        raise IslesError(
+            "E-REPR-21",
+            "scans to predict were trained on",
+            where=key,
+            found=f"{len(seen)} equal files: {', '.join(seen[:6])}",
+            fix="give scans of other patients; those of the folds are scored out of fold",
+        )
+
+
+def _network(plan: Plan) -> Mapping[str, object]:
+    return inference_changes(Path(plan.bundle), plan.overlays, plan.settings)

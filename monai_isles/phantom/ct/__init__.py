@@ -1,0 +1,1 @@
+"""The CT perfusion phantom."""

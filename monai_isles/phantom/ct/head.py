@@ -1,0 +1,92 @@
+"""Heads without perfusion: the CT of one subject in a chosen pose, for everything that needs geometry only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from monai_isles.phantom.acquisition import scanner_noise
+from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject, Tissues, landmark_pairs, tissues_of
+
+HU = {"gm": 38.0, "wm": 29.5, "csf": 7.0, "artery": 45.0, "vein": 47.0}
+
+
+@dataclass(frozen=True)
+class Head:
+    """Hold one head as the scanner sees it.
+
+    Shapes: ``ct`` (H, W, D) float32, ``brain`` (H, W, D) bool, ``landmarks`` (L, 2, 3) float64.
+    Units: ``ct`` in HU; ``landmarks`` in voxels of the RAS+ array, each pair mirrored across the mid-sagittal plane.
+    """
+
+    ct: np.ndarray
+    brain: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    landmarks: np.ndarray
+    pose: Pose
+
+
+def head_with_pose(
+    *,
+    seed: int,
+    tilt_deg: float = 0.0,
+    shift_px: tuple[float, float] = (0.0, 0.0),
+    slices: int = 2,
+    spacing_mm: tuple[float, float, float] | None = None,
+    lesion: Literal["left", "right"] | None = None,
+    roll_deg: float = 0.0,
+    level_mm: float = 18.0,
+    noise_hu: float = 2.5,
+) -> Head:
+    """Make the CT of one subject lying as asked, quickly and without perfusion.
+
+    Units: ``level_mm`` MNI height of the slab's middle; ``spacing_mm`` defaults to 0.9 mm, slices of 10, 8 or 5 mm.
+
+    Args:
+        seed: the subject; the same seed in another pose is the same head.
+        tilt_deg, shift_px, roll_deg: the pose, see ``Pose``.
+        slices: number of slices.
+        lesion: side of a hypodense lesion in the middle cerebral artery's territory.
+        noise_hu: standard deviation of the scanner's noise.
+
+    Source: ours; ``tests/phantom/ct/test_head.py``.
+    """
+    default = (0.9, 0.9, 10.0 if slices <= 4 else 8.0 if slices <= 8 else 5.0)
+    grid = Grid((256, 256, slices), spacing_mm or default)
+    subject = Subject(np.random.default_rng([seed, 1]))
+    pose = Pose(tilt_deg, shift_px, roll_deg, level_mm)
+    tissues = tissues_of(subject, pose, grid, layers=2)
+    ct = static_hu(tissues)
+    if lesion is not None:
+        ct -= _old_infarct(tissues, -44.0 if lesion == "left" else 44.0, level_mm)
+    noise = scanner_noise(np.random.default_rng([seed, 2]), (slices, 256, 256), noise_hu, grid.spacing_mm[0])
+    return Head(
+        ct=ct + noise.transpose(1, 2, 0),
+        brain=brain_of(tissues),
+        spacing_mm=grid.spacing_mm,
+        landmarks=landmark_pairs(subject, pose, grid),
+        pose=pose,
+    )
+
+
+def _old_infarct(tissues: Tissues, x_mm: float, level_mm: float) -> np.ndarray:
+    centre = np.array([x_mm, -12.0, level_mm], np.float32)
+    distance = np.linalg.norm((tissues.atlas_mm - centre) / np.array([1.0, 1.5, 1.5], np.float32), axis=1)
+    return tissues.spread(np.clip((22 - distance) / 4, 0, 1)) * (tissues.gm + tissues.wm) * 12.0
+
+
+def static_hu(tissues: Tissues) -> np.ndarray:
+    """Return the CT (H, W, D) in HU that the tissues have before contrast and without noise."""
+    soft = sum(HU[name] * getattr(tissues, name) for name in ("gm", "wm", "csf"))
+    blood = np.clip(tissues.artery + tissues.vein, 0, 1) * np.clip(tissues.gm + tissues.wm + tissues.csf, 0, 1)
+    soft = soft * (1 - blood) + 46.0 * blood
+    filled = np.clip(tissues.gm + tissues.wm + tissues.csf + tissues.bone + tissues.scalp, 0, 1)
+    bone = 1150.0 * tissues.bone - 550.0 * tissues.diploe
+    return (soft + bone + 15.0 * tissues.scalp - 1000.0 * (1 - filled)).astype(np.float32)
+
+
+def brain_of(tissues: Tissues) -> np.ndarray:
+    """Return the brain (H, W, D) bool: grey and white matter with the fluid inside the skull."""
+    return (tissues.gm + tissues.wm + tissues.csf) > 0.5

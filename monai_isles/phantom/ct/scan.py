@@ -1,0 +1,209 @@
+"""Scan one slab: non-contrast CT, the contrast series, the maps measured on it, and the later DWI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+
+from monai_isles.perfusion.maps import perfusion_maps
+from monai_isles.perfusion.masks import tissue_mask
+from monai_isles.phantom.acquisition import drift, moved, scanner_noise, streak
+from monai_isles.phantom.fields import SmoothField
+from monai_isles.phantom.ct.head import static_hu
+from monai_isles.phantom.ct.kinetics import RESIDUES, Bolus, TissueCurves, draw_bolus
+from monai_isles.phantom.ct.subject import Patient, Slab
+
+_GREY, _WHITE = (57.0, 4.0), (23.0, 2.0)
+_BEFORE_BOLUS = 3
+
+
+@dataclass
+class CaseArrays:
+    """Hold one scan as it is written.
+
+    Shapes: images (H, W, D) RAS+, ``ctp`` (T, H, W, D) int16.
+    Units: ``ct`` and ``ctp`` HU, ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt``, ``tmax``, ``dt_s`` s, ``dwi`` none.
+    """
+
+    images: dict[str, np.ndarray]
+    ctp: np.ndarray
+    label: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    dt_s: float
+    truth: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Haemodynamics:
+    """Hold the true perfusion of each voxel (n,): ml/100 g/min, ml/100 g, s, s; ``drop`` is the part of flow lost."""
+
+    cbf: np.ndarray
+    cbv: np.ndarray
+    mtt_s: np.ndarray
+    delay_s: np.ndarray
+    drop: np.ndarray
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """Say what one scan was made with: the bolus, the residue function ``kind``, noise and movement.
+
+    Shapes: ``path_px`` (T, 2).  Units: HU, voxels.
+    """
+
+    bolus: Bolus
+    kind: str
+    sd_hu: float
+    path_px: np.ndarray
+
+
+def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
+    """Simulate scan ``section`` of ``patient``: everything a reader gets, and the truth beside it.
+
+    Source: ours; ``tests/phantom/ct/test_scan.py``.
+    """
+    slab = patient.slabs[section]
+    rng = np.random.default_rng([seed, 9, patient.index, section])
+    true = haemodynamics(patient, slab, seed=seed)
+    static, how = _before_contrast(rng, patient, slab, seed=seed)
+    label = patient.lesion(slab)
+    series = _series(rng, patient, slab, true, static, how)
+    mask = tissue_mask(series[:_BEFORE_BOLUS].mean(0, dtype=np.float32), slab.grid.spacing_mm)
+    maps = perfusion_maps(series, patient.protocol.dt_s, mask=mask, spacing_mm=slab.grid.spacing_mm)
+    images = {
+        "ct": _plain_ct(rng, patient, slab, static, true),
+        "cbf": maps.cbf,
+        "cbv": maps.cbv,
+        "mtt": maps.mtt,
+        "tmax": maps.tmax,
+        "dwi": _dwi(rng, patient, slab),
+    }
+    return CaseArrays(
+        images=images,
+        ctp=series,
+        label=label,
+        spacing_mm=slab.grid.spacing_mm,
+        dt_s=patient.protocol.dt_s,
+        truth=_truth(patient, slab, label, how.kind),
+    )
+
+
+def acquisition(patient: Patient, section: int, *, seed: int) -> Acquisition:
+    """Return what ``scan_slab`` draws before the first frame of the series."""
+    rng = np.random.default_rng([seed, 9, patient.index, section])
+    return _before_contrast(rng, patient, patient.slabs[section], seed=seed)[1]
+
+
+def _before_contrast(
+    rng: np.random.Generator, patient: Patient, slab: Slab, *, seed: int
+) -> tuple[np.ndarray, Acquisition]:
+    static = static_hu(slab.tissues) + slab.tissues.spread(slab.signs.hu) * (slab.tissues.gm + slab.tissues.wm)
+    if patient.distractors.streak:
+        static = static + slab.tissues.spread(streak(rng, slab.tissues.head_mm, patient.distractors.streak_side))
+    protocol = patient.protocol
+    kind = str(np.random.default_rng([seed, 11, patient.index]).choice(RESIDUES, p=[0.35, 0.2, 0.45]))
+    bolus = draw_bolus(rng, duration_s=float((protocol.frames - 1) * protocol.dt_s))
+    sd_hu = rng.uniform(4.0, 6.5) * np.sqrt(10.0 / protocol.spacing_mm[2]) ** 0.5
+    path_px = drift(rng, protocol.frames, rng.uniform(0.1, 0.7))
+    return static, Acquisition(bolus, kind, sd_hu, path_px)
+
+
+def haemodynamics(patient: Patient, slab: Slab, *, seed: int) -> Haemodynamics:
+    """Return the true perfusion of every point of ``slab.tissues.inside``."""
+    rng = np.random.default_rng([seed, 10, patient.index])
+    tissues, signs, stroke = slab.tissues, slab.signs, patient.stroke
+    gm, wm = (part.ravel()[tissues.inside] for part in (tissues.gm, tissues.wm))
+    texture, timing, volume, detour = (SmoothField(rng, scale).at(tissues.head_mm) for scale in (6.0, 10.0, 6.0, 8.0))
+    health = rng.uniform(0.8, 1.15)
+    cbf = health * (_GREY[0] * gm + _WHITE[0] * wm) * np.exp(0.18 * texture) * signs.flow
+    cbv = (_GREY[1] * gm + _WHITE[1] * wm) * np.exp(0.10 * volume + 0.05 * texture) * signs.volume
+    delay = 0.3 + 0.5 * wm + 0.012 * np.clip(-30 - tissues.atlas_mm[:, 1], 0, 60) + 0.25 * timing + signs.delay_s
+    width = max(patient.core_level - patient.penumbra_level, 0.15)
+    worst = max(patient.worst_level, patient.core_level + 0.1)
+    nodes = np.array([patient.penumbra_level - 0.5 * width, patient.penumbra_level, patient.core_level, worst])
+    effect = 1.0 - stroke.reopened
+    depth = slab.depth + 0.08 * texture
+    drop = effect * np.interp(depth, nodes, [0.0, 0.28, stroke.core_flow_drop, 0.92])
+    late = effect * np.interp(depth, nodes, [0.0, 5.0, stroke.delay_s, stroke.delay_s]) * np.exp(0.35 * detour)
+    pool = 1 + effect * (np.interp(depth, nodes, [1.0, 1.12, stroke.core_cbv, 0.3]) - 1)
+    cbf, cbv = cbf * (1 - drop), cbv * pool
+    return Haemodynamics(
+        cbf=cbf, cbv=cbv, mtt_s=60 * cbv / np.maximum(cbf, 0.5), delay_s=np.clip(delay + late, 0, None), drop=drop
+    )
+
+
+def _series(
+    rng: np.random.Generator,
+    patient: Patient,
+    slab: Slab,
+    true: Haemodynamics,
+    static: np.ndarray,
+    how: Acquisition,
+) -> np.ndarray:
+    protocol, tissues = patient.protocol, slab.tissues
+    time_s = np.arange(protocol.frames) * protocol.dt_s
+    curves = TissueCurves(how.bolus, how.kind, time_s)
+    artery, vein = (part.ravel()[tissues.inside] for part in (tissues.artery, tissues.vein))
+    rise = curves.tissue(true.cbf, true.mtt_s, true.delay_s)
+    late = np.clip(true.delay_s - 2.5, 0, None)
+    rise += curves.vessel(artery * (1 - 0.6 * true.drop), late) + curves.vessel(vein, np.full(vein.shape, 5.5))
+    series = np.empty((protocol.frames, *slab.grid.shape), np.int16)
+    for t in range(protocol.frames):
+        frame = moved(static + tissues.spread(rise[:, t]), how.path_px[t])
+        noise = scanner_noise(rng, (slab.grid.shape[2], *slab.grid.shape[:2]), how.sd_hu, slab.grid.spacing_mm[0])
+        series[t] = np.rint(np.clip(frame + noise.transpose(1, 2, 0), -1024, 3071))
+    return series
+
+
+def _plain_ct(
+    rng: np.random.Generator, patient: Patient, slab: Slab, static: np.ndarray, true: Haemodynamics
+) -> np.ndarray:
+    tissues, stroke = slab.tissues, patient.stroke
+    matter = tissues.gm + tissues.wm
+    oedema = (0.5 + 0.45 * stroke.onset_h) * np.clip((true.drop - 0.35) / 0.5, 0, 1) * (1 - 0.5 * stroke.reopened)
+    early = tissues.spread(oedema.astype(np.float32)) * matter
+    noise = scanner_noise(
+        rng, (slab.grid.shape[2], *slab.grid.shape[:2]), rng.uniform(1.8, 3.0), slab.grid.spacing_mm[0]
+    )
+    ct = static - early + noise.transpose(1, 2, 0)
+    return np.rint(np.clip(ct, -1024, 3071)).astype(np.int16)
+
+
+def _dwi(rng: np.random.Generator, patient: Patient, slab: Slab) -> np.ndarray:
+    tissues, signs = slab.tissues, slab.signs
+    bright = 1 / (1 + np.exp(-np.clip((slab.later - patient.lesion_level) / 0.06, -30, 30)))
+    base = 125.0 * tissues.gm + 100.0 * tissues.wm + 35.0 * tissues.csf + 8.0 * tissues.scalp
+    base = base - 70.0 * tissues.spread(signs.scar) * (tissues.gm + tissues.wm) + 12.0 * tissues.spread(signs.rarefied)
+    signal = base + rng.uniform(90, 160) * bright * (tissues.gm + tissues.wm)
+    sigma = 1.0 / slab.grid.spacing_mm[0]
+    signal = ndimage.gaussian_filter(signal, (sigma, sigma, 0))
+    signal = ndimage.shift(signal, (*rng.normal(0, 0.4, 2), 0), order=1)
+    noise = rng.normal(0, rng.uniform(4, 8), (2, *signal.shape))
+    return np.rint(np.hypot(signal + noise[0], noise[1])).astype(np.int16)
+
+
+def _truth(patient: Patient, slab: Slab, label: np.ndarray, kind: str) -> dict[str, object]:
+    stroke, pose = patient.stroke, slab.pose
+    return {
+        "tilt_deg": pose.tilt_deg,
+        "shift_px": list(pose.shift_px),
+        "roll_deg": pose.roll_deg,
+        "level_mm": pose.level_mm,
+        "side": stroke.side_name,
+        "occlusion": stroke.occlusion,
+        "onset_h": stroke.onset_h,
+        "reopened": stroke.reopened,
+        "residue": kind,
+        "core_delay_s": stroke.delay_s,
+        "core_flow_drop": stroke.core_flow_drop,
+        "core_ml": patient.region_ml(slab, patient.core_level),
+        "penumbra_ml": patient.region_ml(slab, patient.penumbra_level),
+        "lesion_ml": float(np.count_nonzero(label) * slab.grid.voxel_ml),
+        "distractors": patient.distractors.names(),
+        "spacing_mm": list(slab.grid.spacing_mm),
+        "dt_s": patient.protocol.dt_s,
+        "frames": patient.protocol.frames,
+        "landmarks_vox": np.round(slab.landmarks, 4).tolist(),
+    }

@@ -1,0 +1,1 @@
+"""The MRI phantoms: sub-acute lesions (SISS) and penumbra (SPES)."""

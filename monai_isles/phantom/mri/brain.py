@@ -1,0 +1,155 @@
+"""The brain on an MRI grid: where it lies and what tissue each of its voxels holds, folded cortex included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import ndimage
+
+from monai_isles.phantom.ct.anatomy import CENTRE_MM, Grid, Pose, Subject, fractions_at
+from monai_isles.phantom.atlas import ORIGIN_MM, load_atlas
+from monai_isles.phantom.fields import SmoothField
+
+_CHUNK_VOX = 400_000
+_ROUGH_MM = -10.0
+
+
+@dataclass
+class Brain:
+    """Hold the tissue of every voxel of the brain, fluid included, as the stripped images show it.
+
+    Shapes: all (n,) float32 but ``head_mm`` and ``atlas_mm`` (n, 3); ``index`` flat places in the ``box`` of the grid.
+    Units: fractions 0..1, mm; ``depth`` mm below the brain's hull, ``periventricular`` 0..1.
+    """
+
+    grid: Grid
+    box: tuple[slice, slice, slice]
+    index: np.ndarray
+    head_mm: np.ndarray
+    atlas_mm: np.ndarray
+    gm: np.ndarray
+    wm: np.ndarray
+    csf: np.ndarray
+    artery: np.ndarray
+    vein: np.ndarray
+    depth: np.ndarray
+    periventricular: np.ndarray
+
+    @property
+    def matter(self) -> np.ndarray:
+        """Return the share of grey and white matter (n,)."""
+        return self.gm + self.wm
+
+    @property
+    def box_shape(self) -> tuple[int, int, int]:
+        """Return the shape of the box that the brain lies in."""
+        height, width, depth = (part.stop - part.start for part in self.box)
+        return height, width, depth
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Return the box (h, w, d) with ``values`` (n,) in the brain and zero around it."""
+        volume = np.zeros(int(np.prod(self.box_shape)), values.dtype)
+        volume[self.index] = values
+        return volume.reshape(self.box_shape)
+
+    def whole(self, values: np.ndarray) -> np.ndarray:
+        """Return the volume (H, W, D) of the grid with ``values`` (n,) in the brain and zero around it."""
+        volume = np.zeros(self.grid.shape, values.dtype)
+        volume[self.box] = self.spread(values)
+        return volume
+
+
+def brain_of(rng: np.random.Generator, subject: Subject, pose: Pose, grid: Grid) -> Brain:
+    """Sample the subject's brain on ``grid``.
+
+    Source: ours; ``tests/phantom/mri/test_brain.py``.
+    """
+    strip, folds = SmoothField(rng, 6.0), (SmoothField(rng, 3.4, symmetry=1), SmoothField(rng, 3.4))
+    kept, head, mni, deep = [], [], [], []
+    for index, head_mm in _candidates(subject, pose, grid):
+        atlas_mm = subject.to_atlas(head_mm)
+        depth = _depth(atlas_mm)
+        inside = depth + 0.6 * strip.at(head_mm) > 0.3
+        for whole, part in zip((kept, head, mni, deep), (index, head_mm, atlas_mm, depth), strict=True):
+            whole.append(part[inside])
+    index, head_mm, atlas_mm, depth = (np.concatenate(part) for part in (kept, head, mni, deep))
+    gm, wm, csf, _, _, artery, vein, _ = fractions_at(subject, head_mm, atlas_mm)
+    gm, wm, csf = _folded(folds, head_mm, atlas_mm, depth, gm, wm, csf)
+    near = ndimage.map_coordinates(_around_ventricles(), ((atlas_mm - ORIGIN_MM) / 2).T, order=1, output=np.float32)
+    box, flat = _boxed(index, grid.shape)
+    return Brain(grid, box, flat, head_mm, atlas_mm, gm, wm, csf, artery, vein, depth, near)
+
+
+def _candidates(subject: Subject, pose: Pose, grid: Grid) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    rotation = pose.rotation().astype(np.float32)
+    origin = CENTRE_MM + np.array([0, 0, pose.level_mm * subject.scale[2]], np.float32)
+    shift = np.array([*pose.shift_px, 0.0], np.float32)
+    spacing, middle = np.array(grid.spacing_mm, np.float32), grid.middle().astype(np.float32)
+    total = int(np.prod(grid.shape))
+    for start in range(0, total, _CHUNK_VOX):
+        index = np.arange(start, min(start + _CHUNK_VOX, total))
+        voxels = np.stack(np.unravel_index(index, grid.shape), -1).astype(np.float32)
+        head_mm = ((voxels - middle - shift) * spacing) @ rotation + origin
+        near = _depth(head_mm / subject.scale.astype(np.float32)) > _ROUGH_MM
+        if near.any():
+            yield index[near], head_mm[near]
+
+
+def _depth(atlas_mm: np.ndarray) -> np.ndarray:
+    place = ((atlas_mm - ORIGIN_MM) / 2).T
+    return ndimage.map_coordinates(load_atlas().depth, place, order=1, mode="nearest", output=np.float32)
+
+
+def _folded(
+    folds: tuple[SmoothField, SmoothField],
+    head_mm: np.ndarray,
+    atlas_mm: np.ndarray,
+    depth: np.ndarray,
+    gm: np.ndarray,
+    wm: np.ndarray,
+    csf: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    fold = np.abs(0.9 * folds[0].at(head_mm) + 0.45 * folds[1].at(head_mm))
+    shell = np.clip((24 - depth) / 8, 0, 1) * (1 - 0.7 * infratentorial(atlas_mm))
+    gyrus = wm * np.exp(shell * np.clip(3.2 * (fold - 0.75), -2.2, 1.6))
+    sulcus = csf * np.exp(shell * np.clip(9.0 * (0.22 - fold), -1.6, 1.6)) + 0.5 * shell * gm * np.clip(
+        (0.16 - fold) / 0.12, 0, 1
+    )
+    total = np.maximum(gm + gyrus + sulcus, 1e-3)
+    parts = (gm / total, gyrus / total, sulcus / total)
+    sharp = [np.power(part, 1 + 0.7 * shell) for part in parts]
+    total = np.maximum(sum(sharp), 1e-6)
+    gm, wm = ((part / total).astype(np.float32) for part in sharp[:2])
+    return gm, wm, 1 - gm - wm
+
+
+def infratentorial(atlas_mm: np.ndarray) -> np.ndarray:
+    """Return how far (n,) points lie in the cerebellum and brainstem, 0..1.
+
+    Units: MNI mm.
+    """
+    y, z = atlas_mm[:, 1], atlas_mm[:, 2]
+    tent = np.where(y > -58, -9 + 0.15 * (y + 58), -9 + 0.42 * (y + 58))
+    below = 1 / (1 + np.exp(-np.clip((tent - z) / 2, -30, 30)))
+    behind = 1 / (1 + np.exp(-np.clip((-19 - 0.42 * np.abs(atlas_mm[:, 0]) - y) / 2, -30, 30)))
+    return (below * behind).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _around_ventricles() -> np.ndarray:
+    fluid = load_atlas().ventricle[::2, ::2, ::2].astype(np.float32) / 255
+    return np.clip(2.4 * ndimage.gaussian_filter(fluid, 2.2), 0, 1)
+
+
+def _boxed(index: np.ndarray, shape: tuple[int, int, int]) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+    places = np.unravel_index(index, shape)
+    low = [max(int(p.min()) - 3, 0) for p in places]
+    high = [min(int(p.max()) + 4, n) for p, n in zip(places, shape, strict=True)]
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    flat = np.ravel_multi_index(
+        [p - a for p, a in zip(places, low, strict=True)], [b - a for a, b in zip(low, high, strict=True)]
+    )
+    return box, flat

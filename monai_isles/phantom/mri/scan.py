@@ -1,0 +1,133 @@
+"""Make one MRI case: draw the subject, cut the regions, and record the images of its task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject
+from monai_isles.phantom.mri.brain import Brain, brain_of
+from monai_isles.phantom.mri.facts import MriKind, volume_of
+from monai_isles.phantom.mri_pose import draw_pose, head_landmarks
+from monai_isles.phantom.mri_signs import MriDistractors, MriSigns
+from monai_isles.phantom.mri.stroke import BrainIschaemia, Drawn, draw_mri_stroke, draw_region
+from monai_isles.phantom.mri.siss import draw_sub_acute, siss_images
+from monai_isles.phantom.mri.spes import spes_images
+from monai_isles.phantom.ct.stroke import Stroke, territories
+
+
+@dataclass
+class MriCase:
+    """Hold one MRI case as it is written.
+
+    Shapes: images and ``label`` (H, W, D) RAS+; anatomical images int16, perfusion maps float32, ``label`` uint8.
+    Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``ttp`` and ``tmax`` s, the others none; ``spacing_mm`` mm.
+    """
+
+    images: dict[str, np.ndarray]
+    label: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    truth: dict[str, object] = field(default_factory=dict)
+
+
+def scan_mri(kind: MriKind, index: int, *, seed: int, spacing_mm: float | None = None) -> MriCase:
+    """Simulate subject ``index`` of the MRI data set ``seed``; the subject is the same at every spacing.
+
+    Source: ours; ``tests/phantom/test_mri_scan.py``.
+    """
+    shape, spacing = kind.grid(spacing_mm)
+    grid = Grid(shape, (spacing, spacing, spacing))
+    draws = [np.random.default_rng([seed, kind.stream + k, index]) for k in range(6)]
+    subject = Subject(draws[0])
+    pose = draw_pose(draws[1], kind, spacing)
+    stroke = draw_mri_stroke(draws[1], lesion_ml=volume_of(kind, index, seed=seed), kind=kind)
+    ischaemia = BrainIschaemia(draws[2], stroke)
+    distractors = MriDistractors(draws[3], side=stroke.side, kind=kind)
+    brain = brain_of(draws[4], subject, pose, grid)
+    signs = distractors.signs(brain)
+    depth = ischaemia.depth(brain.head_mm, brain.atlas_mm) - 2.0 * signs.old
+    later = ischaemia.later_depth(brain.head_mm, brain.atlas_mm, depth)
+    make = _siss if kind.name == "siss" else _spes
+    images, label, facts = make(draws[5], brain, signs, stroke, depth, later)
+    truth = _truth(pose, stroke, spacing, distractors.names()) | facts
+    truth["landmarks_vox"] = np.round(head_landmarks(subject, pose, grid), 4).tolist()
+    return MriCase(
+        images={name: brain.whole(_stored(image, name)) for name, image in images.items()},
+        label=brain.whole(label),
+        spacing_mm=grid.spacing_mm,
+        truth=truth,
+    )
+
+
+def _stored(values: np.ndarray, name: str) -> np.ndarray:
+    if name in {"cbf", "cbv", "ttp", "tmax"}:
+        return np.round(values, 3).astype(np.float32)
+    return np.clip(np.rint(values), 1, 32767).astype(np.int16)
+
+
+def _siss(
+    rng: np.random.Generator, brain: Brain, signs: MriSigns, stroke: Stroke, depth: np.ndarray, later: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, object]]:
+    state = draw_sub_acute(rng)
+    lesion = draw_region(brain, later, _at_most(stroke.lesion_ml, _territory_ml(brain, stroke)))
+    images, dwi = siss_images(rng, brain, signs, lesion, state)
+    label = lesion.region.astype(np.uint8)
+    facts = {
+        "day": state.day,
+        "lesion_ml": lesion.ml(brain),
+        "core_ml": dwi.ml(brain),
+        "penumbra_ml": 0.0,
+        "flair_contrast": state.flair,
+        "dwi_contrast": state.dwi,
+    }
+    return images, label, facts
+
+
+def _spes(
+    rng: np.random.Generator, brain: Brain, signs: MriSigns, stroke: Stroke, depth: np.ndarray, later: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, object]]:
+    room = _territory_ml(brain, stroke)
+    core_ml = _at_most(stroke.lesion_ml, 0.6 * room)
+    wanted = core_ml * stroke.penumbra_ratio + float(rng.uniform(0.05, 0.4)) * room
+    area = draw_region(brain, depth, max(_at_most(wanted, room), 1.3 * core_ml), smooth_mm=2.2)
+    core = draw_region(brain, np.where(area.region, later, later - 8), core_ml, smooth_mm=1.5)
+    core = Drawn(core.field, core.level, core.region & area.region)
+    label = area.region.astype(np.uint8) + core.region
+    images = spes_images(rng, brain, signs, stroke, area, core)
+    facts = {
+        "onset_h": stroke.onset_h,
+        "lesion_ml": area.ml(brain),
+        "core_ml": core.ml(brain),
+        "penumbra_ml": area.ml(brain) - core.ml(brain),
+        "core_delay_s": stroke.delay_s,
+        "core_flow_drop": stroke.core_flow_drop,
+    }
+    return images, label.astype(np.uint8), facts
+
+
+def _territory_ml(brain: Brain, stroke: Stroke) -> float:
+    if stroke.occlusion in {"cerebellar", "perforator"}:
+        return 60.0
+    parts = territories(brain.atlas_mm)
+    fed = parts["mca"] if stroke.occlusion[0] in "im" else parts[stroke.occlusion]
+    solid = (fed > 0.5) & (brain.matter > 0.5) & (stroke.side * brain.atlas_mm[:, 0] > 0) & (brain.atlas_mm[:, 2] > -25)
+    return float(np.count_nonzero(solid) * brain.grid.voxel_ml)
+
+
+def _at_most(wanted_ml: float, room_ml: float) -> float:
+    return min(wanted_ml, 0.95 * room_ml)
+
+
+def _truth(pose: Pose, stroke: Stroke, spacing_mm: float, distractors: list[str]) -> dict[str, object]:
+    return {
+        "tilt_deg": pose.tilt_deg,
+        "roll_deg": pose.roll_deg,
+        "pitch_deg": pose.pitch_deg,
+        "shift_px": list(pose.shift_px),
+        "level_mm": pose.level_mm,
+        "side": stroke.side_name,
+        "occlusion": stroke.occlusion,
+        "distractors": distractors,
+        "spacing_mm": [spacing_mm] * 3,
+    }

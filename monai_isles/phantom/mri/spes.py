@@ -1,0 +1,128 @@
+"""Acute stroke as perfusion maps, DWI, T2 and enhanced T1 show it in the first hours (SPES)."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from monai_isles.phantom.fields import SmoothField
+from monai_isles.phantom.mri.brain import Brain
+from monai_isles.phantom.mri.scanner import Sequence, record
+from monai_isles.phantom.mri_signs import MriSigns
+from monai_isles.phantom.mri.stroke import Drawn
+from monai_isles.phantom.mri.siss import brain_share, tissue_signal
+from monai_isles.phantom.ct.stroke import Stroke
+
+_GREY, _WHITE, _FLUID = (57.0, 4.0), (23.0, 2.0), (4.0, 0.5)
+_TISSUE = {"t1c": (0.78, 1.0, 0.28, 1.9), "t2": (1.35, 1.0, 2.9, 0.3), "dwi": (1.15, 1.0, 0.3, 0.3)}
+_OLD = {"t1c": (0.75, 0.86), "t2": (1.6, 1.45), "dwi": (1.0, 1.05)}
+_MAP_BLUR_MM = (1.5, 1.5, 2.6)
+
+
+def spes_images(
+    rng: np.random.Generator, brain: Brain, signs: MriSigns, stroke: Stroke, area: Drawn, core: Drawn
+) -> dict[str, np.ndarray]:
+    """Return the values (n,) of the seven images.
+
+    Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``ttp`` and ``tmax`` s, the others grey values.
+
+    Args:
+        area: hypoperfused tissue, Tmax above 6 s; ``core`` lies inside it.
+
+    Source: ours; perfusion after Wintermark et al., Stroke 2006, doi:10.1161/01.STR.0000209238.61459.39;
+    ``tests/phantom/test_mri_spes.py``.
+    """
+    maps = _perfusion(rng, brain, signs, stroke, area, core)
+    dead = core.soft(0.07)
+    texture = SmoothField(rng, 4.0).at(brain.head_mm)
+    late = np.clip((stroke.onset_h - 3) / 4, 0, 1)
+    shown = {
+        "t1c": -0.04 * late * dead,
+        "t2": 0.1 * late * dead,
+        "dwi": rng.uniform(0.65, 1.25) * dead * np.clip(0.9 + 0.3 * texture, 0.2, 1.5),
+    }
+    images = {}
+    for name, own in zip(("t1c", "t2", "dwi"), rng.spawn(3), strict=True):
+        tissue = list(_TISSUE[name])
+        signal = tissue_signal(brain, signs, (tissue[0], tissue[1], tissue[2], tissue[3]), _OLD[name])
+        signal = signal * (1 + 0.035 * SmoothField(own, 5.0).at(brain.head_mm))
+        signal = signal * (1 + shown[name] * brain_share(brain) * (1 - signs.old))
+        if name == "t1c":
+            signal = signal + 0.35 * area.soft(0.1) * brain.csf * (brain.depth < 20)
+        images[name] = record(own, brain, signal, _sequence(own, name))
+    return images | maps
+
+
+def _perfusion(
+    rng: np.random.Generator, brain: Brain, signs: MriSigns, stroke: Stroke, area: Drawn, core: Drawn
+) -> dict[str, np.ndarray]:
+    texture, timing, detour, volume, wander = (
+        SmoothField(rng, scale).at(brain.head_mm) for scale in (5.0, 9.0, 7.0, 6.0, 8.0)
+    )
+    deep, spare = _depths(area, core)
+    deep = deep + rng.uniform(0.25, 0.6) * wander
+    health = float(rng.uniform(0.8, 1.15))
+    solid = brain.matter * (1 - signs.cavity)
+    cbf = health * (_GREY[0] * brain.gm + _WHITE[0] * brain.wm) * np.exp(0.1 * texture) * (1 - 0.5 * signs.rim)
+    cbv = (_GREY[1] * brain.gm + _WHITE[1] * brain.wm) * np.exp(0.1 * volume) * (1 - 0.4 * signs.rim)
+    drop = np.interp(deep, [-0.4, 0, 1, 1.6], [0, 0.3, stroke.core_flow_drop, 0.9]) * (1 - 0.2 * spare)
+    pool = np.interp(deep, [-0.4, 0.1, 0.8, 1.1, 1.8], [1, 1.15, 1.05, stroke.core_cbv * 0.8, 0.35])
+    late = np.interp(deep, [-1.6, -0.5, 0.1, 1, 1.6], [0, 2.2, 5.2, stroke.delay_s, stroke.delay_s + 1.5])
+    late = late * np.exp(0.22 * detour)
+    cbf = (cbf * (1 - drop) * (1 - 0.04 * signs.delay_s)) * (1 - signs.cavity) + _FLUID[0] * (1 - solid)
+    cbv = cbv * pool * (1 + 0.03 * signs.delay_s) * (1 - signs.cavity) + _FLUID[1] * (1 - solid)
+    behind = 0.02 * np.clip(-35 - brain.atlas_mm[:, 1], 0, 60) + 0.6 * np.exp(
+        -((brain.periventricular - 0.4) ** 2) / 0.02
+    )
+    delay = 0.6 + 0.7 * brain.wm + behind + 0.35 * timing + signs.delay_s + late + 1.2 * signs.hyper + 1.5 * signs.rim
+    mtt = 60 * cbv / np.maximum(cbf, 3.0)
+    cbf = cbf + 70 * brain.artery * (1 - drop) + 20 * brain.vein
+    cbv = cbv + 7 * brain.artery + 9 * brain.vein
+    arrival = float(rng.uniform(14, 22))
+    ttp = arrival + 1.1 * delay + 0.45 * np.minimum(mtt, 20) + 2.5 * brain.vein
+    weak = np.clip(12 / np.maximum(cbf, 4.0), 0.25, 1.6)
+    move = float(rng.uniform(0.2, 0.6))
+    raw = {
+        "cbf": (cbf, 0.1 * cbf + 2),
+        "cbv": (cbv, 0.1 * cbv + 0.15),
+        "ttp": (ttp, 0.8 * weak),
+        "tmax": (delay, 1.3 * weak),
+    }
+    return _measured(rng, brain, raw, move)
+
+
+def _depths(area: Drawn, core: Drawn) -> tuple[np.ndarray, np.ndarray]:
+    """Return the depth (n,), 0 at the edge of the area and 1 at the core's, and how far core tissue is spared."""
+    width = max(float(np.quantile(area.field[core.region], 0.3)) - area.level, 0.25)
+    deep = (area.field - area.level) / width
+    dead = core.soft(0.08)
+    return np.maximum(deep * (1 - dead) + dead * np.maximum(deep, 1.05), -3), np.clip(1 - dead, 0, 1)
+
+
+def _measured(
+    rng: np.random.Generator, brain: Brain, raw: dict[str, tuple[np.ndarray, np.ndarray]], misplaced_mm: float
+) -> dict[str, np.ndarray]:
+    seed = int(rng.integers(2**32))
+    clean = Sequence(_MAP_BLUR_MM, snr=1e6, bias=0.0, misplaced_mm=misplaced_mm, gain=1.0)
+    ones = np.ones_like(brain.gm)
+    share = record(np.random.default_rng(seed), brain, ones, clean, bias=ones)
+    sigma = [0.7 * b / brain.grid.spacing_mm[0] for b in _MAP_BLUR_MM]
+    out = {}
+    for name, (true, spread) in raw.items():
+        value = record(np.random.default_rng(seed), brain, true.astype(np.float32), clean, bias=ones)
+        noise = ndimage.gaussian_filter(rng.standard_normal(brain.box_shape, dtype=np.float32), sigma)
+        noise = noise.ravel()[brain.index] / max(float(noise.std()), 1e-6)
+        out[name] = np.maximum(value / np.maximum(share, 0.2) + noise * spread, 0).astype(np.float32)
+    return out
+
+
+def _sequence(rng: np.random.Generator, name: str) -> Sequence:
+    blur = {"t1c": (0.9, 0.9, 1.5), "t2": (0.9, 0.9, 2.0), "dwi": (1.3, 1.3, 2.2)}[name]
+    return Sequence(
+        blur_mm=blur,
+        snr=float(rng.uniform(14, 30)),
+        bias=float(rng.uniform(0.08, 0.16)),
+        misplaced_mm=float(rng.uniform(0.3, 0.7)),
+        gain=float(rng.uniform(180, 420)),
+        echo_planar=name == "dwi",
+    )

@@ -1,0 +1,6 @@
+from .centres import Centres, balanced_centres
+from .elastic import deform, displacement
+from .patches import PatchLoader
+from .slices import SliceLoader
+
+__all__ = ["Centres", "PatchLoader", "SliceLoader", "balanced_centres", "deform", "displacement"]

@@ -1,0 +1,142 @@
+"""The perfusion stage of a CT series, cut out and brought to a fixed number of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from monai.utils import convert_to_dst_type
+from torch import Tensor
+
+from monai_isles.errors import IslesError
+
+NO_RISE, NO_FALL, CROSSED = "no_rise", "no_fall", "crossed"
+
+
+@dataclass(frozen=True)
+class Window:
+    """Hold first and last frame of the perfusion stage, both kept, and the fallbacks that were needed.
+
+    ``no_rise``: no time begins ``k`` rises, so the first frame is taken; ``no_fall``: no time ends ``k`` falls, so the
+    last frame is taken; ``crossed``: the last fall ends before the first rise begins, so the whole series is taken.
+    Units: frames, counted from 0.
+    """
+
+    t_s: int
+    t_e: int
+    fallbacks: tuple[str, ...] = ()
+
+
+def perfusion_window(curve: np.ndarray, k: int = 5, *, where: str = "") -> Window:
+    """Return when the summed intensity first rises ``k`` times in a row and when ``k`` falls in a row last end.
+
+    The derivative is one-sided: forward for the start, backward for the end. With these the ranges of ``t`` that the
+    paper writes are exactly those where all ``k`` derivatives exist. A frame without change counts as neither rise nor
+    fall (the paper leaves H(0) open and says "keeps positive" and "keeps negative").
+
+    Shapes: ``curve`` (T,), ``q(t)`` of the paper. Units: any; frames out.
+    Raises:
+        IslesError: ``E-TPW-01`` below ``k + 1`` frames or ``k`` below 1, ``E-TPW-02`` for values that are not finite.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (2) and (3), k = 5; fallbacks ours.
+    """
+    q = np.asarray(curve, dtype=np.float64).ravel()
+    if k < 1 or q.size < k + 1:
+        raise IslesError(
+            "E-TPW-01",
+            "the series is too short for a perfusion window",
+            where=where or "series",
+            found=f"{q.size} frames, runs of {k} changes wanted",
+            fix="give the whole contrast series (tens of frames), time-first, or a smaller k of at least 1",
+        )
+    if not np.isfinite(q).all():
+        raise IslesError(
+            "E-TPW-02",
+            "the summed intensity is not finite",
+            where=where or "series",
+            found=f"{int((~np.isfinite(q)).sum())} of {q.size} frames",
+            fix="export the series again, or leave the case out",
+        )
+    change = np.diff(q)
+    rises, falls = _runs(change > 0, k), _runs(change < 0, k)
+    fallbacks = ([] if rises.size else [NO_RISE]) + ([] if falls.size else [NO_FALL])
+    t_s = int(rises[0]) if rises.size else 0
+    t_e = int(falls[-1]) + k if falls.size else q.size - 1
+    if t_s >= t_e:
+        return Window(0, q.size - 1, (*fallbacks, CROSSED))
+    return Window(t_s, t_e, tuple(fallbacks))
+
+
+def uniform_frames(window: Window, frames: int) -> np.ndarray:
+    """Return ``frames`` times spread evenly over the window, both ends included. Units: frames, not whole numbers."""
+    return np.linspace(window.t_s, window.t_e, frames)
+
+
+def resampled(series: Tensor, times: np.ndarray) -> Tensor:
+    """Return the series at ``times`` (t,), linear between frames. Shapes: ``(T, *spatial)`` in, ``(t, *spatial)``."""
+    low = np.clip(np.floor(times).astype(int), 0, series.shape[0] - 1)
+    high = np.minimum(low + 1, series.shape[0] - 1)
+    part = torch.as_tensor(times - low, dtype=torch.float32).reshape(-1, *[1] * (series.ndim - 1))
+    before, after = series[low.tolist()].float(), series[high.tolist()].float()
+    return before + (after - before) * part.to(before.device)
+
+
+def _runs(true: np.ndarray, k: int) -> np.ndarray:
+    """Return the starts of all stretches of ``k`` true values."""
+    count = np.concatenate([[0], np.cumsum(true)])
+    return np.flatnonzero(count[k:] - count[:-k] == k)
+
+
+class PerfusionWindowd(MapTransform):
+    """Crop a contrast series to its perfusion stage and resample it to a few frames, ``I*`` of the paper.
+
+    The curve is the sum over all voxels, skull and air included, as the paper has it: what does not take up contrast
+    adds a constant. What was found is kept under ``<key>_window``: ``t_s``, ``t_e``, ``fallbacks``, ``frames_in``.
+
+    Shapes: ``(T, H, W, D)`` in, ``(frames, H, W, D)`` float32 out; affine unchanged.
+    Units: intensities in the scanner's own units.
+    Args:
+        keys: entries holding a time-first series.
+        frames: number of frames out, ``C_e``.
+        k: length of the runs of rises and falls.
+        names: where to store each result; over the series itself when None.
+    Raises:
+        IslesError: ``E-TPW-01``, ``E-TPW-02`` from ``perfusion_window``, ``E-TPW-03`` fewer than 2 frames asked for.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 3.1, equations (2) and (3), C_e = 6;
+        ``tests/transforms/test_perfusion_series.py``.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        frames: int = 6,
+        k: int = 5,
+        names: KeysCollection | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.frames, self.k = frames, k
+        self.names = self.keys if names is None else ((names,) if isinstance(names, str) else tuple(names))
+        if frames < 2 or len(self.names) != len(self.keys):
+            raise IslesError(
+                "E-TPW-03",
+                "a setting of the perfusion window makes no sense",
+                where="PerfusionWindowd",
+                found=f"frames {frames}, {len(self.names)} names for {len(self.keys)} keys",
+                fix="ask for at least 2 frames (the paper has 6), and give one name a key",
+            )
+
+    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
+        out = dict(data)
+        for key, name in self.key_iterator(out, self.names):
+            series = torch.as_tensor(out[key]).as_subclass(Tensor)
+            curve = series.flatten(1).sum(1, dtype=torch.float64).cpu().numpy()
+            window = perfusion_window(curve, self.k, where=f"{data.get('case', 'this entry')}: {key}")
+            frames = resampled(series, uniform_frames(window, self.frames))
+            out[f"{key}_window"] = asdict(window) | {"frames_in": int(series.shape[0])}
+            out[name] = convert_to_dst_type(frames, out[key], dtype=torch.float32)[0]
+        return out

@@ -1,0 +1,164 @@
+"""From a series to a case on disk: movement undone, maps measured, everything a bundle may ask for beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_isles import __version__
+from monai_isles.data.study import StudyFiles, StudyImages, read_study
+from monai_isles.inference.ischaemia import RULE_MAPS
+from monai_isles.io.read import Image
+from monai_isles.io.publish import publish_image, publish_json
+from monai_isles.perfusion.record import MAP_UNITS, perfusion_record
+from monai_isles.perfusion.trained import TRAINING_MAPS, maps_as_trained
+from monai_isles.perfusion.quality import Flag
+from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
+from monai_isles.perfusion.measured import measured_maps
+
+MAPS = ("cbf", "cbv", "mtt", "tmax", "ttp")
+TRAINED = ("cbf", "cbv", "mtt", "tmax")
+RECORD = "perfusion.json"
+RESIDUAL, LEAST_RESIDUAL_HU = 2.0, 10.0
+
+
+@dataclass(frozen=True)
+class MeasuredStudy:
+    """A study whose maps lie in ``<case>/maps``.
+
+    Args:
+        entry: flat dictionary of paths, as a bundle's preprocessing reads it; its ``rule_maps`` are those of ``maps``
+            where the bundle is fed others.
+        maps: flat dictionary of paths of the CT and the measured maps, of which core and page are made.
+        record: content of ``maps/perfusion.json``.
+        slices: DICOM files of the first time, one a slice; empty for NIfTI.
+        simulated: the data are the phantom's.
+    """
+
+    entry: Mapping[str, object]
+    maps: Mapping[str, object]
+    record: Mapping[str, Any]
+    slices: tuple[Path, ...]
+    simulated: bool
+
+
+def measure_study(
+    study: StudyFiles, name: str, out: Path, *, dt_s: float | None = None, series: bool = False, device: str = "cpu",
+    training_maps: Mapping[str, object] | None = None, resample: bool = False,
+) -> MeasuredStudy:  # fmt: skip
+    """Write ``<out>/<name>/maps``: CT, the maps, brain, ``perfusion.json``; what is there of the same source stays.
+
+    The CT is the plain one of the study where it lies on the series' grid, else the mean of the frames before the
+    bolus: it has the noise of that mean, and its slices are those of the series.
+
+    Args:
+        series: also write the series itself, for bundles that read it.
+        training_maps: settings by which the maps were made that the bundle's weights were trained on: it is fed maps
+            of these, in ``maps/network``. None: it is fed the measured maps.
+        resample: a plain CT on another grid is in register, by the user's word.
+    Raises:
+        IslesError: those of ``read_study``, ``prepare_series``, ``measured_maps`` and ``maps_as_trained``.
+    Source: ours; ``tests/cli/test_predict_series.py``.
+    """
+    folder, measured = out / name / "maps", maps_of(name, out, series=series)
+    keys = [key for key in measured if key not in ("case", "subject")]
+    fed = {key: str(folder / "network" / f"{key}.nii.gz") for key in TRAINED} if training_maps else {}
+    entry = {**measured, **fed, **({RULE_MAPS: {key: measured[key] for key in MAPS}} if fed else {})}
+    training = None if training_maps is None else dict(training_maps)
+    stamp = {"version": __version__, "source_sha256": study.sha256(), "dt_asked_s": dt_s, TRAINING_MAPS: training}
+    stamp |= {"resample": resample}
+    record = _done_before(folder, stamp, [Path(str(one[key])) for one in (measured, entry) for key in keys])
+    if record is None:
+        record = _measure(study, folder, stamp, dt_s=dt_s, series=series, device=device)
+    return MeasuredStudy(entry, measured, record, tuple(study.files[n] for n in record["slices"]), study.simulated)
+
+
+def maps_of(name: str, out: Path, *, series: bool = False) -> dict[str, object]:
+    """Return the flat dictionary of paths that ``MeasuredStudy.maps`` has for a study of this name."""
+    keys = ("ct", *MAPS, *(["ctp"] if series else []))
+    return {"case": name, "subject": name, **{key: str(out / name / "maps" / f"{key}.nii.gz") for key in keys}}
+
+
+def _measure(
+    study: StudyFiles, folder: Path, stamp: Mapping[str, object], *, dt_s: float | None, series: bool, device: str
+) -> dict[str, Any]:
+    images = read_study(study, dt_s=dt_s, resample=stamp["resample"])
+    like = images.series.like
+    prepared = prepare_series(images.series.array, spacing_mm=like.spacing_mm, times_s=images.series.times_s)
+    maps = measured_maps(prepared, device=device)
+    flags = [asdict(flag) for flag in _remarks(prepared, images)]
+    ct = prepared.baseline_hu if images.plain_ct is None else images.plain_ct
+    said = "mean before the bolus, HU" if images.plain_ct is None else "plain CT, HU"
+    publish_image(folder / "ct.nii.gz", ct.astype(np.float32), like, dtype="float32", description=said)
+    for key in MAPS:
+        described = f"{key.upper()} {MAP_UNITS[key]}"
+        publish_image(folder / f"{key}.nii.gz", getattr(maps, key), like, dtype="float32", description=described)
+    publish_image(folder / "brain.nii.gz", maps.brain, like, dtype="uint8")
+    if stamp[TRAINING_MAPS]:
+        _publish_trained(folder / "network", images, stamp[TRAINING_MAPS])
+    if series:
+        _publish_series(folder / "ctp.nii.gz", images)
+    record = {**stamp, **perfusion_record(prepared, maps, {"method": "bcsvd", "motion": True})}
+    record["flags"] = [*record["flags"], *flags]
+    record |= {"kind": study.kind, "ct": said, "slices": [study.files.index(file) for file in images.slices]}
+    record["series"] = {
+        "frames as read": len(images.series.array),
+        "seconds": round(float(images.series.times_s[-1] - images.series.times_s[0]), 2),
+        "frame times": "from the file" if images.series.timed or dt_s else "not in the file: 1 s taken",
+    }
+    publish_json(folder / RECORD, record)
+    return record
+
+
+def _publish_trained(folder: Path, images: StudyImages, settings: Mapping[str, object]) -> None:
+    like, times = images.series.like, images.series.times_s
+    maps = maps_as_trained(images.series.array, spacing_mm=like.spacing_mm, times_s=times, settings=settings)
+    for key in TRAINED:
+        described = f"{key.upper()} {MAP_UNITS[key]}, as the network was trained"
+        publish_image(folder / f"{key}.nii.gz", getattr(maps, key), like, dtype="float32", description=described)
+
+
+def _remarks(prepared: PreparedSeries, images: StudyImages) -> list[Flag]:
+    flags = [Flag("series", "info", remark) for remark in images.remarks]
+    flags += [Flag("plain-ct", "info", note) for note in images.notes]
+    if images.plain_ct is None:
+        text = "no plain CT on this grid: the mean of the frames before the bolus stands in for it"
+        flags.append(Flag("plain-ct", "info", text))
+    moved = prepared.motion
+    if moved is not None and moved.after_hu.size:
+        worst, usual = float(moved.after_hu.max()), float(np.median(moved.after_hu))
+        if worst > max(RESIDUAL * usual, LEAST_RESIDUAL_HU):
+            text = f"frame {int(moved.after_hu.argmax()) + 1} differs from the first by {worst:.0f} HU at the edges"
+            text += f" even when moved back ({usual:.0f} HU in the usual frame): movement out of plane, or an artefact"
+            flags.append(Flag("registration-residual", "warning", text))
+    return flags
+
+
+def _publish_series(path: Path, images: StudyImages) -> None:
+    import nibabel
+
+    from monai_isles.io.publish import publish
+
+    series: Image = images.series.like
+    times = images.series.times_s
+    stored = np.moveaxis(images.series.array, 0, -1).astype(np.float32)
+    image = nibabel.Nifti1Image(stored, series.affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["pixdim"][4] = float(np.diff(times).mean()) if len(times) > 1 else 1.0
+    publish(path, lambda tmp: nibabel.save(image, tmp))
+
+
+def _done_before(folder: Path, stamp: Mapping[str, object], files: list[Path]) -> dict[str, Any] | None:
+    if not all(path.is_file() for path in (folder / RECORD, *files)):
+        return None
+    try:
+        record = json.loads((folder / RECORD).read_bytes())
+    except ValueError:
+        return None
+    same = isinstance(record, dict) and all(record.get(key) == value for key, value in stamp.items())
+    return record if same else None

@@ -1,0 +1,150 @@
+"""Measure the maps of one perfusion series, or of many, each alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monai_isles import __version__
+from monai_isles.cohort.place import Place, stands_elsewhere
+from monai_isles.cohort.task import Record, Task
+from monai_isles.cohort.engine import run_cases
+from monai_isles.data.series import read_perfusion_series
+from monai_isles.data.study import StudyFiles, find_studies
+from monai_isles.io.publish import publish_image, publish_json, publish_text
+from monai_isles.io.runs import sweep_parts
+from monai_isles.perfusion.record import MAP_UNITS, perfusion_record
+from monai_isles.perfusion.measured import METHODS, measured_maps
+from monai_isles.perfusion.sides import contralateral, relative_cbf
+from monai_isles.perfusion.prepared import prepare_series
+from monai_isles.transforms.hemispheres import split_head
+
+MAPS = ("cbf", "cbv", "mtt", "tmax", "ttp", "rcbf")
+RECORD, TABLE = "perfusion.json", "per_case.csv"
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Say how maps are measured: the settings of ``monai_isles.perfusion.measured_maps``.
+
+    Args:
+        dt_s: seconds between frames instead of the file's.
+        motion: undo movement first.
+    """
+
+    method: str = "bcsvd"
+    truncation: float | str | None = None
+    smoothing_mm: float = 5.0
+    dt_s: float | None = None
+    motion: bool = True
+    device: str = "cpu"
+
+    def settings(self) -> dict[str, object]:
+        """Return what the record of a series says of them."""
+        return {
+            "method": self.method,
+            "truncation": METHODS[self.method] if self.truncation is None else self.truncation,
+            "smoothing_mm": self.smoothing_mm,
+            "motion": self.motion,
+            "device": self.device,
+        }
+
+
+def measure_series(path: str | Path, out: Path, how: Measuring) -> tuple[dict[str, Any], str]:
+    """Read, prepare, measure and write one series; return its record and the SHA-256 of the file it is like.
+
+    ``out`` gets ``cbf cbv mtt tmax ttp rcbf brain`` as NIfTI.
+
+    Args:
+        path: 4D NIfTI file, or the DICOM folder of the dynamic scan.
+    Raises:
+        IslesError: those of ``read_perfusion_series``, ``prepare_series`` and ``measured_maps``.
+    Source: ``monai_isles.perfusion``; ``tests/cli/test_perfusion.py``.
+    """
+    series = read_perfusion_series(path, dt_s=how.dt_s)
+    prepared = prepare_series(series.array, spacing_mm=series.spacing_mm, times_s=series.times_s, motion=how.motion)
+    device, cut = torch.device(how.device), how.truncation
+    maps = measured_maps(prepared, method=how.method, truncation=cut, smoothing_mm=how.smoothing_mm, device=device)
+    left, midline = split_head(prepared.baseline_hu, maps.brain, series.spacing_mm, where=str(path))
+    healthy = contralateral(maps.tmax, maps.brain, left)
+    volumes = {name: getattr(maps, name) for name in MAPS[:-1]}
+    volumes["rcbf"] = relative_cbf(maps.cbf, maps.brain, healthy)
+    for name, volume in volumes.items():
+        said = f"{name.upper()} {MAP_UNITS.get(name, 'part of the healthy side')}"
+        publish_image(out / f"{name}.nii.gz", volume, series.like, dtype="float32", description=said)
+    publish_image(
+        out / "brain.nii.gz", maps.brain, series.like, dtype="uint8", description="brain, no vessels, no fluid"
+    )
+    return perfusion_record(prepared, maps, how.settings()) | {
+        "midline": midline,
+        "timed_by_file": series.timed and how.dt_s is None,
+        "map_files": {name: f"{name}.nii.gz" for name in (*volumes, "brain")},
+    }, series.like.sha256
+
+
+def measure_cohort(
+    paths: Sequence[str | Path], out: Path, how: Measuring, *, place: Place, gpus: int = 0, memory_gb: float = 0.0
+) -> dict[str, Record]:
+    """Measure every series into ``out/<name>`` and return one record a series; write ``per_case.csv``.
+
+    A series whose ``perfusion.json`` states the same files and settings is not measured again.
+
+    Args:
+        paths: as ``find_study`` takes them; what is no study is a failed record.
+        gpus, memory_gb: that one series needs of its worker.
+    Raises:
+        IslesError: ``E-SCAN-03`` two of one name, and those of ``monai_isles.cohort.run_cases``.
+    Source: ours; ``tests/workflows/test_perfusion.py``.
+    """
+    found = find_studies(paths)
+    studies = {name: one for name, one in found.items() if isinstance(one, StudyFiles)}
+    if stands_elsewhere(place):
+        studies = {name: one.absolute() for name, one in studies.items()}
+    about = {name: (one, str((out / name).absolute()), how) for name, one in studies.items()}
+    tasks = [Task(name, one, gpus, memory_gb) for name, one in about.items()]
+    done = run_cases(measure_one, tasks, **place, title="maps", unit="series")
+    records = {name: done.get(name, one) for name, one in found.items()}
+    sweep_parts(out)
+    publish_text(out / TABLE, _table(out, records))
+    return records
+
+
+def measure_one(task: Task) -> Record:
+    """Measure the series of a task, unless it was done with the same files and settings."""
+    study, out, how = task.about
+    stamp = _stamp(study, how)
+    if _done_before(Path(out), stamp):
+        return {"outcome": "done before"}
+    record, _ = measure_series(study.series, Path(out), how)
+    publish_json(Path(out) / RECORD, record | stamp)
+    return {"outcome": "ok"}
+
+
+def _stamp(study: StudyFiles, how: Measuring) -> dict[str, object]:
+    return {"version": __version__, "source_sha256": study.sha256(), "asked": asdict(how)}
+
+
+def _done_before(out: Path, stamp: Mapping[str, object]) -> bool:
+    try:
+        before = json.loads((out / RECORD).read_bytes())
+    except (OSError, ValueError):
+        return False
+    same = isinstance(before, dict) and all(before.get(key) == value for key, value in stamp.items())
+    return same and all((out / f"{name}.nii.gz").is_file() for name in (*MAPS, "brain"))
+
+
+def _table(out: Path, records: Mapping[str, Record]) -> str:
+    """Return one row a series: what was measured, read from its own record, nothing of when or where."""
+    columns = ("frames", "dt_s", "brain_ml")
+    lines = [",".join(("case", "measured", *columns, *MAPS[:-1]))]
+    for name, one in records.items():
+        there = one["outcome"] != "failed"
+        made = json.loads((out / name / RECORD).read_bytes()) if there else {}
+        values = [made.get(key, "") for key in columns] + [made.get("medians", {}).get(key, "") for key in MAPS[:-1]]
+        lines.append(",".join([name, str(int(there)), *(f"{v:.9g}" if v != "" else "" for v in values)]))
+    return "\n".join(lines) + "\n"

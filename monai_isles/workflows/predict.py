@@ -1,0 +1,127 @@
+"""Predict the cases of a cohort on several processes or machines, the networks loaded once in each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from monai_isles.cohort.place import Place, is_spread
+from monai_isles.cohort.task import Record, Task
+from monai_isles.cohort.kept import kept
+from monai_isles.cohort.engine import run_cases
+from monai_isles.inference.predict import After, predict_cases
+from monai_isles.inference.predictor import Predictor, load_predictor
+from monai_isles.io.checksums import sha256_of
+from monai_isles.io.runs import sweep_parts
+from monai_isles.transforms.case_cache import KeptPreparation
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Say how a process builds the predictor that this one built.
+
+    Args:
+        bundle, out, weights, device, changes: as for ``load_predictor``; ``changes`` as JSON text.
+        cache_dir, cache_gb: keep preprocessed cases there, as ``monai_isles.transforms.KeptPreparation`` does.
+        after: as for ``predict_cases``; a function of a module, or ``functools.partial`` of one.
+        content: checksum of configs and weights: a worker that lives on builds the predictor anew when they changed.
+    """
+
+    bundle: str
+    out: str
+    weights: tuple[str, ...] = ()
+    device: str = "auto"
+    changes: str = "{}"
+    cache_dir: str | None = None
+    cache_gb: float | None = None
+    after: After | None = field(default=None, compare=False)
+    content: str = ""
+
+    def load(self) -> Predictor:
+        """Build the networks and load their weights."""
+        predictor = load_predictor(
+            Path(self.bundle),
+            Path(self.out),
+            weights=[Path(path) for path in self.weights],
+            device=self.device,
+            changes=json.loads(self.changes),
+        )
+        if self.cache_dir is None:
+            return predictor
+        kept = KeptPreparation(predictor.preprocessing, cache_dir=self.cache_dir, cache_gb=self.cache_gb)
+        return replace(predictor, preprocessing=kept)
+
+
+def recipe_of(
+    bundle: Path,
+    out: Path,
+    *,
+    weights: Sequence[Path] = (),
+    device: str = "auto",
+    changes: Mapping[str, object] | None = None,
+    cache_dir: str | Path | None = None,
+    cache_gb: float | None = None,
+    after: After | None = None,
+    elsewhere: bool = True,
+) -> Recipe:
+    """Return the recipe of a predictor; ``elsewhere``: its paths absolute, a worker may stand in another folder."""
+    spelled = (lambda path: str(Path(path).absolute())) if elsewhere else str
+    return Recipe(
+        bundle=spelled(bundle),
+        out=spelled(out),
+        weights=tuple(map(spelled, weights)),
+        device=device,
+        changes=json.dumps(dict(changes or {}), sort_keys=True),
+        cache_dir=None if cache_dir is None else spelled(cache_dir),
+        cache_gb=cache_gb,
+        after=after,
+        content=_content(bundle, weights),
+    )
+
+
+def _content(bundle: Path, weights: Sequence[Path]) -> str:
+    configs = [*sorted(bundle.glob("*.json")), *sorted(bundle.glob("configs/*.json"))]
+    digest = hashlib.sha256()
+    for path in (*configs, *(weights or [bundle / "models" / "model.pt"])):
+        digest.update(sha256_of(path).encode() if path.is_file() else b"none")
+    return digest.hexdigest()
+
+
+def predict_cohort(
+    recipe: Recipe,
+    entries: Sequence[Mapping[str, object]],
+    *,
+    place: Place,
+    predictor: Predictor | None = None,
+    gpus: int | None = None,
+    memory_gb: float = 0.0,
+) -> dict[str, Record]:
+    """Predict every entry as ``predict_cases`` does, with the same records and files, wherever ``place`` says.
+
+    Args:
+        predictor: what ``recipe`` builds, where this process has it already.
+        gpus: that a case needs of its worker; 1 unless told where the predictor stands on one.
+        memory_gb: that a case needs of its worker.
+    Raises:
+        IslesError: those of ``load_predictor`` and ``monai_isles.cohort.run_cases``.
+    Source: ours; ``tests/workflows/test_predict.py``.
+    """
+    out = Path(recipe.out)
+    if not is_spread(place):
+        return predict_cases(predictor or recipe.load(), entries, out, after=recipe.after)
+    if gpus is None:
+        gpus = int(predictor is not None and predictor.device.type == "cuda")
+    tasks = [Task(str(entry["case"]), (recipe, dict(entry)), gpus, memory_gb) for entry in entries]
+    records = run_cases(predict_one, tasks, **place, title="predict")
+    sweep_parts(out)
+    return records
+
+
+def predict_one(task: Task) -> Record:
+    """Predict the case of a task with the predictor that this process keeps."""
+    recipe, entry = task.about
+    predictor = kept(recipe, recipe.load)
+    return predict_cases(predictor, [entry], Path(recipe.out), after=recipe.after)[task.case]

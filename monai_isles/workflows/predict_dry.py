@@ -1,0 +1,88 @@
+"""Do everything of a prediction that comes before the network, and write nothing: what ``predict --dry-run`` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import LoadImaged
+
+from monai_isles.errors import find_isles_error
+from monai_isles.inference.outputs import require_own_names
+from monai_isles.inference.predict import _CASE_FAULTS, _reason, _same_as_before, _stamp
+from monai_isles.inference.predictor import Predictor
+from monai_isles.inference.windows import StepSlidingWindowInferer
+from monai_isles.io.reader import LoadVerifiedd
+from monai_isles.io.read import read_image
+from monai_isles.io.grid import require_same_affines
+from monai_isles.progress import progress
+from monai_isles.transforms.grid import SameGridd
+
+_READS = (LoadVerifiedd, LoadImaged, SameGridd)
+
+
+def rehearse_cases(
+    predictor: Predictor, entries: Sequence[Mapping[str, object]], out: Path
+) -> dict[str, dict[str, object]]:
+    """Read and judge every entry as its prediction would; no network runs, nothing is written.
+
+    A record has ``outcome``: ``ready``, ``done before`` (its result is there) or ``failed``; a ready case also
+    ``shape`` and ``spacing_mm`` of its grid and, for a bundle that predicts by windows, ``windows_at_most``.
+
+    Args:
+        entries: flat dictionaries (``monai_isles.case.Case.entry``).
+        out: where the results would go.
+    Source: ours; ``tests/workflows/test_predict_dry.py``.
+    """
+    records: dict[str, dict[str, object]] = {}
+    for entry in progress(entries, "reading", total=len(entries)):
+        name = str(entry["case"])
+        try:
+            require_own_names(predictor.postprocessing, entry, out / name)
+            done = _same_as_before(out / name / "result.json", _stamp(predictor, entry))
+            records[name] = {"outcome": "done before"} if done else {"outcome": "ready", **_read(predictor, entry)}
+        except _CASE_FAULTS as error:
+            records[name] = {"outcome": "failed", "error": str(find_isles_error(error) or _reason(error))}
+    return records
+
+
+def _read(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, object]:
+    """Run the bundle's own transforms up to the last that reads or compares grids; read what they leave unread."""
+    data: Mapping[str, Any] = dict(entry)
+    for transform in _leading(predictor.preprocessing):
+        data = transform(data)
+    images = {key: data[key] for key in predictor.modalities if isinstance(data.get(key), MetaTensor)}
+    for key in (key for key in predictor.modalities if key not in images and key in entry):
+        image = read_image(str(entry[key]), kind=key, where=str(entry["case"]))
+        images[key] = MetaTensor(torch.from_numpy(image.data[None]), affine=torch.from_numpy(image.affine))
+    affines = {key: np.asarray(image.affine, float) for key, image in images.items()}
+    shapes = {key: tuple(int(n) for n in image.shape[-3:]) for key, image in images.items()}
+    require_same_affines(affines, shapes, case=str(entry["case"]))
+    first = next(iter(images))
+    spacing = np.linalg.norm(affines[first][:3, :3], axis=0)
+    return {
+        "modalities": list(images),
+        "shape": list(shapes[first]),
+        "spacing_mm": [round(float(one), 4) for one in spacing],
+        **_windows(predictor, shapes[first]),
+    }
+
+
+def _leading(preprocessing: object) -> list:
+    """Return the transforms up to the last reader or grid check, none of them one that keeps files."""
+    transforms = list(getattr(preprocessing, "transforms", ()))
+    last = max((n for n, one in enumerate(transforms) if isinstance(one, _READS)), default=-1)
+    return [one for one in transforms[: last + 1] if getattr(one, "cache_dir", None) is None]
+
+
+def _windows(predictor: Predictor, shape: Sequence[int]) -> dict[str, object]:
+    inferer = predictor.inferer
+    if not isinstance(inferer, StepSlidingWindowInferer):
+        return {}
+    reach = inferer.roi if inferer.cover == "touch" else (0, 0, 0)
+    counts = [-(-(n + r) // s) + (s > 1) for n, r, s in zip(shape, reach, inferer.step, strict=True)]
+    return {"windows_at_most": int(np.prod(counts))}

@@ -1,0 +1,166 @@
+"""Everything that a study gets beside its maps: remarks, masks, the page, DICOM SEG and parametric maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_isles import __version__
+from monai_isles.workflows.measure_study import MAPS, MeasuredStudy
+from monai_isles.inference.intensity_check import intensity_flags
+from monai_isles.dicom.write_maps import publish_maps
+from monai_isles.dicom.write_seg import Algorithm, publish_seg
+from monai_isles.dicom.source import DicomSource
+from monai_isles.inference.ischaemia import case_ischaemia
+from monai_isles.io.publish import publish_image
+from monai_isles.io.read import read_image
+from monai_isles.perfusion.trained import TRAINING_MAPS
+from monai_isles.reports.scanner_view import ScannerView
+from monai_isles.reports.scanner import scanner_page
+
+_CUTS = ("core_rcbf", "delay_s", "min_cluster_ml")
+_TOLD = ("smoothing_mm", "truncation")
+_SEEN = ("ct", "cbf", "cbv", "mtt", "tmax")
+_PATIENT = {
+    "PatientName": "Name", "PatientID": "Number", "PatientBirthDate": "Born", "PatientSex": "Sex", "StudyDate": "Study",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which results to write, beside those that every prediction has.
+
+    Args:
+        report: the page. dicom: a DICOM SEG where the source is DICOM. dicom_maps: the maps as DICOM too.
+        show_patient: print the patient's name, number, birth date, sex and study date on the page, nowhere else.
+        metadata: of the bundle.
+    """
+
+    report: bool = True
+    dicom: bool = True
+    dicom_maps: bool = False
+    show_patient: bool = False
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+    def files(self, measured: MeasuredStudy) -> list[str]:
+        """Return the names that a finished case has."""
+        found = ["result.json", "lesion.nii.gz", *(["report.html"] if self.report else [])]
+        if measured.slices and self.dicom:
+            found.append("lesion_seg.dcm")
+        if measured.slices and self.dicom_maps:
+            found += [f"dicom_maps/{key}.dcm" for key in MAPS]
+        return found
+
+
+def publish_results(
+    measured: MeasuredStudy, maps: Mapping[str, Any], result: dict[str, object], folder: Path, wanted: Wanted
+) -> None:
+    """Add ``quality`` to the result and write masks, page and DICOM of one case.
+
+    Shapes: ``maps`` hold ``lesion`` as (1, H, W, D).
+    Args:
+        measured: of ``measure_study``.
+        result: ``result.json`` to be, with ``perfusion`` where the maps allowed it; changed in place.
+        folder: ``<out>/<case>``.
+    Raises:
+        IslesError: those of ``publish_image``, ``scanner_page``, ``publish_seg`` and ``publish_maps``.
+    Source: ours; ``tests/cli/test_predict_series.py``.
+    """
+    images = {key: read_image(str(measured.maps[key]), kind=key) for key in _SEEN}
+    arrays = {key: image.data for key, image in images.items()}
+    fed = {key: read_image(str(measured.entry[key]), kind=key).data for key in _SEEN}
+    masks = {"lesion": np.asarray(maps["lesion"][0]) > 0, **_rule_masks(measured, result)}
+    for name in ("core", "hypoperfused", "penumbra"):
+        if name in masks:
+            publish_image(folder / f"{name}.nii.gz", masks[name], images["ct"], dtype="uint8", description=name)
+    brain = sum(fed[key] for key in _SEEN[1:]) > 0
+    flags = [asdict(flag) for flag in intensity_flags(fed, brain, wanted.metadata)]
+    result["quality"] = [*measured.record["flags"], *flags, *_rule_flags(result)]
+    told = ("kind", "source_sha256", "ct", "frames", "dt_s", TRAINING_MAPS)
+    result["source"] = {key: measured.record[key] for key in told}
+    result["patient_shown"] = wanted.show_patient
+    if wanted.report:
+        scanner_page(_view(measured, arrays, masks, images["ct"].spacing_mm, result, wanted), folder / "report.html")
+    if measured.slices:
+        _publish_dicom(measured, masks, images["ct"].affine, result, folder, wanted)
+
+
+def _rule_masks(measured: MeasuredStudy, result: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    block = result.get("perfusion") or {}
+    if "core_ml" not in block:
+        return {}
+    found = case_ischaemia(measured.maps, **{key: float(block[key]) for key in _CUTS})
+    if found is None:
+        return {}
+    return {name: getattr(found[0], name) for name in ("core", "hypoperfused", "penumbra")}
+
+
+def _rule_flags(result: Mapping[str, Any]) -> list[dict[str, str]]:
+    block = result.get("perfusion") or {}
+    if "not_computed" in block:
+        return [{"code": "no-core", "severity": "warning", "text": str(block["not_computed"])}]
+    if block.get("midline") == "centroid":
+        text = "the head could not be laid on its own mirror image: the sides are split at the middle of the brain"
+        return [{"code": "midline", "severity": "warning", "text": text}]
+    return []
+
+
+def _view(
+    measured: MeasuredStudy, arrays: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray],
+    spacing_mm: tuple[float, float, float], result: Mapping[str, object], wanted: Wanted,
+) -> ScannerView:  # fmt: skip
+    record, vof = measured.record, measured.record["vof_hu"]
+    facts = {"source": str(record["kind"]), "CT shown": str(record["ct"])}
+    facts |= {name: str(value) for name, value in record["series"].items()}
+    facts |= {"maps fed to the network": _fed(record[TRAINING_MAPS])}
+    facts |= {"source SHA-256": str(record["source_sha256"])}
+    return ScannerView(
+        name=str(measured.maps["case"]),
+        images={key: arrays[key] for key in ("ct", "cbf", "tmax")},
+        masks={name: masks[name] for name in ("core", "hypoperfused", "lesion") if name in masks},
+        spacing_mm=spacing_mm,
+        result=result,
+        aif=np.asarray(record["aif_hu"]),
+        vof=None if vof is None else np.asarray(vof),
+        dt_s=float(record["dt_s"]),
+        series=facts,
+        patient=_patient(measured.slices[0]) if wanted.show_patient and measured.slices else {},
+        simulated=measured.simulated,
+    )
+
+
+def _fed(training_maps: Mapping[str, object] | None) -> str:
+    if training_maps is None:
+        return "those shown here"
+    numbers = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in training_maps.items() if key in _TOLD)
+    return f"others, made as its training maps were ({numbers})"
+
+
+def _publish_dicom(
+    measured: MeasuredStudy, masks: Mapping[str, np.ndarray], affine: np.ndarray, result: Mapping[str, Any],
+    folder: Path, wanted: Wanted,
+) -> None:  # fmt: skip
+    source = DicomSource(measured.slices, affine)
+    if wanted.dicom:
+        settings = {key: str(result[key]) for key in ("threshold", "min_size_vox") if key in result}
+        sha = ", ".join(str(one) for one in result["weights_sha256"])
+        network = Algorithm(str(result["bundle"]), str(wanted.metadata.get("version") or __version__), sha, settings)
+        cuts = {key: str(value) for key, value in (result.get("perfusion") or {}).items() if key in _CUTS}
+        rule = Algorithm("thresholds of CBF and Tmax", settings=cuts)
+        publish_seg(masks, source, folder / "lesion_seg.dcm", algorithm=network, rule=rule)
+    if wanted.dicom_maps:
+        volumes = {key: read_image(str(measured.maps[key]), kind=key).data for key in MAPS}
+        publish_maps(volumes, source, folder / "dicom_maps")
+
+
+def _patient(file: Path) -> dict[str, str]:
+    from monai_isles.dicom.header import pydicom_module
+
+    pydicom = pydicom_module()
+    with pydicom.config.disable_value_validation():
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_PATIENT))
+        return {label: str(header[key].value) for key, label in _PATIENT.items() if key in header}

@@ -1,0 +1,162 @@
+"""What lies in a folder: series, what is passed over with a finding, and files that are damaged."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from monai_isles.dicom.read import find_series, read_series
+from monai_isles.dicom.find import scan_dicom
+from monai_isles.errors import IslesError
+
+
+def refused(folder: Path, words: str, **options: object) -> None:
+    with pytest.raises(IslesError, match=words) as error:
+        read_series(folder, **options)
+    assert len(str(error.value).splitlines()) == 4
+
+
+def test_every_series_of_a_folder_is_found_by_number(write_tiny: Callable) -> None:
+    _, folder = write_tiny("classic")
+    found = [(info.number, info.kind, info.frames, len(info.files), info.usable) for info in find_series(folder)]
+    assert found == [("2", "ct", 3, 3, True), ("3", "ctp", 12, 12, True), ("10", "cbf", 3, 3, True),
+                     ("11", "tmax", 3, 3, True)]  # fmt: skip
+    assert (info := find_series(folder)[1]).rows == 5 and info.columns == 6 and info.modality == "CT"
+
+
+def test_an_enhanced_file_counts_its_frames(write_tiny: Callable) -> None:
+    _, folder = write_tiny("enhanced")
+    (info,) = find_series(folder / "ctp")
+    assert (info.kind, info.frames, len(info.files)) == ("ctp", 12, 1)
+
+
+def test_other_files_are_named_and_passed_over(dicom) -> None:
+    (dicom.folder / "DICOMDIR").write_bytes(b"\0" * 200)
+    (dicom.folder / ".hidden").write_text("x")
+    for n in range(6):
+        (dicom.folder / f"report{n}.txt").write_text("nothing")
+    found = scan_dicom(dicom.folder)
+    (finding,) = found.findings
+    assert (finding.code, finding.severity) == ("E-DCM-31", "warning")
+    assert finding.found == "6 files: report0.txt, report1.txt, report2.txt, report3.txt and 2 more"
+    assert read_series(dicom.folder).array.shape == (4, 6, 5, 3)
+
+
+def test_objects_without_pixels_are_passed_over(dicom) -> None:
+    path = dicom.folder / "report"
+    path.write_bytes(dicom.file(0, 0).read_bytes())
+    dicom.change(path, PixelData=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11")
+    assert [finding.code for finding in scan_dicom(dicom.folder).findings] == ["E-DCM-30"]
+
+
+def test_a_localiser_in_the_series_is_left_out(dicom) -> None:
+    dicom.change(dicom.file(3, 2), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    found = scan_dicom(dicom.folder)
+    assert found.findings[0].code == "E-DCM-32" and "IM00012" in found.findings[0].found
+    assert found.series[0].frames == 11
+
+
+@pytest.mark.parametrize(("values", "reason"), [
+    ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "a localiser"),
+    ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "not an original CT or MR image (Secondary Capture Image Storage)"),
+    ({"SOPClassUID": "1.3.12.2.1107.5.9.1"}, "not an original CT or MR image"),
+])  # fmt: skip
+def test_series_that_are_no_measurement_are_passed_over_by_name(dicom, values: dict, reason: str) -> None:
+    dicom.change_all(**values)
+    (info,) = find_series(dicom.folder)
+    assert not info.usable and reason in info.reason and info.kind == "other"
+    refused(dicom.folder, r"E-DCM-03: no series that can be read")
+
+
+@pytest.mark.parametrize("kind", ["RGB", "PALETTE COLOR", "YBR_FULL"])
+def test_colour_maps_are_refused(dicom, kind: str) -> None:
+    dicom.change_all(PhotometricInterpretation=kind, SamplesPerPixel=3 if kind != "PALETTE COLOR" else 1)
+    refused(dicom.folder, rf"E-DCM-15: series holds colours, not numbers(?s:.*){kind}(?s:.*)grey values with rescale")
+    for path in (folder := dicom.folder.parent / "tmax").iterdir():
+        dicom.change(path, PhotometricInterpretation=kind, SamplesPerPixel=3 if kind != "PALETTE COLOR" else 1)
+    refused(folder, rf"E-DCM-15(?s:.*): tmax(?s:.*){kind}", kind="tmax")
+
+
+def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
+    refused(tmp_path / "no", r"E-DCM-02: no DICOM image found(?s:.*)no such folder")
+    (tmp_path / "a.txt").write_text("x")
+    refused(tmp_path, r"E-DCM-02(?s:.*)1 files, none of them a DICOM image")
+
+
+def test_without_pydicom_the_extra_is_named(dicom, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = builtins.__import__
+
+    def absent(name: str, *rest: object) -> object:
+        if name.split(".")[0] == "pydicom":
+            raise ModuleNotFoundError("No module named 'pydicom'", name="pydicom")
+        return plain(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+    refused(dicom.folder, r"E-DCM-01: DICOM needs an optional package(?s:.*)pip install monai-isles\[dicom\]")
+
+
+@pytest.mark.parametrize("keep", [140, 300, 700, 1100])
+def test_a_header_that_ends_too_soon_is_damage(dicom, keep: int) -> None:
+    path = dicom.file(1, 1)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(IslesError, match=r"E-DCM-(06|13)(?s:.*)IM0000[25]") as error:
+        read_series(dicom.folder)
+    assert len(str(error.value).splitlines()) == 4
+
+
+def test_a_damaged_file_stops_the_series_beside_it(dicom) -> None:
+    path = dicom.folder / "IM00099"
+    path.write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50)
+    refused(dicom.folder, r"E-DCM-06: DICOM file is damaged(?s:.*)IM00099(?s:.*)header cannot be read")
+    with pytest.raises(IslesError, match="E-DCM-06"):
+        find_series(dicom.folder)
+
+
+def test_noise_in_the_header_never_gives_other_numbers(dicom) -> None:
+    """One byte changed at many places: the series is the same, or it is refused with a code of ours."""
+    import numpy as np
+
+    path, rng = dicom.file(2, 1), np.random.default_rng(3)
+    raw = path.read_bytes()
+    end = len(raw) - 60
+    same = 0
+    for _ in range(40):
+        at = int(rng.integers(132, end))
+        path.write_bytes(raw[:at] + bytes([int(rng.integers(256))]) + raw[at + 1 :])
+        try:
+            series = read_series(dicom.folder)
+        except IslesError as error:
+            assert error.code.startswith("E-DCM-")
+            continue
+        same += np.array_equal(series.array[[0, 1, 3]], dicom.scan.ctp[[0, 1, 3]])
+    assert same > 0
+
+
+def test_per_frame_groups_that_do_not_fit_are_damage(write_tiny: Callable) -> None:
+    _, folder = write_tiny("enhanced")
+    path = folder / "ctp" / "IM0001"
+    header = pydicom.dcmread(path)
+    header.PerFrameFunctionalGroupsSequence.pop()
+    header.save_as(path)
+    refused(folder, r"E-DCM-06(?s:.*)12 frames, 11 per-frame functional groups", series_uid=header.SeriesInstanceUID)
+    header.NumberOfFrames = 0
+    header.save_as(path)
+    refused(folder, r"E-DCM-06(?s:.*)Number of Frames '0'", series_uid=header.SeriesInstanceUID)
+
+
+def test_a_raw_series_is_no_map_whatever_it_is_called(dicom) -> None:
+    dicom.change_all(SeriesDescription="protocol for CBF and Tmax")
+    assert [info.kind for info in find_series(dicom.folder)] == ["ctp"]
+
+
+def test_the_perfusion_series_of_a_study_is_taken_from_among_its_series(dicom) -> None:
+    from monai_isles.data.series import read_perfusion_series
+
+    found = read_perfusion_series(dicom.folder.parent)
+    assert found.array.shape == (4, 6, 5, 3) and found.times_s.tolist() == [0.0, 1.5, 3.0, 4.5]
+    with pytest.raises(IslesError, match=r"E-DCM-03(?s:.*): ctp(?s:.*)series 2 ct"):
+        read_perfusion_series(dicom.folder.parent / "ct")

@@ -1,0 +1,121 @@
+"""Frames in time: which attribute is believed, shuttled tables, and slices that are lost or there twice."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from monai_isles.dicom.read import read_series
+from monai_isles.errors import IslesError
+
+
+def refused(folder: Path, words: str, **options: object) -> None:
+    with pytest.raises(IslesError, match=words) as error:
+        read_series(folder, **options)
+    assert len(str(error.value).splitlines()) == 4
+
+
+def test_a_shuttled_series_is_brought_to_the_times_of_its_first_slab(write_tiny: Callable) -> None:
+    """Slices 0 and 1 at 0, 3, 6, 9 s; 2 and 3 at 1.5, 4.5, 7.5, 10.5 s: common are 3, 6, 9 s, half way between."""
+    scan, folder = write_tiny("shuttle", 8, 4)
+    series = read_series(folder, kind="ctp")
+    assert series.interpolated and series.times_s.tolist() == [0.0, 3.0, 6.0] and series.dt_s == 3.0
+    assert np.array_equal(series.array[..., :2], scan.ctp[[2, 4, 6], :, :, :2])
+    upper = scan.ctp[1::2, :, :, 2:].astype(float)
+    np.testing.assert_allclose(series.array[..., 2:], (upper[:3] + upper[1:]) / 2, atol=1e-4)
+    assert series.slice_times_s[0] == (-3.0, 0.0, 3.0, 6.0) and series.slice_times_s[3] == (-1.5, 1.5, 4.5, 7.5)
+    assert ("E-DCM-33", "slices are interpolated in time") in [(one.code, one.fault) for one in series.findings]
+
+
+def test_slabs_may_have_different_numbers_of_frames(write_tiny: Callable) -> None:
+    scan, folder = write_tiny("shuttle", 7, 2)
+    series = read_series(folder, kind="ctp")
+    assert [len(own) for own in series.slice_times_s] == [4, 3] and series.times_s.tolist() == [0.0, 3.0]
+    assert np.array_equal(series.array[..., 0], scan.ctp[[2, 4], :, :, 0])
+
+
+def test_interpolation_in_time_can_be_refused(write_tiny: Callable) -> None:
+    _, folder = write_tiny("shuttle", 8, 4)
+    words = r"E-DCM-21(?s:.*)2 slabs: 2 slices from 0.00 s, 2 slices from 1.50 s"
+    refused(folder, words, kind="ctp", interpolate=False)
+
+
+def test_slabs_without_common_times_are_refused(write_tiny: Callable) -> None:
+    scan, folder = write_tiny("shuttle", 4, 2)
+    assert scan.ctp.shape[0] == 4
+    refused(folder, r"E-DCM-21(?s:.*)1 times in common", kind="ctp")
+
+
+def test_small_offsets_between_slices_are_not_interpolated(dicom) -> None:
+    """Slices 0.1 s apart in frames of 1.5 s: the numbers stay, the frame has the mean time."""
+    for t in range(4):
+        for k in range(3):
+            dicom.change(dicom.file(t, k), AcquisitionTime=f"10000{t * 1.5 + 0.1 * k:.1f}")
+    series = read_series(dicom.folder)
+    assert np.array_equal(series.array, dicom.scan.ctp) and not series.interpolated
+    np.testing.assert_allclose(series.times_s, [0, 1.5, 3, 4.5], atol=1e-9)
+    np.testing.assert_allclose(series.slice_times_s[2], [0.1, 1.6, 3.1, 4.6], atol=1e-9)
+
+
+@pytest.mark.parametrize(("attribute", "values"), [
+    ("AcquisitionDateTime", ["20000101100000.0", "20000101100002", "20000101100004+0100", "20000101100006.000000"]),
+    ("TriggerTime", ["0", "2000", "4000", "6000"]), ("TemporalPositionIndex", [1, 2, 3, 4]),
+    ("TemporalPositionIdentifier", [1, 2, 3, 4]), ("ContentTime", ["100000", "100002", "100004", "100006.000"]),
+])  # fmt: skip
+def test_every_attribute_of_the_list_can_give_the_time(dicom, attribute: str, values: list) -> None:
+    for t in range(4):
+        for k in range(3):
+            dicom.change(dicom.file(t, k), ContentTime="100000", AcquisitionTime="100000")
+            dicom.change(dicom.file(t, k), TemporalResolution="2000", **{attribute: values[t]})
+    series = read_series(dicom.folder)
+    assert series.source.time_attribute == attribute and series.times_s.tolist() == [0.0, 2.0, 4.0, 6.0]
+
+
+def test_the_acquisition_goes_before_the_content(dicom) -> None:
+    for t in range(4):
+        for k in range(3):
+            dicom.change(dicom.file(t, k), ContentTime=f"12000{t}")
+    assert read_series(dicom.folder).source.time_attribute == "AcquisitionTime"
+
+
+def test_frames_without_a_time_are_refused(dicom) -> None:
+    dicom.change_all(AcquisitionTime="100000", ContentTime=None, TemporalPositionIndex=1)
+    refused(dicom.folder, r"E-DCM-12: no time(?s:.*)12 frames at 3 positions; AcquisitionTime is missing in some or eq")
+
+
+def test_a_missing_slice_of_a_frame_is_named(dicom) -> None:
+    dicom.file(2, 1).unlink()
+    words = r"E-DCM-13(?s:.*)at 12.34 mm \(first file IM00002\): 3 of 4 frames, none at 3.00 s"
+    refused(dicom.folder, words)
+
+
+def test_two_slices_that_lost_different_frames_are_named(dicom) -> None:
+    dicom.file(3, 0).unlink()
+    dicom.file(1, 1).unlink()
+    dicom.file(2, 2).unlink()
+    refused(dicom.folder, r"E-DCM-13(?s:.*)at 12.34 mm(?s:.*)3 of 3 frames, none at 1.50 s")
+
+
+def test_a_copied_file_is_named(dicom) -> None:
+    shutil.copy(dicom.file(1, 2), dicom.folder / "copy")
+    refused(dicom.folder, r"E-DCM-11: a slice is there twice(?s:.*)17.34 mm: IM00006, copy \(one SOP Instance UID\)")
+
+
+def test_a_slice_with_the_time_of_another_is_named(dicom) -> None:
+    clock = pydicom.dcmread(dicom.file(1, 0)).AcquisitionTime
+    dicom.change(dicom.file(2, 0), AcquisitionTime=clock, ContentTime=clock)
+    refused(dicom.folder, r"E-DCM-11(?s:.*)7.34 mm: IM00004, IM00007 \(one AcquisitionTime\)")
+
+
+def test_a_doubled_slice_of_a_still_volume_is_named(dicom) -> None:
+    dicom.still().change(dicom.file(0, 1), SOPInstanceUID="1.2.3")
+    shutil.copy(dicom.file(0, 1), dicom.folder / "copy")
+    dicom.change(dicom.folder / "copy", SOPInstanceUID="1.2.4")
+    refused(dicom.folder, r"E-DCM-11(?s:.*)12.34 mm: IM00002, copy \(one AcquisitionTime\)")
+    dicom.change(dicom.folder / "copy", AcquisitionTime="100010", ContentTime="100010")
+    refused(dicom.folder, r"E-DCM-11(?s:.*)12.34 mm: IM00002, copy \(2 frames, 1 at other positions\)")

@@ -1,0 +1,75 @@
+"""Intensities unlike those of the training cases are told with both numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_isles.errors import IslesError
+from monai_isles.inference.intensity_check import brain_facts, intensity_flags, read_metadata
+
+BRAIN = np.ones((10, 10, 2), bool)
+METADATA = {
+    "training_intensities": {"cbf": {"median": [20.0, 40.0], "p99": [80.0, 120.0]}},
+    "modalities": {"tmax": {"typical_max_in_brain": 30}},
+}
+
+
+def image(median: float, top: float) -> np.ndarray:
+    values = np.full(BRAIN.shape, median)
+    values.flat[:10] = top
+    return values
+
+
+def test_the_facts_are_the_median_and_the_99th_percentile_of_the_brain() -> None:
+    brain = BRAIN.copy()
+    brain[0] = False
+    values = np.where(brain, np.arange(200.0).reshape(BRAIN.shape), 1e6)
+    inside = values[brain]
+    assert brain_facts(values, brain) == {"median": np.percentile(inside, 50), "p99": np.percentile(inside, 99)}
+
+
+def test_a_case_like_the_training_cases_draws_no_remark_with_a_tenth_of_room() -> None:
+    assert intensity_flags({"cbf": image(30, 100)}, BRAIN, METADATA) == []
+    assert intensity_flags({"cbf": image(18.1, 123.9)}, BRAIN, METADATA) == []
+
+
+def test_other_units_are_told_with_both_ranges() -> None:
+    flags = intensity_flags({"cbf": image(300, 1000)}, BRAIN, METADATA)
+    assert [flag.code for flag in flags] == ["unseen-intensities"] * 2 and flags[0].severity == "warning"
+    assert "cbf: median 300 in the brain, 20 to 40 in the training cases" in flags[0].text
+
+
+def test_without_training_facts_the_stated_range_counts() -> None:
+    (flag,) = intensity_flags({"tmax": image(5, 300)}, BRAIN, METADATA)
+    assert "99th percentile 300 in the brain, the bundle states at most 30" in flag.text
+    assert intensity_flags({"tmax": image(5, 20)}, BRAIN, METADATA) == []
+    (flag,) = intensity_flags({"tmax": image(5, 20)}, BRAIN, {})
+    assert flag.severity == "info" and "does not say" in flag.text
+
+
+def test_the_metadata_is_read_from_either_layout(tmp_path: Path) -> None:
+    assert read_metadata(tmp_path) == {}
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/metadata.json").write_text(json.dumps(METADATA))
+    assert read_metadata(tmp_path) == METADATA
+
+
+def test_what_is_said_of_other_weights_is_left_out_and_told(tmp_path: Path) -> None:
+    maps = {"function": "perfusion_maps", "smoothing_mm": 5.0, "truncation": 0.15, "venous_scaling": True}
+    content = METADATA | {"weights_sha256": "ab", "training_maps": maps}
+    (tmp_path / "metadata.json").write_text(json.dumps(content))
+    assert read_metadata(tmp_path, ["ab"]) == content == read_metadata(tmp_path)
+    other = read_metadata(tmp_path, ["cd"])
+    assert "training_maps" not in other and "training_intensities" not in other
+    (told,) = intensity_flags({"cbf": image(500.0, 500.0)}, BRAIN, other)
+    assert (told.code, told.severity) == ("unseen-intensities", "info") and "not those that the bundle" in told.text
+
+
+def test_training_maps_that_cannot_be_made_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "metadata.json").write_text(json.dumps({"training_maps": {"function": "other"}}))
+    with pytest.raises(IslesError, match="E-PERF-30: the bundle's training maps cannot be made"):
+        read_metadata(tmp_path)

@@ -1,0 +1,72 @@
+"""Our rows beside the published ones, as text and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from monai_isles.errors import IslesError
+from monai_isles.papers.method_table import PaperHead, paper_csv, paper_table
+from monai_isles.papers.published import published_tables
+
+HEAD = PaperHead(
+    "Wang 2020, Table 3", "phantom", True, 6, "fold 0 of 5", "python tools/reproduce.py wang --table 3", ("a note",)
+)
+METRICS = (("parameters_m", "Parameters, M", 2, 1), ("dsc", "Dice, %", 2, 100), ("hd_mm", "HD, mm", 1, 1))
+OURS = (
+    {
+        "name": "SLNet",
+        "n": 6,
+        "parameters_m": 33.84,
+        "metrics": {"dsc": {"mean": 0.5, "sd": 0.125, "n": 6}, "hd_mm": {"mean": 20.25, "sd": 4.0, "n": 5}},
+    },
+    {"name": "U-Net of ours", "published": "UNet", "n": 6, "metrics": {"dsc": {"mean": 0.4, "sd": None, "n": 6}}},
+    {"name": "nobody's", "n": 6, "metrics": {}},
+)
+
+
+def test_every_row_of_ours_is_followed_by_the_published_one_and_the_head_says_all() -> None:
+    lines = paper_table(OURS, published_tables("wang")["table3"], METRICS, head=HEAD).splitlines()
+    assert lines[:3] == [
+        "Wang 2020, Table 3",
+        "phantom (simulated data, not patients), n 6; fold 0 of 5",
+        "command: python tools/reproduce.py wang --table 3",
+    ]
+    cells = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[4:10]]
+    assert cells[0] == ["row", "n", "Parameters, M", "Dice, %", "HD, mm"]
+    assert cells[1] == ["SLNet", "6", "33.84", "50.00 +- 12.50", "20.2 +- 4.0 (n 5)"]
+    assert cells[2] == ["published", "23", "33.84", "54.45 +- 21.23", "24.0 +- 17.6"]
+    assert cells[3] == ["U-Net of ours", "6", "-", "40.00", "-"]
+    assert cells[4] == ["published", "23", "31.04", "49.94 +- 19.51", "21.5 +- 13.8"]
+    assert cells[5] == ["nobody's", "6", "-", "-", "-"]
+    rest = "\n".join(lines[10:])
+    assert "published, no row of ours: FCN" in rest and "a note" in rest and "no row of ours: SLNet  " not in rest
+
+
+def test_real_data_are_not_called_simulated_and_text_beside_a_number_is_kept() -> None:
+    head = PaperHead("Abulnaga 2018, Table 2", "ISLES 2018", False, 62, "test", "command")
+    metrics = (("dsc", "Dice", 2, 1), ("hd_mm", "HD", 2, 1))
+    text = paper_table([], published_tables("abulnaga")["table2"], metrics, head=head)
+    assert "data as given, not simulated" in text and "1.62 (x 1,000,000, as printed)" in text and "6th/38" in text
+
+
+def test_n_names_what_it_counts() -> None:
+    ours = [{"name": "total", "n": 5, "of": "folds", "metrics": {"focal": {"mean": 0.5, "sd": 0.1, "n": 5}}}]
+    text = paper_table(ours, published_tables("abulnaga")["table1"], [("focal", "Focal", 2, 1)], head=HEAD)
+    assert text.count("5 folds") == 2 and "0.54 +- 0.09" in text
+
+
+def test_the_csv_holds_unscaled_numbers_and_the_command_on_every_line_of_ours() -> None:
+    rows = list(csv.DictReader(io.StringIO(paper_csv(OURS, published_tables("wang")["table3"], METRICS, head=HEAD))))
+    assert [row["kind"] for row in rows[:5]] == ["ours", "published", "ours", "published", "ours"]
+    assert float(rows[0]["dsc_mean"]) == 0.5 and float(rows[1]["dsc_mean"]) == 0.5445 and rows[0]["hd_mm_n"] == "5"
+    assert rows[0]["command"] == HEAD.command and rows[0]["simulated"] == "True" and rows[1]["command"] == ""
+    assert rows[2]["dsc_sd"] == "" and "hd_mm_unit" not in rows[0] and len(rows) == 3 + 7
+
+
+def test_a_published_name_that_is_not_there_is_an_error() -> None:
+    ours = [{"name": "x", "published": "Unet", "n": 1, "metrics": {}}]
+    with pytest.raises(IslesError, match=r"E-REP-10: no published row of that name\n.*x\n.*'Unet' among FCN, UNet"):
+        paper_table(ours, published_tables("wang")["table3"], METRICS, head=HEAD)

@@ -1,0 +1,72 @@
+"""SSIM and PSNR of pseudo-DWI files made by hand from the true DWI."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel
+import numpy as np
+import pytest
+
+from monai_isles.data import make_datalist
+from monai_isles.errors import IslesError
+from monai_isles.crossval.out_of_fold import OutOfFold
+from monai_isles.evaluation.pairs import find_references
+from monai_isles.papers.pseudo_dwi_scores import pseudo_dwi_scores, pseudo_dwi_slices, spread
+from monai_isles.io import publish_json
+
+OFFSET = {"case_1": 0.1, "case_2": 0.01, "case_3": 0.3}
+
+
+@pytest.fixture
+def found(phantom_folder: Path, tmp_path: Path) -> OutOfFold:
+    """Pseudo-DWI of all three scans: the scaled true one plus an offset."""
+    content = make_datalist(phantom_folder, folds=2)
+    publish_json(tmp_path / "data_list.json", content)
+    for entry in content["training"]:
+        image = nibabel.load(phantom_folder / entry["dwi"])
+        true = np.asarray(image.dataobj, np.float64)
+        scaled = np.clip((true - true.min()) / (np.percentile(true, 99) - true.min()), None, 1)
+        folder = tmp_path / "predictions" / entry["case"]
+        folder.mkdir(parents=True)
+        made = (scaled + OFFSET[entry["case"]]).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(made, image.affine), folder / "pseudo_dwi.nii.gz")
+    plan = SimpleNamespace(dataset_dir=str(phantom_folder), cases={0: [], 1: []})
+    return OutOfFold(tmp_path, plan, find_references(phantom_folder))
+
+
+def test_an_offset_of_a_tenth_is_20_db_everywhere(found: OutOfFold) -> None:
+    scores = pseudo_dwi_scores(found)
+    for case, offset in OFFSET.items():
+        psnr = -20 * np.log10(offset)
+        assert scores[case]["psnr_db"] == pytest.approx(psnr, abs=0.02)
+        assert scores[case]["local_psnr_db"] == pytest.approx(psnr, abs=0.02)
+    assert 1 > scores["case_2"]["ssim"] > scores["case_1"]["ssim"] > scores["case_3"]["ssim"] > 0
+
+
+def test_slices_come_best_first_and_hold_the_most_lesion(found: OutOfFold, phantom_folder: Path) -> None:
+    lines = [{"case": name, "lesion_ml_ref": 3.0, **one} for name, one in pseudo_dwi_scores(found).items()]
+    lines[0]["lesion_ml_ref"] = 0.0
+    drawn = pseudo_dwi_slices(found, lines, 3)
+    left = {str(line["case"]) for line in lines[1:]}
+    assert [one["title"] for one in drawn] == [f"{c}, 3.0 ml" for c in ("case_2", "case_1", "case_3") if c in left]
+    for one in drawn:
+        offset = OFFSET[one["title"].split(",")[0]]
+        np.testing.assert_allclose(one["pseudo"] - one["true"], offset, atol=2e-3)
+        case = next(case for case in found.cases if case.name == one["title"].split(",")[0])
+        assert one["lesion"].sum() == (np.asarray(nibabel.load(case.label).dataobj) > 0).sum((0, 1)).max()
+
+
+def test_a_pseudo_dwi_on_another_grid_is_refused(found: OutOfFold) -> None:
+    path = found.path(found.cases[0]).with_name("pseudo_dwi.nii.gz")
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[:-1], image.affine), path)
+    with pytest.raises(IslesError, match="E-GEOM"):
+        pseudo_dwi_scores(replace(found, cases=found.cases[:1]))
+
+
+def test_the_spread_leaves_out_what_is_undefined() -> None:
+    assert spread([1.0, float("nan"), 3.0, float("inf")]) == {"mean": 2.0, "sd": pytest.approx(2**0.5), "n": 2}
+    assert spread([2.0])["sd"] is None and spread([float("nan")]) == {"mean": None, "sd": None, "n": 0}

@@ -1,0 +1,24 @@
+"""Results under BIDS-derivative names are the results themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from monai_isles.workflows.bids_results import publish_bids
+
+
+def test_what_is_there_is_copied_and_the_folder_describes_itself(tmp_path: Path) -> None:
+    for name in ("lesion.nii.gz", "result.json", "maps/tmax.nii.gz"):
+        path = tmp_path / "case_7" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    root = publish_bids(tmp_path, [{"case": "case_7", "subject": "s", "fold": None, "ct": "maps/ct.nii.gz"}])
+    found = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    about = json.loads(found.pop("dataset_description.json"))
+    assert about["DatasetType"] == "derivative" and about["BIDSVersion"]
+    assert found == {
+        "sub-case7/sub-case7_label-lesion_desc-monaiisles_mask.nii.gz": b"lesion.nii.gz",
+        "sub-case7/sub-case7_desc-monaiisles_result.json": b"result.json",
+        "sub-case7/sub-case7_desc-monaiisles_tmax.nii.gz": b"maps/tmax.nii.gz",
+    }

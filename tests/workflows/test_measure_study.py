@@ -1,0 +1,28 @@
+"""A frame that stays unlike the first ones after the head was moved back is told; a still head draws no remark."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from monai_isles.workflows.measure_study import _remarks
+
+
+@pytest.mark.parametrize(("worst", "told"), [(3.0, False), (11.0, True), (50.0, True)])
+def test_the_residual_of_the_worst_frame_is_told_with_its_number(worst: float, told: bool) -> None:
+    after = np.ones(20)
+    after[7] = worst
+    prepared = SimpleNamespace(motion=SimpleNamespace(after_hu=after))
+    images = SimpleNamespace(notes=(), remarks=(), plain_ct=np.zeros(1))
+    flags = _remarks(prepared, images)
+    assert [flag.code for flag in flags] == ["registration-residual"] * told
+    assert not told or f"frame 8 differs from the first by {worst:.0f} HU" in flags[0].text
+
+
+def test_without_a_plain_ct_what_stands_in_is_told_and_so_is_one_that_does_not_fit() -> None:
+    still = SimpleNamespace(motion=None)
+    flags = _remarks(still, SimpleNamespace(notes=("another grid",), remarks=("joined",), plain_ct=None))
+    assert [flag.text.split(":")[0] for flag in flags] == ["joined", "another grid", "no plain CT on this grid"]
+    assert [flag.code for flag in flags] == ["series", "plain-ct", "plain-ct"]

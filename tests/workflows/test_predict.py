@@ -1,0 +1,83 @@
+"""Prediction on two workers gives the files and records of one, and does only what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from monai_isles.cli.main import main
+from monai_isles.workflows.predict import recipe_of
+
+BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"
+
+
+def words(folder: Path, weights: Path, out: Path, *more: str) -> list[str]:
+    return ["predict", str(folder), "--bundle", str(BUNDLE), "--weights", str(weights), "--out", str(out), "--step",
+            "32", "--mc-passes", "2", "--threads", "1", *more]  # fmt: skip
+
+
+def contents(out: Path) -> dict[str, str]:
+    """Checksums of everything that has no time in it."""
+    files = [path for path in sorted(out.rglob("*")) if path.suffix == ".gz"]
+    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_two_workers_write_what_one_writes_and_a_rerun_does_the_rest(
+    phantom_folder: Path, untrained_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(phantom_folder, tmp_path / "data"))
+    (broken,) = (data / "TRAINING/case_2").glob("*.CT_CBF.*/*.nii")
+    broken.write_bytes(broken.read_bytes()[:3000])
+    assert main(words(data, untrained_weights, tmp_path / "one")) == 3
+    assert main(words(data, untrained_weights, tmp_path / "two", "--workers", "2")) == 3
+    capsys.readouterr()
+    assert len(contents(tmp_path / "one")) == 6 and len(list(tmp_path.glob("two/*/report.html"))) == 2
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    one, two = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("one", "two"))
+    assert list(one["cases"]) == list(two["cases"])
+    for name in one["cases"]:
+        for record in (one, two):
+            record["cases"][name].pop("seconds", None)
+    assert one["cases"] == two["cases"] and "E-FILE-05" in one["cases"]["case_2"]["error"]
+    (tmp_path / "two/case_1/result.json").unlink()
+    assert main(words(data, untrained_weights, tmp_path / "two", "--json")) == 3
+    outcomes = {name: one["outcome"] for name, one in json.loads(capsys.readouterr().out)["cases"].items()}
+    assert outcomes == {"case_1": "ok", "case_2": "failed", "case_3": "done before"}
+
+
+def test_a_recipe_is_the_same_key_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    relative = recipe_of(Path("b"), Path("o"), weights=[Path("w.pt")], changes={"step": [3], "a": 1})
+    absolute = recipe_of(tmp_path / "b", tmp_path / "o", weights=[tmp_path / "w.pt"], changes={"a": 1, "step": [3]})
+    assert relative == absolute and hash(relative) == hash(absolute)
+    assert relative != recipe_of(tmp_path / "b", tmp_path / "o", weights=[tmp_path / "v.pt"])
+    here = recipe_of(Path("b"), Path("o"), weights=[Path("w.pt")], cache_dir="c", elsewhere=False)
+    assert (here.bundle, here.out, here.weights, here.cache_dir) == ("b", "o", ("w.pt",), "c")
+
+
+def test_a_worker_that_lives_on_loads_changed_weights_and_configs_anew(tmp_path: Path) -> None:
+    (tmp_path / "b/models").mkdir(parents=True)
+    recipes = []
+    for name, content in (("inference.json", "{}"), ("models/model.pt", "1"), ("models/model.pt", "2")):
+        (tmp_path / "b" / name).write_text(content)
+        recipes.append(recipe_of(tmp_path / "b", tmp_path / "o"))
+    (tmp_path / "w.pt").write_text("1")
+    recipes.append(recipe_of(tmp_path / "b", tmp_path / "o", weights=[tmp_path / "w.pt"]))
+    (tmp_path / "w.pt").write_text("2")
+    recipes.append(recipe_of(tmp_path / "b", tmp_path / "o", weights=[tmp_path / "w.pt"]))
+    assert len(set(recipes)) == 5
+
+
+@pytest.mark.parametrize(("more", "said"), [
+    (("--workers", "0"), "E-USE-60: no such number of workers"),
+    (("--workers", "2", "--cluster", "tcp://h:1"), "E-USE-61: two places to run at once"),
+])  # fmt: skip
+def test_places_that_cannot_be_are_usage_errors(
+    phantom_folder: Path, tmp_path: Path, more: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(phantom_folder, tmp_path / "w.pt", tmp_path / "out", *more)) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
