@@ -22,10 +22,10 @@ from monai_isles.cohort import Place, Record, Task, run_cases
 from monai_isles.data import find_entries
 from monai_isles.evaluation import score_folder
 from monai_isles.inference.predict import predict_cases
-from monai_isles.workflows.predict import Recipe, predict_cohort, recipe_of
 from monai_isles.inference.predictor import Predictor
 from monai_isles.io import RunFolder
 from monai_isles.phantom import make_dataset
+from monai_isles.workflows.predict import Recipe, predict_cohort, recipe_of
 
 BUNDLE = Path(__file__).parents[1] / "bundles/clerigues"
 ONE: Place = {"workers": 1}

@@ -35,7 +35,7 @@ from monai_isles.inference import (
     load_predictor,
     prediction_dropout,
 )
-from monai_isles.inference.window_masks import WindowMasks, site_sizes
+from monai_isles.inference.windows_plan import WindowMasks, site_sizes
 from monai_isles.io import Image, publish_image
 from monai_isles.phantom import make_case
 

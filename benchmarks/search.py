@@ -22,7 +22,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from monai_isles.crossval.case_grid import case_grid
-from monai_isles.evaluation.search import SIZES_VOX, THRESHOLDS
+from monai_isles.crossval.protocols import SIZES_VOX, THRESHOLDS
 from monai_isles.metrics import dsc, hd_vox
 from monai_isles.phantom import make_case
 from monai_isles.postprocessing import binarise

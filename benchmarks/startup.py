@@ -49,8 +49,6 @@ def child(folder: Path, threads: int) -> None:
     import torch
 
     from monai_isles.cli.main import main
-    from monai_isles.workflows import bids_results
-    from monai_isles.workflows import predict as predict_workers
 
     imported = time.perf_counter()
 

@@ -12,9 +12,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "monai_isles"
 ROOMS = [
-    ["cli"], ["export"], ["reports"], ["evaluation"], ["training"], ["inference"], ["postprocessing"], ["metrics"],
-    ["losses", "networks"], ["sampling"], ["transforms"], ["phantom"], ["perfusion"], ["data"], ["cohort"], ["io"],
-    ["case", "errors", "modalities", "progress"],
+    ["cli"], ["papers"], ["crossval"], ["workflows"], ["reports", "export", "training"], ["evaluation"], ["inference"],
+    ["postprocessing"], ["metrics"], ["losses", "networks"], ["sampling"], ["transforms"], ["phantom"], ["perfusion"],
+    ["data"], ["dicom"], ["bundle"], ["cohort"], ["io"], ["case", "errors", "modalities", "progress"],
 ]  # fmt: skip
 HEIGHT = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -40,10 +40,10 @@ def test_a_room_imports_only_from_rooms_below_it(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_file_is_short_says_what_it_is_for_and_prints_nothing(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 300
+    assert len(text.splitlines()) <= 400
     tree = ast.parse(text)
     assert ast.get_docstring(tree), "no module docstring"
-    if "cli" not in path.parts and path.name != "exits.py":
+    if "cli" not in path.parts and path.name != "stop_signal.py":
         calls = [n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
         assert "print" not in calls
 

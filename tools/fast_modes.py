@@ -93,7 +93,7 @@ def figure(rows: Sequence[dict[str, object]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    from monai_isles.reports.palette import INK, MARKERS, SERIES
+    from monai_isles.reports.canvas import INK, MARKERS, SERIES
 
     canvas, axes = plt.subplots(figsize=(7.2, 3.8), layout="constrained")
     speed = [row["times_faster"] for row in rows]

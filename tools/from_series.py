@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.data.study import find_study
-from monai_isles.workflows.measure_study import measure_study
-from monai_isles.inference.intensity_check import intensity_flags, read_metadata
 from monai_isles.inference import case_ischaemia, load_predictor
-from monai_isles.inference.threads import use_threads
+from monai_isles.inference.intensity_check import intensity_flags, read_metadata
+from monai_isles.inference.malloc import use_threads
 from monai_isles.io import read_image
 from monai_isles.io.publish import publish_text
 from monai_isles.metrics import dsc
@@ -27,6 +26,7 @@ from monai_isles.perfusion import TRAINING_MAPS
 from monai_isles.phantom import CaseArrays, make_case
 from monai_isles.phantom.layout import save_lps
 from monai_isles.progress import progress
+from monai_isles.workflows.measure_study import measure_study
 
 _SEEN = ("ct", "cbf", "cbv", "mtt", "tmax")
 WAYS = ("data set", "from series, as trained", "from series, measured")

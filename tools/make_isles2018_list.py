@@ -12,7 +12,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from monai_isles.data.folds import group_folds
+from monai_isles.data.datalist import group_folds
 from monai_isles.data.isles2018 import KEYS
 from monai_isles.data.schema import require_sound
 from monai_isles.io.publish import publish_json

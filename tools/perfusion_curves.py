@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from monai_isles.perfusion.maps import residue_peaks
 from monai_isles.perfusion.measured import deconvolved, voxel_maps
-from monai_isles.perfusion.peaks import residue_peaks
 from monai_isles.phantom.ct.kinetics import RESIDUES, Bolus, TissueCurves
 
 BOLUS = Bolus(arrival_s=6.0, alpha=3.0, beta_s=1.5, peak_hu=250.0, recirculation=0.2)
@@ -72,7 +72,7 @@ def tile_rows(*, side_vox: int = 16, noise_hu: float = 4.0, smoothing_mm: float 
     Source: the design of Kudo et al., Radiology 2013, doi:10.1148/radiol.12112618 (digital phantom of tiles); curves
     and numbers ours.
     """
-    from monai_isles.perfusion.smoothing import smooth_in_plane
+    from monai_isles.perfusion.masks import smooth_in_plane
 
     volumes, transits = (1.0, 2.0, 3.0, 4.0, 5.0), (24.0, 12.0, 8.0, 6.0, 4.8, 4.0, 3.4)
     time_s, rng = np.arange(FRAMES) * DT_S, np.random.default_rng(1)

@@ -88,8 +88,8 @@ def _checkpoint(path: Path, flips: int, rng: np.random.Generator) -> Flips:
 def _cache(folder: Path, flips: int, rng: np.random.Generator) -> Flips:
     from monai_isles.errors import IslesError
     from monai_isles.transforms.mirror import Mirror
-    from monai_isles.transforms.mirror_cache import store, stored
     from monai_isles.transforms.registration import Registration
+    from monai_isles.transforms.symmetry import store, stored
 
     kept = Registration(mirror=Mirror(rng.normal(size=(2, 2)), rng.normal(size=2)), **_facts(Registration))
     store(folder, "0" * 64, kept)

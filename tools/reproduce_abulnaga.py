@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         IslesError: ``E-REPR-22`` when nothing was asked for, and those of the rows.
     """
-    from monai_isles.papers.abulnaga import run_network_row
     from monai_isles.io import RunFolder
+    from monai_isles.papers.abulnaga import run_network_row
 
     if not (args.table or args.figure or args.ensemble):
         raise IslesError("E-REPR-22", "nothing to reproduce", where="reproduce abulnaga",
@@ -124,8 +124,8 @@ def _table_1(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> str
 
 
 def _ensemble(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> str:
-    from monai_isles.papers.fold_ensemble import ensemble_members, inference_of
     from monai_isles.io import publish_json
+    from monai_isles.papers.fold_ensemble import ensemble_members, inference_of
 
     members = [one.found for one in both.values()]
     listed, folder = ensemble_members(members), args.out / "ensemble"
@@ -139,8 +139,8 @@ def _ensemble(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> st
 
 
 def _table_2(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> str:
-    from monai_isles.papers.fold_ensemble import score_out_of_fold
     from monai_isles.evaluation.summary import summarise
+    from monai_isles.papers.fold_ensemble import score_out_of_fold
 
     found = [one.found for one in both.values()]
     scored = {f"{LOSSES[loss]} alone, out of fold": one.cases for loss, one in both.items()}
@@ -169,8 +169,8 @@ def _unseen(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> tupl
 
 
 def _figure_3(args: argparse.Namespace, results: Mapping[str, Mapping[str, NetworkResult]]) -> str:
-    from monai_isles.papers.abulnaga import over_folds
     from monai_isles.io.publish import publish
+    from monai_isles.papers.abulnaga import over_folds
     from monai_isles.papers.figures import architecture_bars
     from monai_isles.reports import png_bytes
 
@@ -189,9 +189,8 @@ def _figure_3(args: argparse.Namespace, results: Mapping[str, Mapping[str, Netwo
 
 
 def _figure_4(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> str:
-    from monai_isles.evaluation.contours import lesion_slices
     from monai_isles.io.publish import publish
-    from monai_isles.papers.pictures import contour_grid
+    from monai_isles.papers.pictures import contour_grid, lesion_slices
     from monai_isles.reports import png_bytes
 
     cases = lesion_slices({LOSSES[loss]: one for loss, one in both.items()}, SHOWN)
@@ -205,7 +204,7 @@ def _figure_4(args: argparse.Namespace, both: Mapping[str, NetworkResult]) -> st
 
 def _rule(both: Mapping[str, NetworkResult]) -> list[dict[str, Any]]:
     """Return the scored lines of rCBF < 30 % on the scans that the networks were scored on."""
-    from monai_isles.evaluation.ablation_rivals import rule_rows
+    from monai_isles.papers.ablation import rule_rows
 
     return rule_rows(next(iter(both.values())).found)
 

@@ -16,8 +16,8 @@ from monai_isles.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from monai_isles.papers.ablation import RowResult, Study
-    from monai_isles.reports import CaseView
     from monai_isles.papers.ablation_table import TableRow
+    from monai_isles.reports import CaseView
 
 RIVALS = {"rcbf30": "rCBF < 30 %", "single_threshold": "best single threshold"}
 
@@ -50,8 +50,8 @@ def ablation(args: argparse.Namespace, study: Study, *, rows: str, shown: str = 
     Args:
         shown: the modality below the figure's overlays.
     """
-    from monai_isles.papers.ablation import ROWS, run_row
     from monai_isles.io import RunFolder
+    from monai_isles.papers.ablation import ROWS, run_row
 
     started = time.monotonic()
     with RunFolder(args.out) as held:
@@ -120,8 +120,8 @@ def _rows(paper: str, results: Sequence[RowResult], place: int) -> list[TableRow
 
 
 def _rivals(args: argparse.Namespace, results: Sequence[RowResult]) -> tuple[list[TableRow], list[str]]:
-    from monai_isles.evaluation.ablation_rivals import threshold_rows
     from monai_isles.evaluation.summary import summarise
+    from monai_isles.papers.ablation import threshold_rows
     from monai_isles.papers.ablation_table import TableRow
 
     scored, said = threshold_rows(results[0].folder, args.out / "threshold_rules.json")
@@ -149,8 +149,8 @@ def _figures(out: Path, results: Sequence[RowResult], shown: str) -> None:
 
 def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, CaseView]]:
     """Return the cases at the quartiles of the last row's Dice, each with the mask of every row."""
-    from monai_isles.data import load_entries
     from monai_isles.crossval.out_of_fold import find_out_of_fold
+    from monai_isles.data import load_entries
     from monai_isles.io import read_image
     from monai_isles.postprocessing import binarise
     from monai_isles.reports import CaseView

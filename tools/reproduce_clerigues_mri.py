@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run every row of the task, write and print the tables; Smin of 10 to 1000 voxels is searched, as in the paper."""
-    from monai_isles.evaluation.search import MRI_SIZES_VOX
+    from monai_isles.crossval.protocols import MRI_SIZES_VOX
 
     overlays, shown = TASKS[args.task]
     study = dataclasses.replace(study_of(args, "clerigues_mri", overlays=overlays), sizes_vox=MRI_SIZES_VOX)

@@ -15,9 +15,9 @@ from reproduce_common import study_arguments, study_of
 from monai_isles.errors import EXIT_DONE, IslesError
 
 if TYPE_CHECKING:
+    from monai_isles.papers.method_table import Metric, PaperHead
     from monai_isles.papers.split_run import SplitResult
     from monai_isles.papers.wang import SplitRow
-    from monai_isles.papers.method_table import Metric, PaperHead
 
 PAPER = "Wang, Song et al. 2020"
 Results = Mapping["SplitRow", "SplitResult"]
@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         IslesError: ``E-REPR-30`` when nothing was asked for, ``E-REPR-31`` to ``E-REPR-35``, and those of the rows.
     """
+    from monai_isles.io import RunFolder
     from monai_isles.papers.split_run import run_split, split_counts, split_list
     from monai_isles.papers.wang import chosen_rows, require_dwi, require_free
-    from monai_isles.io import RunFolder
 
     if not (args.table or args.figure):
         raise IslesError("E-REPR-30", "nothing to reproduce", where="reproduce wang", found="no --table or --figure",
@@ -126,11 +126,11 @@ def _table(
     lines: Mapping[SplitRow, list[dict[str, Any]]],
     counts: tuple[int, int, int],
 ) -> str:
-    from monai_isles.evaluation.ablation_rivals import RULE, rule_rows
-    from monai_isles.papers.pseudo_dwi_scores import QUALITY, spread
-    from monai_isles.papers.split_run import parameters_m
     from monai_isles.evaluation.summary import summarise
     from monai_isles.io import publish_json, publish_text
+    from monai_isles.papers.ablation import RULE, rule_rows
+    from monai_isles.papers.pseudo_dwi_scores import QUALITY, spread
+    from monai_isles.papers.split_run import parameters_m
 
     own = {row.name: row for row in results if row.table == table}
     rows = []
@@ -201,11 +201,11 @@ def _cases_csv(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def _figure_7(args: argparse.Namespace, results: Results, lines: Mapping[SplitRow, list[dict[str, Any]]]) -> str:
+    from monai_isles.io.publish import publish
+    from monai_isles.papers.pictures import pseudo_dwi_montage
     from monai_isles.papers.pseudo_dwi_scores import pseudo_dwi_slices
     from monai_isles.papers.wang import PROPOSED
-    from monai_isles.io.publish import publish
     from monai_isles.reports import png_bytes
-    from monai_isles.papers.pictures import pseudo_dwi_montage
 
     able = [row for row in results if row.synthesises and row.table == 5]
     row = next((row for row in able if row.name == PROPOSED), able[-1])
@@ -222,12 +222,12 @@ def _figure_10(
     lines: Mapping[SplitRow, list[dict[str, Any]]],
     counts: tuple[int, int, int],
 ) -> str:
+    from monai_isles.io.publish import publish
+    from monai_isles.metrics.volume import STRATA, size_stratum
+    from monai_isles.papers.figures import size_group_boxes
     from monai_isles.papers.pseudo_dwi_scores import spread
     from monai_isles.papers.wang import PROPOSED
-    from monai_isles.io.publish import publish
-    from monai_isles.metrics.strata import STRATA, size_stratum
     from monai_isles.reports import png_bytes
-    from monai_isles.papers.figures import size_group_boxes
 
     own = {row.name: lines[row] for row in results if row.table == 5}
     head = _head(args, results, "Figure 10, by size of the lesion", counts, ["Published: DWI^o,l,h."])

@@ -50,8 +50,8 @@ def _predict(args: argparse.Namespace, watch: Stopwatch) -> float:
         from monai_isles import reports
         from monai_isles.data import find_inputs
         from monai_isles.inference import load_predictor, predict_cases
+        from monai_isles.inference.malloc import use_threads
         from monai_isles.inference.predictor import Predictor
-        from monai_isles.inference.threads import use_threads
     use_threads(args.threads)
     made = 0.0
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +86,7 @@ def _train(args: argparse.Namespace, watch: Stopwatch) -> float:
 
     from monai_isles import training
     from monai_isles.data import make_datalist
-    from monai_isles.inference.threads import use_threads
+    from monai_isles.inference.malloc import use_threads
     from monai_isles.io import publish_json
 
     use_threads(args.threads)

@@ -2,14 +2,218 @@
 
 from __future__ import annotations
 
+import ast
+import configparser
+import importlib.util
 import json
+import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
-from monai_isles.io.expressions import expression_fault
 from monai_isles.io.findings import ERROR, WARNING, Finding
-from monai_isles.io.logging_conf import logging_findings
-from monai_isles.io.targets import ALLOWED, target_fault
+
+ALLOWED = ("monai", "torch.nn", "torch.optim", "torch.utils.data", "ignite", "monai_isles")
+DENIED = (
+    "monai.apps", "monai.auto3dseg", "monai.bundle", "monai.config", "monai.fl", "monai.utils",
+    "monai.data.torchscript_utils", "monai.networks.trt_compiler", "ignite.utils", "torch.utils.data.datapipes",
+    "monai_isles.cli", "monai_isles.export", "monai_isles.io", "monai_isles.reports",
+)  # fmt: skip
+EXCEPTIONS = frozenset({"monai.utils.set_determinism", "monai_isles.io.LoadVerifiedd", "monai_isles.io.VerifiedReader"})
+DENIED_NAMES = frozenset({
+    "algo_from_pickle", "convert_to_onnx", "convert_to_trt", "download_url", "load_net_with_metadata", "trt_compile",
+})  # fmt: skip
+
+
+def target_fault(name: str) -> str | None:
+    """Return why a ``_target_`` is refused, None when it may be called.
+
+    A name passes when it lies below ``ALLOWED``, not below ``DENIED``, and the file or package it names defines it:
+    ``monai.data.utils.os.system`` would be found by Python, but no file of MONAI defines it.
+
+    Source: ours; ``tests/io/test_targets.py``.
+    """
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return "not a full dotted path"
+    if not _below(name, ALLOWED):
+        return "outside the allow-list"
+    if any(part.startswith("_") for part in parts):
+        return "private"
+    if name in EXCEPTIONS:
+        return None
+    if _below(name, DENIED) or parts[-1] in DENIED_NAMES:
+        return "on the deny list"
+    return None if _defined(name) else "not defined by the package it names"
+
+
+def _below(name: str, roots: tuple[str, ...]) -> bool:
+    return any(name.startswith(f"{root}.") for root in roots)
+
+
+@lru_cache(maxsize=1024)
+def _defined(name: str) -> bool:
+    top, *middle, last = name.split(".")
+    spec = importlib.util.find_spec(top)
+    home = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+    for part in middle:
+        home = home / part if home is not None and home.is_dir() else None
+        if home is not None and not home.is_dir():
+            home = home.with_suffix(".py") if home.with_suffix(".py").is_file() else None
+    if home is None:
+        return False
+    word = re.escape(last)
+    pattern = re.compile(
+        rf"^(?:(?:async )?def {word}\b|class {word}\b|(?:\w+ = )*{word} = (?:\w+ = )*\w+$)", re.MULTILINE
+    )
+    files = [home] if home.is_file() else home.rglob("*.py")
+    return any(pattern.search(file.read_text(encoding="utf-8", errors="replace")) for file in files)
+
+
+MAX_LENGTH = 200
+_REFERENCE = re.compile(r"@(?:::)?[A-Za-z_][A-Za-z0-9_]*(?:(?:#|::)[A-Za-z0-9_]+)*")
+_STAND_IN = "ref_"
+_METHODS = frozenset({
+    "attach", "children", "eval", "float", "half", "load_state_dict", "named_parameters", "parameters",
+    "requires_grad_", "resume", "run", "set_trainer", "state_dict", "to", "train",
+})  # fmt: skip
+_BUILTINS = frozenset({"bool", "dict", "float", "int", "len", "list", "max", "min", "round", "str", "tuple"})
+_ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv)
+
+
+def expression_fault(text: str) -> str | None:
+    """Return why an expression is refused, None when it is of an allowed form.
+
+    Allowed: references and their public attributes; literals; lists, tuples and dictionaries; arithmetic, comparisons,
+    ``a if b else c``; calls of the listed methods on references, of harmless built-ins such as ``len``, and of dotted
+    names that ``io.targets`` accepts.
+
+    Source: ours; ``tests/io/test_expressions.py``.
+    """
+    body = text.removeprefix("$").strip()
+    if len(body) > MAX_LENGTH:
+        return f"longer than {MAX_LENGTH} characters"
+    try:
+        tree = ast.parse(_REFERENCE.sub(_STAND_IN, body), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return "not one Python expression"
+    return _fault(tree.body)
+
+
+def _fault(node: ast.expr) -> str | None:
+    if isinstance(node, ast.Constant):
+        return None if isinstance(node.value, (str, int, float, bool, type(None))) else "a literal of an unusual kind"
+    if isinstance(node, ast.Name):
+        return None if node.id == _STAND_IN else f"the name {node.id!r}"
+    if isinstance(node, ast.Attribute):
+        return f"the private attribute {node.attr!r}" if node.attr.startswith("_") else _fault(node.value)
+    if isinstance(node, ast.Call):
+        return _call_fault(node)
+    parts = _parts(node)
+    if parts is None:
+        return f"a Python {type(node).__name__}"
+    return _first_fault(parts)
+
+
+def _call_fault(node: ast.Call) -> str | None:
+    arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+    if isinstance(node.func, ast.Name):
+        return _first_fault(arguments) if node.func.id in _BUILTINS else f"a call of {node.func.id!r}"
+    if not isinstance(node.func, ast.Attribute):
+        return "a call of something that has no name"
+    dotted = ast.unparse(node.func)
+    if dotted.split(".")[0] != _STAND_IN and dotted.replace(".", "").isidentifier():
+        return (
+            _first_fault(arguments) if target_fault(dotted) is None else f"a call of {dotted!r}, {target_fault(dotted)}"
+        )
+    if node.func.attr not in _METHODS:
+        return f"a call of {node.func.attr!r}"
+    return _first_fault([node.func.value, *arguments])
+
+
+def _first_fault(nodes: list[ast.expr]) -> str | None:
+    return next((fault for node in nodes if (fault := _fault(node))), None)
+
+
+def _parts(node: ast.expr) -> list[ast.expr] | None:
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return node.elts
+    if isinstance(node, ast.Dict):
+        return [*(key for key in node.keys if key is not None), *node.values]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, _ARITHMETIC):
+        return [node.left, node.right]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
+        return [node.operand]
+    if isinstance(node, ast.Compare):
+        return [node.left, *node.comparators]
+    if isinstance(node, ast.BoolOp):
+        return node.values
+    if isinstance(node, ast.IfExp):
+        return [node.test, node.body, node.orelse]
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, (ast.Constant, ast.UnaryOp)):
+        return [node.value, node.slice]
+    return None
+
+
+_CLASSES = frozenset({
+    "StreamHandler", "FileHandler", "NullHandler", "Formatter",
+    "logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter",
+})  # fmt: skip
+_STREAMS = {"sys.stdout", "sys.stderr"}
+
+
+def logging_findings(path: str | Path) -> list[Finding]:
+    """Return what in a logging.conf would run code: other classes, or arguments that are no literals.
+
+    Source: MONAI's rule since 1.6.1 (GHSA-wvpx-5qmp-46g3), made shorter; ``tests/io/test_logging_conf.py``.
+    """
+    path, parser = Path(path), configparser.RawConfigParser()
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"))
+    except (configparser.Error, UnicodeDecodeError, OSError) as error:
+        return [
+            Finding(
+                "E-FILE-19",
+                ERROR,
+                str(path),
+                str(error).replace("\n", " "),
+                "correct the file",
+                "logging.conf cannot be read",
+            )
+        ]
+    entries = [
+        (s, k, parser.get(s, k))
+        for s in ["DEFAULT", *parser.sections()]
+        for k in (parser.options(s) if s != "DEFAULT" else parser.defaults())
+    ]
+    fix, fault = "use StreamHandler or FileHandler with plain values", "logging.conf would run code"
+    return [
+        Finding("E-SAFE-09", ERROR, f"{path}: [{section}] {option}", repr(value[:120]), fix, fault)
+        for section, option, value in entries
+        if not _harmless(option, value)
+    ]
+
+
+def _harmless(option: str, value: str) -> bool:
+    if option == "class":
+        return value.strip() in _CLASSES
+    if option not in ("args", "kwargs"):
+        return True
+    try:
+        tree = ast.parse(value.strip() or "()", mode="eval").body
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    parts = [*tree.elts] if isinstance(tree, (ast.Tuple, ast.List)) else [tree]
+    return all(ast.unparse(part) in _STREAMS or _literal(part) for part in parts)
+
+
+def _literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError):
+        return False
+    return True
+
 
 _CONFIGS = (".json", ".yaml", ".yml")
 _NOT_RUN = ("metadata.json", "data_list.json")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from monai_isles.bundle.configs import judge_bundle
 from monai_isles.errors import IslesError
 from monai_isles.io.archives import unpack_zip
-from monai_isles.bundle.configs import judge_bundle
 from monai_isles.io.findings import ERROR, Finding
 
 WEIGHTS = "models/model.pt"

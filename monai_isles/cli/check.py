@@ -56,14 +56,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _findings(args: argparse.Namespace) -> list:
-    from monai_isles.data.checks import check_folder, check_list
     from monai_isles.bundle.judge import check_bundle
+    from monai_isles.data.checks import check_folder, check_list
 
     found = check_bundle(args.bundle, unpack=args.unpack) if args.bundle is not None else []
     if args.target is None:
         return found
     if args.target.is_dir():
-        from monai_isles.data.check_series import check_series, holds_dicom_alone
+        from monai_isles.data.checks import check_series, holds_dicom_alone
 
         series = holds_dicom_alone(args.target)
         return [*found, *(check_series(args.target) if series else check_folder(args.target))]

@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     place = cohort_options.chosen_place(args)
     from pathlib import Path
 
-    from monai_isles.crossval.run import cross_validate
     from monai_isles.crossval.plan import make_plan
+    from monai_isles.crossval.run import cross_validate
 
     plan, content = make_plan(
         Path(args.bundle),

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     place = cohort_options.chosen_place(args)
     _require_here(args.pred)
     from monai_isles.evaluation.score import score_folder
-    from monai_isles.evaluation.table import summary_table
+    from monai_isles.evaluation.summary import summary_table
 
     summary = score_folder(
         args.pred,

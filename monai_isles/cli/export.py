@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _bundle(args: argparse.Namespace) -> str:
     from monai_isles.export.bundle import export_bundle
-    from monai_isles.inference.postprocessing_file import read_postprocessing
+    from monai_isles.inference.predictor import read_postprocessing
 
     chosen = read_postprocessing(args.postprocessing) if args.postprocessing else None
     graphs = not args.no_graphs

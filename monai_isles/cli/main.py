@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     logging.basicConfig(level=logging.DEBUG if args.debug else logging.WARNING, format="%(levelname)s %(message)s")
-    logging.getLogger("monai_isles.inference.forecast").setLevel(logging.INFO)
+    logging.getLogger("monai_isles.inference.malloc").setLevel(logging.INFO)
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     before = _exit_on_sigterm()
     try:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from monai_isles.cli import options as cohort_options
-from monai_isles.cli.predict_options import records_text
+from monai_isles.cli.options import records_text
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, IslesError
 
 
@@ -44,11 +44,11 @@ def run(args: argparse.Namespace) -> int:
     truncation = _truncation(args.truncation)
     _require_smoothing(args.smoothing_mm)
     place = cohort_options.chosen_place(args)
-    from monai_isles.workflows.perfusion import MAPS, Measuring, measure_cohort, measure_series
-    from monai_isles.inference.threads import use_threads
-    from monai_isles.io.runs import RunFolder
+    from monai_isles.inference.malloc import use_threads
     from monai_isles.io.publish import publish_json
-    from monai_isles.training.device import pick_device
+    from monai_isles.io.runs import RunFolder
+    from monai_isles.training.distributed import pick_device
+    from monai_isles.workflows.perfusion import MAPS, Measuring, measure_cohort, measure_series
 
     use_threads(args.threads)
     device, out = pick_device(args.device), Path(args.out)

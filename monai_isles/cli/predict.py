@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from monai_isles.cli import predict_dry, predict_series
 from monai_isles.cli import options as cohort_options
-from monai_isles.cli.predict_options import chosen_changes, records_text
+from monai_isles.cli import predict_dry, predict_series
+from monai_isles.cli.options import chosen_changes, records_text
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
 
@@ -65,12 +65,12 @@ def run(args: argparse.Namespace) -> int:
         return predict_dry.run(args, _entries)
     if args.from_series:
         return predict_series.run(args, place)
-    from monai_isles.inference.threads import use_threads
+    from monai_isles.inference.malloc import use_threads
     from monai_isles.io.runs import RunFolder
 
     use_threads(args.threads)
+    from monai_isles.inference.outputs import publish_entropy
     from monai_isles.workflows.bids_results import publish_bids
-    from monai_isles.inference.confidence import publish_entropy
     from monai_isles.workflows.predict import predict_cohort, recipe_of
 
     changes, modalities = chosen_changes(args)
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _entries(args: argparse.Namespace, modalities: Sequence[str]) -> list[dict[str, object]]:
-    from monai_isles.data.inputs import find_entries, find_inputs
+    from monai_isles.data.entries import find_entries, find_inputs
 
     asked = {"resample": True} if args.resample else {}
     if args.data_list is None:
@@ -121,6 +121,6 @@ def _entries(args: argparse.Namespace, modalities: Sequence[str]) -> list[dict[s
 
 
 def _page(out: Path, entry: Mapping[str, object], maps: Mapping[str, object], result: dict[str, object]) -> None:
-    from monai_isles.reports.predicted import publish_case_page
+    from monai_isles.reports.page import publish_case_page
 
     publish_case_page(entry, maps, result, out / str(entry["case"]) / "report.html")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from monai_isles.cli import predict_series
-from monai_isles.cli.predict_options import chosen_changes
+from monai_isles.cli.options import chosen_changes
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
 Entries = Callable[[argparse.Namespace, Sequence[str]], list[dict[str, object]]]
@@ -20,10 +20,10 @@ def run(args: argparse.Namespace, entries_of: Entries) -> int:
     Judged: config and overlays, weights (checksum, archive, fit), inputs (bytes, header, values, grids), the output
     folder. Not run: registration, network, postprocessing.
     """
+    from monai_isles.inference.malloc import use_threads
     from monai_isles.inference.predictor import load_predictor
-    from monai_isles.workflows.predict_dry import rehearse_cases
-    from monai_isles.inference.threads import use_threads
     from monai_isles.io.runs import judge_folder
+    from monai_isles.workflows.predict_dry import rehearse_cases
 
     use_threads(args.threads)
     changes, modalities = chosen_changes(args)

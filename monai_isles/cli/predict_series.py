@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_isles.cli.predict_options import chosen_changes, records_text
+from monai_isles.cli.options import chosen_changes, records_text
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, IslesError
 
 if TYPE_CHECKING:
-    from monai_isles.cohort.place import Place
+    from monai_isles.cohort.task import Place
     from monai_isles.workflows.series_results import Wanted
 
 _GIVEN = ("ct", "cbf", "cbv", "mtt", "tmax", "ttp", "ctp")
@@ -78,17 +78,17 @@ def _given(args: argparse.Namespace, defaults: Mapping[str, object]) -> str:
 
 def run(args: argparse.Namespace, place: Place) -> int:
     """Measure and predict each study alone; 3 when some failed."""
-    from monai_isles.inference.threads import use_threads
+    from monai_isles.inference.malloc import use_threads
     from monai_isles.io.runs import RunFolder
 
     use_threads(args.threads)
-    from monai_isles.cohort.place import stands_elsewhere
+    from monai_isles.cohort.task import stands_elsewhere
     from monai_isles.data.study import find_studies
-    from monai_isles.workflows.measure_study import maps_of
     from monai_isles.inference.intensity_check import read_metadata
     from monai_isles.workflows.bids_results import publish_bids
-    from monai_isles.workflows.predict_series import SeriesWay, predict_studies
+    from monai_isles.workflows.measure_study import maps_of
     from monai_isles.workflows.predict import recipe_of
+    from monai_isles.workflows.predict_series import SeriesWay, predict_studies
 
     changes, modalities = chosen_changes(args)
     require_given(modalities, args.bundle)

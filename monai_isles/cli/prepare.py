@@ -28,8 +28,8 @@ def run(args: argparse.Namespace) -> int:
     """Preprocess each case alone; 3 when some failed."""
     place = cohort_options.chosen_place(args)
     from monai_isles.data.remote import is_url
+    from monai_isles.inference.malloc import use_threads
     from monai_isles.workflows.prepare import Preparation, prepare_cohort
-    from monai_isles.inference.threads import use_threads
 
     use_threads(args.threads)
     chosen = {

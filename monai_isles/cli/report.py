@@ -33,9 +33,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page, print where it is and the table of methods, return 0."""
-    from monai_isles.reports.tables import as_text
-    from monai_isles.reports.page import cohort_page
+    from monai_isles.papers.published import published_rows
     from monai_isles.reports.gather import gather_cohort
+    from monai_isles.reports.page import cohort_page
+    from monai_isles.reports.tables import as_text
 
     cohort = gather_cohort(
         args.pred,
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         names=args.names,
         curves=args.curves,
         title=args.title,
-        published=args.published,
+        published=published_rows(args.published) if args.published else None,
         command=["monai-isles", *sys.argv[1:]],
     )
     cohort_page(cohort, args.out)

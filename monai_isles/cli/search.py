@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.crossval.search import SEARCH, search_folder
     from monai_isles.io.publish import publish
     from monai_isles.reports.canvas import png_bytes
-    from monai_isles.reports.heatmap import search_heatmap
+    from monai_isles.reports.figures import search_heatmap
 
     found = search_folder(args.folder, nested=args.nested, seed=args.seed)
     record, chosen = found.record, (found.choice.threshold, found.choice.min_size_vox)
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _text(found, folder: str) -> str:
-    from monai_isles.evaluation.table import summary_table
+    from monai_isles.evaluation.summary import summary_table
 
     chosen, voxel = found.record["chosen"], found.record["voxel_mm3"]
     lines = [

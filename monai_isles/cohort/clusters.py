@@ -3,21 +3,110 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_isles import __version__
-from monai_isles.cohort.crew import offer
-from monai_isles.cohort.devices import devices_here
 from monai_isles.cohort.slurm import slurm_cluster
 from monai_isles.cohort.task import GPU, MEMORY, Task
-from monai_isles.cohort.threads import thread_environment
 from monai_isles.errors import IslesError
+from monai_isles.progress import QUIET
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
+
+
+def visible_devices(count: int, environment: Mapping[str, str]) -> list[str | None]:
+    """Return the name of every GPU as ``CUDA_VISIBLE_DEVICES`` takes it; ``[None]`` (one at a time) below two.
+
+    Args:
+        count: GPUs that torch sees.
+        environment: of this process, whose own choice is kept.
+    """
+    if count < 2:
+        return [None]
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    return list(named.split(",")[:count] if named else map(str, range(count)))
+
+
+def devices_here() -> list[str | None]:
+    """Return the GPUs that torch sees here, as ``visible_devices`` names them."""
+    import torch
+
+    return visible_devices(torch.cuda.device_count(), os.environ)
+
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def allowed_threads(quota: Path = QUOTA) -> int:
+    """Return the processors of this process's affinity, cut to the quota of a ``cpu.max`` file where there is one."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not quota.is_file():
+        return affinity
+    limit, period = quota.read_text(encoding="ascii").split()
+    return affinity if limit == "max" else max(1, min(affinity, int(limit) // int(period)))
+
+
+def thread_environment(workers: int) -> dict[str, str]:
+    """Return the variables that give each of ``workers`` processes its share of the processors and no bar."""
+    share = str(max(1, allowed_threads() // workers))
+    return {**dict.fromkeys(THREAD_VARIABLES, share), QUIET: "1"}
+
+
+log = logging.getLogger(__name__)
+LOOK_S, ALONE_S = 2.0, 60.0
+
+
+class Crew:
+    """Know how many cases the workers take at once, by a look every few seconds."""
+
+    def __init__(self, client: Client) -> None:
+        self._client, self._workers, self._looked = client, [], -LOOK_S
+        self._seen, self._said = time.monotonic(), False
+
+    def forget(self) -> None:
+        """Look again at the next question: a worker died."""
+        self._workers = []
+
+    def slots(self, task: Task) -> int:
+        """Return how many tasks of this kind the workers run at once."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_S or not self._workers:
+            self._look(now)
+        return sum(_takes(worker, task) for worker in self._workers)
+
+    def wanted(self, task: Task) -> dict[str, float]:
+        """Return the needs that Dask is to watch: memory only where a worker declares it."""
+        declared = {name for worker in self._workers for name in worker.get("resources") or {}}
+        return {name: value for name, value in task.needs.items() if name != MEMORY or name in declared}
+
+    def _look(self, now: float) -> None:
+        self._looked = now
+        self._workers = list(self._client.scheduler_info(n_workers=-1)["workers"].values())
+        if self._workers:
+            self._seen = now
+        elif now - self._seen > ALONE_S and not self._said:
+            self._said = True
+            log.warning("the cluster has had no worker for %.0f s; waiting for one", ALONE_S)
+
+
+def offer(worker: dict) -> dict[str, float]:
+    """Return what a worker of a cluster declares; without a declaration its memory counts as it stands."""
+    declared = dict(worker.get("resources") or {})
+    return {MEMORY: (worker.get("memory_limit") or 0) / 1e9, **declared}
+
+
+def _takes(worker: dict, task: Task) -> int:
+    has = offer(worker)
+    fits = [int(has.get(name, 0.0) // value) for name, value in task.needs.items()]
+    return max(0, min([int(worker["nthreads"]), *fits]))
+
 
 HOST = "127.0.0.1"
 CONNECT_S = 15

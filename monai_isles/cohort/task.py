@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict, TypeVar
 
 from monai_isles.errors import IslesError, find_isles_error, memory_error
+
+Thing = TypeVar("Thing")
+_KEPT: dict[Hashable, object] = {}
+
+
+def kept(key: Hashable, build: Callable[[], Thing]) -> Thing:
+    """Return what ``build`` makes, the same object for the same ``key`` as long as this process lives.
+
+    Only the last key is kept: networks of another bundle would fill the memory beside it.
+
+    Source: ours; ``tests/cohort/test_kept.py``.
+    """
+    if key not in _KEPT:
+        _KEPT.clear()
+        _KEPT[key] = build()
+    return _KEPT[key]
+
 
 log = logging.getLogger(__name__)
 FAULTS = (IslesError, RuntimeError, ValueError, OSError, MemoryError)
@@ -63,3 +82,70 @@ def reason(error: BaseException) -> str:
         first = first.__cause__
     said = [f"{type(e).__name__}: {e}" for e in ((error, first) if first is not error else (error,))]
     return ", caused by ".join(said)
+
+
+class Place(TypedDict, total=False):
+    """Say where cases run; at most one of ``cluster`` and ``slurm``.
+
+    ``workers``: processes on this machine, or Slurm workers. ``cluster``: address of a running Dask scheduler.
+    ``slurm``: YAML file with the keyword arguments of dask-jobqueue's SLURMCluster.
+    """
+
+    workers: int
+    cluster: str | None
+    slurm: str | Path | None
+
+
+HERE: Place = {}
+
+
+def is_spread(place: Place) -> bool:
+    """Return whether cases leave this process."""
+    return place.get("workers", 1) > 1 or bool(place.get("cluster")) or bool(place.get("slurm"))
+
+
+def stands_elsewhere(place: Place) -> bool:
+    """Return whether cases run in processes that need not stand in this one's folder."""
+    return bool(place.get("cluster") or place.get("slurm"))
+
+
+def require_place(workers: int, cluster: str | None, slurm: str | Path | None) -> None:
+    """Refuse places that cannot be, before anything starts.
+
+    Raises:
+        IslesError: ``E-USE-60`` fewer than one worker, ``E-USE-61`` two places at once.
+    """
+    if workers < 1:
+        raise IslesError(
+            "E-USE-60",
+            "no such number of workers",
+            where="--workers",
+            found=str(workers),
+            fix="give at least 1",
+        )
+    if cluster and (slurm or workers > 1):
+        raise IslesError(
+            "E-USE-61",
+            "two places to run at once",
+            where="--cluster",
+            found=f"--cluster {cluster} and {f'--slurm {slurm}' if slurm else f'--workers {workers}'}",
+            fix="give one of them: a running cluster has its own workers",
+        )
+
+
+def require_names(tasks: Sequence[Task]) -> None:
+    """Refuse two cases of one name: their results would overwrite each other.
+
+    Raises:
+        IslesError: ``E-COH-02``.
+    """
+    seen: set[str] = set()
+    twice = next((task.case for task in tasks if task.case in seen or seen.add(task.case)), None)
+    if twice is not None:
+        raise IslesError(
+            "E-COH-02",
+            "two cases have the same name",
+            where="cohort",
+            found=twice,
+            fix="give every case a name of its own",
+        )

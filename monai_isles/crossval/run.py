@@ -3,20 +3,230 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from monai_isles.cohort.place import HERE, Place, is_spread
-from monai_isles.cohort.devices import devices_here
-from monai_isles.evaluation.crossval_bar import PREDICTION, TRAINING, FoldBar
-from monai_isles.evaluation.crossval_cohort import run_folds
 from monai_isles.bundle.overlays import TRAIN, find_config, training_settings
+from monai_isles.cohort.child_process import GRACE_S, run_tied
+from monai_isles.cohort.clusters import devices_here, visible_devices
+from monai_isles.cohort.engine import run_cases
+from monai_isles.cohort.task import HERE, Place, Record, Task, is_spread
+from monai_isles.crossval.out_of_fold import PREDICTED, PREDICTIONS
 from monai_isles.crossval.plan import DATA_LIST, PLAN, Plan, require_same_plan
-from monai_isles.evaluation.crossval_predict import PREDICTED, PREDICTIONS
-from monai_isles.evaluation.crossval_workers import Step, run_steps
-from monai_isles.io.runs import RunFolder
+from monai_isles.errors import IslesError
+from monai_isles.io.locks import LOCK, require_free
 from monai_isles.io.publish import publish_json
-from monai_isles.io.checksums import sha256_of
+from monai_isles.io.runs import RunFolder
+from monai_isles.io.weights import sha256_of
+
+TRAINING, PREDICTION = "training", "prediction"
+
+
+class FoldBar:
+    """Show one bar over every epoch and case of all folds; silent where standard error is not a terminal."""
+
+    def __init__(self, plan: Plan, out: Path) -> None:
+        from tqdm import tqdm
+
+        total = len(plan.folds) * plan.max_epochs + sum(map(len, plan.cases.values()))
+        self._plan, self._out = plan, out
+        self._bar = tqdm(
+            total=total, desc="cross-validation", unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True
+        )
+
+    def __enter__(self) -> FoldBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, titles: Mapping[int, str]) -> None:
+        """Move to what is done now and name the folds that run."""
+        if self._bar.disable:
+            return
+        done = {fold: self.done(fold) for fold in self._plan.folds}
+        self._bar.n = sum(epochs + cases for epochs, cases in done.values())
+        self._bar.set_postfix_str(", ".join(self._said(fold, title, *done[fold]) for fold, title in titles.items()))
+
+    def done(self, fold: int) -> tuple[int, int]:
+        """Return the epochs and cases of a fold that are done; a training that stopped early counts as whole."""
+        folder, plan = self._out / f"fold_{fold}", self._plan
+        curves = folder / "curves.csv"
+        rows = curves.read_text(encoding="utf-8").count("\n") - 1 if curves.is_file() else 0
+        epochs = plan.max_epochs if (folder / "run.json").is_file() else max(rows, 0)
+        return epochs, sum((self._out / PREDICTIONS / case / "result.json").is_file() for case in plan.cases[fold])
+
+    def _said(self, fold: int, title: str, epochs: int, cases: int) -> str:
+        if title == TRAINING:
+            return f"fold {fold} {title} epoch {epochs}/{self._plan.max_epochs}"
+        return f"fold {fold} {title} case {cases}/{len(self._plan.cases[fold])}"
+
+
+__all__ = ["Step", "last_words", "run_steps", "visible_devices"]
+PAUSE_S = 0.2
+_GRACE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """Name one child process: ``title`` for the bar, its command, and the file its output goes to.
+
+    ``done`` is a file that is there once the step need not be run again; None where nothing tells.
+    """
+
+    title: str
+    command: list[str]
+    log: Path
+    done: Path | None = None
+
+
+@dataclass
+class _Running:
+    fold: int
+    waiting: deque[Step]
+    started: float = 0.0
+    step: Step | None = None
+    process: subprocess.Popen | None = None
+
+
+def run_steps(
+    steps: Mapping[int, Sequence[Step]],
+    devices: Sequence[str | None],
+    *,
+    watch: Callable[[Mapping[int, str]], None] = lambda titles: None,
+) -> dict[int, dict[str, object]]:
+    """Run the steps of each fold one after another, one fold a device, and return a record a fold.
+
+    A step that ends with another code than 0 ends its fold and no other. On the way out, by whatever error, the
+    children are told to end and are waited for.
+
+    Args:
+        steps: by fold; none at all means that the fold was done before.
+        devices: GPU names; None leaves the choice to the child.
+        watch: called a few times a second with the running steps' titles by fold.
+    Source: ours; ``tests/evaluation/test_crossval_workers.py``.
+    """
+    records: dict[int, dict[str, object]] = {
+        fold: {"outcome": "done before"} for fold, mine in steps.items() if not mine
+    }
+    queue = deque(_Running(fold, deque(mine)) for fold, mine in steps.items() if mine)
+    running: dict[int, _Running] = {}
+    try:
+        while queue or running:
+            for slot, device in enumerate(devices):
+                if slot not in running and queue:
+                    running[slot] = queue.popleft()
+                    running[slot].started = time.monotonic()
+                if slot in running:
+                    record = _advance(running[slot], device)
+                    if record is not None:
+                        records[running.pop(slot).fold] = record
+            watch({one.fold: one.step.title for one in running.values() if one.step})
+            if running:
+                time.sleep(PAUSE_S)
+    finally:
+        _end([one.process for one in running.values() if one.process is not None])
+    return dict(sorted(records.items()))
+
+
+def _advance(one: _Running, device: str | None) -> dict[str, object] | None:
+    """Start the fold's next step when none runs; return its record when the last one has ended."""
+    code = None if one.process is None else one.process.poll()
+    if one.process is not None and code is None:
+        return None
+    seconds = round(time.monotonic() - one.started, 1)
+    if code:
+        return {
+            "outcome": "failed",
+            "step": one.step.title,
+            "error": last_words(one.step.log, code),
+            "seconds": seconds,
+        }
+    if not one.waiting:
+        return {"outcome": "ok", "seconds": seconds}
+    one.step = one.waiting.popleft()
+    one.step.log.parent.mkdir(parents=True, exist_ok=True)
+    chosen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+    with one.step.log.open("wb") as log:
+        one.process = subprocess.Popen(
+            one.step.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **chosen}
+        )
+    return None
+
+
+def last_words(log: Path, code: int) -> str:
+    """Return the last error of ours in a log, else its last line."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    starts = [n for n, line in enumerate(lines) if line.startswith("E-") and ": " in line]
+    said = lines[starts[-1] : starts[-1] + 4] if starts else [line for line in lines if line.strip()][-1:]
+    return "\n".join([f"ended with code {code}, see {log}", *said])
+
+
+def _end(processes: Sequence[subprocess.Popen]) -> None:
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + _GRACE_S
+    for process in processes:
+        try:
+            process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def run_folds(
+    steps: Mapping[int, Sequence[Step]], *, place: Place, gpus: int = 0, memory_gb: float = 0.0
+) -> dict[int, Record]:
+    """Run the steps of each fold on a worker of ``place`` and return a record a fold, as ``run_steps`` does.
+
+    A fold whose worker dies goes on elsewhere from its last checkpoint.
+
+    Args:
+        steps: by fold; none at all means that the fold was done before.
+        gpus, memory_gb: that one fold needs of its worker.
+    Raises:
+        IslesError: those of ``monai_isles.cohort.run_cases``.
+    Source: ours; ``tests/evaluation/test_crossval_cohort.py``.
+    """
+    names = {f"fold {fold}": fold for fold, mine in steps.items() if mine}
+    tasks = [Task(name, (os.getcwd(), list(steps[fold])), gpus, memory_gb) for name, fold in names.items()]
+    records: dict[int, Record] = {fold: {"outcome": "done before"} for fold, mine in steps.items() if not mine}
+    records |= {names[name]: record for name, record in run_cases(run_fold, tasks, **place, title="folds").items()}
+    return dict(sorted(records.items()))
+
+
+def run_fold(task: Task) -> Record:
+    """Run the steps of one fold that are not done; the first that fails ends it."""
+    folder, steps = task.about
+    started = time.monotonic()
+    for step in steps:
+        if step.done is not None and (Path(folder) / step.done).is_file():
+            continue
+        log = Path(folder) / step.log
+        if task.again:
+            _await_predecessor(log.parent)
+        code = run_tied([sys.executable, *step.command[1:]], log, folder=folder)
+        if code:
+            seconds = round(time.monotonic() - started, 1)
+            return {"outcome": "failed", "step": step.title, "error": last_words(step.log, code), "seconds": seconds}
+    return {"outcome": "ok", "seconds": round(time.monotonic() - started, 1)}
+
+
+def _await_predecessor(folder: Path) -> None:
+    """Wait until what the dead worker had started has ended; then its lock, of another host or not, is nobody's."""
+    until = time.monotonic() + GRACE_S + 5
+    while time.monotonic() < until:
+        try:
+            return require_free(folder)
+        except IslesError:
+            time.sleep(0.2)
+    (folder / LOCK).unlink(missing_ok=True)
 
 
 def cross_validate(
@@ -85,7 +295,7 @@ def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
     publish_json(folder / "settings.json", chosen)
     configs = [str(find_config(Path(plan.bundle), name)) for name in (TRAIN, *plan.overlays)]
     train = ["-m", "monai.bundle", "run", "training", "--config_file", repr([*configs, str(folder / "settings.json")])]
-    predict = ["-m", "monai_isles.evaluation.crossval_predict", str(out), str(fold), *map(str, kept.values())]
+    predict = ["-m", "monai_isles.crossval.out_of_fold", str(out), str(fold), *map(str, kept.values())]
     trained = (folder / "run.json").is_file()
     steps = [] if trained else [Step(TRAINING, [sys.executable, *train], folder / "training.log", folder / "run.json")]
     if not trained or not _predicted(plan, out, fold):

@@ -12,13 +12,23 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.crossval.out_of_fold import OutOfFold, find_out_of_fold
-from monai_isles.crossval.protocols import Protocol, flattery, grid_scores, protocol_tables, require_pair
+from monai_isles.crossval.protocols import (
+    HD_MAX_VOX,
+    RULE,
+    SIZES_VOX,
+    Choice,
+    GridScores,
+    Protocol,
+    flattery,
+    grid_scores,
+    protocol_tables,
+    require_pair,
+)
 from monai_isles.evaluation.score import COLUMNS
-from monai_isles.evaluation.search import HD_MAX_VOX, RULE, SIZES_VOX, Choice, GridScores
-from monai_isles.io.runs import RunFolder
 from monai_isles.io.publish import publish_json, publish_text
 from monai_isles.io.read import read_header
-from monai_isles.io.checksums import sha256_of
+from monai_isles.io.runs import RunFolder
+from monai_isles.io.weights import sha256_of
 
 SEARCH, POSTPROCESSING = "search", "postprocessing.json"
 

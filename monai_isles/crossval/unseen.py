@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from monai_isles.errors import IslesError
 from monai_isles.bundle.overlays import inference_changes
 from monai_isles.crossval.plan import DATA_LIST, read_plan
 from monai_isles.crossval.search import POSTPROCESSING
+from monai_isles.errors import IslesError
 from monai_isles.io.runs import RunFolder
 
 
@@ -27,8 +27,8 @@ def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[st
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2; ``tests/papers/test_ablation.py``.
     """
     from monai_isles.data.entries import load_entries
-    from monai_isles.inference.predictor import load_predictor
     from monai_isles.inference.predict import predict_cases
+    from monai_isles.inference.predictor import load_predictor
 
     plan, chosen = read_plan(folder), folder / POSTPROCESSING
     if plan is None or not chosen.is_file():

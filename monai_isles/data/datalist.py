@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from monai_isles.case import Case
-from monai_isles.data.folds import group_folds
 from monai_isles.data.grouping import group_by_evidence
-from monai_isles.data.label_choice import label_values, require_same_target, require_target_there
 from monai_isles.data.layouts import CT, Layout, chosen_target, find_cases, find_layout
 from monai_isles.data.remote import require_here
 from monai_isles.data.scans import SUBJECTS, TESTING, TRAINING
@@ -18,8 +19,132 @@ from monai_isles.data.schema import require_sound
 from monai_isles.errors import IslesError
 from monai_isles.io.publish import publish_json
 from monai_isles.io.read import read_image
-from monai_isles.modalities import LABEL
+from monai_isles.modalities import LABEL, LABEL_VALUES
 from monai_isles.progress import progress
+
+
+def group_folds(
+    subjects: Sequence[str], folds: int, seed: int = 0, *, volumes_ml: Sequence[float] | None = None
+) -> list[int]:
+    """Return the fold of every case; the largest subjects first, each to the fold with the fewest cases.
+
+    Subjects of one size go by lesion volume in strata of ``folds``, within a stratum by a hash of seed and name, so the
+    order of the cases and the place of the files do not matter. Ties go to the fold with the smaller volume so far.
+
+    Args:
+        subjects: the subject of every case.
+        folds: number of folds, at least 2.
+        volumes_ml: lesion volume of every case, to balance; none unless told.
+    Raises:
+        IslesError: ``E-LIST-12`` with fewer than two folds or fewer subjects than folds.
+    Source: ours; ``tests/data/test_folds.py``.
+    """
+    cases: dict[str, list[int]] = {}
+    for index, subject in enumerate(subjects):
+        cases.setdefault(subject, []).append(index)
+    if folds < 2 or len(cases) < folds:
+        raise IslesError(
+            "E-LIST-12",
+            "folds cannot be made",
+            where=f"folds {folds}",
+            found=f"{len(cases)} subjects in {len(subjects)} cases",
+            fix="ask for at least 2 folds and at most one a subject",
+        )
+    volume = list(volumes_ml) if volumes_ml is not None else [0.0] * len(subjects)
+    total = {subject: math.fsum(volume[i] for i in mine) for subject, mine in cases.items()}
+    counts, loads, chosen = [0] * folds, [0.0] * folds, [0] * len(subjects)
+    for subject in _order(cases, total, folds, seed):
+        fold = min(range(folds), key=lambda k: (counts[k], loads[k], k))
+        counts[fold] += len(cases[subject])
+        loads[fold] += total[subject]
+        for index in cases[subject]:
+            chosen[index] = fold
+    return chosen
+
+
+def _order(cases: dict[str, list[int]], total: dict[str, float], folds: int, seed: int) -> list[str]:
+    """Return the subjects by size, then stratum of volume, then hash."""
+    ranked = sorted(cases, key=lambda name: (-len(cases[name]), -total[name], _hash(seed, name)))
+    order = []
+    for _, same in groupby(ranked, key=lambda name: len(cases[name])):
+        rank = list(same)
+        for start in range(0, len(rank), folds):
+            order += sorted(rank[start : start + folds], key=lambda name: _hash(seed, name))
+    return order
+
+
+def _hash(seed: int, name: str) -> str:
+    return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
+
+
+SAYS_WHAT_IS_TRAINED = ("training", "test", "label_values", "target")
+
+
+def list_digest(content: Mapping[str, object]) -> str:
+    """Return ``<cases> cases, SHA-256 <digest>`` of the cases of a data list, their files, folds and labels.
+
+    Titles and the order of keys do not count; the order of the cases does.
+
+    Source: ours; ``tests/data/test_digest.py``.
+    """
+    part = {key: content[key] for key in SAYS_WHAT_IS_TRAINED if key in content}
+    text = json.dumps(part, sort_keys=True, ensure_ascii=False)
+    cases = sum(len(content.get(section, ())) for section in ("training", "test"))
+    return f"{cases} cases, SHA-256 {hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def label_values(cases: Sequence[Case], folder: Path) -> dict[str, list[int]]:
+    """Return what the data list says of its masks: ``label_values``, or nothing for masks of 0 and 1.
+
+    Raises:
+        IslesError: ``E-LIST-35`` when some masks hold several labels and others do not.
+    Source: ours; ``tests/data/test_label_choice.py``.
+    """
+    kinds = {case.label_values: case.name for case in cases if case.label is not None}
+    if len(kinds) > 1:
+        raise IslesError(
+            "E-LIST-35",
+            "masks are of two kinds",
+            where=str(folder),
+            found="; ".join(f"{case}: {'several labels' if kind else '0 and 1'}" for kind, case in kinds.items()),
+            fix="give all cases one mask with 0, 1, 2, or all cases one file for each target",
+        )
+    values = next(iter(kinds), None)
+    return {LABEL_VALUES: list(values)} if values else {}
+
+
+def require_target_there(cases: Sequence[Case], volumes_ml: Sequence[float], target: str | None, folder: Path) -> None:
+    """Refuse a target that no mask of the data set holds.
+
+    Raises:
+        IslesError: ``E-LIST-34``.
+    """
+    masks = [case for case in cases if case.label is not None]
+    if target and masks and not any(volumes_ml):
+        raise IslesError(
+            "E-LIST-34",
+            "no mask holds this target",
+            where=f"{folder}: target {target}",
+            found=f"{len(masks)} masks without a voxel of value {' or '.join(map(str, masks[0].label_values or (1,)))}",
+            fix="choose another --target, or restore the masks that hold it",
+        )
+
+
+def require_same_target(content: dict, target: str | None, path: str | Path) -> None:
+    """Refuse a data list that was made for another target than the one asked for.
+
+    Raises:
+        IslesError: ``E-LIST-36``.
+    """
+    if target is not None and content.get("target") != target:
+        raise IslesError(
+            "E-LIST-36",
+            "data list is for another target",
+            where=str(path),
+            found=f"target {content.get('target')}, {target} asked for",
+            fix="leave the target out, or make the list again: monai-isles datalist DIR --target NAME",
+        )
+
 
 SIMULATED = "SIMULATED.txt"
 BALANCED = ("cases", "lesion volume")

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from monai_isles.case import Case
 from monai_isles.data.datalist import read_datalist
-from monai_isles.data.remote import CHECKSUMS, can_be_fetched, fetched, local_root, relative_path, require_kept
+from monai_isles.data.layouts import find_cases, read_case
+from monai_isles.data.remote import (
+    CHECKSUMS,
+    can_be_fetched,
+    fetched,
+    local_root,
+    relative_path,
+    require_here,
+    require_kept,
+)
 from monai_isles.data.schema import RESAMPLE, require_sound
 from monai_isles.errors import IslesError
+from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES
 from monai_isles.progress import progress
 
@@ -144,3 +156,85 @@ def _respelled(root: Path, relative: str) -> Path:
     return next(
         (p for other in (first.upper(), first.lower(), first.capitalize()) if (p := root / other / rest).exists()), path
     )
+
+
+def find_inputs(
+    paths: Sequence[str | Path], *, section: str | None = None, keys: Sequence[str] | None = None
+) -> list[Case]:
+    """Return the cases of case folders and of data folders of any layout, in the order given.
+
+    Args:
+        section: ``training`` or ``testing`` of data folders; both unless told.
+        keys: modalities that every case must hold, the bundle's; those of each folder's layout unless told.
+    Raises:
+        IslesError: ``E-LIST-20`` when two of them have the same name, ``E-LIST-71`` for a URL, and those of
+            ``find_cases``.
+    Source: ours; ``tests/data/test_inputs.py``.
+    """
+    cases: list[Case] = []
+    for path in map(_here, paths):
+        single = read_case(path, keys=keys)
+        cases += [single] if single is not None else find_cases(path, section=section, keys=keys)
+    twice = [name for name, times in Counter(case.name for case in cases).items() if times > 1]
+    if twice:
+        raise IslesError(
+            "E-LIST-20",
+            "two cases have the same name",
+            where=", ".join(map(str, paths)),
+            found=f"{', '.join(twice[:8])} more than once; results would overwrite each other",
+            fix="predict TRAINING and TESTING, or equal names, into separate folders",
+        )
+    return cases
+
+
+def find_entries(
+    dataset_dir: str | Path,
+    *,
+    data_list: str | Path | None = None,
+    section: str | None = None,
+    folds: Sequence[int] | None = None,
+    keys: Sequence[str],
+    fetch: bool = True,
+) -> list[dict[str, object]]:
+    """Return what MONAI transforms read, for the cases of a data list, or for all cases of a folder.
+
+    Raises:
+        IslesError: those of ``find_inputs`` and ``load_entries``.
+    """
+    if data_list is None:
+        return [case.entry() for case in find_inputs([dataset_dir], section=section, keys=keys)]
+    chosen = {"section": section or "training", "folds": folds, "keys": keys, "fetch": fetch}
+    return load_entries(data_list, dataset_dir, **chosen, need_label=False)
+
+
+def _here(path: str | Path) -> Path:
+    require_here(path)
+    return Path(path)
+
+
+def measured_lesion_share(entries: Sequence[Mapping[str, object]]) -> float:
+    """Return the voxels of lesion over all voxels of the masks of ``entries``, background of the image included.
+
+    Only the masks are read, each once.
+
+    Args:
+        entries: what ``load_entries`` gives for the training folds, with ``label``.
+    Raises:
+        IslesError: ``E-LBL-10`` when no mask holds a lesion, and those of ``read_image``.
+    Source: w of equation (4), Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36): "the empirical measure of
+        lesions in the training dataset"; ``tests/data/test_lesion_share.py``.
+    """
+    lesion = total = 0
+    for entry in progress(entries, "measuring lesions", total=len(entries)):
+        values = entry.get(LABEL_VALUES)
+        mask = read_image(str(entry[LABEL]), kind="label", where=str(entry["case"]), label_values=values).data > 0
+        lesion, total = lesion + int(mask.sum()), total + mask.size
+    if not lesion:
+        raise IslesError(
+            "E-LBL-10",
+            "no lesion in the training masks",
+            where="weight of the cross-entropy",
+            found=f"{len(entries)} masks, {total} voxels, none of lesion",
+            fix="check the masks and the folds of the data list",
+        )
+    return lesion / total

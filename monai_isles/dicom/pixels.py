@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from monai_isles.dicom.frames import Frame, frame_count
-from monai_isles.dicom.header import DAMAGE, UNDEFINED, DicomFile, damaged, pydicom_module
-from monai_isles.data.dicom_tail import require_whole_end
+from monai_isles.dicom.header import DAMAGE, UNDEFINED, DicomFile, damaged, pydicom_module, require_whole_end
 from monai_isles.errors import IslesError
 
 MAX_BYTES = 4 * 2**30

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monai_isles.dicom.frames import Frame
+from monai_isles.dicom.frames import TIME_ATTRIBUTES, Frame, unwrapped
 from monai_isles.dicom.stack import Stack, named
-from monai_isles.data.dicom_times import TIME_ATTRIBUTES, unwrapped
 from monai_isles.errors import IslesError
 
 NEAR = 0.2

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from monai_isles import __version__
-from monai_isles.errors import IslesError
 from monai_isles.dicom.source import MANUFACTURER, MODEL, DicomSource, fresh_uid, off_grid, quiet, stable_uid
+from monai_isles.errors import IslesError
 from monai_isles.io.publish import publish
 
 if TYPE_CHECKING:

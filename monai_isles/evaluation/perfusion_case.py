@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation.sides import contralateral, split_head
-from monai_isles.io.read import read_image
 from monai_isles.io.grid import require_same_grid
+from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES, PERFUSION_MAPS
-from monai_isles.transforms.resample_like import onto_first
+from monai_isles.perfusion.thresholds import HYPOPERFUSED_S, contralateral, upright_hemispheres
+from monai_isles.transforms.grid import onto_first
+from monai_isles.transforms.registration import hemispheres, split_head
+
+__all__ = ["HYPOPERFUSED_S", "contralateral", "hemispheres", "split_head", "upright_hemispheres"]
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from monai_isles.case import Case
-from monai_isles.cohort.place import HERE, Place
+from monai_isles.cohort.engine import run_cases
+from monai_isles.cohort.task import HERE, Place, Record, Task
 from monai_isles.data.remote import is_url, local_root, require_here
 from monai_isles.errors import IslesError
-from monai_isles.evaluation.maps import MAP_COLUMNS
+from monai_isles.evaluation.maps import MAP_COLUMNS, map_scores
 from monai_isles.evaluation.pairs import find_predictions, find_references
-from monai_isles.evaluation.rivals import methods
-from monai_isles.evaluation.score_cases import FromFiles, score_case, score_cases
 from monai_isles.evaluation.summary import summarise
-from monai_isles.io.runs import RunFolder
+from monai_isles.evaluation.threshold_baselines import methods
+from monai_isles.io.grid import require_same_grid
 from monai_isles.io.publish import publish_json, publish_text
-from monai_isles.metrics.rules import RULES
+from monai_isles.io.read import Image, read_image
+from monai_isles.io.runs import RunFolder
+from monai_isles.metrics.lesionwise import count_lesions, lesion_f1, matched_lesion_f1
+from monai_isles.metrics.overlap import RULES, diagonal, dsc, emptiness, paired_masks, ppv, sensitivity
+from monai_isles.metrics.surface import hd_vox, surface_distances
+from monai_isles.metrics.volume import avd_ml, rve, size_stratum, volume_ml
+
+Masks = Callable[[Case, Image], tuple[np.ndarray, dict[str, object]]]
+
+
+def score_case(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float | int | str]:
+    """Return every metric of one case, and which side is empty (``none``, ``prediction``, ``reference``, ``both``).
+
+    Shapes: two binary masks ``(H, W, D)``. Units: in the names; spacing in mm.
+
+    Args:
+        pred: predicted lesion.
+        ref: reference lesion.
+        spacing_mm: voxel size.
+
+    Raises:
+        IslesError: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing.
+
+    Source: each metric's own; ``docs/evaluation.md``.
+    """
+    pred, ref = paired_masks(pred, ref)
+    surfaces = surface_distances(pred, ref, spacing_mm)
+    return {
+        "dsc": dsc(pred, ref),
+        "ppv": ppv(pred, ref),
+        "sensitivity": sensitivity(pred, ref),
+        "hd_mm": surfaces.hd,
+        "hd95_mm": surfaces.hd95,
+        "assd_mm": surfaces.assd,
+        "hd_vox": hd_vox(pred, ref),
+        "avd_ml": avd_ml(pred, ref, spacing_mm),
+        "rve": rve(pred, ref),
+        "lesion_ml_ref": volume_ml(ref, spacing_mm),
+        "lesion_ml_pred": volume_ml(pred, spacing_mm),
+        "assd_half_sum_mm": surfaces.assd_half_sum,
+        "lesion_f1": lesion_f1(pred, ref),
+        "lesions_ref": count_lesions(ref),
+        "lesions_pred": count_lesions(pred),
+        "empty": emptiness(pred, ref),
+        "diagonal_mm": diagonal(ref.shape, spacing_mm),
+        "diagonal_vox": diagonal(ref.shape, (1.0,) * ref.ndim),
+        "lesion_f1_iou25": matched_lesion_f1(pred, ref),
+        "stratum": size_stratum(volume_ml(ref, spacing_mm)),
+    }
+
+
+def score_cases(cases: Sequence[Case], mask_of: Masks, method: str, *, place: Place = HERE) -> list[dict[str, object]]:
+    """Return one row a case, in the order of ``cases``.
+
+    Args:
+        mask_of: gives the mask of a case on its reference's grid, and facts for its row.
+        method: name in the rows.
+        place: where cases are scored.
+
+    Raises:
+        IslesError: the fault of the only case that cannot be scored, ``E-EVAL-08`` for several, ``E-EVAL-50`` for one
+            whose fault has no code; those of ``monai_isles.cohort.run_cases``.
+    """
+    alone = getattr(mask_of, "alone", lambda name: mask_of)
+    tasks = [Task(case.name, (case, alone(case.name), method)) for case in cases]
+    records = run_cases(_scored, tasks, **place, title=f"scoring {method}")
+    faults = [(name, one.get("fault") or _unscored(name, one)) for name, one in records.items() if "row" not in one]
+    if len(faults) == 1:
+        raise faults[0][1]
+    if faults:
+        listed = "; ".join(f"{name}: {error.code} {error.fault} ({error.found})" for name, error in faults)
+        raise IslesError(
+            "E-EVAL-08",
+            "cases cannot be scored, so there is no summary",
+            where=method,
+            found=f"{len(faults)} of {len(cases)} cases: {listed}",
+            fix="correct these files, or leave the cases out of the data list",
+        )
+    return [record["row"] for record in records.values()]
+
+
+def _scored(task: Task) -> Record:
+    try:
+        return {"outcome": "ok", "row": _row(*task.about)}
+    except IslesError as error:
+        return {"outcome": "failed", "fault": error}
+
+
+def _unscored(name: str, record: Record) -> IslesError:
+    said = str(record["error"]).splitlines()
+    return IslesError(
+        "E-EVAL-50",
+        "a case cannot be scored",
+        where=name,
+        found=" ".join(said),
+        fix="look at this case alone, with --debug",
+    )
+
+
+def _row(case: Case, mask_of: Masks, method: str) -> dict[str, object]:
+    ref = read_image(case.label, kind="label", where=case.name, label_values=case.label_values)
+    mask, facts = mask_of(case, ref)
+    scores = score_case(mask, ref.data > 0, ref.spacing_mm)
+    return {
+        "case": case.name,
+        "subject": case.subject,
+        **scores,
+        "missing": 0,
+        "midline": "",
+        "method": method,
+        **facts,
+    }
+
+
+@dataclass(frozen=True)
+class FromFiles:
+    """Give the masks of a folder of predictions; None for a case stands for an empty mask."""
+
+    masks: Mapping[str, Path | None]
+
+    def alone(self, name: str) -> FromFiles:
+        """Return the part that one case needs."""
+        return FromFiles({name: self.masks[name]})
+
+    def __call__(self, case: Case, ref: Image) -> tuple[np.ndarray, dict[str, object]]:
+        path = self.masks[case.name]
+        if path is None:
+            return np.zeros(ref.data.shape, bool), {"missing": 1}
+        pred = read_image(path, kind="label", where=case.name)
+        require_same_grid({"reference": ref, "prediction": pred}, case=case.name)
+        return pred.data > 0, map_scores(path, pred.data > 0, ref, case=case.name)
+
 
 __all__ = ["score_case", "score_cases", "score_folder"]
 NETWORK = "network"
@@ -141,7 +275,7 @@ def _record(
     data_list: Path | None,
     summary: Mapping[str, object],
 ) -> dict[str, object]:
-    from monai_isles.io.checksums import sha256_of
+    from monai_isles.io.weights import sha256_of
 
     inputs = {case.name: {"reference": sha256_of(case.label)} for case in cases}
     for name, path in masks.items():

@@ -4,4 +4,16 @@ from .graph import Graph, load_network, write_graphs
 from .metadata import check_metadata, complete_metadata
 from .nnunet import NnunetDataset, export_nnunet
 
-__all__ = ["Exported", "Graph", "NnunetDataset", "Submission", "check_metadata", "complete_metadata", "export_bundle", "export_challenge", "export_nnunet", "load_network", "write_graphs"]
+__all__ = [
+    "Exported",
+    "Graph",
+    "NnunetDataset",
+    "Submission",
+    "check_metadata",
+    "complete_metadata",
+    "export_bundle",
+    "export_challenge",
+    "export_nnunet",
+    "load_network",
+    "write_graphs",
+]

@@ -12,13 +12,12 @@ from uuid import uuid4
 
 import numpy as np
 
-from monai_isles.data.entries import load_entries
 from monai_isles.data.datalist import read_datalist
+from monai_isles.data.entries import load_entries
 from monai_isles.errors import IslesError
-from monai_isles.io.publish import publish_image, publish_json
-from monai_isles.io.read import read_image
 from monai_isles.io.grid import require_same_grid
-from monai_isles.io.publish import PART
+from monai_isles.io.publish import PART, publish_image, publish_json
+from monai_isles.io.read import read_image
 from monai_isles.modalities import CT_CHANNELS, LABEL, LABEL_VALUES
 from monai_isles.progress import progress
 

@@ -1,14 +1,34 @@
-from .confidence import entropy_bits, lesion_confidence, publish_entropy, volume_interval
 from .cpu.folded_res_unet import FoldedResUNet
 from .dropout import prediction_dropout
-from .ensemble import CaseInferer, ensemble_infer
 from .ischaemia import case_ischaemia, perfusion_block
-from .outputs import LesionMapsd, PublishMapsd
+from .outputs import LesionMapsd, PublishMapsd, entropy_bits, lesion_confidence, publish_entropy, volume_interval
 from .predict import predict_cases
-from .predictor import Predictor, load_predictor, read_inference
-from .step import chosen_step
+from .predictor import CaseInferer, Predictor, chosen_step, ensemble_infer, load_predictor, read_inference
 from .whole_slices import WholeSliceInferer
 from .windows import StepSlidingWindowInferer, WindowResult
 from .windows_plan import count_windows, window_starts
 
-__all__ = ["CaseInferer", "FoldedResUNet", "LesionMapsd", "Predictor", "PublishMapsd", "StepSlidingWindowInferer", "WholeSliceInferer", "WindowResult", "case_ischaemia", "chosen_step", "count_windows", "ensemble_infer", "entropy_bits", "lesion_confidence", "load_predictor", "perfusion_block", "predict_cases", "prediction_dropout", "publish_entropy", "read_inference", "volume_interval", "window_starts"]
+__all__ = [
+    "CaseInferer",
+    "FoldedResUNet",
+    "LesionMapsd",
+    "Predictor",
+    "PublishMapsd",
+    "StepSlidingWindowInferer",
+    "WholeSliceInferer",
+    "WindowResult",
+    "case_ischaemia",
+    "chosen_step",
+    "count_windows",
+    "ensemble_infer",
+    "entropy_bits",
+    "lesion_confidence",
+    "load_predictor",
+    "perfusion_block",
+    "predict_cases",
+    "prediction_dropout",
+    "publish_entropy",
+    "read_inference",
+    "volume_interval",
+    "window_starts",
+]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_isles.perfusion.trained import TRAINING_MAPS, require_settings
 from monai_isles.perfusion.quality import Flag
+from monai_isles.perfusion.trained import TRAINING_MAPS, require_settings
 
 TRAINED = "training_intensities"
 OF_WEIGHTS = ("eval_metrics", TRAINED, TRAINING_MAPS)

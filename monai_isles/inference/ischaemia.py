@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monai_isles.errors import IslesError
-from monai_isles.io.read import read_image
 from monai_isles.io.grid import require_same_grid
+from monai_isles.io.read import read_image
 from monai_isles.modalities import PERFUSION_MAPS
-from monai_isles.perfusion.thresholds import Ischaemia, ischaemia
-from monai_isles.perfusion.sides import contralateral
-from monai_isles.perfusion.sides import HYPOPERFUSED_S
-from monai_isles.perfusion.thresholds import CORE_CUT, MIN_CLUSTER_ML
+from monai_isles.perfusion.thresholds import (
+    CORE_CUT,
+    HYPOPERFUSED_S,
+    MIN_CLUSTER_ML,
+    Ischaemia,
+    contralateral,
+    ischaemia,
+)
 
 RULE_MAPS = "rule_maps"
 _MAPS = (*PERFUSION_MAPS, "ttp")
@@ -41,8 +45,8 @@ def case_ischaemia(
     entry = {**entry, **entry.get(RULE_MAPS, {})}
     if not (entry.get("cbf") and entry.get("tmax")):
         return None
-    from monai_isles.transforms.hemispheres import split_head
-    from monai_isles.transforms.resample_like import onto_first
+    from monai_isles.transforms.grid import onto_first
+    from monai_isles.transforms.registration import split_head
 
     name = str(entry.get("case", "case"))
     keys = [key for key in ("ct", *_MAPS) if entry.get(key)]

@@ -2,12 +2,86 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import sys
+import time
 from collections.abc import Callable, Sequence
+from functools import cache
 
+import numpy as np
+import torch
+
+from monai_isles.cohort.clusters import QUOTA, allowed_threads
 from monai_isles.errors import IslesError, out_of_memory
 
+_TRIM, _PAD, _MAP = -1, -2, -3  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD of malloc.h
+
+
+@cache
+def keep_memory() -> bool:
+    """Tell the C library of a Linux process to keep up to 512 MB of freed memory; return whether it listens.
+
+    A pass over a group of windows allocates and frees some megabytes a layer. By default each goes back to the system
+    and comes again page by page, which costs a third of the time. Elsewhere nothing changes.
+
+    Source: mallopt(3); measured by ``benchmarks/inference.py``.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return all([mallopt(_MAP, 64 << 20), mallopt(_TRIM, 512 << 20), mallopt(_PAD, 64 << 20)])
+
+
 log = logging.getLogger(__name__)
+_WORTH_A_TRIAL, _WORTH_A_LINE_S = 100, 10.0
+
+
+def forecast(
+    trial: Callable[[np.ndarray], None], groups: Sequence[np.ndarray], windows: int, step: Sequence[int]
+) -> None:
+    """Log the number of windows and an estimate of the seconds, from one group run twice, the second time on the clock.
+
+    Fewer than 100 groups are not worth the trial, less than ten seconds not the line.
+
+    Args:
+        trial: runs one group and keeps nothing.
+    Source: ours; ``tests/inference/test_forecast.py``.
+    """
+    if len(groups) < _WORTH_A_TRIAL:
+        return
+    trial(groups[0])
+    begun = time.monotonic()
+    trial(groups[0])
+    seconds = (time.monotonic() - begun) * windows / len(groups[0])
+    if seconds >= _WORTH_A_LINE_S:
+        at = " x ".join(map(str, step))
+        log.info("%d windows at step %s, %d a pass: about %.0f s", windows, at, len(groups[0]), seconds)
+
+
+__all__ = ["allowed_threads", "use_threads"]
+
+
+def use_threads(wanted: int | None = None) -> int:
+    """Set torch's thread count to ``wanted``, or to what affinity and the control group's quota allow; return it.
+
+    Raises:
+        IslesError: ``E-USE-10`` for a number below 1.
+    Source: ours; ``tests/inference/test_threads.py``.
+    """
+    if wanted is not None and wanted < 1:
+        raise IslesError(
+            "E-USE-10",
+            "no such number of threads",
+            where="--threads",
+            found=str(wanted),
+            fix="give at least 1, or leave the option out",
+        )
+    count = wanted or allowed_threads(QUOTA)
+    torch.set_num_threads(count)
+    return count
 
 
 class HalvedOnce:

@@ -5,21 +5,56 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from monai_isles.cohort.task import FAULTS, failed, reason
 from monai_isles.data.remote import fetched
-from monai_isles.inference.confidence import lesion_confidence, volume_interval
-from monai_isles.inference.outputs import require_own_names
-from monai_isles.inference.overlap import overlapped
 from monai_isles.inference.ischaemia import perfusion_block
+from monai_isles.inference.outputs import lesion_confidence, require_own_names, volume_interval
 from monai_isles.inference.predictor import Predictor
 from monai_isles.io.publish import publish_json
-from monai_isles.io.checksums import sha256_of
+from monai_isles.io.weights import sha256_of
 from monai_isles.progress import progress
+
+Item, Read, Worked, Result = TypeVar("Item"), TypeVar("Read"), TypeVar("Worked"), TypeVar("Result")
+
+
+def overlapped(
+    items: Iterable[Item],
+    read: Callable[[Item], Read],
+    work: Callable[[Read], Worked],
+    write: Callable[[Worked], Result],
+) -> Iterator[Result]:
+    """Yield ``write(work(read(item)))`` of every item in order; three items at most are in memory.
+
+    ``read`` and ``write`` have a thread each, ``work`` stays in the caller's; each stage sees the items one by one and
+    in order. What a stage raises ends the iteration.
+
+    Source: ours; ``tests/inference/test_overlap.py``.
+    """
+    waiting = iter(items)
+    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+        for thread in (reader, writer):
+            thread.submit(int).result()  # started now: later there may be no memory for it
+
+        def begin() -> Future[Read] | None:
+            return next((reader.submit(read, item) for item in waiting), None)
+
+        reading, writing = begin(), None
+        while reading is not None:
+            there = reading.result()
+            reading = begin()
+            worked = work(there)
+            if writing is not None:
+                yield writing.result()
+            writing = writer.submit(write, worked)
+        if writing is not None:
+            yield writing.result()
+
 
 log = logging.getLogger(__name__)
 _CASE_FAULTS, _reason = FAULTS, reason

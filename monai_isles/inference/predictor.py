@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from monai.bundle import ConfigParser
@@ -13,14 +14,179 @@ from monai.data import MetaTensor
 from monai.utils import convert_to_dst_type
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
-from monai_isles.inference.ensemble import CaseInferer, ensemble_infer
-from monai_isles.inference.fit import require_fit
 from monai_isles.bundle.configs import judge_bundle
-from monai_isles.io.weights import load_state
+from monai_isles.errors import IslesError
+from monai_isles.inference.windows import WindowResult
 from monai_isles.io.findings import refuse
-from monai_isles.io.checksums import sha256_of
-from monai_isles.io.weights import stated_sha256
+from monai_isles.io.weights import load_state, sha256_of, stated_sha256
+
+
+class CaseInferer(Protocol):
+    """What predicts a case: windows (``StepSlidingWindowInferer``) or whole slices (``WholeSliceInferer``).
+
+    Args:
+        spreads: whether one network alone gives an uncertainty; such an inferer also takes several networks at once.
+    """
+
+    spreads: bool
+
+    def infer(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> WindowResult:
+        """Return the maps of a batch of volumes."""
+
+
+def ensemble_infer(
+    inferer: CaseInferer, networks: Sequence[nn.Module], image: Tensor, foreground: Tensor | None
+) -> WindowResult:
+    """Return the mean probability of all networks and the deviation over their windows and passes together.
+
+    The windows are the same for every network, so this equals averaging patch by patch as the paper does.
+
+    Shapes: as ``StepSlidingWindowInferer.infer``.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2.
+    """
+    if inferer.spreads:
+        return inferer.infer(image, networks, foreground)
+    results = [inferer.infer(image, network, foreground) for network in networks]
+    probability = torch.stack([r.probability for r in results]).mean(0)
+    squares = torch.stack([r.uncertainty**2 + r.probability[:, -1:] ** 2 for r in results]).mean(0)
+    deviation = (squares - probability[:, -1:] ** 2).clamp_min(0).sqrt()
+    extra = {name: torch.stack([r.extra[name] for r in results]).mean(0) for name in results[0].extra}
+    return WindowResult(probability, deviation, results[0].windows, extra)
+
+
+def require_fit(network: nn.Module, state: object, path: Path | None, config: str = "the bundle's config") -> None:
+    """Refuse a state dictionary whose names or shapes are not those of the network.
+
+    Args:
+        path: the file of the weights, to name; what lies beside it says what they were trained as.
+        config: the config that built the network, to name.
+    Raises:
+        IslesError: ``E-INF-12``.
+    Source: ours; case B9 of the reliability list, ``tests/inference/test_fit.py``.
+    """
+    own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    named = state.items() if isinstance(state, Mapping) else ()
+    other = {name: tuple(getattr(value, "shape", ())) for name, value in named}
+    wrong = [
+        f"{n}: {other.get(n, 'missing')} for {own.get(n, 'nothing')}"
+        for n in {**own, **other}
+        if own.get(n) != other.get(n)
+    ]
+    if wrong:
+        made = _trained_as(path)
+        raise IslesError(
+            "E-INF-12",
+            "weights of another network",
+            where=f"{path} against {config}",
+            found=f"{len(wrong)} tensors differ, first {wrong[0]}" + (f"; trained as {made}" if made else ""),
+            fix=f"give weights of {type(network).__name__} as {config} builds it, or the --overlay of the training",
+        )
+
+
+def _trained_as(path: Path | None) -> str:
+    """Return what the run or the bundle that the weights lie in calls their network; empty where nothing says."""
+    if path is None:
+        return ""
+    places = {
+        path.parent / "run.json": lambda content: str(content["settings"]["network"]).split("(")[0],
+        path.parents[1 if len(path.parents) > 1 else 0] / "metadata.json": lambda content: str(content["name"]),
+    }
+    for place, name_in in places.items():
+        try:
+            return f"{name_in(json.loads(place.read_bytes()))} ({place})"
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return ""
+
+
+KEYS = ("threshold", "min_size_vox")
+
+
+def read_postprocessing(path: Path) -> dict[str, float]:
+    """Return ``threshold`` and ``min_size_vox`` of a ``postprocessing.json``.
+
+    Raises:
+        IslesError: ``E-INF-13`` when the file is missing, is no JSON object, or lacks one of the two.
+    Source: ours; ``tests/inference/test_postprocessing_file.py``.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {key: content[key] for key in KEYS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IslesError(
+            "E-INF-13",
+            "no threshold and smallest component there",
+            where=str(path),
+            found=f"{type(error).__name__}: {error}",
+            fix="give the postprocessing.json that `monai-isles search` wrote",
+        ) from error
+
+
+def chosen_step(
+    config: Mapping[str, object], step: Sequence[int] | None, *, fast: bool = False, whole_slices: bool = False
+) -> list[int] | None:
+    """Return the step in voxels a window axis, None to leave it to the bundle.
+
+    Args:
+        config: the bundle's ids; ``step`` is its own, ``fast_step`` a coarser one whose cost its model card states.
+        step: one number for all axes, or one an axis.
+        fast: take ``fast_step``.
+        whole_slices: one window is the whole slice, so there is no step.
+    Raises:
+        IslesError: ``E-INF-13`` a bundle without windows or without a coarser step, ``E-INF-14`` a wrong number of
+            numbers, or a step beside ``fast``, ``E-INF-43`` either of them beside ``whole_slices``.
+    Source: ours; ``tests/inference/test_step.py``.
+    """
+    if step is None and not fast:
+        return None
+    if whole_slices:
+        raise IslesError(
+            "E-INF-43",
+            "whole slices have no step",
+            where="--whole-slices",
+            found="beside " + ("--fast" if fast else f"--step {' '.join(map(str, step))}"),
+            fix="leave one of the two out",
+        )
+    own = config["step"] if "step" in config else None
+    if own is None or (fast and "fast_step" not in config):
+        raise IslesError(
+            "E-INF-13",
+            "this bundle has no other step" if own is not None else "this bundle does not predict by windows",
+            where="--fast" if fast else "--step",
+            found="no fast_step in its inference.json" if own is not None else "no step in its inference.json",
+            fix="leave the option out" + (", or give --step" if own is not None else ""),
+        )
+    if fast and step is None:
+        return list(config["fast_step"])
+    if fast or len(step) not in (1, len(own)):
+        raise IslesError(
+            "E-INF-14",
+            "the step does not fit the bundle",
+            where="--step" + (" beside --fast" if fast else ""),
+            found=f"{list(step)}; the bundle's own is {list(own)}",
+            fix=f"give one number, or {len(own)}" + (", without --fast" if fast else ""),
+        )
+    return list(step) * (len(own) if len(step) == 1 else 1)
+
+
+def require_ids(config: Mapping[str, object], given: Mapping[str, object], bundle: str) -> None:
+    """Refuse settings that the bundle does not have, which would change nothing.
+
+    Args:
+        given: value by id, None for those not asked for.
+    Raises:
+        IslesError: ``E-INF-15``.
+    """
+    absent = [key for key, value in given.items() if value is not None and key not in config]
+    if absent:
+        raise IslesError(
+            "E-INF-15",
+            "the bundle has no such setting",
+            where=bundle,
+            found=f"asked for {', '.join(absent)}, which its inference.json does not have",
+            fix="leave the option out",
+        )
+
 
 RULES = ("target", "core_rcbf", "delay_s", "min_cluster_ml")
 SPEED = ("precision", "compiled", "whole_slices")

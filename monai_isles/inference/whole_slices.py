@@ -9,8 +9,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from monai_isles.errors import IslesError
-from monai_isles.inference.compiled import compiled_form
-from monai_isles.inference.cpu.fast_form import require_precision
+from monai_isles.inference.cpu.fast_form import compiled_form, require_precision
 from monai_isles.inference.windows import WindowResult
 
 

@@ -7,8 +7,117 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from monai_isles.errors import IslesError
+from monai_isles.networks.blocks import PredictionDropout
+
+
+def brain_box(mask: np.ndarray, margin_vox: Sequence[int]) -> tuple[slice, slice]:
+    """Return rows and columns of the brain over all slices with a margin, within the image; all without brain.
+
+    Shapes: ``mask`` (H, W, D).
+    Source: ours; ``tests/inference/test_whole_block.py``.
+    """
+    box = []
+    for axis, margin in enumerate(margin_vox):
+        held = np.flatnonzero(mask.any(axis=(1 - axis, 2)))
+        first, last = (held[0], held[-1]) if len(held) else (0, mask.shape[axis] - 1)
+        box.append(slice(max(0, int(first) - margin), min(mask.shape[axis], int(last) + margin + 1)))
+    return tuple(box)
+
+
+def filled_up(image: Tensor, mask: np.ndarray, divisor: int) -> tuple[Tensor, np.ndarray]:
+    """Return both with zeros after rows and columns up to multiples of ``divisor``.
+
+    Shapes: image ``(C, H, W, D)``, mask ``(H, W, D)``.
+    Source: ours; ``tests/inference/test_whole_block.py``.
+    """
+    lack = [-size % divisor for size in image.shape[1:3]]
+    image = F.pad(image, (0, 0, 0, lack[1], 0, lack[0]))
+    return image, np.pad(mask, ((0, lack[0]), (0, lack[1]), (0, 0)))
+
+
+class WindowCutter:
+    """A volume with its channels last, slices first when they are what a window sees.
+
+    Shapes: image ``(C, H, W, D)``; windows come as ``(n, C, *roi)`` channels-last, without the axis of a single slice.
+    Args:
+        roi: three sizes, in the order of the image.
+        flat: windows are one slice thick, for networks of two dimensions.
+    Source: ours; ``tests/inference/test_window_cutter.py``.
+    """
+
+    def __init__(self, image: Tensor, roi: Sequence[int], *, flat: bool) -> None:
+        self.axes = (2, 0, 1) if flat else (0, 1, 2)
+        self.flat, self.roi = flat, tuple(roi[axis] for axis in self.axes)
+        self.volume = image.permute(*(axis + 1 for axis in self.axes), 0).contiguous()
+        *sizes, channels = self.volume.shape
+        strides = self.volume.stride()[:3]
+        run = (*self.roi[:2], self.roi[2] * channels)
+        places = [size - width + 1 for size, width in zip(sizes, self.roi, strict=True)]
+        self._at = self.volume.as_strided((*places, *run), (*strides, *strides[:2], 1))
+
+    def cut(self, starts: np.ndarray) -> Tensor:
+        """Return the windows whose first voxels are ``starts`` (n, 3), in the order of the image's axes."""
+        place = torch.from_numpy(np.ascontiguousarray(starts[:, self.axes])).to(self.volume.device)
+        windows = self._at[place[:, 0], place[:, 1], place[:, 2]]
+        windows = windows.view(len(starts), *self.roi, -1).movedim(-1, 1)
+        return windows[:, :, 0] if self.flat else windows
+
+
+_BITS = 16
+
+
+class WindowMasks:
+    """Draw the masks of a group of windows, all passes at once, and lay them into the sites of a network.
+
+    Sixteen random bits decide an element. Every window has a generator of its own, seeded with its first voxel, so the
+    masks do not change with the windows a pass, the cover or the other windows; networks of an ensemble share them.
+
+    Args:
+        sizes: shape of what enters each site for one window, ``(C, *spatial)``.
+        passes: forward passes a window.
+        rate: probability of dropping one element.
+    Source: ours; ``tests/inference/test_window_masks.py``.
+    """
+
+    def __init__(self, sizes: Sequence[Sequence[int]], passes: int, rate: float, seed: int) -> None:
+        self.sizes, self.passes, self.rate, self.seed = [tuple(s) for s in sizes], passes, rate, seed
+        self.ends = np.cumsum([int(np.prod(s)) for s in self.sizes]).tolist()
+        self.dropped = round(rate * 2**_BITS) - 2 ** (_BITS - 1)  # signed numbers below this are dropped
+
+    def draw(self, starts: np.ndarray) -> Tensor:
+        """Return the bits of windows that start there, ``(n, passes, elements)`` of int16."""
+        wanted = self.passes * self.ends[-1]
+        words = [np.random.SFC64([self.seed, *start]).random_raw(-(-wanted // 4)) for start in starts.tolist()]
+        bits = np.stack(words).view(np.int16)[:, :wanted]
+        return torch.from_numpy(bits).reshape(len(starts), self.passes, -1)
+
+    def lay(self, bits: Tensor, turn: int, sites: Sequence[PredictionDropout]) -> None:
+        """Give the sites the masks of pass ``turn``."""
+        kept = torch.empty(bits[:, turn].shape, dtype=torch.float32)
+        masks = torch.ge(bits[:, turn], self.dropped, out=kept).mul_(1 / (1 - self.rate))
+        for site, size, end in zip(sites, self.sizes, self.ends, strict=True):
+            part = masks[:, end - int(np.prod(size)) : end]
+            site.mask = part.unflatten(1, (*size[1:], size[0])).movedim(-1, 1)
+
+
+def site_sizes(network: nn.Module, window: Tensor) -> list[tuple[int, ...]]:
+    """Return the shape of what enters each dropout site of a network for one window, without the batch axis.
+
+    Shapes: ``window`` (1, C, *spatial).
+    """
+    sizes: list[tuple[int, ...]] = []
+    sites = [module for module in network.modules() if isinstance(module, PredictionDropout)]
+    handles = [s.register_forward_pre_hook(lambda _, given: sizes.append(tuple(given[0].shape[1:]))) for s in sites]
+    try:
+        network(window)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sizes
+
 
 COVERS = ("centre", "touch")
 

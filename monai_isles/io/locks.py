@@ -5,12 +5,33 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 from monai_isles.errors import IslesError
 from monai_isles.io.publish import PART
+
+Made = TypeVar("Made")
+
+
+def in_turn(make: Callable[[], Made]) -> Made:
+    """Call ``make`` in the first process of this machine, and in its others when that one is done.
+
+    ``make`` returns at once what is there already. Outside a process group it is simply called.
+    Source: ours; ``tests/io/test_turns.py``.
+    """
+    dist = sys.modules.get("torch.distributed")
+    if dist is None or not dist.is_available() or not dist.is_initialized():
+        return make()
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    made = make() if first else None
+    dist.barrier()
+    return made if first else make()
+
 
 LOCK = "run.lock"
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from monai_isles.errors import IslesError
-from monai_isles.io.nifti_header_checks import header_findings
 from monai_isles.io.findings import Finding, refuse, say_once
 from monai_isles.io.header import claimed_bytes, frame_time_s, layout, parse_header, voxel_dtype
+from monai_isles.io.nifti_header_checks import header_findings
 from monai_isles.io.orientation import native_affine, to_ras
 from monai_isles.io.payload import COPY_AGAIN, SPARE_BYTES, check_file, peek, read_payload, too_large, too_long
 from monai_isles.io.values import clip_negatives, lesion_only, value_findings

@@ -4,11 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from monai_isles.errors import IslesError
-from monai_isles.losses.hardness_aware import HardnessAwareGDLoss
-from monai_isles.losses.lesion_weighted_ce import lesion_weighted_ce
+from monai_isles.losses.generalized_dice_ce import sudre_dice_loss
+
+
+def lesion_weighted_ce(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return the cross-entropy averaged with the weights of each image, then over images; plain when None.
+
+    Shapes: logits ``(N, K, *spatial)``, label and weight ``(N, 1, *spatial)``; a scalar out.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (12); ``tests/losses/test_stroke_segmentation.py``.
+    """
+    cost = F.cross_entropy(logits.float(), label[:, 0].long(), reduction="none").flatten(1)
+    if weight is None:
+        return cost.mean()
+    share = weight[:, 0].to(cost.dtype).flatten(1)
+    return ((share * cost).sum(1) / share.sum(1).clamp_min(torch.finfo(cost.dtype).tiny)).mean()
+
+
+_FLOOR = 1e-7
+
+
+def hardness_aware(loss: Tensor) -> Tensor:
+    """Return ``-log(1 - loss)``; 1e-7 under the logarithm keeps a total miss finite, and its gradient too.
+
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (13).
+    """
+    return -torch.log(1.0 - loss + _FLOOR)
+
+
+class HardnessAwareGDLoss(nn.Module):
+    """Minus the logarithm of the generalized Dice overlap, averaged over images.
+
+    A class weighs one over its squared volume in the image; a class that is absent takes the weight of the largest
+    present one, so an image without lesion still costs its false alarms.
+
+    Shapes: logits ``(N, K, *spatial)``, label ``(N, 1, *spatial)`` holding class numbers; a scalar out.
+    Args:
+        aware: False for the generalized Dice loss itself, equation (14).
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (13) and (14); Sudre 2017;
+        ``tests/losses/test_hardness_aware.py``.
+    """
+
+    def __init__(self, aware: bool = True) -> None:
+        super().__init__()
+        self.aware = aware
+
+    def extra_repr(self) -> str:
+        return f"aware={self.aware}"
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        probability = logits.float().softmax(1)
+        reference = F.one_hot(label[:, 0].long(), logits.shape[1]).movedim(-1, 1).to(probability.dtype)
+        loss = sudre_dice_loss(probability, reference)
+        return (hardness_aware(loss) if self.aware else loss).mean()
+
 
 TERMS = ("ce", "wce", "dice", "gd", "hgd")
 

@@ -7,7 +7,7 @@ from scipy import ndimage
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from monai_isles.metrics.rules import paired_masks, ratio
+from monai_isles.metrics.overlap import paired_masks, ratio
 
 IOU_CUT = 0.25
 

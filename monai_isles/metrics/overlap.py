@@ -2,9 +2,107 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
-from monai_isles.metrics.rules import paired_masks, ratio
+from monai_isles.errors import IslesError
+
+NOT_EMPTY, EMPTY_PREDICTION, EMPTY_REFERENCE, EMPTY_BOTH = "none", "prediction", "reference", "both"
+
+RULES: dict[str, str] = {
+    "dsc": "both empty 1, one empty 0",
+    "ppv": "empty prediction: 1 if the reference is empty too, else 0",
+    "sensitivity": "empty reference: 1 if the prediction is empty too, else 0",
+    "hd_mm, hd95_mm, assd_mm, hd_vox": "both empty 0; one empty undefined (nan in the case table); the summary gives "
+    "two means: over the defined cases, and over all cases with the image diagonal in its place",
+    "avd_ml": "no special case",
+    "rve": "both empty 0; reference empty undefined (nan), mean over the defined cases with their count",
+    "r2": "over all cases; undefined (null) below two cases or when all reference volumes are equal",
+    "lesion_f1": "both empty 1, one empty 0",
+    "lesion_f1_iou25": "both empty 1, one empty 0",
+    "size strata": "by the reference: no lesion, below 10 ml, 10 to 50 ml, above 50 ml; every case is in one",
+    "bland_altman": "over all cases, empty masks as 0 ml; undefined (null) without a case, its spread below two",
+    "ece, ace, brier": "over the voxels with a probability above 0 or a reference lesion; undefined without any",
+    "uncertainty_auroc": "same voxels; undefined where all are right or all are wrong",
+}
+
+
+def emptiness(pred: np.ndarray, ref: np.ndarray) -> str:
+    """Return which side holds no lesion: ``none``, ``prediction``, ``reference`` or ``both``."""
+    has_pred, has_ref = bool(pred.any()), bool(ref.any())
+    if has_pred and has_ref:
+        return NOT_EMPTY
+    if has_pred:
+        return EMPTY_REFERENCE
+    return EMPTY_PREDICTION if has_ref else EMPTY_BOTH
+
+
+def ratio(part: float, whole: float, *, both_empty: bool) -> float:
+    """Return ``part / whole``; 0/0 is 1 when both masks are empty and 0 when one is."""
+    if whole == 0:
+        return 1.0 if both_empty else 0.0
+    return float(part) / float(whole)
+
+
+def diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
+    """Return the distance between opposite corner voxel centres, the largest distance a volume allows.
+
+    Units: those of ``spacing``.
+    """
+    return math.dist([0.0] * len(shape), [(n - 1) * s for n, s in zip(shape, spacing, strict=True)])
+
+
+def paired_masks(pred: np.ndarray, ref: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both masks as booleans after checking that they can be compared.
+
+    Raises:
+        IslesError: ``E-MET-01`` shapes differ, ``E-MET-02`` a value that is neither 0 nor 1.
+    """
+    pred, ref = np.asarray(pred), np.asarray(ref)
+    if pred.shape != ref.shape:
+        raise IslesError(
+            "E-MET-01",
+            "masks differ in shape",
+            where="prediction against reference",
+            found=f"{pred.shape} and {ref.shape}",
+            fix="score both on one grid",
+        )
+    return _binary(pred, "prediction"), _binary(ref, "reference")
+
+
+def require_spacing(spacing: Sequence[float], ndim: int) -> tuple[float, ...]:
+    """Return the spacing as floats, one positive number an axis.
+
+    Raises:
+        IslesError: ``E-MET-03``.
+    """
+    sizes = tuple(float(s) for s in spacing)
+    if len(sizes) != ndim or not all(math.isfinite(s) and s > 0 for s in sizes):
+        raise IslesError(
+            "E-MET-03",
+            "spacing does not fit the volume",
+            where="spacing",
+            found=f"{sizes} for {ndim} axes",
+            fix="give one positive number an axis",
+        )
+    return sizes
+
+
+def _binary(mask: np.ndarray, side: str) -> np.ndarray:
+    if mask.dtype == np.bool_:
+        return mask
+    if not np.logical_or(mask == 0, mask == 1).all():
+        values = ", ".join(f"{v:.6g}" for v in np.unique(mask)[:5])
+        raise IslesError(
+            "E-MET-02",
+            "mask is not binary",
+            where=side,
+            found=f"values {values}",
+            fix="threshold it first, see monai_isles.postprocessing",
+        )
+    return mask.astype(bool)
 
 
 def dsc(pred: np.ndarray, ref: np.ndarray) -> float:

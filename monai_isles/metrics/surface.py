@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from monai_isles.metrics.rules import EMPTY_BOTH, NOT_EMPTY, emptiness, paired_masks, require_spacing
+from monai_isles.metrics.overlap import EMPTY_BOTH, NOT_EMPTY, emptiness, paired_masks, require_spacing
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,40 @@
-from .anisotropic import AnisotropicUNet
-from .anisotropic_vnet import AnisotropicVNet
+from .anisotropic import AnisotropicUNet, AnisotropicVNet
 from .asymmetric_res_unet import AsymmetricResUNet
-from .blocks import PredictionDropout
-from .context_encoder import ContextEncoder
+from .blocks import PredictionDropout, SqueezeExcitation, xavier_
 from .discriminator import MultiScaleDiscriminator
-from .norms import SwitchableNorm2d
+from .norms import SharedBatchNorm, SharedSwitchableNorm2d, SwitchableNorm2d, share_layers
 from .pretrained import PretrainedReport, load_pretrained
-from .pseudo_dwi_net import PseudoDWINet
-from .pseudo_dwi_output import PseudoDWIOutput
-from .pspnet import PSPNet
-from .r2unet import R2UNet
-from .ronneberger_unet import RonnebergerUNet
-from .shared_batch_norm import SharedBatchNorm
-from .shared_layers import SharedSwitchableNorm2d, share_layers
+from .pseudo_dwi_net import ContextEncoder, PseudoDWINet, PseudoDWIOutput
+from .pspnet import PSPNet, with_aux
 from .slnet import SLNet
-from .squeeze_excitation import SqueezeExcitation
 from .stroke_fcn import StrokeFCN
-from .threshold_output import ThresholdOutput
-from .threshold_rule import ThresholdRule
-from .wang_resunet import WangResUNet
-from .with_aux import with_aux
-from .xavier import xavier_
+from .threshold_rule import ThresholdOutput, ThresholdRule
+from .unets import R2UNet, RonnebergerUNet, WangResUNet
 
-__all__ = ["AnisotropicUNet", "AnisotropicVNet", "AsymmetricResUNet", "ContextEncoder", "MultiScaleDiscriminator", "PSPNet", "PredictionDropout", "PretrainedReport", "PseudoDWINet", "PseudoDWIOutput", "R2UNet", "RonnebergerUNet", "SLNet", "SharedBatchNorm", "SharedSwitchableNorm2d", "SqueezeExcitation", "StrokeFCN", "SwitchableNorm2d", "ThresholdOutput", "ThresholdRule", "WangResUNet", "load_pretrained", "share_layers", "with_aux", "xavier_"]
+__all__ = [
+    "AnisotropicUNet",
+    "AnisotropicVNet",
+    "AsymmetricResUNet",
+    "ContextEncoder",
+    "MultiScaleDiscriminator",
+    "PSPNet",
+    "PredictionDropout",
+    "PretrainedReport",
+    "PseudoDWINet",
+    "PseudoDWIOutput",
+    "R2UNet",
+    "RonnebergerUNet",
+    "SLNet",
+    "SharedBatchNorm",
+    "SharedSwitchableNorm2d",
+    "SqueezeExcitation",
+    "StrokeFCN",
+    "SwitchableNorm2d",
+    "ThresholdOutput",
+    "ThresholdRule",
+    "WangResUNet",
+    "load_pretrained",
+    "share_layers",
+    "with_aux",
+    "xavier_",
+]

@@ -6,6 +6,91 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from monai_isles.errors import IslesError
+
+_WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d, nn.Linear)
+
+
+def xavier_(module: nn.Module) -> nn.Module:
+    """Draw the weights of all convolutions and linear layers from Glorot's uniform distribution, zero their biases.
+
+    Returns ``module`` itself, changed in place; normalisations stay as they are.
+    Source: Glorot 2010 (AISTATS), equation 16, as used in Wang 2020, section 4.1.
+    """
+    for layer in module.modules():
+        if isinstance(layer, _WEIGHTED):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return module
+
+
+def initialise_(module: nn.Module, init: str) -> None:
+    """Initialise in place: "xavier", or "torch" to keep what PyTorch drew.
+
+    Raises:
+        IslesError: ``E-NET-40`` for another name.
+    """
+    if init not in ("xavier", "torch"):
+        raise IslesError(
+            "E-NET-40",
+            "unknown initialisation",
+            where=type(module).__name__,
+            found=f"init {init!r}",
+            fix="give 'xavier' or 'torch'",
+        )
+    if init == "xavier":
+        xavier_(module)
+
+
+def padded_to(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:
+    """Return ``x`` with zeros after its end, up to the next multiples, and its own sizes for ``cropped_to``.
+
+    Shapes: ``(N, C, *spatial)`` in; out each spatial size is the next multiple of its entry in ``multiple``.
+    Args:
+        multiple: one number for each spatial axis; 1 leaves that axis as it is.
+    Source: ours; ``tests/networks/test_sizes.py``.
+    """
+    sizes = [x.shape[axis + 2] for axis in range(len(multiple))]
+    pad: list[int] = []
+    for axis in range(len(multiple) - 1, -1, -1):
+        pad += [0, -sizes[axis] % multiple[axis]]
+    return F.pad(x, pad), sizes
+
+
+def cropped_to(x: Tensor, sizes: list[int]) -> Tensor:
+    """Return the first ``sizes`` voxels of each spatial axis: the inverse of ``padded_to``.
+
+    Shapes: ``(N, C, *spatial)`` in, ``(N, C, *sizes)`` out.
+    """
+    for axis, size in enumerate(sizes):
+        x = x.narrow(axis + 2, 0, size)
+    return x
+
+
+class SqueezeExcitation(nn.Module):
+    """Multiply each channel by a weight in (0, 1) that the means of all channels decide.
+
+    Shapes: ``(N, C, H, W)`` in, the same out.
+    Args:
+        channels: C, also the width of the hidden layer: nothing is reduced, as Wang's parameter count asks.
+    Source: Hu 2018 (CVPR, doi:10.1109/CVPR.2018.00745), section 3, as used in Wang 2020, section 3.3.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, channels, kernel_size=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, kernel_size=1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(x)
+
+
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}

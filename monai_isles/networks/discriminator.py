@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from monai_isles.errors import IslesError
-from monai_isles.networks.xavier import initialise_
+from monai_isles.networks.blocks import initialise_
 
 
 class MultiScaleDiscriminator(nn.Module):

@@ -5,11 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from monai_isles.errors import IslesError
-from monai_isles.networks.lone_batch_norm import LoneBatchNorm2d
-from monai_isles.networks.ronneberger_unet import RonnebergerUNet
-from monai_isles.networks.squeeze_excitation import SqueezeExcitation
-from monai_isles.networks.norms import SwitchableNorm2d
-from monai_isles.networks.xavier import initialise_
+from monai_isles.networks.blocks import SqueezeExcitation, initialise_
+from monai_isles.networks.norms import LoneBatchNorm2d, SwitchableNorm2d
+from monai_isles.networks.unets import RonnebergerUNet
 
 _NORMS = {"switchable": SwitchableNorm2d, "batch": LoneBatchNorm2d, "none": nn.Identity}
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from monai_isles.errors import IslesError
-from monai_isles.networks.sizes import cropped_to, padded_to
-from monai_isles.networks.xavier import initialise_
+from monai_isles.networks.blocks import cropped_to, initialise_, padded_to
 
 _VGG16 = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # width over the first, convolutions
 

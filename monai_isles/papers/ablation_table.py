@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from monai_isles.evaluation.compare import compare_rows
-from monai_isles.metrics.rules import RULES
+from monai_isles.metrics.overlap import RULES
 from monai_isles.reports.tables import aligned
 
 METRICS = ("dsc", "ppv", "sensitivity", "hd_mm")

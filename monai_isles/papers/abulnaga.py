@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.case import Case
-from monai_isles.papers.ablation import Study, require_whole
-from monai_isles.crossval.run import cross_validate
-from monai_isles.crossval.plan import make_plan
 from monai_isles.crossval.out_of_fold import OutOfFold, find_out_of_fold
+from monai_isles.crossval.plan import make_plan
+from monai_isles.crossval.run import cross_validate
 from monai_isles.evaluation.score import score_case
 from monai_isles.io.read import Image
+from monai_isles.papers.ablation import Study, require_whole
 from monai_isles.postprocessing.components import binarise
 from monai_isles.progress import progress
 

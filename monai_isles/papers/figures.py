@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from monai_isles.errors import IslesError
-from monai_isles.metrics.strata import STRATA, size_stratum
-from monai_isles.reports.canvas import blank, plot_axes
+from monai_isles.metrics.volume import STRATA, size_stratum
+from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
 from monai_isles.reports.figures import number
-from monai_isles.reports.palette import INK, SERIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_isles.case import Case
-from monai_isles.errors import IslesError
-from monai_isles.papers.ablation import require_whole
 from monai_isles.bundle.overlays import inference_changes
-from monai_isles.crossval.plan import DATA_LIST, Plan
-from monai_isles.papers.abulnaga import Row, score_maps
+from monai_isles.case import Case
 from monai_isles.crossval.out_of_fold import OutOfFold
+from monai_isles.crossval.plan import DATA_LIST, Plan
+from monai_isles.errors import IslesError
 from monai_isles.evaluation.pairs import case_of
+from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, read_image
 from monai_isles.io.runs import RunFolder
-from monai_isles.io.grid import require_same_grid
-from monai_isles.io.checksums import sha256_of
+from monai_isles.io.weights import sha256_of
 from monai_isles.modalities import LABEL
+from monai_isles.papers.ablation import require_whole
+from monai_isles.papers.abulnaga import Row, score_maps
 
 Members = Sequence[OutOfFold]
 
@@ -67,8 +67,8 @@ def predict_with_all(
         IslesError: ``E-REPR-20``, ``E-REPR-21`` when one of them was trained on, ``E-INF-*`` weights that do not fit.
     Source: Abulnaga & Rubin 2018, section 5.2: five focal and five cross-entropy networks, probabilities averaged.
     """
-    from monai_isles.inference.predictor import load_predictor
     from monai_isles.inference.predict import predict_cases
+    from monai_isles.inference.predictor import load_predictor
 
     made, plan = ensemble_members(members), members[0].plan
     _require_new(plan, entries)
@@ -92,9 +92,8 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None) -> 
         IslesError: those of ``predict_with_all``; ``E-REPR-02`` when a scan could not be predicted.
     Source: ``predict_with_all``; ``tests/papers/test_abulnaga.py``.
     """
-    from monai_isles.data.inputs import find_inputs
-    from monai_isles.data.entries import load_entries
     from monai_isles.data.datalist import read_datalist
+    from monai_isles.data.entries import find_inputs, load_entries
 
     plan, listed = members[0].plan, members[0].folder / DATA_LIST
     if folder is not None:

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from monai_isles.case import Case
-from monai_isles.data.entries import load_entries
-from monai_isles.crossval.plan import DATA_LIST
 from monai_isles.crossval.out_of_fold import OutOfFold
-from monai_isles.io.read import read_image
+from monai_isles.crossval.plan import DATA_LIST
+from monai_isles.data.entries import load_entries
 from monai_isles.io.grid import require_same_grid
+from monai_isles.io.read import read_image
 from monai_isles.metrics.image import image_quality
 from monai_isles.progress import progress
 from monai_isles.transforms.intensity import scaled_dwi

@@ -2,22 +2,75 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from monai_isles.data.datalist import find_data_list
-from monai_isles.data.local_split import TEST, TRAINING, VALIDATION, local_split
-from monai_isles.errors import IslesError
-from monai_isles.papers.ablation import Study, require_whole
-from monai_isles.crossval.run import cross_validate
 from monai_isles.bundle.overlays import training_config
-from monai_isles.crossval.plan import DATA_LIST, NESTED, Plan, make_plan
-from monai_isles.papers.fold_ensemble import inference_of
-from monai_isles.papers.abulnaga import Row, score_maps
 from monai_isles.crossval.out_of_fold import OutOfFold
+from monai_isles.crossval.plan import DATA_LIST, NESTED, Plan, make_plan
+from monai_isles.crossval.run import cross_validate
+from monai_isles.data.datalist import find_data_list
+from monai_isles.errors import IslesError
 from monai_isles.evaluation.pairs import find_references
+from monai_isles.papers.ablation import Study, require_whole
+from monai_isles.papers.abulnaga import Row, score_maps
+from monai_isles.papers.fold_ensemble import inference_of
+
+VALIDATION, TEST, TRAINING = 0, 1, 2
+SIZES = {VALIDATION: 6, TEST: 23, TRAINING: 65}
+
+
+def local_split(content: Mapping, *, seed: int = 0) -> dict:
+    """Return a copy of a data list whose folds are the parts: 0 validation, 1 test, 2 training.
+
+    A list of 94 scans is split 6, 23, 65 as far as whole subjects allow; a list of another length in proportion,
+    rounded, at least one scan a part. Subjects are drawn in the order of a hash of seed and name; who does not fit into
+    validation or test any more goes to training. The paper names no patients, so its own split cannot be had.
+
+    Train on it with ``--fold 0 --held_out [1]``, predict fold 1.
+
+    Raises:
+        IslesError: ``E-LIST-51`` when there are too few subjects for three parts.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/data/test_local_split.py``.
+    """
+    cases = list(content.get("training", []))
+    sizes: dict[str, int] = {}
+    for case in cases:
+        sizes[case["subject"]] = sizes.get(case["subject"], 0) + 1
+    part = _parts(sizes, wanted_sizes(len(cases)), seed)
+    found = [sum(n for name, n in sizes.items() if part[name] == k) for k in (VALIDATION, TEST, TRAINING)]
+    if 0 in found:
+        raise IslesError(
+            "E-LIST-51",
+            "too few subjects for training, validation and test",
+            where="local split",
+            found=f"{len(sizes)} subjects in {len(cases)} scans",
+            fix="give at least 3 subjects, none of them with most of the scans",
+        )
+    folds = {"count": 3, "seed": seed, "balanced": ["cases"], "parts": ["validation", "test", "training"]}
+    return {**content, "folds": folds, "training": [{**case, "fold": part[case["subject"]]} for case in cases]}
+
+
+def wanted_sizes(scans: int) -> dict[int, int]:
+    """Return the scans of each part for a list of this length: 6, 23 and 65 of 94."""
+    whole = sum(SIZES.values())
+    small = {part: max(1, round(scans * SIZES[part] / whole)) for part in (VALIDATION, TEST)}
+    return {**small, TRAINING: scans - sum(small.values())}
+
+
+def _parts(sizes: Mapping[str, int], wanted: Mapping[int, int], seed: int) -> dict[str, int]:
+    part = dict.fromkeys(sizes, TRAINING)
+    free = sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
+    for fold in (TEST, VALIDATION):
+        left = wanted[fold]
+        for name in [name for name in free if part[name] == TRAINING]:
+            if sizes[name] <= left:
+                part[name], left = fold, left - sizes[name]
+    return part
+
 
 PARTS = ["validation", "test", "training"]
 

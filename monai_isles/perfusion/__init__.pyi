@@ -1,18 +1,56 @@
-from .aif import arterial_curve, venous_curve
-from .deconvolution import block_circulant_svd, circulant_inverse
+from .deconvolution import block_circulant_svd, circulant_inverse, oscillation_index, oscillation_svd, tikhonov
 from .maps import PerfusionMaps, bolus_arrival, perfusion_maps
-from .masks import intracranial_mask, tissue_mask
-from .measured import METHODS, measured_maps
+from .masks import intracranial_mask, smooth_in_plane, tissue_mask
+from .measured import MAP_UNITS, METHODS, measured_maps, perfusion_record
 from .motion import Motion, head_motion, moved_back
-from .oscillation import oscillation_index, oscillation_svd
 from .prepared import PreparedSeries, prepare_series
 from .quality import Flag
-from .record import MAP_UNITS, perfusion_record
-from .sides import contralateral, relative_cbf, upright_hemispheres
-from .smoothing import smooth_in_plane
-from .thresholds import Ischaemia, defuse3_profile, ischaemia, rcbf_core
-from .tikhonov import tikhonov
+from .thresholds import (
+    Ischaemia,
+    contralateral,
+    defuse3_profile,
+    ischaemia,
+    rcbf_core,
+    relative_cbf,
+    upright_hemispheres,
+)
 from .trained import TRAINING_MAPS, maps_as_trained, require_settings
-from .vessels import Vessels, find_vessels
+from .vessels import Vessels, arterial_curve, find_vessels, venous_curve
 
-__all__ = ["Flag", "Ischaemia", "MAP_UNITS", "METHODS", "Motion", "PerfusionMaps", "PreparedSeries", "TRAINING_MAPS", "Vessels", "arterial_curve", "block_circulant_svd", "bolus_arrival", "circulant_inverse", "contralateral", "defuse3_profile", "find_vessels", "head_motion", "intracranial_mask", "ischaemia", "maps_as_trained", "measured_maps", "moved_back", "oscillation_index", "oscillation_svd", "perfusion_maps", "perfusion_record", "prepare_series", "rcbf_core", "relative_cbf", "require_settings", "smooth_in_plane", "tikhonov", "tissue_mask", "upright_hemispheres", "venous_curve"]
+__all__ = [
+    "Flag",
+    "Ischaemia",
+    "MAP_UNITS",
+    "METHODS",
+    "Motion",
+    "PerfusionMaps",
+    "PreparedSeries",
+    "TRAINING_MAPS",
+    "Vessels",
+    "arterial_curve",
+    "block_circulant_svd",
+    "bolus_arrival",
+    "circulant_inverse",
+    "contralateral",
+    "defuse3_profile",
+    "find_vessels",
+    "head_motion",
+    "intracranial_mask",
+    "ischaemia",
+    "maps_as_trained",
+    "measured_maps",
+    "moved_back",
+    "oscillation_index",
+    "oscillation_svd",
+    "perfusion_maps",
+    "perfusion_record",
+    "prepare_series",
+    "rcbf_core",
+    "relative_cbf",
+    "require_settings",
+    "smooth_in_plane",
+    "tikhonov",
+    "tissue_mask",
+    "upright_hemispheres",
+    "venous_curve",
+]

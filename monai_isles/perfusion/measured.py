@@ -2,20 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from monai_isles.errors import IslesError
-from monai_isles.perfusion.deconvolution import Solver, circulant_solver, require_fit
-from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR, LONGEST_MTT_S, PerfusionMaps, box_of
-from monai_isles.perfusion.oscillation import oscillation_solver
-from monai_isles.perfusion.peaks import curve_peaks, residue_peaks
+from monai_isles.perfusion.deconvolution import (
+    Solver,
+    circulant_solver,
+    oscillation_solver,
+    require_fit,
+    tikhonov_solver,
+)
+from monai_isles.perfusion.maps import (
+    DENSITY_G_ML,
+    HEMATOCRIT_FACTOR,
+    LONGEST_MTT_S,
+    PerfusionMaps,
+    box_of,
+    curve_peaks,
+    residue_peaks,
+)
+from monai_isles.perfusion.masks import smooth_slices
+from monai_isles.perfusion.motion import displacement_mm
 from monai_isles.perfusion.prepared import PreparedSeries
 from monai_isles.perfusion.quality import vessel_flags
-from monai_isles.perfusion.smoothing import smooth_slices
-from monai_isles.perfusion.tikhonov import tikhonov_solver
 from monai_isles.perfusion.vessels import find_vessels
+
+MAP_UNITS = {"cbf": "ml/100 g/min", "cbv": "ml/100 g", "mtt": "s", "tmax": "s", "ttp": "s"}
+
+
+def perfusion_record(
+    prepared: PreparedSeries, maps: PerfusionMaps, settings: Mapping[str, object]
+) -> dict[str, object]:
+    """Return what ``perfusion.json`` holds: plain numbers, lists and text.
+
+    Units: in the names of the keys; medians are those of ``brain``.
+    Source: ours; ``tests/cli/test_perfusion.py``.
+    """
+    brain, voxel_ml = maps.brain, float(np.prod(prepared.spacing_mm)) / 1000.0
+    path = None if prepared.motion is None else prepared.motion.path
+    moved = {
+        "applied": prepared.moved_back,
+        "largest_mm": None if path is None else round(float(displacement_mm(path).max()), 3),
+        "path_right_mm_front_mm_turn_deg": None if path is None else np.round(path, 4).tolist(),
+    }
+    return {
+        "settings": dict(settings),
+        "dt_s": round(prepared.dt_s, 6),
+        "frames": len(maps.aif),
+        "baseline_frames": prepared.baseline_frames,
+        "aif_hu": _listed(maps.aif),
+        "vof_hu": _listed(maps.vof),
+        "brain_ml": round(float(brain.sum()) * voxel_ml, 3),
+        "medians": {name: round(float(np.median(getattr(maps, name)[brain])), 3) for name in MAP_UNITS},
+        "units": dict(MAP_UNITS),
+        "flags": [asdict(flag) for flag in maps.quality],
+        "motion": moved,
+    }
+
+
+def _listed(curve: np.ndarray | None) -> list[float] | None:
+    return None if curve is None else np.round(curve.astype(float), 3).tolist()
+
 
 METHODS = {"bcsvd": 0.10, "osvd": 0.065, "tikhonov": 0.10}
 VESSEL_CBV = 9.0

@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from monai_isles.perfusion.smoothing import smooth_slices
+from monai_isles.perfusion.masks import smooth_slices
 
 WINDOW_HU = (-50.0, 500.0)
 HEAD_RADIUS_MM = 80.0

@@ -5,4 +5,17 @@ from .dataset import dataset_or_phantom, make_case, make_dataset, make_mri_case
 from .dicom_writer import write_dicom
 from .mri.scan import MriCase
 
-__all__ = ["CaseArrays", "Head", "MriCase", "TruePerfusion", "case_with_truth", "dataset_or_phantom", "head_with_pose", "make_case", "make_dataset", "make_mri_case", "true_haemodynamics", "write_dicom"]
+__all__ = [
+    "CaseArrays",
+    "Head",
+    "MriCase",
+    "TruePerfusion",
+    "case_with_truth",
+    "dataset_or_phantom",
+    "head_with_pose",
+    "make_case",
+    "make_dataset",
+    "make_mri_case",
+    "true_haemodynamics",
+    "write_dicom",
+]

@@ -7,20 +7,30 @@ import os
 import shutil
 from pathlib import Path
 
-from monai_isles.cohort.place import Place
+from monai_isles.cohort.task import Place
 from monai_isles.data.remote import is_url, local_root
 from monai_isles.errors import IslesError
-from monai_isles.io.turns import in_turn
+from monai_isles.io.locks import in_turn
 from monai_isles.phantom.atlas import load_atlas
-from monai_isles.phantom.dicom_writer import require_form
 from monai_isles.phantom.ct.facts import protocol_of
-from monai_isles.phantom.filling import FIRST_TEST_SUBJECT, OneThread, Planned, Recipe, fill
-from monai_isles.phantom.folder import RECIPE, RECORD, holds_same, make_aside, record_text
-from monai_isles.phantom.mri.facts import MRI_KINDS
-from monai_isles.phantom.mri_layout import mri_settings
-from monai_isles.phantom.mri.scan import MriCase, scan_mri
 from monai_isles.phantom.ct.scan import CaseArrays, scan_slab
 from monai_isles.phantom.ct.subject import make_patient
+from monai_isles.phantom.dicom_writer import require_form
+from monai_isles.phantom.folder import (
+    FIRST_TEST_SUBJECT,
+    RECIPE,
+    RECORD,
+    OneThread,
+    Planned,
+    Recipe,
+    fill,
+    holds_same,
+    make_aside,
+    record_text,
+)
+from monai_isles.phantom.layout import mri_settings
+from monai_isles.phantom.mri.facts import MRI_KINDS
+from monai_isles.phantom.mri.scan import MriCase, scan_mri
 
 MOST_SLICES = 22
 KINDS = ("ct", *MRI_KINDS)

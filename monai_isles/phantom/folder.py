@@ -2,13 +2,165 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
+
+import torch
 
 from monai_isles import __version__
+from monai_isles.cohort.engine import run_cases
+from monai_isles.cohort.task import Place, Record, Task
 from monai_isles.errors import IslesError
-from monai_isles.io.publish import publish_text
+from monai_isles.io.publish import PART, publish_text
+from monai_isles.io.runs import sweep_parts
+from monai_isles.phantom.ct.scan import scan_slab
+from monai_isles.phantom.ct.subject import make_patient
+from monai_isles.phantom.dicom_writer import write_dicom
+from monai_isles.phantom.layout import write_case, write_mri_case, write_truth
+from monai_isles.phantom.mri.facts import MRI_KINDS
+from monai_isles.phantom.mri.scan import scan_mri
+
+FIRST_TEST_SUBJECT = 1_000_000
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Name one scan before it is made: ``case_<number>`` is scan ``slab`` of subject ``index``."""
+
+    section: str
+    number: int
+    index: int
+    slab: int
+
+    @property
+    def subject(self) -> str:
+        """Return the subject's name, unique over both sections."""
+        return (
+            f"test_{self.index - FIRST_TEST_SUBJECT + 1:03d}"
+            if self.section == "TESTING"
+            else f"subject_{self.index + 1:03d}"
+        )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Say how every subject of one data set is made, see ``make_dataset``."""
+
+    kind: str
+    seed: int
+    series: bool
+    spacing_mm: float | None
+    dicom: str | None = None
+
+
+def fill(folder: Path, planned: Sequence[Planned], recipe: Recipe, *, place: Place) -> None:
+    """Make every planned scan in ``folder`` that is not whole there, and the table of subjects.
+
+    Raises:
+        IslesError: the fault of the first subject that cannot be made, ``E-PHAN-30`` where it has no code, and those
+            of ``monai_isles.cohort.run_cases``.
+    """
+    groups: dict[int, list[Planned]] = {}
+    for one in planned:
+        groups.setdefault(one.index, []).append(one)
+    tasks = [Task(group[0].subject, (folder.absolute(), group, recipe)) for group in groups.values()]
+    records = run_cases(make_subject, tasks, **place, title="phantom", unit="subject")
+    for name, record in records.items():
+        if record["outcome"] == "failed":
+            raise record.get("fault") or _unmade(name, str(record["error"]))
+    sweep_parts(folder)
+    with (folder / "subjects.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerows(
+            [("case", "subject", "section"), *((f"case_{p.number}", p.subject, p.section) for p in planned)]
+        )
+
+
+def make_subject(task: Task) -> Record:
+    """Make the scans of one subject; each appears whole, its truth last."""
+    folder, group, recipe = task.about
+    left = [one for one in group if not _truth(folder, one).is_file()]
+    if not left:
+        return {"outcome": "done before"}
+    try:
+        with OneThread():
+            _make_ct(folder, left, recipe) if recipe.kind == "ct" else _make_mri(folder, left[0], recipe)
+    except IslesError as fault:
+        return {"outcome": "failed", "error": str(fault), "fault": fault}
+    return {"outcome": "ok"}
+
+
+def _make_ct(folder: Path, group: Sequence[Planned], recipe: Recipe) -> None:
+    patient = make_patient(group[0].index, seed=recipe.seed)
+    for one in group:
+        scan = scan_slab(patient, one.slab, seed=recipe.seed)
+        labelled, case = one.section == "TRAINING", folder / one.section / f"case_{one.number}"
+        _whole(case, lambda tmp, s=scan, n=one.number, y=labelled: write_case(
+            s, tmp, number=n, series=recipe.series, labelled=y
+        ))  # fmt: skip
+        if recipe.dicom:
+            dicom = folder / "DICOM" / one.section / case.name
+            _whole(dicom, lambda tmp, s=scan: write_dicom(s, tmp, form=recipe.dicom))
+        _tell(folder, one, {"slab": one.slab, **scan.truth})
+
+
+def _make_mri(folder: Path, one: Planned, recipe: Recipe) -> None:
+    kind = MRI_KINDS[recipe.kind]
+    scan = scan_mri(kind, one.index, seed=recipe.seed, spacing_mm=recipe.spacing_mm)
+    labelled = one.section == "TRAINING"
+    _whole(
+        folder / one.section / str(one.number),
+        lambda tmp: write_mri_case(scan, tmp, kind=kind, number=one.number, labelled=labelled),
+    )
+    _tell(folder, one, {"kind": kind.name, **scan.truth})
+
+
+def _whole(folder: Path, write: Callable[[Path], None]) -> None:
+    """Write a folder aside and move it in one step; what lies there was left without its truth and goes."""
+    aside = folder.with_name(f"{PART}{uuid4().hex[:8]}-{folder.name}")
+    try:
+        write(aside)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _truth(folder: Path, one: Planned) -> Path:
+    name = f"case_{one.number}.json" if one.section == "TRAINING" else f"TESTING_case_{one.number}.json"
+    return folder / "truth" / name
+
+
+def _tell(folder: Path, one: Planned, truth: dict[str, object]) -> None:
+    about = {"case": f"case_{one.number}", "subject": one.subject, "section": one.section}
+    write_truth({**about, **truth}, _truth(folder, one))
+
+
+def _unmade(name: str, said: str) -> IslesError:
+    return IslesError(
+        "E-PHAN-30",
+        "a subject cannot be made",
+        where=name,
+        found=said,
+        fix="free memory or disk and repeat the command",
+    )
+
+
+class OneThread:
+    """Keep torch on one thread inside the block: sums keep their order, so bits do not depend on the machine's load."""
+
+    def __enter__(self) -> None:
+        self._threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self._threads)
+
 
 PHANTOM_VERSION = 1
 RECORD, RECIPE = "SIMULATED.txt", ".recipe.txt"

@@ -1,20 +1,48 @@
 from .canvas import data_uri, png_bytes, svg_text
 from .card import model_card
 from .curves import best_epoch, read_curves, training_curves
-from .figures import dice_plot, volume_scatter
-from .gather import gather_cohort
-from .heatmap import search_heatmap
+from .figures import bland_altman_plot, dice_plot, reliability_plot, search_heatmap, volume_scatter
+from .gather import Source, find_sources, gather_cohort, load_view
 from .montage import case_montage, methods_montage
-from .page import case_page, cohort_page
-from .predicted import publish_case_page
-from .scanner import scanner_page
-from .scanner_curves import vessel_curves
-from .scanner_view import ScannerView
+from .page import case_page, cohort_page, publish_case_page
+from .scanner import scanner_page, vessel_curves
+from .scanner_slices import ScannerView
 from .scores import Scores, read_scores
 from .slices import chosen_slices
-from .sources import Source, find_sources, load_view
 from .tables import as_html, as_markdown, as_text
-from .trust import bland_altman_plot, reliability_plot
 from .views import CaseView, Cohort
 
-__all__ = ["CaseView", "Cohort", "ScannerView", "Scores", "Source", "as_html", "as_markdown", "as_text", "best_epoch", "bland_altman_plot", "case_montage", "case_page", "chosen_slices", "cohort_page", "data_uri", "dice_plot", "find_sources", "gather_cohort", "load_view", "methods_montage", "model_card", "png_bytes", "publish_case_page", "read_curves", "read_scores", "reliability_plot", "scanner_page", "search_heatmap", "svg_text", "training_curves", "vessel_curves", "volume_scatter"]
+__all__ = [
+    "CaseView",
+    "Cohort",
+    "ScannerView",
+    "Scores",
+    "Source",
+    "as_html",
+    "as_markdown",
+    "as_text",
+    "best_epoch",
+    "bland_altman_plot",
+    "case_montage",
+    "case_page",
+    "chosen_slices",
+    "cohort_page",
+    "data_uri",
+    "dice_plot",
+    "find_sources",
+    "gather_cohort",
+    "load_view",
+    "methods_montage",
+    "model_card",
+    "png_bytes",
+    "publish_case_page",
+    "read_curves",
+    "read_scores",
+    "reliability_plot",
+    "scanner_page",
+    "search_heatmap",
+    "svg_text",
+    "training_curves",
+    "vessel_curves",
+    "volume_scatter",
+]

@@ -15,11 +15,17 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from monai_isles.reports.palette import INK
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL.Image import Image as Picture
+
+
+INK = "#010203"
+TRUTH, PREDICTION, HALO = "#ffffff", "#ff8c1a", "#000000"
+TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = "#3ddc84", "#e0303a", "#3f7dff"
+SERIES = ("#0b84d8", "#d55e00", "#0aa078", "#c25fa0", "#b8860b", "#6f6fd8")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
 
 MAX_BYTES = 80_000
 _COLOURS = (256, 160, 96, 64, 40)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from monai_isles.errors import IslesError
-from monai_isles.reports.canvas import blank, plot_axes
-from monai_isles.reports.palette import INK, SERIES
+from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,13 +9,55 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from monai_isles.metrics.volume import r2_identity
-from monai_isles.reports.canvas import blank, plot_axes
-from monai_isles.reports.palette import INK, MARKERS, SERIES
+from monai_isles.metrics.volume import bland_altman, r2_identity
+from monai_isles.reports.canvas import HALO, INK, MARKERS, PREDICTION, SERIES, TRUTH, blank, plot_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+def search_heatmap(
+    scores: np.ndarray,
+    thresholds: Sequence[float],
+    sizes_vox: Sequence[int],
+    chosen: tuple[float, int],
+    *,
+    title: str,
+) -> Figure:
+    """Return the grid with its numbers written in, the chosen pair framed.
+
+    Shapes: ``scores`` ``(thresholds, sizes)``. Units: score without unit, 0.5 at best; sizes in voxels.
+
+    Args:
+        chosen: threshold and size.
+        title: whose scores these are, with n.
+    """
+    figure = blank(1.6 + 0.72 * len(thresholds), 1.5 + 0.42 * len(sizes_vox), face="white", dpi=130)
+    place = figure.subplots()
+    shown = np.asarray(scores).T
+    image = place.imshow(shown, cmap="viridis", aspect="auto", origin="lower")
+    middle = (shown.min() + shown.max()) / 2
+    for (row, column), value in np.ndenumerate(shown):
+        ink = TRUTH if value < middle else HALO
+        place.text(column, row, f"{value:.3f}", color=ink, fontsize=8, ha="center", va="center")
+    column, row = list(thresholds).index(chosen[0]), list(sizes_vox).index(chosen[1])
+    place.plot(
+        np.array([-0.5, 0.5, 0.5, -0.5, -0.5]) + column,
+        np.array([-0.5, -0.5, 0.5, 0.5, -0.5]) + row,
+        color=PREDICTION,
+        linewidth=2.5,
+        clip_on=False,
+    )
+    place.set_xticks(range(len(thresholds)), [f"{t:g}" for t in thresholds])
+    place.set_yticks(range(len(sizes_vox)), [str(s) for s in sizes_vox])
+    place.set_xlabel("threshold T")
+    place.set_ylabel("smallest lesion, voxels")
+    place.set_title(title, fontsize=9.5, loc="left")
+    figure.colorbar(image, label="score")
+    figure.tight_layout(pad=0.6)
+    return figure
+
 
 Rows = Sequence[Mapping[str, Any]]
 _TICKS_ML = (0, 1, 3, 10, 30, 100, 300, 1000)
@@ -127,3 +169,68 @@ def _strip(place: Axes, row: int, values: np.ndarray, colour: str, marker: str) 
         zorder=3,
     )
     place.plot([middle, middle], [row - 0.3, row + 0.3], color=INK, linewidth=2, zorder=4)
+
+
+Curve = Sequence[Mapping[str, Any]]
+
+
+def reliability_plot(curves: Mapping[str, Curve]) -> Figure:
+    """Return the share of lesion voxels over the mean probability of each bin, one line a method.
+
+    Units: none, 0 to 1. Args: curves: bins as ``monai_isles.metrics.Reliability.curve`` gives them, by method.
+    Source: DeGroot 1983, doi:10.2307/2987588.
+    """
+    figure = blank(3.6, 3.5)
+    (place,) = plot_axes(figure, 1, 1)
+    place.plot([0, 1], [0, 1], color=INK, alpha=0.55, linewidth=1, linestyle=(0, (5, 3)))
+    for index, (name, curve) in enumerate(curves.items()):
+        filled = [one for one in curve if one["voxels"]]
+        points = np.array([(one["probability"], one["lesion"]) for one in filled], dtype=np.float64).reshape(-1, 2)
+        place.plot(
+            points[:, 0],
+            points[:, 1],
+            color=SERIES[index % len(SERIES)],
+            marker=MARKERS[index % len(MARKERS)],
+            markersize=4.5,
+            linewidth=1.6,
+            label=shorten(name, 34, placeholder="…"),
+        )
+    place.set_xlim(-0.02, 1.02)
+    place.set_ylim(-0.02, 1.02)
+    place.set_aspect("equal", adjustable="box")
+    place.set_xlabel("probability of the map", color=INK, fontsize=9)
+    place.set_ylabel("share of lesion voxels", color=INK, fontsize=9)
+    if len(curves) > 1:
+        place.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+    figure.tight_layout(pad=0.6)
+    return figure
+
+
+def bland_altman_plot(per_case: Mapping[str, Rows]) -> Figure:
+    """Return predicted minus reference volume over the mean of both, one panel a method, with bias and limits.
+
+    Units: ml. Args: per_case: rows with ``lesion_ml_ref`` and ``lesion_ml_pred``, by method.
+    Source: Bland and Altman 1986, doi:10.1016/S0140-6736(86)90837-8.
+    """
+    columns = min(len(per_case), 4)
+    figure = blank(2.9 * columns + 0.5, 2.7 * -(-len(per_case) // columns) + 0.35)
+    places = plot_axes(figure, -(-len(per_case) // columns), columns)
+    for place, (index, (name, cases)) in zip(places, enumerate(per_case.items()), strict=False):
+        pair = paired(cases, "lesion_ml_ref", "lesion_ml_pred")
+        found = bland_altman(pair[:, 1], pair[:, 0])
+        colour, marker = SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)]
+        difference = pair[:, 1] - pair[:, 0]
+        place.scatter(pair.mean(axis=1), difference, s=24, color=colour, marker=marker, alpha=0.75, linewidths=0)
+        lines = ((found["bias_ml"], "-"), (found["lower_ml"], (0, (5, 3))), (found["upper_ml"], (0, (5, 3))))
+        for height, style in ((height, style) for height, style in lines if height is not None):
+            place.axhline(height, color=INK, alpha=0.65, linewidth=1.2, linestyle=style)
+        limits = "" if found["sd_ml"] is None else f", {found['lower_ml']:.1f} to {found['upper_ml']:.1f}"
+        bias = "–" if found["bias_ml"] is None else f"{found['bias_ml']:+.1f} ml{limits}"
+        title = f"{shorten(name, 34, placeholder='…')}\nbias {bias}"
+        place.set_title(title, color=INK, fontsize=9.5, loc="left")
+        place.set_xlabel("mean of both, ml", color=INK, fontsize=9)
+        place.set_ylabel("predicted - reference, ml" if index % columns == 0 else "", color=INK, fontsize=9)
+    for place in places[len(per_case) :]:
+        place.set_visible(False)
+    figure.tight_layout(pad=0.6)
+    return figure

@@ -2,17 +2,167 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Iterator, Sequence
-from pathlib import PurePath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
 
+import numpy as np
+
+from monai_isles.errors import IslesError
+from monai_isles.evaluation.pairs import find_predictions, find_references
+from monai_isles.io.grid import require_same_grid
+from monai_isles.io.read import Image, read_image
 from monai_isles.io.runs import versions
 from monai_isles.progress import progress
 from monai_isles.reports.curves import read_curves
-from monai_isles.papers.published import published_rows
+from monai_isles.reports.montage import drawn_keys
 from monai_isles.reports.scores import Scores, side_by_side
-from monai_isles.reports.sources import Source, find_sources, load_view
-from monai_isles.reports.views import CaseView, Cohort
+from monai_isles.reports.views import SYNTHETIC, CaseView, Cohort
+
+_SUFFIXES = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one case; ``lesion`` None stands for a prediction that was scored as empty."""
+
+    name: str
+    truth: Path
+    lesion: Path | None
+    images: Mapping[str, Path] = field(default_factory=dict)
+    probability: Path | None = None
+    uncertainty: Path | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    synthetic: Mapping[str, Path] = field(default_factory=dict)
+    label_values: tuple[int, ...] | None = None
+
+
+def find_sources(pred_dir: str | Path, ref_dir: str | Path, rows: Sequence[Mapping[str, str]]) -> list[Source]:
+    """Return the files of every scored case, in the order of its rows; nothing is read but ``result.json``.
+
+    Images come from the reference folder where it is in the ISLES layout, else from where ``result.json`` says.
+
+    Args:
+        pred_dir: output of ``monai-isles predict``, or masks ``<case>.nii.gz``.
+        ref_dir: ISLES folder, or masks named like the predictions.
+        rows: ``per_case.csv``.
+    Raises:
+        IslesError: ``E-REP-01`` a folder is missing, ``E-REP-02`` a result cannot be read,
+            ``E-REP-04`` scored cases without reference, ``E-EVAL-06`` without prediction.
+    """
+    for option, folder in (("--pred", pred_dir), ("--ref", ref_dir)):
+        if not Path(folder).is_dir():
+            raise IslesError(
+                "E-REP-01",
+                "folder is missing",
+                where=option,
+                found=f"{folder} is no folder",
+                fix="give the folder that was scored",
+            )
+    references = {case.name: case for case in find_references(Path(ref_dir))}
+    unknown = [row["case"] for row in rows if row["case"] not in references]
+    if unknown:
+        raise IslesError(
+            "E-REP-04",
+            "scored cases have no reference",
+            where=str(ref_dir),
+            found=f"{len(unknown)} of {len(rows)}: {', '.join(unknown[:8])}",
+            fix="give the folder that the scores were made with",
+        )
+    absent = {row["case"] for row in rows if row.get("missing") == "1"}
+    wanted = [references[row["case"]] for row in rows if row["case"] not in absent]
+    masks, _ = find_predictions(Path(pred_dir), wanted, allow_missing=False)
+    return [_source(row, references[row["case"]], masks.get(row["case"])) for row in rows]
+
+
+def load_view(source: Source, *, simulated: bool) -> CaseView:
+    """Read one case, every image on the grid of its reference.
+
+    Raises: IslesError: ``E-GEOM`` for another grid, and those of ``read_image``.
+    """
+    files = {
+        **source.images,
+        "truth": source.truth,
+        "lesion": source.lesion,
+        "probability": source.probability,
+        "uncertainty": source.uncertainty,
+        **source.synthetic,
+    }
+    several = {"truth": source.label_values}
+    read = {
+        key: read_image(path, kind=_kind(key), where=source.name, label_values=several.get(key))
+        for key, path in files.items()
+        if path is not None
+    }
+    require_same_grid(read, case=source.name)
+    truth = read["truth"]
+    lesion = read["lesion"].data > 0 if "lesion" in read else np.zeros(truth.grid_shape, bool)
+    images = {key: read[key].data for key in source.images}
+    return CaseView(
+        source.name,
+        images,
+        truth.spacing_mm,
+        _data(read, "probability"),
+        _data(read, "uncertainty"),
+        lesion,
+        truth.data > 0,
+        source.scores,
+        source.result,
+        simulated,
+        {key: read[key].data for key in source.synthetic},
+    )
+
+
+def _source(row: Mapping[str, str], case: Any, lesion: Path | None) -> Source:
+    predicted = lesion is not None and lesion.name.startswith("lesion.")
+    maps = {key: _beside(lesion, key) if predicted else None for key in ("probability", "uncertainty", *SYNTHETIC)}
+    result = _result(lesion.parent / "result.json") if predicted else {}
+    claimed = {key: Path(str(path)) for key, path in dict(result.get("modalities") or {}).items()}
+    known = case.images or {key: path for key, path in claimed.items() if path.is_file()}
+    return Source(
+        case.name,
+        case.label,
+        lesion,
+        {key: known[key] for key in drawn_keys(list(known))},
+        maps["probability"],
+        maps["uncertainty"],
+        result,
+        row,
+        {key: path for key in SYNTHETIC if (path := maps[key]) is not None},
+        case.label_values,
+    )
+
+
+def _beside(lesion: Path, name: str) -> Path | None:
+    return next((path for end in _SUFFIXES if (path := lesion.parent / f"{name}{end}").is_file()), None)
+
+
+def _result(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise IslesError(
+            "E-REP-02",
+            "result of a prediction cannot be read",
+            where=str(path),
+            found=str(error),
+            fix="predict the case again",
+        ) from error
+    return result if isinstance(result, dict) else {}
+
+
+def _kind(key: str) -> str | None:
+    return {"truth": "label", "lesion": "label", "uncertainty": None, **dict.fromkeys(SYNTHETIC)}.get(key, key)
+
+
+def _data(read: Mapping[str, Image], key: str) -> np.ndarray | None:
+    return read[key].data if key in read else None
 
 
 def gather_cohort(
@@ -23,7 +173,7 @@ def gather_cohort(
     names: Sequence[str] | None = None,
     curves: str | None = None,
     title: str | None = None,
-    published: str | None = None,
+    published: Mapping[str, object] | None = None,
     command: Sequence[str] = (),
 ) -> Cohort:
     """Return the cohort; its tables are read and checked now, its images one case at a time when it is drawn.
@@ -33,7 +183,7 @@ def gather_cohort(
         scores, names: folders of scores and what to call them.
         curves: ``curves.csv`` of the training.
         title: heading; made from the data's name when None.
-        published: name of a paper whose rows to print below, as ``published_rows`` knows it.
+        published: rows of a paper to print below, as ``papers.published.published_rows`` returns them.
         command: words of the command line; folders in it are cut to their last name.
     Raises:
         IslesError: ``E-REP`` 01 to 04, 07 and 09.
@@ -49,7 +199,7 @@ def gather_cohort(
         curves=read_curves(curves) if curves else (),
         provenance=_provenance(sources, read, command),
         per_case=read.per_case,
-        published=published_rows(published) if published else {},
+        published=dict(published or {}),
         data=read.data,
         split=read.split,
     )

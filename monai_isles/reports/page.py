@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from markupsafe import Markup
 
 from monai_isles import __version__
 from monai_isles.errors import IslesError
 from monai_isles.io.publish import publish_text
-from monai_isles.reports import palette
+from monai_isles.io.read import read_image
+from monai_isles.reports import canvas as palette
 from monai_isles.reports.canvas import svg_text
 from monai_isles.reports.curves import best_epoch, training_curves
-from monai_isles.reports.figures import dice_plot, volume_scatter
+from monai_isles.reports.figures import bland_altman_plot, dice_plot, reliability_plot, volume_scatter
+from monai_isles.reports.montage import drawn_keys
 from monai_isles.reports.sheet import Sheet, sheet_of
 from monai_isles.reports.tables import as_html
-from monai_isles.reports.trust import bland_altman_plot, reliability_plot
-from monai_isles.reports.views import CaseView, Cohort
+from monai_isles.reports.views import SYNTHETIC, CaseView, Cohort
+from monai_isles.transforms.grid import onto_first
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure
+
 
 CASE_SLICES, COHORT_SLICES = 6, 4
 
@@ -146,3 +151,36 @@ def _curves(cohort: Cohort) -> SimpleNamespace | None:
 
 def _plot(figure: Figure, label: str, caption: str) -> SimpleNamespace:
     return SimpleNamespace(svg=Markup(svg_text(figure, label)), caption=caption)
+
+
+_ARRAYS = ("probability", "uncertainty", "lesion", *SYNTHETIC)
+
+
+def publish_case_page(
+    entry: Mapping[str, object], maps: Mapping[str, Any], result: Mapping[str, object], path: Path
+) -> None:
+    """Write ``report.html`` of one case; no reference is drawn or scored.
+
+    Drawn are the images that the case has (``drawn_keys``), the maps, and the synthetic images among the maps.
+
+    Shapes: ``maps`` holds ``probability``, ``lesion`` and, where there is one, ``uncertainty`` as (1, H, W, D), and so
+    a network's own images (``SYNTHETIC``).
+    Source: ours; ``tests/reports/test_predicted.py``.
+    """
+    images = {key: read_image(str(entry[key]), kind=key) for key in drawn_keys(list(entry))}
+    if entry.get("resample") is True:
+        images = onto_first(images, case=str(entry["case"]))
+    arrays = {key: np.asarray(array[0]) for key, array in maps.items() if key in _ARRAYS}
+    first = next(iter(images))
+    view = CaseView(
+        name=str(entry["case"]),
+        images={key: image.data for key, image in images.items()},
+        spacing_mm=images[first].spacing_mm,
+        probability=arrays["probability"],
+        uncertainty=arrays.get("uncertainty"),
+        lesion=arrays["lesion"] > 0,
+        result=result,
+        simulated=any((folder / "SIMULATED.txt").is_file() for folder in list(Path(str(entry[first])).parents)[:4]),
+        synthetic={key: arrays[key] for key in SYNTHETIC if key in arrays},
+    )
+    case_page(view, path)

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from monai_isles.metrics.overlap import dsc
-from monai_isles.metrics.rules import emptiness
+from monai_isles.metrics.overlap import dsc, emptiness
 from monai_isles.metrics.volume import volume_ml
 from monai_isles.reports.canvas import MAX_BYTES, data_uri, png_bytes
 from monai_isles.reports.figures import number
-from monai_isles.reports.montage import case_montage
-from monai_isles.reports.panels import panels
+from monai_isles.reports.montage import case_montage, panels
 from monai_isles.reports.slices import head_box, shown_slices
 from monai_isles.reports.views import CaseView
 

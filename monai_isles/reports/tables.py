@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from monai_isles.metrics.rules import RULES
+from monai_isles.metrics.overlap import RULES
 
 Summaries = Mapping[str, Mapping[str, Any]]
 COLUMNS = (

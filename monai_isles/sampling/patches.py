@@ -10,11 +10,17 @@ from torch import Tensor
 
 from monai_isles.errors import IslesError
 from monai_isles.progress import progress
-from monai_isles.sampling.loader import ahead
-from monai_isles.sampling.axial import OPERATIONS, axial_operations, operated, require_square
 from monai_isles.sampling.centres import Centres, balanced_centres
-from monai_isles.sampling.elastic import deform, field_noise, smoothed
-from monai_isles.sampling.shards import batches_of, require_enough
+from monai_isles.sampling.elastic import (
+    OPERATIONS,
+    axial_operations,
+    deform,
+    field_noise,
+    operated,
+    require_square,
+    smoothed,
+)
+from monai_isles.sampling.loader import ahead, batches_of, require_enough
 
 
 class PatchLoader:

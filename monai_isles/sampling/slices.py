@@ -11,8 +11,7 @@ from torch import Tensor
 
 from monai_isles.errors import IslesError
 from monai_isles.progress import progress
-from monai_isles.sampling.loader import ahead
-from monai_isles.sampling.shards import batches_of, require_enough
+from monai_isles.sampling.loader import ahead, batches_of, require_enough
 
 Augment = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 

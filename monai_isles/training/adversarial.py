@@ -8,7 +8,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from monai_isles.losses.adversarial import discriminator_ls_loss
+from monai_isles.losses.synthesis import discriminator_ls_loss
 from monai_isles.networks.batch_share import SHARE
 from monai_isles.training.distributed import shared, world_size
 

@@ -14,8 +14,28 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from monai_isles.errors import IslesError
-from monai_isles.networks.shared_layers import share_layers
 from monai_isles.networks.batch_share import gathered
+from monai_isles.networks.norms import share_layers
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the named device; ``auto`` is the first GPU where there is one, else the CPU.
+
+    Raises:
+        IslesError: ``E-RUN-20`` when a GPU is asked for and none can be used.
+    Source: ours; ``tests/training/test_device.py``.
+    """
+    gpu = torch.cuda.is_available()
+    if name.startswith("cuda") and not gpu:
+        raise IslesError(
+            "E-RUN-20",
+            "no GPU can be used",
+            where=f"device {name!r}",
+            found=f"torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices",
+            fix="pass --device cpu, or install a CUDA build of torch and its driver",
+        )
+    return torch.device("cuda:0" if name == "auto" and gpu else "cpu" if name == "auto" else name)
+
 
 _PATIENCE = timedelta(hours=2)
 _KNOWN = inspect.signature(nn.parallel.DistributedDataParallel).parameters

@@ -11,7 +11,7 @@ from ignite.engine import Engine
 from monai_isles.errors import IslesError
 from monai_isles.io.runs import RunFolder
 from monai_isles.io.weights import publish_state
-from monai_isles.training.finished import require_unfinished
+from monai_isles.training.stop_signal import require_unfinished
 
 log = logging.getLogger(__name__)
 

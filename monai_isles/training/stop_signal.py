@@ -2,14 +2,65 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
+from pathlib import Path
+from types import FrameType, TracebackType
 
 from ignite.engine import Engine, Events
 
-from monai_isles.training.exits import EXIT_TERMINATED, exits_on_sigterm, plain_exits
+from monai_isles.errors import IslesError, find_isles_error, memory_error
+
+EXIT_TERMINATED = 143
+
+
+def plain_exits() -> None:
+    """Print an error of ours as its four lines and exit with its code; exit 143 on SIGTERM.
+
+    Call it first in a bundle's ``initialize``. Other exceptions keep their traceback and exit code 1.
+    Source: ours; ``tests/bundles/test_verbatim.py``.
+    """
+    sys.excepthook = _hook
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def exits_on_sigterm() -> bool:
+    """Tell whether ``plain_exits`` answers SIGTERM in this process."""
+    return signal.getsignal(signal.SIGTERM) is _terminate
+
+
+def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    ours = find_isles_error(error) or memory_error(error, "this run")
+    if ours is None:
+        sys.__excepthook__(kind, error, trace)
+        return
+    print(ours, file=sys.stderr)
+    raise SystemExit(ours.exit_code)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(EXIT_TERMINATED)
+
+
+def require_unfinished(folder: Path) -> None:
+    """Refuse a folder whose ``run.json`` says that its run is done.
+
+    Raises:
+        IslesError: ``E-TRAIN-02``.
+    """
+    done = folder / "run.json"
+    if done.exists():
+        raise IslesError(
+            "E-TRAIN-02",
+            "this run is finished already",
+            where=str(folder),
+            found=json.loads(done.read_text(encoding="utf-8"))["outcome"],
+            fix="give another --output_dir, or remove that folder to train again",
+        )
+
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import MetricsSaver
 from torch import nn
 
-from monai_isles.inference.fit import require_fit
+from monai_isles.inference.predictor import require_fit
 from monai_isles.io.publish import PART, publish_together
 from monai_isles.io.weights import load_state, stated_sha256
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from monai_isles.transforms.alignment import TISSUE
-from monai_isles.transforms.mirror_volume import Grid, VolumeMirror, plane_normal, sample_volume, volume_reflection
+from monai_isles.transforms.mirror import Grid, VolumeMirror, plane_normal, sample_volume, volume_reflection
 
 SCAN_DEG = np.linspace(-30.0, 30.0, 11)
 _RIM_MM = 60.0

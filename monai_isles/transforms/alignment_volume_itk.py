@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_isles.transforms.mirror_volume import Grid, VolumeMirror
+from monai_isles.transforms.mirror import Grid, VolumeMirror
 
 _FLIP = np.diag([-1.0, 1.0, 1.0])
 _GREY_LEVELS = 1000.0

@@ -3,15 +3,162 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
+import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, ResampleToMatch
 from torch import Tensor
 
 from monai_isles.errors import IslesError
-from monai_isles.io.grid import require_same_affines
+from monai_isles.io.grid import TOLERANCE_VOX, corners_apart_mm, displacement, require_same_affines
+from monai_isles.io.read import Image
+from monai_isles.modalities import LABEL, PERFUSION_MAPS
+
+FRAME = "frame_of_reference"
+ASKED = "resample"
+MAPS = (*PERFUSION_MAPS, "ttp")
+_GRID = ("affine", "original_affine", "spatial_shape", "space", "native_affine", "native_shape", "filename_or_obj")
+
+
+class ResampleLiked(MapTransform):
+    """Resample images whose grid differs from the reference's, when asked or when one frame of reference vouches.
+
+    Asked: ``allow``, or the entry's own ``resample`` (``case.yml``, data list, ``--resample``). One frame of reference:
+    the same non-empty ``frame_of_reference`` in the meta data of both (DICOM Frame of Reference UID). Linear; nearest
+    for ``label``; 0 outside; in perfusion maps 0 is where nothing was measured and is left out of the interpolation.
+    Images on the reference grid pass unchanged. A resampled image takes over what the reference's meta data say of grid
+    and file, so that results are written on that grid.
+
+    Shapes: ``(C, H, W, D)`` MetaTensors; results have the spatial shape and affine of ``like``.
+
+    Args:
+        keys: images to bring over.
+        like: the entry whose grid is the reference; the first of the keys unless told.
+        allow: resample without being asked by the entry.
+        refuse: False leaves another grid that nobody asked to resample as it is, for ``SameGridd`` to refuse.
+
+    Raises:
+        IslesError: ``E-GRID-02`` another grid and nobody asked, ``E-GRID-03`` no overlap at all, ``E-GRID-04`` an image
+            without affine.
+
+    Source: ours, around MONAI's ResampleToMatch; ``tests/transforms/test_resample_like.py``.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, like: str | None = None, allow: bool = False, allow_missing_keys: bool = False,
+        refuse: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(keys, allow_missing_keys)
+        self.like, self.allow, self.refuse = like, allow, refuse
+
+    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
+        out, case = dict(data), str(data.get("case", "this entry"))
+        like = self.like or next(iter(self.key_iterator(out)), None)
+        if like is None or not (self.refuse or isinstance(out[like], MetaTensor)):
+            return out
+        reference = _placed(out[like], f"{case}: {like}")
+        for key in self.key_iterator(out):
+            if key == like:
+                continue
+            if not (self.refuse or isinstance(out[key], MetaTensor)):
+                continue
+            image, where = _placed(out[key], f"{case}: {key}"), f"{case}: {key} against {like}"
+            if _same(image, reference):
+                continue
+            frames = [str(one.meta.get(FRAME, "")) for one in (image, reference)]
+            if not (self.allow or out.get(ASKED) is True or (frames[0] and frames[0] == frames[1])):
+                if not self.refuse:
+                    continue
+                raise _not_asked(image, reference, where)
+            _require_overlap(image, reference, where)
+            moved = _moved(str(key), image, reference)
+            grid = {name: reference.meta[name] for name in _GRID if name in reference.meta}
+            out[key] = MetaTensor(moved.to(image.dtype), meta={**image.meta, **grid})
+        return out
+
+
+def _moved(key: str, image: MetaTensor, reference: MetaTensor) -> Tensor:
+    """Return the image on the reference grid; in a map 0 says that nothing was measured, and is no value to mix in."""
+    move = ResampleToMatch(mode="nearest" if key == LABEL else "bilinear", padding_mode="zeros", align_corners=True)
+    moved = move(image, reference).as_tensor()
+    if key not in MAPS:
+        return moved
+    share = move(MetaTensor((image.as_tensor() != 0).float(), affine=image.affine), reference).as_tensor()
+    return torch.where(share >= 0.5, moved / share.clamp_min(0.5), 0.0)
+
+
+def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:
+    """Return images as read, those on another grid than the first resampled onto it: somebody has asked for it.
+
+    Raises:
+        IslesError: ``E-GRID-03`` no overlap at all.
+    Source: ``ResampleLiked``; ``tests/transforms/test_resample_like.py``.
+    """
+    placed = {key: MetaTensor(torch.from_numpy(one.data[None]), affine=one.affine) for key, one in images.items()}
+    moved = ResampleLiked(list(images), allow=True)({"case": case, **placed})
+    first = next(iter(images.values()))
+    grid = {name: getattr(first, name) for name in ("affine", "spacing_mm", "native_affine", "native_shape")}
+    return {
+        key: one if moved[key] is placed[key] else replace(one, data=moved[key][0].numpy(), **grid)
+        for key, one in images.items()
+    }
+
+
+def _placed(image: Tensor, where: str) -> MetaTensor:
+    if not isinstance(image, MetaTensor):
+        raise IslesError(
+            "E-GRID-04",
+            "an image has lost its place in space",
+            where=where,
+            found="a tensor without affine",
+            fix="keep track_meta on until ResampleLiked has passed",
+        )
+    return image
+
+
+def _affine(image: MetaTensor) -> np.ndarray:
+    return np.asarray(image.affine.to(torch.float64))
+
+
+def _same(image: MetaTensor, reference: MetaTensor) -> bool:
+    shape = tuple(image.shape[1:])
+    near = displacement(_affine(reference), _affine(image), shape).vox <= TOLERANCE_VOX
+    return shape == tuple(reference.shape[1:]) and near
+
+
+def _corners_mm(image: MetaTensor) -> np.ndarray:
+    corners = np.array([(*c, 1.0) for c in product(*((-0.5, n - 0.5) for n in image.shape[1:]))])
+    return (corners @ _affine(image).T)[:, :3]
+
+
+def _not_asked(image: MetaTensor, reference: MetaTensor, where: str) -> IslesError:
+    ends = (_affine(image), tuple(image.shape[1:]), _affine(reference), tuple(reference.shape[1:]))
+    gap = corners_apart_mm(*ends)
+    shapes = " against ".join(" x ".join(map(str, one.shape[1:])) for one in (image, reference))
+    return IslesError(
+        "E-GRID-02",
+        "images are not on the same grid",
+        where=where,
+        found=f"field-of-view corners {gap:.4g} mm apart, {shapes} voxels",
+        fix="register them first; or, where they are in register, ask for it: resample: true in case.yml",
+    )
+
+
+def _require_overlap(image: MetaTensor, reference: MetaTensor, where: str) -> None:
+    ends = [(_corners_mm(one).min(axis=0), _corners_mm(one).max(axis=0)) for one in (image, reference)]
+    gap = np.maximum(ends[0][0] - ends[1][1], ends[1][0] - ends[0][1])
+    if (gap >= 0).any():
+        raise IslesError(
+            "E-GRID-03",
+            "fields of view do not overlap",
+            where=where,
+            found=f"{gap.max():.4g} mm between them",
+            fix="check that these images are of one scan, and their frame of reference",
+        )
 
 
 class SameGridd(MapTransform):

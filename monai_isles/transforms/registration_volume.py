@@ -10,7 +10,7 @@ from monai_isles.errors import IslesError
 from monai_isles.transforms.alignment import TISSUE
 from monai_isles.transforms.alignment_volume import VolumeLevel, coarse_planes, refine_plane
 from monai_isles.transforms.alignment_volume_itk import itk_volume_mirror
-from monai_isles.transforms.mirror_volume import Grid, VolumeMirror, sample_volume, volume_reflection
+from monai_isles.transforms.mirror import Grid, VolumeMirror, sample_volume, volume_reflection
 from monai_isles.transforms.registration import Registration, scaled
 
 _log = logging.getLogger(__name__)

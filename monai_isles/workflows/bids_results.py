@@ -8,8 +8,7 @@ from pathlib import Path
 
 from monai_isles.case import Case
 from monai_isles.data.bids import derivative_description, derivative_name
-from monai_isles.io.publish import publish_json
-from monai_isles.io.publish import publish
+from monai_isles.io.publish import publish, publish_json
 
 _FILES = {
     "lesion": "lesion.nii.gz", "probability": "probability.nii.gz", "uncertainty": "uncertainty.nii.gz",

@@ -13,13 +13,12 @@ import numpy as np
 from monai_isles import __version__
 from monai_isles.data.study import StudyFiles, StudyImages, read_study
 from monai_isles.inference.ischaemia import RULE_MAPS
-from monai_isles.io.read import Image
 from monai_isles.io.publish import publish_image, publish_json
-from monai_isles.perfusion.record import MAP_UNITS, perfusion_record
-from monai_isles.perfusion.trained import TRAINING_MAPS, maps_as_trained
-from monai_isles.perfusion.quality import Flag
+from monai_isles.io.read import Image
+from monai_isles.perfusion.measured import MAP_UNITS, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
-from monai_isles.perfusion.measured import measured_maps
+from monai_isles.perfusion.quality import Flag
+from monai_isles.perfusion.trained import TRAINING_MAPS, maps_as_trained
 
 MAPS = ("cbf", "cbv", "mtt", "tmax", "ttp")
 TRAINED = ("cbf", "cbv", "mtt", "tmax")

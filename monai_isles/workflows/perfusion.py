@@ -11,18 +11,16 @@ from typing import Any
 import torch
 
 from monai_isles import __version__
-from monai_isles.cohort.place import Place, stands_elsewhere
-from monai_isles.cohort.task import Record, Task
 from monai_isles.cohort.engine import run_cases
-from monai_isles.data.series import read_perfusion_series
+from monai_isles.cohort.task import Place, Record, Task, stands_elsewhere
+from monai_isles.data.scans import read_perfusion_series
 from monai_isles.data.study import StudyFiles, find_studies
 from monai_isles.io.publish import publish_image, publish_json, publish_text
 from monai_isles.io.runs import sweep_parts
-from monai_isles.perfusion.record import MAP_UNITS, perfusion_record
-from monai_isles.perfusion.measured import METHODS, measured_maps
-from monai_isles.perfusion.sides import contralateral, relative_cbf
+from monai_isles.perfusion.measured import MAP_UNITS, METHODS, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import prepare_series
-from monai_isles.transforms.hemispheres import split_head
+from monai_isles.perfusion.thresholds import contralateral, relative_cbf
+from monai_isles.transforms.registration import split_head
 
 MAPS = ("cbf", "cbv", "mtt", "tmax", "ttp", "rcbf")
 RECORD, TABLE = "perfusion.json", "per_case.csv"

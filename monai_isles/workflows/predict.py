@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from monai_isles.cohort.place import Place, is_spread
-from monai_isles.cohort.task import Record, Task
-from monai_isles.cohort.kept import kept
 from monai_isles.cohort.engine import run_cases
+from monai_isles.cohort.task import Place, Record, Task, is_spread, kept
 from monai_isles.inference.predict import After, predict_cases
 from monai_isles.inference.predictor import Predictor, load_predictor
-from monai_isles.io.checksums import sha256_of
 from monai_isles.io.runs import sweep_parts
+from monai_isles.io.weights import sha256_of
 from monai_isles.transforms.case_cache import KeptPreparation
 
 

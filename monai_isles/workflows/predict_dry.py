@@ -16,9 +16,9 @@ from monai_isles.inference.outputs import require_own_names
 from monai_isles.inference.predict import _CASE_FAULTS, _reason, _same_as_before, _stamp
 from monai_isles.inference.predictor import Predictor
 from monai_isles.inference.windows import StepSlidingWindowInferer
-from monai_isles.io.reader import LoadVerifiedd
-from monai_isles.io.read import read_image
 from monai_isles.io.grid import require_same_affines
+from monai_isles.io.read import read_image
+from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.progress import progress
 from monai_isles.transforms.grid import SameGridd
 

@@ -8,20 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from monai_isles.cohort.place import Place, is_spread, stands_elsewhere
-from monai_isles.cohort.task import Record, Task
-from monai_isles.cohort.kept import kept
 from monai_isles.cohort.engine import run_cases
+from monai_isles.cohort.task import Place, Record, Task, is_spread, kept, stands_elsewhere
 from monai_isles.data.study import StudyFiles
-from monai_isles.workflows.measure_study import MeasuredStudy, measure_study
-from monai_isles.workflows.series_results import Wanted, publish_results
+from monai_isles.inference.outputs import publish_entropy
 from monai_isles.inference.predict import predict_cases
-from monai_isles.inference.confidence import publish_entropy
-from monai_isles.workflows.predict import Recipe
 from monai_isles.inference.predictor import Predictor
 from monai_isles.io.runs import sweep_parts
 from monai_isles.perfusion.trained import TRAINING_MAPS
 from monai_isles.progress import quiet
+from monai_isles.workflows.measure_study import MeasuredStudy, measure_study
+from monai_isles.workflows.predict import Recipe
+from monai_isles.workflows.series_results import Wanted, publish_results
 
 
 @dataclass(frozen=True)

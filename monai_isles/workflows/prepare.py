@@ -9,17 +9,14 @@ from pathlib import Path
 import torch
 from monai.bundle import ConfigParser
 
-from monai_isles.cohort.place import Place
-from monai_isles.cohort.task import Record, Task
-from monai_isles.cohort.kept import kept
-from monai_isles.cohort.engine import run_cases
-from monai_isles.data.datalist import find_data_list
-from monai_isles.data.inputs import find_entries
-from monai_isles.data.entries import load_entries
-from monai_isles.data.remote import fetched, local_root
-from monai_isles.bundle.overlays import inference_changes, training_config
-from monai_isles.inference.predictor import read_inference
 from monai_isles.bundle.configs import judge_bundle
+from monai_isles.bundle.overlays import inference_changes, training_config
+from monai_isles.cohort.engine import run_cases
+from monai_isles.cohort.task import Place, Record, Task, kept
+from monai_isles.data.datalist import find_data_list
+from monai_isles.data.entries import find_entries, load_entries
+from monai_isles.data.remote import fetched, local_root
+from monai_isles.inference.predictor import read_inference
 from monai_isles.io.findings import refuse
 from monai_isles.transforms.case_cache import KeptPreparation
 

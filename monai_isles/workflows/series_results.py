@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from monai_isles import __version__
-from monai_isles.workflows.measure_study import MAPS, MeasuredStudy
-from monai_isles.inference.intensity_check import intensity_flags
+from monai_isles.dicom.source import DicomSource
 from monai_isles.dicom.write_maps import publish_maps
 from monai_isles.dicom.write_seg import Algorithm, publish_seg
-from monai_isles.dicom.source import DicomSource
+from monai_isles.inference.intensity_check import intensity_flags
 from monai_isles.inference.ischaemia import case_ischaemia
 from monai_isles.io.publish import publish_image
 from monai_isles.io.read import read_image
 from monai_isles.perfusion.trained import TRAINING_MAPS
-from monai_isles.reports.scanner_view import ScannerView
 from monai_isles.reports.scanner import scanner_page
+from monai_isles.reports.scanner_slices import ScannerView
+from monai_isles.workflows.measure_study import MAPS, MeasuredStudy
 
 _CUTS = ("core_rcbf", "delay_s", "min_cluster_ml")
 _TOLD = ("smoothing_mm", "truncation")

@@ -7,7 +7,7 @@ import importlib
 import pytest
 import torch
 
-from monai_isles.inference.window_masks import WindowMasks
+from monai_isles.inference.windows_plan import WindowMasks
 from monai_isles.networks import AsymmetricResUNet
 
 inference = importlib.import_module("inference")

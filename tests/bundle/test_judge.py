@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from monai_isles.bundle.judge import check_bundle
 from monai_isles.errors import IslesError
 from monai_isles.io import pack_zip, publish_json, publish_state, sha256_of
-from monai_isles.bundle.judge import check_bundle
 
 
 @pytest.fixture

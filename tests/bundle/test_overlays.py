@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.errors import IslesError
 from monai_isles.bundle.overlays import find_config, inference_changes, training_config, training_settings
+from monai_isles.errors import IslesError
 from monai_isles.io import publish_json
 
 BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"

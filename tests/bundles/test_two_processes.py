@@ -14,7 +14,7 @@ from monai.bundle import run
 
 from monai_isles.data import make_datalist
 from monai_isles.io import load_state, publish_json, publish_state
-from monai_isles.networks.dilated_resnet import DilatedResNet
+from monai_isles.networks.pspnet import DilatedResNet
 from monai_isles.phantom import make_dataset
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ import nibabel
 import pytest
 
 from monai_isles.cli.main import main
-from monai_isles.data import make_datalist
 from monai_isles.crossval import run as crossval
-from monai_isles.evaluation.crossval_workers import Step
+from monai_isles.crossval.run import Step
+from monai_isles.data import make_datalist
 from monai_isles.io import publish_json, sha256_of
 
 BUNDLE = str(Path(__file__).parents[2] / "bundles/clerigues")

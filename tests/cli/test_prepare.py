@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from monai_isles.bundle.overlays import training_config
 from monai_isles.cli.main import main
 from monai_isles.data import make_datalist
-from monai_isles.bundle.overlays import training_config
 from monai_isles.io import publish_json
 from monai_isles.transforms import KeptPreparation
 

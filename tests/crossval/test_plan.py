@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
+from monai_isles.crossval.plan import Plan, make_plan, read_plan, require_same_plan
+from monai_isles.crossval.run import FoldBar, fold_steps
 from monai_isles.data import make_datalist
 from monai_isles.errors import IslesError
-from monai_isles.crossval.run import fold_steps
-from monai_isles.evaluation.crossval_bar import FoldBar
-from monai_isles.crossval.plan import Plan, make_plan, read_plan, require_same_plan
 from monai_isles.io import publish_json, publish_text, sha256_of
 
 BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.cli.main import main
-from monai_isles.data.check_series import check_series, holds_dicom_alone
+from monai_isles.data.checks import check_series, holds_dicom_alone
 
 pytest.importorskip("pydicom")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monai_isles.data.dicom_times import DAY_US, clock_us, instant_us, unwrapped
+from monai_isles.dicom.frames import DAY_US, clock_us, instant_us, unwrapped
 
 
 @pytest.mark.parametrize(("text", "seconds"), [

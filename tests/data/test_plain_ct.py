@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_isles.data.plain_ct import AIR_HU, ct_on_grid
-from monai_isles.data.study import find_study, read_study
+from monai_isles.data.study import AIR_HU, ct_on_grid, find_study, read_study
 from monai_isles.io.read import Image
 
 

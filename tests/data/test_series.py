@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from monai_isles.data.series import read_perfusion_series
+from monai_isles.data.scans import read_perfusion_series
 from monai_isles.errors import IslesError
 
 

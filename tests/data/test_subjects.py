@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.data.subjects import read_subjects
+from monai_isles.data.grouping import read_subjects
 from monai_isles.errors import IslesError
 
 CASES = [("training", "case_1"), ("training", "case_2"), ("testing", "case_1")]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from monai_isles.dicom.read import find_series, read_series
 from monai_isles.dicom.find import scan_dicom
+from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError
 
 
@@ -154,7 +154,7 @@ def test_a_raw_series_is_no_map_whatever_it_is_called(dicom) -> None:
 
 
 def test_the_perfusion_series_of_a_study_is_taken_from_among_its_series(dicom) -> None:
-    from monai_isles.data.series import read_perfusion_series
+    from monai_isles.data.scans import read_perfusion_series
 
     found = read_perfusion_series(dicom.folder.parent)
     assert found.array.shape == (4, 6, 5, 3) and found.times_s.tolist() == [0.0, 1.5, 3.0, 4.5]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_isles.errors import IslesError
-from monai_isles.dicom.write_seg import SEGMENTS, Algorithm, publish_seg
 from monai_isles.dicom.source import DicomSource
+from monai_isles.dicom.write_seg import SEGMENTS, Algorithm, publish_seg
+from monai_isles.errors import IslesError
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from monai_isles.cohort import Task
-from monai_isles.evaluation import crossval_cohort
-from monai_isles.evaluation.crossval_cohort import run_fold, run_folds
-from monai_isles.evaluation.crossval_workers import Step
+from monai_isles.crossval import run as crossval_cohort
+from monai_isles.crossval.run import Step, run_fold, run_folds
 
 
 def step(folder: Path, name: str, script: str, done: Path | None = None) -> Step:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.evaluation.crossval_workers import Step, run_steps, visible_devices
+from monai_isles.crossval.run import Step, run_steps, visible_devices
 
 
 def step(tmp_path: Path, name: str, script: str) -> Step:

@@ -12,8 +12,7 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.evaluation import score_folder
-from monai_isles.evaluation.threshold_baselines import SingleThreshold
-from monai_isles.evaluation.rivals import _sentence
+from monai_isles.evaluation.threshold_baselines import SingleThreshold, _sentence
 
 KEYS = {"ct": "CT", "cbf": "CT_CBF", "cbv": "CT_CBV", "mtt": "CT_MTT", "tmax": "CT_Tmax", "label": "OT"}
 

@@ -213,6 +213,6 @@ def test_a_case_whose_fault_has_no_code_is_named(mask_folders, tmp_path: Path, m
     def fail(*_: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("monai_isles.evaluation.score_cases.hd_vox", fail)
+    monkeypatch.setattr("monai_isles.evaluation.score.hd_vox", fail)
     with pytest.raises(IslesError, match=r"E-EVAL-08(?s:.*)case_1: E-EVAL-50 a case cannot be scored(?s:.*)of memory"):
         score_folder(pred, ref, tmp_path / "out")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from monai_isles.crossval.protocols import SIZES_VOX, THRESHOLDS, GridScores, choose_without, joint_score
 from monai_isles.errors import IslesError
-from monai_isles.evaluation.search import SIZES_VOX, THRESHOLDS, GridScores, choose_without, joint_score
 
 
 def grid(dsc: object, hd: object, thresholds: tuple = (0.1, 0.2), sizes: tuple = (10,)) -> GridScores:

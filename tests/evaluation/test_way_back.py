@@ -7,8 +7,8 @@ import pytest
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from monai_isles.evaluation import way_back
-from monai_isles.evaluation.way_back import WayBack
+from monai_isles.crossval import case_grid as way_back
+from monai_isles.crossval.case_grid import WayBack
 
 CROSS = ndimage.generate_binary_structure(3, 1)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from monai_isles.bundle.configs import judge_bundle
 from monai_isles.errors import IslesError
 from monai_isles.export import Exported, export_bundle
-from monai_isles.bundle.configs import judge_bundle
 from monai_isles.io import publish_state, unpack_zip
 
 Edit = Callable[..., None]

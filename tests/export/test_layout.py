@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.export.layout import portable, write_layout
+from monai_isles.export.bundle import portable, write_layout
 from monai_isles.phantom.dataset import plan
 
 PHANTOM = {"_target_": "monai_isles.phantom.dataset_or_phantom", "dataset_dir": None, "folder": "data/x", "cases": 60}

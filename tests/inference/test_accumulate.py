@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_isles.inference.accumulate import PassSums, WindowSums
+from monai_isles.inference.windows import PassSums, WindowSums
 
 
 def logits_of(last: torch.Tensor) -> torch.Tensor:

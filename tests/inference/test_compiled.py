@@ -11,9 +11,9 @@ from torch import nn
 
 from monai_isles.errors import IslesError
 from monai_isles.inference import StepSlidingWindowInferer, WholeSliceInferer
-from monai_isles.inference.compiled import CompiledParts, CompiledWhole, compiled_form
-from monai_isles.networks import AsymmetricResUNet
+from monai_isles.inference.cpu.fast_form import CompiledParts, CompiledWhole, compiled_form
 from monai_isles.inference.cpu.folded_res_unet import FoldedResUNet
+from monai_isles.networks import AsymmetricResUNet
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from monai_isles.errors import IslesError
 from monai_isles.inference import StepSlidingWindowInferer, ensemble_infer, prediction_dropout, window_starts
-from monai_isles.inference.window_masks import WindowMasks, site_sizes
+from monai_isles.inference.windows_plan import WindowMasks, site_sizes
 from monai_isles.networks import AsymmetricResUNet
 
 SEED = 11

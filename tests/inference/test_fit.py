@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from monai_isles.errors import IslesError
-from monai_isles.inference.fit import require_fit
+from monai_isles.inference.predictor import require_fit
 
 
 def test_weights_that_fit_pass(tmp_path: Path) -> None:

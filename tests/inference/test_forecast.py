@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from monai_isles.inference import forecast as module
-from monai_isles.inference.forecast import forecast
+from monai_isles.inference import malloc as module
+from monai_isles.inference.malloc import forecast
 
 GROUPS = [np.zeros((4, 3), int)] * 120
 

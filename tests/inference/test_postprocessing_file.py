@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.inference.postprocessing_file import read_postprocessing
+from monai_isles.inference.predictor import read_postprocessing
 
 
 def test_the_chosen_pair_is_read(tmp_path: Path) -> None:

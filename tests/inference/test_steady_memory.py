@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from monai_isles.inference.steady_memory import keep_memory
+from monai_isles.inference.malloc import keep_memory
 
 
 def test_a_linux_process_keeps_its_memory_and_others_are_left_alone(monkeypatch) -> None:

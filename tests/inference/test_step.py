@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.inference.step import chosen_step, require_ids
+from monai_isles.inference.predictor import chosen_step, require_ids
 
 WINDOWS = {"step": [4, 4, 1], "fast_step": [12, 12, 8]}
 

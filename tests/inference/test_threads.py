@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.inference.threads import allowed_threads, use_threads
+from monai_isles.inference.malloc import allowed_threads, use_threads
 
 
 def test_a_quota_below_the_processors_counts(tmp_path: Path) -> None:

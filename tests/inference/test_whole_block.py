@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_isles.inference.whole_block import brain_box, filled_up
+from monai_isles.inference.windows_plan import brain_box, filled_up
 
 
 def test_the_box_holds_the_brain_of_all_slices_and_the_margin_within_the_image() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_isles.inference.window_cutter import WindowCutter
+from monai_isles.inference.windows_plan import WindowCutter
 
 
 @pytest.mark.parametrize(

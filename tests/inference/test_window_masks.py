@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from monai_isles.inference import prediction_dropout
-from monai_isles.inference.window_masks import WindowMasks, site_sizes
+from monai_isles.inference.windows_plan import WindowMasks, site_sizes
 from monai_isles.networks import AsymmetricResUNet, PredictionDropout
 
 SIZES = [(16, 8, 8), (5, 3, 2)]

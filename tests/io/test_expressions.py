@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monai_isles.io.expressions import expression_fault
+from monai_isles.bundle.configs import expression_fault
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.io.logging_conf import logging_findings
+from monai_isles.bundle.configs import logging_findings
 
 HARMLESS = """[loggers]
 keys=root

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monai_isles.io.targets import target_fault
+from monai_isles.bundle.configs import target_fault
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from monai_isles.networks.channel_rows import RowAffine, RowPReLU, as_rows, from_rows
+from monai_isles.inference.cpu.folded_res_unet import RowAffine, RowPReLU, as_rows, from_rows
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 5, 4), (2, 3, 4, 5, 6), (1, 1, 2, 2)])

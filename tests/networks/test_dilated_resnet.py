@@ -8,7 +8,7 @@ from monai.networks.nets.resnet import ResNet, ResNetBottleneck
 from torch import nn
 
 from monai_isles.errors import IslesError
-from monai_isles.networks.dilated_resnet import DEPTHS, DilatedResNet
+from monai_isles.networks.pspnet import DEPTHS, DilatedResNet
 
 
 def with_lively_statistics(network: nn.Module) -> nn.Module:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from monai_isles.errors import IslesError
 from monai_isles.io import publish_state
 from monai_isles.networks import PSPNet, load_pretrained
-from monai_isles.networks.dilated_resnet import DilatedResNet
+from monai_isles.networks.pspnet import DilatedResNet
 
 State = dict[str, Tensor]
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from monai_isles.errors import IslesError
 from monai_isles.networks import PSPNet
-from monai_isles.networks.pyramid_pooling import PyramidPooling
+from monai_isles.networks.pspnet import PyramidPooling
 
 
 def test_the_initializer_is_equation_1() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from monai_isles.networks import R2UNet
-from monai_isles.networks.r2unet import RecurrentBlock, RecurrentConv
+from monai_isles.networks.unets import RecurrentBlock, RecurrentConv
 
 
 def test_table_3_is_met_whatever_the_steps() -> None:

@@ -22,7 +22,7 @@ from monai_isles.networks import (
     share_layers,
 )
 from monai_isles.networks.batch_share import SHARE
-from monai_isles.networks.lone_batch_norm import LoneBatchNorm2d
+from monai_isles.networks.norms import LoneBatchNorm2d
 
 TOLERANCE = {"rtol": 1e-6, "atol": 1e-7}  # float64 throughout: sums in another order, over variances of three values
 

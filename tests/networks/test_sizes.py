@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_isles.networks.sizes import cropped_to, padded_to
+from monai_isles.networks.blocks import cropped_to, padded_to
 
 
 @pytest.mark.parametrize(

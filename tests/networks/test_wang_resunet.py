@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from monai_isles.networks import WangResUNet
-from monai_isles.networks.wang_resunet import ResidualUnit
+from monai_isles.networks.unets import ResidualUnit
 
 
 def test_the_best_reading_is_a_quarter_million_below_table_3() -> None:

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel, wilcoxon
 
+from monai_isles.bundle.overlays import inference_changes, training_config
+from monai_isles.crossval import unseen
+from monai_isles.crossval.plan import Plan, read_plan
 from monai_isles.data import make_datalist
 from monai_isles.errors import IslesError
-from monai_isles.papers import ablation
-from monai_isles.crossval import unseen
-from monai_isles.papers.ablation import ROWS, AblationRow, Study, require_same_training, run_row, take_over
-from monai_isles.bundle.overlays import inference_changes, training_config
-from monai_isles.crossval.plan import Plan, read_plan
 from monai_isles.io import load_state, publish_json, publish_state, sha256_of
 from monai_isles.modalities import CT_CHANNELS
+from monai_isles.papers import ablation
+from monai_isles.papers.ablation import ROWS, AblationRow, Study, require_same_training, run_row, take_over
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/clerigues"

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from monai_isles.crossval.plan import Plan
 from monai_isles.data import find_inputs, make_datalist
 from monai_isles.errors import IslesError
+from monai_isles.inference import load_predictor
+from monai_isles.io import load_state, publish_json, publish_state, read_image, sha256_of
+from monai_isles.networks import PSPNet
 from monai_isles.papers import abulnaga as networks_by_fold
 from monai_isles.papers.ablation import Study
-from monai_isles.evaluation.contours import lesion_slices
-from monai_isles.crossval.plan import Plan
+from monai_isles.papers.abulnaga import NetworkResult, NetworkRow, dice_by_fold, over_folds, run_network_row
 from monai_isles.papers.fold_ensemble import (
     ensemble_members,
     inference_of,
@@ -23,10 +26,7 @@ from monai_isles.papers.fold_ensemble import (
     score_out_of_fold,
     score_unseen,
 )  # fmt: skip
-from monai_isles.papers.abulnaga import NetworkResult, NetworkRow, dice_by_fold, over_folds, run_network_row
-from monai_isles.inference import load_predictor
-from monai_isles.io import load_state, publish_json, publish_state, read_image, sha256_of
-from monai_isles.networks import PSPNet
+from monai_isles.papers.pictures import lesion_slices
 from monai_isles.phantom import make_dataset
 
 BUNDLE = Path(__file__).parents[2] / "bundles/abulnaga"

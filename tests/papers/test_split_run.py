@@ -9,10 +9,10 @@ import pytest
 
 from monai_isles.data import make_datalist
 from monai_isles.errors import IslesError
-from monai_isles.papers.ablation import Study
-from monai_isles.papers.split_run import PARTS, parameters_m, run_split, split_counts, split_list
 from monai_isles.io import publish_json
 from monai_isles.networks import SLNet
+from monai_isles.papers.ablation import Study
+from monai_isles.papers.split_run import PARTS, parameters_m, run_split, split_counts, split_list
 
 BUNDLE = Path(__file__).parents[2] / "bundles/wang"
 

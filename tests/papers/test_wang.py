@@ -9,8 +9,8 @@ import pytest
 
 from monai_isles.data.input_rows import ROWS as INPUTS
 from monai_isles.errors import IslesError
-from monai_isles.papers.wang import AGAINST, ROWS, chosen_rows, require_dwi, require_free
 from monai_isles.papers.published import published_tables
+from monai_isles.papers.wang import AGAINST, ROWS, chosen_rows, require_dwi, require_free
 
 BUNDLE = Path(__file__).parents[2] / "bundles/wang"
 

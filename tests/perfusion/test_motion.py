@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from monai_isles.perfusion import head_motion, moved_back
-from monai_isles.phantom.acquisition import drift, moved
+from monai_isles.phantom.ct.kinetics import drift, moved
 
 SPACING = (1.0, 1.0, 5.0)
 

@@ -6,7 +6,7 @@ import torch
 
 from monai_isles.errors import IslesError
 from monai_isles.perfusion import block_circulant_svd, oscillation_index, oscillation_svd
-from monai_isles.perfusion.oscillation import TRUNCATIONS
+from monai_isles.perfusion.deconvolution import TRUNCATIONS
 
 
 def noisy(aif, tissue) -> np.ndarray:

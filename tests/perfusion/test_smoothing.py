@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from monai_isles.perfusion import smooth_in_plane
-from monai_isles.perfusion.smoothing import smooth_slices
+from monai_isles.perfusion.masks import smooth_slices
 
 
 def test_equals_scipys_gaussian_far_from_the_edge() -> None:

@@ -6,7 +6,7 @@ import torch
 
 from monai_isles.errors import IslesError
 from monai_isles.perfusion import tikhonov
-from monai_isles.perfusion.tikhonov import STRENGTHS
+from monai_isles.perfusion.deconvolution import STRENGTHS
 
 
 def square(aif: np.ndarray) -> np.ndarray:

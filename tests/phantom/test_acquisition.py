@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_isles.phantom.acquisition import drift, moved, scanner_noise
+from monai_isles.phantom.ct.kinetics import drift, moved, scanner_noise
 
 
 def test_noise_has_the_asked_spread_and_a_ramp_at_low_frequencies() -> None:

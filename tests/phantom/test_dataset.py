@@ -15,7 +15,8 @@ import pytest
 from monai_isles.cli import phantom as verb
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
-from monai_isles.phantom import CaseArrays, dataset_or_phantom, filling, make_case, make_dataset
+from monai_isles.phantom import CaseArrays, dataset_or_phantom, make_case, make_dataset
+from monai_isles.phantom import folder as filling
 from monai_isles.phantom.dataset import plan
 
 SEED = 7
@@ -137,7 +138,7 @@ def test_a_stop_half_way_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("monai_isles.phantom.filling.write_truth", stop)
+    monkeypatch.setattr("monai_isles.phantom.folder.write_truth", stop)
     with pytest.raises(KeyboardInterrupt):
         make_dataset(tmp_path / "new", cases=1, seed=SEED, series=False, max_slices=2)
     assert not list(tmp_path.iterdir())

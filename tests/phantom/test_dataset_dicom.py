@@ -10,13 +10,13 @@ import pytest
 
 from monai_isles.cli.main import main
 from monai_isles.data import find_inputs
-from monai_isles.dicom.read import read_series
 from monai_isles.data.study import find_study
+from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
-from monai_isles.workflows.measure_study import MAPS, measure_study
 from monai_isles.io import read_image
 from monai_isles.phantom import make_dataset
 from monai_isles.phantom.dicom_writer import FORMS
+from monai_isles.workflows.measure_study import MAPS, measure_study
 
 SEED = 7
 
@@ -94,7 +94,7 @@ def test_a_data_set_that_cannot_be_whole_is_not_there(tmp_path: Path, monkeypatc
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("monai_isles.phantom.filling.write_dicom", full)
+    monkeypatch.setattr("monai_isles.phantom.folder.write_dicom", full)
     with pytest.raises(IslesError, match="No space left"):
         make_dataset(tmp_path / "d", cases=1, seed=SEED, max_slices=2, series=False, dicom="classic")
     assert not list(tmp_path.iterdir())

@@ -6,8 +6,8 @@ import pytest
 from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject
 from monai_isles.phantom.mri.brain import Brain, brain_of
 from monai_isles.phantom.mri.facts import SISS, SPES
-from monai_isles.phantom.mri_signs import MriDistractors, MriSigns
 from monai_isles.phantom.mri.siss import _OLD, _TISSUE, tissue_signal
+from monai_isles.phantom.mri.stroke import MriDistractors, MriSigns
 
 
 @pytest.fixture(scope="module")

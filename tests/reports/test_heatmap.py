@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from monai_isles.reports.canvas import png_bytes
-from monai_isles.reports.heatmap import search_heatmap
+from monai_isles.reports.figures import search_heatmap
 
 
 def test_every_score_is_written_in_its_place_and_the_choice_is_framed() -> None:

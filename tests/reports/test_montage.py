@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from monai_isles.errors import IslesError
-from monai_isles.reports import CaseView, case_montage, methods_montage, palette, png_bytes
-from monai_isles.reports.panels import drawn_keys, panels
+from monai_isles.reports import CaseView, case_montage, methods_montage, png_bytes
+from monai_isles.reports import canvas as palette
+from monai_isles.reports.montage import drawn_keys, panels
 from monai_isles.reports.slices import chosen_slices, head_box, on_screen, shown_slices
 
 Make = Callable[..., CaseView]

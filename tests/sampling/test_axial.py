@@ -8,7 +8,7 @@ import torch
 
 from monai_isles.errors import IslesError
 from monai_isles.sampling import PatchLoader
-from monai_isles.sampling.axial import OPERATIONS, axial_operations, operated
+from monai_isles.sampling.elastic import OPERATIONS, axial_operations, operated
 
 PATCH = (8, 8, 4)
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from monai_isles.cli.main import main as isles
-from monai_isles.data import make_datalist
-from monai_isles.papers import abulnaga as networks_by_fold
 from monai_isles.crossval.plan import Plan
+from monai_isles.data import make_datalist
 from monai_isles.io import publish_json, publish_state, sha256_of
 from monai_isles.networks import PSPNet
+from monai_isles.papers import abulnaga as networks_by_fold
 from monai_isles.phantom import make_dataset
 
 ROOT = Path(__file__).parents[2]

@@ -11,12 +11,12 @@ import nibabel
 import numpy as np
 import pytest
 
-from monai_isles.papers import ablation
-from monai_isles.papers.ablation import ROWS, Study
 from monai_isles.bundle.overlays import training_config
 from monai_isles.crossval.plan import Plan
-from monai_isles.evaluation.search import MRI_SIZES_VOX
+from monai_isles.crossval.protocols import MRI_SIZES_VOX
 from monai_isles.io import publish_json, publish_text, sha256_of
+from monai_isles.papers import ablation
+from monai_isles.papers.ablation import ROWS, Study
 from monai_isles.phantom import make_dataset
 
 ROOT = Path(__file__).parents[2]

@@ -12,11 +12,11 @@ import nibabel
 import numpy as np
 import pytest
 
-from monai_isles.data import make_datalist
-from monai_isles.papers import split_run
 from monai_isles.crossval.plan import Plan
-from monai_isles.papers.split_run import PARTS
+from monai_isles.data import make_datalist
 from monai_isles.io import publish_json
+from monai_isles.papers import split_run
+from monai_isles.papers.split_run import PARTS
 
 ROOT = Path(__file__).parents[2]
 SHARE = {"real_dwi": 1.0, "fo": 0.5}  # of the lesion's columns that the row's maps hold; others a quarter

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_isles.transforms.alignment import Level, refine
-from monai_isles.transforms.alignment_start import coarse_mirrors
+from monai_isles.transforms.alignment import Level, coarse_mirrors, refine
 from monai_isles.transforms.mirror import Plane, reflection
 
 PLANE = Plane.centred((96, 96), (2.0, 2.0))

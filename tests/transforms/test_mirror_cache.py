@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_isles.transforms import mirror_cache
+from monai_isles.transforms import symmetry as mirror_cache
 from monai_isles.transforms.mirror import reflection
-from monai_isles.transforms.mirror_cache import cache_folder, cache_key, store, stored
 from monai_isles.transforms.registration import Registration
+from monai_isles.transforms.symmetry import cache_folder, cache_key, store, stored
 
 HEAD, AFFINE, SETTINGS = np.zeros((4, 4, 2), np.float32), np.eye(4), {"method": "projection", "window": (0.0, 60.0)}
 FOUND = Registration(reflection(7.25, -3.1), "projection", 2.1, 3.4, 0.97, 0.8)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from monai_isles.transforms.mirror_volume import Grid, mirrored_volume, volume_reflection
+from monai_isles.transforms.mirror import Grid, mirrored_volume, volume_reflection
 
 SPACING = (2.0, 1.0, 3.0)
 

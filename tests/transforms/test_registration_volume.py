@@ -11,7 +11,7 @@ from scipy import ndimage
 from monai_isles.errors import IslesError
 from monai_isles.phantom.atlas import ORIGIN_MM, load_atlas
 from monai_isles.transforms import register_volume_mirror, registration_volume
-from monai_isles.transforms.mirror_volume import Grid, VolumeMirror, volume_reflection
+from monai_isles.transforms.mirror import Grid, VolumeMirror, volume_reflection
 
 SHAPE, SPACING = (68, 80, 56), (3.0, 3.0, 3.0)
 MIDDLE = np.array([0.0, -18.0, 10.0])

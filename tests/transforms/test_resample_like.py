@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai_isles.errors import IslesError
 from monai_isles.io import require_same_grid
 from monai_isles.io.read import Image
-from monai_isles.transforms.resample_like import ResampleLiked, onto_first
+from monai_isles.transforms.grid import ResampleLiked, onto_first
 
 
 def image(shape: tuple[int, ...], spacing: float, origin: tuple[float, ...] = (0, 0, 0), **meta: object) -> MetaTensor:

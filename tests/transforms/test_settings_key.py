@@ -11,8 +11,8 @@ import pytest
 from monai.transforms import Compose, CropForegroundd, Lambdad, NormalizeIntensityd, OneOf, RandFlipd, ScaleIntensityd
 
 from monai_isles.errors import IslesError
-from monai_isles.transforms import settings_key as module
-from monai_isles.transforms.settings_key import settings_key
+from monai_isles.transforms import case_cache as module
+from monai_isles.transforms.case_cache import settings_key
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def test_the_key_changes_with_every_setting_and_the_order_and_with_the_code(monk
 
 def test_the_key_is_the_same_in_another_process() -> None:
     script = (
-        "from tests.transforms.test_settings_key import chain; from monai_isles.transforms.settings_key import "
+        "from tests.transforms.test_settings_key import chain; from monai_isles.transforms.case_cache import "
         "settings_key; print(settings_key(chain()))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ from monai.data import MetaTensor, list_data_collate
 
 from monai_isles.errors import IslesError
 from monai_isles.transforms import SymmetricModalitiesd, symmetry
-from monai_isles.transforms.mirror_volume import Grid, VolumeMirror, mirrored_volume, plane_normal
+from monai_isles.transforms.mirror import Grid, VolumeMirror, mirrored_volume, plane_normal
 
 KEYS = ("flair", "t1")
 SPACING = (4.0, 4.0, 4.0)

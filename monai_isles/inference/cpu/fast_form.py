@@ -2,12 +2,78 @@
 
 from __future__ import annotations
 
+import shutil
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from monai_isles.errors import IslesError
-from monai_isles.networks.asymmetric_res_unet import AsymmetricResUNet
 from monai_isles.inference.cpu.folded_res_unet import FoldedResUNet
+from monai_isles.networks.asymmetric_res_unet import AsymmetricResUNet
+from monai_isles.networks.blocks import PredictionDropout
+
+_OPTIONS = {"freezing": True}
+
+
+class CompiledWhole(nn.Module):
+    """A network compiled for groups of ``windows``; groups of another size go to the network itself.
+
+    Shapes: as the network's.
+    Raises:
+        IslesError: ``E-INF-41`` without a C++ compiler.
+    Source: ours; ``tests/inference/test_compiled.py``.
+    """
+
+    def __init__(self, network: nn.Module, windows: int) -> None:
+        super().__init__()
+        require_compiler()
+        self.network, self.windows = network, windows
+        self.divisor = getattr(network, "divisor", 1)
+        self._run = torch.compile(network.forward, dynamic=False, options=_OPTIONS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self._run if len(x) == self.windows else self.network)(x)
+
+
+class CompiledParts(CompiledWhole):
+    """The same for the folded network in its two parts, the second one run once a dropout pass.
+
+    Shapes: as the network's ``fixed_part`` and ``noisy_part``.
+    """
+
+    def __init__(self, network: nn.Module, windows: int) -> None:
+        super().__init__(network, windows)
+        self.products = network.products
+        self.sites = [module for module in network.modules() if isinstance(module, PredictionDropout)]
+        self._fixed = torch.compile(network.fixed_part, dynamic=False, options=_OPTIONS)
+        self._noisy = torch.compile(network.noisy_part, dynamic=False, options=_OPTIONS)
+
+    def fixed_part(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Run the levels above the first site of prediction dropout."""
+        return (self._fixed if len(x) == self.windows else self.network.fixed_part)(x)
+
+    def noisy_part(self, x: Tensor, skips: list[Tensor]) -> Tensor:
+        """Run the rest with the masks that lie in the sites: what compiles would keep the first ones for good."""
+        masks = [site.mask for site in self.sites if site.active]
+        return (self._noisy if len(x) == self.windows else self.network.noisy_part)(x, skips, masks)
+
+
+def compiled_form(network: nn.Module, windows: int) -> CompiledWhole:
+    """Return a network compiled for groups of ``windows``."""
+    return (CompiledParts if isinstance(network, FoldedResUNet) else CompiledWhole)(network, windows)
+
+
+def require_compiler() -> None:
+    """Refuse to compile where torch would find no C++ compiler (``E-INF-41``)."""
+    if not any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl")):
+        raise IslesError(
+            "E-INF-41",
+            "networks cannot be compiled here",
+            where="--compile",
+            found="no C++ compiler on the path",
+            fix="install one (g++), or leave the option out",
+        )
+
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

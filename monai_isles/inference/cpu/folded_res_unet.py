@@ -7,10 +7,136 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from monai_isles.networks.asymmetric_res_unet import AsymmetricResUNet
-from monai_isles.networks.folded_blocks import FoldedDown, FoldedResidualBlock
 from monai_isles.inference.cpu.simd_conv import LaneConv
+from monai_isles.networks.asymmetric_res_unet import AsymmetricResUNet
+from monai_isles.networks.blocks import Down, PredictionDropout, ResidualBlock
+
+
+class ChannelRows(nn.Module):
+    """Values a channel, repeated along a row of pixels.
+
+    A channels-last tensor is a matrix with one row of pixels a line. Eight values a channel are a loop of eight for
+    torch; repeated to the row's length they are one long loop (2.5 times faster in 32 bits, 30 times in 16).
+
+    Shapes: ``values`` (C,).
+    Source: ours; ``tests/networks/test_channel_rows.py``.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("values", values.detach().clone())
+        self._repeated: dict[int, Tensor] = {}
+
+    def along(self, pixels: int) -> Tensor:
+        """Return the values for a row of ``pixels``: ``(pixels * C,)``."""
+        if pixels not in self._repeated:
+            self._repeated[pixels] = self.values.repeat(pixels)
+        return self._repeated[pixels]
+
+
+class RowAffine(nn.Module):
+    """Multiply and shift every channel: what batch normalisation is once its statistics stand.
+
+    Shapes: ``(N, C, *spatial)`` channels-last in and out.
+    """
+
+    def __init__(self, scale: Tensor, shift: Tensor) -> None:
+        super().__init__()
+        self.scale, self.shift = ChannelRows(scale), ChannelRows(shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, pixels = as_rows(x), x.shape[-1]
+        return from_rows(torch.addcmul(self.shift.along(pixels), rows, self.scale.along(pixels)), x)
+
+
+class RowPReLU(nn.Module):
+    """PReLU with a slope a channel.
+
+    Shapes: ``(N, C, *spatial)`` channels-last in and out.
+    """
+
+    def __init__(self, slope: Tensor) -> None:
+        super().__init__()
+        self.slope = ChannelRows(slope)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return from_rows(torch.prelu(as_rows(x), self.slope.along(x.shape[-1])), x)
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """Return ``(N, C, *spatial)`` as ``(rows, pixels * C)``; a view where ``x`` is channels-last."""
+    last = x.movedim(1, -1)
+    return last.reshape(-1, last.shape[-2] * last.shape[-1])
+
+
+def from_rows(rows: Tensor, like: Tensor) -> Tensor:
+    """Return rows in the shape of ``like``, channels-last."""
+    shape = like.movedim(1, -1).shape
+    return rows.view(shape).movedim(-1, 1)
+
+
+_MAX_POOL = {4: F.max_pool2d, 5: F.max_pool3d}
+
+
+def affine_of(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return scale and shift a channel of a batch norm in evaluation."""
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def folded_preactivated(layers: nn.Sequential) -> nn.Sequential:
+    """Return batch norm, PReLU, convolution of ``blocks.preactivated`` with the statistics standing."""
+    norm, prelu, conv = layers
+    return nn.Sequential(RowAffine(*affine_of(norm)), RowPReLU(prelu.weight), LaneConv(conv))
+
+
+class FoldedResidualBlock(nn.Module):
+    """``ResidualBlock`` in evaluation: the second batch norm lies in the first convolution's weights.
+
+    The first one cannot: its input is also what the block adds to.
+
+    Shapes: ``(N, C, *spatial)`` channels-last in and out.
+    Args:
+        block: trained, left as it is.
+    Source: ours; ``tests/inference/cpu/test_folded_res_unet.py``.
+    """
+
+    def __init__(self, block: ResidualBlock) -> None:
+        super().__init__()
+        layers = [part for part in block.path if isinstance(part, nn.Sequential)]
+        self.site = PredictionDropout() if isinstance(block.path[0], PredictionDropout) else None
+        head = folded_preactivated(layers[0])
+        for norm, prelu, conv in layers[1:]:
+            scale, shift = affine_of(norm)
+            before = head[-1]
+            spread = scale.view(-1, *[1] * (before.weight.dim() - 1))
+            before.weight.copy_((before.weight * spread).detach())
+            before.bias.copy_((before.bias * scale + shift).detach())
+            head.extend([RowPReLU(prelu.weight), LaneConv(conv)])
+        self.path = head
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Run the block; ``mask`` multiplies the input in place of what the site would do."""
+        if mask is not None:
+            return self.path(x * mask).add_(x)
+        return self.path(x if self.site is None else self.site(x)).add_(x)
+
+
+class FoldedDown(nn.Module):
+    """``Down`` in evaluation.
+
+    Shapes: ``(N, C, *spatial)`` channels-last in, ``(N, 2C, *spatial / 2)`` out.
+    """
+
+    def __init__(self, down: Down) -> None:
+        super().__init__()
+        self.conv = folded_preactivated(down.conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.conv(x), _MAX_POOL[x.dim()](x, 2)], dim=1)
+
 
 _THIN = 32
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.phantom.atlas import ORIGIN_MM, load_atlas
-from monai_isles.phantom.fields import SmoothField
+from monai_isles.phantom.atlas import ORIGIN_MM, SmoothField, load_atlas
 
 SIZE_VOX = 256
 CENTRE_MM = np.array([0.0, -17.0, 0.0], dtype=np.float32)

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from monai_isles.phantom.acquisition import scanner_noise
 from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject, Tissues, landmark_pairs, tissues_of
+from monai_isles.phantom.ct.kinetics import scanner_noise
 
 HU = {"gm": 38.0, "wm": 29.5, "csf": 7.0, "artery": 45.0, "vein": 47.0}
 

@@ -9,10 +9,18 @@ from scipy import ndimage
 
 from monai_isles.perfusion.maps import perfusion_maps
 from monai_isles.perfusion.masks import tissue_mask
-from monai_isles.phantom.acquisition import drift, moved, scanner_noise, streak
-from monai_isles.phantom.fields import SmoothField
+from monai_isles.phantom.atlas import SmoothField
 from monai_isles.phantom.ct.head import static_hu
-from monai_isles.phantom.ct.kinetics import RESIDUES, Bolus, TissueCurves, draw_bolus
+from monai_isles.phantom.ct.kinetics import (
+    RESIDUES,
+    Bolus,
+    TissueCurves,
+    draw_bolus,
+    drift,
+    moved,
+    scanner_noise,
+    streak,
+)
 from monai_isles.phantom.ct.subject import Patient, Slab
 
 _GREY, _WHITE = (57.0, 4.0), (23.0, 2.0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monai_isles.phantom.fields import SmoothField
+from monai_isles.phantom.atlas import SmoothField
 
 # occlusion: (usual centre |x|, y, z in MNI mm, spread of the centre in mm, territories touched, usual lesion in ml)
 OCCLUSIONS: dict[str, tuple[tuple[float, float, float], float, tuple[str, ...], float]] = {

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monai_isles.phantom.dataset import MOST_SLICES, plan
 from monai_isles.phantom.ct.scan import Acquisition, CaseArrays, acquisition, haemodynamics, scan_slab
 from monai_isles.phantom.ct.subject import make_patient
+from monai_isles.phantom.dataset import MOST_SLICES, plan
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
+from monai_isles.phantom.atlas import ORIGIN_MM, SmoothField, load_atlas
 from monai_isles.phantom.ct.anatomy import CENTRE_MM, Grid, Pose, Subject, fractions_at
-from monai_isles.phantom.atlas import ORIGIN_MM, load_atlas
-from monai_isles.phantom.fields import SmoothField
 
 _CHUNK_VOX = 400_000
 _ROUGH_MM = -10.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.phantom.fields import SmoothField
+from monai_isles.phantom.atlas import SmoothField
 from monai_isles.phantom.mri.brain import Brain
 
 # (MNI mm of the air-filled bone, reach in mm, brightening): frontal sinus, sphenoid, both petrous bones

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monai_isles.phantom.fields import SmoothField
+from monai_isles.phantom.atlas import SmoothField
 from monai_isles.phantom.mri.brain import Brain
 from monai_isles.phantom.mri.scanner import Sequence, record
-from monai_isles.phantom.mri_signs import MriSigns
-from monai_isles.phantom.mri.stroke import Drawn, draw_region
+from monai_isles.phantom.mri.stroke import Drawn, MriSigns, draw_region
 
 # signal of grey matter, white matter, fluid, vessels; white matter near 1 but on T2 and T1
 _TISSUE = {

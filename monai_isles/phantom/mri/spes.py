@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.phantom.fields import SmoothField
+from monai_isles.phantom.atlas import SmoothField
+from monai_isles.phantom.ct.stroke import Stroke
 from monai_isles.phantom.mri.brain import Brain
 from monai_isles.phantom.mri.scanner import Sequence, record
-from monai_isles.phantom.mri_signs import MriSigns
-from monai_isles.phantom.mri.stroke import Drawn
 from monai_isles.phantom.mri.siss import brain_share, tissue_signal
-from monai_isles.phantom.ct.stroke import Stroke
+from monai_isles.phantom.mri.stroke import Drawn, MriSigns
 
 _GREY, _WHITE, _FLUID = (57.0, 4.0), (23.0, 2.0), (4.0, 0.5)
 _TISSUE = {"t1c": (0.78, 1.0, 0.28, 1.9), "t2": (1.35, 1.0, 2.9, 0.3), "dwi": (1.15, 1.0, 0.3, 0.3)}

@@ -9,8 +9,8 @@ from torch import nn
 from monai_isles.errors import IslesError
 from monai_isles.inference import StepSlidingWindowInferer, WholeSliceInferer
 from monai_isles.inference.cpu.fast_form import predicting_form
-from monai_isles.networks import AsymmetricResUNet
 from monai_isles.inference.cpu.folded_res_unet import FoldedResUNet
+from monai_isles.networks import AsymmetricResUNet
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,8 @@ import torch
 
 from monai_isles.errors import IslesError
 from monai_isles.inference import prediction_dropout
-from monai_isles.networks import AsymmetricResUNet, PredictionDropout
 from monai_isles.inference.cpu.folded_res_unet import FoldedResUNet
+from monai_isles.networks import AsymmetricResUNet, PredictionDropout
 
 
 def trained(dims: int, base: int, levels: int) -> AsymmetricResUNet:
