@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
 EXIT_DONE, EXIT_BUG, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_UNSAFE = 0, 1, 2, 3, 4, 5
 
 
@@ -30,6 +35,41 @@ class IslesError(Exception):
         """Return 2 for usage errors, 5 for unsafe input, 4 for every other refusal."""
         family = self.code.split("-")[1]
         return {"USE": EXIT_USAGE, "SAFE": EXIT_UNSAFE}.get(family, EXIT_REFUSED)
+
+
+@cache
+def fault_texts() -> dict[str, dict[str, str]]:
+    """Return ``faults.toml``: the fault and the fix of every code, ``{names}`` still open."""
+    return tomllib.loads(Path(__file__).with_name("faults.toml").read_text(encoding="utf-8"))
+
+
+def refused(
+    code: str, *, where: str, found: str, fault: str | None = None, fix: str | None = None, **values: object
+) -> IslesError:
+    """Return the error of a code, its texts taken from ``faults.toml``.
+
+    Args:
+        where, found: the case, file, key or setting, and what was found there, with numbers.
+        fault, fix: texts in place of the table's, where they depend on the place.
+        values: what the ``{names}`` of the table's texts stand for.
+
+    >>> print(refused("E-CACHE-02", where="--cache-gb", found="0"))
+    E-CACHE-02: a cache cannot be that small
+      where --cache-gb
+      found 0
+      fix   give more than 0 GB, or leave the bound out
+    """
+    fault, fix = fault_and_fix(code, fault, fix, values)
+    return IslesError(code, fault, where=where, found=found, fix=fix)
+
+
+def fault_and_fix(code: str, fault: str | None, fix: str | None, values: Mapping[str, object]) -> tuple[str, str]:
+    """Return the texts of a code with their ``{names}`` filled in; ``fault`` and ``fix`` go before the table's."""
+    texts = fault_texts()[code]
+    return (
+        texts["fault"].format_map(values) if fault is None else fault,
+        texts["fix"].format_map(values) if fix is None else fix,
+    )
 
 
 def _rebuild(code: str, fault: str, where: str, found: str, fix: str) -> IslesError:
@@ -64,10 +104,4 @@ def memory_error(error: BaseException | None, where: str) -> IslesError | None:
         error = error.__cause__ or error.__context__
     if error is None:
         return None
-    return IslesError(
-        "E-RUN-41",
-        "memory ran out",
-        where=where,
-        found=(str(error).strip().splitlines() or [type(error).__name__])[0][:200],
-        fix="end other programs, take fewer workers or smaller images, or use a machine with more memory",
-    )
+    return refused("E-RUN-41", where=where, found=(str(error).strip().splitlines() or [type(error).__name__])[0][:200])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from monai_isles.io.findings import ERROR, WARNING, Finding
+from monai_isles.io.findings import ERROR, WARNING, Finding, finding
 
 ALLOWED = ("monai", "torch.nn", "torch.optim", "torch.utils.data", "ignite", "monai_isles")
 DENIED = (
@@ -172,13 +172,12 @@ def logging_findings(path: str | Path) -> list[Finding]:
         parser.read_string(path.read_text(encoding="utf-8"))
     except (configparser.Error, UnicodeDecodeError, OSError) as error:
         return [
-            Finding(
+            finding(
                 "E-FILE-19",
                 ERROR,
-                str(path),
-                str(error).replace("\n", " "),
-                "correct the file",
-                "logging.conf cannot be read",
+                where=str(path),
+                found=str(error).replace("\n", " "),
+                fault="logging.conf cannot be read",
             )
         ]
     entries = [
@@ -188,7 +187,9 @@ def logging_findings(path: str | Path) -> list[Finding]:
     ]
     fix, fault = "use StreamHandler or FileHandler with plain values", "logging.conf would run code"
     return [
-        Finding("E-SAFE-09", ERROR, f"{path}: [{section}] {option}", repr(value[:120]), fix, fault)
+        finding(
+            "E-SAFE-09", ERROR, where=f"{path}: [{section}] {option}", found=repr(value[:120]), fault=fault, fix=fix
+        )
         for section, option, value in entries
         if not _harmless(option, value)
     ]
@@ -235,13 +236,12 @@ def judge_bundle(folder: str | Path) -> list[Finding]:
     found += [_scripts(path) for path in sorted(folder.rglob("*.py"))[:1]]
     if not configs:
         found.append(
-            Finding(
+            finding(
                 "E-FILE-19",
                 ERROR,
-                str(folder),
-                "no .json or .yaml config",
-                "give the folder of a bundle",
-                "no bundle here",
+                where=str(folder),
+                found="no .json or .yaml config",
+                fix="give the folder of a bundle",
             )
         )
     return found
@@ -265,27 +265,9 @@ def judge_config(path: str | Path) -> list[Finding]:
         elif isinstance(value, str) and value.startswith("$"):
             fault = expression_fault(value)
             if fault:
-                found.append(
-                    Finding(
-                        "E-SAFE-08",
-                        ERROR,
-                        where,
-                        f"{value[:120]!r}: {fault}",
-                        "target a function of the package by its dotted path instead",
-                        "expression is outside the allowed forms",
-                    )
-                )
+                found.append(finding("E-SAFE-08", ERROR, where=where, found=f"{value[:120]!r}: {fault}"))
         elif isinstance(value, str) and value.startswith("%") and _leaves(value[1:].split("::")[0]):
-            found.append(
-                Finding(
-                    "E-SAFE-13",
-                    ERROR,
-                    where,
-                    repr(value[:120]),
-                    "keep included files inside the bundle",
-                    "macro reads a file outside the bundle",
-                )
-            )
+            found.append(finding("E-SAFE-13", ERROR, where=where, found=repr(value[:120])))
     return found
 
 
@@ -293,16 +275,7 @@ def _target_findings(value: object, where: str) -> list[Finding]:
     fault = target_fault(value) if isinstance(value, str) else "not a name"
     if fault is None:
         return []
-    return [
-        Finding(
-            "E-SAFE-07",
-            ERROR,
-            where,
-            f"{value!r:.160}: {fault}",
-            f"use the full dotted path of something defined below {', '.join(ALLOWED)}",
-            "target is outside the allow-list",
-        )
-    ]
+    return [finding("E-SAFE-07", ERROR, where=where, found=f"{value!r:.160}: {fault}", allowed=", ".join(ALLOWED))]
 
 
 def _names_a_class(place: str, value: object) -> bool:
@@ -349,19 +322,12 @@ def _parse(path: Path) -> tuple[object, list[Finding]]:
         content = json.loads(text, object_pairs_hook=pairs) if path.suffix == ".json" else _safe_yaml(text)
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         return None, [
-            Finding(
-                "E-FILE-19",
-                ERROR,
-                str(path),
-                str(error).replace("\n", " "),
-                "correct the file",
-                "config cannot be read",
+            finding(
+                "E-FILE-19", ERROR, where=str(path), found=str(error).replace("\n", " "), fault="config cannot be read"
             )
         ]
     twice = "the key appears twice; readers differ in which one counts"
-    return content, [
-        Finding("E-SAFE-10", ERROR, f"{path}: {name}", twice, "keep one", "key is repeated") for name in repeated
-    ]
+    return content, [finding("E-SAFE-10", ERROR, where=f"{path}: {name}", found=twice) for name in repeated]
 
 
 def _safe_yaml(text: str) -> object:
@@ -374,11 +340,4 @@ def _safe_yaml(text: str) -> object:
 
 
 def _scripts(path: Path) -> Finding:
-    return Finding(
-        "E-SAFE-14",
-        WARNING,
-        str(path),
-        "Python files are part of this bundle",
-        "read them before running the bundle",
-        "bundle brings its own code",
-    )
+    return finding("E-SAFE-14", WARNING, where=str(path), found="Python files are part of this bundle")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from monai_isles.bundle.configs import judge_bundle
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.archives import unpack_zip
 from monai_isles.io.findings import ERROR, Finding
 
@@ -27,13 +27,7 @@ def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[
     path = Path(path)
     zipped = path.is_file() and path.suffix.lower() == ".zip"
     if unpack is not None and not zipped:
-        raise IslesError(
-            "E-USE-70",
-            "only an archive can be unpacked",
-            where="--unpack",
-            found=f"{path} is no zip",
-            fix="leave --unpack out, or give --bundle FILE.zip",
-        )
+        raise refused("E-USE-70", where="--unpack", found=f"{path} is no zip")
     if not zipped:
         return [*judge_bundle(path), *_weights(path)]
     with tempfile.TemporaryDirectory(prefix="monai-isles-") as aside:

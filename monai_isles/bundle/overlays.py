@@ -7,7 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -26,12 +26,10 @@ def find_config(bundle: Path, name: str) -> Path:
     places = (bundle / name, bundle / "configs" / name)
     found = next((path for path in places if path.is_file()), None)
     if found is None or Path(name).name != name:
-        raise IslesError(
+        raise refused(
             "E-XVAL-01",
-            "the bundle has no such config",
             where=f"{bundle}: {name}",
             found=", ".join(sorted({path.name for place in places for path in place.parent.glob("*.json")})) or "none",
-            fix="name a file of the bundle, for example --overlay demo.json",
         )
     return found
 
@@ -107,12 +105,8 @@ def _fitting(pairs: Iterable[tuple[str, object]], config: ConfigParser) -> Itera
 def _require_free(keys: Sequence[str]) -> None:
     taken = [key for key in keys if _path(key)[0] in OWNED]
     if taken:
-        raise IslesError(
-            "E-XVAL-03",
-            "the folds decide this setting",
-            where=", ".join(taken),
-            found=f"set by hand; the cross-validation sets {', '.join(OWNED)}",
-            fix="use --dataset-dir, --data-list, --out and --protocol instead",
+        raise refused(
+            "E-XVAL-03", where=", ".join(taken), found=f"set by hand; the cross-validation sets {', '.join(OWNED)}"
         )
 
 
@@ -120,10 +114,4 @@ def _require_known(settings: Mapping[str, object], configs: Sequence[ConfigParse
     unknown = [key for key in settings if not any("#".join(_path(key)) in config for config in configs)]
     if unknown:
         known = sorted({str(key) for config in configs for key in config.get()})
-        raise IslesError(
-            "E-XVAL-02",
-            "the bundle has no such setting",
-            where=f"--set {', '.join(unknown)}",
-            found=f"settings {', '.join(known)}",
-            fix="correct the name; an overlay file may add new ones",
-        )
+        raise refused("E-XVAL-02", where=f"--set {', '.join(unknown)}", found=f"settings {', '.join(known)}")

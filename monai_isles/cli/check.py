@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from monai_isles.errors import EXIT_DONE, EXIT_REFUSED, EXIT_UNSAFE, IslesError
+from monai_isles.errors import EXIT_DONE, EXIT_REFUSED, EXIT_UNSAFE, refused
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,13 +30,7 @@ def run(args: argparse.Namespace) -> int:
         IslesError: ``E-USE-01`` with nothing to check.
     """
     if args.target is None and args.bundle is None:
-        raise IslesError(
-            "E-USE-01",
-            "nothing to check",
-            where="monai-isles check",
-            found="neither DIR nor --bundle",
-            fix="give a data folder, a data list, or --bundle DIR",
-        )
+        raise refused("E-USE-01", where="monai-isles check", found="neither DIR nor --bundle")
     found = _findings(args)
     errors = [finding for finding in found if finding.severity == "error"]
     if args.json:

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from monai_isles.errors import EXIT_DONE, IslesError
+from monai_isles.errors import EXIT_DONE, refused
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,13 +29,7 @@ def run(args: argparse.Namespace) -> int:
         IslesError: ``E-LIST-10`` when the file exists, and those of ``make_datalist``.
     """
     if args.out.exists() and not args.force:
-        raise IslesError(
-            "E-LIST-10",
-            "data list exists",
-            where=str(args.out),
-            found="a file of that name",
-            fix="choose another name, or add --force to replace it",
-        )
+        raise refused("E-LIST-10", where=str(args.out), found="a file of that name")
     from monai_isles.data.datalist import make_datalist
     from monai_isles.io.publish import publish_json
 

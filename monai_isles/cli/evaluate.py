@@ -6,7 +6,7 @@ import argparse
 import json
 
 from monai_isles.cli import options as cohort_options
-from monai_isles.errors import EXIT_DONE, IslesError
+from monai_isles.errors import EXIT_DONE, refused
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,10 +52,4 @@ def run(args: argparse.Namespace) -> int:
 
 def _require_here(pred: str) -> None:
     if "://" in pred:
-        raise IslesError(
-            "E-USE-64",
-            "predictions cannot be read from a URL",
-            where="--pred",
-            found=pred,
-            fix="copy the folder here; only --ref may be a URL, with a data list",
-        )
+        raise refused("E-USE-64", where="--pred", found=pred)

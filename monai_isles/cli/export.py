@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_isles.errors import EXIT_DONE, IslesError
+from monai_isles.errors import EXIT_DONE, refused
 
 if TYPE_CHECKING:
     from monai_isles.export.bundle import Exported
@@ -42,12 +42,10 @@ def run(args: argparse.Namespace) -> int:
     needed |= {"--pred": args.pred} if args.challenge is not None else {}
     missing = [option for option, value in needed.items() if value is None]
     if sum(wanted.values()) != 1 or missing:
-        raise IslesError(
+        raise refused(
             "E-USE-20",
-            "it is not clear what to export",
             where="monai-isles export",
             found=f"{', '.join(k for k, v in wanted.items() if v) or 'nothing'}; missing: {', '.join(missing) or '-'}",
-            fix="give BUNDLE, or --nnunet, or --challenge with --pred; the last two with --data-list and --dataset-dir",
         )
     print(
         {"BUNDLE": _bundle, "--nnunet": _nnunet, "--challenge": _challenge}[next(k for k in wanted if wanted[k])](args)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monai_isles.cli import options as cohort_options
 from monai_isles.cli.options import records_text
-from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, IslesError
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,20 +74,12 @@ def _truncation(text: str | None) -> float | str | None:
     try:
         return float(text)
     except ValueError as error:
-        raise IslesError(
-            "E-USE-30", "not a number", where="--truncation", found=repr(text), fix="give a number between 0 and 1"
-        ) from error
+        raise refused("E-USE-30", where="--truncation", found=repr(text)) from error
 
 
 def _require_smoothing(width_mm: float) -> None:
     if not 0 <= width_mm <= 30:
-        raise IslesError(
-            "E-USE-31",
-            "no such smoothing",
-            where="--smoothing-mm",
-            found=f"{width_mm:g} mm",
-            fix="give 0 to 30 mm, full width at half maximum",
-        )
+        raise refused("E-USE-31", where="--smoothing-mm", found=f"{width_mm:g} mm")
 
 
 def _text(record: dict, out: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_isles.cli.options import chosen_changes, records_text
-from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, IslesError
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 
 if TYPE_CHECKING:
     from monai_isles.cohort.task import Place
@@ -46,29 +46,15 @@ def require_one_way(args: argparse.Namespace) -> None:
             without.
     """
     if bool(args.inputs) == bool(args.from_series):
-        raise IslesError(
+        raise refused(
             "E-USE-40",
-            "inputs are not clear",
             where="monai-isles predict",
             found="both case folders and --from-series" if args.inputs else "neither case folders nor --from-series",
-            fix="give CASE_DIR ... or --from-series SERIES ...",
         )
     if args.from_series and (given := _given(args, _OF_CASES)):
-        raise IslesError(
-            "E-USE-62",
-            "an option has no meaning for a series",
-            where="--from-series",
-            found=given,
-            fix="leave it out: each SERIES is a study of its own, in no data list",
-        )
+        raise refused("E-USE-62", where="--from-series", found=given)
     if not args.from_series and (given := _given(args, _OF_SERIES)):
-        raise IslesError(
-            "E-USE-63",
-            "an option has no meaning without a series",
-            where="monai-isles predict",
-            found=given,
-            fix="leave it out, or give --from-series SERIES ... instead of CASE_DIR",
-        )
+        raise refused("E-USE-63", where="monai-isles predict", found=given)
 
 
 def _given(args: argparse.Namespace, defaults: Mapping[str, object]) -> str:
@@ -139,10 +125,4 @@ def require_given(modalities: Sequence[str], bundle: str) -> None:
     """
     missing = [key for key in modalities if key not in _GIVEN]
     if missing:
-        raise IslesError(
-            "E-SCAN-04",
-            "the bundle reads images that a CT perfusion series does not give",
-            where=str(bundle),
-            found=", ".join(missing),
-            fix="choose a bundle for CT perfusion, for example bundles/clerigues or bundles/threshold",
-        )
+        raise refused("E-SCAN-04", where=str(bundle), found=", ".join(missing))

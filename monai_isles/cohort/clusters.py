@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from monai_isles import __version__
 from monai_isles.cohort.slurm import slurm_cluster
 from monai_isles.cohort.task import GPU, MEMORY, Task
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.progress import QUIET
 
 if TYPE_CHECKING:
@@ -167,13 +167,7 @@ def require_dask(*, slurm: bool = False) -> None:
         if slurm:
             import dask_jobqueue  # noqa: F401
     except ImportError as error:
-        raise IslesError(
-            "E-COH-01",
-            "Dask is not installed",
-            where="--workers, --cluster, --slurm",
-            found=str(error),
-            fix="pip install 'monai-isles[cluster]', or run with one worker",
-        ) from error
+        raise refused("E-COH-01", where="--workers, --cluster, --slurm", found=str(error)) from error
 
 
 def local_cluster(workers: int, tasks: Sequence[Task]) -> SpecCluster:
@@ -217,9 +211,8 @@ def require_room(client: Client, tasks: Sequence[Task]) -> None:
 def _require_offer(offers: Sequence[dict[str, float]], tasks: Sequence[Task], *, fix: str) -> None:
     for task in tasks:
         if not any(all(one.get(name, 0.0) >= value for name, value in task.needs.items()) for one in offers):
-            raise IslesError(
+            raise refused(
                 "E-COH-07",
-                "no worker is large enough for a case",
                 where=task.case,
                 found=f"needs {_said(task.needs)}; the largest worker has {_said(max(offers, key=_size))}",
                 fix=fix,
@@ -244,12 +237,8 @@ def _connected(address: str) -> Client:
     try:
         return Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise IslesError(
-            "E-COH-03",
-            "no scheduler answers",
-            where=f"--cluster {address}",
-            found=str(error) or f"no answer within {CONNECT_S} s",
-            fix="start one: dask scheduler --host ADDRESS; then give tcp://ADDRESS:8786",
+        raise refused(
+            "E-COH-03", where=f"--cluster {address}", found=str(error) or f"no answer within {CONNECT_S} s"
         ) from error
 
 
@@ -262,10 +251,6 @@ def _require_same_version(client: Client) -> None:
         found = {"a worker": "no monai_isles"}
     other = {name: version for name, version in found.items() if version != __version__}
     if other:
-        raise IslesError(
-            "E-COH-06",
-            "the cluster has another version of the package",
-            where=next(iter(other)),
-            found=f"{next(iter(other.values()))} there, {__version__} here",
-            fix="install the same version in the environment of the workers",
+        raise refused(
+            "E-COH-06", where=next(iter(other)), found=f"{next(iter(other.values()))} there, {__version__} here"
         )

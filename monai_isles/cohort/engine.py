@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from monai_isles.cohort.clusters import Crew
 from monai_isles.cohort.task import Record, Task, attempt, is_spread, require_names, require_place
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.progress import progress
 
 if TYPE_CHECKING:
@@ -45,12 +45,8 @@ def collected(
     try:
         yield from _Cohort(client, work, tasks, redone).records()
     except (FutureCancelledError, FuturesCancelledError, OSError) as error:
-        raise IslesError(
-            "E-COH-04",
-            "the scheduler is gone",
-            where="cluster",
-            found=next(iter(str(error).splitlines()), type(error).__name__),
-            fix="start the cluster again and repeat the command: finished cases are not done again",
+        raise refused(
+            "E-COH-04", where="cluster", found=next(iter(str(error).splitlines()), type(error).__name__)
         ) from error
 
 
@@ -110,12 +106,10 @@ class _Cohort:
                 last = self.deaths[task.case] == MOST_DEATHS - 1
                 (self.alone.append if last else self.waiting.appendleft)(replace(task, again=task.again + 1))
                 return None
-            ended = IslesError(
+            ended = refused(
                 "E-COH-05",
-                "the case ends its worker",
                 where=task.case,
                 found=f"{error.last_worker.address} died while it ran alone, as others had before",
-                fix="look for memory running out; give it more: fewer --workers, or a larger machine",
             )
             return {"outcome": "failed", "error": str(ended)}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from monai_isles.cohort.task import GPU, MEMORY, Task
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 
 if TYPE_CHECKING:
     from dask_jobqueue import SLURMCluster
@@ -40,12 +40,8 @@ def read_profile(path: str | Path) -> dict[str, object]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise IslesError(
-            "E-COH-10",
-            "the Slurm profile cannot be read",
-            where=str(path),
-            found=" ".join(str(error).split())[:200],
-            fix=f"give a YAML file, for example {_EXAMPLE}",
+        raise refused(
+            "E-COH-10", where=str(path), found=" ".join(str(error).split())[:200], example=_EXAMPLE
         ) from error
     if not isinstance(content, Mapping):
         raise _wrong(path, "the file", f"{type(content).__name__}, keys with values wanted")
@@ -76,12 +72,8 @@ def slurm_cluster(path: str | Path, workers: int, tasks: Sequence[Task]) -> SLUR
         (task for task in tasks if any(offered.get(name, 0.0) < value for name, value in task.needs.items())), None
     )
     if short is not None:
-        raise IslesError(
-            "E-COH-08",
-            "the Slurm profile asks for too little",
-            where=f"{path}: {short.case}",
-            found=f"a case needs {short.needs}, a worker has {offered}",
-            fix="raise memory, or name the GPUs of a worker: resources: {GPU: 1}",
+        raise refused(
+            "E-COH-08", where=f"{path}: {short.case}", found=f"a case needs {short.needs}, a worker has {offered}"
         )
     cluster = SLURMCluster(**arguments, silence_logs=logging.CRITICAL)
     if workers:
@@ -140,10 +132,4 @@ def _size(text: str) -> bool:
 
 
 def _wrong(path: Path, key: str, found: str) -> IslesError:
-    return IslesError(
-        "E-COH-11",
-        "the Slurm profile is wrong",
-        where=f"{path}: {key}",
-        found=found,
-        fix=f"write it like this: {_EXAMPLE}",
-    )
+    return refused("E-COH-11", where=f"{path}: {key}", found=found, example=_EXAMPLE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
-from monai_isles.errors import IslesError, find_isles_error, memory_error
+from monai_isles.errors import IslesError, find_isles_error, memory_error, refused
 
 Thing = TypeVar("Thing")
 _KEPT: dict[Hashable, object] = {}
@@ -116,20 +116,12 @@ def require_place(workers: int, cluster: str | None, slurm: str | Path | None) -
         IslesError: ``E-USE-60`` fewer than one worker, ``E-USE-61`` two places at once.
     """
     if workers < 1:
-        raise IslesError(
-            "E-USE-60",
-            "no such number of workers",
-            where="--workers",
-            found=str(workers),
-            fix="give at least 1",
-        )
+        raise refused("E-USE-60", where="--workers", found=str(workers))
     if cluster and (slurm or workers > 1):
-        raise IslesError(
+        raise refused(
             "E-USE-61",
-            "two places to run at once",
             where="--cluster",
             found=f"--cluster {cluster} and {f'--slurm {slurm}' if slurm else f'--workers {workers}'}",
-            fix="give one of them: a running cluster has its own workers",
         )
 
 
@@ -142,10 +134,4 @@ def require_names(tasks: Sequence[Task]) -> None:
     seen: set[str] = set()
     twice = next((task.case for task in tasks if task.case in seen or seen.add(task.case)), None)
     if twice is not None:
-        raise IslesError(
-            "E-COH-02",
-            "two cases have the same name",
-            where="cohort",
-            found=twice,
-            fix="give every case a name of its own",
-        )
+        raise refused("E-COH-02", where="cohort", found=twice)

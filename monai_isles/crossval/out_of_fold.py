@@ -12,7 +12,7 @@ import numpy as np
 from monai_isles.bundle.overlays import inference_changes
 from monai_isles.case import Case
 from monai_isles.crossval.plan import DATA_LIST, PLAN, Plan, read_plan
-from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, IslesError
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.publish import publish_json
@@ -105,23 +105,15 @@ def find_out_of_fold(folder: str | Path) -> OutOfFold:
     folder = Path(folder)
     plan = read_plan(folder)
     if plan is None:
-        raise IslesError(
-            "E-SRCH-01",
-            "no cross-validation there",
-            where=str(folder),
-            found=f"no {PLAN}",
-            fix="give the folder that monai-isles crossval wrote",
-        )
+        raise refused("E-SRCH-01", where=str(folder), found=f"no {PLAN}")
     cases = find_references(Path(plan.dataset_dir), data_list=folder / DATA_LIST)
     found = OutOfFold(folder, plan, cases)
     missing = [case.name for case in cases if not found.path(case).is_file()]
     if missing:
-        raise IslesError(
+        raise refused(
             "E-SRCH-02",
-            "out-of-fold predictions are missing",
             where=str(folder / PREDICTIONS),
             found=f"{len(missing)} of {len(cases)} cases: {', '.join(missing)}",
-            fix="repeat the monai-isles crossval command: it does what is left",
         )
     _require_own_weights(found)
     return found
@@ -135,13 +127,7 @@ def _require_own_weights(found: OutOfFold) -> None:
         if _weights(found.path(case).with_name("result.json")) != [own[case.fold]]
     ]
     if foreign:
-        raise IslesError(
-            "E-SRCH-03",
-            "predictions are not by their own fold's model",
-            where=str(found.folder / PREDICTIONS),
-            found=", ".join(foreign),
-            fix="remove these cases and repeat the monai-isles crossval command",
-        )
+        raise refused("E-SRCH-03", where=str(found.folder / PREDICTIONS), found=", ".join(foreign))
 
 
 def _weights(result: Path) -> object:

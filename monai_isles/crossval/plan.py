@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from monai_isles.bundle.configs import judge_bundle
 from monai_isles.bundle.overlays import INFERENCE, TRAIN, find_config, training_config
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.findings import refuse
 from monai_isles.io.weights import sha256_of
 from monai_isles.progress import progress
@@ -84,13 +84,7 @@ def read_plan(folder: Path) -> Plan | None:
         sequences = {name: tuple(getattr(plan, name)) for name in ("folds", "overlays", "modalities")}
         return Plan(**{**plan.__dict__, **sequences, "cases": cases})
     except (ValueError, TypeError, AttributeError) as error:
-        raise IslesError(
-            "E-XVAL-08",
-            "the plan of this cross-validation cannot be read",
-            where=str(path),
-            found=str(error),
-            fix="restore the file, or give another --out",
-        ) from error
+        raise refused("E-XVAL-08", where=str(path), found=str(error)) from error
 
 
 def make_plan(
@@ -154,12 +148,10 @@ def require_same_plan(plan: Plan, out: Path) -> None:
     now, then = ({k: v for k, v in p.record().items() if k not in _PLACES} for p in (plan, before))
     changed = list(_differences(then, now))
     if changed:
-        raise IslesError(
+        raise refused(
             "E-XVAL-07",
-            "another cross-validation was begun in this folder",
             where=str(out),
             found="; ".join(changed[:6]) + (f"; and {len(changed) - 6} more" if len(changed) > 6 else ""),
-            fix="restore the settings and the data, or give another --out",
         )
 
 
@@ -190,21 +182,13 @@ def _folds(content: dict, folds: int | None, protocol: str) -> tuple[int, ...]:
     without = [entry["case"] for entry in entries if entry.get("fold") is None]
     chosen = tuple(sorted({entry["fold"] for entry in entries if entry.get("fold") is not None}))
     if without or len(chosen) < (3 if protocol == NESTED else 2):
-        raise IslesError(
+        raise refused(
             "E-XVAL-04",
-            "the data list has too few folds",
             where=f"training section, protocol {protocol}",
             found=f"folds {list(chosen)}; {len(without)} cases without a fold",
-            fix="give every training case a fold: at least 2 of them, 3 for the nested protocol",
         )
     if folds is not None and len(chosen) != folds:
-        raise IslesError(
-            "E-XVAL-05",
-            "the data list has another number of folds",
-            where="--folds",
-            found=f"asked for {folds}, the list has {len(chosen)}",
-            fix="leave --folds out, or make the list again: monai-isles datalist DIR --folds N",
-        )
+        raise refused("E-XVAL-05", where="--folds", found=f"asked for {folds}, the list has {len(chosen)}")
     return chosen
 
 
@@ -221,11 +205,9 @@ def _require_apart(entries: Sequence[Mapping], inputs: Mapping[str, Mapping[str,
     for entry in entries:
         other = first.setdefault(inputs[entry["case"]][key], entry)
         if other["fold"] != entry["fold"]:
-            raise IslesError(
+            raise refused(
                 "E-XVAL-06",
-                "the same scan is in two folds",
                 where=f"{other['case']} and {entry['case']}: {key}",
                 found=f"equal files in folds {other['fold']} and {entry['fold']}, subjects {other['subject']} "
                 f"and {entry['subject']}",
-                fix="remove one of them, or give both the same subject and fold",
             )

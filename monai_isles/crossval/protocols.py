@@ -11,7 +11,7 @@ from monai_isles.case import Case
 from monai_isles.crossval.case_grid import case_grid
 from monai_isles.crossval.out_of_fold import OutOfFold
 from monai_isles.crossval.plan import NESTED, PAPER
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.evaluation.compare import compare_rows
 from monai_isles.evaluation.score import NETWORK, score_case
 from monai_isles.evaluation.summary import summarise
@@ -67,13 +67,7 @@ class GridScores:
             IslesError: ``E-SRCH-04`` without any case.
         """
         if not len(self.dsc[cases]):
-            raise IslesError(
-                "E-SRCH-04",
-                "nothing to choose by",
-                where="threshold and smallest lesion",
-                found="no case",
-                fix="give the predictions of at least one case of another fold",
-            )
+            raise refused("E-SRCH-04", where="threshold and smallest lesion", found="no case")
         scores = self.scores(cases)
         pairs = [(t, s) for t in np.argsort(self.thresholds) for s in np.argsort(self.sizes_vox)]
         best = max(scores[t, s] for t, s in pairs)
@@ -195,12 +189,10 @@ def require_pair(paper: OutOfFold, nested: OutOfFold) -> None:
     same = ("folds", "cases", "overlays", "settings", "fingerprints")
     wrong = [name for name in same if getattr(ours, name) != getattr(theirs, name)]
     if wrong or (ours.protocol, theirs.protocol) != (PAPER, NESTED):
-        raise IslesError(
+        raise refused(
             "E-SRCH-05",
-            "these two cross-validations are no pair",
             where=f"{paper.folder} and {nested.folder}",
             found=f"protocols {ours.protocol} and {theirs.protocol}; differing: {', '.join(wrong) or 'nothing else'}",
-            fix="run crossval twice with equal settings, --protocol paper and --protocol nested",
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from monai_isles.bundle.overlays import inference_changes
 from monai_isles.crossval.plan import DATA_LIST, read_plan
 from monai_isles.crossval.search import POSTPROCESSING
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.runs import RunFolder
 
 
@@ -32,13 +32,7 @@ def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[st
 
     plan, chosen = read_plan(folder), folder / POSTPROCESSING
     if plan is None or not chosen.is_file():
-        raise IslesError(
-            "E-REPR-04",
-            "no searched cross-validation there",
-            where=str(folder),
-            found="no plan" if plan is None else f"no {POSTPROCESSING}",
-            fix="run monai-isles crossval and monai-isles search first",
-        )
+        raise refused("E-REPR-04", where=str(folder), found="no plan" if plan is None else f"no {POSTPROCESSING}")
     pair = json.loads(chosen.read_text(encoding="utf-8"))
     changes = inference_changes(Path(plan.bundle), plan.overlays, plan.settings) | {
         "dataset_dir": plan.dataset_dir,

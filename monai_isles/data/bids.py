@@ -10,7 +10,7 @@ from monai_isles import __version__
 from monai_isles.case import Case
 from monai_isles.data.folder import TOKENS, walk
 from monai_isles.data.scans import TRAINING, Scan, no_case, section_of
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
 PIPELINE = "monaiisles"
@@ -103,9 +103,7 @@ def derivative_name(case: Case, kind: str) -> PurePosixPath:
         IslesError: ``E-LIST-62`` another kind.
     """
     if kind not in _RESULTS:
-        raise IslesError(
-            "E-LIST-62", "no such result", where=case.name, found=repr(kind), fix=f"give one of {', '.join(_RESULTS)}"
-        )
+        raise refused("E-LIST-62", where=case.name, found=repr(kind), results=", ".join(_RESULTS))
     parts = dict(match.groups() for part in case.name.split("_") if (match := _ENTITY.match(part)))
     subject = f"sub-{parts.get('sub') or re.sub(r'[^A-Za-z0-9]', '', case.name)}"
     session = f"ses-{parts['ses']}" if "ses" in parts else ""
@@ -141,24 +139,14 @@ def _cases(section: str, person: str, sessions: dict[str, list[BidsFile]]) -> li
 def _case(section: str, person: str, name: str, files: list[BidsFile]) -> Scan:
     spaces = sorted({file.entities["space"] for file in files if "space" in file.entities})
     if len(spaces) > 1:
-        raise IslesError(
-            "E-LIST-60",
-            "images of one subject are in several spaces",
-            where=f"{section} {name}",
-            found=", ".join(f"space-{space}" for space in spaces),
-            fix="keep one of them in the folder, or name the files in a case.yml",
-        )
+        raise refused("E-LIST-60", where=f"{section} {name}", found=", ".join(f"space-{space}" for space in spaces))
     scan = Scan(section, name, subject=person)
     best = {key: min(file.rank for file in files if file.key == key) for key in {file.key for file in files}}
     for file in files:
         if file.rank == best[file.key]:
             scan.add(file.key, file.path)
     if set(scan.files) == {LABEL}:
-        raise IslesError(
-            "E-LIST-61",
-            "a lesion mask has no images",
-            where=f"{section} {name}: {scan.files[LABEL]}",
-            found="no image of this subject and session",
-            fix="restore the images, or move the mask away",
+        raise refused(
+            "E-LIST-61", where=f"{section} {name}: {scan.files[LABEL]}", found="no image of this subject and session"
         )
     return scan

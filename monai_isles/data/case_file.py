@@ -9,7 +9,7 @@ import yaml
 
 from monai_isles.data.folder import walk
 from monai_isles.data.scans import TRAINING, Scan, no_case, section_of
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.modalities import LABEL, MODALITIES
 
 NAMES = ("case.yml", "case.yaml")
@@ -52,12 +52,12 @@ def read_case_file(path: str | Path, section: str = TRAINING) -> Scan:
         raise _wrong(path, "images", f"{type(images).__name__}, a list of modality and file wanted")
     strange += [f"images: {key}" for key in images if key not in MODALITIES]
     if strange:
-        raise IslesError(
+        raise refused(
             "E-LIST-64",
-            "case file holds unknown words",
             where=str(path),
             found=", ".join(strange[:8]),
-            fix=f"known are {_EXAMPLE}; modalities {', '.join(MODALITIES)}",
+            example=_EXAMPLE,
+            modalities=", ".join(MODALITIES),
         )
     scan = Scan(section, _word(path, content, "name") or path.parent.name)
     scan.subject = _word(path, content, "subject")
@@ -110,25 +110,11 @@ def _inside(path: Path, key: str, name: object) -> Path:
     folder = path.parent.resolve()
     full = folder / name
     if Path(name).is_absolute() or not full.resolve().is_relative_to(folder):
-        raise IslesError(
-            "E-LIST-65",
-            "case file points out of its folder",
-            where=f"{path}: {key}",
-            found=name[:120],
-            fix="put the images beside the case file or below it, and name them from there",
-        )
+        raise refused("E-LIST-65", where=f"{path}: {key}", found=name[:120])
     if not full.is_file():
-        raise IslesError(
-            "E-LIST-66", "files are missing", where=f"{path}: {key}", found=f"no file {name}", fix="correct the name"
-        )
+        raise refused("E-LIST-66", where=f"{path}: {key}", found=f"no file {name}")
     return path.parent / name
 
 
 def _wrong(path: Path, what: str, found: str) -> IslesError:
-    return IslesError(
-        "E-LIST-63",
-        "case file cannot be read",
-        where=f"{path}: {what}",
-        found=found,
-        fix=f"write it like this: {_EXAMPLE}",
-    )
+    return refused("E-LIST-63", where=f"{path}: {what}", found=found, example=_EXAMPLE)

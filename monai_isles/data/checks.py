@@ -16,7 +16,7 @@ from monai_isles.dicom.find import scan_dicom
 from monai_isles.dicom.header import is_dicom
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
-from monai_isles.io.findings import ERROR, WARNING, Finding
+from monai_isles.io.findings import ERROR, WARNING, Finding, finding
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, inspect_image
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
@@ -43,7 +43,7 @@ def check_series(folder: str | Path) -> list[Finding]:
     usable = [one for one in seen.series if one.usable]
     if not usable:
         listed, fix = "; ".join(map(str, seen.series[:8])), "export the original CT or MR series"
-        found.append(Finding("E-DCM-03", ERROR, str(folder), listed, fix, "no series that can be read"))
+        found.append(finding("E-DCM-03", ERROR, where=str(folder), found=listed, fix=fix))
     for one in usable:
         try:
             series = read_series(folder, series_uid=one.uid)
@@ -73,21 +73,9 @@ def check_folder(folder: str | Path) -> list[Finding]:
     for scan in progress(scans, "checking", total=len(scans)):
         where = f"{scan.section} {scan.name}"
         found += [_missing(where, key, weight) for key in scan.lacking(keys)]
-        found += [
-            Finding("E-LIST-13", ERROR, f"{where}: {key}", "two files", "keep one", "a modality is there twice")
-            for key in scan.doubled
-        ]
+        found += [finding("E-LIST-13", ERROR, where=f"{where}: {key}", found="two files") for key in scan.doubled]
         if LABEL not in scan.files and scan.section == TRAINING:
-            found.append(
-                Finding(
-                    "E-LBL-03",
-                    WARNING,
-                    where,
-                    "no mask file",
-                    "it is left out of training",
-                    "training case without a lesion mask",
-                )
-            )
+            found.append(finding("E-LBL-03", WARNING, where=where, found="no mask file"))
         found += _check_case(where, scan.files, seen, every if scan.label_values else None, resample=scan.resample)
     return found
 
@@ -130,26 +118,10 @@ def _check_case(
             continue
         images[key] = image
         if key == LABEL and not about and not image.data.any():
-            found.append(
-                Finding(
-                    "E-LBL-02",
-                    WARNING,
-                    where,
-                    "0 lesion voxels",
-                    "it is kept, and counted in reports",
-                    "lesion mask is empty",
-                )
-            )
+            found.append(finding("E-LBL-02", WARNING, where=where, found="0 lesion voxels"))
         if key == chief and seen.setdefault(image.sha256, where) != where:
             found.append(
-                Finding(
-                    "E-LIST-14",
-                    WARNING,
-                    where,
-                    f"byte for byte the file of {seen[image.sha256]}",
-                    "make sure both have the same subject",
-                    "two cases share one image",
-                )
+                finding("E-LIST-14", WARNING, where=where, found=f"byte for byte the file of {seen[image.sha256]}")
             )
     first = images.get(chief) or next(iter(images.values()), None)
     name = next((key for key, image in images.items() if image is first), chief)
@@ -172,11 +144,6 @@ def _as_finding(error: IslesError) -> Finding:
 
 
 def _missing(where: str, key: str, weight: str) -> Finding:
-    return Finding(
-        "E-LIST-02",
-        weight,
-        f"{where}: {key}",
-        f"no {MODALITIES[key].name} file",
-        "restore it, or move the case out of the folder",
-        "file is missing",
+    return finding(
+        "E-LIST-02", weight, where=f"{where}: {key}", found=f"no {MODALITIES[key].name} file", fault="file is missing"
     )

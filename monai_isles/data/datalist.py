@@ -16,7 +16,7 @@ from monai_isles.data.layouts import CT, Layout, chosen_target, find_cases, find
 from monai_isles.data.remote import require_here
 from monai_isles.data.scans import SUBJECTS, TESTING, TRAINING
 from monai_isles.data.schema import require_sound
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.publish import publish_json
 from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES
@@ -43,13 +43,7 @@ def group_folds(
     for index, subject in enumerate(subjects):
         cases.setdefault(subject, []).append(index)
     if folds < 2 or len(cases) < folds:
-        raise IslesError(
-            "E-LIST-12",
-            "folds cannot be made",
-            where=f"folds {folds}",
-            found=f"{len(cases)} subjects in {len(subjects)} cases",
-            fix="ask for at least 2 folds and at most one a subject",
-        )
+        raise refused("E-LIST-12", where=f"folds {folds}", found=f"{len(cases)} subjects in {len(subjects)} cases")
     volume = list(volumes_ml) if volumes_ml is not None else [0.0] * len(subjects)
     total = {subject: math.fsum(volume[i] for i in mine) for subject, mine in cases.items()}
     counts, loads, chosen = [0] * folds, [0.0] * folds, [0] * len(subjects)
@@ -102,12 +96,10 @@ def label_values(cases: Sequence[Case], folder: Path) -> dict[str, list[int]]:
     """
     kinds = {case.label_values: case.name for case in cases if case.label is not None}
     if len(kinds) > 1:
-        raise IslesError(
+        raise refused(
             "E-LIST-35",
-            "masks are of two kinds",
             where=str(folder),
             found="; ".join(f"{case}: {'several labels' if kind else '0 and 1'}" for kind, case in kinds.items()),
-            fix="give all cases one mask with 0, 1, 2, or all cases one file for each target",
         )
     values = next(iter(kinds), None)
     return {LABEL_VALUES: list(values)} if values else {}
@@ -121,12 +113,10 @@ def require_target_there(cases: Sequence[Case], volumes_ml: Sequence[float], tar
     """
     masks = [case for case in cases if case.label is not None]
     if target and masks and not any(volumes_ml):
-        raise IslesError(
+        raise refused(
             "E-LIST-34",
-            "no mask holds this target",
             where=f"{folder}: target {target}",
             found=f"{len(masks)} masks without a voxel of value {' or '.join(map(str, masks[0].label_values or (1,)))}",
-            fix="choose another --target, or restore the masks that hold it",
         )
 
 
@@ -137,13 +127,7 @@ def require_same_target(content: dict, target: str | None, path: str | Path) -> 
         IslesError: ``E-LIST-36``.
     """
     if target is not None and content.get("target") != target:
-        raise IslesError(
-            "E-LIST-36",
-            "data list is for another target",
-            where=str(path),
-            found=f"target {content.get('target')}, {target} asked for",
-            fix="leave the target out, or make the list again: monai-isles datalist DIR --target NAME",
-        )
+        raise refused("E-LIST-36", where=str(path), found=f"target {content.get('target')}, {target} asked for")
 
 
 SIMULATED = "SIMULATED.txt"
@@ -210,21 +194,9 @@ def read_datalist(path: str | Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise IslesError(
-            "E-FILE-01",
-            "file is missing",
-            where=str(path),
-            found="no such file",
-            fix="make one: monai-isles datalist DIR --out FILE",
-        ) from error
+        raise refused("E-FILE-01", where=str(path), found="no such file") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise IslesError(
-            "E-LIST-03",
-            "data list is not JSON",
-            where=str(path),
-            found=str(error),
-            fix="correct the file at this place",
-        ) from error
+        raise refused("E-LIST-03", where=str(path), found=str(error)) from error
     require_sound(content, str(path))
     return content
 

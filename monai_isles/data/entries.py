@@ -19,7 +19,7 @@ from monai_isles.data.remote import (
     require_kept,
 )
 from monai_isles.data.schema import RESAMPLE, require_sound
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES
 from monai_isles.progress import progress
@@ -65,9 +65,8 @@ def load_entries(
     entries = [_flat(root, number, entry, wanted, missing) for number, entry in chosen]
     if missing:
         missing = _missing(root, content[section], wanted)
-        raise IslesError(
+        raise refused(
             "E-LIST-02",
-            "files are missing",
             where=f"{name}: {section}, data folder {root}",
             found=f"{len(missing)} missing: {'; '.join(missing)}",
             fix="restore these files, correct the list, or give the right data folder",
@@ -106,21 +105,15 @@ def _choose(
 ) -> list[tuple[int, dict]]:
     if section not in content:
         there = [key for key, value in content.items() if isinstance(value, list)]
-        raise IslesError(
-            "E-LIST-06",
-            "data list has no such section",
-            where=f"{name}: {section}",
-            found=f"sections {', '.join(there)}",
-            fix="ask for one of these",
-        )
+        raise refused("E-LIST-06", where=f"{name}: {section}", found=f"sections {', '.join(there)}")
     known = {entry.get("fold") for entry in content[section]}
     strange = [fold for fold in [*(folds or []), *(exclude or [])] if fold not in known]
     if strange and content[section]:
-        raise IslesError(
+        raise refused(
             "E-LIST-12",
-            "data list has no such fold",
             where=f"{name}: {section}",
             found=f"asked for {strange[0]}, there are {sorted(f for f in known if f is not None)}",
+            fault="data list has no such fold",
             fix="ask for one of these",
         )
     chosen = [
@@ -129,13 +122,7 @@ def _choose(
         if (folds is None or entry.get("fold") in folds) and entry.get("fold") not in (exclude or [])
     ]
     if not chosen:
-        raise IslesError(
-            "E-LIST-05",
-            "nothing to do",
-            where=f"{name}: {section}",
-            found=f"no case with folds {folds} without {exclude}",
-            fix="choose other folds, or make the list again",
-        )
+        raise refused("E-LIST-05", where=f"{name}: {section}", found=f"no case with folds {folds} without {exclude}")
     return chosen
 
 
@@ -177,12 +164,10 @@ def find_inputs(
         cases += [single] if single is not None else find_cases(path, section=section, keys=keys)
     twice = [name for name, times in Counter(case.name for case in cases).items() if times > 1]
     if twice:
-        raise IslesError(
+        raise refused(
             "E-LIST-20",
-            "two cases have the same name",
             where=", ".join(map(str, paths)),
             found=f"{', '.join(twice[:8])} more than once; results would overwrite each other",
-            fix="predict TRAINING and TESTING, or equal names, into separate folders",
         )
     return cases
 
@@ -230,11 +215,9 @@ def measured_lesion_share(entries: Sequence[Mapping[str, object]]) -> float:
         mask = read_image(str(entry[LABEL]), kind="label", where=str(entry["case"]), label_values=values).data > 0
         lesion, total = lesion + int(mask.sum()), total + mask.size
     if not lesion:
-        raise IslesError(
+        raise refused(
             "E-LBL-10",
-            "no lesion in the training masks",
             where="weight of the cross-entropy",
             found=f"{len(entries)} masks, {total} voxels, none of lesion",
-            fix="check the masks and the folds of the data list",
         )
     return lesion / total

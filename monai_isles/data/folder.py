@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from monai_isles.data.scans import TRAINING, Scan, no_case, section_of
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.modalities import LABEL, MODALITIES
 
 DEPTH = 5
@@ -79,12 +79,10 @@ def _require_images(scans: object) -> None:
     alone = [scan.files[LABEL] for scan in scans if set(scan.files) == {LABEL}]
     if alone:
         more = f" and {len(alone) - 4} more" if len(alone) > 4 else ""
-        raise IslesError(
+        raise refused(
             "E-LIST-32",
-            "a mask belongs to no image",
             where=", ".join(map(str, alone[:4])) + more,
             found="no image with the same name before the last part",
-            fix="name mask and images alike: <case>_mask.nii.gz and <case>_dwi.nii.gz, or move other masks away",
         )
 
 

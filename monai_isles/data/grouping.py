@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.case import Case
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.read import read_header, read_image
 from monai_isles.progress import progress
 
@@ -38,9 +38,8 @@ def read_subjects(path: str | Path, cases: Sequence[tuple[str, str]]) -> dict[tu
                 if key in table
                 else "subject is empty"
             )
-            raise IslesError(
+            raise refused(
                 "E-LIST-09",
-                "subject table does not fit",
                 where=f"{path}: {key[0]} {key[1]}",
                 found=fault,
                 fix="correct this row: one row a case, columns case,subject,section",
@@ -48,13 +47,7 @@ def read_subjects(path: str | Path, cases: Sequence[tuple[str, str]]) -> dict[tu
         table[key] = subject
     left_out = [name for section, name in cases if section == "training" and (section, name) not in table]
     if left_out:
-        raise IslesError(
-            "E-LIST-09",
-            "subject table does not fit",
-            where=str(path),
-            found=f"no row for {', '.join(left_out)}",
-            fix="add one row for each of these cases",
-        )
+        raise refused("E-LIST-09", where=str(path), found=f"no row for {', '.join(left_out)}")
     return table
 
 
@@ -64,13 +57,12 @@ def _rows(path: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(file)
             rows, columns = list(reader), reader.fieldnames or []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise IslesError(
-            "E-LIST-09", "subject table cannot be read", where=str(path), found=str(error), fix="give a CSV file"
+        raise refused(
+            "E-LIST-09", where=str(path), found=str(error), fault="subject table cannot be read", fix="give a CSV file"
         ) from error
     if not {"case", "subject"} <= set(columns):
-        raise IslesError(
+        raise refused(
             "E-LIST-09",
-            "subject table does not fit",
             where=str(path),
             found=f"columns {', '.join(columns) or 'none'}",
             fix="name the columns case,subject,section",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from monai_isles.data.datalist import read_datalist
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
 log = logging.getLogger(__name__)
@@ -104,11 +104,5 @@ def input_row(
 
 def _named(name: str) -> InputRow:
     if name not in ROWS:
-        raise IslesError(
-            "E-LIST-50",
-            "no such choice of inputs",
-            where="inputs",
-            found=repr(name),
-            fix=f"give one of {', '.join(ROWS)}",
-        )
+        raise refused("E-LIST-50", where="inputs", found=repr(name), rows=", ".join(ROWS))
     return ROWS[name]

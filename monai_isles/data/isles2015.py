@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monai_isles.data.scans import TESTING, TRAINING, Scan, image_files, no_case, section_of
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.modalities import LABEL
 
 KEYS = {
@@ -92,12 +92,10 @@ def choose_mask(scan: Scan, target: str, targets: Mapping[str, tuple[int, ...]] 
     if LABEL in scan.files:
         scan.doubled.append(LABEL)
     elif target not in ("penumbra", "core"):
-        raise IslesError(
+        raise refused(
             "E-LIST-31",
-            "this target is not in one file",
             where=f"{scan.section} {scan.name}: {target}",
             found=f"masks in files of their own: {', '.join(path.name for path in parts.values())}",
-            fix="choose --target penumbra or core, or write one mask with 0 background, 1 penumbra, 2 core",
         )
     elif target in parts:
         scan.files[LABEL] = parts[target]

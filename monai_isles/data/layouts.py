@@ -13,7 +13,7 @@ from monai_isles.data import isles2015, isles2018
 from monai_isles.data.bids import is_bids, scan_bids
 from monai_isles.data.case_file import NAMES, scan_case_files
 from monai_isles.data.scans import Scan, as_case, as_cases, image_files, no_case, require_whole, section_of
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.modalities import CT_CHANNELS, SISS_CHANNELS, SPES_CHANNELS
 
 
@@ -105,12 +105,10 @@ def chosen_target(layout: Layout, target: str | None) -> str | None:
     if target is None:
         return next(iter(layout.targets), None)
     if target not in layout.targets:
-        raise IslesError(
+        raise refused(
             "E-LIST-33",
-            "no such target",
             where=f"target {target}",
             found=f"{layout.title}: {', '.join(layout.targets) or 'one lesion mask, nothing to choose'}",
-            fix="choose one of these, or leave --target out",
         )
     return target
 
@@ -189,10 +187,8 @@ def _marks(name: str) -> list[str]:
 
 
 def _unclear(folder: Path, marks: Mapping[str, Sequence[str]]) -> IslesError:
-    return IslesError(
+    return refused(
         "E-LIST-30",
-        "layout of the folder cannot be told",
         where=str(folder),
         found="; ".join(f"{name}: {len(names)} files such as {names[0]}" for name, names in marks.items()),
-        fix="give a folder of one data set: ISLES 2018 (CT maps), SISS (MR_T1, MR_Flair) or SPES (MR_CBF, MR_Tmax)",
     )

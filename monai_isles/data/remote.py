@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.publish import PART, publish, publish_json
 from monai_isles.io.weights import sha256_of
 from monai_isles.modalities import LABEL, MODALITIES
@@ -49,13 +49,7 @@ def require_here(place: str | Path) -> None:
     """
     source = str(place) if is_url(place) else _source_of(Path(place))
     if source is not None:
-        raise IslesError(
-            "E-LIST-71",
-            "a folder elsewhere needs a data list",
-            where=source,
-            found="a URL without a list of its cases",
-            fix="add --data-list FILE (data_list in a training), whose paths are relative to this URL",
-        )
+        raise refused("E-LIST-71", where=source, found="a URL without a list of its cases")
 
 
 def require_kept(entries: Sequence[Mapping[str, object]]) -> None:
@@ -66,12 +60,11 @@ def require_kept(entries: Sequence[Mapping[str, object]]) -> None:
     """
     gone = [e for e in entries for key in (*MODALITIES, LABEL) if key in e and not Path(str(e[key])).is_file()]
     if gone:
-        raise IslesError(
+        raise refused(
             "E-LIST-75",
-            "the mirror is too small for the data",
             where=str(_home()),
             found=f"{len(gone)} files fetched and dropped again, {BOUND_GB}={os.environ.get(BOUND_GB, '')}",
-            fix=f"give {BOUND_GB} room for all cases at once, or leave it out",
+            bound_gb=BOUND_GB,
         )
 
 
@@ -95,13 +88,7 @@ def relative_path(root: Path, path: str) -> str:
         with suppress(ValueError):
             below = Path(unquote(urlsplit(path).path)).relative_to(root).as_posix()
     if below is None or ".." in PurePosixPath(unquote(below)).parts:
-        raise IslesError(
-            "E-LIST-70",
-            "path leaves the data folder",
-            where=source or str(root),
-            found=path[:120],
-            fix="give a path relative to the data folder, or a URL below it, without '..'",
-        )
+        raise refused("E-LIST-70", where=source or str(root), found=path[:120])
     return below
 
 
@@ -142,13 +129,7 @@ def _provide(path: Path, sha256: str | None, case: str) -> None:
     if found is not None and found != sha256.lower():
         if source is not None:
             path.unlink()
-        raise IslesError(
-            "E-LIST-72",
-            "file is not the one that the data list names",
-            where=f"{case}: {path.name}",
-            found=f"SHA-256 {found}, the list has {sha256}",
-            fix="copy the file again from its source, or make the list again",
-        )
+        raise refused("E-LIST-72", where=f"{case}: {path.name}", found=f"SHA-256 {found}, the list has {sha256}")
 
 
 def _get(url: str, target: Path, case: str) -> None:
@@ -158,21 +139,9 @@ def _get(url: str, target: Path, case: str) -> None:
         files, inside = fsspec.core.url_to_fs(url)
         files.get_file(inside, str(target))
     except (ImportError, ValueError) as error:
-        raise IslesError(
-            "E-LIST-73",
-            "this kind of store cannot be read here",
-            where=f"{case}: {url}",
-            found=str(error),
-            fix="pip install 'monai-isles[cloud]' and the store's own driver (s3fs, gcsfs, adlfs, aiohttp)",
-        ) from error
+        raise refused("E-LIST-73", where=f"{case}: {url}", found=str(error)) from error
     except OSError as error:
-        raise IslesError(
-            "E-LIST-74",
-            "file cannot be fetched",
-            where=f"{case}: {url}",
-            found=f"{type(error).__name__}: {error}",
-            fix="check the name and your access to the store, then repeat: what was fetched is kept",
-        ) from error
+        raise refused("E-LIST-74", where=f"{case}: {url}", found=f"{type(error).__name__}: {error}") from error
 
 
 def _home() -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_isles.case import Case
 from monai_isles.data.grouping import read_subjects
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.read import Image, read_header, read_image
 from monai_isles.modalities import LABEL, MODALITIES
 
@@ -52,13 +52,7 @@ def read_perfusion_series(path: str | Path, *, dt_s: float | None = None) -> Ser
     """
     path = Path(path)
     if dt_s is not None and not 0 < dt_s <= 15:
-        raise IslesError(
-            "E-PERF-10",
-            "frames cannot be that far apart",
-            where="--dt",
-            found=f"{dt_s:g} s",
-            fix="give seconds between frames, above 0 and at most 15",
-        )
+        raise refused("E-PERF-10", where="--dt", found=f"{dt_s:g} s")
     return _dicom(path) if path.is_dir() else _nifti(path, dt_s)
 
 
@@ -93,13 +87,7 @@ def _is_timed(path: Path) -> bool:
 
 
 def _single(path: Path, shape: tuple[int, ...]) -> IslesError:
-    return IslesError(
-        "E-PERF-09",
-        "one volume is not a perfusion series",
-        where=str(path),
-        found=f"{' x '.join(str(n) for n in shape)} voxels, no time",
-        fix="give the time-resolved series (4D NIfTI, or the DICOM folder of the dynamic scan)",
-    )
+    return refused("E-PERF-09", where=str(path), found=f"{' x '.join(str(n) for n in shape)} voxels, no time")
 
 
 TRAINING, TESTING = "training", "testing"
@@ -152,13 +140,10 @@ def no_case(folder: Path) -> IslesError:
     names, files = [p.name.lower() for p in inside if p.is_dir()], sum(p.is_file() for p in inside)
     if files:
         names.append(f"{files} files, none of them an image or DICOM with a name that is known")
-    return IslesError(
+    return refused(
         "E-LIST-01",
-        "no case found",
         where=str(folder),
         found=", ".join([*names[:6], *names[6:][-1:]]) or ("an empty folder" if folder.is_dir() else "no such folder"),
-        fix="give the folder that holds TRAINING/case_1 and so on (ISLES 2018), TRAINING/1 and so on (ISLES 2015), "
-        "or files named <case>_dwi.nii.gz, <case>_flair.nii.gz and so on",
     )
 
 
@@ -171,27 +156,19 @@ def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> N
     names = [(scan.section, scan.name) for scan in scans]
     twice = sorted({f"{section} {name}" for section, name in names if names.count((section, name)) > 1})
     if twice:
-        raise IslesError(
-            "E-LIST-11",
-            "case is there twice",
-            where=str(folder),
-            found="; ".join(twice),
-            fix="give every case a name of its own: the number of its folder, or the start of its file names",
-        )
+        raise refused("E-LIST-11", where=str(folder), found="; ".join(twice))
     doubled = [f"{scan.section} {scan.name}: {key}" for scan in scans for key in scan.doubled]
     if doubled:
-        raise IslesError(
+        raise refused(
             "E-LIST-13",
-            "a modality is there twice",
             where=str(folder),
             found="; ".join(doubled),
             fix="keep one file of each modality in the case folder",
         )
     missing = [f"{scan.section} {scan.name}: {', '.join(lack)}" for scan in scans if (lack := scan.lacking(keys))]
     if missing:
-        raise IslesError(
+        raise refused(
             "E-LIST-02",
-            "files are missing",
             where=str(folder),
             found=f"{len(missing)} cases: {'; '.join(missing)}",
             fix="restore these files, or move the cases out of the folder",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath, PureWindowsPath
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 
 SECTIONS = ("training", "test")
@@ -21,26 +21,19 @@ def require_sound(content: object, where: str) -> None:
     Source: ours; cases A4 to A6 of the reliability list, ``tests/data/test_schema.py``.
     """
     if not isinstance(content, dict) or not any(isinstance(content.get(name), list) for name in SECTIONS):
-        raise IslesError(
-            "E-LIST-04",
-            "data list is malformed",
-            where=where,
-            found=_kind(content),
-            fix='give an object with "training" and "test", each a list of cases',
-        )
+        raise refused("E-LIST-04", where=where, found=_kind(content))
     if not any(content.get(name) for name in SECTIONS):
-        raise IslesError(
+        raise refused(
             "E-LIST-05",
-            "data list is empty",
             where=where,
             found="no case in training or test",
+            fault="data list is empty",
             fix="make the list again from the data",
         )
     values = content.get(LABEL_VALUES, [1])
     if not (isinstance(values, list) and values and all(type(value) is int and value > 0 for value in values)):
-        raise IslesError(
+        raise refused(
             "E-LIST-04",
-            "data list is malformed",
             where=f"{where}: {LABEL_VALUES}",
             found=f"{values!r:.80}",
             fix="give the mask values that mean lesion as a list of whole numbers above 0, or leave it out",
@@ -52,35 +45,24 @@ def require_sound(content: object, where: str) -> None:
 
 def _require_entries(entries: object, where: str) -> None:
     if not isinstance(entries, list):
-        raise IslesError(
-            "E-LIST-04", "data list is malformed", where=where, found=_kind(entries), fix="give a list of cases"
-        )
+        raise refused("E-LIST-04", where=where, found=_kind(entries), fix="give a list of cases")
     seen: set[str] = set()
     for number, entry in enumerate(entries, start=1):
         here = f"{where} entry {number}"
         fault = _entry_fault(entry)
         if fault:
-            raise IslesError(
+            raise refused(
                 "E-LIST-04",
-                "data list is malformed",
                 where=here,
                 found=fault,
                 fix='give every case "case" and "subject" (text), "fold" (a whole number), and paths (text)',
             )
         if entry["case"] in seen:
-            raise IslesError(
-                "E-LIST-11", "case is there twice", where=here, found=entry["case"], fix="keep one entry a case"
-            )
+            raise refused("E-LIST-11", where=here, found=entry["case"], fix="keep one entry a case")
         seen.add(entry["case"])
         for key in PATH_KEYS:
             if key in entry and _leaves(entry[key]):
-                raise IslesError(
-                    "E-LIST-08",
-                    "path leaves the data folder",
-                    where=f"{here} ({entry['case']}): {key}",
-                    found=entry[key],
-                    fix="give a path relative to the data folder, without '..'",
-                )
+                raise refused("E-LIST-08", where=f"{here} ({entry['case']}): {key}", found=entry[key])
 
 
 def _entry_fault(entry: object) -> str | None:
@@ -113,20 +95,18 @@ def _require_no_leak(content: dict, where: str) -> None:
     for entry in content.get("training", []):
         fold, first = home.setdefault(entry["subject"], (entry.get("fold"), entry["case"]))
         if fold != entry.get("fold"):
-            raise IslesError(
+            raise refused(
                 "E-LIST-07",
-                "a subject is in two folds",
                 where=f"{where}: subject {entry['subject']}",
                 found=f"{first} in fold {fold}, {entry['case']} in fold {entry.get('fold')}",
-                fix="give all cases of one subject the same fold",
             )
     for entry in content.get("test", []):
         if entry["subject"] in home:
-            raise IslesError(
+            raise refused(
                 "E-LIST-07",
-                "a subject is in training and test",
                 where=f"{where}: subject {entry['subject']}",
                 found=f"{home[entry['subject']][1]} in training, {entry['case']} in test",
+                fault="a subject is in training and test",
                 fix="keep all cases of one subject in one section",
             )
 

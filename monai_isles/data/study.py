@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from monai_isles.cohort.task import FAULTS, Record, failed
 from monai_isles.data.scans import NIFTI_ENDS, SeriesInput, read_perfusion_series
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.grid import TOLERANCE_VOX, corners_apart_mm, displacement
 from monai_isles.io.read import Image, read_header, read_image
 
@@ -130,13 +130,7 @@ def find_study(path: str | Path) -> StudyFiles:
     """
     path = Path(path)
     if not path.exists():
-        raise IslesError(
-            "E-SCAN-01",
-            "no study there",
-            where=str(path),
-            found="no such file or folder",
-            fix="give a 4D NIfTI file, a folder that holds one, or a DICOM folder",
-        )
+        raise refused("E-SCAN-01", where=str(path), found="no such file or folder")
     if path.is_file():
         return StudyFiles(_plain_name(path), path, "nifti", path, (path,), simulated=_marked(path))
     images = sorted(p for p in path.iterdir() if p.is_file() and p.name.endswith(NIFTI_ENDS))
@@ -175,12 +169,10 @@ def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
         names = [n if times[n] == 1 else f"{_above(s, above)}_{n}" for s, n in zip(studies, names, strict=True)]
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
-        raise IslesError(
+        raise refused(
             "E-SCAN-03",
-            "two studies have the same name",
             where="--from-series",
             found=f"{', '.join(twice[:8])} more than once; results would overwrite each other",
-            fix="give each study once, or in folders of different names",
         )
     return names
 
@@ -219,13 +211,7 @@ def _above(study: StudyFiles, level: int) -> str:
 def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
     series = [image for image in images if read_header(image).frames is not None]
     if len(series) != 1:
-        raise IslesError(
-            "E-SCAN-02",
-            "not exactly one perfusion series there",
-            where=str(path),
-            found=f"{len(series)} NIfTI files with time among {len(images)}",
-            fix="give the 4D file itself",
-        )
+        raise refused("E-SCAN-02", where=str(path), found=f"{len(series)} NIfTI files with time among {len(images)}")
     plain = next((image for image in images if _plain_name(image).lower() == "ct" and image != series[0]), None)
     files = (series[0],) if plain is None else (series[0], plain)
     named = None if plain is None else str(plain)

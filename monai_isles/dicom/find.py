@@ -11,8 +11,8 @@ from pathlib import Path
 from monai_isles.dicom.frames import frame_count, frames_of
 from monai_isles.dicom.header import DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
 from monai_isles.dicom.pixels import require_grey
-from monai_isles.errors import IslesError
-from monai_isles.io.findings import ERROR, WARNING, Finding
+from monai_isles.errors import IslesError, refused
+from monai_isles.io.findings import ERROR, WARNING, Finding, finding
 
 FEWEST_SERIES = 5
 LONGEST_GAP_S = 15.0
@@ -59,7 +59,7 @@ def join_series(
         out = [joined if one.uid == first.uid else one for one in out if one.uid == first.uid or one.uid not in uids]
         found = f"{len(run)} series of one time each, {run[-1].start_s - run[0].start_s:.1f} s from first to last"
         where = f"{first.files[0].parent}: series {first.number or first.uid}"
-        findings.append(Finding("E-DCM-60", WARNING, where, found, "nothing", "series are joined to one in time"))
+        findings.append(finding("E-DCM-60", WARNING, where=where, found=found))
     return out, findings
 
 
@@ -264,10 +264,4 @@ def _finding(code: str, where: str, found: str, fault: str) -> Finding:
 
 
 def _nothing(folder: Path, found: str) -> IslesError:
-    return IslesError(
-        "E-DCM-02",
-        "no DICOM image found",
-        where=str(folder),
-        found=found,
-        fix="give the folder of one study or series as exported from the archive",
-    )
+    return refused("E-DCM-02", where=str(folder), found=found)

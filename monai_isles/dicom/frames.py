@@ -10,7 +10,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from monai_isles.dicom.header import DAMAGE, DicomFile, damaged
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -239,10 +239,4 @@ def _coded_units(groups: Sequence[Dataset]) -> str:
 
 
 def _not_there(file: DicomFile, keyword: str, found: str) -> IslesError:
-    return IslesError(
-        "E-DCM-20",
-        "a DICOM attribute is missing or wrong",
-        where=f"{file.path}: {keyword}",
-        found=found,
-        fix="export the original series from the archive; converters and screen captures drop such attributes",
-    )
+    return refused("E-DCM-20", where=f"{file.path}: {keyword}", found=found)

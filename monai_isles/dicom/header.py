@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -87,13 +87,7 @@ def pydicom_module() -> ModuleType:
     try:
         import pydicom
     except ImportError as error:
-        raise IslesError(
-            "E-DCM-01",
-            "DICOM needs an optional package",
-            where="pydicom",
-            found=f"not installed ({error.name or error})",
-            fix="pip install monai-isles[dicom]",
-        ) from error
+        raise refused("E-DCM-01", where="pydicom", found=f"not installed ({error.name or error})") from error
     return pydicom
 
 
@@ -157,13 +151,7 @@ def read_dicom_file(path: Path) -> DicomFile | None:
 
 def damaged(path: Path, found: str) -> IslesError:
     """Return the error for a DICOM file that is not whole."""
-    return IslesError(
-        "E-DCM-06",
-        "DICOM file is damaged",
-        where=str(path),
-        found=found,
-        fix="export the series again from the archive, and compare the number of files",
-    )
+    return refused("E-DCM-06", where=str(path), found=found)
 
 
 def _require_no_image(header: Dataset, path: Path, size: int) -> None:
@@ -178,13 +166,7 @@ def _require_not_deflated(file: BinaryIO, path: Path) -> None:
     start = file.read(_META)
     file.seek(0)
     if DEFLATED in start:
-        raise IslesError(
-            "E-DCM-07",
-            "transfer syntax cannot be read",
-            where=str(path),
-            found=f"{DEFLATED.decode()} (deflated)",
-            fix="export the series uncompressed (Explicit VR Little Endian)",
-        )
+        raise refused("E-DCM-07", where=str(path), found=f"{DEFLATED.decode()} (deflated)")
 
 
 def _pixels(file: BinaryIO, syntax: str) -> tuple[int | None, int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from monai_isles.dicom.frames import Frame, frame_count
 from monai_isles.dicom.header import DAMAGE, UNDEFINED, DicomFile, damaged, pydicom_module, require_whole_end
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 
 MAX_BYTES = 4 * 2**30
 AIR_HU = -1024.0
@@ -28,13 +28,11 @@ def require_readable(files: Sequence[DicomFile], where: str) -> None:
         require_grey(file, where)
         total += _require_format(file) * frame_count(file)
         if total * 4 > MAX_BYTES:
-            raise IslesError(
+            raise refused(
                 "E-DCM-09",
-                "series is too large",
                 where=f"{where}: {file.path}",
                 found=f"{file.text('Rows')} x {file.text('Columns')} x {frame_count(file)} frames in this file, "
                 f"{total * 4} bytes so far; at most {MAX_BYTES}",
-                fix="give a smaller series, or check the sizes in the header",
             )
         if file.transfer_syntax in _NATIVE:
             _require_bytes(file)
@@ -54,12 +52,10 @@ def require_grey(file: DicomFile, where: str) -> None:
         return
     if kind == "MONOCHROME1":
         raise _format(file, "MONOCHROME1: dark means more")
-    raise IslesError(
+    raise refused(
         "E-DCM-15",
-        "series holds colours, not numbers",
         where=f"{where}: {file.path}",
         found=f"Photometric Interpretation {kind or 'none'}, {file.text('SamplesPerPixel') or 'no'} samples a pixel",
-        fix="export the map as grey values with rescale or units, or compute it: monai-isles perfusion SERIES",
     )
 
 
@@ -80,13 +76,7 @@ def require_scale(frames: Sequence[Frame], where: str, *, hounsfield: bool) -> s
     elif hounsfield and not units <= {"", "HU"}:
         found = f"rescale type {units.pop()}, not HU"
     if found:
-        raise IslesError(
-            "E-DCM-16",
-            "numbers of the series have no common scale",
-            where=where,
-            found=found,
-            fix="export the original series; a map needs rescale slope and intercept, or real world values with units",
-        )
+        raise refused("E-DCM-16", where=where, found=found)
     return units.pop()
 
 
@@ -173,9 +163,8 @@ def _require_decoder(file: DicomFile) -> None:
         known = False
     if not known:
         name = pydicom_module().uid.UID(file.transfer_syntax).name
-        raise IslesError(
+        raise refused(
             "E-DCM-07",
-            "transfer syntax cannot be read",
             where=str(file.path),
             found=f"{name} ({file.transfer_syntax}), and no decoder for it is installed",
             fix="export the series uncompressed, or pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg",
@@ -212,20 +201,8 @@ def _used_bits(stored: np.ndarray, file: DicomFile) -> np.ndarray:
 
 
 def _bytes(file: DicomFile, found: str) -> IslesError:
-    return IslesError(
-        "E-DCM-08",
-        "pixels are not as long as the header says",
-        where=str(file.path),
-        found=found,
-        fix="export the series again from the archive, and compare the number of bytes",
-    )
+    return refused("E-DCM-08", where=str(file.path), found=found)
 
 
 def _format(file: DicomFile, found: str) -> IslesError:
-    return IslesError(
-        "E-DCM-19",
-        "pixel format is not read",
-        where=str(file.path),
-        found=found,
-        fix="export the series as MONOCHROME2 with 8, 16 or 32 bits, the highest bit used",
-    )
+    return refused("E-DCM-19", where=str(file.path), found=found)

@@ -13,8 +13,8 @@ from monai_isles.dicom.header import quietly
 from monai_isles.dicom.pixels import read_pixels, require_readable, require_scale
 from monai_isles.dicom.slabs import Timed, common_times, timed
 from monai_isles.dicom.stack import Stack, stack_frames
-from monai_isles.errors import IslesError
-from monai_isles.io.findings import WARNING, Finding, refuse
+from monai_isles.errors import IslesError, refused
+from monai_isles.io.findings import WARNING, Finding, finding, refuse
 from monai_isles.io.orientation import to_ras
 from monai_isles.io.values import value_findings
 
@@ -126,7 +126,7 @@ def _in_time(
     if uneven:
         _judge_shuttle(taken, times, where, interpolate)
         text = f"{len(taken.slabs)} slabs with times of their own, {len(times)} common frames"
-        findings = [*findings, Finding("E-DCM-33", WARNING, where, text, "nothing", "slices are interpolated in time")]
+        findings = [*findings, finding("E-DCM-33", WARNING, where=where, found=text)]
     read = [frames if uneven else frames[: len(times)] for frames in taken.frames]
     array, affine = _turned(read, stack, hounsfield, taken.times_s if uneven else None, times)
     refuse(value_findings(array, kind=info.kind if hounsfield else None, where=where))
@@ -176,12 +176,8 @@ def _interpolated(frames: list[Frame], own_s: np.ndarray, times_s: np.ndarray, h
 def _judge_shuttle(taken: Timed, times: np.ndarray, where: str, interpolate: bool) -> None:
     starts = ", ".join(f"{len(slab)} slices from {taken.times_s[slab[0]][0]:.2f} s" for slab in taken.slabs[:6])
     if not interpolate or len(times) < 2:
-        raise IslesError(
-            "E-DCM-21",
-            "slabs were taken at different times",
-            where=where,
-            found=f"{len(taken.slabs)} slabs: {starts}; {len(times)} times in common",
-            fix="allow interpolation in time (read_series(interpolate=True)), or give each slab as a series of its own",
+        raise refused(
+            "E-DCM-21", where=where, found=f"{len(taken.slabs)} slabs: {starts}; {len(times)} times in common"
         )
 
 
@@ -192,17 +188,9 @@ def _chosen(found: DicomFolder, folder: Path, series_uid: str | None, kind: str 
         return usable[0]
     listed = "; ".join(str(one) for one in (usable or wanted or found.series)[:8])
     if usable:
-        raise IslesError(
-            "E-DCM-04",
-            "several series are there",
-            where=str(folder),
-            found=listed,
-            fix="name one of them (series_uid), or give the folder of one series",
-        )
+        raise refused("E-DCM-04", where=str(folder), found=listed)
     if series_uid is not None and not wanted:
-        raise IslesError(
-            "E-DCM-05", "no such series", where=f"{folder}: {series_uid}", found=listed, fix="name one that is there"
-        )
+        raise refused("E-DCM-05", where=f"{folder}: {series_uid}", found=listed)
     colour = [one for one in wanted if "colours" in one.reason]
     raise IslesError(
         "E-DCM-15" if colour else "E-DCM-03",

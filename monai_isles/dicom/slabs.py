@@ -10,7 +10,7 @@ import numpy as np
 
 from monai_isles.dicom.frames import TIME_ATTRIBUTES, Frame, unwrapped
 from monai_isles.dicom.stack import Stack, named
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 
 NEAR = 0.2
 
@@ -101,24 +101,16 @@ def _no_time(stack: Stack, where: str) -> IslesError:
             if alike and (len(often) > 1 or min(map(len, stack.frames)) == 1):
                 return _twice(alike, place, where, f"one {key}")
     there = [key for key in TIME_ATTRIBUTES if any(key in frame.times_us for frame in every)]
-    return IslesError(
+    return refused(
         "E-DCM-12",
-        "no time tells the frames apart",
         where=where,
         found=f"{len(every)} frames at {len(stack.frames)} positions; {', '.join(there) or 'no time attribute'} "
         "is missing in some or equal for all frames of a position",
-        fix="export the series with its acquisition times; two reconstructions in one series must be parted first",
     )
 
 
 def _twice(frames: Sequence[Frame], place: float, where: str, why: str) -> IslesError:
-    return IslesError(
-        "E-DCM-11",
-        "a slice is there twice",
-        where=where,
-        found=f"at {named(frames, place)} ({why})",
-        fix="remove the copies, or give one reconstruction of the series alone",
-    )
+    return refused("E-DCM-11", where=where, found=f"at {named(frames, place)} ({why})")
 
 
 def _slabs(times: Sequence[np.ndarray]) -> list[list[int]]:
@@ -155,11 +147,9 @@ def _require_whole(
         lacking = [time for time in model if np.abs(times[n] - time).min() > near]
         if len(times[n]) < usual or lacking:
             listed = ", ".join(f"{time:.2f}" for time in lacking[:6]) + (" ..." if len(lacking) > 6 else "")
-            raise IslesError(
+            raise refused(
                 "E-DCM-13",
-                "slices are missing",
                 where=where,
                 found=f"at {places[n]:.2f} mm (first file {named(frames[n][:1])}): {len(times[n])} of {usual} frames"
                 + (f", none at {listed} s" if listed else ""),
-                fix="export the whole series again",
             )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from monai_isles.dicom.header import pydicom_module
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -57,12 +57,10 @@ class DicomSource:
             found.setdefault(tuple(round(float(x), 3) for x in header.ImagePositionPatient), header)
         series = {str(header.SeriesInstanceUID) for header in found.values()}
         if len(series) != 1:
-            raise IslesError(
+            raise refused(
                 "E-DCM-40",
-                "a result belongs to exactly one source series",
                 where=str(self.files[0].parent) if self.files else "DICOM source",
                 found=f"{len(found)} images of {len(series)} series",
-                fix="give the files of the one series that the maps were computed from",
             )
         for header in found.values():
             _settle(header)
@@ -123,13 +121,7 @@ def require_dicom() -> ModuleType:
     try:
         import highdicom  # noqa: F401
     except ImportError as error:
-        raise IslesError(
-            "E-DCM-46",
-            "DICOM results need an optional package",
-            where="highdicom",
-            found=f"not installed ({error.name or error})",
-            fix="pip install monai-isles[dicom], or leave DICOM results out",
-        ) from error
+        raise refused("E-DCM-46", where="highdicom", found=f"not installed ({error.name or error})") from error
     return pydicom
 
 
@@ -144,12 +136,10 @@ def quiet(where: str | Path) -> Iterator[None]:
         try:
             yield
         except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-            raise IslesError(
+            raise refused(
                 "E-DCM-47",
-                "no DICOM result can be derived from this source",
                 where=str(where),
                 found=f"a {type(error).__name__} of the DICOM library, its words left out: they may quote the patient",
-                fix="check the header of the source (dciodvfy), or take the NIfTI results",
             ) from None
 
 
@@ -171,13 +161,7 @@ def _settle(header: Dataset) -> None:
 
 def off_grid(found: str) -> IslesError:
     """Return the refusal of a result that does not lie on the source's slices."""
-    return IslesError(
-        "E-DCM-41",
-        "result does not lie on the grid of its DICOM source",
-        where="DICOM export",
-        found=found,
-        fix="export on the grid of the series itself; a resampled result goes out as NIfTI",
-    )
+    return refused("E-DCM-41", where="DICOM export", found=found)
 
 
 def stable_uid(*said: object) -> str:

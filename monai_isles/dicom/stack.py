@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monai_isles.dicom.frames import Frame
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 
 SAME_PLACE_MM = 0.02
 _ANGLE = 1e-3
@@ -71,13 +71,7 @@ def _axes(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
 def _require_one_reference(frames: Sequence[Frame], where: str) -> None:
     named_by = {frame.file.text("FrameOfReferenceUID"): frame for frame in frames}
     if len(named_by) > 1:
-        raise IslesError(
-            "E-DCM-22",
-            "series has several frames of reference",
-            where=where,
-            found=f"{len(named_by)} of them, in {named(list(named_by.values()))}",
-            fix="export each acquisition as a series of its own, or register the volumes first",
-        )
+        raise refused("E-DCM-22", where=where, found=f"{len(named_by)} of them, in {named(list(named_by.values()))}")
 
 
 def _require_one_orientation(frames: Sequence[Frame], where: str) -> None:
@@ -86,19 +80,17 @@ def _require_one_orientation(frames: Sequence[Frame], where: str) -> None:
     lengths = (np.linalg.norm(row), np.linalg.norm(column))
     others = [frame for frame in frames if np.abs(np.array(frame.orientation) - first).max() > _ANGLE]
     if others:
-        raise IslesError(
+        raise refused(
             "E-DCM-10",
-            "slices have different orientations",
             where=where,
             found=f"{len(frames) - len(others)} like {named(frames[:1])}, {len(others)} others: {named(others)}",
-            fix="give one series of parallel slices; export reformats and localisers apart",
         )
     if abs(row @ column) > _ANGLE or max(abs(length - 1) for length in lengths) > _ANGLE:
-        raise IslesError(
+        raise refused(
             "E-DCM-10",
-            "orientation of the slices is no pair of axes",
             where=where,
             found=f"Image Orientation (Patient) {', '.join(f'{one:g}' for one in frames[0].orientation)}",
+            fault="orientation of the slices is no pair of axes",
             fix="export the original series from the archive",
         )
 
@@ -109,12 +101,10 @@ def _require_one_size(frames: Sequence[Frame], where: str) -> None:
         key = (frame.file.text("Rows"), frame.file.text("Columns"), *(round(one, 6) for one in frame.spacing))
         sizes.setdefault(key, []).append(frame)
     if len(sizes) > 1 or min(frames[0].spacing) <= 0:
-        raise IslesError(
+        raise refused(
             "E-DCM-18",
-            "slices have different or impossible sizes",
             where=where,
             found="; ".join(f"{r} x {c} of {a:g} x {b:g} mm: {named(group)}" for (r, c, a, b), group in sizes.items()),
-            fix="give one series of equal slices",
         )
 
 
@@ -134,13 +124,11 @@ def _require_no_tilt(slices: Sequence[Sequence[Frame]], origins: np.ndarray, nor
     for group, origin in zip(slices, origins, strict=True):
         beside = [frame for frame in group if np.linalg.norm(np.subtract(frame.position, origin)) > 5 * SAME_PLACE_MM]
         if beside:
-            raise IslesError(
+            raise refused(
                 "E-DCM-17",
-                "slices of one level lie beside each other",
                 where=where,
                 found=f"{named([group[0], *beside])}: "
                 f"{max(np.linalg.norm(np.subtract(f.position, origin)) for f in beside):.3g} mm apart in their plane",
-                fix="give one acquisition; the table or the field of view was moved between these",
             )
     steps = np.diff(origins, axis=0)
     aside = float(np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1).max()) if len(steps) else 0.0
@@ -148,13 +136,11 @@ def _require_no_tilt(slices: Sequence[Sequence[Frame]], origins: np.ndarray, nor
     lean = float(np.degrees(np.arctan2(aside, np.abs(steps @ normal).max()))) if len(steps) else 0.0
     level = bool(np.linalg.norm(np.cross(normal, [0, 0, 1])) < np.radians(_TILT_DEG))
     if lean > _TILT_DEG or (tilt > _TILT_DEG and level):
-        raise IslesError(
+        raise refused(
             "E-DCM-14",
-            "gantry was tilted",
             where=where,
             found=f"tilt {tilt:g} degrees by the header, slices shifted by {aside:.3g} mm from one to the next "
             f"({lean:.2f} degrees): the grid is sheared",
-            fix="reconstruct without tilt, or correct it first (dcm2niix writes an _Tilt file), and give the NIfTI",
         )
 
 
@@ -187,9 +173,8 @@ def _step(slices: Sequence[Sequence[Frame]], origins: np.ndarray, normal: np.nda
         return (origins[-1] - origins[0]) / (len(origins) - 1)
     thick = slices[0][0].step_mm
     if not thick or thick <= 0:
-        raise IslesError(
+        raise refused(
             "E-DCM-20",
-            "a DICOM attribute is missing or wrong",
             where=f"{where}: {named(slices[0][:1])}: Slice Thickness",
             found="none, and there is one slice only",
             fix="export the original series from the archive",

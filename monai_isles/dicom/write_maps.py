@@ -10,7 +10,7 @@ import numpy as np
 
 from monai_isles import __version__
 from monai_isles.dicom.source import MANUFACTURER, MODEL, DicomSource, fresh_uid, quiet, stable_uid
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.publish import publish
 
 if TYPE_CHECKING:
@@ -64,13 +64,7 @@ def _publish_one(made: ParametricMap, volume: Volume, path: Path, source: DicomS
 def _require_numbers(key: str, array: np.ndarray, where: str) -> None:
     if key not in QUANTITIES or not np.isfinite(array).all():
         found = f"{key}" if key not in QUANTITIES else f"{key} with {int((~np.isfinite(array)).sum())} NaN or infinite"
-        raise IslesError(
-            "E-DCM-44",
-            "no such map to export",
-            where=where,
-            found=found,
-            fix=f"give finite maps among {', '.join(QUANTITIES)}",
-        )
+        raise refused("E-DCM-44", where=where, found=found, quantities=", ".join(QUANTITIES))
 
 
 def _mapping(key: str, array: np.ndarray) -> RealWorldValueMapping:
@@ -122,10 +116,8 @@ def _compare(tmp: Path, wanted: Volume, where: str) -> None:
     again = imread(tmp).get_volume(dtype=np.float64, apply_real_world_transform=True)
     same = again.geometry_equal(wanted, tol=1e-4)
     if not same or not np.array_equal(again.array.astype(np.float32), wanted.array):
-        raise IslesError(
+        raise refused(
             "E-DCM-45",
-            "DICOM map reads back differently",
             where=where,
             found=f"shape {again.shape}, sum {again.array.sum():g}; wrote {wanted.shape}, {wanted.array.sum():g}",
-            fix="check the disk; the result was not published",
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_isles import __version__
 from monai_isles.dicom.source import MANUFACTURER, MODEL, DicomSource, fresh_uid, off_grid, quiet, stable_uid
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.publish import publish
 
 if TYPE_CHECKING:
@@ -112,13 +112,7 @@ def _publish(
 def _require_known(masks: Mapping[str, np.ndarray], where: str) -> None:
     shapes = {np.shape(mask) for mask in masks.values()}
     if not masks or not set(masks) <= set(SEGMENTS):
-        raise IslesError(
-            "E-DCM-42",
-            "no such mask to export",
-            where=where,
-            found=", ".join(masks) or "no mask",
-            fix=f"give one or more of {', '.join(SEGMENTS)}",
-        )
+        raise refused("E-DCM-42", where=where, found=", ".join(masks) or "no mask", segments=", ".join(SEGMENTS))
     if len(shapes) > 1:
         raise off_grid(f"masks of different shapes: {sorted(shapes)}")
 
@@ -181,10 +175,8 @@ def _compare(tmp: Path, wanted: Volume, where: str) -> None:
     again = segread(tmp).get_volume(dtype=np.uint8)
     same = again.geometry_equal(wanted, tol=1e-4) and np.array_equal(again.array, wanted.array)
     if not same:
-        raise IslesError(
+        raise refused(
             "E-DCM-43",
-            "DICOM file reads back differently",
             where=where,
             found=f"shape {again.shape}, sum {int(again.array.sum())}; wrote {wanted.shape}, {int(wanted.array.sum())}",
-            fix="check the disk; the result was not published",
         )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 Row = Mapping[str, object]
 
@@ -83,22 +83,14 @@ def _paired(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]
     sides = [{str(row["case"]): row for row in rows} for rows in (first, second)]
     for rows, side in zip((first, second), sides, strict=True):
         if len(side) != len(rows):
-            raise IslesError(
-                "E-CMP-02",
-                "a case is there twice",
-                where="rows of one method",
-                found=f"{len(rows)} rows for {len(side)} cases",
-                fix="give one row a case",
-            )
+            raise refused("E-CMP-02", where="rows of one method", found=f"{len(rows)} rows for {len(side)} cases")
     names = set(sides[0]) ^ set(sides[1])
     names |= {n for n in set(sides[0]) & set(sides[1]) if sides[0][n]["subject"] != sides[1][n]["subject"]}
     if names:
-        raise IslesError(
+        raise refused(
             "E-CMP-01",
-            "the methods were not scored on the same cases",
             where=f"{len(first)} against {len(second)} cases",
             found=f"{len(names)} cases of one side only or of another subject: {', '.join(sorted(names)[:8])}",
-            fix="score both on the same data list and folds",
         )
     return [(row, sides[1][name]) for name, row in sides[0].items()]
 
@@ -108,10 +100,6 @@ def _number(row: Row, metric: str) -> float:
         value = row[metric]
         return math.nan if value == "" else float(value)
     except (KeyError, TypeError, ValueError) as error:
-        raise IslesError(
-            "E-CMP-03",
-            "the metric is no number",
-            where=f"{row['case']}: {metric}",
-            found=repr(row.get(metric, "no such column")),
-            fix="name a column of per_case.csv that holds numbers",
+        raise refused(
+            "E-CMP-03", where=f"{row['case']}: {metric}", found=repr(row.get(metric, "no such column"))
         ) from error

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_isles.case import Case
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES, PERFUSION_MAPS
 
 _SUFFIXES = (".nii.gz", ".nii")
@@ -46,13 +46,7 @@ def find_references(
     else:
         cases = [Case(name, name, label=path) for name, path in find_masks(ref_dir).items()]
     if not cases:
-        raise IslesError(
-            "E-EVAL-05",
-            "no reference found",
-            where=str(ref_dir),
-            found="no case with a lesion mask",
-            fix="give an ISLES folder (TRAINING/case_N/...OT...), or <case>/lesion.nii.gz or <case>.nii.gz",
-        )
+        raise refused("E-EVAL-05", where=str(ref_dir), found="no case with a lesion mask")
     _require_unique(cases)
     return cases
 
@@ -73,12 +67,10 @@ def find_predictions(
     masks = find_masks(pred_dir)
     missing = [case.name for case in cases if case.name not in masks]
     if missing and not allow_missing:
-        raise IslesError(
+        raise refused(
             "E-EVAL-06",
-            "predictions are missing",
             where=str(pred_dir),
             found=f"{len(missing)} of {len(cases)} cases without a mask: {', '.join(missing)}",
-            fix="predict them, or add --allow-missing to score each as an empty mask",
         )
     names = {case.name for case in cases}
     return {case.name: masks.get(case.name) for case in cases}, sorted(set(masks) - names)
@@ -93,13 +85,7 @@ def _require_unique(cases: Sequence[Case]) -> None:
 
 
 def _doubled(name: str, first: Path | None, second: Path | None) -> IslesError:
-    return IslesError(
-        "E-EVAL-07",
-        "two masks for one case",
-        where=name,
-        found=f"{first} and {second}",
-        fix="keep the one that is meant, or choose a section with --data-list",
-    )
+    return refused("E-EVAL-07", where=name, found=f"{first} and {second}")
 
 
 def _is_data_folder(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES, PERFUSION_MAPS
@@ -57,13 +57,7 @@ def read_perfusion_case(entry: Mapping[str, object], *, need_label: bool = False
     wanted = [*PERFUSION_MAPS, *([LABEL] if need_label else [])]
     missing = [key for key in wanted if not entry.get(key)]
     if missing:
-        raise IslesError(
-            "E-EVAL-04",
-            "a map that the threshold rule needs is not listed",
-            where=name,
-            found=f"no {', '.join(missing)}",
-            fix="give the folder that holds the perfusion maps (ISLES layout), or score without --baseline",
-        )
+        raise refused("E-EVAL-04", where=name, found=f"no {', '.join(missing)}")
     keys = [*wanted, *(["ct"] if entry.get("ct") else [])]
     values = entry.get(LABEL_VALUES)
     images = {key: read_image(Path(str(entry[key])), kind=key, where=name, label_values=values) for key in keys}

@@ -12,7 +12,7 @@ from monai_isles.case import Case
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task
 from monai_isles.data.remote import is_url, local_root, require_here
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.evaluation.maps import MAP_COLUMNS, map_scores
 from monai_isles.evaluation.pairs import find_predictions, find_references
 from monai_isles.evaluation.summary import summarise
@@ -90,13 +90,7 @@ def score_cases(cases: Sequence[Case], mask_of: Masks, method: str, *, place: Pl
         raise faults[0][1]
     if faults:
         listed = "; ".join(f"{name}: {error.code} {error.fault} ({error.found})" for name, error in faults)
-        raise IslesError(
-            "E-EVAL-08",
-            "cases cannot be scored, so there is no summary",
-            where=method,
-            found=f"{len(faults)} of {len(cases)} cases: {listed}",
-            fix="correct these files, or leave the cases out of the data list",
-        )
+        raise refused("E-EVAL-08", where=method, found=f"{len(faults)} of {len(cases)} cases: {listed}")
     return [record["row"] for record in records.values()]
 
 
@@ -109,13 +103,7 @@ def _scored(task: Task) -> Record:
 
 def _unscored(name: str, record: Record) -> IslesError:
     said = str(record["error"]).splitlines()
-    return IslesError(
-        "E-EVAL-50",
-        "a case cannot be scored",
-        where=name,
-        found=" ".join(said),
-        fix="look at this case alone, with --debug",
-    )
+    return refused("E-EVAL-50", where=name, found=" ".join(said))
 
 
 def _row(case: Case, mask_of: Masks, method: str) -> dict[str, object]:
@@ -289,29 +277,11 @@ def _record(
 def _require_apart(out_dir: Path, inputs: Mapping[str, Path]) -> None:
     for option, folder in inputs.items():
         if not folder.is_dir():
-            raise IslesError(
-                "E-EVAL-09",
-                "folder does not exist",
-                where=option,
-                found=str(folder),
-                fix="give the folder that holds the masks",
-            )
+            raise refused("E-EVAL-09", where=option, found=str(folder))
         if out_dir.resolve() == folder.resolve():
-            raise IslesError(
-                "E-EVAL-10",
-                "the output folder is an input folder",
-                where="--out",
-                found=f"{out_dir} is {option}",
-                fix="write the scores to a folder of their own",
-            )
+            raise refused("E-EVAL-10", where="--out", found=f"{out_dir} is {option}")
 
 
 def _require_list_for_folds(data_list: Path | None, folds: Sequence[int] | None) -> None:
     if folds is not None and data_list is None:
-        raise IslesError(
-            "E-EVAL-11",
-            "folds are asked for without a data list",
-            where="--folds",
-            found=f"folds {', '.join(map(str, folds))}",
-            fix="add --data-list, which says what fold a case is in",
-        )
+        raise refused("E-EVAL-11", where="--folds", found=f"folds {', '.join(map(str, folds))}")

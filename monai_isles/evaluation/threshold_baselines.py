@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.case import Case
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.evaluation.perfusion_case import PerfusionCase, read_perfusion_case
 from monai_isles.io.grid import require_same_affines
 from monai_isles.io.read import Image
@@ -65,13 +65,7 @@ def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThre
     Source: ours; ``tests/evaluation/test_threshold_baselines.py``.
     """
     if not entries:
-        raise IslesError(
-            "E-EVAL-03",
-            "no training cases to tune on",
-            where="single threshold",
-            found="0 entries",
-            fix="give the training section of the data list",
-        )
+        raise refused("E-EVAL-03", where="single threshold", found="0 entries")
     grid = [(name, cut) for name, cuts in (("rcbf", RCBF_CUTS), ("tmax", TMAX_CUTS_S)) for cut in cuts]
     scores = np.zeros((len(entries), len(grid), len(CLUSTERS_ML)))
     for row, entry in enumerate(progress(entries, "tuning the threshold")):

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
 from monai_isles.bundle.configs import judge_bundle
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.export.graph import Graph, build_network, load_network, write_graphs
 from monai_isles.export.metadata import check_metadata, complete_metadata
 from monai_isles.io.archives import pack_zip
@@ -92,9 +92,7 @@ def _copied(name: str, bundle_root: str, path: Path, configs: Path) -> str:
     """Copy the data list beside the configs; its path starts where ``bundle_root`` starts."""
     source = path.parent.joinpath(*[".."] * len(PurePosixPath(bundle_root).parts), name)
     if not source.is_file():
-        raise IslesError("E-EXP-10", "data list of the bundle is missing", where=f"{path}: data_list",
-                         found=f"{name}, looked for at {source.resolve()}",
-                         fix="correct data_list, or set it to null")  # fmt: skip
+        raise refused("E-EXP-10", where=f"{path}: data_list", found=f"{name}, looked for at {source.resolve()}")
     shutil.copyfile(source, configs / source.name)
     return source.name
 
@@ -169,9 +167,7 @@ def export_bundle(
         exported = _record(folder, out, made, dropped)
         _move(aside, out)
     except OSError as error:
-        raise IslesError("E-EXP-04", "export cannot be written", where=str(out), found=error.strerror or str(error),
-                         fix="free space, or choose a folder that can be written; nothing was left behind",
-                         ) from error  # fmt: skip
+        raise refused("E-EXP-04", where=str(out), found=error.strerror or str(error)) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return exported
@@ -182,9 +178,7 @@ def _require_complete(source: Path, weights: Path) -> None:
     if not weights.is_file() and (missing or weights != source / WEIGHTS or not _fixed_rule(source)):
         missing.append(str(weights))
     if missing:
-        raise IslesError("E-EXP-01", "bundle is not complete", where=str(source),
-                         found=f"missing: {', '.join(missing)}",
-                         fix="add these files; weights may come from --weights FILE")  # fmt: skip
+        raise refused("E-EXP-01", where=str(source), found=f"missing: {', '.join(missing)}")
 
 
 def _fixed_rule(source: Path) -> bool:
@@ -198,23 +192,20 @@ def _read_metadata(source: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise IslesError("E-EXP-11", "metadata is not JSON", where=str(path), found=str(error),
-                         fix="correct the file at this place") from error  # fmt: skip
+        raise refused("E-EXP-11", where=str(path), found=str(error)) from error
     return check_metadata(content, str(path))
 
 
 def _require_room(source: Path, out: Path, force: bool) -> None:
     target = out / source.name
     if out.resolve().is_relative_to(source) or target.resolve() == source:
-        raise IslesError("E-EXP-03", "export would go into the bundle itself", where=str(out), found=f"bundle {source}",
-                         fix="choose a folder outside the bundle")  # fmt: skip
+        raise refused("E-EXP-03", where=str(out), found=f"bundle {source}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not force:
-        raise IslesError("E-EXP-02", "output folder is in use", where=str(out), found="it exists and is not empty",
-                         fix="name a new folder, or pass --force to replace an earlier export of this bundle there",
-                         )  # fmt: skip
+        raise refused("E-EXP-02", where=str(out), found="it exists and is not empty")
     if target.exists() and not (target / CHECKSUMS).is_file():
-        raise IslesError("E-EXP-02", "output folder is in use", where=str(target),
-                         found=f"not an export: it has no {CHECKSUMS}", fix="name a new folder")  # fmt: skip
+        raise refused(
+            "E-EXP-02", where=str(target), found=f"not an export: it has no {CHECKSUMS}", fix="name a new folder"
+        )
 
 
 def _models(folder: Path, state: Mapping, metadata: dict, graphs: bool) -> list[Graph]:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from monai_isles.data.entries import load_entries
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import find_masks
 from monai_isles.io.archives import pack_zip
 from monai_isles.io.grid import require_same_grid
@@ -61,17 +61,14 @@ def export_challenge(
     Source: ISLES 2018, isles-challenge.org; ``tests/export/test_challenge.py``.
     """
     if not _DESCRIPTION.fullmatch(description):
-        raise IslesError("E-CHAL-03", "description does not fit a file name", where="description",
-                         found=repr(description), fix="use letters, digits, _ and - only")  # fmt: skip
+        raise refused("E-CHAL-03", where="description", found=repr(description))
     entries = load_entries(data_list, dataset_dir, section=section, keys=(id_of,), need_label=False)
     images = {str(entry["case"]): Path(str(entry[id_of])) for entry in entries}
     names = _names(images, description)
     masks = find_masks(Path(pred_dir))
     missing = [case for case in images if case not in masks]
     if missing:
-        raise IslesError("E-CHAL-04", "test cases have no prediction", where=str(pred_dir),
-                         found=f"{len(missing)} of {len(images)}: {', '.join(missing)}",
-                         fix="predict them all; a submission holds every test case")  # fmt: skip
+        raise refused("E-CHAL-04", where=str(pred_dir), found=f"{len(missing)} of {len(images)}: {', '.join(missing)}")
     archive = Path(archive)
     aside = archive.with_name(f"{PART}{uuid4().hex[:8]}-{archive.stem}")
     try:
@@ -94,12 +91,10 @@ def _names(images: Mapping[str, Path], description: str) -> dict[str, str]:
     for case, path in images.items():
         found = _ID.search(path.name)
         if found is None:
-            raise IslesError("E-CHAL-01", "file name holds no challenge id", where=case, found=path.name,
-                             fix="keep the names of the challenge: SMIR.Brain.XX.O.<KEY>.<id>.nii")  # fmt: skip
+            raise refused("E-CHAL-01", where=case, found=path.name)
         name = f"SMIR.{description}.{found[1]}.nii"
         if name in names.values():
             other = next(first for first, taken in names.items() if taken == name)
-            raise IslesError("E-CHAL-02", "two cases have the same challenge id", where=f"{other} and {case}",
-                             found=found[1], fix="list every scan once")  # fmt: skip
+            raise refused("E-CHAL-02", where=f"{other} and {case}", found=found[1])
         names[case] = name
     return names

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.export.metadata import SIZE
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -81,9 +81,9 @@ def load_network(config: Path, state: Mapping[str, Tensor]) -> nn.Module:
         network.load_state_dict(state)
     except (RuntimeError, TypeError) as error:
         faults = " ".join(str(error).split())
-        raise IslesError("E-EXP-06", "weights of another network", where=f"{config}: network_def",
-                         found=faults[:400], fix=f"give weights of {type(network).__name__} as this config builds it",
-                         ) from error  # fmt: skip
+        raise refused(
+            "E-EXP-06", where=f"{config}: network_def", found=faults[:400], name=type(network).__name__
+        ) from error
     return network.eval()
 
 
@@ -123,9 +123,7 @@ def require_agreement(
     with torch.inference_mode():
         worst = max(float((run(window) - network(window)).abs().max()) for window in windows)
     if not worst <= TOLERANCE:
-        raise IslesError("E-EXP-08", "graph does not compute what the network computes", where=str(path),
-                         found=f"logits differ by {worst:.3g}; at most {TOLERANCE:g} allowed",
-                         fix="pass --no-graphs to share the weights alone")  # fmt: skip
+        raise refused("E-EXP-08", where=str(path), found=f"logits differ by {worst:.3g}; at most {TOLERANCE:g} allowed")
     return worst
 
 
@@ -148,9 +146,7 @@ def _require_declared(network: nn.Module, window: Tensor, declared: Mapping[str,
         found = f"an input of {tuple(window.shape)} is refused: {' '.join(str(error).split())[:300]}"
     wanted = f"{declared['num_channels']} channels of {declared['dtype']}"
     if found != wanted:
-        raise IslesError("E-EXP-09", "network is not what the metadata declares", where="network_data_format",
-                         found=f"{found}; declared {wanted}",
-                         fix="correct network_data_format or network_def")  # fmt: skip
+        raise refused("E-EXP-09", where="network_data_format", found=f"{found}; declared {wanted}")
 
 
 def _write_script(network: nn.Module, path: Path, metadata: Mapping, inference: Mapping) -> None:
@@ -194,9 +190,9 @@ def _converting(kind: str, network: nn.Module) -> Iterator[None]:
             warnings.simplefilter("ignore", FutureWarning)
             yield
     except (RuntimeError, torch.jit.frontend.FrontendError) as error:
-        raise IslesError("E-EXP-07", f"network cannot be turned into {kind}", where=type(network).__name__,
-                         found=" ".join(str(error).split())[:400],
-                         fix="pass --no-graphs to share the weights alone") from error  # fmt: skip
+        raise refused(
+            "E-EXP-07", where=type(network).__name__, found=" ".join(str(error).split())[:400], kind=kind
+        ) from error
     finally:
         notes.setLevel(level)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.inference.intensity_check import OF_WEIGHTS
 
 REQUIRED = (
@@ -89,5 +89,4 @@ def _format_faults(formats: object) -> list[str]:
 
 
 def _refusal(where: str, faults: list[str]) -> IslesError:
-    return IslesError("E-EXP-05", "metadata is not fit to share", where=where, found="; ".join(faults),
-                      fix="correct these fields; bundles/clerigues/metadata.json is an example")  # fmt: skip
+    return refused("E-EXP-05", where=where, found="; ".join(faults))

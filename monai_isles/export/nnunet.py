@@ -14,7 +14,7 @@ import numpy as np
 
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.publish import PART, publish_image, publish_json
 from monai_isles.io.read import read_image
@@ -60,9 +60,7 @@ def export_nnunet(
     content = read_datalist(data_list)
     target = Path(out) / _title(number, name or str(content.get("name") or "isles"))
     if target.exists():
-        raise IslesError("E-NNU-01", "the nnU-Net data set is there already", where=str(target),
-                         found="a file or folder of this name",
-                         fix="remove it, or choose another --number or --out")  # fmt: skip
+        raise refused("E-NNU-01", where=str(target), found="a file or folder of this name")
     splits = _splits(content)
     training = load_entries(content, dataset_dir, keys=CT_CHANNELS, need_label=True)
     test = []
@@ -112,9 +110,11 @@ def _splits(content: Mapping[str, object]) -> list[dict[str, list[str]]]:
     folds = sorted({entry["fold"] for entry in entries if entry.get("fold") is not None})
     without = [str(entry["case"]) for entry in entries if entry.get("fold") is None]
     if without or len(folds) < 2:
-        raise IslesError("E-NNU-02", "the data list has no folds to split by", where="training section",
-                         found=f"folds {folds}; {len(without)} cases without one: {', '.join(without[:6])}",
-                         fix="give every training case a fold: monai-isles datalist DIR --folds 5")  # fmt: skip
+        raise refused(
+            "E-NNU-02",
+            where="training section",
+            found=f"folds {folds}; {len(without)} cases without one: {', '.join(without[:6])}",
+        )
     return [
         {
             "train": [str(e["case"]) for e in entries if e["fold"] != fold],
@@ -126,7 +126,5 @@ def _splits(content: Mapping[str, object]) -> list[dict[str, list[str]]]:
 
 def _title(number: int, name: str) -> str:
     if not 1 <= number <= 999 or not _NAME.fullmatch(name):
-        raise IslesError("E-NNU-03", "nnU-Net cannot use this number or name", where=f"Dataset{number}_{name}",
-                         found=f"number {number}, name {name!r}",
-                         fix="take a number of 1 to 999, and letters, digits, _ and - in the name")  # fmt: skip
+        raise refused("E-NNU-03", where=f"Dataset{number}_{name}", found=f"number {number}, name {name!r}")
     return f"Dataset{number:03d}_{name}"

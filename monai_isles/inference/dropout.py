@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.networks.blocks import PredictionDropout
 
 
@@ -25,13 +25,7 @@ def prediction_dropout(network: nn.Module, rate: float) -> Iterator[list[Predict
     """
     sites = [module for module in network.modules() if isinstance(module, PredictionDropout)]
     if not sites or not 0.0 <= rate < 1.0:
-        raise IslesError(
-            "E-INF-01",
-            "prediction dropout is not possible",
-            where=type(network).__name__,
-            found=f"{len(sites)} dropout sites, rate {rate}",
-            fix="set mc_passes to 1, or use a network with PredictionDropout sites and 0 <= rate < 1",
-        )
+        raise refused("E-INF-01", where=type(network).__name__, found=f"{len(sites)} dropout sites, rate {rate}")
     for site in sites:
         site.active, site.rate = True, rate
     try:

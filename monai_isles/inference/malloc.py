@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from monai_isles.cohort.clusters import QUOTA, allowed_threads
-from monai_isles.errors import IslesError, out_of_memory
+from monai_isles.errors import out_of_memory, refused
 
 _TRIM, _PAD, _MAP = -1, -2, -3  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD of malloc.h
 
@@ -72,13 +72,7 @@ def use_threads(wanted: int | None = None) -> int:
     Source: ours; ``tests/inference/test_threads.py``.
     """
     if wanted is not None and wanted < 1:
-        raise IslesError(
-            "E-USE-10",
-            "no such number of threads",
-            where="--threads",
-            found=str(wanted),
-            fix="give at least 1, or leave the option out",
-        )
+        raise refused("E-USE-10", where="--threads", found=str(wanted))
     count = wanted or allowed_threads(QUOTA)
     torch.set_num_threads(count)
     return count
@@ -120,12 +114,11 @@ class HalvedOnce:
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            raise IslesError(
+            raise refused(
                 "E-RUN-40",
-                "memory ran out in inference",
                 where=f"windows of {self.patch}",
                 found=f"{self.setting} {2 * len(part)} did not fit, nor did half of it: {_said(error)}",
-                fix=f"take a smaller {self.setting} (an overlay of the bundle), end other programs, or use more memory",
+                setting=self.setting,
             ) from error
 
 

@@ -11,7 +11,7 @@ from monai.transforms import MapTransform
 from scipy import ndimage
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.publish import planned_image, publish_image, publish_together
 from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, MODALITIES
@@ -172,10 +172,4 @@ def require_own_names(postprocessing: object, entry: Mapping[Hashable, object], 
     inputs = [Path(str(value)) for key, value in entry.items() if key in (LABEL, *MODALITIES)]
     taken = [path for path in inputs if path.resolve() in wanted]
     if taken:
-        raise IslesError(
-            "E-USE-50",
-            "output would overwrite an input",
-            where=f"{entry['case']}: {taken[0]}",
-            found=f"results of the case go into {folder}",
-            fix="choose another output folder",
-        )
+        raise refused("E-USE-50", where=f"{entry['case']}: {taken[0]}", found=f"results of the case go into {folder}")

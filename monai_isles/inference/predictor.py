@@ -15,7 +15,7 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor, nn
 
 from monai_isles.bundle.configs import judge_bundle
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.inference.windows import WindowResult
 from monai_isles.io.findings import refuse
 from monai_isles.io.weights import load_state, sha256_of, stated_sha256
@@ -74,12 +74,12 @@ def require_fit(network: nn.Module, state: object, path: Path | None, config: st
     ]
     if wrong:
         made = _trained_as(path)
-        raise IslesError(
+        raise refused(
             "E-INF-12",
-            "weights of another network",
             where=f"{path} against {config}",
             found=f"{len(wrong)} tensors differ, first {wrong[0]}" + (f"; trained as {made}" if made else ""),
-            fix=f"give weights of {type(network).__name__} as {config} builds it, or the --overlay of the training",
+            name=type(network).__name__,
+            config=config,
         )
 
 
@@ -113,13 +113,7 @@ def read_postprocessing(path: Path) -> dict[str, float]:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {key: content[key] for key in KEYS}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IslesError(
-            "E-INF-13",
-            "no threshold and smallest component there",
-            where=str(path),
-            found=f"{type(error).__name__}: {error}",
-            fix="give the postprocessing.json that `monai-isles search` wrote",
-        ) from error
+        raise refused("E-INF-13", where=str(path), found=f"{type(error).__name__}: {error}") from error
 
 
 def chosen_step(
@@ -140,28 +134,25 @@ def chosen_step(
     if step is None and not fast:
         return None
     if whole_slices:
-        raise IslesError(
+        raise refused(
             "E-INF-43",
-            "whole slices have no step",
             where="--whole-slices",
             found="beside " + ("--fast" if fast else f"--step {' '.join(map(str, step))}"),
-            fix="leave one of the two out",
         )
     own = config["step"] if "step" in config else None
     if own is None or (fast and "fast_step" not in config):
-        raise IslesError(
+        raise refused(
             "E-INF-13",
-            "this bundle has no other step" if own is not None else "this bundle does not predict by windows",
             where="--fast" if fast else "--step",
             found="no fast_step in its inference.json" if own is not None else "no step in its inference.json",
+            fault="this bundle has no other step" if own is not None else "this bundle does not predict by windows",
             fix="leave the option out" + (", or give --step" if own is not None else ""),
         )
     if fast and step is None:
         return list(config["fast_step"])
     if fast or len(step) not in (1, len(own)):
-        raise IslesError(
+        raise refused(
             "E-INF-14",
-            "the step does not fit the bundle",
             where="--step" + (" beside --fast" if fast else ""),
             found=f"{list(step)}; the bundle's own is {list(own)}",
             fix=f"give one number, or {len(own)}" + (", without --fast" if fast else ""),
@@ -179,12 +170,8 @@ def require_ids(config: Mapping[str, object], given: Mapping[str, object], bundl
     """
     absent = [key for key, value in given.items() if value is not None and key not in config]
     if absent:
-        raise IslesError(
-            "E-INF-15",
-            "the bundle has no such setting",
-            where=bundle,
-            found=f"asked for {', '.join(absent)}, which its inference.json does not have",
-            fix="leave the option out",
+        raise refused(
+            "E-INF-15", where=bundle, found=f"asked for {', '.join(absent)}, which its inference.json does not have"
         )
 
 
@@ -248,13 +235,7 @@ def read_inference(bundle: Path) -> ConfigParser:
     """
     config = next((p for p in (bundle / "inference.json", bundle / "configs/inference.json") if p.is_file()), None)
     if config is None:
-        raise IslesError(
-            "E-INF-10",
-            "no bundle there",
-            where=str(bundle),
-            found="no inference.json",
-            fix="give the folder of a bundle, for example bundles/clerigues",
-        )
+        raise refused("E-INF-10", where=str(bundle), found="no inference.json")
     refuse(judge_bundle(bundle))
     parser = ConfigParser()
     parser.read_config(str(config))
@@ -305,13 +286,7 @@ def _has_nothing_to_load(parser: ConfigParser) -> bool:
 
 def _network(parser: ConfigParser, path: Path | None, sha256: str | None, config: str) -> nn.Module:
     if path is not None and not path.is_file():
-        raise IslesError(
-            "E-INF-11",
-            "no weights there",
-            where=str(path),
-            found="no such file",
-            fix="train the bundle first and pass --weights, or use a bundle that carries weights",
-        )
+        raise refused("E-INF-11", where=str(path), found="no such file")
     state = {} if path is None else load_state(path, sha256=sha256)
     parser.parse(reset=True)
     network = parser.get_parsed_content("network")

@@ -8,7 +8,7 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.inference.cpu.fast_form import compiled_form, require_precision
 from monai_isles.inference.windows import WindowResult
 
@@ -43,12 +43,8 @@ class WholeSliceInferer(Inferer):
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3) or batch_size < 1:
-            raise IslesError(
-                "E-INF-05",
-                "whole-slice settings make no sense",
-                where="WholeSliceInferer",
-                found=f"spatial_dims {spatial_dims}, batch_size {batch_size}",
-                fix="take 2 for slices or 3 for volumes, and at least one a batch",
+            raise refused(
+                "E-INF-05", where="WholeSliceInferer", found=f"spatial_dims {spatial_dims}, batch_size {batch_size}"
             )
         require_precision(precision)
         self.flat, self.batch_size, self.extras = spatial_dims == 2, batch_size, tuple(extras)
@@ -88,11 +84,9 @@ class WholeSliceInferer(Inferer):
             return [output.float().softmax(1)]
         missing = [name for name in ("logits", *self.extras) if not isinstance(getattr(output, name, None), Tensor)]
         if missing:
-            raise IslesError(
+            raise refused(
                 "E-INF-06",
-                "the network does not give the maps asked for",
                 where=f"WholeSliceInferer with {type(network).__name__}",
                 found=f"no {', '.join(missing)} in its output",
-                fix="let the network return them (return_aux), or leave them out of extras",
             )
         return [output.logits.float().softmax(1), *(getattr(output, name).float() for name in self.extras)]

@@ -12,7 +12,7 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.inference.cpu.fast_form import CompiledWhole, compiled_form, predicting_form, require_precision
 from monai_isles.inference.dropout import prediction_dropout
 from monai_isles.inference.malloc import HalvedOnce, forecast, keep_memory
@@ -166,33 +166,21 @@ class StepSlidingWindowInferer(Inferer):
     ) -> None:
         super().__init__()
         if len(roi_size) != len(step) or len(step) not in (2, 3) or mc_passes < 1:
-            raise IslesError(
+            raise refused(
                 "E-INF-04",
-                "window settings do not fit together",
                 where="StepSlidingWindowInferer",
                 found=f"roi_size {list(roi_size)}, step {list(step)}, mc_passes {mc_passes}",
-                fix="give two sizes each for slices or three for volumes, and at least one pass",
             )
         require_no_gaps(roi_size, step)
         require_cover(cover)
         require_precision(precision)
         self.flat = len(step) == 2
         if whole_slices and not self.flat:
-            raise IslesError(
-                "E-INF-42",
-                "a network of volumes sees no whole slices",
-                where="StepSlidingWindowInferer",
-                found=f"whole_slices with windows of {list(roi_size)}",
-                fix="leave whole_slices out, or take a coarser step",
+            raise refused(
+                "E-INF-42", where="StepSlidingWindowInferer", found=f"whole_slices with windows of {list(roi_size)}"
             )
         if whole_slices and compiled:
-            raise IslesError(
-                "E-INF-44",
-                "only windows are compiled",
-                where="StepSlidingWindowInferer",
-                found="whole_slices and compiled",
-                fix="leave one of the two out: one pass a slice would not pay for compiling",
-            )
+            raise refused("E-INF-44", where="StepSlidingWindowInferer", found="whole_slices and compiled")
         self.roi = (*roi_size, 1) if self.flat else tuple(roi_size)
         self.step = (*step, 1) if self.flat else tuple(step)
         self.mc_passes, self.mc_rate, self.batch_size = mc_passes, mc_rate, batch_size

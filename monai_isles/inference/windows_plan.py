@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.networks.blocks import PredictionDropout
 
 
@@ -140,12 +140,10 @@ def window_starts(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
     """
     size, roi_, step_ = np.array(foreground.shape), np.array(roi), np.array(step)
     if (size < roi_).any():
-        raise IslesError(
+        raise refused(
             "E-INF-02",
-            "volume smaller than the window",
             where="StepSlidingWindowInferer",
             found=f"{tuple(size.tolist())} voxels against a window of {tuple(roi_.tolist())}",
-            fix="pad the volume by half a window first (BorderPadd)",
         )
     require_no_gaps(roi, step)
     require_cover(cover)
@@ -212,22 +210,12 @@ def windows_at_once(network: nn.Module, window: Tensor, *, most: int, memory_mb:
 def require_no_gaps(roi: Sequence[int], step: Sequence[int]) -> None:
     """Refuse a step below 1 or above the window (``E-INF-03``)."""
     if any(not 1 <= s <= r for s, r in zip(step, roi, strict=True)):
-        raise IslesError(
-            "E-INF-03",
-            "windows would leave gaps",
-            where="StepSlidingWindowInferer",
-            found=f"a step of {tuple(step)} with a window of {tuple(roi)}",
-            fix="take a step of at least 1 and at most the window on every axis",
+        raise refused(
+            "E-INF-03", where="StepSlidingWindowInferer", found=f"a step of {tuple(step)} with a window of {tuple(roi)}"
         )
 
 
 def require_cover(cover: str) -> None:
     """Refuse a choice of windows that is not known (``E-INF-20``)."""
     if cover not in COVERS:
-        raise IslesError(
-            "E-INF-20",
-            "choice of windows not known",
-            where="StepSlidingWindowInferer",
-            found=repr(cover),
-            fix=f"use one of {', '.join(COVERS)}",
-        )
+        raise refused("E-INF-20", where="StepSlidingWindowInferer", found=repr(cover), covers=", ".join(COVERS))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.publish import PART, publish
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -39,9 +39,7 @@ def pack_zip(folder: str | Path, path: str | Path) -> None:
         if p.is_file() and not p.is_symlink() and not p.name.startswith(PART) and p.resolve() != path.resolve()
     )
     if not files:
-        raise IslesError(
-            "E-FILE-16", "nothing to pack", where=str(folder), found="no files", fix="give a folder that holds files"
-        )
+        raise refused("E-FILE-16", where=str(folder), found="no files")
 
     def write(tmp: Path) -> None:
         with zipfile.ZipFile(tmp, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -67,13 +65,7 @@ def unpack_zip(path: str | Path, folder: str | Path, *, limits: Limits | None = 
     """
     path, folder = Path(path), Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise IslesError(
-            "E-FILE-18",
-            "folder is in use",
-            where=str(folder),
-            found="it exists and is not empty",
-            fix="name a new folder",
-        )
+        raise refused("E-FILE-18", where=str(folder), found="it exists and is not empty")
     aside = folder.with_name(f"{PART}{uuid4().hex[:8]}-{folder.name}")
     try:
         with zipfile.ZipFile(path) as archive:
@@ -89,9 +81,7 @@ def unpack_zip(path: str | Path, folder: str | Path, *, limits: Limits | None = 
             folder.rmdir()
         aside.rename(folder)
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-        raise IslesError(
-            "E-FILE-17", "archive cannot be unpacked", where=str(path), found=str(error), fix="copy the archive again"
-        ) from error
+        raise refused("E-FILE-17", where=str(path), found=str(error)) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -109,41 +99,17 @@ def _judge(members: list[zipfile.ZipInfo], limits: Limits, path: Path) -> None:
     if len(members) > limits.members or total > limits.total_bytes or ratio > limits.ratio:
         held = f"{len(members)} members, {total} bytes from {packed} (ratio {ratio:.0f})"
         allowed = f"{limits.members} members, {limits.total_bytes} bytes, ratio {limits.ratio:g}"
-        raise IslesError(
-            "E-SAFE-06",
-            "archive is larger than allowed once unpacked",
-            where=str(path),
-            found=f"{held}; limits: {allowed}",
-            fix="do not unpack it, or raise the limits if you know what it holds",
-        )
+        raise refused("E-SAFE-06", where=str(path), found=f"{held}; limits: {allowed}")
     counts = Counter(member.filename.casefold().rstrip("/") for member in members)
     twice = next((name for name, count in counts.items() if count > 1), None)
     if twice is not None:
-        raise IslesError(
-            "E-SAFE-15",
-            "archive names a member twice",
-            where=str(path),
-            found=repr(twice),
-            fix="do not unpack this archive; ask its author for a clean one",
-        )
+        raise refused("E-SAFE-15", where=str(path), found=repr(twice))
 
 
 def _judge_member(member: zipfile.ZipInfo, path: Path) -> None:
     name, where = member.filename, f"{path}: member {member.filename!r}"
     if name.startswith("/") or any(sign in name for sign in "\\:\0") or ".." in PurePosixPath(name).parts:
-        raise IslesError(
-            "E-SAFE-04",
-            "archive member leaves the folder",
-            where=where,
-            found="an absolute path, a drive or '..'",
-            fix="do not unpack this archive; ask its author for a clean one",
-        )
+        raise refused("E-SAFE-04", where=where, found="an absolute path, a drive or '..'")
     mode = member.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise IslesError(
-            "E-SAFE-05",
-            "archive member is a link or special file",
-            where=where,
-            found=f"mode {stat.filemode(mode)}",
-            fix="do not unpack this archive; ask its author for plain files",
-        )
+        raise refused("E-SAFE-05", where=where, found=f"mode {stat.filemode(mode)}")

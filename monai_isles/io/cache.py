@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.publish import PART, publish
 
 log = logging.getLogger(__name__)
@@ -35,13 +35,7 @@ class Cache:
 
     def __init__(self, folder: str | Path, kind: str, *, suffix: str = ".entry", limit_gb: float | None = None) -> None:
         if limit_gb is not None and not limit_gb > 0:
-            raise IslesError(
-                "E-CACHE-02",
-                "a cache cannot be that small",
-                where=str(folder),
-                found=f"{limit_gb:g} GB",
-                fix="give more than 0 GB, or leave the bound out",
-            )
+            raise refused("E-CACHE-02", where=str(folder), found=f"{limit_gb:g} GB")
         self.folder, self.kind, self.suffix = Path(folder), kind, suffix
         self._limit = None if limit_gb is None else limit_gb * 1e9
         self._unseen = float("inf")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, fault_and_fix
 
 ERROR, WARNING = "error", "warning"
 _log = logging.getLogger(__name__)
@@ -23,6 +23,21 @@ class Finding:
     found: str
     fix: str
     fault: str = ""
+
+
+def finding(
+    code: str,
+    severity: str,
+    *,
+    where: str,
+    found: str,
+    fault: str | None = None,
+    fix: str | None = None,
+    **values: object,
+) -> Finding:
+    """Return the finding of a code, its texts taken from ``faults.toml`` as ``errors.refused`` takes them."""
+    fault, fix = fault_and_fix(code, fault, fix, values)
+    return Finding(code, severity, where, found, fix, fault)
 
 
 def refuse(findings: Iterable[Finding]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 if TYPE_CHECKING:
     from monai_isles.io.read import Image
@@ -84,24 +84,23 @@ def require_same_affines(
         where = f"{case}: {key} ({names.get(key, key)}) against {first} ({names.get(first, first)})"
         if tuple(shapes[key]) != tuple(shapes[first]):
             ends = (np.asarray(affines[first], float), shapes[first], np.asarray(affines[key], float), shapes[key])
-            raise IslesError(
+            raise refused(
                 "E-GEOM-04",
-                "images have different shapes",
                 where=where,
                 found=f"{_times(shapes[key])} against {_times(shapes[first])} voxels (RAS+ order), field-of-view "
                 f"corners {corners_apart_mm(*ends):.4g} mm apart",
-                fix=f"resample {key} to {first} before stacking, or ask for it where they are in register: --resample",
+                key=key,
+                first=first,
             )
         gap = displacement(np.asarray(affines[first], float), np.asarray(affines[key], float), tuple(shapes[first]))
         if not gap.vox <= TOLERANCE_VOX:
-            raise IslesError(
+            raise refused(
                 "E-GEOM-03",
-                "images are not on the same grid",
                 where=where,
                 found=f"field-of-view corners {gap.mm:.4g} mm ({gap.vox:.4g} voxels) apart; "
                 f"at most {TOLERANCE_VOX:g} voxel allowed",
-                fix=f"register {key} to {first} first, or ask for it where they are in register: --resample "
-                "(MONAI: ResampleToMatchd)",
+                key=key,
+                first=first,
             )
 
 

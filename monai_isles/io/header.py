@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -27,23 +27,11 @@ def parse_header(block: bytes, where: str) -> Nifti1Header:
         for endian, order in (("<", "little"), (">", "big")):
             if int.from_bytes(block[:4], order) == size and len(block) >= 4:
                 if len(block) < size:
-                    raise IslesError(
-                        "E-FILE-05",
-                        "file is cut short",
-                        where=where,
-                        found=f"{len(block)} of {size} header bytes",
-                        fix="copy the file again from its source",
-                    )
+                    raise refused("E-FILE-05", where=where, found=f"{len(block)} of {size} header bytes")
                 header = kind(block[:size], endianness=endian, check=False)
                 if bytes(header["magic"])[:3] in (b"n+1", b"n+2"):
                     return header
-    raise IslesError(
-        "E-FILE-03",
-        "file is not a NIfTI image",
-        where=where,
-        found=f"starts with {block[:24]!r}",
-        fix="give a single-file NIfTI (.nii or .nii.gz)",
-    )
+    raise refused("E-FILE-03", where=where, found=f"starts with {block[:24]!r}")
 
 
 def stored_shape(header: Nifti1Header) -> tuple[int, ...]:

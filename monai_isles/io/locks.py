@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.publish import PART
 
 Made = TypeVar("Made")
@@ -71,12 +71,10 @@ def require_free(folder: Path) -> None:
 
 
 def _held(lock: Path, holder: dict) -> IslesError:
-    return IslesError(
+    return refused(
         "E-RUN-01",
-        "another run works in this folder",
         where=str(lock),
         found=f"held by process {holder.get('pid', 'unknown')} on {holder.get('host', 'unknown')}",
-        fix="wait for it, or choose another folder; delete the lock only if that run is surely gone",
     )
 
 

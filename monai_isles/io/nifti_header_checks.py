@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monai_isles.io.findings import ERROR, Finding
+from monai_isles.io.findings import ERROR, Finding, finding
 from monai_isles.io.grid import TOLERANCE_VOX, displacement
 from monai_isles.io.header import DTYPES, frame_time_s, layout, stored_shape
 from monai_isles.io.orientation import native_affine, nearest_qform, sform
@@ -38,39 +38,12 @@ def header_findings(header: Nifti1Header, *, kind: str | None, where: str) -> li
 def _size_findings(header: Nifti1Header, where: str) -> list[Finding]:
     dims, said = stored_shape(header), [int(d) for d in header["dim"]]
     if len(dims) and min(dims) < 0:
-        return [
-            Finding(
-                "E-DIM-02",
-                ERROR,
-                where,
-                f"dimensions {dims}",
-                "export the image again: its header is damaged",
-                "header holds a negative dimension",
-            )
-        ]
+        return [finding("E-DIM-02", ERROR, where=where, found=f"dimensions {dims}")]
     if not dims or min(dims) == 0:
-        return [
-            Finding(
-                "E-DIM-01",
-                ERROR,
-                where,
-                f"dimensions {dims or said}",
-                "export the image again: it holds no voxels",
-                "header holds a zero dimension",
-            )
-        ]
+        return [finding("E-DIM-01", ERROR, where=where, found=f"dimensions {dims or said}")]
     spare = [d for d in dims[3:] if d > 1]
     if len(dims) < 2 or len(spare) > 1 or (spare and dims[3] == 1 and len(dims) > 4 and dims[4] != spare[0]):
-        return [
-            Finding(
-                "E-DIM-05",
-                ERROR,
-                where,
-                f"dimensions {dims}",
-                "give one volume (X, Y, Z) or one series (X, Y, Z, T)",
-                "number of dimensions is not understood",
-            )
-        ]
+        return [finding("E-DIM-05", ERROR, where=where, found=f"dimensions {dims}")]
     return []
 
 
@@ -79,16 +52,22 @@ def _type_findings(header: Nifti1Header, where: str) -> list[Finding]:
     offset = float(header["vox_offset"])
     if not np.isfinite(offset) or offset % 1 or offset < (352 if header["sizeof_hdr"] == 348 else 544):
         fix, fault = "export the image again: its header is damaged", "voxels are said to start inside the header"
-        found.append(Finding("E-FILE-09", ERROR, where, f"voxel offset {offset:g}", fix, fault))
+        found.append(finding("E-FILE-09", ERROR, where=where, found=f"voxel offset {offset:g}", fault=fault, fix=fix))
     if code in _COMPLEX:
         fix, fault = "save the magnitude as float32", "image holds complex numbers"
-        found.append(Finding("E-VAL-01", ERROR, where, f"complex numbers (NIfTI datatype {code})", fix, fault))
+        found.append(
+            finding(
+                "E-VAL-01", ERROR, where=where, found=f"complex numbers (NIfTI datatype {code})", fault=fault, fix=fix
+            )
+        )
     elif code in _COLOUR:
         fix, fault = "export the values themselves, not a coloured picture", "image holds colours"
-        found.append(Finding("E-VAL-02", ERROR, where, f"RGB colours (NIfTI datatype {code})", fix, fault))
+        found.append(
+            finding("E-VAL-02", ERROR, where=where, found=f"RGB colours (NIfTI datatype {code})", fault=fault, fix=fix)
+        )
     elif code not in DTYPES:
         fix, fault = "save as float32 or int16", "image holds an unsupported number type"
-        found.append(Finding("E-VAL-11", ERROR, where, f"NIfTI datatype {code}", fix, fault))
+        found.append(finding("E-VAL-11", ERROR, where=where, found=f"NIfTI datatype {code}", fault=fault, fix=fix))
     return found
 
 
@@ -97,7 +76,9 @@ def _scale_findings(header: Nifti1Header, where: str) -> list[Finding]:
     if slope == 0 or np.isnan(slope) or (np.isfinite(slope) and np.isfinite(inter)):
         return []
     fix, fault = "export the image again: its header is damaged", "scale factors are not finite"
-    return [Finding("E-VAL-12", ERROR, where, f"slope {slope:g}, intercept {inter:g}", fix, fault)]
+    return [
+        finding("E-VAL-12", ERROR, where=where, found=f"slope {slope:g}, intercept {inter:g}", fault=fault, fix=fix)
+    ]
 
 
 def _unit_findings(header: Nifti1Header, where: str) -> list[Finding]:
@@ -106,16 +87,7 @@ def _unit_findings(header: Nifti1Header, where: str) -> list[Finding]:
         return []
     name, factor = unit
     zooms = " x ".join(f"{z:g}" for z in np.asarray(header["pixdim"], float)[1:4])
-    return [
-        Finding(
-            "E-GEOM-07",
-            ERROR,
-            where,
-            f"unit {name}, voxels {zooms}",
-            f"convert the header to millimetres (times {factor:g}), or correct the unit if it is wrong",
-            "lengths are not in millimetres",
-        )
-    ]
+    return [finding("E-GEOM-07", ERROR, where=where, found=f"unit {name}, voxels {zooms}", factor=factor)]
 
 
 def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
@@ -123,34 +95,25 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     strange = [f"{name} code {code}" for name, code in (("sform", s_code), ("qform", q_code)) if code not in CODES]
     if strange:
         fix, fault = "export the image again: its header is damaged", "orientation code is none of NIfTI's"
-        return [Finding("E-GEOM-08", ERROR, where, f"{', '.join(strange)}; 0 to {max(CODES)} are known", fix, fault)]
-    if s_code <= 0 and q_code <= 0:
         return [
-            Finding(
-                "E-GEOM-01",
+            finding(
+                "E-GEOM-08",
                 ERROR,
-                where,
-                "sform code 0 and qform code 0",
-                "state the orientation in the file, with nibabel: image.set_sform(affine, code=1)",
-                "image has no orientation",
+                where=where,
+                found=f"{', '.join(strange)}; 0 to {max(CODES)} are known",
+                fault=fault,
+                fix=fix,
             )
         ]
+    if s_code <= 0 and q_code <= 0:
+        return [finding("E-GEOM-01", ERROR, where=where, found="sform code 0 and qform code 0")]
     affine = native_affine(header)
     rows = np.array2string(affine, precision=4, suppress_small=True).replace("\n", "")
     used = "sform" if s_code > 0 else "qform"
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     unit = affine[:3, :3] / np.where(lengths > 0, lengths, 1.0)
     if not np.isfinite(affine).all() or lengths.min() <= 1e-6 or abs(np.linalg.det(unit)) < 1e-3:
-        return [
-            Finding(
-                "E-GEOM-06",
-                ERROR,
-                where,
-                f"{used} {rows}{_written_by(header)}",
-                "export the image again, or set the right affine with nibabel",
-                "affine is singular or not finite",
-            )
-        ]
+        return [finding("E-GEOM-06", ERROR, where=where, found=f"{used} {rows}{_written_by(header)}")]
     found = _shear_findings(unit, used, where)
     if s_code > 0 and q_code > 0:
         found += _conflict_findings(header, where)
@@ -171,13 +134,12 @@ def _shear_findings(unit: np.ndarray, used: str, where: str) -> list[Finding]:
         return []
     degrees = float(np.degrees(np.arcsin(min(1.0, worst))))
     return [
-        Finding(
+        finding(
             "E-GEOM-05",
             ERROR,
-            where,
-            f"axes of the {used} are {degrees:.3g} degrees off a right angle (cosine {worst:.3g})",
-            f"resample to an orthogonal grid (at most {MAX_SHEAR:g} is accepted); correct a gantry tilt first",
-            "affine is sheared",
+            where=where,
+            found=f"axes of the {used} are {degrees:.3g} degrees off a right angle (cosine {worst:.3g})",
+            max_shear=MAX_SHEAR,
         )
     ]
 
@@ -192,16 +154,7 @@ def _conflict_findings(header: Nifti1Header, where: str) -> list[Finding]:
         if gap.vox <= TOLERANCE_VOX:
             return []
         apart = f"field-of-view corners {gap.mm:.4g} mm ({gap.vox:.3g} voxel) apart; the sform would be used"
-    return [
-        Finding(
-            "E-GEOM-02",
-            ERROR,
-            where,
-            apart,
-            "find out which is right and write it to both, with nibabel: image.set_qform(a, 1); image.set_sform(a, 1)",
-            "sform and qform disagree",
-        )
-    ]
+    return [finding("E-GEOM-02", ERROR, where=where, found=apart)]
 
 
 def _frame_findings(header: Nifti1Header, kind: str | None, where: str) -> list[Finding]:
@@ -209,35 +162,19 @@ def _frame_findings(header: Nifti1Header, kind: str | None, where: str) -> list[
     series = kind in MODALITIES and MODALITIES[kind].time_series
     if series and frames is None:
         return [
-            Finding(
+            finding(
                 "E-DIM-04",
                 ERROR,
-                where,
-                f"dimensions {stored_shape(header)}: one volume, it looks like a map",
-                "give the perfusion series itself (X, Y, Z, T)",
-                "a time series is wanted",
+                where=where,
+                found=f"dimensions {stored_shape(header)}: one volume, it looks like a map",
             )
         ]
     if kind is not None and not series and frames is not None:
         return [
-            Finding(
-                "E-DIM-03",
-                ERROR,
-                where,
-                f"{frames} frames, dimensions {stored_shape(header)}",
-                f"give one volume as {kind}: pick a frame with nibabel, image.slicer[..., 0], or list the file as ctp",
-                "a single volume is wanted",
+            finding(
+                "E-DIM-03", ERROR, where=where, found=f"{frames} frames, dimensions {stored_shape(header)}", kind=kind
             )
         ]
     if series and not DT_RANGE_S[0] <= frame_time_s(header) <= DT_RANGE_S[1]:
-        return [
-            Finding(
-                "E-DIM-06",
-                ERROR,
-                where,
-                f"{frame_time_s(header):g} s between frames",
-                "correct pixdim[4] or its unit (seconds or milliseconds)",
-                "frame time is not plausible",
-            )
-        ]
+        return [finding("E-DIM-06", ERROR, where=where, found=f"{frame_time_s(header):g} s between frames")]
     return []

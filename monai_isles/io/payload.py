@@ -8,7 +8,7 @@ import io
 import zlib
 from pathlib import Path
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 
 GZIP_MAGIC = b"\x1f\x8b"
 HEADER_BYTES = 544
@@ -24,44 +24,26 @@ def check_file(path: Path, where: str) -> None:
             ``E-FILE-03`` another suffix, ``E-FILE-04`` a suffix that contradicts the bytes.
     """
     if not path.exists():
-        raise IslesError(
-            "E-FILE-01",
-            "file is missing",
-            where=where,
-            found="no such file",
-            fix="correct the path or restore the file",
-        )
+        raise refused("E-FILE-01", where=where, found="no such file", fix="correct the path or restore the file")
     try:
         with path.open("rb") as file:
             magic = file.read(2)
     except OSError as error:
-        raise IslesError(
-            "E-FILE-08", "file cannot be read", where=where, found=str(error.strerror), fix="give a readable NIfTI file"
-        ) from error
+        raise refused("E-FILE-08", where=where, found=str(error.strerror)) from error
     if not magic:
-        raise IslesError("E-FILE-02", "file is empty", where=where, found="0 bytes", fix=COPY_AGAIN)
+        raise refused("E-FILE-02", where=where, found="0 bytes", fix=COPY_AGAIN)
     _check_name(path, magic, where)
 
 
 def _check_name(path: Path, magic: bytes, where: str) -> None:
     zipped, gzip_bytes = path.name.endswith(".nii.gz"), magic == GZIP_MAGIC
     if not zipped and not path.name.endswith(".nii"):
-        raise IslesError(
-            "E-FILE-03",
-            "file is not a NIfTI image",
-            where=where,
-            found=f"suffix {path.suffix or 'none'}",
-            fix="convert it to .nii or .nii.gz",
+        raise refused(
+            "E-FILE-03", where=where, found=f"suffix {path.suffix or 'none'}", fix="convert it to .nii or .nii.gz"
         )
     if (gzip_bytes and not zipped) or (zipped and not gzip_bytes and _looks_like_nifti(path)):
         was, should = ("gzip bytes", ".nii.gz") if gzip_bytes else ("uncompressed NIfTI bytes", ".nii")
-        raise IslesError(
-            "E-FILE-04",
-            "name and content disagree",
-            where=where,
-            found=f"{was} under {path.name}",
-            fix=f"rename to {should}",
-        )
+        raise refused("E-FILE-04", where=where, found=f"{was} under {path.name}", should=should)
 
 
 def peek(path: Path, where: str) -> bytes:
@@ -98,53 +80,30 @@ def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
 
 def too_long(where: str, found: str) -> IslesError:
     """Return the error of a file that goes on after the last voxel: its header or its length is wrong."""
-    return IslesError(
-        "E-FILE-20",
-        "file holds more than its header says",
-        where=where,
-        found=found,
-        fix="copy the file again; if the header is right, save the image anew: nibabel.save(nibabel.load(a), b)",
-    )
+    return refused("E-FILE-20", where=where, found=found)
 
 
 def too_large(where: str, found: str, limit: int) -> IslesError:
     """Return the error of an image above the size budget."""
-    return IslesError(
-        "E-FILE-07",
-        "image is larger than the budget",
-        where=where,
-        found=f"{found}; limit {limit} bytes",
-        fix="if the size is real, raise max_bytes; otherwise the header is damaged: copy the file again",
-    )
+    return refused("E-FILE-07", where=where, found=f"{found}; limit {limit} bytes")
 
 
 def _damaged(error: Exception, where: str, path: Path) -> IslesError:
     size = path.stat().st_size
     if isinstance(error, EOFError):
-        return IslesError(
-            "E-FILE-05",
-            "file is cut short",
-            where=where,
-            found=f"the gzip stream ends early, after {size} bytes",
-            fix=COPY_AGAIN,
+        return refused(
+            "E-FILE-05", where=where, found=f"the gzip stream ends early, after {size} bytes", fix=COPY_AGAIN
         )
     with path.open("rb") as file:
         start = file.read(24)
     if "Not a gzipped file" in str(error) and not start.startswith(GZIP_MAGIC):
-        return IslesError(
+        return refused(
             "E-FILE-03",
-            "file is not a NIfTI image",
             where=where,
             found=f"neither gzip nor NIfTI: starts with {start!r}",
             fix="give a .nii or .nii.gz file",
         )
-    return IslesError(
-        "E-FILE-06",
-        "file is damaged",
-        where=where,
-        found=f"gzip check failed ({error}) in {size} bytes",
-        fix=COPY_AGAIN,
-    )
+    return refused("E-FILE-06", where=where, found=f"gzip check failed ({error}) in {size} bytes", fix=COPY_AGAIN)
 
 
 def _looks_like_nifti(path: Path) -> bool:

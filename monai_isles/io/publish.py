@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.grid import TOLERANCE_VOX, displacement
 from monai_isles.io.orientation import from_ras, qform
 from monai_isles.io.read import Image, read_image
@@ -61,13 +61,7 @@ def publish_together(files: Sequence[tuple[str | Path, Writer]], *, inputs: Iter
         for path, part in parts.items():
             os.replace(part, path)
     except OSError as error:
-        raise IslesError(
-            "E-FILE-10",
-            "file cannot be written",
-            where=str(path),
-            found=f"{error.strerror or error}",
-            fix="free space, or choose a folder that can be written; what was there before is unchanged",
-        ) from error
+        raise refused("E-FILE-10", where=str(path), found=f"{error.strerror or error}") from error
     finally:
         for part in parts.values():
             _discard(part)
@@ -118,21 +112,9 @@ def planned_image(
     """
     path = Path(path)
     if not path.name.endswith((".nii", ".nii.gz")):
-        raise IslesError(
-            "E-FILE-12",
-            "images are written as NIfTI",
-            where=str(path),
-            found=f"suffix {path.suffix or 'none'}",
-            fix="end the name in .nii.gz",
-        )
+        raise refused("E-FILE-12", where=str(path), found=f"suffix {path.suffix or 'none'}")
     if tuple(data.shape) != like.grid_shape:
-        raise IslesError(
-            "E-DIM-07",
-            "result is not on the input's grid",
-            where=str(path),
-            found=f"shape {tuple(data.shape)}, input {like.grid_shape}",
-            fix="bring the result back to the input's grid first",
-        )
+        raise refused("E-DIM-07", where=str(path), found=f"shape {tuple(data.shape)}, input {like.grid_shape}")
     cast = _cast(np.asarray(data), np.dtype(dtype), str(path))
     image = _nifti(from_ras(cast, like.native_affine), like.native_affine)
     image.header["descrip"] = description.encode("ascii", "replace")[:79]
@@ -148,13 +130,7 @@ def planned_image(
 def _require_no_input(paths: Iterable[Path], inputs: Iterable[str | Path]) -> None:
     for path, source in product(paths, [Path(source) for source in inputs]):
         if _same_file(path, source):
-            raise IslesError(
-                "E-FILE-11",
-                "output would overwrite an input",
-                where=str(path),
-                found=f"the same file as {source}",
-                fix="choose another output folder or name",
-            )
+            raise refused("E-FILE-11", where=str(path), found=f"the same file as {source}")
 
 
 def _cast(data: np.ndarray, dtype: np.dtype, where: str) -> np.ndarray:
@@ -167,12 +143,10 @@ def _cast(data: np.ndarray, dtype: np.dtype, where: str) -> np.ndarray:
             lost = cast.astype(np.float64) != data
     if lost.any():
         first = data[lost].ravel()[0]
-        raise IslesError(
+        raise refused(
             "E-VAL-07",
-            "values would change on disk",
             where=where,
             found=f"{int(lost.sum())} of {data.size} voxels do not fit {dtype}, for example {first:g}",
-            fix="write float32, or round and clip on purpose first",
         )
     return cast
 
@@ -193,12 +167,10 @@ def _compare(tmp: Path, path: Path, wanted: np.ndarray, like: Image) -> None:
     again = read_image(tmp, dtype=wanted.dtype.type)
     same = again.grid_shape == like.grid_shape and np.array_equal(again.data, wanted)
     if not same or displacement(like.affine, again.affine, like.grid_shape).vox > TOLERANCE_VOX:
-        raise IslesError(
+        raise refused(
             "E-FILE-13",
-            "image reads back differently",
             where=str(path),
             found=f"shape {again.grid_shape}, sum {again.data.sum():g}; wrote {like.grid_shape}, {wanted.sum():g}",
-            fix="check the disk; the result was not published",
         )
 
 

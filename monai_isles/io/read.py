@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import Finding, refuse, say_once
 from monai_isles.io.header import claimed_bytes, frame_time_s, layout, parse_header, voxel_dtype
 from monai_isles.io.nifti_header_checks import header_findings
@@ -168,7 +168,7 @@ def _voxels(raw: bytes, header: Nifti1Header, place: str) -> np.ndarray:
     end = start + count * dtype.itemsize
     found = f"{len(raw)} bytes, {end} wanted for {' x '.join(map(str, full))} voxels"
     if len(raw) < end:
-        raise IslesError("E-FILE-05", "file is cut short", where=place, found=found, fix=COPY_AGAIN)
+        raise refused("E-FILE-05", where=place, found=found, fix=COPY_AGAIN)
     if len(raw) > end:
         raise too_long(place, found)
     if int(header["dim"][0]) == 2:

@@ -12,7 +12,7 @@ from monai.data import ImageReader, MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.read import Image, read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 
@@ -43,13 +43,7 @@ class VerifiedReader(ImageReader):
     def get_data(self, img: tuple[Path, ...]) -> tuple[np.ndarray, dict]:
         """Return the voxels and the meta data: ``affine`` (RAS+), native affine and shape, ``sha256``."""
         if len(img) != 1:
-            raise IslesError(
-                "E-DIM-08",
-                "one file is one image",
-                where=", ".join(map(str, img)),
-                found=f"{len(img)} files",
-                fix="load each file under its own key, then ConcatItemsd",
-            )
+            raise refused("E-DIM-08", where=", ".join(map(str, img)), found=f"{len(img)} files")
         image = read_image(img[0], kind=self.kind, label_values=self.label_values)
         return image.data, _meta(image)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from monai_isles import __version__
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.io import locks
 from monai_isles.io.publish import PART, publish_json
 
@@ -108,13 +108,7 @@ def judge_folder(path: str | Path, *, outputs: Iterable[str] = ()) -> None:
 
 
 def _unwritable(path: Path, found: str) -> IslesError:
-    return IslesError(
-        "E-RUN-02",
-        "output folder cannot be written",
-        where=str(path),
-        found=found,
-        fix="choose a folder that can be created and written",
-    )
+    return refused("E-RUN-02", where=str(path), found=found)
 
 
 def _check_names(path: Path, outputs: tuple[str, ...]) -> None:
@@ -122,10 +116,8 @@ def _check_names(path: Path, outputs: tuple[str, ...]) -> None:
         full = path.absolute() / name
         long = next((part for part in full.parts if len(os.fsencode(part)) > 255), None)
         if long is not None or len(os.fsencode(full)) > 4000:
-            raise IslesError(
+            raise refused(
                 "E-RUN-03",
-                "output name is too long",
                 where=f"{str(full)[:200]}...",
                 found=f"{len(os.fsencode(long or str(full)))} bytes; at most {255 if long else 4000} allowed",
-                fix="choose a shorter output folder or case name",
             )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from monai_isles.io.findings import ERROR, WARNING, Finding
+from monai_isles.io.findings import ERROR, WARNING, Finding, finding
 from monai_isles.modalities import LABEL, MODALITIES, Modality
 
 PROBABILITY = "probability"
@@ -51,34 +51,13 @@ def clip_negatives(data: np.ndarray, *, kind: str | None) -> np.ndarray:
 
 def _not_finite(data: np.ndarray, where: str) -> Finding:
     nan, inf = int(np.isnan(data).sum()), int(np.isinf(data).sum())
-    return Finding(
-        "E-VAL-03",
-        ERROR,
-        where,
-        f"{nan} NaN and {inf} infinite of {data.size} voxels",
-        "export the image again, or set these voxels to 0 by a decision of yours",
-        "image holds values that are not finite",
-    )
+    return finding("E-VAL-03", ERROR, where=where, found=f"{nan} NaN and {inf} infinite of {data.size} voxels")
 
 
 def _flat(value: float, modality: Modality, where: str) -> Finding:
     if value == 0:
-        return Finding(
-            "E-VAL-04",
-            ERROR,
-            where,
-            f"every voxel of the {modality.name} is 0",
-            "export the image again, or leave the case out",
-            "image is empty",
-        )
-    return Finding(
-        "E-VAL-09",
-        WARNING,
-        where,
-        f"every voxel of the {modality.name} is {value:g}",
-        "look at the image: it carries no information",
-        "image is constant",
-    )
+        return finding("E-VAL-04", ERROR, where=where, found=f"every voxel of the {modality.name} is 0")
+    return finding("E-VAL-09", WARNING, where=where, found=f"every voxel of the {modality.name} is {value:g}")
 
 
 def lesion_only(data: np.ndarray, *, kind: str | None, label_values: Sequence[int] | None) -> np.ndarray:
@@ -101,13 +80,14 @@ def _label_findings(data: np.ndarray, where: str, label_values: Sequence[int] | 
         else "decide which values mean lesion"
     )
     return [
-        Finding(
+        finding(
             "E-LBL-01",
             ERROR,
-            where,
-            f"values {listed}{more}",
-            f"{top}, and save the mask with 0 and 1 only, or name these values in the data list (label_values)",
-            f"lesion mask holds other values than {', '.join(map(str, allowed[:-1]))} and {allowed[-1]}",
+            where=where,
+            found=f"values {listed}{more}",
+            allowed=", ".join(map(str, allowed[:-1])),
+            allowed2=allowed[-1],
+            top=top,
         )
     ]
 
@@ -115,16 +95,7 @@ def _label_findings(data: np.ndarray, where: str, label_values: Sequence[int] | 
 def _probability_findings(low: float, high: float, where: str) -> list[Finding]:
     if low >= -1e-6 and high <= 1 + 1e-6:
         return []
-    return [
-        Finding(
-            "E-VAL-08",
-            ERROR,
-            where,
-            f"values from {low:g} to {high:g}",
-            "apply softmax or sigmoid before saving",
-            "probabilities lie outside 0 to 1",
-        )
-    ]
+    return [finding("E-VAL-08", ERROR, where=where, found=f"values from {low:g} to {high:g}")]
 
 
 def _negative_findings(data: np.ndarray, low: float, modality: Modality, where: str) -> list[Finding]:
@@ -133,23 +104,22 @@ def _negative_findings(data: np.ndarray, low: float, modality: Modality, where: 
     negative, brain = int((data < 0).sum()), max(1, int(np.count_nonzero(data)))
     if negative <= MAX_NEGATIVE_SHARE * brain:
         return [
-            Finding(
+            finding(
                 "E-VAL-10",
                 WARNING,
-                where,
-                f"{negative} of {brain} non-zero voxels below 0, lowest {low:g}",
-                "they are read as 0",
-                f"{modality.name} holds negative values",
+                where=where,
+                found=f"{negative} of {brain} non-zero voxels below 0, lowest {low:g}",
+                name=modality.name,
             )
         ]
     return [
-        Finding(
+        finding(
             "E-VAL-06",
             ERROR,
-            where,
-            f"{negative} of {brain} non-zero voxels ({negative / brain:.0%}) below 0, lowest {low:g}",
-            f"check the map and its scale factors; at most {MAX_NEGATIVE_SHARE:.0%} are clipped at 0",
-            f"too many negative voxels of {modality.name}",
+            where=where,
+            found=f"{negative} of {brain} non-zero voxels ({negative / brain:.0%}) below 0, lowest {low:g}",
+            name=modality.name,
+            max_negative_share=MAX_NEGATIVE_SHARE,
         )
     ]
 
@@ -164,13 +134,13 @@ def _range_findings(data: np.ndarray, low: float, high: float, modality: Modalit
     bounds = f"at most {modality.highest:g}, 99th percentile at most {modality.typical_max:g}"
     lowest = "" if modality.perfusion_map else f", at least {modality.lowest:g}"
     return [
-        Finding(
+        finding(
             "E-VAL-05",
             ERROR,
-            where,
-            f"{found}; {bounds}{lowest} expected",
-            _likely(high, typical, modality),
-            f"{modality.name} is outside its plausible range",
+            where=where,
+            found=f"{found}; {bounds}{lowest} expected",
+            fix=_likely(high, typical, modality),
+            name=modality.name,
         )
     ]
 

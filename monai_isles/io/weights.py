@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.publish import publish
 
 
@@ -42,13 +42,7 @@ def publish_state(path: str | Path, state: Mapping[str, object], *, inputs: Iter
     """
     stranger = _stranger(state, "state")
     if stranger:
-        raise IslesError(
-            "E-SAFE-12",
-            "checkpoint would hold code",
-            where=str(path),
-            found=stranger,
-            fix="save numbers, strings, tensors, and lists or dictionaries of them",
-        )
+        raise refused("E-SAFE-12", where=str(path), found=stranger)
 
     def write(tmp: Path) -> None:
         try:
@@ -72,32 +66,14 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
     """
     path = Path(path)
     if not path.is_file():
-        raise IslesError(
-            "E-FILE-01",
-            "file is missing",
-            where=str(path),
-            found="no such file",
-            fix="give the weights file, or train first",
-        )
+        raise refused("E-FILE-01", where=str(path), found="no such file", fix="give the weights file, or train first")
     if sha256 is not None and (found := sha256_of(path)) != sha256.lower():
-        raise IslesError(
-            "E-SAFE-03",
-            "weights are not the expected ones",
-            where=str(path),
-            found=f"SHA-256 {found}, expected {sha256}",
-            fix="copy the file again from its source, or correct the checksum in the metadata",
-        )
+        raise refused("E-SAFE-03", where=str(path), found=f"SHA-256 {found}, expected {sha256}")
     _check_archive(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise IslesError(
-            "E-SAFE-01",
-            "checkpoint holds more than weights",
-            where=str(path),
-            found=_global(str(error)),
-            fix="do not open this file; ask its author for a state dictionary of tensors",
-        ) from error
+        raise refused("E-SAFE-01", where=str(path), found=_global(str(error))) from error
     except _DAMAGE as error:
         raise _damaged(path, f"it cannot be loaded ({type(error).__name__})") from error
 
@@ -117,20 +93,8 @@ def _check_archive(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(4)
         if start == b"PK\x03\x04":
-            raise IslesError(
-                "E-FILE-14",
-                "checkpoint is cut short",
-                where=str(path),
-                found=f"archive without an end, {path.stat().st_size} bytes",
-                fix="use the previous checkpoint, or copy the file again",
-            )
-        raise IslesError(
-            "E-SAFE-02",
-            "file is no checkpoint archive",
-            where=str(path),
-            found=f"starts with {start!r}; old pickles are not read",
-            fix="give a checkpoint written by this package or by torch.save of a state dictionary",
-        )
+            raise refused("E-FILE-14", where=str(path), found=f"archive without an end, {path.stat().st_size} bytes")
+        raise refused("E-SAFE-02", where=str(path), found=f"starts with {start!r}; old pickles are not read")
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip() or next(filter(None, map(_called_a_folder, archive.infolist())), None)
@@ -153,13 +117,7 @@ def _is_zip(path: Path) -> bool:
 
 
 def _damaged(path: Path, found: str) -> IslesError:
-    return IslesError(
-        "E-FILE-15",
-        "checkpoint is damaged",
-        where=str(path),
-        found=found,
-        fix="use the previous checkpoint, or copy the file again",
-    )
+    return refused("E-FILE-15", where=str(path), found=found)
 
 
 def _stranger(value: object, name: str) -> str | None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 
 class SoftmaxFocalLoss(nn.Module):
@@ -32,13 +32,7 @@ class SoftmaxFocalLoss(nn.Module):
         super().__init__()
         self.gamma, self.alpha = float(gamma), None if alpha is None else tuple(map(float, alpha))
         if not gamma >= 0 or not all(weight >= 0 for weight in self.alpha or ()):
-            raise IslesError(
-                "E-LOSS-20",
-                "a setting of the focal loss makes no sense",
-                where="SoftmaxFocalLoss",
-                found=f"gamma={gamma}, alpha={alpha}",
-                fix="give a gamma and weights that are not negative",
-            )
+            raise refused("E-LOSS-20", where="SoftmaxFocalLoss", found=f"gamma={gamma}, alpha={alpha}")
 
     def extra_repr(self) -> str:
         return f"gamma={self.gamma}, alpha={self.alpha}"
@@ -55,11 +49,9 @@ class SoftmaxFocalLoss(nn.Module):
 
     def _weights(self, logits: Tensor) -> Tensor:
         if logits.shape[1] != len(self.alpha):
-            raise IslesError(
+            raise refused(
                 "E-LOSS-21",
-                "one weight a class is needed",
                 where="SoftmaxFocalLoss",
                 found=f"alpha {self.alpha} for logits of {logits.shape[1]} classes",
-                fix="give alpha as (background, lesion), one number for each class of the network",
             )
         return torch.tensor(self.alpha, dtype=logits.dtype, device=logits.device)

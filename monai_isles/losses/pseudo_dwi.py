@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.losses.stroke_segmentation import StrokeSegmentationLoss
 from monai_isles.losses.synthesis import SynthesisLoss
 
@@ -56,13 +56,7 @@ class PseudoDWILoss(nn.Module):
     def only(self, *parts: str) -> None:
         """Let these terms count from now on. Raises: ``E-LOSS-36``."""
         if not parts or not set(parts) <= set(PARTS):
-            raise IslesError(
-                "E-LOSS-36",
-                "no such part of the pipeline",
-                where="PseudoDWILoss",
-                found=f"parts {parts}",
-                fix=f"name one or more of {', '.join(PARTS)}",
-            )
+            raise refused("E-LOSS-36", where="PseudoDWILoss", found=f"parts {parts}", parts=", ".join(PARTS))
         self.parts = tuple(parts)
 
     def forward(self, output: object, target: Tensor) -> Tensor:
@@ -78,13 +72,7 @@ class PseudoDWILoss(nn.Module):
             logits = output if isinstance(output, Tensor) else output.logits
             return {"segmenter": self.segmentation(logits, target)}
         if target.shape[1] != 3:
-            raise IslesError(
-                "E-LOSS-35",
-                "there is no DWI to compare the synthesised one with",
-                where="PseudoDWILoss",
-                found=f"target of {target.shape[1]} channels",
-                fix="stack lesion, DWI and weight map in this order, or train the row F_o (table5_fo.json)",
-            )
+            raise refused("E-LOSS-35", where="PseudoDWILoss", found=f"target of {target.shape[1]} channels")
         truth, weight = target[:, 1:2], target[:, 2:3]
         terms = {"segmenter": self.segmentation(output.logits, target)}
         terms["generator"] = self.synthesis(pseudo, truth, weight)

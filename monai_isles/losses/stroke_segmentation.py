@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.losses.generalized_dice_ce import sudre_dice_loss
 
 
@@ -100,12 +100,8 @@ class StrokeSegmentationLoss(nn.Module):
         super().__init__()
         self.terms = tuple(terms)
         if not self.terms or not set(self.terms) <= set(TERMS):
-            raise IslesError(
-                "E-LOSS-30",
-                "no such segmentation loss",
-                where="StrokeSegmentationLoss",
-                found=f"terms {self.terms}",
-                fix=f"name one or more of {', '.join(TERMS)}",
+            raise refused(
+                "E-LOSS-30", where="StrokeSegmentationLoss", found=f"terms {self.terms}", terms=", ".join(TERMS)
             )
 
     def extra_repr(self) -> str:
@@ -125,11 +121,5 @@ class StrokeSegmentationLoss(nn.Module):
 
     def _weight(self, target: Tensor) -> Tensor:
         if target.shape[1] < 2:
-            raise IslesError(
-                "E-LOSS-31",
-                "the weighted cross-entropy needs a weight map",
-                where="StrokeSegmentationLoss",
-                found=f"target of {target.shape[1]} channel",
-                fix="put LesionWeightd into the chain and its map last in the target, or take the term ce",
-            )
+            raise refused("E-LOSS-31", where="StrokeSegmentationLoss", found=f"target of {target.shape[1]} channel")
         return target[:, -1:]

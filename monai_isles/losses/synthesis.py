@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 Verdicts = Tensor | Sequence["Verdicts"]
 
@@ -70,12 +70,12 @@ class SynthesisLoss(nn.Module):
     ) -> None:
         super().__init__()
         if kind not in KINDS or reading not in READINGS:
-            raise IslesError(
+            raise refused(
                 "E-LOSS-32",
-                "no such synthesis loss",
                 where="SynthesisLoss",
                 found=f"kind {kind!r}, reading {reading!r}",
-                fix=f"kind is one of {', '.join(KINDS)}; reading one of {', '.join(READINGS)}",
+                kinds=", ".join(KINDS),
+                readings=", ".join(READINGS),
             )
         self.kind, self.gamma, self.reading = kind, gamma, reading
         self.encoder = _required(encoder, kind, "h1" in kind or "h2" in kind, "encoder")
@@ -98,13 +98,7 @@ class SynthesisLoss(nn.Module):
         difference = image - truth
         if self.kind.startswith("w-"):
             if weight is None:
-                raise IslesError(
-                    "E-LOSS-34",
-                    "a weighted synthesis loss needs weights",
-                    where=f"SynthesisLoss, kind {self.kind!r}",
-                    found="no weight map",
-                    fix="give the weight map of LesionWeightd, or take the kind l2",
-                )
+                raise refused("E-LOSS-34", where=f"SynthesisLoss, kind {self.kind!r}", found="no weight map")
             difference = difference * weight
         return self._size(difference, power=1 if self.kind == "l1" else 2)
 
@@ -120,13 +114,7 @@ class SynthesisLoss(nn.Module):
 
 def _required(network: nn.Module | None, kind: str, needed: bool, name: str) -> nn.Module | None:
     if needed and network is None:
-        raise IslesError(
-            "E-LOSS-33",
-            "a synthesis loss lacks its network",
-            where=f"SynthesisLoss, kind {kind!r}",
-            found=f"no {name}",
-            fix=f"give {name}=, or take a kind without it",
-        )
+        raise refused("E-LOSS-33", where=f"SynthesisLoss, kind {kind!r}", found=f"no {name}", name=name)
     return network if needed else None
 
 

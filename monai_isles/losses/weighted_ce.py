@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 PAPER, INVERSE = "paper", "inverse"
 
@@ -30,12 +30,12 @@ class WeightedCELoss(nn.Module):
     def __init__(self, lesion_share: float, reading: str = PAPER) -> None:
         super().__init__()
         if not 0 <= lesion_share <= 1 or reading not in (PAPER, INVERSE):
-            raise IslesError(
+            raise refused(
                 "E-LOSS-22",
-                "a setting of the weighted cross-entropy makes no sense",
                 where="WeightedCELoss",
                 found=f"lesion_share={lesion_share}, reading={reading!r}",
-                fix=f"give a share between 0 and 1, and {PAPER!r} or {INVERSE!r}",
+                paper=PAPER,
+                inverse=INVERSE,
             )
         self.lesion_share, self.reading = float(lesion_share), reading
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 BINS = 10
 UNCERTAINTY_EDGES = tuple(round(0.05 * step, 2) for step in range(11))
@@ -77,8 +77,7 @@ def reliability(probability: np.ndarray, lesion: np.ndarray, *, bins: int = BINS
     p, y = _voxels(probability, lesion)
     _require_probability(p)
     if bins < 1:
-        raise IslesError("E-CAL-03", "no bin to sort voxels into", where="reliability", found=f"{bins} bins",
-                         fix="take 1 or more, 10 as a rule")  # fmt: skip
+        raise refused("E-CAL-03", where="reliability", found=f"{bins} bins")
     place = np.clip(np.ceil(p * bins - _EDGE).astype(np.int64) - 1, 0, bins - 1)
     sums = [np.bincount(place, weights=weights, minlength=bins) for weights in (p, y.astype(np.float64))]
     return Reliability(np.bincount(place, minlength=bins), sums[0], sums[1].astype(np.int64))
@@ -125,13 +124,10 @@ def uncertainty_errors(uncertainty: np.ndarray, wrong: np.ndarray) -> np.ndarray
 def _voxels(values: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     values, truth = np.asarray(values), np.asarray(truth)
     if values.shape != truth.shape:
-        raise IslesError("E-CAL-01", "map and truth differ in shape", where="calibration",
-                         found=f"{values.shape} and {truth.shape}", fix="bring both to one grid")  # fmt: skip
+        raise refused("E-CAL-01", where="calibration", found=f"{values.shape} and {truth.shape}")
     return values.ravel().astype(np.float64), truth.ravel().astype(bool)
 
 
 def _require_probability(p: np.ndarray) -> None:
     if p.size and not (p.min() >= -_ROUNDING and p.max() <= 1 + _ROUNDING):
-        raise IslesError("E-CAL-02", "not a probability", where="calibration",
-                         found=f"values {p.min():.6g} to {p.max():.6g}",
-                         fix="give the softmax of the logits, finite and in 0..1")  # fmt: skip
+        raise refused("E-CAL-02", where="calibration", found=f"values {p.min():.6g} to {p.max():.6g}")

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 SIGMA_VOX, WINDOW_VOX = 1.5, 11
 DILATION_VOX = 10
@@ -79,18 +79,14 @@ def ssim_map(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def _require(pseudo: np.ndarray, dwi: np.ndarray, lesion: np.ndarray) -> None:
     if pseudo.ndim != 3 or not pseudo.shape == dwi.shape == lesion.shape:
-        raise IslesError(
+        raise refused(
             "E-MET-11",
-            "images to compare differ in shape",
             where="image quality",
             found=f"synthesised {pseudo.shape}, true {dwi.shape}, lesion {lesion.shape}",
-            fix="give three volumes (H, W, D) of one grid",
         )
     if min(pseudo.shape[:2]) < WINDOW_VOX:
-        raise IslesError(
+        raise refused(
             "E-MET-12",
-            "slices are smaller than the SSIM window",
             where="image quality",
             found=f"{pseudo.shape[0]} x {pseudo.shape[1]} voxels, the window is {WINDOW_VOX} x {WINDOW_VOX}",
-            fix="compare the whole images, not crops",
         )

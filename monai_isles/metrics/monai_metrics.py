@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.metrics.overlap import dsc
 from monai_isles.metrics.surface import hd_mm
 
@@ -58,13 +58,7 @@ class L1ErrorRate(Metric):
         elsewhere = probability.sum(dtype=torch.float64) - of_truth.sum(dtype=torch.float64)
         l1 = (on_truth + elsewhere) / logits.shape[1]
         if not bool(torch.isfinite(l1)):
-            raise IslesError(
-                "E-MET-07",
-                "logits are not finite",
-                where="L1ErrorRate",
-                found=f"{int((~torch.isfinite(logits)).sum())} values",
-                fix="stop the training and go back to the last good checkpoint",
-            )
+            raise refused("E-MET-07", where="L1ErrorRate", found=f"{int((~torch.isfinite(logits)).sum())} values")
         self._l1 += l1.to(self._device)
         self._wrong += (logits.argmax(dim=1) != label).sum().to(self._device)
         self._voxels += label.numel()
@@ -81,21 +75,14 @@ def _classes(logits: Tensor, label: Tensor) -> Tensor:
     if label.ndim == logits.ndim and label.shape[1] == 1:
         label = label[:, 0]
     if logits.ndim < 2 or label.shape != logits.shape[:1] + logits.shape[2:]:
-        raise IslesError(
-            "E-MET-05",
-            "logits and label do not fit",
-            where="L1ErrorRate",
-            found=f"{tuple(logits.shape)} and {tuple(label.shape)}",
-            fix="give logits (N, K, ...) and one class index a voxel",
-        )
+        raise refused("E-MET-05", where="L1ErrorRate", found=f"{tuple(logits.shape)} and {tuple(label.shape)}")
     whole = label.long()
     if not bool(((whole == label) & (whole >= 0) & (whole < logits.shape[1])).all()):
-        raise IslesError(
+        raise refused(
             "E-MET-06",
-            "label is not a class index",
             where="L1ErrorRate",
             found=f"values {float(label.min()):.6g} to {float(label.max()):.6g}",
-            fix=f"use whole numbers 0..{logits.shape[1] - 1}",
+            logits=logits.shape[1] - 1,
         )
     return whole.to(logits.device)
 
@@ -158,12 +145,10 @@ class LesionHausdorff(CumulativeIterationMetric):
 
 def _score_each(y_pred: Tensor, y: Tensor | None, score: Callable[[Tensor, Tensor], float]) -> Tensor:
     if y is None or y.shape != y_pred.shape or y_pred.ndim < 4 or y_pred.shape[1] != 1:
-        raise IslesError(
+        raise refused(
             "E-MET-08",
-            "one lesion channel wanted",
             where="prediction against label",
             found=f"{tuple(y_pred.shape)} and {None if y is None else tuple(y.shape)}",
-            fix="binarise the lesion probability first, both (N, 1, H, W, D)",
         )
     scores = [score(pred, ref) for pred, ref in zip(y_pred, y, strict=True)]
     return torch.tensor(scores, dtype=torch.float64).reshape(-1, 1)
@@ -172,13 +157,7 @@ def _score_each(y_pred: Tensor, y: Tensor | None, score: Callable[[Tensor, Tenso
 def _all_scores(metric: CumulativeIterationMetric) -> Tensor:
     scores = metric.get_buffer()
     if not isinstance(scores, Tensor):
-        raise IslesError(
-            "E-MET-09",
-            "nothing was scored",
-            where=type(metric).__name__,
-            found="no case since the last reset",
-            fix="give the metric at least one batch before aggregate",
-        )
+        raise refused("E-MET-09", where=type(metric).__name__, found="no case since the last reset")
     return scores
 
 

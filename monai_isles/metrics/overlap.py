@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 NOT_EMPTY, EMPTY_PREDICTION, EMPTY_REFERENCE, EMPTY_BOTH = "none", "prediction", "reference", "both"
 
@@ -62,13 +62,7 @@ def paired_masks(pred: np.ndarray, ref: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     pred, ref = np.asarray(pred), np.asarray(ref)
     if pred.shape != ref.shape:
-        raise IslesError(
-            "E-MET-01",
-            "masks differ in shape",
-            where="prediction against reference",
-            found=f"{pred.shape} and {ref.shape}",
-            fix="score both on one grid",
-        )
+        raise refused("E-MET-01", where="prediction against reference", found=f"{pred.shape} and {ref.shape}")
     return _binary(pred, "prediction"), _binary(ref, "reference")
 
 
@@ -80,13 +74,7 @@ def require_spacing(spacing: Sequence[float], ndim: int) -> tuple[float, ...]:
     """
     sizes = tuple(float(s) for s in spacing)
     if len(sizes) != ndim or not all(math.isfinite(s) and s > 0 for s in sizes):
-        raise IslesError(
-            "E-MET-03",
-            "spacing does not fit the volume",
-            where="spacing",
-            found=f"{sizes} for {ndim} axes",
-            fix="give one positive number an axis",
-        )
+        raise refused("E-MET-03", where="spacing", found=f"{sizes} for {ndim} axes")
     return sizes
 
 
@@ -95,13 +83,7 @@ def _binary(mask: np.ndarray, side: str) -> np.ndarray:
         return mask
     if not np.logical_or(mask == 0, mask == 1).all():
         values = ", ".join(f"{v:.6g}" for v in np.unique(mask)[:5])
-        raise IslesError(
-            "E-MET-02",
-            "mask is not binary",
-            where=side,
-            found=f"values {values}",
-            fix="threshold it first, see monai_isles.postprocessing",
-        )
+        raise refused("E-MET-02", where=side, found=f"values {values}")
     return mask.astype(bool)
 
 

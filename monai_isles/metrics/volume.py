@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.metrics.overlap import paired_masks, require_spacing
 
 
@@ -67,13 +67,7 @@ def paired_volumes(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> tuple[n
     """Return both lists as float64 arrays. Raises: ``E-MET-04`` when the lengths differ."""
     pred, ref = np.asarray(pred_ml, dtype=np.float64), np.asarray(ref_ml, dtype=np.float64)
     if pred.shape != ref.shape:
-        raise IslesError(
-            "E-MET-04",
-            "volume lists differ in length",
-            where="R2",
-            found=f"{pred.size} predicted, {ref.size} reference",
-            fix="give one predicted and one reference volume a case",
-        )
+        raise refused("E-MET-04", where="R2", found=f"{pred.size} predicted, {ref.size} reference")
     return pred, ref
 
 
@@ -121,13 +115,7 @@ def size_stratum(lesion_ml: float) -> str:
     Source: the cuts of this project; 70 ml and below are treated alike in trials, so they are not clinical groups.
     """
     if not lesion_ml >= 0:
-        raise IslesError(
-            "E-MET-10",
-            "not a volume",
-            where="size stratum",
-            found=f"{lesion_ml!r} ml",
-            fix="give the volume of the reference lesion, 0 or more",
-        )
+        raise refused("E-MET-10", where="size stratum", found=f"{lesion_ml!r} ml")
     if lesion_ml == 0:
         return NO_LESION
     return STRATA[1] if lesion_ml < 10 else STRATA[2] if lesion_ml <= 50 else STRATA[3]

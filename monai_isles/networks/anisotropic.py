@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.networks.blocks import cropped_to, padded_to
 from monai_isles.networks.norms import LoneBatchNorm3d
 
@@ -35,12 +35,8 @@ class AnisotropicVNet(nn.Module):
     ) -> None:
         super().__init__()
         if min(in_channels, out_channels, base_channels) < 1:
-            raise IslesError(
-                "E-NET-27",
-                "no such V-Net",
-                where="AnisotropicVNet",
-                found=f"channels {in_channels}, {out_channels}, {base_channels}",
-                fix="give at least one of each",
+            raise refused(
+                "E-NET-27", where="AnisotropicVNet", found=f"channels {in_channels}, {out_channels}, {base_channels}"
             )
         widths = [base_channels * 2**level for level in range(len(_DOWN))]
         self.divisor = 2 ** (len(_DOWN) - 1)
@@ -112,12 +108,10 @@ class AnisotropicUNet(nn.Module):
     def __init__(self, in_channels: int = 5, out_channels: int = 2, base_channels: int = 32, levels: int = 4) -> None:
         super().__init__()
         if levels < 2 or min(in_channels, out_channels, base_channels) < 1:
-            raise IslesError(
+            raise refused(
                 "E-NET-26",
-                "no such volume network",
                 where="AnisotropicUNet",
                 found=f"{levels} levels, channels {in_channels}, {out_channels}, {base_channels}",
-                fix="levels is at least 2, channels at least 1",
             )
         widths = [2 * base_channels * 2**level for level in range(levels)]
         self.divisor = 2 ** (levels - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.networks.blocks import Down, ResidualBlock, conv3, up
 
 _NOISY_LEVELS = 3
@@ -41,12 +41,10 @@ class AsymmetricResUNet(nn.Module):
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3) or levels < 2 or min(in_channels, out_channels, base_channels) < 1:
-            raise IslesError(
+            raise refused(
                 "E-NET-01",
-                "no such asymmetric residual network",
                 where="AsymmetricResUNet",
                 found=f"{spatial_dims}D, {levels} levels, channels {in_channels}, {out_channels}, {base_channels}",
-                fix="spatial_dims is 2 or 3, levels at least 2, channels at least 1",
             )
         widths = [base_channels * 2**level for level in range(levels)]
         noisy = [level >= levels - _NOISY_LEVELS for level in range(levels)]
@@ -106,10 +104,9 @@ class AsymmetricResUNet(nn.Module):
                 self._refuse(size)
 
     def _refuse(self, size: int) -> None:
-        raise IslesError(
+        raise refused(
             "E-NET-02",
-            "input cannot be halved often enough",
             where="AsymmetricResUNet",
             found=f"a spatial size of {size}, not a multiple of {self.divisor}",
-            fix=f"cut windows whose sides are multiples of {self.divisor}, or pad the input",
+            divisor=self.divisor,
         )

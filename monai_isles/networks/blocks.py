@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 _WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d, nn.Linear)
 
@@ -32,13 +32,7 @@ def initialise_(module: nn.Module, init: str) -> None:
         IslesError: ``E-NET-40`` for another name.
     """
     if init not in ("xavier", "torch"):
-        raise IslesError(
-            "E-NET-40",
-            "unknown initialisation",
-            where=type(module).__name__,
-            found=f"init {init!r}",
-            fix="give 'xavier' or 'torch'",
-        )
+        raise refused("E-NET-40", where=type(module).__name__, found=f"init {init!r}")
     if init == "xavier":
         xavier_(module)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.networks.blocks import initialise_
 
 
@@ -30,12 +30,10 @@ class MultiScaleDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         if min(in_channels, base_channels, scales, layers) < 1:
-            raise IslesError(
+            raise refused(
                 "E-NET-45",
-                "no such discriminator",
                 where="MultiScaleDiscriminator",
                 found=f"channels {in_channels}, {base_channels}, {scales} scales, {layers} layers",
-                fix="all of them are at least 1",
             )
         self.judges = nn.ModuleList(_judge(in_channels, base_channels, layers) for _ in range(scales))
         self.halve = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)

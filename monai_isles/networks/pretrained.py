@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.weights import load_state
 
 _WRAPPERS = ("module.", "model.", "network.", "backbone.", "encoder.", "pretrained.", "feats.", "resnet.")
@@ -129,26 +129,14 @@ def _tensors(state: object, where: str) -> dict[str, Tensor]:
         state = state[nest]
     tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
     if not tensors:
-        raise IslesError(
-            "E-NET-24",
-            "no state dictionary",
-            where=where,
-            found=f"a {type(state).__name__} without tensors",
-            fix="give a file written by torch.save(network.state_dict(), path)",
-        )
+        raise refused("E-NET-24", where=where, found=f"a {type(state).__name__} without tensors")
     return tensors
 
 
 def _require_same_backbone(report: PretrainedReport, own: Mapping[str, str | None], where: str) -> None:
     strangers = [key for key in report.unexpected if (own[key] or "").startswith(_BACKBONE)]
     if strangers:
-        raise IslesError(
-            "E-NET-23",
-            "weights of another backbone",
-            where=where,
-            found=_counted("tensors that this backbone has not", strangers),
-            fix="set backbone to the file's depth, and stem to 'deep64' or 'deep128' where conv2 stands before layer1",
-        )
+        raise refused("E-NET-23", where=where, found=_counted("tensors that this backbone has not", strangers))
 
 
 def _require_enough(report: PretrainedReport, least: float, where: str) -> None:
@@ -157,13 +145,11 @@ def _require_enough(report: PretrainedReport, least: float, where: str) -> None:
     ]
     matched, missing, wrong = parts
     if len(matched) < least * sum(map(len, parts)) or not matched:
-        raise IslesError(
+        raise refused(
             "E-NET-22",
-            "weights do not fill the backbone",
             where=where,
             found=f"{len(matched)} of {sum(map(len, parts))} tensors matched; {_counted('missing', missing)}; "
             f"{_counted('wrong of shape', wrong)}",
-            fix="give weights of the network's own backbone and base_channels, or none to train from scratch",
         )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.networks.blocks import initialise_
 from monai_isles.networks.slnet import SLNet
 from monai_isles.networks.unets import RonnebergerUNet
@@ -45,12 +45,10 @@ class ContextEncoder(nn.Module):
     def __init__(self, in_channels: int = 1, length: int = 16, base_channels: int = 16, grid: int = 16) -> None:
         super().__init__()
         if min(in_channels, length, base_channels, grid) < 1:
-            raise IslesError(
+            raise refused(
                 "E-NET-44",
-                "no such encoder",
                 where="ContextEncoder",
                 found=f"channels {in_channels}, {base_channels}, length {length}, grid {grid}",
-                fix="all of them are at least 1",
             )
         widths = [in_channels, base_channels, 2 * base_channels, 4 * base_channels, 2 * base_channels, length]
         halve = [
@@ -110,12 +108,10 @@ class PseudoDWINet(nn.Module):
     ) -> None:
         super().__init__()
         if min(maps, base_channels, out_channels, frames) < 1:
-            raise IslesError(
+            raise refused(
                 "E-NET-46",
-                "no such pseudo-DWI network",
                 where="PseudoDWINet",
                 found=f"{maps} maps, {frames} frames, channels {base_channels}, {out_channels}",
-                fix="all of them are at least 1",
             )
         self.maps, self.low, self.frames = maps, int(low_level), frames if high_level else 0
         self.with_maps, self.return_aux = with_maps, return_aux
@@ -158,12 +154,8 @@ class PseudoDWINet(nn.Module):
         """
         parts = self.parts()
         if unknown := [name for name in names if name not in parts]:
-            raise IslesError(
-                "E-NET-48",
-                "no such part",
-                where="PseudoDWINet.train_only",
-                found=", ".join(map(repr, unknown)),
-                fix=f"this network has {', '.join(parts)}",
+            raise refused(
+                "E-NET-48", where="PseudoDWINet.train_only", found=", ".join(map(repr, unknown)), parts=", ".join(parts)
             )
         self.frozen = tuple(name for name in parts if names and name not in names)
         for name, part in parts.items():
@@ -178,11 +170,9 @@ class PseudoDWINet(nn.Module):
         return self
 
     def _refuse(self, channels: int) -> None:
-        raise IslesError(
+        raise refused(
             "E-NET-47",
-            "input has other channels than the network takes",
             where="PseudoDWINet",
             found=f"{channels} channels; {self.in_channels} are {self.maps} maps, {self.low} maximum, "
             f"{self.frames} frames",
-            fix="give the channels in this order, or build the network with low_level, high_level and frames to match",
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.networks.norms import LoneBatchNorm2d
 from monai_isles.networks.pretrained import load_pretrained
 
@@ -49,12 +49,12 @@ class DilatedResNet(nn.Module):
     ) -> None:
         super().__init__()
         if backbone not in DEPTHS or stem not in STEMS or base_channels < 2 or output_stride not in (8, 32):
-            raise IslesError(
+            raise refused(
                 "E-NET-21",
-                "no such dilated ResNet",
                 where="backbone of the network",
                 found=f"{backbone!r}, stem {stem!r}, base_channels {base_channels}, output stride {output_stride}",
-                fix=f"{' or '.join(DEPTHS)}; stem {', '.join(STEMS)}; base_channels at least 2; output stride 8 or 32",
+                depths=" or ".join(DEPTHS),
+                stems=", ".join(STEMS),
             )
         self.deep = stem != "single"
         wide = _add_stem(self, stem, base_channels)
@@ -212,13 +212,7 @@ class PSPNet(nn.Module):
     ) -> None:
         super().__init__()
         if min(in_channels, out_channels) < 1:
-            raise IslesError(
-                "E-NET-25",
-                "no such PSPNet",
-                where="PSPNet",
-                found=f"channels {in_channels} in, {out_channels} out",
-                fix="give at least one of each",
-            )
+            raise refused("E-NET-25", where="PSPNet", found=f"channels {in_channels} in, {out_channels} out")
         norm, mix = LoneBatchNorm2d(in_channels), nn.Conv2d(in_channels, 3, kernel_size=1, bias=False)
         self.initializer = nn.Sequential(OrderedDict(norm=norm, conv=mix))
         self.backbone = DilatedResNet(backbone, base_channels, stem=stem, dilate_first=dilate_first)

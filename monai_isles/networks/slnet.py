@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.networks.blocks import SqueezeExcitation, initialise_
 from monai_isles.networks.norms import LoneBatchNorm2d, SwitchableNorm2d
 from monai_isles.networks.unets import RonnebergerUNet
@@ -37,13 +37,7 @@ class SLNet(RonnebergerUNet):
         init: str = "xavier",
     ) -> None:
         if norm not in _NORMS:
-            raise IslesError(
-                "E-NET-41",
-                "unknown normalisation",
-                where="SLNet",
-                found=f"norm {norm!r}",
-                fix=f"give one of {', '.join(_NORMS)}",
-            )
+            raise refused("E-NET-41", where="SLNet", found=f"norm {norm!r}", norms=", ".join(_NORMS))
         super().__init__(in_channels, out_channels, base_channels, levels, norm=_NORMS[norm])
         if squeeze_excitation:
             widths = [base_channels * 2**level for level in range(levels)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.networks.blocks import cropped_to, initialise_, padded_to
 
 _VGG16 = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # width over the first, convolutions
@@ -29,12 +29,8 @@ class StrokeFCN(nn.Module):
     ) -> None:
         super().__init__()
         if min(in_channels, out_channels) < 1 or base_channels < 2:
-            raise IslesError(
-                "E-NET-42",
-                "no such network",
-                where="StrokeFCN",
-                found=f"channels {in_channels}, {out_channels}, {base_channels}",
-                fix="in_channels and out_channels are at least 1, base_channels at least 2",
+            raise refused(
+                "E-NET-42", where="StrokeFCN", found=f"channels {in_channels}, {out_channels}, {base_channels}"
             )
         widths = [base_channels * times for times, _ in _VGG16]
         ins = [in_channels, *widths[:-1]]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 
 class ThresholdOutput(NamedTuple):
@@ -58,12 +58,11 @@ class ThresholdRule(nn.Module):
     ) -> None:
         super().__init__()
         if target not in TARGETS or min(core_rcbf, delay_s, steepness) <= 0:
-            raise IslesError(
+            raise refused(
                 "E-NET-60",
-                "a threshold rule cannot be built so",
                 where="ThresholdRule",
                 found=f"target {target!r}, rCBF {core_rcbf:g}, Tmax {delay_s:g} s, steepness {steepness:g}",
-                fix=f"name one of {', '.join(TARGETS)}, and numbers above zero",
+                targets=", ".join(TARGETS),
             )
         self.target, self.core_rcbf, self.delay_s = target, float(core_rcbf), float(delay_s)
         self.steepness, self.return_aux = float(steepness), return_aux

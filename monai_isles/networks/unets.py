@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.networks.blocks import cropped_to, initialise_, padded_to
 from monai_isles.networks.norms import LoneBatchNorm2d
 
@@ -42,12 +42,10 @@ class RonnebergerUNet(nn.Module):
         super().__init__()
         make = _NORMS.get(norm) if isinstance(norm, str) else norm
         if levels < 2 or min(in_channels, out_channels, base_channels) < 1 or make is None:
-            raise IslesError(
+            raise refused(
                 "E-NET-20",
-                "no such U-Net",
                 where="RonnebergerUNet",
                 found=f"{levels} levels, channels {in_channels}, {out_channels}, {base_channels}, norm {norm!r}",
-                fix="levels is at least 2, channels at least 1, norm is 'batch', 'none' or a function of the channels",
             )
         widths = [base_channels * 2**level for level in range(levels)]
         self.divisor = 2 ** (levels - 1)
@@ -107,12 +105,10 @@ class BlockUNet(nn.Module):
     ) -> None:
         super().__init__()
         if levels < 2 or min(in_channels, out_channels, base_channels) < 1:
-            raise IslesError(
+            raise refused(
                 "E-NET-43",
-                "no such network",
                 where=type(self).__name__,
                 found=f"{levels} levels, channels {in_channels}, {out_channels}, {base_channels}",
-                fix="levels is at least 2, channels at least 1",
             )
         widths = [base_channels * 2**level for level in range(levels)]
         self.divisor = 2 ** (levels - 1)

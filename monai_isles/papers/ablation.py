@@ -16,7 +16,7 @@ from monai_isles.crossval.plan import DATA_LIST, NESTED, PAPER, Plan, make_plan,
 from monai_isles.crossval.protocols import SIZES_VOX, Protocol
 from monai_isles.crossval.run import cross_validate
 from monai_isles.crossval.search import search_folder
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.evaluation.score import score_cases
 from monai_isles.evaluation.threshold_baselines import methods
@@ -138,12 +138,11 @@ class Study:
     def __post_init__(self) -> None:
         taken = [key for key in self.settings if key.removeprefix("+").split("#")[0].split("::")[0] in OF_THE_ROWS]
         if taken:
-            raise IslesError(
+            raise refused(
                 "E-REPR-01",
-                "the rows of the table decide this setting",
                 where=f"--set {', '.join(taken)}",
                 found="one value for all rows",
-                fix=f"leave {', '.join(OF_THE_ROWS)} to the overlays and the search",
+                of_the_rows=", ".join(OF_THE_ROWS),
             )
 
 
@@ -219,12 +218,8 @@ def require_same_training(study: Study, row: AblationRow, other: AblationRow) ->
     ours, theirs = ({key: value for key, value in config.items() if key != "mc_passes"} for config in configs)
     different = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
     if different:
-        raise IslesError(
-            "E-REPR-03",
-            "rows that share networks would train different ones",
-            where=f"{row.overlay} against {other.overlay}",
-            found=f"differing: {', '.join(different)}",
-            fix="let the overlays differ in mc_passes only",
+        raise refused(
+            "E-REPR-03", where=f"{row.overlay} against {other.overlay}", found=f"differing: {', '.join(different)}"
         )
 
 
@@ -239,13 +234,7 @@ def require_whole(record: Mapping[str, object], where: str) -> None:
     faults = [f"fold {fold}: {one.get('error', '')}" for fold, one in folds.items() if one["outcome"] == "failed"]
     faults += [f"{name}: {one['outcome']}" for name, one in cases.items() if one["outcome"] not in _FINE]
     if faults:
-        raise IslesError(
-            "E-REPR-02",
-            "the row is not complete, so there is no table",
-            where=where,
-            found=f"{len(faults)} faults: {'; '.join(faults[:6])}",
-            fix="correct what is named and repeat the command: it does what is left",
-        )
+        raise refused("E-REPR-02", where=where, found=f"{len(faults)} faults: {'; '.join(faults[:6])}")
 
 
 _FINE: Sequence[str] = ("ok", "done before")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.metrics.volume import STRATA, size_stratum
 from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
 from monai_isles.reports.figures import number
@@ -144,10 +144,4 @@ def _require_single(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], wher
 
 
 def _nothing(where: str, found: str) -> IslesError:
-    return IslesError(
-        "E-REP-11",
-        "rows do not make a figure",
-        where=where,
-        found=found,
-        fix="give one row a bar, one row a case and method, at least one case",
-    )
+    return refused("E-REP-11", where=where, found=found)

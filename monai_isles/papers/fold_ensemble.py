@@ -11,7 +11,7 @@ from monai_isles.bundle.overlays import inference_changes
 from monai_isles.case import Case
 from monai_isles.crossval.out_of_fold import OutOfFold
 from monai_isles.crossval.plan import DATA_LIST, Plan
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import case_of
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, read_image
@@ -137,12 +137,8 @@ def require_one_network(members: Members) -> None:
         }
         wrong = [name for name, equal in same.items() if not equal]
         if wrong:
-            raise IslesError(
-                "E-REPR-20",
-                "these cross-validations make no ensemble",
-                where=f"{members[0].folder} and {one.folder}",
-                found=f"differing: {', '.join(wrong)}",
-                fix="cross-validate both on one data list with configs that differ in the loss only",
+            raise refused(
+                "E-REPR-20", where=f"{members[0].folder} and {one.folder}", found=f"differing: {', '.join(wrong)}"
             )
 
 
@@ -152,13 +148,7 @@ def _require_new(plan: Plan, entries: Sequence[Mapping[str, object]]) -> None:
     known = {files[key]: name for name, files in plan.fingerprints.get("inputs", {}).items()}
     seen = [f"{entry['case']} is {known[d]}" for entry in entries if (d := sha256_of(Path(str(entry[key])))) in known]
     if seen:
-        raise IslesError(
-            "E-REPR-21",
-            "scans to predict were trained on",
-            where=key,
-            found=f"{len(seen)} equal files: {', '.join(seen[:6])}",
-            fix="give scans of other patients; those of the folds are scored out of fold",
-        )
+        raise refused("E-REPR-21", where=key, found=f"{len(seen)} equal files: {', '.join(seen[:6])}")
 
 
 def _network(plan: Plan) -> Mapping[str, object]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.reports.tables import aligned
 
 Row = Mapping[str, Any]
@@ -108,12 +108,8 @@ def _lines(ours: Sequence[Row], published: Mapping[str, Row]) -> Iterator[tuple[
             met.add(wanted)
             yield "published", wanted, published[wanted]
         elif row.get("published") is not None:
-            raise IslesError(
-                "E-REP-10",
-                "no published row of that name",
-                where=str(row["name"]),
-                found=f"{wanted!r} among {', '.join(published) or 'no rows'}",
-                fix="name a row as published_tables spells it, or leave 'published' out",
+            raise refused(
+                "E-REP-10", where=str(row["name"]), found=f"{wanted!r} among {', '.join(published) or 'no rows'}"
             )
     yield from (("alone", name, row) for name, row in published.items() if name not in met)
 

@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from monai_isles.case import Case
 from monai_isles.crossval.plan import DATA_LIST
 from monai_isles.data.entries import load_entries
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.read import read_image
 from monai_isles.papers.abulnaga import MIN_SIZE_VOX, THRESHOLD, NetworkResult
 from monai_isles.postprocessing.components import binarise
@@ -182,10 +182,4 @@ def _require_drawable(
             if name not in colours:
                 faults.append(f"{title}: no colour for {name}")
     if faults:
-        raise IslesError(
-            "E-REP-12",
-            "slices cannot be drawn",
-            where="picture of several cases",
-            found="; ".join(faults[:4]),
-            fix="give (H, W) slices on one grid, and a colour for every mask",
-        )
+        raise refused("E-REP-12", where="picture of several cases", found="; ".join(faults[:4]))

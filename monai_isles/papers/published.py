@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.papers import published_abulnaga as abulnaga
 from monai_isles.papers import published_clerigues as clerigues
 from monai_isles.papers import published_wang as wang
@@ -77,11 +77,5 @@ def published_rows(name: str) -> Rows:
 
 def _known(name: str, known: Mapping[str, object]) -> str:
     if name not in known:
-        raise IslesError(
-            "E-REP-09",
-            "no published rows of that name",
-            where=name,
-            found=f"rows of {', '.join(known)}",
-            fix="choose one of these, or leave the published row out",
-        )
+        raise refused("E-REP-09", where=name, found=f"rows of {', '.join(known)}")
     return name

@@ -13,7 +13,7 @@ from monai_isles.crossval.out_of_fold import OutOfFold
 from monai_isles.crossval.plan import DATA_LIST, NESTED, Plan, make_plan
 from monai_isles.crossval.run import cross_validate
 from monai_isles.data.datalist import find_data_list
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.papers.ablation import Study, require_whole
 from monai_isles.papers.abulnaga import Row, score_maps
@@ -43,13 +43,7 @@ def local_split(content: Mapping, *, seed: int = 0) -> dict:
     part = _parts(sizes, wanted_sizes(len(cases)), seed)
     found = [sum(n for name, n in sizes.items() if part[name] == k) for k in (VALIDATION, TEST, TRAINING)]
     if 0 in found:
-        raise IslesError(
-            "E-LIST-51",
-            "too few subjects for training, validation and test",
-            where="local split",
-            found=f"{len(sizes)} subjects in {len(cases)} scans",
-            fix="give at least 3 subjects, none of them with most of the scans",
-        )
+        raise refused("E-LIST-51", where="local split", found=f"{len(sizes)} subjects in {len(cases)} scans")
     folds = {"count": 3, "seed": seed, "balanced": ["cases"], "parts": ["validation", "test", "training"]}
     return {**content, "folds": folds, "training": [{**case, "fold": part[case["subject"]]} for case in cases]}
 
@@ -161,12 +155,10 @@ def split_counts(content: Mapping) -> tuple[int, int, int]:
     folds = [case.get("fold") for case in content["training"]]
     counts = folds.count(TRAINING), folds.count(VALIDATION), folds.count(TEST)
     if 0 in counts:
-        raise IslesError(
+        raise refused(
             "E-REPR-34",
-            "the split lacks a part",
             where="data list",
             found=f"{counts[0]} scans to train, {counts[1]} to validate, {counts[2]} to test",
-            fix="give fold 0 (validation), 1 (test) and 2 (training) at least one scan each",
         )
     return counts
 

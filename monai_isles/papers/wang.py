@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from monai_isles.data.input_rows import ROWS as INPUTS
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 OF_THE_ROWS = ("inputs", "modalities", "without_dwi", "segmenter", "terms", "synthesis", "explicit", "stages")
 PROPOSED = "DWI^o,l,h"
@@ -80,12 +80,11 @@ def chosen_rows(tables: Sequence[int], names: Sequence[str]) -> list[SplitRow]:
     known = [{row.name, row.key, row.key.partition("_")[2]} for row in rows]
     unknown = [name for name in names if not any(name in called for called in known)]
     if unknown:
-        raise IslesError(
+        raise refused(
             "E-REPR-31",
-            "no such row",
             where=f"--rows, table {', '.join(map(str, tables))}",
             found=", ".join(unknown),
-            fix=f"name some of {'; '.join(f'{row.name} ({row.key})' for row in rows)}",
+            row="; ".join(f"{row.name} ({row.key})" for row in rows),
         )
     return [row for row, called in zip(rows, known, strict=True) if not names or called & set(names)]
 
@@ -98,12 +97,11 @@ def require_free(settings: Sequence[str]) -> None:
     """
     taken = [key for key in settings if key.removeprefix("+").replace("::", "#").split("#")[0] in OF_THE_ROWS]
     if taken:
-        raise IslesError(
+        raise refused(
             "E-REPR-32",
-            "the rows of the tables decide this setting",
             where=f"--set {', '.join(taken)}",
             found="one value for all rows",
-            fix=f"leave {', '.join(OF_THE_ROWS)} to the rows; --rows chooses among them",
+            of_the_rows=", ".join(OF_THE_ROWS),
         )
 
 
@@ -118,10 +116,8 @@ def require_dwi(rows: Sequence[SplitRow], cases: Sequence[Mapping[str, object]])
     without = [str(case["case"]) for case in cases if "dwi" not in case]
     needy = [row.name for row in rows if row.needs_dwi]
     if without and needy:
-        raise IslesError(
+        raise refused(
             "E-REPR-33",
-            "these rows need the true DWI of every scan",
             where=", ".join(needy),
             found=f"{len(without)} of {len(cases)} scans without one: {', '.join(without[:6])}",
-            fix="give data with DWI (the phantom with its series has it), or choose rows of Table 3 or 4, CTA or F_o",
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 Solver = Callable[[Tensor, Tensor], Tensor]
 
@@ -40,13 +40,7 @@ def circulant_factors(aif: Tensor, dt_s: float) -> tuple[Tensor, Tensor, Tensor]
         IslesError: ``E-PERF-01`` when the curve holds no bolus.
     """
     if not torch.isfinite(aif).all() or float(aif.abs().sum()) == 0.0:
-        raise IslesError(
-            "E-PERF-01",
-            "the arterial input function holds no bolus",
-            where="aif",
-            found=f"{aif.numel()} frames, sum {float(aif.sum()):.3g}",
-            fix="choose another vessel, or check the baseline frames",
-        )
+        raise refused("E-PERF-01", where="aif", found=f"{aif.numel()} frames, sum {float(aif.sum()):.3g}")
     padded = torch.cat([aif.double(), torch.zeros_like(aif, dtype=torch.float64)])
     size = padded.numel()
     index = (torch.arange(size)[:, None] - torch.arange(size)[None, :]) % size
@@ -98,12 +92,8 @@ def circulant_solver(like: Tensor, aif: Tensor, dt_s: float, *, truncation: floa
 def require_fit(curves: Tensor, aif: Tensor, where: str) -> None:
     """Raise ``E-PERF-02`` unless ``curves`` is (voxels, frames) with the frames of ``aif``."""
     if curves.ndim != 2 or curves.shape[1] != aif.numel():
-        raise IslesError(
-            "E-PERF-02",
-            "tissue curves and arterial curve differ in length",
-            where=where,
-            found=f"curves of shape {tuple(curves.shape)}, {aif.numel()} arterial frames",
-            fix="pass curves as (voxels, frames)",
+        raise refused(
+            "E-PERF-02", where=where, found=f"curves of shape {tuple(curves.shape)}, {aif.numel()} arterial frames"
         )
 
 
@@ -232,10 +222,4 @@ def tikhonov_solver(like: Tensor, aif: Tensor, dt_s: float, *, strength: float |
 
 def _require(strength: float | str) -> None:
     if strength != GCV and not (isinstance(strength, int | float) and 0 < strength <= 1):
-        raise IslesError(
-            "E-PERF-05",
-            "no such strength of regularisation",
-            where="tikhonov",
-            found=repr(strength),
-            fix="give a part of the largest singular value, above 0 and at most 1, or gcv",
-        )
+        raise refused("E-PERF-05", where="tikhonov", found=repr(strength))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.perfusion.deconvolution import block_circulant_svd
 from monai_isles.perfusion.masks import smooth_in_plane
 from monai_isles.perfusion.quality import Flag
@@ -140,21 +140,15 @@ def bolus_arrival(curve: Tensor) -> int:
 
 def _require_fit(series: Tensor, inside: Tensor) -> None:
     if series.ndim != 4 or series.shape[1:] != inside.shape:
-        raise IslesError(
+        raise refused(
             "E-PERF-02",
-            "series and mask do not fit",
             where="perfusion_maps",
             found=f"series {tuple(series.shape)}, mask {tuple(inside.shape)}",
+            fault="series and mask do not fit",
             fix="pass the series as (T, H, W, D), the mask as (H, W, D)",
         )
     if not bool(inside.any()):
-        raise IslesError(
-            "E-PERF-04",
-            "the mask holds no voxel",
-            where="perfusion_maps",
-            found="0 voxels of brain",
-            fix="check the mask, or compute one with monai_isles.perfusion.tissue_mask",
-        )
+        raise refused("E-PERF-04", where="perfusion_maps", found="0 voxels of brain")
 
 
 def box_of(inside: Tensor) -> tuple[slice, slice, slice]:

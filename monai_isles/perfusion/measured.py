@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.perfusion.deconvolution import (
     Solver,
     circulant_solver,
@@ -142,12 +142,8 @@ def _level(method: str, truncation: float | str | None) -> float | str:
     level = METHODS.get(method) if truncation is None else truncation
     number = isinstance(level, int | float) and not isinstance(level, bool) and 0 < level < 1
     if method not in METHODS or not (number or (method == "tikhonov" and level == "gcv")):
-        raise IslesError(
-            "E-PERF-08",
-            "no such deconvolution",
-            where="method and truncation",
-            found=f"{method!r}, {truncation!r}",
-            fix=f"use one of {', '.join(METHODS)} and a truncation between 0 and 1 (tikhonov: or gcv)",
+        raise refused(
+            "E-PERF-08", where="method and truncation", found=f"{method!r}, {truncation!r}", methods=", ".join(METHODS)
         )
     return level
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.perfusion.maps import bolus_arrival
 from monai_isles.perfusion.masks import intracranial_mask, tissue_mask
 from monai_isles.perfusion.motion import Motion, head_motion, moved_back
@@ -63,11 +63,11 @@ def prepare_series(
     """
     series = torch.as_tensor(series_hu)
     if series.ndim != 4:
-        raise IslesError(
+        raise refused(
             "E-PERF-02",
-            "not a series of volumes",
             where="perfusion series",
             found=f"shape {tuple(series.shape)}",
+            fault="not a series of volumes",
             fix="pass the series as (T, H, W, D)",
         )
     times = frame_times(len(series), dt_s, times_s)
@@ -101,9 +101,8 @@ def prepare_series(
 
 def _require_brain(tissue: np.ndarray) -> None:
     if not tissue.any():
-        raise IslesError(
+        raise refused(
             "E-PERF-04",
-            "the mask holds no voxel",
             where="prepare_series",
             found="no brain inside a skull in the first frames",
             fix="check that the series is an axial head CT in HU with its skull",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 HYPOPERFUSED_S = 6.0
 
@@ -36,12 +36,10 @@ def contralateral(tmax_s: np.ndarray, brain: np.ndarray, left: np.ndarray) -> np
     """
     sides = [brain & left, brain & ~left]
     if not all(side.any() for side in sides):
-        raise IslesError(
+        raise refused(
             "E-EVAL-01",
-            "one side of the head holds no brain",
             where="contralateral side",
             found=f"{int(sides[0].sum())} voxels left, {int(sides[1].sum())} right",
-            fix="check the brain mask and the midline",
         )
     low = [int(np.count_nonzero(tmax_s[side] > HYPOPERFUSED_S)) for side in sides]
     if low[0] == low[1]:
@@ -67,12 +65,8 @@ def relative_cbf(cbf: np.ndarray, brain: np.ndarray, reference: np.ndarray) -> n
     """
     healthy = cbf[brain & reference & (cbf > 0)]
     if not healthy.size:
-        raise IslesError(
-            "E-EVAL-02",
-            "no blood flow on the reference side",
-            where="relative CBF",
-            found=f"{int((brain & reference).sum())} brain voxels, none above zero",
-            fix="check the CBF map and the midline",
+        raise refused(
+            "E-EVAL-02", where="relative CBF", found=f"{int((brain & reference).sum())} brain voxels, none above zero"
         )
     return np.where(brain, cbf, 0.0) / float(healthy.mean(dtype=np.float64))
 
@@ -240,10 +234,8 @@ def _require_sense(
 ) -> None:
     shapes = {np.shape(volume) for volume in (cbf, tmax, brain)}
     if len(shapes) != 1 or min(cuts) <= 0 or min_cluster_ml < 0:
-        raise IslesError(
+        raise refused(
             "E-PERF-40",
-            "threshold rules cannot be applied",
             where="ischaemia",
             found=f"shapes {sorted(shapes)}; rCBF {cuts[0]:g}, Tmax {cuts[1]:g} s, cluster {min_cluster_ml:g} ml",
-            fix="give maps and brain on one grid, cuts above zero and a cluster of at least 0 ml",
         )

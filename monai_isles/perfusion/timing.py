@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 TOLERANCE, FEWEST_FRAMES, LONGEST_STEP_S = 0.05, 10, 15.0
 
@@ -19,22 +19,15 @@ def frame_times(frames: int, dt_s: float | None, times_s: np.ndarray | None) -> 
     """
     times = np.asarray(times_s, float) if times_s is not None else np.arange(frames) * float(dt_s or 0.0)
     if frames < FEWEST_FRAMES:
-        raise IslesError(
-            "E-PERF-07",
-            "too few frames for a bolus",
-            where="perfusion series",
-            found=f"{frames} frames, {FEWEST_FRAMES} wanted at least",
-            fix="check that the series is time-resolved and that no part of it is missing",
-        )
+        raise refused("E-PERF-07", where="perfusion series", found=f"{frames} frames, {FEWEST_FRAMES} wanted at least")
     steps = np.diff(times)
     if times.shape != (frames,) or not np.isfinite(times).all() or steps.min() <= 0 or steps.max() > LONGEST_STEP_S:
         apart = f"steps of {steps.min():.3g} to {steps.max():.3g} s" if steps.size else "no steps"
-        raise IslesError(
+        raise refused(
             "E-PERF-06",
-            "frame times cannot be right",
             where="perfusion series",
             found=f"{times.size} times for {frames} frames, {apart}",
-            fix=f"give one rising time a frame, in seconds, at most {LONGEST_STEP_S:g} s apart (--dt)",
+            longest_step_s=LONGEST_STEP_S,
         )
     return times - times[0]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.perfusion.maps import PerfusionMaps, perfusion_maps
 from monai_isles.perfusion.masks import tissue_mask
 from monai_isles.perfusion.timing import even_frames, frame_times
@@ -61,12 +61,12 @@ def require_settings(settings: object) -> None:
     whole = isinstance(settings, Mapping) and set(settings) == known and settings["function"] == "perfusion_maps"
     if whole and isinstance(settings["venous_scaling"], bool) and all(map(_between, settings.items())):
         return
-    raise IslesError(
+    raise refused(
         "E-PERF-30",
-        "the bundle's training maps cannot be made",
         where=f"metadata.json: {TRAINING_MAPS}",
         found=repr(settings)[:160],
-        fix=f"give exactly {', '.join(sorted(known))} with function perfusion_maps, or leave {TRAINING_MAPS} out",
+        known=", ".join(sorted(known)),
+        training_maps=TRAINING_MAPS,
     )
 
 

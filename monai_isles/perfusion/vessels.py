@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 
 def arterial_curve(curves_hu: np.ndarray, dt_s: float, *, voxels: int = 12) -> np.ndarray:
@@ -45,13 +45,7 @@ def _tallest(curves_hu: np.ndarray, count: int) -> np.ndarray:
     peak = curves_hu.max(1) if curves_hu.size else np.zeros(0)
     if not len(peak) or float(peak.max()) <= 10.0 or float(peak.max()) < 2.5 * float(np.median(peak)):
         found = f"largest rise {float(peak.max()):.1f} HU" if len(peak) else "no voxel"
-        raise IslesError(
-            "E-PERF-03",
-            "no artery stands out",
-            where="arterial_curve",
-            found=f"{found} in {len(peak)} curves",
-            fix="check that the series is perfusion and time-first, or pass aif= measured by hand",
-        )
+        raise refused("E-PERF-03", where="arterial_curve", found=f"{found} in {len(peak)} curves")
     return np.argsort(peak, kind="stable")[-count:]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 _LOW_MM = np.array([-110.0, -140.0, -95.0], dtype=np.float32)
 _SIZE_MM = np.array([220.0, 250.0, 215.0], dtype=np.float32)
@@ -130,13 +130,7 @@ def _data_folder(package: str) -> Path:
     spec = find_spec(package)
     folder = Path(spec.origin).parent / "datasets" / "data" if spec and spec.origin else Path(package)
     if not (folder / "mni_icbm152_gm_tal_nlin_sym_09a_converted.nii.gz").is_file():
-        raise IslesError(
-            "E-PHAN-01",
-            "the tissue maps of the phantom are missing",
-            where=f"package {package}",
-            found=f"no MNI152 maps under {folder}",
-            fix="pip install nilearn, whose data folder holds them",
-        )
+        raise refused("E-PHAN-01", where=f"package {package}", found=f"no MNI152 maps under {folder}")
     return folder
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from monai_isles.cohort.task import Place
 from monai_isles.data.remote import is_url, local_root
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.locks import in_turn
 from monai_isles.phantom.atlas import load_atlas
 from monai_isles.phantom.ct.facts import protocol_of
@@ -172,29 +172,19 @@ def dataset_or_phantom(
     if is_url(named):
         return local_root(named)
     if not Path(named).is_dir():
-        raise IslesError(
+        raise refused(
             "E-PHAN-04",
-            "the data folder does not exist",
             where="dataset_dir" if dataset_dir else f"environment variable {_FOLDERS[kind]}",
             found=str(named),
-            fix="give the folder that holds TRAINING/, or leave it empty to train on the phantom",
         )
     return Path(named)
 
 
 def _require_kind(kind: str, spacing_mm: float | None) -> None:
     if kind not in KINDS:
-        raise IslesError(
-            "E-PHAN-06", "no such phantom", where="kind", found=str(kind), fix="ask for one of " + ", ".join(KINDS)
-        )
+        raise refused("E-PHAN-06", where="kind", found=str(kind), fix="ask for one of " + ", ".join(KINDS))
     if kind == "ct" and spacing_mm is not None:
-        raise IslesError(
-            "E-PHAN-08",
-            "the CT phantom has its own spacings",
-            where="spacing",
-            found=f"{spacing_mm:g} mm",
-            fix="leave the spacing out, or ask for kind siss or spes",
-        )
+        raise refused("E-PHAN-08", where="spacing", found=f"{spacing_mm:g} mm")
     if kind != "ct":
         MRI_KINDS[kind].grid(spacing_mm)
 
@@ -202,10 +192,6 @@ def _require_kind(kind: str, spacing_mm: float | None) -> None:
 def _require_numbers(**numbers: int) -> None:
     least = {"cases": 1, "workers": 1, "test_cases": 0, "seed": 0, "max_slices": 2}
     if any(numbers[name] < low for name, low in least.items()):
-        raise IslesError(
-            "E-PHAN-02",
-            "these numbers make no data set",
-            where="phantom",
-            found=", ".join(f"{name} {value}" for name, value in numbers.items()),
-            fix="ask for at least 1 case, 1 worker and 2 slices, and a seed of 0 or more",
+        raise refused(
+            "E-PHAN-02", where="phantom", found=", ".join(f"{name} {value}" for name, value in numbers.items())
         )

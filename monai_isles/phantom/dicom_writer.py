@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from monai_isles.dicom.header import pydicom_module
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.phantom.ct.scan import CaseArrays
 
 if TYPE_CHECKING:
@@ -50,13 +50,7 @@ def write_dicom(case: CaseArrays, folder: str | Path, *, form: str = "classic") 
     folder = Path(folder)
     require_form(form)
     if folder.exists() and any(folder.iterdir()):
-        raise IslesError(
-            "E-PHAN-21",
-            "the folder is taken",
-            where=str(folder),
-            found="it is not empty",
-            fix="choose another folder, or remove this one yourself",
-        )
+        raise refused("E-PHAN-21", where=str(folder), found="it is not empty")
     scan = _Scan(case, form)
     scan.write_series(folder / "ctp", 3, "CT perfusion", scan.frames(), enhanced=form == "enhanced")
     scan.write_series(folder / "ct", 2, "plain CT", scan.still(case.images["ct"] - AIR_HU))
@@ -76,17 +70,9 @@ def require_form(form: str, kind: str = "ct") -> None:
     """
     pydicom_module()
     if form not in FORMS:
-        raise IslesError(
-            "E-PHAN-20", "no such form of DICOM", where="form", found=repr(form), fix=f"give one of {', '.join(FORMS)}"
-        )
+        raise refused("E-PHAN-20", where="form", found=repr(form), forms=", ".join(FORMS))
     if kind != "ct":
-        raise IslesError(
-            "E-PHAN-22",
-            "this phantom is not written as DICOM",
-            where="dicom",
-            found=f"kind {kind}",
-            fix="ask for kind ct, or leave dicom out",
-        )
+        raise refused("E-PHAN-22", where="dicom", found=f"kind {kind}")
 
 
 class _Scan:

@@ -15,7 +15,7 @@ import torch
 from monai_isles import __version__
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.publish import PART, publish_text
 from monai_isles.io.runs import sweep_parts
 from monai_isles.phantom.ct.scan import scan_slab
@@ -142,13 +142,7 @@ def _tell(folder: Path, one: Planned, truth: dict[str, object]) -> None:
 
 
 def _unmade(name: str, said: str) -> IslesError:
-    return IslesError(
-        "E-PHAN-30",
-        "a subject cannot be made",
-        where=name,
-        found=said,
-        fix="free memory or disk and repeat the command",
-    )
+    return refused("E-PHAN-30", where=name, found=said)
 
 
 class OneThread:
@@ -192,13 +186,7 @@ def holds_same(out: Path, record: str) -> bool:
             if found
             else "something that is not a phantom"
         )
-        raise IslesError(
-            "E-PHAN-03",
-            "the folder is taken",
-            where=str(out),
-            found=what,
-            fix="choose another folder, or remove this one yourself",
-        )
+        raise refused("E-PHAN-03", where=str(out), found=what)
     return True
 
 
@@ -225,13 +213,7 @@ def make_aside(out: Path, record: str) -> Path:
         aside.mkdir(exist_ok=True)
         publish_text(aside / RECIPE, record)
     except OSError as error:
-        raise IslesError(
-            "E-PHAN-05",
-            "the folder cannot be made",
-            where=str(out),
-            found=f"{type(error).__name__}: {error.strerror}",
-            fix="choose a folder on a disk you may write to",
-        ) from error
+        raise refused("E-PHAN-05", where=str(out), found=f"{type(error).__name__}: {error.strerror}") from error
     return aside
 
 

@@ -13,7 +13,7 @@ from monai.utils import convert_to_dst_type
 from scipy import ndimage
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.perfusion.thresholds import cluster_vox
 
 _ROUNDING = 1e-5
@@ -83,34 +83,16 @@ def _kept(component_sizes: np.ndarray, size: int) -> np.ndarray:
 def _require_probability(probability: np.ndarray) -> None:
     low, high = (float(probability.min()), float(probability.max())) if probability.size else (0.0, 0.0)
     if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
-        raise IslesError(
-            "E-POST-01",
-            "not a probability",
-            where="binarise",
-            found=f"values {low:.6g} to {high:.6g}",
-            fix="give the softmax of the logits, finite and in 0..1",
-        )
+        raise refused("E-POST-01", where="binarise", found=f"values {low:.6g} to {high:.6g}")
 
 
 def require_settings(thresholds: Sequence[float], sizes_vox: Sequence[int]) -> None:
     for threshold in thresholds:
         if not 0.0 <= threshold <= 1.0:
-            raise IslesError(
-                "E-POST-02",
-                "threshold is not a probability",
-                where="threshold",
-                found=repr(threshold),
-                fix="give a value in 0..1",
-            )
+            raise refused("E-POST-02", where="threshold", found=repr(threshold))
     for size in sizes_vox:
         if size < 0 or int(size) != size:
-            raise IslesError(
-                "E-POST-03",
-                "component size is not a voxel count",
-                where="min_size_vox",
-                found=repr(size),
-                fix="give a whole number, 0 to keep every component",
-            )
+            raise refused("E-POST-03", where="min_size_vox", found=repr(size))
 
 
 class Binarised(MapTransform):
@@ -151,13 +133,7 @@ class Binarised(MapTransform):
 
     def _mask(self, probability: Tensor, *, name: str) -> Tensor:
         if probability.shape[0] != 1:
-            raise IslesError(
-                "E-POST-04",
-                "one lesion channel wanted",
-                where=f"key {name}",
-                found=f"shape {tuple(probability.shape)}",
-                fix="keep the lesion channel of the softmax only",
-            )
+            raise refused("E-POST-04", where=f"key {name}", found=f"shape {tuple(probability.shape)}")
         volume = np.asarray(torch.as_tensor(probability).detach().cpu().float())[0]
         mask = binarise(volume, self.threshold, self._smallest(probability))[None]
         return convert_to_dst_type(mask.astype(np.uint8), dst=probability, dtype=torch.uint8)[0]

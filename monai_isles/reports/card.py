@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.reports.tables import as_markdown
 
 if TYPE_CHECKING:
@@ -106,12 +106,10 @@ def model_card(facts: Mapping[str, Any]) -> str:
         unknown += sorted(f"cost.{name}" for name in facts["cost"] if name not in COST | OPTIONAL_COST)
     if missing or unknown:
         parts = {"missing": missing, "unknown": unknown}
-        raise IslesError(
+        raise refused(
             "E-REP-08",
-            "facts do not make a model card",
             where=str(facts.get("name", "model card")),
             found="; ".join(f"{word} {', '.join(names)}" for word, names in parts.items() if names),
-            fix="state every fact; write 'not measured' where that is the truth",
         )
     table = None if bare else as_markdown(facts["metrics"], facts.get("published"))
     shown = {**dict.fromkeys((*REQUIRED, *OPTIONAL)), **facts, "table": table, "cost": _cost(facts.get("cost"))}
@@ -132,12 +130,10 @@ def require_card(path: Path) -> None:
         lines = path.read_text(encoding="utf-8").splitlines()
     missing = [heading for heading in HEADINGS if heading not in lines]
     if missing:
-        raise IslesError(
+        raise refused(
             "E-REP-13",
-            "the README of the bundle is written by hand",
             where=str(path),
             found=f"no section {', '.join(heading.removeprefix('## ') for heading in missing)}",
-            fix="edit it by hand, or move it away so that the card of tools/cards takes its place",
         )
 
 

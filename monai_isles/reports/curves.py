@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
 
 if TYPE_CHECKING:
@@ -34,19 +34,15 @@ def read_curves(path: str | Path) -> list[dict[str, float]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise IslesError(
-            "E-REP-01", "file of training curves is missing", where=str(path), found="no such file", fix=_FIX
-        )
+        raise refused("E-REP-01", where=str(path), found="no such file", fix=_FIX)
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
         curves = [{key: float(value or "nan") for key, value in row.items()} for row in rows]
     except (ValueError, TypeError) as error:
-        raise IslesError(
-            "E-REP-07", "training curves cannot be read", where=str(path), found=str(error), fix=_FIX
-        ) from error
+        raise refused("E-REP-07", where=str(path), found=str(error), fix=_FIX) from error
     if not curves or "epoch" not in curves[0]:
         found = f"{len(curves)} rows, columns {', '.join(curves[0]) if curves else 'none'}"
-        raise IslesError("E-REP-07", "training curves cannot be read", where=str(path), found=found, fix=_FIX)
+        raise refused("E-REP-07", where=str(path), found=found, fix=_FIX)
     return curves
 
 

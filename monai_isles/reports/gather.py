@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import find_predictions, find_references
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, read_image
@@ -56,23 +56,11 @@ def find_sources(pred_dir: str | Path, ref_dir: str | Path, rows: Sequence[Mappi
     """
     for option, folder in (("--pred", pred_dir), ("--ref", ref_dir)):
         if not Path(folder).is_dir():
-            raise IslesError(
-                "E-REP-01",
-                "folder is missing",
-                where=option,
-                found=f"{folder} is no folder",
-                fix="give the folder that was scored",
-            )
+            raise refused("E-REP-01", where=option, found=f"{folder} is no folder", fault="folder is missing")
     references = {case.name: case for case in find_references(Path(ref_dir))}
     unknown = [row["case"] for row in rows if row["case"] not in references]
     if unknown:
-        raise IslesError(
-            "E-REP-04",
-            "scored cases have no reference",
-            where=str(ref_dir),
-            found=f"{len(unknown)} of {len(rows)}: {', '.join(unknown[:8])}",
-            fix="give the folder that the scores were made with",
-        )
+        raise refused("E-REP-04", where=str(ref_dir), found=f"{len(unknown)} of {len(rows)}: {', '.join(unknown[:8])}")
     absent = {row["case"] for row in rows if row.get("missing") == "1"}
     wanted = [references[row["case"]] for row in rows if row["case"] not in absent]
     masks, _ = find_predictions(Path(pred_dir), wanted, allow_missing=False)
@@ -147,12 +135,8 @@ def _result(path: Path) -> dict[str, Any]:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise IslesError(
-            "E-REP-02",
-            "result of a prediction cannot be read",
-            where=str(path),
-            found=str(error),
-            fix="predict the case again",
+        raise refused(
+            "E-REP-02", where=str(path), found=str(error), fault="result of a prediction cannot be read"
         ) from error
     return result if isinstance(result, dict) else {}
 

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from monai_isles import __version__
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.publish import publish_text
 from monai_isles.io.read import read_image
 from monai_isles.reports import canvas as palette
@@ -61,13 +61,7 @@ def cohort_page(cohort: Cohort, out: str | Path) -> None:
         for index, case in enumerate(cohort.cases, start=1)
     ]
     if not sheets or not cohort.rows:
-        raise IslesError(
-            "E-REP-05",
-            "nothing to report",
-            where=cohort.title,
-            found=f"{len(sheets)} cases, {len(cohort.rows)} methods",
-            fix="give at least one predicted case and one scored method",
-        )
+        raise refused("E-REP-05", where=cohort.title, found=f"{len(sheets)} cases, {len(cohort.rows)} methods")
     publish_text(out, environment().get_template("cohort.html").render(_cohort_facts(cohort, sheets)))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.reports.slices import head_box, on_screen
 
 MASKS = {
@@ -55,12 +55,11 @@ class ScannerView:
         strange = sorted(set(self.masks) - set(MASKS))
         if "ct" not in self.images or strange or len(set(shapes.values())) > 1 or len(shapes["ct"]) != 3:
             listed = ", ".join(f"{key} {' x '.join(map(str, shape))}" for key, shape in shapes.items())
-            raise IslesError(
+            raise refused(
                 "E-REP-20",
-                "images and masks do not make a scanner page",
                 where=self.name,
                 found=listed + (f"; unknown masks {', '.join(strange)}" if strange else ""),
-                fix=f"give ct, cbf and tmax, and masks among {', '.join(MASKS)}, all (H, W, D) on one grid",
+                masks=", ".join(MASKS),
             )
 
 

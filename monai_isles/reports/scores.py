@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 NETWORK = "network"
 _FILES = {NETWORK: "per_case.csv", "rcbf30": "baseline_per_case.csv"}
@@ -66,12 +66,8 @@ def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = No
     """
     labels = list(names) if names is not None else [Path(f).resolve().name for f in folders]
     if len(labels) != len(folders) or len(set(labels)) != len(labels) or set(labels) & set(_LABELS.values()):
-        raise IslesError(
-            "E-REP-03",
-            "names and folders of scores do not fit",
-            where="--names against --scores",
-            found=f"names {', '.join(labels)} for {len(folders)} folders",
-            fix="give one name a folder, each once",
+        raise refused(
+            "E-REP-03", where="--names against --scores", found=f"names {', '.join(labels)} for {len(folders)} folders"
         )
     read = [read_scores(folder) for folder in folders]
     for folder, scores in zip(folders[1:], read[1:], strict=True):
@@ -100,20 +96,14 @@ def _summary(path: Path) -> dict[str, Any]:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise IslesError("E-REP-02", "scores cannot be read", where=str(path), found=str(error), fix=_FIX) from error
+        raise refused("E-REP-02", where=str(path), found=str(error), fix=_FIX) from error
     methods = summary.get("methods") if isinstance(summary, dict) else None
     if (
         not isinstance(methods, dict)
         or NETWORK not in methods
         or not all(isinstance(m, dict) and "metrics" in m for m in methods.values())
     ):
-        raise IslesError(
-            "E-REP-02",
-            "scores cannot be read",
-            where=str(path),
-            found=f"no methods with metrics, {NETWORK} among them",
-            fix=_FIX,
-        )
+        raise refused("E-REP-02", where=str(path), found=f"no methods with metrics, {NETWORK} among them", fix=_FIX)
     return summary
 
 
@@ -123,32 +113,28 @@ def _rows(path: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except (ValueError, csv.Error) as error:
-        raise IslesError("E-REP-02", "scores cannot be read", where=str(path), found=str(error), fix=_FIX) from error
+        raise refused("E-REP-02", where=str(path), found=str(error), fix=_FIX) from error
     missing = [name for name in _NEEDED if not rows or rows[0].get(name) is None]
     if missing:
-        raise IslesError(
-            "E-REP-02",
-            "scores cannot be read",
-            where=str(path),
-            found=f"{len(rows)} rows, without column {', '.join(missing)}",
-            fix=_FIX,
+        raise refused(
+            "E-REP-02", where=str(path), found=f"{len(rows)} rows, without column {', '.join(missing)}", fix=_FIX
         )
     return rows
 
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
-        raise IslesError("E-REP-01", "file of scores is missing", where=str(path), found="no such file", fix=_FIX)
+        raise refused("E-REP-01", where=str(path), found="no such file", fault="file of scores is missing", fix=_FIX)
 
 
 def _require_same_cases(first: Scores, other: Scores, where: str) -> None:
     apart = sorted(set(first.cases) ^ set(other.cases))
     if apart:
-        raise IslesError(
+        raise refused(
             "E-REP-04",
-            "scores are of other cases",
             where=where,
             found=f"{len(apart)} cases in one table only: {', '.join(apart[:8])}",
+            fault="scores are of other cases",
             fix="score every method on the same cases, then report them together",
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 SYNTHETIC = {"pseudo_dwi": "synthetic pseudo-DWI,\nnot an acquisition"}
 
@@ -49,13 +49,7 @@ class CaseView:
         shapes = {key: np.shape(array) for key, array in self.arrays().items()}
         if len(set(shapes.values())) > 1 or len(np.shape(self.lesion)) != 3:
             listed = ", ".join(f"{key} {' x '.join(map(str, shape))}" for key, shape in shapes.items())
-            raise IslesError(
-                "E-REP-06",
-                "images of a case differ in shape",
-                where=self.name,
-                found=listed,
-                fix="draw images that share the grid of the prediction, (H, W, D)",
-            )
+            raise refused("E-REP-06", where=self.name, found=listed)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every array of the case by name, the absent ones left out."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,10 @@ def balanced_centres(
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.1.
     """
     if count < 2:
-        raise IslesError(
-            "E-SAMP-02",
-            "too few patches a case",
-            where=case,
-            found=f"{count} patches",
-            fix="ask for at least 2, one on the lesion and one on healthy brain",
-        )
+        raise refused("E-SAMP-02", where=case, found=f"{count} patches")
     sick, healthy = np.argwhere(lesion > 0), np.argwhere((foreground > 0) & ~(lesion > 0))
     if not len(sick) + len(healthy):
-        raise IslesError(
-            "E-SAMP-01",
-            "no brain to cut patches from",
-            where=case,
-            found="an empty foreground mask",
-            fix="check the perfusion maps: the brain mask is where their sum exceeds 0",
-        )
+        raise refused("E-SAMP-01", where=case, found="an empty foreground mask")
     share = (count // 2 if len(healthy) else count) if len(sick) else 0
     on_sick, again_sick = _regular(len(sick), share)
     on_healthy, again_healthy = _regular(len(healthy), count - share)

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 OPERATIONS = ("as it is", "sagittal reflection", "90 degrees", "180 degrees", "270 degrees")
 _REFLECTION = 1
@@ -45,13 +45,7 @@ def operated(patches: Tensor, operation: int) -> Tensor:
 def require_square(augment: str, patch: Sequence[int]) -> None:
     """Refuse another augmentation than ``"axial"``, or one of a patch that is not square in plane (``E-SAMP-20``)."""
     if augment != "axial" or patch[0] != patch[1]:
-        raise IslesError(
-            "E-SAMP-20",
-            "repeated patches cannot be augmented so",
-            where="PatchLoader",
-            found=f"augment {augment!r} with a patch of {list(patch)}",
-            fix='use "axial" with equal first two sides, or None',
-        )
+        raise refused("E-SAMP-20", where="PatchLoader", found=f"augment {augment!r} with a patch of {list(patch)}")
 
 
 def displacement(shape: tuple[int, int, int], *, alpha: float, sigma: float, rng: np.random.Generator) -> np.ndarray:

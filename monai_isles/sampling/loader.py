@@ -8,7 +8,7 @@ from queue import Full, Queue
 
 import torch
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 
 def batches_of(items: int, batch_size: int, rank: int) -> int:
@@ -20,12 +20,8 @@ def batches_of(items: int, batch_size: int, rank: int) -> int:
 def require_enough(items: int, world_size: int, what: str) -> None:
     """Refuse to divide items among more processes than there are items (``E-SAMP-30``)."""
     if items < world_size:
-        raise IslesError(
-            "E-SAMP-30",
-            f"fewer {what} than processes",
-            where="the data loader",
-            found=f"{items} {what} for {world_size} processes",
-            fix="start fewer processes (torchrun --nproc_per_node)",
+        raise refused(
+            "E-SAMP-30", where="the data loader", found=f"{items} {what} for {world_size} processes", what=what
         )
 
 

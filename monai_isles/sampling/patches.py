@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.progress import progress
 from monai_isles.sampling.centres import Centres, balanced_centres
 from monai_isles.sampling.elastic import (
@@ -69,13 +69,7 @@ class PatchLoader:
         pin: bool = False,
     ) -> None:
         if not len(dataset):
-            raise IslesError(
-                "E-SAMP-04",
-                "nothing to cut patches from",
-                where="PatchLoader",
-                found="0 cases",
-                fix="check the data list: every fold may have been left out",
-            )
+            raise refused("E-SAMP-04", where="PatchLoader", found="0 cases")
         if augment is not None:
             require_square(augment, patch)
         self.flat, self.augment = len(patch) == 2, augment
@@ -127,12 +121,8 @@ class PatchLoader:
         lesion, brain = (self._store(volume)[..., 0].astype(np.uint8) for volume in (label, foreground > 0))
         self.names.append(name)
         if (np.array(lesion.shape) < self.window).any():
-            raise IslesError(
-                "E-SAMP-03",
-                "volume smaller than the patch",
-                where=name,
-                found=f"{lesion.shape} voxels against a patch of {tuple(self.window)}",
-                fix="pad by half a patch first (BorderPadd), or take a smaller patch",
+            raise refused(
+                "E-SAMP-03", where=name, found=f"{lesion.shape} voxels against a patch of {tuple(self.window)}"
             )
         reach = tuple(int(v) // 2 if self.offset else 0 for v in self.window)
         rng = np.random.default_rng([self.seed, len(self.names)])

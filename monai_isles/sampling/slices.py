@@ -9,7 +9,7 @@ import torch
 from monai.transforms import Randomizable
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.progress import progress
 from monai_isles.sampling.loader import ahead, batches_of, require_enough
 
@@ -58,13 +58,7 @@ class SliceLoader:
         channels_last: bool = False,
     ) -> None:
         if not len(dataset):
-            raise IslesError(
-                "E-SAMP-04",
-                "nothing to cut slices from",
-                where="SliceLoader",
-                found="0 cases",
-                fix="check the data list: every fold may have been left out",
-            )
+            raise refused("E-SAMP-04", where="SliceLoader", found="0 cases", fault="nothing to cut slices from")
         self.keys, self.batch_size, self.seed, self.shuffle = tuple(keys), batch_size, seed, shuffle
         self.augment, self.whole, self.rank, self.world_size, self.epoch = augment, whole, rank, world_size, 0
         self.in_step, self.prefetch, self.pin, self.channels_last = in_step, prefetch, pin, channels_last
@@ -111,13 +105,7 @@ class SliceLoader:
         case = {key: torch.as_tensor(np.asarray(item[key]), dtype=torch.float32).contiguous() for key in self.keys}
         sizes = {key: tuple(value.shape[1:]) for key, value in case.items()}
         if len(set(sizes.values())) != 1:
-            raise IslesError(
-                "E-SAMP-05",
-                "entries of a case differ in size",
-                where=name,
-                found=", ".join(f"{key} {size}" for key, size in sizes.items()),
-                fix="bring them onto one grid first (SameGridd names the file)",
-            )
+            raise refused("E-SAMP-05", where=name, found=", ".join(f"{key} {size}" for key, size in sizes.items()))
         self.names.append(name)
         self._cases.append(case)
 

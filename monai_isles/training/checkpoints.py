@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.runs import RunFolder
 from monai_isles.io.weights import load_state, publish_state
 from monai_isles.training.distributed import agreed, from_first, world_size
@@ -127,13 +127,7 @@ class Checkpoints:
                 faults.append(f"{path.name}: {error.fault}")
                 log.warning("%s cannot be read and is passed over: %s", path, error.fault)
         if faults:
-            raise IslesError(
-                "E-TRAIN-04",
-                "no checkpoint can be read",
-                where=str(self.folder),
-                found="; ".join(faults),
-                fix="remove the damaged files to start anew, or copy a good checkpoint there",
-            )
+            raise refused("E-TRAIN-04", where=str(self.folder), found="; ".join(faults))
         return None, self.folder
 
     def _require_same_settings(self, saved: Mapping[str, str], path: Path) -> None:
@@ -144,13 +138,7 @@ class Checkpoints:
         if self.force:
             log.warning("going on with other settings than %s had: %s", path, shown)
             return
-        raise IslesError(
-            "E-TRAIN-01",
-            "resume with other settings than the run began with",
-            where=str(path),
-            found=shown,
-            fix="restore the settings, give another --output_dir, or add --force true to go on with the new ones",
-        )
+        raise refused("E-TRAIN-01", where=str(path), found=shown)
 
     def _save(self, engine: Engine) -> None:
         score = agreed(float(self.evaluator.state.metrics[self.metric]))

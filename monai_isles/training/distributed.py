@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.networks.batch_share import gathered
 from monai_isles.networks.norms import share_layers
 
@@ -27,12 +27,10 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     gpu = torch.cuda.is_available()
     if name.startswith("cuda") and not gpu:
-        raise IslesError(
+        raise refused(
             "E-RUN-20",
-            "no GPU can be used",
             where=f"device {name!r}",
             found=f"torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices",
-            fix="pass --device cpu, or install a CUDA build of torch and its driver",
         )
     return torch.device("cuda:0" if name == "auto" and gpu else "cpu" if name == "auto" else name)
 
@@ -55,13 +53,7 @@ def join_group() -> None:
     if dist.is_initialized():
         return
     if "LOCAL_RANK" not in os.environ:
-        raise IslesError(
-            "E-RUN-21",
-            "several processes were asked for, one is there",
-            where="multi_gpu_train.json",
-            found="no LOCAL_RANK in the environment",
-            fix="start with `torchrun --standalone --nproc_per_node=N -m monai.bundle run ...`",
-        )
+        raise refused("E-RUN-21", where="multi_gpu_train.json", found="no LOCAL_RANK in the environment")
     if torch.cuda.is_available():
         torch.cuda.set_device(rank_device())
     store, number, size = next(dist.rendezvous("env://", timeout=_PATIENCE))

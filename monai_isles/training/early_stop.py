@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ignite.engine import Engine, Events
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.training.distributed import agreed
 
 
@@ -15,13 +15,7 @@ def sign_of(mode: str) -> int:
         IslesError: ``E-TRAIN-05``.
     """
     if mode not in ("min", "max"):
-        raise IslesError(
-            "E-TRAIN-05",
-            "a metric is best at its min or its max",
-            where="mode",
-            found=repr(mode),
-            fix="write min for a loss, max for a Dice score",
-        )
+        raise refused("E-TRAIN-05", where="mode", found=repr(mode))
     return 1 if mode == "min" else -1
 
 

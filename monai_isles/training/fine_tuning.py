@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.training.distributed import agreed
 from monai_isles.training.early_stop import sign_of
 
@@ -43,13 +43,7 @@ class PlateauSchedule:
     ) -> None:
         sign_of(mode)
         if not 0 < factor < 1 or patience < 1:
-            raise IslesError(
-                "E-TRAIN-21",
-                "no such plateau schedule",
-                where="PlateauSchedule",
-                found=f"factor {factor}, patience {patience}",
-                fix="factor lies between 0 and 1, patience is at least 1",
-            )
+            raise refused("E-TRAIN-21", where="PlateauSchedule", found=f"factor {factor}, patience {patience}")
         self.optimizer, self.evaluator, self.metric = optimizer, evaluator, metric
         self.settings = {"factor": factor, "patience": patience, "mode": mode, "min_delta": min_delta}
         self.restart()
@@ -109,12 +103,10 @@ class FineTuning:
         schedule: PlateauSchedule | None = None,
     ) -> None:
         if frozen_epochs < 0 or min(new_lr, all_lr) <= 0:
-            raise IslesError(
+            raise refused(
                 "E-TRAIN-20",
-                "no such fine-tuning",
                 where="FineTuning",
                 found=f"frozen_epochs {frozen_epochs}, new_lr {new_lr}, all_lr {all_lr}",
-                fix="frozen_epochs is 0 or more, learning rates are positive",
             )
         self.network, self.optimizer, self.schedule = network, optimizer, schedule
         self.new_lr, self.all_lr = new_lr, all_lr

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from ignite.engine import Engine
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.runs import RunFolder
 from monai_isles.io.weights import publish_state
 from monai_isles.training.stop_signal import require_unfinished
@@ -37,12 +37,10 @@ class FixedRule:
         self, folder: str, network: torch.nn.Module, evaluator: Engine, metric: str, writes: bool = True
     ) -> None:
         if state := network.state_dict():
-            raise IslesError(
+            raise refused(
                 "E-TRAIN-60",
-                "this network has something to learn",
                 where=f"FixedRule with {type(network).__name__}",
                 found=f"{len(state)} tensors, first {next(iter(state))}",
-                fix="train it with SupervisedTrainer and Checkpoints",
             )
         self.folder, self.network, self.evaluator, self.metric = Path(folder), network, evaluator, metric
         self.writes = writes

@@ -8,7 +8,7 @@ from monai.engines.utils import IterationEvents
 from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError, find_isles_error
+from monai_isles.errors import IslesError, find_isles_error, refused
 from monai_isles.sampling.patches import PatchLoader
 
 
@@ -103,13 +103,7 @@ class FiniteGuard:
 
     def _stop(self, chosen: Tensor, found: str) -> IslesError:
         cases = sorted({self.loader.names[i] for i in chosen.tolist()})
-        return IslesError(
-            "E-TRAIN-03",
-            "the loss is not a number",
-            where=f"cases {', '.join(cases)}",
-            found=found,
-            fix="run `monai-isles check` on the data, or lower the learning rate; the last checkpoint is untouched",
-        )
+        return refused("E-TRAIN-03", where=f"cases {', '.join(cases)}", found=found)
 
 
 def _on_its_way(loss: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:

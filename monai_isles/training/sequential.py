@@ -9,7 +9,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 from torch.optim import Optimizer
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 THREE = (("extractor",), ("generator",), ("segmenter",))
 _ENCODER = "context_encoder"
@@ -62,12 +62,10 @@ class SequentialStages:
         kept = [tuple(part for part in stage if part in there) for stage in stages]
         self.stages = [stage for stage in kept if stage]
         if not self.stages or max_epochs < len(self.stages):
-            raise IslesError(
+            raise refused(
                 "E-TRAIN-30",
-                "these stages cannot be trained one after another",
                 where=type(network).__name__,
                 found=f"parts {sorted(there) or 'none'}, stages {list(stages)}, {max_epochs} epochs",
-                fix="name parts that the network has, and give at least one epoch a stage",
             )
         self.network, self.loss, self.optimizer, self.checkpoints = network, loss, optimizer, checkpoints
         self.encoded = _ENCODER in there

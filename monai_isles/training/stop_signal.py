@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 
 from ignite.engine import Engine, Events
 
-from monai_isles.errors import IslesError, find_isles_error, memory_error
+from monai_isles.errors import find_isles_error, memory_error, refused
 
 EXIT_TERMINATED = 143
 
@@ -53,13 +53,7 @@ def require_unfinished(folder: Path) -> None:
     """
     done = folder / "run.json"
     if done.exists():
-        raise IslesError(
-            "E-TRAIN-02",
-            "this run is finished already",
-            where=str(folder),
-            found=json.loads(done.read_text(encoding="utf-8"))["outcome"],
-            fix="give another --output_dir, or remove that folder to train again",
-        )
+        raise refused("E-TRAIN-02", where=str(folder), found=json.loads(done.read_text(encoding="utf-8"))["outcome"])
 
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import convert_to_dst_type, ensure_tuple_rep
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 MOVES = ("rotate", "translate", "scale", "flip")
 
@@ -80,13 +80,7 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
             image = out[key]
             size = size or tuple(image.shape[1:3])
             if tuple(image.shape[1:3]) != size:
-                raise IslesError(
-                    "E-AUG-02",
-                    "images to move together differ in plane",
-                    where=str(key),
-                    found=f"{tuple(image.shape[1:3])} against {size}",
-                    fix="bring them onto one grid first",
-                )
+                raise refused("E-AUG-02", where=str(key), found=f"{tuple(image.shape[1:3])} against {size}")
             out[key] = moved(image, self.matrix(size), mode=mode)
         return out
 
@@ -154,11 +148,4 @@ def _require_settings(move: RandomOrderAffined, prob: float) -> None:
     }
     wrong = [f"{name}={getattr(move, name)}" for name, good in sound.items() if not good]
     if wrong:
-        raise IslesError(
-            "E-AUG-01",
-            "a setting of the augmentation makes no sense",
-            where="RandomOrderAffined",
-            found=", ".join(wrong),
-            fix="ranges are not negative, scale is (least, largest) above 0, chances lie in 0..1, "
-            "modes are bilinear or nearest",
-        )
+        raise refused("E-AUG-01", where="RandomOrderAffined", found=", ".join(wrong))

@@ -20,7 +20,7 @@ from monai.transforms import Compose, RandomizableTrait, Transform
 from torch import Tensor
 
 import monai_isles
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.cache import Cache
 from monai_isles.io.weights import sha256_of
 from monai_isles.modalities import LABEL, MODALITIES
@@ -60,13 +60,7 @@ def described(thing: object, seen: tuple[int, ...] = ()) -> object:
         IslesError: ``E-CACHE-01``, ``E-CACHE-03``; see ``settings_key``.
     """
     if isinstance(thing, RandomizableTrait) and type(thing) is not Compose:
-        raise IslesError(
-            "E-CACHE-01",
-            "a random transform cannot be kept",
-            where="preprocessing",
-            found=type(thing).__name__,
-            fix="move it behind the preprocessing, or leave the cache out",
-        )
+        raise refused("E-CACHE-01", where="preprocessing", found=type(thing).__name__)
     if thing is None or isinstance(thing, (bool, int, float, str)) and not isinstance(thing, Enum):
         return thing
     if isinstance(thing, Enum):
@@ -103,13 +97,7 @@ def _named(thing: object, seen: tuple[int, ...]) -> object:
 
 
 def _unwritten(found: str) -> IslesError:
-    return IslesError(
-        "E-CACHE-03",
-        "a setting of the preprocessing cannot be written down",
-        where="preprocessing",
-        found=found,
-        fix="use a function of a module instead, or leave the cache out",
-    )
+    return refused("E-CACHE-03", where="preprocessing", found=found)
 
 
 log = logging.getLogger(__name__)

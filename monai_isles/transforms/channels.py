@@ -10,7 +10,7 @@ from monai.transforms import MapTransform, SpatialCrop
 from monai.utils import convert_to_dst_type
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 
 class CropBorderd(MapTransform):
@@ -38,13 +38,7 @@ class CropBorderd(MapTransform):
         for key in self.key_iterator(out):
             size = tuple(out[key].shape[1:])
             if len(size) != len(self.border_vox) or any(n <= 2 * b for n, b in zip(size, self.border_vox, strict=True)):
-                raise IslesError(
-                    "E-PAD-01",
-                    "the image is not larger than the border to cut off",
-                    where=str(key),
-                    found=f"size {size}, border {self.border_vox} on either side",
-                    fix="give CropBorderd the border that was padded",
-                )
+                raise refused("E-PAD-01", where=str(key), found=f"size {size}, border {self.border_vox} on either side")
             ends = [n - b for n, b in zip(size, self.border_vox, strict=True)]
             out[key] = SpatialCrop(roi_start=self.border_vox, roi_end=ends)(out[key])
         return out
@@ -67,13 +61,7 @@ class HideChanneld(MapTransform):
     def __init__(self, keys: str, *, names: Sequence[str], hide: str, target: str = "label") -> None:
         super().__init__(keys)
         if hide not in names:
-            raise IslesError(
-                "E-AUG-20",
-                "no such channel to hide",
-                where="HideChanneld",
-                found=f"{hide!r}; channels {', '.join(names)}",
-                fix="name one of these",
-            )
+            raise refused("E-AUG-20", where="HideChanneld", found=f"{hide!r}; channels {', '.join(names)}")
         self.channel, self.target = list(names).index(hide), target
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:

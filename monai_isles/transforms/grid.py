@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, ResampleToMatch
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.grid import TOLERANCE_VOX, corners_apart_mm, displacement, require_same_affines
 from monai_isles.io.read import Image
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
@@ -110,13 +110,7 @@ def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:
 
 def _placed(image: Tensor, where: str) -> MetaTensor:
     if not isinstance(image, MetaTensor):
-        raise IslesError(
-            "E-GRID-04",
-            "an image has lost its place in space",
-            where=where,
-            found="a tensor without affine",
-            fix="keep track_meta on until ResampleLiked has passed",
-        )
+        raise refused("E-GRID-04", where=where, found="a tensor without affine")
     return image
 
 
@@ -139,26 +133,14 @@ def _not_asked(image: MetaTensor, reference: MetaTensor, where: str) -> IslesErr
     ends = (_affine(image), tuple(image.shape[1:]), _affine(reference), tuple(reference.shape[1:]))
     gap = corners_apart_mm(*ends)
     shapes = " against ".join(" x ".join(map(str, one.shape[1:])) for one in (image, reference))
-    return IslesError(
-        "E-GRID-02",
-        "images are not on the same grid",
-        where=where,
-        found=f"field-of-view corners {gap:.4g} mm apart, {shapes} voxels",
-        fix="register them first; or, where they are in register, ask for it: resample: true in case.yml",
-    )
+    return refused("E-GRID-02", where=where, found=f"field-of-view corners {gap:.4g} mm apart, {shapes} voxels")
 
 
 def _require_overlap(image: MetaTensor, reference: MetaTensor, where: str) -> None:
     ends = [(_corners_mm(one).min(axis=0), _corners_mm(one).max(axis=0)) for one in (image, reference)]
     gap = np.maximum(ends[0][0] - ends[1][1], ends[1][0] - ends[0][1])
     if (gap >= 0).any():
-        raise IslesError(
-            "E-GRID-03",
-            "fields of view do not overlap",
-            where=where,
-            found=f"{gap.max():.4g} mm between them",
-            fix="check that these images are of one scan, and their frame of reference",
-        )
+        raise refused("E-GRID-03", where=where, found=f"{gap.max():.4g} mm between them")
 
 
 class SameGridd(MapTransform):
@@ -183,13 +165,7 @@ class SameGridd(MapTransform):
         images = {str(key): out[key] for key in self.key_iterator(out)}
         bare = [key for key, image in images.items() if not isinstance(image, MetaTensor)]
         if bare:
-            raise IslesError(
-                "E-GRID-01",
-                "an image has lost its place in space",
-                where=f"{case}: {', '.join(bare)}",
-                found="a tensor without affine",
-                fix="keep track_meta on until SameGridd has passed",
-            )
+            raise refused("E-GRID-01", where=f"{case}: {', '.join(bare)}", found="a tensor without affine")
         require_same_affines(
             {key: np.asarray(image.affine, float) for key, image in images.items()},
             {key: tuple(image.shape[1:]) for key, image in images.items()},

@@ -12,7 +12,7 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.perfusion.thresholds import contralateral, relative_cbf
 from monai_isles.transforms.registration import split_head
@@ -92,13 +92,7 @@ class RelativeFlowd(MapTransform):
         out, where = dict(data), str(data.get("case", "this entry"))
         missing = [key for key in dict.fromkeys((self.cbf, self.tmax, *self.maps)) if key not in out]
         if missing:
-            raise IslesError(
-                "E-STRIP-04",
-                "a perfusion map is missing",
-                where=where,
-                found=f"no {', '.join(missing)} among {', '.join(map(str, out))}",
-                fix="load these maps, or name others in RelativeFlowd(cbf=, tmax=, maps=)",
-            )
+            raise refused("E-STRIP-04", where=where, found=f"no {', '.join(missing)} among {', '.join(map(str, out))}")
         image = out[self.cbf]
         mask = brain_mask([out[key] for key in self.maps], where=f"{where}: {', '.join(self.maps)}")
         brain, cbf, tmax_s = mask.numpy()[0] > 0, _volume(image), _volume(out[self.tmax])
@@ -135,12 +129,10 @@ def scaled_dwi(image: Tensor, *, percentile: float = 99.0, clip: bool = True, wh
     low = values.min()
     high = torch.quantile(_thinned(values), percentile / 100)
     if not high > low:
-        raise IslesError(
+        raise refused(
             "E-TPW-05",
-            "the DWI has no contrast to scale",
             where=where or "DWI",
             found=f"minimum {float(low):g}, {percentile:g}th percentile {float(high):g}",
-            fix="check that the file is the diffusion-weighted image (b about 1000) and not a mask",
         )
     scaled = (values - low) / (high - low)
     return scaled.clamp(max=1.0) if clip else scaled

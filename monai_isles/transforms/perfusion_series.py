@@ -12,7 +12,7 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 
 class TemporalMIPd(MapTransform):
@@ -35,12 +35,8 @@ class TemporalMIPd(MapTransform):
         for key in self.key_iterator(out):
             series = out[key]
             if series.ndim != 4 or series.shape[0] < 2:
-                raise IslesError(
-                    "E-TPW-04",
-                    "a projection along time needs a series",
-                    where=f"{data.get('case', 'this entry')}: {key}",
-                    found=f"shape {tuple(series.shape)}",
-                    fix="give the contrast series, time-first (T, H, W, D), before PerfusionWindowd replaces it",
+                raise refused(
+                    "E-TPW-04", where=f"{data.get('case', 'this entry')}: {key}", found=f"shape {tuple(series.shape)}"
                 )
             highest = torch.as_tensor(series).as_subclass(Tensor).amax(0, keepdim=True).float()
             out[self.name] = convert_to_dst_type(highest, series, dtype=torch.float32)[0]
@@ -78,21 +74,9 @@ def perfusion_window(curve: np.ndarray, k: int = 5, *, where: str = "") -> Windo
     """
     q = np.asarray(curve, dtype=np.float64).ravel()
     if k < 1 or q.size < k + 1:
-        raise IslesError(
-            "E-TPW-01",
-            "the series is too short for a perfusion window",
-            where=where or "series",
-            found=f"{q.size} frames, runs of {k} changes wanted",
-            fix="give the whole contrast series (tens of frames), time-first, or a smaller k of at least 1",
-        )
+        raise refused("E-TPW-01", where=where or "series", found=f"{q.size} frames, runs of {k} changes wanted")
     if not np.isfinite(q).all():
-        raise IslesError(
-            "E-TPW-02",
-            "the summed intensity is not finite",
-            where=where or "series",
-            found=f"{int((~np.isfinite(q)).sum())} of {q.size} frames",
-            fix="export the series again, or leave the case out",
-        )
+        raise refused("E-TPW-02", where=where or "series", found=f"{int((~np.isfinite(q)).sum())} of {q.size} frames")
     change = np.diff(q)
     rises, falls = _runs(change > 0, k), _runs(change < 0, k)
     fallbacks = ([] if rises.size else [NO_RISE]) + ([] if falls.size else [NO_FALL])
@@ -155,12 +139,10 @@ class PerfusionWindowd(MapTransform):
         self.frames, self.k = frames, k
         self.names = self.keys if names is None else ((names,) if isinstance(names, str) else tuple(names))
         if frames < 2 or len(self.names) != len(self.keys):
-            raise IslesError(
+            raise refused(
                 "E-TPW-03",
-                "a setting of the perfusion window makes no sense",
                 where="PerfusionWindowd",
                 found=f"frames {frames}, {len(self.names)} names for {len(self.keys)} keys",
-                fix="ask for at least 2 frames (the paper has 6), and give one name a key",
             )
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:

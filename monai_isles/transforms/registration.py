@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.perfusion.thresholds import upright_hemispheres
 from monai_isles.transforms.alignment import TISSUE, Level, coarse_mirrors, refine
 from monai_isles.transforms.alignment_itk import itk_mirror
@@ -74,24 +74,16 @@ def register_mirror(
         ``tests/transforms/test_registration.py``.
     """
     if method not in METHODS:
-        raise IslesError(
-            "E-REG-04",
-            "method of registration not known",
-            where=where,
-            found=repr(method),
-            fix=f"use one of {', '.join(METHODS)}",
-        )
+        raise refused("E-REG-04", where=where, found=repr(method), methods=", ".join(METHODS))
     tissue = scaled(head, window, where=where)
     volume, plane = _pooled(tissue, Plane.centred(tissue.shape[:2], spacing_mm))
     projection = volume.mean(axis=2)
     starts, contrast = coarse_mirrors(projection, plane)
     if contrast < LEAST_CONTRAST:
-        raise IslesError(
+        raise refused(
             "E-REG-02",
-            "the head shows no left-right axis",
             where=where,
             found=f"similarity changes by {contrast:.4f} over all angles, {LEAST_CONTRAST} wanted",
-            fix="check that the image is an axial head with its skull, in the intensity window in use",
         )
     coarse, fine = Level.of(projection[..., None], plane, sigma_mm=3.0), Level.of(volume, plane, sigma_mm=1.5)
     rough = min(
@@ -118,31 +110,15 @@ def scaled(head: np.ndarray, window: tuple[float, float] | None, *, where: str) 
         IslesError: ``E-REG-01`` no head against air, ``E-REG-05`` not a volume, ``E-REG-06`` not finite.
     """
     if head.ndim != 3 or min(head.shape[:2]) < 16 or head.shape[2] < 1:
-        raise IslesError(
-            "E-REG-05",
-            "not a volume that can be registered",
-            where=where,
-            found=f"shape {head.shape}",
-            fix="give one volume (H, W, D) of at least 16 x 16 pixels and one slice",
-        )
+        raise refused("E-REG-05", where=where, found=f"shape {head.shape}")
     if not np.isfinite(head).all():
-        raise IslesError(
-            "E-REG-06",
-            "the head holds values that are not numbers",
-            where=where,
-            found=f"{np.count_nonzero(~np.isfinite(head))} of {head.size} voxels",
-            fix="write the image again without NaN and infinity",
-        )
+        raise refused("E-REG-06", where=where, found=f"{np.count_nonzero(~np.isfinite(head))} of {head.size} voxels")
     low, high = window or (np.percentile(head[head != 0], (1, 99)) if head.any() else (0.0, 1.0))
     tissue = np.clip((np.asarray(head, np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6)), 0, 1)
     share = float((tissue > TISSUE).mean())
     if not 0.01 < share < 0.99:
-        raise IslesError(
-            "E-REG-01",
-            "no head in the image",
-            where=where,
-            found=f"{share:.1%} of the voxels lie above {low + TISSUE * (high - low):.4g}",
-            fix="give the unstripped image with air around it, and the window of its intensities",
+        raise refused(
+            "E-REG-01", where=where, found=f"{share:.1%} of the voxels lie above {low + TISSUE * (high - low):.4g}"
         )
     return tissue
 
@@ -188,15 +164,12 @@ def _accepted(mirror: Mirror, method: str, level: Level, where: str) -> Registra
     similarity = float(np.corrcoef(here[inside | other], there[inside | other])[0, 1])
     residual_mm = level.residual_mm(mirror)
     if overlap < LEAST_OVERLAP or similarity < LEAST_SIMILARITY:
-        raise IslesError(
+        raise refused(
             "E-REG-03",
-            "the head does not match its mirror image",
             where=where,
             found=f"overlap {overlap:.2f} (at least {LEAST_OVERLAP}), similarity {similarity:.2f} "
             f"(at least {LEAST_SIMILARITY}), residual {residual_mm:.2f} mm "
             f"at a tilt of {mirror.angle_deg:.1f} degrees",
-            fix="look at the image: head cut off, tilted above 32 degrees, or not axial; "
-            "or predict without symmetric modalities",
         )
     return Registration(mirror, method, residual_mm, level.residual_mm(reflection(0.0, 0.0)), overlap, similarity)
 

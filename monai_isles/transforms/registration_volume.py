@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.transforms.alignment import TISSUE
 from monai_isles.transforms.alignment_volume import VolumeLevel, coarse_planes, refine_plane
 from monai_isles.transforms.alignment_volume_itk import itk_volume_mirror
@@ -59,12 +59,10 @@ def register_volume_mirror(
     whole = Grid.centred(tissue.shape, spacing_mm)
     starts, contrast = coarse_planes(*_pooled(tissue, whole, SCAN_MM))
     if contrast < LEAST_VOLUME_CONTRAST:
-        raise IslesError(
+        raise refused(
             "E-REG-20",
-            "the head shows no mid-sagittal plane",
             where=where,
             found=f"similarity changes by {contrast:.4f} over all tilts, {LEAST_VOLUME_CONTRAST} wanted",
-            fix="check that the image is a whole brain or head, axial, in the intensity window in use",
         )
     volume, grid = _pooled(tissue, whole, WORKING_MM)
     fine = VolumeLevel.of(*_pooled(tissue, whole, FINE_MM), sigma_mm=2.5)
@@ -89,12 +87,10 @@ def _require_extent(tissue: np.ndarray, spacing_mm: tuple[float, float, float], 
     low, high = (np.argwhere(tissue > TISSUE).min(axis=0), np.argwhere(tissue > TISSUE).max(axis=0) + 1)
     extent_mm = (high - low) * np.array(spacing_mm)
     if extent_mm.min() < LEAST_EXTENT_MM:
-        raise IslesError(
+        raise refused(
             "E-REG-22",
-            "too thin a slab for a mirror in three dimensions",
             where=where,
             found=f"tissue over {' x '.join(f'{mm:.0f}' for mm in extent_mm)} mm, {LEAST_EXTENT_MM:.0f} mm wanted",
-            fix='use method="projection", which registers in the axial plane',
         )
 
 
@@ -134,15 +130,12 @@ def _accepted(mirror: VolumeMirror, method: str, level: VolumeLevel, where: str)
     similarity = float(np.corrcoef(here[inside | other], there[inside | other])[0, 1])
     residual_mm = level.residual_mm(mirror)
     if overlap < LEAST_VOLUME_OVERLAP or similarity < LEAST_VOLUME_SIMILARITY:
-        raise IslesError(
+        raise refused(
             "E-REG-21",
-            "the volume does not match its mirror image",
             where=where,
             found=f"overlap {overlap:.2f} (at least {LEAST_VOLUME_OVERLAP}), similarity {similarity:.2f} "
             f"(at least {LEAST_VOLUME_SIMILARITY}), residual {residual_mm:.2f} mm at tilts of {mirror.angle_deg:.1f} "
             f"and {mirror.roll_deg:.1f} degrees",
-            fix="look at the image: brain cut off, tilted above 30 degrees, or not axial; "
-            "or predict without symmetric modalities (overlay balanced.json)",
         )
     flip_mm = level.residual_mm(volume_reflection(0.0, 0.0, 0.0))
     return Registration(mirror, method, residual_mm, flip_mm, overlap, similarity)

@@ -9,7 +9,7 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.modalities import PERFUSION_MAPS
 
 
@@ -26,22 +26,10 @@ def brain_mask(maps: Sequence[Tensor], *, where: str = "") -> Tensor:
     """
     shapes = sorted({tuple(image.shape) for image in maps})
     if len(shapes) != 1:
-        raise IslesError(
-            "E-STRIP-02",
-            "images to combine differ in shape",
-            where=where,
-            found=f"shapes {', '.join(map(str, shapes))}",
-            fix="bring every image of the case onto one grid first",
-        )
+        raise refused("E-STRIP-02", where=where, found=f"shapes {', '.join(map(str, shapes))}")
     mask = (torch.stack([torch.as_tensor(image).as_subclass(Tensor) for image in maps]).sum(dim=0) > 0).float()
     if not mask.any():
-        raise IslesError(
-            "E-STRIP-01",
-            "no brain in the perfusion maps",
-            where=where,
-            found="the sum of the maps is above zero in 0 voxels",
-            fix="check that the maps are computed, and that the files are not empty",
-        )
+        raise refused("E-STRIP-01", where=where, found="the sum of the maps is above zero in 0 voxels")
     return mask
 
 
@@ -71,22 +59,14 @@ class SkullStripd(MapTransform):
         out, where = dict(data), str(data.get("case", "this entry"))
         missing = [key for key in (self.ct, *self.maps) if key not in out]
         if missing:
-            raise IslesError(
-                "E-STRIP-03",
-                "an image for skull stripping is missing",
-                where=where,
-                found=f"no {', '.join(missing)} among {', '.join(map(str, out))}",
-                fix="load these modalities, or name others in SkullStripd(ct=, maps=)",
-            )
+            raise refused("E-STRIP-03", where=where, found=f"no {', '.join(missing)} among {', '.join(map(str, out))}")
         ct = out[self.ct]
         mask = brain_mask([out[key] for key in self.maps], where=f"{where}: {', '.join(self.maps)}")
         if mask.shape != ct.shape:
-            raise IslesError(
+            raise refused(
                 "E-STRIP-02",
-                "images to combine differ in shape",
                 where=f"{where}: {self.ct} and its maps",
                 found=f"{tuple(ct.shape)} against {tuple(mask.shape)}",
-                fix="bring every image of the case onto one grid first",
             )
         out[self.head] = ct.clone()
         out[self.ct] = ct * mask

@@ -18,7 +18,7 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor
 
 from monai_isles.data.remote import is_url, local_root
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.io.cache import Cache
 from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.transforms.mirror import Mirror, VolumeMirror, mirrored, mirrored_volume
@@ -170,23 +170,15 @@ class SymmetricModalitiesd(MapTransform):
         missing = [key for key in (self.head, *self.keys) if key not in data]
         unmirrored = [key for key in masking if key not in self.keys]
         if missing or unmirrored:
-            raise IslesError(
+            raise refused(
                 "E-SYM-01",
-                "an entry for the symmetric modalities is missing",
                 where=where,
                 found=f"not in the entry: {', '.join(missing) or 'none'}; "
                 f"maps that are not among the keys: {', '.join(unmirrored) or 'none'}",
-                fix="put SkullStripd before SymmetricModalitiesd, and give the same maps in keys and maps",
             )
         shapes = {str(key): tuple(data[key].shape) for key in (self.head, *self.keys)}
         if len(set(shapes.values())) != 1 or len(shapes[self.head]) != 4 or shapes[self.head][0] != 1:
-            raise IslesError(
-                "E-SYM-02",
-                "images to mirror are not volumes of one shape",
-                where=where,
-                found=", ".join(f"{key} {shape}" for key, shape in shapes.items()),
-                fix="load every image as (1, H, W, D) on one grid",
-            )
+            raise refused("E-SYM-02", where=where, found=", ".join(f"{key} {shape}" for key, shape in shapes.items()))
 
 
 def _volume(image: Tensor) -> np.ndarray:

@@ -11,7 +11,7 @@ from monai.utils import convert_to_dst_type
 from scipy import ndimage
 from torch import Tensor
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 
 def lesion_weight(lesion: np.ndarray, *, inside: float = 1.5, decay_vox: float = 50.0) -> np.ndarray:
@@ -57,13 +57,7 @@ class LesionWeightd(MapTransform):
         super().__init__(key, allow_missing_keys)
         self.name, self.inside, self.decay_vox = name, inside, decay_vox
         if not inside >= 1 or not decay_vox > 0:
-            raise IslesError(
-                "E-TPW-06",
-                "a setting of the lesion weight makes no sense",
-                where="LesionWeightd",
-                found=f"inside {inside}, decay_vox {decay_vox}",
-                fix="give a weight of at least 1 and a positive decay (the paper has 1.5 and 50)",
-            )
+            raise refused("E-TPW-06", where="LesionWeightd", found=f"inside {inside}, decay_vox {decay_vox}")
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out = dict(data)

@@ -7,7 +7,7 @@ import shutil
 import torch
 from torch import Tensor, nn
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 from monai_isles.inference.cpu.folded_res_unet import FoldedResUNet
 from monai_isles.networks.asymmetric_res_unet import AsymmetricResUNet
 from monai_isles.networks.blocks import PredictionDropout
@@ -66,13 +66,7 @@ def compiled_form(network: nn.Module, windows: int) -> CompiledWhole:
 def require_compiler() -> None:
     """Refuse to compile where torch would find no C++ compiler (``E-INF-41``)."""
     if not any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl")):
-        raise IslesError(
-            "E-INF-41",
-            "networks cannot be compiled here",
-            where="--compile",
-            found="no C++ compiler on the path",
-            fix="install one (g++), or leave the option out",
-        )
+        raise refused("E-INF-41", where="--compile", found="no C++ compiler on the path")
 
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -81,13 +75,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 def require_precision(precision: str) -> None:
     """Refuse a precision that is not known (``E-INF-40``)."""
     if precision not in PRECISIONS:
-        raise IslesError(
-            "E-INF-40",
-            "precision not known",
-            where="precision",
-            found=repr(precision),
-            fix=f"use one of {', '.join(PRECISIONS)}",
-        )
+        raise refused("E-INF-40", where="precision", found=repr(precision), precisions=", ".join(PRECISIONS))
 
 
 def predicting_form(network: nn.Module, device: torch.device, precision: str) -> nn.Module:

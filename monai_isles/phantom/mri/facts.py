@@ -7,7 +7,7 @@ from math import ceil
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import refused
 
 _STEPS = (0.7548776662466927, 0.5698402909980532)
 
@@ -40,12 +40,11 @@ class MriKind:
         """
         spacing = float(spacing_mm or self.spacing_mm)
         if not self.spacing_mm <= spacing <= 8.0:
-            raise IslesError(
+            raise refused(
                 "E-PHAN-07",
-                "no such grid",
                 where=f"phantom of kind {self.name}",
                 found=f"spacing {spacing:g} mm",
-                fix=f"ask for {self.spacing_mm:g} to 8 mm, or leave the spacing out",
+                spacing_mm=self.spacing_mm,
             )
         height, width, depth = (ceil(n * self.spacing_mm / spacing - 1e-6) for n in self.shape)
         return (height, width, depth), spacing
