@@ -16,6 +16,8 @@ from monai_isles.io import publish_state
 from monai_isles.networks import AsymmetricResUNet
 from monai_isles.phantom import make_dataset
 
+pytest_plugins = ["tests.fixtures.dicom", "tests.fixtures.heads"]
+
 
 @pytest.fixture(scope="session")
 def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from monai_isles.bundle.configs import judge_bundle
 from monai_isles.bundle.overlays import INFERENCE, TRAIN, find_config, training_config
 from monai_isles.errors import refused
+from monai_isles.io.checksums import sha256_of
 from monai_isles.io.findings import refuse
-from monai_isles.io.weights import sha256_of
 from monai_isles.progress import progress
 
 if TYPE_CHECKING:

@@ -25,10 +25,10 @@ from monai_isles.crossval.protocols import (
     require_pair,
 )
 from monai_isles.evaluation.score import COLUMNS
+from monai_isles.io.checksums import sha256_of
 from monai_isles.io.publish import publish_json, publish_text
 from monai_isles.io.read import read_header
 from monai_isles.io.runs import RunFolder
-from monai_isles.io.weights import sha256_of
 
 SEARCH, POSTPROCESSING = "search", "postprocessing.json"
 

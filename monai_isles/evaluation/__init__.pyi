@@ -1,7 +1,7 @@
 from .compare import compare_rows
 from .maps import MAP_COLUMNS, map_scores, summarise_maps
 from .pairs import find_masks, find_predictions, find_references
-from .perfusion_case import contralateral, hemispheres
+from .perfusion_case import contralateral_side, hemispheres
 from .score import COLUMNS, score_case, score_folder
 from .summary import summarise, summary_table
 from .threshold_baselines import SingleThreshold, rcbf_core, relative_cbf, single_threshold_core, tune_single_threshold
@@ -11,7 +11,7 @@ __all__ = [
     "MAP_COLUMNS",
     "SingleThreshold",
     "compare_rows",
-    "contralateral",
+    "contralateral_side",
     "find_masks",
     "find_predictions",
     "find_references",

@@ -12,11 +12,11 @@ from monai_isles.errors import refused
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES, PERFUSION_MAPS
-from monai_isles.perfusion.thresholds import HYPOPERFUSED_S, contralateral, upright_hemispheres
+from monai_isles.perfusion.thresholds import HYPOPERFUSED_S, contralateral_side, upright_hemispheres
 from monai_isles.transforms.grid import onto_first
 from monai_isles.transforms.registration import hemispheres, split_head
 
-__all__ = ["HYPOPERFUSED_S", "contralateral", "hemispheres", "split_head", "upright_hemispheres"]
+__all__ = ["HYPOPERFUSED_S", "contralateral_side", "hemispheres", "split_head", "upright_hemispheres"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,6 @@ def read_perfusion_case(entry: Mapping[str, object], *, need_label: bool = False
     left, midline = split_head(images["ct"].data if "ct" in images else None, brain, spacing_mm, where=name)
     tmax_s = images["tmax"].data
     label = images[LABEL].data > 0 if need_label else None
-    reference = contralateral(tmax_s, brain, left)
+    reference = contralateral_side(tmax_s, brain, left)
     cbf = images["cbf"]
     return PerfusionCase(name, cbf.data, tmax_s, brain, reference, spacing_mm, midline, cbf.affine, label)

@@ -263,7 +263,7 @@ def _record(
     data_list: Path | None,
     summary: Mapping[str, object],
 ) -> dict[str, object]:
-    from monai_isles.io.weights import sha256_of
+    from monai_isles.io.checksums import sha256_of
 
     inputs = {case.name: {"reference": sha256_of(case.label)} for case in cases}
     for name, path in masks.items():

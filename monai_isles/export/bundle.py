@@ -15,9 +15,10 @@ from monai_isles.errors import refused
 from monai_isles.export.graph import Graph, build_network, load_network, write_graphs
 from monai_isles.export.metadata import check_metadata, complete_metadata
 from monai_isles.io.archives import pack_zip
+from monai_isles.io.checksums import sha256_of
 from monai_isles.io.findings import refuse
 from monai_isles.io.publish import PART
-from monai_isles.io.weights import load_state, publish_state, sha256_of
+from monai_isles.io.weights import load_state, publish_state
 
 METADATA = "metadata.json"
 CARD, LICENSE, WEIGHTS = "README.md", "LICENSE", "models/model.pt"

@@ -14,7 +14,7 @@ from monai_isles.perfusion.thresholds import (
     HYPOPERFUSED_S,
     MIN_CLUSTER_ML,
     Ischaemia,
-    contralateral,
+    contralateral_side,
     ischaemia,
 )
 
@@ -65,7 +65,7 @@ def case_ischaemia(
         core_rcbf=core_rcbf,
         delay_s=delay_s,
         min_cluster_ml=min_cluster_ml,
-        contralateral=contralateral(tmax_s, brain, left),
+        contralateral=contralateral_side(tmax_s, brain, left),
     )
     return found, midline
 

@@ -16,8 +16,8 @@ from monai_isles.data.remote import fetched
 from monai_isles.inference.ischaemia import perfusion_block
 from monai_isles.inference.outputs import lesion_confidence, require_own_names, volume_interval
 from monai_isles.inference.predictor import Predictor
+from monai_isles.io.checksums import sha256_of
 from monai_isles.io.publish import publish_json
-from monai_isles.io.weights import sha256_of
 from monai_isles.progress import progress
 
 Item, Read, Worked, Result = TypeVar("Item"), TypeVar("Read"), TypeVar("Worked"), TypeVar("Result")

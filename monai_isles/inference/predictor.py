@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from monai_isles.bundle.configs import judge_bundle
 from monai_isles.errors import refused
 from monai_isles.inference.windows import WindowResult
+from monai_isles.io.checksums import sha256_of
 from monai_isles.io.findings import refuse
-from monai_isles.io.weights import load_state, sha256_of, stated_sha256
+from monai_isles.io.weights import load_state, stated_sha256
 
 
 class CaseInferer(Protocol):

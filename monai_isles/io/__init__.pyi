@@ -1,4 +1,5 @@
 from .archives import Limits, pack_zip, unpack_zip
+from .checksums import sha256_of
 from .findings import Finding, refuse
 from .grid import Displacement, require_same_affines, require_same_grid, same_grid
 from .locks import in_turn
@@ -6,7 +7,7 @@ from .publish import planned_image, publish_image, publish_json, publish_text, p
 from .read import Header, Image, inspect_image, read_header, read_image
 from .reader import LoadVerifiedd, VerifiedReader
 from .runs import RunFolder
-from .weights import load_state, publish_state, sha256_of
+from .weights import load_state, publish_state
 
 __all__ = [
     "Displacement",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import struct
@@ -14,17 +13,8 @@ from pathlib import Path
 import torch
 
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.checksums import sha256_of
 from monai_isles.io.publish import publish
-
-
-def sha256_of(path: str | Path) -> str:
-    """Return the hexadecimal SHA-256 of the bytes of ``path``."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
 
 # what flipped bits in the directory of an archive make zipfile and torch raise
 _DAMAGE = (

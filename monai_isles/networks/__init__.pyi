@@ -3,12 +3,13 @@ from .asymmetric_res_unet import AsymmetricResUNet
 from .blocks import PredictionDropout, SqueezeExcitation, xavier_
 from .discriminator import MultiScaleDiscriminator
 from .norms import SharedBatchNorm, SharedSwitchableNorm2d, SwitchableNorm2d, share_layers
+from .outputs import PseudoDWIOutput, ThresholdOutput
 from .pretrained import PretrainedReport, load_pretrained
-from .pseudo_dwi_net import ContextEncoder, PseudoDWINet, PseudoDWIOutput
+from .pseudo_dwi_net import ContextEncoder, PseudoDWINet
 from .pspnet import PSPNet, with_aux
 from .slnet import SLNet
 from .stroke_fcn import StrokeFCN
-from .threshold_rule import ThresholdOutput, ThresholdRule
+from .threshold_rule import ThresholdRule
 from .unets import R2UNet, RonnebergerUNet, WangResUNet
 
 __all__ = [

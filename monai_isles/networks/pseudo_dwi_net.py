@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
 from monai_isles.networks.blocks import initialise_
+from monai_isles.networks.outputs import PseudoDWIOutput
 from monai_isles.networks.slnet import SLNet
 from monai_isles.networks.unets import RonnebergerUNet
-
-
-class PseudoDWIOutput(NamedTuple):
-    """Segmentation and synthetic images of a slice.
-
-    Shapes: logits ``(N, K, H, W)``; ``pseudo_dwi`` (I_g) and, with an extractor, ``extracted`` (F_h) ``(N, 1, H, W)``.
-    Units: both images on the scale of a DWI whose minimum is 0 and whose 99th percentile is 1.
-    """
-
-    logits: Tensor
-    pseudo_dwi: Tensor
-    extracted: Tensor | None
 
 
 class ContextEncoder(nn.Module):
@@ -169,6 +156,7 @@ class PseudoDWINet(nn.Module):
             self.get_submodule(name).eval()
         return self
 
+    @torch.jit.unused
     def _refuse(self, channels: int) -> None:
         raise refused(
             "E-NET-47",

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
-
-
-class ThresholdOutput(NamedTuple):
-    """Both rules of the clinic, whichever of them is the target.
-
-    Shapes: logits ``(N, 2, *space)`` of the target; ``core`` and ``hypoperfused`` ``(N, 1, *space)``, scores in 0..1.
-    """
-
-    logits: Tensor
-    core: Tensor
-    hypoperfused: Tensor
-
+from monai_isles.networks.outputs import ThresholdOutput
 
 TARGETS = ("core", "hypoperfused")
 _LEAST, _OUTSIDE = 1e-3, -120.0

@@ -20,8 +20,8 @@ from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.evaluation.score import score_cases
 from monai_isles.evaluation.threshold_baselines import methods
+from monai_isles.io.checksums import sha256_of
 from monai_isles.io.publish import publish, publish_json
-from monai_isles.io.weights import sha256_of
 
 RULE = "rCBF < 30 %"
 Rows = list[dict[str, object]]

@@ -13,10 +13,10 @@ from monai_isles.crossval.out_of_fold import OutOfFold
 from monai_isles.crossval.plan import DATA_LIST, Plan
 from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import case_of
+from monai_isles.io.checksums import sha256_of
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, read_image
 from monai_isles.io.runs import RunFolder
-from monai_isles.io.weights import sha256_of
 from monai_isles.modalities import LABEL
 from monai_isles.papers.ablation import require_whole
 from monai_isles.papers.abulnaga import Row, score_maps

@@ -7,7 +7,7 @@ from .prepared import PreparedSeries, prepare_series
 from .quality import Flag
 from .thresholds import (
     Ischaemia,
-    contralateral,
+    contralateral_side,
     defuse3_profile,
     ischaemia,
     rcbf_core,
@@ -31,7 +31,7 @@ __all__ = [
     "block_circulant_svd",
     "bolus_arrival",
     "circulant_inverse",
-    "contralateral",
+    "contralateral_side",
     "defuse3_profile",
     "find_vessels",
     "head_motion",

@@ -24,7 +24,7 @@ def upright_hemispheres(brain: np.ndarray) -> np.ndarray:
     return np.broadcast_to(left[:, None, None], brain.shape).copy()
 
 
-def contralateral(tmax_s: np.ndarray, brain: np.ndarray, left: np.ndarray) -> np.ndarray:
+def contralateral_side(tmax_s: np.ndarray, brain: np.ndarray, left: np.ndarray) -> np.ndarray:
     """Return the brain of the side with less hypoperfusion (Tmax > 6 s); the whole brain when both have as much.
 
     Shapes: all ``(H, W, D)``; boolean out. Units: s. The lesion label is not looked at.
@@ -150,7 +150,7 @@ def ischaemia(
     """
     _require_sense(cbf, tmax, brain, (core_rcbf, delay_s), min_cluster_ml)
     if contralateral is None:
-        contralateral = contralateral(tmax, brain, upright_hemispheres(brain))
+        contralateral = contralateral_side(tmax, brain, upright_hemispheres(brain))
     core = rcbf_core(cbf, brain, contralateral, spacing_mm, cut=core_rcbf, min_cluster_ml=min_cluster_ml)
     delayed = {
         delay: drop_clusters(brain & (tmax > delay), min_cluster_ml, spacing_mm)

@@ -22,7 +22,7 @@ from torch import Tensor
 import monai_isles
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.cache import Cache
-from monai_isles.io.weights import sha256_of
+from monai_isles.io.checksums import sha256_of
 from monai_isles.modalities import LABEL, MODALITIES
 
 _ROOMS = ("io", "data", "transforms")

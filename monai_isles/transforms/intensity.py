@@ -14,7 +14,7 @@ from torch import Tensor
 
 from monai_isles.errors import refused
 from monai_isles.modalities import PERFUSION_MAPS
-from monai_isles.perfusion.thresholds import contralateral, relative_cbf
+from monai_isles.perfusion.thresholds import contralateral_side, relative_cbf
 from monai_isles.transforms.registration import split_head
 from monai_isles.transforms.skullstrip import brain_mask
 
@@ -98,7 +98,7 @@ class RelativeFlowd(MapTransform):
         brain, cbf, tmax_s = mask.numpy()[0] > 0, _volume(image), _volume(out[self.tmax])
         ct = _volume(out[self.ct]) if self.ct in out else None
         left, out[self.midline] = split_head(ct, brain, _spacing_mm(image), where=where)
-        flow = relative_cbf(cbf, brain, contralateral(tmax_s, brain, left)).astype(np.float32)
+        flow = relative_cbf(cbf, brain, contralateral_side(tmax_s, brain, left)).astype(np.float32)
         out[self.rcbf] = convert_to_dst_type(flow[None], image, dtype=torch.float32)[0]
         out[self.brain] = convert_to_dst_type(mask, image, dtype=torch.float32)[0]
         return out

@@ -19,7 +19,7 @@ from monai_isles.io.publish import publish_image, publish_json, publish_text
 from monai_isles.io.runs import sweep_parts
 from monai_isles.perfusion.measured import MAP_UNITS, METHODS, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import prepare_series
-from monai_isles.perfusion.thresholds import contralateral, relative_cbf
+from monai_isles.perfusion.thresholds import contralateral_side, relative_cbf
 from monai_isles.transforms.registration import split_head
 
 MAPS = ("cbf", "cbv", "mtt", "tmax", "ttp", "rcbf")
@@ -69,7 +69,7 @@ def measure_series(path: str | Path, out: Path, how: Measuring) -> tuple[dict[st
     device, cut = torch.device(how.device), how.truncation
     maps = measured_maps(prepared, method=how.method, truncation=cut, smoothing_mm=how.smoothing_mm, device=device)
     left, midline = split_head(prepared.baseline_hu, maps.brain, series.spacing_mm, where=str(path))
-    healthy = contralateral(maps.tmax, maps.brain, left)
+    healthy = contralateral_side(maps.tmax, maps.brain, left)
     volumes = {name: getattr(maps, name) for name in MAPS[:-1]}
     volumes["rcbf"] = relative_cbf(maps.cbf, maps.brain, healthy)
     for name, volume in volumes.items():

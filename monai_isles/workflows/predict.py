@@ -12,8 +12,8 @@ from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task, is_spread, kept
 from monai_isles.inference.predict import After, predict_cases
 from monai_isles.inference.predictor import Predictor, load_predictor
+from monai_isles.io.checksums import sha256_of
 from monai_isles.io.runs import sweep_parts
-from monai_isles.io.weights import sha256_of
 from monai_isles.transforms.case_cache import KeptPreparation
 
 

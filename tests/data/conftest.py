@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
 import numpy as np
-import pydicom
 import pytest
-
-from monai_isles.phantom import CaseArrays
-from monai_isles.phantom.dicom_writer import write_dicom
 
 KEYS = {
     "ct": "CT",
@@ -136,72 +131,3 @@ def spes(tmp_path: Path) -> Path:
 def tools() -> dict[str, Callable]:
     """The functions above, for tests that need another folder."""
     return {"make_case": make_case, "path_of": path_of, "save": save, "head": head, "make_mri": make_mri}
-
-
-def tiny_scan(frames: int = 4, depth: int = 3, *, dt_s: float = 1.5) -> CaseArrays:
-    """A scan of 6 x 5 voxels a slice whose numbers are all different, not cubic and not centred."""
-    series = np.arange(frames * 6 * 5 * depth, dtype=np.int16).reshape(frames, 6, 5, depth) - 1000
-    maps = {key: np.linspace(0, top, 6 * 5 * depth, dtype=np.float32).reshape(6, 5, depth) for key, top in
-            {"cbf": 80, "tmax": 20}.items()}  # fmt: skip
-    images = {"ct": series[0] + 7} | maps
-    return CaseArrays(images, series, np.zeros((6, 5, depth), bool), (0.9, 0.8, 5.0), dt_s, {"level_mm": 12.34})
-
-
-def change(path: Path, **values: object) -> None:
-    """Write a DICOM file again with other values; None removes an attribute, a function is given the header."""
-    header = pydicom.dcmread(path)
-    for key, value in values.items():
-        if callable(value):
-            value(header)
-        elif value is None:
-            delattr(header, key)
-        else:
-            setattr(header, key, value)
-    header.save_as(path, enforce_file_format=True)
-
-
-@dataclass
-class Dicom:
-    """A tiny scan on disk as classic DICOM: ``scan`` in memory, ``files[t][k]`` on disk, and ``change``."""
-
-    scan: CaseArrays
-    folder: Path
-    frames: int = 4
-    depth: int = 3
-    change: Callable[..., None] = staticmethod(change)
-
-    def file(self, t: int, k: int) -> Path:
-        return self.folder / f"IM{t * self.depth + k + 1:05d}"
-
-    @property
-    def files(self) -> list[Path]:
-        return sorted(self.folder.iterdir())
-
-    def change_all(self, **values: object) -> None:
-        for path in self.files:
-            self.change(path, **values)
-
-    def still(self) -> Dicom:
-        """Keep the first frame alone."""
-        for path in self.files[self.depth :]:
-            path.unlink()
-        return self
-
-
-@pytest.fixture
-def dicom(tmp_path: Path) -> Dicom:
-    """The contrast series of a tiny scan: 4 frames of 3 slices, 5 mm and 1.5 s apart, from z = 7.34 mm up."""
-    scan = tiny_scan()
-    write_dicom(scan, tmp_path / "dicom")
-    return Dicom(scan, tmp_path / "dicom" / "ctp")
-
-
-@pytest.fixture
-def write_tiny(tmp_path: Path) -> Callable[..., tuple[CaseArrays, Path]]:
-    """Write a tiny scan in one of the forms; return it and the folder of all its series."""
-
-    def write(form: str, frames: int = 4, depth: int = 3) -> tuple[CaseArrays, Path]:
-        scan = tiny_scan(frames, depth)
-        return scan, write_dicom(scan, tmp_path / form, form=form)
-
-    return write

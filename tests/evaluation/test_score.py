@@ -180,7 +180,7 @@ def test_a_second_run_writes_the_same_bytes(mask_folders, tmp_path: Path) -> Non
 
 def test_every_public_name_is_there_and_no_other() -> None:
     assert all(getattr(evaluation, name) is not None for name in evaluation.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="attribute (nothing|nonsense)"):
         _ = evaluation.nothing
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation import contralateral, hemispheres
+from monai_isles.evaluation import contralateral_side, hemispheres
 from monai_isles.evaluation.perfusion_case import upright_hemispheres
 
 
@@ -34,25 +34,25 @@ def test_without_a_ct_the_brain_is_split_at_its_centre(make_head) -> None:
 def test_the_healthy_side_has_less_hypoperfusion_and_no_label_is_asked(make_head) -> None:
     volumes, left = make_head(10.0)
     brain = volumes["cbf"] > 0
-    assert np.array_equal(contralateral(volumes["tmax"], brain, left), brain & ~left)
-    assert np.array_equal(contralateral(volumes["tmax"], brain, ~left), brain & ~left)
+    assert np.array_equal(contralateral_side(volumes["tmax"], brain, left), brain & ~left)
+    assert np.array_equal(contralateral_side(volumes["tmax"], brain, ~left), brain & ~left)
 
 
 def test_six_seconds_exactly_is_not_hypoperfused() -> None:
     brain, left = np.ones((4, 2, 1), bool), np.zeros((4, 2, 1), bool)
     left[:2] = True
     tmax = np.where(left, 6.0, 6.1)
-    assert np.array_equal(contralateral(tmax, brain, left), left)
+    assert np.array_equal(contralateral_side(tmax, brain, left), left)
 
 
 def test_two_equal_sides_are_both_the_reference() -> None:
     brain, left = np.ones((4, 2, 1), bool), np.zeros((4, 2, 1), bool)
     left[:2] = True
-    assert contralateral(np.zeros((4, 2, 1)), brain, left).all()
+    assert contralateral_side(np.zeros((4, 2, 1)), brain, left).all()
 
 
 def test_a_side_without_brain_is_refused() -> None:
     brain = np.zeros((4, 2, 1), bool)
     brain[:2] = True
     with pytest.raises(IslesError, match=r"(?s)E-EVAL-01: one side of the head holds no brain.*4 voxels left, 0 right"):
-        contralateral(np.zeros((4, 2, 1)), brain, brain)
+        contralateral_side(np.zeros((4, 2, 1)), brain, brain)

@@ -65,7 +65,7 @@ def test_findings_can_be_had_without_an_error(write: Write, volume: np.ndarray) 
 
 
 def test_reading_needs_no_torch() -> None:
-    names = "io.read_image, io.publish_image, io.RunFolder, io.judge_bundle, io.unpack_zip"
+    names = "io.read_image, io.publish_image, io.RunFolder, io.unpack_zip"
     words = f"import sys, monai_isles.io as io; {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
 
@@ -73,5 +73,5 @@ def test_reading_needs_no_torch() -> None:
 def test_unknown_names_are_attribute_errors() -> None:
     import monai_isles.io as io
 
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+    with pytest.raises(AttributeError, match="attribute (nothing|nonsense)"):
         io.nonsense  # noqa: B018

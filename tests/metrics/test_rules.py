@@ -27,5 +27,5 @@ def test_every_rule_is_a_sentence_for_a_named_metric() -> None:
 
 def test_every_public_name_is_there_and_no_other() -> None:
     assert all(getattr(metrics, name) is not None for name in metrics.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="attribute (nothing|nonsense)"):
         _ = metrics.nothing

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.networks import ThresholdRule
-from monai_isles.networks import pspnet as with_aux
+from monai_isles.networks import ThresholdRule, with_aux
 
 
 def volume(flow: list[float], delay: list[float], brain: list[float]) -> torch.Tensor:

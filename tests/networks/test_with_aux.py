@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from monai_isles.networks import PseudoDWINet, PseudoDWIOutput, SLNet
-from monai_isles.networks import pspnet as with_aux
+from monai_isles.networks import PseudoDWINet, PseudoDWIOutput, SLNet, with_aux
 
 
 def test_a_network_that_makes_images_returns_them() -> None:

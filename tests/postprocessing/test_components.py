@@ -149,5 +149,5 @@ def test_a_size_that_is_no_count_is_refused(size: float) -> None:
 
 def test_every_public_name_is_there_and_no_other() -> None:
     assert all(getattr(postprocessing, name) is not None for name in postprocessing.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="attribute (nothing|nonsense)"):
         _ = postprocessing.nothing
