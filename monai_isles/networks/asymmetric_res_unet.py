@@ -73,7 +73,8 @@ class AsymmetricResUNet(nn.Module):
 
     def fixed_part(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Run the levels above the first site of prediction dropout: the same whatever the dropout draws."""
-        self._check_size(x)
+        if not torch.jit.is_scripting():
+            self._check_size(x)
         x = self.first(x)
         skips: list[Tensor] = []
         for level, (block, down) in enumerate(zip(self.encoder, self.down)):  # noqa: B905 (TorchScript)

@@ -113,7 +113,7 @@ class PseudoDWINet(nn.Module):
         initialise_(self, init)
 
     def forward(self, x: Tensor) -> Tensor | PseudoDWIOutput:
-        if x.shape[1] != self.in_channels:
+        if not torch.jit.is_scripting() and x.shape[1] != self.in_channels:
             self._refuse(x.shape[1])
         inputs = x[:, : self.maps + self.low]
         extracted: Tensor | None = None
@@ -156,7 +156,6 @@ class PseudoDWINet(nn.Module):
             self.get_submodule(name).eval()
         return self
 
-    @torch.jit.unused
     def _refuse(self, channels: int) -> None:
         raise refused(
             "E-NET-47",
