@@ -32,13 +32,13 @@ lint: $(STAMP)
 bench: $(STAMP)
 	@for script in $(filter-out benchmarks/bench.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$script"; $(PY) $$script || exit 1; done
-	$(PY) tools/performance_table.py
+	$(PY) docs/make/performance_table.py
 
 fuzz: $(STAMP)
-	OMP_NUM_THREADS=1 $(PY) -W ignore tools/fuzz.py --page docs/fuzzing.md
+	OMP_NUM_THREADS=1 $(PY) -W ignore -m tests.fuzz.run --page docs/fuzzing.md
 
 reliability: $(STAMP)
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) tools/reliability.py
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m tests.reliability.run
 
 clean:
 	rm -rf .venv demo runs data

@@ -13,7 +13,7 @@ A script measures a reference and ours alternately in one process and hands both
 
 The first method is the reference and the last is ours unless ``reference=`` and ``ours=`` say otherwise. Every row is
 printed for people and as one JSON line, and kept in ``benchmarks/results/<subject>.jsonl`` (with ``--quick`` only where
-``--out`` says so), from which ``tools/performance_table.py`` writes the tables of ``docs/performance.md``.
+``--out`` says so), from which ``docs/make/performance_table.py`` writes the tables of ``docs/performance.md``.
 """
 
 from __future__ import annotations

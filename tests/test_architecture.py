@@ -80,6 +80,6 @@ def test_the_command_line_starts_without_loading_anything_heavy() -> None:
 
 def test_the_page_of_error_codes_is_current() -> None:
     root = PACKAGE.parent
-    script = "import runpy, sys; sys.stdout.write(runpy.run_path('tools/error_codes.py')['page']())"
+    script = "import runpy, sys; sys.stdout.write(runpy.run_path('docs/make/error_codes.py')['page']())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
-    assert done.stdout == (root / "docs/errors.md").read_text(encoding="utf-8"), "run python tools/error_codes.py"
+    assert done.stdout == (root / "docs/errors.md").read_text(encoding="utf-8"), "run python docs/make/error_codes.py"

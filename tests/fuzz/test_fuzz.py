@@ -17,21 +17,9 @@ pytest.importorskip("pydicom")
 
 
 def test_no_damaged_image_is_a_crash_or_taken_for_a_sound_one(tmp_path: Path) -> None:
-    words = (
-        "tools/fuzz.py",
-        "--nifti",
-        "100",
-        "--dicom",
-        "24",
-        "--seed",
-        "7",
-        "--keep",
-        tmp_path,
-        "--page",
-        tmp_path / "page.md",
-    )
+    words = ["--nifti", "100", "--dicom", "24", "--seed", "7", "--keep", tmp_path, "--page", tmp_path / "page.md"]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", *map(str, words)],
+        [sys.executable, "-W", "ignore", "-m", "tests.fuzz.run", *map(str, words)],
         capture_output=True,
         text=True,
         check=False,
@@ -48,8 +36,8 @@ def test_no_damaged_image_is_a_crash_or_taken_for_a_sound_one(tmp_path: Path) ->
 
 
 def test_a_wrong_accept_would_be_seen(tmp_path: Path) -> None:
-    from fuzz_truth import base_images, nifti_verdict
-    from mutations import UNDETECTABLE
+    from tests.fuzz.mutations import UNDETECTABLE
+    from tests.fuzz.truth import base_images, nifti_verdict
 
     base, case = base_images(tmp_path / "base"), tmp_path / "case"
     case.mkdir()
@@ -64,7 +52,7 @@ def test_a_wrong_accept_would_be_seen(tmp_path: Path) -> None:
 def test_a_stream_that_its_checksum_contradicts_is_told_from_a_sound_one(tmp_path: Path) -> None:
     import gzip
 
-    from fuzz_truth import _checksum_knew
+    from tests.fuzz.truth import _checksum_knew
 
     whole = gzip.compress(b"voxels" * 1000, mtime=0) + gzip.compress(b"more", mtime=0)
     path = tmp_path / "a.nii.gz"
@@ -77,9 +65,9 @@ def test_a_stream_that_its_checksum_contradicts_is_told_from_a_sound_one(tmp_pat
 
 
 def test_every_way_of_damage_is_drawn_and_none_but_a_few_leave_the_file_as_it_was(tmp_path: Path) -> None:
-    from fuzz_truth import base_images, base_study
-    from mutations import mutate_nifti
-    from mutations_dicom import mutate_dicom
+    from tests.fuzz.mutations import mutate_nifti
+    from tests.fuzz.mutations_dicom import mutate_dicom
+    from tests.fuzz.truth import base_images, base_study
 
     raw = (base_images(tmp_path / "base") / "cbf.nii").read_bytes()
     made = [mutate_nifti(raw, np.random.default_rng(n)) for n in range(400)]

@@ -14,7 +14,7 @@ from PIL import Image
 from monai_isles.reports import Source, find_sources, load_view, read_scores
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
-TOOL = Path(__file__).resolve().parents[2] / "tools/case_figure.py"
+TOOL = Path(__file__).resolve().parents[2] / "docs/make/case_figure.py"
 
 
 def save(path: Path, array: np.ndarray) -> Path:

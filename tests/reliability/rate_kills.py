@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from forked import Finished, run_forked
-from tiny_data import tiny_cases
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.forked import Finished, run_forked
+from tests.reliability.tiny_data import tiny_cases
+
+ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = "bundles/clerigues"
 EPOCHS = 8
 LIMIT_S = 120.0

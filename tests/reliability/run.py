@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
-from tests.reliability.cases import CASES, GROUPS, MUST_SIMPLY_WORK, STOCK_STACK, case_of  # noqa: E402
+from tests.reliability.cases import CASES, GROUPS, MUST_SIMPLY_WORK, STOCK_STACK, case_of
+
+ROOT = Path(__file__).resolve().parents[2]
 
 WANTED = 93
 HEAD = """# Reliability
@@ -131,7 +131,7 @@ def main() -> int:
 
 def _rates() -> dict[str, str]:
     """Measure in a process of its own, which has not trained."""
-    from reliability_rates import rates
+    from tests.reliability.rates import rates
 
     with (
         tempfile.TemporaryDirectory() as scratch,

@@ -66,7 +66,7 @@ def run_forked(
         kill_when: asked every few milliseconds; the signal is sent once it is true.
         kill_signal: SIGKILL unless told; SIGTERM to ask for a stop.
         file_bytes: largest file it can write (``RLIMIT_FSIZE``): the disk seems full, ``OSError`` follows.
-    Source: ours; ``tests/tools/test_forked.py``.
+    Source: ours; ``tests/test_forked.py``.
     """
     with tempfile.TemporaryFile() as out:
         sys.stdout.flush()

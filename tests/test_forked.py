@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from forked import run_forked
+
+from tests.forked import run_forked
 
 
 def _says(code: int | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Ways to damage a DICOM file, each by name, all from one random generator: what ``tools/fuzz.py`` feeds the reader."""
+"""Ways to damage a DICOM file, each by name, all from one random generator, for ``tests/fuzz/run.py``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import numpy as np
 import pydicom
-from mutations import (
+
+from tests.fuzz.mutations import (
     INTEGERS,
     Mutant,
     append,

@@ -1,6 +1,6 @@
 """Photograph the scanner page of a simulated scan: DICOM written, ``predict --from-series`` run, Chromium opened.
 
-``python tools/report_figure.py --out docs/figures/scanner_report.png``
+``python docs/make/report_figure.py --out docs/figures/scanner_report.png``
 """
 
 from __future__ import annotations

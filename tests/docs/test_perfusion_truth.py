@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
+import perfusion_curves
+import perfusion_truth
 import pytest
 import torch
 
 from monai_isles.perfusion import PerfusionMaps
 from monai_isles.phantom import true_haemodynamics
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-import perfusion_curves
-import perfusion_truth
 
 OSIPI = os.environ.get("OSIPI_DSC", "")
 

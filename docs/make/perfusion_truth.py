@@ -1,6 +1,6 @@
 """Measure the perfusion maps against truth: simulated scans, curves, tiles of a digital phantom, OSIPI curves.
 
-``python tools/perfusion_truth.py --cases 6`` writes ``docs/tables/perfusion_*.csv``, ``docs/tables/perfusion_truth.md``
+``python docs/make/perfusion_truth.py --cases 6`` writes ``docs/tables/perfusion_*.csv``, ``perfusion_truth.md`` there
 and ``docs/figures/perfusion_truth.png``. The OSIPI rows need ``OSIPI_DSC``, the path of dsc_data.csv.
 """
 
@@ -136,7 +136,7 @@ def report(scans: Sequence[Row], curves: Sequence[Row], tiles: Sequence[Row], os
         curves, ("method", "noise_hu"), ("tmax_slope", "tmax_at_0s", "tmax_sd_s", "cbf_change_over_3s_delay")
     )
     parts = [
-        "# Perfusion maps against truth\n\nWritten by `python tools/perfusion_truth.py`; simulated data, no patient.",
+        "# Perfusion maps against truth\n\nWritten by `python docs/make/perfusion_truth.py`; simulated data only.",
         f"## {cases} simulated scans, medians over scans\nRatio: median of the map over median of the truth; "
         "`cbf_x_area_mtt_a_b`: CBF over truth, times the area ratio of the arterial curve, by true MTT in s: "
         "what deconvolution alone does.\n\n" + as_table(summary(scans, ("way",), keys)),

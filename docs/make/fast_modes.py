@@ -1,6 +1,6 @@
 """What the fast modes of ``bundles/clerigues`` cost on simulated scans that its network never saw: Dice against step.
 
-``python tools/fast_modes.py`` writes ``docs/tables/fast_modes.csv`` and ``docs/figures/fast_modes.png``. Every mode
+``python docs/make/fast_modes.py`` writes ``docs/tables/fast_modes.csv`` and ``docs/figures/fast_modes.png``. Every mode
 predicts the same middle slices of the same scans; its mask is held against that of the paper's step and against the
 truth. The seconds are processor time of the windows alone, the parts that all modes share left out.
 """
@@ -23,7 +23,7 @@ from monai_isles.metrics import dsc
 from monai_isles.phantom import make_dataset
 from monai_isles.postprocessing import binarise
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SEED, CASES, SLICES = 2019, 10, 2
 MODES: dict[str, dict[str, object]] = {
     "step 3": {},

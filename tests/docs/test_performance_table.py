@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import performance_table
+import pytest
 
 RATIO = {
     "subject": "a", "row": "the task", "reference": "loop", "ours": "fast", "reference_s": 3.0, "ours_s": 0.1,

@@ -20,12 +20,13 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
-from forked import import_package, run_forked
-from fuzz_truth import BASE_KEYS, base_images, base_study, nifti_verdict, study_verdict
-from mutations import mutate_nifti
-from mutations_dicom import mutate_dicom
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.forked import import_package, run_forked
+from tests.fuzz.mutations import mutate_nifti
+from tests.fuzz.mutations_dicom import mutate_dicom
+from tests.fuzz.truth import BASE_KEYS, base_images, base_study, nifti_verdict, study_verdict
+
+ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundles/threshold"
 SECONDS_A_BATCH, SECONDS_A_CASE, MEMORY_MB = 300.0, 20.0, 1500.0
 GOOD = (

@@ -1,6 +1,6 @@
 """Draw one predicted case as the README shows it: of any bundle, pseudo-DWI and all.
 
-``python tools/case_figure.py --pred PREDICTIONS --ref DATA --scores SCORES --case case_3 --out docs/figures/case.png``
+``python docs/make/case_figure.py --pred PREDICTIONS --ref DATA --scores SCORES --case case_3 --out FILE.png``
 """
 
 from __future__ import annotations

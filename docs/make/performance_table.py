@@ -1,6 +1,6 @@
 """Write the tables of ``docs/performance.md`` from the records in ``benchmarks/results``.
 
-``python tools/performance_table.py`` after ``make bench`` puts three tables between the page's markers: what was
+``python docs/make/performance_table.py`` after ``make bench`` puts three tables between the page's markers: what was
 measured against a reference, what was measured alone, and how each cost grows. All numbers of the page come from here.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from monai_isles.io import publish_text
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 Record = Mapping[str, Any]

@@ -6,9 +6,10 @@ import gzip
 from pathlib import Path
 
 import numpy as np
-from rate_bits import Flips, _count, flip_rates
-from rate_kills import _curves, _difference, _unreadable
-from reliability_rates import error_tests, untested_codes
+
+from tests.reliability.rate_bits import Flips, _count, flip_rates
+from tests.reliability.rate_kills import _curves, _difference, _unreadable
+from tests.reliability.rates import error_tests, untested_codes
 
 
 def test_every_flip_is_found_or_changes_nothing(tmp_path: Path) -> None:

@@ -10,22 +10,23 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 _CODE = re.compile(r"E-[A-Z]+-\d+")
 
 
 def rates(out: Path, *, flips: int = 200, training_kills: int = 50, prediction_kills: int = 20) -> dict[str, str]:
     """Measure and return the rates by name, each with its numbers; ``FAULT`` begins one that is not as promised.
 
-    Takes about five minutes on one core. The process must not have trained before (see ``tools/forked.py``).
+    Takes about five minutes on one core. The process must not have trained before (see ``tests/forked.py``).
 
     Args:
         out: scratch folder; what is in it afterwards may be deleted.
     """
     import torch
-    from forked import import_package
-    from rate_bits import flip_rates
-    from rate_kills import kill_prediction, kill_training
+
+    from tests.forked import import_package
+    from tests.reliability.rate_bits import flip_rates
+    from tests.reliability.rate_kills import kill_prediction, kill_training
 
     torch.set_num_threads(1)
     import_package("monai_isles")

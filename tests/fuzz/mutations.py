@@ -1,4 +1,4 @@
-"""Ways to damage a NIfTI file, each by name, all from one random generator: what ``tools/fuzz.py`` feeds the reader."""
+"""Ways to damage a NIfTI file, each by name, all from one random generator, for ``tests/fuzz/run.py``."""
 
 from __future__ import annotations
 

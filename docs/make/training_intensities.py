@@ -1,6 +1,6 @@
 """Write the intensities that a bundle was trained on into its metadata: per modality, over all training cases.
 
-``python tools/training_intensities.py --bundle bundles/clerigues --data data/phantom_ct``
+``python docs/make/training_intensities.py --bundle bundles/clerigues --data data/phantom_ct``
 """
 
 from __future__ import annotations

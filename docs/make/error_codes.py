@@ -8,13 +8,13 @@ from pathlib import Path
 
 from monai_isles.errors import fault_texts
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 HEAD = """# Error codes
 
 Every refusal prints four lines: the code and the fault, where, what was found, what to do. `--json` gives the same as
 an object, `--debug` the traceback. Exit codes: 0 done, 1 our bug, 2 usage, 3 some cases failed, 4 input refused,
 5 unsafe. `{names}` stand for what is filled in.
-This page is written by `python tools/error_codes.py`; `tests/test_architecture.py` keeps it true.
+This page is written by `python docs/make/error_codes.py`; `tests/test_architecture.py` keeps it true.
 
 | code | fault | exit | raised in |
 |---|---|---|---|

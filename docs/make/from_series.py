@@ -1,6 +1,6 @@
 """Dice of a bundle on unseen simulated scans by the way its maps were made: the data set's, as trained, measured.
 
-``python tools/from_series.py --cases 8 --step 16 --out docs/tables/from_series.csv``
+``python docs/make/from_series.py --cases 8 --step 16 --out docs/tables/from_series.csv``
 """
 
 from __future__ import annotations
