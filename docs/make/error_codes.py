@@ -1,4 +1,4 @@
-"""Write docs/errors.md: every error code of the package, its fault, its exit code and the file that raises it."""
+"""Write docs/errors.md: every error code of the package, its fault, what to do, its exit code, and who raises it."""
 
 from __future__ import annotations
 
@@ -13,30 +13,38 @@ HEAD = """# Error codes
 
 Every refusal prints four lines: the code and the fault, where, what was found, what to do. `--json` gives the same as
 an object, `--debug` the traceback. Exit codes: 0 done, 1 our bug, 2 usage, 3 some cases failed, 4 input refused,
-5 unsafe. `{names}` stand for what is filled in.
-This page is written by `python docs/make/error_codes.py`; `tests/test_architecture.py` keeps it true.
+5 unsafe. `{names}` stand for what is filled in; a place that can say more than the table does so.
+This page is written by `python docs/make/error_codes.py` from `monai_isles/faults.toml`; `tests/test_architecture.py`
+keeps it true.
 
-| code | fault | exit | raised in |
-|---|---|---|---|
+| code | fault | fix | exit | raised in |
+|---|---|---|---|---|
 """
+EXITS = {"USE": 2, "SAFE": 5}
 
 
-def codes() -> list[tuple[str, str, str]]:
-    """Return code, fault and file of every place that raises or collects a code of ``faults.toml``."""
-    texts = fault_texts()
-    rows = set()
+def places() -> dict[str, list[str]]:
+    """Return the files that name each code, by code."""
+    found: dict[str, list[str]] = {}
     for path in sorted((ROOT / "monai_isles").rglob("*.py")):
-        for code in re.findall(r'"(E-[A-Z]+-\d+)"', path.read_text(encoding="utf-8")):
-            if code in texts:
-                rows.add((code, texts[code]["fault"].replace("|", "/"), str(path.relative_to(ROOT))))
-    return sorted(rows)
+        for code in sorted(set(re.findall(r'"(E-[A-Z]+-\d+)"', path.read_text(encoding="utf-8")))):
+            found.setdefault(code, []).append(str(path.relative_to(ROOT / "monai_isles")))
+    return found
 
 
 def page() -> str:
     """Return the text of the page."""
-    exits = {"USE": 2, "SAFE": 5}
-    lines = [f"| {code} | {fault} | {exits.get(code.split('-')[1], 4)} | {path} |" for code, fault, path in codes()]
+    texts, named = fault_texts(), places()
+    lines = [
+        f"| {code} | {_cell(text['fault'])} | {_cell(text['fix'])} | {EXITS.get(code.split('-')[1], 4)} | "
+        f"{', '.join(named.get(code, []))} |"
+        for code, text in sorted(texts.items())
+    ]
     return HEAD + "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 if __name__ == "__main__":

@@ -185,11 +185,8 @@ def logging_findings(path: str | Path) -> list[Finding]:
         for s in ["DEFAULT", *parser.sections()]
         for k in (parser.options(s) if s != "DEFAULT" else parser.defaults())
     ]
-    fix, fault = "use StreamHandler or FileHandler with plain values", "logging.conf would run code"
     return [
-        finding(
-            "E-SAFE-09", ERROR, where=f"{path}: [{section}] {option}", found=repr(value[:120]), fault=fault, fix=fix
-        )
+        finding("E-SAFE-09", ERROR, where=f"{path}: [{section}] {option}", found=repr(value[:120]))
         for section, option, value in entries
         if not _harmless(option, value)
     ]

@@ -167,11 +167,11 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
         if file is not None:
             found.files.setdefault(uid, []).append(file)
         else:
-            found.findings.append(_finding("E-DCM-30", str(path), "no image in it", "a DICOM file without pixels"))
+            found.findings.append(finding("E-DCM-30", WARNING, where=str(path), found="no image in it"))
     if strange:
         more = f" and {len(strange) - 4} more" if len(strange) > 4 else ""
         text = f"{len(strange)} files: {', '.join(strange[:4])}{more}"
-        found.findings.append(_finding("E-DCM-31", str(folder), text, "files that are not DICOM are passed over"))
+        found.findings.append(finding("E-DCM-31", WARNING, where=str(folder), found=text))
     found.findings += [
         Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault) for error in found.damaged
     ]
@@ -200,7 +200,8 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
     if scouts and len(scouts) < len(files):
         files[:] = [file for file in files if file not in scouts]
         text = f"{len(scouts)} of series {first.text('SeriesNumber')}: {scouts[0].path.name}"
-        findings.append(_finding("E-DCM-32", str(first.path.parent), text, "localisers are passed over"))
+        where, fault = str(first.path.parent), "localisers are passed over"
+        findings.append(finding("E-DCM-32", WARNING, where=where, found=text, fault=fault))
         first = files[0]
     reason = _reason(files)
     info = SeriesInfo(
@@ -216,7 +217,7 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
         reason,
     )
     if reason:
-        findings.append(_finding("E-DCM-32", str(first.path.parent), str(info), "a series is passed over"))
+        findings.append(finding("E-DCM-32", WARNING, where=str(first.path.parent), found=str(info)))
     return info
 
 
@@ -257,10 +258,6 @@ def _count(file: DicomFile) -> int:
         return frame_count(file)
     except IslesError:
         return 1
-
-
-def _finding(code: str, where: str, found: str, fault: str) -> Finding:
-    return Finding(code, WARNING, where, found, "nothing, unless it was meant to be read", fault)
 
 
 def _nothing(folder: Path, found: str) -> IslesError:

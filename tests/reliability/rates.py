@@ -60,7 +60,7 @@ def rates(out: Path, *, flips: int = 200, training_kills: int = 50, prediction_k
 def error_tests(root: Path = ROOT) -> tuple[int, int]:
     """Return the number of error tests and of places that refuse.
 
-    A place that refuses is a ``raise`` with an exception, or a ``Finding`` of severity error, in the package. An error
+    A place that refuses is a ``raise`` with an exception, or a ``finding`` of severity error, in the package. An error
     test is a test function that names an error code, once for every code it names (parametrised or not).
     """
     places = sum(_places(path) for path in (root / "monai_isles").rglob("*.py"))
@@ -74,7 +74,7 @@ def untested_codes(root: Path = ROOT) -> dict[str, tuple[int, int]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
                 code = str(node.args[0].value)
-                if _CODE.fullmatch(code) and len(node.args) > 1:
+                if _CODE.fullmatch(code) and node.keywords:
                     raised[code] = raised.get(code, 0) + 1
     for path in (root / "tests").rglob("*.py"):
         for codes in _tested(path).values():
@@ -86,7 +86,7 @@ def untested_codes(root: Path = ROOT) -> dict[str, tuple[int, int]]:
 def _places(path: Path) -> int:
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     raises = sum(isinstance(node, ast.Raise) and node.exc is not None for node in nodes)
-    calls = [node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding"]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "finding"]
     return raises + sum(not any(getattr(arg, "id", "") == "WARNING" for arg in call.args) for call in calls)
 
 

@@ -41,9 +41,9 @@ def test_refusals_and_their_tests_are_counted_from_the_source(tmp_path: Path) ->
     (tmp_path / "monai_isles").mkdir()
     (tmp_path / "tests").mkdir()
     (tmp_path / "monai_isles/a.py").write_text(
-        'def f(x):\n    if x:\n        raise IslesError("E-A-01", "w", where="", found="", fix="")\n'
+        'def f(x):\n    if x:\n        raise refused("E-A-01", where="", found="")\n'
         '    try:\n        raise ValueError("x")\n    except ValueError:\n        raise\n'
-        '    Finding("E-A-02", ERROR, "", "", "")\n    Finding("E-A-03", WARNING, "", "", "")\n'
+        '    finding("E-A-02", ERROR, where="", found="")\n    finding("E-A-03", WARNING, where="", found="")\n'
     )
     (tmp_path / "tests/test_a.py").write_text(
         'def test_one():\n    refused("E-A-01: w", "E-A-02")\n\ndef test_two():\n    refused(r"E-A-01.*")\n'
