@@ -80,8 +80,8 @@ def run(args: argparse.Namespace) -> int:
         require_dwi(rows, content["training"])
         results: dict[SplitRow, SplitResult] = {}
         for row in rows:
-            print(f"== Table {row.table}, {row.name} ({row.key}.json)", file=sys.stderr, flush=True)
-            results[row] = run_split(study, (f"{row.key}.json",), args.out / "split.json", args.out / row.key)
+            print(f"== Table {row.table}, {row.name} ({row.key})", file=sys.stderr, flush=True)
+            results[row] = run_split(study, (row.key,), args.out / "split.json", args.out / row.key)
         texts = _made(args, results, counts)
         minutes = round((time.monotonic() - started) / 60, 1)
         record = {row.key: _record(one) for row, one in results.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_isles.bundle.configs import judge_bundle
-from monai_isles.bundle.overlays import INFERENCE, TRAIN, find_config, training_config
+from monai_isles.bundle.overlays import INFERENCE, TRAIN, find_config, overlay_values, training_config
 from monai_isles.errors import refused
 from monai_isles.io.checksums import sha256_of
 from monai_isles.io.findings import refuse
@@ -172,9 +172,13 @@ def _data_folder(config: ConfigParser, dataset_dir: str | Path | None) -> Path:
 
 
 def _fingerprints(bundle: Path, overlays: Sequence[str], content: dict) -> dict[str, object]:
-    configs = [find_config(bundle, name) for name in (TRAIN, INFERENCE, *overlays)]
-    listed = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return {"configs": {path.name: sha256_of(path) for path in configs}, "data_list": listed}
+    files = [find_config(bundle, name) for name in (TRAIN, INFERENCE, *(name for name in overlays if "." in name))]
+    rows = {name: _digest(overlay_values(bundle, name)) for name in overlays if "." not in name}
+    return {"configs": {path.name: sha256_of(path) for path in files} | rows, "data_list": _digest(content)}
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _folds(content: dict, folds: int | None, protocol: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_isles.bundle.overlays import TRAIN, find_config, training_settings
+from monai_isles.bundle.overlays import TRAIN, find_config, overlay_file, training_settings
 from monai_isles.cohort.child_process import GRACE_S, run_tied
 from monai_isles.cohort.clusters import devices_here, visible_devices
 from monai_isles.cohort.engine import run_cases
@@ -293,7 +293,8 @@ def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
         **kept,
     }
     publish_json(folder / "settings.json", chosen)
-    configs = [str(find_config(Path(plan.bundle), name)) for name in (TRAIN, *plan.overlays)]
+    bundle = Path(plan.bundle)
+    configs = [str(find_config(bundle, TRAIN)), *(str(overlay_file(bundle, one, folder)) for one in plan.overlays)]
     train = ["-m", "monai.bundle", "run", "training", "--config_file", repr([*configs, str(folder / "settings.json")])]
     predict = ["-m", "monai_isles.crossval.out_of_fold", str(out), str(fold), *map(str, kept.values())]
     trained = (folder / "run.json").is_file()

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from monai_isles.bundle.overlays import find_config, inference_changes, training_config, training_settings
+from monai_isles.bundle.overlays import (
+    find_config,
+    inference_changes,
+    overlay_file,
+    overlay_values,
+    training_config,
+    training_settings,
+)
 from monai_isles.errors import IslesError
 from monai_isles.io import publish_json
 
@@ -71,3 +79,19 @@ def test_an_overlay_is_a_file_of_the_bundle(name: str) -> None:
 def test_the_specifications_layout_is_found_too(tmp_path: Path) -> None:
     publish_json(tmp_path / "configs/train.json", {})
     assert find_config(tmp_path, "train.json") == tmp_path / "configs/train.json"
+
+
+def test_a_row_of_the_paper_is_an_overlay_made_of_named_settings_and_its_own(bundle: Path) -> None:
+    rows = [{"key": "row_a", "use": ["one", "thin"], "settings": {"epochs": 3}}, {"key": "plain", "overlays": []}]
+    shared = {"one": {"channels": ["b"], "epochs": 7}, "thin": {"network#width": 2}}
+    publish_json(bundle / "paper.json", {"settings": shared, "rows": rows})
+    assert overlay_values(bundle, "row_a") == {"channels": ["b"], "network#width": 2, "epochs": 3}
+    config = training_config(bundle, ["row_a"], {"epochs": 4})
+    assert (config["channels"], config["network"]["width"], config["epochs"]) == (["b"], 2, 4)
+    assert inference_changes(bundle, ["row_a"], {})["channels"] == ["b"]
+    written = overlay_file(bundle, "row_a", bundle / "fold_0")
+    assert json.loads(written.read_text()) == overlay_values(bundle, "row_a")
+    assert overlay_file(bundle, "thin.json", bundle / "fold_0") == bundle / "thin.json"
+    for name in ("plain", "row_b"):
+        with pytest.raises(IslesError, match=r"E-XVAL-01: the bundle has no such config(?s:.*)row_a"):
+            overlay_values(bundle, name)

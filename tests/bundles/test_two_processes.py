@@ -12,6 +12,7 @@ import pytest
 import torch
 from monai.bundle import run
 
+from monai_isles.bundle.overlays import overlay_file
 from monai_isles.data import make_datalist
 from monai_isles.io import load_state, publish_json, publish_state
 from monai_isles.networks.pspnet import DilatedResNet
@@ -43,12 +44,13 @@ def trained(
     if bundle != "threshold":
         engines += ["validate#evaluator", "train#trainer"]
     settings |= {f"{engine}#to_kwargs": {"dtype": torch.float64} for engine in engines}
-    names = ["train", *overlays, *(["multi_gpu_train"] if world > 1 else [])]
+    names = ["train.json", *overlays, *(["multi_gpu_train.json"] if world > 1 else [])]
 
     def work(rank: int) -> None:
         os.chdir(ROOT)
         torch.set_default_dtype(torch.float64)
-        files = [f"bundles/{bundle}/{name}.json" for name in names]
+        folder = Path("bundles") / bundle
+        files = [str(overlay_file(folder, name, out.parent / f"rank_{rank}")) for name in names]
         run(run_id="training", config_file=files, output_dir=str(out), logging_file=False, **settings)
 
     in_group(work, world)
@@ -92,16 +94,16 @@ def test_abulnaga_with_a_phase_in_which_the_backbone_is_held(in_group: Callable,
     torch.manual_seed(1)
     publish_state(tmp_path / "resnet50.pt", DilatedResNet(base_channels=2).state_dict())
     settings = common(folder, tmp_path) | {"pretrained": str(tmp_path / "resnet50.pt"), "frozen_epochs": 1}
-    judged(in_group, "abulnaga", tmp_path, ("small",), 3, **settings)
+    judged(in_group, "abulnaga", tmp_path, ("small.json",), 3, **settings)
 
 
 def test_wang(in_group: Callable, folder: Path, tmp_path: Path) -> None:
-    judged(in_group, "wang", tmp_path, ("small",), 3, **common(folder, tmp_path))
+    judged(in_group, "wang", tmp_path, ("small.json",), 3, **common(folder, tmp_path))
 
 
 @pytest.mark.parametrize("row", ["table1_l2_gan", "table5_dwi_olh_s"])
 def test_wang_with_a_discriminator_or_in_stages(row: str, in_group: Callable, folder: Path, tmp_path: Path) -> None:
-    judged(in_group, "wang", tmp_path, ("small", row), 3, **common(folder, tmp_path, 3))
+    judged(in_group, "wang", tmp_path, ("small.json", row), 3, **common(folder, tmp_path, 3))
 
 
 def test_the_fixed_rule_scores_its_fold_once_and_one_process_writes(

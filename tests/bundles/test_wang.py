@@ -13,17 +13,17 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser
 
 from monai_isles.cli.main import main
 from monai_isles.data import input_row, make_datalist
 from monai_isles.bundle.configs import judge_bundle
+from monai_isles.bundle.overlays import overlay_values, read_paper, training_config
 from monai_isles.io import publish_json
 from monai_isles.phantom import make_dataset
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/wang"
-ROWS = sorted(path.stem for path in BUNDLE.glob("table*.json"))
+ROWS = [row["key"] for row in read_paper(BUNDLE)["rows"]]
 CONFIG = "['bundles/wang/train.json','bundles/wang/small.json']"
 
 
@@ -89,7 +89,7 @@ def test_predict_writes_the_pseudo_dwi_and_says_that_it_is_synthetic(
 
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_builds_and_gets_gradients_wherever_it_learns(name: str) -> None:
-    config = ConfigParser(ConfigParser.load_config_files([str(BUNDLE / f"{f}.json") for f in ("train", "small", name)]))
+    config = training_config(BUNDLE, ["small.json", name], {})
     config.update({"cases": {"training": [{"dwi": "there"}]}, "max_epochs": 3})
     config.update({"device": {"_target_": "monai_isles.training.pick_device", "name": "cpu"}})
     row, network, loss = (config.get_parsed_content(key) for key in ("row", "network", "loss"))
@@ -118,7 +118,7 @@ def test_the_rows_are_those_of_the_five_tables() -> None:
     ],
 )
 def test_a_row_changes_what_its_table_says(name: str, changed: dict) -> None:
-    overlay = json.loads((BUNDLE / f"{name}.json").read_text())
+    overlay = overlay_values(BUNDLE, name)
     assert {key: overlay[key] for key in changed} == changed
 
 

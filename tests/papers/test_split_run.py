@@ -33,7 +33,7 @@ def test_a_row_is_trained_on_one_part_watched_on_another_scored_on_the_third_and
     phantom_folder: Path, parts_list: Path, tmp_path: Path
 ) -> None:
     study = Study(BUNDLE, parts_list, phantom_folder, overlays=("small.json",))
-    done = run_split(study, ("table5_fo.json",), parts_list, tmp_path / "fo")
+    done = run_split(study, ("table5_fo",), parts_list, tmp_path / "fo")
     assert [line["case"] for line in done.cases] == ["case_2"] and 0 <= done.cases[0]["dsc"] <= 1
     run = json.loads((tmp_path / "fo/fold_1/run.json").read_text())
     assert "cases=['case_3']" in run["settings"]["slices"] and "cases=['case_1']" in run["settings"]["validation"]
@@ -42,7 +42,7 @@ def test_a_row_is_trained_on_one_part_watched_on_another_scored_on_the_third_and
     small = SLNet(4, base_channels=2)
     assert parameters_m(done.found.plan) == pytest.approx(sum(p.numel() for p in small.parameters()) / 1e6)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "fo").rglob("*.nii.gz")}
-    again = run_split(study, ("table5_fo.json",), parts_list, tmp_path / "fo")
+    again = run_split(study, ("table5_fo",), parts_list, tmp_path / "fo")
     assert again.cases == done.cases and {path: path.stat().st_mtime_ns for path in before} == before
     record = json.loads((tmp_path / "fo/run.json").read_text())
     assert record["folds"] == {"1": {"outcome": "done before"}}
@@ -51,11 +51,11 @@ def test_a_row_is_trained_on_one_part_watched_on_another_scored_on_the_third_and
 def test_another_budget_in_the_same_folder_is_refused(phantom_folder: Path, parts_list: Path, tmp_path: Path) -> None:
     study = Study(BUNDLE, parts_list, phantom_folder, overlays=("small.json",))
     begun = {"bundle": "", "dataset_dir": "", "protocol": "nested", "folds": [1], "cases": {"1": ["case_2"]},
-             "overlays": ["table5_fo.json"], "settings": {}, "modalities": ["cbf"], "max_epochs": 9, "data_name": "x",
+             "overlays": ["table5_fo"], "settings": {}, "modalities": ["cbf"], "max_epochs": 9, "data_name": "x",
              "simulated": True, "fingerprints": {}}  # fmt: skip
     publish_json(tmp_path / "fo/crossval.json", begun)
-    with pytest.raises(IslesError, match=r"E-XVAL-07(?s:.*)overlays was \['table5_fo.json'\]"):
-        run_split(study, ("table5_fo.json",), parts_list, tmp_path / "fo")
+    with pytest.raises(IslesError, match=r"E-XVAL-07(?s:.*)overlays was \['table5_fo'\]"):
+        run_split(study, ("table5_fo",), parts_list, tmp_path / "fo")
 
 
 def test_a_list_of_parts_stays_and_another_is_split_by_subject(
