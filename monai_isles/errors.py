@@ -65,6 +65,8 @@ def refused(
 
 def fault_and_fix(code: str, fault: str | None, fix: str | None, values: Mapping[str, object]) -> tuple[str, str]:
     """Return the texts of a code with their ``{names}`` filled in; ``fault`` and ``fix`` go before the table's."""
+    if fault is not None and fix is not None:
+        return fault, fix
     texts = fault_texts()[code]
     return (
         texts["fault"].format_map(values) if fault is None else fault,

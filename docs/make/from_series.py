@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_isles.bundle import Bundle
 from monai_isles.data.study import find_study
 from monai_isles.inference import case_ischaemia, load_predictor
-from monai_isles.inference.intensity_check import intensity_flags, read_metadata
+from monai_isles.inference.intensity_check import intensity_flags
 from monai_isles.inference.malloc import use_threads
 from monai_isles.io import read_image
 from monai_isles.io.publish import publish_text
@@ -58,7 +59,7 @@ def _row(scan: CaseArrays, folder: Path, args: argparse.Namespace) -> dict[str, 
     study, own = _written(scan, folder)
     changes = {"step": [args.step] * 2, "mc_passes": args.mc_passes}
     predictor = load_predictor(Path(args.bundle), folder / "out", device="cpu", changes=changes)
-    metadata = read_metadata(Path(args.bundle), list(predictor.weights.values()))
+    metadata = Bundle.open(args.bundle).metadata_of(list(predictor.weights.values()))
     trained = measure_study(find_study(study), "trained", folder / "out", training_maps=metadata[TRAINING_MAPS])
     measured = measure_study(find_study(study), "measured", folder / "out")
     row: dict[str, float] = {}

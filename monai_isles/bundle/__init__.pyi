@@ -1,3 +1,4 @@
-from .configs import judge_bundle, judge_config
+from .bundle import Bundle, check_bundle, known_bundles
+from .configs import judge_config
 
-__all__ = ["judge_bundle", "judge_config"]
+__all__ = ["Bundle", "check_bundle", "judge_config", "known_bundles"]

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from monai_isles.io.findings import ERROR, WARNING, Finding, finding
+from monai_isles.io.findings import ERROR, Finding, finding
 
 ALLOWED = ("monai", "torch.nn", "torch.optim", "torch.utils.data", "ignite", "monai_isles")
 DENIED = (
     "monai.apps", "monai.auto3dseg", "monai.bundle", "monai.config", "monai.fl", "monai.utils",
     "monai.data.torchscript_utils", "monai.networks.trt_compiler", "ignite.utils", "torch.utils.data.datapipes",
-    "monai_isles.cli", "monai_isles.export", "monai_isles.io", "monai_isles.reports",
+    "monai_isles.bundle", "monai_isles.cli", "monai_isles.cohort", "monai_isles.crossval", "monai_isles.dicom",
+    "monai_isles.export", "monai_isles.io", "monai_isles.papers", "monai_isles.reports", "monai_isles.workflows",
 )  # fmt: skip
 EXCEPTIONS = frozenset({"monai.utils.set_determinism", "monai_isles.io.LoadVerifiedd", "monai_isles.io.VerifiedReader"})
 DENIED_NAMES = frozenset({
@@ -213,37 +214,6 @@ def _literal(node: ast.expr) -> bool:
     return True
 
 
-_CONFIGS = (".json", ".yaml", ".yml")
-_NOT_RUN = ("metadata.json", "data_list.json")
-
-
-def judge_bundle(folder: str | Path) -> list[Finding]:
-    """Return the findings about every config and logging.conf of a bundle, flat or in the specification's layout.
-
-    Source: ours; cases I9 to I12 of the reliability list, ``tests/bundle/test_configs.py``.
-    """
-    folder = Path(folder)
-    if folder.is_file():
-        return judge_config(folder)
-    roots = [root for root in (folder, folder / "configs") if root.is_dir()]
-    files = sorted(p for root in roots for p in root.iterdir() if p.is_file())
-    configs = [p for p in files if p.suffix in _CONFIGS and p.name not in _NOT_RUN]
-    found = [finding for path in configs for finding in judge_config(path)]
-    found += [finding for p in files if p.name == "logging.conf" for finding in logging_findings(p)]
-    found += [_scripts(path) for path in sorted(folder.rglob("*.py"))[:1]]
-    if not configs:
-        found.append(
-            finding(
-                "E-FILE-19",
-                ERROR,
-                where=str(folder),
-                found="no .json or .yaml config",
-                fix="give the folder of a bundle",
-            )
-        )
-    return found
-
-
 def judge_config(path: str | Path) -> list[Finding]:
     """Return what is unsafe or unreadable in one config file; an empty list means it may run.
 
@@ -334,7 +304,3 @@ def _safe_yaml(text: str) -> object:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
-
-
-def _scripts(path: Path) -> Finding:
-    return finding("E-SAFE-14", WARNING, where=str(path), found="Python files are part of this bundle")

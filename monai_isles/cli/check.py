@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _findings(args: argparse.Namespace) -> list:
-    from monai_isles.bundle.judge import check_bundle
+    from monai_isles.bundle.bundle import check_bundle
     from monai_isles.data.checks import check_folder, check_list
 
     found = check_bundle(args.bundle, unpack=args.unpack) if args.bundle is not None else []

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from monai_isles.bundle.bundle import Bundle
     from monai_isles.cohort.task import Place
 
 
-def chosen_changes(args: argparse.Namespace) -> tuple[dict[str, object], Sequence[str]]:
-    """Return what overlays and options make of the bundle's ids, and the modalities it then reads."""
-    from monai_isles.bundle.overlays import inference_changes
-    from monai_isles.inference.predictor import chosen_step, read_inference, read_postprocessing, require_ids
+def chosen_bundle(args: argparse.Namespace) -> tuple[Bundle, dict[str, object], Sequence[str]]:
+    """Return the bundle under its overlays, what the options change in it, and the modalities it then reads."""
+    from monai_isles.bundle.bundle import Bundle
+    from monai_isles.inference.predictor import chosen_step, read_postprocessing, require_ids
 
-    config = read_inference(Path(args.bundle))
-    overlaid = inference_changes(Path(args.bundle), args.overlay, {}) if args.overlay else {}
-    config.update(overlaid)
+    bundle = Bundle.open(args.bundle, overlays=args.overlay)
+    config = bundle.config("inference")
     searched = read_postprocessing(Path(args.postprocessing)) if args.postprocessing else {}
     chosen = {
         "mc_passes": args.mc_passes,
@@ -31,7 +31,7 @@ def chosen_changes(args: argparse.Namespace) -> tuple[dict[str, object], Sequenc
     }
     require_ids(config.get(), chosen | searched, args.bundle)
     given = {key: value for key, value in chosen.items() if value is not None}
-    return overlaid | searched | given, config["modalities"]
+    return bundle, searched | given, config["modalities"]
 
 
 def records_text(records: dict[str, dict[str, object]], out: object) -> str:

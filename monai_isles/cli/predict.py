@@ -10,7 +10,7 @@ from pathlib import Path
 
 from monai_isles.cli import options as cohort_options
 from monai_isles.cli import predict_dry, predict_series
-from monai_isles.cli.options import chosen_changes, records_text
+from monai_isles.cli.options import chosen_bundle, records_text
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
 
@@ -73,13 +73,13 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.workflows.bids_results import publish_bids
     from monai_isles.workflows.predict import predict_cohort, recipe_of
 
-    changes, modalities = chosen_changes(args)
+    bundle, changes, modalities = chosen_bundle(args)
     entries = _entries(args, modalities)
     out, weights = Path(args.out), [Path(w) for w in args.weights]
     after = None if args.no_report else partial(_page, out.absolute())
     kept = {"cache_dir": args.cache, "cache_gb": args.cache_gb}
     chosen = {"weights": weights, "device": args.device, "changes": changes, "after": after}
-    recipe = recipe_of(Path(args.bundle), out, **chosen, **kept)
+    recipe = recipe_of(bundle, out, **chosen, **kept)
     predictor = recipe.load()
     with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as held:
         needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory}

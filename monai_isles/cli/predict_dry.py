@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from monai_isles.cli import predict_series
-from monai_isles.cli.options import chosen_changes
+from monai_isles.cli.options import chosen_bundle
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
 Entries = Callable[[argparse.Namespace, Sequence[str]], list[dict[str, object]]]
@@ -26,12 +26,12 @@ def run(args: argparse.Namespace, entries_of: Entries) -> int:
     from monai_isles.workflows.predict_dry import rehearse_cases
 
     use_threads(args.threads)
-    changes, modalities = chosen_changes(args)
+    bundle, changes, modalities = chosen_bundle(args)
     out, weights = Path(args.out), [Path(w) for w in args.weights]
     if args.from_series:
         predict_series.require_given(modalities, args.bundle)
     entries = [] if args.from_series else entries_of(args, modalities)
-    predictor = load_predictor(Path(args.bundle), out, weights=weights, device=args.device, changes=changes)
+    predictor = load_predictor(bundle, out, weights=weights, device=args.device, changes=changes)
     judge_folder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries])
     records = _studies(args) if args.from_series else rehearse_cases(predictor, entries, out)
     record = {

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_isles.cli.options import chosen_changes, records_text
+from monai_isles.cli.options import chosen_bundle, records_text
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 
 if TYPE_CHECKING:
@@ -70,20 +70,22 @@ def run(args: argparse.Namespace, place: Place) -> int:
     use_threads(args.threads)
     from monai_isles.cohort.task import stands_elsewhere
     from monai_isles.data.study import find_studies
-    from monai_isles.inference.intensity_check import read_metadata
+    from monai_isles.perfusion.trained import TRAINING_MAPS, require_settings
     from monai_isles.workflows.bids_results import publish_bids
     from monai_isles.workflows.measure_study import maps_of
     from monai_isles.workflows.predict import recipe_of
     from monai_isles.workflows.predict_series import SeriesWay, predict_studies
 
-    changes, modalities = chosen_changes(args)
+    bundle, changes, modalities = chosen_bundle(args)
     require_given(modalities, args.bundle)
     out, weights = Path(args.out), [Path(w) for w in args.weights]
     chosen = {"weights": weights, "device": args.device, "changes": changes}
     kept = {"cache_dir": args.cache, "cache_gb": args.cache_gb}
-    recipe = recipe_of(Path(args.bundle), out, **chosen, **kept, elsewhere=stands_elsewhere(place))
+    recipe = recipe_of(bundle, out, **chosen, **kept, elsewhere=stands_elsewhere(place))
     predictor = recipe.load()
-    metadata = read_metadata(Path(args.bundle), list(predictor.weights.values()))
+    metadata = bundle.metadata_of(list(predictor.weights.values()))
+    if TRAINING_MAPS in metadata:
+        require_settings(metadata[TRAINING_MAPS])
     how = {"dt_s": args.dt, "resample": args.resample, "series": "ctp" in modalities, "entropy": args.entropy}
     way = SeriesWay(recipe, _wanted(args, metadata), **how)
     found = find_studies(args.from_series)

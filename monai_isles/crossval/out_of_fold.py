@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_isles.bundle.overlays import inference_changes
 from monai_isles.case import Case
 from monai_isles.crossval.plan import DATA_LIST, PLAN, Plan, read_plan
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
@@ -39,12 +38,10 @@ def predict_fold(out: Path, fold: int, *kept: str) -> dict[str, dict[str, object
     from monai_isles.workflows.predict import recipe_of
 
     plan = read_plan(out)
-    bundle, weights = Path(plan.bundle), out / f"fold_{fold}" / "model.pt"
-    changes = inference_changes(bundle, plan.overlays, plan.settings)
-    changes["dataset_dir"] = plan.dataset_dir
+    weights, changes = out / f"fold_{fold}" / "model.pt", {"dataset_dir": plan.dataset_dir}
     predictions = out / PREDICTIONS
     cache = {"cache_dir": kept[0], "cache_gb": float(kept[1])} if kept else {}
-    predictor = recipe_of(bundle, predictions, weights=[weights], changes=changes, **cache).load()
+    predictor = recipe_of(plan.open_bundle(), predictions, weights=[weights], changes=changes, **cache).load()
     entries = load_entries(out / DATA_LIST, plan.dataset_dir, folds=[fold], keys=plan.modalities, need_label=True)
     cases = predict_cases(predictor, entries, predictions)
     (digest,) = predictor.weights.values()

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_isles.bundle.configs import judge_bundle
-from monai_isles.bundle.overlays import INFERENCE, TRAIN, find_config, overlay_values, training_config
+from monai_isles.bundle.bundle import INFERENCE, TRAIN, Bundle
 from monai_isles.errors import refused
 from monai_isles.io.checksums import sha256_of
-from monai_isles.io.findings import refuse
 from monai_isles.progress import progress
 
 if TYPE_CHECKING:
@@ -54,6 +52,10 @@ class Plan:
     simulated: bool
     fingerprints: dict[str, object]
 
+    def open_bundle(self) -> Bundle:
+        """Return the bundle under the plan's overlays and settings."""
+        return Bundle(Path(self.bundle), self.overlays, self.settings)
+
     def watched(self, fold: int) -> int:
         """Return the fold whose scans decide when the training for ``fold`` stops."""
         if self.protocol == PAPER:
@@ -88,7 +90,7 @@ def read_plan(folder: Path) -> Plan | None:
 
 
 def make_plan(
-    bundle: Path,
+    bundle: Path | str,
     *,
     data_list: str | Path | None = None,
     dataset_dir: str | Path | None = None,
@@ -110,8 +112,8 @@ def make_plan(
     from monai_isles.data.datalist import find_data_list
     from monai_isles.data.entries import load_entries
 
-    config = training_config(bundle, overlays, settings or {})
-    refuse(judge_bundle(bundle))
+    source = Bundle.open(bundle, overlays=overlays, settings=settings)
+    config = source.config("train")
     root = _data_folder(config, dataset_dir)
     content = find_data_list(root, data_list, folds=folds)
     chosen = _folds(content, folds, protocol)
@@ -120,7 +122,7 @@ def make_plan(
     inputs = _inputs(entries, [*modalities, "label"])
     _require_apart(entries, inputs, modalities[0])
     plan = Plan(
-        bundle=str(bundle),
+        bundle=str(source.root),
         dataset_dir=str(root),
         protocol=protocol,
         folds=chosen,
@@ -131,7 +133,7 @@ def make_plan(
         max_epochs=int(config["max_epochs"]),
         data_name=str(content.get("name") or root.name),
         simulated=bool(content.get("simulated")),
-        fingerprints=_fingerprints(bundle, overlays, content) | {"inputs": inputs},
+        fingerprints=_fingerprints(source, content) | {"inputs": inputs},
     )
     return plan, content
 
@@ -171,9 +173,9 @@ def _data_folder(config: ConfigParser, dataset_dir: str | Path | None) -> Path:
     return Path(config.get_parsed_content("dataset_dir")).absolute()
 
 
-def _fingerprints(bundle: Path, overlays: Sequence[str], content: dict) -> dict[str, object]:
-    files = [find_config(bundle, name) for name in (TRAIN, INFERENCE, *(name for name in overlays if "." in name))]
-    rows = {name: _digest(overlay_values(bundle, name)) for name in overlays if "." not in name}
+def _fingerprints(bundle: Bundle, content: dict) -> dict[str, object]:
+    files = [bundle.file(name) for name in (TRAIN, INFERENCE, *(name for name in bundle.overlays if "." in name))]
+    rows = {name: _digest(bundle.overlay(name)) for name in bundle.overlays if "." not in name}
     return {"configs": {path.name: sha256_of(path) for path in files} | rows, "data_list": _digest(content)}
 
 

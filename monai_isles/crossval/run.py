@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_isles.bundle.overlays import TRAIN, find_config, overlay_file, training_settings
+from monai_isles.bundle.bundle import TRAIN
 from monai_isles.cohort.child_process import GRACE_S, run_tied
 from monai_isles.cohort.clusters import devices_here, visible_devices
 from monai_isles.cohort.engine import run_cases
@@ -283,7 +283,7 @@ def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
     """
     folder = out / f"fold_{fold}"
     chosen = {
-        **training_settings(Path(plan.bundle), plan.overlays, plan.settings),
+        **plan.open_bundle().training_settings(),
         "bundle_root": plan.bundle,
         "dataset_dir": plan.dataset_dir,
         "data_list": str((out / DATA_LIST).absolute()),
@@ -293,8 +293,8 @@ def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
         **kept,
     }
     publish_json(folder / "settings.json", chosen)
-    bundle = Path(plan.bundle)
-    configs = [str(find_config(bundle, TRAIN)), *(str(overlay_file(bundle, one, folder)) for one in plan.overlays)]
+    bundle = plan.open_bundle()
+    configs = [str(bundle.file(TRAIN)), *(str(bundle.overlay_file(one, folder)) for one in plan.overlays)]
     train = ["-m", "monai.bundle", "run", "training", "--config_file", repr([*configs, str(folder / "settings.json")])]
     predict = ["-m", "monai_isles.crossval.out_of_fold", str(out), str(fold), *map(str, kept.values())]
     trained = (folder / "run.json").is_file()

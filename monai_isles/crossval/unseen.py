@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from monai_isles.bundle.overlays import inference_changes
 from monai_isles.crossval.plan import DATA_LIST, read_plan
 from monai_isles.crossval.search import POSTPROCESSING
 from monai_isles.errors import refused
@@ -34,7 +33,7 @@ def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[st
     if plan is None or not chosen.is_file():
         raise refused("E-REPR-04", where=str(folder), found="no plan" if plan is None else f"no {POSTPROCESSING}")
     pair = json.loads(chosen.read_text(encoding="utf-8"))
-    changes = inference_changes(Path(plan.bundle), plan.overlays, plan.settings) | {
+    changes = {
         "dataset_dir": plan.dataset_dir,
         "threshold": pair["threshold"],
         "min_size_vox": pair["min_size_vox"],
@@ -43,7 +42,7 @@ def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[st
         folder / DATA_LIST, plan.dataset_dir, section=section, keys=plan.modalities, need_label=False
     )
     weights = [folder / f"fold_{fold}" / "model.pt" for fold in plan.folds]
-    predictor = load_predictor(Path(plan.bundle), out, weights=weights, changes=changes)
+    predictor = load_predictor(plan.open_bundle(), out, weights=weights, changes=changes)
     with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as run:
         cases = predict_cases(predictor, entries, out)
         run.finish({"kind": "prediction", "section": section, "weights": predictor.weights, "cases": cases,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
-from monai_isles.bundle.configs import judge_bundle
+from monai_isles.bundle.bundle import INFERENCE, METADATA, TRAIN, WEIGHTS, Bundle
 from monai_isles.errors import refused
 from monai_isles.export.graph import Graph, build_network, load_network, write_graphs
 from monai_isles.export.metadata import check_metadata, complete_metadata
@@ -20,9 +20,8 @@ from monai_isles.io.findings import refuse
 from monai_isles.io.publish import PART
 from monai_isles.io.weights import load_state, publish_state
 
-METADATA = "metadata.json"
-CARD, LICENSE, WEIGHTS = "README.md", "LICENSE", "models/model.pt"
-NEEDED = ("inference.json", "train.json", METADATA, CARD, LICENSE)
+CARD, LICENSE = "README.md", "LICENSE"
+NEEDED = (INFERENCE, TRAIN, METADATA, CARD, LICENSE)
 _OPTIONAL = {"logging.conf": "configs", "data_license.txt": "docs"}
 _SIMULATED = "monai_isles.phantom.dataset_or_phantom"
 _SMALL = {"folder": "data/phantom_ct_small", "cases": 2, "max_slices": 2}
@@ -121,7 +120,7 @@ class Exported:
 
 
 def export_bundle(
-    source: Path,
+    source: Path | str,
     out: Path,
     *,
     weights: Path | None = None,
@@ -132,8 +131,8 @@ def export_bundle(
     """Write ``<out>/<name>/`` in the bundle specification's layout and ``<out>/<name>.zip`` of it.
 
     Args:
-        source: a flat bundle such as ``bundles/clerigues``; never changed. Where its network has no parameters and it
-            carries no weights, the export holds a state dictionary without entries, as the specification wants a file.
+        source: a bundle, or the name of a known one; never changed. Where its network has no parameters and it carries
+            no weights, the export holds a state dictionary without entries, as the specification wants a file.
         out: a folder that does not exist or is empty.
         weights: a state dict in place of ``models/model.pt``.
         graphs: write TorchScript and ONNX too.
@@ -144,11 +143,12 @@ def export_bundle(
             of ``monai_isles.io.load_state``.
     Source: MONAI bundle specification; ``tests/export/test_bundle.py``.
     """
-    source, out = Path(source).resolve(), Path(out).absolute()
+    source, out = Bundle.open(source).root.resolve(), Path(out).absolute()
     chosen = Path(weights) if weights is not None else source / WEIGHTS
-    _require_complete(source, chosen)
-    refuse(judge_bundle(source))
-    metadata = _read_metadata(source)
+    bundle = Bundle(source)
+    _require_complete(bundle, chosen)
+    refuse(bundle.judge())
+    metadata = check_metadata(bundle.metadata, str(bundle.file(METADATA)))
     _require_room(source, out, force)
     aside = out.with_name(f"{PART}{uuid4().hex[:8]}-{out.name}")
     folder = aside / source.name
@@ -174,27 +174,18 @@ def export_bundle(
     return exported
 
 
-def _require_complete(source: Path, weights: Path) -> None:
+def _require_complete(bundle: Bundle, weights: Path) -> None:
+    source = bundle.root
     missing = [name for name in NEEDED if not (source / name).is_file()]
-    if not weights.is_file() and (missing or weights != source / WEIGHTS or not _fixed_rule(source)):
+    if not weights.is_file() and (missing or weights != bundle.weights or not _fixed_rule(bundle)):
         missing.append(str(weights))
     if missing:
         raise refused("E-EXP-01", where=str(source), found=f"missing: {', '.join(missing)}")
 
 
-def _fixed_rule(source: Path) -> bool:
+def _fixed_rule(bundle: Bundle) -> bool:
     """Return whether the network of a bundle has nothing to load."""
-    refuse(judge_bundle(source))
-    return not build_network(source / "inference.json").state_dict()
-
-
-def _read_metadata(source: Path) -> dict:
-    path = source / METADATA
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise refused("E-EXP-11", where=str(path), found=str(error)) from error
-    return check_metadata(content, str(path))
+    return not build_network(bundle).state_dict()
 
 
 def _require_room(source: Path, out: Path, force: bool) -> None:
@@ -210,11 +201,11 @@ def _require_room(source: Path, out: Path, force: bool) -> None:
 
 
 def _models(folder: Path, state: Mapping, metadata: dict, graphs: bool) -> list[Graph]:
-    config = folder / "configs/inference.json"
-    network = load_network(config, state)
+    bundle = Bundle(folder)
+    network = load_network(bundle, state)
     if not graphs:
         return []
-    inference = json.loads(config.read_text(encoding="utf-8"))
+    inference = json.loads(bundle.file(INFERENCE).read_text(encoding="utf-8"))
     return write_graphs(network, folder / "models", metadata=metadata, inference=inference)
 
 

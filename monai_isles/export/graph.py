@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.errors import IslesError, refused
 from monai_isles.export.metadata import SIZE
 
@@ -61,28 +62,27 @@ class Graph:
     difference: float
 
 
-def build_network(config: Path) -> nn.Module:
-    """Build ``network_def`` of a config on the CPU, as it is born."""
-    from monai.bundle import ConfigParser
-
-    parser = ConfigParser()
-    parser.read_config(str(config))
-    return parser.get_parsed_content("network_def")
+def build_network(bundle: Bundle) -> nn.Module:
+    """Build ``network_def`` of a bundle's inference config on the CPU, as it is born."""
+    return bundle.config("inference").get_parsed_content("network_def")
 
 
-def load_network(config: Path, state: Mapping[str, Tensor]) -> nn.Module:
-    """Build ``network_def`` of a config on the CPU, in evaluation mode, with these weights.
+def load_network(bundle: Bundle, state: Mapping[str, Tensor]) -> nn.Module:
+    """Build ``network_def`` of a bundle's inference config on the CPU, in evaluation mode, with these weights.
 
     Raises:
         IslesError: ``E-EXP-06`` when the weights are those of another network.
     """
-    network = build_network(config)
+    network = build_network(bundle)
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError) as error:
         faults = " ".join(str(error).split())
         raise refused(
-            "E-EXP-06", where=f"{config}: network_def", found=faults[:400], name=type(network).__name__
+            "E-EXP-06",
+            where=f"{bundle.file('inference.json')}: network_def",
+            found=faults[:400],
+            name=type(network).__name__,
         ) from error
     return network.eval()
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
+from monai_isles.bundle.bundle import OF_WEIGHTS
 from monai_isles.errors import IslesError, refused
-from monai_isles.inference.intensity_check import OF_WEIGHTS
 
 REQUIRED = (
     "schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version",

@@ -3,7 +3,7 @@ from .dropout import prediction_dropout
 from .ischaemia import case_ischaemia, perfusion_block
 from .outputs import LesionMapsd, PublishMapsd, entropy_bits, lesion_confidence, publish_entropy, volume_interval
 from .predict import predict_cases
-from .predictor import CaseInferer, Predictor, chosen_step, ensemble_infer, load_predictor, read_inference
+from .predictor import CaseInferer, Predictor, chosen_step, ensemble_infer, load_predictor
 from .whole_slices import WholeSliceInferer
 from .windows import StepSlidingWindowInferer, WindowResult
 from .windows_plan import count_windows, window_starts
@@ -28,7 +28,6 @@ __all__ = [
     "predict_cases",
     "prediction_dropout",
     "publish_entropy",
-    "read_inference",
     "volume_interval",
     "window_starts",
 ]

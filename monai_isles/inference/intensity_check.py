@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 
+from monai_isles.bundle.bundle import OTHER_WEIGHTS
 from monai_isles.perfusion.quality import Flag
-from monai_isles.perfusion.trained import TRAINING_MAPS, require_settings
 
 TRAINED = "training_intensities"
-OF_WEIGHTS = ("eval_metrics", TRAINED, TRAINING_MAPS)
-OTHER_WEIGHTS = "other_weights"
 
 
 def brain_facts(image: np.ndarray, brain: np.ndarray) -> dict[str, float]:
@@ -52,29 +48,6 @@ def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadat
                 text = f"{key}: 99th percentile {found['p99']:.4g} in the brain, the bundle states at most {limit:g}"
                 flags.append(Flag("unseen-intensities", "warning", text))
     return flags
-
-
-def read_metadata(bundle: Path, weights_sha256: Sequence[str] | None = None) -> dict[str, object]:
-    """Return the bundle's metadata, empty where it has none.
-
-    Args:
-        weights_sha256: checksums of the weights in use; where the metadata names others, what it says of results and
-            training (``OF_WEIGHTS``) is not of these weights and left out, ``other_weights`` says so.
-    Raises:
-        IslesError: ``E-PERF-30`` training maps that cannot be made.
-    """
-    for path in (bundle / "metadata.json", bundle / "configs" / "metadata.json"):
-        if path.is_file():
-            content = json.loads(path.read_bytes())
-            break
-    else:
-        return {}
-    named = content.get("weights_sha256")
-    if weights_sha256 and named and set(weights_sha256) != {named}:
-        content = {key: value for key, value in content.items() if key not in OF_WEIGHTS} | {OTHER_WEIGHTS: True}
-    if TRAINING_MAPS in content:
-        require_settings(content[TRAINING_MAPS])
-    return content
 
 
 def _unlike(key: str, found: Mapping[str, float], seen: Mapping[str, object]) -> list[Flag]:

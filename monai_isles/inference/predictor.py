@@ -14,12 +14,11 @@ from monai.data import MetaTensor
 from monai.utils import convert_to_dst_type
 from torch import Tensor, nn
 
-from monai_isles.bundle.configs import judge_bundle
-from monai_isles.errors import refused
+from monai_isles.bundle.bundle import Bundle
+from monai_isles.errors import IslesError, refused
 from monai_isles.inference.windows import WindowResult
 from monai_isles.io.checksums import sha256_of
-from monai_isles.io.findings import refuse
-from monai_isles.io.weights import load_state, stated_sha256
+from monai_isles.io.weights import load_state
 
 
 class CaseInferer(Protocol):
@@ -88,14 +87,15 @@ def _trained_as(path: Path | None) -> str:
     """Return what the run or the bundle that the weights lie in calls their network; empty where nothing says."""
     if path is None:
         return ""
-    places = {
-        path.parent / "run.json": lambda content: str(content["settings"]["network"]).split("(")[0],
-        path.parents[1 if len(path.parents) > 1 else 0] / "metadata.json": lambda content: str(content["name"]),
+    run, bundle = path.parent / "run.json", Bundle(path.parents[1 if len(path.parents) > 1 else 0])
+    names = {
+        run: lambda: str(json.loads(run.read_bytes())["settings"]["network"]).split("(")[0],
+        bundle.root / "metadata.json": lambda: str(bundle.metadata["name"]),
     }
-    for place, name_in in places.items():
+    for place, name in names.items():
         try:
-            return f"{name_in(json.loads(place.read_bytes()))} ({place})"
-        except (OSError, ValueError, KeyError, TypeError):
+            return f"{name()} ({place})"
+        except (OSError, ValueError, KeyError, TypeError, IslesError):
             continue
     return ""
 
@@ -176,9 +176,7 @@ def require_ids(config: Mapping[str, object], given: Mapping[str, object], bundl
         )
 
 
-RULES = ("target", "core_rcbf", "delay_s", "min_cluster_ml")
-SPEED = ("precision", "compiled", "whole_slices")
-SETTINGS = ("step", "mc_passes", "mc_rate", "threshold", "min_size_vox", *SPEED, *RULES)
+SETTINGS = ("step", "mc_passes", "mc_rate", "threshold", "min_size_vox", "precision", "compiled", "whole_slices")
 
 
 @dataclass(frozen=True)
@@ -187,7 +185,7 @@ class Predictor:
 
     Args:
         weights: SHA-256 by path, one a network; empty for a rule that has nothing to load.
-        settings: the values in force of those of ``SETTINGS`` that the bundle has.
+        settings: the values in force of those of ``SETTINGS``, and of its own ``settings``, that the bundle has.
     """
 
     bundle: str
@@ -226,58 +224,48 @@ class Predictor:
         return self.postprocessing({"pred": MetaTensor(like, meta=data["image"].meta), "case": entry["case"]})
 
 
-def read_inference(bundle: Path) -> ConfigParser:
-    """Return ``inference.json`` of a bundle, nothing built; every config and logging.conf of the bundle is judged.
-
-    Args:
-        bundle: folder with ``inference.json`` or ``configs/inference.json``.
-    Raises:
-        IslesError: ``E-INF-10`` no such bundle, ``E-SAFE-*`` for a config that asks for more than a bundle may.
-    """
-    config = next((p for p in (bundle / "inference.json", bundle / "configs/inference.json") if p.is_file()), None)
-    if config is None:
-        raise refused("E-INF-10", where=str(bundle), found="no inference.json")
-    refuse(judge_bundle(bundle))
-    parser = ConfigParser()
-    parser.read_config(str(config))
-    return parser
-
-
 def load_predictor(
-    bundle: Path, out: Path, *, weights: Sequence[Path] = (), device: str = "auto", changes: Mapping[str, object] = {}
-) -> Predictor:
+    bundle: Bundle | Path | str, out: Path, *, weights: Sequence[Path] = (), device: str = "auto",
+    changes: Mapping[str, object] = {},
+) -> Predictor:  # fmt: skip
     """Build the networks of a bundle and load their weights.
 
     Args:
-        bundle: folder with ``inference.json`` (or ``configs/inference.json``) and ``models/model.pt``; a bundle whose
-            network has no parameters needs no weights.
+        bundle: a bundle under its overlays, or where it lies, or its name; one whose network has no parameters needs
+            no weights.
         out: takes the place of ``output_dir``.
         weights: state dicts to average instead of the bundle's own.
         changes: settings to put in place of the config's.
     Raises:
-        IslesError: those of ``read_inference`` and ``load_state``, ``E-INF-11`` weights missing, ``E-INF-12`` weights
+        IslesError: those of ``Bundle.config`` and ``load_state``, ``E-INF-11`` weights missing, ``E-INF-12`` weights
             of another network, ``E-SAFE-03`` a bundle's own weights that are not those its ``metadata.json`` states.
     Source: ours; ``tests/inference/test_predict.py``.
     """
-    parser = read_inference(bundle)
-    parser.update({"bundle_root": str(bundle), "output_dir": str(out), "dataset_dir": None, **changes})
+    bundle = Bundle.open(bundle)
+    parser = bundle.config("inference")
+    parser.update({"bundle_root": str(bundle.root), "output_dir": str(out), "dataset_dir": None, **changes})
     if device != "auto":
         parser["device"]["name"] = device
-    paths, own = list(weights), bundle / "models" / "model.pt"
-    if not paths and (own.is_file() or not _has_nothing_to_load(parser)):
-        paths = [own]
-    stated = None if weights else stated_sha256(bundle)
+    paths = list(weights)
+    if not paths and (bundle.weights.is_file() or not _has_nothing_to_load(parser)):
+        paths = [bundle.weights]
+    stated, config = None if weights else bundle.weights_sha256, str(bundle.file("inference.json"))
     return Predictor(
-        bundle=bundle.resolve().name,
-        networks=[_network(parser, path, stated, str(bundle / "inference.json")) for path in paths or [None]],
+        bundle=bundle.name,
+        networks=[_network(parser, path, stated, config) for path in paths or [None]],
         preprocessing=parser.get_parsed_content("preprocessing"),
         inferer=parser.get_parsed_content("inferer"),
         postprocessing=parser.get_parsed_content("postprocessing"),
         modalities=parser["modalities"],
         device=parser.get_parsed_content("device"),
         weights={str(path): sha256_of(path) for path in paths},
-        settings={name: parser[name] for name in SETTINGS if name in parser},
+        settings={name: parser[name] for name in (*SETTINGS, *own_settings(parser)) if name in parser},
     )
+
+
+def own_settings(config: ConfigParser) -> list[str]:
+    """Return the ids that ``inference.json`` names in ``settings``: those of this bundle that decide a result."""
+    return list(config["settings"]) if "settings" in config else []
 
 
 def _has_nothing_to_load(parser: ConfigParser) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import struct
 import zipfile
@@ -66,16 +65,6 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
         raise refused("E-SAFE-01", where=str(path), found=_global(str(error))) from error
     except _DAMAGE as error:
         raise _damaged(path, f"it cannot be loaded ({type(error).__name__})") from error
-
-
-def stated_sha256(bundle: Path) -> str | None:
-    """Return the checksum that a bundle's ``metadata.json`` states for its weights, None where it states none."""
-    for path in (bundle / "metadata.json", bundle / "configs/metadata.json"):
-        try:
-            return json.loads(path.read_bytes()).get("weights_sha256")
-        except (OSError, ValueError, AttributeError):
-            continue
-    return None
 
 
 def _check_archive(path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monai_isles.bundle.overlays import training_config
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.crossval.out_of_fold import OutOfFold
 from monai_isles.crossval.plan import DATA_LIST, NESTED, PAPER, Plan, make_plan, read_plan
 from monai_isles.crossval.protocols import SIZES_VOX, Protocol
@@ -213,7 +213,8 @@ def require_same_training(study: Study, row: AblationRow, other: AblationRow) ->
         IslesError: ``E-REPR-03``.
     """
     configs = [
-        dict(training_config(study.bundle, (*study.overlays, r.overlay), study.settings).get()) for r in (row, other)
+        dict(Bundle(study.bundle, (*study.overlays, r.overlay), study.settings).config("train").get())
+        for r in (row, other)
     ]
     ours, theirs = ({key: value for key, value in config.items() if key != "mc_passes"} for config in configs)
     different = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_isles.bundle.overlays import inference_changes
 from monai_isles.case import Case
 from monai_isles.crossval.out_of_fold import OutOfFold
 from monai_isles.crossval.plan import DATA_LIST, Plan
@@ -72,9 +71,9 @@ def predict_with_all(
 
     made, plan = ensemble_members(members), members[0].plan
     _require_new(plan, entries)
-    changes = _network(plan) | {"dataset_dir": plan.dataset_dir}
+    changes = {"dataset_dir": plan.dataset_dir}
     weights = [Path(str(one["weights"])) for one in made]
-    predictor = load_predictor(Path(plan.bundle), out, weights=weights, changes=changes)
+    predictor = load_predictor(plan.open_bundle(), out, weights=weights, changes=changes)
     with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as run:
         cases = predict_cases(predictor, entries, out)
         run.finish({"kind": "prediction", "weights": predictor.weights, "cases": cases, "settings": predictor.settings})
@@ -116,9 +115,7 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None) -> 
 
 def inference_of(plan: Plan) -> dict[str, object]:
     """Return the inference config that the networks of a cross-validation fit."""
-    from monai_isles.inference.predictor import read_inference
-
-    return {**read_inference(Path(plan.bundle)).get(), **_network(plan)}
+    return dict(plan.open_bundle().config("inference").get())
 
 
 def require_one_network(members: Members) -> None:
@@ -133,7 +130,7 @@ def require_one_network(members: Members) -> None:
             "folds": one.plan.folds == first.folds,
             "cases": one.plan.cases == first.cases,
             "inputs": one.plan.fingerprints.get("inputs") == first.fingerprints.get("inputs"),
-            "network and preparation": _network(one.plan) == _network(first),
+            "network and preparation": inference_of(one.plan) == inference_of(first),
         }
         wrong = [name for name, equal in same.items() if not equal]
         if wrong:
@@ -149,7 +146,3 @@ def _require_new(plan: Plan, entries: Sequence[Mapping[str, object]]) -> None:
     seen = [f"{entry['case']} is {known[d]}" for entry in entries if (d := sha256_of(Path(str(entry[key])))) in known]
     if seen:
         raise refused("E-REPR-21", where=key, found=f"{len(seen)} equal files: {', '.join(seen[:6])}")
-
-
-def _network(plan: Plan) -> Mapping[str, object]:
-    return inference_changes(Path(plan.bundle), plan.overlays, plan.settings)

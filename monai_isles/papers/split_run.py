@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from monai_isles.bundle.overlays import training_config
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.crossval.out_of_fold import OutOfFold
 from monai_isles.crossval.plan import DATA_LIST, NESTED, Plan, make_plan
 from monai_isles.crossval.run import cross_validate
@@ -103,7 +103,11 @@ def split_list(study: Study, out: Path, *, seed: int = 0) -> dict:
     if study.dataset_dir is not None:
         root = dataset_or_phantom(str(study.dataset_dir), folder="", cases=1, seed=0)
     else:
-        root = training_config(study.bundle, study.overlays, study.settings).get_parsed_content("dataset_dir")
+        root = (
+            Bundle(study.bundle, tuple(study.overlays), study.settings)
+            .config("train")
+            .get_parsed_content("dataset_dir")
+        )
     content = find_data_list(root, study.data_list)
     if content.get("folds", {}).get("parts") != PARTS:
         content = local_split(content, seed=seed)

@@ -11,9 +11,10 @@ from ignite.engine import Engine, Events
 from monai.handlers import MetricsSaver
 from torch import nn
 
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.inference.predictor import require_fit
 from monai_isles.io.publish import PART, publish_together
-from monai_isles.io.weights import load_state, stated_sha256
+from monai_isles.io.weights import load_state
 
 
 class VerifiedWeights:
@@ -36,7 +37,7 @@ class VerifiedWeights:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        state = load_state(self.path, sha256=stated_sha256(self.path.absolute().parents[1]))
+        state = load_state(self.path, sha256=Bundle(self.path.absolute().parents[1]).weights_sha256)
         require_fit(self.network, state, self.path)
         self.network.load_state_dict(state)
 

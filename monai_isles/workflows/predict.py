@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task, is_spread, kept
 from monai_isles.inference.predict import After, predict_cases
 from monai_isles.inference.predictor import Predictor, load_predictor
-from monai_isles.io.checksums import sha256_of
 from monai_isles.io.runs import sweep_parts
 from monai_isles.transforms.case_cache import KeptPreparation
 
@@ -22,7 +21,8 @@ class Recipe:
     """Say how a process builds the predictor that this one built.
 
     Args:
-        bundle, out, weights, device, changes: as for ``load_predictor``; ``changes`` as JSON text.
+        bundle, overlays, settings: of ``Bundle``; ``settings`` and ``changes`` as JSON text.
+        out, weights, device, changes: as for ``load_predictor``.
         cache_dir, cache_gb: keep preprocessed cases there, as ``monai_isles.transforms.KeptPreparation`` does.
         after: as for ``predict_cases``; a function of a module, or ``functools.partial`` of one.
         content: checksum of configs and weights: a worker that lives on builds the predictor anew when they changed.
@@ -30,6 +30,8 @@ class Recipe:
 
     bundle: str
     out: str
+    overlays: tuple[str, ...] = ()
+    settings: str = "{}"
     weights: tuple[str, ...] = ()
     device: str = "auto"
     changes: str = "{}"
@@ -41,7 +43,7 @@ class Recipe:
     def load(self) -> Predictor:
         """Build the networks and load their weights."""
         predictor = load_predictor(
-            Path(self.bundle),
+            Bundle.open(self.bundle, overlays=self.overlays, settings=json.loads(self.settings)),
             Path(self.out),
             weights=[Path(path) for path in self.weights],
             device=self.device,
@@ -54,7 +56,7 @@ class Recipe:
 
 
 def recipe_of(
-    bundle: Path,
+    bundle: Bundle | Path | str,
     out: Path,
     *,
     weights: Sequence[Path] = (),
@@ -66,26 +68,21 @@ def recipe_of(
     elsewhere: bool = True,
 ) -> Recipe:
     """Return the recipe of a predictor; ``elsewhere``: its paths absolute, a worker may stand in another folder."""
+    bundle = Bundle.open(bundle)
     spelled = (lambda path: str(Path(path).absolute())) if elsewhere else str
     return Recipe(
-        bundle=spelled(bundle),
+        bundle=spelled(bundle.root),
         out=spelled(out),
+        overlays=bundle.overlays,
+        settings=json.dumps(dict(bundle.settings), sort_keys=True),
         weights=tuple(map(spelled, weights)),
         device=device,
         changes=json.dumps(dict(changes or {}), sort_keys=True),
         cache_dir=None if cache_dir is None else spelled(cache_dir),
         cache_gb=cache_gb,
         after=after,
-        content=_content(bundle, weights),
+        content=bundle.fingerprint(weights),
     )
-
-
-def _content(bundle: Path, weights: Sequence[Path]) -> str:
-    configs = [*sorted(bundle.glob("*.json")), *sorted(bundle.glob("configs/*.json"))]
-    digest = hashlib.sha256()
-    for path in (*configs, *(weights or [bundle / "models" / "model.pt"])):
-        digest.update(sha256_of(path).encode() if path.is_file() else b"none")
-    return digest.hexdigest()
 
 
 def predict_cohort(

@@ -9,15 +9,12 @@ from pathlib import Path
 import torch
 from monai.bundle import ConfigParser
 
-from monai_isles.bundle.configs import judge_bundle
-from monai_isles.bundle.overlays import inference_changes, training_config
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task, kept
 from monai_isles.data.datalist import find_data_list
 from monai_isles.data.entries import find_entries, load_entries
 from monai_isles.data.remote import fetched, local_root
-from monai_isles.inference.predictor import read_inference
-from monai_isles.io.findings import refuse
 from monai_isles.transforms.case_cache import KeptPreparation
 
 TRAINING, PREDICTION = "training", "prediction"
@@ -49,14 +46,10 @@ class Preparation:
         Raises:
             IslesError: ``E-XVAL-01``, ``E-INF-10``, ``E-SAFE-*`` for a bundle that asks for more than it may.
         """
-        bundle = Path(self.bundle)
-        refuse(judge_bundle(bundle))
+        bundle = Bundle(Path(self.bundle), self.overlays)
+        config = bundle.config("train" if self.use == TRAINING else "inference")
         if self.use == TRAINING:
-            config = training_config(bundle, self.overlays, {})
             config["cases"]["keep"] = None
-        else:
-            config = read_inference(bundle)
-            config.update(inference_changes(bundle, self.overlays, {}))
         folder = str(local_root(self.folder))
         config.update({"bundle_root": self.bundle, "dataset_dir": folder, "data_list": self.data_list})
         return config

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.bundle.configs import judge_bundle, judge_config
+from monai_isles.bundle import check_bundle, judge_config
 
 CLEAN = {
     "device": {"_target_": "torch.nn.Identity"},
@@ -83,21 +83,21 @@ def test_a_bundle_is_all_its_configs_and_its_logging(tmp_path: Path, folder: str
     (tmp_path / folder).mkdir(exist_ok=True)
     (tmp_path / folder / "train.json").write_text(json.dumps(CLEAN))
     (tmp_path / folder / "metadata.json").write_text('{"x": "$anything", "_target_": "os.system"}')
-    assert judge_bundle(tmp_path) == []
+    assert check_bundle(tmp_path) == []
     (tmp_path / folder / "inference.yaml").write_text("x: $exit()")
     (tmp_path / folder / "logging.conf").write_text("[handler_a]\nclass=os.system\n")
-    assert [f.code for f in judge_bundle(tmp_path)] == ["E-SAFE-08", "E-SAFE-09"]
+    assert [f.code for f in check_bundle(tmp_path)] == ["E-SAFE-08", "E-SAFE-09"]
 
 
 def test_scripts_in_a_bundle_are_pointed_at(tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text(json.dumps(CLEAN))
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "net.py").write_text("")
-    (finding,) = judge_bundle(tmp_path)
+    (finding,) = check_bundle(tmp_path)
     assert (finding.code, finding.severity) == ("E-SAFE-14", "warning") and "net.py" in finding.where
 
 
 def test_a_single_file_may_be_judged_and_an_empty_folder_is_no_bundle(tmp_path: Path) -> None:
-    assert [f.code for f in judge_bundle(tmp_path)] == ["E-FILE-19"]
+    assert [f.code for f in check_bundle(tmp_path)] == ["E-FILE-19"]
     (tmp_path / "a.json").write_text('{"x": "$exit()"}')
-    assert [f.code for f in judge_bundle(tmp_path / "a.json")] == ["E-SAFE-08"]
+    assert [f.code for f in check_bundle(tmp_path / "a.json")] == ["E-SAFE-08"]

@@ -21,7 +21,7 @@ from monai.bundle import ConfigParser
 from monai_isles.cli.main import main as isles
 from monai_isles.data import load_entries, make_datalist, measured_lesion_share
 from monai_isles.export import export_bundle
-from monai_isles.bundle.configs import judge_bundle
+from monai_isles.bundle import Bundle
 from monai_isles.io import load_state, publish_json, publish_state
 from monai_isles.networks import PSPNet
 
@@ -184,7 +184,7 @@ def test_every_config_is_sound_json(name: str) -> None:
 
 
 def test_every_config_passes_the_allow_list() -> None:
-    assert judge_bundle(BUNDLE) == []
+    assert Bundle(BUNDLE).judge() == []
 
 
 def test_training_and_inference_prepare_a_case_in_the_same_way() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.data import make_datalist
-from monai_isles.bundle.configs import judge_bundle
+from monai_isles.bundle import Bundle
 from monai_isles.io import publish_json
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ def test_inference_by_config_writes_maps_for_every_case(trained: Path, phantom_f
 @pytest.mark.parametrize("name", ["train", "evaluate", "inference", "demo", "released", "multi_gpu_train", "metadata"])
 def test_every_config_is_sound_json_and_passes_the_allow_list(name: str) -> None:
     assert json.loads((BUNDLE / f"{name}.json").read_text())
-    assert judge_bundle(BUNDLE) == []
+    assert Bundle(BUNDLE).judge() == []
 
 
 def test_training_and_inference_prepare_a_case_in_the_same_way() -> None:

@@ -17,10 +17,9 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_isles.cli.main import main
-from monai_isles.bundle.overlays import inference_changes, training_config
 from monai_isles.export.metadata import check_metadata
 from monai_isles.inference import load_predictor
-from monai_isles.bundle.configs import judge_bundle
+from monai_isles.bundle import Bundle
 from monai_isles.io import publish_state
 from monai_isles.phantom import make_dataset
 
@@ -38,7 +37,7 @@ def bundle_run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def network(*overlays: str, **settings: object) -> torch.nn.Module:
-    config = training_config(BUNDLE, [f"{name}.json" for name in overlays], settings)
+    config = Bundle.open(BUNDLE, overlays=[f"{name}.json" for name in overlays], settings=settings).config("train")
     config["device"] = "cpu"
     return config.get_parsed_content("network_def")
 
@@ -75,10 +74,9 @@ def test_the_trained_network_predicts_a_case_on_its_own_grid(
 ) -> None:
     kind, out = trained
     overlay, case = ["--overlay", "spes.json"] if kind == "spes" else [], scans[kind] / "TRAINING/1"
-    changed = inference_changes(BUNDLE, overlay[1:], {"base_channels": 2})
     bundle = tmp_path / "bundle"
     shutil.copytree(BUNDLE, bundle)
-    config = json.loads((bundle / "inference.json").read_text()) | changed
+    config = dict(Bundle.open(BUNDLE, overlays=overlay[1:], settings={"base_channels": 2}).config("inference").get())
     (bundle / "inference.json").write_text(json.dumps(config))
     words = ["predict", str(case), "--bundle", str(bundle), "--weights", str(out / "model.pt"), "--fast"]
     assert main([*words, *overlay, "--threads", "1", "--no-report", "--out", str(tmp_path / "out")]) == 0
@@ -157,7 +155,7 @@ def test_the_rows_of_the_table_differ_as_the_paper_says() -> None:
 
 def test_without_symmetric_modalities_nothing_is_registered() -> None:
     for overlays, expected in (((), True), (("balanced",), False)):
-        config = training_config(BUNDLE, [f"{name}.json" for name in overlays], {})
+        config = Bundle.open(BUNDLE, overlays=[f"{name}.json" for name in overlays]).config("train")
         config["dataset_dir"] = "nowhere"
         chain = config.get_parsed_content("preprocessing").transforms
         assert any(type(step).__name__ == "SymmetricModalitiesd" for step in chain) is expected
@@ -170,7 +168,7 @@ def test_training_and_inference_prepare_a_case_in_the_same_way() -> None:
 
 
 def test_every_overlay_is_sound_and_allowed_and_has_a_place_in_training_or_inference() -> None:
-    assert judge_bundle(BUNDLE) == []
+    assert Bundle(BUNDLE).judge() == []
     known = {key for name in ("train", "inference") for key in json.loads((BUNDLE / f"{name}.json").read_text())}
     for name in OVERLAYS:
         assert set(json.loads((BUNDLE / f"{name}.json").read_text())) <= known, name
@@ -178,9 +176,9 @@ def test_every_overlay_is_sound_and_allowed_and_has_a_place_in_training_or_infer
 
 
 def test_overlays_reach_the_predictor(tmp_path: Path) -> None:
-    changes = inference_changes(BUNDLE, ["spes.json", "balanced.json", "small.json"], {})
+    bundle = Bundle(BUNDLE, ("spes.json", "balanced.json", "small.json"))
     weights = tmp_path / "model.pt"
     publish_state(weights, network("spes", "balanced", "small").state_dict())
-    predictor = load_predictor(BUNDLE, tmp_path / "out", weights=[weights], device="cpu", changes=changes)
+    predictor = load_predictor(bundle, tmp_path / "out", weights=[weights], device="cpu")
     assert predictor.networks[0].first.in_channels == 7 and predictor.inferer.cover == "touch"
     assert ConfigParser.load_config_file(str(BUNDLE / "inference.json"))["fast_step"] == [12, 12, 8]

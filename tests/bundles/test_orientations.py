@@ -13,7 +13,8 @@ import pytest
 import torch
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
-from monai_isles.inference import Predictor, load_predictor, read_inference
+from monai_isles.bundle import Bundle
+from monai_isles.inference import Predictor, load_predictor
 from monai_isles.io import publish_state
 from monai_isles.phantom import make_case, make_mri_case
 
@@ -89,7 +90,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def predictor(request: pytest.FixtureRequest, tmp_path: Path, registered: Path) -> Predictor:
     """One bundle with a small network as it is born."""
     name = request.param
-    parser = read_inference(BUNDLES / name)
+    parser = Bundle(BUNDLES / name).config("inference")
     parser.update(
         {"bundle_root": str(BUNDLES / name), "output_dir": str(tmp_path), "dataset_dir": None, **SETTINGS[name]}
     )

@@ -22,7 +22,7 @@ from monai_isles.evaluation.threshold_baselines import rcbf_core
 from monai_isles.evaluation.perfusion_case import read_perfusion_case
 from monai_isles.export import export_bundle
 from monai_isles.inference import load_predictor
-from monai_isles.bundle.configs import judge_bundle
+from monai_isles.bundle import Bundle
 from monai_isles.io import load_state, publish_json, read_image
 from monai_isles.networks import ThresholdRule
 
@@ -189,4 +189,4 @@ def test_training_and_inference_prepare_a_case_in_the_same_way() -> None:
 def test_the_cuts_are_those_of_the_clinic_and_every_config_passes_the_allow_list() -> None:
     config = json.loads((BUNDLE / "inference.json").read_text())
     wanted = {"target": "core", "core_rcbf": 0.3, "delay_s": 6.0, "min_cluster_ml": 0.5, "threshold": 0.5}
-    assert {key: config[key] for key in wanted} == wanted and judge_bundle(BUNDLE) == []
+    assert {key: config[key] for key in wanted} == wanted and Bundle(BUNDLE).judge() == []

@@ -12,7 +12,7 @@ import pytest
 import torch
 from monai.bundle import run
 
-from monai_isles.bundle.overlays import overlay_file
+from monai_isles.bundle import Bundle
 from monai_isles.data import make_datalist
 from monai_isles.io import load_state, publish_json, publish_state
 from monai_isles.networks.pspnet import DilatedResNet
@@ -50,7 +50,7 @@ def trained(
         os.chdir(ROOT)
         torch.set_default_dtype(torch.float64)
         folder = Path("bundles") / bundle
-        files = [str(overlay_file(folder, name, out.parent / f"rank_{rank}")) for name in names]
+        files = [str(Bundle(folder).overlay_file(name, out.parent / f"rank_{rank}")) for name in names]
         run(run_id="training", config_file=files, output_dir=str(out), logging_file=False, **settings)
 
     in_group(work, world)

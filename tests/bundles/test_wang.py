@@ -16,14 +16,13 @@ import torch
 
 from monai_isles.cli.main import main
 from monai_isles.data import input_row, make_datalist
-from monai_isles.bundle.configs import judge_bundle
-from monai_isles.bundle.overlays import overlay_values, read_paper, training_config
+from monai_isles.bundle import Bundle
 from monai_isles.io import publish_json
 from monai_isles.phantom import make_dataset
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/wang"
-ROWS = [row["key"] for row in read_paper(BUNDLE)["rows"]]
+ROWS = [row["key"] for row in Bundle(BUNDLE).paper["rows"]]
 CONFIG = "['bundles/wang/train.json','bundles/wang/small.json']"
 
 
@@ -89,7 +88,7 @@ def test_predict_writes_the_pseudo_dwi_and_says_that_it_is_synthetic(
 
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_builds_and_gets_gradients_wherever_it_learns(name: str) -> None:
-    config = training_config(BUNDLE, ["small.json", name], {})
+    config = Bundle(BUNDLE, ("small.json", name)).config("train")
     config.update({"cases": {"training": [{"dwi": "there"}]}, "max_epochs": 3})
     config.update({"device": {"_target_": "monai_isles.training.pick_device", "name": "cpu"}})
     row, network, loss = (config.get_parsed_content(key) for key in ("row", "network", "loss"))
@@ -118,7 +117,7 @@ def test_the_rows_are_those_of_the_five_tables() -> None:
     ],
 )
 def test_a_row_changes_what_its_table_says(name: str, changed: dict) -> None:
-    overlay = overlay_values(BUNDLE, name)
+    overlay = Bundle(BUNDLE).overlay(name)
     assert {key: overlay[key] for key in changed} == changed
 
 
@@ -144,4 +143,4 @@ def test_the_default_settings_are_the_papers() -> None:
 
 
 def test_every_config_passes_the_allow_list() -> None:
-    assert judge_bundle(BUNDLE) == []
+    assert Bundle(BUNDLE).judge() == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.bundle.overlays import training_config
+from monai_isles.bundle import Bundle
 from monai_isles.cli.main import main
 from monai_isles.data import make_datalist
 from monai_isles.io import publish_json
@@ -49,7 +49,7 @@ def test_two_workers_fill_what_training_finds_and_a_rerun_makes_the_rest(
         "cache_dir": str(cache),
         "output_dir": str(tmp_path / "run"),
     }
-    config = training_config(BUNDLES / "clerigues", (), {})
+    config = Bundle.open("clerigues").config("train")
     config.update(changes)
     train = config.get_parsed_content("train#dataset")
     (kept,) = train.transform.transforms

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.bundle.configs import judge_bundle
+from monai_isles.bundle import Bundle
 from monai_isles.errors import IslesError
 from monai_isles.export import Exported, export_bundle
 from monai_isles.io import publish_state, unpack_zip
@@ -39,7 +39,7 @@ def test_the_layout_is_that_of_the_bundle_specification(exported: Exported) -> N
     for name in ("inference", "train"):
         config = read(exported.folder / f"configs/{name}.json")
         assert (config["bundle_root"], config["output_dir"]) == (".", "eval")
-    assert not [f for f in judge_bundle(exported.folder) if f.severity == "error"]
+    assert not [f for f in Bundle(exported.folder).judge() if f.severity == "error"]
 
 
 def test_the_zip_holds_the_folder(exported: Exported, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import monai_isles
+from monai_isles.bundle import Bundle
 from monai_isles.errors import IslesError
 from monai_isles.export import Exported, load_network, write_graphs
 from monai_isles.export.graph import TOLERANCE, require_agreement
@@ -131,4 +132,4 @@ def test_weights_of_another_network_are_refused(bundle: Path, state: object) -> 
     with pytest.raises(
         IslesError, match="E-EXP-06: weights of another network\n.*inference.json(?s:.*)AsymmetricResUNet"
     ):
-        load_network(bundle / "inference.json", state)
+        load_network(Bundle(bundle), state)

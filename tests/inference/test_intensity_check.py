@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from monai_isles.errors import IslesError
-from monai_isles.inference.intensity_check import brain_facts, intensity_flags, read_metadata
+from monai_isles.bundle import Bundle
+from monai_isles.inference.intensity_check import brain_facts, intensity_flags
 
 BRAIN = np.ones((10, 10, 2), bool)
 METADATA = {
@@ -52,24 +51,18 @@ def test_without_training_facts_the_stated_range_counts() -> None:
 
 
 def test_the_metadata_is_read_from_either_layout(tmp_path: Path) -> None:
-    assert read_metadata(tmp_path) == {}
+    assert Bundle(tmp_path).metadata == {}
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs/metadata.json").write_text(json.dumps(METADATA))
-    assert read_metadata(tmp_path) == METADATA
+    assert Bundle(tmp_path).metadata == METADATA
 
 
 def test_what_is_said_of_other_weights_is_left_out_and_told(tmp_path: Path) -> None:
     maps = {"function": "perfusion_maps", "smoothing_mm": 5.0, "truncation": 0.15, "venous_scaling": True}
     content = METADATA | {"weights_sha256": "ab", "training_maps": maps}
     (tmp_path / "metadata.json").write_text(json.dumps(content))
-    assert read_metadata(tmp_path, ["ab"]) == content == read_metadata(tmp_path)
-    other = read_metadata(tmp_path, ["cd"])
+    assert Bundle(tmp_path).metadata_of(["ab"]) == content == Bundle(tmp_path).metadata
+    other = Bundle(tmp_path).metadata_of(["cd"])
     assert "training_maps" not in other and "training_intensities" not in other
     (told,) = intensity_flags({"cbf": image(500.0, 500.0)}, BRAIN, other)
     assert (told.code, told.severity) == ("unseen-intensities", "info") and "not those that the bundle" in told.text
-
-
-def test_training_maps_that_cannot_be_made_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "metadata.json").write_text(json.dumps({"training_maps": {"function": "other"}}))
-    with pytest.raises(IslesError, match="E-PERF-30: the bundle's training maps cannot be made"):
-        read_metadata(tmp_path)

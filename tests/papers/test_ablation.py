@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel, wilcoxon
 
-from monai_isles.bundle.overlays import inference_changes, training_config
+from monai_isles.bundle import Bundle
 from monai_isles.crossval import unseen
 from monai_isles.crossval.plan import Plan, read_plan
 from monai_isles.data import make_datalist
@@ -82,12 +82,12 @@ def study(data: Path, **more: object) -> Study:
 def test_each_row_is_a_named_overlay_of_the_bundle() -> None:
     keys = [row.key for row in ROWS["clerigues"]]
     assert keys == ["single_rt", "single_rt_sm", "single_rt_sm_uf"]
-    networks = {row.key: training_config(BUNDLE, [row.overlay], {})["channels"] for row in ROWS["clerigues"]}
+    networks = {row.key: Bundle(BUNDLE, (row.overlay,)).config("train")["channels"] for row in ROWS["clerigues"]}
     assert [len(networks[key]) for key in keys] == [5, 10, 10]
     assert not [name for name in networks["single_rt"] if name.endswith("_sym")]
-    passes = [inference_changes(BUNDLE, [row.overlay], {})["mc_passes"] for row in ROWS["clerigues"]]
+    passes = [Bundle(BUNDLE, (row.overlay,)).config("inference")["mc_passes"] for row in ROWS["clerigues"]]
     assert passes == [1, 1, 3]
-    assert len(inference_changes(BUNDLE, ["single_rt.json"], {})["channels"]) == 5
+    assert len(Bundle(BUNDLE, ("single_rt.json",)).config("inference")["channels"]) == 5
 
 
 def test_filtering_predicts_again_with_the_networks_of_the_row_above(data: Path, by_hand: list) -> None:

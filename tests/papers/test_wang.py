@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.bundle.overlays import overlay_values
+from monai_isles.bundle import Bundle
 from monai_isles.data.input_rows import ROWS as INPUTS
 from monai_isles.errors import IslesError
 from monai_isles.papers.published import published_tables
@@ -24,7 +24,7 @@ def test_every_row_is_one_that_the_paper_prints_and_none_is_left_out() -> None:
 
 def test_every_row_has_an_overlay_that_reads_what_the_row_says() -> None:
     for row in (row for rows in ROWS.values() for row in rows):
-        overlay = overlay_values(BUNDLE, row.key)
+        overlay = Bundle(BUNDLE).overlay(row.key)
         assert overlay["inputs"] == row.inputs, row.key
         assert overlay["modalities"] == INPUTS[row.inputs].reads, row.key
         assert overlay["without_dwi"] is None, "a row must not become another one in silence"

@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from monai_isles.bundle.overlays import training_config
+from monai_isles.bundle import Bundle
 from monai_isles.crossval.plan import Plan
 from monai_isles.crossval.protocols import MRI_SIZES_VOX
 from monai_isles.io import publish_json, publish_text, sha256_of
@@ -85,7 +85,7 @@ def test_the_sizes_reach_from_ten_to_a_thousand_voxels() -> None:
 @pytest.mark.parametrize(("task", "overlays"), [("siss", []), ("spes", ["spes.json"])])
 def test_each_row_is_an_overlay_that_changes_what_the_paper_names(task: str, overlays: list[str]) -> None:
     rows = ROWS[f"clerigues_mri_{task}"]
-    configs = {row.key: training_config(BUNDLE, [*overlays, row.overlay], {}) for row in rows}
+    configs = {row.key: Bundle(BUNDLE, (*overlays, row.overlay)).config("train") for row in rows}
     assert list(configs) == ["baseline", "balanced", "proposed"]
     facts = {key: [bool(c["twins"]), c["focal_gamma"], c["random_offset"], c["augment"]] for key, c in configs.items()}
     assert facts == {

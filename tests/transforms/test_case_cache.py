@@ -12,8 +12,8 @@ import torch
 from monai.data import CacheDataset, Dataset, MetaTensor
 from monai.transforms import Compose, Lambdad
 
+from monai_isles.bundle import Bundle
 from monai_isles.data import find_entries
-from monai_isles.inference import read_inference
 from monai_isles.transforms import KeptPreparation
 
 BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"
@@ -34,7 +34,7 @@ class Counted:
 
 @pytest.fixture
 def preprocessing(phantom_folder: Path, tmp_path: Path) -> Counted:
-    config = read_inference(BUNDLE)
+    config = Bundle(BUNDLE).config("inference")
     config.update({"dataset_dir": str(tmp_path / "registrations")})
     return Counted(config.get_parsed_content("preprocessing"))
 

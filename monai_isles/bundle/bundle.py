@@ -1,0 +1,328 @@
+"""A bundle: found by name or path, its configs read under overlays and settings, its metadata and weights judged."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from monai_isles.bundle.configs import judge_config, logging_findings
+from monai_isles.errors import IslesError, refused
+from monai_isles.io.archives import unpack_zip
+from monai_isles.io.checksums import sha256_of
+from monai_isles.io.findings import ERROR, WARNING, Finding, finding, refuse
+from monai_isles.io.publish import publish_json
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+
+Use = Literal["train", "inference"]
+TRAIN, INFERENCE, METADATA, PAPER = "train.json", "inference.json", "metadata.json", "paper.json"
+WEIGHTS = "models/model.pt"
+OWNED = ("bundle_root", "output_dir", "dataset_dir", "data_list", "section", "weights", "fold", "held_out")
+OF_WEIGHTS, OTHER_WEIGHTS = ("eval_metrics", "training_intensities", "training_maps"), "other_weights"
+_PROGRAMS = ("initialize", "run", "training", "finalize")
+_CONFIGS, _NOT_RUN = (".json", ".yaml", ".yml"), (METADATA, "data_list.json")
+
+
+def known_bundles() -> dict[str, Path]:
+    """Return the bundles that can be named: those of a package ``monai_isles_bundles``, then of the source tree."""
+    spec = importlib.util.find_spec("monai_isles_bundles")
+    homes = [Path(home) for home in (spec.submodule_search_locations or [])] if spec is not None else []
+    homes.append(Path(__file__).parents[2] / "bundles")
+    found = [path for home in reversed(homes) if home.is_dir() for path in sorted(home.iterdir())]
+    return {path.name: path for path in found if Bundle(path).has(INFERENCE)}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in the source layout (configs beside ``metadata.json``) or the specification's (``configs/``).
+
+    Args:
+        root: its folder.
+        overlays: names of config files of the bundle, ``small.json``, or keys of rows of its ``paper.json`` that have
+            settings, ``table5_fo``; later ones win.
+        settings: value by id, as on the bundle's command line; they win over all files.
+
+    >>> Bundle.open("clerigues").metadata["name"]
+    'Clerigues CT perfusion core'
+    """
+
+    root: Path
+    overlays: tuple[str, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def open(
+        cls,
+        name_or_path: str | Path | Bundle,
+        *,
+        overlays: Sequence[str] = (),
+        settings: Mapping[str, object] | None = None,
+    ) -> Bundle:
+        """Return the bundle at a path that exists, else the known bundle of this name; nothing is read yet."""
+        if isinstance(name_or_path, Bundle):
+            return name_or_path
+        root = Path(name_or_path)
+        if not root.exists():
+            root = known_bundles().get(str(name_or_path), root)
+        return cls(root, tuple(overlays), dict(settings or {}))
+
+    @property
+    def name(self) -> str:
+        """Return the name of its folder."""
+        return self.root.resolve().name
+
+    @property
+    def weights(self) -> Path:
+        """Return where its weights lie, there or not."""
+        return self.root / WEIGHTS
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Return ``metadata.json``, empty where there is none.
+
+        Raises:
+            IslesError: ``E-EXP-11`` when it is no JSON object.
+        """
+        return self._object(METADATA)
+
+    @property
+    def paper(self) -> dict[str, Any]:
+        """Return ``paper.json``: published rows, rows to train, words of the card; empty without one."""
+        return self._object(PAPER)
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """Return the checksum that its metadata states for its weights, None where it states none."""
+        return self.metadata.get("weights_sha256")
+
+    def metadata_of(self, weights_sha256: Sequence[str]) -> dict[str, Any]:
+        """Return the metadata as far as it holds for these weights.
+
+        Where it names others, results and training (``OF_WEIGHTS``) are left out and ``other_weights`` says so.
+        """
+        content = self.metadata
+        named = content.get("weights_sha256")
+        if not named or set(weights_sha256) == {named}:
+            return content
+        return {key: value for key, value in content.items() if key not in OF_WEIGHTS} | {OTHER_WEIGHTS: True}
+
+    def find(self, name: str) -> Path | None:
+        """Return the file of this plain name beside the configs, None where there is none."""
+        places = (self.root / name, self.root / "configs" / name)
+        return next((path for path in places if path.is_file()), None) if Path(name).name == name else None
+
+    def has(self, name: str) -> bool:
+        """Tell whether it has a file of this plain name beside the configs."""
+        return self.find(name) is not None
+
+    def file(self, name: str) -> Path:
+        """Return a config file.
+
+        Raises:
+            IslesError: ``E-INF-10`` no ``inference.json``, ``E-XVAL-01`` no other config of this plain name.
+        """
+        path = self.find(name)
+        if path is not None:
+            return path
+        if name == INFERENCE:
+            known = "" if self.root.exists() else f"; bundles with a name: {', '.join(sorted(known_bundles()))}"
+            raise refused("E-INF-10", where=str(self.root), found=f"no inference.json{known}")
+        there = {path.name for path in self._files() if path.suffix == ".json"} | self._rows().keys()
+        raise refused("E-XVAL-01", where=f"{self.root}: {name}", found=", ".join(sorted(there)) or "none")
+
+    def overlay(self, name: str) -> dict[str, Any]:
+        """Return the ids that one overlay changes: a row uses named settings of ``paper.json``, then its own.
+
+        Raises:
+            IslesError: ``E-XVAL-01`` neither a file nor such a row.
+        """
+        row = self._rows().get(name)
+        if row is None:
+            return _read(self.file(name))
+        shared = self.paper.get("settings", {})
+        values = [*(shared[one] for one in row.get("use", ())), row.get("settings", {})]
+        return {key: deepcopy(value) for one in values for key, value in one.items()}
+
+    def overlay_file(self, name: str, folder: Path) -> Path:
+        """Return the file of an overlay; a row of ``paper.json`` is written to ``folder/<key>.json`` first."""
+        if Path(name).suffix == ".json":
+            return self.file(name)
+        publish_json(folder / f"{name}.json", self.overlay(name))
+        return folder / f"{name}.json"
+
+    def config(self, use: Use) -> ConfigParser:
+        """Return a config under the overlays and settings, judged, nothing built.
+
+        To ``inference.json`` only those ids of overlays and settings count whose parent it has, and no programs
+        (``run`` and its like): what is trained is what predicts.
+
+        Raises:
+            IslesError: ``E-INF-10``, ``E-XVAL-01``; ``E-XVAL-02`` an id that neither config has, ``E-XVAL-03`` one that
+                the folds decide; ``E-SAFE-*`` for a config that asks for more than a bundle may.
+        """
+        from monai.bundle import ConfigParser
+
+        main, changed = self.file(f"{use}.json"), [self.overlay(name) for name in self.overlays]
+        refuse(self.judge())
+        if use == "train":
+            self._require_sound(changed)
+            config = self._trained(changed)
+            _merge(config, _fitting(self.settings.items(), config))
+            return config
+        config = ConfigParser(_read(main))
+        pairs = [pair for values in (*changed, self.settings) for pair in values.items()]
+        _merge(config, _fitting([pair for pair in pairs if _path(pair[0])[0] not in _PROGRAMS], config))
+        return config
+
+    def training_settings(self) -> dict[str, object]:
+        """Return those settings that ``train.json`` has under its overlays; the others are for the prediction alone."""
+        return dict(_fitting(self.settings.items(), self._trained([self.overlay(name) for name in self.overlays])))
+
+    def judge(self) -> list[Finding]:
+        """Return the findings about every config and ``logging.conf``; nothing is run.
+
+        Source: ours; cases I9 to I12 of the reliability list, ``tests/bundle/test_configs.py``.
+        """
+        files = self._files()
+        configs = [p for p in files if p.suffix in _CONFIGS and p.name not in _NOT_RUN]
+        found = [one for path in configs for one in judge_config(path)]
+        found += [one for p in files if p.name == "logging.conf" for one in logging_findings(p)]
+        for script in sorted(self.root.rglob("*.py"))[:1]:
+            found.append(finding("E-SAFE-14", WARNING, where=str(script), found="Python files are part of this bundle"))
+        if not configs:
+            said = {"found": "no .json or .yaml config", "fix": "give the folder of a bundle"}
+            found.append(finding("E-FILE-19", ERROR, where=str(self.root), **said))
+        return found
+
+    def fingerprint(self, weights: Sequence[Path] = ()) -> str:
+        """Return the SHA-256 of its configs and weights, or of other weights."""
+        digest = hashlib.sha256()
+        configs = [path for path in self._files() if path.suffix == ".json"]
+        for path in (*configs, *(weights or [self.weights])):
+            digest.update(sha256_of(path).encode() if path.is_file() else b"none")
+        return digest.hexdigest()
+
+    def _files(self) -> list[Path]:
+        folders = [folder for folder in (self.root, self.root / "configs") if folder.is_dir()]
+        return sorted(path for folder in folders for path in folder.iterdir() if path.is_file())
+
+    def _object(self, name: str) -> dict[str, Any]:
+        path = self.find(name)
+        if path is None:
+            return {}
+        try:
+            content = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise refused("E-EXP-11", where=str(path), found=str(error)) from error
+        if not isinstance(content, dict):
+            raise refused("E-EXP-11", where=str(path), found=f"a {type(content).__name__}, not an object")
+        return content
+
+    def _rows(self) -> dict[str, Mapping[str, Any]]:
+        """Return the rows of ``paper.json`` that change settings, by key."""
+        return {str(row["key"]): row for row in self.paper.get("rows", ()) if {"use", "settings"} & set(row)}
+
+    def _trained(self, changed: Sequence[Mapping[str, Any]]) -> ConfigParser:
+        """Return ``train.json`` merged with overlays, as ``monai.bundle run`` merges a list of config files."""
+        from monai.bundle import ConfigParser
+
+        config = ConfigParser(_read(self.file(TRAIN)))
+        _merge(config, [pair for values in changed for pair in values.items()])
+        return config
+
+    def _require_sound(self, changed: Sequence[Mapping[str, Any]]) -> None:
+        from monai.bundle import ConfigParser
+
+        keys = [key for values in (*changed, self.settings) for key in values]
+        taken = [key for key in keys if _path(key)[0] in OWNED]
+        if taken:
+            found = f"set by hand; the cross-validation sets {', '.join(OWNED)}"
+            raise refused("E-XVAL-03", where=", ".join(taken), found=found)
+        configs = [ConfigParser(_read(self.file(name))) for name in (TRAIN, INFERENCE)]
+        unknown = [key for key in self.settings if not any("#".join(_path(key)) in config for config in configs)]
+        if unknown:
+            known = sorted({str(key) for config in configs for key in config.get()})
+            raise refused("E-XVAL-02", where=f"--set {', '.join(unknown)}", found=f"settings {', '.join(known)}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from monai.bundle import ConfigParser
+
+    return ConfigParser.load_config_file(str(path))
+
+
+def _path(key: str) -> list[str]:
+    return key.removeprefix("+").replace("::", "#").split("#")
+
+
+def _fitting(pairs: Iterable[tuple[str, object]], config: ConfigParser) -> Iterator[tuple[str, object]]:
+    """Yield the pairs that have a place in ``config``, judged after the earlier pairs were applied."""
+    for key, value in pairs:
+        path = _path(key)
+        if path[0] in config and "#".join(path[:-1]) in config:
+            yield key, value
+
+
+def _merge(config: ConfigParser, pairs: Iterable[tuple[str, object]]) -> None:
+    from monai.bundle.utils import merge_kv
+
+    for key, value in pairs:
+        merge_kv(config, key, deepcopy(value))
+
+
+def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[Finding]:
+    """Return every finding about a bundle: a name, a folder, one config file, or a zip, which is unpacked aside.
+
+    Args:
+        unpack: folder that a zip goes to, in one step, when nothing in it is an error.
+    Raises:
+        IslesError: ``E-USE-70`` when there is nothing to unpack, ``E-FILE-18`` and ``E-FILE-10`` for the folder.
+    Source: ours; cases I1 to I12 of the reliability list, ``tests/bundle/test_bundle.py``.
+    """
+    path = Bundle.open(path).root
+    zipped = path.is_file() and path.suffix.lower() == ".zip"
+    if unpack is not None and not zipped:
+        raise refused("E-USE-70", where="--unpack", found=f"{path} is no zip")
+    if not zipped:
+        return judge_config(path) if path.is_file() else _judge_all(Bundle(path))
+    with tempfile.TemporaryDirectory(prefix="monai-isles-") as aside:
+        place = Path(aside) / "bundle"
+        found = _caught(lambda: unpack_zip(path, place))
+        if not found:
+            inner = _root(place)
+            named = str(inner), str(path)
+            found = [replace(one, where=one.where.replace(*named)) for one in _judge_all(Bundle(inner))]
+    if unpack is not None and not any(one.severity == ERROR for one in found):
+        unpack_zip(path, unpack)
+    return found
+
+
+def _root(place: Path) -> Path:
+    """Return the folder of the bundle: the archive's own, or the only one in it."""
+    inside = list(place.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() and inside[0].name != "configs" else place
+
+
+def _judge_all(bundle: Bundle) -> list[Finding]:
+    """Judge the configs, and the weights where it has any."""
+    from monai_isles.io.weights import load_state
+
+    if not bundle.weights.is_file():
+        return bundle.judge()
+    return [*bundle.judge(), *_caught(lambda: load_state(bundle.weights, sha256=bundle.weights_sha256))]
+
+
+def _caught(act: Callable[[], object]) -> list[Finding]:
+    try:
+        act()
+    except IslesError as error:
+        return [Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault)]
+    return []
