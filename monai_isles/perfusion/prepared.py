@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_isles.errors import refused
+from monai_isles.perfusion.frames import repair_frames
 from monai_isles.perfusion.maps import bolus_arrival
 from monai_isles.perfusion.masks import intracranial_mask, tissue_mask
 from monai_isles.perfusion.motion import Motion, head_motion, moved_back
@@ -47,7 +48,7 @@ def prepare_series(
     motion: bool = True,
     baseline_frames: int | None = None,
 ) -> PreparedSeries:
-    """Undo movement where that helps, bring frames to even steps, find the brain, subtract the baseline.
+    """Repair frames, undo movement where that helps, bring frames to even steps, find brain and baseline.
 
     Shapes: ``series_hu`` (T, H, W, D), ``times_s`` (T,).  Units: HU, mm, s.
 
@@ -70,9 +71,9 @@ def prepare_series(
             fault="not a series of volumes",
             fix="pass the series as (T, H, W, D)",
         )
-    times = frame_times(len(series), dt_s, times_s)
+    series, times, lost = repair_frames(series, frame_times(len(series), dt_s, times_s))
     moved = head_motion(series, spacing_mm, baseline_frames=_FIRST_FRAMES) if motion else None
-    flags = [] if moved is None else motion_flags(moved.largest_mm, applied=moved.helps)
+    flags = [*lost, *([] if moved is None else motion_flags(moved.largest_mm, applied=moved.helps))]
     if moved is not None and moved.helps:
         series = moved_back(series, moved, spacing_mm)
     series, step_s, uneven = even_frames(series, times)

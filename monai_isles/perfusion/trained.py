@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from monai_isles.errors import refused
+from monai_isles.perfusion.frames import repair_frames
 from monai_isles.perfusion.maps import PerfusionMaps, perfusion_maps
 from monai_isles.perfusion.masks import tissue_mask
 from monai_isles.perfusion.timing import even_frames, frame_times
@@ -38,7 +39,8 @@ def maps_as_trained(
     """
     require_settings(settings)
     times = frame_times(len(series_hu), None, times_s)
-    series, step_s, _ = even_frames(torch.as_tensor(series_hu), times)
+    whole, times, _ = repair_frames(torch.as_tensor(series_hu), times)
+    series, step_s, _ = even_frames(whole, times)
     first = series[:_FIRST_FRAMES].numpy().mean(0, dtype=np.float32)
     return perfusion_maps(
         series,

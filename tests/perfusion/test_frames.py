@@ -1,0 +1,92 @@
+"""Empty and torn frames: found by their content, left out at the ends, interpolated inside."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from monai_isles.errors import IslesError
+from monai_isles.perfusion.frames import repair_frames
+
+FRAMES, TIMES = 20, np.arange(20) * 1.5
+
+
+def head() -> torch.Tensor:
+    """A noisy ring of bone with tissue inside, in air, whose tissue rises by 2 HU a frame; (20, 48, 48, 3)."""
+    x, y = np.mgrid[:48, :48] - 23.5
+    r = np.hypot(x, y)
+    still = np.where(r < 16, 40.0, np.where(r < 20, 900.0, -1000.0))[None, :, :, None].repeat(3, axis=3)
+    rise = 2.0 * np.arange(FRAMES)[:, None, None, None] * (r < 16)[None, :, :, None]
+    noise = np.random.default_rng(0).normal(0, 10, (FRAMES, 48, 48, 3))
+    return torch.from_numpy((still + rise + noise).astype(np.float32))
+
+
+def test_a_whole_series_is_returned_as_it_is() -> None:
+    series = head()
+    out, times, flags = repair_frames(series, TIMES)
+    assert out is series and times is TIMES and flags == []
+
+
+@pytest.mark.parametrize("value", [0.0, -1024.0, -3024.0, 3071.0], ids=str)
+def test_an_empty_last_frame_is_left_out(value: float) -> None:
+    series = head()
+    series[-1] = value
+    out, times, flags = repair_frames(series, TIMES)
+    assert torch.equal(out, series[:-1]) and times.tolist() == TIMES[:-1].tolist()
+    assert [flag.text for flag in flags] == ["frame 20 is empty or torn: left out"]
+    assert flags[0].severity == "warning"
+
+
+def test_two_empty_first_frames_are_left_out_and_time_begins_anew() -> None:
+    series = head()
+    series[:2] = 0
+    out, times, flags = repair_frames(series, TIMES)
+    assert torch.equal(out, series[2:]) and times.tolist() == TIMES[:-2].tolist() and len(flags) == 2
+
+
+def test_an_empty_frame_inside_is_interpolated_at_its_own_time() -> None:
+    """Frames at 13.5, 14 and 16.5 s: the middle one takes 5/6 of the first and 1/6 of the last."""
+    series, times = head(), TIMES.copy()
+    times[10], times[11] = 14.0, 16.5
+    wanted = series[9] * (5 / 6) + series[11] / 6
+    series[10] = 0
+    out, _, flags = repair_frames(series, times)
+    torch.testing.assert_close(out[10], wanted, atol=1e-3, rtol=0)
+    assert len(out) == FRAMES and flags[0].text.startswith("frame 11 is empty or torn: interpolated")
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_slice_that_breaks_off_is_torn_and_its_neighbours_stay(axis: int) -> None:
+    """The last 12 of 48 lines of one slice are 0, as when its file was cut; the other slices keep their numbers."""
+    series = head()
+    series.select(0, 7).select(2, 1).narrow(axis - 1, 36, 12).fill_(0)
+    out, _, flags = repair_frames(series, TIMES)
+    torch.testing.assert_close(out[7, ..., 1], (series[6, ..., 1] + series[8, ..., 1]) / 2)
+    assert torch.equal(out[7, ..., 0], series[7, ..., 0])
+    assert "frame 8 is torn in 1 of 3 slices (2)" in flags[0].text
+
+
+def test_numbers_of_the_first_frame_kept_count_from_the_file() -> None:
+    series = head()
+    series[0], series[5] = 0, 0
+    assert [flag.text.split(" is ")[0] for flag in repair_frames(series, TIMES)[2]] == ["frame 1", "frame 6"]
+
+
+def test_contrast_motion_and_padding_are_no_fault() -> None:
+    series = head()
+    series[:, :4] = -3024  # outside the field of view in every frame
+    series[10:] = torch.roll(series[10:], 2, dims=2)
+    series[12:15, 20:28, 20:28] += 250
+    assert repair_frames(series, TIMES)[2] == []
+
+
+def test_a_lost_third_and_a_long_gap_are_refused() -> None:
+    series = head()
+    series[:8] = 0
+    with pytest.raises(IslesError, match=r"E-PERF-11(?s:.*)8 of 20 frames are empty or torn, the first is 1"):
+        repair_frames(series, TIMES)
+    series = head()
+    series[5:11] = 0
+    with pytest.raises(IslesError, match=r"E-PERF-11(?s:.*)slice 1 is empty or torn for 10.5 s from frame 5 to 12"):
+        repair_frames(series, TIMES)
