@@ -1,9 +1,8 @@
-from .focal import SoftmaxFocalLoss
+from .focal import SoftmaxFocalLoss, WeightedCELoss
 from .generalized_dice_ce import GeneralizedDiceCELoss, sudre_dice_loss
 from .pseudo_dwi import PseudoDWILoss
 from .stroke_segmentation import HardnessAwareGDLoss, StrokeSegmentationLoss
 from .synthesis import SynthesisLoss, discriminator_ls_loss, generator_ls_loss
-from .weighted_ce import WeightedCELoss
 
 __all__ = [
     "GeneralizedDiceCELoss",

@@ -2,7 +2,7 @@ from .anisotropic import AnisotropicUNet, AnisotropicVNet
 from .asymmetric_res_unet import AsymmetricResUNet
 from .blocks import PredictionDropout, SqueezeExcitation, xavier_
 from .discriminator import MultiScaleDiscriminator
-from .norms import SharedBatchNorm, SharedSwitchableNorm2d, SwitchableNorm2d, share_layers
+from .norms import SwitchableNorm2d
 from .outputs import PseudoDWIOutput, ThresholdOutput
 from .pretrained import PretrainedReport, load_pretrained
 from .pseudo_dwi_net import ContextEncoder, PseudoDWINet
@@ -26,8 +26,6 @@ __all__ = [
     "R2UNet",
     "RonnebergerUNet",
     "SLNet",
-    "SharedBatchNorm",
-    "SharedSwitchableNorm2d",
     "SqueezeExcitation",
     "StrokeFCN",
     "SwitchableNorm2d",
@@ -35,7 +33,6 @@ __all__ = [
     "ThresholdRule",
     "WangResUNet",
     "load_pretrained",
-    "share_layers",
     "with_aux",
     "xavier_",
 ]

@@ -30,6 +30,7 @@ def balanced_centres(
     max_offset_vox: tuple[int, int, int],
     rng: np.random.Generator,
     case: str,
+    fresh: bool = False,
 ) -> Centres:
     """Choose ``count`` centres, half on lesion voxels and half on healthy foreground.
 
@@ -40,6 +41,7 @@ def balanced_centres(
     Shapes: ``lesion`` and ``foreground`` (H, W, D) masks.
     Args:
         max_offset_vox: half of the patch on every axis, 0 where no offset is wanted.
+        fresh: begin the steps at a random voxel instead of the first, so that another draw gives other centres.
     Raises:
         IslesError: ``E-SAMP-01`` when there is no foreground at all, ``E-SAMP-02`` for a count below 2.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.1.
@@ -50,8 +52,9 @@ def balanced_centres(
     if not len(sick) + len(healthy):
         raise refused("E-SAMP-01", where=case, found="an empty foreground mask")
     share = (count // 2 if len(healthy) else count) if len(sick) else 0
-    on_sick, again_sick = _regular(len(sick), share)
-    on_healthy, again_healthy = _regular(len(healthy), count - share)
+    begin = rng.random(2) if fresh else np.zeros(2)
+    on_sick, again_sick = _regular(len(sick), share, begin[0])
+    on_healthy, again_healthy = _regular(len(healthy), count - share, begin[1])
     reach = np.asarray(max_offset_vox)
     offset = rng.integers(np.minimum(1 - reach, 0), reach + 1, size=(share, 3))
     return Centres(
@@ -61,9 +64,13 @@ def balanced_centres(
     )
 
 
-def _regular(available: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``wanted`` indices at regular steps below ``available``, and which of them come round again."""
+def _regular(available: int, wanted: int, begin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``wanted`` indices at regular steps below ``available``, and which of them come round again.
+
+    Args:
+        begin: the first of them, as a share of all.
+    """
+    first, turn = int(begin * available), np.arange(wanted)
     if wanted <= available:
-        return (np.arange(wanted) * available) // max(wanted, 1), np.zeros(wanted, bool)
-    turn = np.arange(wanted)
-    return turn % available, turn >= available
+        return ((turn * available) // max(wanted, 1) + first) % max(available, 1), np.zeros(wanted, bool)
+    return (turn + first) % available, turn >= available

@@ -1,31 +1,81 @@
-"""Make the next batches in a thread while the present one is used."""
+"""Shuffled batches in an order that the epoch decides, made in a thread while the present one is used."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from queue import Full, Queue
+from typing import Any
 
+import numpy as np
 import torch
+from torch.utils.data import DistributedSampler
 
 from monai_isles.errors import refused
 
 
-def batches_of(items: int, batch_size: int, rank: int) -> int:
-    """Return how many batches of ``batch_size`` hold an item of process ``rank``: all, or all but the last."""
-    full, rest = divmod(items, batch_size)
-    return full + (rest > rank)
+Batch = dict[str, Any]
 
 
-def require_enough(items: int, world_size: int, what: str) -> None:
-    """Refuse to divide items among more processes than there are items (``E-SAMP-30``)."""
-    if items < world_size:
-        raise refused(
-            "E-SAMP-30", where="the data loader", found=f"{items} {what} for {world_size} processes", what=what
-        )
+class CaseLoader:
+    """Iterate over batches of the items of many cases: the part that patches, slices and volumes share.
 
+    Every epoch visits each item once, in an order and with random draws that depend on the seed and the epoch alone, so
+    a resumed run sees what an uninterrupted one would have. Of several processes each takes its own part of the items
+    (``torch.utils.data.DistributedSampler``: parts of equal length, some items twice to fill up the last).
 
-Batch = dict[str, object]
+    Args:
+        names: of the cases.
+        case: (items,) which case each item is of.
+        batch_size: items of a batch of this process.
+        rank, world_size: this process and how many there are.
+        prefetch, pin: batches made ahead in a thread, and whether in page-locked memory (``ahead``).
+    Raises:
+        IslesError: ``E-SAMP-30`` for more processes than items.
+    Source: ours; ``tests/sampling/test_shards.py``.
+    """
+
+    items = "items"
+
+    def __init__(
+        self, names: Sequence[str], case: np.ndarray, *, batch_size: int, seed: int = 0, shuffle: bool = True,
+        rank: int = 0, world_size: int = 1, prefetch: int = 0, pin: bool = False,
+    ) -> None:  # fmt: skip
+        if len(case) < world_size:
+            raise refused(
+                "E-SAMP-30",
+                where="the data loader",
+                found=f"{len(case)} {self.items} for {world_size} processes",
+                what=self.items,
+            )
+        self.names, self.case, self.batch_size, self.seed, self.shuffle = list(names), case, batch_size, seed, shuffle
+        self.rank, self.prefetch, self.pin, self.epoch = rank, prefetch, pin, 0
+        self._sampler = DistributedSampler(range(len(case)), world_size, rank, shuffle=shuffle, seed=seed)
+
+    def __len__(self) -> int:
+        return -(-len(self._sampler) // self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Name the epoch whose order the next iteration takes."""
+        self.epoch = epoch
+        self._sampler.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return ahead(self._batches(), self.prefetch, pin=self.pin)
+
+    def _batches(self) -> Iterator[Batch]:
+        rng = np.random.default_rng([self.seed, self.epoch, self.rank])
+        self._begin()
+        order = np.fromiter(self._sampler, np.int64)
+        for first in range(0, len(order), self.batch_size):
+            chosen = order[first : first + self.batch_size]
+            yield {**self._batch(chosen, rng), "case": torch.from_numpy(self.case[chosen])}
+
+    def _begin(self) -> None:
+        """Draw what holds for the whole epoch."""
+
+    def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> Batch:
+        raise NotImplementedError
 
 
 def ahead(batches: Iterator[Batch], depth: int, *, pin: bool = False) -> Iterator[Batch]:
@@ -60,7 +110,7 @@ def ahead(batches: Iterator[Batch], depth: int, *, pin: bool = False) -> Iterato
         thread.join()
 
 
-def _fill(batches: Iterator[Batch], made: Queue, done: threading.Event, pin: bool) -> None:
+def _fill(batches: Iterator[Batch], made: Queue[Any], done: threading.Event, pin: bool) -> None:
     try:
         for batch in batches:
             if not _put(made, done, (_pinned(batch) if pin else batch, None)):
@@ -71,7 +121,7 @@ def _fill(batches: Iterator[Batch], made: Queue, done: threading.Event, pin: boo
     _put(made, done, (None, None))
 
 
-def _put(made: Queue, done: threading.Event, item: object) -> bool:
+def _put(made: Queue[Any], done: threading.Event, item: object) -> bool:
     while not done.is_set():
         try:
             made.put(item, timeout=0.2)

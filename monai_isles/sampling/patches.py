@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,20 +17,31 @@ from monai_isles.sampling.elastic import (
     OPERATIONS,
     axial_operations,
     deform,
-    field_noise,
+    displacement,
     operated,
     require_square,
-    smoothed,
 )
-from monai_isles.sampling.loader import ahead, batches_of, require_enough
+from monai_isles.sampling.loader import Batch, CaseLoader
 
 
-class PatchLoader:
+@dataclass
+class _Case:
+    """A case as the loader holds it: ``image`` and masks cut to a box that begins at ``corner`` of ``space``."""
+
+    name: str
+    space: np.ndarray
+    corner: np.ndarray
+    image: np.ndarray
+    lesion: np.ndarray
+    brain: np.ndarray
+    table: Centres = field(init=False)
+
+
+class PatchLoader(CaseLoader):
     """Iterate over shuffled batches of the patch set of many cases.
 
     The set of centres is drawn once, as the paper builds its patch set once; every epoch visits each of them in a new
-    order that depends on the seed and the epoch alone, so a resumed run sees what an uninterrupted one would have.
-    Of each volume only the box that its patches reach is kept in memory.
+    order (``CaseLoader``). Of each volume only the box that its patches reach is kept in memory.
 
     Shapes: batches are ``{"image": (B, C, *patch), "label": (B, 1, *patch), "case": (B,)}``, float32, channels last.
     Args:
@@ -36,141 +49,147 @@ class PatchLoader:
         patch: two sizes for axial patches, three for volumes.
         per_case: patches a case.
         offset: move lesion centres at random by up to half a patch.
-        rank, world_size: this process takes every ``world_size``-th patch of each batch; its batches then tell with
-            ``total`` how many patches all processes have. Random draws do not depend on the division.
-        in_step: give every process the same number of batches, the last perhaps an empty one; False leaves that out.
-        prefetch, pin: batches made ahead in a thread, and whether in page-locked memory (``sampling.ahead``).
-        elastic: ``alpha`` and ``sigma`` of the deformation of repeated patches (2D), None to leave them as they are.
-        augment: ``"axial"`` reflects or turns repeated patches (``sampling.axial``), None leaves them as they are.
+        centres: ``"fixed"``, or ``"fresh"`` to draw other centres for every epoch.
+        flip: probability that a whole batch is reflected left-right.
+        elastic: ``alpha`` and ``sigma`` of the deformation of repeated patches, None to leave them as they are.
+        augment: ``"axial"`` reflects or turns patches (``OPERATIONS``), None leaves them as they are.
+        augmented: which patches that concerns: ``"repeated"`` ones, or all centred on the ``"lesion"``.
+        batch_size, seed, shuffle, rank, world_size, prefetch, pin: what ``CaseLoader`` says.
     Raises:
         IslesError: ``E-SAMP-03`` when a volume is smaller than the patch, ``E-SAMP-04`` for no cases at all,
-            ``E-SAMP-20`` for an augmentation that the patch does not allow, ``E-SAMP-30`` for more processes than
-            patches.
+            ``E-SAMP-20`` and ``E-SAMP-21`` for an augmentation that cannot be.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), sections 3.1 and 3.3; volumes and ``augment``:
-    Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.3.
+    Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.3. ``fresh`` and ``flip`` are ours.
     """
+
+    items = "patches"
 
     def __init__(
         self,
-        dataset: Sequence[Mapping[str, object]],
+        dataset: Sequence[Mapping[str, Any]],
         *,
         patch: Sequence[int],
         per_case: int = 4000,
         batch_size: int = 64,
         seed: int = 0,
-        shuffle: bool = True,
         offset: bool = True,
+        centres: str = "fixed",
+        flip: float = 0.0,
         elastic: Mapping[str, float] | None = None,
         augment: str | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-        in_step: bool = True,
-        prefetch: int = 0,
-        pin: bool = False,
+        augmented: str = "repeated",
+        **division: Any,
     ) -> None:
         if not len(dataset):
             raise refused("E-SAMP-04", where="PatchLoader", found="0 cases")
-        if augment is not None:
-            require_square(augment, patch)
-        self.flat, self.augment = len(patch) == 2, augment
-        self.per_case, self.offset, self.rank, self.world_size = per_case, offset, rank, world_size
-        self.in_step, self.prefetch, self.pin = in_step, prefetch, pin
+        _require_known(centres, flip, augment, augmented, patch)
+        self.flat, self.augment, self.augmented, self.elastic = len(patch) == 2, augment, augmented, elastic
+        self.per_case, self.offset, self.centres, self.flip, self.seed = per_case, offset, centres, flip, seed
         self.window = np.array([1, *patch] if self.flat else list(patch))
-        self.batch_size, self.seed, self.shuffle, self.elastic, self.epoch = batch_size, seed, shuffle, elastic, 0
-        self.names: list[str] = []
-        self._images: list[np.ndarray] = []
-        self._labels: list[np.ndarray] = []
-        self._corners: list[np.ndarray] = []
-        added = [self._add(item) for item in progress(dataset, "patch centres", total=len(dataset))]
-        tables = [table for table, _ in added]
-        self.case = np.repeat(np.arange(len(tables)), [len(t.position) for t in tables])
-        self.start = np.concatenate([start for _, start in added])
-        self.repeated = np.concatenate([t.repeated for t in tables])
-        self.on_lesion = np.concatenate([t.on_lesion for t in tables])
-        drawn = np.random.default_rng([seed, 0])
-        self.operation = axial_operations(self.repeated & (augment is not None), drawn)
-        require_enough(len(self.case), world_size, "patches")
+        self._cases = [self._kept(item, n) for n, item in enumerate(progress(dataset, "patch centres"), start=1)]
+        names = [case.name for case in self._cases]
+        self._collect([case.table for case in self._cases], 0)
+        case = np.repeat(np.arange(len(names)), per_case)
+        super().__init__(names, case, batch_size=batch_size, seed=seed, **division)
 
     def __repr__(self) -> str:
         cut = f"patch={self.window.tolist()}, per_case={self.per_case}, batch_size={self.batch_size}, seed={self.seed}"
         draw = f"shuffle={self.shuffle}, offset={self.offset}, elastic={self.elastic}, cases={self.names}"
         if self.augment is not None:
-            draw = f"augment={self.augment}, {draw}"
+            draw = f"augment={self.augment} of {self.augmented}, {draw}"
+        if self.centres != "fixed" or self.flip:
+            draw = f"centres={self.centres}, flip={self.flip}, {draw}"
         return f"PatchLoader({cut}, {draw})"
 
-    def __len__(self) -> int:
-        return batches_of(len(self.case), self.batch_size, 0 if self.in_step else self.rank)
+    def _begin(self) -> None:
+        if self.centres == "fresh":
+            rng = np.random.default_rng([self.seed, 1 + self.epoch, len(self._cases)])
+            self._collect([self._table(case, rng, fresh=True) for case in self._cases], 1 + self.epoch)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Name the epoch whose order the next iteration takes."""
-        self.epoch = epoch
+    def _collect(self, tables: Sequence[Centres], draw: int) -> None:
+        """Put the centres of all cases into one table; ``start`` is where each patch begins in its case's volume."""
+        starts = [table.position - self.window // 2 for table in tables]
+        whole = zip(self._cases, starts, strict=True)
+        self.start = np.concatenate([np.clip(at, 0, case.space - self.window) for case, at in whole])
+        self.repeated = np.concatenate([table.repeated for table in tables])
+        self.on_lesion = np.concatenate([table.on_lesion for table in tables])
+        turned = self.repeated if self.augmented == "repeated" else self.on_lesion
+        rng = np.random.default_rng([self.seed, draw])
+        self.operation = axial_operations(turned & (self.augment is not None), rng)
 
-    def __iter__(self) -> Iterator[dict[str, object]]:
-        return ahead(self._batches(), self.prefetch, pin=self.pin)
-
-    def _batches(self) -> Iterator[dict[str, object]]:
-        rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(len(self.case)) if self.shuffle else np.arange(len(self.case))
-        for first in range(0, len(self) * self.batch_size, self.batch_size):
-            yield self._batch(order[first : first + self.batch_size], rng)
-
-    def _add(self, item: Mapping[str, object]) -> tuple[Centres, np.ndarray]:
-        """Keep the box that the patches of a case need; return their centres and where they start in the volume."""
-        name = str(item["case"])
+    def _kept(self, item: Mapping[str, Any], number: int) -> _Case:
+        """Return of a case what its patches need: the box that they reach, and their centres."""
         image, label, foreground = (np.asarray(item[key]) for key in ("image", "label", "foreground"))
-        lesion, brain = (self._store(volume)[..., 0].astype(np.uint8) for volume in (label, foreground > 0))
-        self.names.append(name)
-        if (np.array(lesion.shape) < self.window).any():
-            raise refused(
-                "E-SAMP-03", where=name, found=f"{lesion.shape} voxels against a patch of {tuple(self.window)}"
-            )
-        reach = tuple(int(v) // 2 if self.offset else 0 for v in self.window)
-        rng = np.random.default_rng([self.seed, len(self.names)])
-        table = balanced_centres(lesion, brain, count=self.per_case, max_offset_vox=reach, rng=rng, case=name)
-        start = np.clip(table.position - self.window // 2, 0, np.array(lesion.shape) - self.window)
-        low, high = start.min(axis=0), start.max(axis=0) + self.window
-        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        lesion, brain = (self._stored(volume)[..., 0].astype(np.uint8) for volume in (label, foreground > 0))
+        name, space = str(item["case"]), np.array(lesion.shape)
+        if (space < self.window).any():
+            raise refused("E-SAMP-03", where=name, found=f"{lesion.shape} voxels against a patch of {tuple(self.window)}")
+        case = _Case(name, space, np.zeros(3, int), image, lesion, brain)
+        rng = np.random.default_rng([self.seed, number])
+        table = case.table = self._table(case, rng)
+        centres = table.position
+        if self.centres == "fresh":  # all that another draw may reach
+            voxels = np.argwhere(lesion | brain)
+            centres = np.stack([voxels.min(0) - self._reach(), voxels.max(0) + self._reach()])
+        start = np.clip(centres - self.window // 2, 0, space - self.window)
+        case.corner, high = start.min(axis=0), start.max(axis=0) + self.window
+        box = tuple(slice(a, b) for a, b in zip(case.corner, high, strict=True))
         first, *inner = box
-        self._corners.append(low)
-        self._images.append(self._store(image[:, *inner, first] if self.flat else image[:, *box]))
-        self._labels.append(np.ascontiguousarray(lesion[box]))
-        return table, start
+        case.image = self._stored(image[:, *inner, first] if self.flat else image[:, *box])
+        case.lesion, case.brain = (np.ascontiguousarray(mask[box]) for mask in (lesion, brain))
+        return case
 
-    def _store(self, volume: np.ndarray) -> np.ndarray:
+    def _reach(self) -> np.ndarray:
+        return self.window // 2 if self.offset else np.zeros(3, int)
+
+    def _table(self, case: _Case, rng: np.random.Generator, *, fresh: bool = False) -> Centres:
+        """Draw the centres of a case, in voxels of its volume."""
+        reach = tuple(int(v) for v in self._reach())
+        table = balanced_centres(
+            case.lesion, case.brain, count=self.per_case, max_offset_vox=reach, rng=rng, case=case.name, fresh=fresh
+        )
+        return replace(table, position=table.position + case.corner)
+
+    def _stored(self, volume: np.ndarray) -> np.ndarray:
         """Return (D, H, W, C) for axial patches, (H, W, D, C) for volumes: contiguous, channels last."""
         axes = (3, 1, 2, 0) if self.flat else (1, 2, 3, 0)
         return np.ascontiguousarray(volume.transpose(axes))
 
-    def _batch(self, together: np.ndarray, rng: np.random.Generator) -> dict[str, object]:
-        """Cut this process's part of the patches that all processes take together."""
-        chosen = together[self.rank :: self.world_size]
+    def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> Batch:
         cut = self._cut(chosen)
-        if self.elastic and (count := int(self.repeated[together].sum())):
-            noise = field_noise((count, *self.window[1:]), rng)
-            bent = self.repeated[together].cumsum()[self.rank :: self.world_size] - 1
-            again = np.flatnonzero(self.repeated[chosen])
-            if len(again):
-                field = smoothed(noise[bent[again]], **self.elastic)
-                cut["image"][again], cut["label"][again] = deform(cut["image"][again], cut["label"][again], field)
-        if self.augment is not None:
-            operation = self.operation[chosen]
-            for kind in range(1, len(OPERATIONS)):
-                rows = np.flatnonzero(operation == kind)
-                for key in cut if len(rows) else ():
-                    cut[key][rows] = operated(cut[key][rows], kind)
-        alone = {} if self.world_size == 1 else {"total": len(together)}
-        return {**cut, "case": torch.from_numpy(self.case[chosen]), **alone}
+        again = np.flatnonzero(self.repeated[chosen])
+        if self.elastic and len(again):
+            spatial = self.window[1:] if self.flat else self.window
+            field = displacement((len(again), *spatial.tolist()), **self.elastic, rng=rng)
+            cut["image"][again], cut["label"][again] = deform(cut["image"][again], cut["label"][again], field)
+        for kind in range(1, len(OPERATIONS) if self.augment is not None else 1):
+            rows = np.flatnonzero(self.operation[chosen] == kind)
+            for key in cut if len(rows) else ():
+                cut[key][rows] = operated(cut[key][rows], kind)
+        if self.flip and rng.random() < self.flip:
+            memory = torch.channels_last if self.flat else torch.channels_last_3d
+            cut = {key: value.flip(2).contiguous(memory_format=memory) for key, value in cut.items()}
+        return cut
 
     def _cut(self, chosen: np.ndarray) -> dict[str, Tensor]:
-        image = np.empty((len(chosen), *self.window, self._images[0].shape[-1]), np.float32)
+        image = np.empty((len(chosen), *self.window, self._cases[0].image.shape[-1]), np.float32)
         label = np.empty((len(chosen), *self.window, 1), np.float32)
-        cases = self.case[chosen]
         i, j, k = self.window.tolist()
-        starts = (self.start[chosen] - np.array(self._corners)[cases]).tolist()
-        for row, (case, (a, b, c)) in enumerate(zip(cases.tolist(), starts, strict=True)):
-            image[row] = self._images[case][a : a + i, b : b + j, c : c + k]
-            label[row, ..., 0] = self._labels[case][a : a + i, b : b + j, c : c + k]
+        for row, number in enumerate(self.case[chosen].tolist()):
+            case = self._cases[number]
+            a, b, c = (self.start[chosen[row]] - case.corner).tolist()
+            image[row] = case.image[a : a + i, b : b + j, c : c + k]
+            label[row, ..., 0] = case.lesion[a : a + i, b : b + j, c : c + k]
         return {"image": _channels_first(image, self.flat), "label": _channels_first(label, self.flat)}
+
+
+def _require_known(centres: str, flip: float, augment: str | None, augmented: str, patch: Sequence[int]) -> None:
+    if augment is not None:
+        require_square(augment, patch)
+    if centres not in ("fixed", "fresh") or augmented not in ("repeated", "lesion") or not 0 <= flip <= 1:
+        raise refused(
+            "E-SAMP-21", where="PatchLoader", found=f"centres {centres!r}, augmented {augmented!r}, flip {flip}"
+        )
 
 
 def _channels_first(batch: np.ndarray, flat: bool) -> Tensor:

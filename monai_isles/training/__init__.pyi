@@ -12,13 +12,10 @@ from .distributed import (
     shared,
     world_size,
 )
-from .early_stop import EarlyStop
 from .epochs import Curves, EpochOrder, case_names
-from .fine_tuning import FineTuning, PlateauSchedule
 from .fixed_rule import FixedRule
-from .group_batch import GroupBatch, GroupLoss
 from .guard import AutocastInferer, FiniteGuard
-from .sequential import SequentialStages
+from .schedules import EarlyStop, FineTuning, PlateauSchedule, SequentialStages
 from .stop_signal import plain_exits
 from .verified import VerifiedWeights, WholeMetricsSaver
 
@@ -32,8 +29,6 @@ __all__ = [
     "FineTuning",
     "FiniteGuard",
     "FixedRule",
-    "GroupBatch",
-    "GroupLoss",
     "PlateauSchedule",
     "SequentialStages",
     "SharedNetwork",

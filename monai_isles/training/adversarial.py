@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from monai_isles.losses.synthesis import discriminator_ls_loss
-from monai_isles.networks.batch_share import SHARE
 from monai_isles.training.distributed import shared, world_size
 
 
@@ -49,7 +48,7 @@ class DiscriminatorStep:
         output = engine.state.output
         fake, real = output["pred"].pseudo_dwi.detach(), output["label"][:, 1:2]
         self.optimizer.zero_grad(set_to_none=True)
-        loss = discriminator_ls_loss(self.judge(real), self.judge(fake)) * SHARE.weight
+        loss = discriminator_ls_loss(self.judge(real), self.judge(fake))
         loss.backward()
         self.optimizer.step()
         self._last = loss.detach()

@@ -15,7 +15,7 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.io.runs import RunFolder
 from monai_isles.io.weights import load_state, publish_state
 from monai_isles.training.distributed import agreed, from_first, world_size
-from monai_isles.training.early_stop import sign_of
+from monai_isles.training.schedules import sign_of
 from monai_isles.training.stop_signal import StopSignal, require_unfinished, start_within
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import warnings
 from collections.abc import Sequence
@@ -14,8 +13,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from monai_isles.errors import refused
-from monai_isles.networks.batch_share import gathered
-from monai_isles.networks.norms import share_layers
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -36,8 +33,6 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 _PATIENCE = timedelta(hours=2)
-_KNOWN = inspect.signature(nn.parallel.DistributedDataParallel).parameters
-_STILL = {"forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers": False}  # from torch 2.13
 
 
 def join_group() -> None:
@@ -96,7 +91,9 @@ def agreed(value: float) -> float:
 def totalled(values: Sequence[float]) -> list[float]:
     """Return sums over all processes, in float64."""
     numbers = torch.tensor(list(values), dtype=torch.float64)
-    return (gathered(numbers).sum(0) if world_size() > 1 else numbers).tolist()
+    if world_size() > 1:
+        dist.all_reduce(numbers)
+    return numbers.tolist()
 
 
 def from_first(value: object) -> object:
@@ -126,7 +123,7 @@ class SharedNetwork(nn.Module):
     itself and exchanges nothing, so processes may evaluate different numbers of batches.
 
     Args:
-        network: on its device, its layers shared (``networks.share_layers``).
+        network: on its device.
     Source: ours; ``tests/training/test_two_processes.py``.
     """
 
@@ -144,13 +141,18 @@ class SharedNetwork(nn.Module):
             self._learning = learning
             device = next(self.module.parameters()).device
             devices = [device] if device.type == "cuda" else None
-            self._parallel[:] = [nn.parallel.DistributedDataParallel(self.module, device_ids=devices, **_STILL)]
+            self._parallel[:] = [nn.parallel.DistributedDataParallel(self.module, device_ids=devices)]
         return self._parallel[0](*inputs)
 
 
 def shared(network: nn.Module, device: torch.device) -> nn.Module:
-    """Return ``network`` on ``device`` with its gradients averaged over the processes and its layers shared."""
-    warnings.filterwarnings(
-        "ignore", message="Grad strides do not match bucket view strides"
-    )  # a matter of speed alone
-    return SharedNetwork(share_layers(network.to(device)))
+    """Return ``network`` on ``device`` with its gradients averaged over the processes.
+
+    On GPUs batch normalisation takes its statistics over all processes (``torch.nn.SyncBatchNorm``); on processors each
+    process normalises by its own batch, and the first one's moving averages are kept.
+    """
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")  # costs time alone
+    network = network.to(device)
+    if device.type == "cuda" and world_size() > 1:
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return SharedNetwork(network)

@@ -13,7 +13,6 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 
 from monai_isles.io.publish import publish_text
-from monai_isles.networks.batch_share import SHARE
 from monai_isles.sampling.patches import PatchLoader
 from monai_isles.training.distributed import totalled, world_size
 
@@ -73,7 +72,7 @@ class Curves:
         self._loss = self._loss + output["loss"].detach().double()
         self._batches += 1
         logits = getattr(output["pred"], "logits", output["pred"]).detach()
-        if logits.shape[1] > 1 and (SHARE.world == 1 or SHARE.counts):
+        if logits.shape[1] > 1:
             label = output["label"][:, :1]
             self._right = self._right + right_voxels(logits, label)
             self._voxels += label.numel()

@@ -63,6 +63,12 @@ def test_all_five_operations_are_drawn_and_follow_from_the_seed() -> None:
     assert not axial_operations(~repeated, np.random.default_rng(3)).any()
 
 
+def test_all_patches_centred_on_the_lesion_can_be_operated() -> None:
+    made = loader(augment="axial", augmented="lesion")
+    assert (made.on_lesion & ~made.repeated).sum() == 8 and not made.operation[~made.on_lesion].any()
+    assert (made.operation[made.on_lesion] > 0).mean() == pytest.approx(0.8, abs=0.12)
+
+
 def test_enough_lesion_voxels_leave_every_patch_as_it_is() -> None:
     made = PatchLoader([case(10)], patch=PATCH, per_case=200, seed=5, augment="axial")
     assert not made.repeated.any() and not made.operation.any()
@@ -83,7 +89,8 @@ def test_without_offset_half_of_the_patches_are_centred_on_the_lesion() -> None:
 
 def test_only_the_box_that_patches_reach_is_kept() -> None:
     made, whole = loader(), case()
-    assert made._images[0].shape[:3] < (40, 36, 20) and made._images[0].size < whole["image"].size / 2
+    kept = made._cases[0].image
+    assert kept.shape[:3] < (40, 36, 20) and kept.size < whole["image"].size / 2
     for patch, (i, j, k) in zip(patches(made), made.start, strict=True):
         assert torch.equal(patch, torch.from_numpy(whole["image"][:, i : i + 8, j : j + 8, k : k + 4]))
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
 
 from monai_isles.errors import IslesError
-from monai_isles.sampling import PatchLoader, balanced_centres, deform, displacement
+from monai_isles.sampling import PatchLoader, balanced_centres
 
 
 def masks(lesion_side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -133,30 +132,38 @@ def test_no_cases_is_refused() -> None:
         PatchLoader([], patch=(8, 8))
 
 
-def test_elastic_fields_have_simards_scale() -> None:
-    field = displacement((64, 64, 64), alpha=2.5, sigma=0.12, rng=np.random.default_rng(0))
-    sigma = 0.12 * 64
-    expected = 2.5 * 64 * np.sqrt(1 / 3) / (2 * np.sqrt(np.pi) * sigma)
-    assert field[:, 16:48, 16:48].std() == pytest.approx(expected, rel=0.05)
+def test_fresh_centres_are_others_every_epoch_and_follow_from_it() -> None:
+    """A regular step from a random first voxel: as many on the lesion, all in the brain, other voxels."""
+    one, again = loader(centres="fresh", offset=False, shuffle=False), loader(centres="fresh", offset=False)
+    starts = []
+    for epoch in (1, 2):
+        one.set_epoch(epoch)
+        batches = list(one)
+        starts.append(one.start.copy())
+        assert sum(len(batch["case"]) for batch in batches) == 80 and one.on_lesion.sum() == 40
+        lesion, brain = masks(12)
+        for (d, i, j), sick in zip(one.start, one.on_lesion, strict=True):
+            assert brain[i + 16, j + 16, d] and lesion[i + 16, j + 16, d] == sick
+    assert not np.array_equal(*starts)
+    again.set_epoch(2)
+    next(iter(again))
+    np.testing.assert_array_equal(again.start, starts[1])
+    d, i, j = starts[1][0]
+    torch.testing.assert_close(batches[0]["image"][0], case(1)["image"][:, i : i + 32, j : j + 32, d])
 
 
-@pytest.mark.parametrize("shape", [(5, 64, 64), (2, 16, 24), (1, 9, 7)])
-def test_fields_are_those_of_scipy_s_filter(shape: tuple[int, int, int]) -> None:
-    field = displacement(shape, alpha=2.5, sigma=0.12, rng=np.random.default_rng(1))
-    noise = np.random.default_rng(1).uniform(-1.0, 1.0, size=(*shape, 2)).astype(np.float32)
-    side = (shape[1] + shape[2]) / 2
-    wanted = gaussian_filter(noise, (0, 0.12 * side, 0.12 * side, 0), mode="nearest", truncate=3.0)
-    assert field.dtype == np.float32
-    np.testing.assert_allclose(field, 2.5 * side * wanted, rtol=2e-7)
+def test_a_whole_batch_is_reflected_with_the_probability_asked_for() -> None:
+    plain, flipped = loader(shuffle=False), loader(shuffle=False, flip=1.0)
+    for a, b in zip(plain, flipped, strict=True):
+        assert torch.equal(a["image"].flip(2), b["image"]) and torch.equal(a["label"].flip(2), b["label"])
+        assert b["image"].is_contiguous(memory_format=torch.channels_last)
+    often = loader(per_case=640, shuffle=False, flip=0.5)
+    wanted = loader(per_case=640, shuffle=False)
+    kept = [torch.equal(a["image"], b["image"]) for a, b in zip(wanted, often, strict=True)]
+    assert len(kept) == 80 and 25 <= sum(kept) <= 55
 
 
-def test_no_displacement_changes_nothing_and_one_voxel_moves_one_voxel() -> None:
-    image, label = torch.rand(2, 3, 16, 16), (torch.rand(2, 1, 16, 16) > 0.5).float()
-    still = deform(image, label, np.zeros((2, 16, 16, 2), np.float32))
-    torch.testing.assert_close(still[0], image, atol=1e-5, rtol=0)
-    assert torch.equal(still[1], label)
-    field = np.zeros((2, 16, 16, 2), np.float32)
-    field[..., 0] = 1
-    moved = deform(image, label, field)
-    torch.testing.assert_close(moved[0][:, :, :15], image[:, :, 1:], atol=1e-4, rtol=0)
-    assert torch.equal(moved[1][:, :, :15], label[:, :, 1:])
+@pytest.mark.parametrize("changes", [{"centres": "new"}, {"augmented": "all"}, {"flip": 1.5}])
+def test_unknown_draws_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(IslesError, match="E-SAMP-21"):
+        loader(**changes)

@@ -118,7 +118,7 @@ def test_the_curves_file_holds_one_row_an_epoch(small_run: Build) -> None:
 
 def test_a_loss_that_is_not_a_number_names_the_cases_and_spares_the_weights(small_run: Build) -> None:
     run = small_run(epochs=2)
-    run.loader._images[1][:] = float("nan")
+    run.loader._cases[1].image[:] = float("nan")
     before = {name: value.clone() for name, value in run.network.named_parameters()}
     run.loader.shuffle = False
     run.loader.start, run.loader.case = run.loader.start[24:], run.loader.case[24:]

@@ -90,7 +90,7 @@ def test_validation_between_epochs_does_not_thaw_the_statistics(resnet: Path) ->
 
 def test_nothing_pretrained_trains_whole_at_the_low_rate_from_the_start(caplog: pytest.LogCaptureFixture) -> None:
     run = toy_run(None)
-    with caplog.at_level(logging.INFO, logger="monai_isles.training.fine_tuning"):
+    with caplog.at_level(logging.INFO, logger="monai_isles.training.schedules"):
         run.trainer.run([0], max_epochs=3)
     assert set(run.rates.values()) == {1e-4} and "nothing is pre-trained" in caplog.text
     assert "backbone.conv1.weight" in changed(run.start, run.states[1])

@@ -1,4 +1,4 @@
-"""What several processes decide, they decide alike, and what they count, they count once."""
+"""Several processes decide alike, and learn by the mean of their gradients, as DistributedDataParallel promises."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ from torch import nn
 
 from monai_isles.errors import IslesError
 from monai_isles.networks import PSPNet
-from monai_isles.networks.batch_share import SHARE
+from monai_isles.networks.norms import LoneBatchNorm2d
 from monai_isles.training import (
     Curves,
     EarlyStop,
-    GroupBatch,
-    GroupLoss,
-    SharedNetwork,
     agreed,
     join_group,
     leave_group,
@@ -30,14 +27,8 @@ from monai_isles.training import (
 )
 
 
-def batch(*rows: float, total: int | None = None) -> dict[str, object]:
-    image = torch.tensor(rows).reshape(-1, 1, 1, 1)
-    return {"image": image, "label": image.clone()} | ({} if total is None else {"total": total})
-
-
 def test_alone_nothing_is_exchanged() -> None:
-    GroupBatch()(batch(1.0))
-    assert agreed(0.25) == 0.25 and world_size() == 1 and SHARE.weight == 1.0
+    assert agreed(0.25) == 0.25 and world_size() == 1
     assert shard([1, 2, 3]) is not None and len(shard([1, 2, 3])) == 3
 
 
@@ -53,29 +44,46 @@ def test_the_first_process_s_score_decides_for_all(in_group: Callable) -> None:
     assert in_group(waited) == [(1, 0.5), (1, 0.5)]
 
 
-def test_a_process_left_without_items_takes_part_with_a_stand_in_that_weighs_nothing(in_group: Callable) -> None:
-    def gradient(rank: int) -> list[float]:
-        network, prepare, loss = SharedNetwork(nn.Linear(1, 1, bias=False)), GroupBatch(), GroupLoss(nn.L1Loss())
-        nn.init.ones_(network.module.weight)
-        found = []
-        for mine, total in (([1.0, 3.0] if rank == 0 else [8.0], 3), ([5.0] if rank == 0 else [], 1)):
-            image, _ = prepare(batch(*mine, total=total))
-            network.zero_grad()
-            loss(network(image), torch.zeros_like(image)).backward()
-            found.append(float(network.module.weight.grad))
-        return found
+def test_the_gradient_is_the_mean_of_both_and_both_go_on_with_the_same_weights(in_group: Callable) -> None:
+    def learnt(rank: int) -> tuple[float, float]:
+        torch.manual_seed(rank)  # other weights to begin with: the first process's hold
+        network = shared(nn.Linear(1, 1, bias=False), torch.device("cpu"))
+        optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+        network(torch.tensor([[1.0], [3.0]] if rank == 0 else [[8.0], [8.0]])).mean().backward()
+        optimizer.step()
+        return float(network.module.weight.grad), float(network.module.weight)
 
-    assert in_group(gradient) == [pytest.approx([4.0, 5.0])] * 2  # mean of 1, 3 and 8; then 5 alone
+    (gradient, weight), other = in_group(learnt)
+    assert gradient == pytest.approx(5.0) and (gradient, weight) == other  # mean of 2 and 8
+    torch.manual_seed(0)
+    assert weight == pytest.approx(float(nn.Linear(1, 1, bias=False).weight) - 5.0)
+
+
+def test_on_a_processor_each_normalises_by_its_own_batch(in_group: Callable) -> None:
+    def normalised(rank: int) -> torch.Tensor:
+        network = shared(nn.Sequential(LoneBatchNorm2d(1)), torch.device("cpu"))
+        network.train()
+        return network(torch.tensor([1.0, 3.0]).reshape(2, 1, 1, 1) + 100 * rank).flatten().detach()
+
+    for found in in_group(normalised):
+        torch.testing.assert_close(found, torch.tensor([-1.0, 1.0]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_on_gpus_batch_normalisation_is_torch_s_synchronised_one(in_group: Callable) -> None:
+    def kinds(rank: int) -> list[str]:
+        network = shared(nn.Sequential(LoneBatchNorm2d(1)), torch.device(f"cuda:{rank}"))
+        return [type(layer).__name__ for layer in network.module]
+
+    assert in_group(kinds) == [["SyncBatchNorm"]] * 2
 
 
 def test_the_curve_counts_every_voxel_of_all_processes_once(in_group: Callable) -> None:
     def row(rank: int) -> dict[str, float]:
         curves = Curves("unused", [], writes=False)
-        logits = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])[rank :: world_size(), :, None]
-        label = torch.ones(3, 1, 1)[rank :: world_size()]
-        if world_size() > 1:
-            SHARE.divide(len(label), 3)
-        loss = torch.tensor([1.0, 2.0, 6.0])[rank :: world_size()].mean() * SHARE.weight
+        logits = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])[rank :: world_size(), :, None]
+        label = torch.ones(4, 1, 1)[rank :: world_size()]
+        loss = torch.tensor([1.0, 2.0, 6.0, 3.0])[rank :: world_size()].mean()
         engine = SimpleNamespace(state=SimpleNamespace(epoch=1))
         engine.state.output = {"pred": logits, "label": label, "loss": loss}
         curves._begin()
@@ -83,7 +91,7 @@ def test_the_curve_counts_every_voxel_of_all_processes_once(in_group: Callable) 
         curves._finish(engine)
         return {name: curves.rows[0][name] for name in ("train_loss", "train_accuracy")}
 
-    wanted = {"train_loss": pytest.approx(3.0), "train_accuracy": pytest.approx(2 / 3)}
+    wanted = {"train_loss": pytest.approx(3.0), "train_accuracy": pytest.approx(3 / 4)}
     assert in_group(row) == [wanted] * 2 and in_group(row, 1) == [wanted]
 
 
@@ -104,7 +112,6 @@ def test_gradients_follow_what_is_held_and_let_go(in_group: Callable) -> None:
             own.module.freeze_pretrained(frozen)
             own.train()
             own.zero_grad(set_to_none=True)
-            SHARE.divide(2, 4)
             (own(images[rank::2]) ** 2).mean().backward()
             found.append({name: p.grad for name, p in own.module.named_parameters() if p.grad is not None})
         return found

@@ -1,0 +1,263 @@
+"""What changes from epoch to epoch: when to stop, which layers or parts learn, at which rate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ignite.engine import Engine, Events
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from monai_isles.errors import refused
+from monai_isles.training.distributed import agreed
+
+log = logging.getLogger(__name__)
+
+
+def sign_of(mode: str) -> int:
+    """Return the factor that makes the best value of a metric its least: 1 for ``min``, -1 for ``max``.
+
+    Raises:
+        IslesError: ``E-TRAIN-05``.
+    """
+    if mode not in ("min", "max"):
+        raise refused("E-TRAIN-05", where="mode", found=repr(mode))
+    return 1 if mode == "min" else -1
+
+
+class EarlyStop:
+    """Terminate the trainer after ``patience`` epochs in a row in which ``metric`` got no better by ``min_delta``.
+
+    Several processes go by the first one's value, and so stop together.
+
+    Args:
+        evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3: L1 plus error rate, patience 10.
+        Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.6: Dice, patience 50.
+    """
+
+    def __init__(
+        self, evaluator: Engine, metric: str, patience: int = 10, min_delta: float = 1e-4, mode: str = "min"
+    ) -> None:
+        self.evaluator, self.metric, self.patience, self.min_delta = evaluator, metric, patience, min_delta
+        self.sign = sign_of(mode)
+        self.best, self.waited = self.sign * float("inf"), 0
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        score = agreed(float(self.evaluator.state.metrics[self.metric]))
+        improved = self.sign * score < self.sign * self.best - self.min_delta
+        self.waited = 0 if improved else self.waited + 1
+        self.best = score if improved else self.best
+        if self.waited >= self.patience:
+            engine.terminate()
+
+    def state_dict(self) -> dict[str, float]:
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.best, self.waited = state["best"], int(state["waited"])
+
+
+class PlateauSchedule:
+    """Multiply the learning rate by ``factor`` after ``patience`` epochs in a row without a gain of ``metric``.
+
+    Attach it after the validation and before the checkpoints, and give it to them as an object. torch counts one epoch
+    more before it reduces (``patience`` is what it tolerates); here it is the paper's number.
+
+    Args:
+        evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best.
+        min_delta: a smaller gain is none.
+    Raises:
+        IslesError: ``E-TRAIN-05`` for another mode, ``E-TRAIN-21`` for an impossible factor or patience.
+    Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.6: Dice, a tenth after 20 epochs.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        evaluator: Engine,
+        metric: str,
+        factor: float = 0.1,
+        patience: int = 20,
+        mode: str = "max",
+        min_delta: float = 1e-4,
+    ) -> None:
+        sign_of(mode)
+        if not 0 < factor < 1 or patience < 1:
+            raise refused("E-TRAIN-21", where="PlateauSchedule", found=f"factor {factor}, patience {patience}")
+        self.optimizer, self.evaluator, self.metric = optimizer, evaluator, metric
+        self.settings = {"factor": factor, "patience": patience, "mode": mode, "min_delta": min_delta}
+        self.restart()
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        self._inner.step(agreed(float(self.evaluator.state.metrics[self.metric])))
+
+    def restart(self) -> None:
+        """Forget the best value and the epochs counted, as ``FineTuning`` does when all layers begin to train."""
+        self._inner = ReduceLROnPlateau(
+            self.optimizer,
+            mode=self.settings["mode"],
+            factor=self.settings["factor"],
+            patience=self.settings["patience"] - 1,
+            threshold=self.settings["min_delta"],
+            threshold_mode="abs",
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._inner.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._inner.load_state_dict(state)
+
+    def __repr__(self) -> str:
+        return f"PlateauSchedule({self.metric}, {', '.join(f'{k}={v}' for k, v in self.settings.items())})"
+
+
+class FineTuning:
+    """Train the new layers alone for ``frozen_epochs`` epochs, then all layers, each phase at its own learning rate.
+
+    In the first phase everything in ``network.pretrained`` is held, running statistics included. A network with nothing
+    pre-trained has no first phase: all of it trains at ``all_lr`` from the start. The learning rate is set in the first
+    epoch of a phase only, so what a schedule makes of it stays; which phase it is follows from the epoch alone, so a
+    resumed run needs no state of this object beside the optimiser's own.
+
+    Args:
+        network: the network itself, not a parallel wrapper (``SharedNetwork`` follows what is held by itself):
+            ``PSPNet``, or any network without ``pretrained``.
+        frozen_epochs: length of the first phase; the paper gives none.
+        schedule: starts anew with the second phase.
+    Raises:
+        IslesError: ``E-TRAIN-20`` for a negative length or a learning rate that is not positive.
+    Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.3: 1e-2, then 1e-4.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Optimizer,
+        frozen_epochs: int,
+        new_lr: float = 1e-2,
+        all_lr: float = 1e-4,
+        schedule: PlateauSchedule | None = None,
+    ) -> None:
+        if frozen_epochs < 0 or min(new_lr, all_lr) <= 0:
+            raise refused(
+                "E-TRAIN-20",
+                where="FineTuning",
+                found=f"frozen_epochs {frozen_epochs}, new_lr {new_lr}, all_lr {all_lr}",
+            )
+        self.network, self.optimizer, self.schedule = network, optimizer, schedule
+        self.new_lr, self.all_lr = new_lr, all_lr
+        self.frozen_epochs = frozen_epochs if getattr(network, "pretrained", ()) else 0
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        epoch = engine.state.epoch
+        if self.frozen_epochs:
+            self.network.freeze_pretrained(epoch <= self.frozen_epochs)
+        if epoch == self.frozen_epochs + 1:
+            start = "" if self.frozen_epochs else "nothing is pre-trained: "
+            self._set_lr(self.all_lr, f"{start}all layers train")
+            if self.schedule is not None:
+                self.schedule.restart()
+        elif epoch == 1:
+            self._set_lr(self.new_lr, f"new layers train, the rest is held for {self.frozen_epochs} epochs")
+
+    def _set_lr(self, lr: float, why: str) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        log.info("%s, learning rate %g", why, lr)
+
+    def __repr__(self) -> str:
+        return f"FineTuning(frozen_epochs={self.frozen_epochs}, new_lr={self.new_lr}, all_lr={self.all_lr})"
+
+
+THREE = (("extractor",), ("generator",), ("segmenter",))
+_ENCODER = "context_encoder"
+
+
+class Parted(Protocol):
+    """What can restrict itself to some parts: ``PseudoDWILoss``."""
+
+    def only(self, *parts: str) -> None: ...
+
+
+class Remembering(Protocol):
+    """What remembers the best epoch: ``Checkpoints``."""
+
+    def forget_best(self) -> None: ...
+
+
+class SequentialStages:
+    """Divide the epochs evenly among stages; in each, only its parts learn and only their losses count.
+
+    The context encoder learns along with extractor and generator. Every stage begins at the full learning rate and
+    multiplies it by ``factor`` once the share ``decay_at`` of its epochs is over, as the joint training does (180 of
+    300). Parts that the network lacks are passed over. The best epoch is one of the last stage: before it the segmenter
+    has learnt nothing, and what it scores is chance.
+
+    Args:
+        network: with ``parts()`` and ``train_only(*names)``. loss: with ``only(*names)``.
+        checkpoints: told when the last stage begins.
+        stages: names of ``extractor``, ``generator``, ``segmenter`` by stage.
+    Raises:
+        IslesError: ``E-TRAIN-30`` when a network has no parts, nothing is left of the stages, or epochs are too few.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.5, row (s) of Table 5, and Tables 1 and 2;
+        ``tests/training/test_sequential.py``.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Parted,
+        optimizer: Optimizer,
+        checkpoints: Remembering,
+        *,
+        max_epochs: int,
+        stages: Sequence[Sequence[str]] = THREE,
+        lr: float = 2e-3,
+        factor: float = 0.2,
+        decay_at: float = 0.6,
+    ) -> None:
+        there = set(network.parts()) if hasattr(network, "parts") else set()
+        kept = [tuple(part for part in stage if part in there) for stage in stages]
+        self.stages = [stage for stage in kept if stage]
+        if not self.stages or max_epochs < len(self.stages):
+            raise refused(
+                "E-TRAIN-30",
+                where=type(network).__name__,
+                found=f"parts {sorted(there) or 'none'}, stages {list(stages)}, {max_epochs} epochs",
+            )
+        self.network, self.loss, self.optimizer, self.checkpoints = network, loss, optimizer, checkpoints
+        self.encoded = _ENCODER in there
+        self.max_epochs, self.lr, self.factor, self.decay_at = max_epochs, lr, factor, decay_at
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        epoch = engine.state.epoch
+        stage, share = self.place(epoch)
+        if stage == self.stages[-1] and (epoch == 1 or self.place(epoch - 1)[0] != stage):
+            self.checkpoints.forget_best()
+        makes = self.encoded and stage != ("segmenter",)
+        self.network.train_only(*stage, *([_ENCODER] if makes else []))
+        self.loss.only(*stage)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * (self.factor if share >= self.decay_at else 1.0)
+
+    def place(self, epoch: int) -> tuple[tuple[str, ...], float]:
+        """Return the parts that learn in an epoch, counted from 1, and the share of their stage that is over."""
+        done = min((epoch - 1) * len(self.stages) / self.max_epochs + 1e-9, len(self.stages) - 1e-6)
+        return self.stages[int(done)], done % 1

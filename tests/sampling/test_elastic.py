@@ -1,0 +1,92 @@
+"""A deformed patch keeps its topology: nothing folds, nothing tears, and the rim moves no more than the inside."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter, label
+
+from monai_isles.sampling import PatchLoader, deform, displacement
+
+PAPER = {"alpha": 2.5, "sigma": 0.12}
+PATCHES = pytest.mark.parametrize("patch", [(64, 64), (24, 24, 16)], ids=["2D", "3D"])
+
+
+def fields(patch: tuple[int, ...], count: int = 200) -> np.ndarray:
+    return displacement((count, *patch), **PAPER, rng=np.random.default_rng(0))
+
+
+@PATCHES
+def test_the_rim_moves_no_more_than_the_inside(patch: tuple[int, ...]) -> None:
+    squared = (fields(patch) ** 2).sum(-1).mean(0)
+    inner = np.zeros(patch, bool)
+    inner[tuple(slice(1, -1) for _ in patch)] = True
+    assert squared[~inner].mean() <= squared[inner].mean()
+    corner = squared[tuple(0 for _ in patch)]
+    assert corner < squared[~inner].mean()
+
+
+@PATCHES
+def test_less_than_half_a_percent_of_the_patch_is_folded(patch: tuple[int, ...]) -> None:
+    """A point is folded where the determinant of identity plus gradient of the field is not positive."""
+    dims, field = len(patch), fields(patch)
+    gradient = np.stack([np.stack(np.gradient(field[..., k], axis=range(1, dims + 1)), -1) for k in range(dims)], -2)
+    folded = (np.linalg.det(gradient + np.eye(dims)) <= 0).mean()
+    assert 0 < folded < 0.005
+
+
+@PATCHES
+def test_a_disc_of_seven_voxels_stays_in_one_piece(patch: tuple[int, ...]) -> None:
+    rng, count = np.random.default_rng(1), 200
+    place = np.indices(patch)
+    discs = np.zeros((count, 1, *patch), np.float32)
+    for disc in discs:
+        centre = [rng.integers(3, side - 3) for side in patch]
+        disc[0] = sum((p - c) ** 2 for p, c in zip(place, centre, strict=True)) <= 3.5**2
+    _, moved = deform(torch.from_numpy(discs), torch.from_numpy(discs), fields(patch))
+    neighbours = np.ones((3,) * len(patch))
+    pieces = [label(one[0] > 0, neighbours)[1] for one in moved.numpy()]
+    assert np.mean(np.array(pieces) == 1) >= 0.97
+
+
+def test_fields_have_simards_scale_in_the_middle() -> None:
+    """Uniform noise has variance 1/3; a Gaussian of sigma s divides it by 2 sqrt(pi) s an axis."""
+    field, sigma = displacement((64, 64, 64), **PAPER, rng=np.random.default_rng(0)), 0.12 * 64
+    expected = 2.5 * 64 * np.sqrt(1 / 3) / (2 * np.sqrt(np.pi) * sigma)
+    assert field[:, 24:40, 24:40].std() == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [(5, 64, 64), (2, 16, 24), (1, 9, 7), (2, 24, 24, 16)])
+def test_fields_are_those_of_scipy_s_filter_on_noise_with_zeros_around(shape: tuple[int, ...]) -> None:
+    dims, side = len(shape) - 1, np.mean(shape[1:])
+    field = displacement(shape, **PAPER, rng=np.random.default_rng(1))
+    noise = np.random.default_rng(1).uniform(-1.0, 1.0, size=(shape[0], dims, *shape[1:])).astype(np.float32)
+    wanted = gaussian_filter(noise, (0, 0, *(0.12 * side,) * dims), mode="constant", truncate=3.0)
+    assert field.dtype == np.float32 and field.shape == (*shape, dims)
+    np.testing.assert_allclose(field, np.moveaxis(2.5 * side * wanted, 1, -1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("spatial", [(16, 12), (16, 12, 8)])
+def test_no_displacement_changes_nothing_and_one_voxel_moves_one_voxel(spatial: tuple[int, ...]) -> None:
+    image, lesion = torch.rand(2, 3, *spatial), (torch.rand(2, 1, *spatial) > 0.5).float()
+    field = np.zeros((2, *spatial, len(spatial)), np.float32)
+    still = deform(image, lesion, field)
+    torch.testing.assert_close(still[0], image, atol=1e-5, rtol=0)
+    assert torch.equal(still[1], lesion)
+    field[..., 0] = 1
+    moved = deform(image, lesion, field)
+    torch.testing.assert_close(moved[0][:, :, :15], image[:, :, 1:], atol=1e-4, rtol=0)
+    assert torch.equal(moved[1][:, :, :15], lesion[:, :, 1:])
+
+
+def test_repeated_volumes_are_deformed_too() -> None:
+    lesion = np.zeros((1, 40, 40, 20), np.float32)
+    lesion[:, 18:20, 18:20, 9:11] = 1
+    image = np.random.default_rng(2).normal(size=(2, 40, 40, 20)).astype(np.float32)
+    case = {"image": image, "label": lesion, "foreground": np.ones_like(lesion), "case": "case_1"}
+    settings = {"patch": (16, 16, 8), "per_case": 60, "batch_size": 60, "shuffle": False}
+    plain, bent = (PatchLoader([case], **settings, elastic=elastic) for elastic in (None, PAPER))
+    changed = (next(iter(plain))["image"] != next(iter(bent))["image"]).flatten(1).any(1)
+    np.testing.assert_array_equal(changed.numpy(), bent.repeated)
+    assert bent.repeated.sum() == 30 - 8
