@@ -1,4 +1,3 @@
-from .anisotropic import AnisotropicUNet, AnisotropicVNet
 from .asymmetric_res_unet import AsymmetricResUNet
 from .blocks import PredictionDropout, SqueezeExcitation, xavier_
 from .discriminator import MultiScaleDiscriminator
@@ -7,10 +6,9 @@ from .outputs import PseudoDWIOutput, ThresholdOutput
 from .pretrained import PretrainedReport, load_pretrained
 from .pseudo_dwi_net import ContextEncoder, PseudoDWINet
 from .pspnet import PSPNet, with_aux
-from .slnet import SLNet
 from .stroke_fcn import StrokeFCN
 from .threshold_rule import ThresholdRule
-from .unets import R2UNet, RonnebergerUNet, WangResUNet
+from .unets import AnisotropicUNet, AnisotropicVNet, R2UNet, RonnebergerUNet, SLNet, WangResUNet
 
 __all__ = [
     "AnisotropicUNet",

@@ -38,7 +38,10 @@ def initialise_(module: nn.Module, init: str) -> None:
 
 
 def padded_to(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:
-    """Return ``x`` with zeros after its end, up to the next multiples, and its own sizes for ``cropped_to``.
+    """Return ``x`` continued after its end up to the next multiples, and its own sizes for ``cropped_to``.
+
+    The last voxel of each row is repeated: where the border of an image is background, that is the background's value,
+    whatever a normalisation made of it.
 
     Shapes: ``(N, C, *spatial)`` in; out each spatial size is the next multiple of its entry in ``multiple``.
     Args:
@@ -49,7 +52,7 @@ def padded_to(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:
     pad: list[int] = []
     for axis in range(len(multiple) - 1, -1, -1):
         pad += [0, -sizes[axis] % multiple[axis]]
-    return F.pad(x, pad), sizes
+    return F.pad(x, pad, mode="replicate"), sizes
 
 
 def cropped_to(x: Tensor, sizes: list[int]) -> Tensor:

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from monai_isles.errors import refused
 from monai_isles.networks.blocks import initialise_
 from monai_isles.networks.outputs import PseudoDWIOutput
-from monai_isles.networks.slnet import SLNet
-from monai_isles.networks.unets import RonnebergerUNet
+from monai_isles.networks.unets import RonnebergerUNet, SLNet
 
 
 class ContextEncoder(nn.Module):

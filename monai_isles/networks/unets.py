@@ -1,8 +1,8 @@
-"""A U-Net of interchangeable blocks, which two of Wang's comparison networks share."""
+"""U-Nets: one skeleton, and the seven networks of the papers that it carries."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
@@ -10,18 +10,61 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_isles.errors import refused
-from monai_isles.networks.blocks import cropped_to, initialise_, padded_to
-from monai_isles.networks.norms import LoneBatchNorm2d
+from monai_isles.networks.blocks import SqueezeExcitation, cropped_to, initialise_, padded_to
+from monai_isles.networks.norms import LoneBatchNorm2d, LoneBatchNorm3d, SwitchableNorm2d
 
 Norm = Callable[[int], nn.Module]
 _NORMS: dict[str, Norm] = {"batch": LoneBatchNorm2d, "none": nn.Identity}
 
 
-class RonnebergerUNet(nn.Module):
+class UNetSkeleton(nn.Module):
+    """Run encoder stages and steps down, then steps up and decoder stages, each joined with the stage beside it.
+
+    Shapes: ``(N, C, *spatial)`` in, logits ``(N, K, *spatial)`` out, any spatial size: the input is continued up to the
+    next multiple of ``multiple`` and the logits are cropped back.
+    Args:
+        encoder: one stage a level. down: one step between two levels.
+        up, decoder: from the deepest level to the first.
+        head: makes the logits.
+        multiple: what the size of each spatial axis must be divisible by.
+        grown_first: put what comes from below before what comes from beside, as V-Net does.
+    Source: Ronneberger 2015 (arXiv:1505.04597), Figure 1; ``tests/networks/test_unets.py``.
+    """
+
+    def __init__(
+        self, encoder: Iterable[nn.Module], down: Iterable[nn.Module], up: Iterable[nn.Module],
+        decoder: Iterable[nn.Module], head: nn.Module, multiple: list[int], *, grown_first: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.encoder, self.down = nn.ModuleList(encoder), nn.ModuleList(down)
+        self.up, self.decoder, self.head = nn.ModuleList(up), nn.ModuleList(decoder), head
+        self.multiple, self.grown_first = multiple, grown_first
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, sizes = padded_to(x, self.multiple)
+        skips: list[Tensor] = []
+        for level, stage in enumerate(self.encoder):
+            x = stage(x)
+            skips.append(x)
+            for step, shrink in enumerate(self.down):
+                if step == level:
+                    x = shrink(x)
+        skips.pop()
+        for grow, stage in zip(self.up, self.decoder):  # noqa: B905 (TorchScript)
+            beside = skips.pop()
+            grown = grow(x)
+            x = stage(torch.cat([grown, beside] if self.grown_first else [beside, grown], dim=1))
+        return cropped_to(self.head(x), sizes)
+
+
+def _widths(base_channels: int, levels: int) -> list[int]:
+    return [base_channels * 2**level for level in range(levels)]
+
+
+class RonnebergerUNet(UNetSkeleton):
     """U-Net: two convolutions a level, max pooling, transposed convolutions, concatenated skips.
 
-    Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W: zeros fill the input up
-    to the next multiple of ``2 ** (levels - 1)`` and the logits are cropped back.
+    Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
     Args:
         base_channels: channels of the first level; doubled at each further level.
         norm: "batch", "none", or what makes a normalisation for a number of channels.
@@ -39,7 +82,6 @@ class RonnebergerUNet(nn.Module):
         levels: int = 5,
         norm: str | Norm = "batch",
     ) -> None:
-        super().__init__()
         make = _NORMS.get(norm) if isinstance(norm, str) else norm
         if levels < 2 or min(in_channels, out_channels, base_channels) < 1 or make is None:
             raise refused(
@@ -47,41 +89,68 @@ class RonnebergerUNet(nn.Module):
                 where="RonnebergerUNet",
                 found=f"{levels} levels, channels {in_channels}, {out_channels}, {base_channels}, norm {norm!r}",
             )
-        widths = [base_channels * 2**level for level in range(levels)]
-        self.divisor = 2 ** (levels - 1)
-        self.encoder = nn.ModuleList(
-            double_conv(i, o, make) for i, o in zip([in_channels, *widths[:-1]], widths, strict=True)
+        widths = _widths(base_channels, levels)
+        super().__init__(
+            [double_conv(nn.Conv2d, i, o, o, make) for i, o in zip([in_channels, *widths[:-1]], widths, strict=True)],
+            [nn.MaxPool2d(2) for _ in widths[1:]],
+            [nn.ConvTranspose2d(2 * w, w, kernel_size=2, stride=2) for w in widths[-2::-1]],
+            [double_conv(nn.Conv2d, 2 * w, w, w, make) for w in widths[-2::-1]],
+            nn.Conv2d(base_channels, out_channels, kernel_size=1),
+            [2 ** (levels - 1)] * 2,
         )
-        self.pool = nn.MaxPool2d(2)
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, kernel_size=2, stride=2) for w in widths[-2::-1])
-        self.decoder = nn.ModuleList(double_conv(2 * w, w, make) for w in widths[-2::-1])
-        self.head = nn.Conv2d(base_channels, out_channels, kernel_size=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x, sizes = padded_to(x, [self.divisor, self.divisor])
-        skips: list[Tensor] = []
-        for level, block in enumerate(self.encoder):
-            x = block(self.pool(x) if level > 0 else x)
-            skips.append(x)
-        skips.pop()
-        for grow, block in zip(self.up, self.decoder):  # noqa: B905 (TorchScript)
-            x = block(torch.cat([skips.pop(), grow(x)], dim=1))
-        return cropped_to(self.head(x), sizes)
 
 
-def double_conv(ins: int, outs: int, norm: Norm) -> nn.Sequential:
-    """Return two biased 3x3 convolutions of unit padding, each with its normalisation and ReLU."""
+def double_conv(conv: type[nn.Module], ins: int, middle: int, outs: int, norm: Norm) -> nn.Sequential:
+    """Return two biased convolutions of kernel 3 and unit padding, each with its normalisation and ReLU."""
     return nn.Sequential(
-        nn.Conv2d(ins, outs, kernel_size=3, padding=1),
-        norm(outs),
+        conv(ins, middle, kernel_size=3, padding=1),
+        norm(middle),
         nn.ReLU(inplace=True),
-        nn.Conv2d(outs, outs, kernel_size=3, padding=1),
+        conv(middle, outs, kernel_size=3, padding=1),
         norm(outs),
         nn.ReLU(inplace=True),
     )
 
 
-class BlockUNet(nn.Module):
+_SLNET_NORMS = {"switchable": SwitchableNorm2d, **_NORMS}
+
+
+class SLNet(RonnebergerUNet):
+    """Segment a stroke lesion: each encoder block of the U-Net ends in squeeze and excitation.
+
+    Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
+    Args:
+        norm: "switchable", "batch" (Table 3, w/o SN) or "none".
+        squeeze_excitation: False leaves the calibration out (Table 3, w/o SE).
+        init: "xavier" or "torch".
+    Raises:
+        IslesError: ``E-NET-41`` for an unknown normalisation; ``E-NET-20``, ``E-NET-40`` for other settings.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 3.3 and Figure 5. Table 3, with 4 channels: 33.84 M,
+    31.04 M without calibration, 33.84 M with batch normalisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 2,
+        norm: str = "switchable",
+        squeeze_excitation: bool = True,
+        base_channels: int = 64,
+        levels: int = 5,
+        init: str = "xavier",
+    ) -> None:
+        if norm not in _SLNET_NORMS:
+            raise refused("E-NET-41", where="SLNet", found=f"norm {norm!r}", norms=", ".join(_SLNET_NORMS))
+        super().__init__(in_channels, out_channels, base_channels, levels, norm=_SLNET_NORMS[norm])
+        if squeeze_excitation:
+            self.encoder = nn.ModuleList(
+                nn.Sequential(block, SqueezeExcitation(width))
+                for block, width in zip(self.encoder, _widths(base_channels, levels), strict=True)
+            )
+        initialise_(self, init)
+
+
+class BlockUNet(UNetSkeleton):
     """U-Net with one ``block(ins, outs)`` a level; resolution doubles by repetition and a normalised convolution.
 
     Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
@@ -103,34 +172,22 @@ class BlockUNet(nn.Module):
         levels: int,
         init: str,
     ) -> None:
-        super().__init__()
         if levels < 2 or min(in_channels, out_channels, base_channels) < 1:
             raise refused(
                 "E-NET-43",
                 where=type(self).__name__,
                 found=f"{levels} levels, channels {in_channels}, {out_channels}, {base_channels}",
             )
-        widths = [base_channels * 2**level for level in range(levels)]
-        self.divisor = 2 ** (levels - 1)
-        self.encoder = nn.ModuleList(block(i, o) for i, o in zip([in_channels, *widths[:-1]], widths, strict=True))
-        self.pool = nn.MaxPool2d(2)
-        self.up = nn.ModuleList(
-            nn.Sequential(nn.Upsample(scale_factor=2.0), conv_norm_relu(2 * w, w)) for w in widths[-2::-1]
+        widths = _widths(base_channels, levels)
+        super().__init__(
+            [block(i, o) for i, o in zip([in_channels, *widths[:-1]], widths, strict=True)],
+            [nn.MaxPool2d(2) for _ in widths[1:]],
+            [nn.Sequential(nn.Upsample(scale_factor=2.0), conv_norm_relu(2 * w, w)) for w in widths[-2::-1]],
+            [block(2 * w, w) for w in widths[-2::-1]],
+            nn.Conv2d(base_channels, out_channels, kernel_size=1),
+            [2 ** (levels - 1)] * 2,
         )
-        self.decoder = nn.ModuleList(block(2 * w, w) for w in widths[-2::-1])
-        self.head = nn.Conv2d(base_channels, out_channels, kernel_size=1)
         initialise_(self, init)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x, sizes = padded_to(x, [self.divisor, self.divisor])
-        skips: list[Tensor] = []
-        for level, block in enumerate(self.encoder):
-            x = block(self.pool(x) if level > 0 else x)
-            skips.append(x)
-        skips.pop()
-        for grow, block in zip(self.up, self.decoder):  # noqa: B905 (TorchScript)
-            x = block(torch.cat([skips.pop(), grow(x)], dim=1))
-        return cropped_to(self.head(x), sizes)
 
 
 def conv_norm_relu(ins: int, outs: int) -> nn.Sequential:
@@ -243,3 +300,101 @@ class ResidualUnit(nn.Module):
 
 def _level(ins: int, outs: int) -> nn.Sequential:
     return nn.Sequential(conv_norm_relu(ins, outs), ResidualUnit(outs), ResidualUnit(outs))
+
+
+_STEP = (2, 2, 1)
+_DOWN, _UP = (1, 2, 3, 3, 3), (3, 3, 2, 1)
+
+
+class AnisotropicVNet(UNetSkeleton):
+    """V-Net with 3x3x3 kernels of unit padding; convolutions that halve or double have size and stride (2, 2, 1).
+
+    Residual stages of 1, 2, 3, 3, 3 convolutions going down and 3, 3, 2, 1 going up, parametric ReLU. The first stage's
+    input is repeated, channel after channel, to the width of its sum.
+
+    Shapes: ``(N, in_channels, H, W, D)`` in, logits ``(N, out_channels, H, W, D)`` out; any D >= 1, H and W.
+    Args:
+        base_channels: channels of the first stage; doubled by each step down.
+        batch_norm: normalise after each convolution, which the publication does not.
+    Raises:
+        IslesError: ``E-NET-27`` for impossible channels.
+    Source: Milletari 2016 (arXiv:1606.04797), Figure 2; kernels and steps: Abulnaga 2018
+    (doi:10.1007/978-3-030-11723-8_36), section 4.4.
+    """
+
+    def __init__(
+        self, in_channels: int = 5, out_channels: int = 2, base_channels: int = 16, *, batch_norm: bool = False
+    ) -> None:
+        if min(in_channels, out_channels, base_channels) < 1:
+            raise refused(
+                "E-NET-27", where="AnisotropicVNet", found=f"channels {in_channels}, {out_channels}, {base_channels}"
+            )
+        widths = _widths(base_channels, len(_DOWN))
+        ins = [in_channels, *widths[1:]]
+        encoder = [_Stage(i, w, n, batch_norm) for i, w, n in zip(ins, widths, _DOWN, strict=True)]
+        down = [_step(nn.Conv3d, w, 2 * w, batch_norm) for w in widths[:-1]]
+        wide = [widths[-1], *(2 * w for w in widths[-2:0:-1])]
+        up = [_step(nn.ConvTranspose3d, i, w, batch_norm) for i, w in zip(wide, widths[-2::-1], strict=True)]
+        decoder = [_Stage(2 * w, 2 * w, n, batch_norm) for w, n in zip(widths[-2::-1], _UP, strict=True)]
+        head = nn.Conv3d(2 * widths[0], out_channels, kernel_size=1)
+        side = 2 ** (len(_DOWN) - 1)
+        super().__init__(encoder, down, up, decoder, head, [side, side, 1], grown_first=True)
+
+
+class _Stage(nn.Module):
+    """Add the stage's input to the output of its last convolution, then PReLU."""
+
+    def __init__(self, ins: int, outs: int, convolutions: int, batch_norm: bool) -> None:
+        super().__init__()
+        self.times, self.outs = -(-outs // ins), outs
+        layers: list[nn.Module] = []
+        for index in range(convolutions):
+            layers += [nn.PReLU(outs)] if index else []
+            layers += [nn.Conv3d(outs if index else ins, outs, kernel_size=3, padding=1)]
+            layers += [LoneBatchNorm3d(outs)] if batch_norm else []
+        self.path = nn.Sequential(*layers)
+        self.act = nn.PReLU(outs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        same = x.repeat(1, self.times, 1, 1, 1)[:, : self.outs] if self.times > 1 else x[:, : self.outs]
+        return self.act(self.path(x) + same)
+
+
+def _step(kind: type[nn.Module], ins: int, outs: int, batch_norm: bool) -> nn.Sequential:
+    norm = [LoneBatchNorm3d(outs)] if batch_norm else []
+    return nn.Sequential(kind(ins, outs, kernel_size=_STEP, stride=_STEP), *norm, nn.PReLU(outs))
+
+
+class AnisotropicUNet(UNetSkeleton):
+    """3D U-Net whose max pooling and transposed convolutions have size and stride (2, 2, 1).
+
+    Shapes: ``(N, in_channels, H, W, D)`` in, logits ``(N, out_channels, H, W, D)`` out; any D >= 1, H and W.
+    Args:
+        base_channels: channels of the first convolution; each level ends with twice what its first one gives.
+    Raises:
+        IslesError: ``E-NET-26`` for impossible sizes.
+    Source: Çiçek 2016 (arXiv:1606.06650), Figure 2, convolutions padded (its 19 069 955 parameters are those of
+    the convolutions at 3 channels and labels, and steps of 2 in depth too); steps: Abulnaga 2018
+    (doi:10.1007/978-3-030-11723-8_36), section 4.4.
+    """
+
+    def __init__(self, in_channels: int = 5, out_channels: int = 2, base_channels: int = 32, levels: int = 4) -> None:
+        if levels < 2 or min(in_channels, out_channels, base_channels) < 1:
+            raise refused(
+                "E-NET-26",
+                where="AnisotropicUNet",
+                found=f"{levels} levels, channels {in_channels}, {out_channels}, {base_channels}",
+            )
+        widths = _widths(2 * base_channels, levels)
+        side = 2 ** (levels - 1)
+        super().__init__(
+            [
+                double_conv(nn.Conv3d, i, w // 2, w, LoneBatchNorm3d)
+                for i, w in zip([in_channels, *widths[:-1]], widths, strict=True)
+            ],
+            [nn.MaxPool3d(_STEP) for _ in widths[1:]],
+            [nn.ConvTranspose3d(w, w, _STEP, stride=_STEP, bias=False) for w in widths[:0:-1]],
+            [double_conv(nn.Conv3d, 3 * w, w, w, LoneBatchNorm3d) for w in widths[-2::-1]],
+            nn.Conv3d(widths[0], out_channels, kernel_size=1),
+            [side, side, 1],
+        )

@@ -13,7 +13,6 @@ from torch.utils.data import DistributedSampler
 
 from monai_isles.errors import refused
 
-
 Batch = dict[str, Any]
 
 

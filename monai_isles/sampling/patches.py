@@ -123,7 +123,9 @@ class PatchLoader(CaseLoader):
         lesion, brain = (self._stored(volume)[..., 0].astype(np.uint8) for volume in (label, foreground > 0))
         name, space = str(item["case"]), np.array(lesion.shape)
         if (space < self.window).any():
-            raise refused("E-SAMP-03", where=name, found=f"{lesion.shape} voxels against a patch of {tuple(self.window)}")
+            raise refused(
+                "E-SAMP-03", where=name, found=f"{lesion.shape} voxels against a patch of {tuple(self.window)}"
+            )
         case = _Case(name, space, np.zeros(3, int), image, lesion, brain)
         rng = np.random.default_rng([self.seed, number])
         table = case.table = self._table(case, rng)

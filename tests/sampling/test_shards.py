@@ -1,10 +1,9 @@
-"""Several processes divide the items as torch's DistributedSampler promises: parts of equal length, nothing left out."""
+"""Several processes divide the items as torch's DistributedSampler does: parts of equal length, nothing left out."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from monai_isles.errors import IslesError
 from monai_isles.sampling import PatchLoader, SliceLoader

@@ -51,12 +51,12 @@ def test_the_gradient_is_the_mean_of_both_and_both_go_on_with_the_same_weights(i
         optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
         network(torch.tensor([[1.0], [3.0]] if rank == 0 else [[8.0], [8.0]])).mean().backward()
         optimizer.step()
-        return float(network.module.weight.grad), float(network.module.weight)
+        return network.module.weight.grad.item(), network.module.weight.item()
 
     (gradient, weight), other = in_group(learnt)
     assert gradient == pytest.approx(5.0) and (gradient, weight) == other  # mean of 2 and 8
     torch.manual_seed(0)
-    assert weight == pytest.approx(float(nn.Linear(1, 1, bias=False).weight) - 5.0)
+    assert weight == pytest.approx(nn.Linear(1, 1, bias=False).weight.item() - 5.0)
 
 
 def test_on_a_processor_each_normalises_by_its_own_batch(in_group: Callable) -> None:
