@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
-import sys
-from types import FrameType
 
 from monai_isles.cli import options as cohort_options
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
@@ -52,13 +49,9 @@ def run(args: argparse.Namespace) -> int:
         settings=dict(args.set),
         protocol=args.protocol,
     )
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory}
-        kept = {"cache_dir": args.cache, "cache_gb": args.cache_gb}
-        record = cross_validate(plan, content, args.out, place=place, **needs, **kept)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory}
+    kept = {"cache_dir": args.cache, "cache_gb": args.cache_gb}
+    record = cross_validate(plan, content, args.out, place=place, **needs, **kept)
     print(json.dumps(record, indent=2) if args.json else _text(record, args.out))
     failed = any(fold["outcome"] == "failed" for fold in record["folds"].values())
     return EXIT_SOME_FAILED if failed else EXIT_DONE
@@ -72,10 +65,6 @@ def setting(word: str) -> tuple[str, object]:
         return key, json.loads(value)
     except ValueError:
         return key, value
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)
 
 
 def _text(record: dict, out: str) -> str:

@@ -30,7 +30,7 @@ def test_the_depth_is_never_pooled(kind: type, options: dict) -> None:
             module.register_forward_hook(lambda m, i, o: shapes.append(o.shape[2:]))
     network(torch.randn(1, 1, 32, 32, 3))
     assert {depth for _, _, depth in shapes} == {3}
-    assert min(height for height, _, _ in shapes) == 32 // network.divisor
+    assert min(height for height, _, _ in shapes) == 32 // network.multiple[0]
 
 
 @pytest.mark.parametrize(("kind", "options"), SMALL)
