@@ -78,8 +78,7 @@ def chosen_place(args: argparse.Namespace) -> Place:
     require_place(args.workers, args.cluster, args.slurm)
     place: Place = {"workers": args.workers, "cluster": args.cluster, "slurm": args.slurm}
     if is_spread(place):
-        from monai_isles.cohort.clusters import require_dask
-        from monai_isles.cohort.slurm import read_profile
+        from monai_isles.cohort.clusters import read_profile, require_dask
 
         require_dask(slurm=args.slurm is not None)
         if args.slurm:

@@ -41,7 +41,8 @@ def run_tied(
         try:
             return process.wait()
         finally:
-            process.stdin.close()
+            if process.stdin is not None:
+                process.stdin.close()
             process.wait()
 
 

@@ -1,23 +1,51 @@
-"""Open the Dask cluster a cohort runs on: processes here, a running scheduler, or Slurm jobs."""
+"""Open the Dask cluster that a cohort runs on: processes here, a running scheduler, or Slurm jobs from a YAML file."""
 
 from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from monai_isles import __version__
-from monai_isles.cohort.slurm import slurm_cluster
 from monai_isles.cohort.task import GPU, MEMORY, Task
-from monai_isles.errors import refused
+from monai_isles.errors import IslesError, refused
 from monai_isles.progress import QUIET
 
 if TYPE_CHECKING:
+    from dask_jobqueue import SLURMCluster
     from distributed import Client, SpecCluster
+
+
+log = logging.getLogger(__name__)
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+ALONE_S = 60.0
+HOST = "127.0.0.1"
+CONNECT_S = 15
+_NO_DASHBOARD = {"dashboard": False, "dashboard_address": f"{HOST}:0"}
+_CONFIG = {
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.admin.tick.limit": "30s",
+    "logging.distributed": "critical",
+}
+RESOURCES = "resources"
+_WORDS = (
+    "queue", "account", "memory", "walltime", "interface", "job_mem", "local_directory", "log_directory",
+    "shared_temp_directory", "python", "job_name", "protocol", "shebang", "death_timeout",
+)  # fmt: skip
+_NUMBERS = ("cores", "processes", "job_cpu")
+_LISTS = ("job_extra_directives", "job_script_prologue", "job_directives_skip", "worker_extra_args")
+_TABLES = ("scheduler_options", RESOURCES)
+KEYS = (*_WORDS, *_NUMBERS, *_LISTS, *_TABLES)
+_EXAMPLE = '{cores: 8, memory: 32GB, walltime: "04:00:00", queue: gpu, resources: {GPU: 1}}'
 
 
 def visible_devices(count: int, environment: Mapping[str, str]) -> list[str | None]:
@@ -40,10 +68,6 @@ def devices_here() -> list[str | None]:
     return visible_devices(torch.cuda.device_count(), os.environ)
 
 
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
 def allowed_threads(quota: Path = QUOTA) -> int:
     """Return the processors of this process's affinity, cut to the quota of a ``cpu.max`` file where there is one."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -59,65 +83,16 @@ def thread_environment(workers: int) -> dict[str, str]:
     return {**dict.fromkeys(THREAD_VARIABLES, share), QUIET: "1"}
 
 
-log = logging.getLogger(__name__)
-LOOK_S, ALONE_S = 2.0, 60.0
+def offer(worker: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a worker of a cluster has for one case: what it declares, else its memory over its threads."""
+    share = (worker.get("memory_limit") or 0) / 1e9 / max(1, int(worker["nthreads"]))
+    return {MEMORY: share, **(worker.get("resources") or {})}
 
 
-class Crew:
-    """Know how many cases the workers take at once, by a look every few seconds."""
-
-    def __init__(self, client: Client) -> None:
-        self._client, self._workers, self._looked = client, [], -LOOK_S
-        self._seen, self._said = time.monotonic(), False
-
-    def forget(self) -> None:
-        """Look again at the next question: a worker died."""
-        self._workers = []
-
-    def slots(self, task: Task) -> int:
-        """Return how many tasks of this kind the workers run at once."""
-        now = time.monotonic()
-        if now - self._looked >= LOOK_S or not self._workers:
-            self._look(now)
-        return sum(_takes(worker, task) for worker in self._workers)
-
-    def wanted(self, task: Task) -> dict[str, float]:
-        """Return the needs that Dask is to watch: memory only where a worker declares it."""
-        declared = {name for worker in self._workers for name in worker.get("resources") or {}}
-        return {name: value for name, value in task.needs.items() if name != MEMORY or name in declared}
-
-    def _look(self, now: float) -> None:
-        self._looked = now
-        self._workers = list(self._client.scheduler_info(n_workers=-1)["workers"].values())
-        if self._workers:
-            self._seen = now
-        elif now - self._seen > ALONE_S and not self._said:
-            self._said = True
-            log.warning("the cluster has had no worker for %.0f s; waiting for one", ALONE_S)
-
-
-def offer(worker: dict) -> dict[str, float]:
-    """Return what a worker of a cluster declares; without a declaration its memory counts as it stands."""
-    declared = dict(worker.get("resources") or {})
-    return {MEMORY: (worker.get("memory_limit") or 0) / 1e9, **declared}
-
-
-def _takes(worker: dict, task: Task) -> int:
-    has = offer(worker)
-    fits = [int(has.get(name, 0.0) // value) for name, value in task.needs.items()]
-    return max(0, min([int(worker["nthreads"]), *fits]))
-
-
-HOST = "127.0.0.1"
-CONNECT_S = 15
-_NO_DASHBOARD = {"dashboard": False, "dashboard_address": f"{HOST}:0"}
-_CONFIG = {
-    "distributed.scheduler.allowed-failures": 0,
-    "distributed.scheduler.http.routes": [],
-    "distributed.worker.http.routes": [],
-    "distributed.admin.tick.limit": "30s",
-    "logging.distributed": "critical",
-}
+def declared(client: Client) -> list[str]:
+    """Return the names of what the workers of a running cluster declare, which Dask holds the cases to."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return sorted({name for worker in workers for name in worker.get("resources") or {}})
 
 
 @contextmanager
@@ -134,13 +109,23 @@ def opened(tasks: Sequence[Task], *, workers: int, cluster: str | None, slurm: s
     if cluster:
         with _quiet(), _connected(cluster) as client:
             _require_same_version(client)
-            require_room(client, tasks)
+            require_room(client, tasks, address=cluster)
+            _await_worker(client)
             yield client
         return
     with dask.config.set(_CONFIG | {"distributed.nanny.pre-spawn-environ": thread_environment(workers)}):
         made = local_cluster(workers, tasks) if slurm is None else slurm_cluster(slurm, workers, tasks)
         with _quiet(), made, Client(made, set_as_default=False) as client:
+            _await_worker(client)
             yield client
+
+
+def _await_worker(client: Client) -> None:
+    """Wait a while for the first worker; then say so: a queue may take hours."""
+    try:
+        client.wait_for_workers(1, timeout=ALONE_S)
+    except TimeoutError:
+        log.warning("the cluster has had no worker for %.0f s; waiting for one", ALONE_S)
 
 
 @contextmanager
@@ -187,7 +172,7 @@ def local_cluster(workers: int, tasks: Sequence[Task]) -> SpecCluster:
     offered = {MEMORY: memory / 1e9, **({GPU: 1.0} if wants_gpu else {})}
     _require_offer([offered], tasks, fix="use fewer --workers, or a machine with more memory")
     quiet = {"silence_logs": logging.CRITICAL, **_NO_DASHBOARD}
-    options = {"nthreads": 1, "host": HOST, "memory_limit": memory, "resources": offered, **quiet}
+    options = {"nthreads": 1, "host": HOST, "memory_limit": memory, **quiet}
     started = {
         number: {"cls": Nanny, "options": {**options, "env": _only(devices[number % len(devices)])}}
         for number in range(workers)
@@ -196,7 +181,7 @@ def local_cluster(workers: int, tasks: Sequence[Task]) -> SpecCluster:
     return SpecCluster(workers=started, scheduler=scheduler, silence_logs=logging.CRITICAL)
 
 
-def require_room(client: Client, tasks: Sequence[Task]) -> None:
+def require_room(client: Client, tasks: Sequence[Task], *, address: str) -> None:
     """Refuse tasks that no worker of a running cluster could ever take.
 
     Raises:
@@ -204,7 +189,7 @@ def require_room(client: Client, tasks: Sequence[Task]) -> None:
     """
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     if workers:
-        line = f'dask worker {client.scheduler.address} --nthreads 1 --resources "GPU=1 MEMORY_GB=16"'
+        line = f'dask worker {address} --nthreads 1 --resources "GPU=1 MEMORY_GB=16"'
         _require_offer([offer(worker) for worker in workers], tasks, fix=f"start workers that declare it: {line}")
 
 
@@ -254,3 +239,111 @@ def _require_same_version(client: Client) -> None:
         raise refused(
             "E-COH-06", where=next(iter(other)), found=f"{next(iter(other.values()))} there, {__version__} here"
         )
+
+
+def read_profile(path: str | Path) -> dict[str, Any]:
+    """Return the keyword arguments of a Slurm profile, checked by name and kind.
+
+    Keys are those of dask-jobqueue's SLURMCluster; ``resources`` (numbers by name) is what a worker declares.
+
+    Raises:
+        IslesError: ``E-COH-10`` the file cannot be read, ``E-COH-11`` a key or value is wrong.
+    Source: dask-jobqueue's documentation of SLURMCluster; ``tests/cohort/test_slurm.py``.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise refused(
+            "E-COH-10", where=str(path), found=" ".join(str(error).split())[:200], example=_EXAMPLE
+        ) from error
+    if not isinstance(content, Mapping):
+        raise _wrong(path, "the file", f"{type(content).__name__}, keys with values wanted")
+    for key, value in content.items():
+        fault = _fault(key, value)
+        if fault:
+            raise _wrong(path, str(key), fault)
+    lacking = [key for key in ("cores", "memory") if key not in content]
+    if lacking:
+        raise _wrong(path, ", ".join(lacking), "missing")
+    return dict(content)
+
+
+def slurm_cluster(path: str | Path, workers: int, tasks: Sequence[Task]) -> SLURMCluster:
+    """Start a scheduler here and ask Slurm for jobs that hold ``workers`` workers.
+
+    Each worker runs one case at a time with all processors of its share; it declares the profile's ``resources`` and
+    its memory.
+
+    Raises:
+        IslesError: ``E-COH-08`` when a case needs more than a worker has, those of ``read_profile``.
+    """
+    from dask_jobqueue import SLURMCluster
+
+    profile = read_profile(path)
+    arguments, offered = cluster_arguments(profile)
+    short = next(
+        (task for task in tasks if any(offered.get(name, 0.0) < value for name, value in task.needs.items())), None
+    )
+    if short is not None:
+        raise refused(
+            "E-COH-08", where=f"{path}: {short.case}", found=f"a case needs {short.needs}, a worker has {offered}"
+        )
+    cluster = SLURMCluster(**arguments, silence_logs=logging.CRITICAL)
+    if workers:
+        cluster.scale(n=workers)
+    return cluster
+
+
+def cluster_arguments(profile: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return the arguments of SLURMCluster and what one worker offers: one case at a time, memory declared."""
+    from dask.utils import parse_bytes
+
+    arguments = {key: value for key, value in profile.items() if key != RESOURCES}
+    processes = int(profile.get("processes", 1))
+    threads = max(1, int(profile["cores"]) // processes)
+    offered = {MEMORY: round(parse_bytes(profile["memory"]) / processes / 1e9, 3)}
+    offered |= {str(name): float(value) for name, value in (profile.get(RESOURCES) or {}).items()}
+    declared = ",".join(f"{name}={value:g}" for name, value in offered.items())
+    own = [f"export {name}={threads}" for name in THREAD_VARIABLES]
+    arguments["processes"] = processes
+    arguments["job_script_prologue"] = [*own, *profile.get("job_script_prologue", [])]
+    arguments["worker_extra_args"] = [
+        "--nthreads", "1", "--no-dashboard", "--resources", declared, *profile.get("worker_extra_args", []),
+    ]  # fmt: skip
+    arguments["scheduler_options"] = {"dashboard": False, "dashboard_address": ":0"} | dict(
+        profile.get("scheduler_options") or {}
+    )
+    return arguments, offered
+
+
+def _fault(key: object, value: object) -> str | None:
+    if key not in KEYS:
+        return f"no such key; known are {', '.join(KEYS)}"
+    if key in _WORDS and not isinstance(value, str):
+        clock = " (put it in quotes, YAML reads 4:00 as minutes)" if key == "walltime" else ""
+        return f"{value!r:.40}, text wanted{clock}"
+    if key in _NUMBERS and not (type(value) is int and value > 0):
+        return f"{value!r:.40}, a whole number above 0 wanted"
+    if key in _LISTS and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
+        return f"{value!r:.40}, a list of texts wanted"
+    if key == RESOURCES and not _counts(value):
+        return f"{value!r:.40}, numbers above 0 by name wanted, for example {{{GPU}: 1}}"
+    if key == "scheduler_options" and not isinstance(value, Mapping):
+        return f"{value!r:.40}, keys with values wanted"
+    return "not a size like 32GB" if key in ("memory", "job_mem") and not _is_size(str(value)) else None
+
+
+def _counts(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        str(name).replace("_", "").isalnum() and type(one) in (int, float) and one > 0 for name, one in value.items()
+    )
+
+
+def _is_size(text: str) -> bool:
+    digits = text.rstrip("KMGTiBkmgtb ").strip()
+    return digits.replace(".", "", 1).isdigit()
+
+
+def _wrong(path: Path, key: str, found: str) -> IslesError:
+    return refused("E-COH-11", where=f"{path}: {key}", found=found, example=_EXAMPLE)

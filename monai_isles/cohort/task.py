@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from monai_isles.errors import IslesError, find_isles_error, memory_error, refused
 
 Thing = TypeVar("Thing")
-_KEPT: dict[Hashable, object] = {}
+_KEPT: dict[Hashable, Any] = {}
 
 
 def kept(key: Hashable, build: Callable[[], Thing]) -> Thing:
@@ -131,7 +132,6 @@ def require_names(tasks: Sequence[Task]) -> None:
     Raises:
         IslesError: ``E-COH-02``.
     """
-    seen: set[str] = set()
-    twice = next((task.case for task in tasks if task.case in seen or seen.add(task.case)), None)
-    if twice is not None:
-        raise refused("E-COH-02", where="cohort", found=twice)
+    twice = [name for name, count in Counter(task.case for task in tasks).items() if count > 1]
+    if twice:
+        raise refused("E-COH-02", where="cohort", found=twice[0])

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from monai_isles.cohort import HERE, Task, is_spread, run_cases
+from monai_isles.cohort import HERE, Task, engine, is_spread, run_cases
 from monai_isles.cohort import clusters as clusters_module
 from monai_isles.errors import IslesError
 from tests.cohort.cases import odd_fails, square, trivial
@@ -85,3 +85,36 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(clusters_module, "CONNECT_S", 1)
     with pytest.raises(IslesError, match=rf"E-COH-03: no scheduler answers\n.*{address}"):
         run_cases(square, TASKS, cluster=address)
+
+
+@pytest.mark.parametrize(("worker", "has"), [
+    ({"nthreads": 4, "memory_limit": 16e9}, {"MEMORY_GB": 4.0}),
+    ({"nthreads": 2, "memory_limit": 16e9, "resources": {"GPU": 1.0}}, {"MEMORY_GB": 8.0, "GPU": 1.0}),
+    ({"nthreads": 4, "memory_limit": 16e9, "resources": {"MEMORY_GB": 12.0}}, {"MEMORY_GB": 12.0}),
+])  # fmt: skip
+def test_a_worker_that_declares_no_memory_has_its_threads_share_of_it_for_a_case(worker: dict, has: dict) -> None:
+    assert clusters_module.offer(worker) == has
+
+
+def test_dask_is_told_the_needs_that_workers_declare_and_cases_of_equal_needs_go_together() -> None:
+    class Maps:
+        def __init__(self) -> None:
+            self.calls: list[tuple[list[str], dict | None]] = []
+
+        def map(self, work: object, tasks: list[Task], *, resources: dict | None, **named: object) -> list[str]:
+            self.calls.append(([task.case for task in tasks], resources))
+            return [f"future of {task.case}" for task in tasks]
+
+    client, big = Maps(), Task("b", gpus=1, memory_gb=8)
+    handed = engine._submitted(client, trivial, ["GPU"], [Task("a"), big, Task("c")])
+    assert client.calls == [(["a", "c"], None), (["b"], {"GPU": 1.0})]
+    assert handed["future of b"] is big and len(handed) == 3
+
+
+def test_a_cluster_without_a_worker_is_waited_for_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    class Empty:
+        def wait_for_workers(self, count: int, timeout: float) -> None:
+            raise TimeoutError
+
+    clusters_module._await_worker(Empty())
+    assert "the cluster has had no worker for 60 s; waiting for one" in caplog.text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.cohort import Task
-from monai_isles.cohort.slurm import read_profile, slurm_cluster
+from monai_isles.cohort.clusters import read_profile, slurm_cluster
 from monai_isles.errors import IslesError
 
 PROFILE = """
