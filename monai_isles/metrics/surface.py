@@ -63,8 +63,8 @@ def surface_distances(pred: np.ndarray, ref: np.ndarray, spacing: Sequence[float
         rule = np.array([0.0 if empty == EMPTY_BOTH else np.nan])
         return SurfaceDistances(rule, rule)
     box = ndimage.find_objects((pred | ref).view(np.int8))[0]
-    surfaces = [_surface(mask[box]) for mask in (pred, ref)]
-    return SurfaceDistances(_directed(*surfaces, spacing), _directed(*surfaces[::-1], spacing))
+    pred_edge, ref_edge = _surface(pred[box]), _surface(ref[box])
+    return SurfaceDistances(_directed(pred_edge, ref_edge, spacing), _directed(ref_edge, pred_edge, spacing))
 
 
 def hd_mm(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -> float:

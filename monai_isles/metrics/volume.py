@@ -71,7 +71,10 @@ def paired_volumes(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> tuple[n
     return pred, ref
 
 
-def bland_altman(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> dict[str, float | int | None]:
+Agreement = float | int | list[float] | None
+
+
+def bland_altman(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> dict[str, Agreement]:
     """Return the bias of the predicted volumes and the limits that hold 95 % of the differences.
 
     ``bias_ml`` is the mean of prediction minus reference; the limits are ``bias +- 1.96 sd``, sd with n - 1.
@@ -85,7 +88,7 @@ def bland_altman(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> dict[str,
     pred, ref = paired_volumes(pred_ml, ref_ml)
     n = int(pred.size)
     difference, middle = pred - ref, (pred + ref) / 2
-    found: dict[str, float | int | None] = dict.fromkeys(("bias_ml", "sd_ml", "lower_ml", "upper_ml", "slope"))
+    found: dict[str, Agreement] = dict.fromkeys(("bias_ml", "sd_ml", "lower_ml", "upper_ml", "slope"))
     found |= {"n": n, "bias_ci95": None}
     if n:
         found["bias_ml"] = float(difference.mean())
