@@ -26,11 +26,11 @@ from monai_isles.errors import IslesError
 from monai_isles.phantom import Head, head_with_pose
 from monai_isles.phantom.ct.anatomy import Pose
 from monai_isles.transforms import Mirror, reflection, register_mirror
-from monai_isles.transforms.alignment_itk import itk_mirror
-from monai_isles.transforms.mirror import Plane
+from monai_isles.transforms.alignment import itk_mirror
+from monai_isles.transforms.mirror import Grid
 from monai_isles.transforms.registration import CT_WINDOW, METHODS, scaled
 
-SUBJECT, REFERENCE, DEFAULT, FAILURE_PX = "registration", "ITK from identity", "projection", 2.0
+SUBJECT, REFERENCE, DEFAULT, FAILURE_PX = "registration", "ITK from identity", "rigid", 2.0
 STILL = Pose(0.0, (0.0, 0.0), 0.0, 0.0)
 
 
@@ -54,21 +54,16 @@ def heads(count: int, slices: int, first_seed: int) -> list[Head]:
 
 def error_px(mirror: Mirror, head: Head) -> float:
     """Return the mean distance between mirrored landmarks and their true counterparts, both ways."""
-    plane = Plane.centred(head.ct.shape[:2], head.spacing_mm[:2])
+    grid = Grid.centred(head.ct.shape[:2], head.spacing_mm[:2])
+    spacing, origin = np.array(grid.spacing_mm), np.array(grid.origin_mm)
     left, right = head.landmarks.swapaxes(0, 1)[..., :2]
-    return float(
-        np.mean(
-            [
-                np.linalg.norm(plane.pixels(mirror(plane.origin_mm + a * plane.spacing_mm)) - b, axis=1)
-                for a, b in ((left, right), (right, left))
-            ]
-        )
-    )
+    both = ((left, right), (right, left))
+    return float(np.mean([np.linalg.norm(grid.voxels(mirror(origin + a * spacing)) - b, axis=1) for a, b in both]))
 
 
 def from_identity(head: Head) -> Mirror:
     """Return what ITK finds from the plain flip, on the mean projection at full resolution, nothing checked."""
-    plane = Plane.centred(head.ct.shape[:2], head.spacing_mm[:2])
+    plane = Grid.centred(head.ct.shape[:2], head.spacing_mm[:2])
     return itk_mirror(scaled(head.ct, CT_WINDOW, where="benchmark").mean(axis=2), plane, reflection(0.0, 0.0))
 
 

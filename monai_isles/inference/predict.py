@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -152,7 +153,7 @@ class _Way:
         maps = self.predictor.finished(case.entry, case.data, case.maps)
         measured = _measure(maps, self.predictor.settings)
         seconds = round(case.seconds + time.monotonic() - started, 2)
-        result = case.stamp | measured | {"seconds": seconds}
+        result = case.stamp | measured | _registration(case.data) | {"seconds": seconds}
         block = perfusion_block(case.entry, self.predictor.settings)
         result |= {} if block is None else {"perfusion": block}
         if self.after is not None:
@@ -173,6 +174,17 @@ def _stamp(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, objec
         "modalities": modalities,
         "modalities_sha256": {key: sha256_of(Path(path)) for key, path in modalities.items()},
     }
+
+
+def _registration(data: Mapping[str, Any]) -> dict[str, object]:
+    """Return how the mirrored channels were made, and the remark on it if there is one; nothing without them."""
+    record = data.get("mirror")
+    if record is None:
+        return {}
+    numbers = ("angle_deg", "roll_deg", "offset_mm", "residual_mm", "flip_residual_mm", "overlap", "similarity")
+    rounded = {key: round(record[key], 3) if math.isfinite(record[key]) else None for key in numbers}
+    remarks = {"remarks": [record["remark"]]} if record["remark"] else {}
+    return {"registration": {"method": record["method"], **rounded}, **remarks}
 
 
 def _same_as_before(path: Path, stamp: Mapping[str, object]) -> bool:

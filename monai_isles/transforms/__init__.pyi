@@ -3,10 +3,9 @@ from .case_cache import KeptPreparation
 from .channels import CropBorderd, HideChanneld
 from .grid import ResampleLiked, SameGridd
 from .intensity import BrainScored, RelativeFlowd, ScaleDWId, scaled_dwi
-from .mirror import Mirror, VolumeMirror, mirrored, mirrored_volume, reflection, volume_reflection
+from .mirror import Mirror, mirrored, reflection
 from .perfusion_series import PerfusionWindowd, TemporalMIPd, Window, perfusion_window
-from .registration import Registration, hemispheres, register_mirror, split_head
-from .registration_volume import register_volume_mirror
+from .registration import Registration, hemispheres, mirror_or_midline, register_mirror, split_head
 from .skullstrip import SkullStripd, brain_mask
 from .symmetry import SymmetricModalitiesd
 from .weight_maps import LesionWeightd, lesion_weight
@@ -28,18 +27,15 @@ __all__ = [
     "SkullStripd",
     "SymmetricModalitiesd",
     "TemporalMIPd",
-    "VolumeMirror",
     "Window",
     "brain_mask",
     "hemispheres",
     "lesion_weight",
     "mirrored",
-    "mirrored_volume",
+    "mirror_or_midline",
     "perfusion_window",
     "reflection",
     "register_mirror",
-    "register_volume_mirror",
     "scaled_dwi",
     "split_head",
-    "volume_reflection",
 ]

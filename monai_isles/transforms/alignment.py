@@ -1,162 +1,265 @@
-"""The robust refinement of a head's mirror: least squares in millimetres that lets a lesion disagree."""
+"""Find a head's mirror: a coarse scan of tilts, then robust least squares in mm that lets a lesion disagree."""
 
 from __future__ import annotations
 
+import functools
+import itertools
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, optimize
 
-from monai_isles.transforms.mirror import Mirror, Plane, reflection, sample
+from monai_isles.transforms.mirror import Grid, Mirror, axis_of, reflection, sample
 
-CELLS = 64
-ANGLES_DEG = np.linspace(-32.0, 32.0, 33)
+TISSUE = 0.1
+SCAN_DEG = {2: (np.linspace(-32.0, 32.0, 33),), 3: (np.linspace(-30.0, 30.0, 11),) * 2}
+CELLS = {2: 64, 3: 24}
+_RIM_MM = 60.0
+_FLAT_PER_MM = 0.005
+_MOST_POINTS = 60_000
 
 
-def coarse_mirrors(image: np.ndarray, plane: Plane, *, count: int = 3) -> tuple[list[Mirror], float]:
-    """Return likely reflections of a head, best first, and how much the best angle beats the worst.
+def coarse_mirrors(image: np.ndarray, grid: Grid, *, count: int = 3) -> tuple[list[Mirror], float]:
+    """Return likely reflections of a head, best first, and how much the best tilt beats the worst.
 
-    The image is turned to each angle; then for every midline at once the sum of ``f(x) f(mirror x)`` along the
+    The image is turned to each tilt; then for every midline at once the sum of ``f(x) f(mirror x)`` along the
     left-right axis is the convolution of the rows with themselves, one FFT.
-    Shapes: ``image (H, W)``, values of the background near 0.
-    Units: the contrast is a difference of two cosine similarities, 0 for a disc, 1 at most.
+
+    Shapes: ``image`` of the grid's shape, values of the background near 0.
+    Units: the contrast is a difference of two cosine similarities, 0 for a disc or a ball, 1 at most.
     Source: ours; ``tests/transforms/test_alignment.py``.
     """
-    scores, offsets_mm = _scan(image, plane)
+    axes = SCAN_DEG[len(grid.shape)]
+    tilts = np.array([*itertools.product(*axes)])
+    scores, offsets_mm = _scan(image, grid, tilts)
     best = scores.max(axis=1)
-    ends = np.concatenate([[-np.inf], best, [-np.inf]])
-    peaks = np.flatnonzero((best >= ends[:-2]) & (best >= ends[2:]))
+    table = best.reshape([len(axis) for axis in axes])
+    peaks = np.flatnonzero(table >= ndimage.maximum_filter(table, 3, mode="constant", cval=-np.inf))
     ranked = peaks[np.argsort(-best[peaks])][:count]
-    mirrors = [reflection(ANGLES_DEG[k], offsets_mm[scores[k].argmax()]) for k in ranked]
+    mirrors = [reflection(tilts[k], offsets_mm[scores[k].argmax()]) for k in ranked]
     return mirrors, float(best.max() - best.min())
 
 
-def _scan(image: np.ndarray, plane: Plane) -> tuple[np.ndarray, np.ndarray]:
-    """Return the similarity of the image with its reflection, angles x midline offsets, and the offsets in mm."""
-    cell_mm = max(n * s for n, s in zip(plane.shape, plane.spacing_mm, strict=True)) / CELLS
-    sigma_vox = [max(0.0, cell_mm / s / 2) for s in plane.spacing_mm]
+def _scan(image: np.ndarray, grid: Grid, tilts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the similarity of the image with its reflection, tilts x midline offsets, and the offsets in mm."""
+    cells, axes = CELLS[len(grid.shape)], len(grid.shape)
+    cell_mm = max(n * s for n, s in zip(grid.shape, grid.spacing_mm, strict=True)) / cells
+    sigma_vox = [max(0.0, cell_mm / s / 2) for s in grid.spacing_mm]
     smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), sigma_vox)[..., None]
-    cells = Plane.centred((CELLS, CELLS), (cell_mm, cell_mm)).points()
-    turned = []
-    for angle in np.radians(ANGLES_DEG):
-        normal, along = (np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))
-        points = cells @ np.array([normal, along])
-        turned.append(sample(smooth, plane.pixels(points)).reshape(CELLS, CELLS))
+    points = Grid.centred((cells,) * axes, (cell_mm,) * axes).points()
+    turned = [sample(smooth, grid.voxels(points @ _frame(tilt))).reshape(cells, -1) for tilt in tilts]
     stack = np.stack(turned)
-    spectrum = np.fft.rfft(stack, n=2 * CELLS, axis=1)
-    folded = np.fft.irfft(spectrum**2, n=2 * CELLS, axis=1).sum(axis=2)[:, : 2 * CELLS - 1]
+    spectrum = np.fft.rfft(stack, n=2 * cells, axis=1)
+    folded = np.fft.irfft(spectrum**2, n=2 * cells, axis=1).sum(axis=2)[:, : 2 * cells - 1]
     energy = np.maximum((stack**2).sum(axis=(1, 2)), np.finfo(np.float32).tiny)
-    return folded / energy[:, None], (np.arange(2 * CELLS - 1) - (CELLS - 1)) * cell_mm / 2
+    return folded / energy[:, None], (np.arange(2 * cells - 1) - (cells - 1)) * cell_mm / 2
 
 
-DEGREES = {"rigid": 2, "affine": 3}
-_RADIUS_MM = 60.0
-_FLAT_PER_MM = 0.005
-TISSUE = 0.1
+def _frame(tilts_deg: np.ndarray) -> np.ndarray:
+    """Return the head's axes as rows: left-right, back-front (and up)."""
+    across, angle = axis_of(tilts_deg), np.radians(tilts_deg[0])
+    if len(across) == 2:
+        return np.array([across, (-np.sin(angle), np.cos(angle))])
+    front = np.array([-np.sin(angle), np.cos(angle), 0.0])
+    return np.array([across, front, np.cross(across, front)])
 
 
 @dataclass(frozen=True)
 class Level:
-    """Hold one resolution of a head: the smoothed image, its in-plane slopes, and the points of the head to compare.
+    """Hold one resolution of a head: the smoothed image, its slopes, and the points of the head to compare.
 
     A difference in intensity is divided by the local slope, so it counts as the distance in mm that would explain it:
     the skull's edge and the ventricle's weigh alike, and a lesion, large in value but flat, looks far away.
 
-    Shapes: ``channels (H, W, 3 D)``: values, slopes along H, slopes along W; ``here (P, 3 D)`` the same at
-        ``points (P, 2)``.
+    Shapes: ``channels (*S, (1 + n) C)``: values, then slopes along each of the n axes ``S``; ``here (P, (1 + n) C)``
+        the same at ``points (P, n)``.
     Units: values 0 to 1, slopes per mm, points in mm.
     Source: ours; ``tests/transforms/test_alignment.py``. Distance by the slope: Thirion's demons, 1998.
     """
 
-    plane: Plane
+    grid: Grid
     channels: np.ndarray
     points: np.ndarray
     here: np.ndarray
 
     @classmethod
-    def of(cls, volume: np.ndarray, plane: Plane, *, sigma_mm: float) -> Level:
-        """Build a level from ``volume (H, W, D)``, smoothed in plane by ``sigma_mm``."""
-        smooth = ndimage.gaussian_filter(np.asarray(volume, np.float32), [*(sigma_mm / s for s in plane.spacing_mm), 0])
-        slopes = np.gradient(smooth, *plane.spacing_mm, axis=(0, 1))
-        inside = ndimage.binary_dilation((smooth > TISSUE).any(axis=2), iterations=2).ravel()
-        channels = np.concatenate([smooth, *slopes], axis=2)
-        return cls(plane, channels, plane.points()[inside], channels.reshape(-1, channels.shape[2])[inside])
+    def of(cls, image: np.ndarray, grid: Grid, *, sigma_mm: float) -> Level:
+        """Build a level from ``image (*S, C)``, smoothed along the axes of the grid by ``sigma_mm``."""
+        axes = range(len(grid.shape))
+        smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), [*(sigma_mm / s for s in grid.spacing_mm), 0])
+        slopes = np.gradient(smooth, *grid.spacing_mm, axis=tuple(axes))
+        inside = np.flatnonzero(ndimage.binary_dilation((smooth > TISSUE).any(axis=-1), iterations=2))
+        inside = inside[:: 1 + len(inside) // _MOST_POINTS]
+        channels = np.concatenate([smooth, *slopes], axis=-1)
+        return cls(grid, channels, grid.points()[inside], channels.reshape(-1, channels.shape[-1])[inside])
 
-    def compare(self, mirror: Mirror) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return residuals ``(P, D)``, slopes of the counterparts ``(P, 2, D)``, squared local slopes, and the points.
+    @property
+    def smooth(self) -> np.ndarray:
+        """Return the smoothed image, ``(*S, C)``."""
+        return self.channels[..., : self.channels.shape[-1] // (1 + len(self.grid.shape))]
+
+    def compare(self, mirror: Mirror) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return distances in mm ``(P, C)``, how they change in mm per mm ``(P, n, C)``, and which points are in view.
 
         Points whose counterpart lies outside the image are left out.
         """
-        pixels = self.plane.pixels(mirror(self.points))
-        seen = ((pixels >= 0) & (pixels <= np.array(self.plane.shape) - 1)).all(axis=1)
-        value, *own = np.split(self.here[seen], 3, axis=1)
-        other, *slopes = np.split(sample(self.channels, pixels[seen]), 3, axis=1)
-        local = sum(slope**2 for slope in (*own, *slopes)) / 2 + _FLAT_PER_MM**2
-        return other - value, np.stack(slopes, axis=1), local, self.points[seen]
+        parts, voxels = 1 + len(self.grid.shape), self.grid.voxels(mirror(self.points))
+        seen = ((voxels >= 0) & (voxels <= np.array(self.grid.shape) - 1)).all(axis=1)
+        value, *own = np.split(self.here[seen], parts, axis=1)
+        other, *slopes = np.split(sample(self.channels, voxels[seen]), parts, axis=1)
+        local = np.sqrt(sum(slope**2 for slope in (*own, *slopes)) / 2 + _FLAT_PER_MM**2)
+        return (other - value) / local, np.stack(slopes, axis=1) / local[:, None], seen
 
     def residual_mm(self, mirror: Mirror, *, reach_mm: float = 3.0) -> float:
         """Return the robust root mean square distance between the head and its mirror image, infinite out of view."""
-        residuals, _, local, _ = self.compare(mirror)
-        return reach_mm * float(np.sqrt(_cost(residuals**2 / local / reach_mm**2)))
+        return reach_mm * float(np.sqrt(_cost(self.compare(mirror)[0] / reach_mm)))
 
 
-def refine(
-    level: Level, start: Mirror, *, degrees: str, reach_mm: float, steps: int = 20, tolerance_mm: float = 0.01
-) -> Mirror:
-    """Return the reflection near ``start`` with the least robust residual (Levenberg-Marquardt, Cauchy weights).
+def _cost(distances: np.ndarray) -> float:
+    return float(np.log1p(distances**2).mean()) if distances.size else np.inf
 
-    A mirror seen twice shows the original, so a rigid mirror has two free numbers (angle and offset of the midline) and
-    an affine one has three: the direction of reflection may lean against the midline.
+
+def refine(level: Level, start: Mirror, *, degrees: str = "rigid", reach_mm: float) -> Mirror:
+    """Return the mirror near ``start`` with the least robust residual (least squares with Cauchy's loss).
+
+    A rigid mirror has one tilt and an offset in plane, two tilts and an offset in space; an affine one has 6 or 12
+    numbers.
 
     Args:
         degrees: ``"rigid"`` or ``"affine"``.
         reach_mm: distance at which a disagreement counts half.
-        steps: most trials. tolerance_mm: stop when nothing at the head's rim moves more.
 
-    Source: ours; Cauchy weights as in Holland & Welsch 1977, doi:10.1080/03610927708827533.
+    Source: ours; Cauchy's loss as in Holland & Welsch 1977, doi:10.1080/03610927708827533.
     """
-    params = np.array([np.radians(start.angle_deg) * _RADIUS_MM, start.offset_mm, 0.0])[: DEGREES[degrees]]
-    damping = 1e-3
-    cost, hessian, slope = _linearise(level, params, reach_mm)
-    for _ in range(steps):
-        step = -np.linalg.solve(hessian + np.diag(damping * hessian.diagonal() + 1e-9), slope)
-        trial = _linearise(level, params + step, reach_mm)
-        if trial[0] < cost:
-            params, damping = params + step, damping / 4
-            cost, hessian, slope = trial
-        else:
-            damping *= 8
-        if np.abs(step).max() < tolerance_mm:
-            break
-    return _mirror(params)
+    fit = _Fit(level, _rigid if degrees == "rigid" else _affine, reach_mm)
+    found = optimize.least_squares(
+        fit.distances,
+        _numbers(start, degrees),
+        jac=fit.slopes,
+        loss="cauchy",
+        xtol=1e-3,
+        ftol=1e-4,
+        gtol=None,
+        max_nfev=20,
+    )
+    return fit.made(found.x)
 
 
-def _cost(ratio: np.ndarray) -> float:
-    return float(np.log1p(ratio).mean()) if ratio.size else np.inf
+def _numbers(mirror: Mirror, degrees: str) -> np.ndarray:
+    """Return the free numbers of a mirror in mm: how far each moves a point at the head's rim."""
+    if degrees == "affine":
+        return np.append(mirror.matrix * _RIM_MM, mirror.shift_mm)
+    tilts = np.radians([mirror.angle_deg, mirror.roll_deg][: len(mirror.shift_mm) - 1])
+    return np.append(tilts * _RIM_MM, mirror.offset_mm)
 
 
-def _mirror(params: np.ndarray) -> Mirror:
-    lean = params[2] / _RADIUS_MM if len(params) == 3 else 0.0
-    return reflection(float(np.degrees(params[0] / _RADIUS_MM)), float(params[1]), lean=float(lean))
+def _rigid(numbers: np.ndarray) -> Mirror:
+    return reflection(np.degrees(numbers[:-1] / _RIM_MM), float(numbers[-1]))
 
 
-def _motion(params: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return how the counterparts of ``points`` move with each parameter, ``(P, 2, K)``, mm per mm at the rim."""
-    angle, lean = params[0] / _RADIUS_MM, (params[2] / _RADIUS_MM if len(params) == 3 else 0.0)
-    normal, along = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    across, side = normal + lean * along, points @ normal - params[1]
-    turn = -2 * ((points @ along)[:, None] * across + side[:, None] * (along - lean * normal)) / _RADIUS_MM
-    shear = -2 * side[:, None] * along / _RADIUS_MM
-    return np.stack([turn, np.broadcast_to(2 * across, points.shape), shear][: len(params)], axis=-1)
+def _affine(numbers: np.ndarray) -> Mirror:
+    axes = 2 if len(numbers) == 6 else 3
+    return Mirror(numbers[:-axes].reshape(axes, axes) / _RIM_MM, numbers[-axes:])
 
 
-def _linearise(level: Level, params: np.ndarray, reach_mm: float) -> tuple[float, np.ndarray, np.ndarray]:
-    """Return the robust cost and the weighted normal equations at ``params``."""
-    residuals, slopes, local, points = level.compare(_mirror(params))
-    ratio = residuals**2 / local / reach_mm**2
-    weights = 1 / (1 + ratio) / local
-    moved = _motion(params, points)
-    spread = np.einsum("pd,pad,pbd->pab", weights, slopes, slopes, optimize=True)
-    pull = np.einsum("pd,pad->pa", weights * residuals, slopes, optimize=True)
-    hessian = np.einsum("pak,pab,pbl->kl", moved, spread, moved, optimize=True)
-    return _cost(ratio), hessian, np.einsum("pak,pa->k", moved, pull)
+class _Fit:
+    """Give the optimiser distances and slopes of a mirror's numbers; both come from one comparison."""
+
+    def __init__(self, level: Level, made: Callable[[np.ndarray], Mirror], reach_mm: float) -> None:
+        self.level, self.made, self.reach_mm = level, made, reach_mm
+        self._compared = functools.lru_cache(maxsize=1)(lambda key: level.compare(made(np.frombuffer(key))))
+
+    def distances(self, numbers: np.ndarray) -> np.ndarray:
+        """Return all distances over the reach; a point out of view counts as much as the others in the mean."""
+        found, _, seen = self._compared(numbers.tobytes())
+        ratios = found / self.reach_mm
+        out = np.full((len(seen), ratios.shape[1]), np.sqrt(np.expm1(min(_cost(ratios), 20.0))))
+        out[seen] = ratios
+        return out.ravel()
+
+    def slopes(self, numbers: np.ndarray) -> np.ndarray:
+        """Return how the distances change with each number; the motion of the points by central differences."""
+        _, slopes, seen = self._compared(numbers.tobytes())
+        points, steps = self.level.points[seen], 1e-3 * np.eye(len(numbers))
+        ends = [(self.made(numbers + step)(points), self.made(numbers - step)(points)) for step in steps]
+        moved = np.stack([after - before for after, before in ends], axis=-1) / (2e-3 * self.reach_mm)
+        out = np.zeros((len(seen), slopes.shape[2], len(numbers)))
+        out[seen] = slopes.transpose(0, 2, 1) @ moved
+        return out.reshape(-1, len(numbers))
+
+
+def itk_mirror(image: np.ndarray, grid: Grid, start: Mirror, *, steps: int = 200) -> Mirror:
+    """Return the mirror ITK finds near ``start``: Mattes mutual information, regular-step gradient descent.
+
+    The image is flipped along its first axis and registered to the original, affinely in plane, rigidly in space; flip
+    and registration together are the map. The first call loads ITK's registration classes, about ten seconds.
+
+    Shapes: ``image`` of the grid's shape, values about 0 to 1. Units: mm.
+
+    Args:
+        start: a mirror within a few mm.
+        steps: most iterations of the optimiser at each of two levels.
+
+    Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; Clèrigues 2020, doi:10.1016/j.cmpb.2020.105521
+    (FLIRT there); Mattes 2003, doi:10.1109/TMI.2003.809072; ``tests/transforms/test_registration.py``.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # ITK's own; raised as errors they crash Python
+        import itk
+
+        flip = np.diag([-1.0, *[1.0] * (len(grid.shape) - 1)])
+        last = grid.origin_mm[0] + (grid.shape[0] - 1) * grid.spacing_mm[0]
+        fixed = _itk_image(itk, image, grid, grid.origin_mm)
+        moving = _itk_image(itk, image[::-1], grid, (-last, *grid.origin_mm[1:]))
+        transform = _itk_transform(itk, Mirror(flip @ start.matrix, flip @ start.shift_mm))
+        _itk_register(itk, fixed, moving, transform, steps)
+        matrix = itk.array_from_matrix(transform.GetMatrix())
+        return Mirror(flip @ matrix, flip @ np.array(list(transform.GetOffset())))
+
+
+def _itk_image(itk: Any, values: np.ndarray, grid: Grid, origin_mm: tuple[float, ...]) -> Any:
+    image = itk.image_from_array(np.ascontiguousarray(values.T, np.float32) * np.float32(1000.0))
+    image.SetSpacing([float(s) for s in grid.spacing_mm])
+    image.SetOrigin([float(o) for o in origin_mm])
+    return image
+
+
+def _itk_transform(itk: Any, start: Mirror) -> Any:
+    """Return ITK's transform that takes a point of the head into the flipped head as ``start`` says."""
+    axes, matrix = len(start.shift_mm), itk.matrix_from_array(start.matrix)
+    transform = itk.AffineTransform[itk.D, 2].New() if axes == 2 else itk.Euler3DTransform[itk.D].New()
+    transform.SetMatrix(matrix) if axes == 2 else transform.SetMatrix(matrix, 1e-6)
+    transform.SetTranslation([float(v) for v in start.shift_mm])
+    return transform
+
+
+def _itk_register(itk: Any, fixed: Any, moving: Any, transform: Any, steps: int) -> None:
+    kind = type(fixed)
+    metric = itk.MattesMutualInformationImageToImageMetricv4[kind, kind].New(NumberOfHistogramBins=32)
+    metric.SetMaximumNumberOfWorkUnits(1)
+    optimiser = itk.RegularStepGradientDescentOptimizerv4[itk.D].New(
+        LearningRate=1.0,
+        MinimumStepLength=1e-3,
+        RelaxationFactor=0.6,
+        NumberOfIterations=steps,
+        ReturnBestParametersAndValue=True,
+    )
+    optimiser.SetScalesEstimator(itk.RegistrationParameterScalesFromPhysicalShift[type(metric)].New(Metric=metric))
+    optimiser.SetDoEstimateLearningRateOnce(False)
+    optimiser.SetDoEstimateLearningRateAtEachIteration(False)
+    registration = itk.ImageRegistrationMethodv4[kind, kind].New(
+        FixedImage=fixed,
+        MovingImage=moving,
+        Metric=metric,
+        InitialTransform=transform,
+        InPlace=True,
+        Optimizer=optimiser,
+    )
+    registration.SetNumberOfWorkUnits(1)
+    registration.SetNumberOfLevels(2)
+    registration.SetShrinkFactorsPerLevel([2, 1])
+    registration.SetSmoothingSigmasPerLevel([2.0, 1.0])
+    registration.Update()

@@ -1,210 +1,157 @@
-"""A head's mirror: the in-plane map that takes every point of a volume to its counterpart on the other side."""
+"""A head's mirror: the map that takes every point to its counterpart on the other side, in plane or in space."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+
+_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Place the voxels of a volume in millimetres around the volume's centre.
+    """Place the pixels of an axial slice (n = 2) or the voxels of a volume (n = 3) in mm around the array's centre.
 
-    Shapes: points ``(P, 3)``: left-right (+ right), posterior-anterior (+ front), inferior-superior (+ up).
-    Units: ``spacing_mm`` and ``origin_mm`` (the centre of voxel 0, 0, 0) in mm.
-    Source: ours; ``tests/transforms/test_mirror_volume.py``.
-    """
-
-    shape: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
-    origin_mm: tuple[float, float, float]
-
-    @classmethod
-    def centred(cls, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> Grid:
-        """Return the grid whose middle is the point 0, 0, 0."""
-        first, second, third = (-(n - 1) / 2 * s for n, s in zip(shape, spacing_mm, strict=True))
-        return cls(shape, spacing_mm, (first, second, third))
-
-    def points(self) -> np.ndarray:
-        """Return the voxel centres ``(H * W * D, 3)`` in mm, in the order of the array."""
-        axes = (o + s * np.arange(n) for n, s, o in zip(self.shape, self.spacing_mm, self.origin_mm, strict=True))
-        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-
-    def voxels(self, points: np.ndarray) -> np.ndarray:
-        """Return points in mm as fractional voxel indices."""
-        return (points - self.origin_mm) / self.spacing_mm
-
-
-@dataclass(frozen=True)
-class VolumeMirror:
-    """Map a point ``x`` (mm from the volume's centre) to its counterpart ``matrix @ x + shift_mm``.
-
-    Units: ``shift_mm`` in mm, ``matrix`` (3, 3) in mm per mm.
-    Source: Clèrigues 2020 (symmetric modalities), doi:10.1016/j.cmpb.2020.105521, section 3.1.
-    """
-
-    matrix: np.ndarray
-    shift_mm: np.ndarray
-
-    def __call__(self, points: np.ndarray) -> np.ndarray:
-        """Return the counterparts of ``points (..., 3)``."""
-        return points @ self.matrix.T + self.shift_mm
-
-    @property
-    def normal(self) -> np.ndarray:
-        """Return the unit vector that the map turns round, pointing to the right."""
-        values, vectors = np.linalg.eig(self.matrix)
-        vector = np.real(vectors[:, np.argmin(np.real(values))])
-        return vector * (np.sign(vector[0]) or 1.0) / np.linalg.norm(vector)
-
-    @property
-    def angle_deg(self) -> float:
-        """Return the tilt in the axial plane: how far the head's left-right axis is turned towards the front."""
-        return float(np.degrees(np.arctan2(self.normal[1], self.normal[0])))
-
-    @property
-    def roll_deg(self) -> float:
-        """Return the tilt in the coronal plane: how far the head's left-right axis is turned upwards."""
-        return float(np.degrees(np.arcsin(np.clip(self.normal[2], -1, 1))))
-
-    @property
-    def offset_mm(self) -> float:
-        """Return the distance of the mid-sagittal plane from the volume's centre, positive to the right."""
-        return float(self.shift_mm @ self.normal / 2)
-
-
-def plane_normal(angle_deg: float, roll_deg: float) -> np.ndarray:
-    """Return the unit normal of a mid-sagittal plane tilted in the axial and in the coronal view."""
-    angle, roll = np.radians(angle_deg), np.radians(roll_deg)
-    return np.array([np.cos(angle) * np.cos(roll), np.sin(angle) * np.cos(roll), np.sin(roll)])
-
-
-def volume_reflection(angle_deg: float, roll_deg: float, offset_mm: float) -> VolumeMirror:
-    """Return the reflection across the plane at ``offset_mm``; all zero is the plain flip of the first axis.
-
-    Source: ours; ``tests/transforms/test_mirror_volume.py``.
-    """
-    normal = plane_normal(angle_deg, roll_deg)
-    return VolumeMirror(np.eye(3) - 2 * np.outer(normal, normal), 2 * offset_mm * normal)
-
-
-def mirrored_volume(volume: np.ndarray, mirror: VolumeMirror, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Return the volume seen in its mirror: trilinear, interpolated once from the original, zero outside.
-
-    Shapes: ``(H, W, D)`` in and out, float32. Units: ``spacing_mm`` of the three axes.
-    Source: ours; ``tests/transforms/test_mirror_volume.py``.
-    """
-    grid, step = Grid.centred(volume.shape, spacing_mm), np.array(spacing_mm)
-    matrix = mirror.matrix * step / step[:, None]
-    offset = grid.voxels(mirror(np.array(grid.origin_mm)))
-    matrix, offset = np.round(matrix, 9), np.round(offset, 9)  # rounding errors would smear the zero background
-    return ndimage.affine_transform(
-        np.asarray(volume, np.float32), matrix, offset, output=np.float32, order=1, mode="grid-constant"
-    )
-
-
-def sample_volume(channels: np.ndarray, voxels: np.ndarray) -> np.ndarray:
-    """Read ``channels (C, H, W, D)`` at fractional positions ``(P, 3)``: trilinear, zero outside, ``(C, P)`` out."""
-    return np.stack([ndimage.map_coordinates(one, voxels.T, order=1, mode="grid-constant") for one in channels])
-
-
-@dataclass(frozen=True)
-class Plane:
-    """Place the pixels of an axial slice in millimetres around the centre of the image.
-
-    Shapes: in-plane ``(H, W)``; points are ``(P, 2)``, first left-right (+ right), then posterior-anterior (+ front).
-    Units: ``spacing_mm`` and ``origin_mm`` (the centre of pixel 0, 0) in mm.
+    Shapes: points ``(P, n)``: left-right (+ right), posterior-anterior (+ front), inferior-superior (+ up).
+    Units: ``spacing_mm`` and ``origin_mm`` (the centre of the first voxel) in mm.
     Source: ours; ``tests/transforms/test_mirror.py``.
     """
 
-    shape: tuple[int, int]
-    spacing_mm: tuple[float, float]
-    origin_mm: tuple[float, float]
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    origin_mm: tuple[float, ...]
 
     @classmethod
-    def centred(cls, shape: tuple[int, int], spacing_mm: tuple[float, float]) -> Plane:
-        """Return the plane whose middle is the point 0, 0."""
-        first, second = (-(n - 1) / 2 * s for n, s in zip(shape, spacing_mm, strict=True))
-        return cls(shape, spacing_mm, (first, second))
+    def centred(cls, shape: Sequence[int], spacing_mm: Sequence[float]) -> Grid:
+        """Return the grid whose middle is the point 0."""
+        origin = tuple(-(n - 1) / 2 * s for n, s in zip(shape, spacing_mm, strict=True))
+        return cls(tuple(shape), tuple(spacing_mm), origin)
 
     def points(self) -> np.ndarray:
-        """Return the pixel centres ``(H * W, 2)`` in mm, rows first."""
+        """Return the voxel centres in mm, ``(P, n)``, in the order of the array."""
         axes = (o + s * np.arange(n) for n, s, o in zip(self.shape, self.spacing_mm, self.origin_mm, strict=True))
-        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(self.shape))
 
-    def pixels(self, points: np.ndarray) -> np.ndarray:
-        """Return points in mm as fractional pixel indices."""
-        return (points - self.origin_mm) / self.spacing_mm
+    def voxels(self, points: np.ndarray) -> np.ndarray:
+        """Return points in mm as fractional voxel indices."""
+        return (points - np.array(self.origin_mm)) / np.array(self.spacing_mm)
+
+    def pooled(self, image: np.ndarray, cell_mm: float) -> tuple[np.ndarray, Grid]:
+        """Return block means of about ``cell_mm`` of an image ``(*shape, C)``, and the grid they lie on."""
+        block = [max(1, round(cell_mm / s)) for s in self.spacing_mm]
+        cells = [n // b for n, b in zip(self.shape, block, strict=True)]
+        cut = image[tuple(slice(c * b) for c, b in zip(cells, block, strict=True))]
+        parts = [size for pair in zip(cells, block, strict=True) for size in pair]
+        means = cut.reshape(*parts, -1).mean(axis=tuple(range(1, 2 * len(block), 2)))
+        spacing = tuple(s * b for s, b in zip(self.spacing_mm, block, strict=True))
+        origin = tuple(o + (b - 1) / 2 * s for o, b, s in zip(self.origin_mm, block, self.spacing_mm, strict=True))
+        return means, Grid(tuple(cells), spacing, origin)
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """Map a point ``x`` (mm from the image centre, in plane) to its counterpart ``matrix @ x + shift_mm``.
+    """Map a point ``x`` (mm from the array's centre) to its counterpart ``matrix @ x + shift_mm``.
 
-    One map serves all slices: the flip, joined with the registration of the flipped head.
-    Units: ``shift_mm`` in mm, ``matrix`` in mm per mm.
-    Source: Clèrigues 2019 (symmetric modalities), doi:10.1016/j.compbiomed.2019.103487.
+    With two dimensions one map serves all slices. The flip is part of the map.
+
+    Shapes: ``matrix (n, n)``, ``shift_mm (n,)``. Units: ``shift_mm`` in mm, ``matrix`` in mm per mm.
+    Source: Clèrigues 2019 (symmetric modalities), doi:10.1016/j.compbiomed.2019.103487; in space Clèrigues 2020,
+    doi:10.1016/j.cmpb.2020.105521, section 3.1.
     """
 
     matrix: np.ndarray
     shift_mm: np.ndarray
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """Return the counterparts of ``points (..., 2)``."""
+        """Return the counterparts of ``points (..., n)``."""
         return points @ self.matrix.T + self.shift_mm
 
     @property
+    def normal(self) -> np.ndarray:
+        """Return the head's left-right axis, a unit vector that points to the right."""
+        vector = np.linalg.eigh((self.matrix + self.matrix.T) / 2)[1][:, 0]
+        return vector * (np.sign(vector[0]) or 1.0)
+
+    @property
     def angle_deg(self) -> float:
-        """Return the tilt of the head: how far its left-right axis is turned from the image's, towards the front."""
-        (a, b), (c, d) = self.matrix
-        return float(np.degrees(np.arctan2(-(b + c), d - a) / 2))
+        """Return the tilt in the axial plane: how far the left-right axis is turned towards the front."""
+        return float(np.degrees(np.arctan2(self.normal[1], self.normal[0])))
+
+    @property
+    def roll_deg(self) -> float:
+        """Return the tilt in the coronal plane: how far the left-right axis is turned upwards; 0 in plane."""
+        return float(np.degrees(np.arcsin(np.clip(self.normal[2:].sum(), -1, 1))))
 
     @property
     def offset_mm(self) -> float:
-        """Return the distance of the head's midline from the image centre, positive to the right."""
-        angle = np.radians(self.angle_deg)
-        return float(self.shift_mm @ (np.cos(angle), np.sin(angle)) / 2)
+        """Return the distance of the midline from the array's centre, positive to the right."""
+        return float(self.shift_mm @ self.normal / 2)
 
 
-def reflection(angle_deg: float, offset_mm: float, *, lean: float = 0.0) -> Mirror:
-    """Return the reflection across the line at ``offset_mm`` whose normal is turned by ``angle_deg`` from left-right.
+def axis_of(tilts_deg: Sequence[float]) -> np.ndarray:
+    """Return the left-right axis of a head tilted in the axial (and in the coronal) view, a unit vector."""
+    angle, *roll = np.radians(tilts_deg)
+    flat = np.array([np.cos(angle), np.sin(angle)])
+    return np.array([*flat * np.cos(roll[0]), np.sin(roll[0])]) if roll else flat
 
-    ``reflection(0, 0)`` is the plain flip of the array along its first axis. ``lean`` is the tangent of the angle
-    between the direction of reflection and the normal: 0 is a rigid mirror. Any such map done twice is the identity.
+
+def reflection(tilts_deg: float | Sequence[float], offset_mm: float) -> Mirror:
+    """Return the reflection across the midline at ``offset_mm``; done twice it is the identity.
+
+    All zero is the plain flip of the first axis.
+
+    Args:
+        tilts_deg: one angle for the reflection in plane, as ``Mirror.angle_deg``; two for the reflection in space,
+            ``Mirror.angle_deg`` and ``Mirror.roll_deg``.
+
     Source: ours; ``tests/transforms/test_mirror.py``.
+
+    >>> reflection(0, 2.0)(np.array([5.0, 1.0])).tolist()
+    [-1.0, 1.0]
+    >>> reflection((0, 0), 2.0)(np.array([5.0, 1.0, 7.0])).tolist()
+    [-1.0, 1.0, 7.0]
     """
-    angle = np.radians(angle_deg)
-    normal, along = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-    across = normal + lean * along
-    return Mirror(np.eye(2) - 2 * np.outer(across, normal), 2 * offset_mm * across)
+    normal = axis_of(np.atleast_1d(np.asarray(tilts_deg, float)).tolist())
+    return Mirror(np.eye(len(normal)) - 2 * np.outer(normal, normal), 2 * offset_mm * normal)
 
 
-def sample(volume: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Read a volume at fractional in-plane positions: bilinear, zero outside.
+def sample(image: np.ndarray, voxels: np.ndarray) -> np.ndarray:
+    """Read an image at fractional positions: linear along each of n axes, zero outside.
 
-    Shapes: ``volume (H, W, D)`` and ``pixels (P, 2)`` in, ``(P, D)`` out.
+    Shapes: ``image (*S, C)`` with n axes ``S``, and ``voxels (P, n)`` in; ``(P, C)`` out.
     Source: ours; ``tests/transforms/test_mirror.py`` (against ``scipy.ndimage``).
     """
-    height, width, depth = volume.shape
-    padded = np.pad(volume, ((1, 2), (1, 2), (0, 0))).reshape(-1, depth)
-    clipped = np.clip(pixels, -1, (height, width))
-    corner = np.floor(clipped).astype(np.intp)
-    row, column = (clipped - corner).T[..., None].astype(volume.dtype)
-    at = (corner[:, 0] + 1) * (width + 3) + corner[:, 1] + 1
-    top = padded[at] * (1 - column) + padded[at + 1] * column
-    bottom = padded[at + width + 3] * (1 - column) + padded[at + width + 4] * column
-    return top * (1 - row) + bottom * row
+    shape = np.array(image.shape[:-1])
+    padded = np.pad(image, [*[(1, 2)] * len(shape), (0, 0)]).reshape(-1, image.shape[-1])
+    strides = np.append(np.cumprod((shape + 3)[:0:-1])[::-1], 1)
+    out = np.empty((len(voxels), image.shape[-1]), image.dtype)
+    for first in range(0, len(voxels), _AT_ONCE):
+        out[first : first + _AT_ONCE] = _read(padded, strides, np.clip(voxels[first : first + _AT_ONCE], -1, shape))
+    return out
 
 
-def mirrored(volume: np.ndarray, mirror: Mirror, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Return the volume seen in its mirror, interpolated once from the original.
+def _read(padded: np.ndarray, strides: np.ndarray, voxels: np.ndarray) -> np.ndarray:
+    """Return the values between the 2^n neighbours of each position, the last axis joined first."""
+    corner = np.floor(voxels).astype(np.intp)
+    shares = (voxels - corner).T[..., None].astype(padded.dtype)
+    at = (corner + 1) @ strides
+    values = [padded[at + int(step @ strides)] for step in np.array([*itertools.product((0, 1), repeat=len(strides))])]
+    for share in shares[::-1]:
+        values = [low * (1 - share) + high * share for low, high in zip(values[::2], values[1::2], strict=True)]
+    return values[0]
 
-    Shapes: ``(H, W, D)`` in and out, float32. Units: ``spacing_mm`` in plane, the intensities' own elsewhere.
+
+def mirrored(volume: np.ndarray, mirror: Mirror, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Return the volume seen in its mirror, interpolated once from the original, zero outside.
+
+    Shapes: ``(H, W, D)`` in and out, float32. Units: ``spacing_mm`` of as many axes as the mirror has.
     Source: ours; ``tests/transforms/test_mirror.py``.
     """
-    plane = Plane.centred(volume.shape[:2], spacing_mm)
-    pixels = np.round(plane.pixels(mirror(plane.points())), 6)  # rounding errors would smear the zero background
-    values = sample(np.asarray(volume, np.float32), pixels)
-    return values.reshape(volume.shape)
+    axes = len(mirror.shift_mm)
+    grid = Grid.centred(volume.shape[:axes], spacing_mm)
+    image = np.asarray(volume, np.float32).reshape(*grid.shape, -1)
+    voxels = np.round(grid.voxels(mirror(grid.points())), 6)  # rounding errors would smear the zero background
+    return sample(image, voxels).reshape(volume.shape)

@@ -1,106 +1,145 @@
-"""Registration of a head to its own mirror image: coarse start, refinement, and a check of the result."""
+"""Registration of a head to its own mirror image, in plane or in space: start, refinement, check, and a way out."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from monai_isles.errors import IslesError, refused
 from monai_isles.perfusion.thresholds import upright_hemispheres
-from monai_isles.transforms.alignment import TISSUE, Level, coarse_mirrors, refine
-from monai_isles.transforms.alignment_itk import itk_mirror
-from monai_isles.transforms.mirror import Mirror, Plane, VolumeMirror, reflection, sample
+from monai_isles.transforms.alignment import TISSUE, Level, coarse_mirrors, itk_mirror, refine
+from monai_isles.transforms.mirror import Grid, Mirror, reflection, sample
 
 _log = logging.getLogger(__name__)
 
-METHODS = ("projection", "affine", "itk")
+METHODS = ("rigid", "affine", "itk")
 CT_WINDOW = (0.0, 60.0)
-WORKING_MM = 2.0
-COARSE_REACH_MM, REACH_MM = 8.0, 3.0
-LEAST_CONTRAST = 0.008
-LEAST_OVERLAP = 0.8
-LEAST_SIMILARITY = 0.3
-LARGEST_DEPARTURE_MM = 4.0
-CHANCE_GAIN = 0.01
+NO_FIT = ("E-REG-01", "E-REG-02", "E-REG-03", "E-REG-20", "E-REG-21", "E-REG-22")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hold the numbers of a registration in two or three dimensions.
+
+    Units: mm; ``passes`` are size of the cells, smoothing and reach of each refinement, coarse to fine.
+
+    Args:
+        outline: weight of the tissue's outline beside its intensities, which bias fields disturb.
+        chance: share of the residual that the fitted numbers gain by chance on one slice of an upright head.
+        no_axis, no_match: codes of the two refusals.
+    """
+
+    passes: tuple[tuple[float, float, float], ...]
+    outline: float
+    least_contrast: float
+    least_overlap: float
+    least_similarity: float
+    least_extent_mm: float
+    largest_departure_mm: float
+    chance: float
+    no_axis: str
+    no_match: str
+
+
+SETTINGS = {
+    2: Settings(
+        passes=((2.0, 3.0, 8.0), (2.0, 1.5, 3.0)),
+        outline=0.0,
+        least_contrast=0.008,
+        least_overlap=0.8,
+        least_similarity=0.3,
+        least_extent_mm=0.0,
+        largest_departure_mm=4.0,
+        chance=0.01,
+        no_axis="E-REG-02",
+        no_match="E-REG-03",
+    ),
+    3: Settings(
+        passes=((4.0, 6.0, 8.0), (4.0, 2.5, 3.0), (2.0, 2.5, 1.5)),
+        outline=0.5,
+        least_contrast=0.008,
+        least_overlap=0.85,
+        least_similarity=0.45,
+        least_extent_mm=60.0,
+        largest_departure_mm=3.0,
+        chance=0.0,
+        no_axis="E-REG-20",
+        no_match="E-REG-21",
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Registration:
     """Hold a head's mirror and how well it fits.
 
-    ``method`` names what made the mirror, or is ``flip`` where registering gains no more than two fitted numbers gain
-    by chance on an upright head (1 % of the residual on one slice, half of it on two, and so on).
+    ``method`` names what made the mirror: one of ``METHODS``; ``flip``, the array's plain flip, where registering gains
+    no more than the fitted numbers gain by chance on an upright head (in plane 1 % of the residual on one slice, half
+    of it on two, and so on); ``midline``, the upright reflection across the middle of the head, where the head does not
+    match its mirror image (``remark`` says why).
     Units: ``residual_mm`` and ``flip_residual_mm`` (of the array's plain flip) are robust root mean square distances
     between the head and its mirror image; ``overlap`` is the Dice of the two, ``similarity`` their correlation.
     """
 
-    mirror: Mirror | VolumeMirror
+    mirror: Mirror
     method: str
     residual_mm: float
     flip_residual_mm: float
     overlap: float
     similarity: float
+    remark: str = ""
 
 
 def register_mirror(
     head: np.ndarray,
-    spacing_mm: tuple[float, float],
+    spacing_mm: Sequence[float],
     *,
-    method: str = "projection",
+    method: str = "rigid",
     window: tuple[float, float] | None = CT_WINDOW,
     where: str = "head",
 ) -> Registration:
-    """Find the in-plane map that takes a head onto its own mirror image; one map for all slices.
+    """Find the map that takes a head onto its own mirror image.
 
-    Shapes: ``head (H, W, D)``, RAS+, any ``D >= 1``. Units: ``spacing_mm`` of H and W; ``window`` in the head's units.
+    Shapes: ``head (H, W, D)``, RAS+, any ``D >= 1``. Units: ``spacing_mm`` of H and W for a mirror in plane, the same
+    for all slices, or of all three axes for a mirror in space; ``window`` in the head's units.
 
     Args:
-        method: ``"projection"``, a rigid mirror by robust least squares, on the mean projection, then on all slices;
-            ``"affine"``, the same with a mirror that may lean; ``"itk"``, ITK's affine registration from that start,
-            kept where it fits no worse. The paper registers affinely; on heads of known pose the extra freedom follows
-            the lesion and the outline (an ellipse has a leaning mirror for every angle), so the rigid mirror is the
-            default: ``benchmarks/registration.py``.
+        method: ``"rigid"``, a reflection by robust least squares; ``"affine"``, the same with all 6 (12) numbers of an
+            affine map free; ``"itk"``, ITK's registration from the rigid start. The last two are kept where they stay
+            near the reflection and fit no worse. The papers register affinely; on heads of known pose the extra
+            freedom follows the lesion and gains nothing, so the reflection is the default:
+            ``benchmarks/registration.py``.
         window: intensities below and above are clipped; None takes the 1st and 99th percentile of what is not zero.
         where: name of the case, for messages.
 
     Raises:
-        IslesError: ``E-REG-01`` no head, ``E-REG-02`` no axis to find, ``E-REG-03`` result fails its check,
-            ``E-REG-04`` setting not known, ``E-REG-05`` not a volume, ``E-REG-06`` not finite.
+        IslesError: the codes of ``NO_FIT`` where the head shows no mirror, ``E-REG-04`` method not known, ``E-REG-05``
+            and ``E-REG-06`` not a volume of numbers.
 
-    Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; start and check ours,
-        ``tests/transforms/test_registration.py``.
+    Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; in space Clèrigues 2020,
+        doi:10.1016/j.cmpb.2020.105521, section 3.1; start and check ours, ``tests/transforms/test_registration.py``.
     """
     if method not in METHODS:
         raise refused("E-REG-04", where=where, found=repr(method), methods=", ".join(METHODS))
-    tissue = scaled(head, window, where=where)
-    volume, plane = _pooled(tissue, Plane.centred(tissue.shape[:2], spacing_mm))
-    projection = volume.mean(axis=2)
-    starts, contrast = coarse_mirrors(projection, plane)
-    if contrast < LEAST_CONTRAST:
-        raise refused(
-            "E-REG-02",
-            where=where,
-            found=f"similarity changes by {contrast:.4f} over all angles, {LEAST_CONTRAST} wanted",
-        )
-    coarse, fine = Level.of(projection[..., None], plane, sigma_mm=3.0), Level.of(volume, plane, sigma_mm=1.5)
-    rough = min(
-        (refine(coarse, start, degrees="rigid", reach_mm=COARSE_REACH_MM) for start in starts), key=coarse.residual_mm
-    )
-    rigid = refine(fine, rough, degrees="rigid", reach_mm=REACH_MM)
-    candidate, made_by = rigid, method
-    if method == "itk":
-        candidate = itk_mirror(projection, plane, rigid)
-    elif method == "affine":
-        candidate = refine(fine, rigid, degrees="affine", reach_mm=REACH_MM)
-    if not _plausible(candidate, rigid, fine, where):
-        candidate, made_by = rigid, "projection"
-    flip, chance = reflection(0.0, 0.0), CHANCE_GAIN / head.shape[2]
-    if fine.residual_mm(flip) <= (1 + chance) * fine.residual_mm(candidate):
-        candidate, made_by = flip, "flip"
-    return _accepted(candidate, made_by, fine, where)
+    axes = len(spacing_mm)
+    settings, tissue = SETTINGS[axes], scaled(head, window, where=where)
+    _require_extent(tissue, spacing_mm, settings, where)
+    image = (settings.outline * (tissue > TISSUE) + (1 - settings.outline) * tissue).astype(np.float32)
+    grid = Grid.centred(image.shape[:axes], spacing_mm)
+    image = image.reshape(*grid.shape, -1)
+    rigid, fine = _reflection(image, grid, settings, where)
+    mirror, made_by = _chosen(rigid, fine, method, settings, where)
+    flip = reflection([0.0] * (axes - 1), 0.0)
+    flip_mm, residual_mm = fine.residual_mm(flip), fine.residual_mm(mirror)
+    if flip_mm <= (1 + settings.chance / image.shape[-1]) * residual_mm:
+        mirror, made_by, residual_mm = flip, "flip", flip_mm
+    overlap, similarity = _agreement(mirror, fine)
+    found = Registration(mirror, made_by, residual_mm, flip_mm, overlap, similarity)
+    _require_match(found, settings, where)
+    return found
 
 
 def scaled(head: np.ndarray, window: tuple[float, float] | None, *, where: str) -> np.ndarray:
@@ -123,55 +162,159 @@ def scaled(head: np.ndarray, window: tuple[float, float] | None, *, where: str) 
     return tissue
 
 
-def _pooled(volume: np.ndarray, plane: Plane) -> tuple[np.ndarray, Plane]:
-    """Return block means of about ``WORKING_MM`` in plane, and the plane they lie on."""
-    block = [max(1, round(WORKING_MM / s)) for s in plane.spacing_mm]
-    height, width = (n // b for n, b in zip(plane.shape, block, strict=True))
-    cut = volume[: height * block[0], : width * block[1]]
-    means = cut.reshape(height, block[0], width, block[1], -1).mean(axis=(1, 3))
-    spacing = tuple(s * b for s, b in zip(plane.spacing_mm, block, strict=True))
-    origin = tuple(o + (b - 1) / 2 * s for o, b, s in zip(plane.origin_mm, block, plane.spacing_mm, strict=True))
-    return means, Plane((height, width), spacing, origin)
+def _require_extent(tissue: np.ndarray, spacing_mm: Sequence[float], settings: Settings, where: str) -> None:
+    if not settings.least_extent_mm:
+        return
+    places = np.argwhere(tissue > TISSUE)
+    extent_mm = (places.max(axis=0) + 1 - places.min(axis=0)) * np.array(spacing_mm)
+    if extent_mm.min() < settings.least_extent_mm:
+        sizes = " x ".join(f"{mm:.0f}" for mm in extent_mm)
+        raise refused(
+            "E-REG-22", where=where, found=f"tissue over {sizes} mm, {settings.least_extent_mm:.0f} mm wanted"
+        )
 
 
-def _plausible(candidate: Mirror, start: Mirror, level: Level, where: str) -> bool:
-    """Return whether the candidate stays near the robust rigid mirror and fits no worse."""
-    departure_mm = float(np.linalg.norm(candidate(level.points) - start(level.points), axis=1).mean())
-    residual_mm, before_mm = level.residual_mm(candidate), level.residual_mm(start)
-    if departure_mm <= LARGEST_DEPARTURE_MM and residual_mm <= before_mm:
-        return True
+def _reflection(image: np.ndarray, grid: Grid, settings: Settings, where: str) -> tuple[Mirror, Level]:
+    """Return the reflection of least robust residual and the level that it was refined on last."""
+    first, *later = settings.passes
+    pooled, cells = grid.pooled(image, first[0])
+    starts, contrast = coarse_mirrors(pooled.mean(axis=-1), cells)
+    if contrast < settings.least_contrast:
+        raise refused(
+            settings.no_axis,
+            where=where,
+            found=f"similarity changes by {contrast:.4f} over all tilts, {settings.least_contrast} wanted",
+        )
+    level = Level.of(pooled.mean(axis=-1, keepdims=True), cells, sigma_mm=first[1])
+    mirror = min((refine(level, start, reach_mm=first[2]) for start in starts), key=level.residual_mm)
+    for cell_mm, sigma_mm, reach_mm in later:
+        level = Level.of(*grid.pooled(image, cell_mm), sigma_mm=sigma_mm)
+        mirror = refine(level, mirror, reach_mm=reach_mm)
+    return mirror, level
+
+
+def _chosen(rigid: Mirror, fine: Level, method: str, settings: Settings, where: str) -> tuple[Mirror, str]:
+    """Return the mirror of the method where it stays near the reflection and fits no worse, else the reflection."""
+    if method == "rigid":
+        return rigid, method
+    if method == "itk":
+        candidate = itk_mirror(fine.smooth.mean(axis=-1), fine.grid, rigid)
+    else:
+        candidate = refine(fine, rigid, degrees=method, reach_mm=settings.passes[-1][2])
+    departure_mm = float(np.linalg.norm(candidate(fine.points) - rigid(fine.points), axis=1).mean())
+    residual_mm, before_mm = fine.residual_mm(candidate), fine.residual_mm(rigid)
+    if departure_mm <= settings.largest_departure_mm and residual_mm <= before_mm:
+        return candidate, method
     _log.info(
-        "%s: refinement moved %.1f mm to residual %.2f mm; kept the robust rigid mirror at %.2f mm",
+        "%s: %s moved %.1f mm to residual %.2f mm; kept the reflection at %.2f mm",
         where,
+        method,
         departure_mm,
         residual_mm,
         before_mm,
     )
-    return False
+    return rigid, "rigid"
 
 
-def _accepted(mirror: Mirror, method: str, level: Level, where: str) -> Registration:
-    """Return the registration when the head and its mirror image agree.
+def _agreement(mirror: Mirror, level: Level) -> tuple[float, float]:
+    """Return the Dice of the head with its mirror image, and their correlation in either of them."""
+    here = level.smooth.reshape(-1, level.smooth.shape[-1])
+    there = sample(level.smooth, level.grid.voxels(mirror(level.grid.points())))
+    inside, other = here > TISSUE, there > TISSUE
+    either = inside | other
+    overlap = 2 * float((inside & other).sum()) / float(inside.sum() + other.sum())
+    return overlap, float(np.corrcoef(here[either], there[either])[0, 1])
+
+
+def _require_match(found: Registration, settings: Settings, where: str) -> None:
+    if found.overlap >= settings.least_overlap and found.similarity >= settings.least_similarity:
+        return
+    raise refused(
+        settings.no_match,
+        where=where,
+        found=f"overlap {found.overlap:.2f} (at least {settings.least_overlap}), similarity {found.similarity:.2f} "
+        f"(at least {settings.least_similarity}), residual {found.residual_mm:.2f} mm "
+        f"at a tilt of {found.mirror.angle_deg:.1f} degrees"
+        + (f" and a roll of {found.mirror.roll_deg:.1f}" if len(found.mirror.shift_mm) == 3 else ""),
+    )
+
+
+def mirror_or_midline(
+    head: np.ndarray,
+    spacing_mm: Sequence[float],
+    *,
+    method: str = "rigid",
+    window: tuple[float, float] | None = CT_WINDOW,
+    where: str = "head",
+) -> Registration:
+    """Find a head's mirror, or where it shows none, reflect across its midline and say so in ``remark``.
+
+    A slab too thin for a mirror in space is registered in plane. A head that does not match its mirror image is
+    reflected, upright, across the middle of its tissue; an image without a head across the middle of its array.
+
+    Shapes, units, args: as ``register_mirror``.
 
     Raises:
-        IslesError: ``E-REG-03``.
+        IslesError: ``E-REG-04`` to ``E-REG-06``: a setting that is not known, an image that is no volume of numbers.
+
+    Source: ours; ``tests/transforms/test_midline.py``.
     """
-    smooth = np.split(level.channels, 3, axis=2)[0]
-    here = smooth.reshape(-1, smooth.shape[2])
-    there = sample(smooth, level.plane.pixels(mirror(level.plane.points())))
-    inside, other = here > TISSUE, there > TISSUE
-    overlap = 2 * float((inside & other).sum()) / float(inside.sum() + other.sum())
-    similarity = float(np.corrcoef(here[inside | other], there[inside | other])[0, 1])
-    residual_mm = level.residual_mm(mirror)
-    if overlap < LEAST_OVERLAP or similarity < LEAST_SIMILARITY:
-        raise refused(
-            "E-REG-03",
-            where=where,
-            found=f"overlap {overlap:.2f} (at least {LEAST_OVERLAP}), similarity {similarity:.2f} "
-            f"(at least {LEAST_SIMILARITY}), residual {residual_mm:.2f} mm "
-            f"at a tilt of {mirror.angle_deg:.1f} degrees",
-        )
-    return Registration(mirror, method, residual_mm, level.residual_mm(reflection(0.0, 0.0)), overlap, similarity)
+    axes = len(spacing_mm)
+    try:
+        return register_mirror(head, spacing_mm, method=method, window=window, where=where)
+    except IslesError as error:
+        if error.code not in NO_FIT:
+            raise
+        refusal = error
+    if refusal.code == "E-REG-22":
+        flat = mirror_or_midline(head, spacing_mm[:2], method=method, window=window, where=where)
+        told = f"{refusal.fault} ({refusal.found}): registered in plane"
+        return replace(flat, mirror=_in_space(flat.mirror), remark="; ".join(filter(None, (told, flat.remark))))
+    flip = reflection([0.0] * (axes - 1), 0.0)
+    if refusal.code == "E-REG-01":
+        told = "mirrored across the middle of the array"
+        return Registration(flip, "flip", np.nan, np.nan, np.nan, np.nan, f"{_reason(refusal)}: {told}")
+    offset_mm = middle_mm(scaled(head, window, where=where), spacing_mm)
+    mirror, level = reflection([0.0] * (axes - 1), offset_mm), _level(head, spacing_mm, window, where)
+    told = f"mirrored across the middle of the head, upright, {offset_mm:.1f} mm from the middle of the array"
+    return Registration(
+        mirror,
+        "midline",
+        level.residual_mm(mirror),
+        level.residual_mm(flip),
+        *_agreement(mirror, level),
+        f"{_reason(refusal)}: {told}",
+    )
+
+
+def _reason(refusal: IslesError) -> str:
+    return f"{refusal.code}: {refusal.fault} ({refusal.found})"
+
+
+def _in_space(mirror: Mirror) -> Mirror:
+    """Return a mirror in plane as a mirror in space that leaves the height alone."""
+    matrix = np.eye(3)
+    matrix[:2, :2] = mirror.matrix
+    return Mirror(matrix, np.append(mirror.shift_mm, 0.0))
+
+
+def _level(head: np.ndarray, spacing_mm: Sequence[float], window: tuple[float, float] | None, where: str) -> Level:
+    tissue = scaled(head, window, where=where)
+    grid = Grid.centred(tissue.shape[: len(spacing_mm)], spacing_mm)
+    cell_mm, sigma_mm, _ = SETTINGS[len(spacing_mm)].passes[-1]
+    return Level.of(*grid.pooled(tissue.reshape(*grid.shape, -1), cell_mm), sigma_mm=sigma_mm)
+
+
+def middle_mm(tissue: np.ndarray, spacing_mm: Sequence[float]) -> float:
+    """Return where the middle of a head lies along the first axis: the median over its rows of their middles.
+
+    Shapes: ``tissue (H, W, D)``, 0 to 1. Units: mm from the middle of the array.
+    Source: ours; ``tests/transforms/test_midline.py``.
+    """
+    rows = (tissue > TISSUE).transpose(1, 2, 0).reshape(-1, len(tissue))
+    rows = rows[rows.any(axis=1)]
+    ends = rows.argmax(axis=1) + len(tissue) - 1 - rows[:, ::-1].argmax(axis=1)
+    return float(np.median(ends) / 2 - (len(tissue) - 1) / 2) * float(spacing_mm[0])
 
 
 def hemispheres(head: np.ndarray, spacing_mm: Sequence[float], *, where: str = "head") -> np.ndarray:
@@ -187,14 +330,14 @@ def hemispheres(head: np.ndarray, spacing_mm: Sequence[float], *, where: str = "
         where: name of the case, for messages.
 
     Raises:
-        IslesError: ``E-REG-01`` to ``E-REG-06``, as ``monai_isles.transforms.register_mirror``.
+        IslesError: ``E-REG-01`` to ``E-REG-06``, as ``register_mirror``.
 
     Source: the mirror of Clerigues 2019, doi:10.1016/j.compbiomed.2019.103487;
     ``tests/evaluation/test_sides.py``.
     """
     in_plane = (float(spacing_mm[0]), float(spacing_mm[1]))
     mirror = register_mirror(head, in_plane, where=where).mirror
-    points = Plane.centred(head.shape[:2], in_plane).points()
+    points = Grid.centred(head.shape[:2], in_plane).points()
     left = (points[:, 0] < mirror(points)[:, 0]).reshape(head.shape[:2])
     return np.repeat(left[:, :, None], head.shape[2], axis=2)
 

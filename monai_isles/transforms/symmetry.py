@@ -20,12 +20,13 @@ from torch import Tensor
 from monai_isles.data.remote import is_url, local_root
 from monai_isles.errors import refused
 from monai_isles.io.cache import Cache
+from monai_isles.io.findings import say_once
 from monai_isles.modalities import PERFUSION_MAPS
-from monai_isles.transforms.mirror import Mirror, VolumeMirror, mirrored, mirrored_volume
-from monai_isles.transforms.registration import CT_WINDOW, Registration, register_mirror
-from monai_isles.transforms.registration_volume import VOLUME_METHODS, register_volume_mirror
+from monai_isles.transforms.mirror import Mirror, mirrored
+from monai_isles.transforms.registration import CT_WINDOW, Registration, mirror_or_midline
 
-ALGORITHM = 1
+ALGORITHM = 2
+FORMER_METHODS = {"projection": ("rigid", 2), "volume": ("rigid", 3), "volume-itk": ("itk", 3)}
 FOLDER = ".monai_isles_cache"
 
 
@@ -60,8 +61,7 @@ def stored(folder: Path, key: str) -> Registration | None:
         return None
     fields = json.loads(payload)
     matrix, shift_mm = np.array(fields.pop("matrix"), float), np.array(fields.pop("shift_mm"), float)
-    mirror = Mirror(matrix, shift_mm) if len(shift_mm) == 2 else VolumeMirror(matrix, shift_mm)
-    return Registration(mirror=mirror, **fields)
+    return Registration(mirror=Mirror(matrix, shift_mm), **fields)
 
 
 def store(folder: Path, key: str, registration: Registration) -> None:
@@ -91,22 +91,24 @@ class SymmetricModalitiesd(MapTransform):
 
     Shapes: every entry ``(1, H, W, D)``, any ``D >= 1``; each gains ``key + suffix``, same shape and affine, float32.
     Units: unchanged, bilinear in plane or trilinear; without an affine voxels count as 1 mm. ``mirror`` receives the
-    registration as a plain dictionary: ``angle_deg``, ``roll_deg`` (three dimensions), ``offset_mm``, ``matrix``,
-    ``shift_mm``, ``residual_mm``, ``method``, ``cached``.
+    registration as a plain dictionary: ``angle_deg``, ``roll_deg``, ``offset_mm``, ``matrix``, ``shift_mm``,
+    ``residual_mm``, ``flip_residual_mm``, ``overlap``, ``similarity``, ``method``, ``remark``, ``cached``.
 
     Args:
         keys: images to mirror. head: the unstripped image that is registered (``SkullStripd`` makes it).
         ct: the key whose mirror image is taken from ``head`` and masked; None for MRI.
         maps: keys among ``keys`` whose mirrored sum is the mask; empty for MRI.
         suffix: ending of the new keys. mirror: key of the record.
-        method, window: as in ``register_mirror``, or ``"volume"`` and ``"volume-itk"`` as in
-            ``register_volume_mirror``; ``window`` None fits any intensities.
+        method, window: as in ``register_mirror``; ``window`` None fits any intensities. A head that does not match its
+            mirror image is reflected across its middle, with a remark (``mirror_or_midline``). The former names
+            ``projection``, ``volume`` and ``volume-itk`` are ``rigid`` in plane, ``rigid`` and ``itk`` in space.
+        dimensions: 2, one map in the axial plane for all slices, or 3, a map in space.
         cache_dir: folder of the data; registrations are kept in its ``.monai_isles_cache``. None registers every time.
             A result is found again only for the same voxels, affine and settings.
 
     Raises:
-        IslesError: ``E-SYM-01`` an entry is missing, ``E-SYM-02`` shapes differ, ``E-REG-...`` the head cannot be
-            registered, ``E-FILE-10`` the cache cannot be written.
+        IslesError: ``E-SYM-01`` an entry is missing, ``E-SYM-02`` shapes differ, ``E-REG-04`` to ``E-REG-06`` no volume
+            of numbers or no such method, ``E-FILE-10`` the cache cannot be written.
 
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; in three dimensions Clèrigues 2020,
         doi:10.1016/j.cmpb.2020.105521; ``tests/transforms/test_symmetry.py``, ``test_symmetry_volume.py`` beside it.
@@ -122,21 +124,25 @@ class SymmetricModalitiesd(MapTransform):
         suffix: str = "_sym",
         mirror: str = "mirror",
         cache_dir: str | Path | None = None,
-        method: str = "projection",
+        method: str = "rigid",
+        dimensions: int = 2,
         window: Sequence[float] | None = CT_WINDOW,
     ) -> None:
         super().__init__(keys)
         self.head, self.ct, self.maps, self.suffix, self.mirror = head, ct, tuple(maps), suffix, mirror
         self.cache_dir = None if cache_dir is None else cache_folder(cache_dir)
-        self.method, self.window = method, None if window is None else (float(window[0]), float(window[1]))
+        self.method, self.dimensions = FORMER_METHODS.get(method, (method, dimensions))
+        self.window = None if window is None else (float(window[0]), float(window[1]))
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Any]:
         out, where = dict(data), str(data.get("case", self.head))
         self._require_entries(out, where)
-        head, spacing_mm = _volume(out[self.head]), _spacing_mm(out[self.head])
+        head, spacing_mm = _volume(out[self.head]), _spacing_mm(out[self.head])[: self.dimensions]
         registration, cached = self._register(head, out[self.head], spacing_mm, where)
+        if registration.remark:
+            say_once(f"{where}: {registration.remark}")
         flipped = {
-            key: _seen_in(registration.mirror, head if key == self.ct else _volume(out[key]), spacing_mm)
+            key: mirrored(head if key == self.ct else _volume(out[key]), registration.mirror, spacing_mm)
             for key in self.keys
         }
         if self.ct in flipped and self.maps:
@@ -147,23 +153,19 @@ class SymmetricModalitiesd(MapTransform):
         return out
 
     def _register(
-        self, head: np.ndarray, image: Tensor, spacing_mm: tuple[float, float, float], where: str
+        self, head: np.ndarray, image: Tensor, spacing_mm: tuple[float, ...], where: str
     ) -> tuple[Registration, bool]:
+        settings: dict[str, Any] = {"method": self.method, "window": self.window}
         if self.cache_dir is None:
-            return self._registered(head, spacing_mm, where), False
+            return mirror_or_midline(head, spacing_mm, where=where, **settings), False
         affine = np.asarray(image.affine) if isinstance(image, MetaTensor) else np.eye(4)
-        key = cache_key(head, affine, {"method": self.method, "window": self.window})
+        key = cache_key(head, affine, settings | {"dimensions": self.dimensions})
         known = stored(self.cache_dir, key)
         if known is not None:
             return known, True
-        registration = self._registered(head, spacing_mm, where)
+        registration = mirror_or_midline(head, spacing_mm, where=where, **settings)
         store(self.cache_dir, key, registration)
         return registration, False
-
-    def _registered(self, head: np.ndarray, spacing_mm: tuple[float, float, float], where: str) -> Registration:
-        if self.method in VOLUME_METHODS:
-            return register_volume_mirror(head, spacing_mm, method=self.method, window=self.window, where=where)
-        return register_mirror(head, spacing_mm[:2], method=self.method, window=self.window, where=where)
 
     def _require_entries(self, data: Mapping[Hashable, Any], where: str) -> None:
         masking = self.maps if self.ct in self.keys else ()
@@ -185,12 +187,6 @@ def _volume(image: Tensor) -> np.ndarray:
     return torch.as_tensor(image).detach().cpu().numpy()[0].astype(np.float32, copy=False)
 
 
-def _seen_in(mirror: Mirror | VolumeMirror, volume: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    if isinstance(mirror, VolumeMirror):
-        return mirrored_volume(volume, mirror, spacing_mm)
-    return mirrored(volume, mirror, spacing_mm[:2])
-
-
 def _spacing_mm(image: Tensor) -> tuple[float, float, float]:
     if not isinstance(image, MetaTensor):
         return 1.0, 1.0, 1.0
@@ -202,7 +198,7 @@ def _record(registration: Registration, cached: bool) -> dict[str, Any]:
     mirror = registration.mirror
     return {
         "angle_deg": mirror.angle_deg,
-        **({"roll_deg": mirror.roll_deg} if isinstance(mirror, VolumeMirror) else {}),
+        "roll_deg": mirror.roll_deg,
         "offset_mm": mirror.offset_mm,
         "matrix": mirror.matrix.tolist(),
         "shift_mm": mirror.shift_mm.tolist(),
@@ -211,5 +207,6 @@ def _record(registration: Registration, cached: bool) -> dict[str, Any]:
         "overlap": registration.overlap,
         "similarity": registration.similarity,
         "method": registration.method,
+        "remark": registration.remark,
         "cached": cached,
     }

@@ -43,6 +43,6 @@ def test_heads_go_to_the_child_process_unchanged(tmp_path: Path) -> None:
     registration.saved(tmp_path / "heads.npz", [head])
     (again,) = registration.loaded(tmp_path / "heads.npz")
     np.testing.assert_array_equal(again.ct, head.ct)
-    errors = [registration.registered(registration.ways()["projection"], [one])[0][0] for one in (head, again)]
+    errors = [registration.registered(registration.ways()["rigid"], [one])[0][0] for one in (head, again)]
     assert errors[0] == pytest.approx(errors[1], abs=1e-6) and errors[0] < 2.0
     assert registration.failures([0.5, 2.5, float("inf")]) == 2

@@ -172,3 +172,20 @@ def load_state_like():
     import torch
 
     return torch.zeros(2, 2)
+
+
+def test_a_head_that_does_not_match_its_mirror_is_predicted_with_a_remark(
+    predict: Callable[..., int], phantom_folder: Path, tmp_path: Path
+) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(case(phantom_folder, 1), half)
+    path = image_of(half, "CT")
+    image = nibabel.load(path)
+    values = np.asarray(image.dataobj).copy()
+    values[: values.shape[0] // 2 - 10] = -1000  # the head's other half is missing
+    nibabel.save(nibabel.Nifti1Image(values, image.affine, image.header), path)
+    assert predict(case(phantom_folder, 1), half) == 0
+    whole, cut = (json.loads((tmp_path / "out" / name / "result.json").read_text()) for name in ("case_1", "half"))
+    assert whole["registration"]["method"] in ("rigid", "flip") and "remarks" not in whole
+    assert cut["registration"]["method"] == "midline" and cut["remarks"][0].startswith("E-REG-03: ")
+    assert "mirrored across the middle of the head" in cut["remarks"][0]

@@ -11,7 +11,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_isles.phantom import Head, head_with_pose
-from monai_isles.transforms.mirror import Mirror, Plane
+from monai_isles.transforms.mirror import Grid, Mirror
 
 
 def _egg(
@@ -24,7 +24,7 @@ def _egg(
 ) -> np.ndarray:
     """A head that is its own mirror image across the line (angle, offset): skull, brain, two ventricles, air."""
     angle = np.radians(angle_deg)
-    x, y = Plane.centred((size, size), spacing_mm).points().T
+    x, y = Grid.centred((size, size), spacing_mm).points().T
     u = x * np.cos(angle) + y * np.sin(angle) - offset_mm
     v = -x * np.sin(angle) + y * np.cos(angle)
     rim = np.hypot(u / 68, v / 86)
@@ -72,10 +72,10 @@ def posed() -> Callable[..., Head]:
 
 
 def _landmark_error_px(mirror: Mirror, head: Head) -> float:
-    plane = Plane.centred(head.ct.shape[:2], head.spacing_mm[:2])
+    grid = Grid.centred(head.ct.shape[:2], head.spacing_mm[:2])
     left, right = head.landmarks.swapaxes(0, 1)[..., :2]
     errors = [
-        np.linalg.norm(plane.pixels(mirror(plane.origin_mm + a * plane.spacing_mm)) - b, axis=1)
+        np.linalg.norm(grid.voxels(mirror(grid.origin_mm + a * grid.spacing_mm)) - b, axis=1)
         for a, b in ((left, right), (right, left))
     ]
     return float(np.mean(errors))

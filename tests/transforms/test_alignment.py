@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from monai_isles.transforms.alignment import Level, coarse_mirrors, refine
-from monai_isles.transforms.mirror import Plane, reflection
+from monai_isles.transforms.mirror import Grid, reflection
 
-PLANE = Plane.centred((96, 96), (2.0, 2.0))
+PLANE = Grid.centred((96, 96), (2.0, 2.0))
 
 
 def tissue(head: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ from monai_isles.transforms.mirror import reflection
 from monai_isles.transforms.registration import Registration
 from monai_isles.transforms.symmetry import cache_folder, cache_key, store, stored
 
-HEAD, AFFINE, SETTINGS = np.zeros((4, 4, 2), np.float32), np.eye(4), {"method": "projection", "window": (0.0, 60.0)}
-FOUND = Registration(reflection(7.25, -3.1), "projection", 2.1, 3.4, 0.97, 0.8)
+HEAD, AFFINE, SETTINGS = np.zeros((4, 4, 2), np.float32), np.eye(4), {"method": "rigid", "window": (0.0, 60.0)}
+FOUND = Registration(reflection(7.25, -3.1), "rigid", 2.1, 3.4, 0.97, 0.8)
 
 
 def test_what_was_stored_comes_back_to_the_last_bit(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_what_was_stored_comes_back_to_the_last_bit(tmp_path: Path) -> None:
     back = stored(tmp_path / "new", "k")
     np.testing.assert_array_equal(back.mirror.matrix, FOUND.mirror.matrix)
     np.testing.assert_array_equal(back.mirror.shift_mm, FOUND.mirror.shift_mm)
-    assert (back.method, back.residual_mm, back.overlap) == ("projection", 2.1, 0.97)
+    assert (back.method, back.residual_mm, back.overlap) == ("rigid", 2.1, 0.97)
     assert stored(tmp_path / "new", "other") is None
 
 

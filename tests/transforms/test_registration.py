@@ -13,14 +13,14 @@ THICK = [(seed, 4) for seed in range(7)] + [(seed, 16) for seed in range(7, 10)]
 THIN = [(seed, 2) for seed in range(10)]
 
 
-@pytest.mark.parametrize("method", ["projection", "itk"])
+@pytest.mark.parametrize("method", ["rigid", "affine", "itk"])
 def test_nine_of_ten_heads_of_four_slices_and_more_are_within_a_pixel(posed, landmark_error_px, method: str) -> None:
     heads = [posed(*which) for which in THICK]
     errors = [landmark_error_px(register_mirror(h.ct, h.spacing_mm[:2], method=method).mirror, h) for h in heads]
     assert sum(error <= 1.0 for error in errors) >= 9, errors
 
 
-@pytest.mark.parametrize("method", ["projection", "affine", "itk"])
+@pytest.mark.parametrize("method", ["rigid", "affine", "itk"])
 def test_two_slice_slabs_are_within_a_pixel_and_a_half_in_the_median(posed, landmark_error_px, method: str) -> None:
     heads = [posed(*which) for which in THIN]
     errors = [landmark_error_px(register_mirror(h.ct, h.spacing_mm[:2], method=method).mirror, h) for h in heads]
@@ -55,11 +55,11 @@ def test_the_window_of_other_modalities_is_found_from_the_image(egg) -> None:
 
 
 def test_a_refinement_that_runs_away_is_not_kept(egg, monkeypatch, caplog) -> None:
-    monkeypatch.setattr(registration, "itk_mirror", lambda image, plane, start: reflection(-30, 40))
+    monkeypatch.setattr(registration, "itk_mirror", lambda image, grid, start: reflection(-30, 40))
     with caplog.at_level("INFO"):
         found = register_mirror(egg(8, 5), (2.0, 2.0), method="itk", where="case_3")
-    assert found.method == "projection" and found.mirror.angle_deg == pytest.approx(8, abs=0.3)
-    assert "case_3: refinement moved" in caplog.text
+    assert found.method == "rigid" and found.mirror.angle_deg == pytest.approx(8, abs=0.3)
+    assert "case_3: itk moved" in caplog.text
 
 
 def broken(kind: str, head: np.ndarray) -> np.ndarray:
@@ -101,5 +101,5 @@ def test_the_report_of_a_bad_fit_holds_the_residual(egg) -> None:
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones(egg) -> None:
-    with pytest.raises(IslesError, match=r"E-REG-04.*method(?s:.*)'elastix'(?s:.*)projection, affine, itk"):
+    with pytest.raises(IslesError, match=r"E-REG-04.*method(?s:.*)'elastix'(?s:.*)rigid, affine, itk"):
         register_mirror(egg(), (2.0, 2.0), method="elastix")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -10,8 +11,8 @@ from scipy import ndimage
 
 from monai_isles.errors import IslesError
 from monai_isles.phantom.atlas import ORIGIN_MM, load_atlas
-from monai_isles.transforms import register_volume_mirror, registration_volume
-from monai_isles.transforms.mirror import Grid, VolumeMirror, volume_reflection
+from monai_isles.transforms import register_mirror, registration
+from monai_isles.transforms.mirror import Grid, Mirror, reflection
 
 SHAPE, SPACING = (68, 80, 56), (3.0, 3.0, 3.0)
 MIDDLE = np.array([0.0, -18.0, 10.0])
@@ -47,38 +48,40 @@ def brain(seed: int, upright: bool = False) -> tuple[np.ndarray, np.ndarray, np.
     return noisy.reshape(SHAPE).astype(np.float32), left, right
 
 
-def error_vox(mirror: VolumeMirror, left: np.ndarray, right: np.ndarray) -> float:
+def error_vox(mirror: Mirror, left: np.ndarray, right: np.ndarray) -> float:
     both = [np.linalg.norm((mirror(a) - b) / SPACING, axis=1) for a, b in ((left, right), (right, left))]
     return float(np.mean(both))
 
 
+@pytest.mark.parametrize("method", ["rigid", "affine"])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_tilted_brain_finds_its_counterparts(seed: int) -> None:
+def test_a_tilted_brain_finds_its_counterparts(seed: int, method: str) -> None:
     volume, left, right = brain(seed)
-    found = register_volume_mirror(volume, SPACING, where=f"case_{seed}")
-    assert error_vox(found.mirror, left, right) < 0.5 < error_vox(volume_reflection(0, 0, 0), left, right)
-    assert found.method == "volume" and found.residual_mm < found.flip_residual_mm
+    found = register_mirror(volume, SPACING, method=method, window=None, where=f"case_{seed}")
+    assert error_vox(found.mirror, left, right) < 0.5 < error_vox(reflection((0, 0), 0), left, right)
+    assert found.method == method and found.residual_mm < found.flip_residual_mm
     assert found.overlap > 0.97 and found.similarity > 0.5
 
 
 def test_itk_finds_them_too(monkeypatch) -> None:
     volume, left, right = brain(0)
-    monkeypatch.setattr(registration_volume, "_plausible", lambda *a: True)
-    found = register_volume_mirror(volume, SPACING, method="volume-itk")
-    assert found.method == "volume-itk" and error_vox(found.mirror, left, right) < 0.7
+    monkeypatch.setattr(registration.Level, "residual_mm", lambda *a: 1.0)  # no fit is worse than another
+    monkeypatch.setitem(registration.SETTINGS, 3, replace(registration.SETTINGS[3], chance=-1.0))
+    found = register_mirror(volume, SPACING, method="itk", window=None)
+    assert found.method == "itk" and error_vox(found.mirror, left, right) < 0.7
 
 
 def test_what_itk_makes_worse_is_not_kept(monkeypatch, caplog) -> None:
-    monkeypatch.setattr(registration_volume, "itk_volume_mirror", lambda *a: volume_reflection(-20, 3, 30))
+    monkeypatch.setattr(registration, "itk_mirror", lambda *a: reflection((-20, 3), 30))
     with caplog.at_level("INFO"):
-        found = register_volume_mirror(brain(0)[0], SPACING, method="volume-itk", where="case_3")
-    assert found.method == "volume" and "case_3: ITK moved" in caplog.text
+        found = register_mirror(brain(0)[0], SPACING, method="itk", window=None, where="case_3")
+    assert found.method == "rigid" and "case_3: itk moved" in caplog.text
 
 
 def test_a_head_that_is_its_own_flip_keeps_the_plain_flip() -> None:
     half = brain(1, upright=True)[0]
     volume = np.maximum(half, half[::-1])
-    found = register_volume_mirror(volume, SPACING)
+    found = register_mirror(volume, SPACING, window=None)
     np.testing.assert_allclose(found.mirror(LANDMARKS), LANDMARKS * (-1, 1, 1), atol=0.1)
 
 
@@ -86,7 +89,7 @@ def test_voxels_of_unequal_sides_are_honoured() -> None:
     volume, left, right = brain(2)
     thick = volume[:, :, ::2]
     shift = np.array([0, 0, 1.5])  # every second slice kept: the centre moves down by half a slice
-    found = register_volume_mirror(thick, (3.0, 3.0, 6.0))
+    found = register_mirror(thick, (3.0, 3.0, 6.0), window=None)
     assert np.linalg.norm(found.mirror(left + shift) - (right + shift), axis=1).mean() < 2.0
 
 
@@ -118,4 +121,4 @@ def broken(kind: str) -> np.ndarray:
 )
 def test_a_volume_that_cannot_be_registered_is_reported(kind: str, code: str, words: str) -> None:
     with pytest.raises(IslesError, match=rf"{code}.*{words}.*\n.*case_5.*\n  found .*\d.*\n  fix "):
-        register_volume_mirror(broken(kind), SPACING, where="case_5")
+        register_mirror(broken(kind), SPACING, window=None, where="case_5")

@@ -76,21 +76,21 @@ def test_plain_tensors_work_and_stay_plain(egg, case) -> None:
 def test_records_can_be_collated(egg, case) -> None:
     out = SymmetricModalitiesd(KEYS)(SkullStripd()(case(egg(8, 5))))
     batch = list_data_collate([{"mirror": out["mirror"]}, {"mirror": out["mirror"]}])
-    assert batch["mirror"]["angle_deg"].shape == (2,) and batch["mirror"]["method"] == ["projection"] * 2
+    assert batch["mirror"]["angle_deg"].shape == (2,) and batch["mirror"]["method"] == ["rigid"] * 2
 
 
 def test_a_head_is_registered_again_only_when_it_or_a_setting_changes(egg, case, tmp_path: Path, monkeypatch) -> None:
     calls: list[str] = []
-    real = symmetry.register_mirror
-    monkeypatch.setattr(symmetry, "register_mirror", lambda *a, **k: calls.append(k["method"]) or real(*a, **k))
+    real = symmetry.mirror_or_midline
+    monkeypatch.setattr(symmetry, "mirror_or_midline", lambda *a, **k: calls.append(k["method"]) or real(*a, **k))
     entry = SkullStripd()(case(egg(8, 5)))
     first = SymmetricModalitiesd(KEYS, cache_dir=tmp_path)(entry)
     second = SymmetricModalitiesd(KEYS, cache_dir=tmp_path)(entry)
-    assert calls == ["projection"] and not first["mirror"]["cached"] and second["mirror"]["cached"]
+    assert calls == ["rigid"] and not first["mirror"]["cached"] and second["mirror"]["cached"]
     assert all(torch.equal(first[f"{key}_sym"], second[f"{key}_sym"]) for key in KEYS)
     SymmetricModalitiesd(KEYS, cache_dir=tmp_path, method="affine")(entry)
     SymmetricModalitiesd(KEYS, cache_dir=tmp_path)(entry | {"head": entry["head"] + 1})
-    assert calls == ["projection", "affine", "projection"]
+    assert calls == ["rigid", "affine", "rigid"]
     assert len(list((tmp_path / ".monai_isles_cache").glob("mirror-*.entry"))) == 3
 
 
@@ -104,10 +104,10 @@ def test_a_cut_cache_entry_is_rebuilt_with_a_word(egg, case, tmp_path: Path, cap
     assert torch.equal(again["ct_sym"], want["ct_sym"]) and transform(entry)["mirror"]["cached"]
 
 
-def test_a_failed_registration_names_the_case_and_is_not_cached(egg, case, tmp_path: Path) -> None:
+def test_a_head_that_is_no_number_names_the_case_and_is_not_cached(egg, case, tmp_path: Path) -> None:
     entry = SkullStripd()(case(egg(8, 5)))
-    entry["head"] = torch.full_like(entry["head"], -1000.0)
-    with pytest.raises(IslesError, match=r"E-REG-01.*\n.*case_7"):
+    entry["head"] = torch.full_like(entry["head"], torch.nan)
+    with pytest.raises(IslesError, match=r"E-REG-06.*\n.*case_7"):
         SymmetricModalitiesd(KEYS, cache_dir=tmp_path)(entry)
     assert not (tmp_path / ".monai_isles_cache").exists()
 

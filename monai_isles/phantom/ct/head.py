@@ -10,6 +10,7 @@ import numpy as np
 from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject, Tissues, landmark_pairs, tissues_of
 from monai_isles.phantom.ct.kinetics import scanner_noise
 
+Change = Literal["hypodense", "stroke", "cavity", "craniectomy"]
 HU = {"gm": 38.0, "wm": 29.5, "csf": 7.0, "artery": 45.0, "vein": 47.0}
 
 
@@ -36,6 +37,7 @@ def head_with_pose(
     slices: int = 2,
     spacing_mm: tuple[float, float, float] | None = None,
     lesion: Literal["left", "right"] | None = None,
+    change: Change = "hypodense",
     roll_deg: float = 0.0,
     level_mm: float = 18.0,
     noise_hu: float = 2.5,
@@ -48,7 +50,10 @@ def head_with_pose(
         seed: the subject; the same seed in another pose is the same head.
         tilt_deg, shift_px, roll_deg: the pose, see ``Pose``.
         slices: number of slices.
-        lesion: side of a hypodense lesion in the middle cerebral artery's territory.
+        lesion: side of a change in the middle cerebral artery's territory.
+        change: ``hypodense`` a lesion of about 60 ml; ``stroke`` of about 250 ml, most of the hemisphere; ``cavity``
+            an old infarct of about 100 ml, filled with fluid; ``craniectomy`` the large stroke and the bone above it
+            taken off.
         noise_hu: standard deviation of the scanner's noise.
 
     Source: ours; ``tests/phantom/ct/test_head.py``.
@@ -60,7 +65,7 @@ def head_with_pose(
     tissues = tissues_of(subject, pose, grid, layers=2)
     ct = static_hu(tissues)
     if lesion is not None:
-        ct -= _old_infarct(tissues, -44.0 if lesion == "left" else 44.0, level_mm)
+        ct += _changed(tissues, -44.0 if lesion == "left" else 44.0, level_mm, change)
     noise = scanner_noise(np.random.default_rng([seed, 2]), (slices, 256, 256), noise_hu, grid.spacing_mm[0])
     return Head(
         ct=ct + noise.transpose(1, 2, 0),
@@ -71,10 +76,21 @@ def head_with_pose(
     )
 
 
-def _old_infarct(tissues: Tissues, x_mm: float, level_mm: float) -> np.ndarray:
+def _changed(tissues: Tissues, x_mm: float, level_mm: float, change: Change) -> np.ndarray:
+    """Return what the change adds to the CT (H, W, D), in HU, around ``x_mm`` of the atlas."""
+    radius_mm, added_hu = {"hypodense": (22, -12.0), "cavity": (28, None), "stroke": (40, -10.0)}.get(change, (40, -10.0))
     centre = np.array([x_mm, -12.0, level_mm], np.float32)
-    distance = np.linalg.norm((tissues.atlas_mm - centre) / np.array([1.0, 1.5, 1.5], np.float32), axis=1)
-    return tissues.spread(np.clip((22 - distance) / 4, 0, 1)) * (tissues.gm + tissues.wm) * 12.0
+    offset_mm = (tissues.atlas_mm - centre) / np.array([1.0, 1.5, 1.5], np.float32)
+    inside = tissues.spread(np.clip((radius_mm - np.linalg.norm(offset_mm, axis=1)) / 4, 0, 1))
+    inside *= tissues.spread((tissues.atlas_mm[:, 0] * np.sign(x_mm) > 2).astype(np.float32))
+    soft = tissues.gm + tissues.wm
+    if added_hu is None:
+        return inside * (HU["csf"] * soft - HU["gm"] * tissues.gm - HU["wm"] * tissues.wm)
+    added = inside * soft * added_hu
+    if change == "craniectomy":
+        near = (tissues.atlas_mm[:, 0] * np.sign(x_mm) > 25) & (np.abs(tissues.atlas_mm[:, 1] + 12) < 55)
+        added -= tissues.spread(near.astype(np.float32)) * ((1150.0 - 30.0) * tissues.bone - 550.0 * tissues.diploe)
+    return added
 
 
 def static_hu(tissues: Tissues) -> np.ndarray:
