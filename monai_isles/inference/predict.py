@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from monai_isles.cohort.task import FAULTS, failed, reason
 from monai_isles.data.remote import fetched
 from monai_isles.inference.ischaemia import perfusion_block
@@ -184,7 +186,8 @@ def _registration(data: Mapping[str, Any]) -> dict[str, object]:
     numbers = ("angle_deg", "roll_deg", "offset_mm", "residual_mm", "flip_residual_mm", "overlap", "similarity")
     rounded = {key: round(record[key], 3) if math.isfinite(record[key]) else None for key in numbers}
     remarks = {"remarks": [record["remark"]]} if record["remark"] else {}
-    return {"registration": {"method": record["method"], **rounded}, **remarks}
+    maps = {key: np.round(record[key], 6).tolist() for key in ("matrix", "shift_mm")}
+    return {"registration": {"method": record["method"], **rounded, **maps}, **remarks}
 
 
 def _same_as_before(path: Path, stamp: Mapping[str, object]) -> bool:

@@ -159,6 +159,7 @@ def gather_cohort(
     title: str | None = None,
     published: Mapping[str, object] | None = None,
     command: Sequence[str] = (),
+    mirrored: bool = False,
 ) -> Cohort:
     """Return the cohort; its tables are read and checked now, its images one case at a time when it is drawn.
 
@@ -169,6 +170,7 @@ def gather_cohort(
         title: heading; made from the data's name when None.
         published: rows of a paper to print below, as ``papers.published.published_rows`` returns them.
         command: words of the command line; folders in it are cut to their last name.
+        mirrored: show the mirrored channels of every case whose ``result.json`` says how they were made.
     Raises:
         IslesError: ``E-REP`` 01 to 04, 07 and 09.
     """
@@ -186,6 +188,7 @@ def gather_cohort(
         published=dict(published or {}),
         data=read.data,
         split=read.split,
+        mirrored=mirrored,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from monai_isles.reports import canvas as palette
 from monai_isles.reports.canvas import blank
 from monai_isles.reports.slices import ANATOMY, MAPS, brain, head_box, on_screen
 from monai_isles.reports.views import SYNTHETIC, CaseView
+from monai_isles.transforms.mirror import Grid, Mirror, mirrored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,6 +84,18 @@ def drawn_keys(keys: Sequence[str]) -> list[str]:
 
 def _each(case: CaseView) -> Iterator[Panel]:
     inside, images = brain(case.images, case.lesion.shape), case.images
+    yield from _images(case, inside)
+    if case.probability is not None:
+        yield Panel("lesion probability", case.probability, (0.0, 1.0), "viridis", inside=inside)
+    if case.uncertainty is not None:
+        top = max(0.05, _high(case.uncertainty, 99.9, inside))
+        yield Panel("uncertainty", case.uncertainty, (0.0, top), "cividis", outlines=False, inside=inside)
+    if not images and not case.synthetic and case.probability is None and case.uncertainty is None:
+        yield Panel("prediction", case.lesion.astype(np.float32), (0.0, 1.0), "gray", outlines=False)
+
+
+def _images(case: CaseView, inside: np.ndarray) -> Iterator[Panel]:
+    images = case.images
     for key in (key for key in ANATOMY if key in images):
         window = STROKE_WINDOW_HU if key == "ct" else (0.0, _high(images[key], _ANATOMY_TOP))
         yield Panel(_title(case, key), images[key], window, "gray", MODALITIES[key].unit, outlines=False)
@@ -91,13 +104,6 @@ def _each(case: CaseView) -> Iterator[Panel]:
     for key in (key for key in MAPS if key in images):
         window = TMAX_WINDOW_S if key == "tmax" else (0.0, _high(images[key], _TOPS[key], inside))
         yield Panel(_title(case, key), images[key], window, "viridis", MODALITIES[key].unit, inside=inside)
-    if case.probability is not None:
-        yield Panel("lesion probability", case.probability, (0.0, 1.0), "viridis", inside=inside)
-    if case.uncertainty is not None:
-        top = max(0.05, _high(case.uncertainty, 99.9, inside))
-        yield Panel("uncertainty", case.uncertainty, (0.0, top), "cividis", outlines=False, inside=inside)
-    if not images and not case.synthetic and case.probability is None and case.uncertainty is None:
-        yield Panel("prediction", case.lesion.astype(np.float32), (0.0, 1.0), "gray", outlines=False)
 
 
 def _title(case: CaseView, key: str) -> str:
@@ -182,6 +188,54 @@ def methods_montage(cases: Sequence[Mapping[str, CaseView]]) -> Figure:
     for place, title in zip(axes[0], cases[0], strict=True):
         place.set_title(title, color=_LIGHT, fontsize=9, pad=5)
     return axes[0, 0].figure
+
+
+def mirrored_montage(case: CaseView, k: int, *, box: tuple[slice, slice] | None = None) -> Figure:
+    """Return a figure of two rows: the images of slice ``k``, and below them the same seen in the head's mirror.
+
+    A voxel of the lower row lies below its counterpart: the outline holds what the network compares with the lesion.
+    CT is cut to the brain as the network's is. The dashed line is the midline.
+
+    Args:
+        case: its ``result`` holds ``registration``, as ``predict`` writes it.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 1; ``tests/reports/test_montage.py``.
+    """
+    box = head_box(case.images, case.lesion.shape, case.spacing_mm) if box is None else box
+    inside, mirror = brain(case.images, case.lesion.shape), _mirror(case)
+    spacing_mm = case.spacing_mm[: len(mirror.shift_mm)]
+    twin_inside = mirrored(inside.astype(np.float32), mirror, spacing_mm) > 0
+    columns = [replace(panel, inside=inside, outlines=True) for panel in _images(case, inside)]
+    twins = [replace(c, volume=mirrored(c.volume, mirror, spacing_mm), inside=twin_inside) for c in columns]
+    seen = on_screen(case.lesion, k, box).shape
+    panel_in = _PANEL_IN * seen[0] * case.spacing_mm[1] / (seen[1] * case.spacing_mm[0])
+    axes = _grid(2, len(columns), panel_in, head_in=3 * _LINE_IN, foot_in=0.0)
+    ends = _midline(mirror, case, k, box)
+    for row, panels_of_row in zip(axes, (columns, twins), strict=True):
+        for place, panel in zip(row, panels_of_row, strict=True):
+            _paint(place, panel, case, k, box)
+            place.plot(*ends, color=_LIGHT, linewidth=0.8, linestyle=(0, (4, 4)), scalex=False, scaley=False)
+    write(axes[0, 0], f"slice {k + 1} of {case.lesion.shape[2]}", 0.03, 0.975, va="top")
+    write(axes[1, 0], "mirrored", 0.03, 0.975, va="top")
+    for place, panel in zip(axes[0], columns, strict=True):
+        place.set_title(panel.title, color=_LIGHT, fontsize=9, pad=5)
+    return axes[0, 0].figure
+
+
+def _mirror(case: CaseView) -> Mirror:
+    found = case.result["registration"]
+    return Mirror(np.array(found["matrix"], float), np.array(found["shift_mm"], float))
+
+
+def _midline(mirror: Mirror, case: CaseView, k: int, box: tuple[slice, slice]) -> tuple[list[float], list[float]]:
+    """Return columns and rows on the screen of the midline at the back and the front edge of the box."""
+    grid = Grid.centred(case.lesion.shape, case.spacing_mm)
+    normal, columns, rows = np.append(mirror.normal, 0.0)[:3], [], []
+    for j in (box[1].start, box[1].stop - 1):
+        y_mm, z_mm = (np.array(grid.origin_mm) + np.array([0, j, k]) * grid.spacing_mm)[1:]
+        x_mm = (mirror.offset_mm - normal[1] * y_mm - normal[2] * z_mm) / normal[0]
+        columns.append(float(box[0].stop - 1 - (x_mm - grid.origin_mm[0]) / grid.spacing_mm[0]))
+        rows.append(float(box[1].stop - 1 - j))
+    return columns, rows
 
 
 def _grid(rows: int, columns: int, panel_in: float, *, head_in: float, foot_in: float) -> np.ndarray:

@@ -57,7 +57,7 @@ def cohort_page(cohort: Cohort, out: str | Path) -> None:
     Source: ours; ``tests/reports/test_page.py``.
     """
     sheets = [
-        sheet_of(case, anchor=f"case-{index}", most_slices=COHORT_SLICES)
+        sheet_of(case, anchor=f"case-{index}", most_slices=COHORT_SLICES, mirrored=cohort.mirrored)
         for index, case in enumerate(cohort.cases, start=1)
     ]
     if not sheets or not cohort.rows:

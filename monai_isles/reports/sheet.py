@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from monai_isles.metrics.overlap import dsc, emptiness
 from monai_isles.metrics.volume import volume_ml
 from monai_isles.reports.canvas import MAX_BYTES, data_uri, png_bytes
 from monai_isles.reports.figures import number
-from monai_isles.reports.montage import case_montage, panels
-from monai_isles.reports.slices import head_box, shown_slices
+from monai_isles.reports.montage import case_montage, mirrored_montage, panels
+from monai_isles.reports.slices import chosen_slices, head_box, shown_slices
 from monai_isles.reports.views import CaseView
 
 _NONE = "–"
@@ -29,6 +29,13 @@ _SYNTHETIC = (
     "there and hide what is."
 )
 _PAGE_BYTES, _PANEL_BYTES, _MOST_BYTES = 1_500_000, 16_000, 140_000
+_MADE_BY = {
+    "rigid": "the reflection that lays the head on itself",
+    "affine": "the affine map that lays the head on itself",
+    "itk": "the map that ITK found",
+    "flip": "the plain flip of the image",
+    "midline": "the upright reflection across the middle of the head, which does not match its mirror image",
+}
 _SHOWN = {
     "bundle": "bundle",
     "weights_sha256": "weights SHA-256",
@@ -57,6 +64,8 @@ class Sheet:
     Args:
         target: what was predicted, in words.
         notes: what must be known to read the pictures.
+        mirrored, mirror: the images beside those seen in the head's mirror, and how the mirror was found.
+        remarks: what was unusual or repaired on the way to the result.
     """
 
     name: str
@@ -70,10 +79,17 @@ class Sheet:
     pictures: list[Picture]
     target: str
     notes: list[str]
+    mirrored: Picture | None = None
+    mirror: str = ""
+    remarks: list[str] = field(default_factory=list)
 
 
-def sheet_of(case: CaseView, *, anchor: str = "case", most_slices: int = 6) -> Sheet:
-    """Return the case with its arrays turned into numbers and pictures; the prediction's paths are left behind."""
+def sheet_of(case: CaseView, *, anchor: str = "case", most_slices: int = 6, mirrored: bool = True) -> Sheet:
+    """Return the case with its arrays turned into numbers and pictures; the prediction's paths are left behind.
+
+    Args:
+        mirrored: draw the mirrored channels of a case whose result says how they were made.
+    """
     numbers = _numbers(case)
     truth = case.truth
     return Sheet(
@@ -88,6 +104,9 @@ def sheet_of(case: CaseView, *, anchor: str = "case", most_slices: int = 6) -> S
         pictures=_pictures(case, most_slices),
         target="ischemic core" if {"ct", "ctp"} & {*case.images, *(case.result.get("modalities") or ())} else "lesion",
         notes=_notes(case),
+        mirrored=_mirrored(case) if mirrored and case.result.get("registration") and case.images else None,
+        mirror=_mirror_text(case.result.get("registration") or {}),
+        remarks=[str(remark) for remark in case.result.get("remarks") or ()],
     )
 
 
@@ -158,6 +177,27 @@ def _notes(case: CaseView) -> list[str]:
     return [_UNMEASURED] * unmeasured + [_SYNTHETIC] * bool(case.synthetic)
 
 
+def _mirrored(case: CaseView) -> Picture:
+    (k,) = chosen_slices(case.lesion, case.truth, case.probability, most=1)
+    png = png_bytes(mirrored_montage(case, k), max_bytes=_MOST_BYTES)
+    alt = f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}: images above, the same mirrored below"
+    return _picture(png, alt, 125 * len(case.images))
+
+
+def _mirror_text(found: Mapping[str, Any]) -> str:
+    if not found:
+        return ""
+    made = _MADE_BY.get(str(found["method"]), str(found["method"]))
+    tilt = f"tilt {found['angle_deg']:.1f}°" + (f", roll {found['roll_deg']:.1f}°" if found.get("roll_deg") else "")
+    fit = "" if found.get("similarity") is None else f"; correlation of the two sides {found['similarity']:.2f}"
+    return f"Mirror: {made}; {tilt}, midline {found['offset_mm']:.1f} mm right of the image's middle{fit}."
+
+
+def _picture(png: bytes, alt: str, narrowest: int) -> Picture:
+    width, height = struct.unpack(">II", png[16:24])
+    return Picture(data_uri(png), alt, width, height, narrowest)
+
+
 def _pictures(case: CaseView, most: int) -> list[Picture]:
     slices = shown_slices(case.lesion, case.truth, case.probability, case.images, most=most)
     columns, box = panels(case), head_box(case.images, case.lesion.shape, case.spacing_mm)
@@ -167,7 +207,6 @@ def _pictures(case: CaseView, most: int) -> list[Picture]:
     for row, k in enumerate(slices):
         ends = {"headings": row == 0, "bars": row == len(slices) - 1}
         png = png_bytes(case_montage(case, [k], columns=columns, box=box, **ends), max_bytes=allowed)
-        width, height = struct.unpack(">II", png[16:24])
         alt = f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}"
-        pictures.append(Picture(data_uri(png), alt, width, height, max(760, 125 * count)))
+        pictures.append(_picture(png, alt, max(760, 125 * count)))
     return pictures

@@ -76,6 +76,7 @@ class Cohort:
         per_case: rows of ``per_case.csv`` by method name, for the figures.
         published: rows of a paper by name, in the form of ``rows``, printed below them as measured on other data.
         data, split: one line each: which data set, and which part of it the cases are.
+        mirrored: show the mirrored channels of every case whose result says how they were made.
     """
 
     title: str
@@ -88,3 +89,4 @@ class Cohort:
     published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     data: str = ""
     split: str = ""
+    mirrored: bool = False

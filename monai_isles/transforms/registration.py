@@ -217,11 +217,17 @@ def _chosen(rigid: Mirror, fine: Level, method: str, settings: Settings, where: 
 
 
 def _agreement(mirror: Mirror, level: Level) -> tuple[float, float]:
-    """Return the Dice of the head with its mirror image, and their correlation in either of them."""
-    here = level.smooth.reshape(-1, level.smooth.shape[-1])
-    there = sample(level.smooth, level.grid.voxels(mirror(level.grid.points())))
+    """Return the Dice of the head with its mirror image, and their correlation in either of them.
+
+    Voxels whose counterpart lies outside the array are left out, so that a head cut off by it is judged by the rest.
+    """
+    voxels = level.grid.voxels(mirror(level.grid.points()))
+    seen = ((voxels >= 0) & (voxels <= np.array(level.grid.shape) - 1)).all(axis=1)
+    here, there = level.smooth.reshape(len(seen), -1)[seen], sample(level.smooth, voxels[seen])
     inside, other = here > TISSUE, there > TISSUE
     either = inside | other
+    if np.count_nonzero(either) < 2:
+        return 0.0, 0.0
     overlap = 2 * float((inside & other).sum()) / float(inside.sum() + other.sum())
     return overlap, float(np.corrcoef(here[either], there[either])[0, 1])
 

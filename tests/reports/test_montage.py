@@ -13,7 +13,7 @@ from PIL import Image
 from monai_isles.errors import IslesError
 from monai_isles.reports import CaseView, case_montage, methods_montage, png_bytes
 from monai_isles.reports import canvas as palette
-from monai_isles.reports.montage import drawn_keys, panels
+from monai_isles.reports.montage import drawn_keys, mirrored_montage, panels
 from monai_isles.reports.slices import chosen_slices, head_box, on_screen, shown_slices
 
 Make = Callable[..., CaseView]
@@ -219,3 +219,31 @@ def test_images_on_different_grids_are_refused(case: Make) -> None:
 def _like(picture: np.ndarray, colour: str) -> np.ndarray:
     wanted = 0.7 * np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
     return np.abs(picture - wanted).max(axis=-1) < 30
+
+
+def flipped(case: CaseView, offset_mm: float = 0.0) -> CaseView:
+    """The case as predicted with the plain reflection at ``offset_mm`` of the middle."""
+    registration = {"method": "flip", "angle_deg": 0.0, "roll_deg": 0.0, "offset_mm": offset_mm, "similarity": 0.9}
+    registration |= {"matrix": [[-1.0, 0.0], [0.0, 1.0]], "shift_mm": [2 * offset_mm, 0.0]}
+    return replace(case, result={**case.result, "registration": registration})
+
+
+def test_the_mirrored_channels_lie_below_their_images(case: Make) -> None:
+    view = flipped(case("case_1", depth=2, size=32))
+    spot = view.images["tmax"].copy()
+    spot[20, 16, 0] = 11.0  # counterpart of column 31 - 20 = 11 of the array
+    figure = mirrored_montage(replace(view, images={**view.images, "tmax": spot}), 0)
+    drawn = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(drawn) == 2 * len(view.images)
+    above, below = drawn[len(view.images) - 1], drawn[-1]
+    np.testing.assert_allclose(below.filled(-1), above.filled(-1)[:, ::-1], atol=1e-5)
+    texts = {text.get_text() for axes in figure.axes for text in axes.texts}
+    assert {"mirrored", "R", "L"} <= texts
+
+
+def test_the_midline_is_drawn_where_the_mirror_has_it(case: Make) -> None:
+    view = flipped(case("case_1", depth=1, size=32), offset_mm=5.0)  # 2 mm a pixel: 2.5 pixels right of 15.5
+    figure = mirrored_montage(view, 0, box=(slice(0, 32), slice(0, 32)))
+    (line,) = figure.axes[0].lines
+    np.testing.assert_allclose(line.get_xdata(), [31 - 18, 31 - 18])  # the patient's right is on the left
+    np.testing.assert_allclose(line.get_ydata(), [31, 0])

@@ -185,3 +185,30 @@ def test_a_deep_mri_of_many_columns_stays_within_two_megabytes(tmp_path: Path) -
     page = Page(tmp_path / "report.html")
     assert len(page.all("img", "src")) == 14 and len(page.source) < 2_050_000
     assert "Predicted lesion" in " ".join(page.words) and "ischemic core" not in page.source
+
+
+def predicted_with_a_mirror(case: CaseView) -> CaseView:
+    registration = {"method": "midline", "angle_deg": 0.0, "roll_deg": 0.0, "offset_mm": -3.0, "similarity": 0.12}
+    registration |= {"matrix": [[-1.0, 0.0], [0.0, 1.0]], "shift_mm": [-6.0, 0.0]}
+    remarks = [f"E-REG-03: the head does not match its mirror image {EVIL}"]
+    return replace(case, result={**case.result, "registration": registration, "remarks": remarks})
+
+
+def test_the_mirrored_channels_and_the_remark_stand_on_the_page(tmp_path: Path, case: Make) -> None:
+    case_page(predicted_with_a_mirror(case("case_4")), tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    text = " ".join(page.words)
+    assert "Mirrored channels" in text and "midline -3.0 mm right of the image's middle" in text
+    assert "the upright reflection across the middle of the head" in text and "E-REG-03" in text
+    assert EVIL not in page.source
+    assert any("the same mirrored below" in alt for alt in page.all("img", "alt"))
+    case_page(case("case_5"), tmp_path / "plain.html")
+    assert "irrored" not in " ".join(Page(tmp_path / "plain.html").words)
+
+
+def test_a_cohort_shows_mirrored_channels_when_asked(tmp_path: Path, case: Make) -> None:
+    for asked in (False, True):
+        cases = [predicted_with_a_mirror(case(f"case_{n}")) for n in (1, 2)]
+        cohort_page(cohort(cases, mirrored=asked), tmp_path / "page.html")
+        alts = Page(tmp_path / "page.html").all("img", "alt")
+        assert sum("the same mirrored below" in alt for alt in alts) == 2 * asked

@@ -78,15 +78,15 @@ def head_with_pose(
 
 def _changed(tissues: Tissues, x_mm: float, level_mm: float, change: Change) -> np.ndarray:
     """Return what the change adds to the CT (H, W, D), in HU, around ``x_mm`` of the atlas."""
-    radius_mm, added_hu = {"hypodense": (22, -12.0), "cavity": (28, None), "stroke": (40, -10.0)}.get(change, (40, -10.0))
+    radius_mm = {"hypodense": 22, "cavity": 28}.get(change, 40)
     centre = np.array([x_mm, -12.0, level_mm], np.float32)
     offset_mm = (tissues.atlas_mm - centre) / np.array([1.0, 1.5, 1.5], np.float32)
     inside = tissues.spread(np.clip((radius_mm - np.linalg.norm(offset_mm, axis=1)) / 4, 0, 1))
     inside *= tissues.spread((tissues.atlas_mm[:, 0] * np.sign(x_mm) > 2).astype(np.float32))
     soft = tissues.gm + tissues.wm
-    if added_hu is None:
+    if change == "cavity":
         return inside * (HU["csf"] * soft - HU["gm"] * tissues.gm - HU["wm"] * tissues.wm)
-    added = inside * soft * added_hu
+    added = inside * soft * (-12.0 if change == "hypodense" else -10.0)
     if change == "craniectomy":
         near = (tissues.atlas_mm[:, 0] * np.sign(x_mm) > 25) & (np.abs(tissues.atlas_mm[:, 1] + 12) < 55)
         added -= tissues.spread(near.astype(np.float32)) * ((1150.0 - 30.0) * tissues.bone - 550.0 * tissues.diploe)
