@@ -42,6 +42,14 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
     assert not [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
 
 
+def test_every_test_and_script_that_the_package_or_a_page_names_exists() -> None:
+    sources = [*(ROOT / "monai_isles").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("docs/make/*.py")]
+    sources += [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "Makefile", *ROOT.glob("benchmarks/*.py")]
+    path = re.compile(r"\b(?:tests|tools|docs/make|benchmarks)/[\w/]+\.py\b")
+    named = {name for source in sources for name in path.findall(source.read_text("utf-8"))}
+    assert len(named) > 100 and not [name for name in named if not (ROOT / name).exists()]
+
+
 @pytest.mark.parametrize("page", ["SECURITY.md", "docs/limits.md", "README.md"])
 def test_it_is_labelled_as_research(page: str) -> None:
     assert re.search(r"[Rr]esearch (only|software), not a medical device", (ROOT / page).read_text("utf-8"))

@@ -32,7 +32,7 @@ def target_fault(name: str) -> str | None:
     A name passes when it lies below ``ALLOWED``, not below ``DENIED``, and the file or package it names defines it:
     ``monai.data.utils.os.system`` would be found by Python, but no file of MONAI defines it.
 
-    Source: ours; ``tests/io/test_targets.py``.
+    Source: ours; ``tests/bundle/test_targets.py``.
     """
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts):
@@ -89,7 +89,7 @@ def expression_fault(text: str) -> str | None:
     ``a if b else c``; calls of the listed methods on references, of harmless built-ins such as ``len``, and of dotted
     names that ``io.targets`` accepts.
 
-    Source: ours; ``tests/io/test_expressions.py``.
+    Source: ours; ``tests/bundle/test_expressions.py``.
     """
     body = text.removeprefix("$").strip()
     if len(body) > MAX_LENGTH:
@@ -166,7 +166,7 @@ _STREAMS = {"sys.stdout", "sys.stderr"}
 def logging_findings(path: str | Path) -> list[Finding]:
     """Return what in a logging.conf would run code: other classes, or arguments that are no literals.
 
-    Source: MONAI's rule since 1.6.1 (GHSA-wvpx-5qmp-46g3), made shorter; ``tests/io/test_logging_conf.py``.
+    Source: MONAI's rule since 1.6.1 (GHSA-wvpx-5qmp-46g3), made shorter; ``tests/bundle/test_logging_conf.py``.
     """
     path, parser = Path(path), configparser.RawConfigParser()
     try:

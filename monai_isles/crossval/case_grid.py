@@ -29,7 +29,7 @@ class WayBack:
         sizes: number of smallest sizes, the largest is 0.
 
     Source: ours, in the manner of the early break of Taha and Hanbury, IEEE PAMI 2015,
-    doi:10.1109/TPAMI.2015.2408351; ``tests/evaluation/test_way_back.py``.
+    doi:10.1109/TPAMI.2015.2408351; ``tests/crossval/test_hausdorff_bound.py``.
     """
 
     def __init__(self, points: np.ndarray, shape: Sequence[int], sizes: int) -> None:

@@ -110,7 +110,7 @@ def run_steps(
         steps: by fold; none at all means that the fold was done before.
         devices: GPU names; None leaves the choice to the child.
         watch: called a few times a second with the running steps' titles by fold.
-    Source: ours; ``tests/evaluation/test_crossval_workers.py``.
+    Source: ours; ``tests/crossval/test_fold_processes.py``.
     """
     records: dict[int, dict[str, object]] = {
         fold: {"outcome": "done before"} for fold, mine in steps.items() if not mine
@@ -192,7 +192,7 @@ def run_folds(
         gpus, memory_gb: that one fold needs of its worker.
     Raises:
         IslesError: those of ``monai_isles.cohort.run_cases``.
-    Source: ours; ``tests/evaluation/test_crossval_cohort.py``.
+    Source: ours; ``tests/crossval/test_folds_elsewhere.py``.
     """
     names = {f"fold {fold}": fold for fold, mine in steps.items() if mine}
     tasks = [Task(name, (os.getcwd(), list(steps[fold])), gpus, memory_gb) for name, fold in names.items()]

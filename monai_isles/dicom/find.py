@@ -40,7 +40,7 @@ def join_series(
 
     Args:
         series: as found. files: of each series, by its UID.
-    Source: ours; ``tests/data/test_dicom_join.py``.
+    Source: ours; ``tests/dicom/test_join.py``.
     """
     volumes = [one for info in series if info.usable and info.kind == "ct" and (one := _volume(info, files[info.uid]))]
     groups: dict[tuple, list[_Volume]] = {}

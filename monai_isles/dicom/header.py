@@ -201,7 +201,7 @@ def require_whole_end(file: DicomFile) -> None:
 
     Raises:
         IslesError: ``E-DCM-06``.
-    Source: DICOM PS3.5, 7.1 and A.4; ``tests/data/test_dicom_tail.py``.
+    Source: DICOM PS3.5, 7.1 and A.4; ``tests/dicom/test_tail.py``.
     """
     with file.path.open("rb") as stream:
         at = _after_fragments(file, stream) if file.length == UNDEFINED else file.offset + file.length

@@ -86,7 +86,7 @@ class HalvedOnce:
         setting: name of the setting that says how many windows a group has.
     Raises:
         IslesError: ``E-RUN-40`` when half a group is too much as well.
-    Source: ours; case H11 of the reliability list, ``tests/inference/test_malloc.py``.
+    Source: ours; case H11 of the reliability list, ``tests/inference/test_window_memory.py``.
     """
 
     def __init__(self, patch: str, setting: str = "window_batch") -> None:

@@ -21,7 +21,7 @@ def plain_exits() -> None:
     """Print an error of ours as its four lines and exit with its code; exit 143 on SIGTERM.
 
     Call it first in a bundle's ``initialize``. Other exceptions keep their traceback and exit code 1.
-    Source: ours; ``tests/bundles/test_verbatim.py``.
+    Source: ours; ``tests/training/test_stop_signal.py``.
     """
     sys.excepthook = _hook
     signal.signal(signal.SIGTERM, _terminate)

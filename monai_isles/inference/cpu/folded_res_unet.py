@@ -21,7 +21,7 @@ class ChannelRows(nn.Module):
     torch; repeated to the row's length they are one long loop (2.5 times faster in 32 bits, 30 times in 16).
 
     Shapes: ``values`` (C,).
-    Source: ours; ``tests/networks/test_channel_rows.py``.
+    Source: ours; ``tests/inference/cpu/test_channel_rows.py``.
     """
 
     def __init__(self, values: Tensor) -> None:

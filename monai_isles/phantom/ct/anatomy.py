@@ -122,7 +122,7 @@ _NAMES = ("gm", "wm", "csf", "bone", "scalp", "artery", "vein", "diploe")
 def tissues_of(subject: Subject, pose: Pose, grid: Grid, *, layers: int = 3) -> Tissues:
     """Sample the subject's tissues on ``grid``, ``layers`` times through each slice.
 
-    Source: ours; ``tests/phantom/test_anatomy.py``.
+    Source: ours; ``tests/phantom/ct/test_head.py``.
     """
     total = {name: np.zeros(int(np.prod(grid.shape)), np.float32) for name in _NAMES}
     inside, centre = _points(subject, pose, grid, 0.0)
@@ -177,7 +177,7 @@ def landmark_pairs(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
     """Return pairs of points mirrored across the subject's mid-sagittal plane.
 
     Shapes: (L, 2, 3), left point first, voxel coordinates of the RAS+ array; the middle of each pair lies on a slice.
-    Source: ours; ``tests/phantom/test_anatomy.py``.
+    Source: ours; ``tests/phantom/ct/test_head.py``.
     """
     rotation = pose.rotation()
     pairs = []

@@ -153,7 +153,7 @@ class Patient:
 def make_patient(index: int, *, seed: int, protocol: Protocol | None = None) -> Patient:
     """Draw subject ``index`` of the data set ``seed``; nothing else decides what comes out.
 
-    Source: ours; ``tests/phantom/test_subject.py``.
+    Source: ours; ``tests/phantom/ct/test_stroke.py``.
     """
     protocol = protocol or protocol_of(index, seed=seed)
     rng = np.random.default_rng([seed, 5, index])

@@ -62,7 +62,7 @@ class MriCase:
 def scan_mri(kind: MriKind, index: int, *, seed: int, spacing_mm: float | None = None) -> MriCase:
     """Simulate subject ``index`` of the MRI data set ``seed``; the subject is the same at every spacing.
 
-    Source: ours; ``tests/phantom/test_mri_scan.py``.
+    Source: ours; ``tests/phantom/test_mri_dataset.py``.
     """
     shape, spacing = kind.grid(spacing_mm)
     grid = Grid(shape, (spacing, spacing, spacing))
