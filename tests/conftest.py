@@ -12,11 +12,17 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from monai_isles.io import publish_state
+from monai_isles.io import findings, publish_state
 from monai_isles.networks import AsymmetricResUNet
 from monai_isles.phantom import make_dataset
 
 pytest_plugins = ["tests.fixtures.dicom", "tests.fixtures.heads"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first remark of each kind be a warning in every test, as it is in a process of its own."""
+    monkeypatch.setattr(findings, "_said", set())
 
 
 @pytest.fixture(scope="session")

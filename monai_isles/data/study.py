@@ -15,7 +15,7 @@ from scipy import ndimage
 from monai_isles.cohort.task import FAULTS, Record, failed
 from monai_isles.data.scans import NIFTI_ENDS, SeriesInput, read_perfusion_series
 from monai_isles.errors import refused
-from monai_isles.io.grid import TOLERANCE_VOX, corners_apart_mm, displacement
+from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, displacement
 from monai_isles.io.read import Image, read_header, read_image
 
 AIR_HU = -1024.0
@@ -34,7 +34,7 @@ def ct_on_grid(plain: Image, like: Image, *, asked: bool, one_frame: bool) -> tu
     Source: ours; ``tests/data/test_plain_ct.py``.
     """
     same_shape = plain.grid_shape == like.grid_shape
-    if same_shape and displacement(like.affine, plain.affine, plain.grid_shape).vox <= TOLERANCE_VOX:
+    if same_shape and displacement(like.affine, plain.affine, plain.grid_shape).vox < SAME_GRID_VOX:
         return plain.data, ()
     apart = corners_apart_mm(like.affine, like.grid_shape, plain.affine, plain.grid_shape)
     told = f"the plain CT lies on another grid (field-of-view corners {apart:.4g} mm apart)"

@@ -16,7 +16,7 @@ from monai_isles.dicom.stack import Stack, stack_frames
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import WARNING, Finding, finding, refuse
 from monai_isles.io.orientation import to_ras
-from monai_isles.io.values import value_findings
+from monai_isles.io.values import settle_values
 
 UNIFORM_S = 1e-3
 
@@ -112,7 +112,9 @@ def read_series(
     if all(len(group) == 1 for group in stack.frames):
         still = [[group[0]] for group in stack.frames]
         array, affine = _turned(still, stack, hounsfield)
-        refuse(value_findings(array, kind=info.kind if hounsfield else None, where=where))
+        settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
+        refuse(settled.findings)
+        array, findings = settled.data, [*findings, *settled.findings]
         return _series(array[0], affine, stack, info, _source(info, files, still, units, "", stack.affine), findings)
     return _in_time(stack, info, files, units, where, hounsfield, interpolate, findings)
 
@@ -129,7 +131,9 @@ def _in_time(
         findings = [*findings, finding("E-DCM-33", WARNING, where=where, found=text)]
     read = [frames if uneven else frames[: len(times)] for frames in taken.frames]
     array, affine = _turned(read, stack, hounsfield, taken.times_s if uneven else None, times)
-    refuse(value_findings(array, kind=info.kind if hounsfield else None, where=where))
+    settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
+    refuse(settled.findings)
+    array, findings = settled.data, [*findings, *settled.findings]
     source = _source(info, files, read, units, taken.attribute, stack.affine)
     own = tuple(tuple((one - times[0]).tolist()) for one in taken.times_s)
     own = own[::-1] if affine_flips(stack.affine) else own

@@ -20,6 +20,7 @@ from monai_isles.inference.ischaemia import perfusion_block
 from monai_isles.inference.outputs import lesion_confidence, require_own_names, volume_interval
 from monai_isles.inference.predictor import Predictor
 from monai_isles.io.checksums import sha256_of
+from monai_isles.io.findings import Finding, collect_remarks, remark_records
 from monai_isles.io.publish import publish_json
 from monai_isles.progress import progress
 
@@ -73,8 +74,9 @@ def predict_cases(
 ) -> dict[str, dict[str, object]]:
     """Predict every entry into ``out/<case>`` and return one record a case: ``ok``, ``done before`` or ``failed``.
 
-    ``result.json`` holds the volume, ``lesion_ml_interval`` (``volume_interval``), ``lesions`` (``lesion_confidence``)
-    and, where the case has CBF and Tmax, ``perfusion`` (``perfusion_block``) beside what made them. A case whose
+    ``result.json`` holds the volume, ``lesion_ml_interval`` (``volume_interval``), ``lesions`` (``lesion_confidence``),
+    ``remarks`` (what was repaired or is unusual) and, where the case has CBF and Tmax, ``perfusion``
+    (``perfusion_block``) beside what made them. A case whose
     ``result.json`` states the same weights, settings, inputs and maps as they lie there is not predicted again. The
     next case is read and the last one written while the networks run (``overlapped``); ``seconds`` are those of a
     case's own stages.
@@ -100,6 +102,7 @@ class _OnTheWay:
     maps: Any = None
     record: dict[str, object] = field(default_factory=dict)
     seconds: float = 0.0
+    remarks: list[Finding] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -129,7 +132,9 @@ class _Way:
             return case
         started = time.monotonic()
         try:
-            stage(case)
+            with collect_remarks() as remarks:
+                stage(case)
+            case.remarks += remarks
         except _CASE_FAULTS as error:
             log.debug("case %s failed", case.name, exc_info=error)
             case.record = failed(error)
@@ -155,7 +160,8 @@ class _Way:
         maps = self.predictor.finished(case.entry, case.data, case.maps)
         measured = _measure(maps, self.predictor.settings)
         seconds = round(case.seconds + time.monotonic() - started, 2)
-        result = case.stamp | measured | _registration(case.data) | {"seconds": seconds}
+        said = {"seconds": seconds, "remarks": remark_records(case.remarks)}
+        result = case.stamp | measured | _registration(case.data) | said
         block = perfusion_block(case.entry, self.predictor.settings)
         result |= {} if block is None else {"perfusion": block}
         if self.after is not None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from monai_isles.errors import IslesError, fault_and_fix
@@ -11,6 +13,7 @@ from monai_isles.errors import IslesError, fault_and_fix
 ERROR, WARNING = "error", "warning"
 _log = logging.getLogger(__name__)
 _said: set[str] = set()
+_collected: ContextVar[tuple[list[Finding], ...]] = ContextVar("collected", default=())
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def finding(
 
 
 def refuse(findings: Iterable[Finding]) -> None:
-    """Raise one error that lists every finding of severity "error"; log the warnings, each once a run.
+    """Raise one error that lists every finding of severity "error"; pass the warnings to ``tell``.
 
     Raises:
         IslesError: with the code of the first error.
@@ -51,7 +54,7 @@ def refuse(findings: Iterable[Finding]) -> None:
         if finding.severity == ERROR:
             errors.append(finding)
         else:
-            say_once(f"{finding.code}: {finding.fault}: {finding.where}: {finding.found}")
+            tell(finding)
     if not errors:
         return
     first = errors[0]
@@ -66,8 +69,37 @@ def refuse(findings: Iterable[Finding]) -> None:
     )
 
 
-def say_once(message: str) -> None:
-    """Log a warning the first time it comes up in this process."""
-    if message not in _said:
-        _said.add(message)
-        _log.warning(message)
+def tell(remark: Finding) -> None:
+    """Log a remark, the first of its kind in this process as a warning, and hand it to whoever collects remarks."""
+    text = f"{remark.code}: {remark.fault}: {remark.where}: {remark.found}"
+    first = remark.code not in _said
+    _said.add(remark.code)
+    _log.log(logging.WARNING if first else logging.INFO, text)
+    for remarks in _collected.get():
+        if remark not in remarks:
+            remarks.append(remark)
+
+
+@contextmanager
+def collect_remarks() -> Iterator[list[Finding]]:
+    """Collect what is remarked inside the block, in this thread, for the result of a case.
+
+    >>> with collect_remarks() as remarks:
+    ...     tell(finding("E-LBL-02", WARNING, where="case_1", found="0 lesion voxels"))
+    >>> remark_records(remarks)[0]["about"]
+    'lesion mask is empty'
+    """
+    remarks: list[Finding] = []
+    token = _collected.set((*_collected.get(), remarks))
+    try:
+        yield remarks
+    finally:
+        _collected.reset(token)
+
+
+def remark_records(remarks: Iterable[Finding]) -> list[dict[str, str]]:
+    """Return remarks as ``result.json`` holds them: code, what it is about, where, what was found, what to do."""
+    return [
+        {"code": one.code, "about": one.fault, "where": one.where, "found": one.found, "advice": one.fix}
+        for one in remarks
+    ]

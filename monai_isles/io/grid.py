@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from monai_isles.errors import refused
-
-if TYPE_CHECKING:
-    from monai_isles.io.read import Image
+from monai_isles.io.findings import WARNING, finding, tell
 
 TOLERANCE_VOX = 1e-3
+SAME_GRID_VOX = 0.5
+
+
+class Placed(Protocol):
+    """What has a place in space: ``monai_isles.io.read.Image``."""
+
+    @property
+    def affine(self) -> np.ndarray: ...
+    @property
+    def grid_shape(self) -> tuple[int, ...]: ...
+    @property
+    def path(self) -> object: ...
 
 
 class Displacement(NamedTuple):
@@ -42,14 +52,14 @@ def corners_apart_mm(
     return float(np.linalg.norm(ends[1] - ends[0], axis=0).max())
 
 
-def same_grid(a: Image, b: Image) -> Displacement:
+def same_grid(a: Placed, b: Placed) -> Displacement:
     """Return the displacement between the grids of two images, infinite where their shapes differ."""
     if a.grid_shape != b.grid_shape:
         return Displacement(float("inf"), float("inf"))
     return displacement(a.affine, b.affine, a.grid_shape)
 
 
-def require_same_grid(images: Mapping[str, Image], *, case: str) -> None:
+def require_same_grid(images: Mapping[str, Placed], *, case: str) -> None:
     """Refuse a case whose images do not share one grid; names of the files are in the error.
 
     Raises:
@@ -72,11 +82,14 @@ def require_same_affines(
 ) -> None:
     """Refuse grids, given as affines and shapes by key, that differ from the first one.
 
+    A header that holds its qform alone carries up to a tenth of a voxel of rounding at the corners, so grids below
+    ``SAME_GRID_VOX`` voxel apart are one; what is above ``TOLERANCE_VOX`` is remarked.
+
     Shapes: affines (4, 4); ``shapes`` spatial, three numbers each.
-    Units: affines in mm; at most ``TOLERANCE_VOX`` voxel between matching corners.
+    Units: affines in mm.
     Raises:
         IslesError: ``E-GEOM-03`` another position or orientation, ``E-GEOM-04`` another shape.
-    Source: the corner rule of MRtrix, its 1e-3 voxel; ``tests/io/test_grid.py``.
+    Source: the corner rule of MRtrix, its 1e-3 voxel; the half voxel is ours; ``tests/io/test_grid.py``.
     """
     names = dict(files or {})
     first, *others = affines
@@ -93,12 +106,14 @@ def require_same_affines(
                 first=first,
             )
         gap = displacement(np.asarray(affines[first], float), np.asarray(affines[key], float), tuple(shapes[first]))
-        if not gap.vox <= TOLERANCE_VOX:
+        apart = f"field-of-view corners {gap.mm:.4g} mm ({gap.vox:.4g} voxels) apart"
+        if TOLERANCE_VOX < gap.vox < SAME_GRID_VOX:
+            tell(finding("E-GEOM-09", WARNING, where=where, found=apart))
+        elif not gap.vox <= TOLERANCE_VOX:
             raise refused(
                 "E-GEOM-03",
                 where=where,
-                found=f"field-of-view corners {gap.mm:.4g} mm ({gap.vox:.4g} voxels) apart; "
-                f"at most {TOLERANCE_VOX:g} voxel allowed",
+                found=f"{apart}; less than {SAME_GRID_VOX:g} voxel allowed",
                 key=key,
                 first=first,
             )

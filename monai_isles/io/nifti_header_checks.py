@@ -1,4 +1,4 @@
-"""The header battery: small checks that each return findings about one NIfTI header."""
+"""Small checks that each return findings about one NIfTI header."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monai_isles.io.findings import ERROR, Finding, finding
-from monai_isles.io.grid import TOLERANCE_VOX, displacement
+from monai_isles.io.findings import ERROR, WARNING, Finding, finding
+from monai_isles.io.grid import SAME_GRID_VOX, TOLERANCE_VOX, displacement
 from monai_isles.io.header import DTYPES, frame_time_s, layout, stored_shape
 from monai_isles.io.orientation import native_affine, nearest_qform, sform
 from monai_isles.modalities import MODALITIES
@@ -44,6 +44,10 @@ def _size_findings(header: Nifti1Header, where: str) -> list[Finding]:
     spare = [d for d in dims[3:] if d > 1]
     if len(dims) < 2 or len(spare) > 1 or (spare and dims[3] == 1 and len(dims) > 4 and dims[4] != spare[0]):
         return [finding("E-DIM-05", ERROR, where=where, found=f"dimensions {dims}")]
+    if len(dims) == 2:
+        return [finding("E-DIM-10", WARNING, where=where, found=f"dimensions {dims}")]
+    if len(dims) > 3 and dims[-1] == 1:
+        return [finding("E-DIM-09", WARNING, where=where, found=f"dimensions {dims}")]
     return []
 
 
@@ -51,23 +55,13 @@ def _type_findings(header: Nifti1Header, where: str) -> list[Finding]:
     code, found = int(header["datatype"]), []
     offset = float(header["vox_offset"])
     if not np.isfinite(offset) or offset % 1 or offset < (352 if header["sizeof_hdr"] == 348 else 544):
-        fix, fault = "export the image again: its header is damaged", "voxels are said to start inside the header"
-        found.append(finding("E-FILE-09", ERROR, where=where, found=f"voxel offset {offset:g}", fault=fault, fix=fix))
+        found.append(finding("E-FILE-09", ERROR, where=where, found=f"voxel offset {offset:g}"))
     if code in _COMPLEX:
-        fix, fault = "save the magnitude as float32", "image holds complex numbers"
-        found.append(
-            finding(
-                "E-VAL-01", ERROR, where=where, found=f"complex numbers (NIfTI datatype {code})", fault=fault, fix=fix
-            )
-        )
+        found.append(finding("E-VAL-01", ERROR, where=where, found=f"complex numbers (NIfTI datatype {code})"))
     elif code in _COLOUR:
-        fix, fault = "export the values themselves, not a coloured picture", "image holds colours"
-        found.append(
-            finding("E-VAL-02", ERROR, where=where, found=f"RGB colours (NIfTI datatype {code})", fault=fault, fix=fix)
-        )
+        found.append(finding("E-VAL-02", ERROR, where=where, found=f"RGB colours (NIfTI datatype {code})"))
     elif code not in DTYPES:
-        fix, fault = "save as float32 or int16", "image holds an unsupported number type"
-        found.append(finding("E-VAL-11", ERROR, where=where, found=f"NIfTI datatype {code}", fault=fault, fix=fix))
+        found.append(finding("E-VAL-11", ERROR, where=where, found=f"NIfTI datatype {code}"))
     return found
 
 
@@ -75,10 +69,7 @@ def _scale_findings(header: Nifti1Header, where: str) -> list[Finding]:
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or np.isnan(slope) or (np.isfinite(slope) and np.isfinite(inter)):
         return []
-    fix, fault = "export the image again: its header is damaged", "scale factors are not finite"
-    return [
-        finding("E-VAL-12", ERROR, where=where, found=f"slope {slope:g}, intercept {inter:g}", fault=fault, fix=fix)
-    ]
+    return [finding("E-VAL-12", ERROR, where=where, found=f"slope {slope:g}, intercept {inter:g}")]
 
 
 def _unit_findings(header: Nifti1Header, where: str) -> list[Finding]:
@@ -94,17 +85,8 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     s_code, q_code = int(header["sform_code"]), int(header["qform_code"])
     strange = [f"{name} code {code}" for name, code in (("sform", s_code), ("qform", q_code)) if code not in CODES]
     if strange:
-        fix, fault = "export the image again: its header is damaged", "orientation code is none of NIfTI's"
-        return [
-            finding(
-                "E-GEOM-08",
-                ERROR,
-                where=where,
-                found=f"{', '.join(strange)}; 0 to {max(CODES)} are known",
-                fault=fault,
-                fix=fix,
-            )
-        ]
+        text = f"{', '.join(strange)}; 0 to {max(CODES)} are known"
+        return [finding("E-GEOM-08", ERROR, where=where, found=text)]
     if s_code <= 0 and q_code <= 0:
         return [finding("E-GEOM-01", ERROR, where=where, found="sform code 0 and qform code 0")]
     affine = native_affine(header)
@@ -153,7 +135,10 @@ def _conflict_findings(header: Nifti1Header, where: str) -> list[Finding]:
         gap = displacement(ours, theirs, shape)
         if gap.vox <= TOLERANCE_VOX:
             return []
-        apart = f"field-of-view corners {gap.mm:.4g} mm ({gap.vox:.3g} voxel) apart; the sform would be used"
+        apart = f"field-of-view corners {gap.mm:.4g} mm ({gap.vox:.3g} voxel) apart"
+        if gap.vox < SAME_GRID_VOX:
+            return [finding("E-GEOM-10", WARNING, where=where, found=apart, used="sform")]
+        apart += "; the sform would be used"
     return [finding("E-GEOM-02", ERROR, where=where, found=apart)]
 
 

@@ -24,7 +24,13 @@ def check_file(path: Path, where: str) -> None:
             ``E-FILE-03`` another suffix, ``E-FILE-04`` a suffix that contradicts the bytes.
     """
     if not path.exists():
-        raise refused("E-FILE-01", where=where, found="no such file", fix="correct the path or restore the file")
+        found, fix = "no such file", "correct the path or restore the file"
+        if path.is_symlink():
+            found, fix = (
+                f"a link to {path.readlink()}, which is not there",
+                "fetch its content: git annex get, datalad get",
+            )
+        raise refused("E-FILE-01", where=where, found=found, fix=fix)
     try:
         with path.open("rb") as file:
             magic = file.read(2)
@@ -36,8 +42,9 @@ def check_file(path: Path, where: str) -> None:
 
 
 def _check_name(path: Path, magic: bytes, where: str) -> None:
-    zipped, gzip_bytes = path.name.endswith(".nii.gz"), magic == GZIP_MAGIC
-    if not zipped and not path.name.endswith(".nii"):
+    name = path.name.lower()
+    zipped, gzip_bytes = name.endswith(".nii.gz"), magic == GZIP_MAGIC
+    if not zipped and not name.endswith(".nii"):
         raise refused(
             "E-FILE-03", where=where, found=f"suffix {path.suffix or 'none'}", fix="convert it to .nii or .nii.gz"
         )
@@ -49,7 +56,7 @@ def _check_name(path: Path, magic: bytes, where: str) -> None:
 def peek(path: Path, where: str) -> bytes:
     """Return the first bytes of the (uncompressed) file, enough for any NIfTI header."""
     with path.open("rb") as file:
-        if not path.name.endswith(".gz"):
+        if not path.name.lower().endswith(".gz"):
             return file.read(HEADER_BYTES)
         try:
             return gzip.GzipFile(fileobj=file).read(HEADER_BYTES)
@@ -67,7 +74,7 @@ def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
         raise too_long(where, f"{path.stat().st_size} bytes in the file, at most {limit} wanted")
     stored = path.read_bytes()
     digest = hashlib.sha256(stored).hexdigest()
-    if not path.name.endswith(".gz"):
+    if not path.name.lower().endswith(".gz"):
         return stored, digest
     try:
         raw = gzip.GzipFile(fileobj=io.BytesIO(stored)).read(limit + 1)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.findings import Finding, refuse, say_once
+from monai_isles.io.findings import ERROR, WARNING, Finding, finding, refuse
 from monai_isles.io.header import claimed_bytes, frame_time_s, layout, parse_header, voxel_dtype
 from monai_isles.io.nifti_header_checks import header_findings
 from monai_isles.io.orientation import native_affine, to_ras
-from monai_isles.io.payload import COPY_AGAIN, SPARE_BYTES, check_file, peek, read_payload, too_large, too_long
-from monai_isles.io.values import clip_negatives, lesion_only, value_findings
+from monai_isles.io.payload import COPY_AGAIN, SPARE_BYTES, check_file, peek, read_payload, too_large
+from monai_isles.io.values import settle_values
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -30,6 +30,7 @@ class Image:
 
     Shapes: ``data`` (H, W, D), or (T, H, W, D) for a series; affines (4, 4); ``native_shape`` in stored order.
     Units: affines and ``spacing_mm`` in millimetres, ``dt_s`` in seconds (None for a single volume).
+    ``unmeasured`` marks where the file held NaN or infinity, None where it held none.
     """
 
     data: np.ndarray
@@ -40,6 +41,7 @@ class Image:
     native_affine: np.ndarray
     native_shape: tuple[int, int, int]
     dt_s: float | None = None
+    unmeasured: np.ndarray | None = None
 
     @property
     def grid_shape(self) -> tuple[int, int, int]:
@@ -110,12 +112,15 @@ def inspect_image(
     raw, sha256 = read_payload(path, place, limit=_judge_claim(path, place, limit) + SPARE_BYTES)
     header = parse_header(raw, place)
     found = header_findings(header, kind=kind, where=place)
-    if found:
+    if any(one.severity == ERROR for one in found):
         return None, found
-    data = _scaled(_voxels(raw, header, place), header, np.dtype(dtype))
-    found = value_findings(data, kind=kind, where=place, label_values=label_values)
-    data = lesion_only(clip_negatives(data, kind=kind), kind=kind, label_values=label_values)
-    return _turned(data, header, path, sha256), found
+    stored, spare = _voxels(raw, header, place)
+    if spare:
+        found.append(finding("E-FILE-21", WARNING, where=place, found=f"{spare} of {len(raw)} bytes"))
+    image = _turned(_scaled(stored, header, np.dtype(dtype)), header, path, sha256)
+    settled = settle_values(image.data, kind=kind, where=place, label_values=label_values)
+    image = replace(image, data=settled.data, unmeasured=settled.unmeasured)
+    return image, [*found, *settled.findings]
 
 
 def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -> Header:
@@ -153,7 +158,7 @@ def _judge_claim(path: Path, place: str, limit: int) -> int:
     try:
         claimed, size = claimed_bytes(parse_header(peek(path, place), place)), path.stat().st_size
     except IslesError:
-        if path.name.endswith(".gz"):
+        if path.name.lower().endswith(".gz"):
             return 0  # the whole file is judged next, and its checksum knows better why
         raise
     if claimed > limit:
@@ -161,19 +166,16 @@ def _judge_claim(path: Path, place: str, limit: int) -> int:
     return claimed
 
 
-def _voxels(raw: bytes, header: Nifti1Header, place: str) -> np.ndarray:
+def _voxels(raw: bytes, header: Nifti1Header, place: str) -> tuple[np.ndarray, int]:
+    """Return the voxels as stored, and how many bytes follow them."""
     dtype, (shape, frames) = voxel_dtype(header), layout(header)
     full = shape if frames is None else (*shape, frames)
     start, count = int(header["vox_offset"]), math.prod(full)
     end = start + count * dtype.itemsize
-    found = f"{len(raw)} bytes, {end} wanted for {' x '.join(map(str, full))} voxels"
     if len(raw) < end:
+        found = f"{len(raw)} bytes, {end} wanted for {' x '.join(map(str, full))} voxels"
         raise refused("E-FILE-05", where=place, found=found, fix=COPY_AGAIN)
-    if len(raw) > end:
-        raise too_long(place, found)
-    if int(header["dim"][0]) == 2:
-        say_once(f"{place}: a 2D image is read as one slice")
-    return np.frombuffer(raw, dtype, count, start).reshape(full, order="F")
+    return np.frombuffer(raw, dtype, count, start).reshape(full, order="F"), len(raw) - end
 
 
 def _scaled(stored: np.ndarray, header: Nifti1Header, dtype: np.dtype) -> np.ndarray:

@@ -13,7 +13,9 @@ from monai.transforms import MapTransform
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
 from monai_isles.errors import refused
+from monai_isles.io.findings import refuse
 from monai_isles.io.read import Image, read_image
+from monai_isles.io.values import unmeasured_findings
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 
 
@@ -34,7 +36,7 @@ class VerifiedReader(ImageReader):
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Accept NIfTI names; the content is judged when it is read."""
-        return all(str(name).endswith((".nii", ".nii.gz")) for name in ensure_tuple(filename))
+        return all(str(name).lower().endswith((".nii", ".nii.gz")) for name in ensure_tuple(filename))
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: object) -> tuple[Path, ...]:
         """Keep the names; nothing is opened yet."""
@@ -74,13 +76,16 @@ class LoadVerifiedd(MapTransform):
         self.kinds, self.case_key = dict(kinds or {}), case_key
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
-        out = dict(data)
+        out, images = dict(data), {}
+        where, values = str(out.get(self.case_key, "")), out.get(LABEL_VALUES)
         for key in self.key_iterator(out):
-            where, values = str(out.get(self.case_key, "")), out.get(LABEL_VALUES)
-            image = read_image(str(out[key]), kind=self._kind(str(key)), where=where, label_values=values)
+            image = images[str(key)] = read_image(
+                str(out[key]), kind=self._kind(str(key)), where=where, label_values=values
+            )
             array = image.data if image.data.ndim == 4 else image.data[None]
             meta = _meta(image) | {str(MetaKeys.ORIGINAL_CHANNEL_DIM.value): 0, "filename_or_obj": str(image.path)}
             out[key] = MetaTensor(torch.from_numpy(array), meta=meta)
+        refuse(unmeasured_findings(images, case=where))
         return out
 
     def _kind(self, key: str) -> str | None:

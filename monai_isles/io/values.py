@@ -1,57 +1,153 @@
-"""Judge the voxel values of one image by its modality: finite, not empty, in the plausible range."""
+"""Settle the voxel values of one image by its modality: repair what has one right reading, refuse what has none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from scipy import ndimage
 
 from monai_isles.io.findings import ERROR, WARNING, Finding, finding
 from monai_isles.modalities import LABEL, MODALITIES, Modality
 
 PROBABILITY = "probability"
 MAX_NEGATIVE_SHARE = 0.05
-_UNIT_SLIPS = {"tmax": "milliseconds", "mtt": "milliseconds", "ttp": "milliseconds"}
+AIR_HU = -1024.0
+MASK_ROUNDING = 1e-3
+NAN, INFINITE = 1, 2
 _SEVERAL_LABELS = (0, 1, 2)
+_HOUNSFIELD = ("ct", "ctp")
+_TISSUE_HU, _BITTEN_SHARE, _MOST_COUNTED = -300.0, 0.2, 500_000
+_SLIPS = {10: "tenths of a second", 100: "hundredths of a second", 1000: "milliseconds"}
+_HEALTHY_S = {"mtt": (5.0, 15.0), "tmax": (1.5, 12.0), "ttp": (18.0, 70.0)}  # usual median, highest believable one
 
 
-def value_findings(
+class Settled(NamedTuple):
+    """Values as they are to be used, what is wrong or odd, and where a number was missing (``NAN``, ``INFINITE``)."""
+
+    data: np.ndarray
+    findings: list[Finding]
+    unmeasured: np.ndarray | None = None
+
+
+class Measured(Protocol):
+    """An image as ``monai_isles.io.read.Image``."""
+
+    @property
+    def data(self) -> np.ndarray: ...
+    @property
+    def unmeasured(self) -> np.ndarray | None: ...
+
+
+def settle_values(
     data: np.ndarray, *, kind: str | None, where: str, label_values: Sequence[int] | None = None
-) -> list[Finding]:
-    """Return what is wrong or odd with the values of an image of one kind.
+) -> Settled:
+    """Return the values of an image with what has one right reading repaired, and what is wrong or odd with them.
 
+    CT: padding below -1024 HU is air, an offset of 1000 or 1024 is taken off, a picture (0..255, 0..1) is refused.
+    Maps: a negative constant in the background, NaN and infinities are 0, "not measured"; whether such a voxel lies in
+    tissue, ``unmeasured_findings`` says of the maps of a case together. Masks: 0/255, and rounding, become 0 and 1.
+
+    Shapes: (H, W, D) or (T, H, W, D), RAS+; other shapes for kinds without repairs.  Units: those of the modality.
     Args:
-        data: any shape; physical values, after the header's scale factors.
         kind: a modality key, ``label``, ``probability``, or None for finiteness only.
         where: the case and file to name.
         label_values: the values that mean lesion, where a mask holds several labels; 0, 1, 2 and these may be there.
     Source: ours; cases E1 to E4, E7, E11, E12, F1 to F3 of the reliability list, ``tests/io/test_values.py``.
     """
-    low, high = (float(data.min()), float(data.max())) if data.size else (0.0, 0.0)
+    low, high = _ends(data)
     if not (np.isfinite(low) and np.isfinite(high)):
-        return [_not_finite(data, where)]
+        return _settle_not_finite(data, kind, where)
     if kind == LABEL:
-        return _label_findings(data, where, label_values)
+        return _settle_mask(data, where, label_values)
     if kind == PROBABILITY:
-        return _probability_findings(low, high, where)
+        return Settled(data, _probability_findings(low, high, where))
     if kind not in MODALITIES:
-        return []
+        return Settled(data, [])
     modality = MODALITIES[kind]
     if low == high:
-        return [_flat(low, modality, where)]
-    return _negative_findings(data, low, modality, where) + _range_findings(data, low, high, modality, where)
+        return Settled(data, [_flat(low, modality, where)])
+    data, said = _settle_ct(data, where) if kind in _HOUNSFIELD else _settle_background(data, modality, where)
+    low, high = _ends(data)
+    said += _negative_findings(data, low, modality, where) + _range_findings(data, low, high, modality, where)
+    if modality.perfusion_map:
+        said += [] if any(one.severity == ERROR for one in said) else _time_findings(data, modality, where)
+        data = np.maximum(data, 0) if low < 0 else data
+    return Settled(data, said)
 
 
-def clip_negatives(data: np.ndarray, *, kind: str | None) -> np.ndarray:
-    """Return a perfusion map with its negative voxels at 0; ``value_findings`` counts them and refuses many."""
-    if kind not in MODALITIES or not MODALITIES[kind].perfusion_map or not data.size or data.min() >= 0:
-        return data
-    return np.maximum(data, 0)
+def unmeasured_findings(images: Mapping[str, Measured], *, case: str) -> list[Finding]:
+    """Return an error for each map that holds no number where the other maps of the case measured brain.
+
+    A voxel counts as measured brain where another map is not 0, and so are its four neighbours in the slice: maps of
+    one scan may end a voxel apart. A map without another one beside it must not lack a number inside its own brain.
+
+    Source: ours; ``tests/io/test_values.py``.
+    """
+    maps = {key: image for key, image in images.items() if key in MODALITIES and MODALITIES[key].perfusion_map}
+    found = []
+    for key, image in maps.items():
+        if image.unmeasured is None:
+            continue
+        same = {name: one.data for name, one in maps.items() if name != key and one.data.shape == image.data.shape}
+        others = [data != 0 for data in same.values()]
+        inside = _inner(np.any(others, axis=0)) if others else _filled(image.data != 0)
+        lost = image.unmeasured * inside
+        if lost.any():
+            where = f"{case}: {getattr(image, 'path', key)}"
+            found.append(_lost_in_tissue(image.unmeasured, int(np.count_nonzero(lost)), where))
+    return found
 
 
-def _not_finite(data: np.ndarray, where: str) -> Finding:
-    nan, inf = int(np.isnan(data).sum()), int(np.isinf(data).sum())
-    return finding("E-VAL-03", ERROR, where=where, found=f"{nan} NaN and {inf} infinite of {data.size} voxels")
+def _ends(data: np.ndarray) -> tuple[float, float]:
+    return (float(data.min()), float(data.max())) if data.size else (0.0, 0.0)
+
+
+def _settle_not_finite(data: np.ndarray, kind: str | None, where: str) -> Settled:
+    """Put air or 0 where a number is missing outside the head, and settle the rest; refuse it in tissue."""
+    lost = np.isnan(data) * np.uint8(NAN) + np.isinf(data) * np.uint8(INFINITE)
+    if kind not in MODALITIES or (lost > 0).all():
+        return Settled(data, [_lost_in_tissue(lost, None, where)])
+    modality = MODALITIES[kind]
+    rest = AIR_HU if kind in _HOUNSFIELD else 0.0
+    whole = np.where(lost > 0, np.float32(rest), data).astype(data.dtype)
+    inside = 0 if modality.perfusion_map else _count_in_tissue(whole, lost > 0, kind)
+    if inside:
+        return Settled(data, [_lost_in_tissue(lost, inside, where)])
+    settled = settle_values(whole, kind=kind, where=where)
+    told = finding("E-VAL-13", WARNING, where=where, found=f"{_counted(lost)}: read as {rest:g} {modality.unit}")
+    return Settled(settled.data, [told, *settled.findings], lost)
+
+
+def _counted(lost: np.ndarray) -> str:
+    nan, infinite = (int(np.count_nonzero(lost == what)) for what in (NAN, INFINITE))
+    return f"{nan} NaN and {infinite} infinite of {lost.size} voxels"
+
+
+def _lost_in_tissue(lost: np.ndarray, inside: int | None, where: str) -> Finding:
+    more = "" if inside is None else f", {inside} of them in tissue"
+    return finding("E-VAL-03", ERROR, where=where, found=_counted(lost) + more)
+
+
+def _count_in_tissue(whole: np.ndarray, lost: np.ndarray, kind: str) -> int:
+    """Return how many of the voxels without a number lie in the head, or are a slice or a large part of one."""
+    if whole.ndim != 3:
+        whole, lost = whole.reshape(-1, *whole.shape[-3:]).max(0), lost.reshape(-1, *lost.shape[-3:]).any(0)
+    head = whole > (_TISSUE_HU if kind in _HOUNSFIELD else 0.1 * np.percentile(np.abs(whole), 95))
+    head = _filled(head)
+    between = np.maximum.accumulate(head, 2) & np.maximum.accumulate(head[..., ::-1], 2)[..., ::-1] & lost
+    wide = between.sum((0, 1)) > _BITTEN_SHARE * max(1, head.sum((0, 1)).max())
+    return int(np.count_nonzero((head & lost) | (between & wide)))
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    return np.stack([ndimage.binary_fill_holes(mask[..., k]) for k in range(mask.shape[-1])], -1)
+
+
+def _inner(mask: np.ndarray) -> np.ndarray:
+    cross = ndimage.generate_binary_structure(2, 1)[..., None]
+    return ndimage.binary_erosion(mask, cross, border_value=1)
 
 
 def _flat(value: float, modality: Modality, where: str) -> Finding:
@@ -60,11 +156,100 @@ def _flat(value: float, modality: Modality, where: str) -> Finding:
     return finding("E-VAL-09", WARNING, where=where, found=f"every voxel of the {modality.name} is {value:g}")
 
 
-def lesion_only(data: np.ndarray, *, kind: str | None, label_values: Sequence[int] | None) -> np.ndarray:
-    """Return a mask with 1 where one of ``label_values`` stands and 0 elsewhere; other images as they are."""
-    if kind != LABEL or label_values is None:
-        return data
-    return np.isin(data, tuple(label_values)).astype(data.dtype)
+def _settle_ct(data: np.ndarray, where: str) -> tuple[np.ndarray, list[Finding]]:
+    """Take an offset off, refuse what is a picture, and make padding air."""
+    sample = data.ravel()[:: max(1, data.size // _MOST_COUNTED)]
+    picture = _picture(sample, *_ends(data))
+    if picture:
+        return data, [finding("E-VAL-14", ERROR, where=where, found=picture)]
+    said, offset = [], _offset(sample)
+    if offset:
+        data = data - np.float32(offset)
+        text = f"air near {-1000 + offset:g} and tissue near {35 + offset:g}: {offset:g} is taken off"
+        said.append(finding("E-VAL-18", WARNING, where=where, found=text))
+    padded = int(np.count_nonzero(data < AIR_HU))
+    if padded:
+        text = f"{padded} of {data.size} voxels below {AIR_HU:g} HU, lowest {float(data.min()):g}"
+        data = np.maximum(data, np.float32(AIR_HU)).astype(data.dtype)
+        said.append(finding("E-VAL-16", WARNING, where=where, found=text))
+        if not (data > _TISSUE_HU).any():
+            said.append(finding("E-VAL-14", ERROR, where=where, found=f"{text}; no voxel above {_TISSUE_HU:g} HU"))
+    return data, said
+
+
+def _picture(sample: np.ndarray, low: float, high: float) -> str | None:
+    """Return why values are a picture of a CT rather than HU, None where nothing says so.
+
+    A window scaled to 0..255 saturates at both ends and puts brain above 55; HU that were cut off at 0 and 255 have it
+    near 35.
+    """
+    if low >= -1.0 and high <= 1.0:
+        return f"values from {low:g} to {high:g}: scaled to one"
+    if low != 0 or high != 255:
+        return None
+    inner = sample[(sample > 20) & (sample < 255)]  # without air and its noise
+    saturated = min(np.mean(sample <= 0), 100 * np.mean(sample >= 255)) > 0.01
+    if not saturated or not inner.size:
+        return None
+    counts = ndimage.uniform_filter1d(np.bincount(inner.astype(int), minlength=256).astype(float), 9)
+    peak = int(counts.argmax())
+    return (
+        f"values from 0 to 255, saturated at both ends, tissue near {peak}: a window of grey levels"
+        if peak > 55
+        else None
+    )
+
+
+def _offset(sample: np.ndarray) -> float:
+    """Return what was added to every HU: 1000 or 1024, -1024 where the intercept was applied twice, else 0.
+
+    Told by two peaks at once, air and brain, and by no voxels between them where fat and skin of true HU lie.
+    """
+
+    def share(first: float, last: float) -> float:
+        return float(np.mean((sample >= first) & (sample <= last)))
+
+    if share(1005, 1104) > 0.04 and share(-80, 130) > 0.05 and share(-1100, -100) < 0.01:
+        brain = sample[(sample >= 1005) & (sample <= 1104)]
+        counts = ndimage.uniform_filter1d(np.bincount((brain - 1005).astype(int), minlength=100).astype(float), 9)
+        return 1000.0 if 1005 + counts.argmax() < 1012 + 32 else 1024.0
+    if share(-1019, -940) > 0.04 and share(-2124, -1920) > 0.05 and share(5, 80) < 0.01:
+        return -1024.0
+    return 0.0
+
+
+def _settle_background(data: np.ndarray, modality: Modality, where: str) -> tuple[np.ndarray, list[Finding]]:
+    """Put 0 where a negative constant fills the background of a map."""
+    low = float(data.min())
+    if not modality.perfusion_map or low >= 0 or data.ndim != 3:
+        return data, []
+    frame = np.concatenate([data[[0, -1]].ravel(), data[:, [0, -1]].ravel()])
+    values, counts = np.unique(frame[frame < 0], return_counts=True)
+    if not counts.size or counts.max() < 0.5 * frame.size:
+        return data, []
+    constant = values[counts.argmax()]
+    background = data == constant
+    text = f"{int(background.sum())} of {data.size} voxels are {constant:g}"
+    told = finding("E-VAL-17", WARNING, where=where, found=text, name=modality.name)
+    return np.where(background, 0, data).astype(data.dtype), [told]
+
+
+def _settle_mask(data: np.ndarray, where: str, label_values: Sequence[int] | None) -> Settled:
+    """Return a mask with 1 where lesion is; rounding and a top of 255 are told."""
+    top = 255 if data.size and data.max() > 2 and label_values is None else 1
+    near = np.rint(data / top) * top
+    if np.abs(data - near).max(initial=0.0) > MASK_ROUNDING * top:
+        return Settled(data, _label_findings(data, where, label_values))
+    said, values = [], np.unique(near)
+    if label_values is None and np.isin(values, (0, top)).all():
+        if top != 1 or not np.array_equal(near, data):
+            text = f"values {', '.join(f'{v:.8g}' for v in np.unique(data)[[0, -1]])}"
+            said.append(finding("E-LBL-04", WARNING, where=where, found=text, top=top))
+        return Settled((near / top).astype(data.dtype), said)
+    said = _label_findings(near if label_values is not None else data, where, label_values)
+    if label_values is not None:
+        near = np.isin(near, tuple(label_values))
+    return Settled(near.astype(data.dtype), said)
 
 
 def _label_findings(data: np.ndarray, where: str, label_values: Sequence[int] | None) -> list[Finding]:
@@ -74,22 +259,10 @@ def _label_findings(data: np.ndarray, where: str, label_values: Sequence[int] | 
         return []
     listed = ", ".join(f"{v:g} ({c} voxels)" for v, c in zip(values[:8], counts[:8], strict=True))
     more = f", and {len(values) - 8} further values" if len(values) > 8 else ""
-    top = (
-        f"map {values[-1]:g} to 1 if it means lesion"
-        if len(values) == 2 and values[0] == 0
-        else "decide which values mean lesion"
-    )
-    return [
-        finding(
-            "E-LBL-01",
-            ERROR,
-            where=where,
-            found=f"values {listed}{more}",
-            allowed=", ".join(map(str, allowed[:-1])),
-            allowed2=allowed[-1],
-            top=top,
-        )
-    ]
+    two = len(values) == 2 and values[0] == 0
+    top = f"map {values[-1]:g} to 1 if it means lesion" if two else "decide which values mean lesion"
+    words = {"allowed": ", ".join(map(str, allowed[:-1])), "allowed2": allowed[-1], "top": top}
+    return [finding("E-LBL-01", ERROR, where=where, found=f"values {listed}{more}", **words)]
 
 
 def _probability_findings(low: float, high: float, where: str) -> list[Finding]:
@@ -102,26 +275,13 @@ def _negative_findings(data: np.ndarray, low: float, modality: Modality, where: 
     if not modality.perfusion_map or low >= 0:
         return []
     negative, brain = int((data < 0).sum()), max(1, int(np.count_nonzero(data)))
-    if negative <= MAX_NEGATIVE_SHARE * brain:
-        return [
-            finding(
-                "E-VAL-10",
-                WARNING,
-                where=where,
-                found=f"{negative} of {brain} non-zero voxels below 0, lowest {low:g}",
-                name=modality.name,
-            )
-        ]
-    return [
-        finding(
-            "E-VAL-06",
-            ERROR,
-            where=where,
-            found=f"{negative} of {brain} non-zero voxels ({negative / brain:.0%}) below 0, lowest {low:g}",
-            name=modality.name,
-            max_negative_share=MAX_NEGATIVE_SHARE,
-        )
-    ]
+    many = negative > MAX_NEGATIVE_SHARE * brain
+    share = f" ({negative / brain:.0%})" if many else ""
+    found = f"{negative} of {brain} non-zero voxels{share} below 0, lowest {low:g}"
+    if not many:
+        return [finding("E-VAL-10", WARNING, where=where, found=found, name=modality.name)]
+    words = {"name": modality.name, "max_negative_share": MAX_NEGATIVE_SHARE}
+    return [finding("E-VAL-06", ERROR, where=where, found=found, **words)]
 
 
 def _range_findings(data: np.ndarray, low: float, high: float, modality: Modality, where: str) -> list[Finding]:
@@ -133,27 +293,53 @@ def _range_findings(data: np.ndarray, low: float, high: float, modality: Modalit
     found = f"values from {low:g} to {high:g}, 99th percentile {typical:g} {modality.unit}"
     bounds = f"at most {modality.highest:g}, 99th percentile at most {modality.typical_max:g}"
     lowest = "" if modality.perfusion_map else f", at least {modality.lowest:g}"
-    return [
-        finding(
-            "E-VAL-05",
-            ERROR,
-            where=where,
-            found=f"{found}; {bounds}{lowest} expected",
-            fix=_likely(high, typical, modality),
-            name=modality.name,
-        )
-    ]
+    fix = _likely(data, high, typical, modality)
+    text = f"{found}; {bounds}{lowest} expected"
+    return [finding("E-VAL-05", ERROR, where=where, found=text, fix=fix, name=modality.name)]
 
 
 def _share_above(data: np.ndarray, bound: float) -> float:
     return np.count_nonzero(data > bound) / max(1, np.count_nonzero(data))
 
 
-def _likely(high: float, typical: float, modality: Modality) -> str:
+def _likely(data: np.ndarray, high: float, typical: float, modality: Modality) -> str:
+    if modality.key in _HEALTHY_S:
+        return _likely_time(healthy_median(data), modality)
     need = max(high / modality.highest, typical / modality.typical_max)
     factor = next((f for f in (10, 100, 1000) if need <= f), None)
     if factor is None or need <= 1:
         return f"check the scale factors (scl_slope, scl_inter) and that this is a {modality.name} in {modality.unit}"
-    if modality.key in _UNIT_SLIPS:
-        return f"likely {_UNIT_SLIPS[modality.key]}: divide by 1000 to get {modality.unit}"
     return f"likely a scale factor of {factor} or more: divide, so that the values are in {modality.unit}"
+
+
+def _likely_time(median: float, modality: Modality) -> str:
+    usual = _HEALTHY_S[modality.key][0]
+    factor = 10 ** int(np.clip(np.rint(np.log10(max(median, usual) / usual)), 1, 3))
+    return f"likely {_SLIPS[factor]}: divide by {factor} to get {modality.unit}"
+
+
+def _time_findings(data: np.ndarray, modality: Modality, where: str) -> list[Finding]:
+    """Return a remark where the healthier side says that a map of times is in another unit than seconds."""
+    if modality.key not in _HEALTHY_S or data.ndim != 3:
+        return []
+    median, highest = healthy_median(data), _HEALTHY_S[modality.key][1]
+    if median <= highest:
+        return []
+    text = f"median of the healthier side {median:.3g} {modality.unit}; at most {highest:g} expected"
+    return [
+        finding("E-VAL-15", WARNING, where=where, found=text, name=modality.name, likely=_likely_time(median, modality))
+    ]
+
+
+def healthy_median(data: np.ndarray) -> float:
+    """Return the median of a map of times over the side of the brain that has the lower one, 0 without brain.
+
+    Shapes: (H, W, D), RAS+: the first axis runs from left to right.  The sides meet in the middle of the brain's width.
+    """
+    brain = data > 0
+    columns = np.flatnonzero(brain.any((1, 2))) if data.ndim == 3 else np.empty(0, int)
+    if not columns.size:
+        return 0.0
+    middle = (int(columns[0]) + int(columns[-1]) + 1) // 2
+    sides = [side[side > 0] for side in (data[:middle], data[middle:])]
+    return float(min(np.median(side) for side in sides if side.size))

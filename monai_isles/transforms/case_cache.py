@@ -23,6 +23,7 @@ import monai_isles
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.cache import Cache
 from monai_isles.io.checksums import sha256_of
+from monai_isles.io.findings import Finding, collect_remarks, tell
 from monai_isles.modalities import LABEL, MODALITIES
 
 _ROOMS = ("io", "data", "transforms")
@@ -103,6 +104,7 @@ def _unwritten(found: str) -> IslesError:
 log = logging.getLogger(__name__)
 _FILES, _NAMES = (*MODALITIES, LABEL), ("case", "subject", "fold", "rule_maps", "sha256")
 _PLAIN = (bool, int, float, str, bytes, type(None))
+_REMARKS, _FIELDS = "remarks of the preparation", ("code", "severity", "where", "found", "fix", "fault")
 
 
 class KeptPreparation(Transform):
@@ -149,8 +151,9 @@ class KeptPreparation(Transform):
             kept = self.cache.read(key)
             if kept is not None:
                 return _unpacked(kept, data)
-            made = self.transform(data)
-            packed = _packed(made, data)
+            with collect_remarks() as remarks:
+                made = self.transform(data)
+            packed = _packed({**made, _REMARKS: _unnamed(remarks, data)}, data)
             if packed is not None:
                 self.cache.write(key, packed)
         return made
@@ -177,7 +180,26 @@ def _packed(made: Mapping[Hashable, Any], entry: Mapping[Hashable, Any]) -> byte
 
 
 def _unpacked(payload: bytes, entry: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-    return _restored(torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True), entry)
+    """Return a case as it was kept, and remark again what was remarked when it was made."""
+    case = _restored(torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True), entry)
+    for fields in case.pop(_REMARKS, ()):
+        remark = dict(zip(_FIELDS, fields, strict=True))
+        for key, value in entry.items():
+            remark["where"] = remark["where"].replace(f"<{key}>", str(value))
+        tell(Finding(**remark))
+    return case
+
+
+def _unnamed(remarks: list[Finding], entry: Mapping[Hashable, Any]) -> list[list[str]]:
+    """Return remarks as lists, the entry's own texts in ``where`` replaced by their keys."""
+    texts = sorted(((v, k) for k, v in entry.items() if isinstance(v, str)), key=lambda pair: -len(pair[0]))
+    kept = []
+    for remark in remarks:
+        where = remark.where
+        for value, key in texts:
+            where = where.replace(value, f"<{key}>")
+        kept.append([where if name == "where" else getattr(remark, name) for name in _FIELDS])
+    return kept
 
 
 def _plain(value: Any, names: Mapping[str, Hashable]) -> Any:

@@ -14,7 +14,7 @@ from monai.transforms import MapTransform, ResampleToMatch
 from torch import Tensor
 
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.grid import TOLERANCE_VOX, corners_apart_mm, displacement, require_same_affines
+from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, displacement, require_same_affines
 from monai_isles.io.read import Image
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
@@ -120,7 +120,7 @@ def _affine(image: MetaTensor) -> np.ndarray:
 
 def _same(image: MetaTensor, reference: MetaTensor) -> bool:
     shape = tuple(image.shape[1:])
-    near = displacement(_affine(reference), _affine(image), shape).vox <= TOLERANCE_VOX
+    near = displacement(_affine(reference), _affine(image), shape).vox < SAME_GRID_VOX
     return shape == tuple(reference.shape[1:]) and near
 
 

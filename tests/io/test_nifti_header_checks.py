@@ -100,15 +100,16 @@ def test_a_qform_that_is_not_a_number_is_a_conflict(write: Write, volume: np.nda
     refused(write(volume, patch={"qoffset_x": np.nan}), r"E-GEOM-02(?s:.*)qform is not finite")
 
 
-@pytest.mark.parametrize(("shift", "ok"), [(1e-5, True), (5e-4, True), (0.01, False)])
-def test_the_conflict_tolerance_is_a_thousandth_of_a_voxel(
-    write: Write, volume: np.ndarray, shift: float, ok: bool
+@pytest.mark.parametrize(("shift", "said"), [(1e-5, ""), (5e-4, ""), (0.01, "E-GEOM-10"), (0.4, "E-GEOM-10")])
+def test_sform_and_qform_a_rounding_apart_are_one(
+    write: Write, volume: np.ndarray, caplog: pytest.LogCaptureFixture, shift: float, said: str
 ) -> None:
-    path = write(volume, affine=STRAIGHT, patch={"qoffset_x": shift})
-    if ok:
-        assert read_image(path).data.size == 24
-    else:
-        refused(path, r"E-GEOM-02(?s:.*)0\.01 mm")
+    image = read_image(write(volume, affine=STRAIGHT, patch={"qoffset_x": shift}))
+    assert np.array_equal(image.affine, STRAIGHT) and (said in caplog.text if said else not caplog.text)
+
+
+def test_sform_and_qform_half_a_voxel_apart_are_refused(write: Write, volume: np.ndarray) -> None:
+    refused(write(volume, affine=STRAIGHT, patch={"qoffset_x": 0.5}), r"E-GEOM-02(?s:.*)0\.5 mm")
 
 
 @pytest.mark.parametrize(

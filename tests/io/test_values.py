@@ -11,7 +11,8 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
-from monai_isles.io.values import value_findings
+from monai_isles.io.findings import collect_remarks, refuse, remark_records
+from monai_isles.io.values import healthy_median, settle_values, unmeasured_findings
 
 Write = Callable[..., Path]
 
@@ -71,11 +72,6 @@ def test_a_map_a_hundred_times_too_large_is_told_the_factor(write: Write, volume
     refused(write(volume * 10000), "cbf", r"E-VAL-05(?s:.*)likely a scale factor of 100")
 
 
-def test_a_low_ct_is_refused(write: Write, volume: np.ndarray) -> None:
-    volume[0, 0, 0] = -5000
-    refused(write(volume), "ct", r"E-VAL-05(?s:.*)at least -2048")
-
-
 def test_few_negative_voxels_of_a_map_become_zero_and_are_counted(
     write: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -97,7 +93,9 @@ def test_many_negative_voxels_are_refused(write: Write) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ((0, 255), r"E-LBL-01(?s:.*)0 \(23 voxels\), 255 \(1 voxels\)(?s:.*)map 255 to 1"),
+        ((0, 100), r"E-LBL-01(?s:.*)0 \(23 voxels\), 100 \(1 voxels\)(?s:.*)map 100 to 1"),
+        ((0, 1.01), r"E-LBL-01(?s:.*)1\.01 \(1 voxels\)"),
+        ((0, 1, 255), r"E-LBL-01(?s:.*)1 \(1 voxels\), 255 \(1 voxels\)"),
         ((0, 0.5), r"E-LBL-01(?s:.*)0\.5 \(1 voxels\)"),
         ((0, 1, 2), r"E-LBL-01(?s:.*)2 \(1 voxels\)(?s:.*)decide which values"),
         (tuple(range(12)), r"E-LBL-01(?s:.*)4 further values"),
@@ -149,4 +147,177 @@ def test_probabilities_lie_between_zero_and_one(write: Write, volume: np.ndarray
 
 
 def test_an_unknown_kind_is_judged_for_finiteness_only() -> None:
-    assert value_findings(np.full((2, 2), -1e30), kind=None, where="x") == []
+    assert settle_values(np.full((2, 2), -1e30), kind=None, where="x").findings == []
+
+
+def head(size: int = 64, slices: int = 3) -> np.ndarray:
+    """Air at -1000, a ring of bone at 800, brain at 35, noise of 4 HU, from a fixed seed."""
+    x, y = np.mgrid[:size, :size] - (size - 1) / 2
+    radius = np.hypot(x, y) / size
+    plane = np.where(radius < 0.36, 35.0, np.where(radius < 0.40, 800.0, -1000.0))
+    noise = np.random.default_rng(3).normal(0, 4, (size, size, slices))
+    return (plane[..., None] + noise).astype(np.float32)
+
+
+def outside(size: int = 64) -> np.ndarray:
+    x, y = np.mgrid[:size, :size] - (size - 1) / 2
+    return np.hypot(x, y) / size > 0.48
+
+
+def codes(settled: object) -> list[str]:
+    return [one.code for one in settled.findings]
+
+
+@pytest.mark.parametrize("padding", [-1025, -2000, -2048, -3024, -8192, -32768])
+@pytest.mark.parametrize("frames", [0, 4])
+def test_padding_of_a_ct_is_air_and_counted(padding: float, frames: int) -> None:
+    data = head() if not frames else np.stack([head()] * frames)
+    padded = data.copy()
+    padded[..., outside(), :] = padding
+    settled = settle_values(padded, kind="ctp" if frames else "ct", where="case_1")
+    assert codes(settled) == ["E-VAL-16"] and settled.findings[0].severity == "warning"
+    count = int(outside().sum()) * 3 * (frames or 1)
+    assert f"{count} of {data.size} voxels below -1024 HU, lowest {padding:g}" in settled.findings[0].found
+    assert (settled.data[..., outside(), :] == -1024).all()
+    assert np.array_equal(settled.data[..., ~outside(), :], data[..., ~outside(), :])
+
+
+def test_a_ct_of_padding_alone_is_refused() -> None:
+    data = np.full((8, 8, 2), -3024, np.float32)
+    data[0, 0, 0] = -2000
+    assert codes(settle_values(data, kind="ct", where="x")) == ["E-VAL-16", "E-VAL-14"]
+
+
+@pytest.mark.parametrize(("offset", "padding"), [(1024, None), (1000, None), (-1024, None), (1024, -2000), (1024, 0)])
+def test_an_offset_of_a_ct_is_found_by_air_and_brain_and_taken_off(offset: float, padding: float | None) -> None:
+    stored = head() + np.float32(offset)
+    if padding is not None:
+        stored[outside()] = padding
+    settled = settle_values(stored, kind="ct", where="case_1")
+    assert codes(settled)[0] == "E-VAL-18" and f"{offset:g} is taken off" in settled.findings[0].found
+    assert settled.data.min() >= -1024 and not any(one.severity == "error" for one in settled.findings)
+    assert np.abs(settled.data[~outside()] - head()[~outside()]).max() < 1e-3
+
+
+def test_true_hounsfield_units_are_left_alone() -> None:
+    for data in (head(), np.clip(head(), 0, None), np.where(head() > 700, 1050, head()).astype(np.float32)):
+        settled = settle_values(data, kind="ct", where="x")
+        assert settled.findings == [] and settled.data is data
+    stripped = np.where((head() > 0) & (head() < 100), head(), 0).clip(0, 255)
+    assert settle_values(stripped, kind="ct", where="x").findings == []
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 80), (-100, 300), (-1024, 3071)])
+@pytest.mark.parametrize("top", [255, 1])
+def test_a_picture_of_a_ct_is_refused_by_name(low: float, high: float, top: float) -> None:
+    data = np.clip((head() - low) / (high - low), 0, 1) * top
+    if high == 3071:
+        data = (data - data.min()) / (data.max() - data.min()) * top
+        data[outside()], data[head() > 790] = 0, top
+    settled = settle_values(data.astype(np.float32), kind="ct", where="case_1")
+    assert codes(settled) == ["E-VAL-14"] and settled.findings[0].severity == "error"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("kind", "rest"), [("ct", -1024), ("dwi", 0)])
+def test_what_is_no_number_outside_the_head_is_background(bad: float, kind: str, rest: float) -> None:
+    data = head() if kind == "ct" else np.where(outside()[..., None], 0, np.abs(head()))
+    data[outside()] = bad
+    settled = settle_values(data, kind=kind, where="case_1")
+    count = int(outside().sum()) * 3
+    assert codes(settled) == ["E-VAL-13"] and f"{count} " in settled.findings[0].found
+    assert f"of {data.size} voxels: read as {rest:g}" in settled.findings[0].found
+    assert (settled.data[outside()] == rest).all() and np.isfinite(settled.data).all()
+
+
+@pytest.mark.parametrize("hole", ["voxel", "slice", "half"])
+def test_what_is_no_number_in_the_head_is_refused(hole: str) -> None:
+    data = head()
+    data[{"voxel": (32, 32, 1), "slice": (..., 1), "half": (slice(32), slice(None), 1)}[hole]] = np.nan
+    settled = settle_values(data, kind="ct", where="case_1")
+    assert codes(settled) == ["E-VAL-03"] and "in tissue" in settled.findings[0].found
+
+
+def maps_with(change: Callable[[dict[str, np.ndarray]], None], write: Write) -> dict[str, object]:
+    brain = (head()[..., :2] > 0) & (head()[..., :2] < 100)
+    brain[30:34, 30:34] = False  # a ventricle: no map measures there
+    data = {key: np.where(brain, level, 0).astype(np.float32) for key, level in (("cbf", 50), ("cbv", 4), ("mtt", 5))}
+    change(data)
+    return {key: read_image(write(values, f"{key}.nii"), kind=key, where="case_1") for key, values in data.items()}
+
+
+def test_no_number_in_a_map_means_not_measured_where_no_map_measured(write: Write) -> None:
+    def everywhere(data: dict[str, np.ndarray]) -> None:
+        for values in data.values():
+            values[values == 0] = np.nan
+
+    def at_the_edge(data: dict[str, np.ndarray]) -> None:
+        first = int(np.flatnonzero(data["cbf"][:, 32, 0])[0])
+        data["cbf"][first, 32, 0] = np.inf
+
+    with collect_remarks() as remarks:
+        images = maps_with(everywhere, write)
+    assert unmeasured_findings(images, case="case_1") == []
+    assert [one["code"] for one in remark_records(remarks)] == ["E-VAL-13"] * 3
+    assert all(image.data[31, 31, 0] == 0 and np.isfinite(image.data).all() for image in images.values())
+    assert unmeasured_findings(maps_with(at_the_edge, write), case="case_1") == []
+
+
+def test_no_number_in_a_map_is_refused_where_the_others_measured(write: Write) -> None:
+    def inside(data: dict[str, np.ndarray]) -> None:
+        data["mtt"][20:22, 32, 0] = np.nan
+
+    images = maps_with(inside, write)
+    with pytest.raises(IslesError, match=r"E-VAL-03(?s:.*)case_1(?s:.*)mtt.nii(?s:.*)2 NaN(?s:.*)2 of them"):
+        refuse(unmeasured_findings(images, case="case_1"))
+    assert [one.code for one in unmeasured_findings({"mtt": images["mtt"]}, case="case_1")] == ["E-VAL-03"]
+
+
+@pytest.mark.parametrize("constant", [-1.0, -1000.0, -0.5])
+def test_a_negative_background_of_a_map_is_not_measured(constant: float) -> None:
+    brain = (head() > 0) & (head() < 100)
+    flow = np.where(brain, 50, constant).astype(np.float32)
+    settled = settle_values(flow, kind="cbf", where="case_1")
+    assert codes(settled) == ["E-VAL-17"]
+    assert np.array_equal(settled.data, np.where(brain, 50, 0))
+
+
+@pytest.mark.parametrize(
+    ("values", "remarked"),
+    [((0, 255), True), ((0, 0.9999), True), ((1e-4, 1.0001), True), ((0.2, 254.9), True), ((0, 1), False)],
+)
+def test_masks_of_255_and_of_rounding_are_binary(write: Write, values: tuple[float, float], remarked: bool) -> None:
+    mask = np.full(24, values[0], np.float32)
+    mask[5:8] = values[1]
+    with collect_remarks() as remarks:
+        image = read_image(write(mask.reshape(4, 3, 2)), kind="label", where="case_1")
+    assert sorted(np.unique(image.data)) == [0, 1] and image.data.sum() == 3
+    assert [one.code for one in remarks] == (["E-LBL-04"] if remarked else [])
+
+
+def test_a_mask_scaled_by_one_over_255_in_single_precision_is_binary(write: Write) -> None:
+    mask = np.zeros((4, 3, 2), np.uint8)
+    mask[1, 1] = 255
+    image = read_image(write(mask, patch={"scl_slope": 0.003922, "scl_inter": 0.0}), kind="label")
+    assert image.data.sum() == 2 and image.data.max() == 1
+    image = read_image(
+        write(mask // 255 * 2, patch={"scl_slope": 1.0003, "scl_inter": 0.0}), kind="label", label_values=[2]
+    )
+    assert image.data.sum() == 2 and image.data.max() == 1
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"), [(10, "tenths of a second: divide by 10"), (1000, "milliseconds: divide by 1000")]
+)
+@pytest.mark.parametrize(("kind", "healthy", "lesion"), [("mtt", 5, 12), ("tmax", 1.5, 9), ("ttp", 18, 26)])
+def test_times_in_another_unit_are_told_by_the_healthy_side(
+    kind: str, healthy: float, lesion: float, factor: float, words: str
+) -> None:
+    brain = (head() > 0) & (head() < 100)
+    times = np.where(brain, np.float32(healthy), 0)
+    times[32:][brain[32:]] = lesion
+    assert healthy_median(times) == healthy
+    assert settle_values(times, kind=kind, where="x").findings == []
+    (told,) = settle_values(times * np.float32(factor), kind=kind, where="case_1").findings
+    assert words in told.fix and (told.code, told.severity) in (("E-VAL-15", "warning"), ("E-VAL-05", "error"))
+    assert told.severity == ("error" if factor == 1000 or kind == "ttp" else "warning")
