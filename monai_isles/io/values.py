@@ -80,8 +80,8 @@ def settle_values(
 def unmeasured_findings(images: Mapping[str, Measured], *, case: str) -> list[Finding]:
     """Return an error for each map that holds no number where the other maps of the case measured brain.
 
-    A voxel counts as measured brain where another map is not 0, and so are its four neighbours in the slice: maps of
-    one scan may end a voxel apart. A map without another one beside it must not lack a number inside its own brain.
+    A voxel counts as measured brain where no other map is 0, there and at its four neighbours in the slice: maps of one
+    scan may end a voxel apart, and a transit time is no number where there is no flow. A map without another one beside it must not lack a number inside its own brain.
 
     Source: ours; ``tests/io/test_values.py``.
     """
@@ -92,7 +92,7 @@ def unmeasured_findings(images: Mapping[str, Measured], *, case: str) -> list[Fi
             continue
         same = {name: one.data for name, one in maps.items() if name != key and one.data.shape == image.data.shape}
         others = [data != 0 for data in same.values()]
-        inside = _inner(np.any(others, axis=0)) if others else _filled(image.data != 0)
+        inside = _inner(np.all(others, axis=0)) if others else _filled(image.data != 0)
         lost = image.unmeasured * inside
         if lost.any():
             where = f"{case}: {getattr(image, 'path', key)}"

@@ -174,3 +174,12 @@ def test_an_orientation_code_that_nifti_does_not_have_is_refused(
     write: Write, volume: np.ndarray, field: str, code: int
 ) -> None:
     refused(write(volume, patch={field: code}), rf"E-GEOM-08(?s:.*){field[:5]} code {code}; 0 to 5 are known")
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2, 1), (4, 3, 2, 1, 1), (4, 3, 2, 1, 1, 1, 1)])
+def test_further_axes_of_one_go_with_a_remark(
+    write: Write, volume: np.ndarray, shape: tuple[int, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(volume.reshape(shape))
+    assert np.array_equal(read_image(path, kind="ct").data, read_image(write(volume, "b.nii")).data)
+    assert "E-DIM-09" in caplog.text and str(shape) in caplog.text
