@@ -13,7 +13,7 @@ from torch import Tensor
 
 from monai_isles.errors import refused
 from monai_isles.io.publish import planned_image, publish_image, publish_together
-from monai_isles.io.read import read_image
+from monai_isles.io.read import read_grid, read_image
 from monai_isles.modalities import LABEL, MODALITIES
 from monai_isles.postprocessing.components import binarise
 
@@ -146,7 +146,7 @@ class PublishMapsd(MapTransform):
         out, planned, sources = dict(data), [], {}
         for key in self.key_iterator(out):
             name = str(out[key].meta["filename_or_obj"])
-            source = sources[name] = sources.get(name) or read_image(name)
+            source = sources[name] = sources.get(name) or read_grid(name)
             dtype = np.uint8 if key in self.masks else np.float32
             path = self.folder / str(out[self.case_key]) / f"{key}.nii.gz"
             values = out[key][0].cpu().numpy()

@@ -139,6 +139,16 @@ def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -
     )
 
 
+def read_grid(path: str | Path, *, where: str = "") -> Image:
+    """Return an image without its voxels (all 0), for results that go onto its grid.
+
+    Shapes: (H, W, D), the frames of a series left out.
+    """
+    header, place = _peeked(path, where)
+    refuse(header_findings(header, kind=None, where=place))
+    return _turned(np.broadcast_to(np.uint8(0), layout(header)[0]), header, Path(path), "")
+
+
 def read_header_findings(path: str | Path, *, kind: str | None = None, where: str = "") -> list[Finding]:
     """Return the findings about a header; a file that holds none raises as ``read_image`` does."""
     header, place = _peeked(path, where)

@@ -81,7 +81,8 @@ def unmeasured_findings(images: Mapping[str, Measured], *, case: str) -> list[Fi
     """Return an error for each map that holds no number where the other maps of the case measured brain.
 
     A voxel counts as measured brain where no other map is 0, there and at its four neighbours in the slice: maps of one
-    scan may end a voxel apart, and a transit time is no number where there is no flow. A map without another one beside it must not lack a number inside its own brain.
+    scan may end a voxel apart, and a transit time is no number where there is no flow. A map without
+    one beside it must not lack a number inside its own brain.
 
     Source: ours; ``tests/io/test_values.py``.
     """

@@ -18,20 +18,21 @@ from monai_isles.transforms import KeptPreparation
 
 THRESHOLD, CLERIGUES = (Path(__file__).parents[2] / "bundles" / name for name in ("threshold", "clerigues"))
 MAPS = ("CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax")
-Change = Callable[[np.ndarray], np.ndarray]
+Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def rewrite(case: Path, keys: tuple[str, ...], change: Change) -> None:
+    brain = sum(nibabel.load(path).get_fdata() for key in MAPS for path in case.glob(f"*.{key}.*/*.nii")) > 0
     for key in keys:
         (path,) = case.glob(f"*.{key}.*/*.nii")
         image = nibabel.load(path)
-        made = nibabel.Nifti1Image(change(np.asarray(image.dataobj).copy()), image.affine, image.header)
+        made = nibabel.Nifti1Image(change(np.asarray(image.dataobj).copy(), brain), image.affine, image.header)
         made.header.set_data_dtype(made.dataobj.dtype)
         nibabel.save(made, path)
 
 
 def padded(value: float) -> Change:
-    def change(data: np.ndarray) -> np.ndarray:
+    def change(data: np.ndarray, brain: np.ndarray) -> np.ndarray:
         x, y = np.mgrid[: data.shape[0], : data.shape[1]] - (np.array(data.shape[:2]) - 1).reshape(2, 1, 1) / 2
         data = data.astype(np.float32)
         data[np.hypot(x, y) > 127] = value
@@ -41,11 +42,11 @@ def padded(value: float) -> Change:
 
 
 def unmeasured(value: float) -> Change:
-    return lambda data: np.where(data == 0, np.float32(value), data).astype(np.float32)
+    return lambda data, brain: np.where(brain, data, np.float32(value)).astype(np.float32)
 
 
 def added(offset: float) -> Change:
-    return lambda data: np.maximum(data.astype(np.float32) + offset, 0)
+    return lambda data, _: np.maximum(data.astype(np.float32) + offset, 0)
 
 
 VARIATIONS = {
@@ -56,7 +57,7 @@ VARIATIONS = {
     "nan-background": (MAPS, unmeasured(np.nan), "E-VAL-13"),
     "infinite-background": (("CT_MTT",), unmeasured(np.inf), "E-VAL-13"),
     "negative-background": (MAPS, unmeasured(-1), "E-VAL-17"),
-    "double-axis": (("CT",), lambda data: data[..., None], "E-DIM-09"),
+    "double-axis": (("CT",), lambda data, _: data[..., None], "E-DIM-09"),
 }
 
 
