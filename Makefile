@@ -12,7 +12,7 @@ help:
 	@echo "make fuzz   send 11 000 damaged images through check and predict --dry-run (about five minutes)"
 	@echo "make reliability  run the list of 98 bad inputs, faults and attacks, and write docs/reliability.md"
 
-$(STAMP): requirements.lock setup.cfg pyproject.toml
+$(STAMP): requirements.lock setup.cfg setup.py pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --upgrade pip setuptools wheel
 	$(PY) -m pip install --quiet -r requirements.lock

@@ -1,0 +1,60 @@
+"""The wheel holds everything that an installed package needs: types, texts, templates, bundles and their weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ("monai_isles", "bundles", "setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy of the source tree, without a network; return the folder that it unpacks to."""
+    pytest.importorskip("setuptools", "77")
+    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
+    for name in SOURCES:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tree / name)
+    build = "import sys; from setuptools.build_meta import build_wheel; print(build_wheel(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", build, out], cwd=tree, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with zipfile.ZipFile(next(out.glob("*.whl"))) as wheel:
+        wheel.extractall(out / "site")
+    return out / "site"
+
+
+def test_every_file_of_the_package_and_of_the_bundles_is_in_it(site: Path) -> None:
+    for source, installed in (("monai_isles", "monai_isles"), ("bundles", "monai_isles_bundles")):
+        files = {p.relative_to(ROOT / source) for p in (ROOT / source).rglob("*") if p.is_file()}
+        wanted = {str(path) for path in files if "__pycache__" not in path.parts}
+        assert wanted == {str(p.relative_to(site / installed)) for p in (site / installed).rglob("*") if p.is_file()}
+    weights = site / "monai_isles_bundles/clerigues/models/model.pt"
+    assert (
+        weights.stat().st_size < 25e6
+        and weights.read_bytes() == (ROOT / "bundles/clerigues/models/model.pt").read_bytes()
+    )
+
+
+def test_an_installed_package_opens_a_bundle_by_its_name(site: Path, tmp_path: Path) -> None:
+    script = (
+        "import json, monai_isles; from monai_isles.bundle.bundle import Bundle, known_bundles; "
+        "from monai_isles.io.checksums import sha256_of; one = Bundle.open('clerigues'); "
+        "print(json.dumps([monai_isles.__file__, str(one.root), sha256_of(one.weights), sorted(known_bundles())]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    package, root, sha256, names = json.loads(done.stdout)
+    assert Path(package).parents[1] == site and Path(root) == site / "monai_isles_bundles/clerigues"
+    assert sha256 == json.loads((ROOT / "bundles/clerigues/metadata.json").read_text())["weights_sha256"]
+    assert names == sorted(path.parent.name for path in (ROOT / "bundles").glob("*/inference.json"))
