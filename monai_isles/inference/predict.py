@@ -20,7 +20,7 @@ from monai_isles.inference.ischaemia import perfusion_block
 from monai_isles.inference.outputs import lesion_confidence, require_own_names, volume_interval
 from monai_isles.inference.predictor import Predictor
 from monai_isles.io.checksums import sha256_of
-from monai_isles.io.findings import Finding, collect_remarks, remark_records
+from monai_isles.io.findings import Finding, collect_remarks, remark_lines
 from monai_isles.io.publish import publish_json
 from monai_isles.progress import progress
 
@@ -160,8 +160,9 @@ class _Way:
         maps = self.predictor.finished(case.entry, case.data, case.maps)
         measured = _measure(maps, self.predictor.settings)
         seconds = round(case.seconds + time.monotonic() - started, 2)
-        said = {"seconds": seconds, "remarks": remark_records(case.remarks)}
-        result = case.stamp | measured | _registration(case.data) | said
+        result = case.stamp | measured | _registration(case.data) | {"seconds": seconds}
+        remarks = [*remark_lines(case.remarks), *result.get("remarks", [])]
+        result |= {"remarks": remarks} if remarks else {}
         block = perfusion_block(case.entry, self.predictor.settings)
         result |= {} if block is None else {"perfusion": block}
         if self.after is not None:

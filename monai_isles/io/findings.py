@@ -71,10 +71,9 @@ def refuse(findings: Iterable[Finding]) -> None:
 
 def tell(remark: Finding) -> None:
     """Log a remark, the first of its kind in this process as a warning, and hand it to whoever collects remarks."""
-    text = f"{remark.code}: {remark.fault}: {remark.where}: {remark.found}"
     first = remark.code not in _said
     _said.add(remark.code)
-    _log.log(logging.WARNING if first else logging.INFO, text)
+    _log.log(logging.WARNING if first else logging.INFO, *remark_lines([remark]))
     for remarks in _collected.get():
         if remark not in remarks:
             remarks.append(remark)
@@ -86,8 +85,8 @@ def collect_remarks() -> Iterator[list[Finding]]:
 
     >>> with collect_remarks() as remarks:
     ...     tell(finding("E-LBL-02", WARNING, where="case_1", found="0 lesion voxels"))
-    >>> remark_records(remarks)[0]["about"]
-    'lesion mask is empty'
+    >>> remark_lines(remarks)
+    ['E-LBL-02: lesion mask is empty: case_1: 0 lesion voxels']
     """
     remarks: list[Finding] = []
     token = _collected.set((*_collected.get(), remarks))
@@ -97,9 +96,13 @@ def collect_remarks() -> Iterator[list[Finding]]:
         _collected.reset(token)
 
 
-def remark_records(remarks: Iterable[Finding]) -> list[dict[str, str]]:
-    """Return remarks as ``result.json`` holds them: code, what it is about, where, what was found, what to do."""
-    return [
-        {"code": one.code, "about": one.fault, "where": one.where, "found": one.found, "advice": one.fix}
-        for one in remarks
-    ]
+def remark_lines(remarks: Iterable[Finding]) -> list[str]:
+    """Return remarks as ``result.json`` holds them, a sentence each: code, what about, where, what was found."""
+    return [f"{one.code}: {one.fault}: {one.where}: {one.found}" for one in remarks]
+
+
+def say_once(message: str) -> None:
+    """Log a warning the first time it comes up in this process."""
+    if message not in _said:
+        _said.add(message)
+        _log.warning(message)

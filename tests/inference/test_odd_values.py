@@ -71,7 +71,7 @@ def predict(case: Path, out: Path) -> tuple[np.ndarray, list[str]]:
     assert main(words) == 0
     result = json.loads((out / "case_1/result.json").read_text())
     lesion = np.asarray(nibabel.load(out / "case_1/lesion.nii.gz").dataobj) > 0
-    return lesion, sorted({one["code"] for one in result["remarks"]})
+    return lesion, sorted({one.split(":")[0] for one in result.get("remarks", [])})
 
 
 @pytest.fixture(scope="module")

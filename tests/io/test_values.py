@@ -11,7 +11,7 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
-from monai_isles.io.findings import collect_remarks, refuse, remark_records
+from monai_isles.io.findings import collect_remarks, refuse
 from monai_isles.io.values import healthy_median, settle_values, unmeasured_findings
 
 Write = Callable[..., Path]
@@ -258,7 +258,7 @@ def test_no_number_in_a_map_means_not_measured_where_no_map_measured(write: Writ
     with collect_remarks() as remarks:
         images = maps_with(everywhere, write)
     assert unmeasured_findings(images, case="case_1") == []
-    assert [one["code"] for one in remark_records(remarks)] == ["E-VAL-13"] * 3
+    assert [one.code for one in remarks] == ["E-VAL-13"] * 3
     assert all(image.data[31, 31, 0] == 0 and np.isfinite(image.data).all() for image in images.values())
     assert unmeasured_findings(maps_with(at_the_edge, write), case="case_1") == []
 
