@@ -74,9 +74,10 @@ class PseudoDWILoss(nn.Module):
         if target.shape[1] != 3:
             raise refused("E-LOSS-35", where="PseudoDWILoss", found=f"target of {target.shape[1]} channels")
         truth, weight = target[:, 1:2], target[:, 2:3]
+        more = {"condition": getattr(output, "maps", None), "lesion": target[:, :1]}
         terms = {"segmenter": self.segmentation(output.logits, target)}
-        terms["generator"] = self.synthesis(pseudo, truth, weight)
+        terms["generator"] = self.synthesis(pseudo, truth, weight, **more)
         extracted = getattr(output, "extracted", None)
         if extracted is not None and self.explicit:
-            terms["extractor"] = self.synthesis(extracted, truth, weight)
+            terms["extractor"] = self.synthesis(extracted, truth, weight, **more)
         return terms

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
 
 from monai_isles.errors import refused
 
@@ -32,6 +35,7 @@ def _mean_square(verdicts: Verdicts, goal: float) -> Tensor:
     return torch.stack([_mean_square(one, goal) for one in verdicts]).mean()
 
 
+ENCODER_TRAININGS = ("joint", "fixed", "true_dwi", "segmentation")
 KINDS = ("l1", "l2", "w-l2", "w-l2+h1", "w-l2+h2", "gan", "l2+gan")
 READINGS = ("mean", "norm")
 
@@ -49,14 +53,21 @@ class SynthesisLoss(nn.Module):
     Args:
         kind: row of Table 1; the paper's own is ``w-l2+h1``.
         gamma: weight of the contextual term.
-        encoder: for the ``h`` kinds; it is trained along with everything else, through both images.
-        discriminator: for the ``gan`` kinds; trained elsewhere (``monai_isles.training.DiscriminatorStep``).
+        encoder: for the ``h`` kinds.
+        encoder_training: what the encoder learns from. ``"joint"``: the contextual term itself, through both images, as
+            the paper's end-to-end training says; a constant code minimises it. ``"fixed"``: nothing, it stays as it was
+            drawn. ``"true_dwi"`` and ``"segmentation"``: describing the true DWI; its code is to be the means of the
+            true DWI, or of the lesion, on a coarse grid of as many fields as it has numbers. The last three compare the
+            images with an encoder that this term does not move, and add nothing to the value of the loss.
+        discriminator: for the ``gan`` kinds; trained elsewhere (``monai_isles.training.DiscriminatorStep``). One of
+            more channels than the image sees ``condition`` before it.
+        gan_weight: weight of the adversarial term beside the pixel term.
         reading: see above.
     Raises:
         IslesError: ``E-LOSS-32`` for an unknown kind or reading, ``E-LOSS-33`` for a kind without its network,
-            ``E-LOSS-34`` for a weighted kind without weights.
-    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (6) to (8), gamma 1.2;
-        ``tests/losses/test_synthesis.py``.
+            ``E-LOSS-34`` for a weighted kind without weights, ``E-LOSS-37`` for another training of the encoder.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (6) to (8), gamma 1.2; the trainings of the encoder
+        but ``"joint"`` are ours; ``tests/losses/test_synthesis.py``.
     """
 
     def __init__(
@@ -65,7 +76,9 @@ class SynthesisLoss(nn.Module):
         *,
         gamma: float = 1.2,
         encoder: nn.Module | None = None,
+        encoder_training: str = "joint",
         discriminator: nn.Module | None = None,
+        gan_weight: float = 1.0,
         reading: str = "mean",
     ) -> None:
         super().__init__()
@@ -77,21 +90,39 @@ class SynthesisLoss(nn.Module):
                 kinds=", ".join(KINDS),
                 readings=", ".join(READINGS),
             )
+        if encoder_training not in ENCODER_TRAININGS:
+            raise refused(
+                "E-LOSS-37", where="SynthesisLoss", found=repr(encoder_training), known=", ".join(ENCODER_TRAININGS)
+            )
         self.kind, self.gamma, self.reading = kind, gamma, reading
+        self.encoder_training, self.gan_weight = encoder_training, gan_weight
         self.encoder = _required(encoder, kind, "h1" in kind or "h2" in kind, "encoder")
         self.discriminator = _required(discriminator, kind, "gan" in kind, "discriminator")
 
     def extra_repr(self) -> str:
-        return f"kind={self.kind!r}, gamma={self.gamma}, reading={self.reading!r}"
+        said = f"kind={self.kind!r}, gamma={self.gamma}, reading={self.reading!r}"
+        said += f", encoder_training={self.encoder_training!r}" if self.encoder is not None else ""
+        return said + (f", gan_weight={self.gan_weight}" if self.discriminator is not None else "")
 
-    def forward(self, image: Tensor, truth: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        image: Tensor,
+        truth: Tensor,
+        weight: Tensor | None = None,
+        *,
+        condition: Tensor | None = None,
+        lesion: Tensor | None = None,
+    ) -> Tensor:
+        """Return the loss; the discriminator may ask for ``condition`` (N, C, H, W), the encoder for ``lesion``."""
         parts: list[Tensor] = []
         if self.kind != "gan":
             parts.append(self._pixels(image.float(), truth.float(), weight))
         if self.encoder is not None:
-            parts.append(self.gamma * self._context(image, truth))
+            parts.append(self.gamma * self._context(image, truth.to(image.dtype)))
+            if torch.is_grad_enabled():
+                parts += self._encoder_lesson(truth, lesion)
         if self.discriminator is not None:
-            parts.append(generator_ls_loss(_verdicts(self.discriminator, image)))
+            parts.append(self.gan_weight * generator_ls_loss(verdicts(self.discriminator, image, condition)))
         return sum(parts[1:], start=parts[0])
 
     def _pixels(self, image: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
@@ -103,8 +134,23 @@ class SynthesisLoss(nn.Module):
         return self._size(difference, power=1 if self.kind == "l1" else 2)
 
     def _context(self, image: Tensor, truth: Tensor) -> Tensor:
-        difference = self.encoder(image) - self.encoder(truth.to(image.dtype))
+        if self.encoder_training == "joint":
+            difference = self.encoder(image) - self.encoder(truth)
+        else:
+            held = {name: value.detach() for name, value in self.encoder.named_parameters()}
+            difference = functional_call(self.encoder, held, image) - functional_call(self.encoder, held, truth)
         return self._size(difference.float(), power=2 if self.kind.endswith("h2") else 1)
+
+    def _encoder_lesson(self, truth: Tensor, lesion: Tensor | None) -> list[Tensor]:
+        """Return the encoder's own loss, its gradient without its value; none where it has none."""
+        wanted = {"true_dwi": truth, "segmentation": lesion}.get(self.encoder_training)
+        if wanted is None:
+            return []
+        code = self.encoder(truth).float()
+        side = math.isqrt(code.shape[1])
+        grid = (side, side) if side * side == code.shape[1] else (code.shape[1], 1)
+        cost = ((code - F.adaptive_avg_pool2d(wanted.float(), grid).flatten(1)) ** 2).mean()
+        return [cost - cost.detach()]
 
     def _size(self, difference: Tensor, *, power: int) -> Tensor:
         if self.reading == "mean":
@@ -118,7 +164,13 @@ def _required(network: nn.Module | None, kind: str, needed: bool, name: str) -> 
     return network if needed else None
 
 
-def _verdicts(discriminator: Callable[[Tensor], object], image: Tensor) -> object:
-    """Return the verdict maps; MONAI's multi-scale discriminator returns them with the features before them."""
+def verdicts(discriminator: nn.Module, image: Tensor, condition: Tensor | None) -> Verdicts:
+    """Return the verdict maps on an image, with ``condition`` before it where the discriminator has room for it.
+
+    MONAI's multi-scale discriminator returns its maps with the features before them.
+    """
+    channels = getattr(getattr(discriminator, "module", discriminator), "in_channels", image.shape[1])
+    if condition is not None and channels > image.shape[1]:
+        image = torch.cat([condition.to(image.dtype), image], dim=1)
     found = discriminator(image)
     return found[0] if isinstance(found, tuple) else found

@@ -16,7 +16,9 @@ class MultiScaleDiscriminator(nn.Module):
 
     Shapes: ``(N, in_channels, H, W)`` in; a list of scores ``(N, 1, h, w)`` out, finest scale first.
     Args:
-        in_channels: 1 judges the DWI by itself. Wang's text names no condition; give more channels to add one.
+        in_channels: 1 judges the DWI by itself: then any realistic DWI will do, also that of another patient. With the
+            number of perfusion maps added the loss puts them before the DWI, as pix2pixHD does, whose discriminator
+            Wang's text names; the text itself names no condition.
         scales: how many, each half the last.
         layers: strided convolutions a scale.
     Raises:
@@ -35,6 +37,7 @@ class MultiScaleDiscriminator(nn.Module):
                 where="MultiScaleDiscriminator",
                 found=f"channels {in_channels}, {base_channels}, {scales} scales, {layers} layers",
             )
+        self.in_channels = in_channels
         self.judges = nn.ModuleList(_judge(in_channels, base_channels, layers) for _ in range(scales))
         self.halve = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
         initialise_(self, init)

@@ -123,7 +123,7 @@ class PseudoDWINet(nn.Module):
         seen = torch.cat([x[:, : self.maps], pseudo_dwi], dim=1) if self.with_maps else pseudo_dwi
         logits = self.segmenter(seen)  # equation 10, before the softmax
         if self.return_aux:
-            return PseudoDWIOutput(logits, pseudo_dwi, extracted)
+            return PseudoDWIOutput(logits, pseudo_dwi, extracted, x[:, : self.maps])
         return logits
 
     def parts(self) -> dict[str, nn.Module]:

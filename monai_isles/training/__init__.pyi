@@ -12,7 +12,7 @@ from .distributed import (
     shared,
     world_size,
 )
-from .epochs import Curves, EpochOrder, case_names
+from .epochs import CodeSpread, Curves, EpochOrder, case_names
 from .fixed_rule import FixedRule
 from .guard import AutocastInferer, FiniteGuard
 from .schedules import EarlyStop, FineTuning, PlateauSchedule, SequentialStages
@@ -22,6 +22,7 @@ from .verified import VerifiedWeights, WholeMetricsSaver
 __all__ = [
     "AutocastInferer",
     "Checkpoints",
+    "CodeSpread",
     "Curves",
     "DiscriminatorStep",
     "EarlyStop",

@@ -8,7 +8,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from monai_isles.losses.synthesis import discriminator_ls_loss
+from monai_isles.losses.synthesis import discriminator_ls_loss, verdicts
 from monai_isles.training.distributed import shared, world_size
 
 
@@ -20,7 +20,7 @@ class DiscriminatorStep:
     each judges its own images, and the gradients are averaged as the network's are.
 
     Args:
-        discriminator: judges ``(N, 1, H, W)`` images; on the trainer's device.
+        discriminator: judges ``(N, 1, H, W)`` images, or perfusion maps and image together; on the trainer's device.
         optimizer: of the discriminator alone.
         loss: the trainer's loss, whose ``parts`` say whether the generator is trained.
     Source: Mao 2017 (arXiv:1611.04076); Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.1;
@@ -46,9 +46,9 @@ class DiscriminatorStep:
         if "generator" not in getattr(self.loss, "parts", ("generator",)):
             return
         output = engine.state.output
-        fake, real = output["pred"].pseudo_dwi.detach(), output["label"][:, 1:2]
+        fake, real, maps = output["pred"].pseudo_dwi.detach(), output["label"][:, 1:2], output["pred"].maps
         self.optimizer.zero_grad(set_to_none=True)
-        loss = discriminator_ls_loss(self.judge(real), self.judge(fake))
+        loss = discriminator_ls_loss(verdicts(self.judge, real, maps), verdicts(self.judge, fake, maps))
         loss.backward()
         self.optimizer.step()
         self._last = loss.detach()

@@ -8,9 +8,11 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from ignite.engine import Engine, Events
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_isles.io.publish import publish_text
 from monai_isles.sampling.patches import PatchLoader
@@ -23,6 +25,50 @@ def case_names(batch: Mapping[str, object] | list[Mapping[str, object]]) -> list
     """Return what MONAI's MetricsSaver takes as the name of each row: the case."""
     names = [item["case"] for item in batch] if isinstance(batch, list) else batch["case"]
     return [{"filename_or_obj": name} for name in names]
+
+
+class CodeSpread:
+    """Watch that the context encoder tells images apart: put ``code_spread`` among an evaluator's metrics.
+
+    It is the standard deviation over all validation slices of the code of the true DWI, averaged over the code. An
+    encoder that describes every image alike has 0, and its loss then does nothing. Once it falls below a tenth of its
+    first value, the log says so, once.
+
+    Args:
+        encoder: ``ContextEncoder``; None watches nothing.
+    Source: ours; ``tests/training/test_code_spread.py``.
+    """
+
+    def __init__(self, encoder: nn.Module | None) -> None:
+        self.encoder = encoder
+        self.first: float | None = None
+        self.said = False
+        self._codes: list[Tensor] = []
+
+    def attach(self, engine: Engine) -> None:
+        if self.encoder is not None:
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
+
+    def _collect(self, engine: Engine) -> None:
+        with torch.no_grad():
+            self._codes.append(self.encoder(engine.state.output["label"][:, 1:2].float()).double())
+
+    def _finish(self, engine: Engine) -> None:
+        codes, self._codes = torch.cat(self._codes), []
+        spread = codes.std(dim=0, correction=0).mean().item()
+        engine.state.metrics["code_spread"] = spread
+        self.first = spread if self.first is None else self.first
+        if spread < 0.1 * self.first and not self.said:
+            self.said = True
+            said = "the context encoder describes all images alike (spread %.2g, at first %.2g): see encoder_training"
+            log.warning(said, spread, self.first)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"first": self.first, "said": self.said}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.first, self.said = state["first"], state["said"]
 
 
 class EpochOrder:

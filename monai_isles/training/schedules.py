@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ignite.engine import Engine, Events
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -194,27 +194,34 @@ class Parted(Protocol):
 
 
 class Remembering(Protocol):
-    """What remembers the best epoch: ``Checkpoints``."""
+    """What remembers the best epoch and keeps states: ``Checkpoints``."""
+
+    objects: dict[str, Any]
 
     def forget_best(self) -> None: ...
 
 
 class SequentialStages:
-    """Divide the epochs evenly among stages; in each, only its parts learn and only their losses count.
+    """Train the stages one after another; in each, only its parts learn and only their losses count.
 
     The context encoder learns along with extractor and generator. Every stage begins at the full learning rate and
     multiplies it by ``factor`` once the share ``decay_at`` of its epochs is over, as the joint training does (180 of
-    300). Parts that the network lacks are passed over. The best epoch is one of the last stage: before it the segmenter
-    has learnt nothing, and what it scores is chance.
+    300). With ``evaluator`` a stage hands the next one its best weights on the validation data, else its last ones.
+    Parts that the network lacks are passed over. The best epoch is one of the last stage: before it the segmenter has
+    learnt nothing, and what it scores is chance.
 
     Args:
         network: with ``parts()`` and ``train_only(*names)``. loss: with ``only(*names)``.
-        checkpoints: told when the last stage begins.
+        checkpoints: told when the last stage begins; they keep the state of this object.
+        max_epochs: of all stages together.
         stages: names of ``extractor``, ``generator``, ``segmenter`` by stage.
+        epochs: of each stage; None divides ``max_epochs`` evenly. The paper gives one number, 300, and trains each part
+            by it: ``[300, 300, 300]`` with ``max_epochs`` 900 is that reading.
+        evaluator, metric: whose least value is best within a stage: the loss, of which only the stage's part counts.
     Raises:
-        IslesError: ``E-TRAIN-30`` when a network has no parts, nothing is left of the stages, or epochs are too few.
-    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.5, row (s) of Table 5, and Tables 1 and 2;
-        ``tests/training/test_sequential.py``.
+        IslesError: ``E-TRAIN-30`` when a network has no parts, nothing is left of the stages, or the epochs do not fit.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.5, row (s) of Table 5, and Tables 1 and 2; section
+        4.1: the best checkpoint on the validation data; ``tests/training/test_sequential.py``.
     """
 
     def __init__(
@@ -226,6 +233,9 @@ class SequentialStages:
         *,
         max_epochs: int,
         stages: Sequence[Sequence[str]] = THREE,
+        epochs: Sequence[int] | None = None,
+        evaluator: Engine | None = None,
+        metric: str = "val_loss",
         lr: float = 2e-3,
         factor: float = 0.2,
         decay_at: float = 0.6,
@@ -233,23 +243,41 @@ class SequentialStages:
         there = set(network.parts()) if hasattr(network, "parts") else set()
         kept = [tuple(part for part in stage if part in there) for stage in stages]
         self.stages = [stage for stage in kept if stage]
-        if not self.stages or max_epochs < len(self.stages):
+        self.lengths = [n for n, stage in zip(epochs, kept, strict=False) if stage] if epochs else []
+        if epochs is None and self.stages:  # the rounded ends of equal shares
+            ends = [-(-max_epochs * k // len(self.stages)) for k in range(len(self.stages) + 1)]
+            self.lengths = [high - low for low, high in zip(ends, ends[1:], strict=False)]
+        if len(self.lengths) != len(self.stages) or min(self.lengths, default=0) < 1 or sum(self.lengths) != max_epochs:
             raise refused(
                 "E-TRAIN-30",
                 where=type(network).__name__,
-                found=f"parts {sorted(there) or 'none'}, stages {list(stages)}, {max_epochs} epochs",
+                found=f"parts {sorted(there) or 'none'}, stages {list(stages)}, "
+                f"{max_epochs} epochs{'' if epochs is None else f', divided {list(epochs)}'}",
             )
         self.network, self.loss, self.optimizer, self.checkpoints = network, loss, optimizer, checkpoints
+        self.evaluator, self.metric = evaluator, metric
         self.encoded = _ENCODER in there
-        self.max_epochs, self.lr, self.factor, self.decay_at = max_epochs, lr, factor, decay_at
+        self.lr, self.factor, self.decay_at = lr, factor, decay_at
+        self.best: float = float("inf")
+        self.best_weights: dict[str, Tensor] = {}
+        checkpoints.objects["stages"] = self
+
+    def __repr__(self) -> str:
+        handed = "last" if self.evaluator is None else f"best {self.metric}"
+        return f"SequentialStages({list(zip(self.stages, self.lengths, strict=True))}, handed on: {handed})"
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_STARTED, self)
+        if self.evaluator is not None:
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._remember)
 
     def __call__(self, engine: Engine) -> None:
         epoch = engine.state.epoch
-        stage, share = self.place(epoch)
-        if stage == self.stages[-1] and (epoch == 1 or self.place(epoch - 1)[0] != stage):
+        number, share = self.place(epoch)
+        stage = self.stages[number]
+        if epoch > 1 and self.place(epoch - 1)[0] != number:
+            self._hand_on()
+        if number == len(self.stages) - 1 and (epoch == 1 or self.place(epoch - 1)[0] != number):
             self.checkpoints.forget_best()
         makes = self.encoded and stage != ("segmenter",)
         self.network.train_only(*stage, *([_ENCODER] if makes else []))
@@ -257,7 +285,29 @@ class SequentialStages:
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * (self.factor if share >= self.decay_at else 1.0)
 
-    def place(self, epoch: int) -> tuple[tuple[str, ...], float]:
-        """Return the parts that learn in an epoch, counted from 1, and the share of their stage that is over."""
-        done = min((epoch - 1) * len(self.stages) / self.max_epochs + 1e-9, len(self.stages) - 1e-6)
-        return self.stages[int(done)], done % 1
+    def place(self, epoch: int) -> tuple[int, float]:
+        """Return the number of the stage of an epoch, counted from 1, and the share of the stage that is over."""
+        done = epoch - 1
+        for number, length in enumerate(self.lengths):
+            if done < length:
+                return number, done / length
+            done -= length
+        return len(self.lengths) - 1, 1.0
+
+    def _remember(self, engine: Engine) -> None:
+        score = agreed(float(self.evaluator.state.metrics[self.metric]))
+        if score < self.best:
+            self.best = score
+            self.best_weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+
+    def _hand_on(self) -> None:
+        """Begin a stage with the best weights of the one before."""
+        if self.best_weights:
+            self.network.load_state_dict(self.best_weights)
+        self.best, self.best_weights = float("inf"), {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_weights": self.best_weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_weights = state["best"], state["best_weights"]

@@ -34,7 +34,8 @@ def test_each_row_of_table_5_has_its_own_inputs(low: int, high: int, channels: i
     entered: list[torch.Tensor] = []
     network.generator.register_forward_hook(lambda m, i, o: entered.append(i[0]))
     x = image(network)
-    logits, pseudo_dwi, extracted = network(x)
+    logits, pseudo_dwi, extracted, maps = network(x)
+    assert torch.equal(maps, x[:, :4])
     assert logits.shape == (1, 2, 32, 32) and pseudo_dwi.shape == (1, 1, 32, 32)
     assert entered[0].shape[1] == seen
     assert torch.equal(entered[0][:, : 4 + low], x[:, : 4 + low])
@@ -68,7 +69,7 @@ def test_any_slice_alone_in_its_batch_gives_images_of_its_size(size: tuple[int, 
     network = PseudoDWINet(base_channels=2, return_aux=True)
     output = network(image(network, size=size))
     assert isinstance(output, PseudoDWIOutput)
-    assert [tuple(o.shape[2:]) for o in output] == [size] * 3
+    assert [tuple(o.shape[2:]) for o in output] == [size] * 4
 
 
 def test_a_loss_on_the_segmentation_alone_reaches_extractor_generator_and_segmenter() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ PAIR = (("extractor", "generator"), ("segmenter",))
 class Memory:
     def __init__(self) -> None:
         self.forgot: list[int] = []
+        self.objects: dict[str, object] = {}
         self.engine: Engine | None = None
 
     def forget_best(self) -> None:
@@ -74,17 +76,77 @@ def test_every_epoch_belongs_to_one_stage_and_the_stages_keep_their_order(max_ep
     network = PseudoDWINet(base_channels=2)
     stages = SequentialStages(network, PseudoDWILoss(), None, Memory(), max_epochs=max_epochs)
     places = [stages.place(epoch) for epoch in range(1, max_epochs + 1)]
-    order = [stages.stages.index(stage) for stage, _ in places]
+    order = [number for number, _ in places]
     assert order == sorted(order) and set(order) == {0, 1, 2} and all(0 <= share < 1 for _, share in places)
     if max_epochs == 300:
         late = [epoch for epoch, (_, share) in enumerate(places, start=1) if share >= 0.6]
         assert late == [*range(61, 101), *range(161, 201), *range(261, 301)]
 
 
+def test_stages_may_have_their_own_epochs_each_with_the_paper_s_schedule() -> None:
+    seen, memory, _ = run(9, stages=PAIR, epochs=[5, 4])
+    assert [parts for _, parts, _ in seen] == [("extractor", "generator")] * 5 + [("segmenter",)] * 4
+    assert [lr for _, _, lr in seen] == [2e-3] * 3 + [4e-4] * 2 + [2e-3] * 3 + [4e-4]  # at 60 % of each
+    assert memory.forgot == [6]
+
+
+class Scores(nn.Module):
+    """A network of two parts, one weight each, which ``train`` sets to the number of the epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator, self.segmenter = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+
+    def parts(self) -> dict[str, nn.Module]:
+        return dict(self.named_children())
+
+    def train_only(self, *names: str) -> None:
+        self.learns = names[0]
+
+
+def handing_on(scores: list[float], epochs: int = 99) -> tuple[Scores, SequentialStages]:
+    network, memory = Scores(), Memory()
+    evaluator = SimpleNamespace(state=SimpleNamespace(metrics={}))
+
+    def epoch(engine: Engine, batch: int) -> None:
+        network.get_submodule(network.learns).weight.data.fill_(engine.state.epoch)
+        evaluator.state.metrics["val_loss"] = scores[engine.state.epoch - 1]
+
+    engine = memory.engine = Engine(epoch)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    settings = {"stages": (("generator",), ("segmenter",)), "epochs": [3, 2], "evaluator": evaluator}
+    stages = SequentialStages(network, PseudoDWILoss(), optimizer, memory, max_epochs=5, **settings)
+    stages.attach(engine)
+    engine.run([0], max_epochs=min(epochs, 5))
+    return network, stages
+
+
+def test_the_best_weights_of_a_stage_are_handed_to_the_next() -> None:
+    network, stages = handing_on([0.5, 0.2, 0.9, 7.0, 8.0])
+    assert network.generator.weight.item() == 2  # the second epoch had the least loss, not the third
+    assert network.segmenter.weight.item() == 5 and stages.best == 7.0  # a new stage counts anew
+
+
+def test_a_resumed_stage_knows_its_best_weights() -> None:
+    _, stopped = handing_on([0.5, 0.2, 0.9, 7.0, 8.0], epochs=3)
+    assert stopped.checkpoints.objects["stages"] is stopped
+    network, resumed = handing_on([0.5, 0.2, 0.9, 7.0, 8.0], epochs=1)
+    resumed.load_state_dict(stopped.state_dict())
+    resumed(SimpleNamespace(state=SimpleNamespace(epoch=4)))
+    assert network.generator.weight.item() == 2
+
+
 def test_parts_that_the_network_lacks_are_passed_over() -> None:
     network = PseudoDWINet(base_channels=2, high_level=False)
     stages = SequentialStages(network, PseudoDWILoss(), None, Memory(), max_epochs=9)
     assert stages.stages == [("generator",), ("segmenter",)]
+
+
+@pytest.mark.parametrize("epochs", [[4, 4], [3, 3, 2], [9, 0, 0], [3]])
+def test_epochs_that_do_not_fit_the_stages_are_refused(epochs: list[int]) -> None:
+    network = PseudoDWINet(base_channels=2)
+    with pytest.raises(IslesError, match=r"E-TRAIN-30(?s:.*)divided"):
+        SequentialStages(network, PseudoDWILoss(), None, Memory(), max_epochs=9, epochs=epochs)
 
 
 @pytest.mark.parametrize("max_epochs", [9, 2])
