@@ -194,13 +194,15 @@ def mirrored_montage(case: CaseView, k: int, *, box: tuple[slice, slice] | None 
     """Return a figure of two rows: the images of slice ``k``, and below them the same seen in the head's mirror.
 
     A voxel of the lower row lies below its counterpart: the outline holds what the network compares with the lesion.
-    CT is cut to the brain as the network's is. The dashed line is the midline.
+    CT is cut to the brain as the network's is; an image that was no input is left out. The dashed line is the midline.
 
     Args:
         case: its ``result`` holds ``registration``, as ``predict`` writes it.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 1; ``tests/reports/test_montage.py``.
     """
     box = head_box(case.images, case.lesion.shape, case.spacing_mm) if box is None else box
+    read = case.result.get("modalities") or case.images
+    case = replace(case, images={key: image for key, image in case.images.items() if key in read}, synthetic={})
     inside, mirror = brain(case.images, case.lesion.shape), _mirror(case)
     spacing_mm = case.spacing_mm[: len(mirror.shift_mm)]
     twin_inside = mirrored(inside.astype(np.float32), mirror, spacing_mm) > 0
