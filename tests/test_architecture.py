@@ -76,6 +76,41 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     assert set(circles(IMPORTS)) <= {f"monai_isles.io.{name}" for name in ("grid", "nifti_header_checks", "read")}
 
 
+def names_of(module: str) -> set[str]:
+    """Return what can be imported from a module of the package: its top-level names, or those a room states."""
+    room = PACKAGE.parent.joinpath(*module.split("."))
+    files = (room / "__init__.pyi", room / "__init__.py", room.with_suffix(".py"))
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        return set()
+    tree = TREES.get(file) or ast.parse(file.read_text("utf-8"))
+    found = {file.stem for file in room.glob("*")} if room.is_dir() else set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+    return found
+
+
+def test_what_a_file_imports_from_the_package_is_there() -> None:
+    root, known = PACKAGE.parent, {}
+    wanted = [(path, node) for path, tree in TREES.items() for node in ast.walk(tree)]
+    for folder in ("tests", "tools", "benchmarks", "docs/make"):
+        for path in sorted((root / folder).rglob("*.py")):
+            wanted += [(path, node) for node in ast.walk(ast.parse(path.read_text("utf-8")))]
+    lacking = []
+    for path, node in wanted:
+        if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] != "monai_isles":
+            continue
+        if node.module not in known:
+            known[node.module] = names_of(node.module)
+        lacking += [f"{path}: {node.module}.{one.name}" for one in node.names if one.name not in known[node.module]]
+    assert len(known) > 100 and not lacking
+
+
 def test_a_file_is_short_says_what_it_is_for_and_prints_nothing() -> None:
     faults = []
     for path in FILES:
