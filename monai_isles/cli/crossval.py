@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from monai_isles.bundle.bundle import setting
 from monai_isles.cli import options as cohort_options
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
@@ -55,16 +56,6 @@ def run(args: argparse.Namespace) -> int:
     print(json.dumps(record, indent=2) if args.json else _text(record, args.out))
     failed = any(fold["outcome"] == "failed" for fold in record["folds"].values())
     return EXIT_SOME_FAILED if failed else EXIT_DONE
-
-
-def setting(word: str) -> tuple[str, object]:
-    key, equals, value = word.partition("=")
-    if not key or not equals:
-        raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
 
 
 def _text(record: dict, out: str) -> str:

@@ -1,13 +1,15 @@
+from .ensemble import predict_unseen
 from .plan import make_plan
 from .protocols import flattery, joint_score, protocol_tables
 from .run import cross_validate
 from .search import search_folder
-from .unseen import predict_unseen
+from .split import local_split
 
 __all__ = [
     "cross_validate",
     "flattery",
     "joint_score",
+    "local_split",
     "make_plan",
     "predict_unseen",
     "protocol_tables",

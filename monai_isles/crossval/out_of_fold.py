@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +15,17 @@ from monai_isles.case import Case
 from monai_isles.crossval.plan import DATA_LIST, PLAN, Plan, read_plan
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 from monai_isles.evaluation.pairs import find_references
+from monai_isles.evaluation.score import score_case
 from monai_isles.io.checksums import sha256_of
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.publish import publish_json
 from monai_isles.io.read import Image, read_image
+from monai_isles.postprocessing.components import binarise
+from monai_isles.progress import progress
 
 PREDICTIONS, PREDICTED = "predictions", "predicted.json"
+CaseMap = Callable[[Case], tuple[np.ndarray, Image]]
+Row = dict[str, Any]
 
 
 def predict_fold(out: Path, fold: int, *kept: str) -> dict[str, dict[str, object]]:
@@ -91,6 +98,22 @@ class OutOfFold:
         return probability.data, reference
 
 
+def score_maps(cases: Sequence[Case], read: CaseMap, title: str, cut: tuple[float, int] = (0.5, 0)) -> list[Row]:
+    """Return one line a case, with ``fold``: its scores at one threshold and smallest size.
+
+    Args:
+        read: gives the probability map of a case and its reference, on one grid.
+        title: of the progress bar.
+        cut: threshold and smallest component in voxels; the larger of two classes unless told.
+    """
+    lines = []
+    for case in progress(cases, f"scoring {title}", total=len(cases)):
+        probability, reference = read(case)
+        scores = score_case(binarise(probability, *cut), reference.data > 0, reference.spacing_mm)
+        lines.append({"case": case.name, "subject": case.subject, "fold": case.fold, **scores, "missing": 0})
+    return lines
+
+
 def find_out_of_fold(folder: str | Path) -> OutOfFold:
     """Return the predictions of a cross-validation folder after checking that all are there and out of fold.
 
@@ -103,7 +126,7 @@ def find_out_of_fold(folder: str | Path) -> OutOfFold:
     plan = read_plan(folder)
     if plan is None:
         raise refused("E-SRCH-01", where=str(folder), found=f"no {PLAN}")
-    cases = find_references(Path(plan.dataset_dir), data_list=folder / DATA_LIST)
+    cases = find_references(Path(plan.dataset_dir), data_list=folder / DATA_LIST, folds=list(plan.folds))
     found = OutOfFold(folder, plan, cases)
     missing = [case.name for case in cases if not found.path(case).is_file()]
     if missing:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
 PLAN, DATA_LIST = "crossval.json", "data_list.json"
-PAPER, NESTED = "paper", "nested"
+PAPER, NESTED, SPLIT = "paper", "nested", "split"
+VALIDATION, TEST, TRAINING = 0, 1, 2
 _PLACES = ("bundle", "dataset_dir")
 
 
@@ -29,7 +30,8 @@ class Plan:
     Args:
         bundle, dataset_dir: where the configs and the data lie.
         protocol: ``paper``: a fold's own scored scans decide when its training stops; ``nested``: the next fold does,
-            and the scored scans are seen by nobody.
+            and the scored scans are seen by nobody; ``split``: one training on the part ``TRAINING`` of a list of three
+            parts, stopped by ``VALIDATION``, scored on ``TEST``, which is seen by nobody.
         folds: folds of the data list, in order.
         cases: names of the scored cases by fold.
         overlays, settings: changes to the bundle's configs.
@@ -60,6 +62,8 @@ class Plan:
         """Return the fold whose scans decide when the training for ``fold`` stops."""
         if self.protocol == PAPER:
             return fold
+        if self.protocol == SPLIT:
+            return VALIDATION
         return self.folds[(self.folds.index(fold) + 1) % len(self.folds)]
 
     def held_out(self, fold: int) -> list[int]:
@@ -114,7 +118,7 @@ def make_plan(
 
     source = Bundle.open(bundle, overlays=overlays, settings=settings)
     config = source.config("train")
-    root = _data_folder(config, dataset_dir)
+    root = data_folder(config, dataset_dir)
     content = find_data_list(root, data_list, folds=folds)
     chosen = _folds(content, folds, protocol)
     modalities = tuple(config["modalities"])
@@ -165,7 +169,8 @@ def _differences(then: object, now: object, place: str = "") -> Iterator[str]:
         yield f"{place} was {then!r:.80}, is {now!r:.80}"
 
 
-def _data_folder(config: ConfigParser, dataset_dir: str | Path | None) -> Path:
+def data_folder(config: ConfigParser, dataset_dir: str | Path | None) -> Path:
+    """Return the data folder: the one named, else the config's own, which may be the phantom."""
     from monai_isles.phantom.dataset import dataset_or_phantom
 
     if dataset_dir is not None:
@@ -187,7 +192,7 @@ def _folds(content: dict, folds: int | None, protocol: str) -> tuple[int, ...]:
     entries = content.get("training", [])
     without = [entry["case"] for entry in entries if entry.get("fold") is None]
     chosen = tuple(sorted({entry["fold"] for entry in entries if entry.get("fold") is not None}))
-    if without or len(chosen) < (3 if protocol == NESTED else 2):
+    if without or len(chosen) < (2 if protocol == PAPER else 3):
         raise refused(
             "E-XVAL-04",
             where=f"training section, protocol {protocol}",
@@ -195,7 +200,7 @@ def _folds(content: dict, folds: int | None, protocol: str) -> tuple[int, ...]:
         )
     if folds is not None and len(chosen) != folds:
         raise refused("E-XVAL-05", where="--folds", found=f"asked for {folds}, the list has {len(chosen)}")
-    return chosen
+    return (TEST,) if protocol == SPLIT else chosen
 
 
 def _inputs(entries: Sequence[Mapping[str, object]], keys: Sequence[str]) -> dict[str, dict[str, str]]:

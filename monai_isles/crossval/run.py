@@ -19,7 +19,7 @@ from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task, is_spread
 from monai_isles.crossval.out_of_fold import PREDICTED, PREDICTIONS
 from monai_isles.crossval.plan import DATA_LIST, PLAN, Plan, require_same_plan
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.checksums import sha256_of
 from monai_isles.io.locks import LOCK, require_free
 from monai_isles.io.publish import publish_json
@@ -273,6 +273,21 @@ def cross_validate(
         record = {"kind": "crossval", "folds": ended, "cases": _cases(plan, out), "plan": plan.record()}
         run.finish(record)
     return record
+
+
+def require_whole(record: Mapping[str, object], where: str) -> None:
+    """Refuse a cross-validation with a failed fold or case.
+
+    Raises:
+        IslesError: ``E-REPR-02``.
+    """
+    folds: Mapping[str, Mapping] = record["folds"]
+    cases: Mapping[str, Mapping] = record["cases"]
+    fine = ("ok", "done before")
+    faults = [f"fold {fold}: {one.get('error', '')}" for fold, one in folds.items() if one["outcome"] == "failed"]
+    faults += [f"{name}: {one['outcome']}" for name, one in cases.items() if one["outcome"] not in fine]
+    if faults:
+        raise refused("E-REPR-02", where=where, found=f"{len(faults)} faults: {'; '.join(faults[:6])}")
 
 
 def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:

@@ -1,28 +1,22 @@
-from .ablation import AblationRow, Study, run_row, threshold_rows
-from .ablation_table import TableRow, ablation_csv, ablation_text, paired_tests
-from .figures import architecture_bars, size_group_boxes
-from .method_table import PaperHead, paper_csv, paper_table
-from .pictures import contour_grid, pseudo_dwi_montage
+from .by_search import threshold_rows
+from .figures import architecture_bars, contour_grid, pseudo_dwi_montage, size_group_boxes
 from .published import published_rows, published_tables
-from .split_run import local_split
+from .study import PaperRow, Study, paper_rows, train_row
+from .tables import PaperHead, paper_csv, paper_table
 
 __all__ = [
-    "AblationRow",
     "PaperHead",
+    "PaperRow",
     "Study",
-    "TableRow",
-    "ablation_csv",
-    "ablation_text",
     "architecture_bars",
     "contour_grid",
-    "local_split",
-    "paired_tests",
     "paper_csv",
+    "paper_rows",
     "paper_table",
-    "pseudo_dwi_montage",
     "published_rows",
     "published_tables",
-    "run_row",
+    "pseudo_dwi_montage",
     "size_group_boxes",
     "threshold_rows",
+    "train_row",
 ]

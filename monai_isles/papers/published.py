@@ -1,81 +1,101 @@
-"""The tables that the papers print, by paper and number, in the form of a summary."""
+"""The tables that papers print, read from ``paper.json`` of the bundles."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
+from monai_isles.bundle.bundle import Bundle, known_bundles
 from monai_isles.errors import refused
-from monai_isles.papers import published_abulnaga as abulnaga
-from monai_isles.papers import published_clerigues as clerigues
-from monai_isles.papers import published_wang as wang
 
 Rows = dict[str, dict[str, Any]]
-
-_TABLES: dict[str, dict[str, Rows]] = {
-    "clerigues": {"table1": clerigues.CT_TABLE_1},
-    "clerigues_mri": {
-        "table1_siss": clerigues.SISS_TABLE_1,
-        "table1_spes": clerigues.SPES_TABLE_1,
-        "table2": clerigues.SISS_TABLE_2,
-        "table3": clerigues.SPES_TABLE_3,
-    },
-    "abulnaga": {"table1": abulnaga.TABLE_1, "table2": abulnaga.TABLE_2, "figure3": abulnaga.FIGURE_3},
-    "wang": {
-        "table1": wang.TABLE_1,
-        "table2": wang.TABLE_2,
-        "table3": wang.TABLE_3,
-        "table4": wang.TABLE_4,
-        "table5": wang.TABLE_5,
-        "table6": wang.TABLE_6,
-        "figure10": wang.FIGURE_10,
-    },
-}
-_NAMED: dict[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
-    "clerigues": (clerigues.CT, clerigues.CT_TABLE_1),
-    "clerigues_mri_siss": (clerigues.SISS, clerigues.SISS_TABLE_1),
-    "clerigues_mri_spes": (clerigues.SPES, clerigues.SPES_TABLE_1),
-    "abulnaga": (abulnaga.TEST, {"ten-model ensemble": abulnaga.TABLE_2["ours"]}),
-    "wang": (wang.LOCAL_TEST, wang.TABLE_5),
-}
+PLAIN = ("n", "threshold", "min_size_vox", "parameters_m")
+OVERLAP = ("dsc", "ppv", "sensitivity")
 
 
-def published_tables(paper: str) -> dict[str, Rows]:
+def papers() -> dict[str, Path]:
+    """Return the folders of the bundles that reproduce a paper, by name."""
+    return {name: folder for name, folder in known_bundles().items() if "published" in Bundle(folder).paper}
+
+
+def published_tables(paper: str | Path) -> dict[str, Rows]:
     """Return every table of one paper, ``{"table1": {row: {"n", "metrics": {key: {"mean", "sd", "n"}}}}}``.
 
-    Units: Dice, PPV (precision) and sensitivity (recall) 0 to 1, distances mm, PSNR dB, sizes in voxels, parameters in
-    millions. A number that is not printed is None; text beside a number (``unit``) says where it is in another unit.
+    Units: Dice, PPV (precision) and sensitivity (recall) 0 to 1, distances mm or voxels as the key says, PSNR dB, sizes
+    in voxels, parameters in millions. A number that is not printed is None; text beside a number (``unit``) says where
+    it is in another unit.
 
     Args:
-        paper: ``clerigues``, ``clerigues_mri``, ``abulnaga`` or ``wang``.
+        paper: name of its bundle, or the bundle's folder.
     Raises:
         IslesError: ``E-REP-09`` for a name that is not here.
-    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Table 1; Clerigues 2020
-        (doi:10.1016/j.cmpb.2020.105521), Tables 1 to 3; Abulnaga and Rubin 2018 (doi:10.1007/978-3-030-11723-8_36),
-        Tables 1, 2, and section 5.1 for Figure 3; Wang, Song et al. 2020 (doi:10.1016/j.media.2020.101787),
-        Tables 1 to 6, and section 4.2.5 for Figure 10 (Dice of DWI^o,l,h by lesion size).
+    Source: the papers that the bundles name; ``tests/papers/test_published.py``.
     """
-    return deepcopy(_TABLES[_known(paper, _TABLES)])
+    folder = paper if isinstance(paper, Path) else _known(paper, papers())
+    return {name: printed_rows(table) for name, table in Bundle(folder).paper["published"].items()}
 
 
 def published_rows(name: str) -> Rows:
     """Return the rows of one paper that stand beside a cohort, by the paper, its data and the method.
 
-    The papers of Clerigues give the Hausdorff distance without its unit, so that stands as text under ``hd_mm``.
     ``threshold`` and ``min_size_vox`` are the pair that the paper chose.
 
     Args:
-        name: ``clerigues``, ``clerigues_mri_siss``, ``clerigues_mri_spes``, ``abulnaga`` or ``wang``.
+        name: a key of ``beside`` in some ``paper.json``, such as ``clerigues`` or ``clerigues_mri_siss``.
     Raises:
         IslesError: ``E-REP-09`` for a name that is not here.
     Source: that of ``published_tables``.
     """
-    said, rows = _NAMED[_known(name, _NAMED)]
-    return {f"{said}: {method}": deepcopy(dict(row)) for method, row in rows.items()}
+    beside = {key: (folder, one) for folder in papers().values() for key, one in Bundle(folder).paper["beside"].items()}
+    folder, one = _known(name, beside)
+    rows = published_tables(folder)[one["table"]]
+    shown = one.get("rows") or {row: row for row in rows}
+    return {f"{one['data']}: {title}": rows[row] for row, title in shown.items()}
 
 
-def _known(name: str, known: Mapping[str, object]) -> str:
+def printed_rows(table: Mapping[str, Any]) -> Rows:
+    """Return the rows of a printed table by name, ``{"n", "metrics": {key: {"mean", "sd", "n"}}, ...}``.
+
+    Args:
+        table: ``rows`` as the paper prints them, ``name | mean ± sd | ...``, an empty cell for what it does not give;
+            ``columns``, the keys of the cells (those of ``PLAIN`` become entries of the row itself, ``r2`` goes to its
+            ``volumes``); ``n`` and ``of``, what the means are over; ``percent`` where overlaps are printed in percent;
+            ``units``, text beside a number; ``more``, further entries by row.
+    """
+    found = {}
+    for line in table["rows"]:
+        name, *cells = (cell.strip() for cell in line.split("|"))
+        row: dict[str, Any] = {"n": table.get("n"), **{key: table[key] for key in ("of",) if key in table}}
+        printed = dict(zip(table["columns"], cells, strict=True))
+        row |= {key: float(cell) if "." in cell else int(cell) for key, cell in printed.items() if key in PLAIN}
+        row |= table.get("more", {}).get(name, {})
+        row["volumes"] = {"r2": float(printed["r2"]) if printed.get("r2") else None}
+        row["metrics"] = {
+            key: _statistics(cell, row["n"], 100 if table.get("percent") and key in OVERLAP else 1, _unit(table, key))
+            for key, cell in printed.items()
+            if key not in (*PLAIN, "r2")
+        }
+        found[name] = row
+    return found
+
+
+def _unit(table: Mapping[str, Any], key: str) -> str | None:
+    return table.get("units", {}).get(key)
+
+
+def _statistics(cell: str, n: int | None, divisor: int, unit: str | None) -> dict[str, Any] | str:
+    """Return a cell as a statistic; a place in a ranking, ``6th/38``, stays text."""
+    if "/" in cell:
+        return cell
+    if not cell:
+        return {"n": None, "mean": None, "sd": None}
+    mean, _, sd = cell.partition("±")
+    found = {"n": n, "mean": float(mean) / divisor, "sd": float(sd) / divisor if sd else None}
+    return found | ({"unit": unit} if unit else {})
+
+
+def _known(name: str, known: Mapping[str, Any]) -> Any:
     if name not in known:
         raise refused("E-REP-09", where=name, found=f"rows of {', '.join(known)}")
-    return name
+    return known[name]

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation.compare import compare_rows
+from monai_isles.evaluation.compare import compare_methods, compare_rows, holm
 
 
 def rows(values: object, subjects: object = None) -> list[dict[str, object]]:
@@ -82,3 +82,25 @@ def test_rows_that_do_not_belong_together_are_refused() -> None:
         compare_rows([*rows([1]), *rows([1])], rows([1]))
     with pytest.raises(IslesError, match=r"E-CMP-03: the metric is no number(?s:.*)no such column"):
         compare_rows(rows([1]), rows([1]), metric="hd")
+
+
+def test_holms_correction_by_hand() -> None:
+    # in order .01 .03 .04: times 3, 2, 1, and no smaller than the one before
+    assert holm([0.01, 0.04, None, 0.03]) == [pytest.approx(0.03), pytest.approx(0.06), None, pytest.approx(0.06)]
+    assert holm([0.6, 0.5]) == [1.0, 1.0] and holm([]) == []
+
+
+def test_methods_are_tested_pair_by_pair_and_corrected_over_all_tests() -> None:
+    random = np.random.default_rng(3)
+    scored = {name: [{**row, "ppv": row["dsc"] / 2} for row in rows(random.uniform(size=12) + shift)]
+              for name, shift in (("a", 0.0), ("b", 0.3), ("c", 0.4))}  # fmt: skip
+    found = compare_methods(scored, [("b", "a"), ("c", "b")], metrics=("dsc", "ppv"), resamples=100)
+    assert [(one["row"], one["against"], one["metric"]) for one in found] == [
+        ("b", "a", "dsc"), ("b", "a", "ppv"), ("c", "b", "dsc"), ("c", "b", "ppv")
+    ]  # fmt: skip
+    values = [[row["dsc"] for row in scored[name]] for name in ("b", "a")]
+    wanted = stats.ttest_rel(*values).pvalue
+    assert found[0]["cases"]["p_t"] == pytest.approx(wanted) == found[0]["subjects"]["p_t"]
+    for unit in ("cases", "subjects"):
+        assert [one[unit]["p_t_holm"] for one in found] == holm([one[unit]["p_t"] for one in found])
+        assert [one[unit]["p_wilcoxon_holm"] for one in found] == holm([one[unit]["p_wilcoxon"] for one in found])

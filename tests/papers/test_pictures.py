@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from monai_isles.errors import IslesError
-from monai_isles.papers.pictures import contour_grid, pseudo_dwi_montage
+from monai_isles.papers.figures import contour_grid, pseudo_dwi_montage
 from monai_isles.reports import png_bytes
 
 SIZE = 60

@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 import torch
 
-from monai_isles.crossval.plan import Plan
-from monai_isles.data import find_inputs, make_datalist
-from monai_isles.errors import IslesError
-from monai_isles.inference import load_predictor
-from monai_isles.io import load_state, publish_json, publish_state, read_image, sha256_of
-from monai_isles.networks import PSPNet
-from monai_isles.papers import abulnaga as networks_by_fold
-from monai_isles.papers.ablation import Study
-from monai_isles.papers.abulnaga import NetworkResult, NetworkRow, dice_by_fold, over_folds, run_network_row
-from monai_isles.papers.fold_ensemble import (
+from monai_isles.crossval.ensemble import (
     ensemble_members,
     inference_of,
     require_one_network,
     score_out_of_fold,
     score_unseen,
 )  # fmt: skip
-from monai_isles.papers.pictures import lesion_slices
+from monai_isles.crossval.plan import Plan
+from monai_isles.data import find_inputs, make_datalist
+from monai_isles.errors import IslesError
+from monai_isles.inference import load_predictor
+from monai_isles.io import load_state, publish_json, publish_state, read_image, sha256_of
+from monai_isles.networks import PSPNet
+from monai_isles.papers import study as papers_study
+from monai_isles.papers.by_folds import NetworkResult, dice_by_fold, over_folds, run_network
+from monai_isles.papers.figures import lesion_slices
+from monai_isles.papers.study import PaperRow, Study
 from monai_isles.phantom import make_dataset
 
 BUNDLE = Path(__file__).parents[2] / "bundles/abulnaga"
@@ -62,7 +62,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch, phantom_folder: Path) -> None:
         cases = {entry["case"]: {"outcome": "ok"} for entry in content["training"]}
         return {"folds": {fold: {"outcome": "ok"} for fold in plan.folds}, "cases": cases}
 
-    monkeypatch.setattr(networks_by_fold, "cross_validate", cross_validate)
+    monkeypatch.setattr(papers_study, "cross_validate", cross_validate)
 
 
 @pytest.fixture
@@ -72,7 +72,8 @@ def rows(phantom_folder: Path, tmp_path: Path) -> Callable[..., NetworkResult]:
 
     def run(loss: str, **settings: object) -> NetworkResult:
         study = Study(BUNDLE, tmp_path / "list.json", phantom_folder, settings={**SMALL, **settings})
-        return run_network_row(study, NetworkRow(loss, "PSPNet", loss, (f"{loss}.json",)), tmp_path / "out")
+        row = PaperRow("figure3", "PSPNet", loss, (f"{loss}.json",), column=loss)
+        return run_network(study, row, tmp_path / "out")
 
     return run
 
@@ -161,7 +162,7 @@ def test_a_scan_that_was_trained_on_is_refused(
 
 def test_contours_come_from_the_slice_with_most_lesion_best_scan_first(rows: Callable[..., NetworkResult]) -> None:
     results = {"cross-entropy": rows("cross_entropy"), "focal": rows("focal")}
-    drawn = lesion_slices(results, 2)
+    drawn = lesion_slices({name: (one.found, one.cases) for name, one in results.items()}, 2)
     dice = sorted((line["dsc"] for line in results["cross-entropy"].cases), reverse=True)
     assert len(drawn) == 2 and [f"Dice {d:.2f}" in title for (title, *_), d in
                                 zip(drawn, (dice[0], dice[-1]), strict=True)] == [True, True]  # fmt: skip

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.papers.method_table import PaperHead, paper_csv, paper_table
 from monai_isles.papers.published import published_tables
+from monai_isles.papers.tables import PaperHead, paper_csv, paper_table, publish_table, sentences
 
 HEAD = PaperHead(
     "Wang 2020, Table 3", "phantom", True, 6, "fold 0 of 5", "python tools/reproduce.py wang --table 3", ("a note",)
@@ -70,3 +71,35 @@ def test_a_published_name_that_is_not_there_is_an_error() -> None:
     ours = [{"name": "x", "published": "Unet", "n": 1, "metrics": {}}]
     with pytest.raises(IslesError, match=r"E-REP-10: no published row of that name\n.*x\n.*'Unet' among FCN, UNet"):
         paper_table(ours, published_tables("wang")["table3"], METRICS, head=HEAD)
+
+
+def paired(metric: str, mean: float, p: float, *, row: str = "Balanced", against: str = "Baseline") -> dict:
+    cases = {"n": 16, "mean": mean, "p_t": p, "p_wilcoxon": p, "p_t_holm": min(1, 4 * p), "p_wilcoxon_holm": 1.0}
+    return {"row": row, "against": against, "metric": metric, "ci95": [mean - 1, mean + 1], "cases": cases,
+            "subjects": {**cases, "n": 9}}  # fmt: skip
+
+
+def test_a_sentence_states_what_differs_and_calls_the_rest_undecided() -> None:
+    tests = [paired("dsc", 0.09, 0.19), paired("hd_vox", -26.4, 0.021), paired("ppv", 0.25, 0.04)]
+    assert sentences(tests, published_tables("clerigues_mri")["table1_siss"]) == [
+        "Balanced against Baseline: Hausdorff distance 26.4 voxels lower (p 0.021, 0.084 corrected); "
+        "PPV 25.0 points higher (p 0.04, 0.16 corrected); undecided: Dice +9.0 points (p 0.19). "
+        "Published means: Dice +3.0, Hausdorff distance -12.8, PPV +4.0."
+    ]  # 0.67 - 0.64, 30.9 - 43.7, 0.73 - 0.69
+    assert sentences([paired("dsc", 0.001, 0.9)]) == ["Balanced against Baseline: undecided: Dice +0.1 points (p 0.9)."]
+
+
+def test_tests_stand_in_text_csv_and_page_with_both_kinds_of_p(tmp_path: Path) -> None:
+    tests = [paired("dsc", 0.09, 0.19, row="SLNet", against="<i>x</i>"), paired("hd_mm", -26.4, 0.021)]
+    published = published_tables("wang")["table3"]
+    text = publish_table(tmp_path, "t", OURS, published, METRICS, head=HEAD, tests=tests)
+    assert text == (tmp_path / "t.txt").read_text() and "corrected over the 2 tests of this table" in text
+    assert "+9.0 (-91.0 to +109.0)" in text and "Hausdorff distance, mm" in text
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "t_tests.csv").read_text())))
+    assert [(line["cases_p_t"], line["cases_p_t_holm"], line["subjects_n"]) for line in lines] == [
+        ("0.19", "0.76", "9"), ("0.021", "0.084", "9")
+    ]  # fmt: skip
+    page = (tmp_path / "t.html").read_text()
+    assert page.count("<table") == 2 and "<i>" not in page and "&lt;i&gt;" in page and "undecided: Dice" in page
+    ends = (".txt", ".csv", ".html", "_tests.csv", "_tests.json")
+    assert {path.name for path in tmp_path.iterdir()} == {f"t{end}" for end in ends}

@@ -1,15 +1,19 @@
-"""The ensemble of the networks of several cross-validations: all of them on new scans, or those that may see a scan."""
+"""The ensemble of all networks of one or more cross-validations: on new scans, or those that may see a scan."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from monai_isles.case import Case
-from monai_isles.crossval.out_of_fold import OutOfFold
-from monai_isles.crossval.plan import DATA_LIST, Plan
+from monai_isles.crossval.out_of_fold import OutOfFold, Row, score_maps
+from monai_isles.crossval.plan import DATA_LIST, Plan, read_plan
+from monai_isles.crossval.run import require_whole
+from monai_isles.crossval.search import POSTPROCESSING
 from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import case_of
 from monai_isles.io.checksums import sha256_of
@@ -17,8 +21,6 @@ from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, read_image
 from monai_isles.io.runs import RunFolder
 from monai_isles.modalities import LABEL
-from monai_isles.papers.ablation import require_whole
-from monai_isles.papers.abulnaga import Row, score_maps
 
 Members = Sequence[OutOfFold]
 
@@ -44,7 +46,7 @@ def score_out_of_fold(members: Members) -> list[Row]:
     Raises:
         IslesError: ``E-REPR-20``.
     Source: ours, after Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), section 5.2;
-        ``tests/papers/test_abulnaga.py``.
+        ``tests/crossval/test_ensemble.py``.
     """
     require_one_network(members)
 
@@ -66,18 +68,50 @@ def predict_with_all(
         IslesError: ``E-REPR-20``, ``E-REPR-21`` when one of them was trained on, ``E-INF-*`` weights that do not fit.
     Source: Abulnaga & Rubin 2018, section 5.2: five focal and five cross-entropy networks, probabilities averaged.
     """
+    made, plan = ensemble_members(members), members[0].plan
+    _require_new(plan, entries)
+    cases = _predict(plan, [Path(str(one["weights"])) for one in made], entries, out, {})
+    require_whole({"folds": {}, "cases": cases}, str(out))
+    return cases
+
+
+def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[str, dict[str, object]]:
+    """Predict every case of ``section`` into ``out/<case>`` and return one record a case.
+
+    The probabilities of all folds' networks are averaged; T and Smin are the pair that the search chose on the
+    training cases. A case that was predicted with the same networks and settings is not predicted again.
+
+    Args:
+        folder: a searched cross-validation (``postprocessing.json`` is there).
+        out: folder of the predictions.
+    Raises:
+        IslesError: ``E-REPR-04`` no search there, ``E-LIST-05`` a list without such cases, ``E-INF-*`` weights that
+            do not fit.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2; ``tests/crossval/test_ensemble.py``.
+    """
+    from monai_isles.data.entries import load_entries
+
+    plan, chosen = read_plan(folder), folder / POSTPROCESSING
+    if plan is None or not chosen.is_file():
+        raise refused("E-REPR-04", where=str(folder), found="no plan" if plan is None else f"no {POSTPROCESSING}")
+    pair = json.loads(chosen.read_text(encoding="utf-8"))
+    listed = folder / DATA_LIST
+    entries = load_entries(listed, plan.dataset_dir, section=section, keys=plan.modalities, need_label=False)
+    weights = [folder / f"fold_{fold}" / "model.pt" for fold in plan.folds]
+    return _predict(plan, weights, entries, out, {key: pair[key] for key in ("threshold", "min_size_vox")})
+
+
+def _predict(
+    plan: Plan, weights: Sequence[Path], entries: Sequence[Mapping[str, object]], out: Path, changes: Mapping[str, Any]
+) -> dict[str, dict[str, object]]:
     from monai_isles.inference.predict import predict_cases
     from monai_isles.inference.predictor import load_predictor
 
-    made, plan = ensemble_members(members), members[0].plan
-    _require_new(plan, entries)
-    changes = {"dataset_dir": plan.dataset_dir}
-    weights = [Path(str(one["weights"])) for one in made]
+    changes = {"dataset_dir": plan.dataset_dir, **changes}
     predictor = load_predictor(plan.open_bundle(), out, weights=weights, changes=changes)
     with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as run:
         cases = predict_cases(predictor, entries, out)
         run.finish({"kind": "prediction", "weights": predictor.weights, "cases": cases, "settings": predictor.settings})
-    require_whole({"folds": {}, "cases": cases}, str(out))
     return cases
 
 
@@ -89,7 +123,7 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None) -> 
         folder: a data folder; else the test section of the members' data list, nothing when that is empty.
     Raises:
         IslesError: those of ``predict_with_all``; ``E-REPR-02`` when a scan could not be predicted.
-    Source: ``predict_with_all``; ``tests/papers/test_abulnaga.py``.
+    Source: ``predict_with_all``; ``tests/crossval/test_ensemble.py``.
     """
     from monai_isles.data.datalist import read_datalist
     from monai_isles.data.entries import find_inputs, load_entries

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from monai_isles.bundle import Bundle
+from monai_isles.crossval.split import PARTS, split_counts, split_list
 from monai_isles.data import make_datalist
 from monai_isles.errors import IslesError
 from monai_isles.io import publish_json
 from monai_isles.networks import SLNet
-from monai_isles.papers.ablation import Study
-from monai_isles.papers.split_run import PARTS, parameters_m, run_split, split_counts, split_list
+from monai_isles.papers.by_split import parameters_m, run_split
+from monai_isles.papers.study import PaperRow, Study
 
 BUNDLE = Path(__file__).parents[2] / "bundles/wang"
+FO = PaperRow("table5", "F_o", "table5_fo", ("table5_fo",))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def test_a_row_is_trained_on_one_part_watched_on_another_scored_on_the_third_and
     phantom_folder: Path, parts_list: Path, tmp_path: Path
 ) -> None:
     study = Study(BUNDLE, parts_list, phantom_folder, overlays=("small.json",))
-    done = run_split(study, ("table5_fo",), parts_list, tmp_path / "fo")
+    done = run_split(study, FO, parts_list, tmp_path / "fo")
     assert [line["case"] for line in done.cases] == ["case_2"] and 0 <= done.cases[0]["dsc"] <= 1
     run = json.loads((tmp_path / "fo/fold_1/run.json").read_text())
     assert "cases=['case_3']" in run["settings"]["slices"] and "cases=['case_1']" in run["settings"]["validation"]
@@ -42,7 +45,7 @@ def test_a_row_is_trained_on_one_part_watched_on_another_scored_on_the_third_and
     small = SLNet(4, base_channels=2)
     assert parameters_m(done.found.plan) == pytest.approx(sum(p.numel() for p in small.parameters()) / 1e6)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "fo").rglob("*.nii.gz")}
-    again = run_split(study, ("table5_fo",), parts_list, tmp_path / "fo")
+    again = run_split(study, FO, parts_list, tmp_path / "fo")
     assert again.cases == done.cases and {path: path.stat().st_mtime_ns for path in before} == before
     record = json.loads((tmp_path / "fo/run.json").read_text())
     assert record["folds"] == {"1": {"outcome": "done before"}}
@@ -50,23 +53,23 @@ def test_a_row_is_trained_on_one_part_watched_on_another_scored_on_the_third_and
 
 def test_another_budget_in_the_same_folder_is_refused(phantom_folder: Path, parts_list: Path, tmp_path: Path) -> None:
     study = Study(BUNDLE, parts_list, phantom_folder, overlays=("small.json",))
-    begun = {"bundle": "", "dataset_dir": "", "protocol": "nested", "folds": [1], "cases": {"1": ["case_2"]},
+    begun = {"bundle": "", "dataset_dir": "", "protocol": "split", "folds": [1], "cases": {"1": ["case_2"]},
              "overlays": ["table5_fo"], "settings": {}, "modalities": ["cbf"], "max_epochs": 9, "data_name": "x",
              "simulated": True, "fingerprints": {}}  # fmt: skip
     publish_json(tmp_path / "fo/crossval.json", begun)
     with pytest.raises(IslesError, match=r"E-XVAL-07(?s:.*)overlays was \['table5_fo'\]"):
-        run_split(study, ("table5_fo",), parts_list, tmp_path / "fo")
+        run_split(study, FO, parts_list, tmp_path / "fo")
 
 
 def test_a_list_of_parts_stays_and_another_is_split_by_subject(
     phantom_folder: Path, parts_list: Path, tmp_path: Path
 ) -> None:
-    content = split_list(Study(BUNDLE, parts_list, phantom_folder), tmp_path)
+    content = split_list(Bundle(BUNDLE).config("train"), tmp_path, phantom_folder, parts_list)
     assert content == json.loads(parts_list.read_text()) and split_counts(content) == (1, 1, 1)
     plain = {**content, "folds": {"count": 3, "seed": 0, "balanced": ["cases"]}}
     publish_json(tmp_path / "plain.json", plain)
     for seed in range(3):
-        made = split_list(Study(BUNDLE, tmp_path / "plain.json", phantom_folder), tmp_path, seed=seed)
+        made = split_list(Bundle(BUNDLE).config("train"), tmp_path, phantom_folder, tmp_path / "plain.json", seed=seed)
         assert made["folds"]["parts"] == PARTS and made["folds"]["seed"] == seed and split_counts(made) == (1, 1, 1)
     assert json.loads((tmp_path / "split.json").read_text()) == made
 

@@ -17,7 +17,7 @@ from monai_isles.crossval.plan import Plan
 from monai_isles.data import make_datalist
 from monai_isles.io import publish_json, publish_state, sha256_of
 from monai_isles.networks import PSPNet
-from monai_isles.papers import abulnaga as networks_by_fold
+from monai_isles.papers import study as papers_study
 from monai_isles.phantom import make_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, phantom_folder: Path) -> list[Plan]
         cases = {entry["case"]: {"outcome": "ok"} for entry in content["training"]}
         return {"folds": {fold: {"outcome": "ok"} for fold in plan.folds}, "cases": cases}
 
-    monkeypatch.setattr(networks_by_fold, "cross_validate", cross_validate)
+    monkeypatch.setattr(papers_study, "cross_validate", cross_validate)
     return plans
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,18 +13,20 @@ import pytest
 from scipy.stats import ttest_rel, wilcoxon
 
 from monai_isles.bundle import Bundle
-from monai_isles.crossval import unseen
+from monai_isles.crossval import ensemble
 from monai_isles.crossval.plan import Plan, read_plan
 from monai_isles.data import make_datalist
 from monai_isles.errors import IslesError
 from monai_isles.io import load_state, publish_json, publish_state, sha256_of
 from monai_isles.modalities import CT_CHANNELS
-from monai_isles.papers import ablation
-from monai_isles.papers.ablation import ROWS, AblationRow, Study, require_same_training, run_row, take_over
+from monai_isles.papers import study as papers_study
+from monai_isles.papers.by_search import run_row
+from monai_isles.papers.study import PaperRow, Study, paper_rows, require_same_training, take_over
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/clerigues"
 FOLDS = (0, 1)
+ROWS = paper_rows(BUNDLE)
 WRONG = {"single_rt": 6, "single_rt_sm": 3, "single_rt_sm_uf": 1}
 
 
@@ -71,8 +72,13 @@ def by_hand(monkeypatch: pytest.MonkeyPatch, save_volume: Callable[..., Path], m
         cases = {entry["case"]: {"outcome": "ok"} for entry in content["training"]}
         return {"folds": {fold: {"outcome": "ok"} for fold in plan.folds}, "cases": cases}
 
-    monkeypatch.setattr(ablation, "cross_validate", cross_validate)
+    monkeypatch.setattr(papers_study, "cross_validate", cross_validate)
     return done
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def study(data: Path, **more: object) -> Study:
@@ -80,18 +86,18 @@ def study(data: Path, **more: object) -> Study:
 
 
 def test_each_row_is_a_named_overlay_of_the_bundle() -> None:
-    keys = [row.key for row in ROWS["clerigues"]]
+    keys = [row.key for row in ROWS]
     assert keys == ["single_rt", "single_rt_sm", "single_rt_sm_uf"]
-    networks = {row.key: Bundle(BUNDLE, (row.overlay,)).config("train")["channels"] for row in ROWS["clerigues"]}
+    networks = {row.key: Bundle(BUNDLE, row.overlays).config("train")["channels"] for row in ROWS}
     assert [len(networks[key]) for key in keys] == [5, 10, 10]
     assert not [name for name in networks["single_rt"] if name.endswith("_sym")]
-    passes = [Bundle(BUNDLE, (row.overlay,)).config("inference")["mc_passes"] for row in ROWS["clerigues"]]
+    passes = [Bundle(BUNDLE, row.overlays).config("inference")["mc_passes"] for row in ROWS]
     assert passes == [1, 1, 3]
     assert len(Bundle(BUNDLE, ("single_rt.json",)).config("inference")["channels"]) == 5
 
 
 def test_filtering_predicts_again_with_the_networks_of_the_row_above(data: Path, by_hand: list) -> None:
-    for row in ROWS["clerigues"]:
+    for row in ROWS:
         result = run_row(study(data), row, data / "out")
         assert [table.name for table in result.tables] == ["paper", "paper-training-nested-tuning"]
     assert by_hand == [("single_rt", False)] * 2 + [("single_rt_sm", False)] * 2 + [("single_rt_sm_uf", True)] * 2
@@ -108,7 +114,7 @@ def test_nested_trains_again_and_is_the_second_table(data: Path, by_hand: list) 
     content = json.loads((data / "list.json").read_text())
     content["training"][0]["fold"] = 2
     publish_json(data / "list.json", content)
-    result = run_row(study(data), ROWS["clerigues"][0], data / "out", nested=True)
+    result = run_row(study(data), ROWS[0], data / "out", nested=True)
     assert [table.name for table in result.tables] == ["paper", "nested"] and len(by_hand) == 6
     assert [one["over"] for one in result.record["flattery"]] == ["paper-training-nested-tuning", "nested"]
 
@@ -116,9 +122,9 @@ def test_nested_trains_again_and_is_the_second_table(data: Path, by_hand: list) 
 def test_settings_of_the_rows_and_rows_that_share_wrongly_are_refused(data: Path) -> None:
     with pytest.raises(IslesError, match="E-REPR-01: the rows of the table decide this setting(?s:.*)mc_passes"):
         study(data, settings={"mc_passes": 3})
-    other = AblationRow("x", "x", "released.json")
+    other = PaperRow("table1", "x", "x", ("released.json",), trained_as="single_rt_sm", predicts_with=("mc_passes",))
     with pytest.raises(IslesError, match="E-REPR-03: rows that share networks(?s:.*)differing: .*batch_size"):
-        require_same_training(study(data), other, ROWS["clerigues"][1])
+        require_same_training(study(data), other)
 
 
 def test_a_failed_fold_stops_the_table(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,14 +132,14 @@ def test_a_failed_fold_stops_the_table(data: Path, monkeypatch: pytest.MonkeyPat
         "folds": {0: {"outcome": "failed", "error": "ended with code 9"}},
         "cases": {"case_1": {"outcome": "missing"}},
     }
-    monkeypatch.setattr(ablation, "cross_validate", lambda plan, content, out: ended)
+    monkeypatch.setattr(papers_study, "cross_validate", lambda plan, content, out: ended)
     with pytest.raises(IslesError, match="E-REPR-02: the row is not complete(?s:.*)fold 0: ended with code 9; case_1"):
-        run_row(study(data), ROWS["clerigues"][0], data / "out")
+        run_row(study(data), ROWS[0], data / "out")
 
 
 def test_a_test_section_needs_a_search(data: Path) -> None:
     with pytest.raises(IslesError, match="E-REPR-04: no searched cross-validation there(?s:.*)no plan"):
-        unseen.predict_unseen(data, data / "out")
+        ensemble.predict_unseen(data, data / "out")
 
 
 def test_the_test_section_is_predicted_by_the_mean_of_all_folds_with_the_searched_pair(
@@ -153,7 +159,7 @@ def test_the_test_section_is_predicted_by_the_mean_of_all_folds_with_the_searche
         data_name="phantom", simulated=True, fingerprints={},
     )  # fmt: skip
     publish_json(folder / "crossval.json", plan.record())
-    cases = unseen.predict_unseen(folder, tmp_path / "test")
+    cases = ensemble.predict_unseen(folder, tmp_path / "test")
     (name,) = cases
     assert cases[name]["outcome"] == "ok" and name == content["test"][0]["case"]
     result = json.loads((tmp_path / "test" / name / "result.json").read_text())
@@ -168,25 +174,52 @@ def test_the_command_writes_both_tables_with_tests_beside_the_published_rows(dat
     assert "E-REPR-01" in capsys.readouterr().err
     assert main([*words, "--bundle", str(BUNDLE), "--out", str(data / "out")]) == 0
     said = capsys.readouterr().out
-    assert "clerigues, table 1: heads (simulated data, not patients), 4 out-of-fold cases" in said
-    assert said.count("== protocol ") == 2 and "53.5 +- 24.6" in said and "rCBF < 30 %" in said
-    with (data / "out/table.csv").open(newline="") as file:
-        lines = list(csv.DictReader(file))
-    assert [line["row"] for line in lines[:8]] == ["single +RT", "published", "+RT +SM", "published", "+RT +SM +UF",
-                                                   "published", "rCBF < 30 %", "best single threshold"]  # fmt: skip
-    assert len(lines) == 16 and {line["protocol"] for line in lines[8:]} == {"paper-training-nested-tuning"}
-    assert (lines[1]["threshold"], lines[1]["min_size_vox"], lines[1]["r2"]) == ("0.1", "300", "0.74")
+    assert said.count("heads (simulated data, not patients), n 4; 2 folds by subject") == 2
+    assert "53.5 +- 24.6" in said and "rCBF < 30 %" in said and said.count("published, no row of ours: Baseline") == 2
+    names = ["single +RT", "+RT +SM", "+RT +SM +UF"]
+    for table in ("table", "table_paper-training-nested-tuning"):
+        lines = read(data / f"out/{table}.csv")
+        assert [line["row"] for line in lines if line["kind"] == "ours"] == [
+            *names,
+            "rCBF < 30 %",
+            "best single threshold",
+        ]
+        assert [line["row"] for line in lines if line["kind"] == "published"] == [*names, "Baseline"]
+    assert [lines[1][f"{key}_mean"] for key in ("threshold", "min_size_vox", "r2")] == ["0.1", "300", "0.74"]
     rows = {}
     for key in ("single_rt", "single_rt_sm"):
         with (data / "out" / key / "paper/search/paper/per_case.csv").open(newline="") as file:
             rows[key] = np.array([float(row["dsc"]) for row in csv.DictReader(file)])
     first, second = rows["single_rt"], rows["single_rt_sm"]
-    assert float(lines[2]["dsc_difference"]) == pytest.approx((second - first).mean())
-    assert float(lines[2]["dsc_p_t"]) == pytest.approx(ttest_rel(second, first).pvalue)
-    assert float(lines[2]["dsc_p_wilcoxon"]) == pytest.approx(wilcoxon(second - first).pvalue)
+    tests = read(data / "out/table_tests.csv")
+    pairs = dict.fromkeys((line["row"], line["against"]) for line in tests)
+    assert list(pairs) == [("+RT +SM", "single +RT"), ("+RT +SM +UF", "+RT +SM"), ("+RT +SM +UF", "single +RT"),
+                           ("rCBF < 30 %", "+RT +SM +UF"), ("best single threshold", "+RT +SM +UF")]  # fmt: skip
+    assert [line["metric"] for line in tests] == ["dsc", "ppv", "sensitivity", "hd_mm"] * 5
+    assert float(tests[0]["cases_mean"]) == pytest.approx((second - first).mean())
+    assert float(tests[0]["cases_p_t"]) == pytest.approx(ttest_rel(second, first).pvalue)
+    assert float(tests[0]["cases_p_wilcoxon"]) == pytest.approx(wilcoxon(second - first).pvalue)
+    assert "+RT +SM against single +RT: " in said and "<table" in (data / "out/table.html").read_text()
     assert {p.name for p in (data / "out").iterdir() if p.is_file()} == {
-        "table.csv", "table.txt", "tests.json", "run.json", "threshold_rules.json", "curves_single_rt_fold_0.png",
-        "curves_single_rt_sm_fold_0.png",
+        *(f"{table}{end}" for table in ("table", "table_paper-training-nested-tuning")
+          for end in (".csv", ".txt", ".html", "_tests.csv", "_tests.json")),
+        "run.json", "threshold_rules.json", "curves_single_rt_fold_0.png", "curves_single_rt_sm_fold_0.png",
         "overlays.png",
     }  # fmt: skip
-    assert str(ROOT) in sys.path
+
+
+def test_a_submission_without_test_scans_is_refused_before_any_training(data: Path, by_hand: list, capsys) -> None:
+    main = runpy.run_path(str(ROOT / "tools/reproduce.py"))["main"]
+    content = json.loads((data / "list.json").read_text())
+    publish_json(data / "list.json", {**content, "test": []})
+    words = [
+        "clerigues",
+        "--data-list",
+        str(data / "list.json"),
+        "--dataset-dir",
+        str(data),
+        "--out",
+        str(data / "out"),
+    ]
+    assert main([*words, "--test-set", "try"]) == 4 and not by_hand
+    assert "E-REPR-05: no scans to submit" in capsys.readouterr().err

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from monai_isles.crossval.split import local_split
 from monai_isles.errors import IslesError
-from monai_isles.papers.split_run import local_split
 
 
 def listed(scans_by_subject: list[int]) -> dict:

@@ -1,0 +1,115 @@
+"""Reproduce a paper's tables and figures: our rows, trained and scored here, beside the published ones.
+
+What is done is kept: repeat the same command to go on after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from monai_isles.bundle.bundle import Bundle, setting
+from monai_isles.errors import EXIT_DONE, IslesError, find_isles_error
+from monai_isles.papers.published import papers
+from monai_isles.papers.study import PaperRow, Study
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make what was asked for; exit codes as those of ``monai-isles``."""
+    parser = argparse.ArgumentParser(prog="reproduce", description=str(__doc__).splitlines()[0])
+    choose = parser.add_subparsers(dest="paper", required=True, metavar="PAPER")
+    for name, folder in papers().items():
+        paper = Bundle(folder).paper
+        one = choose.add_parser(name, help=paper["title"], description=paper["title"])
+        _arguments(one, paper)
+        _module(paper).arguments(one, paper)
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(words)
+    try:
+        return _run(args, words)
+    except (IslesError, RuntimeError) as error:
+        ours = find_isles_error(error)
+        if ours is None:
+            raise
+        print(ours, file=sys.stderr)
+        return ours.exit_code
+
+
+def _module(paper: Mapping[str, Any]) -> ModuleType:
+    """Return the kind of study that ``protocol`` of a ``paper.json`` names: ``search``, ``folds`` or ``split``."""
+    return importlib.import_module(f"monai_isles.papers.by_{paper['protocol']}")
+
+
+def _arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None:
+    """Declare tables, figures, data, folder, bundle and settings."""
+    default = _module(paper).DEFAULT
+    for kind in ("table", "figure"):
+        numbers = paper["makes"].get(kind, {})
+        if numbers:
+            said = "; ".join(f"{number}: {what}" for number, what in numbers.items())
+            parser.add_argument(f"--{kind}", type=int, nargs="+", choices=[int(n) for n in numbers],
+                                default=default.get(kind, []), help=said)  # fmt: skip
+        else:
+            parser.set_defaults(**{kind: []})
+    parser.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="only these rows, as printed or as their "
+                        "key in paper.json says; optional rows are trained only when named")  # fmt: skip
+    parser.add_argument("--data-list", type=Path, help="data list with folds (default: made from the data folder)")
+    parser.add_argument("--dataset-dir", type=Path, help="data folder (default: the bundle's, which is the phantom)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for tables, figures and all trainings")
+    parser.add_argument("--bundle", type=Path, help="folder of the bundle (default: bundles/<paper>)")
+    parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="config files that all rows share")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], type=setting, metavar="KEY=VALUE",
+                        help="settings of all rows, as JSON")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: 0)")
+
+
+def _run(args: argparse.Namespace, words: Sequence[str]) -> int:
+    """Make the study, hold the output folder while it runs, print and record what was made."""
+    from monai_isles.io.runs import RunFolder
+
+    started = time.monotonic()
+    args.folder = Bundle.open(args.bundle or args.paper).root
+    args.command, args.say = command_of(words), _say
+    paper = Bundle(args.folder).paper
+    study = Study(
+        bundle=args.folder,
+        data_list=args.data_list,
+        dataset_dir=args.dataset_dir,
+        overlays=tuple(args.overlay),
+        settings=dict(args.set),
+        seed=args.seed,
+    )
+    with RunFolder(args.out) as held:
+        texts, rows = _module(paper).make(args, paper, study)
+        minutes = round((time.monotonic() - started) / 60, 1)
+        settings = {"overlays": args.overlay, **json.loads(json.dumps(dict(args.set)))}
+        split = {key: rows.pop(key) for key in ("split",) if key in rows}
+        held.finish({"command": "reproduce", "minutes": minutes, "settings": settings, **split, "rows": rows})
+    print("\n\n".join(texts))
+    return EXIT_DONE
+
+
+def _say(row: PaperRow) -> None:
+    column = f", {row.column}" if row.column else ""
+    print(f"== {row.table}, {row.name}{column} ({row.key})", file=sys.stderr, flush=True)
+
+
+def command_of(words: Sequence[str]) -> str:
+    """Return the command line that was given; an absolute path stands as its option's name."""
+    shown, option = ["python tools/reproduce.py"], ""
+    for word in words:
+        option = word if word.startswith("--") else option
+        hidden = option.removeprefix("--").replace("-", "_").upper() if Path(word).is_absolute() else word
+        shown.append(repr(hidden) if " " in hidden else hidden)
+    return " ".join(shown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""The rows of a paper that are trained here: read from ``paper.json``, each different one trained once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from monai_isles.bundle.bundle import Bundle
+from monai_isles.crossval.out_of_fold import OutOfFold, Row, find_out_of_fold
+from monai_isles.crossval.plan import DATA_LIST, PAPER, Plan, make_plan
+from monai_isles.crossval.protocols import SIZES_VOX
+from monai_isles.crossval.run import cross_validate, require_whole
+from monai_isles.errors import refused
+from monai_isles.evaluation.pairs import find_references
+from monai_isles.evaluation.score import score_cases
+from monai_isles.evaluation.threshold_baselines import methods
+from monai_isles.io.checksums import sha256_of
+from monai_isles.io.publish import publish
+
+RULE = "rCBF < 30 %"
+KEPT = ("model.pt", "curves.csv", "run.json")
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """One row of a table, as ``paper.json`` names it.
+
+    Args:
+        table: key of the table or figure it belongs to.
+        name: as the paper prints it.
+        key: short name, and the folder of its training.
+        overlays: config files and rows of the bundle that make it.
+        column: of a table that has one column a training.
+        trained_as: key of the row whose networks it predicts with; ``predicts_with`` are the ids that may differ.
+        optional: trained only where it is asked for by name.
+        settings: value by id, above those of the study.
+    """
+
+    table: str
+    name: str
+    key: str
+    overlays: tuple[str, ...]
+    column: str | None = None
+    trained_as: str | None = None
+    predicts_with: tuple[str, ...] = ()
+    optional: bool = False
+    settings: Mapping[str, object] = field(default_factory=dict, hash=False)
+
+    def called(self, name: str) -> bool:
+        """Tell whether the row has this name: the printed one, its key, or its key without the table."""
+        return name in (self.name, self.key, self.key.removeprefix(f"{self.table}_"))
+
+
+def paper_rows(bundle: Path) -> list[PaperRow]:
+    """Return the rows that ``paper.json`` of a bundle trains, in its order."""
+    rows = []
+    for row in Bundle(bundle).paper.get("rows", ()):
+        own = [row["key"]] if {"use", "settings"} & set(row) else []
+        overlays = (*row.get("overlays", ()), *own)
+        more = {key: row[key] for key in ("column", "trained_as", "optional") if key in row}
+        more["predicts_with"] = tuple(row.get("predicts_with", ()))
+        rows.append(PaperRow(row["table"], row["name"], row["key"], overlays, **more))
+    return rows
+
+
+def chosen_rows(bundle: Path, tables: Sequence[str], names: Sequence[str] = ()) -> list[PaperRow]:
+    """Return the rows of some tables in the paper's order: all but the optional ones, or those named.
+
+    Args:
+        names: as the paper prints them, or as their key says, with or without the table; none means all.
+    Raises:
+        IslesError: ``E-REPR-31`` for a name that no row of these tables has.
+    """
+    rows = [row for table in tables for row in paper_rows(bundle) if row.table == table]
+    unknown = [name for name in names if not any(row.called(name) for row in rows)]
+    if unknown:
+        known = "; ".join(f"{row.name} ({row.key})" for row in rows)
+        raise refused("E-REPR-31", where=f"--rows, {', '.join(tables)}", found=", ".join(unknown), row=known)
+    return [row for row in rows if any(map(row.called, names)) or not (names or row.optional)]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Say what every row of a table shares.
+
+    Args:
+        overlays: config files of the bundle; they lie above the rows' own, or below where ``paper.json`` says
+            ``rows_win``.
+        settings: value by id; they win over all files.
+        resamples, seed: of the bootstrap intervals.
+        sizes_vox: smallest lesions that a search tries.
+    Raises:
+        IslesError: ``E-REPR-01`` for a setting that the rows differ in.
+    """
+
+    bundle: Path
+    data_list: Path | None = None
+    dataset_dir: Path | None = None
+    overlays: tuple[str, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+    resamples: int = 2000
+    seed: int = 0
+    sizes_vox: tuple[int, ...] = SIZES_VOX
+
+    def __post_init__(self) -> None:
+        own = Bundle(self.bundle).paper.get("of_the_rows", ())
+        taken = [key for key in self.settings if key.removeprefix("+").replace("::", "#").split("#")[0] in own]
+        if taken:
+            where = f"--set {', '.join(taken)}"
+            raise refused("E-REPR-01", where=where, found="one value for all rows", of_the_rows=", ".join(own))
+
+    def overlays_of(self, row: PaperRow) -> tuple[str, ...]:
+        """Return the config files and rows that make one row, the winning ones last."""
+        last = bool(Bundle(self.bundle).paper.get("rows_win"))
+        return (*self.overlays, *row.overlays) if last else (*row.overlays, *self.overlays)
+
+    def open(self, row: PaperRow | None = None) -> Bundle:
+        """Return the bundle under what all rows share, and under one row."""
+        overlays = self.overlays if row is None else self.overlays_of(row)
+        return Bundle(self.bundle, overlays, {**self.settings, **(row.settings if row else {})})
+
+    def digest(self, row: PaperRow) -> str:
+        """Return a hash of all that decides a row's networks and its maps; rows of one hash are one training."""
+        configs = [self.open(row).config("train").get(), self.open(row).config("inference").get()]
+        return hashlib.sha256(json.dumps(configs, sort_keys=True).encode()).hexdigest()
+
+    def folders(self) -> dict[str, str]:
+        """Return the folder of every row's training by its key: that of the first row with the same configs."""
+        first: dict[str, str] = {}
+        return {row.key: first.setdefault(self.digest(row), row.key) for row in paper_rows(self.bundle)}
+
+
+def train_row(
+    study: Study,
+    row: PaperRow,
+    folder: Path,
+    *,
+    protocol: str = PAPER,
+    listed: Path | None = None,
+    source: Path | None = None,
+) -> OutOfFold:
+    """Cross-validate one row in ``folder`` and return its out-of-fold maps; what is done is not done again.
+
+    Args:
+        listed: data list, the study's unless told.
+        source: folder of the row it was ``trained_as``, whose networks are copied.
+    Raises:
+        IslesError: ``E-REPR-02`` a fold or case failed, ``E-REPR-03`` another row's networks are not what this row
+            would train, and those of ``make_plan`` and ``cross_validate``.
+    Source: ours; ``tests/papers/test_study.py``.
+    """
+    plan, content = make_plan(
+        study.bundle,
+        data_list=listed or study.data_list,
+        dataset_dir=study.dataset_dir,
+        overlays=study.overlays_of(row),
+        settings={**study.settings, **row.settings},
+        protocol=protocol,
+    )
+    if source is not None:
+        require_same_training(study, row)
+        take_over(plan, source, folder)
+    require_whole(cross_validate(plan, content, folder), f"{row.name}, {protocol} protocol: {folder}")
+    return find_out_of_fold(folder)
+
+
+def take_over(plan: Plan, source: Path, folder: Path) -> None:
+    """Copy the finished trainings of another row, so that the same networks are not trained twice."""
+    for fold in plan.folds:
+        old, new = source / f"fold_{fold}", folder / f"fold_{fold}"
+        if not (old / KEPT[-1]).is_file():
+            continue
+        same = (new / KEPT[0]).is_file() and sha256_of(new / KEPT[0]) == sha256_of(old / KEPT[0])
+        if not (same and (new / KEPT[-1]).is_file()):
+            for name in (name for name in KEPT if (old / name).is_file()):
+                publish(new / name, lambda tmp, name=name, old=old: shutil.copyfile(old / name, tmp))
+
+
+def require_same_training(study: Study, row: PaperRow) -> None:
+    """Refuse to share networks between rows whose training configs differ in more than the row says.
+
+    Raises:
+        IslesError: ``E-REPR-03``.
+    """
+    other = next(one for one in paper_rows(study.bundle) if one.key == row.trained_as)
+    configs = [study.open(one).config("train").get() for one in (row, other)]
+    ours, theirs = ({key: v for key, v in config.items() if key not in row.predicts_with} for config in configs)
+    different = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    if different:
+        raise refused("E-REPR-03", where=f"{row.key} against {other.key}", found=f"differing: {', '.join(different)}")
+
+
+def require_dwi(study: Study, rows: Sequence[PaperRow], cases: Sequence[Mapping[str, object]]) -> None:
+    """Refuse rows that need the true DWI where some training case has none.
+
+    Args:
+        cases: training section of a data list.
+    Raises:
+        IslesError: ``E-REPR-33``.
+    """
+    without = [str(case["case"]) for case in cases if "dwi" not in case]
+    needy = [row.name for row in rows if needs_dwi(study, row)]
+    if without and needy:
+        found = f"{len(without)} of {len(cases)} scans without one: {', '.join(without[:6])}"
+        raise refused("E-REPR-33", where=", ".join(needy), found=found)
+
+
+def inputs_of(study: Study, row: PaperRow) -> Any:
+    """Return what a row's network reads (``monai_isles.data.input_rows``), None in a bundle without such rows."""
+    from monai_isles.data.input_rows import ROWS
+
+    values: dict[str, Any] = {}
+    for name in row.overlays:
+        values |= Bundle(study.bundle).overlay(name)
+    return ROWS.get(str(values.get("inputs")))
+
+
+def synthesises(study: Study, row: PaperRow) -> bool:
+    """Tell whether a row makes a pseudo-DWI."""
+    inputs = inputs_of(study, row)
+    return inputs is not None and not inputs.plain
+
+
+def needs_dwi(study: Study, row: PaperRow) -> bool:
+    """Tell whether a row cannot be trained without the true DWI."""
+    inputs = inputs_of(study, row)
+    return synthesises(study, row) or (inputs is not None and "dwi" in inputs.reads)
+
+
+def rule_rows(found: OutOfFold) -> list[Row]:
+    """Return one scored line a case of rCBF < 30 %, with its ``fold``, on the scans that a study scored.
+
+    Args:
+        found: of the study; its data list and folds are used, its maps are not.
+    Raises:
+        IslesError: ``E-EVAL-01`` to ``E-EVAL-08``, ``E-LIST-*``.
+    Source: ``monai_isles.evaluation.threshold_baselines``; ``tests/papers/test_by_folds.py``.
+    """
+    data, listed = Path(found.plan.dataset_dir), found.folder / DATA_LIST
+    cases = find_references(data, data_list=listed, folds=list(found.plan.folds), maps=True)
+    (_, _, mask_of) = next(iter(methods(data, None, "training", None)))
+    folds = {case.name: case.fold for case in cases}
+    return [{**line, "fold": folds[str(line["case"])]} for line in score_cases(cases, mask_of, RULE)]

@@ -1,0 +1,347 @@
+"""Our rows beside those that a paper printed, with tests and the sentences that follow from them."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from monai_isles.errors import refused
+from monai_isles.evaluation.compare import PS
+from monai_isles.io.publish import publish_json, publish_text
+from monai_isles.reports.tables import aligned
+
+Row = Mapping[str, Any]
+Metric = tuple[str, str, int, float]
+COLUMNS: dict[str, tuple[str, int, float]] = {
+    "threshold": ("T", 1, 1.0),
+    "min_size_vox": ("Smin", 0, 1.0),
+    "parameters_m": ("parameters M", 2, 1.0),
+    "dsc": ("Dice %", 2, 100.0),
+    "ppv": ("PPV %", 2, 100.0),
+    "sensitivity": ("Sens %", 2, 100.0),
+    "hd_mm": ("HD mm", 2, 1.0),
+    "hd_vox": ("HD voxels", 2, 1.0),
+    "assd_mm": ("ASSD mm", 2, 1.0),
+    "r2": ("R2", 2, 1.0),
+    "rve": ("RVE", 2, 1.0),
+    "ssim": ("SSIM", 2, 1.0),
+    "local_ssim": ("local SSIM", 2, 1.0),
+    "psnr_db": ("PSNR dB", 2, 1.0),
+    "local_psnr_db": ("local PSNR dB", 2, 1.0),
+}
+LEVEL = 0.05
+_STYLE = (
+    "body{font-family:sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:left}"
+    "tr:nth-child(odd){background:#f4f5f7}"
+)
+_SAID = {"dsc": ("Dice", 100.0, "points"), "ppv": ("PPV", 100.0, "points"),
+         "sensitivity": ("sensitivity", 100.0, "points"), "hd_mm": ("Hausdorff distance", 1.0, "mm"),
+         "hd_vox": ("Hausdorff distance", 1.0, "voxels")}  # fmt: skip
+_NOTES = (
+    "mean +- sd over cases, or over what the n column names; (n ...) where a metric is defined on fewer.",
+    "published: printed by the paper, measured on its own data; to be read beside ours, not compared number by number.",
+)
+_TESTS = (
+    "Paired over the same cases: t-test and Wilcoxon signed-rank test, two-sided; difference: the row minus the one it "
+    "is tested against; interval by drawing subjects. p: not corrected; Holm: corrected over the {count} tests of this "
+    "table, each kind by itself. One training a row: chance between trainings is not in the p."
+)
+
+
+@dataclass(frozen=True)
+class PaperHead:
+    """Say what must be known before the first number is read.
+
+    Args:
+        title: paper and table, ``Abulnaga and Rubin 2018, Table 1``.
+        data: name of the data that ours were measured on.
+        simulated: the data are the phantom's.
+        n: cases that ours were measured on.
+        split: which part of the data they are, and what trained and chose.
+        command: the command that makes the table again; no path of a machine in it.
+        notes: further sentences, below the table.
+    """
+
+    title: str
+    data: str
+    simulated: bool
+    n: int
+    split: str
+    command: str
+    notes: Sequence[str] = ()
+
+    @property
+    def kind(self) -> str:
+        """Return whether the data are simulated, in the words of every table."""
+        return "simulated data, not patients" if self.simulated else "data as given, not simulated"
+
+    @property
+    def lines(self) -> list[str]:
+        """Return the three lines above a table."""
+        return [self.title, f"{self.data} ({self.kind}), n {self.n}; {self.split}", f"command: {self.command}"]
+
+
+def columns(keys: Sequence[str], own: Mapping[str, Sequence[Any]] | None = None) -> list[Metric]:
+    """Return key, heading, digits and scale of some columns; ``own`` has a paper's headings by key."""
+    known = {**COLUMNS, **(own or {})}
+    return [(key, *(known[key] if key in known else (key, 2, 1.0))) for key in keys]
+
+
+def method_grid(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Metric]) -> list[list[str]]:
+    """Return the cells of a table, headings first: each of our rows, the published one below it, the others last.
+
+    Units: those of the rows times the scale of the metric.
+    Args:
+        ours: ``{"name", "n", "metrics": {key: {"mean", "sd", "n"}}, ...}``, so ``{"name": ..., **summarise(rows)}``
+            will do; ``published`` names the row of the paper where it has another name, ``of`` what n counts
+            (cases unless said).
+        published: rows by name, as ``published_tables(paper)[table]`` gives them.
+        metrics: key, heading, digits, scale; a key that is not in ``metrics`` is looked up in the row itself and its
+            ``volumes``, so ``threshold`` or ``r2`` work too.
+    Raises:
+        IslesError: ``E-REP-10`` when a row names a published row that is not there.
+    Source: ours; ``tests/papers/test_tables.py``.
+    """
+    grid = [["row", "n", *(heading for _, heading, _, _ in metrics)]]
+    for kind, name, row in _lines(ours, published):
+        shown = {"ours": name, "published": "  published", "alone": f"  published, no row of ours: {name}"}[kind]
+        grid.append([shown, _count(row), *(_cell(row, metric) for metric in metrics)])
+    return grid
+
+
+def paper_table(
+    ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Metric], *, head: PaperHead
+) -> str:
+    """Return the table to read, what must be known above and below it.
+
+    Args and Raises: those of ``method_grid``.
+    """
+    grid = method_grid(ours, published, metrics)
+    return "\n".join([*head.lines, "", *aligned(grid), "", *_NOTES, *head.notes]) + "\n"
+
+
+def paper_csv(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Metric], *, head: PaperHead) -> str:
+    """Return the same lines as CSV, numbers unscaled; the data, the split and the command stand on every line of ours.
+
+    Args and Raises: those of ``method_grid``.
+    """
+    lines = []
+    for kind, name, row in _lines(ours, published):
+        own = kind == "ours"
+        line: dict[str, object] = {"table": head.title, "row": name, "kind": "ours" if own else "published"}
+        line |= {"n": row.get("n"), "n_of": row.get("of", "cases") if row.get("n") is not None else None}
+        line |= {key: row.get(key) for key in ("subjects", "empty_references", "empty_predictions")}
+        for key, *_ in metrics:
+            line |= {f"{key}_{what}": value for what, value in _found(row, key).items()}
+        if own:
+            line |= {"data": head.data, "simulated": head.simulated, "split": head.split, "command": head.command}
+        lines.append(line)
+    return _csv(lines)
+
+
+def tests_grid(tests: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return the cells of the tests' table, headings first; differences of fractions in points.
+
+    Args:
+        tests: as ``compare_methods`` returns them.
+    """
+    head = ["row", "against", "metric", "n", "difference (95 %)", "p t", "Holm", "p W", "Holm", "subjects", "p t",
+            "Holm", "p W", "Holm"]  # fmt: skip
+    return [head, *(_tested(one) for one in tests)]
+
+
+def tests_csv(tests: Sequence[Mapping[str, Any]]) -> str:
+    """Return the tests as CSV, one line a test, differences unscaled."""
+    lines = []
+    for one in tests:
+        low, high = one["ci95"] or (None, None)
+        line = {"row": one["row"], "against": one["against"], "metric": one["metric"], "ci_low": low, "ci_high": high}
+        for unit in ("cases", "subjects"):
+            names = ("n", "mean", *(f"{kind}{more}" for kind in PS for more in ("", "_holm")))
+            line |= {f"{unit}_{name}": one[unit].get(name) for name in names}
+        lines.append(line)
+    return _csv(lines)
+
+
+def cases_csv(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return one line a row and case: the metrics that any table prints, and the volumes in ml."""
+    keys = ("ppv", "sensitivity", "dsc", "hd_mm", "hd_vox", "assd_mm", "rve", "lesion_ml_ref", "lesion_ml_pred", "ssim",
+            "local_ssim", "psnr_db", "local_psnr_db")  # fmt: skip
+    own = ((name, case) for name, cases in lines.items() for case in cases)
+    return _csv([{"row": name, **{key: case.get(key) for key in ("case", "subject", *keys)}} for name, case in own])
+
+
+def sentences(tests: Sequence[Mapping[str, Any]], published: Mapping[str, Row] | None = None) -> list[str]:
+    """Return one sentence a tested pair: which metrics differ, by how much, and what is undecided.
+
+    A difference whose paired t-test over cases gives p below 0.05 is stated with its p and the corrected one; any other
+    is called undecided. What the paper prints for the same pair follows.
+
+    Args:
+        tests: as ``compare_methods`` returns them.
+        published: the paper's rows by name.
+    """
+    said = []
+    for row, other in dict.fromkeys((one["row"], one["against"]) for one in tests):
+        own = [one for one in tests if (one["row"], one["against"]) == (row, other)]
+        parts = [_decided(one) for one in own if _is_decided(one)]
+        open_ = [_undecided(one) for one in own if not _is_decided(one)]
+        parts += [f"undecided: {', '.join(open_)}"] if open_ else []
+        said.append(f"{row} against {other}: {'; '.join(parts)}.{_theirs(published or {}, row, other, own)}")
+    return said
+
+
+def publish_table(
+    folder: Path,
+    name: str,
+    ours: Sequence[Row],
+    published: Mapping[str, Row],
+    metrics: Sequence[Metric],
+    *,
+    head: PaperHead,
+    tests: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Write ``name.txt``, ``.csv`` and ``.html``, with tests also ``name_tests.json`` and ``.csv``; return the text.
+
+    Args and Raises: those of ``method_grid``.
+    """
+    text = paper_table(ours, published, metrics, head=head)
+    said = sentences(tests, published)
+    below = [*_NOTES, *head.notes]
+    grids = [method_grid(ours, published, metrics)]
+    if tests:
+        grids.append(tests_grid(tests))
+        counted = _TESTS.format(count=len(tests))
+        text += "\n" + "\n".join([*aligned(grids[1]), "", counted, *(f"- {line}" for line in said)]) + "\n"
+        publish_json(folder / f"{name}_tests.json", {"simulated": head.simulated, "tests": list(tests)})
+        publish_text(folder / f"{name}_tests.csv", tests_csv(tests))
+        below += [counted, *said]
+    publish_text(folder / f"{name}.txt", text)
+    publish_text(folder / f"{name}.csv", paper_csv(ours, published, metrics, head=head))
+    publish_text(folder / f"{name}.html", _page(head, grids, below))
+    return text
+
+
+def _page(head: PaperHead, grids: Sequence[list[list[str]]], below: Sequence[str]) -> str:
+    tables = [pd.DataFrame(grid[1:], columns=grid[0]).to_html(index=False, border=0) for grid in grids]
+    above = "".join(f"<p>{html.escape(line)}</p>" for line in head.lines[1:])
+    notes = "".join(f"<li>{html.escape(line)}</li>" for line in below)
+    title = html.escape(head.title)
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+        f"<h1>{title}</h1>{above}{''.join(tables)}<ul>{notes}</ul></html>\n"
+    )
+
+
+def _csv(lines: Sequence[Mapping[str, object]]) -> str:
+    """Return lines as CSV without the columns that none of them fills."""
+    shown = [{key: _written(value) for key, value in line.items()} for line in lines]
+    return pd.DataFrame(shown, dtype=object).dropna(axis=1, how="all").to_csv(index=False, lineterminator="\n")
+
+
+def _written(value: object) -> str | None:
+    """Return a value as the CSV holds it; None for one that does not exist."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else f"{value:.9g}"
+    return None if value is None else str(value)
+
+
+def _lines(ours: Sequence[Row], published: Mapping[str, Row]) -> Iterator[tuple[str, str, Row]]:
+    """Yield kind, name and row: ours, then its published one; in the end the published ones that none of ours meets."""
+    met = set()
+    for row in ours:
+        yield "ours", str(row["name"]), row
+        wanted = row.get("published", row["name"])
+        if wanted in published:
+            met.add(wanted)
+            yield "published", wanted, published[wanted]
+        elif row.get("published") is not None:
+            found = f"{wanted!r} among {', '.join(published) or 'no rows'}"
+            raise refused("E-REP-10", where=str(row["name"]), found=found)
+    yield from (("alone", name, row) for name, row in published.items() if name not in met)
+
+
+def _found(row: Row, key: str) -> dict[str, Any]:
+    found = row.get("metrics", {}).get(key, row.get(key, row.get("volumes", {}).get(key)))
+    if not isinstance(found, Mapping):
+        return {"mean": found}
+    low, high = found.get("ci95") or (None, None)
+    imputed = found.get("imputed", {}).get("mean")
+    known = {what: found.get(what) for what in ("mean", "sd", "n", "unit")}
+    return {**known, "ci_low": low, "ci_high": high, "imputed_mean": imputed}
+
+
+def _cell(row: Row, metric: Metric) -> str:
+    key, _, digits, scale = metric
+    found = _found(row, key)
+    if found["mean"] is None:
+        return "-"
+    if isinstance(found["mean"], str):
+        return found["mean"]
+    text = f"{scale * found['mean']:.{digits}f}"
+    if found.get("sd") is not None:
+        text += f" +- {scale * found['sd']:.{digits}f}"
+    small = [f"n {found['n']}"] if found.get("n") not in (None, row.get("n")) else []
+    small += [found["unit"]] if found.get("unit") else []
+    return " ".join([text, *(f"({part})" for part in small)])
+
+
+def _count(row: Row) -> str:
+    if row.get("n") is None:
+        return "-"
+    return f"{row['n']} {row['of']}" if row.get("of") else str(row["n"])
+
+
+def _tested(one: Mapping[str, Any]) -> list[str]:
+    names = [f"{kind}{more}" for kind in PS for more in ("", "_holm")]
+    cases, subjects = ([_p(one[unit].get(name)) for name in names] for unit in ("cases", "subjects"))
+    mean, ends = one["cases"]["mean"], one["ci95"]
+    title, scale, unit = _SAID[one["metric"]]
+    points = "-" if mean is None else f"{scale * mean:+.1f}"
+    points += f" ({scale * ends[0]:+.1f} to {scale * ends[1]:+.1f})" if ends else ""
+    metric = f"{title}, {unit}"
+    n, of_subjects = str(one["cases"]["n"]), str(one["subjects"]["n"])
+    return [one["row"], one["against"], metric, n, points, *cases, of_subjects, *subjects]
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _is_decided(one: Mapping[str, Any]) -> bool:
+    p = one["cases"]["p_t"]
+    return p is not None and p < LEVEL
+
+
+def _decided(one: Mapping[str, Any]) -> str:
+    title, scale, unit = _SAID[one["metric"]]
+    mean = scale * one["cases"]["mean"]
+    way = "higher" if mean > 0 else "lower"
+    corrected = one["cases"].get("p_t_holm")
+    after = "" if corrected is None else f", {_p(corrected)} corrected"
+    return f"{title} {abs(mean):.1f} {unit} {way} (p {_p(one['cases']['p_t'])}{after})"
+
+
+def _undecided(one: Mapping[str, Any]) -> str:
+    title, scale, unit = _SAID[one["metric"]]
+    mean = one["cases"]["mean"]
+    return f"{title} " + ("-" if mean is None else f"{scale * mean:+.1f} {unit} (p {_p(one['cases']['p_t'])})")
+
+
+def _theirs(published: Mapping[str, Row], row: str, other: str, own: Sequence[Mapping[str, Any]]) -> str:
+    """Return the differences that the paper's means have, for the metrics tested."""
+    if row not in published or other not in published:
+        return ""
+    parts = []
+    for metric in (one["metric"] for one in own):
+        a, b = (_found(published[name], metric)["mean"] for name in (row, other))
+        title, scale, unit = _SAID[metric]
+        if a is not None and b is not None:
+            parts.append(f"{title} {scale * (a - b):+.1f}" + ("" if scale == 100.0 or unit == "voxels" else f" {unit}"))
+    return f" Published means: {', '.join(parts)}." if parts else ""
