@@ -91,10 +91,11 @@ def _depth(case: Mapping[str, Tensor]) -> int:
 
 
 def _stacked(items: Sequence[Tensor]) -> Tensor:
-    """Return one batch, as large as its largest item."""
+    """Return one batch, as large as its largest item; each channel's first voxel, the background, fills the rest."""
     size = np.array([item.shape[1:] for item in items]).max(axis=0)
-    batch = torch.zeros(len(items), items[0].shape[0], *size.tolist())
+    batch = torch.empty(len(items), items[0].shape[0], *size.tolist())
     for row, item in zip(batch, items, strict=True):
+        row[:] = item[(slice(None), *(slice(1) for _ in size))]
         row[tuple(slice(n) for n in item.shape)] = torch.as_tensor(item)
     return batch
 

@@ -21,7 +21,7 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
     """Rotate, shift, scale and flip in plane by uniform random amounts, in a random order.
 
     All keys move together; all slices of a volume too. Every move turns about the middle of the image.
-    Shapes: ``(C, H, W)`` or ``(C, H, W, D)`` in and out; zero outside. A tracked affine follows the voxels (3D only).
+    Shapes: ``(C, H, W)`` or ``(C, H, W, D)`` in and out. A tracked affine follows the voxels (3D only).
     Units: degrees; fractions of the image's side; in-plane pixels are taken as square.
 
     Args:
@@ -32,6 +32,8 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
         flip_prob: chance of a flip, drawn for H (sagittal) and W (coronal) apart.
         prob: chance that anything is done.
         mode: ``"bilinear"`` or ``"nearest"``, one for all keys or one each; labels want ``"nearest"``.
+        outside: what comes in from beyond the image: ``"zeros"``, or ``"background"``, each channel's first voxel,
+            which a z-score makes another number than 0.
 
     Raises:
         IslesError: ``E-AUG-01`` a range or mode that makes no sense, ``E-AUG-02`` images of different size in plane.
@@ -49,12 +51,14 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
         flip_prob: float = 0.5,
         prob: float = 1.0,
         mode: str | Sequence[str] = "bilinear",
+        outside: str = "zeros",
         allow_missing_keys: bool = False,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
         self.rotate_deg, self.translate_frac, self.scale = float(rotate_deg), float(translate_frac), tuple(scale)
         self.flip_prob, self.mode = float(flip_prob), ensure_tuple_rep(mode, len(self.keys))
+        self.outside = outside
         _require_settings(self, prob)
         self.order: tuple[str, ...] = MOVES
         self.drawn: dict[str, np.ndarray] = {}
@@ -81,7 +85,7 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
             size = size or tuple(image.shape[1:3])
             if tuple(image.shape[1:3]) != size:
                 raise refused("E-AUG-02", where=str(key), found=f"{tuple(image.shape[1:3])} against {size}")
-            out[key] = moved(image, self.matrix(size), mode=mode)
+            out[key] = moved(image, self.matrix(size), mode=mode, outside=self.outside)
         return out
 
     def matrix(self, size: tuple[int, ...]) -> np.ndarray:
@@ -103,8 +107,8 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
         return joined
 
 
-def moved(image: Tensor, matrix: np.ndarray, *, mode: str) -> Tensor:
-    """Return the image after an in-plane move, interpolated once, zero outside.
+def moved(image: Tensor, matrix: np.ndarray, *, mode: str, outside: str = "zeros") -> Tensor:
+    """Return the image after an in-plane move, interpolated once; ``outside`` is zeros or the first voxel's value.
 
     Shapes: ``(C, H, W)`` or ``(C, H, W, D)``; ``matrix (3, 3)`` in pixels from the middle, before to after.
     Source: ours; ``tests/transforms/test_augment.py``.
@@ -116,8 +120,9 @@ def moved(image: Tensor, matrix: np.ndarray, *, mode: str) -> Tensor:
     unit = np.linalg.inv(half) @ np.linalg.inv(matrix) @ half
     unit = unit[:2][::-1, [1, 0, 2]].copy()  # torch counts the last axis first
     grid = torch.nn.functional.affine_grid(torch.from_numpy(unit)[None], [1, 1, height, width], align_corners=True)
-    values = torch.nn.functional.grid_sample(
-        stack.float(), grid.to(stack.device, torch.float32), mode=mode, padding_mode="zeros", align_corners=True
+    fill = stack[:, :, :1, :1].float() * (outside == "background")
+    values = fill + torch.nn.functional.grid_sample(
+        stack.float() - fill, grid.to(stack.device, torch.float32), mode=mode, padding_mode="zeros", align_corners=True
     )
     volume = values.reshape(plain.shape[0], -1, height, width).movedim(1, 3).reshape(plain.shape).to(plain.dtype)
     result = convert_to_dst_type(volume, image)[0]
@@ -145,6 +150,7 @@ def _require_settings(move: RandomOrderAffined, prob: float) -> None:
         "flip_prob": 0 <= move.flip_prob <= 1,
         "prob": 0 <= prob <= 1,
         "mode": set(move.mode) <= {"bilinear", "nearest"},
+        "outside": move.outside in ("zeros", "background"),
     }
     wrong = [f"{name}={getattr(move, name)}" for name, good in sound.items() if not good]
     if wrong:

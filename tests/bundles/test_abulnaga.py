@@ -20,6 +20,7 @@ from monai.bundle import ConfigParser
 
 from monai_isles.cli.main import main as isles
 from monai_isles.data import load_entries, make_datalist, measured_lesion_share
+from monai_isles.errors import find_isles_error
 from monai_isles.export import export_bundle
 from monai_isles.bundle import Bundle
 from monai_isles.io import load_state, publish_json, publish_state
@@ -171,6 +172,62 @@ def test_a_backbone_trained_to_fill_in_a_hidden_map_is_a_start_for_the_segmentat
     assert frozen and all(torch.equal(state[key], after[key]) for key in frozen)
     assert not torch.equal(state["initializer.conv.weight"], after["initializer.conv.weight"])
     assert config.get_parsed_content("optimizer").param_groups[0]["lr"] == 0.01
+
+
+def as_the_authors_name_it(network: PSPNet) -> dict[str, torch.Tensor]:
+    """Return a state dictionary in the naming of the PSPNet authors' PyTorch version: deep stem, ppm, cls."""
+    stem = {"conv1": 0, "bn1": 1, "conv2": 3, "bn2": 4, "conv3": 6, "bn3": 7}
+    parts, named = {"conv": "1", "norm": "2"}, {}
+    for name, value in network.state_dict().items():
+        room, first, *rest = name.split(".")
+        if room == "backbone":
+            key = f"layer0.{stem[first]}.{rest[0]}" if first in stem else name.removeprefix("backbone.")
+        elif room == "pyramid":
+            key = f"ppm.features.{rest[0]}.{parts[rest[1]]}.{rest[2]}"
+        else:
+            key = {"final.conv": "cls.0", "final.norm": "cls.1"}.get(f"{room}.{first}", "cls.4") + "." + (rest or [first])[0]
+        if room != "initializer":
+            named[f"module.{key}"] = value
+    return named
+
+
+def test_weights_with_the_authors_deep_stem_are_loaded_trained_and_predicted_with(
+    train: Train, phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(3)
+    donor = PSPNet(3, 21, base_channels=2, stem="deep128", dilate_first=True)
+    publish_state(tmp_path / "voc.pth", {"epoch": 50, "state_dict": as_the_authors_name_it(donor)})
+    with pytest.raises(RuntimeError) as stopped:
+        train(pretrained=str(tmp_path / "voc.pth"))
+    assert find_isles_error(stopped.value).code == "E-NET-23" and "stem" in str(find_isles_error(stopped.value))
+    out, _ = train("deep_stem", pretrained=str(tmp_path / "voc.pth"), frozen_epochs=1)
+    wanted, found = donor.state_dict(), load_state(out / "model.pt")
+    held = [name for name in wanted if name.startswith(("backbone.", "pyramid.", "final.")) and "num_b" not in name]
+    assert "backbone.conv3.weight" in held and all(torch.equal(wanted[name], found[name]) for name in held)
+    command = ["predict", str(phantom_folder / "TRAINING/case_1"), "--bundle", str(BUNDLE), "--device", "cpu"]
+    command += ["--weights", str(out / "model.pt"), "--overlay", "small.json"]
+    assert isles([*command, "--out", str(tmp_path / "without")]) == 4
+    assert "E-INF-12" in capsys.readouterr().err
+    assert isles([*command, "deep_stem.json", "--out", str(tmp_path / "with")]) == 0
+    assert (tmp_path / "with/case_1/lesion.nii.gz").exists()
+
+
+@pytest.mark.parametrize("use", ["train", "inference"])
+def test_the_deep_stem_is_a_setting_of_the_network_in_training_and_prediction(use: str) -> None:
+    settings = {"network_def#stem": "deep128", "base_channels": 2}
+    network = Bundle.open(BUNDLE, settings=settings).config(use).get_parsed_content("network_def")
+    assert network.backbone.deep and network.backbone.conv3.out_channels == 4
+    overlaid = Bundle.open(BUNDLE, overlays=["deep_stem.json", "small.json"]).config(use)
+    assert repr(overlaid.get_parsed_content("network_def#stem")) == "'deep128'"
+
+
+@pytest.mark.parametrize(("letter", "count"), [(True, 0), (False, 29)])
+def test_the_v_net_has_batch_normalisation_unless_the_letter_is_asked_for(letter: bool, count: int) -> None:
+    settings = {"vnet_batch_norm": False} if letter else {}
+    for use in ("train", "inference"):
+        config = Bundle.open(BUNDLE, overlays=["vnet3d.json", "small.json"], settings=settings).config(use)
+        network = config.get_parsed_content("network_def")
+        assert sum(isinstance(layer, torch.nn.BatchNorm3d) for layer in network.modules()) == count
 
 
 def test_pretraining_takes_other_subjects_than_training() -> None:

@@ -51,10 +51,14 @@ def test_whole_volumes_keep_all_their_slices() -> None:
 
 
 def test_slices_of_different_size_are_padded_at_their_far_ends() -> None:
-    (batch,) = SliceLoader([case("a", (8, 6, 1), 1), case("b", (4, 7, 1), 5)], batch_size=2, shuffle=False)
+    """The first voxel is background: -1.5 where a z-score made that of 0."""
+    cases = [case("a", (8, 6, 1), 1), case("b", (4, 7, 1), 5)]
+    for one in cases:
+        one["image"][:, 0, 0] = -1.5
+    (batch,) = SliceLoader(cases, batch_size=2, shuffle=False)
     assert batch["image"].shape == (2, 1, 8, 7)
-    assert (batch["image"][1, 0, :4] == 5).all() and not batch["image"][1, 0, 4:].any()
-    assert not batch["image"][0, 0, :, 6].any()
+    assert (batch["image"][1, 0, 1:4] == 5).all() and (batch["image"][1, 0, 4:] == -1.5).all()
+    assert (batch["image"][0, 0, :, 6] == -1.5).all()
 
 
 def test_an_augmentation_is_drawn_anew_each_epoch_and_the_same_after_a_resume() -> None:

@@ -109,6 +109,18 @@ def test_a_seed_repeats_and_prob_zero_does_nothing() -> None:
     assert RandomOrderAffined("x", prob=0.0)(image)["x"] is image["x"]
 
 
+def test_the_background_s_value_after_a_z_score_comes_in_from_outside() -> None:
+    """A background of 0 is -1.5 after the z-score of an image with mean 3 and deviation 2."""
+    image = torch.zeros(2, 16, 16)
+    image[:, 6:10, 6:10] = 7.0
+    scored = (image - 3) / 2
+    shift = np.eye(3)
+    shift[0, 2] = 3
+    filled = moved(scored, shift, mode="bilinear", outside="background")
+    torch.testing.assert_close(filled, scored.roll(3, dims=1), atol=1e-5, rtol=0)
+    assert (moved(scored, shift, mode="bilinear")[:, :2] == 0).all()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -118,6 +130,7 @@ def test_a_seed_repeats_and_prob_zero_does_nothing() -> None:
         {"flip_prob": 2},
         {"prob": -0.1},
         {"mode": "cubic"},
+        {"outside": "ones"},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
