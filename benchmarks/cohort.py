@@ -21,11 +21,10 @@ import torch
 from monai_isles.cohort import Place, Record, Task, run_cases
 from monai_isles.data import find_entries
 from monai_isles.evaluation import score_folder
-from monai_isles.inference.predict import predict_cases
-from monai_isles.inference.predictor import Predictor
+from monai_isles.inference.predictor import Choices, Predictor
 from monai_isles.io import RunFolder
 from monai_isles.phantom import make_dataset
-from monai_isles.workflows.predict import Recipe, predict_cohort, recipe_of
+from monai_isles.workflows.predict import Recipe, predict_cases, predict_cohort, recipe_of
 
 BUNDLE = Path(__file__).parents[1] / "bundles/clerigues"
 ONE: Place = {"workers": 1}
@@ -50,7 +49,7 @@ def main() -> int:
 
 
 def _recipe(out: Path, step: int) -> Recipe:
-    return recipe_of(BUNDLE, out, device="cpu", changes={"step": [step, step]})
+    return recipe_of(BUNDLE, out, choices=Choices(device="cpu"), changes={"step": [step, step]})
 
 
 def _entries(data: Path, recipe: Recipe) -> list[dict[str, object]]:

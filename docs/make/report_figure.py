@@ -1,4 +1,4 @@
-"""Photograph the scanner page of a simulated scan: DICOM written, ``predict --from-series`` run, Chromium opened.
+"""Photograph the scanner page of a simulated scan: DICOM written, ``predict-series`` run, Chromium opened.
 
 ``python docs/make/report_figure.py --out docs/figures/scanner_report.png``
 """
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         source = write_dicom(make_case(args.case, seed=args.seed), Path(folder) / f"case_{args.case}")
         words = ["--bundle", args.bundle, "--out", f"{folder}/out", "--step", str(args.step), "--threads", "1"]
-        done = monai_isles(["predict", *words, "--from-series", str(source)])
+        done = monai_isles(["predict-series", str(source), *words])
         if done:
             return done
         page = Path(folder) / "out" / source.name / "report.html"

@@ -57,7 +57,7 @@ class Bundle:
 
     root: Path
     overlays: tuple[str, ...] = ()
-    settings: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     @classmethod
     def open(

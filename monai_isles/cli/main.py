@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from types import FrameType
+from types import FrameType, ModuleType
 
 from monai_isles import __version__
 from monai_isles.errors import EXIT_DONE, IslesError, find_isles_error, memory_error
@@ -24,6 +24,7 @@ VERBS = {
     "crossval": "train and predict every fold of a bundle, restartable",
     "search": "choose threshold and smallest lesion on out-of-fold predictions, by two protocols",
     "predict": "segment cases the model never saw",
+    "predict-series": "make maps, core, lesion, page and DICOM of studies as the scanner wrote them",
     "evaluate": "score predictions against references",
     "perfusion": "compute CBF, CBV, MTT, Tmax and TTP maps from a raw CT perfusion series",
     "report": "write the HTML page of a scored set of predictions",
@@ -40,7 +41,7 @@ def build_parser(verb: str | None) -> argparse.ArgumentParser:
     for name, summary in VERBS.items():
         sub = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == verb:
-            importlib.import_module(f"monai_isles.cli.{name}").arguments(sub)
+            _module(name).arguments(sub)
             sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
             sub.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
     return parser
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     before = _exit_on_sigterm()
     try:
-        return int(importlib.import_module(f"monai_isles.cli.{args.verb}").run(args))
+        return int(_module(args.verb).run(args))
     except (IslesError, RuntimeError, MemoryError) as error:
         ours = find_isles_error(error) or memory_error(error, f"monai-isles {args.verb}")
         if ours is None or args.debug:
@@ -78,6 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def _module(verb: str) -> ModuleType:
+    return importlib.import_module(f"monai_isles.cli.{verb.replace('-', '_')}")
 
 
 def _exit_on_sigterm() -> object:

@@ -1,45 +1,120 @@
-"""The options that say where the cases of a cohort run."""
+"""The options that verbs share, and how they print what became of each case."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
-    from monai_isles.bundle.bundle import Bundle
     from monai_isles.cohort.task import Place
 
 
-def chosen_bundle(args: argparse.Namespace) -> tuple[Bundle, dict[str, object], Sequence[str]]:
-    """Return the bundle under its overlays, what the options change in it, and the modalities it then reads."""
+def prediction_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``predict`` and ``predict-series`` share: bundle, output, settings, and where cases run."""
+    add = parser.add_argument
+    add("--bundle", required=True, help="name or folder of the bundle, e.g. clerigues or bundles/clerigues")
+    add("--out", required=True, help="folder for <case>/lesion.nii.gz and the other results")
+    add("--weights", nargs="+", default=[], metavar="FILE", help="state dicts; several are averaged")
+    add("--resample", action="store_true",
+        help="images on another grid than a case's first are in register: resample them onto it")  # fmt: skip
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add("--overlay", nargs="+", default=[], metavar="NAME", help="config files inside the bundle")
+    add("--step", type=int, nargs="+", metavar="VOXELS", help="between windows, one for all axes or one each")
+    add("--fast", action="store_true", help="the bundle's coarser step; its model card states the cost")
+    add("--whole-slices", action="store_true", help="one pass over the whole slice instead of windows")
+    add("--precision", choices=("fp32", "bf16"), help="bf16: faster, the third digit differs")
+    add("--compile", action="store_true", help="compile the networks first: pays from ten cases on")
+    add("--mc-passes", type=int, help="dropout passes a window (default: the bundle's)")
+    add("--threshold", type=float, help="lesion probability above which a voxel counts")
+    add("--min-size", type=int, metavar="VOXELS", help="smallest lesion component kept")
+    add("--postprocessing", metavar="FILE", help="threshold and smallest component as `search` chose them")
+    add("--threads", type=int, help="processor threads (default: what this process may use)")
+    add("--entropy", action="store_true", help="also write <case>/entropy.nii.gz, in bits")
+    add("--bids", action="store_true", help="also lay the results out as BIDS derivatives, in OUT/derivatives")
+    add("--no-report", action="store_true", help="leave out <case>/report.html")
+    add("--dry-run", action="store_true",
+        help="check bundle, weights, inputs and OUT, say what would be done, and stop")  # fmt: skip
+    strict_argument(parser)
+    cache_arguments(parser)
+    arguments(parser)
+
+
+def strict_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--strict``."""
+    parser.add_argument("--strict", action="store_true", help="stop at the first case that fails")
+
+
+def chosen_prediction(args: argparse.Namespace) -> dict[str, Any]:
+    """Return ``bundle`` and ``choices`` of a prediction, as the workflows take them."""
     from monai_isles.bundle.bundle import Bundle
-    from monai_isles.inference.predictor import chosen_step, read_postprocessing, require_ids
+    from monai_isles.inference.predictor import Choices
 
-    bundle = Bundle.open(args.bundle, overlays=args.overlay)
-    config = bundle.config("inference")
-    searched = read_postprocessing(Path(args.postprocessing)) if args.postprocessing else {}
-    chosen = {
-        "mc_passes": args.mc_passes,
-        "threshold": args.threshold,
-        "min_size_vox": args.min_size,
-        "step": chosen_step(config.get(), args.step, fast=args.fast, whole_slices=args.whole_slices),
-        "whole_slices": args.whole_slices or None,
-        "precision": args.precision,
-        "compiled": args.compile or None,
-    }
-    require_ids(config.get(), chosen | searched, args.bundle)
-    given = {key: value for key, value in chosen.items() if value is not None}
-    return bundle, searched | given, config["modalities"]
+    choices = Choices(
+        weights=tuple(Path(path) for path in args.weights),
+        device=args.device,
+        step=None if args.step is None else tuple(args.step),
+        fast=args.fast,
+        whole_slices=args.whole_slices,
+        precision=args.precision,
+        compiled=args.compile,
+        mc_passes=args.mc_passes,
+        threshold=args.threshold,
+        min_size_vox=args.min_size,
+        postprocessing=Path(args.postprocessing) if args.postprocessing else None,
+        cache_dir=Path(args.cache) if args.cache else None,
+        cache_gb=args.cache_gb,
+    )
+    return {"bundle": Bundle.open(args.bundle, overlays=args.overlay), "choices": choices}
 
 
-def records_text(records: dict[str, dict[str, object]], out: object) -> str:
-    """Return one line a case, the reasons of failures, and how many there are."""
-    lines = []
+def print_records(args: argparse.Namespace, record: Mapping[str, Any]) -> int:
+    """Print what became of each case; return 3 when some failed, else 0."""
+    cases = record["cases"]
+    print(json.dumps(record, indent=2) if args.json else records_text(cases, args.out))
+    return EXIT_SOME_FAILED if any(one["outcome"] == "failed" for one in cases.values()) else EXIT_DONE
+
+
+def print_rehearsal(args: argparse.Namespace, record: Mapping[str, Any]) -> int:
+    """Print what a prediction would do; return the code that it would begin with."""
+    cases = record["cases"]
+    print(json.dumps(record, indent=2) if args.json else _rehearsal_text(record["bundle"], cases, args.out))
+    return EXIT_SOME_FAILED if any(one["outcome"] == "failed" for one in cases.values()) else EXIT_DONE
+
+
+def _rehearsal_text(bundle: str, cases: Mapping[str, Mapping[str, Any]], out: object) -> str:
+    lines = [f"bundle {bundle}: config and weights are sound"]
+    for name, one in cases.items():
+        lines.append(f"{name}: {one['outcome']}{_about(one) if one['outcome'] == 'ready' else ''}")
+        lines += [f"  {line}" for line in str(one.get("error", "")).splitlines()]
+    ready, done = (sum(one["outcome"] == word for one in cases.values()) for word in ("ready", "done before"))
+    before = f", {done} are done already" if done else ""
+    lines.append(f"{ready} of {len(cases)} cases would be predicted into {out}{before}; nothing was written")
+    return "\n".join(lines)
+
+
+def _about(one: Mapping[str, Any]) -> str:
+    shape, spacing = (" x ".join(f"{n:g}" for n in one[key]) for key in ("shape", "spacing_mm"))
+    text = f", {' '.join(one['modalities'])}, {shape} voxels of {spacing} mm"
+    if "frames" in one:
+        text += f", {one['frames']} frames in {one['seconds_of_scan']:g} s"
+    return text + (f", at most {one['windows_at_most']} windows" if "windows_at_most" in one else "")
+
+
+def records_text(records: Mapping[str, Mapping[str, object]], out: object) -> str:
+    """Return one line a case, then those that failed with their reasons, and how many there are."""
+    lines = [
+        f"{name}: {r['outcome']}" + (f", lesion {r['lesion_ml']} ml" if "lesion_ml" in r else "")
+        for name, r in records.items()
+        if r["outcome"] != "failed"
+    ]
     for name, r in records.items():
-        lines.append(f"{name}: {r['outcome']}" + (f", lesion {r['lesion_ml']} ml" if "lesion_ml" in r else ""))
-        lines += [f"  {line}" for line in str(r.get("error", "")).splitlines()]
+        if r["outcome"] == "failed":
+            lines += [f"{name}: failed", *(f"  {line}" for line in str(r.get("error", "")).splitlines())]
     done = sum(r["outcome"] != "failed" for r in records.values())
     return "\n".join([*lines, f"{done} of {len(records)} cases in {out}. Research only, not a medical device."])
 

@@ -22,7 +22,12 @@ BATCH = 1000
 
 
 def collected(
-    client: Client, work: Callable[[Task], Record], tasks: Sequence[Task], *, watched: Sequence[str] = ()
+    client: Client,
+    work: Callable[[Task], Record],
+    tasks: Sequence[Task],
+    *,
+    watched: Sequence[str] = (),
+    strict: bool = False,
 ) -> Iterator[tuple[Task, Record]]:
     """Yield each task with its record as it ends.
 
@@ -31,6 +36,7 @@ def collected(
 
     Args:
         watched: needs that Dask is to hold against what the workers declare.
+        strict: raise the first fault of a case.
     Raises:
         IslesError: ``E-COH-04`` the scheduler is gone.
     Source: ours; ``tests/cohort/test_killed.py``.
@@ -38,7 +44,8 @@ def collected(
     from distributed.client import FutureCancelledError, FuturesCancelledError
 
     try:
-        yield from _records(client, partial(_submitted, client, partial(attempt, work), watched), tasks)
+        tried = partial(attempt, work, strict=strict)
+        yield from _records(client, partial(_submitted, client, tried, watched), tasks)
     except (FutureCancelledError, FuturesCancelledError, OSError) as error:
         raise refused(
             "E-COH-04", where="cluster", found=next(iter(str(error).splitlines()), type(error).__name__)
@@ -103,6 +110,7 @@ def run_cases(
     slurm: str | Path | None = None,
     title: str = "cases",
     unit: str = "case",
+    strict: bool = False,
 ) -> dict[str, Record]:
     """Run ``work`` on every task and return its records by case, in the order of ``tasks`` wherever they ran.
 
@@ -119,6 +127,7 @@ def run_cases(
         cluster: address of a running Dask scheduler whose workers have this package and see the same files.
         slurm: YAML file for dask-jobqueue's SLURMCluster (``clusters.read_profile``).
         title, unit: of the progress bar.
+        strict: raise the first fault of a case instead of recording it.
     Raises:
         IslesError: ``E-COH-01`` Dask is not installed, ``E-COH-02`` two cases of one name, ``E-COH-03`` no scheduler
             answers, ``E-COH-04`` the scheduler is gone, ``E-COH-06`` other versions there, ``E-COH-07`` no worker is
@@ -130,12 +139,17 @@ def run_cases(
     if not tasks:
         return {}
     if not is_spread({"workers": workers, "cluster": cluster, "slurm": slurm}):
-        return {task.case: attempt(work, task) for task in progress(tasks, title, total=len(tasks), unit=unit)}
+        return {
+            task.case: attempt(work, task, strict=strict)
+            for task in progress(tasks, title, total=len(tasks), unit=unit)
+        }
     from monai_isles.cohort.clusters import declared, opened
 
     count = min(workers, len(tasks))
     with opened(tasks, workers=count, cluster=cluster, slurm=slurm) as client:
         watched = declared(client) if cluster else ()
-        done = progress(collected(client, work, tasks, watched=watched), title, total=len(tasks), unit=unit)
+        done = progress(
+            collected(client, work, tasks, watched=watched, strict=strict), title, total=len(tasks), unit=unit
+        )
         records = {task.case: record for task, record in done}
     return {task.case: records[task.case] for task in tasks}

@@ -59,11 +59,13 @@ class Task:
         return {name: float(value) for name, value in ((GPU, self.gpus), (MEMORY, self.memory_gb)) if value > 0}
 
 
-def attempt(work: Callable[[Task], Record], task: Task) -> Record:
-    """Return the record of one case; a fault of the case is a record too and takes no other case along."""
+def attempt(work: Callable[[Task], Record], task: Task, *, strict: bool = False) -> Record:
+    """Return the record of one case; a fault of the case is a record too, unless ``strict`` lets it be raised."""
     try:
         return work(task)
     except FAULTS as error:
+        if strict:
+            raise find_isles_error(error) or RuntimeError(reason(error)) from error
         log.debug("case %s failed", task.case, exc_info=error)
         return failed(error)
 

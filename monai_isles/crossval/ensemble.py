@@ -104,8 +104,8 @@ def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[st
 def _predict(
     plan: Plan, weights: Sequence[Path], entries: Sequence[Mapping[str, object]], out: Path, changes: Mapping[str, Any]
 ) -> dict[str, dict[str, object]]:
-    from monai_isles.inference.predict import predict_cases
     from monai_isles.inference.predictor import load_predictor
+    from monai_isles.workflows.predict import predict_cases
 
     changes = {"dataset_dir": plan.dataset_dir, **changes}
     predictor = load_predictor(plan.open_bundle(), out, weights=weights, changes=changes)

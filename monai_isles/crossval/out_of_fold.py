@@ -41,14 +41,15 @@ def predict_fold(out: Path, fold: int, *kept: str) -> dict[str, dict[str, object
     Source: ours; ``tests/cli/test_crossval.py``.
     """
     from monai_isles.data.entries import load_entries
-    from monai_isles.inference.predict import predict_cases
-    from monai_isles.workflows.predict import recipe_of
+    from monai_isles.inference.predictor import Choices
+    from monai_isles.workflows.predict import predict_cases, recipe_of
 
     plan = read_plan(out)
     weights, changes = out / f"fold_{fold}" / "model.pt", {"dataset_dir": plan.dataset_dir}
     predictions = out / PREDICTIONS
-    cache = {"cache_dir": kept[0], "cache_gb": float(kept[1])} if kept else {}
-    predictor = recipe_of(plan.open_bundle(), predictions, weights=[weights], changes=changes, **cache).load()
+    cache = {"cache_dir": Path(kept[0]), "cache_gb": float(kept[1])} if kept else {}
+    choices = Choices(weights=(weights,), **cache)
+    predictor = recipe_of(plan.open_bundle(), predictions, choices=choices, changes=changes).load()
     entries = load_entries(out / DATA_LIST, plan.dataset_dir, folds=[fold], keys=plan.modalities, need_label=True)
     cases = predict_cases(predictor, entries, predictions)
     (digest,) = predictor.weights.values()

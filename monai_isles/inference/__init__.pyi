@@ -2,7 +2,6 @@ from .cpu.folded_res_unet import FoldedResUNet
 from .dropout import prediction_dropout
 from .ischaemia import case_ischaemia, perfusion_block
 from .outputs import LesionMapsd, PublishMapsd, entropy_bits, lesion_confidence, publish_entropy, volume_interval
-from .predict import predict_cases
 from .predictor import CaseInferer, Predictor, chosen_step, ensemble_infer, load_predictor
 from .whole_slices import WholeSliceInferer
 from .windows import StepSlidingWindowInferer, WindowResult
@@ -25,7 +24,6 @@ __all__ = [
     "lesion_confidence",
     "load_predictor",
     "perfusion_block",
-    "predict_cases",
     "prediction_dropout",
     "publish_entropy",
     "volume_interval",

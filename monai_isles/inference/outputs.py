@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection
@@ -11,8 +14,10 @@ from monai.transforms import MapTransform
 from scipy import ndimage
 from torch import Tensor
 
+from monai_isles.case import Case
+from monai_isles.data.bids import derivative_description, derivative_name
 from monai_isles.errors import refused
-from monai_isles.io.publish import planned_image, publish_image, publish_together
+from monai_isles.io.publish import planned_image, publish, publish_image, publish_json, publish_together
 from monai_isles.io.read import read_grid, read_image
 from monai_isles.modalities import LABEL, MODALITIES
 from monai_isles.postprocessing.components import binarise
@@ -87,6 +92,43 @@ def volume_interval(
     masks = [binarise(np.clip(p + sign * u, 0, 1), threshold, min_size_vox) for sign in (-1, 1)]
     low, high = (float(mask.sum()) * voxel_ml for mask in masks)
     return round(low, 3), round(high, 3)
+
+
+def lesion_numbers(maps: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, object]:
+    """Return what ``result.json`` says of the lesion: volume, its interval, every component. Units: ml, mm.
+
+    Args:
+        maps: ``lesion`` and ``probability``, and ``uncertainty`` where there is one, (1, H, W, D) each.
+        settings: ``threshold`` and ``min_size_vox``.
+    Source: ours; ``tests/workflows/test_predict_cases.py``.
+    """
+    lesion = maps["lesion"]
+    spacing = [round(float(s), 6) for s in lesion.pixdim]
+    voxel_ml = float(spacing[0] * spacing[1] * spacing[2]) / 1000
+    mask, probability = (maps[key][0].cpu().numpy() for key in ("lesion", "probability"))
+    uncertainty = maps["uncertainty"][0].cpu().numpy() if "uncertainty" in maps else None
+    found: dict[str, object] = {"lesion_ml": round(int(lesion.sum()) * voxel_ml, 3), "spacing_mm": spacing}
+    if uncertainty is not None:
+        cut = (settings["threshold"], settings["min_size_vox"] or 0)
+        found["lesion_ml_interval"] = list(volume_interval(probability, uncertainty, *cut, voxel_ml))
+    return found | {"lesions": lesion_confidence(mask, probability, uncertainty, voxel_ml)}
+
+
+def registration_numbers(data: Mapping[str, Any]) -> dict[str, object]:
+    """Return how the mirrored channels were made; nothing without them."""
+    record = data.get("mirror")
+    if record is None:
+        return {}
+    numbers = ("angle_deg", "roll_deg", "offset_mm", "residual_mm", "flip_residual_mm", "overlap", "similarity")
+    rounded = {key: round(record[key], 3) if math.isfinite(record[key]) else None for key in numbers}
+    maps = {key: np.round(record[key], 6).tolist() for key in ("matrix", "shift_mm")}
+    return {"registration": {"method": record["method"], **rounded, **maps}}
+
+
+def registration_remarks(data: Mapping[str, Any]) -> list[str]:
+    """Return the remark on the mirrored channels, none where they are as usual."""
+    said = (data.get("mirror") or {}).get("remark")
+    return [str(said)] if said else []
 
 
 SAID = {"pseudo_dwi": "synthetic pseudo-DWI, not an acquisition"}
@@ -173,3 +215,32 @@ def require_own_names(postprocessing: object, entry: Mapping[Hashable, object], 
     taken = [path for path in inputs if path.resolve() in wanted]
     if taken:
         raise refused("E-USE-50", where=f"{entry['case']}: {taken[0]}", found=f"results of the case go into {folder}")
+
+
+_BIDS_FILES = {
+    "lesion": "lesion.nii.gz", "probability": "probability.nii.gz", "uncertainty": "uncertainty.nii.gz",
+    "result": "result.json", "report": "report.html",
+    **{key: f"maps/{key}.nii.gz" for key in ("cbf", "cbv", "mtt", "tmax", "ttp")},
+}  # fmt: skip
+_ABOUT = ("case", "subject", "fold", "label", "label_values", "resample", "rule_maps")
+
+
+def publish_bids(out: Path, entries: Sequence[Mapping[str, object]]) -> Path:
+    """Copy what ``out/<case>`` holds to ``out/derivatives/monai_isles``, and describe that folder; return it.
+
+    Args:
+        entries: flat dictionaries of the predicted cases (``monai_isles.case.Case.entry``).
+    Raises:
+        IslesError: those of ``publish``.
+    Source: names of ``monai_isles.data.bids.derivative_name``; ``tests/inference/test_bids_results.py``.
+    """
+    root = out / "derivatives" / "monai_isles"
+    publish_json(root / "dataset_description.json", derivative_description())
+    for entry in entries:
+        images = {key: Path(str(path)) for key, path in entry.items() if key not in _ABOUT}
+        case = Case(str(entry["case"]), str(entry["subject"]), images)
+        for kind, name in _BIDS_FILES.items():
+            source = out / case.name / name
+            if source.is_file():
+                publish(root / derivative_name(case, kind), lambda tmp, source=source: shutil.copyfile(source, tmp))
+    return root

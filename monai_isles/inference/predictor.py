@@ -176,6 +176,56 @@ def require_ids(config: Mapping[str, object], given: Mapping[str, object], bundl
         )
 
 
+@dataclass(frozen=True)
+class Choices:
+    """Hold what a user changes of a bundle's prediction; None and empty leave it to the bundle.
+
+    Args:
+        weights: state dicts to average instead of the bundle's own.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        step, fast, whole_slices: as for ``chosen_step``.
+        precision: ``fp32`` or ``bf16``. compiled: compile the networks first.
+        mc_passes: dropout passes a window.
+        threshold, min_size_vox: probability above which a voxel is lesion, and smallest component kept.
+        postprocessing: file with both, as a search chose them.
+        cache_dir, cache_gb: keep preprocessed cases there, within this bound.
+    """
+
+    weights: tuple[Path, ...] = ()
+    device: str = "auto"
+    step: tuple[int, ...] | None = None
+    fast: bool = False
+    whole_slices: bool = False
+    precision: str | None = None
+    compiled: bool = False
+    mc_passes: int | None = None
+    threshold: float | None = None
+    min_size_vox: int | None = None
+    postprocessing: Path | None = None
+    cache_dir: Path | None = None
+    cache_gb: float | None = None
+
+    def changes(self, config: Mapping[str, object], bundle: Bundle) -> dict[str, object]:
+        """Return the values to put in place of those of the bundle's inference config.
+
+        Raises:
+            IslesError: those of ``read_postprocessing``, ``chosen_step`` and ``require_ids``.
+        """
+        searched = read_postprocessing(self.postprocessing) if self.postprocessing else {}
+        chosen = {
+            "mc_passes": self.mc_passes,
+            "threshold": self.threshold,
+            "min_size_vox": self.min_size_vox,
+            "step": chosen_step(config, self.step, fast=self.fast, whole_slices=self.whole_slices),
+            "whole_slices": self.whole_slices or None,
+            "precision": self.precision,
+            "compiled": self.compiled or None,
+        }
+        require_ids(config, chosen | searched, str(bundle.root))
+        return searched | {key: value for key, value in chosen.items() if value is not None}
+
+
+UNCHANGED = Choices()
 SETTINGS = ("step", "mc_passes", "mc_rate", "threshold", "min_size_vox", "precision", "compiled", "whole_slices")
 
 
@@ -204,7 +254,7 @@ class Predictor:
         return self.finished(entry, data, self.inferred(data))
 
     def prepared(self, entry: Mapping[str, object]) -> Mapping[str, Any]:
-        """Read and preprocess one case: the first third of ``predict``, at home in any thread."""
+        """Read and preprocess one case: the first third of ``predict``; safe in any thread."""
         return self.preprocessing(entry)
 
     def inferred(self, data: Mapping[str, Any]) -> Tensor:
@@ -219,7 +269,7 @@ class Predictor:
         return torch.cat([result.probability, *result.extra.values(), *spread], 1)[0].cpu()
 
     def finished(self, entry: Mapping[str, object], data: Mapping[str, Any], maps: Tensor) -> Mapping[str, Any]:
-        """Postprocess and write what ``inferred`` returned: the last third of ``predict``, at home in any thread."""
+        """Postprocess and write what ``inferred`` returned: the last third of ``predict``; safe in any thread."""
         like = convert_to_dst_type(maps, data["image"], dtype=maps.dtype)[0]
         return self.postprocessing({"pred": MetaTensor(like, meta=data["image"].meta), "case": entry["case"]})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from monai_isles import __version__
 from monai_isles.errors import IslesError, refused
@@ -67,6 +69,23 @@ class RunFolder:
         head = {"versions": versions(), "seconds": round(time.monotonic() - self._started, 3)}
         publish_json(self.path / RECORD, {**head, **record})
         return self.path / RECORD
+
+
+def done_before(record: Path, stamp: Mapping[str, object], files: Iterable[Path] = ()) -> dict[str, Any] | None:
+    """Return the record of earlier work that states the same and whose files are all there; None: do it again.
+
+    Args:
+        record: JSON file that is written when the work is done.
+        stamp: what decides the result, as the record states it.
+
+    Source: ours; ``tests/io/test_runs.py``.
+    """
+    try:
+        content = json.loads(record.read_bytes())
+    except (OSError, ValueError):
+        return None
+    same = isinstance(content, dict) and all(content.get(key) == value for key, value in stamp.items())
+    return content if same and all(path.is_file() for path in files) else None
 
 
 def versions() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from monai_isles.data.study import StudyFiles, StudyImages, read_study
 from monai_isles.inference.ischaemia import RULE_MAPS
 from monai_isles.io.publish import publish_image, publish_json
 from monai_isles.io.read import Image
+from monai_isles.io.runs import done_before
 from monai_isles.perfusion.measured import MAP_UNITS, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.quality import Flag
@@ -71,7 +71,7 @@ def measure_study(
     training = None if training_maps is None else dict(training_maps)
     stamp = {"version": __version__, "source_sha256": study.sha256(), "dt_asked_s": dt_s, TRAINING_MAPS: training}
     stamp |= {"resample": resample}
-    record = _done_before(folder, stamp, [Path(str(one[key])) for one in (measured, entry) for key in keys])
+    record = done_before(folder / RECORD, stamp, [Path(str(one[key])) for one in (measured, entry) for key in keys])
     if record is None:
         record = _measure(study, folder, stamp, dt_s=dt_s, series=series, device=device)
     return MeasuredStudy(entry, measured, record, tuple(study.files[n] for n in record["slices"]), study.simulated)
@@ -150,14 +150,3 @@ def _publish_series(path: Path, images: StudyImages) -> None:
     image.header.set_xyzt_units("mm", "sec")
     image.header["pixdim"][4] = float(np.diff(times).mean()) if len(times) > 1 else 1.0
     publish(path, lambda tmp: nibabel.save(image, tmp))
-
-
-def _done_before(folder: Path, stamp: Mapping[str, object], files: list[Path]) -> dict[str, Any] | None:
-    if not all(path.is_file() for path in (folder / RECORD, *files)):
-        return None
-    try:
-        record = json.loads((folder / RECORD).read_bytes())
-    except ValueError:
-        return None
-    same = isinstance(record, dict) and all(record.get(key) == value for key, value in stamp.items())
-    return record if same else None

@@ -16,7 +16,7 @@ from monai_isles.cohort.task import Place, Record, Task, stands_elsewhere
 from monai_isles.data.scans import read_perfusion_series
 from monai_isles.data.study import StudyFiles, find_studies
 from monai_isles.io.publish import publish_image, publish_json, publish_text
-from monai_isles.io.runs import sweep_parts
+from monai_isles.io.runs import done_before, sweep_parts
 from monai_isles.perfusion.measured import MAP_UNITS, METHODS, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.perfusion.thresholds import contralateral_side, relative_cbf
@@ -116,7 +116,8 @@ def measure_one(task: Task) -> Record:
     """Measure the series of a task, unless it was done with the same files and settings."""
     study, out, how = task.about
     stamp = _stamp(study, how)
-    if _done_before(Path(out), stamp):
+    files = [Path(out) / f"{name}.nii.gz" for name in (*MAPS, "brain")]
+    if done_before(Path(out) / RECORD, stamp, files):
         return {"outcome": "done before"}
     record, _ = measure_series(study.series, Path(out), how)
     publish_json(Path(out) / RECORD, record | stamp)
@@ -125,15 +126,6 @@ def measure_one(task: Task) -> Record:
 
 def _stamp(study: StudyFiles, how: Measuring) -> dict[str, object]:
     return {"version": __version__, "source_sha256": study.sha256(), "asked": asdict(how)}
-
-
-def _done_before(out: Path, stamp: Mapping[str, object]) -> bool:
-    try:
-        before = json.loads((out / RECORD).read_bytes())
-    except (OSError, ValueError):
-        return False
-    same = isinstance(before, dict) and all(before.get(key) == value for key, value in stamp.items())
-    return same and all((out / f"{name}.nii.gz").is_file() for name in (*MAPS, "brain"))
 
 
 def _table(out: Path, records: Mapping[str, Record]) -> str:

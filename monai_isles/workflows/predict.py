@@ -1,19 +1,130 @@
-"""Predict the cases of a cohort on several processes or machines, the networks loaded once in each."""
+"""Predict cases, here or on a cluster; if one fails, the others still run."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.cohort.engine import run_cases
-from monai_isles.cohort.task import Place, Record, Task, is_spread, kept
-from monai_isles.inference.predict import After, predict_cases
-from monai_isles.inference.predictor import Predictor, load_predictor
-from monai_isles.io.runs import sweep_parts
+from monai_isles.cohort.overlap import overlapped
+from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, failed, is_spread, kept
+from monai_isles.data.entries import find_entries, find_inputs
+from monai_isles.data.remote import fetched
+from monai_isles.inference.ischaemia import perfusion_block
+from monai_isles.inference.outputs import (
+    lesion_numbers,
+    publish_bids,
+    publish_entropy,
+    registration_numbers,
+    registration_remarks,
+    require_own_names,
+)
+from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor, load_predictor
+from monai_isles.io.checksums import sha256_of
+from monai_isles.io.findings import Finding, collect_remarks, remark_lines
+from monai_isles.io.publish import publish_json
+from monai_isles.io.runs import RunFolder, done_before, sweep_parts
+from monai_isles.progress import progress
 from monai_isles.transforms.case_cache import KeptPreparation
+
+Entry = Mapping[str, object]
+After = Callable[[Entry, Mapping[str, Any], dict[str, object]], None]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CaseInputs:
+    """Say which cases are predicted.
+
+    Args:
+        paths: case folders and data folders, or what the paths of ``data_list`` are relative to.
+        data_list, section, folds: the cases of this list only.
+        resample: images on another grid than a case's first are in register and may be resampled onto it.
+    """
+
+    paths: tuple[str | Path, ...]
+    data_list: str | Path | None = None
+    section: str = "training"
+    folds: tuple[int, ...] | None = None
+    resample: bool = False
+
+    def entries(self, keys: Sequence[str], *, fetch: bool = False) -> list[dict[str, object]]:
+        """Return a flat dictionary of every case with the modalities that the bundle reads.
+
+        Raises:
+            IslesError: those of ``find_inputs`` and ``find_entries``.
+        """
+        asked = {"resample": True} if self.resample else {}
+        if self.data_list is None:
+            return [case.entry() | asked for case in find_inputs(self.paths, keys=keys)]
+        chosen = {"data_list": self.data_list, "section": self.section, "folds": self.folds, "fetch": fetch}
+        return [entry | asked for folder in self.paths for entry in find_entries(folder, keys=keys, **chosen)]
+
+
+def predict(
+    inputs: CaseInputs,
+    out: Path,
+    *,
+    bundle: Bundle,
+    choices: Choices = UNCHANGED,
+    place: Place = HERE,
+    gpus: int | None = None,
+    memory_gb: float = 0.0,
+    entropy: bool = False,
+    bids: bool = False,
+    report: bool = True,
+    strict: bool = False,
+) -> dict[str, Any]:
+    """Predict cases into ``out/<case>`` and return what ``out/run.json`` says of them: ``cases`` by name, ``settings``.
+
+    Args:
+        gpus, memory_gb: that a case needs of its worker.
+        entropy, bids, report: also write ``entropy.nii.gz``, a BIDS derivative tree, the page of each case.
+        strict: stop at the first case that fails.
+    Raises:
+        IslesError: those of ``Choices.changes``, ``CaseInputs.entries``, ``predict_cohort`` and ``RunFolder``.
+    Source: ours; ``tests/bundles/test_clerigues.py``, ``tests/workflows/test_predict.py``.
+    """
+    config = bundle.config("inference")
+    changes, entries = choices.changes(config.get(), bundle), inputs.entries(config["modalities"])
+    after = partial(_publish_page, out.absolute()) if report else None
+    recipe = recipe_of(bundle, out, choices=choices, changes=changes, after=after)
+    predictor = recipe.load()
+    with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as held:
+        needs = {"gpus": gpus, "memory_gb": memory_gb}
+        records = predict_cohort(recipe, entries, place=place, predictor=predictor, strict=strict, **needs)
+        for name, record in records.items():
+            settle_entropy(out / name, record, wanted=entropy)
+        if bids:
+            publish_bids(out, [entry for entry in entries if records[str(entry["case"])]["outcome"] != "failed"])
+        held.finish(record := prediction_record("prediction", predictor, records))
+    return record
+
+
+def prediction_record(kind: str, predictor: Predictor, cases: Mapping[str, Record]) -> dict[str, Any]:
+    """Return what ``run.json`` says of a prediction."""
+    made = {"bundle": predictor.bundle, "weights": predictor.weights}
+    return {"kind": kind, **made, "cases": dict(cases), "settings": predictor.settings}
+
+
+def settle_entropy(folder: Path, record: Record, *, wanted: bool) -> None:
+    """Write the entropy map of a predicted case where it is wanted; else remove one of an earlier prediction."""
+    if wanted and record["outcome"] != "failed":
+        publish_entropy(folder)
+    elif record["outcome"] == "ok":
+        (folder / "entropy.nii.gz").unlink(missing_ok=True)
+
+
+def _publish_page(out: Path, entry: Entry, maps: Mapping[str, object], result: dict[str, object]) -> None:
+    from monai_isles.reports.page import publish_case_page
+
+    publish_case_page(entry, maps, result, out / str(entry["case"]) / "report.html")
 
 
 @dataclass(frozen=True)
@@ -21,34 +132,26 @@ class Recipe:
     """Say how a process builds the predictor that this one built.
 
     Args:
-        bundle, overlays, settings: of ``Bundle``; ``settings`` and ``changes`` as JSON text.
-        out, weights, device, changes: as for ``load_predictor``.
+        bundle, out, weights, device, changes: as for ``load_predictor``.
         cache_dir, cache_gb: keep preprocessed cases there, as ``monai_isles.transforms.KeptPreparation`` does.
         after: as for ``predict_cases``; a function of a module, or ``functools.partial`` of one.
         content: checksum of configs and weights: a worker that lives on builds the predictor anew when they changed.
     """
 
-    bundle: str
-    out: str
-    overlays: tuple[str, ...] = ()
-    settings: str = "{}"
-    weights: tuple[str, ...] = ()
+    bundle: Bundle
+    out: Path
+    weights: tuple[Path, ...] = ()
     device: str = "auto"
-    changes: str = "{}"
-    cache_dir: str | None = None
+    changes: Mapping[str, object] = field(default_factory=dict, hash=False)
+    cache_dir: Path | None = None
     cache_gb: float | None = None
     after: After | None = field(default=None, compare=False)
     content: str = ""
 
     def load(self) -> Predictor:
         """Build the networks and load their weights."""
-        predictor = load_predictor(
-            Bundle.open(self.bundle, overlays=self.overlays, settings=json.loads(self.settings)),
-            Path(self.out),
-            weights=[Path(path) for path in self.weights],
-            device=self.device,
-            changes=json.loads(self.changes),
-        )
+        made = {"weights": self.weights, "device": self.device, "changes": self.changes}
+        predictor = load_predictor(self.bundle, self.out, **made)
         if self.cache_dir is None:
             return predictor
         kept = KeptPreparation(predictor.preprocessing, cache_dir=self.cache_dir, cache_gb=self.cache_gb)
@@ -59,40 +162,40 @@ def recipe_of(
     bundle: Bundle | Path | str,
     out: Path,
     *,
-    weights: Sequence[Path] = (),
-    device: str = "auto",
+    choices: Choices = UNCHANGED,
     changes: Mapping[str, object] | None = None,
-    cache_dir: str | Path | None = None,
-    cache_gb: float | None = None,
     after: After | None = None,
     elsewhere: bool = True,
 ) -> Recipe:
-    """Return the recipe of a predictor; ``elsewhere``: its paths absolute, a worker may stand in another folder."""
+    """Return the recipe of a predictor; ``elsewhere``: its paths absolute, a worker may stand in another folder.
+
+    Args:
+        choices: their weights, device and cache. changes: settings to put in place of the config's.
+    """
     bundle = Bundle.open(bundle)
-    spelled = (lambda path: str(Path(path).absolute())) if elsewhere else str
+    spelled: Callable[[Path], Path] = (lambda path: Path(path).absolute()) if elsewhere else Path
     return Recipe(
-        bundle=spelled(bundle.root),
+        bundle=replace(bundle, root=spelled(bundle.root)),
         out=spelled(out),
-        overlays=bundle.overlays,
-        settings=json.dumps(dict(bundle.settings), sort_keys=True),
-        weights=tuple(map(spelled, weights)),
-        device=device,
-        changes=json.dumps(dict(changes or {}), sort_keys=True),
-        cache_dir=None if cache_dir is None else spelled(cache_dir),
-        cache_gb=cache_gb,
+        weights=tuple(map(spelled, choices.weights)),
+        device=choices.device,
+        changes=dict(changes or {}),
+        cache_dir=None if choices.cache_dir is None else spelled(choices.cache_dir),
+        cache_gb=choices.cache_gb,
         after=after,
-        content=bundle.fingerprint(weights),
+        content=bundle.fingerprint(choices.weights),
     )
 
 
 def predict_cohort(
     recipe: Recipe,
-    entries: Sequence[Mapping[str, object]],
+    entries: Sequence[Entry],
     *,
     place: Place,
     predictor: Predictor | None = None,
     gpus: int | None = None,
     memory_gb: float = 0.0,
+    strict: bool = False,
 ) -> dict[str, Record]:
     """Predict every entry as ``predict_cases`` does, with the same records and files, wherever ``place`` says.
 
@@ -100,18 +203,18 @@ def predict_cohort(
         predictor: what ``recipe`` builds, where this process has it already.
         gpus: that a case needs of its worker; 1 unless told where the predictor stands on one.
         memory_gb: that a case needs of its worker.
+        strict: stop at the first case that fails.
     Raises:
         IslesError: those of ``load_predictor`` and ``monai_isles.cohort.run_cases``.
     Source: ours; ``tests/workflows/test_predict.py``.
     """
-    out = Path(recipe.out)
     if not is_spread(place):
-        return predict_cases(predictor or recipe.load(), entries, out, after=recipe.after)
+        return predict_cases(predictor or recipe.load(), entries, recipe.out, after=recipe.after, strict=strict)
     if gpus is None:
         gpus = int(predictor is not None and predictor.device.type == "cuda")
     tasks = [Task(str(entry["case"]), (recipe, dict(entry)), gpus, memory_gb) for entry in entries]
-    records = run_cases(predict_one, tasks, **place, title="predict")
-    sweep_parts(out)
+    records = run_cases(predict_one, tasks, **place, title="predict", strict=strict)
+    sweep_parts(recipe.out)
     return records
 
 
@@ -119,4 +222,137 @@ def predict_one(task: Task) -> Record:
     """Predict the case of a task with the predictor that this process keeps."""
     recipe, entry = task.about
     predictor = kept(recipe, recipe.load)
-    return predict_cases(predictor, [entry], Path(recipe.out), after=recipe.after)[task.case]
+    return predict_cases(predictor, [entry], recipe.out, after=recipe.after, strict=True)[task.case]
+
+
+def predict_cases(
+    predictor: Predictor, entries: Sequence[Entry], out: Path, *, after: After | None = None, strict: bool = False
+) -> dict[str, Record]:
+    """Predict every entry into ``out/<case>`` and return one record a case: ``ok``, ``done before`` or ``failed``.
+
+    ``result.json`` holds the volume, ``lesion_ml_interval`` (``volume_interval``), ``lesions`` (``lesion_confidence``),
+    ``remarks`` (what was repaired or is unusual) and, where the case has CBF and Tmax, ``perfusion``
+    (``perfusion_block``) beside what made them. A case whose
+    ``result.json`` states the same weights, settings, inputs and maps as they lie there is not predicted again. The
+    next case is read and the last one written while the networks run (``overlapped``); ``seconds`` are those of a
+    case's own stages.
+
+    Args:
+        entries: flat dictionaries (``monai_isles.case.Case.entry``).
+        after: called with entry, maps and result of each case before its ``result.json`` is written, in the thread
+            that writes.
+        strict: raise what fails instead of recording it.
+    Source: ours; ``tests/workflows/test_predict_cases.py``.
+    """
+    stages = _Stages(predictor, out, after, strict)
+    cases = overlapped(entries, stages.read, stages.infer, stages.write)
+    return {case.name: case.record for case in progress(cases, "predict", total=len(entries))}
+
+
+@dataclass
+class _Staged:
+    """One case between two stages; a ``record`` means that nothing is left to do."""
+
+    entry: Entry
+    stamp: dict[str, object] = field(default_factory=dict)
+    data: Any = None
+    maps: Any = None
+    record: Record = field(default_factory=dict)
+    seconds: float = 0.0
+    remarks: list[Finding] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return str(self.entry["case"])
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """The three stages of a case; a fault in one of them is the record of this case alone."""
+
+    predictor: Predictor
+    out: Path
+    after: After | None
+    strict: bool
+
+    def read(self, entry: Entry) -> _Staged:
+        return self._do(_Staged(entry), self._read)
+
+    def infer(self, case: _Staged) -> _Staged:
+        return self._do(case, self._infer)
+
+    def write(self, case: _Staged) -> _Staged:
+        return self._do(case, self._write)
+
+    def _do(self, case: _Staged, stage: Callable[[_Staged], None]) -> _Staged:
+        if case.record:
+            return case
+        started = time.monotonic()
+        try:
+            with collect_remarks() as remarks:
+                stage(case)
+            case.remarks += remarks
+        except FAULTS as error:
+            if self.strict:
+                raise
+            log.debug("case %s failed", case.name, exc_info=error)
+            case.record = failed(error)
+        if case.record:
+            case.data = case.maps = None
+        case.seconds += time.monotonic() - started
+        return case
+
+    def _read(self, case: _Staged) -> None:
+        require_own_names(self.predictor.postprocessing, case.entry, self.out / case.name)
+        fetched(case.entry)
+        case.stamp = prediction_stamp(self.predictor, case.entry)
+        if is_predicted(self.out / case.name, case.stamp):
+            case.record = {"outcome": "done before"}
+            return
+        case.data = self.predictor.prepared(case.entry)
+
+    def _infer(self, case: _Staged) -> None:
+        case.maps = self.predictor.inferred(case.data)
+
+    def _write(self, case: _Staged) -> None:
+        started = time.monotonic()
+        maps = self.predictor.finished(case.entry, case.data, case.maps)
+        measured = lesion_numbers(maps, self.predictor.settings)
+        seconds = round(case.seconds + time.monotonic() - started, 2)
+        remarks = [*remark_lines(case.remarks), *registration_remarks(case.data)]
+        said = {"seconds": seconds} | ({"remarks": remarks} if remarks else {})
+        result = case.stamp | measured | registration_numbers(case.data) | said
+        block = perfusion_block(case.entry, self.predictor.settings)
+        result |= {} if block is None else {"perfusion": block}
+        if self.after is not None:
+            self.after(case.entry, maps, result)
+        result["maps_sha256"] = _checksums(self.out / case.name, maps)
+        publish_json(self.out / case.name / "result.json", result)
+        case.record = {"outcome": "ok", "lesion_ml": result["lesion_ml"], "seconds": seconds}
+
+
+def prediction_stamp(predictor: Predictor, entry: Entry) -> dict[str, object]:
+    """Return what decides a result: bundle, weights, settings and the content of the inputs."""
+    modalities = {key: str(entry[key]) for key in predictor.modalities if key in entry}
+    return {
+        "case": entry["case"],
+        "bundle": predictor.bundle,
+        "weights_sha256": list(predictor.weights.values()),
+        **predictor.settings,
+        "resample": bool(entry.get("resample")),
+        "modalities": modalities,
+        "modalities_sha256": {key: sha256_of(Path(path)) for key, path in modalities.items()},
+    }
+
+
+def is_predicted(folder: Path, stamp: Mapping[str, object]) -> bool:
+    """Tell whether a case's folder holds the result of the same inputs and settings, its maps unchanged."""
+    before = done_before(folder / "result.json", stamp) or {}
+    maps = before.get("maps_sha256")
+    return isinstance(maps, dict) and bool(maps) and maps == _checksums(folder, maps)
+
+
+def _checksums(folder: Path, maps: Mapping[str, object]) -> dict[str, str]:
+    """Return the SHA-256 of the maps of a case that lie in its folder."""
+    files = {name: folder / f"{name}.nii.gz" for name in maps}
+    return {name: sha256_of(path) for name, path in files.items() if path.is_file()}

@@ -1,4 +1,4 @@
-"""Do everything of a prediction that comes before the network, and write nothing: what ``predict --dry-run`` runs."""
+"""Do everything of a prediction that comes before the network, and write nothing: ``predict --dry-run``."""
 
 from __future__ import annotations
 
@@ -11,23 +11,60 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImaged
 
-from monai_isles.errors import find_isles_error
+from monai_isles.bundle.bundle import Bundle
+from monai_isles.cohort.task import FAULTS, Record, failed
+from monai_isles.data.study import StudyFiles, find_studies, read_study
 from monai_isles.inference.outputs import require_own_names
-from monai_isles.inference.predict import _CASE_FAULTS, _reason, _same_as_before, _stamp
-from monai_isles.inference.predictor import Predictor
+from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor, load_predictor
 from monai_isles.inference.windows import StepSlidingWindowInferer
 from monai_isles.io.grid import require_same_affines
 from monai_isles.io.read import read_image
 from monai_isles.io.reader import LoadVerifiedd
+from monai_isles.io.runs import judge_folder
 from monai_isles.progress import progress
 from monai_isles.transforms.grid import SameGridd
+from monai_isles.workflows.predict import CaseInputs, Entry, is_predicted, prediction_record, prediction_stamp
+from monai_isles.workflows.predict_series import require_given
 
 _READS = (LoadVerifiedd, LoadImaged, SameGridd)
 
 
-def rehearse_cases(
-    predictor: Predictor, entries: Sequence[Mapping[str, object]], out: Path
-) -> dict[str, dict[str, object]]:
+def rehearse(inputs: CaseInputs, out: Path, *, bundle: Bundle, choices: Choices = UNCHANGED) -> dict[str, Any]:
+    """Judge everything that ``predict`` would read: configs, weights, the output folder, every image of every case.
+
+    Not run: registration, network, postprocessing.
+
+    Raises:
+        IslesError: those of ``predict`` before its first case.
+    Source: ours; ``tests/workflows/test_predict_dry.py``.
+    """
+    config = bundle.config("inference")
+    changes, entries = choices.changes(config.get(), bundle), inputs.entries(config["modalities"], fetch=True)
+    predictor = load_predictor(bundle, out, weights=choices.weights, device=choices.device, changes=changes)
+    judge_folder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries])
+    return prediction_record("dry run", predictor, rehearse_cases(predictor, entries, out))
+
+
+def rehearse_series(
+    paths: Sequence[str | Path], out: Path, *, bundle: Bundle, choices: Choices = UNCHANGED, **how: Any
+) -> dict[str, Any]:
+    """Judge everything that ``predict_series`` would read; ``how``: of ``read_study``."""
+    config = bundle.config("inference")
+    changes = choices.changes(config.get(), bundle)
+    require_given(config["modalities"], bundle)
+    predictor = load_predictor(bundle, out, weights=choices.weights, device=choices.device, changes=changes)
+    judge_folder(out)
+    records = find_studies(paths)
+    for name, study in progress(list(records.items()), "reading", total=len(records)):
+        try:
+            if isinstance(study, StudyFiles):
+                records[name] = _read_study(study, **how)
+        except FAULTS as error:
+            records[name] = failed(error)
+    return prediction_record("dry run", predictor, records)
+
+
+def rehearse_cases(predictor: Predictor, entries: Sequence[Entry], out: Path) -> dict[str, Record]:
     """Read and judge every entry as its prediction would; no network runs, nothing is written.
 
     A record has ``outcome``: ``ready``, ``done before`` (its result is there) or ``failed``; a ready case also
@@ -38,16 +75,30 @@ def rehearse_cases(
         out: where the results would go.
     Source: ours; ``tests/workflows/test_predict_dry.py``.
     """
-    records: dict[str, dict[str, object]] = {}
+    records: dict[str, Record] = {}
     for entry in progress(entries, "reading", total=len(entries)):
         name = str(entry["case"])
         try:
             require_own_names(predictor.postprocessing, entry, out / name)
-            done = _same_as_before(out / name / "result.json", _stamp(predictor, entry))
+            done = is_predicted(out / name, prediction_stamp(predictor, entry))
             records[name] = {"outcome": "done before"} if done else {"outcome": "ready", **_read(predictor, entry)}
-        except _CASE_FAULTS as error:
-            records[name] = {"outcome": "failed", "error": str(find_isles_error(error) or _reason(error))}
+        except FAULTS as error:
+            records[name] = failed(error)
     return records
+
+
+def _read_study(study: StudyFiles, **how: Any) -> Record:
+    images = read_study(study, **how)
+    series = images.series
+    return {
+        "outcome": "ready",
+        "modalities": ["ctp", *(["ct"] if images.plain_ct is not None else [])],
+        "frames": len(series.array),
+        "seconds_of_scan": round(float(series.times_s[-1] - series.times_s[0]), 2),
+        "shape": list(series.array.shape[1:]),
+        "spacing_mm": [round(float(one), 4) for one in series.spacing_mm],
+        "notes": list(images.notes),
+    }
 
 
 def _read(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, object]:

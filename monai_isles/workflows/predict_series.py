@@ -1,25 +1,89 @@
-"""Take studies from the series to every result, each study alone: here, on several processes, or on a cluster."""
+"""Take studies from the series to every result, here or on a cluster; if one fails, the others still run."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.cohort.engine import run_cases
-from monai_isles.cohort.task import Place, Record, Task, is_spread, kept, stands_elsewhere
-from monai_isles.data.study import StudyFiles
-from monai_isles.inference.outputs import publish_entropy
-from monai_isles.inference.predict import predict_cases
-from monai_isles.inference.predictor import Predictor
-from monai_isles.io.runs import sweep_parts
-from monai_isles.perfusion.trained import TRAINING_MAPS
+from monai_isles.cohort.task import HERE, Place, Record, Task, is_spread, kept, stands_elsewhere
+from monai_isles.data.study import StudyFiles, find_studies
+from monai_isles.errors import refused
+from monai_isles.inference.outputs import publish_bids
+from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor
+from monai_isles.io.runs import RunFolder, sweep_parts
+from monai_isles.perfusion.trained import TRAINING_MAPS, require_settings
 from monai_isles.progress import quiet
-from monai_isles.workflows.measure_study import MeasuredStudy, measure_study
-from monai_isles.workflows.predict import Recipe
+from monai_isles.workflows.measure_study import MeasuredStudy, maps_of, measure_study
+from monai_isles.workflows.predict import Recipe, predict_cases, prediction_record, recipe_of, settle_entropy
 from monai_isles.workflows.series_results import Wanted, publish_results
+
+_GIVEN = ("ct", "cbf", "cbv", "mtt", "tmax", "ttp", "ctp")
+
+
+def predict_series(
+    paths: Sequence[str | Path],
+    out: Path,
+    *,
+    bundle: Bundle,
+    choices: Choices = UNCHANGED,
+    wanted: Wanted | None = None,
+    dt_s: float | None = None,
+    resample: bool = False,
+    entropy: bool = False,
+    bids: bool = False,
+    place: Place = HERE,
+    gpus: int | None = None,
+    memory_gb: float = 0.0,
+    strict: bool = False,
+) -> dict[str, Any]:
+    """Measure and predict every study into ``out/<study>`` and return what ``out/run.json`` says of them.
+
+    Args:
+        paths: DICOM folders, 4D NIfTI files, or folders with one.
+        wanted: results beside those of every prediction; the bundle's metadata are filled in.
+        dt_s, resample, entropy: as for ``SeriesWay``. bids: also write a BIDS derivative tree.
+        gpus, memory_gb: that a study needs of its worker. strict: stop at the first study that fails.
+    Raises:
+        IslesError: ``E-SCAN-04`` a bundle that reads what a series does not give, ``E-PERF-30`` training maps that
+            cannot be made, and those of ``predict_studies`` and ``RunFolder``.
+    Source: ours; ``tests/cli/test_predict_series.py``.
+    """
+    config = bundle.config("inference")
+    changes, modalities = choices.changes(config.get(), bundle), config["modalities"]
+    require_given(modalities, bundle)
+    recipe = recipe_of(bundle, out, choices=choices, changes=changes, elsewhere=stands_elsewhere(place))
+    predictor = recipe.load()
+    metadata = bundle.metadata_of(list(predictor.weights.values()))
+    if TRAINING_MAPS in metadata:
+        require_settings(metadata[TRAINING_MAPS])
+    wanted = replace(wanted or Wanted(), metadata=metadata)
+    way = SeriesWay(recipe, wanted, dt_s=dt_s, resample=resample, series="ctp" in modalities, entropy=entropy)
+    found = find_studies(paths)
+    with RunFolder(out) as held:
+        needs = {"gpus": gpus, "memory_gb": memory_gb, "strict": strict}
+        records = predict_studies(way, found, place=place, predictor=predictor, **needs)
+        if bids:
+            done = [name for name, one in records.items() if one["outcome"] != "failed"]
+            publish_bids(out, [maps_of(name, out, series=way.series) for name in done])
+        held.finish(record := prediction_record("prediction from series", predictor, records))
+    return record
+
+
+def require_given(modalities: Sequence[str], bundle: Bundle) -> None:
+    """Refuse a bundle that reads what a series does not give.
+
+    Raises:
+        IslesError: ``E-SCAN-04``.
+    """
+    missing = [key for key in modalities if key not in _GIVEN]
+    if missing:
+        raise refused("E-SCAN-04", where=str(bundle.root), found=", ".join(missing))
 
 
 @dataclass(frozen=True)
@@ -56,10 +120,11 @@ def predict_studies(
     predictor: Predictor,
     gpus: int | None = None,
     memory_gb: float = 0.0,
+    strict: bool = False,
 ) -> dict[str, Record]:
     """Measure, predict and publish every study; return one record each, in the order of ``found`` wherever they ran.
 
-    What is done of a study stays; a fault is the record of its study and takes no other along.
+    What is done of a study stays; a fault is the record of its study alone.
 
     Args:
         found: of ``monai_isles.data.study.find_studies``; what was not found keeps its record.
@@ -67,6 +132,7 @@ def predict_studies(
         predictor: what ``way.recipe`` builds.
         gpus: that a study needs of its worker; 1 unless told where the predictor stands on one.
         memory_gb: that a study needs of its worker.
+        strict: stop at the first study that fails.
     Raises:
         IslesError: those of ``monai_isles.cohort.run_cases``.
     Source: ours; ``tests/cli/test_predict_series_workers.py``.
@@ -78,7 +144,7 @@ def predict_studies(
         studies = {name: one.absolute() for name, one in studies.items()}
     tasks = [Task(name, (way, study), gpus, memory_gb) for name, study in studies.items()]
     work = study_done if is_spread(place) else partial(study_done, predictor=predictor)
-    done = run_cases(work, tasks, **place, title="series", unit="study")
+    done = run_cases(work, tasks, **place, title="series", unit="study", strict=strict)
     sweep_parts(Path(way.recipe.out))
     return {name: done.get(name, one) for name, one in found.items()}
 
@@ -95,11 +161,8 @@ def study_done(task: Task, predictor: Predictor | None = None) -> Record:
         def after(entry: Mapping[str, object], maps: Mapping[str, object], result: dict[str, object]) -> None:
             publish_results(measured, maps, result, folder, way.wanted)
 
-        record = predict_cases(predictor, [measured.entry], folder.parent, after=after)[task.case]
-        if way.entropy and record["outcome"] != "failed":
-            publish_entropy(folder)
-        elif record["outcome"] == "ok":
-            (folder / "entropy.nii.gz").unlink(missing_ok=True)
+        record = predict_cases(predictor, [measured.entry], folder.parent, after=after, strict=True)[task.case]
+        settle_entropy(folder, record, wanted=way.entropy)
     return record
 
 

@@ -1,4 +1,4 @@
-"""``monai-isles predict --from-series``: a DICOM folder or a 4D NIfTI file in, everything out, each study alone."""
+"""``monai-isles predict-series``: a DICOM folder or a 4D NIfTI file in, everything out, each study alone."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def studies(scan: CaseArrays, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def predict(tmp_path: Path) -> Callable[..., int]:
     def run(*studies: Path, bundle: str = "threshold", extra: tuple[str, ...] = ()) -> int:
-        words = ["predict", "--bundle", str(ROOT / "bundles" / bundle), "--out", str(tmp_path / "out")]
-        return main([*words, "--threads", "1", *extra, "--from-series", *map(str, studies)])
+        words = ["predict-series", *map(str, studies), "--bundle", bundle, "--out", str(tmp_path / "out")]
+        return main([*words, "--threads", "1", *extra])
 
     return run
 
@@ -175,6 +175,30 @@ def test_cases_and_series_are_one_or_the_other(words: list[str], tmp_path: Path,
     bundle = str(ROOT / "bundles/threshold")
     assert main(["predict", "--bundle", bundle, "--out", str(tmp_path / "out"), *words]) == 2
     assert "E-USE-40: inputs are not clear" in capsys.readouterr().err
+
+
+def test_the_old_spelling_does_the_same_and_is_not_shown(
+    predict: Callable[..., int], studies: Path, tmp_path: Path, capsys
+) -> None:
+    words = ["predict", "--bundle", "threshold", "--threads", "1", "--from-series", str(studies / "scan_b")]
+    assert main([*words, "--no-report", "--out", str(tmp_path / "old")]) == 0
+    assert predict(studies / "scan_b", extra=("--no-report",)) == 0
+    old, new = ((folder / "scan_b/lesion.nii.gz").read_bytes() for folder in (tmp_path / "old", tmp_path / "out"))
+    assert old == new
+    capsys.readouterr()
+    assert main(["predict", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert not [word for word in ("--from-series", "--dt", "--dicom-maps", "--show-patient") if word in shown]
+    assert main(["predict-series", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert not [word for word in ("--dt", "--dicom-maps", "--show-patient") if word not in shown]
+
+
+def test_strict_stops_at_the_first_study_that_fails(predict: Callable[..., int], studies: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "scan_x.nii.gz"
+    broken.write_bytes((studies / "scan_b/ctp.nii.gz").read_bytes()[:9999])
+    assert predict(broken, studies / "scan_b", extra=("--strict",)) == 4
+    assert not (tmp_path / "out/scan_b").exists() and not (tmp_path / "out/run.json").exists()
 
 
 def test_a_bundle_for_mri_is_refused_at_once(predict: Callable[..., int], studies: Path, capsys) -> None:

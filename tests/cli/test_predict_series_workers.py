@@ -39,8 +39,8 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(out: Path, *studies: Path | str, more: tuple[str, ...] = ()) -> list[str]:
-    return ["predict", "--bundle", str(ROOT / "bundles/threshold"), "--out", str(out), "--threads", "1", *more,
-            "--from-series", *map(str, studies)]  # fmt: skip
+    place = ["--bundle", str(ROOT / "bundles/threshold"), "--out", str(out), "--threads", "1"]
+    return ["predict-series", *map(str, studies), *place, *more]
 
 
 def contents(out: Path) -> dict[str, str]:
@@ -138,10 +138,10 @@ def test_options_without_a_meaning_are_refused(
 def test_a_dry_run_of_series_reads_with_the_words_of_the_run(
     studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from monai_isles.data import study
+    from monai_isles.workflows import predict_dry
 
-    read, heard = study.read_study, []
-    monkeypatch.setattr(study, "read_study", lambda one, **how: heard.append(how) or read(one, **how))
+    read, heard = predict_dry.read_study, []
+    monkeypatch.setattr(predict_dry, "read_study", lambda one, **how: heard.append(how) or read(one, **how))
     more = ("--dry-run", "--resample", "--dt", "1.5")
     assert main(words(tmp_path / "out", tmp_path / NOBODY, studies / "scan_b", more=more)) == 3
     said = capsys.readouterr().out

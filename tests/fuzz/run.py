@@ -161,8 +161,8 @@ def _judge_nifti(cases: dict[str, Path], base: Path) -> dict[str, dict[str, str]
 
 def _judge_dicom(cases: dict[str, Path], studies: dict[str, Path]) -> dict[str, dict[str, str]]:
     folder = next(iter(cases.values())).parent
-    words = ("--bundle", str(BUNDLE), "--out", str(folder / "out"), "--threads", "1", "--dry-run", "--from-series")
-    _, tried = _command("predict", *words, *(str(case) for case in cases.values()))
+    words = ("--bundle", str(BUNDLE), "--out", str(folder / "out"), "--threads", "1", "--dry-run")
+    _, tried = _command("predict-series", *(str(case) for case in cases.values()), *words)
     records = dict(tried.get("cases", {}))
     found = {}
     for number, (key, case) in enumerate(cases.items(), start=1):

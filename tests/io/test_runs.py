@@ -10,6 +10,7 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.io import RunFolder
+from monai_isles.io.runs import done_before
 
 
 def test_the_record_comes_last_and_holds_versions_and_time(tmp_path: Path) -> None:
@@ -76,3 +77,17 @@ def test_a_package_that_is_missing_is_recorded_as_such(tmp_path: Path, monkeypat
     monkeypatch.setattr("monai_isles.io.runs._PACKAGES", ("no-such-package",))
     with RunFolder(tmp_path) as run:
         assert json.loads(run.finish({}).read_text())["versions"]["no-such-package"] == "not installed"
+
+
+def test_work_is_done_before_when_its_record_says_the_same_and_its_files_are_there(tmp_path: Path) -> None:
+    record, file = tmp_path / "a.json", tmp_path / "map.nii.gz"
+    assert done_before(record, {}) is None
+    record.write_text('{"version": "1", "step": [3, 3], "more": 1}')
+    assert done_before(record, {"version": "1", "step": [3, 3]}) == {"version": "1", "step": [3, 3], "more": 1}
+    assert done_before(record, {"version": "2"}) is None and done_before(record, {"absent": 1}) is None
+    assert done_before(record, {"version": "1"}, [file]) is None
+    file.touch()
+    assert done_before(record, {"version": "1"}, [file]) is not None
+    for damaged in ('{"version": "1"', "[1]"):
+        record.write_text(damaged)
+        assert done_before(record, {}) is None

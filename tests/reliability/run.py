@@ -33,7 +33,7 @@ command that hangs is killed after 90 s). No command may ask for a network.
 What the list does not promise: where an address space is nearly used up, a native library may crash before Python can
 say anything (H11 is judged on commands that end by themselves; the rerun does what is missing). With several processes
 SIGTERM goes back to the last epoch's checkpoint, in one process no iteration is lost (H14). The DICOM objects that
-`predict --from-series` writes for the archive carry the patient they belong to, as DICOM requires; `--no-dicom` leaves
+`predict-series` writes for the archive carry the patient they belong to, as DICOM requires; `--no-dicom` leaves
 them out, and I13 searches everything else.
 
 This page is written by `make reliability`, which takes {minutes:.0f} minutes here and fails when a result is silently

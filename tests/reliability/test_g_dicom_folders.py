@@ -32,7 +32,7 @@ def refused_by_all(run: Run, refused: Gate, tmp_path: Path) -> Callable[..., Non
         says = [str(folder), *says]
         bundle = ("--bundle", BUNDLE.parent / "threshold")
         refused(run, "perfusion", folder, "--out", tmp_path / "out", exit_code=4, code=code, says=says)
-        words = ("predict", *bundle, "--out", tmp_path / "out", "--threads", "1", "--from-series", folder)
+        words = ("predict-series", folder, *bundle, "--out", tmp_path / "out", "--threads", "1")
         refused(run, *words, exit_code=3, code=code, says=says)
         if checked:
             refused(run, "check", folder, exit_code=4, code=code, says=says)
@@ -138,7 +138,7 @@ def test_g9_an_empty_folder_says_so(run: Run, refused: Gate, tmp_path: Path) -> 
     empty.mkdir(parents=True)
     says = [str(empty), "empty"]
     refused(run, "perfusion", empty, "--out", tmp_path / "out", exit_code=4, code="E-DCM-02", says=says)
-    words = ("predict", "--bundle", BUNDLE.parent / "threshold", "--out", tmp_path / "out", "--from-series", empty)
+    words = ("predict-series", empty, "--bundle", "threshold", "--out", tmp_path / "out")
     refused(run, *words, exit_code=3, code="E-DCM-02", says=says)
     refused(run, "check", empty, exit_code=4, code="E-(DCM-02|LIST-01)", says=[str(empty)])
 

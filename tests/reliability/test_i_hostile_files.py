@@ -281,7 +281,7 @@ def planted(tmp_path: Path) -> Path:
 @pytest.mark.long
 def test_i13_a_name_in_dicom_is_found_in_no_output_and_no_log(planted: Path, run: Run, tmp_path: Path) -> None:
     bundle, out = BUNDLE.parent / "threshold", tmp_path / "out"
-    words = ("predict", "--bundle", bundle, "--from-series", planted, "--threads", "1", "--bids", "--no-dicom")
+    words = ("predict-series", planted, "--bundle", bundle, "--threads", "1", "--bids", "--no-dicom")
     shown = run(*words, "--out", out / "a")
     gates.require_success(shown)
     maps = run("perfusion", planted, "--out", out / "b", "--threads", "1", "--no-motion")

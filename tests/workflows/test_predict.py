@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from monai_isles.cli.main import main
-from monai_isles.workflows.predict import recipe_of
+from monai_isles.inference.predictor import Choices
+from monai_isles.workflows.predict import Recipe, recipe_of
 
 BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"
 
@@ -51,12 +52,18 @@ def test_two_workers_write_what_one_writes_and_a_rerun_does_the_rest(
 
 def test_a_recipe_is_the_same_key_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    relative = recipe_of(Path("b"), Path("o"), weights=[Path("w.pt")], changes={"step": [3], "a": 1})
-    absolute = recipe_of(tmp_path / "b", tmp_path / "o", weights=[tmp_path / "w.pt"], changes={"a": 1, "step": [3]})
+    relative = recipe_with(Path("b"), Path("o"), Path("w.pt"), changes={"step": [3], "a": 1})
+    absolute = recipe_with(tmp_path / "b", tmp_path / "o", tmp_path / "w.pt", changes={"a": 1, "step": [3]})
     assert relative == absolute and hash(relative) == hash(absolute)
-    assert relative != recipe_of(tmp_path / "b", tmp_path / "o", weights=[tmp_path / "v.pt"])
-    here = recipe_of(Path("b"), Path("o"), weights=[Path("w.pt")], cache_dir="c", elsewhere=False)
-    assert (here.bundle, here.out, here.weights, here.cache_dir) == ("b", "o", ("w.pt",), "c")
+    assert relative != recipe_with(tmp_path / "b", tmp_path / "o", tmp_path / "v.pt")
+    assert relative != recipe_with(tmp_path / "b", tmp_path / "o", tmp_path / "w.pt", changes={"step": [4], "a": 1})
+    here = recipe_of(Path("b"), Path("o"), choices=Choices((Path("w.pt"),), cache_dir=Path("c")), elsewhere=False)
+    assert (here.bundle.root, here.out) == (Path("b"), Path("o"))
+    assert (here.weights, here.cache_dir) == ((Path("w.pt"),), Path("c"))
+
+
+def recipe_with(bundle: Path, out: Path, *weights: Path, changes: dict[str, object] | None = None) -> Recipe:
+    return recipe_of(bundle, out, choices=Choices(weights), changes=changes)
 
 
 def test_a_worker_that_lives_on_loads_changed_weights_and_configs_anew(tmp_path: Path) -> None:
@@ -66,9 +73,9 @@ def test_a_worker_that_lives_on_loads_changed_weights_and_configs_anew(tmp_path:
         (tmp_path / "b" / name).write_text(content)
         recipes.append(recipe_of(tmp_path / "b", tmp_path / "o"))
     (tmp_path / "w.pt").write_text("1")
-    recipes.append(recipe_of(tmp_path / "b", tmp_path / "o", weights=[tmp_path / "w.pt"]))
+    recipes.append(recipe_with(tmp_path / "b", tmp_path / "o", tmp_path / "w.pt"))
     (tmp_path / "w.pt").write_text("2")
-    recipes.append(recipe_of(tmp_path / "b", tmp_path / "o", weights=[tmp_path / "w.pt"]))
+    recipes.append(recipe_with(tmp_path / "b", tmp_path / "o", tmp_path / "w.pt"))
     assert len(set(recipes)) == 5
 
 

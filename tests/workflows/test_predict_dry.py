@@ -95,7 +95,7 @@ def test_what_is_done_already_is_said(
 ) -> None:
     from monai_isles.workflows import predict_dry as module
 
-    monkeypatch.setattr(module, "_same_as_before", lambda path, stamp: path.parent.name == "case_2")
+    monkeypatch.setattr(module, "is_predicted", lambda folder, stamp: folder.name == "case_2")
     code, text = rehearse()
     assert code == 0 and "case_2: done before" in text and "2 of 3 cases would be predicted" in text
     assert "1 are done already" in text
@@ -176,10 +176,8 @@ def test_a_series_is_read_whole(tmp_path: Path, capsys: pytest.CaptureFixture[st
     nibabel.save(image, tmp_path / "good.nii")
     (tmp_path / "cut.nii").write_bytes((tmp_path / "good.nii").read_bytes()[:-100])
     before = digests(tmp_path)
-    words = ["predict", "--bundle", str(ROOT / "bundles/threshold"), "--out", str(tmp_path / "out"), "--dry-run"]
-    code = main(
-        [*words, "--threads", "1", "--from-series", str(tmp_path / "good.nii"), str(tmp_path / "cut.nii"), "nowhere"]
-    )
+    words = ["predict-series", str(tmp_path / "good.nii"), str(tmp_path / "cut.nii"), "nowhere"]
+    code = main([*words, "--bundle", "threshold", "--out", str(tmp_path / "out"), "--threads", "1", "--dry-run"])
     text = capsys.readouterr().out
     assert code == 3 and digests(tmp_path) == before
     assert "good: ready, ctp, 16 x 16 x 2 voxels of 2 x 2 x 8 mm, 12 frames in 16.5 s" in text

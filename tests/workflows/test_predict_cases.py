@@ -14,8 +14,9 @@ import pytest
 
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
-from monai_isles.inference import load_predictor, predict_cases
+from monai_isles.inference import load_predictor
 from monai_isles.io import load_state, publish_state
+from monai_isles.workflows.predict import predict_cases
 
 BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"
 
@@ -91,6 +92,19 @@ def test_one_bad_case_takes_no_other_along(
     shown = capsys.readouterr().out
     assert "case_9: failed" in shown and "case_2: ok" in shown and "E-FILE-05" in shown and broken.name in shown
     assert not (tmp_path / "out/case_9").exists()
+
+
+def test_failed_cases_stand_at_the_end_and_strict_stops_at_the_first(
+    predict: Callable[..., int], phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(case(phantom_folder, 1), tmp_path / "case_9")
+    image_of(tmp_path / "case_9", "CT_CBF").write_bytes(b"cut")
+    assert predict(tmp_path / "case_9", case(phantom_folder, 2)) == 3
+    shown = capsys.readouterr().out
+    assert shown.index("case_2: ok") < shown.index("case_9: failed")
+    strict = tmp_path / "strict"
+    assert predict(tmp_path / "case_9", case(phantom_folder, 2), out=strict, extra=("--strict",)) == 4
+    assert capsys.readouterr().err.startswith("E-FILE-") and not (strict / "case_2/result.json").exists()
 
 
 def test_a_second_run_does_only_what_is_missing(
@@ -187,5 +201,7 @@ def test_a_head_that_does_not_match_its_mirror_is_predicted_with_a_remark(
     assert predict(case(phantom_folder, 1), half) == 0
     whole, cut = (json.loads((tmp_path / "out" / name / "result.json").read_text()) for name in ("case_1", "half"))
     assert whole["registration"]["method"] in ("rigid", "flip") and "remarks" not in whole
-    assert cut["registration"]["method"] == "midline" and cut["remarks"][0].startswith("E-REG-03: ")
-    assert "mirrored across the middle of the head" in cut["remarks"][0]
+    assert cut["registration"]["method"] == "midline" and cut["remarks"][-1].startswith("E-REG-03: ")
+    assert "mirrored across the middle of the head" in cut["remarks"][-1]
+    page = (tmp_path / "out/half/report.html").read_text(encoding="utf-8")
+    assert "E-REG-03: the head does not match its mirror image" in page

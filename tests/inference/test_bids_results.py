@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from monai_isles.workflows.bids_results import publish_bids
+from monai_isles.inference.outputs import publish_bids
 
 
 def test_what_is_there_is_copied_and_the_folder_describes_itself(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from monai_isles.inference.predict import overlapped
+from monai_isles.cohort.overlap import overlapped
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
