@@ -24,7 +24,7 @@ def brain_box(mask: np.ndarray, margin_vox: Sequence[int]) -> tuple[slice, slice
         held = np.flatnonzero(mask.any(axis=(1 - axis, 2)))
         first, last = (held[0], held[-1]) if len(held) else (0, mask.shape[axis] - 1)
         box.append(slice(max(0, int(first) - margin), min(mask.shape[axis], int(last) + margin + 1)))
-    return tuple(box)
+    return box[0], box[1]
 
 
 def filled_up(image: Tensor, mask: np.ndarray, divisor: int) -> tuple[Tensor, np.ndarray]:

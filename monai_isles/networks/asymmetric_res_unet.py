@@ -65,7 +65,7 @@ class AsymmetricResUNet(nn.Module):
         )
         self.last = conv3(spatial_dims, base_channels, out_channels)
         if spatial_dims == 2:
-            self.to(memory_format=torch.channels_last)
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         x, skips = self.fixed_part(x)

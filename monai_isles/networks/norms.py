@@ -50,6 +50,9 @@ class SwitchableNorm2d(nn.Module):
     Source: Luo 2018 (arXiv:1806.10779), section 2; mixture weights start equal.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
         self.eps, self.momentum = eps, momentum

@@ -103,9 +103,10 @@ def load_pretrained(
             another, ``E-NET-24`` no tensors in it; ``E-FILE-*`` and ``E-SAFE-*`` of ``monai_isles.io.load_state``.
     Source: ours; Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.3; ``tests/networks/test_pretrained.py``.
     """
-    given = isinstance(path_or_state, Mapping)
-    where = "the given state dictionary" if given else str(path_or_state)
-    state = _tensors(path_or_state if given else load_state(path_or_state), where)
+    if isinstance(path_or_state, Mapping):
+        where, state = "the given state dictionary", _tensors(path_or_state, "the given state dictionary")
+    else:
+        where, state = str(path_or_state), _tensors(load_state(path_or_state), str(path_or_state))
     names = own_names(state)
     found = {own: key for key, own in names.items() if own is not None}
     own_state = network.state_dict()

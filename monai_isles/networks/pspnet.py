@@ -38,6 +38,17 @@ class DilatedResNet(nn.Module):
     Source: He 2016 (arXiv:1512.03385), stride in the 3x3 convolution; Yu and Koltun 2016 (arXiv:1511.07122), dilation.
     """
 
+    conv1: nn.Module
+    conv2: nn.Module
+    conv3: nn.Module
+    bn1: nn.Module
+    bn2: nn.Module
+    bn3: nn.Module
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    layer4: nn.Module
+
     def __init__(
         self,
         backbone: str = "resnet50",
@@ -175,7 +186,7 @@ def with_aux(network: nn.Module, device: str | torch.device = "cpu") -> nn.Modul
     Source: ours; ``tests/networks/test_with_aux.py``.
     """
     if hasattr(network, "return_aux"):
-        network.return_aux = True
+        network.return_aux = True  # type: ignore[assignment]
     return network.to(device)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from scipy import ndimage
@@ -137,7 +138,7 @@ def _data_folder(package: str) -> Path:
 def _read(path: Path) -> np.ndarray:
     import nibabel
 
-    return np.asanyarray(nibabel.load(path).dataobj)
+    return np.asanyarray(cast(nibabel.Nifti1Image, nibabel.load(path)).dataobj)
 
 
 def _hull_depth(brain: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 from monai_isles.cohort.task import Place
@@ -167,8 +168,8 @@ def dataset_or_phantom(
     named = dataset_dir or os.environ.get(_FOLDERS[kind], "")
     if not named:
         _LOG.info("no data set named: using the simulated one in %s (%d cases, seed %d)", folder, cases, seed)
-        facts = {"series": series, "max_slices": max_slices, "kind": kind, "spacing_mm": spacing_mm}
-        return in_turn(lambda: make_dataset(folder, cases=cases, seed=seed, **facts))
+        make = partial(make_dataset, series=series, max_slices=max_slices, kind=kind, spacing_mm=spacing_mm)
+        return in_turn(lambda: make(folder, cases=cases, seed=seed))
     if is_url(named):
         return local_root(named)
     if not Path(named).is_dir():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from monai_isles.inference.cpu.folded_res_unet import FoldedResUNet
 from monai_isles.networks.asymmetric_res_unet import AsymmetricResUNet
 from monai_isles.networks.blocks import PredictionDropout
 
-_OPTIONS = {"freezing": True}
+_OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"freezing": True}
 
 
 class CompiledWhole(nn.Module):
@@ -41,7 +43,9 @@ class CompiledParts(CompiledWhole):
     Shapes: as the network's ``fixed_part`` and ``noisy_part``.
     """
 
-    def __init__(self, network: nn.Module, windows: int) -> None:
+    network: FoldedResUNet
+
+    def __init__(self, network: FoldedResUNet, windows: int) -> None:
         super().__init__(network, windows)
         self.products = network.products
         self.sites = [module for module in network.modules() if isinstance(module, PredictionDropout)]
@@ -60,7 +64,7 @@ class CompiledParts(CompiledWhole):
 
 def compiled_form(network: nn.Module, windows: int) -> CompiledWhole:
     """Return a network compiled for groups of ``windows``."""
-    return (CompiledParts if isinstance(network, FoldedResUNet) else CompiledWhole)(network, windows)
+    return CompiledParts(network, windows) if isinstance(network, FoldedResUNet) else CompiledWhole(network, windows)
 
 
 def require_compiler() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ class ChannelRows(nn.Module):
     Shapes: ``values`` (C,).
     Source: ours; ``tests/inference/cpu/test_channel_rows.py``.
     """
+
+    values: Tensor
 
     def __init__(self, values: Tensor) -> None:
         super().__init__()
@@ -77,16 +80,17 @@ def from_rows(rows: Tensor, like: Tensor) -> Tensor:
     return rows.view(shape).movedim(-1, 1)
 
 
-_MAX_POOL = {4: F.max_pool2d, 5: F.max_pool3d}
+_MAX_POOL: dict[int, Callable[..., Tensor]] = {4: F.max_pool2d, 5: F.max_pool3d}
 
 
-def affine_of(norm: nn.Module) -> tuple[Tensor, Tensor]:
+def affine_of(norm: nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
     """Return scale and shift a channel of a batch norm in evaluation."""
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    return scale, norm.bias - norm.running_mean * scale
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    scale = norm.weight / torch.sqrt(variance + norm.eps)
+    return scale, norm.bias - mean * scale
 
 
-def folded_preactivated(layers: nn.Sequential) -> nn.Sequential:
+def folded_preactivated(layers: Iterable[Any]) -> nn.Sequential:
     """Return batch norm, PReLU, convolution of ``blocks.preactivated`` with the statistics standing."""
     norm, prelu, conv = layers
     return nn.Sequential(RowAffine(*affine_of(norm)), RowPReLU(prelu.weight), LaneConv(conv))
@@ -105,12 +109,12 @@ class FoldedResidualBlock(nn.Module):
 
     def __init__(self, block: ResidualBlock) -> None:
         super().__init__()
-        layers = [part for part in block.path if isinstance(part, nn.Sequential)]
+        layers: list[Any] = [part for part in block.path if isinstance(part, nn.Sequential)]
         self.site = PredictionDropout() if isinstance(block.path[0], PredictionDropout) else None
         head = folded_preactivated(layers[0])
         for norm, prelu, conv in layers[1:]:
             scale, shift = affine_of(norm)
-            before = head[-1]
+            before = cast(LaneConv, head[-1])
             spread = scale.view(-1, *[1] * (before.weight.dim() - 1))
             before.weight.copy_((before.weight * spread).detach())
             before.bias.copy_((before.bias * scale + shift).detach())
@@ -163,15 +167,17 @@ class FoldedResUNet(nn.Module):
         flat = isinstance(network.first, nn.Conv2d)
         self.memory_format = torch.channels_last if flat else torch.channels_last_3d
         self.check_size = network._check_size
-        self.first = LaneConv(network.first)
-        self.encoder = nn.ModuleList(FoldedResidualBlock(block) for block in network.encoder)
-        self.down = nn.ModuleList(FoldedDown(down) for down in network.down)
+        self.first = LaneConv(cast(nn.Conv2d, network.first))
+        blocks = cast(Iterable[ResidualBlock], network.encoder)
+        self.encoder = nn.ModuleList(FoldedResidualBlock(block) for block in blocks)
+        self.down = nn.ModuleList(FoldedDown(down) for down in cast(Iterable[Down], network.down))
         self.up = nn.ModuleList(copy.deepcopy(up) for up in network.up)
-        self.decoder = nn.ModuleList(FoldedResidualBlock(block) for block in network.decoder)
-        self.last = LaneConv(network.last)
+        blocks = cast(Iterable[ResidualBlock], network.decoder)
+        self.decoder = nn.ModuleList(FoldedResidualBlock(block) for block in blocks)
+        self.last = LaneConv(cast(nn.Conv2d, network.last))
         for module in self._products_of(network.fixed_levels):
             module.to(products)
-        self.up.to(memory_format=self.memory_format)
+        self.up.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.requires_grad_(False).eval()
 
     def _products_of(self, fixed_levels: int) -> list[nn.Module]:

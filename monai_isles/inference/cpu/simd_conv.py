@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 LANES = 16
 _MOST = {4: 4, 5: 2}  # wider kernels lose more than the lanes gain, as measured
-_CONV = {4: F.conv2d, 5: F.conv3d}
+_CONV: dict[int, Callable[..., Tensor]] = {4: F.conv2d, 5: F.conv3d}
 
 
 class LaneConv(nn.Module):
@@ -27,12 +29,17 @@ class LaneConv(nn.Module):
     Source: ours; ``tests/inference/cpu/test_simd_conv.py``.
     """
 
-    def __init__(self, conv: nn.Module, weight: Tensor | None = None, bias: Tensor | None = None) -> None:
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, conv: nn.Conv2d | nn.Conv3d, weight: Tensor | None = None, bias: Tensor | None = None) -> None:
         super().__init__()
         self.stride = int(conv.stride[0])
         weight = conv.weight if weight is None else weight
+        bias = conv.bias if bias is None else bias
+        bias = weight.new_zeros(len(weight)) if bias is None else bias
         self.register_buffer("weight", weight.detach().clone())
-        self.register_buffer("bias", (conv.bias if bias is None else bias).detach().clone())
+        self.register_buffer("bias", bias.detach().clone())
         self._side_by_side: dict[int, tuple[Tensor, Tensor]] = {}
 
     def forward(self, x: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ class Ischaemia:
     def membership(self, atlas_mm: np.ndarray) -> np.ndarray:
         """Return the share (n,) of each point that the occluded vessel feeds, on either side."""
         parts = territories(atlas_mm)
-        return sum(parts[name] for name in OCCLUSIONS[self.stroke.occlusion][2])
+        return np.sum([parts[name] for name in OCCLUSIONS[self.stroke.occlusion][2]], axis=0)
 
     def later_depth(self, head_mm: np.ndarray, atlas_mm: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Return the depth after growth and partial reperfusion, from which the lesion on DWI is drawn."""

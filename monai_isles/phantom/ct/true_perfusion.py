@@ -51,9 +51,14 @@ def case_with_truth(
     slab, protocol = patient.slabs[wanted.slab], patient.protocol
     tissues, true = slab.tissues, haemodynamics(patient, slab, seed=seed)
     how = acquisition(patient, wanted.slab, seed=seed)
-    volumes = [tissues.spread(v.astype(np.float32)) for v in (true.cbf, true.cbv, true.mtt_s, true.delay_s)]
+    cbf, cbv, mtt_s, delay_s = (
+        tissues.spread(v.astype(np.float32)) for v in (true.cbf, true.cbv, true.mtt_s, true.delay_s)
+    )
     truth = TruePerfusion(
-        *volumes,
+        cbf,
+        cbv,
+        mtt_s,
+        delay_s,
         matter=tissues.gm + tissues.wm,
         artery=tissues.artery,
         vein=tissues.vein,

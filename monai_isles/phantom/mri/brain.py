@@ -67,14 +67,14 @@ def brain_of(rng: np.random.Generator, subject: Subject, pose: Pose, grid: Grid)
     Source: ours; ``tests/phantom/mri/test_brain.py``.
     """
     strip, folds = SmoothField(rng, 6.0), (SmoothField(rng, 3.4, symmetry=1), SmoothField(rng, 3.4))
-    kept, head, mni, deep = [], [], [], []
+    parts: tuple[list[np.ndarray], ...] = ([], [], [], [])
     for index, head_mm in _candidates(subject, pose, grid):
         atlas_mm = subject.to_atlas(head_mm)
         depth = _depth(atlas_mm)
         inside = depth + 0.6 * strip.at(head_mm) > 0.3
-        for whole, part in zip((kept, head, mni, deep), (index, head_mm, atlas_mm, depth), strict=True):
+        for whole, part in zip(parts, (index, head_mm, atlas_mm, depth), strict=True):
             whole.append(part[inside])
-    index, head_mm, atlas_mm, depth = (np.concatenate(part) for part in (kept, head, mni, deep))
+    index, head_mm, atlas_mm, depth = (np.concatenate(part) for part in parts)
     gm, wm, csf, _, _, artery, vein, _ = fractions_at(subject, head_mm, atlas_mm)
     gm, wm, csf = _folded(folds, head_mm, atlas_mm, depth, gm, wm, csf)
     near = ndimage.map_coordinates(_around_ventricles(), ((atlas_mm - ORIGIN_MM) / 2).T, order=1, output=np.float32)
@@ -147,7 +147,7 @@ def _boxed(index: np.ndarray, shape: tuple[int, int, int]) -> tuple[tuple[slice,
     places = np.unravel_index(index, shape)
     low = [max(int(p.min()) - 3, 0) for p in places]
     high = [min(int(p.max()) + 4, n) for p, n in zip(places, shape, strict=True)]
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
     flat = np.ravel_multi_index(
         [p - a for p, a in zip(places, low, strict=True)], [b - a for a, b in zip(low, high, strict=True)]
     )

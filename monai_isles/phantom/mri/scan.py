@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def _stored(values: np.ndarray, name: str) -> np.ndarray:
 
 def _siss(
     rng: np.random.Generator, brain: Brain, signs: MriSigns, stroke: Stroke, depth: np.ndarray, later: np.ndarray
-) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, object]]:
+) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, Any]]:
     state = draw_sub_acute(rng)
     lesion = draw_region(brain, later, _at_most(stroke.lesion_ml, _territory_ml(brain, stroke)))
     images, dwi = siss_images(rng, brain, signs, lesion, state)
@@ -114,7 +115,7 @@ def _siss(
 
 def _spes(
     rng: np.random.Generator, brain: Brain, signs: MriSigns, stroke: Stroke, depth: np.ndarray, later: np.ndarray
-) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, object]]:
+) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, Any]]:
     room = _territory_ml(brain, stroke)
     core_ml = _at_most(stroke.lesion_ml, 0.6 * room)
     wanted = core_ml * stroke.penumbra_ratio + float(rng.uniform(0.05, 0.4)) * room
