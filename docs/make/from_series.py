@@ -25,7 +25,7 @@ from monai_isles.io.publish import publish_text
 from monai_isles.metrics import dsc
 from monai_isles.perfusion import TRAINING_MAPS
 from monai_isles.phantom import CaseArrays, make_case
-from monai_isles.phantom.layout import save_lps
+from monai_isles.phantom.folder import save_lps
 from monai_isles.progress import progress
 from monai_isles.workflows.measure_study import measure_study
 

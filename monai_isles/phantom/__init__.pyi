@@ -1,7 +1,14 @@
 from .ct.head import Head, head_with_pose
 from .ct.scan import CaseArrays
-from .ct.true_perfusion import TruePerfusion, case_with_truth, true_haemodynamics
-from .dataset import dataset_or_phantom, make_case, make_dataset, make_mri_case
+from .dataset import (
+    TruePerfusion,
+    case_with_truth,
+    dataset_or_phantom,
+    make_case,
+    make_dataset,
+    make_mri_case,
+    true_haemodynamics,
+)
 from .dicom_writer import write_dicom
 from .mri.scan import MriCase
 

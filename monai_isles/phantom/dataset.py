@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from monai_isles.cohort.task import Place
 from monai_isles.data.remote import is_url, local_root
@@ -14,7 +17,7 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.io.locks import in_turn
 from monai_isles.phantom.atlas import load_atlas
 from monai_isles.phantom.ct.facts import protocol_of
-from monai_isles.phantom.ct.scan import CaseArrays, scan_slab
+from monai_isles.phantom.ct.scan import Acquisition, CaseArrays, acquisition, haemodynamics, scan_slab
 from monai_isles.phantom.ct.subject import make_patient
 from monai_isles.phantom.dicom_writer import require_form
 from monai_isles.phantom.folder import (
@@ -27,9 +30,9 @@ from monai_isles.phantom.folder import (
     fill,
     holds_same,
     make_aside,
+    mri_settings,
     record_text,
 )
-from monai_isles.phantom.layout import mri_settings
 from monai_isles.phantom.mri.facts import MRI_KINDS
 from monai_isles.phantom.mri.scan import MriCase, scan_mri
 
@@ -196,3 +199,61 @@ def _require_numbers(**numbers: int) -> None:
         raise refused(
             "E-PHAN-02", where="phantom", found=", ".join(f"{name} {value}" for name, value in numbers.items())
         )
+
+
+@dataclass(frozen=True)
+class TruePerfusion:
+    """Hold what a perfect measurement of one scan would give, zero outside the head.
+
+    Shapes: volumes (H, W, D) float32, ``blood_hu`` (T,), ``path_mm`` (T, 2).
+    Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt``, ``delay`` and ``dt_s`` s, ``blood_hu`` HU of pure arterial
+    blood over baseline, ``path_mm`` movement of the head; ``matter``, ``artery`` and ``vein`` are parts of a voxel.
+    """
+
+    cbf: np.ndarray
+    cbv: np.ndarray
+    mtt: np.ndarray
+    delay: np.ndarray
+    matter: np.ndarray
+    artery: np.ndarray
+    vein: np.ndarray
+    blood_hu: np.ndarray
+    path_mm: np.ndarray
+    how: Acquisition
+
+
+def true_haemodynamics(
+    number: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES
+) -> TruePerfusion:
+    """Return the true perfusion of ``case_<number>``, the case that ``make_case`` of the same arguments simulates.
+
+    Source: ours; ``tests/phantom/test_true_perfusion.py``.
+    """
+    return case_with_truth(number, seed=seed, section=section, max_slices=max_slices, scan=False)[1]
+
+
+def case_with_truth(
+    number: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES, scan: bool = True
+) -> tuple[CaseArrays | None, TruePerfusion]:
+    """Return ``make_case`` and its truth from one simulated subject; no case without ``scan``."""
+    wanted = plan(number, seed=seed, section=section, max_slices=max_slices)[-1]
+    patient = make_patient(wanted.index, seed=seed)
+    slab, protocol = patient.slabs[wanted.slab], patient.protocol
+    tissues, true = slab.tissues, haemodynamics(patient, slab, seed=seed)
+    how = acquisition(patient, wanted.slab, seed=seed)
+    cbf, cbv, mtt_s, delay_s = (
+        tissues.spread(v.astype(np.float32)) for v in (true.cbf, true.cbv, true.mtt_s, true.delay_s)
+    )
+    truth = TruePerfusion(
+        cbf,
+        cbv,
+        mtt_s,
+        delay_s,
+        matter=tissues.gm + tissues.wm,
+        artery=tissues.artery,
+        vein=tissues.vein,
+        blood_hu=how.bolus.curve(np.arange(protocol.frames) * protocol.dt_s),
+        path_mm=how.path_px * np.array(protocol.spacing_mm[:2]),
+        how=how,
+    )
+    return (scan_slab(patient, wanted.slab, seed=seed) if scan else None), truth

@@ -14,7 +14,7 @@ from monai_isles.cli.main import main
 from monai_isles.io import read_image
 from monai_isles.metrics import dsc
 from monai_isles.phantom import CaseArrays, make_case
-from monai_isles.phantom.layout import save_lps
+from monai_isles.phantom.folder import save_lps
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "threshold"
 MAPS = ("cbf", "cbv", "mtt", "tmax")

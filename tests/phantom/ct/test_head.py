@@ -62,3 +62,31 @@ def test_a_head_takes_less_than_a_second() -> None:
     start = time.process_time()
     head_with_pose(seed=1, slices=4)
     assert time.process_time() - start < 1.0
+
+
+def changed(change: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """The CT without and with the change on the left, and the volume in ml of a voxel."""
+    plain, struck = (head_with_pose(seed=2, slices=4, lesion=s, change=change, noise_hu=0.0) for s in (None, "left"))
+    return plain.ct, struck.ct, float(np.prod(plain.spacing_mm)) / 1000
+
+
+def test_an_old_infarct_is_filled_with_fluid() -> None:
+    plain, struck, voxel_ml = changed("cavity")
+    inside = plain - struck > 18
+    assert np.median(struck[inside]) == pytest.approx(7.0, abs=2.5)  # HU of the ventricles
+    assert 50 < inside.sum() * voxel_ml < 130 and np.nonzero(inside)[0].max() < 128
+
+
+def test_a_large_stroke_darkens_most_of_one_hemisphere() -> None:
+    plain, struck, voxel_ml = changed("stroke")
+    inside = plain - struck > 5
+    assert inside.sum() * voxel_ml > 120 and np.nonzero(inside)[0].max() < 132
+    assert (plain - struck).max() == pytest.approx(10.0, abs=0.1)
+
+
+def test_a_craniectomy_takes_the_bone_off_one_side() -> None:
+    plain, struck, _ = changed("craniectomy")
+    bone = plain > 300
+    lost = bone & (struck < 150)
+    assert 0.15 < lost.sum() / bone.sum() < 0.5 and np.nonzero(lost)[0].max() < 128
+    assert (struck[128:] == plain[128:]).mean() > 0.99
