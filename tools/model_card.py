@@ -3,7 +3,7 @@
 ``python tools/model_card.py bundles/clerigues --run RUN --scores SCORES --predictions PREDICTIONS --device WORDS``
 ``python tools/model_card.py bundles/abulnaga``
 
-What only the bundle's authors know stands in ``tools/cards/<bundle>.json``, what was measured in ``metadata.json``.
+What only the bundle's authors know stands under ``card`` in ``paper.json``, what was measured in ``metadata.json``.
 Its ``bare`` replaces the sentence that a bundle without weights has to be trained first.
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.errors import IslesError
 from monai_isles.io import sha256_of
 from monai_isles.io.publish import publish_together
@@ -26,7 +27,6 @@ from monai_isles.reports.card import require_card
 from monai_isles.reports.scores import side_by_side
 
 NETWORK = "these weights"
-CARDS = Path(__file__).parent / "cards"
 _OF_A_RUN = ("run", "scores", "predictions", "device", "memory_gb")
 
 
@@ -40,14 +40,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", help="what it was trained on, in words")
     parser.add_argument("--memory-gb", help="peak memory of predict, as measured")
     parser.add_argument("--note", action="append", default=[], help="a sentence the reader must know")
-    parser.add_argument("--texts", type=Path, help="text block (default: tools/cards/<bundle>.json)")
+    parser.add_argument("--texts", type=Path, help="JSON with the card's words (default: the bundle's own)")
     args = parser.parse_args(argv)
     given = [name for name in _OF_A_RUN if getattr(args, name) is not None]
     if given and len(given) < len(_OF_A_RUN):
         missing = ", ".join("--" + name.replace("_", "-") for name in _OF_A_RUN if name not in given)
         parser.error(f"a card of trained weights also needs {missing}; give none of them where no weights are shipped")
     metadata = json.loads((args.bundle / "metadata.json").read_text(encoding="utf-8"))
-    texts = json.loads((args.texts or CARDS / f"{args.bundle.resolve().name}.json").read_text(encoding="utf-8"))
+    texts = json.loads(args.texts.read_text(encoding="utf-8")) if args.texts else words_of(args.bundle)
     readme = args.bundle / "README.md"
     require_card(readme)
     facts = {**_said(metadata, texts), "notes": [*texts.get("notes", ()), *args.note]}
@@ -66,6 +66,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.bundle / "metadata.json": json.dumps(metadata, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
     }
     _publish(made)
+
+
+def words_of(folder: Path) -> dict[str, Any]:
+    """Return the words of the card: the bundle's own, else those of the known bundle of its name."""
+    own = Bundle(folder).paper.get("card")
+    return own or Bundle.open(folder.resolve().name).paper["card"]
 
 
 def _publish(files: dict[Path, bytes | str]) -> None:

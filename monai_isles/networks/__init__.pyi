@@ -1,5 +1,5 @@
 from .asymmetric_res_unet import AsymmetricResUNet
-from .blocks import PredictionDropout, SqueezeExcitation, xavier_
+from .blocks import AnySize, PredictionDropout, SqueezeExcitation, xavier_
 from .discriminator import MultiScaleDiscriminator
 from .norms import SwitchableNorm2d
 from .outputs import PseudoDWIOutput, ThresholdOutput
@@ -13,6 +13,7 @@ from .unets import AnisotropicUNet, AnisotropicVNet, R2UNet, RonnebergerUNet, SL
 __all__ = [
     "AnisotropicUNet",
     "AnisotropicVNet",
+    "AnySize",
     "AsymmetricResUNet",
     "ContextEncoder",
     "MultiScaleDiscriminator",

@@ -55,6 +55,26 @@ def padded_to(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:
     return F.pad(x, pad, mode="replicate"), sizes
 
 
+class AnySize(nn.Module):
+    """Give a network inputs padded to sizes that it can halve, by repeating the border; crop its output.
+
+    Shapes: ``(N, C, *spatial)`` in, ``(N, K, *spatial)`` out, any spatial sizes.
+    Args:
+        multiple: spatial sizes that the network takes are multiples of this.
+
+    >>> AnySize(nn.Conv2d(1, 2, 3, stride=1, padding=1), multiple=4)(torch.zeros(1, 1, 5, 7)).shape
+    torch.Size([1, 2, 5, 7])
+    """
+
+    def __init__(self, network: nn.Module, multiple: int) -> None:
+        super().__init__()
+        self.network, self.multiple = network, multiple
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded, sizes = padded_to(x, [self.multiple] * (x.ndim - 2))
+        return cropped_to(self.network(padded), sizes)
+
+
 def cropped_to(x: Tensor, sizes: list[int]) -> Tensor:
     """Return the first ``sizes`` voxels of each spatial axis: the inverse of ``padded_to``.
 

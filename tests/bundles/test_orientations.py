@@ -13,7 +13,7 @@ import pytest
 import torch
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
-from monai_isles.bundle import Bundle
+from monai_isles.bundle.bundle import Bundle, known_bundles
 from monai_isles.inference import Predictor, load_predictor
 from monai_isles.io import publish_state
 from monai_isles.phantom import make_case, make_mri_case
@@ -22,13 +22,14 @@ BUNDLES = Path(__file__).parents[2] / "bundles"
 ORIENTATIONS = [
     list(zip(order, signs, strict=True)) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)
 ]
-SETTINGS: dict[str, dict[str, object]] = {
+SMALLER: dict[str, dict[str, object]] = {
     "clerigues": {"step": [64, 64], "mc_passes": 1, "min_size_vox": 1},
     "abulnaga": {"base_channels": 2},
     "wang": {"base_channels": 2},
     "clerigues_mri": {"base_channels": 2, "step": [24, 24, 16], "cover": "centre", "min_size_vox": 1},
     "threshold": {"min_cluster_ml": 0.0, "core_rcbf": 0.9},
 }
+SETTINGS = {name: SMALLER.get(name, {}) for name in known_bundles()}
 
 
 @dataclass(frozen=True)

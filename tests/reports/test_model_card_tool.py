@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+from monai_isles.bundle.bundle import Bundle, known_bundles
 from monai_isles.errors import IslesError
 from monai_isles.reports.card import require_card
 
@@ -58,13 +59,10 @@ def test_a_bundle_without_weights_gets_a_card_from_its_metadata_and_its_text(
 def test_every_text_block_names_rows_that_are_published(tool: ModuleType) -> None:
     from monai_isles.papers.published import published_rows
 
-    blocks = sorted(tool.CARDS.glob("*.json"))
-    assert [path.stem for path in blocks] == ["abulnaga", "clerigues", "clerigues_mri", "threshold", "wang"]
-    for path in blocks:
-        texts = json.loads(path.read_text(encoding="utf-8"))
-        assert all(published_rows(name) for name in texts.get("published", ())) and ("published" in texts) != (
-            path.stem == "threshold"
-        )
+    for folder in known_bundles().values():
+        texts = tool.words_of(folder)
+        assert all(published_rows(name) for name in texts.get("published", ()))
+        assert ("published" in texts) == ("published" in Bundle(folder).paper)
 
 
 def test_a_rule_without_weights_is_not_said_to_need_a_training(tmp_path: Path, tool: ModuleType) -> None:

@@ -1,0 +1,97 @@
+"""Every folder of bundles/ keeps the contract of docs/extending.md; those without tests of their own make a journey."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from monai_isles.bundle.bundle import Bundle, known_bundles
+from monai_isles.cli.main import main
+from monai_isles.data import make_datalist
+from monai_isles.export.metadata import check_metadata
+from monai_isles.io import publish_json
+from monai_isles.papers.study import paper_rows
+
+ROOT = Path(__file__).parents[2]
+BUNDLES = sorted(path for path in (ROOT / "bundles").iterdir() if path.is_dir())
+PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+FILES = re.findall(r"^\| `([\w.]+)` \|", PAGE[PAGE.index("## Files") : PAGE.index("## Ids")], re.MULTILINE)
+IDS = re.findall(r"^\| `(\w+\.json)` \| `(\w+)` \|", PAGE, re.MULTILINE)
+WITHOUT_TESTS = [path for path in BUNDLES if not (Path(__file__).parent / f"test_{path.name}.py").is_file()]
+of_every_bundle = pytest.mark.parametrize("folder", BUNDLES, ids=lambda path: path.name)
+
+
+def config(folder: Path, name: str) -> dict:
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def test_the_page_names_files_and_ids() -> None:
+    assert {"train.json", "inference.json", "paper.json", "README.md", "LICENSE"} <= set(FILES)
+    assert ("inference.json", "network_def") in IDS and len(IDS) > 40
+    assert {path.name for path in BUNDLES} == set(known_bundles())
+
+
+@of_every_bundle
+def test_files_and_ids_are_there(folder: Path) -> None:
+    assert [name for name in FILES if not (folder / name).is_file()] == []
+    content = {name: config(folder, name) for name in {name for name, _ in IDS}}
+    assert [f"{name}: {key}" for name, key in IDS if key not in content[name]] == []
+
+
+@of_every_bundle
+def test_configs_are_safe_and_metadata_whole(folder: Path) -> None:
+    assert Bundle(folder).judge() == []
+    metadata = check_metadata(config(folder, "metadata.json"), folder.name)
+    assert set(config(folder, "inference.json")["modalities"]) <= set(metadata["modalities"])
+
+
+@of_every_bundle
+def test_training_and_prediction_prepare_a_case_alike(folder: Path) -> None:
+    train, inference = config(folder, "train.json"), config(folder, "inference.json")
+    assert train["modalities"] == inference["modalities"]
+    steps = [[step["_target_"] for step in one["preprocessing"]["transforms"]] for one in (train, inference)]
+    assert steps[0] == steps[1]
+
+
+@of_every_bundle
+def test_overlays_and_rows_have_a_place(folder: Path) -> None:
+    known = config(folder, "train.json").keys() | config(folder, "inference.json").keys()
+    overlays = [path.name for path in folder.glob("*.json") if path.name not in FILES]
+    for name in overlays:
+        keys = {re.split("#|::", key.removeprefix("+"))[0] for key in config(folder, name)}
+        new = {key for key in keys - known if not refers_to(config(folder, name), key)}
+        assert not new, f"{name}: {new}"
+    for row in paper_rows(folder):
+        assert Bundle(folder, row.overlays).config("train")["network_def"]
+
+
+def refers_to(content: dict, key: str) -> bool:
+    """Tell whether another id of the same overlay names this one."""
+    return bool(re.search(rf"@{key}\b", json.dumps({k: v for k, v in content.items() if k != key})))
+
+
+@pytest.mark.parametrize("folder", WITHOUT_TESTS, ids=lambda path: path.name)
+def test_it_trains_cross_validates_predicts_evaluates_and_exports(
+    folder: Path, phantom_folder: Path, tmp_path: Path
+) -> None:
+    publish_json(tmp_path / "list.json", make_datalist(phantom_folder, folds=2))
+    data = ["--data-list", str(tmp_path / "list.json"), "--dataset-dir", str(phantom_folder)]
+    small = ["--overlay", "small.json"]
+    assert main(["crossval", str(folder), *data, *small, "--out", str(tmp_path / "cv")]) == 0
+    weights, case = str(tmp_path / "cv/fold_0/model.pt"), phantom_folder / "TRAINING/case_1"
+    words = ["--bundle", str(folder), "--weights", weights, *small, "--no-report"]
+    assert main(["predict", str(case), *words, "--out", str(tmp_path / "pred")]) == 0
+    scores = ["--pred", str(tmp_path / "cv/predictions"), "--ref", str(phantom_folder)]
+    assert main(["evaluate", *scores, "--out", str(tmp_path / "scores")]) == 0
+    assert json.loads((tmp_path / "scores/summary.json").read_text())["methods"]["network"]["n"] == 3
+    copy = tmp_path / folder.name
+    shutil.copytree(folder, copy)
+    content = config(copy, "inference.json") | {k: v for k, v in config(copy, "small.json").items()
+                                                if k in config(copy, "inference.json")}  # fmt: skip
+    publish_json(copy / "inference.json", content)
+    assert main(["export", str(copy), "--weights", weights, "--out", str(tmp_path / "shared")]) == 0
+    assert (tmp_path / "shared" / f"{folder.name}.zip").is_file()
