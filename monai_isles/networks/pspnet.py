@@ -38,17 +38,6 @@ class DilatedResNet(nn.Module):
     Source: He 2016 (arXiv:1512.03385), stride in the 3x3 convolution; Yu and Koltun 2016 (arXiv:1511.07122), dilation.
     """
 
-    conv1: nn.Module
-    conv2: nn.Module
-    conv3: nn.Module
-    bn1: nn.Module
-    bn2: nn.Module
-    bn3: nn.Module
-    layer1: nn.Module
-    layer2: nn.Module
-    layer3: nn.Module
-    layer4: nn.Module
-
     def __init__(
         self,
         backbone: str = "resnet50",
@@ -84,12 +73,12 @@ class DilatedResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn1(self.conv1(x)))  # type: ignore[operator]
         if self.deep:
-            x = F.relu(self.bn2(self.conv2(x)))
-            x = F.relu(self.bn3(self.conv3(x)))
+            x = F.relu(self.bn2(self.conv2(x)))  # type: ignore[operator]
+            x = F.relu(self.bn3(self.conv3(x)))  # type: ignore[operator]
         x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))  # type: ignore[operator]
 
 
 class _Bottleneck(nn.Module):
