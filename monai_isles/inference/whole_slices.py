@@ -9,7 +9,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
-from monai_isles.inference.cpu.fast_form import compiled_form, require_precision
+from monai_isles.inference.cpu.fast_form import fast_form, require_precision
 from monai_isles.inference.windows import WindowResult
 
 
@@ -64,7 +64,7 @@ class WholeSliceInferer(Inferer):
         """Return the maps of a batch of volumes; the uncertainty of one pass is 0. ``foreground`` changes nothing."""
         plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
         if self.compiled and network not in self._compiled:
-            self._compiled[network] = compiled_form(network, self.batch_size if self.flat else 1)
+            self._compiled[network] = fast_form(network, plain.device, compiled_for=self.batch_size if self.flat else 1)
         network = self._compiled.get(network, network)
         half = torch.autocast(plain.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(), half:

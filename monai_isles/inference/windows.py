@@ -13,7 +13,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
-from monai_isles.inference.cpu.fast_form import CompiledWhole, compiled_form, predicting_form, require_precision
+from monai_isles.inference.cpu.fast_form import CompiledWhole, fast_form, require_precision
 from monai_isles.inference.dropout import prediction_dropout
 from monai_isles.inference.malloc import HalvedOnce, forecast, keep_memory
 from monai_isles.inference.windows_plan import (
@@ -139,6 +139,7 @@ class StepSlidingWindowInferer(Inferer):
             third digit.
         compiled: compile the networks with their weights frozen in, for groups of ``batch_size``; the first case waits.
         whole_slices: one window a slice, as large as the brain with half a window around it, in place of ``step``.
+        masked: say background wherever ``foreground`` is 0; else windows reach half their size beyond it.
     Raises:
         IslesError: ``E-INF-03`` for a step that leaves gaps, ``E-INF-04`` for settings that do not fit together,
             ``E-INF-20`` for another cover, ``E-INF-40`` for another precision, ``E-INF-41`` without a compiler,
@@ -163,6 +164,7 @@ class StepSlidingWindowInferer(Inferer):
         precision: str = "fp32",
         compiled: bool = False,
         whole_slices: bool = False,
+        masked: bool = False,
     ) -> None:
         super().__init__()
         if len(roi_size) != len(step) or len(step) not in (2, 3) or mc_passes < 1:
@@ -185,7 +187,7 @@ class StepSlidingWindowInferer(Inferer):
         self.step = (*step, 1) if self.flat else tuple(step)
         self.mc_passes, self.mc_rate, self.batch_size = mc_passes, mc_rate, batch_size
         self.uncertainty, self.seed, self.cover, self.memory_mb = uncertainty, seed, cover, memory_mb
-        self.precision, self.compiled, self.whole_slices = precision, compiled, whole_slices
+        self.precision, self.compiled, self.whole_slices, self.masked = precision, compiled, whole_slices, masked
         self._compiled: dict[nn.Module, CompiledWhole] = {}
 
     def __call__(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> Tensor:
@@ -202,8 +204,8 @@ class StepSlidingWindowInferer(Inferer):
     ) -> WindowResult:
         """Return probability, uncertainty and the number of windows of a batch of volumes.
 
-        Several networks see each group of windows one after the other: their windows are cut, their masks drawn and
-        their sums folded back once.
+        Several networks see each group of windows one after the other, each under dropout masks of its own: the windows
+        are cut and the sums folded back once.
         """
         keep_memory()
         networks = [network] if isinstance(network, nn.Module) else list(network)
@@ -220,6 +222,8 @@ class StepSlidingWindowInferer(Inferer):
             members = list(zip(forms, dropout or [[]] * len(forms), strict=True))
             one = self._whole if self.whole_slices else self._volume
             results = [one(image, mask, members, seed) for image, mask in zip(plain, masks, strict=True)]
+        if self.masked:
+            results = [_within(result, mask) for result, mask in zip(results, masks, strict=True)]
         return WindowResult(
             torch.stack([r.probability for r in results]),
             torch.stack([r.uncertainty for r in results]),
@@ -229,9 +233,9 @@ class StepSlidingWindowInferer(Inferer):
     def _form(self, network: nn.Module, device: torch.device) -> nn.Module:
         """Return what predicts; compiled networks keep theirs, since compiling is dear."""
         if not self.compiled:
-            return predicting_form(network, device, self.precision)
+            return fast_form(network, device, self.precision)
         if network not in self._compiled:
-            self._compiled[network] = compiled_form(predicting_form(network, device, self.precision), self.batch_size)
+            self._compiled[network] = fast_form(network, device, self.precision, compiled_for=self.batch_size)
         return self._compiled[network]
 
     def _whole(self, image: Tensor, mask: np.ndarray, members: list[Member], seed: int) -> WindowResult:
@@ -260,7 +264,7 @@ class StepSlidingWindowInferer(Inferer):
         cutter = WindowCutter(image, roi, flat=self.flat)
         sums = WindowSums(image.shape[1:], image.device, flat=self.flat)
         room = HalvedOnce(f"{' x '.join(map(str, roi))} voxels")
-        masks = self._masks(cutter.cut(starts[:1]), members, seed) if len(starts) and not image.is_cuda else None
+        masks = self._masks(cutter.cut(starts[:1]), members, seed) if len(starts) and not image.is_cuda else []
 
         def predict(group: np.ndarray) -> None:
             sums.add(group, self._moments(cutter.cut(group), group, members, masks))
@@ -281,17 +285,19 @@ class StepSlidingWindowInferer(Inferer):
             most = windows_at_once(members[0][0], cutter.cut(starts[:1]), most=most, memory_mb=self.memory_mb)
         return [starts[i : i + most] for i in range(0, len(starts), most)]
 
-    def _masks(self, window: Tensor, members: list[Member], seed: int) -> WindowMasks | None:
+    def _masks(self, window: Tensor, members: list[Member], seed: int) -> list[WindowMasks]:
+        """Return what draws each network's masks: from ``seed`` for the first, which predicts alone as it does here."""
         if self.mc_passes == 1:
-            return None
+            return []
         sizes = site_sizes(members[0][0], window)
-        return WindowMasks(sizes, self.mc_passes, self.mc_rate, seed)
+        return [WindowMasks(sizes, self.mc_passes, self.mc_rate, seed + number) for number in range(len(members))]
 
-    def _moments(self, windows: Tensor, starts: np.ndarray, members: list[Member], masks: WindowMasks | None) -> Tensor:
+    def _moments(self, windows: Tensor, starts: np.ndarray, members: list[Member], masks: list[WindowMasks]) -> Tensor:
         """Return the sums over all networks and passes of a group of windows, ``PassSums.total``."""
-        sums, bits = PassSums(), None if masks is None else masks.draw(starts)
-        for form, sites in members:
-            for logits in self._passes(form, windows, sites, masks, bits):
+        sums = PassSums()
+        for number, (form, sites) in enumerate(members):
+            own = masks[number] if masks else None
+            for logits in self._passes(form, windows, sites, own, None if own is None else own.draw(starts)):
                 sums.add(logits)
         return sums.total
 
@@ -307,12 +313,21 @@ class StepSlidingWindowInferer(Inferer):
         with torch.autocast(windows.device.type, torch.bfloat16, enabled=outside):
             fixed = form.fixed_part(windows) if hasattr(form, "fixed_part") else None
             for turn in range(self.mc_passes):
-                if masks is not None:
+                if masks is not None and bits is not None:
                     masks.lay(bits, turn, sites)
                 yield form(windows) if fixed is None else form.noisy_part(*fixed)
 
 
 Member = tuple[nn.Module, list[PredictionDropout]]
+
+
+def _within(result: WindowResult, mask: np.ndarray) -> WindowResult:
+    """Return the maps with the first class certain outside ``mask`` (H, W, D)."""
+    inside = torch.from_numpy(mask).to(result.probability.device)
+    background = torch.zeros_like(result.probability)
+    background[0] = 1
+    probability = torch.where(inside, result.probability, background)
+    return WindowResult(probability, result.uncertainty * inside, result.windows)
 
 
 def _devices(image: Tensor) -> list[int]:

@@ -11,8 +11,7 @@ from torch import nn
 
 from monai_isles.errors import IslesError
 from monai_isles.inference import StepSlidingWindowInferer, WholeSliceInferer
-from monai_isles.inference.cpu.fast_form import CompiledParts, CompiledWhole, compiled_form
-from monai_isles.inference.cpu.folded_res_unet import FoldedResUNet
+from monai_isles.inference.cpu.fast_form import CompiledParts, CompiledWhole, fast_form
 from monai_isles.networks import AsymmetricResUNet
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
@@ -47,8 +46,9 @@ def test_whole_slices_are_compiled_too() -> None:
 
 def test_a_network_in_two_parts_is_compiled_in_two(monkeypatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/g++")
-    assert type(compiled_form(FoldedResUNet(AsymmetricResUNet(2, 3).eval()), 8)) is CompiledParts
-    assert type(compiled_form(nn.Conv2d(3, 2, 1), 8)) is CompiledWhole
+    cpu = torch.device("cpu")
+    assert type(fast_form(AsymmetricResUNet(2, 3).eval(), cpu, compiled_for=8)) is CompiledParts
+    assert type(fast_form(nn.Conv2d(3, 2, 1), cpu, compiled_for=8)) is CompiledWhole
 
 
 def test_without_a_compiler_the_option_is_refused(monkeypatch) -> None:
@@ -56,4 +56,4 @@ def test_without_a_compiler_the_option_is_refused(monkeypatch) -> None:
     with pytest.raises(
         IslesError, match=r"E-INF-41: networks cannot be compiled here(?s:.*)no C\+\+ compiler(?s:.*)g\+\+"
     ):
-        compiled_form(nn.Conv2d(3, 2, 1), 8)
+        fast_form(nn.Conv2d(3, 2, 1), torch.device("cpu"), compiled_for=8)

@@ -23,7 +23,7 @@ def plain_loop(
     """Return mean and deviation of the lesion class: one window, one pass, one network at a time, in float64."""
     seen: list[list[list[float]]] = np.frompyfunc(lambda _: [], 1, 1)(np.zeros(image.shape[2:]))
     flat = roi[2] == 1
-    for start, network in itertools.product(starts, networks):
+    for start, (number, network) in itertools.product(starts, enumerate(networks)):
         place = tuple(slice(a, a + r) for a, r in zip(start.tolist(), roi, strict=True))
         window = image[(slice(None), slice(None), *place)]
         window = window[..., 0] if flat else window
@@ -31,7 +31,7 @@ def plain_loop(
             for site in sites:
                 site.active = passes > 1
             sizes = site_sizes(network, window)
-            masks = WindowMasks(sizes, passes, 0.25, SEED)
+            masks = WindowMasks(sizes, passes, 0.25, SEED + number)
             bits = masks.draw(start[None])
             for turn in range(passes):
                 masks.lay(bits, turn, sites)

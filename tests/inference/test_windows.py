@@ -124,3 +124,30 @@ def test_windows_that_cannot_work_are_refused(code: str, roi: tuple[int, int], s
 def test_settings_of_different_lengths_are_refused() -> None:
     with pytest.raises(IslesError, match="E-INF-04"):
         StepSlidingWindowInferer((8, 8, 8), (4, 4))
+
+
+def test_the_networks_of_an_ensemble_draw_masks_of_their_own() -> None:
+    """Two copies of one network differ from it alone by the second one's masks; without passes they do not."""
+    torch.manual_seed(0)
+    network = AsymmetricResUNet(2, 2, base_channels=4, levels=3).eval()
+    image = torch.randn(1, 2, 16, 16, 1)
+    for passes, alike in ((1, True), (2, False)):
+        inferer = StepSlidingWindowInferer((16, 16), (16, 16), mc_passes=passes, mc_rate=0.3, seed=5)
+        alone = inferer.infer(image, network)
+        twice = inferer.infer(image, [network, network])
+        assert torch.allclose(alone.probability, twice.probability, atol=1e-6) == alike
+        assert torch.equal(inferer.infer(image, [network]).probability, alone.probability)
+
+
+def test_masked_probabilities_are_background_outside_the_brain_alone() -> None:
+    torch.manual_seed(0)
+    network, image = AsymmetricResUNet(2, 2, base_channels=2, levels=2).eval(), torch.randn(1, 2, 16, 16, 1)
+    brain = torch.zeros(1, 1, 16, 16, 1)
+    brain[:, :, 4:9, 4:9] = 1
+    plain, masked = (
+        StepSlidingWindowInferer((8, 8), (4, 4), masked=masked).infer(image, network, brain) for masked in (False, True)
+    )
+    inside = brain[:, 0] > 0
+    assert torch.equal(plain.probability[:, 1][inside], masked.probability[:, 1][inside])
+    assert (plain.probability[:, 1][~inside] > 0).any()
+    assert not masked.probability[:, 1][~inside].any() and (masked.probability[:, 0][~inside] == 1).all()

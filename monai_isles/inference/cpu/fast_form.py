@@ -62,11 +62,6 @@ class CompiledParts(CompiledWhole):
         return (self._noisy if len(x) == self.windows else self.network.noisy_part)(x, skips, masks)
 
 
-def compiled_form(network: nn.Module, windows: int) -> CompiledWhole:
-    """Return a network compiled for groups of ``windows``."""
-    return CompiledParts(network, windows) if isinstance(network, FoldedResUNet) else CompiledWhole(network, windows)
-
-
 def require_compiler() -> None:
     """Refuse to compile where torch would find no C++ compiler (``E-INF-41``)."""
     if not any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl")):
@@ -82,13 +77,23 @@ def require_precision(precision: str) -> None:
         raise refused("E-INF-40", where="precision", found=repr(precision), precisions=", ".join(PRECISIONS))
 
 
-def predicting_form(network: nn.Module, device: torch.device, precision: str) -> nn.Module:
-    """Return the folded form of a network where there is one: a processor, evaluation, ``AsymmetricResUNet``.
+def fast_form(
+    network: nn.Module, device: torch.device, precision: str = "fp32", *, compiled_for: int | None = None
+) -> nn.Module:
+    """Return the form of a network that predicts fastest with the same numbers but for rounding.
 
-    Any other network comes back as it is; ``bf16`` then means autocast.
+    On a processor an ``AsymmetricResUNet`` in evaluation is folded. Any other network comes back as it is; ``bf16``
+    then means autocast.
 
+    Args:
+        compiled_for: windows a group for which the form is compiled, None to leave it as it is.
+    Raises:
+        IslesError: ``E-INF-41`` without a compiler where one is wanted.
     Source: ours; ``tests/inference/cpu/test_fast_form.py``.
     """
-    if device.type != "cpu" or network.training or type(network) is not AsymmetricResUNet:
-        return network
-    return FoldedResUNet(network, PRECISIONS[precision])
+    form = network
+    if device.type == "cpu" and not network.training and type(network) is AsymmetricResUNet:
+        form = FoldedResUNet(network, PRECISIONS[precision])
+    if compiled_for is None:
+        return form
+    return CompiledParts(form, compiled_for) if isinstance(form, FoldedResUNet) else CompiledWhole(form, compiled_for)

@@ -8,7 +8,7 @@ from torch import nn
 
 from monai_isles.errors import IslesError
 from monai_isles.inference import StepSlidingWindowInferer, WholeSliceInferer
-from monai_isles.inference.cpu.fast_form import predicting_form
+from monai_isles.inference.cpu.fast_form import fast_form
 from monai_isles.inference.cpu.folded_res_unet import FoldedResUNet
 from monai_isles.networks import AsymmetricResUNet
 
@@ -17,12 +17,12 @@ CPU = torch.device("cpu")
 
 def test_the_evaluated_network_is_folded_on_a_processor_and_nowhere_else() -> None:
     network = AsymmetricResUNet(2, 3).eval()
-    form = predicting_form(network, CPU, "bf16")
+    form = fast_form(network, CPU, "bf16")
     assert isinstance(form, FoldedResUNet) and form.products == torch.bfloat16
-    assert predicting_form(network, torch.device("cuda"), "fp32") is network
-    assert predicting_form(AsymmetricResUNet(2, 3).train(), CPU, "fp32").training
+    assert fast_form(network, torch.device("cuda"), "fp32") is network
+    assert fast_form(AsymmetricResUNet(2, 3).train(), CPU, "fp32").training
     other = nn.Conv2d(3, 2, 1).eval()
-    assert predicting_form(other, CPU, "bf16") is other
+    assert fast_form(other, CPU, "bf16") is other
 
 
 @pytest.mark.parametrize("inferer", [StepSlidingWindowInferer, WholeSliceInferer])
