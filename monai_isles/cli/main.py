@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import json
 import logging
 import os
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     SIGTERM exits with 143, the user's interrupt with 130; neither leaves a lock or a part of a file.
     """
+    _escape_what_the_console_lacks()
     words = list(sys.argv[1:] if argv is None else argv)
     verb = next((w for w in words if w in VERBS), None)
     try:
@@ -83,6 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _module(verb: str) -> ModuleType:
     return importlib.import_module(f"monai_isles.cli.{verb.replace('-', '_')}")
+
+
+def _escape_what_the_console_lacks() -> None:
+    """Print names in any script on a console of any encoding: what it lacks is escaped, the work goes on."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _exit_on_sigterm() -> object:

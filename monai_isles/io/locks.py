@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +36,8 @@ def in_turn(make: Callable[[], Made]) -> Made:
 
 
 LOCK = "run.lock"
+_NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO, errno.EINVAL}
+_WRITTEN_AFTER_S = 5.0
 
 
 def take(folder: Path) -> Path:
@@ -48,7 +52,7 @@ def take(folder: Path) -> Path:
     try:
         for _ in range(3):
             with suppress(FileExistsError):
-                os.link(mine, lock)  # a link appears whole or not at all, and never replaces
+                _claim(mine, lock)
                 return lock
             holder = _holder(lock)
             if holder is not None and not _ended(holder):
@@ -70,6 +74,21 @@ def require_free(folder: Path) -> None:
         raise _held(folder / LOCK, holder)
 
 
+def _claim(mine: Path, lock: Path) -> None:
+    """Give the content of ``mine`` the name ``lock``, or raise FileExistsError; never replace another's.
+
+    A link appears whole or not at all. Where the file system has none (exFAT, many SMB shares, FUSE), the file is made
+    exclusively and written after.
+    """
+    try:
+        os.link(mine, lock)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with open(lock, "xb") as file:
+            file.write(mine.read_bytes())
+
+
 def _held(lock: Path, holder: dict) -> IslesError:
     return refused(
         "E-RUN-01",
@@ -84,13 +103,16 @@ def _remove_stale(lock: Path, seen: dict | None) -> None:
         os.rename(lock, aside)
         if _holder(aside) != seen:  # somebody took it over between our look and our move
             with suppress(FileExistsError):
-                os.link(aside, lock)
+                _claim(aside, lock)
         aside.unlink(missing_ok=True)
 
 
 def _holder(lock: Path) -> dict | None:
     try:
-        content = json.loads(lock.read_text())
+        text = lock.read_text()
+        if not text and time.time() - lock.stat().st_mtime < _WRITTEN_AFTER_S:
+            return {"host": "another process, just starting"}
+        content = json.loads(text)
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,15 @@ def test_a_refused_input_prints_four_lines_and_exits_with_four(tmp_path: Path) -
 def test_json_gives_the_error_as_an_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["datalist", str(tmp_path), "--out", str(tmp_path / "l.json"), "--json"]) == 4
     assert json.loads(capsys.readouterr().err)["error"] == "E-LIST-01"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+def test_a_console_of_any_encoding_shows_names_in_any_script(tmp_path: Path, encoding: str) -> None:
+    folder = tmp_path / "患者 ё"
+    folder.mkdir()
+    (folder / "a_dwi.nii").write_bytes(b"no image")
+    words = [sys.executable, "-m", "monai_isles.cli.main", "check", str(folder)]
+    env = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run(words, capture_output=True, env=env, timeout=120)
+    assert done.returncode == 4 and b"\\u60a3\\u8005 \\u0451" in done.stdout and b"E-FILE-03" in done.stdout
+    assert b"Traceback" not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -80,3 +81,35 @@ except IslesError: print("refused", flush=True)
     for run in runs:
         run.communicate()
     assert sorted(words) == ["mine", "refused", "refused", "refused"]
+
+
+@pytest.fixture(params=[errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EIO], ids=lambda code: errno.errorcode[code])
+def without_links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without hard links, as the kernel answers for exFAT, SMB shares or FUSE."""
+
+    def link(source: object, target: object, **_: object) -> None:
+        raise OSError(request.param, os.strerror(request.param), str(source), None, str(target))
+
+    monkeypatch.setattr(os, "link", link)
+
+
+@pytest.mark.usefixtures("without_links")
+def test_without_hard_links_a_lock_holds_as_well(tmp_path: Path) -> None:
+    assert json.loads(take(tmp_path).read_text())["pid"] == os.getpid()
+    with pytest.raises(IslesError, match=rf"E-RUN-01(?s:.*)process {os.getpid()}"):
+        take(tmp_path)
+    assert os.listdir(tmp_path) == [LOCK]
+
+
+@pytest.mark.usefixtures("without_links")
+def test_without_hard_links_the_dead_hold_nothing(tmp_path: Path) -> None:
+    lock(tmp_path, pid=dead_pid())
+    assert json.loads(take(tmp_path).read_text())["pid"] == os.getpid() and os.listdir(tmp_path) == [LOCK]
+
+
+def test_a_lock_that_is_being_written_is_not_stale(tmp_path: Path) -> None:
+    (tmp_path / LOCK).touch()
+    with pytest.raises(IslesError, match=r"E-RUN-01(?s:.*)just starting"):
+        take(tmp_path)
+    os.utime(tmp_path / LOCK, (1e9, 1e9))
+    assert json.loads(take(tmp_path).read_text())["pid"] == os.getpid()
