@@ -45,6 +45,7 @@ MODALITIES: dict[str, Modality] = {m.key: m for m in _TABLE}
 CT_CHANNELS = ("ct", "cbf", "cbv", "mtt", "tmax")
 SISS_CHANNELS = ("flair", "t1", "t2", "dwi")
 SPES_CHANNELS = ("dwi", "cbf", "cbv", "t1c", "t2", "tmax", "ttp")
+ISLES2017_CHANNELS = ("adc", "cbf", "cbv", "mtt", "tmax", "ttp")
 PERFUSION_MAPS = ("cbf", "cbv", "mtt", "tmax")
 LABEL = "label"
 LABEL_VALUES = "label_values"

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 from monai_isles.data.datalist import group_folds
-from monai_isles.data.isles2018 import KEYS
+from monai_isles.data.releases import KEYS
 from monai_isles.data.schema import require_sound
 from monai_isles.io.publish import publish_json
 

@@ -1,4 +1,4 @@
-"""BIDS trees: ISLES'24 and ISLES'22 names, raw data beside derivatives, sessions joined; and names for our results."""
+"""BIDS trees: names of ISLES'22, ISLES'24, SOOP and ATLAS, raw data beside derivatives; and names for our results."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path, PurePosixPath
 
 from monai_isles import __version__
 from monai_isles.case import Case
-from monai_isles.data.folder import TOKENS, walk
-from monai_isles.data.scans import TRAINING, Scan, no_case, section_of
+from monai_isles.data.folder import IMAGE, TOKENS, walk
+from monai_isles.data.scans import TRAINING, Scan, no_case, section_in
 from monai_isles.errors import refused
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
 PIPELINE = "monaiisles"
-_ENDING = re.compile(r"\.nii(?:\.gz)?$", re.IGNORECASE)
 _ENTITY = re.compile(r"^([a-z]+)-([A-Za-z0-9]+)$")
 _MASKS = ("lesion-msk", "msk", "lesion")
 _RESULTS = {
@@ -44,24 +43,27 @@ class BidsFile:
 def parse_name(path: Path, root: Path | None = None) -> BidsFile | None:
     """Return what a BIDS name says, None for other names, other images (CTA, vessel masks) and our own results."""
     name = path.name
-    if not _ENDING.search(name) or not name.startswith("sub-"):
+    if not IMAGE.search(name) or not name.startswith("sub-"):
         return None
-    *parts, suffix = _ENDING.sub("", name).split("_")
+    *parts, suffix = IMAGE.sub("", name).split("_")
     entities = dict(match.groups() for part in parts if (match := _ENTITY.match(part)))
     if len(entities) < len(parts) or "sub" not in entities or entities.get("desc", "").startswith(PIPELINE):
         return None
-    lesion = suffix == "mask" and entities.get("label", entities.get("desc", "lesion")).lower() == "lesion"
+    about = " ".join(entities.get(word, "") for word in ("label", "desc")).lower().strip()
+    lesion = suffix.lower() == "mask" and (not about or "lesion" in about)
     key = LABEL if lesion or suffix.lower() in _MASKS else TOKENS.get(suffix.lower())
+    if key == "dwi" and entities.get("rec", "").lower() in ("adc", "trace"):
+        key = {"adc": "adc", "trace": "dwi"}[entities["rec"].lower()]
     derived = "derivatives" in (path if root is None else path.relative_to(root)).parts
     return None if key is None else BidsFile(path, entities, key, derived)
 
 
 def is_bids(folder: Path, path: Path) -> bool:
-    """Tell whether a file marks a BIDS tree: a BIDS name with a ``space-``, or one below raw data or derivatives."""
+    """Tell whether a file marks a BIDS tree: ``space-`` or ``rec-`` in its name, raw data or derivatives above it."""
     parts = path.relative_to(folder).parts[:-1]
     above = {"raw_data", "rawdata", "derivatives"}.intersection(parts)
     found = parse_name(path, folder)
-    return found is not None and found.key != LABEL and bool(above or "space" in found.entities)
+    return found is not None and found.key != LABEL and bool(above or {"space", "rec"} & set(found.entities))
 
 
 def scan_bids(folder: str | Path, target: str | None = None) -> list[Scan]:
@@ -82,9 +84,7 @@ def scan_bids(folder: str | Path, target: str | None = None) -> list[Scan]:
         found = parse_name(path, root)
         if found is None:
             continue
-        inner = path.relative_to(root).parts[:-1]
-        section = next((s for part in (*inner[:1], root.name) if (s := section_of(part))), TRAINING)
-        sessions = people.setdefault((section, f"sub-{found.entities['sub']}"), {})
+        sessions = people.setdefault((section_in(root, path), f"sub-{found.entities['sub']}"), {})
         sessions.setdefault(found.entities.get("ses", ""), []).append(found)
     scans = [scan for (section, person), sessions in people.items() for scan in _cases(section, person, sessions)]
     if not scans:

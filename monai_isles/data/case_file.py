@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from monai_isles.data.folder import walk
-from monai_isles.data.scans import TRAINING, Scan, no_case, section_of
+from monai_isles.data.scans import TRAINING, Scan, no_case, section_in
 from monai_isles.errors import IslesError, refused
 from monai_isles.modalities import LABEL, MODALITIES
 
@@ -29,9 +29,7 @@ def scan_case_files(folder: str | Path, target: str | None = None) -> list[Scan]
     scans = []
     for path in walk(root):
         if path.name.lower() in NAMES:
-            inner = path.relative_to(root).parts[:-1]
-            section = next((s for part in (*inner[:1], root.name) if (s := section_of(part))), TRAINING)
-            scans.append(read_case_file(path, section))
+            scans.append(read_case_file(path, section_in(root, path)))
     if not scans:
         raise no_case(root)
     return sorted(scans, key=lambda scan: (scan.section != TRAINING, scan.name))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monai_isles.case import Case
 from monai_isles.data.datalist import read_datalist
-from monai_isles.data.layouts import find_cases, read_case
+from monai_isles.data.layouts import find_cases
 from monai_isles.data.remote import (
     CHECKSUMS,
     can_be_fetched,
@@ -160,8 +160,7 @@ def find_inputs(
     """
     cases: list[Case] = []
     for path in map(_here, paths):
-        single = read_case(path, keys=keys)
-        cases += [single] if single is not None else find_cases(path, section=section, keys=keys)
+        cases += find_cases(path, section=section, keys=keys)
     twice = [name for name, times in Counter(case.name for case in cases).items() if times > 1]
     if twice:
         raise refused(

@@ -9,27 +9,35 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from monai_isles.data.scans import TRAINING, Scan, no_case, section_of
+from monai_isles.data.scans import TRAINING, Scan, no_case, section_in
 from monai_isles.errors import refused
 from monai_isles.modalities import LABEL, MODALITIES
 
 DEPTH = 5
-_OTHER_NAMES = {"t1w": "t1", "t2w": "t2", "t1ce": "t1c", "t1gd": "t1c", "ncct": "ct"}
+_OTHER_NAMES = {"t1w": "t1", "t2w": "t2", "t1ce": "t1c", "t1gd": "t1c", "rcbf": "cbf", "rcbv": "cbv"} | dict.fromkeys(
+    ("ncct", "nect", "nct", "noncontrast", "unenhanced", "native", "plainct", "ctnative"), "ct"
+)
 TOKENS = {key: key for key in MODALITIES} | _OTHER_NAMES
-_ENDING = re.compile(r"\.nii(?:\.gz)?$", re.IGNORECASE)
+IMAGE = re.compile(r"\.nii(?:\.gz)?$", re.IGNORECASE)
 _MASK = re.compile(r"^(.*?)(?:^|[_.\-])(?:lesion[_.\-])?(?:msk|mask|lesion|label)$", re.IGNORECASE)
 _PARTS = re.compile(r"^(.*?)(?:^|[_.\-])([A-Za-z0-9]+)$")
 _SUBJECT = re.compile(r"^sub-([A-Za-z0-9]+)")
 
 
+_PLAIN_CT = re.compile(
+    r"(?:^|(?<=[_.\-]))(?:non[_\-]?contrast|plain|native|unenhanced)[_\-]?ct$|ct[_\-](?:plain|native)$", re.IGNORECASE
+)
+
+
 def key_of(name: str) -> tuple[str, str] | None:
     """Return what stands before the modality and its key (``label`` for a mask), None for every other file."""
-    if not _ENDING.search(name) or name.startswith("."):
+    if not IMAGE.search(name) or name.startswith("."):
         return None
-    stem = _ENDING.sub("", name)
+    stem = _PLAIN_CT.sub("ct", unicodedata.normalize("NFC", IMAGE.sub("", name)))
     mask = _MASK.match(stem)
     if mask is not None:
         return mask[1], LABEL
@@ -39,11 +47,23 @@ def key_of(name: str) -> tuple[str, str] | None:
 
 
 def walk(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
-    """Yield the files below a folder, hidden ones left out, at most ``depth`` folders deep, sorted."""
-    for place, folders, files in os.walk(folder):
+    """Yield the files below a folder, hidden ones left out, at most ``depth`` folders deep, sorted.
+
+    Links to folders are followed, but not one that leads back to a folder above it.
+    """
+    for place, folders, files in os.walk(folder, followlinks=True):
         level = len(Path(place).relative_to(folder).parts)
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if level < depth else []
+        folders[:] = [name for name in folders if not _leads_back(Path(place, name), Path(folder))]
         yield from (Path(place) / name for name in sorted(files) if not name.startswith("."))
+
+
+def _leads_back(link: Path, root: Path) -> bool:
+    """Tell whether a folder is a link to one that the walk came through."""
+    if not link.is_symlink():
+        return False
+    above = [place.resolve() for place in (link.parent, *link.parent.parents) if place.is_relative_to(root)]
+    return link.resolve() in above
 
 
 def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
@@ -61,18 +81,17 @@ def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
         if found is None:
             continue
         before, key = found
-        inner = path.relative_to(root).parts[:-1]
-        section = (section_of(inner[0]) if inner else None) or section_of(root.name) or TRAINING
+        section = section_in(root, path)
         person = _SUBJECT.match(before)
         home = "" if person else str(path.parent)
-        name = before or path.parent.name
+        name = unicodedata.normalize("NFC", before or path.parent.name)
         scan = scans.setdefault((section, home, name), Scan(section, name))
         scan.subject = person and person[0]
         scan.add(key, path)
     if not scans:
         raise no_case(root)
     _require_images(scans.values())
-    return sorted(scans.values(), key=lambda scan: (scan.section != TRAINING, _natural(scan.name)))
+    return sorted(scans.values(), key=lambda scan: (scan.section != TRAINING, natural(scan.name)))
 
 
 def _require_images(scans: object) -> None:
@@ -86,5 +105,6 @@ def _require_images(scans: object) -> None:
         )
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return what sorts names by the numbers in them: ``case_2`` before ``case_10``."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from monai_isles.case import Case
 from monai_isles.data import folder as plain
-from monai_isles.data import isles2015, isles2018
+from monai_isles.data import releases
 from monai_isles.data.bids import is_bids, scan_bids
 from monai_isles.data.case_file import NAMES, scan_case_files
-from monai_isles.data.scans import Scan, as_case, as_cases, image_files, no_case, require_whole, section_of
+from monai_isles.data.scans import Scan, as_cases, no_case, require_whole, section_of
 from monai_isles.errors import IslesError, refused
-from monai_isles.modalities import CT_CHANNELS, SISS_CHANNELS, SPES_CHANNELS
+from monai_isles.modalities import CT_CHANNELS, ISLES2017_CHANNELS, SISS_CHANNELS, SPES_CHANNELS
 
 
 @dataclass(frozen=True)
@@ -39,23 +38,31 @@ class Layout:
     folds: int = 5
 
 
-CT = Layout("isles2018", "phantom_ct", "CT perfusion", CT_CHANNELS, lambda folder, _: isles2018.scan_folder(folder))
-SISS = Layout("isles2015_siss", "phantom_siss", "sub-acute stroke MRI (SISS)", SISS_CHANNELS, isles2015.scan_siss,
-              folds=4)  # fmt: skip
-SPES = Layout("isles2015_spes", "phantom_spes", "acute stroke MRI (SPES)", SPES_CHANNELS, isles2015.scan_spes,
-              isles2015.SPES_TARGETS, folds=4)  # fmt: skip
+def _release(folder: Path, _: str | None) -> list[Scan]:
+    return releases.scan_release(folder, renumber=True)
+
+
+CT = Layout("isles2018", "phantom_ct", "CT perfusion", CT_CHANNELS,
+            lambda folder, _: releases.scan_release(folder, renumber=False))  # fmt: skip
+SISS = Layout("isles2015_siss", "phantom_siss", "sub-acute stroke MRI (SISS)", SISS_CHANNELS, _release, folds=4)
+SPES = Layout("isles2015_spes", "phantom_spes", "acute stroke MRI (SPES)", SPES_CHANNELS, releases.scan_spes,
+              releases.SPES_TARGETS, folds=4)  # fmt: skip
+MR_PERFUSION = Layout(
+    "isles2017", "isles2017", "MR perfusion and diffusion (2016 and 2017)", ISLES2017_CHANNELS, _release
+)
 PLAIN = Layout("folder", "folder", "images in a plain folder", (), plain.scan_folder)
 BIDS = Layout("bids", "bids", "images in a BIDS tree", (), scan_bids)
 CASE_FILES = Layout("case_files", "case_files", "images named in case files", (), scan_case_files)
-_SMIR = re.compile(r"\.O\.CT(?:_[A-Za-z0-9]+)?\.[^.]+\.nii(?:\.gz)?$", re.IGNORECASE)
-_ONLY_SISS, _ONLY_SPES = {"t1", "flair"}, {"t1c", "cbf", "cbv", "ttp", "tmax"}
+_ONLY_SISS, _ONLY_SPES = {"MR_T1", "MR_FLAIR"}, {"MR_T1C", "MR_CBF", "MR_CBV", "MR_TTP", "MR_TMAX"}
+_ONLY_2017 = {"MR_RCBF", "MR_RCBV", "MR_4DPWI"}
+_KNOWN = {*releases.KEYS, *_ONLY_2017}
 
 
 def find_layout(folder: str | Path) -> Layout:
     """Return the layout of a data folder or of one case folder, by what its file names say.
 
-    ISLES 2018 names CT maps (``.O.CT_CBF.``), SISS ``MR_T1`` or ``MR_Flair``, SPES ``MR_T1c``, ``MR_CBF``, ``MR_CBV``,
-    ``MR_TTP`` or ``MR_Tmax``; plain folders end file names in the modality; BIDS trees hold raw data and derivatives,
+    ISLES 2018 names CT maps (``.O.CT_CBF.``), SISS ``MR_T1`` or ``MR_Flair``, ISLES 2016 and 2017 ``MR_rCBF``,
+    ``MR_rCBV`` or ``MR_4DPWI``, SPES ``MR_T1c``, ``MR_CBF``, ``MR_CBV``, ``MR_TTP`` or ``MR_Tmax``; plain folders end file names in the modality; BIDS trees hold raw data and derivatives,
     or images in a common space. A ``case.yml`` anywhere goes before all of these: somebody has said what is what.
 
     Raises:
@@ -72,7 +79,9 @@ def find_layout(folder: str | Path) -> Layout:
             marks.setdefault(mark, []).append(path.name)
     plainly = marks.pop("folder", None)
     either = marks.pop("isles2015", None)
-    chosen = [layout for layout in (CT, SISS, SPES) if layout.name in marks]
+    if MR_PERFUSION.name in marks:
+        marks.pop(SPES.name, None)  # these names are those of 2016 and 2017 too
+    chosen = [layout for layout in (CT, SISS, SPES, MR_PERFUSION) if layout.name in marks]
     if len(chosen) == 1:
         return chosen[0]
     if len(chosen) > 1 or (either and not plainly):
@@ -141,49 +150,28 @@ def find_cases(
 
 
 def read_case(folder: str | Path, *, target: str | None = None, keys: Sequence[str] | None = None) -> Case | None:
-    """Return the case of one case folder of ISLES 2018 or 2015, None when the folder is not one.
+    """Return the case of one case folder of ISLES 2015 to 2018, None when the folder is not one.
 
     Raises:
         IslesError: ``E-LIST-02`` when modalities are missing, ``E-LIST-13`` when one is there twice, ``find_layout``.
     """
-    folder = Path(folder)
-    if not _is_case(folder):
+    folder = Path(folder).absolute()
+    images = [path for path in plain.walk(folder, depth=1) if releases.key_of(path.name)]
+    if not images or any(releases.case_folder(path) != folder for path in images):
         return None
-    layout = find_layout(folder)
-    if layout in (BIDS, CASE_FILES):
-        return None
-    name = folder.absolute().name
-    if layout is CT:
-        scan = isles2018.scan_case(folder)
-    else:
-        number = isles2015.number_of(name)
-        scan = isles2015.scan_case(folder, name if number is None else f"case_{number}")
-        if layout is SPES:
-            isles2015.choose_mask(scan, chosen_target(layout, target))
-    require_whole([scan], folder, layout.channels if keys is None else keys)
-    return as_case(scan)
-
-
-def _is_case(folder: Path) -> bool:
-    """Tell whether release files lie in the folder, or one folder deeper that is neither a case nor a section."""
-    return any(
-        not {"folder"}.issuperset(_marks(path.name))
-        and (
-            path.parent == folder
-            or (isles2015.number_of(path.parent.name) is None and section_of(path.parent.name) is None)
-        )
-        for path in image_files(folder)
-    )
+    found = find_cases(folder, target=target, keys=keys)
+    return found[0] if len(found) == 1 else None
 
 
 def _marks(name: str) -> list[str]:
     """Return the layouts whose mark a file name is; ``isles2015`` for names that SISS and SPES share."""
-    if _SMIR.search(name):
+    word = releases.word_of(name)
+    if word is None:
+        return ["folder"] if (found := plain.key_of(name)) and found[1] != "label" else []
+    if word.startswith("CT"):
         return [CT.name]
-    key = isles2015.key_of(name)
-    if key is not None:
-        return [SISS.name if key in _ONLY_SISS else SPES.name if key in _ONLY_SPES else "isles2015"]
-    return ["folder"] if (found := plain.key_of(name)) and found[1] != "label" else []
+    own = {SISS.name: _ONLY_SISS, SPES.name: _ONLY_SPES, MR_PERFUSION.name: _ONLY_2017}
+    return [next((layout for layout, words in own.items() if word in words), "isles2015")] if word in _KNOWN else []
 
 
 def _unclear(folder: Path, marks: Mapping[str, Sequence[str]]) -> IslesError:

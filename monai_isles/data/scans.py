@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,9 +129,10 @@ def section_of(name: str) -> str | None:
     return match and {"train": TRAINING, "test": TESTING}[match[1].lower()]
 
 
-def image_files(folder: Path) -> Iterator[Path]:
-    """Yield the NIfTI files of a case folder and of the folders in it, in the order of their paths."""
-    yield from (path for path in sorted([*folder.glob("*.nii*"), *folder.glob("*/*.nii*")]) if path.is_file())
+def section_in(root: Path, path: Path) -> str:
+    """Return the section that the nearest folder above a file names, up to and with ``root``; training where none does."""
+    above = (place.name for place in path.parents if place.is_relative_to(root))
+    return next((section for name in above if (section := section_of(name))), TRAINING)
 
 
 def no_case(folder: Path) -> IslesError:

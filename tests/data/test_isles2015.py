@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from monai_isles.data import find_cases, find_inputs
-from monai_isles.data.isles2015 import key_of
+from monai_isles.data.releases import key_of
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
 
@@ -61,7 +61,7 @@ def test_all_missing_and_doubled_modalities_are_in_one_error(siss: Path) -> None
     shutil.rmtree(next((siss / "TESTING" / "1").glob("*MR_T1.*")))
     with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)2 cases: training case_2: flair; testing case_1: t1"):
         find_cases(siss)
-    with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)input case_2: flair"):
+    with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)training case_2: flair"):
         find_inputs([siss / "TRAINING" / "2"])
     shutil.copytree(next((siss / "TRAINING" / "3").glob("*DWI*")), siss / "TRAINING" / "3" / "copy")
     with pytest.raises(IslesError, match=r"E-LIST-13(?s:.*)training case_3: dwi"):

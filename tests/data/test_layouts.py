@@ -60,7 +60,7 @@ def test_the_modalities_of_the_bundle_replace_those_of_the_layout(siss: Path, sp
     assert len(find_inputs([siss / "TRAINING"], keys=("dwi", "flair"))) == 5
     with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)training case_1: t2; training case_2: t2"):
         find_inputs([siss])
-    with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)1 cases: input case_3: ct, mtt"):
+    with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)1 cases: training case_3: ct, mtt"):
         find_inputs([spes / "TRAINING" / "3"], keys=("ct", "cbf", "cbv", "mtt", "tmax"))
 
 

@@ -1,0 +1,140 @@
+"""The folders of the ISLES challenges 2015 to 2018: ``TRAINING/<case>/VSD.Brain.XX.O.<KEY>.<id>/...nii``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from monai_isles.data.folder import IMAGE, natural, walk
+from monai_isles.data.scans import TRAINING, Scan, no_case, section_in, section_of
+from monai_isles.errors import refused
+from monai_isles.modalities import LABEL
+
+KEYS = {
+    "CT": "ct", "CT_CBF": "cbf", "CT_CBV": "cbv", "CT_MTT": "mtt", "CT_TMAX": "tmax", "CT_TTP": "ttp",
+    "CT_4DPWI": "ctp",
+    "MR_T1": "t1", "MR_T2": "t2", "MR_FLAIR": "flair", "MR_DWI": "dwi", "MR_T1C": "t1c", "MR_ADC": "adc",
+    "MR_CBF": "cbf", "MR_CBV": "cbv", "MR_RCBF": "cbf", "MR_RCBV": "cbv", "MR_MTT": "mtt", "MR_TMAX": "tmax",
+    "MR_TTP": "ttp", "OT": LABEL,
+}  # fmt: skip
+SPES_TARGETS: dict[str, tuple[int, ...]] = {"penumbra": (1,), "core": (2,), "area": (1, 2)}
+_NAME = re.compile(
+    r"\.O\.((?:CT|MR)(?:_[A-Za-z0-9]+)?|OT)(?:_[A-Za-z0-9]+)?\.(?:[^.]+\.)?nii(?:\.gz)?$", re.IGNORECASE
+)
+_PART = re.compile(r"(?<![a-z])(penumbra|core)(?![a-z])", re.IGNORECASE)
+_CASE = re.compile(r"(?:(?:case|nr|patient|training|testing|test)[_\- ]?)?0*(\d+)$", re.IGNORECASE)
+
+
+def word_of(name: str) -> str | None:
+    """Return what a file name of a release says of its image, ``MR_RCBF``; None for every other file."""
+    match = _NAME.search(name)
+    return match[1].upper() if match else None
+
+
+def key_of(name: str) -> str | None:
+    """Return the modality key of a file name, ``label`` for a lesion mask, None for every other file."""
+    return KEYS.get(word_of(name) or "")
+
+
+def number_of(name: str) -> int | None:
+    """Return the number of a case folder's name, None where it has none."""
+    match = _CASE.match(name)
+    return int(match[1]) if match else None
+
+
+def case_folder(image: Path) -> Path:
+    """Return the case folder of an image of a release: above the folder named like the image, if there is one."""
+    inner, outer = image.parent, image.parent.parent
+    wrapped = ".O." in inner.name.upper() or (number_of(inner.name) is None and number_of(outer.name) is not None)
+    return outer if wrapped else inner
+
+
+def scan_release(folder: str | Path, *, renumber: bool, parts: bool = False) -> list[Scan]:
+    """Return the cases of a release below a folder, training first, in numeric order.
+
+    The folder may be the one above ``TRAINING`` and ``TESTING`` (any spelling), one of these, or one case. A case
+    folder without images is a case that lacks everything.
+
+    Args:
+        renumber: ``01`` and ``Nr1`` become ``case_1``; else the folder names the case.
+        parts: keep masks named penumbra and core under these words (``choose_mask``).
+    Raises:
+        IslesError: ``E-LIST-01`` when there is no case.
+    """
+    root = Path(folder).absolute()
+    scans = {home: _scan(root, home, renumber) for home in _empty_cases(root)}
+    for path in walk(root):
+        if not IMAGE.search(path.name):
+            continue
+        part, key = _PART.search(path.name) if parts else None, key_of(path.name)
+        name = part[1].lower() if part is not None and key in (None, LABEL) else key
+        if name is not None:
+            home = case_folder(path)
+            scans.setdefault(home, _scan(root, home, renumber)).add(name, path)
+    if not scans:
+        raise no_case(root)
+    return sorted(scans.values(), key=lambda scan: (scan.section != TRAINING, natural(scan.name)))
+
+
+def scan_spes(folder: Path, target: str | None = "penumbra") -> list[Scan]:
+    """Return the cases of a SPES folder, the mask chosen by ``target``.
+
+    One mask file holds 0 background, 1 penumbra, 2 core: ``penumbra`` is 1 alone (the paper: the mismatch between the
+    whole extent and the core), ``core`` is 2, ``area`` (the whole hypoperfused area) is both. Two mask files with
+    ``penumbra`` and ``core`` in their names are taken as 0 and 1 each. These values and the names of two files are the
+    package's reading of the published description: no copy of the release was at hand to verify them.
+
+    Raises:
+        IslesError: ``E-LIST-01`` no case, ``E-LIST-31`` ``area`` where the mask is in two files.
+    Source: Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 2.2; ``tests/data/test_isles2015.py``.
+    """
+    scans = scan_release(folder, renumber=True, parts=True)
+    for scan in scans:
+        choose_mask(scan, target or "penumbra")
+    return scans
+
+
+def choose_mask(scan: Scan, target: str, targets: Mapping[str, tuple[int, ...]] = SPES_TARGETS) -> None:
+    """Put the mask of ``target`` under ``label``, with the values that mean lesion in it.
+
+    Raises:
+        IslesError: ``E-LIST-31``.
+    """
+    parts = {key: scan.files.pop(key) for key in ("penumbra", "core") if key in scan.files}
+    if not parts:
+        scan.label_values = targets[target]
+        return
+    if LABEL in scan.files:
+        scan.doubled.append(LABEL)
+    elif target not in ("penumbra", "core"):
+        raise refused(
+            "E-LIST-31",
+            where=f"{scan.section} {scan.name}: {target}",
+            found=f"masks in files of their own: {', '.join(path.name for path in parts.values())}",
+        )
+    elif target in parts:
+        scan.files[LABEL] = parts[target]
+
+
+def _scan(root: Path, home: Path, renumber: bool) -> Scan:
+    number = number_of(home.name)
+    name = f"case_{number}" if renumber and number is not None else home.name
+    return Scan(_section(root, home), name)
+
+
+def _section(root: Path, home: Path) -> str:
+    """Return the section that ``training_1`` names itself, or the nearest folder above, or the one above a lone case."""
+    own = re.match(r"(train|test)(?:ing)?[_\- ]?\d+$", home.name, re.IGNORECASE)
+    if own:
+        return f"{own[1].lower()}ing"
+    return section_in(root.parent if home == root else root, home / "image")
+
+
+def _empty_cases(root: Path) -> Iterator[Path]:
+    """Yield the numbered folders of a section, or of the root itself where it is one, that hold no image at all."""
+    inside = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    places = [place for place in (root, *inside) if section_of(place.name)]
+    for place in places:
+        numbered = (p for p in sorted(place.iterdir()) if p.is_dir() and re.match(r"case_\d+$", p.name, re.IGNORECASE))
+        yield from (case for case in numbered if not any(IMAGE.search(path.name) for path in walk(case)))
