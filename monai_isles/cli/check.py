@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from monai_isles.errors import EXIT_DONE, EXIT_REFUSED, EXIT_UNSAFE, refused
+from monai_isles.errors import EXIT_DONE, EXIT_REFUSED, EXIT_SOME_FAILED, EXIT_UNSAFE, refused
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,11 +20,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder of the list: its images are checked too")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle folder, one config file, or a zip")
+    parser.add_argument("--strict", action="store_true", help="exit with 4 when any case has an error")
     parser.add_argument("--unpack", type=Path, metavar="DIR", help="new folder for a zip in which nothing is an error")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings; 0 clean, 4 with errors, 5 when a bundle is unsafe.
+    """Print the findings; 0 clean, 3 when some cases of a folder have errors, 4 with others, 5 an unsafe bundle.
 
     Raises:
         IslesError: ``E-USE-01`` with nothing to check.
@@ -44,9 +45,22 @@ def run(args: argparse.Namespace) -> int:
             print(f"{finding.severity:7} {finding.code}: {finding.fault}")
             print(f"  where {finding.where}\n  found {finding.found}\n  fix   {finding.fix}")
         print(f"{len(errors)} errors, {len(found) - len(errors)} warnings")
+        if bad := sorted({one.case for one in errors} - {""}):
+            print(f"the other verbs leave out {len(bad)} cases: {', '.join(bad)}")
     if any(finding.code.startswith("E-SAFE-") for finding in errors):
         return EXIT_UNSAFE
-    return EXIT_REFUSED if errors else EXIT_DONE
+    if not errors:
+        return EXIT_DONE
+    return EXIT_SOME_FAILED if not args.strict and _others_go_on(args, errors) else EXIT_REFUSED
+
+
+def _others_go_on(args: argparse.Namespace, errors: list) -> bool:
+    """Tell whether every error is that of one case, and other cases have none."""
+    if args.target is None or not args.target.is_dir() or not all(one.case for one in errors):
+        return False
+    from monai_isles.data.checks import sound_cases
+
+    return sound_cases(args.target, errors) > 0
 
 
 def _findings(args: argparse.Namespace) -> list:

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from monai_isles.errors import EXIT_DONE, refused
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,11 +19,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--subjects", type=Path, metavar="FILE", help="CSV case,subject,section: who is whose")
     parser.add_argument("--target", metavar="NAME", help="what is lesion in SPES: penumbra (default), core or area")
     parser.add_argument("--name", help="name of the list")
+    parser.add_argument("--strict", action="store_true", help="stop at the first case that cannot be used")
     parser.add_argument("--force", action="store_true", help="replace an existing FILE")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the list and print its counts.
+    """Write the list and print its counts; 3 when cases were left out.
 
     Raises:
         IslesError: ``E-LIST-10`` when the file exists, and those of ``make_datalist``.
@@ -34,11 +35,11 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.io.publish import publish_json
 
     chosen = {"folds": args.folds, "seed": args.seed, "subjects": args.subjects}
-    content = make_datalist(args.folder, **chosen, name=args.name, target=args.target)
+    content = make_datalist(args.folder, **chosen, name=args.name, target=args.target, strict=args.strict)
     publish_json(args.out, content, inputs=[args.subjects] if args.subjects else [])
     counts = _counts(content, args.out)
     print(json.dumps(counts) if args.json else _text(counts))
-    return EXIT_DONE
+    return EXIT_SOME_FAILED if counts["left_out"] else EXIT_DONE
 
 
 def _counts(content: dict, out: Path) -> dict[str, object]:
@@ -54,6 +55,7 @@ def _counts(content: dict, out: Path) -> dict[str, object]:
         "provisional": content["grouping"]["provisional"],
         "simulated": content["simulated"],
         "target": content.get("target"),
+        "left_out": content.get("left_out", []),
     }
 
 
@@ -68,4 +70,5 @@ def _text(counts: dict[str, object]) -> str:
         lines.append(f"lesion is the {counts['target']}")
     if counts["without_label"]:
         lines.append(f"{counts['without_label']} training cases have no lesion mask")
+    lines += [f"left out: {one['code']} {one['fault']}: {one['where']}: {one['found']}" for one in counts["left_out"]]
     return "\n".join([*lines, f"wrote {counts['file']}"])

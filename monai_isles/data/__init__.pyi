@@ -2,7 +2,7 @@ from .checks import check_folder, check_list
 from .datalist import find_data_list, group_folds, list_digest, make_datalist, read_datalist
 from .entries import find_entries, find_inputs, load_entries, measured_lesion_share
 from .input_rows import InputRow, input_row
-from .layouts import Layout, find_cases, find_layout, read_case
+from .layouts import Layout, find_cases, find_layout
 
 __all__ = [
     "InputRow",
@@ -20,6 +20,5 @@ __all__ = [
     "load_entries",
     "make_datalist",
     "measured_lesion_share",
-    "read_case",
     "read_datalist",
 ]

@@ -73,14 +73,15 @@ def scan_bids(folder: str | Path, target: str | None = None) -> list[Scan]:
     follow-up), named by the first; else each session is a case. Of one modality, the image in a common space
     (``space-ncct``) goes before another derivative, and that before raw data.
 
+    A subject with several spaces (``E-LIST-60``) or with a lesion mask alone (``E-LIST-61``) has that as its ``fault``.
+
     Raises:
-        IslesError: ``E-LIST-01`` no case, ``E-LIST-60`` several spaces in one subject, ``E-LIST-61`` a lesion mask
-            without images.
+        IslesError: ``E-LIST-01`` no case.
     Source: the release notes of ISLES'24 (doi:10.5281/zenodo.16748089); ``tests/data/test_bids.py``.
     """
     root = Path(folder).absolute()
     people: dict[tuple[str, str], dict[str, list[BidsFile]]] = {}
-    for path in walk(root, depth=8):
+    for path in walk(root):
         found = parse_name(path, root)
         if found is None:
             continue
@@ -138,15 +139,15 @@ def _cases(section: str, person: str, sessions: dict[str, list[BidsFile]]) -> li
 
 def _case(section: str, person: str, name: str, files: list[BidsFile]) -> Scan:
     spaces = sorted({file.entities["space"] for file in files if "space" in file.entities})
-    if len(spaces) > 1:
-        raise refused("E-LIST-60", where=f"{section} {name}", found=", ".join(f"space-{space}" for space in spaces))
     scan = Scan(section, name, subject=person)
+    if len(spaces) > 1:
+        scan.fault = refused("E-LIST-60", where=f"{section} {name}", found=", ".join(f"space-{one}" for one in spaces))
     best = {key: min(file.rank for file in files if file.key == key) for key in {file.key for file in files}}
     for file in files:
         if file.rank == best[file.key]:
             scan.add(file.key, file.path)
-    if set(scan.files) == {LABEL}:
-        raise refused(
+    if set(scan.files) == {LABEL} and scan.fault is None:
+        scan.fault = refused(
             "E-LIST-61", where=f"{section} {name}: {scan.files[LABEL]}", found="no image of this subject and session"
         )
     return scan

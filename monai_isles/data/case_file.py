@@ -21,15 +21,21 @@ _EXAMPLE = "images: {ct: a.nii.gz, cbf: b.nii.gz}, and if wanted label, label_va
 def scan_case_files(folder: str | Path, target: str | None = None) -> list[Scan]:
     """Return one case for every ``case.yml`` in a folder and below it, training first, then by name.
 
+    What ``read_case_file`` refuses is the ``fault`` of its case.
+
     Raises:
-        IslesError: ``E-LIST-01`` there is none, and those of ``read_case_file``.
+        IslesError: ``E-LIST-01`` there is none.
     Source: ours; ``tests/data/test_case_file.py``.
     """
     root = Path(folder).absolute()
     scans = []
     for path in walk(root):
         if path.name.lower() in NAMES:
-            scans.append(read_case_file(path, section_in(root, path)))
+            section = section_in(root, path)
+            try:
+                scans.append(read_case_file(path, section))
+            except IslesError as error:
+                scans.append(Scan(section, path.parent.name, fault=error))
     if not scans:
         raise no_case(root)
     return sorted(scans, key=lambda scan: (scan.section != TRAINING, scan.name))

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.data.grouping import read_subjects
-from monai_isles.data.layouts import PLAIN, scan_layout
-from monai_isles.data.scans import NIFTI_ENDS, SUBJECTS, TRAINING, Scan, require_whole
+from monai_isles.data.layouts import PLAIN, scan_layout, unused_images
+from monai_isles.data.scans import NIFTI_ENDS, TRAINING, Scan, faults_of, own_table
 from monai_isles.data.schema import RESAMPLE
 from monai_isles.dicom.find import scan_dicom
 from monai_isles.dicom.header import is_dicom
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
-from monai_isles.io.findings import ERROR, WARNING, Finding, finding
+from monai_isles.io.findings import ERROR, WARNING, Finding, as_finding, collect_remarks, finding
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, inspect_image
+from monai_isles.io.values import unmeasured_findings
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
 
 
 def holds_dicom_alone(folder: str | Path) -> bool:
     """Tell whether there is a DICOM file below a folder, and no NIfTI image."""
-    paths = [Path(place) / name for place, _, names in os.walk(folder) for name in sorted(names)]
-    return not any(path.name.endswith(NIFTI_ENDS) for path in paths) and any(map(is_dicom, paths))
+    paths = [Path(place) / name for place, _, names in os.walk(folder, followlinks=True) for name in sorted(names)]
+    return not any(path.name.lower().endswith(NIFTI_ENDS) for path in paths) and any(map(is_dicom, paths))
 
 
 def check_series(folder: str | Path) -> list[Finding]:
@@ -49,7 +51,7 @@ def check_series(folder: str | Path) -> list[Finding]:
             series = read_series(folder, series_uid=one.uid)
             found += [finding for finding in series.findings if finding not in found]
         except IslesError as error:
-            found.append(Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault))
+            found.append(as_finding(error))
     return found
 
 
@@ -65,19 +67,35 @@ def check_folder(folder: str | Path) -> list[Finding]:
     layout, scans = scan_layout(folder)
     keys = layout.channels or [key for key in MODALITIES if any(key in scan.files for scan in scans)]
     weight = WARNING if layout is PLAIN else ERROR
-    unnamed = [Scan(scan.section, scan.name) for scan in scans]
-    found, seen = _caught(lambda: require_whole(unnamed, folder, ())), {}
+    named = (replace(one, case=one.where) for _, one in faults_of(scans, ()) if one.code == "E-LIST-11")
+    found, seen = list(dict.fromkeys(named)), {}
     every = tuple(sorted({value for values in layout.targets.values() for value in values})) or None
-    if (folder / SUBJECTS).is_file():
-        found += _caught(lambda: read_subjects(folder / SUBJECTS, [(s.section, s.name) for s in scans]))
+    found += unused_images(folder, scans)
+    if (table := own_table(folder)) is not None:
+        found += _caught(lambda: read_subjects(table, [(s.section, s.name) for s in scans]))
     for scan in progress(scans, "checking", total=len(scans)):
-        where = f"{scan.section} {scan.name}"
-        found += [_missing(where, key, weight) for key in scan.lacking(keys)]
-        found += [finding("E-LIST-13", ERROR, where=f"{where}: {key}", found="two files") for key in scan.doubled]
-        if LABEL not in scan.files and scan.section == TRAINING:
-            found.append(finding("E-LBL-03", WARNING, where=where, found="no mask file"))
-        found += _check_case(where, scan.files, seen, every if scan.label_values else None, resample=scan.resample)
+        case = f"{scan.section} {scan.name}"
+        found += [replace(one, case=case) for one in _scan_findings(scan, keys, weight, seen, every)]
     return found
+
+
+def sound_cases(folder: str | Path, found: Sequence[Finding]) -> int:
+    """Return how many cases of a data folder have no error among the findings of ``check_folder``."""
+    bad = {one.case for one in found if one.severity == ERROR}
+    return sum(f"{scan.section} {scan.name}" not in bad for scan in scan_layout(folder)[1])
+
+
+def _scan_findings(
+    scan: Scan, keys: Sequence[str], weight: str, seen: dict[str, str], every: Sequence[int] | None
+) -> list[Finding]:
+    where = f"{scan.section} {scan.name}"
+    if scan.fault is not None:
+        return [as_finding(scan.fault)]
+    found = [_missing(where, key, weight) for key in scan.lacking(keys)]
+    found += [finding("E-LIST-13", ERROR, where=f"{where}: {key}", found="two files") for key in scan.doubled]
+    if LABEL not in scan.files and scan.section == TRAINING:
+        found.append(finding("E-LBL-03", WARNING, where=where, found="no mask file"))
+    return found + _check_case(where, scan.files, seen, every if scan.label_values else None, resample=scan.resample)
 
 
 def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[Finding]:
@@ -111,7 +129,7 @@ def _check_case(
         try:
             image, about = inspect_image(path, kind=key, where=where, label_values=label_values)
         except IslesError as error:
-            found.append(_as_finding(error))
+            found.append(as_finding(error))
             continue
         found += about
         if image is None:
@@ -123,6 +141,7 @@ def _check_case(
             found.append(
                 finding("E-LIST-14", WARNING, where=where, found=f"byte for byte the file of {seen[image.sha256]}")
             )
+    found += unmeasured_findings(images, case=where)
     first = images.get(chief) or next(iter(images.values()), None)
     name = next((key for key, image in images.items() if image is first), chief)
     for key, image in images.items():
@@ -131,16 +150,14 @@ def _check_case(
     return found
 
 
-def _caught(act: object) -> list[Finding]:
-    try:
-        act()
-    except IslesError as error:
-        return [_as_finding(error)]
-    return []
-
-
-def _as_finding(error: IslesError) -> Finding:
-    return Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault)
+def _caught(act: Callable[[], object]) -> list[Finding]:
+    """Return what an act remarks, and what it raises."""
+    with collect_remarks() as remarks:
+        try:
+            act()
+        except IslesError as error:
+            remarks.append(as_finding(error))
+    return remarks
 
 
 def _missing(where: str, key: str, weight: str) -> Finding:

@@ -11,12 +11,13 @@ from itertools import groupby
 from pathlib import Path
 
 from monai_isles.case import Case
-from monai_isles.data.grouping import group_by_evidence
+from monai_isles.data.grouping import gather, group_by_evidence
 from monai_isles.data.layouts import CT, Layout, chosen_target, find_cases, find_layout
 from monai_isles.data.remote import require_here
-from monai_isles.data.scans import SUBJECTS, TESTING, TRAINING
+from monai_isles.data.scans import SUBJECTS, TESTING, TRAINING, own_table
 from monai_isles.data.schema import require_sound
-from monai_isles.errors import refused
+from monai_isles.errors import IslesError, refused
+from monai_isles.io.findings import WARNING, Finding, as_finding, finding, refuse, tell
 from monai_isles.io.publish import publish_json
 from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES
@@ -132,6 +133,7 @@ def require_same_target(content: dict, target: str | None, path: str | Path) -> 
 
 SIMULATED = "SIMULATED.txt"
 BALANCED = ("cases", "lesion volume")
+MIN_LESION_SHARE = 0.1
 
 
 def make_datalist(
@@ -142,6 +144,7 @@ def make_datalist(
     subjects: str | Path | None = None,
     name: str | None = None,
     target: str | None = None,
+    strict: bool = True,
 ) -> dict:
     """Return the data list of a folder in any layout, with folds that never split a subject.
 
@@ -153,6 +156,7 @@ def make_datalist(
             (CT), or every case its own, persons of ``sub-`` names kept together (MRI, plain folders).
         name: name of the list.
         target: what is lesion, where the masks hold several labels (SPES: penumbra unless told, core, area).
+        strict: stop at the first case that cannot be used; else it is left out, and ``left_out`` of the list says why.
     Raises:
         IslesError: ``E-LIST-71`` for a URL, ``E-LIST-34`` when no mask holds the target, ``E-LIST-35`` when some masks
             hold several labels and others do not, those of ``find_cases``, ``group_folds`` and ``read_image``.
@@ -162,12 +166,15 @@ def make_datalist(
     table = Path(subjects) if subjects is not None else None
     layout = find_layout(folder)
     target = chosen_target(layout, target)
-    training = find_cases(folder, subjects=table, section=TRAINING, target=target)
-    testing = find_cases(folder, subjects=table, section=TESTING, target=target)
+    left_out: list[Finding] | None = None if strict else []
+    found = {"subjects": table, "target": target, "left_out": left_out}
+    testing = find_cases(folder, section=TESTING, **found)
+    training, volumes = _readable(find_cases(folder, section=TRAINING, **found), layout, left_out)
+    if left_out and not training and not testing:
+        refuse(left_out)
     named, grouping = _grouping(folder, table, training, layout)
     people = [named[case.name] for case in training]
     count = layout.folds if folds is None else folds
-    volumes = _volumes_ml(training)
     require_target_there(training, volumes, target, folder)
     chosen = group_folds(people, count, seed, volumes_ml=volumes) if training else []
     content = _title(layout, folder, name, target) | {
@@ -180,6 +187,7 @@ def make_datalist(
         "training": [_entry(case, named[case.name], folder, fold) for case, fold in zip(training, chosen, strict=True)],
         "test": [_entry(case, case.subject, folder, None) for case in testing],
     }
+    content |= {"left_out": [vars(one) for one in left_out]} if left_out else {}
     require_sound(content, str(folder))
     return content
 
@@ -246,10 +254,10 @@ def _grouping(
     folder: Path, table: Path | None, training: Sequence[Case], layout: Layout
 ) -> tuple[dict[str, str], dict[str, object]]:
     named = {case.name: case.subject for case in training}
-    if table is None and not (folder / SUBJECTS).is_file() and layout is not CT:
+    if table is None and own_table(folder) is None and layout is not CT:
         evidence: dict[str, object] = {"subjects": len(set(named.values())), "cases": len(named)}
         return named, {"source": "case names", "provisional": False, "evidence": evidence}
-    if table is None and not (folder / SUBJECTS).is_file():
+    if table is None and own_table(folder) is None:
         named, pairs = group_by_evidence(training)
         evidence = {"subjects": len(set(named.values())), "cases": len(named), "joined": pairs}
         return named, {"source": "evidence", "provisional": True, "evidence": evidence}
@@ -257,16 +265,39 @@ def _grouping(
     return named, {"source": "file" if table else SUBJECTS, "provisional": False, "evidence": evidence}
 
 
-def _volumes_ml(cases: Sequence[Case]) -> list[float]:
-    volumes = []
+def _readable(cases: Sequence[Case], layout: Layout, left_out: list[Finding] | None) -> tuple[list[Case], list[float]]:
+    """Return the cases whose mask (CT: and plain CT and header of the series) can be read, and their lesions in ml."""
+    kept, volumes = [], []
     for case in progress(cases, "measuring lesions", total=len(cases)):
-        if case.label is None:
-            volumes.append(0.0)
+        try:
+            volume = _volume_ml(case)
+            if layout is CT:
+                gather(case)
+        except IslesError as error:
+            if left_out is None:
+                raise
+            left_out.append(as_finding(error))
             continue
-        mask = read_image(case.label, kind=LABEL, where=case.name, label_values=case.label_values)
-        x, y, z = mask.spacing_mm
-        volumes.append(float(mask.data.sum()) * x * y * z / 1000.0)
-    return volumes
+        kept.append(case)
+        volumes.append(volume)
+    tell_few_lesions([case.name for case in kept if case.label is not None], volumes)
+    return kept, volumes
+
+
+def _volume_ml(case: Case) -> float:
+    if case.label is None:
+        return 0.0
+    mask = read_image(case.label, kind=LABEL, where=case.name, label_values=case.label_values)
+    x, y, z = mask.spacing_mm
+    return float(mask.data.sum()) * x * y * z / 1000.0
+
+
+def tell_few_lesions(masked: Sequence[str], volumes_ml: Sequence[float]) -> None:
+    """Remark when no mask of the training cases holds a lesion, or only a tenth of them."""
+    hold = sum(volume > 0 for volume in volumes_ml)
+    if masked and hold < max(1, MIN_LESION_SHARE * len(masked)):
+        found = f"{hold} of {len(masked)} training masks hold a lesion"
+        tell(finding("E-LBL-11", WARNING, where="training", found=found))
 
 
 def _entry(case: Case, subject: str, folder: Path, fold: int | None) -> dict[str, object]:

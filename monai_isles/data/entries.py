@@ -20,6 +20,7 @@ from monai_isles.data.remote import (
 )
 from monai_isles.data.schema import RESAMPLE, require_sound
 from monai_isles.errors import refused
+from monai_isles.io.findings import Finding
 from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES
 from monai_isles.progress import progress
@@ -146,13 +147,18 @@ def _respelled(root: Path, relative: str) -> Path:
 
 
 def find_inputs(
-    paths: Sequence[str | Path], *, section: str | None = None, keys: Sequence[str] | None = None
+    paths: Sequence[str | Path],
+    *,
+    section: str | None = None,
+    keys: Sequence[str] | None = None,
+    left_out: list[Finding] | None = None,
 ) -> list[Case]:
     """Return the cases of case folders and of data folders of any layout, in the order given.
 
     Args:
         section: ``training`` or ``testing`` of data folders; both unless told.
         keys: modalities that every case must hold, the bundle's; those of each folder's layout unless told.
+        left_out: takes why cases are left out, one finding each; without it the first fault is raised.
     Raises:
         IslesError: ``E-LIST-20`` when two of them have the same name, ``E-LIST-71`` for a URL, and those of
             ``find_cases``.
@@ -160,7 +166,7 @@ def find_inputs(
     """
     cases: list[Case] = []
     for path in map(_here, paths):
-        cases += find_cases(path, section=section, keys=keys)
+        cases += find_cases(path, section=section, keys=keys, left_out=left_out)
     twice = [name for name, times in Counter(case.name for case in cases).items() if times > 1]
     if twice:
         raise refused(

@@ -17,7 +17,7 @@ from monai_isles.data.scans import TRAINING, Scan, no_case, section_in
 from monai_isles.errors import refused
 from monai_isles.modalities import LABEL, MODALITIES
 
-DEPTH = 5
+DEPTH = 8
 _OTHER_NAMES = {"t1w": "t1", "t2w": "t2", "t1ce": "t1c", "t1gd": "t1c", "rcbf": "cbf", "rcbv": "cbv"} | dict.fromkeys(
     ("ncct", "nect", "nct", "noncontrast", "unenhanced", "native", "plainct", "ctnative"), "ct"
 )
@@ -71,8 +71,10 @@ def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
 
     A first folder named training or testing (any spelling) is the section; training where there is none.
 
+    A mask that belongs to no image is a case with that ``fault`` (``E-LIST-32``).
+
     Raises:
-        IslesError: ``E-LIST-01`` no case, ``E-LIST-32`` a mask that belongs to no image.
+        IslesError: ``E-LIST-01`` no case.
     Source: ours; ``tests/data/test_folder.py``.
     """
     root, scans = Path(folder).absolute(), {}
@@ -90,19 +92,11 @@ def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
         scan.add(key, path)
     if not scans:
         raise no_case(root)
-    _require_images(scans.values())
+    for scan in scans.values():
+        if set(scan.files) == {LABEL}:
+            found = "no image with the same name before the last part"
+            scan.fault = refused("E-LIST-32", where=str(scan.files[LABEL]), found=found)
     return sorted(scans.values(), key=lambda scan: (scan.section != TRAINING, natural(scan.name)))
-
-
-def _require_images(scans: object) -> None:
-    alone = [scan.files[LABEL] for scan in scans if set(scan.files) == {LABEL}]
-    if alone:
-        more = f" and {len(alone) - 4} more" if len(alone) > 4 else ""
-        raise refused(
-            "E-LIST-32",
-            where=", ".join(map(str, alone[:4])) + more,
-            found="no image with the same name before the last part",
-        )
 
 
 def natural(name: str) -> list[tuple[int, str]]:

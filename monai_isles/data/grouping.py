@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -12,6 +13,7 @@ import numpy as np
 
 from monai_isles.case import Case
 from monai_isles.errors import refused
+from monai_isles.io.findings import WARNING, finding, tell
 from monai_isles.io.read import read_header, read_image
 from monai_isles.progress import progress
 
@@ -19,55 +21,60 @@ from monai_isles.progress import progress
 def read_subjects(path: str | Path, cases: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Return the subject of every (section, case) from a CSV with the columns ``case``, ``subject``, ``section``.
 
-    A table without ``section`` speaks of the training cases. Test cases may be left out.
+    A table without ``section`` speaks of the training cases. Test cases may be left out; rows for cases that are not in
+    the folder are passed over with a remark. As spreadsheets write it: semicolons or tabs, capitals, empty rows.
 
     Raises:
-        IslesError: ``E-LIST-09`` for missing columns, unknown cases, cases named twice, training cases not named.
+        IslesError: ``E-LIST-09`` for missing columns, cases named twice, training cases not named.
     """
     path = Path(path)
-    rows = _rows(path)
+    named = {(section, plain_name(name)): (section, name) for section, name in cases}
     table: dict[tuple[str, str], str] = {}
-    for row in rows:
-        key = ((row.get("section") or "training").strip().lower(), (row["case"] or "").strip())
-        subject = (row["subject"] or "").strip()
-        if key not in cases or not subject or key in table:
-            fault = (
-                "case is not in the folder"
-                if key not in cases
-                else "case is named twice"
-                if key in table
-                else "subject is empty"
-            )
-            raise refused(
-                "E-LIST-09",
-                where=f"{path}: {key[0]} {key[1]}",
-                found=fault,
-                fix="correct this row: one row a case, columns case,subject,section",
-            )
-        table[key] = subject
+    absent: list[str] = []
+    for row in _rows(path):
+        section, name = (row.get("section") or "training").lower(), row.get("case", "")
+        key = named.get((section, plain_name(name)))
+        if key is None:
+            absent.append(f"{section} {name}")
+            continue
+        if not row.get("subject") or key in table:
+            fault = "case is named twice" if key in table else "subject is empty"
+            fix = "correct this row: one row a case, columns case,subject,section"
+            raise refused("E-LIST-09", where=f"{path}: {section} {name}", found=fault, fix=fix)
+        table[key] = row["subject"]
     left_out = [name for section, name in cases if section == "training" and (section, name) not in table]
     if left_out:
-        raise refused("E-LIST-09", where=str(path), found=f"no row for {', '.join(left_out)}")
+        more = f"; it names {', '.join(absent[:8])}, which are not in the folder" if absent else ""
+        raise refused("E-LIST-09", where=str(path), found=f"no row for {', '.join(left_out)}{more}")
+    if absent:
+        found = f"{len(absent)} rows: {', '.join(absent[:8])}"
+        tell(finding("E-LIST-16", WARNING, where=str(path), found=found))
     return table
 
 
+def plain_name(name: str) -> str:
+    """Return a name as it compares: accents in one form, no blanks around."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows that hold anything, headings in lower case; commas, semicolons and tabs are understood."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise refused(
-            "E-LIST-09", where=str(path), found=str(error), fault="subject table cannot be read", fix="give a CSV file"
-        ) from error
+        raw = path.read_bytes()
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        fault, fix = "subject table cannot be read", "give a CSV file in UTF-8"
+        raise refused("E-LIST-09", where=str(path), found=str(error), fault=fault, fix=fix) from error
+    lines = [line for line in text.splitlines() if line.strip(" ,;\t")]
+    lines = lines[1:] if lines and lines[0].lower().startswith("sep=") else lines
+    heading = lines[0] if lines else ""
+    separator = max(",;\t", key=heading.count)
+    columns, *rows = list(csv.reader(lines, delimiter=separator)) or [[]]
+    columns = [column.strip().lower() for column in columns]
     if not {"case", "subject"} <= set(columns):
-        raise refused(
-            "E-LIST-09",
-            where=str(path),
-            found=f"columns {', '.join(columns) or 'none'}",
-            fix="name the columns case,subject,section",
-        )
-    return rows
+        found, fix = f"columns {', '.join(columns) or 'none'}", "name the columns case,subject,section"
+        raise refused("E-LIST-09", where=str(path), found=found, fix=fix)
+    return [dict(zip(columns, (field.strip() for field in row), strict=False)) for row in rows]
 
 
 MAX_GAP_MM = 40.0

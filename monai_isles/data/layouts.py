@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 from monai_isles.case import Case
 from monai_isles.data import folder as plain
 from monai_isles.data import releases
-from monai_isles.data.bids import is_bids, scan_bids
+from monai_isles.data.bids import PIPELINE, is_bids, scan_bids
 from monai_isles.data.case_file import NAMES, scan_case_files
-from monai_isles.data.scans import Scan, as_cases, no_case, require_whole, section_of
+from monai_isles.data.scans import Scan, as_cases, faults_of, no_case, require_whole, section_of
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.findings import WARNING, Finding, finding, tell
 from monai_isles.modalities import CT_CHANNELS, ISLES2017_CHANNELS, SISS_CHANNELS, SPES_CHANNELS
 
 
@@ -62,8 +64,9 @@ def find_layout(folder: str | Path) -> Layout:
     """Return the layout of a data folder or of one case folder, by what its file names say.
 
     ISLES 2018 names CT maps (``.O.CT_CBF.``), SISS ``MR_T1`` or ``MR_Flair``, ISLES 2016 and 2017 ``MR_rCBF``,
-    ``MR_rCBV`` or ``MR_4DPWI``, SPES ``MR_T1c``, ``MR_CBF``, ``MR_CBV``, ``MR_TTP`` or ``MR_Tmax``; plain folders end file names in the modality; BIDS trees hold raw data and derivatives,
-    or images in a common space. A ``case.yml`` anywhere goes before all of these: somebody has said what is what.
+    ``MR_rCBV`` or ``MR_4DPWI``, SPES ``MR_T1c``, ``MR_CBF``, ``MR_CBV``, ``MR_TTP`` or ``MR_Tmax``;
+    plain folders end file names in the modality; BIDS trees hold raw data and derivatives, images in a common space, or
+    reconstructions (``rec-ADC``). A ``case.yml`` anywhere goes before all of these: somebody has said what is what.
 
     Raises:
         IslesError: ``E-LIST-01`` no case of any layout, ``E-LIST-30`` the marks of several, or of none alone.
@@ -102,7 +105,25 @@ def scan_layout(folder: str | Path, target: str | None = None) -> tuple[Layout, 
         IslesError: ``E-LIST-33`` a target that the layout does not have, and those of ``find_layout`` and its scan.
     """
     layout = find_layout(folder)
-    return layout, layout.scan(Path(folder), chosen_target(layout, target))
+    scans = layout.scan(Path(folder), chosen_target(layout, target))
+    return layout, scans
+
+
+def unused_images(folder: str | Path, scans: Sequence[Scan]) -> list[Finding]:
+    """Return a remark on the images below a folder that no case holds, by the last word of their names.
+
+    Our own results are not counted.
+    """
+    used = {path.absolute() for scan in scans for path in scan.files.values()}
+    words: dict[str, list[str]] = {}
+    for path in plain.walk(Path(folder).absolute()):
+        if plain.IMAGE.search(path.name) and path not in used and f"desc-{PIPELINE}" not in path.name:
+            stem = plain.IMAGE.sub("", path.name)
+            words.setdefault(releases.word_of(path.name) or re.split(r"[_.\-]", stem)[-1], []).append(path.name)
+    if not words:
+        return []
+    listed = "; ".join(f"{word}: {len(names)} files such as {names[0]}" for word, names in sorted(words.items()))
+    return [finding("E-LIST-15", WARNING, where=str(folder), found=listed)]
 
 
 def chosen_target(layout: Layout, target: str | None) -> str | None:
@@ -129,8 +150,11 @@ def find_cases(
     section: str | None = None,
     target: str | None = None,
     keys: Sequence[str] | None = None,
+    left_out: list[Finding] | None = None,
 ) -> list[Case]:
     """Return the cases of a data folder in any layout, training before testing.
+
+    The folder may be the data set, one of its sections, or one case.
 
     Args:
         subjects: table with columns ``case,subject`` (and ``section`` where it matters); ``subjects.csv`` of the folder
@@ -138,29 +162,24 @@ def find_cases(
         section: ``training`` or ``testing``; both unless told.
         target: what the masks are to mean, where the layout has a choice (SPES).
         keys: modalities that every case must hold; those of the layout unless told.
+        left_out: takes why cases are left out, one finding each; without it the first fault is raised.
     Raises:
         IslesError: ``E-LIST-01`` no case, ``E-LIST-02`` missing files (all of them), ``E-LIST-09`` a table that does
             not fit, ``E-LIST-11`` two cases of one name, ``E-LIST-13`` two files for one modality, and ``scan_layout``.
     """
     folder = Path(folder)
     layout, scans = scan_layout(folder, target)
-    require_whole(scans, folder, layout.channels if keys is None else keys)
+    wanted = layout.channels if keys is None else keys
+    if left_out is None:
+        require_whole(scans, folder, wanted)
+    for remark in unused_images(folder, scans):
+        tell(remark)
     cases = as_cases(scans, folder, subjects)
-    return [case for scan, case in zip(scans, cases, strict=True) if section in (None, scan.section)]
-
-
-def read_case(folder: str | Path, *, target: str | None = None, keys: Sequence[str] | None = None) -> Case | None:
-    """Return the case of one case folder of ISLES 2015 to 2018, None when the folder is not one.
-
-    Raises:
-        IslesError: ``E-LIST-02`` when modalities are missing, ``E-LIST-13`` when one is there twice, ``find_layout``.
-    """
-    folder = Path(folder).absolute()
-    images = [path for path in plain.walk(folder, depth=1) if releases.key_of(path.name)]
-    if not images or any(releases.case_folder(path) != folder for path in images):
-        return None
-    found = find_cases(folder, target=target, keys=keys)
-    return found[0] if len(found) == 1 else None
+    faults = {id(scan): fault for scan, fault in faults_of(scans, wanted)}
+    chosen = [(scan, case) for scan, case in zip(scans, cases, strict=True) if section in (None, scan.section)]
+    if left_out is not None:
+        left_out += [faults[id(scan)] for scan, _ in chosen if id(scan) in faults]
+    return [case for scan, case in chosen if id(scan) not in faults]
 
 
 def _marks(name: str) -> list[str]:

@@ -19,9 +19,7 @@ KEYS = {
     "MR_TTP": "ttp", "OT": LABEL,
 }  # fmt: skip
 SPES_TARGETS: dict[str, tuple[int, ...]] = {"penumbra": (1,), "core": (2,), "area": (1, 2)}
-_NAME = re.compile(
-    r"\.O\.((?:CT|MR)(?:_[A-Za-z0-9]+)?|OT)(?:_[A-Za-z0-9]+)?\.(?:[^.]+\.)?nii(?:\.gz)?$", re.IGNORECASE
-)
+_NAME = re.compile(r"\.O\.((?:CT|MR)(?:_[A-Za-z0-9]+)?|OT)(?:_[A-Za-z0-9]+)?\.(?:[^.]+\.)?nii(?:\.gz)?$", re.IGNORECASE)
 _PART = re.compile(r"(?<![a-z])(penumbra|core)(?![a-z])", re.IGNORECASE)
 _CASE = re.compile(r"(?:(?:case|nr|patient|training|testing|test)[_\- ]?)?0*(\d+)$", re.IGNORECASE)
 
@@ -124,7 +122,7 @@ def _scan(root: Path, home: Path, renumber: bool) -> Scan:
 
 
 def _section(root: Path, home: Path) -> str:
-    """Return the section that ``training_1`` names itself, or the nearest folder above, or the one above a lone case."""
+    """Return the section that ``training_1`` names itself, the nearest folder above, or the one above a lone case."""
     own = re.match(r"(train|test)(?:ing)?[_\- ]?\d+$", home.name, re.IGNORECASE)
     if own:
         return f"{own[1].lower()}ing"

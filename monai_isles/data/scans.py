@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from monai_isles.case import Case
 from monai_isles.data.grouping import read_subjects
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.findings import ERROR, Finding, as_finding, finding
 from monai_isles.io.read import Image, read_header, read_image
 from monai_isles.modalities import LABEL, MODALITIES
 
@@ -57,7 +59,7 @@ def read_perfusion_series(path: str | Path, *, dt_s: float | None = None) -> Ser
 
 
 def _nifti(path: Path, dt_s: float | None) -> SeriesInput:
-    if path.name.endswith(NIFTI_ENDS) and path.is_file():
+    if path.name.lower().endswith(NIFTI_ENDS) and path.is_file():
         header = read_header(path)
         if header.frames is None:
             raise _single(path, header.shape)
@@ -100,7 +102,7 @@ class Scan:
     """One case as found: files by key, the keys that are there twice, and which mask values mean lesion.
 
     ``subject`` is the person the layout itself names, None where it names nobody; ``resample``, that somebody asked
-    for images on other grids to be resampled.
+    for images on other grids to be resampled; ``fault``, why it cannot be used.
     """
 
     section: str
@@ -110,6 +112,7 @@ class Scan:
     label_values: tuple[int, ...] | None = None
     subject: str | None = None
     resample: bool = False
+    fault: IslesError | None = None
 
     def add(self, key: str, path: Path) -> None:
         """Note a file under its key; a second one for the key is noted as doubled."""
@@ -130,7 +133,7 @@ def section_of(name: str) -> str | None:
 
 
 def section_in(root: Path, path: Path) -> str:
-    """Return the section that the nearest folder above a file names, up to and with ``root``; training where none does."""
+    """Return the section that the nearest folder above a file names, up to ``root``; training where none does."""
     above = (place.name for place in path.parents if place.is_relative_to(root))
     return next((section for name in above if (section := section_of(name))), TRAINING)
 
@@ -148,12 +151,34 @@ def no_case(folder: Path) -> IslesError:
     )
 
 
+def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> list[tuple[Scan, Finding]]:
+    """Return why cases cannot be used, one finding a case: a name or a modality twice, a missing key."""
+    times = Counter((scan.section, scan.name) for scan in scans)
+    found = []
+    for scan in scans:
+        where, lack = f"{scan.section} {scan.name}", scan.lacking(keys)
+        if scan.fault is not None:
+            found.append((scan, as_finding(scan.fault)))
+        elif times[scan.section, scan.name] > 1:
+            found.append(
+                (scan, finding("E-LIST-11", ERROR, where=where, found=f"{times[scan.section, scan.name]} cases"))
+            )
+        elif scan.doubled:
+            found.append((scan, finding("E-LIST-13", ERROR, where=where, found=", ".join(scan.doubled))))
+        elif lack:
+            found.append((scan, finding("E-LIST-02", ERROR, where=where, found=f"no {', '.join(lack)}")))
+    return found
+
+
 def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> None:
     """Refuse cases that lack one of ``keys``, or hold one twice, or have one name; all of them are in the error.
 
     Raises:
         IslesError: ``E-LIST-02``, ``E-LIST-11``, ``E-LIST-13``.
     """
+    for scan in scans:
+        if scan.fault is not None:
+            raise scan.fault
     names = [(scan.section, scan.name) for scan in scans]
     twice = sorted({f"{section} {name}" for section, name in names if names.count((section, name)) > 1})
     if twice:
@@ -182,9 +207,18 @@ def as_cases(scans: Sequence[Scan], folder: Path, subjects: Path | None) -> list
     Raises:
         IslesError: ``E-LIST-09`` a table that does not fit.
     """
-    table = subjects or (folder / SUBJECTS if (folder / SUBJECTS).is_file() else None)
+    table = subjects or own_table(folder)
     named = {} if table is None else read_subjects(table, [(scan.section, scan.name) for scan in scans])
     return [as_case(scan, named.get((scan.section, scan.name))) for scan in scans]
+
+
+def own_table(folder: Path) -> Path | None:
+    """Return the ``subjects.csv`` of a data folder, of which ``folder`` may be a section or a case; None without."""
+    folder = folder.absolute()
+    places = [folder]
+    while len(places) < 3 and (section_of(places[-1].name) or section_of(places[-1].parent.name)):
+        places.append(places[-1].parent)
+    return next((place / SUBJECTS for place in places if (place / SUBJECTS).is_file()), None)
 
 
 def as_case(scan: Scan, subject: str | None = None) -> Case:

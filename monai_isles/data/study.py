@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ import numpy as np
 from scipy import ndimage
 
 from monai_isles.cohort.task import FAULTS, Record, failed
-from monai_isles.data.scans import NIFTI_ENDS, SeriesInput, read_perfusion_series
+from monai_isles.data.folder import IMAGE, key_of
+from monai_isles.data.scans import SeriesInput, read_perfusion_series
 from monai_isles.errors import refused
 from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, displacement
 from monai_isles.io.read import Image, read_header, read_image
@@ -133,7 +135,7 @@ def find_study(path: str | Path) -> StudyFiles:
         raise refused("E-SCAN-01", where=str(path), found="no such file or folder")
     if path.is_file():
         return StudyFiles(_plain_name(path), path, "nifti", path, (path,), simulated=_marked(path))
-    images = sorted(p for p in path.iterdir() if p.is_file() and p.name.endswith(NIFTI_ENDS))
+    images = sorted(p for p in path.iterdir() if p.is_file() and IMAGE.search(p.name) and not p.name.startswith("."))
     return _in_folder(path, images) if images else _dicom(path)
 
 
@@ -201,7 +203,7 @@ def read_study(study: StudyFiles, *, dt_s: float | None = None, resample: bool =
 
 def _above(study: StudyFiles, level: int) -> str:
     """Return the name of a folder above a study, a checksum instead where it is called after the patient."""
-    folders = list(study.path.resolve().parents)
+    folders = list(Path(os.path.abspath(study.path)).parents)
     name = _safe(folders[min(level, len(folders) - 1)].name)
     if study.kind == "dicom" and study.files and _names_patient(name, study.files[0]):
         return "study_" + hashlib.sha256(study.files[0].read_bytes()).hexdigest()[:10]
@@ -212,7 +214,7 @@ def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
     series = [image for image in images if read_header(image).frames is not None]
     if len(series) != 1:
         raise refused("E-SCAN-02", where=str(path), found=f"{len(series)} NIfTI files with time among {len(images)}")
-    plain = next((image for image in images if _plain_name(image).lower() == "ct" and image != series[0]), None)
+    plain = next((one for one in images if one != series[0] and (key_of(one.name) or ("", ""))[1] == "ct"), None)
     files = (series[0],) if plain is None else (series[0], plain)
     named = None if plain is None else str(plain)
     return StudyFiles(_plain_name(path), path, "nifti", series[0], files, named, _marked(series[0]))
@@ -269,10 +271,8 @@ def _marked(path: Path) -> bool:
 
 
 def _plain_name(path: Path) -> str:
-    name = path.resolve().name
-    for end in NIFTI_ENDS[::-1]:
-        name = name.removesuffix(end)
-    return _safe(name)
+    """Return a name for results: that of a link, not of what it leads to (git-annex stores files under checksums)."""
+    return _safe(IMAGE.sub("", os.path.basename(os.path.abspath(path))))
 
 
 def _safe(name: str) -> str:

@@ -18,7 +18,7 @@ _collected: ContextVar[tuple[list[Finding], ...]] = ContextVar("collected", defa
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault (``severity`` "error") or remark ("warning"), in the words of ``IslesError``."""
+    """One fault (``severity`` "error") or remark ("warning"), as ``IslesError`` says it, of one ``case`` or of all."""
 
     code: str
     severity: str
@@ -26,6 +26,7 @@ class Finding:
     found: str
     fix: str
     fault: str = ""
+    case: str = ""
 
 
 def finding(
@@ -41,6 +42,11 @@ def finding(
     """Return the finding of a code, its texts taken from ``faults.toml`` as ``errors.refused`` takes them."""
     fault, fix = fault_and_fix(code, fault, fix, values)
     return Finding(code, severity, where, found, fix, fault)
+
+
+def as_finding(error: IslesError) -> Finding:
+    """Return an error as a finding of severity "error"."""
+    return Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault)
 
 
 def refuse(findings: Iterable[Finding]) -> None:

@@ -51,7 +51,7 @@ def test_json_holds_the_same_findings(dataset: Path, capsys: pytest.CaptureFixtu
     assert main(["check", str(dataset), "--json"]) == 4
     content = json.loads(capsys.readouterr().out)
     assert (content["errors"], content["warnings"]) == (1, 1)
-    assert {"code", "severity", "where", "found", "fix", "fault"} == set(content["findings"][0])
+    assert {"code", "severity", "where", "found", "fix", "fault", "case"} == set(content["findings"][0])
 
 
 def test_a_list_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -23,7 +23,8 @@ def dataset(tmp_path: Path) -> Path:
             name = f"SMIR.Brain.XX.O.{key}.{case}{KEYS.index(key)}"
             folder = tmp_path / "data" / "TRAINING" / f"case_{case}" / name
             folder.mkdir(parents=True)
-            image = nibabel.Nifti1Image((np.arange(128).reshape(8, 8, 2) % 2).astype(np.uint8), affine)
+            data = np.arange(128).reshape(8, 8, 2) % 2 * (30 if key == "CT" else 1)
+            image = nibabel.Nifti1Image(data.astype(np.uint8), affine)
             image.set_sform(affine, 1)
             image.to_filename(folder / f"{name}.nii")
     (tmp_path / "data" / "SIMULATED.txt").write_text("x")
@@ -112,3 +113,38 @@ def test_the_target_of_spes_is_chosen_and_said(spes: Path, tmp_path: Path, capsy
 def test_a_target_that_is_not_there_is_refused(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["datalist", str(dataset), "--out", str(tmp_path / "l.json"), "--target", "core"]) == 4
     assert "E-LIST-33: no such target" in capsys.readouterr().err and not (tmp_path / "l.json").exists()
+
+
+def test_a_bad_case_is_left_out_and_listed_and_the_others_go_on(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    next((dataset / "TRAINING/case_2").glob("*.OT.*/*.nii")).write_bytes(b"no image")
+    next((dataset / "TRAINING/case_3").glob("*.CT_CBV.*/*.nii")).unlink()
+    words = ["datalist", str(dataset), "--out", str(tmp_path / "l.json"), "--folds", "2"]
+    words += ["--subjects", str(tmp_path / "who.csv")]
+    assert main([*words, "--strict"]) == 4 and "E-LIST-02" in capsys.readouterr().err
+    assert main(words) == 3
+    text, content = capsys.readouterr().out, read_datalist(tmp_path / "l.json")
+    assert [one["case"] for one in content["training"]] == ["case_1", "case_4"]
+    assert sorted(one["code"] for one in content["left_out"]) == ["E-FILE-03", "E-LIST-02"]
+    assert "left out: E-LIST-02 files are missing: training case_3: no cbv" in text and "left out: E-FILE-03" in text
+
+
+def test_when_no_case_is_left_the_reasons_are_told(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for path in dataset.glob("TRAINING/*/*.CT.*/*.nii"):
+        path.write_bytes(b"no image")
+    assert main(["datalist", str(dataset), "--out", str(tmp_path / "l.json"), "--folds", "2"]) == 4
+    assert "E-FILE-03" in capsys.readouterr().err and not (tmp_path / "l.json").exists()
+
+
+@pytest.mark.parametrize(("empty", "told"), [((1, 2, 3), True), ((1, 2), False)])
+def test_training_masks_without_a_lesion_are_told(
+    dataset: Path, tmp_path: Path, empty: tuple[int, ...], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    for case in empty:
+        (path,) = (dataset / f"TRAINING/case_{case}").glob("*.OT.*/*.nii")
+        image = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), path)
+    words = ["datalist", str(dataset), "--out", str(tmp_path / "l.json"), "--folds", "2"]
+    assert main([*words, "--subjects", str(tmp_path / "who.csv")]) == 0
+    assert ("E-LBL-11" in caplog.text and "0 of 3 training masks hold a lesion" in caplog.text) is told

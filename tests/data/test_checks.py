@@ -37,7 +37,7 @@ def test_one_bad_file_does_not_hide_another(dataset: Path, tools: dict) -> None:
     where = tools["path_of"]
     where(dataset, 1, "ct").write_bytes(b"")
     tools["save"](where(dataset, 2, "cbf"), np.zeros((24, 24, 2), np.float32), z_mm=25.0)
-    tools["save"](where(dataset, 3, "label"), np.full((24, 24, 2), 255, np.uint8))
+    tools["save"](where(dataset, 3, "label"), np.full((24, 24, 2), 7, np.uint8))
     tools["save"](where(dataset, 4, "tmax"), np.ones((24, 24, 2), np.float32) + np.eye(24)[..., None], z_mm=65.0)
     where(dataset, 5, "mtt").unlink()
     found = check_folder(dataset)
@@ -72,7 +72,7 @@ def test_a_header_that_cannot_be_used_is_one_finding(dataset: Path, tools: dict)
 def test_doubles_and_a_table_that_does_not_fit_are_found(dataset: Path, tools: dict) -> None:
     shutil.copytree(tools["path_of"](dataset, 3, "cbv").parent, dataset / "TRAINING" / "case_3" / "copy")
     (dataset / "subjects.csv").write_text("case,subject\ncase_1,a\n")
-    assert codes(check_folder(dataset)) == ["error E-LIST-09", "error E-LIST-13"]
+    assert codes(check_folder(dataset)) == ["error E-LIST-09", "error E-LIST-13", "warning E-LIST-15"]
 
 
 def test_a_folder_without_cases_is_refused(tmp_path: Path) -> None:

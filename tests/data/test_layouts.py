@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.data import find_cases, find_inputs, find_layout, read_case
+from monai_isles.data import find_cases, find_inputs, find_layout
 from monai_isles.errors import IslesError
 
 
@@ -64,7 +64,13 @@ def test_the_modalities_of_the_bundle_replace_those_of_the_layout(siss: Path, sp
         find_inputs([spes / "TRAINING" / "3"], keys=("ct", "cbf", "cbv", "mtt", "tmax"))
 
 
-def test_only_a_folder_of_one_case_is_read_as_one(dataset: Path, siss: Path, spes: Path, tmp_path: Path) -> None:
-    assert [read_case(f) for f in (dataset, siss, siss / "TRAINING", tmp_path / "none")] == [None] * 4
-    assert read_case(dataset / "TRAINING" / "case_2").name == "case_2"
-    assert read_case(spes / "TRAINING" / "10", target="core").label_values == (2,)
+def test_the_data_set_a_section_and_a_case_may_be_named(dataset: Path, spes: Path, tmp_path: Path) -> None:
+    (case,) = find_cases(dataset / "TRAINING" / "case_2")
+    assert case.name == "case_2" and case == find_cases(dataset)[1]
+    (case,) = find_cases(spes / "TRAINING" / "10", target="core")
+    assert case.label_values == (2,) and case.name == "case_10"
+    shutil.copytree(dataset, tmp_path / "disk" / "isles")
+    for folder in (dataset, tmp_path / "disk"):
+        assert [one.name for one in find_cases(folder)] == [f"case_{n}" for n in (1, 2, 3, 4, 5, 6, 1)]
+    assert [one.name for one in find_cases(dataset / "TRAINING")] == [f"case_{n}" for n in range(1, 7)]
+    assert find_cases(dataset / "TESTING")[0].subject == "testing_case_1"

@@ -10,6 +10,7 @@ import pytest
 
 from monai_isles.data.study import find_study, name_studies, read_study
 from monai_isles.errors import IslesError
+from monai_isles.io import read_image
 
 
 def save(path: Path, data: np.ndarray, *, shift: float = 0.0) -> Path:
@@ -84,3 +85,32 @@ def test_a_folder_above_that_is_called_after_the_patient_lends_no_name(tmp_path:
         shutil.copytree(folder / "ctp", tmp_path / place / "scan")
     first, second = name_studies([find_study(tmp_path / place / "scan") for place in ("SIMULATED_anna", "other")])
     assert first.startswith("study_") and first.endswith("_scan") and "anna" not in first and second == "other_scan"
+
+
+def test_a_link_of_git_annex_keeps_its_own_name(tmp_path: Path) -> None:
+    store = tmp_path / ".git/annex/objects/XX"
+    series(store / "MD5E-s1234--d41d8cd98f00b204e9800998ecf8427e.nii.gz")
+    (tmp_path / "sub-01").mkdir()
+    link = tmp_path / "sub-01" / "sub-01_ctp.nii.gz"
+    link.symlink_to(Path("..") / ".git/annex/objects/XX/MD5E-s1234--d41d8cd98f00b204e9800998ecf8427e.nii.gz")
+    assert find_study(link).name == "sub-01_ctp" and find_study(tmp_path / "sub-01").name == "sub-01"
+    other = tmp_path / "sub-02" / "sub-01_ctp.nii.gz"
+    other.parent.mkdir()
+    other.symlink_to(link)
+    assert name_studies([find_study(link), find_study(other)]) == ["sub-01_sub-01_ctp", "sub-02_sub-01_ctp"]
+
+
+def test_a_link_whose_content_was_not_fetched_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a_dwi.nii.gz").symlink_to(tmp_path / ".git/annex/objects/gone.nii.gz")
+    with pytest.raises(IslesError, match=r"E-FILE-01(?s:.*)a link to (?s:.*)gone.nii.gz(?s:.*)git annex get"):
+        read_image(tmp_path / "a_dwi.nii.gz")
+
+
+@pytest.mark.parametrize("name", ["ncct.nii.gz", "p1_ct.NII.GZ", "CT.nii.gz"])
+def test_the_plain_ct_of_a_study_goes_under_its_usual_names(tmp_path: Path, name: str) -> None:
+    series(tmp_path / "ctp.nii.gz")
+    image = nibabel.load(tmp_path / "ctp.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[..., 0], image.affine), tmp_path / "made.nii.gz")
+    (tmp_path / "made.nii.gz").rename(tmp_path / name)
+    (tmp_path / "._ctp.nii.gz").write_bytes(b"Mac OS X")
+    assert find_study(tmp_path).plain == str(tmp_path / name)

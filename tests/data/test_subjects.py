@@ -8,6 +8,7 @@ import pytest
 
 from monai_isles.data.grouping import read_subjects
 from monai_isles.errors import IslesError
+from monai_isles.io.findings import collect_remarks
 
 CASES = [("training", "case_1"), ("training", "case_2"), ("testing", "case_1")]
 
@@ -28,7 +29,10 @@ def test_sections_are_kept_apart_and_test_cases_may_be_left_out(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("case,subject\ncase_1,a\ncase_2,a\ncase_77,b\n", "training case_77(?s:.*)not in the folder"),
+        (
+            "case,subject\ncase_1,a\ncase_77,b\n",
+            "no row for case_2(?s:.*)training case_77, which are not in the folder",
+        ),
         ("case,subject\ncase_1,a\n", "no row for case_2"),
         ("case,subject\ncase_1,a\ncase_1,b\ncase_2,c\n", "case_1(?s:.*)named twice"),
         ("case,subject\ncase_1,\ncase_2,c\n", "case_1(?s:.*)subject is empty"),
@@ -44,3 +48,34 @@ def test_a_table_that_does_not_fit_is_refused_and_the_row_named(tmp_path: Path, 
 def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IslesError, match="E-LIST-09: subject table cannot be read(?s:.*)none.csv"):
         read_subjects(tmp_path / "none.csv", CASES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "case;subject\r\ncase_1;A\r\ncase_2;B\r\n",
+        "Case,Subject\r\ncase_1,A\r\ncase_2,B\r\n,\r\n,,\r\n",
+        "sep=;\r\nCASE;SUBJECT;SECTION\r\ncase_1 ; A ;Training\r\ncase_2;B;\r\n;;\r\n",
+        "case\tsubject\tage\ncase_1\tA\t70\n\ncase_2\tB\t80\n",
+    ],
+    ids=["semicolons", "capitals-and-empty-rows", "excel", "tabs"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path: Path, text: str, encoding: str) -> None:
+    (tmp_path / "s.csv").write_bytes(text.encode(encoding))
+    assert read_subjects(tmp_path / "s.csv", CASES) == {("training", "case_1"): "A", ("training", "case_2"): "B"}
+
+
+def test_rows_for_cases_that_are_not_there_are_passed_over_with_a_remark(tmp_path: Path) -> None:
+    with collect_remarks() as remarks:
+        read = read_subjects(table(tmp_path, "case,subject\ncase_1,a\ncase_2,a\ncase_77,b\n"), CASES)
+    assert (
+        len(read) == 2
+        and [one.code for one in remarks] == ["E-LIST-16"]
+        and "1 rows: training case_77" in remarks[0].found
+    )
+
+
+def test_accents_compare_in_either_unicode_form(tmp_path: Path) -> None:
+    read = read_subjects(table(tmp_path, "case,subject\nM\u00fcller,a\n"), [("training", "Mu\u0308ller")])
+    assert read == {("training", "Mu\u0308ller"): "a"}
