@@ -130,7 +130,9 @@ def test_a_bad_case_is_left_out_and_listed_and_the_others_go_on(
     assert "left out: E-LIST-02 files are missing: training case_3: no cbv" in text and "left out: E-FILE-03" in text
 
 
-def test_when_no_case_is_left_the_reasons_are_told(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_when_no_case_is_left_the_reasons_are_told(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     for path in dataset.glob("TRAINING/*/*.CT.*/*.nii"):
         path.write_bytes(b"no image")
     assert main(["datalist", str(dataset), "--out", str(tmp_path / "l.json"), "--folds", "2"]) == 4
