@@ -60,7 +60,7 @@ def test_a_room_imports_only_from_rooms_below_it() -> None:
         room = path.relative_to(PACKAGE).with_suffix("").parts[0]
         imported = rooms_imported(path)
         if room == "__init__":
-            breaches += [f"the package imports {other}" for other in imported]
+            breaches += [f"the package imports {other}" for other in imported - {"workflows"}]  # the Python API, lazily
             continue
         breaches += [f"{path.relative_to(PACKAGE)} imports {other}" for other in imported
                      if other != room and HEIGHT[other] <= HEIGHT[room]]  # fmt: skip

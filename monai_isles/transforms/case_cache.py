@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,18 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, RandomizableTrait, Transform
 from torch import Tensor
 
-import monai_isles
+from monai_isles import __version__
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.cache import Cache
 from monai_isles.io.checksums import sha256_of
 from monai_isles.io.findings import Finding, collect_remarks, tell
 from monai_isles.modalities import LABEL, MODALITIES
 
-_ROOMS = ("io", "data", "transforms")
 _LEFT_OUT = frozenset({"cache_dir", "cache_gb", "log_stats", "R", "_tracing"})
 
 
 def settings_key(transform: Callable) -> str:
-    """Return the SHA-256 of a preprocessing: its transforms with their settings, our code, the versions below it.
+    """Return the SHA-256 of a preprocessing: its transforms with their settings, and the versions that run it.
 
     Raises:
         IslesError: ``E-CACHE-01`` for a transform that draws at random, ``E-CACHE-03`` for a setting that cannot be
@@ -39,19 +37,8 @@ def settings_key(transform: Callable) -> str:
     Source: ours; ``tests/transforms/test_settings_key.py``.
     """
     versions = {name: version(name) for name in ("monai", "torch", "numpy", "nibabel", "scipy")}
-    facts = {"settings": described(transform), "code": code_fingerprint(), "versions": versions}
+    facts = {"settings": described(transform), "versions": {"monai_isles": __version__, **versions}}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-@lru_cache(maxsize=1)
-def code_fingerprint() -> str:
-    """Return the SHA-256 of the source of the rooms that a preprocessing runs through."""
-    digest = hashlib.sha256()
-    home = Path(monai_isles.__file__).parent
-    for path in sorted(path for room in _ROOMS for path in (home / room).rglob("*.py")):
-        digest.update(path.relative_to(home).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def described(thing: object, seen: tuple[int, ...] = ()) -> object:

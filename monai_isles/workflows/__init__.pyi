@@ -1,3 +1,3 @@
-from .predict_dry import rehearse_cases
+from .api import Result, Segmentation
 
-__all__ = ["rehearse_cases"]
+__all__ = ["Result", "Segmentation"]

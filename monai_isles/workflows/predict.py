@@ -93,7 +93,7 @@ def predict(
     """
     config = bundle.config("inference")
     changes, entries = choices.changes(config.get(), bundle), inputs.entries(config["modalities"])
-    after = partial(_publish_page, out.absolute()) if report else None
+    after = partial(publish_page, out.absolute()) if report else None
     recipe = recipe_of(bundle, out, choices=choices, changes=changes, after=after)
     predictor = recipe.load()
     with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as held:
@@ -121,7 +121,8 @@ def settle_entropy(folder: Path, record: Record, *, wanted: bool) -> None:
         (folder / "entropy.nii.gz").unlink(missing_ok=True)
 
 
-def _publish_page(out: Path, entry: Entry, maps: Mapping[str, object], result: dict[str, object]) -> None:
+def publish_page(out: Path, entry: Entry, maps: Mapping[str, object], result: dict[str, object]) -> None:
+    """Write the page of a predicted case."""
     from monai_isles.reports.page import publish_case_page
 
     publish_case_page(entry, maps, result, out / str(entry["case"]) / "report.html")

@@ -21,7 +21,7 @@ def chain(**change: object) -> Compose:
     return Compose([ScaleIntensityd("a"), NormalizeIntensityd(**({"keys": "a", "nonzero": False} | change))])
 
 
-def test_the_key_changes_with_every_setting_and_the_order_and_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_changes_with_every_setting_and_the_order_and_with_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {
         settings_key(one)
         for one in (
@@ -34,7 +34,7 @@ def test_the_key_changes_with_every_setting_and_the_order_and_with_the_code(monk
             Compose([chain()]),
         )
     }
-    monkeypatch.setattr(module, "code_fingerprint", lambda: "another")
+    monkeypatch.setattr(module, "__version__", "another")
     assert len(keys | {settings_key(chain())}) == 8
 
 
@@ -45,6 +45,16 @@ def test_the_key_is_the_same_in_another_process() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == settings_key(chain()) == settings_key(chain())
+
+
+def test_the_key_comes_from_the_settings_not_from_the_text_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = settings_key(chain())
+
+    def fail(path: Path) -> bytes:
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    assert settings_key(chain()) == wanted
 
 
 def test_a_folder_of_a_cache_is_no_setting(tmp_path: Path) -> None:

@@ -1,0 +1,240 @@
+"""The Python API: segment a case, measure a series, score masks; from paths, nibabel images, arrays or MetaTensors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any
+
+import nibabel
+import numpy as np
+import torch
+from nibabel.spatialimages import SpatialImage
+
+from monai_isles.bundle.bundle import INFERENCE, Bundle
+from monai_isles.data.entries import find_inputs
+from monai_isles.errors import refused
+from monai_isles.evaluation.score import score_folder
+from monai_isles.inference.predictor import Choices
+from monai_isles.io.publish import publish, publish_json
+from monai_isles.training.distributed import pick_device
+from monai_isles.workflows.perfusion import RECORD, Measuring, measure_series
+from monai_isles.workflows.predict import predict_cases, publish_page, recipe_of
+
+Affine = Sequence[Sequence[float]] | np.ndarray
+ImageLike = str | Path | SpatialImage | torch.Tensor | tuple[np.ndarray, Affine]
+_CASE = "case"
+
+
+class Aside:
+    """Make a temporary folder that is deleted with the object that holds it."""
+
+    def __init__(self) -> None:
+        self.path = Path(mkdtemp(prefix="monai-isles-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Hold the files made of one case until they are saved; they go when this object goes.
+
+    Args:
+        record: what ``result.json`` or ``perfusion.json`` says.
+        folder: where the files lie.
+    """
+
+    record: dict[str, Any]
+    folder: Path
+    _aside: Aside = field(repr=False, compare=False)
+
+    @property
+    def affine(self) -> np.ndarray:
+        """Return the 4 x 4 affine of the grid that every image lies on, in mm."""
+        return np.asarray(nibabel.load(next(iter(sorted(self.folder.glob("*.nii.gz"))))).affine)
+
+    def array(self, name: str) -> np.ndarray:
+        """Return an image by its file's name without ``.nii.gz``. Shapes: (H, W, D)."""
+        return np.asarray(self.image(name).dataobj)
+
+    def image(self, name: str) -> nibabel.Nifti1Image:
+        """Return an image as nibabel holds it."""
+        return nibabel.load(self.folder / f"{name}.nii.gz")
+
+    def save(self, out: str | Path) -> Path:
+        """Write every file into ``out``, each whole or not at all; return ``out``."""
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file():
+                publish(Path(out) / path.relative_to(self.folder), partial(shutil.copyfile, path))
+        return Path(out)
+
+
+class Segmentation(Result):
+    """Hold ``lesion``, ``probability`` and what else a bundle writes of one case."""
+
+    @property
+    def lesion_ml(self) -> float:
+        """Return the volume of the lesion in ml."""
+        return float(self.record["lesion_ml"])
+
+
+def load_bundle(name: str | Path, *, overlays: Sequence[str] = ()) -> Bundle:
+    """Return a bundle by its name or path, known to be one.
+
+    Raises:
+        IslesError: ``E-INF-10``.
+
+    >>> load_bundle("clerigues").weights.name
+    'model.pt'
+    """
+    bundle = Bundle.open(name, overlays=overlays)
+    bundle.file(INFERENCE)
+    return bundle
+
+
+def segment(
+    case: str | Path | Mapping[str, ImageLike],
+    bundle: str | Path | Bundle = "clerigues",
+    *,
+    weights: Sequence[str | Path] = (),
+    device: str = "auto",
+    step: Sequence[int] | None = None,
+    fast: bool = False,
+    whole_slices: bool = False,
+    mc_passes: int | None = None,
+    threshold: float | None = None,
+    min_size_vox: int | None = None,
+    resample: bool = False,
+    report: bool = False,
+) -> Segmentation:
+    """Segment one case, as ``monai-isles predict`` does, and return its maps and numbers.
+
+    Shapes: images (H, W, D); a MetaTensor may have a channel axis of one in front.
+    Units: HU for CT, ml/100 g/min for CBF, ml/100 g for CBV, s for times.
+
+    Args:
+        case: a case folder, or an image by modality (``ct``, ``cbf``, ...): a path, a nibabel image, a pair of array
+            and affine, or a MetaTensor.
+        weights, device, step, fast, whole_slices, mc_passes, threshold, min_size_vox: in place of the bundle's, as for
+            ``monai_isles.inference.Choices``.
+        resample: images on another grid than the first are in register and may be resampled onto it.
+        report: also write ``report.html``.
+    Raises:
+        IslesError: ``E-USE-80`` not one case, and those of ``monai-isles predict``.
+    Source: ours; ``tests/workflows/test_api.py``.
+    """
+    chosen = {"fast": fast, "whole_slices": whole_slices, "mc_passes": mc_passes, "threshold": threshold}
+    paths, steps = tuple(map(Path, weights)), None if step is None else tuple(step)
+    choices = Choices(weights=paths, device=device, step=steps, min_size_vox=min_size_vox, **chosen)
+    bundle, aside = Bundle.open(bundle), Aside()
+    config, out = bundle.config("inference"), aside.path / "out"
+    entry = _entry(case, list(config["modalities"]), aside.path) | ({"resample": True} if resample else {})
+    changes, after = choices.changes(config.get(), bundle), partial(publish_page, out) if report else None
+    predictor = recipe_of(bundle, out, choices=choices, changes=changes).load()
+    predict_cases(predictor, [entry], out, after=after, strict=True)
+    folder = out / str(entry["case"])
+    return Segmentation(json.loads((folder / "result.json").read_bytes()), folder, aside)
+
+
+def measure_perfusion(
+    series: ImageLike,
+    *,
+    dt_s: float | None = None,
+    method: str = "bcsvd",
+    truncation: float | str | None = None,
+    smoothing_mm: float = 5.0,
+    motion: bool = True,
+    device: str = "auto",
+) -> Result:
+    """Measure ``cbf cbv mtt tmax ttp rcbf brain`` of one CT perfusion series, as ``monai-isles perfusion`` does.
+
+    Shapes: (H, W, D, T), as nibabel gives a 4D NIfTI file.  Units: HU; seconds between frames.
+
+    Args:
+        series: 4D NIfTI file, DICOM folder, nibabel image, or a pair of array and affine (which needs ``dt_s``).
+        dt_s, method, truncation, smoothing_mm, motion, device: as the options of the command.
+    Raises:
+        IslesError: those of ``monai-isles perfusion``.
+    Source: ours; ``tests/workflows/test_api.py``.
+    """
+    aside = Aside()
+    path, folder = _on_disk(series, aside.path / "ctp.nii.gz", dt_s=dt_s), aside.path / "out"
+    how = Measuring(method, truncation, smoothing_mm, dt_s, motion, str(pick_device(device)))
+    record, _ = measure_series(path, folder, how)
+    publish_json(folder / RECORD, record)
+    return Result(record, folder, aside)
+
+
+def evaluate(pred: ImageLike, ref: ImageLike, *, out: str | Path | None = None, **how: Any) -> dict[str, Any]:
+    """Score predictions against references, as ``monai-isles evaluate`` does, and return its summary.
+
+    Args:
+        pred, ref: two folders, or two masks of one case: files, nibabel images, pairs of array and affine, MetaTensors.
+        out: folder for ``per_case.csv``, ``summary.json`` and ``run.json``; none are kept unless told.
+        how: further arguments of ``monai_isles.evaluation.score_folder``: ``data_list``, ``folds``, ``baseline`` ...
+    Raises:
+        IslesError: those of ``monai-isles evaluate``.
+    Source: ours; ``tests/workflows/test_api.py``.
+    """
+    with TemporaryDirectory(prefix="monai-isles-") as aside:
+        folders = [_mask_folder(one, Path(aside) / name) for name, one in (("pred", pred), ("ref", ref))]
+        return score_folder(*folders, Path(aside) / "out" if out is None else out, **how)
+
+
+def _entry(case: str | Path | Mapping[str, ImageLike], keys: Sequence[str], aside: Path) -> dict[str, object]:
+    """Return the flat dictionary of one case, its images on disk."""
+    if isinstance(case, Mapping):
+        missing = [key for key in keys if key not in case]
+        if missing:
+            raise refused("E-USE-80", where="segment", found=f"no {', '.join(missing)}")
+        images = {key: str(_on_disk(case[key], aside / "in" / f"{key}.nii.gz")) for key in keys}
+        return {"case": _CASE, "subject": _CASE, **images}
+    found = find_inputs([case], keys=keys)
+    if len(found) != 1:
+        raise refused("E-USE-80", where=str(case), found=f"{len(found)} cases")
+    return found[0].entry()
+
+
+def _mask_folder(mask: ImageLike, folder: Path) -> Path:
+    """Return a folder of masks as it is; put one mask into a folder of its own."""
+    if isinstance(mask, (str, Path)) and not Path(mask).is_file():
+        return Path(mask)
+    folder.mkdir()
+    there = folder / f"{_CASE}.nii.gz"
+    path = _on_disk(mask, there)
+    if path != there:
+        nibabel.save(nibabel.load(path), there)
+    return folder
+
+
+def _on_disk(image: ImageLike, path: Path, *, dt_s: float | None = None) -> Path:
+    """Return the path of an image; one in memory is written to ``path`` as NIfTI, in its own precision."""
+    if isinstance(image, (str, Path)):
+        return Path(image)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(image, SpatialImage):
+        nibabel.save(image, path)
+        return path
+    values, affine = (image, image.affine) if isinstance(image, torch.Tensor) else image  # type: ignore[attr-defined]
+    values = np.asarray(values)
+    if isinstance(image, torch.Tensor) and values.ndim == 4 and len(values) == 1:
+        values = values[0]
+    written = nibabel.Nifti1Image(_storable(values), np.asarray(affine, dtype=np.float64))
+    written.header.set_xyzt_units("mm", "sec")
+    if dt_s is not None and values.ndim == 4:
+        written.header["pixdim"][4] = dt_s
+    nibabel.save(written, path)
+    return path
+
+
+def _storable(values: np.ndarray) -> np.ndarray:
+    """Return numbers in a type that every NIfTI reader knows: truth values as uint8, floats as float32."""
+    narrow = {"b": np.uint8, "f": np.float32}
+    if values.dtype.kind in narrow:
+        return values.astype(narrow[values.dtype.kind])
+    return values.astype(np.int32) if values.dtype.itemsize == 8 else values

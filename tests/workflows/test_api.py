@@ -1,0 +1,120 @@
+"""From Python: the same masks and numbers as the commands, from paths and from images in memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+import monai_isles
+from monai_isles.cli.main import main
+from monai_isles.errors import IslesError
+
+KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
+
+
+@pytest.fixture(scope="module")
+def images(phantom_folder: Path) -> dict[str, nibabel.Nifti1Image]:
+    names = {key: "CT" if key == "ct" else f"CT_{'Tmax' if key == 'tmax' else key.upper()}" for key in KEYS}
+    case = phantom_folder / "TRAINING/case_1"
+    return {key: nibabel.load(next(case.glob(f"*.{name}.*/*.nii"))) for key, name in names.items()}
+
+
+def test_segment_gives_what_predict_writes(phantom_folder: Path, tmp_path: Path) -> None:
+    case, out = phantom_folder / "TRAINING/case_1", tmp_path / "out"
+    words = ["predict", str(case), "--bundle", "clerigues", "--out", str(out), "--step", "32", "--mc-passes", "1"]
+    assert main([*words, "--no-report"]) == 0
+    found = monai_isles.segment(case, step=[32], mc_passes=1)
+    wanted = nibabel.load(out / "case_1/probability.nii.gz")
+    np.testing.assert_array_equal(found.array("probability"), wanted.get_fdata(dtype=np.float32))
+    np.testing.assert_allclose(found.affine, wanted.affine)
+    assert found.lesion_ml == json.loads((out / "case_1/result.json").read_text())["lesion_ml"]
+    voxel_ml = np.prod(wanted.header.get_zooms()) / 1000
+    assert found.lesion_ml == pytest.approx(found.array("lesion").sum() * voxel_ml, abs=1e-3)
+    saved = found.save(tmp_path / "saved")
+    assert sorted(p.name for p in saved.iterdir()) == [
+        "lesion.nii.gz", "probability.nii.gz", "result.json", "uncertainty.nii.gz",
+    ]  # fmt: skip
+    assert (saved / "lesion.nii.gz").read_bytes() == (out / "case_1/lesion.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["nibabel", "array", "metatensor"])
+def test_images_in_memory_give_the_rule_of_those_on_disk(
+    kind: str, phantom_folder: Path, images: dict[str, nibabel.Nifti1Image]
+) -> None:
+    made = {
+        "nibabel": lambda image: image,
+        "array": lambda image: (image.get_fdata(), image.affine),
+        "metatensor": lambda image: MetaTensor(torch.from_numpy(image.get_fdata())[None], affine=image.affine),
+    }[kind]
+    wanted = monai_isles.segment(phantom_folder / "TRAINING/case_1", "threshold")
+    found = monai_isles.segment({key: made(image) for key, image in images.items()}, "threshold")
+    np.testing.assert_array_equal(found.array("lesion"), wanted.array("lesion"))
+    assert found.lesion_ml == wanted.lesion_ml > 0
+    np.testing.assert_allclose(found.affine, images["ct"].affine, atol=1e-4)
+
+
+def test_a_missing_image_and_a_folder_of_cases_are_refused(
+    phantom_folder: Path, images: dict[str, nibabel.Nifti1Image]
+) -> None:
+    with pytest.raises(IslesError, match=r"E-USE-80: one case.*\n.*\n.*no mtt, tmax"):
+        monai_isles.segment({key: images[key] for key in ("ct", "cbf", "cbv")}, "threshold")
+    with pytest.raises(IslesError, match=r"E-USE-80.*\n.*\n.*3 cases"):
+        monai_isles.segment(phantom_folder, "threshold")
+
+
+def test_measure_perfusion_takes_a_file_and_an_array(tmp_path: Path) -> None:
+    from monai_isles.phantom import make_case
+
+    scan = make_case(1, seed=5, max_slices=2)
+    values, affine = np.moveaxis(scan.ctp, 0, -1).astype(np.float32), np.diag([*scan.spacing_mm, 1.0])
+    series = nibabel.Nifti1Image(values, affine)
+    series.header.set_xyzt_units("mm", "sec")
+    series.header["pixdim"][4] = scan.dt_s
+    nibabel.save(series, tmp_path / "ctp.nii.gz")
+    assert main(["perfusion", str(tmp_path / "ctp.nii.gz"), "--out", str(tmp_path / "out")]) == 0
+    wanted = nibabel.load(tmp_path / "out/tmax.nii.gz").get_fdata(dtype=np.float32)
+    file = monai_isles.measure_perfusion(tmp_path / "ctp.nii.gz")
+    array = monai_isles.measure_perfusion((values, affine), dt_s=scan.dt_s)
+    for found in (file, array):
+        np.testing.assert_array_equal(found.array("tmax"), wanted)
+        assert found.record["dt_s"] == pytest.approx(scan.dt_s) and found.record["medians"]["tmax"] >= 0
+    assert (array.save(tmp_path / "saved") / "perfusion.json").is_file()
+
+
+def test_evaluate_scores_two_masks_and_two_folders(tmp_path: Path) -> None:
+    ref, pred = np.zeros((20, 20, 4), np.uint8), np.zeros((20, 20, 4), np.uint8)
+    ref[5:9, 5:9, 1:3] = 1  # 32 voxels
+    pred[5:9, 5:9, 1:2] = 1  # 16 of them: Dice 2 * 16 / 48
+    affine = np.diag([2.0, 2.0, 5.0, 1.0])
+    summary = monai_isles.evaluate((pred > 0, affine), nibabel.Nifti1Image(ref, affine), out=tmp_path / "scores")
+    (method,) = summary["methods"].values()
+    assert method["metrics"]["dsc"]["mean"] == pytest.approx(2 / 3)
+    assert (tmp_path / "scores/per_case.csv").is_file()
+    for name, mask in (("pred", pred), ("ref", ref)):
+        (tmp_path / name).mkdir()
+        nibabel.save(nibabel.Nifti1Image(mask, affine), tmp_path / name / "case_1.nii.gz")
+    (method,) = monai_isles.evaluate(tmp_path / "pred", tmp_path / "ref")["methods"].values()
+    assert method["metrics"]["dsc"]["mean"] == pytest.approx(2 / 3)
+
+
+def test_a_bundle_is_loaded_by_name_and_an_unknown_one_refused() -> None:
+    assert monai_isles.load_bundle("wang").config("inference")["modalities"][0] == "cbf"
+    with pytest.raises(IslesError, match="E-INF-10"):
+        monai_isles.load_bundle("nobody")
+
+
+def test_the_names_are_there_before_anything_heavy_is_loaded() -> None:
+    script = (
+        "import sys, monai_isles; print(sorted(set(dir(monai_isles)) & {'segment', 'measure_perfusion', 'evaluate', "
+        "'load_bundle'}), sorted({'torch', 'monai', 'numpy', 'nibabel'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['evaluate', 'load_bundle', 'measure_perfusion', 'segment'] []"
