@@ -25,6 +25,8 @@ from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES
 from monai_isles.progress import progress
 
+ALL = "all"
+
 
 def load_entries(
     data_list: dict | str | Path,
@@ -32,7 +34,7 @@ def load_entries(
     *,
     section: str = "training",
     folds: Sequence[int] | None = None,
-    exclude: Sequence[int] | None = None,
+    exclude: Sequence[int | str] | None = None,
     keys: Sequence[str],
     need_label: bool,
     fetch: bool = True,
@@ -47,7 +49,8 @@ def load_entries(
         dataset_dir: the folder its paths are relative to; ``TRAINING`` and ``training`` are the same. A URL that
             fsspec knows is read through a local mirror (``monai_isles.data.remote``).
         section: ``training`` or ``test``.
-        folds, exclude: keep these folds only; leave these out.
+        folds, exclude: keep these folds only; leave these out. ``"all"`` in ``exclude`` leaves out none: a training
+            on every scan.
         keys: modalities wanted; ``ctp`` is looked for by name where the list has no path for it.
         need_label: refuse cases without a mask; else the mask is given where there is one.
         fetch: fetch and check the files of a URL and those with a checksum now; else whoever reads an entry calls
@@ -102,13 +105,14 @@ def _missing(root: Path, section: Sequence[dict], wanted: Sequence[str]) -> list
 
 
 def _choose(
-    content: dict, name: str, section: str, folds: Sequence[int] | None, exclude: Sequence[int] | None
+    content: dict, name: str, section: str, folds: Sequence[int] | None, exclude: Sequence[int | str] | None
 ) -> list[tuple[int, dict]]:
     if section not in content:
         there = [key for key, value in content.items() if isinstance(value, list)]
         raise refused("E-LIST-06", where=f"{name}: {section}", found=f"sections {', '.join(there)}")
     known = {entry.get("fold") for entry in content[section]}
-    strange = [fold for fold in [*(folds or []), *(exclude or [])] if fold not in known]
+    left_out = [fold for fold in exclude or [] if fold != ALL]
+    strange = [fold for fold in [*(folds or []), *left_out] if fold not in known]
     if strange and content[section]:
         raise refused(
             "E-LIST-12",

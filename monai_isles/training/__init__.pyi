@@ -12,7 +12,7 @@ from .distributed import (
     shared,
     world_size,
 )
-from .epochs import CodeSpread, Curves, EpochOrder, case_names
+from .epochs import CodeSpread, Curves, EpochOrder, case_names, present
 from .fixed_rule import FixedRule
 from .guard import AutocastInferer, FiniteGuard
 from .schedules import EarlyStop, FineTuning, PlateauSchedule, SequentialStages
@@ -41,6 +41,7 @@ __all__ = [
     "leave_group",
     "pick_device",
     "plain_exits",
+    "present",
     "rank",
     "rank_device",
     "shard",

@@ -33,7 +33,8 @@ class Checkpoints:
     Args:
         folder: the run's folder for checkpoints.
         network: its state dict goes to ``model.pt`` when the metric is the best so far by more than ``min_delta``.
-        evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best.
+        evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best. Without
+            an engine (a training on all scans) the last epoch's weights are kept.
         objects: what else has a state: the optimiser, the early stop, the curves.
         describe: named objects whose ``repr`` states the settings; a resume with others is refused.
         keep: checkpoints kept.
@@ -50,7 +51,7 @@ class Checkpoints:
         self,
         folder: str,
         network: torch.nn.Module,
-        evaluator: Engine,
+        evaluator: Engine | None,
         metric: str,
         objects: Mapping[str, Any],
         describe: Mapping[str, Any],
@@ -141,14 +142,22 @@ class Checkpoints:
         raise refused("E-TRAIN-01", where=str(path), found=shown)
 
     def _save(self, engine: Engine) -> None:
-        score = agreed(float(self.evaluator.state.metrics[self.metric]))
-        if self.sign * score < self.sign * self.best - self.min_delta:
-            self.best, self.best_epoch = score, engine.state.epoch
+        if self._improved(engine):
+            self.best_epoch = engine.state.epoch
             if self.writes:
                 publish_state(self.folder / "model.pt", self.network.state_dict())
         if self.writes:
             self._write(f"{engine.state.epoch:04d}", engine, epoch=engine.state.epoch)
             self._stop.stop()
+
+    def _improved(self, engine: Engine) -> bool:
+        """Tell whether this epoch's weights are to be kept."""
+        if self.evaluator is None:
+            return True
+        score = agreed(float(self.evaluator.state.metrics[self.metric]))
+        better = self.sign * score < self.sign * self.best - self.min_delta
+        self.best = score if better else self.best
+        return better
 
     def _save_within(self, engine: Engine) -> None:
         done = engine.state.iteration % engine.state.epoch_length
@@ -179,7 +188,8 @@ class Checkpoints:
     def _finish(self, engine: Engine) -> None:
         if not self.writes:
             return
-        outcome = f"{engine.state.epoch} epochs, best {self.metric} {self.best:.5f} in epoch {self.best_epoch}"
+        found = f"best {self.metric} {self.best:.5f} in epoch {self.best_epoch}"
+        outcome = f"{engine.state.epoch} epochs, {found if self.evaluator else 'no validation: the last one is kept'}"
         self._held.finish({"kind": "training", "outcome": outcome, "settings": self.settings})
         self._held.__exit__(None, None, None)
 

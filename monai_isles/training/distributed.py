@@ -104,11 +104,13 @@ def from_first(value: object) -> object:
     return held[0]
 
 
-def shard(cases: Dataset) -> Dataset:
+def shard(cases: Dataset | None) -> Dataset | None:
     """Return every ``world_size``-th case for this process; all of them where there are fewer than processes.
 
-    Then each process scores the same cases, whose mean is the same.
+    Then each process scores the same cases, whose mean is the same. Without validation there are none.
     """
+    if cases is None:
+        return None
     count = len(cases)
     if count < world_size():
         return cases

@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,11 @@ def case_names(batch: Mapping[str, object] | list[Mapping[str, object]]) -> list
     """Return what MONAI's MetricsSaver takes as the name of each row: the case."""
     names = [item["case"] for item in batch] if isinstance(batch, list) else batch["case"]
     return [{"filename_or_obj": name} for name in names]
+
+
+def present(handlers: Sequence[Any]) -> list[Any]:
+    """Return the handlers that are there: a training on all scans (``--fold all``) has no validation."""
+    return [handler for handler in handlers if handler is not None]
 
 
 class CodeSpread:
@@ -93,13 +98,13 @@ class Curves:
     waits for the device before the epoch's end.
     Args:
         path: the CSV, rewritten whole at the end of every epoch.
-        evaluators: engines that ran on the epoch's network.
+        evaluators: engines that ran on the epoch's network; None for one that a training on all scans has not.
         writes: False in all processes but one.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 3.
     """
 
-    def __init__(self, path: str, evaluators: list[Engine], writes: bool = True) -> None:
-        self.path, self.evaluators, self.writes = Path(path), evaluators, writes
+    def __init__(self, path: str, evaluators: Sequence[Engine | None], writes: bool = True) -> None:
+        self.path, self.evaluators, self.writes = Path(path), present(evaluators), writes
         self.rows: list[dict[str, float]] = []
         self._begin()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ class FixedRule:
     Args:
         folder: the run's folder.
         network: what holds the rule; it must have neither parameters nor buffers.
-        evaluator, metric: engine over the fold's cases and the name of its metric.
+        evaluator, metric: engine over the fold's cases and the name of its metric; None scores nothing.
         writes: False in all processes but one; all of them score.
 
     Raises:
@@ -34,7 +35,7 @@ class FixedRule:
     """
 
     def __init__(
-        self, folder: str, network: torch.nn.Module, evaluator: Engine, metric: str, writes: bool = True
+        self, folder: str, network: torch.nn.Module, evaluator: Engine | None, metric: str, writes: bool = True
     ) -> None:
         if state := network.state_dict():
             raise refused(
@@ -46,18 +47,21 @@ class FixedRule:
         self.writes = writes
 
     def run(self) -> float:
-        """Return the metric of the fold."""
+        """Return the metric of the fold, NaN without one."""
         if not self.writes:
             return self._score()
         require_unfinished(self.folder)
         with RunFolder(self.folder) as held:
             score = self._score()
             publish_state(self.folder / "model.pt", self.network.state_dict())
-            outcome = f"nothing to learn: the rule is fixed; {self.metric} {score:.5f} on the fold"
+            scored = "no validation" if self.evaluator is None else f"{self.metric} {score:.5f} on the fold"
+            outcome = f"nothing to learn: the rule is fixed; {scored}"
             log.warning("%s", outcome)
             held.finish({"kind": "training", "outcome": outcome, "settings": {"network": repr(self.network)}})
         return score
 
     def _score(self) -> float:
+        if self.evaluator is None:
+            return math.nan
         self.evaluator.run()
         return float(self.evaluator.state.metrics[self.metric])

@@ -34,20 +34,22 @@ class EarlyStop:
     Several processes go by the first one's value, and so stop together.
 
     Args:
-        evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best.
+        evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best; without
+            an engine (a training on all scans) it never stops.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3: L1 plus error rate, patience 10.
         Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.6: Dice, patience 50.
     """
 
     def __init__(
-        self, evaluator: Engine, metric: str, patience: int = 10, min_delta: float = 1e-4, mode: str = "min"
+        self, evaluator: Engine | None, metric: str, patience: int = 10, min_delta: float = 1e-4, mode: str = "min"
     ) -> None:
         self.evaluator, self.metric, self.patience, self.min_delta = evaluator, metric, patience, min_delta
         self.sign = sign_of(mode)
         self.best, self.waited = self.sign * float("inf"), 0
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+        if self.evaluator is not None:
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
         score = agreed(float(self.evaluator.state.metrics[self.metric]))
@@ -71,7 +73,8 @@ class PlateauSchedule:
     more before it reduces (``patience`` is what it tolerates); here it is the paper's number.
 
     Args:
-        evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best.
+        evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best; without
+            an engine (a training on all scans) the rate stays.
         min_delta: a smaller gain is none.
     Raises:
         IslesError: ``E-TRAIN-05`` for another mode, ``E-TRAIN-21`` for an impossible factor or patience.
@@ -81,7 +84,7 @@ class PlateauSchedule:
     def __init__(
         self,
         optimizer: Optimizer,
-        evaluator: Engine,
+        evaluator: Engine | None,
         metric: str,
         factor: float = 0.1,
         patience: int = 20,
@@ -96,7 +99,8 @@ class PlateauSchedule:
         self.restart()
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+        if self.evaluator is not None:
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
         self._inner.step(agreed(float(self.evaluator.state.metrics[self.metric])))

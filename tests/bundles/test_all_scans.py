@@ -1,0 +1,59 @@
+"""`--fold all` trains on every scan without validation, in every bundle, and keeps the last epoch's weights."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigWorkflow
+
+from monai_isles.data import make_datalist
+from monai_isles.io import publish_json
+from monai_isles.phantom import make_dataset
+
+ROOT = Path(__file__).parents[2]
+BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/train.json"))
+SMALL = {
+    "clerigues": {"patches_per_case": 8},
+    "clerigues_mri": {"patches_per_case": 4, "base_channels": 2, "twins": [], "modalities": ["flair"]},
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two scans with series and DWI, and two of SISS; read only."""
+    home = tmp_path_factory.mktemp("all")
+    settings = {"ct": {"series": True, "max_slices": 2}, "mri": {"kind": "siss", "spacing_mm": 6.0}}
+    return {name: make_dataset(home / name, cases=2, seed=5, **more) for name, more in settings.items()}
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_every_scan_is_trained_on_for_the_epochs_that_were_stated(
+    bundle: str, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    data = folders["mri" if bundle == "clerigues_mri" else "ct"]
+    publish_json(tmp_path / "list.json", make_datalist(data, folds=2))
+    small = ROOT / "bundles" / bundle / "small.json"
+    files = [f"bundles/{bundle}/train.json", *([str(small)] if bundle in ("abulnaga", "wang", "unet") else [])]
+    settings = {"data_list": str(tmp_path / "list.json"), "dataset_dir": str(data), "max_epochs": 2, "fold": "all"}
+    out = tmp_path / "run"
+    workflow = ConfigWorkflow(
+        files, workflow_type="train", run_id="training", logging_file=False, output_dir=str(out), **settings,
+        **SMALL.get(bundle, {}),
+    )  # fmt: skip
+    workflow.initialize()
+    workflow.run()
+    outcome = json.loads((out / "run.json").read_text())["outcome"]
+    assert "no validation" in outcome and (out / "model.pt").exists()
+    if bundle == "threshold":
+        return
+    assert workflow.parser.get_parsed_content("validate#evaluator") is None
+    assert workflow.parser.get_parsed_content("train#dataloader").names == ["case_1", "case_2"]
+    with (out / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert not {name for name in rows[0] if name.startswith("val_")}
