@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 
 if TYPE_CHECKING:
     from monai_isles.cohort.task import Place
@@ -130,6 +130,29 @@ def arguments(parser: argparse.ArgumentParser, *, needs: bool = True) -> None:
             "--case-memory", type=float, default=0.0, metavar="GB", help="memory that one case needs of its worker"
         )
         group.add_argument("--case-gpus", type=int, metavar="N", help="GPUs that one case needs (default: 1 on cuda)")
+
+
+def clock_arguments(parser: argparse._ActionsContainer) -> None:
+    """Declare the options by which the user states the frame times of a series."""
+    parser.add_argument("--dt", type=float, metavar="S", help="seconds between frames, instead of the file's")
+    parser.add_argument(
+        "--times", metavar="FILE", help="time of every frame in s, one rising number each, instead of the file's"
+    )
+
+
+def chosen_times(args: argparse.Namespace) -> float | list[float] | None:
+    """Return the step or the times that the user states, None where neither is given.
+
+    Raises:
+        IslesError: ``E-USE-65`` both, ``E-TIME-05`` a file that holds no list of numbers.
+    """
+    if args.times is None:
+        return args.dt
+    if args.dt is not None:
+        raise refused("E-USE-65", where="--times", found=f"--dt {args.dt:g} and --times {args.times}")
+    from monai_isles.io.clock import read_times
+
+    return read_times(args.times)
 
 
 def cache_arguments(parser: argparse.ArgumentParser, *, required: bool = False) -> None:

@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--smoothing-mm", type=float, default=5.0, metavar="MM", help="full width at half maximum, in plane (default 5)"
     )
-    parser.add_argument("--dt", type=float, metavar="S", help="seconds between frames, instead of the file's")
+    cohort_options.clock_arguments(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--threads", type=int, help="processor threads (default: what this process may use)")
     parser.add_argument("--no-motion", action="store_true", help="measure the series as it lies")
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Read, prepare, measure, write; say what a reader of the maps must know."""
     truncation = _truncation(args.truncation)
     _require_smoothing(args.smoothing_mm)
-    place = cohort_options.chosen_place(args)
+    place, asked = cohort_options.chosen_place(args), cohort_options.chosen_times(args)
     from monai_isles.inference.malloc import use_threads
     from monai_isles.io.publish import publish_json
     from monai_isles.io.runs import RunFolder
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
     use_threads(args.threads)
     device, out = pick_device(args.device), Path(args.out)
-    how = Measuring(args.method, truncation, args.smoothing_mm, args.dt, not args.no_motion, str(device))
+    how = Measuring(args.method, truncation, args.smoothing_mm, asked, not args.no_motion, str(device))
     if len(args.series) > 1:
         with RunFolder(out) as held:
             gpus = int(device.type == "cuda") if args.case_gpus is None else args.case_gpus
@@ -86,7 +86,8 @@ def _text(record: dict, out: Path) -> str:
     medians = ", ".join(f"{name} {value:g} {record['units'][name]}" for name, value in record["medians"].items())
     moved = record["motion"]
     lines = [
-        f"{record['frames']} frames of {record['dt_s']:g} s, {record['brain_ml']:.0f} ml of brain; medians {medians}"
+        f"{record['frames']} frames of {record['dt_s']:g} s (times: {record['times_from']}), "
+        f"{record['brain_ml']:.0f} ml of brain; medians {medians}"
     ]
     if moved["largest_mm"] is not None:
         lines.append(f"movement up to {moved['largest_mm']:.2f} mm, {'undone' if moved['applied'] else 'left'}")

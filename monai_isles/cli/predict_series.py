@@ -23,13 +23,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> None:
     """Declare the options that belong to a series; ``predict`` takes them unseen."""
     said = {
-        "dt": "seconds between frames, instead of the file's (NIfTI)",
+        "dt": "seconds between frames, instead of the file's",
+        "times": "time of every frame in s, one rising number each, instead of the file's",
         "dicom-maps": "also write the maps as DICOM parametric maps",
         "no-dicom": "leave out <case>/lesion_seg.dcm",
         "show-patient": "print name, number and dates of the DICOM header on the page",
     }
     for name, text in said.items():
-        how = {"type": float, "metavar": "S"} if name == "dt" else {"action": "store_true"}
+        valued = {"dt": {"type": float, "metavar": "S"}, "times": {"metavar": "FILE"}}
+        how = valued.get(name, {"action": "store_true"})
         parser.add_argument(f"--{name}", **how, help=text if shown else argparse.SUPPRESS)
 
 
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.workflows.series_results import Wanted
 
     how, out = options.chosen_prediction(args), Path(args.out)
-    read = {"dt_s": args.dt, "resample": args.resample}
+    read = {"dt_s": options.chosen_times(args), "resample": args.resample}
     if args.dry_run:
         return options.print_rehearsal(args, rehearse_series(args.series, out, **how, **read))
     wanted = Wanted(not args.no_report, not args.no_dicom, args.dicom_maps, args.show_patient)

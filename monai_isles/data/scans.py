@@ -7,17 +7,24 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from monai_isles.case import Case
 from monai_isles.data.grouping import read_subjects
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.clock import Asked, nifti_clock, require_asked
 from monai_isles.io.findings import ERROR, Finding, as_finding, finding
 from monai_isles.io.read import Image, read_header, read_image
 from monai_isles.modalities import LABEL, MODALITIES
 
+if TYPE_CHECKING:
+    from monai_isles.dicom.read import DicomSeries
+
 NIFTI_ENDS = (".nii", ".nii.gz")
+# findings of a DICOM series that a reader of its maps must know
+TOLD = ("E-DCM-33", "E-DCM-60", "E-DCM-61", "E-TIME-30")
 
 
 @dataclass(frozen=True)
@@ -25,14 +32,16 @@ class SeriesInput:
     """Hold a series as it was read.
 
     Shapes: ``array`` (T, H, W, D) RAS+, ``times_s`` (T,).  Units: HU, s.  ``like`` is the grid that maps are written
-    on, ``kind`` is ``nifti`` or ``dicom``, ``timed`` says that the file itself told the frame times.
+    on, ``kind`` is ``nifti`` or ``dicom``, ``times_from`` says where the frame times are known from, ``remarks`` what
+    was repaired or worked out.
     """
 
     array: np.ndarray
     times_s: np.ndarray
     like: Image
     kind: str
-    timed: bool
+    times_from: str
+    remarks: tuple[str, ...] = ()
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -40,52 +49,50 @@ class SeriesInput:
         return self.like.spacing_mm
 
 
-def read_perfusion_series(path: str | Path, *, dt_s: float | None = None) -> SeriesInput:
+def read_perfusion_series(path: str | Path, *, dt_s: Asked = None) -> SeriesInput:
     """Read a CT perfusion series: a 4D NIfTI file, or a folder with one dynamic DICOM series.
 
     Args:
-        dt_s: seconds between frames, instead of what the file says; NIfTI only.
+        dt_s: seconds between frames, or the time of every frame, instead of what the file says.
 
     Raises:
-        IslesError: ``E-PERF-09`` not a series, ``E-PERF-10`` an impossible step, those of ``read_image`` and of
-            ``monai_isles.dicom.read.read_series``.
+        IslesError: ``E-PERF-09`` not a series, ``E-PERF-10`` an impossible step, those of ``nifti_clock``,
+            ``read_image`` and ``monai_isles.dicom.read.read_series``.
 
     Source: ours; ``tests/data/test_series.py``.
     """
     path = Path(path)
-    if dt_s is not None and not 0 < dt_s <= 15:
-        raise refused("E-PERF-10", where="--dt", found=f"{dt_s:g} s")
-    return _dicom(path) if path.is_dir() else _nifti(path, dt_s)
+    require_asked(dt_s)
+    return _dicom(path, dt_s) if path.is_dir() else _nifti(path, dt_s)
 
 
-def _nifti(path: Path, dt_s: float | None) -> SeriesInput:
+def _nifti(path: Path, asked: Asked) -> SeriesInput:
     if path.name.lower().endswith(NIFTI_ENDS) and path.is_file():
         header = read_header(path)
         if header.frames is None:
             raise _single(path, header.shape)
-    image = read_image(path, kind="ctp")
-    step = dt_s or image.dt_s or 1.0
+    image = read_image(path, kind="ctp", judge_time=asked is None)
+    clock = nifti_clock(path, len(image.data), asked)
     like = Image(image.data[0], *(getattr(image, name) for name in _GRID))
-    return SeriesInput(image.data, np.arange(len(image.data)) * step, like, "nifti", timed=_is_timed(path))
+    return SeriesInput(image.data, clock.times_s[0], like, "nifti", clock.source, clock.remarks)
 
 
-def _dicom(path: Path) -> SeriesInput:
+def _dicom(path: Path, asked: Asked) -> SeriesInput:
     from monai_isles.dicom.read import read_series
 
-    series = read_series(path, kind="ctp")
-    spacing = tuple(float(s) for s in np.linalg.norm(series.affine[:3, :3], axis=0))
-    like = Image(series.array[0], series.affine, spacing, path, "", series.affine, series.array.shape[1:])
-    return SeriesInput(series.array, np.asarray(series.times_s, float), like, "dicom", timed=True)
+    return dicom_input(read_series(path, kind="ctp", asked=asked), path)
+
+
+def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:
+    """Return a DICOM series as a perfusion series."""
+    shape = tuple(series.array.shape[1:])
+    like = Image(series.array[0], series.affine, series.spacing_mm, path, "", series.affine, shape)
+    remarks = tuple(f"{one.fault}: {one.found}" for one in series.findings if one.code in TOLD)
+    times, source = np.asarray(series.times_s, float), series.source.times_from
+    return SeriesInput(series.array, times, like, "dicom", source, remarks)
 
 
 _GRID = ("affine", "spacing_mm", "path", "sha256", "native_affine", "native_shape")
-
-
-def _is_timed(path: Path) -> bool:
-    import nibabel
-
-    pixdim = np.asarray(nibabel.load(path).header["pixdim"], float)
-    return bool(np.isfinite(pixdim[4]) and pixdim[4] > 0)
 
 
 def _single(path: Path, shape: tuple[int, ...]) -> IslesError:

@@ -15,8 +15,9 @@ from scipy import ndimage
 
 from monai_isles.cohort.task import FAULTS, Record, failed
 from monai_isles.data.folder import IMAGE, key_of
-from monai_isles.data.scans import SeriesInput, read_perfusion_series
+from monai_isles.data.scans import SeriesInput, dicom_input, read_perfusion_series
 from monai_isles.errors import refused
+from monai_isles.io.clock import Asked
 from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, displacement
 from monai_isles.io.read import Image, read_header, read_image
 
@@ -64,7 +65,6 @@ def _resampled(plain: Image, like: Image) -> tuple[np.ndarray, np.ndarray]:
 
 
 _MOST_ABOVE = 4
-_TOLD = ("E-DCM-33", "E-DCM-60")
 _NAMED = ("PatientName", "PatientID", "OtherPatientIDs")
 
 
@@ -113,14 +113,12 @@ class StudyImages:
     Args:
         slices: DICOM files of the first time, one a slice; empty for NIfTI.
         notes: what a reader of the results must know about the plain CT.
-        remarks: and about how the series was read.
     """
 
     series: SeriesInput
     plain_ct: np.ndarray | None
     slices: tuple[Path, ...]
     notes: tuple[str, ...]
-    remarks: tuple[str, ...] = ()
 
 
 def find_study(path: str | Path) -> StudyFiles:
@@ -179,26 +177,26 @@ def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
     return names
 
 
-def read_study(study: StudyFiles, *, dt_s: float | None = None, resample: bool = False) -> StudyImages:
+def read_study(study: StudyFiles, *, dt_s: Asked = None, resample: bool = False) -> StudyImages:
     """Read the series and the plain CT; of one on another grid see ``ct_on_grid``.
 
     Args:
-        dt_s: seconds between frames, instead of what the file says; NIfTI only.
+        dt_s: seconds between frames, or the time of every frame, instead of what the file says.
         resample: the plain CT is in register, by the user's word.
     Raises:
         IslesError: those of ``read_perfusion_series`` and of ``monai_isles.dicom.read.read_series``.
     """
     if study.kind == "nifti":
-        series, slices, frame, remarks = read_perfusion_series(study.series, dt_s=dt_s), (), "", ()
+        series, slices, frame = read_perfusion_series(study.series, dt_s=dt_s), (), ""
         plain, other = (read_image(study.plain, kind="ct") if study.plain else None), ""
     else:
-        series, slices, frame, remarks = _read_dicom(study.series)
+        series, slices, frame = _read_dicom(study.series, dt_s)
         plain, other = _read_volume(study) if study.plain else (None, "")
     if plain is None:
-        return StudyImages(series, None, slices, (), remarks)
+        return StudyImages(series, None, slices, ())
     one_frame = frame != "" and frame == other
     ct, notes = ct_on_grid(plain, series.like, asked=resample, one_frame=one_frame)
-    return StudyImages(series, ct, slices, notes, remarks)
+    return StudyImages(series, ct, slices, notes)
 
 
 def _above(study: StudyFiles, level: int) -> str:
@@ -235,16 +233,12 @@ def _dicom(path: Path) -> StudyFiles:
     return StudyFiles(name, path, "dicom", path, tuple(sorted(files)), plain and plain.uid, simulated)
 
 
-def _read_dicom(path: Path) -> tuple[SeriesInput, tuple[Path, ...], str, tuple[str, ...]]:
+def _read_dicom(path: Path, asked: Asked) -> tuple[SeriesInput, tuple[Path, ...], str]:
     from monai_isles.dicom.read import read_series
 
-    found = read_series(path, kind="ctp")
-    shape = tuple(found.array.shape[1:])
-    like = Image(found.array[0], found.affine, found.spacing_mm, path, "", found.affine, shape)
+    found = read_series(path, kind="ctp", asked=asked)
     slices = tuple(dict.fromkeys(file for file, _ in found.source.slices))
-    series = SeriesInput(found.array, np.asarray(found.times_s, float), like, "dicom", timed=True)
-    remarks = tuple(f"{one.fault}: {one.found}" for one in found.findings if one.code in _TOLD)
-    return series, slices, found.source.frame_of_reference_uid, remarks
+    return dicom_input(found, path), slices, found.source.frame_of_reference_uid
 
 
 def _read_volume(study: StudyFiles) -> tuple[Image, str]:

@@ -11,26 +11,13 @@ from typing import TYPE_CHECKING
 
 from monai_isles.dicom.header import DAMAGE, DicomFile, damaged
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.clock import DAY_US, ORDERS, clock_us
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
-DAY_US = 86_400_000_000
-TIME_ATTRIBUTES = (
-    "FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime", "TriggerTime", "TemporalPositionTimeOffset",
-    "TemporalPositionIndex", "TemporalPositionIdentifier", "ContentTime",
-)  # fmt: skip
-_CLOCK = re.compile(r"(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?$")
-
-
-def clock_us(text: str) -> int | None:
-    """Return the microseconds since midnight of a DICOM time (``HHMMSS.FFFFFF``), None if it is none."""
-    match = _CLOCK.match(text.strip().replace(":", ""))
-    if match is None:
-        return None
-    hour, minute, second = (int(part or 0) for part in match.groups()[:3])
-    return ((hour * 60 + minute) * 60 + second) * 1_000_000 + int((match[4] or "0").ljust(6, "0"))
+_MID_SCAN = ("GEMS_ACQU_01", 0x24)
 
 
 def instant_us(text: str) -> int | None:
@@ -45,34 +32,47 @@ def instant_us(text: str) -> int | None:
 
 
 def frame_times(groups: Sequence[Dataset]) -> dict[str, int]:
-    """Return what the attributes of one frame say about its time, in microseconds by attribute.
+    """Return what the attributes of one frame say about its time or its order, by the names of ``clock.ORDERS``.
 
-    Times of day without a date are counted from midnight; positions in time are multiplied by the temporal resolution.
+    Units: microseconds; times of day without a date count from midnight, positions in time are multiplied by the
+    temporal resolution; what only gives an order is a number of its own.
 
     Args:
         groups: where to look, the frame's own first, the file's last.
     """
-    day = {"AcquisitionTime": "AcquisitionDate", "ContentTime": "ContentDate"}
     found: dict[str, int | None] = {}
-    for key in ("FrameAcquisitionDateTime", "AcquisitionDateTime"):
+    for key in ("FrameAcquisitionDateTime", "FrameReferenceDateTime", "AcquisitionDateTime"):
         found[key] = _parsed(_first(groups, key), instant_us)
-    for key, dated in day.items():
+    for key, dated in (("AcquisitionTime", "AcquisitionDate"), ("ContentTime", "ContentDate")):
         clock, on = _first(groups, key), _first(groups, dated)
         found[key] = _parsed(on and clock and on + clock, instant_us) or _parsed(clock, clock_us)
-    found["TriggerTime"] = _scaled(_first(groups, "TriggerTime"), "1e3")
-    found["TemporalPositionTimeOffset"] = _scaled(_first(groups, "TemporalPositionTimeOffset"), "1e6")
-    step_ms = _first(groups, "TemporalResolution")
+    found["MidScanTime"] = _scaled(_mid_scan(groups), 1e6)
+    for key, unit_us in (("TriggerTime", 1e3), ("FrameReferenceTime", 1e3), ("TemporalPositionTimeOffset", 1e6)):
+        found[key] = _scaled(_first(groups, key), unit_us)
+    step_ms = _scaled(_first(groups, "TemporalResolution"), 1e3)
     for key in ("TemporalPositionIndex", "TemporalPositionIdentifier"):
-        position = _first(groups, key)
-        found[key] = _scaled(position, step_ms, 1000.0) if step_ms else None
-    return {key: found[key] for key in TIME_ATTRIBUTES if found.get(key) is not None}
+        position = _scaled(_first(groups, key), 1)
+        found[key] = position * step_ms if position is not None and step_ms else None
+        found["PositionInTime"] = found.get("PositionInTime") or position
+    for key in ("AcquisitionNumber", "InstanceNumber"):
+        found[key] = _scaled(_first(groups, key), 1)
+    return {key: value for key in ORDERS if (value := found.get(key)) is not None}
 
 
-def unwrapped(times_us: Sequence[int]) -> list[int]:
-    """Return times of day with those after midnight moved to the next day."""
-    if times_us and max(times_us) < DAY_US and max(times_us) - min(times_us) > DAY_US // 2:
-        return [time + DAY_US if time < DAY_US // 2 else time for time in times_us]
-    return list(times_us)
+def _mid_scan(groups: Sequence[Dataset]) -> str | None:
+    """Return GE's Mid Scan Time in s, from the private block of its creator, None where there is none."""
+    creator, element = _MID_SCAN
+    for group in groups:
+        for block in range(0x10, 0x20):
+            try:
+                owner, value = group.get((0x19, block)), group.get((0x19, block << 8 | element))
+                if owner is None or value is None or str(owner.value).strip() != creator:
+                    continue
+                held = value.value
+            except DAMAGE:
+                continue
+            return held.decode("latin-1").strip(" \0") if isinstance(held, bytes) else str(held)
+    return None
 
 
 def _first(groups: Sequence[Dataset], keyword: str) -> str | None:
@@ -90,9 +90,9 @@ def _parsed(text: str | None, parse: Callable[[str], int | None]) -> int | None:
     return parse(text) if text else None
 
 
-def _scaled(text: str | None, factor: str, more: float = 1.0) -> int | None:
+def _scaled(text: str | None, unit: float) -> int | None:
     try:
-        return None if text is None else round(float(text) * float(factor) * more)
+        return None if text is None else round(float(text) * unit)
     except (ValueError, OverflowError):
         return None
 
@@ -160,7 +160,10 @@ def _frames(file: DicomFile) -> list[Frame]:
     if not each:
         return [_frame(file, 0, [header, *_nested(file, [header])])]
     common = [*_nested(file, shared), header, *_nested(file, [header])]
-    return [_frame(file, n, [*_nested(file, [group]), *common]) for n, group in enumerate(each)]
+    frames = [_frame(file, n, [*_nested(file, [group]), *common]) for n, group in enumerate(each)]
+    for frame in frames:
+        frame.times_us["FrameNumber"] = frame.index
+    return frames
 
 
 def _nested(file: DicomFile, groups: Sequence[Dataset]) -> list[Dataset]:

@@ -37,9 +37,11 @@ Modality ImageType Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterp
 HighBit PixelRepresentation PixelPaddingValue ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness
 SpacingBetweenSlices GantryDetectorTilt RescaleSlope RescaleIntercept RescaleType AcquisitionDate AcquisitionTime
 AcquisitionDateTime ContentDate ContentTime TriggerTime TemporalPositionIndex TemporalPositionIdentifier
-TemporalResolution TemporalPositionTimeOffset SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence
-RealWorldValueMappingSequence
+TemporalResolution TemporalPositionTimeOffset FrameReferenceTime AcquisitionNumber InstanceNumber
+SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence RealWorldValueMappingSequence
 """.split()
+# GE's Mid Scan Time (0019,xx24), and the owners of the private blocks that it may lie in
+_PRIVATE = [tag for block in range(0x10, 0x20) for tag in (0x190000 | block, 0x190024 | block << 8)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +138,7 @@ def read_dicom_file(path: Path) -> DicomFile | None:
     try:
         with path.open("rb") as file:
             _require_not_deflated(file, path)
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=WANTED)
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*WANTED, *_PRIVATE])
             syntax = str(header.file_meta.TransferSyntaxUID)
             tag, offset, length = _pixels(file, syntax)
             size = file.seek(0, 2)

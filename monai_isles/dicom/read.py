@@ -14,6 +14,7 @@ from monai_isles.dicom.pixels import read_pixels, require_readable, require_scal
 from monai_isles.dicom.slabs import Timed, common_times, timed
 from monai_isles.dicom.stack import Stack, stack_frames
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.clock import Asked
 from monai_isles.io.findings import WARNING, Finding, finding, refuse
 from monai_isles.io.orientation import to_ras
 from monai_isles.io.values import settle_values
@@ -33,7 +34,7 @@ class Source:
     frame_of_reference_uid: str
     modality: str
     units: str
-    time_attribute: str
+    times_from: str
     files: tuple[Path, ...]
     sop_instance_uids: tuple[str, ...]
     slices: tuple[tuple[Path, int], ...]
@@ -80,23 +81,23 @@ def find_series(folder: str | Path) -> list[SeriesInfo]:
 
 @quietly()
 def read_series(
-    folder: str | Path, *, series_uid: str | None = None, kind: str | None = None, interpolate: bool = True
-) -> DicomSeries:
+    folder: str | Path, *, series_uid: str | None = None, kind: str | None = None, interpolate: bool = True,
+    asked: Asked = None,
+) -> DicomSeries:  # fmt: skip
     """Read one series of a folder, classic or enhanced, still, in time, or shuttled.
 
-    Times: the first attribute that every frame holds and that differs between the frames of a position, in the order
-    FrameAcquisitionDateTime, AcquisitionDateTime, AcquisitionTime, TriggerTime, TemporalPositionTimeOffset,
-    TemporalPositionIndex and TemporalPositionIdentifier (by Temporal Resolution), ContentTime. A shuttled table takes
-    each slab at its own times: every voxel is interpolated linearly to the times of the slab that began first, inside
-    the times of all slabs.
+    Times: see ``io.clock.dicom_clock``; Content Time is never used. Where the table was shuttled, or slices follow one
+    another within a pass, every voxel is interpolated linearly to the times of the slice that began first, inside the
+    times of all slices.
 
     Args:
         series_uid: which series, where there are several.
         kind: the one series of this kind (``ctp``, ``cbf`` and so on), where there are several.
         interpolate: False refuses slabs with times of their own instead.
+        asked: seconds between frames, or the time of each, instead of the file's.
     Raises:
-        IslesError: ``E-DCM-01`` to ``E-DCM-22``; each names the file, the position in mm, or the series; ``E-VAL-03``
-            to ``E-VAL-05`` values that cannot be.
+        IslesError: those of ``dicom_clock``; ``E-DCM-01`` to ``E-DCM-22``, each of which names the file, the position
+            in mm, or the series; ``E-VAL-03`` to ``E-VAL-05`` values that cannot be.
     Source: DICOM PS3.3; ``tests/dicom/test_read.py``, ``tests/phantom/test_dicom_writer.py``.
     """
     found = scan_dicom(folder)
@@ -116,25 +117,27 @@ def read_series(
         refuse(settled.findings)
         array, findings = settled.data, [*findings, *settled.findings]
         return _series(array[0], affine, stack, info, _source(info, files, still, units, "", stack.affine), findings)
-    return _in_time(stack, info, files, units, where, hounsfield, interpolate, findings)
+    return _in_time(stack, info, files, units, where, hounsfield, interpolate, findings, asked)
 
 
 def _in_time(
     stack: Stack, info: SeriesInfo, files: list, units: str, where: str, hounsfield: bool, interpolate: bool,
-    findings: list[Finding],
+    findings: list[Finding], asked: Asked,
 ) -> DicomSeries:  # fmt: skip
-    taken = timed(stack, where)
+    taken = timed(stack, where, asked)
+    findings = [*findings, *taken.findings]
     times, uneven = common_times(taken)
     if uneven:
         _judge_shuttle(taken, times, where, interpolate)
-        text = f"{len(taken.slabs)} slabs with times of their own, {len(times)} common frames"
+        own = f"{len(taken.slabs)} slabs" if len(taken.slabs) > 1 else "the slices of a pass"
+        text = f"{own} with times of their own, {len(times)} common frames"
         findings = [*findings, finding("E-DCM-33", WARNING, where=where, found=text)]
     read = [frames if uneven else frames[: len(times)] for frames in taken.frames]
     array, affine = _turned(read, stack, hounsfield, taken.times_s if uneven else None, times)
     settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
     refuse(settled.findings)
     array, findings = settled.data, [*findings, *settled.findings]
-    source = _source(info, files, read, units, taken.attribute, stack.affine)
+    source = _source(info, files, read, units, taken.clock.source, stack.affine)
     own = tuple(tuple((one - times[0]).tolist()) for one in taken.times_s)
     own = own[::-1] if affine_flips(stack.affine) else own
     return _series(array, affine, stack, info, source, findings, times - times[0], own, uneven)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from monai_isles.dicom.frames import TIME_ATTRIBUTES, Frame, unwrapped
+from monai_isles.dicom.frames import Frame
 from monai_isles.dicom.stack import Stack, named
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.clock import CLOCKS, Asked, Clock, dicom_clock
+from monai_isles.io.findings import WARNING, Finding, finding
 
 NEAR = 0.2
 
@@ -21,38 +23,47 @@ class Timed:
 
     Shapes: ``frames`` one list a slice; ``times_s`` one array a slice (T of its slab,); ``slabs`` slice numbers.
     Units: seconds since the first frame of all.
+    Args:
+        clock: of all frames; ``source`` says where the times are from.
+        findings: what was left out or worked out.
     """
 
     frames: list[list[Frame]]
     times_s: list[np.ndarray]
     slabs: list[list[int]]
-    attribute: str
+    clock: Clock
+    findings: list[Finding] = field(default_factory=list)
 
 
-def timed(stack: Stack, where: str) -> Timed:
-    """Return the frames of each slice in the order they were taken.
+def timed(stack: Stack, where: str, asked: Asked = None) -> Timed:
+    """Return the frames of each slice in the order they were taken, by ``io.clock.dicom_clock``.
 
-    The time is the first of ``TIME_ATTRIBUTES`` that every frame holds and that differs between the frames of each
-    slice. Slices whose times lie together make a slab; a shuttled table gives two or more.
+    Slices whose times lie together, or follow one another within a pass, make a slab; a shuttled table gives two or
+    more. A last pass that lacks slices is left out.
 
+    Args:
+        asked: seconds between frames, or the time of each, instead of the file's.
     Raises:
         IslesError: ``E-DCM-11`` a slice is there twice, ``E-DCM-12`` no attribute tells the frames apart, ``E-DCM-13``
-            a slice of a frame is missing.
-    Source: ours; ``tests/dicom/test_slabs.py``.
+            a slice of a frame is missing; those of ``dicom_clock``.
+    Source: ours; ``tests/dicom/test_slabs.py``, ``tests/dicom/test_clocks.py``.
     """
     _require_no_copies(stack, where)
-    attribute = next((key for key in TIME_ATTRIBUTES if _tells_apart(stack, key)), None)
-    if attribute is None:
+    clock = dicom_clock([[frame.times_us for frame in group] for group in stack.frames], where, asked)
+    if clock is None:
         raise _no_time(stack, where)
-    every = unwrapped([frame.times_us[attribute] for group in stack.frames for frame in group])
-    start, clock = min(every), iter(every)
-    slices = [sorted((next(clock) - start, n) for n in range(len(group))) for group in stack.frames]
-    frames = [[group[n] for _, n in order] for group, order in zip(stack.frames, slices, strict=True)]
-    times = [np.array([time for time, _ in order]) / 1e6 for order in slices]
+    orders = [np.argsort(one, kind="stable") for one in clock.times_s]
+    frames = [[group[n] for n in order] for group, order in zip(stack.frames, orders, strict=True)]
+    times = [one[order] for one, order in zip(clock.times_s, orders, strict=True)]
+    findings = [finding("E-TIME-30", WARNING, where=where, found=remark) for remark in clock.remarks]
     slabs = _slabs(times)
     for slab in slabs:
+        if cut := _interrupted(slab, times):
+            for n in slab:
+                frames[n], times[n] = frames[n][:cut], times[n][:cut]
+            findings.append(finding("E-DCM-61", WARNING, where=where, found=f"frame {cut + 1} lacks slices"))
         _require_whole(slab, frames, times, stack.places_mm, where)
-    return Timed(frames, times, slabs, attribute)
+    return Timed(frames, times, slabs, clock, findings)
 
 
 def common_times(found: Timed) -> tuple[np.ndarray, bool]:
@@ -82,17 +93,10 @@ def _require_no_copies(stack: Stack, where: str) -> None:
             seen[key] = frame
 
 
-def _tells_apart(stack: Stack, key: str) -> bool:
-    return all(
-        all(key in frame.times_us for frame in group) and len({frame.times_us[key] for frame in group}) == len(group)
-        for group in stack.frames
-    )
-
-
 def _no_time(stack: Stack, where: str) -> IslesError:
     """Name a doubled slice where one attribute orders all frames but a few, else say that there is no time."""
     every = [frame for group in stack.frames for frame in group]
-    for key in TIME_ATTRIBUTES:
+    for key in CLOCKS:
         if not all(key in frame.times_us for frame in every):
             continue
         for place, group in zip(stack.places_mm, stack.frames, strict=True):
@@ -100,12 +104,14 @@ def _no_time(stack: Stack, where: str) -> IslesError:
             alike = [frame for frame in group if often[frame.times_us[key]] > 1]
             if alike and (len(often) > 1 or min(map(len, stack.frames)) == 1):
                 return _twice(alike, place, where, f"one {key}")
-    there = [key for key in TIME_ATTRIBUTES if any(key in frame.times_us for frame in every)]
+    there = [key for key in CLOCKS if any(key in frame.times_us for frame in every)]
+    content = any("ContentTime" in frame.times_us for frame in every)
     return refused(
         "E-DCM-12",
         where=where,
         found=f"{len(every)} frames at {len(stack.frames)} positions; {', '.join(there) or 'no time attribute'} "
-        "is missing in some or equal for all frames of a position",
+        "is missing in some or equal for all frames of a position"
+        + (" (ContentTime is the clock of the reconstruction, and is not used)" if content else ""),
     )
 
 
@@ -132,6 +138,33 @@ def _distance(times: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.abs(few[:, None] - many[None, :]).min(axis=1)
 
 
+def _interrupted(slab: Sequence[int], times: Sequence[np.ndarray]) -> int:
+    """Return how many frames to keep where some slices of a slab lack the last one, 0 where none or others lack."""
+    counts = {len(times[n]) for n in slab}
+    if len(counts) != 2 or max(counts) - min(counts) != 1 or min(counts) < 2:
+        return 0
+    model = next(times[n] for n in slab if len(times[n]) == max(counts))
+    near, offsets = 0.5 * float(np.diff(model).min()), _offsets(slab, times, model)
+    for n, offset in zip(slab, offsets, strict=True):
+        if np.abs(times[n] - offset - model[: len(times[n])]).max() > near:
+            return 0
+    return min(counts)
+
+
+def _offsets(slab: Sequence[int], times: Sequence[np.ndarray], model: np.ndarray) -> list[float]:
+    """Return how much later each slice was taken in its pass than the model: each close to the one beside it."""
+    offsets, offset = [], 0.0
+    start = next(k for k, n in enumerate(slab) if times[n] is model)
+    for part in (slab[start:], slab[:start][::-1]):
+        offset = 0.0
+        for n in part:
+            nearest = np.abs(times[n][:, None] - offset - model[None]).argmin(1)
+            offset += float(np.median(times[n] - offset - model[nearest]))
+            offsets.append(offset)
+    ahead = len(slab) - start
+    return offsets[ahead:][::-1] + offsets[:ahead]
+
+
 def _require_whole(
     slab: Sequence[int], frames: Sequence[Sequence[Frame]], times: Sequence[np.ndarray], places: Sequence[float],
     where: str,
@@ -140,11 +173,12 @@ def _require_whole(
     usual = max(counts, key=lambda count: (counts[count], count))
     model = next(times[n] for n in slab if len(times[n]) == usual)
     near = 0.5 * float(np.diff(model).min()) if len(model) > 1 else np.inf
-    for n in slab:
-        if len(times[n]) > usual:
-            extra = [f for f, t in zip(frames[n], times[n], strict=True) if np.abs(model - t).min() > near]
-            raise _twice(extra or frames[n], places[n], where, f"{len(times[n])} frames, {usual} at other positions")
-        lacking = [time for time in model if np.abs(times[n] - time).min() > near]
+    for n, offset in zip(slab, _offsets(slab, times, model), strict=True):
+        own = times[n] - offset
+        if len(own) > usual:
+            extra = [f for f, t in zip(frames[n], own, strict=True) if np.abs(model - t).min() > near]
+            raise _twice(extra or frames[n], places[n], where, f"{len(own)} frames, {usual} at other positions")
+        lacking = [time for time in model if np.abs(own - time).min() > near]
         if len(times[n]) < usual or lacking:
             listed = ", ".join(f"{time:.2f}" for time in lacking[:6]) + (" ..." if len(lacking) > 6 else "")
             raise refused(

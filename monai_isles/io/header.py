@@ -67,12 +67,16 @@ def claimed_bytes(header: Nifti1Header) -> int:
     return total
 
 
-def frame_time_s(header: Nifti1Header) -> float:
-    """Return the seconds between frames: the header's, or 1 where it holds none (the ISLES 2018 rule)."""
+def bare_step(header: Nifti1Header) -> float | None:
+    """Return what the header has as time between frames, in whatever unit; None where that is no time."""
     dims, pixdim = stored_shape(header), np.asarray(header["pixdim"], float)
-    dt = pixdim[4]
+    dt = float(pixdim[4])
     if len(dims) == 5 and pixdim[5] > 0 and not (pixdim[5] == 1 and dt > 0):
-        dt = pixdim[5]
-    if not np.isfinite(dt) or dt <= 0:
-        return 1.0
-    return float(dt) * _TIME_UNITS.get(int(header["xyzt_units"]) & 0x38, 1.0)
+        dt = float(pixdim[5])
+    return dt if np.isfinite(dt) and dt > 0 else None
+
+
+def frame_time_s(header: Nifti1Header) -> float | None:
+    """Return the seconds between frames, None where the header states no number with a unit of time."""
+    dt, unit_s = bare_step(header), _TIME_UNITS.get(int(header["xyzt_units"]) & 0x38)
+    return None if dt is None or unit_s is None else dt * unit_s

@@ -8,7 +8,7 @@ import numpy as np
 
 from monai_isles.io.findings import ERROR, WARNING, Finding, finding
 from monai_isles.io.grid import SAME_GRID_VOX, TOLERANCE_VOX, displacement
-from monai_isles.io.header import DTYPES, frame_time_s, layout, stored_shape
+from monai_isles.io.header import DTYPES, bare_step, frame_time_s, layout, stored_shape
 from monai_isles.io.orientation import native_affine, nearest_qform, sform
 from monai_isles.modalities import MODALITIES
 
@@ -23,15 +23,18 @@ _WRITERS = ("FSL", "SPM", "FreeSurfer", "dcm2nii", "ANTs", "ITK", "AFNI", "MRtri
 _LENGTH_UNITS = {1: ("metre", 1000.0), 3: ("micron", 0.001)}
 
 
-def header_findings(header: Nifti1Header, *, kind: str | None, where: str) -> list[Finding]:
+def header_findings(header: Nifti1Header, *, kind: str | None, where: str, judge_time: bool = True) -> list[Finding]:
     """Return every fault of a header: dimensions, data type, orientation, units, frames.
+
+    Args:
+        judge_time: False where the user gives the frame times, and the header's do not count.
 
     Source: ours; the cases C7 to C11 and D4 to E10 of the reliability list, ``tests/io/test_nifti_header_checks.py``.
     """
     found = _size_findings(header, where) + _type_findings(header, where) + _scale_findings(header, where)
     found += _unit_findings(header, where)
     if not any(f.code in ("E-DIM-01", "E-DIM-02", "E-DIM-05") for f in found):
-        found += _orientation_findings(header, where) + _frame_findings(header, kind, where)
+        found += _orientation_findings(header, where) + _frame_findings(header, kind, where, judge_time)
     return found
 
 
@@ -142,7 +145,7 @@ def _conflict_findings(header: Nifti1Header, where: str) -> list[Finding]:
     return [finding("E-GEOM-02", ERROR, where=where, found=apart)]
 
 
-def _frame_findings(header: Nifti1Header, kind: str | None, where: str) -> list[Finding]:
+def _frame_findings(header: Nifti1Header, kind: str | None, where: str, judge_time: bool) -> list[Finding]:
     _, frames = layout(header)
     series = kind in MODALITIES and MODALITIES[kind].time_series
     if series and frames is None:
@@ -160,6 +163,7 @@ def _frame_findings(header: Nifti1Header, kind: str | None, where: str) -> list[
                 "E-DIM-03", ERROR, where=where, found=f"{frames} frames, dimensions {stored_shape(header)}", kind=kind
             )
         ]
-    if series and not DT_RANGE_S[0] <= frame_time_s(header) <= DT_RANGE_S[1]:
-        return [finding("E-DIM-06", ERROR, where=where, found=f"{frame_time_s(header):g} s between frames")]
+    step_s = frame_time_s(header) or bare_step(header)
+    if series and judge_time and step_s is not None and not DT_RANGE_S[0] <= step_s <= DT_RANGE_S[1]:
+        return [finding("E-DIM-06", ERROR, where=where, found=f"{step_s:g} s between frames")]
     return []

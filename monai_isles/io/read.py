@@ -29,8 +29,8 @@ class Image:
     """One image in memory.
 
     Shapes: ``data`` (H, W, D), or (T, H, W, D) for a series; affines (4, 4); ``native_shape`` in stored order.
-    Units: affines and ``spacing_mm`` in millimetres, ``dt_s`` in seconds (None for a single volume).
-    ``unmeasured`` marks where the file held NaN or infinity, None where it held none.
+    Units: affines and ``spacing_mm`` in millimetres, ``dt_s`` in seconds (None for a single volume, and where
+    the header states no time). ``unmeasured`` marks where the file held NaN or infinity, None where it held none.
     """
 
     data: np.ndarray
@@ -69,6 +69,7 @@ def read_image(
     dtype: type = np.float32,
     max_bytes: int | None = None,
     label_values: Sequence[int] | None = None,
+    judge_time: bool = True,
 ) -> Image:
     """Read one NIfTI image, verified: bytes, header, values.
 
@@ -81,12 +82,13 @@ def read_image(
         dtype: number type in memory.
         max_bytes: largest size of the voxels as stored, 4 GiB unless told.
         label_values: of a mask with several labels, those that mean lesion: they are read as 1, the others as 0.
+        judge_time: False where the user gives the frame times of a series.
     Raises:
         IslesError: ``E-FILE-01`` to ``09``, ``20`` bytes, ``E-DIM``, ``E-GEOM``, ``E-VAL`` the rest, ``E-LBL-01``.
     Source: ours; groups A to F of the reliability list, ``tests/io/test_read.py``.
     """
     image, found = inspect_image(
-        path, kind=kind, where=where, dtype=dtype, max_bytes=max_bytes, label_values=label_values
+        path, kind=kind, where=where, dtype=dtype, max_bytes=max_bytes, label_values=label_values, judge_time=judge_time
     )
     refuse(found)
     return image
@@ -100,6 +102,7 @@ def inspect_image(
     dtype: type = np.float32,
     max_bytes: int | None = None,
     label_values: Sequence[int] | None = None,
+    judge_time: bool = True,
 ) -> tuple[Image | None, list[Finding]]:
     """Return the image and every finding about it; None when the header is not good enough to turn it to RAS+.
 
@@ -111,7 +114,7 @@ def inspect_image(
     place = f"{where}: {path}" if where else str(path)
     raw, sha256 = read_payload(path, place, limit=_judge_claim(path, place, limit) + SPARE_BYTES)
     header = parse_header(raw, place)
-    found = header_findings(header, kind=kind, where=place)
+    found = header_findings(header, kind=kind, where=place, judge_time=judge_time)
     if any(one.severity == ERROR for one in found):
         return None, found
     stored, spare = _voxels(raw, header, place)

@@ -12,12 +12,14 @@ import numpy as np
 from monai_isles import __version__
 from monai_isles.data.study import StudyFiles, StudyImages, read_study
 from monai_isles.inference.ischaemia import RULE_MAPS
+from monai_isles.io.clock import Asked
 from monai_isles.io.publish import publish_image, publish_json
 from monai_isles.io.read import Image
 from monai_isles.io.runs import done_before
 from monai_isles.perfusion.measured import MAP_UNITS, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.quality import Flag
+from monai_isles.perfusion.timing import clock_flags
 from monai_isles.perfusion.trained import TRAINING_MAPS, maps_as_trained
 
 MAPS = ("cbf", "cbv", "mtt", "tmax", "ttp")
@@ -47,7 +49,7 @@ class MeasuredStudy:
 
 
 def measure_study(
-    study: StudyFiles, name: str, out: Path, *, dt_s: float | None = None, series: bool = False, device: str = "cpu",
+    study: StudyFiles, name: str, out: Path, *, dt_s: Asked = None, series: bool = False, device: str = "cpu",
     training_maps: Mapping[str, object] | None = None, resample: bool = False,
 ) -> MeasuredStudy:  # fmt: skip
     """Write ``<out>/<name>/maps``: CT, the maps, brain, ``perfusion.json``; what is there of the same source stays.
@@ -84,13 +86,14 @@ def maps_of(name: str, out: Path, *, series: bool = False) -> dict[str, object]:
 
 
 def _measure(
-    study: StudyFiles, folder: Path, stamp: Mapping[str, object], *, dt_s: float | None, series: bool, device: str
+    study: StudyFiles, folder: Path, stamp: Mapping[str, object], *, dt_s: Asked, series: bool, device: str
 ) -> dict[str, Any]:
     images = read_study(study, dt_s=dt_s, resample=stamp["resample"])
     like = images.series.like
     prepared = prepare_series(images.series.array, spacing_mm=like.spacing_mm, times_s=images.series.times_s)
     maps = measured_maps(prepared, device=device)
     flags = [asdict(flag) for flag in _remarks(prepared, images)]
+    doubts = [asdict(flag) for flag in clock_flags(maps, prepared.dt_s, where=study.name)]
     ct = prepared.baseline_hu if images.plain_ct is None else images.plain_ct
     said = "mean before the bolus, HU" if images.plain_ct is None else "plain CT, HU"
     publish_image(folder / "ct.nii.gz", ct.astype(np.float32), like, dtype="float32", description=said)
@@ -103,12 +106,17 @@ def _measure(
     if series:
         _publish_series(folder / "ctp.nii.gz", images)
     record = {**stamp, **perfusion_record(prepared, maps, {"method": "bcsvd", "motion": True})}
-    record["flags"] = [*record["flags"], *flags]
-    record |= {"kind": study.kind, "ct": said, "slices": [study.files.index(file) for file in images.slices]}
+    record["flags"] = [*doubts, *record["flags"], *flags]
+    record |= {
+        "times_from": images.series.times_from,
+        "kind": study.kind,
+        "ct": said,
+        "slices": [study.files.index(file) for file in images.slices],
+    }
     record["series"] = {
         "frames as read": len(images.series.array),
         "seconds": round(float(images.series.times_s[-1] - images.series.times_s[0]), 2),
-        "frame times": "from the file" if images.series.timed or dt_s else "not in the file: 1 s taken",
+        "frame times": images.series.times_from,
     }
     publish_json(folder / RECORD, record)
     return record
@@ -123,7 +131,7 @@ def _publish_trained(folder: Path, images: StudyImages, settings: Mapping[str, o
 
 
 def _remarks(prepared: PreparedSeries, images: StudyImages) -> list[Flag]:
-    flags = [Flag("series", "info", remark) for remark in images.remarks]
+    flags = [Flag("series", "info", remark) for remark in images.series.remarks]
     flags += [Flag("plain-ct", "info", note) for note in images.notes]
     if images.plain_ct is None:
         text = "no plain CT on this grid: the mean of the frames before the bolus stands in for it"

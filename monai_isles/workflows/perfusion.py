@@ -15,11 +15,14 @@ from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task, stands_elsewhere
 from monai_isles.data.scans import read_perfusion_series
 from monai_isles.data.study import StudyFiles, find_studies
+from monai_isles.io.clock import Asked
 from monai_isles.io.publish import publish_image, publish_json, publish_text
 from monai_isles.io.runs import done_before, sweep_parts
 from monai_isles.perfusion.measured import MAP_UNITS, METHODS, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import prepare_series
+from monai_isles.perfusion.quality import Flag
 from monai_isles.perfusion.thresholds import contralateral_side, relative_cbf
+from monai_isles.perfusion.timing import clock_flags
 from monai_isles.transforms.registration import split_head
 
 MAPS = ("cbf", "cbv", "mtt", "tmax", "ttp", "rcbf")
@@ -31,14 +34,14 @@ class Measuring:
     """Say how maps are measured: the settings of ``monai_isles.perfusion.measured_maps``.
 
     Args:
-        dt_s: seconds between frames instead of the file's.
+        dt_s: seconds between frames, or the time of each, instead of the file's.
         motion: undo movement first.
     """
 
     method: str = "bcsvd"
     truncation: float | str | None = None
     smoothing_mm: float = 5.0
-    dt_s: float | None = None
+    dt_s: Asked = None
     motion: bool = True
     device: str = "cpu"
 
@@ -78,9 +81,13 @@ def measure_series(path: str | Path, out: Path, how: Measuring) -> tuple[dict[st
     publish_image(
         out / "brain.nii.gz", maps.brain, series.like, dtype="uint8", description="brain, no vessels, no fluid"
     )
-    return perfusion_record(prepared, maps, how.settings()) | {
+    record = perfusion_record(prepared, maps, how.settings())
+    doubts = clock_flags(maps, prepared.dt_s, where=str(path))
+    told = [Flag("series", "info", remark) for remark in series.remarks]
+    record["flags"] = [*map(asdict, doubts), *record["flags"], *map(asdict, told)]
+    return record | {
         "midline": midline,
-        "timed_by_file": series.timed and how.dt_s is None,
+        "times_from": series.times_from,
         "map_files": {name: f"{name}.nii.gz" for name in (*volumes, "brain")},
     }, series.like.sha256
 

@@ -16,6 +16,7 @@ from monai_isles.data.study import StudyFiles, find_studies
 from monai_isles.errors import refused
 from monai_isles.inference.outputs import publish_bids
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor
+from monai_isles.io.clock import Asked
 from monai_isles.io.runs import RunFolder, sweep_parts
 from monai_isles.perfusion.trained import TRAINING_MAPS, require_settings
 from monai_isles.progress import quiet
@@ -33,7 +34,7 @@ def predict_series(
     bundle: Bundle,
     choices: Choices = UNCHANGED,
     wanted: Wanted | None = None,
-    dt_s: float | None = None,
+    dt_s: Asked = None,
     resample: bool = False,
     entropy: bool = False,
     bids: bool = False,
@@ -93,14 +94,15 @@ class SeriesWay:
     Args:
         recipe: of the predictor; each process builds it once.
         wanted: results beside those of every prediction, and the bundle's metadata.
-        dt_s: seconds between frames instead of the file's. resample: a plain CT on another grid is in register.
+        dt_s: seconds between frames, or the time of each, instead of the file's.
+        resample: a plain CT on another grid is in register.
         series: the bundle reads the series itself.
         entropy: write ``entropy.nii.gz`` too.
     """
 
     recipe: Recipe
     wanted: Wanted
-    dt_s: float | None = None
+    dt_s: Asked = None
     resample: bool = False
     series: bool = False
     entropy: bool = False

@@ -60,7 +60,11 @@ def test_another_method_without_motion_prints_json(series: Path, tmp_path: Path,
     ]
     assert main(["perfusion", str(series), "--out", str(tmp_path / "o"), "--threads", "1", *words]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert record["settings"]["truncation"] == "gcv" and record["dt_s"] == 1.5 and not record["timed_by_file"]
+    assert (
+        record["settings"]["truncation"] == "gcv"
+        and record["dt_s"] == 1.5
+        and record["times_from"] == "given (--dt 1.5)"
+    )
     assert record["motion"] == {"applied": False, "largest_mm": None, "path_right_mm_front_mm_turn_deg": None}
 
 
@@ -71,6 +75,8 @@ def test_another_method_without_motion_prints_json(series: Path, tmp_path: Path,
         (["--smoothing-mm", "400"], 2, "E-USE-31: no such smoothing"),
         (["--truncation", "gcv"], 4, "E-PERF-08: no such deconvolution"),
         (["--dt", "1400"], 4, "E-PERF-10: frames cannot be that far apart"),
+        (["--dt", "1.4", "--times", "t.txt"], 2, "E-USE-65: frame times are given twice"),
+        (["--times", "no.txt"], 4, "E-TIME-05: list of frame times does not fit"),
     ],
 )
 def test_settings_that_make_no_sense_are_four_lines(series: Path, tmp_path: Path, capsys, words, code, text) -> None:

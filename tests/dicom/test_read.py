@@ -29,7 +29,7 @@ def test_a_classic_series_comes_back_exactly(dicom) -> None:
     assert series.array.dtype == np.float32 and np.array_equal(series.array, dicom.scan.ctp)
     np.testing.assert_allclose(series.affine, hand_affine(), atol=1e-9)
     assert series.times_s.tolist() == [0.0, 1.5, 3.0, 4.5] and series.dt_s == 1.5 and not series.interpolated
-    assert (series.kind, series.source.units, series.source.time_attribute) == ("ctp", "HU", "AcquisitionTime")
+    assert (series.kind, series.source.units, series.source.times_from) == ("ctp", "HU", "AcquisitionTime")
 
 
 def test_the_first_slices_are_named_in_the_order_of_the_array(dicom) -> None:
@@ -43,7 +43,7 @@ def test_an_enhanced_file_comes_back_exactly(write_tiny: Callable) -> None:
     series = read_series(folder, kind="ctp")
     assert np.array_equal(series.array, scan.ctp) and series.times_s.tolist() == [0.0, 1.5, 3.0, 4.5]
     np.testing.assert_allclose(series.affine, hand_affine(), atol=1e-9)
-    assert series.source.time_attribute == "FrameAcquisitionDateTime"
+    assert series.source.times_from == "FrameAcquisitionDateTime"
     assert [index for _, index in series.source.slices] == [0, 1, 2]
 
 

@@ -65,7 +65,7 @@ def test_small_offsets_between_slices_are_not_interpolated(dicom) -> None:
 @pytest.mark.parametrize(("attribute", "values"), [
     ("AcquisitionDateTime", ["20000101100000.0", "20000101100002", "20000101100004+0100", "20000101100006.000000"]),
     ("TriggerTime", ["0", "2000", "4000", "6000"]), ("TemporalPositionIndex", [1, 2, 3, 4]),
-    ("TemporalPositionIdentifier", [1, 2, 3, 4]), ("ContentTime", ["100000", "100002", "100004", "100006.000"]),
+    ("TemporalPositionIdentifier", [1, 2, 3, 4]), ("FrameReferenceTime", ["0", "2000", "4000", "6000"]),
 ])  # fmt: skip
 def test_every_attribute_of_the_list_can_give_the_time(dicom, attribute: str, values: list) -> None:
     for t in range(4):
@@ -73,14 +73,14 @@ def test_every_attribute_of_the_list_can_give_the_time(dicom, attribute: str, va
             dicom.change(dicom.file(t, k), ContentTime="100000", AcquisitionTime="100000")
             dicom.change(dicom.file(t, k), TemporalResolution="2000", **{attribute: values[t]})
     series = read_series(dicom.folder)
-    assert series.source.time_attribute == attribute and series.times_s.tolist() == [0.0, 2.0, 4.0, 6.0]
+    assert series.source.times_from == attribute and series.times_s.tolist() == [0.0, 2.0, 4.0, 6.0]
 
 
 def test_the_acquisition_goes_before_the_content(dicom) -> None:
     for t in range(4):
         for k in range(3):
             dicom.change(dicom.file(t, k), ContentTime=f"12000{t}")
-    assert read_series(dicom.folder).source.time_attribute == "AcquisitionTime"
+    assert read_series(dicom.folder).source.times_from == "AcquisitionTime"
 
 
 def test_frames_without_a_time_are_refused(dicom) -> None:
@@ -119,3 +119,37 @@ def test_a_doubled_slice_of_a_still_volume_is_named(dicom) -> None:
     refused(dicom.folder, r"E-DCM-11(?s:.*)12.34 mm: IM00002, copy \(one AcquisitionTime\)")
     dicom.change(dicom.folder / "copy", AcquisitionTime="100010", ContentTime="100010")
     refused(dicom.folder, r"E-DCM-11(?s:.*)12.34 mm: IM00002, copy \(2 frames, 1 at other positions\)")
+
+
+def test_an_interrupted_last_pass_is_left_out(dicom) -> None:
+    """The table stopped after two of three slices of the last frame."""
+    dicom.file(3, 2).unlink()
+    series = read_series(dicom.folder)
+    assert np.array_equal(series.array, dicom.scan.ctp[:3]) and series.times_s.tolist() == [0.0, 1.5, 3.0]
+    assert [(one.code, one.found) for one in series.findings] == [("E-DCM-61", "frame 4 lacks slices")]
+
+
+def test_a_pass_in_which_every_slice_has_its_own_time_is_one_frame(write_tiny: Callable) -> None:
+    """Eight slices 0.1 s apart in passes of 1.5 s: brought to the times of the first, 0.7 s of the last pass unused."""
+    scan, folder = write_tiny("classic", 6, 8)
+    for number, path in enumerate(sorted((folder / "ctp").iterdir())):
+        header = pydicom.dcmread(path)
+        header.AcquisitionTime = f"10000{1.5 * (number // 8) + 0.1 * (number % 8):.1f}"
+        header.save_as(path, enforce_file_format=True)
+    series = read_series(folder / "ctp")
+    assert series.interpolated and series.times_s.tolist() == [0.0, 1.5, 3.0, 4.5, 6.0]
+    assert np.array_equal(series.array[..., 0], scan.ctp[1:, ..., 0])  # the first time inside the times of all slices
+    own = scan.ctp[:, ..., 7].astype(float)  # taken 0.7 s later: 7/15 of the pass before, 8/15 of its own
+    np.testing.assert_allclose(series.array[..., 7], own[:-1] * (7 / 15) + own[1:] * (8 / 15), atol=1e-3)
+
+
+def test_a_helical_scan_that_was_stopped_keeps_its_whole_passes(write_tiny: Callable) -> None:
+    _, folder = write_tiny("classic", 6, 8)
+    for number, path in enumerate(sorted((folder / "ctp").iterdir())):
+        header = pydicom.dcmread(path)
+        header.AcquisitionTime = f"10000{1.5 * (number // 8) + 0.1 * (number % 8):.1f}"
+        header.save_as(path, enforce_file_format=True)
+        if number >= 8 * 5 + 3:
+            path.unlink()
+    series = read_series(folder / "ctp")
+    assert len(series.times_s) == 4 and [one.code for one in series.findings] == ["E-DCM-61", "E-DCM-33"]

@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.perfusion.timing import even_frames, frame_times
+from monai_isles.perfusion.measured import measured_maps
+from monai_isles.perfusion.prepared import prepare_series
+from monai_isles.perfusion.timing import clock_flags, even_frames, frame_times
+from monai_isles.phantom import CaseArrays, make_case
 
 
 def test_even_frames_are_returned_as_they_are() -> None:
@@ -36,3 +39,20 @@ def test_times_that_cannot_be_are_refused(times: np.ndarray) -> None:
 def test_too_few_frames_are_refused() -> None:
     with pytest.raises(IslesError, match=r"E-PERF-07: too few frames for a bolus(?s:.*)4 frames, 10 wanted"):
         frame_times(4, 1.0, None)
+
+
+@pytest.fixture(scope="module")
+def scan() -> CaseArrays:
+    return make_case(1, seed=12, max_slices=2)
+
+
+@pytest.mark.parametrize(("factor", "words"), [
+    (1.0, None), (1 / 1.3, None), (1.3, None), (0.5, "short by about 2"), (1 / 3, "short by about 3"),
+    (2.0, "long by about"), (3.0, "long by about"),
+])  # fmt: skip
+def test_physiology_tells_a_clock_that_is_off_by_two(scan: CaseArrays, factor: float, words: str | None) -> None:
+    times = np.arange(len(scan.ctp)) * scan.dt_s * factor
+    prepared = prepare_series(scan.ctp, spacing_mm=scan.spacing_mm, times_s=times, motion=False)
+    flags = clock_flags(measured_maps(prepared), prepared.dt_s, where="here")
+    assert [(flag.code, flag.severity) for flag in flags] == [("implausible-times", "warning")] * (words is not None)
+    assert words is None or words in flags[0].text

@@ -1,0 +1,356 @@
+"""The one place that decides when each frame of a series was taken, and says where that is known from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_isles.errors import IslesError, refused
+from monai_isles.io.header import bare_step, frame_time_s, parse_header
+from monai_isles.io.payload import peek
+
+# seconds between frames, or the time of every frame, by the user's word; None: as the file says
+Asked = float | Sequence[float] | None
+
+SHORTEST_STEP_S, LONGEST_STEP_S = 0.2, 15.0
+AGREE = 0.01  # clocks of one series, and a step that is worked out, are trusted to this part
+SECOND_US, DAY_US = 1_000_000, 86_400_000_000
+
+# clocks of a DICOM frame, in the order of trust; Content Time is when a picture was computed and is not among them
+STRONG = (
+    "FrameAcquisitionDateTime", "FrameReferenceDateTime", "MidScanTime", "AcquisitionDateTime", "AcquisitionTime",
+)  # fmt: skip
+WEAK = (
+    "TriggerTime", "FrameReferenceTime", "TemporalPositionTimeOffset", "TemporalPositionIndex",
+    "TemporalPositionIdentifier",
+)  # fmt: skip
+CLOCKS = (*STRONG, *WEAK)
+# what puts frames in order where the user, or a clock without fractions, gives the step
+ORDERS = (*CLOCKS, "PositionInTime", "AcquisitionNumber", "InstanceNumber", "FrameNumber", "ContentTime")
+_WORDS = {"MidScanTime": "MidScanTime (GEMS_ACQU_01)"}
+_LISTS = ("FrameTimesStart", "VolumeTiming", "AcquisitionTimes", "AcquisitionTime")
+_ISLES_2018 = re.compile(r"\.CT_4DPWI\.[^.]+\.nii(?:\.gz)?$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When frames were taken.
+
+    Shapes: ``times_s`` one array a slice of a DICOM series, or one (T,) for all.  Units: s since the first frame.
+    Args:
+        source: words for a reader: an attribute, a file, an option.
+        remarks: what a reader of the results must know about these times.
+    """
+
+    times_s: list[np.ndarray]
+    source: str
+    remarks: tuple[str, ...] = field(default=())
+
+
+# --- the user
+
+
+def read_times(path: str | Path) -> list[float]:
+    """Return the times of a text file, one number a frame, parted by lines, blanks, commas or semicolons; JSON too.
+
+    Raises:
+        IslesError: ``E-TIME-05`` no such file, or something else than numbers in it.
+    """
+    try:
+        words = re.split(r"[\s,;\[\]]+", Path(path).read_text(encoding="utf-8-sig").strip(" \t\r\n[],;"))
+        return [float(word) for word in words]
+    except (OSError, ValueError) as error:
+        found = f"{type(error).__name__}: no list of numbers"
+        raise refused("E-TIME-05", where=f"--times {path}", found=found) from error
+
+
+def require_asked(asked: Asked) -> None:
+    """Refuse a step or times that no perfusion scan has.
+
+    Raises:
+        IslesError: ``E-PERF-10`` the step, ``E-TIME-05`` the times.
+    """
+    if asked is None:
+        return
+    if isinstance(asked, int | float):
+        if not 0 < asked <= LONGEST_STEP_S:
+            raise refused("E-PERF-10", where="--dt", found=f"{asked:g} s")
+        return
+    steps = np.diff(np.asarray(asked, float))
+    if len(asked) < 2 or not np.isfinite(steps).all() or steps.min() <= 0 or steps.max() > LONGEST_STEP_S:
+        apart = f"steps from {steps.min():g} to {steps.max():g} s" if steps.size else "no steps"
+        raise refused("E-TIME-05", where="--times", found=f"{len(asked)} times, {apart}")
+
+
+def _asked_clock(asked: float | Sequence[float], frames: int, where: str) -> Clock:
+    require_asked(asked)
+    if isinstance(asked, int | float):
+        return Clock([np.arange(frames) * float(asked)], f"given (--dt {asked:g})")
+    if len(asked) != frames:
+        raise refused("E-TIME-05", where=where, found=f"{len(asked)} times for {frames} frames (--times)")
+    return Clock([np.asarray(asked, float) - float(asked[0])], "given (--times)")
+
+
+# --- NIfTI
+
+
+def nifti_clock(path: Path, frames: int, asked: Asked = None) -> Clock:
+    """Return the times of the frames of a 4D NIfTI file.
+
+    In this order: the user's word; the JSON file of the same name (``FrameTimesStart``, ``VolumeTiming``,
+    ``AcquisitionTimes``, else ``RepetitionTime``); ``pixdim[4]`` where the header states a unit of time; 1 s for a
+    file named as ISLES 2018 names its series, where the header states nothing.
+
+    Raises:
+        IslesError: ``E-TIME-01`` nothing says the time, ``E-TIME-02`` sidecar and header disagree, ``E-TIME-04`` and
+            ``-05`` times that cannot be.
+    Source: NIfTI-1 ``xyzt_units``; BIDS 1.10; ``tests/io/test_clock.py``.
+    """
+    if asked is not None:
+        return _asked_clock(asked, frames, str(path))
+    header = parse_header(peek(path, str(path)), str(path))
+    step, bare = frame_time_s(header), bare_step(header)
+    beside, name, fault = _sidecar(path)
+    told = _from_sidecar(beside, frames, str(name))
+    if told is not None:
+        return _agreeing(_plausible(told, str(path)), step, str(path))
+    if step is not None:
+        note = (f"{name.name} {fault}",) if fault else ()
+        return _plausible(Clock([np.arange(frames) * step], "pixdim[4]", note), str(path))
+    if _ISLES_2018.search(path.name) and bare in (None, 1.0):
+        return Clock([np.arange(frames) * 1.0], "rule of the ISLES 2018 layout (1 s)")
+    found = (
+        "no time between frames (pixdim[4] is 0)" if bare is None else f"pixdim[4] = {bare:g} without a unit of time"
+    )
+    raise refused(
+        "E-TIME-01", where=str(path), found=f"{found}, no times in {name.name}{f' ({fault})' if fault else ''}"
+    )
+
+
+def _sidecar(path: Path) -> tuple[Mapping[str, Any], Path, str]:
+    """Return what the JSON file beside an image says, its path, and why it says nothing."""
+    name = path.with_name(re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE) + ".json")
+    if not name.is_file():
+        return {}, name, ""
+    try:
+        beside = json.loads(name.read_bytes())
+    except (OSError, ValueError) as error:
+        return {}, name, f"cannot be read ({type(error).__name__})"
+    return (beside, name, "") if isinstance(beside, dict) else ({}, name, "holds no names")
+
+
+def _from_sidecar(beside: Mapping[str, Any], frames: int, name: str) -> Clock | None:
+    for key in _LISTS:
+        value = beside.get(key)
+        if not isinstance(value, list):
+            continue
+        times = [_seconds(one) for one in value]
+        if len(times) != frames or None in times:
+            raise refused("E-TIME-05", where=f"{name}: {key}", found=f"{len(times)} values for {frames} frames")
+        whole = np.array(unwrapped([round(one * 1e6) for one in times if one is not None])) / 1e6
+        if (np.diff(whole) <= 0).any():
+            raise refused("E-TIME-04", where=f"{name}: {key}", found="times that do not rise")
+        return Clock([whole - whole[0]], f"{key} of {Path(name).name}")
+    step = beside.get("RepetitionTime")
+    if isinstance(step, int | float) and not isinstance(step, bool) and step > 0:
+        return Clock([np.arange(frames) * float(step)], f"RepetitionTime of {Path(name).name}")
+    return None
+
+
+def _seconds(value: object) -> float | None:
+    """Return a time of a list as seconds: a number, or a time of day as dcm2niix writes it (``10:00:01.300``)."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value):
+        return float(value)
+    clock = clock_us(value) if isinstance(value, str) else None
+    return None if clock is None else clock / 1e6
+
+
+def _agreeing(clock: Clock, step_s: float | None, where: str) -> Clock:
+    """Return the clock of a sidecar, unless the header states a step that is neither its median nor its mean."""
+    steps = np.diff(clock.times_s[0])
+    if step_s is None or any(abs(own - step_s) <= AGREE * own for own in (float(np.median(steps)), steps.mean())):
+        return clock
+    found = f"{clock.source}: {np.median(steps):.4g} s between frames; pixdim[4]: {step_s:.4g} s"
+    raise refused("E-TIME-02", where=where, found=found)
+
+
+# --- DICOM
+
+
+def clock_us(text: str) -> int | None:
+    """Return the microseconds since midnight of a DICOM time (``HHMMSS.FFFFFF``), None if it is none."""
+    match = re.match(r"(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?$", text.strip().replace(":", ""))
+    if match is None:
+        return None
+    hour, minute, second = (int(part or 0) for part in match.groups()[:3])
+    return ((hour * 60 + minute) * 60 + second) * SECOND_US + int((match[4] or "0").ljust(6, "0"))
+
+
+def unwrapped(times_us: Sequence[int]) -> list[int]:
+    """Return times with those after midnight moved to the next day, where all are said to be of one day."""
+    one_day = len({time // DAY_US for time in times_us}) == 1
+    if one_day and max(times_us) - min(times_us) > DAY_US // 2:
+        return [time + DAY_US if time % DAY_US < DAY_US // 2 else time for time in times_us]
+    return list(times_us)
+
+
+def dicom_clock(slices: Sequence[Sequence[Mapping[str, int]]], where: str, asked: Asked = None) -> Clock | None:
+    """Return the times of every frame of every slice, None where nothing tells the frames apart.
+
+    The clock is the first of ``CLOCKS`` that all frames hold and that differs between the frames of every slice. A
+    clock cut to whole seconds gives way to a finer one; where there is none, the step is worked out from all its times
+    and used if it is certain to 1 %. Clocks of the acquisition that disagree are refused.
+
+    Args:
+        slices: of every slice, of every frame: what each attribute says, in microseconds.
+        asked: the user's word, which goes before all of them; the attributes then give the order.
+    Raises:
+        IslesError: ``E-TIME-02`` clocks disagree, ``E-TIME-03`` whole seconds do not tell the step, ``E-TIME-04`` and
+            ``-05`` times that cannot be, ``E-PERF-10`` an impossible step.
+    Source: DICOM PS3.3 C.7.6.1 and C.7.6.16; ``tests/dicom/test_clocks.py``.
+    """
+    read = {key: found for key in ORDERS if (found := _times(slices, key)) is not None}
+    apart = [key for key, times in read.items() if all(len(set(one)) == len(one) for one in times)]
+    clocks = [key for key in CLOCKS if key in apart]
+    if asked is not None:
+        return _dicom_asked(asked, {key: read[key] for key in apart}, clocks, where) if apart else None
+    _require_agreement({key: read[key] for key in clocks if key in STRONG}, where)
+    whole = [key for key in clocks if _whole_seconds(read[key]) and not _even(read[key])]
+    coarse = [key for key in STRONG if key in read and _whole_seconds(read[key]) and len(set(sum(read[key], []))) > 2]
+    if fine := [key for key in clocks if key not in whole]:
+        if fine[0] in WEAK:
+            _require_agreement({key: read[key] for key in (fine[0], *coarse)}, where)
+        return _plausible(_since_first(read[fine[0]], fine[0]), where)
+    return _worked_out(coarse[0], read, apart, where) if coarse else None
+
+
+def _times(slices: Sequence[Sequence[Mapping[str, int]]], key: str) -> list[list[int]] | None:
+    if not all(key in frame for group in slices for frame in group):
+        return None
+    every = [frame[key] for group in slices for frame in group]
+    if key in STRONG and min(every) < DAY_US <= max(every):
+        every = [time % DAY_US for time in every]  # some lack their date
+    flat = iter(unwrapped(every))
+    return [[next(flat) for _ in group] for group in slices]
+
+
+def _since_first(times_us: Sequence[Sequence[int]], key: str) -> Clock:
+    start = min(min(one) for one in times_us)
+    return Clock([(np.array(one) - start) / SECOND_US for one in times_us], _WORDS.get(key, key))
+
+
+def _require_agreement(clocks: Mapping[str, Sequence[Sequence[int]]], where: str) -> None:
+    """Refuse two clocks of the acquisition whose frames of a slice are not as far apart by the one as by the other."""
+    (first, *others) = list(clocks) or [""]
+    for other in others:
+        for mine, yours in zip(clocks[first], clocks[other], strict=True):
+            a, b = ((np.array(one) - min(one)) / SECOND_US for one in (mine, yours))
+            coarse = any(_whole_seconds([one]) for one in (mine, yours))
+            if np.abs(a - b).max() > max(AGREE * max(a.max(), b.max()), 1.0 if coarse else 0.1):
+                found = f"{len(a)} frames in {a.max():.4g} s by {first}, in {b.max():.4g} s by {other}"
+                raise refused("E-TIME-02", where=where, found=found)
+
+
+def _whole_seconds(times_us: Sequence[Sequence[int]]) -> bool:
+    return all(time % SECOND_US == 0 for one in times_us for time in one)
+
+
+def _even(times_us: Sequence[Sequence[int]]) -> bool:
+    """Tell whether whole seconds are what they seem: equal steps, or a protocol of phases that no one step explains."""
+    for one in times_us:
+        cut = np.sort(one) / SECOND_US
+        steps = np.diff(cut)
+        low, high = _steps_allowed(cut)
+        if steps.size and np.ptp(steps) and (low < high or np.count_nonzero(np.diff(steps)) > 2):
+            return False
+    return True
+
+
+def _worked_out(key: str, read: Mapping[str, list[list[int]]], apart: Sequence[str], where: str) -> Clock | None:
+    """Return even times from a clock cut to whole seconds: the steps that all its times allow must agree to 1 %."""
+    if key not in apart and not apart:
+        return None
+    order = key if key in apart else apart[0]
+    ranks = [np.argsort(np.argsort(one)) for one in read[order]]
+    low, high = 0.0, np.inf
+    for times, rank in zip(read[key], ranks, strict=True):
+        cut = np.array(times)[np.argsort(rank)] / SECOND_US
+        below, above = _steps_allowed(cut)
+        low, high = max(low, below), min(high, above)
+    if not 0 < low < high or high - low > 2 * AGREE * low:
+        allowed = f"steps of {low:.3g} to {high:.3g} s fit" if low < high else "no even step fits"
+        raise refused("E-TIME-03", where=where, found=f"{key} in whole seconds: {allowed}")
+    step, start = (low + high) / 2, min(min(one) for one in read[key])
+    times = []
+    for cut, rank in zip(read[key], ranks, strict=True):
+        own = (np.array(cut) - start) / SECOND_US
+        times.append(rank * step + float((own - rank * step).mean()))
+    first = min(float(one.min()) for one in times)
+    remark = f"{key} is cut to whole seconds; a step of {step:.3f} s was worked out from all of them"
+    return _plausible(
+        Clock([one - first for one in times], f"{_WORDS.get(key, key)} in whole seconds", (remark,)), where
+    )
+
+
+def _steps_allowed(cut: np.ndarray) -> tuple[float, float]:
+    """Return the least and the largest even step whose times, cut to whole seconds, are these (T,)."""
+    apart = np.subtract.outer(cut, cut)
+    frames = np.subtract.outer(np.arange(len(cut)), np.arange(len(cut)))
+    later = frames > 0
+    return (
+        float(((apart[later] - 1) / frames[later]).max(initial=0.0)),
+        float(((apart[later] + 1) / frames[later]).min(initial=np.inf)),
+    )
+
+
+def _dicom_asked(
+    asked: float | Sequence[float], apart: Mapping[str, list[list[int]]], clocks: Sequence[str], where: str
+) -> Clock:
+    """Return the user's times in the order of the file; slabs keep their places between each other's frames."""
+    require_asked(asked)
+    key = clocks[0] if clocks else next(iter(apart))
+    frames, start = max(map(len, apart[key])), min(min(one) for one in apart[key])
+    given = _asked_clock(asked, frames, where)
+    late = [min(one) - start for one in apart[key]]
+    longest = next(np.sort(one) for one in apart[key] if len(one) == frames)
+    usual = float(np.median(np.diff(longest))) if frames > 1 and clocks else np.inf
+    uneven = min(map(len, apart[key])) < frames
+    if (uneven and not clocks) or (not isinstance(asked, int | float) and (uneven or max(late) > 0.25 * usual)):
+        found = "slices with different numbers of frames, or taken at different times"
+        raise refused("E-TIME-05", where=where, found=f"{given.source}: {found}")
+    step, times = float(np.median(np.diff(given.times_s[0]))) if frames > 1 else 0.0, []
+    for one, own in zip(apart[key], late, strict=True):
+        since = np.array(one) - own
+        rank = (
+            np.abs(longest[None] - longest[0] - since[:, None] + start).argmin(1)
+            if uneven
+            else np.argsort(np.argsort(one))
+        )
+        times.append(given.times_s[0][rank] + step * own / usual)
+    return Clock(times, f"{given.source}, in the order of {_WORDS.get(key, key)}")
+
+
+def _plausible(clock: Clock, where: str) -> Clock:
+    """Return a clock whose steps a perfusion scan can have.
+
+    Raises:
+        IslesError: ``E-TIME-04``.
+    """
+    steps = np.concatenate([np.diff(np.sort(one)) for one in clock.times_s])
+    if not steps.size:
+        return clock
+    usual, longest = float(np.median(steps)), float(steps.max())
+    if usual < SHORTEST_STEP_S or longest > LONGEST_STEP_S or float(steps.min()) <= 0:
+        raise _implausible(clock.source, usual, longest, where)
+    return clock
+
+
+def _implausible(source: str, usual: float, longest: float, where: str) -> IslesError:
+    found = f"{source}: {usual:.4g} s between frames, at most {longest:.4g} s"
+    return refused("E-TIME-04", where=where, found=found)

@@ -1,0 +1,120 @@
+"""The clock of a 4D NIfTI file: the user, the sidecar, the header with a unit, the ISLES 2018 rule; else a question."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from monai_isles.errors import IslesError
+from monai_isles.io.clock import nifti_clock, read_times, require_asked
+
+FRAMES = 12
+
+
+def write(path: Path, step: float, unit: str = "sec", **beside: object) -> Path:
+    image = nibabel.Nifti1Image(np.zeros((3, 3, 2, FRAMES), np.int16), np.eye(4))
+    image.header.set_xyzt_units("mm", unit)
+    image.header["pixdim"][4] = step
+    image.to_filename(path)
+    if beside:
+        Path(str(path).split(".nii")[0] + ".json").write_text(json.dumps(beside))
+    return path
+
+
+UNEVEN = [0, 1.3, 2.6, 3.9, 5.2, 6.5, 7.8, 9.1, 13, 16.9, 20.8, 24.7]
+OF_DAY = [f"23:59:{50 + t:09.6f}" if t < 10 else f"00:00:{t - 10:09.6f}" for t in UNEVEN]
+
+
+@pytest.mark.parametrize(("step", "unit", "beside", "second", "last", "source"), [
+    (1.3, "sec", {}, 1.3, 14.3, "pixdim[4]"),
+    (1300, "msec", {}, 1.3, 14.3, "pixdim[4]"),
+    (1.3e6, "usec", {}, 1.3, 14.3, "pixdim[4]"),
+    (1.0, "sec", {}, 1.0, 11.0, "pixdim[4]"),
+    (0.0, "sec", {"RepetitionTime": 1.3}, 1.3, 14.3, "RepetitionTime of s.json"),
+    (1.0, "unknown", {"RepetitionTime": 1.3}, 1.3, 14.3, "RepetitionTime of s.json"),
+    (1.3, "sec", {"RepetitionTime": 1.3, "AcquisitionTime": "10:00:00"}, 1.3, 14.3, "RepetitionTime of s.json"),
+    (1.3, "sec", {"FrameTimesStart": UNEVEN}, 1.3, 24.7, "FrameTimesStart of s.json"),
+    (24.7 / 11, "sec", {"VolumeTiming": UNEVEN}, 1.3, 24.7, "VolumeTiming of s.json"),
+    (1.0, "unknown", {"FrameTimesStart": [5 + t for t in UNEVEN]}, 1.3, 24.7, "FrameTimesStart of s.json"),
+    (0.0, "unknown", {"AcquisitionTime": OF_DAY}, 1.3, 24.7, "AcquisitionTime of s.json"),
+    (1.3, "sec", {"EchoTime": 3}, 1.3, 14.3, "pixdim[4]"),
+])  # fmt: skip
+def test_a_stated_time_is_read(
+    tmp_path: Path, step: float, unit: str, beside: dict, second: float, last: float, source: str
+) -> None:
+    clock = nifti_clock(write(tmp_path / "s.nii.gz", step, unit, **beside), FRAMES)
+    assert clock.times_s[0][[0, 1, -1]].tolist() == pytest.approx([0, second, last], rel=1e-6)
+    assert clock.source == source and clock.remarks == ()
+
+
+@pytest.mark.parametrize(("step", "unit", "beside", "words"), [
+    (0.0, "sec", {}, r"E-TIME-01(?s:.*)pixdim\[4\] is 0\)(?s:.*)no times in s.json(?s:.*)--dt 1.3"),
+    (1.0, "unknown", {}, r"E-TIME-01(?s:.*)pixdim\[4\] = 1 without a unit of time"),
+    (1.3, "unknown", {}, r"E-TIME-01(?s:.*)1.3 without a unit"),
+    (1.3, "hz", {}, r"E-TIME-01(?s:.*)1.3 without a unit"),
+    (0.0, "sec", {"RepetitionTime": 1300}, r"E-TIME-04(?s:.*)RepetitionTime of s.json: 1300 s"),
+    (1.3, "msec", {}, r"E-TIME-04(?s:.*)pixdim\[4\]: 0.0013 s"),
+    (1.3, "sec", {"RepetitionTime": 2.0}, r"E-TIME-02(?s:.*)RepetitionTime of s.json: 2 s(?s:.*)pixdim\[4\]: 1.3 s"),
+    (2.0, "sec", {"FrameTimesStart": UNEVEN}, r"E-TIME-02(?s:.*)FrameTimesStart of s.json: 1.3 s"),
+    (1.3, "sec", {"FrameTimesStart": UNEVEN[:-1]}, r"E-TIME-05(?s:.*)11 values for 12 frames"),
+    (1.3, "sec", {"FrameTimesStart": UNEVEN[::-1]}, r"E-TIME-04(?s:.*)do not rise"),
+    (1.3, "sec", {"FrameTimesStart": [1000 * t for t in UNEVEN]}, r"E-TIME-04(?s:.*)1300 s"),
+    (1.3, "sec", {"FrameTimesStart": [*UNEVEN[:-1], "soon"]}, r"E-TIME-05"),
+    (1.3, "sec", {"FrameTimesStart": [*UNEVEN[:-1], 90.0]}, r"E-TIME-04(?s:.*)at most 69.2 s"),
+])  # fmt: skip
+def test_a_time_that_is_not_stated_or_cannot_be_is_asked_for(
+    tmp_path: Path, step: float, unit: str, beside: dict, words: str
+) -> None:
+    path = write(tmp_path / "s.nii.gz", step, unit, **beside)
+    with pytest.raises(IslesError, match=words):
+        nifti_clock(path, FRAMES)
+    clock = nifti_clock(path, FRAMES, 1.3)  # the user outranks each of these files
+    assert clock.times_s[0].tolist() == pytest.approx((1.3 * np.arange(FRAMES)).tolist())
+    assert clock.source == "given (--dt 1.3)"
+    assert nifti_clock(path, FRAMES, UNEVEN).times_s[0].tolist() == UNEVEN
+
+
+def test_the_rule_of_isles_2018_holds_for_its_names_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "SMIR.Brain.XX.O.CT_4DPWI.339100.nii", 1.0, "unknown")
+    clock = nifti_clock(path, FRAMES)
+    assert clock.times_s[0][1] == 1.0 and "ISLES 2018" in clock.source
+    assert nifti_clock(write(path, 1.3), FRAMES).source == "pixdim[4]"
+    with pytest.raises(IslesError, match=r"E-TIME-01(?s:.*)1.3 without a unit"):
+        nifti_clock(write(path, 1.3, "unknown"), FRAMES)
+
+
+def test_a_sidecar_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.nii", 1.3)
+    (tmp_path / "s.json").write_text("{half")
+    assert nifti_clock(path, FRAMES).remarks == ("s.json cannot be read (JSONDecodeError)",)
+    (tmp_path / "s.json").write_text("[1, 2]")
+    with pytest.raises(IslesError, match=r"E-TIME-01(?s:.*)s.json \(holds no names\)"):
+        nifti_clock(write(tmp_path / "s.nii", 0.0), FRAMES)
+
+
+@pytest.mark.parametrize("text", ["0\n1.3\n2.6\n", "0, 1.3, 2.6", "0;1.3;2.6\r\n", "[0, 1.3, 2.6]", "\ufeff0\t1.3 2.6"])
+def test_a_list_of_times_is_read_in_any_form(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.txt").write_text(text, encoding="utf-8")
+    assert read_times(tmp_path / "t.txt") == [0, 1.3, 2.6]
+
+
+@pytest.mark.parametrize("text", ["", "0 1.3 soon", "0:00 0:01"])
+def test_a_list_without_numbers_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.txt").write_text(text)
+    with pytest.raises(IslesError, match=r"E-TIME-05(?s:.*)no list of numbers"):
+        read_times(tmp_path / "t.txt")
+    with pytest.raises(IslesError, match=r"E-TIME-05(?s:.*)FileNotFoundError"):
+        read_times(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(("asked", "code"), [
+    (0.0, "E-PERF-10"), (1300.0, "E-PERF-10"), ([0, 1300, 2600], "E-TIME-05"), ([0, 2, 1], "E-TIME-05"),
+    ([0], "E-TIME-05"), ([0, float("nan")], "E-TIME-05"),
+])  # fmt: skip
+def test_impossible_times_are_refused_from_the_user_too(asked: object, code: str) -> None:
+    with pytest.raises(IslesError, match=code):
+        require_asked(asked)
