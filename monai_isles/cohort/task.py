@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 FAULTS = (IslesError, RuntimeError, ValueError, OSError, MemoryError)
 GPU, MEMORY = "GPU", "MEMORY_GB"
 
-Record = dict[str, object]
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Task:
     """
 
     case: str
-    about: object = None
+    about: Any = None
     gpus: int = 0
     memory_gb: float = 0.0
     again: int = 0

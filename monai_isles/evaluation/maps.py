@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,10 +26,10 @@ MAP_COLUMNS = (
     "lesion_ml_high",
 )  # fmt: skip
 _CURVE, _LEVELS = "_curve", "_levels"
-Row = Mapping[str, object]
+Row = Mapping[str, Any]
 
 
-def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[str, object]:
+def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[str, Any]:
     """Return the map columns of one case, none of them where there is no ``probability.nii.gz`` beside the mask.
 
     Counted are the voxels with a probability above 0 (the windows reached them) and the reference lesion.
@@ -49,7 +50,7 @@ def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[s
     probability = _read(files["probability"], "probability", ref, case)
     seen = (probability > 0) | truth
     curve = reliability(probability[seen], truth[seen])
-    facts: dict[str, object] = {"ece": curve.ece(), "ace": curve.ace(), _CURVE: curve}
+    facts: dict[str, Any] = {"ece": curve.ece(), "ace": curve.ace(), _CURVE: curve}
     facts["brier"] = brier_score(probability[seen], truth[seen])
     facts |= dict(zip(("lesion_ml_low", "lesion_ml_high"), _interval(mask.with_name("result.json")), strict=True))
     if files["uncertainty"].is_file():
@@ -61,7 +62,7 @@ def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[s
     return facts
 
 
-def summarise_maps(rows: Sequence[Row]) -> dict[str, object] | None:
+def summarise_maps(rows: Sequence[Row]) -> dict[str, Any] | None:
     """Return the calibration of all cases that have maps, None where none has.
 
     ``ece``, ``ace`` and ``curve`` are over all their voxels together, ``*_by_case`` the means over cases;
@@ -72,7 +73,7 @@ def summarise_maps(rows: Sequence[Row]) -> dict[str, object] | None:
     if not mapped:
         return None
     curve: Reliability = sum((row[_CURVE] for row in mapped[1:]), mapped[0][_CURVE])
-    found: dict[str, object] = {"n": len(mapped), "voxels": int(curve.voxels.sum())}
+    found: dict[str, Any] = {"n": len(mapped), "voxels": int(curve.voxels.sum())}
     found |= {"ece": _number(curve.ece()), "ace": _number(curve.ace()), "curve": curve.curve()}
     found |= {f"{name}_by_case": _over_cases(mapped, name) for name in ("ece", "ace", "brier")}
     levels = [row[_LEVELS] for row in mapped if _LEVELS in row]

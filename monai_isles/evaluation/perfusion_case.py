@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class PerfusionCase:
     label: np.ndarray | None = None
 
 
-def read_perfusion_case(entry: Mapping[str, object], *, need_label: bool = False) -> PerfusionCase:
+def read_perfusion_case(entry: Mapping[str, Any], *, need_label: bool = False) -> PerfusionCase:
     """Read the maps of one case, find the brain, the two sides and the healthy one.
 
     Brain is where the sum of the four maps is above zero.
@@ -64,7 +65,7 @@ def read_perfusion_case(entry: Mapping[str, object], *, need_label: bool = False
     if entry.get("resample") is True:
         images = onto_first({key: images[key] for key in ("ct", *images) if key in images}, case=name)
     require_same_grid(images, case=name)
-    brain = sum(images[key].data for key in PERFUSION_MAPS) > 0
+    brain = np.sum([images[key].data for key in PERFUSION_MAPS], axis=0) > 0
     spacing_mm = images["cbf"].spacing_mm
     left, midline = split_head(images["ct"].data if "ct" in images else None, brain, spacing_mm, where=name)
     tmax_s = images["tmax"].data

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def _unscored(name: str, record: Record) -> IslesError:
 
 
 def _row(case: Case, mask_of: Masks, method: str) -> dict[str, object]:
-    ref = read_image(case.label, kind="label", where=case.name, label_values=case.label_values)
+    ref = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)
     mask, facts = mask_of(case, ref)
     scores = score_case(mask, ref.data > 0, ref.spacing_mm)
     return {
@@ -265,7 +266,9 @@ def _record(
 ) -> dict[str, object]:
     from monai_isles.io.checksums import sha256_of
 
-    inputs = {case.name: {"reference": sha256_of(case.label)} for case in cases}
+    inputs: dict[str, dict[str, str | None]] = {
+        case.name: {"reference": sha256_of(cast(Path, case.label))} for case in cases
+    }
     for name, path in masks.items():
         inputs[name]["prediction"] = None if path is None else sha256_of(path)
     folders = {"pred": str(pred_dir), "ref": ref_dir, "data_list": data_list and str(data_list)}

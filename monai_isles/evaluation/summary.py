@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,7 @@ def _maps(calibration: Mapping | None) -> list[str]:
     return lines
 
 
-Row = Mapping[str, object]
+Row = Mapping[str, Any]
 METRICS = (
     "dsc",
     "ppv",
@@ -120,7 +121,7 @@ LARGEST = {name: "diagonal_mm" for name in ("hd_mm", "hd95_mm", "assd_mm", "assd
 LARGEST["hd_vox"] = "diagonal_vox"
 
 
-def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> dict[str, object]:
+def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Return the counts and statistics of one method over its cases.
 
     Every metric has n (cases where it is defined), mean, sd (n - 1), median, q1, q3 and a 95 % interval of the mean;
@@ -136,7 +137,7 @@ def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> d
     """
     subjects = [str(row["subject"]) for row in rows]
     draws = _draws(subjects, resamples, seed)
-    metrics: dict[str, object] = {}
+    metrics: dict[str, Any] = {}
     for name in METRICS:
         values = np.array([float(row[name]) for row in rows])
         metrics[name] = _statistics(values, draws)
@@ -154,8 +155,8 @@ def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> d
     }
 
 
-def _strata(rows: Sequence[Row], resamples: int, seed: int) -> dict[str, object]:
-    found: dict[str, object] = {}
+def _strata(rows: Sequence[Row], resamples: int, seed: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name in STRATA:
         own = [row for row in rows if size_stratum(float(row["lesion_ml_ref"])) == name]
         subjects = [str(row["subject"]) for row in own]
@@ -188,7 +189,7 @@ def _draws(subjects: Sequence[str], resamples: int, seed: int) -> np.ndarray:
     return times[:, of_case]
 
 
-def _statistics(values: np.ndarray, draws: np.ndarray) -> dict[str, object]:
+def _statistics(values: np.ndarray, draws: np.ndarray) -> dict[str, Any]:
     defined = ~np.isnan(values)
     kept = values[defined]
     if not kept.size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -70,10 +71,11 @@ def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThre
     scores = np.zeros((len(entries), len(grid), len(CLUSTERS_ML)))
     for row, entry in enumerate(progress(entries, "tuning the threshold")):
         case = read_perfusion_case(entry, need_label=True)
+        label = cast(np.ndarray, case.label)
         for column, (name, cut) in enumerate(grid):
             mask = _cut(case, name, cut)
             for depth, ml in enumerate(CLUSTERS_ML):
-                scores[row, column, depth] = dsc(drop_small(mask, cluster_vox(ml, case.spacing_mm)), case.label)
+                scores[row, column, depth] = dsc(drop_small(mask, cluster_vox(ml, case.spacing_mm)), label)
     means = scores.mean(axis=0)
     best, cluster = np.unravel_index(int(means.argmax()), means.shape)
     return SingleThreshold(*grid[best], CLUSTERS_ML[cluster], float(means[best, cluster]), len(entries))

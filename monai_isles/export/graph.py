@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.errors import IslesError, refused
-from monai_isles.export.metadata import SIZE
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _DEBUG = ".debug_pkl"
@@ -134,7 +133,7 @@ def _random_windows(channels: int, sizes: Sequence[int | str]) -> list[Tensor]:
 
 
 def _size(size: int | str, many: int) -> int:
-    return size if isinstance(size, int) else int(SIZE.fullmatch(size)[1]) * many
+    return size if isinstance(size, int) else int(size.partition("*")[0]) * many
 
 
 def _require_declared(network: nn.Module, window: Tensor, declared: Mapping[str, object]) -> None:
@@ -174,6 +173,7 @@ def _write_onnx(network: nn.Module, path: Path, window: Tensor, sizes: Sequence[
             network, (window,), dynamo=True, verbose=False, input_names=["image"], output_names=["pred"],
             dynamic_shapes=(free,),
         )  # fmt: skip
+    program = cast(torch.onnx.ONNXProgram, program)
     strip_onnx(program.model)
     program.save(str(path), external_data=False)
 

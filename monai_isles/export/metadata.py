@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from monai_isles.bundle.bundle import OF_WEIGHTS
 from monai_isles.errors import IslesError, refused
@@ -47,7 +48,7 @@ def check_metadata(content: object, where: str) -> dict:
     return content
 
 
-def complete_metadata(content: Mapping[str, object], weights_sha256: str) -> dict[str, object]:
+def complete_metadata(content: Mapping[str, Any], weights_sha256: str) -> dict[str, object]:
     """Return the metadata with the versions in use and the checksum of the weights.
 
     Measured results belong to weights: they are left out when the metadata names other weights than these.

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -73,14 +74,14 @@ def export_nnunet(
             for entry in progress(entries, f"images{section}", total=len(entries)):
                 _write(entry, aside, section)
         publish_json(aside / "dataset.json", _description(content, len(training)))
-        publish_json(aside / "splits_final.json", splits)
+        publish_json(aside / "splits_final.json", list(splits))
         os.replace(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return NnunetDataset(target, len(training), len(test), len(splits))
 
 
-def _write(entry: Mapping[str, object], folder: Path, section: str) -> None:
+def _write(entry: Mapping[str, Any], folder: Path, section: str) -> None:
     case = str(entry["case"])
     keys = [*CT_CHANNELS, *([LABEL] if section == "Tr" else [])]
     values = entry.get(LABEL_VALUES)
@@ -93,7 +94,7 @@ def _write(entry: Mapping[str, object], folder: Path, section: str) -> None:
         publish_image(folder / "labelsTr" / f"{case}{ENDING}", images[LABEL].data, images[LABEL], dtype=np.uint8)
 
 
-def _description(content: Mapping[str, object], training: int) -> dict[str, object]:
+def _description(content: Mapping[str, Any], training: int) -> dict[str, object]:
     return {
         "channel_names": {str(channel): CHANNEL_NAMES[key] for channel, key in enumerate(CT_CHANNELS)},
         "labels": {"background": 0, "lesion": 1},
@@ -105,8 +106,8 @@ def _description(content: Mapping[str, object], training: int) -> dict[str, obje
     }
 
 
-def _splits(content: Mapping[str, object]) -> list[dict[str, list[str]]]:
-    entries: Sequence[Mapping[str, object]] = content.get("training") or []
+def _splits(content: Mapping[str, Any]) -> list[dict[str, list[str]]]:
+    entries: Sequence[Mapping[str, Any]] = content.get("training") or []
     folds = sorted({entry["fold"] for entry in entries if entry.get("fold") is not None})
     without = [str(entry["case"]) for entry in entries if entry.get("fold") is None]
     if without or len(folds) < 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def brain_facts(image: np.ndarray, brain: np.ndarray) -> dict[str, float]:
     return {"median": float(low), "p99": float(high)}
 
 
-def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadata: Mapping[str, object]) -> list[Flag]:
+def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadata: Mapping[str, Any]) -> list[Flag]:
     """Return a remark on every image unlike those that the model was trained on.
 
     Compared are the median and the 99th percentile in the brain with their smallest and largest value among the
@@ -50,7 +51,7 @@ def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadat
     return flags
 
 
-def _unlike(key: str, found: Mapping[str, float], seen: Mapping[str, object]) -> list[Flag]:
+def _unlike(key: str, found: Mapping[str, float], seen: Mapping[str, Any]) -> list[Flag]:
     flags = []
     for name, words in (("median", "median"), ("p99", "99th percentile")):
         low, high = map(float, seen[name])

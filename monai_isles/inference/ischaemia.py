@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from monai_isles.errors import IslesError
 from monai_isles.io.grid import require_same_grid
@@ -23,7 +26,7 @@ _MAPS = (*PERFUSION_MAPS, "ttp")
 
 
 def case_ischaemia(
-    entry: Mapping[str, object],
+    entry: Mapping[str, Any],
     *,
     core_rcbf: float = CORE_CUT,
     delay_s: float = HYPOPERFUSED_S,
@@ -54,7 +57,7 @@ def case_ischaemia(
     if entry.get("resample") is True:
         images = onto_first(images, case=name)
     require_same_grid(images, case=name)
-    brain = sum(images[key].data for key in keys if key != "ct") > 0
+    brain = np.sum([images[key].data for key in keys if key != "ct"], axis=0) > 0
     cbf, tmax_s = images["cbf"], images["tmax"].data
     left, midline = split_head(images["ct"].data if "ct" in images else None, brain, cbf.spacing_mm, where=name)
     found = ischaemia(
@@ -70,9 +73,7 @@ def case_ischaemia(
     return found, midline
 
 
-def perfusion_block(
-    entry: Mapping[str, object], settings: Mapping[str, object] | None = None
-) -> dict[str, object] | None:
+def perfusion_block(entry: Mapping[str, object], settings: Mapping[str, Any] | None = None) -> dict[str, object] | None:
     """Return ``perfusion`` of ``result.json``: ``Ischaemia.record``, the cuts and ``midline``; None without the maps.
 
     Where the rules cannot be applied the block holds ``not_computed``, the reason: the network's result stands.

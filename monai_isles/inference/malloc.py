@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,8 +93,8 @@ class HalvedOnce:
     def __init__(self, patch: str, setting: str = "window_batch") -> None:
         self.patch, self.setting, self.halved = patch, setting, False
 
-    def run(self, work: Callable[[Sequence], None], group: Sequence) -> None:
-        """Call ``work`` on the group or on its halves; what ``work`` keeps, it keeps when it has all of it."""
+    def run(self, work: Callable[[Any], None], group: Any) -> None:
+        """Call ``work`` on the group, a list or an array, or on its halves; it keeps its results once it has all."""
         if not self.halved:
             try:
                 return work(group)
@@ -107,7 +108,7 @@ class HalvedOnce:
             self._half(work, part)
         return None
 
-    def _half(self, work: Callable[[Sequence], None], part: Sequence) -> None:
+    def _half(self, work: Callable[[Any], None], part: Any) -> None:
         try:
             if len(part):
                 work(part)

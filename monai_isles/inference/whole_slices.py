@@ -51,7 +51,9 @@ class WholeSliceInferer(Inferer):
         self.precision, self.compiled = precision, compiled
         self._compiled: dict[nn.Module, nn.Module] = {}
 
-    def __call__(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> Tensor:
+    def __call__(  # type: ignore[override]
+        self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None
+    ) -> Tensor:
         result = self.infer(inputs, network, foreground)
         joined = torch.cat([result.probability, *result.extra.values()], 1)
         if hasattr(inputs, "meta"):

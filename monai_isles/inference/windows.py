@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -190,7 +191,9 @@ class StepSlidingWindowInferer(Inferer):
         self.precision, self.compiled, self.whole_slices, self.masked = precision, compiled, whole_slices, masked
         self._compiled: dict[nn.Module, CompiledWhole] = {}
 
-    def __call__(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> Tensor:
+    def __call__(  # type: ignore[override]
+        self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None
+    ) -> Tensor:
         result = self.infer(inputs, network, foreground)
         joined = torch.cat([result.probability, result.uncertainty], 1) if self.uncertainty else result.probability
         if isinstance(inputs, torch.Tensor) and hasattr(inputs, "meta"):
@@ -247,7 +250,7 @@ class StepSlidingWindowInferer(Inferer):
         maps = [part.new_zeros(len(part), *image.shape[1:]) for part in (found.probability, found.uncertainty)]
         for whole, part in zip(maps, (found.probability, found.uncertainty), strict=True):
             whole[:, *box] = part[:, : sizes[0], : sizes[1]]
-        return WindowResult(*maps, found.windows)
+        return WindowResult(maps[0], maps[1], found.windows)
 
     def _volume(
         self,
@@ -299,11 +302,11 @@ class StepSlidingWindowInferer(Inferer):
             own = masks[number] if masks else None
             for logits in self._passes(form, windows, sites, own, None if own is None else own.draw(starts)):
                 sums.add(logits)
-        return sums.total
+        return cast(Tensor, sums.total)
 
     def _passes(
         self,
-        form: nn.Module,
+        form: Any,
         windows: Tensor,
         sites: list[PredictionDropout],
         masks: WindowMasks | None,

@@ -44,11 +44,11 @@ class SoftmaxFocalLoss(nn.Module):
         if self.gamma:
             cost = cost * (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny).pow(self.gamma)
         if self.alpha is not None:
-            cost = cost * self._weights(logits)[classes]
+            cost = cost * self._weights(logits, self.alpha)[classes]
         return cost.mean()
 
-    def _weights(self, logits: Tensor) -> Tensor:
-        if logits.shape[1] != len(self.alpha):
+    def _weights(self, logits: Tensor, alpha: Sequence[float]) -> Tensor:
+        if logits.shape[1] != len(alpha):
             raise refused(
                 "E-LOSS-21",
                 where="SoftmaxFocalLoss",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
@@ -59,13 +61,13 @@ class PseudoDWILoss(nn.Module):
             raise refused("E-LOSS-36", where="PseudoDWILoss", found=f"parts {parts}", parts=", ".join(PARTS))
         self.parts = tuple(parts)
 
-    def forward(self, output: object, target: Tensor) -> Tensor:
+    def forward(self, output: Any, target: Tensor) -> Tensor:
         terms = self.terms(output, target)
         weight = {"segmenter": 1.0, "generator": self.alpha, "extractor": self.beta}
         counted = [weight[name] * term for name, term in terms.items() if name in self.parts]
         return sum(counted[1:], start=counted[0]) if counted else 0.0 * terms["segmenter"]
 
-    def terms(self, output: object, target: Tensor) -> dict[str, Tensor]:
+    def terms(self, output: Any, target: Tensor) -> dict[str, Tensor]:
         """Return ``L_s``, ``L_g`` and ``L_e`` as far as there are any, not weighted."""
         pseudo = getattr(output, "pseudo_dwi", None)
         if pseudo is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -134,11 +135,12 @@ class SynthesisLoss(nn.Module):
         return self._size(difference, power=1 if self.kind == "l1" else 2)
 
     def _context(self, image: Tensor, truth: Tensor) -> Tensor:
+        encoder = cast(nn.Module, self.encoder)
         if self.encoder_training == "joint":
-            difference = self.encoder(image) - self.encoder(truth)
+            difference = encoder(image) - encoder(truth)
         else:
-            held = {name: value.detach() for name, value in self.encoder.named_parameters()}
-            difference = functional_call(self.encoder, held, image) - functional_call(self.encoder, held, truth)
+            held = {name: value.detach() for name, value in encoder.named_parameters()}
+            difference = functional_call(encoder, held, image) - functional_call(encoder, held, truth)
         return self._size(difference.float(), power=2 if self.kind.endswith("h2") else 1)
 
     def _encoder_lesson(self, truth: Tensor, lesion: Tensor | None) -> list[Tensor]:
@@ -146,7 +148,7 @@ class SynthesisLoss(nn.Module):
         wanted = {"true_dwi": truth, "segmentation": lesion}.get(self.encoder_training)
         if wanted is None:
             return []
-        code = self.encoder(truth).float()
+        code = cast(nn.Module, self.encoder)(truth).float()
         side = math.isqrt(code.shape[1])
         grid = (side, side) if side * side == code.shape[1] else (code.shape[1], 1)
         cost = ((code - F.adaptive_avg_pool2d(wanted.float(), grid).flatten(1)) ** 2).mean()

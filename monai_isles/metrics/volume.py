@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from monai_isles.errors import refused
 from monai_isles.metrics.overlap import paired_masks, require_spacing
+
+Volumes = Sequence[float] | np.ndarray
 
 
 def volume_ml(mask: np.ndarray, spacing_mm: Sequence[float]) -> float:
@@ -36,7 +39,7 @@ def rve(pred: np.ndarray, ref: np.ndarray) -> float:
     return float(abs(int(size_pred) - int(size_ref)) / size_ref)
 
 
-def r2_identity(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> float:
+def r2_identity(pred_ml: Volumes, ref_ml: Volumes) -> float:
     """Return the coefficient of determination of the predicted volumes about the identity line.
 
     ``1 - sum (R - P)^2 / sum (R - mean R)^2``: bias counts, and it can be negative. nan below two cases or when all
@@ -50,7 +53,7 @@ def r2_identity(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> float:
     return math.nan if spread == 0 else 1.0 - float(((ref - pred) ** 2).sum()) / spread
 
 
-def r2_pearson(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> float:
+def r2_pearson(pred_ml: Volumes, ref_ml: Volumes) -> float:
     """Return the squared Pearson correlation of the volumes, blind to bias and scale.
 
     nan below two cases or when either side does not vary. Shapes and raises: ``r2_identity``.
@@ -63,7 +66,7 @@ def r2_pearson(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> float:
     return math.nan if spread == 0 else float((pred * ref).sum()) ** 2 / spread
 
 
-def paired_volumes(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def paired_volumes(pred_ml: Volumes, ref_ml: Volumes) -> tuple[np.ndarray, np.ndarray]:
     """Return both lists as float64 arrays. Raises: ``E-MET-04`` when the lengths differ."""
     pred, ref = np.asarray(pred_ml, dtype=np.float64), np.asarray(ref_ml, dtype=np.float64)
     if pred.shape != ref.shape:
@@ -71,10 +74,7 @@ def paired_volumes(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> tuple[n
     return pred, ref
 
 
-Agreement = float | int | list[float] | None
-
-
-def bland_altman(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> dict[str, Agreement]:
+def bland_altman(pred_ml: Volumes, ref_ml: Volumes) -> dict[str, Any]:
     """Return the bias of the predicted volumes and the limits that hold 95 % of the differences.
 
     ``bias_ml`` is the mean of prediction minus reference; the limits are ``bias +- 1.96 sd``, sd with n - 1.
@@ -88,7 +88,7 @@ def bland_altman(pred_ml: Sequence[float], ref_ml: Sequence[float]) -> dict[str,
     pred, ref = paired_volumes(pred_ml, ref_ml)
     n = int(pred.size)
     difference, middle = pred - ref, (pred + ref) / 2
-    found: dict[str, Agreement] = dict.fromkeys(("bias_ml", "sd_ml", "lower_ml", "upper_ml", "slope"))
+    found: dict[str, Any] = dict.fromkeys(("bias_ml", "sd_ml", "lower_ml", "upper_ml", "slope"))
     found |= {"n": n, "bias_ci95": None}
     if n:
         found["bias_ml"] = float(difference.mean())

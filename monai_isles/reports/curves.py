@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from monai_isles.errors import refused
 from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
@@ -109,7 +110,7 @@ def _draw(place: Axes, curves: Curve, lines: Sequence[tuple[str, str]], best: in
     if len(lines) > 1:
         place.legend(frameon=False, fontsize=8.5, labelcolor=INK)
     place.set_xlabel("epoch", color=INK, fontsize=9)
-    place.xaxis.get_major_locator().set_params(integer=True)
+    place.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _column(curves: Curve, key: str) -> np.ndarray:

@@ -106,9 +106,9 @@ def load_view(source: Source, *, simulated: bool) -> CaseView:
 
 
 def _source(row: Mapping[str, str], case: Any, lesion: Path | None) -> Source:
-    predicted = lesion is not None and lesion.name.startswith("lesion.")
-    maps = {key: _beside(lesion, key) if predicted else None for key in ("probability", "uncertainty", *SYNTHETIC)}
-    result = _result(lesion.parent / "result.json") if predicted else {}
+    ours = lesion if lesion is not None and lesion.name.startswith("lesion.") else None
+    maps = {key: _beside(ours, key) if ours else None for key in ("probability", "uncertainty", *SYNTHETIC)}
+    result = _result(ours.parent / "result.json") if ours else {}
     claimed = {key: Path(str(path)) for key, path in dict(result.get("modalities") or {}).items()}
     known = case.images or {key: path for key, path in claimed.items() if path.is_file()}
     return Source(
@@ -157,7 +157,7 @@ def gather_cohort(
     names: Sequence[str] | None = None,
     curves: str | None = None,
     title: str | None = None,
-    published: Mapping[str, object] | None = None,
+    published: Mapping[str, Mapping[str, Any]] | None = None,
     command: Sequence[str] = (),
     mirrored: bool = False,
 ) -> Cohort:

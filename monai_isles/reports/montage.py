@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from matplotlib import colormaps
@@ -181,7 +181,7 @@ def methods_montage(cases: Sequence[Mapping[str, CaseView]]) -> Figure:
     panel_in = _PANEL_IN * tallest[0] * tallest[2].spacing_mm[1] / (tallest[1] * tallest[2].spacing_mm[0])
     axes = _grid(len(rows), len(rows[0]), panel_in, head_in=2 * _LINE_IN, foot_in=0.0)
     for views, box, places in zip(rows, seen, axes, strict=True):
-        k = int(np.argmax(views[0].truth.sum(axis=(0, 1))))
+        k = int(np.argmax(cast(np.ndarray, views[0].truth).sum(axis=(0, 1))))
         for view, place in zip(views, places, strict=True):
             _agreement(place, view, first_panel(view), k, box)
         write(places[0], views[0].name, 0.03, 0.975, va="top")
@@ -249,7 +249,7 @@ def _grid(rows: int, columns: int, panel_in: float, *, head_in: float, foot_in: 
     return np.array([[_dark(figure, grid[row, column]) for column in range(columns)] for row in range(rows)])
 
 
-def _dark(figure: Figure, place: object) -> Axes:
+def _dark(figure: Figure, place: Any) -> Axes:
     axes = figure.add_subplot(place)
     axes.set_axis_off()
     return axes
@@ -318,7 +318,7 @@ def write(axes: Axes, text: str, x: float, y: float, *, ha: str = "left", va: st
 
 
 def _bar(axes: Axes, panel: Panel) -> None:
-    figure = axes.figure
+    figure = cast(Figure, axes.figure)
     place, inch = axes.get_position(), 1 / figure.get_size_inches()[1]
     bar = figure.add_axes((place.x0 + 0.15 * place.width, 0.24 * inch, 0.7 * place.width, 0.09 * inch))
     bar.imshow(panel.colours(np.linspace(0, 1, 128))[None], aspect="auto", extent=(*panel.window, 0, 1))

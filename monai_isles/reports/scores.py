@@ -72,7 +72,8 @@ def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = No
     read = [read_scores(folder) for folder in folders]
     for folder, scores in zip(folders[1:], read[1:], strict=True):
         _require_same_cases(read[0], scores, str(folder))
-    summaries, per_case, said = {}, {}, {}
+    summaries, per_case = {}, {}
+    said: dict[str, str] = {}
     for label, scores in zip(labels, read, strict=True):
         summaries[label], per_case[label] = scores.summaries[NETWORK], scores.per_case[NETWORK]
     for scores in read:

@@ -102,10 +102,10 @@ def head_box(
 
     Units: mm. Shapes: (H, W, D).
     """
-    inside = head(images, shape).any(axis=2)
+    inside = np.any(head(images, shape), axis=2)
     if not inside.any():
         return slice(0, shape[0]), slice(0, shape[1])
-    return _around(inside.any(axis=1), spacing_mm[0]), _around(inside.any(axis=0), spacing_mm[1])
+    return _around(np.any(inside, axis=1), spacing_mm[0]), _around(np.any(inside, axis=0), spacing_mm[1])
 
 
 def on_screen(volume: np.ndarray, k: int, box: tuple[slice, slice]) -> np.ndarray:

@@ -49,7 +49,10 @@ class CaseLoader:
             )
         self.names, self.case, self.batch_size, self.seed, self.shuffle = list(names), case, batch_size, seed, shuffle
         self.rank, self.prefetch, self.pin, self.epoch = rank, prefetch, pin, 0
-        self._sampler = DistributedSampler(range(len(case)), world_size, rank, shuffle=shuffle, seed=seed)
+        places: Any = range(len(case))
+        self._sampler: DistributedSampler[int] = DistributedSampler(
+            places, world_size, rank, shuffle=shuffle, seed=seed
+        )
 
     def __len__(self) -> int:
         return -(-len(self._sampler) // self.batch_size)

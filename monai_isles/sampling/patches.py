@@ -146,9 +146,16 @@ class PatchLoader(CaseLoader):
 
     def _table(self, case: _Case, rng: np.random.Generator, *, fresh: bool = False) -> Centres:
         """Draw the centres of a case, in voxels of its volume."""
-        reach = tuple(int(v) for v in self._reach())
+        rows, columns, slices = (int(v) for v in self._reach())
+        reach = rows, columns, slices
         table = balanced_centres(
-            case.lesion, case.brain, count=self.per_case, max_offset_vox=reach, rng=rng, case=case.name, fresh=fresh
+            case.lesion,
+            case.brain,
+            count=self.per_case,
+            max_offset_vox=reach,
+            rng=rng,
+            case=case.name,
+            fresh=fresh,
         )
         return replace(table, position=table.position + case.corner)
 
