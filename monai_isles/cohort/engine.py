@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future as Later
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from monai_isles.cohort.task import Record, Task, attempt, is_spread, require_names, require_place
 from monai_isles.errors import refused
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from distributed import Client, Future, KilledWorker
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+Worked = TypeVar("Worked")
+Result = TypeVar("Result")
 MOST_DEATHS = 3
 BATCH = 1000
 
@@ -153,3 +159,37 @@ def run_cases(
         )
         records = {task.case: record for task, record in done}
     return {task.case: records[task.case] for task in tasks}
+
+
+def overlapped(
+    items: Iterable[Item],
+    read: Callable[[Item], Read],
+    work: Callable[[Read], Worked],
+    write: Callable[[Worked], Result],
+) -> Iterator[Result]:
+    """Yield ``write(work(read(item)))`` of every item in order; three items at most are in memory.
+
+    ``read`` and ``write`` have a thread each, ``work`` stays in the caller's; each stage sees the items one by one and
+    in order. What a stage raises ends the iteration.
+
+    Source: ours; ``tests/cohort/test_overlap.py``.
+    """
+    waiting = iter(items)
+    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+        for thread in (reader, writer):
+            thread.submit(int).result()  # started now: later there may be no memory for it
+
+        def begin() -> Later[Read] | None:
+            return next((reader.submit(read, item) for item in waiting), None)
+
+        writing: Later[Result] | None = None
+        reading = begin()
+        while reading is not None:
+            there = reading.result()
+            reading = begin()
+            worked = work(there)
+            if writing is not None:
+                yield writing.result()
+            writing = writer.submit(write, worked)
+        if writing is not None:
+            yield writing.result()

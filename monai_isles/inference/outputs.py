@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +60,17 @@ def lesion_confidence(
     """
     labels, count = ndimage.label(np.asarray(lesion) > 0, structure=ndimage.generate_binary_structure(3, 1))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    means = [
-        None if values is None else np.bincount(labels.ravel(), weights=np.asarray(values).ravel().astype(np.float64))
+    sums = [
+        np.bincount(labels.ravel(), weights=np.asarray(values).ravel().astype(np.float64))
         for values in (probability, uncertainty)
+        if values is not None
     ]
     order = np.argsort(-sizes[1:], kind="stable") + 1
     return [
         {
             "volume_ml": round(float(sizes[k]) * voxel_ml, 3),
-            "mean_probability": round(float(means[0][k] / sizes[k]), 4),
-            "mean_uncertainty": None if means[1] is None else round(float(means[1][k] / sizes[k]), 4),
+            "mean_probability": round(float(sums[0][k] / sizes[k]), 4),
+            "mean_uncertainty": round(float(sums[1][k] / sizes[k]), 4) if len(sums) > 1 else None,
         }
         for k in order
     ]
@@ -185,7 +187,9 @@ class PublishMapsd(MapTransform):
         self.folder, self.case_key, self.masks = Path(folder), case_key, tuple(masks)
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
-        out, planned, sources = dict(data), [], {}
+        out: dict[Hashable, Any] = dict(data)
+        planned: list[Any] = []
+        sources: dict[str, Any] = {}
         for key in self.key_iterator(out):
             name = str(out[key].meta["filename_or_obj"])
             source = sources[name] = sources.get(name) or read_grid(name)
@@ -242,5 +246,5 @@ def publish_bids(out: Path, entries: Sequence[Mapping[str, object]]) -> Path:
         for kind, name in _BIDS_FILES.items():
             source = out / case.name / name
             if source.is_file():
-                publish(root / derivative_name(case, kind), lambda tmp, source=source: shutil.copyfile(source, tmp))
+                publish(root / derivative_name(case, kind), partial(shutil.copyfile, source))
     return root

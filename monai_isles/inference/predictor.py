@@ -30,8 +30,8 @@ class CaseInferer(Protocol):
 
     spreads: bool
 
-    def infer(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> WindowResult:
-        """Return the maps of a batch of volumes."""
+    def infer(self, inputs: Tensor, network: Any, foreground: Tensor | None = None) -> WindowResult:
+        """Return the maps of a batch of volumes, by one network or, of an inferer that spreads, by several."""
 
 
 def ensemble_infer(
@@ -118,7 +118,7 @@ def read_postprocessing(path: Path) -> dict[str, float]:
 
 
 def chosen_step(
-    config: Mapping[str, object], step: Sequence[int] | None, *, fast: bool = False, whole_slices: bool = False
+    config: Mapping[str, Any], step: Sequence[int] | None, *, fast: bool = False, whole_slices: bool = False
 ) -> list[int] | None:
     """Return the step in voxels a window axis, None to leave it to the bundle.
 
@@ -134,12 +134,10 @@ def chosen_step(
     """
     if step is None and not fast:
         return None
+    given = list(step or ())
     if whole_slices:
-        raise refused(
-            "E-INF-43",
-            where="--whole-slices",
-            found="beside " + ("--fast" if fast else f"--step {' '.join(map(str, step))}"),
-        )
+        beside = "--fast" if fast else f"--step {' '.join(map(str, given))}"
+        raise refused("E-INF-43", where="--whole-slices", found=f"beside {beside}")
     own = config["step"] if "step" in config else None
     if own is None or (fast and "fast_step" not in config):
         raise refused(
@@ -151,14 +149,14 @@ def chosen_step(
         )
     if fast and step is None:
         return list(config["fast_step"])
-    if fast or len(step) not in (1, len(own)):
+    if fast or len(given) not in (1, len(own)):
         raise refused(
             "E-INF-14",
             where="--step" + (" beside --fast" if fast else ""),
-            found=f"{list(step)}; the bundle's own is {list(own)}",
+            found=f"{given}; the bundle's own is {list(own)}",
             fix=f"give one number, or {len(own)}" + (", without --fast" if fast else ""),
         )
-    return list(step) * (len(own) if len(step) == 1 else 1)
+    return given * (len(own) if len(given) == 1 else 1)
 
 
 def require_ids(config: Mapping[str, object], given: Mapping[str, object], bundle: str) -> None:
@@ -211,7 +209,7 @@ class Choices:
         Raises:
             IslesError: those of ``read_postprocessing``, ``chosen_step`` and ``require_ids``.
         """
-        searched = read_postprocessing(self.postprocessing) if self.postprocessing else {}
+        searched: dict[str, Any] = read_postprocessing(self.postprocessing) if self.postprocessing else {}
         chosen = {
             "mc_passes": self.mc_passes,
             "threshold": self.threshold,
@@ -222,7 +220,7 @@ class Choices:
             "compiled": self.compiled or None,
         }
         require_ids(config, chosen | searched, str(bundle.root))
-        return searched | {key: value for key, value in chosen.items() if value is not None}
+        return {**searched, **{key: value for key, value in chosen.items() if value is not None}}
 
 
 UNCHANGED = Choices()
@@ -300,9 +298,10 @@ def load_predictor(
     if not paths and (bundle.weights.is_file() or not _has_nothing_to_load(parser)):
         paths = [bundle.weights]
     stated, config = None if weights else bundle.weights_sha256, str(bundle.file("inference.json"))
+    several: Sequence[Path | None] = paths or [None]
     return Predictor(
         bundle=bundle.name,
-        networks=[_network(parser, path, stated, config) for path in paths or [None]],
+        networks=[_network(parser, path, stated, config) for path in several],
         preprocessing=parser.get_parsed_content("preprocessing"),
         inferer=parser.get_parsed_content("inferer"),
         postprocessing=parser.get_parsed_content("postprocessing"),

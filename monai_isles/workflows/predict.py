@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_isles.bundle.bundle import Bundle
-from monai_isles.cohort.engine import run_cases
-from monai_isles.cohort.overlap import overlapped
+from monai_isles.cohort.engine import overlapped, run_cases
 from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, failed, is_spread, kept
 from monai_isles.data.entries import find_entries, find_inputs
 from monai_isles.data.remote import fetched

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from monai_isles.cohort.overlap import overlapped
+from monai_isles.cohort.engine import overlapped
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])

@@ -61,7 +61,7 @@ def test_without_maps_there_is_nothing_of_them(mask_folders, tmp_path: Path) -> 
 
 
 def test_a_map_on_another_grid_is_refused(mapped: tuple[Path, Path], save_volume, tmp_path: Path) -> None:
-    save_volume(mapped[0] / "case_1/probability.nii.gz", np.zeros((12, 10, 2)), spacing=(2.0, 2.0, 5.0))
+    save_volume(mapped[0] / "case_1/probability.nii.gz", np.zeros((12, 10, 2)), spacing=(2.0, 2.0, 9.0))
     with pytest.raises(IslesError, match=r"(?s)E-GEOM-03.*case_1.*probability"):
         score_folder(*mapped, tmp_path / "out")
 

@@ -58,7 +58,7 @@ class CompiledParts(CompiledWhole):
 
     def noisy_part(self, x: Tensor, skips: list[Tensor]) -> Tensor:
         """Run the rest with the masks that lie in the sites: what compiles would keep the first ones for good."""
-        masks = [site.mask for site in self.sites if site.active]
+        masks: list[Any] = [site.mask for site in self.sites if site.active]
         return (self._noisy if len(x) == self.windows else self.network.noisy_part)(x, skips, masks)
 
 
