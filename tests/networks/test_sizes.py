@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from monai.networks.nets import UNet
 
-from monai_isles.networks.blocks import cropped_to, padded_to
+from monai_isles.networks.blocks import AnySize, cropped_to, padded_to
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,12 @@ def test_the_background_s_value_after_a_z_score_fills_the_border() -> None:
     image[:, :, 1:4, 1:4] = 7.0
     grown, _ = padded_to((image - 3) / 2, [8, 8, 1])
     assert (grown[:, :, 5:] == -1.5).all() and (grown[..., 6:, :] == -1.5).all()
+
+
+def test_a_plain_network_takes_any_size_and_is_unchanged_where_the_size_fits() -> None:
+    plain = UNet(2, 3, 2, channels=(2, 4, 4), strides=(2, 2)).eval()
+    any_size = AnySize(plain, multiple=4)
+    fits, odd = torch.rand(1, 3, 16, 24), torch.rand(2, 3, 17, 23)
+    assert torch.equal(any_size(fits), plain(fits)) and any_size(odd).shape == (2, 2, 17, 23)
+    with pytest.raises(RuntimeError):
+        plain(odd)
