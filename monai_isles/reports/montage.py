@@ -318,7 +318,7 @@ def write(axes: Axes, text: str, x: float, y: float, *, ha: str = "left", va: st
 
 
 def _bar(axes: Axes, panel: Panel) -> None:
-    figure = cast(Figure, axes.figure)
+    figure = cast("Figure", axes.figure)
     place, inch = axes.get_position(), 1 / figure.get_size_inches()[1]
     bar = figure.add_axes((place.x0 + 0.15 * place.width, 0.24 * inch, 0.7 * place.width, 0.09 * inch))
     bar.imshow(panel.colours(np.linspace(0, 1, 128))[None], aspect="auto", extent=(*panel.window, 0, 1))
