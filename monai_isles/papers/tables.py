@@ -177,7 +177,24 @@ def cases_csv(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return _csv([{"row": name, **{key: case.get(key) for key in ("case", "subject", *keys)}} for name, case in own])
 
 
-def sentences(tests: Sequence[Mapping[str, Any]], published: Mapping[str, Row] | None = None) -> list[str]:
+def read_tests(path: Path) -> list[dict[str, Any]]:
+    """Return the tests that ``tests_csv`` wrote, in the form that ``sentences`` takes."""
+    found = []
+    for line in pd.read_csv(path, dtype={"row": str, "against": str}).astype(object).to_dict("records"):
+        known = {str(key): None if value != value else value for key, value in line.items()}
+        one: dict[str, Any] = {key: known[key] for key in ("row", "against", "metric")}
+        one["ci95"] = None if known.get("ci_low") is None else [known["ci_low"], known["ci_high"]]
+        for unit in ("cases", "subjects"):
+            one[unit] = {key.removeprefix(f"{unit}_"): value for key, value in known.items() if key.startswith(unit)}
+        found.append(one)
+    return found
+
+
+def sentences(
+    tests: Sequence[Mapping[str, Any]],
+    published: Mapping[str, Row] | None = None,
+    r2: Mapping[str, float | None] | None = None,
+) -> list[str]:
     """Return one sentence a tested pair: which metrics differ, by how much, and what is undecided.
 
     A difference whose paired t-test over cases gives p below 0.05 is stated with its p and the corrected one; any other
@@ -186,13 +203,16 @@ def sentences(tests: Sequence[Mapping[str, Any]], published: Mapping[str, Row] |
     Args:
         tests: as ``compare_methods`` returns them.
         published: the paper's rows by name.
+        r2: agreement of the volumes by row, which no test judges.
     """
-    said = []
+    said, agreement = [], r2 or {}
     for row, other in dict.fromkeys((one["row"], one["against"]) for one in tests):
         own = [one for one in tests if (one["row"], one["against"]) == (row, other)]
         parts = [_decided(one) for one in own if _is_decided(one)]
         open_ = [_undecided(one) for one in own if not _is_decided(one)]
         parts += [f"undecided: {', '.join(open_)}"] if open_ else []
+        if agreement.get(row) is not None and agreement.get(other) is not None:
+            parts.append(f"R2 {agreement[row]:.2f} after {agreement[other]:.2f}, not tested")
         said.append(f"{row} against {other}: {'; '.join(parts)}.{_theirs(published or {}, row, other, own)}")
     return said
 
@@ -212,7 +232,7 @@ def publish_table(
     Args and Raises: those of ``method_grid``.
     """
     text = paper_table(ours, published, metrics, head=head)
-    said = sentences(tests, published)
+    said = sentences(tests, published, {str(row["name"]): row.get("volumes", {}).get("r2") for row in ours})
     below = [*_NOTES, *head.notes]
     grids = [method_grid(ours, published, metrics)]
     if tests:
@@ -340,8 +360,10 @@ def _theirs(published: Mapping[str, Row], row: str, other: str, own: Sequence[Ma
         return ""
     parts = []
     for metric in (one["metric"] for one in own):
+        if metric == "hd_mm" and "hd_vox" in published[row]["metrics"]:
+            metric = "hd_vox"  # the paper's own unit
         a, b = (_found(published[name], metric)["mean"] for name in (row, other))
         title, scale, unit = _SAID[metric]
         if a is not None and b is not None:
-            parts.append(f"{title} {scale * (a - b):+.1f}" + ("" if scale == 100.0 or unit == "voxels" else f" {unit}"))
+            parts.append(f"{title} {scale * (a - b):+.1f}" + ("" if scale == 100.0 else f" {unit}"))
     return f" Published means: {', '.join(parts)}." if parts else ""

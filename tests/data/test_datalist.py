@@ -94,20 +94,12 @@ def test_the_committed_list_of_isles_2018_is_sound_and_keeps_neighbours_together
     content = read_datalist(Path(__file__).parents[2] / "data_lists" / "isles2018.json")
     fold = {entry["case"]: entry["fold"] for entry in content["training"]}
     assert (len(fold), len(content["test"]), content["grouping"]["provisional"]) == (94, 62, True)
-    runs = [
-        (10, 17),
-        (18, 22),
-        (23, 33),
-        (34, 35),
-        (36, 37),
-        (38, 40),
-        (41, 48),
-        (53, 56),
-        (62, 71),
-        (75, 77),
-        (78, 79),
-    ]  # equal slices and frames
-    assert all(len({fold[f"case_{n}"] for n in range(first, last + 1)}) == 1 for first, last in runs)
+    assert content["grouping"]["source"] == "inferred" and content["grouping"]["evidence"]["groups"] == 62
+    subject = {entry["case"]: entry["subject"] for entry in content["training"]}
+    for first in (1, 3, 5, 28):  # neighbours that PerfU-Net's fold lists keep together, or that are kept to be safe
+        assert subject[f"case_{first}"] == subject[f"case_{first + 1}"]
+    assert len(set(subject.values())) == 62 and subject["case_2"] != subject["case_3"]
+    assert all(len({fold[case] for case in subject if subject[case] == one}) == 1 for one in subject.values())
     counts = [list(fold.values()).count(k) for k in range(5)]
     assert max(counts) - min(counts) <= 1
 

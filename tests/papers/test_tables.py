@@ -10,7 +10,7 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.papers.published import published_tables
-from monai_isles.papers.tables import PaperHead, paper_csv, paper_table, publish_table, sentences
+from monai_isles.papers.tables import PaperHead, paper_csv, paper_table, publish_table, read_tests, sentences
 
 HEAD = PaperHead(
     "Wang 2020, Table 3", "phantom", True, 6, "fold 0 of 5", "python tools/reproduce.py wang --table 3", ("a note",)
@@ -84,8 +84,10 @@ def test_a_sentence_states_what_differs_and_calls_the_rest_undecided() -> None:
     assert sentences(tests, published_tables("clerigues_mri")["table1_siss"]) == [
         "Balanced against Baseline: Hausdorff distance 26.4 voxels lower (p 0.021, 0.084 corrected); "
         "PPV 25.0 points higher (p 0.04, 0.16 corrected); undecided: Dice +9.0 points (p 0.19). "
-        "Published means: Dice +3.0, Hausdorff distance -12.8, PPV +4.0."
+        "Published means: Dice +3.0, Hausdorff distance -12.8 voxels, PPV +4.0."
     ]  # 0.67 - 0.64, 30.9 - 43.7, 0.73 - 0.69
+    (said,) = sentences([paired("hd_mm", 1.0, 0.5)], None, {"Balanced": -1.08, "Baseline": 0.31})
+    assert said.endswith("undecided: Hausdorff distance +1.0 mm (p 0.5); R2 -1.08 after 0.31, not tested.")
     assert sentences([paired("dsc", 0.001, 0.9)]) == ["Balanced against Baseline: undecided: Dice +0.1 points (p 0.9)."]
 
 
@@ -99,6 +101,7 @@ def test_tests_stand_in_text_csv_and_page_with_both_kinds_of_p(tmp_path: Path) -
     assert [(line["cases_p_t"], line["cases_p_t_holm"], line["subjects_n"]) for line in lines] == [
         ("0.19", "0.76", "9"), ("0.021", "0.084", "9")
     ]  # fmt: skip
+    assert sentences(read_tests(tmp_path / "t_tests.csv"), published) == sentences(tests, published)
     page = (tmp_path / "t.html").read_text()
     assert page.count("<table") == 2 and "<i>" not in page and "&lt;i&gt;" in page and "undecided: Dice" in page
     ends = (".txt", ".csv", ".html", "_tests.csv", "_tests.json")
