@@ -12,7 +12,7 @@ from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument("bundle", help="folder of the bundle, e.g. bundles/clerigues")
+    parser.add_argument("bundle", help="name or folder of the bundle, e.g. clerigues")
     parser.add_argument(
         "--out", required=True, help="folder for fold_<k>/, predictions/ and run.json; go on by repeating"
     )
@@ -29,6 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="paper",
         help="paper: training stops by the scored scans, as published; nested: by the next fold (default: paper)",
     )
+    cohort_options.strict_argument(parser)
     cohort_options.cache_arguments(parser)
     cohort_options.arguments(parser)
 
@@ -36,25 +37,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run what is left to do; 3 when a fold or a case failed."""
     place = cohort_options.chosen_place(args)
-    from pathlib import Path
-
     from monai_isles.crossval.plan import make_plan
     from monai_isles.crossval.run import cross_validate
 
     plan, content = make_plan(
-        Path(args.bundle),
+        args.bundle,
         data_list=args.data_list,
         dataset_dir=args.dataset_dir,
         folds=args.folds,
         overlays=args.overlay,
         settings=dict(args.set),
         protocol=args.protocol,
+        strict=args.strict,
     )
     needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory}
     kept = {"cache_dir": args.cache, "cache_gb": args.cache_gb}
     record = cross_validate(plan, content, args.out, place=place, **needs, **kept)
     print(json.dumps(record, indent=2) if args.json else _text(record, args.out))
-    failed = any(fold["outcome"] == "failed" for fold in record["folds"].values())
+    failed = plan.left_out or any(fold["outcome"] == "failed" for fold in record["folds"].values())
     return EXIT_SOME_FAILED if failed else EXIT_DONE
 
 
@@ -66,11 +66,13 @@ def _text(record: dict, out: str) -> str:
     faults = [f"fold {fold}, {one['step']}: {one['error']}" for fold, one in record["folds"].items() if "error" in one]
     cases = record["cases"].values()
     faults += [f"{name}: {one['error']}" for name, one in record["cases"].items() if "error" in one]
+    left = record["plan"]["left_out"].items()
     done = sum(one["outcome"] in ("ok", "done before") for one in cases)
     plan = record["plan"]
     kind = "simulated data, not patients" if plan["simulated"] else "data as given"
     lines += [
         *faults,
+        *(f"{name}: left out\n  {reason.replace(chr(10), chr(10) + '  ')}" for name, reason in left),
         f"{done} of {len(cases)} cases predicted out of fold in {out} ({kind}), {plan['protocol']} protocol",
     ]
     lines.append("repeat the command to do what failed" if faults else f"next: monai-isles search {out}")

@@ -106,6 +106,11 @@ def _about(one: Mapping[str, Any]) -> str:
 
 
 def records_text(records: Mapping[str, Mapping[str, object]], out: object) -> str:
+    """Return ``outcomes_text``, and that this is research."""
+    return f"{outcomes_text(records, out)}. Research only, not a medical device."
+
+
+def outcomes_text(records: Mapping[str, Mapping[str, object]], out: object) -> str:
     """Return one line a case, then those that failed with their reasons, and how many there are."""
     lines = [
         f"{name}: {r['outcome']}" + (f", lesion {r['lesion_ml']} ml" if "lesion_ml" in r else "")
@@ -116,7 +121,7 @@ def records_text(records: Mapping[str, Mapping[str, object]], out: object) -> st
         if r["outcome"] == "failed":
             lines += [f"{name}: failed", *(f"  {line}" for line in str(r.get("error", "")).splitlines())]
     done = sum(r["outcome"] != "failed" for r in records.values())
-    return "\n".join([*lines, f"{done} of {len(records)} cases in {out}. Research only, not a medical device."])
+    return "\n".join([*lines, f"{done} of {len(records)} cases in {out}"])
 
 
 def arguments(parser: argparse.ArgumentParser, *, needs: bool = True) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
 from monai_isles.errors import IslesError, find_isles_error, memory_error, refused
+from monai_isles.io.findings import Finding, as_error
 
 Thing = TypeVar("Thing")
 _KEPT: dict[Hashable, Any] = {}
@@ -76,6 +77,11 @@ def failed(error: BaseException) -> Record:
         "outcome": "failed",
         "error": str(find_isles_error(error) or memory_error(error, "this case") or reason(error)),
     }
+
+
+def left_out_records(findings: Iterable[Finding]) -> dict[str, Record]:
+    """Return the records of cases that were left out before any work, by the case's name or by where it was found."""
+    return {one.case or one.where: failed(as_error(one)) for one in findings}
 
 
 def reason(error: BaseException) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_isles.bundle.bundle import INFERENCE, TRAIN, Bundle
 from monai_isles.errors import refused
 from monai_isles.io.checksums import sha256_of
+from monai_isles.io.findings import Finding, as_error, refuse
 from monai_isles.progress import progress
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Plan:
         max_epochs: of one training.
         data_name, simulated: of the data list; simulated data are no patients.
         fingerprints: SHA-256 of configs, data list and every input file.
+        left_out: why cases of the list are neither trained on nor scored, by name.
     """
 
     bundle: str
@@ -53,6 +55,7 @@ class Plan:
     data_name: str
     simulated: bool
     fingerprints: dict[str, object]
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def open_bundle(self) -> Bundle:
         """Return the bundle under the plan's overlays and settings."""
@@ -102,6 +105,7 @@ def make_plan(
     overlays: Sequence[str] = (),
     settings: Mapping[str, object] | None = None,
     protocol: str = PAPER,
+    strict: bool = False,
 ) -> tuple[Plan, dict]:
     """Return the plan and its data list after every check that needs no work.
 
@@ -109,6 +113,7 @@ def make_plan(
         data_list: list with the folds; else one is made from the data folder.
         dataset_dir: data folder; else what the bundle's own config says.
         folds: of a list to be made (its layout's unless told); with a list it must be the list's own.
+        strict: refuse a case with missing files instead of leaving it out.
     Raises:
         IslesError: ``E-XVAL-01`` to ``E-XVAL-06``; ``E-LIST-*`` from the list, among them a subject in two folds;
             ``E-PHAN-04`` no such data folder; ``E-SAFE-*`` from the bundle.
@@ -122,7 +127,14 @@ def make_plan(
     content = find_data_list(root, data_list, folds=folds)
     chosen = _folds(content, folds, protocol)
     modalities = tuple(config["modalities"])
-    entries = load_entries(content, root, keys=modalities, need_label=True)
+    left = [Finding(**one) for one in content.get("left_out", [])] if data_list is None else []
+    if strict:
+        refuse(left)
+    entries = load_entries(content, root, keys=modalities, need_label=True, left_out=None if strict else left)
+    if not entries:
+        refuse(left)
+    there = {entry["case"] for entry in entries}
+    content = content | {"training": [one for one in content["training"] if one["case"] in there]}
     inputs = _inputs(entries, [*modalities, "label"])
     _require_apart(entries, inputs, modalities[0])
     plan = Plan(
@@ -138,6 +150,7 @@ def make_plan(
         data_name=str(content.get("name") or root.name),
         simulated=bool(content.get("simulated")),
         fingerprints=_fingerprints(source, content) | {"inputs": inputs},
+        left_out={one.case or one.where: str(as_error(one)) for one in left},
     )
     return plan, content
 

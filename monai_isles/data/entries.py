@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from monai_isles.case import Case
+from monai_isles.cohort.task import Record, left_out_records
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.layouts import find_cases
 from monai_isles.data.remote import (
@@ -19,8 +21,8 @@ from monai_isles.data.remote import (
     require_kept,
 )
 from monai_isles.data.schema import RESAMPLE, require_sound
-from monai_isles.errors import refused
-from monai_isles.io.findings import Finding
+from monai_isles.errors import IslesError, refused
+from monai_isles.io.findings import ERROR, Finding, as_finding, finding, refuse
 from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES
 from monai_isles.progress import progress
@@ -38,6 +40,7 @@ def load_entries(
     keys: Sequence[str],
     need_label: bool,
     fetch: bool = True,
+    left_out: list[Finding] | None = None,
 ) -> list[dict[str, object]]:
     """Return one dictionary a case: ``case``, ``subject``, ``fold``, and an absolute path for each key.
 
@@ -55,6 +58,7 @@ def load_entries(
         need_label: refuse cases without a mask; else the mask is given where there is one.
         fetch: fetch and check the files of a URL and those with a checksum now; else whoever reads an entry calls
             ``remote.fetched``.
+        left_out: takes why cases with missing files are left out, one finding each; without it they are refused.
     Raises:
         IslesError: ``E-LIST-02`` missing files and keys (when a case that is kept lacks one, those of the whole section
             are named), ``E-LIST-05`` nothing left, ``E-LIST-06`` no such section, ``E-LIST-12`` no such fold,
@@ -66,8 +70,16 @@ def load_entries(
     chosen = _choose(content, name, section, folds, exclude)
     root, wanted = local_root(dataset_dir), [*keys, *([LABEL] if need_label else [])]
     missing: list[str] = []
-    entries = [_flat(root, number, entry, wanted, missing) for number, entry in chosen]
-    if missing:
+    entries = []
+    for number, entry in chosen:
+        lack: list[str] = []
+        entries.append(_flat(root, number, entry, wanted, lack))
+        missing += lack
+        if lack and left_out is not None:
+            found = "; ".join(lack)
+            left_out.append(replace(finding("E-LIST-02", ERROR, where=name, found=found), case=str(entry["case"])))
+            entries.pop()
+    if missing and left_out is None:
         missing = _missing(root, content[section], wanted)
         raise refused(
             "E-LIST-02",
@@ -171,14 +183,20 @@ def find_inputs(
     cases: list[Case] = []
     for path in map(_here, paths):
         cases += find_cases(path, section=section, keys=keys, left_out=left_out)
-    twice = [name for name, times in Counter(case.name for case in cases).items() if times > 1]
-    if twice:
-        raise refused(
-            "E-LIST-20",
-            where=", ".join(map(str, paths)),
-            found=f"{', '.join(twice[:8])} more than once; results would overwrite each other",
-        )
+    require_own_name([case.name for case in cases], where=", ".join(map(str, paths)))
     return cases
+
+
+def require_own_name(names: Sequence[str], *, where: str) -> None:
+    """Refuse two cases of one name.
+
+    Raises:
+        IslesError: ``E-LIST-20``.
+    """
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        found = f"{', '.join(twice[:8])} more than once; results would overwrite each other"
+        raise refused("E-LIST-20", where=where, found=found)
 
 
 def find_entries(
@@ -189,16 +207,48 @@ def find_entries(
     folds: Sequence[int] | None = None,
     keys: Sequence[str],
     fetch: bool = True,
+    left_out: list[Finding] | None = None,
 ) -> list[dict[str, object]]:
     """Return what MONAI transforms read, for the cases of a data list, or for all cases of a folder.
 
+    Args:
+        left_out: takes why cases are left out, one finding each; without it the first fault is raised.
     Raises:
         IslesError: those of ``find_inputs`` and ``load_entries``.
     """
     if data_list is None:
-        return [case.entry() for case in find_inputs([dataset_dir], section=section, keys=keys)]
-    chosen = {"section": section or "training", "folds": folds, "keys": keys, "fetch": fetch}
+        return [case.entry() for case in find_inputs([dataset_dir], section=section, keys=keys, left_out=left_out)]
+    chosen = {"section": section or "training", "folds": folds, "keys": keys, "fetch": fetch, "left_out": left_out}
     return load_entries(data_list, dataset_dir, **chosen, need_label=False)
+
+
+def found_apart(
+    paths: Sequence[str | Path],
+    find: Callable[[str | Path, list[Finding] | None], list[dict[str, object]]],
+    *,
+    strict: bool,
+) -> tuple[list[dict[str, object]], dict[str, Record]]:
+    """Return the entries of several paths, and the records of paths and cases that cannot be used.
+
+    Args:
+        find: gives the entries of a path; puts why it leaves a case out into the list that it gets.
+        strict: raise the first fault instead.
+    Raises:
+        IslesError: those of ``find`` when no case is left, ``E-LIST-20`` two cases of one name.
+    """
+    left: list[Finding] = []
+    entries: list[dict[str, object]] = []
+    for path in paths:
+        try:
+            entries += find(path, None if strict else left)
+        except IslesError as error:
+            if strict:
+                raise
+            left.append(replace(as_finding(error), case=str(path)))
+    if not entries:
+        refuse(left)
+    require_own_name([str(entry["case"]) for entry in entries], where=", ".join(map(str, paths)))
+    return entries, left_out_records(left)
 
 
 def _here(path: str | Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from monai_isles.case import Case
@@ -178,7 +178,7 @@ def find_cases(
     faults = {id(scan): fault for scan, fault in faults_of(scans, wanted)}
     chosen = [(scan, case) for scan, case in zip(scans, cases, strict=True) if section in (None, scan.section)]
     if left_out is not None:
-        left_out += [faults[id(scan)] for scan, _ in chosen if id(scan) in faults]
+        left_out += [replace(faults[id(scan)], case=scan.name) for scan, _ in chosen if id(scan) in faults]
     return [case for scan, case in chosen if id(scan) not in faults]
 
 

@@ -49,6 +49,11 @@ def as_finding(error: IslesError) -> Finding:
     return Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault)
 
 
+def as_error(one: Finding) -> IslesError:
+    """Return a finding as the error that it would have been."""
+    return IslesError(one.code, one.fault, where=one.where, found=one.found, fix=one.fix)
+
+
 def refuse(findings: Iterable[Finding]) -> None:
     """Raise one error that lists every finding of severity "error"; pass the warnings to ``tell``.
 

@@ -13,7 +13,7 @@ from typing import Any
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.cohort.engine import overlapped, run_cases
 from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, failed, is_spread, kept
-from monai_isles.data.entries import find_entries, find_inputs
+from monai_isles.data.entries import find_entries, found_apart
 from monai_isles.data.remote import fetched
 from monai_isles.inference.ischaemia import perfusion_block
 from monai_isles.inference.outputs import (
@@ -53,17 +53,23 @@ class CaseInputs:
     folds: tuple[int, ...] | None = None
     resample: bool = False
 
-    def entries(self, keys: Sequence[str], *, fetch: bool = False) -> list[dict[str, object]]:
-        """Return a flat dictionary of every case with the modalities that the bundle reads.
+    def entries(
+        self, keys: Sequence[str], *, fetch: bool = False, strict: bool = False
+    ) -> tuple[list[dict[str, object]], dict[str, Record]]:
+        """Return the flat dictionary of every case that has what the bundle reads, and the records of the others.
 
+        Args:
+            strict: raise the first fault instead.
         Raises:
-            IslesError: those of ``find_inputs`` and ``find_entries``.
+            IslesError: those of ``find_entries`` when no case is left, ``E-LIST-20`` two cases of one name.
         """
+        entries, left = found_apart(self.paths, partial(self._found, keys=keys, fetch=fetch), strict=strict)
         asked = {"resample": True} if self.resample else {}
-        if self.data_list is None:
-            return [case.entry() | asked for case in find_inputs(self.paths, keys=keys)]
-        chosen = {"data_list": self.data_list, "section": self.section, "folds": self.folds, "fetch": fetch}
-        return [entry | asked for folder in self.paths for entry in find_entries(folder, keys=keys, **chosen)]
+        return [entry | asked for entry in entries], left
+
+    def _found(self, path: str | Path, left_out: list[Finding] | None, **chosen: Any) -> list[dict[str, object]]:
+        listed = {"data_list": self.data_list, "section": self.section if self.data_list else None}
+        return find_entries(path, **listed, folds=self.folds, left_out=left_out, **chosen)
 
 
 def predict(
@@ -91,7 +97,8 @@ def predict(
     Source: ours; ``tests/bundles/test_clerigues.py``, ``tests/workflows/test_predict.py``.
     """
     config = bundle.config("inference")
-    changes, entries = choices.changes(config.get(), bundle), inputs.entries(config["modalities"])
+    changes = choices.changes(config.get(), bundle)
+    entries, left = inputs.entries(config["modalities"], strict=strict)
     after = partial(publish_page, out.absolute()) if report else None
     recipe = recipe_of(bundle, out, choices=choices, changes=changes, after=after)
     predictor = recipe.load()
@@ -102,7 +109,7 @@ def predict(
             settle_entropy(out / name, record, wanted=entropy)
         if bids:
             publish_bids(out, [entry for entry in entries if records[str(entry["case"])]["outcome"] != "failed"])
-        held.finish(record := prediction_record("prediction", predictor, records))
+        held.finish(record := prediction_record("prediction", predictor, records | left))
     return record
 
 

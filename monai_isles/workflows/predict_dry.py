@@ -39,10 +39,11 @@ def rehearse(inputs: CaseInputs, out: Path, *, bundle: Bundle, choices: Choices 
     Source: ours; ``tests/workflows/test_predict_dry.py``.
     """
     config = bundle.config("inference")
-    changes, entries = choices.changes(config.get(), bundle), inputs.entries(config["modalities"], fetch=True)
+    changes = choices.changes(config.get(), bundle)
+    entries, left = inputs.entries(config["modalities"], fetch=True)
     predictor = load_predictor(bundle, out, weights=choices.weights, device=choices.device, changes=changes)
     judge_folder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries])
-    return prediction_record("dry run", predictor, rehearse_cases(predictor, entries, out))
+    return prediction_record("dry run", predictor, rehearse_cases(predictor, entries, out) | left)
 
 
 def rehearse_series(

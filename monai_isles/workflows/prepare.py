@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
 
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.cohort.engine import run_cases
-from monai_isles.cohort.task import Place, Record, Task, kept
+from monai_isles.cohort.task import HERE, Place, Record, Task, kept
 from monai_isles.data.datalist import find_data_list
-from monai_isles.data.entries import find_entries, load_entries
-from monai_isles.data.remote import fetched, local_root
+from monai_isles.data.entries import find_entries, found_apart, load_entries
+from monai_isles.data.remote import fetched, is_url, local_root
+from monai_isles.io.findings import Finding, refuse
 from monai_isles.transforms.case_cache import KeptPreparation
 
 TRAINING, PREDICTION = "training", "prediction"
@@ -54,19 +56,26 @@ class Preparation:
         config.update({"bundle_root": self.bundle, "dataset_dir": folder, "data_list": self.data_list})
         return config
 
-    def entries(self, *, section: str) -> list[dict[str, object]]:
+    def entries(self, *, section: str, left_out: list[Finding] | None = None) -> list[dict[str, object]]:
         """Return the cases of the folder, or of its data list, with what the bundle reads.
 
+        Args:
+            left_out: takes why cases are left out, one finding each; without it the first fault is raised.
         Raises:
             IslesError: those of ``monai_isles.data.find_entries``, ``find_data_list`` and ``load_entries``.
         """
-        config = self.config()
+        config, chosen = self.config(), {"fetch": False, "left_out": left_out}
         if self.use == PREDICTION:
-            chosen = {"data_list": self.data_list, "section": section if self.data_list else None, "fetch": False}
-            return find_entries(self.folder, keys=config["modalities"], **chosen)
+            listed = {"data_list": self.data_list, "section": section if self.data_list else None}
+            return find_entries(self.folder, keys=config["modalities"], **listed, **chosen)
         content = find_data_list(local_root(self.folder), self.data_list)
+        listed_out = [Finding(**one) for one in content.get("left_out", [])] if self.data_list is None else []
+        if left_out is None:
+            refuse(listed_out)
+        else:
+            left_out += listed_out
         return load_entries(
-            content, self.folder, section=section, keys=_training_keys(config), need_label=True, fetch=False
+            content, self.folder, section=section, keys=_training_keys(config), need_label=True, **chosen
         )
 
     def load(self) -> KeptPreparation:
@@ -84,24 +93,40 @@ def _training_keys(config: ConfigParser) -> list[str]:
     return list(config.get_parsed_content("keys_of_training"))
 
 
-def prepare_cohort(
-    cases: Sequence[tuple[Preparation, Mapping[str, object]]],
+def prepare(
+    folders: Sequence[str | Path],
+    how: Preparation,
     *,
-    place: Place,
+    section: str = "training",
+    place: Place = HERE,
     gpus: int = 0,
     memory_gb: float = 0.0,
-) -> dict[str, Record]:
-    """Preprocess every case into its cache and return one record a case: ``ok``, ``done before`` or ``failed``.
+    strict: bool = False,
+) -> dict[str, Any]:
+    """Preprocess every case of data folders into the cache and return one record a case.
+
+    ``cases`` of the result: ``ok``, ``done before`` or ``failed`` by name, those that cannot be used last.
 
     Args:
-        cases: how each is preprocessed, and its entry.
-        gpus, memory_gb: that a case needs of its worker.
+        how: the preparation of one folder; ``folder`` is put in place for each.
+        gpus, memory_gb: that a case needs of its worker. strict: stop at the first case that fails.
     Raises:
-        IslesError: those of ``monai_isles.cohort.run_cases``.
+        IslesError: those of ``Preparation.entries`` when no case is left, and of ``monai_isles.cohort.run_cases``.
     Source: ours; ``tests/cli/test_prepare.py``.
     """
-    tasks = [Task(str(entry["case"]), (how, dict(entry)), gpus, memory_gb) for how, entry in cases]
-    return run_cases(prepare_one, tasks, **place, title="prepare")
+    hows = {str(one): replace(how, folder=one if is_url(one) else str(Path(one).absolute())) for one in folders}
+    owner: dict[str, Preparation] = {}
+
+    def find(path: str | Path, left_out: list[Finding] | None) -> list[dict[str, object]]:
+        found = hows[str(path)].entries(section=section, left_out=left_out)
+        owner.update({str(entry["case"]): hows[str(path)] for entry in found})
+        return found
+
+    how.config()
+    entries, left = found_apart(folders, find, strict=strict)
+    tasks = [Task(name, (owner[name], entry), gpus, memory_gb) for entry in entries for name in [str(entry["case"])]]
+    records = run_cases(prepare_one, tasks, **place, title="prepare", strict=strict)
+    return {"kind": "preparation", "cases": records | left}
 
 
 def prepare_one(task: Task) -> Record:

@@ -73,3 +73,18 @@ def test_one_bad_case_takes_no_other_along(phantom_folder: Path, tmp_path: Path,
     assert main(words(data, tmp_path / "cache", "--for", "prediction")) == 3
     said = capsys.readouterr().out
     assert "case_2: failed" in said and "E-FILE-05" in said and "2 of 3 cases" in said
+
+
+@pytest.mark.parametrize("use", ["training", "prediction"])
+def test_a_case_with_a_missing_file_is_told_at_the_end_and_strict_stops(
+    use: str, phantom_folder: Path, data_list: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(phantom_folder, tmp_path / "data"))
+    next((data / "TRAINING/case_1").glob("*.CT_MTT.*/*.nii")).unlink()
+    listed = ("--data-list", data_list) if use == "training" else ()
+    run = words(data, tmp_path / "cache", "--for", use, *listed)
+    assert main(run) == 3
+    shown = capsys.readouterr().out
+    assert shown.index("case_3: ok") < shown.index("case_1: failed") < shown.index("E-LIST-02")
+    assert "2 of 3 cases" in shown and len(list((tmp_path / "cache").glob("case-*.entry"))) == 2
+    assert main([*run, "--strict"]) == 4 and capsys.readouterr().err.startswith("E-LIST-02")

@@ -159,3 +159,18 @@ def test_the_bar_counts_epochs_and_cases_of_all_folds(
     said = capsys.readouterr().err
     assert "fold 0 training epoch 2/10" in said and f"fold 0 prediction case 1/{len(made.cases[0])}" in said
     assert "11/23" in said  # 2 folds of 10 epochs and 3 cases
+
+
+def test_a_case_with_a_missing_file_is_left_out_of_plan_and_list_and_strict_refuses_it(
+    phantom_folder: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(phantom_folder, tmp_path / "data"))
+    listed = tmp_path / "list.json"
+    publish_json(listed, make_datalist(data, folds=2))
+    next((data / "TRAINING/case_2").glob("*.CT_MTT.*/*.nii")).unlink()
+    plan, content = make_plan("clerigues", data_list=listed, dataset_dir=data)
+    assert sorted(name for names in plan.cases.values() for name in names) == ["case_1", "case_3"]
+    assert [one["case"] for one in content["training"]] == ["case_1", "case_3"]
+    assert list(plan.left_out) == ["case_2"] and plan.left_out["case_2"].startswith("E-LIST-02")
+    with pytest.raises(IslesError, match="E-LIST-02"):
+        make_plan("clerigues", data_list=listed, dataset_dir=data, strict=True)

@@ -107,6 +107,25 @@ def test_failed_cases_stand_at_the_end_and_strict_stops_at_the_first(
     assert capsys.readouterr().err.startswith("E-FILE-") and not (strict / "case_2/result.json").exists()
 
 
+def test_what_is_missing_leaves_out_its_case_alone_and_all_of_them_refuse(
+    predict: Callable[..., int], phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(phantom_folder, tmp_path / "data")
+    image_of(case(tmp_path / "data", 2), "CT_MTT").unlink()
+    shutil.rmtree(case(tmp_path / "data", 3))
+    assert predict(tmp_path / "data", tmp_path / "nowhere", extra=("--no-report",)) == 3
+    shown = capsys.readouterr().out
+    records = json.loads((tmp_path / "out/run.json").read_text())["cases"]
+    assert {name: one["outcome"] for name, one in records.items()} == {
+        "case_1": "ok", "case_2": "failed", str(tmp_path / "nowhere"): "failed",
+    }  # fmt: skip
+    assert "no mtt" in records["case_2"]["error"] and records["case_2"]["error"].startswith("E-LIST-02")
+    assert "1 of 3 cases" in shown and shown.index("case_1: ok") < shown.index("case_2: failed")
+    assert predict(case(tmp_path / "data", 2), tmp_path / "nowhere", out=tmp_path / "none") == 4
+    assert predict(tmp_path / "data", out=tmp_path / "strict", extra=("--strict",)) == 4
+    assert not (tmp_path / "none").exists() and not (tmp_path / "strict").exists()
+
+
 def test_a_second_run_does_only_what_is_missing(
     predict: Callable[..., int], phantom_folder: Path, tmp_path: Path
 ) -> None:
