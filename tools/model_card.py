@@ -24,7 +24,7 @@ from monai_isles.io.publish import publish_together
 from monai_isles.papers.published import published_rows
 from monai_isles.reports import best_epoch, model_card, png_bytes, read_curves, training_curves
 from monai_isles.reports.card import require_card
-from monai_isles.reports.scores import side_by_side
+from monai_isles.reports.gather import side_by_side
 
 NETWORK = "these weights"
 _OF_A_RUN = ("run", "scores", "predictions", "device", "memory_gb")

@@ -13,7 +13,7 @@ import numpy as np
 
 from monai_isles.io.publish import publish
 from monai_isles.reports import case_montage, chosen_slices, find_sources, load_view, png_bytes
-from monai_isles.reports.scores import read_scores
+from monai_isles.reports.gather import read_scores
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,13 +1,10 @@
 from .canvas import data_uri, png_bytes, svg_text
 from .card import model_card
-from .curves import best_epoch, read_curves, training_curves
+from .curves import best_epoch, read_curves, training_curves, vessel_curves
 from .figures import bland_altman_plot, dice_plot, reliability_plot, search_heatmap, volume_scatter
-from .gather import Source, find_sources, gather_cohort, load_view
+from .gather import Scores, Source, find_sources, gather_cohort, load_view, read_scores
 from .montage import case_montage, methods_montage
 from .page import case_page, cohort_page, publish_case_page
-from .scanner import scanner_page, vessel_curves
-from .scanner_slices import ScannerView
-from .scores import Scores, read_scores
 from .slices import chosen_slices
 from .tables import as_html, as_markdown, as_text
 from .views import CaseView, Cohort
@@ -15,7 +12,6 @@ from .views import CaseView, Cohort
 __all__ = [
     "CaseView",
     "Cohort",
-    "ScannerView",
     "Scores",
     "Source",
     "as_html",
@@ -39,7 +35,6 @@ __all__ = [
     "read_curves",
     "read_scores",
     "reliability_plot",
-    "scanner_page",
     "search_heatmap",
     "svg_text",
     "training_curves",

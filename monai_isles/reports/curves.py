@@ -1,4 +1,4 @@
-"""Training curves: read them from ``curves.csv``, find the best epoch, draw the paper's Figure 3."""
+"""Curves: of a training, read from ``curves.csv`` and drawn as the paper's Figure 3; of artery and vein."""
 
 from __future__ import annotations
 
@@ -115,3 +115,27 @@ def _draw(place: Axes, curves: Curve, lines: Sequence[tuple[str, str]], best: in
 
 def _column(curves: Curve, key: str) -> np.ndarray:
     return np.array([row.get(key, np.nan) for row in curves], dtype=np.float64)
+
+
+_ARTERY, _VEIN = "#d8323c", "#3277d8"
+
+
+def vessel_curves(aif_hu: np.ndarray, vof_hu: np.ndarray | None, dt_s: float) -> Figure:
+    """Return the arterial and, where there is one, the venous curve over time.
+
+    Shapes: (T,).  Units: HU over baseline, s.
+    """
+    figure = blank(6.4, 2.6)
+    (place,) = plot_axes(figure, 1, 1)
+    for curve, colour, label, dash in (
+        (aif_hu, _ARTERY, "artery (AIF)", "-"),
+        (vof_hu, _VEIN, "vein (VOF)", (0, (5, 1.5))),
+    ):
+        if curve is not None:
+            time = np.arange(len(curve)) * dt_s
+            place.plot(time, curve, color=colour, linewidth=2, linestyle=dash, label=label)
+    place.legend(frameon=False, fontsize=9, labelcolor=INK)
+    place.set_xlabel("s", color=INK, fontsize=9)
+    place.set_ylabel("HU over baseline", color=INK, fontsize=9)
+    figure.tight_layout(pad=0.6)
+    return figure

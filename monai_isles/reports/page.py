@@ -15,14 +15,16 @@ from monai_isles import __version__
 from monai_isles.errors import refused
 from monai_isles.io.publish import publish_text
 from monai_isles.io.read import read_image
+from monai_isles.io.runs import versions
 from monai_isles.reports import canvas as palette
 from monai_isles.reports.canvas import svg_text
-from monai_isles.reports.curves import best_epoch, training_curves
+from monai_isles.reports.curves import best_epoch, training_curves, vessel_curves
 from monai_isles.reports.figures import bland_altman_plot, dice_plot, reliability_plot, volume_scatter
 from monai_isles.reports.montage import drawn_keys
-from monai_isles.reports.sheet import Sheet, sheet_of
+from monai_isles.reports.sheet import Sheet, perfusion_table, sheet_of
 from monai_isles.reports.tables import as_html
-from monai_isles.reports.views import SYNTHETIC, CaseView, Cohort
+from monai_isles.reports.viewer import outlined, page_data
+from monai_isles.reports.views import MASKS, SYNTHETIC, CaseView, Cohort
 from monai_isles.transforms.grid import onto_first
 
 if TYPE_CHECKING:
@@ -30,22 +32,51 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-CASE_SLICES, COHORT_SLICES = 6, 4
+CASE_SLICES, COHORT_SLICES, STUDY_SLICES = 6, 4, 16
+_SOFTWARE = ("monai_isles", "python", "monai", "torch", "numpy")
 
 
 def case_page(case: CaseView, out: str | Path) -> None:
     """Write the page of one case: volumes, slices with the prediction, how it was made; no network needed.
 
-    Up to six slices, 14 of a volume deeper than 32; about 2 MB at most.
+    Up to six slices, 14 of a volume deeper than 32; about 2 MB at most. A case with ``masks`` (a measured series) has
+    a viewer to scroll through its slices and up to 16 of them below each other.
 
-    The reference is drawn and scored where the case has one. Paths of the input never appear.
+    The reference is drawn and scored where the case has one. Paths of the input never appear; no name, number or date
+    of a person stands in it unless ``case.patient`` holds them.
 
     Raises: IslesError: ``E-FILE-10`` when the page cannot be written.
-    Source: ours; ``tests/reports/test_page.py``.
+    Source: ours; ``tests/reports/test_page.py``, ``tests/reports/test_viewer.py`` (opens it in headless Chromium).
     """
-    sheet = sheet_of(case, most_slices=CASE_SLICES)
-    facts = {"title": case.name, "simulated": case.simulated, "case": sheet}
-    publish_text(out, environment().get_template("case.html").render(facts))
+    publish_text(out, environment().get_template("case.html").render(_case_facts(case)))
+
+
+def _case_facts(case: CaseView) -> dict[str, Any]:
+    depth = case.lesion.shape[2]
+    every = np.unique(np.linspace(0, depth - 1, min(depth, STUDY_SLICES)).round().astype(int)).tolist()
+    sheet = sheet_of(case, most_slices=CASE_SLICES, slices=every if case.masks else None)
+    quality = [SimpleNamespace(**flag) for flag in case.result.get("quality") or []]
+    known = versions()
+    return {
+        "title": case.name,
+        "simulated": case.simulated,
+        "case": sheet,
+        "data": page_data(case) if case.masks else None,
+        "masks": [SimpleNamespace(name=n, label=MASKS[n][0], colour=MASKS[n][1]) for n in outlined(case)],
+        "table": perfusion_table(case.result),
+        "quality": sorted(quality, key=lambda flag: flag.severity != "warning"),
+        "curves": _vessels(case),
+        "series": dict(case.series),
+        "patient": dict(case.patient),
+        "software": ", ".join(f"{name} {known[name]}" for name in _SOFTWARE if name in known),
+    }
+
+
+def _vessels(case: CaseView) -> Markup | None:
+    if case.aif is None or case.dt_s is None:
+        return None
+    label = "Arterial and venous curves, HU over baseline against seconds"
+    return Markup(svg_text(vessel_curves(case.aif, case.vof, case.dt_s), label))
 
 
 def cohort_page(cohort: Cohort, out: str | Path) -> None:

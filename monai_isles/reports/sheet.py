@@ -84,11 +84,19 @@ class Sheet:
     remarks: list[str] = field(default_factory=list)
 
 
-def sheet_of(case: CaseView, *, anchor: str = "case", most_slices: int = 6, mirrored: bool = True) -> Sheet:
+def sheet_of(
+    case: CaseView,
+    *,
+    anchor: str = "case",
+    most_slices: int = 6,
+    mirrored: bool = True,
+    slices: list[int] | None = None,
+) -> Sheet:
     """Return the case with its arrays turned into numbers and pictures; the prediction's paths are left behind.
 
     Args:
         mirrored: draw the mirrored channels of a case whose result says how they were made.
+        slices: to draw, in place of up to ``most_slices`` around the lesion.
     """
     numbers = _numbers(case)
     truth = case.truth
@@ -101,7 +109,7 @@ def sheet_of(case: CaseView, *, anchor: str = "case", most_slices: int = 6, mirr
         tiles=_tiles(case, numbers),
         facts=_facts(case.result),
         flag=_flag(case),
-        pictures=_pictures(case, most_slices),
+        pictures=_pictures(case, most_slices, slices),
         target="ischemic core" if {"ct", "ctp"} & {*case.images, *(case.result.get("modalities") or ())} else "lesion",
         notes=_notes(case),
         mirrored=_mirrored(case) if mirrored and case.result.get("registration") and case.images else None,
@@ -150,7 +158,9 @@ def _tiles(case: CaseView, numbers: Mapping[str, tuple[float, str]]) -> dict[str
             tiles[label] = numbers[key][1] + unit
     if case.truth is None and case.probability is not None:
         tiles["Highest probability"] = f"{float(case.probability.max()):.2f}"
-    return tiles
+    if case.masks:
+        return perfusion_tiles(case.result)
+    return tiles | {label: text for label, text in perfusion_tiles(case.result).items() if label != "Network lesion"}
 
 
 def _facts(result: Mapping[str, Any]) -> dict[str, str]:
@@ -198,8 +208,8 @@ def _picture(png: bytes, alt: str, narrowest: int) -> Picture:
     return Picture(data_uri(png), alt, width, height, narrowest)
 
 
-def _pictures(case: CaseView, most: int) -> list[Picture]:
-    slices = shown_slices(case.lesion, case.truth, case.probability, case.images, most=most)
+def _pictures(case: CaseView, most: int, slices: list[int] | None = None) -> list[Picture]:
+    slices = slices or shown_slices(case.lesion, case.truth, case.probability, case.images, most=most)
     columns, box = panels(case), head_box(case.images, case.lesion.shape, case.spacing_mm)
     count = len(columns) + 1
     allowed = min(max(MAX_BYTES, _PANEL_BYTES * count), _MOST_BYTES, _PAGE_BYTES // len(slices))
@@ -210,3 +220,53 @@ def _pictures(case: CaseView, most: int) -> list[Picture]:
         alt = f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}"
         pictures.append(_picture(png, alt, max(760, 125 * count)))
     return pictures
+
+
+def perfusion_tiles(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the volumes that a reader looks for first."""
+    shown: dict[str, str] = {}
+    if result.get("lesion_ml") is not None:
+        shown["Network lesion"] = f"{result['lesion_ml']:.1f} ml"
+        if result.get("lesion_ml_interval"):
+            low, high = result["lesion_ml_interval"]
+            shown["Lesion interval"] = f"{low:.1f}–{high:.1f} ml"
+    perfusion = result.get("perfusion") or {}
+    for key, label in (("core_ml", "Core"), ("hypoperfused_ml", "Hypoperfused"), ("mismatch_ml", "Mismatch")):
+        if perfusion.get(key) is not None:
+            shown[label] = f"{perfusion[key]:.1f} ml"
+    if "mismatch_ratio" in perfusion:
+        shown["Mismatch ratio"] = ratio(perfusion)
+    if "defuse3" in perfusion:
+        shown["DEFUSE-3 profile"] = "met" if perfusion["defuse3"] else "not met"
+    return shown
+
+
+def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the rows of the perfusion table: what, value, how it is defined."""
+    p = result.get("perfusion") or {}
+    if "core_ml" not in p:
+        return []
+    core, late = 100 * float(p.get("core_rcbf", 0.30)), float(p.get("delay_s", 6.0))
+    rows = [
+        ("Core", _ml(p.get("core_ml")), f"CBF below {core:.0f} % of the other side"),
+        ("Hypoperfused", _ml(p.get("hypoperfused_ml")), f"Tmax above {late:g} s"),
+        ("Penumbra", _ml(p.get("penumbra_ml")), "hypoperfused and not core"),
+        ("Mismatch", _ml(p.get("mismatch_ml")), "hypoperfused volume less core volume"),
+        ("Mismatch ratio", ratio(p), "hypoperfused volume by core volume"),
+    ]
+    if "defuse3" in p:
+        rule = "core below 70 ml, ratio of 1.8 or more, mismatch of 15 ml or more"
+        rows.append(("DEFUSE-3 target profile", "met" if p["defuse3"] else "not met", rule))
+    for delay, volume in (p.get("tmax_ml") or {}).items():
+        rows.append((f"Tmax > {delay} s", _ml(volume), "clusters too small left out"))
+    return rows
+
+
+def ratio(perfusion: Mapping[str, Any]) -> str:
+    """Return the mismatch ratio; without a core it is no number."""
+    value = perfusion.get("mismatch_ratio")
+    return "no core" if value is None else f"{float(value):.2f}"
+
+
+def _ml(value: Any) -> str:
+    return "–" if value is None else f"{float(value):.1f} ml"

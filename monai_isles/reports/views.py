@@ -10,15 +10,21 @@ import numpy as np
 
 from monai_isles.errors import refused
 
+MASKS = {
+    "core": ("core (threshold)", "#ff4d5e"),
+    "hypoperfused": ("hypoperfused (threshold)", "#35c3ff"),
+    "lesion": ("network lesion", "#ff9a2e"),
+}
 SYNTHETIC = {"pseudo_dwi": "synthetic pseudo-DWI,\nnot an acquisition"}
 
 
 @dataclass(frozen=True)
 class CaseView:
-    """One case to draw.
+    """One case to draw: a prediction, and where a series was measured what was measured on it.
 
-    Shapes: every array (H, W, D), RAS+, on one grid.
-    Units: ``images`` in the unit of their modality, ``probability`` 0 to 1, ``spacing_mm`` in mm.
+    Shapes: every array (H, W, D), RAS+, on one grid; ``aif`` and ``vof`` (T,).
+    Units: ``images`` in the unit of their modality, ``probability`` 0 to 1, ``spacing_mm`` in mm, curves HU over
+    baseline, ``dt_s`` s.
     Args:
         name: unique name of the scan; shown escaped.
         images: array by modality key, all of them drawn.
@@ -29,8 +35,12 @@ class CaseView:
         result: the case's ``result.json``.
         simulated: the data are the phantom's.
         synthetic: array by name of ``SYNTHETIC``: images that a network made and nobody acquired.
+        masks: by name of ``MASKS``, beside the lesion; a case that has some is shown slice by slice in a viewer.
+        aif, vof, dt_s: curves of artery and vein.
+        series: label to text: how the series was acquired and read.
+        patient: label to text, only when the user asked for it.
     Raises:
-        IslesError: ``E-REP-06`` when the arrays differ in shape.
+        IslesError: ``E-REP-06`` when the arrays differ in shape, ``E-REP-20`` for masks without CT or not known.
     """
 
     name: str
@@ -44,12 +54,22 @@ class CaseView:
     result: Mapping[str, Any] = field(default_factory=dict)
     simulated: bool = False
     synthetic: Mapping[str, np.ndarray] = field(default_factory=dict)
+    masks: Mapping[str, np.ndarray] = field(default_factory=dict)
+    aif: np.ndarray | None = None
+    vof: np.ndarray | None = None
+    dt_s: float | None = None
+    series: Mapping[str, str] = field(default_factory=dict)
+    patient: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shapes = {key: np.shape(array) for key, array in self.arrays().items()}
         if len(set(shapes.values())) > 1 or len(np.shape(self.lesion)) != 3:
             listed = ", ".join(f"{key} {' x '.join(map(str, shape))}" for key, shape in shapes.items())
             raise refused("E-REP-06", where=self.name, found=listed)
+        strange = sorted(set(self.masks) - set(MASKS))
+        if strange or (self.masks and "ct" not in self.images):
+            found = f"images {', '.join(self.images)}; unknown masks {', '.join(strange) or 'none'}"
+            raise refused("E-REP-20", where=self.name, found=found, masks=", ".join(MASKS))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every array of the case by name, the absent ones left out."""
@@ -59,7 +79,12 @@ class CaseView:
             "lesion": self.lesion,
             "truth": self.truth,
         }
-        return {**self.images, **self.synthetic, **{key: array for key, array in others.items() if array is not None}}
+        return {
+            **self.images,
+            **self.synthetic,
+            **self.masks,
+            **{key: array for key, array in others.items() if array is not None},
+        }
 
 
 @dataclass(frozen=True)

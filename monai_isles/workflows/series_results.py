@@ -18,8 +18,8 @@ from monai_isles.inference.ischaemia import case_ischaemia
 from monai_isles.io.publish import publish_image
 from monai_isles.io.read import read_image
 from monai_isles.perfusion.trained import TRAINING_MAPS
-from monai_isles.reports.scanner import scanner_page
-from monai_isles.reports.scanner_slices import ScannerView
+from monai_isles.reports.page import case_page
+from monai_isles.reports.views import CaseView
 from monai_isles.workflows.measure_study import MAPS, MeasuredStudy
 
 _CUTS = ("core_rcbf", "delay_s", "min_cluster_ml")
@@ -67,7 +67,7 @@ def publish_results(
         result: ``result.json`` to be, with ``perfusion`` where the maps allowed it; changed in place.
         folder: ``<out>/<case>``.
     Raises:
-        IslesError: those of ``publish_image``, ``scanner_page``, ``publish_seg`` and ``publish_maps``.
+        IslesError: those of ``publish_image``, ``case_page``, ``publish_seg`` and ``publish_maps``.
     Source: ours; ``tests/cli/test_predict_series.py``.
     """
     images = {key: read_image(str(measured.maps[key]), kind=key) for key in _SEEN}
@@ -84,7 +84,9 @@ def publish_results(
     result["source"] = {key: measured.record[key] for key in told}
     result["patient_shown"] = wanted.show_patient
     if wanted.report:
-        scanner_page(_view(measured, arrays, masks, images["ct"].spacing_mm, result, wanted), folder / "report.html")
+        volumes = {key: np.asarray(maps[key][0]) for key in ("probability", "uncertainty") if key in maps}
+        view = _view(measured, arrays | volumes, masks, images["ct"].spacing_mm, result, wanted)
+        case_page(view, folder / "report.html")
     if measured.slices:
         _publish_dicom(measured, masks, images["ct"].affine, result, folder, wanted)
 
@@ -112,16 +114,19 @@ def _rule_flags(result: Mapping[str, Any]) -> list[dict[str, str]]:
 def _view(
     measured: MeasuredStudy, arrays: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray],
     spacing_mm: tuple[float, float, float], result: Mapping[str, object], wanted: Wanted,
-) -> ScannerView:  # fmt: skip
+) -> CaseView:  # fmt: skip
     record, vof = measured.record, measured.record["vof_hu"]
     facts = {"source": str(record["kind"]), "CT shown": str(record["ct"])}
     facts |= {name: str(value) for name, value in record["series"].items()}
     facts |= {"maps fed to the network": _fed(record[TRAINING_MAPS])}
     facts |= {"source SHA-256": str(record["source_sha256"])}
-    return ScannerView(
+    return CaseView(
         name=str(measured.maps["case"]),
-        images={key: arrays[key] for key in ("ct", "cbf", "tmax")},
-        masks={name: masks[name] for name in ("core", "hypoperfused", "lesion") if name in masks},
+        images={key: arrays[key] for key in _SEEN},
+        probability=arrays.get("probability"),
+        uncertainty=arrays.get("uncertainty"),
+        lesion=masks["lesion"],
+        masks={name: masks[name] for name in ("core", "hypoperfused") if name in masks},
         spacing_mm=spacing_mm,
         result=result,
         aif=np.asarray(record["aif_hu"]),

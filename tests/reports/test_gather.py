@@ -12,7 +12,7 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.reports import gather_cohort, read_scores
-from monai_isles.reports.scores import side_by_side
+from monai_isles.reports.gather import side_by_side
 
 Folders = Callable[..., dict[str, Path]]
 

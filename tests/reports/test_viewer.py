@@ -1,4 +1,4 @@
-"""The scanner page opens offline in a browser, scrolls, windows, and says what was measured and by what."""
+"""The page of a measured series opens offline in a browser, scrolls, windows, and says what was measured."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from monai_isles.errors import IslesError
-from monai_isles.reports import ScannerView, scanner_page
-from monai_isles.reports.scanner_slices import MOST_PIXELS, MOST_SLICES, STAGES, levels, page_data
+from monai_isles.reports import CaseView, case_page
+from monai_isles.reports.viewer import MOST_PIXELS, MOST_SLICES, STAGES, levels, page_data
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 RESULT = {
@@ -38,7 +38,7 @@ RESULT = {
 }  # fmt: skip
 
 
-def make_view(*, depth: int = 3, size: int = 48, **more: object) -> ScannerView:
+def make_view(*, depth: int = 3, size: int = 48, **more: object) -> CaseView:
     i, j, k = np.indices((size, size, depth))
     brain = ((i - size / 2) / (0.35 * size)) ** 2 + ((j - size / 2) / (0.4 * size)) ** 2 < 1
     late = brain & ((i - 0.3 * size) ** 2 + (j - 0.5 * size) ** 2 < (0.16 * size) ** 2) & (k > 0)
@@ -47,18 +47,19 @@ def make_view(*, depth: int = 3, size: int = 48, **more: object) -> ScannerView:
         "cbf": np.where(brain, 50.0 - 30 * late, 0.0),
         "tmax": np.where(brain, 2.0 + 6 * late, 0.0),
     }
-    masks = {"core": np.zeros_like(brain), "hypoperfused": late, "lesion": np.roll(late, 2, 1)}
+    masks = {"core": np.zeros_like(brain), "hypoperfused": late}
     time = np.arange(45.0)
     curves = {"aif": 300 * np.exp(-(((time - 15) / 4) ** 2)), "vof": 400 * np.exp(-(((time - 22) / 6) ** 2))}
     facts = {"result": RESULT, "dt_s": 1.0, "simulated": True, **curves, **more}
     images = {key: image.astype(np.float32) for key, image in images.items()}
-    return ScannerView("case_1 <i>", images, masks, (2.0, 2.5, 5.0), **facts)
+    lesion, spread = np.roll(late, 2, 1), np.full(brain.shape, 0.1, np.float32)
+    return CaseView("case_1 <i>", images, (2.0, 2.5, 5.0), 0.9 * lesion, spread, lesion, masks=masks, **facts)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    scanner_page(make_view(), path)
+    case_page(make_view(), path)
     return path
 
 
@@ -76,7 +77,7 @@ def shades(dom: str, key: str) -> int:
     return int(re.search(rf'id="stage-{key}".*?data-shades="(\d+)"', dom, re.DOTALL)[1])
 
 
-def wanted_shades(view: ScannerView, key: str, k: int, low: float, high: float) -> int:
+def wanted_shades(view: CaseView, key: str, k: int, low: float, high: float) -> int:
     """Count by hand what the page must show: each voxel of the slice in its window, maps black where they are 0."""
     image = view.images[key][:, :, k].astype(float)
     stage = next(stage for stage in STAGES if stage.key == key)
@@ -132,21 +133,21 @@ def test_numbers_remarks_curves_and_hashes_stand_on_the_page(page: Path) -> None
 
 
 def test_the_patient_is_shown_only_when_given(tmp_path: Path) -> None:
-    scanner_page(make_view(patient={"Name": "ZZNAME^X <u>"}), tmp_path / "p.html")
+    case_page(make_view(patient={"Name": "ZZNAME^X <u>"}), tmp_path / "p.html")
     assert "ZZNAME^X &lt;u&gt;" in (tmp_path / "p.html").read_text(encoding="utf-8")
 
 
 def test_without_core_or_maps_of_a_rule_the_page_says_so(tmp_path: Path) -> None:
     block = RESULT["perfusion"] | {"core_ml": 0.0, "mismatch_ratio": None, "defuse3": False}
-    scanner_page(make_view(result=RESULT | {"perfusion": block, "quality": []}, aif=None), tmp_path / "p.html")
+    case_page(make_view(result=RESULT | {"perfusion": block, "quality": []}, aif=None), tmp_path / "p.html")
     text = (tmp_path / "p.html").read_text(encoding="utf-8")
     assert "no core" in text and "not met" in text and "No remark on the series" in text and "artery (AIF)" not in text
-    scanner_page(make_view(result={"perfusion": {"not_computed": "x"}}), tmp_path / "q.html")
+    case_page(make_view(result={"perfusion": {"not_computed": "x"}}), tmp_path / "q.html")
     assert "Mismatch ratio" not in (tmp_path / "q.html").read_text(encoding="utf-8")
 
 
 def test_pictures_hold_whole_hu_and_maps_are_black_outside(page: Path) -> None:
-    stage, tmax = STAGES[0], STAGES[2]
+    stage, tmax = STAGES[0], STAGES[-1]
     hu = np.arange(-40, 215, dtype=float)
     back = stage.low + (levels(hu, stage).astype(float) - 1) * (stage.high - stage.low) / 254
     np.testing.assert_allclose(back, hu, atol=1e-9)
@@ -175,6 +176,12 @@ def test_what_makes_no_page_is_refused(broken: str) -> None:
         masks["tumour"] = masks["core"]
     else:
         del images["ct"]
-    with pytest.raises(IslesError, match="do not make a scanner page") as caught:
-        ScannerView("c", images, masks, (1, 1, 5))
-    assert caught.value.code == "E-REP-20"
+    with pytest.raises(IslesError) as caught:
+        CaseView("c", images, (1, 1, 5), None, None, view.lesion, masks=masks)
+    assert caught.value.code == ("E-REP-06" if broken == "shape" else "E-REP-20")
+
+
+def test_every_slice_is_printed_below_the_viewer(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert [f"slice {n} of 3" in text for n in (1, 2, 3)] == [True] * 3
+    assert text.index('id="viewer"') < text.index("<h2>Slices</h2>") < text.index("<h2>Perfusion</h2>")

@@ -1,67 +1,15 @@
-"""Slices of the scanner page: 8-bit pictures whose values the page turns back to units, and outlines as paths."""
+"""Slices of the viewer in a page: 8-bit pictures whose values the page turns back to units, and outlines as paths."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from monai_isles.errors import refused
 from monai_isles.reports.slices import head_box, on_screen
-
-MASKS = {
-    "core": ("core (threshold)", "#ff4d5e"),
-    "hypoperfused": ("hypoperfused (threshold)", "#35c3ff"),
-    "lesion": ("network lesion", "#ff9a2e"),
-}
-
-
-@dataclass(frozen=True)
-class ScannerView:
-    """One series with everything that was measured on it.
-
-    Shapes: images and masks (H, W, D), RAS+, one grid; ``aif`` and ``vof`` (T,).
-    Units: ``ct`` HU, ``cbf`` ml/100 g/min, ``tmax`` s, spacing mm, curves HU over baseline, ``dt_s`` s.
-    Args:
-        name: of the case; shown escaped.
-        images: ``ct``, and ``cbf`` and ``tmax`` where there are any.
-        masks: by name of ``MASKS``.
-        result: ``result.json``: volumes, ``perfusion``, ``quality``, what made it.
-        series: label to text: how the series was acquired and read.
-        patient: label to text, only when the user asked for it.
-        simulated: the data are the phantom's.
-    Raises:
-        IslesError: ``E-REP-20`` when shapes differ, an image is missing or a mask is unknown.
-    """
-
-    name: str
-    images: Mapping[str, np.ndarray]
-    masks: Mapping[str, np.ndarray]
-    spacing_mm: Sequence[float]
-    result: Mapping[str, Any] = field(default_factory=dict)
-    aif: np.ndarray | None = None
-    vof: np.ndarray | None = None
-    dt_s: float | None = None
-    series: Mapping[str, str] = field(default_factory=dict)
-    patient: Mapping[str, str] = field(default_factory=dict)
-    simulated: bool = False
-
-    def __post_init__(self) -> None:
-        shapes = {key: np.shape(array) for key, array in {**self.images, **self.masks}.items()}
-        strange = sorted(set(self.masks) - set(MASKS))
-        if "ct" not in self.images or strange or len(set(shapes.values())) > 1 or len(shapes["ct"]) != 3:
-            listed = ", ".join(f"{key} {' x '.join(map(str, shape))}" for key, shape in shapes.items())
-            raise refused(
-                "E-REP-20",
-                where=self.name,
-                found=listed + (f"; unknown masks {', '.join(strange)}" if strange else ""),
-                masks=", ".join(MASKS),
-            )
-
+from monai_isles.reports.views import MASKS, CaseView
 
 WINDOWS = {"brain": (40, 80), "stroke": (35, 30), "subdural": (75, 215)}
 MOST_SLICES, MOST_PIXELS = 48, 320
@@ -86,15 +34,18 @@ class Stage:
 STAGES = (
     Stage("ct", "CT", "HU", *_CT_RANGE, window=(0.0, 80.0)),
     Stage("cbf", "CBF", "ml/100 g/min", 0.0, 120.0, (0.0, 80.0), (40.0, 60.0, 80.0, 120.0), "turbo"),
+    Stage("cbv", "CBV", "ml/100 g", 0.0, 12.0, (0.0, 6.0), (3.0, 6.0, 12.0), "turbo"),
+    Stage("mtt", "MTT", "s", 0.0, 20.0, (0.0, 12.0), (6.0, 12.0, 20.0), "turbo"),
     Stage("tmax", "Tmax", "s", 0.0, 20.0, (0.0, 12.0), (6.0, 12.0, 20.0), "turbo"),
 )
 
 
-def page_data(view: ScannerView) -> dict[str, object]:
+def page_data(view: CaseView) -> dict[str, object]:
     """Return what the page's script draws: pictures as data addresses, outlines as SVG paths, windows.
 
-    CT keeps whole HU from -40 to 214, CBF 0.5 and Tmax 0.08 of their units; maps are black where they are 0. At most
-    48 slices, evenly spread, and pictures of at most 320 pixels, every n-th: ``note`` says what was left out.
+    CT keeps whole HU from -40 to 214, CBF 0.5, CBV 0.05, MTT and Tmax 0.08 of their units; maps are black where
+    they are 0. At most 48 slices, evenly spread, and pictures of at most 320 pixels, every n-th: ``note`` says what was
+    left out.
     """
     shape = view.images["ct"].shape
     box = head_box(view.images, shape, view.spacing_mm)
@@ -104,7 +55,7 @@ def page_data(view: ScannerView) -> dict[str, object]:
     stages = [stage for stage in STAGES if stage.key in view.images]
     thin = slice(None, None, stride)
     pictures = {s.key: [_picture(on_screen(view.images[s.key], k, box)[thin, thin], s) for k in shown] for s in stages}
-    outlines = {n: [_outline(on_screen(m, k, box)) for k in shown] for n, m in view.masks.items()}
+    outlines = {n: [_outline(on_screen(m, k, box)) for k in shown] for n, m in outlined(view).items()}
     return {
         "slices": [k + 1 for k in shown],
         "total": shape[2],
@@ -117,6 +68,12 @@ def page_data(view: ScannerView) -> dict[str, object]:
         "windows": WINDOWS,
         "note": _note(shape[2], len(shown), stride),
     }
+
+
+def outlined(view: CaseView) -> dict[str, np.ndarray]:
+    """Return the masks that are outlined, by name of ``MASKS`` and in its order."""
+    masks = {"lesion": view.lesion.astype(bool), **view.masks}
+    return {name: masks[name] for name in MASKS if name in masks}
 
 
 def levels(picture: np.ndarray, stage: Stage) -> np.ndarray:
@@ -156,11 +113,12 @@ def _outline(mask: np.ndarray) -> str:
     )
 
 
-def _start(view: ScannerView, shown: list[int]) -> int:
+def _start(view: CaseView, shown: list[int]) -> int:
     """Return the place among ``shown`` of the slice with most lesion, else most hypoperfusion, else the middle."""
     for name in ("lesion", "core", "hypoperfused"):
-        if name in view.masks and view.masks[name].any():
-            return int(np.argmax(view.masks[name].sum((0, 1))[shown]))
+        mask = outlined(view).get(name)
+        if mask is not None and mask.any():
+            return int(np.argmax(mask.sum((0, 1))[shown]))
     return len(shown) // 2
 
 
