@@ -15,7 +15,7 @@ from monai_isles.modalities import MODALITIES
 from monai_isles.reports import canvas as palette
 from monai_isles.reports.canvas import blank
 from monai_isles.reports.slices import ANATOMY, MAPS, brain, head_box, on_screen
-from monai_isles.reports.views import SYNTHETIC, CaseView
+from monai_isles.reports.views import MASKS, SYNTHETIC, CaseView
 from monai_isles.transforms.mirror import Grid, Mirror, mirrored
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ def case_montage(
     """Return a figure with one row a slice and one column an image, then the agreement on the first image.
 
     Displayed radiologically: front up, the patient's right on the left, lettered R and L. The reference is outlined in
-    white and the prediction in orange; in the last column true positives are green, false positives red, false
-    negatives blue.
+    white, the prediction in orange and masks of thresholds in the colours of ``MASKS``; in the last column true
+    positives are green, false positives red, false negatives blue.
 
     Shapes: the case's (H, W, D). Units: ``monai_isles.reports.montage``.
     Args:
@@ -265,11 +265,12 @@ def _paint(axes: Axes, panel: Panel, case: CaseView, k: int, box: tuple[slice, s
         aspect=_aspect(case),
         interpolation="nearest",
     )
-    write(axes, "R", 0.03, 0.03)
-    write(axes, "L", 0.97, 0.03, ha="right")
+    _sides(axes)
     if panel.mark:
         write(axes, panel.mark, 0.97, 0.975, ha="right", va="top")
     if panel.outlines:
+        for name, mask in case.masks.items():
+            outline(axes, on_screen(mask, k, box), MASKS[name][1], 1.0)
         outline(axes, on_screen(case.lesion, k, box), palette.PREDICTION, 1.5)
         if case.truth is not None:
             outline(axes, on_screen(case.truth, k, box), palette.TRUTH, 1.0)
@@ -292,8 +293,7 @@ def _agreement(axes: Axes, case: CaseView, under: Panel, k: int, box: tuple[slic
     for colour, area in areas.items():
         picture[area] = 0.3 * picture[area] + 0.7 * np.asarray(to_rgb(colour))
     axes.imshow(picture, aspect=_aspect(case), interpolation="nearest")
-    write(axes, "R", 0.03, 0.03)
-    write(axes, "L", 0.97, 0.03, ha="right")
+    _sides(axes)
 
 
 def _aspect(case: CaseView) -> float:
@@ -311,10 +311,19 @@ def outline(axes: Axes, mask: np.ndarray, colour: str, width: float) -> None:
     lines.set_path_effects([withStroke(linewidth=width + 1.0, foreground=palette.HALO)])
 
 
-def write(axes: Axes, text: str, x: float, y: float, *, ha: str = "left", va: str = "bottom") -> None:
+def write(
+    axes: Axes, text: str, x: float, y: float, *, ha: str = "left", va: str = "bottom", bold: bool = False
+) -> None:
     """Write on a picture, with a dark halo. Units: ``x`` and ``y`` as shares of the axes."""
-    label = axes.text(x, y, text, transform=axes.transAxes, color=_LIGHT, fontsize=8, ha=ha, va=va)
+    look: dict[str, Any] = {"fontsize": 11, "fontweight": "bold"} if bold else {"fontsize": 8}
+    label = axes.text(x, y, text, transform=axes.transAxes, color=_LIGHT, ha=ha, va=va, **look)
     label.set_path_effects([withStroke(linewidth=2.0, foreground=palette.HALO)])
+
+
+def _sides(axes: Axes) -> None:
+    """Letter the patient's right and left, large enough to survive a picture shown at half its size."""
+    for letter, x, ha in (("R", 0.03, "left"), ("L", 0.97, "right")):
+        write(axes, letter, x, 0.03, ha=ha, bold=True)
 
 
 def _bar(axes: Axes, panel: Panel) -> None:

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from monai_isles.errors import IslesError
-from monai_isles.reports import CaseView, case_page
+from monai_isles.reports import CaseView, case_montage, case_page
+from monai_isles.reports import canvas as palette
 from monai_isles.reports.viewer import MOST_PIXELS, MOST_SLICES, STAGES, levels, page_data
+from monai_isles.reports.views import MASKS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 RESULT = {
@@ -185,3 +188,10 @@ def test_every_slice_is_printed_below_the_viewer(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert [f"slice {n} of 3" in text for n in (1, 2, 3)] == [True] * 3
     assert text.index('id="viewer"') < text.index("<h2>Slices</h2>") < text.index("<h2>Perfusion</h2>")
+    assert "hypoperfused (threshold) outline" in text
+
+
+def test_the_masks_of_the_thresholds_are_outlined_in_their_colours() -> None:
+    (axes, *_) = [a for a in case_montage(make_view(), [1]).figure.axes if a.get_title().startswith("Tmax")]
+    drawn = {to_hex(line.get_edgecolor()[0]) for line in axes.collections}
+    assert drawn == {MASKS["hypoperfused"][1], palette.PREDICTION}  # the core is empty
