@@ -25,8 +25,7 @@ from torch import Tensor
 from monai_isles.data.scans import read_perfusion_series
 from monai_isles.perfusion import block_circulant_svd, measured_maps, oscillation_svd, prepare_series
 from monai_isles.perfusion.deconvolution import TRUNCATIONS
-from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR, LONGEST_MTT_S
-from monai_isles.perfusion.measured import voxel_maps
+from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR, LONGEST_MTT_S, voxel_maps
 from monai_isles.phantom.ct.kinetics import Bolus, TissueCurves
 
 SUBJECT, DT_S, SPACING_MM = "deconvolution", 1.0, (0.9, 0.9, 5.0)

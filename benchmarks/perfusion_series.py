@@ -27,7 +27,7 @@ class Series:
     """Hold one simulated series and its truth.
 
     Shapes: ``hu`` (T, H, W, D) int16, the maps and masks (H, W, D), ``blood_hu`` (T,).
-    Units: ml/100 g/min, ml/100 g, s; ``core`` is true flow below 30 % of the healthy side's mean, ``healthy`` that side.
+    Units: ml/100 g/min, ml/100 g, s; ``core`` is flow below 30 % of the mean of ``healthy``, that side.
     """
 
     name: str
@@ -79,7 +79,9 @@ def head(seed: int, *, size: int = 160, noise: float = 1.0, dt_s: float | None =
     volume = np.where(grey, rng.uniform(3.4, 4.6), rng.uniform(1.8, 2.5)) * np.exp(0.10 * rough + 0.05 * other)
     flow = flow * np.interp(deep, [0.0, 0.15, 0.5, 0.65], [1.0, 0.75, 0.55, level])
     volume = volume * np.interp(deep, [0.0, 0.2, 0.5, 0.65], [1.0, 1.1, 1.0, pool])
-    delay = np.clip(0.8 + 0.5 * ~grey + 0.4 * slow + np.interp(deep, [0.0, 0.3], [0.0, late]) * np.exp(0.2 * other), 0, 16)
+    delay = np.clip(
+        0.8 + 0.5 * ~grey + 0.4 * slow + np.interp(deep, [0.0, 0.3], [0.0, late]) * np.exp(0.2 * other), 0, 16
+    )
     arteries, vein = _vessels(rng, x, y, z, radius, spacing, wide, long)
     time_s, bolus = np.arange(frames) * step_s, _bolus(rng, frames * step_s)
     kind = str(rng.choice(RESIDUES))
@@ -170,7 +172,9 @@ def _vessels(
         at = side * (0.55 + 0.15 * np.sin(z / 15 + rng.uniform(0, 6))) * wide
         arteries += np.hypot(x - at, y - rng.uniform(0, 25)) < rng.uniform(1.2, 2.2)
     arteries += np.hypot(x - 2.0, y - (0.62 + 0.06 * np.sin(z / 12)) * long) < rng.uniform(1.2, 2.0)
-    vein = (np.hypot(x, y + 0.93 * long * np.sqrt(np.clip(1 - (z / 95) ** 2, 0.2, 1))) < rng.uniform(2.5, 4.2)) & (radius < 1)
+    vein = (np.hypot(x, y + 0.93 * long * np.sqrt(np.clip(1 - (z / 95) ** 2, 0.2, 1))) < rng.uniform(2.5, 4.2)) & (
+        radius < 1
+    )
     blur = [0.55 / s for s in spacing[:2]]
     return tuple(ndimage.gaussian_filter(np.clip(one, 0, 1).astype(float), (*blur, 0)) for one in (arteries, vein))
 
@@ -211,7 +215,13 @@ def _sampled(curve: np.ndarray, time_s: np.ndarray, delay_s: float) -> np.ndarra
 
 
 def _tissue(
-    kind: str, bolus: np.ndarray, time_s: np.ndarray, cbf: np.ndarray, cbv: np.ndarray, delay_s: np.ndarray, spread: float
+    kind: str,
+    bolus: np.ndarray,
+    time_s: np.ndarray,
+    cbf: np.ndarray,
+    cbv: np.ndarray,
+    delay_s: np.ndarray,
+    spread: float,
 ) -> np.ndarray:
     """Return tissue curves (V, T) in HU, dispersed by ``spread`` seconds a second of delay; steps of 4 % and 0.1 s."""
     t = np.arange(len(bolus)) * FINE_S
@@ -225,7 +235,9 @@ def _tissue(
             made[log_transit] = np.fft.irfft(np.fft.rfft(bolus, 2 * len(t)) * np.fft.rfft(full, 2 * len(t)))[: len(t)]
         curve, late = made[log_transit] * FINE_S, 0.1 * tenth
         if spread * late > 0.1:
-            curve = ndimage.convolve1d(curve, np.r_[np.zeros(len(k := _exponential(spread * late)) - 1), k], mode="constant")
+            curve = ndimage.convolve1d(
+                curve, np.r_[np.zeros(len(k := _exponential(spread * late)) - 1), k], mode="constant"
+            )
         table[number] = _sampled(curve, time_s, late)
     return table[which.ravel()] * (cbf * DENSITY_BY_HEMATOCRIT / 6000.0)[:, None].astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Dice of a bundle on unseen simulated scans by the way its maps were made: the data set's, as trained, measured.
+"""Dice of a bundle on unseen simulated scans by the way its maps came: the data set's files, or measured from the series.
 
 ``python docs/make/from_series.py --cases 8 --step 16 --out docs/tables/from_series.csv``
 """
@@ -23,14 +23,13 @@ from monai_isles.inference.malloc import use_threads
 from monai_isles.io import read_image
 from monai_isles.io.publish import publish_text
 from monai_isles.metrics import dsc
-from monai_isles.perfusion import TRAINING_MAPS
 from monai_isles.phantom import CaseArrays, make_case
 from monai_isles.phantom.folder import save_lps
 from monai_isles.progress import progress
 from monai_isles.workflows.measure_study import measure_study
 
 _SEEN = ("ct", "cbf", "cbv", "mtt", "tmax")
-WAYS = ("data set", "from series, as trained", "from series, measured")
+WAYS = ("data set", "from series")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,14 +59,13 @@ def _row(scan: CaseArrays, folder: Path, args: argparse.Namespace) -> dict[str, 
     changes = {"step": [args.step] * 2, "mc_passes": args.mc_passes}
     predictor = load_predictor(Path(args.bundle), folder / "out", device="cpu", changes=changes)
     metadata = Bundle.open(args.bundle).metadata_of(list(predictor.weights.values()))
-    trained = measure_study(find_study(study), "trained", folder / "out", training_maps=metadata[TRAINING_MAPS])
     measured = measure_study(find_study(study), "measured", folder / "out")
     row: dict[str, float] = {}
-    for way, entry in zip(WAYS, (own, trained.entry, measured.entry), strict=True):
+    for way, entry in zip(WAYS, (own, measured.entry), strict=True):
         lesion = np.asarray(predictor.predict(entry)["lesion"][0]) > 0
         row[f"{way}: Dice"] = round(float(dsc(lesion, scan.label)), 4)
         row[f"{way}: remarks"] = _remarks(entry, metadata)
-    for way, entry in (("rule, data set", own), ("rule, measured", measured.maps)):
+    for way, entry in (("rule, data set", own), ("rule, measured", measured.entry)):
         found = case_ischaemia(entry)
         row[f"{way}: Dice"] = round(float(dsc(found[0].core, scan.label)), 4) if found else 0.0
     return row

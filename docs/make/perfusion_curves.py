@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monai_isles.perfusion.maps import residue_peaks
-from monai_isles.perfusion.measured import deconvolved, voxel_maps
+from monai_isles.perfusion.maps import deconvolved, voxel_maps
+from monai_isles.perfusion.peaks import residue_peaks
 from monai_isles.phantom.ct.kinetics import RESIDUES, Bolus, TissueCurves
 
 BOLUS = Bolus(arrival_s=6.0, alpha=3.0, beta_s=1.5, peak_hu=250.0, recirculation=0.2)

@@ -21,13 +21,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the maps, perfusion.json and run.json")
     parser.add_argument(
-        "--method", choices=("bcsvd", "osvd", "tikhonov"), default="bcsvd", help="deconvolution (default: bcsvd)"
+        "--method",
+        choices=("bayes", "bcsvd", "osvd", "tikhonov"),
+        help="bayes: model of transit (default without --truncation); bcsvd: the conventional truncated decomposition, "
+        "by which published volumes were measured; osvd; tikhonov",
     )
     parser.add_argument(
         "--truncation",
         metavar="PART",
-        help="bcsvd: singular values dropped below this part (default 0.10); osvd: largest oscillation index (0.065); "
-        "tikhonov: strength (0.10), or gcv for each voxel's own",
+        help="bayes: spread of the prior of transit times (default 0.5); bcsvd: part below which values are dropped "
+        "(0.10); osvd: largest oscillation index (0.035); tikhonov: strength (0.10), or gcv for each voxel's own",
     )
     parser.add_argument(
         "--smoothing-mm", type=float, default=5.0, metavar="MM", help="full width at half maximum, in plane (default 5)"
@@ -48,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.io.publish import publish_json
     from monai_isles.io.runs import RunFolder
     from monai_isles.training.distributed import pick_device
-    from monai_isles.workflows.perfusion import MAPS, Measuring, measure_cohort, measure_series
+    from monai_isles.workflows.perfusion import MAPS, MASKS, Measuring, measure_cohort, measure_series
 
     use_threads(args.threads)
     device, out = pick_device(args.device), Path(args.out)
@@ -60,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             held.finish(record := {"kind": "perfusion of a cohort", "settings": how.settings(), "cases": records})
         print(json.dumps(record, indent=2) if args.json else records_text(records, out))
         return EXIT_SOME_FAILED if any(one["outcome"] == "failed" for one in records.values()) else EXIT_DONE
-    with RunFolder(out, outputs=[f"{name}.nii.gz" for name in (*MAPS, "brain")]) as held:
+    with RunFolder(out, outputs=[f"{name}.nii.gz" for name in (*MAPS, "brain", *MASKS)]) as held:
         record, sha256 = measure_series(args.series[0], out, how)
         publish_json(out / "perfusion.json", record)
         held.finish({"kind": "perfusion", "series": str(args.series[0]), "sha256": sha256, **record})
@@ -82,12 +85,25 @@ def _require_smoothing(width_mm: float) -> None:
         raise refused("E-USE-31", where="--smoothing-mm", found=f"{width_mm:g} mm")
 
 
+def _ischaemia_text(record: dict) -> str:
+    found = record["ischaemia"]
+    if "not_computed" in found:
+        return f"no volumes: {found['not_computed']}"
+    ratio = found["mismatch_ratio"]
+    mismatch = f"mismatch {found['mismatch_ml']:.1f} ml" + ("" if ratio is None else f", ratio {ratio:.2f}")
+    return (
+        f"core (rCBF < 30 %) {found['core_ml']:.1f} ml, Tmax > 6 s {found['hypoperfused_ml']:.1f} ml, {mismatch}, side "
+        f"{found['side']}, of the {record['coverage']['mm']:g} mm measured"
+    )
+
+
 def _text(record: dict, out: Path) -> str:
     medians = ", ".join(f"{name} {value:g} {record['units'][name]}" for name, value in record["medians"].items())
-    moved = record["motion"]
+    moved, seen = record["motion"], record["coverage"]
     lines = [
         f"{record['frames']} frames of {record['dt_s']:g} s (times: {record['times_from']}), "
-        f"{record['brain_ml']:.0f} ml of brain; medians {medians}"
+        f"{record['brain_ml']:.0f} ml of brain in {seen['slices']} slices, {seen['mm']:g} mm; medians {medians}",
+        _ischaemia_text(record),
     ]
     if moved["largest_mm"] is not None:
         lines.append(f"movement up to {moved['largest_mm']:.2f} mm, {'undone' if moved['applied'] else 'left'}")

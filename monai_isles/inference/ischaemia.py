@@ -21,7 +21,6 @@ from monai_isles.perfusion.thresholds import (
     ischaemia,
 )
 
-RULE_MAPS = "rule_maps"
 _MAPS = (*PERFUSION_MAPS, "ttp")
 
 
@@ -38,14 +37,12 @@ def case_ischaemia(
     (``mirror``) or, without one, from the brain's centre column (``centroid``).
 
     Args:
-        entry: flat dictionary with the paths of the maps, and of ``ct`` where there is one; the maps of ``rule_maps``
-            go before those that the network is fed.
+        entry: flat dictionary with the paths of the maps, and of ``ct`` where there is one.
         core_rcbf, delay_s, min_cluster_ml: as in ``monai_isles.perfusion.ischaemia``.
     Raises:
         IslesError: ``E-GEOM-*`` and others of ``read_image``, ``E-EVAL-01``, ``E-EVAL-02``.
     Source: ``monai_isles.perfusion.ischaemia``; ``tests/inference/test_ischaemia.py``.
     """
-    entry = {**entry, **entry.get(RULE_MAPS, {})}
     if not (entry.get("cbf") and entry.get("tmax")):
         return None
     from monai_isles.transforms.grid import onto_first

@@ -226,7 +226,7 @@ _BIDS_FILES = {
     "result": "result.json", "report": "report.html",
     **{key: f"maps/{key}.nii.gz" for key in ("cbf", "cbv", "mtt", "tmax", "ttp")},
 }  # fmt: skip
-_ABOUT = ("case", "subject", "fold", "label", "label_values", "resample", "rule_maps")
+_ABOUT = ("case", "subject", "fold", "label", "label_values", "resample")
 
 
 def publish_bids(out: Path, entries: Sequence[Mapping[str, object]]) -> Path:

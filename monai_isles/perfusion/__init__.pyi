@@ -1,9 +1,8 @@
 from .deconvolution import block_circulant_svd, circulant_inverse, oscillation_index, oscillation_svd, tikhonov
-from .maps import PerfusionMaps, bolus_arrival, perfusion_maps
+from .maps import MAP_UNITS, METHODS, PerfusionMaps, measured_maps, perfusion_maps, perfusion_record
 from .masks import intracranial_mask, smooth_in_plane, tissue_mask
-from .measured import MAP_UNITS, METHODS, measured_maps, perfusion_record
 from .motion import Motion, head_motion, moved_back
-from .prepared import PreparedSeries, prepare_series
+from .prepared import PreparedSeries, bolus_arrival, prepare_series
 from .quality import Flag
 from .thresholds import (
     Ischaemia,
@@ -14,7 +13,6 @@ from .thresholds import (
     relative_cbf,
     upright_hemispheres,
 )
-from .trained import TRAINING_MAPS, maps_as_trained, require_settings
 from .vessels import Vessels, arterial_curve, find_vessels, venous_curve
 
 __all__ = [
@@ -25,7 +23,6 @@ __all__ = [
     "Motion",
     "PerfusionMaps",
     "PreparedSeries",
-    "TRAINING_MAPS",
     "Vessels",
     "arterial_curve",
     "block_circulant_svd",
@@ -37,7 +34,6 @@ __all__ = [
     "head_motion",
     "intracranial_mask",
     "ischaemia",
-    "maps_as_trained",
     "measured_maps",
     "moved_back",
     "oscillation_index",
@@ -47,7 +43,6 @@ __all__ = [
     "prepare_series",
     "rcbf_core",
     "relative_cbf",
-    "require_settings",
     "smooth_in_plane",
     "tikhonov",
     "tissue_mask",

@@ -100,13 +100,17 @@ def require_fit(curves: Tensor, aif: Tensor, where: str) -> None:
 TRUNCATIONS = tuple(round(0.01 * step, 2) for step in range(1, 51))
 
 
-def oscillation_index(residue: Tensor) -> Tensor:
+def oscillation_index(residue: Tensor, dt_s: float = 1.0) -> Tensor:
     """Return the oscillation index (V,) of residue functions (V, L): summed bends over length and height.
 
-    Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522, equation 9.
+    The bends of a given curve grow with the square of the step, so they are divided by it, in seconds: the index of a
+    residue function does not depend on how often it was sampled, and is that of the source at a step of 1 s.
+
+    Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522, equation 9; the step is ours,
+    ``tests/perfusion/test_oscillation.py``.
     """
     bends = residue[:, 2:] - 2 * residue[:, 1:-1] + residue[:, :-2]
-    return bends.abs_().sum(1) / (residue.shape[1] * residue.amax(1).clamp_min(1e-12))
+    return bends.abs_().sum(1) / (dt_s**2 * residue.shape[1] * residue.amax(1).clamp_min(1e-12))
 
 
 def oscillation_svd(
@@ -155,7 +159,7 @@ def oscillation_solver(
         for inverse in inverses:
             residue = part @ inverse
             out[active] = residue
-            wild = oscillation_index(residue) > limit
+            wild = oscillation_index(residue, dt_s) > limit
             active, part = active[wild], part[wild]
             if not len(active):
                 break

@@ -1,80 +1,45 @@
-"""Maps of flow, volume, transit time and delay from a CT perfusion series."""
+"""Maps of flow, volume, transit time and delay from a CT perfusion series: one pipeline for every caller."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from monai_isles.errors import refused
-from monai_isles.perfusion.deconvolution import block_circulant_svd
-from monai_isles.perfusion.masks import smooth_in_plane
-from monai_isles.perfusion.quality import Flag
-from monai_isles.perfusion.vessels import arterial_curve, venous_curve
+from monai_isles.perfusion.deconvolution import circulant_solver, oscillation_solver, require_fit, tikhonov_solver
+from monai_isles.perfusion.masks import box_of, smooth_slices
+from monai_isles.perfusion.motion import displacement_mm
+from monai_isles.perfusion.peaks import curve_peaks, residue_peaks
+from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
+from monai_isles.perfusion.quality import LATE_ARTERY, Flag, artery_flags, noise_flags, vessel_flags
+from monai_isles.perfusion.transit import transit_solver
+from monai_isles.perfusion.vessels import Vessels, find_vessels
 
-_LANES = 64
-
-
-def residue_peaks(residue: Tensor) -> tuple[Tensor, Tensor]:
-    """Return height (V,) and position (V,) in frames of the largest value of circular residues (V, L).
-
-    The position is that of the parabola through the largest value and its neighbours; the last quarter of the circle
-    is time before zero, and counts as negative.
-
-    Source: parabolic peak interpolation; ``tests/perfusion/test_peaks.py``.
-    """
-    length = residue.shape[1]
-    index = _largest(residue)
-    before, height, after = _around(residue, index)
-    bend = (before - 2 * height + after).clamp_max(-1e-12)
-    position = index + (0.5 * (before - after) / bend).clamp(-0.5, 0.5)
-    return height, torch.where(position >= 0.75 * length, position - length, position)
-
-
-def curve_peaks(curves: Tensor) -> Tensor:
-    """Return the position (V,) in frames of the largest value of curves (V, T), smoothed over three frames."""
-    frames = curves.shape[1]
-    wide = curves.new_full((len(curves), -(-frames // _LANES) * _LANES), -torch.inf)
-    calm = wide[:, :frames]
-    torch.add(curves[:, :-2], curves[:, 2:], out=calm[:, 1:-1])
-    calm[:, 1:-1] += curves[:, 1:-1]
-    torch.add(curves[:, 0], curves[:, 1], out=calm[:, 0]).mul_(1.5)
-    torch.add(curves[:, -2], curves[:, -1], out=calm[:, -1]).mul_(1.5)
-    index = _largest(wide).clamp_(1, frames - 2)
-    before, top, after = _around(wide, index)
-    bend = (before - 2 * top + after).clamp_max(-1e-12)
-    return index + (0.5 * (before - after) / bend).clamp(-0.5, 0.5)
-
-
-def _largest(rows: Tensor) -> Tensor:
-    """Return the index (V,) of the largest value of each row; numpy's search is faster than torch's, most in rows of
-    64, 128 and so on."""
-    return torch.from_numpy(rows.numpy().argmax(1)) if rows.device.type == "cpu" else rows.argmax(1)
-
-
-def _around(rows: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the values before, at and after ``index`` on circular rows."""
-    length = rows.shape[1]
-    flat, start = rows.flatten(), torch.arange(len(rows), device=rows.device) * length
-    before = torch.where(index == 0, length - 1, index - 1)
-    after = torch.where(index == length - 1, 0, index + 1)
-    return flat[start + before], flat[start + index], flat[start + after]
-
-
+MAP_UNITS = {"cbf": "ml/100 g/min", "cbv": "ml/100 g", "mtt": "s", "tmax": "s", "ttp": "s"}
+METHODS: dict[str, float] = {"bayes": 0.5, "bcsvd": 0.10, "osvd": 0.035, "tikhonov": 0.10}
+METHOD, CONVENTIONAL = "bayes", "bcsvd"
 DENSITY_G_ML = 1.04
 HEMATOCRIT_FACTOR = 0.73
-LONGEST_MTT_S = 60.0
+LONGEST_MTT_S, LONGEST_TMAX_S = 60.0, 25.0
+VESSEL_CBV, SMOOTHING_MM = 9.0, 5.0
+_CHUNK, _SAMPLE = 8192, 4000
+_SCALE = HEMATOCRIT_FACTOR / DENSITY_G_ML
 
 
 @dataclass(frozen=True)
 class PerfusionMaps:
-    """Hold the maps of one scan, zero outside the mask.
+    """Hold the maps of one scan, zero outside ``brain``.
 
-    Shapes: maps (H, W, D) float32, ``brain`` (H, W, D) bool, ``aif`` and ``vof`` (T,) float32.
+    Shapes: maps (H, W, D) float32, ``brain`` (H, W, D) bool, ``aif`` and ``vof`` (T,) float32; ``aif_vox`` and
+    ``vof_vox`` (n, 3) places in the grid, empty for an artery that was given.
     Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt`` and ``tmax`` s, ``ttp`` s after the first frame, ``aif`` and
-    ``vof`` HU over baseline. ``measured_maps`` fills all of them, ``perfusion_maps`` the first five.
+    ``vof`` HU over baseline; ``scale`` is what the measured artery was multiplied by, ``noise_hu`` the noise of one
+    smoothed curve.
     """
 
     cbf: np.ndarray
@@ -82,104 +47,279 @@ class PerfusionMaps:
     mtt: np.ndarray
     tmax: np.ndarray
     aif: np.ndarray
-    ttp: np.ndarray | None = None
+    ttp: np.ndarray
+    brain: np.ndarray
     vof: np.ndarray | None = None
-    brain: np.ndarray | None = None
+    scale: float = 1.0
+    noise_hu: float = 0.0
+    aif_vox: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), int))
+    vof_vox: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), int))
     quality: tuple[Flag, ...] = ()
+
+    @property
+    def artery_leads(self) -> bool:
+        """Return whether the artery comes before the tissue; if not, no volume of the maps can be trusted."""
+        return all(flag.code != LATE_ARTERY for flag in self.quality)
 
 
 def perfusion_maps(
     series_hu: np.ndarray | Tensor,
     dt_s: float,
     *,
-    mask: np.ndarray | Tensor,
     spacing_mm: tuple[float, float, float],
-    aif: np.ndarray | None = None,
+    mask: np.ndarray | Tensor | None = None,
+    motion: bool = True,
     baseline_frames: int | None = None,
-    smoothing_mm: float = 5.0,
-    truncation: float = 0.15,
-    venous_scaling: bool = True,
+    **how: Any,
 ) -> PerfusionMaps:
-    """Compute the maps of one scan by block-circulant deconvolution.
+    """Compute the maps of one scan: ``prepare_series``, then ``measured_maps``.
 
-    Shapes: ``series_hu`` (T, H, W, D), ``mask`` (H, W, D) bool.
-    Units: HU, s, mm (``smoothing_mm`` is the full width at half maximum, in plane).
+    Shapes: ``series_hu`` (T, H, W, D), ``mask`` (H, W, D) bool.  Units: HU, s, mm.
 
     Args:
-        aif: arterial curve over baseline; chosen from the series when None.
-        baseline_frames: frames before the bolus; found on the mean curve when None.
-        truncation: see ``block_circulant_svd``.
-        venous_scaling: scale a chosen ``aif`` to the area of the venous curve, against partial volume of thin arteries.
+        mask: the brain; found in the first frames when None.
+        motion, baseline_frames: of ``prepare_series``.
+        how: options of ``measured_maps``.
 
     Raises:
-        IslesError: ``E-PERF-01`` or ``-03`` no bolus, ``E-PERF-02`` shapes that do not fit, ``E-PERF-04`` empty mask.
+        IslesError: those of ``prepare_series`` and ``measured_maps``.
 
-    Source: Fieselmann et al., Int J Biomed Imaging 2011, doi:10.1155/2011/467563; ``tests/perfusion/test_maps.py``.
+    Source: ours; ``tests/perfusion/test_maps.py``.
+
+    >>> from monai_isles.phantom import make_case
+    >>> scan = make_case(1, seed=5, max_slices=2)
+    >>> perfusion_maps(scan.ctp, scan.dt_s, spacing_mm=scan.spacing_mm).cbf.shape == scan.label.shape
+    True
     """
-    series, inside = torch.as_tensor(series_hu, dtype=torch.float32), torch.as_tensor(mask).bool()
-    _require_fit(series, inside)
+    place: dict[str, Any] = {"spacing_mm": spacing_mm, "motion": motion, "baseline_frames": baseline_frames}
+    return measured_maps(prepare_series(series_hu, dt_s=dt_s, mask=mask, **place), **how)
+
+
+def measured_maps(
+    prepared: PreparedSeries,
+    *,
+    method: str | None = None,
+    truncation: float | str | None = None,
+    smoothing_mm: float = SMOOTHING_MM,
+    aif: np.ndarray | None = None,
+    venous_scaling: bool = True,
+    device: str | torch.device = "cpu",
+) -> PerfusionMaps:
+    """Compute the maps of one prepared series, all voxels at once.
+
+    Voxels with more than 9 ml/100 g of blood are vessels: they neither enter the smoothing nor the maps.
+
+    Args:
+        method: ``bayes`` (model of transit), ``bcsvd`` (fixed truncation, the conventional one), ``osvd`` (oscillation
+            index), ``tikhonov``; when None ``bayes``, or ``bcsvd`` where a truncation is given.
+        truncation: part of the largest singular value dropped (``bcsvd``) or damped (``tikhonov``, or ``gcv``), largest
+            oscillation index (``osvd``), spread of the prior of transit times (``bayes``); of ``METHODS`` when None.
+        smoothing_mm: full width at half maximum, in plane.
+        aif: arterial curve (T,) over baseline, HU; chosen and scaled to the vein when None.
+        device: where the arithmetic runs.
+
+    Raises:
+        IslesError: ``E-PERF-08`` unknown method or setting; those of ``find_vessels`` and of the deconvolutions.
+
+    Source: Fieselmann et al., Int J Biomed Imaging 2011, doi:10.1155/2011/467563; ``tests/perfusion/test_measured.py``.
+    """
+    method, level = chosen_method(method, truncation)
+    inside = torch.from_numpy(prepared.tissue)
     box = box_of(inside)
-    series, inside = series[(slice(None), *box)], inside[box]
-    first = baseline_frames or bolus_arrival(series[:, inside].mean(1))
-    rise = series - series[:first].mean(0)
-    if aif is None:
-        aif = _measured_aif(rise[:, inside].T.numpy(), dt_s, venous_scaling)
-    smooth = smooth_in_plane(rise, inside, fwhm_mm=smoothing_mm, spacing_mm=spacing_mm[:2])
-    curves = smooth[:, inside].T.contiguous()
-    values = _voxel_maps(curves, torch.as_tensor(aif, dtype=torch.float32), dt_s, truncation)
-    volumes = [_paint(v, mask=torch.as_tensor(mask).bool()) for v in values]
-    return PerfusionMaps(*volumes, aif=np.asarray(aif, np.float32))
+    place = inside[box].permute(2, 0, 1).to(device)
+    rise = prepared.rise_hu[(slice(None), *box)].to(device).permute(0, 3, 1, 2).contiguous()
+    spacing = prepared.spacing_mm[:2]
+    found = None if aif is not None else _vessels(prepared, venous_scaling)
+    artery = np.asarray(aif if found is None else found.aif, np.float32)
+    blood = 100.0 * _SCALE * rise.sum(0) / float(artery.sum())
+    calm = smooth_slices(blood[None], place, fwhm_mm=min(2.5, smoothing_mm), spacing_mm=spacing)[0]
+    place = place & (calm <= VESSEL_CBV)
+    smooth = smooth_slices(rise, place, fwhm_mm=smoothing_mm, spacing_mm=spacing)
+    curves = smooth.flatten(1)[:, place.flatten()].T.contiguous()
+    noise = curve_noise(curves)
+    values = voxel_maps(curves, torch.as_tensor(artery), prepared.dt_s, method=method, level=level)
+    full = torch.zeros(inside.shape, dtype=torch.bool)
+    full[box] = place.cpu().permute(1, 2, 0)
+    volumes = [_painted(value, place, full, box) for value in values]
+    return PerfusionMaps(
+        *volumes[:4],
+        aif=artery,
+        ttp=volumes[4],
+        brain=full.numpy(),
+        noise_hu=noise,
+        quality=(*prepared.flags, *_remarks(prepared, found, curves, noise)),
+        **({} if found is None else _places(prepared, found)),
+    )
 
 
-def bolus_arrival(curve: Tensor) -> int:
-    """Return the number of frames before the bolus on a mean tissue curve (T,): up to a tenth of the rise."""
-    rise = curve - curve[:2].mean()
-    above = rise > 0.1 * rise.max()
-    return max(2, int(above.float().argmax()) - 1)
+def _vessels(prepared: PreparedSeries, venous_scaling: bool) -> Vessels:
+    candidates = [_candidates(prepared.rise_hu, mask) for mask in (prepared.tissue, prepared.cranial)]
+    return find_vessels(*candidates, prepared.dt_s, venous_scaling=venous_scaling)
 
 
-def _require_fit(series: Tensor, inside: Tensor) -> None:
-    if series.ndim != 4 or series.shape[1:] != inside.shape:
+def _candidates(rise: Tensor, mask: np.ndarray) -> np.ndarray:
+    return rise.flatten(1)[:, torch.from_numpy(mask).flatten()].T.numpy()
+
+
+def _places(prepared: PreparedSeries, found: Vessels) -> dict[str, Any]:
+    return {
+        "vof": found.vof,
+        "scale": found.scale,
+        "aif_vox": np.argwhere(prepared.tissue)[found.aif_index],
+        "vof_vox": np.argwhere(prepared.cranial)[found.vof_index],
+    }
+
+
+def _remarks(prepared: PreparedSeries, found: Vessels | None, curves: Tensor, noise_hu: float) -> list[Flag]:
+    flags = noise_flags(noise_hu, float(curves.mean(0).max()))
+    if found is None:
+        return flags
+    seen = {"baseline_frames": prepared.baseline_frames, "scale": found.scale}
+    flags += artery_flags(found.lead_s, found.saturated)
+    flags += vessel_flags(found.measured_aif, found.vof, prepared.dt_s, fullness=_fullness(prepared, found), **seen)
+    return flags
+
+
+def _fullness(prepared: PreparedSeries, found: Vessels) -> float:
+    """Return the area under the curves beside the widest vessel, in plane, as part of the vessel's own."""
+    index = found.widest_index if len(found.widest_index) else found.vof_index
+    if not len(index):
+        return 0.0
+    area = prepared.rise_hu.sum(0).numpy()
+    x, y, z = np.argwhere(prepared.cranial)[index].T
+    high = np.array(area.shape[:2]) - 1
+    beside = [
+        area[np.clip(x + i, 0, high[0]), np.clip(y + j, 0, high[1]), z] for i, j in ((-1, 0), (1, 0), (0, -1), (0, 1))
+    ]
+    return float(np.mean(beside) / max(float(area[x, y, z].mean()), 1e-6))
+
+
+def chosen_method(method: str | None, truncation: float | str | None) -> tuple[str, float | str]:
+    """Return the method and its setting; ``bayes`` unless told, or ``bcsvd`` where a truncation is given.
+
+    Raises:
+        IslesError: ``E-PERF-08`` unknown method or setting.
+    """
+    method = method or (METHOD if truncation is None else CONVENTIONAL)
+    level = METHODS.get(method, 0.0) if truncation is None else truncation
+    number = isinstance(level, int | float) and not isinstance(level, bool) and 0 < level < 1
+    if method not in METHODS or not (number or (method == "tikhonov" and level == "gcv")):
         raise refused(
-            "E-PERF-02",
-            where="perfusion_maps",
-            found=f"series {tuple(series.shape)}, mask {tuple(inside.shape)}",
-            fault="series and mask do not fit",
-            fix="pass the series as (T, H, W, D), the mask as (H, W, D)",
+            "E-PERF-08", where="method and truncation", found=f"{method!r}, {truncation!r}", methods=", ".join(METHODS)
         )
-    if not bool(inside.any()):
-        raise refused("E-PERF-04", where="perfusion_maps", found="0 voxels of brain")
+    return method, level
 
 
-def box_of(inside: Tensor) -> tuple[slice, slice, slice]:
-    """Return the smallest box around a mask (H, W, D) that holds a voxel."""
-    spans = []
-    for axis in range(3):
-        hit = inside.amax(dim=[a for a in range(3) if a != axis]).nonzero().flatten()
-        spans.append(slice(int(hit[0]), int(hit[-1]) + 1))
-    return spans[0], spans[1], spans[2]
+def curve_noise(curves: Tensor) -> float:
+    """Return the noise of smoothed curves (V, T) from their bends, which a bolus of several frames hardly moves.
+
+    Units: those of the curves.  Source: ours; ``tests/perfusion/test_quality.py``.
+    """
+    bends = curves[:: max(1, len(curves) // _SAMPLE)].diff(n=2, dim=1).abs().median(1).values
+    return float(bends.median()) / (0.6745 * 6.0**0.5)
 
 
-def _measured_aif(curves: np.ndarray, dt_s: float, venous_scaling: bool) -> np.ndarray:
-    aif = arterial_curve(curves, dt_s)
-    if venous_scaling:
-        aif = aif * max(1.0, float(venous_curve(curves).sum()) / max(float(aif.sum()), 1e-6))
-    return aif
+def deconvolved(curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: float | str) -> Tensor:
+    """Return the residue functions times flow (V, 2 T) by one of ``METHODS`` but ``bayes``.  Units: 1/s."""
+    solve = _residues(curves, aif, dt_s, method, level)
+    return torch.cat([solve(part, part.new_empty(len(part), 2 * len(aif))) for part in curves.split(_CHUNK)])
 
 
-def _voxel_maps(curves: Tensor, aif: Tensor, dt_s: float, truncation: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    residue = block_circulant_svd(curves, aif, dt_s, truncation=truncation)
-    peak, index = residue.max(dim=1)
-    scale = HEMATOCRIT_FACTOR / DENSITY_G_ML
-    cbf = (6000.0 * scale * peak).clamp_min(0)
-    cbv = (100.0 * scale * curves.sum(1) / aif.sum()).clamp_min(0)
+def _residues(like: Tensor, aif: Tensor, dt_s: float, method: str, level: Any) -> Callable[[Tensor, Tensor], Tensor]:
+    require_fit(like, aif, method)
+    if method == "bcsvd":
+        return circulant_solver(like, aif, dt_s, truncation=level)
+    if method == "osvd":
+        return oscillation_solver(like, aif, dt_s, limit=level)
+    return tikhonov_solver(like, aif, dt_s, strength=level)
+
+
+def _measure(like: Tensor, aif: Tensor, dt_s: float, method: str, level: Any) -> Callable[[Tensor], list[Tensor]]:
+    """Return what turns curves (V, T) into flow in 1/s, volume (flow x s) and Tmax in s, (V,) each."""
+    if method == "bayes":
+        return transit_solver(like, aif, dt_s, spread=level)
+    solve, latest, area = _residues(like, aif, dt_s, method, level), round(LONGEST_TMAX_S / dt_s), float(aif.sum())
+    residue = like.new_empty(min(_CHUNK, len(like)), 2 * len(aif))
+
+    def measure(curves: Tensor) -> list[Tensor]:
+        peak, place = residue_peaks(solve(curves, residue[: len(curves)]), latest)
+        return [peak, curves.sum(1) / area, place * dt_s]
+
+    return measure
+
+
+def voxel_maps(curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: float | str) -> list[Tensor]:
+    """Return cbf, cbv, mtt, tmax, ttp (V,) of curves (V, T), a chunk at a time: residues stay in the cache.
+
+    Tmax lies between 0 and 25 s. A curve of noise alone gets what the prior of ``bayes`` expects of healthy tissue.
+    """
+    measure = _measure(curves, aif, dt_s, method, level)
+    flow, volume, tmax, top = (curves.new_empty(len(curves)) for _ in range(4))
+    for start in range(0, len(curves), _CHUNK):
+        part, here = curves[start : start + _CHUNK], slice(start, start + _CHUNK)
+        flow[here], volume[here], tmax[here] = measure(part)
+        top[here] = curve_peaks(part)
+    cbf, cbv = (6000.0 * _SCALE * flow).clamp_min(0), (100.0 * _SCALE * volume).clamp_min(0)
     mtt = torch.where(cbf > 0, 60.0 * cbv / cbf.clamp_min(1e-3), torch.zeros_like(cbf)).clamp_max(LONGEST_MTT_S)
-    frames = aif.numel()
-    tmax = torch.where(index >= frames + frames // 2, 0, index).float() * dt_s
-    return cbf, cbv, mtt, tmax.clamp_max(frames * dt_s)
+    return [cbf, cbv, mtt, tmax.clamp(0.0, min(LONGEST_TMAX_S, len(aif) * dt_s)), top * dt_s]
 
 
-def _paint(values: Tensor, *, mask: Tensor) -> np.ndarray:
-    volume = torch.zeros(mask.shape, dtype=torch.float32)
-    volume[mask] = values
+def _painted(values: Tensor, place: Tensor, mask: Tensor, box: tuple[slice, slice, slice]) -> np.ndarray:
+    volume, part = torch.zeros(mask.shape, dtype=torch.float32), torch.zeros(place.shape, dtype=torch.float32)
+    part[place.cpu()] = values.cpu()
+    volume[box] = part.permute(1, 2, 0)
     return volume.numpy()
+
+
+def perfusion_record(prepared: PreparedSeries, maps: PerfusionMaps, settings: Mapping[str, object]) -> dict[str, Any]:
+    """Return what ``perfusion.json`` holds: plain numbers, lists and text.
+
+    Units: in the names of the keys; medians are those of ``brain``; voxels count from 0 on the grid of the maps.
+    Source: ours; ``tests/cli/test_perfusion.py``.
+    """
+    brain, voxel_ml = maps.brain, float(np.prod(prepared.spacing_mm)) / 1000.0
+    path = None if prepared.motion is None else prepared.motion.path
+    moved = {
+        "applied": prepared.moved_back,
+        "largest_mm": None if path is None else round(float(displacement_mm(path).max()), 3),
+        "path_right_mm_front_mm_turn_deg": None if path is None else np.round(path, 4).tolist(),
+    }
+    return {
+        "settings": dict(settings),
+        "dt_s": round(prepared.dt_s, 6),
+        "frames": len(maps.aif),
+        "baseline_frames": prepared.baseline_frames,
+        "aif_hu": _listed(maps.aif),
+        "vof_hu": _listed(maps.vof),
+        "aif_scale": round(maps.scale, 4),
+        "aif_vox": maps.aif_vox.tolist(),
+        "vof_vox": maps.vof_vox.tolist(),
+        "noise_hu": round(maps.noise_hu, 4),
+        "brain_ml": round(float(brain.sum()) * voxel_ml, 3),
+        "coverage": {"slices": int(brain.any((0, 1)).sum()), "mm": round(brain.shape[2] * prepared.spacing_mm[2], 2)},
+        "medians": {name: round(float(np.median(getattr(maps, name)[brain])), 3) for name in MAP_UNITS},
+        "units": dict(MAP_UNITS),
+        "flags": [asdict(flag) for flag in maps.quality],
+        "motion": moved,
+    }
+
+
+def map_settings(
+    method: str | None = None, truncation: float | str | None = None, smoothing_mm: float = SMOOTHING_MM
+) -> dict[str, object]:
+    """Return the settings of ``measured_maps`` that decide its maps, as ``perfusion.json`` states them."""
+    method, level = chosen_method(method, truncation)
+    return {
+        "method": method,
+        "truncation": level,
+        "smoothing_mm": smoothing_mm,
+        "vessel_cbv_ml_100g": VESSEL_CBV,
+        "longest_tmax_s": LONGEST_TMAX_S,
+        "longest_mtt_s": LONGEST_MTT_S,
+        "density_g_ml": DENSITY_G_ML,
+        "hematocrit_factor": HEMATOCRIT_FACTOR,
+    }
+
+
+def _listed(curve: np.ndarray | None) -> list[float] | None:
+    return None if curve is None else np.round(curve.astype(float), 3).tolist()

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from monai_isles.errors import refused
 from monai_isles.perfusion.frames import repair_frames
-from monai_isles.perfusion.maps import bolus_arrival
-from monai_isles.perfusion.masks import intracranial_mask, tissue_mask
+from monai_isles.perfusion.masks import intracranial_mask, skull_interior, tissue_mask
 from monai_isles.perfusion.motion import Motion, head_motion, moved_back
-from monai_isles.perfusion.quality import Flag, coverage_flags, frame_flags, motion_flags
+from monai_isles.perfusion.quality import Flag, coverage_flags, frame_flags, motion_flags, slice_flags
 from monai_isles.perfusion.timing import even_frames, frame_times
 
 _FIRST_FRAMES = 3
@@ -45,14 +44,16 @@ def prepare_series(
     spacing_mm: tuple[float, float, float],
     dt_s: float | None = None,
     times_s: np.ndarray | None = None,
+    mask: np.ndarray | Tensor | None = None,
     motion: bool = True,
     baseline_frames: int | None = None,
 ) -> PreparedSeries:
     """Repair frames, undo movement where that helps, bring frames to even steps, find brain and baseline.
 
-    Shapes: ``series_hu`` (T, H, W, D), ``times_s`` (T,).  Units: HU, mm, s.
+    Shapes: ``series_hu`` (T, H, W, D), ``times_s`` (T,), ``mask`` (H, W, D) bool.  Units: HU, mm, s.
 
     Args:
+        mask: the brain; found in the first frames when None.
         dt_s, times_s: seconds between frames, or the time of each.
         motion: look for movement and undo it; without it the series is measured as it lies.
         baseline_frames: frames before the bolus; found on the mean curve of the brain when None.
@@ -71,6 +72,14 @@ def prepare_series(
             fault="not a series of volumes",
             fix="pass the series as (T, H, W, D)",
         )
+    if mask is not None and tuple(mask.shape) != tuple(series.shape[1:]):
+        raise refused(
+            "E-PERF-02",
+            where="perfusion series",
+            found=f"series {tuple(series.shape)}, mask {tuple(mask.shape)}",
+            fault="series and mask do not fit",
+            fix="pass the series as (T, H, W, D), the mask as (H, W, D)",
+        )
     series, times, lost = repair_frames(series, frame_times(len(series), dt_s, times_s))
     moved = head_motion(series, spacing_mm, baseline_frames=_FIRST_FRAMES) if motion else None
     flags = [*lost, *([] if moved is None else motion_flags(moved.largest_mm, applied=moved.helps))]
@@ -78,9 +87,8 @@ def prepare_series(
         series = moved_back(series, moved, spacing_mm)
     series, step_s, uneven = even_frames(series, times)
     flags += frame_flags(times, step_s, uneven=uneven)
-    first = series[:_FIRST_FRAMES].float().mean(0).numpy()
-    tissue = tissue_mask(first, spacing_mm)
-    _require_brain(tissue)
+    tissue, cranial, cut = _masks(series[:_FIRST_FRAMES].float().mean(0).numpy(), spacing_mm, mask)
+    flags += cut
     flags += coverage_flags(tissue.shape[2], spacing_mm[2], float(tissue.sum() * np.prod(spacing_mm) / 1000.0))
     weights = torch.from_numpy(tissue).flatten()
     curve = torch.stack([frame.flatten()[weights].float().mean() for frame in series])
@@ -92,12 +100,34 @@ def prepare_series(
         dt_s=step_s,
         spacing_mm=spacing_mm,
         tissue=tissue,
-        cranial=intracranial_mask(first, spacing_mm),
+        cranial=cranial,
         baseline_frames=before,
         motion=moved,
         moved_back=moved is not None and moved.helps,
         flags=tuple(flags),
     )
+
+
+def _masks(
+    first: np.ndarray, spacing_mm: tuple[float, float, float], mask: np.ndarray | Tensor | None
+) -> tuple[np.ndarray, np.ndarray, list[Flag]]:
+    """Return tissue, all inside the skull, and what is missing of either."""
+    if mask is not None:
+        given = np.asarray(mask, bool)
+        if not given.any():
+            raise refused("E-PERF-04", where="mask", found="0 voxels of brain")
+        return given, given | intracranial_mask(first, spacing_mm), []
+    interior = skull_interior(first, spacing_mm)
+    tissue = tissue_mask(first, spacing_mm, interior=interior)
+    _require_brain(tissue)
+    return tissue, intracranial_mask(first, spacing_mm, interior=interior), slice_flags(interior.sum((0, 1)))
+
+
+def bolus_arrival(curve: Tensor) -> int:
+    """Return the number of frames before the bolus on a mean tissue curve (T,): up to a tenth of the rise."""
+    rise = curve - curve[:2].mean()
+    above = rise > 0.1 * rise.max()
+    return max(2, int(above.float().argmax()) - 1)
 
 
 def _require_brain(tissue: np.ndarray) -> None:

@@ -11,6 +11,8 @@ MOTION_MM = 2.0
 FEW_SLICES, LEAST_COVERAGE_MM = 4, 40.0
 LEAST_DURATION_S, RETURNED = 45.0, 0.5
 LEAST_VEIN, LEAST_DELAY_S = 0.65, 1.0
+LATE_ARTERY, NO_ARTERY = "late-artery", "no artery leads the tissue: volumes would be of another vessel's maps"
+LEAST_LEAD_S, LEAST_FULLNESS, LEAST_TISSUE_CNR, LOST_BRAIN = 1.5, 0.6, 2.5, 0.05
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,20 @@ class Flag:
 
 
 def vessel_flags(
-    aif_hu: np.ndarray, vof_hu: np.ndarray, dt_s: float, *, baseline_frames: int, scale: float = 1.0
+    aif_hu: np.ndarray,
+    vof_hu: np.ndarray,
+    dt_s: float,
+    *,
+    baseline_frames: int,
+    scale: float = 1.0,
+    fullness: float = 1.0,
 ) -> list[Flag]:
     """Judge the measured arterial and venous curves: weak, cut short, no vein, no better vessel to scale by.
 
     Shapes: (T,), both as measured, before scaling.  Units: HU over baseline, s.
     Args:
         scale: by which the artery was then multiplied to the area of the widest vessel.
+        fullness: area under the curves beside the widest vessel, as part of its own; 1 in the middle of a wide one.
     Source: limits ours; ``tests/perfusion/test_quality.py``.
     """
     found: list[Flag] = []
@@ -52,7 +61,67 @@ def vessel_flags(
     if scale < 1.1:
         text = f"no vessel is wider than the artery (areas {scale:.2f} : 1): flow and volume may be too high throughout"
         found.append(Flag("partial-volume", "info", text))
+    elif fullness < LEAST_FULLNESS:
+        text = f"the widest vessel is thin (beside it {100 * fullness:.0f} % of its contrast): flow and volume may be "
+        found.append(Flag("partial-volume", "warning", text + "a fifth or more too high throughout"))
     return found
+
+
+def artery_flags(lead_s: float, saturated: float) -> list[Flag]:
+    """Judge whether the artery comes before the tissue, and whether its voxels are cut off at the scanner's limit.
+
+    Units: ``lead_s`` s from the artery's peak to the tissue's; ``saturated`` is a part of the arterial voxels.
+    Source: limits ours; ``tests/perfusion/test_quality.py``.
+    """
+    found = []
+    if lead_s < LEAST_LEAD_S:
+        late = f"{lead_s:.1f} s before" if lead_s >= 0 else f"{-lead_s:.1f} s after"
+        text = f"the arterial curve peaks {late} the tissue: no artery was found, it may be a vein; no volume is given"
+        found.append(Flag(LATE_ARTERY, "warning", text))
+    if saturated > 0.5:
+        text = f"{100 * saturated:.0f} % of the arterial voxels are cut off at their peak: flow and volume are too high"
+        found.append(Flag("saturated-artery", "warning", text))
+    return found
+
+
+def noise_flags(noise_hu: float, peak_hu: float) -> list[Flag]:
+    """Judge the noise of a smoothed curve against the peak of the mean tissue curve.
+
+    Units: HU.  Source: limit ours, where the core of simulated scans is off by more than a third;
+    ``benchmarks/perfusion_accuracy.py``.
+    """
+    ratio = peak_hu / max(noise_hu, 1e-6)
+    if ratio >= LEAST_TISSUE_CNR:
+        return []
+    text = f"tissue rises by {peak_hu:.1f} HU over a noise of {noise_hu:.1f} HU ({ratio:.1f} : 1)"
+    return [Flag("noise", "warning", text + ": core and Tmax may be off by a third")]
+
+
+def slice_flags(interior_vox: np.ndarray) -> list[Flag]:
+    """Judge whether slices lack brain: more than 5 % less inside of the skull than slices above and below have.
+
+    Shapes: ``interior_vox`` (D,) voxels inside the skull.
+    """
+    lost = missing_share(interior_vox)
+    if not (lost > LOST_BRAIN).any():
+        return []
+    listed = ", ".join(f"{n + 1} ({100 * lost[n]:.0f} %)" for n in np.flatnonzero(lost > LOST_BRAIN)[:8])
+    return [
+        Flag(
+            "slices-cut", "warning", f"brain is missing in slice {listed} against its neighbours: volumes are too small"
+        )
+    ]
+
+
+def missing_share(interior_vox: np.ndarray) -> np.ndarray:
+    """Return the part (D,) that each slice lacks of the smaller of the largest slices on either side.
+
+    The inside of a skull grows and then shrinks along the head, so a slice between two larger ones has lost something.
+    """
+    counts = np.asarray(interior_vox, float)
+    below, above = np.maximum.accumulate(counts), np.maximum.accumulate(counts[::-1])[::-1]
+    wanted = np.minimum(below, above)
+    return np.where(wanted > 0, 1.0 - counts / np.maximum(wanted, 1.0), 0.0)
 
 
 def _vein_flags(aif_hu: np.ndarray, vof_hu: np.ndarray, dt_s: float) -> list[Flag]:

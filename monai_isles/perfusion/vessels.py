@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from monai_isles.errors import refused
+from monai_isles.perfusion.peaks import curve_peaks
+from monai_isles.perfusion.quality import LEAST_LEAD_S
+
+ARTERIAL_VOXELS = 12
+SATURATED_FRAMES, SATURATED_PART = 3, 0.003
+_TALLEST_SHARE, _LEAST_ARTERIES, _SAMPLE = 20, 4, 8000
 
 
-def arterial_curve(curves_hu: np.ndarray, dt_s: float, *, voxels: int = 12) -> np.ndarray:
-    """Choose an arterial input function: tall, early and narrow.
+def arterial_curve(curves_hu: np.ndarray, dt_s: float, *, voxels: int = ARTERIAL_VOXELS) -> np.ndarray:
+    """Choose an arterial input function: ahead of the tissue, tall, early and narrow.
 
     Shapes: ``curves_hu`` (V, T) over baseline; out (T,) float32, the mean of the chosen voxels.
     Units: HU, s.
@@ -20,15 +27,47 @@ def arterial_curve(curves_hu: np.ndarray, dt_s: float, *, voxels: int = 12) -> n
 
     Source: ours, after Mouridsen et al., Magn Reson Med 2006, doi:10.1002/mrm.20759; ``tests/perfusion/test_aif.py``.
     """
-    tall = _tallest(curves_hu, max(8 * voxels, 1 + len(curves_hu) // 200))
-    candidates = curves_hu[tall]
-    rise = np.maximum(candidates, 0)
+    return _mean(curves_hu[arterial_voxels(curves_hu, dt_s, voxels=voxels)])
+
+
+def arterial_voxels(curves_hu: np.ndarray, dt_s: float, *, voxels: int = ARTERIAL_VOXELS) -> np.ndarray:
+    """Return the indices (n,) of the curves that ``arterial_curve`` averages.
+
+    Curves that reach their peak at least ``LEAST_LEAD_S`` before the median curve come first; where fewer than
+    four do, no curve is left out for its time. Saturated curves are left out where others remain.
+    """
+    tall = _tallest(curves_hu, max(8 * voxels, len(curves_hu) // _TALLEST_SHARE))
+    early = tall[lead_s(curves_hu[tall], tissue_curve(curves_hu), dt_s) >= LEAST_LEAD_S]
+    early = early if len(early) >= _LEAST_ARTERIES else tall
+    whole = early[~saturated(curves_hu[early])]
+    early = whole if len(whole) >= _LEAST_ARTERIES else early
+    early = early[-max(8 * voxels, 1 + len(curves_hu) // 200) :]
+    rise = np.maximum(curves_hu[early], 0)
     half = (rise >= 0.5 * rise.max(1, keepdims=True)).argmax(1) * dt_s
     width = rise.sum(1) / np.maximum(rise.max(1), 1e-6) * dt_s
     height = rise.max(1)
     score = height / height.max() - 0.13 * (half - half.min()) - 0.02 * (width - width.min())
-    chosen = candidates[np.argsort(score, kind="stable")[-voxels:]]
-    return chosen.mean(0).astype(np.float32)
+    return early[np.argsort(score, kind="stable")[-voxels:]]
+
+
+def tissue_curve(curves_hu: np.ndarray) -> np.ndarray:
+    """Return the median (T,) of curves (V, T): that of tissue, since few voxels hold vessels."""
+    return np.median(curves_hu[:: max(1, len(curves_hu) // _SAMPLE)], axis=0).astype(np.float32)
+
+
+def lead_s(curves_hu: np.ndarray, tissue_hu: np.ndarray, dt_s: float) -> np.ndarray:
+    """Return by how many seconds (V,) each curve (V, T) reaches its peak before the tissue curve (T,)."""
+    peaks = curve_peaks(torch.from_numpy(np.vstack([tissue_hu[None], curves_hu])).float()).numpy()
+    return (peaks[0] - peaks[1:]) * dt_s
+
+
+def saturated(curves_hu: np.ndarray) -> np.ndarray:
+    """Return which curves (V, T) are cut off: three or more frames within 0.3 % of the largest value.
+
+    Source: ours; ``tests/perfusion/test_vessels.py``.
+    """
+    top = curves_hu.max(1, keepdims=True)
+    return (curves_hu >= top - SATURATED_PART * np.abs(top)).sum(1) >= SATURATED_FRAMES
 
 
 def venous_curve(curves_hu: np.ndarray, *, voxels: int = 12) -> np.ndarray:
@@ -38,15 +77,17 @@ def venous_curve(curves_hu: np.ndarray, *, voxels: int = 12) -> np.ndarray:
     Source: ours; ``tests/perfusion/test_aif.py``.
     """
     area = curves_hu.sum(1)
-    return curves_hu[np.argsort(area, kind="stable")[-voxels:]].mean(0).astype(np.float32)
+    return _mean(curves_hu[np.argsort(area, kind="stable")[-voxels:]])
 
 
 def _tallest(curves_hu: np.ndarray, count: int) -> np.ndarray:
     peak = curves_hu.max(1) if curves_hu.size else np.zeros(0)
-    if not len(peak) or float(peak.max()) <= 10.0 or float(peak.max()) < 2.5 * float(np.median(peak)):
+    least = max(10.0, 2.5 * float(np.median(peak))) if len(peak) else 0.0
+    if not len(peak) or float(peak.max()) <= least:
         found = f"largest rise {float(peak.max()):.1f} HU" if len(peak) else "no voxel"
         raise refused("E-PERF-03", where="arterial_curve", found=f"{found} in {len(peak)} curves")
-    return np.argsort(peak, kind="stable")[-count:]
+    order = np.argsort(peak, kind="stable")[-count:]
+    return order[peak[order] >= min(least, float(peak.max()))]
 
 
 VENOUS_VOXELS = 4
@@ -57,16 +98,24 @@ _CANDIDATES, _SHARE = 512, 50
 
 @dataclass(frozen=True)
 class Vessels:
-    """Hold the curves of the vessels.
+    """Hold the curves of the vessels, and where they were measured.
 
-    Shapes: (T,) float32.  Units: HU over baseline; ``aif`` is ``scale`` times ``measured_aif``.
-    ``vof`` is a vein's where one is seen, else that of the widest vessel, else the artery's own.
+    Shapes: (T,) float32; ``aif_index`` (n,) into the candidates of the artery, ``vof_index`` and ``widest_index`` into
+    those of the vein.
+    Units: HU over baseline; ``aif`` is ``scale`` times ``measured_aif``; ``lead_s`` is the time from the artery's peak
+    to the tissue's. ``vof`` is a vein's where one is seen, else that of the widest vessel, else the artery's own.
+    ``saturated`` is the part of the arterial voxels that are cut off.
     """
 
     aif: np.ndarray
     vof: np.ndarray
     measured_aif: np.ndarray
     scale: float
+    lead_s: float
+    saturated: float
+    aif_index: np.ndarray
+    vof_index: np.ndarray
+    widest_index: np.ndarray
 
 
 def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, venous_scaling: bool = True) -> Vessels:
@@ -84,33 +133,52 @@ def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, 
     Source: area scaling, Lin et al., J Magn Reson Imaging 2001 (venous output); choice of voxels ours;
     ``tests/perfusion/test_vessels.py``.
     """
-    aif = arterial_curve(tissue_hu, dt_s)
+    chosen = arterial_voxels(tissue_hu, dt_s)
+    aif, none = _mean(tissue_hu[chosen]), np.zeros(0, int)
     order = np.argsort(cranial_hu.sum(1), kind="stable")
-    good, late_s = _vessel_like(cranial_hu[order[-_CANDIDATES:]], aif, dt_s)
-    widest = _mean_widest(good) if len(good) >= VENOUS_VOXELS else aif.copy()
-    scale = max(1.0, _area_ratio(widest, aif, dt_s)) if venous_scaling else 1.0
-    vof = _venous(good, late_s)
-    if vof is None:  # edges of moving bone have large areas too: look among smaller ones
-        vof = _venous(*_vessel_like(cranial_hu[order[-max(_CANDIDATES, len(order) // _SHARE) :]], aif, dt_s))
-    return Vessels((aif * scale).astype(np.float32), widest if vof is None else vof, aif, float(scale))
+    good, late_s = _vessel_like(cranial_hu, order[-_CANDIDATES:], aif, dt_s)
+    widest = good[np.argsort(cranial_hu[good].sum(1), kind="stable")[-VENOUS_VOXELS:]]
+    widest = widest if len(good) >= VENOUS_VOXELS else none
+    wide = _mean(cranial_hu[widest]) if len(widest) else aif
+    scale = max(1.0, _area_ratio(wide, aif, dt_s)) if venous_scaling else 1.0
+    vein = _venous(cranial_hu, good, late_s)
+    if not len(vein):  # edges of moving bone have large areas too: look among smaller ones
+        more = order[-max(_CANDIDATES, len(order) // _SHARE) :]
+        vein = _venous(cranial_hu, *_vessel_like(cranial_hu, more, aif, dt_s))
+    vein = vein if len(vein) else widest
+    return Vessels(
+        aif=(aif * scale).astype(np.float32),
+        vof=_mean(cranial_hu[vein]) if len(vein) else aif,
+        measured_aif=aif,
+        scale=float(scale),
+        lead_s=float(lead_s(aif[None], tissue_curve(tissue_hu), dt_s)[0]),
+        saturated=float(saturated(tissue_hu[chosen]).mean()),
+        aif_index=chosen,
+        vof_index=vein,
+        widest_index=widest,
+    )
 
 
-def _vessel_like(curves: np.ndarray, aif: np.ndarray, dt_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the curves (V, T) that look like the artery up to 12 s later, and how late (n,) each one is, s."""
+def _mean(curves: np.ndarray) -> np.ndarray:
+    return curves.mean(0).astype(np.float32)
+
+
+def _vessel_like(
+    cranial_hu: np.ndarray, among: np.ndarray, aif: np.ndarray, dt_s: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the curves that look like the artery up to 12 s later, none saturated, and how late (n,) each is, s."""
+    curves = cranial_hu[among]
     likeness, late_s = _likeness(curves, aif, dt_s)
-    return curves[likeness >= LEAST_LIKENESS], late_s[likeness >= LEAST_LIKENESS]
+    good = (likeness >= LEAST_LIKENESS) & ~saturated(curves)
+    return among[good], late_s[good]
 
 
-def _venous(good: np.ndarray, late_s: np.ndarray) -> np.ndarray | None:
-    """Return the fullest vein: the four tallest curves, 2 s late or more, within 1 s of one another; None without."""
+def _venous(cranial_hu: np.ndarray, good: np.ndarray, late_s: np.ndarray) -> np.ndarray:
+    """Return the fullest vein: the four tallest curves, 2 s late or more, within 1 s of one another; empty without."""
     groups = [good[np.abs(late_s - s) <= TOGETHER_S] for s in np.unique(late_s[late_s >= EARLIEST_VEIN_S])]
-    tall = [group[np.argsort(group.max(1), kind="stable")[-VENOUS_VOXELS:]] for group in groups]
-    veins = [group.mean(0).astype(np.float32) for group in tall if len(group) == VENOUS_VOXELS]
-    return max(veins, key=lambda curve: float(curve.max()), default=None)
-
-
-def _mean_widest(curves: np.ndarray) -> np.ndarray:
-    return curves[np.argsort(curves.sum(1), kind="stable")[-VENOUS_VOXELS:]].mean(0).astype(np.float32)
+    tall = [group[np.argsort(cranial_hu[group].max(1), kind="stable")[-VENOUS_VOXELS:]] for group in groups]
+    veins = [group for group in tall if len(group) == VENOUS_VOXELS]
+    return max(veins, key=lambda group: float(_mean(cranial_hu[group]).max()), default=np.zeros(0, int))
 
 
 def _likeness(curves: np.ndarray, aif: np.ndarray, dt_s: float) -> tuple[np.ndarray, np.ndarray]:

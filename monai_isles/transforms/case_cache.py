@@ -89,7 +89,7 @@ def _unwritten(found: str) -> IslesError:
 
 
 log = logging.getLogger(__name__)
-_FILES, _NAMES = (*MODALITIES, LABEL), ("case", "subject", "fold", "rule_maps", "sha256")
+_FILES, _NAMES = (*MODALITIES, LABEL), ("case", "subject", "fold", "sha256")
 _PLAIN = (bool, int, float, str, bytes, type(None))
 _REMARKS, _FIELDS = "remarks of the preparation", ("code", "severity", "where", "found", "fix", "fault")
 

@@ -11,19 +11,16 @@ import numpy as np
 
 from monai_isles import __version__
 from monai_isles.data.study import StudyFiles, StudyImages, read_study
-from monai_isles.inference.ischaemia import RULE_MAPS
 from monai_isles.io.clock import Asked
 from monai_isles.io.publish import publish_image, publish_json
 from monai_isles.io.read import Image
 from monai_isles.io.runs import done_before
-from monai_isles.perfusion.measured import MAP_UNITS, measured_maps, perfusion_record
+from monai_isles.perfusion.maps import MAP_UNITS, map_settings, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.quality import Flag
 from monai_isles.perfusion.timing import clock_flags
-from monai_isles.perfusion.trained import TRAINING_MAPS, maps_as_trained
 
 MAPS = ("cbf", "cbv", "mtt", "tmax", "ttp")
-TRAINED = ("cbf", "cbv", "mtt", "tmax")
 RECORD = "perfusion.json"
 RESIDUAL, LEAST_RESIDUAL_HU = 2.0, 10.0
 
@@ -33,16 +30,13 @@ class MeasuredStudy:
     """A study whose maps lie in ``<case>/maps``.
 
     Args:
-        entry: flat dictionary of paths, as a bundle's preprocessing reads it; its ``rule_maps`` are those of ``maps``
-            where the bundle is fed others.
-        maps: flat dictionary of paths of the CT and the measured maps, of which core and page are made.
+        entry: flat dictionary of paths of the CT and the maps, as a bundle's preprocessing reads it.
         record: content of ``maps/perfusion.json``.
         slices: DICOM files of the first time, one a slice; empty for NIfTI.
         simulated: the data are the phantom's.
     """
 
     entry: Mapping[str, object]
-    maps: Mapping[str, object]
     record: Mapping[str, Any]
     slices: tuple[Path, ...]
     simulated: bool
@@ -50,7 +44,7 @@ class MeasuredStudy:
 
 def measure_study(
     study: StudyFiles, name: str, out: Path, *, dt_s: Asked = None, series: bool = False, device: str = "cpu",
-    training_maps: Mapping[str, object] | None = None, resample: bool = False,
+    resample: bool = False,
 ) -> MeasuredStudy:  # fmt: skip
     """Write ``<out>/<name>/maps``: CT, the maps, brain, ``perfusion.json``; what is there of the same source stays.
 
@@ -59,28 +53,22 @@ def measure_study(
 
     Args:
         series: also write the series itself, for bundles that read it.
-        training_maps: settings by which the maps were made that the bundle's weights were trained on: it is fed maps
-            of these, in ``maps/network``. None: it is fed the measured maps.
         resample: a plain CT on another grid is in register, by the user's word.
     Raises:
-        IslesError: those of ``read_study``, ``prepare_series``, ``measured_maps`` and ``maps_as_trained``.
+        IslesError: those of ``read_study``, ``prepare_series`` and ``measured_maps``.
     Source: ours; ``tests/cli/test_predict_series.py``.
     """
     folder, measured = out / name / "maps", maps_of(name, out, series=series)
     keys = [key for key in measured if key not in ("case", "subject")]
-    fed = {key: str(folder / "network" / f"{key}.nii.gz") for key in TRAINED} if training_maps else {}
-    entry = {**measured, **fed, **({RULE_MAPS: {key: measured[key] for key in MAPS}} if fed else {})}
-    training = None if training_maps is None else dict(training_maps)
-    stamp = {"version": __version__, "source_sha256": study.sha256(), "dt_asked_s": dt_s, TRAINING_MAPS: training}
-    stamp |= {"resample": resample}
-    record = done_before(folder / RECORD, stamp, [Path(str(one[key])) for one in (measured, entry) for key in keys])
+    stamp = {"version": __version__, "source_sha256": study.sha256(), "dt_asked_s": dt_s, "resample": resample}
+    record = done_before(folder / RECORD, stamp, [Path(str(measured[key])) for key in keys])
     if record is None:
         record = _measure(study, folder, stamp, dt_s=dt_s, series=series, device=device)
-    return MeasuredStudy(entry, measured, record, tuple(study.files[n] for n in record["slices"]), study.simulated)
+    return MeasuredStudy(measured, record, tuple(study.files[n] for n in record["slices"]), study.simulated)
 
 
 def maps_of(name: str, out: Path, *, series: bool = False) -> dict[str, object]:
-    """Return the flat dictionary of paths that ``MeasuredStudy.maps`` has for a study of this name."""
+    """Return the flat dictionary of paths that ``MeasuredStudy.entry`` has for a study of this name."""
     keys = ("ct", *MAPS, *(["ctp"] if series else []))
     return {"case": name, "subject": name, **{key: str(out / name / "maps" / f"{key}.nii.gz") for key in keys}}
 
@@ -101,11 +89,9 @@ def _measure(
         described = f"{key.upper()} {MAP_UNITS[key]}"
         publish_image(folder / f"{key}.nii.gz", getattr(maps, key), like, dtype="float32", description=described)
     publish_image(folder / "brain.nii.gz", maps.brain, like, dtype="uint8")
-    if stamp[TRAINING_MAPS]:
-        _publish_trained(folder / "network", images, stamp[TRAINING_MAPS])
     if series:
         _publish_series(folder / "ctp.nii.gz", images)
-    record = {**stamp, **perfusion_record(prepared, maps, {"method": "bcsvd", "motion": True})}
+    record = {**stamp, **perfusion_record(prepared, maps, {**map_settings(), "motion": True})}
     record["flags"] = [*doubts, *record["flags"], *flags]
     record |= {
         "times_from": images.series.times_from,
@@ -120,14 +106,6 @@ def _measure(
     }
     publish_json(folder / RECORD, record)
     return record
-
-
-def _publish_trained(folder: Path, images: StudyImages, settings: Mapping[str, object]) -> None:
-    like, times = images.series.like, images.series.times_s
-    maps = maps_as_trained(images.series.array, spacing_mm=like.spacing_mm, times_s=times, settings=settings)
-    for key in TRAINED:
-        described = f"{key.upper()} {MAP_UNITS[key]}, as the network was trained"
-        publish_image(folder / f"{key}.nii.gz", getattr(maps, key), like, dtype="float32", description=described)
 
 
 def _remarks(prepared: PreparedSeries, images: StudyImages) -> list[Flag]:

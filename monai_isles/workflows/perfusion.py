@@ -8,24 +8,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from monai_isles import __version__
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task, stands_elsewhere
-from monai_isles.data.scans import read_perfusion_series
+from monai_isles.data.scans import SeriesInput, read_perfusion_series
 from monai_isles.data.study import StudyFiles, find_studies
 from monai_isles.io.clock import Asked
 from monai_isles.io.publish import publish_image, publish_json, publish_text
 from monai_isles.io.runs import done_before, sweep_parts
-from monai_isles.perfusion.measured import MAP_UNITS, METHODS, measured_maps, perfusion_record
+from monai_isles.perfusion.maps import MAP_UNITS, PerfusionMaps, map_settings, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import prepare_series
-from monai_isles.perfusion.quality import Flag
-from monai_isles.perfusion.thresholds import contralateral_side, relative_cbf
+from monai_isles.perfusion.quality import NO_ARTERY, Flag
+from monai_isles.perfusion.thresholds import contralateral_side, ischaemia, relative_cbf
 from monai_isles.perfusion.timing import clock_flags
 from monai_isles.transforms.registration import split_head
 
 MAPS = ("cbf", "cbv", "mtt", "tmax", "ttp", "rcbf")
+MASKS = ("core", "hypoperfused")
 RECORD, TABLE = "perfusion.json", "per_case.csv"
 
 
@@ -38,7 +40,7 @@ class Measuring:
         motion: undo movement first.
     """
 
-    method: str = "bcsvd"
+    method: str | None = None
     truncation: float | str | None = None
     smoothing_mm: float = 5.0
     dt_s: Asked = None
@@ -47,19 +49,14 @@ class Measuring:
 
     def settings(self) -> dict[str, object]:
         """Return what the record of a series says of them."""
-        return {
-            "method": self.method,
-            "truncation": METHODS[self.method] if self.truncation is None else self.truncation,
-            "smoothing_mm": self.smoothing_mm,
-            "motion": self.motion,
-            "device": self.device,
-        }
+        made = map_settings(self.method, self.truncation, self.smoothing_mm)
+        return {**made, "motion": self.motion, "device": self.device}
 
 
 def measure_series(path: str | Path, out: Path, how: Measuring) -> tuple[dict[str, Any], str]:
     """Read, prepare, measure and write one series; return its record and the SHA-256 of the file it is like.
 
-    ``out`` gets ``cbf cbv mtt tmax ttp rcbf brain`` as NIfTI.
+    ``out`` gets ``cbf cbv mtt tmax ttp rcbf brain`` as NIfTI; ``core`` and ``hypoperfused`` where an artery was found.
 
     Args:
         path: 4D NIfTI file, or the DICOM folder of the dynamic scan.
@@ -73,6 +70,7 @@ def measure_series(path: str | Path, out: Path, how: Measuring) -> tuple[dict[st
     maps = measured_maps(prepared, method=how.method, truncation=cut, smoothing_mm=how.smoothing_mm, device=device)
     left, midline = split_head(prepared.baseline_hu, maps.brain, series.spacing_mm, where=str(path))
     healthy = contralateral_side(maps.tmax, maps.brain, left)
+    flow = maps.cbf[healthy & (maps.cbf > 0)]
     volumes = {name: getattr(maps, name) for name in MAPS[:-1]}
     volumes["rcbf"] = relative_cbf(maps.cbf, maps.brain, healthy)
     for name, volume in volumes.items():
@@ -88,8 +86,26 @@ def measure_series(path: str | Path, out: Path, how: Measuring) -> tuple[dict[st
     return record | {
         "midline": midline,
         "times_from": series.times_from,
+        "healthy_side_cbf_ml_100g_min": round(float(flow.mean(dtype=float)), 3),
+        "ischaemia": _volumes(maps, series, left, healthy, out),
         "map_files": {name: f"{name}.nii.gz" for name in (*volumes, "brain")},
     }, series.like.sha256
+
+
+def _volumes(
+    maps: PerfusionMaps, series: SeriesInput, left: np.ndarray, healthy: np.ndarray, out: Path
+) -> dict[str, Any]:
+    """Write core and hypoperfused tissue and return their record; only the reason where no artery leads the tissue."""
+    if not maps.artery_leads:
+        for name in MASKS:
+            (out / f"{name}.nii.gz").unlink(missing_ok=True)
+        return {"not_computed": NO_ARTERY}
+    found = ischaemia(maps.cbf, maps.tmax, maps.brain, series.spacing_mm, contralateral=healthy)
+    for name in MASKS:
+        publish_image(out / f"{name}.nii.gz", getattr(found, name), series.like, dtype="uint8", description=name)
+    sides = [int((found.hypoperfused & part).sum()) for part in (left, ~left)]
+    side = "none" if not any(sides) else ("left" if sides[0] > sides[1] else "right")
+    return {**found.record(), "side": side}
 
 
 def measure_cohort(
@@ -137,11 +153,12 @@ def _stamp(study: StudyFiles, how: Measuring) -> dict[str, object]:
 
 def _table(out: Path, records: Mapping[str, Record]) -> str:
     """Return one row a series: what was measured, read from its own record, nothing of when or where."""
-    columns = ("frames", "dt_s", "brain_ml")
-    lines = [",".join(("case", "measured", *columns, *MAPS[:-1]))]
+    columns, found = ("frames", "dt_s", "brain_ml"), ("core_ml", "hypoperfused_ml", "mismatch_ml", "mismatch_ratio")
+    lines = [",".join(("case", "measured", *columns, *MAPS[:-1], *found))]
     for name, one in records.items():
         there = one["outcome"] != "failed"
         made = json.loads((out / name / RECORD).read_bytes()) if there else {}
         values = [made.get(key, "") for key in columns] + [made.get("medians", {}).get(key, "") for key in MAPS[:-1]]
-        lines.append(",".join([name, str(int(there)), *(f"{v:.9g}" if v != "" else "" for v in values)]))
+        values += [made.get("ischaemia", {}).get(key) for key in found]
+        lines.append(",".join([name, str(int(there)), *(f"{v:.9g}" if v not in ("", None) else "" for v in values)]))
     return "\n".join(lines) + "\n"

@@ -18,7 +18,6 @@ from monai_isles.inference.outputs import publish_bids
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor
 from monai_isles.io.clock import Asked
 from monai_isles.io.runs import RunFolder, sweep_parts
-from monai_isles.perfusion.trained import TRAINING_MAPS, require_settings
 from monai_isles.progress import quiet
 from monai_isles.workflows.measure_study import MeasuredStudy, maps_of, measure_study
 from monai_isles.workflows.predict import Recipe, predict_cases, prediction_record, recipe_of, settle_entropy
@@ -51,8 +50,8 @@ def predict_series(
         dt_s, resample, entropy: as for ``SeriesWay``. bids: also write a BIDS derivative tree.
         gpus, memory_gb: that a study needs of its worker. strict: stop at the first study that fails.
     Raises:
-        IslesError: ``E-SCAN-04`` a bundle that reads what a series does not give, ``E-PERF-30`` training maps that
-            cannot be made, and those of ``predict_studies`` and ``RunFolder``.
+        IslesError: ``E-SCAN-04`` a bundle that reads what a series does not give, and those of ``predict_studies`` and
+            ``RunFolder``.
     Source: ours; ``tests/cli/test_predict_series.py``.
     """
     config = bundle.config("inference")
@@ -61,8 +60,6 @@ def predict_series(
     recipe = recipe_of(bundle, out, choices=choices, changes=changes, elsewhere=stands_elsewhere(place))
     predictor = recipe.load()
     metadata = bundle.metadata_of(list(predictor.weights.values()))
-    if TRAINING_MAPS in metadata:
-        require_settings(metadata[TRAINING_MAPS])
     wanted = replace(wanted or Wanted(), metadata=metadata)
     way = SeriesWay(recipe, wanted, dt_s=dt_s, resample=resample, series="ctp" in modalities, entropy=entropy)
     found = find_studies(paths)
@@ -110,8 +107,7 @@ class SeriesWay:
     def measured(self, study: StudyFiles, name: str, device: str) -> MeasuredStudy:
         """Return the study with its maps on disk; what is there of the same source stays."""
         how = {"dt_s": self.dt_s, "resample": self.resample, "series": self.series, "device": device}
-        trained = self.wanted.metadata.get(TRAINING_MAPS)
-        return measure_study(study, name, Path(self.recipe.out), **how, training_maps=trained)
+        return measure_study(study, name, Path(self.recipe.out), **how)
 
 
 def predict_studies(

@@ -17,13 +17,12 @@ from monai_isles.inference.intensity_check import intensity_flags
 from monai_isles.inference.ischaemia import case_ischaemia
 from monai_isles.io.publish import publish_image
 from monai_isles.io.read import read_image
-from monai_isles.perfusion.trained import TRAINING_MAPS
+from monai_isles.perfusion.quality import LATE_ARTERY, NO_ARTERY
 from monai_isles.reports.page import case_page
 from monai_isles.reports.views import CaseView
 from monai_isles.workflows.measure_study import MAPS, MeasuredStudy
 
 _CUTS = ("core_rcbf", "delay_s", "min_cluster_ml")
-_TOLD = ("smoothing_mm", "truncation")
 _SEEN = ("ct", "cbf", "cbv", "mtt", "tmax")
 _PATIENT = {
     "PatientName": "Name", "PatientID": "Number", "PatientBirthDate": "Born", "PatientSex": "Sex", "StudyDate": "Study",
@@ -70,17 +69,17 @@ def publish_results(
         IslesError: those of ``publish_image``, ``case_page``, ``publish_seg`` and ``publish_maps``.
     Source: ours; ``tests/cli/test_predict_series.py``.
     """
-    images = {key: read_image(str(measured.maps[key]), kind=key) for key in _SEEN}
+    images = {key: read_image(str(measured.entry[key]), kind=key) for key in _SEEN}
     arrays = {key: image.data for key, image in images.items()}
-    fed = {key: read_image(str(measured.entry[key]), kind=key).data for key in _SEEN}
+    _withhold_volumes(measured, result)
     masks = {"lesion": np.asarray(maps["lesion"][0]) > 0, **_rule_masks(measured, result)}
     for name in ("core", "hypoperfused", "penumbra"):
         if name in masks:
             publish_image(folder / f"{name}.nii.gz", masks[name], images["ct"], dtype="uint8", description=name)
-    brain = sum(fed[key] for key in _SEEN[1:]) > 0
-    flags = [asdict(flag) for flag in intensity_flags(fed, brain, wanted.metadata)]
+    brain = sum(arrays[key] for key in _SEEN[1:]) > 0
+    flags = [asdict(flag) for flag in intensity_flags(arrays, brain, wanted.metadata)]
     result["quality"] = [*measured.record["flags"], *flags, *_rule_flags(result)]
-    told = ("kind", "source_sha256", "ct", "frames", "dt_s", TRAINING_MAPS)
+    told = ("kind", "source_sha256", "ct", "frames", "dt_s", "settings", "coverage")
     result["source"] = {key: measured.record[key] for key in told}
     result["patient_shown"] = wanted.show_patient
     if wanted.report:
@@ -91,11 +90,17 @@ def publish_results(
         _publish_dicom(measured, masks, images["ct"].affine, result, folder, wanted)
 
 
+def _withhold_volumes(measured: MeasuredStudy, result: dict[str, Any]) -> None:
+    """Give no volumes of the rules where no artery was found."""
+    if result.get("perfusion") and any(flag["code"] == LATE_ARTERY for flag in measured.record["flags"]):
+        result["perfusion"] = {"not_computed": NO_ARTERY}
+
+
 def _rule_masks(measured: MeasuredStudy, result: Mapping[str, Any]) -> dict[str, np.ndarray]:
     block = result.get("perfusion") or {}
     if "core_ml" not in block:
         return {}
-    found = case_ischaemia(measured.maps, **{key: float(block[key]) for key in _CUTS})
+    found = case_ischaemia(measured.entry, **{key: float(block[key]) for key in _CUTS})
     if found is None:
         return {}
     return {name: getattr(found[0], name) for name in ("core", "hypoperfused", "penumbra")}
@@ -118,10 +123,10 @@ def _view(
     record, vof = measured.record, measured.record["vof_hu"]
     facts = {"source": str(record["kind"]), "CT shown": str(record["ct"])}
     facts |= {name: str(value) for name, value in record["series"].items()}
-    facts |= {"maps fed to the network": _fed(record[TRAINING_MAPS])}
+    facts |= {"maps": _made(record["settings"])}
     facts |= {"source SHA-256": str(record["source_sha256"])}
     return CaseView(
-        name=str(measured.maps["case"]),
+        name=str(measured.entry["case"]),
         images={key: arrays[key] for key in _SEEN},
         probability=arrays.get("probability"),
         uncertainty=arrays.get("uncertainty"),
@@ -138,11 +143,8 @@ def _view(
     )
 
 
-def _fed(training_maps: Mapping[str, object] | None) -> str:
-    if training_maps is None:
-        return "those shown here"
-    numbers = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in training_maps.items() if key in _TOLD)
-    return f"others, made as its training maps were ({numbers})"
+def _made(settings: Mapping[str, Any]) -> str:
+    return f"{settings['method']} {settings['truncation']:g}, smoothed over {settings['smoothing_mm']:g} mm"
 
 
 def _publish_dicom(
@@ -158,7 +160,7 @@ def _publish_dicom(
         rule = Algorithm("thresholds of CBF and Tmax", settings=cuts)
         publish_seg(masks, source, folder / "lesion_seg.dcm", algorithm=network, rule=rule)
     if wanted.dicom_maps:
-        volumes = {key: read_image(str(measured.maps[key]), kind=key).data for key in MAPS}
+        volumes = {key: read_image(str(measured.entry[key]), kind=key).data for key in MAPS}
         publish_maps(volumes, source, folder / "dicom_maps")
 
 

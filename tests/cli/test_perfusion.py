@@ -36,10 +36,24 @@ def test_maps_lie_on_the_grid_of_the_series_with_a_record_beside_them(series: Pa
         assert image.shape == stored.shape[:3] and np.allclose(image.affine, stored.affine, atol=1e-5)
     record = json.loads((tmp_path / "out/perfusion.json").read_text())
     assert len(record["aif_hu"]) == len(record["vof_hu"]) == record["frames"] == stored.shape[3]
-    assert record["settings"]["method"] == "bcsvd" and record["motion"]["applied"] and record["midline"] == "mirror"
+    assert (
+        record["settings"]["method"] == "bayes"
+        and record["settings"]["truncation"] == 0.5
+        and record["motion"]["applied"]
+        and record["midline"] == "mirror"
+    )
     assert len(record["motion"]["path_right_mm_front_mm_turn_deg"]) == record["frames"]
     assert {"code", "severity", "text"} == set(record["flags"][0])
     assert json.loads((tmp_path / "out/run.json").read_text())["sha256"]
+    assert record["settings"]["smoothing_mm"] == 5.0 and record["aif_scale"] >= 1.0 and record["noise_hu"] > 0
+    assert len(record["aif_vox"]) == 12 and len(record["aif_vox"][0]) == 3 and record["vof_vox"]
+    assert record["coverage"]["slices"] == 2 and record["healthy_side_cbf_ml_100g_min"] > 10
+    found = record["ischaemia"]
+    assert f"Tmax > 6 s {found['hypoperfused_ml']:.1f} ml" in out and f"side {found['side']}" in out
+    masks = [nibabel.load(tmp_path / f"out/{name}.nii.gz").get_fdata() > 0 for name in ("core", "hypoperfused")]
+    voxel_ml = float(np.prod(stored.header.get_zooms()[:3])) / 1000
+    assert found["core_ml"] == pytest.approx(masks[0].sum() * voxel_ml, abs=0.01)
+    assert found["mismatch_ml"] == pytest.approx((masks[1].sum() - masks[0].sum()) * voxel_ml, abs=0.01)
     brain = nibabel.load(tmp_path / "out/brain.nii.gz").get_fdata() > 0
     relative = nibabel.load(tmp_path / "out/rcbf.nii.gz").get_fdata()
     assert 0.7 < np.median(relative[brain]) < 1.1

@@ -104,7 +104,9 @@ def test_the_same_series_as_nifti_gives_the_same_numbers_but_no_dicom(
     assert (tmp_path / "out/derivatives/monai_isles/sub-scanb/sub-scanb_desc-monaiisles_tmax.nii.gz").is_file()
     dicom, nifti = tmp_path / "out/ctp", tmp_path / "out/scan_b"
     assert not (nifti / "lesion_seg.dcm").exists() and (nifti / "report.html").is_file()
-    assert result_of(dicom)["perfusion"] == result_of(nifti)["perfusion"]
+    one, other = (result_of(folder)["perfusion"] for folder in (dicom, nifti))
+    assert one["tmax_ml"] == pytest.approx(other["tmax_ml"], abs=0.05)  # a voxel may fall to either side of a limit
+    assert one["core_ml"] == pytest.approx(other["core_ml"], abs=0.05) and one["midline"] == other["midline"]
     assert result_of(nifti)["source"]["ct"] == "mean before the bolus, HU"
     assert "stands in for it" in (nifti / "report.html").read_text(encoding="utf-8")
     for key in ("ct", "cbf", "tmax"):
@@ -138,12 +140,11 @@ def test_the_network_runs_on_the_maps_and_its_weights_stand_in_the_seg(
     result = result_of(out)
     low, high = result["lesion_ml_interval"]
     assert low <= result["lesion_ml"] <= high
-    for key in ("cbf", "cbv", "mtt", "tmax"):  # the network is fed its training's maps, the rules the measured ones
-        fed, measured = (read_image(out / f"maps/{name}.nii.gz").data for name in (f"network/{key}", key))
-        np.testing.assert_allclose(fed, scan.images[key], rtol=1e-4, atol=1e-4)
-        assert not np.allclose(fed, measured, atol=0.1)
-    assert result["source"]["training_maps"]["truncation"] == 0.15
-    assert "made as its training maps were (smoothing mm 5" in (out / "report.html").read_text(encoding="utf-8")
+    assert not (out / "maps/network").exists()  # network, rules and page see one and the same maps
+    for key in ("cbf", "cbv", "mtt", "tmax"):
+        np.testing.assert_allclose(read_image(out / f"maps/{key}.nii.gz").data, scan.images[key], rtol=1e-3, atol=1e-2)
+    assert result["source"]["settings"]["method"] == "bayes" and result["source"]["coverage"]["slices"] == 2
+    assert "bayes 0.5, smoothed over 5 mm" in (out / "report.html").read_text(encoding="utf-8")
     shutil.rmtree(tmp_path / "out")
     assert predict(studies / "scan_a") == 0 and result_of(out)["perfusion"] == result["perfusion"]
     assert predict(studies / "scan_a", bundle="clerigues", extra=("--step", "32", "--mc-passes", "2")) == 0

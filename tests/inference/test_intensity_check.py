@@ -58,11 +58,10 @@ def test_the_metadata_is_read_from_either_layout(tmp_path: Path) -> None:
 
 
 def test_what_is_said_of_other_weights_is_left_out_and_told(tmp_path: Path) -> None:
-    maps = {"function": "perfusion_maps", "smoothing_mm": 5.0, "truncation": 0.15, "venous_scaling": True}
-    content = METADATA | {"weights_sha256": "ab", "training_maps": maps}
+    content = METADATA | {"weights_sha256": "ab"}
     (tmp_path / "metadata.json").write_text(json.dumps(content))
     assert Bundle(tmp_path).metadata_of(["ab"]) == content == Bundle(tmp_path).metadata
     other = Bundle(tmp_path).metadata_of(["cd"])
-    assert "training_maps" not in other and "training_intensities" not in other
+    assert "training_intensities" not in other
     (told,) = intensity_flags({"cbf": image(500.0, 500.0)}, BRAIN, other)
     assert (told.code, told.severity) == ("unseen-intensities", "info") and "not those that the bundle" in told.text

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from monai_isles.perfusion import intracranial_mask, tissue_mask
+from monai_isles.perfusion.masks import skull_interior
+from monai_isles.perfusion.quality import missing_share, slice_flags
 
 SPACING = (1.0, 1.0, 5.0)
 
@@ -31,3 +34,28 @@ def test_the_space_inside_the_skull_reaches_the_bone_and_holds_the_ventricle() -
     inside = intracranial_mask(head, SPACING)
     assert inside[r < 46].all() and not inside[r > 49].any()
     assert not intracranial_mask(np.full((64, 64, 1), -1000.0, np.float32), SPACING).any()
+
+
+@pytest.mark.parametrize("spacing_mm", [1.0, 0.5], ids=["coarse", "fine"])
+def test_a_gap_in_the_skull_of_two_centimetres_loses_no_brain(spacing_mm: float) -> None:
+    head, _ = round_head()
+    scale = round(1 / spacing_mm)
+    head = np.kron(head, np.ones((scale, scale, 1), np.float32))
+    whole = tissue_mask(head, (spacing_mm, spacing_mm, 5.0))
+    middle, gap = head.shape[0] // 2, 10 * scale
+    head[middle:, middle - gap : middle + gap][head[middle:, middle - gap : middle + gap] > 500] = 15.0
+    open_skull = tissue_mask(head, (spacing_mm, spacing_mm, 5.0))
+    assert whole.sum() > 5000 * scale**2 and (whole & open_skull).sum() > 0.95 * whole.sum()
+
+
+def test_a_slice_without_a_skull_takes_the_outline_of_its_neighbour_and_is_told() -> None:
+    head, r = round_head()
+    stack = np.repeat(head, 5, axis=2)
+    stack[..., 2][stack[..., 2] > 500] = 15.0
+    inside = skull_interior(stack, SPACING)
+    assert inside[..., 2][r[..., 0] < 46].all() and inside[..., 2].sum() > 0.9 * inside[..., 1].sum()
+    assert not slice_flags(np.array([80, 90, 100, 99, 80]))
+    (flag,) = slice_flags(np.array([80, 90, 0, 10, 99, 80]))
+    assert flag.code == "slices-cut" and "3 (100 %), 4 (89 %)" in flag.text
+    np.testing.assert_allclose(missing_share(np.array([50, 100, 90, 100, 0])), [0, 0, 0.1, 0, 0])
+    assert not missing_share(np.zeros(3)).any()

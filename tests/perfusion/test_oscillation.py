@@ -56,3 +56,9 @@ def test_the_index_of_a_single_spike_is_by_hand() -> None:
 def test_curves_of_another_length_are_refused(aif) -> None:
     with pytest.raises(IslesError, match=r"E-PERF-02: tissue curves and arterial curve differ(?s:.*)oscillation_svd"):
         oscillation_svd(torch.zeros(5, 9), torch.from_numpy(aif), 1.0)
+
+
+def test_the_index_of_a_smooth_curve_does_not_depend_on_the_step() -> None:
+    at = {dt: torch.exp(-0.5 * ((torch.arange(0, 80, dt) - 30) / 6) ** 2)[None] for dt in (0.5, 1.0, 2.0)}
+    index = {dt: float(oscillation_index(curve, dt)[0]) for dt, curve in at.items()}
+    assert index[0.5] == pytest.approx(index[1.0], rel=0.02) and index[2.0] == pytest.approx(index[1.0], rel=0.03)

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_isles.perfusion.quality import coverage_flags, frame_flags, motion_flags, vessel_flags
+from monai_isles.perfusion.quality import (
+    artery_flags,
+    coverage_flags,
+    frame_flags,
+    motion_flags,
+    noise_flags,
+    vessel_flags,
+)
 
 GOOD_VEIN = 1.3
 
@@ -50,3 +57,17 @@ def test_thin_slabs_uneven_frames_and_movement_are_told() -> None:
     assert codes(uneven) == {"uneven-frames"} and uneven[0].severity == "warning"
     assert not frame_flags(np.arange(4.0), 1.0, uneven=False)
     assert codes(motion_flags(3.0, applied=True)) == {"motion"} and not motion_flags(0.4, applied=True)
+
+
+def test_an_artery_that_follows_the_tissue_or_is_cut_off_is_told() -> None:
+    assert not artery_flags(1.5, 0.5)
+    (late,) = artery_flags(-2.4, 0.0)
+    assert late.code == "late-artery" and "2.4 s after the tissue" in late.text and "no volume" in late.text
+    assert codes(artery_flags(0.8, 0.6)) == {"late-artery", "saturated-artery"}
+
+
+def test_a_thin_vein_and_noise_are_told(aif) -> None:
+    known = {"baseline_frames": 5, "scale": GOOD_VEIN}
+    assert codes(vessel_flags(aif, vein(aif), 1.0, **known, fullness=0.3)) == {"partial-volume"}
+    assert not vessel_flags(aif, vein(aif), 1.0, **known, fullness=0.9)
+    assert codes(noise_flags(4.0, 8.0)) == {"noise"} and not noise_flags(1.0, 8.0)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from monai_isles.perfusion.measured import measured_maps
 
 from monai_isles.errors import IslesError
-from monai_isles.perfusion.measured import measured_maps
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.perfusion.timing import clock_flags, even_frames, frame_times
 from monai_isles.phantom import CaseArrays, make_case

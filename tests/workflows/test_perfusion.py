@@ -38,7 +38,9 @@ def test_two_workers_write_the_table_of_one_and_a_rerun_measures_the_rest(
     outcomes = {name: one["outcome"] for name, one in json.loads(capsys.readouterr().out)["cases"].items()}
     assert outcomes == {"scan_1": "ok", "scan_2": "ok", "scan_3": "failed"}
     table = (tmp_path / "one/per_case.csv").read_text()
-    assert table.splitlines()[0] == "case,measured,frames,dt_s,brain_ml,cbf,cbv,mtt,tmax,ttp"
+    assert table.splitlines()[0] == "case,measured,frames,dt_s,brain_ml,cbf,cbv,mtt,tmax,ttp," + (
+        "core_ml,hypoperfused_ml,mismatch_ml,mismatch_ratio"
+    )
     assert [line.split(",")[:2] for line in table.splitlines()[1:]] == [
         ["scan_1", "1"],
         ["scan_2", "1"],

@@ -8,7 +8,6 @@ import numpy as np
 from scipy import ndimage
 
 from monai_isles.perfusion.maps import perfusion_maps
-from monai_isles.perfusion.masks import tissue_mask
 from monai_isles.phantom.atlas import SmoothField
 from monai_isles.phantom.ct.head import static_hu
 from monai_isles.phantom.ct.kinetics import (
@@ -24,7 +23,6 @@ from monai_isles.phantom.ct.kinetics import (
 from monai_isles.phantom.ct.subject import Patient, Slab
 
 _GREY, _WHITE = (57.0, 4.0), (23.0, 2.0)
-_BEFORE_BOLUS = 3
 
 
 @dataclass
@@ -78,8 +76,7 @@ def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
     static, how = _before_contrast(rng, patient, slab, seed=seed)
     label = patient.lesion(slab)
     series = _series(rng, patient, slab, true, static, how)
-    mask = tissue_mask(series[:_BEFORE_BOLUS].mean(0, dtype=np.float32), slab.grid.spacing_mm)
-    maps = perfusion_maps(series, patient.protocol.dt_s, mask=mask, spacing_mm=slab.grid.spacing_mm)
+    maps = perfusion_maps(series, patient.protocol.dt_s, spacing_mm=slab.grid.spacing_mm)
     images = {
         "ct": _plain_ct(rng, patient, slab, static, true),
         "cbf": maps.cbf,
