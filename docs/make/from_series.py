@@ -1,4 +1,4 @@
-"""Dice of a bundle on unseen simulated scans by the way its maps came: the data set's files, or measured from the series.
+"""Dice of a bundle on unseen simulated scans, by maps from files or measured from the series.
 
 ``python docs/make/from_series.py --cases 8 --step 16 --out docs/tables/from_series.csv``
 """
