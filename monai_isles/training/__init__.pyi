@@ -14,8 +14,9 @@ from .distributed import (
 )
 from .epochs import CodeSpread, Curves, EpochOrder, case_names, present
 from .fixed_rule import FixedRule
-from .guard import AutocastInferer, FiniteGuard
+from .guard import FiniteGuard
 from .schedules import EarlyStop, FineTuning, PlateauSchedule, SequentialStages
+from .speed import AutocastInferer, TrainingSpeed, training_speed
 from .stop_signal import plain_exits
 from .verified import VerifiedWeights, WholeMetricsSaver
 
@@ -33,6 +34,7 @@ __all__ = [
     "PlateauSchedule",
     "SequentialStages",
     "SharedNetwork",
+    "TrainingSpeed",
     "VerifiedWeights",
     "WholeMetricsSaver",
     "agreed",
@@ -46,5 +48,6 @@ __all__ = [
     "rank_device",
     "shard",
     "shared",
+    "training_speed",
     "world_size",
 ]

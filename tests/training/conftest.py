@@ -12,6 +12,7 @@ import torch
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import ValidationHandler, from_engine
 from monai.inferers import SimpleInferer
+from torch import nn
 
 from monai_isles.losses import GeneralizedDiceCELoss
 from monai_isles.metrics import L1ErrorRate
@@ -30,9 +31,13 @@ def noise_case(number: int) -> dict[str, object]:
 
 @pytest.fixture
 def small_run(tmp_path: Path) -> Callable[..., SimpleNamespace]:
-    def build(*, epochs: int, patience: int = 10, lr: float = 1.0, folder: str = "run") -> SimpleNamespace:
+    def build(
+        *, epochs: int, patience: int = 10, lr: float = 1.0, folder: str = "run", flat: bool = False
+    ) -> SimpleNamespace:
         torch.manual_seed(0)
-        network = AsymmetricResUNet(2, 2, base_channels=2)
+        network: nn.Module = AsymmetricResUNet(2, 2, base_channels=2)
+        if flat:  # two layers, for what takes long otherwise
+            network = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Dropout2d(0.5), nn.ReLU(), nn.Conv2d(4, 2, 1))
         optimizer, loss = torch.optim.Adadelta(network.parameters(), lr=lr), GeneralizedDiceCELoss()
         cases = [noise_case(1), noise_case(2)]
         loader = PatchLoader(cases, patch=(16, 16), per_case=24, batch_size=16, seed=5)
