@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -139,7 +139,7 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None) -> 
     cases = [case_of(dict(entry)) for entry in entries if entry.get(LABEL)]
 
     def written(case: Case) -> tuple[np.ndarray, Image]:
-        reference = read_image(case.label, kind="label", where=case.name, label_values=case.label_values)
+        reference = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)
         probability = read_image(out / case.name / "probability.nii.gz", kind="probability", where=case.name)
         require_same_grid({"reference": reference, "probability": probability}, case=case.name)
         return probability.data, reference
@@ -176,7 +176,7 @@ def require_one_network(members: Members) -> None:
 def _require_new(plan: Plan, entries: Sequence[Mapping[str, object]]) -> None:
     """Refuse scans that are among those of the cross-validation: their scores would be of training data."""
     key = plan.modalities[0]
-    known = {files[key]: name for name, files in plan.fingerprints.get("inputs", {}).items()}
+    known = {files[key]: name for name, files in cast(dict, plan.fingerprints.get("inputs", {})).items()}
     seen = [f"{entry['case']} is {known[d]}" for entry in entries if (d := sha256_of(Path(str(entry[key])))) in known]
     if seen:
         raise refused("E-REPR-21", where=key, found=f"{len(seen)} equal files: {', '.join(seen[:6])}")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -44,10 +44,10 @@ def predict_fold(out: Path, fold: int, *kept: str) -> dict[str, dict[str, object
     from monai_isles.inference.predictor import Choices
     from monai_isles.workflows.predict import predict_cases, recipe_of
 
-    plan = read_plan(out)
+    plan = cast(Plan, read_plan(out))
     weights, changes = out / f"fold_{fold}" / "model.pt", {"dataset_dir": plan.dataset_dir}
     predictions = out / PREDICTIONS
-    cache = {"cache_dir": Path(kept[0]), "cache_gb": float(kept[1])} if kept else {}
+    cache: dict[str, Any] = {"cache_dir": Path(kept[0]), "cache_gb": float(kept[1])} if kept else {}
     choices = Choices(weights=(weights,), **cache)
     predictor = recipe_of(plan.open_bundle(), predictions, choices=choices, changes=changes).load()
     entries = load_entries(out / DATA_LIST, plan.dataset_dir, folds=[fold], keys=plan.modalities, need_label=True)
@@ -93,7 +93,7 @@ class OutOfFold:
 
         Shapes: ``(H, W, D)``. Raises: ``E-GEOM-*`` and what ``read_image`` raises.
         """
-        reference = read_image(case.label, kind="label", where=case.name, label_values=case.label_values)
+        reference = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)
         probability = read_image(self.path(case), kind="probability", where=case.name)
         require_same_grid({"reference": reference, "probability": probability}, case=case.name)
         return probability.data, reference
@@ -145,7 +145,7 @@ def _require_own_weights(found: OutOfFold) -> None:
     foreign = [
         f"{case.name} (fold {case.fold})"
         for case in found.cases
-        if _weights(found.path(case).with_name("result.json")) != [own[case.fold]]
+        if _weights(found.path(case).with_name("result.json")) != [own[cast(int, case.fold)]]
     ]
     if foreign:
         raise refused("E-SRCH-03", where=str(found.folder / PREDICTIONS), found=", ".join(foreign))

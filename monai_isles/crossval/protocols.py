@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -151,7 +152,7 @@ def protocol_tables(
         IslesError: ``E-SRCH-04`` when all cases are in one fold.
     Source: ours; ``tests/cli/test_search.py``.
     """
-    folds = [int(case.fold) for case in found.cases]
+    folds = [cast(int, case.fold) for case in found.cases]
     shared = grid.choose()
     tuned = {PAPER: dict.fromkeys(found.plan.folds, shared), NESTED: choose_without(grid, folds)}
     first, second = (
@@ -198,7 +199,9 @@ def require_pair(paper: OutOfFold, nested: OutOfFold) -> None:
 
 def _protocol(found: OutOfFold, tuning: str, choices: Mapping[int, Choice], bootstrap: Mapping[str, int]) -> Protocol:
     name = _NAMES[found.plan.protocol, tuning]
-    rows = [_row(found, case, choices[case.fold]) for case in progress(found.cases, name, total=len(found.cases))]
+    rows = [
+        _row(found, case, choices[cast(int, case.fold)]) for case in progress(found.cases, name, total=len(found.cases))
+    ]
     said = f"{_STOP[found.plan.protocol]}; {_TUNING[tuning]}"
     summary = {
         "data": found.plan.data_name,

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from monai_isles.bundle.bundle import TRAIN
 from monai_isles.cohort.child_process import GRACE_S, run_tied
@@ -141,7 +142,7 @@ def _advance(one: _Running, device: str | None) -> dict[str, object] | None:
     if one.process is not None and code is None:
         return None
     seconds = round(time.monotonic() - one.started, 1)
-    if code:
+    if code and one.step is not None:
         return {
             "outcome": "failed",
             "step": one.step.title,
@@ -270,12 +271,17 @@ def cross_validate(
         else:
             with FoldBar(plan, out) as bar:
                 ended = run_steps(steps, devices_here(), watch=bar.show)
-        record = {"kind": "crossval", "folds": ended, "cases": _cases(plan, out), "plan": plan.record()}
+        record: dict[str, object] = {
+            "kind": "crossval",
+            "folds": ended,
+            "cases": _cases(plan, out),
+            "plan": plan.record(),
+        }
         run.finish(record)
     return record
 
 
-def require_whole(record: Mapping[str, object], where: str) -> None:
+def require_whole(record: Mapping[str, Any], where: str) -> None:
     """Refuse a cross-validation with a failed fold or case.
 
     Raises:

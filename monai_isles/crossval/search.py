@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def search_folder(
     with RunFolder(found.folder / SEARCH) as run:
         grid = grid_scores(found, sizes_vox)
         tables = protocol_tables(found, grid, **bootstrap)
-        differences = [flattery(*tables, **bootstrap)]
+        differences = [flattery(tables[0], tables[1], **bootstrap)]
         if other is not None:
             theirs = protocol_tables(other, grid_scores(other, sizes_vox), **bootstrap)
             differences.append(flattery(tables[0], theirs[1], **bootstrap))
@@ -95,7 +96,7 @@ def search_folder(
 def _record(
     found: OutOfFold, grid: GridScores, choice: Choice, tables: Sequence[Protocol], differences: list[dict[str, object]]
 ) -> dict[str, object]:
-    voxel_mm3 = [prod(read_header(case.label).spacing_mm) for case in found.cases]
+    voxel_mm3 = [prod(read_header(cast(Path, case.label)).spacing_mm) for case in found.cases]
     middle = float(np.median(voxel_mm3))
     return {
         "data": found.plan.data_name,
@@ -119,7 +120,7 @@ def _record(
     }
 
 
-def _publish(found: OutOfFold, grid: GridScores, tables: Sequence[Protocol], record: Mapping[str, object]) -> None:
+def _publish(found: OutOfFold, grid: GridScores, tables: Sequence[Protocol], record: Mapping[str, Any]) -> None:
     folder = found.folder / SEARCH
     publish_text(folder / "grid.csv", _grid_csv(grid))
     publish_text(folder / "cases.csv", _cases_csv(found, grid))

@@ -14,7 +14,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
-from monai_isles.inference.cpu.fast_form import CompiledWhole, fast_form, require_precision
+from monai_isles.inference.cpu.fast_form import fast_form, require_precision
 from monai_isles.inference.dropout import prediction_dropout
 from monai_isles.inference.malloc import HalvedOnce, forecast, keep_memory
 from monai_isles.inference.windows_plan import (
@@ -189,7 +189,7 @@ class StepSlidingWindowInferer(Inferer):
         self.mc_passes, self.mc_rate, self.batch_size = mc_passes, mc_rate, batch_size
         self.uncertainty, self.seed, self.cover, self.memory_mb = uncertainty, seed, cover, memory_mb
         self.precision, self.compiled, self.whole_slices, self.masked = precision, compiled, whole_slices, masked
-        self._compiled: dict[nn.Module, CompiledWhole] = {}
+        self._compiled: dict[nn.Module, nn.Module] = {}
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None

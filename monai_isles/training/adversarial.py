@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ class DiscriminatorStep:
     def __call__(self, engine: Engine) -> None:
         if "generator" not in getattr(self.loss, "parts", ("generator",)):
             return
-        output = engine.state.output
+        output = cast(dict[str, Any], engine.state.output)
         fake, real, maps = output["pred"].pseudo_dwi.detach(), output["label"][:, 1:2], output["pred"].maps
         self.optimizer.zero_grad(set_to_none=True)
         loss = discriminator_ls_loss(verdicts(self.judge, real, maps), verdicts(self.judge, fake, maps))

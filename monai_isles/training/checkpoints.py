@@ -6,7 +6,7 @@ import atexit
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from ignite.engine import Engine, Events
@@ -95,7 +95,7 @@ class Checkpoints:
         done = int(state.get("iteration", 0)) if length == state["epoch_length"] else 0
         self._restore(state)
         if "scaler" in state:  # MONAI makes it as the run begins
-            engine.add_event_handler(Events.STARTED, lambda: engine.scaler.load_state_dict(state["scaler"]))
+            engine.add_event_handler(Events.STARTED, lambda: scaler_of(engine).load_state_dict(state["scaler"]))
         if state["epoch"] >= engine.state.max_epochs or (state.get("ended", False) and not self.force):
             engine.add_event_handler(Events.STARTED, lambda: _end(engine, state["epoch"]))
         at = {"iteration": state["epoch"] * length + done} if done else {"epoch": state["epoch"]}
@@ -160,7 +160,7 @@ class Checkpoints:
         return better
 
     def _save_within(self, engine: Engine) -> None:
-        done = engine.state.iteration % engine.state.epoch_length
+        done = engine.state.iteration % cast(int, engine.state.epoch_length)
         if self._stop.asked and done:
             within = {"epoch": engine.state.epoch - 1, "iteration": done}
             self._write(f"{engine.state.epoch:04d}-{done:06d}", engine, **within)
@@ -179,8 +179,8 @@ class Checkpoints:
         }
         if torch.cuda.is_available():
             state["random_cuda"] = torch.cuda.get_rng_state()
-        if getattr(engine, "scaler", None) is not None:
-            state["scaler"] = engine.scaler.state_dict()
+        if scaler_of(engine) is not None:
+            state["scaler"] = scaler_of(engine).state_dict()
         publish_state(self.folder / f"checkpoint-{name}.pt", state)
         for old in sorted(self.folder.glob("checkpoint-*.pt"))[: -self.keep]:
             old.unlink()
@@ -214,3 +214,8 @@ def _difference(name: str, saved: str, now: str) -> str:
     place = next((i for i, (a, b) in enumerate(zip(saved, now, strict=False)) if a != b), min(len(saved), len(now)))
     around = slice(max(0, place - 30), place + 40)
     return f"{name} was '...{saved[around]}', is '...{now[around]}'"
+
+
+def scaler_of(engine: Engine) -> Any:
+    """Return the gradient scaler of MONAI's trainer, None where it trains in 32 bits."""
+    return getattr(engine, "scaler", None)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from datetime import timedelta
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -96,7 +97,7 @@ def totalled(values: Sequence[float]) -> list[float]:
     return numbers.tolist()
 
 
-def from_first(value: object) -> object:
+def from_first(value: Any) -> Any:
     """Return the first process's object in all of them."""
     held = [value]
     if world_size() > 1:
@@ -111,7 +112,7 @@ def shard(cases: Dataset | None) -> Dataset | None:
     """
     if cases is None:
         return None
-    count = len(cases)
+    count = len(cast(Sized, cases))
     if count < world_size():
         return cases
     return Subset(cases, range(rank(), count, world_size()))

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from ignite.engine import Engine, Events
@@ -21,7 +21,7 @@ from monai_isles.training.distributed import totalled, world_size
 log = logging.getLogger(__name__)
 
 
-def case_names(batch: Mapping[str, object] | list[Mapping[str, object]]) -> list[dict[str, object]]:
+def case_names(batch: Mapping[str, Any] | list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return what MONAI's MetricsSaver takes as the name of each row: the case."""
     names = [item["case"] for item in batch] if isinstance(batch, list) else batch["case"]
     return [{"filename_or_obj": name} for name in names]
@@ -56,8 +56,9 @@ class CodeSpread:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
 
     def _collect(self, engine: Engine) -> None:
+        encoder, output = cast(nn.Module, self.encoder), cast(dict[str, Tensor], engine.state.output)
         with torch.no_grad():
-            self._codes.append(self.encoder(engine.state.output["label"][:, 1:2].float()).double())
+            self._codes.append(encoder(output["label"][:, 1:2].float()).double())
 
     def _finish(self, engine: Engine) -> None:
         codes, self._codes = torch.cat(self._codes), []
@@ -119,7 +120,7 @@ class Curves:
         self._right: Tensor | int = 0
 
     def _count(self, engine: Engine) -> None:
-        output = engine.state.output
+        output = cast(dict[str, Any], engine.state.output)
         self._loss = self._loss + output["loss"].detach().double()
         self._batches += 1
         logits = getattr(output["pred"], "logits", output["pred"]).detach()
@@ -153,7 +154,7 @@ class Curves:
         begun = [float(self._loss), int(self._right), self._voxels, self._batches]
         return {"rows": self.rows, "begun": begun}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rows = list(state["rows"])
         self._loss, self._right, self._voxels, self._batches = state.get("begun", (0.0, 0, 0, 0))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
@@ -26,6 +26,11 @@ def sign_of(mode: str) -> int:
     if mode not in ("min", "max"):
         raise refused("E-TRAIN-05", where="mode", found=repr(mode))
     return 1 if mode == "min" else -1
+
+
+def measured(evaluator: Engine | None, metric: str) -> float:
+    """Return the metric of the evaluator's last run; handlers without an evaluator are not called."""
+    return float(cast(Engine, evaluator).state.metrics[metric])
 
 
 class EarlyStop:
@@ -52,7 +57,7 @@ class EarlyStop:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        score = agreed(float(self.evaluator.state.metrics[self.metric]))
+        score = agreed(measured(self.evaluator, self.metric))
         improved = self.sign * score < self.sign * self.best - self.min_delta
         self.waited = 0 if improved else self.waited + 1
         self.best = score if improved else self.best
@@ -95,7 +100,7 @@ class PlateauSchedule:
         if not 0 < factor < 1 or patience < 1:
             raise refused("E-TRAIN-21", where="PlateauSchedule", found=f"factor {factor}, patience {patience}")
         self.optimizer, self.evaluator, self.metric = optimizer, evaluator, metric
-        self.settings = {"factor": factor, "patience": patience, "mode": mode, "min_delta": min_delta}
+        self.settings: dict[str, Any] = {"factor": factor, "patience": patience, "mode": mode, "min_delta": min_delta}
         self.restart()
 
     def attach(self, engine: Engine) -> None:
@@ -103,7 +108,7 @@ class PlateauSchedule:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        self._inner.step(agreed(float(self.evaluator.state.metrics[self.metric])))
+        self._inner.step(agreed(measured(self.evaluator, self.metric)))
 
     def restart(self) -> None:
         """Forget the best value and the epochs counted, as ``FineTuning`` does when all layers begin to train."""
@@ -169,7 +174,7 @@ class FineTuning:
     def __call__(self, engine: Engine) -> None:
         epoch = engine.state.epoch
         if self.frozen_epochs:
-            self.network.freeze_pretrained(epoch <= self.frozen_epochs)
+            cast(Any, self.network).freeze_pretrained(epoch <= self.frozen_epochs)
         if epoch == self.frozen_epochs + 1:
             start = "" if self.frozen_epochs else "nothing is pre-trained: "
             self._set_lr(self.all_lr, f"{start}all layers train")
@@ -244,7 +249,7 @@ class SequentialStages:
         factor: float = 0.2,
         decay_at: float = 0.6,
     ) -> None:
-        there = set(network.parts()) if hasattr(network, "parts") else set()
+        there = set(cast(Any, network).parts()) if hasattr(network, "parts") else set()
         kept = [tuple(part for part in stage if part in there) for stage in stages]
         self.stages = [stage for stage in kept if stage]
         self.lengths = [n for n, stage in zip(epochs, kept, strict=False) if stage] if epochs else []
@@ -284,7 +289,7 @@ class SequentialStages:
         if number == len(self.stages) - 1 and (epoch == 1 or self.place(epoch - 1)[0] != number):
             self.checkpoints.forget_best()
         makes = self.encoded and stage != ("segmenter",)
-        self.network.train_only(*stage, *([_ENCODER] if makes else []))
+        cast(Any, self.network).train_only(*stage, *([_ENCODER] if makes else []))
         self.loss.only(*stage)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * (self.factor if share >= self.decay_at else 1.0)
@@ -299,7 +304,7 @@ class SequentialStages:
         return len(self.lengths) - 1, 1.0
 
     def _remember(self, engine: Engine) -> None:
-        score = agreed(float(self.evaluator.state.metrics[self.metric]))
+        score = agreed(measured(self.evaluator, self.metric))
         if score < self.best:
             self.best = score
             self.best_weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}

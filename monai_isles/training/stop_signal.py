@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import cast
 
 from ignite.engine import Engine, Events
 
@@ -104,7 +105,7 @@ def start_within(engine: Engine, iterations: int, then: Callable[[], None]) -> N
 
     def pass_over(engine: Engine) -> None:
         if waiting:
-            batches: Iterator[object] = engine._dataloader_iter
+            batches = cast(Iterator[object], engine._dataloader_iter)
             for _ in range(iterations):
                 next(batches)
             waiting.pop()()

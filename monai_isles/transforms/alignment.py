@@ -107,7 +107,7 @@ class Level:
         Points whose counterpart lies outside the image are left out.
         """
         parts, voxels = 1 + len(self.grid.shape), self.grid.voxels(mirror(self.points))
-        seen = ((voxels >= 0) & (voxels <= np.array(self.grid.shape) - 1)).all(axis=1)
+        seen = np.all((voxels >= 0) & (voxels <= np.array(self.grid.shape) - 1), axis=1)
         value, *own = np.split(self.here[seen], parts, axis=1)
         other, *slopes = np.split(sample(self.channels, voxels[seen]), parts, axis=1)
         local = np.sqrt(sum(slope**2 for slope in (*own, *slopes)) / 2 + _FLAT_PER_MM**2)

@@ -70,7 +70,7 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
         self.drawn = {
             "rotate": self.R.uniform(-self.rotate_deg, self.rotate_deg, 1),
             "translate": self.R.uniform(-self.translate_frac, self.translate_frac, 2),
-            "scale": self.R.uniform(*self.scale, 1),
+            "scale": self.R.uniform(self.scale[0], self.scale[1], 1),
             "flip": self.R.uniform(size=2) < self.flip_prob,
         }
 
@@ -126,7 +126,7 @@ def moved(image: Tensor, matrix: np.ndarray, *, mode: str, outside: str = "zeros
     )
     volume = values.reshape(plain.shape[0], -1, height, width).movedim(1, 3).reshape(plain.shape).to(plain.dtype)
     result = convert_to_dst_type(volume, image)[0]
-    if isinstance(result, MetaTensor) and plain.ndim == 4:
+    if isinstance(result, MetaTensor) and isinstance(image, MetaTensor) and plain.ndim == 4:
         result.affine = image.affine @ torch.from_numpy(_source_voxels(matrix, height, width)).to(image.affine)
     return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,11 +85,15 @@ class ResampleLiked(MapTransform):
 def _moved(key: str, image: MetaTensor, reference: MetaTensor) -> Tensor:
     """Return the image on the reference grid; in a map 0 says that nothing was measured, and is no value to mix in."""
     move = ResampleToMatch(mode="nearest" if key == LABEL else "bilinear", padding_mode="zeros", align_corners=True)
-    moved = move(image, reference).as_tensor()
+    moved = _plain(move(image, reference))
     if key not in MAPS:
         return moved
-    share = move(MetaTensor((image.as_tensor() != 0).float(), affine=image.affine), reference).as_tensor()
+    share = _plain(move(MetaTensor((image.as_tensor() != 0).float(), affine=image.affine), reference))
     return torch.where(share >= 0.5, moved / share.clamp_min(0.5), 0.0)
+
+
+def _plain(image: Tensor) -> Tensor:
+    return image.as_tensor() if isinstance(image, MetaTensor) else image
 
 
 def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:
@@ -98,12 +103,14 @@ def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:
         IslesError: ``E-GRID-03`` no overlap at all.
     Source: ``ResampleLiked``; ``tests/transforms/test_resample_like.py``.
     """
-    placed = {key: MetaTensor(torch.from_numpy(one.data[None]), affine=one.affine) for key, one in images.items()}
-    moved = ResampleLiked(list(images), allow=True)({"case": case, **placed})
+    entry: dict[Hashable, Any] = {"case": case}
+    for key, one in images.items():
+        entry[key] = MetaTensor(torch.from_numpy(one.data[None]), affine=torch.as_tensor(one.affine))
+    moved = ResampleLiked(list(images), allow=True)(entry)
     first = next(iter(images.values()))
     grid = {name: getattr(first, name) for name in ("affine", "spacing_mm", "native_affine", "native_shape")}
     return {
-        key: one if moved[key] is placed[key] else replace(one, data=moved[key][0].numpy(), **grid)
+        key: one if moved[key] is entry[key] else replace(one, data=moved[key][0].numpy(), **grid)
         for key, one in images.items()
     }
 
@@ -162,7 +169,7 @@ class SameGridd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out, case = dict(data), str(data.get("case", "this entry"))
-        images = {str(key): out[key] for key in self.key_iterator(out)}
+        images: dict[str, Any] = {str(key): out[key] for key in self.key_iterator(out)}
         bare = [key for key, image in images.items() if not isinstance(image, MetaTensor)]
         if bare:
             raise refused("E-GRID-01", where=f"{case}: {', '.join(bare)}", found="a tensor without affine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ class RelativeFlowd(MapTransform):
         self.cbf, self.tmax, self.maps, self.ct = cbf, tmax, tuple(maps), ct
         self.rcbf, self.brain, self.midline = rcbf, brain, midline
 
-    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out, where = dict(data), str(data.get("case", "this entry"))
         missing = [key for key in dict.fromkeys((self.cbf, self.tmax, *self.maps)) if key not in out]
         if missing:

@@ -91,14 +91,14 @@ class Mirror:
         return float(self.shift_mm @ self.normal / 2)
 
 
-def axis_of(tilts_deg: Sequence[float]) -> np.ndarray:
+def axis_of(tilts_deg: Sequence[float] | np.ndarray) -> np.ndarray:
     """Return the left-right axis of a head tilted in the axial (and in the coronal) view, a unit vector."""
     angle, *roll = np.radians(tilts_deg)
     flat = np.array([np.cos(angle), np.sin(angle)])
     return np.array([*flat * np.cos(roll[0]), np.sin(roll[0])]) if roll else flat
 
 
-def reflection(tilts_deg: float | Sequence[float], offset_mm: float) -> Mirror:
+def reflection(tilts_deg: float | Sequence[float] | np.ndarray, offset_mm: float) -> Mirror:
     """Return the reflection across the midline at ``offset_mm``; done twice it is the identity.
 
     All zero is the plain flip of the first axis.

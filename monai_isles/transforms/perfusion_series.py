@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
-from monai.utils import convert_to_dst_type
+from monai.utils import convert_to_dst_type, ensure_tuple
 from torch import Tensor
 
 from monai_isles.errors import refused
@@ -137,7 +138,7 @@ class PerfusionWindowd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.frames, self.k = frames, k
-        self.names = self.keys if names is None else ((names,) if isinstance(names, str) else tuple(names))
+        self.names: tuple[Hashable, ...] = self.keys if names is None else ensure_tuple(names)
         if frames < 2 or len(self.names) != len(self.keys):
             raise refused(
                 "E-TPW-03",
@@ -145,7 +146,7 @@ class PerfusionWindowd(MapTransform):
                 found=f"frames {frames}, {len(self.names)} names for {len(self.keys)} keys",
             )
 
-    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
         for key, name in self.key_iterator(out, self.names):
             series = torch.as_tensor(out[key]).as_subclass(Tensor)

@@ -222,7 +222,7 @@ def _agreement(mirror: Mirror, level: Level) -> tuple[float, float]:
     Voxels whose counterpart lies outside the array are left out, so that a head cut off by it is judged by the rest.
     """
     voxels = level.grid.voxels(mirror(level.grid.points()))
-    seen = ((voxels >= 0) & (voxels <= np.array(level.grid.shape) - 1)).all(axis=1)
+    seen = np.all((voxels >= 0) & (voxels <= np.array(level.grid.shape) - 1), axis=1)
     here, there = level.smooth.reshape(len(seen), -1)[seen], sample(level.smooth, voxels[seen])
     inside, other = here > TISSUE, there > TISSUE
     either = inside | other

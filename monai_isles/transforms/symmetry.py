@@ -134,7 +134,7 @@ class SymmetricModalitiesd(MapTransform):
         self.method, self.dimensions = FORMER_METHODS.get(method, (method, dimensions))
         self.window = None if window is None else (float(window[0]), float(window[1]))
 
-    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out, where = dict(data), str(data.get("case", self.head))
         self._require_entries(out, where)
         head, spacing_mm = _volume(out[self.head]), _spacing_mm(out[self.head])[: self.dimensions]
@@ -169,7 +169,7 @@ class SymmetricModalitiesd(MapTransform):
 
     def _require_entries(self, data: Mapping[Hashable, Any], where: str) -> None:
         masking = self.maps if self.ct in self.keys else ()
-        missing = [key for key in (self.head, *self.keys) if key not in data]
+        missing = [str(key) for key in (self.head, *self.keys) if key not in data]
         unmirrored = [key for key in masking if key not in self.keys]
         if missing or unmirrored:
             raise refused(

@@ -110,7 +110,7 @@ def test_predictions_nobody_asked_for_are_named(mask_folders, save_volume, tmp_p
 
 def test_a_prediction_on_another_grid_is_refused(mask_folders, save_volume, tmp_path: Path) -> None:
     pred, ref, masks = mask_folders
-    save_volume(pred / "case_2" / "lesion.nii.gz", masks["case_2"], spacing=(2.0, 2.0, 5.0))
+    save_volume(pred / "case_2" / "lesion.nii.gz", masks["case_2"], spacing=(2.0, 2.0, 9.0))
     with pytest.raises(IslesError, match=r"(?s)E-GEOM-03.*case_2"):
         score_folder(pred, ref, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.csv")) and not (tmp_path / "out" / "run.json").exists()
@@ -118,7 +118,7 @@ def test_a_prediction_on_another_grid_is_refused(mask_folders, save_volume, tmp_
 
 def test_several_bad_cases_are_listed_together(mask_folders, save_volume, tmp_path: Path) -> None:
     pred, ref, masks = mask_folders
-    save_volume(pred / "case_2" / "lesion.nii.gz", masks["case_2"], spacing=(2.0, 2.0, 5.0))
+    save_volume(pred / "case_2" / "lesion.nii.gz", masks["case_2"], spacing=(2.0, 2.0, 9.0))
     save_volume(pred / "case_3" / "lesion.nii.gz", np.full((12, 10, 2), 0.5))
     with pytest.raises(
         IslesError, match=r"(?s)E-EVAL-08: cases cannot be scored.*2 of 5.*case_2: E-GEOM-03.*case_3: E-LBL"
