@@ -15,7 +15,7 @@ from monai_isles.postprocessing.components import require_settings
 _EVERY = 8
 
 
-class WayBack:
+class HausdorffBound:
     """Hold the surface of a reference, and for every smallest size how far each point of it can be at most.
 
     A point outside a mask is as far from its surface as from the mask itself, and no farther from any mask around it:
@@ -102,7 +102,7 @@ def case_grid(
     and the surface of each: a voxel with a neighbour that exceeds fewer. Components do not touch, so size, overlap and
     largest distance to the reference belong to each alone and are counted once a threshold, on the voxels above it;
     every size then is a sum or a maximum over the components it keeps. The distance to the reference is one map a
-    case; the way back is asked for only where it can decide (``WayBack``).
+    case; the way back is asked for only where it can decide (``HausdorffBound``).
 
     Shapes: two equal shapes ``(H, W, D)``. Units: thresholds 0..1, sizes in voxels, distances in voxels.
 
@@ -125,7 +125,7 @@ def case_grid(
     rising = sorted(set(thresholds))
     voxels = _Voxels(probability[found[0]], reference[found[0]], rising)
     falling = sorted(set(sizes_vox), reverse=True)
-    back = WayBack(voxels.ref_surface, voxels.exceeded.shape, len(falling)) if voxels.size_ref else None
+    back = HausdorffBound(voxels.ref_surface, voxels.exceeded.shape, len(falling)) if voxels.size_ref else None
     column = [falling.index(size) for size in sizes_vox]
     for level in range(len(rising), 0, -1):
         row = _row(voxels, level, falling, back)
@@ -171,7 +171,9 @@ class _Voxels:
         return count, labels[tuple(place - low[:, None])] - 1, number
 
 
-def _row(voxels: _Voxels, level: int, falling: Sequence[int], back: WayBack | None) -> tuple[np.ndarray, np.ndarray]:
+def _row(
+    voxels: _Voxels, level: int, falling: Sequence[int], back: HausdorffBound | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return Dice and distance of one threshold for every size, the largest first."""
     count, owner, number = voxels.above(level)
     size = np.bincount(owner, minlength=number)

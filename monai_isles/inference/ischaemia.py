@@ -11,7 +11,7 @@ import numpy as np
 from monai_isles.errors import IslesError
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import read_image
-from monai_isles.modalities import PERFUSION_MAPS
+from monai_isles.modalities import MEASURED_MAPS
 from monai_isles.perfusion.thresholds import (
     CORE_CUT,
     HYPOPERFUSED_S,
@@ -21,7 +21,7 @@ from monai_isles.perfusion.thresholds import (
     ischaemia,
 )
 
-_MAPS = (*PERFUSION_MAPS, "ttp")
+_MAPS = MEASURED_MAPS
 
 
 def case_ischaemia(

@@ -20,7 +20,7 @@ from monai_isles.data.bids import derivative_description, derivative_name
 from monai_isles.errors import refused
 from monai_isles.io.publish import planned_image, publish, publish_image, publish_json, publish_together
 from monai_isles.io.read import read_grid, read_image
-from monai_isles.modalities import LABEL, MODALITIES
+from monai_isles.modalities import LABEL, MEASURED_MAPS, MODALITIES
 from monai_isles.postprocessing.components import binarise
 
 
@@ -224,7 +224,7 @@ def require_own_names(postprocessing: object, entry: Mapping[Hashable, object], 
 _BIDS_FILES = {
     "lesion": "lesion.nii.gz", "probability": "probability.nii.gz", "uncertainty": "uncertainty.nii.gz",
     "result": "result.json", "report": "report.html",
-    **{key: f"maps/{key}.nii.gz" for key in ("cbf", "cbv", "mtt", "tmax", "ttp")},
+    **{key: f"maps/{key}.nii.gz" for key in MEASURED_MAPS},
 }  # fmt: skip
 _ABOUT = ("case", "subject", "fold", "label", "label_values", "resample")
 

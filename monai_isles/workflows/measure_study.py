@@ -15,12 +15,13 @@ from monai_isles.io.clock import Asked
 from monai_isles.io.publish import publish_image, publish_json
 from monai_isles.io.read import Image
 from monai_isles.io.runs import done_before
+from monai_isles.modalities import MEASURED_MAPS
 from monai_isles.perfusion.clock import clock_flags
 from monai_isles.perfusion.maps import MAP_UNITS, map_settings, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.quality import Flag
 
-MAPS = ("cbf", "cbv", "mtt", "tmax", "ttp")
+MAPS = MEASURED_MAPS
 RECORD = "perfusion.json"
 RESIDUAL, LEAST_RESIDUAL_HU = 2.0, 10.0
 

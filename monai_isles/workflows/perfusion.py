@@ -19,6 +19,7 @@ from monai_isles.data.study import StudyFiles, find_studies
 from monai_isles.io.clock import Asked
 from monai_isles.io.publish import publish_image, publish_json, publish_text
 from monai_isles.io.runs import done_before, sweep_parts
+from monai_isles.modalities import MEASURED_MAPS
 from monai_isles.perfusion.clock import clock_flags
 from monai_isles.perfusion.maps import MAP_UNITS, PerfusionMaps, map_settings, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import prepare_series
@@ -26,7 +27,7 @@ from monai_isles.perfusion.quality import NO_ARTERY, Flag
 from monai_isles.perfusion.thresholds import contralateral_side, ischaemia, relative_cbf
 from monai_isles.transforms.registration import split_head
 
-MAPS = ("cbf", "cbv", "mtt", "tmax", "ttp", "rcbf")
+MAPS = (*MEASURED_MAPS, "rcbf")
 MASKS = ("core", "hypoperfused")
 RECORD, TABLE = "perfusion.json", "per_case.csv"
 

@@ -8,7 +8,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from monai_isles.crossval import case_grid as way_back
-from monai_isles.crossval.case_grid import WayBack
+from monai_isles.crossval.case_grid import HausdorffBound
 
 CROSS = ndimage.generate_binary_structure(3, 1)
 
@@ -30,7 +30,7 @@ def test_every_growing_mask_gives_the_distance_of_all_points(seed: int) -> None:
     shape = ((40, 30, 1), (30, 30, 2), (24, 24, 9))[seed % 3]
     reference, masks = growing(seed, shape)
     points = surface(reference)
-    back = WayBack(points, shape, sizes=1)
+    back = HausdorffBound(points, shape, sizes=1)
     for mask in masks:
         back.lower()
         back.add(surface(mask))
@@ -39,7 +39,7 @@ def test_every_growing_mask_gives_the_distance_of_all_points(seed: int) -> None:
 
 def test_a_set_may_grow_by_parts_from_size_to_size() -> None:
     points = np.array([[0, 0, 0], [9, 0, 0], [30, 0, 0]])
-    back = WayBack(points, (40, 1, 1), sizes=2)
+    back = HausdorffBound(points, (40, 1, 1), sizes=2)
     back.add(np.array([[2, 0, 0]]))
     assert back.largest(0, 0.0) == 28.0
     back.add(np.array([[29, 0, 0]]))
@@ -47,7 +47,7 @@ def test_a_set_may_grow_by_parts_from_size_to_size() -> None:
 
 
 def test_what_is_larger_anyway_is_returned_without_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    back = WayBack(np.array([[0, 0, 0], [9, 0, 0]]), (40, 1, 1), sizes=1)
+    back = HausdorffBound(np.array([[0, 0, 0], [9, 0, 0]]), (40, 1, 1), sizes=1)
     back.add(np.array([[2, 0, 0]]))
     assert back.largest(0, 5.0) == 7.0
     monkeypatch.setattr(way_back, "KDTree", None)
