@@ -1,9 +1,15 @@
-"""One scan of one subject: which file is which modality."""
+"""One scan of one subject: which file is which modality, and its round trip to what MONAI transforms read."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
+
+RESAMPLE, CHECKSUMS = "resample", "sha256"
 
 
 @dataclass(frozen=True)
@@ -13,11 +19,18 @@ class Case:
     Args:
         name: unique name of the scan, ``case_14``.
         subject: the person scanned; several cases may share one, and folds never split one.
-        images: absolute path by modality key (``monai_isles.modalities.MODALITIES``).
-        label: absolute path of the lesion mask, None where there is none.
+        images: path by modality key (``monai_isles.modalities.MODALITIES``).
+        label: path of the lesion mask, None where there is none.
         label_values: the values of the mask that mean lesion, None for a mask of 0 and 1.
         fold: cross-validation fold, None outside the training section.
         resample: images on other grids than the first are to be resampled, by the user's word.
+        sha256: checksums by key, of those files that the data list holds one for.
+
+    >>> case = Case("case_1", "anna", {"ct": Path("ct.nii")}, fold=2, resample=True)
+    >>> case.entry()
+    {'case': 'case_1', 'subject': 'anna', 'ct': 'ct.nii', 'fold': 2, 'resample': True}
+    >>> Case.from_entry(case.entry()) == case
+    True
     """
 
     name: str
@@ -27,15 +40,36 @@ class Case:
     fold: int | None = None
     label_values: tuple[int, ...] | None = None
     resample: bool = False
+    sha256: dict[str, str] = field(default_factory=dict)
 
     def entry(self) -> dict[str, object]:
-        """Return the flat dictionary that MONAI transforms read: ``case``, ``subject``, ``fold``, one path a key."""
-        flat: dict[str, object] = {"case": self.name, "subject": self.subject, "fold": self.fold}
+        """Return the flat dictionary that MONAI transforms read: one path a key, and only what the case has."""
+        flat: dict[str, object] = {"case": self.name, "subject": self.subject}
         flat |= {key: str(path) for key, path in self.images.items()}
         if self.label is not None:
-            flat["label"] = str(self.label)
+            flat[LABEL] = str(self.label)
             if self.label_values is not None:
-                flat["label_values"] = list(self.label_values)
+                flat[LABEL_VALUES] = list(self.label_values)
+        if self.fold is not None:
+            flat["fold"] = self.fold
         if self.resample:
-            flat["resample"] = True
+            flat[RESAMPLE] = True
+        if self.sha256:
+            flat[CHECKSUMS] = dict(self.sha256)
         return flat
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[Any, Any]) -> Case:
+        """Return the case of a flat dictionary, of a data list too; keys that no case has are passed over."""
+        label: str | None = entry.get(LABEL)
+        values: Sequence[int] | None = entry.get(LABEL_VALUES)
+        return cls(
+            name=str(entry["case"]),
+            subject=str(entry.get("subject", entry["case"])),
+            images={key: Path(str(entry[key])) for key in MODALITIES if entry.get(key)},
+            label=None if label is None else Path(str(label)),
+            fold=entry.get("fold"),
+            label_values=None if values is None or label is None else tuple(values),
+            resample=bool(entry.get(RESAMPLE, False)),
+            sha256=dict(entry.get(CHECKSUMS) or {}),
+        )

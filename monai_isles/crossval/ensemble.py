@@ -15,7 +15,6 @@ from monai_isles.crossval.plan import DATA_LIST, Plan, read_plan
 from monai_isles.crossval.run import require_whole
 from monai_isles.crossval.search import POSTPROCESSING
 from monai_isles.errors import refused
-from monai_isles.evaluation.pairs import case_of
 from monai_isles.io.checksums import sha256_of
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, read_image
@@ -136,7 +135,7 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None) -> 
     else:
         return []
     predict_with_all(members, entries, out)
-    cases = [case_of(dict(entry)) for entry in entries if entry.get(LABEL)]
+    cases = [Case.from_entry(entry) for entry in entries if entry.get(LABEL)]
 
     def written(case: Case) -> tuple[np.ndarray, Image]:
         reference = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)

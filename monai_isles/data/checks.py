@@ -12,7 +12,6 @@ from monai_isles.data.entries import load_entries
 from monai_isles.data.grouping import read_subjects
 from monai_isles.data.layouts import PLAIN, scan_layout, unused_images
 from monai_isles.data.scans import NIFTI_ENDS, TRAINING, Scan, faults_of, own_table
-from monai_isles.data.schema import RESAMPLE
 from monai_isles.dicom.find import scan_dicom
 from monai_isles.dicom.header import is_dicom
 from monai_isles.dicom.read import read_series
@@ -115,7 +114,7 @@ def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[
             ))  # fmt: skip
             for files in flat:
                 there = {key: Path(files[key]) for key in (*keys, LABEL) if key in files}
-                found += _check_case(where, there, seen, files.get(LABEL_VALUES), resample=files.get(RESAMPLE, False))
+                found += _check_case(where, there, seen, files.get(LABEL_VALUES), resample=files.get("resample", False))
     return found
 
 

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from monai_isles.case import Case
+from monai_isles.case import CHECKSUMS, Case
 from monai_isles.cohort.task import Record, left_out_records
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.layouts import find_cases
 from monai_isles.data.remote import (
-    CHECKSUMS,
     can_be_fetched,
     fetched,
     local_root,
@@ -20,11 +19,11 @@ from monai_isles.data.remote import (
     require_here,
     require_kept,
 )
-from monai_isles.data.schema import RESAMPLE, require_sound
+from monai_isles.data.schema import require_sound
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import ERROR, Finding, as_finding, finding, refuse
 from monai_isles.io.read import read_image
-from monai_isles.modalities import LABEL, LABEL_VALUES
+from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
 
 ALL = "all"
@@ -42,7 +41,7 @@ def load_entries(
     fetch: bool = True,
     left_out: list[Finding] | None = None,
 ) -> list[dict[str, object]]:
-    """Return one dictionary a case: ``case``, ``subject``, ``fold``, and an absolute path for each key.
+    """Return ``Case.entry()`` of every case: ``case``, ``subject``, ``fold``, and an absolute path for each key.
 
     Where the list names the mask values that mean lesion, each entry with a mask has them as ``label_values``. What an
     entry says of ``resample`` (images on other grids may be resampled) is carried along.
@@ -69,51 +68,40 @@ def load_entries(
     require_sound(content, name)
     chosen = _choose(content, name, section, folds, exclude)
     root, wanted = local_root(dataset_dir), [*keys, *([LABEL] if need_label else [])]
-    missing: list[str] = []
-    entries = []
-    for number, entry in chosen:
-        lack: list[str] = []
-        entries.append(_flat(root, number, entry, wanted, lack))
-        missing += lack
-        if lack and left_out is not None:
-            found = "; ".join(lack)
-            left_out.append(replace(finding("E-LIST-02", ERROR, where=name, found=found), case=str(entry["case"])))
-            entries.pop()
-    if missing and left_out is None:
-        missing = _missing(root, content[section], wanted)
+    found = [_listed_case(root, number, entry, wanted, content.get(LABEL_VALUES)) for number, entry in chosen]
+    if left_out is None and any(missing for _, missing in found):
+        every = (_listed_case(root, n, entry, wanted, None)[1] for n, entry in enumerate(content[section], start=1))
+        missing = [one for missing in every for one in missing]
         raise refused(
             "E-LIST-02",
             where=f"{name}: {section}, data folder {root}",
             found=f"{len(missing)} missing: {'; '.join(missing)}",
             fix="restore these files, correct the list, or give the right data folder",
         )
-    for entry in entries:
-        if LABEL in entry and LABEL_VALUES in content:
-            entry[LABEL_VALUES] = list(content[LABEL_VALUES])
+    for case, missing in found:
+        if missing and left_out is not None:
+            one = finding("E-LIST-02", ERROR, where=name, found="; ".join(missing))
+            left_out.append(replace(one, case=case.name))
+    entries = [case.entry() for case, missing in found if not missing]
     if fetch and (can_be_fetched(root) or any(CHECKSUMS in entry for entry in entries)):
         entries = [fetched(entry) for entry in progress(entries, "fetching", total=len(entries))]
         require_kept(entries)
     return entries
 
 
-def _flat(root: Path, number: int, entry: dict, wanted: Sequence[str], missing: list[str]) -> dict[str, object]:
-    flat = {"case": entry["case"], "subject": entry["subject"], "fold": entry.get("fold", -1)}
-    flat |= {RESAMPLE: True} if entry.get(RESAMPLE) else {}
-    flat |= {CHECKSUMS: dict(entry[CHECKSUMS])} if entry.get(CHECKSUMS) else {}
+def _listed_case(
+    root: Path, number: int, entry: dict, wanted: Sequence[str], label_values: Sequence[int] | None
+) -> tuple[Case, list[str]]:
+    """Return the case of an entry of a data list, and which of its files are missing."""
+    found, missing = {}, []
     for key in dict.fromkeys([*wanted, LABEL]):
         path = _resolve(root, entry, key)
         if path is not None and (path.is_file() or can_be_fetched(path)):
-            flat[key] = str(path)
+            found[key] = str(path)
         elif key in wanted:
             missing.append(f"{entry['case']} (entry {number}) {key}: {path or 'not in the list'}")
-    return flat
-
-
-def _missing(root: Path, section: Sequence[dict], wanted: Sequence[str]) -> list[str]:
-    missing: list[str] = []
-    for number, entry in enumerate(section, start=1):
-        _flat(root, number, entry, wanted, missing)
-    return missing
+    about = {key: value for key, value in entry.items() if key not in MODALITIES and key != LABEL}
+    return Case.from_entry(about | found | {LABEL_VALUES: label_values}), missing
 
 
 def _choose(

@@ -10,13 +10,13 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from monai_isles.case import CHECKSUMS
 from monai_isles.errors import refused
 from monai_isles.io.checksums import sha256_of
 from monai_isles.io.publish import PART, publish, publish_json
 from monai_isles.modalities import LABEL, MODALITIES
 
 HOME, BOUND_GB = "MONAI_ISLES_REMOTE", "MONAI_ISLES_REMOTE_GB"
-CHECKSUMS = "sha256"
 _SOURCE, _DATA = "source.json", "data"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,7 +174,7 @@ def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> list[tuple[Scan, Fi
             found.append((scan, finding("E-LIST-13", ERROR, where=where, found=", ".join(scan.doubled))))
         elif lack:
             found.append((scan, finding("E-LIST-02", ERROR, where=where, found=f"no {', '.join(lack)}")))
-    return found
+    return [(scan, replace(one, case=scan.name)) for scan, one in found]
 
 
 def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> None:

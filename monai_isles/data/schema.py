@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath, PureWindowsPath
 
+from monai_isles.case import RESAMPLE
 from monai_isles.errors import refused
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 
 SECTIONS = ("training", "test")
-RESAMPLE = "resample"
 PATH_KEYS = (*MODALITIES, LABEL)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monai_isles.case import Case
 from monai_isles.errors import IslesError, refused
-from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES, PERFUSION_MAPS
+from monai_isles.modalities import PERFUSION_MAPS
 
 _SUFFIXES = (".nii.gz", ".nii")
 
@@ -131,11 +131,4 @@ def _listed(ref_dir: Path, data_list: Path, section: str, folds: Sequence[int] |
 
     keys = ("ct", *PERFUSION_MAPS) if maps else ()
     entries = load_entries(data_list, ref_dir, section=section, folds=folds, keys=keys, need_label=True)
-    return [case_of(entry) for entry in entries]
-
-
-def case_of(entry: dict) -> Case:
-    """Return the flat dictionary of a data list as a case."""
-    images = {key: Path(entry[key]) for key in MODALITIES if entry.get(key)}
-    values = tuple(entry[LABEL_VALUES]) if LABEL_VALUES in entry else None
-    return Case(str(entry["case"]), str(entry["subject"]), images, Path(entry[LABEL]), entry.get("fold"), values)
+    return [Case.from_entry(entry) for entry in entries]
