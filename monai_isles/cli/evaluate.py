@@ -6,7 +6,7 @@ import argparse
 import json
 
 from monai_isles.cli import options as cohort_options
-from monai_isles.errors import EXIT_DONE, refused
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +23,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", type=int, nargs="+", help="folds of the section to score (default: all)")
     parser.add_argument("--baseline", action="store_true", help="score rCBF < 30 %% on the same cases, from their maps")
     parser.add_argument("--allow-missing", action="store_true", help="score a missing prediction as an empty mask")
+    parser.add_argument("--strict", action="store_true", help="refuse when a case cannot be scored")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: 0)")
     cohort_options.arguments(parser, needs=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score, print the table (or the summary as JSON), return 0."""
+    """Score, print the table (or the summary as JSON); 3 when cases were left out."""
     place = cohort_options.chosen_place(args)
     _require_here(args.pred)
     from monai_isles.evaluation.score import score_folder
@@ -45,9 +46,10 @@ def run(args: argparse.Namespace) -> int:
         allow_missing=args.allow_missing,
         seed=args.seed,
         place=place,
+        strict=args.strict,
     )
     print(json.dumps(summary, indent=2, allow_nan=False) if args.json else summary_table(summary))
-    return EXIT_DONE
+    return EXIT_SOME_FAILED if summary["left_out"] else EXIT_DONE
 
 
 def _require_here(pred: str) -> None:

@@ -42,7 +42,8 @@ def find_references(
     elif _is_data_folder(ref_dir):
         from monai_isles.data.layouts import find_cases
 
-        cases = [case for case in find_cases(ref_dir) if case.label is not None]
+        needed = PERFUSION_MAPS if maps else ()
+        cases = [case for case in find_cases(ref_dir, keys=needed) if case.label is not None]
     else:
         cases = [Case(name, name, label=path) for name, path in find_masks(ref_dir).items()]
     if not cases:

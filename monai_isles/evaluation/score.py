@@ -71,13 +71,21 @@ def score_case(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -
     }
 
 
-def score_cases(cases: Sequence[Case], mask_of: Masks, method: str, *, place: Place = HERE) -> list[dict[str, object]]:
+def score_cases(
+    cases: Sequence[Case],
+    mask_of: Masks,
+    method: str,
+    *,
+    place: Place = HERE,
+    left_out: dict[str, IslesError] | None = None,
+) -> list[dict[str, object]]:
     """Return one row a case, in the order of ``cases``.
 
     Args:
         mask_of: gives the mask of a case on its reference's grid, and facts for its row.
         method: name in the rows.
         place: where cases are scored.
+        left_out: takes the fault of every case that cannot be scored, while another one can.
 
     Raises:
         IslesError: the fault of the only case that cannot be scored, ``E-EVAL-08`` for several, ``E-EVAL-50`` for one
@@ -87,12 +95,14 @@ def score_cases(cases: Sequence[Case], mask_of: Masks, method: str, *, place: Pl
     tasks = [Task(case.name, (case, alone(case.name), method)) for case in cases]
     records = run_cases(_scored, tasks, **place, title=f"scoring {method}")
     faults = [(name, one.get("fault") or _unscored(name, one)) for name, one in records.items() if "row" not in one]
-    if len(faults) == 1:
+    if left_out is not None and len(faults) < len(cases):
+        left_out |= dict(faults)
+    elif len(faults) == 1:
         raise faults[0][1]
-    if faults:
+    elif faults:
         listed = "; ".join(f"{name}: {error.code} {error.fault} ({error.found})" for name, error in faults)
         raise refused("E-EVAL-08", where=method, found=f"{len(faults)} of {len(cases)} cases: {listed}")
-    return [record["row"] for record in records.values()]
+    return [record["row"] for record in records.values() if "row" in record]
 
 
 def _scored(task: Task) -> Record:
@@ -166,6 +176,7 @@ def score_folder(
     resamples: int = 2000,
     seed: int = 0,
     place: Place = HERE,
+    strict: bool = True,
 ) -> dict[str, object]:
     """Score every reference case and write ``per_case.csv``, ``summary.json`` and ``run.json``; return the summary.
 
@@ -182,6 +193,7 @@ def score_folder(
         allow_missing: score a missing prediction as an empty mask.
         resamples, seed: bootstrap of the intervals.
         place: where cases are scored; the files are the same wherever.
+        strict: refuse when a case cannot be scored; else it is left out by every method, and ``left_out`` says why.
 
     Raises:
         IslesError: ``E-EVAL-01`` to ``E-EVAL-11``, ``E-EVAL-50``; ``E-LIST-71`` to ``E-LIST-75`` for a URL;
@@ -202,11 +214,15 @@ def score_folder(
     _require_list_for_folds(listed, folds)
     cases = find_references(ref_dir, data_list=listed, section=section, folds=folds, maps=baseline)
     masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing)
+    how = {"place": place, "left_out": None if strict else (left_out := {})}
     with RunFolder(out_dir) as run:
-        scored, said = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, place=place)}, {}
+        scored, said = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, **how)}, {}
         if baseline:
             for name, text, mask_of in methods(ref_dir, listed, section, folds):
-                scored[name], said[name] = score_cases(cases, mask_of, name, place=place), text
+                whole = [case for case in cases if strict or case.name not in left_out]
+                scored[name], said[name] = score_cases(whole, mask_of, name, **how), text
+        if not strict:
+            scored = {name: [row for row in rows if row["case"] not in left_out] for name, rows in scored.items()}
         summary = {
             **_described(ref_dir, listed),
             "section": section if listed else None,
@@ -215,6 +231,7 @@ def score_folder(
             "baselines": said,
             "missing_predictions": [name for name, path in masks.items() if path is None],
             "predictions_without_reference": unasked,
+            "left_out": {} if strict else {name: str(error) for name, error in left_out.items()},
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95, "unit": "subject"},
             "rules": RULES,
         }

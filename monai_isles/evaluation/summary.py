@@ -53,6 +53,8 @@ def _aligned(lines: list[list[str]]) -> list[str]:
 
 def _notes(summary: Mapping) -> list[str]:
     notes = ["mean +- SD over cases; distances over the cases where both masks hold a lesion"]
+    for name, error in summary.get("left_out", {}).items():
+        notes.append(f"left out {name}: {' '.join(error.split())}")
     for name, method in summary["methods"].items():
         low, high = method["metrics"]["dsc"]["ci95"] or (None, None)
         notes.append(f"{name}: DSC 95 % interval {_plain(low, 3)} to {_plain(high, 3)} (bootstrap over subjects)")

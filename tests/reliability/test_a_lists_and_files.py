@@ -42,7 +42,8 @@ def test_a1_prediction_names_every_missing_modality_too(
 ) -> None:
     for name, key in (("case_1", "CT_CBF"), ("case_3", "CT_Tmax")):
         image_of(folder / "TRAINING" / name, key).unlink()
-    refused(predict, folder, exit_code=4, code="E-LIST-02", says=["case_1: cbf", "case_3: tmax", str(folder)])
+    says = ["case_1: cbf", "case_3: tmax", str(folder)]
+    refused(predict, folder, "--strict", exit_code=4, code="E-LIST-02", says=says)
 
 
 def test_a2_a_modality_key_that_one_case_lacks_is_named_with_its_entry(
@@ -50,7 +51,7 @@ def test_a2_a_modality_key_that_one_case_lacks_is_named_with_its_entry(
 ) -> None:
     path = edit(lambda content: content["training"][1].pop("tmax"))
     says = ["case_2 (entry 2) tmax: not in the list", str(path)]
-    refused(predict, folder, "--data-list", path, exit_code=4, code="E-LIST-02", says=says)
+    refused(predict, folder, "--data-list", path, "--strict", exit_code=4, code="E-LIST-02", says=says)
 
 
 def test_a3_a_section_that_the_list_lacks_is_told_from_those_it_has(

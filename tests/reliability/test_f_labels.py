@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,31 +45,38 @@ def row_of(path: Path, case: str) -> dict[str, str]:
         return next(row for row in csv.DictReader(file) if row["case"] == case)
 
 
-def test_f1_a_mask_of_0_and_255_stops_the_training(relabel: Callable, training: Run, refused: Gate) -> None:
+def test_f1_a_mask_of_0_and_255_is_trained_on_as_0_and_1(relabel: Callable, training: Run, works: Gate) -> None:
     path = relabel("case_1", lambda mask: mask * np.uint8(255))
-    lesion = int((np.asarray(nibabel.load(path).dataobj) > 0).sum())
-    says = ["case_1", path.name, f"0 ({131072 - lesion} voxels), 255 ({lesion} voxels)", "map 255 to 1"]
-    refused(training, exit_code=4, code="E-LBL-01", says=says)
+    works(training, "--fold", "1", says=["E-LBL-04", "case_1", path.name])
 
 
 @pytest.fixture
 def refused_by_all(
-    folder: Path, relabel: Callable, run: Run, score: Run, refused: Gate, tmp_path: Path
+    folder: Path, finished: Path, relabel: Callable, run: Run, score: Run, refused: Gate, tmp_path: Path
 ) -> Callable[..., None]:
     """Require that check, datalist and evaluate refuse the changed mask of case_1."""
 
     def gate(change: Callable[[np.ndarray], np.ndarray], *says: str) -> None:
         named = ["case_1", relabel("case_1", change).name, "voxels)", *says]
         how = {"exit_code": 4, "code": "E-LBL-01", "says": named}
-        refused(run, "check", folder, **how)
-        refused(run, "datalist", folder, "--out", tmp_path / "list.json", **how)
-        refused(score, **how)
+        refused(run, "check", folder, "--strict", **how)
+        refused(run, "datalist", folder, "--strict", "--out", tmp_path / "list.json", **how)
+        refused(score, "--pred", finished, "--strict", **how)
 
     return gate
 
 
-def test_f1_a_mask_of_0_and_255_is_refused_by_every_command(refused_by_all: Callable) -> None:
-    refused_by_all(lambda mask: mask * np.uint8(255), "255 (", "map 255 to 1")
+def test_f1_a_mask_of_0_and_255_is_read_as_0_and_1_by_every_command(
+    folder: Path, finished: Path, relabel: Callable, run: Run, score: Run, works: Gate, tmp_path: Path
+) -> None:
+    works(score)
+    clean = row_of(tmp_path / "out/per_case.csv", "case_1")
+    path = relabel("case_1", lambda mask: mask * np.uint8(255))
+    works(run, "check", folder, says=["E-LBL-04", "case_1", path.name, "0 errors, 1 warnings"])
+    works(run, "datalist", folder, "--out", tmp_path / "list.json", "--folds", "2", says=["E-LBL-04"])
+    shutil.rmtree(tmp_path / "out")
+    works(score, says=["E-LBL-04"])
+    assert row_of(tmp_path / "out/per_case.csv", "case_1") == clean
 
 
 def test_f2_a_mask_of_halves_is_refused_by_every_command(refused_by_all: Callable) -> None:
