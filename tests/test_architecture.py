@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "monai_isles"
 ROOMS = [
     ["cli"], ["papers"], ["crossval"], ["workflows"], ["reports", "export", "training"], ["evaluation"], ["inference"],
     ["postprocessing"], ["metrics"], ["losses", "networks"], ["sampling"], ["transforms"], ["phantom"], ["perfusion"],
-    ["data"], ["dicom"], ["bundle"], ["cohort"], ["io"], ["case", "errors", "modalities", "progress"],
+    ["data"], ["dicom"], ["bundle"], ["cohort"], ["io"], ["case"], ["errors", "modalities", "progress"],
 ]  # fmt: skip
 HEIGHT = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))
