@@ -3,11 +3,12 @@ PYTHON ?= python3
 PY := .venv/bin/python
 STAMP := .venv/.installed
 
-.PHONY: help demo test lint bench fuzz reliability clean
+.PHONY: help demo test long lint bench fuzz reliability clean
 help:
 	@echo "make demo   install, make simulated strokes, train shortly, predict, score, write a page (about ten minutes)"
 	@echo "make test   install and run the tests"
-	@echo "make lint   check the style"
+	@echo "make long   run the tests that train and predict end to end, which make test leaves out"
+	@echo "make lint   check style and types"
 	@echo "make bench  measure speed against named references, write the tables of docs/performance.md"
 	@echo "make fuzz   send 11 000 damaged images through check and predict --dry-run (about five minutes)"
 	@echo "make reliability  run the list of 98 bad inputs, faults and attacks, and write docs/reliability.md"
@@ -25,9 +26,13 @@ demo: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n 2 -m "not long"
 
+long: $(STAMP)
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n 2 -m long
+
 lint: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 bench: $(STAMP)
 	@for script in $(filter-out benchmarks/bench.py,$(wildcard benchmarks/*.py)); do \

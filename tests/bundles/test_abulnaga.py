@@ -111,6 +111,7 @@ def test_evaluation_writes_the_dice_of_every_validation_case(
     assert {row.split(",")[0] for row in rows[1:]} == cases
 
 
+@pytest.mark.long
 def test_inference_by_config_and_by_predict_give_the_same_map(
     trained: Path, phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,7 +131,9 @@ def test_inference_by_config_and_by_predict_give_the_same_map(
     assert not (tmp_path / "predict" / name / "uncertainty.nii.gz").exists()
 
 
-@pytest.mark.parametrize("name", ["unet2d", "unet3d", "vnet3d"])
+@pytest.mark.parametrize(
+    "name", ["unet2d", *(pytest.param(name, marks=pytest.mark.long) for name in ("unet3d", "vnet3d"))]
+)
 def test_the_networks_it_was_compared_with_train_and_predict_two_slice_scans(name: str, train: Train) -> None:
     out, parser = train(name, "cross_entropy")
     said = record(out)
@@ -156,6 +159,7 @@ def test_weighted_cross_entropy_measures_its_weight_on_the_training_folds_alone(
     assert "WeightedCELoss(lesion_share=" in record(out)["loss"]
 
 
+@pytest.mark.long
 def test_a_backbone_trained_to_fill_in_a_hidden_map_is_a_start_for_the_segmentation(train: Train) -> None:
     out, parser = train("pretrain")
     batch = next(iter(parser.get_parsed_content("train#dataloader")))
@@ -264,6 +268,7 @@ def test_the_default_settings_are_the_papers() -> None:
     assert [read(name)["batch_size"] for name in ("unet3d", "vnet3d")] == [1, 1]
 
 
+@pytest.mark.long
 def test_the_exported_graphs_compute_what_the_network_computes_at_any_size(tmp_path: Path) -> None:
     small = tmp_path / "source" / "abulnaga"
     shutil.copytree(BUNDLE, small)

@@ -54,6 +54,7 @@ def test_the_verbatim_command_trains_on_the_folder_that_the_environment_names(tr
     assert "1 epochs" in json.loads((trained / "run.json").read_text())["outcome"]
 
 
+@pytest.mark.long
 def test_a_finished_run_is_refused_with_four_lines_and_exit_code_four(
     trained: Path, phantom_folder: Path, data_list: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_evaluation_writes_the_metrics_of_every_validation_case(
     assert {row.split(",")[0] for row in rows[1:]} == cases
 
 
+@pytest.mark.long
 def test_inference_by_config_writes_maps_for_every_case(trained: Path, phantom_folder: Path, tmp_path: Path) -> None:
     done = bundle_run(
         "--config_file", "bundles/clerigues/inference.json", "--dataset_dir", str(phantom_folder),

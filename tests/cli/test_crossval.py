@@ -31,6 +31,7 @@ def words(phantom_folder: Path, data_list: Path, out: Path, *more: str) -> list[
             "--overlay", "demo.json", "--set", *TINY, *more]  # fmt: skip
 
 
+@pytest.mark.long
 def test_folds_are_trained_predicted_searched_and_not_done_again(
     phantom_folder: Path, data_list: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,7 @@ def records(out: Path) -> dict[str, dict]:
     return cases
 
 
+@pytest.mark.long
 def test_two_workers_write_what_one_writes_and_a_rerun_does_the_rest(
     studies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

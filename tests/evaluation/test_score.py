@@ -199,6 +199,7 @@ def test_the_label_that_the_data_list_chose_is_the_reference(tmp_path: Path, sav
         score_folder(tmp_path / "pred", tmp_path / "data", tmp_path / "out", data_list=tmp_path / "l.json")
 
 
+@pytest.mark.long
 def test_two_workers_write_the_same_bytes(mask_folders, tmp_path: Path) -> None:
     pred, ref, _ = mask_folders
     for name, place in (("one", {}), ("two", {"workers": 2})):

@@ -22,6 +22,16 @@ FAST = ("--step", "32", "--mc-passes", "1", "--threads", "1", "--no-report")
 TINY = ("--patches_per_case", "16", "--validation_step", "[32,32]")
 
 
+TRAINS = {"halfway", "resumed", "uninterrupted"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what trains as long: ``make test`` leaves it to ``make reliability``."""
+    for item in items:
+        if TRAINS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
     """Add to the report of a failed test what kind of failure it was: ``silent``, ``partial`` or ``fails``."""

@@ -13,7 +13,7 @@ THICK = [(seed, 4) for seed in range(7)] + [(seed, 16) for seed in range(7, 10)]
 THIN = [(seed, 2) for seed in range(10)]
 
 
-@pytest.mark.parametrize("method", ["rigid", "affine", "itk"])
+@pytest.mark.parametrize("method", ["rigid", "affine", pytest.param("itk", marks=pytest.mark.long)])
 def test_nine_of_ten_heads_of_four_slices_and_more_are_within_a_pixel(posed, landmark_error_px, method: str) -> None:
     heads = [posed(*which) for which in THICK]
     errors = [landmark_error_px(register_mirror(h.ct, h.spacing_mm[:2], method=method).mirror, h) for h in heads]
