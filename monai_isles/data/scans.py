@@ -15,16 +15,16 @@ from monai_isles.case import Case
 from monai_isles.data.grouping import read_subjects
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import Asked, nifti_clock, require_asked
-from monai_isles.io.findings import ERROR, Finding, as_finding, finding
-from monai_isles.io.read import Image, read_header, read_image
+from monai_isles.io.findings import ERROR, Finding, as_finding, finding, refuse
+from monai_isles.io.read import Image, inspect_image, read_header
 from monai_isles.modalities import LABEL, MODALITIES
 
 if TYPE_CHECKING:
     from monai_isles.dicom.read import DicomSeries
 
 NIFTI_ENDS = (".nii", ".nii.gz")
-# findings of a DICOM series that a reader of its maps must know
-TOLD = ("E-DCM-33", "E-DCM-60", "E-DCM-61", "E-TIME-30")
+# findings about other files of a DICOM folder; all others are about the series, and a reader of its maps must know them
+_OF_THE_FOLDER = ("E-DCM-30", "E-DCM-31", "E-DCM-32")
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,13 @@ def _nifti(path: Path, asked: Asked) -> SeriesInput:
         header = read_header(path)
         if header.frames is None:
             raise _single(path, header.shape)
-    image = read_image(path, kind="ctp", judge_time=asked is None)
+    image, found = inspect_image(path, kind="ctp", judge_time=asked is None)
+    refuse(found)
+    assert image is not None  # there is one where nothing was refused
     clock = nifti_clock(path, len(image.data), asked)
     like = Image(image.data[0], *(getattr(image, name) for name in _GRID))
-    return SeriesInput(image.data, clock.times_s[0], like, "nifti", clock.source, clock.remarks)
+    remarks = (*clock.remarks, *(f"{one.fault}: {one.found}" for one in found))
+    return SeriesInput(image.data, clock.times_s[0], like, "nifti", clock.source, remarks)
 
 
 def _dicom(path: Path, asked: Asked) -> SeriesInput:
@@ -87,7 +90,7 @@ def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:
     """Return a DICOM series as a perfusion series."""
     shape = tuple(series.array.shape[1:])
     like = Image(series.array[0], series.affine, series.spacing_mm, path, "", series.affine, shape)
-    remarks = tuple(f"{one.fault}: {one.found}" for one in series.findings if one.code in TOLD)
+    remarks = tuple(f"{one.fault}: {one.found}" for one in series.findings if one.code not in _OF_THE_FOLDER)
     times, source = np.asarray(series.times_s, float), series.source.times_from
     return SeriesInput(series.array, times, like, "dicom", source, remarks)
 

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from monai_isles.dicom.frames import frame_count, frames_of
 from monai_isles.dicom.header import DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
 from monai_isles.dicom.pixels import require_grey
+from monai_isles.dicom.stack import by_place
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import ERROR, WARNING, Finding, finding
 
@@ -247,10 +250,12 @@ def _kind(files: Sequence[DicomFile]) -> str:
     if files[0].text("SOPClassUID") not in _CT:
         return "mr" if files[0].text("SOPClassUID") in _MR else "other"
     try:
-        places = [tuple(round(x, 2) for x in frame.position) for file in files for frame in frames_of(file)]
+        frames = [frame for file in files for frame in frames_of(file)]
     except IslesError:
         return "ct"
-    return "ctp" if len(set(places)) < len(places) else "ct"
+    first = frames[0].orientation
+    places = by_place(frames, np.cross(first[:3], first[3:]))
+    return "ctp" if len(places) < len(frames) else "ct"
 
 
 def _count(file: DicomFile) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from monai_isles.dicom.frames import Frame, frame_count
 from monai_isles.dicom.header import DAMAGE, UNDEFINED, DicomFile, damaged, pydicom_module, require_whole_end
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.findings import WARNING, Finding, finding
 
 MAX_BYTES = 4 * 2**30
 AIR_HU = -1024.0
@@ -63,9 +65,9 @@ def require_scale(frames: Sequence[Frame], where: str, *, hounsfield: bool) -> s
     """Return the units of a series, which every frame must share.
 
     Raises:
-        IslesError: ``E-DCM-16`` no rescale, several units, or CT that is not in HU.
+        IslesError: ``E-DCM-16`` no rescale, several units, or CT in a unit that is not HU.
     """
-    units = {frame.units for frame in frames}
+    units = {_unit(frame.units, hounsfield=hounsfield) for frame in frames}
     bare = [frame for frame in frames if frame.slope is None or frame.intercept is None or frame.slope == 0]
     magnetic = frames[0].file.text("Modality") == "MR" or frames[0].file.numbers != "integers"
     found = None
@@ -73,11 +75,27 @@ def require_scale(frames: Sequence[Frame], where: str, *, hounsfield: bool) -> s
         found = f"rescale types {', '.join(sorted(one or 'none' for one in units))}"
     elif bare and (not magnetic or any(frame.slope == 0 for frame in bare)):
         found = f"{len(bare)} frames without rescale slope and intercept, such as {bare[0].file.path.name}"
-    elif hounsfield and not units <= {"", "HU"}:
+    elif hounsfield and not units <= {"HU"}:
         found = f"rescale type {units.pop()}, not HU"
     if found:
         raise refused("E-DCM-16", where=where, found=found)
     return units.pop()
+
+
+def rescale_remarks(frames: Sequence[Frame], where: str) -> list[Finding]:
+    """Return the remark that a CT states no unit for its numbers ("US") and is read as HU."""
+    strange = {frame.units for frame in frames if frame.units.strip().upper() == "US"}
+    found = f"rescale type {', '.join(sorted(strange))} (unspecified)"
+    return [finding("E-DCM-62", WARNING, where=where, found=found)] if strange else []
+
+
+def _unit(text: str, *, hounsfield: bool) -> str:
+    """Return the unit of a rescale type: of CT, none, unspecified and each spelling of Hounsfield unit are HU.
+
+    Source: DICOM PS3.3 C.8.2.1 (HU where Rescale Type is absent); ``settle_values`` judges the numbers.
+    """
+    words = re.sub(r"[^A-Z]", "", text.upper())
+    return "HU" if hounsfield and (words in ("", "US", "HU") or re.match(r"HOUN?D?SFIELD", words)) else text
 
 
 def read_pixels(frame: Frame, *, hounsfield: bool) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from monai_isles.dicom.find import DicomFolder, SeriesInfo, scan_dicom
 from monai_isles.dicom.frames import Frame, frames_of
 from monai_isles.dicom.header import quietly
-from monai_isles.dicom.pixels import read_pixels, require_readable, require_scale
+from monai_isles.dicom.pixels import AIR_HU, read_pixels, require_readable, require_scale, rescale_remarks
 from monai_isles.dicom.slabs import Timed, common_times, timed
 from monai_isles.dicom.stack import Stack, stack_frames
 from monai_isles.errors import IslesError, refused
@@ -110,6 +110,7 @@ def read_series(
     units = require_scale(frames, where, hounsfield=hounsfield)
     stack = stack_frames(frames, where)
     findings = [finding for finding in found.findings if finding.severity == WARNING]
+    findings += [*stack.findings, *(rescale_remarks(frames, where) if hounsfield else [])]
     if all(len(group) == 1 for group in stack.frames):
         still = [[group[0]] for group in stack.frames]
         array, affine = _turned(still, stack, hounsfield)
@@ -154,25 +155,31 @@ def _turned(
     times_s: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return the frames (T, H, W, D) in RAS+ and the affine, each slice interpolated where it has times of its own."""
-    rows, columns = (int(slices[0][0].file.text(key)) for key in ("Rows", "Columns"))
+    own = (int(slices[0][0].file.text(key)) for key in ("Rows", "Columns"))
+    rows, columns = own if stack.shear is None else stack.shear.size
     count = len(slices[0]) if own_s is None else len(times_s)
     seen, affine = to_ras(np.broadcast_to(np.float32(0), (columns, rows, len(slices))), stack.affine)
     turned = np.empty((count, *seen.shape), np.float32)
     if own_s is None:
         for t in range(count):
-            volume = np.stack([read_pixels(frames[t], hounsfield=hounsfield) for frames in slices])
+            volume = np.stack([_picture(frames[t], k, stack, hounsfield) for k, frames in enumerate(slices)])
             turned[t] = to_ras(volume.transpose(2, 1, 0), stack.affine)[0]
         return turned, affine
     native = np.empty((count, len(slices), rows, columns), np.float32)
     for n, frames in enumerate(slices):
-        native[:, n] = _interpolated(frames, own_s[n], times_s, hounsfield)
+        pictures = np.stack([_picture(frame, n, stack, hounsfield) for frame in frames])
+        native[:, n] = _interpolated(pictures, own_s[n], times_s)
     for t in range(count):
         turned[t] = to_ras(native[t].transpose(2, 1, 0), stack.affine)[0]
     return turned, affine
 
 
-def _interpolated(frames: list[Frame], own_s: np.ndarray, times_s: np.ndarray, hounsfield: bool) -> np.ndarray:
-    pictures = np.stack([read_pixels(frame, hounsfield=hounsfield) for frame in frames])
+def _picture(frame: Frame, place: int, stack: Stack, hounsfield: bool) -> np.ndarray:
+    picture = read_pixels(frame, hounsfield=hounsfield)
+    return picture if stack.shear is None else stack.shear.upright(picture, place, AIR_HU if hounsfield else 0.0)
+
+
+def _interpolated(pictures: np.ndarray, own_s: np.ndarray, times_s: np.ndarray) -> np.ndarray:
     before = np.clip(np.searchsorted(own_s, times_s, side="right") - 1, 0, max(0, len(own_s) - 2))
     after = np.minimum(before + 1, len(own_s) - 1)
     gap = np.maximum(own_s[after] - own_s[before], 1e-9)

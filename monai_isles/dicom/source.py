@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monai_isles.dicom.header import pydicom_module
+from monai_isles.dicom.frames import Frame, frames_of
+from monai_isles.dicom.header import pydicom_module, quietly, read_dicom_file
+from monai_isles.dicom.stack import stack_frames
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.orientation import from_ras
 
 if TYPE_CHECKING:
-    from highdicom import Volume
+    from highdicom import PlanePositionSequence, Volume
     from pydicom import Dataset
 
 # DICOM type 2: must be there, may be empty; files that were made anonymous often lack them
@@ -97,6 +100,29 @@ class DicomSource:
             raise off_grid(f"{turned.spatial_shape[1:]} rows and columns, the source has {first.Rows}, {first.Columns}")
         return turned
 
+    def tilted_frames(self, array: np.ndarray, headers: Sequence[Dataset], *, channels: int = 0) -> TiltedFrames | None:
+        """Return a result on the slices of a tilted gantry, as they were taken; None where they lie upright.
+
+        Masks (``channels``) take the nearest voxel, maps are interpolated linearly.
+
+        Shapes: as for ``volume``.
+        """
+        stack = stack_frames([frame for path in self.files for frame in _frames_in(path)], str(self.files[0].parent))
+        if stack.shear is None:
+            return None
+        native = from_ras(array, stack.affine)  # (column, row, slice), with segments behind
+        size, shape = (int(headers[0].Rows), int(headers[0].Columns)), (native.shape[1], native.shape[0])
+        if shape != stack.shear.size or native.shape[2] != len(stack.frames):
+            raise off_grid(f"{native.shape[2]} slices of {shape}, the upright grid has {stack.shear.size}")
+        pictures = []
+        for place in range(native.shape[2]):
+            parts = _parts(native[:, :, place])
+            back = [stack.shear.tilted(part.T, place, size, nearest=channels > 0) for part in parts]
+            pictures.append(np.stack(back, axis=-1))
+        positions = [tuple(float(x) for x in group[0].position) for group in stack.frames]
+        frames = np.stack(pictures) if channels else np.stack(pictures)[..., 0]
+        return TiltedFrames(np.ascontiguousarray(frames), positions)
+
     def require_positions(self, volume: Volume, headers: Sequence[Dataset]) -> None:
         """Refuse slices that lie where no source slice lies.
 
@@ -109,6 +135,50 @@ class DicomSource:
         if len(own) != len(wanted) or gap.max() > 1e-2:
             found = f"{len(own)} slices for {len(wanted)} source images, up to {gap.max():.3g} mm apart"
             raise off_grid(found)
+
+
+@dataclass(frozen=True)
+class TiltedFrames:
+    """A result on slices that lie sheared.
+
+    Shapes: ``frames`` (D, rows, columns), with segments (D, rows, columns, S).  Units: ``positions`` mm, LPS.
+    """
+
+    frames: np.ndarray
+    positions: list[tuple[float, ...]]
+
+    def planes(self) -> list[PlanePositionSequence]:
+        """Return where each slice lies, as highdicom takes it."""
+        from highdicom import PlanePositionSequence
+
+        return [PlanePositionSequence("PATIENT", position) for position in self.positions]
+
+    def same_as(self, written: Dataset, stored: np.ndarray) -> bool:
+        """Tell whether a written object holds these frames where they belong.
+
+        Shapes: ``stored`` (F, rows, columns), in the order of the object's frames.
+        """
+        there = {tuple(round(x, 3) for x in position): n for n, position in enumerate(self.positions)}
+        seen = 0
+        for group, picture in zip(written.PerFrameFunctionalGroupsSequence, stored, strict=True):
+            place = there.get(tuple(round(float(x), 3) for x in group.PlanePositionSequence[0].ImagePositionPatient))
+            wanted = None if place is None else self.frames[place]
+            if wanted is not None and wanted.ndim == 3:
+                wanted = wanted[..., int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber) - 1]
+            if wanted is None or not np.array_equal(picture, wanted):
+                return False
+            seen += 1
+        return seen == len(self.positions) * (self.frames.shape[3] if self.frames.ndim == 4 else 1)
+
+
+def _frames_in(path: Path) -> list[Frame]:
+    with quietly():
+        file = read_dicom_file(path)
+        return [] if file is None else frames_of(file)
+
+
+def _parts(plane: np.ndarray) -> list[np.ndarray]:
+    return [plane] if plane.ndim == 2 else list(np.moveaxis(plane, -1, 0))
 
 
 def require_dicom() -> ModuleType:

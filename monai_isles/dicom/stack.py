@@ -3,58 +3,115 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from monai_isles.dicom.frames import Frame
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.findings import WARNING, Finding, finding
 
-SAME_PLACE_MM = 0.02
+SAME_PLACE_MM, SAME_PLACE_SHARE = 0.02, 0.1
 _ANGLE = 1e-3
 _TILT_DEG = 0.1
+_STILL_VOX = 0.05
 _UNEVEN = 0.01
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Shear:
+    """How the slices of a tilted gantry lie beside each other, and the upright grid that holds all of them.
+
+    Units: ``step_vox`` by which each slice lies further along (rows, columns) than the one before; ``start_vox`` of
+    the upright grid from the first slice, ``size`` its (rows, columns); ``tilt_deg`` degrees.
+    """
+
+    step_vox: tuple[float, float]
+    start_vox: tuple[int, int]
+    size: tuple[int, int]
+    tilt_deg: float
+
+    def upright(self, picture: np.ndarray, place: int, fill: float) -> np.ndarray:
+        """Return a slice on the upright grid: each axis shifted linearly, ``fill`` outside.
+
+        Shapes: (rows, columns) in, ``size`` out.
+        """
+        for axis in (0, 1):
+            at = np.arange(self.size[axis]) + self.start_vox[axis] - place * self.step_vox[axis]
+            picture = _sampled(picture, at, axis, fill)
+        return picture
+
+    def tilted(self, picture: np.ndarray, place: int, size: tuple[int, int], *, nearest: bool) -> np.ndarray:
+        """Return a slice of the upright grid where the scanner took it, of its own (rows, columns) ``size``."""
+        for axis in (0, 1):
+            at = np.arange(size[axis]) - self.start_vox[axis] + place * self.step_vox[axis]
+            picture = _sampled(picture, np.rint(at) if nearest else at, axis, 0)
+        return picture
+
+
+def _sampled(picture: np.ndarray, at: np.ndarray, axis: int, fill: float) -> np.ndarray:
+    """Return a picture at places along an axis, linearly between its lines."""
+    count, before = picture.shape[axis], np.floor(at).astype(int)
+    share = (at - before).astype(np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
+    edge = [(1, 1) if n == axis else (0, 0) for n in range(2)]
+    padded = np.pad(picture, edge, constant_values=fill)
+    low, high = (np.take(padded, np.clip(before + k, 0, count + 1), axis=axis) for k in (1, 2))
+    return low if not share.any() else (low * (1 - share) + high * share).astype(picture.dtype)
 
 
 @dataclass(frozen=True)
 class Stack:
     """Slices from the first to the last along the normal.
 
-    Shapes: ``frames`` has one list a slice, as they came; ``affine`` (4, 4), (column, row, slice) to RAS+.
+    Shapes: ``frames`` has one list a slice, as they came; ``affine`` (4, 4), (column, row, slice) to RAS+, of the
+        upright grid where the gantry was tilted.
     Units: ``places_mm`` along the slice normal, ``affine`` in mm.
     """
 
     frames: list[list[Frame]]
     places_mm: list[float]
     affine: np.ndarray
+    shear: Shear | None = None
+    findings: list[Finding] = field(default_factory=list)
 
 
 def stack_frames(frames: Sequence[Frame], where: str) -> Stack:
     """Return the frames as a stack.
 
+    Slices of a tilted gantry get an upright grid; a table that returned slightly off is one place; each with a remark.
+
     Raises:
-        IslesError: ``E-DCM-10`` mixed orientations, ``E-DCM-13`` a gap of one or more slices, ``E-DCM-14`` gantry tilt,
-            ``E-DCM-17`` uneven steps or slices beside each other, ``E-DCM-18`` mixed sizes, ``E-DCM-20`` one slice
-            without a thickness, ``E-DCM-22`` several frames of reference.
-    Source: DICOM PS3.3 C.7.6.2.1.1; ``tests/dicom/test_read.py``.
+        IslesError: ``E-DCM-10`` mixed orientations, ``E-DCM-13`` a gap of one or more slices, ``E-DCM-14`` a tilt that
+            the positions do not show, ``E-DCM-17`` uneven steps or slices beside each other, ``E-DCM-18`` mixed sizes,
+            ``E-DCM-20`` one slice without a thickness, ``E-DCM-22`` several frames of reference.
+    Source: DICOM PS3.3 C.7.6.2.1.1; ``tests/dicom/test_read.py``, ``tests/dicom/test_tilt.py``.
     """
     _require_one_reference(frames, where)
     _require_one_orientation(frames, where)
     _require_one_size(frames, where)
     row, column = _axes(frames[0])
     normal = np.cross(row, column)
-    slices = _by_place(frames, normal)
-    places = [float(np.mean([np.dot(frame.position, normal) for frame in group])) for group in slices]
-    origins = np.array([group[0].position for group in slices])
-    _require_no_tilt(slices, origins, normal, where)
-    _require_even(slices, places, where)
+    slices = by_place(frames, normal)
+    origins = np.array([np.median([frame.position for frame in group], axis=0) for group in slices])
+    places, off_mm = (origins @ normal).tolist(), _returned_off_mm(slices, origins)
+    step, findings = _step(slices, origins, normal, where), []
+    _require_in_line(slices, origins, step, off_mm, where)
+    _require_even(slices, places, off_mm, where)
+    if off_mm > 5 * SAME_PLACE_MM:
+        text = f"frames of one slice lie up to {off_mm:.3g} mm from each other's middle"
+        findings.append(finding("E-DCM-63", WARNING, where=where, found=text))
+    shear = _shear(frames, step, normal, len(slices), where)
     affine = np.eye(4)
     affine[:3, 0] = row * frames[0].spacing[1]
     affine[:3, 1] = column * frames[0].spacing[0]
-    affine[:3, 2] = _step(slices, origins, normal, where)
-    affine[:3, 3] = origins[0]
-    return Stack(slices, places, _LPS_TO_RAS @ affine)
+    affine[:3, 2], affine[:3, 3] = step, origins[0]
+    if shear is not None:
+        affine[:3, 2] = np.dot(step, normal) * normal
+        affine[:3, 3] += affine[:3, 1] * shear.start_vox[0] + affine[:3, 0] * shear.start_vox[1]
+        text = f"{shear.tilt_deg:.2f} degrees: slices shifted onto an upright grid of {shear.size[1]} x {shear.size[0]}"
+        findings.append(finding("E-DCM-64", WARNING, where=where, found=text))
+    return Stack(slices, places, _LPS_TO_RAS @ affine, shear, findings)
 
 
 def named(frames: Sequence[Frame], normal_mm: float | None = None) -> str:
@@ -108,21 +165,43 @@ def _require_one_size(frames: Sequence[Frame], where: str) -> None:
         )
 
 
-def _by_place(frames: Sequence[Frame], normal: np.ndarray) -> list[list[Frame]]:
+def by_place(frames: Sequence[Frame], normal: np.ndarray) -> list[list[Frame]]:
+    """Return the frames by their place along a normal, from the lowest up.
+
+    Within a tenth of the slice step is one place: a table that was moved returns slightly off. The step is that of the
+    header, or of the gaps that are at least half of the largest (nine tenths of a step, or more), whichever is less.
+    """
     places = np.array([frame.position for frame in frames]) @ normal
     order = np.argsort(places, kind="stable")
+    steps = np.diff(places[order])
+    step = float(np.median(steps[steps >= 0.5 * steps.max()])) if steps.size else 0.0
+    said = [frame.step_mm for frame in frames if frame.step_mm and frame.step_mm > 0]
+    near = max(SAME_PLACE_MM, SAME_PLACE_SHARE * min([step / (1 - SAME_PLACE_SHARE), *said]) + 1e-6)
     slices: list[list[Frame]] = []
-    for n, at in enumerate(order):
-        if n and places[at] - places[order[n - 1]] <= SAME_PLACE_MM:
+    for at in order:
+        if slices and places[at] - np.dot(slices[-1][0].position, normal) <= near:
             slices[-1].append(frames[at])
         else:
             slices.append([frames[at]])
     return slices
 
 
-def _require_no_tilt(slices: Sequence[Sequence[Frame]], origins: np.ndarray, normal: np.ndarray, where: str) -> None:
+def _returned_off_mm(slices: Sequence[Sequence[Frame]], origins: np.ndarray) -> float:
+    """Return the largest distance of a frame from the middle of its place, of those within a tenth of a step."""
+    return max(
+        float(np.linalg.norm(np.array([frame.position for frame in group]) - middle, axis=1).max())
+        for group, middle in zip(slices, origins, strict=True)
+    )
+
+
+def _require_in_line(
+    slices: Sequence[Sequence[Frame]], origins: np.ndarray, step: np.ndarray, off_mm: float, where: str
+) -> None:
+    """Refuse frames beside their slice, and slices that do not follow one another along one line."""
+    length = float(np.linalg.norm(step))
+    near = max(5 * SAME_PLACE_MM, SAME_PLACE_SHARE * length + 1e-6)
     for group, origin in zip(slices, origins, strict=True):
-        beside = [frame for frame in group if np.linalg.norm(np.subtract(frame.position, origin)) > 5 * SAME_PLACE_MM]
+        beside = [frame for frame in group if np.linalg.norm(np.subtract(frame.position, origin)) > near]
         if beside:
             raise refused(
                 "E-DCM-17",
@@ -130,26 +209,43 @@ def _require_no_tilt(slices: Sequence[Sequence[Frame]], origins: np.ndarray, nor
                 found=f"{named([group[0], *beside])}: "
                 f"{max(np.linalg.norm(np.subtract(f.position, origin)) for f in beside):.3g} mm apart in their plane",
             )
-    steps = np.diff(origins, axis=0)
-    aside = float(np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1).max()) if len(steps) else 0.0
-    tilt = max((abs(frame.tilt_deg) for group in slices for frame in group), default=0.0)
-    lean = float(np.degrees(np.arctan2(aside, np.abs(steps @ normal).max()))) if len(steps) else 0.0
-    level = bool(np.linalg.norm(np.cross(normal, [0, 0, 1])) < np.radians(_TILT_DEG))
-    if lean > _TILT_DEG or (tilt > _TILT_DEG and level):
-        raise refused(
-            "E-DCM-14",
-            where=where,
-            found=f"tilt {tilt:g} degrees by the header, slices shifted by {aside:.3g} mm from one to the next "
-            f"({lean:.2f} degrees): the grid is sheared",
-        )
+    normal = np.cross(*_axes(slices[0][0]))
+    aside = origins - origins[0] - np.outer((origins - origins[0]) @ normal / np.dot(step, normal), step)
+    bend = float(np.linalg.norm(aside, axis=1).max())
+    if bend > max(5 * SAME_PLACE_MM, 2 * off_mm):
+        raise refused("E-DCM-17", where=where, found=f"slices lie up to {bend:.3g} mm beside the line of the others")
 
 
-def _require_even(slices: Sequence[Sequence[Frame]], places: Sequence[float], where: str) -> None:
+def _shear(frames: Sequence[Frame], step: np.ndarray, normal: np.ndarray, count: int, where: str) -> Shear | None:
+    """Return how a tilted gantry sheared the slices, None where they lie upright.
+
+    Raises:
+        IslesError: ``E-DCM-14`` the header states a tilt that neither the orientation nor the positions show.
+    """
+    row, column = _axes(frames[0])
+    aside = step - np.dot(step, normal) * normal
+    lean = float(np.degrees(np.arctan2(np.linalg.norm(aside), abs(np.dot(step, normal)))))
+    told = max(abs(frame.tilt_deg) for frame in frames)
+    if lean <= _TILT_DEG or count < 2:
+        level = bool(np.linalg.norm(np.cross(normal, [0, 0, 1])) < np.radians(_TILT_DEG))
+        if told > _TILT_DEG and level:
+            text = f"tilt {told:g} degrees by the header, but the slices lie upright and level by their positions"
+            raise refused("E-DCM-14", where=where, found=text)
+        return None
+    steps = [float(np.dot(aside, axis)) / mm for axis, mm in zip((column, row), frames[0].spacing, strict=True)]
+    steps = [one if abs(one) * (count - 1) > _STILL_VOX else 0.0 for one in steps]
+    more = [int(np.ceil(abs(one) * (count - 1))) for one in steps]
+    size = [int(frames[0].file.text(key)) + extra for key, extra in zip(("Rows", "Columns"), more, strict=True)]
+    start = [-extra if one < 0 else 0 for one, extra in zip(steps, more, strict=True)]
+    return Shear((steps[0], steps[1]), (start[0], start[1]), (size[0], size[1]), lean)
+
+
+def _require_even(slices: Sequence[Sequence[Frame]], places: Sequence[float], off_mm: float, where: str) -> None:
     gaps = np.diff(places)
     if len(gaps) < 2:
         return
     usual = float(np.median(gaps)) if len(gaps) > 2 else float(gaps.min())
-    off = np.abs(gaps - usual) > max(SAME_PLACE_MM, _UNEVEN * usual)
+    off = np.abs(gaps - usual) > max(SAME_PLACE_MM, _UNEVEN * usual, 2 * off_mm)
     if not off.any():
         return
     whole = np.abs(gaps / usual - np.round(gaps / usual)) < 0.1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from monai_isles import __version__
-from monai_isles.dicom.source import MANUFACTURER, MODEL, DicomSource, fresh_uid, quiet, stable_uid
+from monai_isles.dicom.source import MANUFACTURER, MODEL, DicomSource, TiltedFrames, fresh_uid, quiet, stable_uid
 from monai_isles.errors import refused
 from monai_isles.io.publish import publish
 
@@ -46,14 +46,17 @@ def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: st
         headers = source.headers()
         for key, array in maps.items():
             _require_numbers(key, array, str(folder))
-            volume = source.volume(np.asarray(array, np.float32), headers)
-            source.require_positions(volume, headers)
+            values = np.asarray(array, np.float32)
+            result: Volume | TiltedFrames | None = source.tilted_frames(values, headers)
+            if result is None:
+                result = source.volume(values, headers)
+                source.require_positions(result, headers)
             written.append(Path(folder) / f"{key}.dcm")
-            _publish_one(_parametric_map(key, headers, volume), volume, written[-1], source)
+            _publish_one(_parametric_map(key, headers, result), result, written[-1], source)
     return written
 
 
-def _publish_one(made: ParametricMap, volume: Volume, path: Path, source: DicomSource) -> None:
+def _publish_one(made: ParametricMap, volume: Volume | TiltedFrames, path: Path, source: DicomSource) -> None:
     def write(tmp: Path) -> None:
         made.save_as(tmp)
         _compare(tmp, volume, str(path))
@@ -83,16 +86,17 @@ def _mapping(key: str, array: np.ndarray) -> RealWorldValueMapping:
     )
 
 
-def _parametric_map(key: str, headers: list, volume: Volume) -> ParametricMap:
+def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> ParametricMap:
     from highdicom import VOILUTTransformation
     from highdicom.pm import ParametricMap
 
-    values = volume.array
+    sheared = isinstance(result, TiltedFrames)
+    values = result.frames if sheared else result.array
     top = float(np.percentile(values[values > 0], 98)) if (values > 0).any() else 1.0
     source = str(headers[0].SeriesInstanceUID)
     return ParametricMap(
         headers,
-        volume,
+        values if sheared else result,
         series_instance_uid=stable_uid("map", source, key, __version__),
         series_number=int(headers[0].get("SeriesNumber") or 0) % 10_000 + 7001 + list(QUANTITIES).index(key),
         sop_instance_uid=fresh_uid(),
@@ -107,12 +111,18 @@ def _parametric_map(key: str, headers: list, volume: Volume) -> ParametricMap:
         series_description=f"{key.upper()}, research only",
         content_label=key.upper(),
         content_description="Research only, not a medical device",
+        plane_positions=result.planes() if sheared else None,
     )
 
 
-def _compare(tmp: Path, wanted: Volume, where: str) -> None:
+def _compare(tmp: Path, wanted: Volume | TiltedFrames, where: str) -> None:
     from highdicom import imread
 
+    if isinstance(wanted, TiltedFrames):
+        written = imread(tmp)
+        if not wanted.same_as(written, written.pixel_array.astype(np.float32)):
+            raise refused("E-DCM-45", where=where, found=f"frames of {wanted.frames.shape} that are not those written")
+        return
     again = imread(tmp).get_volume(dtype=np.float64, apply_real_world_transform=True)
     same = again.geometry_equal(wanted, tol=1e-4)
     if not same or not np.array_equal(again.array.astype(np.float32), wanted.array):

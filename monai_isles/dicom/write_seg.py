@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from monai_isles import __version__
-from monai_isles.dicom.source import MANUFACTURER, MODEL, DicomSource, fresh_uid, off_grid, quiet, stable_uid
+from monai_isles.dicom.source import (
+    MANUFACTURER,
+    MODEL,
+    DicomSource,
+    TiltedFrames,
+    fresh_uid,
+    off_grid,
+    quiet,
+    stable_uid,
+)
 from monai_isles.errors import refused
 from monai_isles.io.publish import publish
 
@@ -94,17 +103,19 @@ def _publish(
 ) -> None:
     headers = source.headers()
     stacked = np.stack([np.asarray(mask).astype(bool) for mask in masks.values()], axis=-1)
-    volume = source.volume(stacked.astype(np.uint8), headers, channels=len(masks))
-    source.require_positions(volume, headers)
+    tilted = source.tilted_frames(stacked.astype(np.uint8), headers, channels=len(masks))
+    volume = None if tilted else source.volume(stacked.astype(np.uint8), headers, channels=len(masks))
+    if volume is not None:
+        source.require_positions(volume, headers)
     made = [algorithm if SEGMENTS[name].network else rule for name in masks]
     series = str(headers[0].SeriesInstanceUID)
     described = [_described(n, name, by, series) for n, (name, by) in enumerate(zip(masks, made, strict=True), 1)]
     uid = stable_uid("seg", series, *sorted(masks), *((a.name, a.version, sorted(a.parameters.items())) for a in made))
-    seg = _segmentation(headers, volume, described, uid)
+    seg = _segmentation(headers, volume or tilted, described, uid)
 
     def write(tmp: Path) -> None:
         seg.save_as(tmp)
-        _compare(tmp, volume, str(path))
+        _compare(tmp, volume or tilted, str(path))
 
     publish(path, write, inputs=source.files)
 
@@ -142,12 +153,15 @@ def _described(number: int, name: str, by: Algorithm, series: str) -> SegmentDes
     )
 
 
-def _segmentation(headers: list, volume: Volume, described: list[SegmentDescription], series: str) -> Segmentation:
+def _segmentation(
+    headers: list, result: Volume | TiltedFrames, described: list[SegmentDescription], series: str
+) -> Segmentation:
     from highdicom.seg import Segmentation
 
+    sheared = isinstance(result, TiltedFrames)
     return Segmentation(
         headers,
-        volume,
+        result.frames if sheared else result,
         "BINARY",
         described,
         series_instance_uid=series,
@@ -162,6 +176,7 @@ def _segmentation(headers: list, volume: Volume, described: list[SegmentDescript
         content_label="STROKE_MASKS",
         content_description="Research only, not a medical device",
         omit_empty_frames=False,
+        plane_positions=result.planes() if sheared else None,
     )
 
 
@@ -169,9 +184,14 @@ def _series_number(headers: list) -> int:
     return int(headers[0].get("SeriesNumber") or 0) % 10_000 + 7000
 
 
-def _compare(tmp: Path, wanted: Volume, where: str) -> None:
+def _compare(tmp: Path, wanted: Volume | TiltedFrames, where: str) -> None:
     from highdicom.seg import segread
 
+    if isinstance(wanted, TiltedFrames):
+        written = segread(tmp)
+        if not wanted.same_as(written, written.pixel_array):
+            raise refused("E-DCM-43", where=where, found=f"frames of {wanted.frames.shape} that are not those written")
+        return
     again = segread(tmp).get_volume(dtype=np.uint8)
     same = again.geometry_equal(wanted, tol=1e-4) and np.array_equal(again.array, wanted.array)
     if not same:
