@@ -1,0 +1,38 @@
+"""Write docs/fidelity.md from ``fidelity`` of every ``paper.json``: ``python docs/make/fidelity.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from monai_isles.bundle.bundle import Bundle
+from monai_isles.io.publish import publish_text
+from monai_isles.papers.published import papers
+
+PAGE = Path(__file__).parents[1] / "fidelity.md"
+_HEAD = """# To the letter: where the code does what the papers say
+
+One section a paper, statement by statement: where the code does it, and whether it is the letter or which reading is
+taken. Made from `fidelity` of each `paper.json` by `python docs/make/fidelity.py`; a test holds every file named here
+to exist and every setting to be the config's default.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [_HEAD]
+    for name, folder in papers().items():
+        paper = Bundle(folder).paper
+        parts += [f"## {paper['title']}", f"doi:{paper['doi']}, `bundles/{name}`\n"]
+        parts += ["| statement | where | settings | letter or reading |\n|---|---|---|---|"]
+        parts += [_line(one) for one in paper["fidelity"]] + [""]
+    return "\n".join(parts)
+
+
+def _line(one: dict[str, Any]) -> str:
+    ids = [f"`{key}` {value}" for values in one.get("ids", {}).values() for key, value in values.items()]
+    return f"| {one['said']} | `{one['where']}` | {', '.join(ids)} | {one.get('reading', 'letter')} |"
+
+
+if __name__ == "__main__":
+    publish_text(PAGE, page())
