@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
 MAX_BYTES = 4 * 2**30
+HONEST_RATIO = 8
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def read_image(
         kind: a modality key, ``label``, ``probability``, or None: any single volume or series, finite values only.
         where: the case, to name in errors.
         dtype: number type in memory.
-        max_bytes: largest size of the voxels as stored, 4 GiB unless told.
+        max_bytes: largest size of the voxels as stored; unless told 4 GiB, or more where the file itself is that large
+            (eight times its size where it is compressed).
         label_values: of a mask with several labels, those that mean lesion: they are read as 1, the others as 0.
         judge_time: False where the user gives the frame times of a series.
     Raises:
@@ -110,8 +112,9 @@ def inspect_image(
     Raises:
         IslesError: ``E-FILE-01`` to ``08`` when the bytes cannot be had.
     """
-    path, limit = Path(path), MAX_BYTES if max_bytes is None else max_bytes
+    path = Path(path)
     place = f"{where}: {path}" if where else str(path)
+    limit = _budget(path) if max_bytes is None else max_bytes
     raw, sha256 = read_payload(path, place, limit=_judge_claim(path, place, limit) + SPARE_BYTES)
     header = parse_header(raw, place)
     found = header_findings(header, kind=kind, where=place, judge_time=judge_time)
@@ -163,6 +166,12 @@ def _peeked(path: str | Path, where: str) -> tuple[Nifti1Header, str]:
     place = f"{where}: {path}" if where else str(path)
     check_file(path, place)
     return parse_header(peek(path, place), place), place
+
+
+def _budget(path: Path) -> int:
+    """Return the most bytes of voxels that a file may claim: 4 GiB, or what its own size makes believable."""
+    size = path.stat().st_size if path.is_file() else 0
+    return max(MAX_BYTES, size * (HONEST_RATIO if path.name.lower().endswith(".gz") else 1))
 
 
 def _judge_claim(path: Path, place: str, limit: int) -> int:

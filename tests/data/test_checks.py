@@ -6,11 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
-from monai_isles.data import check_folder, check_list, make_datalist
+from monai_isles.data import check_folder, check_list, find_cases, make_datalist
+from monai_isles.data.checks import sound_cases
 from monai_isles.errors import IslesError
+from monai_isles.io import LoadVerifiedd
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +116,32 @@ def test_what_some_cases_of_a_plain_folder_lack_is_a_warning(tmp_path: Path, too
     found = check_folder(tmp_path / "d")
     assert codes(found) == ["warning E-LBL-03", "warning E-LBL-03", "warning E-LIST-02"]
     assert next(f.where for f in found if f.code == "E-LIST-02") == "training b: adc"
+
+
+def test_what_check_passes_is_read_and_what_it_refuses_is_not(dataset: Path, tools: dict) -> None:
+    where, save = tools["path_of"], tools["save"]
+    brain = np.asarray(nibabel.load(where(dataset, 1, "cbf")).dataobj)
+    hole = np.where(brain > 0, 5, 0).astype(np.float32)
+    hole[12, 12, 0] = np.nan
+    ct = np.asarray(nibabel.load(where(dataset, 6, "ct")).dataobj).copy()
+    ct[0, 0], ct[23, 23] = -3024, -3024
+    geometry = nibabel.load(where(dataset, 6, "ct")).affine
+    where(dataset, 1, "tmax").write_bytes(where(dataset, 1, "tmax").read_bytes()[:-9])  # cut
+    where(dataset, 2, "cbv").unlink()  # missing
+    save(where(dataset, 3, "mtt"), hole, z_mm=nibabel.load(where(dataset, 3, "ct")).affine[2, 3])  # no number in tissue
+    save(where(dataset, 4, "label"), np.full((24, 24, 2), 0.5, np.float32))  # no mask
+    picture = np.clip(np.asarray(nibabel.load(where(dataset, 5, "ct")).dataobj) / 80, 0, 1).astype(np.float32)
+    save(where(dataset, 5, "ct"), picture, z_mm=nibabel.load(where(dataset, 5, "ct")).affine[2, 3])  # not in HU
+    nibabel.save(nibabel.Nifti1Image(ct, geometry), where(dataset, 6, "ct"))  # padded: repaired
+    found = check_folder(dataset)
+    bad = {one.case for one in found if one.severity == "error"}
+    assert bad == {f"training case_{n}" for n in range(1, 6)} and sound_cases(dataset, found) == 2
+    assert "warning E-VAL-16" in codes(found)
+    left_out: list = []
+    cases, refused = find_cases(dataset, section="training", left_out=left_out), []
+    for case in cases:
+        try:
+            LoadVerifiedd(keys=["ct", "cbf", "cbv", "mtt", "tmax", "label"])(case.entry())
+        except IslesError:
+            refused.append(case.name)
+    assert refused == ["case_1", "case_3", "case_4", "case_5"] and [one.case for one in left_out] == ["case_2"]

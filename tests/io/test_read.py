@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from monai_isles.errors import IslesError
 from monai_isles.io import inspect_image, read_image
 
 Write = Callable[..., Path]
@@ -75,3 +76,14 @@ def test_unknown_names_are_attribute_errors() -> None:
 
     with pytest.raises(AttributeError, match="attribute (nothing|nonsense)"):
         io.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_file_larger_than_the_budget_is_read_when_its_own_size_bears_its_claim(
+    write: Write, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monai_isles.io.read.MAX_BYTES", 100)
+    noise = np.random.default_rng(0).random((16, 16, 4), dtype=np.float32)
+    assert read_image(write(noise, name)).data.shape == (16, 16, 4)  # 4096 bytes, hardly compressible
+    with pytest.raises(IslesError, match=r"E-FILE-07(?s:.*)claims 262144 bytes"):
+        read_image(write(np.zeros((64, 64, 16), np.float32), "b.nii.gz"))  # compressed to a hundredth
