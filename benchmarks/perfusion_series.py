@@ -127,7 +127,7 @@ def tiles(seed: int, *, noise_hu: float = 5.0, dt_s: float = 1.0, frames: int = 
         cbf[inner, inner, level] = 60.0 * value / transit
     brain = np.repeat(square[..., None], len(volumes), 2)
     rise = _tissue("exponential", bolus, time_s, cbf[brain], cbv[brain], delay[brain], 0.0)
-    artery, vein = (np.hypot(x - at * size, y) < 3.2 for at in (0.40, -0.40))
+    artery, vein = (np.hypot(x - at * side, y) < 3.2 for at in (4.2, -4.2))
     blood, back = _sampled(bolus, time_s, 0.0), _sampled(bolus, time_s, 5.0)
     spots = _spots((1.0, 1.0, 5.0))
     hu = np.empty((frames, *shape), np.int16)

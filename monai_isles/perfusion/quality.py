@@ -12,7 +12,7 @@ FEW_SLICES, LEAST_COVERAGE_MM = 4, 40.0
 LEAST_DURATION_S, RETURNED = 45.0, 0.5
 LEAST_VEIN, LEAST_DELAY_S = 0.65, 1.0
 LATE_ARTERY, NO_ARTERY = "late-artery", "no artery leads the tissue: volumes would be of another vessel's maps"
-LEAST_LEAD_S, LEAST_FULLNESS, LEAST_TISSUE_CNR, LOST_BRAIN = 1.5, 0.6, 2.5, 0.05
+LEAST_LEAD_S, LEAST_FULLNESS, LEAST_TISSUE_CNR, LOST_BRAIN = 1.5, 0.6, 3.0, 0.05
 
 
 @dataclass(frozen=True)

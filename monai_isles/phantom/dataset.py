@@ -15,6 +15,7 @@ from monai_isles.cohort.task import Place
 from monai_isles.data.remote import is_url, local_root
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.locks import in_turn
+from monai_isles.perfusion.maps import CONVENTIONAL
 from monai_isles.phantom.atlas import load_atlas
 from monai_isles.phantom.ct.facts import protocol_of
 from monai_isles.phantom.ct.scan import Acquisition, CaseArrays, acquisition, haemodynamics, scan_slab
@@ -61,11 +62,17 @@ def plan(
     return planned[:cases]
 
 
-def make_case(number: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES) -> CaseArrays:
-    """Simulate ``case_<number>`` of the data set ``seed`` in memory, the same arrays as ``make_dataset`` writes."""
+def make_case(
+    number: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES, maps: str = CONVENTIONAL
+) -> CaseArrays:
+    """Simulate ``case_<number>`` of the data set ``seed`` in memory, the same arrays as ``make_dataset`` writes.
+
+    Args:
+        maps: method of the perfusion maps; ``make_dataset`` writes those of the conventional one.
+    """
     wanted = plan(number, seed=seed, section=section, max_slices=max_slices)[-1]
     with OneThread():
-        return scan_slab(make_patient(wanted.index, seed=seed), wanted.slab, seed=seed)
+        return scan_slab(make_patient(wanted.index, seed=seed), wanted.slab, seed=seed, maps=maps)
 
 
 def make_mri_case(

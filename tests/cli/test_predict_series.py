@@ -28,7 +28,7 @@ ALL = [
 
 @pytest.fixture(scope="module")
 def scan() -> CaseArrays:
-    return make_case(1, seed=5, max_slices=2)
+    return make_case(1, seed=5, max_slices=2, maps="bayes")
 
 
 @pytest.fixture(scope="module")

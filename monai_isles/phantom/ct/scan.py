@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.perfusion.maps import perfusion_maps
+from monai_isles.perfusion.maps import CONVENTIONAL, perfusion_maps
 from monai_isles.phantom.atlas import SmoothField
 from monai_isles.phantom.ct.head import static_hu
 from monai_isles.phantom.ct.kinetics import (
@@ -65,9 +65,12 @@ class Acquisition:
     path_px: np.ndarray
 
 
-def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
+def scan_slab(patient: Patient, section: int, *, seed: int, maps: str = CONVENTIONAL) -> CaseArrays:
     """Simulate scan ``section`` of ``patient``: everything a reader gets, and the truth beside it.
 
+    Args:
+        maps: method of the maps, one of ``monai_isles.perfusion.METHODS``; the conventional one unless told, since the
+            shipped weights were trained on maps of truncated decomposition.
     Source: ours; ``tests/phantom/ct/test_scan.py``.
     """
     slab = patient.slabs[section]
@@ -76,13 +79,13 @@ def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
     static, how = _before_contrast(rng, patient, slab, seed=seed)
     label = patient.lesion(slab)
     series = _series(rng, patient, slab, true, static, how)
-    maps = perfusion_maps(series, patient.protocol.dt_s, spacing_mm=slab.grid.spacing_mm)
+    found = perfusion_maps(series, patient.protocol.dt_s, spacing_mm=slab.grid.spacing_mm, method=maps)
     images = {
         "ct": _plain_ct(rng, patient, slab, static, true),
-        "cbf": maps.cbf,
-        "cbv": maps.cbv,
-        "mtt": maps.mtt,
-        "tmax": maps.tmax,
+        "cbf": found.cbf,
+        "cbv": found.cbv,
+        "mtt": found.mtt,
+        "tmax": found.tmax,
         "dwi": _dwi(rng, patient, slab),
     }
     return CaseArrays(
@@ -91,7 +94,7 @@ def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
         label=label,
         spacing_mm=slab.grid.spacing_mm,
         dt_s=patient.protocol.dt_s,
-        truth=_truth(patient, slab, label, how.kind),
+        truth=_truth(patient, slab, label, how.kind) | {"maps": maps},
     )
 
 

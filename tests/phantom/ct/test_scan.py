@@ -58,3 +58,12 @@ def test_making_a_case_again_gives_the_same_bits(case: CaseArrays) -> None:
     again = make_case(2, seed=7, max_slices=2)
     assert all(np.array_equal(case.images[k], again.images[k]) for k in case.images)
     assert np.array_equal(case.ctp, again.ctp) and np.array_equal(case.label, again.label) and case.truth == again.truth
+
+
+def test_the_maps_are_those_of_the_pipeline_by_the_method_asked_for() -> None:
+    from monai_isles.perfusion import perfusion_maps
+    from monai_isles.phantom import make_case
+
+    scan = make_case(1, seed=5, max_slices=2)
+    found = perfusion_maps(scan.ctp, scan.dt_s, spacing_mm=scan.spacing_mm, method="bcsvd")
+    assert scan.truth["maps"] == "bcsvd" and np.array_equal(scan.images["cbf"], found.cbf)

@@ -1,0 +1,154 @@
+"""Maps of simulated series against their truth: the default beside the conventional setting and its rivals, with n.
+
+Three kinds of series: the package's phantom, a second head that shares no code with it, and tiles after Kudo; see
+``perfusion_series``. The seeds begin at ``FIRST_SEED``, which no setting was chosen on. Every head is measured as it
+is; the first of them at twice the noise and at steps of 1 and 2 s too.
+
+``python benchmarks/perfusion_accuracy.py --heads 12 --phantoms 6 --tiles 2``
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+
+import bench
+import numpy as np
+from perfusion_series import Series, head, tiles
+
+from monai_isles.perfusion import PerfusionMaps, measured_maps, prepare_series
+from monai_isles.perfusion.thresholds import contralateral_side, rcbf_core, relative_cbf, upright_hemispheres
+from monai_isles.phantom import case_with_truth
+
+SUBJECT, FIRST_SEED = "perfusion_accuracy", 1000
+WAYS = ("bcsvd", "osvd", "tikhonov", "bayes")
+Row = dict[str, float]
+
+
+def phantom(number: int, *, seed: int, max_slices: int = 4) -> Series:
+    """Return a scan of the package's phantom and its truth as a ``Series``."""
+    case, true = case_with_truth(number, seed=seed, max_slices=max_slices)
+    brain = (true.matter > 0.9) & (true.artery + true.vein < 0.01)
+    left = np.arange(brain.shape[0])[:, None, None] < brain.shape[0] / 2
+    healthy = brain & (left if case.truth["side"] == "right" else ~left)
+    core = brain & (true.cbf < 0.3 * true.cbf[healthy].mean())
+    name = f"phantom {number}, {true.how.kind}"
+    maps = (true.cbf, true.cbv, true.delay)
+    return Series(name, case.ctp, case.spacing_mm, case.dt_s, *maps, brain, core, healthy, true.blood_hu)
+
+
+def scored(one: Series, maps: PerfusionMaps) -> Row:
+    """Return how far the maps are from the truth, on brain without vessels; volumes in ml."""
+    both, voxel_ml = maps.brain & one.brain, float(np.prod(one.spacing_mm)) / 1000
+    row = {
+        "r_cbf": _r(maps.cbf[both], one.cbf[both]),
+        "cbf": float(np.median(maps.cbf[both]) / np.median(one.cbf[both])),
+        "cbv": float(np.median(maps.cbv[both]) / np.median(one.cbv[both])),
+        "r_tmax": _r(maps.tmax[both], one.delay_s[both]),
+        "lead_s": float(np.median(maps.ttp[maps.brain]) - int(maps.aif.argmax()) * one.dt_s),
+        "warned": float(any(flag.code in ("late-artery", "partial-volume", "weak-vof") for flag in maps.quality)),
+        "led": float(maps.artery_leads),
+    }
+    if one.core.any():
+        healthy = contralateral_side(maps.tmax, maps.brain, upright_hemispheres(maps.brain))
+        core = rcbf_core(maps.cbf, maps.brain, healthy, one.spacing_mm)
+        relative = relative_cbf(maps.cbf, maps.brain, healthy)
+        here = one.core & maps.brain
+        row["true_core_ml"], row["core_ml"] = float(one.core.sum() * voxel_ml), float(core.sum() * voxel_ml)
+        row["dice"] = float(2 * (core & one.core).sum() / (core.sum() + one.core.sum()))
+        row["rcbf"] = float(np.median(relative[here]) / np.median(one.cbf[here] / one.cbf[one.healthy].mean()))
+    return row
+
+
+def _r(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def measured(series: Iterator[Series]) -> dict[str, list[Row]]:
+    """Return one row a series for every way."""
+    rows: dict[str, list[Row]] = {way: [] for way in WAYS}
+    for one in series:
+        prepared = prepare_series(one.hu, spacing_mm=one.spacing_mm, dt_s=one.dt_s)
+        for way in WAYS:
+            begun = time.perf_counter()
+            maps = measured_maps(prepared, method=way)
+            taken = time.perf_counter() - begun
+            rows[way].append(scored(one, maps) | {"s": taken, "slices": one.hu.shape[3]})
+    return rows
+
+
+def told(kind: str, way: str, rows: Sequence[Row]) -> dict[str, object]:
+    """Return the medians and counts of one kind of series by one way."""
+    found: dict[str, object] = {"subject": SUBJECT, "row": f"{kind}: {way}", "kind": kind, "way": way, "n": len(rows)}
+    for key in ("r_cbf", "cbf", "cbv", "r_tmax", "rcbf", "dice", "s"):
+        values = [row[key] for row in rows if key in row]
+        if values:
+            found[f"{key}_median"] = round(float(np.median(values)), 3)
+    cored = [row for row in rows if "core_ml" in row]
+    if cored:
+        found["core_mae_ml"] = round(float(np.mean([abs(row["core_ml"] - row["true_core_ml"]) for row in cored])), 2)
+        found["core_ml"] = round(sum(row["core_ml"] for row in cored), 1)
+        found["true_core_ml"] = round(sum(row["true_core_ml"] for row in cored), 1)
+        found["dice_mean"] = round(float(np.mean([row["dice"] for row in cored])), 3)
+    found["r_tmax_worst"] = round(min(row["r_tmax"] for row in rows), 3)
+    found["cbv_within_20"] = sum(abs(row["cbv"] - 1) <= 0.2 for row in rows)
+    found["cbv_off_and_remarked"] = sum(abs(row["cbv"] - 1) > 0.2 and row["warned"] > 0 for row in rows)
+    found["artery_leads"] = sum(row["lead_s"] >= 1.5 or not row["led"] for row in rows)
+    return found
+
+
+def pairs(kind: str, one: dict[str, list[Row]], other: dict[str, list[Row]], key: str) -> Iterator[dict[str, object]]:
+    """Return the median of the ratio of ``key`` between two measurements of the same series, by way."""
+    for way in WAYS:
+        ratios = [b[key] / a[key] for a, b in zip(one[way], other[way], strict=True) if a.get(key)]
+        if not ratios:
+            continue
+        spread = [round(float(value), 3) for value in (min(ratios), np.median(ratios), max(ratios))]
+        yield {
+            "subject": SUBJECT,
+            "row": f"{kind}: {way}",
+            "kind": kind,
+            "way": way,
+            "n": len(ratios),
+            "least_median_most": spread,
+        }
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure every kind of series by every way and keep a row for each."""
+    parser = bench.arguments(__doc__)
+    parser.add_argument("--heads", type=int, default=12, help="second heads (default: 12)")
+    parser.add_argument("--phantoms", type=int, default=6, help="scans of the phantom (default: 6)")
+    parser.add_argument("--tiles", type=int, default=2, help="phantoms of tiles (default: 2)")
+    args = bench.begin(parser, words)
+    heads, scans, tiled, size = (1, 0, 1, 80) if args.quick else (args.heads, args.phantoms, args.tiles, 160)
+    seeds = range(FIRST_SEED, FIRST_SEED + heads)
+    plain = measured(head(seed, size=size) for seed in seeds)
+    _keep("second head", plain, args)
+    _keep(
+        "tiles",
+        measured(tiles(seed, side=8 if args.quick else 16) for seed in range(FIRST_SEED, FIRST_SEED + tiled)),
+        args,
+    )
+    if scans:
+        _keep("phantom", measured(phantom(n, seed=FIRST_SEED) for n in range(1, scans + 1)), args)
+    some = seeds[: 1 if args.quick else 6]
+    noisy = measured(head(seed, size=size, noise=2.0) for seed in some)
+    first = {way: rows[: len(some)] for way, rows in plain.items()}
+    slow, fast = (measured(head(seed, size=size, dt_s=dt) for seed in some) for dt in (2.0, 1.0))
+    for row in (
+        *pairs("core at twice the noise", first, noisy, "core_ml"),
+        *pairs("flow at 2 s steps over 1 s", fast, slow, "cbf"),
+    ):
+        bench.keep(row, args)
+    return 0
+
+
+def _keep(kind: str, rows: dict[str, list[Row]], args: argparse.Namespace) -> None:
+    for way, found in rows.items():
+        bench.keep(told(kind, way, found), args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
