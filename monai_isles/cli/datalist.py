@@ -6,6 +6,7 @@ import argparse
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if counts["left_out"] else EXIT_DONE
 
 
-def _counts(content: dict, out: Path) -> dict[str, object]:
+def _counts(content: dict, out: Path) -> dict[str, Any]:
     folds = Counter(entry["fold"] for entry in content["training"])
     return {
         "file": str(out),
@@ -59,7 +60,7 @@ def _counts(content: dict, out: Path) -> dict[str, object]:
     }
 
 
-def _text(counts: dict[str, object]) -> str:
+def _text(counts: dict[str, Any]) -> str:
     lines = [
         f"{counts['training']} training cases of {counts['subjects']} subjects, {counts['test']} test cases",
         f"cases per fold {' '.join(map(str, counts['cases_per_fold']))}",

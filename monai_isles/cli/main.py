@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from types import FrameType, ModuleType
+from typing import Any
 
 from monai_isles import __version__
 from monai_isles.errors import EXIT_DONE, IslesError, find_isles_error, memory_error
@@ -94,7 +95,7 @@ def _escape_what_the_console_lacks() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _exit_on_sigterm() -> object:
+def _exit_on_sigterm() -> Any:
     """Let SIGTERM end the work as an error does, so that parts and locks go; return what was in its place."""
     if threading.current_thread() is not threading.main_thread():
         return None

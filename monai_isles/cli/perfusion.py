@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 
 from monai_isles.cli import options as cohort_options
-from monai_isles.cli.options import records_text
-from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
+from monai_isles.errors import EXIT_DONE, refused
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--threads", type=int, help="processor threads (default: what this process may use)")
     parser.add_argument("--no-motion", action="store_true", help="measure the series as it lies")
+    cohort_options.strict_argument(parser)
     cohort_options.arguments(parser)
 
 
@@ -59,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
     if len(args.series) > 1:
         with RunFolder(out) as held:
             gpus = int(device.type == "cuda") if args.case_gpus is None else args.case_gpus
-            records = measure_cohort(args.series, out, how, place=place, gpus=gpus, memory_gb=args.case_memory)
+            needs = {"gpus": gpus, "memory_gb": args.case_memory, "strict": args.strict}
+            records = measure_cohort(args.series, out, how, place=place, **needs)
             held.finish(record := {"kind": "perfusion of a cohort", "settings": how.settings(), "cases": records})
-        print(json.dumps(record, indent=2) if args.json else records_text(records, out))
-        return EXIT_SOME_FAILED if any(one["outcome"] == "failed" for one in records.values()) else EXIT_DONE
+        return cohort_options.print_records(args, record)
     with RunFolder(out, outputs=[f"{name}.nii.gz" for name in (*MAPS, "brain", *MASKS)]) as held:
         record, sha256 = measure_series(args.series[0], out, how)
         publish_json(out / "perfusion.json", record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from monai_isles.cli import options
 
@@ -30,7 +31,7 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
         "show-patient": "print name, number and dates of the DICOM header on the page",
     }
     for name, text in said.items():
-        valued = {"dt": {"type": float, "metavar": "S"}, "times": {"metavar": "FILE"}}
+        valued: dict[str, dict[str, Any]] = {"dt": {"type": float, "metavar": "S"}, "times": {"metavar": "FILE"}}
         how = valued.get(name, {"action": "store_true"})
         parser.add_argument(f"--{name}", **how, help=text if shown else argparse.SUPPRESS)
 

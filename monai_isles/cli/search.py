@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from monai_isles.errors import EXIT_DONE
+
+if TYPE_CHECKING:
+    from monai_isles.crossval.search import Searched
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _text(found, folder: str) -> str:
+def _text(found: Searched, folder: str) -> str:
     from monai_isles.evaluation.summary import summary_table
 
     chosen, voxel = found.record["chosen"], found.record["voxel_mm3"]
@@ -51,7 +55,7 @@ def _text(found, folder: str) -> str:
         pairs = sorted({(choice.threshold, choice.min_size_vox) for choice in table.choices.values()})
         said = ", ".join(f"T {threshold:g} Smin {size}" for threshold, size in pairs)
         lines += ["", f"== protocol {table.name}: {table.said}", f"   {said}", summary_table(table.summary)]
-    lines += ["", *(_flattery(difference) for difference in found.record["flattery"])]
+    lines += ["", *(_optimism(difference) for difference in found.record["flattery"])]
     lines += [
         f"written: {folder}/postprocessing.json, {folder}/search/",
         f"use it:  monai-isles predict ... --threshold {chosen['threshold']:g} --min-size {chosen['min_size_vox']}",
@@ -59,7 +63,7 @@ def _text(found, folder: str) -> str:
     return "\n".join(lines)
 
 
-def _flattery(difference: dict) -> str:
+def _optimism(difference: dict) -> str:
     ends, test = difference["dice_points_ci95"], difference["test"]
     interval = "-" if ends is None else f"{ends[0]:+.2f} to {ends[1]:+.2f}"
     p_t, p_w = (f"{p:.3g}" if p is not None else "-" for p in (test["cases"]["p_t"], test["cases"]["p_wilcoxon"]))

@@ -240,7 +240,7 @@ def cross_validate(
     memory_gb: float = 0.0,
     cache_dir: str | Path | None = None,
     cache_gb: float = 100.0,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Train and predict every fold of a plan; return and write what became of each as ``run.json``.
 
     ``out`` receives ``crossval.json`` (the plan), ``data_list.json``, ``fold_<k>/`` (the training's own folder) and

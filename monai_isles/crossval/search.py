@@ -46,7 +46,7 @@ class Searched:
     grid: GridScores
     choice: Choice
     tables: tuple[Protocol, Protocol]
-    record: dict[str, object]
+    record: dict[str, Any]
 
 
 def search_folder(

@@ -202,7 +202,7 @@ class PublishMapsd(MapTransform):
         return out
 
 
-def require_own_names(postprocessing: object, entry: Mapping[Hashable, object], folder: Path) -> None:
+def require_own_names(postprocessing: object, entry: Mapping[Any, object], folder: Path) -> None:
     """Refuse results that would take the place of an image or mask of the case, before any work.
 
     Args:

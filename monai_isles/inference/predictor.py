@@ -238,7 +238,7 @@ class Predictor:
 
     bundle: str
     networks: Sequence[nn.Module]
-    preprocessing: Callable[[Mapping[str, object]], Mapping[str, Any]]
+    preprocessing: Callable[[Mapping[Any, Any]], Mapping[Any, Any]]
     inferer: CaseInferer
     postprocessing: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     modalities: Sequence[str]

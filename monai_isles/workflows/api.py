@@ -56,7 +56,7 @@ class Result:
     @property
     def affine(self) -> np.ndarray:
         """Return the 4 x 4 affine of the grid that every image lies on, in mm."""
-        return np.asarray(nibabel.load(next(iter(sorted(self.folder.glob("*.nii.gz"))))).affine)
+        return np.asarray(self.image(min(self.folder.glob("*.nii.gz")).name.removesuffix(".nii.gz")).affine)
 
     def array(self, name: str) -> np.ndarray:
         """Return an image by its file's name without ``.nii.gz``. Shapes: (H, W, D)."""
@@ -64,7 +64,7 @@ class Result:
 
     def image(self, name: str) -> nibabel.Nifti1Image:
         """Return an image as nibabel holds it."""
-        return nibabel.load(self.folder / f"{name}.nii.gz")
+        return nibabel.Nifti1Image.from_filename(self.folder / f"{name}.nii.gz")
 
     def save(self, out: str | Path) -> Path:
         """Write every file into ``out``, each whole or not at all; return ``out``."""
@@ -128,9 +128,11 @@ def segment(
         IslesError: ``E-USE-80`` not one case, and those of ``monai-isles predict``.
     Source: ours; ``tests/workflows/test_api.py``.
     """
-    chosen = {"fast": fast, "whole_slices": whole_slices, "mc_passes": mc_passes, "threshold": threshold}
+    chosen: dict[str, Any] = {"fast": fast, "whole_slices": whole_slices, "mc_passes": mc_passes}
     paths, steps = tuple(map(Path, weights)), None if step is None else tuple(step)
-    choices = Choices(weights=paths, device=device, step=steps, min_size_vox=min_size_vox, **chosen)
+    choices = Choices(
+        weights=paths, device=device, step=steps, threshold=threshold, min_size_vox=min_size_vox, **chosen
+    )
     bundle, aside = Bundle.open(bundle), Aside()
     config, out = bundle.config("inference"), aside.path / "out"
     entry = _entry(case, list(config["modalities"]), aside.path) | ({"resample": True} if resample else {})
@@ -182,8 +184,8 @@ def evaluate(pred: ImageLike, ref: ImageLike, *, out: str | Path | None = None, 
     Source: ours; ``tests/workflows/test_api.py``.
     """
     with TemporaryDirectory(prefix="monai-isles-") as aside:
-        folders = [_mask_folder(one, Path(aside) / name) for name, one in (("pred", pred), ("ref", ref))]
-        return score_folder(*folders, Path(aside) / "out" if out is None else out, **how)
+        masks, references = _mask_folder(pred, Path(aside) / "pred"), _mask_folder(ref, Path(aside) / "ref")
+        return score_folder(masks, references, Path(aside) / "out" if out is None else out, **how)
 
 
 def _entry(case: str | Path | Mapping[str, ImageLike], keys: Sequence[str], aside: Path) -> dict[str, object]:

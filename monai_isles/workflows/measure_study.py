@@ -77,7 +77,7 @@ def maps_of(name: str, out: Path, *, series: bool = False) -> dict[str, object]:
 def _measure(
     study: StudyFiles, folder: Path, stamp: Mapping[str, object], *, dt_s: Asked, series: bool, device: str
 ) -> dict[str, Any]:
-    images = read_study(study, dt_s=dt_s, resample=stamp["resample"])
+    images = read_study(study, dt_s=dt_s, resample=bool(stamp["resample"]))
     like = images.series.like
     prepared = prepare_series(images.series.array, spacing_mm=like.spacing_mm, times_s=images.series.times_s)
     maps = measured_maps(prepared, device=device)

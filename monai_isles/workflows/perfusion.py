@@ -110,7 +110,14 @@ def _volumes(
 
 
 def measure_cohort(
-    paths: Sequence[str | Path], out: Path, how: Measuring, *, place: Place, gpus: int = 0, memory_gb: float = 0.0
+    paths: Sequence[str | Path],
+    out: Path,
+    how: Measuring,
+    *,
+    place: Place,
+    gpus: int = 0,
+    memory_gb: float = 0.0,
+    strict: bool = False,
 ) -> dict[str, Record]:
     """Measure every series into ``out/<name>`` and return one record a series; write ``per_case.csv``.
 
@@ -119,6 +126,7 @@ def measure_cohort(
     Args:
         paths: as ``find_study`` takes them; what is no study is a failed record.
         gpus, memory_gb: that one series needs of its worker.
+        strict: stop at the first series that fails.
     Raises:
         IslesError: ``E-SCAN-03`` two of one name, and those of ``monai_isles.cohort.run_cases``.
     Source: ours; ``tests/workflows/test_perfusion.py``.
@@ -129,8 +137,8 @@ def measure_cohort(
         studies = {name: one.absolute() for name, one in studies.items()}
     about = {name: (one, str((out / name).absolute()), how) for name, one in studies.items()}
     tasks = [Task(name, one, gpus, memory_gb) for name, one in about.items()]
-    done = run_cases(measure_one, tasks, **place, title="maps", unit="series")
-    records = {name: done.get(name, one) for name, one in found.items()}
+    done = run_cases(measure_one, tasks, **place, title="maps", unit="series", strict=strict)
+    records = {name: done[name] if isinstance(one, StudyFiles) else one for name, one in found.items()}
     sweep_parts(out)
     publish_text(out / TABLE, _table(out, records))
     return records

@@ -68,8 +68,9 @@ class CaseInputs:
         return [entry | asked for entry in entries], left
 
     def _found(self, path: str | Path, left_out: list[Finding] | None, **chosen: Any) -> list[dict[str, object]]:
-        listed = {"data_list": self.data_list, "section": self.section if self.data_list else None}
-        return find_entries(path, **listed, folds=self.folds, left_out=left_out, **chosen)
+        section = self.section if self.data_list else None
+        listed = {"data_list": self.data_list, "section": section, "folds": self.folds, "left_out": left_out}
+        return find_entries(path, **chosen | listed)
 
 
 def predict(
@@ -103,8 +104,9 @@ def predict(
     recipe = recipe_of(bundle, out, choices=choices, changes=changes, after=after)
     predictor = recipe.load()
     with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as held:
-        needs = {"gpus": gpus, "memory_gb": memory_gb}
-        records = predict_cohort(recipe, entries, place=place, predictor=predictor, strict=strict, **needs)
+        records = predict_cohort(
+            recipe, entries, place=place, predictor=predictor, gpus=gpus, memory_gb=memory_gb, strict=strict
+        )
         for name, record in records.items():
             settle_entropy(out / name, record, wanted=entropy)
         if bids:
@@ -157,8 +159,9 @@ class Recipe:
 
     def load(self) -> Predictor:
         """Build the networks and load their weights."""
-        made = {"weights": self.weights, "device": self.device, "changes": self.changes}
-        predictor = load_predictor(self.bundle, self.out, **made)
+        predictor = load_predictor(
+            self.bundle, self.out, weights=self.weights, device=self.device, changes=self.changes
+        )
         if self.cache_dir is None:
             return predictor
         kept = KeptPreparation(predictor.preprocessing, cache_dir=self.cache_dir, cache_gb=self.cache_gb)

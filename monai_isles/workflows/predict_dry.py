@@ -55,11 +55,10 @@ def rehearse_series(
     require_given(config["modalities"], bundle)
     predictor = load_predictor(bundle, out, weights=choices.weights, device=choices.device, changes=changes)
     judge_folder(out)
-    records = find_studies(paths)
-    for name, study in progress(list(records.items()), "reading", total=len(records)):
+    found, records = find_studies(paths), {}
+    for name, study in progress(found.items(), "reading", total=len(found)):
         try:
-            if isinstance(study, StudyFiles):
-                records[name] = _read_study(study, **how)
+            records[name] = _read_study(study, **how) if isinstance(study, StudyFiles) else study
         except FAULTS as error:
             records[name] = failed(error)
     return prediction_record("dry run", predictor, records)

@@ -64,8 +64,9 @@ def predict_series(
     way = SeriesWay(recipe, wanted, dt_s=dt_s, resample=resample, series="ctp" in modalities, entropy=entropy)
     found = find_studies(paths)
     with RunFolder(out) as held:
-        needs = {"gpus": gpus, "memory_gb": memory_gb, "strict": strict}
-        records = predict_studies(way, found, place=place, predictor=predictor, **needs)
+        records = predict_studies(
+            way, found, place=place, predictor=predictor, gpus=gpus, memory_gb=memory_gb, strict=strict
+        )
         if bids:
             done = [name for name, one in records.items() if one["outcome"] != "failed"]
             publish_bids(out, [maps_of(name, out, series=way.series) for name in done])
@@ -106,8 +107,9 @@ class SeriesWay:
 
     def measured(self, study: StudyFiles, name: str, device: str) -> MeasuredStudy:
         """Return the study with its maps on disk; what is there of the same source stays."""
-        how = {"dt_s": self.dt_s, "resample": self.resample, "series": self.series, "device": device}
-        return measure_study(study, name, Path(self.recipe.out), **how)
+        return measure_study(
+            study, name, self.recipe.out, dt_s=self.dt_s, resample=self.resample, series=self.series, device=device
+        )
 
 
 def predict_studies(
@@ -144,7 +146,7 @@ def predict_studies(
     work = study_done if is_spread(place) else partial(study_done, predictor=predictor)
     done = run_cases(work, tasks, **place, title="series", unit="study", strict=strict)
     sweep_parts(Path(way.recipe.out))
-    return {name: done.get(name, one) for name, one in found.items()}
+    return {name: done[name] if isinstance(one, StudyFiles) else one for name, one in found.items()}
 
 
 def study_done(task: Task, predictor: Predictor | None = None) -> Record:

@@ -64,10 +64,11 @@ class Preparation:
         Raises:
             IslesError: those of ``monai_isles.data.find_entries``, ``find_data_list`` and ``load_entries``.
         """
-        config, chosen = self.config(), {"fetch": False, "left_out": left_out}
+        config = self.config()
+        chosen: dict[str, Any] = {"fetch": False, "left_out": left_out}
         if self.use == PREDICTION:
-            listed = {"data_list": self.data_list, "section": section if self.data_list else None}
-            return find_entries(self.folder, keys=config["modalities"], **listed, **chosen)
+            chosen |= {"data_list": self.data_list, "section": section if self.data_list else None}
+            return find_entries(self.folder, keys=config["modalities"], **chosen)
         content = find_data_list(local_root(self.folder), self.data_list)
         listed_out = [Finding(**one) for one in content.get("left_out", [])] if self.data_list is None else []
         if left_out is None:
@@ -114,7 +115,7 @@ def prepare(
         IslesError: those of ``Preparation.entries`` when no case is left, and of ``monai_isles.cohort.run_cases``.
     Source: ours; ``tests/cli/test_prepare.py``.
     """
-    hows = {str(one): replace(how, folder=one if is_url(one) else str(Path(one).absolute())) for one in folders}
+    hows = {str(one): replace(how, folder=str(one) if is_url(one) else str(Path(one).absolute())) for one in folders}
     owner: dict[str, Preparation] = {}
 
     def find(path: str | Path, left_out: list[Finding] | None) -> list[dict[str, object]]:

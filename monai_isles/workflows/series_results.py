@@ -76,7 +76,7 @@ def publish_results(
     for name in ("core", "hypoperfused", "penumbra"):
         if name in masks:
             publish_image(folder / f"{name}.nii.gz", masks[name], images["ct"], dtype="uint8", description=name)
-    brain = sum(arrays[key] for key in _SEEN[1:]) > 0
+    brain = np.sum([arrays[key] for key in _SEEN[1:]], axis=0) > 0
     flags = [asdict(flag) for flag in intensity_flags(arrays, brain, wanted.metadata)]
     result["quality"] = [*measured.record["flags"], *flags, *_rule_flags(result)]
     told = ("kind", "source_sha256", "ct", "frames", "dt_s", "settings", "coverage")
