@@ -18,6 +18,7 @@ from monai_isles.data.folder import IMAGE, key_of
 from monai_isles.data.scans import SeriesInput, dicom_input, read_perfusion_series
 from monai_isles.errors import refused
 from monai_isles.io.clock import Asked
+from monai_isles.io.findings import collect_remarks
 from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, displacement
 from monai_isles.io.read import Image, read_header, read_image
 
@@ -64,6 +65,7 @@ def _resampled(plain: Image, like: Image) -> tuple[np.ndarray, np.ndarray]:
     return moved, ((places >= -0.5) & (places <= ends)).all(-1)
 
 
+_REPAIRED = ("E-VAL-13", "E-VAL-16", "E-VAL-18")
 _MOST_ABOVE = 4
 _NAMED = ("PatientName", "PatientID", "OtherPatientIDs")
 
@@ -188,15 +190,17 @@ def read_study(study: StudyFiles, *, dt_s: Asked = None, resample: bool = False)
     """
     if study.kind == "nifti":
         series, slices, frame = read_perfusion_series(study.series, dt_s=dt_s), (), ""
-        plain, other = (read_image(study.plain, kind="ct") if study.plain else None), ""
     else:
         series, slices, frame = _read_dicom(study.series, dt_s)
-        plain, other = _read_volume(study) if study.plain else (None, "")
-    if plain is None:
+    if study.plain is None:
         return StudyImages(series, None, slices, ())
+    with collect_remarks() as remarks:
+        nifti = study.kind == "nifti"
+        plain, other = (read_image(study.plain, kind="ct"), "") if nifti else _read_volume(study)
     one_frame = frame != "" and frame == other
     ct, notes = ct_on_grid(plain, series.like, asked=resample, one_frame=one_frame)
-    return StudyImages(series, ct, slices, notes)
+    told = [f"plain CT: {one.fault}: {one.found}" for one in remarks if one.code in _REPAIRED]
+    return StudyImages(series, ct, slices, (*notes, *told))
 
 
 def _above(study: StudyFiles, level: int) -> str:

@@ -114,3 +114,17 @@ def test_the_plain_ct_of_a_study_goes_under_its_usual_names(tmp_path: Path, name
     (tmp_path / "made.nii.gz").rename(tmp_path / name)
     (tmp_path / "._ctp.nii.gz").write_bytes(b"Mac OS X")
     assert find_study(tmp_path).plain == str(tmp_path / name)
+
+
+def test_what_is_repaired_in_series_and_plain_ct_is_told(tmp_path: Path) -> None:
+    padded = np.random.default_rng(0).normal(30, 5, (6, 5, 2, 4))
+    padded[0] = -8192
+    save(tmp_path / "ctp.nii.gz", padded)
+    plain = padded[..., 0].copy()
+    plain[0] = -3024
+    save(tmp_path / "ct.nii.gz", plain)
+    images = read_study(find_study(tmp_path))
+    assert images.series.array[:, 0].min() == images.series.array[:, 0].max() == -1024
+    assert images.plain_ct is not None and (images.plain_ct[0] == -1024).all()
+    assert any("below -1024 HU is read as air: 40 of 240 voxels" in one for one in images.series.remarks)
+    assert any(one.startswith("plain CT: padding") and "lowest -3024" in one for one in images.notes)
