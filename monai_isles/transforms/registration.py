@@ -10,13 +10,14 @@ import numpy as np
 
 from monai_isles.errors import IslesError, refused
 from monai_isles.perfusion.thresholds import upright_hemispheres
-from monai_isles.transforms.alignment import TISSUE, Level, coarse_mirrors, itk_mirror, refine
+from monai_isles.transforms.alignment import SCAN_DEG, TISSUE, Level, coarse_mirrors, itk_mirror, refine
 from monai_isles.transforms.mirror import Grid, Mirror, reflection, sample
 
 _log = logging.getLogger(__name__)
 
 METHODS = ("rigid", "affine", "itk")
 CT_WINDOW = (0.0, 60.0)
+RUNAWAY_DEG = 4.0
 NO_FIT = ("E-REG-01", "E-REG-02", "E-REG-03", "E-REG-20", "E-REG-21", "E-REG-22")
 
 
@@ -186,11 +187,18 @@ def _reflection(image: np.ndarray, grid: Grid, settings: Settings, where: str) -
             found=f"similarity changes by {contrast:.4f} over all tilts, {settings.least_contrast} wanted",
         )
     level = Level.of(pooled.mean(axis=-1, keepdims=True), cells, sigma_mm=first[1])
-    mirror = min((refine(level, start, reach_mm=first[2]) for start in starts), key=level.residual_mm)
+    found = [refine(level, start, reach_mm=first[2]) for start in starts]
+    mirror = min([one for one in found if _within_scan(one)] or found, key=level.residual_mm)
     for cell_mm, sigma_mm, reach_mm in later:
         level = Level.of(*grid.pooled(image, cell_mm), sigma_mm=sigma_mm)
         mirror = refine(level, mirror, reach_mm=reach_mm)
     return mirror, level
+
+
+def _within_scan(mirror: Mirror) -> bool:
+    """Return whether the mirror's tilts are among those that were scanned: others are a fit that ran away."""
+    largest_deg = SCAN_DEG[len(mirror.shift_mm)][0][-1] + RUNAWAY_DEG
+    return max(abs(mirror.angle_deg), abs(mirror.roll_deg)) <= largest_deg
 
 
 def _chosen(rigid: Mirror, fine: Level, method: str, settings: Settings, where: str) -> tuple[Mirror, str]:
@@ -233,7 +241,8 @@ def _agreement(mirror: Mirror, level: Level) -> tuple[float, float]:
 
 
 def _require_match(found: Registration, settings: Settings, where: str) -> None:
-    if found.overlap >= settings.least_overlap and found.similarity >= settings.least_similarity:
+    alike = found.overlap >= settings.least_overlap and found.similarity >= settings.least_similarity
+    if alike and _within_scan(found.mirror):
         return
     raise refused(
         settings.no_match,

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
+from monai_isles.phantom import head_with_pose
 from monai_isles.transforms import register_mirror, registration
 from monai_isles.transforms.mirror import reflection
 
@@ -103,3 +105,18 @@ def test_the_report_of_a_bad_fit_holds_the_residual(egg) -> None:
 def test_an_unknown_method_is_refused_with_the_known_ones(egg) -> None:
     with pytest.raises(IslesError, match=r"E-REG-04.*method(?s:.*)'elastix'(?s:.*)rigid, affine, itk"):
         register_mirror(egg(), (2.0, 2.0), method="elastix")
+
+
+def test_a_fit_that_turns_further_than_any_scanned_tilt_is_not_taken(landmark_error_px) -> None:
+    pose = {"tilt_deg": -11.04, "shift_px": (1.12, 13.37), "roll_deg": -10.74}
+    head = head_with_pose(seed=9, slices=8, lesion="left", change="stroke", **pose)
+    found = register_mirror(head.ct, head.spacing_mm[:2])  # the fit of least residual lies at 66 degrees, 96 px off
+    assert found.mirror.angle_deg == pytest.approx(-11, abs=3) and landmark_error_px(found.mirror, head) < 10
+
+
+def test_a_mirror_beyond_the_scan_does_not_match(egg, monkeypatch) -> None:
+    monkeypatch.setattr(registration, "refine", lambda *args, **more: reflection(50, 5))
+    monkeypatch.setattr(registration, "_agreement", lambda *args: (1.0, 1.0))
+    monkeypatch.setitem(registration.SETTINGS, 2, replace(registration.SETTINGS[2], chance=-1.0))  # no plain flip
+    with pytest.raises(IslesError, match=r"E-REG-03(?s:.*)tilt of 50.0 degrees"):
+        register_mirror(egg(8, 5), (2.0, 2.0))
