@@ -30,7 +30,7 @@ def summary_table(summary: Mapping) -> str:
     head = f"{summary['data']} ({kind}): {first['n']} cases of {first['subjects']} subjects"
     names = ["method", *(title for title, _, _ in _COLUMNS), "R2"]
     lines = [names, *(_method(name, method) for name, method in summary["methods"].items())]
-    return "\n".join([head, "", *_aligned(lines), "", *_notes(summary)])
+    return "\n".join([head, "", *aligned(lines), "", *_notes(summary)])
 
 
 def _method(name: str, method: Mapping) -> list[str]:
@@ -46,9 +46,10 @@ def _plain(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _aligned(lines: list[list[str]]) -> list[str]:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+def aligned(grid: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows of a table as lines of text, columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
 
 
 def _notes(summary: Mapping) -> list[str]:

@@ -13,8 +13,8 @@ import pandas as pd
 
 from monai_isles.errors import refused
 from monai_isles.evaluation.compare import PS
+from monai_isles.evaluation.summary import aligned
 from monai_isles.io.publish import publish_json, publish_text
-from monai_isles.reports.tables import aligned
 
 Row = Mapping[str, Any]
 Metric = tuple[str, str, int, float]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from monai_isles.evaluation.summary import aligned
 from monai_isles.metrics.overlap import RULES
 
 Summaries = Mapping[str, Mapping[str, Any]]
@@ -15,11 +16,12 @@ COLUMNS = (
     ("ppv", "PPV", 3),
     ("sensitivity", "Sensitivity", 3),
     ("hd_mm", "HD, mm", 1),
+    ("hd_vox", "HD, voxels", 1),
     ("hd95_mm", "HD95, mm", 1),
     ("assd_mm", "ASSD, mm", 2),
     ("avd_ml", "Volume error, ml", 1),
 )
-_NONE = "–"
+_NONE, _OF_PAPERS = "–", "HD, voxels"
 _RULED = (("dsc", "Dice"), ("ppv", "PPV"), ("sensitivity", "sensitivity"))
 
 
@@ -77,12 +79,6 @@ def as_html(rows: Summaries, published: Summaries | None = None) -> str:
         f'<div class="wide"><table class="methods"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         f'<ul class="notes">{below}</ul>'
     )
-
-
-def aligned(grid: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows of a table as lines of text, columns as wide as their widest cell."""
-    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
 
 
 def notes(rows: Summaries, published: Summaries | None = None) -> list[str]:
@@ -144,7 +140,7 @@ def _titles(lines: Sequence[Line]) -> list[str]:
     return [
         title
         for title in (*(title for _, title, _ in COLUMNS), "R²")
-        if any(line.cells[title].main != _NONE for line in lines)
+        if any(line.cells[title].main != _NONE and (line.published or title != _OF_PAPERS) for line in lines)
     ]
 
 

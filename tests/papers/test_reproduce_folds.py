@@ -135,3 +135,12 @@ def test_the_figures_hold_every_network_with_both_losses_and_the_pretrained_star
     assert ours == ["PSPNet (pre-trained)", "PSPNet (scratch)", "2D U-Net", "3D U-Net", "3D V-Net", "no network"]
     record = json.loads((out / "run.json").read_text())
     assert len(record["rows"]) == 10 and "figure4.png" in capsys.readouterr().out
+
+
+def test_weighted_cross_entropy_is_a_row_that_is_trained_when_named(
+    words: list[str], trained: list[Plan], tmp_path: Path
+) -> None:
+    assert reproduce("--table", "1", "--rows", "weighted_cross_entropy", *words) == 0
+    assert [plan.overlays[0] for plan in trained] == ["focal.json", "cross_entropy.json", "weighted_cross_entropy.json"]
+    (*_, total) = [line for line in table(tmp_path / "out/table1.csv") if line["kind"] == "ours"]
+    assert total["row"] == "total" and float(total["weighted_cross_entropy_mean"]) >= 0

@@ -83,3 +83,9 @@ def test_a_name_cannot_break_a_markdown_table() -> None:
 def test_a_metric_nobody_has_is_left_out() -> None:
     html = as_html({"m": {"n": 1, "metrics": {"dsc": {"n": 1, "mean": 0.5, "sd": None, "median": 0.5, "ci95": None}}}})
     assert "HD95" not in html and "Dice" in html
+
+
+def test_distances_in_voxels_stand_beside_a_paper_that_prints_them() -> None:
+    text = as_text(ROWS, published_rows("clerigues_mri_siss"))
+    assert "HD, voxels" in text and "43.7 ± 32.6" in text
+    assert "HD, voxels" not in as_text(ROWS, published_rows("clerigues")) and "HD, voxels" not in as_text(ROWS)
