@@ -73,7 +73,7 @@ def test_a_circle_is_found_and_what_hangs_on_it_is_not_blamed() -> None:
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
-    assert set(circles(IMPORTS)) <= {f"monai_isles.io.{name}" for name in ("grid", "nifti_header_checks", "read")}
+    assert circles(IMPORTS) == []
 
 
 def names_of(module: str) -> set[str]:
@@ -128,12 +128,7 @@ def test_a_file_of_less_than_forty_lines_is_imported_by_more_than_one() -> None:
     thin = []
     for name, path in MODULES.items():
         importers = [other for other, imported in IMPORTS.items() if name in imported]
-        if (
-            path.name != "__init__.py"
-            and len(importers) == 1
-            and path.name != "dropout.py"
-            and len(path.read_text("utf-8").splitlines()) < 40
-        ):
+        if path.name != "__init__.py" and len(importers) == 1 and len(path.read_text("utf-8").splitlines()) < 40:
             thin.append(f"{name} belongs in {importers[0]}")
     assert not thin
 
@@ -146,7 +141,7 @@ def test_no_file_hides_a_module_of_the_standard_library() -> None:
 
 def test_the_tools_are_few() -> None:
     tools = sorted(path.name for path in (PACKAGE.parent / "tools").glob("*.py"))
-    assert "demo.py" in tools and len(tools) <= 9
+    assert "demo.py" in tools and len(tools) <= 8
 
 
 def test_no_public_name_of_ours_is_one_of_monais() -> None:
@@ -166,7 +161,7 @@ def test_no_public_name_of_ours_is_one_of_monais() -> None:
 def test_every_error_code_has_its_texts_is_raised_and_is_met_by_a_test() -> None:
     code = re.compile(r'"(E-[A-Z]+-\d+)"')
     raised = {found for path in FILES for found in code.findall(path.read_text(encoding="utf-8"))}
-    assert raised >= set(fault_texts())
+    assert raised == set(fault_texts())
     tests = "\n".join(p.read_text(encoding="utf-8") for p in Path(__file__).parent.rglob("test_*.py"))
     assert not [found for found in raised if found not in tests]
 

@@ -1,10 +1,9 @@
 from .cpu.folded_res_unet import FoldedResUNet
-from .dropout import prediction_dropout
 from .ischaemia import case_ischaemia, perfusion_block
 from .outputs import LesionMapsd, PublishMapsd, entropy_bits, lesion_confidence, publish_entropy, volume_interval
 from .predictor import CaseInferer, Predictor, chosen_step, ensemble_infer, load_predictor
 from .whole_slices import WholeSliceInferer
-from .windows import StepSlidingWindowInferer, WindowResult
+from .windows import StepSlidingWindowInferer, WindowResult, prediction_dropout
 from .windows_plan import count_windows, window_starts
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from monai_isles.errors import refused
 from monai_isles.inference.cpu.fast_form import fast_form, require_precision
-from monai_isles.inference.dropout import prediction_dropout
 from monai_isles.inference.malloc import HalvedOnce, forecast, keep_memory
 from monai_isles.inference.windows_plan import (
     WindowCutter,
@@ -30,6 +29,30 @@ from monai_isles.inference.windows_plan import (
 )
 from monai_isles.networks.blocks import PredictionDropout
 from monai_isles.progress import progress
+
+
+@contextmanager
+def prediction_dropout(network: nn.Module, rate: float) -> Iterator[list[PredictionDropout]]:
+    """Make ``network`` drop elements at its prediction sites, and only there, inside the ``with`` block; yield them.
+
+    Batch normalisation and training dropout stay as they are: evaluate the network first.
+
+    Args:
+        rate: probability of dropping one element.
+    Raises:
+        IslesError: ``E-INF-01`` for a network without such sites or a rate outside [0, 1).
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3: rate 0.1 in the deepest levels.
+    """
+    sites = [module for module in network.modules() if isinstance(module, PredictionDropout)]
+    if not sites or not 0.0 <= rate < 1.0:
+        raise refused("E-INF-01", where=type(network).__name__, found=f"{len(sites)} dropout sites, rate {rate}")
+    for site in sites:
+        site.active, site.rate = True, rate
+    try:
+        yield sites
+    finally:
+        for site in sites:
+            site.active, site.mask = False, None
 
 
 class PassSums:
