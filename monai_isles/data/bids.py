@@ -46,7 +46,7 @@ def parse_name(path: Path, root: Path | None = None) -> BidsFile | None:
     if not IMAGE.search(name) or not name.startswith("sub-"):
         return None
     *parts, suffix = IMAGE.sub("", name).split("_")
-    entities = dict(match.groups() for part in parts if (match := _ENTITY.match(part)))
+    entities = {match[1]: match[2] for part in parts if (match := _ENTITY.match(part))}
     if len(entities) < len(parts) or "sub" not in entities or entities.get("desc", "").startswith(PIPELINE):
         return None
     about = " ".join(entities.get(word, "") for word in ("label", "desc")).lower().strip()
@@ -105,7 +105,7 @@ def derivative_name(case: Case, kind: str) -> PurePosixPath:
     """
     if kind not in _RESULTS:
         raise refused("E-LIST-62", where=case.name, found=repr(kind), results=", ".join(_RESULTS))
-    parts = dict(match.groups() for part in case.name.split("_") if (match := _ENTITY.match(part)))
+    parts = {match[1]: match[2] for part in case.name.split("_") if (match := _ENTITY.match(part))}
     subject = f"sub-{parts.get('sub') or re.sub(r'[^A-Za-z0-9]', '', case.name)}"
     session = f"ses-{parts['ses']}" if "ses" in parts else ""
     spaces = {found.entities.get("space", "") for path in case.images.values() if (found := parse_name(path))} - {""}

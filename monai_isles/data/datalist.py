@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from monai_isles.case import Case
 from monai_isles.data.grouping import gather, group_by_evidence
@@ -82,9 +83,9 @@ def list_digest(content: Mapping[str, object]) -> str:
 
     Source: ours; ``tests/data/test_digest.py``.
     """
-    part = {key: content[key] for key in SAYS_WHAT_IS_TRAINED if key in content}
+    part: dict[str, Any] = {key: content[key] for key in SAYS_WHAT_IS_TRAINED if key in content}
     text = json.dumps(part, sort_keys=True, ensure_ascii=False)
-    cases = sum(len(content.get(section, ())) for section in ("training", "test"))
+    cases = sum(len(part.get(section, ())) for section in ("training", "test"))
     return f"{cases} cases, SHA-256 {hashlib.sha256(text.encode()).hexdigest()}"
 
 
@@ -167,7 +168,7 @@ def make_datalist(
     layout = find_layout(folder)
     target = chosen_target(layout, target)
     left_out: list[Finding] | None = None if strict else []
-    found = {"subjects": table, "target": target, "left_out": left_out}
+    found: dict[str, Any] = {"subjects": table, "target": target, "left_out": left_out}
     testing = find_cases(folder, section=TESTING, **found)
     training, volumes = _readable(find_cases(folder, section=TRAINING, **found), layout, left_out)
     if left_out and not training and not testing:

@@ -43,7 +43,7 @@ def key_of(name: str) -> tuple[str, str] | None:
         return mask[1], LABEL
     parts = _PARTS.match(stem)
     key = TOKENS.get(parts[2].lower()) if parts else None
-    return None if key is None else (parts[1], key)
+    return None if key is None or parts is None else (parts[1], key)
 
 
 def walk(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
@@ -77,7 +77,8 @@ def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
         IslesError: ``E-LIST-01`` no case.
     Source: ours; ``tests/data/test_folder.py``.
     """
-    root, scans = Path(folder).absolute(), {}
+    root = Path(folder).absolute()
+    scans: dict[tuple[str, str, str], Scan] = {}
     for path in walk(root):
         found = key_of(path.name)
         if found is None:
@@ -94,8 +95,8 @@ def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
         raise no_case(root)
     for scan in scans.values():
         if set(scan.files) == {LABEL}:
-            found = "no image with the same name before the last part"
-            scan.fault = refused("E-LIST-32", where=str(scan.files[LABEL]), found=found)
+            alone = "no image with the same name before the last part"
+            scan.fault = refused("E-LIST-32", where=str(scan.files[LABEL]), found=alone)
     return sorted(scans.values(), key=lambda scan: (scan.section != TRAINING, natural(scan.name)))
 
 

@@ -88,7 +88,7 @@ def find_layout(folder: str | Path) -> Layout:
     if len(chosen) == 1:
         return chosen[0]
     if len(chosen) > 1 or (either and not plainly):
-        raise _unclear(folder, marks or {"isles2015": either})
+        raise _unclear(folder, marks or {"isles2015": either or []})
     if any(is_bids(folder, path) for path in files):
         return BIDS
     if plainly:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from monai_isles.case import CHECKSUMS
@@ -122,11 +123,11 @@ def _provide(path: Path, sha256: str | None, case: str) -> None:
     if there and (sha256 is None or sha256_of(path) == sha256.lower()):
         return
     if source is not None:
-        mirror = _mirror_of(path)
+        mirror = cast(Path, _mirror_of(path))
         publish(path, lambda tmp: _get(f"{source}/{path.relative_to(mirror).as_posix()}", tmp, case))
         _trim(mirror.parent.parent, keep=path.parent.parent)
     found = sha256_of(path) if sha256 is not None and path.is_file() else None
-    if found is not None and found != sha256.lower():
+    if found is not None and sha256 is not None and found != sha256.lower():
         if source is not None:
             path.unlink()
         raise refused("E-LIST-72", where=f"{case}: {path.name}", found=f"SHA-256 {found}, the list has {sha256}")

@@ -62,7 +62,7 @@ def _resampled(plain: Image, like: Image) -> tuple[np.ndarray, np.ndarray]:
     places = np.stack(np.meshgrid(*(np.arange(n) for n in like.grid_shape), indexing="ij"), -1) @ onto[:3, :3].T
     places += onto[:3, 3]
     ends = np.array(plain.grid_shape) - 0.5
-    return moved, ((places >= -0.5) & (places <= ends)).all(-1)
+    return moved, np.all((places >= -0.5) & (places <= ends), axis=-1)
 
 
 _REPAIRED = ("E-VAL-13", "E-VAL-16", "E-VAL-18")
@@ -103,8 +103,7 @@ class StudyFiles:
         """Return the same study with absolute paths, for a process that stands in another folder."""
         plain = str(Path(self.plain).absolute()) if self.plain and self.kind == "nifti" else self.plain
         files = tuple(file.absolute() for file in self.files)
-        places = {"path": self.path.absolute(), "series": self.series.absolute()}
-        return replace(self, files=files, plain=plain, **places)
+        return replace(self, files=files, plain=plain, path=self.path.absolute(), series=self.series.absolute())
 
 
 @dataclass(frozen=True)
@@ -234,7 +233,7 @@ def _dicom(path: Path) -> StudyFiles:
     if files and _names_patient(name, files[0]):
         name = "study_" + hashlib.sha256(dynamic[0].uid.encode()).hexdigest()[:10]
     simulated = bool(dynamic) and dynamic[0].description.startswith("SIMULATED")
-    return StudyFiles(name, path, "dicom", path, tuple(sorted(files)), plain and plain.uid, simulated)
+    return StudyFiles(name, path, "dicom", path, tuple(sorted(files)), plain.uid if plain else None, simulated)
 
 
 def _read_dicom(path: Path, asked: Asked) -> tuple[SeriesInput, tuple[Path, ...], str]:

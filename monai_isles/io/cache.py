@@ -103,7 +103,7 @@ class Cache:
                     entries.append((facts.st_mtime_ns, facts.st_size, one.path))
         total = sum(size for _, size, _ in entries)
         self._unseen = 0
-        if total <= self._limit:
+        if self._limit is None or total <= self._limit:
             return
         for _, size, path in sorted(entries):
             with suppress(FileNotFoundError):

@@ -24,8 +24,8 @@ def parse_header(block: bytes, where: str) -> Nifti1Header:
     import nibabel
 
     for size, kind in ((348, nibabel.Nifti1Header), (540, nibabel.Nifti2Header)):
-        for endian, order in (("<", "little"), (">", "big")):
-            if int.from_bytes(block[:4], order) == size and len(block) >= 4:
+        for endian in "<>":
+            if int.from_bytes(block[:4], "little" if endian == "<" else "big") == size and len(block) >= 4:
                 if len(block) < size:
                     raise refused("E-FILE-05", where=where, found=f"{len(block)} of {size} header bytes")
                 header = kind(block[:size], endianness=endian, check=False)

@@ -30,9 +30,12 @@ def in_turn(make: Callable[[], Made]) -> Made:
     if dist is None or not dist.is_available() or not dist.is_initialized():
         return make()
     first = os.environ.get("LOCAL_RANK", "0") == "0"
-    made = make() if first else None
+    if first:
+        made = make()
+        dist.barrier()
+        return made
     dist.barrier()
-    return made if first else make()
+    return make()
 
 
 LOCK = "run.lock"

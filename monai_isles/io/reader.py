@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ class LoadVerifiedd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.kinds, self.case_key = dict(kinds or {}), case_key
 
-    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out, images = dict(data), {}
         where, values = str(out.get(self.case_key, "")), out.get(LABEL_VALUES)
         for key in self.key_iterator(out):

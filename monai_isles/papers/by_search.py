@@ -9,8 +9,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from monai_isles.papers.study import PaperRow, Study, chosen_rows, train_row
 
@@ -211,7 +212,7 @@ def _ours(result: RowResult, place: int) -> dict[str, Any]:
     table = result.tables[place]
     chosen = {key: "/".join(dict.fromkeys(f"{getattr(one, key):g}" for one in table.choices.values()))
               for key in ("threshold", "min_size_vox")}  # fmt: skip
-    return {"name": result.row.name, **chosen, **table.summary["methods"]["network"]}
+    return {"name": result.row.name, **chosen, **cast(dict[str, Any], table.summary)["methods"]["network"]}
 
 
 def _head(
@@ -250,7 +251,12 @@ def _figures(out: Path, results: Sequence[RowResult], shown: str) -> None:
             figure = training_curves(read_curves(curves))
             figure.set_facecolor("white")
             target = out / f"curves_{result.row.key}_fold_0.png"
-            publish(target, lambda tmp, figure=figure: tmp.write_bytes(png_bytes(figure)))
+            drawn = png_bytes(figure)
+            publish(target, partial(_write_bytes, drawn))
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, CaseView]]:
@@ -261,16 +267,17 @@ def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, 
     from monai_isles.postprocessing.components import binarise
     from monai_isles.reports.views import CaseView
 
-    ranked = sorted(results[-1].tables[0].rows, key=lambda row: row["dsc"])
+    rows: Sequence[dict[str, Any]] = results[-1].tables[0].rows
+    ranked = sorted(rows, key=lambda row: row["dsc"])
     chosen = [ranked[round(share * (len(ranked) - 1))]["case"] for share in (0.75, 0.5, 0.25)]
     shown: dict[str, dict[str, CaseView]] = {name: {} for name in chosen}
     for result in results:
         found = result.found
         entries = load_entries(found.folder / DATA_LIST, found.plan.dataset_dir, keys=(modality,), need_label=False)
-        files = {entry["case"]: entry[modality] for entry in entries}
+        files = {str(entry["case"]): str(entry[modality]) for entry in entries}
         for case in (case for case in found.cases if case.name in shown):
             probability, reference = found.read(case)
-            choice = result.tables[0].choices[case.fold]
+            choice = result.tables[0].choices[cast(int, case.fold)]
             mask = binarise(probability, choice.threshold, choice.min_size_vox)
             images = {modality: read_image(files[case.name], kind=modality).data}
             view = CaseView(case.name, images, reference.spacing_mm, None, None, mask, reference.data > 0)

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ def take_over(plan: Plan, source: Path, folder: Path) -> None:
         same = (new / KEPT[0]).is_file() and sha256_of(new / KEPT[0]) == sha256_of(old / KEPT[0])
         if not (same and (new / KEPT[-1]).is_file()):
             for name in (name for name in KEPT if (old / name).is_file()):
-                publish(new / name, lambda tmp, name=name, old=old: shutil.copyfile(old / name, tmp))
+                publish(new / name, partial(shutil.copyfile, old / name))
 
 
 def require_same_training(study: Study, row: PaperRow) -> None:

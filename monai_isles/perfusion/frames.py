@@ -59,9 +59,9 @@ def _bad_slices(series: Tensor) -> np.ndarray:
 
 def _torn_lines(series: Tensor, axis: int) -> Tensor:
     """Return which slices (T, D) hold lines of one number along an axis where they usually hold several."""
-    low, high = zip(*(frame.aminmax(dim=axis - 1) for frame in series), strict=True)
-    low, high = torch.stack(low).float(), torch.stack(high).float()
-    one_number = low == high
+    ends = [frame.aminmax(dim=axis - 1) for frame in series]
+    low, high = (torch.stack([pair[side] for pair in ends]).float() for side in (0, 1))
+    one_number = torch.eq(low, high)
     usual = one_number.float().mean(dim=0) >= 0.5
     middle = ((low + high) / 2).median(dim=0).values
     odd = one_number & ~usual & ((low - middle).abs() > LINE_HU)

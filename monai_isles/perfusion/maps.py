@@ -142,7 +142,10 @@ def measured_maps(
     full[box] = place.cpu().permute(1, 2, 0)
     volumes = [_painted(value, place, full, box) for value in values]
     return PerfusionMaps(
-        *volumes[:4],
+        volumes[0],
+        volumes[1],
+        volumes[2],
+        volumes[3],
         aif=artery,
         ttp=volumes[4],
         brain=full.numpy(),
@@ -153,8 +156,8 @@ def measured_maps(
 
 
 def _vessels(prepared: PreparedSeries, venous_scaling: bool) -> Vessels:
-    candidates = [_candidates(prepared.rise_hu, mask) for mask in (prepared.tissue, prepared.cranial)]
-    return find_vessels(*candidates, prepared.dt_s, venous_scaling=venous_scaling)
+    tissue, cranial = (_candidates(prepared.rise_hu, mask) for mask in (prepared.tissue, prepared.cranial))
+    return find_vessels(tissue, cranial, prepared.dt_s, venous_scaling=venous_scaling)
 
 
 def _candidates(rise: Tensor, mask: np.ndarray) -> np.ndarray:
@@ -174,7 +177,7 @@ def _remarks(prepared: PreparedSeries, found: Vessels | None, curves: Tensor, no
     flags = noise_flags(noise_hu, float(curves.mean(0).max()))
     if found is None:
         return flags
-    seen = {"baseline_frames": prepared.baseline_frames, "scale": found.scale}
+    seen: dict[str, Any] = {"baseline_frames": prepared.baseline_frames, "scale": found.scale}
     flags += artery_flags(found.lead_s, found.saturated)
     flags += vessel_flags(found.measured_aif, found.vof, prepared.dt_s, fullness=_fullness(prepared, found), **seen)
     return flags

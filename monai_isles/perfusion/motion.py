@@ -155,7 +155,8 @@ def _pooled(series_hu: Tensor, spacing_mm: tuple[float, float, float]) -> tuple[
     step = 2 if min(h, w) >= 128 else 1
     even = series_hu[:, : h - h % step, : w - w % step]
     parts = [even[:, i::step, j::step].float().clamp(*WINDOW_HU) for i, j in np.ndindex(step, step)]
-    return (sum(parts) / len(parts)).permute(0, 3, 1, 2).contiguous(), (step * spacing_mm[0], step * spacing_mm[1])
+    mean = sum(parts[1:], start=parts[0]) / len(parts)
+    return mean.permute(0, 3, 1, 2).contiguous(), (step * spacing_mm[0], step * spacing_mm[1])
 
 
 def _near_skull(reference: Tensor, spacing: tuple[float, float]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class _Scan:
         self.case = case
         self.seed = f"{form} {case.truth.get('level_mm')} {case.spacing_mm} {case.ctp.shape} {int(case.ctp.sum())}"
         half = (np.array(case.label.shape) - 1) / 2 * np.array(case.spacing_mm)
-        level = float(case.truth.get("level_mm", 0.0))
+        level = float(cast(float, case.truth.get("level_mm", 0.0)))
         self.origin_mm = np.round([-half[0], -half[1], level - half[2]], 3)
         self.shuttle = form == "shuttle"
 

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 import numpy as np
@@ -265,7 +266,7 @@ def write_case(scan: CaseArrays, folder: Path, *, number: int, series: bool, lab
             image,
             folder / name / f"{name}.nii",
             spacing_mm=scan.spacing_mm,
-            level_mm=float(scan.truth["level_mm"]),
+            level_mm=float(cast(float, scan.truth["level_mm"])),
             dt_s=scan.dt_s if key == "ctp" else None,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
@@ -41,12 +43,13 @@ class FiniteGuard:
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._explain)
 
     def __call__(self, engine: Engine) -> None:
-        loss = engine.state.output["loss"].detach()
+        output, batch = cast(dict[str, Tensor], engine.state.output), cast(dict[str, Tensor], engine.state.batch)
+        loss = output["loss"].detach()
         late = loss.device.type == "cuda" if self.late is None else self.late
         if late:
             self._judge(engine)
         place = f"epoch {engine.state.epoch}, iteration {engine.state.iteration}"
-        self._last = (engine.state.batch["case"], place)
+        self._last = (batch["case"], place)
         self._waiting = (*_on_its_way(loss), *self._last)
         if not late:
             self._judge(engine)

@@ -89,11 +89,13 @@ class AutocastInferer(SimpleInferer):
         self._compiled: Any = None
         self._shape: torch.Size | None = None
 
-    def __call__(self, inputs: Tensor, network: nn.Module, *args: object, **kwargs: object) -> object:
+    def __call__(  # type: ignore[override]
+        self, inputs: Tensor, network: nn.Module, *args: object, **kwargs: object
+    ) -> Any:
         form = network
         if self.speed.channels_last and inputs.ndim in _LAYOUTS:
             if self._shape is None:
-                network.to(memory_format=_LAYOUTS[inputs.ndim])
+                network.to(memory_format=_LAYOUTS[inputs.ndim])  # type: ignore[call-overload]
             inputs = inputs.contiguous(memory_format=_LAYOUTS[inputs.ndim])
         if self._shape is None:
             self._shape = inputs.shape
@@ -108,7 +110,7 @@ class AutocastInferer(SimpleInferer):
         return _single(output)
 
 
-def _single(output: object) -> object:
+def _single(output: Any) -> Any:
     if isinstance(output, Tensor):
         return output.float()
     if isinstance(output, tuple) and hasattr(output, "_fields"):
