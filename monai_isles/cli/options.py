@@ -138,8 +138,14 @@ def arguments(parser: argparse.ArgumentParser, *, needs: bool = True) -> None:
 
 
 def clock_arguments(parser: argparse._ActionsContainer) -> None:
-    """Declare the options by which the user states the frame times of a series."""
+    """Declare the options by which the user names a series and states its frame times."""
     parser.add_argument("--dt", type=float, metavar="S", help="seconds between frames, instead of the file's")
+    parser.add_argument(
+        "--series",
+        dest="of_series",
+        metavar="N",
+        help="number or UID of the series, if a DICOM folder holds several",
+    )
     parser.add_argument(
         "--times", metavar="FILE", help="time of every frame in s, one rising number each, instead of the file's"
     )

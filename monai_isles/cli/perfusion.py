@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     use_threads(args.threads)
     device, out = pick_device(args.device), Path(args.out)
-    how = Measuring(args.method, truncation, args.smoothing_mm, asked, not args.no_motion, str(device))
+    how = Measuring(args.method, truncation, args.smoothing_mm, asked, not args.no_motion, str(device), args.of_series)
     if len(args.series) > 1:
         with RunFolder(out) as held:
             gpus = int(device.type == "cuda") if args.case_gpus is None else args.case_gpus

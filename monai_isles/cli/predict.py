@@ -10,7 +10,8 @@ from monai_isles.cli import options, predict_series
 from monai_isles.errors import refused
 
 _OF_CASES = {"data_list": None, "section": "training", "folds": None}
-_OF_SERIES = {"dt": None, "times": None, "dicom_maps": False, "no_dicom": False, "show_patient": False}
+_OF_SERIES = {"dt": None, "times": None, "of_series": None}
+_OF_SERIES |= {"dicom_maps": False, "no_dicom": False, "show_patient": False}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,4 +66,4 @@ def _require_one_way(args: argparse.Namespace) -> None:
 
 def _given(args: argparse.Namespace, defaults: Mapping[str, object]) -> str:
     names = [name for name, default in defaults.items() if getattr(args, name) != default]
-    return ", ".join("--" + name.replace("_", "-") for name in names)
+    return ", ".join("--" + name.removeprefix("of_").replace("_", "-") for name in names)

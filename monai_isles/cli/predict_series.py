@@ -25,6 +25,7 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
     """Declare the options that belong to a series; ``predict`` takes them unseen."""
     said = {
         "dt": "seconds between frames, instead of the file's",
+        "series": "number or UID of the series, where a DICOM folder holds several",
         "times": "time of every frame in s, one rising number each, instead of the file's",
         "dicom-maps": "also write the maps as DICOM parametric maps",
         "no-dicom": "leave out <case>/lesion_seg.dcm",
@@ -32,6 +33,7 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
     }
     for name, text in said.items():
         valued: dict[str, dict[str, Any]] = {"dt": {"type": float, "metavar": "S"}, "times": {"metavar": "FILE"}}
+        valued["series"] = {"dest": "of_series", "metavar": "N"}
         how = valued.get(name, {"action": "store_true"})
         parser.add_argument(f"--{name}", **how, help=text if shown else argparse.SUPPRESS)
 
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.workflows.series_results import Wanted
 
     how, out = options.chosen_prediction(args), Path(args.out)
-    read = {"dt_s": options.chosen_times(args), "resample": args.resample}
+    read = {"dt_s": options.chosen_times(args), "resample": args.resample, "series": args.of_series}
     if args.dry_run:
         return options.print_rehearsal(args, rehearse_series(args.series, out, **how, **read))
     wanted = Wanted(not args.no_report, not args.no_dicom, args.dicom_maps, args.show_patient)

@@ -49,11 +49,12 @@ class SeriesInput:
         return self.like.spacing_mm
 
 
-def read_perfusion_series(path: str | Path, *, dt_s: Asked = None) -> SeriesInput:
+def read_perfusion_series(path: str | Path, *, dt_s: Asked = None, series: str | None = None) -> SeriesInput:
     """Read a CT perfusion series: a 4D NIfTI file, or a folder with one dynamic DICOM series.
 
     Args:
         dt_s: seconds between frames, or the time of every frame, instead of what the file says.
+        series: UID or number of the series of a DICOM folder that holds several.
 
     Raises:
         IslesError: ``E-PERF-09`` not a series, ``E-PERF-10`` an impossible step, those of ``nifti_clock``,
@@ -63,7 +64,7 @@ def read_perfusion_series(path: str | Path, *, dt_s: Asked = None) -> SeriesInpu
     """
     path = Path(path)
     require_asked(dt_s)
-    return _dicom(path, dt_s) if path.is_dir() else _nifti(path, dt_s)
+    return _dicom(path, dt_s, series) if path.is_dir() else _nifti(path, dt_s)
 
 
 def _nifti(path: Path, asked: Asked) -> SeriesInput:
@@ -80,10 +81,10 @@ def _nifti(path: Path, asked: Asked) -> SeriesInput:
     return SeriesInput(image.data, clock.times_s[0], like, "nifti", clock.source, remarks)
 
 
-def _dicom(path: Path, asked: Asked) -> SeriesInput:
+def _dicom(path: Path, asked: Asked, series: str | None) -> SeriesInput:
     from monai_isles.dicom.read import read_series
 
-    return dicom_input(read_series(path, kind="ctp", asked=asked), path)
+    return dicom_input(read_series(path, kind="ctp", asked=asked, series_uid=series), path)
 
 
 def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:

@@ -82,6 +82,7 @@ class StudyFiles:
         files: all files that count, in a fixed order.
         plain: file or DICOM series UID of the plain CT, None without one.
         simulated: the data are the phantom's.
+        uid: of the DICOM series that was chosen among several, None where there is one.
     """
 
     name: str
@@ -91,6 +92,7 @@ class StudyFiles:
     files: tuple[Path, ...]
     plain: str | None = None
     simulated: bool = False
+    uid: str | None = None
 
     def sha256(self) -> str:
         """Return one checksum over the content of all files."""
@@ -122,7 +124,7 @@ class StudyImages:
     notes: tuple[str, ...]
 
 
-def find_study(path: str | Path) -> StudyFiles:
+def find_study(path: str | Path, *, series: str | None = None) -> StudyFiles:
     """Return the files of one study: a 4D NIfTI file, a folder with one (and ``ct.nii.gz``), or a DICOM folder.
 
     Raises:
@@ -135,10 +137,10 @@ def find_study(path: str | Path) -> StudyFiles:
     if path.is_file():
         return StudyFiles(_plain_name(path), path, "nifti", path, (path,), simulated=_marked(path))
     images = sorted(p for p in path.iterdir() if p.is_file() and IMAGE.search(p.name) and not p.name.startswith("."))
-    return _in_folder(path, images) if images else _dicom(path)
+    return _in_folder(path, images) if images else _dicom(path, series)
 
 
-def find_studies(paths: Sequence[str | Path]) -> dict[str, StudyFiles | Record]:
+def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> dict[str, StudyFiles | Record]:
     """Return every study by the name of its results, in the order given; ``study N``: the record of one not found.
 
     Raises:
@@ -148,7 +150,7 @@ def find_studies(paths: Sequence[str | Path]) -> dict[str, StudyFiles | Record]:
     found: list[StudyFiles | Record] = []
     for path in paths:
         try:
-            found.append(find_study(path))
+            found.append(find_study(path, series=series))
         except FAULTS as error:
             found.append(failed(error))
     names = iter(name_studies([one for one in found if isinstance(one, StudyFiles)]))
@@ -190,7 +192,7 @@ def read_study(study: StudyFiles, *, dt_s: Asked = None, resample: bool = False)
     if study.kind == "nifti":
         series, slices, frame = read_perfusion_series(study.series, dt_s=dt_s), (), ""
     else:
-        series, slices, frame = _read_dicom(study.series, dt_s)
+        series, slices, frame = _read_dicom(study.series, dt_s, study.uid)
     if study.plain is None:
         return StudyImages(series, None, slices, ())
     with collect_remarks() as remarks:
@@ -221,11 +223,11 @@ def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
     return StudyFiles(_plain_name(path), path, "nifti", series[0], files, named, _marked(series[0]))
 
 
-def _dicom(path: Path) -> StudyFiles:
+def _dicom(path: Path, series: str | None) -> StudyFiles:
     from monai_isles.dicom.read import find_series
 
     found = [one for one in find_series(path) if one.usable]
-    dynamic = [one for one in found if one.kind == "ctp"]
+    dynamic = [one for one in found if one.kind == "ctp" and series in (None, one.uid, one.number)]
     still = [one for one in found if one.kind == "ct" and dynamic and one.study_uid == dynamic[0].study_uid]
     plain = still[0] if len(still) == 1 else None
     files = [file for one in (*dynamic, *([plain] if plain else [])) for file in one.files]
@@ -233,13 +235,14 @@ def _dicom(path: Path) -> StudyFiles:
     if files and _names_patient(name, files[0]):
         name = "study_" + hashlib.sha256(dynamic[0].uid.encode()).hexdigest()[:10]
     simulated = bool(dynamic) and dynamic[0].description.startswith("SIMULATED")
-    return StudyFiles(name, path, "dicom", path, tuple(sorted(files)), plain.uid if plain else None, simulated)
+    uid = plain.uid if plain else None
+    return StudyFiles(name, path, "dicom", path, tuple(sorted(files)), uid, simulated, series)
 
 
-def _read_dicom(path: Path, asked: Asked) -> tuple[SeriesInput, tuple[Path, ...], str]:
+def _read_dicom(path: Path, asked: Asked, uid: str | None) -> tuple[SeriesInput, tuple[Path, ...], str]:
     from monai_isles.dicom.read import read_series
 
-    found = read_series(path, kind="ctp", asked=asked)
+    found = read_series(path, kind="ctp", asked=asked, series_uid=uid)
     slices = tuple(dict.fromkeys(file for file, _ in found.source.slices))
     return dicom_input(found, path), slices, found.source.frame_of_reference_uid
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from monai_isles.dicom.header import DAMAGE, DicomFile, damaged
+from monai_isles.dicom.header import PARSER_ERRORS, DicomFile, damaged
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import DAY_US, ORDERS, clock_us
 
@@ -69,7 +69,7 @@ def _mid_scan(groups: Sequence[Dataset]) -> str | None:
                 if owner is None or value is None or str(owner.value).strip() != creator:
                     continue
                 held = value.value
-            except DAMAGE:
+            except PARSER_ERRORS:
                 continue
             return held.decode("latin-1").strip(" \0") if isinstance(held, bytes) else str(held)
     return None
@@ -79,7 +79,7 @@ def _first(groups: Sequence[Dataset], keyword: str) -> str | None:
     for group in groups:
         try:
             value = group.get(keyword)
-        except DAMAGE:
+        except PARSER_ERRORS:
             continue
         if value not in (None, ""):
             return str(value)
@@ -153,7 +153,7 @@ def _frames(file: DicomFile) -> list[Frame]:
     try:
         shared = list(header.get("SharedFunctionalGroupsSequence") or ())
         each = list(header.get("PerFrameFunctionalGroupsSequence") or ())
-    except DAMAGE as error:
+    except PARSER_ERRORS as error:
         raise damaged(file.path, f"functional groups cannot be read ({type(error).__name__})") from error
     if (count > 1 or each) and len(each) != count:
         raise damaged(file.path, f"{count} frames, {len(each)} per-frame functional groups")
@@ -169,7 +169,7 @@ def _frames(file: DicomFile) -> list[Frame]:
 def _nested(file: DicomFile, groups: Sequence[Dataset]) -> list[Dataset]:
     try:
         return [item for group in groups for name in _GROUPS for item in (group.get(name) or ())]
-    except DAMAGE as error:
+    except PARSER_ERRORS as error:
         raise damaged(file.path, f"functional groups cannot be read ({type(error).__name__})") from error
 
 
@@ -211,7 +211,7 @@ def _numbers(file: DicomFile, groups: Sequence[Dataset], keyword: str, count: in
                 continue
             single = isinstance(value, str | float | int)
             numbers = tuple(float(one) for one in ([value] if single else value))
-        except DAMAGE as error:
+        except PARSER_ERRORS as error:
             raise _not_there(file, keyword, f"not a number ({type(error).__name__})") from error
         if len(numbers) != count or not all(map(math.isfinite, numbers)):
             raise _not_there(file, keyword, f"{len(numbers)} values, {count} finite ones wanted")
@@ -223,7 +223,7 @@ def _text(groups: Sequence[Dataset], keyword: str) -> str:
     for group in groups:
         try:
             value = group.get(keyword)
-        except DAMAGE:
+        except PARSER_ERRORS:
             continue
         if value:
             return str(value)
@@ -234,7 +234,7 @@ def _coded_units(groups: Sequence[Dataset]) -> str:
     for group in groups:
         try:
             codes = list(group.get("MeasurementUnitsCodeSequence") or ())
-        except DAMAGE:
+        except PARSER_ERRORS:
             continue
         if codes:
             return _text(codes, "CodeValue")

@@ -25,8 +25,9 @@ _IMPLICIT = "1.2.840.10008.1.2"
 _IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.{root}" for root in ("2", "4", "30"))  # CT, MR, parametric map
 _LONG_VR = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV")
 _PREAMBLE, _META = 132, 4096
-# what a damaged file makes the DICOM library raise, from bytes that end too soon to sequences without an end
-DAMAGE = (
+# nearly every error there is: the DICOM library promises none, and damaged bytes may reach any line of its parser and
+# conversions; caught only around calls of that library, never around code of ours
+PARSER_ERRORS = (
     ValueError, TypeError, KeyError, AttributeError, IndexError, EOFError, OSError, NotImplementedError, OverflowError,
     RuntimeError, MemoryError, struct.error,
 )  # fmt: skip
@@ -65,7 +66,7 @@ class DicomFile:
         if keyword not in self.known:
             try:
                 value = self.header.get(keyword)
-            except DAMAGE:
+            except PARSER_ERRORS:
                 value = None
             self.known[keyword] = "" if value is None else str(value)
         return str(self.known[keyword])
@@ -75,7 +76,7 @@ class DicomFile:
         """Return the values of Image Type in capitals."""
         try:
             value = self.header.get("ImageType") or ()
-        except DAMAGE:
+        except PARSER_ERRORS:
             return ()
         return (value.upper(),) if isinstance(value, str) else tuple(str(one).upper() for one in value)
 
@@ -144,7 +145,7 @@ def read_dicom_file(path: Path) -> DicomFile | None:
             size = file.seek(0, 2)
             if tag is None:
                 _require_no_image(header, path, size)
-    except DAMAGE as error:
+    except PARSER_ERRORS as error:
         raise damaged(path, f"header cannot be read ({type(error).__name__})") from error
     if tag is None:
         return None

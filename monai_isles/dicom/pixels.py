@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from monai_isles.dicom.frames import Frame, frame_count
-from monai_isles.dicom.header import DAMAGE, UNDEFINED, DicomFile, damaged, pydicom_module, require_whole_end
+from monai_isles.dicom.header import PARSER_ERRORS, UNDEFINED, DicomFile, damaged, pydicom_module, require_whole_end
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import WARNING, Finding, finding
 
@@ -29,18 +30,30 @@ def require_readable(files: Sequence[DicomFile], where: str) -> None:
     for file in files:
         require_grey(file, where)
         total += _require_format(file) * frame_count(file)
-        if total * 4 > MAX_BYTES:
+        if total * 4 > (most := largest_bytes()):
             raise refused(
                 "E-DCM-09",
                 where=f"{where}: {file.path}",
                 found=f"{file.text('Rows')} x {file.text('Columns')} x {frame_count(file)} frames in this file, "
-                f"{total * 4} bytes so far; at most {MAX_BYTES}",
+                f"{total * 4} bytes so far of {len(files)} files; at most {most}",
             )
         if file.transfer_syntax in _NATIVE:
             _require_bytes(file)
         else:
             _require_decoder(file)
         require_whole_end(file)
+
+
+def largest_bytes() -> int:
+    """Return how large a series may be in memory: 4 GiB, or a quarter of the memory that is free, if that is more.
+
+    The maps need the series about four times over.
+    """
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # not told on every system
+        free = 0
+    return max(MAX_BYTES, free // 4)
 
 
 def require_grey(file: DicomFile, where: str) -> None:
@@ -127,7 +140,7 @@ def _padding(file: DicomFile) -> int | None:
         value = file.header.get("PixelPaddingValue")
         signed = file.text("PixelRepresentation") == "1"
         return int.from_bytes(value[:2], "little", signed=signed) if isinstance(value, bytes) else int(value)
-    except DAMAGE:
+    except PARSER_ERRORS:
         return None
 
 
@@ -203,7 +216,7 @@ def _decoded(frame: Frame) -> np.ndarray:
     file = frame.file
     try:
         stored = pydicom_module().pixels.pixel_array(file.path, index=frame.index, raw=True)
-    except DAMAGE as error:
+    except PARSER_ERRORS as error:
         raise _bytes(file, f"frame {frame.index + 1} cannot be decompressed ({type(error).__name__})") from error
     if stored.shape != _shape(file):
         raise _bytes(file, f"frame {frame.index + 1} decompresses to {stored.shape}, the header says {_shape(file)}")

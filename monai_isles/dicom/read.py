@@ -91,7 +91,7 @@ def read_series(
     times of all slices.
 
     Args:
-        series_uid: which series, where there are several.
+        series_uid: which series, where there are several: its UID or its number.
         kind: the one series of this kind (``ctp``, ``cbf`` and so on), where there are several.
         interpolate: False refuses slabs with times of their own instead.
         asked: seconds between frames, or the time of each, instead of the file's.
@@ -196,7 +196,7 @@ def _judge_shuttle(taken: Timed, times: np.ndarray, where: str, interpolate: boo
 
 
 def _chosen(found: DicomFolder, folder: Path, series_uid: str | None, kind: str | None) -> SeriesInfo:
-    wanted = [one for one in found.series if series_uid in (None, one.uid) and kind in (None, one.kind)]
+    wanted = [one for one in found.series if series_uid in (None, one.uid, one.number) and kind in (None, one.kind)]
     usable = [one for one in wanted if one.usable]
     if len(usable) == 1:
         return usable[0]

@@ -39,6 +39,7 @@ class Measuring:
     Args:
         dt_s: seconds between frames, or the time of each, instead of the file's.
         motion: undo movement first.
+        series: UID or number of the DICOM series, where a folder holds several.
     """
 
     method: str | None = None
@@ -47,6 +48,7 @@ class Measuring:
     dt_s: Asked = None
     motion: bool = True
     device: str = "cpu"
+    series: str | None = None
 
     def settings(self) -> dict[str, object]:
         """Return what the record of a series says of them."""
@@ -65,7 +67,7 @@ def measure_series(path: str | Path, out: Path, how: Measuring) -> tuple[dict[st
         IslesError: those of ``read_perfusion_series``, ``prepare_series`` and ``measured_maps``.
     Source: ``monai_isles.perfusion``; ``tests/cli/test_perfusion.py``.
     """
-    series = read_perfusion_series(path, dt_s=how.dt_s)
+    series = read_perfusion_series(path, dt_s=how.dt_s, series=how.series)
     prepared = prepare_series(series.array, spacing_mm=series.spacing_mm, times_s=series.times_s, motion=how.motion)
     device, cut = torch.device(how.device), how.truncation
     maps = measured_maps(prepared, method=how.method, truncation=cut, smoothing_mm=how.smoothing_mm, device=device)
@@ -131,7 +133,7 @@ def measure_cohort(
         IslesError: ``E-SCAN-03`` two of one name, and those of ``monai_isles.cohort.run_cases``.
     Source: ours; ``tests/workflows/test_perfusion.py``.
     """
-    found = find_studies(paths)
+    found = find_studies(paths, series=how.series)
     studies = {name: one for name, one in found.items() if isinstance(one, StudyFiles)}
     if stands_elsewhere(place):
         studies = {name: one.absolute() for name, one in studies.items()}

@@ -47,7 +47,13 @@ def rehearse(inputs: CaseInputs, out: Path, *, bundle: Bundle, choices: Choices 
 
 
 def rehearse_series(
-    paths: Sequence[str | Path], out: Path, *, bundle: Bundle, choices: Choices = UNCHANGED, **how: Any
+    paths: Sequence[str | Path],
+    out: Path,
+    *,
+    bundle: Bundle,
+    choices: Choices = UNCHANGED,
+    series: str | None = None,
+    **how: Any,
 ) -> dict[str, Any]:
     """Judge everything that ``predict_series`` would read; ``how``: of ``read_study``."""
     config = bundle.config("inference")
@@ -55,7 +61,7 @@ def rehearse_series(
     require_given(config["modalities"], bundle)
     predictor = load_predictor(bundle, out, weights=choices.weights, device=choices.device, changes=changes)
     judge_folder(out)
-    found, records = find_studies(paths), {}
+    found, records = find_studies(paths, series=series), {}
     for name, study in progress(found.items(), "reading", total=len(found)):
         try:
             records[name] = _read_study(study, **how) if isinstance(study, StudyFiles) else study

@@ -35,6 +35,7 @@ def predict_series(
     wanted: Wanted | None = None,
     dt_s: Asked = None,
     resample: bool = False,
+    series: str | None = None,
     entropy: bool = False,
     bids: bool = False,
     place: Place = HERE,
@@ -47,6 +48,7 @@ def predict_series(
     Args:
         paths: DICOM folders, 4D NIfTI files, or folders with one.
         wanted: results beside those of every prediction; the bundle's metadata are filled in.
+        series: UID or number of the DICOM series, where a folder holds several.
         dt_s, resample, entropy: as for ``SeriesWay``. bids: also write a BIDS derivative tree.
         gpus, memory_gb: that a study needs of its worker. strict: stop at the first study that fails.
     Raises:
@@ -62,7 +64,7 @@ def predict_series(
     metadata = bundle.metadata_of(list(predictor.weights.values()))
     wanted = replace(wanted or Wanted(), metadata=metadata)
     way = SeriesWay(recipe, wanted, dt_s=dt_s, resample=resample, series="ctp" in modalities, entropy=entropy)
-    found = find_studies(paths)
+    found = find_studies(paths, series=series)
     with RunFolder(out) as held:
         records = predict_studies(
             way, found, place=place, predictor=predictor, gpus=gpus, memory_gb=memory_gb, strict=strict

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 
+from monai_isles.data.scans import read_perfusion_series
 from monai_isles.data.study import find_study, name_studies, read_study
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
+from monai_isles.phantom.dicom_writer import write_dicom
+from tests.fixtures.dicom import tiny_scan
 
 
 def save(path: Path, data: np.ndarray, *, shift: float = 0.0) -> Path:
@@ -128,3 +132,25 @@ def test_what_is_repaired_in_series_and_plain_ct_is_told(tmp_path: Path) -> None
     assert images.plain_ct is not None and (images.plain_ct[0] == -1024).all()
     assert any("below -1024 HU is read as air: 40 of 240 voxels" in one for one in images.series.remarks)
     assert any(one.startswith("plain CT: padding") and "lowest -3024" in one for one in images.notes)
+
+
+def test_one_of_two_reconstructions_is_chosen_by_number_or_uid(tmp_path: Path) -> None:
+    """A flat export of a thin and a thick reconstruction: either can be named, neither is guessed."""
+    scan = tiny_scan(4, 3)
+    for name, number in (("thin", 5), ("thick", 6)):
+        for path in (write_dicom(scan, tmp_path / name) / "ctp").iterdir():
+            header = pydicom.dcmread(path)
+            header.SeriesNumber, header.SeriesInstanceUID = number, f"1.2.3.{number}"
+            header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}.{int(path.name[2:])}"
+            if name == "thick":
+                header.RescaleIntercept = "-1000"
+            (tmp_path / "export").mkdir(exist_ok=True)
+            header.save_as(tmp_path / "export" / f"{name}_{path.name}", enforce_file_format=True)
+    with pytest.raises(IslesError, match=r"E-DCM-04(?s:.*)1\.2\.3\.5(?s:.*)1\.2\.3\.6(?s:.*)--series"):
+        read_study(find_study(tmp_path / "export"))
+    for word, shift in (("5", 0), ("1.2.3.5", 0), ("6", 24), ("1.2.3.6", 24)):
+        study = find_study(tmp_path / "export", series=word)
+        assert np.array_equal(read_study(study).series.array, scan.ctp + shift) and len(study.files) == 12
+        assert np.array_equal(read_perfusion_series(tmp_path / "export", series=word).array, scan.ctp + shift)
+    with pytest.raises(IslesError, match=r"E-DCM-05: no such series(?s:.*)7"):
+        read_study(find_study(tmp_path / "export", series="7"))

@@ -32,12 +32,20 @@ def test_fewer_pixels_than_rows_and_columns_are_refused(dicom) -> None:
     refused(dicom.folder, r"E-DCM-08(?s:.*)6000 bytes of pixels wanted for 500 x 6 x 1, 60 claimed, 60 there")
 
 
-def test_huge_dimensions_are_refused_before_anything_is_allocated(dicom) -> None:
+@pytest.mark.parametrize(("free", "most"), [(0, 4294967296), (10**10, 4294967296), (4 * 10**10, 10**10)])
+def test_huge_dimensions_are_refused_before_anything_is_allocated(
+    dicom, monkeypatch: pytest.MonkeyPatch, free: int, most: int
+) -> None:
+    """At most 4 GiB, or a quarter of the free memory where that is more."""
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_AVPHYS_PAGES": free // 1000, "SC_PAGE_SIZE": 1000}[name])
     dicom.change_all(Rows=65535, Columns=65535)
-    refused(dicom.folder, r"E-DCM-09: series is too large(?s:.*)65535 x 65535 x 1 frames(?s:.*)at most 4294967296")
+    refused(
+        dicom.folder, rf"E-DCM-09: series is too large(?s:.*)65535 x 65535 x 1 frames(?s:.*)of 12 files; at most {most}"
+    )
 
 
-def test_a_huge_number_of_frames_is_refused(dicom) -> None:
+def test_a_huge_number_of_frames_is_refused(dicom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sysconf", lambda name: 0)
     dicom.change_all(NumberOfFrames="999999999")
     refused(dicom.folder, r"E-DCM-09(?s:.*)999999999 frames")
 
