@@ -67,7 +67,7 @@ def test_a_missing_map_is_named(perfusion_entry) -> None:
 
 def test_maps_on_another_grid_are_refused(perfusion_entry, save_volume, tmp_path) -> None:
     entry = perfusion_entry()
-    entry["tmax"] = str(save_volume(tmp_path / "t.nii.gz", np.ones((96, 96, 2)), spacing=(2.0, 2.0, 5.0)))
+    entry["tmax"] = str(save_volume(tmp_path / "t.nii.gz", np.ones((96, 96, 2)), spacing=(2.0, 2.0, 9.0)))
     with pytest.raises(IslesError, match=r"E-GEOM-03"):
         read_perfusion_case(entry)
 
