@@ -45,7 +45,7 @@ def score_out_of_fold(members: Members) -> list[Row]:
     Raises:
         IslesError: ``E-REPR-20``.
     Source: ours, after Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), section 5.2;
-        ``tests/crossval/test_ensemble.py``.
+        ``tests/papers/test_by_folds.py``.
     """
     require_one_network(members)
 
@@ -86,7 +86,7 @@ def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[st
     Raises:
         IslesError: ``E-REPR-04`` no search there, ``E-LIST-05`` a list without such cases, ``E-INF-*`` weights that
             do not fit.
-    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2; ``tests/crossval/test_ensemble.py``.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2; ``tests/papers/test_by_folds.py``.
     """
     from monai_isles.data.entries import load_entries
 
@@ -122,7 +122,7 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None) -> 
         folder: a data folder; else the test section of the members' data list, nothing when that is empty.
     Raises:
         IslesError: those of ``predict_with_all``; ``E-REPR-02`` when a scan could not be predicted.
-    Source: ``predict_with_all``; ``tests/crossval/test_ensemble.py``.
+    Source: ``predict_with_all``; ``tests/papers/test_by_folds.py``.
     """
     from monai_isles.data.datalist import read_datalist
     from monai_isles.data.entries import find_inputs, load_entries
