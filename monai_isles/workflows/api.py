@@ -147,7 +147,7 @@ def measure_perfusion(
     series: ImageLike,
     *,
     dt_s: float | None = None,
-    method: str = "bcsvd",
+    method: str | None = None,
     truncation: float | str | None = None,
     smoothing_mm: float = 5.0,
     motion: bool = True,
