@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import logging
@@ -36,8 +37,8 @@ class CodeSpread:
     """Watch that the context encoder tells images apart: put ``code_spread`` among an evaluator's metrics.
 
     It is the standard deviation over all validation slices of the code of the true DWI, averaged over the code. An
-    encoder that describes every image alike has 0, and its loss then does nothing. Once it falls below a tenth of its
-    first value, the log says so, once.
+    encoder that describes every image alike has 0, and its loss then does nothing. Once it falls below a tenth of what
+    the encoder had as it was drawn, the log says so, once.
 
     Args:
         encoder: ``ContextEncoder``; None watches nothing.
@@ -45,10 +46,11 @@ class CodeSpread:
     """
 
     def __init__(self, encoder: nn.Module | None) -> None:
-        self.encoder = encoder
+        self.encoder, self._drawn = encoder, copy.deepcopy(encoder)
         self.first: float | None = None
         self.said = False
         self._codes: list[Tensor] = []
+        self._first_codes: list[Tensor] = []
 
     def attach(self, engine: Engine) -> None:
         if self.encoder is not None:
@@ -56,15 +58,17 @@ class CodeSpread:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
 
     def _collect(self, engine: Engine) -> None:
-        encoder, output = cast(nn.Module, self.encoder), cast(dict[str, Tensor], engine.state.output)
+        truth = engine.state.output["label"][:, 1:2].float()
         with torch.no_grad():
-            self._codes.append(encoder(output["label"][:, 1:2].float()).double())
+            self._codes.append(self.encoder(truth).double())
+            if self.first is None:
+                self._first_codes.append(self._drawn.to(truth.device)(truth).double())
 
     def _finish(self, engine: Engine) -> None:
-        codes, self._codes = torch.cat(self._codes), []
-        spread = codes.std(dim=0, correction=0).mean().item()
+        spread, self._codes = _spread(self._codes), []
         engine.state.metrics["code_spread"] = spread
-        self.first = spread if self.first is None else self.first
+        if self.first is None:
+            self.first, self._first_codes = _spread(self._first_codes), []
         if spread < 0.1 * self.first and not self.said:
             self.said = True
             said = "the context encoder describes all images alike (spread %.2g, at first %.2g): see encoder_training"
@@ -75,6 +79,10 @@ class CodeSpread:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.first, self.said = state["first"], state["said"]
+
+
+def _spread(codes: Sequence[Tensor]) -> float:
+    return torch.cat(list(codes)).std(dim=0, correction=0).mean().item()
 
 
 class EpochOrder:

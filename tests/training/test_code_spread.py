@@ -46,14 +46,23 @@ def test_a_fall_below_a_tenth_is_said_once_also_after_a_resume(caplog: pytest.Lo
     encoder = Scaled()
     watch = CodeSpread(encoder)
     with caplog.at_level(logging.WARNING):
-        for encoder.scale in (1.0, 0.11):
-            validated(watch)
+        encoder.scale = 0.11  # what the first epoch made of the drawn scale of 1
+        validated(watch)
         assert not caplog.messages
         resumed = CodeSpread(encoder)
         resumed.load_state_dict(watch.state_dict())
         for encoder.scale in (0.09, 0.001):
             validated(resumed)
     assert len(caplog.messages) == 1 and "encoder_training" in caplog.text
+
+
+def test_an_encoder_that_the_first_epoch_has_ruined_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    encoder = Scaled()
+    watch = CodeSpread(encoder)
+    encoder.scale = 0.0
+    with caplog.at_level(logging.WARNING):
+        assert validated(watch).state.metrics["code_spread"] == 0 and watch.first == pytest.approx((8 / 3) ** 0.5 / 2)
+    assert "spread 0" in caplog.text
 
 
 def test_without_an_encoder_there_is_no_column() -> None:
