@@ -29,7 +29,7 @@ def local_split(content: Mapping, *, seed: int = 0) -> dict:
 
     Raises:
         IslesError: ``E-LIST-51`` when there are too few subjects for three parts.
-    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/papers/test_local_split.py``.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/crossval/test_split.py``.
     """
     cases = list(content.get("training", []))
     sizes: dict[str, int] = {}

@@ -173,7 +173,7 @@ class PublishMapsd(MapTransform):
         case_key: entry with the case's name.
     Raises:
         IslesError: what ``monai_isles.io.publish_image`` raises; then no map of the case is written.
-    Source: ours; ``tests/inference/test_predict.py``.
+    Source: ours; ``tests/workflows/test_predict.py``.
     """
 
     def __init__(

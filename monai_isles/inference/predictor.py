@@ -287,7 +287,7 @@ def load_predictor(
     Raises:
         IslesError: those of ``Bundle.config`` and ``load_state``, ``E-INF-11`` weights missing, ``E-INF-12`` weights
             of another network, ``E-SAFE-03`` a bundle's own weights that are not those its ``metadata.json`` states.
-    Source: ours; ``tests/inference/test_predict.py``.
+    Source: ours; ``tests/workflows/test_predict.py``.
     """
     bundle = Bundle.open(bundle)
     parser = bundle.config("inference")
