@@ -16,6 +16,7 @@ from monai_isles.cohort.task import HERE, Place, Record, Task, kept
 from monai_isles.data.datalist import find_data_list
 from monai_isles.data.entries import find_entries, found_apart, load_entries
 from monai_isles.data.remote import fetched, is_url, local_root
+from monai_isles.errors import refused
 from monai_isles.io.findings import Finding, refuse
 from monai_isles.transforms.case_cache import KeptPreparation
 
@@ -46,11 +47,14 @@ class Preparation:
         """Return the config, judged, nothing built.
 
         Raises:
-            IslesError: ``E-XVAL-01``, ``E-INF-10``, ``E-SAFE-*`` for a bundle that asks for more than it may.
+            IslesError: ``E-XVAL-01``, ``E-INF-10``, ``E-SAFE-*`` for a bundle that asks for more than it may,
+                ``E-USE-66`` for one that trains on no case.
         """
         bundle = Bundle(Path(self.bundle), self.overlays)
         config = bundle.config("train" if self.use == TRAINING else "inference")
         if self.use == TRAINING:
+            if "dataset" not in config["train"]:
+                raise refused("E-USE-66", where=f"prepare --for {TRAINING}", found=bundle.root.name)
             config["cases"]["keep"] = None
         folder = str(local_root(self.folder))
         config.update({"bundle_root": self.bundle, "dataset_dir": folder, "data_list": self.data_list})

@@ -66,6 +66,17 @@ def test_two_bundles_keep_theirs_in_the_same_folder(
         assert "3 of 3 cases in" in capsys.readouterr().out and len(list(tmp_path.glob("case-*.entry"))) == 3 * count
 
 
+def test_a_rule_that_trains_on_no_case_is_prepared_for_prediction_only(
+    phantom_folder: Path, data_list: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = words(phantom_folder, tmp_path / "cache", "--data-list", data_list, bundle="threshold")
+    assert main(run) == 2 and not (tmp_path / "cache").exists()
+    said = capsys.readouterr().err
+    assert "E-USE-66: the bundle trains on no case" in said and "--for prediction" in said
+    assert main([*run, "--for", "prediction"]) == 0
+    assert "3 of 3 cases in" in capsys.readouterr().out
+
+
 def test_one_bad_case_takes_no_other_along(phantom_folder: Path, tmp_path: Path, capsys) -> None:
     data = Path(shutil.copytree(phantom_folder, tmp_path / "data"))
     (broken,) = (data / "TRAINING/case_2").glob("*.CT_CBF.*/*.nii")
