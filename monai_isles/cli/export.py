@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_isles.errors import EXIT_DONE, refused
+from monai_isles.modalities import MODALITIES
 
 if TYPE_CHECKING:
     from monai_isles.export.bundle import Exported
@@ -27,6 +28,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument("--data-list", type=Path, metavar="FILE", help="the data list")
     other.add_argument("--dataset-dir", type=Path, metavar="DIR", help="the folder its paths are relative to")
     other.add_argument("--pred", type=Path, metavar="DIR", help="with --challenge: what predict wrote")
+    image = "with --challenge: image whose name ends in the case's id (default: ct, flair, t1c or adc, as listed)"
+    other.add_argument("--id-of", choices=list(MODALITIES), metavar="MODALITY", help=image)
     other.add_argument("--number", type=int, default=501, help="with --nnunet: number of the data set (default: 501)")
     other.add_argument("--name", help="with --nnunet: name of the data set (default: the list's)")
 
@@ -79,12 +82,13 @@ def _challenge(args: argparse.Namespace) -> str:
     from monai_isles.export.challenge import export_challenge
 
     archive = args.out / "submission.zip"
-    done = export_challenge(args.pred, args.data_list, args.dataset_dir, archive, description=args.challenge)
+    how = {"description": args.challenge, "id_of": args.id_of}
+    done = export_challenge(args.pred, args.data_list, args.dataset_dir, archive, **how)
     if args.json:
         return json.dumps(vars(done), default=str)
     listed = [f"{case}: {name}" for case, name in done.names.items()]
     return "\n".join(
-        [*listed, f"{done.sha256}  {done.archive}", "Naming as published by ISLES 2018, not verified here."]
+        [*listed, f"{done.sha256}  {done.archive}", "Naming as published by the ISLES challenges, not verified here."]
     )
 
 

@@ -1,5 +1,5 @@
 from .bundle import Exported, export_bundle
-from .challenge import Submission, export_challenge
+from .challenge import Submission, challenge_names, export_challenge
 from .graph import Graph, load_network, write_graphs
 from .metadata import check_metadata, complete_metadata
 from .nnunet import NnunetDataset, export_nnunet
@@ -9,6 +9,7 @@ __all__ = [
     "Graph",
     "NnunetDataset",
     "Submission",
+    "challenge_names",
     "check_metadata",
     "complete_metadata",
     "export_bundle",

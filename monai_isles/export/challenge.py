@@ -1,4 +1,4 @@
-"""The submission archive of ISLES 2018: one mask a test case, named as the challenge asks, in a flat zip."""
+"""The submission archive of ISLES 2015 to 2018: one mask a test case, named as the challenge asks, in a flat zip."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import find_masks
@@ -19,10 +20,12 @@ from monai_isles.io.checksums import sha256_of
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.publish import PART, publish_image
 from monai_isles.io.read import read_image
+from monai_isles.modalities import MODALITIES
 from monai_isles.progress import progress
 
-_ID = re.compile(r"\.O\.[A-Za-z0-9_]+\.([A-Za-z0-9]+)\.nii(?:\.gz)?$")
+_ID = re.compile(r"^(VSD|SMIR)\..*\.O\.[A-Za-z0-9_]+\.([A-Za-z0-9]+)\.nii(?:\.gz)?$", re.IGNORECASE)
 _DESCRIPTION = re.compile(r"[A-Za-z0-9_-]+")
+_ID_OF = ("ct", "flair", "t1c", "adc")
 
 
 @dataclass(frozen=True)
@@ -42,29 +45,19 @@ def export_challenge(
     *,
     description: str,
     section: str = "test",
-    id_of: str = "ct",
+    id_of: str | None = None,
 ) -> Submission:
-    """Pack the masks of a section as ``SMIR.<description>.<id>.nii``, uncompressed NIfTI on the grid of their images.
-
-    The naming is taken from the challenge's public description and is unverified here: no upload was made with it.
-    Should the server ask for the id of another image, ``id_of`` names that modality.
+    """Pack the masks of a section by ``challenge_names``, uncompressed NIfTI on the grid of their images.
 
     Args:
         pred_dir: what ``predict`` wrote for the section, ``<case>/lesion.nii.gz``.
-        data_list, dataset_dir: the list and the folder its paths are relative to.
-        archive: the zip to write.
-        description: letters, digits, ``_`` and ``-``.
-        id_of: modality whose file name ends in the id.
+        archive: the zip to write; the others as for ``challenge_names``.
     Raises:
-        IslesError: ``E-CHAL-01`` a file name without an id, ``E-CHAL-02`` one id for two cases, ``E-CHAL-03`` the
-            description, ``E-CHAL-04`` cases without a prediction, ``E-GEOM-*`` a mask on another grid, ``E-LIST-*``.
-    Source: ISLES 2018, isles-challenge.org; ``tests/export/test_challenge.py``.
+        IslesError: ``E-CHAL-04`` cases without a prediction, ``E-GEOM-*`` a mask on another grid, and those of
+            ``challenge_names``.
+    Source: isles-challenge.org; ``tests/export/test_challenge.py``.
     """
-    if not _DESCRIPTION.fullmatch(description):
-        raise refused("E-CHAL-03", where="description", found=repr(description))
-    entries = load_entries(data_list, dataset_dir, section=section, keys=(id_of,), need_label=False)
-    images = {str(entry["case"]): Path(str(entry[id_of])) for entry in entries}
-    names = _names(images, description)
+    images, names = _images_and_names(data_list, dataset_dir, description, section, id_of)
     masks = find_masks(Path(pred_dir))
     missing = [case for case in images if case not in masks]
     if missing:
@@ -80,6 +73,45 @@ def export_challenge(
     return Submission(archive, sha256_of(archive), names)
 
 
+def challenge_names(
+    data_list: str | Path | dict,
+    dataset_dir: str | Path,
+    *,
+    description: str,
+    section: str = "test",
+    id_of: str | None = None,
+) -> dict[str, str]:
+    """Return the name of each case's file in the archive, ``VSD.<description>.<id>.nii`` or ``SMIR.<...>``.
+
+    Prefix and id are those of an image of the case: the CT of ISLES 2018, the FLAIR of SISS and the T1c of SPES (the
+    images that the others lie on), the ADC of ISLES 2016 and 2017. Which image gives the id is our reading of the
+    challenges' public descriptions and is unverified: no upload was made with it, and ``id_of`` names another.
+
+    Args:
+        data_list, dataset_dir: the list and the folder its paths are relative to.
+        description: letters, digits, ``_`` and ``-``.
+        id_of: modality whose file name starts with the prefix and ends in the id.
+    Raises:
+        IslesError: ``E-CHAL-01`` a file name without prefix or id, ``E-CHAL-02`` one id for two cases, ``E-CHAL-03``
+            the description, ``E-LIST-*``.
+    """
+    return _images_and_names(data_list, dataset_dir, description, section, id_of)[1]
+
+
+def _images_and_names(
+    data_list: str | Path | dict, dataset_dir: str | Path, description: str, section: str, id_of: str | None
+) -> tuple[dict[str, Path], dict[str, str]]:
+    if not _DESCRIPTION.fullmatch(description):
+        raise refused("E-CHAL-03", where="description", found=repr(description))
+    content = data_list if isinstance(data_list, dict) else read_datalist(data_list)
+    listed = content.get(section, [])
+    shared = (key for key in (*_ID_OF, *MODALITIES) if all(key in entry for entry in listed))
+    key = id_of or next(shared, _ID_OF[0])
+    entries = load_entries(content, dataset_dir, section=section, keys=(key,), need_label=False)
+    images = {str(entry["case"]): Path(str(entry[key])) for entry in entries}
+    return images, _names(images, description)
+
+
 def _write(case: str, image: Path, mask: Path, path: Path) -> None:
     source, lesion = read_image(image, where=case), read_image(mask, kind="label", where=case)
     require_same_grid({"image": source, "prediction": lesion}, case=case)
@@ -92,9 +124,9 @@ def _names(images: Mapping[str, Path], description: str) -> dict[str, str]:
         found = _ID.search(path.name)
         if found is None:
             raise refused("E-CHAL-01", where=case, found=path.name)
-        name = f"SMIR.{description}.{found[1]}.nii"
+        name = f"{found[1].upper()}.{description}.{found[2]}.nii"
         if name in names.values():
             other = next(first for first, taken in names.items() if taken == name)
-            raise refused("E-CHAL-02", where=f"{other} and {case}", found=found[1])
+            raise refused("E-CHAL-02", where=f"{other} and {case}", found=found[2])
         names[case] = name
     return names

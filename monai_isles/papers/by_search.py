@@ -58,7 +58,7 @@ def make(args: argparse.Namespace, paper: Mapping[str, Any], study: Study) -> tu
     sizes = tuple(paper["sizes_vox"])
     study = dataclasses.replace(study, overlays=(*task["overlays"], *study.overlays), sizes_vox=sizes)
     if args.test_set:
-        _require_test_section(study)
+        _require_submission(study, args.test_set)
     results: list[RowResult] = []
     for row in chosen_rows(study.bundle, ["table1"], args.rows):
         args.say(row)
@@ -285,17 +285,21 @@ def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, 
     return [shown[name] for name in chosen]
 
 
-def _require_test_section(study: Study) -> None:
+def _require_submission(study: Study, description: str) -> None:
     """Refuse a submission that could not be packed, before anything is trained.
 
     Raises:
-        IslesError: ``E-LIST-05`` no data list, or one without a test section.
+        IslesError: ``E-REPR-05`` no data list, or one without a test section, and those of ``challenge_names``.
     """
+    from monai_isles.crossval.plan import data_folder
     from monai_isles.data.datalist import read_datalist
     from monai_isles.errors import refused
+    from monai_isles.export.challenge import challenge_names
 
     if study.data_list is None or not read_datalist(study.data_list).get("test"):
         raise refused("E-REPR-05", where="--test-set", found=f"data list {study.data_list or 'made from the folder'}")
+    folder = data_folder(study.open().config("train"), study.dataset_dir)
+    challenge_names(study.data_list, folder, description=description)
 
 
 def _test_set(args: argparse.Namespace, result: RowResult) -> str:

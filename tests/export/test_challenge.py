@@ -11,7 +11,7 @@ import pytest
 
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
-from monai_isles.export import export_challenge
+from monai_isles.export import challenge_names, export_challenge
 from monai_isles.io import publish_json
 
 
@@ -78,6 +78,31 @@ def test_names_that_cannot_be_made_are_refused(places: dict[str, Path], tmp_path
     publish_json(places["list"], {"training": [], "test": [{"case": "case_1", "subject": "s", "ct": "plain.nii"}]})
     with pytest.raises(IslesError, match="E-CHAL-01: file name holds no challenge id(?s:.*)plain.nii"):
         pack(places, tmp_path / "s.zip")
+
+
+@pytest.mark.parametrize(
+    ("listed", "id_of", "name"),
+    [
+        ({"dwi": "VSD.Brain.XX.O.MR_DWI.70611", "flair": "VSD.Brain.XX.O.MR_Flair.70612"}, None, "VSD.try.70612.nii"),
+        ({"dwi": "VSD.Brain.XX.O.MR_DWI.70611", "flair": "VSD.Brain.XX.O.MR_Flair.70612"}, "dwi", "VSD.try.70611.nii"),
+        ({"ttp": "VSD.Brain.XX.O.MR_TTP.7", "t1c": "VSD.Brain.XX.O.MR_T1c.8"}, None, "VSD.try.8.nii"),
+        ({"cbf": "SMIR.Brain.XX.O.MR_rCBF.5", "adc": "SMIR.Brain.XX.O.MR_ADC.6"}, None, "SMIR.try.6.nii"),
+        ({"t2": "VSD.Brain.XX.O.MR_T2.9"}, None, "VSD.try.9.nii"),
+    ],
+)
+def test_prefix_and_id_are_those_of_the_data_set(
+    listed: dict[str, str], id_of: str | None, name: str, places: dict[str, Path], tmp_path: Path
+) -> None:
+    entry = {"case": "case_1", "subject": "s"} | {key: f"{stem}.nii" for key, stem in listed.items()}
+    for stem in listed.values():
+        save(places["data"] / f"{stem}.nii", np.zeros((8, 6, 2), np.float32))
+    publish_json(places["list"], {"training": [], "test": [entry]})
+    assert challenge_names(places["list"], places["data"], description="try", id_of=id_of) == {"case_1": name}
+    words = ["export", "--challenge", "try", "--out", str(tmp_path / "out"), "--data-list", str(places["list"])]
+    words += ["--dataset-dir", str(places["data"]), "--pred", str(places["pred"])]
+    assert main([*words, *(["--id-of", id_of] if id_of else [])]) == 0
+    with zipfile.ZipFile(tmp_path / "out/submission.zip") as archive:
+        assert archive.namelist() == [name]
 
 
 def test_the_verb_packs_it_and_asks_for_what_it_needs(places: dict[str, Path], tmp_path: Path, capsys) -> None:

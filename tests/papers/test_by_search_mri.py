@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import runpy
+import zipfile
 from pathlib import Path
 
 import nibabel
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 
 from monai_isles.bundle import Bundle
+from monai_isles.crossval import ensemble
 from monai_isles.crossval.plan import Plan
 from monai_isles.crossval.protocols import MRI_SIZES_VOX
+from monai_isles.data import make_datalist
 from monai_isles.io import publish_json, publish_text, sha256_of
 from monai_isles.papers import study as papers_study
 from monai_isles.papers.study import Study, paper_rows
@@ -82,6 +85,33 @@ def test_three_rows_stand_beside_the_published_ones(
             assert float(row["hd_mm_mean"]) == pytest.approx(4 * float(row["hd_vox_mean"]))
     record = json.loads((tmp_path / "out/proposed/paper/search/search.json").read_text())
     assert record["grid"]["sizes_vox"] == list(MRI_SIZES_VOX) and record["grid"]["hd_max_vox"] == 200
+
+
+@pytest.mark.parametrize(("task", "key"), [("siss", "MR_Flair"), ("spes", "MR_T1c")])
+def test_a_test_section_is_packed_under_the_names_of_isles_2015_which_are_checked_before_training(
+    task: str, key: str, trained: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    data = make_dataset(tmp_path / "data", cases=4, test_cases=1, seed=3, kind=task, spacing_mm=4.0)
+    content = make_datalist(data, folds=4)
+    publish_json(tmp_path / "list.json", content)
+    run = runpy.run_path(str(ROOT / "tools/reproduce.py"))["main"]
+    words = ["clerigues_mri", "--task", task, "--dataset-dir", str(data), "--bundle", str(BUNDLE), "--rows", "baseline"]
+    words += ["--out", str(tmp_path / "out"), "--data-list", str(tmp_path / "list.json"), "--test-set"]
+    assert run([*words, "no.dots"]) == 4 and "E-CHAL-03" in capsys.readouterr().err and not trained
+    (image,) = data.glob(f"TESTING/**/VSD.Brain.XX.O.{key}.*.nii")
+
+    def predict_unseen(folder: Path, out: Path) -> dict[str, dict[str, str]]:
+        (case,) = content["test"]
+        source = nibabel.load(image)
+        lesion = nibabel.Nifti1Image(np.ones(source.shape, np.uint8), source.affine)
+        (out / case["case"]).mkdir(parents=True)
+        nibabel.save(lesion, out / case["case"] / "lesion.nii.gz")
+        return {case["case"]: {"outcome": "ok"}}
+
+    monkeypatch.setattr(ensemble, "predict_unseen", predict_unseen)
+    assert run([*words, "girona"]) == 0, capsys.readouterr().err
+    with zipfile.ZipFile(tmp_path / "out/submission.zip") as archive:
+        assert archive.namelist() == [f"VSD.girona.{image.name.split('.')[-2]}.nii"]
 
 
 def test_the_sizes_reach_from_ten_to_a_thousand_voxels() -> None:
