@@ -6,7 +6,7 @@ import torch
 
 from monai_isles.errors import IslesError
 from monai_isles.perfusion.clock import clock_flags
-from monai_isles.perfusion.maps import measured_maps
+from monai_isles.perfusion.maps import PerfusionMaps, measured_maps
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.perfusion.timing import even_frames, frame_times
 from monai_isles.phantom import CaseArrays, make_case
@@ -57,3 +57,17 @@ def test_physiology_tells_a_clock_that_is_off_by_two(scan: CaseArrays, factor: f
     flags = clock_flags(measured_maps(prepared), prepared.dt_s, where="here")
     assert [(flag.code, flag.severity) for flag in flags] == [("implausible-times", "warning")] * (words is not None)
     assert words is None or words in flags[0].text
+
+
+@pytest.mark.parametrize(("flow", "transit_s", "factor"), [
+    (0.0, 0.0, None), (14.0, 0.36, None), (120.0, 1.0, "short by about 3.0"),
+])  # fmt: skip
+def test_no_factor_is_stated_where_no_contrast_reaches_the_brain(flow: float, transit_s: float, factor: str) -> None:
+    """A triangle of 3 frames a side is 3 s wide at half its height of 300; sqrt(3 / 7 * 1 / 3.9) is 1 / 3.0."""
+    brain = np.ones((2, 2, 1), bool)
+    cbf, mtt, none = (np.full(brain.shape, value, np.float32) for value in (flow, transit_s, 0.0))
+    aif = np.array([0, 0, 100, 200, 300, 200, 100, 0, 0], np.float32)
+    (flag,) = clock_flags(PerfusionMaps(cbf, cbf * mtt / 60, mtt, none, aif, none, brain), 1.0, where="here")
+    assert flag.code == "implausible-times" and "bolus is 3.0 s wide" in flag.text
+    assert ("would explain" in flag.text) == (factor is not None)
+    assert (factor or "no bolus seems to reach the brain") in flag.text
