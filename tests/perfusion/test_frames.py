@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from monai_isles.errors import IslesError
 from monai_isles.perfusion.frames import repair_frames
+from monai_isles.perfusion.maps import perfusion_maps
+from monai_isles.perfusion.thresholds import contralateral_side, rcbf_core, upright_hemispheres
+from monai_isles.phantom import CaseArrays, make_case
 
 FRAMES, TIMES = 20, np.arange(20) * 1.5
 
@@ -90,3 +95,36 @@ def test_a_lost_third_and_a_long_gap_are_refused() -> None:
     series[5:11] = 0
     with pytest.raises(IslesError, match=r"E-PERF-11(?s:.*)slice 1 is empty or torn for 10.5 s from frame 5 to 12"):
         repair_frames(series, TIMES)
+
+
+@pytest.fixture(scope="module")
+def scan() -> CaseArrays:
+    """A phantom scan of two slices with a large core, every second voxel in plane."""
+    one = make_case(1, seed=5, max_slices=2)
+    right, front, up = one.spacing_mm
+    return replace(one, ctp=one.ctp[:, ::2, ::2], spacing_mm=(2 * right, 2 * front, up))
+
+
+def volumes_ml(series: np.ndarray, scan: CaseArrays) -> tuple[float, float]:
+    """Return core and Tmax > 6 s of a series of the scan."""
+    maps = perfusion_maps(series, scan.dt_s, spacing_mm=scan.spacing_mm)
+    healthy = contralateral_side(maps.tmax, maps.brain, upright_hemispheres(maps.brain))
+    core, voxel_ml = rcbf_core(maps.cbf, maps.brain, healthy, scan.spacing_mm), float(np.prod(scan.spacing_mm)) / 1000
+    return float(core.sum()) * voxel_ml, float((maps.tmax > 6.0).sum()) * voxel_ml
+
+
+@pytest.fixture(scope="module")
+def untouched_ml(scan: CaseArrays) -> tuple[float, float]:
+    torch.set_num_threads(1)
+    found = volumes_ml(scan.ctp, scan)
+    assert found[0] > 40 and found[1] > 80
+    return found
+
+
+@pytest.mark.parametrize("frame", [0, 11, 14, 22, -1], ids=["first", "arterial peak", "outflow", "middle", "last"])
+@pytest.mark.parametrize("part", [slice(None), slice(64, None)], ids=["empty", "torn"])
+@pytest.mark.parametrize("value", [-1024, 0])
+def test_a_lost_frame_moves_no_volume_by_a_tenth(scan, untouched_ml, frame: int, part: slice, value: int) -> None:
+    series = scan.ctp.copy()
+    series[frame, :, part] = value
+    assert volumes_ml(series, scan) == pytest.approx(untouched_ml, rel=0.1)
