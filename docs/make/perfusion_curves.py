@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monai_isles.perfusion.maps import deconvolved, voxel_maps
-from monai_isles.perfusion.peaks import residue_peaks
+from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR, METHODS, voxel_maps
 from monai_isles.phantom.ct.kinetics import RESIDUES, Bolus, TissueCurves
 
 BOLUS = Bolus(arrival_s=6.0, alpha=3.0, beta_s=1.5, peak_hu=250.0, recirculation=0.2)
 FRAMES, DT_S, COPIES = 50, 1.0, 300
 WAYS = {
+    "bayes": ("bayes", METHODS["bayes"]),
     "bcsvd 0.05": ("bcsvd", 0.05),
     "bcsvd 0.10": ("bcsvd", 0.10),
     "bcsvd 0.15": ("bcsvd", 0.15),
@@ -120,10 +120,11 @@ def osipi_rows(path: Path) -> list[dict[str, object]]:
             for row in chosen:
                 tissue, artery = (torch.tensor([float(x) for x in row[k].split()]) for k in ("C_tis", "C_aif"))
                 dt_s = float(row["tr"])
-                peak, _ = residue_peaks(deconvolved(tissue[None], artery, dt_s, method=method, level=level))
-                ratios.append(6000.0 * float(peak) / float(row["cbf"]))
-                correlation.append((6000.0 * float(peak), float(row["cbf"])))
-                volumes.append(100.0 * float(tissue.sum() / artery.sum()) / float(row["cbv"]))
+                found = voxel_maps(tissue[None], artery, dt_s, method=method, level=level)
+                cbf, cbv = (float(value) * DENSITY_G_ML / HEMATOCRIT_FACTOR for value in found[:2])
+                ratios.append(cbf / float(row["cbf"]))
+                correlation.append((cbf, float(row["cbf"])))
+                volumes.append(cbv / float(row["cbv"]))
             rows.append(
                 {
                     "method": name,

@@ -18,26 +18,24 @@ import torch
 from perfusion_curves import curve_rows, osipi_rows, tile_rows
 
 from monai_isles.io.publish import publish, publish_text
-from monai_isles.perfusion import PerfusionMaps, measured_maps, perfusion_maps, prepare_series, tissue_mask
+from monai_isles.perfusion import PerfusionMaps, measured_maps, prepare_series
 from monai_isles.phantom import CaseArrays, TruePerfusion, case_with_truth
 from monai_isles.reports import png_bytes
 from monai_isles.reports.canvas import blank
 
 Row = Mapping[str, object]
-WAYS = ("as the phantom's maps", "bcsvd", "osvd", "tikhonov")
+WAYS = ("bayes", "bcsvd", "osvd", "tikhonov")
 _BANDS = ((0.0, 3.5), (3.5, 5.0), (5.0, 8.0), (8.0, 45.0))
 
 
 def case_maps(case: CaseArrays) -> dict[str, PerfusionMaps]:
-    """Return the maps of one scan by every way; ``no motion`` and ``no scaling`` leave a correction out."""
-    mask = tissue_mask(case.ctp[:3].mean(0, dtype=np.float32), case.spacing_mm)
-    series, space = case.ctp, {"spacing_mm": case.spacing_mm, "dt_s": case.dt_s}
-    prepared, still = prepare_series(series, **space), prepare_series(series, **space, motion=False)
+    """Return the maps of one scan by every method, and by the conventional one with one correction left out."""
+    space = {"spacing_mm": case.spacing_mm, "dt_s": case.dt_s}
+    prepared, still = prepare_series(case.ctp, **space), prepare_series(case.ctp, **space, motion=False)
     return {
-        WAYS[0]: perfusion_maps(series, case.dt_s, mask=mask, spacing_mm=case.spacing_mm),
-        **{method: measured_maps(prepared, method=method) for method in WAYS[1:]},
-        "bcsvd, no scaling": measured_maps(prepared, venous_scaling=False),
-        "bcsvd, no motion correction": measured_maps(still),
+        **{method: measured_maps(prepared, method=method) for method in WAYS},
+        "bcsvd, no scaling": measured_maps(prepared, method="bcsvd", venous_scaling=False),
+        "bcsvd, no motion correction": measured_maps(still, method="bcsvd"),
     }
 
 
@@ -96,9 +94,9 @@ def as_table(rows: Sequence[Row]) -> str:
 
 
 def picture(case: CaseArrays, maps: Mapping[str, PerfusionMaps], true: TruePerfusion, name: str) -> bytes:
-    """Return a PNG: truth, the verb's maps and the phantom's own, one row each, on the slice with most lesion."""
+    """Return a PNG: truth, the default maps and the conventional ones, one row each, on the slice with most lesion."""
     level = int(case.label.sum((0, 1)).argmax())
-    brain = maps["bcsvd"].brain[:, :, level]
+    brain = maps["bayes"].brain[:, :, level]
     rows, columns = (np.flatnonzero(brain.any(axis)) for axis in (1, 0))
     box = (slice(rows[0] - 6, rows[-1] + 7), slice(columns[0] - 6, columns[-1] + 7))
     scales = (
@@ -108,7 +106,7 @@ def picture(case: CaseArrays, maps: Mapping[str, PerfusionMaps], true: TruePerfu
         ("tmax", 12.0, "Tmax, s"),
     )
     figure = blank(11.0, 9.6, face="white", dpi=80)
-    shown = (("truth", true), ("bcsvd", maps["bcsvd"]), ("osvd", maps["osvd"]))
+    shown = (("truth", true), *((way, maps[way]) for way in WAYS[:2]))
     grid = figure.subplots(len(shown), len(scales))
     for line, (title, source) in zip(grid, shown, strict=True):
         for place, (key, top, label) in zip(line, scales, strict=True):

@@ -20,7 +20,7 @@ OSIPI = os.environ.get("OSIPI_DSC", "")
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    ways = {name: perfusion_curves.WAYS[name] for name in ("bcsvd 0.10", "osvd 0.065")}
+    ways = {name: perfusion_curves.WAYS[name] for name in ("bayes", "bcsvd 0.10", "osvd 0.065")}
     monkeypatch.setattr(perfusion_curves, "WAYS", ways)
     monkeypatch.setattr(perfusion_curves, "COPIES", 5)
     monkeypatch.setattr(perfusion_curves, "NOISE_HU", (0.0,))
@@ -53,7 +53,7 @@ def test_osipi_curves_come_back_within_the_stated_bias() -> None:
 def test_a_perfect_measurement_scores_one() -> None:
     true = true_haemodynamics(1, seed=7, max_slices=2)
     brain = true.matter > 0.5
-    perfect = PerfusionMaps(true.cbf, true.cbv, true.mtt, true.delay, true.blood_hu, brain=brain)
+    perfect = PerfusionMaps(true.cbf, true.cbv, true.mtt, true.delay, true.blood_hu, true.delay, brain=brain)
     (row,) = perfusion_truth.case_rows("case_1", {"perfect": perfect}, true)
     keys = ("aif_area_ratio", "cbf_ratio", "cbv_ratio", "mtt_ratio", "cbf_r", "cbv_r", "mtt_r", "tmax_slope", "tmax_r")
     assert all(row[key] == pytest.approx(1.0, abs=1e-3) for key in keys) and abs(row["tmax_at_0s"]) < 0.01
