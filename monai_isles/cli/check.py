@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from monai_isles.errors import EXIT_DONE, EXIT_REFUSED, EXIT_SOME_FAILED, EXIT_UNSAFE, refused
@@ -73,6 +74,40 @@ def _findings(args: argparse.Namespace) -> list:
     if args.target.is_dir():
         from monai_isles.data.checks import check_series, holds_dicom_alone
 
-        series = holds_dicom_alone(args.target)
-        return [*found, *(check_series(args.target) if series else check_folder(args.target))]
+        if holds_dicom_alone(args.target):
+            return [*found, *check_series(args.target)]
+        about = check_folder(args.target)
+        return [*found, *about, *_mirror_findings(args.target, {one.case for one in about if one.severity == "error"})]
     return [*found, *check_list(args.target, args.data)]
+
+
+def _mirror_findings(folder: Path, bad: set[str]) -> list:
+    """Return a warning for every plain CT of a head that bundles with mirrored channels remark, or refuse (E-REG-05).
+
+    Args:
+        bad: cases with errors, which are passed over.
+    """
+    from monai_isles.data.layouts import scan_layout
+    from monai_isles.progress import progress
+
+    heads = {f"{scan.section} {scan.name}": scan.files["ct"] for scan in scan_layout(folder)[1] if "ct" in scan.files}
+    sound = [(case, path) for case, path in heads.items() if case not in bad]
+    return [one for pair in progress(sound, "registering mirrors", total=len(sound)) for one in _mirror_finding(*pair)]
+
+
+def _mirror_finding(case: str, path: Path) -> list:
+    from monai_isles.errors import IslesError
+    from monai_isles.io.findings import WARNING, as_finding, finding
+    from monai_isles.io.read import read_image
+    from monai_isles.transforms.registration import mirror_or_midline
+
+    try:
+        head = read_image(path, kind="ct", where=case)
+        remark = mirror_or_midline(head.data, head.spacing_mm[:2], where=case).remark
+    except IslesError as error:
+        return [replace(as_finding(error), severity=WARNING, case=case)]
+    if not remark:
+        return []
+    code, _, told = remark.partition(": ")
+    one = finding(code, WARNING, where=f"{case}: ct", found="", fix="look at the image; predict goes on, as found says")
+    return [replace(one, found=told.removeprefix(one.fault).strip(), case=case)]

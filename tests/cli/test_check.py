@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from monai_isles.cli.main import main
+from monai_isles.io import read_image
+from monai_isles.phantom import make_dataset
+from monai_isles.transforms import mirror_or_midline
 
 KEYS = {"CT": 40, "CT_CBF": 50, "CT_CBV": 4, "CT_MTT": 5, "CT_Tmax": 2}
 
@@ -33,7 +36,10 @@ def dataset(tmp_path: Path) -> Path:
 def test_warnings_alone_are_exit_0(dataset: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["check", str(dataset)]) == 0
     out = capsys.readouterr().out
-    assert "warning E-LBL-03: training case without a lesion mask" in out and "0 errors, 1 warnings" in out
+    assert "warning E-LBL-03: training case without a lesion mask" in out and "0 errors, 2 warnings" in out
+    assert (
+        "warning E-REG-05: not a volume that can be registered\n  where training case_1\n  found shape (8, 8, 2)" in out
+    )
 
 
 def test_an_error_is_exit_4_with_where_found_and_fix(dataset: Path, capsys: pytest.CaptureFixture) -> None:
@@ -90,3 +96,20 @@ def test_a_plain_folder_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture
     nibabel.Nifti1Image(data, np.diag([2.0, 1.0, 1.0, 1.0])).to_filename(tmp_path / "d" / "sub-1_adc.nii.gz")
     assert main(["check", str(tmp_path / "d")]) == 4
     assert "E-GEOM-03" in capsys.readouterr().out
+
+
+def test_a_head_that_predict_would_remark_is_remarked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = make_dataset(tmp_path / "data", cases=2, seed=5, series=False, max_slices=2)
+    (path,) = folder.glob("TRAINING/case_2/*.CT.*/*.nii")
+    image = nibabel.load(path)
+    voxels = np.array(image.get_fdata(dtype=np.float32))
+    voxels[: voxels.shape[0] // 2 - 20] = -1000  # of one side 20 columns are left
+    nibabel.save(nibabel.Nifti1Image(voxels, image.affine), path)
+    assert main(["check", str(folder), "--json"]) == 0
+    found = [one for one in json.loads(capsys.readouterr().out)["findings"] if one["code"].startswith("E-REG")]
+    assert [(one["code"], one["severity"], one["case"]) for one in found] == [
+        ("E-REG-03", "warning", "training case_2")
+    ]
+    head = read_image(path, kind="ct")
+    wanted = mirror_or_midline(head.data, head.spacing_mm[:2]).remark
+    assert f"{found[0]['code']}: {found[0]['fault']} {found[0]['found']}" == wanted
