@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from monai_isles.data.remote import require_here
 from monai_isles.data.scans import SUBJECTS, TESTING, TRAINING, own_table
 from monai_isles.data.schema import require_sound
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.findings import WARNING, Finding, as_finding, finding, refuse, tell
+from monai_isles.io.findings import WARNING, Finding, as_finding, finding, refuse, remark_lines, tell
 from monai_isles.io.publish import publish_json
 from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES
@@ -73,6 +74,7 @@ def _hash(seed: int, name: str) -> str:
     return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
 
 
+log = logging.getLogger(__name__)
 SAYS_WHAT_IS_TRAINED = ("training", "test", "label_values", "target")
 
 
@@ -228,6 +230,8 @@ def find_data_list(
     """
     if data_list is None:
         content = make_datalist(dataset_dir, folds=folds, seed=seed, target=target)
+        for one in content.get("left_out", []):
+            log.warning("left out of the data list: %s", remark_lines([Finding(**one)])[0])
     else:
         content = read_datalist(data_list)
         require_same_target(content, target, data_list)

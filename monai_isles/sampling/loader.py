@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch.utils.data import DistributedSampler
 
+from monai_isles.data.datalist import tell_few_lesions
 from monai_isles.errors import refused
+from monai_isles.io.findings import Finding
 
 Batch = dict[str, Any]
 
@@ -20,8 +22,9 @@ class CaseLoader:
     """Iterate over batches of the items of many cases: the part that patches, slices and volumes share.
 
     Every epoch visits each item once, in an order and with random draws that depend on the seed and the epoch alone, so
-    a resumed run sees what an uninterrupted one would have. Of several processes each takes its own part of the items
-    (``torch.utils.data.DistributedSampler``: parts of equal length, some items twice to fill up the last).
+    a resumed run sees what an uninterrupted one would have. A case that cannot be read or prepared is left out, and
+    ``left_out`` says why; the order is then that of a data set without it. Of several processes each takes its own part
+    of the items (``torch.utils.data.DistributedSampler``: parts of equal length, some twice to fill up the last).
 
     Args:
         names: of the cases.
@@ -35,6 +38,7 @@ class CaseLoader:
     """
 
     items = "items"
+    left_out: Sequence[Finding] = ()
 
     def __init__(
         self, names: Sequence[str], case: np.ndarray, *, batch_size: int, seed: int = 0, shuffle: bool = True,
@@ -72,6 +76,11 @@ class CaseLoader:
         for first in range(0, len(order), self.batch_size):
             chosen = order[first : first + self.batch_size]
             yield {**self._batch(chosen, rng), "case": torch.from_numpy(self.case[chosen])}
+
+    def _tell_few_lesions(self, hold: Sequence[bool]) -> None:
+        """Remark when hardly a case to train on holds a lesion; a loader that does not shuffle validates."""
+        if self.shuffle:
+            tell_few_lesions(self.names, hold)
 
     def _begin(self) -> None:
         """Draw what holds for the whole epoch."""

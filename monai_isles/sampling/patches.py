@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from monai_isles.errors import refused
-from monai_isles.progress import progress
+from monai_isles.sampling.cases import kept_cases
 from monai_isles.sampling.centres import Centres, balanced_centres
 from monai_isles.sampling.elastic import (
     OPERATIONS,
@@ -56,8 +56,9 @@ class PatchLoader(CaseLoader):
         augmented: which patches that concerns: ``"repeated"`` ones, or all centred on the ``"lesion"``.
         batch_size, seed, shuffle, rank, world_size, prefetch, pin: what ``CaseLoader`` says.
     Raises:
-        IslesError: ``E-SAMP-03`` when a volume is smaller than the patch, ``E-SAMP-04`` for no cases at all,
-            ``E-SAMP-20`` and ``E-SAMP-21`` for an augmentation that cannot be.
+        IslesError: ``E-SAMP-04`` for no cases at all, ``E-SAMP-20`` and ``E-SAMP-21`` for an augmentation that cannot
+            be, and when no case is left: ``E-SAMP-03`` each volume is smaller than the patch, or what ``dataset``
+            raises.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), sections 3.1 and 3.3; volumes and ``augment``:
     Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.3. ``fresh`` and ``flip`` are ours.
     """
@@ -86,11 +87,12 @@ class PatchLoader(CaseLoader):
         self.flat, self.augment, self.augmented, self.elastic = len(patch) == 2, augment, augmented, elastic
         self.per_case, self.offset, self.centres, self.flip, self.seed = per_case, offset, centres, flip, seed
         self.window = np.array([1, *patch] if self.flat else list(patch))
-        self._cases = [self._kept(item, n) for n, item in enumerate(progress(dataset, "patch centres"), start=1)]
+        self._cases, self.left_out = kept_cases(dataset, self._kept, title="patch centres")
         names = [case.name for case in self._cases]
         self._collect([case.table for case in self._cases], 0)
         case = np.repeat(np.arange(len(names)), per_case)
         super().__init__(names, case, batch_size=batch_size, seed=seed, **division)
+        self._tell_few_lesions([bool(one.lesion.any()) for one in self._cases])
 
     def __repr__(self) -> str:
         cut = f"patch={self.window.tolist()}, per_case={self.per_case}, batch_size={self.batch_size}, seed={self.seed}"
@@ -124,7 +126,7 @@ class PatchLoader(CaseLoader):
         name, space = str(item["case"]), np.array(lesion.shape)
         if (space < self.window).any():
             raise refused(
-                "E-SAMP-03", where=name, found=f"{lesion.shape} voxels against a patch of {tuple(self.window)}"
+                "E-SAMP-03", where=name, found=f"{lesion.shape} voxels against a patch of {tuple(self.window.tolist())}"
             )
         case = _Case(name, space, np.zeros(3, int), image, lesion, brain)
         rng = np.random.default_rng([self.seed, number])

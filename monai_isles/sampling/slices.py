@@ -11,7 +11,7 @@ from monai.transforms import Randomizable
 from torch import Tensor
 
 from monai_isles.errors import refused
-from monai_isles.progress import progress
+from monai_isles.sampling.cases import kept_cases
 from monai_isles.sampling.loader import Batch, CaseLoader
 
 Augment = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -30,7 +30,8 @@ class SliceLoader(CaseLoader):
         channels_last: the memory layout in which GPUs compute convolutions fastest; other bits than without.
         batch_size, seed, shuffle, rank, world_size, prefetch, pin: what ``CaseLoader`` says.
     Raises:
-        IslesError: ``E-SAMP-04`` for no cases at all, ``E-SAMP-05`` when the entries of a case differ in size.
+        IslesError: ``E-SAMP-04`` for no cases at all, and when no case is left: ``E-SAMP-05`` the entries of each
+            differ in size, or what ``dataset`` raises.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.6; Wang 2020
         (doi:10.1016/j.media.2020.101787), section 3.
     """
@@ -49,11 +50,13 @@ class SliceLoader(CaseLoader):
         if not len(dataset):
             raise refused("E-SAMP-04", where="SliceLoader", found="0 cases", fault="nothing to cut slices from")
         self.keys, self.augment, self.whole, self.channels_last = tuple(keys), augment, whole, channels_last
-        named = [self._read(item) for item in progress(dataset, "reading cases", total=len(dataset))]
+        named, self.left_out = kept_cases(dataset, lambda item, _: self._read(item), title="reading cases")
         self._cases = [case for _, case in named]
         places = [(i, d) for i, case in enumerate(self._cases) for d in range(1 if whole else _depth(case))]
         case, self.level = np.array(places).T
         super().__init__([name for name, _ in named], case, batch_size=batch_size, **division)
+        if "label" in self.keys:
+            self._tell_few_lesions([bool((one["label"][:1] > 0).any()) for one in self._cases])
 
     def __repr__(self) -> str:
         cut = f"keys={self.keys}, batch_size={self.batch_size}, seed={self.seed}, shuffle={self.shuffle}"

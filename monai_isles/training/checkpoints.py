@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.runs import RunFolder
 from monai_isles.io.weights import load_state, publish_state
+from monai_isles.sampling.cases import left_out_reasons
 from monai_isles.training.distributed import agreed, from_first, world_size
 from monai_isles.training.schedules import sign_of
 from monai_isles.training.stop_signal import StopSignal, require_unfinished, start_within
@@ -28,7 +29,8 @@ class Checkpoints:
     ``model.pt`` holds the network's best weights alone. All are published whole (``monai_isles.io.publish_state``).
     SIGTERM saves in the midst of an epoch as well (``checkpoint-NNNN-IIIIII.pt``: in epoch NNNN after IIIIII
     iterations), then the process ends with exit code 143; with several processes the last epoch's checkpoint stands.
-    The folder is locked from ``resume`` on; ``run.json`` comes last and means that the run is finished.
+    The folder is locked from ``resume`` on; ``run.json`` comes last and means that the run is finished. Its
+    ``left_out`` names the cases that the loaders among ``describe`` and the folder's data list left out, each with why.
 
     Args:
         folder: the run's folder for checkpoints.
@@ -64,6 +66,7 @@ class Checkpoints:
         self.folder, self.network, self.evaluator, self.metric = Path(folder), network, evaluator, metric
         self.objects = {"network": network, **objects}
         self.settings = {name: " ".join(repr(thing).split()) for name, thing in describe.items()}
+        self.loaders = tuple(describe.values())
         self.min_delta, self.keep, self.writes, self.force = min_delta, keep, writes, force
         self._held, self._stop = RunFolder(folder), StopSignal()
         self.sign = sign_of(mode)
@@ -190,7 +193,8 @@ class Checkpoints:
             return
         found = f"best {self.metric} {self.best:.5f} in epoch {self.best_epoch}"
         outcome = f"{engine.state.epoch} epochs, {found if self.evaluator else 'no validation: the last one is kept'}"
-        self._held.finish({"kind": "training", "outcome": outcome, "settings": self.settings})
+        left_out = left_out_reasons(self.folder, self.loaders)
+        self._held.finish({"kind": "training", "outcome": outcome, "left_out": left_out, "settings": self.settings})
         self._held.__exit__(None, None, None)
 
 

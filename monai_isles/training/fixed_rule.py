@@ -12,6 +12,7 @@ from ignite.engine import Engine
 from monai_isles.errors import refused
 from monai_isles.io.runs import RunFolder
 from monai_isles.io.weights import publish_state
+from monai_isles.sampling.cases import left_out_reasons
 from monai_isles.training.stop_signal import require_unfinished
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,8 @@ class FixedRule:
     """Stand where other bundles have a trainer, for a network without parameters.
 
     ``run`` scores the fold with ``evaluator`` and writes ``model.pt``, a state dictionary without entries, and
-    ``run.json``, whose ``outcome`` says that nothing was learned, so that the same commands work on the folder.
+    ``run.json``, whose ``outcome`` says that nothing was learned and ``left_out`` which cases could not be scored, so
+    that the same commands work on the folder.
 
     Args:
         folder: the run's folder.
@@ -57,7 +59,10 @@ class FixedRule:
             scored = "no validation" if self.evaluator is None else f"{self.metric} {score:.5f} on the fold"
             outcome = f"nothing to learn: the rule is fixed; {scored}"
             log.warning("%s", outcome)
-            held.finish({"kind": "training", "outcome": outcome, "settings": {"network": repr(self.network)}})
+            loader = getattr(self.evaluator, "data_loader", None)
+            left_out = left_out_reasons(self.folder, [getattr(loader, "dataset", None)])
+            settings = {"network": repr(self.network)}
+            held.finish({"kind": "training", "outcome": outcome, "left_out": left_out, "settings": settings})
         return score
 
     def _score(self) -> float:

@@ -123,7 +123,7 @@ def test_the_sampler_raises_the_share_of_lesion_voxels() -> None:
 
 
 def test_a_volume_smaller_than_the_patch_is_refused_by_name() -> None:
-    with pytest.raises(IslesError, match="E-SAMP-03.*\n.*case_1\n.*96"):
+    with pytest.raises(IslesError, match="E-SAMP-03.*\n.*case_1; case_2\n.*96"):
         loader(patch=(128, 128))
 
 

@@ -1,0 +1,128 @@
+"""Preprocessed cases of a training; one that cannot be read or prepared is left out and named."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch.utils.data import Dataset
+
+from monai_isles.data.datalist import read_datalist
+from monai_isles.errors import find_isles_error
+from monai_isles.io.findings import Finding, as_finding, refuse, remark_lines
+from monai_isles.progress import progress
+
+Item = Mapping[str, Any]
+Kept = TypeVar("Kept")
+log = logging.getLogger(__name__)
+OF_THE_MACHINE = ("E-CACHE-", "E-FILE-10", "E-RUN-")
+
+
+class CachedCases(Dataset):
+    """Hold the preprocessed cases of a section in memory, without those that cannot be read or prepared.
+
+    ``left_out`` says of each of these why, and the log names it in a warning.
+
+    Args:
+        data: one entry a case, as ``monai_isles.data.load_entries`` gives them.
+        transform: deterministic, from an entry to the case.
+    Raises:
+        IslesError: the faults of the cases, when none is left.
+    Source: ours; ``tests/sampling/test_cases.py``.
+    """
+
+    def __init__(self, data: Sequence[Item], transform: Callable[[Item], Item]) -> None:
+        self.left_out: list[Finding] = []
+
+        def prepared(entry: Item) -> Item | Finding:
+            return _or_fault(lambda: transform(entry), entry)
+
+        with ThreadPool() as threads:
+            made = list(progress(threads.imap(prepared, data), "preparing cases", total=len(data)))
+        self.data = _without_faults(made, self.left_out)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Item:
+        return self.data[index]
+
+
+def kept_cases(
+    dataset: Sequence[Item], keep: Callable[[Item, int], Kept], *, title: str
+) -> tuple[list[Kept], list[Finding]]:
+    """Return what a loader keeps of every case, and why cases are left out, those that ``dataset`` left out first.
+
+    Args:
+        dataset: preprocesses a case when it is asked for it.
+        keep: takes a case and its number among those that are kept, from 1.
+        title: of the progress bar.
+    Raises:
+        IslesError: the faults of the cases, when none is left.
+    Source: ours; ``tests/sampling/test_cases.py``.
+    """
+    made: list[Kept | Finding] = []
+    for place in progress(range(len(dataset)), title, total=len(dataset)):
+        number = 1 + sum(not isinstance(one, Finding) for one in made)
+        made.append(_or_fault(partial(_kept, dataset, place, keep, number), _entry(dataset, place)))
+    own: list[Finding] = []
+    return _without_faults(made, own), [*left_out_of(dataset), *own]
+
+
+def _kept(dataset: Sequence[Item], place: int, keep: Callable[[Item, int], Kept], number: int) -> Kept:
+    return keep(dataset[place], number)
+
+
+def left_out_of(dataset: object) -> list[Finding]:
+    """Return why cases were left out of a data set, or of the one that it reads."""
+    while dataset is not None:
+        if hasattr(dataset, "left_out"):
+            return list(dataset.left_out)
+        dataset = getattr(dataset, "data", None)
+    return []
+
+
+def left_out_reasons(folder: Path, sources: Iterable[object]) -> dict[str, str]:
+    """Return why a training went on without cases, by name: those of its data list, and those of loaders or data sets.
+
+    Args:
+        folder: of the run; its ``data_list.json`` says what was left out when the list was made.
+    Source: ours; ``tests/sampling/test_cases.py``.
+    """
+    listed = folder / "data_list.json"
+    faults = read_datalist(listed).get("left_out", []) if listed.is_file() else []
+    found = [Finding(**one) for one in faults] + [one for source in sources for one in left_out_of(source)]
+    return {one.case or one.where: remark_lines([one])[0] for one in found}
+
+
+def _entry(dataset: object, place: int) -> Item:
+    """Return the entry of a case, which names it even when it cannot be read."""
+    entries: Any = getattr(dataset, "data", None)
+    return {} if entries is None else entries[place]
+
+
+def _or_fault(make: Callable[[], Kept], entry: Item) -> Kept | Finding:
+    """Return what ``make`` gives, or the fault of the case; bugs, a full disk and a lack of memory are raised."""
+    try:
+        return make()
+    except Exception as error:
+        ours = find_isles_error(error)
+        if ours is None or ours.code.startswith(OF_THE_MACHINE):
+            raise
+        fault = as_finding(ours)
+        return replace(fault, case=str(entry.get("case", fault.where)))
+
+
+def _without_faults(made: Sequence[Kept | Finding], left_out: list[Finding]) -> list[Kept]:
+    kept = [one for one in made if not isinstance(one, Finding)]
+    left_out += [one for one in made if isinstance(one, Finding)]
+    if not kept:
+        refuse(left_out)
+    for one in left_out:
+        log.warning("left out: %s: %s", one.case, remark_lines([one])[0])
+    return kept

@@ -1,0 +1,85 @@
+"""A training goes on without the cases that cannot be read or prepared, names them, and stops when none is left."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from monai_isles.data import make_datalist
+from monai_isles.io import publish_json
+from monai_isles.phantom import make_dataset
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = {"clerigues": ["--patches_per_case", "8", "--validation_step", "[32,32]"], "unet": [], "threshold": []}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six scans in two folds; one image of each is gzip."""
+    data = make_dataset(tmp_path / "data", cases=6, seed=5, series=False, max_slices=2)
+    for path in data.glob("TRAINING/*/*CT_CBF*/*.nii"):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 1))
+        path.unlink()
+    publish_json(tmp_path / "list.json", make_datalist(data, folds=2))
+    return data
+
+
+def cut(path: Path) -> None:
+    """Keep half of a gzip file."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def spoil(path: Path) -> None:
+    """Put a value that is not a number into the middle of the tissue."""
+    image = nibabel.load(path)
+    voxels = np.array(image.get_fdata(dtype=np.float32))
+    voxels[voxels.shape[0] // 2, voxels.shape[1] // 2, 0] = np.nan
+    nibabel.save(nibabel.Nifti1Image(voxels, image.affine), path)
+
+
+def trained(bundle: str, folder: Path) -> subprocess.CompletedProcess:
+    home, out = f"bundles/{bundle}", folder.parent / "run"
+    small = [f"{home}/small.json"] if bundle == "unet" else []
+    files = "[" + ",".join(f"'{one}'" for one in [f"{home}/train.json", *small]) + "]"
+    words = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", files]
+    words += ["--dataset_dir", str(folder), "--data_list", str(folder.parent / "list.json"), "--output_dir", str(out)]
+    words += ["--max_epochs", "1", "--logging_file", f"{home}/logging.conf"] if bundle != "threshold" else []
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    words += SETTINGS[bundle]
+    return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.mark.parametrize("bundle", ["clerigues", *(pytest.param(b, marks=pytest.mark.long) for b in ("unet", "threshold"))])
+def test_training_goes_on_without_a_cut_file_and_one_with_nan_in_tissue(bundle: str, folder: Path) -> None:
+    listed = json.loads((folder.parent / "list.json").read_text())["training"]
+    sections = {fold: [one for one in listed if one["fold"] == fold] for fold in (0, 1)}
+    bad = {sections[0][0]["case"]: "E-FILE-", sections[1][0]["case"]: "E-VAL-"}
+    cut(folder / sections[0][0]["cbf"])
+    spoil(folder / sections[1][0]["ct"])
+    if bundle == "threshold":  # scores the fold alone
+        bad.pop(sections[1][0]["case"])
+    shown = trained(bundle, folder)
+    said = shown.stdout + shown.stderr
+    assert shown.returncode == 0, said
+    left_out = json.loads((folder.parent / "run/run.json").read_text())["left_out"]
+    assert set(left_out) == set(bad)
+    for case, code in bad.items():
+        assert left_out[case].startswith(code) and f"left out: {case}: {code}" in said
+
+
+def test_training_stops_with_four_lines_when_no_case_is_left(folder: Path) -> None:
+    for path in folder.glob("TRAINING/*/*CT_CBF*/*.nii.gz"):
+        cut(path)
+    shown = trained("clerigues", folder)
+    lines = shown.stderr.strip().splitlines()[-4:]
+    assert shown.returncode == 4 and not (folder.parent / "run/run.json").exists()
+    assert lines[0].startswith("E-FILE-") and "and 2 more" in lines[0]
+    assert [line.split()[0] for line in lines[1:]] == ["where", "found", "fix"]
