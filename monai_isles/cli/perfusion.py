@@ -34,6 +34,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--smoothing-mm", type=float, default=5.0, metavar="MM", help="full width at half maximum, in plane (default 5)"
     )
+    parser.add_argument(
+        "--slab-mm", type=float, metavar="MM", help="average thin DICOM slices to this thickness, to need less memory"
+    )
     cohort_options.clock_arguments(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--threads", type=int, help="processor threads (default: what this process may use)")
@@ -55,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
     use_threads(args.threads)
     device, out = pick_device(args.device), Path(args.out)
-    how = Measuring(args.method, truncation, args.smoothing_mm, asked, not args.no_motion, str(device), args.of_series)
+    moved, series = not args.no_motion, args.of_series
+    how = Measuring(args.method, truncation, args.smoothing_mm, asked, moved, str(device), series, args.slab_mm)
     if len(args.series) > 1:
         with RunFolder(out) as held:
             gpus = int(device.type == "cuda") if args.case_gpus is None else args.case_gpus

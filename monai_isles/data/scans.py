@@ -49,22 +49,27 @@ class SeriesInput:
         return self.like.spacing_mm
 
 
-def read_perfusion_series(path: str | Path, *, dt_s: Asked = None, series: str | None = None) -> SeriesInput:
+def read_perfusion_series(
+    path: str | Path, *, dt_s: Asked = None, series: str | None = None, slab_mm: float | None = None
+) -> SeriesInput:
     """Read a CT perfusion series: a 4D NIfTI file, or a folder with one dynamic DICOM series.
 
     Args:
         dt_s: seconds between frames, or the time of every frame, instead of what the file says.
         series: UID or number of the series of a DICOM folder that holds several.
+        slab_mm: average the slices of a DICOM series to about this thickness, 0.1 to 20 mm.
 
     Raises:
-        IslesError: ``E-PERF-09`` not a series, ``E-PERF-10`` an impossible step, those of ``nifti_clock``,
-            ``read_image`` and ``monai_isles.dicom.read.read_series``.
+        IslesError: ``E-PERF-09`` not a series, ``E-PERF-10`` an impossible step, ``E-USE-32`` an impossible slab,
+            those of ``nifti_clock``, ``read_image`` and ``monai_isles.dicom.read.read_series``.
 
     Source: ours; ``tests/data/test_series.py``.
     """
     path = Path(path)
     require_asked(dt_s)
-    return _dicom(path, dt_s, series) if path.is_dir() else _nifti(path, dt_s)
+    if slab_mm is not None and not (path.is_dir() and 0.1 <= slab_mm <= 20):
+        raise refused("E-USE-32", where=str(path), found=f"--slab-mm {slab_mm:g}")
+    return _dicom(path, dt_s, series, slab_mm) if path.is_dir() else _nifti(path, dt_s)
 
 
 def _nifti(path: Path, asked: Asked) -> SeriesInput:
@@ -81,10 +86,10 @@ def _nifti(path: Path, asked: Asked) -> SeriesInput:
     return SeriesInput(image.data, clock.times_s[0], like, "nifti", clock.source, remarks)
 
 
-def _dicom(path: Path, asked: Asked, series: str | None) -> SeriesInput:
+def _dicom(path: Path, asked: Asked, series: str | None, slab_mm: float | None) -> SeriesInput:
     from monai_isles.dicom.read import read_series
 
-    return dicom_input(read_series(path, kind="ctp", asked=asked, series_uid=series), path)
+    return dicom_input(read_series(path, kind="ctp", asked=asked, series_uid=series, slab_mm=slab_mm), path)
 
 
 def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -19,24 +20,29 @@ _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 
-def require_readable(files: Sequence[DicomFile], where: str) -> None:
+def require_readable(files: Sequence[DicomFile], where: str, slab_mm: float | None = None) -> None:
     """Refuse files whose pixels are not there as claimed, too large, colour, or packed in a way nobody here unpacks.
 
+    Args:
+        slab_mm: slices will be averaged to this thickness, and need as much less memory.
     Raises:
         IslesError: ``E-DCM-06`` damaged, ``E-DCM-07`` transfer syntax, ``E-DCM-08`` bytes and sizes disagree,
             ``E-DCM-09`` too large, ``E-DCM-15`` colour, ``E-DCM-19`` an unusual number format.
     """
-    total = 0
+    total = 0.0
     for file in files:
         require_grey(file, where)
-        total += _require_format(file) * frame_count(file)
-        if total * 4 > (most := largest_bytes()):
-            raise refused(
-                "E-DCM-09",
-                where=f"{where}: {file.path}",
-                found=f"{file.text('Rows')} x {file.text('Columns')} x {frame_count(file)} frames in this file, "
-                f"{total * 4} bytes so far of {len(files)} files; at most {most}",
-            )
+        total += _require_format(file) * frame_count(file) * 4 / _slices_a_slab(file, slab_mm)
+    if total > (most := largest_bytes()):
+        widest = max(files, key=lambda file: _require_format(file) * frame_count(file))
+        raise refused(
+            "E-DCM-09",
+            where=f"{where}: {widest.path}",
+            found=f"{len(files)} files of up to {widest.text('Rows')} x {widest.text('Columns')} x "
+            f"{frame_count(widest)} frames: {_gib(total)} GiB in memory, at most {_gib(most)} GiB",
+            needed=_gib(4 * total),
+        )
+    for file in files:
         if file.transfer_syntax in _NATIVE:
             _require_bytes(file)
         else:
@@ -44,16 +50,42 @@ def require_readable(files: Sequence[DicomFile], where: str) -> None:
         require_whole_end(file)
 
 
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f}"
+
+
+def slices_a_slab(step_mm: float, slab_mm: float | None) -> int:
+    """Return how many slices ``step_mm`` apart make a slab, the nearest number, 1 at least."""
+    return max(1, round(slab_mm / step_mm)) if slab_mm and step_mm > 0 else 1
+
+
+def _slices_a_slab(file: DicomFile, slab_mm: float | None) -> int:
+    """Return how many slices make a slab by the thickness in the header, 1 where there is none."""
+    try:
+        return slices_a_slab(float(file.text("SliceThickness")), slab_mm)
+    except ValueError:
+        return 1
+
+
 def largest_bytes() -> int:
     """Return how large a series may be in memory: 4 GiB, or a quarter of the memory that is free, if that is more.
 
     The maps need the series about four times over.
     """
+    return max(MAX_BYTES, _free_bytes() // 4)
+
+
+def _free_bytes() -> int:
+    """Return the memory that is free, with the caches the system gives back where it tells of them; 0 if not told."""
     try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):  # not Linux
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):  # not told on every system
-        free = 0
-    return max(MAX_BYTES, free // 4)
+        return 0
 
 
 def require_grey(file: DicomFile, where: str) -> None:

@@ -12,7 +12,7 @@ from monai_isles.dicom.frames import Frame, frames_of
 from monai_isles.dicom.header import quietly
 from monai_isles.dicom.pixels import AIR_HU, read_pixels, require_readable, require_scale, rescale_remarks
 from monai_isles.dicom.slabs import Timed, common_times, timed
-from monai_isles.dicom.stack import Stack, stack_frames
+from monai_isles.dicom.stack import Stack, stack_frames, thickened
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import Asked
 from monai_isles.io.findings import WARNING, Finding, finding, refuse
@@ -26,7 +26,8 @@ UNIFORM_S = 1e-3
 class Source:
     """Where a series came from; nothing that names the patient.
 
-    ``slices`` are the files and frame numbers (from 0) of the first time, in the order of the array's last axis.
+    ``slices`` are the files and frame numbers (from 0) of the first time, in the order of the array's last axis; the
+    middle one of each slab where slices were averaged.
     """
 
     series_uid: str
@@ -82,7 +83,7 @@ def find_series(folder: str | Path) -> list[SeriesInfo]:
 @quietly()
 def read_series(
     folder: str | Path, *, series_uid: str | None = None, kind: str | None = None, interpolate: bool = True,
-    asked: Asked = None,
+    asked: Asked = None, slab_mm: float | None = None,
 ) -> DicomSeries:  # fmt: skip
     """Read one series of a folder, classic or enhanced, still, in time, or shuttled.
 
@@ -95,6 +96,7 @@ def read_series(
         kind: the one series of this kind (``ctp``, ``cbf`` and so on), where there are several.
         interpolate: False refuses slabs with times of their own instead.
         asked: seconds between frames, or the time of each, instead of the file's.
+        slab_mm: average thin slices to about this thickness while they are read.
     Raises:
         IslesError: those of ``dicom_clock``; ``E-DCM-01`` to ``E-DCM-22``, each of which names the file, the position
             in mm, or the series; ``E-VAL-03`` to ``E-VAL-05`` values that cannot be.
@@ -104,11 +106,11 @@ def read_series(
     refuse(found.findings)
     info = _chosen(found, Path(folder), series_uid, kind)
     where, files = f"{folder}: series {info.number or info.uid}", found.files[info.uid]
-    require_readable(files, where)
+    require_readable(files, where, slab_mm)
     frames = [frame for file in files for frame in frames_of(file)]
     hounsfield = info.kind in ("ct", "ctp")
     units = require_scale(frames, where, hounsfield=hounsfield)
-    stack = stack_frames(frames, where)
+    stack = thickened(stack_frames(frames, where), slab_mm, where)
     findings = [finding for finding in found.findings if finding.severity == WARNING]
     findings += [*stack.findings, *(rescale_remarks(frames, where) if hounsfield else [])]
     if all(len(group) == 1 for group in stack.frames):
@@ -117,7 +119,7 @@ def read_series(
         settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
         refuse(settled.findings)
         array, findings = settled.data, [*findings, *settled.findings]
-        return _series(array[0], affine, stack, info, _source(info, files, still, units, "", stack.affine), findings)
+        return _series(array[0], affine, stack, info, _source(info, files, still, units, "", stack), findings)
     return _in_time(stack, info, files, units, where, hounsfield, interpolate, findings, asked)
 
 
@@ -138,8 +140,8 @@ def _in_time(
     settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
     refuse(settled.findings)
     array, findings = settled.data, [*findings, *settled.findings]
-    source = _source(info, files, read, units, taken.clock.source, stack.affine)
-    own = tuple(tuple((one - times[0]).tolist()) for one in taken.times_s)
+    source = _source(info, files, read, units, taken.clock.source, stack)
+    own = tuple(tuple((one - times[0]).tolist()) for one in taken.times_s[:: stack.thick])
     own = own[::-1] if affine_flips(stack.affine) else own
     return _series(array, affine, stack, info, source, findings, times - times[0], own, uneven)
 
@@ -157,18 +159,20 @@ def _turned(
     """Return the frames (T, H, W, D) in RAS+ and the affine, each slice interpolated where it has times of its own."""
     own = (int(slices[0][0].file.text(key)) for key in ("Rows", "Columns"))
     rows, columns = own if stack.shear is None else stack.shear.size
-    count = len(slices[0]) if own_s is None else len(times_s)
-    seen, affine = to_ras(np.broadcast_to(np.float32(0), (columns, rows, len(slices))), stack.affine)
+    count, slabs = len(slices[0]) if own_s is None else len(times_s), len(slices) // stack.thick
+    seen, affine = to_ras(np.broadcast_to(np.float32(0), (columns, rows, slabs)), stack.affine)
     turned = np.empty((count, *seen.shape), np.float32)
     if own_s is None:
         for t in range(count):
             volume = np.stack([_picture(frames[t], k, stack, hounsfield) for k, frames in enumerate(slices)])
+            if stack.thick > 1:
+                volume = volume.reshape(slabs, stack.thick, rows, columns).mean(axis=1)
             turned[t] = to_ras(volume.transpose(2, 1, 0), stack.affine)[0]
         return turned, affine
-    native = np.empty((count, len(slices), rows, columns), np.float32)
+    native = np.zeros((count, slabs, rows, columns), np.float32)
     for n, frames in enumerate(slices):
         pictures = np.stack([_picture(frame, n, stack, hounsfield) for frame in frames])
-        native[:, n] = _interpolated(pictures, own_s[n], times_s)
+        native[:, n // stack.thick] += _interpolated(pictures, own_s[n], times_s) / stack.thick
     for t in range(count):
         turned[t] = to_ras(native[t].transpose(2, 1, 0), stack.affine)[0]
     return turned, affine
@@ -216,9 +220,11 @@ def _chosen(found: DicomFolder, folder: Path, series_uid: str | None, kind: str 
 
 
 def _source(
-    info: SeriesInfo, files: list, slices: list[list[Frame]], units: str, attribute: str, affine: np.ndarray
+    info: SeriesInfo, files: list, slices: list[list[Frame]], units: str, attribute: str, stack: Stack
 ) -> Source:
-    order = slices[::-1] if affine_flips(affine) else slices
+    affine, thick = stack.affine, stack.thick
+    middle = slices[thick // 2 :: thick]
+    order = middle[::-1] if affine_flips(affine) else middle
     return Source(
         info.uid,
         info.study_uid,

@@ -40,6 +40,7 @@ class Measuring:
         dt_s: seconds between frames, or the time of each, instead of the file's.
         motion: undo movement first.
         series: UID or number of the DICOM series, where a folder holds several.
+        slab_mm: average thin slices of a DICOM series to about this thickness.
     """
 
     method: str | None = None
@@ -49,6 +50,7 @@ class Measuring:
     motion: bool = True
     device: str = "cpu"
     series: str | None = None
+    slab_mm: float | None = None
 
     def settings(self) -> dict[str, object]:
         """Return what the record of a series says of them."""
@@ -67,7 +69,7 @@ def measure_series(path: str | Path, out: Path, how: Measuring) -> tuple[dict[st
         IslesError: those of ``read_perfusion_series``, ``prepare_series`` and ``measured_maps``.
     Source: ``monai_isles.perfusion``; ``tests/cli/test_perfusion.py``.
     """
-    series = read_perfusion_series(path, dt_s=how.dt_s, series=how.series)
+    series = read_perfusion_series(path, dt_s=how.dt_s, series=how.series, slab_mm=how.slab_mm)
     prepared = prepare_series(series.array, spacing_mm=series.spacing_mm, times_s=series.times_s, motion=how.motion)
     device, cut = torch.device(how.device), how.truncation
     maps = measured_maps(prepared, method=how.method, truncation=cut, smoothing_mm=how.smoothing_mm, device=device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,20 +33,25 @@ def test_fewer_pixels_than_rows_and_columns_are_refused(dicom) -> None:
     refused(dicom.folder, r"E-DCM-08(?s:.*)6000 bytes of pixels wanted for 500 x 6 x 1, 60 claimed, 60 there")
 
 
-@pytest.mark.parametrize(("free", "most"), [(0, 4294967296), (10**10, 4294967296), (4 * 10**10, 10**10)])
+@pytest.mark.parametrize(("free", "most"), [(0, "4.0"), (10 * 2**30, "4.0"), (40 * 2**30, "10.0")])
 def test_huge_dimensions_are_refused_before_anything_is_allocated(
-    dicom, monkeypatch: pytest.MonkeyPatch, free: int, most: int
+    dicom, monkeypatch: pytest.MonkeyPatch, free: int, most: str
 ) -> None:
-    """At most 4 GiB, or a quarter of the free memory where that is more."""
-    monkeypatch.setattr("os.sysconf", lambda name: {"SC_AVPHYS_PAGES": free // 1000, "SC_PAGE_SIZE": 1000}[name])
+    """At most 4 GiB, or a quarter of the free memory where that is more; 12 slices of 65535 squared are 192 GiB."""
+    monkeypatch.setattr(dicom_pixels, "_free_bytes", lambda: free)
     dicom.change_all(Rows=65535, Columns=65535)
-    refused(
-        dicom.folder, rf"E-DCM-09: series is too large(?s:.*)65535 x 65535 x 1 frames(?s:.*)of 12 files; at most {most}"
-    )
+    words = rf"12 files of up to 65535 x 65535 x 1 frames: 192.0 GiB in memory, at most {most} GiB(?s:.*)768.0 GiB"
+    refused(dicom.folder, rf"E-DCM-09: series is too large(?s:.*){words}")
+
+
+def test_the_free_memory_is_what_the_system_can_give() -> None:
+    """What Linux calls available, or what is unused elsewhere: more than nothing, less than all."""
+    free = dicom_pixels._free_bytes()
+    assert 2**20 < free < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_a_huge_number_of_frames_is_refused(dicom, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sysconf", lambda name: 0)
+    monkeypatch.setattr(dicom_pixels, "_free_bytes", lambda: 0)
     dicom.change_all(NumberOfFrames="999999999")
     refused(dicom.folder, r"E-DCM-09(?s:.*)999999999 frames")
 

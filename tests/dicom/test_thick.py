@@ -1,0 +1,60 @@
+"""Thin slices averaged while they are read: numbers, places, what is left out, and the memory that is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_isles.data.scans import read_perfusion_series
+from monai_isles.dicom import pixels as dicom_pixels
+from monai_isles.dicom.read import read_series
+from monai_isles.errors import IslesError
+
+
+def test_slices_are_averaged_and_stand_where_their_middle_was(dicom) -> None:
+    """Three slices of 5 mm from 7.34 mm: two of them make one of 10 mm at 9.84 mm, the third is left out."""
+    series = read_series(dicom.folder, slab_mm=10)
+    np.testing.assert_allclose(series.array[..., 0], dicom.scan.ctp[..., :2].mean(axis=-1), atol=1e-4)
+    assert series.array.shape[-1] == 1 and series.spacing_mm == pytest.approx((0.9, 0.8, 10.0))
+    assert series.affine[2, 3] == pytest.approx(7.34 + 2.5)
+    assert series.times_s.tolist() == [0.0, 1.5, 3.0, 4.5] and len(series.slice_times_s) == 1
+    told = [one.found for one in series.findings if one.code == "E-DCM-65"]
+    assert told == ["3 slices of 5 mm to 1 of 10 mm, 1 at the end left out"]
+    assert [path.name for path, _ in series.source.slices] == ["IM00002"]
+
+
+def test_slices_in_passes_are_averaged_after_they_are_brought_to_common_times(write_tiny) -> None:
+    """Slices 2 and 3 of a shuttled table half way between their frames, then their mean; see test_slabs.py."""
+    scan, folder = write_tiny("shuttle", 8, 4)
+    series = read_series(folder, kind="ctp", slab_mm=10)
+    upper = scan.ctp[1::2, :, :, 2:].astype(float)
+    wanted = ((upper[:3] + upper[1:]) / 2).mean(axis=-1)
+    np.testing.assert_allclose(series.array[..., 1], wanted, atol=1e-3)
+    np.testing.assert_allclose(series.array[..., 0], scan.ctp[[2, 4, 6], :, :, :2].mean(axis=-1), atol=1e-3)
+    assert series.array.shape == (3, 6, 5, 2) and [own[0] for own in series.slice_times_s] == [-3.0, -1.5]
+
+
+def test_a_slab_thinner_than_the_slices_changes_nothing(dicom) -> None:
+    series = read_series(dicom.folder, slab_mm=5)
+    assert np.array_equal(series.array, dicom.scan.ctp) and not [f for f in series.findings if f.code == "E-DCM-65"]
+
+
+def test_a_series_too_large_for_memory_is_read_in_slabs(dicom, monkeypatch: pytest.MonkeyPatch) -> None:
+    """12 files of 5 x 6 voxels, 4 bytes each: 1440 bytes, 480 in slabs of three slices."""
+    monkeypatch.setattr(dicom_pixels, "largest_bytes", lambda: 1000)
+    with pytest.raises(IslesError, match=r"E-DCM-09: series is too large(?s:.*)perfusion --slab-mm 5"):
+        read_series(dicom.folder)
+    assert read_series(dicom.folder, slab_mm=15).array.shape == (4, 6, 5, 1)
+
+
+@pytest.mark.parametrize("slab_mm", [0.0, -5.0, 25.0, float("nan")])
+def test_impossible_slabs_are_refused(dicom, slab_mm: float) -> None:
+    with pytest.raises(IslesError, match=r"E-USE-32: slices cannot be averaged so"):
+        read_perfusion_series(dicom.folder, slab_mm=slab_mm)
+
+
+def test_the_slices_of_a_nifti_file_are_not_averaged_unseen(tmp_path: Path) -> None:
+    with pytest.raises(IslesError, match=r"E-USE-32(?s:.*)DICOM folder"):
+        read_perfusion_series(tmp_path / "ctp.nii.gz", slab_mm=5.0)
