@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,11 +22,12 @@ from monai_isles.data.remote import (
 )
 from monai_isles.data.schema import require_sound
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.findings import ERROR, Finding, as_finding, finding, refuse
+from monai_isles.io.findings import ERROR, Finding, as_finding, finding, refuse, remark_lines
 from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
 
+log = logging.getLogger(__name__)
 ALL = "all"
 
 
@@ -247,19 +249,23 @@ def _here(path: str | Path) -> Path:
 def measured_lesion_share(entries: Sequence[Mapping[str, object]]) -> float:
     """Return the voxels of lesion over all voxels of the masks of ``entries``, background of the image included.
 
-    Only the masks are read, each once.
+    Only the masks are read, each once. One that cannot be read does not count; the training leaves its case out.
 
     Args:
         entries: what ``load_entries`` gives for the training folds, with ``label``.
     Raises:
-        IslesError: ``E-LBL-10`` when no mask holds a lesion, and those of ``read_image``.
+        IslesError: ``E-LBL-10`` when no mask that can be read holds a lesion.
     Source: w of equation (4), Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36): "the empirical measure of
         lesions in the training dataset"; ``tests/data/test_lesion_share.py``.
     """
     lesion = total = 0
     for entry in progress(entries, "measuring lesions", total=len(entries)):
         values = entry.get(LABEL_VALUES)
-        mask = read_image(str(entry[LABEL]), kind="label", where=str(entry["case"]), label_values=values).data > 0
+        try:
+            mask = read_image(str(entry[LABEL]), kind="label", where=str(entry["case"]), label_values=values).data > 0
+        except IslesError as error:
+            log.warning("a mask is not measured: %s", remark_lines([as_finding(error)])[0])
+            continue
         lesion, total = lesion + int(mask.sum()), total + mask.size
     if not lesion:
         raise refused(

@@ -37,6 +37,16 @@ def test_voxels_are_counted_over_all_masks_together(entries: Callable[..., list[
     assert measured_lesion_share(entries(5, 25, 0)) == pytest.approx(30 / (100 + 200 + 300))
 
 
+def test_a_mask_that_cannot_be_read_does_not_count(
+    entries: Callable[..., list[dict]], caplog: pytest.LogCaptureFixture
+) -> None:
+    listed = entries(5, 25, 7)
+    path = Path(listed[2]["label"])
+    path.write_bytes(path.read_bytes()[:40])
+    assert measured_lesion_share(listed) == pytest.approx(30 / (100 + 200))
+    assert "a mask is not measured: E-FILE-" in caplog.text and str(path) in caplog.text
+
+
 def test_masks_without_any_lesion_are_refused(entries: Callable[..., list[dict]]) -> None:
     with pytest.raises(IslesError, match="E-LBL-10: no lesion in the training masks(?s:.*)2 masks, 300 voxels"):
         measured_lesion_share(entries(0, 0))

@@ -47,7 +47,7 @@ def below_zero(path: Path, share: float) -> np.ndarray:
     return data
 
 
-def test_e1_one_nan_voxel_stops_the_training(
+def test_e1_one_nan_voxel_in_the_only_case_stops_the_training(
     folder: Path, image_of: Callable, rewrite: Callable, training: Run, refused: Gate
 ) -> None:
     path = image_of(folder / "TRAINING/case_1", "CT_CBF")
