@@ -10,7 +10,7 @@ from monai_isles.cli import options, predict_series
 from monai_isles.errors import refused
 
 _OF_CASES = {"data_list": None, "section": "training", "folds": None}
-_OF_SERIES = {"dt": None, "times": None, "of_series": None}
+_OF_SERIES: dict[str, object] = {"dt": None, "times": None, "of_series": None}
 _OF_SERIES |= {"dicom_maps": False, "no_dicom": False, "show_patient": False}
 
 

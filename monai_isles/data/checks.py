@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
@@ -67,11 +69,12 @@ def check_folder(folder: str | Path) -> list[Finding]:
     keys = layout.channels or [key for key in MODALITIES if any(key in scan.files for scan in scans)]
     weight = WARNING if layout is PLAIN else ERROR
     named = (replace(one, case=one.where) for _, one in faults_of(scans, ()) if one.code == "E-LIST-11")
-    found, seen = list(dict.fromkeys(named)), {}
+    found, seen = list(dict.fromkeys(named)), dict[str, str]()
     every = tuple(sorted({value for values in layout.targets.values() for value in values})) or None
     found += unused_images(folder, scans)
     if (table := own_table(folder)) is not None:
-        found += _caught(lambda: read_subjects(table, [(s.section, s.name) for s in scans]))
+        with _caught(found):
+            read_subjects(table, [(s.section, s.name) for s in scans])
     for scan in progress(scans, "checking", total=len(scans)):
         case = f"{scan.section} {scan.name}"
         found += [replace(one, case=case) for one in _scan_findings(scan, keys, weight, seen, every)]
@@ -99,19 +102,20 @@ def _scan_findings(
 
 def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[Finding]:
     """Return every finding about a data list, and about its images where the data folder is given."""
-    found = _caught(lambda: read_datalist(path))
+    found: list[Finding] = []
+    with _caught(found):
+        read_datalist(path)
     if found or dataset_dir is None:
         return found
-    content, seen = read_datalist(path), {}
+    content, seen = read_datalist(path), dict[str, str]()
     for section in ("training", "test"):
         for number, entry in enumerate(content.get(section, []), start=1):
             keys = [key for key in MODALITIES if key in entry]
             part = {key: content[key] for key in (LABEL_VALUES,) if key in content} | {section: [entry]}
             where = f"{path}: {section} entry {number}: {entry['case']}"
-            flat: list[dict] = []
-            found += _caught(lambda p=part, s=section, k=keys, e=entry, f=flat: f.extend(
-                load_entries(p, dataset_dir, section=s, keys=k, need_label=LABEL in e)
-            ))  # fmt: skip
+            flat: list[dict[str, Any]] = []
+            with _caught(found):
+                flat += load_entries(part, dataset_dir, section=section, keys=keys, need_label=LABEL in entry)
             for files in flat:
                 there = {key: Path(files[key]) for key in (*keys, LABEL) if key in files}
                 found += _check_case(where, there, seen, files.get(LABEL_VALUES), resample=files.get("resample", False))
@@ -144,19 +148,21 @@ def _check_case(
     first = images.get(chief) or next(iter(images.values()), None)
     name = next((key for key, image in images.items() if image is first), chief)
     for key, image in images.items():
-        if image is not first and not resample:
-            found += _caught(lambda k=key, i=image: require_same_grid({name: first, k: i}, case=where))
+        if first is not None and image is not first and not resample:
+            with _caught(found):
+                require_same_grid({name: first, key: image}, case=where)
     return found
 
 
-def _caught(act: Callable[[], object]) -> list[Finding]:
-    """Return what an act remarks, and what it raises."""
+@contextmanager
+def _caught(found: list[Finding]) -> Iterator[None]:
+    """Put what is remarked, and the error that is raised, among ``found``."""
     with collect_remarks() as remarks:
         try:
-            act()
+            yield
         except IslesError as error:
             remarks.append(as_finding(error))
-    return remarks
+    found += remarks
 
 
 def _missing(where: str, key: str, weight: str) -> Finding:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from monai_isles.case import CHECKSUMS, Case
 from monai_isles.cohort.task import Record, left_out_records
@@ -208,8 +209,16 @@ def find_entries(
     """
     if data_list is None:
         return [case.entry() for case in find_inputs([dataset_dir], section=section, keys=keys, left_out=left_out)]
-    chosen = {"section": section or "training", "folds": folds, "keys": keys, "fetch": fetch, "left_out": left_out}
-    return load_entries(data_list, dataset_dir, **chosen, need_label=False)
+    return load_entries(
+        data_list,
+        dataset_dir,
+        section=section or "training",
+        folds=folds,
+        keys=keys,
+        need_label=False,
+        fetch=fetch,
+        left_out=left_out,
+    )
 
 
 def found_apart(
@@ -260,7 +269,7 @@ def measured_lesion_share(entries: Sequence[Mapping[str, object]]) -> float:
     """
     lesion = total = 0
     for entry in progress(entries, "measuring lesions", total=len(entries)):
-        values = entry.get(LABEL_VALUES)
+        values = cast(Sequence[int] | None, entry.get(LABEL_VALUES))
         try:
             mask = read_image(str(entry[LABEL]), kind="label", where=str(entry["case"]), label_values=values).data > 0
         except IslesError as error:

@@ -189,6 +189,7 @@ def read_study(study: StudyFiles, *, dt_s: Asked = None, resample: bool = False)
     Raises:
         IslesError: those of ``read_perfusion_series`` and of ``monai_isles.dicom.read.read_series``.
     """
+    slices: tuple[Path, ...]
     if study.kind == "nifti":
         series, slices, frame = read_perfusion_series(study.series, dt_s=dt_s), (), ""
     else:

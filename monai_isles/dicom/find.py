@@ -207,6 +207,7 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
         findings.append(finding("E-DCM-32", WARNING, where=where, found=text, fault=fault))
         first = files[0]
     reason = _reason(files)
+    rows, columns = (int(text) if (text := first.text(key)).isdigit() else 0 for key in ("Rows", "Columns"))
     info = SeriesInfo(
         uid,
         first.text("StudyInstanceUID"),
@@ -216,7 +217,8 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
         _map_named(files) or ("other" if reason else _kind(files)),
         tuple(file.path for file in files),
         sum(_count(file) for file in files),
-        *(int(text) if (text := first.text(key)).isdigit() else 0 for key in ("Rows", "Columns")),
+        rows,
+        columns,
         reason,
     )
     if reason:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from monai_isles.dicom.header import PARSER_ERRORS, DicomFile, damaged
 from monai_isles.errors import IslesError, refused
@@ -145,7 +145,7 @@ def frames_of(file: DicomFile) -> list[Frame]:
     """
     if "frames" not in file.known:
         file.known["frames"] = _frames(file)
-    return list(file.known["frames"])
+    return list(cast(list[Frame], file.known["frames"]))
 
 
 def _frames(file: DicomFile) -> list[Frame]:
@@ -186,11 +186,11 @@ def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
         _required(file, groups, "ImagePositionPatient", 3),
         _required(file, groups, "ImageOrientationPatient", 6),
         _required(file, groups, "PixelSpacing", 2),
-        slope and slope[0],
+        slope[0] if slope else None,
         intercept[0] if intercept else None,
         units,
         frame_times(groups),
-        step and step[0],
+        step[0] if step else None,
         (_numbers(file, groups, "GantryDetectorTilt", 1) or (0.0,))[0],
     )
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -184,7 +185,7 @@ def _shape(file: DicomFile) -> tuple[int, int]:
 
 
 def _dtype(file: DicomFile) -> np.dtype:
-    order = ">" if file.transfer_syntax == _BIG_ENDIAN else "<"
+    order: Literal[">", "<"] = ">" if file.transfer_syntax == _BIG_ENDIAN else "<"
     if file.numbers != "integers":
         return np.dtype(file.numbers).newbyteorder(order)
     sign = "i" if file.text("PixelRepresentation") == "1" else "u"

@@ -136,14 +136,14 @@ def _in_time(
         text = f"{own} with times of their own, {len(times)} common frames"
         findings = [*findings, finding("E-DCM-33", WARNING, where=where, found=text)]
     read = [frames if uneven else frames[: len(times)] for frames in taken.frames]
-    array, affine = _turned(read, stack, hounsfield, taken.times_s if uneven else None, times)
+    array, affine = _turned(read, stack, hounsfield, (taken.times_s, times) if uneven else None)
     settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
     refuse(settled.findings)
     array, findings = settled.data, [*findings, *settled.findings]
     source = _source(info, files, read, units, taken.clock.source, stack)
-    own = tuple(tuple((one - times[0]).tolist()) for one in taken.times_s[:: stack.thick])
-    own = own[::-1] if affine_flips(stack.affine) else own
-    return _series(array, affine, stack, info, source, findings, times - times[0], own, uneven)
+    rows = tuple(tuple((one - times[0]).tolist()) for one in taken.times_s[:: stack.thick])
+    rows = rows[::-1] if affine_flips(stack.affine) else rows
+    return _series(array, affine, stack, info, source, findings, times - times[0], rows, uneven)
 
 
 def affine_flips(affine: np.ndarray) -> bool:
@@ -153,16 +153,15 @@ def affine_flips(affine: np.ndarray) -> bool:
 
 
 def _turned(
-    slices: list[list[Frame]], stack: Stack, hounsfield: bool, own_s: list[np.ndarray] | None = None,
-    times_s: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Return the frames (T, H, W, D) in RAS+ and the affine, each slice interpolated where it has times of its own."""
+    slices: list[list[Frame]], stack: Stack, hounsfield: bool, timing: tuple[list[np.ndarray], np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frames (T, H, W, D) in RAS+ and the affine; ``timing``: times of each slice, and the common ones."""
     own = (int(slices[0][0].file.text(key)) for key in ("Rows", "Columns"))
     rows, columns = own if stack.shear is None else stack.shear.size
-    count, slabs = len(slices[0]) if own_s is None else len(times_s), len(slices) // stack.thick
+    count, slabs = len(slices[0]) if timing is None else len(timing[1]), len(slices) // stack.thick
     seen, affine = to_ras(np.broadcast_to(np.float32(0), (columns, rows, slabs)), stack.affine)
     turned = np.empty((count, *seen.shape), np.float32)
-    if own_s is None:
+    if timing is None:
         for t in range(count):
             volume = np.stack([_picture(frames[t], k, stack, hounsfield) for k, frames in enumerate(slices)])
             if stack.thick > 1:
@@ -172,7 +171,7 @@ def _turned(
     native = np.zeros((count, slabs, rows, columns), np.float32)
     for n, frames in enumerate(slices):
         pictures = np.stack([_picture(frame, n, stack, hounsfield) for frame in frames])
-        native[:, n // stack.thick] += _interpolated(pictures, own_s[n], times_s) / stack.thick
+        native[:, n // stack.thick] += _interpolated(pictures, timing[0][n], timing[1]) / stack.thick
     for t in range(count):
         turned[t] = to_ras(native[t].transpose(2, 1, 0), stack.affine)[0]
     return turned, affine
@@ -250,7 +249,7 @@ def _series(
         affine=affine,
         spacing_mm=(x, y, z),
         times_s=times_s,
-        dt_s=float(times_s[-1] / (len(times_s) - 1)) if even else None,
+        dt_s=float(times_s[-1] / (len(times_s) - 1)) if times_s is not None and even else None,
         kind=info.kind,
         native_affine=stack.affine,
         source=source,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -76,7 +76,7 @@ class DicomSource:
         """
         import highdicom
 
-        numbered = {"SegmentNumber": list(range(1, channels + 1))} if channels else None
+        numbered: dict[Any, Any] | None = {"SegmentNumber": list(range(1, channels + 1))} if channels else None
         first = headers[0]
         volume = highdicom.Volume(
             np.ascontiguousarray(array),
@@ -122,6 +122,15 @@ class DicomSource:
         positions = [tuple(float(x) for x in group[0].position) for group in stack.frames]
         frames = np.stack(pictures) if channels else np.stack(pictures)[..., 0]
         return TiltedFrames(np.ascontiguousarray(frames), positions)
+
+    def placed(self, array: np.ndarray, headers: Sequence[Dataset], *, channels: int = 0) -> Volume | TiltedFrames:
+        """Return a result on the slices of the source: ``tilted_frames`` of a tilted gantry, else ``volume``."""
+        tilted = self.tilted_frames(array, headers, channels=channels)
+        if tilted is not None:
+            return tilted
+        volume = self.volume(array, headers, channels=channels)
+        self.require_positions(volume, headers)
+        return volume
 
     def require_positions(self, volume: Volume, headers: Sequence[Dataset]) -> None:
         """Refuse slices that lie where no source slice lies.

@@ -46,11 +46,7 @@ def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: st
         headers = source.headers()
         for key, array in maps.items():
             _require_numbers(key, array, str(folder))
-            values = np.asarray(array, np.float32)
-            result: Volume | TiltedFrames | None = source.tilted_frames(values, headers)
-            if result is None:
-                result = source.volume(values, headers)
-                source.require_positions(result, headers)
+            result = source.placed(np.asarray(array, np.float32), headers)
             written.append(Path(folder) / f"{key}.dcm")
             _publish_one(_parametric_map(key, headers, result), result, written[-1], source)
     return written
@@ -90,13 +86,12 @@ def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> P
     from highdicom import VOILUTTransformation
     from highdicom.pm import ParametricMap
 
-    sheared = isinstance(result, TiltedFrames)
-    values = result.frames if sheared else result.array
+    values = result.frames if isinstance(result, TiltedFrames) else result.array
     top = float(np.percentile(values[values > 0], 98)) if (values > 0).any() else 1.0
     source = str(headers[0].SeriesInstanceUID)
     return ParametricMap(
         headers,
-        values if sheared else result,
+        values if isinstance(result, TiltedFrames) else result,
         series_instance_uid=stable_uid("map", source, key, __version__),
         series_number=int(headers[0].get("SeriesNumber") or 0) % 10_000 + 7001 + list(QUANTITIES).index(key),
         sop_instance_uid=fresh_uid(),
@@ -111,7 +106,7 @@ def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> P
         series_description=f"{key.upper()}, research only",
         content_label=key.upper(),
         content_description="Research only, not a medical device",
-        plane_positions=result.planes() if sheared else None,
+        plane_positions=result.planes() if isinstance(result, TiltedFrames) else None,
     )
 
 

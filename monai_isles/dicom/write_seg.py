@@ -103,19 +103,16 @@ def _publish(
 ) -> None:
     headers = source.headers()
     stacked = np.stack([np.asarray(mask).astype(bool) for mask in masks.values()], axis=-1)
-    tilted = source.tilted_frames(stacked.astype(np.uint8), headers, channels=len(masks))
-    volume = None if tilted else source.volume(stacked.astype(np.uint8), headers, channels=len(masks))
-    if volume is not None:
-        source.require_positions(volume, headers)
+    placed = source.placed(stacked.astype(np.uint8), headers, channels=len(masks))
     made = [algorithm if SEGMENTS[name].network else rule for name in masks]
     series = str(headers[0].SeriesInstanceUID)
     described = [_described(n, name, by, series) for n, (name, by) in enumerate(zip(masks, made, strict=True), 1)]
     uid = stable_uid("seg", series, *sorted(masks), *((a.name, a.version, sorted(a.parameters.items())) for a in made))
-    seg = _segmentation(headers, volume or tilted, described, uid)
+    seg = _segmentation(headers, placed, described, uid)
 
     def write(tmp: Path) -> None:
         seg.save_as(tmp)
-        _compare(tmp, volume or tilted, str(path))
+        _compare(tmp, placed, str(path))
 
     publish(path, write, inputs=source.files)
 
@@ -158,10 +155,9 @@ def _segmentation(
 ) -> Segmentation:
     from highdicom.seg import Segmentation
 
-    sheared = isinstance(result, TiltedFrames)
     return Segmentation(
         headers,
-        result.frames if sheared else result,
+        result.frames if isinstance(result, TiltedFrames) else result,
         "BINARY",
         described,
         series_instance_uid=series,
@@ -176,7 +172,7 @@ def _segmentation(
         content_label="STROKE_MASKS",
         content_description="Research only, not a medical device",
         omit_empty_frames=False,
-        plane_positions=result.planes() if sheared else None,
+        plane_positions=result.planes() if isinstance(result, TiltedFrames) else None,
     )
 
 

@@ -214,15 +214,17 @@ def score_folder(
     _require_list_for_folds(listed, folds)
     cases = find_references(ref_dir, data_list=listed, section=section, folds=folds, maps=baseline)
     masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing)
-    how = {"place": place, "left_out": None if strict else (left_out := {})}
+    left_out: dict[str, IslesError] = {}  # stays empty where ``strict``
+    unscored = None if strict else left_out
     with RunFolder(out_dir) as run:
-        scored, said = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, **how)}, {}
+        scored = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, place=place, left_out=unscored)}
+        said: dict[str, str] = {}
         if baseline:
             for name, text, mask_of in methods(ref_dir, listed, section, folds):
-                whole = [case for case in cases if strict or case.name not in left_out]
-                scored[name], said[name] = score_cases(whole, mask_of, name, **how), text
-        if not strict:
-            scored = {name: [row for row in rows if row["case"] not in left_out] for name, rows in scored.items()}
+                whole = [case for case in cases if case.name not in left_out]
+                scored[name] = score_cases(whole, mask_of, name, place=place, left_out=unscored)
+                said[name] = text
+        scored = {name: [row for row in rows if row["case"] not in left_out] for name, rows in scored.items()}
         summary = {
             **_described(ref_dir, listed),
             "section": section if listed else None,
@@ -231,7 +233,7 @@ def score_folder(
             "baselines": said,
             "missing_predictions": [name for name, path in masks.items() if path is None],
             "predictions_without_reference": unasked,
-            "left_out": {} if strict else {name: str(error) for name, error in left_out.items()},
+            "left_out": {name: str(error) for name, error in left_out.items()},
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95, "unit": "subject"},
             "rules": RULES,
         }

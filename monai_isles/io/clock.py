@@ -287,14 +287,14 @@ def _worked_out(key: str, read: Mapping[str, list[list[int]]], apart: Sequence[s
         allowed = f"steps of {low:.3g} to {high:.3g} s fit" if low < high else "no even step fits"
         raise refused("E-TIME-03", where=where, found=f"{key} in whole seconds: {allowed}")
     step, start = (low + high) / 2, min(min(one) for one in read[key])
-    times = []
-    for cut, rank in zip(read[key], ranks, strict=True):
-        own = (np.array(cut) - start) / SECOND_US
-        times.append(rank * step + float((own - rank * step).mean()))
-    first = min(float(one.min()) for one in times)
+    placed = []
+    for times, rank in zip(read[key], ranks, strict=True):
+        own = (np.array(times) - start) / SECOND_US
+        placed.append(rank * step + float((own - rank * step).mean()))
+    first = min(float(one.min()) for one in placed)
     remark = f"{key} is cut to whole seconds; a step of {step:.3f} s was worked out from all of them"
     return _plausible(
-        Clock([one - first for one in times], f"{_WORDS.get(key, key)} in whole seconds", (remark,)), where
+        Clock([one - first for one in placed], f"{_WORDS.get(key, key)} in whole seconds", (remark,)), where
     )
 
 

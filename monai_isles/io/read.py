@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def read_image(
         path, kind=kind, where=where, dtype=dtype, max_bytes=max_bytes, label_values=label_values, judge_time=judge_time
     )
     refuse(found)
-    return image
+    return cast(Image, image)  # without an image there is an error among the findings
 
 
 def inspect_image(
@@ -140,7 +140,7 @@ def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -
         frames,
         affine,
         _spacing(affine),
-        voxel_dtype(header),
+        cast(np.dtype, voxel_dtype(header)),  # other types are refused above
         None if frames is None else frame_time_s(header),
     )
 
@@ -190,7 +190,7 @@ def _judge_claim(path: Path, place: str, limit: int) -> int:
 
 def _voxels(raw: bytes, header: Nifti1Header, place: str) -> tuple[np.ndarray, int]:
     """Return the voxels as stored, and how many bytes follow them."""
-    dtype, (shape, frames) = voxel_dtype(header), layout(header)
+    dtype, (shape, frames) = cast(np.dtype, voxel_dtype(header)), layout(header)
     full = shape if frames is None else (*shape, frames)
     start, count = int(header["vox_offset"]), math.prod(full)
     end = start + count * dtype.itemsize

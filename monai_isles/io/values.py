@@ -134,9 +134,8 @@ def _lost_in_tissue(lost: np.ndarray, inside: int | None, where: str) -> Finding
 def _count_in_tissue(whole: np.ndarray, lost: np.ndarray, kind: str) -> int:
     """Return how many of the voxels without a number lie in the head, or are a slice or a large part of one."""
     if whole.ndim != 3:
-        whole, lost = whole.reshape(-1, *whole.shape[-3:]).max(0), lost.reshape(-1, *lost.shape[-3:]).any(0)
-    head = whole > (_TISSUE_HU if kind in _HOUNSFIELD else 0.1 * np.percentile(np.abs(whole), 95))
-    head = _filled(head)
+        whole, lost = whole.reshape(-1, *whole.shape[-3:]).max(0), lost.reshape(-1, *lost.shape[-3:]).max(0)
+    head = _filled(whole > (_TISSUE_HU if kind in _HOUNSFIELD else 0.1 * np.percentile(np.abs(whole), 95)))
     between = np.maximum.accumulate(head, 2) & np.maximum.accumulate(head[..., ::-1], 2)[..., ::-1] & lost
     wide = between.sum((0, 1)) > _BITTEN_SHARE * max(1, head.sum((0, 1)).max())
     return int(np.count_nonzero((head & lost) | (between & wide)))
@@ -262,8 +261,8 @@ def _label_findings(data: np.ndarray, where: str, label_values: Sequence[int] | 
     more = f", and {len(values) - 8} further values" if len(values) > 8 else ""
     two = len(values) == 2 and values[0] == 0
     top = f"map {values[-1]:g} to 1 if it means lesion" if two else "decide which values mean lesion"
-    words = {"allowed": ", ".join(map(str, allowed[:-1])), "allowed2": allowed[-1], "top": top}
-    return [finding("E-LBL-01", ERROR, where=where, found=f"values {listed}{more}", **words)]
+    text, most = f"values {listed}{more}", ", ".join(map(str, allowed[:-1]))
+    return [finding("E-LBL-01", ERROR, where=where, found=text, allowed=most, allowed2=allowed[-1], top=top)]
 
 
 def _probability_findings(low: float, high: float, where: str) -> list[Finding]:
@@ -281,8 +280,8 @@ def _negative_findings(data: np.ndarray, low: float, modality: Modality, where: 
     found = f"{negative} of {brain} non-zero voxels{share} below 0, lowest {low:g}"
     if not many:
         return [finding("E-VAL-10", WARNING, where=where, found=found, name=modality.name)]
-    words = {"name": modality.name, "max_negative_share": MAX_NEGATIVE_SHARE}
-    return [finding("E-VAL-06", ERROR, where=where, found=found, **words)]
+    limit = MAX_NEGATIVE_SHARE
+    return [finding("E-VAL-06", ERROR, where=where, found=found, name=modality.name, max_negative_share=limit)]
 
 
 def _range_findings(data: np.ndarray, low: float, high: float, modality: Modality, where: str) -> list[Finding]:
@@ -300,7 +299,7 @@ def _range_findings(data: np.ndarray, low: float, high: float, modality: Modalit
 
 
 def _share_above(data: np.ndarray, bound: float) -> float:
-    return np.count_nonzero(data > bound) / max(1, np.count_nonzero(data))
+    return int(np.count_nonzero(data > bound)) / max(1, int(np.count_nonzero(data)))
 
 
 def _likely(data: np.ndarray, high: float, typical: float, modality: Modality) -> str:

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 from uuid import uuid4
@@ -102,12 +103,10 @@ def _make_ct(folder: Path, group: Sequence[Planned], recipe: Recipe) -> None:
     for one in group:
         scan = scan_slab(patient, one.slab, seed=recipe.seed)
         labelled, case = one.section == "TRAINING", folder / one.section / f"case_{one.number}"
-        _whole(case, lambda tmp, s=scan, n=one.number, y=labelled: write_case(
-            s, tmp, number=n, series=recipe.series, labelled=y
-        ))  # fmt: skip
+        _whole(case, partial(write_case, scan, number=one.number, series=recipe.series, labelled=labelled))
         if recipe.dicom:
             dicom = folder / "DICOM" / one.section / case.name
-            _whole(dicom, lambda tmp, s=scan: write_dicom(s, tmp, form=recipe.dicom))
+            _whole(dicom, partial(write_dicom, scan, form=recipe.dicom))
         _tell(folder, one, {"slab": one.slab, **scan.truth})
 
 
@@ -122,7 +121,7 @@ def _make_mri(folder: Path, one: Planned, recipe: Recipe) -> None:
     _tell(folder, one, {"kind": kind.name, **scan.truth})
 
 
-def _whole(folder: Path, write: Callable[[Path], None]) -> None:
+def _whole(folder: Path, write: Callable[[Path], object]) -> None:
     """Write a folder aside and move it in one step; what lies there was left without its truth and goes."""
     aside = folder.with_name(f"{PART}{uuid4().hex[:8]}-{folder.name}")
     try:

@@ -58,11 +58,12 @@ class CodeSpread:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
 
     def _collect(self, engine: Engine) -> None:
-        truth = engine.state.output["label"][:, 1:2].float()
+        truth = cast(dict[str, Tensor], engine.state.output)["label"][:, 1:2].float()
+        encoder, drawn = cast(nn.Module, self.encoder), cast(nn.Module, self._drawn)  # see ``attach``
         with torch.no_grad():
-            self._codes.append(self.encoder(truth).double())
+            self._codes.append(encoder(truth).double())
             if self.first is None:
-                self._first_codes.append(self._drawn.to(truth.device)(truth).double())
+                self._first_codes.append(drawn.to(truth.device)(truth).double())
 
     def _finish(self, engine: Engine) -> None:
         spread, self._codes = _spread(self._codes), []

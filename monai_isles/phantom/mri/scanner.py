@@ -82,7 +82,7 @@ def record(
 def _resampled(
     rng: np.random.Generator, brain: Brain, volume: np.ndarray, misplaced_vox: float, shift_y: np.ndarray | None
 ) -> np.ndarray:
-    places = np.stack(np.unravel_index(brain.index, brain.box_shape)).astype(np.float32)
+    places: np.ndarray = np.stack(np.unravel_index(brain.index, brain.box_shape)).astype(np.float32)
     middle = (np.array(brain.box_shape, np.float32)[:, None] - 1) / 2
     turn = np.deg2rad(rng.normal(0, 0.4, 3)) * min(misplaced_vox * 2, 1.0)
     skew = np.array([[1, -turn[2], turn[1]], [turn[2], 1, -turn[0]], [-turn[1], turn[0], 1]], np.float32)
