@@ -91,17 +91,17 @@ def transit_solver(like: Tensor, aif: Tensor, dt_s: float, *, spread: float) -> 
     table = transit_table(aif.cpu(), dt_s, spread=spread)
     lengths = table.curves.norm(dim=1).clamp_min(1e-12)
     units = (table.curves / lengths[:, None]).T.to(like).contiguous()
-    facts = torch.stack([torch.ones_like(lengths), table.transit_s, table.tmax_s], 1).to(like)
+    facts = torch.stack([table.transit_s, table.tmax_s], 1).to(like)
     volume, prior = (table.transit_s / lengths).to(like)[:, None], table.log_prior.to(like)
     noise = _misfit(like[:: max(1, len(like) // _SAMPLE)], units)
 
     def solve(curves: Tensor) -> list[Tensor]:
         fits = (curves @ units).clamp_min_(0.0)
         weight = torch.addcmul(prior, fits, fits, value=0.5 / noise)
-        weight = weight.sub_(weight.amax(1, keepdim=True)).exp_()
-        total, transit, tmax = (weight @ facts).T
-        found = (weight.mul_(fits) @ volume)[:, 0] / total
-        return [found * total / transit, found, tmax / total]
+        weight = weight.softmax(1)
+        transit, tmax = (weight @ facts).T
+        found = (weight.mul_(fits) @ volume)[:, 0]
+        return [found / transit, found, tmax]
 
     return solve
 
