@@ -21,7 +21,9 @@ def one_small_scan(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(importlib.import_module(name), "scans", lambda number, slices: [head])
 
 
-@pytest.mark.parametrize(("name", "rows"), [("search", 5), ("surfaces", 2), ("deconvolution", 6), ("startup", 1)])
+@pytest.mark.parametrize(
+    ("name", "rows"), [("search", 5), ("surfaces", 2), ("deconvolution", 6), ("perfusion_accuracy", 14), ("startup", 1)]
+)
 def test_a_quick_run_agrees(name: str, rows: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert importlib.import_module(name).main(["--quick", "--rounds", "1", "--out", str(tmp_path)]) == 0
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
