@@ -321,3 +321,15 @@ def test_times_in_another_unit_are_told_by_the_healthy_side(
     (told,) = settle_values(times * np.float32(factor), kind=kind, where="case_1").findings
     assert words in told.fix and (told.code, told.severity) in (("E-VAL-15", "warning"), ("E-VAL-05", "error"))
     assert told.severity == ("error" if factor == 1000 or kind == "ttp" else "warning")
+
+
+@pytest.mark.parametrize("factor", [100, 1000])
+@pytest.mark.parametrize(("kind", "healthy", "lesion"), [("mtt", 5, 12), ("tmax", 1.5, 9), ("ttp", 18, 26)])
+def test_times_divided_too_often_are_told(kind: str, healthy: float, lesion: float, factor: int) -> None:
+    """A Tmax of 0.09 s in the lesion is no hypoperfusion at all: seen where an unneeded factor was taken off."""
+    brain = (head() > 0) & (head() < 100)
+    times = np.where(brain, np.float32(healthy), 0)
+    times[32:][brain[32:]] = lesion
+    (told,) = settle_values(times / np.float32(factor), kind=kind, where="case_1").findings
+    assert (told.code, told.severity) == ("E-VAL-15", "warning") and f"divided by {factor} too often" in told.fix
+    assert f"99th percentile {lesion / factor:.3g} s" in told.found
