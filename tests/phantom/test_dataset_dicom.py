@@ -86,7 +86,7 @@ def test_maps_from_dicom_are_those_from_nifti(both: tuple[str, Path], tmp_path: 
     nifti = measure_study(find_study(tmp_path / "series.nii.gz"), "nifti", tmp_path)
     assert dicom.record["frames"] == nifti.record["frames"] and dicom.record["kind"] == "dicom"
     for key in ("ct", *MAPS):
-        one, other = (read_image(str(study.maps[key]), kind=key).data for study in (dicom, nifti))
+        one, other = (read_image(str(study.entry[key]), kind=key).data for study in (dicom, nifti))
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-3, err_msg=key)
 
 
