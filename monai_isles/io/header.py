@@ -31,6 +31,10 @@ def parse_header(block: bytes, where: str) -> Nifti1Header:
                 header = kind(block[:size], endianness=endian, check=False)
                 if bytes(header["magic"])[:3] in (b"n+1", b"n+2"):
                     return header
+    if len(block) >= 348 and block[344:347] == b"n+1":  # the length of the header is wrong, the rest may be right
+        for endian in "<>":
+            if 1 <= int.from_bytes(block[40:42], "little" if endian == "<" else "big") <= 7:
+                return nibabel.Nifti1Header(block[:348], endianness=endian, check=False)
     raise refused("E-FILE-03", where=where, found=f"starts with {block[:24]!r}")
 
 

@@ -56,8 +56,10 @@ def _size_findings(header: Nifti1Header, where: str) -> list[Finding]:
 
 def _type_findings(header: Nifti1Header, where: str) -> list[Finding]:
     code, found = int(header["datatype"]), []
+    if header["sizeof_hdr"] not in (348, 540):
+        found.append(finding("E-FILE-22", WARNING, where=where, found=f"length {int(header['sizeof_hdr'])}"))
     offset = float(header["vox_offset"])
-    if not np.isfinite(offset) or offset % 1 or offset < (352 if header["sizeof_hdr"] == 348 else 544):
+    if not np.isfinite(offset) or offset % 1 or offset < (544 if header["sizeof_hdr"] == 540 else 352):
         found.append(finding("E-FILE-09", ERROR, where=where, found=f"voxel offset {offset:g}"))
     if code in _COMPLEX:
         found.append(finding("E-VAL-01", ERROR, where=where, found=f"complex numbers (NIfTI datatype {code})"))
@@ -86,12 +88,8 @@ def _unit_findings(header: Nifti1Header, where: str) -> list[Finding]:
 
 def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     s_code, q_code = int(header["sform_code"]), int(header["qform_code"])
-    strange = [f"{name} code {code}" for name, code in (("sform", s_code), ("qform", q_code)) if code not in CODES]
-    if strange:
-        text = f"{', '.join(strange)}; 0 to {max(CODES)} are known"
-        return [finding("E-GEOM-08", ERROR, where=where, found=text)]
     if s_code <= 0 and q_code <= 0:
-        return [finding("E-GEOM-01", ERROR, where=where, found="sform code 0 and qform code 0")]
+        return [finding("E-GEOM-01", ERROR, where=where, found=f"sform code {s_code} and qform code {q_code}")]
     affine = native_affine(header)
     rows = np.array2string(affine, precision=4, suppress_small=True).replace("\n", "")
     used = "sform" if s_code > 0 else "qform"
@@ -100,6 +98,11 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     if not np.isfinite(affine).all() or lengths.min() <= 1e-6 or abs(np.linalg.det(unit)) < 1e-3:
         return [finding("E-GEOM-06", ERROR, where=where, found=f"{used} {rows}{_written_by(header)}")]
     found = _shear_findings(unit, used, where)
+    strange = [f"{name} code {code}" for name, code in (("sform", s_code), ("qform", q_code)) if code not in CODES]
+    if strange:
+        text = f"{', '.join(strange)}; 0 to {max(CODES)} are known"
+        severity = ERROR if min(s_code, q_code) < 0 else WARNING  # readers differ on whether a negative code counts
+        found.append(finding("E-GEOM-08", severity, where=where, found=text, used=used))
     if s_code > 0 and q_code > 0:
         found += _conflict_findings(header, where)
     return found
@@ -133,16 +136,15 @@ def _conflict_findings(header: Nifti1Header, where: str) -> list[Finding]:
     shape, ours = layout(header)[0], sform(header)
     theirs = nearest_qform(header, ours)
     if not np.isfinite(theirs).all():
-        apart = "qform is not finite"
-    else:
-        gap = displacement(ours, theirs, shape)
-        if gap.vox <= TOLERANCE_VOX:
-            return []
-        apart = f"field-of-view corners {gap.mm:.4g} mm ({gap.vox:.3g} voxel) apart"
-        if gap.vox < SAME_GRID_VOX:
-            return [finding("E-GEOM-10", WARNING, where=where, found=apart, used="sform")]
-        apart += "; the sform would be used"
-    return [finding("E-GEOM-02", ERROR, where=where, found=apart)]
+        fault = "qform is not finite and states no place"
+        return [finding("E-GEOM-10", WARNING, where=where, found=str(theirs[:3]), fault=fault, used="sform")]
+    gap = displacement(ours, theirs, shape)
+    if gap.vox <= TOLERANCE_VOX:
+        return []
+    apart = f"field-of-view corners {gap.mm:.4g} mm ({gap.vox:.3g} voxel) apart"
+    if gap.vox < SAME_GRID_VOX:
+        return [finding("E-GEOM-10", WARNING, where=where, found=apart, used="sform")]
+    return [finding("E-GEOM-02", ERROR, where=where, found=f"{apart}; the sform would be used")]
 
 
 def _frame_findings(header: Nifti1Header, kind: str | None, where: str, judge_time: bool) -> list[Finding]:

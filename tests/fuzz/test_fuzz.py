@@ -49,19 +49,51 @@ def test_a_wrong_accept_would_be_seen(tmp_path: Path) -> None:
     assert nifti_verdict(f"0|ct|.nii|{UNDETECTABLE[0]}", case, base) == "accepted: altered, no checksum to know by"
 
 
+def test_a_wrong_refusal_would_be_seen_and_a_right_one_is_none(tmp_path: Path) -> None:
+    import gzip
+
+    import nibabel
+
+    from tests.fuzz.readable import wrongly_refused
+    from tests.fuzz.truth import base_images
+
+    base, case = base_images(tmp_path / "base"), tmp_path / "case"
+    case.mkdir()
+    raw = (base / "mtt.nii").read_bytes()
+
+    def judged(stored: bytes, suffix: str = ".nii") -> bool:
+        (case / f"mtt{suffix}").write_bytes(stored)
+        return wrongly_refused(f"0|mtt|{suffix}|any", case, base)
+
+    def patched(**fields: object) -> bytes:
+        header = np.frombuffer(raw[:348], nibabel.nifti1.header_dtype).copy()
+        for name, value in fields.items():
+            header[name] = value
+        return header.tobytes() + raw[348:]
+
+    zipped = gzip.compress(raw, mtime=0)
+    assert judged(raw) and judged(zipped, ".nii.gz") and judged(patched(sform_code=7))
+    assert not judged(zipped[:-8] + bytes([zipped[-8] ^ 1]) + zipped[-7:], ".nii.gz")  # the checksum knew
+    assert not judged(gzip.compress(raw + bytes(2**26 + 1000), 1), ".nii.gz")  # a bomb
+    assert not judged(patched(qoffset_x=50.0))  # two places
+    assert not judged(patched(scl_slope=1.0)) and not judged(raw[:-1])  # hundreds of seconds; cut
+    moved = patched(qoffset_x=50.0, srow_x=[-1.5, 0, 0, 50.0])
+    assert not judged(moved)  # on another grid than the case, and read alone
+
+
 def test_a_stream_that_its_checksum_contradicts_is_told_from_a_sound_one(tmp_path: Path) -> None:
     import gzip
 
-    from tests.fuzz.truth import _checksum_knew
+    from tests.fuzz.truth import checksum_knew
 
     whole = gzip.compress(b"voxels" * 1000, mtime=0) + gzip.compress(b"more", mtime=0)
     path = tmp_path / "a.nii.gz"
     path.write_bytes(whole)
-    assert not _checksum_knew(path, path)
+    assert not checksum_knew(path)
     path.write_bytes(whole[:20] + bytes([whole[20] ^ 1]) + whole[21:])
-    assert _checksum_knew(path, path)
+    assert checksum_knew(path)
     path.write_bytes(whole[:-9])
-    assert _checksum_knew(path, path)
+    assert checksum_knew(path)
 
 
 def test_every_way_of_damage_is_drawn_and_none_but_a_few_leave_the_file_as_it_was(tmp_path: Path) -> None:

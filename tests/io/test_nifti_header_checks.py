@@ -96,8 +96,14 @@ def test_sform_and_qform_that_are_mirrors_are_refused(write: Write, volume: np.n
     )
 
 
-def test_a_qform_that_is_not_a_number_is_a_conflict(write: Write, volume: np.ndarray) -> None:
-    refused(write(volume, patch={"qoffset_x": np.nan}), r"E-GEOM-02(?s:.*)qform is not finite")
+def test_a_qform_that_is_not_a_number_leaves_the_place_to_the_sform(
+    write: Write, volume: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = read_image(write(volume)).affine
+    found = read_image(write(volume, patch={"qoffset_x": np.nan})).affine
+    np.testing.assert_array_equal(found, wanted)
+    assert "E-GEOM-10: qform is not finite and states no place" in caplog.text
+    refused(write(volume, patch={"qoffset_x": np.nan, "sform_code": 0}), "E-GEOM-06")
 
 
 @pytest.mark.parametrize(("shift", "said"), [(1e-5, ""), (5e-4, ""), (0.01, "E-GEOM-10"), (0.4, "E-GEOM-10")])
@@ -169,11 +175,16 @@ def test_scale_factors_that_are_not_finite_are_refused(
 
 
 @pytest.mark.parametrize("field", ["sform_code", "qform_code"])
-@pytest.mark.parametrize("code", [-1, 6, 5202])
-def test_an_orientation_code_that_nifti_does_not_have_is_refused(
-    write: Write, volume: np.ndarray, field: str, code: int
+@pytest.mark.parametrize("code", [6, 5202])
+def test_an_orientation_code_that_nifti_does_not_have_is_remarked(
+    write: Write, volume: np.ndarray, field: str, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    refused(write(volume, patch={field: code}), rf"E-GEOM-08(?s:.*){field[:5]} code {code}; 0 to 5 are known")
+    wanted = read_image(write(volume)).affine
+    np.testing.assert_allclose(read_image(write(volume, patch={field: code})).affine, wanted, atol=1e-5)
+    assert "E-GEOM-08" in caplog.text and f"{field[:5]} code {code}; 0 to 5 are known" in caplog.text
+    refused(write(volume, patch={field: code, "srow_x": [1, 0, 0, 10]}), "E-GEOM-02")
+    refused(write(volume, patch={field: -1}), "E-GEOM-08(?s:.*)code -1")
+    refused(write(volume, patch={"sform_code": -1, "qform_code": -1}), "E-GEOM-01(?s:.*)sform code -1")
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 2, 1), (4, 3, 2, 1, 1), (4, 3, 2, 1, 1, 1, 1)])
@@ -183,3 +194,13 @@ def test_further_axes_of_one_go_with_a_remark(
     path = write(volume.reshape(shape))
     assert np.array_equal(read_image(path, kind="ct").data, read_image(write(volume, "b.nii")).data)
     assert "E-DIM-09" in caplog.text and str(shape) in caplog.text
+
+
+@pytest.mark.parametrize("length", [0, 4096, -5])
+def test_a_wrong_length_of_the_header_is_remarked(
+    write: Write, volume: np.ndarray, length: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = read_image(write(volume, patch={"sizeof_hdr": length}))
+    np.testing.assert_array_equal(found.data, read_image(write(volume)).data)
+    assert "E-FILE-22: header misstates its own length" in caplog.text and f"length {length}" in caplog.text
+    refused(write(volume, patch={"sizeof_hdr": length, "magic": b"n?1"}), "E-FILE-03")
