@@ -50,9 +50,6 @@ class SwitchableNorm2d(nn.Module):
     Source: Luo 2018 (arXiv:1806.10779), section 2; mixture weights start equal.
     """
 
-    running_mean: Tensor
-    running_var: Tensor
-
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
         self.eps, self.momentum = eps, momentum
@@ -72,10 +69,10 @@ class SwitchableNorm2d(nn.Module):
             batch_mean = mean.mean(dim=0, keepdim=True)
             batch_var = var.mean(dim=0, keepdim=True) + mean.var(dim=0, correction=0, keepdim=True)
             with torch.no_grad():
-                self.running_mean.lerp_(batch_mean.detach().flatten().to(self.running_mean.dtype), self.momentum)
-                self.running_var.lerp_(batch_var.detach().flatten().to(self.running_var.dtype), self.momentum)
+                self.running_mean.lerp_(batch_mean.detach().flatten().to(self.running_mean.dtype), self.momentum)  # type: ignore
+                self.running_var.lerp_(batch_var.detach().flatten().to(self.running_var.dtype), self.momentum)  # type: ignore
         else:
-            batch_mean, batch_var = self.running_mean.view(1, -1, 1, 1), self.running_var.view(1, -1, 1, 1)
+            batch_mean, batch_var = self.running_mean.view(1, -1, 1, 1), self.running_var.view(1, -1, 1, 1)  # type: ignore[operator]
         share = torch.softmax(self.mean_weight, dim=0)
         mixed_mean = share[0] * mean + share[1] * layer_mean + share[2] * batch_mean
         share = torch.softmax(self.var_weight, dim=0)

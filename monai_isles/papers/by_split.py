@@ -183,7 +183,7 @@ def _volumes(found: OutOfFold, cases: Sequence[Case]) -> Iterator[Volumes]:
     files = {str(entry["case"]): str(entry["dwi"]) for entry in entries}
     for case in progress(cases, "comparing pseudo-DWI", total=len(cases)):
         dwi = read_image(files[case.name], kind="dwi", where=case.name)
-        lesion = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)
+        lesion = read_image(cast("Path", case.label), kind="label", where=case.name, label_values=case.label_values)
         pseudo = read_image(found.path(case).with_name("pseudo_dwi.nii.gz"), where=case.name)
         require_same_grid({"true DWI": dwi, "pseudo-DWI": pseudo, "reference": lesion}, case=case.name)
         scaled = scaled_dwi(torch.from_numpy(np.ascontiguousarray(dwi.data)), where=case.name).numpy()

@@ -28,7 +28,8 @@ PRINTED_BY = {
     "data/datalist.py": {"datalist"}, "data/layouts.py": {"datalist"}, "evaluation": {"evaluate"},
     "data/remote.py": {"predict", "prepare", "evaluate", "crossval"}, "export": {"export"}, "inference": PREDICT,
     "cli/options.py": {"perfusion", "predict-series"}, "training/distributed.py": {*PREDICT, "perfusion"},
-    "bundle/bundle.py E-USE-70": {"check"}, "bundle/bundle.py E-XVAL-03": {"crossval"},
+    "bundle/bundle.py E-USE-70": {"check"},
+    "dicom": {"perfusion", "predict-series"}, "bundle/bundle.py E-XVAL-03": {"crossval"},
 }  # fmt: skip
 
 
