@@ -45,8 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     use_threads(args.threads)
     from monai_isles.workflows.predict_dry import rehearse_series
-    from monai_isles.workflows.predict_series import predict_series
-    from monai_isles.workflows.series_results import Wanted
+    from monai_isles.workflows.predict_series import Wanted, predict_series
 
     how, out = options.chosen_prediction(args), Path(args.out)
     read = {"dt_s": options.chosen_times(args), "resample": args.resample, "series": args.of_series}

@@ -1,10 +1,17 @@
 from .compare import compare_rows
 from .maps import MAP_COLUMNS, map_scores, summarise_maps
 from .pairs import find_masks, find_predictions, find_references
-from .perfusion_case import contralateral_side, hemispheres
 from .score import COLUMNS, score_case, score_folder
 from .summary import summarise, summary_table
-from .threshold_baselines import SingleThreshold, rcbf_core, relative_cbf, single_threshold_core, tune_single_threshold
+from .threshold_baselines import (
+    SingleThreshold,
+    contralateral_side,
+    hemispheres,
+    rcbf_core,
+    relative_cbf,
+    single_threshold_core,
+    tune_single_threshold,
+)
 
 __all__ = [
     "COLUMNS",

@@ -1,7 +1,6 @@
-from .bundle import Exported, export_bundle
+from .bundle import Exported, check_metadata, complete_metadata, export_bundle
 from .challenge import Submission, challenge_names, export_challenge
 from .graph import Graph, load_network, write_graphs
-from .metadata import check_metadata, complete_metadata
 from .nnunet import NnunetDataset, export_nnunet
 
 __all__ = [

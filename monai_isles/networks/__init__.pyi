@@ -1,8 +1,7 @@
 from .asymmetric_res_unet import AsymmetricResUNet
-from .blocks import AnySize, PredictionDropout, SqueezeExcitation, xavier_
+from .blocks import AnySize, PredictionDropout, PseudoDWIOutput, SqueezeExcitation, ThresholdOutput, xavier_
 from .discriminator import MultiScaleDiscriminator
 from .norms import SwitchableNorm2d
-from .outputs import PseudoDWIOutput, ThresholdOutput
 from .pretrained import PretrainedReport, load_pretrained
 from .pseudo_dwi_net import ContextEncoder, PseudoDWINet
 from .pspnet import PSPNet, with_aux

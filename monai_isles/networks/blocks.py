@@ -1,12 +1,39 @@
-"""Blocks that several networks share: pre-activation, residual blocks, prediction dropout, resolution changes."""
+"""Blocks that several networks share: residual blocks, dropout, resolution changes; outputs beside the logits."""
 
-from __future__ import annotations
+# TorchScript reads these annotations as types: no `from __future__ import annotations` here.
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_isles.errors import refused
+
+
+class PseudoDWIOutput(NamedTuple):
+    """Segmentation and synthetic images of a slice.
+
+    Shapes: logits ``(N, K, H, W)``; ``pseudo_dwi`` (I_g) and, with an extractor, ``extracted`` (F_h) ``(N, 1, H, W)``;
+    ``maps``, the perfusion maps that the image was made of, ``(N, C, H, W)``: a discriminator may ask for them.
+    Units: both images on the scale of a DWI whose minimum is 0 and whose 99th percentile is 1.
+    """
+
+    logits: Tensor
+    pseudo_dwi: Tensor
+    extracted: Tensor | None
+    maps: Tensor | None = None
+
+
+class ThresholdOutput(NamedTuple):
+    """Both rules of the clinic, whichever of them is the target.
+
+    Shapes: logits ``(N, 2, *space)`` of the target; ``core`` and ``hypoperfused`` ``(N, 1, *space)``, scores in 0..1.
+    """
+
+    logits: Tensor
+    core: Tensor
+    hypoperfused: Tensor
+
 
 _WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d, nn.Linear)
 

@@ -1,7 +1,6 @@
 """Switchable normalisation: a learned mixture of instance, layer and batch statistics."""
 
-from __future__ import annotations
-
+# TorchScript reads these annotations as types: no `from __future__ import annotations` here.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
-from monai_isles.networks.blocks import initialise_
-from monai_isles.networks.outputs import PseudoDWIOutput
+from monai_isles.networks.blocks import PseudoDWIOutput, initialise_
 from monai_isles.networks.unets import RonnebergerUNet, SLNet
 
 

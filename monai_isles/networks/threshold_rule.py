@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
-from monai_isles.networks.outputs import ThresholdOutput
+from monai_isles.networks.blocks import ThresholdOutput
 
 TARGETS = ("core", "hypoperfused")
 _LEAST, _OUTSIDE = 1e-3, -120.0

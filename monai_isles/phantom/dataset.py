@@ -17,9 +17,8 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.io.locks import in_turn
 from monai_isles.perfusion.maps import CONVENTIONAL
 from monai_isles.phantom.atlas import load_atlas
-from monai_isles.phantom.ct.facts import protocol_of
 from monai_isles.phantom.ct.scan import Acquisition, CaseArrays, acquisition, haemodynamics, scan_slab
-from monai_isles.phantom.ct.subject import make_patient
+from monai_isles.phantom.ct.subject import make_patient, protocol_of
 from monai_isles.phantom.dicom_writer import require_form
 from monai_isles.phantom.folder import (
     FIRST_TEST_SUBJECT,

@@ -4,24 +4,187 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from monai_isles import __version__
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task, is_spread, kept, stands_elsewhere
 from monai_isles.data.study import StudyFiles, find_studies
+from monai_isles.dicom.source import DicomSource
+from monai_isles.dicom.write_maps import publish_maps
+from monai_isles.dicom.write_seg import Algorithm, publish_seg
 from monai_isles.errors import refused
+from monai_isles.inference.intensity_check import intensity_flags
+from monai_isles.inference.ischaemia import case_ischaemia
 from monai_isles.inference.outputs import publish_bids
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor
 from monai_isles.io.clock import Asked
+from monai_isles.io.publish import publish_image
+from monai_isles.io.read import read_image
 from monai_isles.io.runs import RunFolder, sweep_parts
+from monai_isles.perfusion.quality import LATE_ARTERY, NO_ARTERY
 from monai_isles.progress import quiet
-from monai_isles.workflows.measure_study import MeasuredStudy, maps_of, measure_study
+from monai_isles.reports.page import case_page
+from monai_isles.reports.views import CaseView
+from monai_isles.workflows.measure_study import MAPS, MeasuredStudy, maps_of, measure_study
 from monai_isles.workflows.predict import Recipe, predict_cases, prediction_record, recipe_of, settle_entropy
-from monai_isles.workflows.series_results import Wanted, publish_results
+
+_CUTS = ("core_rcbf", "delay_s", "min_cluster_ml")
+_SEEN = ("ct", "cbf", "cbv", "mtt", "tmax")
+_PATIENT = {
+    "PatientName": "Name", "PatientID": "Number", "PatientBirthDate": "Born", "PatientSex": "Sex", "StudyDate": "Study",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which results to write, beside those that every prediction has.
+
+    Args:
+        report: the page. dicom: a DICOM SEG where the source is DICOM. dicom_maps: the maps as DICOM too.
+        show_patient: print the patient's name, number, birth date, sex and study date on the page, nowhere else.
+        metadata: of the bundle.
+    """
+
+    report: bool = True
+    dicom: bool = True
+    dicom_maps: bool = False
+    show_patient: bool = False
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+    def files(self, measured: MeasuredStudy) -> list[str]:
+        """Return the names that a finished case has."""
+        found = ["result.json", "lesion.nii.gz", *(["report.html"] if self.report else [])]
+        if measured.slices and self.dicom:
+            found.append("lesion_seg.dcm")
+        if measured.slices and self.dicom_maps:
+            found += [f"dicom_maps/{key}.dcm" for key in MAPS]
+        return found
+
+
+def publish_results(
+    measured: MeasuredStudy, maps: Mapping[str, Any], result: dict[str, object], folder: Path, wanted: Wanted
+) -> None:
+    """Add ``quality`` to the result and write masks, page and DICOM of one case.
+
+    Shapes: ``maps`` hold ``lesion`` as (1, H, W, D).
+    Args:
+        measured: of ``measure_study``.
+        result: ``result.json`` to be, with ``perfusion`` where the maps allowed it; changed in place.
+        folder: ``<out>/<case>``.
+    Raises:
+        IslesError: those of ``publish_image``, ``case_page``, ``publish_seg`` and ``publish_maps``.
+    Source: ours; ``tests/cli/test_predict_series.py``.
+    """
+    images = {key: read_image(str(measured.entry[key]), kind=key) for key in _SEEN}
+    arrays = {key: image.data for key, image in images.items()}
+    _withhold_volumes(measured, result)
+    masks = {"lesion": np.asarray(maps["lesion"][0]) > 0, **_rule_masks(measured, result)}
+    for name in ("core", "hypoperfused", "penumbra"):
+        if name in masks:
+            publish_image(folder / f"{name}.nii.gz", masks[name], images["ct"], dtype="uint8", description=name)
+    brain = np.sum([arrays[key] for key in _SEEN[1:]], axis=0) > 0
+    flags = [asdict(flag) for flag in intensity_flags(arrays, brain, wanted.metadata)]
+    result["quality"] = [*measured.record["flags"], *flags, *_rule_flags(result)]
+    told = ("kind", "source_sha256", "ct", "frames", "dt_s", "settings", "coverage")
+    result["source"] = {key: measured.record[key] for key in told}
+    result["patient_shown"] = wanted.show_patient
+    if wanted.report:
+        volumes = {key: np.asarray(maps[key][0]) for key in ("probability", "uncertainty") if key in maps}
+        view = _view(measured, arrays | volumes, masks, images["ct"].spacing_mm, result, wanted)
+        case_page(view, folder / "report.html")
+    if measured.slices:
+        _publish_dicom(measured, masks, images["ct"].affine, result, folder, wanted)
+
+
+def _withhold_volumes(measured: MeasuredStudy, result: dict[str, Any]) -> None:
+    """Give no volumes of the rules where no artery was found."""
+    if result.get("perfusion") and any(flag["code"] == LATE_ARTERY for flag in measured.record["flags"]):
+        result["perfusion"] = {"not_computed": NO_ARTERY}
+
+
+def _rule_masks(measured: MeasuredStudy, result: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    block = result.get("perfusion") or {}
+    if "core_ml" not in block:
+        return {}
+    found = case_ischaemia(measured.entry, **{key: float(block[key]) for key in _CUTS})
+    if found is None:
+        return {}
+    return {name: getattr(found[0], name) for name in ("core", "hypoperfused", "penumbra")}
+
+
+def _rule_flags(result: Mapping[str, Any]) -> list[dict[str, str]]:
+    block = result.get("perfusion") or {}
+    if "not_computed" in block:
+        return [{"code": "no-core", "severity": "warning", "text": str(block["not_computed"])}]
+    if block.get("midline") == "centroid":
+        text = "the head could not be laid on its own mirror image: the sides are split at the middle of the brain"
+        return [{"code": "midline", "severity": "warning", "text": text}]
+    return []
+
+
+def _view(
+    measured: MeasuredStudy, arrays: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray],
+    spacing_mm: tuple[float, float, float], result: Mapping[str, object], wanted: Wanted,
+) -> CaseView:  # fmt: skip
+    record, vof = measured.record, measured.record["vof_hu"]
+    facts = {"source": str(record["kind"]), "CT shown": str(record["ct"])}
+    facts |= {name: str(value) for name, value in record["series"].items()}
+    facts |= {"maps": _made(record["settings"])}
+    facts |= {"source SHA-256": str(record["source_sha256"])}
+    return CaseView(
+        name=str(measured.entry["case"]),
+        images={key: arrays[key] for key in _SEEN},
+        probability=arrays.get("probability"),
+        uncertainty=arrays.get("uncertainty"),
+        lesion=masks["lesion"],
+        masks={name: masks[name] for name in ("core", "hypoperfused") if name in masks},
+        spacing_mm=spacing_mm,
+        result=result,
+        aif=np.asarray(record["aif_hu"]),
+        vof=None if vof is None else np.asarray(vof),
+        dt_s=float(record["dt_s"]),
+        series=facts,
+        patient=_patient(measured.slices[0]) if wanted.show_patient and measured.slices else {},
+        simulated=measured.simulated,
+    )
+
+
+def _made(settings: Mapping[str, Any]) -> str:
+    return f"{settings['method']} {settings['truncation']:g}, smoothed over {settings['smoothing_mm']:g} mm"
+
+
+def _publish_dicom(
+    measured: MeasuredStudy, masks: Mapping[str, np.ndarray], affine: np.ndarray, result: Mapping[str, Any],
+    folder: Path, wanted: Wanted,
+) -> None:  # fmt: skip
+    source = DicomSource(measured.slices, affine)
+    if wanted.dicom:
+        settings = {key: str(result[key]) for key in ("threshold", "min_size_vox") if key in result}
+        sha = ", ".join(str(one) for one in result["weights_sha256"])
+        network = Algorithm(str(result["bundle"]), str(wanted.metadata.get("version") or __version__), sha, settings)
+        cuts = {key: str(value) for key, value in (result.get("perfusion") or {}).items() if key in _CUTS}
+        rule = Algorithm("thresholds of CBF and Tmax", settings=cuts)
+        publish_seg(masks, source, folder / "lesion_seg.dcm", algorithm=network, rule=rule)
+    if wanted.dicom_maps:
+        volumes = {key: read_image(str(measured.entry[key]), kind=key).data for key in MAPS}
+        publish_maps(volumes, source, folder / "dicom_maps")
+
+
+def _patient(file: Path) -> dict[str, str]:
+    from monai_isles.dicom.header import pydicom_module
+
+    pydicom = pydicom_module()
+    with pydicom.config.disable_value_validation():
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_PATIENT))
+        return {label: str(header[key].value) for key, label in _PATIENT.items() if key in header}
+
 
 _GIVEN = ("ct", "cbf", "cbv", "mtt", "tmax", "ttp", "ctp")
 

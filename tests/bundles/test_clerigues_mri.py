@@ -17,7 +17,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_isles.cli.main import main
-from monai_isles.export.metadata import check_metadata
+from monai_isles.export.bundle import check_metadata
 from monai_isles.inference import load_predictor
 from monai_isles.bundle import Bundle
 from monai_isles.io import publish_state

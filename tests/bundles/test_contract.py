@@ -12,7 +12,7 @@ import pytest
 from monai_isles.bundle.bundle import Bundle, known_bundles
 from monai_isles.cli.main import main
 from monai_isles.data import make_datalist
-from monai_isles.export.metadata import check_metadata
+from monai_isles.export.bundle import check_metadata
 from monai_isles.io import publish_json
 from monai_isles.papers.study import paper_rows
 

@@ -19,7 +19,7 @@ from monai_isles.cli.main import main
 from monai_isles.data import find_entries, make_datalist
 from monai_isles.errors import IslesError
 from monai_isles.evaluation.threshold_baselines import rcbf_core
-from monai_isles.evaluation.perfusion_case import read_perfusion_case
+from monai_isles.evaluation.threshold_baselines import read_perfusion_case
 from monai_isles.export import export_bundle
 from monai_isles.inference import load_predictor
 from monai_isles.bundle import Bundle

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from monai_isles.data import find_entries
-from monai_isles.evaluation.perfusion_case import read_perfusion_case
-from monai_isles.evaluation.threshold_baselines import rcbf_core
+from monai_isles.evaluation.threshold_baselines import rcbf_core, read_perfusion_case
 from monai_isles.inference import case_ischaemia, perfusion_block
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from monai_isles.inference.cpu.simd_conv import LaneConv, side_by_side
+from monai_isles.inference.cpu.folded_res_unet import LaneConv, side_by_side
 
 LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 

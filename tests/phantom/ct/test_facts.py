@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from monai_isles.phantom.ct.facts import SCANS, protocol_of
+from monai_isles.phantom.ct.subject import SCANS, protocol_of
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7])

@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_isles.phantom.ct.facts import Protocol
 from monai_isles.phantom.ct.stroke import cut_at, draw_stroke, territories
-from monai_isles.phantom.ct.subject import make_patient
+from monai_isles.phantom.ct.subject import Protocol, make_patient
 
 
 @pytest.mark.parametrize(
