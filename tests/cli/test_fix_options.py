@@ -29,7 +29,8 @@ PRINTED_BY = {
     "data/remote.py": {"predict", "prepare", "evaluate", "crossval"}, "export": {"export"}, "inference": PREDICT,
     "cli/options.py": {"perfusion", "predict-series"}, "training/distributed.py": {*PREDICT, "perfusion"},
     "bundle/bundle.py E-USE-70": {"check"},
-    "dicom": {"perfusion", "predict-series"}, "bundle/bundle.py E-XVAL-03": {"crossval"},
+    "dicom": {"perfusion", "predict-series"}, "dicom/stack.py E-DCM-65": {"perfusion"},
+    "bundle/bundle.py E-XVAL-03": {"crossval"},
 }  # fmt: skip
 
 
