@@ -8,8 +8,7 @@ from scipy import ndimage
 from monai_isles.phantom.atlas import SmoothField
 from monai_isles.phantom.ct.stroke import Stroke
 from monai_isles.phantom.mri.brain import Brain
-from monai_isles.phantom.mri.scanner import Sequence, record
-from monai_isles.phantom.mri.siss import brain_share, tissue_signal
+from monai_isles.phantom.mri.siss import Sequence, brain_share, record, tissue_signal
 from monai_isles.phantom.mri.stroke import Drawn, MriSigns
 
 _GREY, _WHITE, _FLUID = (57.0, 4.0), (23.0, 2.0), (4.0, 0.5)

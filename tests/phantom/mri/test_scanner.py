@@ -5,7 +5,7 @@ import pytest
 
 from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject
 from monai_isles.phantom.mri.brain import Brain, brain_of
-from monai_isles.phantom.mri.scanner import Sequence, bias_of, record, susceptibility
+from monai_isles.phantom.mri.siss import Sequence, bias_of, record, susceptibility
 
 STILL = Sequence(blur_mm=(0.0, 0.0, 0.0), snr=1e6, bias=0.15, misplaced_mm=0.0, gain=100.0)
 
