@@ -111,7 +111,7 @@ def test_the_same_series_as_nifti_gives_the_same_numbers_but_no_dicom(
     assert "stands in for it" in (nifti / "report.html").read_text(encoding="utf-8")
     for key in ("ct", "cbf", "tmax"):
         one, other = (read_image(folder / f"maps/{key}.nii.gz").data for folder in (dicom, nifti))
-        np.testing.assert_allclose(one, other, atol=1e-3)
+        np.testing.assert_allclose(one, other, rtol=2e-4, atol=1e-3)  # float32 sums in another order
 
 
 def test_one_failure_takes_no_other_and_a_second_run_does_what_is_missing(
