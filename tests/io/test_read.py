@@ -51,7 +51,7 @@ def test_a_plane_becomes_one_slice_and_it_is_said(
     write: Write, volume: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert read_image(write(volume[..., 0], "plane.nii"), kind="ct").data.shape == (4, 3, 1)
-    assert "E-DIM-10: image is two-dimensional" in caplog.text and "plane.nii: dimensions (4, 3)" in caplog.text
+    assert "E-DIM-10: a 2D image is read as one slice" in caplog.text and "plane.nii: dimensions (4, 3)" in caplog.text
 
 
 def test_names_with_spaces_and_accents_are_read(write: Write, volume: np.ndarray) -> None:

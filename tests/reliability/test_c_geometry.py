@@ -178,6 +178,6 @@ def test_c12_a_prediction_on_another_grid_than_its_reference_is_not_scored(
 ) -> None:
     path = image_of(folder / "TRAINING/case_1", "OT")
     rewrite(path, affine=moved(path, 5.0))
-    words = ("evaluate", "--pred", finished, "--ref", folder, "--out", tmp_path / "out", "--allow-missing")
+    words = ("evaluate", "--pred", finished, "--ref", folder, "--out", tmp_path / "out", "--allow-missing", "--strict")
     says = ["case_1", path.name, "lesion.nii.gz", "5 mm"]
     refused(run, *words, exit_code=4, code="E-GEOM-03", says=says)
