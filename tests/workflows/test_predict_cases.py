@@ -169,7 +169,12 @@ def test_several_weights_are_averaged(
     other = tmp_path / "other.pt"
     publish_state(other, {k: v * 0.5 if v.is_floating_point() else v for k, v in load_state(untrained_weights).items()})
     for out, weights in (("a", [untrained_weights]), ("b", [other]), ("ab", [untrained_weights, other])):
-        assert predict(case(phantom_folder, 1), out=tmp_path / out, extra=("--weights", *map(str, weights))) == 0
+        assert (
+            predict(
+                case(phantom_folder, 1), out=tmp_path / out, extra=("--mc-passes", "1", "--weights", *map(str, weights))
+            )
+            == 0
+        )
     a, b, ab = (nibabel.load(tmp_path / d / "case_1/probability.nii.gz").get_fdata() for d in ("a", "b", "ab"))
     np.testing.assert_allclose(ab, (a + b) / 2, atol=1e-5)
 
