@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from queue import Full, Queue
 from typing import Any
@@ -18,7 +19,7 @@ from monai_isles.io.findings import Finding
 Batch = dict[str, Any]
 
 
-class CaseLoader:
+class CaseLoader(ABC):
     """Iterate over batches of the items of many cases: the part that patches, slices and volumes share.
 
     Every epoch visits each item once, in an order and with random draws that depend on the seed and the epoch alone, so
@@ -82,11 +83,12 @@ class CaseLoader:
         if self.shuffle:
             tell_few_lesions(self.names, hold)
 
-    def _begin(self) -> None:
+    def _begin(self) -> None:  # noqa: B027 (most loaders draw nothing)
         """Draw what holds for the whole epoch."""
 
+    @abstractmethod
     def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> Batch:
-        raise NotImplementedError
+        """Return the patches or slices of one batch."""
 
 
 def ahead(batches: Iterator[Batch], depth: int, *, pin: bool = False) -> Iterator[Batch]:
