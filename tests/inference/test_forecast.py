@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import numpy as np
@@ -23,7 +24,7 @@ def test_the_estimate_is_the_second_trials_time_for_all_windows(caplog) -> None:
     with caplog.at_level("INFO"):
         forecast(trial, GROUPS, 480, (4, 4, 1))
     assert seen == [4, 4]
-    assert "480 windows at step 4 x 4 x 1, 4 a pass: about 12 s" in caplog.text
+    assert re.search(r"480 windows at step 4 x 4 x 1, 4 a pass: about 1[2-5] s", caplog.text)  # 120 passes of 0.1 s
 
 
 @pytest.mark.parametrize(("groups", "trials"), [(GROUPS[:99], 0), (GROUPS, 2)])
