@@ -103,7 +103,7 @@ def segment(
     *,
     weights: Sequence[str | Path] = (),
     device: str = "auto",
-    step: Sequence[int] | None = None,
+    step: int | Sequence[int] | None = None,
     fast: bool = False,
     whole_slices: bool = False,
     mc_passes: int | None = None,
@@ -129,7 +129,7 @@ def segment(
     Source: ours; ``tests/workflows/test_api.py``.
     """
     chosen: dict[str, Any] = {"fast": fast, "whole_slices": whole_slices, "mc_passes": mc_passes}
-    paths, steps = tuple(map(Path, weights)), None if step is None else tuple(step)
+    paths, steps = tuple(map(Path, weights)), (step,) if isinstance(step, int) else tuple(step or ()) or None
     choices = Choices(
         weights=paths, device=device, step=steps, threshold=threshold, min_size_vox=min_size_vox, **chosen
     )

@@ -31,7 +31,7 @@ def test_segment_gives_what_predict_writes(phantom_folder: Path, tmp_path: Path)
     case, out = phantom_folder / "TRAINING/case_1", tmp_path / "out"
     words = ["predict", str(case), "--bundle", "clerigues", "--out", str(out), "--step", "32", "--mc-passes", "1"]
     assert main([*words, "--no-report"]) == 0
-    found = monai_isles.segment(case, step=[32], mc_passes=1)
+    found = monai_isles.segment(case, step=32, mc_passes=1)
     wanted = nibabel.load(out / "case_1/probability.nii.gz")
     np.testing.assert_array_equal(found.array("probability"), wanted.get_fdata(dtype=np.float32))
     np.testing.assert_allclose(found.affine, wanted.affine)
