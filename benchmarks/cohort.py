@@ -20,10 +20,10 @@ import torch
 
 from monai_isles.cohort import Place, Record, Task, run_cases
 from monai_isles.data import find_entries
-from monai_isles.evaluation import score_folder
 from monai_isles.inference.predictor import Choices, Predictor
 from monai_isles.io import RunFolder
 from monai_isles.phantom import make_dataset
+from monai_isles.workflows.evaluate import score_folder
 from monai_isles.workflows.predict import Recipe, predict_cases, predict_cohort, recipe_of
 
 BUNDLE = Path(__file__).parents[1] / "bundles/clerigues"

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from monai_isles.cli import options as cohort_options
-from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +31,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score, print the table (or the summary as JSON); 3 when cases were left out."""
     place = cohort_options.chosen_place(args)
-    _require_here(args.pred)
-    from monai_isles.evaluation.score import score_folder
     from monai_isles.evaluation.summary import summary_table
+    from monai_isles.workflows.evaluate import score_folder
 
     summary = score_folder(
         args.pred,
@@ -50,8 +49,3 @@ def run(args: argparse.Namespace) -> int:
     )
     print(json.dumps(summary, indent=2, allow_nan=False) if args.json else summary_table(summary))
     return EXIT_SOME_FAILED if summary["left_out"] else EXIT_DONE
-
-
-def _require_here(pred: str) -> None:
-    if "://" in pred:
-        raise refused("E-USE-64", where="--pred", found=pred)

@@ -51,26 +51,16 @@ def run(args: argparse.Namespace) -> int:
     _require_smoothing(args.smoothing_mm)
     place, asked = cohort_options.chosen_place(args), cohort_options.chosen_times(args)
     from monai_isles.inference.malloc import use_threads
-    from monai_isles.io.publish import publish_json
-    from monai_isles.io.runs import RunFolder
     from monai_isles.training.distributed import pick_device
-    from monai_isles.workflows.perfusion import MAPS, MASKS, Measuring, measure_cohort, measure_series
+    from monai_isles.workflows.perfusion import Measuring, perfusion
 
     use_threads(args.threads)
-    device, out = pick_device(args.device), Path(args.out)
-    moved, series = not args.no_motion, args.of_series
-    how = Measuring(args.method, truncation, args.smoothing_mm, asked, moved, str(device), series, args.slab_mm)
+    device, moved, out = str(pick_device(args.device)), not args.no_motion, Path(args.out)
+    how = Measuring(args.method, truncation, args.smoothing_mm, asked, moved, device, args.of_series, args.slab_mm)
+    needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory, "strict": args.strict}
+    record = perfusion(args.series, out, how, place=place, **needs)
     if len(args.series) > 1:
-        with RunFolder(out) as held:
-            gpus = int(device.type == "cuda") if args.case_gpus is None else args.case_gpus
-            needs = {"gpus": gpus, "memory_gb": args.case_memory, "strict": args.strict}
-            records = measure_cohort(args.series, out, how, place=place, **needs)
-            held.finish(record := {"kind": "perfusion of a cohort", "settings": how.settings(), "cases": records})
         return cohort_options.print_records(args, record)
-    with RunFolder(out, outputs=[f"{name}.nii.gz" for name in (*MAPS, "brain", *MASKS)]) as held:
-        record, sha256 = measure_series(args.series[0], out, how)
-        publish_json(out / "perfusion.json", record)
-        held.finish({"kind": "perfusion", "series": str(args.series[0]), "sha256": sha256, **record})
     print(json.dumps(record, indent=2) if args.json else _text(record, out))
     return EXIT_DONE
 

@@ -35,14 +35,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the page, print where it is and the table of methods, return 0."""
     from monai_isles.papers.published import published_rows
-    from monai_isles.reports.gather import gather_cohort
-    from monai_isles.reports.page import cohort_page
     from monai_isles.reports.tables import as_text
+    from monai_isles.workflows.report import report
 
-    cohort = gather_cohort(
+    cohort = report(
         args.pred,
         args.ref,
         args.scores,
+        args.out,
         names=args.names,
         curves=args.curves,
         title=args.title,
@@ -50,21 +50,10 @@ def run(args: argparse.Namespace) -> int:
         command=["monai-isles", *sys.argv[1:]],
         mirrored=args.mirrored,
     )
-    cohort_page(cohort, args.out)
     size = Path(args.out).stat().st_size
     if args.json:
-        cases = len(next(iter(cohort.per_case.values())))
-        print(
-            json.dumps(
-                {
-                    "page": str(args.out),
-                    "bytes": size,
-                    "cases": cases,
-                    "methods": list(cohort.rows),
-                    "simulated": cohort.simulated,
-                }
-            )
-        )
+        shown = {"cases": len(next(iter(cohort.per_case.values()))), "methods": list(cohort.rows)}
+        print(json.dumps({"page": str(args.out), "bytes": size, **shown, "simulated": cohort.simulated}))
     else:
         print(f"{as_text(cohort.rows, cohort.published)}\n\n{args.out}: {size / 1e6:.1f} MB")
     return EXIT_DONE

@@ -1,7 +1,7 @@
 from .compare import compare_rows
 from .maps import MAP_COLUMNS, map_scores, summarise_maps
 from .pairs import find_masks, find_predictions, find_references
-from .score import COLUMNS, score_case, score_folder
+from .score import COLUMNS, score_case, score_cases
 from .summary import summarise, summary_table
 from .threshold_baselines import (
     SingleThreshold,
@@ -27,7 +27,7 @@ __all__ = [
     "rcbf_core",
     "relative_cbf",
     "score_case",
-    "score_folder",
+    "score_cases",
     "single_threshold_core",
     "summarise",
     "summarise_maps",

@@ -2,7 +2,7 @@ from .canvas import data_uri, png_bytes, svg_text
 from .card import model_card
 from .curves import best_epoch, read_curves, training_curves, vessel_curves
 from .figures import bland_altman_plot, dice_plot, reliability_plot, search_heatmap, volume_scatter
-from .gather import Scores, Source, find_sources, gather_cohort, load_view, read_scores
+from .gather import Scores, Source, find_sources, load_view, read_scores, side_by_side
 from .montage import case_montage, methods_montage
 from .page import case_page, cohort_page, publish_case_page
 from .slices import chosen_slices
@@ -26,7 +26,6 @@ __all__ = [
     "data_uri",
     "dice_plot",
     "find_sources",
-    "gather_cohort",
     "load_view",
     "methods_montage",
     "model_card",
@@ -36,6 +35,7 @@ __all__ = [
     "read_scores",
     "reliability_plot",
     "search_heatmap",
+    "side_by_side",
     "svg_text",
     "training_curves",
     "vessel_curves",

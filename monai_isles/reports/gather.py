@@ -1,13 +1,12 @@
-"""Put a cohort together from the folders of ``predict`` and ``evaluate``; lay several runs side by side."""
+"""Read the folders of ``predict`` and ``evaluate``; lay several runs side by side."""
 
 from __future__ import annotations
 
 import csv
 import json
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,8 @@ from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import find_predictions, find_references
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, read_image
-from monai_isles.io.runs import versions
-from monai_isles.progress import progress
-from monai_isles.reports.curves import read_curves
 from monai_isles.reports.montage import drawn_keys
-from monai_isles.reports.views import SYNTHETIC, CaseView, Cohort
+from monai_isles.reports.views import SYNTHETIC, CaseView
 
 NETWORK = "network"
 _FILES = {NETWORK: "per_case.csv", "rcbf30": "baseline_per_case.csv"}
@@ -282,71 +278,3 @@ def _kind(key: str) -> str | None:
 
 def _data(read: Mapping[str, Image], key: str) -> np.ndarray | None:
     return read[key].data if key in read else None
-
-
-def gather_cohort(
-    pred_dir: str,
-    ref_dir: str,
-    scores: Sequence[str],
-    *,
-    names: Sequence[str] | None = None,
-    curves: str | None = None,
-    title: str | None = None,
-    published: Mapping[str, Mapping[str, Any]] | None = None,
-    command: Sequence[str] = (),
-    mirrored: bool = False,
-) -> Cohort:
-    """Return the cohort; its tables are read and checked now, its images one case at a time when it is drawn.
-
-    Args:
-        pred_dir, ref_dir: what the first folder of scores was made with.
-        scores, names: folders of scores and what to call them.
-        curves: ``curves.csv`` of the training.
-        title: heading; made from the data's name when None.
-        published: rows of a paper to print below, as ``papers.published.published_rows`` returns them.
-        command: words of the command line; folders in it are cut to their last name.
-        mirrored: show the mirrored channels of every case whose ``result.json`` says how they were made.
-    Raises:
-        IslesError: ``E-REP`` 01 to 04, 07 and 09.
-    """
-    read = side_by_side(scores, names)
-    rows = next(iter(read.per_case.values()))
-    sources = find_sources(pred_dir, ref_dir, rows)
-    return Cohort(
-        title=title or f"Ischemic core: {read.data}",
-        simulated=read.simulated,
-        rows=read.summaries,
-        cases=_views(sources, simulated=read.simulated),
-        curves=read_curves(curves) if curves else (),
-        provenance=_provenance(sources, read, command),
-        per_case=read.per_case,
-        published=dict(published or {}),
-        data=read.data,
-        split=read.split,
-        mirrored=mirrored,
-    )
-
-
-def _views(sources: Sequence[Source], *, simulated: bool) -> Iterator[CaseView]:
-    for source in progress(sources, "drawing", total=len(sources)):
-        yield load_view(source, simulated=simulated)
-
-
-def _provenance(sources: Sequence[Source], read: Scores, command: Sequence[str]) -> dict[str, str]:
-    facts = {"data": read.data, "split": read.split}
-    for key, label in (
-        ("bundle", "bundle"),
-        ("weights_sha256", "weights SHA-256"),
-        ("threshold", "probability threshold"),
-        ("min_size_vox", "smallest lesion kept, voxels"),
-    ):
-        values = dict.fromkeys(_short(str(s.result[key])) for s in sources if s.result.get(key) is not None)
-        facts[label] = ", ".join(values)
-    facts |= read.said
-    facts |= versions()
-    facts["command"] = shlex.join(map(_short, command))
-    return {label: text for label, text in facts.items() if text}
-
-
-def _short(word: str) -> str:
-    return PurePath(word).name if "/" in word or "\\" in word else word

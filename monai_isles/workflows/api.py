@@ -20,11 +20,11 @@ from nibabel.spatialimages import SpatialImage
 from monai_isles.bundle.bundle import INFERENCE, Bundle
 from monai_isles.data.entries import find_inputs
 from monai_isles.errors import refused
-from monai_isles.evaluation.score import score_folder
 from monai_isles.inference.predictor import Choices
-from monai_isles.io.publish import publish, publish_json
+from monai_isles.io.publish import publish
 from monai_isles.training.distributed import pick_device
-from monai_isles.workflows.perfusion import RECORD, Measuring, measure_series
+from monai_isles.workflows.evaluate import score_folder
+from monai_isles.workflows.perfusion import Measuring, measure_series
 from monai_isles.workflows.predict import predict_cases, publish_page, recipe_of
 
 Affine = Sequence[Sequence[float]] | np.ndarray
@@ -168,7 +168,6 @@ def measure_perfusion(
     path, folder = _on_disk(series, aside.path / "ctp.nii.gz", dt_s=dt_s), aside.path / "out"
     how = Measuring(method, truncation, smoothing_mm, dt_s, motion, str(pick_device(device)))
     record, _ = measure_series(path, folder, how)
-    publish_json(folder / RECORD, record)
     return Result(record, folder, aside)
 
 
@@ -178,7 +177,7 @@ def evaluate(pred: ImageLike, ref: ImageLike, *, out: str | Path | None = None, 
     Args:
         pred, ref: two folders, or two masks of one case: files, nibabel images, pairs of array and affine, MetaTensors.
         out: folder for ``per_case.csv``, ``summary.json`` and ``run.json``; none are kept unless told.
-        how: further arguments of ``monai_isles.evaluation.score_folder``: ``data_list``, ``folds``, ``baseline`` ...
+        how: further arguments of ``monai_isles.workflows.evaluate.score_folder``: ``data_list``, ``folds`` ...
     Raises:
         IslesError: those of ``monai-isles evaluate``.
     Source: ours; ``tests/workflows/test_api.py``.

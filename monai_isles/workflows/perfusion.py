@@ -1,4 +1,4 @@
-"""Measure the maps of one perfusion series, or of many, each alone."""
+"""Measure the maps of one perfusion series, or of many; if one fails, the others still run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monai_isles.data.scans import SeriesInput, read_perfusion_series
 from monai_isles.data.study import StudyFiles, find_studies
 from monai_isles.io.clock import Asked
 from monai_isles.io.publish import publish_image, publish_json, publish_text
-from monai_isles.io.runs import done_before, sweep_parts
+from monai_isles.io.runs import RunFolder, done_before, sweep_parts
 from monai_isles.modalities import MEASURED_MAPS
 from monai_isles.perfusion.clock import clock_flags
 from monai_isles.perfusion.maps import MAP_UNITS, PerfusionMaps, map_settings, measured_maps, perfusion_record
@@ -58,10 +58,43 @@ class Measuring:
         return {**made, "motion": self.motion, "device": self.device}
 
 
-def measure_series(path: str | Path, out: Path, how: Measuring) -> tuple[dict[str, Any], str]:
+def perfusion(
+    paths: Sequence[str | Path],
+    out: Path,
+    how: Measuring,
+    *,
+    place: Place,
+    gpus: int | None = None,
+    memory_gb: float = 0.0,
+    strict: bool = False,
+) -> dict[str, Any]:
+    """Measure one series into ``out``, or several into ``out/<name>``; return the record of the one, or of all.
+
+    Args:
+        gpus, memory_gb: that one of several needs of its worker; ``gpus`` is 1 on cuda unless told.
+    Raises:
+        IslesError: those of ``measure_series``, ``measure_cohort`` and ``monai_isles.io.RunFolder``.
+    Source: ours; ``tests/cli/test_perfusion.py``.
+    """
+    if len(paths) == 1:
+        with RunFolder(out, outputs=[f"{name}.nii.gz" for name in (*MAPS, "brain", *MASKS)]) as held:
+            record, sha256 = measure_series(paths[0], out, how)
+            held.finish({"kind": "perfusion", "series": str(paths[0]), "sha256": sha256, **record})
+        return record
+    with RunFolder(out) as held:
+        gpus = int(how.device.startswith("cuda")) if gpus is None else gpus
+        cases = measure_cohort(paths, out, how, place=place, gpus=gpus, memory_gb=memory_gb, strict=strict)
+        held.finish(record := {"kind": "perfusion of a cohort", "settings": how.settings(), "cases": cases})
+    return record
+
+
+def measure_series(
+    path: str | Path, out: Path, how: Measuring, *, stamp: Mapping[str, object] | None = None
+) -> tuple[dict[str, Any], str]:
     """Read, prepare, measure and write one series; return its record and the SHA-256 of the file it is like.
 
-    ``out`` gets ``cbf cbv mtt tmax ttp rcbf brain`` as NIfTI; ``core`` and ``hypoperfused`` where an artery was found.
+    ``out`` gets ``cbf cbv mtt tmax ttp rcbf brain`` as NIfTI; ``core`` and ``hypoperfused`` where an artery was found;
+    and ``perfusion.json``, the record with ``stamp``.
 
     Args:
         path: 4D NIfTI file, or the DICOM folder of the dynamic scan.
@@ -88,13 +121,15 @@ def measure_series(path: str | Path, out: Path, how: Measuring) -> tuple[dict[st
     doubts = clock_flags(maps, prepared.dt_s, where=str(path))
     told = [Flag("series", "info", remark) for remark in series.remarks]
     record["flags"] = [*map(asdict, doubts), *record["flags"], *map(asdict, told)]
-    return record | {
+    record |= {
         "midline": midline,
         "times_from": series.times_from,
         "healthy_side_cbf_ml_100g_min": round(float(flow.mean(dtype=float)), 3),
         "ischaemia": _volumes(maps, series, left, healthy, out),
         "map_files": {name: f"{name}.nii.gz" for name in (*volumes, "brain")},
-    }, series.like.sha256
+    }
+    publish_json(out / RECORD, record | (stamp or {}))
+    return record, series.like.sha256
 
 
 def _volumes(
@@ -155,8 +190,7 @@ def measure_one(task: Task) -> Record:
     files = [Path(out) / f"{name}.nii.gz" for name in (*MAPS, "brain")]
     if done_before(Path(out) / RECORD, stamp, files):
         return {"outcome": "done before"}
-    record, _ = measure_series(study.series, Path(out), how)
-    publish_json(Path(out) / RECORD, record | stamp)
+    measure_series(study.series, Path(out), how, stamp=stamp)
     return {"outcome": "ok"}
 
 

@@ -80,7 +80,7 @@ def lacking(code: str, file: str, fix: str) -> list[str]:
             missing += [] if option.removeprefix("--") in TRAIN else [f"training {option}"]
             continue
         named = NAMED.findall(before)
-        own = {Path(file).stem.replace("_", "-")} if room == "cli" else None
+        own = {Path(file).stem.replace("_", "-")} & set(VERBS) if room in ("cli", "workflows") else None
         table = PRINTED_BY.get(f"{file} {code}") or PRINTED_BY.get(file) or own or PRINTED_BY.get(room)
         verbs = {named[-1]} if named else table
         assert verbs, f"{code} of {file} names {option}: name its verb, or state in PRINTED_BY who prints it"

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_isles.evaluation import score_folder
 from monai_isles.metrics import reliability
-from monai_isles.reports import bland_altman_plot, cohort_page, gather_cohort, reliability_plot, svg_text
+from monai_isles.reports import bland_altman_plot, reliability_plot, svg_text
+from monai_isles.workflows.evaluate import score_folder
+from monai_isles.workflows.report import report
 
 
 def test_the_curve_runs_through_the_filled_bins() -> None:
@@ -37,7 +38,7 @@ def test_the_cohort_page_shows_both_where_there_are_maps(folders, tmp_path: Path
     score_folder(made["pred"], made["ref"], tmp_path / "scores")
     assert json.loads((tmp_path / "scores/summary.json").read_text())["methods"]["network"]["calibration"]["n"] == 2
     for scores, shown in ((tmp_path / "scores", 1), (made["scores"], 0)):
-        cohort_page(gather_cohort(str(made["pred"]), str(made["ref"]), [str(scores)]), tmp_path / "page.html")
+        report(str(made["pred"]), str(made["ref"]), [str(scores)], tmp_path / "page.html")
         page = (tmp_path / "page.html").read_text()
         assert page.count('aria-label="Reliability of the probability"') == shown
         assert page.count('aria-label="Bland-Altman plot of lesion volumes"') == 1

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation import score_folder
 from monai_isles.evaluation.threshold_baselines import SingleThreshold, _sentence
+from monai_isles.workflows.evaluate import score_folder
 
 KEYS = {"ct": "CT", "cbf": "CT_CBF", "cbv": "CT_CBV", "mtt": "CT_MTT", "tmax": "CT_Tmax", "label": "OT"}
 

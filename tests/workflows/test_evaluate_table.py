@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_isles.evaluation import score_folder, summary_table
+from monai_isles.evaluation import summary_table
+from monai_isles.workflows.evaluate import score_folder
 
 
 def test_the_table_names_data_counts_and_rules(mask_folders, tmp_path) -> None:

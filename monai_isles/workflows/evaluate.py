@@ -1,0 +1,164 @@
+"""Score a folder of predictions against a folder of references, beside the threshold rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from monai_isles.case import Case
+from monai_isles.cohort.task import HERE, Place
+from monai_isles.data.datalist import read_datalist
+from monai_isles.data.remote import is_url, local_root, require_here
+from monai_isles.errors import IslesError, refused
+from monai_isles.evaluation.maps import MAP_COLUMNS
+from monai_isles.evaluation.pairs import find_predictions, find_references
+from monai_isles.evaluation.score import COLUMNS, NETWORK, FromFiles, score_cases
+from monai_isles.evaluation.summary import summarise
+from monai_isles.evaluation.threshold_baselines import methods
+from monai_isles.io.checksums import sha256_of
+from monai_isles.io.publish import publish_json, publish_text
+from monai_isles.io.runs import RunFolder
+from monai_isles.metrics.overlap import RULES
+
+_FILES = {NETWORK: "per_case.csv", "rcbf30": "baseline_per_case.csv"}
+
+
+def score_folder(
+    pred_dir: str | Path,
+    ref_dir: str | Path,
+    out_dir: str | Path,
+    *,
+    data_list: str | Path | None = None,
+    section: str = "training",
+    folds: Sequence[int] | None = None,
+    baseline: bool = False,
+    allow_missing: bool = False,
+    resamples: int = 2000,
+    seed: int = 0,
+    place: Place = HERE,
+    strict: bool = True,
+) -> dict[str, object]:
+    """Score every reference case and write ``per_case.csv``, ``summary.json`` and ``run.json``; return the summary.
+
+    Where ``probability.nii.gz`` lies beside a mask, ``per_case.csv`` has ``MAP_COLUMNS`` too.
+    With ``baseline`` also ``baseline_per_case.csv`` (rCBF < 30 %), and with ``folds`` besides
+    ``single_threshold_per_case.csv``, its cut tuned on the folds of the list that are not scored.
+
+    Args:
+        pred_dir: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``.
+        ref_dir: ISLES folder, or masks named like the predictions; with a data list also a URL of such a folder.
+        out_dir: a folder of its own.
+        data_list, section, folds: score the cases of a data list only.
+        baseline: score the threshold rules on the same cases; needs the perfusion maps.
+        allow_missing: score a missing prediction as an empty mask.
+        resamples, seed: bootstrap of the intervals.
+        place: where cases are scored; the files are the same wherever.
+        strict: refuse when a case cannot be scored; else it is left out by every method, and ``left_out`` says why.
+
+    Raises:
+        IslesError: ``E-EVAL-01`` to ``E-EVAL-11``, ``E-EVAL-50``; ``E-LIST-71`` to ``E-LIST-75`` references at a URL,
+            ``E-USE-64`` predictions; ``E-GEOM`` other grids; those of ``monai_isles.cohort.run_cases``.
+
+    Source: ours; ``tests/workflows/test_evaluate.py``.
+    """
+    named = str(ref_dir)
+    if is_url(pred_dir):
+        raise refused("E-USE-64", where="--pred", found=pred_dir)
+    if data_list is None:
+        require_here(ref_dir)
+    pred_dir, out_dir = Path(pred_dir), Path(out_dir)
+    ref_dir = local_root(ref_dir) if is_url(ref_dir) else Path(ref_dir)
+    listed = None if data_list is None else Path(data_list)
+    _require_apart(out_dir, {"--pred": pred_dir, "--ref": ref_dir})
+    _require_list_for_folds(listed, folds)
+    cases = find_references(ref_dir, data_list=listed, section=section, folds=folds, maps=baseline)
+    masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing)
+    left_out: dict[str, IslesError] = {}  # stays empty where ``strict``
+    unscored = None if strict else left_out
+    with RunFolder(out_dir) as run:
+        scored = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, place=place, left_out=unscored)}
+        said: dict[str, str] = {}
+        if baseline:
+            for name, text, mask_of in methods(ref_dir, listed, section, folds):
+                whole = [case for case in cases if case.name not in left_out]
+                scored[name] = score_cases(whole, mask_of, name, place=place, left_out=unscored)
+                said[name] = text
+        scored = {name: [row for row in rows if row["case"] not in left_out] for name, rows in scored.items()}
+        summary = {
+            **_described(ref_dir, listed),
+            "section": section if listed else None,
+            "folds": list(folds) if folds is not None else None,
+            "methods": {name: summarise(rows, resamples=resamples, seed=seed) for name, rows in scored.items()},
+            "baselines": said,
+            "missing_predictions": [name for name, path in masks.items() if path is None],
+            "predictions_without_reference": unasked,
+            "left_out": {name: str(error) for name, error in left_out.items()},
+            "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95, "unit": "subject"},
+            "rules": RULES,
+        }
+        _publish(out_dir, scored, summary)
+        run.finish(_record(cases, masks, pred_dir, named, listed, summary))
+    return summary
+
+
+def _described(ref_dir: Path, data_list: Path | None) -> dict[str, object]:
+    simulated = (ref_dir / "SIMULATED.txt").exists()
+    if data_list is None:
+        return {"data": ref_dir.resolve().name, "simulated": simulated}
+    content = read_datalist(data_list)
+    simulated = simulated or bool(content.get("simulated"))
+    return {"data": str(content.get("name") or data_list.stem), "simulated": simulated}
+
+
+def _publish(out_dir: Path, scored: Mapping[str, list[dict[str, object]]], summary: Mapping[str, object]) -> None:
+    for stale in ("baseline_per_case.csv", "single_threshold_per_case.csv", "summary.json"):
+        (out_dir / stale).unlink(missing_ok=True)
+    for method, rows in scored.items():
+        publish_text(out_dir / _FILES.get(method, f"{method}_per_case.csv"), _csv(rows))
+    publish_json(out_dir / "summary.json", summary)
+
+
+def _csv(rows: Sequence[Mapping[str, object]]) -> str:
+    columns = COLUMNS + (MAP_COLUMNS if any(MAP_COLUMNS[0] in row for row in rows) else ())
+    lines = [",".join(columns), *(",".join(_cell(row.get(name, "")) for name in columns) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    text = str(value)
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\n') else text
+
+
+def _record(
+    cases: Sequence[Case],
+    masks: Mapping[str, Path | None],
+    pred_dir: Path,
+    ref_dir: str,
+    data_list: Path | None,
+    summary: Mapping[str, object],
+) -> dict[str, object]:
+    inputs: dict[str, dict[str, str | None]] = {
+        case.name: {"reference": sha256_of(cast(Path, case.label))} for case in cases
+    }
+    for name, path in masks.items():
+        inputs[name]["prediction"] = None if path is None else sha256_of(path)
+    folders = {"pred": str(pred_dir), "ref": ref_dir, "data_list": data_list and str(data_list)}
+    settings = {key: summary[key] for key in ("section", "folds", "bootstrap", "baselines")}
+    outcome = {name: "missing, scored as empty" if path is None else "scored" for name, path in masks.items()}
+    return {"command": "evaluate", "settings": {**folders, **settings}, "inputs_sha256": inputs, "cases": outcome}
+
+
+def _require_apart(out_dir: Path, inputs: Mapping[str, Path]) -> None:
+    for option, folder in inputs.items():
+        if not folder.is_dir():
+            raise refused("E-EVAL-09", where=option, found=str(folder))
+        if out_dir.resolve() == folder.resolve():
+            raise refused("E-EVAL-10", where="--out", found=f"{out_dir} is {option}")
+
+
+def _require_list_for_folds(data_list: Path | None, folds: Sequence[int] | None) -> None:
+    if folds is not None and data_list is None:
+        raise refused("E-EVAL-11", where="--folds", found=f"folds {', '.join(map(str, folds))}")
