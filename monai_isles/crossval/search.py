@@ -1,4 +1,4 @@
-"""Search a cross-validation folder and write what was found beside it."""
+"""Search threshold and smallest lesion of a cross-validation, and calibrate on cases that were not trained on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from scipy import ndimage
+from scipy.special import expit
 
-from monai_isles.crossval.out_of_fold import OutOfFold, find_out_of_fold
+from monai_isles.case import Case
+from monai_isles.crossval.out_of_fold import CaseMap, OutOfFold, find_out_of_fold
 from monai_isles.crossval.protocols import (
     HD_MAX_VOX,
     RULE,
@@ -26,10 +29,22 @@ from monai_isles.crossval.protocols import (
     require_pair,
 )
 from monai_isles.evaluation.score import COLUMNS
+from monai_isles.inference.calibrated import Calibration, lesion_features
 from monai_isles.io.checksums import sha256_of
 from monai_isles.io.publish import publish_json, publish_text
-from monai_isles.io.read import read_header
+from monai_isles.io.read import Image, read_header
 from monai_isles.io.runs import RunFolder
+from monai_isles.metrics.calibration import (
+    LOGITS,
+    Reliability,
+    fit_chance,
+    fit_temperature,
+    fit_volume_errors,
+    logit_counts,
+    reliability,
+)
+from monai_isles.postprocessing.components import binarise
+from monai_isles.progress import progress
 
 SEARCH, POSTPROCESSING = "search", "postprocessing.json"
 
@@ -91,6 +106,80 @@ def search_folder(
         settings = {"nested": None if nested is None else str(nested), **bootstrap}
         run.finish({"command": "search", "settings": settings, "inputs_sha256": inputs})
     return Searched(grid, choice, tables, record)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Hold what cases that no network was trained on say of a network and its pair.
+
+    Args:
+        threshold: that of the pair, on the scale of the calibrated probability.
+        curve: found lesions in five bins of their confidence, with how many of them touch a true lesion.
+        before, after: reliability of the probability over all voxels that a window reached.
+    """
+
+    calibration: Calibration
+    threshold: float
+    curve: list[dict[str, float | int | None]]
+    before: Reliability
+    after: Reliability
+
+
+def fit_calibration(
+    cases: Sequence[Case], read: CaseMap, *, threshold: float, min_size_vox: int, about: str = ""
+) -> Calibrated:
+    """Fit temperature, volume errors and the confidence of found lesions on the maps of cases never trained on.
+
+    Args:
+        read: gives the uncalibrated probability map of a case and its reference, on one grid.
+        threshold, min_size_vox: the pair that masks are cut by, of the uncalibrated map.
+        about: what the cases are, in words, kept with the numbers.
+    Raises:
+        IslesError: ``E-CAL-04`` no lesion at all, and what ``read`` raises.
+    Source: ``fit_temperature``, ``fit_volume_errors`` and ``fit_chance`` of ``monai_isles.metrics``;
+        ``tests/crossval/test_calibrate.py``.
+    """
+    counts, before = np.zeros((2, len(LOGITS)), np.int64), []
+    for case in progress(cases, "calibrating", total=len(cases)):
+        p, truth = _seen(*read(case))
+        counts += logit_counts(p, truth)
+        before.append(reliability(p, truth))
+    line = Calibration(*fit_temperature(counts))
+    cut = round(float(line.probability(np.array(threshold))), 4)
+    after, volumes, found = [], [], []
+    for case in progress(cases, "volumes and lesions", total=len(cases)):
+        raw, reference = read(case)
+        probability, truth = line.probability(raw), reference.data > 0
+        voxel_ml = prod(reference.spacing_mm) / 1000
+        mask = binarise(probability, cut, min_size_vox)
+        volumes.append((float(mask.sum()) * voxel_ml, float(truth.sum()) * voxel_ml))
+        found += _found_lesions(mask, probability, truth, voxel_ml)
+        after.append(reliability(*_seen(probability, reference)))
+    features, right = np.array([one[0] for one in found]).reshape(-1, 2), np.array([one[1] for one in found], bool)
+    slopes = fit_chance(features, right) if len(found) else []
+    pred_ml, ref_ml = zip(*volumes, strict=True)
+    fitted = Calibration(line.temperature, line.shift, fit_volume_errors(pred_ml, ref_ml), slopes, about=about)
+    chance = expit(slopes[0] + features @ slopes[1:]) if slopes else np.zeros(0)
+    curve = reliability(chance, right, bins=5).curve()
+    return Calibrated(fitted, cut, curve, sum(before[1:], before[0]), sum(after[1:], after[0]))
+
+
+def _seen(probability: np.ndarray, reference: Image) -> tuple[np.ndarray, np.ndarray]:
+    truth = reference.data > 0
+    seen = (probability > 0) | truth
+    return probability[seen], truth[seen]
+
+
+def _found_lesions(
+    mask: np.ndarray, probability: np.ndarray, truth: np.ndarray, voxel_ml: float
+) -> list[tuple[tuple[float, float], bool]]:
+    """Return of every component of a mask what its chance is judged by, and whether it touches a true lesion."""
+    labels, count = ndimage.label(mask)
+    numbers = np.arange(1, count + 1)
+    sizes, means = ndimage.sum_labels(mask, labels, numbers), ndimage.mean(probability, labels, numbers)
+    right = ndimage.maximum(truth, labels, numbers)
+    parts = zip(sizes, means, right, strict=True) if count else ()
+    return [(lesion_features(float(mean), float(size) * voxel_ml), bool(hit)) for size, mean, hit in parts]
 
 
 def _record(

@@ -1,6 +1,6 @@
 from .cpu.folded_res_unet import FoldedResUNet
 from .ischaemia import case_ischaemia, perfusion_block
-from .outputs import LesionMapsd, PublishMapsd, entropy_bits, lesion_confidence, publish_entropy, volume_interval
+from .outputs import LesionMapsd, PublishMapsd, entropy_bits, lesion_confidence, publish_entropy
 from .predictor import CaseInferer, Predictor, chosen_step, ensemble_infer, load_predictor
 from .whole_slices import WholeSliceInferer
 from .windows import StepSlidingWindowInferer, WindowResult, prediction_dropout
@@ -25,6 +25,5 @@ __all__ = [
     "perfusion_block",
     "prediction_dropout",
     "publish_entropy",
-    "volume_interval",
     "window_starts",
 ]

@@ -7,21 +7,22 @@ import shutil
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
+from monai.utils import convert_to_dst_type
 from scipy import ndimage
 from torch import Tensor
 
 from monai_isles.case import Case
 from monai_isles.data.bids import derivative_description, derivative_name
 from monai_isles.errors import refused
+from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
 from monai_isles.io.publish import planned_image, publish, publish_image, publish_json, publish_together
 from monai_isles.io.read import read_grid, read_image
 from monai_isles.modalities import LABEL, MEASURED_MAPS, MODALITIES
-from monai_isles.postprocessing.components import binarise
 
 
 def entropy_bits(probability: np.ndarray) -> np.ndarray:
@@ -47,9 +48,15 @@ def publish_entropy(folder: Path) -> Path:
 
 
 def lesion_confidence(
-    lesion: np.ndarray, probability: np.ndarray, uncertainty: np.ndarray | None, voxel_ml: float
+    lesion: np.ndarray,
+    probability: np.ndarray,
+    uncertainty: np.ndarray | None,
+    voxel_ml: float,
+    calibration: Calibration = UNCALIBRATED,
 ) -> list[dict[str, float | None]]:
     """Return volume, mean probability and mean uncertainty of every 6-connected component, the largest first.
+
+    ``confidence`` is the chance that the component touches a true lesion, None where the calibration has none.
 
     Shapes: all ``(H, W, D)``. Units: ml; ``voxel_ml`` is the volume of one voxel.
 
@@ -66,42 +73,27 @@ def lesion_confidence(
         if values is not None
     ]
     order = np.argsort(-sizes[1:], kind="stable") + 1
-    return [
-        {
-            "volume_ml": round(float(sizes[k]) * voxel_ml, 3),
-            "mean_probability": round(float(sums[0][k] / sizes[k]), 4),
-            "mean_uncertainty": round(float(sums[1][k] / sizes[k]), 4) if len(sums) > 1 else None,
-        }
-        for k in order
-    ]
+    found = []
+    for k in order:
+        volume_ml, mean = float(sizes[k]) * voxel_ml, float(sums[0][k] / sizes[k])
+        chance = calibration.confidence(mean, volume_ml)
+        found.append(
+            {
+                "volume_ml": round(volume_ml, 3),
+                "mean_probability": round(mean, 4),
+                "mean_uncertainty": round(float(sums[1][k] / sizes[k]), 4) if len(sums) > 1 else None,
+                "confidence": None if chance is None else round(chance, 3),
+            }
+        )
+    return found
 
 
-def volume_interval(
-    probability: np.ndarray, uncertainty: np.ndarray, threshold: float, min_size_vox: int, voxel_ml: float
-) -> tuple[float, float]:
-    """Return the lesion volume if every voxel were one standard deviation less likely, and one more likely.
-
-    The mask is cut from ``probability - uncertainty`` and from ``probability + uncertainty`` by the same threshold and
-    smallest size. Voxels move together in it, so it is wide where windows and passes disagree. It is no confidence
-    interval: how often it holds the reference is what ``monai-isles evaluate`` counts. The volume of the prediction
-    itself is always in it.
-
-    Shapes: ``(H, W, D)``. Units: ml.
-    Raises: ``E-POST-01`` to ``E-POST-03``.
-    Source: ours; ``tests/inference/test_confidence.py``.
-    """
-    p, u = (np.asarray(values, dtype=np.float32) for values in (probability, uncertainty))
-    masks = [binarise(np.clip(p + sign * u, 0, 1), threshold, min_size_vox) for sign in (-1, 1)]
-    low, high = (float(mask.sum()) * voxel_ml for mask in masks)
-    return round(low, 3), round(high, 3)
-
-
-def lesion_numbers(maps: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, object]:
+def lesion_numbers(maps: Mapping[str, Any], calibration: Calibration = UNCALIBRATED) -> dict[str, object]:
     """Return what ``result.json`` says of the lesion: volume, its interval, every component. Units: ml, mm.
 
     Args:
         maps: ``lesion`` and ``probability``, and ``uncertainty`` where there is one, (1, H, W, D) each.
-        settings: ``threshold`` and ``min_size_vox``.
+        calibration: of the weights; without one of volumes there is no interval.
     Source: ours; ``tests/workflows/test_predict_cases.py``.
     """
     lesion = maps["lesion"]
@@ -110,10 +102,10 @@ def lesion_numbers(maps: Mapping[str, Any], settings: Mapping[str, Any]) -> dict
     mask, probability = (maps[key][0].cpu().numpy() for key in ("lesion", "probability"))
     uncertainty = maps["uncertainty"][0].cpu().numpy() if "uncertainty" in maps else None
     found: dict[str, object] = {"lesion_ml": round(int(lesion.sum()) * voxel_ml, 3), "spacing_mm": spacing}
-    if uncertainty is not None:
-        cut = (settings["threshold"], settings["min_size_vox"] or 0)
-        found["lesion_ml_interval"] = list(volume_interval(probability, uncertainty, *cut, voxel_ml))
-    return found | {"lesions": lesion_confidence(mask, probability, uncertainty, voxel_ml)}
+    interval = calibration.interval(cast(float, found["lesion_ml"]))
+    if interval is not None:
+        found["lesion_ml_interval"] = list(interval)
+    return found | {"lesions": lesion_confidence(mask, probability, uncertainty, voxel_ml, calibration)}
 
 
 def registration_numbers(data: Mapping[str, Any]) -> dict[str, object]:
@@ -143,23 +135,35 @@ class LesionMapsd(MapTransform):
     is one, in; ``(1, H, W, D)`` each out.
     Args:
         extras: names of further maps, as the inferer's ``extras``.
+        calibration: file with temperature and shift of the probabilities (``Calibration``); None leaves them.
+    Raises:
+        IslesError: ``E-INF-16``.
     Source: ours; ``tests/inference/test_outputs.py``.
     """
 
-    def __init__(self, keys: KeysCollection = "pred", extras: Sequence[str] = ()) -> None:
+    def __init__(
+        self, keys: KeysCollection = "pred", extras: Sequence[str] = (), calibration: str | None = None
+    ) -> None:
         super().__init__(keys)
         self.extras = tuple(extras)
+        self.calibration = UNCALIBRATED if calibration is None else Calibration.read(calibration)
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out = dict(data)
         for key in self.key_iterator(out):
             channels = out[key]
-            out["probability"] = channels[1:2]
-            out["lesion"] = channels[1:2].clone()
+            out["probability"] = self._calibrated(channels[1:2])
+            out["lesion"] = out["probability"].clone()
             out |= {name: channels[2 + n : 3 + n] for n, name in enumerate(self.extras)}
             if len(channels) > 2 + len(self.extras):
                 out["uncertainty"] = channels[-1:]
         return out
+
+    def _calibrated(self, probability: Tensor) -> Tensor:
+        if self.calibration == UNCALIBRATED:
+            return probability
+        values = self.calibration.probability(probability.detach().cpu().numpy())
+        return convert_to_dst_type(values, probability)[0]
 
 
 class PublishMapsd(MapTransform):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.errors import IslesError, refused
+from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
 from monai_isles.inference.windows import WindowResult
 from monai_isles.io.checksums import sha256_of
 from monai_isles.io.weights import load_state
@@ -234,6 +235,7 @@ class Predictor:
     Args:
         weights: SHA-256 by path, one a network; empty for a rule that has nothing to load.
         settings: the values in force of those of ``SETTINGS``, and of its own ``settings``, that the bundle has.
+        calibration: of the bundle's own weights.
     """
 
     bundle: str
@@ -245,6 +247,7 @@ class Predictor:
     device: torch.device
     weights: dict[str, str]
     settings: dict[str, object] = field(default_factory=dict)
+    calibration: Calibration = UNCALIBRATED
 
     def predict(self, entry: Mapping[str, object]) -> Mapping[str, Any]:
         """Return the maps of one case, on the input's grid and written where the bundle's config says."""
@@ -295,10 +298,13 @@ def load_predictor(
     if device != "auto":
         parser["device"]["name"] = device
     paths = list(weights)
+    if paths and "calibration" in parser:
+        parser["calibration"] = None  # fitted on what the bundle's own weights said
     if not paths and (bundle.weights.is_file() or not _has_nothing_to_load(parser)):
         paths = [bundle.weights]
     stated, config = None if weights else bundle.weights_sha256, str(bundle.file("inference.json"))
     several: Sequence[Path | None] = paths or [None]
+    fitted = parser.get_parsed_content("calibration") if "calibration" in parser else None
     return Predictor(
         bundle=bundle.name,
         networks=[_network(parser, path, stated, config) for path in several],
@@ -308,7 +314,9 @@ def load_predictor(
         modalities=parser["modalities"],
         device=parser.get_parsed_content("device"),
         weights={str(path): sha256_of(path) for path in paths},
-        settings={name: parser[name] for name in (*SETTINGS, *own_settings(parser)) if name in parser},
+        settings={name: parser[name] for name in (*SETTINGS, *own_settings(parser)) if name in parser}
+        | ({} if fitted is None else {"calibration_sha256": sha256_of(Path(fitted))}),
+        calibration=UNCALIBRATED if fitted is None else Calibration.read(fitted),
     )
 
 

@@ -1,4 +1,16 @@
-from .calibration import Reliability, brier_score, reliability, uncertainty_auroc, uncertainty_errors
+from .calibration import (
+    Reliability,
+    brier_score,
+    calibrated,
+    conformal_ranks,
+    fit_chance,
+    fit_temperature,
+    fit_volume_errors,
+    logit_counts,
+    reliability,
+    uncertainty_auroc,
+    uncertainty_errors,
+)
 from .image import image_quality, lesion_region, psnr_db, ssim_map
 from .lesionwise import count_lesions, lesion_f1, matched_lesion_f1
 from .monai_metrics import L1ErrorRate, LesionDice, LesionHausdorff, VoxelAccuracy
@@ -20,16 +32,22 @@ __all__ = [
     "avd_ml",
     "bland_altman",
     "brier_score",
+    "calibrated",
+    "conformal_ranks",
     "count_lesions",
     "diagonal",
     "dsc",
     "emptiness",
+    "fit_chance",
+    "fit_temperature",
+    "fit_volume_errors",
     "hd95_mm",
     "hd_mm",
     "hd_vox",
     "image_quality",
     "lesion_f1",
     "lesion_region",
+    "logit_counts",
     "matched_lesion_f1",
     "paired_masks",
     "ppv",

@@ -1,17 +1,22 @@
-"""Does a probability mean what it says, and does the uncertainty know where the errors are."""
+"""Does a probability mean what it says, what makes it so, and does the uncertainty know where the errors are."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, logit
 from scipy.stats import rankdata
 
 from monai_isles.errors import refused
+from monai_isles.metrics.volume import paired_volumes
 
 BINS = 10
 UNCERTAINTY_EDGES = tuple(round(0.05 * step, 2) for step in range(11))
+LOGITS = np.linspace(-12.0, 12.0, 1201)
 _ROUNDING, _EDGE = 1e-5, 1e-6
 
 
@@ -119,6 +124,124 @@ def uncertainty_errors(uncertainty: np.ndarray, wrong: np.ndarray) -> np.ndarray
     bins = len(UNCERTAINTY_EDGES) - 1
     place = np.clip(np.ceil(u / UNCERTAINTY_EDGES[1] - _EDGE).astype(np.int64) - 1, 0, bins - 1)
     return np.stack([np.bincount(place, minlength=bins), np.bincount(place[w], minlength=bins)])
+
+
+def logit_counts(probability: np.ndarray, lesion: np.ndarray) -> np.ndarray:
+    """Return healthy and lesion voxels by the logit of their probability, so that cases add up.
+
+    Shapes: any, equal, in; ``(2, 1201)`` out, by the nearest of ``LOGITS``; those beyond -12 and 12 count at the ends.
+    Raises: ``E-CAL-01``, ``E-CAL-02``. Source: ours; what ``fit_temperature`` needs of any number of voxels.
+    """
+    p, y = _voxels(probability, lesion)
+    _require_probability(p)
+    with np.errstate(divide="ignore"):
+        z = np.clip(logit(np.clip(p, 0.0, 1.0)), LOGITS[0], LOGITS[-1])
+    place = np.rint((z - LOGITS[0]) / (LOGITS[1] - LOGITS[0])).astype(np.int64)
+    return np.stack([np.bincount(place[y == truth], minlength=len(LOGITS)) for truth in (False, True)])
+
+
+def fit_temperature(counts: np.ndarray) -> tuple[float, float]:
+    """Return the temperature and the shift that make ``calibrated`` probabilities likeliest.
+
+    A temperature above 1 makes a network less sure; a shift below 0 takes back what training on patches rich in lesion
+    adds. Maps have to come from networks that never saw their cases.
+
+    Args:
+        counts: the sum of ``logit_counts``.
+    Raises:
+        IslesError: ``E-CAL-04`` without a healthy or without a lesion voxel.
+    Source: Platt 1999; temperature as in Guo 2017 (arXiv:1706.04599), section 4.2;
+        ``tests/metrics/test_temperature.py``.
+    """
+    if not (counts.sum(axis=1) > 0).all():
+        raise refused("E-CAL-04", where="fit_temperature", found=f"{counts.sum(axis=1).tolist()} voxels of each kind")
+    healthy, lesion = counts / counts.sum()
+
+    def cost(line: np.ndarray) -> tuple[float, np.ndarray]:
+        z = line[0] * LOGITS + line[1]
+        slope = healthy * expit(z) - lesion * expit(-z)
+        loss = healthy @ np.logaddexp(0, z) + lesion @ np.logaddexp(0, -z)
+        return float(loss), np.array([slope @ LOGITS, slope.sum()])
+
+    scale, shift = minimize(cost, (1.0, 0.0), jac=True, bounds=[(1e-3, 1e3), (None, None)], tol=1e-12).x
+    return 1.0 / float(scale), float(shift)
+
+
+def calibrated(probability: np.ndarray, temperature: float, shift: float) -> np.ndarray:
+    """Return probabilities whose logit is divided by ``temperature`` and moved by ``shift``; 0 and 1 stay.
+
+    Shapes: any, kept; float32 stays so. Source: ``fit_temperature``.
+    """
+    p = np.clip(np.asarray(probability), 0, 1)
+    with np.errstate(divide="ignore"):
+        return expit(logit(p) / p.dtype.type(temperature) + p.dtype.type(shift))
+
+
+LEVEL, GROUPS = 0.9, 3
+
+
+def conformal_ranks(n: int, level: float = LEVEL) -> tuple[int, int] | None:
+    """Return which of ``n`` sorted errors, counted from 1, bound the next one with a chance of at least ``level``.
+
+    The ends are as far from the middle as each other; None where ``n`` errors are too few.
+    """
+    inside = math.ceil(level * (n + 1) - 1e-9)
+    low = (n + 1 - inside) // 2
+    return (low, low + inside) if low >= 1 and low + inside <= n else None
+
+
+def fit_volume_errors(
+    pred_ml: Sequence[float], ref_ml: Sequence[float], *, level: float = LEVEL, groups: int = GROUPS
+) -> list[dict[str, float | int | None]]:
+    """Return by size of the prediction how far the true volume lies from it, so that ``level`` of cases are held.
+
+    The error of a case is the difference of ``log(1 + ml)``: a share of a large volume, millilitres of a small one.
+    Groups hold equally many cases, as many groups as have enough. The bounds always hold the prediction itself.
+
+    Units: ml.
+    Args:
+        pred_ml, ref_ml: of cases that no network was trained on.
+        groups: most groups by size.
+    Returns:
+        ``up_to_ml`` (None: the last), ``low``, ``high`` and ``n`` of each group, the smallest predictions first; none
+        below 19 cases.
+    Raises:
+        IslesError: ``E-MET-04`` when the lengths differ.
+    Source: split-conformal prediction with groups, Vovk 2012 (arXiv:1209.2673), section 3;
+        ``tests/metrics/test_conformal.py``.
+    """
+    pred, ref = paired_volumes(pred_ml, ref_ml)
+    while groups > 1 and conformal_ranks(pred.size // groups, level) is None:
+        groups -= 1
+    order, found = np.argsort(pred, kind="stable"), []
+    for number, own in enumerate(np.array_split(order, groups)):
+        ranks = conformal_ranks(own.size, level)
+        if ranks is None:
+            return []
+        errors = np.sort(np.log1p(ref[own]) - np.log1p(pred[own]))
+        low, high = (float(errors[rank - 1]) for rank in ranks)
+        last = None if number == groups - 1 else float(pred[own].max())
+        found.append({"up_to_ml": last, "low": min(low, 0.0), "high": max(high, 0.0), "n": int(own.size)})
+    return found
+
+
+def fit_chance(features: np.ndarray, right: np.ndarray) -> list[float]:
+    """Return intercept and slopes of the chance that a found lesion is one, ``expit(b0 + b . x)``.
+
+    Shapes: ``features`` (n, k) of every found lesion, ``right`` (n,) bool; k + 1 numbers out.
+    Source: logistic regression with a ridge of 0.01 on the slopes; ``tests/metrics/test_conformal.py``.
+    """
+    x, y = np.column_stack([np.ones(len(features)), features]), np.where(right, 1.0, -1.0)
+    ridge = np.r_[0.0, np.full(x.shape[1] - 1, 0.01)]
+
+    def cost(b: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = y * (x @ b)
+        return (
+            float(np.logaddexp(0, -margin).mean() + ridge @ b**2 / 2),
+            -(y * expit(-margin)) @ x / len(y) + ridge * b,
+        )
+
+    return [float(b) for b in minimize(cost, np.zeros(x.shape[1]), jac=True, tol=1e-10).x]
 
 
 def _voxels(values: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -222,6 +222,9 @@ def _pictures(case: CaseView, most: int, slices: list[int] | None = None) -> lis
     return pictures
 
 
+_MOST_CHANCES = 4
+
+
 def perfusion_tiles(result: Mapping[str, Any]) -> dict[str, str]:
     """Return the volumes that a reader looks for first."""
     shown: dict[str, str] = {}
@@ -229,7 +232,10 @@ def perfusion_tiles(result: Mapping[str, Any]) -> dict[str, str]:
         shown["Network lesion"] = f"{result['lesion_ml']:.1f} ml"
         if result.get("lesion_ml_interval"):
             low, high = result["lesion_ml_interval"]
-            shown["Lesion interval"] = f"{low:.1f}–{high:.1f} ml"
+            shown["Lesion, 90 % interval"] = f"{low:.1f}–{high:.1f} ml"
+        chances = [one["confidence"] for one in result.get("lesions") or () if one.get("confidence") is not None]
+        if chances:
+            shown["Lesions, chance of each"] = ", ".join(f"{chance:.0%}" for chance in chances[:_MOST_CHANCES])
     perfusion = result.get("perfusion") or {}
     for key, label in (("core_ml", "Core"), ("hypoperfused_ml", "Hypoperfused"), ("mismatch_ml", "Mismatch")):
         if perfusion.get(key) is not None:

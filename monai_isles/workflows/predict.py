@@ -240,9 +240,9 @@ def predict_cases(
 ) -> dict[str, Record]:
     """Predict every entry into ``out/<case>`` and return one record a case: ``ok``, ``done before`` or ``failed``.
 
-    ``result.json`` holds the volume, ``lesion_ml_interval`` (``volume_interval``), ``lesions`` (``lesion_confidence``),
-    ``remarks`` (what was repaired or is unusual) and, where the case has CBF and Tmax, ``perfusion``
-    (``perfusion_block``) beside what made them. A case whose
+    ``result.json`` holds the volume, ``lesion_ml_interval`` (``Calibration.interval``), ``lesions``
+    (``lesion_confidence``), ``remarks`` (what was repaired or is unusual) and, where the case has CBF and Tmax,
+    ``perfusion`` (``perfusion_block``) beside what made them. A case whose
     ``result.json`` states the same weights, settings, inputs and maps as they lie there is not predicted again. The
     next case is read and the last one written while the networks run (``overlapped``); ``seconds`` are those of a
     case's own stages.
@@ -327,7 +327,7 @@ class _Stages:
     def _write(self, case: _Staged) -> None:
         started = time.monotonic()
         maps = self.predictor.finished(case.entry, case.data, case.maps)
-        measured = lesion_numbers(maps, self.predictor.settings)
+        measured = lesion_numbers(maps, self.predictor.calibration)
         seconds = round(case.seconds + time.monotonic() - started, 2)
         remarks = [*remark_lines(case.remarks), *registration_remarks(case.data)]
         said = {"seconds": seconds} | ({"remarks": remarks} if remarks else {})

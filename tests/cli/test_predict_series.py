@@ -138,8 +138,6 @@ def test_the_network_runs_on_the_maps_and_its_weights_stand_in_the_seg(
     assert predict(studies / "scan_a", bundle="clerigues", extra=("--step", "32", "--mc-passes", "2")) == 0
     out = tmp_path / "out/scan_a"
     result = result_of(out)
-    low, high = result["lesion_ml_interval"]
-    assert low <= result["lesion_ml"] <= high
     assert not (out / "maps/network").exists()  # network, rules and page see one and the same maps
     for key in ("cbf", "cbv", "mtt", "tmax"):
         np.testing.assert_allclose(read_image(out / f"maps/{key}.nii.gz").data, scan.images[key], rtol=1e-3, atol=1e-2)

@@ -1,0 +1,90 @@
+"""What was learnt of a network's errors on cases it never saw: its probabilities, volumes and lesions, made to mean."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logit
+
+from monai_isles.errors import refused
+from monai_isles.metrics.calibration import calibrated
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Hold the content of ``models/calibration.json``.
+
+    Args:
+        temperature, shift: of ``monai_isles.metrics.calibrated``.
+        volume: by size of the prediction how far the true volume lies from it, as ``fit_volume_errors`` gives.
+        lesions: intercept and slopes of the chance that a found lesion is one (``lesion_features``).
+        level: share of cases whose volume the interval is to hold.
+        about: what it was fitted on, in words.
+
+    >>> Calibration(2.0, 0.0, [{"up_to_ml": None, "low": -0.5, "high": 0.25, "n": 40}]).interval(9.0)
+    (5.065, 11.84)
+    """
+
+    temperature: float = 1.0
+    shift: float = 0.0
+    volume: Sequence[Mapping[str, Any]] = ()
+    lesions: Sequence[float] = ()
+    level: float = 0.9
+    about: str = ""
+
+    @classmethod
+    def read(cls, path: str | Path) -> Calibration:
+        """Read what ``record`` was written to.
+
+        Raises:
+            IslesError: ``E-INF-16`` no file, no such content, or numbers that make no sense.
+        """
+        try:
+            found = cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+            numbers = [found.temperature, found.shift, found.level, *found.lesions]
+            numbers += [float(group[end]) for group in found.volume for end in ("low", "high")]
+            if not (all(map(math.isfinite, numbers)) and found.temperature > 0):
+                raise ValueError(f"temperature {found.temperature}, shift {found.shift}")
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise refused("E-INF-16", where=str(path), found=f"{type(error).__name__}: {error}") from error
+        return found
+
+    def record(self) -> dict[str, Any]:
+        """Return what the file holds."""
+        return asdict(self)
+
+    def probability(self, raw: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities. Shapes: any, kept."""
+        return calibrated(raw, self.temperature, self.shift)
+
+    def interval(self, lesion_ml: float) -> tuple[float, float] | None:
+        """Return the bounds that hold the true volume in ``level`` of cases like those it was fitted on. Units: ml.
+
+        Source: ``monai_isles.metrics.fit_volume_errors``; ``tests/inference/test_confidence.py``.
+        """
+        for group in self.volume:
+            if group["up_to_ml"] is None or lesion_ml <= group["up_to_ml"]:
+                low, high = (math.expm1(math.log1p(lesion_ml) + group[end]) for end in ("low", "high"))
+                return round(max(low, 0.0), 3), round(high, 3)
+        return None
+
+    def confidence(self, mean_probability: float, volume_ml: float) -> float | None:
+        """Return the chance that a found lesion touches a true one; None where it was not fitted."""
+        if not self.lesions:
+            return None
+        intercept, *slopes = self.lesions
+        return float(expit(intercept + np.dot(slopes, lesion_features(mean_probability, volume_ml))))
+
+
+UNCALIBRATED = Calibration()
+
+
+def lesion_features(mean_probability: float, volume_ml: float) -> tuple[float, float]:
+    """Return what the chance of a found lesion is judged by: the logit of its mean probability, the log of its ml."""
+    return float(logit(np.clip(mean_probability, 1e-4, 1 - 1e-4))), math.log(max(volume_ml, 1e-3))
