@@ -3,12 +3,13 @@ PYTHON ?= python3
 PY := .venv/bin/python
 STAMP := .venv/.installed
 
-.PHONY: help demo test long lint bench fuzz reliability clean
+.PHONY: help demo test long lint docs bench fuzz reliability clean
 help:
 	@echo "make demo   install, make simulated strokes, train shortly, predict, score, write a page (about ten minutes)"
 	@echo "make test   install and run the tests"
 	@echo "make long   run the tests that train and predict end to end, which make test leaves out"
 	@echo "make lint   check style and types"
+	@echo "make docs   build the pages with the Python API into docs/_build; a warning is an error"
 	@echo "make bench  measure speed against named references, write the tables of docs/performance.md"
 	@echo "make fuzz   send 11 000 damaged images through check and predict --dry-run (about five minutes)"
 	@echo "make reliability  run the list of 98 bad inputs, faults and attacks, and write docs/reliability.md"
@@ -33,6 +34,10 @@ lint: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+docs: $(STAMP)
+	$(PY) -m pip install --quiet --no-build-isolation -e ".[docs]"
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build
 
 bench: $(STAMP)
 	@for script in $(filter-out benchmarks/bench.py,$(wildcard benchmarks/*.py)); do \

@@ -68,12 +68,12 @@ def _against(found: Sequence[Record]) -> str:
         f"{one['difference']} of {one['tolerance']:g} |"
         for one in found
     ]
-    return _table("### Against a reference", head, rows)
+    return _table("## Against a reference", head, rows)
 
 
 def _alone(found: Sequence[Record]) -> str:
     rows = [f"| {one['subject']}: {one['row']} | {one['said']}{_threads(one)} |" for one in found]
-    return _table("### Measured alone", "| subject | found |", rows)
+    return _table("## Measured alone", "| subject | found |", rows)
 
 
 def _grown(found: Sequence[Record]) -> str:
@@ -82,7 +82,7 @@ def _grown(found: Sequence[Record]) -> str:
         f"{one['exponent']:.2f} |"
         for one in found
     ]
-    return _table("### How each cost grows", "| subject | with | measured | exponent |", rows)
+    return _table("## How each cost grows", "| subject | with | measured | exponent |", rows)
 
 
 def _table(title: str, head: str, rows: Sequence[str]) -> str:

@@ -54,7 +54,8 @@ def displacement(shape: tuple[int, ...], *, alpha: float, sigma: float, rng: np.
     The noise counts as zero outside the patch. Continuing its border values instead, which are not averaged away
     across the border, makes displacements four times as large at the rim and folds an eighth of the patch.
 
-    Shapes: ``shape`` is (N, *spatial), two or three axes; (N, *spatial, axes) out, the displacement along each axis.
+    Shapes: ``shape`` is ``(N, *spatial)``, two or three axes; ``(N, *spatial, axes)`` out, the displacement along
+        each axis.
     Args:
         alpha, sigma: as fractions of the mean patch side: scale of the field and its Gaussian smoothing.
     Source: Simard 2003 (doi:10.1109/ICDAR.2003.1227801), section 2; alpha 2.5, sigma 0.12 in Clerigues 2019;
@@ -80,7 +81,8 @@ def _gaussian(size: int, sigma_vox: float) -> np.ndarray:
 def deform(image: Tensor, label: Tensor, field: np.ndarray) -> tuple[Tensor, Tensor]:
     """Move voxels along ``field``: the image linearly, the label by its nearest voxel.
 
-    Shapes: image (N, C, *spatial), label (N, 1, *spatial), field (N, *spatial, axes) in voxels; the same out.
+    Shapes: image ``(N, C, *spatial)``, label ``(N, 1, *spatial)``, field ``(N, *spatial, axes)`` in voxels; the same
+        out.
     """
     sizes = np.array(image.shape[2:])
     place = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), axis=-1) + field
