@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 STAMP := .venv/.installed
 
-.PHONY: help demo test long lint docs bench fuzz reliability clean
+.PHONY: help demo test long lint docs bench fuzz reliability weights clean
 help:
 	@echo "make demo   install, make simulated strokes, train shortly, predict, score, write a page (about ten minutes)"
 	@echo "make test   install and run the tests"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench  measure speed against named references, write the tables of docs/performance.md"
 	@echo "make fuzz   send 11 000 damaged images through check and predict --dry-run (about five minutes)"
 	@echo "make reliability  run the list of 98 bad inputs, faults and attacks, and write docs/reliability.md"
+	@echo "make weights BUNDLE=clerigues  simulate, train to the stopping rule, calibrate, score, write the card (hours; goes on where it stopped)"
 
 $(STAMP): requirements.lock setup.cfg setup.py pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -49,6 +50,9 @@ fuzz: $(STAMP)
 
 reliability: $(STAMP)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m tests.reliability.run
+
+weights: $(STAMP)
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) tools/weights.py $(BUNDLE) --out runs/weights/$(BUNDLE)
 
 clean:
 	rm -rf .venv demo runs data

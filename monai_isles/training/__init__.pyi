@@ -12,7 +12,7 @@ from .distributed import (
     shared,
     world_size,
 )
-from .epochs import CodeSpread, Curves, EpochOrder, case_names, present
+from .epochs import CodeSpread, Curves, EpochOrder, WeightAverage, case_names, present
 from .fixed_rule import FixedRule
 from .guard import FiniteGuard
 from .schedules import EarlyStop, FineTuning, PlateauSchedule, SequentialStages
@@ -36,6 +36,7 @@ __all__ = [
     "SharedNetwork",
     "TrainingSpeed",
     "VerifiedWeights",
+    "WeightAverage",
     "WholeMetricsSaver",
     "agreed",
     "case_names",

@@ -111,7 +111,7 @@ class Checkpoints:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         for name, thing in self.objects.items():
-            _load(thing, state["objects"][name], settings_of_now=self.force)
+            _load(thing, state["objects"].get(name, {}), settings_of_now=self.force)
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         torch.set_rng_state(state["random"])
         if torch.cuda.is_available() and "random_cuda" in state:

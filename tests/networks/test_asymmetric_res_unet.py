@@ -45,6 +45,16 @@ def test_dropout_sites_lie_in_the_deepest_three_levels() -> None:
     assert [c.split(".")[1] for c in channel] == ["2", "3", "4"]
 
 
+@pytest.mark.parametrize("momentum", [0.01, 0.1])
+def test_running_statistics_take_their_share_of_each_batch(momentum: float) -> None:
+    network = AsymmetricResUNet(2, 1, base_channels=1, levels=2, norm_momentum=momentum)
+    norm = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    seen: list[torch.Tensor] = []
+    norm.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].detach()))
+    network(torch.randn(4, 1, 8, 8))
+    assert norm.running_mean == pytest.approx(momentum * seen[0].mean((0, 2, 3)), abs=1e-6)
+
+
 def test_fixed_and_noisy_part_make_the_whole() -> None:
     network, x = AsymmetricResUNet(2, 3).eval(), torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(network.noisy_part(*network.fixed_part(x)), network(x))
