@@ -29,6 +29,7 @@ LETTER: dict[str, Any] = {
     "norm_momentum": 0.01,
     "average": 0.0,
     "elastic": {"alpha": 2.5, "sigma": 0.12},
+    "normalise_over": "volume",
 }
 ALL: dict[str, Any] = {
     **LETTER,
@@ -45,6 +46,7 @@ ROWS = {
     "all but pooled": ALL | {"gdl_pooled": False},
     "all but flip": ALL | {"flip": 0.0},
     "all but fresh": ALL | {"centres": "fixed"},
+    "all, foreground": ALL | {"normalise_over": "foreground"},
     "all, five channels": ALL | {"channels": FIVE},
     "all but average": ALL | {"average": 0.0},
     "all but average, momentum": ALL | {"average": 0.0, "norm_momentum": 0.01},

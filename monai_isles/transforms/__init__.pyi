@@ -2,7 +2,7 @@ from .augment import RandomOrderAffined
 from .case_cache import KeptPreparation
 from .channels import CropBorderd, HideChanneld
 from .grid import ResampleLiked, SameGridd
-from .intensity import BrainScored, RelativeFlowd, ScaleDWId, SkullStripd, brain_mask, scaled_dwi
+from .intensity import BrainScored, ChannelsScored, RelativeFlowd, ScaleDWId, SkullStripd, brain_mask, scaled_dwi
 from .mirror import Mirror, mirrored, reflection
 from .perfusion_series import PerfusionWindowd, TemporalMIPd, Window, perfusion_window
 from .registration import Registration, hemispheres, mirror_or_midline, register_mirror, split_head
@@ -11,6 +11,7 @@ from .weight_maps import LesionWeightd, lesion_weight
 
 __all__ = [
     "BrainScored",
+    "ChannelsScored",
     "CropBorderd",
     "HideChanneld",
     "KeptPreparation",

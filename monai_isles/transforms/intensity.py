@@ -115,6 +115,48 @@ class BrainScored(MapTransform):
         return out
 
 
+class ChannelsScored(MapTransform):
+    """Subtract from every channel its mean and divide by its spread, over the whole volume or over the foreground.
+
+    All voxels go by the same two numbers of their channel, so a zero of the background and a zero of the image stay
+    equal. Over the whole volume they depend on how much air is around the head; over the foreground they do not. A
+    channel without spread is only moved.
+
+    Shapes: ``(C, H, W, D)`` in and out, float32; affine unchanged. Units: standard deviations.
+    Args:
+        keys: entries to score. over: ``volume`` or ``foreground``. mask: entry above zero in the foreground.
+    Raises:
+        IslesError: ``E-STRIP-05`` another place.
+    Source: ``volume`` is MONAI's ``NormalizeIntensityd`` with ``channel_wise``; ``foreground`` ours;
+        ``tests/transforms/test_brain_score.py``.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        over: str = "volume",
+        mask: str = "foreground",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if over not in ("volume", "foreground"):
+            raise refused("E-STRIP-05", where="ChannelsScored", found=repr(over))
+        self.over, self.mask = over, mask
+
+    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            plain = torch.as_tensor(out[key]).as_subclass(Tensor).float()
+            seen = torch.as_tensor(out[self.mask])[0] > 0 if self.over == "foreground" else None
+            values = plain.flatten(1) if seen is None or not seen.any() else plain[:, seen.as_subclass(Tensor)]
+            mean, spread = values.double().mean(1), values.double().std(1, correction=0)
+            spread = torch.where(spread > 0, spread, 1.0)
+            scored = ((plain - mean.view(-1, 1, 1, 1)) / spread.view(-1, 1, 1, 1)).float()
+            out[key] = convert_to_dst_type(scored, out[key], dtype=torch.float32)[0]
+        return out
+
+
 class RelativeFlowd(MapTransform):
     """Add CBF as a fraction of the contralateral mean, and the brain it was measured in.
 

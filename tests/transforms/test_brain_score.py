@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.transforms import NormalizeIntensity
 
 from monai_isles.errors import IslesError
-from monai_isles.transforms import BrainScored
+from monai_isles.transforms import BrainScored, ChannelsScored
 
 
 def entry() -> dict[str, object]:
@@ -39,3 +40,32 @@ def test_a_case_without_maps_passes_when_there_is_nothing_to_score() -> None:
     only_dwi = {"case": "case_1", "dwi": torch.ones(1, 4, 4, 1)}
     out = BrainScored(("cbf", "cbv", "mtt", "tmax"), allow_missing_keys=True)(only_dwi)
     assert out.keys() == only_dwi.keys() and torch.equal(out["dwi"], only_dwi["dwi"])
+
+
+def volume() -> dict[str, torch.Tensor]:
+    image = torch.randn(3, 6, 5, 4, generator=torch.Generator().manual_seed(1)) * 4 + 7
+    image[2] = 5.0
+    return {"image": image, "foreground": (torch.arange(120) % 3 == 0).float().reshape(1, 6, 5, 4)}
+
+
+def test_over_the_volume_it_is_monais() -> None:
+    theirs = NormalizeIntensity(nonzero=False, channel_wise=True)(volume()["image"])
+    assert torch.allclose(ChannelsScored("image")(volume())["image"], theirs, atol=1e-5)
+
+
+def test_over_the_foreground_air_around_the_head_changes_nothing() -> None:
+    first = volume()
+    more = {key: torch.nn.functional.pad(value, (0, 0, 2, 3, 4, 1)) for key, value in first.items()}
+    near, far = (ChannelsScored("image", over="foreground")(one)["image"] for one in (first, more))
+    assert torch.allclose(far[:, 4:10, 2:7], near, atol=1e-5)
+    inside = near[:2, first["foreground"][0] > 0]
+    assert inside.mean(1).abs().max() < 1e-5 and (inside.std(1, correction=0) - 1).abs().max() < 1e-5
+    assert torch.equal(near[2], torch.zeros(6, 5, 4))  # no spread: only moved
+    empty = first | {"foreground": torch.zeros(1, 6, 5, 4)}
+    without = ChannelsScored("image", over="foreground")(empty)["image"]
+    assert torch.equal(without, ChannelsScored("image")(first)["image"])
+
+
+def test_another_place_is_refused() -> None:
+    with pytest.raises(IslesError, match=r"E-STRIP-05(?s:.*)'brain'"):
+        ChannelsScored("image", over="brain")
