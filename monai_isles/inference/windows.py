@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from monai.inferers import Inferer
+from monai.utils.misc import ensure_tuple_rep
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
@@ -150,7 +151,7 @@ class StepSlidingWindowInferer(Inferer):
     with one more channel for the uncertainty when ``uncertainty`` is set.
     Args:
         roi_size: two sizes for a 2D network that sees axial slices, three for a 3D network.
-        step: voxels between windows on the same axes.
+        step: voxels between windows on the same axes; one number for all of them.
         mc_passes: forward passes a window; above 1 the prediction dropout sites of the network are active.
         mc_rate: share of elements dropped in those passes.
         batch_size: most windows a forward pass; on a processor 16 to 32 are best.
@@ -170,6 +171,11 @@ class StepSlidingWindowInferer(Inferer):
             ``E-INF-42`` for whole slices of a network of three dimensions, ``E-INF-44`` for compiled whole slices.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3; step 3 in its released code.
     Volumes at step 4 x 4 x 1: Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.5.
+
+    >>> inferer = StepSlidingWindowInferer(roi_size=(8, 8), step=4)
+    >>> image, brain = torch.zeros(1, 1, 16, 16, 1), torch.ones(1, 1, 16, 16, 1)
+    >>> inferer(image, torch.nn.Conv2d(1, 2, 3, padding=1), foreground=brain).shape
+    torch.Size([1, 2, 16, 16, 1])
     """
 
     spreads = True
@@ -177,7 +183,7 @@ class StepSlidingWindowInferer(Inferer):
     def __init__(
         self,
         roi_size: Sequence[int],
-        step: Sequence[int],
+        step: int | Sequence[int],
         mc_passes: int = 1,
         mc_rate: float = 0.1,
         batch_size: int = 32,
@@ -191,6 +197,7 @@ class StepSlidingWindowInferer(Inferer):
         masked: bool = False,
     ) -> None:
         super().__init__()
+        step = ensure_tuple_rep(step, len(roi_size)) if isinstance(step, int) else step
         if len(roi_size) != len(step) or len(step) not in (2, 3) or mc_passes < 1:
             raise refused(
                 "E-INF-04",

@@ -26,6 +26,10 @@ class SoftmaxFocalLoss(nn.Module):
             classes than ``alpha``.
     Source: Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), equations (3) and (5), gamma 1; Lin 2017
         (arXiv:1708.02002), equation (5), for alpha; ``tests/losses/test_focal.py``.
+
+    >>> logits, label = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4)
+    >>> round(float(SoftmaxFocalLoss(gamma=1.0)(logits, label)), 4)  # (1 - 0.5) * log 2
+    0.3466
     """
 
     def __init__(self, gamma: float = 1.0, alpha: Sequence[float] | None = None) -> None:
@@ -75,6 +79,10 @@ class WeightedCELoss(nn.Module):
         IslesError: ``E-LOSS-22`` for a share outside 0..1 or another reading.
     Source: Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), equation (4);
         ``tests/losses/test_weighted_ce.py``.
+
+    >>> logits, label = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4)
+    >>> round(float(WeightedCELoss(lesion_share=0.25)(logits, label)), 4)  # 0.25 * log 2
+    0.1733
     """
 
     def __init__(self, lesion_share: float, reading: str = PAPER) -> None:

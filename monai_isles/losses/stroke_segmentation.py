@@ -38,6 +38,11 @@ class GeneralizedDiceCELoss(nn.Module):
         power: exponent of the class volume in the Dice weights; 2 in the paper, 1 in its released code.
         pooled: take the class volumes over the whole batch instead of sample by sample.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.1.
+
+    >>> label = torch.tensor([[[[0.0, 1.0]]]])
+    >>> logits = torch.tensor([[[[20.0, -20.0]], [[-20.0, 20.0]]]])
+    >>> round(float(GeneralizedDiceCELoss()(logits, label)), 4)
+    0.0
     """
 
     def __init__(self, power: float = 2.0, pooled: bool = False) -> None:
@@ -92,6 +97,11 @@ class HardnessAwareGDLoss(nn.Module):
         aware: False for the generalized Dice loss itself, equation (14).
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (13) and (14); Sudre 2017;
         ``tests/losses/test_hardness_aware.py``.
+
+    >>> label = torch.tensor([[[[0.0, 1.0]]]])
+    >>> logits = torch.tensor([[[[20.0, -20.0]], [[-20.0, 20.0]]]])
+    >>> abs(round(float(HardnessAwareGDLoss()(logits, label)), 4))
+    0.0
     """
 
     def __init__(self, aware: bool = True) -> None:

@@ -78,6 +78,9 @@ def reliability(probability: np.ndarray, lesion: np.ndarray, *, bins: int = BINS
         IslesError: ``E-CAL-01`` shapes differ, ``E-CAL-02`` not a probability, ``E-CAL-03`` fewer than one bin.
 
     Source: Guo 2017 (arXiv:1706.04599), section 2; ``tests/metrics/test_calibration.py``.
+
+    >>> reliability(np.array([0.05, 0.95]), np.array([False, True]), bins=2).lesion.tolist()
+    [0, 1]
     """
     p, y = _voxels(probability, lesion)
     _require_probability(p)
@@ -92,6 +95,9 @@ def brier_score(probability: np.ndarray, lesion: np.ndarray) -> float:
     """Return the mean of (p - truth)^2 over voxels, nan without any. Raises: ``E-CAL-01``, ``E-CAL-02``.
 
     Source: Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
+
+    >>> brier_score(np.array([0.0, 0.5]), np.array([False, True]))
+    0.125
     """
     p, y = _voxels(probability, lesion)
     _require_probability(p)
@@ -105,6 +111,9 @@ def uncertainty_auroc(uncertainty: np.ndarray, wrong: np.ndarray) -> float:
 
     Shapes: any, equal. Units: any. Raises: ``E-CAL-01``.
     Source: area under the ROC curve by ranks, Hanley 1982, doi:10.1148/radiology.143.1.7063747.
+
+    >>> uncertainty_auroc(np.array([0.1, 0.4]), np.array([False, True]))
+    1.0
     """
     u, w = _voxels(uncertainty, wrong)
     n_wrong, n_right = int(w.sum()), int((~w).sum())

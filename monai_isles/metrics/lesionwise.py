@@ -13,7 +13,11 @@ IOU_CUT = 0.25
 
 
 def count_lesions(mask: np.ndarray) -> int:
-    """Return the number of 6-connected components. Shapes: any; ``(H, W)`` counts 4-connected ones."""
+    """Return the number of 6-connected components. Shapes: any; ``(H, W)`` counts 4-connected ones.
+
+    >>> count_lesions(np.array([[1, 0, 1], [1, 0, 0]]))
+    2
+    """
     return int(_labelled(np.asarray(mask) != 0)[1])
 
 
@@ -24,6 +28,9 @@ def lesion_f1(pred: np.ndarray, ref: np.ndarray) -> float:
 
     Shapes: two equal shapes. Raises: ``E-MET-01``, ``E-MET-02``.
     Source: the lesion-wise F1 of ISLES 2022 (doi:10.1038/s41597-022-01875-5); components here are 6-connected.
+
+    >>> lesion_f1(np.array([[1, 0, 0]]), np.array([[1, 0, 1]]))
+    0.6666666666666666
     """
     pred, ref = paired_masks(pred, ref)
     pred_labels, n_pred = _labelled(pred)
@@ -43,6 +50,9 @@ def matched_lesion_f1(pred: np.ndarray, ref: np.ndarray, iou: float = IOU_CUT) -
     Raises: ``E-MET-01``, ``E-MET-02``.
     Source: one-to-one matching as in Metrics Reloaded (doi:10.1038/s41592-023-02151-z); the cut is this project's;
     ``tests/metrics/test_lesionwise.py``.
+
+    >>> matched_lesion_f1(np.array([[1, 0, 0]]), np.array([[1, 0, 1]]))
+    0.6666666666666666
     """
     pred, ref = paired_masks(pred, ref)
     pred_labels, n_pred = _labelled(pred)

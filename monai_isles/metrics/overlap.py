@@ -30,7 +30,11 @@ RULES: dict[str, str] = {
 
 
 def emptiness(pred: np.ndarray, ref: np.ndarray) -> str:
-    """Return which side holds no lesion: ``none``, ``prediction``, ``reference`` or ``both``."""
+    """Return which side holds no lesion: ``none``, ``prediction``, ``reference`` or ``both``.
+
+    >>> emptiness(np.zeros((2, 2)), np.ones((2, 2)))
+    'prediction'
+    """
     has_pred, has_ref = bool(pred.any()), bool(ref.any())
     if has_pred and has_ref:
         return NOT_EMPTY
@@ -50,6 +54,9 @@ def diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
     """Return the distance between opposite corner voxel centres, the largest distance a volume allows.
 
     Units: those of ``spacing``.
+
+    >>> diagonal((4, 5, 1), (1.0, 1.0, 5.0))
+    5.0
     """
     return math.dist([0.0] * len(shape), [(n - 1) * s for n, s in zip(shape, spacing, strict=True)])
 
@@ -59,6 +66,9 @@ def paired_masks(pred: np.ndarray, ref: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     Raises:
         IslesError: ``E-MET-01`` shapes differ, ``E-MET-02`` a value that is neither 0 nor 1.
+
+    >>> paired_masks(np.array([0, 1]), np.array([1, 1]))[0].tolist()
+    [False, True]
     """
     pred, ref = np.asarray(pred), np.asarray(ref)
     if pred.shape != ref.shape:
@@ -92,6 +102,9 @@ def dsc(pred: np.ndarray, ref: np.ndarray) -> float:
 
     Shapes: two equal shapes, any number of axes. Units: none, 0..1; both empty 1, one empty 0.
     Raises: ``E-MET-01``, ``E-MET-02``. Source: Dice 1945, doi:10.2307/1932409.
+
+    >>> dsc(np.array([[1, 1, 0]]), np.array([[0, 1, 1]]))
+    0.5
     """
     pred, ref = paired_masks(pred, ref)
     size_pred, size_ref = _count(pred), _count(ref)
@@ -102,6 +115,9 @@ def ppv(pred: np.ndarray, ref: np.ndarray) -> float:
     """Return the positive predictive value (precision), ``|P and R| / |P|``.
 
     Shapes and raises: ``dsc``. Units: none, 0..1; empty prediction 1 if the reference is empty too, else 0.
+
+    >>> ppv(np.array([[1, 1, 0]]), np.array([[0, 1, 0]]))
+    0.5
     """
     pred, ref = paired_masks(pred, ref)
     return ratio(_count(pred & ref), _count(pred), both_empty=not ref.any())
@@ -111,6 +127,9 @@ def sensitivity(pred: np.ndarray, ref: np.ndarray) -> float:
     """Return the sensitivity (recall), ``|P and R| / |R|``.
 
     Shapes and raises: ``dsc``. Units: none, 0..1; empty reference 1 if the prediction is empty too, else 0.
+
+    >>> sensitivity(np.array([[0, 1, 0]]), np.array([[0, 1, 1]]))
+    0.5
     """
     pred, ref = paired_masks(pred, ref)
     return ratio(_count(pred & ref), _count(ref), both_empty=not pred.any())

@@ -55,6 +55,11 @@ def surface_distances(pred: np.ndarray, ref: np.ndarray, spacing: Sequence[float
         IslesError: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing.
 
     Source: definition of MONAI and MedPy; agreement in ``tests/metrics/test_surface.py``.
+
+    >>> pred, ref = np.zeros((2, 5, 5, 1), bool)
+    >>> pred[1, 1], ref[1, 4] = True, True
+    >>> surface_distances(pred, ref, (1.0, 2.0, 5.0)).hd
+    6.0
     """
     pred, ref = paired_masks(pred, ref)
     spacing = require_spacing(spacing, pred.ndim)
@@ -68,22 +73,40 @@ def surface_distances(pred: np.ndarray, ref: np.ndarray, spacing: Sequence[float
 
 
 def hd_mm(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -> float:
-    """Return the symmetric Hausdorff distance in mm; nan if one mask is empty, 0 if both are."""
+    """Return the symmetric Hausdorff distance in mm; nan if one mask is empty, 0 if both are.
+
+    >>> pred, ref = np.zeros((2, 5, 5, 1), bool)
+    >>> pred[1, 1], ref[1, 4] = True, True
+    >>> hd_mm(pred, ref, (1.0, 2.0, 5.0))
+    6.0
+    """
     return surface_distances(pred, ref, spacing_mm).hd
 
 
 def hd95_mm(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -> float:
-    """Return the larger directed 95th percentile distance in mm; nan if one mask is empty, 0 if both are."""
+    """Return the larger directed 95th percentile distance in mm; nan if one mask is empty, 0 if both are.
+
+    >>> hd95_mm(np.ones((1, 3, 1)), np.ones((1, 3, 1)), (1.0, 1.0, 5.0))
+    0.0
+    """
     return surface_distances(pred, ref, spacing_mm).hd95
 
 
 def assd_mm(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -> float:
-    """Return the mean distance over both surfaces together in mm; nan if one mask is empty, 0 if both are."""
+    """Return the mean distance over both surfaces together in mm; nan if one mask is empty, 0 if both are.
+
+    >>> assd_mm(np.array([[1, 0, 0]]), np.array([[0, 0, 1]]), (1.0, 0.5))
+    1.0
+    """
     return surface_distances(pred, ref, spacing_mm).assd
 
 
 def assd_half_sum_mm(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -> float:
-    """Return half the sum of the two directed mean distances in mm; nan if one mask is empty, 0 if both are."""
+    """Return half the sum of the two directed mean distances in mm; nan if one mask is empty, 0 if both are.
+
+    >>> assd_half_sum_mm(np.array([[1, 0, 0]]), np.array([[0, 0, 1]]), (1.0, 0.5))
+    1.0
+    """
     return surface_distances(pred, ref, spacing_mm).assd_half_sum
 
 
@@ -91,6 +114,9 @@ def hd_vox(pred: np.ndarray, ref: np.ndarray) -> float:
     """Return the symmetric Hausdorff distance in voxels, every axis counted alike.
 
     Source: Clerigues 2020, eq. 2 (normalised there by 200 voxels).
+
+    >>> hd_vox(np.array([[1, 0, 0]]), np.array([[0, 0, 1]]))
+    2.0
     """
     return surface_distances(pred, ref, (1.0,) * np.ndim(pred)).hd
 

@@ -30,6 +30,10 @@ class AsymmetricResUNet(nn.Module):
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 2: 592 610 parameters with 2 dimensions,
     10 channels, base 8, 5 levels; Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521): 7 037 122 with 3 dimensions,
     8 channels, base 32, 4 levels.
+
+    >>> network = AsymmetricResUNet(spatial_dims=2, in_channels=10, base_channels=4, levels=3)
+    >>> network(torch.zeros(1, 10, 32, 32)).shape
+    torch.Size([1, 2, 32, 32])
     """
 
     def __init__(

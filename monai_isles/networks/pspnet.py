@@ -196,6 +196,10 @@ class PSPNet(nn.Module):
         IslesError: ``E-NET-25`` for impossible channels; ``E-NET-21`` to ``E-NET-24`` of backbone and weights.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), sections 4.2 and 4.3; Zhao 2017 (arXiv:1612.01105), whose
     auxiliary loss is left out. Sizes at 64 base channels: ``tests/networks/test_pspnet.py``.
+
+    >>> network = PSPNet(in_channels=5, base_channels=8).eval()
+    >>> network(torch.zeros(1, 5, 64, 64)).shape
+    torch.Size([1, 2, 64, 64])
     """
 
     def __init__(

@@ -34,6 +34,9 @@ def binarise(probability: np.ndarray, threshold: float, min_size_vox: int) -> np
         IslesError: ``E-POST-01`` values outside 0..1, ``E-POST-02`` threshold, ``E-POST-03`` size.
 
     Source: Clerigues 2019, section 3.3; component rule ours, ``tests/postprocessing/test_components.py``.
+
+    >>> binarise(np.array([[0.9, 0.0, 0.8], [0.9, 0.0, 0.0]]), 0.5, min_size_vox=2).sum()
+    np.int64(2)
     """
     return next(mask for _, _, mask in search_grid(probability, [threshold], [min_size_vox]))
 
@@ -42,6 +45,9 @@ def drop_small(mask: np.ndarray, min_size_vox: int) -> np.ndarray:
     """Return a boolean mask without its 6-connected components of fewer than ``min_size_vox`` voxels.
 
     Shapes, units, source: ``binarise``. Raises: ``E-POST-03``.
+
+    >>> drop_small(np.array([[True, False, True], [True, False, False]]), 2).sum()
+    np.int64(2)
     """
     require_settings([], [min_size_vox])
     if min_size_vox <= 1:

@@ -39,6 +39,10 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
         IslesError: ``E-AUG-01`` a range or mode that makes no sense, ``E-AUG-02`` images of different size in plane.
 
     Source: Abulnaga & Rubin 2018, doi:10.1007/978-3-030-11723-8_36; ``tests/transforms/test_augment.py``.
+
+    >>> move = RandomOrderAffined(["image", "label"])
+    >>> move({"image": torch.ones(2, 8, 8), "label": torch.ones(1, 8, 8)})["image"].shape
+    torch.Size([2, 8, 8])
     """
 
     def __init__(

@@ -25,6 +25,9 @@ class CropBorderd(MapTransform):
         IslesError: ``E-PAD-01`` when the image is not larger than its border.
 
     Source: ours; ``tests/transforms/test_padding.py``.
+
+    >>> CropBorderd("image", (2, 2, 0))({"image": torch.zeros(1, 8, 8, 3)})["image"].shape
+    torch.Size([1, 4, 4, 3])
     """
 
     def __init__(

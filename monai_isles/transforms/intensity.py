@@ -29,6 +29,10 @@ def brain_mask(maps: Sequence[Tensor], *, where: str = "") -> Tensor:
         IslesError: ``E-STRIP-01`` for an empty mask, ``E-STRIP-02`` for maps of different shapes.
 
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487.
+
+    >>> maps = [torch.tensor([0.0, 2.0]).reshape(1, 2, 1, 1), torch.zeros(1, 2, 1, 1)]
+    >>> brain_mask(maps).flatten().tolist()
+    [0.0, 1.0]
     """
     shapes = sorted({tuple(image.shape) for image in maps})
     if len(shapes) != 1:
@@ -53,6 +57,11 @@ class SkullStripd(MapTransform):
         IslesError: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ, ``E-STRIP-03`` an entry is missing.
 
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487.
+
+    >>> case = {key: torch.tensor([0.0, 2.0]).reshape(1, 2, 1, 1) for key in ("cbf", "cbv", "mtt", "tmax")}
+    >>> case["ct"] = torch.tensor([900.0, 35.0]).reshape(1, 2, 1, 1)
+    >>> SkullStripd()(case)["ct"].flatten().tolist()
+    [0.0, 35.0]
     """
 
     def __init__(
@@ -227,6 +236,9 @@ def scaled_dwi(image: Tensor, *, percentile: float = 99.0, clip: bool = True, wh
     Raises:
         IslesError: ``E-TPW-05`` when minimum and percentile are the same.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1.
+
+    >>> scaled_dwi(torch.arange(101.0)).max()
+    tensor(1.)
     """
     values = image.float()
     low = values.min()

@@ -149,6 +149,10 @@ def mirrored(volume: np.ndarray, mirror: Mirror, spacing_mm: Sequence[float]) ->
 
     Shapes: ``(H, W, D)`` in and out, float32. Units: ``spacing_mm`` of as many axes as the mirror has.
     Source: ours; ``tests/transforms/test_mirror.py``.
+
+    >>> volume = np.arange(4.0).reshape(4, 1, 1)
+    >>> mirrored(volume, reflection(0.0, 0.0), (1.0, 1.0)).ravel().tolist()
+    [3.0, 2.0, 1.0, 0.0]
     """
     axes = len(mirror.shift_mm)
     grid = Grid.centred(volume.shape[:axes], spacing_mm)

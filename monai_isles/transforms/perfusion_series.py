@@ -25,6 +25,9 @@ class TemporalMIPd(MapTransform):
     Raises:
         IslesError: ``E-TPW-04`` for a single volume.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (1); ``tests/transforms/test_temporal_mip.py``.
+
+    >>> TemporalMIPd("ctp")({"ctp": torch.arange(3.0).reshape(3, 1, 1, 1)})["mip"].flatten().tolist()
+    [2.0]
     """
 
     def __init__(self, keys: KeysCollection, *, name: str = "mip", allow_missing_keys: bool = False) -> None:

@@ -151,3 +151,7 @@ def test_masked_probabilities_are_background_outside_the_brain_alone() -> None:
     assert torch.equal(plain.probability[:, 1][inside], masked.probability[:, 1][inside])
     assert (plain.probability[:, 1][~inside] > 0).any()
     assert not masked.probability[:, 1][~inside].any() and (masked.probability[:, 0][~inside] == 1).all()
+
+
+def test_one_number_is_the_step_of_every_axis() -> None:
+    assert StepSlidingWindowInferer(roi_size=(8, 8), step=4).step == StepSlidingWindowInferer((8, 8), (4, 4)).step
