@@ -40,6 +40,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="CT: leave subjects with taller scans out (default 22, all)",
     )
     parser.add_argument(
+        "--variety",
+        choices=("none", "real", "unseen"),
+        default="none",
+        help="CT: none, one scanner and one software (default); real, scanners, map software and patients vary; unseen, "
+        "the same with softwares, a kernel and a noise level that real never has",
+    )
+    parser.add_argument(
         "--spacing",
         type=float,
         metavar="MM",
@@ -71,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         kind=args.kind,
         spacing_mm=args.spacing,
         dicom=args.dicom,
+        variety=args.variety,
     )
     seconds = round(time.monotonic() - start, 1)
     if args.json:
@@ -82,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
                     "cases": args.cases,
                     "test_cases": args.test_cases,
                     "seed": args.seed,
+                    "variety": args.variety,
                     "simulated": True,
                     "seconds": seconds,
                 }

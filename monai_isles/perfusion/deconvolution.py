@@ -39,12 +39,18 @@ def circulant_factors(aif: Tensor, dt_s: float) -> tuple[Tensor, Tensor, Tensor]
     Raises:
         IslesError: ``E-PERF-01`` when the curve holds no bolus.
     """
+    return _factors(aif, dt_s, circular=True)
+
+
+def _factors(aif: Tensor, dt_s: float, *, circular: bool) -> tuple[Tensor, Tensor, Tensor]:
     if not torch.isfinite(aif).all() or float(aif.abs().sum()) == 0.0:
         raise refused("E-PERF-01", where="aif", found=f"{aif.numel()} frames, sum {float(aif.sum()):.3g}")
     padded = torch.cat([aif.double(), torch.zeros_like(aif, dtype=torch.float64)])
     size = padded.numel()
     index = (torch.arange(size)[:, None] - torch.arange(size)[None, :]) % size
-    return torch.linalg.svd(padded[index] * dt_s)
+    square = padded[index] * dt_s
+    # the upper left quarter is lower triangular: no tissue curve before the artery
+    return torch.linalg.svd(square if circular else square[: aif.numel(), : aif.numel()])
 
 
 def truncated(u: Tensor, s: Tensor, vh: Tensor, truncation: float) -> Tensor:
@@ -95,6 +101,34 @@ def require_fit(curves: Tensor, aif: Tensor, where: str) -> None:
         raise refused(
             "E-PERF-02", where=where, found=f"curves of shape {tuple(curves.shape)}, {aif.numel()} arterial frames"
         )
+
+
+def triangular_solver(like: Tensor, aif: Tensor, dt_s: float, *, level: float, damped: bool = False) -> Solver:
+    """Return what deconvolves curves (V, T) into out (V, 2 T) by the lower triangular matrix of the artery.
+
+    It assumes that tissue follows the artery: a curve that comes later gives less flow, one that comes before is wrong.
+    The second half of ``out``, time before zero in the circular forms, is zero.
+
+    Args:
+        level: part of the largest singular value below which values are dropped, or by which all are damped.
+        damped: Tikhonov's form.
+
+    Raises:
+        IslesError: ``E-PERF-01`` no bolus.
+
+    Source: Østergaard et al., Magn Reson Med 1996, doi:10.1002/mrm.1910360510; damped: Calamante et al., Magn Reson
+    Med 2003, doi:10.1002/mrm.10634; ``tests/perfusion/test_deconvolution.py``.
+    """
+    u, s, vh = _factors(aif.cpu(), dt_s, circular=False)
+    inverse = (vh.T * (s / (s**2 + (level * s[0]) ** 2))) @ u.T if damped else truncated(u, s, vh, level)
+    matrix = inverse.to(like).T.contiguous()
+
+    def solve(curves: Tensor, out: Tensor) -> Tensor:
+        out[:, : aif.numel()] = curves @ matrix
+        out[:, aif.numel() :] = 0.0
+        return out
+
+    return solve
 
 
 TRUNCATIONS = tuple(round(0.01 * step, 2) for step in range(1, 51))

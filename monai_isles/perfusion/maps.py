@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from monai_isles.errors import refused
-from monai_isles.perfusion.deconvolution import circulant_solver, oscillation_solver, require_fit, tikhonov_solver
+from monai_isles.perfusion.deconvolution import (
+    circulant_solver,
+    oscillation_solver,
+    require_fit,
+    tikhonov_solver,
+    triangular_solver,
+)
 from monai_isles.perfusion.masks import box_of, smooth_slices
 from monai_isles.perfusion.motion import displacement_mm
 from monai_isles.perfusion.peaks import curve_peaks, residue_peaks
@@ -21,7 +27,7 @@ from monai_isles.perfusion.transit import transit_solver
 from monai_isles.perfusion.vessels import Vessels, find_vessels
 
 MAP_UNITS = {"cbf": "ml/100 g/min", "cbv": "ml/100 g", "mtt": "s", "tmax": "s", "ttp": "s"}
-METHODS: dict[str, float] = {"bayes": 0.5, "bcsvd": 0.10, "osvd": 0.035, "tikhonov": 0.10}
+METHODS: dict[str, float] = {"bayes": 0.5, "bcsvd": 0.10, "osvd": 0.035, "tikhonov": 0.10, "ssvd": 0.15, "stikhonov": 0.10}
 METHOD, CONVENTIONAL = "bayes", "bcsvd"
 DENSITY_G_ML = 1.04
 HEMATOCRIT_FACTOR = 0.73
@@ -111,8 +117,9 @@ def measured_maps(
 
     Args:
         method: ``bayes`` (model of transit), ``bcsvd`` (fixed truncation, the conventional one), ``osvd`` (oscillation
-            index), ``tikhonov``; when None ``bayes``, or ``bcsvd`` where a truncation is given.
-        truncation: part of the largest singular value dropped (``bcsvd``) or damped (``tikhonov``, or ``gcv``), largest
+            index), ``tikhonov``; ``ssvd`` and ``stikhonov``, truncated and damped decomposition that is wrong where the
+            tissue comes before the artery, as older software has it; when None ``bayes``, or ``bcsvd`` where a truncation is given.
+        truncation: part of the largest singular value dropped (``bcsvd``, ``ssvd``) or damped (``tikhonov``, or ``gcv``), largest
             oscillation index (``osvd``), spread of the prior of transit times (``bayes``); of ``METHODS`` when None.
         smoothing_mm: full width at half maximum, in plane.
         aif: arterial curve (T,) over baseline, HU; chosen and scaled to the vein when None.
@@ -232,6 +239,8 @@ def _residues(like: Tensor, aif: Tensor, dt_s: float, method: str, level: Any) -
     require_fit(like, aif, method)
     if method == "bcsvd":
         return circulant_solver(like, aif, dt_s, truncation=level)
+    if method in ("ssvd", "stikhonov"):
+        return triangular_solver(like, aif, dt_s, level=level, damped=method == "stikhonov")
     if method == "osvd":
         return oscillation_solver(like, aif, dt_s, limit=level)
     return tikhonov_solver(like, aif, dt_s, strength=level)

@@ -15,10 +15,10 @@ from monai_isles.cohort.task import Place
 from monai_isles.data.remote import is_url, local_root
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.locks import in_turn
-from monai_isles.perfusion.maps import CONVENTIONAL
 from monai_isles.phantom.atlas import load_atlas
 from monai_isles.phantom.ct.scan import Acquisition, CaseArrays, acquisition, haemodynamics, scan_slab
 from monai_isles.phantom.ct.subject import make_patient, protocol_of
+from monai_isles.phantom.ct.variety import NONE, require_mode
 from monai_isles.phantom.dicom_writer import require_form
 from monai_isles.phantom.folder import (
     FIRST_TEST_SUBJECT,
@@ -43,7 +43,13 @@ _LOG = logging.getLogger(__name__)
 
 
 def plan(
-    cases: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES, kind: str = "ct"
+    cases: int,
+    *,
+    seed: int,
+    section: str = "TRAINING",
+    max_slices: int = MOST_SLICES,
+    kind: str = "ct",
+    variety: str = NONE,
 ) -> list[Planned]:
     """Return the first ``cases`` scans of the endless list that ``seed`` stands for, taller scans left out.
 
@@ -54,7 +60,7 @@ def plan(
     if kind != "ct":
         return [Planned(section, n + 1, index + n, 0) for n in range(cases)]
     while len(planned) < cases:
-        protocol = protocol_of(index, seed=seed)
+        protocol = protocol_of(index, seed=seed, variety=variety)
         for slab in range(protocol.slabs if protocol.slices <= max_slices else 0):
             planned.append(Planned(section, len(planned) + 1, index, slab))
         index += 1
@@ -62,16 +68,27 @@ def plan(
 
 
 def make_case(
-    number: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES, maps: str = CONVENTIONAL
+    number: int,
+    *,
+    seed: int,
+    section: str = "TRAINING",
+    max_slices: int = MOST_SLICES,
+    maps: str | None = None,
+    variety: str = NONE,
 ) -> CaseArrays:
     """Simulate ``case_<number>`` of the data set ``seed`` in memory, the same arrays as ``make_dataset`` writes.
 
     Args:
-        maps: method of the perfusion maps; ``make_dataset`` writes those of the conventional one.
+        maps: method of the perfusion maps; as ``make_dataset`` when None.
+        variety: see ``make_dataset``.
+
+    Raises:
+        IslesError: ``E-PHAN-09`` no such variety.
     """
-    wanted = plan(number, seed=seed, section=section, max_slices=max_slices)[-1]
+    require_mode(variety)
+    wanted = plan(number, seed=seed, section=section, max_slices=max_slices, variety=variety)[-1]
     with OneThread():
-        return scan_slab(make_patient(wanted.index, seed=seed), wanted.slab, seed=seed, maps=maps)
+        return scan_slab(make_patient(wanted.index, seed=seed, variety=variety), wanted.slab, seed=seed, maps=maps)
 
 
 def make_mri_case(
@@ -101,6 +118,7 @@ def make_dataset(
     kind: str = "ct",
     spacing_mm: float | None = None,
     dicom: str | None = None,
+    variety: str = NONE,
 ) -> Path:
     """Write ``cases`` simulated scans in the ISLES 2018 or 2015 layout; the folder appears when it is whole.
 
@@ -116,33 +134,38 @@ def make_dataset(
         kind: ``ct``, ``siss`` or ``spes``; ``series`` and ``max_slices`` mean nothing to the MRI kinds.
         spacing_mm: coarser grid of the same field of view, MRI kinds only; default 1 mm (SISS), 2 mm (SPES).
         dicom: a form of ``phantom.dicom_writer``: also write every ``ct`` scan as DICOM, in ``DICOM/<section>/<case>``.
+        variety: ``none``: one scanner, maps as ``predict-series`` makes them. ``real``: the scanners, map software and
+            patients of each case are drawn, and told in its truth. ``unseen``: likewise, of softwares, a kernel and a
+            noise level that ``real`` never draws.
 
     Raises:
         IslesError: ``E-PHAN-01`` no atlas, ``E-PHAN-02`` impossible numbers, ``E-PHAN-03`` folder is something else,
             ``E-PHAN-05`` the folder cannot be made, ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` and
-            ``E-PHAN-08`` no such grid, ``E-PHAN-20``, ``E-PHAN-22`` and ``E-DCM-01`` no such DICOM; those of
+            ``E-PHAN-08`` no such grid, ``E-PHAN-09`` no such variety, ``E-PHAN-20``, ``E-PHAN-22`` and ``E-DCM-01`` no such DICOM; those of
             ``fill``.
 
     Source: ours; ``tests/phantom/test_dataset.py``.
     """
     out = Path(out)
     _require_kind(kind, spacing_mm)
+    require_mode(variety, kind)
     _require_numbers(cases=cases, workers=workers, test_cases=test_cases, seed=seed, max_slices=max_slices)
     if dicom is not None:
         require_form(dicom, kind)
     numbers = (f"seed {seed}", f"cases {cases}", f"test_cases {test_cases}")
     extra = (f"series {'yes' if series else 'no'}", f"max_slices {max_slices}", *([f"dicom {dicom}"] if dicom else []))
+    extra += () if variety == NONE else (f"variety {variety}",)
     record = record_text(*numbers, *(extra if kind == "ct" else mri_settings(MRI_KINDS[kind], spacing_mm)))
     if holds_same(out, record):
         _LOG.info("phantom %s is there already", out)
         return out
     load_atlas()
-    planned = plan(cases, seed=seed, max_slices=max_slices, kind=kind)
-    planned += plan(test_cases, seed=seed, section="TESTING", max_slices=max_slices, kind=kind)
+    wanted = partial(plan, seed=seed, max_slices=max_slices, kind=kind, variety=variety)
+    planned = wanted(cases) + wanted(test_cases, section="TESTING")
     aside = make_aside(out, record)
     place: Place = {"workers": workers, "cluster": cluster, "slurm": slurm}
     try:
-        fill(aside, planned, Recipe(kind, seed, series, spacing_mm, dicom), place=place)
+        fill(aside, planned, Recipe(kind, seed, series, spacing_mm, dicom, variety), place=place)
         (aside / RECIPE).rename(aside / RECORD)
         if not holds_same(out, record):
             os.replace(aside, out)
@@ -164,6 +187,7 @@ def dataset_or_phantom(
     max_slices: int = MOST_SLICES,
     kind: str = "ct",
     spacing_mm: float | None = None,
+    variety: str = NONE,
 ) -> Path:
     """Return the data folder to use: the given one, else the environment's, else a phantom made in ``folder``.
 
@@ -177,7 +201,8 @@ def dataset_or_phantom(
     named = dataset_dir or os.environ.get(_FOLDERS[kind], "")
     if not named:
         _LOG.info("no data set named: using the simulated one in %s (%d cases, seed %d)", folder, cases, seed)
-        make = partial(make_dataset, series=series, max_slices=max_slices, kind=kind, spacing_mm=spacing_mm)
+        how = {"kind": kind, "spacing_mm": spacing_mm, "variety": variety}
+        make = partial(make_dataset, series=series, max_slices=max_slices, **how)
         return in_turn(lambda: make(folder, cases=cases, seed=seed))
     if is_url(named):
         return local_root(named)

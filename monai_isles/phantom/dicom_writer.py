@@ -38,7 +38,7 @@ def write_dicom(case: CaseArrays, folder: str | Path, *, form: str = "classic") 
     """Write the plain CT, the contrast series and the maps of a case, one folder each; return the folder.
 
     HU are stored with intercept -1024; maps as 16-bit numbers with a slope of their own, so they come back to half a
-    slope. Simulated patient, no real names; the same case gives the same files.
+    slope; padding becomes air and 0. Simulated patient, no real names; the same case gives the same files.
 
     Args:
         form: of the contrast series. ``classic``: a file a slice and frame. ``enhanced``: one file. ``shuttle``: the
@@ -53,10 +53,11 @@ def write_dicom(case: CaseArrays, folder: str | Path, *, form: str = "classic") 
         raise refused("E-PHAN-21", where=str(folder), found="it is not empty")
     scan = _Scan(case, form)
     scan.write_series(folder / "ctp", 3, "CT perfusion", scan.frames(), enhanced=form == "enhanced")
-    scan.write_series(folder / "ct", 2, "plain CT", scan.still(case.images["ct"] - AIR_HU))
+    scan.write_series(folder / "ct", 2, "plain CT", scan.still(np.maximum(case.images["ct"], AIR_HU) - AIR_HU))
     for number, key in enumerate((key for key in _UNITS if key in case.images), start=10):
-        slope = max(float(case.images[key].max()), 1e-3) / 60000.0
-        stored = np.rint(case.images[key] / slope)
+        image = np.maximum(np.nan_to_num(case.images[key]), 0)
+        slope = max(float(image.max()), 1e-3) / 60000.0
+        stored = np.rint(image / slope)
         scale = {"RescaleSlope": f"{slope:.10g}", "RescaleIntercept": "0", "RescaleType": _UNITS[key]}
         scan.write_series(folder / key, number, f"{key.upper()} map", scan.still(stored), scale=scale, map_of=key)
     return folder
@@ -83,7 +84,7 @@ class _Scan:
         self.seed = f"{form} {case.truth.get('level_mm')} {case.spacing_mm} {case.ctp.shape} {int(case.ctp.sum())}"
         half = (np.array(case.label.shape) - 1) / 2 * np.array(case.spacing_mm)
         level = float(cast(float, case.truth.get("level_mm", 0.0)))
-        self.origin_mm = np.round([-half[0], -half[1], level - half[2]], 3)
+        self.origin_mm = np.round([-half[0] - case.centre_mm[0], -half[1] - case.centre_mm[1], level - half[2]], 3)
         self.shuttle = form == "shuttle"
 
     def uid(self, *what: object) -> str:

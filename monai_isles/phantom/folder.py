@@ -24,6 +24,7 @@ from monai_isles.io.publish import PART, publish_text
 from monai_isles.io.runs import sweep_parts
 from monai_isles.phantom.ct.scan import CaseArrays, scan_slab
 from monai_isles.phantom.ct.subject import make_patient
+from monai_isles.phantom.ct.variety import NONE
 from monai_isles.phantom.dicom_writer import write_dicom
 from monai_isles.phantom.mri.facts import MRI_KINDS, MriKind
 from monai_isles.phantom.mri.scan import MriCase, scan_mri
@@ -59,6 +60,7 @@ class Recipe:
     series: bool
     spacing_mm: float | None
     dicom: str | None = None
+    variety: str = NONE
 
 
 def fill(folder: Path, planned: Sequence[Planned], recipe: Recipe, *, place: Place) -> None:
@@ -99,7 +101,7 @@ def make_subject(task: Task) -> Record:
 
 
 def _make_ct(folder: Path, group: Sequence[Planned], recipe: Recipe) -> None:
-    patient = make_patient(group[0].index, seed=recipe.seed)
+    patient = make_patient(group[0].index, seed=recipe.seed, variety=recipe.variety)
     for one in group:
         scan = scan_slab(patient, one.slab, seed=recipe.seed)
         labelled, case = one.section == "TRAINING", folder / one.section / f"case_{one.number}"
@@ -157,7 +159,7 @@ class OneThread:
         torch.set_num_threads(self._threads)
 
 
-PHANTOM_VERSION = 1
+PHANTOM_VERSION = 2
 RECORD, RECIPE = "SIMULATED.txt", ".recipe.txt"
 _FIRST = "SIMULATED: no patient, no scanner. Every image here was computed from a physical model."
 _LAST = (
@@ -266,12 +268,19 @@ def write_case(scan: CaseArrays, folder: Path, *, number: int, series: bool, lab
             folder / name / f"{name}.nii",
             spacing_mm=scan.spacing_mm,
             level_mm=float(cast(float, scan.truth["level_mm"])),
+            centre_mm=scan.centre_mm,
             dt_s=scan.dt_s if key == "ctp" else None,
         )
 
 
 def save_lps(
-    image: np.ndarray, path: Path, *, spacing_mm: tuple[float, float, float], level_mm: float, dt_s: float | None = None
+    image: np.ndarray,
+    path: Path,
+    *,
+    spacing_mm: tuple[float, float, float],
+    level_mm: float,
+    dt_s: float | None = None,
+    centre_mm: tuple[float, float] = (0.0, 0.0),
 ) -> None:
     """Save a RAS+ array flipped along x and y, the affine saying so.
 
@@ -279,13 +288,14 @@ def save_lps(
         image: (H, W, D) or (H, W, D, T).
         level_mm: height of the middle of the slab.
         dt_s: seconds between frames, of a series.
+        centre_mm: the middle of the image to the right and to the front.
     """
     import nibabel
 
     stored = np.ascontiguousarray(image[::-1, ::-1])
     affine = np.diag([-spacing_mm[0], -spacing_mm[1], spacing_mm[2], 1.0])
     half = (np.array(image.shape[:3]) - 1) / 2 * np.array(spacing_mm)
-    affine[:3, 3] = np.round([half[0], half[1], level_mm - half[2]], 3)
+    affine[:3, 3] = np.round([half[0] + centre_mm[0], half[1] + centre_mm[1], level_mm - half[2]], 3)
     nifti = nibabel.Nifti1Image(stored, affine)
     nifti.set_qform(affine, code=1)
     nifti.set_sform(affine, code=1)

@@ -180,14 +180,15 @@ def landmark_pairs(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
     Source: ours; ``tests/phantom/ct/test_head.py``.
     """
     rotation = pose.rotation()
+    nod = rotation[2, 1] / rotation[2, 2]
     pairs = []
     for level in range(grid.shape[2]):
         height = (level - grid.middle()[2]) * grid.spacing_mm[2]
         for y in (-65.0, -35.0, -10.0, 15.0, 40.0):
             for x in (18.0, 34.0, 50.0):
-                ends = np.array(
-                    [[-x, y - CENTRE_MM[1], height / rotation[2, 2]], [x, y - CENTRE_MM[1], height / rotation[2, 2]]]
-                )
+                ahead = y - CENTRE_MM[1]
+                up = height / rotation[2, 2] - nod * ahead
+                ends = np.array([[-x, ahead, up], [x, ahead, up]])
                 if (x / 58) ** 2 + (ends[0, 1] / 70) ** 2 < 1:
                     pairs.append(
                         ends @ rotation.T / np.array(grid.spacing_mm) + grid.middle() + np.array([*pose.shift_px, 0.0])

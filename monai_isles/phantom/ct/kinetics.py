@@ -24,10 +24,16 @@ def noise_filter(size: int, spacing_mm: float, cutoff_per_mm: float = 0.32) -> n
     return np.sqrt(power / (power * weight).sum()).astype(np.float32)
 
 
-def scanner_noise(rng: np.random.Generator, shape: tuple[int, int, int], sd_hu: float, spacing_mm: float) -> np.ndarray:
+def scanner_noise(
+    rng: np.random.Generator,
+    shape: tuple[int, int, int],
+    sd_hu: float,
+    spacing_mm: float,
+    cutoff_per_mm: float = 0.32,
+) -> np.ndarray:
     """Return noise images (n, size, size) float32 with standard deviation ``sd_hu`` and a CT texture."""
     count, size, _ = shape
-    half = noise_filter(size, spacing_mm) * np.float32(sd_hu * size * size / np.sqrt(2.0))
+    half = noise_filter(size, spacing_mm, cutoff_per_mm) * np.float32(sd_hu * size * size / np.sqrt(2.0))
     out = np.empty(shape, np.float32)
     for i in range(count):
         spectrum = rng.standard_normal((*half.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.perfusion.maps import CONVENTIONAL, perfusion_maps
+from monai_isles.perfusion.maps import PerfusionMaps, chosen_method, measured_maps
+from monai_isles.perfusion.masks import tissue_mask
+from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.phantom.atlas import SmoothField
-from monai_isles.phantom.ct.head import static_hu
+from monai_isles.phantom.ct.head import brain_of, static_hu
 from monai_isles.phantom.ct.kinetics import (
     RESIDUES,
     Bolus,
@@ -21,6 +23,7 @@ from monai_isles.phantom.ct.kinetics import (
     streak,
 )
 from monai_isles.phantom.ct.subject import Patient, Slab
+from monai_isles.phantom.ct.variety import NONE, change_static, dress_maps, field_of_view, pad_ct, sharpen
 
 _GREY, _WHITE = (57.0, 4.0), (23.0, 2.0)
 
@@ -30,7 +33,8 @@ class CaseArrays:
     """Hold one scan as it is written.
 
     Shapes: images (H, W, D) RAS+, ``ctp`` (T, H, W, D) int16.
-    Units: ``ct`` and ``ctp`` HU, ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt``, ``tmax``, ``dt_s`` s, ``dwi`` none.
+    Units: ``ct`` and ``ctp`` HU, ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt``, ``tmax``, ``dt_s`` s, ``dwi`` none; ``centre_mm``
+        the middle of the images to the right and to the front of the table's axis.
     """
 
     images: dict[str, np.ndarray]
@@ -39,6 +43,7 @@ class CaseArrays:
     spacing_mm: tuple[float, float, float]
     dt_s: float
     truth: dict[str, object] = field(default_factory=dict)
+    centre_mm: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,13 @@ class Acquisition:
     path_px: np.ndarray
 
 
-def scan_slab(patient: Patient, section: int, *, seed: int, maps: str = CONVENTIONAL) -> CaseArrays:
+def scan_slab(patient: Patient, section: int, *, seed: int, maps: str | None = None) -> CaseArrays:
     """Simulate scan ``section`` of ``patient``: everything a reader gets, and the truth beside it.
 
     Args:
-        maps: method of the maps, one of ``monai_isles.perfusion.METHODS``; the conventional one unless told, since the
-            shipped weights were trained on maps of truncated decomposition.
+        maps: method of the maps, one of ``monai_isles.perfusion.METHODS``; that of the patient's variety unless told,
+            which is the default of ``predict-series`` where nothing is varied.
+
     Source: ours; ``tests/phantom/ct/test_scan.py``.
     """
     slab = patient.slabs[section]
@@ -79,23 +85,39 @@ def scan_slab(patient: Patient, section: int, *, seed: int, maps: str = CONVENTI
     static, how = _before_contrast(rng, patient, slab, seed=seed)
     label = patient.lesion(slab)
     series = _series(rng, patient, slab, true, static, how)
-    found = perfusion_maps(series, patient.protocol.dt_s, spacing_mm=slab.grid.spacing_mm, method=maps)
-    images = {
-        "ct": _plain_ct(rng, patient, slab, static, true),
-        "cbf": found.cbf,
-        "cbv": found.cbv,
-        "mtt": found.mtt,
-        "tmax": found.tmax,
-        "dwi": _dwi(rng, patient, slab),
-    }
+    measured = dress_maps(_measure(patient, slab, series, maps), patient.variety)
+    ct = _plain_ct(rng, patient, slab, static, true)
+    images = {"ct": pad_ct(ct, patient.variety), **measured, "dwi": _dwi(rng, patient, slab)}
+    box = field_of_view(ct, patient.variety, slab.grid.spacing_mm[0])
+    first, middle = np.array([side.start for side in box]), slab.grid.middle()[:2]
+    last = np.array([side.stop for side in box]) - 1
+    off_mm = ((first + last) / 2 - middle) * slab.grid.spacing_mm[0]
+    truth = _truth(patient, slab, label[box], how.kind)
+    truth["landmarks_vox"] = np.round(slab.landmarks - [*first, 0], 4).tolist()
     return CaseArrays(
-        images=images,
-        ctp=series,
-        label=label,
+        images={name: image[box] for name, image in images.items()},
+        ctp=series[(slice(None), *box)],
+        label=label[box],
         spacing_mm=slab.grid.spacing_mm,
         dt_s=patient.protocol.dt_s,
-        truth=_truth(patient, slab, label, how.kind) | {"maps": maps},
+        truth=truth | {"maps": maps or patient.variety.method, "variety": patient.variety.facts()},
+        centre_mm=(float(off_mm[0]), float(off_mm[1])),
     )
+
+
+_LEAST_FOUND = 0.7
+
+
+def _measure(patient: Patient, slab: Slab, series: np.ndarray, maps: str | None) -> PerfusionMaps:
+    """Measure the series as the patient's software does; of a head whose skull is open the brain is given."""
+    varied, spacing_mm, mask = patient.variety, slab.grid.spacing_mm, None
+    if varied.mode != NONE:
+        true = brain_of(slab.tissues)
+        found = tissue_mask(series[:3].mean(0, dtype=np.float32), spacing_mm)
+        mask = None if np.count_nonzero(found & true) >= _LEAST_FOUND * true.sum() else true
+    prepared = prepare_series(series, dt_s=patient.protocol.dt_s, spacing_mm=spacing_mm, mask=mask)
+    method, setting = (varied.method, varied.setting) if maps is None else chosen_method(maps, None)
+    return measured_maps(prepared, method=method, truncation=setting, smoothing_mm=varied.smoothing_mm)
 
 
 def acquisition(patient: Patient, section: int, *, seed: int) -> Acquisition:
@@ -110,10 +132,13 @@ def _before_contrast(
     static = static_hu(slab.tissues) + slab.tissues.spread(slab.signs.hu) * (slab.tissues.gm + slab.tissues.wm)
     if patient.distractors.streak:
         static = static + slab.tissues.spread(streak(rng, slab.tissues.head_mm, patient.distractors.streak_side))
-    protocol = patient.protocol
+    varied, spacing_mm, protocol = patient.variety, slab.grid.spacing_mm[0], patient.protocol
+    worst = (slab.depth > patient.core_level) & slab.solid
+    static = static + change_static(varied, slab.tissues, worst, np.random.default_rng([seed, 16, patient.index]))
+    static = sharpen(static, varied.reconstruction, spacing_mm)
     kind = str(np.random.default_rng([seed, 11, patient.index]).choice(RESIDUES, p=[0.35, 0.2, 0.45]))
     bolus = draw_bolus(rng, duration_s=float((protocol.frames - 1) * protocol.dt_s))
-    sd_hu = rng.uniform(4.0, 6.5) * np.sqrt(10.0 / protocol.spacing_mm[2]) ** 0.5
+    sd_hu = varied.noise * rng.uniform(4.0, 6.5) * np.sqrt(10.0 / protocol.spacing_mm[2]) ** 0.5
     path_px = drift(rng, protocol.frames, rng.uniform(0.1, 0.7))
     return static, Acquisition(bolus, kind, sd_hu, path_px)
 
@@ -160,9 +185,16 @@ def _series(
     series = np.empty((protocol.frames, *slab.grid.shape), np.int16)
     for t in range(protocol.frames):
         frame = moved(static + tissues.spread(rise[:, t]), how.path_px[t])
-        noise = scanner_noise(rng, (slab.grid.shape[2], *slab.grid.shape[:2]), how.sd_hu, slab.grid.spacing_mm[0])
+        noise = _noise(rng, patient, slab, how.sd_hu)
         series[t] = np.rint(np.clip(frame + noise.transpose(1, 2, 0), -1024, 3071))
     return series
+
+
+def _noise(rng: np.random.Generator, patient: Patient, slab: Slab, sd_hu: float) -> np.ndarray:
+    """Return the noise (D, H, W) of one volume."""
+    h, w, d = slab.grid.shape
+    cutoff_per_mm = patient.variety.reconstruction.cutoff_per_mm
+    return scanner_noise(rng, (d, h, w), sd_hu, slab.grid.spacing_mm[0], cutoff_per_mm)
 
 
 def _plain_ct(
@@ -172,16 +204,15 @@ def _plain_ct(
     matter = tissues.gm + tissues.wm
     oedema = (0.5 + 0.45 * stroke.onset_h) * np.clip((true.drop - 0.35) / 0.5, 0, 1) * (1 - 0.5 * stroke.reopened)
     early = tissues.spread(oedema.astype(np.float32)) * matter
-    noise = scanner_noise(
-        rng, (slab.grid.shape[2], *slab.grid.shape[:2]), rng.uniform(1.8, 3.0), slab.grid.spacing_mm[0]
-    )
+    noise = _noise(rng, patient, slab, rng.uniform(1.8, 3.0) * patient.variety.noise)
     ct = static - early + noise.transpose(1, 2, 0)
     return np.rint(np.clip(ct, -1024, 3071)).astype(np.int16)
 
 
 def _dwi(rng: np.random.Generator, patient: Patient, slab: Slab) -> np.ndarray:
     tissues, signs = slab.tissues, slab.signs
-    bright = 1 / (1 + np.exp(-np.clip((slab.later - patient.lesion_level) / 0.06, -30, 30)))
+    level = patient.lesion_level if patient.variety.lesion else np.inf
+    bright = 1 / (1 + np.exp(-np.clip((slab.later - level) / 0.06, -30, 30)))
     base = 125.0 * tissues.gm + 100.0 * tissues.wm + 35.0 * tissues.csf + 8.0 * tissues.scalp
     base = base - 70.0 * tissues.spread(signs.scar) * (tissues.gm + tissues.wm) + 12.0 * tissues.spread(signs.rarefied)
     signal = base + rng.uniform(90, 160) * bright * (tissues.gm + tissues.wm)
@@ -194,13 +225,15 @@ def _dwi(rng: np.random.Generator, patient: Patient, slab: Slab) -> np.ndarray:
 
 def _truth(patient: Patient, slab: Slab, label: np.ndarray, kind: str) -> dict[str, object]:
     stroke, pose = patient.stroke, slab.pose
+    there = patient.variety.lesion
     return {
         "tilt_deg": pose.tilt_deg,
         "shift_px": list(pose.shift_px),
         "roll_deg": pose.roll_deg,
+        "pitch_deg": pose.pitch_deg,
         "level_mm": pose.level_mm,
-        "side": stroke.side_name,
-        "occlusion": stroke.occlusion,
+        "side": stroke.side_name if there else "none",
+        "occlusion": stroke.occlusion if there else "none",
         "onset_h": stroke.onset_h,
         "reopened": stroke.reopened,
         "residue": kind,
@@ -213,5 +246,4 @@ def _truth(patient: Patient, slab: Slab, label: np.ndarray, kind: str) -> dict[s
         "spacing_mm": list(slab.grid.spacing_mm),
         "dt_s": patient.protocol.dt_s,
         "frames": patient.protocol.frames,
-        "landmarks_vox": np.round(slab.landmarks, 4).tolist(),
     }

@@ -5,7 +5,7 @@ How scans and lesion volumes are distributed in the ISLES 2018 training release 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
@@ -13,6 +13,16 @@ from scipy import ndimage
 from monai_isles.phantom.atlas import SmoothField
 from monai_isles.phantom.ct.anatomy import SIZE_VOX, Grid, Pose, Subject, Tissues, landmark_pairs, tissues_of
 from monai_isles.phantom.ct.stroke import Ischaemia, Stroke, cut_at, draw_stroke, territories
+from monai_isles.phantom.ct.variety import (
+    NONE,
+    SECOND_SLAB,
+    SMALLEST_ML,
+    Variety,
+    draw_variety,
+    matrix_of,
+    varied_spacing,
+    varied_volume,
+)
 
 # (slices, frames, scans of 94)
 SCANS = (
@@ -57,33 +67,37 @@ class Protocol:
     lesion_ml: float
 
 
-def protocol_of(index: int, *, seed: int) -> Protocol:
+def protocol_of(index: int, *, seed: int, variety: str = NONE) -> Protocol:
     """Draw the protocol of subject ``index``; the draws of successive subjects cover the release's distribution evenly.
+
+    Args:
+        variety: a mode of ``monai_isles.phantom.ct.variety``; but for ``none``, voxels, second slabs and small lesions
+            are drawn as there.
 
     Source: ISLES 2018 training release, as tabled above; ``tests/phantom/ct/test_facts.py``.
     """
     start = np.random.default_rng([seed, 3]).random(2)
     rng = np.random.default_rng([seed, 4, index])
     kind, volume = ((start + np.array(_STEPS) * (index + 1)) % 1.0).tolist()
-    share = np.array([n / _cases_a_subject(s) for s, _, n in SCANS])
+    second = _SECOND_SLAB if variety == NONE else SECOND_SLAB
+    share = np.array([n / (1.0 + second.get(s, 0.0)) for s, _, n in SCANS])
     slices, frames, _ = SCANS[int(np.searchsorted(np.cumsum(share) / share.sum(), kind, side="right"))]
     in_plane = float(np.round(rng.triangular(0.80, 0.92, 1.04), 3))
     lesion = _LESION_ML[slices]
     large = volume > 0.8
     between = _SPACING_MM[slices][-1] if large else float(rng.choice(_SPACING_MM[slices]))
     log_ml = np.interp(volume, np.linspace(0, 1, len(lesion)), np.log(lesion))
-    return Protocol(
+    usual = Protocol(
         slices=slices,
         frames=frames,
         dt_s=_STEP_S[frames],
         spacing_mm=(in_plane, in_plane, between),
-        slabs=1 + int(rng.random() < _SECOND_SLAB.get(slices, 0.0)),
+        slabs=1 + int(rng.random() < second.get(slices, 0.0)),
         lesion_ml=float(np.exp(log_ml)),
     )
-
-
-def _cases_a_subject(slices: int) -> float:
-    return 1.0 + _SECOND_SLAB.get(slices, 0.0)
+    if variety == NONE:
+        return usual
+    return replace(usual, spacing_mm=varied_spacing(rng, slices), lesion_ml=varied_volume(volume, lesion))
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,19 @@ class Signs:
     rarefied: np.ndarray
 
 
+@dataclass(frozen=True)
+class Rates:
+    """Say how often and how strongly confounders occur: shares of 0, 1, 2 old infarcts, their largest radius in mm."""
+
+    scars: tuple[float, float, float] = (0.65, 0.25, 0.1)
+    largest_scar_mm: float = 15.0
+    carotid: float = 0.15
+    longest_delay_s: float = 3.0
+
+
+MANY = Rates((0.5, 0.33, 0.17), largest_scar_mm=20.0, carotid=0.25, longest_delay_s=5.0)
+
+
 class Distractors:
     """Draw the confounders of one subject.
 
@@ -108,22 +135,26 @@ class Distractors:
         rng: the only source of randomness.
         side: side of the stroke, -1 left, +1 right.
         level_mm: MNI height near which old lesions lie.
+        rates: how often each occurs.
     """
 
-    def __init__(self, rng: np.random.Generator, *, side: float, level_mm: float) -> None:
+    def __init__(
+        self, rng: np.random.Generator, *, side: float, level_mm: float, rates: Rates | None = None
+    ) -> None:
+        rates = rates or Rates()
         self.scars = [
             (
                 np.array(
                     [rng.choice([-1, 1]) * rng.uniform(12, 52), rng.uniform(-70, 40), level_mm + rng.normal(0, 9)],
                     np.float32,
                 ),
-                float(rng.uniform(4, 15)),
+                float(rng.uniform(4, rates.largest_scar_mm)),
             )
-            for _ in range(int(rng.choice([0, 1, 2], p=[0.65, 0.25, 0.1])))
+            for _ in range(int(rng.choice([0, 1, 2], p=rates.scars)))
         ]
         self.white_matter = float(rng.uniform(0.3, 1.0) if rng.random() < 0.5 else 0.0)
-        self.carotid = float(rng.choice([-side, -side, side]) if rng.random() < 0.15 else 0.0)
-        self.carotid_delay_s = float(rng.uniform(1.2, 3.0))
+        self.carotid = float(rng.choice([-side, -side, side]) if rng.random() < rates.carotid else 0.0)
+        self.carotid_delay_s = float(rng.uniform(1.2, rates.longest_delay_s))
         self.streak = bool(rng.random() < 0.2)
         self.streak_side = float(rng.choice([-1.0, 1.0]))
         self._patches = SmoothField(rng, 6.0)
@@ -207,9 +238,12 @@ class Patient:
     penumbra_level: float
     worst_level: float
     lesion_level: float
+    variety: Variety = field(default_factory=Variety)
 
     def lesion(self, slab: Slab) -> np.ndarray:
         """Return the lesion (H, W, D) bool as an expert draws it on the later DWI, small crumbs left out."""
+        if not self.variety.lesion:
+            return np.zeros(slab.later.shape, bool)
         lesion = slab.later > self.lesion_level
         labels, count = ndimage.label(lesion)
         sizes = np.bincount(labels.ravel(), minlength=count + 1)
@@ -220,15 +254,18 @@ class Patient:
 
     def region_ml(self, slab: Slab, level: float) -> float:
         """Return the volume in ml of tissue deeper than ``level`` at the time of the scan."""
+        if not self.variety.lesion:
+            return 0.0
         return float(np.count_nonzero((slab.depth > level) & slab.solid) * slab.grid.voxel_ml)
 
 
-def make_patient(index: int, *, seed: int, protocol: Protocol | None = None) -> Patient:
-    """Draw subject ``index`` of the data set ``seed``; nothing else decides what comes out.
+def make_patient(index: int, *, seed: int, protocol: Protocol | None = None, variety: str = NONE) -> Patient:
+    """Draw subject ``index`` of the data set ``seed`` and ``variety``; nothing else decides what comes out.
 
     Source: ours; ``tests/phantom/ct/test_stroke.py``.
     """
-    protocol = protocol or protocol_of(index, seed=seed)
+    protocol = protocol or protocol_of(index, seed=seed, variety=variety)
+    varied = draw_variety(index, seed=seed, mode=variety)
     rng = np.random.default_rng([seed, 5, index])
     subject = Subject(np.random.default_rng([seed, 6, index]))
     height = protocol.slices * protocol.spacing_mm[2] / 2
@@ -236,26 +273,41 @@ def make_patient(index: int, *, seed: int, protocol: Protocol | None = None) -> 
     stroke = draw_stroke(
         rng, lesion_ml=protocol.lesion_ml * protocol.slabs, level_mm=level, height_mm=height / protocol.slabs
     )
+    if not varied.lesion:
+        stroke = replace(stroke, reopened=1.0 - varied.deficit)
     ischaemia = Ischaemia(np.random.default_rng([seed, 7, index]), stroke)
-    distractors = Distractors(np.random.default_rng([seed, 8, index]), side=stroke.side, level_mm=level)
-    pose = _draw_pose(rng, protocol.spacing_mm[0])
+    rates = Rates() if variety == NONE else MANY
+    distractors = Distractors(np.random.default_rng([seed, 8, index]), side=stroke.side, level_mm=level, rates=rates)
+    size = SIZE_VOX if variety == NONE else matrix_of(protocol.spacing_mm[0])
+    pose = _draw_pose(rng, protocol.spacing_mm[0], size)
+    if variety != NONE:
+        pose = _tilted(pose, np.random.default_rng([seed, 15, index]))
     places = (np.arange(protocol.slabs) - (protocol.slabs - 1) / 2) * 2 * height / float(subject.scale[2]) + level
     slabs = [
-        _slab(subject, ischaemia, distractors, protocol, Pose(pose.tilt_deg, pose.shift_px, pose.roll_deg, float(z)))
-        for z in places
+        _slab(subject, ischaemia, distractors, protocol, replace(pose, level_mm=float(z)), size) for z in places
     ]
-    return Patient(index, protocol, stroke, distractors, slabs, *_levels(stroke, slabs))
+    least_ml = _SMALLEST_LESION_ML if variety == NONE else SMALLEST_ML
+    return Patient(index, protocol, stroke, distractors, slabs, *_levels(stroke, slabs, least_ml), varied)
 
 
-def _draw_pose(rng: np.random.Generator, spacing_mm: float) -> Pose:
+def _tilted(pose: Pose, rng: np.random.Generator) -> Pose:
+    """Lay some heads on their side and let others nod, more than a head rest does."""
+    tilt = float(rng.uniform(-25, 25)) if rng.random() < 0.25 else pose.tilt_deg
+    roll, nod = (float(np.clip(rng.normal(0, spread), -2 * spread, 2 * spread)) for spread in (3.0, 5.0))
+    return replace(pose, tilt_deg=tilt, roll_deg=roll, pitch_deg=nod)
+
+
+def _draw_pose(rng: np.random.Generator, spacing_mm: float, size: int) -> Pose:
     tilt = float(np.clip(rng.normal(0, 6.5), -15, 15))
-    room = np.clip([20.0, (SIZE_VOX * spacing_mm - 184) / 2 / spacing_mm], 4, 20)
+    room = np.clip([20.0, (size * spacing_mm - 184) / 2 / spacing_mm], 4, 20)
     shift = np.clip(rng.normal(0, 8, 2), -room, room)
     return Pose(tilt, (float(shift[0]), float(shift[1])), float(np.clip(rng.normal(0, 1.3), -3.5, 3.5)), 0.0)
 
 
-def _slab(subject: Subject, ischaemia: Ischaemia, distractors: Distractors, protocol: Protocol, pose: Pose) -> Slab:
-    grid = Grid((SIZE_VOX, SIZE_VOX, protocol.slices), protocol.spacing_mm)
+def _slab(
+    subject: Subject, ischaemia: Ischaemia, distractors: Distractors, protocol: Protocol, pose: Pose, size: int
+) -> Slab:
+    grid = Grid((size, size, protocol.slices), protocol.spacing_mm)
     tissues = tissues_of(subject, pose, grid)
     signs = distractors.signs(tissues.head_mm, tissues.atlas_mm, tissues.wm.ravel()[tissues.inside])
     depth = ischaemia.depth(tissues.head_mm, tissues.atlas_mm) - 2.0 * signs.scar
@@ -281,7 +333,7 @@ def _slab(subject: Subject, ischaemia: Ischaemia, distractors: Distractors, prot
     )
 
 
-def _levels(stroke: Stroke, slabs: list[Slab]) -> tuple[float, float, float, float]:
+def _levels(stroke: Stroke, slabs: list[Slab], least_ml: float) -> tuple[float, float, float, float]:
     voxel_ml = slabs[0].grid.voxel_ml
     depth = np.concatenate([s.depth[s.solid] for s in slabs])
     territory_ml = sum(np.count_nonzero(s.territory & s.solid) for s in slabs) * voxel_ml
@@ -290,7 +342,7 @@ def _levels(stroke: Stroke, slabs: list[Slab]) -> tuple[float, float, float, flo
         core_ml * stroke.penumbra_ratio + stroke.penumbra_share * territory_ml, max(1.05 * territory_ml, 1.3 * core_ml)
     )
     later = np.stack([s.later for s in slabs])
-    enough = [cut_at(s.later, _SMALLEST_LESION_ML / voxel_ml) for s in slabs] if len(slabs) > 1 else []
+    enough = [cut_at(s.later, least_ml / voxel_ml) for s in slabs] if len(slabs) > 1 else []
     return (
         cut_at(depth, core_ml / voxel_ml),
         cut_at(depth, penumbra_ml / voxel_ml),
