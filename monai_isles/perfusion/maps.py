@@ -27,7 +27,9 @@ from monai_isles.perfusion.transit import transit_solver
 from monai_isles.perfusion.vessels import Vessels, find_vessels
 
 MAP_UNITS = {"cbf": "ml/100 g/min", "cbv": "ml/100 g", "mtt": "s", "tmax": "s", "ttp": "s"}
-METHODS: dict[str, float] = {"bayes": 0.5, "bcsvd": 0.10, "osvd": 0.035, "tikhonov": 0.10, "ssvd": 0.15, "stikhonov": 0.10}
+METHODS: dict[str, float] = {
+    "bayes": 0.5, "bcsvd": 0.10, "osvd": 0.035, "tikhonov": 0.10, "ssvd": 0.15, "stikhonov": 0.10,
+}  # fmt: skip
 METHOD, CONVENTIONAL = "bayes", "bcsvd"
 DENSITY_G_ML = 1.04
 HEMATOCRIT_FACTOR = 0.73
@@ -117,10 +119,12 @@ def measured_maps(
 
     Args:
         method: ``bayes`` (model of transit), ``bcsvd`` (fixed truncation, the conventional one), ``osvd`` (oscillation
-            index), ``tikhonov``; ``ssvd`` and ``stikhonov``, truncated and damped decomposition that is wrong where the
-            tissue comes before the artery, as older software has it; when None ``bayes``, or ``bcsvd`` where a truncation is given.
-        truncation: part of the largest singular value dropped (``bcsvd``, ``ssvd``) or damped (``tikhonov``, or ``gcv``), largest
-            oscillation index (``osvd``), spread of the prior of transit times (``bayes``); of ``METHODS`` when None.
+            index), ``tikhonov``; ``ssvd`` and ``stikhonov``, truncated and damped decomposition as older software has
+            it, wrong where tissue comes before the artery; when None ``bayes``, or ``bcsvd`` where a truncation is
+            given.
+        truncation: part of the largest singular value dropped (``bcsvd``, ``ssvd``) or damped (``tikhonov``, or
+            ``gcv``; ``stikhonov``), largest oscillation index (``osvd``), spread of the prior of transit times
+            (``bayes``); of ``METHODS`` when None.
         smoothing_mm: full width at half maximum, in plane.
         aif: arterial curve (T,) over baseline, HU; chosen and scaled to the vein when None.
         device: where the arithmetic runs.

@@ -140,8 +140,8 @@ def make_dataset(
 
     Raises:
         IslesError: ``E-PHAN-01`` no atlas, ``E-PHAN-02`` impossible numbers, ``E-PHAN-03`` folder is something else,
-            ``E-PHAN-05`` the folder cannot be made, ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` and
-            ``E-PHAN-08`` no such grid, ``E-PHAN-09`` no such variety, ``E-PHAN-20``, ``E-PHAN-22`` and ``E-DCM-01`` no such DICOM; those of
+            ``E-PHAN-05`` the folder cannot be made, ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` and ``E-PHAN-08`` no such
+            grid, ``E-PHAN-09`` no such variety, ``E-PHAN-20``, ``E-PHAN-22`` and ``E-DCM-01`` no such DICOM; those of
             ``fill``.
 
     Source: ours; ``tests/phantom/test_dataset.py``.

@@ -69,9 +69,7 @@ def test_the_triangular_form_solves_the_lower_triangular_system(aif, tissue, dam
     u, s, vh = np.linalg.svd(a)
     weights = s / (s**2 + (0.1 * s[0]) ** 2) if damped else np.where(s >= 0.1 * s[0], 1 / s, 0.0)
     wanted = ((vh.T * weights) @ u.T @ curves.T).T
-    solve = triangular_solver(
-        torch.from_numpy(curves), torch.from_numpy(aif).double(), 2.0, level=0.1, damped=damped
-    )
+    solve = triangular_solver(torch.from_numpy(curves), torch.from_numpy(aif).double(), 2.0, level=0.1, damped=damped)
     found = solve(torch.from_numpy(curves), torch.full((2, 2 * len(aif)), 7.0, dtype=torch.float64)).numpy()
     assert np.abs(found[:, : len(aif)] - wanted).max() < 1e-8 * np.abs(wanted).max()
     assert not found[:, len(aif) :].any()

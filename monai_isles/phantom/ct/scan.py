@@ -33,8 +33,8 @@ class CaseArrays:
     """Hold one scan as it is written.
 
     Shapes: images (H, W, D) RAS+, ``ctp`` (T, H, W, D) int16.
-    Units: ``ct`` and ``ctp`` HU, ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt``, ``tmax``, ``dt_s`` s, ``dwi`` none; ``centre_mm``
-        the middle of the images to the right and to the front of the table's axis.
+    Units: ``ct`` and ``ctp`` HU, ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt``, ``tmax``, ``dt_s`` s, ``dwi`` none;
+        the images' middle lies ``centre_mm`` to the right and to the front of the table's axis.
     """
 
     images: dict[str, np.ndarray]

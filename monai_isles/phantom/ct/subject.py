@@ -138,9 +138,7 @@ class Distractors:
         rates: how often each occurs.
     """
 
-    def __init__(
-        self, rng: np.random.Generator, *, side: float, level_mm: float, rates: Rates | None = None
-    ) -> None:
+    def __init__(self, rng: np.random.Generator, *, side: float, level_mm: float, rates: Rates | None = None) -> None:
         rates = rates or Rates()
         self.scars = [
             (
@@ -283,9 +281,7 @@ def make_patient(index: int, *, seed: int, protocol: Protocol | None = None, var
     if variety != NONE:
         pose = _tilted(pose, np.random.default_rng([seed, 15, index]))
     places = (np.arange(protocol.slabs) - (protocol.slabs - 1) / 2) * 2 * height / float(subject.scale[2]) + level
-    slabs = [
-        _slab(subject, ischaemia, distractors, protocol, replace(pose, level_mm=float(z)), size) for z in places
-    ]
+    slabs = [_slab(subject, ischaemia, distractors, protocol, replace(pose, level_mm=float(z)), size) for z in places]
     least_ml = _SMALLEST_LESION_ML if variety == NONE else SMALLEST_ML
     return Patient(index, protocol, stroke, distractors, slabs, *_levels(stroke, slabs, least_ml), varied)
 
