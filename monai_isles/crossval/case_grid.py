@@ -51,12 +51,14 @@ class HausdorffBound:
 
         Sizes come in order, 0 first, after what they keep was added; thresholds fall from one ``lower`` to the next.
         """
+        # A mask that another one contains cannot be nearer: bounds pass from small masks to large ones.
         bound = self._outside[size]
         if size:
             self._outside[: size + 1].min(0, out=bound)
         asked = np.flatnonzero(np.maximum(bound, self._inside) > least)
         if not len(asked):
             return least
+        # Ask one point of eight; its distance plus the way to it bounds the seven beside it (triangle inequality).
         leaders = asked[::_EVERY]
         near = self._nearest(leaders)
         bound[leaders] = np.minimum(bound[leaders], near)
@@ -64,6 +66,7 @@ class HausdorffBound:
         row = np.arange(len(asked)) // _EVERY
         apart = near[row] + np.sqrt(((self.points[asked] - self.points[leaders[row]]) ** 2).sum(1))
         bound[asked] = np.minimum(bound[asked], apart)
+        # Only points whose bound exceeds the largest distance so far can still matter.
         rest = asked[apart > least]
         rest = rest[np.maximum(bound[rest], self._inside[rest]) > least]
         if len(rest):
@@ -146,6 +149,7 @@ class _Voxels:
             self.exceeded += probability > threshold
         flat = np.flatnonzero(self.exceeded)
         level = self.exceeded.ravel()[flat]
+        # Sorted by how many thresholds they pass: the voxels of any threshold are a prefix.
         order = np.argsort(level, kind="stable")[::-1]
         self.flat, self.level = flat[order], level[order].astype(int)
         self.place = np.stack(np.unravel_index(self.flat, probability.shape))
@@ -154,6 +158,7 @@ class _Voxels:
         self.size_ref = int(np.count_nonzero(reference))
         if self.size_ref:
             surface = reference & ~_least_neighbour(reference)
+            # One distance map of the reference serves every threshold and size.
             nearest = ndimage.distance_transform_edt(~surface, return_distances=False, return_indices=True)
             apart = nearest.reshape(surface.ndim, -1)[:, self.flat] - self.place
             self.distance = np.sqrt((apart * apart).sum(0))
@@ -181,6 +186,7 @@ def _row(
     dsc = [_dice(size[size >= s].sum(), hit[size >= s].sum(), voxels.size_ref) for s in falling]
     if back is None:
         return np.array(dsc), np.array([np.nan if (size >= s).any() else 0.0 for s in falling])
+    # Surface voxels: some neighbour fails this threshold.
     edge = np.flatnonzero(voxels.outside[:count] < level)
     owner, points = owner[edge], voxels.place[:, edge].T
     reach = np.zeros(number)
@@ -193,6 +199,7 @@ def _row(
             back.add(points[new[owner]])
             kept |= new
             hd[index] = back.largest(index, float(reach[kept].max()))
+        # No component of this size: the mask is that of the size before.
         elif index:
             hd[index] = hd[index - 1]
     return np.array(dsc), hd

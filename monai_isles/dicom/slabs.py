@@ -77,7 +77,9 @@ def common_times(found: Timed) -> tuple[np.ndarray, bool]:
         table = np.stack(found.times_s)
         step = float(np.diff(table, axis=1).min()) if table.shape[1] > 1 else np.inf
         if float(np.ptp(table, axis=0).max()) <= 0.25 * step:
+            # Slices of one pass: the mean time of a frame is right to a quarter of a step.
             return (table[0] if not np.ptp(table, axis=0).any() else table.mean(axis=0)), False
+    # Only inside the times of every slice: interpolated, never extrapolated.
     first = min(found.times_s, key=lambda times: times[0])
     begin, end = max(times[0] for times in found.times_s), min(times[-1] for times in found.times_s)
     return first[(first >= begin) & (first <= end)], True
@@ -124,6 +126,7 @@ def _slabs(times: Sequence[np.ndarray]) -> list[list[int]]:
     near = NEAR * min(steps) if steps else np.inf
     slabs = [[0]]
     for n in range(1, len(times)):
+        # Half of the frames at the times of the slice before: the same position of the table.
         together = _distance(times[n], times[n - 1]) <= near
         if together.mean() >= 0.5:
             slabs[-1].append(n)

@@ -203,6 +203,7 @@ def by_place(frames: Sequence[Frame], normal: np.ndarray) -> list[list[Frame]]:
     steps = np.diff(places[order])
     step = float(np.median(steps[steps >= 0.5 * steps.max()])) if steps.size else 0.0
     said = [frame.step_mm for frame in frames if frame.step_mm and frame.step_mm > 0]
+    # The smaller of header and gaps: a series with lost slices has gaps of twice the step.
     near = max(SAME_PLACE_MM, SAME_PLACE_SHARE * min([step / (1 - SAME_PLACE_SHARE), *said]) + 1e-6)
     slices: list[list[Frame]] = []
     for at in order:
@@ -237,6 +238,7 @@ def _require_in_line(
                 f"{max(np.linalg.norm(np.subtract(f.position, origin)) for f in beside):.3g} mm apart in their plane",
             )
     normal = np.cross(*_axes(slices[0][0]))
+    # What is left beside the straight line through the slices; a tilt keeps them on a line, a moved table does not.
     aside = origins - origins[0] - np.outer((origins - origins[0]) @ normal / np.dot(step, normal), step)
     bend = float(np.linalg.norm(aside, axis=1).max())
     if bend > max(5 * SAME_PLACE_MM, 2 * off_mm):
@@ -250,6 +252,7 @@ def _shear(frames: Sequence[Frame], step: np.ndarray, normal: np.ndarray, count:
         IslesError: ``E-DCM-14`` the header states a tilt that neither the orientation nor the positions show.
     """
     row, column = _axes(frames[0])
+    # The part of the step within the plane is the shear of a tilted gantry.
     aside = step - np.dot(step, normal) * normal
     lean = float(np.degrees(np.arctan2(np.linalg.norm(aside), abs(np.dot(step, normal)))))
     told = max(abs(frame.tilt_deg) for frame in frames)
@@ -276,6 +279,7 @@ def _require_even(slices: Sequence[Sequence[Frame]], places: Sequence[float], of
     if not off.any():
         return
     whole = np.abs(gaps / usual - np.round(gaps / usual)) < 0.1
+    # Gaps of a whole number of steps are lost files; others are another reconstruction.
     lost = bool((whole | ~off).all()) and float(gaps.min()) > 0.9 * usual
     listed = [
         f"{gaps[n]:.4g} mm between {places[n]:.2f} mm ({named(slices[n][:1])}) and {places[n + 1]:.2f} mm "

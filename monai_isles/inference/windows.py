@@ -73,6 +73,7 @@ class PassSums:
         """Add one pass."""
         logits = logits.float()
         if logits.shape[1] == 2:
+            # softmax of two = sigmoid of the difference: one exponential instead of two.
             probability = torch.sub(logits[:, 1], logits[:, 0]).sigmoid_()[:, None]
         else:
             probability = logits.softmax(1)
@@ -80,6 +81,7 @@ class PassSums:
             parts = probability.shape[1] + 2
             self.total = probability.new_zeros(len(logits), parts, *logits.shape[2:])
         self.total[:, :-2] += probability
+        # The square of the last class, from which close() takes the deviation.
         self.total[:, -2].addcmul_(probability[:, -1], probability[:, -1])
         self.total[:, -1] += 1
 
@@ -118,8 +120,10 @@ class WindowSums:
         """
         sums = torch.zeros(3, *self.space, device=self.device) if self._sums is None else self._sums
         seen = sums[-1:] > 0
+        # In place: three volumes are held, not six.
         sums[:-1] /= sums[-1].clamp_min(1)
         mean, square = sums[:-2], sums[-2:-1]
+        # E[p^2] - E[p]^2, clamped because rounding can make it slightly negative.
         deviation = square.sub_(mean[-1:] ** 2).clamp_min_(0).sqrt_()
         mean = torch.cat([torch.where(seen, 1 - mean, 0), mean]) if len(mean) == 1 else mean
         back = [1 + self.axes.index(axis) for axis in range(3)]
@@ -248,6 +252,7 @@ class StepSlidingWindowInferer(Inferer):
             masks = (foreground.as_tensor() if hasattr(foreground, "as_tensor") else foreground).cpu().numpy()[:, 0] > 0
         with ExitStack() as stack, torch.inference_mode():
             seed = int(torch.randint(2**31, (1,))) if self.seed is None else self.seed
+            # The caller's random state is left as it was.
             stack.enter_context(torch.random.fork_rng(devices=_devices(plain)))
             torch.manual_seed(seed)
             forms = [self._form(one, plain.device) for one in networks]
@@ -292,6 +297,7 @@ class StepSlidingWindowInferer(Inferer):
     ) -> WindowResult:
         """Predict windows of the inferer's size and step, or of another size side by side."""
         roi, step = (self.roi, self.step) if roi is None else (roi, roi)
+        # Larger windows, fewer a pass: the memory of a pass stays about the same.
         most = max(1, self.batch_size * math.prod(self.roi) // math.prod(roi))
         starts = window_starts(mask, roi, step, self.cover)
         cutter = WindowCutter(image, roi, flat=self.flat)
@@ -344,6 +350,7 @@ class StepSlidingWindowInferer(Inferer):
     ) -> Iterator[Tensor]:
         outside = self.precision == "bf16" and not hasattr(form, "products")
         with torch.autocast(windows.device.type, torch.bfloat16, enabled=outside):
+            # What lies before the first dropout site is the same in every pass: computed once a window.
             fixed = form.fixed_part(windows) if hasattr(form, "fixed_part") else None
             for turn in range(self.mc_passes):
                 if masks is not None and bits is not None:

@@ -90,6 +90,7 @@ class WindowMasks:
     def draw(self, starts: np.ndarray) -> Tensor:
         """Return the bits of windows that start there, ``(n, passes, elements)`` of int16."""
         wanted = self.passes * self.ends[-1]
+        # Seeded by place: a window has the same masks whatever group or order it comes in.
         words = [np.random.SFC64([self.seed, *start]).random_raw(-(-wanted // 4)) for start in starts.tolist()]
         bits = np.stack(words).view(np.int16)[:, :wanted]
         return torch.from_numpy(bits).reshape(len(starts), self.passes, -1)
@@ -97,9 +98,11 @@ class WindowMasks:
     def lay(self, bits: Tensor, turn: int, sites: Sequence[PredictionDropout]) -> None:
         """Give the sites the masks of pass ``turn``."""
         kept = torch.empty(bits[:, turn].shape, dtype=torch.float32)
+        # Kept elements are scaled up, so that the expectation is that of the network without dropout.
         masks = torch.ge(bits[:, turn], self.dropped, out=kept).mul_(1 / (1 - self.rate))
         for site, size, end in zip(sites, self.sizes, self.ends, strict=True):
             part = masks[:, end - int(np.prod(size)) : end]
+            # Drawn channels last, as the layers hold them in memory.
             site.mask = part.unflatten(1, (*size[1:], size[0])).movedim(-1, 1)
 
 
@@ -149,6 +152,7 @@ def window_starts(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
     require_cover(cover)
     if cover == "touch":
         return _touching(foreground, roi, step)
+    # One window a step-sized cell that holds brain; clipped at the border, so the last ones overlap more.
     cells = np.unique(np.argwhere(foreground) // step_, axis=0)
     return np.clip(cells * step_ + step_ // 2 - roi_ // 2, 0, size - roi_)
 
@@ -174,6 +178,7 @@ def grid_axis(size: int, roi: int, step: int) -> np.ndarray:
 def _touching(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int]) -> np.ndarray:
     reached = np.asarray(foreground, bool)
     axes = [grid_axis(n, r, s) for n, r, s in zip(foreground.shape, roi, step, strict=True)]
+    # Axis by axis: a window reaches foreground if its row of cells, then its plane, does.
     for axis, (starts, width) in enumerate(zip(axes, roi, strict=True)):
         along = np.moveaxis(reached, axis, 0)
         reached = np.moveaxis(np.stack([along[a : a + width].any(axis=0) for a in starts]), 0, axis)

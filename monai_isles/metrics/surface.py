@@ -122,14 +122,17 @@ def hd_vox(pred: np.ndarray, ref: np.ndarray) -> float:
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
+    # Outside the volume is background: a mask cut by the border has a surface there, as in MedPy and MONAI.
     return mask & ~ndimage.binary_erosion(mask, structure=ndimage.generate_binary_structure(mask.ndim, 1))
 
 
 def _directed(here: np.ndarray, there: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Return the distance of every voxel of one surface to the other; those of both are 0 and not looked for."""
+    # Voxels of both surfaces are at distance 0; only the others are looked up.
     apart = ~there[here]
     distance = np.zeros(len(apart))
     if apart.any():
+        # In mm before the tree is built, so that thick slices count as far apart.
         cloud, tree = (np.argwhere(part) * np.asarray(spacing) for part in (here & ~there, there))
         distance[apart] = KDTree(tree, balanced_tree=False, compact_nodes=False).query(cloud)[0]
     return distance

@@ -51,11 +51,13 @@ def balanced_centres(
     sick, healthy = np.argwhere(lesion > 0), np.argwhere((foreground > 0) & ~(lesion > 0))
     if not len(sick) + len(healthy):
         raise refused("E-SAMP-01", where=case, found="an empty foreground mask")
+    # Half and half: lesions are a few per cent of the brain, and a random draw would hardly show them.
     share = (count // 2 if len(healthy) else count) if len(sick) else 0
     begin = rng.random(2) if fresh else np.zeros(2)
     on_sick, again_sick = _regular(len(sick), share, begin[0])
     on_healthy, again_healthy = _regular(len(healthy), count - share, begin[1])
     reach = np.asarray(max_offset_vox)
+    # At most half a patch, so the chosen lesion voxel stays in view.
     offset = rng.integers(np.minimum(1 - reach, 0), reach + 1, size=(share, 3))
     return Centres(
         position=np.concatenate([sick[on_sick] + offset, healthy[on_healthy]]),
@@ -72,5 +74,7 @@ def _regular(available: int, wanted: int, begin: float) -> tuple[np.ndarray, np.
     """
     first, turn = int(begin * available), np.arange(wanted)
     if wanted <= available:
+        # Regular steps cover every slice and part; random ones would leave gaps and make clusters.
         return ((turn * available) // max(wanted, 1) + first) % max(available, 1), np.zeros(wanted, bool)
+    # Fewer voxels than patches: go round again, and mark the repeats for deformation.
     return (turn + first) % available, turn >= available

@@ -37,6 +37,7 @@ def coarse_mirrors(image: np.ndarray, grid: Grid, *, count: int = 3) -> tuple[li
     scores, offsets_mm = _scan(image, grid, tilts)
     best = scores.max(axis=1)
     table = best.reshape([len(axis) for axis in axes])
+    # Local maxima over neighbouring tilts: one start a valley, not three from the same one.
     peaks = np.flatnonzero(table >= ndimage.maximum_filter(table, 3, mode="constant", cval=-np.inf))
     ranked = peaks[np.argsort(-best[peaks])][:count]
     mirrors = [reflection(tilts[k], offsets_mm[scores[k].argmax()]) for k in ranked]
@@ -50,10 +51,14 @@ def _scan(image: np.ndarray, grid: Grid, tilts: np.ndarray) -> tuple[np.ndarray,
     sigma_vox = [max(0.0, cell_mm / s / 2) for s in grid.spacing_mm]
     smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), sigma_vox)[..., None]
     points = Grid.centred((cells,) * axes, (cell_mm,) * axes).points()
+    # Rows of the turned image run left-right, so a midline is one offset along them.
     turned = [sample(smooth, grid.voxels(points @ _frame(tilt))).reshape(cells, -1) for tilt in tilts]
     stack = np.stack(turned)
+    # A row convolved with itself holds, at lag 2m, the sum of f(x) f(2m - x): its likeness to the mirror across m.
+    # Twice the length keeps the convolution from wrapping around.
     spectrum = np.fft.rfft(stack, n=2 * cells, axis=1)
     folded = np.fft.irfft(spectrum**2, n=2 * cells, axis=1).sum(axis=2)[:, : 2 * cells - 1]
+    # Divided by the energy it is a cosine similarity, comparable between tilts.
     energy = np.maximum((stack**2).sum(axis=(1, 2)), np.finfo(np.float32).tiny)
     return folded / energy[:, None], (np.arange(2 * cells - 1) - (cells - 1)) * cell_mm / 2
 
@@ -92,6 +97,7 @@ class Level:
         smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), [*(sigma_mm / s for s in grid.spacing_mm), 0])
         slopes = np.gradient(smooth, *grid.spacing_mm, axis=tuple(axes))
         inside = np.flatnonzero(ndimage.binary_dilation((smooth > TISSUE).any(axis=-1), iterations=2))
+        # More points change the fit by less than its own error and cost time in proportion.
         inside = inside[:: 1 + len(inside) // _MOST_POINTS]
         channels = np.concatenate([smooth, *slopes], axis=-1)
         return cls(grid, channels, grid.points()[inside], channels.reshape(-1, channels.shape[-1])[inside])
@@ -110,6 +116,7 @@ class Level:
         seen = np.all((voxels >= 0) & (voxels <= np.array(self.grid.shape) - 1), axis=1)
         value, *own = np.split(self.here[seen], parts, axis=1)
         other, *slopes = np.split(sample(self.channels, voxels[seen]), parts, axis=1)
+        # Both slopes count, of the head and of its image; the constant keeps flat tissue from dividing by 0.
         local = np.sqrt(sum(slope**2 for slope in (*own, *slopes)) / 2 + _FLAT_PER_MM**2)
         return (other - value) / local, np.stack(slopes, axis=1) / local[:, None], seen
 
@@ -152,6 +159,7 @@ def _numbers(mirror: Mirror, degrees: str) -> np.ndarray:
     """Return the free numbers of a mirror in mm: how far each moves a point at the head's rim."""
     if degrees == "affine":
         return np.append(mirror.matrix * _RIM_MM, mirror.shift_mm)
+    # Angles are scaled to mm at the rim, so that one step of the optimiser means one distance in every number.
     tilts = np.radians([mirror.angle_deg, mirror.roll_deg][: len(mirror.shift_mm) - 1])
     return np.append(tilts * _RIM_MM, mirror.offset_mm)
 
@@ -176,6 +184,7 @@ class _Fit:
         """Return all distances over the reach; a point out of view counts as much as the others in the mean."""
         found, _, seen = self._compared(numbers.tobytes())
         ratios = found / self.reach_mm
+        # Cauchy's cost of this value is the mean cost of the points in view: leaving the array neither helps nor hurts.
         out = np.full((len(seen), ratios.shape[1]), np.sqrt(np.expm1(min(_cost(ratios), 20.0))))
         out[seen] = ratios
         return out.ravel()

@@ -43,6 +43,7 @@ class Grid:
         """Return block means of about ``cell_mm`` of an image ``(*shape, C)``, and the grid they lie on."""
         block = [max(1, round(cell_mm / s)) for s in self.spacing_mm]
         cells = [n // b for n, b in zip(self.shape, block, strict=True)]
+        # Voxels beyond the last whole block are dropped: fewer than a cell at the far rim.
         cut = image[tuple(slice(c * b) for c, b in zip(cells, block, strict=True))]
         parts = [size for pair in zip(cells, block, strict=True) for size in pair]
         means = cut.reshape(*parts, -1).mean(axis=tuple(range(1, 2 * len(block), 2)))

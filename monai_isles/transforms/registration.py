@@ -128,11 +128,13 @@ def register_mirror(
     axes = len(spacing_mm)
     settings, tissue = SETTINGS[axes], scaled(head, window, where=where)
     _require_extent(tissue, spacing_mm, settings, where)
+    # The outline steadies MR, whose bias fields differ between the sides; CT needs none (outline 0).
     image = (settings.outline * (tissue > TISSUE) + (1 - settings.outline) * tissue).astype(np.float32)
     grid = Grid.centred(image.shape[:axes], spacing_mm)
     image = image.reshape(*grid.shape, -1)
     rigid, fine = _reflection(image, grid, settings, where)
     mirror, made_by = _chosen(rigid, fine, method, settings, where)
+    # An upright head: the plain flip interpolates nothing, so it stays unless registering gains more than chance.
     flip = reflection([0.0] * (axes - 1), 0.0)
     flip_mm, residual_mm = fine.residual_mm(flip), fine.residual_mm(mirror)
     if flip_mm <= (1 + settings.chance / image.shape[-1]) * residual_mm:
@@ -179,6 +181,7 @@ def _reflection(image: np.ndarray, grid: Grid, settings: Settings, where: str) -
     """Return the reflection of least robust residual and the level that it was refined on last."""
     first, *later = settings.passes
     pooled, cells = grid.pooled(image, first[0])
+    # A disc has no axis: where all tilts fit alike, any mirror would be as good as another.
     starts, contrast = coarse_mirrors(pooled.mean(axis=-1), cells)
     if contrast < settings.least_contrast:
         raise refused(
@@ -188,7 +191,9 @@ def _reflection(image: np.ndarray, grid: Grid, settings: Settings, where: str) -
         )
     level = Level.of(pooled.mean(axis=-1, keepdims=True), cells, sigma_mm=first[1])
     found = [refine(level, start, reach_mm=first[2]) for start in starts]
+    # A fit may run away along a slope of the outline; those beyond the scanned tilts count only if none is left.
     mirror = min([one for one in found if _within_scan(one)] or found, key=level.residual_mm)
+    # Finer cells and a shorter reach: far points, the lesion among them, lose their pull.
     for cell_mm, sigma_mm, reach_mm in later:
         level = Level.of(*grid.pooled(image, cell_mm), sigma_mm=sigma_mm)
         mirror = refine(level, mirror, reach_mm=reach_mm)
@@ -211,6 +216,7 @@ def _chosen(rigid: Mirror, fine: Level, method: str, settings: Settings, where: 
         candidate = refine(fine, rigid, degrees=method, reach_mm=settings.passes[-1][2])
     departure_mm = float(np.linalg.norm(candidate(fine.points) - rigid(fine.points), axis=1).mean())
     residual_mm, before_mm = fine.residual_mm(candidate), fine.residual_mm(rigid)
+    # More freedom may follow the lesion: keep it only near the reflection and no worse.
     if departure_mm <= settings.largest_departure_mm and residual_mm <= before_mm:
         return candidate, method
     _log.info(
@@ -241,6 +247,7 @@ def _agreement(mirror: Mirror, level: Level) -> tuple[float, float]:
 
 
 def _require_match(found: Registration, settings: Settings, where: str) -> None:
+    # Limits calibrated in docs/mirror.md on heads with strokes, cavities and cut fields of view.
     alike = found.overlap >= settings.least_overlap and found.similarity >= settings.least_similarity
     if alike and _within_scan(found.mirror):
         return
@@ -328,6 +335,7 @@ def middle_mm(tissue: np.ndarray, spacing_mm: Sequence[float]) -> float:
     """
     rows = (tissue > TISSUE).transpose(1, 2, 0).reshape(-1, len(tissue))
     rows = rows[rows.any(axis=1)]
+    # The median over rows ignores ears, headrests and the cut of a lesion.
     ends = rows.argmax(axis=1) + len(tissue) - 1 - rows[:, ::-1].argmax(axis=1)
     return float(np.median(ends) / 2 - (len(tissue) - 1) / 2) * float(spacing_mm[0])
 
@@ -353,6 +361,7 @@ def hemispheres(head: np.ndarray, spacing_mm: Sequence[float], *, where: str = "
     in_plane = (float(spacing_mm[0]), float(spacing_mm[1]))
     mirror = register_mirror(head, in_plane, where=where).mirror
     points = Grid.centred(head.shape[:2], in_plane).points()
+    # A point left of its own mirror image lies left of the midline, whatever the tilt.
     left = (points[:, 0] < mirror(points)[:, 0]).reshape(head.shape[:2])
     return np.repeat(left[:, :, None], head.shape[2], axis=2)
 

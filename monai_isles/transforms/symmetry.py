@@ -145,6 +145,7 @@ class SymmetricModalitiesd(MapTransform):
             key: mirrored(head if key == self.ct else _volume(out[key]), registration.mirror, spacing_mm)
             for key in self.keys
         }
+        # The mirrored CT is masked by the mirrored maps, as SkullStripd masks the CT by its own.
         if self.ct in flipped and self.maps:
             flipped[self.ct] *= sum(flipped[key] for key in self.maps) > 0
         for key, values in flipped.items():
@@ -159,6 +160,7 @@ class SymmetricModalitiesd(MapTransform):
         if self.cache_dir is None:
             return mirror_or_midline(head, spacing_mm, where=where, **settings), False
         affine = np.asarray(image.affine) if isinstance(image, MetaTensor) else np.eye(4)
+        # The key is the voxels themselves: a case that changes is registered again.
         key = cache_key(head, affine, settings | {"dimensions": self.dimensions})
         known = stored(self.cache_dir, key)
         if known is not None:

@@ -65,6 +65,7 @@ class Subject:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.scale = rng.normal([0.94, 0.94, 0.94], [0.025, 0.03, 0.03]).clip(0.87, 1.0)
+        # Left and right are alike but for a small free part: healthy heads are nearly their own mirror image.
         self._even = [SmoothField(rng, 22.0, symmetry=-1 if axis == 0 else 1) for axis in range(3)]
         self._free = [SmoothField(rng, 18.0) for _ in range(3)]
         self._fine = [SmoothField(rng, 7.0) for _ in range(3)]
@@ -126,6 +127,7 @@ def tissues_of(subject: Subject, pose: Pose, grid: Grid, *, layers: int = 3) -> 
     """
     total = {name: np.zeros(int(np.prod(grid.shape)), np.float32) for name in _NAMES}
     inside, centre = _points(subject, pose, grid, 0.0)
+    # Several layers a slice: partial volume through thick slices, as a scanner averages.
     for offset in (np.arange(layers) + 0.5) / layers - 0.5:
         shift = pose.rotation().T @ np.array([0, 0, offset * grid.spacing_mm[2]])
         head_mm = centre + shift.astype(np.float32)
@@ -140,6 +142,7 @@ def _points(subject: Subject, pose: Pose, grid: Grid, offset_mm: float) -> tuple
     voxels = np.stack(np.meshgrid(h - pose.shift_px[0], w - pose.shift_px[1], d, indexing="ij"), -1).reshape(-1, 3)
     scanner = voxels * np.array(grid.spacing_mm) + np.array([0, 0, offset_mm])
     head_mm = scanner @ pose.rotation() + CENTRE_MM + np.array([0, 0, pose.level_mm * subject.scale[2]])
+    # An ellipse around the largest head: points beyond it are air and cost nothing.
     near = ((head_mm[:, 0] / 92) ** 2 + ((head_mm[:, 1] - CENTRE_MM[1]) / 112) ** 2) < 1
     inside = np.flatnonzero(near)
     return inside, head_mm[inside].astype(np.float32)
@@ -158,6 +161,7 @@ def fractions_at(subject: Subject, head_mm: np.ndarray, atlas_mm: np.ndarray) ->
         for volume in (atlas.gm, atlas.wm, atlas.ventricle, atlas.artery, atlas.vein)
     )
     hull = np.clip(depth + 0.5, 0, 1)
+    # Atrophy widens the ventricles and the sulci.
     ventricle = np.clip((fluid - 0.45 + 0.3 * subject.atrophy) * 3, 0, 1)
     csf = np.clip(1 - gm - wm, 0, 1) * (0.75 + 0.9 * subject.atrophy)
     gm, wm, csf = (np.power(np.clip(part, 0, 1), subject.sharpness) for part in (gm, wm, csf))

@@ -18,6 +18,7 @@ def noise_filter(size: int, spacing_mm: float, cutoff_per_mm: float = 0.32) -> n
     fy = np.fft.fftfreq(size, spacing_mm)[:, None]
     fx = np.fft.rfftfreq(size, spacing_mm)[None, :]
     frequency = np.hypot(fy, fx)
+    # Filtered back-projection: noise grows with frequency until the kernel cuts it.
     power = (frequency + 0.01) * np.exp(-((frequency / cutoff_per_mm) ** 2))
     weight = np.full(fx.shape[1], 2.0)
     weight[[0, -1]] = 1.0
@@ -89,6 +90,7 @@ class Bolus:
         Source: Thompson et al., Circ Res 1964, doi:10.1161/01.RES.14.6.502, with a second, dispersed pass.
         """
         first = _gamma_variate(time_s - self.arrival_s, self.alpha, self.beta_s)
+        # The second pass comes about 11 s later and wider, then the contrast stays mixed in the blood.
         again = _gamma_variate(time_s - self.arrival_s - 11.0, self.alpha, 2.2 * self.beta_s)
         settled = special.expit((time_s - self.arrival_s - 14.0) / 2.5)
         return self.peak_hu * (first + self.recirculation * again + 0.35 * self.recirculation * settled)
@@ -141,6 +143,7 @@ class TissueCurves:
         size = 2 * len(fine)
         arterial = np.fft.rfft(bolus.curve(fine), size)
         left = np.fft.rfft(residue(kind, fine, _MTT_S), size, axis=1) * FINE_S
+        # The area of a sampled residue must be the transit time, or flow times MTT would not be the volume.
         left *= (_MTT_S / (residue(kind, fine, _MTT_S).sum(1) * FINE_S).clip(1e-6)).clip(0, 1.05)[:, None]
         at = np.clip(np.round(time_s / FINE_S).astype(int), 0, len(fine) - 1)
         self.table = np.stack(
@@ -154,6 +157,7 @@ class TissueCurves:
         """Return the enhancement (V, T) in HU of voxels with ``cbf`` ml/100 g/min, ``mtt_s`` and ``delay_s``."""
         step = np.log(_MTT_S[1] / _MTT_S[0])
         transit = np.round(np.log(np.maximum(mtt_s, _MTT_S[0]) / _MTT_S[0]) / step).astype(int).clip(0, len(_MTT_S) - 1)
+        # ml/100 g/min to 1/s; capillary blood has less plasma than the artery (hematocrit factor).
         flow = (cbf * DENSITY_G_ML / HEMATOCRIT_FACTOR / 6000.0).astype(np.float32)
         return self.table[transit, _delay_row(delay_s)] * flow[:, None]
 
@@ -167,6 +171,7 @@ def _delay_row(delay_s: np.ndarray) -> np.ndarray:
 
 
 def _delayed(spectra: np.ndarray, fine: np.ndarray, size: int, delay_s: float, dispersion: float) -> np.ndarray:
+    # A late artery came by collaterals: the longer the way, the wider the bolus.
     tau = dispersion * delay_s
     kernel = np.zeros(len(fine))
     first = int(round(delay_s / FINE_S))

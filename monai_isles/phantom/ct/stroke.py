@@ -81,6 +81,7 @@ def draw_stroke(rng: np.random.Generator, *, lesion_ml: float, level_mm: float, 
     usual, spread, _, _ = OCCLUSIONS[kind]
     side = float(rng.choice([-1.0, 1.0]))
     centre = np.array(usual) + rng.normal(0, spread, 3)
+    # The lesion must lie in the scanned slab, or the scan would have none.
     centre[2] = np.clip(centre[2], level_mm - 0.6 * height_mm, level_mm + 0.6 * height_mm)
     growth = float(np.exp(rng.normal(0.2, 0.35)))
     return Stroke(
@@ -123,6 +124,7 @@ class Ischaemia:
         width = np.array([1.0, 1.5, 1.3], np.float32) * 26.0
         near = -np.linalg.norm((atlas_mm - stroke.centre_mm.astype(np.float32)) / width, axis=1)
         embolus = self._embolus - np.linalg.norm((atlas_mm - self._embolus_mm.astype(np.float32)) / 9.0, axis=1)
+        # Distance from the occlusion, or from a second embolus, bent by the collaterals.
         base = np.maximum(near, embolus) + 0.28 * self._collaterals.at(head_mm)
         return (base + 0.7 * np.log(np.maximum(member * own_side, 1e-5))).astype(np.float32)
 
@@ -133,6 +135,7 @@ class Ischaemia:
 
     def later_depth(self, head_mm: np.ndarray, atlas_mm: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Return the depth after growth and partial reperfusion, from which the lesion on DWI is drawn."""
+        # Part of the tissue is reperfused before the DWI: the label is not the core of the first scan.
         rescued = np.exp(-0.5 * (np.linalg.norm(atlas_mm - self._rescued_mm.astype(np.float32), axis=1) / 14) ** 2)
         return depth + 0.17 * self._growth.at(head_mm) + 0.05 * self._texture.at(head_mm) - self._rescue * rescued
 
