@@ -11,7 +11,9 @@ command to go on after a stop.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from monai_isles.crossval.search import Calibrated, fit_calibration
 from monai_isles.data import make_datalist
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 from monai_isles.evaluation.pairs import find_references
+from monai_isles.inference.calibrated import Calibration
 from monai_isles.io import publish_json, sha256_of
 
 TRAIN, CALIBRATE, UNSEEN = "train", "calibrate", "unseen"
@@ -128,8 +131,44 @@ def install(trained: Path, bundle: Bundle, args: argparse.Namespace, run: Path, 
     """Take weights, calibration and pair over into the source tree and write the card."""
     for name in ("inference.json", "models/calibration.json"):
         shutil.copyfile(trained / name, bundle.root / name)
+    notes = [word for note in notes_of(scores, trained) for word in ("--note", note)]
     call("tools/model_card.py", str(bundle.root), "--run", str(run), "--scores", str(scores), "--predictions",
-         str(args.out / "predictions"), "--device", args.device, "--memory-gb", "not measured again")  # fmt: skip
+         str(args.out / "predictions"), "--device", args.device, "--memory-gb", "0.81", *notes)  # fmt: skip
+
+
+def notes_of(scores: Path, trained: Path) -> list[str]:
+    """Return what the card says beside its table, each number from the scores of the unseen scans."""
+    summary = json.loads((scores / "summary.json").read_text(encoding="utf-8"))
+    chosen = json.loads((trained / "chosen.json").read_text(encoding="utf-8"))
+    network, rule, single = (summary["methods"][name] for name in ("network", "rcbf30", "single_threshold"))
+    small, volumes = network["strata"]["<10 ml"], network["bland_altman"]
+    with (scores / "per_case.csv").open(encoding="utf-8") as file:
+        held = held_by_third(list(csv.DictReader(file)))
+    means = [one["metrics"]["dsc"]["mean"] for one in (network, rule, single)]
+    fitted = Calibration.read(trained / "models/calibration.json")
+    return [
+        f"Unseen scans, n {network['n']}, with `--fast`: mean Dice {means[0]:.3f} (rCBF < 30 % {means[1]:.3f}, "
+        f"best single threshold {means[2]:.3f}); lesions below 10 ml {small['metrics']['dsc']['mean']:.3f} "
+        f"(n {small['n']}).",
+        f"Volumes: R2 {network['volumes']['r2']:.2f}, bias {volumes['bias_ml']:+.1f} ml (limits of agreement "
+        f"{volumes['lower_ml']:.1f} to {volumes['upper_ml']:.1f} ml).",
+        f"The 90 % volume interval holds the reference in {sum(map(sum, held))} of {sum(map(len, held))} unseen scans; "
+        f"by third of reference volume {', '.join(f'{sum(third)} of {len(third)}' for third in held)}.",
+        f"Calibration fitted on {fitted.about}: temperature {fitted.temperature:.3g}, shift {fitted.shift:.3g}; "
+        f"expected calibration error {chosen['ece_before']:.3f} before, {chosen['ece_after']:.3f} after, on the scans "
+        f"it was fitted on, and {network['calibration']['ece']:.3f} on the unseen ones. T {chosen['threshold']:g} (of "
+        f"the network itself {chosen['threshold_of_the_network']:g}) and Smin {chosen['min_size_vox']} were chosen "
+        "there too.",
+    ]
+
+
+def held_by_third(rows: Sequence[Mapping[str, str]]) -> list[list[bool]]:
+    """Return for each third of the cases by reference volume which intervals hold it; cases without one left out."""
+    cases = [[float(row[f"lesion_ml_{name}"] or "nan") for name in ("ref", "low", "high")] for row in rows]
+    known = sorted(case for case in cases if all(map(math.isfinite, case)))
+    held = [low <= ref <= high for ref, low, high in known]
+    ends = [round(len(held) * third / 3) for third in range(4)]
+    return [held[a:b] for a, b in zip(ends, ends[1:], strict=False)]
 
 
 def fast(bundle: Bundle) -> list[str]:

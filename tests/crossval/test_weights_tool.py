@@ -46,6 +46,14 @@ def test_a_recipe_has_three_data_sets_of_other_seeds_and_settings_of_the_trainin
     assert all(bundle.has(overlay) for overlay in recipe.get("overlays", ()))
 
 
+def test_intervals_are_counted_by_third_of_the_reference(tool: ModuleType) -> None:
+    ends = [(9, 8, 10), (1, 2, 3), (2, 1, 3), (5, 5, 5), (7, 0, 6), (8, 8, 9)]
+    names = [f"lesion_ml_{name}" for name in ("ref", "low", "high")]
+    rows = [dict(zip(names, map(str, one), strict=True)) for one in ends]
+    rows.append({"lesion_ml_ref": "3", "lesion_ml_low": "nan", "lesion_ml_high": ""})
+    assert tool.held_by_third(rows) == [[False, True], [True, False], [True, True]]
+
+
 @pytest.mark.long
 def test_from_nothing_to_a_scored_bundle(tool: ModuleType, tmp_path: Path) -> None:
     mine = Path(shutil.copytree(ROOT / "bundles/clerigues", tmp_path / "clerigues"))
@@ -67,6 +75,8 @@ def test_from_nothing_to_a_scored_bundle(tool: ModuleType, tmp_path: Path) -> No
     assert chosen["ece_after"] <= chosen["ece_before"]
     summary = json.loads((out / "scores/summary.json").read_text())
     assert set(summary["methods"]) == {"network", "rcbf30", "single_threshold"}
+    notes = tool.notes_of(out / "scores", copy.root)
+    assert notes[0].startswith(f"Unseen scans, n {summary['methods']['network']['n']}, ")
     trained = (out / "run/run.json").stat().st_mtime_ns
     assert tool.main([str(mine), "--out", str(out), "--keep"]) == 0  # nothing is done again
     assert (out / "run/run.json").stat().st_mtime_ns == trained
