@@ -19,6 +19,7 @@ from PIL import Image
 from monai_isles.errors import IslesError
 from monai_isles.reports import CaseView, case_montage, case_page
 from monai_isles.reports import canvas as palette
+from monai_isles.reports.sheet import perfusion_tiles
 from monai_isles.reports.viewer import MOST_PIXELS, MOST_SLICES, STAGES, levels, page_data
 from monai_isles.reports.views import MASKS
 
@@ -195,3 +196,13 @@ def test_the_masks_of_the_thresholds_are_outlined_in_their_colours() -> None:
     (axes, *_) = [a for a in case_montage(make_view(), [1]).figure.axes if a.get_title().startswith("Tmax")]
     drawn = {to_hex(line.get_edgecolor()[0]) for line in axes.collections}
     assert drawn == {MASKS["hypoperfused"][1], palette.PREDICTION}  # the core is empty
+
+
+def test_the_tiles_state_the_interval_and_the_chance_of_the_first_lesions() -> None:
+    chances = [0.97, 0.5, None, 0.314, 0.2, 0.1]
+    result = RESULT | {"lesions": [{"volume_ml": 1.0, "confidence": chance} for chance in chances]}
+    tiles = perfusion_tiles(result)
+    assert tiles["Lesion, 90 % interval"] == "18.2–30.1 ml"
+    assert tiles["Lesions, chance of each"] == "97%, 50%, 31%, 20%"
+    without = perfusion_tiles({"lesion_ml": 1.0, "lesions": [{"volume_ml": 1.0, "confidence": None}]})
+    assert list(without) == ["Network lesion"]
