@@ -16,6 +16,7 @@ from monai_isles.data.grouping import read_subjects
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import Asked, nifti_clock, require_asked
 from monai_isles.io.findings import ERROR, Finding, as_finding, finding, refuse
+from monai_isles.io.orientation import from_ras
 from monai_isles.io.read import Image, inspect_image, read_header
 from monai_isles.modalities import LABEL, MODALITIES
 
@@ -93,9 +94,9 @@ def _dicom(path: Path, asked: Asked, series: str | None, slab_mm: float | None) 
 
 
 def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:
-    """Return a DICOM series as a perfusion series."""
-    shape = tuple(series.array.shape[1:])
-    like = Image(series.array[0], series.affine, series.spacing_mm, path, "", series.affine, shape)
+    """Return a DICOM series as a perfusion series; results like it are stored in the slices' own voxel order."""
+    first, native = series.array[0], series.native_affine
+    like = Image(first, series.affine, series.spacing_mm, path, "", native, from_ras(first, native).shape)
     remarks = tuple(f"{one.fault}: {one.found}" for one in series.findings if one.code not in _OF_THE_FOLDER)
     times, source = np.asarray(series.times_s, float), series.source.times_from
     return SeriesInput(series.array, times, like, "dicom", source, remarks)

@@ -236,6 +236,18 @@ def _settle(header: Dataset) -> None:
             setattr(header, name, "")
     if header.PatientSex not in ("M", "F", "O"):
         header.PatientSex = ""
+    for name in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+        _share(header, name)
+
+
+def _share(header: Dataset, name: str) -> None:
+    """Move what every frame of an enhanced file repeats to the shared groups, where highdicom looks for it."""
+    groups, shared = header.get("PerFrameFunctionalGroupsSequence") or [], header.get("SharedFunctionalGroupsSequence")
+    said = [group[name].value for group in groups if name in group]
+    if shared and name not in shared[0] and len(said) == len(groups) and all(one == said[0] for one in said):
+        setattr(shared[0], name, said[0])
+        for group in groups:
+            del group[name]
 
 
 def off_grid(found: str) -> IslesError:

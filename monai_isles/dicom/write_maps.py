@@ -89,7 +89,7 @@ def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> P
     values = result.frames if isinstance(result, TiltedFrames) else result.array
     top = float(np.percentile(values[values > 0], 98)) if (values > 0).any() else 1.0
     source = str(headers[0].SeriesInstanceUID)
-    return ParametricMap(
+    made = ParametricMap(
         headers,
         values if isinstance(result, TiltedFrames) else result,
         series_instance_uid=stable_uid("map", source, key, __version__),
@@ -108,6 +108,8 @@ def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> P
         content_description="Research only, not a medical device",
         plane_positions=result.planes() if isinstance(result, TiltedFrames) else None,
     )
+    made.BodyPartExamined = "BRAIN"  # else DICOM demands a Laterality
+    return made
 
 
 def _compare(tmp: Path, wanted: Volume | TiltedFrames, where: str) -> None:

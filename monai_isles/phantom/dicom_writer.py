@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from monai_isles import __version__
 from monai_isles.dicom.header import pydicom_module
 from monai_isles.errors import refused
 from monai_isles.phantom.ct.scan import CaseArrays
@@ -95,9 +96,9 @@ class _Scan:
         return [Picture(_rows(image[:, :, k]), k, 0) for k in range(image.shape[2])]
 
     def frames(self) -> Iterator[Picture]:
-        """Yield the contrast series, time by time; of a shuttled one the half over which the table is."""
-        depth = self.case.label.shape[2]
-        for t, volume in enumerate(self.case.ctp):
+        """Yield the contrast series, time by time; of a shuttled one the half over which the table is, whole rounds."""
+        depth, count = self.case.label.shape[2], len(self.case.ctp)
+        for t, volume in enumerate(self.case.ctp[: count - count % 2 if self.shuttle else count]):
             halves = (range(depth // 2), range(depth // 2, depth))
             for k in halves[t % 2] if self.shuttle else range(depth):
                 yield Picture(_rows(volume[:, :, k].astype(np.int32) - AIR_HU), k, round(t * self.case.dt_s * 1e6))
@@ -118,6 +119,7 @@ class _Scan:
             common.InstanceNumber = n + 1
             common.ImagePositionPatient = self._position(picture)
             common.SliceLocation = common.ImagePositionPatient[2]
+            common.AcquisitionNumber = round(picture.time_us / (self.case.dt_s * 1e6)) + 1
             common.AcquisitionTime = common.ContentTime = _clock(picture.time_us)
             common.PixelData = picture.pixels.tobytes()
             _save(common, folder / f"IM{n + 1:05d}", self.uid(number, n), CLASSIC_CT)
@@ -139,42 +141,127 @@ class _Scan:
             "ImageType": ["DERIVED", "SECONDARY", "AXIAL", map_of.upper()] if map_of else
             ["ORIGINAL", "PRIMARY", "AXIAL"], "BurnedInAnnotation": "NO", "KVP": "80", "Rows": rows, "Columns": columns,
             "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16, "BitsStored": 16,
-            "HighBit": 15, "PixelRepresentation": 0, "ImageOrientationPatient": ["1", "0", "0", "0", "1", "0"],
+            "HighBit": 15, "PixelRepresentation": 0, "ImageOrientationPatient": _AXIAL,
             "PixelSpacing": [f"{self.case.spacing_mm[axis]:.10g}" for axis in (1, 0)],
-            "SliceThickness": f"{self.case.spacing_mm[2]:.10g}", "GantryDetectorTilt": "0",
+            "SliceThickness": f"{self.case.spacing_mm[2]:.10g}", "GantryDetectorTilt": "0", "PatientPosition": "HFS",
+            "BodyPartExamined": "HEAD",
         }  # fmt: skip
         for key, value in values.items():
             setattr(header, key, value)
         return header
 
     def _enhanced(self, header: Dataset, pictures: Sequence[Picture], scale: Mapping[str, str]) -> Dataset:
-        new = pydicom_module().Dataset
-        shared, measures, plane, values = new(), new(), new(), new()
-        measures.PixelSpacing, measures.SliceThickness = header.PixelSpacing, header.SliceThickness
-        plane.ImageOrientationPatient = header.ImageOrientationPatient
-        for key, value in scale.items():
-            setattr(values, key, value)
-        shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
-        shared.PixelValueTransformationSequence = [values]
+        """Return the series as one Enhanced CT Image: every attribute and macro of PS3.3 A.38.1 that is required."""
+        shared = _item(
+            PixelMeasuresSequence=[_item(PixelSpacing=header.PixelSpacing, SliceThickness=header.SliceThickness)],
+            PixelValueTransformationSequence=[_item(**scale)],
+            IrradiationEventIdentificationSequence=[_item(IrradiationEventUID=self.uid("exposure"))],
+            **_scanner(self.case.spacing_mm, self.case.label.shape),
+        )
         header.SharedFunctionalGroupsSequence = [shared]
-        for key in ("PixelSpacing", "SliceThickness", "ImageOrientationPatient", "GantryDetectorTilt"):
-            delattr(header, key)
         times = sorted({picture.time_us for picture in pictures})
         header.PerFrameFunctionalGroupsSequence = [self._group(one, times.index(one.time_us)) for one in pictures]
+        for key in _IN_GROUPS:
+            delattr(header, key)
+        for key, value in (_ENHANCED | self._dimensions()).items():
+            setattr(header, key, value)
         header.NumberOfFrames, header.InstanceNumber = len(pictures), 1
         header.AcquisitionDateTime, header.ContentTime = _DAY + _clock(0), _clock(0)
+        header.AcquisitionDuration = (times[-1] - times[0]) / 1e6 + _REVOLUTION_S
+        header.RepetitionTime = f"{self.case.dt_s * 1e3:.10g}"  # from here alone dcm2niix takes the time of a frame
         header.PixelData = b"".join(picture.pixels.tobytes() for picture in pictures)
         return header
 
+    def _dimensions(self) -> dict[str, object]:
+        """Return what the numbers of ``DimensionIndexValues`` count: time, then place in the stack."""
+        uid = self.uid("dimensions")
+        pointers = (("InStackPositionNumber", "Slice"), ("TemporalPositionIndex", "Time"))
+        index = [
+            _item(
+                DimensionOrganizationUID=uid, DimensionIndexPointer=key, FunctionalGroupPointer="FrameContentSequence",
+                DimensionDescriptionLabel=label,
+            )
+            for key, label in pointers
+        ]  # fmt: skip
+        return {
+            "DimensionOrganizationSequence": [_item(DimensionOrganizationUID=uid)],
+            "DimensionOrganizationType": "3D_TEMPORAL",
+            "DimensionIndexSequence": index,
+        }
+
     def _group(self, picture: Picture, t: int) -> Dataset:
-        new = pydicom_module().Dataset
-        group, content, place = new(), new(), new()
-        content.FrameAcquisitionDateTime = _DAY + _clock(picture.time_us)
-        content.StackID, content.InStackPositionNumber, content.TemporalPositionIndex = "1", picture.place + 1, t + 1
-        content.DimensionIndexValues = [picture.place + 1, t + 1]
-        place.ImagePositionPatient = self._position(picture)
-        group.FrameContentSequence, group.PlanePositionSequence = [content], [place]
-        return group
+        """Return the groups of one frame; with the orientation among them, Debian's dcm2niix keeps their order."""
+        at = _DAY + _clock(picture.time_us)
+        content = _item(
+            FrameAcquisitionDateTime=at, FrameReferenceDateTime=at, FrameAcquisitionDuration=_REVOLUTION_S * 1e3,
+            FrameAcquisitionNumber=t + 1, StackID="1", InStackPositionNumber=picture.place + 1,
+            TemporalPositionIndex=t + 1, DimensionIndexValues=[picture.place + 1, t + 1],
+        )  # fmt: skip
+        place = _item(ImagePositionPatient=self._position(picture))
+        middle = [0.0, 0.0, float(self._position(picture)[2])]
+        table = _item(
+            TablePosition=middle[2], DataCollectionCenterPatient=middle, ReconstructionTargetCenterPatient=middle
+        )
+        plane = _item(ImageOrientationPatient=_AXIAL)
+        return _item(
+            FrameContentSequence=[content], PlanePositionSequence=[place], PlaneOrientationSequence=[plane],
+            CTPositionSequence=[table],
+        )  # fmt: skip
+
+
+_REVOLUTION_S = 1.0
+_AXIAL = ["1", "0", "0", "0", "1", "0"]
+_IN_GROUPS = (
+    "PixelSpacing", "SliceThickness", "ImageOrientationPatient", "GantryDetectorTilt", "KVP", "AcquisitionDate",
+)  # fmt: skip
+_ENHANCED: dict[str, object] = {
+    "ImageType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], "PixelPresentation": "MONOCHROME",
+    "VolumetricProperties": "VOLUME", "VolumeBasedCalculationTechnique": "NONE", "ContentQualification": "RESEARCH",
+    "LossyImageCompression": "00", "PresentationLUTShape": "IDENTITY", "ManufacturerModelName": "phantom",
+    "DeviceSerialNumber": "none", "SoftwareVersions": __version__, "AcquisitionContextSequence": [],
+    "AcquisitionNumber": 1,
+}  # fmt: skip
+
+
+def _scanner(spacing_mm: tuple[float, float, float], shape: Sequence[int]) -> dict[str, object]:
+    """Return the macros that say how an Enhanced CT was acquired; a table that stands still, plain numbers."""
+    width = float(spacing_mm[2])
+    kind = _item(
+        FrameType=_ENHANCED["ImageType"], PixelPresentation="MONOCHROME", VolumetricProperties="VOLUME",
+        VolumeBasedCalculationTechnique="NONE",
+    )  # fmt: skip
+    details = _item(
+        RotationDirection="CW", RevolutionTime=_REVOLUTION_S, SingleCollimationWidth=width,
+        TotalCollimationWidth=width * shape[2], TableHeight=0.0, GantryDetectorTilt=0.0, DataCollectionDiameter=500.0,
+    )  # fmt: skip
+    made = _item(
+        ReconstructionAlgorithm="FILTER_BACK_PROJ", ConvolutionKernel="none", ConvolutionKernelGroup="BRAIN",
+        ReconstructionDiameter=float(spacing_mm[0] * shape[0]),
+        ReconstructionPixelSpacing=[float(spacing_mm[1]), float(spacing_mm[0])], ReconstructionAngle=360.0, ImageFilter="none",
+    )  # fmt: skip
+    dose = _item(
+        ExposureTimeInms=_REVOLUTION_S * 1e3, XRayTubeCurrentInmA=100.0, ExposureInmAs=100.0,
+        ExposureModulationType="NONE",
+    )  # fmt: skip
+    brain = _item(CodeValue="12738006", CodingSchemeDesignator="SCT", CodeMeaning="Brain")
+    return {
+        "FrameAnatomySequence": [_item(FrameLaterality="U", AnatomicRegionSequence=[brain])],
+        "CTImageFrameTypeSequence": [kind],
+        "CTAcquisitionTypeSequence": [_item(AcquisitionType="STATIONARY", ConstantVolumeFlag="NO", FluoroscopyFlag="NO")],
+        "CTAcquisitionDetailsSequence": [details],
+        "CTTableDynamicsSequence": [_item(TableSpeed=0.0)],
+        "CTGeometrySequence": [_item(DistanceSourceToDetector=1000.0, DistanceSourceToDataCollectionCenter=600.0)],
+        "CTReconstructionSequence": [made],
+        "CTExposureSequence": [dose],
+        "CTXRayDetailsSequence": [_item(KVP="80", FocalSpots=1.0, FilterType="FLAT", FilterMaterial="ALUMINUM")],
+    }
+
+
+def _item(**values: object) -> Dataset:
+    made = pydicom_module().Dataset()
+    for key, value in values.items():
+        setattr(made, key, value)
+    return made
 
 
 def _rows(plane: np.ndarray) -> np.ndarray:

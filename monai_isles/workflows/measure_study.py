@@ -12,6 +12,7 @@ import numpy as np
 from monai_isles import __version__
 from monai_isles.data.study import StudyFiles, StudyImages, read_study
 from monai_isles.io.clock import Asked
+from monai_isles.io.orientation import from_ras
 from monai_isles.io.publish import publish_image, publish_json
 from monai_isles.io.read import Image
 from monai_isles.io.runs import done_before
@@ -132,8 +133,8 @@ def _publish_series(path: Path, images: StudyImages) -> None:
 
     series: Image = images.series.like
     times = images.series.times_s
-    stored = np.moveaxis(images.series.array, 0, -1).astype(np.float32)
-    image = nibabel.Nifti1Image(stored, series.affine)
+    stored = from_ras(np.moveaxis(images.series.array, 0, -1).astype(np.float32), series.native_affine)
+    image = nibabel.Nifti1Image(stored, series.native_affine)
     image.header.set_xyzt_units("mm", "sec")
     image.header["pixdim"][4] = float(np.diff(times).mean()) if len(times) > 1 else 1.0
     publish(path, lambda tmp: nibabel.save(image, tmp))

@@ -350,7 +350,7 @@ def test_an_enhanced_file_is_read_by_what_its_frames_hold(tmp_path: Path, told_b
     for group in header.PerFrameFunctionalGroupsSequence:
         content = group.FrameContentSequence[0]
         seconds = (int(content.TemporalPositionIndex) - 1) * STEP_S
-        del content.FrameAcquisitionDateTime
+        del content.FrameAcquisitionDateTime, content.FrameReferenceDateTime
         if told_by == "TemporalPositionTimeOffset":
             group.TemporalPositionSequence = [Dataset()]
             ENHANCED[told_by](group.TemporalPositionSequence[0], seconds)
