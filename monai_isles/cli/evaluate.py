@@ -24,6 +24,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", action="store_true", help="score rCBF < 30 %% on the same cases, from their maps")
     parser.add_argument("--allow-missing", action="store_true", help="score a missing prediction as an empty mask")
     parser.add_argument("--strict", action="store_true", help="refuse when a case cannot be scored")
+    parser.add_argument(
+        "--connectivity", type=int, choices=(6, 26), default=6,
+        help="voxels of one lesion touch by faces (6, default), or by edges and corners too (26)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: 0)")
     cohort_options.arguments(parser, needs=False)
 
@@ -46,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         place=place,
         strict=args.strict,
+        connectivity=args.connectivity,
     )
     print(json.dumps(summary, indent=2, allow_nan=False) if args.json else summary_table(summary))
     return EXIT_SOME_FAILED if summary["left_out"] else EXIT_DONE

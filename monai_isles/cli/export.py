@@ -31,6 +31,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     image = "with --challenge: image whose name ends in the case's id (default: ct, flair, t1c or adc, as listed)"
     other.add_argument("--id-of", choices=list(MODALITIES), metavar="MODALITY", help=image)
     other.add_argument("--number", type=int, default=501, help="with --nnunet: number of the data set (default: 501)")
+    images = "with --nnunet: its channels (default: CT and its maps; of an MRI list the images that every case has)"
+    other.add_argument("--modalities", nargs="+", choices=list(MODALITIES), metavar="MODALITY", help=images)
     other.add_argument("--name", help="with --nnunet: name of the data set (default: the list's)")
 
 
@@ -69,7 +71,8 @@ def _bundle(args: argparse.Namespace) -> str:
 def _nnunet(args: argparse.Namespace) -> str:
     from monai_isles.export.nnunet import export_nnunet
 
-    done = export_nnunet(args.data_list, args.dataset_dir, args.out, number=args.number, name=args.name)
+    named = {"number": args.number, "name": args.name, "modalities": args.modalities}
+    done = export_nnunet(args.data_list, args.dataset_dir, args.out, **named)
     if args.json:
         return json.dumps(vars(done), default=str)
     return (

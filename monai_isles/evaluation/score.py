@@ -16,7 +16,7 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.evaluation.maps import map_scores
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, read_image
-from monai_isles.metrics.lesionwise import count_lesions, lesion_f1, matched_lesion_f1
+from monai_isles.metrics.lesionwise import count_lesions, lesion_f1, matched_lesion_f1, panoptic_quality
 from monai_isles.metrics.overlap import diagonal, dsc, emptiness, paired_masks, ppv, sensitivity
 from monai_isles.metrics.surface import hd_vox, surface_distances
 from monai_isles.metrics.volume import avd_ml, rve, size_stratum, volume_ml
@@ -30,10 +30,13 @@ PAPER_COLUMNS = (
 COLUMNS = (
     *PAPER_COLUMNS, "assd_half_sum_mm", "lesion_f1", "lesions_ref", "lesions_pred", "empty", "diagonal_mm",
     "diagonal_vox", "missing", "midline", "method", "lesion_f1_iou25", "stratum",
+    "lesion_pq",
 )  # fmt: skip
 
 
-def score_case(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float | int | str]:
+def score_case(
+    pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float], *, connectivity: int = 6
+) -> dict[str, float | int | str]:
     """Return every metric of one case, and which side is empty (``none``, ``prediction``, ``reference``, ``both``).
 
     Shapes: two binary masks ``(H, W, D)``. Units: in the names; spacing in mm.
@@ -42,9 +45,10 @@ def score_case(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -
         pred: predicted lesion.
         ref: reference lesion.
         spacing_mm: voxel size.
+        connectivity: of the lesions that are counted, 6 or 26.
 
     Raises:
-        IslesError: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing.
+        IslesError: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing, ``E-MET-50`` connectivity.
 
     Source: each metric's own; ``docs/evaluation.md``.
     """
@@ -63,14 +67,15 @@ def score_case(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -
         "lesion_ml_ref": volume_ml(ref, spacing_mm),
         "lesion_ml_pred": volume_ml(pred, spacing_mm),
         "assd_half_sum_mm": surfaces.assd_half_sum,
-        "lesion_f1": lesion_f1(pred, ref),
-        "lesions_ref": count_lesions(ref),
-        "lesions_pred": count_lesions(pred),
+        "lesion_f1": lesion_f1(pred, ref, connectivity),
+        "lesions_ref": count_lesions(ref, connectivity),
+        "lesions_pred": count_lesions(pred, connectivity),
         "empty": emptiness(pred, ref),
         "diagonal_mm": diagonal(ref.shape, spacing_mm),
         "diagonal_vox": diagonal(ref.shape, (1.0,) * ref.ndim),
-        "lesion_f1_iou25": matched_lesion_f1(pred, ref),
+        "lesion_f1_iou25": matched_lesion_f1(pred, ref, connectivity=connectivity),
         "stratum": size_stratum(volume_ml(ref, spacing_mm)),
+        "lesion_pq": panoptic_quality(pred, ref, connectivity),
     }
 
 
@@ -81,6 +86,7 @@ def score_cases(
     *,
     place: Place = HERE,
     left_out: dict[str, IslesError] | None = None,
+    connectivity: int = 6,
 ) -> list[dict[str, object]]:
     """Return one row a case, in the order of ``cases``.
 
@@ -88,6 +94,7 @@ def score_cases(
         mask_of: gives the mask of a case on its reference's grid, and facts for its row.
         method: name in the rows.
         place: where cases are scored.
+        connectivity: of the lesions that are counted, 6 or 26.
         left_out: takes the fault of every case that cannot be scored, while another one can.
 
     Raises:
@@ -95,7 +102,7 @@ def score_cases(
             whose fault has no code; those of ``monai_isles.cohort.run_cases``.
     """
     alone = getattr(mask_of, "alone", lambda name: mask_of)
-    tasks = [Task(case.name, (case, alone(case.name), method)) for case in cases]
+    tasks = [Task(case.name, (case, alone(case.name), method, connectivity)) for case in cases]
     records = run_cases(_scored, tasks, **place, title=f"scoring {method}")
     faults = [(name, one.get("fault") or _unscored(name, one)) for name, one in records.items() if "row" not in one]
     if left_out is not None and len(faults) < len(cases):
@@ -120,10 +127,10 @@ def _unscored(name: str, record: Record) -> IslesError:
     return refused("E-EVAL-50", where=name, found=" ".join(said))
 
 
-def _row(case: Case, mask_of: Masks, method: str) -> dict[str, object]:
+def _row(case: Case, mask_of: Masks, method: str, connectivity: int) -> dict[str, object]:
     ref = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)
     mask, facts = mask_of(case, ref)
-    scores = score_case(mask, ref.data > 0, ref.spacing_mm)
+    scores = score_case(mask, ref.data > 0, ref.spacing_mm, connectivity=connectivity)
     return {
         "case": case.name,
         "subject": case.subject,

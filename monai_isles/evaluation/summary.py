@@ -77,6 +77,8 @@ def _more(method: Mapping) -> list[str]:
     if "lesion_f1_iou25" in method["metrics"]:
         any_overlap, matched = (_cell(method["metrics"][key], 3) for key in ("lesion_f1", "lesion_f1_iou25"))
         lines.append(f"lesion detection F1 {any_overlap} (any overlap), {matched} (one to one, IoU >= 0.25)")
+    if "lesion_pq" in method["metrics"]:
+        lines.append(f"panoptic quality {_cell(method['metrics']['lesion_pq'], 3)}")
     strata = method.get("strata") or {}
     sized = [
         f"{size} {_plain(one['metrics']['dsc']['mean'], 3)} (n {one['n']}, {one['empty_predictions']} predicted empty)"
@@ -118,8 +120,9 @@ METRICS = (
     "rve",
     "lesion_f1",
     "lesion_f1_iou25",
+    "lesion_pq",
 )
-BY_SIZE = ("dsc", "ppv", "sensitivity", "hd95_mm", "avd_ml", "lesion_f1", "lesion_f1_iou25")
+BY_SIZE = ("dsc", "ppv", "sensitivity", "hd95_mm", "avd_ml", "lesion_f1", "lesion_f1_iou25", "lesion_pq")
 LARGEST = {name: "diagonal_mm" for name in ("hd_mm", "hd95_mm", "assd_mm", "assd_half_sum_mm")}
 LARGEST["hd_vox"] = "diagonal_vox"
 

@@ -19,10 +19,10 @@ from monai_isles.errors import refused
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.publish import PART, publish_image, publish_json
 from monai_isles.io.read import read_image
-from monai_isles.modalities import CT_CHANNELS, LABEL, LABEL_VALUES
+from monai_isles.modalities import CT_CHANNELS, LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
 
-CHANNEL_NAMES = {"ct": "CT", "cbf": "CBF", "cbv": "CBV", "mtt": "MTT", "tmax": "Tmax"}
+CHANNEL_NAMES = {"tmax": "Tmax"}
 ENDING = ".nii.gz"
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -38,12 +38,19 @@ class NnunetDataset:
 
 
 def export_nnunet(
-    data_list: str | Path, dataset_dir: str | Path, out: str | Path, *, number: int = 501, name: str | None = None
+    data_list: str | Path,
+    dataset_dir: str | Path,
+    out: str | Path,
+    *,
+    number: int = 501,
+    name: str | None = None,
+    modalities: Sequence[str] | None = None,
 ) -> NnunetDataset:
     """Write ``<out>/Dataset<number>_<name>`` for nnU-Net v2: images, labels, ``dataset.json``, ``splits_final.json``.
 
-    Images keep their values and their grid; the channels of a case lie on one grid. ``splits_final.json`` holds the
-    list's folds, which never split a subject; nnU-Net looks for it in ``nnUNet_preprocessed/Dataset<number>_<name>``.
+    The channels are CT and its maps; in a list of MRI, the still images that every case has. Images keep their values
+    and their grid; the channels of a case lie on one grid. ``splits_final.json`` holds the list's
+    folds, which never split a subject; nnU-Net looks for it in ``nnUNet_preprocessed/Dataset<number>_<name>``.
     A channel named CT is normalised by nnU-Net as CT, every other one by its z-score.
 
     Shapes: volumes as they are on disk. Units: those of the modalities.
@@ -53,9 +60,10 @@ def export_nnunet(
         out: parent folder, usually ``nnUNet_raw``.
         number: 1 to 999, unique among nnU-Net's data sets.
         name: letters, digits, ``_`` and ``-``; the list's name unless told.
+        modalities: the channels, in place of those above.
     Raises:
         IslesError: ``E-NNU-01`` the folder exists, ``E-NNU-02`` cases without a fold, ``E-NNU-03`` number or name,
-            ``E-GEOM-*`` channels that are not on one grid, ``E-LIST-*``.
+            ``E-NNU-04`` no channel that all cases have, ``E-GEOM-*`` channels that are not on one grid, ``E-LIST-*``.
     Source: nnU-Net v2's dataset format and manual data splits; ``tests/export/test_nnunet.py``.
     """
     content = read_datalist(data_list)
@@ -63,17 +71,18 @@ def export_nnunet(
     if target.exists():
         raise refused("E-NNU-01", where=str(target), found="a file or folder of this name")
     splits = _splits(content)
-    training = load_entries(content, dataset_dir, keys=CT_CHANNELS, need_label=True)
+    keys = _channels(content, modalities)
+    training = load_entries(content, dataset_dir, keys=keys, need_label=True)
     test = []
     if content.get("test"):
-        test = load_entries(content, dataset_dir, section="test", keys=CT_CHANNELS, need_label=False)
+        test = load_entries(content, dataset_dir, section="test", keys=keys, need_label=False)
     aside = target.with_name(f"{PART}{uuid4().hex[:8]}-{target.name}")
     try:
         for section, entries in (("Tr", training), ("Ts", test)):
             (aside / f"images{section}").mkdir(parents=True)
             for entry in progress(entries, f"images{section}", total=len(entries)):
-                _write(entry, aside, section)
-        publish_json(aside / "dataset.json", _description(content, len(training)))
+                _write(entry, keys, aside, section)
+        publish_json(aside / "dataset.json", _description(content, keys, len(training)))
         publish_json(aside / "splits_final.json", list(splits))
         os.replace(aside, target)
     finally:
@@ -81,22 +90,34 @@ def export_nnunet(
     return NnunetDataset(target, len(training), len(test), len(splits))
 
 
-def _write(entry: Mapping[str, Any], folder: Path, section: str) -> None:
+def _channels(content: Mapping[str, Any], asked: Sequence[str] | None) -> list[str]:
+    """Return the channels: those asked for, else CT and its maps, else the still MRI that every case has."""
+    entries = [*(content.get("training") or []), *(content.get("test") or [])]
+    if asked is None and any(entry.get("ct") for entry in entries):
+        return list(CT_CHANNELS)  # a DWI in such a list was taken later, and the mask drawn on it
+    still = [key for key, one in MODALITIES.items() if not one.time_series and all(entry.get(key) for entry in entries)]
+    if not still or (asked is not None and not set(asked) <= set(still)):
+        where = str(content.get("name"))
+        raise refused("E-NNU-04", where=where, found=f"asked {', '.join(asked or ['none'])}; all {', '.join(still)}")
+    return still if asked is None else list(asked)
+
+
+def _write(entry: Mapping[str, Any], channels: Sequence[str], folder: Path, section: str) -> None:
     case = str(entry["case"])
-    keys = [*CT_CHANNELS, *([LABEL] if section == "Tr" else [])]
+    keys = [*channels, *([LABEL] if section == "Tr" else [])]
     values = entry.get(LABEL_VALUES)
     images = {key: read_image(str(entry[key]), kind=key, where=case, label_values=values) for key in keys}
     require_same_grid(images, case=case)
-    for channel, key in enumerate(CT_CHANNELS):
+    for channel, key in enumerate(channels):
         path = folder / f"images{section}" / f"{case}_{channel:04d}{ENDING}"
         publish_image(path, images[key].data, images[key], dtype=np.float32)
     if LABEL in images:
         publish_image(folder / "labelsTr" / f"{case}{ENDING}", images[LABEL].data, images[LABEL], dtype=np.uint8)
 
 
-def _description(content: Mapping[str, Any], training: int) -> dict[str, object]:
+def _description(content: Mapping[str, Any], keys: Sequence[str], training: int) -> dict[str, object]:
     return {
-        "channel_names": {str(channel): CHANNEL_NAMES[key] for channel, key in enumerate(CT_CHANNELS)},
+        "channel_names": {str(channel): CHANNEL_NAMES.get(key, key.upper()) for channel, key in enumerate(keys)},
         "labels": {"background": 0, "lesion": 1},
         "numTraining": training,
         "file_ending": ENDING,

@@ -12,7 +12,7 @@ from .calibration import (
     uncertainty_errors,
 )
 from .image import image_quality, lesion_region, psnr_db, ssim_map
-from .lesionwise import count_lesions, lesion_f1, matched_lesion_f1
+from .lesionwise import count_lesions, lesion_f1, matched_lesion_f1, panoptic_quality
 from .monai_metrics import L1ErrorRate, LesionDice, LesionHausdorff, VoxelAccuracy
 from .overlap import RULES, diagonal, dsc, emptiness, paired_masks, ppv, sensitivity
 from .surface import SurfaceDistances, assd_half_sum_mm, assd_mm, hd95_mm, hd_mm, hd_vox, surface_distances
@@ -49,6 +49,7 @@ __all__ = [
     "lesion_region",
     "logit_counts",
     "matched_lesion_f1",
+    "panoptic_quality",
     "paired_masks",
     "ppv",
     "psnr_db",

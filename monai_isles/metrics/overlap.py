@@ -22,6 +22,7 @@ RULES: dict[str, str] = {
     "r2": "over all cases; undefined (null) below two cases or when all reference volumes are equal",
     "lesion_f1": "both empty 1, one empty 0",
     "lesion_f1_iou25": "both empty 1, one empty 0",
+    "lesion_pq": "both empty 1, one empty 0",
     "size strata": "by the reference: no lesion, below 10 ml, 10 to 50 ml, above 50 ml; every case is in one",
     "bland_altman": "over all cases, empty masks as 0 ml; undefined (null) without a case, its spread below two",
     "ece, ace, brier": "over the voxels with a probability above 0 or a reference lesion; undefined without any",

@@ -237,17 +237,19 @@ def _scanner(spacing_mm: tuple[float, float, float], shape: Sequence[int]) -> di
     made = _item(
         ReconstructionAlgorithm="FILTER_BACK_PROJ", ConvolutionKernel="none", ConvolutionKernelGroup="BRAIN",
         ReconstructionDiameter=float(spacing_mm[0] * shape[0]),
-        ReconstructionPixelSpacing=[float(spacing_mm[1]), float(spacing_mm[0])], ReconstructionAngle=360.0, ImageFilter="none",
+        ReconstructionPixelSpacing=[float(spacing_mm[1]), float(spacing_mm[0])], ReconstructionAngle=360.0,
+        ImageFilter="none",
     )  # fmt: skip
     dose = _item(
         ExposureTimeInms=_REVOLUTION_S * 1e3, XRayTubeCurrentInmA=100.0, ExposureInmAs=100.0,
         ExposureModulationType="NONE",
     )  # fmt: skip
+    still = _item(AcquisitionType="STATIONARY", ConstantVolumeFlag="NO", FluoroscopyFlag="NO")
     brain = _item(CodeValue="12738006", CodingSchemeDesignator="SCT", CodeMeaning="Brain")
     return {
         "FrameAnatomySequence": [_item(FrameLaterality="U", AnatomicRegionSequence=[brain])],
         "CTImageFrameTypeSequence": [kind],
-        "CTAcquisitionTypeSequence": [_item(AcquisitionType="STATIONARY", ConstantVolumeFlag="NO", FluoroscopyFlag="NO")],
+        "CTAcquisitionTypeSequence": [still],
         "CTAcquisitionDetailsSequence": [details],
         "CTTableDynamicsSequence": [_item(TableSpeed=0.0)],
         "CTGeometrySequence": [_item(DistanceSourceToDetector=1000.0, DistanceSourceToDataCollectionCenter=600.0)],

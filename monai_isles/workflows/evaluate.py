@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TypedDict, cast
 
 from monai_isles.case import Case
 from monai_isles.cohort.task import HERE, Place
@@ -20,6 +20,15 @@ from monai_isles.io.checksums import sha256_of
 from monai_isles.io.publish import publish_json, publish_text
 from monai_isles.io.runs import RunFolder
 from monai_isles.metrics.overlap import RULES
+
+
+class _How(TypedDict):
+    """How ``score_cases`` is called for every method."""
+
+    place: Place
+    left_out: dict[str, IslesError] | None
+    connectivity: int
+
 
 _FILES = {NETWORK: "per_case.csv", "rcbf30": "baseline_per_case.csv"}
 
@@ -38,6 +47,7 @@ def score_folder(
     seed: int = 0,
     place: Place = HERE,
     strict: bool = True,
+    connectivity: int = 6,
 ) -> dict[str, object]:
     """Score every reference case and write ``per_case.csv``, ``summary.json`` and ``run.json``; return the summary.
 
@@ -54,6 +64,7 @@ def score_folder(
         allow_missing: score a missing prediction as an empty mask.
         resamples, seed: bootstrap of the intervals.
         place: where cases are scored; the files are the same wherever.
+        connectivity: of the lesions that are counted: 6 by faces, 26 by edges and corners too.
         strict: refuse when a case cannot be scored; else it is left out by every method, and ``left_out`` says why.
 
     Raises:
@@ -75,14 +86,14 @@ def score_folder(
     cases = find_references(ref_dir, data_list=listed, section=section, folds=folds, maps=baseline)
     masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing)
     left_out: dict[str, IslesError] = {}  # stays empty where ``strict``
-    unscored = None if strict else left_out
+    how: _How = {"place": place, "left_out": None if strict else left_out, "connectivity": connectivity}
     with RunFolder(out_dir) as run:
-        scored = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, place=place, left_out=unscored)}
+        scored = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, **how)}
         said: dict[str, str] = {}
         if baseline:
             for name, text, mask_of in methods(ref_dir, listed, section, folds):
                 whole = [case for case in cases if case.name not in left_out]
-                scored[name] = score_cases(whole, mask_of, name, place=place, left_out=unscored)
+                scored[name] = score_cases(whole, mask_of, name, **how)
                 said[name] = text
         scored = {name: [row for row in rows if row["case"] not in left_out] for name, rows in scored.items()}
         summary = {
@@ -96,6 +107,7 @@ def score_folder(
             "left_out": {name: str(error) for name, error in left_out.items()},
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95, "unit": "subject"},
             "rules": RULES,
+            "connectivity": connectivity,
         }
         _publish(out_dir, scored, summary)
         run.finish(_record(cases, masks, pred_dir, named, listed, summary))
@@ -146,7 +158,7 @@ def _record(
     for name, path in masks.items():
         inputs[name]["prediction"] = None if path is None else sha256_of(path)
     folders = {"pred": str(pred_dir), "ref": ref_dir, "data_list": data_list and str(data_list)}
-    settings = {key: summary[key] for key in ("section", "folds", "bootstrap", "baselines")}
+    settings = {key: summary[key] for key in ("section", "folds", "bootstrap", "baselines", "connectivity")}
     outcome = {name: "missing, scored as empty" if path is None else "scored" for name, path in masks.items()}
     return {"command": "evaluate", "settings": {**folders, **settings}, "inputs_sha256": inputs, "cases": outcome}
 

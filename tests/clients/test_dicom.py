@@ -83,7 +83,9 @@ def test_dcm2niix_reads_the_same_voxels_places_and_times(
     np.testing.assert_allclose(image.affine, ours.affine, atol=1e-4)
     assert image.header["pixdim"][4] == pytest.approx(DT_S * (2 if shuttle else 1))
     assert beside["RepetitionTime"] == pytest.approx(np.diff(ours.times_s).mean())
-    record("dcm2niix", version, f"{written.name} series to NIfTI", "voxels, affine and frame time equal to our reader's")
+    record(
+        "dcm2niix", version, f"{written.name} series to NIfTI", "voxels, affine and frame time equal to our reader's"
+    )
 
 
 @pytest.mark.parametrize("form", ["classic", "shuttle"])

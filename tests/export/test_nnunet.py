@@ -93,6 +93,34 @@ def test_the_verb_writes_it_and_says_where_the_splits_go(
     assert "E-NNU-01: the nnU-Net data set is there already" in capsys.readouterr().err
 
 
+def test_an_mri_list_gives_the_images_that_every_case_has(
+    data_list: Path, phantom_folder: Path, tmp_path: Path
+) -> None:
+    """Two cases of which one has ADC too: FLAIR and DWI are the channels, the images of the phantom in their place."""
+    entries = json.loads(data_list.read_text())["training"][:2]
+    about = ("case", "subject", "label")
+    made = [
+        {**{key: e[key] for key in about}, "fold": n, "flair": e["cbf"], "dwi": e["mtt"]} for n, e in enumerate(entries)
+    ]
+    made[0]["adc"] = entries[0]["cbv"]
+    publish_json(tmp_path / "mri.json", {"name": "mri", "training": made})
+    done = export_nnunet(tmp_path / "mri.json", phantom_folder, tmp_path / "raw")
+    described = json.loads((done.folder / "dataset.json").read_text())
+    assert described["channel_names"] == {"0": "DWI", "1": "FLAIR"} and done.training == 2
+    source = nibabel.load(phantom_folder / entries[0]["mtt"]).get_fdata()
+    written = nibabel.load(done.folder / f"imagesTr/{made[0]['case']}_0000.nii.gz").get_fdata()
+    np.testing.assert_allclose(written, source, rtol=1e-6, atol=1e-6)
+    with pytest.raises(IslesError, match="E-NNU-04: no such image(?s:.*)asked adc; all dwi, flair"):
+        export_nnunet(tmp_path / "mri.json", phantom_folder, tmp_path, modalities=["adc"])
+
+
+def test_a_ct_list_may_name_its_channels(data_list: Path, phantom_folder: Path, tmp_path: Path) -> None:
+    words = ["export", "--nnunet", "--data-list", str(data_list), "--dataset-dir", str(phantom_folder)]
+    assert main([*words, "--out", str(tmp_path / "raw"), "--modalities", "tmax", "cbf"]) == 0
+    described = json.loads((tmp_path / "raw/Dataset501_phantom_ct/dataset.json").read_text())
+    assert described["channel_names"] == {"0": "Tmax", "1": "CBF"}
+
+
 def test_a_list_without_folds_and_a_name_nnunet_cannot_use_are_refused(
     data_list: Path, phantom_folder: Path, tmp_path: Path
 ) -> None:

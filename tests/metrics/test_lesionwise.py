@@ -7,13 +7,34 @@ import pytest
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from monai_isles.metrics import count_lesions, lesion_f1, matched_lesion_f1
+from monai_isles.errors import IslesError
+from monai_isles.metrics import count_lesions, lesion_f1, matched_lesion_f1, panoptic_quality
 
 
 def test_lesions_that_touch_by_a_corner_are_two() -> None:
     mask = np.zeros((4, 4, 2))
     mask[0, 0, 0] = mask[1, 1, 0] = mask[1, 1, 1] = 1
-    assert count_lesions(mask) == 2
+    assert count_lesions(mask) == 2 and count_lesions(mask, connectivity=26) == 1
+    with pytest.raises(IslesError, match=r"E-MET-50(?s:.*)18"):
+        count_lesions(mask, connectivity=18)
+
+
+def test_panoptic_quality_by_hand() -> None:
+    """IoU 3/4 and 1/2: only the first is above one half; of two lesions on each side one is found."""
+    ref, pred = np.zeros((20, 1, 1)), np.zeros((20, 1, 1))
+    ref[0:4] = ref[10:12] = 1
+    pred[1:4] = pred[11] = 1
+    assert panoptic_quality(pred, ref) == pytest.approx(0.75 / (1 + 0.5 + 0.5))
+    assert [panoptic_quality(a, b) for a in (0 * ref, ref) for b in (0 * ref, ref)] == [1, 0, 0, 1]
+
+
+def test_corners_join_lesions_where_asked() -> None:
+    """Two voxels that touch by a corner: two lesions of which one is missed, or one lesion found by half."""
+    ref, pred = np.zeros((4, 4, 2)), np.zeros((4, 4, 2))
+    ref[0, 0, 0] = ref[1, 1, 1] = pred[0, 0, 0] = 1
+    assert lesion_f1(pred, ref) == pytest.approx(2 / 3) and lesion_f1(pred, ref, 26) == 1.0
+    assert panoptic_quality(pred, ref) == pytest.approx(2 / 3) and panoptic_quality(pred, ref, 26) == 0.0
+    assert matched_lesion_f1(pred, ref, 0.5, 26) == 1.0
 
 
 def test_detection_by_hand() -> None:
