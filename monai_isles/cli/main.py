@@ -35,8 +35,12 @@ VERBS = {
 NOTICE = "Research only, not a medical device."
 
 
-def build_parser(verb: str | None) -> argparse.ArgumentParser:
-    """Return the parser; only ``verb``'s own module is loaded, the others show their one line."""
+def build_parser(verb: str | None, *, whole: bool = True) -> argparse.ArgumentParser:
+    """Return the parser; only ``verb``'s own module is loaded, the others show their one line.
+
+    Args:
+        whole: show every option in the help; else those that the verb calls ``ADVANCED`` work and are not shown.
+    """
     parser = argparse.ArgumentParser(prog="monai-isles", description=f"Ischemic stroke lesion segmentation. {NOTICE}")
     parser.add_argument("--version", action="version", version=f"monai-isles {__version__}. {NOTICE}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -44,8 +48,13 @@ def build_parser(verb: str | None) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == verb:
             _module(name).arguments(sub)
+            advanced = getattr(_module(name), "ADVANCED", frozenset())
             sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
             sub.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+            if advanced:
+                sub.add_argument("--help-all", action="help", help=f"show {len(advanced)} more options")
+            for action in (one for one in sub._actions if not whole and advanced.intersection(one.option_strings)):
+                action.help = argparse.SUPPRESS
     return parser
 
 
@@ -58,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     verb = next((w for w in words if w in VERBS), None)
     try:
-        args = build_parser(verb).parse_args(words)
+        args = build_parser(verb, whole="--help-all" in words).parse_args(words)
     except SystemExit as stop:
         return int(stop.code or 0)
     logging.basicConfig(level=logging.DEBUG if args.debug else logging.WARNING, format="%(levelname)s %(message)s")

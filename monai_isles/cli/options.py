@@ -13,6 +13,11 @@ from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 if TYPE_CHECKING:
     from monai_isles.cohort.task import Place
 
+ADVANCED = frozenset({
+    "--whole-slices", "--precision", "--compile", "--mc-passes", "--threads", "--entropy", "--bids", "--cache",
+    "--cache-gb", "--cluster", "--slurm", "--case-memory", "--case-gpus", "--section",
+})  # fmt: skip
+
 
 def prediction_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``predict`` and ``predict-series`` share: bundle, output, settings, and where cases run."""

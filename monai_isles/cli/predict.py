@@ -9,6 +9,7 @@ from pathlib import Path
 from monai_isles.cli import options, predict_series
 from monai_isles.errors import refused
 
+ADVANCED = options.ADVANCED
 _OF_CASES = {"data_list": None, "section": "training", "folds": None}
 _OF_SERIES: dict[str, object] = {"dt": None, "times": None, "of_series": None}
 _OF_SERIES |= {"dicom_maps": False, "no_dicom": False, "show_patient": False}

@@ -8,6 +8,8 @@ from typing import Any
 
 from monai_isles.cli import options
 
+ADVANCED = options.ADVANCED - {"--section"}
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""

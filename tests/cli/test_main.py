@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from monai_isles.cli.main import VERBS, main
+from monai_isles.cli.main import VERBS, build_parser, main
+from monai_isles.cli.options import ADVANCED
 
 
 def test_version_says_research_only(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,6 +30,21 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([verb, "--help"]) == 0
     assert "--json" in capsys.readouterr().out
+
+
+def test_the_help_of_predict_is_short_and_help_all_shows_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {}
+    for word in ("--help", "--help-all"):
+        assert main(["predict", word]) == 0
+        shown[word] = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE))
+    assert len(shown["--help"]) == 21 and {"--weights", "--fast", "--resample", "--help-all"} <= shown["--help"]
+    assert shown["--help-all"] - shown["--help"] == ADVANCED and shown["--help"] < shown["--help-all"]
+
+
+def test_an_option_that_the_short_help_leaves_out_works() -> None:
+    words = ["predict", "case_1", "--bundle", "clerigues", "--out", "out", "--cache", "kept", "--section", "test"]
+    args = build_parser("predict", whole=False).parse_args(words)
+    assert (args.cache, args.section, args.mc_passes) == ("kept", "test", None)
 
 
 @pytest.mark.parametrize("words", [[], ["no-such-verb"], ["predict"], ["evaluate", "--pred"]])
