@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,11 +11,16 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-GRACE_S = 20.0
+GRACE_S, PAUSE_S = 20.0, 0.2
 
 
 def run_tied(
-    command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None, folder: str | None = None
+    command: Sequence[str],
+    log: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    stop: threading.Event | None = None,
 ) -> int:
     """Run ``command`` with its output in ``log`` and return its exit code; it does not outlive this process.
 
@@ -23,6 +29,7 @@ def run_tied(
     Args:
         environment: variables besides this process's own.
         folder: where it runs, this process's own unless told.
+        stop: set by another thread to end the command.
 
     Source: ours; ``tests/cohort/test_child_process.py``.
     """
@@ -30,20 +37,16 @@ def run_tied(
     watcher = [sys.executable, "-S", str(Path(__file__).resolve()), *command]
     variables = {**os.environ, **(environment or {})}
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            watcher,
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=out,
-            env=variables,
-            cwd=folder,
-        )
+        process = subprocess.Popen(watcher, stdin=subprocess.PIPE, stdout=out, stderr=out, env=variables, cwd=folder)
         try:
-            return process.wait()
+            while process.poll() is None and not (stop is not None and stop.is_set()):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(PAUSE_S)
         finally:
             if process.stdin is not None:
                 process.stdin.close()
-            process.wait()
+            code = process.wait()
+    return code
 
 
 def _watch(child: subprocess.Popen) -> None:

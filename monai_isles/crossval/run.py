@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 from monai_isles.bundle.bundle import TRAIN
 from monai_isles.cohort.child_process import GRACE_S, run_tied
-from monai_isles.cohort.clusters import devices_here, visible_devices
+from monai_isles.cohort.clusters import devices_here
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task, is_spread
 from monai_isles.crossval.out_of_fold import PREDICTED, PREDICTIONS
@@ -69,9 +71,7 @@ class FoldBar:
         return f"fold {fold} {title} case {cases}/{len(self._plan.cases[fold])}"
 
 
-__all__ = ["Step", "last_words", "run_steps", "visible_devices"]
 PAUSE_S = 0.2
-_GRACE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -87,21 +87,12 @@ class Step:
     done: Path | None = None
 
 
-@dataclass
-class _Running:
-    fold: int
-    waiting: deque[Step]
-    started: float = 0.0
-    step: Step | None = None
-    process: subprocess.Popen | None = None
-
-
 def run_steps(
     steps: Mapping[int, Sequence[Step]],
     devices: Sequence[str | None],
     *,
     watch: Callable[[Mapping[int, str]], None] = lambda titles: None,
-) -> dict[int, dict[str, object]]:
+) -> dict[int, Record]:
     """Run the steps of each fold one after another, one fold a device, and return a record a fold.
 
     A step that ends with another code than 0 ends its fold and no other. On the way out, by whatever error, the
@@ -113,52 +104,52 @@ def run_steps(
         watch: called a few times a second with the running steps' titles by fold.
     Source: ours; ``tests/crossval/test_fold_processes.py``.
     """
-    records: dict[int, dict[str, object]] = {
-        fold: {"outcome": "done before"} for fold, mine in steps.items() if not mine
+    titles, stop, free = dict[int, str](), Event(), SimpleQueue[str | None]()
+    for device in devices:
+        free.put(device)
+
+    def one(fold: int) -> Record:
+        device = free.get()
+        try:
+            return _run(steps[fold], device=device, watch=partial(titles.__setitem__, fold), stop=stop)
+        finally:
+            titles.pop(fold, None)
+            free.put(device)
+
+    with ThreadPoolExecutor(len(devices)) as pool:
+        running = {fold: pool.submit(one, fold) for fold, mine in steps.items() if mine}
+        try:
+            while wait(running.values(), timeout=PAUSE_S).not_done:
+                watch(dict(titles))
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+    watch({})
+    return {
+        fold: running[fold].result() if mine else {"outcome": "done before"} for fold, mine in sorted(steps.items())
     }
-    queue = deque(_Running(fold, deque(mine)) for fold, mine in steps.items() if mine)
-    running: dict[int, _Running] = {}
-    try:
-        while queue or running:
-            for slot, device in enumerate(devices):
-                if slot not in running and queue:
-                    running[slot] = queue.popleft()
-                    running[slot].started = time.monotonic()
-                if slot in running:
-                    record = _advance(running[slot], device)
-                    if record is not None:
-                        records[running.pop(slot).fold] = record
-            watch({one.fold: one.step.title for one in running.values() if one.step})
-            if running:
-                time.sleep(PAUSE_S)
-    finally:
-        _end([one.process for one in running.values() if one.process is not None])
-    return dict(sorted(records.items()))
 
 
-def _advance(one: _Running, device: str | None) -> dict[str, object] | None:
-    """Start the fold's next step when none runs; return its record when the last one has ended."""
-    code = None if one.process is None else one.process.poll()
-    if one.process is not None and code is None:
-        return None
-    seconds = round(time.monotonic() - one.started, 1)
-    if code and one.step is not None:
-        return {
-            "outcome": "failed",
-            "step": one.step.title,
-            "error": last_words(one.step.log, code),
-            "seconds": seconds,
-        }
-    if not one.waiting:
-        return {"outcome": "ok", "seconds": seconds}
-    one.step = one.waiting.popleft()
-    one.step.log.parent.mkdir(parents=True, exist_ok=True)
-    chosen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
-    with one.step.log.open("wb") as log:
-        one.process = subprocess.Popen(
-            one.step.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **chosen}
-        )
-    return None
+def _run(
+    steps: Sequence[Step],
+    *,
+    folder: Path | None = None,
+    device: str | None = None,
+    watch: Callable[[str], None] = lambda title: None,
+    stop: Event | None = None,
+) -> Record:
+    """Run the steps of one fold that are not done; the first that fails ends it."""
+    started, chosen = time.monotonic(), {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+    for step in steps:
+        if step.done is not None and ((folder or Path()) / step.done).is_file():
+            continue
+        watch(step.title)
+        log = (folder or Path()) / step.log
+        code = run_tied([sys.executable, *step.command[1:]], log, environment=chosen, folder=folder, stop=stop)
+        if code:
+            seconds = round(time.monotonic() - started, 1)
+            return {"outcome": "failed", "step": step.title, "error": last_words(step.log, code), "seconds": seconds}
+    return {"outcome": "ok", "seconds": round(time.monotonic() - started, 1)}
 
 
 def last_words(log: Path, code: int) -> str:
@@ -167,18 +158,6 @@ def last_words(log: Path, code: int) -> str:
     starts = [n for n, line in enumerate(lines) if line.startswith("E-") and ": " in line]
     said = lines[starts[-1] : starts[-1] + 4] if starts else [line for line in lines if line.strip()][-1:]
     return "\n".join([f"ended with code {code}, see {log}", *said])
-
-
-def _end(processes: Sequence[subprocess.Popen]) -> None:
-    for process in processes:
-        process.terminate()
-    until = time.monotonic() + _GRACE_S
-    for process in processes:
-        try:
-            process.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def run_folds(
@@ -203,20 +182,11 @@ def run_folds(
 
 
 def run_fold(task: Task) -> Record:
-    """Run the steps of one fold that are not done; the first that fails ends it."""
-    folder, steps = task.about
-    started = time.monotonic()
-    for step in steps:
-        if step.done is not None and (Path(folder) / step.done).is_file():
-            continue
-        log = Path(folder) / step.log
-        if task.again:
-            _await_predecessor(log.parent)
-        code = run_tied([sys.executable, *step.command[1:]], log, folder=folder)
-        if code:
-            seconds = round(time.monotonic() - started, 1)
-            return {"outcome": "failed", "step": step.title, "error": last_words(step.log, code), "seconds": seconds}
-    return {"outcome": "ok", "seconds": round(time.monotonic() - started, 1)}
+    """Run the steps of the fold of a task in the folder that it names."""
+    folder, steps = Path(task.about[0]), task.about[1]
+    if task.again:
+        _await_predecessor(folder / steps[0].log.parent)
+    return _run(steps, folder=folder)
 
 
 def _await_predecessor(folder: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.crossval.run import Step, run_steps, visible_devices
+from monai_isles.cohort.clusters import visible_devices
+from monai_isles.crossval.run import Step, run_steps
 
 
 def step(tmp_path: Path, name: str, script: str) -> Step:
