@@ -2,14 +2,12 @@
 
 The maps are simulated: lesions of phantom scans blurred, flipped, and mixed with smooth noise in the brain, so that a
 low threshold leaves many components as a real network does. The reference is the plain loop: components, Dice and
-distance anew for every cell. Three more: the same with MONAI's ``RemoveSmallObjects`` and distance, with our own
-functions for one mask, and by one labelling a threshold with every way back asked in full, as if there were no
-``HausdorffBound``.
+distance anew for every cell. Two more: the same with MONAI's ``RemoveSmallObjects`` and distance, and with our own
+functions for one mask.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 import warnings
@@ -32,7 +30,6 @@ from monai_isles.postprocessing import binarise
 Pair = tuple[np.ndarray, np.ndarray]
 CELLS = [(threshold, size) for threshold in THRESHOLDS for size in SIZES_VOX]
 SUBJECT, SCANS, MAPS = "search", 6, 94
-BOUND_MAPS, BOUND_ROUNDS = 24, 5
 
 
 def scans(number: int, slices: int | None) -> list[Pair]:
@@ -65,44 +62,6 @@ def _plain(above: np.ndarray, smallest: int, reference: np.ndarray) -> tuple[flo
     surfaces = [np.argwhere(part & ~ndimage.binary_erosion(part)) for part in (mask[box], reference[box])]
     far = max(KDTree(there).query(here)[0].max() for here, there in (surfaces, surfaces[::-1]))
     return 2 * int((mask & reference).sum()) / total, float(far)
-
-
-def without_bound(pairs: list[Pair]) -> np.ndarray:
-    """Return the grids by one labelling a threshold and one distance map a volume, every way back asked in full.
-
-    The way back is the nearest surface voxel of each point of the reference's surface, asked anew for every mask that
-    differs from the one before.
-    """
-    return np.array([_without_bound(probability, reference) for probability, reference in pairs])
-
-
-def _without_bound(probability: np.ndarray, reference: np.ndarray) -> list[tuple[float, float]]:
-    found = ndimage.find_objects(((probability > min(THRESHOLDS)) | reference).view(np.int8))
-    if not found:
-        return [(1.0, 0.0)] * len(CELLS)
-    probability, reference = probability[found[0]], reference[found[0]]
-    points = np.argwhere(reference & ~ndimage.binary_erosion(reference))
-    outside = np.ones(reference.shape, bool)
-    outside[tuple(points.T)] = False
-    there = ndimage.distance_transform_edt(outside)
-    grid = []
-    for threshold in THRESHOLDS:
-        labels, _ = ndimage.label(probability > threshold)
-        edge = (labels > 0) & ~ndimage.binary_erosion(labels > 0)
-        sizes, hits = np.bincount(labels.ravel()), np.bincount(labels[reference], minlength=labels.max() + 1)
-        sizes[0] = hits[0] = 0
-        before, far = -1, np.nan
-        for smallest in SIZES_VOX:
-            kept = sizes >= smallest
-            total = int(sizes[kept].sum()) + int(reference.sum())
-            if kept.any() and len(points) and int(kept.sum()) != before:
-                surface = np.argwhere(edge & kept[labels])
-                back = KDTree(surface).query(points)[0].max()
-                before, far = int(kept.sum()), max(float(there[tuple(surface.T)].max()), float(back))
-            both = bool(kept.any()) and len(points) > 0
-            overlap = 2 * int(hits[kept].sum()) / total if total else 1.0
-            grid.append((overlap, far if both else (np.nan if total else 0.0)))
-    return grid
 
 
 def pair_by_pair(pairs: list[Pair]) -> np.ndarray:
@@ -157,15 +116,6 @@ def floor_s(pairs: list[Pair]) -> float:
     return total
 
 
-def report_bound(pairs: list[Pair], args: argparse.Namespace) -> bool:
-    """Report what ``HausdorffBound`` saves; tell whether the answers agree."""
-    methods = {"every way back in full": lambda: without_bound(pairs), "case_grid": lambda: ours(pairs)}
-    times = bench.alternate(methods, args.rounds if args.quick else BOUND_ROUNDS)
-    judged = {"difference": bench.largest_difference(*times.answers.values()), "tolerance": 1e-12}
-    row = f"the same without the bound, {len(pairs)} volumes"
-    return bench.report(SUBJECT, row, times, args, **judged, maps=len(pairs), cells=len(CELLS))
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Report the search against both references, and how it grows."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
@@ -185,7 +135,7 @@ def main(words: Sequence[str] | None = None) -> int:
     row = f"T x Smin search, {len(pairs)} volumes"
     how = "one labelling a threshold, one distance map a volume"
     judged = {"difference": apart, "tolerance": 1e-12, "floor_s": floor_s(pairs), "floor": how}
-    first = bench.report(SUBJECT, row, times, args, wanted=20, **judged, **more)
+    first = bench.report(SUBJECT, row, times, args, wanted=10, **judged, **more)
     agreed = [first]
     for name, other, tolerance in (("MONAI's parts", stock, 1e-4), ("our functions for one mask", pair_by_pair, 1e-12)):
         methods = {f"{name}, every cell": lambda method=other: method(some), "case_grid": lambda: ours(some)}
@@ -193,7 +143,6 @@ def main(words: Sequence[str] | None = None) -> int:
         judged = {"difference": bench.largest_difference(*times.answers.values()), "tolerance": tolerance}
         row = f"the same against {name}, {len(some)} volumes"
         agreed.append(bench.report(SUBJECT, row, times, args, **judged, **more))
-    agreed.append(report_bound(pairs[:BOUND_MAPS], args))
     head = max(heads, key=lambda pair: pair[0].shape[2])
     deepest = head[0].shape[2]
     points = []

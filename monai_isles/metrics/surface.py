@@ -68,7 +68,7 @@ def surface_distances(pred: np.ndarray, ref: np.ndarray, spacing: Sequence[float
         rule = np.array([0.0 if empty == EMPTY_BOTH else np.nan])
         return SurfaceDistances(rule, rule)
     box = ndimage.find_objects((pred | ref).view(np.int8))[0]
-    pred_edge, ref_edge = _surface(pred[box]), _surface(ref[box])
+    pred_edge, ref_edge = surface_of(pred[box]), surface_of(ref[box])
     return SurfaceDistances(_directed(pred_edge, ref_edge, spacing), _directed(ref_edge, pred_edge, spacing))
 
 
@@ -121,7 +121,8 @@ def hd_vox(pred: np.ndarray, ref: np.ndarray) -> float:
     return surface_distances(pred, ref, (1.0,) * np.ndim(pred)).hd
 
 
-def _surface(mask: np.ndarray) -> np.ndarray:
+def surface_of(mask: np.ndarray) -> np.ndarray:
+    """Return the voxels of a mask with a neighbour along an axis that is not in it, or at the edge of the volume."""
     # Outside the volume is background: a mask cut by the border has a surface there, as in MedPy and MONAI.
     return mask & ~ndimage.binary_erosion(mask, structure=ndimage.generate_binary_structure(mask.ndim, 1))
 

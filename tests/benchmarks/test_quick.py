@@ -22,7 +22,7 @@ def one_small_scan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"), [("search", 5), ("surfaces", 2), ("deconvolution", 6), ("perfusion_accuracy", 14), ("startup", 1)]
+    ("name", "rows"), [("search", 4), ("surfaces", 2), ("deconvolution", 6), ("perfusion_accuracy", 14), ("startup", 1)]
 )
 def test_a_quick_run_agrees(name: str, rows: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert importlib.import_module(name).main(["--quick", "--rounds", "1", "--out", str(tmp_path)]) == 0
@@ -36,9 +36,8 @@ def test_the_plain_loop_and_monai_give_the_grid_that_ours_gives() -> None:
     pairs = [search.simulated_map(*search.scans(None, None)[0], seed) for seed in (0, 1)]
     found = search.ours(pairs)
     np.testing.assert_array_equal(search.plain(pairs), found)
-    np.testing.assert_array_equal(search.without_bound(pairs), found)
     empty = [(np.zeros((5, 5, 2), np.float32), np.zeros((5, 5, 2), bool)), (pairs[0][0], np.zeros_like(pairs[0][1]))]
-    np.testing.assert_array_equal(search.without_bound(empty), search.ours(empty))
+    np.testing.assert_array_equal(search.plain(empty), search.ours(empty))
     assert found.shape == (2, 54, 2) and (found[:, 0, 0] > 0).all()
 
 
