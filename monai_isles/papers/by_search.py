@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from monai_isles.papers.study import PaperRow, Study, chosen_rows, train_row
+from monai_isles.crossval import ensemble
+from monai_isles.crossval.out_of_fold import OutOfFold, Row
+from monai_isles.crossval.plan import DATA_LIST, NESTED, PAPER, data_folder
+from monai_isles.crossval.protocols import Protocol
+from monai_isles.crossval.search import search_folder
+from monai_isles.data.datalist import read_datalist
+from monai_isles.data.entries import load_entries
+from monai_isles.errors import refused
+from monai_isles.evaluation.compare import TESTED
+from monai_isles.export.challenge import challenge_names, export_challenge
+from monai_isles.io.publish import publish_json
+from monai_isles.io.read import read_image
+from monai_isles.io.runs import done_before
+from monai_isles.papers.study import RULE, PaperRow, Request, Study, chosen_rows, rule_rows, train_row
+from monai_isles.postprocessing.components import binarise
+from monai_isles.reports.curves import read_curves, training_curves
+from monai_isles.reports.montage import methods_montage
+from monai_isles.reports.views import CaseView
 
-if TYPE_CHECKING:
-    from monai_isles.crossval.out_of_fold import OutOfFold, Row
-    from monai_isles.crossval.protocols import Protocol
-    from monai_isles.papers.tables import PaperHead
-    from monai_isles.reports.views import CaseView
-
-RULES = {"rcbf30": "rCBF < 30 %", "single_threshold": "best single threshold"}
+RULES = {"rcbf30": RULE, "single_threshold": "best single threshold"}
+KEYS = ("threshold", "min_size_vox", "dsc", "ppv", "sensitivity", "hd_vox", "hd_mm", "r2")
 DEFAULT = {"table": [1]}
 
 
@@ -47,23 +57,24 @@ def arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None
                         "submission archive under this description")  # fmt: skip
 
 
-def make(args: argparse.Namespace, paper: Mapping[str, Any], study: Study) -> tuple[list[str], dict[str, Any]]:
+def make(asked: Request) -> tuple[list[str], dict[str, Any]]:
     """Run every row, write the tables and figures; return the texts to print and the record.
 
     Raises:
         IslesError: ``E-REPR-02`` and ``E-REPR-03`` from the rows, those of the search and the test section.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Table 1; ``tests/papers/test_by_search.py``.
     """
-    task = paper["tasks"][getattr(args, "task", next(iter(paper["tasks"])))]
-    sizes = tuple(paper["sizes_vox"])
-    study = dataclasses.replace(study, overlays=(*task["overlays"], *study.overlays), sizes_vox=sizes)
+    args, tasks = asked.args, asked.paper["tasks"]
+    task = tasks[getattr(args, "task", next(iter(tasks)))]
+    overlays, sizes = (*task["overlays"], *asked.study.overlays), tuple(asked.paper["sizes_vox"])
+    asked = replace(asked, study=replace(asked.study, overlays=overlays, sizes_vox=sizes))
     if args.test_set:
-        _require_submission(study, args.test_set)
+        _require_submission(asked.study, args.test_set)
     results: list[RowResult] = []
-    for row in chosen_rows(study.bundle, ["table1"], args.rows):
+    for row in chosen_rows(asked.study.bundle, ["table1"], args.rows):
         args.say(row)
-        results.append(run_row(study, row, args.out, nested=args.nested))
-    text = _write(args, paper, task, study, results)
+        results.append(run_row(asked.study, row, args.out, nested=args.nested))
+    text = _write(asked, task, results)
     if args.test_set:
         text += "\n" + _test_set(args, results[-1])
     return [text], {result.row.key: result.record for result in results}
@@ -78,8 +89,6 @@ def run_row(study: Study, row: PaperRow, out: Path, *, nested: bool = False) -> 
     Raises:
         IslesError: those of ``train_row`` and ``search_folder``.
     """
-    from monai_isles.crossval.plan import NESTED, PAPER
-    from monai_isles.crossval.search import search_folder
 
     def train(protocol: str) -> OutOfFold:
         source = None if row.trained_as is None else out / row.trained_as / protocol
@@ -100,105 +109,65 @@ def threshold_rows(found: OutOfFold, keep: Path) -> tuple[dict[str, list[Row]], 
         found: a finished cross-validation; its data list and folds are used, its networks are not.
         keep: file that holds the rows, so that a repeat over the same inputs need not tune again.
     Raises:
-        IslesError: ``E-EVAL-01`` to ``E-EVAL-08``, ``E-LIST-*``.
+        IslesError: those of ``rule_rows``.
     Source: ``monai_isles.evaluation.threshold_baselines``; ``tests/papers/test_by_search.py``.
     """
-    from monai_isles.io.publish import publish_json
-
-    plan = found.plan
-    stamp = hashlib.sha256(json.dumps([plan.fingerprints["inputs"], plan.cases], sort_keys=True).encode()).hexdigest()
-    kept = json.loads(keep.read_text(encoding="utf-8")) if keep.is_file() else {}
-    if kept.get("stamp") != stamp:
-        scored, said = _scored_rules(found)
-        plain = {name: [*map(_plain, rows)] for name, rows in scored.items()}
-        kept = {"stamp": stamp, "said": said, "rows": plain}
-        publish_json(keep, kept)
-    rows = {name: [{k: math.nan if v is None else v for k, v in row.items()} for row in rows]
-            for name, rows in kept["rows"].items()}  # fmt: skip
+    about = json.dumps([found.plan.fingerprints["inputs"], found.plan.cases], sort_keys=True)
+    stamp = {"stamp": hashlib.sha256(about.encode()).hexdigest()}
+    kept = done_before(keep, stamp)
+    if kept is None:
+        scored, said = rule_rows(found, tuned=True)
+        known = {name: [{k: None if v != v else v for k, v in line.items()} for line in lines]
+                 for name, lines in scored.items()}  # fmt: skip
+        publish_json(keep, kept := {**stamp, "said": said, "rows": known})
+    rows = {name: [{k: math.nan if v is None else v for k, v in line.items()} for line in lines]
+            for name, lines in kept["rows"].items()}  # fmt: skip
     return rows, kept["said"]
 
 
-def _scored_rules(found: OutOfFold) -> tuple[dict[str, list[Row]], dict[str, str]]:
-    from monai_isles.crossval.plan import DATA_LIST
-    from monai_isles.evaluation.pairs import find_references
-    from monai_isles.evaluation.score import score_cases
-    from monai_isles.evaluation.threshold_baselines import methods
-
-    data, listed = Path(found.plan.dataset_dir), found.folder / DATA_LIST
-    scored: dict[str, list[Row]] = {}
-    said: dict[str, list[str]] = {}
-    cases = find_references(data, data_list=listed, maps=True)
-    for fold in found.plan.folds:
-        own = [case for case in cases if case.fold == fold]
-        for name, text, mask_of in methods(data, listed, "training", [fold]):
-            scored.setdefault(name, []).extend(score_cases(own, mask_of, name))
-            said.setdefault(name, []).append(text)
-    order = {case.name: place for place, case in enumerate(cases)}
-    scored = {name: sorted(rows, key=lambda row: order[str(row["case"])]) for name, rows in scored.items()}
-    return scored, {name: " | ".join(dict.fromkeys(lines)) for name, lines in said.items()}
-
-
-def _plain(row: Mapping[str, object]) -> dict[str, object]:
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
-
-
-def _write(
-    args: argparse.Namespace,
-    paper: Mapping[str, Any],
-    task: Mapping[str, Any],
-    study: Study,
-    results: Sequence[RowResult],
-) -> str:
-    rules, said = ({}, {}) if args.no_threshold or not task.get("rules") else threshold_rows(
-        results[0].found, args.out / "threshold_rules.json"
+def _write(asked: Request, task: Mapping[str, Any], results: Sequence[RowResult]) -> str:
+    """Write the tables of both protocols and the figures; return the texts."""
+    rules, said = ({}, {}) if asked.args.no_threshold or not task.get("rules") else threshold_rows(
+        results[0].found, asked.args.out / "threshold_rules.json"
     )  # fmt: skip
     flattery = [
         f"{result.row.name}: the paper protocol lies {one['dice_points']:+.2f} Dice points above {one['over']}"
         for result in results for one in result.record["flattery"]
     ]  # fmt: skip
-    notes = [*paper.get("notes", ()), *(f"{RULES[name]}: {text}" for name, text in said.items()), *flattery]
-    texts = [_table(args, paper, task, study, results, place, rules, notes) for place in range(2)]
-    _figures(args.out, results, task["shown"])
+    notes = [*asked.paper.get("notes", ()), *(f"{RULES[name]}: {text}" for name, text in said.items()), *flattery]
+    ruled = {RULES[name]: lines for name, lines in rules.items()}
+    texts = [_table(asked, task["published"], results, place, ruled, notes) for place in range(2)]
+    asked.picture("overlays", methods_montage(_three_cases(results, task["shown"])))
+    for result in results:
+        curves = result.found.folder / "fold_0" / "curves.csv"
+        if result.row.trained_as is None and curves.is_file():
+            figure = training_curves(read_curves(curves))
+            figure.set_facecolor("white")
+            asked.picture(f"curves_{result.row.key}_fold_0", figure)
     return "\n\n".join(texts)
 
 
 def _table(
-    args: argparse.Namespace,
-    paper: Mapping[str, Any],
-    task: Mapping[str, Any],
-    study: Study,
+    asked: Request,
+    beside: str,
     results: Sequence[RowResult],
     place: int,
     rules: Mapping[str, list[Row]],
     notes: Sequence[str],
 ) -> str:
     """Write one protocol's table: the published way as ``table``, the other as ``table_<protocol>``."""
-    from monai_isles.evaluation.compare import TESTED, compare_methods
-    from monai_isles.evaluation.summary import summarise
-    from monai_isles.papers.published import published_tables
-    from monai_isles.papers.tables import columns, publish_table
-
-    scored = {result.row.name: result.tables[place].rows for result in results}
-    rows: list[dict[str, Any]] = [_ours(result, place) for result in results]
-    for name, lines in rules.items():
-        scored[RULES[name]] = lines
-        rows.append({"name": RULES[name], **summarise(lines, seed=study.seed)})
-    tested = [metric for metric in ("dsc", "ppv", "sensitivity", *_distance(paper)) if metric in (*TESTED, "hd_vox")]
-    pairs = _pairs([result.row.name for result in results], [RULES[name] for name in rules])
-    tests = compare_methods(scored, pairs, metrics=tested, resamples=study.resamples, seed=study.seed)
-    protocol = results[0].tables[place]
-    keys = ("threshold", "min_size_vox", "dsc", "ppv", "sensitivity", "hd_vox", "hd_mm", "r2")
-    metrics = columns(keys, paper.get("headings"))
-    published = published_tables(study.bundle)[task["published"]]
-    head = _head(args, paper, results, protocol, notes)
-    name = "table" if place == 0 else f"table_{protocol.name}"
-    return publish_table(args.out, name, rows, published, metrics, head=head, tests=tests)
-
-
-def _distance(paper: Mapping[str, Any]) -> list[str]:
-    """Return the key of the paper's own Hausdorff distance."""
-    printed = next(iter(paper["published"].values()))["columns"]
-    return [key for key in ("hd_vox", "hd_mm") if key in printed]
+    protocol, found = results[0].tables[place], results[0].found
+    scored = {**{result.row.name: result.tables[place].rows for result in results}, **rules}
+    rows = [*(_ours(result, place) for result in results), *(asked.line(name, lines) for name, lines in rules.items())]
+    printed = asked.paper["published"][beside]["columns"]
+    tested = [key for key in (*TESTED[:3], "hd_vox", "hd_mm") if key in TESTED[:3] or key in printed]
+    tests = asked.compare(scored, _pairs([result.row.name for result in results], list(rules)), metrics=tested)
+    task = f", {asked.args.task}" if getattr(asked.args, "task", None) else ""
+    split = f"{len(found.plan.folds)} folds by subject, out-of-fold; {protocol.said}"
+    head = asked.head(f"Table 1{task}, protocol {protocol.name}", found, split, notes)
+    return asked.table(
+        "table" if place == 0 else f"table_{protocol.name}", rows, KEYS, head, tests=tests, beside=beside
+    )
 
 
 def _pairs(names: Sequence[str], rules: Sequence[str]) -> list[tuple[str, str]]:
@@ -215,58 +184,8 @@ def _ours(result: RowResult, place: int) -> dict[str, Any]:
     return {"name": result.row.name, **chosen, **cast(dict[str, Any], table.summary)["methods"]["network"]}
 
 
-def _head(
-    args: argparse.Namespace,
-    paper: Mapping[str, Any],
-    results: Sequence[RowResult],
-    protocol: Protocol,
-    notes: Sequence[str],
-) -> PaperHead:
-    from monai_isles.papers.tables import PaperHead
-
-    plan = results[0].found.plan
-    task = f", {args.task}" if getattr(args, "task", None) else ""
-    return PaperHead(
-        title=f"{paper['cited']}, Table 1{task}, protocol {protocol.name}",
-        data=plan.data_name,
-        simulated=plan.simulated,
-        n=len(results[0].found.cases),
-        split=f"{len(plan.folds)} folds by subject, out-of-fold; {protocol.said}",
-        command=args.command,
-        notes=notes,
-    )
-
-
-def _figures(out: Path, results: Sequence[RowResult], shown: str) -> None:
-    from monai_isles.io.publish import publish
-    from monai_isles.reports.canvas import png_bytes
-    from monai_isles.reports.curves import read_curves, training_curves
-    from monai_isles.reports.montage import methods_montage
-
-    overlays = png_bytes(methods_montage(_three_cases(results, shown)), max_bytes=300_000)
-    publish(out / "overlays.png", lambda tmp: tmp.write_bytes(overlays))
-    for result in results:
-        curves = result.found.folder / "fold_0" / "curves.csv"
-        if result.row.trained_as is None and curves.is_file():
-            figure = training_curves(read_curves(curves))
-            figure.set_facecolor("white")
-            target = out / f"curves_{result.row.key}_fold_0.png"
-            drawn = png_bytes(figure)
-            publish(target, partial(_write_bytes, drawn))
-
-
-def _write_bytes(content: bytes, path: Path) -> None:
-    path.write_bytes(content)
-
-
 def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, CaseView]]:
     """Return the cases at the quartiles of the last row's Dice, each with the mask of every row."""
-    from monai_isles.crossval.plan import DATA_LIST
-    from monai_isles.data.entries import load_entries
-    from monai_isles.io.read import read_image
-    from monai_isles.postprocessing.components import binarise
-    from monai_isles.reports.views import CaseView
-
     rows: Sequence[dict[str, Any]] = results[-1].tables[0].rows
     ranked = sorted(rows, key=lambda row: row["dsc"])
     chosen = [ranked[round(share * (len(ranked) - 1))]["case"] for share in (0.75, 0.5, 0.25)]
@@ -291,11 +210,6 @@ def _require_submission(study: Study, description: str) -> None:
     Raises:
         IslesError: ``E-REPR-05`` no data list, or one without a test section, and those of ``challenge_names``.
     """
-    from monai_isles.crossval.plan import data_folder
-    from monai_isles.data.datalist import read_datalist
-    from monai_isles.errors import refused
-    from monai_isles.export.challenge import challenge_names
-
     if study.data_list is None or not read_datalist(study.data_list).get("test"):
         raise refused("E-REPR-05", where="--test-set", found=f"data list {study.data_list or 'made from the folder'}")
     folder = data_folder(study.open().config("train"), study.dataset_dir)
@@ -303,12 +217,8 @@ def _require_submission(study: Study, description: str) -> None:
 
 
 def _test_set(args: argparse.Namespace, result: RowResult) -> str:
-    from monai_isles.crossval.ensemble import predict_unseen
-    from monai_isles.crossval.plan import DATA_LIST
-    from monai_isles.export.challenge import export_challenge
-
     predictions = args.out / "test"
-    cases = predict_unseen(result.found.folder, predictions)
+    cases = ensemble.predict_unseen(result.found.folder, predictions)
     failed = [name for name, record in cases.items() if record["outcome"] == "failed"]
     if failed:
         return f"no submission: {len(failed)} of {len(cases)} test cases failed: {', '.join(failed)}"

@@ -4,40 +4,50 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import torch
+from monai.bundle import ConfigParser
 
+from monai_isles.case import Case
+from monai_isles.crossval.ensemble import inference_of
+from monai_isles.crossval.out_of_fold import OutOfFold
+from monai_isles.crossval.plan import DATA_LIST, SPLIT, TEST, Plan
+from monai_isles.crossval.split import split_counts, split_list
+from monai_isles.data.entries import load_entries
 from monai_isles.errors import refused
-from monai_isles.papers.study import RULE, PaperRow, Study, chosen_rows, require_dwi, rule_rows, synthesises, train_row
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from monai_isles.case import Case
-    from monai_isles.crossval.out_of_fold import OutOfFold, Row
-    from monai_isles.crossval.plan import Plan
-    from monai_isles.papers.tables import PaperHead
+from monai_isles.io.grid import require_same_grid
+from monai_isles.io.publish import publish_text
+from monai_isles.io.read import read_image
+from monai_isles.metrics.image import image_quality
+from monai_isles.metrics.volume import STRATA, size_stratum
+from monai_isles.papers.figures import at_even_ranks, pseudo_dwi_montage, size_group_boxes
+from monai_isles.papers.study import (
+    PaperRow,
+    Request,
+    Study,
+    Trained,
+    chosen_rows,
+    require_dwi,
+    spread,
+    synthesises,
+    train_scored,
+)
+from monai_isles.papers.tables import PaperHead, cases_csv
+from monai_isles.progress import progress
+from monai_isles.transforms.intensity import scaled_dwi
 
 DEFAULT: dict[str, list[int]] = {}
 QUALITY = {"ssim": "ssim", "local_ssim": "local_ssim", "psnr_db": "psnr", "local_psnr_db": "local_psnr"}
 MONTAGE = 3
-Volumes = tuple["Case", np.ndarray, np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True)
-class SplitResult:
-    """Hold a trained row: its test maps, one line a test case with every metric, and what the training took."""
-
-    found: OutOfFold
-    cases: list[Row]
-    training: Mapping[str, object]
-
-
-Results = dict[PaperRow, SplitResult]
+Volumes = tuple[Case, np.ndarray, np.ndarray, np.ndarray]
+Results = dict[PaperRow, Trained]
+Lines = Mapping[PaperRow, list[dict[str, Any]]]
+Head = Callable[[Mapping[str, Any]], PaperHead]
 
 
 def arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None:
@@ -46,45 +56,45 @@ def arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None
                         "folds are the parts already keeps them")  # fmt: skip
 
 
-def make(args: argparse.Namespace, paper: Mapping[str, Any], study: Study) -> tuple[list[str], dict[str, Any]]:
+def make(asked: Request) -> tuple[list[str], dict[str, Any]]:
     """Train, predict and score the rows that are needed, then write what was asked for; return texts and record.
 
     Raises:
         IslesError: ``E-REPR-30`` when nothing was asked for, ``E-REPR-31`` to ``E-REPR-35``, and those of the rows.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/papers/test_by_split.py``.
     """
-    from monai_isles.crossval.split import split_counts, split_list
-
-    if not (args.table or args.figure):
+    args, study, wanted = asked.args, asked.study, list(asked.wanted)
+    if not wanted:
         raise refused("E-REPR-30", where=f"reproduce {args.paper}", found="no --table or --figure")
-    figures = [paper["figures"][f"figure{number}"] for number in args.figure]
-    tables = sorted({*(f"table{number}" for number in args.table), *(one["table"] for one in figures)})
-    rows = chosen_rows(study.bundle, tables, args.rows)
-    _require_pictures(args, study, figures, rows)
+    rows = chosen_rows(study.bundle, sorted({what.get("table", name) for name, what in wanted}), args.rows)
+    without = [name.replace("figure", "--figure ") for name, what in wanted if not _rows_of(study, name, what, rows)]
+    if without:
+        raise refused("E-REPR-35", where=", ".join(without), found=f"--rows {' '.join(args.rows)}")
     config = study.open().config("train")
     content = split_list(config, args.out, study.dataset_dir, study.data_list, seed=args.split_seed)
     counts = split_counts(content)
     require_dwi(study, rows, content["training"])
-    results = _results(args, study, rows)
-    texts = _made(args, paper, study, results, counts)
+    results = _results(asked, rows)
+    head = partial(_head, asked, next(iter(results.values())).found, counts)
+    texts = []
+    for name, what in wanted:
+        own = {row: _with_quality(study, results[row]) for row in _rows_of(study, name, what, rows)}
+        texts.append(DRAW[what.get("draw", "table")](asked, name, what, own, results, head))
     return texts, {row.key: _record(one) for row, one in results.items()} | {"split": counts}
 
 
-def _results(args: argparse.Namespace, study: Study, rows: Sequence[PaperRow]) -> Results:
+def _results(asked: Request, rows: Sequence[PaperRow]) -> Results:
     """Train every different row once; rows of equal configs share the result."""
-    folders = study.folders()
-    done: dict[str, SplitResult] = {}
-    results: Results = {}
+    folders, done = asked.study.folders(), dict[str, Trained]()
     for row in rows:
         folder = folders[row.key]
         if folder not in done:
-            args.say(row)
-            done[folder] = run_split(study, row, args.out / "split.json", args.out / folder)
-        results[row] = done[folder]
-    return results
+            asked.args.say(row)
+            done[folder] = run_split(asked.study, row, asked.args.out / "split.json", asked.args.out / folder)
+    return {row: done[folders[row.key]] for row in rows}
 
 
-def run_split(study: Study, row: PaperRow, listed: Path, folder: Path) -> SplitResult:
+def run_split(study: Study, row: PaperRow, listed: Path, folder: Path) -> Trained:
     """Train on the training part, keep the epoch that the validation part likes best, predict and score the test part.
 
     What is done is not done again.
@@ -95,22 +105,11 @@ def run_split(study: Study, row: PaperRow, listed: Path, folder: Path) -> SplitR
     Raises:
         IslesError: those of ``train_row``.
     """
-    from monai_isles.crossval.out_of_fold import score_maps
-    from monai_isles.crossval.plan import SPLIT, TEST
-
-    found = train_row(study, row, folder, protocol=SPLIT, listed=listed)
-    path = folder / f"fold_{TEST}" / "run.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    training = {key: record[key] for key in ("outcome", "seconds") if key in record}
-    return SplitResult(found, score_maps(found.cases, found.read, folder.name), training)
+    return train_scored(study, row, folder, protocol=SPLIT, listed=listed)
 
 
 def parameters_m(plan: Plan) -> float:
     """Return the parameters of the network that a plan predicts with, in millions."""
-    from monai.bundle import ConfigParser
-
-    from monai_isles.crossval.ensemble import inference_of
-
     network = ConfigParser(inference_of(plan)).get_parsed_content("network_def")
     return sum(one.numel() for one in network.parameters()) / 1e6
 
@@ -125,8 +124,6 @@ def pseudo_dwi_scores(found: OutOfFold) -> dict[str, dict[str, float]]:
         IslesError: ``E-LIST-02`` a case without DWI, ``E-GEOM-*`` other grids, and what ``read_image`` raises.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1; ``tests/papers/test_pseudo_dwi_scores.py``.
     """
-    from monai_isles.metrics.image import image_quality
-
     scores = {}
     for case, pseudo, true, lesion in _volumes(found, found.cases):
         quality = image_quality(pseudo, true, lesion)
@@ -143,11 +140,9 @@ def pseudo_dwi_slices(found: OutOfFold, lines: Sequence[Mapping[str, Any]], coun
         lines: one a case, with the keys of ``QUALITY``.
     Source: the paper names no rule for the cases of its Figure 7: ours; ``tests/papers/test_pseudo_dwi_scores.py``.
     """
-    ranked = sorted((line for line in lines if float(line["lesion_ml_ref"]) > 0), key=lambda line: -float(line["ssim"]))
-    places = np.unique(np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int))
-    by_name = {case.name: case for case in found.cases}
-    chosen = [ranked[place] for place in places]
-    drawn = []
+    lesions = (line for line in lines if float(line["lesion_ml_ref"]) > 0)
+    chosen = at_even_ranks(sorted(lesions, key=lambda line: -float(line["ssim"])), count)
+    by_name, drawn = {case.name: case for case in found.cases}, []
     volumes = _volumes(found, [by_name[str(line["case"])] for line in chosen])
     for line, (case, pseudo, true, lesion) in zip(chosen, volumes, strict=True):
         level = int(np.argmax(lesion.sum((0, 1))))
@@ -157,27 +152,8 @@ def pseudo_dwi_slices(found: OutOfFold, lines: Sequence[Mapping[str, Any]], coun
     return drawn
 
 
-def spread(values: Sequence[float]) -> dict[str, float | int | None]:
-    """Return mean, sd (n - 1) and n over the finite values; None where there are too few."""
-    kept = np.array([value for value in values if math.isfinite(value)])
-    return {
-        "mean": float(kept.mean()) if kept.size else None,
-        "sd": float(kept.std(ddof=1)) if kept.size > 1 else None,
-        "n": int(kept.size),
-    }
-
-
 def _volumes(found: OutOfFold, cases: Sequence[Case]) -> Iterator[Volumes]:
     """Yield case, pseudo-DWI, scaled true DWI and lesion, all ``(H, W, D)`` on one grid."""
-    import torch
-
-    from monai_isles.crossval.plan import DATA_LIST
-    from monai_isles.data.entries import load_entries
-    from monai_isles.io.grid import require_same_grid
-    from monai_isles.io.read import read_image
-    from monai_isles.progress import progress
-    from monai_isles.transforms.intensity import scaled_dwi
-
     listed = found.folder / DATA_LIST, found.plan.dataset_dir
     entries = load_entries(*listed, folds=sorted(found.plan.cases), keys=("dwi",), need_label=True)
     files = {str(entry["case"]): str(entry["dwi"]) for entry in entries}
@@ -190,156 +166,79 @@ def _volumes(found: OutOfFold, cases: Sequence[Case]) -> Iterator[Volumes]:
         yield case, pseudo.data, scaled, lesion.data > 0
 
 
-def _require_pictures(
-    args: argparse.Namespace, study: Study, figures: Sequence[Mapping[str, Any]], rows: Sequence[PaperRow]
-) -> None:
-    without = [f"--figure {number}" for number, one in zip(args.figure, figures, strict=True)
-               if not _rows_of(one, study, rows)]  # fmt: skip
-    if without:
-        raise refused("E-REPR-35", where=", ".join(without), found=f"--rows {' '.join(args.rows)}")
+def _rows_of(study: Study, name: str, what: Mapping[str, Any], rows: Sequence[PaperRow]) -> list[PaperRow]:
+    """Return the rows that a table or figure can be made from."""
+    own = [row for row in rows if row.table == what.get("table", name)]
+    return [row for row in own if synthesises(study, row)] if what.get("draw") == "pseudo_dwi" else own
 
 
-def _rows_of(figure: Mapping[str, Any], study: Study, rows: Sequence[PaperRow]) -> list[PaperRow]:
-    """Return the rows that a figure can be drawn from."""
-    own = [row for row in rows if row.table == figure["table"]]
-    return [row for row in own if synthesises(study, row)] if figure["draw"] == "pseudo_dwi" else own
-
-
-def _made(
-    args: argparse.Namespace,
-    paper: Mapping[str, Any],
-    study: Study,
-    results: Results,
-    counts: tuple[int, int, int],
-) -> list[str]:
-    lines = {row: _with_quality(study, row, one) for row, one in results.items()}
-    head = _Heads(args, paper, next(iter(results.values())).found.plan, counts)
-    texts = [_table(args, paper, f"table{table}", results, lines, head) for table in sorted(set(args.table))]
-    for number in args.figure:
-        figure = paper["figures"][f"figure{number}"]
-        own = {row: lines[row] for row in _rows_of(figure, study, list(results))}
-        draw = _pseudo_dwi if figure["draw"] == "pseudo_dwi" else _size_groups
-        texts.append(draw(args, paper, f"figure{number}", figure, own, results, head))
-    return texts
-
-
-def _with_quality(study: Study, row: PaperRow, one: SplitResult) -> list[dict[str, Any]]:
-    quality = pseudo_dwi_scores(one.found) if synthesises(study, row) else {}
+def _with_quality(study: Study, one: Trained) -> list[dict[str, Any]]:
+    quality = pseudo_dwi_scores(one.found) if synthesises(study, one.row) else {}
     return [{**line, **quality.get(str(line["case"]), {})} for line in one.cases]
 
 
-@dataclass(frozen=True)
-class _Heads:
-    """Make the heads of tables and figures."""
-
-    args: argparse.Namespace
-    paper: Mapping[str, Any]
-    plan: Plan
-    counts: tuple[int, int, int]
-
-    def of(self, what: Mapping[str, Any]) -> PaperHead:
-        from monai_isles.papers.tables import PaperHead
-
-        trained, watched, tested = self.counts
-        split = (f"test part of {trained}/{watched}/{tested} scans (training/validation/test) that splits no subject, "
-                 f"the validation part chose the epoch, {self.plan.max_epochs} epochs a row")  # fmt: skip
-        title = f"{self.paper['cited']}, {what['title']}"
-        return PaperHead(title=title, data=self.plan.data_name, simulated=self.plan.simulated, n=tested, split=split,
-                         command=self.args.command, notes=what.get("notes", ()))  # fmt: skip
+def _head(asked: Request, found: OutOfFold, counts: Sequence[int], what: Mapping[str, Any]) -> PaperHead:
+    trained, watched, tested = counts
+    split = (f"test part of {trained}/{watched}/{tested} scans (training/validation/test) that splits no subject, "
+             f"the validation part chose the epoch, {found.plan.max_epochs} epochs a row")  # fmt: skip
+    return asked.head(what["title"], found, split, what.get("notes", ()))
 
 
-def _table(
-    args: argparse.Namespace,
-    paper: Mapping[str, Any],
-    name: str,
-    results: Results,
-    lines: Mapping[PaperRow, list[dict[str, Any]]],
-    head: _Heads,
-) -> str:
-    from monai_isles.evaluation.compare import compare_methods
-    from monai_isles.evaluation.summary import summarise
-    from monai_isles.io.publish import publish_text
-    from monai_isles.papers.published import published_tables
-    from monai_isles.papers.tables import cases_csv, columns, publish_table
-
-    table = paper["tables"][name]
-    own = {row.name: row for row in results if row.table == name}
+def _table(asked: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
     rows: list[dict[str, Any]] = []
-    for printed, row in own.items():
-        line: dict[str, Any] = {"name": printed, **summarise(lines[row], seed=args.seed)}
-        if any("ssim" in case for case in lines[row]):
-            line["metrics"] |= {key: spread([case[key] for case in lines[row]]) for key in QUALITY}
-        if "parameters_m" in table["columns"]:
+    for row, cases in own.items():
+        line = asked.line(row.name, cases)
+        if any("ssim" in case for case in cases):
+            line["metrics"] |= {key: spread([case[key] for case in cases]) for key in QUALITY}
+        if "parameters_m" in what["columns"]:
             line["parameters_m"] = parameters_m(results[row].found.plan)
         rows.append(line)
-    rule = rule_rows(next(iter(results.values())).found)
-    rows.append({"name": f"{RULE}, no network", **summarise(rule, seed=args.seed)})
-    scored = {printed: lines[row] for printed, row in own.items()}
-    tests = compare_methods(scored, _pairs(list(own), table["against"]), seed=args.seed)
-    publish_text(args.out / f"{name}_cases.csv", cases_csv(scored))
-    metrics = columns(table["columns"], paper.get("headings"))
-    published = published_tables(args.folder)[name]
-    return publish_table(args.out, name, rows, published, metrics, head=head.of(table), tests=tests)
+    rows.append(asked.rule_line(next(iter(results.values())).found, "no network"))
+    scored = {row.name: cases for row, cases in own.items()}
+    publish_text(asked.args.out / f"{name}_cases.csv", cases_csv(scored))
+    tests = asked.compare(scored, _pairs(list(scored), what["against"]))
+    return asked.table(name, rows, what["columns"], head(what), tests=tests)
 
 
 def _pairs(names: Sequence[str], against: Sequence[str]) -> list[tuple[str, str]]:
     """Return what is tested against what: every row against those the table names, and against the row above."""
     named = [(name, other) for other in against if other in names for name in names if name != other]
-    above = [(name, names[place - 1]) for place, name in enumerate(names) if place]
-    return list(dict.fromkeys([*named, *above]))
+    return list(dict.fromkeys([*named, *zip(names[1:], names, strict=False)]))
 
 
-def _pseudo_dwi(
-    args: argparse.Namespace,
-    paper: Mapping[str, Any],
-    name: str,
-    figure: Mapping[str, Any],
-    own: Mapping[PaperRow, list[dict[str, Any]]],
-    results: Results,
-    head: _Heads,
-) -> str:
-    from monai_isles.io.publish import publish
-    from monai_isles.papers.figures import pseudo_dwi_montage
-    from monai_isles.reports.canvas import png_bytes
-
-    row = next((row for row in own if row.name == figure["row"]), list(own)[-1])
-    cases = pseudo_dwi_slices(results[row].found, own[row], MONTAGE)
-    note = f"{row.name}, test scans" + (", simulated data" if head.plan.simulated else "")
-    picture = png_bytes(pseudo_dwi_montage(cases, note=note), max_bytes=300_000)
-    publish(args.out / f"{name}.png", lambda tmp: tmp.write_bytes(picture))
+def _pseudo_dwi(asked: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
+    row = next((row for row in own if row.name == what["row"]), list(own)[-1])
+    found = results[row].found
+    cases = pseudo_dwi_slices(found, own[row], MONTAGE)
+    note = f"{row.name}, test scans" + (", simulated data" if found.plan.simulated else "")
+    asked.picture(name, pseudo_dwi_montage(cases, note=note))
     return f"{name}.png: {row.name}, {len(cases)} test scans at even ranks of SSIM, the slice with most lesion of each"
 
 
-def _size_groups(
-    args: argparse.Namespace,
-    paper: Mapping[str, Any],
-    name: str,
-    figure: Mapping[str, Any],
-    own: Mapping[PaperRow, list[dict[str, Any]]],
-    results: Results,
-    head: _Heads,
-) -> str:
-    from monai_isles.io.publish import publish
-    from monai_isles.metrics.volume import STRATA, size_stratum
-    from monai_isles.papers.figures import size_group_boxes
-    from monai_isles.papers.published import published_tables
-    from monai_isles.papers.tables import columns, publish_table
-    from monai_isles.reports.canvas import png_bytes
-
+def _size_groups(asked: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
+    said = head(what)
     boxes = [{"method": row.name, **case} for row, cases in own.items() for case in cases]
-    picture = png_bytes(size_group_boxes(boxes, note="simulated data" if head.plan.simulated else ""))
-    publish(args.out / f"{name}.png", lambda tmp: tmp.write_bytes(picture))
+    asked.picture(name, size_group_boxes(boxes, note="simulated data" if said.simulated else ""))
     rows = []
     for row, cases in own.items():
         for group in STRATA[1:]:
             found = [case for case in cases if size_stratum(float(case["lesion_ml_ref"])) == group]
             line: dict[str, Any] = {"name": f"{row.name}, {group}", "n": len(found)}
-            line |= {"published": group} if row.name == figure["row"] else {}
-            rows.append(line | {"metrics": {key: spread([case[key] for case in found]) for key in figure["columns"]}})
-    metrics = columns(figure["columns"], paper.get("headings"))
-    return publish_table(args.out, name, rows, published_tables(args.folder)[name], metrics, head=head.of(figure))
+            line |= {"published": group} if row.name == what["row"] else {}
+            rows.append(line | {"metrics": {key: spread([case[key] for case in found]) for key in what["columns"]}})
+    return asked.table(name, rows, what["columns"], said)
 
 
-def _record(one: SplitResult) -> dict[str, object]:
-    return {"overlays": list(one.found.plan.overlays), "settings": one.found.plan.settings, "training": one.training,
-            "dice": {str(line["case"]): line["dsc"] for line in one.cases}}  # fmt: skip
+DRAW = {"table": _table, "pseudo_dwi": _pseudo_dwi, "size_groups": _size_groups}
+
+
+def _record(one: Trained) -> dict[str, object]:
+    return {"overlays": list(one.found.plan.overlays), "settings": one.found.plan.settings,
+            "training": training_of(one), "dice": {str(line["case"]): line["dsc"] for line in one.cases}}  # fmt: skip
+
+
+def training_of(one: Trained) -> dict[str, object]:
+    """Return how the training of a row ended and what it took."""
+    path = one.found.folder / f"fold_{TEST}" / "run.json"
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {key: record[key] for key in ("outcome", "seconds") if key in record}

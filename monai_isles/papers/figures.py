@@ -173,12 +173,17 @@ def lesion_slices(results: Mapping[str, Scored], count: int) -> list[Drawn]:
         ``tests/papers/test_by_folds.py``.
     """
     found, lines = next(iter(results.values()))
-    ranked = sorted(lines, key=lambda line: -float(line["dsc"]))
-    places = np.unique(np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int))
+    chosen = at_even_ranks(sorted(lines, key=lambda line: -float(line["dsc"])), count)
     cases = {case.name: case for case in found.cases}
     entries = load_entries(found.folder / DATA_LIST, found.plan.dataset_dir, keys=("ct",), need_label=False)
     ct = {entry["case"]: entry["ct"] for entry in entries}
-    return [_drawn(results, cases[str(ranked[i]["case"])], str(ct[ranked[i]["case"]])) for i in places]
+    return [_drawn(results, cases[str(line["case"])], str(ct[line["case"]])) for line in chosen]
+
+
+def at_even_ranks(ranked: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
+    """Return up to ``count`` lines at even ranks, the first and the last among them."""
+    places = np.unique(np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int))
+    return [ranked[place] for place in places]
 
 
 def _drawn(results: Mapping[str, Scored], case: Case, ct: str) -> Drawn:

@@ -6,7 +6,6 @@ What is done is kept: repeat the same command to go on after a stop.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 import time
@@ -17,8 +16,10 @@ from typing import Any
 
 from monai_isles.bundle.bundle import Bundle, setting
 from monai_isles.errors import EXIT_DONE, IslesError, find_isles_error
+from monai_isles.io.runs import RunFolder
+from monai_isles.papers import by_folds, by_search, by_split
 from monai_isles.papers.published import papers
-from monai_isles.papers.study import PaperRow, Study
+from monai_isles.papers.study import PaperRow, Request, Study
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _module(paper: Mapping[str, Any]) -> ModuleType:
     """Return the kind of study that ``protocol`` of a ``paper.json`` names: ``search``, ``folds`` or ``split``."""
-    return importlib.import_module(f"monai_isles.papers.by_{paper['protocol']}")
+    return {"search": by_search, "folds": by_folds, "split": by_split}[paper["protocol"]]
 
 
 def _arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None:
@@ -72,14 +73,11 @@ def _arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> Non
 
 def _run(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Make the study, hold the output folder while it runs, print and record what was made."""
-    from monai_isles.io.runs import RunFolder
-
     started = time.monotonic()
-    args.folder = Bundle.open(args.bundle or args.paper).root
-    args.command, args.say = command_of(words), _say
-    paper = Bundle(args.folder).paper
+    bundle = Bundle.open(args.bundle or args.paper)
+    args.command, args.say, paper = command_of(words), _say, bundle.paper
     study = Study(
-        bundle=args.folder,
+        bundle=bundle.root,
         data_list=args.data_list,
         dataset_dir=args.dataset_dir,
         overlays=tuple(args.overlay),
@@ -87,7 +85,7 @@ def _run(args: argparse.Namespace, words: Sequence[str]) -> int:
         seed=args.seed,
     )
     with RunFolder(args.out) as held:
-        texts, rows = _module(paper).make(args, paper, study)
+        texts, rows = _module(paper).make(Request(args, paper, study))
         minutes = round((time.monotonic() - started) / 60, 1)
         settings = {"overlays": args.overlay, **json.loads(json.dumps(dict(args.set)))}
         split = {key: rows.pop(key) for key in ("split",) if key in rows}

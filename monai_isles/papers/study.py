@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
+import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.figure import Figure
+
 from monai_isles.bundle.bundle import Bundle
-from monai_isles.crossval.out_of_fold import OutOfFold, Row, find_out_of_fold
+from monai_isles.crossval.out_of_fold import OutOfFold, Row, find_out_of_fold, score_maps
 from monai_isles.crossval.plan import DATA_LIST, PAPER, Plan, make_plan
 from monai_isles.crossval.protocols import SIZES_VOX
 from monai_isles.crossval.run import cross_validate, require_whole
+from monai_isles.data.input_rows import ROWS
 from monai_isles.errors import refused
+from monai_isles.evaluation.compare import compare_methods
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.evaluation.score import score_cases
+from monai_isles.evaluation.summary import summarise
 from monai_isles.evaluation.threshold_baselines import methods
 from monai_isles.io.checksums import sha256_of
 from monai_isles.io.publish import publish
+from monai_isles.papers.published import published_tables
+from monai_isles.papers.tables import PaperHead, columns, publish_table
+from monai_isles.reports.canvas import png_bytes
 
 RULE = "rCBF < 30 %"
 KEPT = ("model.pt", "curves.csv", "run.json")
@@ -213,8 +224,6 @@ def require_dwi(study: Study, rows: Sequence[PaperRow], cases: Sequence[Mapping[
 
 def inputs_of(study: Study, row: PaperRow) -> Any:
     """Return what a row's network reads (``monai_isles.data.input_rows``), None in a bundle without such rows."""
-    from monai_isles.data.input_rows import ROWS
-
     values: dict[str, Any] = {}
     for name in row.overlays:
         values |= Bundle(study.bundle).overlay(name)
@@ -233,17 +242,106 @@ def needs_dwi(study: Study, row: PaperRow) -> bool:
     return synthesises(study, row) or (inputs is not None and "dwi" in inputs.reads)
 
 
-def rule_rows(found: OutOfFold) -> list[Row]:
-    """Return one scored line a case of rCBF < 30 %, with its ``fold``, on the scans that a study scored.
+def rule_rows(found: OutOfFold, *, tuned: bool = False) -> tuple[dict[str, list[Row]], dict[str, str]]:
+    """Return the scored lines of the threshold rules by name, each with its ``fold``, and a sentence on each rule.
 
     Args:
-        found: of the study; its data list and folds are used, its maps are not.
+        found: of a study; its data list and folds are used, its maps are not.
+        tuned: beside ``rcbf30`` also ``single_threshold``, tuned for each fold on the others.
     Raises:
         IslesError: ``E-EVAL-01`` to ``E-EVAL-08``, ``E-LIST-*``.
     Source: ``monai_isles.evaluation.threshold_baselines``; ``tests/papers/test_by_folds.py``.
     """
     data, listed = Path(found.plan.dataset_dir), found.folder / DATA_LIST
     cases = find_references(data, data_list=listed, folds=list(found.plan.folds), maps=True)
-    (_, _, mask_of) = next(iter(methods(data, None, "training", None)))
-    folds = {case.name: case.fold for case in cases}
-    return [{**line, "fold": folds[str(line["case"])]} for line in score_cases(cases, mask_of, RULE)]
+    scored: dict[str, list[Row]] = {}
+    said: dict[str, list[str]] = {}
+    for fold in found.plan.folds:
+        own = [case for case in cases if case.fold == fold]
+        for name, text, mask_of in methods(data, listed if tuned else None, "training", [fold] if tuned else None):
+            scored.setdefault(name, []).extend({**line, "fold": fold} for line in score_cases(own, mask_of, name))
+            said.setdefault(name, []).append(text)
+    order = [case.name for case in cases]
+    scored = {name: sorted(lines, key=lambda line: order.index(line["case"])) for name, lines in scored.items()}
+    return scored, {name: " | ".join(dict.fromkeys(texts)) for name, texts in said.items()}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Hold a trained row: its maps, and one line a scored case with ``fold`` and every metric."""
+
+    row: PaperRow
+    found: OutOfFold
+    cases: list[Row]
+
+
+def train_scored(study: Study, row: PaperRow, folder: Path, **how: Any) -> Trained:
+    """Train a row as ``train_row`` does and score every scan by the network that was not trained on it."""
+    found = train_row(study, row, folder, **how)
+    return Trained(row, found, score_maps(found.cases, found.read, folder.name))
+
+
+def spread(values: Sequence[float]) -> dict[str, float | int | None]:
+    """Return mean, sd (n - 1) and n over the finite values; None where there are too few."""
+    finite = np.array([value for value in values if math.isfinite(value)])
+    mean, sd = (float(finite.mean()) if finite.size else None), (float(finite.std(ddof=1)) if finite.size > 1 else None)
+    return {"mean": mean, "sd": sd, "n": int(finite.size)}
+
+
+@dataclass(frozen=True)
+class Request:
+    """Hold what ``reproduce`` was asked for, and write tables and figures into its folder.
+
+    Args:
+        args: options of the command. paper: the bundle's ``paper.json``.
+    """
+
+    args: argparse.Namespace
+    paper: Mapping[str, Any]
+    study: Study
+
+    @property
+    def wanted(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield name and entry of every table, then every figure that was asked for."""
+        for kind in ("table", "figure"):
+            for number in sorted(set(getattr(self.args, kind))):
+                yield f"{kind}{number}", self.paper[f"{kind}s"][f"{kind}{number}"]
+
+    def head(self, title: str, found: OutOfFold, split: str, notes: Sequence[str] = ()) -> PaperHead:
+        """Return what must be known before a table of the maps in ``found`` is read."""
+        plan, title = found.plan, f"{self.paper['cited']}, {title}"
+        return PaperHead(title, plan.data_name, plan.simulated, len(found.cases), split, self.args.command, notes)
+
+    def line(self, name: str, cases: Sequence[Mapping[str, Any]], **more: object) -> dict[str, Any]:
+        """Return a row of a table: the summary of scored cases under a name."""
+        return {"name": name, **more, **summarise(cases, seed=self.study.seed)}
+
+    def rule_line(self, found: OutOfFold, name: str) -> dict[str, Any]:
+        """Return the row of rCBF < 30 % over the scans of a study."""
+        return self.line(f"{RULE}, {name}", rule_rows(found)[0]["rcbf30"])
+
+    def compare(
+        self, scored: Mapping[str, Sequence[Row]], pairs: Sequence[tuple[str, str]], **how: Any
+    ) -> list[dict[str, Any]]:
+        """Return the tests of ``compare_methods``, with the bootstrap of the study."""
+        return compare_methods(scored, pairs, resamples=self.study.resamples, seed=self.study.seed, **how)
+
+    def table(
+        self,
+        name: str,
+        rows: Sequence[Mapping[str, Any]],
+        keys: Sequence[str],
+        head: PaperHead,
+        *,
+        tests: Sequence[Mapping[str, Any]] = (),
+        beside: str | None = None,
+    ) -> str:
+        """Write a table beside the published one, ``beside`` where it has another name; return its text."""
+        published, metrics = published_tables(self.study.bundle)[beside or name], columns(keys, self.paper["headings"])
+        return publish_table(self.args.out, name, rows, published, metrics, head=head, tests=tests)
+
+    def picture(self, name: str, figure: Figure) -> Path:
+        """Write a figure as ``name.png`` and return its path."""
+        content, path = png_bytes(figure, max_bytes=300_000), self.args.out / f"{name}.png"
+        publish(path, lambda tmp: tmp.write_bytes(content))
+        return path

@@ -24,9 +24,9 @@ from monai_isles.inference import load_predictor
 from monai_isles.io import load_state, publish_json, publish_state, read_image, sha256_of
 from monai_isles.networks import PSPNet
 from monai_isles.papers import study as papers_study
-from monai_isles.papers.by_folds import NetworkResult, dice_by_fold, over_folds, run_network
+from monai_isles.papers.by_folds import dice_by_fold, over_folds
 from monai_isles.papers.figures import lesion_slices
-from monai_isles.papers.study import PaperRow, Study
+from monai_isles.papers.study import PaperRow, Study, Trained, train_scored
 from monai_isles.phantom import make_dataset
 
 BUNDLE = Path(__file__).parents[2] / "bundles/abulnaga"
@@ -66,14 +66,14 @@ def by_hand(monkeypatch: pytest.MonkeyPatch, phantom_folder: Path) -> None:
 
 
 @pytest.fixture
-def rows(phantom_folder: Path, tmp_path: Path) -> Callable[..., NetworkResult]:
+def rows(phantom_folder: Path, tmp_path: Path) -> Callable[..., Trained]:
     """Return a function that cross-validates the row of a loss by hand."""
     publish_json(tmp_path / "list.json", make_datalist(phantom_folder, folds=2))
 
-    def run(loss: str, **settings: object) -> NetworkResult:
+    def run(loss: str, **settings: object) -> Trained:
         study = Study(BUNDLE, tmp_path / "list.json", phantom_folder, settings={**SMALL, **settings})
         row = PaperRow("figure3", "PSPNet", loss, (f"{loss}.json",), column=loss)
-        return run_network(study, row, tmp_path / "out")
+        return train_scored(study, row, tmp_path / "out" / row.key)
 
     return run
 
@@ -96,7 +96,7 @@ def test_a_fold_counts_once_however_many_scans_it_has() -> None:
     assert over_folds(lines)["mean"] == pytest.approx(0.6) and over_folds(lines[:2])["sd"] is None
 
 
-def test_every_scan_is_scored_at_one_half_with_its_fold(rows: Callable[..., NetworkResult]) -> None:
+def test_every_scan_is_scored_at_one_half_with_its_fold(rows: Callable[..., Trained]) -> None:
     result = rows("focal")
     assert [line["dsc"] for line in result.cases] == [1.0] * 3
     assert {line["case"]: line["fold"] for line in result.cases} == {c.name: c.fold for c in result.found.cases}
@@ -104,7 +104,7 @@ def test_every_scan_is_scored_at_one_half_with_its_fold(rows: Callable[..., Netw
 
 
 def test_out_of_fold_the_ensemble_is_the_mean_of_the_maps_of_the_scans_own_fold(
-    rows: Callable[..., NetworkResult],
+    rows: Callable[..., Trained],
 ) -> None:
     whole, part = rows("focal"), rows("cross_entropy")
     assert all(line["dsc"] < 0.9 for line in part.cases)
@@ -114,7 +114,7 @@ def test_out_of_fold_the_ensemble_is_the_mean_of_the_maps_of_the_scans_own_fold(
 
 
 def test_the_members_are_all_folds_of_all_rows_and_their_bundle_builds_their_network(
-    rows: Callable[..., NetworkResult],
+    rows: Callable[..., Trained],
 ) -> None:
     members = [rows("focal").found, rows("cross_entropy").found]
     listed = ensemble_members(members)
@@ -125,14 +125,14 @@ def test_the_members_are_all_folds_of_all_rows_and_their_bundle_builds_their_net
     assert inference_of(members[0].plan)["base_channels"] == 2
 
 
-def test_rows_of_different_networks_are_no_ensemble(rows: Callable[..., NetworkResult]) -> None:
+def test_rows_of_different_networks_are_no_ensemble(rows: Callable[..., Trained]) -> None:
     members = [rows("focal").found, rows("cross_entropy", base_channels=3).found]
     with pytest.raises(IslesError, match="E-REPR-20: these cross-validations make no ensemble(?s:.*)network"):
         require_one_network(members)
 
 
 def test_unseen_scans_get_the_mean_probability_of_all_networks(
-    rows: Callable[..., NetworkResult], phantom_folder: Path, tmp_path: Path, unseen_folder: Path
+    rows: Callable[..., Trained], phantom_folder: Path, tmp_path: Path, unseen_folder: Path
 ) -> None:
     members = [rows("focal").found, rows("cross_entropy").found]
     lines = score_unseen(members, tmp_path / "unseen", folder=unseen_folder)
@@ -152,7 +152,7 @@ def test_unseen_scans_get_the_mean_probability_of_all_networks(
 
 
 def test_a_scan_that_was_trained_on_is_refused(
-    rows: Callable[..., NetworkResult], phantom_folder: Path, tmp_path: Path
+    rows: Callable[..., Trained], phantom_folder: Path, tmp_path: Path
 ) -> None:
     members = [rows("focal").found, rows("cross_entropy").found]
     with pytest.raises(IslesError, match="E-REPR-21: scans to predict were trained on(?s:.*)case_1 is case_1"):
@@ -160,7 +160,7 @@ def test_a_scan_that_was_trained_on_is_refused(
     assert score_unseen(members, tmp_path / "unseen") == []
 
 
-def test_contours_come_from_the_slice_with_most_lesion_best_scan_first(rows: Callable[..., NetworkResult]) -> None:
+def test_contours_come_from_the_slice_with_most_lesion_best_scan_first(rows: Callable[..., Trained]) -> None:
     results = {"cross-entropy": rows("cross_entropy"), "focal": rows("focal")}
     drawn = lesion_slices({name: (one.found, one.cases) for name, one in results.items()}, 2)
     dice = sorted((line["dsc"] for line in results["cross-entropy"].cases), reverse=True)

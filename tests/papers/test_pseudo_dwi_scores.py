@@ -15,7 +15,8 @@ from monai_isles.data import make_datalist
 from monai_isles.errors import IslesError
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.io import publish_json
-from monai_isles.papers.by_split import pseudo_dwi_scores, pseudo_dwi_slices, spread
+from monai_isles.papers.by_split import pseudo_dwi_scores, pseudo_dwi_slices
+from monai_isles.papers.study import spread
 
 OFFSET = {"case_1": 0.1, "case_2": 0.01, "case_3": 0.3}
 

@@ -13,7 +13,7 @@ from monai_isles.data import make_datalist
 from monai_isles.errors import IslesError
 from monai_isles.io import publish_json
 from monai_isles.networks import SLNet
-from monai_isles.papers.by_split import parameters_m, run_split
+from monai_isles.papers.by_split import parameters_m, run_split, training_of
 from monai_isles.papers.study import PaperRow, Study
 
 BUNDLE = Path(__file__).parents[2] / "bundles/wang"
@@ -41,7 +41,7 @@ def test_a_row_is_trained_on_one_part_watched_on_another_scored_on_the_third_and
     assert [line["case"] for line in done.cases] == ["case_2"] and 0 <= done.cases[0]["dsc"] <= 1
     run = json.loads((tmp_path / "fo/fold_1/run.json").read_text())
     assert "cases=['case_3']" in run["settings"]["slices"] and "cases=['case_1']" in run["settings"]["validation"]
-    assert done.training == {"outcome": run["outcome"], "seconds": run["seconds"]}
+    assert training_of(done) == {"outcome": run["outcome"], "seconds": run["seconds"]}
     assert [path.name for path in (tmp_path / "fo/predictions").iterdir() if path.is_dir()] == ["case_2"]
     small = SLNet(4, base_channels=2)
     assert parameters_m(done.found.plan) == pytest.approx(sum(p.numel() for p in small.parameters()) / 1e6)

@@ -22,7 +22,7 @@ def test_every_row_builds_a_config_and_its_tables_name_rows_that_are_there(name:
     paper, rows = Bundle(bundle).paper, paper_rows(bundle)
     assert len({row.key for row in rows}) == len(rows)
     assert all(Bundle(bundle, row.overlays).config("train").get() for row in rows)
-    for table, about in paper.get("tables", {}).items():
+    for table, about in ((table, one) for table, one in paper.get("tables", {}).items() if "against" in one):
         names = [row.name for row in rows if row.table == table]
         assert names == list(published_tables(name)[table]) and set(about["against"]) <= set(names)
 
