@@ -22,7 +22,7 @@ from monai_isles.perfusion.thresholds import contralateral_side, rcbf_core, rela
 from monai_isles.phantom import case_with_truth
 
 SUBJECT, FIRST_SEED = "perfusion_accuracy", 1000
-WAYS = ("bcsvd", "osvd", "tikhonov", "bayes")
+WAYS = ("bcsvd", "osvd", "tikhonov", "bayes", "learned")
 Row = dict[str, float]
 
 

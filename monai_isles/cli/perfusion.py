@@ -21,15 +21,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the maps, perfusion.json and run.json")
     parser.add_argument(
         "--method",
-        choices=("bayes", "bcsvd", "osvd", "tikhonov"),
-        help="bayes: model of transit (default without --truncation); bcsvd: the conventional truncated decomposition, "
-        "by which published volumes were measured; osvd; tikhonov",
+        choices=("bayes", "learned", "bcsvd", "osvd", "tikhonov"),
+        help="bayes: model of transit (default without --truncation); learned: the same, its prior "
+        "learned from the scan; bcsvd: the conventional truncated decomposition, by which published volumes were "
+        "measured; osvd; tikhonov",
     )
     parser.add_argument(
         "--truncation",
         metavar="PART",
-        help="bayes: spread of the prior of transit times (default 0.5); bcsvd: part below which values are dropped "
-        "(0.10); osvd: largest oscillation index (0.035); tikhonov: strength (0.10), or gcv for each voxel's own",
+        help="bayes, learned: spread of the prior of transit times (default 0.5); bcsvd: part below which values are "
+        "dropped (0.10); osvd: largest oscillation index (0.035); tikhonov: strength (0.10), or gcv for each voxel's "
+        "own",
     )
     parser.add_argument(
         "--smoothing-mm", type=float, default=5.0, metavar="MM", help="full width at half maximum, in plane (default 5)"

@@ -23,18 +23,18 @@ from monai_isles.perfusion.motion import displacement_mm
 from monai_isles.perfusion.peaks import curve_peaks, residue_peaks
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.quality import LATE_ARTERY, Flag, artery_flags, noise_flags, vessel_flags
-from monai_isles.perfusion.transit import transit_solver
+from monai_isles.perfusion.transit import SHAPE, likeliest_shape, transit_solver
 from monai_isles.perfusion.vessels import Vessels, find_vessels
 
 MAP_UNITS = {"cbf": "ml/100 g/min", "cbv": "ml/100 g", "mtt": "s", "tmax": "s", "ttp": "s"}
 METHODS: dict[str, float] = {
-    "bayes": 0.5, "bcsvd": 0.10, "osvd": 0.035, "tikhonov": 0.10, "ssvd": 0.15, "stikhonov": 0.10,
+    "bayes": 0.5, "learned": 0.5, "bcsvd": 0.10, "osvd": 0.035, "tikhonov": 0.10, "ssvd": 0.15, "stikhonov": 0.10,
 }  # fmt: skip
 METHOD, CONVENTIONAL = "bayes", "bcsvd"
 DENSITY_G_ML = 1.04
 HEMATOCRIT_FACTOR = 0.73
 LONGEST_MTT_S, LONGEST_TMAX_S = 60.0, 25.0
-VESSEL_CBV, SMOOTHING_MM = 9.0, 5.0
+VESSEL_CBV, SMOOTHING_MM, UNSTEADY = 9.0, 5.0, 4.0
 _CHUNK, _SAMPLE = 8192, 4000
 _SCALE = HEMATOCRIT_FACTOR / DENSITY_G_ML
 
@@ -47,7 +47,7 @@ class PerfusionMaps:
     ``vof_vox`` (n, 3) places in the grid, empty for an artery that was given.
     Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt`` and ``tmax`` s, ``ttp`` s after the first frame, ``aif`` and
     ``vof`` HU over baseline; ``scale`` is what the measured artery was multiplied by, ``noise_hu`` the noise of one
-    smoothed curve.
+    smoothed curve, ``shape`` that of the transit times of ``bayes`` and ``learned``.
     """
 
     cbf: np.ndarray
@@ -60,6 +60,7 @@ class PerfusionMaps:
     vof: np.ndarray | None = None
     scale: float = 1.0
     noise_hu: float = 0.0
+    shape: float | None = None
     aif_vox: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), int))
     vof_vox: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), int))
     quality: tuple[Flag, ...] = ()
@@ -115,16 +116,18 @@ def measured_maps(
 ) -> PerfusionMaps:
     """Compute the maps of one prepared series, all voxels at once.
 
-    Voxels with more than 9 ml/100 g of blood are vessels: they neither enter the smoothing nor the maps.
+    Voxels with more than 9 ml/100 g of blood are vessels: they neither enter the smoothing nor the maps. Nor do voxels
+    of a head that was moved back whose bends in time have more than 4 times the usual variance: bone passed by there.
 
     Args:
-        method: ``bayes`` (model of transit), ``bcsvd`` (fixed truncation, the conventional one), ``osvd`` (oscillation
+        method: ``bayes`` (model of transit), ``learned`` (the same, with the shape and the prior of transit, delay and
+            volume learned from the scan), ``bcsvd`` (fixed truncation, the conventional one), ``osvd`` (oscillation
             index), ``tikhonov``; ``ssvd`` and ``stikhonov``, truncated and damped decomposition as older software has
             it, wrong where tissue comes before the artery; when None ``bayes``, or ``bcsvd`` where a truncation is
             given.
         truncation: part of the largest singular value dropped (``bcsvd``, ``ssvd``) or damped (``tikhonov``, or
             ``gcv``; ``stikhonov``), largest oscillation index (``osvd``), spread of the prior of transit times
-            (``bayes``); of ``METHODS`` when None.
+            (``bayes``, ``learned``); of ``METHODS`` when None.
         smoothing_mm: full width at half maximum, in plane.
         aif: arterial curve (T,) over baseline, HU; chosen and scaled to the vein when None.
         device: where the arithmetic runs.
@@ -145,10 +148,14 @@ def measured_maps(
     blood = 100.0 * _SCALE * rise.sum(0) / float(artery.sum())
     calm = smooth_slices(blood[None], place, fwhm_mm=min(2.5, smoothing_mm), spacing_mm=spacing)[0]
     place = place & (calm <= VESSEL_CBV)
+    if prepared.moved_back:
+        place = place & _steady(rise, place)
     smooth = smooth_slices(rise, place, fwhm_mm=smoothing_mm, spacing_mm=spacing)
     curves = smooth.flatten(1)[:, place.flatten()].T.contiguous()
     noise = curve_noise(curves)
-    values = voxel_maps(curves, torch.as_tensor(artery), prepared.dt_s, method=method, level=level)
+    arterial = torch.as_tensor(artery)
+    shape = transit_shape(curves, arterial, prepared.dt_s, method=method, level=level)
+    values = voxel_maps(curves, arterial, prepared.dt_s, method=method, level=level, shape=shape)
     full = torch.zeros(inside.shape, dtype=torch.bool)
     full[box] = place.cpu().permute(1, 2, 0)
     volumes = [_painted(value, place, full, box) for value in values]
@@ -161,9 +168,18 @@ def measured_maps(
         ttp=volumes[4],
         brain=full.numpy(),
         noise_hu=noise,
+        shape=shape,
         quality=(*prepared.flags, *_remarks(prepared, found, curves, noise)),
         **({} if found is None else _places(prepared, found)),
     )
+
+
+def _steady(rise: Tensor, place: Tensor) -> Tensor:
+    """Return where (D, H, W) the bends of curves (T, D, H, W) have at most ``UNSTEADY`` times their usual variance."""
+    bends = torch.zeros_like(rise[0])
+    for before, now, after in zip(rise, rise[1:], rise[2:], strict=False):
+        bends.add_(torch.add(before, after).sub_(now, alpha=2.0).square_())
+    return bends <= UNSTEADY * bends[place].median()
 
 
 def _vessels(prepared: PreparedSeries, venous_scaling: bool) -> Vessels:
@@ -234,7 +250,7 @@ def curve_noise(curves: Tensor) -> float:
 
 
 def deconvolved(curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: float | str) -> Tensor:
-    """Return the residue functions times flow (V, 2 T) by one of ``METHODS`` but ``bayes``.  Units: 1/s."""
+    """Return the residue functions times flow (V, 2 T) by a deconvolution of ``METHODS``.  Units: 1/s."""
     solve = _residues(curves, aif, dt_s, method, level)
     return torch.cat([solve(part, part.new_empty(len(part), 2 * len(aif))) for part in curves.split(_CHUNK)])
 
@@ -250,10 +266,13 @@ def _residues(like: Tensor, aif: Tensor, dt_s: float, method: str, level: Any) -
     return tikhonov_solver(like, aif, dt_s, strength=level)
 
 
-def _measure(like: Tensor, aif: Tensor, dt_s: float, method: str, level: Any) -> Callable[[Tensor], list[Tensor]]:
+def _measure(
+    like: Tensor, aif: Tensor, dt_s: float, method: str, level: Any, shape: float | None
+) -> Callable[[Tensor], list[Tensor]]:
     """Return what turns curves (V, T) into flow in 1/s, volume (flow x s) and Tmax in s, (V,) each."""
-    if method == "bayes":
-        return transit_solver(like, aif, dt_s, spread=level)
+    shape = transit_shape(like, aif, dt_s, method=method, level=level) if shape is None else shape
+    if shape is not None:
+        return transit_solver(like, aif, dt_s, spread=level, shape=shape, learned=method == "learned")
     solve, latest, area = _residues(like, aif, dt_s, method, level), round(LONGEST_TMAX_S / dt_s), float(aif.sum())
     residue = like.new_empty(min(_CHUNK, len(like)), 2 * len(aif))
 
@@ -264,12 +283,24 @@ def _measure(like: Tensor, aif: Tensor, dt_s: float, method: str, level: Any) ->
     return measure
 
 
-def voxel_maps(curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: float | str) -> list[Tensor]:
+def transit_shape(curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: Any) -> float | None:
+    """Return the shape of the gamma-distributed transit times that a method takes; None for a deconvolution."""
+    if method == "learned":
+        return likeliest_shape(curves, aif, dt_s, spread=level)
+    return SHAPE if method == "bayes" else None
+
+
+def voxel_maps(
+    curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: float | str, shape: float | None = None
+) -> list[Tensor]:
     """Return cbf, cbv, mtt, tmax, ttp (V,) of curves (V, T), a chunk at a time: residues stay in the cache.
 
     Tmax lies between 0 and 25 s. A curve of noise alone gets what the prior of ``bayes`` expects of healthy tissue.
+
+    Args:
+        shape: of the transit times; ``transit_shape`` when None.
     """
-    measure = _measure(curves, aif, dt_s, method, level)
+    measure = _measure(curves, aif, dt_s, method, level, shape)
     flow, volume, tmax, top = (curves.new_empty(len(curves)) for _ in range(4))
     for start in range(0, len(curves), _CHUNK):
         part, here = curves[start : start + _CHUNK], slice(start, start + _CHUNK)
@@ -311,6 +342,7 @@ def perfusion_record(prepared: PreparedSeries, maps: PerfusionMaps, settings: Ma
         "aif_vox": maps.aif_vox.tolist(),
         "vof_vox": maps.vof_vox.tolist(),
         "noise_hu": round(maps.noise_hu, 4),
+        "transit_shape": maps.shape,
         "brain_ml": round(float(brain.sum()) * voxel_ml, 3),
         "coverage": {"slices": int(brain.any((0, 1)).sum()), "mm": round(brain.shape[2] * prepared.spacing_mm[2], 2)},
         "medians": {name: round(float(np.median(getattr(maps, name)[brain])), 3) for name in MAP_UNITS},

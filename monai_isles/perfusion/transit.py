@@ -9,16 +9,19 @@ import numpy as np
 import torch
 from scipy import interpolate, special
 from torch import Tensor
+from torch.nn import functional
 
 from monai_isles.perfusion.deconvolution import circulant_inverse, require_fit
 from monai_isles.perfusion.peaks import residue_peaks
 
 FINE_S = 0.1
-SHAPE = 2.0
+SHAPE, SHAPES = 2.0, (0.7, 1.0, 2.0, 4.0, 8.0)
 TRANSITS_S = tuple(float(s) for s in np.geomspace(1.5, 30.0, 12))
 DELAYS_S = tuple(float(s) for s in np.arange(-3.0, 16.0))
 USUAL_TRANSIT_S, USUAL_DELAY_S, DELAY_SPREAD_S = 5.0, 1.0, 4.0
 CONVENTIONAL_TRUNCATION = 0.10
+ROUNDS, LEARNT_PART, LEAST_SPREAD, ALIKE = 8, 0.95, 0.3, 0.005
+_NEIGHBOURS = (0.1, 0.2, 0.4, 0.2, 0.1)
 _SAMPLE = 4000
 
 
@@ -37,13 +40,14 @@ class TransitTable:
     log_prior: Tensor
 
 
-def transit_table(aif: Tensor, dt_s: float, *, spread: float) -> TransitTable:
+def transit_table(aif: Tensor, dt_s: float, *, spread: float, shape: float = SHAPE) -> TransitTable:
     """Convolve the artery with gamma-distributed transit times of every mean and delay of the grid.
 
     The artery is read between its frames by a cubic spline, so that the step of the frames does not change the flow.
 
     Args:
         spread: standard deviation of the prior of the logarithm of the mean transit time, about ``USUAL_TRANSIT_S``.
+        shape: of the gamma distribution; 1 is an exponential residue function, more comes nearer to a box.
 
     Raises:
         IslesError: ``E-PERF-01`` when the arterial curve holds no bolus.
@@ -58,7 +62,7 @@ def transit_table(aif: Tensor, dt_s: float, *, spread: float) -> TransitTable:
     spectrum, size = np.fft.rfft(artery, 2 * len(fine_s)), len(fine_s)
     rows, values = [], []
     for transit_s in TRANSITS_S:
-        residue = np.fft.rfft(special.gammaincc(SHAPE, SHAPE * fine_s / transit_s), 2 * size)
+        residue = np.fft.rfft(special.gammaincc(shape, shape * fine_s / transit_s), 2 * size)
         passed = np.fft.irfft(spectrum * residue, 2 * size)[:size] * FINE_S
         for delay_s in DELAYS_S:
             rows.append(np.interp(frames_s - delay_s, fine_s, passed, left=0.0))
@@ -70,16 +74,100 @@ def transit_table(aif: Tensor, dt_s: float, *, spread: float) -> TransitTable:
     return TransitTable(curves, transit, (place * dt_s).clamp_min(0.0), -0.5 * prior)
 
 
-def transit_solver(like: Tensor, aif: Tensor, dt_s: float, *, spread: float) -> Callable[[Tensor], list[Tensor]]:
+@dataclass(frozen=True)
+class TransitPrior:
+    """Hold what is expected of a curve before it is seen, for each row of a ``TransitTable``.
+
+    Shapes: (K,).  Units: ``mean`` and ``variance`` are of the height of the fit, in units of the curves.
+    """
+
+    log_prior: Tensor
+    mean: Tensor
+    variance: Tensor
+
+    @classmethod
+    def of_table(cls, table: TransitTable, like: Tensor, noise: float) -> TransitPrior:
+        """Return the prior that the table states, with any volume."""
+        first = table.log_prior.to(like).log_softmax(0)
+        return cls(first, torch.zeros_like(first), torch.full_like(first, 1e6 * noise))
+
+    def posterior(self, fits: Tensor, noise: float) -> Tensor:
+        """Return the weight (V, K) of each row; ``fits`` (V, K) heights, ``noise`` the variance of one frame."""
+        total = self.variance + noise
+        square, level = 0.5 / noise - 0.5 / total, self.log_prior - 0.5 * (self.mean**2 / total + total.log())
+        return torch.addcmul(level, fits, torch.addcmul(self.mean / total, fits, square)).softmax(1)
+
+    def trust(self, noise: float) -> Tensor:
+        """Return how much (K,) of a fitted height counts; the rest is the mean."""
+        return self.variance / (self.variance + noise)
+
+
+def learned_prior(fits: Tensor, table: TransitTable, noise: float) -> TransitPrior:
+    """Learn from the curves of one scan how often each row occurs, and which volume goes with each delay.
+
+    Expectation and maximisation in turn: a late curve is then expected to have the transit time and the volume that
+    late curves of this scan have. A twentieth of the prior stays that of the table; volumes of neighbouring delays are
+    pooled, and with those of the whole scan where few curves are so late.
+
+    Shapes: ``fits`` (V, K) heights of the best fit of each row.
+    Source: empirical Bayes, Efron, doi:10.1017/CBO9780511761362; pooling and limits ours;
+        ``benchmarks/perfusion_accuracy.py``, ``tests/perfusion/test_transit.py``.
+    """
+    volume = (table.transit_s / table.curves.norm(dim=1).clamp_min(1e-12)).to(fits)
+    prior = TransitPrior.of_table(table, fits, noise)
+    first = prior.log_prior.exp()
+    for _ in range(ROUNDS):
+        weight, trust = prior.posterior(fits, noise), prior.trust(noise)
+        found = torch.lerp(prior.mean, fits, trust) * volume
+        moments = (weight, weight * found, weight * (found.square() + trust * noise * volume**2))
+        share, mean, square = (_by_delay(moment.sum(0)) for moment in moments)
+        mean = (mean / share).clamp_min(1e-9)
+        spread = (square / share - mean**2).clamp_min(0.0).sqrt().maximum(LEAST_SPREAD * mean)
+        mean, spread = (one.repeat(len(TRANSITS_S)) / volume for one in (mean, spread))
+        prior = TransitPrior(torch.lerp(first, weight.mean(0), LEARNT_PART).log(), mean, spread**2)
+    return prior
+
+
+def _by_delay(sums: Tensor) -> Tensor:
+    """Return sums (K,) by delay, neighbours pooled, with a two-hundredth of the whole added to each."""
+    by_delay = sums.reshape(len(TRANSITS_S), len(DELAYS_S)).sum(0)
+    pooled = functional.pad(by_delay[None, None], (2, 2), mode="replicate")
+    return functional.conv1d(pooled, sums.new_tensor(_NEIGHBOURS)[None, None])[0, 0] + ALIKE * sums.sum()
+
+
+def likeliest_shape(curves: Tensor, aif: Tensor, dt_s: float, *, spread: float) -> float:
+    """Return which of ``SHAPES`` makes the curves (V, T) of a scan likeliest, delay, transit time and flow left open.
+
+    One shape counts for all voxels: a single curve does not tell it from its noise, thousands of them do.
+
+    Raises:
+        IslesError: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length.
+    Source: ours (empirical Bayes); ``tests/perfusion/test_transit.py``, ``benchmarks/perfusion_accuracy.py``.
+    """
+    require_fit(curves, aif, "likeliest_shape")
+    some, found = curves[:: max(1, len(curves) // _SAMPLE)], []
+    for shape in SHAPES:
+        table = transit_table(aif.cpu(), dt_s, spread=spread, shape=shape)
+        fits, prior = (some @ _units(table, some)).clamp_min_(0.0), table.log_prior.to(some)
+        found.append((fits, prior - prior.logsumexp(0)))
+    noise = min(_misfit(some, fits) for fits, _ in found)
+    evidence = [float((prior + fits.square() * (0.5 / noise)).logsumexp(1).double().mean()) for fits, prior in found]
+    return SHAPES[int(np.argmax(evidence))]
+
+
+def transit_solver(
+    like: Tensor, aif: Tensor, dt_s: float, *, spread: float, shape: float = SHAPE, learned: bool = False
+) -> Callable[[Tensor], list[Tensor]]:
     """Return what turns curves (V, T) into flow in 1/s, volume (flow x s), and Tmax in s, (V,) each.
 
-    For each curve and each row of the table the flow that fits best is known in closed form, and so is the likelihood
-    of that row; flow is the posterior mean of volume over that of transit time. Tmax is the posterior mean of what the
-    conventional method would find without noise, so that limits such as 6 s keep their meaning.
+    For each curve and each row of the table the height that fits best is known in closed form, and so is the
+    likelihood of that row. Flow is the posterior mean of volume over that of transit time. Tmax is the posterior mean
+    of what the conventional method would find without noise, so that limits such as 6 s keep their meaning.
 
     Args:
         like: curves of the type and on the device of those to come; the noise is taken from them.
-        spread: see ``transit_table``.
+        spread, shape: see ``transit_table``.
+        learned: take the prior from ``learned_prior`` instead of the table.
 
     Raises:
         IslesError: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length.
@@ -88,26 +176,35 @@ def transit_solver(like: Tensor, aif: Tensor, dt_s: float, *, spread: float) -> 
     parameter); gamma residues, priors and the grid are ours; ``tests/perfusion/test_transit.py``.
     """
     require_fit(like, aif, "transit_solver")
-    table = transit_table(aif.cpu(), dt_s, spread=spread)
-    lengths = table.curves.norm(dim=1).clamp_min(1e-12)
-    units = (table.curves / lengths[:, None]).T.to(like).contiguous()
-    facts = torch.stack([table.transit_s, table.tmax_s], 1).to(like)
-    volume, prior = (table.transit_s / lengths).to(like)[:, None], table.log_prior.to(like)
-    noise = _misfit(like[:: max(1, len(like) // _SAMPLE)], units)
+    table = transit_table(aif.cpu(), dt_s, spread=spread, shape=shape)
+    lengths, units = table.curves.norm(dim=1).clamp_min(1e-12), _units(table, like)
+    some = like[:: max(1, len(like) // _SAMPLE)]
+    heights = some @ units
+    noise = _misfit(some, heights)
+    prior, volume = TransitPrior.of_table(table, like, noise), (table.transit_s / lengths).to(like)
+    if learned:
+        prior = learned_prior(heights.clamp_min_(0.0), table, noise)
+    trust = prior.trust(noise)
+    facts = torch.stack([table.transit_s.to(like), table.tmax_s.to(like), (1 - trust) * prior.mean * volume], 1)
+    trusted = (trust * volume)[:, None]
 
     def solve(curves: Tensor) -> list[Tensor]:
         fits = (curves @ units).clamp_min_(0.0)
-        weight = torch.addcmul(prior, fits, fits, value=0.5 / noise)
-        weight = weight.softmax(1)
-        transit, tmax = (weight @ facts).T
-        found = (weight.mul_(fits) @ volume)[:, 0]
+        weight = prior.posterior(fits, noise)
+        transit, tmax, expected = (weight @ facts).T
+        found = (weight.mul_(fits) @ trusted)[:, 0] + expected
         return [found / transit, found, tmax]
 
     return solve
 
 
-def _misfit(curves: Tensor, units: Tensor) -> float:
-    """Return the variance that the best row of the table leaves, the median over curves."""
-    best = (curves @ units).amax(1).clamp_min(0.0)
+def _units(table: TransitTable, like: Tensor) -> Tensor:
+    """Return the curves of the table as columns (T, K) of length 1, of the type and on the device of ``like``."""
+    return (table.curves / table.curves.norm(dim=1, keepdim=True).clamp_min(1e-12)).T.to(like).contiguous()
+
+
+def _misfit(curves: Tensor, fits: Tensor) -> float:
+    """Return the variance that the best row of the table leaves, the median over curves (V, T); ``fits`` (V, K)."""
+    best = fits.amax(1).clamp_min(0.0)
     left = (curves.square().sum(1) - best**2) / (curves.shape[1] - 3)
     return max(float(left.median()), 1e-12)

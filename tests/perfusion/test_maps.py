@@ -101,7 +101,7 @@ def test_truncation_alone_asks_for_the_conventional_deconvolution(aif, tissue) -
 def test_tmax_never_passes_25_s(aif, tissue) -> None:
     late = np.concatenate([np.zeros(30, np.float32), tissue(40, 4, 0)[:-30]])
     series, mask = image_of([late])
-    for method in ("bcsvd", "osvd", "tikhonov", "bayes"):
+    for method in ("bcsvd", "osvd", "tikhonov", "bayes", "learned"):
         maps = perfusion_maps(
             series, 1.0, mask=mask, spacing_mm=SPACING, aif=aif, baseline_frames=4, method=method, smoothing_mm=0.0
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,19 @@ def test_vessels_are_left_out_of_the_brain_and_everything_outside_is_zero(
     maps = measured_maps(prepared, smoothing_mm=0, aif=aif)
     assert not maps.brain[0, 0, 0] and maps.brain.sum() == maps.brain.size - 1
     assert maps.cbf[0, 0, 0] == maps.cbv[0, 0, 0] == maps.tmax[0, 0, 0] == 0
+
+
+def test_a_voxel_that_bone_passed_by_is_left_out_where_the_head_was_moved_back(
+    prepared: PreparedSeries, aif: np.ndarray
+) -> None:
+    rise = prepared.rise_hu + torch.from_numpy(np.random.default_rng(0).normal(0, 2, prepared.rise_hu.shape)).float()
+    rise[::3, 3, 3, 1] -= 30.0
+    noisy = replace(prepared, rise_hu=rise)
+    left, moved = (
+        measured_maps(replace(noisy, moved_back=back), smoothing_mm=0, aif=aif).brain for back in (False, True)
+    )
+    assert left[3, 3, 1] and not moved[3, 3, 1]
+    assert (left & ~moved).sum() == 1
 
 
 def test_an_artery_half_as_tall_doubles_volume_and_flow(prepared: PreparedSeries, aif: np.ndarray) -> None:

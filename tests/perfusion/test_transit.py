@@ -9,7 +9,7 @@ from scipy import stats
 
 from monai_isles.errors import IslesError
 from monai_isles.perfusion.maps import voxel_maps
-from monai_isles.perfusion.transit import transit_solver
+from monai_isles.perfusion.transit import likeliest_shape, transit_solver
 
 FINE_S, TO_FLOW = 0.02, 6000.0 * 0.73 / 1.04
 
@@ -26,10 +26,10 @@ def curve(cbf: float, mtt_s: float, delay_s: float, dt_s: float, *, shape: float
     return (cbf / TO_FLOW * np.interp(t - delay_s, t, passed, left=0.0))[:: round(dt_s / FINE_S)]
 
 
-def measured(rows: list[np.ndarray], dt_s: float) -> dict[str, np.ndarray]:
+def measured(rows: list[np.ndarray], dt_s: float, method: str = "bayes") -> dict[str, np.ndarray]:
     aif = torch.tensor(artery(np.arange(len(rows[0])) * dt_s), dtype=torch.float32)
     curves = torch.tensor(np.array(rows), dtype=torch.float32)
-    found = voxel_maps(curves, aif, dt_s, method="bayes", level=0.5)
+    found = voxel_maps(curves, aif, dt_s, method=method, level=0.5)
     return {key: one.numpy() for key, one in zip(("cbf", "cbv", "mtt", "tmax", "ttp"), found, strict=True)}
 
 
@@ -40,6 +40,27 @@ def test_flow_volume_and_transit_time_of_the_model_come_back(cbf: float, mtt_s: 
     assert np.median(found["cbf"]) == pytest.approx(cbf, rel=0.12)
     assert np.median(found["cbv"]) == pytest.approx(cbf * mtt_s / 60, rel=0.08)
     np.testing.assert_allclose(found["mtt"], 60 * found["cbv"] / found["cbf"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [1.0, 2.0, 8.0])
+def test_the_shape_of_transit_is_found_from_many_curves_and_gives_their_flow(shape: float) -> None:
+    rng = np.random.default_rng(2)
+    facts = [(rng.uniform(3, 7), rng.uniform(0, 2)) for _ in range(200)]
+    rows = [curve(50, mtt_s, delay, 1.0, shape=shape) + rng.normal(0, 0.8, 60) for mtt_s, delay in facts]
+    aif, curves = (torch.tensor(np.array(a), dtype=torch.float32) for a in (artery(np.arange(60.0)), rows))
+    found = likeliest_shape(curves, aif, 1.0, spread=0.5)
+    assert found == shape
+    cbf = voxel_maps(curves, aif, 1.0, method="learned", level=0.5)[0]
+    assert float(cbf.median()) == pytest.approx(50.0, rel=0.12)
+
+
+def test_late_curves_of_a_noisy_scan_keep_their_low_flow_and_healthy_ones_theirs() -> None:
+    rng = np.random.default_rng(3)
+    healthy, core = curve(50, 5.0, 1.0, 1.0), curve(8, 12.0, 6.0, 1.0)
+    found = measured([one + rng.normal(0, 1.5, 60) for one in [healthy] * 1800 + [core] * 200], 1.0, "learned")
+    assert np.median(found["cbf"][:1800]) == pytest.approx(50, rel=0.12)
+    assert np.median(found["cbf"][1800:]) == pytest.approx(8, rel=0.25)
+    assert (found["tmax"][:1800] > 6.0).mean() < 0.001 and (found["tmax"][1800:] > 6.0).mean() > 0.98
 
 
 @pytest.mark.parametrize("mtt_s", [4.0, 8.0])
