@@ -7,6 +7,7 @@ smallest lesion; the test scans, of another phantom, are scored once. What is do
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from monai_isles.data import load_entries, make_datalist
 from monai_isles.inference import StepSlidingWindowInferer
 from monai_isles.io import publish_json
 from monai_isles.postprocessing import binarise
+from monai_isles.reports import best_epoch, read_curves
 
 FIVE = ["ct", "cbf", "cbv", "mtt", "tmax"]
 LETTER: dict[str, Any] = {
@@ -124,8 +126,25 @@ def score(watched: Maps, tested: Maps, *, masked: bool) -> dict[str, float]:
             "best_pair": round(float(best_there), 4)}  # fmt: skip
 
 
+def table(out: Path) -> str:
+    """Return what is done as a Markdown table, the mean over seeds of each row."""
+    done: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(out.glob("*/scores.json")):
+        one = json.loads(path.read_text(encoding="utf-8"))
+        epochs = read_curves(path.with_name("curves.csv"))
+        kept = next(row for row in epochs if row["epoch"] == best_epoch(epochs))
+        done.setdefault(one["row"], []).append({**one["plain"], "epoch": kept["epoch"], "val_dsc": kept["val_dsc"]})
+    keys = ("epoch", "val_dsc", "watched", "tested", "below_10_ml", "best_pair")
+    lines = [f"| row | seeds | {' | '.join(keys)} |", "|---|" + "---|" * (1 + len(keys))]
+    for row in (row for row in ROWS if row in done):
+        means = [float(np.mean([one[key] for one in done[row]])) for key in keys]
+        cells = [f"{means[0]:.1f}", *(f"{mean:.3f}" for mean in means[1:])]
+        lines.append(f"| {row} | {len(done[row])} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main(words: Sequence[str] | None = None) -> int:
-    """Train and score the rows that are not done; print one JSON line each."""
+    """Train and score the rows that are not done; print the table."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--train", type=Path, required=True, help="data folder to train on; a third of it is watched")
     parser.add_argument("--test", type=Path, required=True, help="data folder that is scored")
@@ -150,7 +169,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 maps = [predict(config, folder / "model.pt", entries) for entries in (watched, tested)]
                 said = {"plain" if not m else "masked": score(maps[0], maps[1], masked=m) for m in (False, True)}
                 publish_json(folder / "scores.json", {"row": name, "seed": seed, "n": len(tested), **said})
-            print((folder / "scores.json").read_text(encoding="utf-8").replace("\n", ""), flush=True)
+    print(table(args.out))
     return 0
 
 

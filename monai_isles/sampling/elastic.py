@@ -1,4 +1,4 @@
-"""How repeated patches are changed: smoothed random displacement fields, or reflections and quarter turns."""
+"""How patches are changed: smoothed random fields, turns and scales, reflections and quarter turns, intensities."""
 
 from __future__ import annotations
 
@@ -73,6 +73,42 @@ def displacement(shape: tuple[int, ...], *, alpha: float, sigma: float, rng: np.
         rows = field.swapaxes(axis, -1) @ _gaussian(size, sigma * side).T
         field = rows.astype(np.float32).swapaxes(axis, -1)
     return np.ascontiguousarray(np.moveaxis(alpha * side * field, 1, -1), np.float32)
+
+
+def turned(shape: tuple[int, ...], *, rotate_deg: float, scale: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw displacement fields that turn and scale each patch in plane about its middle.
+
+    Shapes: as ``displacement``; the third axis, if any, stays. Units: voxels out, degrees.
+    Args:
+        rotate_deg: largest angle to either side. scale: largest change of size, as a share, either way.
+    Source: ours; ``tests/sampling/test_elastic.py``.
+    """
+    count, spatial = shape[0], shape[1:]
+    angle = np.deg2rad(rng.uniform(-rotate_deg, rotate_deg, count))
+    size = (1 + scale) ** rng.uniform(-1, 1, count)
+    matrix = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], 1).reshape(count, 2, 2)
+    matrix = matrix * size[:, None, None] - np.eye(2)
+    rows, columns = (np.arange(n) - (n - 1) / 2 for n in spatial[:2])
+    place = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2).astype(np.float32)
+    moved = (place @ matrix.transpose(0, 2, 1).astype(np.float32)).reshape(count, len(rows), len(columns), 2)
+    if len(spatial) == 2:
+        return moved
+    field = np.zeros((*shape, 3), np.float32)
+    field[..., :2] = moved[:, :, :, None]
+    return field
+
+
+def rescaled(image: Tensor, *, gain: float, shift: float, rng: np.random.Generator) -> Tensor:
+    """Return every channel of every patch times a factor near 1, plus a number near 0.
+
+    Shapes: (N, C, *spatial), kept. Units: of the image.
+    Args:
+        gain: largest change of the factor, as a share, either way. shift: largest number added, either sign.
+    Source: ours; ``tests/sampling/test_elastic.py``.
+    """
+    size = (*image.shape[:2], *(1,) * (image.ndim - 2))
+    factor = torch.from_numpy(((1 + gain) ** rng.uniform(-1, 1, size)).astype(np.float32))
+    return image * factor + torch.from_numpy(rng.uniform(-shift, shift, size).astype(np.float32))
 
 
 @lru_cache(maxsize=8)

@@ -20,6 +20,8 @@ from monai_isles.sampling.elastic import (
     displacement,
     operated,
     require_square,
+    rescaled,
+    turned,
 )
 from monai_isles.sampling.loader import Batch, CaseLoader
 
@@ -52,6 +54,8 @@ class PatchLoader(CaseLoader):
         centres: ``"fixed"``, or ``"fresh"`` to draw other centres for every epoch.
         flip: probability that a whole batch is reflected left-right.
         elastic: ``alpha`` and ``sigma`` of the deformation of repeated patches, None to leave them as they are.
+        vary: how far every patch is turned and scaled in plane (``rotate_deg``, ``scale``) and each of its channels
+            rescaled (``gain``, ``shift``), at random; None leaves them as they are.
         augment: ``"axial"`` reflects or turns patches (``OPERATIONS``), None leaves them as they are.
         augmented: which patches that concerns: ``"repeated"`` ones, or all centred on the ``"lesion"``.
         batch_size, seed, shuffle, rank, world_size, prefetch, pin: what ``CaseLoader`` says.
@@ -60,7 +64,7 @@ class PatchLoader(CaseLoader):
             be, and when no case is left: ``E-SAMP-03`` each volume is smaller than the patch, or what ``dataset``
             raises.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), sections 3.1 and 3.3; volumes and ``augment``:
-    Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.3. ``fresh`` and ``flip`` are ours.
+    Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.3. ``fresh``, ``flip`` and ``vary`` are ours.
     """
 
     items = "patches"
@@ -77,6 +81,7 @@ class PatchLoader(CaseLoader):
         centres: str = "fixed",
         flip: float = 0.0,
         elastic: Mapping[str, float] | None = None,
+        vary: Mapping[str, float] | None = None,
         augment: str | None = None,
         augmented: str = "repeated",
         **division: Any,
@@ -86,6 +91,7 @@ class PatchLoader(CaseLoader):
         _require_known(centres, flip, augment, augmented, patch)
         self.flat, self.augment, self.augmented, self.elastic = len(patch) == 2, augment, augmented, elastic
         self.per_case, self.offset, self.centres, self.flip, self.seed = per_case, offset, centres, flip, seed
+        self.vary = dict(vary or {})
         self.window = np.array([1, *patch] if self.flat else list(patch))
         self._cases, self.left_out = kept_cases(dataset, self._kept, title="patch centres")
         names = [case.name for case in self._cases]
@@ -101,6 +107,8 @@ class PatchLoader(CaseLoader):
             draw = f"augment={self.augment} of {self.augmented}, {draw}"
         if self.centres != "fixed" or self.flip:
             draw = f"centres={self.centres}, flip={self.flip}, {draw}"
+        if self.vary:
+            draw = f"vary={self.vary}, {draw}"
         return f"PatchLoader({cut}, {draw})"
 
     def _begin(self) -> None:
@@ -168,11 +176,12 @@ class PatchLoader(CaseLoader):
 
     def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> Batch:
         cut = self._cut(chosen)
-        again = np.flatnonzero(self.repeated[chosen])
-        if self.elastic and len(again):
-            spatial = self.window[1:] if self.flat else self.window
-            field = displacement((len(again), *spatial.tolist()), **self.elastic, rng=rng)
-            cut["image"][again], cut["label"][again] = deform(cut["image"][again], cut["label"][again], field)
+        rows, field = self._field(chosen, rng)
+        if len(rows):
+            cut["image"][rows], cut["label"][rows] = deform(cut["image"][rows], cut["label"][rows], field)
+        if self.vary:
+            given = {name: self.vary.get(name, 0.0) for name in ("gain", "shift")}
+            cut["image"] = rescaled(cut["image"], **given, rng=rng)
         for kind in range(1, len(OPERATIONS) if self.augment is not None else 1):
             rows = np.flatnonzero(self.operation[chosen] == kind)
             for key in cut if len(rows) else ():
@@ -181,6 +190,19 @@ class PatchLoader(CaseLoader):
             memory = torch.channels_last if self.flat else torch.channels_last_3d
             cut = {key: value.flip(2).contiguous(memory_format=memory) for key, value in cut.items()}
         return cut
+
+    def _field(self, chosen: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return which patches are deformed and how: repeated ones elastically, with ``vary`` all by turn and scale."""
+        spatial = (self.window[1:] if self.flat else self.window).tolist()
+        again = np.flatnonzero(self.repeated[chosen]) if self.elastic else np.zeros(0, np.int64)
+        bent = displacement((len(again), *spatial), **self.elastic, rng=rng) if self.elastic and len(again) else None
+        if not self.vary:
+            return again, np.zeros(0) if bent is None else bent
+        given = {name: self.vary.get(name, 0.0) for name in ("rotate_deg", "scale")}
+        field = turned((len(chosen), *spatial), **given, rng=rng)
+        if bent is not None:
+            field[again] += bent
+        return np.arange(len(chosen)), field
 
     def _cut(self, chosen: np.ndarray) -> dict[str, Tensor]:
         image = np.empty((len(chosen), *self.window, self._cases[0].image.shape[-1]), np.float32)

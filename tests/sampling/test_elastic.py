@@ -8,6 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter, label
 
 from monai_isles.sampling import PatchLoader, deform, displacement
+from monai_isles.sampling.elastic import rescaled, turned
 
 PAPER = {"alpha": 2.5, "sigma": 0.12}
 PATCHES = pytest.mark.parametrize("patch", [(64, 64), (24, 24, 16)], ids=["2D", "3D"])
@@ -90,3 +91,52 @@ def test_repeated_volumes_are_deformed_too() -> None:
     changed = (next(iter(plain))["image"] != next(iter(bent))["image"]).flatten(1).any(1)
     np.testing.assert_array_equal(changed.numpy(), bent.repeated)
     assert bent.repeated.sum() == 30 - 8
+
+
+@pytest.mark.parametrize("spatial", [(16, 12), (16, 12, 8)])
+def test_a_turn_keeps_the_distance_from_the_middle_and_a_scale_its_direction(spatial: tuple[int, ...]) -> None:
+    rows, columns = (np.arange(n) - (n - 1) / 2 for n in spatial[:2])
+    place = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1)
+    plane = (slice(None), slice(None), slice(None), *([3] if len(spatial) == 3 else []))
+
+    def ends(**how: float) -> np.ndarray:
+        field = turned((40, *spatial), rng=np.random.default_rng(3), **how)
+        assert field.shape == (40, *spatial, len(spatial)) and field.dtype == np.float32
+        assert not field[..., 2:].any()
+        return place + field[plane][..., :2]
+
+    assert np.array_equal(ends(rotate_deg=0, scale=0), np.broadcast_to(place, (40, *place.shape)))
+    round_ = ends(rotate_deg=30, scale=0)
+    np.testing.assert_allclose(
+        np.linalg.norm(round_, axis=-1), np.linalg.norm(place, axis=-1) + np.zeros((40, 1, 1)), rtol=1e-5
+    )
+    corner = round_[:, 0, 0] @ place[0, 0] / (place[0, 0] @ place[0, 0])
+    assert (corner > np.cos(np.deg2rad(30)) - 1e-6).all() and corner.min() < np.cos(np.deg2rad(25))
+    ratio = ends(rotate_deg=0, scale=0.25) / place
+    assert np.ptp(ratio, axis=(1, 2, 3)).max() < 1e-5
+    assert 0.8 <= ratio.min() < 0.85 and 1.2 < ratio.max() <= 1.25
+
+
+def test_every_channel_of_every_patch_is_rescaled_by_its_own_two_numbers() -> None:
+    image = torch.randn(50, 3, 6, 5, generator=torch.Generator().manual_seed(0))
+    found = rescaled(image, gain=0.2, shift=0.1, rng=np.random.default_rng(4))
+    flat, after = image.flatten(2), found.flatten(2)
+    factor = after.std(2) / flat.std(2)
+    shift = after.mean(2) - factor * flat.mean(2)
+    torch.testing.assert_close(after, factor[..., None] * flat + shift[..., None], atol=1e-5, rtol=0)
+    assert 1 / 1.2 <= factor.min() < 0.87 and 1.15 < factor.max() <= 1.2001 and 0.09 < shift.abs().max() <= 0.1001
+
+
+def test_a_loader_that_varies_changes_every_patch_and_only_by_its_seed() -> None:
+    image = np.random.default_rng(2).normal(size=(2, 40, 40, 3)).astype(np.float32)
+    lesion = np.zeros((1, 40, 40, 3), np.float32)
+    lesion[:, 18:22, 18:22] = 1
+    case = {"image": image, "label": lesion, "foreground": np.ones_like(lesion), "case": "case_1"}
+    settings = {"patch": (16, 16), "per_case": 20, "batch_size": 20, "shuffle": False, "elastic": PAPER}
+    vary = {"rotate_deg": 20, "scale": 0.2, "gain": 0.1, "shift": 0.1}
+    plain = next(iter(PatchLoader([case], **settings)))
+    first, again, other = (next(iter(PatchLoader([case], **settings, seed=seed, vary=vary))) for seed in (0, 0, 1))
+    assert (plain["image"] != first["image"]).flatten(1).any(1).all()
+    assert torch.equal(first["image"], again["image"]) and not torch.equal(first["image"], other["image"])
+    assert set(first["label"].unique().tolist()) == {0.0, 1.0}
+    assert first["image"].is_contiguous(memory_format=torch.channels_last)
