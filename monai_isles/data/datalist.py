@@ -41,6 +41,10 @@ def group_folds(
     Raises:
         IslesError: ``E-LIST-12`` with fewer than two folds or fewer subjects than folds.
     Source: ours; ``tests/data/test_folds.py``.
+
+    >>> folds = group_folds(["a", "a", "b", "c"], 2)
+    >>> folds[0] == folds[1]  # the scans of one patient stay together
+    True
     """
     cases: dict[str, list[int]] = {}
     for index, subject in enumerate(subjects):

@@ -51,6 +51,9 @@ def score_case(
         IslesError: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing, ``E-MET-50`` connectivity.
 
     Source: each metric's own; ``docs/evaluation.md``.
+
+    >>> score_case(np.ones((2, 2, 1)), np.ones((2, 2, 1)), (1.0, 1.0, 5.0))["dsc"]
+    1.0
     """
     pred, ref = paired_masks(pred, ref)
     surfaces = surface_distances(pred, ref, spacing_mm)

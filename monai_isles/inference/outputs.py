@@ -30,6 +30,9 @@ def entropy_bits(probability: np.ndarray) -> np.ndarray:
 
     Shapes: any, kept; float32 out. Units: bits.
     Source: Shannon 1948; ``tests/inference/test_confidence.py``.
+
+    >>> entropy_bits(np.array([0.0, 0.5])).tolist()
+    [0.0, 1.0]
     """
     p = np.clip(np.asarray(probability, dtype=np.float64), 0.0, 1.0)
     terms = [np.where(q > 0, -q * np.log2(np.where(q > 0, q, 1.0)), 0.0) for q in (p, 1.0 - p)]

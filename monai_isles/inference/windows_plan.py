@@ -140,6 +140,9 @@ def window_starts(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
             ``E-INF-20`` for another cover.
     Source: ours (MONAI turns an overlap into ``int(roi * (1 - overlap))``, off by one for a quarter of the steps);
     ``tests/inference/test_windows.py``, ``tests/inference/test_windows_plan.py``.
+
+    >>> window_starts(np.ones((8, 8, 1), bool), (4, 4, 1), (4, 4, 1)).tolist()
+    [[0, 0, 0], [0, 4, 0], [4, 0, 0], [4, 4, 0]]
     """
     size, roi_, step_ = np.array(foreground.shape), np.array(roi), np.array(step)
     if (size < roi_).any():
@@ -163,6 +166,9 @@ def count_windows(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
     Raises:
         IslesError: as ``window_starts``.
     Source: ours; ``tests/inference/test_windows_plan.py``.
+
+    >>> count_windows(np.ones((8, 8, 1), bool), (4, 4, 1), (4, 4, 1))
+    4
     """
     if cover is None:
         return int(np.prod([len(grid_axis(n, r, s)) for n, r, s in zip(foreground.shape, roi, step, strict=True)]))

@@ -68,7 +68,14 @@ def publish_together(files: Sequence[tuple[str | Path, Writer]], *, inputs: Iter
 
 
 def publish_text(path: str | Path, text: str, *, inputs: Iterable[str | Path] = ()) -> None:
-    """Publish UTF-8 text, lines ending in a line feed on every system."""
+    """Publish UTF-8 text, lines ending in a line feed on every system.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     publish_text(Path(folder) / "note.txt", "whole or not at all")
+    ...     (Path(folder) / "note.txt").read_text()
+    'whole or not at all'
+    """
     publish(path, lambda tmp: tmp.write_bytes(text.encode("utf-8")), inputs=inputs)
 
 

@@ -21,6 +21,10 @@ def sudre_dice_loss(probability: Tensor, reference: Tensor, *, power: float = 2.
     Args:
         power: 2 weighs a class by one over its squared volume, 1 by one over its volume.
     Source: Sudre 2017 (doi:10.1007/978-3-319-67558-9_28), section 2.2.
+
+    >>> perfect = torch.eye(2).reshape(1, 2, 2)
+    >>> abs(round(float(sudre_dice_loss(perfect, perfect)), 4))
+    0.0
     """
     volume = reference.flatten(2).sum(-1)
     weight = torch.where(volume > 0, volume.clamp_min(1.0).pow(-power), torch.zeros_like(volume))
@@ -149,6 +153,11 @@ class StrokeSegmentationLoss(nn.Module):
         IslesError: ``E-LOSS-30`` for an unknown term or none, ``E-LOSS-31`` when ``wce`` finds no weight map.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), sections 3.3 and 4.2.4;
         ``tests/losses/test_stroke_segmentation.py``.
+
+    >>> logits = torch.tensor([[[[20.0, -20.0]], [[-20.0, 20.0]]]])
+    >>> label = torch.tensor([[[[0.0, 1.0]]]])
+    >>> abs(round(float(StrokeSegmentationLoss(("ce", "gd"))(logits, label)), 4))
+    0.0
     """
 
     def __init__(self, terms: Sequence[str] = ("wce", "hgd")) -> None:

@@ -21,12 +21,19 @@ def generator_ls_loss(fake: Verdicts) -> Tensor:
 
     Shapes: one map or a nest of maps, as ``monai.networks.nets.MultiScalePatchDiscriminator`` gives them; a scalar out.
     Source: Mao 2017 (arXiv:1611.04076), equation (9) with a = 0, b = c = 1, without the factor 1/2.
+
+    >>> float(generator_ls_loss([torch.zeros(1, 1, 4, 4)]))
+    1.0
     """
     return _mean_square(fake, 1.0)
 
 
 def discriminator_ls_loss(real: Verdicts, fake: Verdicts) -> Tensor:
-    """Return half the sum of ``(D(real) - 1)^2`` and ``D(fake)^2``, scales equal. Shapes and source: as above."""
+    """Return half the sum of ``(D(real) - 1)^2`` and ``D(fake)^2``, scales equal. Shapes and source: as above.
+
+    >>> float(discriminator_ls_loss([torch.ones(1, 1, 4, 4)], [torch.zeros(1, 1, 4, 4)]))
+    0.0
+    """
     return 0.5 * (_mean_square(real, 1.0) + _mean_square(fake, 0.0))
 
 
@@ -69,6 +76,10 @@ class SynthesisLoss(nn.Module):
             ``E-LOSS-34`` for a weighted kind without weights, ``E-LOSS-37`` for another training of the encoder.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (6) to (8), gamma 1.2; the trainings of the encoder
         but ``"joint"`` are ours; ``tests/losses/test_synthesis.py``.
+
+    >>> dwi, weight = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
+    >>> float(SynthesisLoss("l2")(dwi + 2, dwi, weight))
+    4.0
     """
 
     def __init__(

@@ -128,6 +128,9 @@ def uncertainty_errors(uncertainty: np.ndarray, wrong: np.ndarray) -> np.ndarray
 
     Shapes: any, equal, in; ``(2, 10)`` out, bins of 0.05 up to 0.5, the largest deviation a probability can have.
     Raises: ``E-CAL-01``. Source: ours.
+
+    >>> uncertainty_errors(np.array([0.01, 0.49]), np.array([False, True]))[:, -1].tolist()
+    [1, 1]
     """
     u, w = _voxels(uncertainty, wrong)
     bins = len(UNCERTAINTY_EDGES) - 1

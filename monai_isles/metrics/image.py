@@ -45,6 +45,11 @@ def lesion_region(lesion: np.ndarray, dilation_vox: int = DILATION_VOX) -> np.nd
     """Return the box around the lesion of each slice, wider by the dilation on all four sides, cut at the image.
 
     Shapes: (H, W, D) binary in and out. Source: ours, see ``image_quality``.
+
+    >>> lesion = np.zeros((9, 9, 1), bool)
+    >>> lesion[4, 4] = True
+    >>> int(lesion_region(lesion, 1).sum())
+    9
     """
     region = np.zeros(lesion.shape, bool)
     for level in np.flatnonzero(lesion.any(axis=(0, 1))):
@@ -55,7 +60,11 @@ def lesion_region(lesion: np.ndarray, dilation_vox: int = DILATION_VOX) -> np.nd
 
 
 def psnr_db(image: np.ndarray, truth: np.ndarray) -> float:
-    """Return ``-10 log10`` of the mean square error for a data range of 1; infinite for equal images. Units: dB."""
+    """Return ``-10 log10`` of the mean square error for a data range of 1; infinite for equal images. Units: dB.
+
+    >>> round(psnr_db(np.full((4, 4), 0.1), np.zeros((4, 4))), 6)
+    20.0
+    """
     error = float(np.mean((np.asarray(image, np.float64) - np.asarray(truth, np.float64)) ** 2))
     return math.inf if error == 0 else -10 * math.log10(error)
 

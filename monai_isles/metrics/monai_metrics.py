@@ -35,6 +35,11 @@ class L1ErrorRate(Metric):
         NotComputableError: ``compute`` before any ``update``.
 
     Source: Clerigues 2019, section 3.3; the sum and its averaging as in ``docs/evaluation.md``.
+
+    >>> rate = L1ErrorRate()
+    >>> rate.update((torch.tensor([[[20.0], [-20.0]]]), torch.tensor([[[0.0]]])))
+    >>> round(float(rate.compute()), 4)
+    0.0
     """
 
     def __init__(self, output_transform: Callable = lambda output: output, device: str | torch.device = "cpu") -> None:
@@ -111,6 +116,11 @@ class LesionDice(CumulativeIterationMetric):
         IslesError: ``E-MET-02`` not binary, ``E-MET-08`` shapes, ``E-MET-09`` ``aggregate`` before any case.
 
     Source: ``monai_isles.metrics.dsc``.
+
+    >>> dice = LesionDice()
+    >>> _ = dice(torch.ones(1, 1, 2, 2), torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]]))
+    >>> round(float(dice.aggregate()), 4)
+    0.6667
     """
 
     def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **kwargs: object) -> Tensor:

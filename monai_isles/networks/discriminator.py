@@ -25,6 +25,11 @@ class MultiScaleDiscriminator(nn.Module):
         IslesError: ``E-NET-45`` for impossible sizes.
     Source: Wang T.-C. 2018 (CVPR, doi:10.1109/CVPR.2018.00917), section 3.2: three scales of 70x70 patches; Mao 2017
     (ICCV, doi:10.1109/ICCV.2017.304); used in Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.1.
+
+    >>> import torch
+    >>> verdicts = MultiScaleDiscriminator(base_channels=4)(torch.zeros(1, 1, 128, 128))
+    >>> len(verdicts), verdicts[0].shape[:2]
+    (3, torch.Size([1, 1]))
     """
 
     def __init__(

@@ -47,6 +47,9 @@ class SwitchableNorm2d(nn.Module):
         eps: added to the mixed variance.
         momentum: share of the present batch in the moving averages.
     Source: Luo 2018 (arXiv:1806.10779), section 2; mixture weights start equal.
+
+    >>> SwitchableNorm2d(3)(torch.randn(2, 3, 8, 8)).shape
+    torch.Size([2, 3, 8, 8])
     """
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:

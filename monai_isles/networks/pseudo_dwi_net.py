@@ -25,6 +25,9 @@ class ContextEncoder(nn.Module):
         IslesError: ``E-NET-44`` for impossible sizes.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 3.2: five convolutions, two adaptive average poolings,
     16 numbers. Figure 4 draws the widths and the order, which the text does not give: both are our reading.
+
+    >>> ContextEncoder()(torch.zeros(2, 1, 64, 64)).shape
+    torch.Size([2, 16])
     """
 
     def __init__(self, in_channels: int = 1, length: int = 16, base_channels: int = 16, grid: int = 16) -> None:

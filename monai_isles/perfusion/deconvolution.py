@@ -28,6 +28,9 @@ def circulant_inverse(aif: Tensor, dt_s: float, *, truncation: float) -> Tensor:
 
     Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522;
     equal to a per-voxel loop in ``tests/perfusion/test_deconvolution.py``.
+
+    >>> circulant_inverse(torch.tensor([0.0, 1.0, 0.5, 0.0]), 1.0, truncation=0.1).shape
+    torch.Size([8, 4])
     """
     u, s, vh = circulant_factors(aif, dt_s)
     return truncated(u, s, vh, truncation)[:, : aif.numel()]
@@ -76,6 +79,10 @@ def block_circulant_svd(
         IslesError: ``E-PERF-01`` see ``circulant_inverse``, ``E-PERF-02`` when frames differ.
 
     Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522.
+
+    >>> aif = torch.tensor([0.0, 1.0, 0.5, 0.2, 0.0, 0.0])
+    >>> block_circulant_svd(0.02 * aif[None], aif, 1.0).shape
+    torch.Size([1, 12])
     """
     require_fit(curves, aif, "block_circulant_svd")
     solve = circulant_solver(curves, aif, dt_s, truncation=truncation)
@@ -142,6 +149,9 @@ def oscillation_index(residue: Tensor, dt_s: float = 1.0) -> Tensor:
 
     Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522, equation 9; the step is ours,
     ``tests/perfusion/test_oscillation.py``.
+
+    >>> float(oscillation_index(torch.ones(1, 10))[0])
+    0.0
     """
     bends = residue[:, 2:] - 2 * residue[:, 1:-1] + residue[:, :-2]
     return bends.abs_().sum(1) / (dt_s**2 * residue.shape[1] * residue.amax(1).clamp_min(1e-12))
@@ -229,6 +239,10 @@ def tikhonov(curves: Tensor, aif: Tensor, dt_s: float, *, strength: float | str 
 
     Source: Calamante et al., Magn Reson Med 2003, doi:10.1002/mrm.10634 (there with the L-curve); cross-validation
     Golub et al., Technometrics 1979, doi:10.1080/00401706.1979.10489751; ``tests/perfusion/test_tikhonov.py``.
+
+    >>> aif = torch.tensor([0.0, 1.0, 0.5, 0.2, 0.0, 0.0])
+    >>> tikhonov(0.02 * aif[None], aif, 1.0).shape
+    torch.Size([1, 12])
     """
     require_fit(curves, aif, "tikhonov")
     solve = tikhonov_solver(curves, aif, dt_s, strength=strength)

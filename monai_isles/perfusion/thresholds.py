@@ -33,6 +33,10 @@ def contralateral_side(tmax_s: np.ndarray, brain: np.ndarray, left: np.ndarray) 
         IslesError: ``E-EVAL-01`` when a side holds no brain.
 
     Source: Tmax > 6 s as in DEFUSE 3, doi:10.1056/NEJMoa1713973; choice of side ours.
+
+    >>> tmax, left = np.array([[[9.0]], [[1.0]]]), np.array([[[True]], [[False]]])
+    >>> contralateral_side(tmax, np.ones((2, 1, 1), bool), left).ravel().tolist()
+    [False, True]
     """
     sides = [brain & left, brain & ~left]
     if not all(side.any() for side in sides):
@@ -62,6 +66,10 @@ def relative_cbf(cbf: np.ndarray, brain: np.ndarray, reference: np.ndarray) -> n
         IslesError: ``E-EVAL-02`` when the reference side has no CBF.
 
     Source: mean contralateral CBF, Campbell 2011, doi:10.1161/STROKEAHA.111.618355.
+
+    >>> cbf, healthy = np.array([[[10.0]], [[40.0]]]), np.array([[[False]], [[True]]])
+    >>> relative_cbf(cbf, np.ones((2, 1, 1), bool), healthy).ravel().tolist()
+    [0.25, 1.0]
     """
     healthy = cbf[brain & reference & (cbf > 0)]
     if not healthy.size:
@@ -179,6 +187,9 @@ def defuse3_profile(core_ml: float, mismatch_ml: float, mismatch_ratio: float) -
     """Return whether core < 70 ml, ratio >= 1.8 and mismatch volume >= 15 ml; an undefined ratio (nan) does not fit.
 
     Source: DEFUSE 3, doi:10.1056/NEJMoa1713973.
+
+    >>> defuse3_profile(core_ml=20.0, mismatch_ml=60.0, mismatch_ratio=4.0)
+    True
     """
     return (
         core_ml < DEFUSE3["core_ml_below"]

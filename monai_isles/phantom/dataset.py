@@ -84,6 +84,10 @@ def make_case(
 
     Raises:
         IslesError: ``E-PHAN-09`` no such variety.
+
+    >>> case = make_case(1, seed=5, max_slices=2)
+    >>> sorted(case.images)
+    ['cbf', 'cbv', 'ct', 'dwi', 'mtt', 'tmax']
     """
     require_mode(variety)
     wanted = plan(number, seed=seed, section=section, max_slices=max_slices, variety=variety)[-1]

@@ -45,6 +45,13 @@ def balanced_centres(
     Raises:
         IslesError: ``E-SAMP-01`` when there is no foreground at all, ``E-SAMP-02`` for a count below 2.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.1.
+
+    >>> lesion = np.zeros((8, 8, 1), bool)
+    >>> lesion[4, 4] = True
+    >>> draw = np.random.default_rng(0)
+    >>> chosen = balanced_centres(lesion, lesion | True, count=6, max_offset_vox=(2, 2, 0), rng=draw, case="case_1")
+    >>> chosen.on_lesion.tolist()
+    [True, True, True, False, False, False]
     """
     if count < 2:
         raise refused("E-SAMP-02", where=case, found=f"{count} patches")

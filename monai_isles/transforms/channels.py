@@ -59,6 +59,11 @@ class HideChanneld(MapTransform):
     Raises:
         IslesError: ``E-AUG-20`` when there is no such channel.
     Source: ours; ``tests/transforms/test_channels.py``.
+
+    >>> hide = HideChanneld("image", names=["ct", "cbf"], hide="cbf")
+    >>> case = hide({"image": torch.arange(8.0).reshape(2, 4, 1, 1)})
+    >>> float(case["image"][1].abs().sum()), case["label"].shape
+    (0.0, torch.Size([1, 4, 1, 1]))
     """
 
     def __init__(self, keys: str, *, names: Sequence[str], hide: str, target: str = "label") -> None:

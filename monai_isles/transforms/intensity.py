@@ -102,6 +102,10 @@ class BrainScored(MapTransform):
     Raises:
         IslesError: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ.
     Source: ours (Wang 2020 states no normalisation and keeps the skull); ``tests/transforms/test_brain_score.py``.
+
+    >>> maps = {key: torch.tensor([0.0, 1.0, 3.0]).reshape(1, 3, 1, 1) for key in ("cbf", "cbv", "mtt", "tmax")}
+    >>> [round(float(v), 3) for v in BrainScored("cbf")(maps)["cbf"].flatten()[1:]]
+    [-1.0, 1.0]
     """
 
     def __init__(
@@ -268,6 +272,9 @@ class ScaleDWId(MapTransform):
     Raises:
         IslesError: ``E-TPW-05`` from ``scaled_dwi``.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1; ``tests/transforms/test_intensity.py``.
+
+    >>> float(ScaleDWId("dwi")({"dwi": torch.arange(101.0).reshape(1, 101, 1, 1)})["dwi"].max())
+    1.0
     """
 
     def __init__(

@@ -75,6 +75,12 @@ def perfusion_window(curve: np.ndarray, k: int = 5, *, where: str = "") -> Windo
     Raises:
         IslesError: ``E-TPW-01`` below ``k + 1`` frames or ``k`` below 1, ``E-TPW-02`` for values that are not finite.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (2) and (3), k = 5; fallbacks ours.
+
+    >>> import numpy as np
+    >>> curve = np.r_[np.zeros(5), np.arange(1, 11), np.arange(9, -1, -1), np.zeros(5)].astype(float)
+    >>> found = perfusion_window(curve)
+    >>> found.t_s, found.t_e
+    (4, 24)
     """
     q = np.asarray(curve, dtype=np.float64).ravel()
     if k < 1 or q.size < k + 1:

@@ -122,6 +122,12 @@ def register_mirror(
 
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; in space Clèrigues 2020,
         doi:10.1016/j.cmpb.2020.105521, section 3.1; start and check ours, ``tests/transforms/test_registration.py``.
+
+    >>> from monai_isles.phantom import head_with_pose
+    >>> head = head_with_pose(seed=1, tilt_deg=6.0)
+    >>> found = register_mirror(head.ct, head.spacing_mm[:2])
+    >>> abs(found.mirror.angle_deg - 6.0) < 1.0
+    True
     """
     if method not in METHODS:
         raise refused("E-REG-04", where=where, found=repr(method), methods=", ".join(METHODS))

@@ -22,6 +22,11 @@ def lesion_weight(lesion: np.ndarray, *, inside: float = 1.5, decay_vox: float =
 
     Shapes: (H, W) or (H, W, D), binary; the same shape, float32, out.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (9), w = 1.5, D = 50.
+
+    >>> lesion = np.zeros((5, 5), bool)
+    >>> lesion[2, 2] = True
+    >>> float(lesion_weight(lesion)[2, 2])
+    1.5
     """
     mask = np.asarray(lesion) > 0
     slices = mask[..., None] if mask.ndim == 2 else mask
