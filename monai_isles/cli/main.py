@@ -27,6 +27,7 @@ VERBS = {
     "search": "choose threshold and smallest lesion on out-of-fold predictions, by two protocols",
     "predict": "segment cases the model never saw",
     "predict-series": "make maps, core, lesion, page and DICOM of studies as the scanner wrote them",
+    "bids": "predict participants of a BIDS data set into BIDS derivatives, as a BIDS App",
     "evaluate": "score predictions against references",
     "perfusion": "compute CBF, CBV, MTT, Tmax and TTP maps from a raw CT perfusion series",
     "report": "write the HTML page of a scored set of predictions",

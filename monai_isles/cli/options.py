@@ -19,11 +19,16 @@ ADVANCED = frozenset({
 })  # fmt: skip
 
 
-def prediction_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what ``predict`` and ``predict-series`` share: bundle, output, settings, and where cases run."""
+def prediction_arguments(parser: argparse.ArgumentParser, *, app: bool = False) -> None:
+    """Declare what ``predict`` and ``predict-series`` share: bundle, output, settings, and where cases run.
+
+    Args:
+        app: a BIDS App, which has its output elsewhere.
+    """
     add = parser.add_argument
     add("--bundle", required=True, help="name or folder of the bundle, e.g. clerigues or bundles/clerigues")
-    add("--out", required=True, help="folder for <case>/lesion.nii.gz and the other results")
+    if not app:
+        add("--out", required=True, help="folder for <case>/lesion.nii.gz and the other results")
     add("--weights", nargs="+", default=[], metavar="FILE", help="state dicts; several are averaged")
     add("--resample", action="store_true",
         help="images on another grid than a case's first are in register: resample them onto it")  # fmt: skip
@@ -40,10 +45,12 @@ def prediction_arguments(parser: argparse.ArgumentParser) -> None:
     add("--postprocessing", metavar="FILE", help="threshold and smallest component as `search` chose them")
     add("--threads", type=int, help="processor threads (default: what this process may use)")
     add("--entropy", action="store_true", help="also write <case>/entropy.nii.gz, in bits")
-    add("--bids", action="store_true", help="also lay the results out as BIDS derivatives, in OUT/derivatives")
+    if not app:
+        add("--bids", action="store_true", help="also lay the results out as BIDS derivatives, in OUT/derivatives")
     add("--no-report", action="store_true", help="leave out <case>/report.html")
-    add("--dry-run", action="store_true",
-        help="check bundle, weights, inputs and OUT, say what would be done, and stop")  # fmt: skip
+    if not app:
+        add("--dry-run", action="store_true",
+            help="check bundle, weights, inputs and OUT, say what would be done, and stop")  # fmt: skip
     strict_argument(parser)
     cache_arguments(parser)
     arguments(parser)

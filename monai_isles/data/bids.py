@@ -16,13 +16,30 @@ from monai_isles.modalities import LABEL, PERFUSION_MAPS
 PIPELINE = "monaiisles"
 _ENTITY = re.compile(r"^([a-z]+)-([A-Za-z0-9]+)$")
 _MASKS = ("lesion-msk", "msk", "lesion")
+# folder, label and ending of a result; what stands in perf has no name in the specification and is in .bidsignore
 _RESULTS = {
-    "lesion": ("label-lesion", "", "mask.nii.gz"),
-    "probability": ("label-lesion", "", "probseg.nii.gz"),
-    "uncertainty": ("label-lesion", "Uncertainty", "probseg.nii.gz"),
-    "result": ("", "", "result.json"),
-    "report": ("", "", "report.html"),
-} | {key: ("", "", f"{key}.nii.gz") for key in (*PERFUSION_MAPS, "ttp")}
+    "lesion": ("anat", "label-lesion", "mask.nii.gz"),
+    "probability": ("anat", "label-lesion", "probseg.nii.gz"),
+} | {
+    key: ("perf", "", ending)
+    for key, ending in (
+        ("uncertainty", "uncertainty.nii.gz"), ("result", "result.json"), ("report", "report.html"),
+        *((key, f"{key}.nii.gz") for key in (*PERFUSION_MAPS, "ttp")),
+    )
+}  # fmt: skip
+BIDS_IGNORE = f"""# BIDS has no names for these: uncertainty, perfusion maps, numbers and page of each case
+*_desc-{PIPELINE}_uncertainty.nii.gz
+{"".join(f"*_desc-{PIPELINE}_{key}.nii.gz" + chr(10) for key in (*PERFUSION_MAPS, "ttp"))}\
+*_desc-{PIPELINE}_result.json
+*_desc-{PIPELINE}_report.html
+"""
+BIDS_README = """Predictions of monai_isles, a BIDS derivative data set. Research only, not a medical device.
+
+`anat/*_label-lesion_desc-monaiisles_mask.nii.gz` is the predicted lesion, `..._probseg.nii.gz` its probability; both
+lie on the grid of the input, named in the `SpatialReference` of their sidecars. `perf/` holds what BIDS has no
+names for, listed in `.bidsignore`: the uncertainty (standard deviation of the probability), perfusion maps, the numbers
+(`result.json`, units in the names) and the page of each case.
+"""
 
 
 @dataclass(frozen=True)
@@ -109,17 +126,29 @@ def derivative_name(case: Case, kind: str) -> PurePosixPath:
     subject = f"sub-{parts.get('sub') or re.sub(r'[^A-Za-z0-9]', '', case.name)}"
     session = f"ses-{parts['ses']}" if "ses" in parts else ""
     spaces = {found.entities.get("space", "") for path in case.images.values() if (found := parse_name(path))} - {""}
-    label, more, suffix = _RESULTS[kind]
+    folder, label, suffix = _RESULTS[kind]
     space = f"space-{min(spaces)}" if spaces else ""
-    name = "_".join(part for part in (subject, session, space, label, f"desc-{PIPELINE}{more}", suffix) if part)
-    return PurePosixPath(*(part for part in (subject, session, name) if part))
+    name = "_".join(part for part in (subject, session, space, label, f"desc-{PIPELINE}", suffix) if part)
+    return PurePosixPath(*(part for part in (subject, session, folder, name) if part))
+
+
+def sidecar(case: Case, kind: str) -> dict[str, object] | None:
+    """Return what stands beside ``lesion`` and ``probability``; None beside other kinds.
+
+    ``SpatialReference`` is ``orig`` for a result in the space of the input, else the image that defines the space.
+    """
+    said = {"lesion": "Predicted lesion, 1 inside", "probability": "Predicted probability of lesion, 0 to 1"}
+    if kind not in said:
+        return None
+    in_space = [path.name for path in case.images.values() if (one := parse_name(path)) and "space" in one.entities]
+    return {"Type": "Lesion", "Description": said[kind], "SpatialReference": in_space[0] if in_space else "orig"}
 
 
 def derivative_description() -> dict[str, object]:
     """Return the content of ``dataset_description.json`` of a folder of results."""
     return {
         "Name": "monai_isles predictions, research only",
-        "BIDSVersion": "1.9.0",
+        "BIDSVersion": "1.10.0",
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "monai_isles", "Version": __version__}],
     }

@@ -17,10 +17,17 @@ from scipy import ndimage
 from torch import Tensor
 
 from monai_isles.case import Case
-from monai_isles.data.bids import derivative_description, derivative_name
+from monai_isles.data.bids import BIDS_IGNORE, BIDS_README, derivative_description, derivative_name, sidecar
 from monai_isles.errors import refused
 from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
-from monai_isles.io.publish import planned_image, publish, publish_image, publish_json, publish_together
+from monai_isles.io.publish import (
+    planned_image,
+    publish,
+    publish_image,
+    publish_json,
+    publish_text,
+    publish_together,
+)
 from monai_isles.io.read import read_grid, read_image
 from monai_isles.modalities import LABEL, MEASURED_MAPS, MODALITIES
 
@@ -236,22 +243,29 @@ _BIDS_FILES = {
 _ABOUT = ("case", "subject", "fold", "label", "label_values", "resample")
 
 
-def publish_bids(out: Path, entries: Sequence[Mapping[str, object]]) -> Path:
-    """Copy what ``out/<case>`` holds to ``out/derivatives/monai_isles``, and describe that folder; return it.
+def publish_bids(out: Path, entries: Sequence[Mapping[str, object]], root: Path | None = None) -> Path:
+    """Copy what ``out/<case>`` holds to a BIDS derivative data set with its description and sidecars; return it.
 
     Args:
+        root: of the data set, ``out/derivatives/monai_isles`` unless told.
         entries: flat dictionaries of the predicted cases (``monai_isles.case.Case.entry``).
     Raises:
         IslesError: those of ``publish``.
     Source: names of ``monai_isles.data.bids.derivative_name``; ``tests/inference/test_bids_results.py``.
     """
-    root = out / "derivatives" / "monai_isles"
+    root = root or out / "derivatives" / "monai_isles"
     publish_json(root / "dataset_description.json", derivative_description())
+    publish_text(root / ".bidsignore", BIDS_IGNORE)
+    publish_text(root / "README.md", BIDS_README)
     for entry in entries:
         images = {key: Path(str(path)) for key, path in entry.items() if key not in _ABOUT}
         case = Case(str(entry["case"]), str(entry["subject"]), images)
         for kind, name in _BIDS_FILES.items():
             source = out / case.name / name
-            if source.is_file():
-                publish(root / derivative_name(case, kind), partial(shutil.copyfile, source))
+            if not source.is_file():
+                continue
+            target = root / derivative_name(case, kind)
+            publish(target, partial(shutil.copyfile, source))
+            if beside := sidecar(case, kind):
+                publish_json(target.with_name(target.name.replace(".nii.gz", ".json")), beside)
     return root

@@ -101,7 +101,7 @@ def test_the_same_series_as_nifti_gives_the_same_numbers_but_no_dicom(
     predict: Callable[..., int], studies: Path, tmp_path: Path
 ) -> None:
     assert predict(studies / "scan_a" / "ctp", studies / "scan_b", extra=("--bids",)) == 0
-    assert (tmp_path / "out/derivatives/monai_isles/sub-scanb/sub-scanb_desc-monaiisles_tmax.nii.gz").is_file()
+    assert (tmp_path / "out/derivatives/monai_isles/sub-scanb/perf/sub-scanb_desc-monaiisles_tmax.nii.gz").is_file()
     dicom, nifti = tmp_path / "out/ctp", tmp_path / "out/scan_b"
     assert not (nifti / "lesion_seg.dcm").exists() and (nifti / "report.html").is_file()
     one, other = (result_of(folder)["perfusion"] for folder in (dicom, nifti))

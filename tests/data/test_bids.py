@@ -8,7 +8,7 @@ import pytest
 
 from monai_isles.case import Case
 from monai_isles.data import find_cases, find_layout
-from monai_isles.data.bids import derivative_description, derivative_name, parse_name
+from monai_isles.data.bids import derivative_description, derivative_name, parse_name, sidecar
 from monai_isles.errors import IslesError
 
 
@@ -114,23 +114,27 @@ def test_names_say_what_they_are(name: str, key: str | None) -> None:
 
 
 @pytest.mark.parametrize(("kind", "end"), [
-    ("lesion", "_label-lesion_desc-monaiisles_mask.nii.gz"), ("cbf", "_desc-monaiisles_cbf.nii.gz"),
-    ("probability", "_label-lesion_desc-monaiisles_probseg.nii.gz"), ("report", "_desc-monaiisles_report.html"),
-    ("uncertainty", "_label-lesion_desc-monaiislesUncertainty_probseg.nii.gz"),
-    ("result", "_desc-monaiisles_result.json"),
+    ("lesion", "anat:label-lesion_desc-monaiisles_mask.nii.gz"), ("cbf", "perf:desc-monaiisles_cbf.nii.gz"),
+    ("probability", "anat:label-lesion_desc-monaiisles_probseg.nii.gz"),
+    ("report", "perf:desc-monaiisles_report.html"), ("uncertainty", "perf:desc-monaiisles_uncertainty.nii.gz"),
+    ("result", "perf:desc-monaiisles_result.json"),
 ])  # fmt: skip
 def test_results_have_names_of_derivatives_and_are_not_read_as_data(tmp_path: Path, kind: str, end: str) -> None:
     isles24(tmp_path, 1)
     (case,) = find_cases(tmp_path)
     name = derivative_name(case, kind)
-    assert str(name) == f"sub-stroke0001/ses-01/sub-stroke0001_ses-01_space-ncct{end}"
+    folder, end = end.split(":")
+    assert str(name) == f"sub-stroke0001/ses-01/{folder}/sub-stroke0001_ses-01_space-ncct_{end}"
+    beside = sidecar(case, kind)
+    reference = "sub-stroke0001_ses-01_space-ncct_cbf.nii.gz"
+    assert (beside and beside["SpatialReference"]) == (reference if folder == "anat" else None)
     make(tmp_path, f"derivatives/monai_isles/{name}")
     assert find_cases(tmp_path) == [case]
 
 
 def test_a_case_of_another_layout_gets_a_subject_of_its_name() -> None:
     case = Case("case_14", "case_14", {"ct": Path("/d/x.nii")})
-    assert str(derivative_name(case, "lesion")) == "sub-case14/sub-case14_label-lesion_desc-monaiisles_mask.nii.gz"
+    assert str(derivative_name(case, "lesion")) == "sub-case14/anat/sub-case14_label-lesion_desc-monaiisles_mask.nii.gz"
     with pytest.raises(IslesError, match=r"E-LIST-62: no such result(?s:.*)'movie'(?s:.*)lesion, probability"):
         derivative_name(case, "movie")
     assert derivative_description()["DatasetType"] == "derivative"

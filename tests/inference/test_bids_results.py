@@ -17,8 +17,12 @@ def test_what_is_there_is_copied_and_the_folder_describes_itself(tmp_path: Path)
     found = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
     about = json.loads(found.pop("dataset_description.json"))
     assert about["DatasetType"] == "derivative" and about["BIDSVersion"]
+    beside = json.loads(found.pop("sub-case7/anat/sub-case7_label-lesion_desc-monaiisles_mask.json"))
+    assert beside["SpatialReference"] == "orig" and b"research only" in found.pop("README.md").lower()
+    ignored = found.pop(".bidsignore").decode().splitlines()
+    assert "*_desc-monaiisles_tmax.nii.gz" in ignored and not any("mask" in line for line in ignored)
     assert found == {
-        "sub-case7/sub-case7_label-lesion_desc-monaiisles_mask.nii.gz": b"lesion.nii.gz",
-        "sub-case7/sub-case7_desc-monaiisles_result.json": b"result.json",
-        "sub-case7/sub-case7_desc-monaiisles_tmax.nii.gz": b"maps/tmax.nii.gz",
+        "sub-case7/anat/sub-case7_label-lesion_desc-monaiisles_mask.nii.gz": b"lesion.nii.gz",
+        "sub-case7/perf/sub-case7_desc-monaiisles_result.json": b"result.json",
+        "sub-case7/perf/sub-case7_desc-monaiisles_tmax.nii.gz": b"maps/tmax.nii.gz",
     }

@@ -1,0 +1,40 @@
+"""``monai-isles bids``: the BIDS App; participants of a BIDS data set in, BIDS derivatives out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from monai_isles.cli import options
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb, named as BIDS Apps name them."""
+    parser.add_argument("bids_dir", metavar="INPUT", help="BIDS data set")
+    parser.add_argument("out", metavar="OUTPUT", help="BIDS derivative data set to write or to add to")
+    parser.add_argument("analysis_level", choices=("participant",), help="there is no level of groups")
+    parser.add_argument(
+        "--participant-label", "--participant_label", dest="participants", nargs="+", default=[], metavar="LABEL",
+        help="participants, with or without sub- (default: all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-w", "--work-dir", "--work_dir", dest="work", metavar="DIR",
+        help="folder for what is not BIDS (default: OUTPUT/.monai_isles)",
+    )  # fmt: skip
+    options.prediction_arguments(parser, app=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict each participant alone; 3 when some failed."""
+    place = options.chosen_place(args)
+    from monai_isles.inference.malloc import use_threads
+
+    use_threads(args.threads)
+    from monai_isles.workflows.bids import predict_participants
+
+    needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory, "strict": args.strict}
+    wanted = {"entropy": args.entropy, "report": not args.no_report, "resample": args.resample}
+    chosen = {"participants": args.participants, "work": args.work}
+    how = options.chosen_prediction(args)
+    record = predict_participants(args.bids_dir, Path(args.out), **how, **chosen, **wanted, **needs, place=place)
+    return options.print_records(args, record)

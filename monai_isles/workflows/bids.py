@@ -1,0 +1,103 @@
+"""The BIDS App: predict participants of a BIDS data set into BIDS derivatives; if one fails, the others run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from monai_isles.bundle.bundle import Bundle
+from monai_isles.case import Case
+from monai_isles.cohort.task import HERE, Place, Record, left_out_records
+from monai_isles.data.bids import scan_bids
+from monai_isles.data.scans import Scan, as_case, faults_of
+from monai_isles.errors import refused
+from monai_isles.inference.outputs import publish_bids
+from monai_isles.inference.predictor import UNCHANGED, Choices
+from monai_isles.workflows.predict import CaseInputs, predict
+from monai_isles.workflows.predict_series import Wanted, predict_series
+
+WORK = ".monai_isles"
+
+
+@dataclass(frozen=True)
+class Found(CaseInputs):
+    """Cases that are known already, in place of the paths of ``CaseInputs``."""
+
+    cases: tuple[Case, ...] = ()
+
+    def entries(
+        self, keys: Sequence[str], *, fetch: bool = False, strict: bool = False
+    ) -> tuple[list[dict[str, object]], dict[str, Record]]:
+        """Return the flat dictionaries of the cases."""
+        asked = {"resample": True} if self.resample else {}
+        return [case.entry() | asked for case in self.cases], {}
+
+
+def predict_participants(
+    source: str | Path,
+    out: str | Path,
+    *,
+    bundle: Bundle,
+    choices: Choices = UNCHANGED,
+    participants: Sequence[str] = (),
+    work: str | Path | None = None,
+    resample: bool = False,
+    entropy: bool = False,
+    report: bool = True,
+    place: Place = HERE,
+    gpus: int | None = None,
+    memory_gb: float = 0.0,
+    strict: bool = False,
+) -> dict[str, Any]:
+    """Predict participants of ``source`` and write their results below ``out``; return the record of each.
+
+    A session that lacks maps which the bundle reads is measured from its CT perfusion series where it has one.
+
+    Args:
+        source: BIDS data set. out: BIDS derivative data set; participants of earlier calls stay in it.
+        participants: labels, with or without ``sub-``; all unless told.
+        work: what ``predict`` and ``predict-series`` write goes here, ``<out>/.monai_isles`` unless told.
+        resample, entropy, report, gpus, memory_gb, strict: as for ``predict``.
+    Raises:
+        IslesError: ``E-LIST-67`` a label that is not there, and those of ``scan_bids``, ``predict`` and
+            ``predict_series``.
+    Source: BIDS Apps, doi:10.1371/journal.pcbi.1005209; ``tests/workflows/test_bids.py``.
+    """
+    aside, out = Path(work) if work else Path(out) / WORK, Path(out)
+    scans = _chosen(scan_bids(source), participants, str(source))
+    keys = bundle.config("inference")["modalities"]
+    series = [scan for scan in scans if scan.fault is None and scan.lacking(keys) and "ctp" in scan.files]
+    others = [scan for scan in scans if scan not in series]
+    faults = faults_of(others, keys)
+    lost = {id(scan) for scan, _ in faults}
+    records = left_out_records(replace(fault, case=scan.name) for scan, fault in faults)
+    how: dict[str, Any] = {"bundle": bundle, "choices": choices, "place": place, "gpus": gpus}
+    how |= {"memory_gb": memory_gb, "strict": strict, "entropy": entropy}
+    ready = tuple(as_case(scan, None) for scan in others if id(scan) not in lost)
+    if ready:
+        done = predict(Found((), resample=resample, cases=ready), aside / "cases", report=report, **how)
+        records |= _published(done, aside / "cases", ready, out)
+    if series:
+        paths = [scan.files["ctp"] for scan in series]
+        wanted = Wanted(report=report, dicom=False)
+        done = predict_series(paths, aside / "series", wanted=wanted, resample=resample, **how)
+        measured = [Case(name, name) for name in done["cases"]]
+        records |= _published(done, aside / "series", measured, out)
+    return {"cases": records}
+
+
+def _published(done: Mapping[str, Any], folder: Path, cases: Sequence[Case], out: Path) -> dict[str, Record]:
+    records: dict[str, Record] = done["cases"]
+    publish_bids(folder, [case.entry() for case in cases if records[case.name]["outcome"] != "failed"], root=out)
+    return records
+
+
+def _chosen(scans: Sequence[Scan], labels: Sequence[str], where: str) -> list[Scan]:
+    wanted = {f"sub-{label.removeprefix('sub-')}" for label in labels}
+    there = {str(scan.subject) for scan in scans}
+    if wanted - there:
+        found = f"{', '.join(sorted(wanted - there))}; there are {', '.join(sorted(there)[:12])}"
+        raise refused("E-LIST-67", where=where, found=found)
+    return [scan for scan in scans if not wanted or scan.subject in wanted]
