@@ -18,7 +18,6 @@ import numpy as np
 from monai_isles.bundle import Bundle
 from monai_isles.data.study import find_study
 from monai_isles.inference import case_ischaemia, load_predictor
-from monai_isles.inference.intensity_check import intensity_flags
 from monai_isles.inference.malloc import use_threads
 from monai_isles.io import read_image
 from monai_isles.io.publish import publish_text
@@ -26,7 +25,7 @@ from monai_isles.metrics import dsc
 from monai_isles.phantom import CaseArrays, make_case
 from monai_isles.phantom.folder import save_lps
 from monai_isles.progress import progress
-from monai_isles.workflows.measure_study import measure_study
+from monai_isles.workflows.measure_study import intensity_flags, measure_study
 
 _SEEN = ("ct", "cbf", "cbv", "mtt", "tmax")
 WAYS = ("data set", "from series")

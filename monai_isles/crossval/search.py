@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -31,7 +29,7 @@ from monai_isles.crossval.protocols import (
 from monai_isles.evaluation.score import COLUMNS
 from monai_isles.inference.calibrated import Calibration, lesion_features
 from monai_isles.io.checksums import sha256_of
-from monai_isles.io.publish import publish_json, publish_text
+from monai_isles.io.publish import publish_csv, publish_json
 from monai_isles.io.read import Image, read_header
 from monai_isles.io.runs import RunFolder
 from monai_isles.metrics.calibration import (
@@ -211,41 +209,20 @@ def _record(
 
 def _publish(found: OutOfFold, grid: GridScores, tables: Sequence[Protocol], record: Mapping[str, Any]) -> None:
     folder = found.folder / SEARCH
-    publish_text(folder / "grid.csv", _grid_csv(grid))
-    publish_text(folder / "cases.csv", _cases_csv(found, grid))
+    (dsc, hd), scores, undefined = grid.means(), grid.scores(), np.isnan(grid.hd_vox).sum(axis=0)
+    pairs = [(t, s, threshold, size) for t, threshold in enumerate(grid.thresholds)
+             for s, size in enumerate(grid.sizes_vox)]  # fmt: skip
+    columns = ("threshold", "min_size_vox", "n", "dsc", "hd_vox_as_scored", "one_mask_empty", "score")
+    cells = ((threshold, size, len(grid.dsc), dsc[t, s], hd[t, s], int(undefined[t, s]), scores[t, s])
+             for t, s, threshold, size in pairs)  # fmt: skip
+    publish_csv(folder / "grid.csv", columns, cells)
+    scored = ((case.name, case.subject, case.fold, threshold, size, grid.dsc[n, t, s], grid.hd_vox[n, t, s])
+              for n, case in enumerate(found.cases) for t, s, threshold, size in pairs)  # fmt: skip
+    publish_csv(folder / "cases.csv", ("case", "subject", "fold", *columns[:2], "dsc", "hd_vox"), scored)
     for table in tables:
         lines = [[row[name] for name in COLUMNS] for row in table.rows]
-        publish_text(folder / table.name / "per_case.csv", _csv(COLUMNS, lines))
+        publish_csv(folder / table.name / "per_case.csv", COLUMNS, lines)
         publish_json(folder / table.name / "summary.json", table.summary)
     publish_json(folder / "search.json", record)
     chosen = {key: value for key, value in record["chosen"].items() if key != "score"}
     publish_json(found.folder / POSTPROCESSING, chosen)
-
-
-def _grid_csv(grid: GridScores) -> str:
-    (dsc, hd), scores = grid.means(), grid.scores()
-    undefined = np.isnan(grid.hd_vox).sum(axis=0)
-    lines = [
-        [threshold, size, len(grid.dsc), dsc[t, s], hd[t, s], int(undefined[t, s]), scores[t, s]]
-        for t, threshold in enumerate(grid.thresholds)
-        for s, size in enumerate(grid.sizes_vox)
-    ]
-    return _csv(("threshold", "min_size_vox", "n", "dsc", "hd_vox_as_scored", "one_mask_empty", "score"), lines)
-
-
-def _cases_csv(found: OutOfFold, grid: GridScores) -> str:
-    lines = [
-        [case.name, case.subject, case.fold, threshold, size, grid.dsc[n, t, s], grid.hd_vox[n, t, s]]
-        for n, case in enumerate(found.cases)
-        for t, threshold in enumerate(grid.thresholds)
-        for s, size in enumerate(grid.sizes_vox)
-    ]
-    return _csv(("case", "subject", "fold", "threshold", "min_size_vox", "dsc", "hd_vox"), lines)
-
-
-def _csv(names: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(names)
-    table.writerows([f"{cell:.9g}" if isinstance(cell, float) else cell for cell in line] for line in lines)
-    return text.getvalue()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -77,6 +79,15 @@ def publish_text(path: str | Path, text: str, *, inputs: Iterable[str | Path] = 
     'whole or not at all'
     """
     publish(path, lambda tmp: tmp.write_bytes(text.encode("utf-8")), inputs=inputs)
+
+
+def publish_csv(path: str | Path, columns: Sequence[str], lines: Iterable[Iterable[object]]) -> None:
+    """Publish a table as CSV, floats in nine digits, None as an empty cell."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows([f"{cell:.9g}" if isinstance(cell, float) else cell for cell in line] for line in lines)
+    publish_text(path, text.getvalue())
 
 
 def publish_json(

@@ -1,7 +1,6 @@
 from .focal import SoftmaxFocalLoss, WeightedCELoss
-from .pseudo_dwi import PseudoDWILoss
 from .stroke_segmentation import GeneralizedDiceCELoss, HardnessAwareGDLoss, StrokeSegmentationLoss, sudre_dice_loss
-from .synthesis import SynthesisLoss, discriminator_ls_loss, generator_ls_loss
+from .synthesis import PseudoDWILoss, SynthesisLoss, discriminator_ls_loss, generator_ls_loss
 
 __all__ = [
     "GeneralizedDiceCELoss",

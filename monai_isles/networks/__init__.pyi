@@ -1,9 +1,15 @@
 from .asymmetric_res_unet import AsymmetricResUNet
-from .blocks import AnySize, PredictionDropout, PseudoDWIOutput, SqueezeExcitation, ThresholdOutput, xavier_
-from .discriminator import MultiScaleDiscriminator
-from .norms import SwitchableNorm2d
+from .blocks import (
+    AnySize,
+    PredictionDropout,
+    PseudoDWIOutput,
+    SqueezeExcitation,
+    SwitchableNorm2d,
+    ThresholdOutput,
+    xavier_,
+)
 from .pretrained import PretrainedReport, load_pretrained
-from .pseudo_dwi_net import ContextEncoder, PseudoDWINet
+from .pseudo_dwi_net import ContextEncoder, MultiScaleDiscriminator, PseudoDWINet
 from .pspnet import PSPNet, with_aux
 from .stroke_fcn import StrokeFCN
 from .threshold_rule import ThresholdRule

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_isles.errors import refused
-from monai_isles.networks.norms import LoneBatchNorm2d
+from monai_isles.networks.blocks import LoneBatchNorm2d
 from monai_isles.networks.pretrained import load_pretrained
 
 DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}

@@ -10,8 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_isles.errors import refused
-from monai_isles.networks.blocks import SqueezeExcitation, cropped_to, initialise_, padded_to
-from monai_isles.networks.norms import LoneBatchNorm2d, LoneBatchNorm3d, SwitchableNorm2d
+from monai_isles.networks.blocks import (
+    LoneBatchNorm2d,
+    LoneBatchNorm3d,
+    SqueezeExcitation,
+    SwitchableNorm2d,
+    conv_norm_relu,
+    cropped_to,
+    double_conv,
+    initialise_,
+    padded_to,
+)
 
 Norm = Callable[[int], nn.Module]
 _NORMS: dict[str, Norm] = {"batch": LoneBatchNorm2d, "none": nn.Identity}
@@ -100,18 +109,6 @@ class RonnebergerUNet(UNetSkeleton):
         )
 
 
-def double_conv(conv: type[nn.Module], ins: int, middle: int, outs: int, norm: Norm) -> nn.Sequential:
-    """Return two biased convolutions of kernel 3 and unit padding, each with its normalisation and ReLU."""
-    return nn.Sequential(
-        conv(ins, middle, kernel_size=3, padding=1),
-        norm(middle),
-        nn.ReLU(inplace=True),
-        conv(middle, outs, kernel_size=3, padding=1),
-        norm(outs),
-        nn.ReLU(inplace=True),
-    )
-
-
 _SLNET_NORMS = {"switchable": SwitchableNorm2d, **_NORMS}
 
 
@@ -188,11 +185,6 @@ class BlockUNet(UNetSkeleton):
             [2 ** (levels - 1)] * 2,
         )
         initialise_(self, init)
-
-
-def conv_norm_relu(ins: int, outs: int) -> nn.Sequential:
-    """Return a biased 3x3 convolution of unit padding with batch normalisation and ReLU."""
-    return nn.Sequential(nn.Conv2d(ins, outs, kernel_size=3, padding=1), LoneBatchNorm2d(outs), nn.ReLU(inplace=True))
 
 
 class R2UNet(BlockUNet):

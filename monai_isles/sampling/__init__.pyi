@@ -1,7 +1,6 @@
 from .cases import CachedCases
-from .centres import Centres, balanced_centres
 from .elastic import deform, displacement
-from .patches import PatchLoader
+from .patches import Centres, PatchLoader, balanced_centres
 from .slices import SliceLoader
 
 __all__ = ["CachedCases", "Centres", "PatchLoader", "SliceLoader", "balanced_centres", "deform", "displacement"]

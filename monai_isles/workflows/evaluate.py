@@ -17,7 +17,7 @@ from monai_isles.evaluation.score import COLUMNS, NETWORK, FromFiles, score_case
 from monai_isles.evaluation.summary import summarise
 from monai_isles.evaluation.threshold_baselines import methods
 from monai_isles.io.checksums import sha256_of
-from monai_isles.io.publish import publish_json, publish_text
+from monai_isles.io.publish import publish_csv, publish_json
 from monai_isles.io.runs import RunFolder
 from monai_isles.metrics.overlap import RULES
 
@@ -127,21 +127,10 @@ def _publish(out_dir: Path, scored: Mapping[str, list[dict[str, object]]], summa
     for stale in ("baseline_per_case.csv", "single_threshold_per_case.csv", "summary.json"):
         (out_dir / stale).unlink(missing_ok=True)
     for method, rows in scored.items():
-        publish_text(out_dir / _FILES.get(method, f"{method}_per_case.csv"), _csv(rows))
+        columns = COLUMNS + (MAP_COLUMNS if any(MAP_COLUMNS[0] in row for row in rows) else ())
+        lines = ([row.get(name, "") for name in columns] for row in rows)
+        publish_csv(out_dir / _FILES.get(method, f"{method}_per_case.csv"), columns, lines)
     publish_json(out_dir / "summary.json", summary)
-
-
-def _csv(rows: Sequence[Mapping[str, object]]) -> str:
-    columns = COLUMNS + (MAP_COLUMNS if any(MAP_COLUMNS[0] in row for row in rows) else ())
-    lines = [",".join(columns), *(",".join(_cell(row.get(name, "")) for name in columns) for row in rows)]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.9g}"
-    text = str(value)
-    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\n') else text
 
 
 def _record(

@@ -17,7 +17,7 @@ from monai_isles.cohort.task import Place, Record, Task, stands_elsewhere
 from monai_isles.data.scans import SeriesInput, read_perfusion_series
 from monai_isles.data.study import StudyFiles, find_studies
 from monai_isles.io.clock import Asked
-from monai_isles.io.publish import publish_image, publish_json, publish_text
+from monai_isles.io.publish import publish_csv, publish_image, publish_json
 from monai_isles.io.runs import RunFolder, done_before, sweep_parts
 from monai_isles.modalities import MEASURED_MAPS
 from monai_isles.perfusion.clock import clock_flags
@@ -179,7 +179,7 @@ def measure_cohort(
     done = run_cases(measure_one, tasks, **place, title="maps", unit="series", strict=strict)
     records = {name: done[name] if isinstance(one, StudyFiles) else one for name, one in found.items()}
     sweep_parts(out)
-    publish_text(out / TABLE, _table(out, records))
+    _publish_table(out, records)
     return records
 
 
@@ -198,14 +198,14 @@ def _stamp(study: StudyFiles, how: Measuring) -> dict[str, object]:
     return {"version": __version__, "source_sha256": study.sha256(), "asked": asdict(how)}
 
 
-def _table(out: Path, records: Mapping[str, Record]) -> str:
-    """Return one row a series: what was measured, read from its own record, nothing of when or where."""
+def _publish_table(out: Path, records: Mapping[str, Record]) -> None:
+    """Write one row a series: what was measured, read from its own record, nothing of when or where."""
     columns, found = ("frames", "dt_s", "brain_ml"), ("core_ml", "hypoperfused_ml", "mismatch_ml", "mismatch_ratio")
-    lines = [",".join(("case", "measured", *columns, *MAPS[:-1], *found))]
+    lines = []
     for name, one in records.items():
         there = one["outcome"] != "failed"
         made = json.loads((out / name / RECORD).read_bytes()) if there else {}
-        values = [made.get(key, "") for key in columns] + [made.get("medians", {}).get(key, "") for key in MAPS[:-1]]
-        values += [made.get("ischaemia", {}).get(key) for key in found]
-        lines.append(",".join([name, str(int(there)), *(f"{v:.9g}" if v not in ("", None) else "" for v in values)]))
-    return "\n".join(lines) + "\n"
+        medians, volumes = made.get("medians", {}), made.get("ischaemia", {})
+        values = (*map(made.get, columns), *map(medians.get, MAPS[:-1]), *map(volumes.get, found))
+        lines.append((name, int(there), *values))
+    publish_csv(out / TABLE, ("case", "measured", *columns, *MAPS[:-1], *found), lines)

@@ -20,7 +20,6 @@ from monai_isles.dicom.source import DicomSource
 from monai_isles.dicom.write_maps import publish_maps
 from monai_isles.dicom.write_seg import Algorithm, publish_seg
 from monai_isles.errors import refused
-from monai_isles.inference.intensity_check import intensity_flags
 from monai_isles.inference.ischaemia import case_ischaemia
 from monai_isles.inference.outputs import publish_bids
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor
@@ -32,7 +31,7 @@ from monai_isles.perfusion.quality import LATE_ARTERY, NO_ARTERY
 from monai_isles.progress import quiet
 from monai_isles.reports.page import case_page
 from monai_isles.reports.views import CaseView
-from monai_isles.workflows.measure_study import MAPS, MeasuredStudy, maps_of, measure_study
+from monai_isles.workflows.measure_study import MAPS, MeasuredStudy, intensity_flags, maps_of, measure_study
 from monai_isles.workflows.predict import Recipe, predict_cases, prediction_record, recipe_of, settle_entropy
 
 _CUTS = ("core_rcbf", "delay_s", "min_cluster_ml")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from monai_isles.networks.norms import LoneBatchNorm2d, LoneBatchNorm3d
+from monai_isles.networks.blocks import LoneBatchNorm2d, LoneBatchNorm3d
 
 
 @pytest.mark.parametrize(("ours", "theirs", "shape"), [

@@ -14,7 +14,7 @@ from torch import nn
 
 from monai_isles.errors import IslesError
 from monai_isles.networks import PSPNet
-from monai_isles.networks.norms import LoneBatchNorm2d
+from monai_isles.networks.blocks import LoneBatchNorm2d
 from monai_isles.training import (
     Curves,
     EarlyStop,
