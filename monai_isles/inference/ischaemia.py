@@ -1,17 +1,18 @@
-"""Core, hypoperfusion and mismatch of a case by the threshold rules, beside whatever a network says."""
+"""The perfusion maps of a case, and core, hypoperfusion and mismatch by the threshold rules, beside any network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from monai_isles.errors import IslesError
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import read_image
-from monai_isles.modalities import MEASURED_MAPS
+from monai_isles.modalities import LABEL, LABEL_VALUES, MEASURED_MAPS, PERFUSION_MAPS
 from monai_isles.perfusion.thresholds import (
     CORE_CUT,
     HYPOPERFUSED_S,
@@ -20,8 +21,60 @@ from monai_isles.perfusion.thresholds import (
     contralateral_side,
     ischaemia,
 )
+from monai_isles.transforms.grid import onto_first
+from monai_isles.transforms.registration import split_head
 
-_MAPS = MEASURED_MAPS
+
+@dataclass(frozen=True)
+class PerfusionCase:
+    """Hold what a threshold rule needs of one case.
+
+    Shapes: all arrays ``(H, W, D)``, RAS+; ``reference`` is the brain of the healthy side, ``label`` None if not read.
+    Units: CBF as stored, Tmax in s, spacing in mm. ``midline`` says how the sides were told apart: ``mirror`` (CT
+    registered to its mirror image) or ``centroid`` (column of the brain's centre, no CT or no registration).
+    """
+
+    name: str
+    cbf: np.ndarray
+    tmax_s: np.ndarray
+    brain: np.ndarray
+    reference: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    midline: str
+    affine: np.ndarray
+    label: np.ndarray | None = None
+
+
+def read_perfusion_case(
+    entry: Mapping[str, Any], *, maps: Sequence[str] = PERFUSION_MAPS, need_label: bool = False
+) -> PerfusionCase:
+    """Read the maps of one case, find the brain, the two sides and the healthy one.
+
+    Brain is where the sum of the maps is above zero. The sides come from the CT's mirror image (``mirror``) or, without
+    one, from the brain's centre column (``centroid``).
+
+    Args:
+        entry: flat dictionary with the paths of the maps, ct where there is one, and ``label`` if needed.
+        maps: keys to read, cbf and tmax among them.
+        need_label: read the label too.
+    Raises:
+        IslesError: ``E-EVAL-04`` a path is not in the entry; ``E-EVAL-01``; ``E-GEOM`` and others of ``read_image``.
+    Source: brain mask of Clerigues 2019, doi:10.1016/j.compbiomed.2019.103487.
+    """
+    name, wanted = str(entry.get("case", "case")), [*maps, *([LABEL] if need_label else [])]
+    missing = [key for key in wanted if not entry.get(key)]
+    if missing:
+        raise refused("E-EVAL-04", where=name, found=f"no {', '.join(missing)}")
+    keys, values = [*(["ct"] if entry.get("ct") else []), *wanted], entry.get(LABEL_VALUES)
+    images = {key: read_image(Path(str(entry[key])), kind=key, where=name, label_values=values) for key in keys}
+    if entry.get("resample") is True:
+        images = onto_first(images, case=name)
+    require_same_grid(images, case=name)
+    brain = np.sum([images[key].data for key in maps], axis=0) > 0
+    cbf, tmax_s = images["cbf"], images["tmax"].data
+    left, midline = split_head(images["ct"].data if "ct" in images else None, brain, cbf.spacing_mm, where=name)
+    reference, label = contralateral_side(tmax_s, brain, left), images[LABEL].data > 0 if need_label else None
+    return PerfusionCase(name, cbf.data, tmax_s, brain, reference, cbf.spacing_mm, midline, cbf.affine, label)
 
 
 def case_ischaemia(
@@ -33,9 +86,6 @@ def case_ischaemia(
 ) -> tuple[Ischaemia, str] | None:
     """Return masks and volumes of one case and how its sides were told apart; None without CBF or Tmax.
 
-    The brain is where the sum of the perfusion maps is above zero. The sides come from the CT's mirror image
-    (``mirror``) or, without one, from the brain's centre column (``centroid``).
-
     Args:
         entry: flat dictionary with the paths of the maps, and of ``ct`` where there is one.
         core_rcbf, delay_s, min_cluster_ml: as in ``monai_isles.perfusion.ischaemia``.
@@ -45,29 +95,18 @@ def case_ischaemia(
     """
     if not (entry.get("cbf") and entry.get("tmax")):
         return None
-    from monai_isles.transforms.grid import onto_first
-    from monai_isles.transforms.registration import split_head
-
-    name = str(entry.get("case", "case"))
-    keys = [key for key in ("ct", *_MAPS) if entry.get(key)]
-    images = {key: read_image(Path(str(entry[key])), kind=key, where=name) for key in keys}
-    if entry.get("resample") is True:
-        images = onto_first(images, case=name)
-    require_same_grid(images, case=name)
-    brain = np.sum([images[key].data for key in keys if key != "ct"], axis=0) > 0
-    cbf, tmax_s = images["cbf"], images["tmax"].data
-    left, midline = split_head(images["ct"].data if "ct" in images else None, brain, cbf.spacing_mm, where=name)
+    case = read_perfusion_case(entry, maps=[key for key in MEASURED_MAPS if entry.get(key)])
     found = ischaemia(
-        cbf.data,
-        tmax_s,
-        brain,
-        cbf.spacing_mm,
+        case.cbf,
+        case.tmax_s,
+        case.brain,
+        case.spacing_mm,
         core_rcbf=core_rcbf,
         delay_s=delay_s,
         min_cluster_ml=min_cluster_ml,
-        contralateral=contralateral_side(tmax_s, brain, left),
+        contralateral=case.reference,
     )
-    return found, midline
+    return found, case.midline
 
 
 def perfusion_block(entry: Mapping[str, object], settings: Mapping[str, Any] | None = None) -> dict[str, object] | None:
