@@ -29,13 +29,16 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
         "dt": "seconds between frames, instead of the file's",
         "series": "number or UID of the series, where a DICOM folder holds several",
         "times": "time of every frame in s, one rising number each, instead of the file's",
-        "dicom-maps": "also write the maps as DICOM parametric maps",
-        "no-dicom": "leave out <case>/lesion_seg.dcm",
+        "dicom-out": "what to write as DICOM where the source is DICOM: seg (masks, the default), sr (report of "
+        "the numbers), sc (pictures), pdf, maps (parametric maps)",
+        "dicom-maps": "write the maps too, as --dicom-out maps beside the others",
+        "no-dicom": "write no masks as DICOM",
         "show-patient": "print name, number and dates of the DICOM header on the page",
     }
+    objects = {"nargs": "+", "choices": ("seg", "sr", "sc", "pdf", "maps"), "default": None, "metavar": "KIND"}
     for name, text in said.items():
         valued: dict[str, dict[str, Any]] = {"dt": {"type": float, "metavar": "S"}, "times": {"metavar": "FILE"}}
-        valued["series"] = {"dest": "of_series", "metavar": "N"}
+        valued |= {"series": {"dest": "of_series", "metavar": "N"}, "dicom-out": objects}
         how = valued.get(name, {"action": "store_true"})
         parser.add_argument(f"--{name}", **how, help=text if shown else argparse.SUPPRESS)
 
@@ -53,7 +56,13 @@ def run(args: argparse.Namespace) -> int:
     read = {"dt_s": options.chosen_times(args), "resample": args.resample, "series": args.of_series}
     if args.dry_run:
         return options.print_rehearsal(args, rehearse_series(args.series, out, **how, **read))
-    wanted = Wanted(not args.no_report, not args.no_dicom, args.dicom_maps, args.show_patient)
+    wanted = Wanted(not args.no_report, _objects(args), args.show_patient)
     needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory, "strict": args.strict}
     more = {"wanted": wanted, "entropy": args.entropy, "bids": args.bids}
     return options.print_records(args, predict_series(args.series, out, **how, **read, **more, place=place, **needs))
+
+
+def _objects(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return what is written as DICOM."""
+    usual = () if args.no_dicom else ("seg",)
+    return (*(args.dicom_out or usual), *(("maps",) if args.dicom_maps else ()))

@@ -181,6 +181,11 @@ def _plot(figure: Figure, label: str, caption: str) -> SimpleNamespace:
 _ARRAYS = ("probability", "uncertainty", "lesion", *SYNTHETIC)
 
 
+def is_simulated(image: str | Path) -> bool:
+    """Return whether an image lies in a folder of the phantom."""
+    return any((folder / "SIMULATED.txt").is_file() for folder in list(Path(image).parents)[:4])
+
+
 def publish_case_page(
     entry: Mapping[str, object], maps: Mapping[str, Any], result: Mapping[str, object], path: Path
 ) -> None:
@@ -205,7 +210,7 @@ def publish_case_page(
         uncertainty=arrays.get("uncertainty"),
         lesion=arrays["lesion"] > 0,
         result=result,
-        simulated=any((folder / "SIMULATED.txt").is_file() for folder in list(Path(str(entry[first])).parents)[:4]),
+        simulated=is_simulated(str(entry[first])),
         synthetic={key: arrays[key] for key in SYNTHETIC if key in arrays},
     )
     case_page(view, path)

@@ -91,7 +91,7 @@ def predict(
 
     Args:
         gpus, memory_gb: that a case needs of its worker.
-        entropy, bids, report: also write ``entropy.nii.gz``, a BIDS derivative tree, the page of each case.
+        entropy, bids, report: also write ``entropy.nii.gz``, a BIDS derivative tree, the page of each case and of all.
         strict: stop at the first case that fails.
     Raises:
         IslesError: those of ``Choices.changes``, ``CaseInputs.entries``, ``predict_cohort`` and ``RunFolder``.
@@ -111,7 +111,10 @@ def predict(
             settle_entropy(out / name, record, wanted=entropy)
         if bids:
             publish_bids(out, [entry for entry in entries if records[str(entry["case"])]["outcome"] != "failed"])
-        held.finish(record := prediction_record("prediction", predictor, records | left))
+        record = prediction_record("prediction", predictor, records | left)
+        if report:
+            publish_overview(out, record, bundle)
+        held.finish(record)
     return record
 
 
@@ -127,6 +130,13 @@ def settle_entropy(folder: Path, record: Record, *, wanted: bool) -> None:
         publish_entropy(folder)
     elif record["outcome"] == "ok":
         (folder / "entropy.nii.gz").unlink(missing_ok=True)
+
+
+def publish_overview(out: Path, record: Mapping[str, Any], bundle: Bundle) -> None:
+    """Write the table, the page and the methods of a run."""
+    from monai_isles.reports.studies import publish_studies
+
+    publish_studies(out, record, bundle.metadata.get("references") or ())
 
 
 def publish_page(out: Path, entry: Entry, maps: Mapping[str, object], result: dict[str, object]) -> None:

@@ -18,6 +18,7 @@ from monai_isles.cohort.task import HERE, Place, Record, Task, is_spread, kept, 
 from monai_isles.data.study import StudyFiles, find_studies
 from monai_isles.dicom.source import DicomSource
 from monai_isles.dicom.write_maps import publish_maps
+from monai_isles.dicom.write_report import publish_captures, publish_pdf, publish_sr
 from monai_isles.dicom.write_seg import Algorithm, publish_seg
 from monai_isles.errors import refused
 from monai_isles.inference.ischaemia import case_ischaemia
@@ -29,12 +30,22 @@ from monai_isles.io.read import read_image
 from monai_isles.io.runs import RunFolder, sweep_parts
 from monai_isles.perfusion.quality import LATE_ARTERY, NO_ARTERY
 from monai_isles.progress import quiet
+from monai_isles.reports.captures import TITLES, captures, pdf_bytes
 from monai_isles.reports.page import case_page
+from monai_isles.reports.studies import publish_studies
 from monai_isles.reports.views import CaseView
 from monai_isles.workflows.measure_study import MAPS, MeasuredStudy, intensity_flags, maps_of, measure_study
 from monai_isles.workflows.predict import Recipe, predict_cases, prediction_record, recipe_of, settle_entropy
 
 _CUTS = ("core_rcbf", "delay_s", "min_cluster_ml")
+# what can be written as DICOM: its files
+DICOM_FILES = {
+    "seg": ("lesion_seg.dcm",),
+    "sr": ("report_sr.dcm",),
+    "sc": tuple(f"capture_{name}.dcm" for name in TITLES),
+    "pdf": ("report_pdf.dcm",),
+    "maps": tuple(f"dicom_maps/{key}.dcm" for key in MAPS),
+}
 _SEEN = ("ct", "cbf", "cbv", "mtt", "tmax")
 _PATIENT = {
     "PatientName": "Name", "PatientID": "Number", "PatientBirthDate": "Born", "PatientSex": "Sex", "StudyDate": "Study",
@@ -46,25 +57,27 @@ class Wanted:
     """Which results to write, beside those that every prediction has.
 
     Args:
-        report: the page. dicom: a DICOM SEG where the source is DICOM. dicom_maps: the maps as DICOM too.
+        report: the page. dicom: names of ``DICOM_FILES``, written where the source is DICOM; ``sr`` has a SEG with it.
         show_patient: print the patient's name, number, birth date, sex and study date on the page, nowhere else.
         metadata: of the bundle.
     """
 
     report: bool = True
-    dicom: bool = True
-    dicom_maps: bool = False
+    dicom: tuple[str, ...] = ("seg",)
     show_patient: bool = False
     metadata: Mapping[str, object] = field(default_factory=dict)
 
     def files(self, measured: MeasuredStudy) -> list[str]:
         """Return the names that a finished case has."""
         found = ["result.json", "lesion.nii.gz", *(["report.html"] if self.report else [])]
-        if measured.slices and self.dicom:
-            found.append("lesion_seg.dcm")
-        if measured.slices and self.dicom_maps:
-            found += [f"dicom_maps/{key}.dcm" for key in MAPS]
+        if measured.slices:
+            found += [name for kind in self.objects for name in DICOM_FILES[kind]]
         return found
+
+    @property
+    def objects(self) -> list[str]:
+        """Return the names of ``DICOM_FILES`` that are written, in its order; a report names the segments of a SEG."""
+        return [kind for kind in DICOM_FILES if kind in self.dicom or (kind == "seg" and "sr" in self.dicom)]
 
 
 def publish_results(
@@ -78,7 +91,7 @@ def publish_results(
         result: ``result.json`` to be, with ``perfusion`` where the maps allowed it; changed in place.
         folder: ``<out>/<case>``.
     Raises:
-        IslesError: those of ``publish_image``, ``case_page``, ``publish_seg`` and ``publish_maps``.
+        IslesError: those of ``publish_image``, ``case_page`` and of the writers of DICOM.
     Source: ours; ``tests/cli/test_predict_series.py``.
     """
     images = {key: read_image(str(measured.entry[key]), kind=key) for key in _SEEN}
@@ -92,14 +105,14 @@ def publish_results(
     flags = [asdict(flag) for flag in intensity_flags(arrays, brain, wanted.metadata)]
     result["quality"] = [*measured.record["flags"], *flags, *_rule_flags(result)]
     told = ("kind", "source_sha256", "ct", "frames", "dt_s", "settings", "coverage")
-    result["source"] = {key: measured.record[key] for key in told}
+    result["source"] = {key: measured.record[key] for key in told} | {"simulated": measured.simulated}
     result["patient_shown"] = wanted.show_patient
+    volumes = {key: np.asarray(maps[key][0]) for key in ("probability", "uncertainty") if key in maps}
+    view = _view(measured, arrays | volumes, masks, images["ct"].spacing_mm, result, wanted)
     if wanted.report:
-        volumes = {key: np.asarray(maps[key][0]) for key in ("probability", "uncertainty") if key in maps}
-        view = _view(measured, arrays | volumes, masks, images["ct"].spacing_mm, result, wanted)
         case_page(view, folder / "report.html")
-    if measured.slices:
-        _publish_dicom(measured, masks, images["ct"].affine, result, folder, wanted)
+    if measured.slices and wanted.dicom:
+        _publish_dicom(measured, masks, images["ct"].affine, view, folder, wanted)
 
 
 def _withhold_volumes(measured: MeasuredStudy, result: dict[str, Any]) -> None:
@@ -160,20 +173,34 @@ def _made(settings: Mapping[str, Any]) -> str:
 
 
 def _publish_dicom(
-    measured: MeasuredStudy, masks: Mapping[str, np.ndarray], affine: np.ndarray, result: Mapping[str, Any],
+    measured: MeasuredStudy, masks: Mapping[str, np.ndarray], affine: np.ndarray, view: CaseView,
     folder: Path, wanted: Wanted,
 ) -> None:  # fmt: skip
-    source = DicomSource(measured.slices, affine)
-    if wanted.dicom:
-        settings = {key: str(result[key]) for key in ("threshold", "min_size_vox") if key in result}
-        sha = ", ".join(str(one) for one in result["weights_sha256"])
-        network = Algorithm(str(result["bundle"]), str(wanted.metadata.get("version") or __version__), sha, settings)
-        cuts = {key: str(value) for key, value in (result.get("perfusion") or {}).items() if key in _CUTS}
-        rule = Algorithm("thresholds of CBF and Tmax", settings=cuts)
-        publish_seg(masks, source, folder / "lesion_seg.dcm", algorithm=network, rule=rule)
-    if wanted.dicom_maps:
+    source, objects, result = DicomSource(measured.slices, affine), wanted.objects, view.result
+    by = {"algorithm": _network(result, wanted), "rule": _rule(result)}
+    path = {kind: folder / names[0] for kind, names in DICOM_FILES.items()}
+    if "seg" in objects:
+        publish_seg(masks, source, path["seg"], **by)
+    if "sr" in objects:
+        publish_sr(result, path["seg"], source, path["sr"], **by)
+    if "sc" in objects:
+        publish_captures(captures(view), source, folder, titles=TITLES)
+    if "pdf" in objects:
+        publish_pdf(pdf_bytes(view), source, path["pdf"], title=TITLES["summary"])
+    if "maps" in objects:
         volumes = {key: read_image(str(measured.entry[key]), kind=key).data for key in MAPS}
         publish_maps(volumes, source, folder / "dicom_maps")
+
+
+def _network(result: Mapping[str, Any], wanted: Wanted) -> Algorithm:
+    settings = {key: str(result[key]) for key in ("threshold", "min_size_vox") if key in result}
+    sha = ", ".join(str(one) for one in result["weights_sha256"])
+    return Algorithm(str(result["bundle"]), str(wanted.metadata.get("version") or __version__), sha, settings)
+
+
+def _rule(result: Mapping[str, Any]) -> Algorithm:
+    cuts = {key: str(value) for key, value in (result.get("perfusion") or {}).items() if key in _CUTS}
+    return Algorithm("thresholds of CBF and Tmax", settings=cuts)
 
 
 def _patient(file: Path) -> dict[str, str]:
@@ -234,7 +261,10 @@ def predict_series(
         if bids:
             done = [name for name, one in records.items() if one["outcome"] != "failed"]
             publish_bids(out, [maps_of(name, out, series=way.series) for name in done])
-        held.finish(record := prediction_record("prediction from series", predictor, records))
+        record = prediction_record("prediction from series", predictor, records)
+        if wanted.report:
+            publish_studies(out, record, metadata.get("references") or ())
+        held.finish(record)
     return record
 
 

@@ -1,0 +1,352 @@
+"""Numbers as a DICOM structured report, pictures as secondary captures, a page as an encapsulated PDF."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from monai_isles import __version__
+from monai_isles.dicom.source import MANUFACTURER, MODEL, DicomSource, fresh_uid, quiet, require_dicom, stable_uid
+from monai_isles.dicom.write_seg import SEGMENTS, Algorithm
+from monai_isles.errors import refused
+from monai_isles.io.publish import publish
+
+if TYPE_CHECKING:
+    from highdicom.seg import Segmentation
+    from highdicom.sr import Measurement, MeasurementReport, QualitativeEvaluation
+    from pydicom import Dataset
+    from pydicom.sr.codedict import Code
+
+PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
+SCHEME = "99ISLES"
+# volume of each segment: block of result.json (empty: the result itself) and key
+_VOLUMES = {
+    "lesion": ("", "lesion_ml"),
+    "core": ("perfusion", "core_ml"),
+    "hypoperfused": ("perfusion", "hypoperfused_ml"),
+    "penumbra": ("perfusion", "penumbra_ml"),
+}
+# key of the block ``perfusion``: code, meaning, UCUM unit
+_NUMBERS = {
+    "mismatch_ml": ("MISMATCH", "Mismatch volume", "ml"),
+    "mismatch_ratio": ("MISMATCH-RATIO", "Mismatch ratio", "{ratio}"),
+    "hir": ("HIR", "Hypoperfusion intensity ratio", "{ratio}"),
+    "cbv_index": ("CBV-INDEX", "CBV index", "{ratio}"),
+}
+_UNITS = {"ml": "milliliter", "{ratio}": "ratio"}
+_SIDES = {"left": ("7771000", "Left"), "right": ("24028007", "Right")}
+_SERIES_NUMBERS = {"sr": 7100, "sc": 7101, "pdf": 7102}
+
+
+def publish_sr(
+    result: Mapping[str, Any], seg: str | Path, source: DicomSource, path: str | Path, *, rule: Algorithm,
+    algorithm: Algorithm,
+) -> None:  # fmt: skip
+    """Write what was measured as a Comprehensive 3D SR (TID 1500), read back before it counts.
+
+    One group a segment of the SEG, with its tracking identifier and UID, its algorithm and its volume; one group for
+    the numbers of the whole head: mismatch, hypoperfusion intensity ratio, volumes above each Tmax, limits of the
+    lesion's volume, the affected side. A number that is not there is left out.
+
+    Units: ml, ratios without one.
+    Args:
+        result: content of ``result.json``.
+        seg: the SEG of the same masks, that ``publish_seg`` wrote.
+        algorithm: of the network's mask. rule: of the masks of thresholds.
+    Raises:
+        IslesError: ``E-DCM-40`` and ``E-DCM-47`` the source does not fit, ``E-DCM-48`` read back differently, and those
+            of ``publish``.
+    Source: DICOM PS3.16 TID 1500 by highdicom; ``tests/dicom/test_write_report.py``.
+    """
+    with quiet(path):
+        from highdicom.seg import segread
+        from highdicom.sr import Comprehensive3DSR
+
+        headers, made = source.headers(), segread(seg)
+        report = _measurement_report(result, made, algorithm, rule)
+        series = str(headers[0].SeriesInstanceUID)
+        uid = stable_uid("sr", series, algorithm.name, algorithm.version, sorted(algorithm.parameters.items()))
+        document = Comprehensive3DSR(
+            evidence=[*headers, made],
+            content=report,
+            series_instance_uid=uid,
+            series_number=_series_number(headers, "sr"),
+            sop_instance_uid=fresh_uid(),
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            is_complete=True,
+            series_description="Ischemic stroke measurements, research only",
+        )
+        document.ManufacturerModelName, document.SoftwareVersions = MODEL, __version__
+        document.DeviceSerialNumber = "none"
+
+        def write(tmp: Path) -> None:
+            document.save_as(tmp)
+            _compare_numbers(tmp, document, str(path))
+
+        publish(path, write, inputs=source.files)
+
+
+def _measurement_report(
+    result: Mapping[str, Any], seg: Segmentation, algorithm: Algorithm, rule: Algorithm
+) -> MeasurementReport:
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=stable_uid("device", MANUFACTURER, __version__), name=MODEL, manufacturer_name=MANUFACTURER
+    )
+    observer = sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
+    groups: list[Any] = [
+        _segment_group(result, seg, int(one.SegmentNumber), algorithm, rule) for one in seg.SegmentSequence
+    ]
+    numbers, said = _head_numbers(result), _head_findings(result)
+    if numbers or said:
+        series = str(seg.SeriesInstanceUID)
+        tracking = sr.TrackingIdentifier(uid=stable_uid("tracking", series, "head"), identifier=f"{MANUFACTURER} head")
+        groups.append(
+            sr.MeasurementsAndQualitativeEvaluations(
+                tracking_identifier=tracking,
+                algorithm_id=_identified(rule),
+                finding_sites=[sr.FindingSite(codes.SCT.Brain)],
+                measurements=numbers,
+                qualitative_evaluations=said,
+            )
+        )
+    return sr.MeasurementReport(
+        observation_context=sr.ObservationContext(observer_device_context=observer),
+        procedure_reported=codes.LN.CTPerfusionHeadWithContrastIV,
+        imaging_measurements=groups,
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+
+
+def _segment_group(
+    result: Mapping[str, Any], seg: Segmentation, number: int, algorithm: Algorithm, rule: Algorithm
+) -> Any:
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    segment = seg.get_segment_description(number)
+    name = next(name for name, known in SEGMENTS.items() if known.label == segment.segment_label)
+    block, key = _VOLUMES[name]
+    value = (result.get(block) or {} if block else result).get(key)
+    measured = [] if value is None else [_measured(codes.SCT.Volume, float(value), "ml")]
+    return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(uid=segment.tracking_uid, identifier=segment.tracking_id),
+        referenced_segment=sr.ReferencedSegment.from_segmentation(seg, number),
+        finding_type=segment.segmented_property_type,
+        finding_category=segment.segmented_property_category,
+        finding_sites=[sr.FindingSite(codes.SCT.Brain)],
+        algorithm_id=_identified(algorithm if SEGMENTS[name].network else rule),
+        measurements=measured,
+    )
+
+
+def _identified(by: Algorithm) -> Any:
+    from highdicom.sr import AlgorithmIdentification
+
+    parameters = [f"{name}: {value}" for name, value in by.parameters.items()]
+    return AlgorithmIdentification(name=by.name, version=by.version, parameters=parameters or None)
+
+
+def _measured(name: Code, value: float, unit: str) -> Measurement:
+    from highdicom.sr import Measurement
+    from pydicom.sr.codedict import Code
+
+    return Measurement(name=name, value=value, unit=Code(unit, "UCUM", _UNITS[unit]))
+
+
+def head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]]:
+    """Return the numbers of the whole head by their code: meaning, value, UCUM unit; those that are there.
+
+    The hypoperfusion intensity ratio is the volume above a Tmax of 10 s by that above 6 s.
+
+    Source: ratio: Olivot et al., Stroke 2014, doi:10.1161/STROKEAHA.113.003857.
+    """
+    perfusion = dict(result.get("perfusion") or {})
+    late = perfusion.get("tmax_ml") or {}
+    if "hir" not in perfusion and float(late.get("6") or 0.0) > 0 and late.get("10") is not None:
+        perfusion["hir"] = float(late["10"]) / float(late["6"])
+    found = {
+        code: (meaning, float(perfusion[key]), unit)
+        for key, (code, meaning, unit) in _NUMBERS.items()
+        if perfusion.get(key) is not None
+    }
+    for delay, volume in late.items():
+        found[f"TMAX-{delay}"] = (f"Volume with Tmax above {delay} s", float(volume), "ml")
+    for end, volume in zip(("lower", "upper"), result.get("lesion_ml_interval") or (), strict=False):
+        found[f"LESION-{end.upper()}"] = (f"Lesion volume, {end} limit (90 %)", float(volume), "ml")
+    return found
+
+
+def _head_numbers(result: Mapping[str, Any]) -> list[Measurement]:
+    from pydicom.sr.codedict import Code
+
+    return [
+        _measured(Code(code, SCHEME, meaning), value, unit)
+        for code, (meaning, value, unit) in head_numbers(result).items()
+    ]
+
+
+def _head_findings(result: Mapping[str, Any]) -> list[QualitativeEvaluation]:
+    """Return the affected side and whether the target profile is met."""
+    from highdicom.sr import QualitativeEvaluation
+    from pydicom.sr.codedict import Code
+
+    perfusion, found = result.get("perfusion") or {}, []
+    if perfusion.get("side") in _SIDES:
+        code, meaning = _SIDES[perfusion["side"]]
+        found.append(QualitativeEvaluation(Code("272741003", "SCT", "Laterality"), Code(code, "SCT", meaning)))
+    if isinstance(perfusion.get("defuse3"), bool):
+        answer = ("373066001", "Yes") if perfusion["defuse3"] else ("373067005", "No")
+        found.append(
+            QualitativeEvaluation(
+                Code("DEFUSE-3", SCHEME, "DEFUSE-3 target profile"), Code(answer[0], "SCT", answer[1])
+            )
+        )
+    return found
+
+
+def _compare_numbers(tmp: Path, wanted: Dataset, where: str) -> None:
+    pydicom = require_dicom()
+    written, meant = (_numbers_in(document) for document in (pydicom.dcmread(tmp), wanted))
+    if written != meant:
+        raise refused("E-DCM-48", where=where, found=f"{len(written)} numbers, wrote {len(meant)}")
+
+
+def _numbers_in(item: Dataset) -> list[tuple[str, float]]:
+    own = []
+    if item.get("ValueType") == "NUM":
+        value = item.MeasuredValueSequence[0].NumericValue
+        own.append((str(item.ConceptNameCodeSequence[0].CodeMeaning), float(value)))
+    return own + [one for child in item.get("ContentSequence", ()) for one in _numbers_in(child)]
+
+
+def publish_captures(
+    pictures: Mapping[str, np.ndarray], source: DicomSource, folder: str | Path, *, titles: Mapping[str, str]
+) -> list[Path]:
+    """Write each picture as ``<folder>/capture_<name>.dcm``, a secondary capture, read back before it counts.
+
+    Shapes: pictures (rows, columns, 3) uint8, RGB.
+    Raises:
+        IslesError: ``E-DCM-40`` and ``E-DCM-47`` the source does not fit, ``E-DCM-48`` read back differently, and those
+            of ``publish``.
+    Source: DICOM PS3.3 A.8.1 by highdicom; ``tests/dicom/test_write_report.py``.
+    """
+    written = []
+    with quiet(folder):
+        headers = source.headers()
+        for number, (name, picture) in enumerate(pictures.items(), 1):
+            written.append(Path(folder) / f"capture_{name}.dcm")
+            _publish_capture(picture, headers, written[-1], number, titles[name], source)
+    return written
+
+
+def _publish_capture(
+    picture: np.ndarray, headers: Sequence[Dataset], path: Path, number: int, title: str, source: DicomSource
+) -> None:
+    from highdicom.sc import SCImage
+
+    first = headers[0]
+    image = SCImage(
+        np.ascontiguousarray(picture),
+        "RGB",
+        8,
+        "PATIENT",
+        study_instance_uid=str(first.StudyInstanceUID),
+        series_instance_uid=stable_uid("sc", first.SeriesInstanceUID, __version__),
+        series_number=_series_number(headers, "sc"),
+        sop_instance_uid=fresh_uid(),
+        instance_number=number,
+        manufacturer=MANUFACTURER,
+        patient_orientation=("L", "P"),
+        **_identity(first),
+    )
+    image.BodyPartExamined = "BRAIN"  # else DICOM demands a Laterality
+    image.SeriesDescription, image.ImageComments = "Ischemic stroke pictures, research only", title
+    image.BurnedInAnnotation, image.ManufacturerModelName, image.SoftwareVersions = "NO", MODEL, __version__
+
+    def write(tmp: Path) -> None:
+        image.save_as(tmp)
+        if not np.array_equal(require_dicom().dcmread(tmp).pixel_array, picture):
+            raise refused("E-DCM-48", where=str(path), found=f"other pixels than the picture of {picture.shape}")
+
+    publish(path, write, inputs=source.files)
+
+
+def _identity(header: Dataset) -> dict[str, Any]:
+    """Return patient and study as highdicom takes them; what is empty or no date stays out."""
+    from pydicom.valuerep import DA, TM
+
+    words = {
+        "patient_id": header.PatientID, "patient_name": header.PatientName, "patient_sex": header.PatientSex,
+        "accession_number": header.AccessionNumber, "study_id": header.StudyID,
+        "referring_physician_name": header.ReferringPhysicianName,
+    }  # fmt: skip
+    whens: dict[str, Any] = {
+        "patient_birth_date": DA(str(header.PatientBirthDate or "")), "study_date": DA(str(header.StudyDate or "")),
+        "study_time": TM(str(header.StudyTime or "")),
+    }  # fmt: skip
+    return {name: value or None for name, value in (words | whens).items()}
+
+
+def publish_pdf(pdf: bytes, source: DicomSource, path: str | Path, *, title: str) -> None:
+    """Write a PDF as an Encapsulated PDF object of the source's patient and study, read back before it counts.
+
+    Raises:
+        IslesError: ``E-DCM-40`` and ``E-DCM-47`` the source does not fit, ``E-DCM-48`` no PDF or read back differently,
+            and those of ``publish``.
+    Source: DICOM PS3.3 A.45.1; ``tests/dicom/test_write_report.py``.
+    """
+    if not pdf.startswith(b"%PDF-"):
+        raise refused("E-DCM-48", where=str(path), found=f"{len(pdf)} bytes that are no PDF")
+    with quiet(path):
+        headers = source.headers()
+        document = _encapsulated(pdf, headers, title)
+
+        def write(tmp: Path) -> None:
+            document.save_as(tmp, enforce_file_format=True)
+            again = require_dicom().dcmread(tmp)
+            if bytes(again.EncapsulatedDocument)[: again.EncapsulatedDocumentLength] != pdf:
+                raise refused("E-DCM-48", where=str(path), found="other bytes than the PDF")
+
+        publish(path, write, inputs=source.files)
+
+
+def _encapsulated(pdf: bytes, headers: Sequence[Dataset], title: str) -> Dataset:
+    pydicom, first, now = require_dicom(), headers[0], datetime.datetime.now()
+    document = pydicom.Dataset()
+    document.file_meta = pydicom.dataset.FileMetaDataset()
+    document.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    document.SOPClassUID, document.SOPInstanceUID = PDF_STORAGE, fresh_uid()
+    for name in _COPIED:
+        setattr(document, name, first.get(name, ""))
+    document.SpecificCharacterSet = first.get("SpecificCharacterSet") or "ISO_IR 192"
+    document.Modality, document.ConversionType = "DOC", "WSD"
+    document.SeriesInstanceUID = stable_uid("pdf", first.SeriesInstanceUID, __version__)
+    document.SeriesNumber, document.InstanceNumber = _series_number(headers, "pdf"), 1
+    document.SeriesDescription = "Ischemic stroke report, research only"
+    document.Manufacturer, document.ManufacturerModelName = MANUFACTURER, MODEL
+    document.SoftwareVersions, document.DeviceSerialNumber = __version__, "none"
+    document.ContentDate, document.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    document.AcquisitionDateTime, document.BurnedInAnnotation = "", "NO"
+    document.DocumentTitle, document.ConceptNameCodeSequence = title, []
+    document.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
+    document.EncapsulatedDocumentLength = len(pdf)
+    return document
+
+
+_COPIED = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime",
+    "StudyID", "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+
+
+def _series_number(headers: Sequence[Dataset], what: str) -> int:
+    return int(headers[0].get("SeriesNumber") or 0) % 10_000 + _SERIES_NUMBERS[what]

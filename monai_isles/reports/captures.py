@@ -1,0 +1,141 @@
+"""A case as plain pictures and as a PDF, for systems that show neither pages nor masks: a summary and a mosaic."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from monai_isles import __version__
+from monai_isles.reports.canvas import blank
+from monai_isles.reports.montage import case_montage, panels
+from monai_isles.reports.sheet import perfusion_table, perfusion_tiles
+from monai_isles.reports.slices import head_box
+from monai_isles.reports.views import CaseView
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLES = {"summary": "Summary of CT perfusion, research only", "mosaic": "Maps and masks slice by slice, research only"}
+MOST_SLICES, SLICES_A_PAGE = 16, 5
+_A4_IN, _DPI = (8.27, 11.69), 100
+_LEFT, _WIDTH = 0.08, 92
+_BANNER = "Research only, not a medical device"
+
+
+def captures(case: CaseView) -> dict[str, np.ndarray]:
+    """Return the pictures of a case by name: ``summary`` and ``mosaic``, (rows, columns, 3) uint8.
+
+    No name, number or date of the patient stands on them, nor the name of the case, which may hold one.
+
+    Source: ours; ``tests/reports/test_captures.py``.
+    """
+    return {"summary": _pixels(summary_figure(case)), "mosaic": _pixels(mosaic_figure(case, _shown(case)))}
+
+
+def pdf_bytes(case: CaseView) -> bytes:
+    """Return the report as a PDF: the summary on a page of A4, then the mosaic, five slices a page.
+
+    Source: matplotlib's PDF backend; ``tests/reports/test_captures.py``.
+    """
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    buffer, shown = io.BytesIO(), _shown(case)
+    parts = [shown[n : n + SLICES_A_PAGE] for n in range(0, len(shown), SLICES_A_PAGE)]
+    about = {"Title": TITLES["summary"], "Creator": f"monai_isles {__version__}", "CreationDate": None}
+    with PdfPages(buffer, metadata=about) as pages:
+        for figure in [summary_figure(case), *(mosaic_figure(case, part) for part in parts)]:
+            pages.savefig(figure, facecolor=figure.get_facecolor())
+    return buffer.getvalue()
+
+
+def mosaic_figure(case: CaseView, slices: list[int]) -> Figure:
+    """Return one row a slice and one column an image, radiologically: the patient's right on the left."""
+    box = head_box(case.images, case.lesion.shape, case.spacing_mm)
+    return case_montage(case, slices, columns=panels(case), box=box)
+
+
+def summary_figure(case: CaseView) -> Figure:
+    """Return a page of A4 with the numbers, how each is defined, the remarks and what made them."""
+    figure = blank(*_A4_IN, face="white", dpi=_DPI)
+    lines = _Lines(figure)
+    lines.add("CT perfusion: ischemic core and hypoperfusion", size=15, bold=True)
+    lines.add(f"{_BANNER}.{' Simulated data, no patient.' if case.simulated else ''}", colour="#b00020")
+    lines.gap()
+    for label, text in perfusion_tiles(case.result).items():
+        lines.pair(label, text)
+    why = (case.result.get("perfusion") or {}).get("not_computed")
+    if why:
+        lines.add(f"No volumes of thresholds: {why}")
+    if rows := perfusion_table(case.result):
+        lines.head("Definitions")
+        for label, text, meaning in rows:
+            lines.pair(label, f"{text}   ({meaning})")
+    if remarks := [str(one["text"]) for one in case.result.get("quality") or ()]:
+        lines.head("Remarks")
+        for remark in remarks:
+            lines.add(f"- {remark}")
+    lines.head("Made by")
+    for label, text in _provenance(case).items():
+        lines.pair(label, text)
+    return figure
+
+
+def _provenance(case: CaseView) -> dict[str, str]:
+    result = case.result
+    sha = [str(one)[:12] for one in result.get("weights_sha256") or ()]
+    told = {"software": f"monai_isles {__version__}", "network": result.get("bundle"), "weights": ", ".join(sha)}
+    told |= {"probability threshold": result.get("threshold"), **case.series}
+    return {label: str(text) for label, text in told.items() if text not in (None, "")}
+
+
+class _Lines:
+    """Write lines below each other on a page; what does not fit is counted in the last one."""
+
+    def __init__(self, figure: Figure) -> None:
+        self.figure, self.y, self.left_out = figure, 0.96, 0
+
+    def add(self, text: str, *, size: float = 9, bold: bool = False, colour: str = "black", x: float = _LEFT) -> None:
+        """Write one paragraph, wrapped."""
+        wrapped = textwrap.wrap(text, int(_WIDTH * 9 / size * (1 - x) / (1 - _LEFT))) or [""]
+        step = 1.45 * size / 72 / _A4_IN[1]
+        if self.y - step * len(wrapped) < 0.05:
+            self.left_out += 1
+            if self.left_out == 1:
+                self.figure.text(_LEFT, 0.035, "More on the page of the case.", fontsize=8)
+            return
+        for line in wrapped:
+            self.y -= step
+            look = "bold" if bold else "normal"
+            self.figure.text(x, self.y, line.replace("$", r"\$"), fontsize=size, fontweight=look, color=colour)
+
+    def pair(self, label: str, text: str) -> None:
+        """Write a label and, beside it, its text."""
+        before = self.y, self.left_out
+        self.add(text, x=0.36)
+        if self.left_out == before[1]:
+            first = before[0] - 1.45 * 9 / 72 / _A4_IN[1]
+            self.figure.text(_LEFT, first, label[:40], fontsize=9, color="#444444")
+
+    def head(self, text: str) -> None:
+        """Write a heading."""
+        self.gap()
+        self.add(text, size=11, bold=True)
+
+    def gap(self) -> None:
+        """Leave a line free."""
+        self.y -= 0.012
+
+
+def _shown(case: CaseView) -> list[int]:
+    depth = case.lesion.shape[2]
+    return np.unique(np.linspace(0, depth - 1, min(depth, MOST_SLICES)).round().astype(int)).tolist()
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,240 @@
+"""Many studies at a glance: a table with one row a study, and a page with what stands out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from monai_isles.io.publish import publish, publish_text
+from monai_isles.io.runs import versions
+from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes, svg_text
+from monai_isles.reports.methods import publish_methods
+from monai_isles.reports.page import environment, is_simulated
+
+TABLE, PARQUET, PAGE = "results.csv", "results.parquet", "studies.html"
+FAR, FEWEST = 3.5, 8
+_CODE = re.compile(r"^(E-[A-Z]+-\d+)")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table: its name, where ``result.json`` has it, what it is; whether outliers are sought."""
+
+    name: str
+    path: str
+    meaning: str
+    measured: bool = False
+
+
+COLUMNS = (
+    Column("study", "", "name of the case's folder"),
+    Column("outcome", "", "ok, done before, failed"),
+    Column("error", "", "why it failed, else empty"),
+    Column("lesion_ml", "lesion_ml", "volume of the network's lesion, ml", True),
+    Column("lesion_lower_ml", "lesion_ml_interval.0", "lower end of its 90 % interval, ml"),
+    Column("lesion_upper_ml", "lesion_ml_interval.1", "upper end of its 90 % interval, ml"),
+    Column("core_ml", "perfusion.core_ml", "core by the flow threshold, ml", True),
+    Column("hypoperfused_ml", "perfusion.hypoperfused_ml", "volume with late Tmax, ml", True),
+    Column("penumbra_ml", "perfusion.penumbra_ml", "hypoperfused and not core, ml"),
+    Column("mismatch_ml", "perfusion.mismatch_ml", "hypoperfused less core, ml"),
+    Column("mismatch_ratio", "perfusion.mismatch_ratio", "hypoperfused by core; empty without a core", True),
+    Column("hir", "perfusion.hir", "volume with Tmax above 10 s by that above 6 s", True),
+    Column("cbv_index", "perfusion.cbv_index", "mean relative CBV where Tmax is above 6 s", True),
+    Column("side", "perfusion.side", "affected side: left, right, none"),
+    Column("defuse3", "perfusion.defuse3", "DEFUSE-3 target profile met: true, false"),
+    Column("tmax_4_ml", "perfusion.tmax_ml.4", "volume with Tmax above 4 s, ml"),
+    Column("tmax_6_ml", "perfusion.tmax_ml.6", "volume with Tmax above 6 s, ml"),
+    Column("tmax_8_ml", "perfusion.tmax_ml.8", "volume with Tmax above 8 s, ml"),
+    Column("tmax_10_ml", "perfusion.tmax_ml.10", "volume with Tmax above 10 s, ml"),
+    Column("slices", "source.coverage.slices", "slices with brain"),
+    Column("coverage_mm", "source.coverage.mm", "height of the scan, mm", True),
+    Column("frames", "source.frames", "frames of the series", True),
+    Column("dt_s", "source.dt_s", "seconds between frames", True),
+    Column("remarks", "", "codes of the remarks, one word each"),
+    Column("bundle", "bundle", "name of the bundle"),
+    Column("threshold", "threshold", "probability from which a voxel is lesion"),
+    Column("seconds", "seconds", "time of the case"),
+    Column("page", "", "page of the case, relative to the table"),
+)
+
+
+def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[str] = ()) -> list[Path]:
+    """Write ``results.csv``, ``results.parquet`` where pandas can, ``studies.html`` and ``methods.md`` of a run.
+
+    Args:
+        out: folder of the run; each study's ``result.json`` lies in its own.
+        record: what ``run.json`` will hold.
+        references: of the bundle's metadata.
+    Raises:
+        IslesError: those of ``publish``.
+    Source: ours; ``tests/reports/test_studies.py``.
+    """
+    cases = record["cases"]
+    results = {name: _result(out / name) if one["outcome"] != "failed" else {} for name, one in cases.items()}
+    flags = {name: _flags(result) for name, result in results.items()}
+    rows = [_row(out, name, cases[name], result, flags[name]) for name, result in results.items()]
+    simulated = any(map(_is_simulated, results.values()))
+    publish_methods(out, {"versions": versions(), **record}, list(results.values()), references)
+    publish_text(out / TABLE, _csv(rows))
+    written = [out / TABLE, *_parquet(rows, out / PARQUET), out / PAGE]
+    publish_text(out / PAGE, environment().get_template("studies.html").render(_facts(rows, flags, simulated)))
+    return written
+
+
+def _is_simulated(result: Mapping[str, Any]) -> bool:
+    images = list((result.get("modalities") or {}).values())
+    return bool((result.get("source") or {}).get("simulated")) or (bool(images) and is_simulated(images[0]))
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "result.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _row(
+    out: Path, name: str, record: Mapping[str, Any], result: Mapping[str, Any], flags: Mapping[str, str]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {column.name: _at(result, column.path) if column.path else None for column in COLUMNS}
+    error = str(record.get("error") or "").splitlines()
+    page = Path(name) / "report.html"
+    row |= {"study": name, "outcome": record["outcome"], "error": error[0] if error else None}
+    row |= {"remarks": " ".join(flags) or None, "page": page.as_posix() if (out / page).is_file() else None}
+    if row["hir"] is None and row["tmax_10_ml"] is not None and row["tmax_6_ml"]:
+        row["hir"] = round(row["tmax_10_ml"] / row["tmax_6_ml"], 4)
+    return row
+
+
+def _at(content: Any, path: str) -> Any:
+    """Return what lies at a dotted path of nested dictionaries and lists, None where nothing does."""
+    for key in path.split("."):
+        if isinstance(content, Mapping):
+            content = content.get(key)
+        elif isinstance(content, list) and key.isdigit() and int(key) < len(content):
+            content = content[int(key)]
+        else:
+            return None
+    return content
+
+
+def _flags(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the text of each kind of remark of a study."""
+    found = {str(one["code"]): str(one["text"]) for one in result.get("quality") or ()}
+    for line in map(str, result.get("remarks") or ()):
+        code = _CODE.match(line)
+        found[code.group(1) if code else "remark"] = line
+    return found
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    buffer = io.StringIO()
+    table = csv.DictWriter(buffer, [column.name for column in COLUMNS], lineterminator="\n")
+    table.writeheader()
+    table.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+def _parquet(rows: Sequence[Mapping[str, Any]], path: Path) -> list[Path]:
+    """Write the table as Parquet where pandas and one of its engines are installed."""
+    if not find_spec("pandas") or not (find_spec("pyarrow") or find_spec("fastparquet")):
+        _log.info("no %s: pandas needs pyarrow or fastparquet for it", path.name)
+        return []
+    import pandas
+
+    publish(path, lambda tmp: pandas.DataFrame(rows, columns=[c.name for c in COLUMNS]).to_parquet(tmp, index=False))
+    return [path]
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """One value that lies far from those of the other studies."""
+
+    study: str
+    name: str
+    value: float
+    usual: float
+
+
+def find_outliers(rows: Sequence[Mapping[str, Any]]) -> list[Outlier]:
+    """Return the values far from the median of eight studies or more: a modified z-score above 3.5 of log(1 + value).
+
+    Where more than half of the values are the same, the mean deviation stands in for the median one.
+
+    Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers, ASQC 1993; ``tests/reports/test_studies.py``.
+    """
+    found = []
+    for column in (one for one in COLUMNS if one.measured):
+        there = [(str(row["study"]), float(row[column.name])) for row in rows if row[column.name] is not None]
+        if len(there) < FEWEST:
+            continue
+        values = np.array([value for _, value in there])
+        away = np.abs(np.log1p(values) - np.median(np.log1p(values)))
+        spread = 1.4826 * float(np.median(away)) or 1.2533 * float(away.mean())
+        found += [
+            Outlier(name, column.name, value, float(np.median(values)))
+            for (name, value), far in zip(there, away, strict=True)
+            if spread > 0 and far > FAR * spread
+        ]
+    return found
+
+
+def _facts(
+    rows: Sequence[Mapping[str, Any]], flags: Mapping[str, Mapping[str, str]], simulated: bool
+) -> dict[str, Any]:
+    outliers, failed = find_outliers(rows), [row for row in rows if row["outcome"] == "failed"]
+    kinds = {code: [name for name, own in flags.items() if code in own] for own in flags.values() for code in own}
+    return {
+        "title": f"{len(rows)} {'study' if len(rows) == 1 else 'studies'}",
+        "simulated": simulated,
+        "tiles": {
+            "Studies": len(rows),
+            "Failed": len(failed),
+            "With remarks": sum(bool(own) for own in flags.values()),
+            "Unusual values": len(outliers),
+        },
+        "rows": rows,
+        "columns": [column for column in COLUMNS if any(row[column.name] is not None for row in rows)],
+        "far": {(one.study, one.name) for one in outliers},
+        "outliers": outliers,
+        "failed": failed,
+        "kinds": [
+            SimpleNamespace(code=code, studies=names, text=flags[names[0]][code])
+            for code, names in sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+        ],
+        "meanings": {column.name: column.meaning for column in COLUMNS},
+        "plots": _plots(rows),
+        "fewest": FEWEST,
+    }
+
+
+def _plots(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
+    plots = []
+    for column in (one for one in COLUMNS if one.measured):
+        values = np.array([float(row[column.name]) for row in rows if row[column.name] is not None])
+        if len(values) < 2:
+            continue
+        figure = blank(4.6, 2.3)
+        (axes,) = plot_axes(figure, 1, 1)
+        axes.hist(values, bins=min(20, max(5, len(values) // 3)), color=SERIES[0], edgecolor="none")
+        axes.set_xlabel(column.name.replace("_", " "), color=INK, fontsize=9)
+        axes.set_ylabel("studies", color=INK, fontsize=9)
+        figure.tight_layout(pad=0.5)
+        quartiles = ", ".join(f"{q:.4g}" for q in np.percentile(values, [25, 50, 75]))
+        caption = f"{column.meaning[:1].upper()}{column.meaning[1:]}; {len(values)} studies, quartiles {quartiles}."
+        plots.append(SimpleNamespace(svg=Markup(svg_text(figure, f"Histogram of {column.name}")), caption=caption))
+    return plots
