@@ -16,7 +16,7 @@ from monai_isles.errors import refused
 from monai_isles.io.publish import publish
 
 if TYPE_CHECKING:
-    from highdicom.seg import Segmentation
+    from highdicom.seg import Segmentation, SegmentDescription
     from highdicom.sr import Measurement, MeasurementReport, QualitativeEvaluation
     from pydicom import Dataset
     from pydicom.sr.codedict import Code
@@ -67,7 +67,7 @@ def publish_sr(
         from highdicom.sr import Comprehensive3DSR
 
         headers, made = source.headers(), segread(seg)
-        report = _measurement_report(result, made, algorithm, rule)
+        report = _measurement_report(result, made, headers, algorithm, rule)
         series = str(headers[0].SeriesInstanceUID)
         uid = stable_uid("sr", series, algorithm.name, algorithm.version, sorted(algorithm.parameters.items()))
         document = Comprehensive3DSR(
@@ -92,7 +92,7 @@ def publish_sr(
 
 
 def _measurement_report(
-    result: Mapping[str, Any], seg: Segmentation, algorithm: Algorithm, rule: Algorithm
+    result: Mapping[str, Any], seg: Segmentation, headers: Sequence[Dataset], algorithm: Algorithm, rule: Algorithm
 ) -> MeasurementReport:
     from highdicom import sr
     from pydicom.sr.codedict import codes
@@ -101,9 +101,12 @@ def _measurement_report(
         uid=stable_uid("device", MANUFACTURER, __version__), name=MODEL, manufacturer_name=MANUFACTURER
     )
     observer = sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
-    groups: list[Any] = [
-        _segment_group(result, seg, int(one.SegmentNumber), algorithm, rule) for one in seg.SegmentSequence
-    ]
+    images = [sr.SourceImageForSegmentation(str(one.SOPClassUID), str(one.SOPInstanceUID)) for one in headers]
+    groups: list[Any] = []
+    for one in seg.SegmentSequence:
+        uids, number = (str(seg.SOPClassUID), str(seg.SOPInstanceUID)), int(one.SegmentNumber)
+        segment = sr.ReferencedSegment(*uids, number, source_images=images)
+        groups.append(_segment_group(result, seg.get_segment_description(number), segment, algorithm, rule))
     numbers, said = _head_numbers(result), _head_findings(result)
     if numbers or said:
         series = str(seg.SeriesInstanceUID)
@@ -126,19 +129,18 @@ def _measurement_report(
 
 
 def _segment_group(
-    result: Mapping[str, Any], seg: Segmentation, number: int, algorithm: Algorithm, rule: Algorithm
+    result: Mapping[str, Any], segment: SegmentDescription, referenced: Any, algorithm: Algorithm, rule: Algorithm
 ) -> Any:
     from highdicom import sr
     from pydicom.sr.codedict import codes
 
-    segment = seg.get_segment_description(number)
     name = next(name for name, known in SEGMENTS.items() if known.label == segment.segment_label)
     block, key = _VOLUMES[name]
     value = (result.get(block) or {} if block else result).get(key)
     measured = [] if value is None else [_measured(codes.SCT.Volume, float(value), "ml")]
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=segment.tracking_uid, identifier=segment.tracking_id),
-        referenced_segment=sr.ReferencedSegment.from_segmentation(seg, number),
+        referenced_segment=referenced,
         finding_type=segment.segmented_property_type,
         finding_category=segment.segmented_property_category,
         finding_sites=[sr.FindingSite(codes.SCT.Brain)],

@@ -68,9 +68,13 @@ def result_of(folder: Path) -> dict:
 def test_a_dicom_folder_becomes_maps_masks_numbers_page_and_seg(
     predict: Callable[..., int], studies: Path, tmp_path: Path, scan: CaseArrays, caplog, capsys
 ) -> None:
-    assert predict(studies / "scan_a", extra=("--dicom-maps", "--debug")) == 0
+    kinds = ("seg", "sr", "sc", "pdf", "maps")
+    assert predict(studies / "scan_a", extra=("--dicom-out", *kinds, "--debug")) == 0
     out = tmp_path / "out/scan_a"
-    assert sorted(p.name for p in out.iterdir()) == sorted([*ALL, "dicom_maps"])
+    objects = ["capture_mosaic.dcm", "capture_summary.dcm", "dicom_maps", "report_pdf.dcm", "report_sr.dcm"]
+    assert sorted(p.name for p in out.iterdir()) == sorted([*ALL, *objects])
+    beside = {p.name for p in (tmp_path / "out").iterdir() if p.is_file()}
+    assert {"results.csv", "studies.html", "methods.md", "run.json"} <= beside
     result = result_of(out)
     core = read_image(out / "core.nii.gz")
     assert result["perfusion"]["core_ml"] == pytest.approx(core.data.sum() * np.prod(core.spacing_mm) / 1000, rel=1e-3)
@@ -84,7 +88,32 @@ def test_a_dicom_folder_becomes_maps_masks_numbers_page_and_seg(
                     if g.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1))  # fmt: skip
     assert found == int(read_image(out / "lesion.nii.gz").data.sum()) > 0
     assert seg.PatientName == "ZZPLANTED^NAME"
+    _require_report(out, seg, result)
     _require_nobody(tmp_path / "out", caplog.text + "".join(capsys.readouterr()))
+
+
+def _require_report(out: Path, seg: pydicom.Dataset, result: dict) -> None:
+    """The report has the volumes of ``result.json``, under the tracking UIDs of the SEG."""
+    import highdicom
+
+    groups = highdicom.sr.srread(out / "report_sr.dcm").content.get_volumetric_roi_measurement_groups()
+    volumes = {group.tracking_uid: group.get_measurements()[0].value for group in groups}
+    wanted = [result["lesion_ml"], *(result["perfusion"][f"{key}_ml"] for key in ("core", "hypoperfused", "penumbra"))]
+    assert [volumes[segment.TrackingUID] for segment in seg.SegmentSequence] == wanted
+    assert pydicom.dcmread(out / "report_pdf.dcm").EncapsulatedDocument.startswith(b"%PDF-")
+
+
+def test_kinds_of_dicom_are_added_by_the_older_options() -> None:
+    from argparse import Namespace
+
+    from monai_isles.cli.predict_series import _objects
+
+    def chosen(**options: object) -> tuple[str, ...]:
+        return _objects(Namespace(**({"no_dicom": False, "dicom_maps": False, "dicom_out": None} | options)))
+
+    assert chosen() == ("seg",) and chosen(no_dicom=True) == () and chosen(dicom_maps=True) == ("seg", "maps")
+    assert chosen(dicom_out=["sr", "pdf"]) == ("sr", "pdf")
+    assert chosen(no_dicom=True, dicom_maps=True) == ("maps",)
 
 
 def _require_nobody(out: Path, said: str) -> None:

@@ -210,7 +210,7 @@ def test_a_server_takes_every_object_as_it_is(written: Path, tmp_path: Path) -> 
     words = [server_program, "--output-directory", str(tmp_path), "--promiscuous", port]
     server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        sent = [client, "--propose-uncompr", "127.0.0.1", port, *map(str, objects(written))]
+        sent = [client, "--required", "127.0.0.1", port, *map(str, objects(written))]
         for _ in range(60):
             if subprocess.run(sent, capture_output=True).returncode == 0:
                 break

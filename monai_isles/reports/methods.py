@@ -1,0 +1,162 @@
+"""The methods section of a run, to paste: what was done with what, and the references."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_isles.io.publish import publish_text
+
+METHODS = "methods.md"
+_DOI = re.compile(r"doi:\s*(10\.\S+?)[.,;]?(?:\s|$)", re.IGNORECASE)
+# key: author, title, journal or publisher, year, DOI
+_REFERENCES = {
+    "monai": (
+        "Cardoso, M. Jorge and others", "MONAI: An open-source framework for deep learning in healthcare",
+        "arXiv", 2022, "10.48550/arXiv.2211.02701",
+    ),
+    "boutelier2012": (
+        "Boutelier, Timothe and Kudo, Kohsuke and Pautot, Fabrice and Sasaki, Makoto",
+        "Bayesian hemodynamic parameter estimation by bolus tracking perfusion weighted imaging",
+        "IEEE Transactions on Medical Imaging", 2012, "10.1109/TMI.2012.2189890",
+    ),
+    "wu2003": (
+        "Wu, Ona and {\\O}stergaard, Leif and Weisskoff, Robert M. and others",
+        "Tracer arrival timing-insensitive technique for estimating flow in {MR} perfusion-weighted imaging using "
+        "singular value decomposition with a block-circulant deconvolution matrix",
+        "Magnetic Resonance in Medicine", 2003, "10.1002/mrm.10522",
+    ),
+    "campbell2011": (
+        "Campbell, Bruce C. V. and others",
+        "Cerebral blood flow is the optimal {CT} perfusion parameter for assessing infarct core", "Stroke", 2011,
+        "10.1161/STROKEAHA.111.618355",
+    ),
+    "albers2018": (
+        "Albers, Gregory W. and others",
+        "Thrombectomy for stroke at 6 to 16 hours with selection by perfusion imaging",
+        "New England Journal of Medicine", 2018, "10.1056/NEJMoa1713973",
+    ),
+    "bridge2022": (
+        "Bridge, Christopher P. and others",
+        "Highdicom: a {Python} library for standardized encoding of image annotations and machine learning model "
+        "outputs in pathology and radiology", "Journal of Digital Imaging", 2022, "10.1007/s10278-022-00683-y",
+    ),
+}  # fmt: skip
+_OF_METHOD = {"bayes": "boutelier2012"}
+
+
+def publish_methods(
+    out: Path, record: Mapping[str, Any], results: Sequence[Mapping[str, Any]], references: Sequence[str] = ()
+) -> None:
+    """Write ``methods.md`` of a run from its record: versions, settings, thresholds, references in BibTeX.
+
+    Args:
+        record: content of ``run.json``.
+        results: ``result.json`` of the studies that were done.
+        references: of the bundle's metadata, a line each.
+    Raises:
+        IslesError: those of ``publish_text``.
+    Source: ours; ``tests/reports/test_methods.py``.
+    """
+    publish_text(out / METHODS, methods_text(record, results, references))
+
+
+def methods_text(
+    record: Mapping[str, Any], results: Sequence[Mapping[str, Any]], references: Sequence[str] = ()
+) -> str:
+    """Return the text of ``methods.md``; see ``publish_methods``."""
+    settings = _common([(one.get("source") or {}).get("settings") or {} for one in results])
+    cuts = _common([one.get("perfusion") or {} for one in results])
+    cited = _cited(settings, cuts)
+    parts = [
+        "# Methods",
+        "Written by the run itself. Research only, not a medical device.",
+        _software(record),
+        _network(record, len(references)),
+        *([_maps(settings)] if settings else []),
+        *([_rules(cuts)] if "core_rcbf" in cuts else []),
+        _studies(record),
+        "## Settings of the network\n\n| setting | value |\n|---|---|\n" + _rows(record.get("settings") or {}),
+        "## References\n\n```bibtex\n" + "\n\n".join([*map(_entry, cited), *_own(references)]) + "\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _common(blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what all blocks say alike, those that say nothing left out."""
+    told = [block for block in blocks if block]
+    return {key: value for key, value in (told[0] if told else {}).items() if all(b.get(key) == value for b in told)}
+
+
+def _software(record: Mapping[str, Any]) -> str:
+    known = {name: version for name, version in (record.get("versions") or {}).items() if version != "not installed"}
+    own = known.pop("monai_isles", "")
+    others = ", ".join(f"{name} {version}" for name, version in known.items())
+    return f"Lesions were segmented with monai_isles {own} ({others}) on MONAI [@monai]."
+
+
+def _network(record: Mapping[str, Any], references: int) -> str:
+    weights = record.get("weights") or {}
+    sums = ", ".join(f"`{str(sha)[:16]}`" for sha in weights.values())
+    cited = f" [{'; '.join(f'@bundle{n}' for n in range(1, references + 1))}]" if references else ""
+    made = f"{len(weights)} network{'s' if len(weights) != 1 else ''}" if weights else "no trained weights"
+    return f"The bundle `{record.get('bundle')}`{cited} was applied with {made}" + (
+        f" (SHA-256 of the weights begins with {sums})." if sums else "."
+    )
+
+
+def _maps(settings: Mapping[str, Any]) -> str:
+    method = settings.get("method")
+    cited = _OF_METHOD.get(str(method), "wu2003")
+    return (
+        f"Perfusion maps were computed from the contrast series by the method `{method}` (setting "
+        f"{settings.get('truncation')}) [@{cited}] after in-plane smoothing over {settings.get('smoothing_mm')} mm; "
+        f"vessels above {settings.get('vessel_cbv_ml_100g')} ml/100 g were left out, tissue density was "
+        f"{settings.get('density_g_ml')} g/ml and the hematocrit factor {settings.get('hematocrit_factor')}."
+    )
+
+
+def _rules(cuts: Mapping[str, Any]) -> str:
+    return (
+        f"Core was tissue with a blood flow below {100 * float(cuts['core_rcbf']):g} % of the mean of the other "
+        f"hemisphere [@campbell2011], hypoperfused tissue had a Tmax above {float(cuts.get('delay_s', 6)):g} s "
+        f"[@albers2018]; clusters below {float(cuts.get('min_cluster_ml', 0)):g} ml were left out of both."
+    )
+
+
+def _studies(record: Mapping[str, Any]) -> str:
+    cases = record.get("cases") or {}
+    failed = [name for name, one in cases.items() if one.get("outcome") == "failed"]
+    left = f"; {len(failed)} could not be processed ({', '.join(failed)})" if failed else ""
+    return f"Of {len(cases)} studies {len(cases) - len(failed)} were processed{left}."
+
+
+def _rows(settings: Mapping[str, Any]) -> str:
+    return "\n".join(f"| `{name}` | {_plain(value)} |" for name, value in settings.items()) or "| none | |"
+
+
+def _plain(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _cited(settings: Mapping[str, Any], cuts: Mapping[str, Any]) -> list[str]:
+    of_maps = [_OF_METHOD.get(str(settings["method"]), "wu2003"), "bridge2022"] if "method" in settings else []
+    return ["monai", *of_maps, *(["campbell2011", "albers2018"] if "core_rcbf" in cuts else [])]
+
+
+def _entry(key: str) -> str:
+    author, title, journal, year, doi = _REFERENCES[key]
+    fields = {"author": author, "title": title, "journal": journal, "year": year, "doi": doi}
+    return f"@article{{{key},\n" + ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items()) + "\n}"
+
+
+def _own(references: Sequence[str]) -> list[str]:
+    """Return the bundle's references: a line each in ``note``, the DOI apart where there is one."""
+    entries = []
+    for number, line in enumerate(references, 1):
+        doi = _DOI.search(line)
+        more = f",\n  doi = {{{doi.group(1)}}}" if doi else ""
+        entries.append(f"@misc{{bundle{number},\n  note = {{{line}}}{more}\n}}")
+    return entries
