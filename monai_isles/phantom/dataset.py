@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -205,7 +206,7 @@ def dataset_or_phantom(
     named = dataset_dir or os.environ.get(_FOLDERS[kind], "")
     if not named:
         _LOG.info("no data set named: using the simulated one in %s (%d cases, seed %d)", folder, cases, seed)
-        how = {"kind": kind, "spacing_mm": spacing_mm, "variety": variety}
+        how: dict[str, Any] = {"kind": kind, "spacing_mm": spacing_mm, "variety": variety}
         make = partial(make_dataset, series=series, max_slices=max_slices, **how)
         return in_turn(lambda: make(folder, cases=cases, seed=seed))
     if is_url(named):
