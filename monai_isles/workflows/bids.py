@@ -81,7 +81,7 @@ def predict_participants(
         records |= _published(done, aside / "cases", ready, out)
     if series:
         paths = [scan.files["ctp"] for scan in series]
-        wanted = Wanted(report=report, dicom=False)
+        wanted = Wanted(report=report, dicom=())
         done = predict_series(paths, aside / "series", wanted=wanted, resample=resample, **how)
         measured = [Case(name, name) for name in done["cases"]]
         records |= _published(done, aside / "series", measured, out)
