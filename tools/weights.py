@@ -131,6 +131,9 @@ def install(trained: Path, bundle: Bundle, args: argparse.Namespace, run: Path, 
     """Take weights, calibration and pair over into the source tree and write the card."""
     for name in ("inference.json", "models/calibration.json"):
         shutil.copyfile(trained / name, bundle.root / name)
+    split = {**bundle.metadata["training_split"], "data": f"simulated scans, phantom {bundle.paper['weights'][TRAIN]}"}
+    set_ids(bundle.root / "metadata.json", training_split=split)
+    call("docs/make/training_intensities.py", "--bundle", str(bundle.root), "--data", str(args.out / TRAIN / "data"))
     notes = [word for note in notes_of(scores, trained) for word in ("--note", note)]
     call("tools/model_card.py", str(bundle.root), "--run", str(run), "--scores", str(scores), "--predictions",
          str(args.out / "predictions"), "--device", args.device, "--memory-gb", "0.81", *notes)  # fmt: skip
