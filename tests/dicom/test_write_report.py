@@ -233,6 +233,15 @@ def test_numbers_that_are_not_there_are_left_out(tmp_path: Path) -> None:
     assert numbers(pydicom.dcmread(tmp_path / "sr.dcm")) == {"Volume": 0.0}
 
 
+def test_a_ratio_without_end_is_written_to_the_digits_that_dicom_holds(tmp_path: Path) -> None:
+    source, world = source_of(tmp_path / "source", "axial")
+    publish_seg({"lesion": world[..., 0] > 0}, source, tmp_path / "seg.dcm", algorithm=NETWORK)
+    result = {"lesion_ml": 1 / 3, "perfusion": {"tmax_ml": {"6": 30.0, "10": 10.0}}}
+    publish_sr(result, tmp_path / "seg.dcm", source, tmp_path / "sr.dcm", algorithm=NETWORK, rule=RULE)
+    found = numbers(pydicom.dcmread(tmp_path / "sr.dcm"))
+    assert found["Volume"] == found["Hypoperfusion intensity ratio"] == pytest.approx(1 / 3, rel=1e-12)
+
+
 def test_what_is_no_pdf_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     source, _ = source_of(tmp_path / "source", "axial")
     with pytest.raises(IslesError, match=r"E-DCM-48(?s:.*)9 bytes that are no PDF"):
