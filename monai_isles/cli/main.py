@@ -49,7 +49,7 @@ def build_parser(verb: str | None, *, whole: bool = True) -> argparse.ArgumentPa
         sub = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == verb:
             _module(name).arguments(sub)
-            advanced = getattr(_module(name), "ADVANCED", frozenset())
+            advanced: frozenset[str] = getattr(_module(name), "ADVANCED", frozenset())
             sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
             sub.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
             if advanced:

@@ -75,7 +75,7 @@ def score_folder(
     """
     named = str(ref_dir)
     if is_url(pred_dir):
-        raise refused("E-USE-64", where="--pred", found=pred_dir)
+        raise refused("E-USE-64", where="--pred", found=str(pred_dir))
     if data_list is None:
         require_here(ref_dir)
     pred_dir, out_dir = Path(pred_dir), Path(out_dir)

@@ -128,7 +128,7 @@ def measure_series(
         "ischaemia": _volumes(maps, series, left, healthy, out),
         "map_files": {name: f"{name}.nii.gz" for name in (*volumes, "brain")},
     }
-    publish_json(out / RECORD, record | (stamp or {}))
+    publish_json(out / RECORD, {**record, **(stamp or {})})
     return record, series.like.sha256
 
 
