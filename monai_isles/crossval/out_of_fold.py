@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -99,17 +99,20 @@ class OutOfFold:
         return probability.data, reference
 
 
-def score_maps(cases: Sequence[Case], read: CaseMap, title: str, cut: tuple[float, int] = (0.5, 0)) -> list[Row]:
-    """Return one line a case, with ``fold``: its scores at one threshold and smallest size.
+def score_maps(
+    cases: Sequence[Case], read: CaseMap, title: str, cuts: Mapping[int, tuple[float, int]] | None = None
+) -> list[Row]:
+    """Return one line a case, with ``fold``: its scores at the threshold and smallest size of its fold.
 
     Args:
         read: gives the probability map of a case and its reference, on one grid.
         title: of the progress bar.
-        cut: threshold and smallest component in voxels; the larger of two classes unless told.
+        cuts: threshold and smallest component in voxels by fold; the larger of two classes unless told.
     """
     lines = []
     for case in progress(cases, f"scoring {title}", total=len(cases)):
         probability, reference = read(case)
+        cut = (0.5, 0) if cuts is None else cuts[cast(int, case.fold)]
         scores = score_case(binarise(probability, *cut), reference.data > 0, reference.spacing_mm)
         lines.append({"case": case.name, "subject": case.subject, "fold": case.fold, **scores, "missing": 0})
     return lines

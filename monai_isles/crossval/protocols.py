@@ -8,16 +8,14 @@ from typing import cast
 
 import numpy as np
 
-from monai_isles.case import Case
 from monai_isles.crossval.case_grid import case_grid
-from monai_isles.crossval.out_of_fold import OutOfFold
+from monai_isles.crossval.out_of_fold import OutOfFold, score_maps
 from monai_isles.crossval.plan import NESTED, PAPER
 from monai_isles.errors import refused
 from monai_isles.evaluation.compare import compare_rows
-from monai_isles.evaluation.score import NETWORK, score_case
+from monai_isles.evaluation.score import NETWORK
 from monai_isles.evaluation.summary import summarise
 from monai_isles.metrics.overlap import RULES
-from monai_isles.postprocessing.components import binarise
 from monai_isles.progress import progress
 
 THRESHOLDS = tuple(k / 10 for k in range(1, 10))
@@ -199,9 +197,9 @@ def require_pair(paper: OutOfFold, nested: OutOfFold) -> None:
 
 def _protocol(found: OutOfFold, tuning: str, choices: Mapping[int, Choice], bootstrap: Mapping[str, int]) -> Protocol:
     name = _NAMES[found.plan.protocol, tuning]
-    rows = [
-        _row(found, case, choices[cast(int, case.fold)]) for case in progress(found.cases, name, total=len(found.cases))
-    ]
+    cuts = {fold: (choice.threshold, choice.min_size_vox) for fold, choice in choices.items()}
+    lines = score_maps(found.cases, found.read, name, cuts)
+    rows = [{**line, "midline": "", "method": NETWORK} for line in lines]
     said = f"{_STOP[found.plan.protocol]}; {_TUNING[tuning]}"
     summary = {
         "data": found.plan.data_name,
@@ -218,10 +216,3 @@ def _protocol(found: OutOfFold, tuning: str, choices: Mapping[int, Choice], boot
         "rules": RULES,
     }
     return Protocol(name, said, dict(choices), rows, summary)
-
-
-def _row(found: OutOfFold, case: Case, choice: Choice) -> dict[str, object]:
-    probability, reference = found.read(case)
-    mask = binarise(probability, choice.threshold, choice.min_size_vox)
-    scores = score_case(mask, reference.data > 0, reference.spacing_mm)
-    return {"case": case.name, "subject": case.subject, **scores, "missing": 0, "midline": "", "method": NETWORK}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
-from monai_isles.networks.blocks import PseudoDWIOutput, initialise_
+from monai_isles.networks.blocks import PseudoDWIOutput, initialise_, require_sizes
 from monai_isles.networks.unets import RonnebergerUNet, SLNet
 
 
@@ -32,12 +32,7 @@ class ContextEncoder(nn.Module):
 
     def __init__(self, in_channels: int = 1, length: int = 16, base_channels: int = 16, grid: int = 16) -> None:
         super().__init__()
-        if min(in_channels, length, base_channels, grid) < 1:
-            raise refused(
-                "E-NET-44",
-                where="ContextEncoder",
-                found=f"channels {in_channels}, {base_channels}, length {length}, grid {grid}",
-            )
+        require_sizes("E-NET-44", self, channels=in_channels, base_channels=base_channels, length=length, grid=grid)
         widths = [in_channels, base_channels, 2 * base_channels, 4 * base_channels, 2 * base_channels, length]
         halve = [
             nn.Conv2d(i, o, kernel_size=3, stride=2, padding=1) for i, o in zip(widths[:-1], widths[1:], strict=True)
@@ -95,12 +90,7 @@ class PseudoDWINet(nn.Module):
         init: str = "xavier",
     ) -> None:
         super().__init__()
-        if min(maps, base_channels, out_channels, frames) < 1:
-            raise refused(
-                "E-NET-46",
-                where="PseudoDWINet",
-                found=f"{maps} maps, {frames} frames, channels {base_channels}, {out_channels}",
-            )
+        require_sizes("E-NET-46", self, maps=maps, frames=frames, base_channels=base_channels, classes=out_channels)
         self.maps, self.low, self.frames = maps, int(low_level), frames if high_level else 0
         self.with_maps, self.return_aux = with_maps, return_aux
         self.in_channels = maps + self.low + self.frames
@@ -193,12 +183,7 @@ class MultiScaleDiscriminator(nn.Module):
         self, in_channels: int = 1, base_channels: int = 64, scales: int = 3, layers: int = 3, init: str = "xavier"
     ) -> None:
         super().__init__()
-        if min(in_channels, base_channels, scales, layers) < 1:
-            raise refused(
-                "E-NET-45",
-                where="MultiScaleDiscriminator",
-                found=f"channels {in_channels}, {base_channels}, {scales} scales, {layers} layers",
-            )
+        require_sizes("E-NET-45", self, channels=in_channels, base_channels=base_channels, scales=scales, layers=layers)
         self.in_channels = in_channels
         self.judges = nn.ModuleList(_judge(in_channels, base_channels, layers) for _ in range(scales))
         self.halve = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)

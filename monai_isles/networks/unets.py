@@ -20,6 +20,7 @@ from monai_isles.networks.blocks import (
     double_conv,
     initialise_,
     padded_to,
+    require_sizes,
 )
 
 Norm = Callable[[int], nn.Module]
@@ -169,12 +170,8 @@ class BlockUNet(UNetSkeleton):
         levels: int,
         init: str,
     ) -> None:
-        if levels < 2 or min(in_channels, out_channels, base_channels) < 1:
-            raise refused(
-                "E-NET-43",
-                where=type(self).__name__,
-                found=f"{levels} levels, channels {in_channels}, {out_channels}, {base_channels}",
-            )
+        sizes = {"channels": in_channels, "classes": out_channels, "base_channels": base_channels}
+        require_sizes("E-NET-43", self, levels=levels, **sizes)
         widths = _widths(base_channels, levels)
         super().__init__(
             [block(i, o) for i, o in zip([in_channels, *widths[:-1]], widths, strict=True)],
@@ -317,10 +314,7 @@ class AnisotropicVNet(UNetSkeleton):
     def __init__(
         self, in_channels: int = 5, out_channels: int = 2, base_channels: int = 16, *, batch_norm: bool = False
     ) -> None:
-        if min(in_channels, out_channels, base_channels) < 1:
-            raise refused(
-                "E-NET-27", where="AnisotropicVNet", found=f"channels {in_channels}, {out_channels}, {base_channels}"
-            )
+        require_sizes("E-NET-27", self, channels=in_channels, classes=out_channels, base_channels=base_channels)
         widths = _widths(base_channels, len(_DOWN))
         ins = [in_channels, *widths[1:]]
         encoder = [_Stage(i, w, n, batch_norm) for i, w, n in zip(ins, widths, _DOWN, strict=True)]
@@ -371,12 +365,8 @@ class AnisotropicUNet(UNetSkeleton):
     """
 
     def __init__(self, in_channels: int = 5, out_channels: int = 2, base_channels: int = 32, levels: int = 4) -> None:
-        if levels < 2 or min(in_channels, out_channels, base_channels) < 1:
-            raise refused(
-                "E-NET-26",
-                where="AnisotropicUNet",
-                found=f"{levels} levels, channels {in_channels}, {out_channels}, {base_channels}",
-            )
+        sizes = {"channels": in_channels, "classes": out_channels, "base_channels": base_channels}
+        require_sizes("E-NET-26", self, levels=levels, **sizes)
         widths = _widths(2 * base_channels, levels)
         side = 2 ** (levels - 1)
         super().__init__(

@@ -129,7 +129,7 @@ def test_the_network_survives_torchscript(settings: dict[str, bool]) -> None:
 
 
 def test_an_impossible_network_is_refused() -> None:
-    with pytest.raises(IslesError, match="E-NET-46: no such pseudo-DWI network\n.*PseudoDWINet\n.*0 maps"):
+    with pytest.raises(IslesError, match="E-NET-46: no such pseudo-DWI network\n.*PseudoDWINet\n.*maps 0"):
         PseudoDWINet(maps=0)
 
 
