@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from monai_isles.errors import EXIT_DONE, EXIT_REFUSED, EXIT_SOME_FAILED, EXIT_UNSAFE, refused
+
+if TYPE_CHECKING:
+    from monai_isles.data.scans import Scan
+    from monai_isles.io.findings import Finding
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,81 +39,106 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.target is None and args.bundle is None:
         raise refused("E-USE-01", where="monai-isles check", found="neither DIR nor --bundle")
-    found = _findings(args)
+    found, scans = _findings(args)
+    left_out = _left_out(found, scans)
     errors = [finding for finding in found if finding.severity == "error"]
     if args.json:
-        print(
-            json.dumps(
-                {"errors": len(errors), "warnings": len(found) - len(errors), "findings": [vars(f) for f in found]}
-            )
-        )
+        counts = {"errors": len(errors), "warnings": len(found) - len(errors)}
+        print(json.dumps(counts | {"findings": [vars(f) for f in found], "left_out": left_out}))
     else:
         for finding in found:
             print(f"{finding.severity:7} {finding.code}: {finding.fault}")
             print(f"  where {finding.where}\n  found {finding.found}\n  fix   {finding.fix}")
         print(f"{len(errors)} errors, {len(found) - len(errors)} warnings")
-        if bad := sorted({one.case for one in errors} - {""}):
-            print(f"the other verbs leave out {len(bad)} cases: {', '.join(bad)}")
+        for verbs, bad in left_out.items():
+            print(f"{verbs} will leave out {len(bad)} cases: {', '.join(bad)}")
     if any(finding.code.startswith("E-SAFE-") for finding in errors):
         return EXIT_UNSAFE
     if not errors:
         return EXIT_DONE
-    return EXIT_SOME_FAILED if not args.strict and _others_go_on(args, errors) else EXIT_REFUSED
+    others = len({f"{scan.section} {scan.name}" for scan in scans} - {one.case for one in errors})
+    go_on = not args.strict and others > 0 and all(one.case for one in errors)
+    return EXIT_SOME_FAILED if go_on else EXIT_REFUSED
 
 
-def _others_go_on(args: argparse.Namespace, errors: list) -> bool:
-    """Tell whether every error is that of one case, and other cases have none."""
-    if args.target is None or not args.target.is_dir() or not all(one.case for one in errors):
-        return False
-    from monai_isles.data.checks import sound_cases
+def _left_out(found: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:
+    from monai_isles.data.checks import left_out_by
 
-    return sound_cases(args.target, errors) > 0
+    words = {"predict": "predict", "training": "datalist, prepare, crossval and training"}
+    return {words[verb]: bad for verb, bad in left_out_by(found, scans).items() if bad}
 
 
-def _findings(args: argparse.Namespace) -> list:
+def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
+    """Return the findings about bundle, folder or list, and the cases that were looked at."""
     from monai_isles.bundle.bundle import check_bundle
-    from monai_isles.data.checks import check_folder, check_list
+    from monai_isles.data.checks import check_folder, check_list, check_series, holds_dicom_alone, scans_in
 
     found = check_bundle(args.bundle, unpack=args.unpack) if args.bundle is not None else []
     if args.target is None:
-        return found
-    if args.target.is_dir():
-        from monai_isles.data.checks import check_series, holds_dicom_alone
+        return found, []
+    if args.target.is_dir() and holds_dicom_alone(args.target):
+        return [*found, *check_series(args.target)], []
+    needs = {} if args.bundle is None or found else _needs_of(args.bundle)
+    about = (
+        check_folder(args.target, needs.get("modalities"))
+        if args.target.is_dir()
+        else check_list(args.target, args.data)
+    )
+    if not args.target.is_dir() and any(not one.case and one.severity == "error" for one in about):
+        return [*found, *about], []
+    scans = scans_in(args.target, args.data)
+    bad = {one.case for one in about if one.severity == "error"}
+    return [*found, *about, *_mirror_findings(scans, bad, needs.get("mirror_head"))], scans
 
-        if holds_dicom_alone(args.target):
-            return [*found, *check_series(args.target)]
-        about = check_folder(args.target)
-        return [*found, *about, *_mirror_findings(args.target, {one.case for one in about if one.severity == "error"})]
-    return [*found, *check_list(args.target, args.data)]
+
+def _needs_of(path: Path) -> dict[str, Any]:
+    """Return what a bundle's inference config says of the images that a case must hold."""
+    from monai_isles.bundle.bundle import Bundle
+
+    bundle = Bundle.open(path)
+    if not bundle.root.is_dir():
+        return {}
+    config = bundle.config("inference")
+    return {key: config[key] for key in ("modalities", "mirror_head") if key in config.get()}
 
 
-def _mirror_findings(folder: Path, bad: set[str]) -> list:
-    """Return a warning for every plain CT of a head that bundles with mirrored channels remark, or refuse (E-REG-05).
+# the image whose mirror is registered: the plain CT in plane, one of the MR images in space
+_HEADS = ("ct", "flair", "t1c", "t1", "dwi")
+
+
+def _mirror_findings(scans: Sequence[Scan], bad: set[str], head: str | None) -> list[Finding]:
+    """Return a warning for every head that bundles with mirrored channels remark, or refuse (E-REG-05).
 
     Args:
         bad: cases with errors, which are passed over.
+        head: the image that the bundle registers.
     """
-    from monai_isles.data.layouts import scan_layout
     from monai_isles.progress import progress
 
-    heads = {f"{scan.section} {scan.name}": scan.files["ct"] for scan in scan_layout(folder)[1] if "ct" in scan.files}
-    sound = [(case, path) for case, path in heads.items() if case not in bad]
-    return [one for pair in progress(sound, "registering mirrors", total=len(sound)) for one in _mirror_finding(*pair)]
+    wanted = [head] if head else _HEADS
+    heads = [
+        (f"{scan.section} {scan.name}", key, scan.files[key])
+        for scan in scans
+        if (key := next((one for one in wanted if one in scan.files), None)) is not None
+    ]
+    sound = [one for one in heads if one[0] not in bad]
+    return [one for head in progress(sound, "registering mirrors", total=len(sound)) for one in _mirror_finding(*head)]
 
 
-def _mirror_finding(case: str, path: Path) -> list:
+def _mirror_finding(case: str, key: str, path: Path) -> list[Finding]:
     from monai_isles.errors import IslesError
     from monai_isles.io.findings import WARNING, as_finding, finding
     from monai_isles.io.read import read_image
-    from monai_isles.transforms.registration import mirror_or_midline
+    from monai_isles.transforms.registration import CT_WINDOW, mirror_or_midline
 
+    axes, window = (2, CT_WINDOW) if key == "ct" else (3, None)
     try:
-        head = read_image(path, kind="ct", where=case)
-        remark = mirror_or_midline(head.data, head.spacing_mm[:2], where=case).remark
+        head = read_image(path, kind=key, where=case)
+        remark = mirror_or_midline(head.data, head.spacing_mm[:axes], window=window, where=case).remark
     except IslesError as error:
         return [replace(as_finding(error), severity=WARNING, case=case)]
     if not remark:
         return []
     code, _, told = remark.partition(": ")
-    one = finding(code, WARNING, where=f"{case}: ct", found="", fix="look at the image; predict goes on, as found says")
+    one = finding(code, WARNING, where=f"{case}: {key}", found="", fix="look at the image; predict goes on, as found says")
     return [replace(one, found=told.removeprefix(one.fault).strip(), case=case)]

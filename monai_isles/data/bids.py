@@ -88,7 +88,8 @@ def scan_bids(folder: str | Path, target: str | None = None) -> list[Scan]:
 
     A subject's sessions are one case while no modality is in two of them (ISLES'24: CT on admission, lesion at
     follow-up), named by the first; else each session is a case. Of one modality, the image in a common space
-    (``space-ncct``) goes before another derivative, and that before raw data.
+    (``space-ncct``) goes before another derivative, and that before raw data; a mask of the whole lesion
+    (``desc-lesion``) before those of its parts (``desc-lesionAcute``).
 
     A subject with several spaces (``E-LIST-60``) or with a lesion mask alone (``E-LIST-61``) has that as its ``fault``.
 
@@ -172,8 +173,10 @@ def _case(section: str, person: str, name: str, files: list[BidsFile]) -> Scan:
     if len(spaces) > 1:
         scan.fault = refused("E-LIST-60", where=f"{section} {name}", found=", ".join(f"space-{one}" for one in spaces))
     best = {key: min(file.rank for file in files if file.key == key) for key in {file.key for file in files}}
-    for file in files:
-        if file.rank == best[file.key]:
+    chosen = [file for file in files if file.rank == best[file.key]]
+    whole = [file for file in chosen if file.key == LABEL and file.entities.get("desc", "").lower() == "lesion"]
+    for file in chosen:
+        if file.key != LABEL or not whole or file in whole:
             scan.add(file.key, file.path)
     if set(scan.files) == {LABEL} and scan.fault is None:
         scan.fault = refused(

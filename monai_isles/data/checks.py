@@ -13,7 +13,7 @@ from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.data.grouping import read_subjects
 from monai_isles.data.layouts import PLAIN, scan_layout, unused_images
-from monai_isles.data.scans import NIFTI_ENDS, TRAINING, Scan, faults_of, own_table
+from monai_isles.data.scans import NIFTI_ENDS, TESTING, TRAINING, Scan, faults_of, own_table
 from monai_isles.dicom.find import scan_dicom
 from monai_isles.dicom.header import is_dicom
 from monai_isles.dicom.read import read_series
@@ -56,18 +56,20 @@ def check_series(folder: str | Path) -> list[Finding]:
     return found
 
 
-def check_folder(folder: str | Path) -> list[Finding]:
+def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[Finding]:
     """Return every finding about a data folder of any layout; the rest is looked at when one file is bad.
 
     A plain folder may hold any modalities: what some cases have and others lack is a warning there.
 
+    Args:
+        keys: modalities that every case must hold, a bundle's; those of the layout unless told.
     Raises:
         IslesError: ``E-LIST-01`` when there is no case, and what ``find_layout`` raises.
     """
     folder = Path(folder)
     layout, scans = scan_layout(folder)
-    keys = layout.channels or [key for key in MODALITIES if any(key in scan.files for scan in scans)]
-    weight = WARNING if layout is PLAIN else ERROR
+    weight = WARNING if layout is PLAIN and keys is None else ERROR
+    keys = keys or layout.channels or [key for key in MODALITIES if any(key in scan.files for scan in scans)]
     named = (replace(one, case=one.where) for _, one in faults_of(scans, ()) if one.code == "E-LIST-11")
     found, seen = list(dict.fromkeys(named)), dict[str, str]()
     every = tuple(sorted({value for values in layout.targets.values() for value in values})) or None
@@ -76,21 +78,41 @@ def check_folder(folder: str | Path) -> list[Finding]:
         with _caught(found):
             read_subjects(table, [(s.section, s.name) for s in scans])
     for scan in progress(scans, "checking", total=len(scans)):
-        case = f"{scan.section} {scan.name}"
-        found += [replace(one, case=case) for one in _scan_findings(scan, keys, weight, seen, every)]
+        found += [replace(one, case=_title(scan)) for one in _scan_findings(scan, keys, weight, seen, every)]
     return found
 
 
-def sound_cases(folder: str | Path, found: Sequence[Finding]) -> int:
-    """Return how many cases of a data folder have no error among the findings of ``check_folder``."""
-    bad = {one.case for one in found if one.severity == ERROR}
-    return sum(f"{scan.section} {scan.name}" not in bad for scan in scan_layout(folder)[1])
+def scans_in(target: str | Path, dataset_dir: str | Path | None = None) -> list[Scan]:
+    """Return the cases of a data folder, or those of a data list whose files are there."""
+    if Path(target).is_dir():
+        return scan_layout(target)[1]
+    return [] if dataset_dir is None else [scan for _, scan in _listed(Path(target), dataset_dir, [])]
+
+
+def left_out_by(found: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:
+    """Return the cases that ``predict`` will leave out, and those that ``training`` will, by the findings about them.
+
+    A mask that cannot be used concerns the training alone, and with it ``datalist``, ``prepare`` and ``crossval``.
+    """
+    masks = {_title(scan): str(scan.files[LABEL]) for scan in scans if LABEL in scan.files}
+    bad = [one for one in found if one.case and one.severity == ERROR]
+    seen = [one for one in bad if not _of_the_mask(one, masks.get(one.case))]
+    training = {one.case for one in bad if not one.case.startswith(TESTING)}
+    return {"predict": sorted({one.case for one in seen}), "training": sorted(training)}
+
+
+def _of_the_mask(one: Finding, mask: str | None) -> bool:
+    return one.code.startswith("E-LBL-") or (mask is not None and mask in f"{one.where}; {one.found}")
+
+
+def _title(scan: Scan) -> str:
+    return f"{scan.section} {scan.name}"
 
 
 def _scan_findings(
     scan: Scan, keys: Sequence[str], weight: str, seen: dict[str, str], every: Sequence[int] | None
 ) -> list[Finding]:
-    where = f"{scan.section} {scan.name}"
+    where = _title(scan)
     if scan.fault is not None:
         return [as_finding(scan.fault)]
     found = [_missing(where, key, weight) for key in scan.lacking(keys)]
@@ -107,19 +129,30 @@ def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[
         read_datalist(path)
     if found or dataset_dir is None:
         return found
-    content, seen = read_datalist(path), dict[str, str]()
-    for section in ("training", "test"):
+    seen = dict[str, str]()
+    for where, scan in _listed(Path(path), dataset_dir, found):
+        about = _check_case(where, scan.files, seen, scan.label_values, resample=scan.resample)
+        found += [replace(one, case=_title(scan)) for one in about]
+    return found
+
+
+def _listed(path: Path, dataset_dir: str | Path, found: list[Finding]) -> Iterator[tuple[str, Scan]]:
+    """Yield where each entry of a data list stands, and its case; those with missing files go to ``found``."""
+    content = read_datalist(path)
+    for section, name in (("training", TRAINING), ("test", TESTING)):
         for number, entry in enumerate(content.get(section, []), start=1):
+            scan = Scan(name, str(entry["case"]))
             keys = [key for key in MODALITIES if key in entry]
             part = {key: content[key] for key in (LABEL_VALUES,) if key in content} | {section: [entry]}
-            where = f"{path}: {section} entry {number}: {entry['case']}"
+            about: list[Finding] = []
             flat: list[dict[str, Any]] = []
-            with _caught(found):
+            with _caught(about):
                 flat += load_entries(part, dataset_dir, section=section, keys=keys, need_label=LABEL in entry)
+            found += [replace(one, case=_title(scan)) for one in about]
             for files in flat:
-                there = {key: Path(files[key]) for key in (*keys, LABEL) if key in files}
-                found += _check_case(where, there, seen, files.get(LABEL_VALUES), resample=files.get("resample", False))
-    return found
+                scan.files = {key: Path(files[key]) for key in (*keys, LABEL) if key in files}
+                scan.label_values, scan.resample = files.get(LABEL_VALUES), files.get("resample", False)
+                yield f"{path}: {section} entry {number}: {entry['case']}", scan
 
 
 def _check_case(

@@ -224,16 +224,18 @@ def find_data_list(
     folds: int | None = None,
     seed: int = 0,
     target: str | None = None,
+    strict: bool = False,
 ) -> dict:
     """Return the given data list, or make the folder's own; keep a copy beside the results.
 
     Args:
         folds, seed, target: of a list to be made, as for ``make_datalist``; a given list has its own.
+        strict: refuse a folder with a case that cannot be used; else it is left out with a warning.
     Raises:
         IslesError: ``E-LIST-36`` a given list with another target, those of ``read_datalist`` and ``make_datalist``.
     """
     if data_list is None:
-        content = make_datalist(dataset_dir, folds=folds, seed=seed, target=target)
+        content = make_datalist(dataset_dir, folds=folds, seed=seed, target=target, strict=strict)
         for one in content.get("left_out", []):
             log.warning("left out of the data list: %s", remark_lines([Finding(**one)])[0])
     else:

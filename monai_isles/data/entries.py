@@ -32,6 +32,14 @@ log = logging.getLogger(__name__)
 ALL = "all"
 
 
+class Entries(list[dict[str, object]]):
+    """Hold the entries of a section and why cases of it are left out; ``strict``: the first fault stops a training."""
+
+    def __init__(self, entries: Sequence[dict[str, object]], left_out: Sequence[Finding], *, strict: bool) -> None:
+        super().__init__(entries)
+        self.left_out, self.strict = list(left_out), strict
+
+
 def load_entries(
     data_list: dict | str | Path,
     dataset_dir: str | Path,
@@ -43,7 +51,8 @@ def load_entries(
     need_label: bool,
     fetch: bool = True,
     left_out: list[Finding] | None = None,
-) -> list[dict[str, object]]:
+    strict: bool = True,
+) -> Entries:
     """Return ``Case.entry()`` of every case: ``case``, ``subject``, ``fold``, and an absolute path for each key.
 
     Where the list names the mask values that mean lesion, each entry with a mask has them as ``label_values``. What an
@@ -60,7 +69,9 @@ def load_entries(
         need_label: refuse cases without a mask; else the mask is given where there is one.
         fetch: fetch and check the files of a URL and those with a checksum now; else whoever reads an entry calls
             ``remote.fetched``.
-        left_out: takes why cases with missing files are left out, one finding each; without it they are refused.
+        left_out: takes why cases with missing files are left out, one finding each.
+        strict: without ``left_out``, refuse missing files; else their cases are left out with a warning, as in a
+            training, and are refused where none is left.
     Raises:
         IslesError: ``E-LIST-02`` missing files and keys (when a case that is kept lacks one, those of the whole section
             are named), ``E-LIST-05`` nothing left, ``E-LIST-06`` no such section, ``E-LIST-12`` no such fold,
@@ -72,7 +83,8 @@ def load_entries(
     chosen = _choose(content, name, section, folds, exclude)
     root, wanted = local_root(dataset_dir), [*keys, *([LABEL] if need_label else [])]
     found = [_listed_case(root, number, entry, wanted, content.get(LABEL_VALUES)) for number, entry in chosen]
-    if left_out is None and any(missing for _, missing in found):
+    gone = [(case, missing) for case, missing in found if missing]
+    if gone and left_out is None and (strict or len(gone) == len(found)):
         every = (_listed_case(root, n, entry, wanted, None)[1] for n, entry in enumerate(content[section], start=1))
         missing = [one for missing in every for one in missing]
         raise refused(
@@ -81,15 +93,26 @@ def load_entries(
             found=f"{len(missing)} missing: {'; '.join(missing)}",
             fix="restore these files, correct the list, or give the right data folder",
         )
-    for case, missing in found:
-        if missing and left_out is not None:
-            one = finding("E-LIST-02", ERROR, where=name, found="; ".join(missing))
-            left_out.append(replace(one, case=case.name))
+    absent = [replace(_absent(name, missing), case=case.name) for case, missing in gone]
+    if left_out is not None:
+        left_out += absent
+    else:
+        tell_left_out(absent)
     entries = [case.entry() for case, missing in found if not missing]
     if fetch and (can_be_fetched(root) or any(CHECKSUMS in entry for entry in entries)):
         entries = [fetched(entry) for entry in progress(entries, "fetching", total=len(entries))]
         require_kept(entries)
-    return entries
+    return Entries(entries, absent, strict=strict)
+
+
+def tell_left_out(found: Sequence[Finding]) -> None:
+    """Name each case that a training leaves out in a warning, with the reason."""
+    for one in found:
+        log.warning("left out: %s: %s", one.case, remark_lines([one])[0])
+
+
+def _absent(name: str, missing: Sequence[str]) -> Finding:
+    return finding("E-LIST-02", ERROR, where=name, found="; ".join(missing))
 
 
 def _listed_case(

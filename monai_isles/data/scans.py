@@ -111,7 +111,7 @@ def _single(path: Path, shape: tuple[int, ...]) -> IslesError:
 
 TRAINING, TESTING = "training", "testing"
 SUBJECTS = "subjects.csv"
-_SECTION = re.compile(r"(?:^|[_\- ])(train|test)(?:ing)?$", re.IGNORECASE)
+_SECTION = re.compile(r"(?:^|[_\- ])(train|test)(?:ing)?(?:[_\- ](?:raw|preprocessed|data|set))?$", re.IGNORECASE)
 
 
 @dataclass
@@ -144,7 +144,7 @@ class Scan:
 
 
 def section_of(name: str) -> str | None:
-    """Return ``training`` or ``testing`` for a folder named so, in any spelling (``SISS2015_Training``), or None."""
+    """Return ``training`` or ``testing`` for a folder named so, in any spelling (``ATLAS3_Training_Raw``), or None."""
     match = _SECTION.search(name)
     return match and {"train": TRAINING, "test": TESTING}[match[1].lower()]
 

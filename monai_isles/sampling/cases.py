@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,23 +12,24 @@ from typing import Any, TypeVar
 from torch.utils.data import Dataset
 
 from monai_isles.data.datalist import read_datalist
+from monai_isles.data.entries import tell_left_out
 from monai_isles.errors import find_isles_error
 from monai_isles.io.findings import Finding, as_finding, refuse, remark_lines
 from monai_isles.progress import progress
 
 Item = Mapping[str, Any]
 Kept = TypeVar("Kept")
-log = logging.getLogger(__name__)
 OF_THE_MACHINE = ("E-CACHE-", "E-FILE-10", "E-RUN-")
 
 
 class CachedCases(Dataset):
     """Hold the preprocessed cases of a section in memory, without those that cannot be read or prepared.
 
-    ``left_out`` says of each of these why, and the log names it in a warning.
+    ``left_out`` says of each of these why, and the log names it in a warning; those that ``data`` left out come first.
 
     Args:
-        data: one entry a case, as ``monai_isles.data.load_entries`` gives them.
+        data: one entry a case, as ``monai_isles.data.load_entries`` gives them; where that was strict, faults
+            are raised.
         transform: deterministic, from an entry to the case.
     Raises:
         IslesError: the faults of the cases, when none is left.
@@ -37,14 +37,14 @@ class CachedCases(Dataset):
     """
 
     def __init__(self, data: Sequence[Item], transform: Callable[[Item], Item]) -> None:
-        self.left_out: list[Finding] = []
+        self.left_out = left_out_of(data)
 
         def prepared(entry: Item) -> Item | Finding:
             return _or_fault(lambda: transform(entry), entry)
 
         with ThreadPool() as threads:
             made = list(progress(threads.imap(prepared, data), "preparing cases", total=len(data)))
-        self.data = _without_faults(made, self.left_out)
+        self.data = _without_faults(made, self.left_out, strict=_said(data, "strict", False))
 
     def __len__(self) -> int:
         return len(self.data)
@@ -71,7 +71,7 @@ def kept_cases(
         number = 1 + sum(not isinstance(one, Finding) for one in made)
         made.append(_or_fault(partial(_kept, dataset, place, keep, number), _entry(dataset, place)))
     own: list[Finding] = []
-    return _without_faults(made, own), [*left_out_of(dataset), *own]
+    return _without_faults(made, own, strict=_said(dataset, "strict", False)), [*left_out_of(dataset), *own]
 
 
 def _kept(dataset: Sequence[Item], place: int, keep: Callable[[Item, int], Kept], number: int) -> Kept:
@@ -80,11 +80,16 @@ def _kept(dataset: Sequence[Item], place: int, keep: Callable[[Item, int], Kept]
 
 def left_out_of(dataset: object) -> list[Finding]:
     """Return why cases were left out of a data set, or of the one that it reads."""
+    return list(_said(dataset, "left_out", ()))
+
+
+def _said(dataset: object, name: str, default: Any) -> Any:
+    """Return an attribute of a data set, or of the one that it reads."""
     while dataset is not None:
-        if hasattr(dataset, "left_out"):
-            return list(dataset.left_out)
+        if hasattr(dataset, name):
+            return getattr(dataset, name)
         dataset = getattr(dataset, "data", None)
-    return []
+    return default
 
 
 def left_out_reasons(folder: Path, sources: Iterable[object]) -> dict[str, str]:
@@ -118,11 +123,11 @@ def _or_fault(make: Callable[[], Kept], entry: Item) -> Kept | Finding:
         return replace(fault, case=str(entry.get("case", fault.where)))
 
 
-def _without_faults(made: Sequence[Kept | Finding], left_out: list[Finding]) -> list[Kept]:
+def _without_faults(made: Sequence[Kept | Finding], left_out: list[Finding], *, strict: bool) -> list[Kept]:
     kept = [one for one in made if not isinstance(one, Finding)]
-    left_out += [one for one in made if isinstance(one, Finding)]
-    if not kept:
+    own = [one for one in made if isinstance(one, Finding)]
+    left_out += own
+    if not kept or (strict and own):
         refuse(left_out)
-    for one in left_out:
-        log.warning("left out: %s: %s", one.case, remark_lines([one])[0])
+    tell_left_out(own)
     return kept

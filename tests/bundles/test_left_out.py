@@ -45,12 +45,13 @@ def spoil(path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(voxels, image.affine), path)
 
 
-def trained(bundle: str, folder: Path) -> subprocess.CompletedProcess:
+def trained(bundle: str, folder: Path, *more: str, listed: bool = True) -> subprocess.CompletedProcess:
     home, out = f"bundles/{bundle}", folder.parent / "run"
     small = [f"{home}/small.json"] if bundle == "unet" else []
     files = "[" + ",".join(f"'{one}'" for one in [f"{home}/train.json", *small]) + "]"
     words = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", files]
-    words += ["--dataset_dir", str(folder), "--data_list", str(folder.parent / "list.json"), "--output_dir", str(out)]
+    words += ["--dataset_dir", str(folder), "--output_dir", str(out), *more]
+    words += ["--data_list", str(folder.parent / "list.json")] if listed else []
     words += ["--max_epochs", "1", "--logging_file", f"{home}/logging.conf"] if bundle != "threshold" else []
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     words += SETTINGS[bundle]
@@ -62,10 +63,13 @@ def test_training_goes_on_without_a_cut_file_and_one_with_nan_in_tissue(bundle: 
     listed = json.loads((folder.parent / "list.json").read_text())["training"]
     sections = {fold: [one for one in listed if one["fold"] == fold] for fold in (0, 1)}
     bad = {sections[0][0]["case"]: "E-FILE-", sections[1][0]["case"]: "E-VAL-"}
+    bad |= {sections[fold][1]["case"]: "E-LIST-02" for fold in (0, 1)}
     cut(folder / sections[0][0]["cbf"])
     spoil(folder / sections[1][0]["ct"])
+    for fold, key in ((0, "tmax"), (1, "label")):
+        (folder / sections[fold][1][key]).unlink()
     if bundle == "threshold":  # scores the fold alone
-        bad.pop(sections[1][0]["case"])
+        bad = {case: code for case, code in bad.items() if case in {one["case"] for one in sections[0]}}
     shown = trained(bundle, folder)
     said = shown.stdout + shown.stderr
     assert shown.returncode == 0, said
@@ -83,3 +87,24 @@ def test_training_stops_with_four_lines_when_no_case_is_left(folder: Path) -> No
     assert shown.returncode == 4 and not (folder.parent / "run/run.json").exists()
     assert lines[0].startswith("E-FILE-") and "and 2 more" in lines[0]
     assert [line.split()[0] for line in lines[1:]] == ["where", "found", "fix"]
+
+
+def test_strict_stops_a_training_at_a_file_that_is_absent_or_cannot_be_read(folder: Path) -> None:
+    one, other = json.loads((folder.parent / "list.json").read_text())["training"][:2]
+    cut(folder / one["cbf"])
+    shown = trained("clerigues", folder, "--strict", "true")
+    assert shown.returncode == 4 and "E-FILE-" in shown.stderr.strip().splitlines()[-4]
+    (folder / other["tmax"]).unlink()
+    shown = trained("clerigues", folder, "--strict", "true")
+    lines = shown.stderr.strip().splitlines()[-4:]
+    assert shown.returncode == 4 and lines[0].startswith("E-LIST-02") and f"{other['case']} (entry 2) tmax" in lines[2]
+    assert not (folder.parent / "run/run.json").exists()
+
+
+def test_a_training_that_makes_its_own_list_goes_on_without_a_case_that_lacks_a_file(folder: Path) -> None:
+    for path in (folder / "TRAINING/case_2").glob("*CT_Tmax*/*.nii*"):
+        path.unlink()
+    shown = trained("clerigues", folder, listed=False)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    left_out = json.loads((folder.parent / "run/run.json").read_text())["left_out"]
+    assert list(left_out) == ["case_2"] and left_out["case_2"].startswith("E-LIST-02")

@@ -30,7 +30,7 @@ def smir(case: str, keys: Sequence[str], *, brand: str = "VSD", label: str = "Br
 
 
 S22, S24 = "sub-strokecase0001", "sub-stroke0001"
-ATLAS = "sub-r001s001_ses-1_space-MNI152NLin2009aSym"
+ATLAS, ATLAS3 = "sub-r001s001_ses-1_space-MNI152NLin2009aSym", "sub-r001s001_ses-1_space-orig"
 PERFUSION = ["MR_ADC", "MR_MTT", "MR_rCBF", "MR_rCBV", "MR_Tmax", "MR_TTP", "MR_4DPWI"]
 TREES: dict[str, tuple[list[str], str, str, set[str], str]] = {
     "siss": (smir("SISS2015_Training/1", ["MR_T1", "MR_T2", "MR_Flair", "MR_DWI"], label="Brain_3more"),
@@ -59,8 +59,23 @@ TREES: dict[str, tuple[list[str], str, str, set[str], str]] = {
               "sub-1/dwi/sub-1_rec-ADC_dwi.nii.gz",
               "derivatives/lesion_masks/sub-1/dwi/sub-1_space-TRACE_desc-lesion_mask.nii.gz"],
              "bids", "sub-1", {"flair", "t1", "dwi", "adc", "label"}, ""),
+    "soop with the parts of the lesion": (
+        ["sub-1000/dwi/sub-1000_rec-TRACE_dwi.nii.gz", "sub-1000/dwi/sub-1000_rec-ADC_dwi.nii.gz"]
+        + [f"derivatives/lesion_masks/sub-1000/dwi/sub-1000_space-TRACE_desc-{part}_mask.nii.gz"
+           for part in ("lesionAcute", "lesionChronic", "lesion")],
+        "bids", "sub-1000", {"dwi", "adc", "label"}, "mask: 2 files such as sub-1000_space-TRACE_desc-lesionAcute"),
+    "soop unpacked, an image in a folder of its name": (
+        ["sub-9/anat/sub-9_FLAIR.nii/sub-9_FLAIR.nii", "sub-9/dwi/sub-9_rec-TRACE_dwi.nii",
+         "sub-9/dwi/sub-9_rec-ADC_dwi.nii"], "bids", "sub-9", {"flair", "dwi", "adc"}, ""),
     "atlas": ([f"Training/R001/sub-r001s001/ses-1/anat/{ATLAS}_{end}.nii.gz" for end in
                ("T1w", "label-L_desc-T1lesion_mask")], "bids", "sub-r001s001_ses-1", {"t1", "label"}, ""),
+    "atlas r3": ([f"ATLAS3_Training_Raw/R001/sub-r001s001/ses-1/anat/{ATLAS3}_{end}.nii.gz" for end in
+                  ("desc-brain_T1w", "label-lesion_desc-T1lesion_mask")],
+                 "bids", "sub-r001s001_ses-1", {"t1", "label"}, ""),
+    "atlas r3 in a common space": (
+        [f"ATLAS3_Training_Preprocessed/SOOP/sub-soop7/ses-1/anat/sub-soop7_ses-1_space-MNI152NLin2009aSym_{end}.nii.gz"
+         for end in ("desc-brainnorm_T1w", "label-lesion_desc-T1lesion_mask")],
+        "bids", "sub-soop7_ses-1", {"t1", "label"}, ""),
 }  # fmt: skip
 
 
@@ -77,6 +92,18 @@ def test_a_public_data_set_is_recognised_and_nothing_is_dropped_without_a_word(
     assert (scan.section, scan.name, set(scan.files)) == ("training", case, keys) and not scan.doubled
     told = [one.found for one in unused_images(tmp_path, scans)]
     assert (unused in told[0]) if unused else not told
+
+
+def test_the_mask_of_the_whole_lesion_is_taken_before_its_parts(tmp_path: Path) -> None:
+    put(tmp_path, *TREES["soop with the parts of the lesion"][0])
+    (case,) = find_cases(tmp_path)
+    assert case.label is not None and case.label.name.endswith("_desc-lesion_mask.nii.gz")
+
+
+@pytest.mark.parametrize("name", ["ATLAS3_Testing_Raw", "Testing", "isles2016_test", "TEST data"])
+def test_a_section_is_told_by_the_name_of_its_folder(tmp_path: Path, name: str) -> None:
+    put(tmp_path, f"{name}/R001/sub-r001s001/ses-1/anat/{ATLAS3}_desc-brain_T1w.nii.gz")
+    assert [scan.section for scan in scan_layout(tmp_path)[1]] == ["testing"]
 
 
 def test_what_is_not_used_is_listed_by_its_last_word(tmp_path: Path) -> None:

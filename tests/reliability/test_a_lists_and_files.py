@@ -34,7 +34,7 @@ def test_a1_every_missing_modality_file_is_named_before_any_work(
     for path in gone:
         path.unlink()
     says = ["2 missing", "case_1 (entry 1) cbf", "case_3 (entry 3) tmax", *(str(path) for path in gone), "restore"]
-    refused(training, exit_code=4, code="E-LIST-02", says=says)
+    refused(training, "--strict", "true", exit_code=4, code="E-LIST-02", says=says)
 
 
 def test_a1_prediction_names_every_missing_modality_too(
