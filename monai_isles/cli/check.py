@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=Path,
         metavar="DIR|LIST",
-        help="data folder (ISLES 2018, 2015, plain), folder of DICOM series, or data list",
+        help="data folder of any layout, folder of DICOM series or studies, or data list",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder of the list: its images are checked too")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle folder, one config file, or a zip")
@@ -64,20 +64,27 @@ def run(args: argparse.Namespace) -> int:
 def _left_out(found: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:
     from monai_isles.data.checks import left_out_by
 
-    words = {"predict": "predict", "training": "datalist, prepare, crossval and training"}
+    words = {"predict": "predict and predict-series", "training": "datalist, prepare, crossval and training"}
     return {words[verb]: bad for verb, bad in left_out_by(found, scans).items() if bad}
 
 
 def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
     """Return the findings about bundle, folder or list, and the cases that were looked at."""
     from monai_isles.bundle.bundle import check_bundle
-    from monai_isles.data.checks import check_folder, check_list, check_series, holds_dicom_alone, scans_in
+    from monai_isles.data.checks import (
+        check_folder,
+        check_list,
+        check_series,
+        dicom_studies,
+        holds_dicom_alone,
+        scans_in,
+    )
 
     found = check_bundle(args.bundle, unpack=args.unpack) if args.bundle is not None else []
     if args.target is None:
         return found, []
     if args.target.is_dir() and holds_dicom_alone(args.target):
-        return [*found, *check_series(args.target)], []
+        return [*found, *check_series(args.target)], dicom_studies(args.target)
     needs = {} if args.bundle is None or found else _needs_of(args.bundle)
     about = (
         check_folder(args.target, needs.get("modalities"))
@@ -140,5 +147,7 @@ def _mirror_finding(case: str, key: str, path: Path) -> list[Finding]:
     if not remark:
         return []
     code, _, told = remark.partition(": ")
-    one = finding(code, WARNING, where=f"{case}: {key}", found="", fix="look at the image; predict goes on, as found says")
+    one = finding(
+        code, WARNING, where=f"{case}: {key}", found="", fix="look at the image; predict goes on, as found says"
+    )
     return [replace(one, found=told.removeprefix(one.fault).strip(), case=case)]

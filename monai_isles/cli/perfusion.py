@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "series",
         nargs="+",
         metavar="SERIES",
-        help="4D NIfTI file, or the DICOM folder of the dynamic scan; several go into DIR/<name> each",
+        help="4D NIfTI file, DICOM folder of the dynamic scan, or data set; several go into DIR/<name> each",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the maps, perfusion.json and run.json")
     parser.add_argument(
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     how = Measuring(args.method, truncation, args.smoothing_mm, asked, moved, device, args.of_series, args.slab_mm)
     needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory, "strict": args.strict}
     record = perfusion(args.series, out, how, place=place, **needs)
-    if len(args.series) > 1:
+    if "cases" in record:
         return cohort_options.print_records(args, record)
     print(json.dumps(record, indent=2) if args.json else _text(record, out))
     return EXIT_DONE

@@ -17,7 +17,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "series",
         nargs="+",
         metavar="SERIES",
-        help="DICOM folders, 4D NIfTI files, or folders with one (and ct.nii.gz); makes maps, core and lesion of each",
+        help="DICOM folders, 4D NIfTI files, folders with one (and ct.nii.gz), or data sets of these; makes maps, core "
+        "and lesion of each",
     )
     options.prediction_arguments(parser)
     series_arguments(parser)
@@ -27,6 +28,7 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
     """Declare the options that belong to a series; ``predict`` takes them unseen."""
     said = {
         "dt": "seconds between frames, instead of the file's",
+        "slab-mm": "average thin DICOM slices to this thickness, to need less memory",
         "series": "number or UID of the series, where a DICOM folder holds several",
         "times": "time of every frame in s, one rising number each, instead of the file's",
         "dicom-out": "what to write as DICOM where the source is DICOM: seg (masks, the default), sr (report of "
@@ -38,7 +40,8 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
     objects = {"nargs": "+", "choices": ("seg", "sr", "sc", "pdf", "maps"), "default": None, "metavar": "KIND"}
     for name, text in said.items():
         valued: dict[str, dict[str, Any]] = {"dt": {"type": float, "metavar": "S"}, "times": {"metavar": "FILE"}}
-        valued |= {"series": {"dest": "of_series", "metavar": "N"}, "dicom-out": objects}
+        valued |= {"series": {"dest": "of_series", "metavar": "N"}, "slab-mm": {"type": float, "metavar": "MM"}}
+        valued["dicom-out"] = objects
         how = valued.get(name, {"action": "store_true"})
         parser.add_argument(f"--{name}", **how, help=text if shown else argparse.SUPPRESS)
 
@@ -54,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
     how, out = options.chosen_prediction(args), Path(args.out)
     read = {"dt_s": options.chosen_times(args), "resample": args.resample, "series": args.of_series}
+    read["slab_mm"] = args.slab_mm
     if args.dry_run:
         return options.print_rehearsal(args, rehearse_series(args.series, out, **how, **read))
     wanted = Wanted(not args.no_report, _objects(args), args.show_patient)

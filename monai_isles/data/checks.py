@@ -11,8 +11,9 @@ from typing import Any
 
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
+from monai_isles.data.folder import dicom_folders
 from monai_isles.data.grouping import read_subjects
-from monai_isles.data.layouts import PLAIN, scan_layout, unused_images
+from monai_isles.data.layouts import DICOM, PLAIN, scan_layout, unused_images
 from monai_isles.data.scans import NIFTI_ENDS, TESTING, TRAINING, Scan, faults_of, own_table
 from monai_isles.dicom.find import scan_dicom
 from monai_isles.dicom.header import is_dicom
@@ -35,10 +36,33 @@ def holds_dicom_alone(folder: str | Path) -> bool:
 def check_series(folder: str | Path) -> list[Finding]:
     """Return every finding about the DICOM series of a folder; each series that can be read is read whole.
 
+    Where the folder holds several studies, each finding names its study as the case.
+
     Raises:
         IslesError: ``E-DCM-01`` no pydicom, ``E-DCM-02`` nothing there.
     Source: ours; ``tests/data/test_check_series.py``.
     """
+    studies = dicom_studies(folder)
+    if not studies:
+        return _series_findings(folder)
+    found: list[Finding] = []
+    with _caught(found):
+        dicom_folders(Path(folder))
+    for study in studies:
+        about: list[Finding] = []
+        with _caught(about):
+            about += _series_findings(study.files["ctp"])
+        found += [replace(one, case=_title(study)) for one in about]
+    return found
+
+
+def dicom_studies(folder: str | Path) -> list[Scan]:
+    """Return the studies of a folder of DICOM files, none where all files are of one."""
+    folders = dicom_folders(Path(folder))
+    return [Scan("study", one.name, {"ctp": one}) for one in folders] if len(folders) > 1 else []
+
+
+def _series_findings(folder: str | Path) -> list[Finding]:
     seen = scan_dicom(folder)
     found = list(seen.findings)
     if seen.damaged:
@@ -68,6 +92,8 @@ def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[
     """
     folder = Path(folder)
     layout, scans = scan_layout(folder)
+    if layout is DICOM:
+        return [*unused_images(folder, []), *check_series(folder)]
     weight = WARNING if layout is PLAIN and keys is None else ERROR
     keys = keys or layout.channels or [key for key in MODALITIES if any(key in scan.files for scan in scans)]
     named = (replace(one, case=one.where) for _, one in faults_of(scans, ()) if one.code == "E-LIST-11")
@@ -97,7 +123,7 @@ def left_out_by(found: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, li
     masks = {_title(scan): str(scan.files[LABEL]) for scan in scans if LABEL in scan.files}
     bad = [one for one in found if one.case and one.severity == ERROR]
     seen = [one for one in bad if not _of_the_mask(one, masks.get(one.case))]
-    training = {one.case for one in bad if not one.case.startswith(TESTING)}
+    training = {one.case for one in bad if one.case.startswith(TRAINING)}
     return {"predict": sorted({one.case for one in seen}), "training": sorted(training)}
 
 

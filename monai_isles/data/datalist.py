@@ -8,6 +8,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -287,7 +288,7 @@ def _readable(cases: Sequence[Case], layout: Layout, left_out: list[Finding] | N
         except IslesError as error:
             if left_out is None:
                 raise
-            left_out.append(as_finding(error))
+            left_out.append(replace(as_finding(error), case=case.name))
             continue
         kept.append(case)
         volumes.append(volume)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from monai_isles.data.scans import TRAINING, Scan, no_case, section_in
 from monai_isles.errors import refused
+from monai_isles.io.findings import WARNING, finding, tell
 from monai_isles.modalities import LABEL, MODALITIES
 
 DEPTH = 8
@@ -103,3 +104,49 @@ def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
 def natural(name: str) -> list[tuple[int, str]]:
     """Return what sorts names by the numbers in them: ``case_2`` before ``case_10``."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+# what UniToBrain puts beside the scan of a patient: registered and filtered copies, and maps of them
+_COPY = re.compile(r"^(.+?)_Registered(?:_.*)?$")
+
+
+def dicom_folders(root: Path) -> list[Path]:
+    """Return the folders that hold one study each; the root itself where all its files are of one study.
+
+    Copies that UniToBrain made of a patient's scan are passed over, and named in a remark.
+
+    Source: the names of UniToBrain (doi:10.5281/zenodo.5109415); ``tests/data/test_study.py``.
+    """
+    inside = [place for place in sorted(root.iterdir()) if place.is_dir() and not place.name.startswith(".")]
+    whose = {place: owner for place in inside if (owner := _owner(place)) is not None}
+    if _owner(root, deep=False) is not None or not whose:
+        return [root]
+    names = {place.name for place in whose}
+    copies = [place.name for place in whose if (match := _COPY.match(place.name)) and match[1] in names]
+    if copies:
+        told = f"{len(copies)} folders of copies and maps, such as {copies[0]}"
+        tell(finding("E-LIST-15", WARNING, where=str(root), found=told))
+    own = [place for place in whose if place.name not in copies]
+    if len(own) == 1 or (not copies and len(set(whose.values())) == 1):
+        below = dicom_folders(own[0]) if len(own) == 1 else [root]
+        return below if copies or len(below) > 1 else [root]
+    return [folder for place in own for folder in dicom_folders(place)]
+
+
+def holds_dicom(folder: Path) -> bool:
+    """Tell whether there is a DICOM file in a folder or below it."""
+    return _owner(folder) is not None
+
+
+def _owner(folder: Path, *, deep: bool = True) -> tuple[str, str] | None:
+    """Return study and patient of the first DICOM file in a folder, and below it where ``deep``; None without one."""
+    from monai_isles.dicom.header import is_dicom, pydicom_module
+
+    files = walk(folder, DEPTH if deep else 0)
+    first = next((path for path in files if path.name.upper() != "DICOMDIR" and is_dicom(path)), None)
+    if first is None:
+        return None
+    pydicom = pydicom_module()
+    with pydicom.config.disable_value_validation():
+        header = pydicom.dcmread(first, specific_tags=["StudyInstanceUID", "PatientID"])
+    return str(header.get("StudyInstanceUID", "")), str(header.get("PatientID", ""))

@@ -18,12 +18,16 @@ from monai_isles.io.read import read_header, read_image
 from monai_isles.progress import progress
 
 
-def read_subjects(path: str | Path, cases: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def read_subjects(
+    path: str | Path, cases: Sequence[tuple[str, str]], *, part: bool = False
+) -> dict[tuple[str, str], str]:
     """Return the subject of every (section, case) from a CSV with the columns ``case``, ``subject``, ``section``.
 
     A table without ``section`` speaks of the training cases. Test cases may be left out; rows for cases that are not in
     the folder are passed over with a remark. As spreadsheets write it: semicolons or tabs, capitals, empty rows.
 
+    Args:
+        part: the cases are a part of the data set, so that rows for others are nothing to remark.
     Raises:
         IslesError: ``E-LIST-09`` for missing columns, cases named twice, training cases not named.
     """
@@ -46,7 +50,7 @@ def read_subjects(path: str | Path, cases: Sequence[tuple[str, str]]) -> dict[tu
     if left_out:
         more = f"; it names {', '.join(absent[:8])}, which are not in the folder" if absent else ""
         raise refused("E-LIST-09", where=str(path), found=f"no row for {', '.join(left_out)}{more}")
-    if absent:
+    if absent and not part:
         found = f"{len(absent)} rows: {', '.join(absent[:8])}"
         tell(finding("E-LIST-16", WARNING, where=str(path), found=found))
     return table

@@ -182,6 +182,9 @@ MR_PERFUSION = Layout(
 )
 PLAIN = Layout("folder", "folder", "images in a plain folder", (), plain.scan_folder)
 BIDS = Layout("bids", "bids", "images in a BIDS tree", (), scan_bids)
+DICOM = Layout("dicom", "dicom", "DICOM studies, one folder each", ("ctp",),
+               lambda folder, _: [Scan(section_in(folder, place / "image"), place.name, {"ctp": place})
+                                  for place in plain.dicom_folders(folder.absolute())])  # fmt: skip
 CASE_FILES = Layout("case_files", "case_files", "images named in case files", (), scan_case_files)
 _ONLY_SISS, _ONLY_SPES = {"MR_T1", "MR_FLAIR"}, {"MR_T1C", "MR_CBF", "MR_CBV", "MR_TTP", "MR_TMAX"}
 _ONLY_2017 = {"MR_RCBF", "MR_RCBV", "MR_4DPWI"}
@@ -194,7 +197,8 @@ def find_layout(folder: str | Path) -> Layout:
     ISLES 2018 names CT maps (``.O.CT_CBF.``), SISS ``MR_T1`` or ``MR_Flair``, ISLES 2016 and 2017 ``MR_rCBF``,
     ``MR_rCBV`` or ``MR_4DPWI``, SPES ``MR_T1c``, ``MR_CBF``, ``MR_CBV``, ``MR_TTP`` or ``MR_Tmax``;
     plain folders end file names in the modality; BIDS trees hold raw data and derivatives, images in a common space, or
-    reconstructions (``rec-ADC``). A ``case.yml`` anywhere goes before all of these: somebody has said what is what.
+    reconstructions (``rec-ADC``); DICOM files without any of these, as in UniToBrain, are studies. A ``case.yml``
+    anywhere goes before all of these: somebody has said what is what.
 
     Raises:
         IslesError: ``E-LIST-01`` no case of any layout, ``E-LIST-30`` the marks of several, or of none alone.
@@ -223,6 +227,8 @@ def find_layout(folder: str | Path) -> Layout:
         return PLAIN
     if any(section_of(p.name) and any(p.glob("case_*")) for p in (folder.iterdir() if folder.is_dir() else ())):
         return CT
+    if not any(plain.IMAGE.search(path.name) for path in files) and plain.holds_dicom(folder):
+        return DICOM
     raise no_case(folder)
 
 
@@ -297,6 +303,10 @@ def find_cases(
     """
     folder = Path(folder)
     layout, scans = scan_layout(folder, target)
+    if layout is DICOM:
+        named = ", ".join(scan.name for scan in scans[:6])
+        found, fix = f"{len(scans)} DICOM studies: {named}", "give DICOM to monai-isles predict-series or perfusion"
+        raise refused("E-LIST-01", where=str(folder), found=found, fix=fix)
     wanted = layout.channels if keys is None else keys
     if left_out is None:
         require_whole(scans, folder, wanted)

@@ -68,9 +68,19 @@ def read_perfusion_series(
     """
     path = Path(path)
     require_asked(dt_s)
+    require_slab(path, slab_mm)
+    return _dicom(path, dt_s, series, slab_mm) if path.is_dir() else _nifti(path, dt_s)
+
+
+def require_slab(path: Path, slab_mm: float | None) -> float | None:
+    """Return the thickness that slices are averaged to.
+
+    Raises:
+        IslesError: ``E-USE-32`` not 0.1 to 20 mm, or of a NIfTI file.
+    """
     if slab_mm is not None and not (path.is_dir() and 0.1 <= slab_mm <= 20):
         raise refused("E-USE-32", where=str(path), found=f"--slab-mm {slab_mm:g}")
-    return _dicom(path, dt_s, series, slab_mm) if path.is_dir() else _nifti(path, dt_s)
+    return slab_mm
 
 
 def _nifti(path: Path, asked: Asked) -> SeriesInput:
@@ -225,7 +235,8 @@ def as_cases(scans: Sequence[Scan], folder: Path, subjects: Path | None) -> list
         IslesError: ``E-LIST-09`` a table that does not fit.
     """
     table = subjects or own_table(folder)
-    named = {} if table is None else read_subjects(table, [(scan.section, scan.name) for scan in scans])
+    part = subjects is None and table is not None and table.parent != folder.absolute()
+    named = {} if table is None else read_subjects(table, [(scan.section, scan.name) for scan in scans], part=part)
     return [as_case(scan, named.get((scan.section, scan.name))) for scan in scans]
 
 

@@ -14,9 +14,16 @@ import numpy as np
 from scipy import ndimage
 
 from monai_isles.cohort.task import FAULTS, Record, failed
-from monai_isles.data.folder import IMAGE, key_of
-from monai_isles.data.scans import SeriesInput, dicom_input, read_perfusion_series
-from monai_isles.errors import refused
+from monai_isles.data.folder import IMAGE, dicom_folders, key_of, walk
+from monai_isles.data.layouts import DICOM, scan_layout
+from monai_isles.data.scans import (
+    Scan,
+    SeriesInput,
+    dicom_input,
+    read_perfusion_series,
+    require_slab,
+)
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import Asked
 from monai_isles.io.findings import collect_remarks
 from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, displacement
@@ -124,39 +131,80 @@ class StudyImages:
     notes: tuple[str, ...]
 
 
-def find_study(path: str | Path, *, series: str | None = None) -> StudyFiles:
-    """Return the files of one study: a 4D NIfTI file, a folder with one (and ``ct.nii.gz``), or a DICOM folder.
+@dataclass(frozen=True)
+class StudyPlace:
+    """Say where one study lies: its 4D file or DICOM folder, what names it, its plain CT; or why it cannot be used."""
+
+    series: Path
+    home: Path
+    name: str = ""
+    plain: Path | None = None
+    fault: IslesError | None = None
+
+
+def study_places(path: str | Path) -> list[StudyPlace]:
+    """Return where the studies of a path lie: one file or folder, or every patient and case below a folder.
+
+    A folder is one study when it holds a 4D file, or DICOM files of one study. Of a data set in a known layout every
+    case with a series is one; below other folders every folder with one 4D file. Where the folders inside hold DICOM
+    files of several studies or patients, each of them is looked at in turn. Copies that UniToBrain made of a patient's
+    scan (``MOL-001_Registered_Filtered_3mm_20HU_Maps`` beside ``MOL-001``) are passed over, and named in a remark.
 
     Raises:
-        IslesError: ``E-SCAN-01`` nothing there, ``E-SCAN-02`` several 4D files, and those of ``find_series``.
+        IslesError: ``E-SCAN-01`` nothing there.
     Source: ours; ``tests/data/test_study.py``.
     """
     path = Path(path)
     if not path.exists():
         raise refused("E-SCAN-01", where=str(path), found="no such file or folder")
     if path.is_file():
-        return StudyFiles(_plain_name(path), path, "nifti", path, (path,), simulated=_marked(path))
+        return [StudyPlace(path, path)]
     images = sorted(p for p in path.iterdir() if p.is_file() and IMAGE.search(p.name) and not p.name.startswith("."))
-    return _in_folder(path, images) if images else _dicom(path, series)
+    if images:
+        return [_in_folder(path, images)]
+    if found := _in_data_set(path):
+        return found
+    return [StudyPlace(folder, folder) for folder in dicom_folders(path)]
+
+
+def find_study(path: str | Path, *, series: str | None = None) -> StudyFiles:
+    """Return the files of one study: a 4D NIfTI file, a folder with one (and ``ct.nii.gz``), or a DICOM folder.
+
+    Raises:
+        IslesError: ``E-SCAN-01`` nothing there, ``E-SCAN-02`` several series or studies, and those of ``find_series``.
+    Source: ours; ``tests/data/test_study.py``.
+    """
+    places = study_places(path)
+    if len(places) > 1:
+        raise refused("E-SCAN-02", where=str(path), found=f"{len(places)} studies, the first {places[0].home}")
+    return _study(places[0], series)
 
 
 def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> dict[str, StudyFiles | Record]:
-    """Return every study by the name of its results, in the order given; ``study N``: the record of one not found.
+    """Return every study by the name of its results, in the order given; the record of one that cannot be used.
 
+    Args:
+        paths: of ``study_places``.
     Raises:
         IslesError: ``E-SCAN-03``.
     Source: ours; ``tests/data/test_study.py``.
     """
-    found: list[StudyFiles | Record] = []
+    found: list[tuple[str, StudyFiles | Record]] = []
     for path in paths:
         try:
-            found.append(find_study(path, series=series))
+            places = study_places(path)
         except FAULTS as error:
-            found.append(failed(error))
-    names = iter(name_studies([one for one in found if isinstance(one, StudyFiles)]))
+            found.append(("", failed(error)))
+            continue
+        for place in places:
+            try:
+                found.append((place.name, _study(place, series)))
+            except FAULTS as error:
+                found.append((place.name, failed(error)))
+    names = iter(name_studies([one for _, one in found if isinstance(one, StudyFiles)]))
     return {
-        next(names) if isinstance(one, StudyFiles) else f"study {number}": one
-        for number, one in enumerate(found, start=1)
+        next(names) if isinstance(one, StudyFiles) else name or f"study {number}": one
+        for number, (name, one) in enumerate(found, start=1)
     }
 
 
@@ -180,20 +228,23 @@ def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
     return names
 
 
-def read_study(study: StudyFiles, *, dt_s: Asked = None, resample: bool = False) -> StudyImages:
+def read_study(
+    study: StudyFiles, *, dt_s: Asked = None, resample: bool = False, slab_mm: float | None = None
+) -> StudyImages:
     """Read the series and the plain CT; of one on another grid see ``ct_on_grid``.
 
     Args:
         dt_s: seconds between frames, or the time of every frame, instead of what the file says.
         resample: the plain CT is in register, by the user's word.
+        slab_mm: average the slices of a DICOM series to about this thickness.
     Raises:
         IslesError: those of ``read_perfusion_series`` and of ``monai_isles.dicom.read.read_series``.
     """
     slices: tuple[Path, ...]
     if study.kind == "nifti":
-        series, slices, frame = read_perfusion_series(study.series, dt_s=dt_s), (), ""
+        series, slices, frame = read_perfusion_series(study.series, dt_s=dt_s, slab_mm=slab_mm), (), ""
     else:
-        series, slices, frame = _read_dicom(study.series, dt_s, study.uid)
+        series, slices, frame = _read_dicom(study.series, dt_s, study.uid, slab_mm)
     if study.plain is None:
         return StudyImages(series, None, slices, ())
     with collect_remarks() as remarks:
@@ -214,14 +265,49 @@ def _above(study: StudyFiles, level: int) -> str:
     return name
 
 
-def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
-    series = [image for image in images if read_header(image).frames is not None]
+def _study(place: StudyPlace, series: str | None) -> StudyFiles:
+    if place.fault is not None:
+        raise place.fault
+    if not place.series.is_file():
+        return _dicom(place.series, series)
+    name = _safe(place.name) if place.name else _plain_name(place.home)
+    files = (place.series,) if place.plain is None else (place.series, place.plain)
+    plain = None if place.plain is None else str(place.plain)
+    return StudyFiles(name, place.home, "nifti", place.series, files, plain, _marked(place.series))
+
+
+def _in_folder(path: Path, images: list[Path]) -> StudyPlace:
+    try:
+        series = [image for image in images if read_header(image).frames is not None]
+    except IslesError as error:
+        return StudyPlace(path, path, fault=error)
     if len(series) != 1:
-        raise refused("E-SCAN-02", where=str(path), found=f"{len(series)} NIfTI files with time among {len(images)}")
+        found = f"{len(series)} NIfTI files with time among {len(images)}"
+        return StudyPlace(path, path, fault=refused("E-SCAN-02", where=str(path), found=found))
     plain = next((one for one in images if one != series[0] and (key_of(one.name) or ("", ""))[1] == "ct"), None)
-    files = (series[0],) if plain is None else (series[0], plain)
-    named = None if plain is None else str(plain)
-    return StudyFiles(_plain_name(path), path, "nifti", series[0], files, named, _marked(series[0]))
+    return StudyPlace(series[0], path, plain=plain)
+
+
+def _in_data_set(path: Path) -> list[StudyPlace]:
+    """Return the studies of a data set in a known layout, else of every folder below with a 4D file; none without."""
+    files = [file for file in walk(path) if IMAGE.search(file.name)]
+    try:
+        layout, scans = scan_layout(path) if files else (DICOM, [])
+    except IslesError:
+        layout, scans = DICOM, []
+    if layout is not DICOM and any("ctp" in scan.files for scan in scans):
+        return [_of_scan(scan, path) for scan in scans]
+    folders = dict.fromkeys(file.parent for file in files)
+    found = [_in_folder(folder, [file for file in files if file.parent == folder]) for folder in folders]
+    return [one for one in found if one.fault is None or not one.fault.found.startswith("0 ")]
+
+
+def _of_scan(scan: Scan, path: Path) -> StudyPlace:
+    fault, series = scan.fault, scan.files.get("ctp", path)
+    if fault is None and ("ctp" not in scan.files or "ctp" in scan.doubled):
+        code = "E-LIST-02" if "ctp" not in scan.files else "E-LIST-13"
+        fault = refused(code, where=f"{scan.section} {scan.name}", found="ctp")
+    return StudyPlace(series, series.parent, scan.name, scan.files.get("ct"), fault)
 
 
 def _dicom(path: Path, series: str | None) -> StudyFiles:
@@ -240,10 +326,12 @@ def _dicom(path: Path, series: str | None) -> StudyFiles:
     return StudyFiles(name, path, "dicom", path, tuple(sorted(files)), uid, simulated, series)
 
 
-def _read_dicom(path: Path, asked: Asked, uid: str | None) -> tuple[SeriesInput, tuple[Path, ...], str]:
+def _read_dicom(
+    path: Path, asked: Asked, uid: str | None, slab_mm: float | None
+) -> tuple[SeriesInput, tuple[Path, ...], str]:
     from monai_isles.dicom.read import read_series
 
-    found = read_series(path, kind="ctp", asked=asked, series_uid=uid)
+    found = read_series(path, kind="ctp", asked=asked, series_uid=uid, slab_mm=require_slab(path, slab_mm))
     slices = tuple(dict.fromkeys(file for file, _ in found.source.slices))
     return dicom_input(found, path), slices, found.source.frame_of_reference_uid
 

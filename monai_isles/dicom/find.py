@@ -188,12 +188,13 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(
-        Path(place) / name
-        for place, _, names in os.walk(folder)
-        for name in names
-        if not name.startswith(".") and name.upper() != "DICOMDIR"
-    )
+    """Return the files below a folder; links to folders are followed, each folder once."""
+    found, seen = [], set[str]()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        folders[:] = [one for one in sorted(folders) if os.path.realpath(os.path.join(place, one)) not in seen]
+        found += [Path(place) / one for one in names if not one.startswith(".") and one.upper() != "DICOMDIR"]
+    return sorted(found)
 
 
 def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesInfo:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from monai_isles.case import Case
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.findings import Finding, as_error, refuse
 from monai_isles.modalities import PERFUSION_MAPS
 
 _SUFFIXES = (".nii.gz", ".nii")
@@ -19,6 +21,7 @@ def find_references(
     section: str = "training",
     folds: Sequence[int] | None = None,
     maps: bool = False,
+    left_out: dict[str, IslesError] | None = None,
 ) -> list[Case]:
     """Return the cases of a reference folder that have a lesion mask.
 
@@ -31,22 +34,27 @@ def find_references(
         data_list: take the cases of this list instead of looking through the folder.
         section, folds: part of the list; all folds when None.
         maps: the perfusion maps are needed too.
+        left_out: takes the fault of every case whose files cannot be used; without it the first is raised.
 
     Raises:
         IslesError: ``E-EVAL-05`` no reference found, ``E-EVAL-07`` two files for one case, ``E-LIST`` from the list.
 
     Source: ours; ``tests/evaluation/test_pairs.py``.
     """
+    faults: list[Finding] | None = None if left_out is None else []
     if data_list is not None:
-        cases = _listed(ref_dir, data_list, section, folds, maps)
+        cases = _listed(ref_dir, data_list, section, folds, maps, faults)
     elif _is_data_folder(ref_dir):
         from monai_isles.data.layouts import find_cases
 
         needed = PERFUSION_MAPS if maps else ()
-        cases = [case for case in find_cases(ref_dir, keys=needed) if case.label is not None]
+        cases = [case for case in find_cases(ref_dir, keys=needed, left_out=faults) if case.label is not None]
     else:
         cases = [Case(name, name, label=path) for name, path in find_masks(ref_dir).items()]
+    if left_out is not None and faults:
+        left_out |= {one.case: as_error(one) for one in faults}
     if not cases:
+        refuse(faults or [])
         raise refused("E-EVAL-05", where=str(ref_dir), found="no case with a lesion mask")
     _require_unique(cases)
     return cases
@@ -127,9 +135,23 @@ def _masks_of(item: Path) -> list[tuple[str, Path]]:
     return [(item.name.removesuffix(end), item) for end in _SUFFIXES if item.name.endswith(end)]
 
 
-def _listed(ref_dir: Path, data_list: Path, section: str, folds: Sequence[int] | None, maps: bool) -> list[Case]:
+def _listed(
+    ref_dir: Path,
+    data_list: Path,
+    section: str,
+    folds: Sequence[int] | None,
+    maps: bool,
+    left_out: list[Finding] | None,
+) -> list[Case]:
     from monai_isles.data.entries import load_entries
 
     keys = ("ct", *PERFUSION_MAPS) if maps else ()
-    entries = load_entries(data_list, ref_dir, section=section, folds=folds, keys=keys, need_label=True)
+    wanted: dict[str, Any] = {
+        "section": section,
+        "folds": folds,
+        "keys": keys,
+        "need_label": True,
+        "left_out": left_out,
+    }
+    entries = load_entries(data_list, ref_dir, **wanted)
     return [Case.from_entry(entry) for entry in entries]

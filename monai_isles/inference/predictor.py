@@ -15,11 +15,13 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor, nn
 
 from monai_isles.bundle.bundle import Bundle
+from monai_isles.cohort.task import FAULTS
 from monai_isles.errors import IslesError, refused
 from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
 from monai_isles.inference.windows import WindowResult
 from monai_isles.io.checksums import sha256_of
 from monai_isles.io.weights import load_state
+from monai_isles.modalities import LABEL
 
 
 class CaseInferer(Protocol):
@@ -255,8 +257,18 @@ class Predictor:
         return self.finished(entry, data, self.inferred(data))
 
     def prepared(self, entry: Mapping[str, object]) -> Mapping[str, Any]:
-        """Read and preprocess one case: the first third of ``predict``; safe in any thread."""
-        return self.preprocessing(entry)
+        """Read and preprocess one case: the first third of ``predict``; safe in any thread.
+
+        A mask is no input. It is read only where preparations are kept, so that a training finds them; one that cannot
+        be used is left.
+        """
+        unmasked = {key: value for key, value in entry.items() if key != LABEL}
+        if unmasked.keys() == entry.keys() or getattr(self.preprocessing, "cache", None) is None:
+            return self.preprocessing(unmasked)
+        try:
+            return self.preprocessing(entry)
+        except FAULTS:
+            return self.preprocessing(unmasked)
 
     def inferred(self, data: Mapping[str, Any]) -> Tensor:
         """Run the networks on a prepared case: the second third of ``predict``, one case at a time.

@@ -31,6 +31,8 @@ WEAK = (
     "TemporalPositionIdentifier",
 )  # fmt: skip
 CLOCKS = (*STRONG, *WEAK)
+# clocks that must agree with one another; positions count frames, not seconds, where a protocol has two phases
+_MEASURED = (*STRONG, "TriggerTime", "FrameReferenceTime", "TemporalPositionTimeOffset")
 # what puts frames in order where the user, or a clock without fractions, gives the step
 ORDERS = (*CLOCKS, "PositionInTime", "AcquisitionNumber", "InstanceNumber", "FrameNumber", "ContentTime")
 _WORDS = {"MidScanTime": "MidScanTime (GEMS_ACQU_01)"}
@@ -220,7 +222,8 @@ def dicom_clock(slices: Sequence[Sequence[Mapping[str, int]]], where: str, asked
     clocks = [key for key in CLOCKS if key in apart]
     if asked is not None:
         return _dicom_asked(asked, {key: read[key] for key in apart}, clocks, where) if apart else None
-    _require_agreement({key: read[key] for key in clocks if key in STRONG}, where)
+    judged = _MEASURED if any(key in STRONG for key in clocks) else CLOCKS
+    _require_agreement({key: read[key] for key in clocks if key in judged}, where)
     whole = [key for key in clocks if _whole_seconds(read[key]) and not _even(read[key])]
     coarse = [key for key in STRONG if key in read and _whole_seconds(read[key]) and len(set(sum(read[key], []))) > 2]
     if fine := [key for key in clocks if key not in whole]:

@@ -296,7 +296,7 @@ def mirror_or_midline(
         refusal = error
     if refusal.code == "E-REG-22":
         flat = mirror_or_midline(head, spacing_mm[:2], method=method, window=window, where=where)
-        told = f"{refusal.fault} ({refusal.found}): registered in plane"
+        told = f"{_reason(refusal)}: registered in plane"
         return replace(flat, mirror=_in_space(flat.mirror), remark="; ".join(filter(None, (told, flat.remark))))
     flip = reflection([0.0] * (axes - 1), 0.0)
     if refusal.code == "E-REG-01":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 
 from monai_isles.case import Case
 from monai_isles.cohort.task import HERE, Place
@@ -83,10 +83,11 @@ def score_folder(
     listed = None if data_list is None else Path(data_list)
     _require_apart(out_dir, {"--pred": pred_dir, "--ref": ref_dir})
     _require_list_for_folds(listed, folds)
-    cases = find_references(ref_dir, data_list=listed, section=section, folds=folds, maps=baseline)
-    masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing)
     left_out: dict[str, IslesError] = {}  # stays empty where ``strict``
     how: _How = {"place": place, "left_out": None if strict else left_out, "connectivity": connectivity}
+    chosen: dict[str, Any] = {"data_list": listed, "section": section, "folds": folds}
+    cases = find_references(ref_dir, **chosen, maps=baseline, left_out=how["left_out"])
+    masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing)
     with RunFolder(out_dir) as run:
         scored = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, **how)}
         said: dict[str, str] = {}

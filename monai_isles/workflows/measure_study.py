@@ -47,7 +47,7 @@ class MeasuredStudy:
 
 def measure_study(
     study: StudyFiles, name: str, out: Path, *, dt_s: Asked = None, series: bool = False, device: str = "cpu",
-    resample: bool = False,
+    resample: bool = False, slab_mm: float | None = None,
 ) -> MeasuredStudy:  # fmt: skip
     """Write ``<out>/<name>/maps``: CT, the maps, brain, ``perfusion.json``; what is there of the same source stays.
 
@@ -55,15 +55,22 @@ def measure_study(
     bolus: it has the noise of that mean, and its slices are those of the series.
 
     Args:
-        series: also write the series itself, for bundles that read it.
+        series: also write the series itself, repaired and in even frames, for bundles that read it.
         resample: a plain CT on another grid is in register, by the user's word.
+        slab_mm: average the slices of a DICOM series to about this thickness.
     Raises:
         IslesError: those of ``read_study``, ``prepare_series`` and ``measured_maps``.
     Source: ours; ``tests/cli/test_predict_series.py``.
     """
     folder, measured = out / name / "maps", maps_of(name, out, series=series)
     keys = [key for key in measured if key not in ("case", "subject")]
-    stamp = {"version": __version__, "source_sha256": study.sha256(), "dt_asked_s": dt_s, "resample": resample}
+    stamp: dict[str, Any] = {
+        "version": __version__,
+        "source_sha256": study.sha256(),
+        "dt_asked_s": dt_s,
+        "resample": resample,
+    }
+    stamp |= {} if slab_mm is None else {"slab_mm": slab_mm}
     record = done_before(folder / RECORD, stamp, [Path(str(measured[key])) for key in keys])
     if record is None:
         record = _measure(study, folder, stamp, dt_s=dt_s, series=series, device=device)
@@ -77,9 +84,9 @@ def maps_of(name: str, out: Path, *, series: bool = False) -> dict[str, object]:
 
 
 def _measure(
-    study: StudyFiles, folder: Path, stamp: Mapping[str, object], *, dt_s: Asked, series: bool, device: str
+    study: StudyFiles, folder: Path, stamp: Mapping[str, Any], *, dt_s: Asked, series: bool, device: str
 ) -> dict[str, Any]:
-    images = read_study(study, dt_s=dt_s, resample=bool(stamp["resample"]))
+    images = read_study(study, dt_s=dt_s, resample=bool(stamp["resample"]), slab_mm=stamp.get("slab_mm"))
     like = images.series.like
     prepared = prepare_series(images.series.array, spacing_mm=like.spacing_mm, times_s=images.series.times_s)
     maps = measured_maps(prepared, device=device)
@@ -93,7 +100,7 @@ def _measure(
         publish_image(folder / f"{key}.nii.gz", getattr(maps, key), like, dtype="float32", description=described)
     publish_image(folder / "brain.nii.gz", maps.brain, like, dtype="uint8")
     if series:
-        _publish_series(folder / "ctp.nii.gz", images)
+        _publish_series(folder / "ctp.nii.gz", prepared, like)
     record = {**stamp, **perfusion_record(prepared, maps, {**map_settings(), "motion": True})}
     record["flags"] = [*doubts, *record["flags"], *flags]
     record |= {
@@ -127,17 +134,16 @@ def _remarks(prepared: PreparedSeries, images: StudyImages) -> list[Flag]:
     return flags
 
 
-def _publish_series(path: Path, images: StudyImages) -> None:
+def _publish_series(path: Path, prepared: PreparedSeries, like: Image) -> None:
+    """Write the series as the maps were measured from it: bad frames mended, movement undone, frames in even steps."""
     import nibabel
 
     from monai_isles.io.publish import publish
 
-    series: Image = images.series.like
-    times = images.series.times_s
-    stored = from_ras(np.moveaxis(images.series.array, 0, -1).astype(np.float32), series.native_affine)
-    image = nibabel.Nifti1Image(stored, series.native_affine)
+    whole = np.moveaxis(prepared.rise_hu.numpy() + prepared.baseline_hu, 0, -1).astype(np.float32)
+    image = nibabel.Nifti1Image(from_ras(whole, like.native_affine), like.native_affine)
     image.header.set_xyzt_units("mm", "sec")
-    image.header["pixdim"][4] = float(np.diff(times).mean()) if len(times) > 1 else 1.0
+    image.header["pixdim"][4] = prepared.dt_s
     publish(path, lambda tmp: nibabel.save(image, tmp))
 
 

@@ -15,7 +15,7 @@ from monai_isles import __version__
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task, stands_elsewhere
 from monai_isles.data.scans import SeriesInput, read_perfusion_series
-from monai_isles.data.study import StudyFiles, find_studies
+from monai_isles.data.study import StudyFiles, find_studies, study_places
 from monai_isles.io.clock import Asked
 from monai_isles.io.publish import publish_csv, publish_image, publish_json
 from monai_isles.io.runs import RunFolder, done_before, sweep_parts
@@ -71,14 +71,18 @@ def perfusion(
     """Measure one series into ``out``, or several into ``out/<name>``; return the record of the one, or of all.
 
     Args:
+        paths: as ``monai_isles.data.study.study_places`` takes them: files, folders, data sets.
         gpus, memory_gb: that one of several needs of its worker; ``gpus`` is 1 on cuda unless told.
     Raises:
         IslesError: those of ``measure_series``, ``measure_cohort`` and ``monai_isles.io.RunFolder``.
     Source: ours; ``tests/cli/test_perfusion.py``.
     """
-    if len(paths) == 1:
+    places = study_places(paths[0]) if len(paths) == 1 else []
+    if len(places) == 1:
+        if places[0].fault is not None:
+            raise places[0].fault
         with RunFolder(out, outputs=[f"{name}.nii.gz" for name in (*MAPS, "brain", *MASKS)]) as held:
-            record, sha256 = measure_series(paths[0], out, how)
+            record, sha256 = measure_series(places[0].series, out, how)
             held.finish({"kind": "perfusion", "series": str(paths[0]), "sha256": sha256, **record})
         return record
     with RunFolder(out) as held:
@@ -163,7 +167,7 @@ def measure_cohort(
     A series whose ``perfusion.json`` states the same files and settings is not measured again.
 
     Args:
-        paths: as ``find_study`` takes them; what is no study is a failed record.
+        paths: as ``study_places`` takes them; what is no study is a failed record.
         gpus, memory_gb: that one series needs of its worker.
         strict: stop at the first series that fails.
     Raises:

@@ -21,6 +21,7 @@ from monai_isles.io.grid import require_same_affines
 from monai_isles.io.read import read_image
 from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.io.runs import judge_folder
+from monai_isles.modalities import LABEL
 from monai_isles.progress import progress
 from monai_isles.transforms.grid import SameGridd
 from monai_isles.workflows.predict import CaseInputs, Entry, is_predicted, prediction_record, prediction_stamp
@@ -109,7 +110,7 @@ def _read_study(study: StudyFiles, **how: Any) -> Record:
 
 def _read(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, object]:
     """Run the bundle's own transforms up to the last that reads or compares grids; read what they leave unread."""
-    data: Mapping[str, Any] = dict(entry)
+    data: Mapping[str, Any] = {key: value for key, value in entry.items() if key != LABEL}
     for transform in _leading(predictor.preprocessing):
         data = transform(data)
     images = {key: data[key] for key in predictor.modalities if isinstance(data.get(key), MetaTensor)}

@@ -224,6 +224,7 @@ def predict_series(
     wanted: Wanted | None = None,
     dt_s: Asked = None,
     resample: bool = False,
+    slab_mm: float | None = None,
     series: str | None = None,
     entropy: bool = False,
     bids: bool = False,
@@ -238,7 +239,7 @@ def predict_series(
         paths: DICOM folders, 4D NIfTI files, or folders with one.
         wanted: results beside those of every prediction; the bundle's metadata are filled in.
         series: UID or number of the DICOM series, where a folder holds several.
-        dt_s, resample, entropy: as for ``SeriesWay``. bids: also write a BIDS derivative tree.
+        dt_s, resample, slab_mm, entropy: as for ``SeriesWay``. bids: also write a BIDS derivative tree.
         gpus, memory_gb: that a study needs of its worker. strict: stop at the first study that fails.
     Raises:
         IslesError: ``E-SCAN-04`` a bundle that reads what a series does not give, and those of ``predict_studies`` and
@@ -252,7 +253,8 @@ def predict_series(
     predictor = recipe.load()
     metadata = bundle.metadata_of(list(predictor.weights.values()))
     wanted = replace(wanted or Wanted(), metadata=metadata)
-    way = SeriesWay(recipe, wanted, dt_s=dt_s, resample=resample, series="ctp" in modalities, entropy=entropy)
+    how = {"series": "ctp" in modalities, "entropy": entropy}
+    way = SeriesWay(recipe, wanted, dt_s=dt_s, resample=resample, slab_mm=slab_mm, **how)
     found = find_studies(paths, series=series)
     with RunFolder(out) as held:
         records = predict_studies(
@@ -288,6 +290,7 @@ class SeriesWay:
         wanted: results beside those of every prediction, and the bundle's metadata.
         dt_s: seconds between frames, or the time of each, instead of the file's.
         resample: a plain CT on another grid is in register.
+        slab_mm: average the slices of a DICOM series to about this thickness.
         series: the bundle reads the series itself.
         entropy: write ``entropy.nii.gz`` too.
     """
@@ -296,14 +299,14 @@ class SeriesWay:
     wanted: Wanted
     dt_s: Asked = None
     resample: bool = False
+    slab_mm: float | None = None
     series: bool = False
     entropy: bool = False
 
     def measured(self, study: StudyFiles, name: str, device: str) -> MeasuredStudy:
         """Return the study with its maps on disk; what is there of the same source stays."""
-        return measure_study(
-            study, name, self.recipe.out, dt_s=self.dt_s, resample=self.resample, series=self.series, device=device
-        )
+        read = {"dt_s": self.dt_s, "resample": self.resample, "slab_mm": self.slab_mm}
+        return measure_study(study, name, self.recipe.out, **read, series=self.series, device=device)
 
 
 def predict_studies(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from monai_isles.data import check_folder, check_list, find_cases, make_datalist
-from monai_isles.data.checks import left_out_by, scans_in
+from monai_isles.data.checks import scans_in
 from monai_isles.errors import IslesError
 from monai_isles.io import LoadVerifiedd
 

@@ -9,10 +9,12 @@ import numpy as np
 import pydicom
 import pytest
 
+from monai_isles.data.layouts import find_cases, scan_layout
 from monai_isles.data.scans import read_perfusion_series
-from monai_isles.data.study import find_study, name_studies, read_study
+from monai_isles.data.study import find_studies, find_study, name_studies, read_study, study_places
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
+from monai_isles.io.findings import collect_remarks
 from monai_isles.phantom.dicom_writer import write_dicom
 from tests.fixtures.dicom import tiny_scan
 
@@ -154,3 +156,92 @@ def test_one_of_two_reconstructions_is_chosen_by_number_or_uid(tmp_path: Path) -
         assert np.array_equal(read_perfusion_series(tmp_path / "export", series=word).array, scan.ctp + shift)
     with pytest.raises(IslesError, match=r"E-DCM-05: no such series(?s:.*)7"):
         read_study(find_study(tmp_path / "export", series="7"))
+
+
+def isles2018(root: Path, *cases: str) -> None:
+    for number, case in enumerate(cases):
+        names = {key: f"SMIR.Brain.XX.O.{key}.{number}{key[-1]}" for key in ("CT", "CT_4DPWI", "CT_CBF")}
+        series(root / case / names["CT_4DPWI"] / f"{names['CT_4DPWI']}.nii")
+        for key in ("CT", "CT_CBF"):
+            save(root / case / names[key] / f"{names[key]}.nii", np.full((6, 5, 2), 40.0))
+
+
+@pytest.mark.parametrize("above", ["", "TRAINING"])
+def test_every_case_of_a_data_set_is_a_study_wherever_one_points(tmp_path: Path, above: str) -> None:
+    isles2018(tmp_path / "TRAINING", "case_1", "case_2")
+    found = find_studies([tmp_path / above])
+    assert list(found) == ["case_1", "case_2"]
+    for one in found.values():
+        assert "CT_4DPWI" in one.series.name and ".CT." in Path(one.plain).name
+    (place,) = study_places(tmp_path / "TRAINING/case_2")
+    assert place.name == "case_2" and find_study(tmp_path / "TRAINING/case_2").series == found["case_2"].series
+    with pytest.raises(IslesError, match=r"E-SCAN-02(?s:.*)2 studies"):
+        find_study(tmp_path / above)
+
+
+def test_a_case_without_its_series_fails_alone(tmp_path: Path) -> None:
+    isles2018(tmp_path / "TRAINING", "case_1", "case_2")
+    next((tmp_path / "TRAINING/case_1").glob("*4DPWI*/*")).unlink()
+    found = find_studies([tmp_path])
+    assert found["case_1"]["outcome"] == "failed" and "E-LIST-02" in str(found["case_1"])
+    assert found["case_2"].kind == "nifti"
+
+
+def test_folders_with_a_series_of_any_name_are_studies(tmp_path: Path) -> None:
+    for person in ("anna", "bert"):
+        series(tmp_path / person / "scan 1" / "perf.nii.gz")
+        save(tmp_path / person / "other" / "angio.nii.gz", np.full((6, 5, 2), 40.0))
+    assert [place.home.parent.name for place in study_places(tmp_path)] == ["anna", "bert"]
+    assert list(find_studies([tmp_path])) == ["anna_scan_1", "bert_scan_1"]
+
+
+@pytest.fixture
+def unitobrain(tmp_path: Path, write_tiny) -> Path:
+    """Two raw scans, with what the data set keeps beside them, in the folder of the archive."""
+    import shutil
+
+    _, folder = write_tiny("classic", 4, 2)
+    root = tmp_path / "unitobrain" / "DeepHealth_IEEE"
+    for person in ("MOL-001", "SLG-007"):
+        copy = f"{person}_Registered_Filtered_3mm_20HU"
+        for place in (person, f"{person}_Registered", copy, f"{copy}_Maps/NLR_CBF", f"{copy}_Maps/NLR_TTP"):
+            shutil.copytree(folder / "ctp", root / place)
+    return tmp_path / "unitobrain"
+
+
+@pytest.mark.parametrize("above", ["", "DeepHealth_IEEE"])
+def test_the_raw_scans_of_unitobrain_are_studies_and_their_copies_are_named(unitobrain: Path, above: str) -> None:
+    with collect_remarks() as remarks:
+        assert list(find_studies([unitobrain / above])) == ["MOL-001", "SLG-007"]
+    told = [one.found for one in remarks if one.code == "E-LIST-15"]
+    assert told == ["6 folders of copies and maps, such as MOL-001_Registered"]
+    layout, scans = scan_layout(unitobrain / above)
+    assert layout.name == "dicom" and [(one.name, list(one.files)) for one in scans] == [
+        ("MOL-001", ["ctp"]), ("SLG-007", ["ctp"])
+    ]  # fmt: skip
+    with pytest.raises(IslesError, match=r"E-LIST-01(?s:.*)2 DICOM studies: MOL-001, SLG-007(?s:.*)predict-series"):
+        find_cases(unitobrain / above)
+
+
+def test_a_study_with_a_folder_a_series_is_one_and_patients_are_several(tmp_path: Path, write_tiny) -> None:
+    import shutil
+
+    _, folder = write_tiny("classic", 4, 2)
+    assert [place.series for place in study_places(folder)] == [folder]
+    shutil.copytree(folder, tmp_path / "ward" / "a")
+    shutil.copytree(folder, tmp_path / "ward" / "b")
+    assert [place.series for place in study_places(tmp_path / "ward")] == [tmp_path / "ward"]
+    for path in (tmp_path / "ward" / "b").rglob("*"):
+        if path.is_file():
+            header = pydicom.dcmread(path)
+            header.PatientID = "B"
+            header.save_as(path)
+    assert [place.series.name for place in study_places(tmp_path / "ward")] == ["a", "b"]
+
+
+def test_linked_series_of_a_study_are_read(tmp_path: Path, write_tiny) -> None:
+    _, folder = write_tiny("classic", 4, 2)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "perfusion").symlink_to(folder / "ctp")
+    (tmp_path / "study" / "round").symlink_to(tmp_path / "study")
+    assert len(find_study(tmp_path / "study").files) == 8

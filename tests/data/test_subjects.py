@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from monai_isles.data import find_cases
 from monai_isles.data.grouping import read_subjects
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import collect_remarks
@@ -74,6 +75,19 @@ def test_rows_for_cases_that_are_not_there_are_passed_over_with_a_remark(tmp_pat
         and [one.code for one in remarks] == ["E-LIST-16"]
         and "1 rows: training case_77" in remarks[0].found
     )
+
+
+def test_one_case_of_a_data_set_is_not_told_of_the_rows_of_the_others(tmp_path: Path) -> None:
+    for case in ("case_1", "case_2"):
+        for key in ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax"):
+            path = tmp_path / "TRAINING" / case / f"SMIR.Brain.XX.O.{key}.1.nii"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+    table(tmp_path, "case,subject\ncase_1,a\ncase_2,a\ncase_3,b\n").rename(tmp_path / "subjects.csv")
+    for part, told in (("TRAINING/case_1", []), ("TRAINING", []), ("", ["E-LIST-16"])):
+        with collect_remarks() as remarks:
+            assert {case.subject for case in find_cases(tmp_path / part)} == {"a"}
+        assert [one.code for one in remarks] == told
 
 
 def test_accents_compare_in_either_unicode_form(tmp_path: Path) -> None:

@@ -143,6 +143,16 @@ def half_as_long(h: Dataset, t: float, n: int) -> None:
     h.AcquisitionTime = clock(DAYTIME + t)
 
 
+def other_trigger(h: Dataset, t: float, n: int) -> None:
+    """A trigger time in every frame, by which the scan took half the time that its own clock says."""
+    h.TriggerTime = h.get("TriggerTime", f"{500 * t:.0f}")
+
+
+def other_offset(h: Dataset, t: float, n: int) -> None:
+    """As ``other_trigger``, with the offset of the position in time."""
+    h.TemporalPositionTimeOffset = t / 2
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> list[Dataset]:
     """The headers of 24 frames of 2 slices, without any time."""
@@ -197,7 +207,7 @@ def right(found: Clock, times: np.ndarray | None = None) -> bool:
 _STEADY = (ge_cine, ge_axial, philips_position, trigger, reference)
 READ = {
     nothing: VENDORS, no_date: VENDORS, some_dates: VENDORS, backwards: VENDORS, whole_seconds: VENDORS,
-    frozen: _STEADY, one_lost: _STEADY, jump: (), half_as_long: (),
+    frozen: _STEADY, one_lost: _STEADY, jump: (), half_as_long: (), other_trigger: (trigger,), other_offset: (),
 }  # fmt: skip
 
 
@@ -242,6 +252,17 @@ def test_a_clock_cut_to_whole_seconds_gives_the_step_or_is_refused(step_s: float
         assert error.code == "E-TIME-03" and step_s in (0.5, 0.8, 1.05, 1.5, 1.75)
         return
     assert right(found, times), np.diff(found.times_s[0])
+
+
+def test_positions_of_a_protocol_of_two_phases_do_not_contradict_its_clock() -> None:
+    """The temporal resolution states the dense phase; positions count frames on, whatever lies between them."""
+    times = np.concatenate([np.arange(14) * 1.3, 16.9 + 3.9 * np.arange(1, 11)])
+
+    def edit(header: Dataset, seconds: float, frame: int) -> None:
+        philips(header, seconds, frame, DAYTIME)
+        header.TemporalResolution = "1300"
+
+    assert right(told(edit, times), times)
 
 
 def test_a_protocol_of_two_phases_in_whole_seconds_is_as_it_says() -> None:

@@ -48,6 +48,50 @@ def wrongly_refused(key: str, case: Path, base: Path) -> bool:
     return False
 
 
+# what decides the voxels, the place and the time of a DICOM picture
+_FACTS = (
+    "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "ImageType",
+    "InstanceNumber", "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentTime",
+    "ContentDate", "TriggerTime", "FrameReferenceTime", "TemporalPositionIdentifier", "TemporalResolution",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
+    "GantryDetectorTilt", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
+    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "RescaleSlope",
+    "RescaleIntercept", "RescaleType", "SeriesNumber", "SeriesDescription", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)  # fmt: skip
+
+
+def study_wrongly_refused(case: Path, sound: Path) -> bool:
+    """Tell whether a refused DICOM study should have been read.
+
+    It should where pydicom and ITK read the damaged file, find the voxels of the sound one in the same place, and all
+    that decides these, their place and their time says what it said: then nothing that counts is damaged.
+
+    Args:
+        case: the study, one file of it damaged. sound: the same study before.
+    """
+    files = [path for path in sorted(case.iterdir()) if path.read_bytes() != (sound / path.name).read_bytes()]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return all(_same_picture(path, sound / path.name) for path in files)
+    except Exception:  # a reader that cannot read a damaged file says so in many ways
+        return False
+
+
+def _same_picture(path: Path, sound: Path) -> bool:
+    import pydicom
+
+    with pydicom.config.disable_value_validation():
+        ours, before = pydicom.dcmread(path), pydicom.dcmread(sound)
+        if any(str(ours.get(name)) != str(before.get(name)) for name in _FACTS):
+            return False
+        if not np.array_equal(ours.pixel_array, before.pixel_array):
+            return False
+    theirs, wanted = _itk_parts(path), _itk_parts(sound)
+    return all(np.array_equal(one, other) for one, other in zip(theirs, wanted, strict=True))
+
+
 def readers_agree(path: Path, sound: Path, kind: str) -> bool:
     """Tell whether nibabel and ITK read one image from a file, and whether it could be one of this kind."""
     try:

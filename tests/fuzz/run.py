@@ -24,7 +24,7 @@ import numpy as np
 from tests.forked import import_package, run_forked
 from tests.fuzz.mutations import mutate_nifti
 from tests.fuzz.mutations_dicom import mutate_dicom
-from tests.fuzz.readable import WRONG, itk_reader, wrongly_refused
+from tests.fuzz.readable import WRONG, itk_reader, study_wrongly_refused, wrongly_refused
 from tests.fuzz.truth import BASE_KEYS, base_images, base_study, nifti_verdict, study_verdict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -174,6 +174,8 @@ def _judge_dicom(cases: dict[str, Path], studies: dict[str, Path]) -> dict[str, 
         named = [checked["error"]] if "error" in checked else [one["code"] for one in checked["findings"]
                  if one["severity"] == "error"]  # fmt: skip
         found[key] = _outcome(record, named, lambda: study_verdict(key, case, studies))  # noqa: B023 called at once
+        if found[key]["outcome"] == "refused" and study_wrongly_refused(case, studies[key.split("|")[1]]):
+            found[key]["outcome"] = WRONG
     return found
 
 

@@ -107,3 +107,41 @@ def test_every_way_of_damage_is_drawn_and_none_but_a_few_leave_the_file_as_it_wa
     image = sorted(base_study(tmp_path / "dicom")["classic"].iterdir())[0].read_bytes()
     made = [mutate_dicom(image, np.random.default_rng(n)) for n in range(200)]
     assert len({one.name for one in made}) == 16 and sum(one.stored == image for one in made) < 20
+
+
+def test_a_wrong_refusal_of_a_dicom_study_would_be_seen_and_a_right_one_is_none(tmp_path: Path) -> None:
+    import shutil
+
+    import pydicom
+
+    from tests.fuzz.readable import study_wrongly_refused
+    from tests.fuzz.truth import base_study
+
+    sound = base_study(tmp_path / "studies")["classic"]
+    case = tmp_path / "case"
+
+    def judged(change: object) -> bool:
+        shutil.rmtree(case, ignore_errors=True)
+        shutil.copytree(sound, case)
+        path = sorted(case.iterdir())[3]
+        change(path)
+        return study_wrongly_refused(case, sound)
+
+    def named(path: Path) -> None:
+        header = pydicom.dcmread(path)
+        header.InstitutionName = "elsewhere"
+        header.save_as(path)
+
+    def moved(path: Path) -> None:
+        header = pydicom.dcmread(path)
+        header.ImagePositionPatient = [*header.ImagePositionPatient[:2], 99]
+        header.save_as(path)
+
+    def bright(path: Path) -> None:
+        raw = bytearray(path.read_bytes())
+        raw[-100] ^= 4
+        path.write_bytes(raw)
+
+    assert judged(named)
+    assert not judged(moved) and not judged(bright)
+    assert not judged(lambda path: path.write_bytes(path.read_bytes()[:-40]))
