@@ -59,7 +59,7 @@ def _one(case: Path, truth: dict, smooth_mm: float) -> dict:
     image = {
         p.name.split(".")[4]: nibabel.as_closest_canonical(nibabel.load(next(p.iterdir()))) for p in case.iterdir()
     }
-    data = {k: np.asanyarray(v.dataobj) for k, v in image.items() if k != "CT_4DPWI"}
+    data = {k: np.maximum(np.nan_to_num(np.asanyarray(v.dataobj)), 0) for k, v in image.items() if k != "CT_4DPWI"}
     spacing = image["CT"].header.get_zooms()
     flow, tmax, label = data["CT_CBF"].astype(np.float32), data["CT_Tmax"], data["OT"] > 0
     brain = sum(data[k] for k in ("CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax")) > 0
@@ -70,11 +70,10 @@ def _one(case: Path, truth: dict, smooth_mm: float) -> dict:
             / np.maximum(ndimage.gaussian_filter(brain.astype(np.float32), sigma), 1e-3)
             * brain
         )
-    turn = np.deg2rad(truth["tilt_deg"])
-    x, y = np.meshgrid(
-        np.arange(256) - 127.5 - truth["shift_px"][0], np.arange(256) - 127.5 - truth["shift_px"][1], indexing="ij"
-    )
-    right = (x * np.cos(turn) + y * np.sin(turn)) > 0
+    pairs = np.array(truth["landmarks_vox"])  # left point first
+    (across, along), middle = (pairs[:, 1] - pairs[:, 0]).mean(0)[:2], pairs.mean((0, 1))[:2]
+    x, y = np.meshgrid(*map(np.arange, label.shape[:2]), indexing="ij")
+    right = ((x - middle[0]) * across + (y - middle[1]) * along) > 0
     healthy = (right if truth["side"] == "left" else ~right)[..., None] & brain
     relative = flow / flow[healthy].mean()
     both = (relative < 0.4) & brain
