@@ -47,8 +47,8 @@ class Bundle:
 
     Args:
         root: its folder.
-        overlays: names of config files of the bundle, ``small.json``, or keys of rows of its ``paper.json`` that have
-            settings, ``table5_fo``; later ones win.
+        overlays: names of config files of the bundle, ``small.json``, of rows of its ``paper.json`` that have settings,
+            ``table5_fo``, or of sets of ``settings`` there, ``cascade``; later ones win.
         settings: value by id, as on the bundle's command line; they win over all files.
 
     >>> Bundle.open("clerigues").metadata["name"]
@@ -143,7 +143,7 @@ class Bundle:
         """Return the ids that one overlay changes: a row uses named settings of ``paper.json``, then its own.
 
         Raises:
-            IslesError: ``E-XVAL-01`` neither a file nor such a row.
+            IslesError: ``E-XVAL-01`` neither a file nor a row or set of this name.
         """
         row = self._rows().get(name)
         if row is None:
@@ -228,8 +228,10 @@ class Bundle:
         return content
 
     def _rows(self) -> dict[str, Mapping[str, Any]]:
-        """Return the rows of ``paper.json`` that change settings, by key."""
-        return {str(row["key"]): row for row in self.paper.get("rows", ()) if {"use", "settings"} & set(row)}
+        """Return the rows of ``paper.json`` that change settings by key, and its sets of settings by name."""
+        paper = self.paper
+        rows = {str(row["key"]): row for row in paper.get("rows", ()) if {"use", "settings"} & set(row)}
+        return {name: {"settings": values} for name, values in paper.get("settings", {}).items()} | rows
 
     def _trained(self, changed: Sequence[Mapping[str, Any]]) -> ConfigParser:
         """Return ``train.json`` merged with overlays, as ``monai.bundle run`` merges a list of config files."""

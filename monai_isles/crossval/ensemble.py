@@ -22,6 +22,7 @@ from monai_isles.io.runs import RunFolder
 from monai_isles.modalities import LABEL
 
 Members = Sequence[OutOfFold]
+Cut = tuple[float, int]
 
 
 def ensemble_members(members: Members) -> list[dict[str, object]]:
@@ -57,19 +58,21 @@ def score_out_of_fold(members: Members) -> list[Row]:
 
 
 def predict_with_all(
-    members: Members, entries: Sequence[Mapping[str, object]], out: Path
+    members: Members, entries: Sequence[Mapping[str, object]], out: Path, *, cut: Cut | None = None
 ) -> dict[str, dict[str, object]]:
     """Predict every entry into ``out/<case>`` with the mean probability of all networks of all folds.
 
     Args:
         entries: scans that none of the networks was trained on.
+        cut: threshold and smallest component in voxels; the bundle's own unless told.
     Raises:
         IslesError: ``E-REPR-20``, ``E-REPR-21`` when one of them was trained on, ``E-INF-*`` weights that do not fit.
     Source: Abulnaga & Rubin 2018, section 5.2: five focal and five cross-entropy networks, probabilities averaged.
     """
     made, plan = ensemble_members(members), members[0].plan
     _require_new(plan, entries)
-    cases = _predict(plan, [Path(str(one["weights"])) for one in made], entries, out, {})
+    changes = {} if cut is None else {"threshold": cut[0], "min_size_vox": cut[1]}
+    cases = _predict(plan, [Path(str(one["weights"])) for one in made], entries, out, changes)
     require_whole({"folds": {}, "cases": cases}, str(out))
     return cases
 
@@ -114,12 +117,15 @@ def _predict(
     return cases
 
 
-def score_unseen(members: Members, out: Path, *, folder: Path | None = None) -> list[Row]:
+def score_unseen(
+    members: Members, out: Path, *, folder: Path | None = None, cut: Cut | None = None
+) -> list[Row]:
     """Predict scans that no network saw with all of them, and score those that have a lesion mask.
 
     Args:
         out: folder of the predictions.
         folder: a data folder; else the test section of the members' data list, nothing when that is empty.
+        cut: threshold and smallest component in voxels; the larger of two classes unless told.
     Raises:
         IslesError: those of ``predict_with_all``; ``E-REPR-02`` when a scan could not be predicted.
     Source: ``predict_with_all``; ``tests/papers/test_by_folds.py``.
@@ -134,7 +140,7 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None) -> 
         entries = load_entries(listed, plan.dataset_dir, section="test", keys=plan.modalities, need_label=False)
     else:
         return []
-    predict_with_all(members, entries, out)
+    predict_with_all(members, entries, out, cut=cut)
     cases = [Case.from_entry(entry) for entry in entries if entry.get(LABEL)]
 
     def written(case: Case) -> tuple[np.ndarray, Image]:
@@ -143,7 +149,7 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None) -> 
         require_same_grid({"reference": reference, "probability": probability}, case=case.name)
         return probability.data, reference
 
-    return score_maps(cases, written, "unseen scans")
+    return score_maps(cases, written, "unseen scans", cut or (0.5, 0))
 
 
 def inference_of(plan: Plan) -> dict[str, object]:

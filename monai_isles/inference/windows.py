@@ -33,13 +33,14 @@ from monai_isles.progress import progress
 
 
 @contextmanager
-def prediction_dropout(network: nn.Module, rate: float) -> Iterator[list[PredictionDropout]]:
+def prediction_dropout(network: nn.Module, rate: float, alpha: bool = False) -> Iterator[list[PredictionDropout]]:
     """Make ``network`` drop elements at its prediction sites, and only there, inside the ``with`` block; yield them.
 
     Batch normalisation and training dropout stay as they are: evaluate the network first.
 
     Args:
         rate: probability of dropping one element.
+        alpha: drop as alpha dropout does.
     Raises:
         IslesError: ``E-INF-01`` for a network without such sites or a rate outside [0, 1).
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3: rate 0.1 in the deepest levels.
@@ -48,7 +49,7 @@ def prediction_dropout(network: nn.Module, rate: float) -> Iterator[list[Predict
     if not sites or not 0.0 <= rate < 1.0:
         raise refused("E-INF-01", where=type(network).__name__, found=f"{len(sites)} dropout sites, rate {rate}")
     for site in sites:
-        site.active, site.rate = True, rate
+        site.active, site.rate, site.alpha = True, rate, alpha
     try:
         yield sites
     finally:
@@ -158,6 +159,7 @@ class StepSlidingWindowInferer(Inferer):
         step: voxels between windows on the same axes; one number for all of them.
         mc_passes: forward passes a window; above 1 the prediction dropout sites of the network are active.
         mc_rate: share of elements dropped in those passes.
+        mc_alpha: drop as alpha dropout does, which the paper's released code has; the paper says dropout.
         batch_size: most windows a forward pass; on a processor 16 to 32 are best.
         cover: which windows of the grid run: ``"centre"``, those centred on the brain; ``"touch"``, all that reach it,
             which gives every brain voxel the average over the whole grid.
@@ -199,6 +201,7 @@ class StepSlidingWindowInferer(Inferer):
         compiled: bool = False,
         whole_slices: bool = False,
         masked: bool = False,
+        mc_alpha: bool = False,
     ) -> None:
         super().__init__()
         step = ensure_tuple_rep(step, len(roi_size)) if isinstance(step, int) else step
@@ -220,7 +223,7 @@ class StepSlidingWindowInferer(Inferer):
             raise refused("E-INF-44", where="StepSlidingWindowInferer", found="whole_slices and compiled")
         self.roi = (*roi_size, 1) if self.flat else tuple(roi_size)
         self.step = (*step, 1) if self.flat else tuple(step)
-        self.mc_passes, self.mc_rate, self.batch_size = mc_passes, mc_rate, batch_size
+        self.mc_passes, self.mc_rate, self.mc_alpha, self.batch_size = mc_passes, mc_rate, mc_alpha, batch_size
         self.uncertainty, self.seed, self.cover, self.memory_mb = uncertainty, seed, cover, memory_mb
         self.precision, self.compiled, self.whole_slices, self.masked = precision, compiled, whole_slices, masked
         self._compiled: dict[nn.Module, nn.Module] = {}
@@ -256,7 +259,8 @@ class StepSlidingWindowInferer(Inferer):
             stack.enter_context(torch.random.fork_rng(devices=_devices(plain)))
             torch.manual_seed(seed)
             forms = [self._form(one, plain.device) for one in networks]
-            dropout = [stack.enter_context(prediction_dropout(f, self.mc_rate)) for f in forms if self.mc_passes > 1]
+            noisy = forms if self.mc_passes > 1 else []
+            dropout = [stack.enter_context(prediction_dropout(form, self.mc_rate, self.mc_alpha)) for form in noisy]
             members = list(zip(forms, dropout or [[]] * len(forms), strict=True))
             one = self._whole if self.whole_slices else self._volume
             results = [one(image, mask, members, seed) for image, mask in zip(plain, masks, strict=True)]

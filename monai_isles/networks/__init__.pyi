@@ -1,4 +1,4 @@
-from .asymmetric_res_unet import AsymmetricResUNet
+from .asymmetric_res_unet import AsymmetricResUNet, Cascade
 from .blocks import (
     AnySize,
     PredictionDropout,
@@ -20,6 +20,7 @@ __all__ = [
     "AnisotropicVNet",
     "AnySize",
     "AsymmetricResUNet",
+    "Cascade",
     "ContextEncoder",
     "MultiScaleDiscriminator",
     "PSPNet",

@@ -1,12 +1,14 @@
-"""The asymmetric residual encoder-decoder of Clerigues 2019 (2D) and 2020 (3D)."""
+"""The asymmetric residual encoder-decoder of Clerigues 2019 (2D) and 2020 (3D), and two of them in cascade."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
-from monai_isles.networks.blocks import Down, ResidualBlock, conv3, up
+from monai_isles.networks.blocks import Down, NetworkOfParts, ResidualBlock, conv3, up
 
 _NOISY_LEVELS = 3
 
@@ -121,3 +123,32 @@ class AsymmetricResUNet(nn.Module):
             found=f"a spatial size of {size}, not a multiple of {self.divisor}",
             divisor=self.divisor,
         )
+
+
+class Cascade(NetworkOfParts):
+    """Two networks one after the other: the second sees the images and the lesion probability of the first.
+
+    While the first one alone learns (``train_only("first")``), its logits are the output, so that loss, validation and
+    early stop judge what learns; else those of the second.
+
+    Shapes: as ``AsymmetricResUNet``.
+    Args:
+        in_channels: of the images; the second network has one more.
+        settings: of both networks, as ``AsymmetricResUNet`` takes them.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.1, "two networks in cascade
+    configuration"; it says no more, so what the second one sees is our reading;
+    ``tests/networks/test_asymmetric_res_unet.py``.
+    """
+
+    def __init__(self, spatial_dims: int = 2, in_channels: int = 5, **settings: Any) -> None:
+        super().__init__()
+        self.first = AsymmetricResUNet(spatial_dims, in_channels, **settings)
+        self.second = AsymmetricResUNet(spatial_dims, in_channels + 1, **settings)
+        self.divisor = self.first.divisor
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.first(x)
+        if not torch.jit.is_scripting():
+            if "second" in self.frozen:
+                return found
+        return self.second(torch.cat([x, found.softmax(1)[:, 1:2]], dim=1))

@@ -149,6 +149,45 @@ class SqueezeExcitation(nn.Module):
         return x * self.gate(x)
 
 
+class NetworkOfParts(nn.Module):
+    """A network of named parts that may learn one at a time.
+
+    Source: ours; ``tests/networks/test_pseudo_dwi_net.py``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen: tuple[str, ...] = ()
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the parts this network has, in the order in which they are trained one after another."""
+        return dict(self.named_children())
+
+    def train_only(self, *names: str) -> None:
+        """Freeze all parts but these; without names, train all of them.
+
+        A frozen part has no gradients and stays in evaluation mode whatever ``train`` says, so that its normalisation
+        statistics stay.
+        Raises:
+            IslesError: ``E-NET-48`` for a name that ``parts`` lacks.
+        """
+        parts = self.parts()
+        if unknown := [name for name in names if name not in parts]:
+            where = f"{type(self).__name__}.train_only"
+            raise refused("E-NET-48", where=where, found=", ".join(map(repr, unknown)), parts=", ".join(parts))
+        self.frozen = tuple(name for name in parts if names and name not in names)
+        for name, part in parts.items():
+            part.requires_grad_(name not in self.frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "NetworkOfParts":
+        """Set the mode of all parts that are not frozen."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).eval()
+        return self
+
+
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -156,14 +195,20 @@ _MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _CHANNEL_DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
 
 
+_ALPHA = 1.7580993408473766
+
+
 class PredictionDropout(nn.Module):
     """Drop single elements at prediction time, and only while ``active``.
 
-    While ``active`` with a ``mask``, the input is multiplied by it (0 where dropped, ``1 / (1 - rate)`` elsewhere);
-    without one, torch draws.
+    A dropped element is 0, the others grow by ``1 / (1 - rate)``; with ``alpha`` a dropped element is -1.758 and all
+    are scaled and moved so that zero mean and unit variance stay (alpha dropout). While ``active`` with a ``mask`` (0
+    where dropped, ``1 / (1 - rate)`` elsewhere) that decides; without one, torch draws.
 
     Shapes: any in, the same out. Identity in training and in plain evaluation.
-    Source: uncertainty filtering, Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3.
+    Source: uncertainty filtering, Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3; alpha dropout,
+    Klambauer 2017 (arXiv:1706.02515), section 2, as the paper's released code has it;
+    ``tests/networks/test_asymmetric_res_unet.py``.
 
     >>> site = PredictionDropout().eval()
     >>> float(site(torch.ones(8)).sum())  # the identity, until prediction_dropout switches it on
@@ -172,16 +217,23 @@ class PredictionDropout(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.active = False
+        self.active, self.alpha = False, False
         self.rate = 0.1
         self.mask = None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.active:
             if self.mask is not None:
-                return x * self.mask.to(x.dtype)
-            return F.dropout(x, self.rate, training=True)
+                return self.masked(x, self.mask.to(x.dtype))
+            return F.alpha_dropout(x, self.rate, True) if self.alpha else F.dropout(x, self.rate, True)
         return x
+
+    def masked(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Drop the elements where ``mask`` is 0."""
+        if not self.alpha:
+            return x * mask
+        scale = (1.0 + self.rate * _ALPHA**2) ** -0.5 * (1.0 - self.rate) ** -0.5
+        return torch.where(mask > 0, x, -_ALPHA) * scale + scale * _ALPHA * self.rate
 
 
 def conv3(dims: int, ins: int, outs: int, *, stride: int = 1) -> nn.Module:

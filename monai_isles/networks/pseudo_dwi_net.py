@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
-from monai_isles.networks.blocks import PseudoDWIOutput, initialise_, require_sizes
+from monai_isles.networks.blocks import NetworkOfParts, PseudoDWIOutput, initialise_, require_sizes
 from monai_isles.networks.unets import RonnebergerUNet, SLNet
 
 
@@ -51,7 +51,7 @@ class ContextEncoder(nn.Module):
         return self.layers(image)
 
 
-class PseudoDWINet(nn.Module):
+class PseudoDWINet(NetworkOfParts):
     """Segment a lesion in a pseudo-DWI made of perfusion maps and of features of the raw series.
 
     The pseudo-DWI and the extracted feature are linear outputs: the paper names no bounding function for a DWI scaled
@@ -100,7 +100,6 @@ class PseudoDWINet(nn.Module):
         if segmenter is None:
             segmenter = SLNet(1 + maps * with_maps, out_channels, base_channels=base_channels, init="torch")
         self.segmenter = segmenter
-        self.frozen: tuple[str, ...] = ()
         initialise_(self, init)
 
     def forward(self, x: Tensor) -> Tensor | PseudoDWIOutput:
@@ -117,35 +116,6 @@ class PseudoDWINet(nn.Module):
         if self.return_aux:
             return PseudoDWIOutput(logits, pseudo_dwi, extracted, x[:, : self.maps])
         return logits
-
-    def parts(self) -> dict[str, nn.Module]:
-        """Return the parts this network has, in the order in which the sequential variant (s) trains them."""
-        return dict(self.named_children())
-
-    def train_only(self, *names: str) -> None:
-        """Freeze all parts but these; without names, train all of them.
-
-        A frozen part has no gradients and stays in evaluation mode whatever ``train`` says, so that its normalisation
-        statistics stay.
-        Raises:
-            IslesError: ``E-NET-48`` for a name that ``parts`` lacks.
-        """
-        parts = self.parts()
-        if unknown := [name for name in names if name not in parts]:
-            raise refused(
-                "E-NET-48", where="PseudoDWINet.train_only", found=", ".join(map(repr, unknown)), parts=", ".join(parts)
-            )
-        self.frozen = tuple(name for name in parts if names and name not in names)
-        for name, part in parts.items():
-            part.requires_grad_(name not in self.frozen)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> PseudoDWINet:
-        """Set the mode of all parts that are not frozen."""
-        super().train(mode)
-        for name in self.frozen:
-            self.get_submodule(name).eval()
-        return self
 
     def _refuse(self, channels: int) -> None:
         raise refused(

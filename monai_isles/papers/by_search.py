@@ -33,6 +33,7 @@ from monai_isles.reports.views import CaseView
 RULES = {"rcbf30": RULE, "single_threshold": "best single threshold"}
 KEYS = ("threshold", "min_size_vox", "dsc", "ppv", "sensitivity", "hd_vox", "hd_mm", "r2")
 DEFAULT = {"table": [1]}
+_UNSEEN = 2
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ def arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None
     parser.add_argument("--nested", action="store_true",
                         help="train again by the nested protocol for the second table (twice the time)")  # fmt: skip
     parser.add_argument("--no-threshold", action="store_true", help="leave out the rows of the threshold rules")
+    parser.add_argument("--unseen", type=Path, metavar="DIR", help="scans with masks for --table 2 (default: the "
+                        "list's test section)")  # fmt: skip
     parser.add_argument("--test-set", metavar="DESCRIPTION",
                         help="also predict the list's test section by the last row's fold ensemble, and pack the "
                         "submission archive under this description")  # fmt: skip
@@ -70,14 +73,19 @@ def make(asked: Request) -> tuple[list[str], dict[str, Any]]:
     asked = replace(asked, study=replace(asked.study, overlays=overlays, sizes_vox=sizes))
     if args.test_set:
         _require_submission(asked.study, args.test_set)
+    if _UNSEEN in args.table and args.unseen is None:
+        _require_test_section(asked.study, "--table 2")
+    rows = chosen_rows(asked.study.bundle, ["table1"], args.rows)
+    if 1 not in args.table:  # the ensemble alone
+        rows = [row for row in rows if row.key in (rows[-1].key, rows[-1].trained_as)]
     results: list[RowResult] = []
-    for row in chosen_rows(asked.study.bundle, ["table1"], args.rows):
+    for row in rows:
         args.say(row)
         results.append(run_row(asked.study, row, args.out, nested=args.nested))
-    text = _write(asked, task, results)
-    if args.test_set:
-        text += "\n" + _test_set(args, results[-1])
-    return [text], {result.row.key: result.record for result in results}
+    texts = [_write(asked, task, results)] if 1 in args.table else []
+    texts += [_unseen_table(asked, task["unseen"], results[-1])] if _UNSEEN in args.table else []
+    texts += [_test_set(args, results[-1])] if args.test_set else []
+    return texts, {result.row.key: result.record for result in results}
 
 
 def run_row(study: Study, row: PaperRow, out: Path, *, nested: bool = False) -> RowResult:
@@ -204,16 +212,40 @@ def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, 
     return [shown[name] for name in chosen]
 
 
+def _unseen_table(asked: Request, name: str, result: RowResult) -> str:
+    """Predict scans that no network saw by all networks of a row, with the T and Smin of its search; score them.
+
+    Source: Clerigues 2019, section 4.2 and Table 2; Clerigues 2020, section 4.2, Tables 2 and 3.
+    """
+    args, found = asked.args, result.found
+    (pair,) = {(one.threshold, one.min_size_vox) for one in result.tables[0].choices.values()}
+    lines = ensemble.score_unseen([found], args.out / "unseen", folder=args.unseen, cut=pair)
+    if not lines:
+        return f"Table 2: scans predicted in {args.out / 'unseen'}, none of them has a mask; --test-set packs them"
+    printed, where = asked.paper["published"][name], args.unseen.name if args.unseen else "the test section"
+    published = next(row.split("|")[0].strip() for row in printed["rows"] if "clera2" in row)
+    more = {"published": published, "threshold": pair[0], "min_size_vox": pair[1]}
+    row = asked.line(f"{len(found.plan.folds)} networks of {result.row.name}", lines, **more)
+    split = f"{where}: no network saw them; mean of the fold networks, T and Smin chosen on the training scans"
+    head = replace(asked.head(name.replace("table", "Table "), found, split), n=len(lines))
+    return asked.table(name, [row], ("threshold", "min_size_vox", *printed["columns"]), head)
+
+
+def _require_test_section(study: Study, where: str) -> None:
+    """Refuse what needs a test section where the list has none, before anything is trained (``E-REPR-05``)."""
+    if study.data_list is None or not read_datalist(study.data_list).get("test"):
+        raise refused("E-REPR-05", where=where, found=f"data list {study.data_list or 'made from the folder'}")
+
+
 def _require_submission(study: Study, description: str) -> None:
     """Refuse a submission that could not be packed, before anything is trained.
 
     Raises:
         IslesError: ``E-REPR-05`` no data list, or one without a test section, and those of ``challenge_names``.
     """
-    if study.data_list is None or not read_datalist(study.data_list).get("test"):
-        raise refused("E-REPR-05", where="--test-set", found=f"data list {study.data_list or 'made from the folder'}")
+    _require_test_section(study, "--test-set")
     folder = data_folder(study.open().config("train"), study.dataset_dir)
-    challenge_names(study.data_list, folder, description=description)
+    challenge_names(cast(Path, study.data_list), folder, description=description)
 
 
 def _test_set(args: argparse.Namespace, result: RowResult) -> str:

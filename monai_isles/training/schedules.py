@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from ignite.engine import Engine, Events
@@ -50,11 +50,16 @@ class EarlyStop:
     ) -> None:
         self.evaluator, self.metric, self.patience, self.min_delta = evaluator, metric, patience, min_delta
         self.sign = sign_of(mode)
-        self.best, self.waited = self.sign * float("inf"), 0
+        self.end: Callable[[Engine], None] = Engine.terminate
+        self.restart()
 
     def attach(self, engine: Engine) -> None:
         if self.evaluator is not None:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def restart(self) -> None:
+        """Forget the best value and the epochs waited, as ``SequentialStages`` does when a stage begins."""
+        self.best, self.waited = self.sign * float("inf"), 0
 
     def __call__(self, engine: Engine) -> None:
         score = agreed(measured(self.evaluator, self.metric))
@@ -62,7 +67,7 @@ class EarlyStop:
         self.waited = 0 if improved else self.waited + 1
         self.best = score if improved else self.best
         if self.waited >= self.patience:
-            engine.terminate()
+            self.end(engine)
 
     def state_dict(self) -> dict[str, float]:
         return {"best": self.best, "waited": self.waited}
@@ -217,16 +222,18 @@ class SequentialStages:
     multiplies it by ``factor`` once the share ``decay_at`` of its epochs is over, as the joint training does (180 of
     300). With ``evaluator`` a stage hands the next one its best weights on the validation data, else its last ones.
     Parts that the network lacks are passed over. The best epoch is one of the last stage: before it the segmenter has
-    learnt nothing, and what it scores is chance.
+    learnt nothing, and what it scores is chance. With ``early_stop`` a stage ends when its patience is used up.
 
     Args:
-        network: with ``parts()`` and ``train_only(*names)``. loss: with ``only(*names)``.
+        network: with ``parts()`` and ``train_only(*names)``. loss: with ``only(*names)``, or None where
+            the network gives the output of the part that learns.
         checkpoints: told when the last stage begins; they keep the state of this object.
         max_epochs: of all stages together.
-        stages: names of ``extractor``, ``generator``, ``segmenter`` by stage.
+        stages: names of parts by stage, such as ``extractor``, ``generator``, ``segmenter``.
         epochs: of each stage; None divides ``max_epochs`` evenly. The paper gives one number, 300, and trains each part
             by it: ``[300, 300, 300]`` with ``max_epochs`` 900 is that reading.
         evaluator, metric: whose least value is best within a stage: the loss, of which only the stage's part counts.
+        early_stop: counts anew in every stage, and ends the stage instead of the training.
     Raises:
         IslesError: ``E-TRAIN-30`` when a network has no parts, nothing is left of the stages, or the epochs do not fit.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.5, row (s) of Table 5, and Tables 1 and 2; section
@@ -236,7 +243,7 @@ class SequentialStages:
     def __init__(
         self,
         network: nn.Module,
-        loss: Parted,
+        loss: Parted | None,
         optimizer: Optimizer,
         checkpoints: Remembering,
         *,
@@ -245,6 +252,7 @@ class SequentialStages:
         epochs: Sequence[int] | None = None,
         evaluator: Engine | None = None,
         metric: str = "val_loss",
+        early_stop: EarlyStop | None = None,
         lr: float = 2e-3,
         factor: float = 0.2,
         decay_at: float = 0.6,
@@ -264,9 +272,11 @@ class SequentialStages:
                 f"{max_epochs} epochs{'' if epochs is None else f', divided {list(epochs)}'}",
             )
         self.network, self.loss, self.optimizer, self.checkpoints = network, loss, optimizer, checkpoints
-        self.evaluator, self.metric = evaluator, metric
+        self.evaluator, self.metric, self.early_stop = evaluator, metric, early_stop
+        if early_stop is not None:
+            early_stop.end = self.end_stage
         self.encoded = _ENCODER in there
-        self.lr, self.factor, self.decay_at = lr, factor, decay_at
+        self.lr, self.factor, self.decay_at, self.max_epochs = lr, factor, decay_at, max_epochs
         self.best: float = float("inf")
         self.best_weights: dict[str, Tensor] = {}
         checkpoints.objects["stages"] = self
@@ -277,6 +287,7 @@ class SequentialStages:
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_STARTED, self)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._end_shortened)
         if self.evaluator is not None:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._remember)
 
@@ -286,11 +297,14 @@ class SequentialStages:
         stage = self.stages[number]
         if epoch > 1 and self.place(epoch - 1)[0] != number:
             self._hand_on()
+            if self.early_stop is not None:
+                self.early_stop.restart()
         if number == len(self.stages) - 1 and (epoch == 1 or self.place(epoch - 1)[0] != number):
             self.checkpoints.forget_best()
         makes = self.encoded and stage != ("segmenter",)
         cast(Any, self.network).train_only(*stage, *([_ENCODER] if makes else []))
-        self.loss.only(*stage)
+        if self.loss is not None:
+            self.loss.only(*stage)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * (self.factor if share >= self.decay_at else 1.0)
 
@@ -302,6 +316,19 @@ class SequentialStages:
                 return number, done / length
             done -= length
         return len(self.lengths) - 1, 1.0
+
+    def end_stage(self, engine: Engine) -> None:
+        """Let the next epoch begin the next stage; end the training in the last one."""
+        number, _ = self.place(engine.state.epoch)
+        if number == len(self.stages) - 1:
+            engine.terminate()
+        else:
+            self.lengths[number] = engine.state.epoch - sum(self.lengths[:number])
+
+    def _end_shortened(self, engine: Engine) -> None:
+        """End the training after the last stage where an earlier one was ended before its time."""
+        if sum(self.lengths) < self.max_epochs and engine.state.epoch >= sum(self.lengths):
+            engine.terminate()
 
     def _remember(self, engine: Engine) -> None:
         score = agreed(measured(self.evaluator, self.metric))
@@ -316,7 +343,8 @@ class SequentialStages:
         self.best, self.best_weights = float("inf"), {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_weights": self.best_weights}
+        return {"best": self.best, "best_weights": self.best_weights, "lengths": list(self.lengths)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.best_weights = state["best"], state["best_weights"]
+        self.lengths = list(state.get("lengths", self.lengths))

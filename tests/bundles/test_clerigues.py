@@ -9,11 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 
-from monai_isles.data import make_datalist
 from monai_isles.bundle import Bundle
-from monai_isles.io import publish_json
+from monai_isles.cli.main import main
+from monai_isles.data import make_datalist
+from monai_isles.io import load_state, publish_json
+from monai_isles.papers import reproduce
+from monai_isles.phantom import make_dataset
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/clerigues"
@@ -124,3 +129,42 @@ def test_a_missing_data_folder_is_refused_before_any_work(tmp_path: Path) -> Non
         ISLES2018_DIR=str(tmp_path / "nowhere"),
     )  # fmt: skip
     assert done.returncode == 4 and "E-PHAN-04" in done.stderr and not (tmp_path / "run").exists()
+
+
+def test_the_baseline_trains_two_networks_predicts_and_stands_in_both_tables(
+    phantom_folder: Path, data_list: Path, tmp_path: Path
+) -> None:
+    out, other = tmp_path / "out", make_dataset(tmp_path / "unseen", cases=1, seed=6, series=False, max_slices=2)
+    settings = ["patches_per_case=16", "max_epochs=1", "step=[24,24]", "validation_step=[24,24]", "patience=1"]
+    words = ["clerigues", "--table", "1", "2", "--rows", "baseline", "--data-list", str(data_list), "--no-threshold"]
+    words += ["--dataset-dir", str(phantom_folder), "--unseen", str(other), "--out", str(out), "--set", *settings]
+    assert reproduce.main(words) == 0
+    with (out / "baseline/paper/fold_0/curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 and all(0 < float(row["val_dice_loss"]) < 1 for row in rows)  # one epoch a network
+    record = json.loads((out / "baseline/paper/fold_0/run.json").read_text())
+    assert "best val_dice_loss" in record["outcome"] and "in epoch 2" in record["outcome"]
+    assert "'ce'" in record["settings"]["loss"] and "patch=[1, 48, 48]" in record["settings"]["patches"]
+    weights = load_state(out / "baseline/paper/fold_0/model.pt")
+    assert {key.split(".")[0] for key in weights} == {"first", "second"}
+    assert weights["second.first.weight"].shape[:2] == (8, 6) and weights["first.first.weight"].shape[:2] == (8, 5)
+    for table, printed in (("table", "0.49"), ("table2", "0.49")):
+        with (out / f"{table}.csv").open(encoding="utf-8") as file:
+            ours, theirs = [line for line in csv.DictReader(file)][:2]
+        assert (ours["kind"], theirs["dsc_mean"]) == ("ours", printed) and 0 <= float(ours["dsc_mean"]) <= 1
+    assert ours["n"] == "1" and theirs["row"] == "clera2 (ours)"
+    case, found = other / "TRAINING/case_1", tmp_path / "pred"
+    given = ["--bundle", str(BUNDLE), "--overlay", "baseline", "--step", "24"]
+    files = [str(out / f"baseline/paper/fold_{fold}/model.pt") for fold in (0, 1)]
+    pair = ["--threshold", ours["threshold_mean"], "--min-size", ours["min_size_vox_mean"]]
+    assert main(["predict", str(case), *given, *pair, "--weights", *files, "--no-report", "--out", str(found)]) == 0
+    masks = [nibabel.load(next(path.rglob("lesion.nii.gz"))).get_fdata() for path in (found, out / "unseen")]
+    np.testing.assert_array_equal(*masks)  # the command predicts what the table scored
+
+
+@pytest.mark.parametrize("name", ["cascade", "cross_entropy", "dice_stop", "patch_48", "one_pass"])
+def test_every_part_of_the_baseline_is_an_overlay_of_its_own(name: str) -> None:
+    changed = Bundle(BUNDLE, (name,)).overlay(name)
+    config, plain = Bundle(BUNDLE, (name,)).config("train").get(), Bundle(BUNDLE).config("train").get()
+    differing = {key for key, value in config.items() if value != plain.get(key)}
+    assert differing == {key.removeprefix("+").split("#")[0] for key in changed}

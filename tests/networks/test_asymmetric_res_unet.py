@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.networks import AsymmetricResUNet, PredictionDropout
+from monai_isles.networks import AsymmetricResUNet, Cascade, PredictionDropout
 
 
 def count(*modules: torch.nn.Module) -> int:
@@ -76,3 +76,42 @@ def test_an_input_that_cannot_be_halved_is_refused() -> None:
 def test_an_impossible_network_is_refused(bad: dict[str, int]) -> None:
     with pytest.raises(IslesError, match="E-NET-01.*\n.*AsymmetricResUNet"):
         AsymmetricResUNet(**bad)
+
+
+def test_the_second_network_of_a_cascade_sees_the_first_one_s_lesion_probability() -> None:
+    network = Cascade(2, 5).eval()
+    assert count(network) == 592_250 + 592_250 + 9 * 8  # one more channel into the second one's first convolution
+    seen: list[torch.Tensor] = []
+    hook = network.second.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    x = torch.randn(1, 5, 48, 48)
+    out, first = network(x), network.first(x)
+    probability = torch.sigmoid(first[:, 1] - first[:, 0])
+    torch.testing.assert_close(seen[0], torch.cat([x, probability[:, None]], dim=1))
+    hook.remove()
+    torch.testing.assert_close(torch.jit.script(network)(x), out)
+
+
+def test_while_the_first_network_learns_its_logits_are_the_output() -> None:
+    network, x = Cascade(2, 3, base_channels=2), torch.randn(2, 3, 32, 32)
+    network.train_only("first")
+    assert not network.second.training and not any(p.requires_grad for p in network.second.parameters())
+    network.eval()
+    torch.testing.assert_close(network(x), network.first(x))
+    network.train_only("second")
+    network.train()(x).sum().backward()
+    assert all(p.grad is None for p in network.first.parameters())
+    assert not torch.equal(network.eval()(x), network.first(x))
+
+
+def test_alpha_dropout_by_a_mask_is_torch_s_own() -> None:
+    site, x = PredictionDropout(), torch.randn(200_000)
+    site.active, site.alpha, site.rate = True, True, 0.1
+    torch.manual_seed(3)
+    drawn = site(x)
+    saturated = -1.7580993 * 0.9 / (0.9 * (1 + 0.1 * 1.7580993**2)) ** 0.5  # a dropped element, scaled and moved
+    kept = (drawn - saturated).abs() > 1e-5
+    assert 0.895 < kept.float().mean() < 0.905
+    torch.testing.assert_close(site.masked(x, kept / 0.9), drawn)
+    assert abs(drawn.mean()) < 0.01 and abs(drawn.std() - 1) < 0.01
+    site.alpha = False
+    torch.testing.assert_close(site.masked(x, kept / 0.9), torch.where(kept, x / 0.9, 0.0))

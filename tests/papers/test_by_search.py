@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/clerigues"
 FOLDS = (0, 1)
 ROWS = paper_rows(BUNDLE)
-WRONG = {"single_rt": 6, "single_rt_sm": 3, "single_rt_sm_uf": 1}
+TABLE = [row for row in ROWS if not row.optional]
+WRONG = {"baseline": 7, "single_rt": 6, "single_rt_sm": 3, "single_rt_sm_uf": 1}
 
 
 @pytest.fixture
@@ -87,17 +88,17 @@ def study(data: Path, **more: object) -> Study:
 
 def test_each_row_is_a_named_overlay_of_the_bundle() -> None:
     keys = [row.key for row in ROWS]
-    assert keys == ["single_rt", "single_rt_sm", "single_rt_sm_uf"]
+    assert [row.key for row in TABLE] == ["baseline", "single_rt", "single_rt_sm", "single_rt_sm_uf"]
     networks = {row.key: Bundle(BUNDLE, row.overlays).config("train")["channels"] for row in ROWS}
-    assert [len(networks[key]) for key in keys] == [5, 10, 10]
+    assert [len(networks[key]) for key in keys] == [5, 5, 5, 5, 10, 10]
     assert not [name for name in networks["single_rt"] if name.endswith("_sym")]
     passes = [Bundle(BUNDLE, row.overlays).config("inference")["mc_passes"] for row in ROWS]
-    assert passes == [1, 1, 3]
+    assert passes == [1, 1, 1, 1, 1, 3]
     assert len(Bundle(BUNDLE, ("single_rt.json",)).config("inference")["channels"]) == 5
 
 
 def test_filtering_predicts_again_with_the_networks_of_the_row_above(data: Path, by_hand: list) -> None:
-    for row in ROWS:
+    for row in TABLE[1:]:
         result = run_row(study(data), row, data / "out")
         assert [table.name for table in result.tables] == ["paper", "paper-training-nested-tuning"]
     assert by_hand == [("single_rt", False)] * 2 + [("single_rt_sm", False)] * 2 + [("single_rt_sm_uf", True)] * 2
@@ -175,8 +176,8 @@ def test_the_command_writes_both_tables_with_tests_beside_the_published_rows(dat
     assert main([*words, "--bundle", str(BUNDLE), "--out", str(data / "out")]) == 0
     said = capsys.readouterr().out
     assert said.count("heads (simulated data, not patients), n 4; 2 folds by subject") == 2
-    assert "53.5 +- 24.6" in said and "rCBF < 30 %" in said and said.count("published, no row of ours: Baseline") == 2
-    names = ["single +RT", "+RT +SM", "+RT +SM +UF"]
+    assert "53.5 +- 24.6" in said and "rCBF < 30 %" in said and "published, no row of ours" not in said
+    names = ["Baseline", "single +RT", "+RT +SM", "+RT +SM +UF"]
     for table in ("table", "table_paper-training-nested-tuning"):
         lines = read(data / f"out/{table}.csv")
         assert [line["row"] for line in lines if line["kind"] == "ours"] == [
@@ -184,8 +185,8 @@ def test_the_command_writes_both_tables_with_tests_beside_the_published_rows(dat
             "rCBF < 30 %",
             "best single threshold",
         ]
-        assert [line["row"] for line in lines if line["kind"] == "published"] == [*names, "Baseline"]
-    assert [lines[1][f"{key}_mean"] for key in ("threshold", "min_size_vox", "r2")] == ["0.1", "300", "0.74"]
+        assert [line["row"] for line in lines if line["kind"] == "published"] == names
+    assert [lines[3][f"{key}_mean"] for key in ("threshold", "min_size_vox", "r2")] == ["0.1", "300", "0.74"]
     rows = {}
     for key in ("single_rt", "single_rt_sm"):
         with (data / "out" / key / "paper/search/paper/per_case.csv").open(newline="") as file:
@@ -193,9 +194,11 @@ def test_the_command_writes_both_tables_with_tests_beside_the_published_rows(dat
     first, second = rows["single_rt"], rows["single_rt_sm"]
     tests = read(data / "out/table_tests.csv")
     pairs = dict.fromkeys((line["row"], line["against"]) for line in tests)
-    assert list(pairs) == [("+RT +SM", "single +RT"), ("+RT +SM +UF", "+RT +SM"), ("+RT +SM +UF", "single +RT"),
+    assert list(pairs) == [("single +RT", "Baseline"), ("+RT +SM", "single +RT"), ("+RT +SM +UF", "+RT +SM"),
+                           ("+RT +SM", "Baseline"), ("+RT +SM +UF", "Baseline"),
                            ("rCBF < 30 %", "+RT +SM +UF"), ("best single threshold", "+RT +SM +UF")]  # fmt: skip
-    assert [line["metric"] for line in tests] == ["dsc", "ppv", "sensitivity", "hd_mm"] * 5
+    assert [line["metric"] for line in tests] == ["dsc", "ppv", "sensitivity", "hd_mm"] * 7
+    tests = tests[4:]  # +RT +SM against single +RT
     assert float(tests[0]["cases_mean"]) == pytest.approx((second - first).mean())
     assert float(tests[0]["cases_p_t"]) == pytest.approx(ttest_rel(second, first).pvalue)
     assert float(tests[0]["cases_p_wilcoxon"]) == pytest.approx(wilcoxon(second - first).pvalue)
@@ -203,8 +206,8 @@ def test_the_command_writes_both_tables_with_tests_beside_the_published_rows(dat
     assert {p.name for p in (data / "out").iterdir() if p.is_file()} == {
         *(f"{table}{end}" for table in ("table", "table_paper-training-nested-tuning")
           for end in (".csv", ".txt", ".html", "_tests.csv", "_tests.json")),
-        "run.json", "threshold_rules.json", "curves_single_rt_fold_0.png", "curves_single_rt_sm_fold_0.png",
-        "overlays.png",
+        "run.json", "threshold_rules.json", "overlays.png",
+        *(f"curves_{key}_fold_0.png" for key in ("baseline", "single_rt", "single_rt_sm")),
     }  # fmt: skip
 
 
@@ -221,5 +224,7 @@ def test_a_submission_without_test_scans_is_refused_before_any_training(data: Pa
         "--out",
         str(data / "out"),
     ]
+    assert main([*words, "--table", "2"]) == 4 and not by_hand
+    assert "E-REPR-05" in capsys.readouterr().err
     assert main([*words, "--test-set", "try"]) == 4 and not by_hand
     assert "E-REPR-05: no scans to submit" in capsys.readouterr().err

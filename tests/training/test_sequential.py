@@ -14,7 +14,7 @@ from torch import nn
 from monai_isles.errors import IslesError
 from monai_isles.losses import PseudoDWILoss
 from monai_isles.networks import PseudoDWINet
-from monai_isles.training import Checkpoints, SequentialStages
+from monai_isles.training import Checkpoints, EarlyStop, SequentialStages
 
 PAIR = (("extractor", "generator"), ("segmenter",))
 
@@ -134,6 +134,42 @@ def test_a_resumed_stage_knows_its_best_weights() -> None:
     resumed.load_state_dict(stopped.state_dict())
     resumed(SimpleNamespace(state=SimpleNamespace(epoch=4)))
     assert network.generator.weight.item() == 2
+
+
+def ended_early(scores: list[float], patience: int) -> tuple[list[int], SequentialStages]:
+    """Run two stages of at most five epochs each under an early stop; return the epochs in which each part learnt."""
+    network, memory = Scores(), Memory()
+    evaluator = Engine(lambda engine, batch: None)
+    learnt: list[str] = []
+
+    def epoch(engine: Engine, batch: int) -> None:
+        learnt.append(network.learns)
+        network.get_submodule(network.learns).weight.data.fill_(engine.state.epoch)
+        evaluator.state.metrics["m"] = scores[engine.state.epoch - 1]
+
+    engine = memory.engine = Engine(epoch)
+    early = EarlyStop(evaluator, "m", patience=patience)
+    stages = SequentialStages(
+        network, None, torch.optim.SGD(network.parameters(), lr=1.0), memory, max_epochs=10, epochs=[5, 5],
+        stages=(("generator",), ("segmenter",)), evaluator=evaluator, metric="m", early_stop=early,
+    )  # fmt: skip
+    stages.attach(engine)
+    early.attach(engine)
+    engine.run([0], max_epochs=10)
+    return [learnt.count("generator"), learnt.count("segmenter")], stages
+
+
+def test_a_stage_that_gets_no_better_gives_way_to_the_next_with_its_best_weights() -> None:
+    lengths, stages = ended_early([0.5, 0.6, 0.7, 0.9, 0.8, 0.95, 0.99, 0.1], patience=2)
+    assert lengths == [3, 4]  # 0.5, then two worse; the next counts anew: 0.9, 0.8, then two worse end the training
+    assert stages.network.generator.weight.item() == 1 and stages.checkpoints.forgot == [4]
+    assert stages.state_dict()["lengths"] == [3, 5]
+
+
+def test_stages_that_never_wait_take_all_their_epochs_and_a_shortened_one_ends_the_training_sooner() -> None:
+    falling = [1 - 0.01 * n for n in range(10)]
+    assert ended_early(falling, patience=2)[0] == [5, 5]
+    assert ended_early([0.5, 0.6, 0.7, *falling], patience=2)[0] == [3, 5]
 
 
 def test_parts_that_the_network_lacks_are_passed_over() -> None:

@@ -195,9 +195,9 @@ class FoldedResidualBlock(nn.Module):
         self.path = head
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Run the block; ``mask`` multiplies the input in place of what the site would do."""
-        if mask is not None:
-            return self.path(x * mask).add_(x)
+        """Run the block; ``mask`` is what the site drops by, where it is given."""
+        if mask is not None and self.site is not None:
+            return self.path(self.site.masked(x, mask)).add_(x)
         return self.path(x if self.site is None else self.site(x)).add_(x)
 
 
