@@ -117,9 +117,7 @@ def _predict(
     return cases
 
 
-def score_unseen(
-    members: Members, out: Path, *, folder: Path | None = None, cut: Cut | None = None
-) -> list[Row]:
+def score_unseen(members: Members, out: Path, *, folder: Path | None = None, cut: Cut | None = None) -> list[Row]:
     """Predict scans that no network saw with all of them, and score those that have a lesion mask.
 
     Args:

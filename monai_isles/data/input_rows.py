@@ -63,7 +63,7 @@ _SERIES = [*_MAPS, "ctp"]
 ROWS = {
     row.name: row
     for row in (
-        InputRow("cta", _SERIES, ["frames"], _FRAMES, plain=True),
+        InputRow("cta", ["ctp"], ["frames"], _FRAMES, plain=True),
         InputRow("fo", _MAPS, _MAPS, len(_MAPS), plain=True),
         InputRow("dwi_o", _MAPS, _MAPS, 1),
         InputRow("dwi_ol", _SERIES, [*_MAPS, "mip"], 1, low=True),

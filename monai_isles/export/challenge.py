@@ -25,7 +25,7 @@ from monai_isles.progress import progress
 
 _ID = re.compile(r"^(VSD|SMIR)\..*\.O\.[A-Za-z0-9_]+\.([A-Za-z0-9]+)\.nii(?:\.gz)?$", re.IGNORECASE)
 _DESCRIPTION = re.compile(r"[A-Za-z0-9_-]+")
-_ID_OF = ("ct", "flair", "t1c", "adc")
+_ID_OF = ("ct", "flair", "t1c", "mtt", "adc")
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,10 @@ def challenge_names(
 ) -> dict[str, str]:
     """Return the name of each case's file in the archive, ``VSD.<description>.<id>.nii`` or ``SMIR.<...>``.
 
-    Prefix and id are those of an image of the case: the CT of ISLES 2018, the FLAIR of SISS and the T1c of SPES (the
-    images that the others lie on), the ADC of ISLES 2016 and 2017. Which image gives the id is our reading of the
-    challenges' public descriptions and is unverified: no upload was made with it, and ``id_of`` names another.
+    Prefix and id are those of an image of the case: the CT of ISLES 2018; the FLAIR of SISS and the T1c of SPES, to
+    which the challenge's description says that the others were registered; the MTT of ISLES 2016 and 2017, as a
+    participant's public script has it. Which image gives the id is our reading: no upload was made with it, and
+    ``id_of`` names another.
 
     Args:
         data_list, dataset_dir: the list and the folder its paths are relative to.

@@ -135,6 +135,15 @@ def registration_remarks(data: Mapping[str, Any]) -> list[str]:
     return [str(said)] if said else []
 
 
+def stage_numbers(data: Mapping[str, Any]) -> dict[str, object]:
+    """Return the perfusion stage that ``PerfusionWindowd`` found; nothing without one. Units: frames, from 0."""
+    found = data.get("ctp_window")
+    if found is None:
+        return {}
+    kept = {"t_s": int(found["t_s"]), "t_e": int(found["t_e"]), "fallbacks": list(found["fallbacks"])}
+    return {"perfusion_stage": kept | {"curve": [float(f"{value:.6g}") for value in found["curve"]]}}
+
+
 SAID = {"pseudo_dwi": "synthetic pseudo-DWI, not an acquisition"}
 
 

@@ -16,34 +16,42 @@ from monai.bundle import ConfigParser
 from monai_isles.case import Case
 from monai_isles.crossval.ensemble import inference_of
 from monai_isles.crossval.out_of_fold import OutOfFold
-from monai_isles.crossval.plan import DATA_LIST, SPLIT, TEST, Plan
+from monai_isles.crossval.plan import DATA_LIST, SPLIT, TEST, Plan, data_folder
 from monai_isles.crossval.split import split_counts, split_list
+from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.errors import refused
+from monai_isles.inference.outputs import stage_numbers
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.publish import publish_text
 from monai_isles.io.read import read_image
+from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.metrics.image import image_quality
 from monai_isles.metrics.volume import STRATA, size_stratum
-from monai_isles.papers.figures import at_even_ranks, pseudo_dwi_montage, size_group_boxes
+from monai_isles.papers.figures import Scored, at_even_ranks, contour_grid, pseudo_dwi_montage, size_group_boxes
 from monai_isles.papers.study import (
     PaperRow,
     Request,
     Study,
     Trained,
     chosen_rows,
+    has_maps,
     require_dwi,
     spread,
     synthesises,
     train_scored,
 )
 from monai_isles.papers.tables import PaperHead, cases_csv
+from monai_isles.postprocessing.components import binarise
 from monai_isles.progress import progress
+from monai_isles.reports.curves import stage_curves
 from monai_isles.transforms.intensity import scaled_dwi
+from monai_isles.transforms.perfusion_series import PerfusionWindowd
 
 DEFAULT: dict[str, list[int]] = {}
 QUALITY = {"ssim": "ssim", "local_ssim": "local_ssim", "psnr_db": "psnr", "local_psnr_db": "local_psnr"}
-MONTAGE = 3
+MONTAGE, SHOWN = 3, 2
+OUTLINES = {"truth": "yellow", "segmentation": "lime"}
 Volumes = tuple[Case, np.ndarray, np.ndarray, np.ndarray]
 Results = dict[PaperRow, Trained]
 Lines = Mapping[PaperRow, list[dict[str, Any]]]
@@ -66,8 +74,9 @@ def make(asked: Request) -> tuple[list[str], dict[str, Any]]:
     args, study, wanted = asked.args, asked.study, list(asked.wanted)
     if not wanted:
         raise refused("E-REPR-30", where=f"reproduce {args.paper}", found="no --table or --figure")
-    rows = chosen_rows(study.bundle, sorted({what.get("table", name) for name, what in wanted}), args.rows)
-    without = [name.replace("figure", "--figure ") for name, what in wanted if not _rows_of(study, name, what, rows)]
+    trained = [(name, what) for name, what in wanted if what.get("draw") != "stages"]
+    rows = chosen_rows(study.bundle, sorted({what.get("table", name) for name, what in trained}), args.rows)
+    without = [name.replace("figure", "--figure ") for name, what in trained if not _rows_of(study, name, what, rows)]
     if without:
         raise refused("E-REPR-35", where=", ".join(without), found=f"--rows {' '.join(args.rows)}")
     config = study.open().config("train")
@@ -75,9 +84,9 @@ def make(asked: Request) -> tuple[list[str], dict[str, Any]]:
     counts = split_counts(content)
     require_dwi(study, rows, content["training"])
     results = _results(asked, rows)
-    head = partial(_head, asked, next(iter(results.values())).found, counts)
-    texts = []
-    for name, what in wanted:
+    texts = [_stages(asked, name, content) for name, what in wanted if what.get("draw") == "stages"]
+    for name, what in trained:
+        head = partial(_head, asked, next(iter(results.values())).found, counts)
         own = {row: _with_quality(study, results[row]) for row in _rows_of(study, name, what, rows)}
         texts.append(DRAW[what.get("draw", "table")](asked, name, what, own, results, head))
     return texts, {row.key: _record(one) for row, one in results.items()} | {"split": counts}
@@ -169,7 +178,7 @@ def _volumes(found: OutOfFold, cases: Sequence[Case]) -> Iterator[Volumes]:
 def _rows_of(study: Study, name: str, what: Mapping[str, Any], rows: Sequence[PaperRow]) -> list[PaperRow]:
     """Return the rows that a table or figure can be made from."""
     own = [row for row in rows if row.table == what.get("table", name)]
-    return [row for row in own if synthesises(study, row)] if what.get("draw") == "pseudo_dwi" else own
+    return [row for row in own if synthesises(study, row)] if what.get("draw") in ("pseudo_dwi", "synthesis") else own
 
 
 def _with_quality(study: Study, one: Trained) -> list[dict[str, Any]]:
@@ -193,7 +202,9 @@ def _table(asked: Request, name: str, what: Mapping[str, Any], own: Lines, resul
         if "parameters_m" in what["columns"]:
             line["parameters_m"] = parameters_m(results[row].found.plan)
         rows.append(line)
-    rows.append(asked.rule_line(next(iter(results.values())).found, "no network"))
+    found = next(iter(results.values())).found
+    if has_maps(found):
+        rows.append(asked.rule_line(found, "no network"))
     scored = {row.name: cases for row, cases in own.items()}
     publish_text(asked.args.out / f"{name}_cases.csv", cases_csv(scored))
     tests = asked.compare(scored, _pairs(list(scored), what["against"]))
@@ -229,7 +240,96 @@ def _size_groups(asked: Request, name: str, what: Mapping[str, Any], own: Lines,
     return asked.table(name, rows, what["columns"], said)
 
 
-DRAW = {"table": _table, "pseudo_dwi": _pseudo_dwi, "size_groups": _size_groups}
+Panel = tuple[str, np.ndarray, dict[str, np.ndarray]]
+
+
+def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *, pseudo: bool) -> list[list[Panel]]:
+    """Return lines of panels, one panel a method: the same slice with the truth and what the method segmented.
+
+    The scans lie at even ranks of the leader's Dice, best first, among those with a lesion; of each the slice with most
+    lesion. With ``pseudo`` a scan takes two lines, each begun by the true DWI: the pseudo-DWI of each method, then the
+    same with the outlines; else one line on the true DWI, or on Tmax where the data have no DWI.
+
+    Shapes: image and masks ``(H, W)``.
+    Args:
+        results: by method, its maps, and one line a case with ``case``, ``dsc`` and ``lesion_ml_ref``.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figures 6, 8 and 9, which name no rule for their scans: ours;
+        ``tests/papers/test_by_split.py``.
+    """
+    found, lines = results[leader]
+    lesions = (line for line in lines if float(line["lesion_ml_ref"]) > 0)
+    chosen = at_even_ranks(sorted(lesions, key=lambda line: -float(line["dsc"])), count)
+    by_name = {case.name: case for case in found.cases}
+    shown, files = _background(found)
+    panels = []
+    for case in (by_name[str(line["case"])] for line in chosen):
+        panels += _panels_of(results, case, read_image(files[case.name], kind=shown, where=case.name).data, pseudo)
+    return panels
+
+
+def _background(found: OutOfFold) -> tuple[str, dict[str, str]]:
+    """Return which image lies below the outlines, and its file by case."""
+    listed = found.folder / DATA_LIST
+    key = "dwi" if all("dwi" in case for case in read_datalist(listed)["training"]) else "tmax"
+    folds = sorted(found.plan.cases)
+    entries = load_entries(listed, found.plan.dataset_dir, folds=folds, keys=(key,), need_label=False)
+    return key, {str(entry["case"]): str(entry[key]) for entry in entries}
+
+
+def _panels_of(results: Mapping[str, Scored], case: Case, image: np.ndarray, pseudo: bool) -> list[list[Panel]]:
+    truth = read_image(cast("Path", case.label), kind="label", where=case.name, label_values=case.label_values).data > 0
+    level = int(np.argmax(truth.sum((0, 1))))
+    outline = {"truth": truth[..., level]}
+    plain: list[Panel] = [(f"{case.name}, true DWI", image[..., level], {})]
+    drawn: list[Panel] = [("lesion", image[..., level], outline)]
+    for name, (found, lines) in results.items():
+        probability, _ = found.read(case)
+        dice = next(float(line["dsc"]) for line in lines if line["case"] == case.name)
+        below = image[..., level]
+        if pseudo:
+            below = read_image(found.path(case).with_name("pseudo_dwi.nii.gz"), where=case.name).data[..., level]
+            plain.append((name, below, {}))
+        masks = {**outline, "segmentation": binarise(probability, 0.5, 0)[..., level] > 0}
+        drawn.append((f"{name}: Dice {dice:.2f}", below, masks))
+    return [plain, drawn] if pseudo else [drawn[1:]]
+
+
+def _compared(asked: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
+    scored = {row.name: (results[row].found, cases) for row, cases in own.items()}
+    leader = what["row"] if what["row"] in scored else list(scored)[-1]
+    lines = comparison_panels(scored, leader, SHOWN, pseudo=what["draw"] == "synthesis")
+    note = "simulated data" if scored[leader][0].plan.simulated else ""
+    panels = [panel for line in lines for panel in line]
+    asked.picture(name, contour_grid(panels, OUTLINES, columns=len(lines[0]), note=note), max_bytes=600_000)
+    return f"{name}.png: truth yellow, segmentation green; test scans at even ranks of the Dice of {leader}"
+
+
+def _stages(asked: Request, name: str, content: Mapping[str, Any]) -> str:
+    """Draw the perfusion stage of the first two series of the test part; no network is needed.
+
+    Source: Wang 2020, Figure 3, which names no rule for its two cases: ours.
+    """
+    config = asked.study.open().config("train")
+    folder = data_folder(config, asked.study.dataset_dir)
+    entries = load_entries(asked.args.out / "split.json", folder, folds=[TEST], keys=("ctp",), need_label=False)
+    window = PerfusionWindowd("ctp", frames=config["frames"], k=config["run_length"], names="frames")
+    note = ", simulated" if content.get("simulated") else ""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for entry in entries[:SHOWN]:
+        seen: Any = window(LoadVerifiedd(keys=["ctp"])({**entry}))
+        found.append((f"{entry['case']}{note}", cast(dict[str, Any], stage_numbers(seen)["perfusion_stage"])))
+    asked.picture(name, stage_curves(found))
+    said = [f"{title}: frames {one['t_s'] + 1} to {one['t_e'] + 1} of {len(one['curve'])}" for title, one in found]
+    return f"{name}.png: {'; '.join(said)}"
+
+
+DRAW = {
+    "table": _table,
+    "pseudo_dwi": _pseudo_dwi,
+    "size_groups": _size_groups,
+    "contours": _compared,
+    "synthesis": _compared,
+}
 
 
 def _record(one: Trained) -> dict[str, object]:

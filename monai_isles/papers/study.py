@@ -21,6 +21,7 @@ from monai_isles.crossval.out_of_fold import OutOfFold, Row, find_out_of_fold, s
 from monai_isles.crossval.plan import DATA_LIST, PAPER, Plan, make_plan
 from monai_isles.crossval.protocols import SIZES_VOX
 from monai_isles.crossval.run import cross_validate, require_whole
+from monai_isles.data.datalist import read_datalist
 from monai_isles.data.input_rows import ROWS
 from monai_isles.errors import refused
 from monai_isles.evaluation.compare import compare_methods
@@ -30,6 +31,7 @@ from monai_isles.evaluation.summary import summarise
 from monai_isles.evaluation.threshold_baselines import methods
 from monai_isles.io.checksums import sha256_of
 from monai_isles.io.publish import publish
+from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.papers.published import published_tables
 from monai_isles.papers.tables import PaperHead, columns, publish_table
 from monai_isles.reports.canvas import png_bytes
@@ -242,6 +244,13 @@ def needs_dwi(study: Study, row: PaperRow) -> bool:
     return synthesises(study, row) or (inputs is not None and "dwi" in inputs.reads)
 
 
+def has_maps(found: OutOfFold) -> bool:
+    """Tell whether every scan that a study scored has the perfusion maps that the rules need."""
+    listed = read_datalist(found.folder / DATA_LIST)["training"]
+    scored = {case.name for case in found.cases}
+    return all(set(PERFUSION_MAPS) <= set(case) for case in listed if case["case"] in scored)
+
+
 def rule_rows(found: OutOfFold, *, tuned: bool = False) -> tuple[dict[str, list[Row]], dict[str, str]]:
     """Return the scored lines of the threshold rules by name, each with its ``fold``, and a sentence on each rule.
 
@@ -340,8 +349,8 @@ class Request:
         published, metrics = published_tables(self.study.bundle)[beside or name], columns(keys, self.paper["headings"])
         return publish_table(self.args.out, name, rows, published, metrics, head=head, tests=tests)
 
-    def picture(self, name: str, figure: Figure) -> Path:
+    def picture(self, name: str, figure: Figure, *, max_bytes: int = 300_000) -> Path:
         """Write a figure as ``name.png`` and return its path."""
-        content, path = png_bytes(figure, max_bytes=300_000), self.args.out / f"{name}.png"
+        content, path = png_bytes(figure, max_bytes=max_bytes), self.args.out / f"{name}.png"
         publish(path, lambda tmp: tmp.write_bytes(content))
         return path

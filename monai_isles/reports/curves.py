@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -115,6 +115,41 @@ def _draw(place: Axes, curves: Curve, lines: Sequence[tuple[str, str]], best: in
 
 def _column(curves: Curve, key: str) -> np.ndarray:
     return np.array([row.get(key, np.nan) for row in curves], dtype=np.float64)
+
+
+_FELL_BACK = {
+    "no_rise": "no run of rises: first frame",
+    "no_fall": "no run of falls: last frame",
+    "crossed": "the falls end before the rises begin: whole series",
+}
+
+
+def stage_text(stage: Mapping[str, Any]) -> str:
+    """Say which frames of a series are its perfusion stage, counted from 1, and which fallback was needed."""
+    fallbacks = "".join(f"; {_FELL_BACK[name]}" for name in stage["fallbacks"])
+    return f"Perfusion stage: frames {stage['t_s'] + 1} to {stage['t_e'] + 1} of {len(stage['curve'])}{fallbacks}."
+
+
+def stage_curves(stages: Sequence[tuple[str, Mapping[str, Any]]]) -> Figure:
+    """Return one panel a series: its summed intensity over the frames, start T_s and end T_e of the stage marked.
+
+    Units: frames, counted from 1; the intensity as a share of its range.
+    Args:
+        stages: title, and ``perfusion_stage`` of a ``result.json``.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figure 3.
+    """
+    figure = blank(4.4 * len(stages), 2.6)
+    for place, (title, stage) in zip(plot_axes(figure, 1, len(stages)), stages, strict=True):
+        curve = np.asarray(stage["curve"], dtype=np.float64)
+        share = (curve - curve.min()) / max(float(np.ptp(curve)), 1e-12)
+        place.plot(np.arange(1, len(share) + 1), share, color=SERIES[0], linewidth=1.8)
+        for name, at, side in (("T_s", stage["t_s"] + 1, "right"), ("T_e", stage["t_e"] + 1, "left")):
+            place.axvline(at, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+            place.text(at, 1.0, f" ${name}$ {at} ", color=INK, fontsize=9, va="top", ha=side)
+        place.set_title(title, color=INK, fontsize=10, loc="left")
+        place.set_xlabel("frame", color=INK, fontsize=9)
+    figure.tight_layout(pad=0.7)
+    return figure
 
 
 _ARTERY, _VEIN = "#d8323c", "#3277d8"

@@ -12,6 +12,7 @@ import numpy as np
 from monai_isles.metrics.overlap import dsc, emptiness
 from monai_isles.metrics.volume import volume_ml
 from monai_isles.reports.canvas import MAX_BYTES, data_uri, png_bytes
+from monai_isles.reports.curves import stage_curves, stage_text
 from monai_isles.reports.figures import number
 from monai_isles.reports.montage import case_montage, mirrored_montage, panels
 from monai_isles.reports.slices import chosen_slices, head_box, shown_slices
@@ -65,6 +66,7 @@ class Sheet:
         target: what was predicted, in words.
         notes: what must be known to read the pictures.
         mirrored, mirror: the images beside those seen in the head's mirror, and how the mirror was found.
+        stage: the curve of the series with the perfusion stage that the network was given.
         remarks: what was unusual or repaired on the way to the result.
     """
 
@@ -80,6 +82,7 @@ class Sheet:
     target: str
     notes: list[str]
     mirrored: Picture | None = None
+    stage: Picture | None = None
     mirror: str = ""
     remarks: list[str] = field(default_factory=list)
 
@@ -113,6 +116,7 @@ def sheet_of(
         target="ischemic core" if {"ct", "ctp"} & {*case.images, *(case.result.get("modalities") or ())} else "lesion",
         notes=_notes(case),
         mirrored=_mirrored(case) if mirrored and case.result.get("registration") and case.images else None,
+        stage=_stage(case),
         mirror=_mirror_text(case.result.get("registration") or {}),
         remarks=[str(remark) for remark in case.result.get("remarks") or ()],
     )
@@ -192,6 +196,14 @@ def _mirrored(case: CaseView) -> Picture:
     png = png_bytes(mirrored_montage(case, k), max_bytes=_MOST_BYTES)
     alt = f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}: images above, the same mirrored below"
     return _picture(png, alt, 125 * len(case.images))
+
+
+def _stage(case: CaseView) -> Picture | None:
+    stage = case.result.get("perfusion_stage")
+    if not stage:
+        return None
+    drawn = png_bytes(stage_curves([("summed intensity of the series", stage)]), max_bytes=_MOST_BYTES)
+    return _picture(drawn, stage_text(stage), 320)
 
 
 def _mirror_text(found: Mapping[str, Any]) -> str:

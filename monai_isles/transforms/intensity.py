@@ -43,6 +43,24 @@ def brain_mask(maps: Sequence[Tensor], *, where: str = "") -> Tensor:
     return mask
 
 
+def enclosed_brain(series: Tensor, *, where: str = "") -> Tensor:
+    """Return 1 where bone encloses the first frame of a CT series, 0 elsewhere, as float32 ``(1, H, W, D)``.
+
+    Shapes: ``(T, H, W, D)``. Units: HU; voxels count as 1 mm without an affine.
+    Raises:
+        IslesError: ``E-STRIP-01`` where no bone encloses anything.
+    Source: ``monai_isles.perfusion.masks.skull_interior``; ``tests/transforms/test_brain_score.py``.
+    """
+    from monai_isles.perfusion.masks import skull_interior
+
+    spacing = [float(size) for size in series.pixdim[:3]] if hasattr(series, "pixdim") else [1.0] * 3
+    first = torch.as_tensor(series[0]).as_subclass(Tensor).float().cpu().numpy()
+    mask = torch.from_numpy(skull_interior(first, (spacing[0], spacing[1], spacing[2]))).float()[None]
+    if not mask.any():
+        raise refused("E-STRIP-01", where=where, found="no perfusion map, and no skull around the series")
+    return mask
+
+
 class SkullStripd(MapTransform):
     """Strip the skull from the CT where the perfusion maps are zero; the maps stay untouched.
 
@@ -93,8 +111,8 @@ class BrainScored(MapTransform):
     """Subtract the mean and divide by the spread inside the brain; set everything outside to zero.
 
     The channels of one entry share mean and spread, so the frames of a series keep their relation. The brain is where
-    any perfusion map is above zero. An entry without spread becomes zero. With ``allow_missing_keys`` and none of the
-    keys there, the maps need not be there either.
+    any perfusion map is above zero; without maps, what the skull encloses in the first frame of the series. An entry
+    without spread becomes zero. With ``allow_missing_keys`` and none of the keys there, nothing is needed.
 
     Shapes: ``(C, H, W, D)`` in and out, float32. Units: standard deviations.
     Args:
@@ -118,7 +136,12 @@ class BrainScored(MapTransform):
         out = dict(data)
         if not any(key in out for key in self.keys) and self.allow_missing_keys:
             return out
-        mask = brain_mask([out[key] for key in self.maps], where=str(data.get("case", "this entry")))
+        where = str(data.get("case", "this entry"))
+        if any(name in out for name in self.maps):
+            mask = brain_mask([out[name] for name in self.maps], where=where)
+        else:
+            longest = max(self.key_iterator(out), key=lambda key: len(out[key]))
+            mask = enclosed_brain(out[longest], where=where)
         for key in self.key_iterator(out):
             plain = torch.as_tensor(out[key]).as_subclass(Tensor).float()
             inside = plain[mask.bool().expand_as(plain)].double()

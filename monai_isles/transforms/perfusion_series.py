@@ -121,7 +121,7 @@ class PerfusionWindowd(MapTransform):
     """Crop a contrast series to its perfusion stage and resample it to a few frames, ``I*`` of the paper.
 
     The curve is the sum over all voxels, skull and air included, as the paper has it: what does not take up contrast
-    adds a constant. What was found is kept under ``<key>_window``: ``t_s``, ``t_e``, ``fallbacks``, ``frames_in``.
+    adds a constant. What was found is kept under ``<key>_window``: ``t_s``, ``t_e``, ``fallbacks``, ``curve`` (q of t).
 
     Shapes: ``(T, H, W, D)`` in, ``(frames, H, W, D)`` float32 out; affine unchanged.
     Units: intensities in the scanner's own units.
@@ -162,6 +162,6 @@ class PerfusionWindowd(MapTransform):
             curve = series.flatten(1).sum(1, dtype=torch.float64).cpu().numpy()
             window = perfusion_window(curve, self.k, where=f"{data.get('case', 'this entry')}: {key}")
             frames = resampled(series, uniform_frames(window, self.frames))
-            out[f"{key}_window"] = asdict(window) | {"frames_in": int(series.shape[0])}
+            out[f"{key}_window"] = asdict(window) | {"curve": curve.tolist()}
             out[name] = convert_to_dst_type(frames, out[key], dtype=torch.float32)[0]
         return out

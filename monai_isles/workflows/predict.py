@@ -23,6 +23,7 @@ from monai_isles.inference.outputs import (
     registration_numbers,
     registration_remarks,
     require_own_names,
+    stage_numbers,
 )
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor, load_predictor
 from monai_isles.io.checksums import sha256_of
@@ -341,7 +342,7 @@ class _Stages:
         seconds = round(case.seconds + time.monotonic() - started, 2)
         remarks = [*remark_lines(case.remarks), *registration_remarks(case.data)]
         said = {"seconds": seconds} | ({"remarks": remarks} if remarks else {})
-        result = case.stamp | measured | registration_numbers(case.data) | said
+        result = case.stamp | measured | registration_numbers(case.data) | stage_numbers(case.data) | said
         block = perfusion_block(case.entry, self.predictor.settings)
         result |= {} if block is None else {"perfusion": block}
         if self.after is not None:

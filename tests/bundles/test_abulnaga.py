@@ -25,6 +25,7 @@ from monai_isles.export import export_bundle
 from monai_isles.bundle import Bundle
 from monai_isles.io import load_state, publish_json, publish_state
 from monai_isles.networks import PSPNet
+from monai_isles.papers import reproduce
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/abulnaga"
@@ -214,6 +215,49 @@ def test_weights_with_the_authors_deep_stem_are_loaded_trained_and_predicted_wit
     assert "E-INF-12" in capsys.readouterr().err
     assert isles([*command, "deep_stem.json", "--out", str(tmp_path / "with")]) == 0
     assert (tmp_path / "with/case_1/lesion.nii.gz").exists()
+
+
+@pytest.fixture
+def deep_weights(tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
+    """Weights of a network with a deep stem in the authors' naming, and what our network must hold of them."""
+    torch.manual_seed(3)
+    donor = PSPNet(3, 21, base_channels=2, stem="deep128")
+    publish_state(tmp_path / "voc.pth", {"epoch": 50, "state_dict": as_the_authors_name_it(donor)})
+    held = {k: v for k, v in donor.state_dict().items() if k.startswith(("backbone.", "pyramid.", "final."))}
+    return tmp_path / "voc.pth", {k: v for k, v in held.items() if "num_batches" not in k}
+
+
+DEEP = ["network_def#stem=deep128", "frozen_epochs=9"]
+
+
+def test_a_cross_validation_starts_every_fold_from_weights_with_the_authors_deep_stem(
+    phantom_folder: Path, tmp_path: Path, deep_weights: tuple[Path, dict[str, torch.Tensor]]
+) -> None:
+    path, held = deep_weights
+    publish_json(tmp_path / "list.json", make_datalist(phantom_folder, folds=2))
+    words = ["--data-list", str(tmp_path / "list.json"), "--dataset-dir", str(phantom_folder)]
+    words += ["--overlay", "small.json"]
+    settings = ["--set", f"pretrained={path}", *DEEP]
+    assert isles(["crossval", str(BUNDLE), *words, *settings, "--out", str(tmp_path / "cv")]) == 0
+    for fold in (0, 1):
+        found = load_state(tmp_path / f"cv/fold_{fold}/model.pt")
+        assert "backbone.conv3.weight" in held and all(torch.equal(found[name], held[name]) for name in held)
+    assert len(list((tmp_path / "cv/predictions").glob("*/probability.nii.gz"))) == 3
+
+
+@pytest.mark.long
+def test_reproduce_takes_the_deep_stem_for_its_pretrained_rows(
+    phantom_folder: Path, tmp_path: Path, deep_weights: tuple[Path, dict[str, torch.Tensor]]
+) -> None:
+    path, held = deep_weights
+    publish_json(tmp_path / "list.json", make_datalist(phantom_folder, folds=2))
+    words = ["--data-list", str(tmp_path / "list.json"), "--dataset-dir", str(phantom_folder)]
+    words += ["--overlay", "small.json"]
+    words += ["--pretrained", str(path), "--pretrained-set", *DEEP, "--out", str(tmp_path / "out")]
+    assert reproduce.main(["abulnaga", "--table", "1", *words]) == 0
+    for row in ("pspnet_pretrained_focal", "pspnet_pretrained_cross_entropy"):
+        found = load_state(tmp_path / f"out/{row}/fold_1/model.pt")
+        assert all(torch.equal(found[name], held[name]) for name in held)
 
 
 @pytest.mark.parametrize("use", ["train", "inference"])

@@ -19,6 +19,7 @@ from monai_isles.data import input_row, make_datalist
 from monai_isles.bundle import Bundle
 from monai_isles.io import publish_json
 from monai_isles.phantom import make_dataset
+from monai_isles.transforms import perfusion_window
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/wang"
@@ -84,6 +85,28 @@ def test_predict_writes_the_pseudo_dwi_and_says_that_it_is_synthetic(
     assert image.header["descrip"] == b"synthetic pseudo-DWI, not an acquisition"
     assert image.shape == source.shape and np.allclose(image.affine, source.affine)
     assert np.ptp(image.get_fdata()) > 0
+    stage = json.loads((tmp_path / "out/case_1/result.json").read_text())["perfusion_stage"]
+    series = np.asarray(nibabel.load(next(case.glob("*4DPWI*/*.nii*"))).dataobj, np.float64)
+    curve = series.reshape(-1, series.shape[-1]).sum(0)
+    window = perfusion_window(curve, 5)
+    assert (stage["t_s"], stage["t_e"], stage["fallbacks"]) == (window.t_s, window.t_e, list(window.fallbacks))
+    np.testing.assert_allclose(stage["curve"], curve, rtol=1e-4)
+    said = f"Perfusion stage: frames {window.t_s + 1} to {window.t_e + 1} of {len(curve)}"
+    assert said in (tmp_path / "out/case_1/report.html").read_text()
+
+
+def test_the_series_alone_is_segmented_without_any_map(series_folder: Path, tmp_path: Path) -> None:
+    content = make_datalist(series_folder, folds=2)
+    for case in content["training"]:
+        for key in ("ct", "cbf", "cbv", "mtt", "tmax", "dwi"):
+            del case[key]
+    publish_json(tmp_path / "list.json", content)
+    words = ["--data-list", str(tmp_path / "list.json"), "--dataset-dir", str(series_folder)]
+    words += ["--out", str(tmp_path / "cv")]
+    assert main(["crossval", str(BUNDLE), *words, "--overlay", "table5_cta", "small.json"]) == 0
+    record = json.loads((tmp_path / "cv/fold_0/run.json").read_text())["settings"]
+    assert record["inputs"] == "cta: segmented from frames"
+    assert len(list((tmp_path / "cv/predictions").glob("*/probability.nii.gz"))) == 3
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -123,6 +146,7 @@ def test_a_row_changes_what_its_table_says(name: str, changed: dict) -> None:
 
 def test_training_and_inference_prepare_a_case_in_the_same_way() -> None:
     train, inference = (json.loads((BUNDLE / f"{name}.json").read_text()) for name in ("train", "inference"))
+    inference["preprocessing"]["transforms"][-1]["keys"].remove("ctp_window")  # kept for result.json alone
     shared = ("preprocessing", "network_def", "pipeline", "segmenter", "network", "modalities", "inputs", "frames",
               "run_length", "base_channels", "lesion_weight", "weight_decay_vox")  # fmt: skip
     assert all(train[key] == inference[key] for key in shared)

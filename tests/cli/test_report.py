@@ -58,5 +58,18 @@ def test_too_few_names_are_refused(words: list[str], tmp_path: Path, capsys: pyt
     assert "E-REP-03" in capsys.readouterr().err
 
 
+def test_the_mirrored_channels_are_shown_when_asked(words: list[str], tmp_path: Path) -> None:
+    image = np.full((24, 24, 2), -1000.0, np.float32)
+    image[3:21, 3:21] = 35.0
+    nibabel.save(nibabel.Nifti1Image(image, np.diag([2.0, 2.0, 5.0, 1.0])), tmp_path / "ct.nii.gz")
+    found = {"method": "rigid", "angle_deg": 0.0, "roll_deg": 0.0, "offset_mm": 0.0, "similarity": 0.9}
+    found |= {"matrix": [[-1.0, 0.0], [0.0, 1.0]], "shift_mm": [0.0, 0.0]}
+    result = {"modalities": {"ct": str(tmp_path / "ct.nii.gz")}, "registration": found}
+    (tmp_path / "pred/case_1/result.json").write_text(json.dumps(result))
+    for more, count in (([], 0), (["--mirrored"], 1)):
+        assert main([*words, *more, "--out", str(tmp_path / "page.html")]) == 0
+        assert (tmp_path / "page.html").read_text(encoding="utf-8").count("the same mirrored below") == count
+
+
 def test_options_are_required() -> None:
     assert main(["report"]) == 2

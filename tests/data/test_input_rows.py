@@ -28,6 +28,7 @@ WITHOUT = {"training": [{"case": "a"}, {"case": "b"}]}
 def test_each_row_stacks_what_the_table_names(name: str, channels: list[str], seen: int, plain: bool) -> None:
     row = input_row(name)
     assert (row.channels, row.segmenter_channels, row.plain) == (channels, seen, plain)
+    assert row.reads == ["ctp"] if name == "cta" else "ctp" not in row.reads or len(row.reads) == 5
     assert ("ctp" in row.reads) == bool({"mip", "frames"} & set(channels))
     assert row.target == (["label", "weight"] if plain else ["label", "dwi", "weight"])
     assert row.extras == ([] if plain else ["pseudo_dwi"])

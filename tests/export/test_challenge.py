@@ -87,6 +87,7 @@ def test_names_that_cannot_be_made_are_refused(places: dict[str, Path], tmp_path
         ({"dwi": "VSD.Brain.XX.O.MR_DWI.70611", "flair": "VSD.Brain.XX.O.MR_Flair.70612"}, "dwi", "VSD.try.70611.nii"),
         ({"ttp": "VSD.Brain.XX.O.MR_TTP.7", "t1c": "VSD.Brain.XX.O.MR_T1c.8"}, None, "VSD.try.8.nii"),
         ({"cbf": "SMIR.Brain.XX.O.MR_rCBF.5", "adc": "SMIR.Brain.XX.O.MR_ADC.6"}, None, "SMIR.try.6.nii"),
+        ({"adc": "SMIR.Brain.XX.O.MR_ADC.6", "mtt": "SMIR.Brain.XX.O.MR_MTT.7"}, None, "SMIR.try.7.nii"),
         ({"t2": "VSD.Brain.XX.O.MR_T2.9"}, None, "VSD.try.9.nii"),
     ],
 )

@@ -15,8 +15,11 @@ import pytest
 from monai_isles.crossval.plan import Plan
 from monai_isles.crossval.split import PARTS
 from monai_isles.data import make_datalist
-from monai_isles.io import publish_json, publish_text, sha256_of
+from monai_isles.io import publish_json, publish_text, read_image, sha256_of
+from monai_isles.papers import by_split
 from monai_isles.papers import study as papers_study
+from monai_isles.phantom import make_dataset
+from monai_isles.transforms import perfusion_window
 
 ROOT = Path(__file__).parents[2]
 SHARE = {
@@ -123,6 +126,54 @@ def test_table_5_and_its_figures_stand_beside_the_published_ones(listed, trained
     assert len([name for name in groups if name.startswith("F_o, ")]) == 3 and float(groups["<10 ml"]) == 0.595
     made = set(json.loads((out / "run.json").read_text())["rows"])
     assert made - {"table5_fo"} == {path.name for path in out.glob("table5_*/")} and (out / "table4_wce_hgd").is_dir()
+
+
+def test_figures_6_8_and_9_set_the_rows_side_by_side(
+    listed, trained, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple] = []
+    grid = by_split.contour_grid
+
+    def watched(panels, colours, *, columns: int, note: str):
+        drawn.append((panels, columns))
+        return grid(panels, colours, columns=columns, note=note)
+
+    monkeypatch.setattr(by_split, "contour_grid", watched)
+    rows = ["--rows", "wl2_h1", "L1", "UNet", "table3_slnet", "table5_fo", "dwi_olh"]
+    assert reproduce("--figure", "6", "8", "9", *rows, *listed()) == 0, capsys.readouterr()
+    out = tmp_path / "out"
+    assert all((out / f"figure{n}.png").read_bytes().startswith(b"\x89PNG") for n in (6, 8, 9))
+    (synthesis, columns), *others = drawn
+    assert columns == 3 and [title.split(": Dice")[0] for title, *_ in synthesis] == [
+        "case_2, true DWI", "L1", "w-L2 + l_h1", "lesion", "L1", "w-L2 + l_h1"
+    ]  # fmt: skip
+    assert [set(masks) for *_, masks in synthesis] == [set()] * 3 + [{"truth"}] + [{"truth", "segmentation"}] * 2
+    pseudo = read_image(out / "table1_l1/predictions/case_2/pseudo_dwi.nii.gz").data
+    assert any(np.allclose(synthesis[1][1], pseudo[..., k]) for k in range(pseudo.shape[2]))
+    for (panels, columns), wanted in zip(others, (["UNet", "SLNet"], ["F_o", "DWI^o,l,h"]), strict=True):
+        assert columns == 2 and [title.split(": Dice")[0] for title, *_ in panels] == wanted
+        for title, image, masks in panels:
+            truth, found = masks["truth"], masks["segmentation"]
+            assert image.shape == truth.shape and not (found & ~truth).any() and 0 < found.sum() < truth.sum()
+            assert 0 < float(title.split("Dice ")[1]) < 1
+
+
+def test_figure_3_shows_the_stage_of_two_series_and_trains_nothing(
+    trained, tmp_path: Path, capsys, phantom_folder: Path
+) -> None:
+    folder = make_dataset(tmp_path / "series", cases=3, seed=5, series=True, max_slices=2)
+    content = make_datalist(folder, folds=2)
+    for n, case in enumerate(content["training"]):
+        case |= {"fold": n, "subject": f"subject_{n}"}
+    content["folds"] = {"count": 3, "seed": 0, "balanced": ["cases"], "parts": PARTS}
+    publish_json(tmp_path / "list.json", content)
+    words = ["--data-list", str(tmp_path / "list.json"), "--dataset-dir", str(folder), "--out", str(tmp_path / "out")]
+    assert reproduce("--figure", "3", *words) == 0 and not trained
+    series = nibabel.load(folder / content["training"][1]["ctp"]).get_fdata()
+    window = perfusion_window(series.reshape(-1, series.shape[-1]).sum(0))
+    said = f"case_2, simulated: frames {window.t_s + 1} to {window.t_e + 1} of {series.shape[-1]}"
+    assert said in capsys.readouterr().out
+    assert (tmp_path / "out/figure3.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_table_1_tells_how_alike_the_images_are(listed, trained, tmp_path: Path, capsys) -> None:

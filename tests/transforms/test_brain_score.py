@@ -36,6 +36,17 @@ def test_maps_without_brain_are_refused() -> None:
         BrainScored("frames")(empty)
 
 
+def test_a_series_without_maps_is_scored_inside_the_skull() -> None:
+    frames = torch.full((2, 40, 40, 2), -1000.0)
+    frames[:, 5:35, 5:35] = 800.0
+    frames[:, 8:32, 8:32] = torch.tensor([30.0, 50.0])[:, None, None, None]
+    out = BrainScored(("cbf", "frames"), allow_missing_keys=True)({"case": "case_1", "frames": frames})["frames"]
+    assert torch.allclose(out[:, 12:28, 12:28], torch.tensor([-1.0, 1.0])[:, None, None, None], atol=1e-5)
+    assert not out[:, :5].any() and not out[:, 6, 6].any()  # air and bone
+    with pytest.raises(IslesError, match=r"E-STRIP-01(?s:.*)no skull around the series"):
+        BrainScored("frames")({"case": "case_1", "frames": torch.full((2, 20, 20, 1), 30.0)})
+
+
 def test_a_case_without_maps_passes_when_there_is_nothing_to_score() -> None:
     only_dwi = {"case": "case_1", "dwi": torch.ones(1, 4, 4, 1)}
     out = BrainScored(("cbf", "cbv", "mtt", "tmax"), allow_missing_keys=True)(only_dwi)
