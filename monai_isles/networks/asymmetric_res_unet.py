@@ -138,6 +138,9 @@ class Cascade(NetworkOfParts):
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.1, "two networks in cascade
     configuration"; it says no more, so what the second one sees is our reading;
     ``tests/networks/test_asymmetric_res_unet.py``.
+
+    >>> Cascade(2, 5, base_channels=2)(torch.zeros(1, 5, 48, 48)).shape
+    torch.Size([1, 2, 48, 48])
     """
 
     def __init__(self, spatial_dims: int = 2, in_channels: int = 5, **settings: Any) -> None:

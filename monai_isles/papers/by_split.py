@@ -316,7 +316,7 @@ def _stages(asked: Request, name: str, content: Mapping[str, Any]) -> str:
     note = ", simulated" if content.get("simulated") else ""
     found: list[tuple[str, dict[str, Any]]] = []
     for entry in entries[:SHOWN]:
-        seen: Any = window(LoadVerifiedd(keys=["ctp"])({**entry}))
+        seen: Any = window(LoadVerifiedd(keys=["ctp"])(cast(dict[Any, Any], entry)))
         found.append((f"{entry['case']}{note}", cast(dict[str, Any], stage_numbers(seen)["perfusion_stage"])))
     asked.picture(name, stage_curves(found))
     said = [f"{title}: frames {one['t_s'] + 1} to {one['t_e'] + 1} of {len(one['curve'])}" for title, one in found]
