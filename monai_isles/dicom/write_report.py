@@ -34,7 +34,7 @@ _VOLUMES = {
 _NUMBERS = {
     "mismatch_ml": ("MISMATCH", "Mismatch volume", "ml"),
     "mismatch_ratio": ("MISMATCH-RATIO", "Mismatch ratio", "{ratio}"),
-    "hir": ("HIR", "Hypoperfusion intensity ratio", "{ratio}"),
+    "hypoperfusion_intensity_ratio": ("HIR", "Hypoperfusion intensity ratio", "{ratio}"),
     "cbv_index": ("CBV-INDEX", "CBV index", "{ratio}"),
 }
 _UNITS = {"ml": "milliliter", "{ratio}": "ratio"}
@@ -49,8 +49,9 @@ def publish_sr(
     """Write what was measured as a Comprehensive 3D SR (TID 1500), read back before it counts.
 
     One group a segment of the SEG, with its tracking identifier and UID, its algorithm and its volume; one group for
-    the numbers of the whole head: mismatch, hypoperfusion intensity ratio, volumes above each Tmax, limits of the
-    lesion's volume, the affected side. A number that is not there is left out.
+    the numbers of the whole head: mismatch, hypoperfusion intensity ratio, CBV index, volumes above each Tmax and
+    below each part of the healthy flow, limits of the lesion's volume, the affected side. A number that is not there
+    is left out.
 
     Units: ml, ratios without one.
     Args:
@@ -171,9 +172,10 @@ def head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]]
     Source: ratio: Olivot et al., Stroke 2014, doi:10.1161/STROKEAHA.113.003857.
     """
     perfusion = dict(result.get("perfusion") or {})
-    late = perfusion.get("tmax_ml") or {}
-    if "hir" not in perfusion and float(late.get("6") or 0.0) > 0 and late.get("10") is not None:
-        perfusion["hir"] = float(late["10"]) / float(late["6"])
+    late, low = perfusion.get("tmax_ml") or {}, perfusion.get("rcbf_ml") or {}
+    known = "hypoperfusion_intensity_ratio" in perfusion
+    if not known and float(late.get("6") or 0.0) > 0 and late.get("10") is not None:
+        perfusion["hypoperfusion_intensity_ratio"] = float(late["10"]) / float(late["6"])
     found = {
         code: (meaning, float(perfusion[key]), unit)
         for key, (code, meaning, unit) in _NUMBERS.items()
@@ -181,6 +183,8 @@ def head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]]
     }
     for delay, volume in late.items():
         found[f"TMAX-{delay}"] = (f"Volume with Tmax above {delay} s", float(volume), "ml")
+    for part, volume in low.items():
+        found[f"RCBF-{part}"] = (f"Volume with CBF below {part} % of the other side", float(volume), "ml")
     for end, volume in zip(("lower", "upper"), result.get("lesion_ml_interval") or (), strict=False):
         found[f"LESION-{end.upper()}"] = (f"Lesion volume, {end} limit (90 %)", float(volume), "ml")
     return found

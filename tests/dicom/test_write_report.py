@@ -31,6 +31,7 @@ RESULT = {
     "lesion_ml_interval": [8.25, 17.0],
     "perfusion": {
         "core_ml": 10.0, "hypoperfused_ml": 40.0, "penumbra_ml": 30.0, "mismatch_ml": 30.0, "mismatch_ratio": 4.0,
+        "rcbf_ml": {"20": 4.0, "30": 10.0}, "cbv_index": 0.75,
         "defuse3": True, "side": "left", "tmax_ml": {"4": 60.0, "6": 40.0, "8": 20.0, "10": 10.0},
     },
 }  # fmt: skip
@@ -144,6 +145,8 @@ def test_the_report_has_mismatch_ratio_ladder_interval_and_side(written: Path) -
     assert found["Hypoperfusion intensity ratio"] == 0.25  # 10 ml above 10 s of 40 ml above 6 s
     assert found["Mismatch volume"] == 30.0 and found["Mismatch ratio"] == 4.0
     assert [found[f"Volume with Tmax above {s} s"] for s in (4, 6, 8, 10)] == [60.0, 40.0, 20.0, 10.0]
+    assert [found[f"Volume with CBF below {part} % of the other side"] for part in (20, 30)] == [4.0, 10.0]
+    assert found["CBV index"] == 0.75
     assert found["Lesion volume, lower limit (90 %)"] == 8.25 and found["Lesion volume, upper limit (90 %)"] == 17.0
     text = str(report)
     assert "'7771000'" in text and "Laterality" in text and "DEFUSE-3 target profile" in text
