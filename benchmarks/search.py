@@ -21,8 +21,7 @@ from monai.transforms import RemoveSmallObjects
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from monai_isles.crossval.case_grid import case_grid
-from monai_isles.crossval.protocols import SIZES_VOX, THRESHOLDS
+from monai_isles.crossval.protocols import SIZES_VOX, THRESHOLDS, case_grid
 from monai_isles.metrics import dsc, hd_vox
 from monai_isles.phantom import make_case
 from monai_isles.postprocessing import binarise

@@ -1,9 +1,8 @@
 from .ensemble import predict_unseen
-from .plan import make_plan
+from .plan import local_split, make_plan
 from .protocols import flattery, joint_score, protocol_tables
 from .run import cross_validate
 from .search import fit_calibration, search_folder
-from .split import local_split
 
 __all__ = [
     "cross_validate",

@@ -16,8 +16,18 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.evaluation.maps import map_scores
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, read_image
-from monai_isles.metrics.lesionwise import count_lesions, lesion_f1, matched_lesion_f1, panoptic_quality
-from monai_isles.metrics.overlap import diagonal, dsc, emptiness, paired_masks, ppv, sensitivity
+from monai_isles.metrics.overlap import (
+    count_lesions,
+    diagonal,
+    dsc,
+    emptiness,
+    lesion_f1,
+    matched_lesion_f1,
+    paired_masks,
+    panoptic_quality,
+    ppv,
+    sensitivity,
+)
 from monai_isles.metrics.surface import hd_vox, surface_distances
 from monai_isles.metrics.volume import avd_ml, rve, size_stratum, volume_ml
 

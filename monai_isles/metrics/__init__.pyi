@@ -12,9 +12,20 @@ from .calibration import (
     uncertainty_errors,
 )
 from .image import image_quality, lesion_region, psnr_db, ssim_map
-from .lesionwise import count_lesions, lesion_f1, matched_lesion_f1, panoptic_quality
 from .monai_metrics import L1ErrorRate, LesionDice, LesionHausdorff, VoxelAccuracy
-from .overlap import RULES, diagonal, dsc, emptiness, paired_masks, ppv, sensitivity
+from .overlap import (
+    RULES,
+    count_lesions,
+    diagonal,
+    dsc,
+    emptiness,
+    lesion_f1,
+    matched_lesion_f1,
+    paired_masks,
+    panoptic_quality,
+    ppv,
+    sensitivity,
+)
 from .surface import SurfaceDistances, assd_half_sum_mm, assd_mm, hd95_mm, hd_mm, hd_vox, surface_distances
 from .volume import STRATA, avd_ml, bland_altman, r2_identity, r2_pearson, rve, size_stratum, volume_ml
 

@@ -16,8 +16,7 @@ from monai.bundle import ConfigParser
 from monai_isles.case import Case
 from monai_isles.crossval.ensemble import inference_of
 from monai_isles.crossval.out_of_fold import OutOfFold
-from monai_isles.crossval.plan import DATA_LIST, SPLIT, TEST, Plan, data_folder
-from monai_isles.crossval.split import split_counts, split_list
+from monai_isles.crossval.plan import DATA_LIST, SPLIT, TEST, Plan, data_folder, split_counts, split_list
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.errors import refused

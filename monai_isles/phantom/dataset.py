@@ -206,9 +206,8 @@ def dataset_or_phantom(
     named = dataset_dir or os.environ.get(_FOLDERS[kind], "")
     if not named:
         _LOG.info("no data set named: using the simulated one in %s (%d cases, seed %d)", folder, cases, seed)
-        how: dict[str, Any] = {"kind": kind, "spacing_mm": spacing_mm, "variety": variety}
-        make = partial(make_dataset, series=series, max_slices=max_slices, **how)
-        return in_turn(lambda: make(folder, cases=cases, seed=seed))
+        how: dict[str, Any] = {"kind": kind, "spacing_mm": spacing_mm, "variety": variety, "max_slices": max_slices}
+        return in_turn(lambda: make_dataset(folder, cases=cases, seed=seed, series=series, **how))
     if is_url(named):
         return local_root(named)
     if not Path(named).is_dir():

@@ -1,13 +1,12 @@
 from .augment import RandomOrderAffined
 from .case_cache import KeptPreparation
-from .channels import CropBorderd, HideChanneld
+from .channels import CropBorderd, HideChanneld, LesionWeightd, lesion_weight
 from .grid import ResampleLiked, SameGridd
 from .intensity import BrainScored, ChannelsScored, RelativeFlowd, ScaleDWId, SkullStripd, brain_mask, scaled_dwi
 from .mirror import Mirror, mirrored, reflection
 from .perfusion_series import PerfusionWindowd, TemporalMIPd, Window, perfusion_window
 from .registration import Registration, hemispheres, mirror_or_midline, register_mirror, split_head
 from .symmetry import SymmetricModalitiesd
-from .weight_maps import LesionWeightd, lesion_weight
 
 __all__ = [
     "BrainScored",

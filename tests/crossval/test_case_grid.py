@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from monai_isles.crossval.case_grid import case_grid
-from monai_isles.crossval.protocols import SIZES_VOX, THRESHOLDS
+from monai_isles.crossval.protocols import SIZES_VOX, THRESHOLDS, case_grid
 from monai_isles.errors import IslesError
 from monai_isles.metrics import dsc, hd_vox
 from monai_isles.postprocessing import search_grid

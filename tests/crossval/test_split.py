@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from monai_isles.crossval.split import local_split
+from monai_isles.crossval.plan import local_split
 from monai_isles.errors import IslesError
 
 

@@ -12,8 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from monai_isles.crossval.plan import Plan
-from monai_isles.crossval.split import PARTS
+from monai_isles.crossval.plan import PARTS, Plan
 from monai_isles.data import make_datalist
 from monai_isles.io import publish_json, publish_text, read_image, sha256_of
 from monai_isles.papers import by_split

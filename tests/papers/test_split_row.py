@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.bundle import Bundle
-from monai_isles.crossval.split import PARTS, split_counts, split_list
+from monai_isles.crossval.plan import PARTS, split_counts, split_list
 from monai_isles.data import make_datalist
 from monai_isles.errors import IslesError
 from monai_isles.io import publish_json
