@@ -123,7 +123,7 @@ def inspect_image(
     stored, spare = _voxels(raw, header, place)
     if spare:
         found.append(finding("E-FILE-21", WARNING, where=place, found=f"{spare} of {len(raw)} bytes"))
-    image = _turned(_scaled(stored, header, np.dtype(dtype)), header, path, sha256)
+    image = _turned(stored, header, path, sha256, np.dtype(dtype))
     settled = settle_values(image.data, kind=kind, where=place, label_values=label_values)
     image = replace(image, data=settled.data, unmeasured=settled.unmeasured)
     return image, [*found, *settled.findings]
@@ -201,20 +201,25 @@ def _voxels(raw: bytes, header: Nifti1Header, place: str) -> tuple[np.ndarray, i
 
 
 def _scaled(stored: np.ndarray, header: Nifti1Header, dtype: np.dtype) -> np.ndarray:
+    """Return the values (..., H, W, D) in C order, one plane after the other: files are in Fortran order."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    plain = not np.isfinite(slope) or slope == 0 or (slope == 1 and inter == 0)
+    inter, out = inter if np.isfinite(inter) else 0.0, np.empty(stored.shape, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        if not np.isfinite(slope) or slope == 0 or (slope == 1 and inter == 0):
-            return stored.astype(dtype)
-        return (stored.astype(np.float64) * slope + (inter if np.isfinite(inter) else 0.0)).astype(dtype)
+        for *frame, level in np.ndindex(*stored.shape[:-3], stored.shape[-1]):
+            place = (*frame, slice(None), slice(None), level)
+            out[place] = stored[place] if plain else stored[place].astype(np.float64) * slope + inter
+    return out
 
 
-def _turned(data: np.ndarray, header: Nifti1Header, path: Path, sha256: str) -> Image:
+def _turned(data: np.ndarray, header: Nifti1Header, path: Path, sha256: str, dtype: np.dtype | None = None) -> Image:
+    """Return an image in RAS+, scaled to ``dtype``; as it stands without one."""
     native = native_affine(header)
     turned, affine = to_ras(data, native)
     series = data.ndim == 4
     turned = np.moveaxis(turned, -1, 0) if series else turned
     return Image(
-        np.ascontiguousarray(turned),
+        np.ascontiguousarray(turned) if dtype is None else _scaled(turned, header, dtype),
         affine,
         _spacing(affine),
         path,
