@@ -65,12 +65,12 @@ def _r(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def measured(series: Iterator[Series]) -> dict[str, list[Row]]:
+def measured(series: Iterator[Series], ways: Sequence[str]) -> dict[str, list[Row]]:
     """Return one row a series for every way."""
-    rows: dict[str, list[Row]] = {way: [] for way in WAYS}
+    rows: dict[str, list[Row]] = {way: [] for way in ways}
     for one in series:
         prepared = prepare_series(one.hu, spacing_mm=one.spacing_mm, dt_s=one.dt_s)
-        for way in WAYS:
+        for way in ways:
             begun = time.perf_counter()
             maps = measured_maps(prepared, method=way)
             taken = time.perf_counter() - begun
@@ -100,7 +100,7 @@ def told(kind: str, way: str, rows: Sequence[Row]) -> dict[str, object]:
 
 def pairs(kind: str, one: dict[str, list[Row]], other: dict[str, list[Row]], key: str) -> Iterator[dict[str, object]]:
     """Return the median of the ratio of ``key`` between two measurements of the same series, by way."""
-    for way in WAYS:
+    for way in one:
         ratios = [b[key] / a[key] for a, b in zip(one[way], other[way], strict=True) if a.get(key)]
         if not ratios:
             continue
@@ -121,22 +121,19 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--heads", type=int, default=12, help="second heads (default: 12)")
     parser.add_argument("--phantoms", type=int, default=6, help="scans of the phantom (default: 6)")
     parser.add_argument("--tiles", type=int, default=2, help="phantoms of tiles (default: 2)")
+    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS, help="methods (default: all)")
     args = bench.begin(parser, words)
     heads, scans, tiled, size = (1, 0, 1, 80) if args.quick else (args.heads, args.phantoms, args.tiles, 160)
     seeds = range(FIRST_SEED, FIRST_SEED + heads)
-    plain = measured(head(seed, size=size) for seed in seeds)
+    side, last = 8 if args.quick else 16, FIRST_SEED + tiled
+    plain = measured((head(seed, size=size) for seed in seeds), args.ways)
     _keep("second head", plain, args)
-    _keep(
-        "tiles",
-        measured(tiles(seed, side=8 if args.quick else 16) for seed in range(FIRST_SEED, FIRST_SEED + tiled)),
-        args,
-    )
-    if scans:
-        _keep("phantom", measured(phantom(n, seed=FIRST_SEED) for n in range(1, scans + 1)), args)
+    _keep("tiles", measured((tiles(seed, side=side) for seed in range(FIRST_SEED, last)), args.ways), args)
+    _keep("phantom", measured((phantom(n, seed=FIRST_SEED) for n in range(1, scans + 1)), args.ways), args)
     some = seeds[: 1 if args.quick else 6]
-    noisy = measured(head(seed, size=size, noise=2.0) for seed in some)
+    noisy = measured((head(seed, size=size, noise=2.0) for seed in some), args.ways)
     first = {way: rows[: len(some)] for way, rows in plain.items()}
-    slow, fast = (measured(head(seed, size=size, dt_s=dt) for seed in some) for dt in (2.0, 1.0))
+    slow, fast = (measured((head(seed, size=size, dt_s=dt) for seed in some), args.ways) for dt in (2.0, 1.0))
     for row in (
         *pairs("core at twice the noise", first, noisy, "core_ml"),
         *pairs("flow at 2 s steps over 1 s", fast, slow, "cbf"),
@@ -147,7 +144,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _keep(kind: str, rows: dict[str, list[Row]], args: argparse.Namespace) -> None:
     for way, found in rows.items():
-        bench.keep(told(kind, way, found), args)
+        if found:
+            bench.keep(told(kind, way, found), args)
 
 
 if __name__ == "__main__":

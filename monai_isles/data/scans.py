@@ -34,7 +34,7 @@ class SeriesInput:
 
     Shapes: ``array`` (T, H, W, D) RAS+, ``times_s`` (T,).  Units: HU, s.  ``like`` is the grid that maps are written
     on, ``kind`` is ``nifti`` or ``dicom``, ``times_from`` says where the frame times are known from, ``remarks`` what
-    was repaired or worked out.
+    was repaired or worked out, ``tube_kv`` the tube voltage where DICOM states it.
     """
 
     array: np.ndarray
@@ -43,6 +43,7 @@ class SeriesInput:
     kind: str
     times_from: str
     remarks: tuple[str, ...] = ()
+    tube_kv: float | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -109,7 +110,7 @@ def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:
     like = Image(first, series.affine, series.spacing_mm, path, "", native, from_ras(first, native).shape)
     remarks = tuple(f"{one.fault}: {one.found}" for one in series.findings if one.code not in _OF_THE_FOLDER)
     times, source = np.asarray(series.times_s, float), series.source.times_from
-    return SeriesInput(series.array, times, like, "dicom", source, remarks)
+    return SeriesInput(series.array, times, like, "dicom", source, remarks, series.source.tube_kv)
 
 
 _GRID = ("affine", "spacing_mm", "path", "sha256", "native_affine", "native_shape")

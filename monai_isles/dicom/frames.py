@@ -100,6 +100,7 @@ def _scaled(text: str | None, unit: float) -> int | None:
 _GROUPS = (
     "PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence", "PixelValueTransformationSequence",
     "FrameContentSequence", "TemporalPositionSequence", "RealWorldValueMappingSequence", "CTAcquisitionDetailsSequence",
+    "CTXRayDetailsSequence",
 )  # fmt: skip
 
 
@@ -146,6 +147,16 @@ def frames_of(file: DicomFile) -> list[Frame]:
     if "frames" not in file.known:
         file.known["frames"] = _frames(file)
     return list(cast(list[Frame], file.known["frames"]))
+
+
+def tube_kv(file: DicomFile) -> float | None:
+    """Return the tube voltage in kV that a classic or enhanced file states; None without a positive number."""
+    try:
+        groups = [file.header, *_nested(file, file.header.get("SharedFunctionalGroupsSequence") or ())]
+        stated = [float(value) for group in groups if (value := group.get("KVP")) not in (None, "")]
+    except (*PARSER_ERRORS, IslesError):  # nothing depends on it
+        return None
+    return stated[0] if stated and stated[0] > 0 else None
 
 
 def _frames(file: DicomFile) -> list[Frame]:

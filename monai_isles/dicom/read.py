@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.dicom.find import DicomFolder, SeriesInfo, scan_dicom
-from monai_isles.dicom.frames import Frame, frames_of
+from monai_isles.dicom.frames import Frame, frames_of, tube_kv
 from monai_isles.dicom.header import quietly
 from monai_isles.dicom.pixels import AIR_HU, read_pixels, require_readable, require_scale, rescale_remarks
 from monai_isles.dicom.slabs import Timed, common_times, timed
@@ -27,7 +27,7 @@ class Source:
     """Where a series came from; nothing that names the patient.
 
     ``slices`` are the files and frame numbers (from 0) of the first time, in the order of the array's last axis; the
-    middle one of each slab where slices were averaged.
+    middle one of each slab where slices were averaged. ``tube_kv`` is the tube voltage, None where unstated.
     """
 
     series_uid: str
@@ -39,6 +39,7 @@ class Source:
     files: tuple[Path, ...]
     sop_instance_uids: tuple[str, ...]
     slices: tuple[tuple[Path, int], ...]
+    tube_kv: float | None = None
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,7 @@ def _source(
         info.files,
         tuple(file.text("SOPInstanceUID") for file in files),
         tuple((group[0].file.path, group[0].index) for group in order),
+        tube_kv(files[0]),
     )
 
 

@@ -29,7 +29,8 @@ from monai_isles.transforms.registration import split_head
 class PerfusionCase:
     """Hold what a threshold rule needs of one case.
 
-    Shapes: all arrays ``(H, W, D)``, RAS+; ``reference`` is the brain of the healthy side, ``label`` None if not read.
+    Shapes: all arrays ``(H, W, D)``, RAS+; ``reference`` is the brain of the healthy side, ``left`` the patient's left
+    half; ``label`` and ``cbv`` are None if not read.
     Units: CBF as stored, Tmax in s, spacing in mm. ``midline`` says how the sides were told apart: ``mirror`` (CT
     registered to its mirror image) or ``centroid`` (column of the brain's centre, no CT or no registration).
     """
@@ -43,6 +44,8 @@ class PerfusionCase:
     midline: str
     affine: np.ndarray
     label: np.ndarray | None = None
+    left: np.ndarray | None = None
+    cbv: np.ndarray | None = None
 
 
 def read_perfusion_case(
@@ -74,7 +77,10 @@ def read_perfusion_case(
     cbf, tmax_s = images["cbf"], images["tmax"].data
     left, midline = split_head(images["ct"].data if "ct" in images else None, brain, cbf.spacing_mm, where=name)
     reference, label = contralateral_side(tmax_s, brain, left), images[LABEL].data > 0 if need_label else None
-    return PerfusionCase(name, cbf.data, tmax_s, brain, reference, cbf.spacing_mm, midline, cbf.affine, label)
+    cbv = images["cbv"].data if "cbv" in images else None
+    return PerfusionCase(
+        name, cbf.data, tmax_s, brain, reference, cbf.spacing_mm, midline, cbf.affine, label, left, cbv
+    )
 
 
 def case_ischaemia(
@@ -105,6 +111,8 @@ def case_ischaemia(
         delay_s=delay_s,
         min_cluster_ml=min_cluster_ml,
         contralateral=case.reference,
+        cbv=case.cbv,
+        left=case.left,
     )
     return found, case.midline
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from monai_isles.io.findings import say_once
 from monai_isles.perfusion.maps import PerfusionMaps
-from monai_isles.perfusion.quality import Flag
+from monai_isles.perfusion.quality import Flag, half_width_s
 
 # full width at half height of an arterial bolus and median transit time of healthy brain, in s, as measured here
 USUAL_WIDTH_S, USUAL_MTT_S, USUAL_FACTOR = 7.0, 3.9, (0.62, 1.5)
@@ -25,7 +25,7 @@ def clock_flags(maps: PerfusionMaps, dt_s: float, *, where: str) -> list[Flag]:
     """
     inside = maps.brain
     healthy = inside & (maps.tmax <= np.median(maps.tmax[inside]))
-    width, mtt, cbf = _half_width_s(maps.aif, dt_s), *(float(np.median(m[healthy])) for m in (maps.mtt, maps.cbf))
+    width, mtt, cbf = half_width_s(maps.aif, dt_s), *(float(np.median(m[healthy])) for m in (maps.mtt, maps.cbf))
     factor = float(np.sqrt(width / USUAL_WIDTH_S * mtt / USUAL_MTT_S))
     bounds = ((width, WIDTH_S), (mtt, MTT_S), (cbf, CBF), (factor, USUAL_FACTOR))
     if all(low <= value <= high for value, (low, high) in bounds):
@@ -39,13 +39,3 @@ def clock_flags(maps: PerfusionMaps, dt_s: float, *, where: str) -> list[Flag]:
         text = f"the frame times cannot be judged: {text}; no bolus seems to reach the brain"
     say_once(f"{where}: {text}")
     return [Flag("implausible-times", "warning", text)]
-
-
-def _half_width_s(curve: np.ndarray, dt_s: float) -> float:
-    """Return the full width at half height of a curve (T,), between its first and its last crossing."""
-    half = 0.5 * float(curve.max())
-    above = np.flatnonzero(curve >= half)
-    first, last = int(above[0]), int(above[-1])
-    before = (curve[first] - half) / max(curve[first] - curve[first - 1], 1e-6) if first else 0.0
-    after = (curve[last] - half) / max(curve[last] - curve[last + 1], 1e-6) if last + 1 < len(curve) else 0.0
-    return float(last - first + before + after) * dt_s

@@ -22,7 +22,7 @@ from monai_isles.perfusion.masks import box_of, smooth_slices
 from monai_isles.perfusion.motion import displacement_mm
 from monai_isles.perfusion.peaks import curve_peaks, residue_peaks
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
-from monai_isles.perfusion.quality import LATE_ARTERY, Flag, artery_flags, noise_flags, vessel_flags
+from monai_isles.perfusion.quality import LATE_ARTERY, Flag, artery_flags, noise_flags, vessel_flags, wanted_scan_s
 from monai_isles.perfusion.transit import SHAPE, likeliest_shape, transit_solver
 from monai_isles.perfusion.vessels import Vessels, find_vessels
 
@@ -344,12 +344,20 @@ def perfusion_record(prepared: PreparedSeries, maps: PerfusionMaps, settings: Ma
         "noise_hu": round(maps.noise_hu, 4),
         "transit_shape": maps.shape,
         "brain_ml": round(float(brain.sum()) * voxel_ml, 3),
+        "scan": _scan(prepared, maps),
         "coverage": {"slices": int(brain.any((0, 1)).sum()), "mm": round(brain.shape[2] * prepared.spacing_mm[2], 2)},
         "medians": {name: round(float(np.median(getattr(maps, name)[brain])), 3) for name in MAP_UNITS},
         "units": dict(MAP_UNITS),
         "flags": [asdict(flag) for flag in maps.quality],
         "motion": moved,
     }
+
+
+def _scan(prepared: PreparedSeries, maps: PerfusionMaps) -> dict[str, Any]:
+    """Return how long the series lasts, and how long it should by its venous curve, None without one; s."""
+    curve, step = maps.vof, prepared.dt_s
+    wanted = None if curve is None else round(wanted_scan_s(curve, step, prepared.baseline_frames), 1)
+    return {"seconds": round((len(maps.aif) - 1) * step, 2), "wanted_s": wanted}
 
 
 def map_settings(

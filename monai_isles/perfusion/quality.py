@@ -9,7 +9,7 @@ import numpy as np
 WEAK_AIF_HU, LEAST_CNR = 60.0, 15.0
 MOTION_MM = 2.0
 FEW_SLICES, LEAST_COVERAGE_MM = 4, 40.0
-LEAST_DURATION_S, RETURNED = 45.0, 0.5
+LEAST_DURATION_S, RETURNED, VENOUS_WIDTHS = 45.0, 0.5, 1.6
 LEAST_VEIN, LEAST_DELAY_S = 0.65, 1.0
 LATE_ARTERY, NO_ARTERY = "late-artery", "no artery leads the tissue: volumes would be of another vessel's maps"
 LEAST_LEAD_S, LEAST_FULLNESS, LEAST_TISSUE_CNR, LOST_BRAIN = 1.5, 0.6, 3.0, 0.05
@@ -167,6 +167,27 @@ def motion_flags(largest_mm: float, *, applied: bool) -> list[Flag]:
         return []
     done = "moved back" if applied else "left as it was"
     return [Flag("motion", "warning", f"the head moved up to {largest_mm:.1f} mm in plane; {done}")]
+
+
+def half_width_s(curve: np.ndarray, dt_s: float) -> float:
+    """Return the full width at half height of a curve (T,), between its first and its last crossing."""
+    half = 0.5 * float(curve.max())
+    above = np.flatnonzero(curve >= half)
+    first, last = int(above[0]), int(above[-1])
+    before = (curve[first] - half) / max(curve[first] - curve[first - 1], 1e-6) if first else 0.0
+    after = (curve[last] - half) / max(curve[last] - curve[last + 1], 1e-6) if last + 1 < len(curve) else 0.0
+    return float(last - first + before + after) * dt_s
+
+
+def wanted_scan_s(vof_hu: np.ndarray, dt_s: float, baseline_frames: int) -> float:
+    """Return how long a scan should last for reliable volumes: arrival of contrast plus 1.6 widths of the venous curve.
+
+    Shapes: (T,).  Units: HU over baseline, s.
+
+    Source: Kasasbeh et al., Stroke 2016, doi:10.1161/STROKEAHA.116.014177; the width is that at half height, the
+    arrival the end of the baseline; ``tests/perfusion/test_quality.py``.
+    """
+    return baseline_frames * dt_s + VENOUS_WIDTHS * half_width_s(vof_hu, dt_s)
 
 
 def _noise(curve: np.ndarray) -> float:

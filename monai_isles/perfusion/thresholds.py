@@ -81,7 +81,8 @@ def relative_cbf(cbf: np.ndarray, brain: np.ndarray, reference: np.ndarray) -> n
 
 CORE_CUT = 0.30
 MIN_CLUSTER_ML = 0.5
-DELAYS_S = (4.0, 6.0, 8.0, 10.0)
+DELAYS_S, FLOWS = (4.0, 6.0, 8.0, 10.0), (0.20, 0.30, 0.34, 0.38)
+SEVERE_S = 10.0
 DEFUSE3 = {"core_ml_below": 70.0, "mismatch_ratio_from": 1.8, "mismatch_ml_from": 15.0}
 
 
@@ -89,7 +90,7 @@ DEFUSE3 = {"core_ml_below": 70.0, "mismatch_ratio_from": 1.8, "mismatch_ml_from"
 class Ischaemia:
     """What the threshold rules say of one case.
 
-    Shapes: masks boolean ``(H, W, D)``. Units: ml; ``tmax_ml`` by delay in s.
+    Shapes: masks boolean ``(H, W, D)``. Units: ml; ``tmax_ml`` by delay in s, ``rcbf_ml`` by part of the healthy flow.
 
     Args:
         core: relative CBF below the cut. hypoperfused: Tmax above the delay. penumbra: hypoperfused and not core.
@@ -98,6 +99,10 @@ class Ischaemia:
         mismatch_ratio: hypoperfused over core volume; infinite without a core, nan where there is neither.
         defuse3: whether core, ratio and mismatch volume all fit the target profile of DEFUSE 3.
         tmax_ml: volume above each of ``DELAYS_S`` and above the delay in use.
+        rcbf_ml: volume below each of ``FLOWS``.
+        intensity_ratio: part of the tissue with Tmax > 6 s that has Tmax > 10 s; nan without such tissue.
+        cbv_index: mean CBV where Tmax > 6 s over the mean CBV of the healthy side; nan without either.
+        side: with more hypoperfused tissue, ``left`` or ``right`` of the patient, or ``none``; None where unknown.
     """
 
     core: np.ndarray
@@ -110,10 +115,15 @@ class Ischaemia:
     mismatch_ratio: float
     defuse3: bool
     tmax_ml: dict[float, float]
+    rcbf_ml: dict[float, float]
+    intensity_ratio: float
+    cbv_index: float
+    side: str | None
 
     def record(self) -> dict[str, object]:
         """Return the numbers as JSON takes them; a ratio that is no number is None, and a sentence says why."""
-        there = math.isfinite(self.mismatch_ratio)
+        there, late = math.isfinite(self.mismatch_ratio), math.isfinite(self.intensity_ratio)
+        index = {"cbv_index": round(self.cbv_index, 4)} if math.isfinite(self.cbv_index) else {}
         why = "no core: the ratio is infinite" if self.hypoperfused_ml else "neither core nor hypoperfusion: no ratio"
         return {
             "core_ml": round(self.core_ml, 3),
@@ -124,6 +134,11 @@ class Ischaemia:
             **({} if there else {"mismatch_ratio_said": why}),
             "defuse3": self.defuse3,
             "tmax_ml": {f"{delay:g}": round(volume, 3) for delay, volume in self.tmax_ml.items()},
+            "rcbf_ml": {f"{100 * part:g}": round(volume, 3) for part, volume in self.rcbf_ml.items()},
+            "hir": round(self.intensity_ratio, 4) if late else None,
+            **({} if late else {"hir_said": "no tissue with Tmax above 6 s: no ratio"}),
+            **index,
+            **({} if self.side is None else {"side": self.side}),
         }
 
 
@@ -137,8 +152,10 @@ def ischaemia(
     delay_s: float = HYPOPERFUSED_S,
     min_cluster_ml: float = MIN_CLUSTER_ML,
     contralateral: np.ndarray | None = None,
+    cbv: np.ndarray | None = None,
+    left: np.ndarray | None = None,
 ) -> Ischaemia:
-    """Return core, hypoperfusion, penumbra and mismatch of one case.
+    """Return core, hypoperfusion, penumbra, mismatch and the ratios made of them, of one case.
 
     Shapes: all maps and masks ``(H, W, D)``, RAS+. Units: CBF any, Tmax s, spacing mm.
 
@@ -148,23 +165,31 @@ def ischaemia(
         min_cluster_ml: smaller 6-connected clusters are dropped, from every mask alike.
         contralateral: boolean mask of the healthy side; without it the brain is split at its centre column and the
             side with less Tmax > 6 s is taken.
+        cbv: blood volume, any unit, for ``cbv_index``.
+        left: the patient's left half, for ``side``.
 
     Raises:
         IslesError: ``E-PERF-40`` cuts or shapes that make no sense, ``E-EVAL-01`` a side without brain, ``E-EVAL-02``
             no flow on the healthy side.
 
-    Source: rCBF < 30 %, Tmax > 6 s and the target profile of DEFUSE 3, doi:10.1056/NEJMoa1713973; smallest cluster
-        ours; ``tests/perfusion/test_thresholds.py``.
+    Source: rCBF < 30 %, Tmax > 6 s and the target profile of DEFUSE 3, doi:10.1056/NEJMoa1713973; intensity ratio,
+        Olivot 2014, doi:10.1161/STROKEAHA.113.003857; index, Arenillas 2018, doi:10.1177/0271678X17740293; smallest
+        cluster ours; ``tests/perfusion/test_thresholds.py``.
     """
     _require_sense(cbf, tmax, brain, (core_rcbf, delay_s), min_cluster_ml)
     if contralateral is None:
         contralateral = contralateral_side(tmax, brain, upright_hemispheres(brain))
-    core = rcbf_core(cbf, brain, contralateral, spacing_mm, cut=core_rcbf, min_cluster_ml=min_cluster_ml)
+    relative = relative_cbf(cbf, brain, contralateral)
+
+    def low_flow(cut: float) -> np.ndarray:
+        return drop_clusters(brain & (relative < cut), min_cluster_ml, spacing_mm)
+
+    core = low_flow(core_rcbf)
     delayed = {
         delay: drop_clusters(brain & (tmax > delay), min_cluster_ml, spacing_mm)
         for delay in sorted({*DELAYS_S, float(delay_s)})
     }
-    hypoperfused = delayed[float(delay_s)]
+    hypoperfused, six = delayed[float(delay_s)], delayed[HYPOPERFUSED_S]
     penumbra = hypoperfused & ~core
     core_vox, low_vox = int(core.sum()), int(hypoperfused.sum())
     core_ml, mismatch_ml = _ml(core_vox, spacing_mm), _ml(low_vox - core_vox, spacing_mm)
@@ -180,7 +205,22 @@ def ischaemia(
         mismatch_ratio=ratio,
         defuse3=defuse3_profile(core_ml, mismatch_ml, ratio),
         tmax_ml={delay: _ml(int(mask.sum()), spacing_mm) for delay, mask in delayed.items()},
+        rcbf_ml={cut: _ml(int(low_flow(cut).sum()), spacing_mm) for cut in FLOWS},
+        intensity_ratio=float(delayed[SEVERE_S].sum() / six.sum()) if six.any() else math.nan,
+        cbv_index=math.nan if cbv is None else _mean_ratio(cbv, six & brain, contralateral & brain),
+        side=None if left is None else _fuller_side(hypoperfused, left),
     )
+
+
+def _mean_ratio(volume: np.ndarray, part: np.ndarray, whole: np.ndarray) -> float:
+    """Return the mean of a map in a part over its mean in the whole; nan where either is empty or zero."""
+    means = [float(volume[mask].mean(dtype=np.float64)) if mask.any() else 0.0 for mask in (part, whole)]
+    return means[0] / means[1] if part.any() and means[1] > 0 else math.nan
+
+
+def _fuller_side(mask: np.ndarray, left: np.ndarray) -> str:
+    counts = [int((mask & side).sum()) for side in (left, ~left)]
+    return "none" if not any(counts) else ("left" if counts[0] > counts[1] else "right")
 
 
 def defuse3_profile(core_ml: float, mismatch_ml: float, mismatch_ratio: float) -> bool:

@@ -145,7 +145,8 @@ def likeliest_shape(curves: Tensor, aif: Tensor, dt_s: float, *, spread: float) 
     Source: ours (empirical Bayes); ``tests/perfusion/test_transit.py``, ``benchmarks/perfusion_accuracy.py``.
     """
     require_fit(curves, aif, "likeliest_shape")
-    some, found = curves[:: max(1, len(curves) // _SAMPLE)], []
+    some = curves[:: max(1, len(curves) // _SAMPLE)]
+    found = []
     for shape in SHAPES:
         table = transit_table(aif.cpu(), dt_s, spread=spread, shape=shape)
         fits, prior = (some @ _units(table, some)).clamp_min_(0.0), table.log_prior.to(some)

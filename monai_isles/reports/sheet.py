@@ -277,6 +277,21 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         rows.append(("DEFUSE-3 target profile", "met" if p["defuse3"] else "not met", rule))
     for delay, volume in (p.get("tmax_ml") or {}).items():
         rows.append((f"Tmax > {delay} s", _ml(volume), "clusters too small left out"))
+    for part, volume in (p.get("rcbf_ml") or {}).items():
+        rows.append((f"CBF < {part} %", _ml(volume), "of the mean of the other side; clusters too small left out"))
+    return [*rows, *_ratio_rows(p)]
+
+
+def _ratio_rows(p: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    rows = []
+    if "hir" in p:
+        value = p["hir"]
+        said = "no tissue with Tmax above 6 s" if value is None else f"{value:.2f}"
+        rows.append(("Hypoperfusion intensity ratio", said, "volume with Tmax above 10 s by volume above 6 s"))
+    if p.get("cbv_index") is not None:
+        rows.append(("CBV index", f"{p['cbv_index']:.2f}", "mean CBV where Tmax is above 6 s by the other side's"))
+    if p.get("side"):
+        rows.append(("Affected side", str(p["side"]), "with more hypoperfused tissue"))
     return rows
 
 

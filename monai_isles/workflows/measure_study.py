@@ -105,6 +105,7 @@ def _measure(
     record["flags"] = [*doubts, *record["flags"], *flags]
     record |= {
         "times_from": images.series.times_from,
+        "tube_kv": images.series.tube_kv,
         "kind": study.kind,
         "ct": said,
         "slices": [study.files.index(file) for file in images.slices],
@@ -113,9 +114,21 @@ def _measure(
         "frames as read": len(images.series.array),
         "seconds": round(float(images.series.times_s[-1] - images.series.times_s[0]), 2),
         "frame times": images.series.times_from,
+        **_series_facts(record),
     }
     publish_json(folder / RECORD, record)
     return record
+
+
+def _series_facts(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the page says of scan length, coverage and tube voltage."""
+    wanted, kv = record["scan"]["wanted_s"], record["tube_kv"]
+    facts = {"coverage": f"{record['coverage']['mm']:g} mm in {record['coverage']['slices']} slices"}
+    if wanted is not None:
+        enough = "long enough" if record["scan"]["seconds"] >= wanted else "too short"
+        text = f"{enough}: {wanted:g} s wanted, arrival of contrast and 1.6 widths of the venous curve"
+        facts["scan length"] = f"{record['scan']['seconds']:g} s, {text}"
+    return facts if kv is None else {**facts, "tube voltage": f"{kv:g} kV"}
 
 
 def _remarks(prepared: PreparedSeries, images: StudyImages) -> list[Flag]:

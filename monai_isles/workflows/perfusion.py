@@ -128,6 +128,7 @@ def measure_series(
     record |= {
         "midline": midline,
         "times_from": series.times_from,
+        "tube_kv": series.tube_kv,
         "healthy_side_cbf_ml_100g_min": round(float(flow.mean(dtype=float)), 3),
         "ischaemia": _volumes(maps, series, left, healthy, out),
         "map_files": {name: f"{name}.nii.gz" for name in (*volumes, "brain")},
@@ -144,12 +145,12 @@ def _volumes(
         for name in MASKS:
             (out / f"{name}.nii.gz").unlink(missing_ok=True)
         return {"not_computed": NO_ARTERY}
-    found = ischaemia(maps.cbf, maps.tmax, maps.brain, series.spacing_mm, contralateral=healthy)
+    found = ischaemia(
+        maps.cbf, maps.tmax, maps.brain, series.spacing_mm, contralateral=healthy, cbv=maps.cbv, left=left
+    )
     for name in MASKS:
         publish_image(out / f"{name}.nii.gz", getattr(found, name), series.like, dtype="uint8", description=name)
-    sides = [int((found.hypoperfused & part).sum()) for part in (left, ~left)]
-    side = "none" if not any(sides) else ("left" if sides[0] > sides[1] else "right")
-    return {**found.record(), "side": side}
+    return found.record()
 
 
 def measure_cohort(

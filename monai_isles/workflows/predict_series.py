@@ -104,8 +104,8 @@ def publish_results(
     brain = np.sum([arrays[key] for key in _SEEN[1:]], axis=0) > 0
     flags = [asdict(flag) for flag in intensity_flags(arrays, brain, wanted.metadata)]
     result["quality"] = [*measured.record["flags"], *flags, *_rule_flags(result)]
-    told = ("kind", "source_sha256", "ct", "frames", "dt_s", "settings", "coverage")
-    result["source"] = {key: measured.record[key] for key in told} | {"simulated": measured.simulated}
+    told = ("kind", "source_sha256", "ct", "frames", "dt_s", "times_from", "tube_kv", "scan", "settings", "coverage")
+    result["source"] = {key: measured.record.get(key) for key in told} | {"simulated": measured.simulated}
     result["patient_shown"] = wanted.show_patient
     volumes = {key: np.asarray(maps[key][0]) for key in ("probability", "uncertainty") if key in maps}
     view = _view(measured, arrays | volumes, masks, images["ct"].spacing_mm, result, wanted)

@@ -48,6 +48,8 @@ def test_maps_lie_on_the_grid_of_the_series_with_a_record_beside_them(series: Pa
     assert record["settings"]["smoothing_mm"] == 5.0 and record["aif_scale"] >= 1.0 and record["noise_hu"] > 0
     assert len(record["aif_vox"]) == 12 and len(record["aif_vox"][0]) == 3 and record["vof_vox"]
     assert record["coverage"]["slices"] == 2 and record["healthy_side_cbf_ml_100g_min"] > 10
+    assert record["scan"]["seconds"] == pytest.approx(record["dt_s"] * (record["frames"] - 1))
+    assert record["tube_kv"] is None
     found = record["ischaemia"]
     assert f"Tmax > 6 s {found['hypoperfused_ml']:.1f} ml" in out and f"side {found['side']}" in out
     masks = [nibabel.load(tmp_path / f"out/{name}.nii.gz").get_fdata() > 0 for name in ("core", "hypoperfused")]

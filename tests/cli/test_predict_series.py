@@ -171,7 +171,10 @@ def test_the_network_runs_on_the_maps_and_its_weights_stand_in_the_seg(
     for key in ("cbf", "cbv", "mtt", "tmax"):
         np.testing.assert_allclose(read_image(out / f"maps/{key}.nii.gz").data, scan.images[key], rtol=1e-3, atol=1e-2)
     assert result["source"]["settings"]["method"] == "bayes" and result["source"]["coverage"]["slices"] == 2
-    assert "bayes 0.5, smoothed over 5 mm" in (out / "report.html").read_text(encoding="utf-8")
+    assert result["source"]["tube_kv"] == 80.0 and result["source"]["times_from"] == "AcquisitionTime"
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "bayes 0.5, smoothed over 5 mm" in page and "80 kV" in page
+    assert all(said in page for said in ("Hypoperfusion intensity ratio", "CBV index", "CBF &lt; 38 %"))
     shutil.rmtree(tmp_path / "out")
     assert predict(studies / "scan_a") == 0 and result_of(out)["perfusion"] == result["perfusion"]
     assert predict(studies / "scan_a", bundle="clerigues", extra=("--step", "32", "--mc-passes", "2")) == 0

@@ -30,6 +30,18 @@ def test_a_classic_series_comes_back_exactly(dicom) -> None:
     np.testing.assert_allclose(series.affine, hand_affine(), atol=1e-9)
     assert series.times_s.tolist() == [0.0, 1.5, 3.0, 4.5] and series.dt_s == 1.5 and not series.interpolated
     assert (series.kind, series.source.units, series.source.times_from) == ("ctp", "HU", "AcquisitionTime")
+    assert series.source.tube_kv == 80.0
+
+
+@pytest.mark.parametrize("stated", [None, "0"])
+def test_a_tube_voltage_that_is_not_stated_is_none(dicom, stated: str | None) -> None:
+    for path in dicom.files:
+        header = pydicom.dcmread(path)
+        del header.KVP
+        if stated is not None:
+            header.KVP = stated
+        header.save_as(path)
+    assert read_series(dicom.folder).source.tube_kv is None
 
 
 def test_the_first_slices_are_named_in_the_order_of_the_array(dicom) -> None:
@@ -43,7 +55,7 @@ def test_an_enhanced_file_comes_back_exactly(write_tiny: Callable) -> None:
     series = read_series(folder, kind="ctp")
     assert np.array_equal(series.array, scan.ctp) and series.times_s.tolist() == [0.0, 1.5, 3.0, 4.5]
     np.testing.assert_allclose(series.affine, hand_affine(), atol=1e-9)
-    assert series.source.times_from == "FrameAcquisitionDateTime"
+    assert series.source.times_from == "FrameAcquisitionDateTime" and series.source.tube_kv == 80.0
     assert [index for _, index in series.source.slices] == [0, 1, 2]
 
 

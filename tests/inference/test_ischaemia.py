@@ -34,6 +34,8 @@ def test_volumes_of_a_case_by_hand(entry: dict[str, object]) -> None:
     assert (block["core_ml"], block["hypoperfused_ml"], block["penumbra_ml"]) == (6.0, 24.0, 18.0)
     assert (block["mismatch_ml"], block["mismatch_ratio"], block["defuse3"]) == (18.0, 4.0, True)
     assert block["tmax_ml"] == {"4": 24.0, "6": 24.0, "8": 24.0, "10": 0.0} and block["midline"] == "centroid"
+    assert (block["cbv_index"], block["side"], block["hir"]) == (1.0, "left", 0.0)
+    assert block["rcbf_ml"] == {"20": 6.0, "30": 6.0, "34": 6.0, "38": 6.0}
     assert json.loads(json.dumps(block, allow_nan=False)) == block
 
 

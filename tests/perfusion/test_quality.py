@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from monai_isles.perfusion.quality import (
     artery_flags,
@@ -9,6 +10,7 @@ from monai_isles.perfusion.quality import (
     motion_flags,
     noise_flags,
     vessel_flags,
+    wanted_scan_s,
 )
 
 GOOD_VEIN = 1.3
@@ -46,6 +48,12 @@ def test_a_bolus_that_is_still_there_at_the_end_is_truncated_and_the_series_shor
 
 def test_an_artery_as_large_as_the_vein_and_a_short_baseline_are_told(aif) -> None:
     assert codes(vessel_flags(aif, aif, 1.0, baseline_frames=2)) == {"weak-vof", "partial-volume", "short-baseline"}
+
+
+def test_a_scan_should_last_the_arrival_and_1_6_widths_of_the_vein() -> None:
+    """A triangle from 20 to 40 s is 10 s wide at half its height; contrast arrives after 5 frames of 2 s."""
+    vein = np.interp(np.arange(30) * 2.0, [20, 30, 40], [0.0, 100.0, 0.0])
+    assert wanted_scan_s(vein, 2.0, 5) == pytest.approx(10 + 1.6 * 10)
 
 
 def test_thin_slabs_uneven_frames_and_movement_are_told() -> None:

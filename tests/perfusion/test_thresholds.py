@@ -96,6 +96,30 @@ def test_the_delay_in_use_is_reported_beside_the_usual_four() -> None:
     assert list(found(5, 60, delay_s=5.0).tmax_ml) == [4.0, 5.0, 6.0, 8.0, 10.0]
 
 
+def test_ladder_intensity_index_and_side_by_hand() -> None:
+    """80 ml late, 20 of them by 12 s; flow of 15, 31, 36 and 39 % of 50 in 10 ml each; volume 3 of 4 where late."""
+    cbf, tmax, brain = maps(0, 80)
+    tmax.flat[np.flatnonzero(np.indices(tmax.shape)[0] < 10)[:20]] = 12.0
+    for number, part in enumerate((0.15, 0.31, 0.36, 0.39)):
+        cbf.flat[10 * number : 10 * number + 10] = 50.0 * part
+    left = np.indices(tmax.shape)[0] < 10
+    case = ischaemia(cbf, tmax, brain, CUBE_CM, cbv=np.where(tmax > 6, 3.0, 4.0), left=left)
+    assert case.rcbf_ml == {0.20: 10.0, 0.30: 10.0, 0.34: 20.0, 0.38: 30.0}
+    assert (case.intensity_ratio, case.cbv_index, case.side) == (0.25, 0.75, "left")
+    record = case.record()
+    assert record["rcbf_ml"] == {"20": 10.0, "30": 10.0, "34": 20.0, "38": 30.0}
+    assert (record["hir"], record["cbv_index"], record["side"]) == (0.25, 0.75, "left")
+
+
+def test_ratios_of_nothing_are_said_in_words() -> None:
+    cbf, tmax, brain = maps(0, 0)
+    case = ischaemia(cbf, tmax, brain, CUBE_CM, cbv=np.full(cbf.shape, 4.0), left=np.indices(cbf.shape)[0] < 10)
+    record = case.record()
+    assert record["hir"] is None and "cbv_index" not in record and record["side"] == "none"
+    assert record["hir_said"] == "no tissue with Tmax above 6 s: no ratio"
+    assert {"cbv_index", "side"}.isdisjoint(found(20, 60).record())
+
+
 def test_both_cuts_are_strict() -> None:
     cbf, tmax, brain = maps(20, 60, delay=6.0)
     cbf[cbf == 10.0] = 15.0  # 30 % of 50 exactly

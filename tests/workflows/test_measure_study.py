@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from monai_isles.workflows.measure_study import _remarks
+from monai_isles.workflows.measure_study import _remarks, _series_facts
 
 
 @pytest.mark.parametrize(("worst", "told"), [(3.0, False), (11.0, True), (50.0, True)])
@@ -28,3 +28,13 @@ def test_without_a_plain_ct_what_stands_in_is_told_and_so_is_one_that_does_not_f
     )
     assert [flag.text.split(":")[0] for flag in flags] == ["joined", "another grid", "no plain CT on this grid"]
     assert [flag.code for flag in flags] == ["series", "plain-ct", "plain-ct"]
+
+
+def test_the_page_is_told_whether_the_scan_was_long_enough_its_coverage_and_its_voltage() -> None:
+    record = {"scan": {"seconds": 49.0, "wanted_s": 41.5}, "tube_kv": 80.0, "coverage": {"mm": 40.0, "slices": 8}}
+    facts = _series_facts(record)
+    assert facts["coverage"] == "40 mm in 8 slices" and facts["tube voltage"] == "80 kV"
+    assert facts["scan length"].startswith("49 s, long enough: 41.5 s wanted")
+    short = _series_facts({**record, "scan": {"seconds": 30.0, "wanted_s": 41.5}, "tube_kv": None})
+    assert short["scan length"].startswith("30 s, too short") and "tube voltage" not in short
+    assert "scan length" not in _series_facts({**record, "scan": {"seconds": 30.0, "wanted_s": None}})
