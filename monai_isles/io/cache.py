@@ -45,7 +45,7 @@ class Cache:
         path = self.path(key)
         try:
             content = path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         said, _, payload = content.partition(b"\n")
         if said != _checksum(key, payload):

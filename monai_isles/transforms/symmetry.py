@@ -18,7 +18,7 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor
 
 from monai_isles.data.remote import is_url, local_root
-from monai_isles.errors import refused
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.cache import Cache
 from monai_isles.io.findings import say_once
 from monai_isles.modalities import PERFUSION_MAPS
@@ -104,11 +104,12 @@ class SymmetricModalitiesd(MapTransform):
             ``projection``, ``volume`` and ``volume-itk`` are ``rigid`` in plane, ``rigid`` and ``itk`` in space.
         dimensions: 2, one map in the axial plane for all slices, or 3, a map in space.
         cache_dir: folder of the data; registrations are kept in its ``.monai_isles_cache``. None registers every time.
-            A result is found again only for the same voxels, affine and settings.
+            A result is found again only for the same voxels, affine and settings; a folder that cannot be written keeps
+            none.
 
     Raises:
         IslesError: ``E-SYM-01`` an entry is missing, ``E-SYM-02`` shapes differ, ``E-REG-04`` to ``E-REG-06`` no volume
-            of numbers or no such method, ``E-FILE-10`` the cache cannot be written.
+            of numbers or no such method.
 
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; in three dimensions Clèrigues 2020,
         doi:10.1016/j.cmpb.2020.105521; ``tests/transforms/test_symmetry.py``, ``test_symmetry_volume.py`` beside it.
@@ -166,7 +167,10 @@ class SymmetricModalitiesd(MapTransform):
         if known is not None:
             return known, True
         registration = mirror_or_midline(head, spacing_mm, where=where, **settings)
-        store(self.cache_dir, key, registration)
+        try:
+            store(self.cache_dir, key, registration)
+        except IslesError as error:  # data may lie where nothing can be written
+            say_once(f"registrations are not kept: {error.fault}: {error.where}")
         return registration, False
 
     def _require_entries(self, data: Mapping[Hashable, Any], where: str) -> None:

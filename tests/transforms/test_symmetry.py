@@ -94,6 +94,15 @@ def test_a_head_is_registered_again_only_when_it_or_a_setting_changes(egg, case,
     assert len(list((tmp_path / ".monai_isles_cache").glob("mirror-*.entry"))) == 3
 
 
+def test_data_where_nothing_can_be_written_are_registered_all_the_same(egg, case, tmp_path: Path, caplog) -> None:
+    """Below a file no folder can be made, by the superuser either, who passes over permissions."""
+    (tmp_path / "file").write_text("")
+    entry = SkullStripd()(case(egg(8, 5)))
+    out = SymmetricModalitiesd(KEYS, cache_dir=tmp_path / "file")(entry)
+    assert out["mirror"]["angle_deg"] == pytest.approx(8, abs=0.3) and not out["mirror"]["cached"]
+    assert "registrations are not kept" in caplog.text
+
+
 def test_a_cut_cache_entry_is_rebuilt_with_a_word(egg, case, tmp_path: Path, caplog) -> None:
     entry, transform = SkullStripd()(case(egg(8, 5))), SymmetricModalitiesd(KEYS, cache_dir=tmp_path)
     want = transform(entry)
