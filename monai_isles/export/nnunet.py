@@ -73,7 +73,7 @@ def export_nnunet(
     splits = _splits(content)
     keys = _channels(content, modalities)
     training = load_entries(content, dataset_dir, keys=keys, need_label=True)
-    test = []
+    test: list[dict[str, object]] = []
     if content.get("test"):
         test = load_entries(content, dataset_dir, section="test", keys=keys, need_label=False)
     aside = target.with_name(f"{PART}{uuid4().hex[:8]}-{target.name}")

@@ -305,7 +305,7 @@ class SeriesWay:
 
     def measured(self, study: StudyFiles, name: str, device: str) -> MeasuredStudy:
         """Return the study with its maps on disk; what is there of the same source stays."""
-        read = {"dt_s": self.dt_s, "resample": self.resample, "slab_mm": self.slab_mm}
+        read: dict[str, Any] = {"dt_s": self.dt_s, "resample": self.resample, "slab_mm": self.slab_mm}
         return measure_study(study, name, self.recipe.out, **read, series=self.series, device=device)
 
 
