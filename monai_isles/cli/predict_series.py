@@ -44,6 +44,9 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
         valued["dicom-out"] = objects
         how = valued.get(name, {"action": "store_true"})
         parser.add_argument(f"--{name}", **how, help=text if shown else argparse.SUPPRESS)
+    said_of_viewer = "in the page: small (default), or niivue with three planes too (below 8 MB for 16 slices)"
+    words = {"choices": ("small", "niivue"), "default": "small"}
+    parser.add_argument("--viewer", **words, help=said_of_viewer if shown else argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     read["slab_mm"] = args.slab_mm
     if args.dry_run:
         return options.print_rehearsal(args, rehearse_series(args.series, out, **how, **read))
-    wanted = Wanted(not args.no_report, _objects(args), args.show_patient)
+    wanted = Wanted(not args.no_report, _objects(args), args.show_patient, viewer=args.viewer)
     needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory, "strict": args.strict}
     more = {"wanted": wanted, "entropy": args.entropy, "bids": args.bids}
     return options.print_records(args, predict_series(args.series, out, **how, **read, **more, place=place, **needs))

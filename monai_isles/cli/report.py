@@ -23,7 +23,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="output folders of evaluate over the same cases; the first scored --pred",
     )
     parser.add_argument(
-        "--names", nargs="+", help="what to call the network of each folder of scores (default: the folders' names)"
+        "--names",
+        nargs="+",
+        help="name of the network of each folder of scores (default: its bundle, of several the folders)",
     )
     parser.add_argument("--curves", help="curves.csv of the training")
     parser.add_argument("--published", help="print the rows of a paper below: clerigues")

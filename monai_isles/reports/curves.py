@@ -1,4 +1,4 @@
-"""Curves: of a training, read from ``curves.csv`` and drawn as the paper's Figure 3; of artery and vein."""
+"""Curves: of a training, read from ``curves.csv`` and drawn as the paper's Figure 3; of artery, vein and movement."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from monai_isles.errors import refused
 from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
+from monai_isles.reports.slices import head_box, on_screen
+from monai_isles.reports.views import LOOKS, CaseView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -172,5 +174,51 @@ def vessel_curves(aif_hu: np.ndarray, vof_hu: np.ndarray | None, dt_s: float) ->
     place.legend(frameon=False, fontsize=9, labelcolor=INK)
     place.set_xlabel("s", color=INK, fontsize=9)
     place.set_ylabel("HU over baseline", color=INK, fontsize=9)
+    figure.tight_layout(pad=0.6)
+    return figure
+
+
+def vessel_places(case: CaseView) -> Figure:
+    """Return the CT slices with most voxels of the arterial and of the venous curve, those voxels marked.
+
+    Shapes: ``case.aif_vox`` and ``case.vof_vox`` (n, 3).  Source: ours; ``tests/reports/test_curves.py``.
+    """
+    box = head_box(case.images, case.lesion.shape, case.spacing_mm)
+    chosen = ((case.aif_vox, _ARTERY, "artery (AIF)"), (case.vof_vox, _VEIN, "vein (VOF)"))
+    found = [(np.asarray(vox), colour, name) for vox, colour, name in chosen if vox is not None and len(vox)]
+    figure = blank(3.2 * len(found), 3.6, face="black")
+    low, high = LOOKS["ct"].window
+    for place, (voxels, colour, name) in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
+        k = int(np.bincount(voxels[:, 2]).argmax())
+        here = voxels[voxels[:, 2] == k]
+        aspect = float(case.spacing_mm[1]) / float(case.spacing_mm[0])
+        place.imshow(on_screen(case.images["ct"], k, box), cmap="gray", vmin=low, vmax=high, aspect=aspect)
+        columns, rows = box[0].stop - 1 - here[:, 0], box[1].stop - 1 - here[:, 1]
+        place.plot(columns, rows, "s", color=colour, markersize=5, markerfacecolor="none", markeredgewidth=1.4)
+        title = f"{name}: slice {k + 1}, {len(here)} of {len(voxels)} voxels"
+        place.set_title(title, color="#e4e7eb", fontsize=9)
+        place.set_axis_off()
+        for letter, x, ha in (("R", 0.03, "left"), ("L", 0.97, "right")):
+            place.text(x, 0.03, letter, transform=place.transAxes, color="#e4e7eb", fontsize=15, weight="bold", ha=ha)
+    figure.tight_layout(pad=0.5)
+    return figure
+
+
+def motion_curves(path: np.ndarray, dt_s: float) -> Figure:
+    """Return the in-plane movement of the head over time: to the right and to the front in mm, and the turn in degrees.
+
+    Shapes: ``path`` (T, 3).
+    """
+    figure = blank(6.4, 2.4)
+    (place,) = plot_axes(figure, 1, 1)
+    time = np.arange(len(path)) * dt_s
+    for values, colour, label, dash in (
+        (path[:, 0], SERIES[0], "to the right, mm", "-"),
+        (path[:, 1], SERIES[1], "to the front, mm", (0, (5, 1.5))),
+        (path[:, 2], SERIES[2], "turn to the left, degrees", (0, (1, 1.2))),
+    ):
+        place.plot(time, values, color=colour, linewidth=1.8, linestyle=dash, label=label)
+    place.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    place.set_xlabel("s", color=INK, fontsize=9)
     figure.tight_layout(pad=0.6)
     return figure

@@ -15,7 +15,7 @@ from monai_isles.modalities import MODALITIES
 from monai_isles.reports import canvas as palette
 from monai_isles.reports.canvas import blank
 from monai_isles.reports.slices import ANATOMY, MAPS, brain, head_box, on_screen
-from monai_isles.reports.views import MASKS, SYNTHETIC, CaseView
+from monai_isles.reports.views import LOOKS, MASKS, SYNTHETIC, CaseView
 from monai_isles.transforms.mirror import Grid, Mirror, mirrored
 
 if TYPE_CHECKING:
@@ -23,11 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-STROKE_WINDOW_HU = (20.0, 60.0)
-TMAX_WINDOW_S = (0.0, 12.0)
 _LEVELS = 32
 _TITLES = {"t1c": "T1 with contrast", "tmax": "Tmax"}
-_TOPS = {"cbf": 95.0, "cbv": 95.0, "mtt": 99.0, "ttp": 99.0}
+_TOPS = {"cbf": 95.0, "cbv": 95.0, "mtt": 99.0, "ttp": 99.0, "tmax": 99.0}
 _ANATOMY_TOP = 99.5
 
 
@@ -63,9 +61,10 @@ class Panel:
 def panels(case: CaseView) -> list[Panel]:
     """Return the columns that the case has images for: anatomy, synthetic images, maps, what was predicted.
 
-    Units: CT 20 to 60 HU, Tmax 0 to 12 s, ADC from 0 to its 99.5th percentile like every other MR image, CBF and CBV
-    to their 95th and MTT and TTP to their 99th percentile in the brain, probability 0 to 1, uncertainty from 0 to its
-    99.9th percentile, at least 0.05; a synthetic pseudo-DWI 0 to 1, as the true one is scaled for training.
+    Units: CT 0 to 80 HU and maps in the colours and windows of ``LOOKS``, the same on every page; a map in another
+    unit from 0 to its 95th (CBF, CBV) or 99th percentile in the brain. MR images to their 99.5th percentile,
+    probability 0 to 1, uncertainty from 0 to its 99.9th percentile, at least 0.05; a synthetic pseudo-DWI 0 to 1, as
+    the true one is scaled for training.
     """
     return list(_each(case))
 
@@ -97,13 +96,21 @@ def _each(case: CaseView) -> Iterator[Panel]:
 def _images(case: CaseView, inside: np.ndarray) -> Iterator[Panel]:
     images = case.images
     for key in (key for key in ANATOMY if key in images):
-        window = STROKE_WINDOW_HU if key == "ct" else (0.0, _high(images[key], _ANATOMY_TOP))
+        window = LOOKS["ct"].window if key == "ct" else (0.0, _high(images[key], _ANATOMY_TOP))
         yield Panel(_title(case, key), images[key], window, "gray", MODALITIES[key].unit, outlines=False)
     for key, image in case.synthetic.items():
         yield Panel(SYNTHETIC[key], image, (0.0, 1.0), "gray", outlines=False, mark="synthetic")
     for key in (key for key in MAPS if key in images):
-        window = TMAX_WINDOW_S if key == "tmax" else (0.0, _high(images[key], _TOPS[key], inside))
-        yield Panel(_title(case, key), images[key], window, "viridis", MODALITIES[key].unit, inside=inside)
+        yield Panel(
+            _title(case, key), images[key], _window(key, images[key], inside), LOOKS[key].colours, MODALITIES[key].unit,
+            inside=inside,
+        )  # fmt: skip
+
+
+def _window(key: str, image: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
+    """Return the window of ``LOOKS``, another one where the values show that the map is in another unit."""
+    usual, top = LOOKS[key].window, _high(image, _TOPS[key], inside)
+    return usual if usual[1] / 4 <= top <= 4 * usual[1] else (0.0, top)
 
 
 def _title(case: CaseView, key: str) -> str:
@@ -121,7 +128,7 @@ def _high(volume: np.ndarray, percentile: float, inside: np.ndarray | None = Non
     return float(np.ceil(top / step) * step)
 
 
-_PANEL_IN, _LINE_IN, _FOOT_IN, _LIGHT = 2.0, 0.15, 0.42, "#e4e7eb"
+_PANEL_IN, _LINE_IN, _FOOT_IN, _ACROSS, _LIGHT = 2.0, 0.15, 0.42, 8, "#e4e7eb"
 
 
 def case_montage(
@@ -164,6 +171,26 @@ def case_montage(
     if bars:
         for place, panel in zip(axes[-1], columns, strict=False):
             _bar(place, panel)
+    return axes[0, 0].figure
+
+
+def map_mosaic(case: CaseView, panel: Panel, *, box: tuple[slice, slice] | None = None) -> Figure:
+    """Return all slices of one image in reading order, the lowest first, with every outline; its scale is below.
+
+    Of more than 48 slices 48 are shown, evenly spread.
+
+    Shapes: the case's (H, W, D).  Source: ours; ``tests/reports/test_montage.py``.
+    """
+    box = head_box(case.images, case.lesion.shape, case.spacing_mm) if box is None else box
+    depth = case.lesion.shape[2]
+    shown = np.unique(np.linspace(0, depth - 1, min(depth, 48)).round().astype(int)).tolist()
+    columns, seen = min(_ACROSS, len(shown)), on_screen(case.lesion, 0, box).shape
+    panel_in = _PANEL_IN * seen[0] * case.spacing_mm[1] / (seen[1] * case.spacing_mm[0])
+    axes = _grid(-(-len(shown) // columns), columns, panel_in, head_in=0.0, foot_in=_FOOT_IN)
+    for place, k in zip(axes.flat, shown, strict=False):
+        _paint(place, replace(panel, outlines=True), case, k, box)
+        write(place, f"{k + 1}", 0.03, 0.975, va="top", bold=True)
+    _bar(axes[-1, 0], panel)
     return axes[0, 0].figure
 
 
@@ -315,7 +342,7 @@ def write(
     axes: Axes, text: str, x: float, y: float, *, ha: str = "left", va: str = "bottom", bold: bool = False
 ) -> None:
     """Write on a picture, with a dark halo. Units: ``x`` and ``y`` as shares of the axes."""
-    look: dict[str, Any] = {"fontsize": 11, "fontweight": "bold"} if bold else {"fontsize": 8}
+    look: dict[str, Any] = {"fontsize": 15, "fontweight": "bold"} if bold else {"fontsize": 8}
     label = axes.text(x, y, text, transform=axes.transAxes, color=_LIGHT, ha=ha, va=va, **look)
     label.set_path_effects([withStroke(linewidth=2.0, foreground=palette.HALO)])
 

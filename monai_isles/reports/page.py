@@ -17,11 +17,13 @@ from monai_isles.io.publish import publish_text
 from monai_isles.io.read import read_image
 from monai_isles.io.runs import versions
 from monai_isles.reports import canvas as palette
-from monai_isles.reports.canvas import svg_text
-from monai_isles.reports.curves import best_epoch, training_curves, vessel_curves
+from monai_isles.reports.canvas import png_bytes, svg_text
+from monai_isles.reports.curves import best_epoch, motion_curves, training_curves, vessel_curves, vessel_places
 from monai_isles.reports.figures import bland_altman_plot, dice_plot, reliability_plot, volume_scatter
-from monai_isles.reports.montage import drawn_keys
-from monai_isles.reports.sheet import Sheet, perfusion_table, sheet_of
+from monai_isles.reports.montage import drawn_keys, map_mosaic, panels
+from monai_isles.reports.niivue import niivue_facts
+from monai_isles.reports.sheet import Picture, Sheet, perfusion_table, picture, sheet_of
+from monai_isles.reports.slices import head_box
 from monai_isles.reports.tables import as_html
 from monai_isles.reports.viewer import outlined, page_data
 from monai_isles.reports.views import MASKS, SYNTHETIC, CaseView, Cohort
@@ -33,14 +35,19 @@ if TYPE_CHECKING:
 
 
 CASE_SLICES, COHORT_SLICES, STUDY_SLICES = 6, 4, 16
+_MOSAIC_BYTES = 100_000
 _SOFTWARE = ("monai_isles", "python", "monai", "torch", "numpy")
 
 
-def case_page(case: CaseView, out: str | Path) -> None:
+VIEWERS = ("small", "niivue")
+
+
+def case_page(case: CaseView, out: str | Path, *, viewer: str = "small") -> None:
     """Write the page of one case: volumes, slices with the prediction, how it was made; no network needed.
 
     Up to six slices, 14 of a volume deeper than 32; about 2 MB at most. A case with ``masks`` (a measured series) has
-    a viewer to scroll through its slices and up to 16 of them below each other.
+    a viewer to scroll through its slices, a mosaic of all slices of every image, and up to 16 of them below each other;
+    about 4 MB. ``viewer`` ``niivue`` adds NiiVue with three planes, below 8 MB for 16 slices.
 
     The reference is drawn and scored where the case has one. Paths of the input never appear; no name, number or date
     of a person stands in it unless ``case.patient`` holds them.
@@ -48,7 +55,8 @@ def case_page(case: CaseView, out: str | Path) -> None:
     Raises: IslesError: ``E-FILE-10`` when the page cannot be written.
     Source: ours; ``tests/reports/test_page.py``, ``tests/reports/test_viewer.py`` (opens it in headless Chromium).
     """
-    publish_text(out, environment().get_template("case.html").render(_case_facts(case)))
+    facts = _case_facts(case) | {"niivue": niivue_facts(case) if viewer == "niivue" and case.images else None}
+    publish_text(out, environment().get_template("case.html").render(facts))
 
 
 def _case_facts(case: CaseView) -> dict[str, Any]:
@@ -66,6 +74,9 @@ def _case_facts(case: CaseView) -> dict[str, Any]:
         "table": perfusion_table(case.result),
         "quality": sorted(quality, key=lambda flag: flag.severity != "warning"),
         "curves": _vessels(case),
+        "places": _places(case),
+        "motion": _motion(case),
+        "mosaics": _mosaics(case) if case.masks else {},
         "series": dict(case.series),
         "patient": dict(case.patient),
         "software": ", ".join(f"{name} {known[name]}" for name in _SOFTWARE if name in known),
@@ -77,6 +88,31 @@ def _vessels(case: CaseView) -> Markup | None:
         return None
     label = "Arterial and venous curves, HU over baseline against seconds"
     return Markup(svg_text(vessel_curves(case.aif, case.vof, case.dt_s), label))
+
+
+def _places(case: CaseView) -> Picture | None:
+    if case.aif_vox is None or not len(case.aif_vox) or "ct" not in case.images:
+        return None
+    alt = f"{case.name}: CT slices with the voxels of the arterial and venous curve"
+    return picture(png_bytes(vessel_places(case)), alt, 300)
+
+
+def _motion(case: CaseView) -> Markup | None:
+    if case.motion is None or case.dt_s is None or not len(case.motion):
+        return None
+    return Markup(svg_text(motion_curves(case.motion, case.dt_s), "Movement of the head over time"))
+
+
+def _mosaics(case: CaseView) -> dict[str, Picture]:
+    """Return a mosaic of all slices for every image, probability and uncertainty, by title."""
+    box = head_box(case.images, case.lesion.shape, case.spacing_mm)
+    titled = {panel.title.partition("\n")[0]: panel for panel in panels(case)}
+    return {
+        title: picture(
+            png_bytes(map_mosaic(case, panel, box=box), max_bytes=_MOSAIC_BYTES), f"{case.name}, {title}, slices", 760
+        )
+        for title, panel in titled.items()
+    }
 
 
 def cohort_page(cohort: Cohort, out: str | Path) -> None:

@@ -29,7 +29,7 @@ _SYNTHETIC = (
     "Synthetic pseudo-DWI: made by a network from the perfusion images, not an acquisition. It may show what is not "
     "there and hide what is."
 )
-_PAGE_BYTES, _PANEL_BYTES, _MOST_BYTES = 1_500_000, 16_000, 140_000
+_PAGE_BYTES, _BESIDE_MOSAICS_BYTES, _PANEL_BYTES, _MOST_BYTES = 1_500_000, 1_100_000, 16_000, 140_000
 _MADE_BY = {
     "rigid": "the reflection that lays the head on itself",
     "affine": "the affine map that lays the head on itself",
@@ -168,7 +168,7 @@ def _tiles(case: CaseView, numbers: Mapping[str, tuple[float, str]]) -> dict[str
 
 
 def _facts(result: Mapping[str, Any]) -> dict[str, str]:
-    facts = {label: _text(result[key]) for key, label in _SHOWN.items() if result.get(key) is not None}
+    facts = {label: _text(result[key]) for key, label in _SHOWN.items() if result.get(key) not in (None, [], "")}
     if result.get("modalities"):
         facts["modalities"] = ", ".join(result["modalities"])
     return facts
@@ -195,7 +195,7 @@ def _mirrored(case: CaseView) -> Picture:
     (k,) = chosen_slices(case.lesion, case.truth, case.probability, most=1)
     png = png_bytes(mirrored_montage(case, k), max_bytes=_MOST_BYTES)
     alt = f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}: images above, the same mirrored below"
-    return _picture(png, alt, 125 * len(case.images))
+    return picture(png, alt, 125 * len(case.images))
 
 
 def _stage(case: CaseView) -> Picture | None:
@@ -203,7 +203,7 @@ def _stage(case: CaseView) -> Picture | None:
     if not stage:
         return None
     drawn = png_bytes(stage_curves([("summed intensity of the series", stage)]), max_bytes=_MOST_BYTES)
-    return _picture(drawn, stage_text(stage), 320)
+    return picture(drawn, stage_text(stage), 320)
 
 
 def _mirror_text(found: Mapping[str, Any]) -> str:
@@ -215,7 +215,8 @@ def _mirror_text(found: Mapping[str, Any]) -> str:
     return f"Mirror: {made}; {tilt}, midline {found['offset_mm']:.1f} mm right of the image's middle{fit}."
 
 
-def _picture(png: bytes, alt: str, narrowest: int) -> Picture:
+def picture(png: bytes, alt: str, narrowest: int) -> Picture:
+    """Return a PNG as a page shows it, at least ``narrowest`` pixels wide."""
     width, height = struct.unpack(">II", png[16:24])
     return Picture(data_uri(png), alt, width, height, narrowest)
 
@@ -224,13 +225,14 @@ def _pictures(case: CaseView, most: int, slices: list[int] | None = None) -> lis
     slices = slices or shown_slices(case.lesion, case.truth, case.probability, case.images, most=most)
     columns, box = panels(case), head_box(case.images, case.lesion.shape, case.spacing_mm)
     count = len(columns) + 1
-    allowed = min(max(MAX_BYTES, _PANEL_BYTES * count), _MOST_BYTES, _PAGE_BYTES // len(slices))
+    page_bytes = _BESIDE_MOSAICS_BYTES if case.masks else _PAGE_BYTES
+    allowed = min(max(MAX_BYTES, _PANEL_BYTES * count), _MOST_BYTES, page_bytes // len(slices))
     pictures = []
     for row, k in enumerate(slices):
         ends = {"headings": row == 0, "bars": row == len(slices) - 1}
         png = png_bytes(case_montage(case, [k], columns=columns, box=box, **ends), max_bytes=allowed)
         alt = f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}"
-        pictures.append(_picture(png, alt, max(760, 125 * count)))
+        pictures.append(picture(png, alt, max(760, 125 * count)))
     return pictures
 
 
@@ -265,9 +267,11 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if "core_ml" not in p:
         return []
     core, late = 100 * float(p.get("core_rcbf", 0.30)), float(p.get("delay_s", 6.0))
+    least = p.get("min_cluster_ml")
+    left_out = f"; clusters below {float(least):g} ml left out" if least else ""
     rows = [
-        ("Core", _ml(p.get("core_ml")), f"CBF below {core:.0f} % of the other side"),
-        ("Hypoperfused", _ml(p.get("hypoperfused_ml")), f"Tmax above {late:g} s"),
+        ("Core", _ml(p.get("core_ml")), f"CBF below {core:.0f} % of the other side{left_out}"),
+        ("Hypoperfused", _ml(p.get("hypoperfused_ml")), f"Tmax above {late:g} s{left_out}"),
         ("Penumbra", _ml(p.get("penumbra_ml")), "hypoperfused and not core"),
         ("Mismatch", _ml(p.get("mismatch_ml")), "hypoperfused volume less core volume"),
         ("Mismatch ratio", ratio(p), "hypoperfused volume by core volume"),
@@ -276,9 +280,9 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         rule = "core below 70 ml, ratio of 1.8 or more, mismatch of 15 ml or more"
         rows.append(("DEFUSE-3 target profile", "met" if p["defuse3"] else "not met", rule))
     for delay, volume in (p.get("tmax_ml") or {}).items():
-        rows.append((f"Tmax > {delay} s", _ml(volume), "clusters too small left out"))
+        rows.append((f"Tmax > {delay} s", _ml(volume), f"brain with Tmax above {delay} s{left_out}"))
     for part, volume in (p.get("rcbf_ml") or {}).items():
-        rows.append((f"CBF < {part} %", _ml(volume), "of the mean of the other side; clusters too small left out"))
+        rows.append((f"CBF < {part} %", _ml(volume), f"of the mean of the other side{left_out}"))
     return [*rows, *_ratio_rows(p)]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monai_isles.reports.slices import head_box, on_screen
-from monai_isles.reports.views import MASKS, CaseView
+from monai_isles.reports.views import LOOKS, MASKS, CaseView
 
 WINDOWS = {"brain": (40, 80), "stroke": (35, 30), "subdural": (75, 215)}
 MOST_SLICES, MOST_PIXELS = 48, 320
@@ -31,21 +31,26 @@ class Stage:
     colours: str = ""
 
 
+def _stage_of(key: str, title: str, unit: str, high: float, tops: tuple[float, ...]) -> Stage:
+    return Stage(key, title, unit, 0.0, high, LOOKS[key].window, tops, LOOKS[key].colours)
+
+
 STAGES = (
-    Stage("ct", "CT", "HU", *_CT_RANGE, window=(0.0, 80.0)),
-    Stage("cbf", "CBF", "ml/100 g/min", 0.0, 120.0, (0.0, 80.0), (40.0, 60.0, 80.0, 120.0), "turbo"),
-    Stage("cbv", "CBV", "ml/100 g", 0.0, 12.0, (0.0, 6.0), (3.0, 6.0, 12.0), "turbo"),
-    Stage("mtt", "MTT", "s", 0.0, 20.0, (0.0, 12.0), (6.0, 12.0, 20.0), "turbo"),
-    Stage("tmax", "Tmax", "s", 0.0, 20.0, (0.0, 12.0), (6.0, 12.0, 20.0), "turbo"),
+    Stage("ct", "CT", "HU", *_CT_RANGE, window=LOOKS["ct"].window),
+    _stage_of("cbf", "CBF", "ml/100 g/min", 120.0, (40.0, 60.0, 80.0, 120.0)),
+    _stage_of("cbv", "CBV", "ml/100 g", 12.0, (3.0, 6.0, 12.0)),
+    _stage_of("mtt", "MTT", "s", 20.0, (6.0, 12.0, 20.0)),
+    _stage_of("tmax", "Tmax", "s", 20.0, (6.0, 12.0, 20.0)),
+    _stage_of("ttp", "TTP", "s", 60.0, (20.0, 40.0, 60.0)),
 )
 
 
 def page_data(view: CaseView) -> dict[str, object]:
     """Return what the page's script draws: pictures as data addresses, outlines as SVG paths, windows.
 
-    CT keeps whole HU from -40 to 214, CBF 0.5, CBV 0.05, MTT and Tmax 0.08 of their units; maps are black where
-    they are 0. At most 48 slices, evenly spread, and pictures of at most 320 pixels, every n-th: ``note`` says what was
-    left out.
+    CT keeps whole HU from -40 to 214, CBF 0.5, CBV 0.05, MTT and Tmax 0.08, TTP 0.24 of their units; maps are black
+    where they are 0. ``affine`` leads from (column, row, slice number from 0) of a picture to mm, RAS+. At most 48
+    slices, evenly spread, and pictures of at most 320 pixels, every n-th: ``note`` says what was left out.
     """
     shape = view.images["ct"].shape
     box = head_box(view.images, shape, view.spacing_mm)
@@ -66,8 +71,17 @@ def page_data(view: CaseView) -> dict[str, object]:
         "stages": [_stage(stage) | {"pictures": pictures[stage.key]} for stage in stages],
         "outlines": outlines,
         "windows": WINDOWS,
+        "affine": _screen_affine(view, box, stride).round(4).tolist(),
         "note": _note(shape[2], len(shown), stride),
     }
+
+
+def _screen_affine(view: CaseView, box: tuple[slice, slice], stride: int) -> np.ndarray:
+    """Return the affine from (column, row, slice) as ``on_screen`` shows them; without one slice 1 lies at 0 mm."""
+    turned = np.diag([-float(stride), -float(stride), 1.0, 1.0])
+    turned[:2, 3] = box[0].stop - 1, box[1].stop - 1
+    own = np.diag([*view.spacing_mm, 1.0]) if view.affine is None else view.affine
+    return np.asarray(own, float) @ turned
 
 
 def outlined(view: CaseView) -> dict[str, np.ndarray]:

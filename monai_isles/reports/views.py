@@ -15,6 +15,24 @@ MASKS = {
     "hypoperfused": ("hypoperfused (threshold)", "#35c3ff"),
     "lesion": ("network lesion", "#ff9a2e"),
 }
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an image is shown on every page: its window at first, its colours; grey where there are none."""
+
+    window: tuple[float, float]
+    colours: str = ""
+
+
+LOOKS = {
+    "ct": Look((0.0, 80.0)),
+    "cbf": Look((0.0, 80.0), "turbo"),
+    "cbv": Look((0.0, 6.0), "turbo"),
+    "mtt": Look((0.0, 12.0), "turbo"),
+    "ttp": Look((0.0, 40.0), "turbo"),
+    "tmax": Look((0.0, 12.0), "turbo"),
+}
 SYNTHETIC = {"pseudo_dwi": "synthetic pseudo-DWI,\nnot an acquisition"}
 
 
@@ -22,7 +40,8 @@ SYNTHETIC = {"pseudo_dwi": "synthetic pseudo-DWI,\nnot an acquisition"}
 class CaseView:
     """One case to draw: a prediction, and where a series was measured what was measured on it.
 
-    Shapes: every array (H, W, D), RAS+, on one grid; ``aif`` and ``vof`` (T,).
+    Shapes: every array (H, W, D), RAS+, on one grid; ``affine`` (4, 4) of it; ``aif`` and ``vof`` (T,), their voxels
+        (n, 3); ``motion`` (T, 3).
     Units: ``images`` in the unit of their modality, ``probability`` 0 to 1, ``spacing_mm`` in mm, curves HU over
     baseline, ``dt_s`` s.
     Args:
@@ -36,7 +55,8 @@ class CaseView:
         simulated: the data are the phantom's.
         synthetic: array by name of ``SYNTHETIC``: images that a network made and nobody acquired.
         masks: by name of ``MASKS``, beside the lesion; a case that has some is shown slice by slice in a viewer.
-        aif, vof, dt_s: curves of artery and vein.
+        aif, vof, dt_s: curves of artery and vein. aif_vox, vof_vox: where they were taken.
+        motion: mm to the right, mm to the front, degrees, frame by frame.
         series: label to text: how the series was acquired and read.
         patient: label to text, only when the user asked for it.
     Raises:
@@ -60,6 +80,10 @@ class CaseView:
     dt_s: float | None = None
     series: Mapping[str, str] = field(default_factory=dict)
     patient: Mapping[str, str] = field(default_factory=dict)
+    affine: np.ndarray | None = None
+    aif_vox: np.ndarray | None = None
+    vof_vox: np.ndarray | None = None
+    motion: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shapes = {key: np.shape(array) for key, array in self.arrays().items()}

@@ -26,7 +26,7 @@ from monai_isles.inference.outputs import publish_bids
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor
 from monai_isles.io.clock import Asked
 from monai_isles.io.publish import publish_image
-from monai_isles.io.read import read_image
+from monai_isles.io.read import Image, read_image
 from monai_isles.io.runs import RunFolder, sweep_parts
 from monai_isles.perfusion.quality import LATE_ARTERY, NO_ARTERY
 from monai_isles.progress import quiet
@@ -59,13 +59,14 @@ class Wanted:
     Args:
         report: the page. dicom: names of ``DICOM_FILES``, written where the source is DICOM; ``sr`` has a SEG with it.
         show_patient: print the patient's name, number, birth date, sex and study date on the page, nowhere else.
-        metadata: of the bundle.
+        metadata: of the bundle. viewer: of the page, one of ``monai_isles.reports.page.VIEWERS``.
     """
 
     report: bool = True
     dicom: tuple[str, ...] = ("seg",)
     show_patient: bool = False
     metadata: Mapping[str, object] = field(default_factory=dict)
+    viewer: str = "small"
 
     def files(self, measured: MeasuredStudy) -> list[str]:
         """Return the names that a finished case has."""
@@ -108,9 +109,10 @@ def publish_results(
     result["source"] = {key: measured.record.get(key) for key in told} | {"simulated": measured.simulated}
     result["patient_shown"] = wanted.show_patient
     volumes = {key: np.asarray(maps[key][0]) for key in ("probability", "uncertainty") if key in maps}
-    view = _view(measured, arrays | volumes, masks, images["ct"].spacing_mm, result, wanted)
+    ttp = {"ttp": read_image(str(measured.entry["ttp"]), kind="ttp").data}
+    view = _view(measured, arrays | ttp | volumes, masks, images["ct"], result, wanted)
     if wanted.report:
-        case_page(view, folder / "report.html")
+        case_page(view, folder / "report.html", viewer=wanted.viewer)
     if measured.slices and wanted.dicom:
         _publish_dicom(measured, masks, images["ct"].affine, view, folder, wanted)
 
@@ -143,25 +145,30 @@ def _rule_flags(result: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _view(
     measured: MeasuredStudy, arrays: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray],
-    spacing_mm: tuple[float, float, float], result: Mapping[str, object], wanted: Wanted,
+    like: Image, result: Mapping[str, object], wanted: Wanted,
 ) -> CaseView:  # fmt: skip
     record, vof = measured.record, measured.record["vof_hu"]
+    path = record["motion"]["path_right_mm_front_mm_turn_deg"]
     facts = {"source": str(record["kind"]), "CT shown": str(record["ct"])}
     facts |= {name: str(value) for name, value in record["series"].items()}
     facts |= {"maps": _made(record["settings"])}
     facts |= {"source SHA-256": str(record["source_sha256"])}
     return CaseView(
         name=str(measured.entry["case"]),
-        images={key: arrays[key] for key in _SEEN},
+        images={key: arrays[key] for key in (*_SEEN, "ttp")},
         probability=arrays.get("probability"),
         uncertainty=arrays.get("uncertainty"),
         lesion=masks["lesion"],
         masks={name: masks[name] for name in ("core", "hypoperfused") if name in masks},
-        spacing_mm=spacing_mm,
+        spacing_mm=like.spacing_mm,
+        affine=like.affine,
         result=result,
         aif=np.asarray(record["aif_hu"]),
         vof=None if vof is None else np.asarray(vof),
         dt_s=float(record["dt_s"]),
+        aif_vox=np.asarray(record["aif_vox"]),
+        vof_vox=np.asarray(record["vof_vox"]),
+        motion=None if path is None else np.asarray(path),
         series=facts,
         patient=_patient(measured.slices[0]) if wanted.show_patient and measured.slices else {},
         simulated=measured.simulated,

@@ -46,7 +46,7 @@ def gather_cohort(
 
     Args:
         pred_dir, ref_dir: what the first folder of scores was made with.
-        scores, names: folders of scores and what to call them.
+        scores, names: folders of scores and what to call them: the bundle of a single one, else the folders' names.
         curves: ``curves.csv`` of the training.
         title: heading; made from the data's name when None.
         published: rows of a paper to print below, as ``papers.published.published_rows`` returns them.
@@ -58,6 +58,9 @@ def gather_cohort(
     read = side_by_side(scores, names)
     rows = next(iter(read.per_case.values()))
     sources = find_sources(pred_dir, ref_dir, rows)
+    bundles = {str(source.result["bundle"]) for source in sources if source.result.get("bundle")}
+    if names is None and len(scores) == len(bundles) == 1:
+        read = side_by_side(scores, list(bundles))
     return Cohort(
         title=title or f"Ischemic core: {read.data}",
         simulated=read.simulated,
@@ -86,7 +89,7 @@ def _provenance(sources: Sequence[Source], read: Scores, command: Sequence[str])
         ("threshold", "probability threshold"),
         ("min_size_vox", "smallest lesion kept, voxels"),
     ):
-        values = dict.fromkeys(_short(str(s.result[key])) for s in sources if s.result.get(key) is not None)
+        values = dict.fromkeys(_short(str(s.result[key])) for s in sources if s.result.get(key) not in (None, []))
         facts[label] = ", ".join(values)
     facts |= read.said
     facts |= versions()

@@ -13,7 +13,7 @@ from PIL import Image
 from monai_isles.errors import IslesError
 from monai_isles.reports import CaseView, case_montage, methods_montage, png_bytes
 from monai_isles.reports import canvas as palette
-from monai_isles.reports.montage import drawn_keys, mirrored_montage, panels
+from monai_isles.reports.montage import drawn_keys, map_mosaic, mirrored_montage, panels
 from monai_isles.reports.slices import chosen_slices, head_box, on_screen, shown_slices
 
 Make = Callable[..., CaseView]
@@ -69,7 +69,7 @@ def test_the_box_goes_12_mm_around_the_brain() -> None:
 def test_columns_follow_the_images_that_exist(case: Make) -> None:
     view = case()
     assert [p.title for p in panels(view)] == ["CT", "CBF", "Tmax", "lesion probability", "uncertainty"]
-    assert [p.window for p in panels(view)][:3:2] == [(20.0, 60.0), (0.0, 12.0)]
+    assert [p.window for p in panels(view)][:3:2] == [(0.0, 80.0), (0.0, 12.0)]
     whole = (slice(0, 64), slice(0, 64))
     assert np.isnan(panels(view)[1].seen(0, whole)[0, 0]), "outside the brain the maps are blank"
     bare = CaseView("b", {}, (1, 1, 1), None, None, view.lesion)
@@ -247,3 +247,22 @@ def test_the_midline_is_drawn_where_the_mirror_has_it(case: Make) -> None:
     (line,) = figure.axes[0].lines
     np.testing.assert_allclose(line.get_xdata(), [31 - 18, 31 - 18])  # the patient's right is on the left
     np.testing.assert_allclose(line.get_ydata(), [31, 0])
+
+
+def test_a_mosaic_holds_every_slice_with_its_number_and_every_outline(case: Make) -> None:
+    view = case()
+    figure = map_mosaic(view, panels(view)[0])
+    places = [axes for axes in figure.axes if axes.images and any(text.get_text() == "R" for text in axes.texts)]
+    numbers = [axes.texts[-1].get_text() for axes in places]
+    assert numbers == [str(k + 1) for k in range(view.lesion.shape[2])]
+    outlined = [k for k, axes in enumerate(places) if axes.collections]
+    marked = view.lesion.astype(bool) if view.truth is None else view.lesion.astype(bool) | view.truth.astype(bool)
+    assert outlined == np.flatnonzero(marked.any(axis=(0, 1))).tolist()
+
+
+def test_a_map_in_another_unit_has_a_window_of_its_own() -> None:
+    brain = np.ones((8, 8, 1), bool)
+    lesion = np.zeros((8, 8, 1), bool)
+    for flow, top in ((60.0, 80.0), (1500.0, 1500.0)):
+        view = CaseView("c", {"cbf": flow * brain}, (1, 1, 1), None, None, lesion)
+        assert panels(view)[0].window == (0.0, top)

@@ -50,7 +50,7 @@ function bars() {
 
 async function draw() {
   const k = Number(slider.value);
-  where.textContent = `${data.slices[k]} of ${data.total}`;
+  where.textContent = `${data.slices[k]} of ${data.total}, ${sided(place(0, 0)[2], "S", "I")}`;
   for (const path of viewer.querySelectorAll("path")) {
     const on = viewer.querySelector(`input[data-mask="${path.dataset.mask}"]`).checked;
     path.setAttribute("d", on ? data.outlines[path.dataset.mask][k] : "");
@@ -59,7 +59,9 @@ async function draw() {
     const picture = await values(stage, k);
     if (Number(slider.value) !== k) return;
     paint(stage, picture);
+    stage.shown = picture;
   }
+  read();
   viewer.dataset.drawn = data.slices[k];
 }
 
@@ -79,7 +81,34 @@ preset.addEventListener("change", () => show(preset.value));
 for (const box of [level, width]) box.addEventListener("change", () => show("own"));
 for (const box of viewer.querySelectorAll("input[type=checkbox]")) box.addEventListener("change", draw);
 for (const stage of stages) stage.figure.querySelector("select")?.addEventListener("change", event => { stage.window = [stage.low, Number(event.target.value)]; bars(); draw(); });
-viewer.querySelector(".stages").addEventListener("wheel", event => { event.preventDefault(); step(event.deltaY > 0 ? 1 : -1); }, {passive: false});
+viewer.querySelector(".stages").addEventListener("wheel", event => {
+  const next = Number(slider.value) + (event.deltaY > 0 ? 1 : -1);
+  if (next < 0 || next > Number(slider.max)) return;
+  event.preventDefault(); step(next - Number(slider.value));
+}, {passive: false});
+let pointed = null;
+function place(column, row) {
+  const at = [column, row, data.slices[Number(slider.value)] - 1, 1];
+  return data.affine.slice(0, 3).map(line => line.reduce((sum, part, n) => sum + part * at[n], 0));
+}
+function sided(mm, plus, minus) { return `${mm < 0 ? minus : plus} ${Math.abs(mm).toFixed(1)} mm`; }
+function read() {
+  for (const stage of stages) {
+    const words = stage.figure.querySelector(".value"), seen = stage.shown;
+    const n = pointed && seen ? Math.floor(pointed[1] * seen.rows) * seen.columns + Math.floor(pointed[0] * seen.columns) : -1, v = n < 0 ? 0 : seen.levels[n];
+    words.textContent = v ? (stage.low + (v - 1) * (stage.high - stage.low) / 254).toFixed(stage.high - stage.low > 100 ? 0 : 1) : "";
+  }
+  const seen = stages[0].shown, [x, y, z] = pointed && seen ? place(Math.floor(pointed[0] * seen.columns), Math.floor(pointed[1] * seen.rows)) : [0, 0, 0];
+  document.getElementById("point").textContent = pointed ? `${sided(x, "R", "L")}, ${sided(y, "A", "P")}, ${sided(z, "S", "I")}` : "";
+}
+for (const screen of viewer.querySelectorAll(".screen")) {
+  screen.addEventListener("pointermove", event => {
+    const box = screen.getBoundingClientRect();
+    pointed = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map(part => Math.min(0.9999, Math.max(0, part)));
+    read();
+  });
+  screen.addEventListener("pointerleave", () => { pointed = null; read(); });
+}
 viewer.addEventListener("keydown", event => {
   const by = {ArrowUp: 1, ArrowDown: -1, PageUp: 5, PageDown: -5}[event.key];
   if (by && !["INPUT", "SELECT"].includes(event.target.tagName)) { event.preventDefault(); step(by); }

@@ -1,0 +1,34 @@
+"""Where artery and vein were taken, and how the head moved, as the page draws them."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.colors import to_hex
+
+from monai_isles.reports import CaseView
+from monai_isles.reports.curves import motion_curves, vessel_places
+
+
+def _view(**more: np.ndarray) -> CaseView:
+    return CaseView("c", {"ct": np.full((8, 10, 4), 30.0)}, (1, 1, 5), None, None, np.zeros((8, 10, 4), bool), **more)
+
+
+def test_vessel_voxels_are_marked_where_they_lie_on_the_screen() -> None:
+    """RAS+ voxel (1, 2) of an 8 x 10 plane lies at column 8 - 1 - 1 and row 10 - 1 - 2; the fullest slice is shown."""
+    artery = np.array([[1, 2, 3], [2, 2, 3], [5, 5, 0]])
+    figure = vessel_places(_view(aif_vox=artery, vof_vox=np.array([[4, 9, 1]])))
+    first, second = (axes for axes in figure.axes if axes.images)
+    (line,) = first.lines
+    assert np.column_stack(line.get_data()).tolist() == [[6, 7], [5, 7]]
+    assert first.get_title() == "artery (AIF): slice 4, 2 of 3 voxels"
+    assert second.get_title() == "vein (VOF): slice 2, 1 of 1 voxels"
+    assert to_hex(second.lines[0].get_color()) != to_hex(line.get_color())
+
+
+def test_movement_is_drawn_in_seconds_with_its_units() -> None:
+    path = np.array([[0.0, 0.0, 0.0], [0.5, -0.2, 1.0], [0.4, -0.1, 0.5]])
+    (place,) = motion_curves(path, 1.5).axes
+    lines = {line.get_label(): line for line in place.lines}
+    assert list(lines) == ["to the right, mm", "to the front, mm", "turn to the left, degrees"]
+    assert lines["to the front, mm"].get_xdata().tolist() == [0.0, 1.5, 3.0]
+    assert lines["to the front, mm"].get_ydata().tolist() == [0.0, -0.2, -0.1]
