@@ -58,7 +58,7 @@ def publish_methods(
         references: of the bundle's metadata, a line each.
     Raises:
         IslesError: those of ``publish_text``.
-    Source: ours; ``tests/reports/test_methods.py``.
+    Source: ours; ``tests/reports/test_studies.py``.
     """
     publish_text(out / METHODS, methods_text(record, results, references))
 
