@@ -147,7 +147,8 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None, cut
         require_same_grid({"reference": reference, "probability": probability}, case=case.name)
         return probability.data, reference
 
-    return score_maps(cases, written, "unseen scans", cut or (0.5, 0))
+    cuts = None if cut is None else {cast(int, case.fold): cut for case in cases}  # no fold: one key, None
+    return score_maps(cases, written, "unseen scans", cuts)
 
 
 def inference_of(plan: Plan) -> dict[str, object]:
