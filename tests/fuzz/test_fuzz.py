@@ -145,3 +145,4 @@ def test_a_wrong_refusal_of_a_dicom_study_would_be_seen_and_a_right_one_is_none(
     assert judged(named)
     assert not judged(moved) and not judged(bright)
     assert not judged(lambda path: path.write_bytes(path.read_bytes()[:-40]))
+    assert not judged(lambda path: path.write_bytes(path.read_bytes() + b"x"))
