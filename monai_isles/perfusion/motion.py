@@ -154,8 +154,10 @@ def _pooled(series_hu: Tensor, spacing_mm: tuple[float, float, float]) -> tuple[
     t, h, w, d = series_hu.shape
     step = 2 if min(h, w) >= 128 else 1
     even = series_hu[:, : h - h % step, : w - w % step]
-    parts = [even[:, i::step, j::step].float().clamp(*WINDOW_HU) for i, j in np.ndindex(step, step)]
-    mean = sum(parts[1:], start=parts[0]) / len(parts)
+    mean = torch.zeros(t, even.shape[1] // step, even.shape[2] // step, d)
+    for i, j in np.ndindex(step, step):
+        mean += even[:, i::step, j::step].float().clamp(*WINDOW_HU)
+    mean /= step * step
     return mean.permute(0, 3, 1, 2).contiguous(), (step * spacing_mm[0], step * spacing_mm[1])
 
 
