@@ -45,7 +45,7 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
         how = valued.get(name, {"action": "store_true"})
         parser.add_argument(f"--{name}", **how, help=text if shown else argparse.SUPPRESS)
     said_of_viewer = "in the page: small (default), or niivue with three planes too (below 8 MB for 16 slices)"
-    words = {"choices": ("small", "niivue"), "default": "small"}
+    words: dict[str, Any] = {"choices": ("small", "niivue"), "default": "small"}
     parser.add_argument("--viewer", **words, help=said_of_viewer if shown else argparse.SUPPRESS)
 
 
