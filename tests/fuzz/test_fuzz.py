@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def test_a_wrong_refusal_of_a_dicom_study_would_be_seen_and_a_right_one_is_none(
     sound = base_study(tmp_path / "studies")["classic"]
     case = tmp_path / "case"
 
-    def judged(change: object) -> bool:
+    def judged(change: Callable[[Path], object]) -> bool:
         shutil.rmtree(case, ignore_errors=True)
         shutil.copytree(sound, case)
         path = sorted(case.iterdir())[3]
