@@ -37,12 +37,17 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
         "no-dicom": "write no masks as DICOM",
         "show-patient": "print name, number and dates of the DICOM header on the page",
     }
-    objects = {"nargs": "+", "choices": ("seg", "sr", "sc", "pdf", "maps"), "default": None, "metavar": "KIND"}
+    objects: dict[str, Any] = {
+        "nargs": "+",
+        "choices": ("seg", "sr", "sc", "pdf", "maps"),
+        "default": None,
+        "metavar": "KIND",
+    }
     for name, text in said.items():
         valued: dict[str, dict[str, Any]] = {"dt": {"type": float, "metavar": "S"}, "times": {"metavar": "FILE"}}
         valued |= {"series": {"dest": "of_series", "metavar": "N"}, "slab-mm": {"type": float, "metavar": "MM"}}
         valued["dicom-out"] = objects
-        how = valued.get(name, {"action": "store_true"})
+        how: dict[str, Any] = valued.get(name, {"action": "store_true"})
         parser.add_argument(f"--{name}", **how, help=text if shown else argparse.SUPPRESS)
     said_of_viewer = "in the page: small (default), or niivue with three planes too (below 8 MB for 16 slices)"
     words: dict[str, Any] = {"choices": ("small", "niivue"), "default": "small"}
