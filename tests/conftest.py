@@ -16,7 +16,7 @@ from monai_isles.io import findings, publish_state
 from monai_isles.networks import AsymmetricResUNet
 from monai_isles.phantom import make_dataset
 
-pytest_plugins = ["tests.fixtures.dicom", "tests.fixtures.heads"]
+pytest_plugins = ["tests.fixtures.dicom", "tests.fixtures.heads", "tests.fixtures.training"]
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ def declared() -> dict[str, str]:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     extras = config["options.extras_require"]
-    tools = ("test", "lint", "docs", "clients")
+    tools = ("test", "lint", "docs", "clients", "label")
     lines = [config["options"]["install_requires"], *(extras[name] for name in extras if name not in tools)]
     return dict(re.match(r"([\w-]+)(.*)", line).groups() for text in lines for line in text.split())
 

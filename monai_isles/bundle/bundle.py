@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import hashlib
 import importlib.util
 import json
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from monai_isles.bundle.configs import judge_config, logging_findings
 from monai_isles.errors import IslesError, refused
@@ -67,12 +71,18 @@ class Bundle:
         overlays: Sequence[str] = (),
         settings: Mapping[str, object] | None = None,
     ) -> Bundle:
-        """Return the bundle at a path that exists, else the known bundle of this name; nothing is read yet."""
+        """Return the bundle at a path that exists, else the known bundle of this name; nothing is read yet.
+
+        A zip, as ``export`` packs it, is judged and unpacked aside, once, for as long as this process lives.
+
+        Raises:
+            IslesError: of a zip alone: ``E-FILE-17`` damaged, ``E-SAFE-*`` it holds what a bundle may not.
+        """
         if isinstance(name_or_path, Bundle):
             return name_or_path
-        root = Path(name_or_path)
-        if not root.exists():
-            root = known_bundles().get(str(name_or_path), root)
+        root = _place_of(name_or_path)
+        if _is_zip(root):
+            root = _unpacked(root.resolve(), root.stat().st_mtime_ns)
         return cls(root, tuple(overlays), dict(settings or {}))
 
     @property
@@ -178,10 +188,7 @@ class Bundle:
             config = self._trained(changed)
             _merge(config, _fitting(self.settings.items(), config))
             return config
-        config = ConfigParser(_read(main))
-        pairs = [pair for values in (*changed, self.settings) for pair in values.items()]
-        _merge(config, _fitting([pair for pair in pairs if _path(pair[0])[0] not in _PROGRAMS], config))
-        return config
+        return ConfigParser(lay_over(_read(main), [*changed, self.settings]))
 
     def training_settings(self) -> dict[str, object]:
         """Return those settings that ``train.json`` has under its overlays; the others are for the prediction alone."""
@@ -285,6 +292,16 @@ def _fitting(pairs: Iterable[tuple[str, object]], config: ConfigParser) -> Itera
             yield key, value
 
 
+def lay_over(content: dict[str, Any], changed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a config with those changed ids that have a place in it; programs (``run`` and its like) stay its own."""
+    from monai.bundle import ConfigParser
+
+    config = ConfigParser(content)
+    pairs = [pair for values in changed for pair in values.items()]
+    _merge(config, _fitting([pair for pair in pairs if _path(pair[0])[0] not in _PROGRAMS], config))
+    return cast(dict[str, Any], config.get())
+
+
 def _merge(config: ConfigParser, pairs: Iterable[tuple[str, object]]) -> None:
     from monai.bundle.utils import merge_kv
 
@@ -301,22 +318,49 @@ def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[
         IslesError: ``E-USE-70`` when there is nothing to unpack, ``E-FILE-18`` and ``E-FILE-10`` for the folder.
     Source: ours; cases I1 to I12 of the reliability list, ``tests/bundle/test_bundle.py``.
     """
-    path = Bundle.open(path).root
-    zipped = path.is_file() and path.suffix.lower() == ".zip"
+    path = _place_of(path)
+    zipped = _is_zip(path)
     if unpack is not None and not zipped:
         raise refused("E-USE-70", where="--unpack", found=f"{path} is no zip")
     if not zipped:
         return judge_config(path) if path.is_file() else _judge_all(Bundle(path))
     with tempfile.TemporaryDirectory(prefix="monai-isles-") as aside:
-        place = Path(aside) / "bundle"
-        found = _caught(lambda: unpack_zip(path, place))
-        if not found:
-            inner = _root(place)
-            named = str(inner), str(path)
-            found = [replace(one, where=one.where.replace(*named)) for one in _judge_all(Bundle(inner))]
+        place = Path(aside) / path.stem
+        found = _caught(lambda: unpack_zip(path, place)) or _judge_unpacked(place, path)
     if unpack is not None and not any(one.severity == ERROR for one in found):
         unpack_zip(path, unpack)
     return found
+
+
+def _place_of(name_or_path: str | Path) -> Path:
+    """Return a path that exists as it is, else the folder of the known bundle of this name."""
+    path = Path(name_or_path)
+    return path if path.exists() else known_bundles().get(str(name_or_path), path)
+
+
+def _is_zip(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() == ".zip"
+
+
+@lru_cache(maxsize=8)
+def _unpacked(path: Path, changed_ns: int) -> Path:
+    """Return the folder of a zipped bundle, unpacked and judged; it goes when this process ends, not when a fork does.
+
+    Args:
+        changed_ns: when the file was last written: another file under the same name is unpacked anew.
+    """
+    aside, owner = tempfile.mkdtemp(prefix="monai-isles-"), os.getpid()
+    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(aside, ignore_errors=True))
+    place = Path(aside) / path.stem
+    unpack_zip(path, place)
+    refuse(_judge_unpacked(place, path))
+    return _root(place)
+
+
+def _judge_unpacked(place: Path, path: Path) -> list[Finding]:
+    """Judge what was unpacked; findings name the archive."""
+    inner = _root(place)
+    return [replace(one, where=one.where.replace(str(inner), str(path))) for one in _judge_all(Bundle(inner))]
 
 
 def _root(place: Path) -> Path:

@@ -20,6 +20,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for <name>/ and <name>.zip")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="state dict instead of BUNDLE/models/model.pt")
     parser.add_argument("--postprocessing", type=Path, metavar="FILE", help="threshold and size as `search` chose them")
+    overlay = "overlays of the bundle, laid over what trains and predicts: label.json is for MONAI Label"
+    parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help=overlay)
+    parser.add_argument("--zoo", action="store_true", help="by the model zoo's name, with its unit test and file list")
+    parser.add_argument("--url", help="with --zoo: address below which files over 25 MB will lie")
     parser.add_argument("--no-graphs", action="store_true", help="leave out TorchScript and ONNX")
     parser.add_argument("--force", action="store_true", help="DIR may be in use; an earlier export there is replaced")
     other = parser.add_argument_group("instead of a bundle, from a data list")
@@ -64,7 +68,8 @@ def _bundle(args: argparse.Namespace) -> str:
 
     chosen = read_postprocessing(args.postprocessing) if args.postprocessing else None
     graphs = not args.no_graphs
-    done = export_bundle(args.bundle, args.out, weights=args.weights, graphs=graphs, force=args.force, settings=chosen)
+    how = {"weights": args.weights, "graphs": graphs, "force": args.force, "settings": chosen, "zoo": args.zoo}
+    done = export_bundle(args.bundle, args.out, overlays=args.overlay, url=args.url, **how)
     return json.dumps(vars(done), default=str) if args.json else _text(done)
 
 

@@ -25,6 +25,7 @@ VERBS = {
     "prepare": "preprocess cases into a cache that training and prediction share",
     "crossval": "train and predict every fold of a bundle, restartable",
     "search": "choose threshold and smallest lesion on out-of-fold predictions, by two protocols",
+    "bundles": "list the bundles that can be named: task, inputs, weights, what was measured, licence",
     "predict": "segment cases the model never saw",
     "predict-series": "make maps, core, lesion, page and DICOM of studies as the scanner wrote them",
     "bids": "predict participants of a BIDS data set into BIDS derivatives, as a BIDS App",

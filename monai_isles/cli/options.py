@@ -26,7 +26,7 @@ def prediction_arguments(parser: argparse.ArgumentParser, *, app: bool = False) 
         app: a BIDS App, which has its output elsewhere.
     """
     add = parser.add_argument
-    add("--bundle", required=True, help="name or folder of the bundle, e.g. clerigues or bundles/clerigues")
+    add("--bundle", required=True, help="name, folder or exported zip of the bundle, e.g. clerigues")
     if not app:
         add("--out", required=True, help="folder for <case>/lesion.nii.gz and the other results")
     add("--weights", nargs="+", default=[], metavar="FILE", help="state dicts; several are averaged")

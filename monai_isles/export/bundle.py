@@ -6,16 +6,17 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from monai_isles.bundle.bundle import INFERENCE, METADATA, OF_WEIGHTS, TRAIN, WEIGHTS, Bundle
+from monai_isles.bundle.bundle import INFERENCE, METADATA, OF_WEIGHTS, TRAIN, WEIGHTS, Bundle, lay_over
 from monai_isles.errors import IslesError, refused
 from monai_isles.export.graph import Graph, build_network, load_network, write_graphs
+from monai_isles.export.zoo import data_licence, honest_card, hub_card, list_large_files, unit_test
 from monai_isles.io.archives import pack_zip
 from monai_isles.io.checksums import sha256_of
 from monai_isles.io.findings import refuse
@@ -107,24 +108,28 @@ def _refusal(where: str, faults: list[str]) -> IslesError:
 
 CARD, LICENSE = "README.md", "LICENSE"
 NEEDED = (INFERENCE, TRAIN, METADATA, CARD, LICENSE)
-_OPTIONAL = {"logging.conf": "configs", "data_license.txt": "docs"}
+_DATA_LICENCE = "data_license.txt"
+_OPTIONAL = {"logging.conf": "configs", _DATA_LICENCE: "docs"}
 _SIMULATED = "monai_isles.phantom.dataset_or_phantom"
 _SMALL = {"folder": "data/phantom_ct_small", "cases": 2, "max_slices": 2}
 
 
-def write_layout(source: Path, folder: Path, weights: Path) -> None:
+def write_layout(source: Path, folder: Path, weights: Path, overlays: Sequence[str] = ()) -> None:
     """Write ``configs``, ``docs``, ``models/model.pt`` and ``LICENSE`` of a flat bundle; the metadata comes later.
 
-    The card moves into ``docs``, beside the figures it shows.
+    The card moves into ``docs``, beside the figures it shows. ``overlays`` are laid over what trains and predicts.
 
     Raises:
         IslesError: ``E-EXP-10`` when a config names a data list that is not there.
     """
+    changed = [Bundle(source).overlay(name) for name in overlays]
     for part in ("configs", "docs", "models"):
         (folder / part).mkdir(parents=True)
     for path in sorted(source.glob("*.json")):
         if path.name != METADATA:
             config = portable(json.loads(path.read_text(encoding="utf-8")), path, folder / "configs")
+            if changed and path.name in (TRAIN, INFERENCE):
+                config = lay_over(config, changed)
             write_json(folder / "configs" / path.name, config)
     for name, part in _OPTIONAL.items():
         if (source / name).is_file():
@@ -144,7 +149,7 @@ def settle(configs: Path, settings: Mapping[str, float]) -> None:
             write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **settings})
 
 
-def portable(config: Mapping[str, object], path: Path, configs: Path) -> dict[str, object]:
+def portable(config: Mapping[str, Any], path: Path, configs: Path) -> dict[str, Any]:
     """Return a config whose paths start at the bundle's folder, and copy the data list it names into ``configs``.
 
     Results go to ``eval``, weights come from ``models/model.pt``. Where no data is named, prediction simulates a few
@@ -183,7 +188,6 @@ def _copied(name: str, bundle_root: str, path: Path, configs: Path) -> str:
 
 
 CHECKSUMS = "SHA256SUMS"
-_NOTICE = "> These weights (SHA-256 {}) replace the released ones: no result below was measured with them.\n\n"
 
 
 @dataclass(frozen=True)
@@ -212,6 +216,9 @@ def export_bundle(
     graphs: bool = True,
     force: bool = False,
     settings: Mapping[str, float] | None = None,
+    overlays: Sequence[str] = (),
+    zoo: bool = False,
+    url: str | None = None,
 ) -> Exported:
     """Write ``<out>/<name>/`` in the bundle specification's layout and ``<out>/<name>.zip`` of it.
 
@@ -223,6 +230,10 @@ def export_bundle(
         graphs: write TorchScript and ONNX too.
         force: ``out`` may be in use; an earlier export of this bundle there is replaced, nothing else.
         settings: values in place of those of ``inference.json`` and ``evaluate.json``, as a search chose them.
+        overlays: config files or rows of the bundle laid over ``train.json`` and ``inference.json``: ``label.json``
+            makes a bundle for MONAI Label.
+        zoo: name it as MONAI's model zoo does (``zoo_name`` of the metadata), list what is over 25 MB (it will lie
+            below ``url``), and write the zoo's unit test beside it, ``ci/unit_tests/test_<name>.py``.
     Raises:
         IslesError: ``E-EXP-01`` to ``10``, ``E-SAFE-*`` for a config that asks for more than a bundle may, and those
             of ``monai_isles.io.load_state``.
@@ -234,22 +245,28 @@ def export_bundle(
     _require_complete(bundle, chosen)
     refuse(bundle.judge())
     metadata = check_metadata(bundle.metadata, str(bundle.file(METADATA)))
-    _require_room(source, out, force)
+    name = str(metadata["zoo_name"]) if zoo else source.name
+    _require_room(source, out, name, force)
     aside = out.with_name(f"{PART}{uuid4().hex[:8]}-{out.name}")
-    folder = aside / source.name
+    folder = aside / name
     try:
         folder.mkdir(parents=True)
         if not chosen.is_file():
             publish_state(chosen := aside / "empty.pt", {})
         state = load_state(chosen, sha256=None if weights is not None else metadata.get("weights_sha256"))
-        write_layout(source, folder, chosen)
+        write_layout(source, folder, chosen, overlays)
         (aside / "empty.pt").unlink(missing_ok=True)
         settle(folder / "configs", settings or {})
         complete = complete_metadata(metadata, sha256_of(folder / WEIGHTS))
         made = _models(folder, state, complete, graphs)
         dropped = sorted(set(metadata) - set(complete))
-        _finish(folder, complete, made, dropped)
-        pack_zip(aside, aside / f"{source.name}.zip")
+        if zoo:
+            list_large_files(folder, url)
+        _finish(folder, complete, made, dropped, bool(state))
+        pack_zip(aside, aside / f"{name}.zip")
+        if zoo:
+            (aside / "ci/unit_tests").mkdir(parents=True)
+            (aside / f"ci/unit_tests/test_{name}.py").write_text(unit_test(name, bundle), encoding="utf-8")
         exported = _record(folder, out, made, dropped)
         _move(aside, out)
     except OSError as error:
@@ -273,8 +290,8 @@ def _fixed_rule(bundle: Bundle) -> bool:
     return not build_network(bundle).state_dict()
 
 
-def _require_room(source: Path, out: Path, force: bool) -> None:
-    target = out / source.name
+def _require_room(source: Path, out: Path, name: str, force: bool) -> None:
+    target = out / name
     if out.resolve().is_relative_to(source) or target.resolve() == source:
         raise refused("E-EXP-03", where=str(out), found=f"bundle {source}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not force:
@@ -294,17 +311,21 @@ def _models(folder: Path, state: Mapping, metadata: dict, graphs: bool) -> list[
     return write_graphs(network, folder / "models", metadata=metadata, inference=inference)
 
 
-def _finish(folder: Path, metadata: dict, made: list[Graph], dropped: list[str]) -> None:
-    """Write what depends on the finished models: metadata, the card's notice, and the checksums of all files."""
+def _finish(folder: Path, metadata: dict, made: list[Graph], dropped: list[str], shipped: bool) -> None:
+    """Write what depends on the finished models: metadata, both cards, the data's licence, checksums of all files."""
     if made:
         metadata["graphs"] = {
             f"models/{g.path.name}": {"sha256": sha256_of(g.path), "largest_logit_difference": g.difference}
             for g in made
         }
     write_json(folder / "configs" / METADATA, metadata)
-    if dropped:
-        card = folder / "docs" / CARD
-        card.write_text(_NOTICE.format(metadata["weights_sha256"]) + card.read_text(encoding="utf-8"), encoding="utf-8")
+    card = folder / "docs" / CARD
+    sha256 = metadata["weights_sha256"]
+    honest = honest_card(card.read_text(encoding="utf-8"), sha256, shipped=shipped, replaced=bool(dropped))
+    card.write_text(honest, encoding="utf-8")
+    (folder / CARD).write_text(hub_card(honest, metadata), encoding="utf-8")
+    if not (folder / "docs" / _DATA_LICENCE).is_file():
+        (folder / "docs" / _DATA_LICENCE).write_text(data_licence(metadata), encoding="utf-8")
     sums = [f"{checksum}  {name}\n" for name, checksum in _checksums(folder).items()]
     (folder / CHECKSUMS).write_text("".join(sums), encoding="utf-8")
 

@@ -1,5 +1,6 @@
 from .cpu.folded_res_unet import FoldedResUNet
 from .ischaemia import case_ischaemia, perfusion_block
+from .labelling import LabelMaskd, LoadStudyd
 from .outputs import LesionMapsd, PublishMapsd, entropy_bits, lesion_confidence, publish_entropy
 from .predictor import CaseInferer, Predictor, chosen_step, ensemble_infer, load_predictor
 from .whole_slices import WholeSliceInferer
@@ -9,7 +10,9 @@ from .windows_plan import count_windows, window_starts
 __all__ = [
     "CaseInferer",
     "FoldedResUNet",
+    "LabelMaskd",
     "LesionMapsd",
+    "LoadStudyd",
     "Predictor",
     "PublishMapsd",
     "StepSlidingWindowInferer",

@@ -12,7 +12,7 @@ from .distributed import (
     shared,
     world_size,
 )
-from .epochs import CodeSpread, Curves, EpochOrder, WeightAverage, case_names, present
+from .epochs import CodeSpread, Curves, EpochOrder, ListedOutput, WeightAverage, case_names, existing
 from .fixed_rule import FixedRule
 from .guard import FiniteGuard
 from .schedules import EarlyStop, FineTuning, PlateauSchedule, SequentialStages
@@ -31,6 +31,7 @@ __all__ = [
     "FineTuning",
     "FiniteGuard",
     "FixedRule",
+    "ListedOutput",
     "PlateauSchedule",
     "SequentialStages",
     "SharedNetwork",
@@ -40,11 +41,11 @@ __all__ = [
     "WholeMetricsSaver",
     "agreed",
     "case_names",
+    "existing",
     "join_group",
     "leave_group",
     "pick_device",
     "plain_exits",
-    "present",
     "rank",
     "rank_device",
     "shard",

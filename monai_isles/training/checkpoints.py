@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,7 @@ from monai_isles.io.runs import RunFolder
 from monai_isles.io.weights import load_state, publish_state
 from monai_isles.sampling.cases import left_out_reasons
 from monai_isles.training.distributed import agreed, from_first, world_size
-from monai_isles.training.schedules import sign_of
+from monai_isles.training.schedules import ran_in, sign_of
 from monai_isles.training.stop_signal import StopSignal, require_unfinished, start_within
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Checkpoints:
         writes: False in all processes but the first, which reads what all of them load: the others need no access to
             ``folder``.
         force: go on although the settings differ from the checkpoint's, and say how; those of now hold.
+        anew: begin anew where the folder's run is finished, as MONAI Label's next training of the same model.
     Raises:
         IslesError: ``E-TRAIN-01`` for other settings than the checkpoint's, ``E-TRAIN-02`` for a finished run,
             ``E-TRAIN-04`` when checkpoints exist and none can be read, ``E-TRAIN-05`` another mode.
@@ -62,12 +64,13 @@ class Checkpoints:
         writes: bool = True,
         mode: str = "min",
         force: bool = False,
+        anew: bool = False,
     ) -> None:
         self.folder, self.network, self.evaluator, self.metric = Path(folder), network, evaluator, metric
         self.objects = {"network": network, **objects}
         self.settings = {name: " ".join(repr(thing).split()) for name, thing in describe.items()}
         self.loaders = tuple(describe.values())
-        self.min_delta, self.keep, self.writes, self.force = min_delta, keep, writes, force
+        self.min_delta, self.keep, self.writes, self.force, self.anew = min_delta, keep, writes, force, anew
         self._held, self._stop = RunFolder(folder), StopSignal()
         self.sign = sign_of(mode)
         self.best = self.sign * float("inf")
@@ -87,6 +90,9 @@ class Checkpoints:
     def resume(self, engine: Engine) -> int:
         """Load the newest checkpoint that can be read into all objects and ``engine``; return its epoch, 0 for none."""
         if self.writes:
+            if self.anew and (self.folder / "run.json").is_file():
+                for old in (*self.folder.glob("checkpoint-*.pt"), self.folder / "run.json"):
+                    old.unlink()
             require_unfinished(self.folder)
             self._held.__enter__()
             atexit.register(self._held.__exit__, None, None, None)
@@ -154,9 +160,11 @@ class Checkpoints:
             self._stop.stop()
 
     def _improved(self, engine: Engine) -> bool:
-        """Tell whether this epoch's weights are to be kept."""
+        """Tell whether this epoch's weights are to be kept: the best, or the last ones before any validation."""
         if self.evaluator is None:
             return True
+        if not ran_in(engine, self.evaluator):
+            return math.isinf(self.best)
         score = agreed(float(self.evaluator.state.metrics[self.metric]))
         better = self.sign * score < self.sign * self.best - self.min_delta
         self.best = score if better else self.best

@@ -6,6 +6,7 @@ import copy
 import csv
 import io
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any, cast
 
 import torch
 from ignite.engine import Engine, Events
+from monai.engines.utils import IterationEvents
 from torch import Tensor, nn
 
 from monai_isles.io.publish import publish_text
 from monai_isles.sampling.patches import PatchLoader
 from monai_isles.training.distributed import totalled, world_size
+from monai_isles.training.schedules import ran_in
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +31,27 @@ def case_names(batch: Mapping[str, Any] | list[Mapping[str, Any]]) -> list[dict[
     return [{"filename_or_obj": name} for name in names]
 
 
-def present(handlers: Sequence[Any]) -> list[Any]:
-    """Return the handlers that are there: a training on all scans (``--fold all``) has no validation."""
-    return [handler for handler in handlers if handler is not None]
+def existing(handler: Any) -> Any:
+    """Return a handler that another id of the config makes: MONAI reads ``train#handlers`` as dictionaries."""
+    return handler
+
+
+class ListedOutput:
+    """Leave each iteration's output as a list of one, as MONAI's handlers expect it of a decollated batch.
+
+    The trainers of this package do not decollate: taking a batch of patches apart costs time and nothing reads the
+    parts. ``from_engine(["loss"], first=True)``, with which ``StatsHandler``, ``TensorBoardStatsHandler`` and
+    ``MLFlowHandler`` find the loss, wants a list. Put it first among the handlers; what needs the dictionary itself
+    listens to ``IterationEvents.MODEL_COMPLETED``.
+
+    Source: ours; ``tests/bundles/test_workflows.py``.
+    """
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        engine.state.output = [cast(dict[str, Any], engine.state.output)]
 
 
 class CodeSpread:
@@ -153,6 +174,7 @@ class Curves:
     """Write one row an epoch: the curves of the paper's Figure 3.
 
     Columns: epoch, train_loss, train_accuracy, then every metric of ``evaluators``, then seconds since the epoch began.
+    A metric is ``nan`` in an epoch without validation (``val_interval``).
     Accuracy is that of the ``logits`` where the network returns more, against the label's first channel; a network with
     one output channel has none. Of several processes all counts are summed, so a row is that of one process; nothing
     waits for the device before the epoch's end.
@@ -164,13 +186,14 @@ class Curves:
     """
 
     def __init__(self, path: str, evaluators: Sequence[Engine | None], writes: bool = True) -> None:
-        self.path, self.evaluators, self.writes = Path(path), present(evaluators), writes
+        self.path, self.writes = Path(path), writes
+        self.evaluators = [evaluator for evaluator in evaluators if evaluator is not None]
         self.rows: list[dict[str, float]] = []
         self._begin()
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
+        engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._count)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
 
     def _begin(self, engine: Engine | None = None) -> None:
@@ -197,14 +220,16 @@ class Curves:
         if voxels:
             row["train_accuracy"] = right / voxels
         for evaluator in self.evaluators:
-            row |= {name: float(value) for name, value in evaluator.state.metrics.items()}
+            ran = ran_in(engine, evaluator)
+            row |= {name: float(value) if ran else math.nan for name, value in evaluator.state.metrics.items()}
         row["seconds"] = round(time.monotonic() - self._started, 1)
         self.rows.append(row)
         if not self.writes:
             return
         log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(self.rows[-1]), lineterminator="\n")
+        names = max(self.rows, key=len)  # before the first validation there are no metrics
+        writer = csv.DictWriter(text, fieldnames=list(names), restval="nan", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         publish_text(self.path, text.getvalue())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from ignite.engine import Engine
@@ -18,18 +20,20 @@ from monai_isles.training.stop_signal import require_unfinished
 log = logging.getLogger(__name__)
 
 
-class FixedRule:
-    """Stand where other bundles have a trainer, for a network without parameters.
+class FixedRule(Engine):
+    """Stand where other bundles have a trainer, for a network without parameters: one epoch of one step, the score.
 
     ``run`` scores the fold with ``evaluator`` and writes ``model.pt``, a state dictionary without entries, and
     ``run.json``, whose ``outcome`` says that nothing was learned and ``left_out`` which cases could not be scored, so
-    that the same commands work on the folder.
+    that the same commands work on the folder. There is no loss to log; the metric stands in ``state.metrics``.
 
     Args:
         folder: the run's folder.
         network: what holds the rule; it must have neither parameters nor buffers.
         evaluator, metric: engine over the fold's cases and the name of its metric; None scores nothing.
         writes: False in all processes but one; all of them score.
+        max_epochs: there is one, whatever is asked for: no later epoch would differ.
+        train_handlers: attached as a trainer of MONAI attaches its own.
 
     Raises:
         IslesError: ``E-TRAIN-02`` the run is finished already, ``E-TRAIN-60`` the network has something to learn.
@@ -37,8 +41,16 @@ class FixedRule:
     """
 
     def __init__(
-        self, folder: str, network: torch.nn.Module, evaluator: Engine | None, metric: str, writes: bool = True
+        self,
+        folder: str,
+        network: torch.nn.Module,
+        evaluator: Engine | None,
+        metric: str,
+        writes: bool = True,
+        max_epochs: int = 1,
+        train_handlers: Sequence[Any] = (),
     ) -> None:
+        super().__init__(self._step)
         if state := network.state_dict():
             raise refused(
                 "E-TRAIN-60",
@@ -47,8 +59,10 @@ class FixedRule:
             )
         self.folder, self.network, self.evaluator, self.metric = Path(folder), network, evaluator, metric
         self.writes = writes
+        for handler in train_handlers:
+            handler.attach(self)
 
-    def run(self) -> float:
+    def run(self) -> float:  # type: ignore[override]
         """Return the metric of the fold, NaN without one."""
         if not self.writes:
             return self._score()
@@ -66,7 +80,10 @@ class FixedRule:
         return score
 
     def _score(self) -> float:
-        if self.evaluator is None:
-            return math.nan
-        self.evaluator.run()
-        return float(self.evaluator.state.metrics[self.metric])
+        super().run([None], max_epochs=1)
+        return float(self.state.metrics.get(self.metric, math.nan))
+
+    def _step(self, engine: Engine, batch: None) -> None:
+        if self.evaluator is not None:
+            self.evaluator.run()
+            self.state.metrics[self.metric] = float(self.evaluator.state.metrics[self.metric])

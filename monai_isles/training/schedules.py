@@ -33,8 +33,13 @@ def measured(evaluator: Engine | None, metric: str) -> float:
     return float(cast(Engine, evaluator).state.metrics[metric])
 
 
+def ran_in(engine: Engine, evaluator: Engine | None) -> bool:
+    """Tell whether the evaluator ran in the epoch that the trainer ends: MONAI gives it the trainer's epoch."""
+    return evaluator is not None and evaluator.state.epoch == engine.state.epoch
+
+
 class EarlyStop:
-    """Terminate the trainer after ``patience`` epochs in a row in which ``metric`` got no better by ``min_delta``.
+    """Terminate the trainer after ``patience`` validations in a row in which ``metric`` got no better by ``min_delta``.
 
     Several processes go by the first one's value, and so stop together.
 
@@ -62,6 +67,8 @@ class EarlyStop:
         self.best, self.waited = self.sign * float("inf"), 0
 
     def __call__(self, engine: Engine) -> None:
+        if not ran_in(engine, self.evaluator):
+            return
         score = agreed(measured(self.evaluator, self.metric))
         improved = self.sign * score < self.sign * self.best - self.min_delta
         self.waited = 0 if improved else self.waited + 1
@@ -77,7 +84,7 @@ class EarlyStop:
 
 
 class PlateauSchedule:
-    """Multiply the learning rate by ``factor`` after ``patience`` epochs in a row without a gain of ``metric``.
+    """Multiply the learning rate by ``factor`` after ``patience`` validations in a row without a gain of ``metric``.
 
     Attach it after the validation and before the checkpoints, and give it to them as an object. torch counts one epoch
     more before it reduces (``patience`` is what it tolerates); here it is the paper's number.
@@ -113,7 +120,8 @@ class PlateauSchedule:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        self._inner.step(agreed(measured(self.evaluator, self.metric)))
+        if ran_in(engine, self.evaluator):
+            self._inner.step(agreed(measured(self.evaluator, self.metric)))
 
     def restart(self) -> None:
         """Forget the best value and the epochs counted, as ``FineTuning`` does when all layers begin to train."""
@@ -331,6 +339,8 @@ class SequentialStages:
             engine.terminate()
 
     def _remember(self, engine: Engine) -> None:
+        if not ran_in(engine, self.evaluator):
+            return
         score = agreed(measured(self.evaluator, self.metric))
         if score < self.best:
             self.best = score

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from nibabel.spatialimages import SpatialImage
 
-from monai_isles.bundle.bundle import INFERENCE, Bundle
+from monai_isles.bundle.bundle import INFERENCE, Bundle, known_bundles
 from monai_isles.data.entries import find_inputs
 from monai_isles.errors import refused
 from monai_isles.inference.predictor import Choices
@@ -84,7 +84,7 @@ class Segmentation(Result):
 
 
 def load_bundle(name: str | Path, *, overlays: Sequence[str] = ()) -> Bundle:
-    """Return a bundle by its name or path, known to be one.
+    """Return a bundle by its name, its folder or its zip, known to be one.
 
     Raises:
         IslesError: ``E-INF-10``.
@@ -95,6 +95,34 @@ def load_bundle(name: str | Path, *, overlays: Sequence[str] = ()) -> Bundle:
     bundle = Bundle.open(name, overlays=overlays)
     bundle.file(INFERENCE)
     return bundle
+
+
+def list_bundles() -> list[dict[str, Any]]:
+    """Return, of every bundle that can be named, what a user chooses by: one dictionary each, by name.
+
+    Units: of an input as its ``unit`` says; ``weights_mb`` in MB, None where the bundle carries no weights.
+
+    >>> [one["name"] for one in list_bundles()][:2]
+    ['abulnaga', 'clerigues']
+    """
+    return [_about(name, Bundle(root)) for name, root in sorted(known_bundles().items())]
+
+
+def _about(name: str, bundle: Bundle) -> dict[str, Any]:
+    metadata, card = bundle.metadata, bundle.paper.get("card", {})
+    here = bundle.weights.is_file()
+    return {
+        "name": name,
+        "title": metadata.get("name", name),
+        "task": metadata.get("task", ""),
+        "inputs": {key: one.get("unit", "") for key, one in metadata.get("modalities", {}).items()},
+        "weights": "shipped" if here else "none needed" if "bare" in card else "none: train it first",
+        "weights_mb": round(bundle.weights.stat().st_size / 1e6, 2) if here else None,
+        "weights_sha256": bundle.weights_sha256 if here else None,
+        "measured": metadata.get("eval_metrics"),
+        "licence": card.get("licence", ""),
+        "folder": str(bundle.root),
+    }
 
 
 def segment(

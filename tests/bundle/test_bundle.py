@@ -193,3 +193,24 @@ def test_a_hostile_member_is_one_finding(tmp_path: Path) -> None:
 def test_a_folder_has_nothing_to_unpack(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(IslesError, match=r"E-USE-70: only an archive can be unpacked\n.*\n.*mine is no zip"):
         check_bundle(whole, unpack=tmp_path / "out")
+
+
+def test_a_zip_opens_as_the_bundle_inside_it_once_and_anew_when_it_changes(whole: Path) -> None:
+    archive = zipped(whole)
+    opened = Bundle.open(archive)
+    assert opened.name == "mine" and opened.config("inference")["x"] == "$len(@y)" and opened.root != whole
+    assert Bundle.open(archive).root == opened.root
+    publish_json(whole / "configs/extra.json", {})
+    archive.unlink()
+    assert not opened.has("extra.json") and Bundle.open(zipped(whole)).has("extra.json")
+
+
+def test_a_zip_that_holds_code_or_leaves_its_folder_is_not_opened(whole: Path, tmp_path: Path) -> None:
+    torch.save({"w": Path()}, whole / "models/model.pt")
+    publish_json(whole / "configs/metadata.json", {})
+    with pytest.raises(IslesError, match=r"E-SAFE-01.*\n.*mine\.zip"):
+        Bundle.open(zipped(whole))
+    with zipfile.ZipFile(tmp_path / "slip.zip", "w") as archive:
+        archive.writestr("../out.json", "{}")
+    with pytest.raises(IslesError, match="E-SAFE-04"):
+        Bundle.open(tmp_path / "slip.zip")

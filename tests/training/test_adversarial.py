@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from ignite.engine import Engine
+from monai.engines.utils import IterationEvents
 from torch import nn
 
 from monai_isles.losses import PseudoDWILoss, SynthesisLoss
@@ -16,7 +17,13 @@ def engine_with(step: DiscriminatorStep, times: int) -> Engine:
     logits = torch.zeros(4, 2, 32, 32, requires_grad=True)
     fake = torch.zeros(4, 1, 32, 32, requires_grad=True)
     output = {"pred": PseudoDWIOutput(logits, fake, None), "label": torch.cat([real.round(), real, real], 1)}
-    engine = Engine(lambda engine, batch: output)
+
+    def step_of_monai(engine: Engine, batch: int) -> None:
+        engine.state.output = output
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+
+    engine = Engine(step_of_monai)
+    engine.register_events(*IterationEvents)
     step.attach(engine)
     engine.run(range(times), max_epochs=1)
     assert fake.grad is None and logits.grad is None

@@ -131,11 +131,12 @@ def test_the_early_stop_counts_only_falls_above_its_delta(tmp_path: Path) -> Non
 
     class Engine:
         stopped = False
+        state = SimpleNamespace(metrics={"m": 1.0}, epoch=0)
 
         def terminate(self) -> None:
             self.stopped = True
 
-    evaluator = SimpleNamespace(state=SimpleNamespace(metrics={"m": 1.0}))
+    evaluator = SimpleNamespace(state=Engine.state)
     stop, engine = EarlyStop(evaluator, "m", patience=2, min_delta=0.1), Engine()
     for value, waited in ((1.0, 0), (0.95, 1), (0.85, 0), (0.85, 1), (0.86, 2)):
         assert not engine.stopped

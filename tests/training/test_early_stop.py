@@ -12,8 +12,8 @@ from monai_isles.training import EarlyStop
 
 def epochs_until_the_stop(scores: list[float], mode: str) -> int:
     stopped: list[bool] = []
-    evaluator = SimpleNamespace(state=SimpleNamespace(metrics={}))
-    trainer = SimpleNamespace(terminate=lambda: stopped.append(True))
+    evaluator = SimpleNamespace(state=SimpleNamespace(metrics={}, epoch=0))
+    trainer = SimpleNamespace(state=evaluator.state, terminate=lambda: stopped.append(True))
     stop = EarlyStop(evaluator, "m", patience=2, min_delta=0.01, mode=mode)
     for epoch, score in enumerate(scores, start=1):
         evaluator.state.metrics["m"] = score

@@ -50,6 +50,7 @@ def toy_run(weights: Path | None, *, frozen_epochs: int = 2, scores: list[float]
         rates[epoch] = optimizer.param_groups[0]["lr"]
         states[epoch] = {name: value.clone() for name, value in network.state_dict().items()}
         evaluator.state.metrics = {"val_dsc": scores[epoch - 1] if scores else epoch / 100}
+        evaluator.state.epoch = epoch
 
     trainer = Engine(step)
     tuning.attach(trainer)
@@ -131,6 +132,7 @@ def rates_of(scores: list[float], *, mode: str = "max", patience: int = 3) -> li
     def score(engine: Engine) -> None:
         rates.append(optimizer.param_groups[0]["lr"])
         evaluator.state.metrics = {"m": scores[engine.state.epoch - 1]}
+        evaluator.state.epoch = engine.state.epoch
 
     trainer.add_event_handler(Events.EPOCH_COMPLETED, score)
     PlateauSchedule(optimizer, evaluator, "m", factor=0.5, patience=patience, mode=mode).attach(trainer)

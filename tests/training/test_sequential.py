@@ -106,11 +106,12 @@ class Scores(nn.Module):
 
 def handing_on(scores: list[float], epochs: int = 99) -> tuple[Scores, SequentialStages]:
     network, memory = Scores(), Memory()
-    evaluator = SimpleNamespace(state=SimpleNamespace(metrics={}))
+    evaluator = SimpleNamespace(state=SimpleNamespace(metrics={}, epoch=0))
 
     def epoch(engine: Engine, batch: int) -> None:
         network.get_submodule(network.learns).weight.data.fill_(engine.state.epoch)
         evaluator.state.metrics["val_loss"] = scores[engine.state.epoch - 1]
+        evaluator.state.epoch = engine.state.epoch
 
     engine = memory.engine = Engine(epoch)
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)

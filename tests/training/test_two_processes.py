@@ -34,11 +34,11 @@ def test_alone_nothing_is_exchanged() -> None:
 
 def test_the_first_process_s_score_decides_for_all(in_group: Callable) -> None:
     def waited(rank: int) -> tuple[int, float]:
-        evaluator = SimpleNamespace(state=SimpleNamespace(metrics={"m": 1.0}))
+        evaluator = SimpleNamespace(state=SimpleNamespace(metrics={"m": 1.0}, epoch=0))
         stop = EarlyStop(evaluator, "m", patience=9, min_delta=0.1)
         for score in (1.0, 0.5 if rank == 0 else 1.0, 0.6):
             evaluator.state.metrics["m"] = score
-            stop(SimpleNamespace(terminate=lambda: None))
+            stop(SimpleNamespace(state=evaluator.state, terminate=lambda: None))
         return stop.waited, stop.best
 
     assert in_group(waited) == [(1, 0.5), (1, 0.5)]

@@ -118,3 +118,13 @@ def test_the_names_are_there_before_anything_heavy_is_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['evaluate', 'load_bundle', 'measure_perfusion', 'segment'] []"
+
+
+def test_an_exported_zip_gives_the_result_of_its_bundle(phantom_folder: Path, tmp_path: Path) -> None:
+    from monai_isles.export import export_bundle
+
+    archive = export_bundle("threshold", tmp_path / "out", graphs=False).archive
+    case = phantom_folder / "TRAINING/case_1"
+    found, wanted = (monai_isles.segment(case, one) for one in (archive, "threshold"))
+    np.testing.assert_array_equal(found.array("lesion"), wanted.array("lesion"))
+    assert found.lesion_ml == wanted.lesion_ml > 0

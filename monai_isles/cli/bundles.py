@@ -1,0 +1,47 @@
+"""``monai-isles bundles``: list the bundles that can be named, and what each one is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from monai_isles.errors import EXIT_DONE
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb: it has none of its own."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one paragraph a bundle, or all as JSON; return 0."""
+    from monai_isles.workflows.api import list_bundles
+
+    found = list_bundles()
+    print(json.dumps(found, indent=2, ensure_ascii=False) if args.json else "\n\n".join(map(_text, found)))
+    return EXIT_DONE
+
+
+def _text(one: Mapping[str, Any]) -> str:
+    inputs = ", ".join(f"{key} ({unit})" if unit else key for key, unit in one["inputs"].items())
+    size = (
+        "" if one["weights_mb"] is None else f", {one['weights_mb']} MB, SHA-256 {one['weights_sha256'] or 'unknown'}"
+    )
+    rows = {
+        "task": one["task"],
+        "inputs": inputs,
+        "weights": one["weights"] + size,
+        "measured": _measured(one["measured"]),
+        "licence": one["licence"],
+    }
+    return "\n".join([f"{one['name']}: {one['title']}", *(f"  {label:<9}{text}" for label, text in rows.items())])
+
+
+def _measured(found: Mapping[str, Any] | None) -> str:
+    """Return the mean Dice of the first method, which is the bundle's own."""
+    if not found or not found.get("mean_dice"):
+        return "nothing of these weights"
+    dice = next(iter(found["mean_dice"].values()))
+    low, high = dice["ci95"]
+    return f"mean Dice {dice['mean']} (95 % interval {low} to {high}), n {found['cases']}, {found['data']}"

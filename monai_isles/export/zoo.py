@@ -1,0 +1,185 @@
+"""What MONAI's model zoo and the Hugging Face Hub ask of an exported bundle beside the specification's layout."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from monai_isles.bundle.bundle import INFERENCE, TRAIN, Bundle
+from monai_isles.errors import refused
+from monai_isles.io.checksums import sha256_of
+
+LARGE_BYTES = 25 * 10**6
+_LEAST: dict[str, Any] = {"patches_per_case": 16, "validation_patches_per_case": 16, "mc_passes": 1}
+_HEADINGS = {
+    "Metrics": "Performance",
+    "Limits": "Limitations",
+    "Licence": "License",
+    "Commands": "MONAI Bundle Commands",
+    "Memory, time, weights": "System Configuration",
+    "Training": "Training configuration",
+}
+_NONE_SHIPPED = "**No trained weights are shipped with this bundle: train it before use.**"
+_REPLACED = "> These weights (SHA-256 {}) replace the released ones: no result below was measured with them.\n\n"
+_OWN = "**These weights (SHA-256 {}) are the exporter's own: no number here is theirs.**"
+_TEST = '''"""{title}: train, evaluate and predict once on simulated scans, in the form of the zoo's unit tests."""
+
+import os
+import shutil
+import tempfile
+import unittest
+
+from monai.bundle import ConfigWorkflow
+from monai_isles.data import make_datalist
+from monai_isles.io import publish_json
+from monai_isles.phantom import make_dataset
+
+BUNDLE = os.environ.get("BUNDLE_ROOT", "models/{name}")
+SMALL = {small}
+
+
+class Test{title_case}(unittest.TestCase):
+    def setUp(self):
+        self.place = tempfile.mkdtemp()
+        self.dataset_dir = str(make_dataset(os.path.join(self.place, "data"), **{phantom}))
+        publish_json(os.path.join(self.dataset_dir, "list.json"), make_datalist(self.dataset_dir, folds=2))
+
+    def tearDown(self):
+        shutil.rmtree(self.place)
+
+    def workflow(self, files, kind, **override):
+        made = ConfigWorkflow(
+            workflow_type=kind,
+            config_file=[os.path.join(BUNDLE, "configs", file) for file in files],
+            logging_file=os.path.join(BUNDLE, "configs/logging.conf"),
+            meta_file=os.path.join(BUNDLE, "configs/metadata.json"),
+            bundle_root=BUNDLE,
+            dataset_dir=self.dataset_dir,
+            data_list=os.path.join(self.dataset_dir, "list.json"),
+            output_dir=os.path.join(self.place, "out"),
+            **override,
+        )
+        made.initialize()
+        self.assertEqual(made.check_properties(), [])
+        made.run()
+        made.finalize()
+
+    def test_train_eval_config(self):
+        self.workflow(["train.json"], "train", **SMALL)
+        there = {{"weights": os.path.join(self.place, "out/model.pt")}} if {learns} else {{}}
+        self.workflow(["train.json", "evaluate.json"], "train", **SMALL, **there)
+
+    def test_infer_config(self):
+        self.workflow(["inference.json"], "infer", section="training", **{infer})
+
+
+if __name__ == "__main__":
+    unittest.main()
+'''
+
+
+def honest_card(card: str, weights_sha256: str, *, shipped: bool, replaced: bool) -> str:
+    """Return the card of an export, true to the weights inside and under the model zoo's headings.
+
+    Args:
+        card: README of the bundle, its links starting at ``docs``.
+        shipped: the export holds weights with something in them.
+        replaced: they stand in place of others, with which the results of the card were measured.
+    Source: ours; ``tests/export/test_zoo.py``.
+    """
+    if shipped and _NONE_SHIPPED in card:
+        card = card.replace(_NONE_SHIPPED, _OWN.format(weights_sha256))
+        row = f"| Weights | `models/model.pt` |\n| SHA-256 | `{weights_sha256}` |"
+        card = card.replace("| Weights | none shipped |", row)
+        unknown = "## Metrics\nNothing was measured with these weights; `monai-isles evaluate` scores them.\n"
+        card = re.sub(r"## Metrics\n.*?\n(?=\n## |\Z)", lambda _: unknown, card, flags=re.DOTALL)
+    for ours, theirs in _HEADINGS.items():
+        card = re.sub(rf"^## {re.escape(ours)}$", f"## {theirs}", card, flags=re.MULTILINE)
+    return (_REPLACED.format(weights_sha256) if replaced else "") + card
+
+
+def hub_card(card: str, metadata: Mapping[str, Any]) -> str:
+    """Return the card with the front matter that the Hub reads: licence, library, tags, and the results measured."""
+    tags = ["monai", "medical", "image-segmentation", "stroke", *metadata.get("modalities", {})]
+    front: dict[str, Any] = {
+        "license": "apache-2.0",
+        "library_name": "monai",
+        "pipeline_tag": "image-segmentation",
+        "tags": tags,
+        "metrics": ["dice"],
+    }
+    measured = metadata.get("eval_metrics")
+    if measured:
+        value = next(iter(measured["mean_dice"].values()))["mean"]
+        result = {
+            "task": {"type": "image-segmentation", "name": metadata["task"]},
+            "dataset": {"type": "simulated", "name": f"{measured['data']}, n {measured['cases']}"},
+            "metrics": [{"type": "dice", "name": "mean Dice", "value": value}],
+        }
+        front["model-index"] = [{"name": metadata["name"], "results": [result]}]
+    written = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
+    linked = re.sub(r"\]\((?!https?:|#|docs/)", "](docs/", card)
+    return f"---\n{written}---\n\n{linked}"
+
+
+def data_licence(metadata: Mapping[str, Any]) -> str:
+    """Return ``docs/data_license.txt``: what the weights may have been trained on, and whose it is."""
+    return (
+        f"Data: {metadata['data_source']}.\n\n"
+        "The simulated scans are made by monai_isles (Apache-2.0) and belong to no patient. Their anatomy is derived\n"
+        "from the ICBM 152 2009a symmetric template (https://nist.mni.mcgill.ca/icbm-152-nonlinear-atlases-2009/), as\n"
+        "nilearn ships it: Copyright (C) 1993-2009 Louis Collins, McConnell Brain Imaging Centre, Montreal\n"
+        "Neurological Institute, McGill University. Its terms are on that page; the notice goes with every copy.\n\n"
+        "No scan of the ISLES challenges is part of this bundle; who trains on them agrees to their terms first.\n"
+    )
+
+
+def unit_test(name: str, bundle: Bundle) -> str:
+    """Return ``ci/unit_tests/test_<name>.py``: the bundle trains, evaluates and predicts once, by MONAI's workflows.
+
+    Args:
+        name: of the bundle in the zoo.
+    """
+    metadata, mri = bundle.metadata, "flair" in bundle.metadata["modalities"]
+    train, inference = (json.loads(bundle.file(file).read_bytes()) for file in (TRAIN, INFERENCE))
+    least = _LEAST | {key: train.get("patch") for key in ("step", "validation_step")}
+    small = (bundle.overlay("small.json") if bundle.has("small.json") else {}) | {"max_epochs": 1}
+    small |= {key: value for key, value in least.items() if key in train or "patch" in train}
+    infer: dict[str, Any] = {key: value for key, value in small.items() if key in inference}
+    learns = "weights" in inference
+    if learns:
+        infer["handlers#0#_disabled_"] = True  # the small network has no weights
+    phantom = {"cases": 2, "seed": 3, "kind": "siss", "spacing_mm": 4.0} if mri else {
+        "cases": 3, "seed": 5, "series": "ctp" in metadata["modalities"], "max_slices": 2,
+    }  # fmt: skip
+    return _TEST.format(
+        title=metadata["name"], name=name, small=small, infer=infer, phantom=phantom, learns=learns,
+        title_case="".join(part.capitalize() for part in name.split("_")),
+    )  # fmt: skip
+
+
+def list_large_files(folder: Path, url: str | None) -> None:
+    """Write ``large_files.yml`` where a file is over 25 MB: the zoo keeps those elsewhere.
+
+    Args:
+        url: address below which the bundle's files can be fetched.
+    Raises:
+        IslesError: ``E-EXP-20`` a file is that large and no address is given.
+    """
+    large = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size > LARGE_BYTES]
+    if not large:
+        return
+    if url is None:
+        names = ", ".join(path.relative_to(folder).as_posix() for path in large)
+        raise refused("E-EXP-20", where=folder.name, found=names)
+    rows = [
+        {"path": name, "url": f"{url.rstrip('/')}/{name}", "hash_val": sha256_of(path), "hash_type": "sha256"}
+        for path in large
+        for name in [path.relative_to(folder).as_posix()]
+    ]
+    (folder / "large_files.yml").write_text(yaml.safe_dump({"large_files": rows}, sort_keys=False), encoding="utf-8")

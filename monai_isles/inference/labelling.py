@@ -1,0 +1,93 @@
+"""What MONAI Label asks of a bundle: one image in, by its path, and one mask on that image's own voxels out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Transform
+
+from monai_isles.data.entries import find_inputs
+from monai_isles.errors import refused
+from monai_isles.io.orientation import from_ras
+from monai_isles.io.publish import publish_image
+from monai_isles.io.read import read_image
+from monai_isles.io.reader import LoadVerifiedd
+from monai_isles.modalities import LABEL
+
+
+class LoadStudyd(Transform):
+    """Load a case from what MONAI Label calls ``image``: a study folder, or one NIfTI file with a channel a modality.
+
+    Every modality is judged as ``LoadVerifiedd`` judges it, and so is ``label``, where the entry has a path under it.
+
+    Shapes: a file ``(H, W, D, N)``, N modalities in the order of ``names``; each comes out as (1, H, W, D).
+    Units: those of ``metadata.json``, modality by modality.
+
+    Args:
+        names: keys of the modalities.
+        key: entry with the path.
+    Raises:
+        IslesError: ``E-INF-45`` another number of channels or cases, and those of ``read_image``.
+    Source: ours; ``tests/inference/test_labelling.py``.
+    """
+
+    def __init__(self, names: Sequence[str], key: str = "image") -> None:
+        self.names, self.key = tuple(names), key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out: dict[Hashable, Any] = dict(data)
+        source = Path(str(out[self.key]))
+        name = str(out.get("case", re.sub(r"\.nii(\.gz)?$", "", source.name)))
+        entry: dict[Hashable, Any] = {"case": name} | {key: out[key] for key in (LABEL,) if key in out}
+        with TemporaryDirectory(prefix="monai-isles-") as aside:
+            paths = self._study(source) if source.is_dir() else self._channels(source, Path(aside))
+            loaded = LoadVerifiedd([*self.names, LABEL], allow_missing_keys=True)({**entry, **paths})
+        for one in self.names:
+            loaded[one].meta["filename_or_obj"] = str(source)
+        return out | loaded
+
+    def _study(self, folder: Path) -> dict[str, str]:
+        cases = find_inputs([folder], keys=self.names)
+        if len(cases) != 1:
+            raise self._refusal(folder, f"{len(cases)} cases")
+        return {name: str(cases[0].images[name]) for name in self.names}
+
+    def _channels(self, path: Path, aside: Path) -> dict[str, str]:
+        """Write each channel as a file of its own on the image's grid, so that it is read as any other image is."""
+        image = read_image(path, judge_time=False)
+        channels = image.data if image.data.ndim == 4 else image.data[None]
+        if len(channels) != len(self.names):
+            raise self._refusal(path, f"{len(channels)} channels")
+        made = {name: aside / f"{name}.nii" for name in self.names}
+        for channel, place in zip(channels, made.values(), strict=True):
+            publish_image(place, channel, image, dtype=np.float32)
+        return {name: str(place) for name, place in made.items()}
+
+    def _refusal(self, where: Path, found: str) -> Exception:
+        return refused("E-INF-45", where=str(where), found=found, names=", ".join(self.names))
+
+
+class LabelMaskd(Transform):
+    """Give the lesion as ``pred`` on the stored voxels of the file that ``image`` came from, and write nothing.
+
+    MONAI Label writes ``pred`` itself, with the affine that ``image`` states.
+
+    Shapes: ``lesion`` (1, H, W, D) in RAS+ in; ``pred`` (1, X, Y, Z) out, 0 and 1, in the file's own axis order.
+    Source: ours; ``tests/inference/test_labelling.py``.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out: dict[Hashable, Any] = dict(data)
+        affine = np.asarray(out["image"].meta["native_affine"], dtype=np.float64)
+        lesion = from_ras(np.asarray(out["lesion"][0].cpu()).astype(np.uint8), affine)
+        place = {"spatial_shape": np.array(lesion.shape), "original_affine": affine, "affine": affine}
+        out["pred"] = MetaTensor(torch.from_numpy(np.ascontiguousarray(lesion))[None], meta=dict(place))
+        out["image"] = MetaTensor(out["image"], meta=dict(out["image"].meta) | place)
+        return out
