@@ -350,7 +350,12 @@ def _unpacked(path: Path, changed_ns: int) -> Path:
         changed_ns: when the file was last written: another file under the same name is unpacked anew.
     """
     aside, owner = tempfile.mkdtemp(prefix="monai-isles-"), os.getpid()
-    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(aside, ignore_errors=True))
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    atexit.register(remove)
     place = Path(aside) / path.stem
     unpack_zip(path, place)
     refuse(_judge_unpacked(place, path))

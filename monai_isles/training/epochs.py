@@ -51,7 +51,7 @@ class ListedOutput:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        engine.state.output = [cast(dict[str, Any], engine.state.output)]
+        engine.state.output = cast(Any, [engine.state.output])
 
 
 class CodeSpread:

@@ -186,7 +186,8 @@ def measure_perfusion(
     Shapes: (H, W, D, T), as nibabel gives a 4D NIfTI file.  Units: HU; seconds between frames.
 
     Args:
-        series: 4D NIfTI file, DICOM folder, nibabel image, or a pair of array and affine (which needs ``dt_s``).
+        series: 4D NIfTI file, DICOM folder, nibabel image, or a pair of array and affine or a MetaTensor (these two
+            need ``dt_s``); a MetaTensor may have a channel axis of one in front.
         dt_s, method, truncation, smoothing_mm, motion, device: as the options of the command.
     Raises:
         IslesError: those of ``monai-isles perfusion``.
@@ -251,7 +252,7 @@ def _on_disk(image: ImageLike, path: Path, *, dt_s: float | None = None) -> Path
         return path
     values, affine = (image, image.affine) if isinstance(image, torch.Tensor) else image  # type: ignore[attr-defined]
     values = np.asarray(values)
-    if isinstance(image, torch.Tensor) and values.ndim == 4 and len(values) == 1:
+    if isinstance(image, torch.Tensor) and values.ndim > 3 and len(values) == 1:
         values = values[0]
     written = nibabel.Nifti1Image(_storable(values), np.asarray(affine, dtype=np.float64))
     written.header.set_xyzt_units("mm", "sec")

@@ -70,7 +70,7 @@ def test_a_missing_image_and_a_folder_of_cases_are_refused(
         monai_isles.segment(phantom_folder, "threshold")
 
 
-def test_measure_perfusion_takes_a_file_and_an_array(tmp_path: Path) -> None:
+def test_measure_perfusion_takes_a_file_an_array_and_a_metatensor(tmp_path: Path) -> None:
     from monai_isles.phantom import make_case
 
     scan = make_case(1, seed=5, max_slices=2)
@@ -83,7 +83,8 @@ def test_measure_perfusion_takes_a_file_and_an_array(tmp_path: Path) -> None:
     wanted = nibabel.load(tmp_path / "out/tmax.nii.gz").get_fdata(dtype=np.float32)
     file = monai_isles.measure_perfusion(tmp_path / "ctp.nii.gz")
     array = monai_isles.measure_perfusion((values, affine), dt_s=scan.dt_s)
-    for found in (file, array):
+    tensor = MetaTensor(torch.from_numpy(values)[None], affine=affine)
+    for found in (file, array, monai_isles.measure_perfusion(tensor, dt_s=scan.dt_s)):
         np.testing.assert_array_equal(found.array("tmax"), wanted)
         assert found.record["dt_s"] == pytest.approx(scan.dt_s) and found.record["medians"]["tmax"] >= 0
     assert (array.save(tmp_path / "saved") / "perfusion.json").is_file()
@@ -95,8 +96,10 @@ def test_evaluate_scores_two_masks_and_two_folders(tmp_path: Path) -> None:
     pred[5:9, 5:9, 1:2] = 1  # 16 of them: Dice 2 * 16 / 48
     affine = np.diag([2.0, 2.0, 5.0, 1.0])
     summary = monai_isles.evaluate((pred > 0, affine), nibabel.Nifti1Image(ref, affine), out=tmp_path / "scores")
-    (method,) = summary["methods"].values()
-    assert method["metrics"]["dsc"]["mean"] == pytest.approx(2 / 3)
+    tensor = MetaTensor(torch.from_numpy(ref)[None], affine=affine)
+    for found in (summary, monai_isles.evaluate((pred, affine), tensor)):
+        (method,) = found["methods"].values()
+        assert method["metrics"]["dsc"]["mean"] == pytest.approx(2 / 3)
     assert (tmp_path / "scores/per_case.csv").is_file()
     for name, mask in (("pred", pred), ("ref", ref)):
         (tmp_path / name).mkdir()
