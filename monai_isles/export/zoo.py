@@ -113,8 +113,8 @@ def hub_card(card: str, metadata: Mapping[str, Any]) -> str:
         "tags": tags,
         "metrics": ["dice"],
     }
-    measured = metadata.get("eval_metrics")
-    if measured:
+    measured = metadata.get("eval_metrics") or {}
+    if measured.get("mean_dice"):
         value = next(iter(measured["mean_dice"].values()))["mean"]
         result = {
             "task": {"type": "image-segmentation", "name": metadata["task"]},

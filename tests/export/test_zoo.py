@@ -84,7 +84,7 @@ def test_the_zoo_s_unit_test_of_the_bundle_passes(name: str, tmp_path: Path) -> 
     zoo_name = Bundle.open(name).metadata["zoo_name"]
     assert done.folder.name == zoo_name and done.archive.name == f"{zoo_name}.zip"
     script = tmp_path / f"out/ci/unit_tests/test_{zoo_name}.py"
-    environment = {**os.environ, "BUNDLE_ROOT": str(done.folder), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "BUNDLE_ROOT": str(done.folder), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "ignore", "-m", "unittest", "-v", script.name]
     ran = subprocess.run(command, cwd=script.parent, env=environment, capture_output=True, text=True, timeout=600)
     assert ran.returncode == 0 and "Ran 2 tests" in ran.stderr, ran.stderr[-3000:]
