@@ -48,7 +48,7 @@ class LoadStudyd(Transform):
         entry: dict[Hashable, Any] = {"case": name} | {key: out[key] for key in (LABEL,) if key in out}
         with TemporaryDirectory(prefix="monai-isles-") as aside:
             paths = self._study(source) if source.is_dir() else self._channels(source, Path(aside))
-            loaded = LoadVerifiedd([*self.names, LABEL], allow_missing_keys=True)({**entry, **paths})
+            loaded = LoadVerifiedd([*self.names, LABEL], allow_missing_keys=True)(entry | paths)
         for one in self.names:
             loaded[one].meta["filename_or_obj"] = str(source)
         return out | loaded
