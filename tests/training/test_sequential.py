@@ -147,6 +147,7 @@ def ended_early(scores: list[float], patience: int) -> tuple[list[int], Sequenti
         learnt.append(network.learns)
         network.get_submodule(network.learns).weight.data.fill_(engine.state.epoch)
         evaluator.state.metrics["m"] = scores[engine.state.epoch - 1]
+        evaluator.state.epoch = engine.state.epoch
 
     engine = memory.engine = Engine(epoch)
     early = EarlyStop(evaluator, "m", patience=patience)
