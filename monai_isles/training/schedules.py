@@ -38,6 +38,10 @@ def ran_in(engine: Engine, evaluator: Engine | None) -> bool:
     return evaluator is not None and evaluator.state.epoch == engine.state.epoch
 
 
+def _terminate(engine: Engine) -> None:
+    engine.terminate()
+
+
 class EarlyStop:
     """Terminate the trainer after ``patience`` validations in a row in which ``metric`` got no better by ``min_delta``.
 
@@ -55,7 +59,7 @@ class EarlyStop:
     ) -> None:
         self.evaluator, self.metric, self.patience, self.min_delta = evaluator, metric, patience, min_delta
         self.sign = sign_of(mode)
-        self.end: Callable[[Engine], None] = Engine.terminate
+        self.end: Callable[[Engine], None] = _terminate
         self.restart()
 
     def attach(self, engine: Engine) -> None:
