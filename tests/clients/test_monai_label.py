@@ -1,4 +1,4 @@
-"""MONAI Label's own monaibundle app segments with each network bundle and trains those that one image suffices for."""
+"""MONAI Label's own monaibundle app segments with a bundle, as predict does."""
 
 from __future__ import annotations
 
@@ -23,16 +23,7 @@ from monai_isles.io import publish_json, publish_state
 from monai_isles.workflows.api import segment
 
 ROOT = Path(__file__).parents[2]
-TRAINED = ("abulnaga", "clerigues", "clerigues_mri", "unet")
-SMALL: dict[str, dict[str, Any]] = {
-    "abulnaga": {"base_channels": 2},
-    "clerigues": {"patches_per_case": 16, "validation_patches_per_case": 16, "validation_step": [64, 64],
-                  "step": [32, 32], "mc_passes": 1},
-    "clerigues_mri": {"base_channels": 2, "patches_per_case": 16, "validation_patches_per_case": 16,
-                      "validation_step": [24, 24, 16], "step": [24, 24, 16], "mc_passes": 1},
-    "unet": {"widths": [2, 4, 8, 8, 8]},
-    "wang": {"base_channels": 8},
-}  # fmt: skip
+SMALL: dict[str, dict[str, Any]] = {"unet": {"widths": [2, 4, 8, 8, 8]}}
 pytestmark = pytest.mark.filterwarnings("ignore")  # MONAI Label's own
 
 
@@ -54,13 +45,13 @@ def small_bundle(name: str, place: Path) -> Path:
     return copy
 
 
-def one_image(case: Path, names: list[str], path: Path) -> tuple[Path, Path]:
-    """Stack the modalities of a study as the channels of one file; return it and the study's mask."""
+def one_image(case: Path, names: list[str], path: Path) -> Path:
+    """Stack the modalities of a study as the channels of one file."""
     found = find_inputs([case], keys=names)[0]
     images = [nibabel.load(found.images[name]) for name in names]
     stacked = np.stack([image.get_fdata(dtype=np.float32) for image in images], -1)
     nibabel.save(nibabel.Nifti1Image(stacked, images[0].affine), path)
-    return path, Path(str(found.label))
+    return path
 
 
 @pytest.fixture
@@ -96,40 +87,19 @@ def test_infer_gives_the_mask_of_predict_and_writes_nothing_else(
     bundle = Bundle(tmp_path / "source" / name)
     wanted = segment(case, bundle, step=SMALL[name].get("step"))
     ask = {"model": name, "device": "cpu", "result_extension": ".nii.gz"}
-    said = "a study folder"
     found = nibabel.load(made.infer(ask | {"image": str(case)})["file"])
-    if name in TRAINED:
-        path, _ = one_image(case, list(bundle.config("inference")["modalities"]), tmp_path / "one.nii.gz")
-        again = nibabel.load(made.infer(ask | {"image": str(path)})["file"])
-        np.testing.assert_array_equal(again.get_fdata(), found.get_fdata())
-        said += " and one multi-channel image"
+    path = one_image(case, list(bundle.config("inference")["modalities"]), tmp_path / "one.nii.gz")
+    again = nibabel.load(made.infer(ask | {"image": str(path)})["file"])
+    np.testing.assert_array_equal(again.get_fdata(), found.get_fdata())
     np.testing.assert_array_equal(found.get_fdata(), wanted.array("lesion"))
     np.testing.assert_allclose(found.affine, wanted.affine, atol=1e-4)
     assert not (tmp_path / "eval").exists()
     (tmp_path / "broken.nii.gz").write_bytes(b"no image")
     with pytest.raises(IslesError, match=r"E-FILE.*\n.*broken\.nii\.gz"):
         made.infer(ask | {"image": str(tmp_path / "broken.nii.gz")})
-    record("monailabel", client("monailabel"), f"infer task of bundles/{name}: {said}", "mask equal to predict's")
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_train_leaves_new_weights_that_the_next_infer_uses(
-    name: str, app: Callable[..., Any], tiny_scans: dict[str, Path], tmp_path: Path, client: Callable[..., str],
-    record: Callable[..., None], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    studies = tmp_path / "studies"
-    (studies / "labels/final").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    names = list(Bundle(ROOT / "bundles" / name).config("inference")["modalities"])
-    for number in (1, 2):
-        path, mask = one_image(case_of(name, tiny_scans), names, studies / f"scan_{number}.nii.gz")
-        nibabel.save(nibabel.load(mask), studies / f"labels/final/scan_{number}.nii.gz")
-    made = app(name, studies)
-    weights = tmp_path / "app/model" / name / "models/model.pt"
-    before = weights.read_bytes()
-    ask = {"model": name, "device": "cpu", "max_epochs": 1, "val_split": 0.5, "multi_gpu": False, "tracking": "None"}
-    for _ in range(2):
-        made.train(ask)
-        assert weights.read_bytes() != before
-        before = weights.read_bytes()
-    record("monailabel", client("monailabel"), f"train task of bundles/{name}, twice", "model.pt new each time")
+    record(
+        "monailabel",
+        client("monailabel"),
+        f"infer task of bundles/{name}: a study folder and one multi-channel image",
+        "mask equal to predict's",
+    )
