@@ -48,8 +48,10 @@ def circulant_factors(aif: Tensor, dt_s: float) -> tuple[Tensor, Tensor, Tensor]
 def _factors(aif: Tensor, dt_s: float, *, circular: bool) -> tuple[Tensor, Tensor, Tensor]:
     if not torch.isfinite(aif).all() or float(aif.abs().sum()) == 0.0:
         raise refused("E-PERF-01", where="aif", found=f"{aif.numel()} frames, sum {float(aif.sum()):.3g}")
+    # Padding to twice the length keeps a late tissue curve from wrapping around to the start.
     padded = torch.cat([aif.double(), torch.zeros_like(aif, dtype=torch.float64)])
     size = padded.numel()
+    # Circulant: a shift of the tissue curve only rotates the residue, so delay does not change its height.
     index = (torch.arange(size)[:, None] - torch.arange(size)[None, :]) % size
     square = padded[index] * dt_s
     # the upper left quarter is lower triangular: no tissue curve before the artery
@@ -58,6 +60,7 @@ def _factors(aif: Tensor, dt_s: float, *, circular: bool) -> tuple[Tensor, Tenso
 
 def truncated(u: Tensor, s: Tensor, vh: Tensor, truncation: float) -> Tensor:
     """Return the pseudo-inverse without the singular values below ``truncation`` times the largest."""
+    # Small singular values carry noise divided by almost nothing: dropped altogether.
     kept = torch.where(s >= truncation * s[0], 1.0 / s, torch.zeros_like(s))
     return (vh.T * kept) @ u.T
 
@@ -203,6 +206,7 @@ def oscillation_solver(
         for inverse in inverses:
             residue = part @ inverse
             out[active] = residue
+            # Voxels calm enough keep this residue; the others go on to a stronger truncation.
             wild = oscillation_index(residue, dt_s) > limit
             active, part = active[wild], part[wild]
             if not len(active):
@@ -215,6 +219,7 @@ def oscillation_solver(
 def _distinct(aif: Tensor, dt_s: float, truncations: tuple[float, ...], like: Tensor) -> list[Tensor]:
     """Return the inverses of the grid, each once: neighbours that drop the same singular values are one."""
     u, s, vh = circulant_factors(aif.cpu(), dt_s)
+    # Neighbouring truncations often keep the same values: each distinct inverse is made once.
     first = {int((s >= truncation * s[0]).sum()): truncation for truncation in reversed(truncations)}
     frames = aif.numel()
     return [truncated(u, s, vh, level)[:, :frames].to(like).T.contiguous() for level in sorted(first.values())]
@@ -262,6 +267,7 @@ def tikhonov_solver(like: Tensor, aif: Tensor, dt_s: float, *, strength: float |
     kept = damped * s
     left = u[: aif.numel()].to(like)
     right, filters = vh.to(like), damped.to(like)
+    # Generalised cross-validation: misfit over squared degrees of freedom, for every strength at once.
     missed = ((1 - kept) ** 2 / (size - kept.sum(1, keepdim=True)) ** 2).T.to(like)
 
     def solve(curves: Tensor, out: Tensor) -> Tensor:

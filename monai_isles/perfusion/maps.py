@@ -145,13 +145,16 @@ def measured_maps(
     spacing = prepared.spacing_mm[:2]
     found = None if aif is not None else _vessels(prepared, venous_scaling)
     artery = np.asarray(aif if found is None else found.aif, np.float32)
+    # Blood volume needs no deconvolution: area of the curve over area of the artery.
     blood = 100.0 * _SCALE * rise.sum(0) / float(artery.sum())
     calm = smooth_slices(blood[None], place, fwhm_mm=min(2.5, smoothing_mm), spacing_mm=spacing)[0]
+    # Vessels out before the smoothing, else they leak into the tissue beside them.
     place = place & (calm <= VESSEL_CBV)
     if prepared.moved_back:
         place = place & _steady(rise, place)
     smooth = smooth_slices(rise, place, fwhm_mm=smoothing_mm, spacing_mm=spacing)
     curves = smooth.flatten(1)[:, place.flatten()].T.contiguous()
+    # Noise of the smoothed curves: what the maps are made of.
     noise = curve_noise(curves)
     arterial = torch.as_tensor(artery)
     shape = transit_shape(curves, arterial, prepared.dt_s, method=method, level=level)

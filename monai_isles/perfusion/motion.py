@@ -141,6 +141,7 @@ class _Edges:
         """Return the Gauss-Newton step (T, 3), differences beyond 4.7 robust deviations without weight."""
         gap = self.differences(images, path)
         scale = 1.4826 * gap[:, ::4].abs().median(dim=1, keepdim=True).values.clamp_min(1e-3)
+        # Tukey's weight: arriving contrast is a difference that no movement explains.
         weight = (1 - (gap / (4.685 * scale)) ** 2).clamp_min(0) ** 2
         lean = weight[:, :, None] * self.jacobian
         normal = lean.transpose(1, 2) @ self.jacobian
@@ -178,6 +179,7 @@ def _start(images: Tensor, reference: Tensor, spacing: tuple[float, float]) -> T
     """Return the shift (T, 2) in mm at the peak of the phase correlation, whole voxels."""
     h, w = reference.shape
     cross = torch.fft.rfft2(images) * torch.fft.rfft2(reference).conj()
+    # Phase alone: the height of the skull's edge must not outvote its place.
     peaks = torch.fft.irfft2(cross / cross.abs().clamp_min(1e-6), s=(h, w))
     down, across = (torch.fft.fftfreq(n, 1 / n)[:, None] * s for n, s in zip((h, w), spacing, strict=True))
     peaks[:, torch.hypot(down, across.T) > _START_REACH_MM] = -1.0

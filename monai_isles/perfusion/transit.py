@@ -58,18 +58,22 @@ def transit_table(aif: Tensor, dt_s: float, *, spread: float, shape: float = SHA
     conventional = circulant_inverse(aif, dt_s, truncation=CONVENTIONAL_TRUNCATION)
     frames_s = np.arange(aif.numel()) * dt_s
     fine_s = np.arange(0.0, frames_s[-1] + FINE_S / 2, FINE_S)
+    # A spline between the frames, so that 2 s steps do not flatten the bolus.
     artery = interpolate.make_interp_spline(frames_s, aif.double().numpy(), k=3)(fine_s)
     spectrum, size = np.fft.rfft(artery, 2 * len(fine_s)), len(fine_s)
     rows, values = [], []
     for transit_s in TRANSITS_S:
         residue = np.fft.rfft(special.gammaincc(shape, shape * fine_s / transit_s), 2 * size)
+        # Convolution with this transit time, in 0.1 s steps; delays then only shift the curve.
         passed = np.fft.irfft(spectrum * residue, 2 * size)[:size] * FINE_S
         for delay_s in DELAYS_S:
             rows.append(np.interp(frames_s - delay_s, fine_s, passed, left=0.0))
             values.append((transit_s, delay_s))
     curves = torch.tensor(np.array(rows))
     transit, delay = torch.tensor(values, dtype=torch.float64).T
+    # What truncated SVD would call Tmax without noise: the 6 s limit was set on such maps.
     _, place = residue_peaks(curves @ conventional.T)
+    # A voxel of pure noise falls back to what healthy tissue has, not to the end of the grid.
     prior = ((transit / USUAL_TRANSIT_S).log() / spread) ** 2 + ((delay - USUAL_DELAY_S) / DELAY_SPREAD_S) ** 2
     return TransitTable(curves, transit, (place * dt_s).clamp_min(0.0), -0.5 * prior)
 
@@ -190,6 +194,7 @@ def transit_solver(
     trusted = (trust * volume)[:, None]
 
     def solve(curves: Tensor) -> list[Tensor]:
+        # The best flow of each row is a projection, so its likelihood has a closed form; negative flow is none.
         fits = (curves @ units).clamp_min_(0.0)
         weight = prior.posterior(fits, noise)
         transit, tmax, expected = (weight @ facts).T

@@ -37,6 +37,7 @@ def arterial_voxels(curves_hu: np.ndarray, dt_s: float, *, voxels: int = ARTERIA
     four do, no curve is left out for its time. Saturated curves are left out where others remain.
     """
     tall = _tallest(curves_hu, max(8 * voxels, len(curves_hu) // _TALLEST_SHARE))
+    # Arteries fill before the tissue they feed; a vein that is taller comes after it.
     early = tall[lead_s(curves_hu[tall], tissue_curve(curves_hu), dt_s) >= LEAST_LEAD_S]
     early = early if len(early) >= _LEAST_ARTERIES else tall
     whole = early[~saturated(curves_hu[early])]
@@ -46,6 +47,7 @@ def arterial_voxels(curves_hu: np.ndarray, dt_s: float, *, voxels: int = ARTERIA
     half = (rise >= 0.5 * rise.max(1, keepdims=True)).argmax(1) * dt_s
     width = rise.sum(1) / np.maximum(rise.max(1), 1e-6) * dt_s
     height = rise.max(1)
+    # Tall, early and narrow at once: weights in HU share, s and s, after Mouridsen.
     score = height / height.max() - 0.13 * (half - half.min()) - 0.02 * (width - width.min())
     return early[np.argsort(score, kind="stable")[-voxels:]]
 
@@ -140,6 +142,7 @@ def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, 
     widest = good[np.argsort(cranial_hu[good].sum(1), kind="stable")[-VENOUS_VOXELS:]]
     widest = widest if len(good) >= VENOUS_VOXELS else none
     wide = _mean(cranial_hu[widest]) if len(widest) else aif
+    # Thin arteries share their voxel with tissue; the widest vessel shows the area they should have.
     scale = max(1.0, _area_ratio(wide, aif, dt_s)) if venous_scaling else 1.0
     vein = _venous(cranial_hu, good, late_s)
     if not len(vein):  # edges of moving bone have large areas too: look among smaller ones
@@ -184,6 +187,7 @@ def _venous(cranial_hu: np.ndarray, good: np.ndarray, late_s: np.ndarray) -> np.
 def _likeness(curves: np.ndarray, aif: np.ndarray, dt_s: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the largest correlation (V,) of each curve with the artery 0 to ``LATEST_S`` later, and that delay, s."""
     lags = range(min(len(aif) - 3, round(LATEST_S / dt_s)) + 1)
+    # The artery shifted by every lag, correlated with all curves in one product.
     late = np.stack([np.concatenate([np.zeros(lag), aif[: len(aif) - lag]]) for lag in lags])
     late = late - late.mean(1, keepdims=True)
     plain = curves - curves.mean(1, keepdims=True)
@@ -194,5 +198,6 @@ def _likeness(curves: np.ndarray, aif: np.ndarray, dt_s: float) -> tuple[np.ndar
 
 def _area_ratio(vof: np.ndarray, aif: np.ndarray, dt_s: float) -> float:
     late = int(np.clip(int(vof.argmax()) - int(aif.argmax()), 0, round(LATEST_S / dt_s)))
+    # Compare areas over the part of the bolus that both have shown before the scan ends.
     seen = aif[: len(aif) - late]
     return float(vof.sum()) / max(float(seen.sum()), 1e-6)

@@ -158,7 +158,9 @@ def haemodynamics(patient: Patient, slab: Slab, *, seed: int) -> Haemodynamics:
     nodes = np.array([patient.penumbra_level - 0.5 * width, patient.penumbra_level, patient.core_level, worst])
     effect = 1.0 - stroke.reopened
     depth = slab.depth + 0.08 * texture
+    # Depth in the ischaemia to loss of flow: none outside, 28 % at the penumbra's edge, more in the core.
     drop = effect * np.interp(depth, nodes, [0.0, 0.28, stroke.core_flow_drop, 0.92])
+    # Blood that comes by detours is late before it is missing.
     late = effect * np.interp(depth, nodes, [0.0, 5.0, stroke.delay_s, stroke.delay_s]) * np.exp(0.35 * detour)
     pool = 1 + effect * (np.interp(depth, nodes, [1.0, 1.12, stroke.core_cbv, 0.3]) - 1)
     cbf, cbv = cbf * (1 - drop), cbv * pool
@@ -181,6 +183,7 @@ def _series(
     artery, vein = (part.ravel()[tissues.inside] for part in (tissues.artery, tissues.vein))
     rise = curves.tissue(true.cbf, true.mtt_s, true.delay_s)
     late = np.clip(true.delay_s - 2.5, 0, None)
+    # Vessels behind the occlusion fill late and less.
     rise += curves.vessel(artery * (1 - 0.6 * true.drop), late) + curves.vessel(vein, np.full(vein.shape, 5.5))
     series = np.empty((protocol.frames, *slab.grid.shape), np.int16)
     for t in range(protocol.frames):
@@ -202,6 +205,7 @@ def _plain_ct(
 ) -> np.ndarray:
     tissues, stroke = slab.tissues, patient.stroke
     matter = tissues.gm + tissues.wm
+    # Water uptake lowers the CT by about half a HU an hour, where flow is lost for good.
     oedema = (0.5 + 0.45 * stroke.onset_h) * np.clip((true.drop - 0.35) / 0.5, 0, 1) * (1 - 0.5 * stroke.reopened)
     early = tissues.spread(oedema.astype(np.float32)) * matter
     noise = _noise(rng, patient, slab, rng.uniform(1.8, 3.0) * patient.variety.noise)
@@ -219,6 +223,7 @@ def _dwi(rng: np.random.Generator, patient: Patient, slab: Slab) -> np.ndarray:
     sigma = 1.0 / slab.grid.spacing_mm[0]
     signal = ndimage.gaussian_filter(signal, (sigma, sigma, 0))
     signal = ndimage.shift(signal, (*rng.normal(0, 0.4, 2), 0), order=1)
+    # Magnitude images: Rician noise.
     noise = rng.normal(0, rng.uniform(4, 8), (2, *signal.shape))
     return np.rint(np.hypot(signal + noise[0], noise[1])).astype(np.int16)
 
