@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 CASE_SLICES, COHORT_SLICES, STUDY_SLICES = 6, 4, 16
-_MOSAIC_BYTES = 100_000
+_MOSAIC_BYTES = 80_000
 _SOFTWARE = ("monai_isles", "python", "monai", "torch", "numpy")
 
 
