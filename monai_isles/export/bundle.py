@@ -107,6 +107,7 @@ def _refusal(where: str, faults: list[str]) -> IslesError:
 
 
 CARD, LICENSE = "README.md", "LICENSE"
+CALIBRATION = "models/calibration.json"
 NEEDED = (INFERENCE, TRAIN, METADATA, CARD, LICENSE)
 _DATA_LICENCE = "data_license.txt"
 _OPTIONAL = {"logging.conf": "configs", _DATA_LICENCE: "docs"}
@@ -117,7 +118,8 @@ _SMALL = {"folder": "data/phantom_ct_small", "cases": 2, "max_slices": 2}
 def write_layout(source: Path, folder: Path, weights: Path, overlays: Sequence[str] = ()) -> None:
     """Write ``configs``, ``docs``, ``models/model.pt`` and ``LICENSE`` of a flat bundle; the metadata comes later.
 
-    The card moves into ``docs``, beside the figures it shows. ``overlays`` are laid over what trains and predicts.
+    The card moves into ``docs``, beside the figures it shows. A calibration goes along with the weights it is of alone.
+    ``overlays`` are laid over what trains and predicts.
 
     Raises:
         IslesError: ``E-EXP-10`` when a config names a data list that is not there.
@@ -125,11 +127,17 @@ def write_layout(source: Path, folder: Path, weights: Path, overlays: Sequence[s
     changed = [Bundle(source).overlay(name) for name in overlays]
     for part in ("configs", "docs", "models"):
         (folder / part).mkdir(parents=True)
+    fitted = source / CALIBRATION
+    kept = fitted.is_file() and weights.resolve() == (source / WEIGHTS).resolve()
+    if kept:
+        shutil.copyfile(fitted, folder / CALIBRATION)
     for path in sorted(source.glob("*.json")):
         if path.name != METADATA:
             config = portable(json.loads(path.read_text(encoding="utf-8")), path, folder / "configs")
             if changed and path.name in (TRAIN, INFERENCE):
                 config = lay_over(config, changed)
+            if "calibration" in config and not kept:
+                config["calibration"] = None
             write_json(folder / "configs" / path.name, config)
     for name, part in _OPTIONAL.items():
         if (source / name).is_file():

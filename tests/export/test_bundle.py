@@ -13,7 +13,8 @@ import pytest
 from monai_isles.bundle import Bundle
 from monai_isles.errors import IslesError
 from monai_isles.export import Exported, export_bundle
-from monai_isles.io import publish_state, unpack_zip
+from monai_isles.inference.calibrated import Calibration
+from monai_isles.io import publish_json, publish_state, unpack_zip
 
 Edit = Callable[..., None]
 
@@ -85,6 +86,18 @@ def test_other_weights_take_the_place_of_the_bundle_s(
     assert "eval_metrics" not in read(done.folder / "configs/metadata.json")
     card = (done.folder / "docs/README.md").read_text(encoding="utf-8")
     assert card.startswith(f"> These weights (SHA-256 {sha256(other_weights)})") and card.endswith("# A model card\n")
+
+
+def test_a_calibration_goes_with_the_weights_it_is_of_alone(bundle: Path, other_weights: Path, tmp_path: Path) -> None:
+    publish_json(bundle / "models/calibration.json", Calibration(1.5, -0.2, [], []).record())
+    config = read(bundle / "inference.json") | {"calibration": "$@bundle_root + '/models/calibration.json'"}
+    publish_json(bundle / "inference.json", config)
+    own = export_bundle(bundle, tmp_path / "own", graphs=False)
+    assert Calibration.read(own.folder / "models/calibration.json") == Calibration(1.5, -0.2, [], [])
+    assert read(own.folder / "configs/inference.json")["calibration"] == config["calibration"]
+    other = export_bundle(bundle, tmp_path / "other", weights=other_weights, graphs=False)
+    assert not (other.folder / "models/calibration.json").exists()
+    assert read(other.folder / "configs/inference.json")["calibration"] is None
 
 
 def test_everything_missing_is_listed(bundle: Path, tmp_path: Path) -> None:
