@@ -119,8 +119,18 @@ def test_the_default_settings_are_the_papers() -> None:
     assert {key: train[key] for key in paper} == paper
     assert (train["optimizer"]["_target_"], train["optimizer"]["rho"]) == ("torch.optim.Adadelta", 0.95)
     inference = json.loads((BUNDLE / "inference.json").read_text())
-    paper = {"step": [3, 3], "mc_passes": 3, "mc_rate": 0.1, "threshold": 0.2, "min_size_vox": 200}
+    paper = {"step": [3, 3], "mc_passes": 3, "mc_rate": 0.1}
     assert {key: inference[key] for key in paper} == paper
+
+
+def test_the_letter_is_an_overlay_of_what_differs_by_default() -> None:
+    letter = {"centres": "fixed", "flip": 0.0, "vary": None, "norm_momentum": 0.01, "average": 0.0,
+              "normalise_over": "volume"}  # fmt: skip
+    assert json.loads((BUNDLE / "letter.json").read_text()) == letter
+    assert letter.items() <= json.loads((BUNDLE / "released.json").read_text()).items()
+    config = Bundle(BUNDLE, ("letter.json",)).config("train")
+    assert {key: config[key] for key in letter} == letter
+    assert Bundle(BUNDLE, ("letter.json",)).config("inference")["normalise_over"] == "volume"
 
 
 def test_a_missing_data_folder_is_refused_before_any_work(tmp_path: Path) -> None:
