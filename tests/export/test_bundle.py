@@ -36,7 +36,7 @@ def test_the_layout_is_that_of_the_bundle_specification(exported: Exported) -> N
     assert {"LICENSE", "SHA256SUMS", "docs/README.md", "configs/metadata.json", "configs/inference.json",
             "configs/train.json", "configs/evaluate.json", "configs/logging.conf", "models/model.pt", "models/model.ts",
             "models/model.onnx"} <= names  # fmt: skip
-    assert {name.split("/")[0] for name in names} == {"LICENSE", "SHA256SUMS", "docs", "configs", "models"}
+    assert {name.split("/")[0] for name in names} == {"LICENSE", "README.md", "SHA256SUMS", "docs", "configs", "models"}
     for name in ("inference", "train"):
         config = read(exported.folder / f"configs/{name}.json")
         assert (config["bundle_root"], config["output_dir"]) == (".", "eval")
