@@ -13,12 +13,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from monai_isles.data import find_entries
 from monai_isles.inference import Predictor, load_predictor
+from monai_isles.io import read_image
 from monai_isles.metrics import dsc
 from monai_isles.phantom import make_dataset
 from monai_isles.postprocessing import binarise
@@ -49,10 +51,10 @@ def predicted(predictor: Predictor, data: dict[str, torch.Tensor]) -> tuple[np.n
     return lesion, probability, seconds, result.windows
 
 
-def middle(data: dict[str, torch.Tensor], slices: int) -> dict[str, torch.Tensor]:
-    """Return image, foreground and label of so many slices around the middle."""
-    first = max(0, (data["image"].shape[-1] - slices) // 2)
-    return {key: data[key][..., first : first + slices] for key in ("image", "foreground", "label")}
+def middle(volume: Any, slices: int) -> Any:
+    """Return so many slices around the middle of a volume (..., D)."""
+    first = max(0, (volume.shape[-1] - slices) // 2)
+    return volume[..., first : first + slices]
 
 
 def table(folder: Path, cases: int, modes: Sequence[str]) -> list[dict[str, object]]:
@@ -63,8 +65,9 @@ def table(folder: Path, cases: int, modes: Sequence[str]) -> list[dict[str, obje
     entries = find_entries(folder / "phantom", keys=[*first.modalities, "label"])
     found: dict[str, list[list[float]]] = {name: [] for name in modes}
     for entry in entries[:cases]:
-        data = middle(first.prepared(entry), SLICES)
-        truth = data["label"][0, 32:-32, 32:-32].numpy() > 0
+        prepared = first.prepared(entry)
+        data = {key: middle(prepared[key], SLICES) for key in ("image", "foreground")}
+        truth = middle(read_image(entry["label"], kind="label").data, SLICES) > 0
         reference = None
         for name, predictor in predictors.items():
             lesion, probability, seconds, windows = predicted(predictor, data)
