@@ -159,7 +159,8 @@ def make_datalist(
     The same files give the same list wherever the folder lies: paths are relative, the order is that of the names.
 
     Args:
-        folds, seed: see ``group_folds``; lesion volumes are balanced. 5 folds unless told, 4 for ISLES 2015.
+        folds, seed: see ``group_folds``; lesion volumes are balanced. 5 folds unless told, 4 for ISLES
+            2015, and never more than there are subjects.
         subjects: table ``case,subject,section``; else the folder's ``subjects.csv``; else by evidence, provisional
             (CT), or every case its own, persons of ``sub-`` names kept together (MRI, plain folders).
         name: name of the list.
@@ -182,7 +183,7 @@ def make_datalist(
         refuse(left_out)
     named, grouping = _grouping(folder, table, training, layout)
     people = [named[case.name] for case in training]
-    count = layout.folds if folds is None else folds
+    count = min(layout.folds, max(2, len(set(people)))) if folds is None else folds
     require_target_there(training, volumes, target, folder)
     chosen = group_folds(people, count, seed, volumes_ml=volumes) if training else []
     content = _title(layout, folder, name, target) | {

@@ -80,6 +80,8 @@ COLUMNS = (
 def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[str] = ()) -> list[Path]:
     """Write ``results.csv``, ``results.parquet`` where pandas can, ``studies.html`` and ``methods.md`` of a run.
 
+    A run in which every study failed leaves its record alone.
+
     Args:
         out: folder of the run; each study's ``result.json`` lies in its own.
         record: what ``run.json`` will hold.
@@ -89,6 +91,8 @@ def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[s
     Source: ours; ``tests/reports/test_studies.py``.
     """
     cases = record["cases"]
+    if all(one["outcome"] == "failed" for one in cases.values()):
+        return []
     results = {name: _result(out / name) if one["outcome"] != "failed" else {} for name, one in cases.items()}
     flags = {name: _flags(result) for name, result in results.items()}
     rows = [_row(out, name, cases[name], result, flags[name]) for name, result in results.items()]

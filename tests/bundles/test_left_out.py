@@ -90,14 +90,15 @@ def test_training_stops_with_four_lines_when_no_case_is_left(folder: Path) -> No
 
 
 def test_strict_stops_a_training_at_a_file_that_is_absent_or_cannot_be_read(folder: Path) -> None:
-    one, other = json.loads((folder.parent / "list.json").read_text())["training"][:2]
+    listed = json.loads((folder.parent / "list.json").read_text())["training"]
+    one, other = [entry for entry in listed if entry["fold"] == 1][:2]
     cut(folder / one["cbf"])
     shown = trained("clerigues", folder, "--strict", "true")
     assert shown.returncode == 4 and "E-FILE-" in shown.stderr.strip().splitlines()[-4]
     (folder / other["tmax"]).unlink()
     shown = trained("clerigues", folder, "--strict", "true")
     lines = shown.stderr.strip().splitlines()[-4:]
-    assert shown.returncode == 4 and lines[0].startswith("E-LIST-02") and f"{other['case']} (entry 2) tmax" in lines[2]
+    assert shown.returncode == 4 and lines[0].startswith("E-LIST-02") and f"{other['case']} (entry {listed.index(other) + 1}) tmax" in lines[2]
     assert not (folder.parent / "run/run.json").exists()
 
 

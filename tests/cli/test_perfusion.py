@@ -104,4 +104,4 @@ def test_settings_that_make_no_sense_are_four_lines(series: Path, tmp_path: Path
 
 def test_a_missing_file_is_refused(tmp_path: Path, capsys) -> None:
     assert main(["perfusion", str(tmp_path / "no.nii.gz"), "--out", str(tmp_path / "o")]) == 4
-    assert "E-FILE-01" in capsys.readouterr().err
+    assert "E-SCAN-01" in capsys.readouterr().err

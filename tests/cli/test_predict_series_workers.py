@@ -146,5 +146,5 @@ def test_a_dry_run_of_series_reads_with_the_words_of_the_run(
     more = ("--dry-run", "--resample", "--dt", "1.5")
     assert main(words(tmp_path / "out", tmp_path / NOBODY, studies / "scan_b", more=more)) == 3
     said = capsys.readouterr().out
-    assert heard == [{"dt_s": 1.5, "resample": True}] and not (tmp_path / "out").exists()
+    assert heard == [{"dt_s": 1.5, "resample": True, "slab_mm": None}] and not (tmp_path / "out").exists()
     assert said.index("study 1: failed") < said.index("scan_b: ready, ctp") and "E-SCAN-01" in said

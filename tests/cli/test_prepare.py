@@ -66,10 +66,14 @@ def test_two_bundles_keep_theirs_in_the_same_folder(
         assert "3 of 3 cases in" in capsys.readouterr().out and len(list(tmp_path.glob("case-*.entry"))) == 3 * count
 
 
-def test_a_rule_that_trains_on_no_case_is_prepared_for_prediction_only(
+def test_a_bundle_that_trains_on_no_case_is_prepared_for_prediction_only(
     phantom_folder: Path, data_list: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = words(phantom_folder, tmp_path / "cache", "--data-list", data_list, bundle="threshold")
+    bundle = shutil.copytree(BUNDLES / "threshold", tmp_path / "bundle")
+    config = json.loads((bundle / "train.json").read_text(encoding="utf-8"))
+    del config["train"]["dataset"]
+    (bundle / "train.json").write_text(json.dumps(config), encoding="utf-8")
+    run = words(phantom_folder, tmp_path / "cache", "--data-list", data_list, bundle=str(bundle))
     assert main(run) == 2 and not (tmp_path / "cache").exists()
     said = capsys.readouterr().err
     assert "E-USE-66: the bundle trains on no case" in said and "--for prediction" in said

@@ -45,7 +45,7 @@ CASES = {
     "C9": "no orientation at all: refused",
     "C10": "two orientations that disagree: refused",
     "C11": "lengths in micron or metre: refused",
-    "C12": "label on another grid: refused, both named",
+    "C12": "label on another grid: check and evaluate name both; predict reads no label",
     "D1": "one slice: works",
     "D2": "two slices: works",
     "D3": "volume smaller than the window: padded, or named",

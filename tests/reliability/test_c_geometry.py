@@ -165,12 +165,14 @@ def test_c11_lengths_in_another_unit_are_refused(
     refused_twice("E-GEOM-07", files=[path], says=[f"unit {unit}", "millimetres"], predicting=(path.name,))
 
 
-def test_c12_a_label_on_another_grid_is_refused(
-    case: Path, image_of: Callable, rewrite: Callable, refused_twice: Callable
+def test_c12_a_label_on_another_grid_is_told_by_check_and_is_no_input_of_predict(
+    case: Path, image_of: Callable, rewrite: Callable, run: Run, predict: Run, refused: Gate
 ) -> None:
     path = image_of(case, "OT")
     rewrite(path, affine=moved(path, 5.0))
-    refused_twice("E-GEOM-03", files=[path, image_of(case, "CT")], says=["label", "5 mm"])
+    says = [path.name, image_of(case, "CT").name, "case_7", "label", "5 mm"]
+    refused(run, "check", case.parents[1], exit_code=4, code="E-GEOM-03", says=says)
+    assert predict(case).code == 0
 
 
 def test_c12_a_prediction_on_another_grid_than_its_reference_is_not_scored(

@@ -26,6 +26,7 @@ def row(dsc: float, ref: float, pred: float, **more: object) -> dict[str, object
         "lesion_ml_ref": ref,
         "lesion_ml_pred": pred,
         "lesion_f1_iou25": 0.5,
+        "lesion_pq": 0.5,
         "empty": "none",
         "missing": 0,
     }
