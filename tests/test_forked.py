@@ -56,7 +56,8 @@ def test_a_kill_comes_at_its_instant_or_after_what_it_waits_for(tmp_path: Path) 
         time.sleep(60)
 
     done = run_forked(marks, limit_s=30, kill_when=(tmp_path / "mark").exists, kill_signal=signal.SIGTERM)
-    assert done.code == -signal.SIGTERM and 0.3 <= done.seconds < 5
+    # 143 where the parent has taken the handler of the command line, which the fork inherits
+    assert done.code in (-signal.SIGTERM, 128 + signal.SIGTERM) and 0.3 <= done.seconds < 5
 
 
 def test_memory_and_files_are_limited(tmp_path: Path) -> None:

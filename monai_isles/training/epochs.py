@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from torch import Tensor, nn
@@ -134,6 +135,13 @@ class WeightAverage:
     def attach(self, engine: Engine) -> None:
         if self.share:
             engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.agree)
+
+    def agree(self, engine: Engine | None = None) -> None:
+        """Give every process the first one's average: running statistics are each process's own until then."""
+        if dist.is_available() and dist.is_initialized():
+            for value in self.kept.state_dict().values():
+                dist.broadcast(value, src=0)
 
     @torch.no_grad()
     def __call__(self, engine: Engine | None = None) -> None:

@@ -151,7 +151,7 @@ def test_i7_a_bomb_is_refused_by_its_ratio(zipped: Callable, unpack_refused: Cal
 @pytest.fixture
 def own_bundle(bundle_with: Callable, tmp_path: Path) -> Path:
     """A bundle with weights of its own and the checksum of others."""
-    bundle = bundle_with(lambda config: None)
+    bundle = bundle_with(lambda config: config.update(calibration=None))
     torch.manual_seed(1)
     publish_state(bundle / "models/model.pt", AsymmetricResUNet(2, 10).state_dict())
     publish_json(bundle / "metadata.json", {"weights_sha256": "0" * 64})
