@@ -46,6 +46,9 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
 def test_every_test_and_script_that_the_package_or_a_page_names_exists() -> None:
     sources = [*(ROOT / "monai_isles").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("docs/make/*.py")]
     sources += [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "Makefile", *ROOT.glob("benchmarks/*.py")]
+    sources = [
+        source for source in sources if source.name != "changelog.md"
+    ]  # what make docs copies names the past too
     path = re.compile(r"\b(?:tests|tools|docs/make|benchmarks)/[\w/]+\.py\b")
     named = {name for source in sources for name in path.findall(source.read_text("utf-8"))}
     assert len(named) > 100 and not [name for name in named if not (ROOT / name).exists()]
