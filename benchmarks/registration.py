@@ -25,11 +25,12 @@ import bench
 import numpy as np
 
 from monai_isles.errors import IslesError
-from monai_isles.phantom import Head, head_with_pose
+from monai_isles.phantom import head_with_pose
 from monai_isles.phantom.ct.anatomy import Pose
-from monai_isles.transforms import Mirror, reflection, register_mirror
+from monai_isles.phantom.ct.head import Head
+from monai_isles.transforms import reflection, register_mirror
 from monai_isles.transforms.alignment import itk_mirror
-from monai_isles.transforms.mirror import Grid
+from monai_isles.transforms.mirror import Grid, Mirror
 from monai_isles.transforms.registration import CT_WINDOW, METHODS, SETTINGS, middle_mm, scaled
 
 SUBJECT, REFERENCE, DEFAULT, FAILURE_PX = "registration", "ITK from identity", "rigid", 2.0

@@ -30,7 +30,8 @@ from monai_isles.losses import GeneralizedDiceCELoss
 from monai_isles.networks import AsymmetricResUNet
 from monai_isles.phantom import make_dataset
 from monai_isles.sampling import PatchLoader
-from monai_isles.training import AutocastInferer, Curves, EpochOrder, FiniteGuard, TrainingSpeed
+from monai_isles.training import AutocastInferer, Curves, EpochOrder, FiniteGuard
+from monai_isles.training.speed import TrainingSpeed
 
 SUBJECT = "training"
 ROOT = Path(__file__).parents[1]

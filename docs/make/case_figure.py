@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.io.publish import publish
-from monai_isles.reports import case_montage, chosen_slices, find_sources, load_view, png_bytes
-from monai_isles.reports.gather import read_scores
+from monai_isles.reports import case_montage, load_view
+from monai_isles.reports.canvas import png_bytes
+from monai_isles.reports.gather import find_sources, read_scores
+from monai_isles.reports.slices import chosen_slices
 
 
 def main(argv: Sequence[str] | None = None) -> None:

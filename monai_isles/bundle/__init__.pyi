@@ -1,4 +1,4 @@
-from .bundle import Bundle, check_bundle, known_bundles
+from .bundle import Bundle, check_bundle
 from .configs import judge_config
 
-__all__ = ["Bundle", "check_bundle", "judge_config", "known_bundles"]
+__all__ = ["Bundle", "check_bundle", "judge_config"]

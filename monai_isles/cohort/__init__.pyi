@@ -1,4 +1,4 @@
 from .engine import run_cases
-from .task import HERE, Place, Record, Task, failed, is_spread, kept, reason, stands_elsewhere
+from .task import Place, Task
 
-__all__ = ["HERE", "Place", "Record", "Task", "failed", "is_spread", "kept", "reason", "run_cases", "stands_elsewhere"]
+__all__ = ["Place", "Task", "run_cases"]

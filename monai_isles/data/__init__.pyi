@@ -1,11 +1,10 @@
 from .checks import check_folder, check_list
 from .datalist import find_data_list, group_folds, list_digest, make_datalist, read_datalist
 from .entries import find_entries, find_inputs, load_entries, measured_lesion_share
-from .input_rows import InputRow, input_row
+from .input_rows import input_row
 from .layouts import Layout, find_cases, find_layout
 
 __all__ = [
-    "InputRow",
     "Layout",
     "check_folder",
     "check_list",

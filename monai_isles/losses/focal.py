@@ -1,4 +1,4 @@
-"""The losses of Abulnaga 2018: softmax focal loss, whose gamma 0 is the cross-entropy, and weighted cross-entropy."""
+"""The losses of Abulnaga 2018: softmax focal loss (cross-entropy for gamma 0) and weighted cross-entropy."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from monai_isles.errors import refused
 
 
 class SoftmaxFocalLoss(nn.Module):
-    """Mean over all pixels of ``-alpha_t (1 - p_t)^gamma log p_t``, ``p_t`` the softmax probability of the true class.
+    """Average over all pixels ``-alpha_t (1 - p_t)^gamma log p_t``, ``p_t`` the softmax probability of the true class.
 
     Equation (5) over the two classes of a softmax, averaged as equation (3); ``gamma=0`` without ``alpha`` is the plain
     cross-entropy. The mean is over the number of pixels, whatever the weights.
 
     Shapes: logits ``(N, K, *spatial)``, label ``(N, 1, *spatial)`` holding class numbers; a scalar out.
     Args:
-        gamma: how far well classified pixels are weighed down; not negative.
+        gamma: how strongly well classified pixels are weighted down; not negative.
         alpha: one weight a class, background first; none when None. Clerigues 2020 takes ``(0.25, 0.75)``.
     Raises:
         IslesError: ``E-LOSS-20`` for a negative ``gamma`` or ``alpha``, ``E-LOSS-21`` for logits of another number of
@@ -65,7 +65,7 @@ PAPER, INVERSE = "paper", "inverse"
 
 
 class WeightedCELoss(nn.Module):
-    """Mean over all pixels of ``-w y log p - (1 - w) (1 - y) log(1 - p)``, ``w`` the share of lesion in training.
+    """Average over all pixels ``-w y log p - (1 - w) (1 - y) log(1 - p)``, ``w`` the share of lesion in training.
 
     Read literally, equation (4) favours the background: with 3 % lesion a missed lesion pixel costs 0.03 and a false
     alarm 0.97. ``reading="inverse"`` swaps the two weights, as a loss against imbalance would have them; it is not what

@@ -1,4 +1,4 @@
-"""Segmentation losses: generalized Dice plus cross-entropy, and those of the pseudo-DWI paper, of several terms."""
+"""Segmentation losses: generalized Dice plus cross-entropy, and the combined losses of the pseudo-DWI paper."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sudre_dice_loss(probability: Tensor, reference: Tensor, *, power: float = 2.
 
 
 class GeneralizedDiceCELoss(nn.Module):
-    """Sum of the generalized Dice loss and the unweighted cross-entropy.
+    """Add the generalized Dice loss and the unweighted cross-entropy.
 
     Shapes: logits ``(N, K, *spatial)``, label ``(N, 1, *spatial)`` holding class numbers; a scalar out.
     Args:
@@ -83,7 +83,7 @@ _FLOOR = 1e-7
 
 
 def hardness_aware(loss: Tensor) -> Tensor:
-    """Return ``-log(1 - loss)``; 1e-7 under the logarithm keeps a total miss finite, and its gradient too.
+    """Return ``-log(1 - loss)``; 1e-7 under the logarithm keeps the loss of a total miss and its gradient finite.
 
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (13).
     """
@@ -91,10 +91,10 @@ def hardness_aware(loss: Tensor) -> Tensor:
 
 
 class HardnessAwareGDLoss(nn.Module):
-    """Minus the logarithm of the generalized Dice overlap, averaged over images.
+    """Average minus the logarithm of the generalized Dice overlap over images.
 
     A class weighs one over its squared volume in the image; a class that is absent takes the weight of the largest
-    present one, so an image without lesion still costs its false alarms.
+    present one, so false alarms in an image without lesion still count.
 
     Shapes: logits ``(N, K, *spatial)``, label ``(N, 1, *spatial)`` holding class numbers; a scalar out.
     Args:
@@ -128,7 +128,7 @@ TERMS = ("ce", "wce", "dice", "gd", "hgd")
 def squared_dice_loss(logits: Tensor, label: Tensor) -> Tensor:
     """Return one minus the lesion's soft Dice with squared denominators, averaged over images.
 
-    One is added to both sides of the fraction in images without lesion alone, where it would be 0 / 0.
+    Only in images without lesion, where the fraction would be 0 / 0, one is added to both of its sides.
 
     Shapes: logits ``(N, 2, *spatial)``, label ``(N, 1, *spatial)``; a scalar out.
     Source: Milletari 2016 (doi:10.1109/3DV.2016.79), section 3.

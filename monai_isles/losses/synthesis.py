@@ -1,4 +1,4 @@
-"""How far a synthesised DWI is from the true one, and the loss of the whole pseudo-DWI pipeline."""
+"""Losses between a synthesised DWI and the true one, and the loss of the whole pseudo-DWI pipeline."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ READINGS = ("mean", "norm")
 
 
 class SynthesisLoss(nn.Module):
-    """Compare images by a pixel term, a contextual term (``h``) and an adversarial term (``gan``), as ``kind`` says.
+    """Compare images by a pixel term, a contextual term (``h``) and an adversarial term (``gan``), chosen by ``kind``.
 
     ``reading="mean"`` takes the pixel term as the mean of ``(A d)^2`` (``|d|`` for ``l1``) and the contextual one as
     the mean over the encoder's vector: the paper ties its L2 term to the mean square error, "by squaring", and to PSNR,
@@ -63,11 +63,11 @@ class SynthesisLoss(nn.Module):
         kind: row of Table 1; the paper's own is ``w-l2+h1``.
         gamma: weight of the contextual term.
         encoder: for the ``h`` kinds.
-        encoder_training: what the encoder learns from. ``"joint"``: the contextual term itself, through both images, as
-            the paper's end-to-end training says; a constant code minimises it. ``"fixed"``: nothing, it stays as it was
-            drawn. ``"true_dwi"`` and ``"segmentation"``: describing the true DWI; its code is to be the means of the
-            true DWI, or of the lesion, on a coarse grid of as many fields as it has numbers. The last three compare the
-            images with an encoder that this term does not move, and add nothing to the value of the loss.
+        encoder_training: how the encoder learns. ``"joint"``: by the contextual term itself, through both images, as in
+            the paper's end-to-end training; a constant code minimises it. ``"fixed"``: not at all, it keeps its
+            initial weights. ``"true_dwi"`` and ``"segmentation"``: by regressing the means of the true DWI, or of the
+            lesion, on a coarse grid of as many fields as the code has numbers. With the last three the contextual
+            term does not change the encoder, and the encoder's own loss does not change the value of the loss.
         discriminator: for the ``gan`` kinds; trained elsewhere (``monai_isles.training.DiscriminatorStep``). One of
             more channels than the image sees ``condition`` before it.
         gan_weight: weight of the adversarial term beside the pixel term.
@@ -126,7 +126,7 @@ class SynthesisLoss(nn.Module):
         condition: Tensor | None = None,
         lesion: Tensor | None = None,
     ) -> Tensor:
-        """Return the loss; the discriminator may ask for ``condition`` (N, C, H, W), the encoder for ``lesion``."""
+        """Return the loss; ``condition`` (N, C, H, W) is for the discriminator, ``lesion`` for the encoder."""
         parts: list[Tensor] = []
         if self.kind != "gan":
             parts.append(self._pixels(image.float(), truth.float(), weight))
@@ -156,7 +156,7 @@ class SynthesisLoss(nn.Module):
         return self._size(difference.float(), power=2 if self.kind.endswith("h2") else 1)
 
     def _encoder_lesson(self, truth: Tensor, lesion: Tensor | None) -> list[Tensor]:
-        """Return the encoder's own loss, its gradient without its value; none where it has none."""
+        """Return the encoder's own loss with its gradient but value 0; an empty list if it has none."""
         wanted = {"true_dwi": truth, "segmentation": lesion}.get(self.encoder_training)
         if wanted is None:
             return []
@@ -179,7 +179,7 @@ def _required(network: nn.Module | None, kind: str, needed: bool, name: str) -> 
 
 
 def verdicts(discriminator: nn.Module, image: Tensor, condition: Tensor | None) -> Verdicts:
-    """Return the verdict maps on an image, with ``condition`` before it where the discriminator has room for it.
+    """Return the verdict maps on an image, with ``condition`` before it if the discriminator has channels for it.
 
     MONAI's multi-scale discriminator returns its maps with the features before them.
     """
@@ -196,8 +196,8 @@ PARTS = ("segmenter", "generator", "extractor")
 class PseudoDWILoss(nn.Module):
     """Sum segmentation loss, ``alpha`` times synthesis loss and ``beta`` times the extractor's loss, ``L`` of (15).
 
-    The network's output is read by its fields ``logits``, ``pseudo_dwi`` and ``extracted``; plain logits, of a network
-    that synthesises nothing, are judged by the segmentation loss alone.
+    The output's fields ``logits``, ``pseudo_dwi`` and ``extracted`` are read. For plain logits, of a network without
+    synthesis, only the segmentation loss counts.
 
     Shapes: output fields ``(N, 2, H, W)``, ``(N, 1, H, W)``, ``(N, 1, H, W)`` or None; target ``(N, 3, H, W)``: lesion,
     DWI scaled to 0..1, weight map A. For plain logits the DWI may be left out. A scalar out.
@@ -212,6 +212,12 @@ class PseudoDWILoss(nn.Module):
         IslesError: ``E-LOSS-35`` when a DWI was synthesised and the target holds none, ``E-LOSS-36`` an unknown part.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (15), alpha = beta = 1;
         ``tests/losses/test_pseudo_dwi.py``.
+
+    >>> from monai_isles.networks.blocks import PseudoDWIOutput
+    >>> logits, dwi, target = torch.zeros(1, 2, 8, 8), torch.zeros(1, 1, 8, 8), torch.ones(1, 3, 8, 8)
+    >>> terms = PseudoDWILoss().terms(PseudoDWIOutput(logits, dwi, None), target)
+    >>> sorted(terms), float(terms["generator"])  # the synthesised DWI is 1 below the true one everywhere
+    (['generator', 'segmenter'], 1.0)
     """
 
     def __init__(
@@ -236,7 +242,7 @@ class PseudoDWILoss(nn.Module):
         return f"alpha={self.alpha}, beta={self.beta}, explicit={self.explicit}"
 
     def only(self, *parts: str) -> None:
-        """Let these terms count from now on. Raises: ``E-LOSS-36``."""
+        """Count only these terms from now on. Raises: ``E-LOSS-36``."""
         if not parts or not set(parts) <= set(PARTS):
             raise refused("E-LOSS-36", where="PseudoDWILoss", found=f"parts {parts}", parts=", ".join(PARTS))
         self.parts = tuple(parts)
@@ -248,7 +254,7 @@ class PseudoDWILoss(nn.Module):
         return sum(counted[1:], start=counted[0]) if counted else 0.0 * terms["segmenter"]
 
     def terms(self, output: Any, target: Tensor) -> dict[str, Tensor]:
-        """Return ``L_s``, ``L_g`` and ``L_e`` as far as there are any, not weighted."""
+        """Return those of ``L_s``, ``L_g`` and ``L_e`` that apply, not weighted."""
         pseudo = getattr(output, "pseudo_dwi", None)
         if pseudo is None:
             logits = output if isinstance(output, Tensor) else output.logits

@@ -1,8 +1,6 @@
 from .calibration import (
-    Reliability,
     brier_score,
     calibrated,
-    conformal_ranks,
     fit_chance,
     fit_temperature,
     fit_volume_errors,
@@ -14,29 +12,23 @@ from .calibration import (
 from .image import image_quality, lesion_region, psnr_db, ssim_map
 from .monai_metrics import L1ErrorRate, LesionDice, LesionHausdorff, VoxelAccuracy
 from .overlap import (
-    RULES,
     count_lesions,
     diagonal,
     dsc,
     emptiness,
     lesion_f1,
     matched_lesion_f1,
-    paired_masks,
     panoptic_quality,
     ppv,
     sensitivity,
 )
-from .surface import SurfaceDistances, assd_half_sum_mm, assd_mm, hd95_mm, hd_mm, hd_vox, surface_distances
-from .volume import STRATA, avd_ml, bland_altman, r2_identity, r2_pearson, rve, size_stratum, volume_ml
+from .surface import assd_half_sum_mm, assd_mm, hd95_mm, hd_mm, hd_vox, surface_distances
+from .volume import avd_ml, bland_altman, r2_identity, r2_pearson, rve, size_stratum, volume_ml
 
 __all__ = [
     "L1ErrorRate",
     "LesionDice",
     "LesionHausdorff",
-    "RULES",
-    "Reliability",
-    "STRATA",
-    "SurfaceDistances",
     "VoxelAccuracy",
     "assd_half_sum_mm",
     "assd_mm",
@@ -44,7 +36,6 @@ __all__ = [
     "bland_altman",
     "brier_score",
     "calibrated",
-    "conformal_ranks",
     "count_lesions",
     "diagonal",
     "dsc",
@@ -61,7 +52,6 @@ __all__ = [
     "logit_counts",
     "matched_lesion_f1",
     "panoptic_quality",
-    "paired_masks",
     "ppv",
     "psnr_db",
     "r2_identity",

@@ -1,4 +1,4 @@
-"""Does a probability mean what it says, what makes it so, and does the uncertainty know where the errors are."""
+"""Measure and correct the calibration of probabilities, and relate uncertainty to errors."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _ROUNDING, _EDGE = 1e-5, 1e-6
 
 @dataclass(frozen=True)
 class Reliability:
-    """Hold what a reliability curve is drawn from; curves of several cases add up.
+    """Hold the counts of a reliability curve; add the counts of several cases.
 
     Shapes: all ``(bins,)``, equal widths over 0..1, the upper edge in its bin and 0 in the first.
 
     Args:
-        voxels: how many voxels fall into each bin.
+        voxels: number of voxels in each bin.
         confidence: sum of their probabilities.
-        lesion: how many of them are lesion.
+        lesion: number of lesion voxels among them.
     """
 
     voxels: np.ndarray
@@ -53,7 +53,7 @@ class Reliability:
         return math.nan if not total else float(np.abs(self.confidence - self.lesion).sum() / total)
 
     def ace(self) -> float:
-        """Return the mean gap of the bins that hold voxels, each bin alike, so background does not drown the rest."""
+        """Return the mean gap of the bins that hold voxels, equally weighted, so that background does not dominate."""
         return float(np.nanmean(self.gaps())) if self.voxels.any() else math.nan
 
     def curve(self) -> list[dict[str, float | int | None]]:
@@ -65,13 +65,13 @@ class Reliability:
 
 
 def reliability(probability: np.ndarray, lesion: np.ndarray, *, bins: int = BINS) -> Reliability:
-    """Return how often a voxel is lesion where the map says p.
+    """Count how often a voxel is lesion, by its predicted probability.
 
     Shapes: any, equal. Units: none.
 
     Args:
         probability: lesion probability, 0..1.
-        lesion: what is true, boolean.
+        lesion: true mask, boolean.
         bins: number of equal bins.
 
     Raises:
@@ -105,9 +105,9 @@ def brier_score(probability: np.ndarray, lesion: np.ndarray) -> float:
 
 
 def uncertainty_auroc(uncertainty: np.ndarray, wrong: np.ndarray) -> float:
-    """Return the chance that a wrong voxel is more uncertain than a right one, ties counting half.
+    """Return the probability that a wrong voxel is more uncertain than a right one; ties count half.
 
-    0.5: the uncertainty says nothing about errors. nan where all voxels are right or all are wrong.
+    0.5 means that the uncertainty tells nothing about errors. nan if all voxels are right or all are wrong.
 
     Shapes: any, equal. Units: any. Raises: ``E-CAL-01``.
     Source: area under the ROC curve by ranks, Hanley 1982, doi:10.1148/radiology.143.1.7063747.
@@ -124,7 +124,7 @@ def uncertainty_auroc(uncertainty: np.ndarray, wrong: np.ndarray) -> float:
 
 
 def uncertainty_errors(uncertainty: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Return voxels and wrong voxels by level of uncertainty, so that cases add up.
+    """Count voxels and wrong voxels by level of uncertainty; add the counts of several cases.
 
     Shapes: any, equal, in; ``(2, 10)`` out, bins of 0.05 up to 0.5, the largest deviation a probability can have.
     Raises: ``E-CAL-01``. Source: ours.
@@ -139,10 +139,13 @@ def uncertainty_errors(uncertainty: np.ndarray, wrong: np.ndarray) -> np.ndarray
 
 
 def logit_counts(probability: np.ndarray, lesion: np.ndarray) -> np.ndarray:
-    """Return healthy and lesion voxels by the logit of their probability, so that cases add up.
+    """Count healthy and lesion voxels by the logit of their probability; add the counts of several cases.
 
     Shapes: any, equal, in; ``(2, 1201)`` out, by the nearest of ``LOGITS``; those beyond -12 and 12 count at the ends.
-    Raises: ``E-CAL-01``, ``E-CAL-02``. Source: ours; what ``fit_temperature`` needs of any number of voxels.
+    Raises: ``E-CAL-01``, ``E-CAL-02``. Source: ours; the input of ``fit_temperature``.
+
+    >>> logit_counts(np.array([0.5, 0.9]), np.array([False, True])).sum(axis=1).tolist()  # healthy, lesion
+    [1, 1]
     """
     p, y = _voxels(probability, lesion)
     _require_probability(p)
@@ -153,10 +156,10 @@ def logit_counts(probability: np.ndarray, lesion: np.ndarray) -> np.ndarray:
 
 
 def fit_temperature(counts: np.ndarray) -> tuple[float, float]:
-    """Return the temperature and the shift that make ``calibrated`` probabilities likeliest.
+    """Fit the temperature and the shift of ``calibrated`` by maximum likelihood.
 
-    A temperature above 1 makes a network less sure; a shift below 0 takes back what training on patches rich in lesion
-    adds. Maps have to come from networks that never saw their cases.
+    A temperature above 1 lowers the confidence; a shift below 0 corrects for training patches that hold more lesion
+    than a brain does. The maps must come from networks that were not trained on these cases.
 
     Args:
         counts: the sum of ``logit_counts``.
@@ -164,6 +167,11 @@ def fit_temperature(counts: np.ndarray) -> tuple[float, float]:
         IslesError: ``E-CAL-04`` without a healthy or without a lesion voxel.
     Source: Platt 1999; temperature as in Guo 2017 (arXiv:1706.04599), section 4.2;
         ``tests/metrics/test_temperature.py``.
+
+    >>> p, truth = np.full(10, 0.1), np.arange(10) == 0  # one voxel in ten is lesion where the map says 0.1
+    >>> counts = logit_counts(np.r_[p, 1 - p], np.r_[truth, ~truth])
+    >>> round(fit_temperature(counts)[0], 1)  # already calibrated
+    1.0
     """
     if not (counts.sum(axis=1) > 0).all():
         raise refused("E-CAL-04", where="fit_temperature", found=f"{counts.sum(axis=1).tolist()} voxels of each kind")
@@ -183,6 +191,10 @@ def calibrated(probability: np.ndarray, temperature: float, shift: float) -> np.
     """Return probabilities whose logit is divided by ``temperature`` and moved by ``shift``; 0 and 1 stay.
 
     Shapes: any, kept; float32 stays so. Source: ``fit_temperature``.
+
+    >>> p = np.array([0.2, 0.8])
+    >>> calibrated(p, temperature=2.0, shift=0.0).round(3).tolist()  # less sure: logits are halved
+    [0.333, 0.667]
     """
     p = np.clip(np.asarray(probability), 0, 1)
     with np.errstate(divide="ignore"):
@@ -193,9 +205,9 @@ LEVEL, GROUPS = 0.9, 3
 
 
 def conformal_ranks(n: int, level: float = LEVEL) -> tuple[int, int] | None:
-    """Return which of ``n`` sorted errors, counted from 1, bound the next one with a chance of at least ``level``.
+    """Return which of ``n`` sorted errors, counted from 1, bound the next one with a probability of at least ``level``.
 
-    The ends are as far from the middle as each other; None where ``n`` errors are too few.
+    The two ranks lie symmetrically; None where ``n`` errors are too few.
     """
     inside = math.ceil(level * (n + 1) - 1e-9)
     low = (n + 1 - inside) // 2
@@ -205,10 +217,10 @@ def conformal_ranks(n: int, level: float = LEVEL) -> tuple[int, int] | None:
 def fit_volume_errors(
     pred_ml: Sequence[float], ref_ml: Sequence[float], *, level: float = LEVEL, groups: int = GROUPS
 ) -> list[dict[str, float | int | None]]:
-    """Return by size of the prediction how far the true volume lies from it, so that ``level`` of cases are held.
+    """Fit, by size of the prediction, bounds on the volume error that hold for the share ``level`` of cases.
 
-    The error of a case is the difference of ``log(1 + ml)``: a share of a large volume, millilitres of a small one.
-    Groups hold equally many cases, as many groups as have enough. The bounds always hold the prediction itself.
+    The error of a case is the difference of ``log(1 + ml)``: relative for a large volume, absolute for a small one.
+    Groups hold equal numbers of cases; there are as many groups as the cases allow. The bounds include the prediction.
 
     Units: ml.
     Args:
@@ -221,6 +233,10 @@ def fit_volume_errors(
         IslesError: ``E-MET-04`` when the lengths differ.
     Source: split-conformal prediction with groups, Vovk 2012 (arXiv:1209.2673), section 3;
         ``tests/metrics/test_conformal.py``.
+
+    >>> [bounds] = fit_volume_errors([10.0] * 19, np.arange(1.0, 20.0), groups=1)  # 19 cases, level 0.9
+    >>> round(11 * np.exp(bounds["low"]) - 1), round(11 * np.exp(bounds["high"]) - 1)  # ml around a predicted 10 ml
+    (1, 19)
     """
     pred, ref = paired_volumes(pred_ml, ref_ml)
     while groups > 1 and conformal_ranks(pred.size // groups, level) is None:
@@ -238,10 +254,14 @@ def fit_volume_errors(
 
 
 def fit_chance(features: np.ndarray, right: np.ndarray) -> list[float]:
-    """Return intercept and slopes of the chance that a found lesion is one, ``expit(b0 + b . x)``.
+    """Fit intercept and slopes of the probability that a predicted lesion is real, ``expit(b0 + b . x)``.
 
-    Shapes: ``features`` (n, k) of every found lesion, ``right`` (n,) bool; k + 1 numbers out.
+    Shapes: ``features`` (n, k) of every predicted lesion, ``right`` (n,) bool; k + 1 numbers out.
     Source: logistic regression with a ridge of 0.01 on the slopes; ``tests/metrics/test_conformal.py``.
+
+    >>> intercept, slope = fit_chance(np.array([[1.0], [2.0], [3.0]]), np.array([False, False, True]))
+    >>> slope > 0  # larger features, higher probability
+    True
     """
     x, y = np.column_stack([np.ones(len(features)), features]), np.where(right, 1.0, -1.0)
     ridge = np.r_[0.0, np.full(x.shape[1] - 1, 0.01)]

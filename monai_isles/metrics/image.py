@@ -1,4 +1,4 @@
-"""How alike a synthesised and a true image are: SSIM and PSNR, over the whole image and around the lesion."""
+"""Measure how similar a synthesised image is to the true one: SSIM and PSNR, globally and around the lesion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def image_quality(
 ) -> dict[str, float]:
     """Return ``ssim``, ``psnr``, ``local_ssim`` and ``local_psnr`` of one case.
 
-    Local means ``lesion_region``; the paper says "the region around the ground truth lesion" and no more. SSIM is
+    Local means within ``lesion_region``; the paper only says "the region around the ground truth lesion". SSIM is
     computed in plane on the whole slice, then averaged over the region. Without lesion the local values are nan.
 
     Shapes: all (H, W, D). Units: images on the scale 0..1, of which 1 is the data range; PSNR in dB.
@@ -28,6 +28,11 @@ def image_quality(
     Raises:
         IslesError: ``E-MET-11`` shapes that differ or are not volumes, ``E-MET-12`` slices below 11 x 11 voxels.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1; ``tests/metrics/test_image.py``.
+
+    >>> image, lesion = np.zeros((16, 16, 1)), np.zeros((16, 16, 1), bool)
+    >>> lesion[8, 8] = True
+    >>> round(image_quality(image + 0.1, image, lesion)["local_psnr"], 6)  # an error of 0.1 is 20 dB
+    20.0
     """
     pseudo, dwi, mask = np.asarray(pseudo, np.float64), np.asarray(dwi, np.float64), np.asarray(lesion) > 0
     _require(pseudo, dwi, mask)
@@ -42,7 +47,7 @@ def image_quality(
 
 
 def lesion_region(lesion: np.ndarray, dilation_vox: int = DILATION_VOX) -> np.ndarray:
-    """Return the box around the lesion of each slice, wider by the dilation on all four sides, cut at the image.
+    """Return the box around the lesion of each slice, widened on all four sides and cut at the image border.
 
     Shapes: (H, W, D) binary in and out. Source: ours, see ``image_quality``.
 
@@ -74,6 +79,10 @@ def ssim_map(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     The window is a Gaussian of 1.5 voxels cut at 11 x 11, mirrored at the edges of the slice.
     Shapes: (H, W, D) in and out. Source: Wang, Bovik 2004 (doi:10.1109/TIP.2003.819861), equation (13).
+
+    >>> image = np.random.default_rng(0).random((16, 16, 1))
+    >>> float(ssim_map(image, image).min())  # equal images
+    1.0
     """
 
     def smooth(values: np.ndarray) -> np.ndarray:

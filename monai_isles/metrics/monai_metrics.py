@@ -1,4 +1,4 @@
-"""Thin MONAI metrics over the plain functions, with the written rules for empty masks."""
+"""Wrap the plain metric functions as MONAI metrics, with the same rules for empty masks."""
 
 from __future__ import annotations
 
@@ -93,9 +93,14 @@ def _classes(logits: Tensor, label: Tensor) -> Tensor:
 
 
 class VoxelAccuracy(L1ErrorRate):
-    """Share of voxels whose argmax is the label: the accuracy of the paper's Figure 3.
+    """Compute the share of voxels whose argmax is the label: the accuracy of the paper's Figure 3.
 
     Shapes, units and errors: as ``L1ErrorRate``.
+
+    >>> accuracy = VoxelAccuracy()
+    >>> accuracy.update((torch.tensor([[[2.0, 2.0], [-2.0, -2.0]]]), torch.tensor([[[0.0, 1.0]]])))
+    >>> accuracy.compute()
+    0.5
     """
 
     @sync_all_reduce("_wrong", "_voxels")
@@ -139,6 +144,13 @@ class LesionHausdorff(CumulativeIterationMetric):
 
     Shapes and raises: ``LesionDice``. Units: mm.
     Source: ``monai_isles.metrics.hd_mm``.
+
+    >>> prediction, label = torch.zeros(2, 1, 1, 5, 5)
+    >>> prediction[0, 0, 1], label[0, 0, 4] = 1, 1
+    >>> distance = LesionHausdorff()
+    >>> _ = distance(prediction[None], label[None])
+    >>> float(distance.aggregate())
+    3.0
     """
 
     def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **kwargs: object) -> Tensor:

@@ -1,4 +1,4 @@
-"""How much of two masks coincides, voxel by voxel and lesion by lesion."""
+"""Measure the overlap of two masks, by voxels and by lesions."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def count_lesions(mask: np.ndarray, connectivity: int = 6) -> int:
 
 
 def lesion_f1(pred: np.ndarray, ref: np.ndarray, connectivity: int = 6) -> float:
-    """Return the detection F1, ``TP / (TP + (FP + FN) / 2)``; one shared voxel counts as found.
+    """Return the detection F1, ``TP / (TP + (FP + FN) / 2)``; one shared voxel is enough for a match.
 
     TP and FN count reference lesions, FP predicted lesions that touch none. Both empty 1, one empty 0.
 

@@ -1,4 +1,4 @@
-"""Distances between the surfaces of two masks, in mm or in voxels."""
+"""Measure distances between the surfaces of two masks, in mm or in voxels."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def surface_of(mask: np.ndarray) -> np.ndarray:
 
 
 def _directed(here: np.ndarray, there: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """Return the distance of every voxel of one surface to the other; those of both are 0 and not looked for."""
+    """Return the distance of every voxel of one surface to the other surface."""
     # Voxels of both surfaces are at distance 0; only the others are looked up.
     apart = ~there[here]
     distance = np.zeros(len(apart))

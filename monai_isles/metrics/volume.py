@@ -1,4 +1,4 @@
-"""Lesion volumes, their differences, and their agreement over cases."""
+"""Measure lesion volumes, their differences, and their agreement over cases."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def size_stratum(lesion_ml: float) -> str:
     Raises:
         IslesError: ``E-MET-10`` when the volume is negative or not a number.
 
-    Source: the cuts of this project; 70 ml and below are treated alike in trials, so they are not clinical groups.
+    Source: cuts of this project, not clinical groups.
 
     >>> size_stratum(12.5)
     '10-50 ml'

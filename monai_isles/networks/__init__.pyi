@@ -1,14 +1,6 @@
 from .asymmetric_res_unet import AsymmetricResUNet, Cascade
-from .blocks import (
-    AnySize,
-    PredictionDropout,
-    PseudoDWIOutput,
-    SqueezeExcitation,
-    SwitchableNorm2d,
-    ThresholdOutput,
-    xavier_,
-)
-from .pretrained import PretrainedReport, load_pretrained
+from .blocks import AnySize, PredictionDropout, PseudoDWIOutput, SqueezeExcitation, SwitchableNorm2d, xavier_
+from .pretrained import load_pretrained
 from .pseudo_dwi_net import ContextEncoder, MultiScaleDiscriminator, PseudoDWINet
 from .pspnet import PSPNet, with_aux
 from .stroke_fcn import StrokeFCN
@@ -25,7 +17,6 @@ __all__ = [
     "MultiScaleDiscriminator",
     "PSPNet",
     "PredictionDropout",
-    "PretrainedReport",
     "PseudoDWINet",
     "PseudoDWIOutput",
     "R2UNet",
@@ -34,7 +25,6 @@ __all__ = [
     "SqueezeExcitation",
     "StrokeFCN",
     "SwitchableNorm2d",
-    "ThresholdOutput",
     "ThresholdRule",
     "WangResUNet",
     "load_pretrained",

@@ -84,7 +84,7 @@ class AsymmetricResUNet(nn.Module):
         return self.noisy_part(x, skips)
 
     def fixed_part(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Run the levels above the first site of prediction dropout: the same whatever the dropout draws."""
+        """Run the levels above the first site of prediction dropout; their result does not depend on the dropout."""
         if not torch.jit.is_scripting():
             self._check_size(x)
         x = self.first(x)
@@ -126,17 +126,17 @@ class AsymmetricResUNet(nn.Module):
 
 
 class Cascade(NetworkOfParts):
-    """Two networks one after the other: the second sees the images and the lesion probability of the first.
+    """Run two networks in cascade: the second sees the images and the lesion probability of the first.
 
-    While the first one alone learns (``train_only("first")``), its logits are the output, so that loss, validation and
-    early stop judge what learns; else those of the second.
+    While only the first one learns (``train_only("first")``), its logits are the output, so that loss, validation and
+    early stop judge that network; otherwise the second network's logits are.
 
     Shapes: as ``AsymmetricResUNet``.
     Args:
         in_channels: of the images; the second network has one more.
         settings: of both networks, as ``AsymmetricResUNet`` takes them.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.1, "two networks in cascade
-    configuration"; it says no more, so what the second one sees is our reading;
+    configuration"; the input of the second network is our reading;
     ``tests/networks/test_asymmetric_res_unet.py``.
 
     >>> Cascade(2, 5, base_channels=2)(torch.zeros(1, 5, 48, 48)).shape

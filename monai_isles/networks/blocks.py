@@ -1,4 +1,4 @@
-"""Blocks that several networks share: residual blocks, normalisation, dropout, resolution changes, outputs."""
+"""Blocks that several networks share: residual blocks, normalisation, dropout, resampling, outputs."""
 
 # TorchScript reads these annotations as types: no `from __future__ import annotations` here.
 from collections.abc import Callable
@@ -17,6 +17,10 @@ class PseudoDWIOutput(NamedTuple):
     Shapes: logits ``(N, K, H, W)``; ``pseudo_dwi`` (I_g) and, with an extractor, ``extracted`` (F_h) ``(N, 1, H, W)``;
     ``maps``, the perfusion maps that the image was made of, ``(N, C, H, W)``: a discriminator may ask for them.
     Units: both images on the scale of a DWI whose minimum is 0 and whose 99th percentile is 1.
+
+    >>> image = torch.zeros(1, 1, 8, 8)
+    >>> PseudoDWIOutput(logits=torch.zeros(1, 2, 8, 8), pseudo_dwi=image, extracted=None).pseudo_dwi.shape
+    torch.Size([1, 1, 8, 8])
     """
 
     logits: Tensor
@@ -26,7 +30,7 @@ class PseudoDWIOutput(NamedTuple):
 
 
 class ThresholdOutput(NamedTuple):
-    """Both rules of the clinic, whichever of them is the target.
+    """Scores of both clinical rules, beside the logits of the target.
 
     Shapes: logits ``(N, 2, *space)`` of the target; ``core`` and ``hypoperfused`` ``(N, 1, *space)``, scores in 0..1.
     """
@@ -57,7 +61,7 @@ def xavier_(module: nn.Module) -> nn.Module:
 
 
 def initialise_(module: nn.Module, init: str) -> None:
-    """Initialise in place: "xavier", or "torch" to keep what PyTorch drew.
+    """Initialise in place: "xavier", or "torch" to keep PyTorch's own initialisation.
 
     Raises:
         IslesError: ``E-NET-40`` for another name.
@@ -76,10 +80,10 @@ def require_sizes(code: str, network: nn.Module, **sizes: int) -> None:
 
 
 def padded_to(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:
-    """Return ``x`` continued after its end up to the next multiples, and its own sizes for ``cropped_to``.
+    """Return ``x`` padded at its far ends to the next multiples, and its own sizes for ``cropped_to``.
 
-    The last voxel of each row is repeated: where the border of an image is background, that is the background's value,
-    whatever a normalisation made of it.
+    The last voxel of each row is repeated. Where the border is background this repeats the background's value, also
+    after normalisation.
 
     Shapes: ``(N, C, *spatial)`` in; out each spatial size is the next multiple of its entry in ``multiple``.
     Args:
@@ -94,7 +98,7 @@ def padded_to(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:
 
 
 class AnySize(nn.Module):
-    """Give a network inputs padded to sizes that it can halve, by repeating the border; crop its output.
+    """Pad inputs to sizes that the network can halve, by repeating the border, and crop its output.
 
     Shapes: ``(N, C, *spatial)`` in, ``(N, K, *spatial)`` out, any spatial sizes.
     Args:
@@ -124,11 +128,11 @@ def cropped_to(x: Tensor, sizes: list[int]) -> Tensor:
 
 
 class SqueezeExcitation(nn.Module):
-    """Multiply each channel by a weight in (0, 1) that the means of all channels decide.
+    """Multiply each channel by a weight in (0, 1) computed from the means of all channels.
 
     Shapes: ``(N, C, H, W)`` in, the same out.
     Args:
-        channels: C, also the width of the hidden layer: nothing is reduced, as Wang's parameter count asks.
+        channels: C, also the width of the hidden layer: no reduction, which matches Wang's parameter count.
     Source: Hu 2018 (CVPR, doi:10.1109/CVPR.2018.00745), section 3, as used in Wang 2020, section 3.3.
 
     >>> SqueezeExcitation(32)(torch.ones(1, 32, 4, 4)).shape
@@ -150,7 +154,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class NetworkOfParts(nn.Module):
-    """A network of named parts that may learn one at a time.
+    """Base of networks with named parts that can be trained one at a time.
 
     Source: ours; ``tests/networks/test_pseudo_dwi_net.py``.
     """
@@ -201,9 +205,9 @@ _ALPHA = 1.7580993408473766
 class PredictionDropout(nn.Module):
     """Drop single elements at prediction time, and only while ``active``.
 
-    A dropped element is 0, the others grow by ``1 / (1 - rate)``; with ``alpha`` a dropped element is -1.758 and all
-    are scaled and moved so that zero mean and unit variance stay (alpha dropout). While ``active`` with a ``mask`` (0
-    where dropped, ``1 / (1 - rate)`` elsewhere) that decides; without one, torch draws.
+    A dropped element is 0, the others are multiplied by ``1 / (1 - rate)``. With ``alpha`` a dropped element is -1.758,
+    and all are scaled and shifted to keep zero mean and unit variance (alpha dropout). While ``active``, a ``mask`` (0
+    where dropped, ``1 / (1 - rate)`` elsewhere) is used if given; otherwise torch draws.
 
     Shapes: any in, the same out. Identity in training and in plain evaluation.
     Source: uncertainty filtering, Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3; alpha dropout,
@@ -304,11 +308,11 @@ class _Lone(nn.modules.batchnorm._BatchNorm):
 
 
 class LoneBatchNorm2d(_Lone, nn.BatchNorm2d):
-    """Normalise a batch that holds a single value a channel by the running statistics, also while training.
+    """Normalise a batch of a single value per channel by the running statistics, also while training.
 
-    One value has no variance: torch refuses it, and its own mean would erase it. Such a batch (one slice pooled to 1x1)
-    is normalised as in evaluation and leaves the statistics as they are; if every batch is one, they stay at mean 0 and
-    variance 1, in training as in evaluation, and scale and shift alone are learned.
+    One value has no variance: torch refuses it, and subtracting its own mean gives 0. Such a batch (one slice pooled to
+    1x1) is normalised as in evaluation and does not change the statistics. If every batch is such a batch, mean 0 and
+    variance 1 stay, and only scale and shift are learned.
 
     Shapes: ``(N, C, H, W)`` in and out. Equal to ``torch.nn.BatchNorm2d`` wherever ``N * H * W > 1``.
     Source: ours; ``tests/networks/test_lone_batch_norm.py``.
@@ -316,16 +320,16 @@ class LoneBatchNorm2d(_Lone, nn.BatchNorm2d):
 
 
 class LoneBatchNorm3d(_Lone, nn.BatchNorm3d):
-    """Do for volumes what ``LoneBatchNorm2d`` does for slices. Shapes: ``(N, C, H, W, D)`` in and out."""
+    """Normalise volumes as ``LoneBatchNorm2d`` normalises slices. Shapes: ``(N, C, H, W, D)`` in and out."""
 
 
 class SwitchableNorm2d(nn.Module):
-    """Normalise by the mean and the variance that two softmaxes mix from three kinds of statistics.
+    """Normalise by a mean and a variance that are learned mixtures of three kinds of statistics.
 
     All three kinds follow from mean and variance of each channel of each image: those of a layer average them over the
     channels, those of a batch over the images, and the spread of the means adds to the variance. In evaluation the
     batch's are moving averages. Variances are the population's, so one image of one pixel is allowed. Half precision
-    is normalised in single.
+    is normalised in single precision.
 
     Shapes: ``(N, C, H, W)`` in, the same out.
     Args:

@@ -1,4 +1,4 @@
-"""Start a network from weights that somebody else trained, and say which of them were used."""
+"""Load pre-trained weights into a network and report which tensors were used."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _HEAD = re.compile(r"(?:initializer|classifier|fc|aux\w*|head|(?:cls|final|conv_
 def own_names(keys: Iterable[str]) -> dict[str, str | None]:
     """Return for each key the name that ``PSPNet`` has for it; None for classifiers, initializers, auxiliary heads.
 
-    Known are torchvision's ResNet and segmentation networks (``layer1.0.conv1.weight``, ``backbone.layer1...``), the
-    PSPNet authors' PyTorch version (``layer0.0``, ``ppm.features.0.1``, ``cls.0``) and its kin (``final.0``,
-    ``conv_last.0``, ``decode_head.psp_modules.0.1.conv``), any of them under ``module.``. A key that none of them has
-    comes back as it is, without its wrapper.
+    Supported are torchvision's ResNet and segmentation networks (``layer1.0.conv1.weight``, ``backbone.layer1...``),
+    the PSPNet authors' PyTorch version (``layer0.0``, ``ppm.features.0.1``, ``cls.0``) and related ones (``final.0``,
+    ``conv_last.0``, ``decode_head.psp_modules.0.1.conv``), any of them under ``module.``. An unknown key
+    is returned unchanged, without its wrapper.
     Source: ours; the names are facts of those projects, ``tests/networks/test_pretrained.py``.
     """
     bare = {key: _unwrapped(key) for key in keys}
@@ -67,11 +67,11 @@ _NESTS = ("objects", "state_dict", "model", "model_state_dict", "network")
 
 @dataclass(frozen=True)
 class PretrainedReport:
-    """What became of the tensors of a file.
+    """Report which tensors of a file were loaded.
 
-    ``matched`` were loaded; ``missing`` are the network's that the file has not, classifier and initializer left out;
-    ``unexpected`` are the file's that the network has not, under the file's names; ``wrong_shape`` are in both, but
-    differ in shape, and were not loaded. Counters of batch normalisation are in none of them.
+    ``matched`` were loaded; ``missing`` are tensors of the network absent from the file, without classifier and
+    initializer; ``unexpected`` are tensors of the file absent from the network, under the file's names; ``wrong_shape``
+    differ in shape and were not loaded. Counters of batch normalisation are not listed.
     """
 
     matched: tuple[str, ...]
@@ -88,7 +88,7 @@ class PretrainedReport:
 def load_pretrained(
     network: nn.Module, path_or_state: str | Path | Mapping[str, object], *, least: float = 1.0
 ) -> PretrainedReport:
-    """Load what fits of a ResNet's or a PSPNet's state dictionary, all of the backbone or nothing at all.
+    """Load the matching tensors of a ResNet's or PSPNet's state dictionary: the whole backbone or nothing.
 
     Classifiers, initializers and auxiliary heads of the file are left out; pyramid and final convolution are loaded
     where their shapes agree. The report goes to the log.
@@ -97,11 +97,17 @@ def load_pretrained(
         network: a network whose encoder is ``network.backbone``.
         path_or_state: a file of ``torch.save`` (state dictionary, or one within ``state_dict`` or ``model``), or the
             dictionary itself. ``own_names`` lists the namings that are understood.
-        least: the share of the backbone's tensors, running statistics included, that must match.
+        least: smallest share of the backbone's tensors, running statistics included, that must match.
     Raises:
         IslesError: ``E-NET-22`` less than ``least`` of the backbone matches, ``E-NET-23`` the file's backbone is
             another, ``E-NET-24`` no tensors in it; ``E-FILE-*`` and ``E-SAFE-*`` of ``monai_isles.io.load_state``.
     Source: ours; Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.3; ``tests/networks/test_pretrained.py``.
+
+    >>> from monai_isles.networks.pspnet import PSPNet
+    >>> network = PSPNet(base_channels=4)
+    >>> report = load_pretrained(network, PSPNet(base_channels=4).state_dict())
+    >>> report.missing, report.wrong_shape
+    ((), ())
     """
     if isinstance(path_or_state, Mapping):
         where, state = "the given state dictionary", _tensors(path_or_state, "the given state dictionary")

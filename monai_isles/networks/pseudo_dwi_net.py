@@ -1,4 +1,4 @@
-"""The network of Wang 2020: extract from the series, synthesise a DWI, segment it; and the judge of its images."""
+"""The network of Wang 2020: extract features from the series, synthesise a DWI, segment it; and its discriminator."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PseudoDWINet(NetworkOfParts):
     """Segment a lesion in a pseudo-DWI made of perfusion maps and of features of the raw series.
 
     The pseudo-DWI and the extracted feature are linear outputs: the paper names no bounding function for a DWI scaled
-    to (0, 1). ``context_encoder`` (Phi_c) is not run here: the synthesis loss runs it, the optimiser finds it here.
+    to (0, 1). ``context_encoder`` (Phi_c) belongs to the network for the optimiser; only the synthesis loss runs it.
 
     Shapes: ``(N, C, H, W)`` in, any H and W: ``maps`` perfusion maps (cbf, cbv, mtt, tmax), the temporal maximum with
     ``low_level``, ``frames`` frames with ``high_level``, in this order. Logits ``(N, out_channels, H, W)`` out, or
@@ -73,6 +73,10 @@ class PseudoDWINet(NetworkOfParts):
         IslesError: ``E-NET-46`` for impossible sizes, ``E-NET-47`` for an input of other channels, ``E-NET-48`` for
             parts that the network lacks.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figure 2, equations 4, 5 and 10.
+
+    >>> network = PseudoDWINet(base_channels=1, return_aux=True)  # 4 maps, their temporal maximum, 6 frames
+    >>> network(torch.zeros(1, 11, 32, 32)).pseudo_dwi.shape
+    torch.Size([1, 1, 32, 32])
     """
 
     def __init__(
@@ -127,17 +131,17 @@ class PseudoDWINet(NetworkOfParts):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """Judge patches of an image and of its halvings as real or synthetic.
+    """Classify patches of an image, at several scales, as real or synthetic.
 
-    Each scale has a network of its own: ``layers`` 4x4 convolutions of stride 2, one of stride 1, a judging one; leaky
+    Each scale has its own network: ``layers`` 4x4 convolutions of stride 2, one of stride 1, an output layer; leaky
     ReLU of slope 0.2, instance normalisation from the second on. Scores are unbounded, for least squares.
 
     Shapes: ``(N, in_channels, H, W)`` in; a list of scores ``(N, 1, h, w)`` out, finest scale first.
     Args:
-        in_channels: 1 judges the DWI by itself: then any realistic DWI will do, also that of another patient. With the
-            number of perfusion maps added the loss puts them before the DWI, as pix2pixHD does, whose discriminator
-            Wang's text names; the text itself names no condition.
-        scales: how many, each half the last.
+        in_channels: 1 judges the DWI alone: any realistic DWI passes, also that of another patient. With the number of
+            perfusion maps added, the loss puts the maps before the DWI, as pix2pixHD does; Wang's text names its
+            discriminator but no condition.
+        scales: number of scales, each half the size of the last.
         layers: strided convolutions a scale.
     Raises:
         IslesError: ``E-NET-45`` for impossible sizes.

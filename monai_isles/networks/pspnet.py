@@ -1,4 +1,4 @@
-"""The pyramid scene parsing network of Abulnaga 2018, with the initializer that lets pre-trained weights in."""
+"""The pyramid scene parsing network of Abulnaga 2018, with the layer that adapts its input to pre-trained weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXPANSION = 4
 
 
 class DilatedResNet(nn.Module):
-    """Bottleneck ResNet; layers 3 and 4 dilate their 3x3 convolutions by 2 and 4 where they would have strided.
+    """Bottleneck ResNet whose layers 3 and 4 have dilation 2 and 4 instead of strides.
 
     Shapes: ``(N, 3, H, W)`` in, ``(N, 32 * base_channels, ceil(H / 8), ceil(W / 8))`` out, any H and W.
     Args:
@@ -103,7 +103,7 @@ class _Bottleneck(nn.Module):
 
 
 def _add_stem(network: nn.Module, stem: str, base: int) -> int:
-    """Give ``network`` the convolutions before the first pooling; return the channels that come out."""
+    """Add the convolutions before the first pooling to ``network``; return their number of output channels."""
     if stem == "single":
         network.conv1, network.bn1 = nn.Conv2d(3, base, 7, stride=2, padding=3, bias=False), LoneBatchNorm2d(base)
         network.conv2 = network.bn2 = network.conv3 = network.bn3 = nn.Identity()
@@ -117,7 +117,7 @@ def _add_stem(network: nn.Module, stem: str, base: int) -> int:
 
 
 class PyramidPooling(nn.Module):
-    """Put averages over a 1x1, 2x2, 3x3 and 6x6 grid beside the map they come from.
+    """Append averages over 1x1, 2x2, 3x3 and 6x6 grids to a feature map.
 
     Each grid goes through a 1x1 convolution to an equal share of the channels, batch normalisation and ReLU, and is
     upsampled bilinearly (corners not aligned). The 1x1 grid of one slice holds a single value a channel:
@@ -169,10 +169,14 @@ def _averaging(size: int, bins: int, like: Tensor) -> Tensor:
 
 
 def with_aux(network: nn.Module, device: str | torch.device = "cpu") -> nn.Module:
-    """Return the network itself on ``device``, set to return its synthetic images too where it makes any.
+    """Return the network on ``device``, set to return its auxiliary outputs too if it has any.
 
-    Training and prediction want them; an exported graph does not, so the definition in a config leaves them off.
+    Training and prediction use them; an exported graph does not, so the definition in a config leaves them off.
     Source: ours; ``tests/networks/test_with_aux.py``.
+
+    >>> from monai_isles.networks.threshold_rule import ThresholdRule
+    >>> with_aux(ThresholdRule()).return_aux
+    True
     """
     if hasattr(network, "return_aux"):
         network.return_aux = True  # type: ignore[assignment]
@@ -237,7 +241,7 @@ class PSPNet(nn.Module):
         return F.interpolate(y, size=x.shape[2:], mode="bilinear", align_corners=False)
 
     def freeze_pretrained(self, frozen: bool = True) -> None:
-        """Hold (or let go) every parameter of ``pretrained``, and the running statistics of their normalisations.
+        """Freeze (or release) every parameter of ``pretrained`` and the running statistics of their normalisations.
 
         Source: Abulnaga 2018, section 4.3: new layers first, then all.
         """

@@ -1,4 +1,4 @@
-"""The fully convolutional network that Wang 2020 compares with."""
+"""The fully convolutional network that Wang 2020 compares against."""
 
 from __future__ import annotations
 

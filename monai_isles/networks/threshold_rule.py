@@ -1,4 +1,4 @@
-"""The clinic's thresholds on rCBF and Tmax, in the place where other bundles have a network."""
+"""Clinical thresholds on rCBF and Tmax, as a module in the place of a network."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _LEAST, _OUTSIDE = 1e-3, -120.0
 
 
 class ThresholdRule(nn.Module):
-    """Score every voxel by how far its relative flow lies below the cut, or its Tmax above the delay.
+    """Score every voxel by the ratio of its relative flow or Tmax to the cut.
 
     The score ``1 / (1 + (value / cut) ** steepness)``, mirrored for Tmax, is above one half exactly where the rule
-    holds, and 0 outside the brain. It is a rank that makes other cuts reachable by other thresholds, and no
-    probability. There is nothing to learn: the module has no parameters.
+    holds, and 0 outside the brain. It is a rank and no probability: another threshold on it is another cut. The module
+    has no parameters.
 
     Shapes: ``(N, 3, *space)`` in: rCBF, Tmax, brain; logits ``(N, 2, *space)`` out, with ``return_aux`` a
     ``ThresholdOutput``. Units: rCBF 1 is the healthy side's mean; Tmax s; brain 0 or 1.
 
     Args:
-        target: ``core`` or ``hypoperfused``: what the logits are about.
+        target: ``core`` or ``hypoperfused``, the class of the logits.
         core_rcbf: core lies below this fraction. delay_s: hypoperfused lies above this Tmax.
-        steepness: how fast the score leaves one half.
+        steepness: slope of the score at one half.
         return_aux: return the scores of both rules too.
 
     Raises:
@@ -33,6 +33,10 @@ class ThresholdRule(nn.Module):
 
     Source: rCBF < 30 % and Tmax > 6 s, DEFUSE 3, doi:10.1056/NEJMoa1713973; the score is ours,
         ``tests/networks/test_threshold_rule.py``.
+
+    >>> voxel = torch.tensor([0.2, 8.0, 1.0]).reshape(1, 3, 1, 1)  # rCBF 20 %, Tmax 8 s, in the brain
+    >>> ThresholdRule("core")(voxel).argmax(1).item()
+    1
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""U-Nets: one skeleton, and the seven networks of the papers that it carries."""
+"""U-Nets: one skeleton and the seven networks of the papers built on it."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _NORMS: dict[str, Norm] = {"batch": LoneBatchNorm2d, "none": nn.Identity}
 
 
 class UNetSkeleton(nn.Module):
-    """Run encoder stages and steps down, then steps up and decoder stages, each joined with the stage beside it.
+    """Run encoder stages and steps down, then steps up and decoder stages, each joined with its skip connection.
 
-    Shapes: ``(N, C, *spatial)`` in, logits ``(N, K, *spatial)`` out, any spatial size: the input is continued up to the
-    next multiple of ``multiple`` and the logits are cropped back.
+    Shapes: ``(N, C, *spatial)`` in, logits ``(N, K, *spatial)`` out, any spatial size: the input is padded to the next
+    multiple of ``multiple`` and the logits are cropped back.
     Args:
         encoder: one stage a level. down: one step between two levels.
         up, decoder: from the deepest level to the first.
         head: makes the logits.
         multiple: what the size of each spatial axis must be divisible by.
-        grown_first: put what comes from below before what comes from beside, as V-Net does.
+        grown_first: concatenate the upsampled features before the skip connection, as V-Net does.
     Source: Ronneberger 2015 (arXiv:1505.04597), Figure 1; ``tests/networks/test_unets.py``.
     """
 
@@ -77,11 +77,14 @@ class RonnebergerUNet(UNetSkeleton):
     Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
     Args:
         base_channels: channels of the first level; doubled at each further level.
-        norm: "batch", "none", or what makes a normalisation for a number of channels.
+        norm: "batch", "none", or a function from a number of channels to a normalisation.
     Raises:
         IslesError: ``E-NET-20`` for impossible sizes or an unknown normalisation.
     Source: Ronneberger 2015 (arXiv:1505.04597), as compared in Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), and in
     Wang 2020 (doi:10.1016/j.media.2020.101787), Table 3: 31.04 M parameters with 4 channels and batch normalisation.
+
+    >>> RonnebergerUNet(5, base_channels=2)(torch.zeros(1, 5, 40, 40)).shape
+    torch.Size([1, 2, 40, 40])
     """
 
     def __init__(
@@ -125,6 +128,9 @@ class SLNet(RonnebergerUNet):
         IslesError: ``E-NET-41`` for an unknown normalisation; ``E-NET-20``, ``E-NET-40`` for other settings.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 3.3 and Figure 5. Table 3, with 4 channels: 33.84 M,
     31.04 M without calibration, 33.84 M with batch normalisation.
+
+    >>> SLNet(1, base_channels=2)(torch.zeros(1, 1, 40, 40)).shape
+    torch.Size([1, 2, 40, 40])
     """
 
     def __init__(
@@ -190,10 +196,13 @@ class R2UNet(BlockUNet):
     Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
     Args:
         base_channels: channels of the first level; doubled at each further level.
-        steps: t, how often a recurrent convolution takes its own result back.
+        steps: t, number of recurrent steps of a convolution.
         init: "xavier" or "torch".
     Source: Alom 2018 (arXiv:1802.06955), Figures 3 and 4; Wang 2020 (doi:10.1016/j.media.2020.101787), Table 3:
     39.09 M with 4 channels. The steps of a recurrent convolution share weights and batch normalisation.
+
+    >>> R2UNet(4, base_channels=2)(torch.zeros(1, 4, 40, 40)).shape
+    torch.Size([1, 2, 40, 40])
     """
 
     def __init__(
@@ -254,7 +263,10 @@ class WangResUNet(BlockUNet):
     (doi:10.1016/j.media.2020.101787) does not describe them; its Table 3 gives 81.91 M. This reading has 81.67 M with 4
     channels, 0.24 M (0.3 %) less: the nearest we counted among U-Nets of 64 to 1024 channels with the same block at all
     levels, an entry of 1x1 or 3x3 (or 1x1 shortcuts) and units of two or three 3x3 or of 1x1, 3x3, 1x1 convolutions.
-    Sizes within 0.01 M exist among mixed blocks, but nothing tells which of many was meant.
+    Mixed blocks come within 0.01 M, but many do, and the paper does not say which was used.
+
+    >>> WangResUNet(4, base_channels=2)(torch.zeros(1, 4, 40, 40)).shape
+    torch.Size([1, 2, 40, 40])
     """
 
     def __init__(
@@ -309,6 +321,9 @@ class AnisotropicVNet(UNetSkeleton):
         IslesError: ``E-NET-27`` for impossible channels.
     Source: Milletari 2016 (arXiv:1606.04797), Figure 2; kernels and steps: Abulnaga 2018
     (doi:10.1007/978-3-030-11723-8_36), section 4.4.
+
+    >>> AnisotropicVNet(5, base_channels=2)(torch.zeros(1, 5, 32, 32, 2)).shape  # volumes of two slices survive
+    torch.Size([1, 2, 32, 32, 2])
     """
 
     def __init__(
@@ -362,6 +377,9 @@ class AnisotropicUNet(UNetSkeleton):
     Source: Çiçek 2016 (arXiv:1606.06650), Figure 2, convolutions padded (its 19 069 955 parameters are those of
     the convolutions at 3 channels and labels, and steps of 2 in depth too); steps: Abulnaga 2018
     (doi:10.1007/978-3-030-11723-8_36), section 4.4.
+
+    >>> AnisotropicUNet(5, base_channels=2)(torch.zeros(1, 5, 32, 32, 2)).shape  # volumes of two slices survive
+    torch.Size([1, 2, 32, 32, 2])
     """
 
     def __init__(self, in_channels: int = 5, out_channels: int = 2, base_channels: int = 32, levels: int = 4) -> None:

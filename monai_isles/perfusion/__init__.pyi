@@ -1,9 +1,8 @@
 from .deconvolution import block_circulant_svd, circulant_inverse, oscillation_index, oscillation_svd, tikhonov
-from .maps import MAP_UNITS, METHODS, PerfusionMaps, measured_maps, perfusion_maps, perfusion_record
+from .maps import PerfusionMaps, measured_maps, perfusion_maps, perfusion_record
 from .masks import intracranial_mask, smooth_in_plane, tissue_mask
-from .motion import Motion, head_motion, moved_back
+from .motion import head_motion, moved_back
 from .prepared import PreparedSeries, bolus_arrival, prepare_series
-from .quality import Flag
 from .thresholds import (
     Ischaemia,
     contralateral_side,
@@ -13,17 +12,12 @@ from .thresholds import (
     relative_cbf,
     upright_hemispheres,
 )
-from .vessels import Vessels, arterial_curve, find_vessels, venous_curve
+from .vessels import arterial_curve, find_vessels, venous_curve
 
 __all__ = [
-    "Flag",
     "Ischaemia",
-    "MAP_UNITS",
-    "METHODS",
-    "Motion",
     "PerfusionMaps",
     "PreparedSeries",
-    "Vessels",
     "arterial_curve",
     "block_circulant_svd",
     "bolus_arrival",

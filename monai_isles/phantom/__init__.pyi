@@ -1,4 +1,4 @@
-from .ct.head import Head, head_with_pose
+from .ct.head import head_with_pose
 from .ct.scan import CaseArrays
 from .dataset import (
     TruePerfusion,
@@ -14,7 +14,6 @@ from .mri.scan import MriCase
 
 __all__ = [
     "CaseArrays",
-    "Head",
     "MriCase",
     "TruePerfusion",
     "case_with_truth",

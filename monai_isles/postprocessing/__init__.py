@@ -1,4 +1,4 @@
-"""From a lesion probability to a lesion mask."""
+"""Turn a lesion probability into a lesion mask."""
 
 import lazy_loader
 

@@ -114,13 +114,17 @@ class Binarised(MapTransform):
     Args:
         keys: entries holding one lesion probability channel.
         threshold: strict lower bound.
-        min_size_vox: smallest component kept; None leaves it to ``min_cluster_ml`` and the image's voxel size.
+        min_size_vox: smallest component kept; None derives it from ``min_cluster_ml`` and the voxel size.
         min_cluster_ml: smallest component kept where ``min_size_vox`` is None; 1 mm voxels without an affine.
 
     Raises:
         IslesError: ``E-POST-01`` to ``E-POST-03`` as ``binarise``, ``E-POST-04`` more than one channel.
 
     Source: ``binarise``.
+
+    >>> probability = torch.tensor([0.9, 0.9, 0.0, 0.8]).reshape(1, 4, 1, 1)
+    >>> Binarised("pred", threshold=0.5, min_size_vox=2)({"pred": probability})["pred"].flatten().tolist()
+    [1, 1, 0, 0]
     """
 
     def __init__(

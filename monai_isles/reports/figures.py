@@ -177,7 +177,7 @@ Curve = Sequence[Mapping[str, Any]]
 def reliability_plot(curves: Mapping[str, Curve]) -> Figure:
     """Return the share of lesion voxels over the mean probability of each bin, one line a method.
 
-    Units: none, 0 to 1. Args: curves: bins as ``monai_isles.metrics.Reliability.curve`` gives them, by method.
+    Units: none, 0 to 1. Args: curves: bins as ``Reliability.curve`` holds them, by method.
     Source: DeGroot 1983, doi:10.2307/2987588.
     """
     figure = blank(3.6, 3.5)

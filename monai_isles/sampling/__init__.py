@@ -1,4 +1,4 @@
-"""Where and how patches are cut."""
+"""Cut patches and slices from preprocessed cases."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Preprocessed cases of a training; one that cannot be read or prepared is left out and named."""
+"""Hold the preprocessed cases of a training; leave out and name those that cannot be read or prepared."""
 
 from __future__ import annotations
 
@@ -25,15 +25,19 @@ OF_THE_MACHINE = ("E-CACHE-", "E-FILE-10", "E-RUN-")
 class CachedCases(Dataset):
     """Hold the preprocessed cases of a section in memory, without those that cannot be read or prepared.
 
-    ``left_out`` says of each of these why, and the log names it in a warning; those that ``data`` left out come first.
+    ``left_out`` gives the reason for each of these, and a warning names it; those that ``data`` left out come first.
 
     Args:
-        data: one entry a case, as ``monai_isles.data.load_entries`` gives them; where that was strict, faults
-            are raised.
+        data: one entry per case, as from ``monai_isles.data.load_entries``; where that was strict, faults are
+            raised.
         transform: deterministic, from an entry to the case.
     Raises:
         IslesError: the faults of the cases, when none is left.
     Source: ours; ``tests/sampling/test_cases.py``.
+
+    >>> cases = CachedCases([{"case": "case_01"}], lambda entry: {**entry, "image": torch.zeros(1, 4, 4, 1)})
+    >>> len(cases), cases.left_out
+    (1, [])
     """
 
     def __init__(self, data: Sequence[Item], transform: Callable[[Item], Item]) -> None:
@@ -56,11 +60,11 @@ class CachedCases(Dataset):
 def kept_cases(
     dataset: Sequence[Item], keep: Callable[[Item, int], Kept], *, title: str
 ) -> tuple[list[Kept], list[Finding]]:
-    """Return what a loader keeps of every case, and why cases are left out, those that ``dataset`` left out first.
+    """Return the data that a loader keeps of each case, and the reasons for cases left out, ``dataset``'s own first.
 
     Args:
-        dataset: preprocesses a case when it is asked for it.
-        keep: takes a case and its number among those that are kept, from 1.
+        dataset: preprocesses a case on access.
+        keep: function of a case and its number among the kept ones, from 1.
         title: of the progress bar.
     Raises:
         IslesError: the faults of the cases, when none is left.
@@ -93,10 +97,10 @@ def _said(dataset: object, name: str, default: Any) -> Any:
 
 
 def left_out_reasons(folder: Path, sources: Iterable[object]) -> dict[str, str]:
-    """Return why a training went on without cases, by name: those of its data list, and those of loaders or data sets.
+    """Return why a training left out cases, by name: from its data list, and from loaders or data sets.
 
     Args:
-        folder: of the run; its ``data_list.json`` says what was left out when the list was made.
+        folder: of the run; its ``data_list.json`` names the cases left out when the list was made.
     Source: ours; ``tests/sampling/test_cases.py``.
     """
     listed = folder / "data_list.json"
@@ -106,13 +110,13 @@ def left_out_reasons(folder: Path, sources: Iterable[object]) -> dict[str, str]:
 
 
 def _entry(dataset: object, place: int) -> Item:
-    """Return the entry of a case, which names it even when it cannot be read."""
+    """Return the entry of a case, which holds its name even if the case cannot be read."""
     entries: Any = getattr(dataset, "data", None)
     return {} if entries is None else entries[place]
 
 
 def _or_fault(make: Callable[[], Kept], entry: Item) -> Kept | Finding:
-    """Return what ``make`` gives, or the fault of the case; bugs, a full disk and a lack of memory are raised."""
+    """Return the result of ``make``, or the fault of the case; bugs, a full disk and a lack of memory are raised."""
     try:
         return make()
     except Exception as error:

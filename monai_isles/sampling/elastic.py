@@ -1,4 +1,4 @@
-"""How patches are changed: smoothed random fields, turns and scales, reflections and quarter turns, intensities."""
+"""Augment patches: elastic deformation, rotation and scaling, reflections and quarter turns, intensities."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _REFLECTION = 1
 def axial_operations(repeated: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw one of the five ``OPERATIONS`` for every repeated patch; the others stay as they are.
 
-    The paper counts five operations and names four; the fifth is taken to be none, since a repeated voxel gives another
-    patch by its random offset alone.
+    The paper counts five operations and names four. The fifth is taken to be the identity, since the random offset
+    alone gives another patch.
 
     Shapes: ``repeated`` (n,) flags in, (n,) indices of ``OPERATIONS`` out.
     Source: Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.3; the fifth ours,
@@ -43,7 +43,7 @@ def operated(patches: Tensor, operation: int) -> Tensor:
 
 
 def require_square(augment: str, patch: Sequence[int]) -> None:
-    """Refuse another augmentation than ``"axial"``, or one of a patch that is not square in plane (``E-SAMP-20``)."""
+    """Refuse an augmentation other than ``"axial"``, and a patch that is not square in plane (``E-SAMP-20``)."""
     if augment != "axial" or patch[0] != patch[1]:
         raise refused("E-SAMP-20", where="PatchLoader", found=f"augment {augment!r} with a patch of {list(patch)}")
 
@@ -76,7 +76,7 @@ def displacement(shape: tuple[int, ...], *, alpha: float, sigma: float, rng: np.
 
 
 def turned(shape: tuple[int, ...], *, rotate_deg: float, scale: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw displacement fields that turn and scale each patch in plane about its middle.
+    """Draw displacement fields that rotate and scale each patch in plane about its centre.
 
     Shapes: as ``displacement``; the third axis, if any, stays. Units: voxels out, degrees.
     Args:

@@ -1,4 +1,4 @@
-"""Shuffled batches in an order that the epoch decides, made in a thread while the present one is used."""
+"""Iterate over shuffled batches; the order depends on the epoch, and a thread prepares batches in advance."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Batch = dict[str, Any]
 
 
 class CaseLoader(ABC):
-    """Iterate over batches of the items of many cases: the part that patches, slices and volumes share.
+    """Iterate over batches of the items of many cases; base of the loaders of patches, slices and volumes.
 
-    Every epoch visits each item once, in an order and with random draws that depend on the seed and the epoch alone, so
-    a resumed run sees what an uninterrupted one would have. A case that cannot be read or prepared is left out, and
-    ``left_out`` says why; the order is then that of a data set without it. Of several processes each takes its own part
-    of the items (``torch.utils.data.DistributedSampler``: parts of equal length, some twice to fill up the last).
+    Every epoch visits each item once. Order and random draws depend on the seed and the epoch only, so a resumed run
+    equals an uninterrupted one. A case that cannot be read or prepared is left out with its reason in ``left_out``; the
+    order is then that of a data set without it. Each of several processes takes its own part of the items
+    (``torch.utils.data.DistributedSampler``: parts of equal length, some items twice to fill the last part).
 
     Args:
         names: of the cases.
-        case: (items,) which case each item is of.
+        case: (items,) number of the case of each item.
         batch_size: items of a batch of this process.
-        rank, world_size: this process and how many there are.
-        prefetch, pin: batches made ahead in a thread, and whether in page-locked memory (``ahead``).
+        rank, world_size: number of this process, and of all processes.
+        prefetch, pin: number of batches prepared in advance by a thread, and whether in page-locked memory (``ahead``).
     Raises:
         IslesError: ``E-SAMP-30`` for more processes than items.
     Source: ours; ``tests/sampling/test_shards.py``.
@@ -63,7 +63,7 @@ class CaseLoader(ABC):
         return -(-len(self._sampler) // self.batch_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Name the epoch whose order the next iteration takes."""
+        """Set the epoch whose order the next iteration uses."""
         self.epoch = epoch
         self._sampler.set_epoch(epoch)
 
@@ -79,12 +79,12 @@ class CaseLoader(ABC):
             yield {**self._batch(chosen, rng), "case": torch.from_numpy(self.case[chosen])}
 
     def _tell_few_lesions(self, hold: Sequence[bool]) -> None:
-        """Remark when hardly a case to train on holds a lesion; a loader that does not shuffle validates."""
+        """Add a remark if few training cases hold a lesion; a loader that does not shuffle is one for validation."""
         if self.shuffle:
             tell_few_lesions(self.names, hold)
 
     def _begin(self) -> None:  # noqa: B027 (most loaders draw nothing)
-        """Draw what holds for the whole epoch."""
+        """Make the random draws that hold for the whole epoch."""
 
     @abstractmethod
     def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> Batch:
@@ -92,13 +92,13 @@ class CaseLoader(ABC):
 
 
 def ahead(batches: Iterator[Batch], depth: int, *, pin: bool = False) -> Iterator[Batch]:
-    """Yield the same batches in the same order, up to ``depth`` of them made before they are asked for.
+    """Yield the same batches in the same order, up to ``depth`` of them prepared in advance.
 
-    One thread makes all of them one after another, so random draws stay in order; it starts with the first request and
-    ends with the iterator, read to its end or not. What goes wrong in it is raised here.
+    One thread makes them one after another, so random draws stay in order. It starts with the first request and ends
+    with the iterator. Its exceptions are raised here.
 
     Args:
-        depth: 0 makes every batch when it is asked for, without a thread.
+        depth: 0 makes each batch on request, without a thread.
         pin: put tensors into page-locked memory, from which a GPU copies while it computes; ignored without one.
     Source: ours; ``tests/sampling/test_loader.py``.
     """

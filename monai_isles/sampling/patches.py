@@ -1,4 +1,4 @@
-"""Batches of patches: half on the lesion, half on healthy brain, cut by index from cached volumes."""
+"""Iterate over batches of patches: half centred on the lesion, half on healthy brain."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def balanced_centres(
 ) -> Centres:
     """Choose ``count`` centres, half on lesion voxels and half on healthy foreground.
 
-    Each half takes its voxels at regular steps, so that every part of the volume is there. Lesion centres move by a
-    uniform random offset that keeps the chosen voxel inside the patch. Voxels are used again only when a half has
-    more patches than voxels; a case without lesion gives healthy patches alone.
+    Each half takes its voxels at regular steps, so that every part of the volume is represented. Lesion centres move by
+    a uniform random offset that keeps the chosen voxel inside the patch. Voxels are reused only when a half has more
+    patches than voxels. A case without lesion gives healthy patches only.
 
     Shapes: ``lesion`` and ``foreground`` (H, W, D) masks.
     Args:
@@ -90,7 +90,7 @@ def balanced_centres(
 
 
 def _regular(available: int, wanted: int, begin: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``wanted`` indices at regular steps below ``available``, and which of them come round again.
+    """Return ``wanted`` indices at regular steps below ``available``, and which of them are repeats.
 
     Args:
         begin: the first of them, as a share of all.
@@ -119,29 +119,36 @@ class _Case:
 class PatchLoader(CaseLoader):
     """Iterate over shuffled batches of the patch set of many cases.
 
-    The set of centres is drawn once, as the paper builds its patch set once; every epoch visits each of them in a new
-    order (``CaseLoader``). Of each volume only the box that its patches reach is kept in memory.
+    The centres are drawn once, as the paper builds its patch set once; every epoch visits them in a new order
+    (``CaseLoader``). Only the box of each volume that its patches reach is kept in memory.
 
     Shapes: batches are ``{"image": (B, C, *patch), "label": (B, 1, *patch), "case": (B,)}``, float32, channels last.
     Args:
         dataset: preprocessed cases with ``image`` (C, H, W, D), ``label`` and ``foreground`` (1, H, W, D) and ``case``.
         patch: two sizes for axial patches, three for volumes.
-        per_case: patches a case.
+        per_case: patches per case.
         offset: move lesion centres at random by up to half a patch.
         centres: ``"fixed"``, or ``"fresh"`` to draw other centres for every epoch.
         flip: probability that a whole batch is reflected left-right.
         elastic: ``alpha`` and ``sigma`` of the deformation of repeated patches, None to leave them as they are.
-        vary: how far every patch is turned and scaled in plane (``rotate_deg``, ``scale``) and each of its channels
-            rescaled (``gain``, ``shift``), at random; None leaves them as they are.
+        vary: largest random rotation and scaling of every patch in plane (``rotate_deg``, ``scale``) and rescaling of
+            each channel (``gain``, ``shift``); None for no change.
         augment: ``"axial"`` reflects or turns patches (``OPERATIONS``), None leaves them as they are.
-        augmented: which patches that concerns: ``"repeated"`` ones, or all centred on the ``"lesion"``.
-        batch_size, seed, shuffle, rank, world_size, prefetch, pin: what ``CaseLoader`` says.
+        augmented: the patches concerned: ``"repeated"`` ones, or all centred on the ``"lesion"``.
+        batch_size, seed, shuffle, rank, world_size, prefetch, pin: see ``CaseLoader``.
     Raises:
         IslesError: ``E-SAMP-04`` for no cases at all, ``E-SAMP-20`` and ``E-SAMP-21`` for an augmentation that cannot
             be, and when no case is left: ``E-SAMP-03`` each volume is smaller than the patch, or what ``dataset``
             raises.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), sections 3.1 and 3.3; volumes and ``augment``:
     Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.3. ``fresh``, ``flip`` and ``vary`` are ours.
+
+    >>> lesion, brain = np.zeros((1, 16, 16, 2)), np.ones((1, 16, 16, 2))
+    >>> lesion[0, 8, 8] = 1
+    >>> case = {"case": "case_01", "image": np.zeros((5, 16, 16, 2)), "label": lesion, "foreground": brain}
+    >>> batch = next(iter(PatchLoader([case], patch=(8, 8), per_case=6, batch_size=4)))
+    >>> tuple(batch["image"].shape), tuple(batch["label"].shape)
+    ((4, 5, 8, 8), (4, 1, 8, 8))
     """
 
     items = "patches"
@@ -205,7 +212,7 @@ class PatchLoader(CaseLoader):
         self.operation = axial_operations(turned & (self.augment is not None), rng)
 
     def _kept(self, item: Mapping[str, Any], number: int) -> _Case:
-        """Return of a case what its patches need: the box that they reach, and their centres."""
+        """Return the part of a case that its patches need: the box that they reach, and their centres."""
         image, label, foreground = (np.asarray(item[key]) for key in ("image", "label", "foreground"))
         lesion, brain = (self._stored(volume)[..., 0].astype(np.uint8) for volume in (label, foreground > 0))
         name, space = str(item["case"]), np.array(lesion.shape)
@@ -269,7 +276,7 @@ class PatchLoader(CaseLoader):
         return cut
 
     def _field(self, chosen: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return which patches are deformed and how: repeated ones elastically, with ``vary`` all by turn and scale."""
+        """Return which patches are deformed, and their fields: repeated ones elastically, with ``vary`` all of them."""
         spatial = (self.window[1:] if self.flat else self.window).tolist()
         again = np.flatnonzero(self.repeated[chosen]) if self.elastic else np.zeros(0, np.int64)
         bent = displacement((len(again), *spatial), **self.elastic, rng=rng) if self.elastic and len(again) else None

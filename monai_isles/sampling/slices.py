@@ -1,4 +1,4 @@
-"""Batches of whole slices, or of whole volumes, from cached cases."""
+"""Iterate over batches of whole slices, or of whole volumes, from cached cases."""
 
 from __future__ import annotations
 
@@ -20,20 +20,24 @@ Augment = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 class SliceLoader(CaseLoader):
     """Iterate over shuffled batches of the axial slices of many cases, or of the cases themselves (``CaseLoader``).
 
-    Items of different size are padded with the background to the largest of the batch, at their far ends.
+    Smaller items are padded with background at their far ends to the largest of the batch.
 
     Shapes: batches are ``{key: (B, C, H, W)}``, or ``(B, C, H, W, D)`` with ``whole``, and ``"case": (B,)``; float32.
     Args:
         dataset: preprocessed cases with ``case`` and each of ``keys`` as ``(C, H, W, D)``.
         augment: MONAI dictionary transform of one item; a randomizable one is seeded by seed, epoch and item.
-        whole: give volumes instead of slices.
-        channels_last: the memory layout in which GPUs compute convolutions fastest; other bits than without.
-        batch_size, seed, shuffle, rank, world_size, prefetch, pin: what ``CaseLoader`` says.
+        whole: yield volumes instead of slices.
+        channels_last: memory layout in which GPUs compute convolutions fastest; the last bits of results differ.
+        batch_size, seed, shuffle, rank, world_size, prefetch, pin: see ``CaseLoader``.
     Raises:
         IslesError: ``E-SAMP-04`` for no cases at all, and when no case is left: ``E-SAMP-05`` the entries of each
             differ in size, or what ``dataset`` raises.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.6; Wang 2020
         (doi:10.1016/j.media.2020.101787), section 3.
+
+    >>> case = {"case": "case_01", "image": np.zeros((2, 8, 8, 3)), "label": np.ones((1, 8, 8, 3))}
+    >>> [tuple(batch["image"].shape) for batch in SliceLoader([case], batch_size=2)]  # three slices
+    [(2, 2, 8, 8), (1, 2, 8, 8)]
     """
 
     def __init__(
@@ -94,7 +98,7 @@ def _depth(case: Mapping[str, Tensor]) -> int:
 
 
 def _stacked(items: Sequence[Tensor]) -> Tensor:
-    """Return one batch, as large as its largest item; each channel's first voxel, the background, fills the rest."""
+    """Return one batch, as large as its largest item, padded with each channel's first voxel, which is background."""
     size = np.array([item.shape[1:] for item in items]).max(axis=0)
     batch = torch.empty(len(items), items[0].shape[0], *size.tolist())
     for row, item in zip(batch, items, strict=True):
@@ -108,7 +112,7 @@ def _layout(batch: Tensor) -> torch.memory_format:
 
 
 def _settings(move: object) -> str:
-    """Return what decides an augmentation, without addresses in memory."""
+    """Return the settings of an augmentation, without memory addresses."""
     parts = [_settings(one) for one in getattr(move, "transforms", ())]
     plain = {
         name: value

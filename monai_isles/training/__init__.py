@@ -1,4 +1,4 @@
-"""What MONAI's engines lack: exact resume, checkpoints that survive, curves, a guard against NaN."""
+"""Training handlers that MONAI lacks: exact resume, safe checkpoints, curves, a guard against NaN, schedules."""
 
 import lazy_loader
 

@@ -1,22 +1,11 @@
 from .adversarial import DiscriminatorStep
 from .checkpoints import Checkpoints
-from .distributed import (
-    SharedNetwork,
-    agreed,
-    join_group,
-    leave_group,
-    pick_device,
-    rank,
-    rank_device,
-    shard,
-    shared,
-    world_size,
-)
+from .distributed import join_group, leave_group, pick_device, rank, rank_device, shard, shared, world_size
 from .epochs import CodeSpread, Curves, EpochOrder, ListedOutput, WeightAverage, case_names, existing
 from .fixed_rule import FixedRule
 from .guard import FiniteGuard
 from .schedules import EarlyStop, FineTuning, PlateauSchedule, SequentialStages
-from .speed import AutocastInferer, TrainingSpeed, training_speed
+from .speed import AutocastInferer, training_speed
 from .stop_signal import plain_exits
 from .verified import VerifiedWeights, WholeMetricsSaver
 
@@ -34,12 +23,9 @@ __all__ = [
     "ListedOutput",
     "PlateauSchedule",
     "SequentialStages",
-    "SharedNetwork",
-    "TrainingSpeed",
     "VerifiedWeights",
     "WeightAverage",
     "WholeMetricsSaver",
-    "agreed",
     "case_names",
     "existing",
     "join_group",

@@ -14,11 +14,11 @@ from monai_isles.training.distributed import shared, world_size
 
 
 class DiscriminatorStep:
-    """After each step of the network, move the discriminator once on the same images.
+    """Update the discriminator once after each step of the network, on the same images.
 
-    The network's own adversarial term is part of ``SynthesisLoss``; what its backward pass left in the discriminator is
-    cleared here first. Where the loss does not count the generator in this stage, nothing is done. Of several processes
-    each judges its own images, and the gradients are averaged as the network's are.
+    The network's own adversarial term is part of ``SynthesisLoss``; the gradients that its backward pass leaves in the
+    discriminator are cleared first. In a stage without the generator nothing is done. With several processes each one
+    judges its own images, and the gradients are averaged.
 
     Args:
         discriminator: judges ``(N, 1, H, W)`` images, or perfusion maps and image together; on the trainer's device.
@@ -26,6 +26,11 @@ class DiscriminatorStep:
         loss: the trainer's loss, whose ``parts`` say whether the generator is trained.
     Source: Mao 2017 (arXiv:1611.04076); Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.1;
         ``tests/training/test_adversarial.py``.
+
+    >>> judge = nn.Conv2d(1, 1, 1)
+    >>> step = DiscriminatorStep(judge, torch.optim.Adam(judge.parameters()), nn.MSELoss())
+    >>> step.last is None  # attach it to a trainer: the loss of each step then stands here
+    True
     """
 
     def __init__(self, discriminator: nn.Module, optimizer: Optimizer, loss: nn.Module) -> None:
@@ -37,7 +42,7 @@ class DiscriminatorStep:
 
     @property
     def last(self) -> float | None:
-        """The discriminator's loss in the last step."""
+        """Return the discriminator's loss in the last step, None before the first."""
         return None if self._last is None else self._last.item()
 
     def attach(self, engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any moment, and resume exactly."""
+"""Write checkpoints that are whole at any moment, and resume from them exactly."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """Save everything a run needs to go on at the end of each epoch; keep the last two and the best weights.
+    """Save the complete state of a run after each epoch; keep the last two checkpoints and the best weights.
 
     ``checkpoint-NNNN.pt`` holds the states of ``objects``, the random state and the fingerprint of the settings;
-    ``model.pt`` holds the network's best weights alone. All are published whole (``monai_isles.io.publish_state``).
-    SIGTERM saves in the midst of an epoch as well (``checkpoint-NNNN-IIIIII.pt``: in epoch NNNN after IIIIII
+    ``model.pt`` holds the network's best weights alone. All files appear whole (``monai_isles.io.publish_state``).
+    SIGTERM also saves within an epoch (``checkpoint-NNNN-IIIIII.pt``: in epoch NNNN after IIIIII
     iterations), then the process ends with exit code 143; with several processes the last epoch's checkpoint stands.
     The folder is locked from ``resume`` on; ``run.json`` comes last and means that the run is finished. Its
     ``left_out`` names the cases that the loaders among ``describe`` and the folder's data list left out, each with why.
@@ -41,14 +41,22 @@ class Checkpoints:
         objects: what else has a state: the optimiser, the early stop, the curves.
         describe: named objects whose ``repr`` states the settings; a resume with others is refused.
         keep: checkpoints kept.
-        writes: False in all processes but the first, which reads what all of them load: the others need no access to
+        writes: False in all processes but the first, which reads for all of them: the others need no access to
             ``folder``.
-        force: go on although the settings differ from the checkpoint's, and say how; those of now hold.
-        anew: begin anew where the folder's run is finished, as MONAI Label's next training of the same model.
+        force: continue although the settings differ from the checkpoint's, and log the difference; the new ones hold.
+        anew: start again where the folder's run is finished, as MONAI Label does for its next training.
     Raises:
         IslesError: ``E-TRAIN-01`` for other settings than the checkpoint's, ``E-TRAIN-02`` for a finished run,
             ``E-TRAIN-04`` when checkpoints exist and none can be read, ``E-TRAIN-05`` another mode.
     Source: ours; ``tests/training/test_checkpoints.py``.
+
+    >>> from ignite.engine import Engine
+    >>> from torch import nn
+    >>> trainer = Engine(lambda engine, batch: None)
+    >>> checkpoints = Checkpoints("run", nn.Linear(2, 1), None, "val_loss", objects={}, describe={"lr": 0.1})
+    >>> checkpoints.attach(trainer)  # the folder is written at the end of the first epoch
+    >>> checkpoints.best
+    inf
     """
 
     def __init__(
@@ -84,11 +92,11 @@ class Checkpoints:
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def forget_best(self) -> None:
-        """Let the next epoch's weights be the best: what counted before was another task."""
+        """Let the next epoch count as the best: earlier scores belong to another task."""
         self.best, self.best_epoch = self.sign * float("inf"), 0
 
     def resume(self, engine: Engine) -> int:
-        """Load the newest checkpoint that can be read into all objects and ``engine``; return its epoch, 0 for none."""
+        """Load the newest readable checkpoint into all objects and ``engine``; return its epoch, 0 without one."""
         if self.writes:
             if self.anew and (self.folder / "run.json").is_file():
                 for old in (*self.folder.glob("checkpoint-*.pt"), self.folder / "run.json"):
@@ -160,7 +168,7 @@ class Checkpoints:
             self._stop.stop()
 
     def _improved(self, engine: Engine) -> bool:
-        """Tell whether this epoch's weights are to be kept: the best, or the last ones before any validation."""
+        """Return whether to keep this epoch's weights: the best, or the last ones before any validation."""
         if self.evaluator is None:
             return True
         if not ran_in(engine, self.evaluator):
@@ -207,13 +215,13 @@ class Checkpoints:
 
 
 def _end(engine: Engine, epoch: int) -> None:
-    """End a run that had only its record left to write; ignite would begin anew."""
+    """End a run that lacked only its record; ignite would start it again."""
     engine.state.epoch = epoch
     engine.terminate()
 
 
 def _load(thing: Any, state: Mapping[str, Any], *, settings_of_now: bool) -> None:
-    """Load a state; of an optimiser keep its present learning rate and so on where the settings of now hold."""
+    """Load a state; keep an optimiser's present learning rate and options where the new settings hold."""
     groups = getattr(thing, "param_groups", []) if settings_of_now else []
     kept = [{key: value for key, value in group.items() if key != "params"} for group in groups]
     thing.load_state_dict(state)
@@ -222,12 +230,12 @@ def _load(thing: Any, state: Mapping[str, Any], *, settings_of_now: bool) -> Non
 
 
 def _difference(name: str, saved: str, now: str) -> str:
-    """Return the first place at which two settings differ, with a little around it."""
+    """Return the first place at which two settings differ, with some text around it."""
     place = next((i for i, (a, b) in enumerate(zip(saved, now, strict=False)) if a != b), min(len(saved), len(now)))
     around = slice(max(0, place - 30), place + 40)
     return f"{name} was '...{saved[around]}', is '...{now[around]}'"
 
 
 def scaler_of(engine: Engine) -> Any:
-    """Return the gradient scaler of MONAI's trainer, None where it trains in 32 bits."""
+    """Return the gradient scaler of MONAI's trainer, None for a training in 32 bits."""
     return getattr(engine, "scaler", None)

@@ -1,4 +1,4 @@
-"""Several processes, one training: who am I, on which device, and the network they share."""
+"""Run one training in several processes: rank, device, shared cases and averaged gradients."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def pick_device(name: str = "auto") -> torch.device:
     Raises:
         IslesError: ``E-RUN-20`` when a GPU is asked for and none can be used.
     Source: ours; ``tests/training/test_device.py``.
+
+    >>> pick_device("cpu")
+    device(type='cpu')
     """
     gpu = torch.cuda.is_available()
     if name.startswith("cuda") and not gpu:
@@ -40,11 +43,17 @@ def join_group() -> None:
     """Join the process group that ``torchrun`` describes in the environment: NCCL with GPUs, Gloo without.
 
     The processes wait two hours for each other: one may be making or preparing data. On several machines a restart
-    needs ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1`` in torchrun's environment, lest it find addresses of ended processes.
+    needs ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1`` in torchrun's environment; without it torchrun finds the addresses of
+    ended processes.
 
     Raises:
         IslesError: ``E-RUN-21`` outside ``torchrun``.
     Source: ours; ``tests/training/test_device.py``, ``tests/training/test_two_processes.py``.
+
+    >>> join_group()  # outside torchrun it is refused
+    Traceback (most recent call last):
+    ...
+    monai_isles.errors.IslesError: E-RUN-21: ...
     """
     if dist.is_initialized():
         return
@@ -60,28 +69,43 @@ def join_group() -> None:
 
 
 def leave_group() -> None:
-    """Leave the process group at the end of the run."""
+    """Leave the process group at the end of the run.
+
+    >>> leave_group()  # without a group nothing happens
+    """
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def rank() -> int:
-    """Return this process's number, 0 when it is alone."""
+    """Return this process's number, 0 when it is alone.
+
+    >>> rank()
+    0
+    """
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """Return the number of processes."""
+    """Return the number of processes.
+
+    >>> world_size()
+    1
+    """
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank_device() -> torch.device:
-    """Return this process's GPU, or the CPU where there is none."""
+    """Return this process's GPU, or the CPU where there is none.
+
+    >>> rank_device().type in ("cpu", "cuda")
+    True
+    """
     return torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu")
 
 
 def agreed(value: float) -> float:
-    """Return the first process's value in all of them: what each decides by it is then the same."""
+    """Return the first process's value in all of them, so that all decide alike."""
     if world_size() == 1:
         return value
     number = torch.tensor(value, dtype=torch.float64)
@@ -106,9 +130,12 @@ def from_first(value: Any) -> Any:
 
 
 def shard(cases: Dataset | None) -> Dataset | None:
-    """Return every ``world_size``-th case for this process; all of them where there are fewer than processes.
+    """Return every ``world_size``-th case for this process, or all cases where there are fewer than processes.
 
-    Then each process scores the same cases, whose mean is the same. Without validation there are none.
+    With fewer cases than processes every process scores the same cases. None stays None (no validation).
+
+    >>> list(shard([1, 2, 3]))  # one process takes all cases
+    [1, 2, 3]
     """
     if cases is None:
         return None
@@ -119,11 +146,11 @@ def shard(cases: Dataset | None) -> Dataset | None:
 
 
 class SharedNetwork(nn.Module):
-    """A network whose gradients are averaged over the processes by ``DistributedDataParallel``.
+    """Average the gradients of a network over the processes with ``DistributedDataParallel``.
 
     The parallel wrapper is made anew whenever other parameters learn than before, as in the phases of ``FineTuning``
-    and the stages of ``SequentialStages``: it waits for exactly those gradients that come. Evaluation runs the network
-    itself and exchanges nothing, so processes may evaluate different numbers of batches.
+    and the stages of ``SequentialStages``: it waits for exactly the gradients that are computed. Evaluation runs the
+    network itself and exchanges nothing, so processes may evaluate different numbers of batches.
 
     Args:
         network: on its device.
@@ -153,6 +180,9 @@ def shared(network: nn.Module, device: torch.device) -> nn.Module:
 
     On GPUs batch normalisation takes its statistics over all processes (``torch.nn.SyncBatchNorm``); on processors each
     process normalises by its own batch, and the first one's moving averages are kept.
+
+    >>> shared(nn.Linear(2, 1), torch.device("cpu"))(torch.zeros(3, 2)).shape
+    torch.Size([3, 1])
     """
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")  # costs time alone
     network = network.to(device)

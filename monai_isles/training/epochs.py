@@ -1,4 +1,4 @@
-"""Tell the patch loader which epoch comes, and write the training curves."""
+"""Handlers that run with each epoch: order of the cases, average of the weights, curves."""
 
 from __future__ import annotations
 
@@ -27,25 +27,38 @@ log = logging.getLogger(__name__)
 
 
 def case_names(batch: Mapping[str, Any] | list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what MONAI's MetricsSaver takes as the name of each row: the case."""
+    """Return the case names in the form in which MONAI's MetricsSaver reads the name of each row.
+
+    >>> case_names({"case": ["case_01", "case_02"]})
+    [{'filename_or_obj': 'case_01'}, {'filename_or_obj': 'case_02'}]
+    """
     names = [item["case"] for item in batch] if isinstance(batch, list) else batch["case"]
     return [{"filename_or_obj": name} for name in names]
 
 
 def existing(handler: Any) -> Any:
-    """Return a handler that another id of the config makes: MONAI reads ``train#handlers`` as dictionaries."""
+    """Return the handler itself, so that a list of handlers in a config may refer to another id of the config.
+
+    >>> existing("@early_stop")
+    '@early_stop'
+    """
     return handler
 
 
 class ListedOutput:
-    """Leave each iteration's output as a list of one, as MONAI's handlers expect it of a decollated batch.
+    """Wrap each iteration's output in a list of one, as MONAI's handlers expect of a decollated batch.
 
-    The trainers of this package do not decollate: taking a batch of patches apart costs time and nothing reads the
-    parts. ``from_engine(["loss"], first=True)``, with which ``StatsHandler``, ``TensorBoardStatsHandler`` and
-    ``MLFlowHandler`` find the loss, wants a list. Put it first among the handlers; what needs the dictionary itself
-    listens to ``IterationEvents.MODEL_COMPLETED``.
+    The trainers of this package do not decollate: splitting a batch of patches costs time, and no handler reads the
+    parts. ``StatsHandler``, ``TensorBoardStatsHandler`` and ``MLFlowHandler`` find the loss with
+    ``from_engine(["loss"], first=True)``, which needs a list. Put this handler first. A handler that needs the
+    dictionary itself listens to ``IterationEvents.MODEL_COMPLETED``.
 
     Source: ours; ``tests/bundles/test_workflows.py``.
+
+    >>> trainer = Engine(lambda engine, batch: {"loss": 0.5})
+    >>> ListedOutput().attach(trainer)
+    >>> trainer.run([0]).output
+    [{'loss': 0.5}]
     """
 
     def attach(self, engine: Engine) -> None:
@@ -56,15 +69,20 @@ class ListedOutput:
 
 
 class CodeSpread:
-    """Watch that the context encoder tells images apart: put ``code_spread`` among an evaluator's metrics.
+    """Measure how far the context encoder tells images apart; add ``code_spread`` to an evaluator's metrics.
 
-    It is the standard deviation over all validation slices of the code of the true DWI, averaged over the code. An
-    encoder that describes every image alike has 0, and its loss then does nothing. Once it falls below a tenth of what
-    the encoder had as it was drawn, the log says so, once.
+    The spread is the standard deviation of the true DWI's code over all validation slices, averaged over the code. It
+    is 0 when the encoder describes every image alike; its loss then has no effect. One warning is logged when the
+    spread falls below a tenth of its value at initialisation.
 
     Args:
-        encoder: ``ContextEncoder``; None watches nothing.
+        encoder: ``ContextEncoder``; None measures nothing.
     Source: ours; ``tests/training/test_code_spread.py``.
+
+    >>> evaluator = Engine(lambda engine, batch: {"label": batch})
+    >>> CodeSpread(nn.Flatten()).attach(evaluator)
+    >>> evaluator.run([torch.stack([torch.zeros(2, 1, 1), torch.tensor([0.0, 4.0]).reshape(2, 1, 1)])]).metrics
+    {'code_spread': 2.0}
     """
 
     def __init__(self, encoder: nn.Module | None) -> None:
@@ -112,19 +130,24 @@ _FIRST_STEPS = 10.0
 
 
 class WeightAverage:
-    """Keep a running average of the weights over the steps: it is what is validated, kept and shipped.
+    """Keep a running average of the weights over the steps; validate, save and ship that average.
 
-    Adadelta at the paper's rate moves the weights so far within an epoch that the last step is a matter of chance. The
-    average takes ``share`` of each step; at first more, about the last tenth of all steps, so that nothing of the drawn
-    weights stays. Running statistics of normalisation are averaged too. The states of network and average are both in a
-    checkpoint.
+    Adadelta at the paper's rate moves the weights so far within an epoch that the last step is arbitrary. The average
+    takes ``share`` of each step. During warm-up it takes more, about the last tenth of all steps, so that the initial
+    weights are forgotten. Running statistics of normalisation are averaged too. A checkpoint holds both states.
 
     Args:
         network: the one that is trained, on its device.
-        used: what is called in its place while training, the network itself or a parallel wrapper.
-        share: of each step in the average; 0 switches it off, and all is as without it.
+        used: the module called while training: the network itself or a parallel wrapper.
+        share: of each step in the average; 0 switches the average off.
     Source: Polyak averaging with a warm-up as in TensorFlow's ``ExponentialMovingAverage``;
         ``tests/training/test_weight_average.py``.
+
+    >>> network = nn.Linear(1, 1)
+    >>> average = WeightAverage(network, share=0.5)
+    >>> average()  # once after each step of the trainer
+    >>> torch.equal(average.kept.weight, network.weight)
+    True
     """
 
     def __init__(self, network: nn.Module, used: nn.Module | None = None, share: float = 0.0) -> None:
@@ -138,7 +161,7 @@ class WeightAverage:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.agree)
 
     def agree(self, engine: Engine | None = None) -> None:
-        """Give every process the first one's average: running statistics are each process's own until then."""
+        """Copy the first process's average to all: until then running statistics differ between processes."""
         if dist.is_available() and dist.is_initialized():
             for value in self.kept.state_dict().values():
                 dist.broadcast(value, src=0)
@@ -166,7 +189,16 @@ class WeightAverage:
 
 
 class EpochOrder:
-    """Name each epoch to the loader, so that its order follows from seed and epoch."""
+    """Pass the number of each epoch to the loader, whose order depends on seed and epoch.
+
+    >>> from types import SimpleNamespace
+    >>> epochs: list[int] = []
+    >>> trainer = Engine(lambda engine, batch: None)
+    >>> EpochOrder(SimpleNamespace(set_epoch=epochs.append)).attach(trainer)
+    >>> _ = trainer.run([0], max_epochs=2)
+    >>> epochs
+    [1, 2]
+    """
 
     def __init__(self, loader: PatchLoader) -> None:
         self.loader = loader
@@ -179,18 +211,23 @@ class EpochOrder:
 
 
 class Curves:
-    """Write one row an epoch: the curves of the paper's Figure 3.
+    """Write one row per epoch: the training curves of the paper's Figure 3.
 
     Columns: epoch, train_loss, train_accuracy, then every metric of ``evaluators``, then seconds since the epoch began.
     A metric is ``nan`` in an epoch without validation (``val_interval``).
-    Accuracy is that of the ``logits`` where the network returns more, against the label's first channel; a network with
-    one output channel has none. Of several processes all counts are summed, so a row is that of one process; nothing
-    waits for the device before the epoch's end.
+    Accuracy compares the ``logits`` with the label's first channel; a network with one output channel has none. Counts
+    are summed over all processes. The device is synchronised only at the epoch's end.
+
     Args:
         path: the CSV, rewritten whole at the end of every epoch.
-        evaluators: engines that ran on the epoch's network; None for one that a training on all scans has not.
+        evaluators: engines that ran on the epoch's network; None stands for no validation.
         writes: False in all processes but one.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 3.
+
+    >>> curves = Curves("curves.csv", evaluators=[])
+    >>> curves.load_state_dict({"rows": [{"epoch": 1, "train_loss": 0.7}]})  # as a resumed run does
+    >>> curves.rows[0]["train_loss"]
+    0.7
     """
 
     def __init__(self, path: str, evaluators: Sequence[Engine | None], writes: bool = True) -> None:
@@ -252,7 +289,7 @@ class Curves:
 
 
 def right_voxels(logits: Tensor, label: Tensor) -> Tensor:
-    """Count the voxels whose greatest logit is the label's, on the device; the first class wins where they are equal.
+    """Count, on the device, the voxels whose largest logit is the label's class; the first class wins a tie.
 
     Shapes: logits ``(N, K, *spatial)``, label ``(N, 1, *spatial)``; a scalar out.
     """

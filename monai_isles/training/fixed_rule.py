@@ -1,4 +1,4 @@
-"""The training of a rule that has nothing to learn: score the fold, and leave what other trainings leave."""
+"""Run the "training" of a rule without parameters: score the fold and write the usual files."""
 
 from __future__ import annotations
 
@@ -21,23 +21,27 @@ log = logging.getLogger(__name__)
 
 
 class FixedRule(Engine):
-    """Stand where other bundles have a trainer, for a network without parameters: one epoch of one step, the score.
+    """Take the trainer's place for a network without parameters: one epoch of one step, which scores the fold.
 
     ``run`` scores the fold with ``evaluator`` and writes ``model.pt``, a state dictionary without entries, and
-    ``run.json``, whose ``outcome`` says that nothing was learned and ``left_out`` which cases could not be scored, so
-    that the same commands work on the folder. There is no loss to log; the metric stands in ``state.metrics``.
+    ``run.json``, so that the same commands work on the folder. There ``outcome`` says that nothing was learned, and
+    ``left_out`` which cases could not be scored. The metric stands in ``state.metrics``.
 
     Args:
         folder: the run's folder.
-        network: what holds the rule; it must have neither parameters nor buffers.
+        network: module with the rule; it must have neither parameters nor buffers.
         evaluator, metric: engine over the fold's cases and the name of its metric; None scores nothing.
         writes: False in all processes but one; all of them score.
-        max_epochs: there is one, whatever is asked for: no later epoch would differ.
+        max_epochs: accepted and ignored: a second epoch would equal the first.
         train_handlers: attached as a trainer of MONAI attaches its own.
 
     Raises:
         IslesError: ``E-TRAIN-02`` the run is finished already, ``E-TRAIN-60`` the network has something to learn.
     Source: ours; ``tests/training/test_fixed_rule.py``.
+
+    >>> from monai_isles.networks.threshold_rule import ThresholdRule
+    >>> FixedRule("run", ThresholdRule("core"), None, "val_dice").state.metrics
+    {}
     """
 
     def __init__(

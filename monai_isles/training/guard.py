@@ -1,4 +1,4 @@
-"""Stop before a loss that is not a number reaches the weights."""
+"""Stop a training before a loss that is not finite changes the weights."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ NOT_FINITE = "E-MET-07"
 class FiniteGuard:
     """Raise before the backward pass of the first batch whose loss is not finite.
 
-    On a GPU that would wait for every forward pass; there each loss is looked at one iteration later, when its number
-    has come over by itself, and the last one before anything is saved at the epoch's end.
+    On a GPU reading the loss at once would wait for every forward pass. There each loss is read one iteration later,
+    after an asynchronous copy, and the last one before anything is saved at the epoch's end.
 
-    A loss can still be finite where the step that follows it is not: then the validation finds logits that are no
-    numbers, and the cases of the last batch are named.
+    A finite loss may still lead to a step that is not finite. The validation then finds logits that are not numbers,
+    and the error names the cases of the last batch.
 
     Args:
         loader: the patch loader, to name the cases of the batch.
@@ -30,6 +30,11 @@ class FiniteGuard:
     Raises:
         IslesError: ``E-TRAIN-03``, naming the epoch, the iteration and the cases.
     Source: ours; ``tests/training/test_guard.py``.
+
+    >>> from types import SimpleNamespace
+    >>> engine = Engine(lambda engine, batch: None)
+    >>> engine.state.output, engine.state.batch = {"loss": torch.tensor(0.5)}, {"case": torch.tensor([0])}
+    >>> FiniteGuard(SimpleNamespace(names=["case_01"]))(engine)  # finite: nothing is raised
     """
 
     def __init__(self, loader: PatchLoader, late: bool | None = None) -> None:
@@ -55,7 +60,7 @@ class FiniteGuard:
             self._judge(engine)
 
     def _judge(self, engine: Engine) -> None:
-        """Look at the loss that waits."""
+        """Check the loss that waits."""
         if self._waiting is None:
             return
         (loss, arrived, chosen, place), self._waiting = self._waiting, None
@@ -78,7 +83,7 @@ class FiniteGuard:
 
 
 def _on_its_way(loss: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
-    """Return a loss on the processor, and for one from a GPU what tells that it has arrived."""
+    """Return a loss on the CPU, and for one from a GPU the event that tells when the copy is done."""
     if loss.device.type != "cuda":
         return loss, None
     host = torch.empty(loss.shape, dtype=loss.dtype, pin_memory=True)

@@ -1,4 +1,4 @@
-"""What changes from epoch to epoch: when to stop, which layers or parts learn, at which rate."""
+"""Schedules over epochs: early stop, learning rates, and which parts of a network learn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def sign_of(mode: str) -> int:
-    """Return the factor that makes the best value of a metric its least: 1 for ``min``, -1 for ``max``.
+    """Return the factor by which the best value of a metric becomes the smallest: 1 for ``min``, -1 for ``max``.
 
     Raises:
         IslesError: ``E-TRAIN-05``.
@@ -34,7 +34,7 @@ def measured(evaluator: Engine | None, metric: str) -> float:
 
 
 def ran_in(engine: Engine, evaluator: Engine | None) -> bool:
-    """Tell whether the evaluator ran in the epoch that the trainer ends: MONAI gives it the trainer's epoch."""
+    """Return whether the evaluator ran in the epoch that the trainer ends: MONAI gives it the trainer's epoch."""
     return evaluator is not None and evaluator.state.epoch == engine.state.epoch
 
 
@@ -43,15 +43,19 @@ def _terminate(engine: Engine) -> None:
 
 
 class EarlyStop:
-    """Terminate the trainer after ``patience`` validations in a row in which ``metric`` got no better by ``min_delta``.
+    """Stop the trainer after ``patience`` validations in a row without a gain of ``min_delta`` in ``metric``.
 
-    Several processes go by the first one's value, and so stop together.
+    Several processes use the first one's value, so they stop together.
 
     Args:
         evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best; without
             an engine (a training on all scans) it never stops.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3: L1 plus error rate, patience 10.
         Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.6: Dice, patience 50.
+
+    >>> stop = EarlyStop(Engine(lambda engine, batch: None), "val_loss", patience=10)
+    >>> stop.state_dict()
+    {'best': inf, 'waited': 0}
     """
 
     def __init__(
@@ -67,7 +71,7 @@ class EarlyStop:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def restart(self) -> None:
-        """Forget the best value and the epochs waited, as ``SequentialStages`` does when a stage begins."""
+        """Reset the best value and the count of epochs; ``SequentialStages`` does so when a stage begins."""
         self.best, self.waited = self.sign * float("inf"), 0
 
     def __call__(self, engine: Engine) -> None:
@@ -96,10 +100,14 @@ class PlateauSchedule:
     Args:
         evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best; without
             an engine (a training on all scans) the rate stays.
-        min_delta: a smaller gain is none.
+        min_delta: smallest gain that counts.
     Raises:
         IslesError: ``E-TRAIN-05`` for another mode, ``E-TRAIN-21`` for an impossible factor or patience.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.6: Dice, a tenth after 20 epochs.
+
+    >>> optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    >>> PlateauSchedule(optimizer, None, "val_dice", patience=20)
+    PlateauSchedule(val_dice, factor=0.1, patience=20, mode=max, min_delta=0.0001)
     """
 
     def __init__(
@@ -128,7 +136,7 @@ class PlateauSchedule:
             self._inner.step(agreed(measured(self.evaluator, self.metric)))
 
     def restart(self) -> None:
-        """Forget the best value and the epochs counted, as ``FineTuning`` does when all layers begin to train."""
+        """Reset the best value and the count of epochs; ``FineTuning`` does so when all layers begin to train."""
         self._inner = ReduceLROnPlateau(
             self.optimizer,
             mode=self.settings["mode"],
@@ -151,19 +159,23 @@ class PlateauSchedule:
 class FineTuning:
     """Train the new layers alone for ``frozen_epochs`` epochs, then all layers, each phase at its own learning rate.
 
-    In the first phase everything in ``network.pretrained`` is held, running statistics included. A network with nothing
-    pre-trained has no first phase: all of it trains at ``all_lr`` from the start. The learning rate is set in the first
-    epoch of a phase only, so what a schedule makes of it stays; which phase it is follows from the epoch alone, so a
-    resumed run needs no state of this object beside the optimiser's own.
+    In the first phase everything in ``network.pretrained`` is frozen, running statistics included. A network with
+    nothing pre-trained has no first phase: all of it trains at ``all_lr`` from the start. The learning rate is set in
+    the first epoch of a phase only, so a schedule may change it afterwards. The phase depends on the epoch alone, so a
+    resumed run needs no state of this object.
 
     Args:
-        network: the network itself, not a parallel wrapper (``SharedNetwork`` follows what is held by itself):
+        network: the network itself, not a parallel wrapper (``SharedNetwork`` follows the frozen parts by itself):
             ``PSPNet``, or any network without ``pretrained``.
         frozen_epochs: length of the first phase; the paper gives none.
-        schedule: starts anew with the second phase.
+        schedule: restarted with the second phase.
     Raises:
         IslesError: ``E-TRAIN-20`` for a negative length or a learning rate that is not positive.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.3: 1e-2, then 1e-4.
+
+    >>> network = nn.Linear(2, 1)  # nothing is pre-trained: all layers train at all_lr from the first epoch
+    >>> FineTuning(network, torch.optim.SGD(network.parameters(), lr=0.1), frozen_epochs=5)
+    FineTuning(frozen_epochs=0, new_lr=0.01, all_lr=0.0001)
     """
 
     def __init__(
@@ -214,13 +226,13 @@ _ENCODER = "context_encoder"
 
 
 class Parted(Protocol):
-    """What can restrict itself to some parts: ``PseudoDWILoss``."""
+    """A loss that can be restricted to some parts, such as ``PseudoDWILoss``."""
 
     def only(self, *parts: str) -> None: ...
 
 
 class Remembering(Protocol):
-    """What remembers the best epoch and keeps states: ``Checkpoints``."""
+    """A handler that keeps the best epoch and states, such as ``Checkpoints``."""
 
     objects: dict[str, Any]
 
@@ -230,26 +242,34 @@ class Remembering(Protocol):
 class SequentialStages:
     """Train the stages one after another; in each, only its parts learn and only their losses count.
 
-    The context encoder learns along with extractor and generator. Every stage begins at the full learning rate and
-    multiplies it by ``factor`` once the share ``decay_at`` of its epochs is over, as the joint training does (180 of
-    300). With ``evaluator`` a stage hands the next one its best weights on the validation data, else its last ones.
-    Parts that the network lacks are passed over. The best epoch is one of the last stage: before it the segmenter has
-    learnt nothing, and what it scores is chance. With ``early_stop`` a stage ends when its patience is used up.
+    The context encoder learns with extractor and generator. Every stage begins at the full learning rate and multiplies
+    it by ``factor`` after the share ``decay_at`` of its epochs, as the joint training does (180 of 300). With
+    ``evaluator`` the next stage starts from the stage's best weights on the validation data, else from its last ones.
+    Parts that the network lacks are skipped. Only epochs of the last stage can be the best: before it the segmenter
+    has not learnt. With ``early_stop`` a stage ends when its patience is used up.
 
     Args:
         network: with ``parts()`` and ``train_only(*names)``. loss: with ``only(*names)``, or None where
             the network gives the output of the part that learns.
-        checkpoints: told when the last stage begins; they keep the state of this object.
+        checkpoints: reset when the last stage begins; they keep the state of this object.
         max_epochs: of all stages together.
         stages: names of parts by stage, such as ``extractor``, ``generator``, ``segmenter``.
         epochs: of each stage; None divides ``max_epochs`` evenly. The paper gives one number, 300, and trains each part
             by it: ``[300, 300, 300]`` with ``max_epochs`` 900 is that reading.
         evaluator, metric: whose least value is best within a stage: the loss, of which only the stage's part counts.
-        early_stop: counts anew in every stage, and ends the stage instead of the training.
+        early_stop: restarted in every stage; it ends the stage instead of the training.
     Raises:
         IslesError: ``E-TRAIN-30`` when a network has no parts, nothing is left of the stages, or the epochs do not fit.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.5, row (s) of Table 5, and Tables 1 and 2; section
         4.1: the best checkpoint on the validation data; ``tests/training/test_sequential.py``.
+
+    >>> from monai_isles.networks.pseudo_dwi_net import PseudoDWINet
+    >>> from types import SimpleNamespace
+    >>> network = PseudoDWINet(base_channels=1)
+    >>> optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    >>> stages = SequentialStages(network, None, optimizer, SimpleNamespace(objects={}), max_epochs=9)
+    >>> stages.place(4)  # the first epoch of the second stage
+    (1, 0.0)
     """
 
     def __init__(
@@ -321,7 +341,7 @@ class SequentialStages:
             group["lr"] = self.lr * (self.factor if share >= self.decay_at else 1.0)
 
     def place(self, epoch: int) -> tuple[int, float]:
-        """Return the number of the stage of an epoch, counted from 1, and the share of the stage that is over."""
+        """Return the number of the stage of an epoch (epochs count from 1), and the share of the stage that is over."""
         done = epoch - 1
         for number, length in enumerate(self.lengths):
             if done < length:
@@ -338,7 +358,7 @@ class SequentialStages:
             self.lengths[number] = engine.state.epoch - sum(self.lengths[:number])
 
     def _end_shortened(self, engine: Engine) -> None:
-        """End the training after the last stage where an earlier one was ended before its time."""
+        """End the training after the last stage if an earlier stage was shortened."""
         if sum(self.lengths) < self.max_epochs and engine.state.epoch >= sum(self.lengths):
             engine.terminate()
 

@@ -1,4 +1,4 @@
-"""How a training computes its steps: precision, memory layout, compiled or not."""
+"""Choose how a training computes its steps: precision, memory layout, compilation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """What a training computes its steps with; part of what a checkpoint describes, so a resume keeps it."""
+    """Hold how a training computes its steps; a checkpoint describes it, so a resumed run keeps it."""
 
     precision: str = "fp32"
     compiled: bool = False
@@ -36,11 +36,11 @@ def training_speed(
     compile: bool | str = "auto",
     memory_format: str = "auto",
 ) -> TrainingSpeed:
-    """Choose how steps are computed; ``"auto"`` takes the fast way where it was measured to pay.
+    """Choose how steps are computed; ``"auto"`` takes the fast form where it was measured to pay.
 
-    That is on a processor that multiplies in 16 bits, with a compiler, and where the training may have at least four
-    thousand batches: compiling takes one to three minutes, a step of the CT network 0.3 s. A training is then about
-    twice as fast as a plain loop. GPUs have MONAI's own ``amp``.
+    It pays on a CPU with 16-bit multiplication and a compiler, when the training may have at least four thousand
+    batches: compiling takes one to three minutes, a step of the CT network 0.3 s. Such a training is about twice as
+    fast as a plain loop. On GPUs use MONAI's own ``amp``.
 
     Args:
         batches: steps of all epochs, should none stop the training before.
@@ -50,6 +50,9 @@ def training_speed(
     Raises:
         IslesError: ``E-TRAIN-70`` for another value, ``E-INF-41`` to compile without a compiler.
     Source: ours; ``benchmarks/training.py``, ``tests/training/test_speed.py``.
+
+    >>> training_speed(torch.device("cpu"), batches=100)
+    TrainingSpeed(precision='fp32', compiled=False, channels_last=False)
     """
     known = {"precision": ("fp32", "bf16", "auto"), "compile": (True, False, "auto"),
              "memory_format": ("as_is", "channels_last", "auto")}  # fmt: skip
@@ -67,20 +70,23 @@ def training_speed(
 
 
 def has_bf16_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Tell whether this processor multiplies in 16 bits by itself; False where it does not say."""
+    """Return whether this CPU multiplies in 16 bits; False where it does not say."""
     return cpuinfo.exists() and any(f" {unit}" in cpuinfo.read_text() for unit in _UNITS)
 
 
 class AutocastInferer(SimpleInferer):
     """Run the network as ``speed`` says and return what it returns in single precision.
 
-    MONAI's own ``amp`` knows CUDA alone. bfloat16 has the range of single precision, so no gradient needs scaling. The
-    compiled network takes batches of the first one's size; a smaller last one goes through the network itself.
+    MONAI's own ``amp`` supports CUDA only. bfloat16 has the range of single precision, so no gradient needs scaling.
+    The compiled network takes batches of the first one's size; a smaller last batch runs without compilation.
 
     Args:
-        bf16: what ``TrainingSpeed("bf16")`` means; False without ``speed`` is a plain call, the same bits as MONAI's.
+        bf16: short for ``TrainingSpeed("bf16")``; False without ``speed`` is MONAI's plain call, bit for bit.
         speed: precision, layout and compiling.
     Source: ours; ``tests/training/test_speed.py``.
+
+    >>> AutocastInferer(bf16=True)(torch.ones(1, 2), nn.Linear(2, 1)).dtype
+    torch.float32
     """
 
     def __init__(self, bf16: bool = False, speed: TrainingSpeed | None = None) -> None:

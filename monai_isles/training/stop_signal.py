@@ -1,4 +1,4 @@
-"""SIGTERM, as schedulers send it before they take the machine: stop where the run can be saved, not in between."""
+"""Handle SIGTERM: stop at a point where the run can be saved."""
 
 from __future__ import annotations
 
@@ -19,17 +19,23 @@ EXIT_TERMINATED = 143
 
 
 def plain_exits() -> None:
-    """Print an error of ours as its four lines and exit with its code; exit 143 on SIGTERM.
+    """Print an error of this package as its four lines and exit with its code; exit 143 on SIGTERM.
 
     Call it first in a bundle's ``initialize``. Other exceptions keep their traceback and exit code 1.
     Source: ours; ``tests/training/test_stop_signal.py``.
+
+    >>> hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
+    >>> plain_exits()
+    >>> exits_on_sigterm()
+    True
+    >>> sys.excepthook, _ = hook, signal.signal(signal.SIGTERM, handler)  # as before
     """
     sys.excepthook = _hook
     signal.signal(signal.SIGTERM, _terminate)
 
 
 def exits_on_sigterm() -> bool:
-    """Tell whether ``plain_exits`` answers SIGTERM in this process."""
+    """Return whether ``plain_exits`` handles SIGTERM in this process."""
     return signal.getsignal(signal.SIGTERM) is _terminate
 
 
@@ -47,7 +53,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def require_unfinished(folder: Path) -> None:
-    """Refuse a folder whose ``run.json`` says that its run is done.
+    """Refuse a folder whose ``run.json`` says that its run is finished.
 
     Raises:
         IslesError: ``E-TRAIN-02``.
@@ -61,9 +67,9 @@ log = logging.getLogger(__name__)
 
 
 class StopSignal:
-    """Note a SIGTERM while an engine runs, and leave it to the engine's handlers to save and stop.
+    """Note a SIGTERM while an engine runs, so that the engine's handlers can save and stop.
 
-    The first one is noted; the second ends the process at once. Without ``plain_exits`` before it nothing is changed.
+    The first one is noted; the second ends the process at once. Without an earlier ``plain_exits`` this has no effect.
 
     Source: ours; case H14 of the reliability list, ``tests/training/test_stop_signal.py``.
     """
@@ -76,7 +82,7 @@ class StopSignal:
         engine.add_event_handler(Events.COMPLETED, self._leave)
 
     def stop(self) -> None:
-        """End the process where it was asked to: its state is saved."""
+        """End the process if a SIGTERM came: its state is saved."""
         if self.asked:
             raise SystemExit(EXIT_TERMINATED)
 
@@ -96,7 +102,7 @@ class StopSignal:
 
 
 def start_within(engine: Engine, iterations: int, then: Callable[[], None]) -> None:
-    """Let the epoch with which ``engine`` begins start after that many iterations: their batches are passed over.
+    """Let the first epoch of ``engine`` start after that many iterations: their batches are skipped.
 
     Args:
         then: called before the first batch, when everything that an epoch's start resets has been reset.

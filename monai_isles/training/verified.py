@@ -1,4 +1,4 @@
-"""Weights in and metrics out for MONAI's evaluators: verified, and whole files only."""
+"""Load verified weights into MONAI's evaluators and write their metrics as whole files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from monai_isles.io.weights import load_state
 
 
 class VerifiedWeights:
-    """Load a state dictionary into the network when the run starts: MONAI's CheckpointLoader, with checksums.
+    """Load a state dictionary into the network when the run starts, like MONAI's CheckpointLoader, with checksums.
 
-    The archive's own checksums are compared, and the SHA-256 where the file lies in a bundle that states one.
+    The archive's own checksums are compared, and the SHA-256 if the file lies in a bundle that states one.
 
     Args:
         path: file of the weights.
@@ -28,6 +28,12 @@ class VerifiedWeights:
     Raises:
         IslesError: those of ``monai_isles.io.load_state``, ``E-INF-12`` for weights of another network.
     Source: ours; cases B8, B9, I1, I8 of the reliability list, ``tests/training/test_verified.py``.
+
+    >>> engine = Engine(lambda engine, batch: None)
+    >>> weights = VerifiedWeights("bundles/clerigues/models/model.pt", nn.Linear(2, 1))
+    >>> weights.attach(engine)  # loads the file when the engine starts
+    >>> engine.has_event_handler(weights, Events.STARTED)
+    True
     """
 
     def __init__(self, path: str, network: nn.Module) -> None:
@@ -43,11 +49,14 @@ class VerifiedWeights:
 
 
 class WholeMetricsSaver(MetricsSaver):
-    """MONAI's MetricsSaver, its tables published together: all are whole, or none is there.
+    """Save metrics like MONAI's MetricsSaver; all tables appear together, each one whole.
 
     Raises:
         IslesError: ``E-FILE-10`` when they cannot be written.
     Source: ours; ``tests/training/test_verified.py``.
+
+    >>> WholeMetricsSaver("results", metrics=["dice"]).save_dir
+    'results'
     """
 
     def __call__(self, engine: Engine) -> None:

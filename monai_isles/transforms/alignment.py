@@ -1,4 +1,4 @@
-"""Find a head's mirror: a coarse scan of tilts, then robust least squares in mm that lets a lesion disagree."""
+"""Find a head's mirror: a coarse scan of tilts, then robust least squares in mm that tolerates a lesion."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _MOST_POINTS = 60_000
 
 
 def coarse_mirrors(image: np.ndarray, grid: Grid, *, count: int = 3) -> tuple[list[Mirror], float]:
-    """Return likely reflections of a head, best first, and how much the best tilt beats the worst.
+    """Return likely reflections of a head, best first, and the contrast between the best and the worst tilt.
 
-    The image is turned to each tilt; then for every midline at once the sum of ``f(x) f(mirror x)`` along the
-    left-right axis is the convolution of the rows with themselves, one FFT.
+    The image is rotated by each tilt. The sum of ``f(x) f(mirror x)`` along the left-right axis, for all midlines at
+    once, is then the convolution of the rows with themselves: one FFT.
 
     Shapes: ``image`` of the grid's shape, values of the background near 0.
     Units: the contrast is a difference of two cosine similarities, 0 for a disc or a ball, 1 at most.
@@ -76,8 +76,8 @@ def _frame(tilts_deg: np.ndarray) -> np.ndarray:
 class Level:
     """Hold one resolution of a head: the smoothed image, its slopes, and the points of the head to compare.
 
-    A difference in intensity is divided by the local slope, so it counts as the distance in mm that would explain it:
-    the skull's edge and the ventricle's weigh alike, and a lesion, large in value but flat, looks far away.
+    A difference in intensity is divided by the local slope, which gives the distance in mm that would explain it. The
+    edges of skull and ventricles then have equal weight. A lesion, large in value but flat, counts as far away.
 
     Shapes: ``channels (*S, (1 + n) C)``: values, then slopes along each of the n axes ``S``; ``here (P, (1 + n) C)``
         the same at ``points (P, n)``.
@@ -121,7 +121,7 @@ class Level:
         return (other - value) / local, np.stack(slopes, axis=1) / local[:, None], seen
 
     def residual_mm(self, mirror: Mirror, *, reach_mm: float = 3.0) -> float:
-        """Return the robust root mean square distance between the head and its mirror image, infinite out of view."""
+        """Return the robust root mean square distance of the head from its mirror image, infinite without overlap."""
         return reach_mm * float(np.sqrt(_cost(self.compare(mirror)[0] / reach_mm)))
 
 
@@ -137,7 +137,7 @@ def refine(level: Level, start: Mirror, *, degrees: str = "rigid", reach_mm: flo
 
     Args:
         degrees: ``"rigid"`` or ``"affine"``.
-        reach_mm: distance at which a disagreement counts half.
+        reach_mm: distance at which a residual has half its weight.
 
     Source: ours; Cauchy's loss as in Holland & Welsch 1977, doi:10.1080/03610927708827533.
     """
@@ -156,7 +156,7 @@ def refine(level: Level, start: Mirror, *, degrees: str = "rigid", reach_mm: flo
 
 
 def _numbers(mirror: Mirror, degrees: str) -> np.ndarray:
-    """Return the free numbers of a mirror in mm: how far each moves a point at the head's rim."""
+    """Return the free parameters of a mirror in mm: how far each moves a point at the head's surface."""
     if degrees == "affine":
         return np.append(mirror.matrix * _RIM_MM, mirror.shift_mm)
     # Angles are scaled to mm at the rim, so that one step of the optimiser means one distance in every number.
@@ -174,14 +174,14 @@ def _affine(numbers: np.ndarray) -> Mirror:
 
 
 class _Fit:
-    """Give the optimiser distances and slopes of a mirror's numbers; both come from one comparison."""
+    """Compute residuals and Jacobian for the optimiser; both come from one comparison."""
 
     def __init__(self, level: Level, made: Callable[[np.ndarray], Mirror], reach_mm: float) -> None:
         self.level, self.made, self.reach_mm = level, made, reach_mm
         self._compared = functools.lru_cache(maxsize=1)(lambda key: level.compare(made(np.frombuffer(key))))
 
     def distances(self, numbers: np.ndarray) -> np.ndarray:
-        """Return all distances over the reach; a point out of view counts as much as the others in the mean."""
+        """Return all distances divided by the reach; a point out of view counts as the mean of the others."""
         found, _, seen = self._compared(numbers.tobytes())
         ratios = found / self.reach_mm
         # Cauchy's cost of this value is the mean cost of the points in view: leaving the array neither helps nor hurts.
@@ -190,7 +190,7 @@ class _Fit:
         return out.ravel()
 
     def slopes(self, numbers: np.ndarray) -> np.ndarray:
-        """Return how the distances change with each number; the motion of the points by central differences."""
+        """Return the derivatives of the distances; the motion of the points is by central differences."""
         _, slopes, seen = self._compared(numbers.tobytes())
         points, steps = self.level.points[seen], 1e-3 * np.eye(len(numbers))
         ends = [(self.made(numbers + step)(points), self.made(numbers - step)(points)) for step in steps]
@@ -201,7 +201,7 @@ class _Fit:
 
 
 def itk_mirror(image: np.ndarray, grid: Grid, start: Mirror, *, steps: int = 200) -> Mirror:
-    """Return the mirror ITK finds near ``start``: Mattes mutual information, regular-step gradient descent.
+    """Find a mirror near ``start`` with ITK: Mattes mutual information, regular-step gradient descent.
 
     The image is flipped along its first axis and registered to the original, affinely in plane, rigidly in space; flip
     and registration together are the map. The first call loads ITK's registration classes, about ten seconds.

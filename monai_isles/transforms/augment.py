@@ -1,4 +1,4 @@
-"""Augmentation in the axial plane: a few random moves in random order, joined into one interpolation."""
+"""Augment in the axial plane: random moves in random order, composed into one interpolation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOVES = ("rotate", "translate", "scale", "flip")
 class RandomOrderAffined(RandomizableTransform, MapTransform):
     """Rotate, shift, scale and flip in plane by uniform random amounts, in a random order.
 
-    All keys move together; all slices of a volume too. Every move turns about the middle of the image.
+    All keys and all slices of a volume move together. Every move is about the centre of the image.
     Shapes: ``(C, H, W)`` or ``(C, H, W, D)`` in and out. A tracked affine follows the voxels (3D only).
     Units: degrees; fractions of the image's side; in-plane pixels are taken as square.
 
@@ -28,12 +28,12 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
         keys: entries to move.
         rotate_deg: angles between minus and plus this.
         translate_frac: shifts along H and W between minus and plus this share of the side.
-        scale: least and largest magnification.
-        flip_prob: chance of a flip, drawn for H (sagittal) and W (coronal) apart.
-        prob: chance that anything is done.
+        scale: smallest and largest magnification.
+        flip_prob: probability of a flip, drawn separately for H (sagittal) and W (coronal).
+        prob: probability of any change.
         mode: ``"bilinear"`` or ``"nearest"``, one for all keys or one each; labels want ``"nearest"``.
-        outside: what comes in from beyond the image: ``"zeros"``, or ``"background"``, each channel's first voxel,
-            which a z-score makes another number than 0.
+        outside: fill value: ``"zeros"``, or ``"background"``, each channel's first voxel, which is not 0 after a
+            z-score.
 
     Raises:
         IslesError: ``E-AUG-01`` a range or mode that makes no sense, ``E-AUG-02`` images of different size in plane.
@@ -68,7 +68,7 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
         self.drawn: dict[str, np.ndarray] = {}
 
     def randomize(self, data: object = None) -> None:
-        """Draw the order and the amounts; ``order`` and ``drawn`` hold them until the next draw."""
+        """Draw the order and the amounts and store them in ``order`` and ``drawn``."""
         super().randomize(None)
         self.order = tuple(MOVES[i] for i in self.R.permutation(len(MOVES)))
         self.drawn = {

@@ -1,4 +1,4 @@
-"""Preprocess a case once: the result is kept by the content of its files and every setting, and found again."""
+"""Cache preprocessed cases under a key of the content of their files and of every setting."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _LEFT_OUT = frozenset({"cache_dir", "cache_gb", "log_stats", "R", "_tracing"})
 
 
 def settings_key(transform: Callable) -> str:
-    """Return the SHA-256 of a preprocessing: its transforms with their settings, and the versions that run it.
+    """Return the SHA-256 of a preprocessing: its transforms with their settings, and the library versions.
 
     Raises:
         IslesError: ``E-CACHE-01`` for a transform that draws at random, ``E-CACHE-03`` for a setting that cannot be
-            written down.
+            written as JSON.
     Source: ours; ``tests/transforms/test_settings_key.py``.
     """
     versions = {name: version(name) for name in ("monai", "torch", "numpy", "nibabel", "scipy")}
@@ -42,7 +42,7 @@ def settings_key(transform: Callable) -> str:
 
 
 def described(thing: object, seen: tuple[int, ...] = ()) -> object:
-    """Return ``thing`` as JSON takes it, the same in every process, without addresses in memory.
+    """Return ``thing`` as JSON data that is equal in every process, without memory addresses.
 
     Raises:
         IslesError: ``E-CACHE-01``, ``E-CACHE-03``; see ``settings_key``.
@@ -95,20 +95,24 @@ _REMARKS, _FIELDS = "remarks of the preparation", ("code", "severity", "where", 
 
 
 class KeptPreparation(Transform):
-    """Apply a preprocessing, or give back what it gave for the same content before.
+    """Apply a preprocessing, or return its cached result for the same content.
 
     The key is the SHA-256 of the bytes of every file of the entry, of its other values that may matter, and of
-    ``settings_key``. Names and paths of a case are not part of it: they are put in again when an entry is read. Folds,
+    ``settings_key``. Names and paths of a case are not part of it; they are restored when an entry is read. Folds,
     runs and processes share the folder (``monai_isles.io.cache.Cache``).
 
     Args:
         transform: deterministic, from an entry of paths to tensors.
         cache_dir: folder of the cache; None applies ``transform`` every time.
-        cache_gb: bound of the folder in 10^9 bytes; None for no bound.
+        cache_gb: limit of the folder in 10^9 bytes; None for no limit.
     Raises:
-        IslesError: ``E-CACHE-01`` and ``E-CACHE-03`` when ``transform`` cannot be kept, ``E-CACHE-02`` a bound that
-            holds nothing, ``E-FILE-10`` the folder cannot be written, and what ``transform`` raises.
+        IslesError: ``E-CACHE-01`` and ``E-CACHE-03`` when ``transform`` cannot be kept, ``E-CACHE-02`` a limit that
+            is not positive, ``E-FILE-10`` the folder cannot be written, and what ``transform`` raises.
     Source: ours; ``tests/transforms/test_case_cache.py``.
+
+    >>> prepare = KeptPreparation(lambda case: {"image": 2 * case["image"]}, cache_dir=None)  # without a cache
+    >>> prepare({"image": torch.ones(1)})
+    {'image': tensor([2.])}
     """
 
     def __init__(
@@ -124,7 +128,7 @@ class KeptPreparation(Transform):
 
     @property
     def transforms(self) -> tuple:
-        """Return the transforms inside, as a chain of transforms has them."""
+        """Return the transforms inside, like the attribute of MONAI's ``Compose``."""
         return tuple(getattr(self.transform, "transforms", (self.transform,)))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
@@ -167,7 +171,7 @@ def _packed(made: Mapping[Hashable, Any], entry: Mapping[Hashable, Any]) -> byte
 
 
 def _unpacked(payload: bytes, entry: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-    """Return a case as it was kept, and remark again what was remarked when it was made."""
+    """Return a cached case, and repeat the remarks made when it was prepared."""
     case = _restored(torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True), entry)
     for fields in case.pop(_REMARKS, ()):
         remark = dict(zip(_FIELDS, fields, strict=True))

@@ -1,4 +1,4 @@
-"""Channels cut, hidden to be asked for, or made: borders, pre-training without labels, the lesion's weight map."""
+"""Crop, hide and derive channels: borders, pre-training without labels, the weight map of a lesion."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from monai_isles.errors import refused
 
 
 class CropBorderd(MapTransform):
-    """Cut the same border off both ends of each spatial axis: the inverse of ``monai.transforms.BorderPadd``.
+    """Crop the same border off both ends of each spatial axis: the inverse of ``monai.transforms.BorderPadd``.
 
     Shapes: ``(C, H, W, D)`` in, ``(C, H - 2 h, W - 2 w, D - 2 d)`` out; the affine moves along.
 
     Args:
-        keys: entries to crop. border_vox: h, w, d, one number an axis.
+        keys: entries to crop. border_vox: h, w, d, one number per axis.
 
     Raises:
         IslesError: ``E-PAD-01`` when the image is not larger than its border.
@@ -50,7 +50,7 @@ class CropBorderd(MapTransform):
 
 
 class HideChanneld(MapTransform):
-    """Set one channel of the image to zero and give what was there, z-scored where it is not zero, as ``target``.
+    """Set one channel of the image to zero and write its values, z-scored where they are not zero, to ``target``.
 
     Shapes: image ``(C, H, W, D)`` in and out; target ``(1, H, W, D)``, zero where the channel is zero.
     Args:
@@ -92,7 +92,7 @@ def lesion_weight(lesion: np.ndarray, *, inside: float = 1.5, decay_vox: float =
     """Return ``inside`` in the lesion and ``0.5 + e / (e + 1)``, ``e = exp(-distance / decay)``, elsewhere.
 
     The distance is exact, Euclidean and in plane, slice by slice, in voxels (the paper gives no unit). Beside the
-    lesion the weight is just below 1; it falls to 0.5 far away. A slice without lesion is infinitely far: 0.5.
+    lesion the weight is just below 1; it falls to 0.5 far away. A slice without lesion has weight 0.5 everywhere.
 
     Shapes: (H, W) or (H, W, D), binary; the same shape, float32, out.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (9), w = 1.5, D = 50.
@@ -112,7 +112,7 @@ def lesion_weight(lesion: np.ndarray, *, inside: float = 1.5, decay_vox: float =
 
 
 class LesionWeightd(MapTransform):
-    """Compute the weight map A of a lesion mask; once a case where the dataset or the loader caches.
+    """Compute the weight map A of a lesion mask; only once per case if the dataset or the loader caches.
 
     Shapes: ``(1, H, W, D)`` or ``(1, H, W)`` in and out, float32; affine unchanged.
     Units: ``decay_vox`` in voxels in plane.
@@ -122,6 +122,10 @@ class LesionWeightd(MapTransform):
     Raises:
         IslesError: ``E-TPW-06`` for a weight below 1 or a decay that is not positive.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (9); ``tests/transforms/test_weight_maps.py``.
+
+    >>> case = LesionWeightd()({"label": torch.tensor([1.0, 0.0]).reshape(1, 2, 1)})
+    >>> [round(float(v), 3) for v in case["weight"].flatten()]  # the lesion, and a voxel beside it
+    [1.5, 0.995]
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The thin coat that lets a MONAI chain refuse images on different grids."""
+"""Require that all images of a case share one grid, or resample them onto it."""
 
 from __future__ import annotations
 
@@ -26,27 +26,32 @@ _GRID = ("affine", "original_affine", "spatial_shape", "space", "native_affine",
 
 
 class ResampleLiked(MapTransform):
-    """Resample images whose grid differs from the reference's, when asked or when one frame of reference vouches.
+    """Resample images whose grid differs from the reference's, on request or within one frame of reference.
 
-    Asked: ``allow``, or the entry's own ``resample`` (``case.yml``, data list, ``--resample``). One frame of reference:
-    the same non-empty ``frame_of_reference`` in the meta data of both (DICOM Frame of Reference UID). Linear; nearest
-    for ``label``; 0 outside; in perfusion maps 0 is where nothing was measured and is left out of the interpolation.
-    Images on the reference grid pass unchanged. A resampled image takes over what the reference's meta data say of grid
-    and file, so that results are written on that grid.
+    The request is ``allow``, or the entry's own ``resample`` (``case.yml``, data list, ``--resample``). One frame of
+    reference means the same non-empty ``frame_of_reference`` in the metadata of both (DICOM Frame of Reference UID).
+    Interpolation is linear, nearest for ``label``, 0 outside. In perfusion maps 0 marks voxels without measurement,
+    which are left out of the interpolation. Images on the reference grid are not changed. A resampled image takes over
+    the reference's metadata of grid and file, so that results are written on that grid.
 
     Shapes: ``(C, H, W, D)`` MetaTensors; results have the spatial shape and affine of ``like``.
 
     Args:
-        keys: images to bring over.
-        like: the entry whose grid is the reference; the first of the keys unless told.
-        allow: resample without being asked by the entry.
-        refuse: False leaves another grid that nobody asked to resample as it is, for ``SameGridd`` to refuse.
+        keys: images to resample.
+        like: the entry whose grid is the reference; by default the first of the keys.
+        allow: resample without a request in the entry.
+        refuse: False leaves an image on another grid unchanged without a request, for ``SameGridd`` to refuse.
 
     Raises:
-        IslesError: ``E-GRID-02`` another grid and nobody asked, ``E-GRID-03`` no overlap at all, ``E-GRID-04`` an image
-            without affine.
+        IslesError: ``E-GRID-02`` another grid without a request, ``E-GRID-03`` no overlap at all, ``E-GRID-04`` an
+            image without affine.
 
     Source: ours, around MONAI's ResampleToMatch; ``tests/transforms/test_resample_like.py``.
+
+    >>> coarse = MetaTensor(torch.ones(1, 2, 2, 2), affine=np.diag([2.0, 2.0, 2.0, 1.0]))
+    >>> fine = MetaTensor(torch.ones(1, 4, 4, 4), affine=np.eye(4))
+    >>> ResampleLiked(["ct", "cbf"], allow=True)({"ct": coarse, "cbf": fine})["cbf"].shape
+    torch.Size([1, 2, 2, 2])
     """
 
     def __init__(
@@ -83,7 +88,7 @@ class ResampleLiked(MapTransform):
 
 
 def _moved(key: str, image: MetaTensor, reference: MetaTensor) -> Tensor:
-    """Return the image on the reference grid; in a map 0 says that nothing was measured, and is no value to mix in."""
+    """Return the image on the reference grid; in a map 0 means no measurement and is left out of the interpolation."""
     move = ResampleToMatch(mode="nearest" if key == LABEL else "bilinear", padding_mode="zeros", align_corners=True)
     moved = _plain(move(image, reference))
     if key not in MAPS:
@@ -97,7 +102,7 @@ def _plain(image: Tensor) -> Tensor:
 
 
 def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:
-    """Return images as read, those on another grid than the first resampled onto it: somebody has asked for it.
+    """Return the images, those on a grid other than the first one's resampled onto it, as the caller requests.
 
     Raises:
         IslesError: ``E-GRID-03`` no overlap at all.
@@ -151,7 +156,7 @@ def _require_overlap(image: MetaTensor, reference: MetaTensor, where: str) -> No
 
 
 class SameGridd(MapTransform):
-    """Pass a case on unchanged when all its images lie on one grid; refuse it otherwise.
+    """Return a case unchanged if all its images lie on one grid; refuse it otherwise.
 
     Shapes: every entry ``(C, H, W, D)`` with an affine. Units: affines in mm.
 
@@ -162,6 +167,10 @@ class SameGridd(MapTransform):
         IslesError: ``E-GEOM-03`` and ``E-GEOM-04`` from ``monai_isles.io``; ``E-GRID-01`` for an image without affine.
 
     Source: ours; ``tests/transforms/test_grid.py``.
+
+    >>> image = MetaTensor(torch.ones(1, 4, 4, 4), affine=np.eye(4))
+    >>> sorted(SameGridd(["ct", "cbf"])({"ct": image, "cbf": image}))
+    ['cbf', 'ct']
     """
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:

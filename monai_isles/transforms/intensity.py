@@ -1,4 +1,4 @@
-"""Intensity scales of the networks' inputs and targets, and the brain mask that strips the skull."""
+"""Scale the intensities of inputs and targets, and strip the skull with the brain mask."""
 
 from __future__ import annotations
 
@@ -110,9 +110,9 @@ class SkullStripd(MapTransform):
 class BrainScored(MapTransform):
     """Subtract the mean and divide by the spread inside the brain; set everything outside to zero.
 
-    The channels of one entry share mean and spread, so the frames of a series keep their relation. The brain is where
-    any perfusion map is above zero; without maps, what the skull encloses in the first frame of the series. An entry
-    without spread becomes zero. With ``allow_missing_keys`` and none of the keys there, nothing is needed.
+    The channels of one entry share mean and spread, so the relation between the frames of a series stays. The brain is
+    where any perfusion map is above zero; without maps, the space enclosed by bone in the first frame of the series. An
+    entry without spread becomes zero. With ``allow_missing_keys`` and none of the keys present, nothing is done.
 
     Shapes: ``(C, H, W, D)`` in and out, float32. Units: standard deviations.
     Args:
@@ -154,17 +154,21 @@ class BrainScored(MapTransform):
 class ChannelsScored(MapTransform):
     """Subtract from every channel its mean and divide by its spread, over the whole volume or over the foreground.
 
-    All voxels go by the same two numbers of their channel, so a zero of the background and a zero of the image stay
-    equal. Over the whole volume they depend on how much air is around the head; over the foreground they do not. A
-    channel without spread is only moved.
+    All voxels of a channel use the same two numbers, so equal values stay equal. Over the whole volume these numbers
+    depend on the amount of air around the head; over the foreground they do not. A channel without spread is only
+    shifted.
 
     Shapes: ``(C, H, W, D)`` in and out, float32; affine unchanged. Units: standard deviations.
     Args:
         keys: entries to score. over: ``volume`` or ``foreground``. mask: entry above zero in the foreground.
     Raises:
-        IslesError: ``E-STRIP-05`` another place.
+        IslesError: ``E-STRIP-05`` another value of ``over``.
     Source: ``volume`` is MONAI's ``NormalizeIntensityd`` with ``channel_wise``; ``foreground`` ours;
         ``tests/transforms/test_brain_score.py``.
+
+    >>> image = torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1)
+    >>> ChannelsScored("image")({"image": image})["image"].flatten().tolist()
+    [-1.0, 1.0]
     """
 
     def __init__(
@@ -194,10 +198,10 @@ class ChannelsScored(MapTransform):
 
 
 class RelativeFlowd(MapTransform):
-    """Add CBF as a fraction of the contralateral mean, and the brain it was measured in.
+    """Add CBF as a fraction of the contralateral mean, and the brain mask used for it.
 
-    The healthy side is the one with less Tmax > 6 s; the sides are told apart by the CT's mirror image, or by the
-    brain's centre column without a CT that can be registered. ``midline`` says which: ``mirror`` or ``centroid``.
+    The healthy side is the one with less Tmax > 6 s. The midline comes from the CT's registered mirror image, or from
+    the brain's centre column without a CT that can be registered; ``midline`` tells which: ``mirror`` or ``centroid``.
 
     Shapes: every entry ``(1, H, W, D)``, RAS+; ``rcbf`` and ``brain`` have the shape and affine of ``cbf``, float32.
     Units: CBF any, it cancels; Tmax s; voxels count as 1 mm without an affine.
@@ -211,6 +215,12 @@ class RelativeFlowd(MapTransform):
             ``E-EVAL-01`` a side without brain, ``E-EVAL-02`` no flow on the healthy side.
 
     Source: ``monai_isles.perfusion.relative_cbf``; ``tests/transforms/test_relative_flow.py``.
+
+    >>> cbf, tmax = torch.full((1, 4, 4, 1), 40.0), torch.ones(1, 4, 4, 1)
+    >>> cbf[0, 0, 0], tmax[0, 0, 0] = 10.0, 8.0  # one voxel on the left with a quarter of the flow
+    >>> case = RelativeFlowd()({"cbf": cbf, "cbv": cbf, "mtt": cbf, "tmax": tmax})
+    >>> float(case["rcbf"][0, 0, 0, 0]), case["midline"]
+    (0.25, 'centroid')
     """
 
     def __init__(
@@ -281,7 +291,7 @@ def scaled_dwi(image: Tensor, *, percentile: float = 99.0, clip: bool = True, wh
 
 
 def _thinned(values: Tensor, most: int = 2**24) -> Tensor:
-    """Return all values, or every n-th where there are more than torch's quantile takes."""
+    """Return all values, or every n-th if there are more than ``torch.quantile`` accepts."""
     flat = values.flatten()
     return flat[:: -(-flat.numel() // most)]
 
@@ -291,7 +301,7 @@ class ScaleDWId(MapTransform):
 
     Shapes: ``(1, H, W, D)`` in and out, float32; affine unchanged.
     Args:
-        keys: entries to scale. percentile: what becomes 1. clip: cut what lies above.
+        keys: entries to scale. percentile: value that becomes 1. clip: clip values above it.
     Raises:
         IslesError: ``E-TPW-05`` from ``scaled_dwi``.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1; ``tests/transforms/test_intensity.py``.

@@ -1,4 +1,4 @@
-"""A head's mirror: the map that takes every point to its counterpart on the other side, in plane or in space."""
+"""A head's mirror: the map from every point to its counterpart on the other side, in plane or in space."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def axis_of(tilts_deg: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def reflection(tilts_deg: float | Sequence[float] | np.ndarray, offset_mm: float) -> Mirror:
-    """Return the reflection across the midline at ``offset_mm``; done twice it is the identity.
+    """Return the reflection across the midline at ``offset_mm``; applied twice it is the identity.
 
     All zero is the plain flip of the first axis.
 
@@ -135,7 +135,7 @@ def sample(image: np.ndarray, voxels: np.ndarray) -> np.ndarray:
 
 
 def _read(padded: np.ndarray, strides: np.ndarray, voxels: np.ndarray) -> np.ndarray:
-    """Return the values between the 2^n neighbours of each position, the last axis joined first."""
+    """Interpolate between the 2^n neighbours of each position, the last axis first."""
     corner = np.floor(voxels).astype(np.intp)
     shares = (voxels - corner).T[..., None].astype(padded.dtype)
     at = (corner + 1) @ strides
@@ -146,7 +146,7 @@ def _read(padded: np.ndarray, strides: np.ndarray, voxels: np.ndarray) -> np.nda
 
 
 def mirrored(volume: np.ndarray, mirror: Mirror, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Return the volume seen in its mirror, interpolated once from the original, zero outside.
+    """Return the mirrored volume, interpolated once from the original, zero outside.
 
     Shapes: ``(H, W, D)`` in and out, float32. Units: ``spacing_mm`` of as many axes as the mirror has.
     Source: ours; ``tests/transforms/test_mirror.py``.

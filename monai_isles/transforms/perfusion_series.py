@@ -1,4 +1,4 @@
-"""The perfusion stage of a CT series, cut out and brought to a fixed number of frames."""
+"""Crop a CT series to its perfusion stage and resample it to a fixed number of frames."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ NO_RISE, NO_FALL, CROSSED = "no_rise", "no_fall", "crossed"
 
 @dataclass(frozen=True)
 class Window:
-    """Hold first and last frame of the perfusion stage, both kept, and the fallbacks that were needed.
+    """Hold the first and the last frame of the perfusion stage (both included) and the fallbacks used.
 
     ``no_rise``: no time begins ``k`` rises, so the first frame is taken; ``no_fall``: no time ends ``k`` falls, so the
     last frame is taken; ``crossed``: the last fall ends before the first rise begins, so the whole series is taken.
@@ -65,7 +65,7 @@ class Window:
 
 
 def perfusion_window(curve: np.ndarray, k: int = 5, *, where: str = "") -> Window:
-    """Return when the summed intensity first rises ``k`` times in a row and when ``k`` falls in a row last end.
+    """Find the first frame of ``k`` rises in a row of the summed intensity, and the end of the last ``k`` falls.
 
     The derivative is one-sided: forward for the start, backward for the end. With these the ranges of ``t`` that the
     paper writes are exactly those where all ``k`` derivatives exist. A frame without change counts as neither rise nor
@@ -120,8 +120,8 @@ def _runs(true: np.ndarray, k: int) -> np.ndarray:
 class PerfusionWindowd(MapTransform):
     """Crop a contrast series to its perfusion stage and resample it to a few frames, ``I*`` of the paper.
 
-    The curve is the sum over all voxels, skull and air included, as the paper has it: what does not take up contrast
-    adds a constant. What was found is kept under ``<key>_window``: ``t_s``, ``t_e``, ``fallbacks``, ``curve`` (q of t).
+    The curve is the sum over all voxels, skull and air included, as in the paper: tissue without contrast adds a
+    constant. The window is stored under ``<key>_window``: ``t_s``, ``t_e``, ``fallbacks``, ``curve`` (q of t).
 
     Shapes: ``(T, H, W, D)`` in, ``(frames, H, W, D)`` float32 out; affine unchanged.
     Units: intensities in the scanner's own units.
@@ -129,11 +129,16 @@ class PerfusionWindowd(MapTransform):
         keys: entries holding a time-first series.
         frames: number of frames out, ``C_e``.
         k: length of the runs of rises and falls.
-        names: where to store each result; over the series itself when None.
+        names: entries for the results; None replaces the series.
     Raises:
         IslesError: ``E-TPW-01``, ``E-TPW-02`` from ``perfusion_window``, ``E-TPW-03`` fewer than 2 frames asked for.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 3.1, equations (2) and (3), C_e = 6;
         ``tests/transforms/test_perfusion_series.py``.
+
+    >>> curve = torch.tensor([0.0, 0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0, 0])
+    >>> case = PerfusionWindowd("ctp", frames=3)({"ctp": curve.reshape(-1, 1, 1, 1)})
+    >>> case["ctp"].flatten().tolist(), case["ctp_window"]["t_s"], case["ctp_window"]["t_e"]
+    ([0.0, 5.0, 0.0], 1, 11)
     """
 
     def __init__(

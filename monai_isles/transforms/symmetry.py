@@ -1,4 +1,4 @@
-"""Symmetric modalities: every image once more, seen in the head's own mirror."""
+"""Add symmetric modalities: every image once more, reflected in the head's own mirror."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def cache_key(head: np.ndarray, affine: np.ndarray, settings: Mapping[str, objec
 
 
 def stored(folder: Path, key: str) -> Registration | None:
-    """Return the registration kept under ``key``; None when there is none, or when its file is damaged and was dropped.
+    """Return the registration stored under ``key``; None if there is none, or if its file was damaged and dropped.
 
     Source: ours; ``tests/transforms/test_mirror_cache.py``.
     """
@@ -65,7 +65,7 @@ def stored(folder: Path, key: str) -> Registration | None:
 
 
 def store(folder: Path, key: str, registration: Registration) -> None:
-    """Keep a registration under ``key``; processes that share the folder see the whole entry or none.
+    """Store a registration under ``key``; other processes see the whole entry or none.
 
     Raises:
         IslesError: ``E-FILE-10`` when the folder cannot be written.
@@ -83,11 +83,11 @@ def _cache(folder: Path) -> Cache:
 
 
 class SymmetricModalitiesd(MapTransform):
-    """Add each image flipped left-right and registered to the original, so that a voxel sees its healthy counterpart.
+    """Add each image flipped left-right and registered to the original: the healthy counterpart of every voxel.
 
-    The flipped head is registered to the head, once, in the axial plane or (MRI) in three dimensions; the same map, the
-    flip included, takes every image in one interpolation. The mirrored CT comes from the whole head, masked by the sum
-    of the mirrored maps.
+    The flipped head is registered to the head once, in the axial plane or (MRI) in three dimensions. The same map, flip
+    included, is applied to every image in one interpolation. The mirrored CT comes from the whole head, masked by the
+    sum of the mirrored maps.
 
     Shapes: every entry ``(1, H, W, D)``, any ``D >= 1``; each gains ``key + suffix``, same shape and affine, float32.
     Units: unchanged, bilinear in plane or trilinear; without an affine voxels count as 1 mm. ``mirror`` receives the
@@ -104,8 +104,8 @@ class SymmetricModalitiesd(MapTransform):
             ``projection``, ``volume`` and ``volume-itk`` are ``rigid`` in plane, ``rigid`` and ``itk`` in space.
         dimensions: 2, one map in the axial plane for all slices, or 3, a map in space.
         cache_dir: folder of the data; registrations are kept in its ``.monai_isles_cache``. None registers every time.
-            A result is found again only for the same voxels, affine and settings; a folder that cannot be written keeps
-            none.
+            A cached result is used only for the same voxels, affine and settings; in a folder that cannot be written
+            nothing is cached.
 
     Raises:
         IslesError: ``E-SYM-01`` an entry is missing, ``E-SYM-02`` shapes differ, ``E-REG-04`` to ``E-REG-06`` no volume
@@ -113,6 +113,13 @@ class SymmetricModalitiesd(MapTransform):
 
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; in three dimensions Clèrigues 2020,
         doi:10.1016/j.cmpb.2020.105521; ``tests/transforms/test_symmetry.py``, ``test_symmetry_volume.py`` beside it.
+
+    >>> from monai_isles.phantom import head_with_pose
+    >>> ct = torch.from_numpy(head_with_pose(seed=1, tilt_deg=6.0, slices=1).ct[None])
+    >>> add = SymmetricModalitiesd(["ct", "tmax"], maps=["tmax"])
+    >>> case = add({"ct": ct, "head": ct, "tmax": torch.ones_like(ct)})
+    >>> case["tmax_sym"].shape == ct.shape, case["mirror"]["method"]
+    (True, 'rigid')
     """
 
     def __init__(

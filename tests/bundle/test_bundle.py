@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_isles.bundle import Bundle, check_bundle, known_bundles
+from monai_isles.bundle import Bundle, check_bundle
+from monai_isles.bundle.bundle import known_bundles
 from monai_isles.errors import IslesError
-from monai_isles.io import pack_zip, publish_json, publish_state, sha256_of
+from monai_isles.io import publish_json, publish_state, sha256_of
+from monai_isles.io.archives import pack_zip
 
 ROOT = Path(__file__).parents[2]
 

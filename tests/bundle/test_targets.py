@@ -50,7 +50,7 @@ def test_what_bundles_need_passes(name: str) -> None:
         ("monai.utils.module.optional_import", "deny"),
         ("monai.data.load_net_with_metadata", "deny"),
         ("monai_isles.cli.main.main", "deny"),
-        ("monai_isles.io.unpack_zip", "deny"),
+        ("monai_isles.io.archives.unpack_zip", "deny"),
         ("monai.transforms.Compose.__init__.__globals__", "private"),
         ("torch.utils.data._utils.worker.x", "private"),
         ("monai.data; import os", "dotted"),

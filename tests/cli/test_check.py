@@ -14,7 +14,7 @@ import pytest
 from monai_isles.cli.main import main
 from monai_isles.io import read_image
 from monai_isles.phantom import make_dataset
-from monai_isles.transforms import mirror_or_midline
+from monai_isles.transforms.registration import mirror_or_midline
 
 KEYS = {"CT": 40, "CT_CBF": 50, "CT_CBV": 4, "CT_MTT": 5, "CT_Tmax": 2}
 

@@ -1,6 +1,6 @@
 """A process builds a thing once, and holds one at a time."""
 
-from monai_isles.cohort import kept
+from monai_isles.cohort.task import kept
 
 
 def test_a_thing_is_built_once_and_gives_way_to_the_next() -> None:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation import contralateral_side, hemispheres
-from monai_isles.evaluation.threshold_baselines import upright_hemispheres
+from monai_isles.evaluation.threshold_baselines import contralateral_side, hemispheres, upright_hemispheres
 
 
 @pytest.mark.parametrize(("angle", "offset"), [(0.0, 0.0), (12.0, 3.0), (-9.0, -4.0)])

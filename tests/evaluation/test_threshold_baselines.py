@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation import rcbf_core, relative_cbf, single_threshold_core, tune_single_threshold
-from monai_isles.evaluation.threshold_baselines import read_perfusion_case
+from monai_isles.evaluation import single_threshold_core, tune_single_threshold
+from monai_isles.evaluation.threshold_baselines import rcbf_core, read_perfusion_case, relative_cbf
 from monai_isles.metrics import dsc
 
 SPACING = (2.0, 2.0, 6.0)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_isles.export import Exported, export_bundle
+from monai_isles.export import export_bundle
+from monai_isles.export.bundle import Exported
 from monai_isles.io import publish_state
 from monai_isles.networks import AsymmetricResUNet
 

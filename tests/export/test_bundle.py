@@ -12,9 +12,11 @@ import pytest
 
 from monai_isles.bundle import Bundle
 from monai_isles.errors import IslesError
-from monai_isles.export import Exported, export_bundle
+from monai_isles.export import export_bundle
+from monai_isles.export.bundle import Exported
 from monai_isles.inference.calibrated import Calibration
-from monai_isles.io import publish_json, publish_state, unpack_zip
+from monai_isles.io import publish_json, publish_state
+from monai_isles.io.archives import unpack_zip
 
 Edit = Callable[..., None]
 

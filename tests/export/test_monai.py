@@ -14,8 +14,9 @@ import torch
 from monai.bundle import create_workflow, load, verify_net_in_out
 from monai.bundle.utils import load_bundle_config
 
-from monai_isles.export import Exported
-from monai_isles.io import read_image, unpack_zip
+from monai_isles.export.bundle import Exported
+from monai_isles.io import read_image
+from monai_isles.io.archives import unpack_zip
 from monai_isles.networks import AsymmetricResUNet
 from monai_isles.phantom import make_dataset
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from monai_isles.errors import IslesError
-from monai_isles.inference import StepSlidingWindowInferer, ensemble_infer, prediction_dropout, window_starts
+from monai_isles.inference import StepSlidingWindowInferer, prediction_dropout, window_starts
+from monai_isles.inference.predictor import ensemble_infer
 from monai_isles.inference.windows_plan import WindowMasks, site_sizes
 from monai_isles.networks import AsymmetricResUNet
 

@@ -10,7 +10,8 @@ from monai.data import MetaTensor
 from torch import Tensor, nn
 
 from monai_isles.errors import IslesError
-from monai_isles.inference import WholeSliceInferer, ensemble_infer
+from monai_isles.inference import WholeSliceInferer
+from monai_isles.inference.predictor import ensemble_infer
 
 
 class Pair(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.io import Limits, pack_zip, unpack_zip
+from monai_isles.io.archives import Limits, pack_zip, unpack_zip
 
 
 def make(path: Path, members: dict[str, bytes], *, mode: int = 0o644, method: int = zipfile.ZIP_DEFLATED) -> Path:

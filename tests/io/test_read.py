@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.io import inspect_image, read_image
+from monai_isles.io import read_image
+from monai_isles.io.read import inspect_image
 
 Write = Callable[..., Path]
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from monai_isles.io import in_turn
+from monai_isles.io.locks import in_turn
 
 
 def test_alone_it_is_made_at_once() -> None:

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from monai_isles.errors import IslesError
-from monai_isles.metrics import STRATA, bland_altman, size_stratum
+from monai_isles.metrics import bland_altman, size_stratum
+from monai_isles.metrics.volume import STRATA
 
 
 def test_bias_and_limits_by_hand() -> None:

@@ -8,7 +8,8 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from monai_isles.inference.calibrated import Calibration
-from monai_isles.metrics import conformal_ranks, fit_chance, fit_volume_errors
+from monai_isles.metrics import fit_chance, fit_volume_errors
+from monai_isles.metrics.calibration import conformal_ranks
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from monai_isles.errors import IslesError
 from monai_isles.papers.figures import contour_grid, pseudo_dwi_montage
-from monai_isles.reports import png_bytes
+from monai_isles.reports.canvas import png_bytes
 
 SIZE = 60
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.reports import best_epoch, dice_plot, read_curves, svg_text, training_curves, volume_scatter
+from monai_isles.reports import dice_plot, read_curves, training_curves, volume_scatter
+from monai_isles.reports.canvas import svg_text
+from monai_isles.reports.curves import best_epoch
 from monai_isles.reports.figures import column, paired
 
 ROWS = [

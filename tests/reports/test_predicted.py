@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_isles.reports import publish_case_page
+from monai_isles.reports.page import publish_case_page
 
 SHAPE = (20, 24, 3)
 SISS, SPES = ("flair", "t1", "t2", "dwi"), ("dwi", "cbf", "cbv", "t1c", "t2", "tmax", "ttp")

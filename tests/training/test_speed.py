@@ -12,9 +12,9 @@ from monai.inferers import SimpleInferer
 
 from monai_isles.errors import IslesError
 from monai_isles.networks import AsymmetricResUNet, PseudoDWINet
-from monai_isles.training import AutocastInferer, TrainingSpeed, training_speed
+from monai_isles.training import AutocastInferer, training_speed
 from monai_isles.training import speed as module
-from monai_isles.training.speed import has_bf16_units
+from monai_isles.training.speed import TrainingSpeed, has_bf16_units
 
 CPU = torch.device("cpu")
 

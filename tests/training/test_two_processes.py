@@ -15,16 +15,8 @@ from torch import nn
 from monai_isles.errors import IslesError
 from monai_isles.networks import PSPNet
 from monai_isles.networks.blocks import LoneBatchNorm2d
-from monai_isles.training import (
-    Curves,
-    EarlyStop,
-    agreed,
-    join_group,
-    leave_group,
-    shard,
-    shared,
-    world_size,
-)
+from monai_isles.training import Curves, EarlyStop, join_group, leave_group, shard, shared, world_size
+from monai_isles.training.distributed import agreed
 
 
 def test_alone_nothing_is_exchanged() -> None:

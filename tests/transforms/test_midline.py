@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.transforms import SkullStripd, SymmetricModalitiesd, mirror_or_midline, mirrored
+from monai_isles.transforms import SkullStripd, SymmetricModalitiesd, mirrored
 from monai_isles.transforms.mirror import reflection
-from monai_isles.transforms.registration import middle_mm
+from monai_isles.transforms.registration import middle_mm, mirror_or_midline
 
 KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
 

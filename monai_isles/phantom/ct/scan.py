@@ -74,7 +74,7 @@ def scan_slab(patient: Patient, section: int, *, seed: int, maps: str | None = N
     """Simulate scan ``section`` of ``patient``: everything a reader gets, and the truth beside it.
 
     Args:
-        maps: method of the maps, one of ``monai_isles.perfusion.METHODS``; that of the patient's variety unless told,
+        maps: method of the maps, one of those of ``perfusion_maps``; unless given, that of the patient's variety,
             which is the default of ``predict-series`` where nothing is varied.
 
     Source: ours; ``tests/phantom/ct/test_scan.py``.
