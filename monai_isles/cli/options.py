@@ -192,12 +192,16 @@ def chosen_place(args: argparse.Namespace) -> Place:
     """Return where the cases run, judged before anything is loaded.
 
     Raises:
-        IslesError: ``E-USE-60``, ``E-USE-61``, ``E-COH-01``, ``E-COH-1x`` from the Slurm profile.
+        IslesError: ``E-USE-60``, ``E-USE-61``; ``E-USE-82`` a zipped bundle, which is unpacked on this machine alone;
+            ``E-COH-01``, ``E-COH-1x`` from the Slurm profile.
     """
-    from monai_isles.cohort.task import is_spread, require_place
+    from monai_isles.cohort.task import is_spread, require_place, stands_elsewhere
 
     require_place(args.workers, args.cluster, args.slurm)
     place: Place = {"workers": args.workers, "cluster": args.cluster, "slurm": args.slurm}
+    archive = str(getattr(args, "bundle", ""))
+    if stands_elsewhere(place) and archive.lower().endswith(".zip"):
+        raise refused("E-USE-82", where="--bundle with --cluster or --slurm", found=archive)
     if is_spread(place):
         from monai_isles.cohort.clusters import read_profile, require_dask
 

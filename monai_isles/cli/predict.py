@@ -13,6 +13,7 @@ ADVANCED = options.ADVANCED
 _OF_CASES = {"data_list": None, "section": "training", "folds": None}
 _OF_SERIES: dict[str, object] = {"dt": None, "times": None, "of_series": None}
 _OF_SERIES |= {"dicom_maps": False, "no_dicom": False, "dicom_out": None, "show_patient": False, "viewer": "small"}
+_OF_SERIES |= {"age": None, "nihss": None}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_isles.cli import options
+from monai_isles.errors import refused
 
 ADVANCED = options.ADVANCED - {"--section"}
 
@@ -49,6 +50,9 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
         valued["dicom-out"] = objects
         how: dict[str, Any] = valued.get(name, {"action": "store_true"})
         parser.add_argument(f"--{name}", **how, help=text if shown else argparse.SUPPRESS)
+    for name, text in (("age", "age in years"), ("nihss", "NIHSS, 0 to 42")):
+        said_of = f"{text}: with the other of the two, of one study, for the DAWN profile; not kept"
+        parser.add_argument(f"--{name}", type=float, metavar="N", help=said_of if shown else argparse.SUPPRESS)
     said_of_viewer = "in the page: small (default), or niivue with three planes too (below 8 MB for 16 slices)"
     words: dict[str, Any] = {"choices": ("small", "niivue"), "default": "small"}
     parser.add_argument("--viewer", **words, help=said_of_viewer if shown else argparse.SUPPRESS)
@@ -68,10 +72,23 @@ def run(args: argparse.Namespace) -> int:
     read["slab_mm"] = args.slab_mm
     if args.dry_run:
         return options.print_rehearsal(args, rehearse_series(args.series, out, **how, **read))
-    wanted = Wanted(not args.no_report, _objects(args), args.show_patient, viewer=args.viewer)
+    wanted = Wanted(not args.no_report, _objects(args), args.show_patient, viewer=args.viewer, dawn=_clinical(args))
     needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory, "strict": args.strict}
     more = {"wanted": wanted, "entropy": args.entropy, "bids": args.bids}
     return options.print_records(args, predict_series(args.series, out, **how, **read, **more, place=place, **needs))
+
+
+def _clinical(args: argparse.Namespace) -> tuple[float, float] | None:
+    """Return age and NIHSS, None where neither is given.
+
+    Raises:
+        IslesError: ``E-USE-81`` for one alone or a value outside its range.
+    """
+    if args.age is None and args.nihss is None:
+        return None
+    if args.age is None or args.nihss is None or not (0 <= args.age <= 130 and 0 <= args.nihss <= 42):
+        raise refused("E-USE-81", where="--age and --nihss", found=f"age {args.age}, NIHSS {args.nihss}")
+    return args.age, args.nihss
 
 
 def _objects(args: argparse.Namespace) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ _VOLUMES = {
 _NUMBERS = {
     "mismatch_ml": ("MISMATCH", "Mismatch volume", "ml"),
     "mismatch_ratio": ("MISMATCH-RATIO", "Mismatch ratio", "{ratio}"),
-    "hypoperfusion_intensity_ratio": ("HIR", "Hypoperfusion intensity ratio", "{ratio}"),
+    "hir": ("HIR", "Hypoperfusion intensity ratio", "{ratio}"),
     "cbv_index": ("CBV-INDEX", "CBV index", "{ratio}"),
 }
 _UNITS = {"ml": "milliliter", "{ratio}": "ratio"}
@@ -171,11 +171,8 @@ def head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]]
 
     Source: ratio: Olivot et al., Stroke 2014, doi:10.1161/STROKEAHA.113.003857.
     """
-    perfusion = dict(result.get("perfusion") or {})
+    perfusion = result.get("perfusion") or {}
     late, low = perfusion.get("tmax_ml") or {}, perfusion.get("rcbf_ml") or {}
-    known = "hypoperfusion_intensity_ratio" in perfusion
-    if not known and float(late.get("6") or 0.0) > 0 and late.get("10") is not None:
-        perfusion["hypoperfusion_intensity_ratio"] = float(late["10"]) / float(late["6"])
     found = {
         code: (meaning, float(perfusion[key]), unit)
         for key, (code, meaning, unit) in _NUMBERS.items()
@@ -208,13 +205,11 @@ def _head_findings(result: Mapping[str, Any]) -> list[QualitativeEvaluation]:
     if perfusion.get("side") in _SIDES:
         code, meaning = _SIDES[perfusion["side"]]
         found.append(QualitativeEvaluation(Code("272741003", "SCT", "Laterality"), Code(code, "SCT", meaning)))
-    if isinstance(perfusion.get("defuse3"), bool):
-        answer = ("373066001", "Yes") if perfusion["defuse3"] else ("373067005", "No")
-        found.append(
-            QualitativeEvaluation(
-                Code("DEFUSE-3", SCHEME, "DEFUSE-3 target profile"), Code(answer[0], "SCT", answer[1])
-            )
-        )
+    for key, code in (("defuse3", "DEFUSE-3"), ("dawn", "DAWN")):
+        if isinstance(perfusion.get(key), bool):
+            name = Code(code, SCHEME, f"{code} target profile")
+            answer = ("373066001", "Yes") if perfusion[key] else ("373067005", "No")
+            found.append(QualitativeEvaluation(name, Code(answer[0], "SCT", answer[1])))
     return found
 
 

@@ -33,13 +33,14 @@ class LoadStudyd(Transform):
     Args:
         names: keys of the modalities.
         key: entry with the path.
+        optional: keys that a study folder may hold beside them, a training's own.
     Raises:
         IslesError: ``E-INF-45`` another number of channels or cases, and those of ``read_image``.
     Source: ours; ``tests/inference/test_labelling.py``.
     """
 
-    def __init__(self, names: Sequence[str], key: str = "image") -> None:
-        self.names, self.key = tuple(names), key
+    def __init__(self, names: Sequence[str], key: str = "image", optional: Sequence[str] = ()) -> None:
+        self.names, self.key, self.optional = tuple(names), key, tuple(optional)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out: dict[Hashable, Any] = dict(data)
@@ -48,8 +49,8 @@ class LoadStudyd(Transform):
         entry: dict[Hashable, Any] = {"case": name} | {key: out[key] for key in (LABEL,) if key in out}
         with TemporaryDirectory(prefix="monai-isles-") as aside:
             paths = self._study(source) if source.is_dir() else self._channels(source, Path(aside))
-            loaded = LoadVerifiedd([*self.names, LABEL], allow_missing_keys=True)(entry | paths)
-        for one in self.names:
+            loaded = LoadVerifiedd([*self.names, *self.optional, LABEL], allow_missing_keys=True)(entry | paths)
+        for one in paths:
             loaded[one].meta["filename_or_obj"] = str(source)
         return out | loaded
 
@@ -57,7 +58,10 @@ class LoadStudyd(Transform):
         cases = find_inputs([folder], keys=self.names)
         if len(cases) != 1:
             raise self._refusal(folder, f"{len(cases)} cases")
-        return {name: str(cases[0].images[name]) for name in self.names}
+        images = cases[0].images
+        return {name: str(images[name]) for name in self.names} | {
+            name: str(images[name]) for name in self.optional if name in images
+        }
 
     def _channels(self, path: Path, aside: Path) -> dict[str, str]:
         """Write each channel as a file of its own on the image's grid, so that it is read as any other image is."""

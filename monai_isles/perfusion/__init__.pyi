@@ -6,6 +6,7 @@ from .prepared import PreparedSeries, bolus_arrival, prepare_series
 from .thresholds import (
     Ischaemia,
     contralateral_side,
+    dawn_profile,
     defuse3_profile,
     ischaemia,
     rcbf_core,
@@ -23,6 +24,7 @@ __all__ = [
     "bolus_arrival",
     "circulant_inverse",
     "contralateral_side",
+    "dawn_profile",
     "defuse3_profile",
     "find_vessels",
     "head_motion",

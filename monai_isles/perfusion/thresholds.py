@@ -238,6 +238,21 @@ def defuse3_profile(core_ml: float, mismatch_ml: float, mismatch_ratio: float) -
     )
 
 
+def dawn_profile(core_ml: float, age_years: float, nihss: float) -> bool:
+    """Return whether the deficit is large for the core, as DAWN selected patients.
+
+    From 80 years on NIHSS >= 10 and core < 21 ml; below 80 NIHSS >= 10 and core < 31 ml, or NIHSS >= 20 and core < 51.
+
+    Source: DAWN, Nogueira et al., N Engl J Med 2018, doi:10.1056/NEJMoa1706442.
+
+    >>> dawn_profile(40.0, age_years=70, nihss=20), dawn_profile(40.0, age_years=80, nihss=20)
+    (True, False)
+    """
+    if age_years >= 80:
+        return nihss >= 10 and core_ml < 21
+    return core_ml < (51 if nihss >= 20 else 31) and nihss >= 10
+
+
 def rcbf_core(
     cbf: np.ndarray,
     brain: np.ndarray,

@@ -256,8 +256,9 @@ def perfusion_tiles(result: Mapping[str, Any]) -> dict[str, str]:
             shown[label] = f"{perfusion[key]:.1f} ml"
     if "mismatch_ratio" in perfusion:
         shown["Mismatch ratio"] = ratio(perfusion)
-    if "defuse3" in perfusion:
-        shown["DEFUSE-3 profile"] = "met" if perfusion["defuse3"] else "not met"
+    for key, label in (("defuse3", "DEFUSE-3 profile"), ("dawn", "DAWN profile")):
+        if key in perfusion:
+            shown[label] = "met" if perfusion[key] else "not met"
     return shown
 
 
@@ -279,6 +280,10 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if "defuse3" in p:
         rule = "core below 70 ml, ratio of 1.8 or more, mismatch of 15 ml or more"
         rows.append(("DEFUSE-3 target profile", "met" if p["defuse3"] else "not met", rule))
+    if "dawn" in p:
+        rule = "by age and NIHSS, not kept here: NIHSS of 10 or more and core below 21 ml from 80 years on, 31 ml before; "
+        rule += "before 80 years also NIHSS of 20 or more and core below 51 ml"
+        rows.append(("DAWN profile", "met" if p["dawn"] else "not met", rule))
     for delay, volume in (p.get("tmax_ml") or {}).items():
         rows.append((f"Tmax > {delay} s", _ml(volume), f"brain with Tmax above {delay} s{left_out}"))
     for part, volume in (p.get("rcbf_ml") or {}).items():

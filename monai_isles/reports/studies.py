@@ -51,10 +51,11 @@ COLUMNS = (
     Column("penumbra_ml", "perfusion.penumbra_ml", "hypoperfused and not core, ml"),
     Column("mismatch_ml", "perfusion.mismatch_ml", "hypoperfused less core, ml"),
     Column("mismatch_ratio", "perfusion.mismatch_ratio", "hypoperfused by core; empty without a core", True),
-    Column("hir", "perfusion.hypoperfusion_intensity_ratio", "volume with Tmax above 10 s by that above 6 s", True),
+    Column("hir", "perfusion.hir", "volume with Tmax above 10 s by that above 6 s", True),
     Column("cbv_index", "perfusion.cbv_index", "mean relative CBV where Tmax is above 6 s", True),
     Column("side", "perfusion.side", "affected side: left, right, none"),
     Column("defuse3", "perfusion.defuse3", "DEFUSE-3 target profile met: true, false"),
+    Column("dawn", "perfusion.dawn", "DAWN profile met, where age and NIHSS were given: true, false"),
     Column("tmax_4_ml", "perfusion.tmax_ml.4", "volume with Tmax above 4 s, ml"),
     Column("tmax_6_ml", "perfusion.tmax_ml.6", "volume with Tmax above 6 s, ml"),
     Column("tmax_8_ml", "perfusion.tmax_ml.8", "volume with Tmax above 8 s, ml"),
@@ -67,6 +68,8 @@ COLUMNS = (
     Column("coverage_mm", "source.coverage.mm", "height of the scan, mm", True),
     Column("frames", "source.frames", "frames of the series", True),
     Column("dt_s", "source.dt_s", "seconds between frames", True),
+    Column("scan_s", "source.scan.seconds", "length of the series, s", True),
+    Column("scan_wanted_s", "source.scan.wanted_s", "length it should have by its venous curve, s"),
     Column("times_from", "source.times_from", "where the frame times were read"),
     Column("tube_kv", "source.tube_kv", "tube voltage, kV", True),
     Column("remarks", "", "codes of the remarks, one word each"),
@@ -125,8 +128,6 @@ def _row(
     page = Path(name) / "report.html"
     row |= {"study": name, "outcome": record["outcome"], "error": error[0] if error else None}
     row |= {"remarks": " ".join(flags) or None, "page": page.as_posix() if (out / page).is_file() else None}
-    if row["hir"] is None and row["tmax_10_ml"] is not None and row["tmax_6_ml"]:
-        row["hir"] = round(row["tmax_10_ml"] / row["tmax_6_ml"], 4)
     return row
 
 

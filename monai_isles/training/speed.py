@@ -30,7 +30,7 @@ class TrainingSpeed:
 
 
 def training_speed(
-    device: torch.device,
+    device: torch.device | str,
     batches: int,
     precision: str = "auto",
     compile: bool | str = "auto",
@@ -59,7 +59,7 @@ def training_speed(
     given = {"precision": precision, "compile": compile, "memory_format": memory_format}
     if wrong := [f"{name} {value!r}" for name, value in given.items() if value not in known[name]]:
         raise refused("E-TRAIN-70", where="training_speed", found=", ".join(wrong))
-    pays = device.type == "cpu" and has_bf16_units() and batches >= _WORTH_COMPILING and world_size() == 1
+    pays = torch.device(device).type == "cpu" and has_bf16_units() and batches >= _WORTH_COMPILING and world_size() == 1
     pays = pays and shutil.which("g++") is not None
     if compile is True:
         require_compiler()

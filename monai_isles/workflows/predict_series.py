@@ -29,6 +29,7 @@ from monai_isles.io.publish import publish_image
 from monai_isles.io.read import Image, read_image
 from monai_isles.io.runs import RunFolder, sweep_parts
 from monai_isles.perfusion.quality import LATE_ARTERY, NO_ARTERY
+from monai_isles.perfusion.thresholds import dawn_profile
 from monai_isles.progress import quiet
 from monai_isles.reports.captures import TITLES, captures, pdf_bytes
 from monai_isles.reports.page import case_page
@@ -60,6 +61,7 @@ class Wanted:
         report: the page. dicom: names of ``DICOM_FILES``, written where the source is DICOM; ``sr`` has a SEG with it.
         show_patient: print the patient's name, number, birth date, sex and study date on the page, nowhere else.
         metadata: of the bundle. viewer: of the page, one of ``monai_isles.reports.page.VIEWERS``.
+        dawn: age in years and NIHSS, for the DAWN profile of one study; they are used and not kept.
     """
 
     report: bool = True
@@ -67,6 +69,7 @@ class Wanted:
     show_patient: bool = False
     metadata: Mapping[str, object] = field(default_factory=dict)
     viewer: str = "small"
+    dawn: tuple[float, float] | None = None
 
     def files(self, measured: MeasuredStudy) -> list[str]:
         """Return the names that a finished case has."""
@@ -98,6 +101,7 @@ def publish_results(
     images = {key: read_image(str(measured.entry[key]), kind=key) for key in _SEEN}
     arrays = {key: image.data for key, image in images.items()}
     _withhold_volumes(measured, result)
+    _add_dawn(result, wanted)
     masks = {"lesion": np.asarray(maps["lesion"][0]) > 0, **_rule_masks(measured, result)}
     for name in ("core", "hypoperfused", "penumbra"):
         if name in masks:
@@ -121,6 +125,12 @@ def _withhold_volumes(measured: MeasuredStudy, result: dict[str, Any]) -> None:
     """Give no volumes of the rules where no artery was found."""
     if result.get("perfusion") and any(flag["code"] == LATE_ARTERY for flag in measured.record["flags"]):
         result["perfusion"] = {"not_computed": NO_ARTERY}
+
+
+def _add_dawn(result: dict[str, Any], wanted: Wanted) -> None:
+    block = result.get("perfusion") or {}
+    if wanted.dawn is not None and "core_ml" in block:
+        result["perfusion"] = block | {"dawn": dawn_profile(block["core_ml"], *wanted.dawn)}
 
 
 def _rule_masks(measured: MeasuredStudy, result: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -263,6 +273,8 @@ def predict_series(
     how = {"series": "ctp" in modalities, "entropy": entropy}
     way = SeriesWay(recipe, wanted, dt_s=dt_s, resample=resample, slab_mm=slab_mm, **how)
     found = find_studies(paths, series=series)
+    if wanted.dawn is not None and len(found) != 1:
+        raise refused("E-USE-81", where="--age and --nihss", found=f"{len(found)} studies")
     with RunFolder(out) as held:
         records = predict_studies(
             way, found, place=place, predictor=predictor, gpus=gpus, memory_gb=memory_gb, strict=strict
@@ -360,7 +372,7 @@ def study_done(task: Task, predictor: Predictor | None = None) -> Record:
     folder = Path(way.recipe.out) / task.case
     with quiet():
         measured = way.measured(study, task.case, str(predictor.device))
-        _forget_unfinished(folder, way.wanted.files(measured), way.wanted.show_patient)
+        _forget_unfinished(folder, measured, way.wanted)
 
         def after(entry: Mapping[str, object], maps: Mapping[str, object], result: dict[str, object]) -> None:
             publish_results(measured, maps, result, folder, way.wanted)
@@ -370,12 +382,13 @@ def study_done(task: Task, predictor: Predictor | None = None) -> Record:
     return record
 
 
-def _forget_unfinished(folder: Path, files: Sequence[str], patient: bool) -> None:
-    """Take the mark of being done from a case that lacks a result now wanted."""
+def _forget_unfinished(folder: Path, measured: MeasuredStudy, wanted: Wanted) -> None:
+    """Take the mark of being done from a case that lacks a result now wanted, or whose inputs are not kept."""
     mark = folder / "result.json"
     try:
-        shown = json.loads(mark.read_bytes()).get("patient_shown") == patient
+        shown = json.loads(mark.read_bytes()).get("patient_shown") == wanted.show_patient
     except (OSError, ValueError, AttributeError):
         shown = True
-    if not shown or not all((folder / name).is_file() for name in files):
+    there = all((folder / name).is_file() for name in wanted.files(measured))
+    if wanted.dawn is not None or not shown or not there:
         mark.unlink(missing_ok=True)

@@ -83,3 +83,11 @@ def test_a_console_of_any_encoding_shows_names_in_any_script(tmp_path: Path, enc
     done = subprocess.run(words, capture_output=True, env=env, timeout=120)
     assert done.returncode == 4 and b"\\u60a3\\u8005 \\u0451" in done.stdout and b"E-FILE-03" in done.stdout
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--cluster", "tcp://host:1"], ["--slurm", "profile.yml"]])
+def test_a_zipped_bundle_is_not_sent_to_other_machines(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "case_1", "--bundle", "shared/mine.ZIP", "--out", "out", *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("E-USE-82: ") and said.count("\n") == 4
+    assert "shared/mine.ZIP" in said and "--unpack" in said

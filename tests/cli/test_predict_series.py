@@ -19,7 +19,8 @@ from monai_isles.phantom import CaseArrays, make_case
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
 ROOT = Path(__file__).parents[2]
-PLANTED = ("ZZPLANTED", "ZZID9", "19230405")
+CLINICAL = ("--age", "83.8125", "--nihss", "17.0625")  # found nowhere afterwards
+PLANTED = (*CLINICAL[1::2], "ZZPLANTED", "ZZID9", "19230405")
 ALL = [
     "core.nii.gz", "hypoperfused.nii.gz", "lesion.nii.gz", "lesion_seg.dcm", "maps", "penumbra.nii.gz",
     "probability.nii.gz", "report.html", "result.json",
@@ -69,7 +70,7 @@ def test_a_dicom_folder_becomes_maps_masks_numbers_page_and_seg(
     predict: Callable[..., int], studies: Path, tmp_path: Path, scan: CaseArrays, caplog, capsys
 ) -> None:
     kinds = ("seg", "sr", "sc", "pdf", "maps")
-    assert predict(studies / "scan_a", extra=("--dicom-out", *kinds, "--debug")) == 0
+    assert predict(studies / "scan_a", extra=("--dicom-out", *kinds, "--debug", *CLINICAL)) == 0
     out = tmp_path / "out/scan_a"
     objects = ["capture_mosaic.dcm", "capture_summary.dcm", "dicom_maps", "report_pdf.dcm", "report_sr.dcm"]
     assert sorted(p.name for p in out.iterdir()) == sorted([*ALL, *objects])
@@ -78,6 +79,7 @@ def test_a_dicom_folder_becomes_maps_masks_numbers_page_and_seg(
     result = result_of(out)
     core = read_image(out / "core.nii.gz")
     assert result["perfusion"]["core_ml"] == pytest.approx(core.data.sum() * np.prod(core.spacing_mm) / 1000, rel=1e-3)
+    assert result["perfusion"]["dawn"] is (result["perfusion"]["core_ml"] < 21)  # older than 80, NIHSS above 10
     assert {flag["code"] for flag in result["quality"]} >= {"few-slices"}
     assert result["source"]["kind"] == "dicom" and result["source"]["ct"] == "plain CT, HU"
     np.testing.assert_array_equal(read_image(out / "maps/ct.nii.gz").data, scan.images["ct"])
@@ -206,6 +208,19 @@ def test_cases_and_series_are_one_or_the_other(words: list[str], tmp_path: Path,
     bundle = str(ROOT / "bundles/threshold")
     assert main(["predict", "--bundle", bundle, "--out", str(tmp_path / "out"), *words]) == 2
     assert "E-USE-40: inputs are not clear" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [(["--age", "80"], "age 80.0, NIHSS None"), (["--age", "80", "--nihss", "43"], "NIHSS 43.0"), (None, "2 studies")],
+)
+def test_age_and_nihss_come_together_for_one_study(
+    words: list[str] | None, found: str, predict: Callable[..., int], studies: Path, tmp_path: Path, capsys
+) -> None:
+    paths = [studies / "scan_a"] if words else [studies / "scan_a", studies / "scan_b"]
+    assert predict(*paths, extra=tuple(words or CLINICAL)) == 2
+    said = capsys.readouterr().err
+    assert "E-USE-81" in said and found in said and not (tmp_path / "out/run.json").exists()
 
 
 def test_the_old_spelling_does_the_same_and_is_not_shown(

@@ -32,7 +32,8 @@ RESULT = {
     "perfusion": {
         "core_ml": 10.0, "hypoperfused_ml": 40.0, "penumbra_ml": 30.0, "mismatch_ml": 30.0, "mismatch_ratio": 4.0,
         "rcbf_ml": {"20": 4.0, "30": 10.0}, "cbv_index": 0.75,
-        "defuse3": True, "side": "left", "tmax_ml": {"4": 60.0, "6": 40.0, "8": 20.0, "10": 10.0},
+        "defuse3": True, "dawn": False, "hir": 0.25, "side": "left",
+        "tmax_ml": {"4": 60.0, "6": 40.0, "8": 20.0, "10": 10.0},
     },
 }  # fmt: skip
 LAID = {
@@ -149,7 +150,8 @@ def test_the_report_has_mismatch_ratio_ladder_interval_and_side(written: Path) -
     assert found["CBV index"] == 0.75
     assert found["Lesion volume, lower limit (90 %)"] == 8.25 and found["Lesion volume, upper limit (90 %)"] == 17.0
     text = str(report)
-    assert "'7771000'" in text and "Laterality" in text and "DEFUSE-3 target profile" in text
+    said = ("'7771000'", "Laterality", "DEFUSE-3 target profile", "DAWN target profile")
+    assert [word for word in said if word not in text] == []
     assert report.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.34"
     assert report.ContentTemplateSequence[0].TemplateIdentifier == "1500"
 
@@ -239,7 +241,7 @@ def test_numbers_that_are_not_there_are_left_out(tmp_path: Path) -> None:
 def test_a_ratio_without_end_is_written_to_the_digits_that_dicom_holds(tmp_path: Path) -> None:
     source, world = source_of(tmp_path / "source", "axial")
     publish_seg({"lesion": world[..., 0] > 0}, source, tmp_path / "seg.dcm", algorithm=NETWORK)
-    result = {"lesion_ml": 1 / 3, "perfusion": {"tmax_ml": {"6": 30.0, "10": 10.0}}}
+    result = {"lesion_ml": 1 / 3, "perfusion": {"hir": 1 / 3}}
     publish_sr(result, tmp_path / "seg.dcm", source, tmp_path / "sr.dcm", algorithm=NETWORK, rule=RULE)
     found = numbers(pydicom.dcmread(tmp_path / "sr.dcm"))
     assert found["Volume"] == found["Hypoperfusion intensity ratio"] == pytest.approx(1 / 3, rel=1e-12)

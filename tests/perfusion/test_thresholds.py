@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.perfusion import Ischaemia, defuse3_profile, ischaemia, rcbf_core
+from monai_isles.perfusion import Ischaemia, dawn_profile, defuse3_profile, ischaemia, rcbf_core
 from monai_isles.perfusion.thresholds import cluster_vox, drop_clusters
 from monai_isles.postprocessing import drop_small
 
@@ -198,3 +198,15 @@ def test_maps_of_other_shapes_are_refused() -> None:
 )
 def test_the_profile_alone(core_ml: float, mismatch_ml: float, ratio: float, fits: bool) -> None:
     assert defuse3_profile(core_ml, mismatch_ml, ratio) is fits
+
+
+@pytest.mark.parametrize(
+    ("core_ml", "age", "nihss", "fits"),
+    [
+        (20.9, 80, 10, True), (21.0, 80, 30, False), (20.0, 80, 9, False),  # group A: 80 years and more
+        (30.9, 79, 10, True), (31.0, 79, 19, False), (30.0, 79, 9, False),  # group B
+        (31.0, 79, 20, True), (50.9, 79, 20, True), (51.0, 79, 42, False),  # group C
+    ],
+)  # fmt: skip
+def test_the_groups_of_dawn_at_their_limits(core_ml: float, age: int, nihss: int, fits: bool) -> None:
+    assert dawn_profile(core_ml, age, nihss) is fits

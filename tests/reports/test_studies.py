@@ -17,6 +17,8 @@ SOURCE = {
     "frames": 45,
     "dt_s": 1.0,
     "coverage": {"slices": 8, "mm": 80.0},
+    "tube_kv": 80.0,
+    "scan": {"seconds": 44.0, "wanted_s": 39.5},
     "simulated": True,
     "settings": {
         "method": "bayes", "truncation": 0.5, "smoothing_mm": 5.0, "vessel_cbv_ml_100g": 9.0, "density_g_ml": 1.04,
@@ -29,7 +31,7 @@ def result_of(number: int, lesion_ml: float) -> dict:
     perfusion = {
         "core_ml": 5.0, "hypoperfused_ml": 20.0, "penumbra_ml": 15.0, "mismatch_ml": 15.0, "mismatch_ratio": 4.0,
         "defuse3": True, "tmax_ml": {"4": 30.0, "6": 20.0, "8": 10.0, "10": 5.0}, "core_rcbf": 0.3, "delay_s": 6.0,
-        "min_cluster_ml": 1.0,
+        "min_cluster_ml": 1.0, "hir": 0.25, "rcbf_ml": {"20": 2.0, "30": 5.0},
     }  # fmt: skip
     quality = [{"code": "few-slices", "severity": "warning", "text": "2 slices <b>only</b>"}] if number < 3 else []
     return {
@@ -91,6 +93,8 @@ def test_the_table_has_one_row_a_study_with_its_numbers(run: tuple[Path, dict]) 
     )
     assert (one["core_ml"], one["tmax_10_ml"], one["hir"], one["mismatch_ratio"]) == ("5.0", "5.0", "0.25", "4.0")
     assert (one["coverage_mm"], one["frames"], one["page"]) == ("80.0", "45", "study_3/report.html")
+    assert (one["rcbf_20_ml"], one["rcbf_38_ml"], one["tube_kv"]) == ("2.0", "", "80.0")
+    assert (one["scan_s"], one["scan_wanted_s"], one["dawn"]) == ("44.0", "39.5", "")
     assert rows["<i>a"]["remarks"] == "few-slices E-VAL-16"
     assert rows["broken"]["error"] == "E-SCAN-01: no images" and rows["broken"]["lesion_ml"] == ""
 
