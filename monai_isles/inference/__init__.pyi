@@ -1,5 +1,5 @@
 from .ischaemia import case_ischaemia
-from .labelling import LabelMaskd, LoadStudyd
+from .labelling import LabelForegroundd, LabelMaskd, LoadStudyd
 from .outputs import LesionMapsd, PublishMapsd, entropy_bits, lesion_confidence
 from .predictor import Predictor, load_predictor
 from .whole_slices import WholeSliceInferer
@@ -7,6 +7,7 @@ from .windows import StepSlidingWindowInferer, prediction_dropout
 from .windows_plan import count_windows, window_starts
 
 __all__ = [
+    "LabelForegroundd",
     "LabelMaskd",
     "LesionMapsd",
     "LoadStudyd",

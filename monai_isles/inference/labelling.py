@@ -78,6 +78,32 @@ class LoadStudyd(Transform):
         return refused("E-INF-45", where=str(where), found=found, names=", ".join(self.names))
 
 
+class LabelForegroundd(Transform):
+    """Keep the foreground with the image, since MONAI Label gives the inferer nothing else, and drop used entries.
+
+    ``StepSlidingWindowInferer`` finds it as ``image.meta["foreground"]``.
+
+    Shapes: ``foreground`` (1, H, W, D) on the grid of ``image``, both unchanged.
+    Args:
+        drop: entries that are not needed any more.
+    Source: ours; ``tests/inference/test_labelling.py``.
+
+    >>> image, mask = MetaTensor(torch.zeros(1, 4, 4, 1)), torch.ones(1, 4, 4, 1)
+    >>> made = LabelForegroundd(["head"])({"image": image, "foreground": mask, "head": "found"})
+    >>> sorted(made), tuple(made["image"].meta["foreground"].shape)
+    (['foreground', 'image'], (1, 4, 4, 1))
+    """
+
+    def __init__(self, drop: Sequence[str]) -> None:
+        self.drop = frozenset(drop)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = {key: value for key, value in data.items() if key not in self.drop}
+        mask = torch.as_tensor(np.asarray(out["foreground"]))
+        out["image"] = MetaTensor(out["image"], meta=dict(out["image"].meta) | {"foreground": mask})
+        return out
+
+
 class LabelMaskd(Transform):
     """Give the lesion as ``pred`` on the stored voxels of the file that ``image`` came from, and write nothing.
 

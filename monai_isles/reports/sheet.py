@@ -281,8 +281,8 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         rule = "core below 70 ml, ratio of 1.8 or more, mismatch of 15 ml or more"
         rows.append(("DEFUSE-3 target profile", "met" if p["defuse3"] else "not met", rule))
     if "dawn" in p:
-        rule = "by age and NIHSS, not kept here: NIHSS of 10 or more and core below 21 ml from 80 years on, 31 ml before; "
-        rule += "before 80 years also NIHSS of 20 or more and core below 51 ml"
+        rule = "by age and NIHSS, not kept here: NIHSS of 10 or more and core below 21 ml from 80 years on, 31 ml "
+        rule += "before; before 80 years also NIHSS of 20 or more and core below 51 ml"
         rows.append(("DAWN profile", "met" if p["dawn"] else "not met", rule))
     for delay, volume in (p.get("tmax_ml") or {}).items():
         rows.append((f"Tmax > {delay} s", _ml(volume), f"brain with Tmax above {delay} s{left_out}"))

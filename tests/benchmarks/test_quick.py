@@ -50,3 +50,11 @@ def test_heads_go_to_the_child_process_unchanged(tmp_path: Path) -> None:
     errors = [registration.registered(registration.ways()["rigid"], [one])[0][0] for one in (head, again)]
     assert errors[0] == pytest.approx(errors[1], abs=1e-6) and errors[0] < 2.0
     assert registration.failures([0.5, 2.5, float("inf")]) == 2
+
+
+@pytest.mark.long
+def test_the_parts_of_a_study_add_up_to_the_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert importlib.import_module("study").main(["--quick", "--out", str(tmp_path)]) == 0
+    (kept,) = [json.loads(line) for line in (tmp_path / "study.jsonl").read_text().splitlines()]
+    assert sum(kept["parts_s"].values()) == pytest.approx(kept["whole_s"], abs=0.05)
+    assert all(took > 0 for took in kept["parts_s"].values()) and len(kept["parts_s"]) == 16

@@ -11,7 +11,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_isles.errors import IslesError
-from monai_isles.inference import LabelMaskd, LoadStudyd
+from monai_isles.inference import LabelForegroundd, LabelMaskd, LoadStudyd, StepSlidingWindowInferer
 
 NAMES = ("ct", "cbf")
 FLIPPED = np.array([[-2.0, 0, 0, 9], [0, 2.0, 0, -4], [0, 0, 5.0, 1], [0, 0, 0, 1]])  # stored right to left
@@ -56,3 +56,22 @@ def test_a_study_folder_is_read_by_the_names_of_its_files(phantom_folder: Path) 
 def test_another_number_of_channels_is_refused_by_name(image: Path) -> None:
     with pytest.raises(IslesError, match=r"E-INF-45.*\n.*scan_1.*\n.*2 channels\n.*ct, cbf, tmax, in this order"):
         LoadStudyd((*NAMES, "tmax"))({"image": str(image)})
+
+
+def test_the_inferer_finds_the_foreground_beside_the_image() -> None:
+    """Windows lie on the one foreground voxel alone, so that the far corner is never predicted."""
+    foreground = torch.zeros(1, 16, 16, 1)
+    foreground[0, 4, 4, 0] = 1
+    entry = {"image": MetaTensor(torch.zeros(1, 16, 16, 1)), "foreground": foreground, "head": 3}
+    made = LabelForegroundd(["head"])(entry)
+    assert set(made) == {"image", "foreground"} and "foreground" not in entry["image"].meta
+    inferer = StepSlidingWindowInferer(roi_size=(4, 4), step=2)
+    network = torch.nn.Conv2d(1, 2, 1)
+    found, wanted = inferer(made["image"][None], network), inferer(entry["image"][None], network, foreground[None])
+    assert torch.equal(found, wanted) and not torch.equal(found, inferer(entry["image"][None], network))
+
+
+def test_a_folder_may_hold_more_than_is_asked(phantom_folder: Path) -> None:
+    case = phantom_folder / "TRAINING/case_1"
+    out = LoadStudyd(("ct",), optional=("dwi", "flair"))({"image": str(case)})
+    assert "dwi" in out and "flair" not in out and out["dwi"].shape == out["ct"].shape
