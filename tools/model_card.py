@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.bundle import WEIGHTS, Bundle
 from monai_isles.errors import IslesError
 from monai_isles.io import sha256_of
 from monai_isles.io.publish import publish_together
@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--predictions", type=Path, help="output folder of predict on those cases")
     parser.add_argument("--device", help="what it was trained on, in words")
     parser.add_argument("--memory-gb", help="peak memory of predict, as measured")
+    parser.add_argument("--training-command", help="what was run, in place of the words of the card")
     parser.add_argument("--note", action="append", default=[], help="a sentence the reader must know")
     parser.add_argument("--texts", type=Path, help="JSON with the card's words (default: the bundle's own)")
     args = parser.parse_args(argv)
@@ -59,9 +60,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     weights, curves = args.run / "model.pt", args.run / "curves.csv"
     facts |= describe(args, metadata, texts, sha256_of(weights))
+    facts["training_command"] = args.training_command or facts["training_command"]
     metadata |= {"weights_sha256": facts["weights_sha256"], "eval_metrics": measured(args.scores)}
     made = {
-        args.bundle / "models/model.pt": weights.read_bytes(),
+        args.bundle / WEIGHTS: weights.read_bytes(),
         args.bundle / "docs/curves.csv": curves.read_bytes(),
         args.bundle / "docs/curves.png": png_bytes(training_curves(read_curves(curves))),
         readme: model_card(facts),
@@ -119,7 +121,7 @@ def describe(args: argparse.Namespace, metadata: dict[str, Any], texts: dict[str
         "published": published or None,
         "memory_gb": args.memory_gb,
         "seconds_per_case": round(sum(seconds) / len(seconds), 1),
-        "weights": "models/model.pt",
+        "weights": WEIGHTS,
         "weights_sha256": digest,
         "curves_figure": "docs/curves.png",
     }

@@ -1,11 +1,13 @@
 """Make the weights of a bundle: simulate, train to the stopping rule, search, calibrate, score, write the card.
 
 ``python tools/weights.py clerigues --out runs/weights/clerigues``, or ``make weights BUNDLE=clerigues``
+``python tools/weights.py clerigues_mri --variant spes --out runs/weights/clerigues_mri_spes``
 
-What is simulated and trained stands under ``weights`` in the bundle's ``paper.json``. Three data sets are made: one to
-train on, one to choose threshold, smallest lesion and calibration on, and one that decides nothing and is scored. The
-bundle in the source tree changes only at the end, and with ``--keep`` not at all. What is done is kept: repeat the
-command to go on after a stop.
+What is simulated and trained stands under ``weights`` in the bundle's ``paper.json``, of second weights of a bundle
+under its ``variants``. Three data sets are made: one to train on, one to choose threshold, smallest lesion and
+calibration on, and one that decides nothing and is scored. They lie in ``data`` beside ``--out``, and bundles that are
+trained on the same share them. The bundle in the source tree changes only at the end, and with ``--keep`` not at all.
+What is done is kept: repeat the command to go on after a stop.
 """
 
 from __future__ import annotations
@@ -14,14 +16,18 @@ import argparse
 import csv
 import json
 import math
+import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from monai_isles.bundle.bundle import Bundle, setting
+from monai_isles.bundle.bundle import INFERENCE, METADATA, WEIGHTS, Bundle, setting
 from monai_isles.crossval.out_of_fold import OutOfFold
 from monai_isles.crossval.plan import Plan
 from monai_isles.crossval.protocols import SIZES_VOX, grid_scores
@@ -29,32 +35,91 @@ from monai_isles.crossval.search import Calibrated, fit_calibration
 from monai_isles.data import make_datalist
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 from monai_isles.evaluation.pairs import find_references
+from monai_isles.export.bundle import calibration_of
 from monai_isles.inference.calibrated import Calibration
 from monai_isles.io import publish_json, sha256_of
+from monai_isles.modalities import PERFUSION_MAPS
+from monai_isles.reports import best_epoch, read_curves
 
 TRAIN, CALIBRATE, UNSEEN = "train", "calibrate", "unseen"
 WATCHED, SCORED = 0, ("0", "1", "2", "3")
+SPLIT = {
+    "folds": "5 folds that never split a subject, balanced by lesion volume, seed 0 (monai_isles.data.make_datalist)",
+    "training_folds": [1, 2, 3, 4],
+    "validation_fold": WATCHED,
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Hold which weights are made of what, and where.
+
+    Args:
+        bundle: in the source tree. recipe: ``weights`` of its paper.json, or one of their ``variants``.
+        out: folder of training, predictions and scores. variant: ``spes`` for ``models/spes.pt``, None for the first.
+        changed: settings of the training above those of the recipe.
+    """
+
+    bundle: Bundle
+    recipe: Mapping[str, Any]
+    out: Path
+    variant: str | None = None
+    changed: Mapping[str, object] | None = None
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Return what the training differs in from ``train.json`` under the recipe's overlays."""
+        return {**self.recipe.get("settings", {}), **(self.changed or {})}
+
+    @property
+    def overlays(self) -> list[str]:
+        """Return the config files that training and prediction are under."""
+        return list(self.recipe.get("overlays", ()))
+
+    @property
+    def weights(self) -> str:
+        """Return where the weights lie in the bundle."""
+        return f"models/{self.variant}.pt" if self.variant else WEIGHTS
+
+    @property
+    def network(self) -> dict[str, object]:
+        """Return the settings that prediction shares with the training: the width, where it is not the bundle's."""
+        config = self.bundle.config("inference")
+        return {key: value for key, value in self.settings.items() if key in config}
+
+    @property
+    def ids(self) -> str:
+        """Return the config that says what holds for these weights: another one where other weights need others."""
+        return f"shipped_{self.variant}.json" if self.variant else "shipped.json" if self.network else INFERENCE
+
+    def data(self, part: str) -> Path:
+        """Return the folder of a data set; its name is how it is simulated."""
+        return self.out.absolute().parent / "data" / re.sub(r"\W+", "_", self.recipe[part]).strip("_")
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Do the steps that are not done."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("bundle", help="name of a bundle whose paper.json says how its weights are made")
-    parser.add_argument("--out", type=Path, required=True, help="folder of data, training, predictions and scores")
+    parser.add_argument("--out", type=Path, required=True, help="folder of training, predictions and scores")
+    parser.add_argument("--variant", help="second weights of the bundle, by the overlay they are for")
     parser.add_argument("--set", nargs="+", action="extend", default=[], type=setting, metavar="KEY=VALUE",
                         help="settings of the training above those of paper.json, as JSON")  # fmt: skip
     parser.add_argument("--keep", action="store_true", help="leave the bundle of the source tree as it is")
     parser.add_argument("--device", default="one thread of a shared two-core server", help="for the card, in words")
     args = parser.parse_args(words)
     bundle = Bundle.open(args.bundle)
-    recipe: dict[str, Any] = bundle.paper["weights"]
-    for name in (TRAIN, CALIBRATE, UNSEEN):
-        simulate(args.out / name, recipe[name])
-    run = train(bundle, args.out, {**recipe.get("settings", {}), **dict(args.set)}, recipe.get("overlays", ()))
-    trained = candidate(bundle, args.out, run)
-    scores = score(trained, args.out)
+    recipe = bundle.paper["weights"]
+    job = Job(
+        bundle, recipe["variants"][args.variant] if args.variant else recipe, args.out, args.variant, dict(args.set)
+    )
+    for part in (TRAIN, CALIBRATE, UNSEEN):
+        simulate(job.data(part), job.recipe[part])
+    run = train(job)
+    trained = candidate(job, run)
+    scores = score(job, trained)
     if not args.keep:
-        install(trained, bundle, args, run, scores)
+        install(job, trained, run, scores, args.device)
     return 0
 
 
@@ -65,45 +130,64 @@ def simulate(folder: Path, words: str) -> None:
         publish_json(folder / "list.json", make_datalist(folder / "data", folds=5))
 
 
-def train(bundle: Bundle, out: Path, settings: Mapping[str, object], overlays: Sequence[str]) -> Path:
+def train(job: Job) -> Path:
     """Train to the end, or go on from the last checkpoint."""
-    run = out / "run"
+    run = job.out / "run"
     if (run / "run.json").is_file():
         return run
-    places = {"dataset_dir": out / TRAIN / "data", "data_list": out / TRAIN / "list.json", "output_dir": run,
-              "cache_dir": out / "cache"}  # fmt: skip
-    chosen = {**settings, **{name: str(path.absolute()) for name, path in places.items()}, "fold": WATCHED}
-    publish_json(out / "settings.json", {"bundle_root": str(bundle.root), **chosen})
-    configs = [str(bundle.file("train.json")), *(str(bundle.file(one)) for one in overlays), str(out / "settings.json")]
-    call("-m", "monai.bundle", "run", "training", "--config_file", repr(configs))
+    places = {"dataset_dir": job.data(TRAIN) / "data", "data_list": job.data(TRAIN) / "list.json", "output_dir": run,
+              "cache_dir": job.out / "cache"}  # fmt: skip
+    chosen = {**job.settings, **{name: str(path.absolute()) for name, path in places.items()}, "fold": WATCHED}
+    publish_json(job.out / "settings.json", {"bundle_root": str(job.bundle.root), **chosen})
+    configs = [str(job.bundle.file(name)) for name in ("train.json", *job.overlays)]
+    call("-m", "monai.bundle", "run", "training", "--config_file", repr([*configs, str(job.out / "settings.json")]))
     return run
 
 
-def candidate(bundle: Bundle, out: Path, run: Path) -> Path:
+def candidate(job: Job, run: Path) -> Path:
     """Copy the bundle with the new weights, the pair and the calibration that scans of ``calibrate`` chose."""
-    copy = out / "bundle" / bundle.root.name
+    copy = job.out / "bundle" / job.bundle.root.name
     weights = run / "model.pt"
-    if (copy / "chosen.json").is_file() and sha256_of(copy / "models/model.pt") == sha256_of(weights):
+    if (copy / "chosen.json").is_file() and sha256_of(copy / job.weights) == sha256_of(weights):
         return copy
-    folder, listed = out / CALIBRATE / "maps", out / CALIBRATE / "list.json"
-    verb("predict", str(out / CALIBRATE / "data"), "--data-list", str(listed), "--bundle", str(bundle.root),
-         "--weights", str(weights), "--out", str(folder / "predictions"), *fast(bundle), "--no-report")  # fmt: skip
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(job.bundle.root, copy)
+    (copy / "models").mkdir(exist_ok=True)
+    shutil.copyfile(weights, copy / job.weights)
+    set_ids(copy / METADATA, **named(job, copy, weights_sha256=sha256_of(weights)))
+    set_ids(copy / job.ids, **job.network, calibration=None)
+    data, folder = job.data(CALIBRATE), job.out / "maps"
+    predict(job, copy, data, folder / "predictions")
     found = OutOfFold(folder, cast(Plan, None), [])
-    cases = [one for one in find_references(out / CALIBRATE / "data", data_list=listed) if found.path(one).is_file()]
-    found = OutOfFold(folder, cast(Plan, None), cases)
-    pair = grid_scores(found, bundle.paper.get("sizes_vox", SIZES_VOX)).choose()
-    about = f"{len(cases)} simulated scans that were not trained on: {bundle.paper['weights'][CALIBRATE]}"
+    cases = [one for one in find_references(data / "data", data_list=data / "list.json") if found.path(one).is_file()]
+    pair = grid_scores(
+        OutOfFold(folder, cast(Plan, None), cases), job.bundle.paper.get("sizes_vox", SIZES_VOX)
+    ).choose()
+    about = f"{len(cases)} simulated scans that were not trained on: {job.recipe[CALIBRATE]}"
     fitted = fit_calibration(
         cases, found.read, threshold=pair.threshold, min_size_vox=pair.min_size_vox, about=about
     )  # fmt: skip
-    shutil.copytree(bundle.root, copy, dirs_exist_ok=True)
-    shutil.copyfile(weights, copy / "models/model.pt")
-    publish_json(copy / "models/calibration.json", fitted.calibration.record())
-    set_ids(copy / "inference.json", threshold=fitted.threshold, min_size_vox=pair.min_size_vox,
-            calibration="$@bundle_root + '/models/calibration.json'")  # fmt: skip
-    set_ids(copy / "metadata.json", weights_sha256=sha256_of(weights))
+    fit = calibration_of(copy / job.weights)
+    publish_json(fit, fitted.calibration.record())
+    set_ids(copy / job.ids, threshold=fitted.threshold, min_size_vox=pair.min_size_vox,
+            calibration=f"$@bundle_root + '/models/{fit.name}'")  # fmt: skip
     publish_json(copy / "chosen.json", said(fitted, pair.threshold, pair.min_size_vox))
     return copy
+
+
+def named(job: Job, folder: Path, **values: object) -> dict[str, object]:
+    """Return what ``metadata.json`` has to say of these weights: ids of its own, or of a variant."""
+    if job.variant is None:
+        return values
+    others = Bundle(folder).metadata.get("variants", {})
+    return {"variants": others | {job.variant: others.get(job.variant, {}) | values}}
+
+
+def predict(job: Job, bundle: Path, data: Path, out: Path, *more: str) -> float:
+    """Predict a data set by a bundle's own weights; return the peak memory in GB."""
+    words = [*(("--overlay", *job.overlays) if job.overlays else ()), *fast(job.bundle), *more]
+    return verb("predict", str(data / "data"), "--data-list", str(data / "list.json"), "--bundle", str(bundle), "--out",
+                str(out), *words, "--no-report")  # fmt: skip
 
 
 def said(fitted: Calibrated, threshold: float, min_size_vox: int) -> dict[str, object]:
@@ -115,54 +199,114 @@ def said(fitted: Calibrated, threshold: float, min_size_vox: int) -> dict[str, o
     }  # fmt: skip
 
 
-def score(trained: Path, out: Path) -> Path:
-    """Predict and score four fifths of the unseen scans; the others tune the single threshold of the baseline."""
-    predictions, scores, listed = out / "predictions", out / "scores", out / UNSEEN / "list.json"
-    data = ["--data-list", str(listed), "--folds", *SCORED]
-    bundle = Bundle.open(trained)
-    verb("predict", str(out / UNSEEN / "data"), *data, "--bundle", str(trained), "--out", str(predictions),
-         *fast(bundle), "--no-report")  # fmt: skip
-    verb("evaluate", "--pred", str(predictions), "--ref", str(out / UNSEEN / "data"), *data, "--baseline",
-         "--allow-missing", "--out", str(scores))  # fmt: skip
+def score(job: Job, trained: Path) -> Path:
+    """Predict and score the unseen scans; where rules compete, a fifth of them tunes the single threshold instead."""
+    data, scores, memory = job.data(UNSEEN), job.out / "scores", job.out / "memory.json"
+    folds = ["--folds", *SCORED] if ruled(job) else []
+    peak = predict(job, trained, data, job.out / "predictions", *folds)
+    if not memory.is_file():
+        publish_json(memory, {"gb": round(peak, 2)})
+    verb("evaluate", "--pred", str(job.out / "predictions"), "--ref", str(data / "data"), "--data-list",
+         str(data / "list.json"), *folds, *(["--baseline"] if folds else []), "--allow-missing",
+         "--out", str(scores))  # fmt: skip
     return scores
 
 
-def install(trained: Path, bundle: Bundle, args: argparse.Namespace, run: Path, scores: Path) -> None:
+def ruled(job: Job) -> bool:
+    """Tell whether the clinics' rule for the core applies: to maps of CT perfusion."""
+    return {"ct", *PERFUSION_MAPS} <= set(job.bundle.metadata["modalities"])
+
+
+def install(job: Job, trained: Path, run: Path, scores: Path, device: str) -> None:
     """Take weights, calibration and pair over into the source tree and write the card."""
-    for name in ("inference.json", "models/calibration.json"):
-        shutil.copyfile(trained / name, bundle.root / name)
-    split = {**bundle.metadata["training_split"], "data": f"simulated scans, phantom {bundle.paper['weights'][TRAIN]}"}
-    set_ids(bundle.root / "metadata.json", training_split=split)
-    call("docs/make/training_intensities.py", "--bundle", str(bundle.root), "--data", str(args.out / TRAIN / "data"))
-    notes = [word for note in notes_of(scores, trained) for word in ("--note", note)]
-    call("tools/model_card.py", str(bundle.root), "--run", str(run), "--scores", str(scores), "--predictions",
-         str(args.out / "predictions"), "--device", args.device, "--memory-gb", "0.81", *notes)  # fmt: skip
+    root = job.bundle.root
+    (root / "models").mkdir(exist_ok=True)
+    for name in (job.ids, str(calibration_of(Path(job.weights)))):
+        shutil.copyfile(trained / name, root / name)
+    notes = [*stopped(job, run), *notes_of(scores, trained, job)]
+    if job.variant:
+        shutil.copyfile(run / "model.pt", root / job.weights)
+        set_ids(
+            root / METADATA,
+            **named(job, root, weights_sha256=sha256_of(run / "model.pt"), eval_metrics=measured, notes=notes),
+        )
+        return
+    split = {**SPLIT, "data": f"simulated scans, phantom {job.recipe[TRAIN]}"}
+    set_ids(root / METADATA, training_split=split)
+    if set(job.bundle.metadata["modalities"]) == {"ct", *PERFUSION_MAPS}:
+        call("docs/make/training_intensities.py", "--bundle", str(root), "--data", str(job.data(TRAIN) / "data"))
+    for name, one in job.bundle.metadata.get("variants", {}).items():
+        notes += [f"With `--overlay {name}.json` (`models/{name}.pt`): {note}" for note in one["notes"]]
+    memory = json.loads((job.out / "memory.json").read_text(encoding="utf-8"))["gb"]
+    call("tools/model_card.py", str(root), "--run", str(run), "--scores", str(scores), "--predictions",
+         str(job.out / "predictions"), "--device", device, "--memory-gb", str(memory), "--training-command",
+         command(job), *(word for note in notes for word in ("--note", note)))  # fmt: skip
 
 
-def notes_of(scores: Path, trained: Path) -> list[str]:
+def command(job: Job) -> str:
+    """Return the commands that lead to these weights: the whole, and the training within it with its settings."""
+    whole = f"python tools/weights.py {job.bundle.name} --out runs/weights/{job.bundle.name}"
+    configs = [f"bundles/{job.bundle.name}/{name}" for name in ("train.json", *job.overlays)]
+    given = {**job.settings, "dataset_dir": "DATA", "data_list": "LIST", "fold": WATCHED}
+    words = [
+        f"--{key} {shlex.quote(value if isinstance(value, str) else json.dumps(value))}" for key, value in given.items()
+    ]
+    listed = configs[0] if len(configs) == 1 else shlex.quote(repr(configs))
+    simulated = f"monai-isles phantom --out DATA {job.recipe[TRAIN]}"
+    return "\n".join([whole, "# which simulates and trains by", simulated,
+                      f"python -m monai.bundle run training --config_file {listed} {' '.join(words)}"])  # fmt: skip
+
+
+def stopped(job: Job, run: Path) -> list[str]:
+    """Return what ended the training: the bundle's own rule, or the recipe's last epoch; and what the recipe says."""
+    curves, config = read_curves(run / "curves.csv"), job.bundle.config("train")
+    last, best = len(curves), round(best_epoch(curves))
+    own, allowed = config["max_epochs"], job.settings.get("max_epochs", config["max_epochs"])
+    patience = job.settings.get("patience", config["patience"] if "patience" in config else None)
+    if last < cast(int, allowed):
+        end = f"Stopped by its rule after {last} epochs: epoch {best} was best, patience {patience} used up."
+    else:
+        end = (f"Stopped by the clock: the recipe allows {last} epochs (`train.json` {own}); epoch {best} was best"
+               + (f", {last - best} of {patience} epochs of patience used up." if patience else "."))  # fmt: skip
+    return [*job.recipe.get("said", ()), end]
+
+
+def measured(scores: Path) -> dict[str, object]:
+    """Return mean Dice and its interval, with n and data named, as ``metadata.json`` has them."""
+    network = json.loads((scores / "summary.json").read_text(encoding="utf-8"))["methods"]["network"]
+    dice = network["metrics"]["dsc"]
+    mean = {"mean": round(dice["mean"], 3), "ci95": [round(value, 3) for value in dice["ci95"]]}
+    data = "simulated scans of unseen subjects (phantom)"
+    return {"data": data, "cases": network["n"], "mean_dice": {"these weights": mean}}
+
+
+def notes_of(scores: Path, trained: Path, job: Job) -> list[str]:
     """Return what the card says beside its table, each number from the scores of the unseen scans."""
-    summary = json.loads((scores / "summary.json").read_text(encoding="utf-8"))
+    summary = json.loads((scores / "summary.json").read_text(encoding="utf-8"))["methods"]
     chosen = json.loads((trained / "chosen.json").read_text(encoding="utf-8"))
-    network, rule, single = (summary["methods"][name] for name in ("network", "rcbf30", "single_threshold"))
-    small, volumes = network["strata"]["<10 ml"], network["bland_altman"]
+    network, small = summary["network"], summary["network"]["strata"]["<10 ml"]
+    volumes, fitted = network["bland_altman"], Calibration.read(calibration_of(trained / job.weights))
     with (scores / "per_case.csv").open(encoding="utf-8") as file:
         held = held_by_third(list(csv.DictReader(file)))
-    means = [one["metrics"]["dsc"]["mean"] for one in (network, rule, single)]
-    fitted = Calibration.read(trained / "models/calibration.json")
+    rules = [f"{name} {summary[key]['metrics']['dsc']['mean']:.3f}" for key, name in
+             (("rcbf30", "rCBF < 30 %"), ("single_threshold", "best single threshold")) if key in summary]  # fmt: skip
+    dice, beside = network["metrics"]["dsc"], f" ({', '.join(rules)})" if rules else ""
+    below = f"lesions below 10 ml {small['metrics']['dsc']['mean']:.3f} (n {small['n']})" if small["n"] else ""
     return [
-        f"Unseen scans, n {network['n']}, with `--fast`: mean Dice {means[0]:.3f} (rCBF < 30 % {means[1]:.3f}, "
-        f"best single threshold {means[2]:.3f}); lesions below 10 ml {small['metrics']['dsc']['mean']:.3f} "
-        f"(n {small['n']}).",
+        f"Unseen scans ({job.recipe[UNSEEN]}), n {network['n']}{', with `--fast`' if fast(job.bundle) else ''}: mean "
+        f"Dice {dice['mean']:.3f}, 95 % interval {dice['ci95'][0]:.3f} to {dice['ci95'][1]:.3f}{beside}"
+        f"{'; ' if below else ''}{below}.",
         f"Volumes: R2 {network['volumes']['r2']:.2f}, bias {volumes['bias_ml']:+.1f} ml (limits of agreement "
         f"{volumes['lower_ml']:.1f} to {volumes['upper_ml']:.1f} ml).",
-        f"The 90 % volume interval holds the reference in {sum(map(sum, held))} of {sum(map(len, held))} unseen scans; "
-        f"by third of reference volume {', '.join(f'{sum(third)} of {len(third)}' for third in held)}.",
+        *([f"The 90 % volume interval holds the reference in {sum(map(sum, held))} of {sum(map(len, held))} unseen "
+           f"scans; by third of reference volume {', '.join(f'{sum(third)} of {len(third)}' for third in held)}."]
+          if any(held) else []),
         f"Calibration fitted on {fitted.about}: temperature {fitted.temperature:.3g}, shift {fitted.shift:.3g}; "
         f"expected calibration error {chosen['ece_before']:.3f} before, {chosen['ece_after']:.3f} after, on the scans "
         f"it was fitted on, and {network['calibration']['ece']:.3f} on the unseen ones. T {chosen['threshold']:g} (of "
         f"the network itself {chosen['threshold_of_the_network']:g}) and Smin {chosen['min_size_vox']} were chosen "
         "there too.",
-    ]
+    ]  # fmt: skip
 
 
 def held_by_third(rows: Sequence[Mapping[str, str]]) -> list[list[bool]]:
@@ -180,21 +324,24 @@ def fast(bundle: Bundle) -> list[str]:
 
 
 def set_ids(path: Path, **values: object) -> None:
-    """Change ids of a JSON file."""
-    publish_json(path, json.loads(path.read_text(encoding="utf-8")) | values)
+    """Change ids of a JSON file, which need not be there."""
+    publish_json(path, (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}) | values)
 
 
-def verb(*words: str) -> None:
-    """Run a verb of ``monai-isles``."""
-    call("-m", "monai_isles.cli.main", *words)
+def verb(*words: str) -> float:
+    """Run a verb of ``monai-isles``; return what ``call`` does."""
+    return call("-m", "monai_isles.cli.main", *words)
 
 
-def call(*words: str) -> None:
-    """Run Python in a process of its own; a failure ends the whole, cases that failed do not."""
+def call(*words: str) -> float:
+    """Run Python in a process of its own, give its peak memory in GB; a failure ends all, cases that failed do not."""
     print("==", *words, flush=True)
-    code = subprocess.run([sys.executable, *words], check=False).returncode
+    process = subprocess.Popen([sys.executable, *words])
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = code = os.waitstatus_to_exitcode(status)
     if code not in (EXIT_DONE, EXIT_SOME_FAILED):
         raise SystemExit(code)
+    return used.ru_maxrss / 2**20
 
 
 if __name__ == "__main__":

@@ -92,17 +92,26 @@ class Bundle:
 
     @property
     def weights(self) -> Path:
-        """Return where its weights lie, there or not."""
-        return self.root / WEIGHTS
+        """Return where its weights lie, there or not: ``models/spes.pt`` where an overlay ``spes.json`` has its own."""
+        own = [self.root / f"models/{Path(name).stem}.pt" for name in reversed(self.overlays)]
+        return next((path for path in own if path.is_file()), self.root / WEIGHTS)
+
+    @property
+    def shipped(self) -> Bundle:
+        """Return it under ``shipped.json``, if any: width, cut and calibration that hold for its own weights alone."""
+        name = "shipped.json" if self.weights == self.root / WEIGHTS else f"shipped_{self.weights.stem}.json"
+        return replace(self, overlays=(name, *self.overlays)) if self.has(name) else self
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Return ``metadata.json``, empty where there is none.
+        """Return ``metadata.json``, empty where there is none; its ``variants`` say what differs for other weights.
 
         Raises:
             IslesError: ``E-EXP-11`` when it is no JSON object.
         """
-        return self._object(METADATA)
+        content = self._object(METADATA)
+        others = content.get("variants")
+        return content | (others.get(self.weights.stem, {}) if isinstance(others, dict) else {})
 
     @property
     def paper(self) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def _text(one: Mapping[str, Any]) -> str:
         "measured": _measured(one["measured"]),
         "licence": one["licence"],
     }
-    return "\n".join([f"{one['name']}: {one['title']}", *(f"  {label:<9}{text}" for label, text in rows.items())])
+    rows |= {f"--overlay {name}.json": _measured(found) for name, found in one["variants"].items()}
+    return "\n".join([f"{one['name']}: {one['title']}", *(f"  {label:<8} {text}" for label, text in rows.items())])
 
 
 def _measured(found: Mapping[str, Any] | None) -> str:

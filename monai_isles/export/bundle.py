@@ -70,7 +70,7 @@ def complete_metadata(content: Mapping[str, Any], weights_sha256: str) -> dict[s
     kept = {key: value for key, value in content.items() if known == weights_sha256 or key not in OF_WEIGHTS}
     packages = content["required_packages_version"]
     return {
-        **kept,
+        **{key: value for key, value in kept.items() if key != "variants"},
         **{key: installed(package) for key, package in _VERSIONS.items()},
         "required_packages_version": {name: installed(name) for name in packages},
         "weights_sha256": weights_sha256,
@@ -107,7 +107,6 @@ def _refusal(where: str, faults: list[str]) -> IslesError:
 
 
 CARD, LICENSE = "README.md", "LICENSE"
-CALIBRATION = "models/calibration.json"
 NEEDED = (INFERENCE, TRAIN, METADATA, CARD, LICENSE)
 _DATA_LICENCE = "data_license.txt"
 _OPTIONAL = {"logging.conf": "configs", _DATA_LICENCE: "docs"}
@@ -119,7 +118,7 @@ def write_layout(source: Path, folder: Path, weights: Path, overlays: Sequence[s
     """Write ``configs``, ``docs``, ``models/model.pt`` and ``LICENSE`` of a flat bundle; the metadata comes later.
 
     The card moves into ``docs``, beside the figures it shows. A calibration goes along with the weights it is of alone.
-    ``overlays`` are laid over what trains and predicts.
+    ``overlays`` are laid over what trains and predicts; what holds for shipped weights alone goes no further.
 
     Raises:
         IslesError: ``E-EXP-10`` when a config names a data list that is not there.
@@ -127,12 +126,12 @@ def write_layout(source: Path, folder: Path, weights: Path, overlays: Sequence[s
     changed = [Bundle(source).overlay(name) for name in overlays]
     for part in ("configs", "docs", "models"):
         (folder / part).mkdir(parents=True)
-    fitted = source / CALIBRATION
-    kept = fitted.is_file() and weights.resolve() == (source / WEIGHTS).resolve()
+    fitted = calibration_of(weights)
+    kept = fitted.is_file() and weights.parent.resolve() == (source / WEIGHTS).parent.resolve()
     if kept:
-        shutil.copyfile(fitted, folder / CALIBRATION)
+        shutil.copyfile(fitted, folder / "models" / fitted.name)
     for path in sorted(source.glob("*.json")):
-        if path.name != METADATA:
+        if path.name != METADATA and not path.name.startswith("shipped"):
             config = portable(json.loads(path.read_text(encoding="utf-8")), path, folder / "configs")
             if changed and path.name in (TRAIN, INFERENCE):
                 config = lay_over(config, changed)
@@ -148,6 +147,12 @@ def write_layout(source: Path, folder: Path, weights: Path, overlays: Sequence[s
     (folder / "docs" / CARD).write_text(card, encoding="utf-8")
     shutil.copyfile(source / LICENSE, folder / LICENSE)
     shutil.copyfile(weights, folder / WEIGHTS)
+
+
+def calibration_of(weights: Path) -> Path:
+    """Return where the calibration of a bundle's own weights lies: ``calibration.json``, ``calibration_spes.json``."""
+    name = "calibration" if weights.name == Path(WEIGHTS).name else f"calibration_{weights.stem}"
+    return weights.with_name(f"{name}.json")
 
 
 def settle(configs: Path, settings: Mapping[str, float]) -> None:
@@ -248,8 +253,8 @@ def export_bundle(
     Source: MONAI bundle specification; ``tests/export/test_bundle.py``.
     """
     source, out = Bundle.open(source).root.resolve(), Path(out).absolute()
-    chosen = Path(weights) if weights is not None else source / WEIGHTS
-    bundle = Bundle(source)
+    bundle = Bundle(source, tuple(overlays))
+    chosen = Path(weights) if weights is not None else bundle.weights
     _require_complete(bundle, chosen)
     refuse(bundle.judge())
     metadata = check_metadata(bundle.metadata, str(bundle.file(METADATA)))
@@ -262,7 +267,7 @@ def export_bundle(
         if not chosen.is_file():
             publish_state(chosen := aside / "empty.pt", {})
         state = load_state(chosen, sha256=None if weights is not None else metadata.get("weights_sha256"))
-        write_layout(source, folder, chosen, overlays)
+        write_layout(source, folder, chosen, overlays if weights is not None else bundle.shipped.overlays)
         (aside / "empty.pt").unlink(missing_ok=True)
         settle(folder / "configs", settings or {})
         complete = complete_metadata(metadata, sha256_of(folder / WEIGHTS))

@@ -297,7 +297,7 @@ def load_predictor(
         bundle: a bundle under its overlays, or where it lies, or its name; one whose network has no parameters needs
             no weights.
         out: takes the place of ``output_dir``.
-        weights: state dicts to average instead of the bundle's own.
+        weights: state dicts to average instead of the bundle's own, for which ``Bundle.shipped`` holds.
         changes: settings to put in place of the config's.
     Raises:
         IslesError: those of ``Bundle.config`` and ``load_state``, ``E-INF-11`` weights missing, ``E-INF-12`` weights
@@ -305,7 +305,7 @@ def load_predictor(
     Source: ours; ``tests/workflows/test_predict.py``.
     """
     bundle = Bundle.open(bundle)
-    parser = bundle.config("inference")
+    parser = (bundle if weights else bundle.shipped).config("inference")
     parser.update({"bundle_root": str(bundle.root), "output_dir": str(out), "dataset_dir": None, **changes})
     if device != "auto":
         parser["device"]["name"] = device

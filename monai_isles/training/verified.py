@@ -43,7 +43,7 @@ class VerifiedWeights:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        state = load_state(self.path, sha256=Bundle(self.path.absolute().parents[1]).weights_sha256)
+        state = load_state(self.path, sha256=Bundle(self.path.absolute().parents[1], (self.path.stem,)).weights_sha256)
         require_fit(self.network, state, self.path)
         self.network.load_state_dict(state)
 

@@ -111,6 +111,7 @@ def list_bundles() -> list[dict[str, Any]]:
 def _about(name: str, bundle: Bundle) -> dict[str, Any]:
     metadata, card = bundle.metadata, bundle.paper.get("card", {})
     here = bundle.weights.is_file()
+    others = {key: one.get("eval_metrics") for key, one in metadata.get("variants", {}).items()}
     return {
         "name": name,
         "title": metadata.get("name", name),
@@ -120,6 +121,7 @@ def _about(name: str, bundle: Bundle) -> dict[str, Any]:
         "weights_mb": round(bundle.weights.stat().st_size / 1e6, 2) if here else None,
         "weights_sha256": bundle.weights_sha256 if here else None,
         "measured": metadata.get("eval_metrics"),
+        "variants": others,
         "licence": card.get("licence", ""),
         "folder": str(bundle.root),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,12 @@ from monai_isles.errors import IslesError
 from monai_isles.export import export_bundle
 from monai_isles.export.bundle import Exported
 from monai_isles.inference.calibrated import Calibration
+from monai_isles.inference.predictor import load_predictor
 from monai_isles.io import publish_json, publish_state
 from monai_isles.io.archives import unpack_zip
 
 Edit = Callable[..., None]
+ROOT = Path(__file__).parents[2]
 
 
 def sha256(path: Path) -> str:
@@ -100,6 +103,34 @@ def test_a_calibration_goes_with_the_weights_it_is_of_alone(bundle: Path, other_
     other = export_bundle(bundle, tmp_path / "other", weights=other_weights, graphs=False)
     assert not (other.folder / "models/calibration.json").exists()
     assert read(other.folder / "configs/inference.json")["calibration"] is None
+
+
+def test_narrow_weights_bring_their_width_and_leave_others_alone(tmp_path: Path) -> None:
+    source = shutil.copytree(ROOT / "bundles/unet", tmp_path / "unet", ignore=shutil.ignore_patterns("models"))
+    widths = {"first": [2, 4, 8, 8, 8], "wide": [2, 4, 8, 8, 16]}
+    files = {"first": source / "models/model.pt", "wide": source / "models/wide.pt"}
+    for name, path in files.items():
+        network = (
+            Bundle(source, settings={"widths": widths[name]}).config("inference").get_parsed_content("network_def")
+        )
+        publish_state(path, network.state_dict())
+    publish_json(source / "shipped.json", {"widths": widths["first"], "threshold": 0.3})
+    publish_json(source / "shipped_wide.json", {"widths": widths["wide"], "threshold": 0.7})
+    publish_json(source / "wide.json", {"lr": 0.5})
+    metadata = read(source / "metadata.json") | {"weights_sha256": sha256(files["first"])}
+    publish_json(source / "metadata.json", metadata | {"variants": {"wide": {"weights_sha256": sha256(files["wide"])}}})
+    for overlays, name, threshold in (((), "first", 0.3), (("wide.json",), "wide", 0.7)):
+        bundle = Bundle(source, overlays)
+        assert bundle.weights == files[name] and bundle.weights_sha256 == sha256(files[name])
+        predictor = load_predictor(bundle, tmp_path / "out")
+        assert list(predictor.weights) == [str(files[name])] and predictor.settings["threshold"] == threshold
+        done = export_bundle(source, tmp_path / name, graphs=False, overlays=overlays)
+        configs = [read(done.folder / "configs" / one) for one in ("inference.json", "train.json")]
+        assert [one["widths"] for one in configs] == [widths[name]] * 2 and configs[0]["threshold"] == threshold
+        assert not list((done.folder / "configs").glob("shipped*")) and sha256(files[name]) in done.checksums.values()
+        assert "variants" not in read(done.folder / "configs/metadata.json")
+    with pytest.raises(IslesError, match="E-INF-12"):  # the width of the bundle's own weights is not that of others
+        load_predictor(source, tmp_path / "out", weights=[files["first"]])
 
 
 def test_everything_missing_is_listed(bundle: Path, tmp_path: Path) -> None:
