@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 import shutil
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -18,9 +20,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def tool() -> ModuleType:
+def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec = importlib.util.spec_from_file_location("weights_tool", ROOT / "tools/weights.py")
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -37,13 +40,45 @@ def test_a_bundle_says_how_its_weights_are_made() -> None:
 @pytest.mark.parametrize("name", recipes())
 def test_a_recipe_has_three_data_sets_of_other_seeds_and_settings_of_the_training(name: str) -> None:
     bundle = Bundle.open(name)
-    recipe = bundle.paper["weights"]
-    words = {part: recipe[part].split() for part in ("train", "calibrate", "unseen")}
-    seeds = {one[one.index("--seed") + 1] for one in words.values()}
-    assert len(seeds) == 3
-    config = bundle.config("train")
-    assert all(key in config for key in recipe.get("settings", {}))
-    assert all(bundle.has(overlay) for overlay in recipe.get("overlays", ()))
+    first = bundle.paper["weights"]
+    for recipe in (first, *first.get("variants", {}).values()):
+        words = {part: recipe[part].split() for part in ("train", "calibrate", "unseen")}
+        seeds = {one[one.index("--seed") + 1] for one in words.values()}
+        assert len(seeds) == 3
+        config = bundle.config("train")
+        assert all(key in config for key in recipe.get("settings", {}))
+        assert all(bundle.has(overlay) for overlay in recipe.get("overlays", ()))
+
+
+def test_the_command_of_the_card_holds_the_settings(tool: ModuleType, tmp_path: Path) -> None:
+    recipe = {"train": "--cases 9 --seed 1", "settings": {"vary": {"gain": 0.5}, "lr": 0.1}, "overlays": ["small.json"]}
+    job = tool.Job(Bundle.open("unet"), recipe, tmp_path, changed={"lr": 0.2})
+    simulate, train = tool.command(job).splitlines()[-2:]
+    assert simulate == "monai-isles phantom --out DATA --cases 9 --seed 1"
+    words = shlex.split(train)
+    assert words[:5] == "python -m monai.bundle run training".split() and "train.json" in words[6]
+    assert words[words.index("--vary") + 1] == '{"gain": 0.5}' and words[words.index("--lr") + 1] == "0.2"
+    assert words[6] == "['bundles/unet/train.json', 'bundles/unet/small.json']"
+
+
+def test_bundles_of_equal_words_share_their_data(tool: ModuleType, tmp_path: Path) -> None:
+    words = {"train": "--variety real --cases 9 --seed 1"}
+    folders = {tool.Job(Bundle.open(name), words, tmp_path / name).data("train") for name in ("unet", "abulnaga")}
+    assert folders == {tmp_path / "data/variety_real_cases_9_seed_1"}
+
+
+def test_the_card_says_what_ended_the_training(tool: ModuleType, tmp_path: Path) -> None:
+    lines = [f"{epoch},{0.5 if epoch == 2 else 0.4},1" for epoch in (1, 2, 3)]
+    (tmp_path / "curves.csv").write_text("epoch,val_dsc,seconds\n" + "\n".join(lines) + "\n")
+    said = {}
+    for allowed in (3, 9):
+        settings = {"max_epochs": allowed, "patience": 1}
+        job = tool.Job(Bundle.open("unet"), {"settings": settings, "said": ["Narrow."]}, tmp_path)
+        narrow, said[allowed] = tool.stopped(job, tmp_path)
+        assert narrow == "Narrow."
+    assert said[3] == ("Stopped by the clock: the recipe allows 3 epochs (`train.json` 100); epoch 2 was best, 1 of 1 "
+                       "epochs of patience used up.")  # fmt: skip
+    assert said[9] == "Stopped by its rule after 3 epochs: epoch 2 was best, patience 1 used up."
 
 
 def test_intervals_are_counted_by_third_of_the_reference(tool: ModuleType) -> None:
@@ -75,8 +110,9 @@ def test_from_nothing_to_a_scored_bundle(tool: ModuleType, tmp_path: Path) -> No
     assert chosen["ece_after"] <= chosen["ece_before"]
     summary = json.loads((out / "scores/summary.json").read_text())
     assert set(summary["methods"]) == {"network", "rcbf30", "single_threshold"}
-    notes = tool.notes_of(out / "scores", copy.root)
-    assert notes[0].startswith(f"Unseen scans, n {summary['methods']['network']['n']}, ")
+    job = tool.Job(Bundle(mine), Bundle(mine).paper["weights"], out)
+    notes = tool.notes_of(out / "scores", copy.root, job)
+    assert notes[0].startswith(f"Unseen scans ({small['unseen']}), n {summary['methods']['network']['n']}, ")
     trained = (out / "run/run.json").stat().st_mtime_ns
     assert tool.main([str(mine), "--out", str(out), "--keep"]) == 0  # nothing is done again
     assert (out / "run/run.json").stat().st_mtime_ns == trained
