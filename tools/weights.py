@@ -39,7 +39,7 @@ from monai_isles.export.bundle import calibration_of
 from monai_isles.inference.calibrated import Calibration
 from monai_isles.io import publish_json, sha256_of
 from monai_isles.modalities import PERFUSION_MAPS
-from monai_isles.reports import best_epoch, read_curves
+from monai_isles.reports.curves import best_epoch, read_curves
 
 TRAIN, CALIBRATE, UNSEEN = "train", "calibrate", "unseen"
 WATCHED, SCORED = 0, ("0", "1", "2", "3")
