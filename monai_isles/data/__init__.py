@@ -1,4 +1,4 @@
-"""A data folder in, cases and patient-grouped data lists out; every fault of a data set in one list."""
+"""Find the cases of a data folder, check them, and make data lists whose folds keep subjects together."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""BIDS trees: names of ISLES'22, ISLES'24, SOOP and ATLAS, raw data beside derivatives; and names for our results."""
+"""Read BIDS trees (ISLES'22, ISLES'24, SOOP, ATLAS: raw data beside derivatives), and name our results in BIDS."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class BidsFile:
 
 
 def parse_name(path: Path, root: Path | None = None) -> BidsFile | None:
-    """Return what a BIDS name says, None for other names, other images (CTA, vessel masks) and our own results."""
+    """Parse a BIDS name; return None for other names, other images (CTA, vessel masks) and our own results."""
     name = path.name
     if not IMAGE.search(name) or not name.startswith("sub-"):
         return None
@@ -76,7 +76,7 @@ def parse_name(path: Path, root: Path | None = None) -> BidsFile | None:
 
 
 def is_bids(folder: Path, path: Path) -> bool:
-    """Tell whether a file marks a BIDS tree: ``space-`` or ``rec-`` in its name, raw data or derivatives above it."""
+    """Return whether a file marks a BIDS tree: ``space-`` or ``rec-`` in its name, raw data or derivatives above it."""
     parts = path.relative_to(folder).parts[:-1]
     above = {"raw_data", "rawdata", "derivatives"}.intersection(parts)
     found = parse_name(path, folder)
@@ -112,9 +112,9 @@ def scan_bids(folder: str | Path, target: str | None = None) -> list[Scan]:
 
 
 def derivative_name(case: Case, kind: str) -> PurePosixPath:
-    """Return where a result of a case goes below ``derivatives/monai_isles``, a BIDS-derivative name.
+    """Return the BIDS-derivative name of a result of a case, below ``derivatives/monai_isles``.
 
-    Scanning the tree again passes these names over.
+    A later scan of the tree skips these names.
 
     Args:
         kind: ``lesion``, ``probability``, ``uncertainty``, ``result``, ``report`` or a perfusion map.
@@ -134,7 +134,7 @@ def derivative_name(case: Case, kind: str) -> PurePosixPath:
 
 
 def sidecar(case: Case, kind: str) -> dict[str, object] | None:
-    """Return what stands beside ``lesion`` and ``probability``; None beside other kinds.
+    """Return the JSON sidecar of ``lesion`` and ``probability``; None for other kinds.
 
     ``SpatialReference`` is ``orig`` for a result in the space of the input, else the image that defines the space.
     """

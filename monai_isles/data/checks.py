@@ -1,4 +1,4 @@
-"""Everything that is wrong or odd with a data set, without a network: the list ``monai-isles check`` prints."""
+"""List everything that is wrong or unusual in a data set, without a network: the report of ``monai-isles check``."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from monai_isles.progress import progress
 
 
 def holds_dicom_alone(folder: str | Path) -> bool:
-    """Tell whether there is a DICOM file below a folder, and no NIfTI image."""
+    """Return whether there is a DICOM file below a folder, and no NIfTI image."""
     paths = [Path(place) / name for place, _, names in os.walk(folder, followlinks=True) for name in sorted(names)]
     return not any(path.name.lower().endswith(NIFTI_ENDS) for path in paths) and any(map(is_dicom, paths))
 
 
 def check_series(folder: str | Path) -> list[Finding]:
-    """Return every finding about the DICOM series of a folder; each series that can be read is read whole.
+    """Return every finding about the DICOM series of a folder; each readable series is read whole.
 
     Where the folder holds several studies, each finding names its study as the case.
 
@@ -81,14 +81,19 @@ def _series_findings(folder: str | Path) -> list[Finding]:
 
 
 def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[Finding]:
-    """Return every finding about a data folder of any layout; the rest is looked at when one file is bad.
+    """Return every finding about a data folder of any layout; a bad file does not stop the check.
 
-    A plain folder may hold any modalities: what some cases have and others lack is a warning there.
+    A plain folder may hold any modalities: there a modality that only some cases have is a warning.
 
     Args:
-        keys: modalities that every case must hold, a bundle's; those of the layout unless told.
+        keys: modalities that every case must hold, such as a bundle's; by default those of the layout.
     Raises:
         IslesError: ``E-LIST-01`` when there is no case, and what ``find_layout`` raises.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> check_folder(folder)  # nothing to find
+    []
     """
     folder = Path(folder)
     layout, scans = scan_layout(folder)
@@ -116,9 +121,9 @@ def scans_in(target: str | Path, dataset_dir: str | Path | None = None) -> list[
 
 
 def left_out_by(found: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:
-    """Return the cases that ``predict`` will leave out, and those that ``training`` will, by the findings about them.
+    """Return the cases that ``predict`` and ``training`` will leave out, according to the findings.
 
-    A mask that cannot be used concerns the training alone, and with it ``datalist``, ``prepare`` and ``crossval``.
+    An unusable mask affects only the training, and with it ``datalist``, ``prepare`` and ``crossval``.
     """
     masks = {_title(scan): str(scan.files[LABEL]) for scan in scans if LABEL in scan.files}
     bad = [one for one in found if one.case and one.severity == ERROR]
@@ -149,7 +154,16 @@ def _scan_findings(
 
 
 def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[Finding]:
-    """Return every finding about a data list, and about its images where the data folder is given."""
+    """Return every finding about a data list, and about its images where the data folder is given.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> from monai_isles.data import make_datalist
+    >>> from monai_isles.io import publish_json
+    >>> publish_json(Path("list.json"), make_datalist(folder, folds=2))
+    >>> check_list("list.json", folder)  # nothing to find
+    []
+    """
     found: list[Finding] = []
     with _caught(found):
         read_datalist(path)
@@ -163,7 +177,7 @@ def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[
 
 
 def _listed(path: Path, dataset_dir: str | Path, found: list[Finding]) -> Iterator[tuple[str, Scan]]:
-    """Yield where each entry of a data list stands, and its case; those with missing files go to ``found``."""
+    """Yield the place of each entry of a data list and its case; entries with missing files go to ``found``."""
     content = read_datalist(path)
     for section, name in (("training", TRAINING), ("test", TESTING)):
         for number, entry in enumerate(content.get(section, []), start=1):
@@ -215,7 +229,7 @@ def _check_case(
 
 @contextmanager
 def _caught(found: list[Finding]) -> Iterator[None]:
-    """Put what is remarked, and the error that is raised, among ``found``."""
+    """Append remarks and a raised error to ``found``."""
     with collect_remarks() as remarks:
         try:
             yield

@@ -1,4 +1,4 @@
-"""Data lists: made from a folder, read back only when they are sound."""
+"""Make data lists from a folder, and read them back with a check."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ def group_folds(
 ) -> list[int]:
     """Return the fold of every case; the largest subjects first, each to the fold with the fewest cases.
 
-    Subjects of one size go by lesion volume in strata of ``folds``, within a stratum by a hash of seed and name, so the
-    order of the cases and the place of the files do not matter. Ties go to the fold with the smaller volume so far.
+    Subjects with equal numbers of cases are sorted by lesion volume into strata of ``folds``, within a stratum by a
+    hash of seed and name. So the result does not depend on the order of the cases or the place of the files. A tie goes
+    to the fold with the smaller volume so far.
 
     Args:
         subjects: the subject of every case.
         folds: number of folds, at least 2.
-        volumes_ml: lesion volume of every case, to balance; none unless told.
+        volumes_ml: lesion volume of every case, to be balanced.
     Raises:
         IslesError: ``E-LIST-12`` with fewer than two folds or fewer subjects than folds.
     Source: ours; ``tests/data/test_folds.py``.
@@ -89,6 +90,9 @@ def list_digest(content: Mapping[str, object]) -> str:
     Titles and the order of keys do not count; the order of the cases does.
 
     Source: ours; ``tests/data/test_digest.py``.
+
+    >>> list_digest({"training": [{"case": "case_01", "image": "case_01_flair.nii.gz"}]})[:16]
+    '1 cases, SHA-256'
     """
     part: dict[str, Any] = {key: content[key] for key in SAYS_WHAT_IS_TRAINED if key in content}
     text = json.dumps(part, sort_keys=True, ensure_ascii=False)
@@ -97,7 +101,7 @@ def list_digest(content: Mapping[str, object]) -> str:
 
 
 def label_values(cases: Sequence[Case], folder: Path) -> dict[str, list[int]]:
-    """Return what the data list says of its masks: ``label_values``, or nothing for masks of 0 and 1.
+    """Return the data list's ``label_values``, or an empty dictionary for masks of 0 and 1.
 
     Raises:
         IslesError: ``E-LIST-35`` when some masks hold several labels and others do not.
@@ -115,7 +119,7 @@ def label_values(cases: Sequence[Case], folder: Path) -> dict[str, list[int]]:
 
 
 def require_target_there(cases: Sequence[Case], volumes_ml: Sequence[float], target: str | None, folder: Path) -> None:
-    """Refuse a target that no mask of the data set holds.
+    """Refuse a target that is in no mask of the data set.
 
     Raises:
         IslesError: ``E-LIST-34``.
@@ -130,7 +134,7 @@ def require_target_there(cases: Sequence[Case], volumes_ml: Sequence[float], tar
 
 
 def require_same_target(content: dict, target: str | None, path: str | Path) -> None:
-    """Refuse a data list that was made for another target than the one asked for.
+    """Refuse a data list that was made for another target.
 
     Raises:
         IslesError: ``E-LIST-36``.
@@ -156,19 +160,25 @@ def make_datalist(
 ) -> dict:
     """Return the data list of a folder in any layout, with folds that never split a subject.
 
-    The same files give the same list wherever the folder lies: paths are relative, the order is that of the names.
+    The same files give the same list in any place: paths are relative, cases are in the order of their names.
 
     Args:
-        folds, seed: see ``group_folds``; lesion volumes are balanced. 5 folds unless told, 4 for ISLES
-            2015, and never more than there are subjects.
-        subjects: table ``case,subject,section``; else the folder's ``subjects.csv``; else by evidence, provisional
-            (CT), or every case its own, persons of ``sub-`` names kept together (MRI, plain folders).
+        folds, seed: see ``group_folds``; lesion volumes are balanced. By default 5 folds, 4 for ISLES 2015, and never
+            more than there are subjects.
+        subjects: table ``case,subject,section``; else the folder's ``subjects.csv``; else by evidence,
+            provisional (CT), or one subject per case, ``sub-`` names kept together (MRI, plain folders).
         name: name of the list.
-        target: what is lesion, where the masks hold several labels (SPES: penumbra unless told, core, area).
-        strict: stop at the first case that cannot be used; else it is left out, and ``left_out`` of the list says why.
+        target: the label to segment, where the masks hold several (SPES: penumbra by default, core, area).
+        strict: stop at the first unusable case; else it is left out, with its reason in ``left_out`` of the list.
     Raises:
         IslesError: ``E-LIST-71`` for a URL, ``E-LIST-34`` when no mask holds the target, ``E-LIST-35`` when some masks
             hold several labels and others do not, those of ``find_cases``, ``group_folds`` and ``read_image``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> cases = make_datalist(folder, folds=3)["training"]
+    >>> sorted(case["fold"] for case in cases)
+    [0, 1, 2]
     """
     require_here(folder)
     folder = Path(folder)
@@ -202,10 +212,17 @@ def make_datalist(
 
 
 def read_datalist(path: str | Path) -> dict:
-    """Return the content of a data list, refused when a run on it would be wrong.
+    """Read a data list; refuse one on which a run would be wrong.
 
     Raises:
         IslesError: ``E-FILE-01`` missing, ``E-LIST-03`` broken JSON, and those of ``schema.require_sound``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> from monai_isles.io import publish_json
+    >>> publish_json(Path("list.json"), make_datalist(folder, folds=3))
+    >>> len(read_datalist("list.json")["training"])
+    3
     """
     path = Path(path)
     try:
@@ -228,13 +245,18 @@ def find_data_list(
     target: str | None = None,
     strict: bool = False,
 ) -> dict:
-    """Return the given data list, or make the folder's own; keep a copy beside the results.
+    """Return the given data list, or make one of the folder; keep a copy beside the results.
 
     Args:
         folds, seed, target: of a list to be made, as for ``make_datalist``; a given list has its own.
-        strict: refuse a folder with a case that cannot be used; else it is left out with a warning.
+        strict: refuse a folder with an unusable case; else the case is left out with a warning.
     Raises:
         IslesError: ``E-LIST-36`` a given list with another target, those of ``read_datalist`` and ``make_datalist``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> len(find_data_list(folder)["training"])
+    3
     """
     if data_list is None:
         content = make_datalist(dataset_dir, folds=folds, seed=seed, target=target, strict=strict)
@@ -279,7 +301,7 @@ def _grouping(
 
 
 def _readable(cases: Sequence[Case], layout: Layout, left_out: list[Finding] | None) -> tuple[list[Case], list[float]]:
-    """Return the cases whose mask (CT: and plain CT and header of the series) can be read, and their lesions in ml."""
+    """Return the cases whose mask (for CT also plain CT and series header) can be read, and their lesions in ml."""
     kept, volumes = [], []
     for case in progress(cases, "measuring lesions", total=len(cases)):
         try:
@@ -306,7 +328,7 @@ def _volume_ml(case: Case) -> float:
 
 
 def tell_few_lesions(masked: Sequence[str], volumes_ml: Sequence[float]) -> None:
-    """Remark when no mask of the training cases holds a lesion, or only a tenth of them."""
+    """Add a remark when none of the training masks, or at most a tenth of them, holds a lesion."""
     hold = sum(volume > 0 for volume in volumes_ml)
     if masked and hold < max(1, MIN_LESION_SHARE * len(masked)):
         found = f"{hold} of {len(masked)} training masks hold a lesion"

@@ -1,4 +1,4 @@
-"""From a data list to the flat dictionaries MONAI reads, every file known to be there."""
+"""Turn a data list into the flat dictionaries that MONAI reads; every file is known to exist."""
 
 from __future__ import annotations
 
@@ -76,6 +76,13 @@ def load_entries(
         IslesError: ``E-LIST-02`` missing files and keys (when a case that is kept lacks one, those of the whole section
             are named), ``E-LIST-05`` nothing left, ``E-LIST-06`` no such section, ``E-LIST-12`` no such fold,
             ``E-LIST-70`` to ``E-LIST-75`` of ``monai_isles.data.remote``, and those of ``read_datalist``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> from monai_isles.data import make_datalist
+    >>> entries = load_entries(make_datalist(folder, folds=3), folder, keys=["flair"], need_label=True, folds=[0, 1])
+    >>> len(entries), sorted(entries[0])
+    (2, ['case', 'flair', 'fold', 'label', 'subject'])
     """
     name = "data list" if isinstance(data_list, dict) else str(data_list)
     content = data_list if isinstance(data_list, dict) else read_datalist(data_list)
@@ -193,6 +200,11 @@ def find_inputs(
         IslesError: ``E-LIST-20`` when two of them have the same name, ``E-LIST-71`` for a URL, and those of
             ``find_cases``.
     Source: ours; ``tests/data/test_inputs.py``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> [case.name for case in find_inputs([folder])]
+    ['case_1', 'case_2', 'case_3']
     """
     cases: list[Case] = []
     for path in map(_here, paths):
@@ -223,12 +235,17 @@ def find_entries(
     fetch: bool = True,
     left_out: list[Finding] | None = None,
 ) -> list[dict[str, object]]:
-    """Return what MONAI transforms read, for the cases of a data list, or for all cases of a folder.
+    """Return the entries that MONAI transforms read, for the cases of a data list or of a folder.
 
     Args:
         left_out: takes why cases are left out, one finding each; without it the first fault is raised.
     Raises:
         IslesError: those of ``find_inputs`` and ``load_entries``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> [entry["case"] for entry in find_entries(folder, keys=["flair"])]
+    ['case_1', 'case_2', 'case_3']
     """
     if data_list is None:
         return [case.entry() for case in find_inputs([dataset_dir], section=section, keys=keys, left_out=left_out)]
@@ -253,7 +270,7 @@ def found_apart(
     """Return the entries of several paths, and the records of paths and cases that cannot be used.
 
     Args:
-        find: gives the entries of a path; puts why it leaves a case out into the list that it gets.
+        find: returns the entries of a path and appends a finding for each case left out to its second argument.
         strict: raise the first fault instead.
     Raises:
         IslesError: those of ``find`` when no case is left, ``E-LIST-20`` two cases of one name.
@@ -279,16 +296,22 @@ def _here(path: str | Path) -> Path:
 
 
 def measured_lesion_share(entries: Sequence[Mapping[str, object]]) -> float:
-    """Return the voxels of lesion over all voxels of the masks of ``entries``, background of the image included.
+    """Return the share of lesion voxels among all voxels of the masks of ``entries``, background included.
 
-    Only the masks are read, each once. One that cannot be read does not count; the training leaves its case out.
+    Only the masks are read, each once. An unreadable mask does not count; the training leaves its case out.
 
     Args:
-        entries: what ``load_entries`` gives for the training folds, with ``label``.
+        entries: from ``load_entries`` for the training folds, with ``label``.
     Raises:
         IslesError: ``E-LBL-10`` when no mask that can be read holds a lesion.
     Source: w of equation (4), Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36): "the empirical measure of
         lesions in the training dataset"; ``tests/data/test_lesion_share.py``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> share = measured_lesion_share(find_entries(folder, keys=["flair"]))
+    >>> 0.001 < share < 0.01
+    True
     """
     lesion = total = 0
     for entry in progress(entries, "measuring lesions", total=len(entries)):

@@ -1,7 +1,7 @@
-"""Plain folders: NIfTI files whose names end in their modality, ``sub-01_ses-01_dwi.nii.gz`` or ``flair.nii``.
+"""Find cases in plain folders: NIfTI files whose names end in their modality, such as ``sub-01_ses-01_dwi.nii.gz``.
 
-What stands before the modality names the case; where nothing does, the folder's name. Names that begin with ``sub-``
-(BIDS) join files of any sub-folder, others join the files of one folder. A last part ``msk``, ``mask``, ``lesion`` or
+The part of the name before the modality is the case; without one, the folder's name is. Names that begin with ``sub-``
+(BIDS) group files of any sub-folder, others group the files of one folder. A last part ``msk``, ``mask``, ``lesion`` or
 ``label`` is the lesion mask. Upper and lower case do not matter.
 """
 
@@ -35,7 +35,7 @@ _PLAIN_CT = re.compile(
 
 
 def key_of(name: str) -> tuple[str, str] | None:
-    """Return what stands before the modality and its key (``label`` for a mask), None for every other file."""
+    """Return the name before the modality and the key (``label`` for a mask), None for other files."""
     if not IMAGE.search(name) or name.startswith("."):
         return None
     stem = _PLAIN_CT.sub("ct", unicodedata.normalize("NFC", IMAGE.sub("", name)))
@@ -50,7 +50,7 @@ def key_of(name: str) -> tuple[str, str] | None:
 def walk(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
     """Yield the files below a folder, hidden ones left out, at most ``depth`` folders deep, sorted.
 
-    Links to folders are followed, but not one that leads back to a folder above it.
+    Links to folders are followed, except those that lead back to a folder above.
     """
     for place, folders, files in os.walk(folder, followlinks=True):
         level = len(Path(place).relative_to(folder).parts)
@@ -60,7 +60,7 @@ def walk(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
 
 
 def _leads_back(link: Path, root: Path) -> bool:
-    """Tell whether a folder is a link to one that the walk came through."""
+    """Return whether a folder is a link to a folder that contains it."""
     if not link.is_symlink():
         return False
     above = [place.resolve() for place in (link.parent, *link.parent.parents) if place.is_relative_to(root)]
@@ -102,7 +102,7 @@ def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Return what sorts names by the numbers in them: ``case_2`` before ``case_10``."""
+    """Return a sort key that orders names by their numbers: ``case_2`` before ``case_10``."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
@@ -113,7 +113,7 @@ _COPY = re.compile(r"^(.+?)_Registered(?:_.*)?$")
 def dicom_folders(root: Path) -> list[Path]:
     """Return the folders that hold one study each; the root itself where all its files are of one study.
 
-    Copies that UniToBrain made of a patient's scan are passed over, and named in a remark.
+    UniToBrain's copies of a patient's scan are skipped and named in a remark.
 
     Source: the names of UniToBrain (doi:10.5281/zenodo.5109415); ``tests/data/test_study.py``.
     """
@@ -134,7 +134,7 @@ def dicom_folders(root: Path) -> list[Path]:
 
 
 def holds_dicom(folder: Path) -> bool:
-    """Tell whether there is a DICOM file in a folder or below it."""
+    """Return whether there is a DICOM file in a folder or below it."""
     return _owner(folder) is not None
 
 

@@ -1,4 +1,4 @@
-"""Which scans look like two slabs of one head, from headers and tissue, where nobody says whose they are."""
+"""Group scans into subjects: from a table, or from headers and tissue if there is no table."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ def read_subjects(
 ) -> dict[tuple[str, str], str]:
     """Return the subject of every (section, case) from a CSV with the columns ``case``, ``subject``, ``section``.
 
-    A table without ``section`` speaks of the training cases. Test cases may be left out; rows for cases that are not in
-    the folder are passed over with a remark. As spreadsheets write it: semicolons or tabs, capitals, empty rows.
+    A table without ``section`` is about the training cases. Test cases may be missing; rows for cases that are not in
+    the folder are skipped with a remark. Semicolons, tabs, capitals and empty rows, as spreadsheets write them, are
+    accepted.
 
     Args:
-        part: the cases are a part of the data set, so that rows for others are nothing to remark.
+        part: the cases are a part of the data set, so rows for others need no remark.
     Raises:
         IslesError: ``E-LIST-09`` for missing columns, cases named twice, training cases not named.
     """
@@ -57,12 +58,12 @@ def read_subjects(
 
 
 def plain_name(name: str) -> str:
-    """Return a name as it compares: accents in one form, no blanks around."""
+    """Return a name in the form used for comparison: normalised accents, no surrounding blanks."""
     return unicodedata.normalize("NFC", name).strip()
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows that hold anything, headings in lower case; commas, semicolons and tabs are understood."""
+    """Return the non-empty rows, headings in lower case; separated by commas, semicolons or tabs."""
     try:
         raw = path.read_bytes()
         text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
@@ -89,7 +90,7 @@ _SIDE = 64
 
 @dataclass(frozen=True)
 class Facts:
-    """What is compared: in-plane size and spacing, slab, frames, tissue histogram, first and last slice (small)."""
+    """Hold the compared features: in-plane size and spacing, slab, frames, tissue histogram, small end slices."""
 
     name: str
     plane: tuple[float, ...]
@@ -120,7 +121,7 @@ def gather(case: Case) -> Facts:
 
 
 def likeness(a: Facts, b: Facts) -> dict[str, float] | None:
-    """Return why two scans may show one head, None when headers or tissue speak against it.
+    """Return the evidence that two scans show one head, None if headers or tissue contradict it.
 
     Units: ``gap_mm`` between the slabs, 0 when they touch or overlap; correlations from -1 to 1.
     """
@@ -137,9 +138,9 @@ def likeness(a: Facts, b: Facts) -> dict[str, float] | None:
 def group_by_evidence(cases: Sequence[Case]) -> tuple[dict[str, str], list[dict[str, object]]]:
     """Return the subject of every case, and the pairs that were joined with the reasons.
 
-    Two scans with equal headers are joined when each is the other's best match of head outline above ``LIKELY``, or
-    when they pass ``CERTAIN``; 60 phantom scans gave 0.68 or more for slabs of one head, 0.83 at most for two heads.
-    Joining two people costs a little balance, parting one person would leak; the list is marked provisional.
+    Two scans with equal headers are joined if each is the other's best match of head outline above ``LIKELY``, or if
+    they pass ``CERTAIN``. 60 phantom scans gave 0.68 or more for slabs of one head, 0.83 at most for two heads. Joining
+    two people costs a little balance; separating one person would leak data. The list is marked provisional.
 
     Source: ours; ``tests/data/test_grouping.py``.
     """

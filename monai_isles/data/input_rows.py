@@ -1,4 +1,4 @@
-"""What a row of Wang's Table 5 reads, stacks and predicts, and what is trained where there is no DWI."""
+"""The rows of Wang's Table 5: inputs, stacked channels and targets of each, and the fallback without DWI."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAPS, _FRAMES = list(PERFUSION_MAPS), 6
 
 @dataclass(frozen=True, repr=False)
 class InputRow:
-    """One way to the segmentation.
+    """Describe one row of the table: what is read, stacked and predicted.
 
     Args:
         reads: modalities to load. channels: entries stacked to the image, in this order.
@@ -25,7 +25,7 @@ class InputRow:
         plain: the segmenter sees the image itself; else it sees a pseudo-DWI (and the maps, ``with_maps``).
         low, high: temporal maximum and extracted feature go into the generator.
         segmenter_channels: channels that the segmenter sees.
-        note: why this row was taken instead of the wanted one, empty otherwise.
+        note: reason for taking this row instead of the requested one, else empty.
     """
 
     name: str
@@ -46,7 +46,7 @@ class InputRow:
 
     @property
     def targets(self) -> list[str]:
-        """Return the modalities that are needed for training alone."""
+        """Return the modalities needed only for training."""
         return [] if self.plain else ["dwi"]
 
     @property
@@ -55,7 +55,7 @@ class InputRow:
 
     @property
     def extras(self) -> list[str]:
-        """Return the maps that a prediction gives beside the lesion."""
+        """Return the maps that a prediction yields besides the lesion."""
         return [] if self.plain else ["pseudo_dwi"]
 
 
@@ -77,18 +77,22 @@ ROWS = {
 def input_row(
     wanted: str, *, data_list: Mapping | str | Path | None = None, without_dwi: str | None = None
 ) -> InputRow:
-    """Return the row ``wanted``, or ``without_dwi`` when it synthesises a DWI and no training case has one.
+    """Return the row ``wanted``, or ``without_dwi`` if it synthesises a DWI and no training case has one.
 
-    The change is logged as a warning and kept in the row's ``note``, which ``run.json`` holds. Data of which only a
-    part has a DWI are not judged here: loading them names the cases that lack it.
+    The change is logged as a warning and kept in the row's ``note``, which goes to ``run.json``. Data with a DWI for
+    only
+    some cases are not checked here: loading them names the cases that lack it.
 
     Args:
         wanted: cta, fo, dwi_o, dwi_ol, dwi_olh, fo_dwi or real_dwi.
-        data_list: the list to be trained on, or its path; None leaves the wish as it is.
+        data_list: the list to be trained on, or its path; None returns the row ``wanted``.
         without_dwi: row for data without DWI; None never changes the row.
     Raises:
         IslesError: ``E-LIST-50`` for another name.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.5 and Table 5; ``tests/data/test_input_rows.py``.
+
+    >>> input_row("dwi_ol").channels
+    ['cbf', 'cbv', 'mtt', 'tmax', 'mip']
     """
     row = _named(wanted)
     if data_list is None or without_dwi is None or row.plain:

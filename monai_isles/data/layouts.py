@@ -1,4 +1,4 @@
-"""Which layout a folder is in, told by its case files or the marks in its file names, and its cases."""
+"""Find the layout of a folder from its case files or the marks in its file names, and its cases."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _EXAMPLE = "images: {ct: a.nii.gz, cbf: b.nii.gz}, and if wanted label, label_va
 def scan_case_files(folder: str | Path, target: str | None = None) -> list[Scan]:
     """Return one case for every ``case.yml`` in a folder and below it, training first, then by name.
 
-    What ``read_case_file`` refuses is the ``fault`` of its case.
+    A case that ``read_case_file`` refuses has the reason as its ``fault``.
 
     Raises:
         IslesError: ``E-LIST-01`` there is none.
@@ -64,7 +64,7 @@ def scan_case_files(folder: str | Path, target: str | None = None) -> list[Scan]
 
 
 def read_case_file(path: str | Path, section: str = TRAINING) -> Scan:
-    """Return the case that one ``case.yml`` describes; the folder names it where the file does not.
+    """Read the case that one ``case.yml`` describes; without a name it has that of its folder.
 
     Raises:
         IslesError: ``E-LIST-63`` not YAML or not as described, ``E-LIST-64`` an unknown word, ``E-LIST-65`` a path
@@ -148,15 +148,22 @@ def _wrong(path: Path, what: str, found: str) -> IslesError:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way of laying out a data set.
+    """Describe one layout of a data set.
 
     Args:
         name: of a data list made from it; ``simulated`` where the phantom wrote it.
-        title: what it is, in words.
+        title: description in words.
         channels: modalities that every case must hold; none for plain folders.
         scan: the cases of a folder, for one target.
-        targets: what may be segmented and the mask values that mean it, the default first; one mask of 0 and 1 if none.
-        folds: how many folds its paper used.
+        targets: labels that can be segmented and their mask values, the default first; empty for masks of 0 and 1.
+        folds: number of folds in its paper.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> from monai_isles.data import find_layout
+    >>> layout = find_layout(folder)
+    >>> layout.name, layout.channels
+    ('isles2015_siss', ('flair', 't1', 't2', 'dwi'))
     """
 
     name: str
@@ -192,17 +199,22 @@ _KNOWN = {*releases.KEYS, *_ONLY_2017}
 
 
 def find_layout(folder: str | Path) -> Layout:
-    """Return the layout of a data folder or of one case folder, by what its file names say.
+    """Find the layout of a data folder or of one case folder from its file names.
 
     ISLES 2018 names CT maps (``.O.CT_CBF.``), SISS ``MR_T1`` or ``MR_Flair``, ISLES 2016 and 2017 ``MR_rCBF``,
     ``MR_rCBV`` or ``MR_4DPWI``, SPES ``MR_T1c``, ``MR_CBF``, ``MR_CBV``, ``MR_TTP`` or ``MR_Tmax``;
     plain folders end file names in the modality; BIDS trees hold raw data and derivatives, images in a common space, or
     reconstructions (``rec-ADC``); DICOM files without any of these, as in UniToBrain, are studies. A ``case.yml``
-    anywhere goes before all of these: somebody has said what is what.
+    anywhere takes precedence over all of these.
 
     Raises:
         IslesError: ``E-LIST-01`` no case of any layout, ``E-LIST-30`` the marks of several, or of none alone.
     Source: ours; ``tests/data/test_layouts.py``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> find_layout(folder).name
+    'isles2015_siss'
     """
     folder = Path(folder)
     marks: dict[str, list[str]] = {}
@@ -261,7 +273,7 @@ def unused_images(folder: str | Path, scans: Sequence[Scan]) -> list[Finding]:
 
 
 def chosen_target(layout: Layout, target: str | None) -> str | None:
-    """Return the target to segment, the layout's first unless told; None where there is nothing to choose.
+    """Return the target to segment, by default the layout's first; None if there is no choice.
 
     Raises:
         IslesError: ``E-LIST-33``.
@@ -286,20 +298,25 @@ def find_cases(
     keys: Sequence[str] | None = None,
     left_out: list[Finding] | None = None,
 ) -> list[Case]:
-    """Return the cases of a data folder in any layout, training before testing.
+    """Find the cases of a data folder in any layout, training before testing.
 
     The folder may be the data set, one of its sections, or one case.
 
     Args:
-        subjects: table with columns ``case,subject`` (and ``section`` where it matters); ``subjects.csv`` of the folder
-            unless told; without either every case is its own subject, or the ``sub-`` of its name.
-        section: ``training`` or ``testing``; both unless told.
-        target: what the masks are to mean, where the layout has a choice (SPES).
-        keys: modalities that every case must hold; those of the layout unless told.
-        left_out: takes why cases are left out, one finding each; without it the first fault is raised.
+        subjects: table with columns ``case,subject`` (and ``section`` where needed); by default ``subjects.csv`` of the
+            folder; without either every case is its own subject, or the ``sub-`` of its name.
+        section: ``training`` or ``testing``; by default both.
+        target: the label to segment, if the layout has a choice (SPES).
+        keys: modalities that every case must hold; by default those of the layout.
+        left_out: receives one finding for each case left out; without it the first fault is raised.
     Raises:
         IslesError: ``E-LIST-01`` no case, ``E-LIST-02`` missing files (all of them), ``E-LIST-09`` a table that does
             not fit, ``E-LIST-11`` two cases of one name, ``E-LIST-13`` two files for one modality, and ``scan_layout``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> [case.name for case in find_cases(folder)]
+    ['case_1', 'case_2', 'case_3']
     """
     folder = Path(folder)
     layout, scans = scan_layout(folder, target)
@@ -321,7 +338,7 @@ def find_cases(
 
 
 def _marks(name: str) -> list[str]:
-    """Return the layouts whose mark a file name is; ``isles2015`` for names that SISS and SPES share."""
+    """Return the layouts that a file name indicates; ``isles2015`` for names that SISS and SPES share."""
     word = releases.word_of(name)
     if word is None:
         return ["folder"] if (found := plain.key_of(name)) and found[1] != "label" else []

@@ -1,4 +1,4 @@
-"""The folders of the ISLES challenges 2015 to 2018: ``TRAINING/<case>/VSD.Brain.XX.O.<KEY>.<id>/...nii``."""
+"""Read the folders of the ISLES challenges 2015 to 2018: ``TRAINING/<case>/VSD.Brain.XX.O.<KEY>.<id>/...nii``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CASE = re.compile(r"(?:(?:case|nr|patient|training|testing|test)[_\- ]?)?0*(\d+
 
 
 def word_of(name: str) -> str | None:
-    """Return what a file name of a release says of its image, ``MR_RCBF``; None for every other file."""
+    """Return the image word in a file name of a release, ``MR_RCBF``; None for other files."""
     match = _NAME.search(name)
     return match[1].upper() if match else None
 
@@ -52,7 +52,7 @@ def scan_release(folder: str | Path, *, renumber: bool, parts: bool = False) -> 
     """Return the cases of a release below a folder, training first, in numeric order.
 
     The folder may be the one above ``TRAINING`` and ``TESTING`` (any spelling), one of these, or one case. A case
-    folder without images is a case that lacks everything.
+    folder without images is a case without modalities.
 
     Args:
         renumber: ``01`` and ``Nr1`` become ``case_1``; else the folder names the case.
@@ -80,8 +80,8 @@ def scan_spes(folder: Path, target: str | None = "penumbra") -> list[Scan]:
 
     One mask file holds 0 background, 1 penumbra, 2 core: ``penumbra`` is 1 alone (the paper: the mismatch between the
     whole extent and the core), ``core`` is 2, ``area`` (the whole hypoperfused area) is both. Two mask files with
-    ``penumbra`` and ``core`` in their names are taken as 0 and 1 each. These values and the names of two files are the
-    package's reading of the published description: no copy of the release was at hand to verify them.
+    ``penumbra`` and ``core`` in their names are taken as 0 and 1 each. These values and the names of two files are
+    read from the published description; no copy of the release was available to verify them.
 
     Raises:
         IslesError: ``E-LIST-01`` no case, ``E-LIST-31`` ``area`` where the mask is in two files.
@@ -94,7 +94,7 @@ def scan_spes(folder: Path, target: str | None = "penumbra") -> list[Scan]:
 
 
 def choose_mask(scan: Scan, target: str, targets: Mapping[str, tuple[int, ...]] = SPES_TARGETS) -> None:
-    """Put the mask of ``target`` under ``label``, with the values that mean lesion in it.
+    """Store the mask of ``target`` under ``label``, with the values that mean lesion.
 
     Raises:
         IslesError: ``E-LIST-31``.
@@ -122,7 +122,7 @@ def _scan(root: Path, home: Path, renumber: bool) -> Scan:
 
 
 def _section(root: Path, home: Path) -> str:
-    """Return the section that ``training_1`` names itself, the nearest folder above, or the one above a lone case."""
+    """Return the section that ``training_1``, the nearest folder above, or the folder above a single case names."""
     own = re.match(r"(train|test)(?:ing)?[_\- ]?\d+$", home.name, re.IGNORECASE)
     if own:
         return f"{own[1].lower()}ing"
@@ -130,7 +130,7 @@ def _section(root: Path, home: Path) -> str:
 
 
 def _empty_cases(root: Path) -> Iterator[Path]:
-    """Yield the numbered folders of a section, or of the root itself where it is one, that hold no image at all."""
+    """Yield the numbered folders of a section, or of the root if it is one, that hold no image."""
     inside = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
     places = [place for place in (root, *inside) if section_of(place.name)]
     for place in places:

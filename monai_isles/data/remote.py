@@ -1,4 +1,4 @@
-"""Data folders that are URLs: files are fetched whole into a local mirror when they are needed, and checked."""
+"""Read data folders that are URLs: fetch whole files into a local mirror on demand, and check them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def is_url(place: str | Path) -> bool:
 def local_root(dataset_dir: str | Path) -> Path:
     """Return the folder to read from: ``dataset_dir`` itself, or the local mirror of a URL, made if need be.
 
-    Mirrors lie in the folder that the environment variable ``MONAI_ISLES_REMOTE`` names, else in
-    ``~/.cache/monai_isles/remote``. Their place inside a mirror is that of the files below the URL.
+    Mirrors lie in the folder named by the environment variable ``MONAI_ISLES_REMOTE``, else in
+    ``~/.cache/monai_isles/remote``. Inside a mirror the files have the same relative paths as below the URL.
     """
     if not is_url(dataset_dir):
         return Path(dataset_dir).absolute()
@@ -43,7 +43,7 @@ def local_root(dataset_dir: str | Path) -> Path:
 
 
 def require_here(place: str | Path) -> None:
-    """Refuse to look through a URL or its mirror: only a data list says what is there.
+    """Refuse to list a URL or its mirror: only a data list names its files.
 
     Raises:
         IslesError: ``E-LIST-71``.
@@ -54,7 +54,7 @@ def require_here(place: str | Path) -> None:
 
 
 def require_kept(entries: Sequence[Mapping[str, object]]) -> None:
-    """Refuse a mirror that let go of files of the first cases for those of the last.
+    """Refuse a mirror too small for all cases: it has dropped files of the first ones.
 
     Raises:
         IslesError: ``E-LIST-75``.
@@ -94,7 +94,7 @@ def relative_path(root: Path, path: str) -> str:
 
 
 def fetched(entry: Mapping[str, object]) -> dict[str, object]:
-    """Return an entry whose files are all there: those of a mirror are fetched, those with a checksum are checked.
+    """Return an entry with all files present: fetch those of a mirror, check those with a checksum.
 
     Raises:
         IslesError: ``E-LIST-72`` another checksum than the list states, ``E-LIST-73`` the store has no driver here,
@@ -168,7 +168,7 @@ def _source_of(path: Path) -> str | None:
 
 
 def _trim(home: Path, *, keep: Path) -> None:
-    """Let the files used longest ago go where the mirrors outgrow ``MONAI_ISLES_REMOTE_GB`` (no bound without it)."""
+    """Delete the least recently used files while the mirrors exceed ``MONAI_ISLES_REMOTE_GB`` (no limit without it)."""
     bound = os.environ.get(BOUND_GB)
     if not bound:
         return

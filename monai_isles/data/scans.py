@@ -1,4 +1,4 @@
-"""Case folders as found on disk, before anybody judges them."""
+"""Case folders as found on disk, before any check; and the reading of one perfusion series."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _OF_THE_FOLDER = ("E-DCM-30", "E-DCM-31", "E-DCM-32")
 class SeriesInput:
     """Hold a series as it was read.
 
-    Shapes: ``array`` (T, H, W, D) RAS+, ``times_s`` (T,).  Units: HU, s.  ``like`` is the grid that maps are written
-    on, ``kind`` is ``nifti`` or ``dicom``, ``times_from`` says where the frame times are known from, ``remarks`` what
-    was repaired or worked out, ``tube_kv`` the tube voltage where DICOM states it.
+    Shapes: ``array`` (T, H, W, D) RAS+, ``times_s`` (T,).  Units: HU, s.  ``like`` is the grid of the written maps,
+    ``kind`` is ``nifti`` or ``dicom``, ``times_from`` the source of the frame times, ``remarks`` lists repairs and
+    derived values, ``tube_kv`` is the tube voltage if DICOM states it.
     """
 
     array: np.ndarray
@@ -57,7 +57,7 @@ def read_perfusion_series(
     """Read a CT perfusion series: a 4D NIfTI file, or a folder with one dynamic DICOM series.
 
     Args:
-        dt_s: seconds between frames, or the time of every frame, instead of what the file says.
+        dt_s: seconds between frames, or the time of every frame, in place of the file's own.
         series: UID or number of the series of a DICOM folder that holds several.
         slab_mm: average the slices of a DICOM series to about this thickness, 0.1 to 20 mm.
 
@@ -127,10 +127,10 @@ _SECTION = re.compile(r"(?:^|[_\- ])(train|test)(?:ing)?(?:[_\- ](?:raw|preproce
 
 @dataclass
 class Scan:
-    """One case as found: files by key, the keys that are there twice, and which mask values mean lesion.
+    """Hold one case as found: files by key, duplicate keys, and the mask values that mean lesion.
 
-    ``subject`` is the person the layout itself names, None where it names nobody; ``resample``, that somebody asked
-    for images on other grids to be resampled; ``fault``, why it cannot be used.
+    ``subject`` is the person named by the layout, None without a name; ``resample`` requests that images on other grids
+    are resampled; ``fault`` is the reason why the case cannot be used.
     """
 
     section: str
@@ -143,7 +143,7 @@ class Scan:
     fault: IslesError | None = None
 
     def add(self, key: str, path: Path) -> None:
-        """Note a file under its key; a second one for the key is noted as doubled."""
+        """Add a file under its key; a second file for the key makes it a duplicate."""
         if key in self.files:
             self.doubled.append(key)
         else:
@@ -161,7 +161,7 @@ def section_of(name: str) -> str | None:
 
 
 def section_in(root: Path, path: Path) -> str:
-    """Return the section that the nearest folder above a file names, up to ``root``; training where none does."""
+    """Return the section named by the nearest folder above a file, up to ``root``; training if none is."""
     above = (place.name for place in path.parents if place.is_relative_to(root))
     return next((section for name in above if (section := section_of(name))), TRAINING)
 
@@ -180,7 +180,7 @@ def no_case(folder: Path) -> IslesError:
 
 
 def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> list[tuple[Scan, Finding]]:
-    """Return why cases cannot be used, one finding a case: a name or a modality twice, a missing key."""
+    """Return one finding for each unusable case: a duplicate name or modality, a missing key."""
     times = Counter((scan.section, scan.name) for scan in scans)
     found = []
     for scan in scans:
@@ -199,7 +199,7 @@ def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> list[tuple[Scan, Fi
 
 
 def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> None:
-    """Refuse cases that lack one of ``keys``, or hold one twice, or have one name; all of them are in the error.
+    """Refuse cases that lack one of ``keys``, hold one twice, or share a name; the error names all of them.
 
     Raises:
         IslesError: ``E-LIST-02``, ``E-LIST-11``, ``E-LIST-13``.
@@ -230,7 +230,7 @@ def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> N
 
 
 def as_cases(scans: Sequence[Scan], folder: Path, subjects: Path | None) -> list[Case]:
-    """Return the scans as cases; the table says who is who, else the layout, else every case is its own subject.
+    """Return the scans as cases; subjects come from the table, else from the layout, else every case is its own.
 
     Raises:
         IslesError: ``E-LIST-09`` a table that does not fit.

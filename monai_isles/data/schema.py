@@ -1,4 +1,4 @@
-"""What a data list must be before anything runs on it."""
+"""Check the content of a data list before a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One study as it comes from the scanner: its perfusion series, the plain CT where one fits, the files behind them."""
+"""Find and read one study from the scanner: its perfusion series, a plain CT that fits, and their files."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _HEAD_HU, _LEAST_SHARE = -200.0, 0.99
 
 
 def ct_on_grid(plain: Image, like: Image, *, asked: bool, one_frame: bool) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Return the plain CT (H, W, D) on the grid of the series, None where it is not used, and what must be told.
+    """Return the plain CT (H, W, D) on the grid of the series, None if it is not used, and the remarks about it.
 
-    On another grid it is resampled (linear, air outside) when the user asked for it or when both have one DICOM frame
-    of reference, and only when it covers 99 % of the head in the series; else it is left out, with the distance in mm.
+    On another grid it is resampled (linear, air outside) if the user requests it or if both share a DICOM frame of
+    reference, and only if it covers 99 % of the head in the series; else it is left out, with the distance in mm.
 
     Args:
         plain: the CT. like: the first frame of the series.
-        asked: the user says that they are in register. one_frame: they share a frame of reference.
+        asked: the user states that they are registered. one_frame: they share a frame of reference.
     Source: ours; ``tests/data/test_plain_ct.py``.
     """
     same_shape = plain.grid_shape == like.grid_shape
@@ -79,14 +79,14 @@ _NAMED = ("PatientName", "PatientID", "OtherPatientIDs")
 
 @dataclass(frozen=True)
 class StudyFiles:
-    """What a study consists of, nothing of it read but headers.
+    """Hold the files of a study; only headers have been read.
 
     Args:
-        name: of its results; says nothing of the patient.
+        name: of its results; it does not identify the patient.
         path: as the user gave it.
         kind: ``nifti`` or ``dicom``.
         series: the 4D file, or the folder.
-        files: all files that count, in a fixed order.
+        files: all files of the study, in a fixed order.
         plain: file or DICOM series UID of the plain CT, None without one.
         simulated: the data are the phantom's.
         uid: of the DICOM series that was chosen among several, None where there is one.
@@ -109,7 +109,7 @@ class StudyFiles:
         return digest.hexdigest()
 
     def absolute(self) -> StudyFiles:
-        """Return the same study with absolute paths, for a process that stands in another folder."""
+        """Return the same study with absolute paths, for a process in another folder."""
         plain = str(Path(self.plain).absolute()) if self.plain and self.kind == "nifti" else self.plain
         files = tuple(file.absolute() for file in self.files)
         return replace(self, files=files, plain=plain, path=self.path.absolute(), series=self.series.absolute())
@@ -122,7 +122,7 @@ class StudyImages:
     Shapes: ``series.array`` (T, H, W, D), ``plain_ct`` (H, W, D) on its grid.  Units: HU, s.
     Args:
         slices: DICOM files of the first time, one a slice; empty for NIfTI.
-        notes: what a reader of the results must know about the plain CT.
+        notes: remarks on the plain CT for the reader of the results.
     """
 
     series: SeriesInput
@@ -133,7 +133,7 @@ class StudyImages:
 
 @dataclass(frozen=True)
 class StudyPlace:
-    """Say where one study lies: its 4D file or DICOM folder, what names it, its plain CT; or why it cannot be used."""
+    """Hold the place of one study: its 4D file or DICOM folder, its name, its plain CT; or why it cannot be used."""
 
     series: Path
     home: Path
@@ -143,12 +143,12 @@ class StudyPlace:
 
 
 def study_places(path: str | Path) -> list[StudyPlace]:
-    """Return where the studies of a path lie: one file or folder, or every patient and case below a folder.
+    """Find the studies of a path: one file or folder, or every patient and case below a folder.
 
-    A folder is one study when it holds a 4D file, or DICOM files of one study. Of a data set in a known layout every
-    case with a series is one; below other folders every folder with one 4D file. Where the folders inside hold DICOM
-    files of several studies or patients, each of them is looked at in turn. Copies that UniToBrain made of a patient's
-    scan (``MOL-001_Registered_Filtered_3mm_20HU_Maps`` beside ``MOL-001``) are passed over, and named in a remark.
+    A folder is one study if it holds a 4D file, or DICOM files of one study. In a data set of a known layout every case
+    with a series is one; below other folders every folder with one 4D file. If the folders inside hold DICOM files of
+    several studies or patients, each folder is searched in turn. UniToBrain's copies of a patient's scan
+    (``MOL-001_Registered_Filtered_3mm_20HU_Maps`` beside ``MOL-001``) are skipped and named in a remark.
 
     Raises:
         IslesError: ``E-SCAN-01`` nothing there.
@@ -168,7 +168,7 @@ def study_places(path: str | Path) -> list[StudyPlace]:
 
 
 def find_study(path: str | Path, *, series: str | None = None) -> StudyFiles:
-    """Return the files of one study: a 4D NIfTI file, a folder with one (and ``ct.nii.gz``), or a DICOM folder.
+    """Find the files of one study: a 4D NIfTI file, a folder with one (and ``ct.nii.gz``), or a DICOM folder.
 
     Raises:
         IslesError: ``E-SCAN-01`` nothing there, ``E-SCAN-02`` several series or studies, and those of ``find_series``.
@@ -181,7 +181,7 @@ def find_study(path: str | Path, *, series: str | None = None) -> StudyFiles:
 
 
 def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> dict[str, StudyFiles | Record]:
-    """Return every study by the name of its results, in the order given; the record of one that cannot be used.
+    """Return every study by the name of its results, in the order given; an unusable one as its record.
 
     Args:
         paths: of ``study_places``.
@@ -209,7 +209,7 @@ def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> d
 
 
 def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
-    """Return a name of its own for each study; equal ones take the names of up to four folders above.
+    """Return a unique name for each study; equal names are extended by up to four folders above.
 
     Raises:
         IslesError: ``E-SCAN-03`` when that does not tell them apart.
@@ -235,7 +235,7 @@ def read_study(
 
     Args:
         dt_s: seconds between frames, or the time of every frame, instead of what the file says.
-        resample: the plain CT is in register, by the user's word.
+        resample: the user states that the plain CT is registered.
         slab_mm: average the slices of a DICOM series to about this thickness.
     Raises:
         IslesError: those of ``read_perfusion_series`` and of ``monai_isles.dicom.read.read_series``.
@@ -257,7 +257,7 @@ def read_study(
 
 
 def _above(study: StudyFiles, level: int) -> str:
-    """Return the name of a folder above a study, a checksum instead where it is called after the patient."""
+    """Return the name of a folder above a study, or a checksum if the name identifies the patient."""
     folders = list(Path(os.path.abspath(study.path)).parents)
     name = _safe(folders[min(level, len(folders) - 1)].name)
     if study.kind == "dicom" and study.files and _names_patient(name, study.files[0]):
@@ -345,7 +345,7 @@ def _read_volume(study: StudyFiles) -> tuple[Image, str]:
 
 
 def _names_patient(name: str, file: Path) -> bool:
-    """Tell whether a folder is called after the patient in its own images."""
+    """Return whether a folder's name contains the patient's name or ID in its own images."""
     from monai_isles.dicom.header import pydicom_module
 
     pydicom = pydicom_module()
@@ -360,7 +360,7 @@ def _marked(path: Path) -> bool:
 
 
 def _plain_name(path: Path) -> str:
-    """Return a name for results: that of a link, not of what it leads to (git-annex stores files under checksums)."""
+    """Return a name for results: that of a link, not of its target (git-annex stores files under checksums)."""
     return _safe(IMAGE.sub("", os.path.basename(os.path.abspath(path))))
 
 
