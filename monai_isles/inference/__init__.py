@@ -1,4 +1,4 @@
-"""Windows, Monte Carlo passes, ensembles and the prediction of many cases."""
+"""Predict cases: sliding windows, Monte Carlo passes, ensembles, whole slices, outputs."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What was learnt of a network's errors on cases it never saw: its probabilities, volumes and lesions, made to mean."""
+"""Apply a bundle's calibration: of probabilities, of the volume interval, of the confidence of each lesion."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Calibration:
 
     Args:
         temperature, shift: of ``monai_isles.metrics.calibrated``.
-        volume: by size of the prediction how far the true volume lies from it, as ``fit_volume_errors`` gives.
-        lesions: intercept and slopes of the chance that a found lesion is one (``lesion_features``).
+        volume: bounds on the volume error by size of the prediction, from ``fit_volume_errors``.
+        lesions: intercept and slopes of the probability that a predicted lesion is real (``lesion_features``).
         level: share of cases whose volume the interval is to hold.
-        about: what it was fitted on, in words.
+        about: description of the data of the fit.
 
     >>> Calibration(2.0, 0.0, [{"up_to_ml": None, "low": -0.5, "high": 0.25, "n": 40}]).interval(9.0)
     (5.065, 11.84)
@@ -40,7 +40,7 @@ class Calibration:
 
     @classmethod
     def read(cls, path: str | Path) -> Calibration:
-        """Read what ``record`` was written to.
+        """Read a file with the content of ``record``.
 
         Raises:
             IslesError: ``E-INF-16`` no file, no such content, or numbers that make no sense.
@@ -56,7 +56,7 @@ class Calibration:
         return found
 
     def record(self) -> dict[str, Any]:
-        """Return what the file holds."""
+        """Return the content of the file."""
         return asdict(self)
 
     def probability(self, raw: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ class Calibration:
         return calibrated(raw, self.temperature, self.shift)
 
     def interval(self, lesion_ml: float) -> tuple[float, float] | None:
-        """Return the bounds that hold the true volume in ``level`` of cases like those it was fitted on. Units: ml.
+        """Return bounds that hold the true volume for the share ``level`` of cases like those of the fit. Units: ml.
 
         Source: ``monai_isles.metrics.fit_volume_errors``; ``tests/inference/test_confidence.py``.
         """
@@ -75,7 +75,7 @@ class Calibration:
         return None
 
     def confidence(self, mean_probability: float, volume_ml: float) -> float | None:
-        """Return the chance that a found lesion touches a true one; None where it was not fitted."""
+        """Return the probability that a predicted lesion touches a true one; None without a fit."""
         if not self.lesions:
             return None
         intercept, *slopes = self.lesions
@@ -86,5 +86,5 @@ UNCALIBRATED = Calibration()
 
 
 def lesion_features(mean_probability: float, volume_ml: float) -> tuple[float, float]:
-    """Return what the chance of a found lesion is judged by: the logit of its mean probability, the log of its ml."""
+    """Return the features of a predicted lesion: the logit of its mean probability, the logarithm of its ml."""
     return float(logit(np.clip(mean_probability, 1e-4, 1 - 1e-4))), math.log(max(volume_ml, 1e-3))

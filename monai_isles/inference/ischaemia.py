@@ -1,4 +1,4 @@
-"""The perfusion maps of a case, and core, hypoperfusion and mismatch by the threshold rules, beside any network."""
+"""Read the perfusion maps of a case, and measure core, hypoperfusion and mismatch by the threshold rules."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from monai_isles.transforms.registration import split_head
 
 @dataclass(frozen=True)
 class PerfusionCase:
-    """Hold what a threshold rule needs of one case.
+    """Hold the input of the threshold rules for one case.
 
     Shapes: all arrays ``(H, W, D)``, RAS+; ``reference`` is the brain of the healthy side, ``left`` the patient's left
     half; ``label`` and ``cbv`` are None if not read.
-    Units: CBF as stored, Tmax in s, spacing in mm. ``midline`` says how the sides were told apart: ``mirror`` (CT
-    registered to its mirror image) or ``centroid`` (column of the brain's centre, no CT or no registration).
+    Units: CBF as stored, Tmax in s, spacing in mm. ``midline`` is the method that separated the sides: ``mirror`` (CT
+    registered to its mirror image) or ``centroid`` (column of the brain's centre, without CT or registration).
     """
 
     name: str
@@ -90,7 +90,7 @@ def case_ischaemia(
     delay_s: float = HYPOPERFUSED_S,
     min_cluster_ml: float = MIN_CLUSTER_ML,
 ) -> tuple[Ischaemia, str] | None:
-    """Return masks and volumes of one case and how its sides were told apart; None without CBF or Tmax.
+    """Return masks and volumes of one case and the method that separated its sides; None without CBF or Tmax.
 
     Args:
         entry: flat dictionary with the paths of the maps, and of ``ct`` where there is one.
@@ -98,6 +98,13 @@ def case_ischaemia(
     Raises:
         IslesError: ``E-GEOM-*`` and others of ``read_image``, ``E-EVAL-01``, ``E-EVAL-02``.
     Source: ``monai_isles.perfusion.ischaemia``; ``tests/inference/test_ischaemia.py``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import find_entries
+    >>> folder = make_dataset("ct", cases=1, seed=7, series=False, max_slices=2)
+    >>> rules, midline = case_ischaemia(find_entries(folder, keys=["ct", "cbf", "cbv", "mtt", "tmax"])[0])
+    >>> rules.core_ml < rules.hypoperfused_ml, midline
+    (True, 'mirror')
     """
     if not (entry.get("cbf") and entry.get("tmax")):
         return None
@@ -120,10 +127,10 @@ def case_ischaemia(
 def perfusion_block(entry: Mapping[str, object], settings: Mapping[str, Any] | None = None) -> dict[str, object] | None:
     """Return ``perfusion`` of ``result.json``: ``Ischaemia.record``, the cuts and ``midline``; None without the maps.
 
-    Where the rules cannot be applied the block holds ``not_computed``, the reason: the network's result stands.
+    If the rules cannot be applied, the block holds the reason as ``not_computed``; the network's result is kept.
 
     Args:
-        settings: of the bundle; its ``core_rcbf``, ``delay_s`` and ``min_cluster_ml`` count where it has them.
+        settings: of the bundle; its ``core_rcbf``, ``delay_s`` and ``min_cluster_ml`` are used if present.
     Source: ``case_ischaemia``.
     """
     cuts = {"core_rcbf": CORE_CUT, "delay_s": HYPOPERFUSED_S, "min_cluster_ml": MIN_CLUSTER_ML}

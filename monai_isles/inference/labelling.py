@@ -1,4 +1,4 @@
-"""What MONAI Label asks of a bundle: one image in, by its path, and one mask on that image's own voxels out."""
+"""Transforms for MONAI Label: load an image from one path, and return one mask on that image's own voxels."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from monai_isles.modalities import LABEL
 
 
 class LoadStudyd(Transform):
-    """Load a case from what MONAI Label calls ``image``: a study folder, or one NIfTI file with a channel a modality.
+    """Load a case from MONAI Label's ``image``: a study folder, or one NIfTI file with one channel per modality.
 
-    Every modality is judged as ``LoadVerifiedd`` judges it, and so is ``label``, where the entry has a path under it.
+    Every modality is checked as by ``LoadVerifiedd``, and so is ``label`` if the entry has one.
 
     Shapes: a file ``(H, W, D, N)``, N modalities in the order of ``names``; each comes out as (1, H, W, D).
     Units: those of ``metadata.json``, modality by modality.
@@ -37,6 +37,12 @@ class LoadStudyd(Transform):
     Raises:
         IslesError: ``E-INF-45`` another number of channels or cases, and those of ``read_image``.
     Source: ours; ``tests/inference/test_labelling.py``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> case = LoadStudyd(["flair", "dwi"])({"image": folder / "TRAINING" / "1"})
+    >>> tuple(case["flair"].shape), tuple(case["dwi"].shape)
+    ((1, 29, 29, 20), (1, 29, 29, 20))
     """
 
     def __init__(self, names: Sequence[str], key: str = "image", optional: Sequence[str] = ()) -> None:
@@ -64,7 +70,7 @@ class LoadStudyd(Transform):
         }
 
     def _channels(self, path: Path, aside: Path) -> dict[str, str]:
-        """Write each channel as a file of its own on the image's grid, so that it is read as any other image is."""
+        """Write each channel to its own file on the image's grid, so that it is read like any other image."""
         image = read_image(path, judge_time=False)
         channels = image.data if image.data.ndim == 4 else image.data[None]
         if len(channels) != len(self.names):
@@ -105,12 +111,18 @@ class LabelForegroundd(Transform):
 
 
 class LabelMaskd(Transform):
-    """Give the lesion as ``pred`` on the stored voxels of the file that ``image`` came from, and write nothing.
+    """Return the lesion as ``pred`` on the stored voxels of the file of ``image``, without writing it.
 
-    MONAI Label writes ``pred`` itself, with the affine that ``image`` states.
+    MONAI Label writes ``pred`` itself, with the affine of ``image``.
 
     Shapes: ``lesion`` (1, H, W, D) in RAS+ in; ``pred`` (1, X, Y, Z) out, 0 and 1, in the file's own axis order.
     Source: ours; ``tests/inference/test_labelling.py``.
+
+    >>> flipped = {"native_affine": np.diag([-1.0, -1.0, 1.0, 1.0])}  # the file runs from right to left
+    >>> lesion = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1)
+    >>> case = LabelMaskd()({"image": MetaTensor(torch.zeros(1, 2, 1, 1), meta=flipped), "lesion": lesion})
+    >>> case["pred"].flatten().tolist()
+    [0, 1]
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

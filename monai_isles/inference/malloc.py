@@ -1,4 +1,4 @@
-"""When memory runs out: half as many windows a pass from then on; when that is too much too, an error that says so."""
+"""Handle memory and threads of a prediction: keep freed memory, halve groups of windows that do not fit."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _TRIM, _PAD, _MAP = -1, -2, -3  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD 
 
 @cache
 def keep_memory() -> bool:
-    """Tell the C library of a Linux process to keep up to 512 MB of freed memory; return whether it listens.
+    """Set the C library of a Linux process to keep up to 512 MB of freed memory; return whether that worked.
 
-    A pass over a group of windows allocates and frees some megabytes a layer. By default each goes back to the system
-    and comes again page by page, which costs a third of the time. Elsewhere nothing changes.
+    A pass over a group of windows allocates and frees some megabytes per layer. By default each block is returned to
+    the system and mapped again page by page, which costs a third of the time. On other systems nothing changes.
 
     Source: mallopt(3); measured by ``benchmarks/inference.py``.
     """
@@ -45,10 +45,10 @@ def forecast(
 ) -> None:
     """Log the number of windows and an estimate of the seconds, from one group run twice, the second time on the clock.
 
-    Fewer than 100 groups are not worth the trial, less than ten seconds not the line.
+    Nothing is logged for fewer than 100 groups or less than ten seconds.
 
     Args:
-        trial: runs one group and keeps nothing.
+        trial: runs one group and discards the result.
     Source: ours; ``tests/inference/test_forecast.py``.
     """
     if len(groups) < _WORTH_A_TRIAL:
@@ -80,13 +80,13 @@ def use_threads(wanted: int | None = None) -> int:
 
 
 class HalvedOnce:
-    """Run work on groups of windows; from the first time memory runs out on, on each half of a group.
+    """Run work on groups of windows; once memory has run out, run it on each half of a group.
 
     Args:
-        patch: what one window is, for the words.
-        setting: name of the setting that says how many windows a group has.
+        patch: size of one window, for messages.
+        setting: name of the setting with the number of windows per group.
     Raises:
-        IslesError: ``E-RUN-40`` when half a group is too much as well.
+        IslesError: ``E-RUN-40`` when half a group does not fit either.
     Source: ours; case H11 of the reliability list, ``tests/inference/test_window_memory.py``.
     """
 
@@ -94,7 +94,7 @@ class HalvedOnce:
         self.patch, self.setting, self.halved = patch, setting, False
 
     def run(self, work: Callable[[Any], None], group: Any) -> None:
-        """Call ``work`` on the group, a list or an array, or on its halves; it keeps its results once it has all."""
+        """Call ``work`` on the group (a list or an array) or on its halves; ``work`` stores its results at its end."""
         if not self.halved:
             try:
                 return work(group)

@@ -1,4 +1,4 @@
-"""Name the channels that the inferer returns, and write them on the input's own grid."""
+"""Name the channels of the inferer's output, measure the lesion, and write maps on the input's own grid."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from monai_isles.modalities import LABEL, MEASURED_MAPS, MODALITIES
 
 
 def entropy_bits(probability: np.ndarray) -> np.ndarray:
-    """Return the entropy of lesion or not lesion, voxel by voxel: 0 where the map is sure, 1 where it says one half.
+    """Return the entropy of lesion against no lesion at each voxel: 0 for certain voxels, 1 for a probability of 0.5.
 
     Shapes: any, kept; float32 out. Units: bits.
     Source: Shannon 1948; ``tests/inference/test_confidence.py``.
@@ -66,7 +66,7 @@ def lesion_confidence(
 ) -> list[dict[str, float | None]]:
     """Return volume, mean probability and mean uncertainty of every 6-connected component, the largest first.
 
-    ``confidence`` is the chance that the component touches a true lesion, None where the calibration has none.
+    ``confidence`` is the probability that the component touches a true lesion, None without a calibration.
 
     Shapes: all ``(H, W, D)``. Units: ml; ``voxel_ml`` is the volume of one voxel.
 
@@ -74,6 +74,10 @@ def lesion_confidence(
         lesion: binary mask.
         uncertainty: standard deviation over windows and passes; None gives None.
     Source: ours; ``tests/inference/test_confidence.py``.
+
+    >>> lesion = np.array([1, 1, 0, 1]).reshape(4, 1, 1)
+    >>> [part["volume_ml"] for part in lesion_confidence(lesion, 0.9 * lesion, None, voxel_ml=0.5)]
+    [1.0, 0.5]
     """
     labels, count = ndimage.label(np.asarray(lesion) > 0, structure=ndimage.generate_binary_structure(3, 1))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
@@ -99,7 +103,7 @@ def lesion_confidence(
 
 
 def lesion_numbers(maps: Mapping[str, Any], calibration: Calibration = UNCALIBRATED) -> dict[str, object]:
-    """Return what ``result.json`` says of the lesion: volume, its interval, every component. Units: ml, mm.
+    """Return the numbers of the lesion for ``result.json``: volume, its interval, every component. Units: ml, mm.
 
     Args:
         maps: ``lesion`` and ``probability``, and ``uncertainty`` where there is one, (1, H, W, D) each.
@@ -119,7 +123,7 @@ def lesion_numbers(maps: Mapping[str, Any], calibration: Calibration = UNCALIBRA
 
 
 def registration_numbers(data: Mapping[str, Any]) -> dict[str, object]:
-    """Return how the mirrored channels were made; nothing without them."""
+    """Return how the mirrored channels were made; an empty dictionary without them."""
     record = data.get("mirror")
     if record is None:
         return {}
@@ -130,13 +134,13 @@ def registration_numbers(data: Mapping[str, Any]) -> dict[str, object]:
 
 
 def registration_remarks(data: Mapping[str, Any]) -> list[str]:
-    """Return the remark on the mirrored channels, none where they are as usual."""
+    """Return the remark on the mirrored channels, an empty list if they are as usual."""
     said = (data.get("mirror") or {}).get("remark")
     return [str(said)] if said else []
 
 
 def stage_numbers(data: Mapping[str, Any]) -> dict[str, object]:
-    """Return the perfusion stage that ``PerfusionWindowd`` found; nothing without one. Units: frames, from 0."""
+    """Return the perfusion stage of ``PerfusionWindowd``; an empty dictionary without one. Units: frames, from 0."""
     found = data.get("ctp_window")
     if found is None:
         return {}
@@ -148,16 +152,21 @@ SAID = {"pseudo_dwi": "synthetic pseudo-DWI, not an acquisition"}
 
 
 class LesionMapsd(MapTransform):
-    """Split an inferer's output into ``probability``, ``uncertainty`` (when there) and ``lesion``, yet to be binarised.
+    """Split an inferer's output into ``probability``, ``uncertainty`` (if present) and ``lesion``, not yet binarised.
 
-    Shapes: ``(2, H, W, D)`` class probabilities, then one channel a name of ``extras``, then the uncertainty if there
-    is one, in; ``(1, H, W, D)`` each out.
+    Shapes: ``(2, H, W, D)`` class probabilities, then one channel per name of ``extras``, then the uncertainty if
+    any, in; ``(1, H, W, D)`` each out.
     Args:
         extras: names of further maps, as the inferer's ``extras``.
-        calibration: file with temperature and shift of the probabilities (``Calibration``); None leaves them.
+        calibration: file with temperature and shift of the probabilities (``Calibration``); None does not calibrate.
     Raises:
         IslesError: ``E-INF-16``.
     Source: ours; ``tests/inference/test_outputs.py``.
+
+    >>> maps = torch.tensor([0.2, 0.8, 0.1]).reshape(3, 1, 1, 1)  # background, lesion, uncertainty
+    >>> case = LesionMapsd()({"pred": maps})
+    >>> round(float(case["probability"]), 3), round(float(case["uncertainty"]), 3)
+    (0.8, 0.1)
     """
 
     def __init__(
@@ -186,17 +195,26 @@ class LesionMapsd(MapTransform):
 
 
 class PublishMapsd(MapTransform):
-    """Write the maps of one case on the grid of the file they came from: ``<folder>/<case>/<key>.nii.gz``, all or none.
+    """Write the maps of one case on the grid of its input file: ``<folder>/<case>/<key>.nii.gz``, all or none.
 
-    Shapes: each key ``(1, H, W, D)``. Masks go out as uint8, the others as float32; a synthetic image says so in its
-    header's ``descrip``.
+    Shapes: each key ``(1, H, W, D)``. Masks are written as uint8, the others as float32; the header's ``descrip`` marks
+    a synthetic image.
     Args:
-        folder: where the case's own folder is made.
+        folder: parent of the case's own folder.
         masks: keys that hold masks.
         case_key: entry with the case's name.
     Raises:
         IslesError: what ``monai_isles.io.publish_image`` raises; then no map of the case is written.
     Source: ours; ``tests/workflows/test_predict.py``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import find_entries
+    >>> from monai_isles.io import LoadVerifiedd
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> case = LoadVerifiedd(["flair"])(find_entries(folder, keys=["flair"])[0])
+    >>> _ = PublishMapsd("results", keys="probability")({"case": "case_1", "probability": case["flair"] * 0})
+    >>> Path("results/case_1/probability.nii.gz").is_file()
+    True
     """
 
     def __init__(
@@ -226,12 +244,12 @@ class PublishMapsd(MapTransform):
 
 
 def require_own_names(postprocessing: object, entry: Mapping[Any, object], folder: Path) -> None:
-    """Refuse results that would take the place of an image or mask of the case, before any work.
+    """Refuse results that would overwrite an image or mask of the case, before any work.
 
     Args:
-        postprocessing: the bundle's; its ``PublishMapsd`` says which names are written.
+        postprocessing: the bundle's; its ``PublishMapsd`` has the names that are written.
         entry: flat dictionary of the case.
-        folder: where the results of the case go.
+        folder: of the results of the case.
     Raises:
         IslesError: ``E-USE-50``.
     Source: ours; case H9 of the reliability list, ``tests/inference/test_outputs.py``.
@@ -253,10 +271,10 @@ _ABOUT = ("case", "subject", "fold", "label", "label_values", "resample")
 
 
 def publish_bids(out: Path, entries: Sequence[Mapping[str, object]], root: Path | None = None) -> Path:
-    """Copy what ``out/<case>`` holds to a BIDS derivative data set with its description and sidecars; return it.
+    """Copy the results in ``out/<case>`` to a BIDS derivative data set with description and sidecars; return it.
 
     Args:
-        root: of the data set, ``out/derivatives/monai_isles`` unless told.
+        root: of the data set; by default ``out/derivatives/monai_isles``.
         entries: flat dictionaries of the predicted cases (``monai_isles.case.Case.entry``).
     Raises:
         IslesError: those of ``publish``.

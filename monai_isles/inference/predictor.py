@@ -1,4 +1,4 @@
-"""Build everything a bundle needs to predict, from its inference config and its weights."""
+"""Build a predictor from a bundle's inference config and its weights."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from monai_isles.modalities import LABEL
 
 
 class CaseInferer(Protocol):
-    """What predicts a case: windows (``StepSlidingWindowInferer``) or whole slices (``WholeSliceInferer``).
+    """Inferer of a case: windows (``StepSlidingWindowInferer``) or whole slices (``WholeSliceInferer``).
 
     Args:
-        spreads: whether one network alone gives an uncertainty; such an inferer also takes several networks at once.
+        spreads: whether one network gives an uncertainty; such an inferer also accepts several networks at once.
     """
 
     spreads: bool
 
     def infer(self, inputs: Tensor, network: Any, foreground: Tensor | None = None) -> WindowResult:
-        """Return the maps of a batch of volumes, by one network or, of an inferer that spreads, by several."""
+        """Return the maps of a batch of volumes, by one network, or by several if the inferer ``spreads``."""
 
 
 def ensemble_infer(
@@ -61,8 +61,8 @@ def require_fit(network: nn.Module, state: object, path: Path | None, config: st
     """Refuse a state dictionary whose names or shapes are not those of the network.
 
     Args:
-        path: the file of the weights, to name; what lies beside it says what they were trained as.
-        config: the config that built the network, to name.
+        path: the file of the weights; the record beside it tells their network.
+        config: name of the config that built the network, for the message.
     Raises:
         IslesError: ``E-INF-12``.
     Source: ours; case B9 of the reliability list, ``tests/inference/test_fit.py``.
@@ -87,7 +87,7 @@ def require_fit(network: nn.Module, state: object, path: Path | None, config: st
 
 
 def _trained_as(path: Path | None) -> str:
-    """Return what the run or the bundle that the weights lie in calls their network; empty where nothing says."""
+    """Return the network's name in the run or bundle of the weights; empty if unknown."""
     if path is None:
         return ""
     run, bundle = path.parent / "run.json", Bundle(path.parents[1 if len(path.parents) > 1 else 0])
@@ -123,11 +123,11 @@ def read_postprocessing(path: Path) -> dict[str, float]:
 def chosen_step(
     config: Mapping[str, Any], step: Sequence[int] | None, *, fast: bool = False, whole_slices: bool = False
 ) -> list[int] | None:
-    """Return the step in voxels a window axis, None to leave it to the bundle.
+    """Return the step in voxels per window axis, None for the bundle's own.
 
     Args:
         config: the bundle's ids; ``step`` is its own, ``fast_step`` a coarser one whose cost its model card states.
-        step: one number for all axes, or one an axis.
+        step: one number for all axes, or one per axis.
         fast: take ``fast_step``.
         whole_slices: one window is the whole slice, so there is no step.
     Raises:
@@ -163,10 +163,10 @@ def chosen_step(
 
 
 def require_ids(config: Mapping[str, object], given: Mapping[str, object], bundle: str) -> None:
-    """Refuse settings that the bundle does not have, which would change nothing.
+    """Refuse settings that the bundle does not have.
 
     Args:
-        given: value by id, None for those not asked for.
+        given: value by id, None for those not set.
     Raises:
         IslesError: ``E-INF-15``.
     """
@@ -179,17 +179,17 @@ def require_ids(config: Mapping[str, object], given: Mapping[str, object], bundl
 
 @dataclass(frozen=True)
 class Choices:
-    """Hold what a user changes of a bundle's prediction; None and empty leave it to the bundle.
+    """Hold the user's changes to a bundle's prediction; None and empty keep the bundle's setting.
 
     Args:
         weights: state dicts to average instead of the bundle's own.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         step, fast, whole_slices: as for ``chosen_step``.
         precision: ``fp32`` or ``bf16``. compiled: compile the networks first.
-        mc_passes: dropout passes a window.
+        mc_passes: dropout passes per window.
         threshold, min_size_vox: probability above which a voxel is lesion, and smallest component kept.
-        postprocessing: file with both, as a search chose them.
-        cache_dir, cache_gb: keep preprocessed cases there, within this bound.
+        postprocessing: file with both, from a search.
+        cache_dir, cache_gb: folder for preprocessed cases, and its limit.
     """
 
     weights: tuple[Path, ...] = ()
@@ -207,7 +207,7 @@ class Choices:
     cache_gb: float | None = None
 
     def changes(self, config: Mapping[str, object], bundle: Bundle) -> dict[str, object]:
-        """Return the values to put in place of those of the bundle's inference config.
+        """Return the values that replace those of the bundle's inference config.
 
         Raises:
             IslesError: those of ``read_postprocessing``, ``chosen_step`` and ``require_ids``.
@@ -232,12 +232,16 @@ SETTINGS = ("step", "mc_passes", "mc_rate", "threshold", "min_size_vox", "precis
 
 @dataclass(frozen=True)
 class Predictor:
-    """A bundle ready to predict.
+    """Predict cases with the networks of one bundle.
 
     Args:
-        weights: SHA-256 by path, one a network; empty for a rule that has nothing to load.
-        settings: the values in force of those of ``SETTINGS``, and of its own ``settings``, that the bundle has.
+        weights: SHA-256 by path, one per network; empty for a rule without weights.
+        settings: current values of those of ``SETTINGS`` and of the bundle's own ``settings`` that it has.
         calibration: of the bundle's own weights.
+
+    >>> predictor = load_predictor("threshold", Path("results"))
+    >>> predictor.modalities, predictor.settings["core_rcbf"]
+    (['ct', 'cbf', 'cbv', 'mtt', 'tmax'], 0.3)
     """
 
     bundle: str
@@ -252,15 +256,15 @@ class Predictor:
     calibration: Calibration = UNCALIBRATED
 
     def predict(self, entry: Mapping[str, object]) -> Mapping[str, Any]:
-        """Return the maps of one case, on the input's grid and written where the bundle's config says."""
+        """Predict one case: return the maps on the input's grid, and write them as the bundle's config says."""
         data = self.prepared(entry)
         return self.finished(entry, data, self.inferred(data))
 
     def prepared(self, entry: Mapping[str, object]) -> Mapping[str, Any]:
-        """Read and preprocess one case: the first third of ``predict``; safe in any thread.
+        """Read and preprocess one case: the first step of ``predict``; safe in any thread.
 
-        A mask is no input. It is read only where preparations are kept, so that a training finds them; one that cannot
-        be used is left.
+        A mask is no input. It is read only if preparations are cached, for a later training; an unusable mask is
+        ignored.
         """
         unmasked = {key: value for key, value in entry.items() if key != LABEL}
         if unmasked.keys() == entry.keys() or getattr(self.preprocessing, "cache", None) is None:
@@ -271,7 +275,7 @@ class Predictor:
             return self.preprocessing(unmasked)
 
     def inferred(self, data: Mapping[str, Any]) -> Tensor:
-        """Run the networks on a prepared case: the second third of ``predict``, one case at a time.
+        """Run the networks on a prepared case: the second step of ``predict``, one case at a time.
 
         Shapes: channels x the padded grid of ``data["image"]``: class probabilities, extra maps, uncertainty if any.
         """
@@ -282,7 +286,7 @@ class Predictor:
         return torch.cat([result.probability, *result.extra.values(), *spread], 1)[0].cpu()
 
     def finished(self, entry: Mapping[str, object], data: Mapping[str, Any], maps: Tensor) -> Mapping[str, Any]:
-        """Postprocess and write what ``inferred`` returned: the last third of ``predict``; safe in any thread."""
+        """Postprocess and write the result of ``inferred``: the last step of ``predict``; safe in any thread."""
         like = convert_to_dst_type(maps, data["image"], dtype=maps.dtype)[0]
         return self.postprocessing({"pred": MetaTensor(like, meta=data["image"].meta), "case": entry["case"]})
 
@@ -294,15 +298,22 @@ def load_predictor(
     """Build the networks of a bundle and load their weights.
 
     Args:
-        bundle: a bundle under its overlays, or where it lies, or its name; one whose network has no parameters needs
-            no weights.
-        out: takes the place of ``output_dir``.
+        bundle: a bundle with its overlays, its path, or its name; one whose network has no parameters needs no weights.
+        out: replaces ``output_dir``.
         weights: state dicts to average instead of the bundle's own, for which ``Bundle.shipped`` holds.
-        changes: settings to put in place of the config's.
+        changes: settings that replace the config's.
     Raises:
         IslesError: those of ``Bundle.config`` and ``load_state``, ``E-INF-11`` weights missing, ``E-INF-12`` weights
             of another network, ``E-SAFE-03`` a bundle's own weights that are not those its ``metadata.json`` states.
     Source: ours; ``tests/workflows/test_predict.py``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import find_entries
+    >>> folder = make_dataset("ct", cases=1, seed=7, series=False, max_slices=2)
+    >>> predictor = load_predictor("threshold", Path("results"))
+    >>> maps = predictor.predict(find_entries(folder, keys=predictor.modalities)[0])
+    >>> maps["lesion"].shape == maps["probability"].shape
+    True
     """
     bundle = Bundle.open(bundle)
     parser = (bundle if weights else bundle.shipped).config("inference")
@@ -333,7 +344,7 @@ def load_predictor(
 
 
 def own_settings(config: ConfigParser) -> list[str]:
-    """Return the ids that ``inference.json`` names in ``settings``: those of this bundle that decide a result."""
+    """Return the ids that ``inference.json`` lists in ``settings``: those of this bundle that affect a result."""
     return list(config["settings"]) if "settings" in config else []
 
 

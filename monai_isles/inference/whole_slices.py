@@ -1,4 +1,4 @@
-"""Inference on whole axial slices, or on the whole volume at once."""
+"""Infer whole axial slices, or the whole volume at once."""
 
 from __future__ import annotations
 
@@ -14,21 +14,26 @@ from monai_isles.inference.windows import WindowResult
 
 
 class WholeSliceInferer(Inferer):
-    """Give a 2D network every axial slice whole, or a 3D network the volume whole; return its softmax.
+    """Run a 2D network on every whole axial slice, or a 3D network on the whole volume; return its softmax.
 
-    A network may return a NamedTuple: its ``logits`` are the classes, the fields named in ``extras`` come back as maps.
+    A network may return a NamedTuple: its ``logits`` are the classes, the fields named in ``extras`` are further maps.
 
-    Shapes: image ``(N, C, H, W, D)`` in; probabilities ``(N, K, H, W, D)`` out, then one channel a name of ``extras``.
+    Shapes: image ``(N, C, H, W, D)`` in; probabilities ``(N, K, H, W, D)`` out, then one channel per name of
+        ``extras``.
     Args:
         spatial_dims: 2 for slices, 3 for volumes.
-        batch_size: slices a forward pass.
+        batch_size: slices per forward pass.
         extras: fields of the network's output to return, each ``(N, 1, H, W)``.
         precision: ``"bf16"`` multiplies in 16 bits.
         compiled: compile the network with its weights frozen in; the first case waits for it.
     Raises:
-        IslesError: ``E-INF-05`` for other spatial_dims, ``E-INF-06`` when the network gives no such field, ``E-INF-40``
-            for another precision, ``E-INF-41`` without a compiler.
+        IslesError: ``E-INF-05`` for other spatial_dims, ``E-INF-06`` when the network returns no such field,
+            ``E-INF-40`` for another precision, ``E-INF-41`` without a compiler.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4; ``tests/inference/test_whole_slices.py``.
+
+    >>> image = torch.zeros(1, 5, 16, 16, 3)
+    >>> WholeSliceInferer()(image, nn.Conv2d(5, 2, 1)).shape
+    torch.Size([1, 2, 16, 16, 3])
     """
 
     spreads = False
@@ -63,7 +68,7 @@ class WholeSliceInferer(Inferer):
         return joined
 
     def infer(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> WindowResult:
-        """Return the maps of a batch of volumes; the uncertainty of one pass is 0. ``foreground`` changes nothing."""
+        """Return the maps of a batch of volumes; the uncertainty of one pass is 0. ``foreground`` is ignored."""
         plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
         if self.compiled and network not in self._compiled:
             self._compiled[network] = fast_form(network, plain.device, compiled_for=self.batch_size if self.flat else 1)

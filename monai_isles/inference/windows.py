@@ -1,4 +1,4 @@
-"""Sliding windows at an exact step in voxels, only where there is brain, with Monte Carlo passes."""
+"""Infer by sliding windows at an exact step in voxels, only on the brain, with Monte Carlo passes."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from monai_isles.progress import progress
 
 @contextmanager
 def prediction_dropout(network: nn.Module, rate: float, alpha: bool = False) -> Iterator[list[PredictionDropout]]:
-    """Make ``network`` drop elements at its prediction sites, and only there, inside the ``with`` block; yield them.
+    """Switch on the prediction dropout sites of ``network`` inside the ``with`` block; yield the sites.
 
-    Batch normalisation and training dropout stay as they are: evaluate the network first.
+    Batch normalisation and training dropout do not change: put the network into evaluation mode first.
 
     Args:
         rate: probability of dropping one element.
@@ -44,6 +44,12 @@ def prediction_dropout(network: nn.Module, rate: float, alpha: bool = False) -> 
     Raises:
         IslesError: ``E-INF-01`` for a network without such sites or a rate outside [0, 1).
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3: rate 0.1 in the deepest levels.
+
+    >>> from monai_isles.networks import AsymmetricResUNet
+    >>> network = AsymmetricResUNet(2, in_channels=1, base_channels=2, levels=3).eval()
+    >>> with prediction_dropout(network, rate=0.1) as sites:
+    ...     all(site.active for site in sites)
+    True
     """
     sites = [module for module in network.modules() if isinstance(module, PredictionDropout)]
     if not sites or not 0.0 <= rate < 1.0:
@@ -58,12 +64,12 @@ def prediction_dropout(network: nn.Module, rate: float, alpha: bool = False) -> 
 
 
 class PassSums:
-    """Add up the softmax of several passes over the same windows, before they go to their places.
+    """Add up the softmax of several passes over the same windows.
 
     Of two classes only the last is kept: the sigmoid of the difference of the logits, which is the softmax.
 
     Shapes: logits ``(n, K, *roi)`` in; ``total`` (n, parts, *roi): K classes, or the last of two, the square of the
-    last, and how many passes came.
+    last, and the number of passes.
     Source: ours; ``tests/inference/test_accumulate.py``.
     """
 
@@ -88,7 +94,7 @@ class PassSums:
 
 
 class WindowSums:
-    """Add up the sums of windows, voxel by voxel.
+    """Add up the sums of windows at each voxel.
 
     Shapes: a volume ``(H, W, D)``; windows ``(n, parts, *roi)`` of ``PassSums``; K + 2 volumes of float32 are held, 3
     where there are two classes.
@@ -117,7 +123,7 @@ class WindowSums:
     def close(self) -> tuple[Tensor, Tensor]:
         """Return the mean ``(K, H, W, D)`` and the standard deviation ``(1, H, W, D)`` of the last class; 0 unvisited.
 
-        The sums become the results: nothing may be added afterwards. Without any window there are two classes.
+        The sums become the results: no window may be added afterwards. Without any window there are two classes.
         """
         sums = torch.zeros(3, *self.space, device=self.device) if self._sums is None else self._sums
         seen = sums[-1:] > 0
@@ -136,10 +142,10 @@ _WORTH_A_BAR_S = 2.0
 
 @dataclass(frozen=True)
 class WindowResult:
-    """Averages over all windows and passes.
+    """Hold averages over all windows and passes.
 
     Shapes: ``probability`` (N, K, H, W, D); ``uncertainty`` (N, 1, H, W, D), the standard deviation of the last
-    class's probability over every window and pass that saw the voxel; both 0 where no window came. ``extra`` holds
+    class's probability over every window and pass that saw the voxel; both 0 outside all windows. ``extra`` holds
     other maps that the network returned, (N, 1, H, W, D) each.
     """
 
@@ -150,27 +156,28 @@ class WindowResult:
 
 
 class StepSlidingWindowInferer(Inferer):
-    """Average the softmax of overlapping windows that lie ``step`` voxels apart on the brain.
+    """Average the softmax of overlapping windows, ``step`` voxels apart, on the brain.
 
     Shapes: image ``(N, C, H, W, D)`` and ``foreground`` ``(N, 1, H, W, D)`` in; probabilities ``(N, K, H, W, D)`` out,
     with one more channel for the uncertainty when ``uncertainty`` is set.
     Args:
         roi_size: two sizes for a 2D network that sees axial slices, three for a 3D network.
         step: voxels between windows on the same axes; one number for all of them.
-        mc_passes: forward passes a window; above 1 the prediction dropout sites of the network are active.
+        mc_passes: forward passes per window; above 1 the prediction dropout sites of the network are active.
         mc_rate: share of elements dropped in those passes.
         mc_alpha: drop as alpha dropout does, which the paper's released code has; the paper says dropout.
-        batch_size: most windows a forward pass; on a processor 16 to 32 are best.
-        cover: which windows of the grid run: ``"centre"``, those centred on the brain; ``"touch"``, all that reach it,
-            which gives every brain voxel the average over the whole grid.
-        memory_mb: fewer windows a pass where their layers would need more than this; None does not look.
-        seed: on a processor the dropout masks depend on it, the window's place and the pass alone (``WindowMasks``), on
-            a GPU on it alone; None draws one.
-        precision: ``"bf16"`` works in 16 bits: faster where the processor multiplies them, probabilities differ in the
-            third digit.
-        compiled: compile the networks with their weights frozen in, for groups of ``batch_size``; the first case waits.
-        whole_slices: one window a slice, as large as the brain with half a window around it, in place of ``step``.
-        masked: say background wherever ``foreground`` is 0; else windows reach half their size beyond it.
+        batch_size: most windows per forward pass; on a CPU 16 to 32 are best.
+        cover: windows of the grid to run: ``"centre"``, those centred on the brain; ``"touch"``, all that reach it, so
+            that every brain voxel gets the average over the whole grid.
+        memory_mb: limit on the layers' memory, by fewer windows per pass; None sets no limit.
+        seed: on a CPU the dropout masks depend only on it, the window's place and the pass (``WindowMasks``), on a GPU
+            on it alone; None draws one.
+        precision: ``"bf16"`` computes in 16 bits: faster on CPUs with 16-bit units; probabilities differ in the third
+            digit.
+        compiled: compile the networks with their weights frozen in, for groups of ``batch_size``; the first case is
+            slower.
+        whole_slices: one window per slice, as large as the brain with half a window around it, instead of ``step``.
+        masked: return background wherever ``foreground`` is 0; else windows reach half their size beyond it.
     Raises:
         IslesError: ``E-INF-03`` for a step that leaves gaps, ``E-INF-04`` for settings that do not fit together,
             ``E-INF-20`` for another cover, ``E-INF-40`` for another precision, ``E-INF-41`` without a compiler,
@@ -246,8 +253,8 @@ class StepSlidingWindowInferer(Inferer):
     ) -> WindowResult:
         """Return probability, uncertainty and the number of windows of a batch of volumes.
 
-        Several networks see each group of windows one after the other, each under dropout masks of its own: the windows
-        are cut and the sums folded back once.
+        Several networks process each group of windows one after the other, each with its own dropout masks: windows are
+        cut and sums folded back only once.
         """
         keep_memory()
         networks = [network] if isinstance(network, nn.Module) else list(network)
@@ -275,7 +282,7 @@ class StepSlidingWindowInferer(Inferer):
         )
 
     def _form(self, network: nn.Module, device: torch.device) -> nn.Module:
-        """Return what predicts; compiled networks keep theirs, since compiling is dear."""
+        """Return the form that predicts; compiled forms are kept, since compilation is slow."""
         if not self.compiled:
             return fast_form(network, device, self.precision)
         if network not in self._compiled:
@@ -283,7 +290,7 @@ class StepSlidingWindowInferer(Inferer):
         return self._compiled[network]
 
     def _whole(self, image: Tensor, mask: np.ndarray, members: list[Member], seed: int) -> WindowResult:
-        """Predict the slices whole, and give the maps back on the grid of the image."""
+        """Predict whole slices, and return the maps on the grid of the image."""
         box = brain_box(mask, [width // 2 for width in self.roi[:2]])
         block, inside = filled_up(image[:, *box], mask[box], max(getattr(form, "divisor", 1) for form, _ in members))
         found = self._volume(block, inside, members, seed, roi=(*block.shape[1:3], 1))
@@ -331,7 +338,7 @@ class StepSlidingWindowInferer(Inferer):
         return [starts[i : i + most] for i in range(0, len(starts), most)]
 
     def _masks(self, window: Tensor, members: list[Member], seed: int) -> list[WindowMasks]:
-        """Return what draws each network's masks: from ``seed`` for the first, which predicts alone as it does here."""
+        """Return the mask generator of each network; the first uses ``seed``, so it predicts here as it does alone."""
         if self.mc_passes == 1:
             return []
         sizes = site_sizes(members[0][0], window)

@@ -1,4 +1,4 @@
-"""Where sliding windows lie, how many there are, and how many fit into one forward pass."""
+"""Plan sliding windows: their places, their number, and how many fit into one forward pass."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def brain_box(mask: np.ndarray, margin_vox: Sequence[int]) -> tuple[slice, slice
 
 
 def filled_up(image: Tensor, mask: np.ndarray, divisor: int) -> tuple[Tensor, np.ndarray]:
-    """Return both with zeros after rows and columns up to multiples of ``divisor``.
+    """Return both padded with zeros at the ends of rows and columns to multiples of ``divisor``.
 
     Shapes: image ``(C, H, W, D)``, mask ``(H, W, D)``.
     Source: ours; ``tests/inference/test_whole_block.py``.
@@ -39,7 +39,7 @@ def filled_up(image: Tensor, mask: np.ndarray, divisor: int) -> tuple[Tensor, np
 
 
 class WindowCutter:
-    """A volume with its channels last, slices first when they are what a window sees.
+    """Cut windows from a volume stored channels last, and slices first for windows of one slice.
 
     Shapes: image ``(C, H, W, D)``; windows come as ``(n, C, *roi)`` channels-last, without the axis of a single slice.
     Args:
@@ -70,14 +70,14 @@ _BITS = 16
 
 
 class WindowMasks:
-    """Draw the masks of a group of windows, all passes at once, and lay them into the sites of a network.
+    """Draw the dropout masks of a group of windows, all passes at once, and assign them to the sites of a network.
 
-    Sixteen random bits decide an element. Every window has a generator of its own, seeded with its first voxel, so the
-    masks do not change with the windows a pass, the cover or the other windows; networks of an ensemble share them.
+    Each element uses sixteen random bits. Every window has its own generator, seeded with its first voxel, so the masks
+    do not depend on the windows per pass, the cover or other windows. Networks of an ensemble share them.
 
     Args:
-        sizes: shape of what enters each site for one window, ``(C, *spatial)``.
-        passes: forward passes a window.
+        sizes: shape of the input of each site for one window, ``(C, *spatial)``.
+        passes: forward passes per window.
         rate: probability of dropping one element.
     Source: ours; ``tests/inference/test_window_masks.py``.
     """
@@ -96,7 +96,7 @@ class WindowMasks:
         return torch.from_numpy(bits).reshape(len(starts), self.passes, -1)
 
     def lay(self, bits: Tensor, turn: int, sites: Sequence[PredictionDropout]) -> None:
-        """Give the sites the masks of pass ``turn``."""
+        """Assign the masks of pass ``turn`` to the sites."""
         kept = torch.empty(bits[:, turn].shape, dtype=torch.float32)
         # Kept elements are scaled up, so that the expectation is that of the network without dropout.
         masks = torch.ge(bits[:, turn], self.dropped, out=kept).mul_(1 / (1 - self.rate))
@@ -107,7 +107,7 @@ class WindowMasks:
 
 
 def site_sizes(network: nn.Module, window: Tensor) -> list[tuple[int, ...]]:
-    """Return the shape of what enters each dropout site of a network for one window, without the batch axis.
+    """Return the shape of the input of each dropout site of a network for one window, without the batch axis.
 
     Shapes: ``window`` (1, C, *spatial).
     """
@@ -126,10 +126,10 @@ COVERS = ("centre", "touch")
 
 
 def window_starts(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int], cover: str = "centre") -> np.ndarray:
-    """Return the first voxel of every window of a regular grid that is worth its time.
+    """Return the first voxel of every window of a regular grid that covers the foreground.
 
-    The grid has one window a step-sized cell, centred on the cell and shifted inwards at the border, so each voxel is
-    covered whatever the step, and between neighbouring windows lies exactly ``step``.
+    The grid has one window per step-sized cell, centred on the cell and shifted inwards at the border. So each voxel is
+    covered at any step, and neighbouring windows are exactly ``step`` apart.
 
     Shapes: ``foreground`` (H, W, D); (n, 3) out, in the order of the array.
     Args:
@@ -161,7 +161,7 @@ def window_starts(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
 
 
 def count_windows(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int], cover: str | None = "centre") -> int:
-    """Return how many windows ``window_starts`` gives; None as ``cover`` counts the whole grid.
+    """Return the number of windows of ``window_starts``; None as ``cover`` counts the whole grid.
 
     Raises:
         IslesError: as ``window_starts``.
@@ -176,7 +176,7 @@ def count_windows(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
 
 
 def grid_axis(size: int, roi: int, step: int) -> np.ndarray:
-    """Return where the windows of the regular grid start along one axis."""
+    """Return the starts of the windows of the regular grid along one axis."""
     cells = np.arange(-(-size // step))
     return np.unique(np.clip(cells * step + step // 2 - roi // 2, 0, size - roi))
 
@@ -193,10 +193,9 @@ def _touching(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int]) -
 
 
 def windows_at_once(network: nn.Module, window: Tensor, *, most: int, memory_mb: float) -> int:
-    """Return how many windows a forward pass may take: ``most``, or fewer where their layers' outputs need the memory.
+    """Return how many windows fit into a forward pass: ``most``, or fewer to limit the memory of the layers' outputs.
 
-    One window goes through the network once; what every layer puts out is added up, an upper bound of what lives at
-    the same time.
+    One window runs through the network once; the sum of all layers' outputs is an upper bound of the memory in use.
 
     Shapes: ``window`` (1, C, *roi). Units: ``memory_mb`` in MB, 1e6 bytes.
     Source: ours; ``tests/inference/test_windows_plan.py``.
@@ -227,6 +226,6 @@ def require_no_gaps(roi: Sequence[int], step: Sequence[int]) -> None:
 
 
 def require_cover(cover: str) -> None:
-    """Refuse a choice of windows that is not known (``E-INF-20``)."""
+    """Refuse an unknown choice of windows (``E-INF-20``)."""
     if cover not in COVERS:
         raise refused("E-INF-20", where="StepSlidingWindowInferer", found=repr(cover), covers=", ".join(COVERS))

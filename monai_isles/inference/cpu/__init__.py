@@ -1,1 +1,1 @@
-"""Fast forms of the networks on a processor, behind one function."""
+"""Fast forms of networks on a CPU, behind one function."""

@@ -1,4 +1,4 @@
-"""The form of a network that predicts: folded on a processor, in 16 bits on request."""
+"""Choose the fastest form of a network for prediction: folded on a CPU, compiled or in 16 bits on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"freezing": True}
 
 
 class CompiledWhole(nn.Module):
-    """A network compiled for groups of ``windows``; groups of another size go to the network itself.
+    """Compile a network for groups of ``windows``; run groups of another size without compilation.
 
     Shapes: as the network's.
     Raises:
@@ -38,7 +38,7 @@ class CompiledWhole(nn.Module):
 
 
 class CompiledParts(CompiledWhole):
-    """The same for the folded network in its two parts, the second one run once a dropout pass.
+    """Compile the two parts of a folded network; the second part runs once per dropout pass.
 
     Shapes: as the network's ``fixed_part`` and ``noisy_part``.
     """
@@ -57,13 +57,13 @@ class CompiledParts(CompiledWhole):
         return (self._fixed if len(x) == self.windows else self.network.fixed_part)(x)
 
     def noisy_part(self, x: Tensor, skips: list[Tensor]) -> Tensor:
-        """Run the rest with the masks that lie in the sites: what compiles would keep the first ones for good."""
+        """Run the rest with the masks of the sites as arguments: a compiled network would keep the first ones."""
         masks: list[Any] = [site.mask for site in self.sites if site.active]
         return (self._noisy if len(x) == self.windows else self.network.noisy_part)(x, skips, masks)
 
 
 def require_compiler() -> None:
-    """Refuse to compile where torch would find no C++ compiler (``E-INF-41``)."""
+    """Refuse to compile without a C++ compiler (``E-INF-41``)."""
     if not any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl")):
         raise refused("E-INF-41", where="--compile", found="no C++ compiler on the path")
 
@@ -80,15 +80,15 @@ def require_precision(precision: str) -> None:
 def fast_form(
     network: nn.Module, device: torch.device, precision: str = "fp32", *, compiled_for: int | None = None
 ) -> nn.Module:
-    """Return the form of a network that predicts fastest with the same numbers but for rounding.
+    """Return the fastest form of a network with equal results up to rounding.
 
-    On a processor an ``AsymmetricResUNet`` in evaluation is folded. Any other network comes back as it is; ``bf16``
+    On a CPU an ``AsymmetricResUNet`` in evaluation mode is folded. Any other network is returned unchanged; ``bf16``
     then means autocast.
 
     Args:
-        compiled_for: windows a group for which the form is compiled, None to leave it as it is.
+        compiled_for: number of windows per group to compile for; None does not compile.
     Raises:
-        IslesError: ``E-INF-41`` without a compiler where one is wanted.
+        IslesError: ``E-INF-41`` without the compiler that is needed.
     Source: ours; ``tests/inference/cpu/test_fast_form.py``.
     """
     form = network

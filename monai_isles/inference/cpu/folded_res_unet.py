@@ -1,4 +1,4 @@
-"""The asymmetric residual network as it predicts: the same numbers, less work."""
+"""The asymmetric residual network in a form for prediction: equal results with less work."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _CONV: dict[int, Callable[..., Tensor]] = {4: F.conv2d, 5: F.conv3d}
 class LaneConv(nn.Module):
     """Compute a convolution with kernel 3 and padding 1 for several neighbouring pixels at once.
 
-    A vector of the processor holds 16 numbers; a convolution to 8 channels fills half of it, one to 2 an eighth. Here
+    A SIMD register holds 16 numbers; a convolution to 8 channels fills half of it, one to 2 channels an eighth. Here
     ``n`` neighbours along the last axis become ``n`` times the channels: the kernel is ``n`` shifted copies side by
-    side, and moves by ``n`` pixels. In a channels-last tensor those channels lie where the pixels belong, so the
-    result is the plain convolution's, product for product, without a copy. With weights in 16 bits (``.to``) only the
-    products are: input and output stay as they are.
+    side, and its stride is ``n`` pixels. In a channels-last tensor these channels lie where the pixels belong, so the
+    result equals the plain convolution without a copy. With weights in 16 bits (``.to``) only the products are in
+    16 bits; input and output keep their type.
 
     Shapes: ``(N, I, *spatial)`` channels-last in, ``(N, O, *spatial / stride)`` channels-last out.
     Args:
-        conv: the convolution to stand in for, of two or three dimensions, the stride the same on every axis.
-        weight, bias: in place of the convolution's own.
+        conv: the convolution to replace, of two or three dimensions, with equal strides on all axes.
+        weight, bias: replace the convolution's own.
     Source: ours; ``tests/inference/cpu/test_simd_conv.py``.
     """
 
@@ -59,9 +59,9 @@ class LaneConv(nn.Module):
         return last.reshape(*last.shape[:-2], last.shape[-2] * n, -1).movedim(-1, 1)
 
     def neighbours(self, pixels: int) -> int:
-        """Return how many pixels of a row of ``pixels`` go together.
+        """Return how many pixels of a row of ``pixels`` are computed together.
 
-        One channel in, or one pixel out, would leave the order of the memory open: torch then reads beyond it.
+        One channel in, or one pixel out, would make the memory order ambiguous: torch then reads beyond it.
         """
         most = min(LANES // self.weight.shape[0], _MOST[self.weight.dim()])
         n = max(1, most) if self.weight.shape[1] > 1 else 1
@@ -89,10 +89,10 @@ def side_by_side(weight: Tensor, n: int, stride: int) -> Tensor:
 
 
 class ChannelRows(nn.Module):
-    """Values a channel, repeated along a row of pixels.
+    """Repeat one value per channel along a row of pixels.
 
-    A channels-last tensor is a matrix with one row of pixels a line. Eight values a channel are a loop of eight for
-    torch; repeated to the row's length they are one long loop (2.5 times faster in 32 bits, 30 times in 16).
+    A channels-last tensor is a matrix with one row of pixels per line. With eight values torch runs a loop of eight for
+    every pixel; repeated to the row's length they give one long loop (2.5 times faster in 32 bits, 30 times in 16).
 
     Shapes: ``values`` (C,).
     Source: ours; ``tests/inference/cpu/test_channel_rows.py``.
@@ -113,7 +113,7 @@ class ChannelRows(nn.Module):
 
 
 class RowAffine(nn.Module):
-    """Multiply and shift every channel: what batch normalisation is once its statistics stand.
+    """Multiply and shift every channel: batch normalisation with fixed statistics.
 
     Shapes: ``(N, C, *spatial)`` channels-last in and out.
     """
@@ -128,7 +128,7 @@ class RowAffine(nn.Module):
 
 
 class RowPReLU(nn.Module):
-    """PReLU with a slope a channel.
+    """Apply PReLU with one slope per channel.
 
     Shapes: ``(N, C, *spatial)`` channels-last in and out.
     """
@@ -157,26 +157,26 @@ _MAX_POOL: dict[int, Callable[..., Tensor]] = {4: F.max_pool2d, 5: F.max_pool3d}
 
 
 def affine_of(norm: nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
-    """Return scale and shift a channel of a batch norm in evaluation."""
+    """Return scale and shift per channel of a batch norm in evaluation mode."""
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
     scale = norm.weight / torch.sqrt(variance + norm.eps)
     return scale, norm.bias - mean * scale
 
 
 def folded_preactivated(layers: Iterable[Any]) -> nn.Sequential:
-    """Return batch norm, PReLU, convolution of ``blocks.preactivated`` with the statistics standing."""
+    """Return batch norm, PReLU, convolution of ``blocks.preactivated`` with fixed statistics."""
     norm, prelu, conv = layers
     return nn.Sequential(RowAffine(*affine_of(norm)), RowPReLU(prelu.weight), LaneConv(conv))
 
 
 class FoldedResidualBlock(nn.Module):
-    """``ResidualBlock`` in evaluation: the second batch norm lies in the first convolution's weights.
+    """Run a ``ResidualBlock`` in evaluation mode, with its second batch norm folded into the first convolution.
 
-    The first one cannot: its input is also what the block adds to.
+    The first one cannot be folded: its input is also the sum's other term.
 
     Shapes: ``(N, C, *spatial)`` channels-last in and out.
     Args:
-        block: trained, left as it is.
+        block: trained; it is not changed.
     Source: ours; ``tests/inference/cpu/test_folded_res_unet.py``.
     """
 
@@ -195,14 +195,14 @@ class FoldedResidualBlock(nn.Module):
         self.path = head
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Run the block; ``mask`` is what the site drops by, where it is given."""
+        """Run the block; ``mask`` is the dropout mask of the site, if any."""
         if mask is not None and self.site is not None:
             return self.path(self.site.masked(x, mask)).add_(x)
         return self.path(x if self.site is None else self.site(x)).add_(x)
 
 
 class FoldedDown(nn.Module):
-    """``Down`` in evaluation.
+    """Run ``Down`` in evaluation mode.
 
     Shapes: ``(N, C, *spatial)`` channels-last in, ``(N, 2C, *spatial / 2)`` out.
     """
@@ -219,18 +219,18 @@ _THIN = 32
 
 
 class FoldedResUNet(nn.Module):
-    """A trained ``AsymmetricResUNet`` for prediction on a processor: equal to it by float rounding.
+    """Run a trained ``AsymmetricResUNet`` fast on a CPU; results are equal up to float rounding.
 
-    Batch norms are folded into the convolutions before them where nothing else reads what lies between, the others are
-    one multiplication and shift; thin convolutions fill the processor's lanes (``LaneConv``); all memory is
-    channels-last. Nothing can be trained, nothing goes back: the original stays as it is.
+    Batch norms are folded into the convolutions before them if no other layer reads the value between; the others are
+    one multiplication and shift. Convolutions of few channels fill the SIMD width (``LaneConv``). All memory is
+    channels-last. This form cannot be trained; the original network is not changed.
 
     Shapes: as ``AsymmetricResUNet``.
     Args:
-        network: in evaluation.
-        products: of the convolutions, in 32 bits or 16 (``torch.bfloat16``). All else stays in 32: norms, slopes and
-            sums in 16 bits are no faster. So do convolutions of fewer than 32 channels in ``fixed_part``: they run
-            once a window, and make four fifths of the difference.
+        network: in evaluation mode.
+        products: type of the convolutions' products, 32 bits or 16 (``torch.bfloat16``). Norms, slopes and sums stay
+            in 32 bits, since 16 bits are no faster there. Convolutions of fewer than 32 channels in ``fixed_part``
+            stay in 32 bits too: they run once per window and cause four fifths of the difference.
     Source: ours; ``tests/inference/cpu/test_folded_res_unet.py``.
     """
 
@@ -254,7 +254,7 @@ class FoldedResUNet(nn.Module):
         self.requires_grad_(False).eval()
 
     def _products_of(self, fixed_levels: int) -> list[nn.Module]:
-        """Return the convolutions that multiply in ``products``."""
+        """Return the convolutions with products of that type."""
         once = [self.first, *self.encoder[:fixed_levels], *self.down[:fixed_levels]]
         lanes = [[m for m in part.modules() if isinstance(m, LaneConv)] for part in (self, nn.ModuleList(once))]
         thin = [m for m in lanes[1] if m.weight.shape[0] < _THIN]
