@@ -1,4 +1,4 @@
-"""The tissue maps of MNI152 that nilearn ships, and the vessels drawn into them."""
+"""Load the tissue maps of MNI152 shipped with nilearn, and draw vessels into them."""
 
 from __future__ import annotations
 

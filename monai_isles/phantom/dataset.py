@@ -1,4 +1,4 @@
-"""Make the whole data set: plan the scans, simulate subject by subject, publish the folder when it is whole."""
+"""Make the whole data set: plan the scans, simulate subject by subject, publish the complete folder."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def plan(
     kind: str = "ct",
     variety: str = NONE,
 ) -> list[Planned]:
-    """Return the first ``cases`` scans of the endless list that ``seed`` stands for, taller scans left out.
+    """Return the first ``cases`` scans of the unlimited list of ``seed``, without taller scans.
 
     An MRI subject is scanned once, whole.
     """
@@ -77,7 +77,7 @@ def make_case(
     maps: str | None = None,
     variety: str = NONE,
 ) -> CaseArrays:
-    """Simulate ``case_<number>`` of the data set ``seed`` in memory, the same arrays as ``make_dataset`` writes.
+    """Simulate ``case_<number>`` of the data set ``seed`` in memory, equal to the arrays of ``make_dataset``.
 
     Args:
         maps: method of the perfusion maps; as ``make_dataset`` when None.
@@ -99,10 +99,14 @@ def make_case(
 def make_mri_case(
     number: int, *, kind: str, seed: int, section: str = "TRAINING", spacing_mm: float | None = None
 ) -> MriCase:
-    """Simulate ``case_<number>`` of the MRI data set ``seed`` in memory, the same arrays as ``make_dataset`` writes.
+    """Simulate ``case_<number>`` of the MRI data set ``seed`` in memory, equal to the arrays of ``make_dataset``.
 
     Raises:
         IslesError: ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` no such grid.
+
+    >>> case = make_mri_case(1, kind="siss", seed=7, spacing_mm=8.0)
+    >>> sorted(case.images), case.label.shape
+    (['dwi', 'flair', 't1', 't2'], (29, 29, 20))
     """
     _require_kind(kind, spacing_mm)
     wanted = plan(number, seed=seed, section=section, kind=kind)[-1]
@@ -125,23 +129,23 @@ def make_dataset(
     dicom: str | None = None,
     variety: str = NONE,
 ) -> Path:
-    """Write ``cases`` simulated scans in the ISLES 2018 or 2015 layout; the folder appears when it is whole.
+    """Write ``cases`` simulated scans in the ISLES 2018 or 2015 layout; the folder appears when it is complete.
 
-    A run that was killed, or lost its cluster, leaves the scans it made aside; the same command goes on with them.
+    An interrupted run leaves its finished scans in a folder aside; the same command continues with them.
 
     Args:
-        out: folder to make; returned as it is when it holds this very phantom already.
-        seed: decides every bit; ``case_k`` is the same whatever ``cases``, ``workers`` and ``series`` are.
+        out: folder to make; returned unchanged if it already holds this phantom.
+        seed: determines every bit; ``case_k`` does not depend on ``cases``, ``workers`` and ``series``.
         series: write the contrast series too (most of the bytes).
-        workers, cluster, slurm: where scans are made, as in ``monai_isles.cohort.run_cases``.
+        workers, cluster, slurm: place of the computation, as in ``monai_isles.cohort.run_cases``.
         test_cases: scans of other subjects in ``TESTING``, without lesion and DWI.
-        max_slices: leave subjects with taller scans out; 2 or 4 makes a small data set.
-        kind: ``ct``, ``siss`` or ``spes``; ``series`` and ``max_slices`` mean nothing to the MRI kinds.
+        max_slices: leave out subjects with taller scans; 2 or 4 makes a small data set.
+        kind: ``ct``, ``siss`` or ``spes``; the MRI kinds ignore ``series`` and ``max_slices``.
         spacing_mm: coarser grid of the same field of view, MRI kinds only; default 1 mm (SISS), 2 mm (SPES).
         dicom: a form of ``phantom.dicom_writer``: also write every ``ct`` scan as DICOM, in ``DICOM/<section>/<case>``.
-        variety: ``none``: one scanner, maps as ``predict-series`` makes them. ``real``: the scanners, map software and
-            patients of each case are drawn, and told in its truth. ``unseen``: likewise, of softwares, a kernel and a
-            noise level that ``real`` never draws.
+        variety: ``none``: one scanner, maps as from ``predict-series``. ``real``: scanner, map software and patient of
+            each case are drawn and recorded in its truth. ``unseen``: the same with softwares, a kernel and a noise
+            level that ``real`` never draws.
 
     Raises:
         IslesError: ``E-PHAN-01`` no atlas, ``E-PHAN-02`` impossible numbers, ``E-PHAN-03`` folder is something else,
@@ -150,6 +154,10 @@ def make_dataset(
             ``fill``.
 
     Source: ours; ``tests/phantom/test_dataset.py``.
+
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> sorted(path.name for path in folder.iterdir())
+    ['SIMULATED.txt', 'TRAINING', 'subjects.csv', 'truth']
     """
     out = Path(out)
     _require_kind(kind, spacing_mm)
@@ -194,13 +202,16 @@ def dataset_or_phantom(
     spacing_mm: float | None = None,
     variety: str = NONE,
 ) -> Path:
-    """Return the data folder to use: the given one, else the environment's, else a phantom made in ``folder``.
+    """Return the data folder to use: the given one, else the environment's, else a new phantom in ``folder``.
 
-    The environment variable is ``ISLES2018_DIR`` (``ct``), ``ISLES2015_SISS_DIR`` or ``ISLES2015_SPES_DIR``. Of a URL
-    it is the local mirror (``monai_isles.data.remote``), which needs a data list.
+    The environment variable is ``ISLES2018_DIR`` (``ct``), ``ISLES2015_SISS_DIR`` or ``ISLES2015_SPES_DIR``. For a
+    URL the local mirror is returned (``monai_isles.data.remote``), which needs a data list.
 
     Raises:
         IslesError: ``E-PHAN-04`` when a named folder does not exist; those of ``make_dataset``.
+
+    >>> dataset_or_phantom(None, folder="siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    PosixPath('siss')
     """
     _require_kind(kind, spacing_mm)
     named = dataset_dir or os.environ.get(_FOLDERS[kind], "")
@@ -238,11 +249,15 @@ def _require_numbers(**numbers: int) -> None:
 
 @dataclass(frozen=True)
 class TruePerfusion:
-    """Hold what a perfect measurement of one scan would give, zero outside the head.
+    """Hold the true perfusion of one scan, zero outside the head.
 
     Shapes: volumes (H, W, D) float32, ``blood_hu`` (T,), ``path_mm`` (T, 2).
     Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt``, ``delay`` and ``dt_s`` s, ``blood_hu`` HU of pure arterial
-    blood over baseline, ``path_mm`` movement of the head; ``matter``, ``artery`` and ``vein`` are parts of a voxel.
+    blood over baseline, ``path_mm`` movement of the head; ``matter``, ``artery`` and ``vein`` are shares of a voxel.
+
+    >>> truth = true_haemodynamics(1, seed=5, max_slices=2)
+    >>> truth.cbf.shape, truth.blood_hu.shape
+    ((256, 256, 2), (45,))
     """
 
     cbf: np.ndarray
@@ -263,6 +278,10 @@ def true_haemodynamics(
     """Return the true perfusion of ``case_<number>``, the case that ``make_case`` of the same arguments simulates.
 
     Source: ours; ``tests/phantom/test_true_perfusion.py``.
+
+    >>> truth = true_haemodynamics(1, seed=5, max_slices=2)
+    >>> bool(np.median(truth.mtt[truth.matter > 0.5]) < 10)  # seconds
+    True
     """
     return case_with_truth(number, seed=seed, section=section, max_slices=max_slices, scan=False)[1]
 
@@ -270,7 +289,12 @@ def true_haemodynamics(
 def case_with_truth(
     number: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES, scan: bool = True
 ) -> tuple[CaseArrays | None, TruePerfusion]:
-    """Return ``make_case`` and its truth from one simulated subject; no case without ``scan``."""
+    """Return the case of ``make_case`` and its truth; with ``scan=False`` only the truth is simulated.
+
+    >>> case, truth = case_with_truth(1, seed=5, max_slices=2, scan=False)
+    >>> case is None, truth.cbf.shape
+    (True, (256, 256, 2))
+    """
     wanted = plan(number, seed=seed, section=section, max_slices=max_slices)[-1]
     patient = make_patient(wanted.index, seed=seed)
     slab, protocol = patient.slabs[wanted.slab], patient.protocol

@@ -1,4 +1,4 @@
-"""Write a simulated scan as DICOM: classic or enhanced, the table still or shuttled; the patient is plainly made up."""
+"""Write a simulated scan as DICOM: classic or enhanced, with a still or a shuttled table; the patient is simulated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNITS = {"cbf": "ml/100g/min", "cbv": "ml/100g", "mtt": "s", "tmax": "s", "ttp"
 
 @dataclass(frozen=True)
 class Picture:
-    """One slice at one time: stored pixels (rows, columns), slice number, microseconds since the start."""
+    """Hold one slice at one time: stored pixels (rows, columns), slice number, microseconds since the start."""
 
     pixels: np.ndarray
     place: int
@@ -38,15 +38,20 @@ class Picture:
 def write_dicom(case: CaseArrays, folder: str | Path, *, form: str = "classic") -> Path:
     """Write the plain CT, the contrast series and the maps of a case, one folder each; return the folder.
 
-    HU are stored with intercept -1024; maps as 16-bit numbers with a slope of their own, so they come back to half a
-    slope; padding becomes air and 0. Simulated patient, no real names; the same case gives the same files.
+    HU are stored with intercept -1024, maps as 16-bit numbers with their own slope, so their error is at most half a
+    slope; padding becomes air and 0. The patient is simulated, without real names; equal cases give equal files.
 
     Args:
-        form: of the contrast series. ``classic``: a file a slice and frame. ``enhanced``: one file. ``shuttle``: the
-            table goes between the lower and the upper half, the even frames are of the one, the odd ones of the other.
+        form: of the contrast series. ``classic``: one file per slice and frame. ``enhanced``: one file. ``shuttle``:
+            the table alternates between the lower half (even frames) and the upper half (odd frames).
     Raises:
         IslesError: ``E-DCM-01`` no pydicom, ``E-PHAN-20`` no such form, ``E-PHAN-21`` a folder that is not empty.
     Source: ours; ``tests/phantom/test_dicom_writer.py``.
+
+    >>> image, series = np.zeros((16, 16, 2), np.float32), np.zeros((20, 16, 16, 2), np.int16)
+    >>> case = CaseArrays({"ct": image, "cbf": image}, series, image, spacing_mm=(1.0, 1.0, 5.0), dt_s=1.0)
+    >>> sorted(path.name for path in write_dicom(case, "simulated_dicom").iterdir())
+    ['cbf', 'ct', 'ctp']
     """
     folder = Path(folder)
     require_form(form)
@@ -65,7 +70,7 @@ def write_dicom(case: CaseArrays, folder: str | Path, *, form: str = "classic") 
 
 
 def require_form(form: str, kind: str = "ct") -> None:
-    """Refuse what cannot be written as DICOM, before anything is simulated.
+    """Refuse data that cannot be written as DICOM, before the simulation.
 
     Raises:
         IslesError: ``E-DCM-01`` no pydicom, ``E-PHAN-20`` no such form, ``E-PHAN-22`` a phantom that is not CT.
@@ -78,7 +83,7 @@ def require_form(form: str, kind: str = "ct") -> None:
 
 
 class _Scan:
-    """One scan's identity and geometry, and the pictures in it."""
+    """Hold one scan's identity and geometry, and its pictures."""
 
     def __init__(self, case: CaseArrays, form: str) -> None:
         self.case = case
@@ -96,7 +101,7 @@ class _Scan:
         return [Picture(_rows(image[:, :, k]), k, 0) for k in range(image.shape[2])]
 
     def frames(self) -> Iterator[Picture]:
-        """Yield the contrast series, time by time; of a shuttled one the half over which the table is, whole rounds."""
+        """Yield the contrast series in order of time; for a shuttled table the half in the beam, in complete rounds."""
         depth, count = self.case.label.shape[2], len(self.case.ctp)
         for t, volume in enumerate(self.case.ctp[: count - count % 2 if self.shuttle else count]):
             halves = (range(depth // 2), range(depth // 2, depth))
@@ -173,7 +178,7 @@ class _Scan:
         return header
 
     def _dimensions(self) -> dict[str, object]:
-        """Return what the numbers of ``DimensionIndexValues`` count: time, then place in the stack."""
+        """Return the dimensions of ``DimensionIndexValues``: time, then place in the stack."""
         uid = self.uid("dimensions")
         pointers = (("InStackPositionNumber", "Slice"), ("TemporalPositionIndex", "Time"))
         index = [
@@ -224,7 +229,7 @@ _ENHANCED: dict[str, object] = {
 
 
 def _scanner(spacing_mm: tuple[float, float, float], shape: Sequence[int]) -> dict[str, object]:
-    """Return the macros that say how an Enhanced CT was acquired; a table that stands still, plain numbers."""
+    """Return the acquisition macros of an Enhanced CT: a still table and plain numbers."""
     width = float(spacing_mm[2])
     kind = _item(
         FrameType=_ENHANCED["ImageType"], PixelPresentation="MONOCHROME", VolumetricProperties="VOLUME",
@@ -267,7 +272,7 @@ def _item(**values: object) -> Dataset:
 
 
 def _rows(plane: np.ndarray) -> np.ndarray:
-    """Return a RAS+ plane (H, W) as DICOM keeps it: rows to the back, columns to the patient's left."""
+    """Return a RAS+ plane (H, W) in DICOM order: rows to the back, columns to the patient's left."""
     return np.ascontiguousarray(plane[::-1, ::-1].T).astype("<u2")
 
 

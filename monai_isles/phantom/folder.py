@@ -1,4 +1,4 @@
-"""The folder of a data set in the releases' layout: made aside, published when whole, never put over something else."""
+"""Write the folder of a data set in the releases' layout: fill it aside, publish it complete, overwrite nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FIRST_TEST_SUBJECT = 1_000_000
 
 @dataclass(frozen=True)
 class Planned:
-    """Name one scan before it is made: ``case_<number>`` is scan ``slab`` of subject ``index``."""
+    """Identify one scan before it is made: ``case_<number>`` is scan ``slab`` of subject ``index``."""
 
     section: str
     number: int
@@ -53,7 +53,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Say how every subject of one data set is made, see ``make_dataset``."""
+    """Hold the settings of one data set, see ``make_dataset``."""
 
     kind: str
     seed: int
@@ -64,7 +64,7 @@ class Recipe:
 
 
 def fill(folder: Path, planned: Sequence[Planned], recipe: Recipe, *, place: Place) -> None:
-    """Make every planned scan in ``folder`` that is not whole there, and the table of subjects.
+    """Make every planned scan that is not yet complete in ``folder``, and the table of subjects.
 
     Raises:
         IslesError: the fault of the first subject that cannot be made, ``E-PHAN-30`` where it has no code, and those
@@ -87,7 +87,7 @@ def fill(folder: Path, planned: Sequence[Planned], recipe: Recipe, *, place: Pla
 
 
 def make_subject(task: Task) -> Record:
-    """Make the scans of one subject; each appears whole, its truth last."""
+    """Make the scans of one subject; each appears complete, its truth last."""
     folder, group, recipe = task.about
     left = [one for one in group if not _truth(folder, one).is_file()]
     if not left:
@@ -124,7 +124,7 @@ def _make_mri(folder: Path, one: Planned, recipe: Recipe) -> None:
 
 
 def _whole(folder: Path, write: Callable[[Path], object]) -> None:
-    """Write a folder aside and move it in one step; what lies there was left without its truth and goes."""
+    """Write a folder aside and move it in one step; replace an incomplete one."""
     aside = folder.with_name(f"{PART}{uuid4().hex[:8]}-{folder.name}")
     try:
         write(aside)
@@ -149,7 +149,7 @@ def _unmade(name: str, said: str) -> IslesError:
 
 
 class OneThread:
-    """Keep torch on one thread inside the block: sums keep their order, so bits do not depend on the machine's load."""
+    """Limit torch to one thread inside the block: sums keep their order, so bits do not depend on the machine."""
 
     def __enter__(self) -> None:
         self._threads = torch.get_num_threads()
@@ -169,13 +169,13 @@ _LAST = (
 
 
 def record_text(*settings: str) -> str:
-    """Return what ``SIMULATED.txt`` says: the settings, a line each, and that nothing here is a patient."""
+    """Return the text of ``SIMULATED.txt``: one line per setting, and that no patient is in the data."""
     made = f"made by monai_isles {__version__}, phantom version {PHANTOM_VERSION}"
     return "\n".join([_FIRST, made, *settings, *_LAST]) + "\n"
 
 
 def holds_same(out: Path, record: str) -> bool:
-    """Return whether ``out`` is this very data set already; a missing or empty folder is not.
+    """Return whether ``out`` already is this data set; a missing or empty folder is not.
 
     Raises:
         IslesError: ``E-PHAN-03`` when it is something else.
@@ -194,9 +194,9 @@ def holds_same(out: Path, record: str) -> bool:
 
 
 def make_aside(out: Path, record: str) -> Path:
-    """Make the folder beside ``out`` in which it is filled; go on with that of a dead run that made the same.
+    """Make the folder beside ``out`` for the new scans; continue that of an interrupted run of the same data set.
 
-    Its file ``RECIPE`` holds ``record``. Folders of dead runs that made something else are swept.
+    Its file ``RECIPE`` holds ``record``. Folders of interrupted runs of other data sets are deleted.
 
     Raises:
         IslesError: ``E-PHAN-05`` when it cannot be made.
@@ -282,7 +282,7 @@ def save_lps(
     dt_s: float | None = None,
     centre_mm: tuple[float, float] = (0.0, 0.0),
 ) -> None:
-    """Save a RAS+ array flipped along x and y, the affine saying so.
+    """Save a RAS+ array flipped along x and y, with the matching affine.
 
     Args:
         image: (H, W, D) or (H, W, D, T).
@@ -306,7 +306,7 @@ def save_lps(
 
 
 def write_truth(truth: dict[str, object], path: Path) -> None:
-    """Publish what only a simulation knows as JSON."""
+    """Publish the truth of a simulation as JSON."""
     publish_text(path, json.dumps(truth, indent=1, sort_keys=True) + "\n")
 
 
@@ -336,7 +336,7 @@ def write_mri_case(case: MriCase, folder: Path, *, kind: MriKind, number: int, l
 
 
 def mri_settings(kind: MriKind, spacing_mm: float | None) -> tuple[str, ...]:
-    """Return the lines of ``SIMULATED.txt`` that tell the grid and the labels."""
+    """Return the lines of ``SIMULATED.txt`` about the grid and the labels."""
     shape, spacing = kind.grid(spacing_mm)
     own = "the release's own" if spacing == kind.spacing_mm else f"coarser than the release's {kind.spacing_mm:g} mm"
     size = "x".join(map(str, shape))

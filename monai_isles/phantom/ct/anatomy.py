@@ -1,4 +1,4 @@
-"""One subject's head: shape, pose in the scanner, and the tissues each voxel holds."""
+"""Model one subject's head: shape, pose in the scanner, and the tissues of each voxel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CENTRE_MM = np.array([0.0, -17.0, 0.0], dtype=np.float32)
 
 @dataclass(frozen=True)
 class Pose:
-    """Say how the head lies: in-plane tilt and shift, roll out of the plane, level of the slab.
+    """Hold the pose of the head: in-plane tilt and shift, roll out of the plane, level of the slab.
 
     Units: degrees, counter-clockwise on RAS+ axes; voxels in the plane; ``level_mm`` MNI height of the slab's middle.
     ``pitch_deg`` nods the head, within its own mid-sagittal plane.
@@ -28,7 +28,7 @@ class Pose:
     pitch_deg: float = 0.0
 
     def rotation(self) -> np.ndarray:
-        """Return the matrix (3, 3) that turns head directions into scanner directions."""
+        """Return the rotation (3, 3) from head directions to scanner directions."""
         t, r = np.deg2rad([self.tilt_deg, self.roll_deg])
         in_plane = np.array([[np.cos(t), -np.sin(t), 0], [np.sin(t), np.cos(t), 0], [0, 0, 1]])
         out_of_plane = np.array([[np.cos(r), 0, np.sin(r)], [0, 1, 0], [-np.sin(r), 0, np.cos(r)]])
@@ -41,7 +41,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Grid:
-    """Say where voxels lie: RAS+ axes, the middle of the grid at zero.  Units: mm."""
+    """Hold the grid of the voxels: RAS+ axes, its centre at zero.  Units: mm."""
 
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]

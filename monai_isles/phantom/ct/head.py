@@ -1,4 +1,4 @@
-"""Heads without perfusion: the CT of one subject in a chosen pose, for everything that needs geometry only."""
+"""Make the CT of a head in a chosen pose, without perfusion, for tests of geometry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HU = {"gm": 38.0, "wm": 29.5, "csf": 7.0, "artery": 45.0, "vein": 47.0}
 
 @dataclass(frozen=True)
 class Head:
-    """Hold one head as the scanner sees it.
+    """Hold the simulated scan of one head.
 
     Shapes: ``ct`` (H, W, D) float32, ``brain`` (H, W, D) bool, ``landmarks`` (L, 2, 3) float64.
     Units: ``ct`` in HU; ``landmarks`` in voxels of the RAS+ array, each pair mirrored across the mid-sagittal plane.
@@ -42,7 +42,7 @@ def head_with_pose(
     level_mm: float = 18.0,
     noise_hu: float = 2.5,
 ) -> Head:
-    """Make the CT of one subject lying as asked, quickly and without perfusion.
+    """Make the CT of one subject in a given pose, quickly and without perfusion.
 
     Units: ``level_mm`` MNI height of the slab's middle; ``spacing_mm`` defaults to 0.9 mm, slices of 10, 8 or 5 mm.
 
@@ -52,11 +52,15 @@ def head_with_pose(
         slices: number of slices.
         lesion: side of a change in the middle cerebral artery's territory.
         change: ``hypodense`` a lesion of about 60 ml; ``stroke`` of about 250 ml, most of the hemisphere; ``cavity``
-            an old infarct of about 100 ml, filled with fluid; ``craniectomy`` the large stroke and the bone above it
-            taken off.
+            an old infarct of about 100 ml, filled with fluid; ``craniectomy`` the large stroke without the bone above
+            it.
         noise_hu: standard deviation of the scanner's noise.
 
     Source: ours; ``tests/phantom/ct/test_head.py``.
+
+    >>> head = head_with_pose(seed=1, tilt_deg=6.0, slices=1)
+    >>> head.ct.shape, head.pose.tilt_deg
+    ((256, 256, 1), 6.0)
     """
     default = (0.9, 0.9, 10.0 if slices <= 4 else 8.0 if slices <= 8 else 5.0)
     grid = Grid((256, 256, slices), spacing_mm or default)
@@ -77,7 +81,7 @@ def head_with_pose(
 
 
 def _changed(tissues: Tissues, x_mm: float, level_mm: float, change: Change) -> np.ndarray:
-    """Return what the change adds to the CT (H, W, D), in HU, around ``x_mm`` of the atlas."""
+    """Return the HU that the change adds to the CT (H, W, D), around ``x_mm`` of the atlas."""
     radius_mm = {"hypodense": 22, "cavity": 28}.get(change, 40)
     centre = np.array([x_mm, -12.0, level_mm], np.float32)
     offset_mm = (tissues.atlas_mm - centre) / np.array([1.0, 1.5, 1.5], np.float32)
@@ -94,7 +98,7 @@ def _changed(tissues: Tissues, x_mm: float, level_mm: float, change: Change) -> 
 
 
 def static_hu(tissues: Tissues) -> np.ndarray:
-    """Return the CT (H, W, D) in HU that the tissues have before contrast and without noise."""
+    """Return the CT (H, W, D) in HU of the tissues before contrast and without noise."""
     soft = sum(HU[name] * getattr(tissues, name) for name in ("gm", "wm", "csf"))
     blood = np.clip(tissues.artery + tissues.vein, 0, 1) * np.clip(tissues.gm + tissues.wm + tissues.csf, 0, 1)
     soft = soft * (1 - blood) + 46.0 * blood

@@ -1,4 +1,4 @@
-"""How contrast passes: arterial curve, residue functions, and the tissue curves they make."""
+"""Model the passage of contrast: arterial curve, residue functions, tissue curves; and noise and movement."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def scanner_noise(
 
 
 def drift(rng: np.random.Generator, frames: int, amplitude_px: float) -> np.ndarray:
-    """Return the movement (frames, 2) in voxels: a slow drift and now and then a jerk."""
+    """Return the movement (frames, 2) in voxels: a slow drift with occasional jerks."""
     steps = rng.normal(0, 0.15, (frames, 2)) + (rng.random((frames, 1)) < 0.04) * rng.normal(0, 1.0, (frames, 2))
     path = np.cumsum(steps, axis=0)
     path -= path[0]
@@ -60,7 +60,7 @@ def moved(image: np.ndarray, by_px: np.ndarray) -> np.ndarray:
 
 
 def streak(rng: np.random.Generator, head_mm: np.ndarray, side: float) -> np.ndarray:
-    """Return the one-sided band (n,) of wrong HU that dense bone throws over points (n, 3).  Units: mm, HU."""
+    """Return the one-sided band (n,) of false HU that dense bone causes at points (n, 3).  Units: mm, HU."""
     angle = rng.uniform(-0.5, 0.5)
     across = (head_mm[:, 1] - rng.uniform(-60, 30)) * np.cos(angle) - head_mm[:, 0] * np.sin(angle)
     band = np.exp(-((across / rng.uniform(5, 10)) ** 2)) - 0.5 * np.exp(-(((across - 14) / 7) ** 2))
@@ -76,7 +76,7 @@ _DELAY_S = np.arange(0.0, 18.01, 0.2)
 
 @dataclass(frozen=True)
 class Bolus:
-    """Shape the arterial curve: a gamma variate with recirculation.  Units: s, HU."""
+    """Hold the parameters of the arterial curve: a gamma variate with recirculation.  Units: s, HU."""
 
     arrival_s: float
     alpha: float
@@ -102,7 +102,7 @@ def _gamma_variate(time_s: np.ndarray, alpha: float, beta_s: float) -> np.ndarra
 
 
 def draw_bolus(rng: np.random.Generator, *, duration_s: float) -> Bolus:
-    """Draw a bolus that arrives early enough to be seen whole."""
+    """Draw a bolus that arrives early enough to be scanned completely."""
     return Bolus(
         arrival_s=float(rng.uniform(4.0, min(10.0, 0.16 * duration_s))),
         alpha=float(rng.uniform(2.6, 3.6)),
@@ -113,7 +113,7 @@ def draw_bolus(rng: np.random.Generator, *, duration_s: float) -> Bolus:
 
 
 def residue(kind: str, time_s: np.ndarray, mtt_s: np.ndarray) -> np.ndarray:
-    """Return the part of the contrast still in the tissue (len(mtt_s), len(time_s)); its area is ``mtt_s``.
+    """Return the share of contrast still in the tissue (len(mtt_s), len(time_s)); its area is ``mtt_s``.
 
     Source: exponential and box as in Østergaard et al., Magn Reson Med 1996, doi:10.1002/mrm.1910360510;
     gamma: Mouridsen et al., NeuroImage 2006, doi:10.1016/j.neuroimage.2006.06.015.
@@ -127,7 +127,7 @@ def residue(kind: str, time_s: np.ndarray, mtt_s: np.ndarray) -> np.ndarray:
 
 
 class TissueCurves:
-    """Table the curves of unit flow for every transit time and delay of one scan.
+    """Tabulate the curves of unit flow for every transit time and delay of one scan.
 
     Args:
         bolus: arterial curve.

@@ -1,4 +1,4 @@
-"""Scan one slab: non-contrast CT, the contrast series, the maps measured on it, and the later DWI."""
+"""Simulate the scan of one slab: non-contrast CT, contrast series, the maps measured on it, and the later DWI."""
 
 from __future__ import annotations
 
@@ -30,11 +30,16 @@ _GREY, _WHITE = (57.0, 4.0), (23.0, 2.0)
 
 @dataclass
 class CaseArrays:
-    """Hold one scan as it is written.
+    """Hold one scan in the form in which it is written.
 
     Shapes: images (H, W, D) RAS+, ``ctp`` (T, H, W, D) int16.
     Units: ``ct`` and ``ctp`` HU, ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt``, ``tmax``, ``dt_s`` s, ``dwi`` none;
         the images' middle lies ``centre_mm`` to the right and to the front of the table's axis.
+
+    >>> image = np.zeros((4, 4, 1))
+    >>> case = CaseArrays({"ct": image}, np.zeros((20, 4, 4, 1)), image, spacing_mm=(1.0, 1.0, 5.0), dt_s=1.0)
+    >>> case.ctp.shape, case.dt_s
+    ((20, 4, 4, 1), 1.0)
     """
 
     images: dict[str, np.ndarray]
@@ -48,7 +53,7 @@ class CaseArrays:
 
 @dataclass(frozen=True)
 class Haemodynamics:
-    """Hold the true perfusion of each voxel (n,): ml/100 g/min, ml/100 g, s, s; ``drop`` is the part of flow lost."""
+    """Hold the true perfusion of each voxel (n,): ml/100 g/min, ml/100 g, s, s; ``drop`` is the share of flow lost."""
 
     cbf: np.ndarray
     cbv: np.ndarray
@@ -59,7 +64,7 @@ class Haemodynamics:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """Say what one scan was made with: the bolus, the residue function ``kind``, noise and movement.
+    """Hold the parameters of one scan: the bolus, the residue function ``kind``, noise and movement.
 
     Shapes: ``path_px`` (T, 2).  Units: HU, voxels.
     """
@@ -71,7 +76,7 @@ class Acquisition:
 
 
 def scan_slab(patient: Patient, section: int, *, seed: int, maps: str | None = None) -> CaseArrays:
-    """Simulate scan ``section`` of ``patient``: everything a reader gets, and the truth beside it.
+    """Simulate scan ``section`` of ``patient``: its images and their truth.
 
     Args:
         maps: method of the maps, one of those of ``perfusion_maps``; unless given, that of the patient's variety,
@@ -109,7 +114,7 @@ _LEAST_FOUND = 0.7
 
 
 def _measure(patient: Patient, slab: Slab, series: np.ndarray, maps: str | None) -> PerfusionMaps:
-    """Measure the series as the patient's software does; of a head whose skull is open the brain is given."""
+    """Measure the series like the patient's software; for an open skull the true brain is passed."""
     varied, spacing_mm, mask = patient.variety, slab.grid.spacing_mm, None
     if varied.mode != NONE:
         true = brain_of(slab.tissues)
@@ -121,7 +126,7 @@ def _measure(patient: Patient, slab: Slab, series: np.ndarray, maps: str | None)
 
 
 def acquisition(patient: Patient, section: int, *, seed: int) -> Acquisition:
-    """Return what ``scan_slab`` draws before the first frame of the series."""
+    """Return the random draws that ``scan_slab`` makes before the first frame of the series."""
     rng = np.random.default_rng([seed, 9, patient.index, section])
     return _before_contrast(rng, patient, patient.slabs[section], seed=seed)[1]
 

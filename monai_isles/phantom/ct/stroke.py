@@ -1,4 +1,4 @@
-"""Where the blood stops: territories, the occlusion, and how deep each voxel lies in the ischaemia."""
+"""Model the occlusion: territories, its place, and how deep each voxel lies in the ischaemia."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _soft(value: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Stroke:
-    """Hold one occlusion: its kind, side and the numbers that shape the ischaemia.
+    """Hold one occlusion: its kind, side and the parameters of the ischaemia.
 
     Units: ``centre_mm`` MNI; ``lesion_ml`` and ``core_ml`` summed over the slabs; ``delay_s`` at the core's edge.
     """
@@ -69,7 +69,7 @@ class Stroke:
 
 
 def draw_stroke(rng: np.random.Generator, *, lesion_ml: float, level_mm: float, height_mm: float) -> Stroke:
-    """Draw an occlusion that suits the lesion volume and lies in the slab.
+    """Draw an occlusion for the lesion volume, within the slab.
 
     Args:
         lesion_ml: wanted volume on the scan.
@@ -101,7 +101,7 @@ def draw_stroke(rng: np.random.Generator, *, lesion_ml: float, level_mm: float, 
 
 
 class Ischaemia:
-    """Turn the occlusion into fields over the head: ``depth`` orders voxels from spared to worst hit.
+    """Compute fields over the head from the occlusion: ``depth`` orders voxels from spared to worst.
 
     Args:
         rng: the only source of randomness.
@@ -129,7 +129,7 @@ class Ischaemia:
         return (base + 0.7 * np.log(np.maximum(member * own_side, 1e-5))).astype(np.float32)
 
     def membership(self, atlas_mm: np.ndarray) -> np.ndarray:
-        """Return the share (n,) of each point that the occluded vessel feeds, on either side."""
+        """Return the share (n,) of each point supplied by the occluded vessel, on either side."""
         parts = territories(atlas_mm)
         return np.sum([parts[name] for name in OCCLUSIONS[self.stroke.occlusion][2]], axis=0)
 

@@ -1,6 +1,6 @@
-"""One subject with a stroke: the head, the slabs that are scanned, the ischaemia on every voxel of them.
+"""Draw one subject with a stroke: the head, the scanned slabs, and the ischaemia on each of their voxels.
 
-How scans and lesion volumes are distributed in the ISLES 2018 training release stands first, as small tables.
+The small tables at the top hold the distributions of scans and lesion volumes in the ISLES 2018 training release.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ _STEPS = (0.7548776662466927, 0.5698402909980532)
 
 @dataclass(frozen=True)
 class Protocol:
-    """Say how one subject is scanned and how large the lesion on it is to be.
+    """Hold how one subject is scanned, and the volume of the lesion.
 
-    Units: mm, s, ml a slab.
+    Units: mm, s, ml per slab.
     """
 
     slices: int
@@ -71,8 +71,8 @@ def protocol_of(index: int, *, seed: int, variety: str = NONE) -> Protocol:
     """Draw the protocol of subject ``index``; the draws of successive subjects cover the release's distribution evenly.
 
     Args:
-        variety: a mode of ``monai_isles.phantom.ct.variety``; but for ``none``, voxels, second slabs and small lesions
-            are drawn as there.
+        variety: a mode of ``monai_isles.phantom.ct.variety``; except for ``none``, it draws voxels, second slabs and
+            small lesions.
 
     Source: ISLES 2018 training release, as tabled above; ``tests/phantom/ct/test_facts.py``.
     """
@@ -102,7 +102,7 @@ def protocol_of(index: int, *, seed: int, variety: str = NONE) -> Protocol:
 
 @dataclass(frozen=True)
 class Signs:
-    """Hold what the distractors do to voxels; every array (n,) float32.
+    """Hold the effects of the distractors on voxels; every array (n,) float32.
 
     Units: ``flow`` and ``volume`` factors, ``delay_s`` s, ``hu`` HU, ``scar`` and ``rarefied`` 0..1.
     """
@@ -117,7 +117,7 @@ class Signs:
 
 @dataclass(frozen=True)
 class Rates:
-    """Say how often and how strongly confounders occur: shares of 0, 1, 2 old infarcts, their largest radius in mm."""
+    """Hold the frequencies of confounders: shares of 0, 1, 2 old infarcts, their largest radius in mm, and others."""
 
     scars: tuple[float, float, float] = (0.65, 0.25, 0.1)
     largest_scar_mm: float = 15.0
@@ -135,7 +135,7 @@ class Distractors:
         rng: the only source of randomness.
         side: side of the stroke, -1 left, +1 right.
         level_mm: MNI height near which old lesions lie.
-        rates: how often each occurs.
+        rates: frequency of each.
     """
 
     def __init__(self, rng: np.random.Generator, *, side: float, level_mm: float, rates: Rates | None = None) -> None:
@@ -168,7 +168,7 @@ class Distractors:
         return [name for name, there in flags.items() if there]
 
     def signs(self, head_mm: np.ndarray, atlas_mm: np.ndarray, wm: np.ndarray) -> Signs:
-        """Return what the distractors do at points (n, 3) with white-matter fraction ``wm`` (n,)."""
+        """Return the effects of the distractors at points (n, 3) with white-matter fraction ``wm`` (n,)."""
         scar = np.zeros(len(atlas_mm), np.float32)
         for centre, radius in self.scars:
             rough = np.linalg.norm(
@@ -215,7 +215,7 @@ class Slab:
 
     @property
     def solid(self) -> np.ndarray:
-        """Return where brain tissue lies (n,) bool, fluid left out."""
+        """Return a mask (n,) of brain tissue without fluid."""
         t = self.tissues
         return (t.gm + t.wm).ravel()[t.inside] > 0.5
 
@@ -239,7 +239,7 @@ class Patient:
     variety: Variety = field(default_factory=Variety)
 
     def lesion(self, slab: Slab) -> np.ndarray:
-        """Return the lesion (H, W, D) bool as an expert draws it on the later DWI, small crumbs left out."""
+        """Return the lesion (H, W, D) bool as an expert draws it on the later DWI, without tiny components."""
         if not self.variety.lesion:
             return np.zeros(slab.later.shape, bool)
         lesion = slab.later > self.lesion_level
@@ -258,7 +258,7 @@ class Patient:
 
 
 def make_patient(index: int, *, seed: int, protocol: Protocol | None = None, variety: str = NONE) -> Patient:
-    """Draw subject ``index`` of the data set ``seed`` and ``variety``; nothing else decides what comes out.
+    """Draw subject ``index`` of the data set ``seed`` and ``variety``; the result depends on nothing else.
 
     Source: ours; ``tests/phantom/ct/test_stroke.py``.
     """
@@ -287,7 +287,7 @@ def make_patient(index: int, *, seed: int, protocol: Protocol | None = None, var
 
 
 def _tilted(pose: Pose, rng: np.random.Generator) -> Pose:
-    """Lay some heads on their side and let others nod, more than a head rest does."""
+    """Roll or pitch some heads further than a head rest allows."""
     tilt = float(rng.uniform(-25, 25)) if rng.random() < 0.25 else pose.tilt_deg
     roll, nod = (float(np.clip(rng.normal(0, spread), -2 * spread, 2 * spread)) for spread in (3.0, 5.0))
     return replace(pose, tilt_deg=tilt, roll_deg=roll, pitch_deg=nod)

@@ -1,4 +1,4 @@
-"""Vary what scanners, map software and patients vary, so that a data set does not teach one accent."""
+"""Vary scanners, map software and patients, so that a network does not learn one style of images."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ _STEPS = np.array([0.6180339887498949, 0.4142135623730950])
 
 @dataclass(frozen=True)
 class Variety:
-    """Hold all that differs between two studies beside the patient's anatomy and stroke; the defaults vary nothing.
+    """Hold the differences between studies apart from anatomy and stroke; the defaults vary nothing.
 
-    Units: mm; ``noise`` and the scales are factors, ``setting`` that of the method; ``cut_mm`` what the field of view
-    takes off the head at the left, right, back and front.
+    Units: mm; ``noise`` and the scales are factors, ``setting`` that of the method; ``cut_mm`` is the part of the
+    head outside the field of view at the left, right, back and front.
     """
 
     mode: str = NONE
@@ -89,7 +89,7 @@ class Variety:
         return (NOISE | HELD_BACK_NOISE)[self.noise_level]
 
     def facts(self) -> dict[str, object]:
-        """Return the mode and the draws as plain values, NaN as text; the mode alone where nothing is varied."""
+        """Return the mode and the draws as plain values, NaN as text; only the mode if nothing is varied."""
         if self.mode == NONE:
             return {"mode": NONE}
         drawn = asdict(self) | {"cut_mm": [round(cut, 2) for cut in self.cut_mm]}
@@ -103,9 +103,9 @@ def require_mode(mode: str, kind: str = "ct") -> None:
 
 
 def draw_variety(index: int, *, seed: int, mode: str) -> Variety:
-    """Draw what is special about the study of subject ``index``; nothing else decides what comes out.
+    """Draw the variety of the study of subject ``index``; the result depends on nothing else.
 
-    Of ``real`` and ``unseen`` each has its own softwares, kernels and noise levels; all else is drawn alike.
+    ``real`` and ``unseen`` have different softwares, kernels and noise levels; everything else is drawn alike.
 
     Source: ours; ``tests/phantom/ct/test_variety.py``.
     """
@@ -139,7 +139,7 @@ def draw_variety(index: int, *, seed: int, mode: str) -> Variety:
 
 
 def _patient_draws(varied: Variety, rng: np.random.Generator, healthy: float) -> Variety:
-    """Add what differs in the patient; ``healthy`` in 0..1 decides whether there is a lesion."""
+    """Add the differences of the patient; ``healthy`` in 0..1 decides whether there is a lesion."""
     sides = rng.random(4) < 0.08
     no_lesion = healthy < 0.09
     return replace(
@@ -181,10 +181,10 @@ def varied_volume(share: float, quantiles_ml: tuple[float, ...]) -> float:
 
 
 def change_static(variety: Variety, tissues: Tissues, core: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return what craniectomy and haemorrhage add to the CT (H, W, D) in HU before contrast.
+    """Return the HU that craniectomy and haemorrhage add to the CT (H, W, D) before contrast.
 
     Args:
-        core: (n,) bool, where the ischaemia is worst, in which blood leaks.
+        core: (n,) bool, the worst ischaemia, where bleeding occurs.
     """
     added = np.zeros(tissues.gm.shape, np.float32)
     if variety.craniectomy:
@@ -199,7 +199,7 @@ def change_static(variety: Variety, tissues: Tissues, core: np.ndarray, rng: np.
 
 
 def sharpen(image: np.ndarray, kernel: Kernel, spacing_mm: float) -> np.ndarray:
-    """Return a noiseless CT (H, W, D) as the kernel shows it: blurred, or with raised edges."""
+    """Apply the kernel to a noiseless CT (H, W, D): blur it, or enhance its edges."""
     if kernel.blur_mm:
         sigma = kernel.blur_mm / spacing_mm
         return ndimage.gaussian_filter(image, (sigma, sigma, 0), output=np.float32)
@@ -210,7 +210,7 @@ def sharpen(image: np.ndarray, kernel: Kernel, spacing_mm: float) -> np.ndarray:
 
 
 def dress_maps(found: PerfusionMaps, variety: Variety) -> dict[str, np.ndarray]:
-    """Return cbf, cbv, mtt and tmax as the software writes them: its scale, its rounding, its padding."""
+    """Return cbf, cbv, mtt and tmax with the software's scale, rounding and padding."""
     maps = {"cbf": found.cbf * np.float32(variety.cbf_scale), "cbv": found.cbv * np.float32(variety.cbv_scale)}
     maps |= {"mtt": found.mtt, "tmax": found.tmax}
     if variety.map_padding != 0.0:
@@ -221,7 +221,7 @@ def dress_maps(found: PerfusionMaps, variety: Variety) -> dict[str, np.ndarray]:
 
 
 def pad_ct(ct: np.ndarray, variety: Variety) -> np.ndarray:
-    """Return the CT (H, W, D) with the software's padding outside the circle that was reconstructed."""
+    """Return the CT (H, W, D) with the software's padding outside the reconstructed circle."""
     if variety.ct_padding >= -1024.0:
         return ct
     h, w = (np.arange(n) - (n - 1) / 2 for n in ct.shape[:2])
@@ -230,7 +230,7 @@ def pad_ct(ct: np.ndarray, variety: Variety) -> np.ndarray:
 
 
 def field_of_view(ct: np.ndarray, variety: Variety, spacing_mm: float) -> tuple[slice, slice]:
-    """Return the columns and rows that are kept: those of the whole image less what ``cut_mm`` takes off the head."""
+    """Return the columns and rows of the field of view: the whole image without the ``cut_mm`` of the head."""
     head, kept = ct > -300, []
     for axis, (low_mm, high_mm) in enumerate((variety.cut_mm[:2], variety.cut_mm[2:])):
         seen = np.flatnonzero(head.any(axis=tuple(a for a in range(3) if a != axis)))

@@ -1,4 +1,4 @@
-"""The brain on an MRI grid: where it lies and what tissue each of its voxels holds, folded cortex included."""
+"""Sample the brain on an MRI grid: its place and the tissue of each voxel, folded cortex included."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROUGH_MM = -10.0
 
 @dataclass
 class Brain:
-    """Hold the tissue of every voxel of the brain, fluid included, as the stripped images show it.
+    """Hold the tissue of every voxel of the brain, fluid included.
 
     Shapes: all (n,) float32 but ``head_mm`` and ``atlas_mm`` (n, 3); ``index`` flat places in the ``box`` of the grid.
     Units: fractions 0..1, mm; ``depth`` mm below the brain's hull, ``periventricular`` 0..1.
@@ -49,13 +49,13 @@ class Brain:
         return height, width, depth
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """Return the box (h, w, d) with ``values`` (n,) in the brain and zero around it."""
+        """Return the box (h, w, d) with ``values`` (n,) in the brain and zero elsewhere."""
         volume = np.zeros(int(np.prod(self.box_shape)), values.dtype)
         volume[self.index] = values
         return volume.reshape(self.box_shape)
 
     def whole(self, values: np.ndarray) -> np.ndarray:
-        """Return the volume (H, W, D) of the grid with ``values`` (n,) in the brain and zero around it."""
+        """Return the volume (H, W, D) of the grid with ``values`` (n,) in the brain and zero elsewhere."""
         volume = np.zeros(self.grid.shape, values.dtype)
         volume[self.box] = self.spread(values)
         return volume

@@ -1,4 +1,4 @@
-"""What ISLES 2015 looks like: grids, file names and lesion volumes of its two MRI tasks."""
+"""Facts about ISLES 2015: grids, file names and lesion volumes of its two MRI tasks."""
 
 from __future__ import annotations
 

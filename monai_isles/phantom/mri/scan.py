@@ -1,4 +1,4 @@
-"""Make one MRI case: draw the subject, cut the regions, and record the images of its task."""
+"""Simulate one MRI case: draw the subject, cut the regions, and record the images of its task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROOM_MM = {"siss": 10.0, "spes": 5.0}
 
 
 def draw_pose(rng: np.random.Generator, kind: MriKind, spacing_mm: float) -> Pose:
-    """Draw tilt, roll, pitch and shift within what the field of view allows; in mm the same at every spacing."""
+    """Draw tilt, roll, pitch and shift within the field of view; in mm they do not depend on the spacing."""
     room = _ROOM_MM[kind.name]
     shift_mm = np.clip(rng.normal(0, 0.5 * room, 2), -room, room)
     return Pose(
@@ -48,10 +48,14 @@ def head_landmarks(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
 
 @dataclass
 class MriCase:
-    """Hold one MRI case as it is written.
+    """Hold one MRI case in the form in which it is written.
 
     Shapes: images and ``label`` (H, W, D) RAS+; anatomical images int16, perfusion maps float32, ``label`` uint8.
     Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``ttp`` and ``tmax`` s, the others none; ``spacing_mm`` mm.
+
+    >>> image = np.zeros((4, 4, 2))
+    >>> MriCase({"flair": image}, image, spacing_mm=(8.0, 8.0, 8.0)).images["flair"].shape
+    (4, 4, 2)
     """
 
     images: dict[str, np.ndarray]

@@ -1,4 +1,4 @@
-"""Sub-acute stroke as T1, T2, FLAIR and DWI show it in the first week (SISS), and what the MRI scanner adds."""
+"""Simulate sub-acute stroke on T1, T2, FLAIR and DWI in the first week (SISS), and the artefacts of MRI."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AIR = (
 
 @dataclass(frozen=True)
 class Sequence:
-    """Say how one sequence records the brain.
+    """Hold the imaging parameters of one sequence.
 
     Units: ``blur_mm`` standard deviations along x, y, z; ``misplaced_mm`` spread of the registration error; ``snr``
     of white matter; ``bias`` spread of the logarithm of the coil's sensitivity; ``gain`` grey value of white matter.
@@ -58,7 +58,7 @@ def susceptibility(rng: np.random.Generator, brain: Brain) -> tuple[np.ndarray, 
 def record(
     rng: np.random.Generator, brain: Brain, signal: np.ndarray, sequence: Sequence, *, bias: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return what ``sequence`` makes of the true ``signal`` (n,), white matter near 1: grey values (n,) float32.
+    """Return the grey values (n,) float32 that ``sequence`` records of the true ``signal`` (n,), white matter near 1.
 
     Args:
         bias: coil sensitivity (n,), drawn when left out.
@@ -111,7 +111,7 @@ _ORDER = ("t1", "t2", "flair", "dwi")
 
 @dataclass(frozen=True)
 class SubAcute:
-    """Say how old the lesion is and how strongly each sequence shows it: factors of the signal less one.
+    """Hold the lesion's age and its contrast on each sequence: factors of the signal minus one.
 
     Units: ``day`` since onset; ``dwi_share`` part of the lesion that is bright on DWI; ``faded`` 0..1 how patchily.
     """
@@ -149,7 +149,7 @@ def siss_images(
     """Return the grey values (n,) of the four sequences, and the part of the lesion that DWI shows.
 
     Args:
-        lesion: what FLAIR shows, which is the label.
+        lesion: the region on FLAIR, which is the label.
         state: see ``draw_sub_acute``.
 
     Source: ours, contrasts after Allen et al., RadioGraphics 2012, doi:10.1148/rg.325115760;
@@ -199,7 +199,7 @@ def tissue_signal(
     Args:
         tissue: signal of grey matter, white matter, fluid and vessels.
         old: factors of the signal in gliosis and in white-matter hyperintensity.
-        swollen: how far (n,) oedema closes the sulci.
+        swollen: degree (n,) to which oedema closes the sulci.
     """
     solid = brain_share(brain, swollen)
     ratio = solid / np.maximum(brain.matter, 1e-3)

@@ -1,4 +1,4 @@
-"""Acute stroke as perfusion maps, DWI, T2 and enhanced T1 show it in the first hours (SPES)."""
+"""Simulate acute stroke on perfusion maps, DWI, T2 and enhanced T1 in the first hours (SPES)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _perfusion(
 
 
 def _depths(area: Drawn, core: Drawn) -> tuple[np.ndarray, np.ndarray]:
-    """Return the depth (n,), 0 at the edge of the area and 1 at the core's, and how far core tissue is spared."""
+    """Return the depth (n,), 0 at the edge of the area and 1 at the core's, and the sparing of core tissue."""
     width = max(float(np.quantile(area.field[core.region], 0.3)) - area.level, 0.25)
     deep = (area.field - area.level) / width
     dead = core.soft(0.08)

@@ -1,4 +1,4 @@
-"""The stroke in a whole head: vessels that CT slabs leave out, and where the levels of the ischaemia lie."""
+"""Model the stroke in a whole head: territories that CT slabs leave out, and the levels of the ischaemia."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monai_isles.phantom.mri.facts import MriKind
 
 @dataclass(frozen=True)
 class MriSigns:
-    """Hold what is old or chronic in each voxel; every array (n,) float32.
+    """Hold the chronic changes in each voxel; every array (n,) float32.
 
     Units: ``cavity`` (fluid), ``rim`` (gliosis) and ``hyper`` (white-matter hyperintensity) 0..1, ``delay_s`` s.
     """
@@ -37,7 +37,7 @@ class MriDistractors:
     Args:
         rng: the only source of randomness.
         side: side of the stroke, -1 left, +1 right.
-        kind: only SPES has images that a narrowed carotid shows on.
+        kind: only SPES has images that show a carotid stenosis.
     """
 
     def __init__(self, rng: np.random.Generator, *, side: float, kind: MriKind) -> None:
@@ -60,7 +60,7 @@ class MriDistractors:
         return [name for name, there in flags.items() if there]
 
     def signs(self, brain: Brain) -> MriSigns:
-        """Return what the distractors do to each voxel of ``brain``."""
+        """Return the effects of the distractors on each voxel of ``brain``."""
         cavity, rim = np.zeros_like(brain.gm), np.zeros_like(brain.gm)
         rough = 0.26 * self._rough.at(brain.head_mm)
         for centre, radius, hollow in [*self.infarcts, *self.lacunes]:
@@ -115,7 +115,7 @@ _SMALLEST_PIECE_ML = 0.12
 
 
 class BrainIschaemia(Ischaemia):
-    """Order the voxels of a whole head by ischaemia, cerebellum and brainstem kept apart.
+    """Order the voxels of a whole head by ischaemia, with cerebellum and brainstem separate.
 
     Args:
         rng: the only source of randomness.
@@ -123,7 +123,7 @@ class BrainIschaemia(Ischaemia):
     """
 
     def membership(self, atlas_mm: np.ndarray) -> np.ndarray:
-        """Return the share (n,) of each point that the occluded vessel feeds, on either side."""
+        """Return the share (n,) of each point supplied by the occluded vessel, on either side."""
         below = infratentorial(atlas_mm)
         if self.stroke.occlusion == "cerebellar":
             return below * np.clip((np.abs(atlas_mm[:, 0]) - 2) / 4, 0, 1)
@@ -133,7 +133,7 @@ class BrainIschaemia(Ischaemia):
 
 
 def draw_mri_stroke(rng: np.random.Generator, *, lesion_ml: float, kind: MriKind) -> Stroke:
-    """Draw an occlusion that suits the lesion volume; SPES patients have one of the middle cerebral artery.
+    """Draw an occlusion for the lesion volume; SPES patients have one of the middle cerebral artery.
 
     Units: ml.
     """
@@ -169,7 +169,7 @@ class Drawn:
 
 
 def draw_region(brain: Brain, field: np.ndarray, volume_ml: float, *, smooth_mm: float = 1.2) -> Drawn:
-    """Cut ``field`` (n,) as an expert outlines it: smooth, without crumbs and holes, about ``volume_ml`` large.
+    """Threshold ``field`` (n,) like an expert's outline: smooth, without tiny parts and holes, about ``volume_ml``.
 
     Source: ours; ``tests/phantom/mri/test_stroke.py``.
     """
