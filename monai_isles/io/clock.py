@@ -148,37 +148,57 @@ def _sidecar(path: Path) -> tuple[Mapping[str, Any], Path, str]:
 
 
 def _from_sidecar(beside: Mapping[str, Any], frames: int, name: str) -> Clock | None:
-    for key in _LISTS:
-        value = beside.get(key)
-        if not isinstance(value, list):
-            continue
-        times = [_seconds(one) for one in value]
-        if len(times) != frames or None in times:
-            raise refused("E-TIME-05", where=f"{name}: {key}", found=f"{len(times)} values for {frames} frames")
-        whole = np.array(unwrapped([round(one * 1e6) for one in times if one is not None])) / 1e6
-        if (np.diff(whole) <= 0).any():
-            raise refused("E-TIME-04", where=f"{name}: {key}", found="times that do not rise")
-        return Clock([whole - whole[0]], f"{key} of {Path(name).name}")
-    step = beside.get("RepetitionTime")
-    if isinstance(step, int | float) and not isinstance(step, bool) and step > 0:
-        return Clock([np.arange(frames) * float(step)], f"RepetitionTime of {Path(name).name}")
-    return None
+    """Return the first clock that a sidecar states; others in it must agree."""
+    lists = [_listed(beside[key], key, frames, name) for key in _LISTS if isinstance(beside.get(key), list)]
+    step, told = beside.get("RepetitionTime"), f"RepetitionTime of {Path(name).name}"
+    if not isinstance(step, int | float) or isinstance(step, bool) or not step > 0:
+        step = None
+    if not lists:
+        return None if step is None else Clock([np.arange(frames) * float(step)], told)
+    first, *others = lists
+    for other in others:
+        apart = np.abs(first.times_s[0] - other.times_s[0]).max()
+        if apart > max(0.1, AGREE * first.times_s[0][-1]):
+            raise refused("E-TIME-02", where=name, found=f"{first.source} and {other.source} {apart:.3g} s apart")
+    return _agreeing(first, step, name, told)
 
 
-def _seconds(value: object) -> float | None:
+def _listed(values: Sequence[object], key: str, frames: int, name: str) -> Clock:
+    """Return the clock that a list of a sidecar states, a time a frame; whole seconds are judged as in DICOM."""
+    where, source = f"{name}: {key}", f"{key} of {Path(name).name}"
+    times = [_seconds(one, of_day=key.startswith("Acquisition")) for one in values]
+    if len(times) != frames:
+        raise refused("E-TIME-05", where=where, found=f"{len(times)} values for {frames} frames")
+    if None in times:
+        raise refused("E-TIME-05", where=where, found=f"no time: {values[times.index(None)]!r:.40}")
+    stated = unwrapped([round(one * 1e6) for one in times if one is not None])
+    if (np.diff(stated) <= 0).any():
+        raise refused("E-TIME-04", where=where, found="times that do not rise")
+    if _whole_seconds([stated]) and not _even([stated]):
+        worked_out = _worked_out(source, {source: [stated]}, [source], where)
+        assert worked_out is not None  # the times rise, and give the order
+        return worked_out
+    return Clock([(np.array(stated) - stated[0]) / SECOND_US], source)
+
+
+def _seconds(value: object, *, of_day: bool) -> float | None:
     """Return a time of a list as seconds: a number, or a time of day as dcm2niix writes it (``10:00:01.300``)."""
     if isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value):
         return float(value)
-    clock = clock_us(value) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    if not of_day and re.fullmatch(r"\s*\d+(\.\d*)?\s*", value):
+        return float(value)
+    clock = clock_us(value)
     return None if clock is None else clock / 1e6
 
 
-def _agreeing(clock: Clock, step_s: float | None, where: str) -> Clock:
-    """Return the clock of a sidecar, unless the header states a step that is neither its median nor its mean."""
+def _agreeing(clock: Clock, step_s: float | None, where: str, told: str = "pixdim[4]") -> Clock:
+    """Return the clock of a sidecar, unless a step is stated beside it that is neither its median nor its mean."""
     steps = np.diff(clock.times_s[0])
     if step_s is None or any(abs(own - step_s) <= AGREE * own for own in (float(np.median(steps)), steps.mean())):
         return clock
-    found = f"{clock.source}: {np.median(steps):.4g} s between frames; pixdim[4]: {step_s:.4g} s"
+    found = f"{clock.source}: {np.median(steps):.4g} s between frames; {told}: {step_s:.4g} s"
     raise refused("E-TIME-02", where=where, found=found)
 
 
@@ -187,7 +207,7 @@ def _agreeing(clock: Clock, step_s: float | None, where: str) -> Clock:
 
 def clock_us(text: str) -> int | None:
     """Return the microseconds since midnight of a DICOM time (``HHMMSS.FFFFFF``), None if it is none."""
-    match = re.match(r"(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?$", text.strip().replace(":", ""))
+    match = re.match(r"(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6})\d*)?$", text.strip().replace(":", ""))
     if match is None:
         return None
     hour, minute, second = (int(part or 0) for part in match.groups()[:3])
@@ -265,12 +285,17 @@ def _whole_seconds(times_us: Sequence[Sequence[int]]) -> bool:
 
 
 def _even(times_us: Sequence[Sequence[int]]) -> bool:
-    """Tell whether whole seconds are what they seem: equal steps, or a protocol of phases that no one step explains."""
+    """Tell whether whole seconds are what they seem: equal steps, or a protocol of phases that no one step explains.
+
+    The steps of a protocol grow from phase to phase; those of a clock that was cut go up and down.
+    """
     for one in times_us:
         cut = np.sort(one) / SECOND_US
         steps = np.diff(cut)
         low, high = _steps_allowed(cut)
-        if steps.size and np.ptp(steps) and (low < high or np.count_nonzero(np.diff(steps)) > 2):
+        changes = np.diff(steps)
+        up_and_down = np.count_nonzero(changes) > 2 and (changes < 0).any()
+        if steps.size and np.ptp(steps) and (low < high or up_and_down):
             return False
     return True
 

@@ -19,6 +19,8 @@ NAN, INFINITE = 1, 2
 _SEVERAL_LABELS = (0, 1, 2)
 _HOUNSFIELD = ("ct", "ctp")
 _TISSUE_HU, _BITTEN_SHARE, _MOST_COUNTED = -300.0, 0.2, 500_000
+_OFFSETS = (1024.0, 2048.0, 4096.0, 8192.0, 32768.0)  # 1000 is told from 1024 by the peak of brain
+_WRAPPED, _WRAP, _LEAST_SPAN_HU = 57344, 65536, 20.0
 _SLIPS = {10: "tenths of a second", 100: "hundredths of a second", 1000: "milliseconds"}
 _HEALTHY_S = {"mtt": (5.0, 15.0), "tmax": (1.5, 12.0), "ttp": (18.0, 70.0)}  # usual median, highest believable one
 _FEW_VOXELS = 2000  # no head: too few for its percentiles
@@ -47,9 +49,10 @@ def settle_values(
 ) -> Settled:
     """Return the values of an image with what has one right reading repaired, and what is wrong or odd with them.
 
-    CT: padding below -1024 HU is air, an offset of 1000 or 1024 is taken off, a picture (0..255, 0..1) is refused.
-    Maps: a negative constant in the background, NaN and infinities are 0, "not measured"; whether such a voxel lies in
-    tissue, ``unmeasured_findings`` says of the maps of a case together. Masks: 0/255, and rounding, become 0 and 1.
+    CT: padding below -1024 HU is air, an offset (1000, 1024, 2048 ... 32768) and a lost sign are taken back, a picture
+    (0..255, 0..1) is refused. Maps: a constant that no map can hold in the background, NaN and infinities are 0, "not
+    measured"; whether such a voxel lies in tissue, ``unmeasured_findings`` says of the maps of a case together. Masks:
+    0/255, and rounding, become 0 and 1.
 
     Shapes: (H, W, D) or (T, H, W, D), RAS+; other shapes for kinds without repairs.  Units: those of the modality.
     Args:
@@ -114,8 +117,9 @@ def _settle_not_finite(data: np.ndarray, kind: str | None, where: str) -> Settle
         return Settled(data, [_lost_in_tissue(lost, None, where)])
     modality = MODALITIES[kind]
     rest = AIR_HU if kind in _HOUNSFIELD else 0.0
-    whole = np.where(lost > 0, np.float32(rest), data).astype(data.dtype)
-    inside = 0 if modality.perfusion_map else _count_in_tissue(whole, lost > 0, kind)
+    offset = _offset(_sampled(data[lost == 0])) if kind in _HOUNSFIELD else 0.0
+    whole = np.where(lost > 0, np.float32(rest + offset), data).astype(data.dtype)
+    inside = 0 if modality.perfusion_map else _count_in_tissue(whole - np.float32(offset), lost > 0, kind)
     if inside:
         return Settled(data, [_lost_in_tissue(lost, inside, where)])
     settled = settle_values(whole, kind=kind, where=where)
@@ -159,12 +163,16 @@ def _flat(value: float, modality: Modality, where: str) -> Finding:
 
 
 def _settle_ct(data: np.ndarray, where: str) -> tuple[np.ndarray, list[Finding]]:
-    """Take an offset off, refuse what is a picture, and make padding air."""
-    sample = data.ravel()[:: max(1, data.size // _MOST_COUNTED)]
-    picture = _picture(sample, *_ends(data))
+    """Take an offset off, refuse what is a picture or no HU, and make padding air."""
+    said, sample = [], _sampled(data)
+    if _wrapped(sample):
+        text = f"{int(np.count_nonzero(data > _WRAPPED))} negative numbers stored as unsigned: {_WRAP} is taken off them"
+        data = np.where(data > _WRAPPED, data - np.float32(_WRAP), data).astype(data.dtype)
+        said, sample = [finding("E-VAL-18", WARNING, where=where, found=text)], _sampled(data)
+    offset = _offset(sample)
+    picture = _picture(sample, *_ends(data)) or (None if offset else _no_tissue(sample))
     if picture:
         return data, [finding("E-VAL-14", ERROR, where=where, found=picture)]
-    said, offset = [], _offset(sample)
     if offset:
         data = data - np.float32(offset)
         text = f"air near {-1000 + offset:g} and tissue near {35 + offset:g}: {offset:g} is taken off"
@@ -179,14 +187,36 @@ def _settle_ct(data: np.ndarray, where: str) -> tuple[np.ndarray, list[Finding]]
     return data, said
 
 
+def _sampled(data: np.ndarray) -> np.ndarray:
+    return data.ravel()[:: max(1, data.size // _MOST_COUNTED)]
+
+
+def _share(sample: np.ndarray, first: float, last: float) -> float:
+    return float(np.mean((sample >= first) & (sample <= last))) if sample.size else 0.0
+
+
+def _wrapped(sample: np.ndarray) -> bool:
+    """Tell whether negative HU were stored as unsigned 16-bit numbers: brain in its place, nothing half way up."""
+    high = _share(sample, _WRAPPED, _WRAP)
+    return 0 < high == _share(sample, 8192, np.inf) and _share(sample, 5, 80) > 0.04
+
+
+def _no_tissue(sample: np.ndarray) -> str | None:
+    """Return why values cannot be HU: all beyond every soft tissue and fat, None where some are not."""
+    dense = _share(sample, 300, np.inf)
+    if dense < 0.3 or _share(sample, -150, 150) > 0.001:
+        return None
+    return f"{100 * dense:.0f} % of the voxels above 300, none of them between -150 and 150 where soft tissue lies"
+
+
 def _picture(sample: np.ndarray, low: float, high: float) -> str | None:
     """Return why values are a picture of a CT rather than HU, None where nothing says so.
 
     A window scaled to 0..255 saturates at both ends and puts brain above 55; HU that were cut off at 0 and 255 have it
     near 35.
     """
-    if low >= -1.0 and high <= 1.0:
-        return f"values from {low:g} to {high:g}: scaled to one"
+    if high - low < (_LEAST_SPAN_HU if sample.size >= _FEW_VOXELS else 0) or (low >= -1 and high <= 1):
+        return f"values from {low:g} to {high:g}: scaled to one, or to their spread"
     if low != 0 or high != 255:
         return None
     inner = sample[(sample > 20) & (sample < 255)]  # without air and its noise
@@ -195,38 +225,37 @@ def _picture(sample: np.ndarray, low: float, high: float) -> str | None:
         return None
     counts = ndimage.uniform_filter1d(np.bincount(inner.astype(int), minlength=256).astype(float), 9)
     peak = int(counts.argmax())
-    return (
-        f"values from 0 to 255, saturated at both ends, tissue near {peak}: a window of grey levels"
-        if peak > 55
-        else None
-    )
+    text = f"values from 0 to 255, saturated at both ends, tissue near {peak}: a window of grey levels"
+    return text if peak > 55 else None
 
 
 def _offset(sample: np.ndarray) -> float:
-    """Return what was added to every HU: 1000 or 1024, -1024 where the intercept was applied twice, else 0.
+    """Return what was added to every HU, -1024 where the intercept was applied twice, 0 where nothing was.
 
     Told by two peaks at once, air and brain, and by no voxels between them where fat and skin of true HU lie.
     """
-
-    def share(first: float, last: float) -> float:
-        return float(np.mean((sample >= first) & (sample <= last)))
-
-    if share(1005, 1104) > 0.04 and share(-80, 130) > 0.05 and share(-1100, -100) < 0.01:
-        brain = sample[(sample >= 1005) & (sample <= 1104)]
-        counts = ndimage.uniform_filter1d(np.bincount((brain - 1005).astype(int), minlength=100).astype(float), 9)
-        return 1000.0 if 1005 + counts.argmax() < 1012 + 32 else 1024.0
-    if share(-1019, -940) > 0.04 and share(-2124, -1920) > 0.05 and share(5, 80) < 0.01:
+    for offset in _OFFSETS if _share(sample, -1100, -100) < 0.01 else ():
+        air = _share(sample, offset - 1104, offset - 894)
+        if air > 0.05 and _share(sample, offset - 19, offset + 80) > 0.04:
+            return offset if offset != 1024 or _brain_peak(sample) >= 1044 else 1000.0
+    if _share(sample, -1019, -940) > 0.04 and _share(sample, -2124, -1920) > 0.05 and _share(sample, 5, 80) < 0.01:
         return -1024.0
     return 0.0
 
 
+def _brain_peak(sample: np.ndarray) -> int:
+    """Return where brain peaks in a CT stored with 1000 or 1024 added."""
+    brain = sample[(sample >= 1005) & (sample <= 1104)]
+    counts = ndimage.uniform_filter1d(np.bincount((brain - 1005).astype(int), minlength=100).astype(float), 9)
+    return 1005 + int(counts.argmax())
+
+
 def _settle_background(data: np.ndarray, modality: Modality, where: str) -> tuple[np.ndarray, list[Finding]]:
-    """Put 0 where a negative constant fills the background of a map."""
-    low = float(data.min())
-    if not modality.perfusion_map or low >= 0 or data.ndim != 3:
+    """Put 0 where a constant that is no measurement, negative or beyond the modality's bounds, fills the background."""
+    if not modality.perfusion_map or data.ndim != 3 or 0 <= data.min() <= data.max() <= modality.typical_max:
         return data, []
     frame = np.concatenate([data[[0, -1]].ravel(), data[:, [0, -1]].ravel()])
-    values, counts = np.unique(frame[frame < 0], return_counts=True)
+    values, counts = np.unique(frame[(frame < 0) | (frame > modality.typical_max)], return_counts=True)
     if not counts.size or counts.max() < 0.5 * frame.size:
         return data, []
     constant = values[counts.argmax()]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.io.clock import nifti_clock, read_times, require_asked
+from monai_isles.io.clock import clock_us, nifti_clock, read_times, require_asked
 
 FRAMES = 12
 
@@ -42,6 +42,10 @@ OF_DAY = [f"23:59:{50 + t:09.6f}" if t < 10 else f"00:00:{t - 10:09.6f}" for t i
     (1.0, "unknown", {"FrameTimesStart": [5 + t for t in UNEVEN]}, 1.3, 24.7, "FrameTimesStart of s.json"),
     (0.0, "unknown", {"AcquisitionTime": OF_DAY}, 1.3, 24.7, "AcquisitionTime of s.json"),
     (1.3, "sec", {"EchoTime": 3}, 1.3, 14.3, "pixdim[4]"),
+    (0.0, "sec", {"FrameTimesStart": [f"{t:.1f}" for t in UNEVEN]}, 1.3, 24.7, "FrameTimesStart of s.json"),
+    (0.0, "sec", {"FrameTimesStart": UNEVEN, "VolumeTiming": UNEVEN}, 1.3, 24.7, "FrameTimesStart of s.json"),
+    (0.0, "sec", {"FrameTimesStart": UNEVEN, "RepetitionTime": 1.3}, 1.3, 24.7, "FrameTimesStart of s.json"),
+    (0.0, "sec", {"VolumeTiming": [0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20]}, 1, 20, "VolumeTiming of s.json"),
 ])  # fmt: skip
 def test_a_stated_time_is_read(
     tmp_path: Path, step: float, unit: str, beside: dict, second: float, last: float, source: str
@@ -63,7 +67,11 @@ def test_a_stated_time_is_read(
     (1.3, "sec", {"FrameTimesStart": UNEVEN[:-1]}, r"E-TIME-05(?s:.*)11 values for 12 frames"),
     (1.3, "sec", {"FrameTimesStart": UNEVEN[::-1]}, r"E-TIME-04(?s:.*)do not rise"),
     (1.3, "sec", {"FrameTimesStart": [1000 * t for t in UNEVEN]}, r"E-TIME-04(?s:.*)1300 s"),
-    (1.3, "sec", {"FrameTimesStart": [*UNEVEN[:-1], "soon"]}, r"E-TIME-05"),
+    (1.3, "sec", {"FrameTimesStart": [*UNEVEN[:-1], "soon"]}, r"E-TIME-05(?s:.*)no time: 'soon'"),
+    (0.0, "sec", {"FrameTimesStart": list(range(12)), "VolumeTiming": UNEVEN}, r"E-TIME-02(?s:.*)13.7 s apart"),
+    (0.0, "sec", {"FrameTimesStart": list(range(12)), "RepetitionTime": 1.3}, r"E-TIME-02(?s:.*)RepetitionTime"),
+    (0.0, "sec", {"AcquisitionTime": [f"1000{int(1.3 * n):02d}" for n in range(12)]},
+     r"E-TIME-03(?s:.*)steps of 1.29 to 1.33 s fit"),
     (1.3, "sec", {"FrameTimesStart": [*UNEVEN[:-1], 90.0]}, r"E-TIME-04(?s:.*)at most 69.2 s"),
 ])  # fmt: skip
 def test_a_time_that_is_not_stated_or_cannot_be_is_asked_for(
@@ -118,3 +126,26 @@ def test_a_list_without_numbers_is_refused(tmp_path: Path, text: str) -> None:
 def test_impossible_times_are_refused_from_the_user_too(asked: object, code: str) -> None:
     with pytest.raises(IslesError, match=code):
         require_asked(asked)
+
+
+def test_a_sidecar_in_whole_seconds_gives_its_step_where_all_its_times_allow_one(tmp_path: Path) -> None:
+    """50 times of 1.3 s: 49 steps leave 1.3 s to within 1 %, though single times are off by up to a second."""
+    times = [int(1.3 * n) for n in range(50)]
+    image = nibabel.Nifti1Image(np.zeros((3, 3, 2, 50), np.int16), np.eye(4))
+    image.to_filename(tmp_path / "s.nii.gz")
+    (tmp_path / "s.json").write_text(json.dumps({"FrameTimesStart": times}))
+    clock = nifti_clock(tmp_path / "s.nii.gz", 50)
+    assert np.diff(clock.times_s[0]).tolist() == pytest.approx([1.3] * 49, rel=0.01)
+    assert clock.source == "FrameTimesStart of s.json in whole seconds" and "cut to whole seconds" in clock.remarks[0]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [
+    ("100001.3", 36001.3), ("100001.3000000", 36001.3), ("10:00:01.300", 36001.3), ("100001", 36001), ("1000", 36000),
+])  # fmt: skip
+def test_a_time_of_day_is_read_with_any_number_of_digits(text: str, seconds: float) -> None:
+    assert clock_us(text) == round(seconds * 1e6)
+
+
+@pytest.mark.parametrize("text", ["93001.3", "1.3", "noon", "", "100001,3"])
+def test_what_is_no_time_of_day_is_none(text: str) -> None:
+    assert clock_us(text) is None
