@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.dicom.frames import frame_count, frames_of
-from monai_isles.dicom.header import DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
+from monai_isles.dicom.header import (
+    UNDEFINED,
+    WANTED,
+    DicomFile,
+    is_dicom,
+    pydicom_module,
+    quietly,
+    read_dicom_file,
+)
 from monai_isles.dicom.pixels import require_grey
 from monai_isles.dicom.stack import by_place
 from monai_isles.errors import IslesError, refused
@@ -198,24 +206,22 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesInfo:
-    """Return what a series is; its localisers are taken out of ``files`` when it holds other images."""
-    first = files[0]
+    """Return what a series is; copies, and what is no picture of it, are taken out of ``files``."""
+    _leave_out(files, copies_in(files), "E-DCM-66", None, findings)
+    strange = [file for file in files if file.text("SOPClassUID") not in _READ]
+    _leave_out(files, strange, "E-DCM-32", "captures and reports are passed over", findings)
     scouts = [file for file in files if "LOCALIZER" in file.image_type]
-    if scouts and len(scouts) < len(files):
-        files[:] = [file for file in files if file not in scouts]
-        text = f"{len(scouts)} of series {first.text('SeriesNumber')}: {scouts[0].path.name}"
-        where, fault = str(first.path.parent), "localisers are passed over"
-        findings.append(finding("E-DCM-32", WARNING, where=where, found=text, fault=fault))
-        first = files[0]
-    reason = _reason(files)
+    _leave_out(files, scouts, "E-DCM-32", "localisers are passed over", findings)
+    first, reason, kind = files[0], _reason(files), _kind(files)
     rows, columns = (int(text) if (text := first.text(key)).isdigit() else 0 for key in ("Rows", "Columns"))
+    map_name = _map_named(files) if reason or kind != "ctp" else ""  # a series in time is no map, whatever its name
     info = SeriesInfo(
         uid,
         first.text("StudyInstanceUID"),
         first.text("SeriesNumber"),
         first.text("Modality"),
         first.text("SeriesDescription"),
-        _map_named(files) or ("other" if reason else _kind(files)),
+        map_name or ("other" if reason else kind),
         tuple(file.path for file in files),
         sum(_count(file) for file in files),
         rows,
@@ -225,6 +231,43 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
     if reason:
         findings.append(finding("E-DCM-32", WARNING, where=str(first.path.parent), found=str(info)))
     return info
+
+
+def _leave_out(
+    files: list[DicomFile], out: Sequence[DicomFile], code: str, fault: str | None, findings: list[Finding]
+) -> None:
+    """Take files out of a series, with a finding, unless nothing else is in it."""
+    if not out or len(out) == len(files):
+        return
+    files[:] = [file for file in files if file not in out]
+    text = f"{len(out)} of series {files[0].text('SeriesNumber')}: {out[0].path.name}"
+    words = {} if fault is None else {"fault": fault}
+    findings.append(finding(code, WARNING, where=str(files[0].path.parent), found=text, **words))
+
+
+def copies_in(files: Sequence[DicomFile]) -> list[DicomFile]:
+    """Return the files that repeat an instance: its UID, all that is read of its header, and its pixels, bit by bit.
+
+    Of instances that share their UID and differ otherwise, all are kept: the series is refused later.
+    """
+    seen: dict[str, DicomFile] = {}
+    copies = []
+    for file in files:
+        first = seen.setdefault(file.text("SOPInstanceUID") or str(file.path), file)
+        if first is not file and _same_picture(first, file):
+            copies.append(file)
+    return copies
+
+
+def _same_picture(one: DicomFile, other: DicomFile) -> bool:
+    if any(one.text(key) != other.text(key) for key in WANTED) or one.transfer_syntax != other.transfer_syntax:
+        return False
+    pixels = []
+    for file in (one, other):
+        with file.path.open("rb") as stream:
+            stream.seek(file.offset)
+            pixels.append(stream.read(-1 if file.length == UNDEFINED else file.length))
+    return pixels[0] == pixels[1]
 
 
 def _reason(files: Sequence[DicomFile]) -> str:

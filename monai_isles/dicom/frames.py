@@ -187,7 +187,7 @@ def _nested(file: DicomFile, groups: Sequence[Dataset]) -> list[Dataset]:
 def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
     slope, intercept = _numbers(file, groups, "RescaleSlope", 1), _numbers(file, groups, "RescaleIntercept", 1)
     units = _text(groups, "RescaleType")
-    if slope is None:
+    if slope is None and intercept is None:
         slope, intercept = (_numbers(file, groups, f"RealWorldValue{part}", 1) for part in ("Slope", "Intercept"))
         units = _coded_units(groups)
     step = _numbers(file, groups, "SpacingBetweenSlices", 1) or _numbers(file, groups, "SliceThickness", 1)

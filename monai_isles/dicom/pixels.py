@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,8 @@ MAX_BYTES = 4 * 2**30
 AIR_HU = -1024.0
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
+# JPEG, lossless JPEG, JPEG-LS and JPEG 2000: ITK unpacks them where pydicom finds no decoder
+_BY_ITK = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91))
 
 
 def require_readable(files: Sequence[DicomFile], where: str, slab_mm: float | None = None) -> None:
@@ -114,7 +117,8 @@ def require_scale(frames: Sequence[Frame], where: str, *, hounsfield: bool) -> s
         IslesError: ``E-DCM-16`` no rescale, several units, or CT in a unit that is not HU.
     """
     units = {_unit(frame.units, hounsfield=hounsfield) for frame in frames}
-    bare = [frame for frame in frames if frame.slope is None or frame.intercept is None or frame.slope == 0]
+    lacking = [frame for frame in frames if frame.intercept is None or frame.slope == 0]
+    bare = [*lacking, *(frame for frame in frames if frame.slope is None and not hounsfield)]
     magnetic = frames[0].file.text("Modality") == "MR" or frames[0].file.numbers != "integers"
     found = None
     if len(units) > 1:
@@ -129,10 +133,12 @@ def require_scale(frames: Sequence[Frame], where: str, *, hounsfield: bool) -> s
 
 
 def rescale_remarks(frames: Sequence[Frame], where: str) -> list[Finding]:
-    """Return the remark that a CT states no unit for its numbers ("US") and is read as HU."""
-    strange = {frame.units for frame in frames if frame.units.strip().upper() == "US"}
-    found = f"rescale type {', '.join(sorted(strange))} (unspecified)"
-    return [finding("E-DCM-62", WARNING, where=where, found=found)] if strange else []
+    """Return the remark that a CT states no unit ("US") or no slope, and is read as HU, with a slope of 1."""
+    strange = sorted({f"rescale type {frame.units} (unspecified)" for frame in frames
+                      if frame.units.strip().upper() == "US"})  # fmt: skip
+    if any(frame.slope is None for frame in frames):
+        strange.append("no rescale slope beside the intercept: 1")
+    return [finding("E-DCM-62", WARNING, where=where, found="; ".join(strange))] if strange else []
 
 
 def _unit(text: str, *, hounsfield: bool) -> str:
@@ -152,7 +158,8 @@ def read_pixels(frame: Frame, *, hounsfield: bool) -> np.ndarray:
     Raises:
         IslesError: ``E-DCM-08`` the bytes of the frame cannot be had.
     """
-    stored = _native(frame) if frame.file.transfer_syntax in _NATIVE else _decoded(frame)
+    raw = _native(frame) if frame.file.transfer_syntax in _NATIVE else _decoded(frame)
+    stored = _used_bits(raw, frame.file)
     slope, intercept = (1.0 if frame.slope is None else frame.slope), (frame.intercept or 0.0)
     if float(slope).is_integer() and float(intercept).is_integer() and stored.dtype.itemsize <= 2:
         values = stored.astype(np.float32)
@@ -161,18 +168,22 @@ def read_pixels(frame: Frame, *, hounsfield: bool) -> np.ndarray:
             values += np.float32(intercept)
     else:
         values = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
-    padding = _padding(frame.file) if hounsfield else None
+    padding = _padding(frame.file) if hounsfield and raw.dtype.kind in "iu" else None
     if padding is not None and padding * slope + intercept < AIR_HU:
-        values[stored == padding] = AIR_HU
+        bits = 8 * raw.dtype.itemsize
+        values[raw.view(f"{raw.dtype.byteorder}u{raw.dtype.itemsize}") == padding % 2**bits] = AIR_HU
     return values
 
 
 def _padding(file: DicomFile) -> int | None:
-    """Return Pixel Padding Value as a stored number; implicit files leave its sign to Pixel Representation."""
+    """Return Pixel Padding Value as a signed number: scanners write -2000 as 63536 too, and in more bits than stored.
+
+    A value that is meant unsigned and turns negative here lies above every HU.
+    """
     try:
         value = file.header.get("PixelPaddingValue")
-        signed = file.text("PixelRepresentation") == "1"
-        return int.from_bytes(value[:2], "little", signed=signed) if isinstance(value, bytes) else int(value)
+        number = int.from_bytes(value[:2], "little") if isinstance(value, bytes) else int(value)
+        return number - 2**16 if 2**15 <= number < 2**16 else number
     except PARSER_ERRORS:
         return None
 
@@ -219,13 +230,15 @@ def _require_bytes(file: DicomFile) -> None:
     )
 
 
-def _require_decoder(file: DicomFile) -> None:
-    pixels = pydicom_module().pixels
+def _has_decoder(file: DicomFile) -> bool:
     try:
-        known = pixels.get_decoder(file.transfer_syntax).is_available
+        return bool(pydicom_module().pixels.get_decoder(file.transfer_syntax).is_available)
     except NotImplementedError:
-        known = False
-    if not known:
+        return False
+
+
+def _require_decoder(file: DicomFile) -> None:
+    if not _has_decoder(file) and file.transfer_syntax not in _BY_ITK:
         name = pydicom_module().uid.UID(file.transfer_syntax).name
         raise refused(
             "E-DCM-07",
@@ -242,18 +255,35 @@ def _native(frame: Frame) -> np.ndarray:
     stored = np.fromfile(file.path, dtype, rows * columns, offset=offset)
     if stored.size != rows * columns:
         raise _bytes(file, f"{stored.size} of {rows * columns} pixels of frame {frame.index + 1}")
-    return _used_bits(stored.reshape(rows, columns), file)
+    return stored.reshape(rows, columns)
 
 
 def _decoded(frame: Frame) -> np.ndarray:
     file = frame.file
     try:
-        stored = pydicom_module().pixels.pixel_array(file.path, index=frame.index, raw=True)
+        if _has_decoder(file):
+            stored = pydicom_module().pixels.pixel_array(file.path, index=frame.index, raw=True)
+        else:
+            stored = _unpacked_by_itk(str(file.path))[frame.index].astype(_dtype(file))
     except PARSER_ERRORS as error:
         raise _bytes(file, f"frame {frame.index + 1} cannot be decompressed ({type(error).__name__})") from error
     if stored.shape != _shape(file):
         raise _bytes(file, f"frame {frame.index + 1} decompresses to {stored.shape}, the header says {_shape(file)}")
-    return _used_bits(stored, file)
+    return stored
+
+
+@lru_cache(maxsize=1)
+def _unpacked_by_itk(path: str) -> np.ndarray:
+    """Return the stored numbers of every frame of a packed file; ITK rescales them, which is undone.
+
+    Shapes: (frames, rows, columns).
+    """
+    import itk
+
+    codec = itk.GDCMImageIO.New()
+    values = itk.array_from_image(itk.imread(path, itk.F, imageio=codec))
+    values = values.reshape(-1, *values.shape[-2:])
+    return np.rint((values.astype(np.float64) - codec.GetRescaleIntercept()) / codec.GetRescaleSlope())
 
 
 def _used_bits(stored: np.ndarray, file: DicomFile) -> np.ndarray:

@@ -83,12 +83,13 @@ class Stack:
 def stack_frames(frames: Sequence[Frame], where: str) -> Stack:
     """Return the frames as a stack.
 
-    Slices of a tilted gantry get an upright grid; a table that returned slightly off is one place; each with a remark.
+    Slices of a tilted gantry get an upright grid; a table that returned slightly off is one place; a tilt that the
+    positions do not show is not believed; each with a remark.
 
     Raises:
-        IslesError: ``E-DCM-10`` mixed orientations, ``E-DCM-13`` a gap of one or more slices, ``E-DCM-14`` a tilt that
-            the positions do not show, ``E-DCM-17`` uneven steps or slices beside each other, ``E-DCM-18`` mixed sizes,
-            ``E-DCM-20`` one slice without a thickness, ``E-DCM-22`` several frames of reference.
+        IslesError: ``E-DCM-10`` mixed orientations, ``E-DCM-13`` a gap of one or more slices, ``E-DCM-17``
+            uneven steps or slices beside each other, ``E-DCM-18`` mixed sizes, ``E-DCM-20`` one slice without a
+            thickness, ``E-DCM-22`` several frames of reference.
     Source: DICOM PS3.3 C.7.6.2.1.1; ``tests/dicom/test_read.py``, ``tests/dicom/test_tilt.py``.
     """
     _require_one_reference(frames, where)
@@ -105,7 +106,8 @@ def stack_frames(frames: Sequence[Frame], where: str) -> Stack:
     if off_mm > 5 * SAME_PLACE_MM:
         text = f"frames of one slice lie up to {off_mm:.3g} mm from each other's middle"
         findings.append(finding("E-DCM-63", WARNING, where=where, found=text))
-    shear = _shear(frames, step, normal, len(slices), where)
+    shear = _shear(frames, step, normal, len(slices))
+    findings += _unshown_tilt(frames, normal, where) if shear is None else []
     affine = np.eye(4)
     affine[:3, 0] = row * frames[0].spacing[1]
     affine[:3, 1] = column * frames[0].spacing[0]
@@ -245,22 +247,13 @@ def _require_in_line(
         raise refused("E-DCM-17", where=where, found=f"slices lie up to {bend:.3g} mm beside the line of the others")
 
 
-def _shear(frames: Sequence[Frame], step: np.ndarray, normal: np.ndarray, count: int, where: str) -> Shear | None:
-    """Return how a tilted gantry sheared the slices, None where they lie upright.
-
-    Raises:
-        IslesError: ``E-DCM-14`` the header states a tilt that neither the orientation nor the positions show.
-    """
+def _shear(frames: Sequence[Frame], step: np.ndarray, normal: np.ndarray, count: int) -> Shear | None:
+    """Return how a tilted gantry sheared the slices, None where they lie upright."""
     row, column = _axes(frames[0])
     # The part of the step within the plane is the shear of a tilted gantry.
     aside = step - np.dot(step, normal) * normal
     lean = float(np.degrees(np.arctan2(np.linalg.norm(aside), abs(np.dot(step, normal)))))
-    told = max(abs(frame.tilt_deg) for frame in frames)
     if lean <= _TILT_DEG or count < 2:
-        level = bool(np.linalg.norm(np.cross(normal, [0, 0, 1])) < np.radians(_TILT_DEG))
-        if told > _TILT_DEG and level:
-            text = f"tilt {told:g} degrees by the header, but the slices lie upright and level by their positions"
-            raise refused("E-DCM-14", where=where, found=text)
         return None
     steps = [float(np.dot(aside, axis)) / mm for axis, mm in zip((column, row), frames[0].spacing, strict=True)]
     steps = [one if abs(one) * (count - 1) > _STILL_VOX else 0.0 for one in steps]
@@ -268,6 +261,19 @@ def _shear(frames: Sequence[Frame], step: np.ndarray, normal: np.ndarray, count:
     size = [int(frames[0].file.text(key)) + extra for key, extra in zip(("Rows", "Columns"), more, strict=True)]
     start = [-extra if one < 0 else 0 for one, extra in zip(steps, more, strict=True)]
     return Shear((steps[0], steps[1]), (start[0], start[1]), (size[0], size[1]), lean)
+
+
+def _unshown_tilt(frames: Sequence[Frame], normal: np.ndarray, where: str) -> list[Finding]:
+    """Return the remark that the header states a tilt that neither orientation nor positions show.
+
+    Slices reconstructed upright keep the attribute of the scan; dcm2niix and ITK go by the positions too.
+    """
+    told = max(abs(frame.tilt_deg) for frame in frames)
+    level = bool(np.linalg.norm(np.cross(normal, [0, 0, 1])) < np.radians(_TILT_DEG))
+    if told <= _TILT_DEG or not level:
+        return []
+    text = f"tilt {told:g} degrees by the header, but the slices lie upright and level by their positions"
+    return [finding("E-DCM-14", WARNING, where=where, found=text)]
 
 
 def _require_even(slices: Sequence[Sequence[Frame]], places: Sequence[float], off_mm: float, where: str) -> None:

@@ -6,6 +6,7 @@ import builtins
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 
@@ -58,6 +59,42 @@ def test_a_localiser_in_the_series_is_left_out(dicom) -> None:
     found = scan_dicom(dicom.folder)
     assert found.findings[0].code == "E-DCM-32" and "IM00012" in found.findings[0].found
     assert found.series[0].frames == 11
+
+
+def test_copies_of_files_are_left_out(dicom) -> None:
+    """A series that was sent twice: one file byte for byte, one with another date of its creation."""
+    for n, path in enumerate(dicom.files[:5]):
+        again = dicom.folder / f"{path.name} (1)"
+        again.write_bytes(path.read_bytes())
+        if n:
+            dicom.change(again, InstanceCreationTime="121212")
+    found = scan_dicom(dicom.folder)
+    assert [(one.code, one.severity) for one in found.findings] == [("E-DCM-66", "warning")]
+    assert found.findings[0].found == "5 of series 3: IM00001 (1)" and found.series[0].frames == 12
+    assert np.array_equal(read_series(dicom.folder).array, dicom.scan.ctp)
+
+
+@pytest.mark.parametrize("values", [{"AcquisitionTime": "100000.1"}, {"PixelData": bytes(60)}], ids=["time", "pixels"])
+def test_two_instances_of_one_uid_that_differ_are_refused(dicom, values: dict) -> None:
+    again = dicom.folder / "again"
+    again.write_bytes(dicom.file(1, 1).read_bytes())
+    dicom.change(again, **values)
+    refused(dicom.folder, r"E-DCM-11(?s:.*)IM00005, again \(one SOP Instance UID\)")
+
+
+def test_a_capture_under_the_uid_of_the_series_is_left_out(dicom) -> None:
+    capture = dicom.folder / "dose"
+    capture.write_bytes(dicom.file(0, 0).read_bytes())
+    values = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "SOPInstanceUID": "1.2.3", "ImagePositionPatient": None}
+    dicom.change(capture, **values)
+    found = scan_dicom(dicom.folder)
+    assert [one.code for one in found.findings] == ["E-DCM-32"] and "captures" in found.findings[0].fault
+    assert np.array_equal(read_series(dicom.folder).array, dicom.scan.ctp)
+
+
+def test_a_series_in_time_is_no_map_whatever_its_name(dicom) -> None:
+    dicom.change_all(ImageType=["DERIVED", "SECONDARY", "AXIAL"], SeriesDescription="Dynamic for CBF, CBV, MTT")
+    assert read_series(dicom.folder, kind="ctp").kind == "ctp"
 
 
 @pytest.mark.parametrize(("values", "reason"), [

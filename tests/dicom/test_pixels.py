@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,50 @@ def test_padding_outside_the_scan_is_air(dicom, implicit: bool) -> None:
         header.save_as(path, implicit_vr=implicit, little_endian=True)
     series = read_series(dicom.folder)
     assert series.array.min() == -1024 and np.count_nonzero(series.array == -1024) == 12
+
+
+@pytest.mark.parametrize(("value", "vr", "bits"), [
+    (63536, "US", 16), (-2000, "SS", 16), (63536, "US", 12), (-2000, "SS", 12),
+])  # fmt: skip
+def test_a_negative_padding_in_unsigned_pixels_is_air(dicom, value: int, vr: str, bits: int) -> None:
+    """-2000 is 63536 in 16 bits; of these a reader of 12 bits would make 2096, bone of 1072 HU."""
+    lost = []
+    for path in dicom.files:
+        header = pydicom.dcmread(path)
+        stored = np.frombuffer(header.PixelData, "<u2").copy()
+        lost.append(int(stored[0]) - 1024)
+        stored[0], header.BitsStored, header.HighBit = 63536, bits, bits - 1
+        header.PixelData = stored.tobytes()
+        header.add_new("PixelPaddingValue", vr, value)
+        header.save_as(path)
+    wanted = np.where(np.isin(dicom.scan.ctp, lost), -1024, dicom.scan.ctp)  # all numbers of the scan differ
+    assert np.array_equal(read_series(dicom.folder).array, wanted)
+
+
+def pack(pixels: np.ndarray, path: Path) -> None:
+    """Write pixels (rows, columns) as lossless JPEG in a DICOM file, by ITK; its modules warn when they are loaded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import itk
+
+        codec = itk.GDCMImageIO.New()
+        codec.SetCompressionType(0)  # JPEG
+        itk.imwrite(itk.image_from_array(pixels[None]), str(path), compression=True, imageio=codec)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_lossless_jpeg_the_usual_packing_of_archives_gives_the_same_numbers(dicom, tmp_path: Path, signed: bool) -> None:
+    for path in dicom.files:
+        header = pydicom.dcmread(path)
+        pack(header.pixel_array.astype(np.int16) - 1024 if signed else header.pixel_array, tmp_path / "one.dcm")
+        packed = pydicom.dcmread(tmp_path / "one.dcm")
+        assert packed.file_meta.TransferSyntaxUID == uid.JPEGLosslessSV1
+        header.file_meta.TransferSyntaxUID, header.PixelData = uid.JPEGLosslessSV1, packed.PixelData
+        header["PixelData"].is_undefined_length = True
+        if signed:
+            header.PixelRepresentation, header.BitsStored, header.HighBit, header.RescaleIntercept = 1, 16, 15, "0"
+        header.save_as(path)
+    assert np.array_equal(read_series(dicom.folder).array, dicom.scan.ctp)
 
 
 @pytest.mark.parametrize("syntax", [uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.RLELossless])

@@ -274,6 +274,15 @@ def test_numbers_without_a_scale_are_refused(dicom, where: str) -> None:
     refused(dicom.folder.parent / where, r"E-DCM-16(?s:.*)frames without rescale slope and intercept")
 
 
+def test_a_ct_without_a_slope_beside_its_intercept_has_one_of_one(dicom) -> None:
+    dicom.change_all(RescaleSlope=None)
+    series = read_series(dicom.folder)
+    assert np.array_equal(series.array, dicom.scan.ctp)
+    assert [(one.code, one.found) for one in series.findings] == [
+        ("E-DCM-62", "no rescale slope beside the intercept: 1")
+    ]
+
+
 def test_one_slice_without_thickness_is_refused(dicom) -> None:
     for path in dicom.files[1:]:
         path.unlink()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.io.clock import clock_us, nifti_clock, read_times, require_asked
+from monai_isles.io.clock import nifti_clock, read_times, require_asked
 
 FRAMES = 12
 
@@ -137,15 +137,3 @@ def test_a_sidecar_in_whole_seconds_gives_its_step_where_all_its_times_allow_one
     clock = nifti_clock(tmp_path / "s.nii.gz", 50)
     assert np.diff(clock.times_s[0]).tolist() == pytest.approx([1.3] * 49, rel=0.01)
     assert clock.source == "FrameTimesStart of s.json in whole seconds" and "cut to whole seconds" in clock.remarks[0]
-
-
-@pytest.mark.parametrize(("text", "seconds"), [
-    ("100001.3", 36001.3), ("100001.3000000", 36001.3), ("10:00:01.300", 36001.3), ("100001", 36001), ("1000", 36000),
-])  # fmt: skip
-def test_a_time_of_day_is_read_with_any_number_of_digits(text: str, seconds: float) -> None:
-    assert clock_us(text) == round(seconds * 1e6)
-
-
-@pytest.mark.parametrize("text", ["93001.3", "1.3", "noon", "", "100001,3"])
-def test_what_is_no_time_of_day_is_none(text: str) -> None:
-    assert clock_us(text) is None
