@@ -166,7 +166,7 @@ def _settle_ct(data: np.ndarray, where: str) -> tuple[np.ndarray, list[Finding]]
     """Take an offset off, refuse what is a picture or no HU, and make padding air."""
     said, sample = [], _sampled(data)
     if _wrapped(sample):
-        text = f"{int(np.count_nonzero(data > _WRAPPED))} negative numbers stored as unsigned: {_WRAP} is taken off them"
+        text = f"{int(np.count_nonzero(data > _WRAPPED))} negative numbers stored as unsigned: {_WRAP} is taken off"
         data = np.where(data > _WRAPPED, data - np.float32(_WRAP), data).astype(data.dtype)
         said, sample = [finding("E-VAL-18", WARNING, where=where, found=text)], _sampled(data)
     offset = _offset(sample)
