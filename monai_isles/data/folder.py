@@ -24,13 +24,13 @@ _OTHER_NAMES = {"t1w": "t1", "t2w": "t2", "t1ce": "t1c", "t1gd": "t1c", "rcbf": 
 )
 TOKENS = {key: key for key in MODALITIES} | _OTHER_NAMES
 IMAGE = re.compile(r"\.nii(?:\.gz)?$", re.IGNORECASE)
-_MASK = re.compile(r"^(.*?)(?:^|[_.\-])(?:lesion[_.\-])?(?:msk|mask|lesion|label)$", re.IGNORECASE)
-_PARTS = re.compile(r"^(.*?)(?:^|[_.\-])([A-Za-z0-9]+)$")
+_MASK = re.compile(r"^(.*?)(?:^|[_.\- ])(?:lesion[_.\- ])?(?:msk|mask|lesion|label)$", re.IGNORECASE)
+_PARTS = re.compile(r"^(.*?)(?:^|[_.\- ])([A-Za-z0-9]+)$")
 _SUBJECT = re.compile(r"^sub-([A-Za-z0-9]+)")
 
 
 _PLAIN_CT = re.compile(
-    r"(?:^|(?<=[_.\-]))(?:non[_\-]?contrast|plain|native|unenhanced)[_\-]?ct$|ct[_\-](?:plain|native)$", re.IGNORECASE
+    r"(?:^|(?<=[_.\- ]))(?:non[_\- ]?contrast|plain|native|unenhanced)[_\- ]?ct$|ct[_\- ](?:plain|native)$", re.IGNORECASE
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -21,24 +22,28 @@ from monai_isles.progress import progress
 def read_subjects(
     path: str | Path, cases: Sequence[tuple[str, str]], *, part: bool = False
 ) -> dict[tuple[str, str], str]:
-    """Return the subject of every (section, case) from a CSV with the columns ``case``, ``subject``, ``section``.
+    """Return the subject of every (section, case) that a CSV names: columns ``case``, ``subject``, ``section``.
 
-    A table without ``section`` is about the training cases. Test cases may be missing; rows for cases that are not in
-    the folder are skipped with a remark. Semicolons, tabs, capitals and empty rows, as spreadsheets write them, are
-    accepted.
+    A table without ``section`` speaks of the training cases. Training cases without a row are remarked and left out,
+    each a subject of its own; rows for cases that are not in the folder are passed over with a remark; where there are
+    both, names may be misspelt, and the table is refused. As spreadsheets write it: semicolons or tabs, other
+    capitals, empty rows, 1 for 01.
 
     Args:
-        part: the cases are a part of the data set, so rows for others need no remark.
+        part: the cases are a part of the data set, so that rows for others are nothing to remark.
     Raises:
-        IslesError: ``E-LIST-09`` for missing columns, cases named twice, training cases not named.
+        IslesError: ``E-LIST-09`` for missing columns, cases named twice, training cases not named beside rows for
+            cases that are not there.
     """
     path = Path(path)
-    named = {(section, plain_name(name)): (section, name) for section, name in cases}
+    exact = {(section, plain_name(name)): (section, name) for section, name in cases}
+    times = Counter((section, _loose(name)) for section, name in cases)
+    loose = {key: one for one in cases if times[key := (one[0], _loose(one[1]))] == 1}
     table: dict[tuple[str, str], str] = {}
     absent: list[str] = []
     for row in _rows(path):
-        section, name = (row.get("section") or "training").lower(), row.get("case", "")
-        key = named.get((section, plain_name(name)))
+        section, name = _section(row.get("section", "")), row.get("case", "")
+        key = exact.get((section, plain_name(name))) or loose.get((section, _loose(name)))
         if key is None:
             absent.append(f"{section} {name}")
             continue
@@ -47,14 +52,33 @@ def read_subjects(
             fix = "correct this row: one row a case, columns case,subject,section"
             raise refused("E-LIST-09", where=f"{path}: {section} {name}", found=fault, fix=fix)
         table[key] = row["subject"]
-    left_out = [name for section, name in cases if section == "training" and (section, name) not in table]
-    if left_out:
-        more = f"; it names {', '.join(absent[:8])}, which are not in the folder" if absent else ""
-        raise refused("E-LIST-09", where=str(path), found=f"no row for {', '.join(left_out)}{more}")
-    if absent and not part:
-        found = f"{len(absent)} rows: {', '.join(absent[:8])}"
-        tell(finding("E-LIST-16", WARNING, where=str(path), found=found))
+    _judge_rows(path, [name for section, name in cases if section == "training" and (section, name) not in table],
+                [] if part else absent, bool(table))  # fmt: skip
     return table
+
+
+def _judge_rows(path: Path, left_out: Sequence[str], absent: Sequence[str], any_named: bool) -> None:
+    """Remark cases without a row, or rows without a case; refuse both at once, and a table that names none."""
+    listed = f"{', '.join(left_out[:8])}{f' and {len(left_out) - 8} more' if len(left_out) > 8 else ''}"
+    rows = f"{len(absent)} rows: {', '.join(absent[:8])}"
+    if left_out and (absent or not any_named):
+        more = f"; it names {', '.join(absent[:8])}, which are not in the folder" if absent else ""
+        raise refused("E-LIST-09", where=str(path), found=f"no row for {listed}{more}")
+    if left_out:
+        tell(finding("E-LIST-17", WARNING, where=str(path), found=f"{len(left_out)} cases: {listed}"))
+    if absent:
+        tell(finding("E-LIST-16", WARNING, where=str(path), found=rows))
+
+
+def _section(text: str) -> str:
+    word = text.lower() or "training"
+    return next((section for section in ("training", "testing") if word.startswith(section[:-3])), word)
+
+
+def _loose(name: str) -> str:
+    """Return a name as a spreadsheet may change it: without capitals, numbers without leading zeros."""
+    text = plain_name(name).casefold()
+    return str(int(text)) if text.isdecimal() else text
 
 
 def plain_name(name: str) -> str:
@@ -66,7 +90,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     """Return the non-empty rows, headings in lower case; separated by commas, semicolons or tabs."""
     try:
         raw = path.read_bytes()
-        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text = _decoded(raw)
     except (OSError, UnicodeDecodeError) as error:
         fault, fix = "subject table cannot be read", "give a CSV file in UTF-8"
         raise refused("E-LIST-09", where=str(path), found=str(error), fault=fault, fix=fix) from error
@@ -80,6 +104,16 @@ def _rows(path: Path) -> list[dict[str, str]]:
         found, fix = f"columns {', '.join(columns) or 'none'}", "name the columns case,subject,section"
         raise refused("E-LIST-09", where=str(path), found=found, fix=fix)
     return [dict(zip(columns, (field.strip() for field in row), strict=False)) for row in rows]
+
+
+def _decoded(raw: bytes) -> str:
+    """Return the text of a table: UTF-8 or UTF-16, else the Windows code page that spreadsheets save CSV in."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return raw.decode("utf-16")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252")
 
 
 MAX_GAP_MM = 40.0

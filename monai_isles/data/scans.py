@@ -17,6 +17,7 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import Asked, nifti_clock, require_asked
 from monai_isles.io.findings import ERROR, Finding, as_finding, finding, refuse
 from monai_isles.io.orientation import from_ras
+from monai_isles.io.payload import same_but_packed
 from monai_isles.io.read import Image, inspect_image, read_header
 from monai_isles.modalities import LABEL, MODALITIES
 
@@ -143,11 +144,11 @@ class Scan:
     fault: IslesError | None = None
 
     def add(self, key: str, path: Path) -> None:
-        """Add a file under its key; a second file for the key makes it a duplicate."""
-        if key in self.files:
-            self.doubled.append(key)
-        else:
+        """Add a file under its key; a second one makes it a duplicate, unless it is the same under gzip."""
+        if key not in self.files:
             self.files[key] = path
+        elif not same_but_packed(self.files[key], path):
+            self.doubled.append(key)
 
     def lacking(self, keys: Sequence[str]) -> list[str]:
         """Return the keys without a file."""

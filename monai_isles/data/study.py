@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import Asked
 from monai_isles.io.findings import collect_remarks
 from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, displacement
+from monai_isles.io.payload import same_but_packed
 from monai_isles.io.read import Image, read_header, read_image
 
 AIR_HU = -1024.0
@@ -277,6 +279,8 @@ def _study(place: StudyPlace, series: str | None) -> StudyFiles:
 
 
 def _in_folder(path: Path, images: list[Path]) -> StudyPlace:
+    packed = [b for a, b in pairwise(images) if same_but_packed(a, b)]  # sorted: ``ctp.nii`` before ``ctp.nii.gz``
+    images = [image for image in images if image not in packed]
     try:
         series = [image for image in images if read_header(image).frames is not None]
     except IslesError as error:

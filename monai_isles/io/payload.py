@@ -13,6 +13,7 @@ from monai_isles.errors import IslesError, refused
 GZIP_MAGIC = b"\x1f\x8b"
 HEADER_BYTES = 544
 SPARE_BYTES = 2**26
+_BLOCK = 2**22
 COPY_AGAIN = "copy the file again from its source, and compare checksums"
 
 
@@ -83,6 +84,22 @@ def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
     if len(raw) > limit:
         raise too_long(where, f"more than {limit} bytes once uncompressed, from a file of {len(stored)} bytes")
     return raw, digest
+
+
+def same_but_packed(one: Path, other: Path) -> bool:
+    """Tell whether one file is the other under gzip, as ``gunzip -k`` leaves both; False where one cannot be read."""
+    names = [path.name.lower() for path in (one, other)]
+    if one.parent != other.parent or sorted(names)[0] + ".gz" != sorted(names)[1]:
+        return False
+    plain, packed = (one, other) if names[1].endswith(".gz") else (other, one)
+    try:
+        with plain.open("rb") as first, gzip.open(packed) as second:
+            while (block := first.read(_BLOCK)) == second.read(_BLOCK):
+                if not block:
+                    return True
+    except (OSError, EOFError, zlib.error):
+        pass
+    return False
 
 
 def too_long(where: str, found: str) -> IslesError:

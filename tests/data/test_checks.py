@@ -74,7 +74,7 @@ def test_a_header_that_cannot_be_used_is_one_finding(dataset: Path, tools: dict)
 
 def test_doubles_and_a_table_that_does_not_fit_are_found(dataset: Path, tools: dict) -> None:
     shutil.copytree(tools["path_of"](dataset, 3, "cbv").parent, dataset / "TRAINING" / "case_3" / "copy")
-    (dataset / "subjects.csv").write_text("case,subject\ncase_1,a\n")
+    (dataset / "subjects.csv").write_text("case,subject\ncase_1,a\ncase_99,b\n")
     assert codes(check_folder(dataset)) == ["error E-LIST-09", "error E-LIST-13", "warning E-LIST-15"]
 
 

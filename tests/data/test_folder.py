@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,29 @@ def test_two_files_for_one_modality_are_refused(tmp_path: Path) -> None:
     make(tmp_path, "a_t1.nii", "a_T1w.nii.gz", "a_dwi.nii")
     with pytest.raises(IslesError, match=r"E-LIST-13(?s:.*)training a: t1"):
         find_cases(tmp_path)
+
+
+def test_an_image_beside_itself_under_gzip_is_one_image(tmp_path: Path) -> None:
+    make(tmp_path, "a_dwi.nii", "a_t1.nii")
+    (tmp_path / "a_t1.nii").write_bytes(b"one")
+    (tmp_path / "a_t1.nii.gz").write_bytes(gzip.compress(b"one"))
+    (case,) = find_cases(tmp_path)
+    assert case.images["t1"].name == "a_t1.nii"
+
+
+@pytest.mark.parametrize("packed", [gzip.compress(b"two"), gzip.compress(b"one")[:-4], b"one"])
+def test_an_image_beside_another_one_under_gzip_is_refused(tmp_path: Path, packed: bytes) -> None:
+    make(tmp_path, "a_dwi.nii", "a_t1.nii")
+    (tmp_path / "a_t1.nii").write_bytes(b"one")
+    (tmp_path / "a_t1.nii.gz").write_bytes(packed)
+    with pytest.raises(IslesError, match=r"E-LIST-13(?s:.*)training a: t1"):
+        find_cases(tmp_path)
+
+
+def test_blanks_part_the_words_of_a_name(tmp_path: Path) -> None:
+    make(tmp_path, "Patient 1 DWI.nii.gz", "Patient 1 Non Contrast CT.nii", "Patient 1 Lesion Mask.nii")
+    (case,) = find_cases(tmp_path)
+    assert (case.name, set(case.images), case.label.name) == ("Patient 1", {"dwi", "ct"}, "Patient 1 Lesion Mask.nii")
 
 
 def test_two_folders_with_equal_names_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import nibabel
@@ -44,6 +45,15 @@ def test_a_file_and_a_folder_with_one_are_studies(tmp_path: Path) -> None:
     folder = find_study(tmp_path / "a")
     assert folder.name == "a" and folder.series.name == "ctp.nii.gz" and Path(folder.plain).name == "ct.nii"
     assert folder.sha256() != file.sha256() == find_study(tmp_path / "a" / "ctp.nii.gz").sha256()
+
+
+def test_a_series_beside_itself_under_gzip_is_one_study(tmp_path: Path) -> None:
+    plain = series(tmp_path / "a" / "ctp.nii")
+    (tmp_path / "a" / "ctp.nii.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    assert find_study(tmp_path / "a").series == plain
+    (tmp_path / "a" / "ctp.nii.gz").write_bytes(gzip.compress(plain.read_bytes()[:-4] + b"\0\0\0\0"))
+    with pytest.raises(IslesError, match=r"E-SCAN-02(?s:.*)2 NIfTI files with time among 2"):
+        find_study(tmp_path / "a")
 
 
 def test_a_plain_ct_on_the_grid_is_used_and_one_beside_it_is_not(tmp_path: Path) -> None:

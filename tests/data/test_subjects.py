@@ -34,7 +34,7 @@ def test_sections_are_kept_apart_and_test_cases_may_be_left_out(tmp_path: Path) 
             "case,subject\ncase_1,a\ncase_77,b\n",
             "no row for case_2(?s:.*)training case_77, which are not in the folder",
         ),
-        ("case,subject\ncase_1,a\n", "no row for case_2"),
+        ("case,subject\n", "no row for case_1, case_2"),
         ("case,subject\ncase_1,a\ncase_1,b\ncase_2,c\n", "case_1(?s:.*)named twice"),
         ("case,subject\ncase_1,\ncase_2,c\n", "case_1(?s:.*)subject is empty"),
         ("case,patient\ncase_1,a\n", "columns case, patient"),
@@ -93,3 +93,30 @@ def test_one_case_of_a_data_set_is_not_told_of_the_rows_of_the_others(tmp_path: 
 def test_accents_compare_in_either_unicode_form(tmp_path: Path) -> None:
     read = read_subjects(table(tmp_path, "case,subject\nM\u00fcller,a\n"), [("training", "Mu\u0308ller")])
     assert read == {("training", "Mu\u0308ller"): "a"}
+
+
+def test_training_cases_without_a_row_are_subjects_of_their_own_with_a_remark(tmp_path: Path) -> None:
+    for case in ("case_1", "case_2"):
+        for key in ("ct", "cbf"):
+            path = tmp_path / case / f"{case}_{key}.nii.gz"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"")
+    table(tmp_path, "case,subject\ncase_1,a\n").rename(tmp_path / "subjects.csv")
+    with collect_remarks() as remarks:
+        assert [(case.name, case.subject) for case in find_cases(tmp_path)] == [("case_1", "a"), ("case_2", "case_2")]
+    assert [(one.code, one.found) for one in remarks] == [("E-LIST-17", "1 cases: case_2")]
+
+
+@pytest.mark.parametrize(("text", "encoding"), [
+    ("case,subject,section\nM\u00dcLLER,A,train\n7,B,Train\n", "cp1252"),
+    ("Case;Subject\nm\u00fcller;A\n0007;B\n", "utf-8"),
+])  # fmt: skip
+def test_names_that_a_spreadsheet_changed_are_known(tmp_path: Path, text: str, encoding: str) -> None:
+    (tmp_path / "s.csv").write_bytes(text.encode(encoding))
+    cases = [("training", "M\u00fcller"), ("training", "007")]
+    assert read_subjects(tmp_path / "s.csv", cases) == dict(zip(cases, "AB", strict=True))
+
+
+def test_names_that_differ_in_capitals_alone_are_told_apart(tmp_path: Path) -> None:
+    cases = [("training", "a"), ("training", "A")]
+    assert read_subjects(table(tmp_path, "case,subject\nA,1\na,2\n"), cases) == {cases[0]: "2", cases[1]: "1"}
