@@ -30,7 +30,8 @@ _SUBJECT = re.compile(r"^sub-([A-Za-z0-9]+)")
 
 
 _PLAIN_CT = re.compile(
-    r"(?:^|(?<=[_.\- ]))(?:non[_\- ]?contrast|plain|native|unenhanced)[_\- ]?ct$|ct[_\- ](?:plain|native)$", re.IGNORECASE
+    r"(?:^|(?<=[_.\- ]))(?:non[_\- ]?contrast|plain|native|unenhanced)[_\- ]?ct$|ct[_\- ](?:plain|native)$",
+    re.IGNORECASE,
 )
 
 
