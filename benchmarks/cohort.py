@@ -18,8 +18,8 @@ from pathlib import Path
 import bench
 import torch
 
-from monai_isles.cohort import Place, Task, run_cases
-from monai_isles.cohort.task import Record
+from monai_isles.cohort import Task, run_cases
+from monai_isles.cohort.task import Place, Record
 from monai_isles.data import find_entries
 from monai_isles.inference.predictor import Choices, Predictor
 from monai_isles.io import RunFolder

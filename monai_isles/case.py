@@ -1,4 +1,4 @@
-"""One scan of one subject: which file is which modality, and its round trip to what MONAI transforms read."""
+"""One scan of one subject: the file of each modality, and the conversion to and from MONAI entries."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ RESAMPLE, CHECKSUMS = "resample", "sha256"
 
 @dataclass(frozen=True)
 class Case:
-    """Name the files of one scan.
+    """Hold the files of one scan.
 
     Args:
         name: unique name of the scan, ``case_14``.
         subject: the person scanned; several cases may share one, and folds never split one.
         images: path by modality key (``monai_isles.modalities.MODALITIES``).
-        label: path of the lesion mask, None where there is none.
+        label: path of the lesion mask, None without one.
         label_values: the values of the mask that mean lesion, None for a mask of 0 and 1.
         fold: cross-validation fold, None outside the training section.
-        resample: images on other grids than the first are to be resampled, by the user's word.
-        sha256: checksums by key, of those files that the data list holds one for.
+        resample: the user requests that images on other grids than the first are resampled.
+        sha256: checksums in the data list, by key.
 
     >>> case = Case("case_1", "anna", {"ct": Path("ct.nii")}, fold=2, resample=True)
     >>> case.entry()
@@ -43,7 +43,7 @@ class Case:
     sha256: dict[str, str] = field(default_factory=dict)
 
     def entry(self) -> dict[str, object]:
-        """Return the flat dictionary that MONAI transforms read: one path a key, and only what the case has."""
+        """Return the flat dictionary that MONAI transforms read: one path per key that the case has."""
         flat: dict[str, object] = {"case": self.name, "subject": self.subject}
         flat |= {key: str(path) for key, path in self.images.items()}
         if self.label is not None:
@@ -60,7 +60,7 @@ class Case:
 
     @classmethod
     def from_entry(cls, entry: Mapping[Any, Any]) -> Case:
-        """Return the case of a flat dictionary, of a data list too; keys that no case has are passed over."""
+        """Return the case of a flat dictionary, also of a data list; unknown keys are ignored."""
         label: str | None = entry.get(LABEL)
         values: Sequence[int] | None = entry.get(LABEL_VALUES)
         return cls(

@@ -1,4 +1,4 @@
-"""The one error class of the package: four lines that say fault, where, found and fix."""
+"""The error class of the package, with four lines: fault, where, found and fix."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ EXIT_DONE, EXIT_BUG, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_UNSAFE = 0
 
 
 class IslesError(Exception):
-    """Stop because an input, a setting or the machine does not allow a right result.
+    """Report that an input, a setting or the machine does not allow a correct result.
 
     Args:
         code: stable code, ``E-<FAMILY>-<NN>``; ``docs/errors.md`` lists all of them.
         fault: what is wrong, one short clause.
         where: the case, file, key or setting.
-        found: what was found there, with numbers.
+        found: the value found there, with numbers.
         fix: what the user can do.
 
     Source: ours; ``tests/test_errors.py``.
@@ -39,7 +39,7 @@ class IslesError(Exception):
 
 @cache
 def fault_texts() -> dict[str, dict[str, str]]:
-    """Return ``faults.toml``: the fault and the fix of every code, ``{names}`` still open."""
+    """Return ``faults.toml``: the fault and the fix of every code, with unfilled ``{names}``."""
     return tomllib.loads(Path(__file__).with_name("faults.toml").read_text(encoding="utf-8"))
 
 
@@ -49,9 +49,9 @@ def refused(
     """Return the error of a code, its texts taken from ``faults.toml``.
 
     Args:
-        where, found: the case, file, key or setting, and what was found there, with numbers.
-        fault, fix: texts in place of the table's, where they depend on the place.
-        values: what the ``{names}`` of the table's texts stand for.
+        where, found: the case, file, key or setting, and the value found there, with numbers.
+        fault, fix: texts that replace the table's where they depend on the place.
+        values: values of the ``{names}`` in the table's texts.
 
     >>> print(refused("E-CACHE-02", where="--cache-gb", found="0"))
     E-CACHE-02: a cache cannot be that small
@@ -64,7 +64,7 @@ def refused(
 
 
 def fault_and_fix(code: str, fault: str | None, fix: str | None, values: Mapping[str, object]) -> tuple[str, str]:
-    """Return the texts of a code with their ``{names}`` filled in; ``fault`` and ``fix`` go before the table's."""
+    """Return the texts of a code with their ``{names}`` filled in; ``fault`` and ``fix`` replace the table's."""
     if fault is not None and fix is not None:
         return fault, fix
     texts = fault_texts()[code]
@@ -79,14 +79,14 @@ def _rebuild(code: str, fault: str, where: str, found: str, fix: str) -> IslesEr
 
 
 def find_isles_error(error: BaseException | None) -> IslesError | None:
-    """Return the error of ours behind ``error``: MONAI wraps what a transform raises in a RuntimeError."""
+    """Return the ``IslesError`` behind ``error``: MONAI wraps exceptions of transforms in a RuntimeError."""
     while error is not None and not isinstance(error, IslesError):
         error = error.__cause__ or error.__context__
     return error
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory ran out: Python's own, the processor allocator's or a GPU's."""
+    """Return whether an error means that memory ran out: Python's own, the CPU allocator's or a GPU's."""
     if isinstance(error, MemoryError):
         return True
     words = (
@@ -101,7 +101,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def memory_error(error: BaseException | None, where: str) -> IslesError | None:
-    """Return the error of ours for memory that ran out, where that is behind ``error``; None where it is not."""
+    """Return an ``IslesError`` if ``error`` means that memory ran out, else None."""
     while error is not None and not out_of_memory(error):
         error = error.__cause__ or error.__context__
     if error is None:

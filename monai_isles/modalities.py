@@ -1,4 +1,4 @@
-"""Unit, plausible range and channel order of every modality the package reads."""
+"""Unit, plausible range and channel order of every modality."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Modality:
-    """One kind of image.
+    """Describe one kind of image.
 
     Units: ``lowest`` and ``highest`` bound single voxels, ``typical_max`` bounds the 99th percentile inside
     the brain; all in ``unit``.
     Source: ours, from the field's usual ranges (ISLES 2018 maps as distributed, in the units of their vendor). MR
-        intensities have no unit; MR maps of CBF and CBV are held to the bounds of CT maps.
+        intensities have no unit; MR maps of CBF and CBV have the bounds of CT maps.
     """
 
     key: str

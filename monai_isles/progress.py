@@ -1,4 +1,4 @@
-"""Progress bars that stay silent when nobody watches."""
+"""Progress bars, shown only on a terminal."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ QUIET = "MONAI_ISLES_QUIET"
 def progress(
     items: Iterable[Item], description: str, *, total: int | None = None, unit: str = "case", delay_s: float = 0.0
 ) -> Iterable[Item]:
-    """Yield ``items`` behind a tqdm bar on standard error, or plainly when that is not a terminal.
+    """Yield ``items`` with a tqdm bar on standard error, or without one if that is not a terminal.
 
-    The environment variable ``MONAI_ISLES_QUIET`` hides it too: worker processes have one bar between them.
+    The environment variable ``MONAI_ISLES_QUIET`` hides it too: worker processes share one bar.
 
     Args:
-        delay_s: seconds before the bar shows; what ends sooner has none.
+        delay_s: seconds before the bar appears.
     """
     from tqdm import tqdm
 
@@ -39,7 +39,7 @@ def progress(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Show no bar inside: the loop around has one."""
+    """Hide progress bars inside the block: the outer loop has one."""
     before = os.environ.get(QUIET)
     os.environ[QUIET] = "1"
     try:

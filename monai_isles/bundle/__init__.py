@@ -1,4 +1,4 @@
-"""A bundle as a thing: find it, read its configs, judge them, apply overlays."""
+"""Find bundles, read and judge their configs, and apply overlays."""
 
 import lazy_loader
 

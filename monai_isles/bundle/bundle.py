@@ -1,4 +1,4 @@
-"""A bundle: found by name or path, its configs read under overlays and settings, its metadata and weights judged."""
+"""Open a bundle by name or path, read its configs with overlays and settings, and check metadata and weights."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CONFIGS, _NOT_RUN = (".json", ".yaml", ".yml"), (METADATA, "data_list.json")
 
 
 def known_bundles() -> dict[str, Path]:
-    """Return the bundles that can be named: those of a package ``monai_isles_bundles``, then of the source tree."""
+    """Return the bundles known by name: those of a package ``monai_isles_bundles``, then of the source tree."""
     spec = importlib.util.find_spec("monai_isles_bundles")
     homes = [Path(home) for home in (spec.submodule_search_locations or [])] if spec is not None else []
     homes.append(Path(__file__).parents[2] / "bundles")
@@ -47,7 +47,7 @@ def known_bundles() -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle in the source layout (configs beside ``metadata.json``) or the specification's (``configs/``).
+    """Hold a bundle in the source layout (configs beside ``metadata.json``) or the specification's (``configs/``).
 
     Args:
         root: its folder.
@@ -73,10 +73,10 @@ class Bundle:
     ) -> Bundle:
         """Return the bundle at a path that exists, else the known bundle of this name; nothing is read yet.
 
-        A zip, as ``export`` packs it, is judged and unpacked aside, once, for as long as this process lives.
+        A zip, as ``export`` packs it, is judged and unpacked to a temporary folder, once per process.
 
         Raises:
-            IslesError: of a zip alone: ``E-FILE-17`` damaged, ``E-SAFE-*`` it holds what a bundle may not.
+            IslesError: only for a zip: ``E-FILE-17`` damaged, ``E-SAFE-*`` forbidden content.
         """
         if isinstance(name_or_path, Bundle):
             return name_or_path
@@ -120,13 +120,13 @@ class Bundle:
 
     @property
     def weights_sha256(self) -> str | None:
-        """Return the checksum that its metadata states for its weights, None where it states none."""
+        """Return the checksum of its weights in its metadata, None without one."""
         return self.metadata.get("weights_sha256")
 
     def metadata_of(self, weights_sha256: Sequence[str]) -> dict[str, Any]:
-        """Return the metadata as far as it holds for these weights.
+        """Return the part of the metadata that holds for these weights.
 
-        Where it names others, results and training (``OF_WEIGHTS``) are left out and ``other_weights`` says so.
+        If it names other weights, results and training (``OF_WEIGHTS``) are left out, and ``other_weights`` says so.
         """
         content = self.metadata
         named = content.get("weights_sha256")
@@ -140,7 +140,7 @@ class Bundle:
         return next((path for path in places if path.is_file()), None) if Path(name).name == name else None
 
     def has(self, name: str) -> bool:
-        """Tell whether it has a file of this plain name beside the configs."""
+        """Return whether it has a file of this plain name beside the configs."""
         return self.find(name) is not None
 
     def file(self, name: str) -> Path:
@@ -179,14 +179,14 @@ class Bundle:
         return folder / f"{name}.json"
 
     def config(self, use: Use) -> ConfigParser:
-        """Return a config under the overlays and settings, judged, nothing built.
+        """Return a config with overlays and settings applied, judged but not built.
 
-        To ``inference.json`` only those ids of overlays and settings count whose parent it has, and no programs
-        (``run`` and its like): what is trained is what predicts.
+        For ``inference.json`` only those ids of overlays and settings count whose parent it has, and no programs
+        (such as ``run``). So the network that was trained is the one that predicts.
 
         Raises:
-            IslesError: ``E-INF-10``, ``E-XVAL-01``; ``E-XVAL-02`` an id that neither config has, ``E-XVAL-03`` one that
-                the folds decide; ``E-SAFE-*`` for a config that asks for more than a bundle may.
+            IslesError: ``E-INF-10``, ``E-XVAL-01``; ``E-XVAL-02`` an id that neither config has, ``E-XVAL-03`` one set
+                by the folds; ``E-SAFE-*`` for a config with forbidden content.
         """
         from monai.bundle import ConfigParser
 
@@ -200,7 +200,7 @@ class Bundle:
         return ConfigParser(lay_over(_read(main), [*changed, self.settings]))
 
     def training_settings(self) -> dict[str, object]:
-        """Return those settings that ``train.json`` has under its overlays; the others are for the prediction alone."""
+        """Return those settings that ``train.json`` has with its overlays; the others affect only the prediction."""
         return dict(_fitting(self.settings.items(), self._trained([self.overlay(name) for name in self.overlays])))
 
     def judge(self) -> list[Finding]:
@@ -273,7 +273,7 @@ class Bundle:
 
 
 def setting(word: str) -> tuple[str, object]:
-    """Read ``KEY=VALUE`` of a command line; the value is JSON, or text where it is none."""
+    """Read ``KEY=VALUE`` of a command line; the value is JSON, else text."""
     key, equals, value = word.partition("=")
     if not key or not equals:
         raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE")
@@ -294,7 +294,7 @@ def _path(key: str) -> list[str]:
 
 
 def _fitting(pairs: Iterable[tuple[str, object]], config: ConfigParser) -> Iterator[tuple[str, object]]:
-    """Yield the pairs that have a place in ``config``, judged after the earlier pairs were applied."""
+    """Yield the pairs that have a place in ``config``, checked after the earlier pairs were applied."""
     for key, value in pairs:
         path = _path(key)
         if path[0] in config and "#".join(path[:-1]) in config:
@@ -302,7 +302,7 @@ def _fitting(pairs: Iterable[tuple[str, object]], config: ConfigParser) -> Itera
 
 
 def lay_over(content: dict[str, Any], changed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a config with those changed ids that have a place in it; programs (``run`` and its like) stay its own."""
+    """Return a config with those changed ids that have a place in it; programs (such as ``run``) are not changed."""
     from monai.bundle import ConfigParser
 
     config = ConfigParser(content)
@@ -322,10 +322,13 @@ def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[
     """Return every finding about a bundle: a name, a folder, one config file, or a zip, which is unpacked aside.
 
     Args:
-        unpack: folder that a zip goes to, in one step, when nothing in it is an error.
+        unpack: folder for the content of a zip, moved there in one step if it has no errors.
     Raises:
         IslesError: ``E-USE-70`` when there is nothing to unpack, ``E-FILE-18`` and ``E-FILE-10`` for the folder.
     Source: ours; cases I1 to I12 of the reliability list, ``tests/bundle/test_bundle.py``.
+
+    >>> check_bundle("threshold")  # nothing to find
+    []
     """
     path = _place_of(path)
     zipped = _is_zip(path)
@@ -342,7 +345,7 @@ def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[
 
 
 def _place_of(name_or_path: str | Path) -> Path:
-    """Return a path that exists as it is, else the folder of the known bundle of this name."""
+    """Return an existing path unchanged, else the folder of the known bundle of this name."""
     path = Path(name_or_path)
     return path if path.exists() else known_bundles().get(str(name_or_path), path)
 
@@ -353,10 +356,10 @@ def _is_zip(path: Path) -> bool:
 
 @lru_cache(maxsize=8)
 def _unpacked(path: Path, changed_ns: int) -> Path:
-    """Return the folder of a zipped bundle, unpacked and judged; it goes when this process ends, not when a fork does.
+    """Return the folder of a zipped bundle, unpacked and judged; it is deleted when this process ends, not with a fork.
 
     Args:
-        changed_ns: when the file was last written: another file under the same name is unpacked anew.
+        changed_ns: modification time: another file under the same name is unpacked again.
     """
     aside, owner = tempfile.mkdtemp(prefix="monai-isles-"), os.getpid()
 
@@ -372,13 +375,13 @@ def _unpacked(path: Path, changed_ns: int) -> Path:
 
 
 def _judge_unpacked(place: Path, path: Path) -> list[Finding]:
-    """Judge what was unpacked; findings name the archive."""
+    """Judge an unpacked archive; findings name the archive."""
     inner = _root(place)
     return [replace(one, where=one.where.replace(str(inner), str(path))) for one in _judge_all(Bundle(inner))]
 
 
 def _root(place: Path) -> Path:
-    """Return the folder of the bundle: the archive's own, or the only one in it."""
+    """Return the folder of the bundle: the archive's root, or the only folder in it."""
     inside = list(place.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_dir() and inside[0].name != "configs" else place
 

@@ -29,8 +29,8 @@ DENIED_NAMES = frozenset({
 def target_fault(name: str) -> str | None:
     """Return why a ``_target_`` is refused, None when it may be called.
 
-    A name passes when it lies below ``ALLOWED``, not below ``DENIED``, and the file or package it names defines it:
-    ``monai.data.utils.os.system`` would be found by Python, but no file of MONAI defines it.
+    A name passes if it is below ``ALLOWED``, not below ``DENIED``, and defined in the file or package it names: Python
+    finds ``monai.data.utils.os.system``, but no file of MONAI defines it.
 
     Source: ours; ``tests/bundle/test_targets.py``.
     """
@@ -164,7 +164,7 @@ _STREAMS = {"sys.stdout", "sys.stderr"}
 
 
 def logging_findings(path: str | Path) -> list[Finding]:
-    """Return what in a logging.conf would run code: other classes, or arguments that are no literals.
+    """Return the parts of a logging.conf that would run code: other classes, or arguments that are not literals.
 
     Source: MONAI's rule since 1.6.1 (GHSA-wvpx-5qmp-46g3), made shorter; ``tests/bundle/test_logging_conf.py``.
     """
@@ -215,11 +215,15 @@ def _literal(node: ast.expr) -> bool:
 
 
 def judge_config(path: str | Path) -> list[Finding]:
-    """Return what is unsafe or unreadable in one config file; an empty list means it may run.
+    """Return the unsafe or unreadable parts of one config file; an empty list means that it may run.
 
     Allowed: ``_target_`` names that ``io.targets`` accepts; ``@`` references; the short expressions of
     ``io.expressions``.
     Nothing is imported, resolved or evaluated.
+
+    >>> from monai_isles.bundle import Bundle
+    >>> judge_config(Bundle.open("threshold").file("inference.json"))  # nothing unsafe
+    []
     """
     path = Path(path)
     content, found = _parse(path)
@@ -246,7 +250,7 @@ def _target_findings(value: object, where: str) -> list[Finding]:
 
 
 def _names_a_class(place: str, value: object) -> bool:
-    """Tell whether MONAI would look up this string as a dotted path: readers and writers may be named so."""
+    """Return whether MONAI would look up this string as a dotted path, as for readers and writers."""
     keys = [part for part in place.split("#") if not part.isdigit()]
     return (
         bool(keys)

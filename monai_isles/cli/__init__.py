@@ -1,1 +1,1 @@
-"""The command line: arguments in, one function called, exit code out."""
+"""The command line: parse options, call one workflow, return an exit code."""

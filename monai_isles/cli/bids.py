@@ -1,4 +1,4 @@
-"""``monai-isles bids``: the BIDS App; participants of a BIDS data set in, BIDS derivatives out."""
+"""``monai-isles bids``: run as a BIDS App, from participants of a BIDS data set to BIDS derivatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``monai-isles bundles``: list the bundles that can be named, and what each one is."""
+"""``monai-isles bundles``: list the known bundles and describe each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one paragraph a bundle, or all as JSON; return 0."""
+    """Print one paragraph per bundle, or all as JSON; return 0."""
     from monai_isles.workflows.api import list_bundles
 
     found = list_bundles()

@@ -1,4 +1,4 @@
-"""``monai-isles check``: every finding of a data set, a data list or a bundle, without running anything."""
+"""``monai-isles check``: list every finding of a data set, a data list or a bundle, without running anything."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _left_out(found: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list
 
 
 def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
-    """Return the findings about bundle, folder or list, and the cases that were looked at."""
+    """Return the findings about bundle, folder or list, and the cases that were checked."""
     from monai_isles.bundle.bundle import check_bundle
     from monai_isles.data.checks import (
         check_folder,
@@ -99,7 +99,7 @@ def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
 
 
 def _needs_of(path: Path) -> dict[str, Any]:
-    """Return what a bundle's inference config says of the images that a case must hold."""
+    """Return the requirements of a bundle's inference config on the images of a case."""
     from monai_isles.bundle.bundle import Bundle
 
     bundle = Bundle.open(path)
@@ -114,10 +114,10 @@ _HEADS = ("ct", "flair", "t1c", "t1", "dwi")
 
 
 def _mirror_findings(scans: Sequence[Scan], bad: set[str], head: str | None) -> list[Finding]:
-    """Return a warning for every head that bundles with mirrored channels remark, or refuse (E-REG-05).
+    """Return a warning for every head on which a bundle with mirrored channels would remark, or which it would refuse.
 
     Args:
-        bad: cases with errors, which are passed over.
+        bad: cases with errors, which are skipped.
         head: the image that the bundle registers.
     """
     from monai_isles.progress import progress

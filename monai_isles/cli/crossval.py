@@ -1,4 +1,4 @@
-"""``monai-isles crossval``: train and predict every fold of a bundle; what is done is not done again."""
+"""``monai-isles crossval``: train and predict every fold of a bundle; finished parts are kept."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what is left to do; 3 when a fold or a case failed."""
+    """Run the unfinished parts; 3 when a fold or a case failed."""
     place = cohort_options.chosen_place(args)
     from monai_isles.crossval.plan import make_plan
     from monai_isles.crossval.run import cross_validate

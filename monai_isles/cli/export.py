@@ -1,4 +1,4 @@
-"""``monai-isles export``: a bundle in the specification's layout, an nnU-Net data set, or a submission archive."""
+"""``monai-isles export``: write a bundle in the specification's layout, an nnU-Net data set, or a submission archive."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export and say what was written.
+    """Export and print what was written.
 
     Raises:
-        IslesError: ``E-USE-20`` when it is not clear what to export.
+        IslesError: ``E-USE-20`` when the target of the export is unclear.
     """
     wanted = {"BUNDLE": args.bundle is not None, "--nnunet": args.nnunet, "--challenge": args.challenge is not None}
     needed = {"--data-list": args.data_list, "--dataset-dir": args.dataset_dir} if args.bundle is None else {}

@@ -1,4 +1,4 @@
-"""``monai-isles``: choose the verb, load nothing else, turn errors into exit codes."""
+"""``monai-isles``: choose the verb, load only its module, turn errors into exit codes."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ NOTICE = "Research only, not a medical device."
 
 
 def build_parser(verb: str | None, *, whole: bool = True) -> argparse.ArgumentParser:
-    """Return the parser; only ``verb``'s own module is loaded, the others show their one line.
+    """Return the parser; only ``verb``'s own module is loaded, the others show one line.
 
     Args:
-        whole: show every option in the help; else those that the verb calls ``ADVANCED`` work and are not shown.
+        whole: show every option in the help; else those in the verb's ``ADVANCED`` work but are not shown.
     """
     parser = argparse.ArgumentParser(prog="monai-isles", description=f"Ischemic stroke lesion segmentation. {NOTICE}")
     parser.add_argument("--version", action="version", version=f"monai-isles {__version__}. {NOTICE}")
@@ -100,14 +100,14 @@ def _module(verb: str) -> ModuleType:
 
 
 def _escape_what_the_console_lacks() -> None:
-    """Print names in any script on a console of any encoding: what it lacks is escaped, the work goes on."""
+    """Escape characters that the console's encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _exit_on_sigterm() -> Any:
-    """Let SIGTERM end the work as an error does, so that parts and locks go; return what was in its place."""
+    """Handle SIGTERM as an error, so that partial files and locks are removed; return the previous handler."""
     if threading.current_thread() is not threading.main_thread():
         return None
     return signal.signal(signal.SIGTERM, _stop)

@@ -1,4 +1,4 @@
-"""The options that verbs share, and how they print what became of each case."""
+"""Options shared by verbs, and the printing of each case's outcome."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ADVANCED = frozenset({
 
 
 def prediction_arguments(parser: argparse.ArgumentParser, *, app: bool = False) -> None:
-    """Declare what ``predict`` and ``predict-series`` share: bundle, output, settings, and where cases run.
+    """Declare the options that ``predict`` and ``predict-series`` share: bundle, output, settings, and place.
 
     Args:
-        app: a BIDS App, which has its output elsewhere.
+        app: for a BIDS App, whose output has its own argument.
     """
     add = parser.add_argument
     add("--bundle", required=True, help="name, folder or exported zip of the bundle, e.g. clerigues")
@@ -62,7 +62,7 @@ def strict_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_prediction(args: argparse.Namespace) -> dict[str, Any]:
-    """Return ``bundle`` and ``choices`` of a prediction, as the workflows take them."""
+    """Return ``bundle`` and ``choices`` of a prediction for the workflows."""
     from monai_isles.bundle.bundle import Bundle
     from monai_isles.inference.predictor import Choices
 
@@ -85,14 +85,14 @@ def chosen_prediction(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def print_records(args: argparse.Namespace, record: Mapping[str, Any]) -> int:
-    """Print what became of each case; return 3 when some failed, else 0."""
+    """Print the outcome of each case; return 3 when some failed, else 0."""
     cases = record["cases"]
     print(json.dumps(record, indent=2) if args.json else records_text(cases, args.out))
     return EXIT_SOME_FAILED if any(one["outcome"] == "failed" for one in cases.values()) else EXIT_DONE
 
 
 def print_rehearsal(args: argparse.Namespace, record: Mapping[str, Any]) -> int:
-    """Print what a prediction would do; return the code that it would begin with."""
+    """Print what a prediction would do; return its exit code as far as known."""
     cases = record["cases"]
     print(json.dumps(record, indent=2) if args.json else _rehearsal_text(record["bundle"], cases, args.out))
     return EXIT_SOME_FAILED if any(one["outcome"] == "failed" for one in cases.values()) else EXIT_DONE
@@ -118,12 +118,12 @@ def _about(one: Mapping[str, Any]) -> str:
 
 
 def records_text(records: Mapping[str, Mapping[str, object]], out: object) -> str:
-    """Return ``outcomes_text``, and that this is research."""
+    """Return ``outcomes_text`` with the line "research only"."""
     return f"{outcomes_text(records, out)}. Research only, not a medical device."
 
 
 def outcomes_text(records: Mapping[str, Mapping[str, object]], out: object) -> str:
-    """Return one line a case, then those that failed with their reasons, and how many there are."""
+    """Return one line per case, then the failed ones with their reasons, and the counts."""
     lines = [
         f"{name}: {r['outcome']}" + (f", lesion {r['lesion_ml']} ml" if "lesion_ml" in r else "")
         for name, r in records.items()
@@ -137,7 +137,7 @@ def outcomes_text(records: Mapping[str, Mapping[str, object]], out: object) -> s
 
 
 def arguments(parser: argparse.ArgumentParser, *, needs: bool = True) -> None:
-    """Declare them; ``needs``: also what one case needs of its worker."""
+    """Declare the options of the place; ``needs`` adds the resources of one case."""
     group = parser.add_argument_group("many at once", "docs/scale.md says what to run where")
     group.add_argument("--workers", type=int, default=1, metavar="N", help="processes, or Slurm workers (default 1)")
     group.add_argument("--cluster", metavar="ADDRESS", help="running Dask scheduler, e.g. tcp://10.0.0.5:8786")
@@ -150,7 +150,7 @@ def arguments(parser: argparse.ArgumentParser, *, needs: bool = True) -> None:
 
 
 def clock_arguments(parser: argparse._ActionsContainer) -> None:
-    """Declare the options by which the user names a series and states its frame times."""
+    """Declare the options that select a series and state its frame times."""
     parser.add_argument("--dt", type=float, metavar="S", help="seconds between frames, instead of the file's")
     parser.add_argument(
         "--series",
@@ -164,10 +164,10 @@ def clock_arguments(parser: argparse._ActionsContainer) -> None:
 
 
 def chosen_times(args: argparse.Namespace) -> float | list[float] | None:
-    """Return the step or the times that the user states, None where neither is given.
+    """Return the user's step or times, None without either.
 
     Raises:
-        IslesError: ``E-USE-65`` both, ``E-TIME-05`` a file that holds no list of numbers.
+        IslesError: ``E-USE-65`` both, ``E-TIME-05`` a file without a list of numbers.
     """
     if args.times is None:
         return args.dt
@@ -179,7 +179,7 @@ def chosen_times(args: argparse.Namespace) -> float | list[float] | None:
 
 
 def cache_arguments(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
-    """Declare where preprocessed cases are kept."""
+    """Declare the options of the cache of preprocessed cases."""
     parser.add_argument(
         "--cache", metavar="DIR", required=required, help="keep preprocessed cases here, by content and settings"
     )
@@ -189,7 +189,7 @@ def cache_arguments(parser: argparse.ArgumentParser, *, required: bool = False) 
 
 
 def chosen_place(args: argparse.Namespace) -> Place:
-    """Return where the cases run, judged before anything is loaded.
+    """Return where the cases run, checked before anything is loaded.
 
     Raises:
         IslesError: ``E-USE-60``, ``E-USE-61``; ``E-USE-82`` a zipped bundle, which is unpacked on this machine alone;

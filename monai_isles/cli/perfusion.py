@@ -1,4 +1,4 @@
-"""``monai-isles perfusion``: maps of flow, volume, transit time and delay from the raw series."""
+"""``monai-isles perfusion``: compute maps of flow, volume, transit time and delay from the raw series."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read, prepare, measure, write; say what a reader of the maps must know."""
+    """Read, prepare, measure and write; print the remarks for the reader of the maps."""
     truncation = _truncation(args.truncation)
     _require_smoothing(args.smoothing_mm)
     place, asked = cohort_options.chosen_place(args), cohort_options.chosen_times(args)

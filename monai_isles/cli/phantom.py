@@ -61,7 +61,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the data set and say where it lies."""
+    """Make the data set and print its folder."""
     place = cohort_options.chosen_place(args)
     from monai_isles.errors import EXIT_DONE
     from monai_isles.phantom.dataset import make_dataset

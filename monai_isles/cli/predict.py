@@ -1,4 +1,4 @@
-"""``monai-isles predict``: segment cases the model never saw."""
+"""``monai-isles predict``: segment new cases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_SERIES |= {"age": None, "nihss": None}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the verb; ``--from-series``, the old way to ``predict-series``, works and is not shown."""
+    """Declare the options of the verb; the old option ``--from-series`` works but is not shown."""
     parser.add_argument("inputs", nargs="*", metavar="CASE_DIR", help="case folders, or data folders that hold cases")
     options.prediction_arguments(parser)
     parser.add_argument("--data-list", help="predict the cases of this data list; its paths are relative to CASE_DIR")
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _require_one_way(args: argparse.Namespace) -> None:
-    """Refuse neither or both of CASE_DIR and --from-series, and options of the one with the other.
+    """Refuse neither or both of CASE_DIR and --from-series, and options of one with the other.
 
     Raises:
         IslesError: ``E-USE-40``; ``E-USE-62`` an option of data lists with a series, ``E-USE-63`` one of series

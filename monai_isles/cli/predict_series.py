@@ -1,4 +1,4 @@
-"""``monai-isles predict-series``: from the scanner's series to maps, core, lesion, page and DICOM."""
+"""``monai-isles predict-series``: process the scanner's series to maps, core, lesion, page and DICOM."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> None:
-    """Declare the options that belong to a series; ``predict`` takes them unseen."""
+    """Declare the options of a series; in ``predict`` they are not shown."""
     said = {
         "dt": "seconds between frames, instead of the file's",
         "slab-mm": "average thin DICOM slices to this thickness, to need less memory",
@@ -92,6 +92,6 @@ def _clinical(args: argparse.Namespace) -> tuple[float, float] | None:
 
 
 def _objects(args: argparse.Namespace) -> tuple[str, ...]:
-    """Return what is written as DICOM."""
+    """Return the names of the DICOM objects to write."""
     usual = () if args.no_dicom else ("seg",)
     return (*(args.dicom_out or usual), *(("maps",) if args.dicom_maps else ()))

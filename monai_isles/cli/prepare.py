@@ -1,4 +1,4 @@
-"""``monai-isles prepare``: preprocess cases into a cache, so that training and prediction find them there."""
+"""``monai-isles prepare``: preprocess cases into a cache for training and prediction."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page, print where it is and the table of methods, return 0."""
+    """Write the page, print its path and the table of methods, return 0."""
     from monai_isles.papers.published import published_rows
     from monai_isles.reports.tables import as_text
     from monai_isles.workflows.report import report

@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search, draw the heat map, print one table a protocol, return 0."""
+    """Search, draw the heat map, print one table per protocol, return 0."""
     from pathlib import Path
 
     from monai_isles.crossval.search import SEARCH, search_folder

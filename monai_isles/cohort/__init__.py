@@ -1,4 +1,4 @@
-"""Run one function on every case of a cohort: here, on several processes, on a Dask cluster, or as Slurm jobs."""
+"""Run one function on every case of a cohort: in this process, in several, on a Dask cluster, or as Slurm jobs."""
 
 import lazy_loader
 

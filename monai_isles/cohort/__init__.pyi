@@ -1,4 +1,4 @@
 from .engine import run_cases
-from .task import Place, Task
+from .task import Task
 
-__all__ = ["Place", "Task", "run_cases"]
+__all__ = ["Task", "run_cases"]

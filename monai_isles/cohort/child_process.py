@@ -1,4 +1,4 @@
-"""Run a command that ends when the process that started it ends, however that one died."""
+"""Run a command that ends when its parent process ends, in whatever way."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def run_tied(
 ) -> int:
     """Run ``command`` with its output in ``log`` and return its exit code; it does not outlive this process.
 
-    A watcher between the two holds the read end of a pipe: the pipe closes when this process ends, killed or not.
+    A watcher process holds the read end of a pipe, which closes when this process ends, also when it is killed.
 
     Args:
         environment: variables besides this process's own.
-        folder: where it runs, this process's own unless told.
-        stop: set by another thread to end the command.
+        folder: working directory; by default this process's own.
+        stop: event that another thread sets to end the command.
 
     Source: ours; ``tests/cohort/test_child_process.py``.
     """

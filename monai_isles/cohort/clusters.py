@@ -1,4 +1,4 @@
-"""Open the Dask cluster that a cohort runs on: processes here, a running scheduler, or Slurm jobs from a YAML file."""
+"""Open the Dask cluster for a cohort: local processes, a running scheduler, or Slurm jobs from a YAML file."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ _EXAMPLE = '{cores: 8, memory: 32GB, walltime: "04:00:00", queue: gpu, resources
 
 
 def visible_devices(count: int, environment: Mapping[str, str]) -> list[str | None]:
-    """Return the name of every GPU as ``CUDA_VISIBLE_DEVICES`` takes it; ``[None]`` (one at a time) below two.
+    """Return the name of every GPU for ``CUDA_VISIBLE_DEVICES``; ``[None]`` (one case at a time) below two.
 
     Args:
         count: GPUs that torch sees.
-        environment: of this process, whose own choice is kept.
+        environment: of this process; its own choice is kept.
     """
     if count < 2:
         return [None]
@@ -62,14 +62,14 @@ def visible_devices(count: int, environment: Mapping[str, str]) -> list[str | No
 
 
 def devices_here() -> list[str | None]:
-    """Return the GPUs that torch sees here, as ``visible_devices`` names them."""
+    """Return the GPUs that torch sees here, named as by ``visible_devices``."""
     import torch
 
     return visible_devices(torch.cuda.device_count(), os.environ)
 
 
 def allowed_threads(quota: Path = QUOTA) -> int:
-    """Return the processors of this process's affinity, cut to the quota of a ``cpu.max`` file where there is one."""
+    """Return the number of CPUs of this process's affinity, limited by the quota of a ``cpu.max`` file."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not quota.is_file():
         return affinity
@@ -78,26 +78,26 @@ def allowed_threads(quota: Path = QUOTA) -> int:
 
 
 def thread_environment(workers: int) -> dict[str, str]:
-    """Return the variables that give each of ``workers`` processes its share of the processors and no bar."""
+    """Return the variables that give each of ``workers`` processes its share of the CPUs and no progress bar."""
     share = str(max(1, allowed_threads() // workers))
     return {**dict.fromkeys(THREAD_VARIABLES, share), QUIET: "1"}
 
 
 def offer(worker: Mapping[str, Any]) -> dict[str, float]:
-    """Return what a worker of a cluster has for one case: what it declares, else its memory over its threads."""
+    """Return the resources of a worker for one case: the declared ones, else its memory divided by its threads."""
     share = (worker.get("memory_limit") or 0) / 1e9 / max(1, int(worker["nthreads"]))
     return {MEMORY: share, **(worker.get("resources") or {})}
 
 
 def declared(client: Client) -> list[str]:
-    """Return the names of what the workers of a running cluster declare, which Dask holds the cases to."""
+    """Return the names of the resources that the workers of a running cluster declare, which Dask enforces."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     return sorted({name for worker in workers for name in worker.get("resources") or {}})
 
 
 @contextmanager
 def opened(tasks: Sequence[Task], *, workers: int, cluster: str | None, slurm: str | Path | None) -> Iterator[Client]:
-    """Give a connected client; clusters that were started for it end with it.
+    """Yield a connected client; a cluster started for it ends with it.
 
     Raises:
         IslesError: ``E-COH-01``, ``E-COH-03``, ``E-COH-06``, ``E-COH-07``, ``E-COH-1x``; see ``run_cases``.
@@ -121,7 +121,7 @@ def opened(tasks: Sequence[Task], *, workers: int, cluster: str | None, slurm: s
 
 
 def _await_worker(client: Client) -> None:
-    """Wait a while for the first worker; then say so: a queue may take hours."""
+    """Wait some time for the first worker; then log that the queue may take hours."""
     try:
         client.wait_for_workers(1, timeout=ALONE_S)
     except TimeoutError:
@@ -130,7 +130,7 @@ def _await_worker(client: Client) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's own log off the terminal: what matters comes back as a record or an error."""
+    """Keep Dask's own log off the terminal; results arrive as records or errors."""
     log = logging.getLogger("distributed")
     before = log.level
     log.setLevel(logging.CRITICAL)
@@ -158,7 +158,7 @@ def require_dask(*, slurm: bool = False) -> None:
 def local_cluster(workers: int, tasks: Sequence[Task]) -> SpecCluster:
     """Start processes on this machine: one case each at a time, their share of processors and memory, a GPU each.
 
-    They listen on 127.0.0.1 alone. A process that dies is replaced.
+    They listen on 127.0.0.1 only. A process that dies is replaced.
 
     Raises:
         IslesError: ``E-COH-07`` when a case needs more than a worker has.
@@ -182,7 +182,7 @@ def local_cluster(workers: int, tasks: Sequence[Task]) -> SpecCluster:
 
 
 def require_room(client: Client, tasks: Sequence[Task], *, address: str) -> None:
-    """Refuse tasks that no worker of a running cluster could ever take.
+    """Refuse tasks that are too large for every worker of a running cluster.
 
     Raises:
         IslesError: ``E-COH-07``.
@@ -244,7 +244,7 @@ def _require_same_version(client: Client) -> None:
 def read_profile(path: str | Path) -> dict[str, Any]:
     """Return the keyword arguments of a Slurm profile, checked by name and kind.
 
-    Keys are those of dask-jobqueue's SLURMCluster; ``resources`` (numbers by name) is what a worker declares.
+    Keys are those of dask-jobqueue's SLURMCluster; ``resources`` (numbers by name) are declared by each worker.
 
     Raises:
         IslesError: ``E-COH-10`` the file cannot be read, ``E-COH-11`` a key or value is wrong.
@@ -272,8 +272,8 @@ def read_profile(path: str | Path) -> dict[str, Any]:
 def slurm_cluster(path: str | Path, workers: int, tasks: Sequence[Task]) -> SLURMCluster:
     """Start a scheduler here and ask Slurm for jobs that hold ``workers`` workers.
 
-    Each worker runs one case at a time with all processors of its share; it declares the profile's ``resources`` and
-    its memory.
+    Each worker runs one case at a time with all CPUs of its share. It declares the profile's ``resources`` and its
+    memory.
 
     Raises:
         IslesError: ``E-COH-08`` when a case needs more than a worker has, those of ``read_profile``.
@@ -296,7 +296,7 @@ def slurm_cluster(path: str | Path, workers: int, tasks: Sequence[Task]) -> SLUR
 
 
 def cluster_arguments(profile: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return the arguments of SLURMCluster and what one worker offers: one case at a time, memory declared."""
+    """Return the arguments of SLURMCluster and the resources of one worker: one case at a time, memory declared."""
     from dask.utils import parse_bytes
 
     arguments = {key: value for key, value in profile.items() if key != RESOURCES}

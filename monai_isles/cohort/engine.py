@@ -1,4 +1,4 @@
-"""Run one function on every case, in this process or on a cluster, with the same records either way."""
+"""Run one function on every case, in this process or on a cluster, with equal records."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def collected(
 ) -> Iterator[tuple[Task, Record]]:
     """Yield each task with its record as it ends.
 
-    Dask hands the cases out. A case whose worker dies is done again by another worker, the last time with no other
-    case beside it; if that worker dies too, the case is recorded as failed.
+    Dask distributes the cases. A case whose worker dies is repeated by another worker, the last time with no other case
+    running; if that worker dies too, the case is recorded as failed.
 
     Args:
-        watched: needs that Dask is to hold against what the workers declare.
+        watched: needs that Dask compares with the resources of the workers.
         strict: raise the first fault of a case.
     Raises:
         IslesError: ``E-COH-04`` the scheduler is gone.
@@ -61,7 +61,7 @@ def collected(
 def _records(
     client: Client, submit: Callable[[Sequence[Task]], dict[Future, Task]], tasks: Sequence[Task]
 ) -> Iterator[tuple[Task, Record]]:
-    """Yield records; done again are first the cases whose worker died once, at the end and alone those of two."""
+    """Yield records; repeat the cases whose worker died once, then, one at a time, those whose worker died twice."""
     from distributed import KilledWorker, as_completed
 
     running, alone = submit(tasks), list[Task]()
@@ -91,7 +91,7 @@ def _records(
 def _submitted(
     client: Client, work: Callable[[Task], Record], watched: Sequence[str], tasks: Sequence[Task]
 ) -> dict[Future, Task]:
-    """Hand tasks to the scheduler, those of equal needs together, and return them by their futures."""
+    """Submit tasks to the scheduler, grouped by equal needs, and return them by their futures."""
     groups: dict[tuple[tuple[str, float], ...], list[Task]] = {}
     for task in tasks:
         groups.setdefault(tuple((name, n) for name, n in task.needs.items() if name in watched), []).append(task)
@@ -118,18 +118,17 @@ def run_cases(
     unit: str = "case",
     strict: bool = False,
 ) -> dict[str, Record]:
-    """Run ``work`` on every task and return its records by case, in the order of ``tasks`` wherever they ran.
+    """Run ``work`` on every task and return its records by case, in the order of ``tasks``.
 
-    A fault of one case is its record, ``{"outcome": "failed", "error": ...}``. A case whose worker dies is done again
-    by another one, at last with no case beside it; when it ends that worker too, it is recorded as failed and the
-    others go on. Results are published by ``work``
-    itself (``monai_isles.io.publish``); a record is small and goes back to the caller.
+    A fault of one case is its record, ``{"outcome": "failed", "error": ...}``. A case whose worker dies is repeated
+    by another one, finally with no other case running; if that worker dies too, the case is recorded as failed and the
+    others continue. ``work`` publishes its results itself (``monai_isles.io.publish``) and returns a small record.
 
     Args:
-        work: function of a module, so that other processes find it by name; it should leave a case alone that an
-            earlier run finished.
+        work: function of a module, so that other processes find it by name; it should skip a case that an earlier run
+            finished.
         tasks: cases with their needs.
-        workers: 1 is a plain loop without Dask; more are processes here, or Slurm workers with ``slurm``.
+        workers: 1 is a plain loop without Dask; more are local processes, or Slurm workers with ``slurm``.
         cluster: address of a running Dask scheduler whose workers have this package and see the same files.
         slurm: YAML file for dask-jobqueue's SLURMCluster (``clusters.read_profile``).
         title, unit: of the progress bar.
@@ -139,6 +138,10 @@ def run_cases(
             answers, ``E-COH-04`` the scheduler is gone, ``E-COH-06`` other versions there, ``E-COH-07`` no worker is
             large enough, ``E-COH-1x`` from the Slurm profile, ``E-USE-60`` and ``E-USE-61`` from the choice.
     Source: ours; ``tests/cohort/test_engine.py``, ``tests/cohort/test_killed.py``.
+
+    >>> tasks = [Task("case_01", about=3), Task("case_02", about=4)]
+    >>> run_cases(lambda task: {"outcome": "ok", "squared": task.about**2}, tasks)["case_02"]
+    {'outcome': 'ok', 'squared': 16}
     """
     require_place(workers, cluster, slurm)
     require_names(tasks)
@@ -169,8 +172,8 @@ def overlapped(
 ) -> Iterator[Result]:
     """Yield ``write(work(read(item)))`` of every item in order; three items at most are in memory.
 
-    ``read`` and ``write`` have a thread each, ``work`` stays in the caller's; each stage sees the items one by one and
-    in order. What a stage raises ends the iteration.
+    ``read`` and ``write`` have one thread each, ``work`` runs in the caller's. Each stage processes the items one by
+    one, in order. An exception in a stage ends the iteration.
 
     Source: ours; ``tests/cohort/test_overlap.py``.
     """

@@ -1,4 +1,4 @@
-"""One case of a cohort, what it needs, and what became of it."""
+"""Describe one case of a cohort, its needs, and its record."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _KEPT: dict[Hashable, Any] = {}
 
 
 def kept(key: Hashable, build: Callable[[], Thing]) -> Thing:
-    """Return what ``build`` makes, the same object for the same ``key`` as long as this process lives.
+    """Return the result of ``build``, cached by ``key`` in this process.
 
-    Only the last key is kept: networks of another bundle would fill the memory beside it.
+    Only the last key is kept: networks of another bundle would fill the memory.
 
     Source: ours; ``tests/cohort/test_kept.py``.
     """
@@ -38,14 +38,17 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Task:
-    """Name one case and what its work needs.
+    """Describe one case and the resources that its work needs.
 
     Args:
         case: name, unique in the cohort.
-        about: what the work function reads; it is pickled on its way to another process.
-        gpus: GPUs it needs of its worker.
-        memory_gb: memory it needs of its worker, in 10^9 bytes; 0 leaves it open.
-        again: how many workers died while they had it.
+        about: input of the work function; it is pickled for another process.
+        gpus: number of GPUs that it needs.
+        memory_gb: memory that it needs, in 10^9 bytes; 0 for no requirement.
+        again: number of workers that died while working on it.
+
+    >>> Task("case_01", gpus=1, memory_gb=8.0).needs
+    {'GPU': 1.0, 'MEMORY_GB': 8.0}
     """
 
     case: str
@@ -56,12 +59,12 @@ class Task:
 
     @property
     def needs(self) -> dict[str, float]:
-        """Return the needs above 0 by the names that workers declare them under."""
+        """Return the needs above 0 by the names of the workers' resources."""
         return {name: float(value) for name, value in ((GPU, self.gpus), (MEMORY, self.memory_gb)) if value > 0}
 
 
 def attempt(work: Callable[[Task], Record], task: Task, *, strict: bool = False) -> Record:
-    """Return the record of one case; a fault of the case is a record too, unless ``strict`` lets it be raised."""
+    """Return the record of one case; a fault of the case is a record too, or is raised with ``strict``."""
     try:
         return work(task)
     except FAULTS as error:
@@ -72,7 +75,7 @@ def attempt(work: Callable[[Task], Record], task: Task, *, strict: bool = False)
 
 
 def failed(error: BaseException) -> Record:
-    """Return the record of a case that failed, with the error of ours behind ``error`` where there is one."""
+    """Return the record of a failed case, with the ``IslesError`` behind ``error`` if there is one."""
     return {
         "outcome": "failed",
         "error": str(find_isles_error(error) or memory_error(error, "this case") or reason(error)),
@@ -80,12 +83,12 @@ def failed(error: BaseException) -> Record:
 
 
 def left_out_records(findings: Iterable[Finding]) -> dict[str, Record]:
-    """Return the records of cases that were left out before any work, by the case's name or by where it was found."""
+    """Return the records of cases left out before any work, by the case's name or its place."""
     return {one.case or one.where: failed(as_error(one)) for one in findings}
 
 
 def reason(error: BaseException) -> str:
-    """Return an error and the one that caused it: MONAI wraps what a transform raises."""
+    """Return the text of an error and of its cause: MONAI wraps the exceptions of transforms."""
     first = error
     while first.__cause__ is not None:
         first = first.__cause__
@@ -94,7 +97,7 @@ def reason(error: BaseException) -> str:
 
 
 class Place(TypedDict, total=False):
-    """Say where cases run; at most one of ``cluster`` and ``slurm``.
+    """Hold where cases run; at most one of ``cluster`` and ``slurm``.
 
     ``workers``: processes on this machine, or Slurm workers. ``cluster``: address of a running Dask scheduler.
     ``slurm``: YAML file with the keyword arguments of dask-jobqueue's SLURMCluster.
@@ -109,17 +112,17 @@ HERE: Place = {}
 
 
 def is_spread(place: Place) -> bool:
-    """Return whether cases leave this process."""
+    """Return whether cases run in other processes."""
     return place.get("workers", 1) > 1 or bool(place.get("cluster")) or bool(place.get("slurm"))
 
 
 def stands_elsewhere(place: Place) -> bool:
-    """Return whether cases run in processes that need not stand in this one's folder."""
+    """Return whether cases run in processes whose working directory may differ."""
     return bool(place.get("cluster") or place.get("slurm"))
 
 
 def require_place(workers: int, cluster: str | None, slurm: str | Path | None) -> None:
-    """Refuse places that cannot be, before anything starts.
+    """Refuse impossible places before the start.
 
     Raises:
         IslesError: ``E-USE-60`` fewer than one worker, ``E-USE-61`` two places at once.

@@ -1,4 +1,4 @@
-"""The ensemble of all networks of one or more cross-validations: on new scans, or those that may see a scan."""
+"""Predict with the ensemble of the networks of cross-validations: on new scans, or out of fold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Cut = tuple[float, int]
 
 
 def ensemble_members(members: Members) -> list[dict[str, object]]:
-    """Return what ``ensemble.json`` holds: loss (the folder's name), fold, weights file and SHA-256 of every network.
+    """Return the content of ``ensemble.json``: loss (the folder's name), fold, weights and SHA-256 of every network.
 
     Raises:
         IslesError: ``E-REPR-20`` when the members are no pair of one network on one data list.
@@ -39,9 +39,9 @@ def ensemble_members(members: Members) -> list[dict[str, object]]:
 
 
 def score_out_of_fold(members: Members) -> list[Row]:
-    """Score the mean map of the networks that were not trained on the scan: one a member, its own fold's.
+    """Score the mean map of the networks that were not trained on the scan: one per member, that of the scan's fold.
 
-    This is not the ensemble of all folds, which may only be measured on scans that none of them saw.
+    This is not the ensemble of all folds, which may only be scored on scans that none of them was trained on.
 
     Raises:
         IslesError: ``E-REPR-20``.
@@ -64,7 +64,7 @@ def predict_with_all(
 
     Args:
         entries: scans that none of the networks was trained on.
-        cut: threshold and smallest component in voxels; the bundle's own unless told.
+        cut: threshold and smallest component in voxels; by default the bundle's own.
     Raises:
         IslesError: ``E-REPR-20``, ``E-REPR-21`` when one of them was trained on, ``E-INF-*`` weights that do not fit.
     Source: Abulnaga & Rubin 2018, section 5.2: five focal and five cross-entropy networks, probabilities averaged.
@@ -78,10 +78,10 @@ def predict_with_all(
 
 
 def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[str, dict[str, object]]:
-    """Predict every case of ``section`` into ``out/<case>`` and return one record a case.
+    """Predict every case of ``section`` into ``out/<case>`` and return one record per case.
 
-    The probabilities of all folds' networks are averaged; T and Smin are the pair that the search chose on the
-    training cases. A case that was predicted with the same networks and settings is not predicted again.
+    The probabilities of all folds' networks are averaged. T and Smin are the pair chosen by the search on the training
+    cases. A case that was predicted with the same networks and settings is not predicted again.
 
     Args:
         folder: a searched cross-validation (``postprocessing.json`` is there).
@@ -118,12 +118,12 @@ def _predict(
 
 
 def score_unseen(members: Members, out: Path, *, folder: Path | None = None, cut: Cut | None = None) -> list[Row]:
-    """Predict scans that no network saw with all of them, and score those that have a lesion mask.
+    """Predict scans outside the training with all networks, and score those that have a lesion mask.
 
     Args:
         out: folder of the predictions.
-        folder: a data folder; else the test section of the members' data list, nothing when that is empty.
-        cut: threshold and smallest component in voxels; the larger of two classes unless told.
+        folder: a data folder; else the test section of the members' data list, which may be empty.
+        cut: threshold and smallest component in voxels; by default the larger of two classes.
     Raises:
         IslesError: those of ``predict_with_all``; ``E-REPR-02`` when a scan could not be predicted.
     Source: ``predict_with_all``; ``tests/papers/test_by_folds.py``.
@@ -152,12 +152,12 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None, cut
 
 
 def inference_of(plan: Plan) -> dict[str, object]:
-    """Return the inference config that the networks of a cross-validation fit."""
+    """Return the inference config for the networks of a cross-validation."""
     return dict(plan.open_bundle().config("inference").get())
 
 
 def require_one_network(members: Members) -> None:
-    """Refuse members whose maps must not be averaged: other scans or folds, or another network behind the weights.
+    """Refuse members whose maps must not be averaged: other scans, other folds, or another network.
 
     Raises:
         IslesError: ``E-REPR-20``.
@@ -178,7 +178,7 @@ def require_one_network(members: Members) -> None:
 
 
 def _require_new(plan: Plan, entries: Sequence[Mapping[str, object]]) -> None:
-    """Refuse scans that are among those of the cross-validation: their scores would be of training data."""
+    """Refuse scans of the cross-validation itself: their scores would be those of training data."""
     key = plan.modalities[0]
     known = {files[key]: name for name, files in cast(dict, plan.fingerprints.get("inputs", {})).items()}
     seen = [f"{entry['case']} is {known[d]}" for entry in entries if (d := sha256_of(Path(str(entry[key])))) in known]

@@ -1,4 +1,4 @@
-"""The probability maps of a cross-validation, each known to come from a model that never trained on its case."""
+"""Predict and read the probability maps of a cross-validation, each by a network not trained on the case."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Row = dict[str, Any]
 
 
 def predict_fold(out: Path, fold: int, *kept: str) -> dict[str, dict[str, object]]:
-    """Predict every case of ``fold`` into ``out/predictions/<case>`` and return one record a case.
+    """Predict every case of ``fold`` into ``out/predictions/<case>`` and return one record per case.
 
     A case that was predicted with the same weights and settings is not predicted again.
 
     Args:
         out: folder of the cross-validation, its fold trained.
-        kept: folder of preprocessed cases and its bound in GB, where they are to be kept.
+        kept: folder for preprocessed cases and its limit in GB, if they are cached.
     Raises:
         IslesError: ``E-INF-*`` when the fold's weights do not fit.
     Source: ours; ``tests/cli/test_crossval.py``.
@@ -102,12 +102,12 @@ class OutOfFold:
 def score_maps(
     cases: Sequence[Case], read: CaseMap, title: str, cuts: Mapping[int, tuple[float, int]] | None = None
 ) -> list[Row]:
-    """Return one line a case, with ``fold``: its scores at the threshold and smallest size of its fold.
+    """Return one row per case, with ``fold``: its scores at the threshold and smallest size of its fold.
 
     Args:
-        read: gives the probability map of a case and its reference, on one grid.
+        read: returns the probability map of a case and its reference, on one grid.
         title: of the progress bar.
-        cuts: threshold and smallest component in voxels by fold; the larger of two classes unless told.
+        cuts: threshold and smallest component in voxels by fold; by default the larger of two classes.
     """
     lines = []
     for case in progress(cases, f"scoring {title}", total=len(cases)):
@@ -119,7 +119,7 @@ def score_maps(
 
 
 def find_out_of_fold(folder: str | Path) -> OutOfFold:
-    """Return the predictions of a cross-validation folder after checking that all are there and out of fold.
+    """Return the predictions of a cross-validation folder after checking that they are complete and out of fold.
 
     Raises:
         IslesError: ``E-SRCH-01`` no cross-validation there, ``E-SRCH-02`` predictions missing (all of them),

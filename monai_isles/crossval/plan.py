@@ -1,4 +1,4 @@
-"""What a cross-validation or a split will do, decided and checked before any work, and the same on every restart."""
+"""Plan a cross-validation or a split: decide and check everything before any work, equally on every restart."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _PLACES = ("bundle", "dataset_dir")
 
 @dataclass(frozen=True)
 class Plan:
-    """Hold everything that decides the result of a cross-validation.
+    """Hold everything that affects the result of a cross-validation.
 
     Args:
-        bundle, dataset_dir: where the configs and the data lie.
+        bundle, dataset_dir: folders of the configs and the data.
         protocol: ``paper``: a fold's own scored scans decide when its training stops; ``nested``: the next fold does,
-            and the scored scans are seen by nobody; ``split``: one training on the part ``TRAINING`` of a list of three
-            parts, stopped by ``VALIDATION``, scored on ``TEST``, which is seen by nobody.
+            and the scored scans are not used; ``split``: one training on the part ``TRAINING`` of a list of three
+            parts, stopped by ``VALIDATION``, scored on ``TEST``, which is not used otherwise.
         folds: folds of the data list, in order.
         cases: names of the scored cases by fold.
         overlays, settings: changes to the bundle's configs.
         modalities: keys the bundle reads.
         max_epochs: of one training.
-        data_name, simulated: of the data list; simulated data are no patients.
+        data_name, simulated: of the data list; simulated data are not of patients.
         fingerprints: SHA-256 of configs, data list and every input file.
-        left_out: why cases of the list are neither trained on nor scored, by name.
+        left_out: reasons for cases of the list that are neither trained on nor scored, by name.
     """
 
     bundle: str
@@ -61,7 +61,7 @@ class Plan:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def open_bundle(self) -> Bundle:
-        """Return the bundle under the plan's overlays and settings."""
+        """Return the bundle with the plan's overlays and settings."""
         return Bundle(Path(self.bundle), self.overlays, self.settings)
 
     def watched(self, fold: int) -> int:
@@ -73,16 +73,16 @@ class Plan:
         return self.folds[(self.folds.index(fold) + 1) % len(self.folds)]
 
     def held_out(self, fold: int) -> list[int]:
-        """Return the folds that the training for ``fold`` must not see, besides the watched one."""
+        """Return the folds that the training for ``fold`` must not use, besides the watched one."""
         return [] if self.protocol == PAPER else [fold]
 
     def record(self) -> dict[str, object]:
-        """Return the plan as JSON takes it."""
+        """Return the plan as JSON data."""
         return json.loads(json.dumps(self.__dict__))
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """Return the plan of a cross-validation folder, None where there is none.
+    """Return the plan of a cross-validation folder, None without one.
 
     Raises:
         IslesError: ``E-XVAL-08`` when the file is not a plan.
@@ -110,16 +110,22 @@ def make_plan(
     protocol: str = PAPER,
     strict: bool = False,
 ) -> tuple[Plan, dict]:
-    """Return the plan and its data list after every check that needs no work.
+    """Return the plan and its data list after every check that is possible before the work.
 
     Args:
         data_list: list with the folds; else one is made from the data folder.
-        dataset_dir: data folder; else what the bundle's own config says.
-        folds: of a list to be made (its layout's unless told); with a list it must be the list's own.
+        dataset_dir: data folder; by default that of the bundle's own config.
+        folds: of a list to be made (by default its layout's); with a list it must be the list's own.
         strict: refuse a case with missing files instead of leaving it out.
     Raises:
         IslesError: ``E-XVAL-01`` to ``E-XVAL-06``; ``E-LIST-*`` from the list, among them a subject in two folds;
             ``E-PHAN-04`` no such data folder; ``E-SAFE-*`` from the bundle.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> plan, cases = make_plan("clerigues_mri", dataset_dir=folder, folds=3)
+    >>> plan.protocol, plan.folds, len(cases["training"])
+    ('paper', (0, 1, 2), 3)
     """
     from monai_isles.data.entries import load_entries
 
@@ -158,7 +164,7 @@ def make_plan(
 
 
 def require_same_plan(plan: Plan, out: Path) -> None:
-    """Refuse to go on in a folder where a plan was begun that would give other results.
+    """Refuse to continue in a folder with another plan.
 
     Raises:
         IslesError: ``E-XVAL-07`` with what differs, ``E-XVAL-08``.
@@ -185,7 +191,7 @@ def _differences(then: object, now: object, place: str = "") -> Iterator[str]:
 
 
 def data_folder(config: ConfigParser, dataset_dir: str | Path | None) -> Path:
-    """Return the data folder: the one named, else the config's own, which may be the phantom."""
+    """Return the given data folder, else the config's own, which may be the phantom."""
     from monai_isles.phantom.dataset import dataset_or_phantom
 
     if dataset_dir is not None:
@@ -226,7 +232,7 @@ def _inputs(entries: Sequence[Mapping[str, object]], keys: Sequence[str]) -> dic
 
 
 def _require_apart(entries: Sequence[Mapping], inputs: Mapping[str, Mapping[str, str]], key: str) -> None:
-    """Refuse one scan under two subjects' names: the list alone cannot show this leak."""
+    """Refuse one scan under the names of two subjects: a leak that the list alone does not show."""
     first: dict[str, Mapping] = {}
     for entry in entries:
         other = first.setdefault(inputs[entry["case"]][key], entry)
@@ -243,14 +249,19 @@ def local_split(content: Mapping, *, seed: int = 0) -> dict:
     """Return a copy of a data list whose folds are the parts: 0 validation, 1 test, 2 training.
 
     A list of 94 scans is split 6, 23, 65 as far as whole subjects allow; a list of another length in proportion,
-    rounded, at least one scan a part. Subjects are drawn in the order of a hash of seed and name; who does not fit into
-    validation or test any more goes to training. The paper names no patients, so its own split cannot be had.
+    rounded, at least one scan a part. Subjects are drawn in the order of a hash of seed and name; those that do not fit
+    into validation or test go to training. The paper names no patients, so its own split cannot be repeated.
 
     Train on it with ``--fold 0 --held_out [1]``, predict fold 1.
 
     Raises:
         IslesError: ``E-LIST-51`` when there are too few subjects for three parts.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/crossval/test_split.py``.
+
+    >>> cases = [{"case": f"case_{n}", "subject": f"subject_{n}"} for n in range(94)]
+    >>> folds = [case["fold"] for case in local_split({"training": cases})["training"]]
+    >>> folds.count(0), folds.count(1), folds.count(2)  # validation, test, training
+    (6, 23, 65)
     """
     cases = list(content.get("training", []))
     sizes: dict[str, int] = {}
@@ -285,11 +296,11 @@ def _parts(sizes: Mapping[str, int], wanted: Mapping[int, int], seed: int) -> di
 def split_list(config: ConfigParser, out: Path, data: Path | None, listed: Path | None, *, seed: int = 0) -> dict:
     """Return a data list split into three parts, and keep it as ``out/split.json``.
 
-    A list whose ``folds`` say ``"parts": ["validation", "test", "training"]`` is a split already and stays as it is.
+    A list whose ``folds`` say ``"parts": ["validation", "test", "training"]`` is already a split and is not changed.
 
     Args:
-        config: ``train.json``, whose data folder counts where ``data`` names none.
-        listed: data list to split; made from the data folder where it is None.
+        config: ``train.json``, whose data folder is used without ``data``.
+        listed: data list to split; None makes one from the data folder.
     Raises:
         IslesError: ``E-LIST-51`` too few subjects, those of ``find_data_list``, ``E-PHAN-04`` no such data folder.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/crossval/test_split.py``.

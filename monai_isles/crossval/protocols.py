@@ -1,4 +1,4 @@
-"""Search threshold and smallest size case by case; score a cross-validation by two ways of tuning them."""
+"""Search threshold and smallest size case by case, and score a cross-validation by two ways of tuning them."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def case_grid(
 ) -> CaseGrid:
     """Return Dice and Hausdorff distance of ``binarise(probability, T, S)`` against ``reference`` for every pair.
 
-    Components do not touch, so size, overlap and largest distance to the reference belong to each alone and are
-    counted once a threshold; every size then is a sum or a maximum over the components it keeps. The distance to the
-    reference is one map a case.
+    Components do not touch. So each has its own size, overlap and largest distance to the reference, computed once per
+    threshold; the value for every smallest size is a sum or a maximum over the components that remain. The distance to
+    the reference is one map per case.
 
     Shapes: two equal shapes ``(H, W, D)``. Units: thresholds 0..1, sizes in voxels, distances in voxels.
     Args:
@@ -79,8 +79,8 @@ def _row(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return Dice and distance of one threshold for every size.
 
-    Sizes fall, so components only come. A point of the reference's surface that lies nearer to those there than the
-    largest distance found so far cannot decide any more, and is not asked again.
+    Sizes decrease, so components are only added. A point of the reference's surface that is nearer to the present ones
+    than the largest distance found so far cannot change the result, and is not computed again.
 
     Args:
         points: voxels of the reference's surface. away: distance of every voxel to it, None without any.
@@ -122,7 +122,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class GridScores:
-    """Hold what every case scores at every pair of the grid.
+    """Hold the scores of every case at every pair of the grid.
 
     Shapes: ``dsc`` and ``hd_vox`` ``(N, thresholds, sizes)``; N cases.
     Units: ``hd_vox`` voxels, nan where exactly one mask is empty.
@@ -134,7 +134,7 @@ class GridScores:
     hd_vox: np.ndarray
 
     def means(self, cases: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean Dice and mean distance over ``cases`` as the score counts them, ``(thresholds, sizes)``."""
+        """Return mean Dice and mean distance over ``cases`` as used by the score, ``(thresholds, sizes)``."""
         distance = np.nan_to_num(self.hd_vox[cases], nan=HD_MAX_VOX).clip(max=HD_MAX_VOX)
         return self.dsc[cases].mean(axis=0), distance.mean(axis=0)
 
@@ -161,7 +161,7 @@ def joint_score(dsc: np.ndarray, hd_vox: np.ndarray) -> np.ndarray:
     """Return ``DSC (1 - HD/200) / (DSC + (1 - HD/200))``, 0 where both terms are; 0.5 at best.
 
     Shapes: two equal shapes. Units: ``hd_vox`` voxels, at most 200.
-    Source: Clerigues 2020, eq. 2, the mean Dice and distance over cases in it.
+    Source: Clerigues 2020, eq. 2, with the mean Dice and distance over cases.
     """
     near = 1.0 - np.asarray(hd_vox) / HD_MAX_VOX
     total = dsc + near
@@ -171,7 +171,7 @@ def joint_score(dsc: np.ndarray, hd_vox: np.ndarray) -> np.ndarray:
 def choose_without(grid: GridScores, folds: Sequence[int]) -> dict[int, Choice]:
     """Return for every fold the best pair over the cases of all other folds.
 
-    Shapes: ``folds`` has one fold a case. Raises: ``E-SRCH-04`` when all cases are in one fold.
+    Shapes: ``folds`` has one fold per case. Raises: ``E-SRCH-04`` when all cases are in one fold.
     """
     of_case = np.asarray(folds)
     return {int(fold): grid.choose(of_case != fold) for fold in np.unique(of_case)}
@@ -198,8 +198,8 @@ class Protocol:
     """Hold the scores of one cross-validation by one way of tuning.
 
     Args:
-        name: ``paper``, ``nested``, or what is between them.
-        said: who saw the scored scans, in words.
+        name: ``paper``, ``nested``, or one between them.
+        said: use of the scored scans, in words.
         choices: threshold and smallest size by fold.
         rows: one a case, as ``score_case`` gives.
         summary: as ``monai-isles evaluate`` writes it.
@@ -213,7 +213,7 @@ class Protocol:
 
 
 def grid_scores(found: OutOfFold, sizes_vox: Sequence[int] = SIZES_VOX) -> GridScores:
-    """Return what every case scores at every threshold and every smallest size in voxels."""
+    """Score every case at every threshold and every smallest size in voxels."""
     sizes = tuple(sizes_vox)
     grids = [
         case_grid(probability, reference.data > 0, THRESHOLDS, sizes)
@@ -227,7 +227,7 @@ def protocol_tables(
 ) -> tuple[Protocol, Protocol]:
     """Return the cross-validation tuned on all its predictions, and tuned fold by fold on the other folds' ones.
 
-    How its trainings were stopped is the folder's own and is part of each name.
+    The way in which its trainings were stopped is a property of the folder and part of each name.
 
     Raises:
         IslesError: ``E-SRCH-04`` when all cases are in one fold.
@@ -243,7 +243,7 @@ def protocol_tables(
 
 
 def flattery(first: Protocol, second: Protocol, *, resamples: int = 2000, seed: int = 0) -> dict[str, object]:
-    """Return by how many Dice points ``first`` lies above ``second`` on the same cases, with the paired tests.
+    """Return the difference in Dice points of ``first`` minus ``second`` on the same cases, with the paired tests.
 
     Units: ``dice_points`` and its interval in hundredths of Dice.
 
@@ -262,7 +262,7 @@ def flattery(first: Protocol, second: Protocol, *, resamples: int = 2000, seed: 
 
 
 def require_pair(paper: OutOfFold, nested: OutOfFold) -> None:
-    """Refuse two cross-validations whose difference would not be that of the protocols alone.
+    """Refuse two cross-validations that differ in more than the protocol.
 
     Raises:
         IslesError: ``E-SRCH-05``.

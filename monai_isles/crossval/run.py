@@ -1,4 +1,4 @@
-"""Cross-validation: train every fold by the bundle's own config, predict the scans it was not trained on."""
+"""Run a cross-validation: train every fold by the bundle's own config, predict the scans left out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TRAINING, PREDICTION = "training", "prediction"
 
 
 class FoldBar:
-    """Show one bar over every epoch and case of all folds; silent where standard error is not a terminal."""
+    """Show one progress bar over every epoch and case of all folds, if standard error is a terminal."""
 
     def __init__(self, plan: Plan, out: Path) -> None:
         from tqdm import tqdm
@@ -50,7 +50,7 @@ class FoldBar:
         self._bar.close()
 
     def show(self, titles: Mapping[int, str]) -> None:
-        """Move to what is done now and name the folds that run."""
+        """Update the bar and name the running folds."""
         if self._bar.disable:
             return
         done = {fold: self.done(fold) for fold in self._plan.folds}
@@ -58,7 +58,7 @@ class FoldBar:
         self._bar.set_postfix_str(", ".join(self._said(fold, title, *done[fold]) for fold, title in titles.items()))
 
     def done(self, fold: int) -> tuple[int, int]:
-        """Return the epochs and cases of a fold that are done; a training that stopped early counts as whole."""
+        """Return the finished epochs and cases of a fold; a training that stopped early counts as complete."""
         folder, plan = self._out / f"fold_{fold}", self._plan
         curves = folder / "curves.csv"
         rows = curves.read_text(encoding="utf-8").count("\n") - 1 if curves.is_file() else 0
@@ -76,9 +76,9 @@ PAUSE_S = 0.2
 
 @dataclass(frozen=True)
 class Step:
-    """Name one child process: ``title`` for the bar, its command, and the file its output goes to.
+    """Describe one child process: ``title`` for the bar, its command, and its log file.
 
-    ``done`` is a file that is there once the step need not be run again; None where nothing tells.
+    ``done`` is a file that exists once the step need not be run again; None without such a file.
     """
 
     title: str
@@ -93,15 +93,15 @@ def run_steps(
     *,
     watch: Callable[[Mapping[int, str]], None] = lambda titles: None,
 ) -> dict[int, Record]:
-    """Run the steps of each fold one after another, one fold a device, and return a record a fold.
+    """Run the steps of each fold one after another, one fold per device, and return one record per fold.
 
-    A step that ends with another code than 0 ends its fold and no other. On the way out, by whatever error, the
-    children are told to end and are waited for.
+    A step with an exit code other than 0 ends only its own fold. On any error the child processes are terminated and
+    awaited.
 
     Args:
-        steps: by fold; none at all means that the fold was done before.
+        steps: by fold; an empty list means that the fold was done before.
         devices: GPU names; None leaves the choice to the child.
-        watch: called a few times a second with the running steps' titles by fold.
+        watch: called a few times per second with the running steps' titles by fold.
     Source: ours; ``tests/crossval/test_fold_processes.py``.
     """
     titles, stop, free = dict[int, str](), Event(), SimpleQueue[str | None]()
@@ -138,7 +138,7 @@ def _run(
     watch: Callable[[str], None] = lambda title: None,
     stop: Event | None = None,
 ) -> Record:
-    """Run the steps of one fold that are not done; the first that fails ends it."""
+    """Run the unfinished steps of one fold; stop at the first that fails."""
     started, chosen = time.monotonic(), {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
     for step in steps:
         if step.done is not None and ((folder or Path()) / step.done).is_file():
@@ -153,7 +153,7 @@ def _run(
 
 
 def last_words(log: Path, code: int) -> str:
-    """Return the last error of ours in a log, else its last line."""
+    """Return the last ``IslesError`` in a log, else its last line."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     starts = [n for n, line in enumerate(lines) if line.startswith("E-") and ": " in line]
     said = lines[starts[-1] : starts[-1] + 4] if starts else [line for line in lines if line.strip()][-1:]
@@ -163,9 +163,9 @@ def last_words(log: Path, code: int) -> str:
 def run_folds(
     steps: Mapping[int, Sequence[Step]], *, place: Place, gpus: int = 0, memory_gb: float = 0.0
 ) -> dict[int, Record]:
-    """Run the steps of each fold on a worker of ``place`` and return a record a fold, as ``run_steps`` does.
+    """Run the steps of each fold on a worker of ``place`` and return one record per fold, as ``run_steps`` does.
 
-    A fold whose worker dies goes on elsewhere from its last checkpoint.
+    A fold whose worker dies continues on another worker from its last checkpoint.
 
     Args:
         steps: by fold; none at all means that the fold was done before.
@@ -190,7 +190,7 @@ def run_fold(task: Task) -> Record:
 
 
 def _await_predecessor(folder: Path) -> None:
-    """Wait until what the dead worker had started has ended; then its lock, of another host or not, is nobody's."""
+    """Wait until the processes of the dead worker have ended, so that its lock can be taken over."""
     until = time.monotonic() + GRACE_S + 5
     while time.monotonic() < until:
         try:
@@ -211,18 +211,18 @@ def cross_validate(
     cache_dir: str | Path | None = None,
     cache_gb: float = 100.0,
 ) -> dict[str, Any]:
-    """Train and predict every fold of a plan; return and write what became of each as ``run.json``.
+    """Train and predict every fold of a plan; write the outcome of each to ``run.json`` and return it.
 
     ``out`` receives ``crossval.json`` (the plan), ``data_list.json``, ``fold_<k>/`` (the training's own folder) and
-    ``predictions/<case>/probability.nii.gz`` by the model that never trained on the case. What is done is not done
-    again: finished trainings and cases are kept, a stopped training goes on from its checkpoint.
+    ``predictions/<case>/probability.nii.gz`` by the model that never trained on the case. Finished trainings
+    and cases are kept; a stopped training continues from its checkpoint.
 
     Args:
-        plan, content: what ``make_plan`` returned.
-        out: a folder of its own, or one that the same plan was begun in.
-        place: where folds run; here unless told: side by side on the GPUs of this machine, one at a time without.
-        gpus, memory_gb: that one fold needs of its worker; one GPU where this machine has any, unless told.
-        cache_dir, cache_gb: keep preprocessed cases there, so that all folds preprocess them once.
+        plan, content: from ``make_plan``.
+        out: a new folder, or one with the same plan.
+        place: where folds run; by default here, in parallel on the GPUs of this machine, one at a time without GPU.
+        gpus, memory_gb: needs of one fold; by default one GPU if this machine has any.
+        cache_dir, cache_gb: cache for preprocessed cases, so that all folds preprocess them once.
     Raises:
         IslesError: ``E-XVAL-07`` another plan was begun there, ``E-RUN-*`` the folder is held or cannot be written.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.1; ``tests/cli/test_crossval.py``.
@@ -267,10 +267,10 @@ def require_whole(record: Mapping[str, Any], where: str) -> None:
 
 
 def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
-    """Write the fold's settings and return what is left to do of training and prediction.
+    """Write the fold's settings and return the unfinished steps of training and prediction.
 
     Args:
-        kept: ``cache_dir`` and ``cache_gb``, where preprocessed cases are to be kept.
+        kept: ``cache_dir`` and ``cache_gb`` of preprocessed cases.
     """
     folder = out / f"fold_{fold}"
     chosen = {

@@ -1,4 +1,4 @@
-"""Search threshold and smallest lesion of a cross-validation, and calibrate on cases that were not trained on."""
+"""Search threshold and smallest lesion of a cross-validation, and calibrate on cases not trained on."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SEARCH, POSTPROCESSING = "search", "postprocessing.json"
 
 @dataclass(frozen=True)
 class Searched:
-    """Hold what a search found.
+    """Hold the result of a search.
 
     Args:
         tables: the two protocols of the folder.
@@ -70,15 +70,15 @@ def search_folder(
     seed: int = 0,
     sizes_vox: Sequence[int] = SIZES_VOX,
 ) -> Searched:
-    """Search the out-of-fold maps of a cross-validation, score it by both ways of tuning, and write everything.
+    """Search the out-of-fold maps of a cross-validation, score it by both ways of tuning, and write all results.
 
     ``folder/postprocessing.json`` receives the pair chosen on all predictions, as an overlay for ``inference.json``;
     ``folder/search/`` receives ``grid.csv`` (means and score by pair), ``cases.csv`` (Dice and distance by case and
     pair), ``<protocol>/per_case.csv`` and ``summary.json`` as ``evaluate`` writes them, ``search.json``, ``run.json``.
 
     Args:
-        folder: what ``cross_validate`` wrote.
-        nested: the same cross-validation by the nested protocol; adds how many Dice points the paper's flatters.
+        folder: output of ``cross_validate``.
+        nested: the same cross-validation by the nested protocol; adds the optimism of the paper's in Dice points.
         resamples, seed: bootstrap of the intervals.
         sizes_vox: smallest lesions to try.
     Raises:
@@ -108,11 +108,11 @@ def search_folder(
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Hold what cases that no network was trained on say of a network and its pair.
+    """Hold the calibration of a network and its pair on cases not trained on.
 
     Args:
         threshold: that of the pair, on the scale of the calibrated probability.
-        curve: found lesions in five bins of their confidence, with how many of them touch a true lesion.
+        curve: predicted lesions in five bins of their confidence, with the number that touches a true lesion.
         before, after: reliability of the probability over all voxels that a window reached.
     """
 
@@ -126,16 +126,26 @@ class Calibrated:
 def fit_calibration(
     cases: Sequence[Case], read: CaseMap, *, threshold: float, min_size_vox: int, about: str = ""
 ) -> Calibrated:
-    """Fit temperature, volume errors and the confidence of found lesions on the maps of cases never trained on.
+    """Fit temperature, volume errors and the confidence of predicted lesions on the maps of cases not trained on.
 
     Args:
-        read: gives the uncalibrated probability map of a case and its reference, on one grid.
-        threshold, min_size_vox: the pair that masks are cut by, of the uncalibrated map.
-        about: what the cases are, in words, kept with the numbers.
+        read: returns the uncalibrated probability map of a case and its reference, on one grid.
+        threshold, min_size_vox: the pair for the masks, on the uncalibrated map.
+        about: description of the cases, stored with the numbers.
     Raises:
         IslesError: ``E-CAL-04`` no lesion at all, and what ``read`` raises.
     Source: ``fit_temperature``, ``fit_volume_errors`` and ``fit_chance`` of ``monai_isles.metrics``;
         ``tests/crossval/test_calibrate.py``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> from monai_isles.data import find_cases
+    >>> from monai_isles.io import read_image
+    >>> def read(case):  # here the "network" is sure of the true mask
+    ...     mask = read_image(case.label, kind="label")
+    ...     return np.where(mask.data > 0, 0.9, 0.1), mask
+    >>> fit_calibration(find_cases(folder), read, threshold=0.5, min_size_vox=0).calibration.temperature < 1
+    True
     """
     counts, before = np.zeros((2, len(LOGITS)), np.int64), []
     for case in progress(cases, "calibrating", total=len(cases)):
@@ -171,7 +181,7 @@ def _seen(probability: np.ndarray, reference: Image) -> tuple[np.ndarray, np.nda
 def _found_lesions(
     mask: np.ndarray, probability: np.ndarray, truth: np.ndarray, voxel_ml: float
 ) -> list[tuple[tuple[float, float], bool]]:
-    """Return of every component of a mask what its chance is judged by, and whether it touches a true lesion."""
+    """Return the features of every component of a mask, and whether it touches a true lesion."""
     labels, count = ndimage.label(mask)
     numbers = np.arange(1, count + 1)
     sizes, means = ndimage.sum_labels(mask, labels, numbers), ndimage.mean(probability, labels, numbers)

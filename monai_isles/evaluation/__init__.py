@@ -1,4 +1,4 @@
-"""Scores of predictions against references, beside the rules that clinics use."""
+"""Score predictions against references, beside clinical threshold rules."""
 
 import lazy_loader
 

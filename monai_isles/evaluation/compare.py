@@ -1,4 +1,4 @@
-"""Is one method better than another on the same cases: paired tests and an interval of the mean difference."""
+"""Compare methods on the same cases: paired tests and an interval of the mean difference."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def compare_methods(
 
     Args:
         rows: rows of ``per_case.csv`` by method.
-        pairs: a method and the one it is tested against; differences are the first minus the second.
+        pairs: a method and its comparator; differences are the first minus the second.
     Source: Holm 1979, Scandinavian Journal of Statistics 6:65; ``tests/evaluation/test_compare.py``.
     """
     found: list[dict[str, Any]] = [
@@ -47,7 +47,7 @@ def compare_methods(
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Return p values corrected by Holm's step-down rule; a test that does not exist (None) counts for nothing."""
+    """Return p values corrected by Holm's step-down rule; a missing test (None) is not counted."""
     order = sorted((index for index, p in enumerate(ps) if p is not None), key=lambda index: float(ps[index] or 0))
     corrected: list[float | None] = [None] * len(ps)
     largest = 0.0
@@ -78,6 +78,11 @@ def compare_rows(
 
     Source: paired t-test as in Clerigues 2019, section 4; Wilcoxon 1945, doi:10.2307/3001968; percentile bootstrap,
     Efron 1979, doi:10.1214/aos/1176344552; ``tests/evaluation/test_compare.py``.
+
+    >>> first = [{"case": f"case_{n}", "subject": f"subject_{n}", "dsc": 0.5} for n in range(4)]
+    >>> second = [{**row, "dsc": 0.6 + 0.01 * n} for n, row in enumerate(first)]
+    >>> round(compare_rows(first, second)["cases"]["mean"], 3)  # second minus first
+    0.115
     """
     pairs = _paired(first, second)
     values = np.array([[_number(row, metric) for row in pair] for pair in pairs]).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""What the probability and uncertainty maps beside a predicted mask are worth: calibration, errors found, interval."""
+"""Score the probability and uncertainty maps beside a mask: calibration, errors found, volume interval."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ Row = Mapping[str, Any]
 
 
 def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[str, Any]:
-    """Return the map columns of one case, none of them where there is no ``probability.nii.gz`` beside the mask.
+    """Return the map columns of one case, empty without ``probability.nii.gz`` beside the mask.
 
-    Counted are the voxels with a probability above 0 (the windows reached them) and the reference lesion.
+    The voxels with a probability above 0 (reached by a window) and the reference lesion are counted.
 
     Shapes: ``pred`` ``(H, W, D)`` boolean. Units: ml in the names that say so.
 
@@ -63,7 +63,7 @@ def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[s
 
 
 def summarise_maps(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Return the calibration of all cases that have maps, None where none has.
+    """Return the calibration over all cases with maps, None without maps.
 
     ``ece``, ``ace`` and ``curve`` are over all their voxels together, ``*_by_case`` the means over cases;
     ``uncertainty.levels`` is the share of wrong voxels by uncertainty; ``interval`` counts the cases whose reference

@@ -1,4 +1,4 @@
-"""Which prediction belongs to which reference."""
+"""Pair predictions with references."""
 
 from __future__ import annotations
 
@@ -23,23 +23,28 @@ def find_references(
     maps: bool = False,
     left_out: dict[str, IslesError] | None = None,
 ) -> list[Case]:
-    """Return the cases of a reference folder that have a lesion mask.
+    """Find the cases of a reference folder that have a lesion mask.
 
     The folder is in one of the ISLES layouts, or holds ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``, or is plain
-    (images and masks named ``<case>_dwi``, ``<case>_mask``). Of masks with several labels (SPES) the layout's
-    first target counts, or the one that the data list was made for.
+    (images and masks named ``<case>_dwi``, ``<case>_mask``). For masks with several labels (SPES) the layout's first
+    target is used, or the target of the data list.
 
     Args:
         ref_dir: reference folder, or the data folder that ``data_list`` is relative to.
         data_list: take the cases of this list instead of looking through the folder.
         section, folds: part of the list; all folds when None.
         maps: the perfusion maps are needed too.
-        left_out: takes the fault of every case whose files cannot be used; without it the first is raised.
+        left_out: receives the fault of every case with unusable files; without it the first is raised.
 
     Raises:
         IslesError: ``E-EVAL-05`` no reference found, ``E-EVAL-07`` two files for one case, ``E-LIST`` from the list.
 
     Source: ours; ``tests/evaluation/test_pairs.py``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> [case.name for case in find_references(folder)]
+    ['case_1', 'case_2', 'case_3']
     """
     faults: list[Finding] | None = None if left_out is None else []
     if data_list is not None:
@@ -63,15 +68,21 @@ def find_references(
 def find_predictions(
     pred_dir: Path, cases: Sequence[Case], *, allow_missing: bool
 ) -> tuple[dict[str, Path | None], list[str]]:
-    """Return the mask of every case (None where missing), and the predictions that no reference asks for.
+    """Find the mask of every case (None if missing), and the predictions without a reference.
 
     Args:
         pred_dir: ``<case>/lesion.nii.gz`` as ``predict`` writes it, or ``<case>.nii.gz``.
         cases: the references.
-        allow_missing: go on without the missing ones.
+        allow_missing: continue without the missing ones.
 
     Raises:
         IslesError: ``E-EVAL-06`` all missing predictions in one error, ``E-EVAL-07`` two files for one case.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> predictions, unused = find_predictions(folder, find_references(folder), allow_missing=True)
+    >>> predictions["case_1"] is None, unused  # nothing was predicted into this folder
+    (True, [])
     """
     masks = find_masks(pred_dir)
     missing = [case.name for case in cases if case.name not in masks]
@@ -98,7 +109,7 @@ def _doubled(name: str, first: Path | None, second: Path | None) -> IslesError:
 
 
 def _is_data_folder(folder: Path) -> bool:
-    """Tell whether images lie there too: named as a release or, without ``<case>/lesion.nii.gz``, as a plain folder."""
+    """Return whether the folder also holds images, named as in a release or in a plain folder without lesion masks."""
     from monai_isles.data.layouts import PLAIN, find_layout
 
     if folder.is_dir() and any(p.is_dir() and p.name.lower() in ("training", "testing") for p in folder.iterdir()):
@@ -113,7 +124,7 @@ def _is_data_folder(folder: Path) -> bool:
 
 
 def find_masks(folder: Path) -> dict[str, Path]:
-    """Return the masks of a folder by case: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``; no other file counts.
+    """Return the masks of a folder by case: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``; ignore other files.
 
     Raises:
         IslesError: ``E-EVAL-07`` two files for one case.

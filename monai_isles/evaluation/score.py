@@ -101,18 +101,26 @@ def score_cases(
     left_out: dict[str, IslesError] | None = None,
     connectivity: int = 6,
 ) -> list[dict[str, object]]:
-    """Return one row a case, in the order of ``cases``.
+    """Return one row per case, in the order of ``cases``.
 
     Args:
-        mask_of: gives the mask of a case on its reference's grid, and facts for its row.
+        mask_of: returns the mask of a case on its reference's grid, and further entries of its row.
         method: name in the rows.
         place: where cases are scored.
         connectivity: of the lesions that are counted, 6 or 26.
-        left_out: takes the fault of every case that cannot be scored, while another one can.
+        left_out: receives the fault of every case that cannot be scored, as long as another one can.
 
     Raises:
         IslesError: the fault of the only case that cannot be scored, ``E-EVAL-08`` for several, ``E-EVAL-50`` for one
             whose fault has no code; those of ``monai_isles.cohort.run_cases``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> from monai_isles.evaluation import find_references
+    >>> cases = find_references(folder)
+    >>> nothing = FromFiles({case.name: None for case in cases})
+    >>> [row["dsc"] for row in score_cases(cases, nothing, "nothing predicted")]
+    [0.0, 0.0, 0.0]
     """
     alone = getattr(mask_of, "alone", lambda name: mask_of)
     tasks = [Task(case.name, (case, alone(case.name), method, connectivity)) for case in cases]
@@ -157,12 +165,12 @@ def _row(case: Case, mask_of: Masks, method: str, connectivity: int) -> dict[str
 
 @dataclass(frozen=True)
 class FromFiles:
-    """Give the masks of a folder of predictions; None for a case stands for an empty mask."""
+    """Read the masks of a folder of predictions; None for a case means an empty mask."""
 
     masks: Mapping[str, Path | None]
 
     def alone(self, name: str) -> FromFiles:
-        """Return the part that one case needs."""
+        """Return the part for one case."""
         return FromFiles({name: self.masks[name]})
 
     def __call__(self, case: Case, ref: Image) -> tuple[np.ndarray, dict[str, object]]:

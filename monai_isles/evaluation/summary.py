@@ -1,4 +1,4 @@
-"""Means, spreads and intervals over cases, with what was left out counted."""
+"""Summarise scores over cases: means, spreads and intervals, with the undefined values counted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ _COLUMNS = (
 
 
 def summary_table(summary: Mapping) -> str:
-    """Return the methods side by side (mean and SD), the intervals, the counts, and the rules for empty masks."""
+    """Return the methods side by side (mean and SD), the intervals, the counts, and the rules for empty masks.
+
+    >>> import monai_isles
+    >>> mask = (np.ones((2, 2, 1)), np.eye(4))  # array and affine
+    >>> "network" in summary_table(monai_isles.evaluate(mask, mask))
+    True
+    """
     first = next(iter(summary["methods"].values()))
     kind = "simulated data, not patients" if summary["simulated"] else "data as given"
     head = f"{summary['data']} ({kind}): {first['n']} cases of {first['subjects']} subjects"
@@ -47,7 +53,7 @@ def _plain(value: float | None, digits: int) -> str:
 
 
 def aligned(grid: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows of a table as lines of text, columns as wide as their widest cell."""
+    """Return the rows of a table as lines of text, with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
 
@@ -72,7 +78,7 @@ def _notes(summary: Mapping) -> list[str]:
 
 
 def _more(method: Mapping) -> list[str]:
-    """Return what the table has no column for; nothing of it for a summary that was written without."""
+    """Return the lines on values without a column; none for a summary without these values."""
     lines = []
     if "lesion_f1_iou25" in method["metrics"]:
         any_overlap, matched = (_cell(method["metrics"][key], 3) for key in ("lesion_f1", "lesion_f1_iou25"))
@@ -131,15 +137,21 @@ def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> d
     """Return the counts and statistics of one method over its cases.
 
     Every metric has n (cases where it is defined), mean, sd (n - 1), median, q1, q3 and a 95 % interval of the mean;
-    a distance also has ``imputed``: the same over all cases, the image diagonal standing for an undefined distance.
+    a distance also has ``imputed``: the same over all cases, with the image diagonal for undefined distances.
     Undefined numbers are None. ``strata`` holds the same by size of the reference lesion (``BY_SIZE`` only),
-    ``bland_altman`` the agreement of the volumes, ``calibration`` what the maps are worth, None without maps.
+    ``bland_altman`` the agreement of the volumes, ``calibration`` that of the maps, None without maps.
 
     Args:
-        rows: one dictionary a case, as ``score_case`` gives, with ``subject``.
+        rows: one dictionary per case, as from ``score_case``, with ``subject``.
         resamples, seed: of the bootstrap, which draws subjects with replacement and keeps the cases of one together.
 
     Source: percentile bootstrap, Efron 1979, doi:10.1214/aos/1176344552; ``tests/evaluation/test_summary.py``.
+
+    >>> from monai_isles.evaluation import score_case
+    >>> mask = np.ones((2, 2, 1))
+    >>> rows = [{"subject": "anna", **score_case(mask, mask, (1.0, 1.0, 5.0))}]
+    >>> summarise(rows)["metrics"]["dsc"]["mean"]
+    1.0
     """
     subjects = [str(row["subject"]) for row in rows]
     draws = _draws(subjects, resamples, seed)

@@ -1,4 +1,4 @@
-"""The rules a network has to beat: rCBF below 30 %, and the best single threshold of the training cases."""
+"""Threshold baselines for a network: rCBF below 30 %, and the best single threshold of the training cases."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CLUSTERS_ML = (0.0, 0.5, 1.0, 3.0)
 
 @dataclass(frozen=True)
 class SingleThreshold:
-    """One cut on one map, chosen on training cases.
+    """Hold one cut on one map, chosen on training cases.
 
     Units: ``cut`` as a fraction of the contralateral mean for ``rcbf`` (below is lesion), in seconds for ``tmax``
     (above is lesion); ``min_cluster_ml`` in ml; ``mean_dsc`` over the ``cases`` it was tuned on.
@@ -67,12 +67,22 @@ class SingleThreshold:
 
 
 def single_threshold_core(case: PerfusionCase, rule: SingleThreshold) -> np.ndarray:
-    """Return the lesion of one case by a tuned rule. Shapes: ``(H, W, D)`` boolean."""
+    """Return the lesion of one case by a tuned rule. Shapes: ``(H, W, D)`` boolean.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import find_entries
+    >>> folder = make_dataset("ct", cases=1, seed=7, series=False, max_slices=2)
+    >>> from monai_isles.inference.ischaemia import read_perfusion_case
+    >>> case = read_perfusion_case(find_entries(folder, keys=["ct", "cbf", "cbv", "mtt", "tmax"])[0])
+    >>> rule = SingleThreshold("rcbf", cut=0.3, min_cluster_ml=0.5, mean_dsc=0.5, cases=1)
+    >>> single_threshold_core(case, rule).shape == case.cbf.shape
+    True
+    """
     return drop_small(_cut(case, rule.map, rule.cut), cluster_vox(rule.min_cluster_ml, case.spacing_mm))
 
 
 def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThreshold:
-    """Choose the map, cut and smallest cluster of best mean Dice; the first of equals in the order of the grid.
+    """Choose the map, cut and smallest cluster of best mean Dice; ties go to the first in the order of the grid.
 
     Args:
         entries: training cases only, flat dictionaries with the paths of the maps and of ``label``.
@@ -81,6 +91,13 @@ def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThre
         IslesError: ``E-EVAL-03`` no entries; ``E-EVAL-04`` a map or label is not in an entry.
 
     Source: ours; ``tests/evaluation/test_threshold_baselines.py``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import find_entries
+    >>> folder = make_dataset("ct", cases=1, seed=7, series=False, max_slices=2)
+    >>> rule = tune_single_threshold(find_entries(folder, keys=["ct", "cbf", "cbv", "mtt", "tmax"]))
+    >>> rule.map in ("rcbf", "tmax"), 0 < rule.mean_dsc < 1
+    (True, True)
     """
     if not entries:
         raise refused("E-EVAL-03", where="single threshold", found="0 entries")

@@ -1,15 +1,5 @@
-from .bundle import check_metadata, complete_metadata, export_bundle
+from .bundle import check_metadata, export_bundle
 from .challenge import challenge_names, export_challenge
-from .graph import load_network, write_graphs
 from .nnunet import export_nnunet
 
-__all__ = [
-    "challenge_names",
-    "check_metadata",
-    "complete_metadata",
-    "export_bundle",
-    "export_challenge",
-    "export_nnunet",
-    "load_network",
-    "write_graphs",
-]
+__all__ = ["challenge_names", "check_metadata", "export_bundle", "export_challenge", "export_nnunet"]

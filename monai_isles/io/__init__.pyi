@@ -1,13 +1,12 @@
 from .checksums import sha256_of
 from .grid import require_same_grid, same_grid
 from .publish import publish_image, publish_json, publish_text
-from .read import Header, Image, read_header, read_image
+from .read import Image, read_header, read_image
 from .reader import LoadVerifiedd, VerifiedReader
 from .runs import RunFolder
 from .weights import load_state, publish_state
 
 __all__ = [
-    "Header",
     "Image",
     "LoadVerifiedd",
     "RunFolder",

@@ -1,7 +1,6 @@
 from .card import model_card
 from .curves import read_curves, training_curves
 from .figures import bland_altman_plot, dice_plot, reliability_plot, volume_scatter
-from .gather import load_view, read_scores
 from .montage import case_montage
 from .page import case_page, cohort_page
 from .tables import as_html, as_markdown, as_text
@@ -18,10 +17,8 @@ __all__ = [
     "case_page",
     "cohort_page",
     "dice_plot",
-    "load_view",
     "model_card",
     "read_curves",
-    "read_scores",
     "reliability_plot",
     "training_curves",
     "volume_scatter",

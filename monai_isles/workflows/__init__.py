@@ -1,4 +1,4 @@
-"""The body of every command: one file a verb, and the Python API."""
+"""The body of every command, one file per verb, and the Python API."""
 
 import lazy_loader
 

@@ -42,11 +42,16 @@ class Aside:
 
 @dataclass(frozen=True)
 class Result:
-    """Hold the files made of one case until they are saved; they go when this object goes.
+    """Hold the files of one case in a temporary folder until they are saved; it is deleted with this object.
 
     Args:
-        record: what ``result.json`` or ``perfusion.json`` says.
-        folder: where the files lie.
+        record: content of ``result.json`` or ``perfusion.json``.
+        folder: of the files.
+
+    >>> from monai_isles.workflows.api import Aside
+    >>> folder = Aside()
+    >>> Result({"case": "case_01"}, folder.path, folder).record["case"]
+    'case_01'
     """
 
     record: dict[str, Any]
@@ -55,7 +60,7 @@ class Result:
 
     @property
     def affine(self) -> np.ndarray:
-        """Return the 4 x 4 affine of the grid that every image lies on, in mm."""
+        """Return the 4 x 4 affine of the grid of all images, in mm."""
         return np.asarray(self.image(min(self.folder.glob("*.nii.gz")).name.removesuffix(".nii.gz")).affine)
 
     def array(self, name: str) -> np.ndarray:
@@ -63,11 +68,11 @@ class Result:
         return np.asarray(self.image(name).dataobj)
 
     def image(self, name: str) -> nibabel.Nifti1Image:
-        """Return an image as nibabel holds it."""
+        """Return an image as a nibabel object."""
         return nibabel.Nifti1Image.from_filename(self.folder / f"{name}.nii.gz")
 
     def save(self, out: str | Path) -> Path:
-        """Write every file into ``out``, each whole or not at all; return ``out``."""
+        """Write every file into ``out``, each complete or not at all; return ``out``."""
         for path in sorted(self.folder.rglob("*")):
             if path.is_file():
                 publish(Path(out) / path.relative_to(self.folder), partial(shutil.copyfile, path))
@@ -75,7 +80,14 @@ class Result:
 
 
 class Segmentation(Result):
-    """Hold ``lesion``, ``probability`` and what else a bundle writes of one case."""
+    """Hold ``lesion``, ``probability`` and the other results of a bundle for one case.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("ct", cases=1, seed=7, series=False, max_slices=2)
+    >>> result = segment(folder / "TRAINING" / "case_1", bundle="threshold")
+    >>> result.array("lesion").shape, result.lesion_ml > 1
+    ((256, 256, 2), True)
+    """
 
     @property
     def lesion_ml(self) -> float:
@@ -84,7 +96,7 @@ class Segmentation(Result):
 
 
 def load_bundle(name: str | Path, *, overlays: Sequence[str] = ()) -> Bundle:
-    """Return a bundle by its name, its folder or its zip, known to be one.
+    """Open a bundle by its name, its folder or its zip.
 
     Raises:
         IslesError: ``E-INF-10``.
@@ -98,7 +110,7 @@ def load_bundle(name: str | Path, *, overlays: Sequence[str] = ()) -> Bundle:
 
 
 def list_bundles() -> list[dict[str, Any]]:
-    """Return, of every bundle that can be named, what a user chooses by: one dictionary each, by name.
+    """Return the facts for choosing among the bundles known by name: one dictionary each, sorted by name.
 
     Units: of an input as its ``unit`` says; ``weights_mb`` in MB, None where the bundle carries no weights.
 
@@ -150,13 +162,19 @@ def segment(
     Args:
         case: a case folder, or an image by modality (``ct``, ``cbf``, ...): a path, a nibabel image, a pair of array
             and affine, or a MetaTensor.
-        weights, device, step, fast, whole_slices, mc_passes, threshold, min_size_vox: in place of the bundle's, as for
-            ``monai_isles.inference.Choices``.
-        resample: images on another grid than the first are in register and may be resampled onto it.
+        weights, device, step, fast, whole_slices, mc_passes, threshold, min_size_vox: replace the bundle's, as in
+            ``monai_isles.inference.predictor.Choices``.
+        resample: images on another grid than the first are registered and may be resampled onto it.
         report: also write ``report.html``.
     Raises:
         IslesError: ``E-USE-80`` not one case, and those of ``monai-isles predict``.
     Source: ours; ``tests/workflows/test_api.py``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> folder = make_dataset("ct", cases=1, seed=7, series=False, max_slices=2)
+    >>> result = segment(folder / "TRAINING" / "case_1", bundle="threshold")
+    >>> sorted(path.name for path in result.save("results/case_1").iterdir())[:2]
+    ['core.nii.gz', 'hypoperfused.nii.gz']
     """
     chosen: dict[str, Any] = {"fast": fast, "whole_slices": whole_slices, "mc_passes": mc_passes}
     paths, steps = tuple(map(Path, weights)), (step,) if isinstance(step, int) else tuple(step or ()) or None
@@ -194,6 +212,12 @@ def measure_perfusion(
     Raises:
         IslesError: those of ``monai-isles perfusion``.
     Source: ours; ``tests/workflows/test_api.py``.
+
+    >>> from monai_isles.phantom import make_case
+    >>> scan = make_case(1, seed=5, max_slices=2)
+    >>> series, affine = np.moveaxis(scan.ctp, 0, -1), np.diag([*scan.spacing_mm, 1.0])
+    >>> measure_perfusion((series, affine), dt_s=scan.dt_s).array("tmax").shape
+    (256, 256, 2)
     """
     aside = Aside()
     path, folder = _on_disk(series, aside.path / "ctp.nii.gz", dt_s=dt_s), aside.path / "out"
@@ -207,11 +231,17 @@ def evaluate(pred: ImageLike, ref: ImageLike, *, out: str | Path | None = None, 
 
     Args:
         pred, ref: two folders, or two masks of one case: files, nibabel images, pairs of array and affine, MetaTensors.
-        out: folder for ``per_case.csv``, ``summary.json`` and ``run.json``; none are kept unless told.
+        out: folder for ``per_case.csv``, ``summary.json`` and ``run.json``; None writes no files.
         how: further arguments of ``monai_isles.workflows.evaluate.score_folder``: ``data_list``, ``folds`` ...
     Raises:
         IslesError: those of ``monai-isles evaluate``.
     Source: ours; ``tests/workflows/test_api.py``.
+
+    >>> truth, affine = np.zeros((4, 4, 2)), np.diag([1.0, 1.0, 5.0, 1.0])
+    >>> truth[:2] = 1
+    >>> scores = evaluate((truth, affine), (truth, affine))
+    >>> scores["methods"]["network"]["metrics"]["dsc"]["mean"]
+    1.0
     """
     with TemporaryDirectory(prefix="monai-isles-") as aside:
         masks, references = _mask_folder(pred, Path(aside) / "pred"), _mask_folder(ref, Path(aside) / "ref")
@@ -233,7 +263,7 @@ def _entry(case: str | Path | Mapping[str, ImageLike], keys: Sequence[str], asid
 
 
 def _mask_folder(mask: ImageLike, folder: Path) -> Path:
-    """Return a folder of masks as it is; put one mask into a folder of its own."""
+    """Return a folder of masks unchanged; put a single mask into its own folder."""
     if isinstance(mask, (str, Path)) and not Path(mask).is_file():
         return Path(mask)
     folder.mkdir()
@@ -265,7 +295,7 @@ def _on_disk(image: ImageLike, path: Path, *, dt_s: float | None = None) -> Path
 
 
 def _storable(values: np.ndarray) -> np.ndarray:
-    """Return numbers in a type that every NIfTI reader knows: truth values as uint8, floats as float32."""
+    """Return values in a type that every NIfTI reader supports: booleans as uint8, floats as float32."""
     narrow = {"b": np.uint8, "f": np.float32}
     if values.dtype.kind in narrow:
         return values.astype(narrow[values.dtype.kind])

@@ -1,4 +1,4 @@
-"""The BIDS App: predict participants of a BIDS data set into BIDS derivatives; if one fails, the others run."""
+"""Run as a BIDS App: predict participants of a BIDS data set into BIDS derivatives; if one fails, the others run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORK = ".monai_isles"
 
 @dataclass(frozen=True)
 class Found(CaseInputs):
-    """Cases that are known already, in place of the paths of ``CaseInputs``."""
+    """Hold known cases instead of the paths of ``CaseInputs``."""
 
     cases: tuple[Case, ...] = ()
 
@@ -53,12 +53,12 @@ def predict_participants(
 ) -> dict[str, Any]:
     """Predict participants of ``source`` and write their results below ``out``; return the record of each.
 
-    A session that lacks maps which the bundle reads is measured from its CT perfusion series where it has one.
+    A session without the bundle's maps is measured from its CT perfusion series, if it has one.
 
     Args:
         source: BIDS data set. out: BIDS derivative data set; participants of earlier calls stay in it.
-        participants: labels, with or without ``sub-``; all unless told.
-        work: what ``predict`` and ``predict-series`` write goes here, ``<out>/.monai_isles`` unless told.
+        participants: labels, with or without ``sub-``; by default all.
+        work: folder for the output of ``predict`` and ``predict-series``; by default ``<out>/.monai_isles``.
         resample, entropy, report, gpus, memory_gb, strict: as for ``predict``.
     Raises:
         IslesError: ``E-LIST-67`` a label that is not there, and those of ``scan_bids``, ``predict`` and

@@ -23,7 +23,7 @@ from monai_isles.metrics.overlap import RULES
 
 
 class _How(TypedDict):
-    """How ``score_cases`` is called for every method."""
+    """Hold the arguments of ``score_cases`` for every method."""
 
     place: Place
     left_out: dict[str, IslesError] | None
@@ -51,21 +51,21 @@ def score_folder(
 ) -> dict[str, object]:
     """Score every reference case and write ``per_case.csv``, ``summary.json`` and ``run.json``; return the summary.
 
-    Where ``probability.nii.gz`` lies beside a mask, ``per_case.csv`` has ``MAP_COLUMNS`` too.
-    With ``baseline`` also ``baseline_per_case.csv`` (rCBF < 30 %), and with ``folds`` besides
-    ``single_threshold_per_case.csv``, its cut tuned on the folds of the list that are not scored.
+    With ``probability.nii.gz`` beside a mask, ``per_case.csv`` has ``MAP_COLUMNS`` too. ``baseline`` adds
+    ``baseline_per_case.csv`` (rCBF < 30 %), and with ``folds`` also ``single_threshold_per_case.csv``, whose cut is
+    tuned on the folds of the list that are not scored.
 
     Args:
         pred_dir: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``.
         ref_dir: ISLES folder, or masks named like the predictions; with a data list also a URL of such a folder.
-        out_dir: a folder of its own.
-        data_list, section, folds: score the cases of a data list only.
+        out_dir: folder for the results.
+        data_list, section, folds: score only the cases of a data list.
         baseline: score the threshold rules on the same cases; needs the perfusion maps.
         allow_missing: score a missing prediction as an empty mask.
         resamples, seed: bootstrap of the intervals.
-        place: where cases are scored; the files are the same wherever.
+        place: where cases are scored; the files do not depend on it.
         connectivity: of the lesions that are counted: 6 by faces, 26 by edges and corners too.
-        strict: refuse when a case cannot be scored; else it is left out by every method, and ``left_out`` says why.
+        strict: refuse if a case cannot be scored; else it is left out by every method, with its reason in ``left_out``.
 
     Raises:
         IslesError: ``E-EVAL-01`` to ``E-EVAL-11``, ``E-EVAL-50``; ``E-LIST-71`` to ``E-LIST-75`` references at a URL,

@@ -1,4 +1,4 @@
-"""From a series to a case on disk: movement undone, maps measured, everything a bundle may ask for beside them."""
+"""Turn a series into a case on disk: undo movement, measure maps, write the other inputs of a bundle."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ RESIDUAL, LEAST_RESIDUAL_HU = 2.0, 10.0
 
 @dataclass(frozen=True)
 class MeasuredStudy:
-    """A study whose maps lie in ``<case>/maps``.
+    """Hold a study whose maps lie in ``<case>/maps``.
 
     Args:
         entry: flat dictionary of paths of the CT and the maps, as a bundle's preprocessing reads it.
         record: content of ``maps/perfusion.json``.
-        slices: DICOM files of the first time, one a slice; empty for NIfTI.
+        slices: DICOM files of the first time, one per slice; empty for NIfTI.
         simulated: the data are the phantom's.
     """
 
@@ -49,14 +49,14 @@ def measure_study(
     study: StudyFiles, name: str, out: Path, *, dt_s: Asked = None, series: bool = False, device: str = "cpu",
     resample: bool = False, slab_mm: float | None = None,
 ) -> MeasuredStudy:  # fmt: skip
-    """Write ``<out>/<name>/maps``: CT, the maps, brain, ``perfusion.json``; what is there of the same source stays.
+    """Write ``<out>/<name>/maps``: CT, the maps, brain, ``perfusion.json``; keep existing files of the same source.
 
-    The CT is the plain one of the study where it lies on the series' grid, else the mean of the frames before the
-    bolus: it has the noise of that mean, and its slices are those of the series.
+    The CT is the plain one of the study if it lies on the series' grid, else the mean of the frames before the bolus,
+    with the noise of that mean and the slices of the series.
 
     Args:
         series: also write the series itself, repaired and in even frames, for bundles that read it.
-        resample: a plain CT on another grid is in register, by the user's word.
+        resample: the user states that a plain CT on another grid is registered.
         slab_mm: average the slices of a DICOM series to about this thickness.
     Raises:
         IslesError: those of ``read_study``, ``prepare_series`` and ``measured_maps``.
@@ -121,7 +121,7 @@ def _measure(
 
 
 def _series_facts(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the page says of scan length, coverage and tube voltage."""
+    """Return scan length, coverage and tube voltage for the page."""
     wanted, kv = record["scan"]["wanted_s"], record["tube_kv"]
     facts = {"coverage": f"{record['coverage']['mm']:g} mm in {record['coverage']['slices']} slices"}
     if wanted is not None:
@@ -148,7 +148,7 @@ def _remarks(prepared: PreparedSeries, images: StudyImages) -> list[Flag]:
 
 
 def _publish_series(path: Path, prepared: PreparedSeries, like: Image) -> None:
-    """Write the series as the maps were measured from it: bad frames mended, movement undone, frames in even steps."""
+    """Write the series used for the maps: bad frames repaired, movement undone, frames at even steps."""
     import nibabel
 
     from monai_isles.io.publish import publish
@@ -168,11 +168,11 @@ def brain_facts(image: np.ndarray, brain: np.ndarray) -> dict[str, float]:
 
 
 def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadata: Mapping[str, Any]) -> list[Flag]:
-    """Return a remark on every image unlike those that the model was trained on.
+    """Return a remark on every image that differs from the training images.
 
-    Compared are the median and the 99th percentile in the brain with their smallest and largest value among the
-    training cases (``training_intensities`` of the metadata), a tenth of that span allowed beyond either end; without
-    them the bundle's stated range of values.
+    The median and the 99th percentile in the brain are compared with their smallest and largest value among the
+    training cases (``training_intensities`` of the metadata), with a tenth of that span allowed beyond either end;
+    without them with the bundle's stated range of values.
 
     Shapes: images and ``brain`` (H, W, D).
     Args:

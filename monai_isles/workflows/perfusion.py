@@ -34,7 +34,7 @@ RECORD, TABLE = "perfusion.json", "per_case.csv"
 
 @dataclass(frozen=True)
 class Measuring:
-    """Say how maps are measured: the settings of ``monai_isles.perfusion.measured_maps``.
+    """Hold how maps are measured: the settings of ``monai_isles.perfusion.measured_maps``.
 
     Args:
         dt_s: seconds between frames, or the time of each, instead of the file's.
@@ -53,7 +53,7 @@ class Measuring:
     slab_mm: float | None = None
 
     def settings(self) -> dict[str, object]:
-        """Return what the record of a series says of them."""
+        """Return the settings for the record of a series."""
         made = map_settings(self.method, self.truncation, self.smoothing_mm)
         return {**made, "motion": self.motion, "device": self.device}
 
@@ -71,8 +71,8 @@ def perfusion(
     """Measure one series into ``out``, or several into ``out/<name>``; return the record of the one, or of all.
 
     Args:
-        paths: as ``monai_isles.data.study.study_places`` takes them: files, folders, data sets.
-        gpus, memory_gb: that one of several needs of its worker; ``gpus`` is 1 on cuda unless told.
+        paths: files, folders, data sets, as for ``monai_isles.data.study.study_places``.
+        gpus, memory_gb: needs of one of several series; ``gpus`` is 1 on cuda by default.
     Raises:
         IslesError: those of ``measure_series``, ``measure_cohort`` and ``monai_isles.io.RunFolder``.
     Source: ours; ``tests/cli/test_perfusion.py``.
@@ -95,7 +95,7 @@ def perfusion(
 def measure_series(
     path: str | Path, out: Path, how: Measuring, *, stamp: Mapping[str, object] | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Read, prepare, measure and write one series; return its record and the SHA-256 of the file it is like.
+    """Read, prepare, measure and write one series; return its record and the SHA-256 of its reference file.
 
     ``out`` gets ``cbf cbv mtt tmax ttp rcbf brain`` as NIfTI; ``core`` and ``hypoperfused`` where an artery was found;
     and ``perfusion.json``, the record with ``stamp``.
@@ -140,7 +140,7 @@ def measure_series(
 def _volumes(
     maps: PerfusionMaps, series: SeriesInput, left: np.ndarray, healthy: np.ndarray, out: Path
 ) -> dict[str, Any]:
-    """Write core and hypoperfused tissue and return their record; only the reason where no artery leads the tissue."""
+    """Write core and hypoperfused tissue and return their record; only the reason if no artery leads the tissue."""
     if not maps.artery_leads:
         for name in MASKS:
             (out / f"{name}.nii.gz").unlink(missing_ok=True)
@@ -163,13 +163,13 @@ def measure_cohort(
     memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Record]:
-    """Measure every series into ``out/<name>`` and return one record a series; write ``per_case.csv``.
+    """Measure every series into ``out/<name>`` and return one record per series; write ``per_case.csv``.
 
     A series whose ``perfusion.json`` states the same files and settings is not measured again.
 
     Args:
-        paths: as ``study_places`` takes them; what is no study is a failed record.
-        gpus, memory_gb: that one series needs of its worker.
+        paths: as for ``study_places``; a path without a study is a failed record.
+        gpus, memory_gb: needs of one series.
         strict: stop at the first series that fails.
     Raises:
         IslesError: ``E-SCAN-03`` two of one name, and those of ``monai_isles.cohort.run_cases``.
@@ -189,7 +189,7 @@ def measure_cohort(
 
 
 def measure_one(task: Task) -> Record:
-    """Measure the series of a task, unless it was done with the same files and settings."""
+    """Measure the series of a task, unless it is done with the same files and settings."""
     study, out, how = task.about
     stamp = _stamp(study, how)
     files = [Path(out) / f"{name}.nii.gz" for name in (*MAPS, "brain")]
@@ -204,7 +204,7 @@ def _stamp(study: StudyFiles, how: Measuring) -> dict[str, object]:
 
 
 def _publish_table(out: Path, records: Mapping[str, Record]) -> None:
-    """Write one row a series: what was measured, read from its own record, nothing of when or where."""
+    """Write one row per series with its measurements, without time or place."""
     columns, found = ("frames", "dt_s", "brain_ml"), ("core_ml", "hypoperfused_ml", "mismatch_ml", "mismatch_ratio")
     lines = []
     for name, one in records.items():

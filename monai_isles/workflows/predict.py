@@ -40,12 +40,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CaseInputs:
-    """Say which cases are predicted.
+    """Hold which cases are predicted.
 
     Args:
-        paths: case folders and data folders, or what the paths of ``data_list`` are relative to.
-        data_list, section, folds: the cases of this list only.
-        resample: images on another grid than a case's first are in register and may be resampled onto it.
+        paths: case folders and data folders, or the root of the paths of ``data_list``.
+        data_list, section, folds: only the cases of this list.
+        resample: images on another grid than a case's first are registered and may be resampled onto it.
     """
 
     paths: tuple[str | Path, ...]
@@ -57,7 +57,7 @@ class CaseInputs:
     def entries(
         self, keys: Sequence[str], *, fetch: bool = False, strict: bool = False
     ) -> tuple[list[dict[str, object]], dict[str, Record]]:
-        """Return the flat dictionary of every case that has what the bundle reads, and the records of the others.
+        """Return the flat dictionary of every case with the bundle's modalities, and the records of the others.
 
         Args:
             strict: raise the first fault instead.
@@ -88,10 +88,10 @@ def predict(
     report: bool = True,
     strict: bool = False,
 ) -> dict[str, Any]:
-    """Predict cases into ``out/<case>`` and return what ``out/run.json`` says of them: ``cases`` by name, ``settings``.
+    """Predict cases into ``out/<case>`` and return the content of ``out/run.json``: ``cases`` by name, ``settings``.
 
     Args:
-        gpus, memory_gb: that a case needs of its worker.
+        gpus, memory_gb: needs of one case.
         entropy, bids, report: also write ``entropy.nii.gz``, a BIDS derivative tree, the page of each case and of all.
         strict: stop at the first case that fails.
     Raises:
@@ -120,13 +120,13 @@ def predict(
 
 
 def prediction_record(kind: str, predictor: Predictor, cases: Mapping[str, Record]) -> dict[str, Any]:
-    """Return what ``run.json`` says of a prediction."""
+    """Return the content of ``run.json`` for a prediction."""
     made = {"bundle": predictor.bundle, "weights": predictor.weights}
     return {"kind": kind, **made, "cases": dict(cases), "settings": predictor.settings}
 
 
 def settle_entropy(folder: Path, record: Record, *, wanted: bool) -> None:
-    """Write the entropy map of a predicted case where it is wanted; else remove one of an earlier prediction."""
+    """Write the entropy map of a predicted case if wanted; else remove one of an earlier prediction."""
     if wanted and record["outcome"] != "failed":
         publish_entropy(folder)
     elif record["outcome"] == "ok":
@@ -149,13 +149,13 @@ def publish_page(out: Path, entry: Entry, maps: Mapping[str, object], result: di
 
 @dataclass(frozen=True)
 class Recipe:
-    """Say how a process builds the predictor that this one built.
+    """Hold how another process builds the same predictor.
 
     Args:
         bundle, out, weights, device, changes: as for ``load_predictor``.
-        cache_dir, cache_gb: keep preprocessed cases there, as ``monai_isles.transforms.KeptPreparation`` does.
+        cache_dir, cache_gb: cache for preprocessed cases, as for ``monai_isles.transforms.KeptPreparation``.
         after: as for ``predict_cases``; a function of a module, or ``functools.partial`` of one.
-        content: checksum of configs and weights: a worker that lives on builds the predictor anew when they changed.
+        content: checksum of configs and weights: a running worker rebuilds the predictor when they change.
     """
 
     bundle: Bundle
@@ -188,10 +188,10 @@ def recipe_of(
     after: After | None = None,
     elsewhere: bool = True,
 ) -> Recipe:
-    """Return the recipe of a predictor; ``elsewhere``: its paths absolute, a worker may stand in another folder.
+    """Return the recipe of a predictor; ``elsewhere`` makes its paths absolute for workers in another folder.
 
     Args:
-        choices: their weights, device and cache. changes: settings to put in place of the config's.
+        choices: their weights, device and cache. changes: settings that replace the config's.
     """
     bundle = Bundle.open(bundle)
     spelled: Callable[[Path], Path] = (lambda path: Path(path).absolute()) if elsewhere else Path
@@ -218,12 +218,12 @@ def predict_cohort(
     memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Record]:
-    """Predict every entry as ``predict_cases`` does, with the same records and files, wherever ``place`` says.
+    """Predict every entry at ``place``, with the records and files of ``predict_cases``.
 
     Args:
-        predictor: what ``recipe`` builds, where this process has it already.
-        gpus: that a case needs of its worker; 1 unless told where the predictor stands on one.
-        memory_gb: that a case needs of its worker.
+        predictor: result of ``recipe``, if this process already has it.
+        gpus: needs of one case; by default 1 if the predictor is on a GPU.
+        memory_gb: needs of one case.
         strict: stop at the first case that fails.
     Raises:
         IslesError: those of ``load_predictor`` and ``monai_isles.cohort.run_cases``.
@@ -240,7 +240,7 @@ def predict_cohort(
 
 
 def predict_one(task: Task) -> Record:
-    """Predict the case of a task with the predictor that this process keeps."""
+    """Predict the case of a task with the predictor cached in this process."""
     recipe, entry = task.about
     predictor = kept(recipe, recipe.load)
     return predict_cases(predictor, [entry], recipe.out, after=recipe.after, strict=True)[task.case]
@@ -249,20 +249,19 @@ def predict_one(task: Task) -> Record:
 def predict_cases(
     predictor: Predictor, entries: Sequence[Entry], out: Path, *, after: After | None = None, strict: bool = False
 ) -> dict[str, Record]:
-    """Predict every entry into ``out/<case>`` and return one record a case: ``ok``, ``done before`` or ``failed``.
+    """Predict every entry into ``out/<case>`` and return one record per case: ``ok``, ``done before`` or ``failed``.
 
     ``result.json`` holds the volume, ``lesion_ml_interval`` (``Calibration.interval``), ``lesions``
-    (``lesion_confidence``), ``remarks`` (what was repaired or is unusual) and, where the case has CBF and Tmax,
-    ``perfusion`` (``perfusion_block``) beside what made them. A case whose
-    ``result.json`` states the same weights, settings, inputs and maps as they lie there is not predicted again. The
-    next case is read and the last one written while the networks run (``overlapped``); ``seconds`` are those of a
-    case's own stages.
+    (``lesion_confidence``), ``remarks`` (repairs and unusual values), for a case with CBF and Tmax ``perfusion``
+    (``perfusion_block``), and the settings and inputs. A case whose ``result.json`` states the same weights, settings,
+    inputs and maps is not predicted again. The next case is read and the last one written while the networks run
+    (``overlapped``); ``seconds`` counts only a case's own stages.
 
     Args:
         entries: flat dictionaries (``monai_isles.case.Case.entry``).
-        after: called with entry, maps and result of each case before its ``result.json`` is written, in the thread
-            that writes.
-        strict: raise what fails instead of recording it.
+        after: called with entry, maps and result of each case before its ``result.json`` is written, in the writing
+            thread.
+        strict: raise faults instead of recording them.
     Source: ours; ``tests/workflows/test_predict_cases.py``.
     """
     stages = _Stages(predictor, out, after, strict)
@@ -272,7 +271,7 @@ def predict_cases(
 
 @dataclass
 class _Staged:
-    """One case between two stages; a ``record`` means that nothing is left to do."""
+    """Hold one case between two stages; a ``record`` means that it is finished."""
 
     entry: Entry
     stamp: dict[str, object] = field(default_factory=dict)
@@ -289,7 +288,7 @@ class _Staged:
 
 @dataclass(frozen=True)
 class _Stages:
-    """The three stages of a case; a fault in one of them is the record of this case alone."""
+    """Run the three stages of a case; a fault in one of them becomes the record of this case."""
 
     predictor: Predictor
     out: Path
@@ -353,7 +352,7 @@ class _Stages:
 
 
 def prediction_stamp(predictor: Predictor, entry: Entry) -> dict[str, object]:
-    """Return what decides a result: bundle, weights, settings and the content of the inputs."""
+    """Return everything that affects a result: bundle, weights, settings and the content of the inputs."""
     modalities = {key: str(entry[key]) for key in predictor.modalities if key in entry}
     return {
         "case": entry["case"],
@@ -367,7 +366,7 @@ def prediction_stamp(predictor: Predictor, entry: Entry) -> dict[str, object]:
 
 
 def is_predicted(folder: Path, stamp: Mapping[str, object]) -> bool:
-    """Tell whether a case's folder holds the result of the same inputs and settings, its maps unchanged."""
+    """Return whether a case's folder holds the unchanged result of the same inputs and settings."""
     before = done_before(folder / "result.json", stamp) or {}
     maps = before.get("maps_sha256")
     return isinstance(maps, dict) and bool(maps) and maps == _checksums(folder, maps)

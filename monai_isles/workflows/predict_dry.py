@@ -1,4 +1,4 @@
-"""Do everything of a prediction that comes before the network, and write nothing: ``predict --dry-run``."""
+"""Check everything of a prediction before the network, without writing: ``predict --dry-run``."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _READS = (LoadVerifiedd, LoadImaged, SameGridd)
 
 
 def rehearse(inputs: CaseInputs, out: Path, *, bundle: Bundle, choices: Choices = UNCHANGED) -> dict[str, Any]:
-    """Judge everything that ``predict`` would read: configs, weights, the output folder, every image of every case.
+    """Check everything that ``predict`` would read: configs, weights, the output folder, every image of every case.
 
-    Not run: registration, network, postprocessing.
+    Registration, network and postprocessing do not run.
 
     Raises:
         IslesError: those of ``predict`` before its first case.
@@ -56,7 +56,7 @@ def rehearse_series(
     series: str | None = None,
     **how: Any,
 ) -> dict[str, Any]:
-    """Judge everything that ``predict_series`` would read; ``how``: of ``read_study``."""
+    """Check everything that ``predict_series`` would read; ``how`` holds options of ``read_study``."""
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
     require_given(config["modalities"], bundle)
@@ -72,14 +72,14 @@ def rehearse_series(
 
 
 def rehearse_cases(predictor: Predictor, entries: Sequence[Entry], out: Path) -> dict[str, Record]:
-    """Read and judge every entry as its prediction would; no network runs, nothing is written.
+    """Read and check every entry as its prediction would, without network and output.
 
     A record has ``outcome``: ``ready``, ``done before`` (its result is there) or ``failed``; a ready case also
     ``shape`` and ``spacing_mm`` of its grid and, for a bundle that predicts by windows, ``windows_at_most``.
 
     Args:
         entries: flat dictionaries (``monai_isles.case.Case.entry``).
-        out: where the results would go.
+        out: folder for the results.
     Source: ours; ``tests/workflows/test_predict_dry.py``.
     """
     records: dict[str, Record] = {}
@@ -109,7 +109,7 @@ def _read_study(study: StudyFiles, **how: Any) -> Record:
 
 
 def _read(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, object]:
-    """Run the bundle's own transforms up to the last that reads or compares grids; read what they leave unread."""
+    """Run the bundle's own transforms up to the last that reads or compares grids; read the other files."""
     data: Mapping[str, Any] = {key: value for key, value in entry.items() if key != LABEL}
     for transform in _leading(predictor.preprocessing):
         data = transform(data)
@@ -131,7 +131,7 @@ def _read(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, object
 
 
 def _leading(preprocessing: object) -> list:
-    """Return the transforms up to the last reader or grid check, none of them one that keeps files."""
+    """Return the transforms up to the last reader or grid check, without caching ones."""
     transforms = list(getattr(preprocessing, "transforms", ()))
     last = max((n for n, one in enumerate(transforms) if isinstance(one, _READS)), default=-1)
     return [one for one in transforms[: last + 1] if getattr(one, "cache_dir", None) is None]

@@ -1,4 +1,4 @@
-"""Take studies from the series to every result, here or on a cluster; if one fails, the others still run."""
+"""Process studies from the series to all results, here or on a cluster; if one fails, the others still run."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ _PATIENT = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which results to write, beside those that every prediction has.
+    """Hold which results to write besides those of every prediction.
 
     Args:
         report: the page. dicom: names of ``DICOM_FILES``, written where the source is DICOM; ``sr`` has a SEG with it.
-        show_patient: print the patient's name, number, birth date, sex and study date on the page, nowhere else.
+        show_patient: print the patient's name, number, birth date, sex and study date on the page, and only there.
         metadata: of the bundle. viewer: of the page, one of ``monai_isles.reports.page.VIEWERS``.
         dawn: age in years and NIHSS, for the DAWN profile of one study; they are used and not kept.
     """
@@ -72,7 +72,7 @@ class Wanted:
     dawn: tuple[float, float] | None = None
 
     def files(self, measured: MeasuredStudy) -> list[str]:
-        """Return the names that a finished case has."""
+        """Return the file names of a finished case."""
         found = ["result.json", "lesion.nii.gz", *(["report.html"] if self.report else [])]
         if measured.slices:
             found += [name for kind in self.objects for name in DICOM_FILES[kind]]
@@ -80,7 +80,7 @@ class Wanted:
 
     @property
     def objects(self) -> list[str]:
-        """Return the names of ``DICOM_FILES`` that are written, in its order; a report names the segments of a SEG."""
+        """Return the written names of ``DICOM_FILES``, in its order; a report needs the segments of a SEG."""
         return [kind for kind in DICOM_FILES if kind in self.dicom or (kind == "seg" and "sr" in self.dicom)]
 
 
@@ -122,7 +122,7 @@ def publish_results(
 
 
 def _withhold_volumes(measured: MeasuredStudy, result: dict[str, Any]) -> None:
-    """Give no volumes of the rules where no artery was found."""
+    """Remove the volumes of the rules if no artery was found."""
     if result.get("perfusion") and any(flag["code"] == LATE_ARTERY for flag in measured.record["flags"]):
         result["perfusion"] = {"not_computed": NO_ARTERY}
 
@@ -250,17 +250,17 @@ def predict_series(
     memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Any]:
-    """Measure and predict every study into ``out/<study>`` and return what ``out/run.json`` says of them.
+    """Measure and predict every study into ``out/<study>`` and return the content of ``out/run.json``.
 
     Args:
         paths: DICOM folders, 4D NIfTI files, or folders with one.
         wanted: results beside those of every prediction; the bundle's metadata are filled in.
-        series: UID or number of the DICOM series, where a folder holds several.
+        series: UID or number of the DICOM series, if a folder holds several.
         dt_s, resample, slab_mm, entropy: as for ``SeriesWay``. bids: also write a BIDS derivative tree.
-        gpus, memory_gb: that a study needs of its worker. strict: stop at the first study that fails.
+        gpus, memory_gb: needs of one study. strict: stop at the first study that fails.
     Raises:
-        IslesError: ``E-SCAN-04`` a bundle that reads what a series does not give, and those of ``predict_studies`` and
-            ``RunFolder``.
+        IslesError: ``E-SCAN-04`` a bundle with inputs that a series does not provide, and those of ``predict_studies``
+            and ``RunFolder``.
     Source: ours; ``tests/cli/test_predict_series.py``.
     """
     config = bundle.config("inference")
@@ -290,7 +290,7 @@ def predict_series(
 
 
 def require_given(modalities: Sequence[str], bundle: Bundle) -> None:
-    """Refuse a bundle that reads what a series does not give.
+    """Refuse a bundle with inputs that a series does not provide.
 
     Raises:
         IslesError: ``E-SCAN-04``.
@@ -302,13 +302,13 @@ def require_given(modalities: Sequence[str], bundle: Bundle) -> None:
 
 @dataclass(frozen=True)
 class SeriesWay:
-    """Say what becomes of a study.
+    """Hold how a study is processed.
 
     Args:
         recipe: of the predictor; each process builds it once.
         wanted: results beside those of every prediction, and the bundle's metadata.
         dt_s: seconds between frames, or the time of each, instead of the file's.
-        resample: a plain CT on another grid is in register.
+        resample: a plain CT on another grid is registered.
         slab_mm: average the slices of a DICOM series to about this thickness.
         series: the bundle reads the series itself.
         entropy: write ``entropy.nii.gz`` too.
@@ -323,7 +323,7 @@ class SeriesWay:
     entropy: bool = False
 
     def measured(self, study: StudyFiles, name: str, device: str) -> MeasuredStudy:
-        """Return the study with its maps on disk; what is there of the same source stays."""
+        """Return the study with its maps on disk; keep existing maps of the same source."""
         read: dict[str, Any] = {"dt_s": self.dt_s, "resample": self.resample, "slab_mm": self.slab_mm}
         return measure_study(study, name, self.recipe.out, **read, series=self.series, device=device)
 
@@ -338,16 +338,16 @@ def predict_studies(
     memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Record]:
-    """Measure, predict and publish every study; return one record each, in the order of ``found`` wherever they ran.
+    """Measure, predict and publish every study; return one record each, in the order of ``found``.
 
-    What is done of a study stays; a fault is the record of its study alone.
+    Finished parts of a study are kept; a fault becomes the record of its own study.
 
     Args:
-        found: of ``monai_isles.data.study.find_studies``; what was not found keeps its record.
+        found: of ``monai_isles.data.study.find_studies``; an unusable study keeps its record.
         place: where the studies run; for a cluster or Slurm the paths of ``way.recipe`` are absolute.
-        predictor: what ``way.recipe`` builds.
-        gpus: that a study needs of its worker; 1 unless told where the predictor stands on one.
-        memory_gb: that a study needs of its worker.
+        predictor: result of ``way.recipe``.
+        gpus: needs of one study; by default 1 if the predictor is on a GPU.
+        memory_gb: needs of one study.
         strict: stop at the first study that fails.
     Raises:
         IslesError: those of ``monai_isles.cohort.run_cases``.
@@ -366,7 +366,7 @@ def predict_studies(
 
 
 def study_done(task: Task, predictor: Predictor | None = None) -> Record:
-    """Do the study of a task with the given predictor, or with the one that this process keeps."""
+    """Process the study of a task with the given predictor, or with the one cached in this process."""
     way, study = task.about
     predictor = predictor or kept(way.recipe, way.recipe.load)
     folder = Path(way.recipe.out) / task.case

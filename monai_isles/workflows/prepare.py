@@ -1,4 +1,4 @@
-"""Fill the cache of preprocessed cases, on one process or many."""
+"""Fill the cache of preprocessed cases, in one process or several."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ TRAINING, PREDICTION = "training", "prediction"
 
 @dataclass(frozen=True)
 class Preparation:
-    """Say how a bundle preprocesses the cases of one data folder and where they are kept.
+    """Hold how a bundle preprocesses the cases of one data folder, and their cache.
 
     Args:
         folder: of the data, or a URL with a list (``monai_isles.data.remote``).
-        use: ``training`` or ``prediction``: whose config of the bundle.
+        use: ``training`` or ``prediction``: the config of the bundle to use.
         overlays: config files inside the bundle.
-        data_list: path; training without one makes the folder's own.
+        data_list: path; a training without one makes one of the folder.
         cache_dir, cache_gb: as for ``monai_isles.transforms.KeptPreparation``.
     """
 
@@ -44,11 +44,11 @@ class Preparation:
     data_list: str | None = None
 
     def config(self) -> ConfigParser:
-        """Return the config, judged, nothing built.
+        """Return the config, judged but not built.
 
         Raises:
-            IslesError: ``E-XVAL-01``, ``E-INF-10``, ``E-SAFE-*`` for a bundle that asks for more than it may,
-                ``E-USE-66`` for one that trains on no case.
+            IslesError: ``E-XVAL-01``, ``E-INF-10``, ``E-SAFE-*`` for a bundle with forbidden content, ``E-USE-66``
+                for one that trains on no case.
         """
         bundle = Bundle(Path(self.bundle), self.overlays)
         config = bundle.config("train" if self.use == TRAINING else "inference")
@@ -61,10 +61,10 @@ class Preparation:
         return config
 
     def entries(self, *, section: str, left_out: list[Finding] | None = None) -> list[dict[str, object]]:
-        """Return the cases of the folder, or of its data list, with what the bundle reads.
+        """Return the cases of the folder, or of its data list, with the bundle's modalities.
 
         Args:
-            left_out: takes why cases are left out, one finding each; without it the first fault is raised.
+            left_out: receives one finding for each case left out; without it the first fault is raised.
         Raises:
             IslesError: those of ``monai_isles.data.find_entries``, ``find_data_list`` and ``load_entries``.
         """
@@ -90,7 +90,7 @@ class Preparation:
 
 
 def _training_keys(config: ConfigParser) -> list[str]:
-    """Return the keys that the training itself asks of ``load_entries``."""
+    """Return the keys that the training requests from ``load_entries``."""
     data = config["train#dataset#data"]
     data = config[data.removeprefix("@")] if isinstance(data, str) else data
     config["keys_of_training"] = data["keys"]
@@ -108,13 +108,13 @@ def prepare(
     memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Any]:
-    """Preprocess every case of data folders into the cache and return one record a case.
+    """Preprocess every case of data folders into the cache and return one record per case.
 
-    ``cases`` of the result: ``ok``, ``done before`` or ``failed`` by name, those that cannot be used last.
+    ``cases`` of the result: ``ok``, ``done before`` or ``failed`` by name, unusable ones last.
 
     Args:
-        how: the preparation of one folder; ``folder`` is put in place for each.
-        gpus, memory_gb: that a case needs of its worker. strict: stop at the first case that fails.
+        how: the preparation of one folder; ``folder`` is replaced for each.
+        gpus, memory_gb: needs of one case. strict: stop at the first case that fails.
     Raises:
         IslesError: those of ``Preparation.entries`` when no case is left, and of ``monai_isles.cohort.run_cases``.
     Source: ours; ``tests/cli/test_prepare.py``.
@@ -135,7 +135,7 @@ def prepare(
 
 
 def prepare_one(task: Task) -> Record:
-    """Preprocess the case of a task, unless it is in the cache, whole."""
+    """Preprocess the case of a task, unless it is already in the cache."""
     how, entry = task.about
     preparation = kept(how, how.load)
     entry = fetched(entry)

@@ -16,7 +16,7 @@ from monai_isles.reports.views import CaseView, Cohort
 
 
 def report(pred_dir: str, ref_dir: str, scores: Sequence[str], out: str | Path, **how: Any) -> Cohort:
-    """Write the page of a cohort and return what it shows.
+    """Write the page of a cohort and return its content.
 
     Args:
         pred_dir, ref_dir, scores, how: as for ``gather_cohort``.
@@ -42,16 +42,17 @@ def gather_cohort(
     command: Sequence[str] = (),
     mirrored: bool = False,
 ) -> Cohort:
-    """Return the cohort; its tables are read and checked now, its images one case at a time when it is drawn.
+    """Return the cohort; its tables are read and checked now, its images later, one case at a time.
 
     Args:
-        pred_dir, ref_dir: what the first folder of scores was made with.
-        scores, names: folders of scores and what to call them: the bundle of a single one, else the folders' names.
+        pred_dir, ref_dir: folders scored in the first folder of scores.
+        scores, names: folders of scores and their names; by default the bundle of a single one, else the folders'
+            names.
         curves: ``curves.csv`` of the training.
-        title: heading; made from the data's name when None.
+        title: heading; None derives it from the name of the data.
         published: rows of a paper to print below, as ``papers.published.published_rows`` returns them.
         command: words of the command line; folders in it are cut to their last name.
-        mirrored: show the mirrored channels of every case whose ``result.json`` says how they were made.
+        mirrored: show the mirrored channels of every case whose ``result.json`` describes them.
     Raises:
         IslesError: ``E-REP`` 01 to 04, 07 and 09.
     """

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from monai_isles import evaluation
-from monai_isles.evaluation import COLUMNS, score_case
+from monai_isles.evaluation import score_case
+from monai_isles.evaluation.score import COLUMNS
 
 
 def test_one_case_by_hand() -> None:

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 import monai_isles
 from monai_isles.bundle import Bundle
 from monai_isles.errors import IslesError
-from monai_isles.export import load_network, write_graphs
 from monai_isles.export.bundle import Exported
-from monai_isles.export.graph import TOLERANCE, require_agreement
+from monai_isles.export.graph import TOLERANCE, load_network, require_agreement, write_graphs
 from monai_isles.networks import AsymmetricResUNet
 
 SIZES = [(1, 16, 16), (2, 16, 96), (5, 64, 112)]

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.reports import read_scores
-from monai_isles.reports.gather import side_by_side
+from monai_isles.reports.gather import read_scores, side_by_side
 from monai_isles.workflows.report import gather_cohort
 
 Folders = Callable[..., dict[str, Path]]

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_isles.reports import load_view, read_scores
-from monai_isles.reports.gather import Source, find_sources
+from monai_isles.reports.gather import Source, find_sources, load_view, read_scores
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 TOOL = Path(__file__).resolve().parents[2] / "docs/make/case_figure.py"

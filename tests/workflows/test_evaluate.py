@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation import COLUMNS
+from monai_isles.evaluation.score import COLUMNS
 from monai_isles.workflows.evaluate import score_folder
 
 FIRST = "case,subject,dsc,ppv,sensitivity,hd_mm,hd95_mm,assd_mm,hd_vox,avd_ml,rve,lesion_ml_ref,lesion_ml_pred"
