@@ -1,4 +1,4 @@
-"""``monai-isles export``: write a bundle in the specification's layout, an nnU-Net data set, or a submission archive."""
+"""``monai-isles export``: write a bundle in the specification's layout, an nnU-Net data set, or a submission."""
 
 from __future__ import annotations
 
