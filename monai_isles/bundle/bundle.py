@@ -75,8 +75,7 @@ class Bundle:
 
         A zip, as ``export`` packs it, is judged and unpacked to a temporary folder, once per process.
 
-        Raises:
-            IslesError: only for a zip: ``E-FILE-17`` damaged, ``E-SAFE-*`` forbidden content.
+        Raises: only for a zip: ``E-FILE-17`` damaged, ``E-SAFE-*`` forbidden content.
         """
         if isinstance(name_or_path, Bundle):
             return name_or_path
@@ -106,8 +105,7 @@ class Bundle:
     def metadata(self) -> dict[str, Any]:
         """Return ``metadata.json``, empty where there is none; its ``variants`` say what differs for other weights.
 
-        Raises:
-            IslesError: ``E-EXP-11`` when it is no JSON object.
+        Raises: ``E-EXP-11`` when it is no JSON object.
         """
         content = self._object(METADATA)
         others = content.get("variants")
@@ -146,8 +144,7 @@ class Bundle:
     def file(self, name: str) -> Path:
         """Return a config file.
 
-        Raises:
-            IslesError: ``E-INF-10`` no ``inference.json``, ``E-XVAL-01`` no other config of this plain name.
+        Raises: ``E-INF-10`` no ``inference.json``, ``E-XVAL-01`` no other config of this plain name.
         """
         path = self.find(name)
         if path is not None:
@@ -323,8 +320,7 @@ def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[
 
     Args:
         unpack: folder for the content of a zip, moved there in one step if it has no errors.
-    Raises:
-        IslesError: ``E-USE-70`` when there is nothing to unpack, ``E-FILE-18`` and ``E-FILE-10`` for the folder.
+    Raises: ``E-USE-70`` when there is nothing to unpack, ``E-FILE-18`` and ``E-FILE-10`` for the folder.
     Source: ours; cases I1 to I12 of the reliability list, ``tests/bundle/test_bundle.py``.
 
     >>> check_bundle("threshold")  # nothing to find
