@@ -29,6 +29,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 
 MAX_BYTES = 80_000
 _COLOURS = (256, 160, 96, 64, 40)
+_PIXELS_PER_IN = 120  # of a drawing on a page: a label of 9 pt is as tall as the text around it
 
 
 def blank(width_in: float, height_in: float, *, face: str = "none", dpi: int = 100) -> Figure:
@@ -85,6 +86,8 @@ def svg_text(figure: Figure, label: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
+    wide, high = (round(_PIXELS_PER_IN * inches) for inches in figure.get_size_inches())
+    text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', f'width="{wide}" height="{high}"', text, count=1)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", text)
     text = re.sub(r"(font(?:-family)?:[^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1sans-serif", text)

@@ -31,52 +31,77 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the table: its name, where ``result.json`` has it, what it is; whether outliers are sought."""
+    """One column of the table.
+
+    Args:
+        name: in the files. label: on the page, with its unit. path: where ``result.json`` has it.
+        measured: outliers are sought and the distribution is drawn.
+        form: how the page prints a number.
+    """
 
     name: str
+    label: str
     path: str
     meaning: str
     measured: bool = False
+    form: str = ".1f"
+
+    def text(self, value: object) -> str:
+        """Return a value as the page prints it."""
+        if isinstance(value, bool):
+            return "met" if value else "not met"
+        if isinstance(value, (int, float)):
+            return format(value, self.form)
+        return "" if value is None else str(value)
 
 
 COLUMNS = (
-    Column("study", "", "name of the case's folder"),
-    Column("outcome", "", "ok, done before, failed"),
-    Column("error", "", "why it failed, else empty"),
-    Column("lesion_ml", "lesion_ml", "volume of the network's lesion, ml", True),
-    Column("lesion_lower_ml", "lesion_ml_interval.0", "lower end of its 90 % interval, ml"),
-    Column("lesion_upper_ml", "lesion_ml_interval.1", "upper end of its 90 % interval, ml"),
-    Column("core_ml", "perfusion.core_ml", "core by the flow threshold, ml", True),
-    Column("hypoperfused_ml", "perfusion.hypoperfused_ml", "volume with late Tmax, ml", True),
-    Column("penumbra_ml", "perfusion.penumbra_ml", "hypoperfused and not core, ml"),
-    Column("mismatch_ml", "perfusion.mismatch_ml", "hypoperfused less core, ml"),
-    Column("mismatch_ratio", "perfusion.mismatch_ratio", "hypoperfused by core; empty without a core", True),
-    Column("hir", "perfusion.hir", "volume with Tmax above 10 s by that above 6 s", True),
-    Column("cbv_index", "perfusion.cbv_index", "mean relative CBV where Tmax is above 6 s", True),
-    Column("side", "perfusion.side", "affected side: left, right, none"),
-    Column("defuse3", "perfusion.defuse3", "DEFUSE-3 target profile met: true, false"),
-    Column("dawn", "perfusion.dawn", "DAWN profile met, where age and NIHSS were given: true, false"),
-    Column("tmax_4_ml", "perfusion.tmax_ml.4", "volume with Tmax above 4 s, ml"),
-    Column("tmax_6_ml", "perfusion.tmax_ml.6", "volume with Tmax above 6 s, ml"),
-    Column("tmax_8_ml", "perfusion.tmax_ml.8", "volume with Tmax above 8 s, ml"),
-    Column("tmax_10_ml", "perfusion.tmax_ml.10", "volume with Tmax above 10 s, ml"),
-    Column("rcbf_20_ml", "perfusion.rcbf_ml.20", "volume with flow below 20 % of the other side, ml"),
-    Column("rcbf_30_ml", "perfusion.rcbf_ml.30", "volume with flow below 30 % of the other side, ml"),
-    Column("rcbf_34_ml", "perfusion.rcbf_ml.34", "volume with flow below 34 % of the other side, ml"),
-    Column("rcbf_38_ml", "perfusion.rcbf_ml.38", "volume with flow below 38 % of the other side, ml"),
-    Column("slices", "source.coverage.slices", "slices with brain"),
-    Column("coverage_mm", "source.coverage.mm", "height of the scan, mm", True),
-    Column("frames", "source.frames", "frames of the series", True),
-    Column("dt_s", "source.dt_s", "seconds between frames", True),
-    Column("scan_s", "source.scan.seconds", "length of the series, s", True),
-    Column("scan_wanted_s", "source.scan.wanted_s", "length it should have by its venous curve, s"),
-    Column("times_from", "source.times_from", "where the frame times were read"),
-    Column("tube_kv", "source.tube_kv", "tube voltage, kV", True),
-    Column("remarks", "", "codes of the remarks, one word each"),
-    Column("bundle", "bundle", "name of the bundle"),
-    Column("threshold", "threshold", "probability from which a voxel is lesion"),
-    Column("seconds", "seconds", "time of the case"),
-    Column("page", "", "page of the case, relative to the table"),
+    Column("study", "Study", "", "name of the case's folder"),
+    Column("outcome", "Outcome", "", "ok, done before, failed"),
+    Column("error", "Error", "", "why it failed, else empty"),
+    Column("lesion_ml", "Lesion, ml", "lesion_ml", "volume of the network's lesion, ml", True),
+    Column("lesion_lower_ml", "Lesion from, ml", "lesion_ml_interval.0", "lower end of its 90 % interval, ml"),
+    Column("lesion_upper_ml", "Lesion to, ml", "lesion_ml_interval.1", "upper end of its 90 % interval, ml"),
+    Column("core_ml", "Core, ml", "perfusion.core_ml", "core by the flow threshold, ml", True),
+    Column("hypoperfused_ml", "Hypoperfused, ml", "perfusion.hypoperfused_ml", "volume with late Tmax, ml", True),
+    Column("penumbra_ml", "Penumbra, ml", "perfusion.penumbra_ml", "hypoperfused and not core, ml"),
+    Column("mismatch_ml", "Mismatch, ml", "perfusion.mismatch_ml", "hypoperfused less core, ml"),
+    Column(
+        "mismatch_ratio",
+        "Mismatch ratio",
+        "perfusion.mismatch_ratio",
+        "hypoperfused by core; empty without a core",
+        True,
+        form=".2f",
+    ),
+    Column("hir", "HIR", "perfusion.hir", "volume with Tmax above 10 s by that above 6 s", True, form=".2f"),
+    Column(
+        "cbv_index", "CBV index", "perfusion.cbv_index", "mean relative CBV where Tmax is above 6 s", True, form=".2f"
+    ),
+    Column("side", "Side", "perfusion.side", "affected side: left, right, none"),
+    Column("defuse3", "DEFUSE-3", "perfusion.defuse3", "DEFUSE-3 target profile met: true, false"),
+    Column("dawn", "DAWN", "perfusion.dawn", "DAWN profile met, where age and NIHSS were given: true, false"),
+    Column("tmax_4_ml", "Tmax > 4 s, ml", "perfusion.tmax_ml.4", "volume with Tmax above 4 s, ml"),
+    Column("tmax_6_ml", "Tmax > 6 s, ml", "perfusion.tmax_ml.6", "volume with Tmax above 6 s, ml"),
+    Column("tmax_8_ml", "Tmax > 8 s, ml", "perfusion.tmax_ml.8", "volume with Tmax above 8 s, ml"),
+    Column("tmax_10_ml", "Tmax > 10 s, ml", "perfusion.tmax_ml.10", "volume with Tmax above 10 s, ml"),
+    Column("rcbf_20_ml", "CBF < 20 %, ml", "perfusion.rcbf_ml.20", "volume with flow below 20 % of the other side, ml"),
+    Column("rcbf_30_ml", "CBF < 30 %, ml", "perfusion.rcbf_ml.30", "volume with flow below 30 % of the other side, ml"),
+    Column("rcbf_34_ml", "CBF < 34 %, ml", "perfusion.rcbf_ml.34", "volume with flow below 34 % of the other side, ml"),
+    Column("rcbf_38_ml", "CBF < 38 %, ml", "perfusion.rcbf_ml.38", "volume with flow below 38 % of the other side, ml"),
+    Column("slices", "Slices", "source.coverage.slices", "slices with brain", form=".0f"),
+    Column("coverage_mm", "Coverage, mm", "source.coverage.mm", "height of the scan, mm", True, form=".0f"),
+    Column("frames", "Frames", "source.frames", "frames of the series", True, form=".0f"),
+    Column("dt_s", "Frame step, s", "source.dt_s", "seconds between frames", True, form=".3g"),
+    Column("scan_s", "Scan, s", "source.scan.seconds", "length of the series, s", True),
+    Column("scan_wanted_s", "Scan wanted, s", "source.scan.wanted_s", "length it should have by its venous curve, s"),
+    Column("times_from", "Times from", "source.times_from", "where the frame times were read"),
+    Column("tube_kv", "Tube, kV", "source.tube_kv", "tube voltage, kV", True, form=".0f"),
+    Column("remarks", "Remarks", "", "codes of the remarks, one word each"),
+    Column("bundle", "Bundle", "bundle", "name of the bundle"),
+    Column("threshold", "Threshold", "threshold", "probability from which a voxel is lesion", form=".3g"),
+    Column("seconds", "Time, s", "seconds", "time of the case"),
+    Column("page", "Page", "", "page of the case, relative to the table"),
 )
 
 
@@ -220,6 +245,7 @@ def _facts(
         },
         "rows": rows,
         "columns": [column for column in COLUMNS if any(row[column.name] is not None for row in rows)],
+        "labels": {column.name: column.label for column in COLUMNS},
         "far": {(one.study, one.name) for one in outliers},
         "outliers": outliers,
         "failed": failed,
@@ -227,7 +253,7 @@ def _facts(
             SimpleNamespace(code=code, studies=names, text=flags[names[0]][code])
             for code, names in sorted(kinds.items(), key=lambda kind: -len(kind[1]))
         ],
-        "meanings": {column.name: column.meaning for column in COLUMNS},
+        "meanings": {f"{column.label} ({column.name})": column.meaning for column in COLUMNS},
         "plots": _plots(rows),
         "fewest": FEWEST,
     }
@@ -239,13 +265,13 @@ def _plots(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
         values = np.array([float(row[column.name]) for row in rows if row[column.name] is not None])
         if len(values) < 2:
             continue
-        figure = blank(4.6, 2.3)
+        figure = blank(3.1, 2.0)
         (axes,) = plot_axes(figure, 1, 1)
         axes.hist(values, bins=min(20, max(5, len(values) // 3)), color=SERIES[0], edgecolor="none")
-        axes.set_xlabel(column.name.replace("_", " "), color=INK, fontsize=9)
+        axes.set_xlabel(column.label, color=INK, fontsize=9)
         axes.set_ylabel("studies", color=INK, fontsize=9)
-        figure.tight_layout(pad=0.5)
+        figure.tight_layout(pad=0.9)
         quartiles = ", ".join(f"{q:.4g}" for q in np.percentile(values, [25, 50, 75]))
         caption = f"{column.meaning[:1].upper()}{column.meaning[1:]}; {len(values)} studies, quartiles {quartiles}."
-        plots.append(SimpleNamespace(svg=Markup(svg_text(figure, f"Histogram of {column.name}")), caption=caption))
+        plots.append(SimpleNamespace(svg=Markup(svg_text(figure, f"Histogram of {column.label}")), caption=caption))
     return plots

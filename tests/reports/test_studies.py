@@ -126,7 +126,7 @@ def test_the_page_names_what_stands_out_and_links_to_every_page(run: tuple[Path,
     assert [link for link in page.links if link.endswith("report.html")][0] == "%3Ci%3Ea/report.html"
     assert sum(link.endswith("report.html") for link in page.links) == 9
     said = " ".join(page.words)
-    assert "E-SCAN-01: no images" in said and "lesion_ml 900; median of all 12" in said
+    assert "E-SCAN-01: no images" in said and "Lesion, ml: 900, median of all 12" in said
     assert "few-slices" in said and "E-VAL-16" in said and "Simulated data" in said
     assert "2 slices <b>only</b>" in said  # as text: markup of a remark never becomes the page's
     assert re.search(r"<th scope=\"row\">few-slices</th><td data-value=\"3\">3</td>", text)
