@@ -59,8 +59,11 @@ def _type_findings(header: Nifti1Header, where: str) -> list[Finding]:
     if header["sizeof_hdr"] not in (348, 540):
         found.append(finding("E-FILE-22", WARNING, where=where, found=f"length {int(header['sizeof_hdr'])}"))
     offset = float(header["vox_offset"])
-    if not np.isfinite(offset) or offset % 1 or offset < (544 if header["sizeof_hdr"] == 540 else 352):
+    if not np.isfinite(offset) or offset < (544 if header["sizeof_hdr"] == 540 else 352):
         found.append(finding("E-FILE-09", ERROR, where=where, found=f"voxel offset {offset:g}"))
+    elif offset % 1:  # other readers cut the fraction off too
+        fault = "header states a part of a byte as the start of the voxels"
+        found.append(finding("E-FILE-22", WARNING, where=where, found=f"offset {offset:g}: {int(offset)}", fault=fault))
     if code in _COMPLEX:
         found.append(finding("E-VAL-01", ERROR, where=where, found=f"complex numbers (NIfTI datatype {code})"))
     elif code in _COLOUR:
