@@ -66,7 +66,11 @@ def find_references(
 
 
 def find_predictions(
-    pred_dir: Path, cases: Sequence[Case], *, allow_missing: bool
+    pred_dir: Path,
+    cases: Sequence[Case],
+    *,
+    allow_missing: bool,
+    left_out: dict[str, IslesError] | None = None,
 ) -> tuple[dict[str, Path | None], list[str]]:
     """Find the mask of every case (None if missing), and the predictions without a reference.
 
@@ -74,6 +78,7 @@ def find_predictions(
         pred_dir: ``<case>/lesion.nii.gz`` as ``predict`` writes it, or ``<case>.nii.gz``.
         cases: the references.
         allow_missing: continue without the missing ones.
+        left_out: takes the fault of every case without a mask, while another one has one.
 
     Raises:
         IslesError: ``E-EVAL-06`` all missing predictions in one error, ``E-EVAL-07`` two files for one case.
@@ -86,14 +91,15 @@ def find_predictions(
     """
     masks = find_masks(pred_dir)
     missing = [case.name for case in cases if case.name not in masks]
-    if missing and not allow_missing:
-        raise refused(
-            "E-EVAL-06",
-            where=str(pred_dir),
-            found=f"{len(missing)} of {len(cases)} cases without a mask: {', '.join(missing)}",
-        )
     names = {case.name for case in cases}
-    return {case.name: masks.get(case.name) for case in cases}, sorted(set(masks) - names)
+    unasked = sorted(set(masks) - names)
+    if missing and not allow_missing:
+        if left_out is None or len(missing) == len(cases):
+            found = f"{len(missing)} of {len(cases)} cases without a mask: {', '.join(missing)}"
+            raise refused("E-EVAL-06", where=str(pred_dir), found=found)
+        left_out |= {name: refused("E-EVAL-06", where=f"{pred_dir}: {name}", found="no mask") for name in missing}
+        return {case.name: masks[case.name] for case in cases if case.name in masks}, unasked
+    return {case.name: masks.get(case.name) for case in cases}, unasked
 
 
 def _require_unique(cases: Sequence[Case]) -> None:

@@ -61,7 +61,7 @@ def score_folder(
         out_dir: folder for the results.
         data_list, section, folds: score only the cases of a data list.
         baseline: score the threshold rules on the same cases; needs the perfusion maps.
-        allow_missing: score a missing prediction as an empty mask.
+        allow_missing: score a missing prediction as an empty mask; else its case is left out, or refused if ``strict``.
         resamples, seed: bootstrap of the intervals.
         place: where cases are scored; the files do not depend on it.
         connectivity: of the lesions that are counted: 6 by faces, 26 by edges and corners too.
@@ -87,7 +87,8 @@ def score_folder(
     how: _How = {"place": place, "left_out": None if strict else left_out, "connectivity": connectivity}
     chosen: dict[str, Any] = {"data_list": listed, "section": section, "folds": folds}
     cases = find_references(ref_dir, **chosen, maps=baseline, left_out=how["left_out"])
-    masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing)
+    masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing, left_out=how["left_out"])
+    cases = [case for case in cases if case.name in masks]
     with RunFolder(out_dir) as run:
         scored = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, **how)}
         said: dict[str, str] = {}

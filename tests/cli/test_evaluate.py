@@ -47,9 +47,13 @@ def test_json_is_one_object_equal_to_the_file(folders, tmp_path: Path, capsys) -
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "summary.json").read_text())
 
 
-def test_a_missing_prediction_is_refused_with_exit_code_four(folders, tmp_path: Path, capsys) -> None:
+def test_a_case_without_a_prediction_is_left_out_refused_or_scored_as_empty(folders, tmp_path: Path, capsys) -> None:
     (folders[0] / "case_2" / "lesion.nii.gz").unlink()
-    assert main(_words(folders, tmp_path / "out")) == 4
+    assert main(_words(folders, tmp_path / "out")) == 3
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["methods"]["network"]["n"] == 1 and list(summary["left_out"]) == ["case_2"]
+    assert "E-EVAL-06" in summary["left_out"]["case_2"] and "case_2" in capsys.readouterr().out
+    assert main(_words(folders, tmp_path / "out", "--strict")) == 4
     said = capsys.readouterr().err
     assert "E-EVAL-06" in said and "case_2" in said and "Traceback" not in said
     assert main(_words(folders, tmp_path / "out", "--allow-missing")) == 0

@@ -40,6 +40,16 @@ def test_every_missing_prediction_is_named_at_once(tmp_path: Path, mask_folders)
         find_predictions(tmp_path / "nothing", find_references(ref), allow_missing=False)
 
 
+def test_cases_without_a_mask_are_left_out_while_another_has_one(tmp_path: Path, mask_folders) -> None:
+    pred, ref, _ = mask_folders
+    (pred / "case_3" / "lesion.nii.gz").unlink()
+    left_out: dict[str, IslesError] = {}
+    masks, _ = find_predictions(pred, find_references(ref), allow_missing=False, left_out=left_out)
+    assert list(masks) == ["case_1", "case_2", "case_4", "case_5"] and left_out["case_3"].code == "E-EVAL-06"
+    with pytest.raises(IslesError, match=r"E-EVAL-06(?s:.*)5 of 5"):
+        find_predictions(tmp_path / "nothing", find_references(ref), allow_missing=False, left_out={})
+
+
 def test_missing_predictions_are_none_when_allowed(tmp_path: Path, mask_folders) -> None:
     masks, _ = find_predictions(tmp_path / "nothing", find_references(mask_folders[1]), allow_missing=True)
     assert list(masks.values()) == [None] * 5
