@@ -15,7 +15,7 @@ from monai_isles.modalities import MODALITIES
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
-MAX_SHEAR = 1e-3
+MAX_SHEAR, LARGE_SHEAR = 1e-3, 0.02  # cosines
 CODES = range(6)
 DT_RANGE_S = (0.05, 30.0)
 _COMPLEX, _COLOUR = {32, 1792, 2048}, {128, 2304}
@@ -77,6 +77,9 @@ def _scale_findings(header: Nifti1Header, where: str) -> list[Finding]:
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or np.isnan(slope) or (np.isfinite(slope) and np.isfinite(inter)):
         return []
+    if np.isinf(slope):  # no scaling, for nibabel and ITK too
+        text, fix = f"slope {slope:g}: read as none", "nothing, where the values are plausible"
+        return [finding("E-VAL-12", WARNING, where=where, found=text, fix=fix)]
     return [finding("E-VAL-12", ERROR, where=where, found=f"slope {slope:g}, intercept {inter:g}")]
 
 
@@ -100,7 +103,7 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     unit = affine[:3, :3] / np.where(lengths > 0, lengths, 1.0)
     if not np.isfinite(affine).all() or lengths.min() <= 1e-6 or abs(np.linalg.det(unit)) < 1e-3:
         return [finding("E-GEOM-06", ERROR, where=where, found=f"{used} {rows}{_written_by(header)}")]
-    found = _shear_findings(unit, used, where)
+    found = _shear_findings(affine, layout(header)[0], used, where)
     strange = [f"{name} code {code}" for name, code in (("sform", s_code), ("qform", q_code)) if code not in CODES]
     if strange:
         text = f"{', '.join(strange)}; 0 to {max(CODES)} are known"
@@ -118,21 +121,24 @@ def _written_by(header: Nifti1Header) -> str:
     return f", written by {writer}" if writer else ""
 
 
-def _shear_findings(unit: np.ndarray, used: str, where: str) -> list[Finding]:
+def _shear_findings(affine: np.ndarray, shape: tuple[int, ...], used: str, where: str) -> list[Finding]:
+    """Return an error for axes that are not at right angles, a remark where no corner moves by half a voxel."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    unit = affine[:3, :3] / lengths
     cosines = unit.T @ unit
     worst = float(np.abs(cosines - np.diag(np.diag(cosines))).max())
     if worst <= MAX_SHEAR:
         return []
+    left, _, right = np.linalg.svd(unit)
+    upright = affine.copy()
+    upright[:3, :3] = left @ right * lengths  # the nearest axes at right angles
+    gap = displacement(upright, affine, shape)
     degrees = float(np.degrees(np.arcsin(min(1.0, worst))))
-    return [
-        finding(
-            "E-GEOM-05",
-            ERROR,
-            where=where,
-            found=f"axes of the {used} are {degrees:.3g} degrees off a right angle (cosine {worst:.3g})",
-            max_shear=MAX_SHEAR,
-        )
-    ]
+    text = f"axes of the {used} are {degrees:.3g} degrees off a right angle (cosine {worst:.3g})"
+    if gap.vox < SAME_GRID_VOX and worst < LARGE_SHEAR:
+        text, fix = f"{text}, {gap.vox:.2g} voxel at the corners", "nothing; it is read as it stands"
+        return [finding("E-GEOM-05", WARNING, where=where, found=text, fix=fix)]
+    return [finding("E-GEOM-05", ERROR, where=where, found=text, max_shear=MAX_SHEAR)]
 
 
 def _conflict_findings(header: Nifti1Header, where: str) -> list[Finding]:

@@ -10,6 +10,7 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
+from monai_isles.io.findings import collect_remarks
 
 Write = Callable[..., Path]
 STRAIGHT = np.diag([1.0, 1.0, 5.0, 1.0])
@@ -146,6 +147,24 @@ def test_shear_is_refused_with_its_size(write: Write, volume: np.ndarray) -> Non
     )
 
 
+def test_a_shear_that_moves_no_corner_by_half_a_voxel_is_remarked(write: Write, volume: np.ndarray) -> None:
+    """0.1 degrees: the slice axis leans by 0.009 mm a slice of 5 mm, which voxels of 2 mm do not show."""
+    sheared = STRAIGHT.copy()
+    sheared[1, 2] = 5.0 * np.tan(np.radians(0.1))
+    with collect_remarks() as remarks:
+        image = read_image(write(volume, affine=STRAIGHT, patch={"srow_y": sheared[1], "qform_code": 0}))
+    assert [one.code for one in remarks] == ["E-GEOM-05"] and "0.1 degrees off a right angle" in remarks[0].found
+    np.testing.assert_allclose(image.affine, sheared, atol=1e-6)
+
+
+def test_a_shear_that_a_large_grid_shows_is_refused(write: Write) -> None:
+    """0.2 degrees over 400 lines are more than half a voxel."""
+    sheared = STRAIGHT.copy()
+    sheared[0, 1] = np.linalg.norm(sheared[:3, 1]) * np.tan(np.radians(0.2))
+    path = write(np.zeros((400, 400, 1), np.uint8), affine=STRAIGHT, patch={"srow_x": sheared[0], "qform_code": 0})
+    refused(path, r"E-GEOM-05(?s:.*)0.2 degrees")
+
+
 def test_an_oblique_slab_is_not_sheared(write: Write, volume: np.ndarray) -> None:
     turn = np.radians(20.0)
     oblique = STRAIGHT.copy()
@@ -167,7 +186,15 @@ def test_several_faults_come_in_one_error(write: Write, volume: np.ndarray) -> N
     refused(path, r"E-VAL-01: image holds complex numbers, and 2 more(?s:.*)E-GEOM-07(?s:.*)E-GEOM-01")
 
 
-@pytest.mark.parametrize(("slope", "inter"), [(2.0, np.nan), (1.0, np.inf), (np.inf, 0.0), (-np.inf, 0.0)])
+@pytest.mark.parametrize("slope", [np.inf, -np.inf])
+def test_an_infinite_slope_is_none_as_other_readers_have_it(write: Write, volume: np.ndarray, slope: float) -> None:
+    with collect_remarks() as remarks:
+        image = read_image(write(volume.astype(np.int16), patch={"scl_slope": slope, "scl_inter": 3.0}))
+    assert np.array_equal(np.unique(image.data), np.unique(volume.astype(np.int16)))
+    assert [one.code for one in remarks] == ["E-VAL-12"]
+
+
+@pytest.mark.parametrize(("slope", "inter"), [(2.0, np.nan), (1.0, np.inf)])
 def test_scale_factors_that_are_not_finite_are_refused(
     write: Write, volume: np.ndarray, slope: float, inter: float
 ) -> None:
