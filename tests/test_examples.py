@@ -1,7 +1,8 @@
-"""The examples of the docstrings run and print what they say, in a folder of their own."""
+"""Every public name has an example, and the examples of the docstrings print what they say."""
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+import monai_isles
 
 ROOT = Path(__file__).parents[1]
 WITH_EXAMPLES = [path for path in sorted((ROOT / "monai_isles").rglob("*.py")) if ">>> " in path.read_text("utf-8")]
@@ -27,3 +30,25 @@ def test_the_examples_of_a_module_run(module: str, folder: Path, monkeypatch: py
     monkeypatch.chdir(folder)
     result = doctest.testmod(importlib.import_module(module), extraglobs=KNOWN, optionflags=doctest.ELLIPSIS)
     assert result.attempted and not result.failed
+
+
+def public_names() -> list[tuple[str, str]]:
+    """Return module and name of everything that a ``__init__.pyi`` or the package itself offers."""
+    names = [("monai_isles.workflows.api", name) for name in monai_isles._API]
+    for stub in sorted((ROOT / "monai_isles").rglob("__init__.pyi")):
+        room = ".".join(stub.parent.relative_to(ROOT).parts)
+        for node in ast.parse(stub.read_text("utf-8")).body:
+            if isinstance(node, ast.ImportFrom):
+                names += [(f"{room}.{node.module}" if node.level else str(node.module), a.name) for a in node.names]
+    return names
+
+
+def test_every_public_name_has_an_example() -> None:
+    names = public_names()
+    sources = {module: (ROOT / module.replace(".", "/")).with_suffix(".py") for module, _ in names}
+    trees = {module: ast.parse(source.read_text("utf-8")) for module, source in sources.items()}
+    lacking = []
+    for module, name in names:
+        docs = [ast.get_docstring(node) for node in trees[module].body if getattr(node, "name", None) == name]
+        lacking += [] if docs and ">>> " in (docs[0] or "") else [f"{module}.{name}"]
+    assert len(names) > 200 and not lacking

@@ -1,4 +1,4 @@
-"""DICOM in (find, order, time and read a series) and out (segmentations and parametric maps)."""
+"""Read DICOM (find, order, time and read a series), and write segmentations, maps and reports."""
 
 import lazy_loader
 

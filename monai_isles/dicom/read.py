@@ -53,6 +53,13 @@ class DicomSeries:
         kind: as in ``SeriesInfo``.
         dt_s: seconds between frames, None where they are uneven or there is one.
         interpolated: slices were brought to common times (shuttled table).
+
+    >>> from monai_isles.phantom import CaseArrays, write_dicom
+    >>> image, series = np.zeros((16, 16, 2), np.float32), np.full((20, 16, 16, 2), 35, np.int16)
+    >>> case = CaseArrays({"ct": image, "cbf": image}, series, image, spacing_mm=(1.0, 1.0, 5.0), dt_s=1.0)
+    >>> series = read_series(write_dicom(case, "study_4"), kind="ctp")
+    >>> series.dt_s, series.spacing_mm
+    (1.0, (1.0, 1.0, 5.0))
     """
 
     array: np.ndarray
@@ -75,6 +82,12 @@ def find_series(folder: str | Path) -> list[SeriesInfo]:
         IslesError: ``E-DCM-01`` no pydicom, ``E-DCM-02`` nothing there, ``E-DCM-06`` and ``E-DCM-07`` files that cannot
             be opened.
     Source: ours; ``tests/dicom/test_find.py``.
+
+    >>> from monai_isles.phantom import CaseArrays, write_dicom
+    >>> image, series = np.zeros((16, 16, 2), np.float32), np.full((20, 16, 16, 2), 35, np.int16)
+    >>> case = CaseArrays({"ct": image, "cbf": image}, series, image, spacing_mm=(1.0, 1.0, 5.0), dt_s=1.0)
+    >>> [series.kind for series in find_series(write_dicom(case, "study_2"))]
+    ['ct', 'ctp', 'cbf']
     """
     found = scan_dicom(folder)
     refuse(found.findings)
@@ -102,6 +115,12 @@ def read_series(
         IslesError: those of ``dicom_clock``; ``E-DCM-01`` to ``E-DCM-22``, each of which names the file, the position
             in mm, or the series; ``E-VAL-03`` to ``E-VAL-05`` values that cannot be.
     Source: DICOM PS3.3; ``tests/dicom/test_read.py``, ``tests/phantom/test_dicom_writer.py``.
+
+    >>> from monai_isles.phantom import CaseArrays, write_dicom
+    >>> image, series = np.zeros((16, 16, 2), np.float32), np.full((20, 16, 16, 2), 35, np.int16)
+    >>> case = CaseArrays({"ct": image, "cbf": image}, series, image, spacing_mm=(1.0, 1.0, 5.0), dt_s=1.0)
+    >>> read_series(write_dicom(case, "study_3"), kind="ctp").array.shape
+    (20, 16, 16, 2)
     """
     found = scan_dicom(folder)
     refuse(found.findings)

@@ -1,4 +1,4 @@
-"""Bundles in the bundle specification's layout, with graphs that other runtimes read."""
+"""Export bundles in the specification's layout with graphs, nnU-Net data sets, and challenge submissions."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Export a bundle: layout, weights, graphs, metadata, checksums and one zip, built aside and moved whole."""
+"""Export a bundle: layout, weights, graphs, metadata, checksums and one zip, written aside and moved at once."""
 
 from __future__ import annotations
 
@@ -251,6 +251,10 @@ def export_bundle(
         IslesError: ``E-EXP-01`` to ``10``, ``E-SAFE-*`` for a config that asks for more than a bundle may, and those
             of ``monai_isles.io.load_state``.
     Source: MONAI bundle specification; ``tests/export/test_bundle.py``.
+
+    >>> exported = export_bundle("threshold", Path("exported"), graphs=False)
+    >>> sorted(path.name for path in exported.folder.iterdir())
+    ['LICENSE', 'README.md', 'SHA256SUMS', 'configs', 'docs', 'models']
     """
     source, out = Bundle.open(source).root.resolve(), Path(out).absolute()
     bundle = Bundle(source, tuple(overlays))

@@ -1,4 +1,4 @@
-"""The submission archive of ISLES 2015 to 2018: one mask a test case, named as the challenge asks, in a flat zip."""
+"""Pack a submission for ISLES 2015 to 2018: one mask per test case, with the challenge's names, in a flat zip."""
 
 from __future__ import annotations
 
@@ -56,6 +56,17 @@ def export_challenge(
         IslesError: ``E-CHAL-04`` cases without a prediction, ``E-GEOM-*`` a mask on another grid, and those of
             ``challenge_names``.
     Source: isles-challenge.org; ``tests/export/test_challenge.py``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import make_datalist
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> cases = make_datalist(folder, folds=3)
+    >>> for case in cases["training"]:  # here the masks themselves are the predictions
+    ...     mask = read_image(folder / case["label"])
+    ...     publish_image(f"predictions/{case['case']}/lesion.nii.gz", mask.data, mask, dtype=np.uint8)
+    >>> packed = export_challenge("predictions", cases, folder, "demo.zip", description="demo", section="training")
+    >>> packed.names["case_1"]
+    'VSD.demo.70012.nii'
     """
     images, names = _images_and_names(data_list, dataset_dir, description, section, id_of)
     masks = find_masks(Path(pred_dir))
@@ -95,6 +106,12 @@ def challenge_names(
     Raises:
         IslesError: ``E-CHAL-01`` a file name without prefix or id, ``E-CHAL-02`` one id for two cases, ``E-CHAL-03``
             the description, ``E-LIST-*``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import make_datalist
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> challenge_names(make_datalist(folder, folds=3), folder, description="demo", section="training")["case_1"]
+    'VSD.demo.70012.nii'
     """
     return _images_and_names(data_list, dataset_dir, description, section, id_of)[1]
 

@@ -1,4 +1,4 @@
-"""TorchScript and ONNX graphs of a bundle's network, each checked against the original on random windows."""
+"""Write TorchScript and ONNX graphs of a bundle's network, each checked against it on random windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What MONAI's model zoo and the Hugging Face Hub ask of an exported bundle beside the specification's layout."""
+"""Add the files that MONAI's model zoo and the Hugging Face Hub need to an exported bundle."""
 
 from __future__ import annotations
 

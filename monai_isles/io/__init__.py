@@ -1,4 +1,4 @@
-"""Read, verify and publish files; nothing comes in unchecked and nothing appears under its name before it is whole."""
+"""Read, verify and publish files: every input is checked, and every output appears complete."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Zip archives: packed the same way every time, unpacked aside and only when every member is harmless."""
+"""Pack reproducible zip archives, and unpack only harmless ones."""
 
 from __future__ import annotations
 

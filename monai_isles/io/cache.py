@@ -1,4 +1,4 @@
-"""A folder of results kept by the content they were made from: shared, checked, bounded."""
+"""Keep results in a folder under the content they were made from: shared, checked, limited in size."""
 
 from __future__ import annotations
 

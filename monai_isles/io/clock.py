@@ -1,4 +1,4 @@
-"""The one place that decides when each frame of a series was taken, and says where that is known from."""
+"""Decide when each frame of a series was taken, and state the source of the times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check has to say: collected first, raised once, so that a user sees every fault at the same time."""
+"""Collect the findings of a check and raise them together, so that a user sees every fault at once."""
 
 from __future__ import annotations
 

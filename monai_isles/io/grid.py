@@ -1,4 +1,4 @@
-"""One rule for "on the same grid": how far the corners of the field of view lie apart."""
+"""Decide whether images lie on the same grid, by the distance between the corners of their fields of view."""
 
 from __future__ import annotations
 
@@ -53,7 +53,16 @@ def corners_apart_mm(
 
 
 def same_grid(a: Placed, b: Placed) -> Displacement:
-    """Return the displacement between the grids of two images, infinite where their shapes differ."""
+    """Return the displacement between the grids of two images, infinite where their shapes differ.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import find_cases
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> from monai_isles.io import read_image
+    >>> images = find_cases(folder)[0].images
+    >>> same_grid(read_image(images["flair"]), read_image(images["dwi"]))
+    Displacement(mm=0.0, vox=0.0)
+    """
     if a.grid_shape != b.grid_shape:
         return Displacement(float("inf"), float("inf"))
     return displacement(a.affine, b.affine, a.grid_shape)
@@ -64,6 +73,13 @@ def require_same_grid(images: Mapping[str, Placed], *, case: str) -> None:
 
     Raises:
         IslesError: ``E-GEOM-03`` another position or orientation, ``E-GEOM-04`` another shape.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import find_cases
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> from monai_isles.io import read_image
+    >>> images = {key: read_image(path) for key, path in find_cases(folder)[0].images.items()}
+    >>> require_same_grid(images, case="case_1")  # nothing is raised
     """
     require_same_affines(
         {key: image.affine for key, image in images.items()},

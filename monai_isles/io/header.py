@@ -1,4 +1,4 @@
-"""A NIfTI header as stored: parsed without repairs, and what it says about shape, numbers and time."""
+"""Parse a NIfTI header as stored, without repairs: its shape, number type and time."""
 
 from __future__ import annotations
 

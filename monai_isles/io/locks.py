@@ -1,4 +1,4 @@
-"""A lock file that names its holder, and that a dead holder on this machine cannot keep."""
+"""Lock a folder with a file that names its holder; a dead holder on this machine loses the lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small checks that each return findings about one NIfTI header."""
+"""Check one NIfTI header; each check returns findings."""
 
 from __future__ import annotations
 

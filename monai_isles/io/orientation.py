@@ -1,4 +1,4 @@
-"""Affines of a NIfTI header, and the way from the stored axes to RAS+ and back without resampling."""
+"""Compute the affines of a NIfTI header, and convert between stored axes and RAS+ without resampling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All bytes of an image file, read once, with the gzip checksum honoured and the claimed size judged first."""
+"""Read all bytes of an image file once, with the gzip checksum and after a check of the claimed size."""
 
 from __future__ import annotations
 

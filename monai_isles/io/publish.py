@@ -1,4 +1,4 @@
-"""The one way out: whole files only, never over an input, and images on the grid they came from."""
+"""Write whole files only, never over an input, and images on their original grid."""
 
 from __future__ import annotations
 
@@ -93,7 +93,12 @@ def publish_csv(path: str | Path, columns: Sequence[str], lines: Iterable[Iterab
 def publish_json(
     path: str | Path, content: Mapping[str, object] | list[object], *, inputs: Iterable[str | Path] = ()
 ) -> None:
-    """Publish JSON, indented; NaN and infinity are refused by Python's own ValueError, they are not JSON."""
+    """Publish JSON, indented; NaN and infinity are refused by Python's own ValueError, they are not JSON.
+
+    >>> publish_json("settings.json", {"threshold": 0.5})
+    >>> json.loads(Path("settings.json").read_text())
+    {'threshold': 0.5}
+    """
     publish_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", inputs=inputs)
 
 
@@ -116,6 +121,15 @@ def publish_image(
     Raises:
         IslesError: ``E-DIM-07`` another shape, ``E-VAL-07`` a lossy cast, ``E-FILE-12`` another suffix,
             ``E-FILE-13`` read back differently, and those of ``publish``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import find_cases
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> from monai_isles.io import read_image
+    >>> image = read_image(find_cases(folder)[0].images["flair"])
+    >>> publish_image("mask.nii.gz", image.data > 100, image, dtype=np.uint8)
+    >>> read_image("mask.nii.gz").data.max()
+    np.float32(1.0)
     """
     planned = planned_image(path, data, like, dtype=dtype, description=description)
     publish_together([planned], inputs=[like.path, *inputs])

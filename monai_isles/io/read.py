@@ -1,4 +1,4 @@
-"""The one way in: every image of the package is read, checked and turned to RAS+ here."""
+"""Read and check every image of the package, and turn it to RAS+."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ class Image:
     Shapes: ``data`` (H, W, D), or (T, H, W, D) for a series; affines (4, 4); ``native_shape`` in stored order.
     Units: affines and ``spacing_mm`` in millimetres, ``dt_s`` in seconds (None for a single volume, and where
     the header states no time). ``unmeasured`` marks where the file held NaN or infinity, None where it held none.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import find_cases
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> image = read_image(find_cases(folder)[0].images["flair"])
+    >>> image.data.shape, image.spacing_mm
+    ((29, 29, 20), (8.0, 8.0, 8.0))
     """
 
     data: np.ndarray
@@ -88,6 +95,12 @@ def read_image(
     Raises:
         IslesError: ``E-FILE-01`` to ``09``, ``20`` bytes, ``E-DIM``, ``E-GEOM``, ``E-VAL`` the rest, ``E-LBL-01``.
     Source: ours; groups A to F of the reliability list, ``tests/io/test_read.py``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import find_cases
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> read_image(find_cases(folder)[0].label, kind="label").data.max()
+    np.float32(1.0)
     """
     image, found = inspect_image(
         path, kind=kind, where=where, dtype=dtype, max_bytes=max_bytes, label_values=label_values, judge_time=judge_time
@@ -130,7 +143,14 @@ def inspect_image(
 
 
 def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -> Header:
-    """Read the header alone, checked like ``read_image`` does it; the voxels and their checksum are not read."""
+    """Read the header alone, checked like ``read_image`` does it; the voxels and their checksum are not read.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import find_cases
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> read_header(find_cases(folder)[0].images["flair"]).shape
+    (29, 29, 20)
+    """
     header, place = _peeked(path, where)
     refuse(header_findings(header, kind=kind, where=place))
     shape, frames = layout(header)

@@ -1,4 +1,4 @@
-"""MONAI's door to ``read_image``: a reader for LoadImaged, and a loader that knows which key is which modality."""
+"""Use ``read_image`` in MONAI: a reader for LoadImaged, and a loader that knows the modality of each key."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ class VerifiedReader(ImageReader):
         kind, label_values: as in ``read_image``; kind None reads any single volume or series.
     Raises:
         IslesError: those of ``read_image``; ``E-DIM-08`` when several files are given as one image.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import find_cases
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> from monai.transforms import LoadImage
+    >>> LoadImage(reader=VerifiedReader, image_only=True)(find_cases(folder)[0].images["flair"]).shape
+    torch.Size([29, 29, 20])
     """
 
     def __init__(self, kind: str | None = None, label_values: Sequence[int] | None = None) -> None:
@@ -63,6 +70,13 @@ class LoadVerifiedd(MapTransform):
         case_key: entry holding the case's name, for errors.
     Raises:
         IslesError: those of ``read_image``.
+
+    >>> from monai_isles.phantom import make_dataset
+    >>> from monai_isles.data import find_cases
+    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
+    >>> case = find_cases(folder)[0].entry()
+    >>> LoadVerifiedd(["flair", "label"])(case)["label"].shape
+    torch.Size([1, 29, 29, 20])
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A run folder: writable before any work, held by one run at a time, complete once ``run.json`` is there."""
+"""Hold a run folder: writable before any work, used by one run at a time, complete once ``run.json`` exists."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ class RunFolder:
     Raises:
         IslesError: ``E-RUN-01`` held by another run, ``E-RUN-02`` not writable, ``E-RUN-03`` a name too long.
     Source: ours; cases H2, H3, H8, H10 of the reliability list, ``tests/io/test_runs.py``.
+
+    >>> with RunFolder("run") as run:
+    ...     path = run.finish({"settings": {"lr": 0.1}})
+    >>> json.loads(path.read_text())["settings"]
+    {'lr': 0.1}
     """
 
     def __init__(self, path: str | Path, *, outputs: Iterable[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Settle the voxel values of one image by its modality: repair what has one right reading, refuse what has none."""
+"""Check the voxel values of one image by its modality: repair what has one right reading, refuse the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights and checkpoints: tensors and plain values only, verified before they are loaded, never a pickle."""
+"""Save and load weights and checkpoints: verified tensors and plain values only, never a pickle."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ def publish_state(path: str | Path, state: Mapping[str, object], *, inputs: Iter
 
     Raises:
         IslesError: ``E-SAFE-12`` when something else is in it, ``E-FILE-10`` when it cannot be written.
+
+    >>> publish_state("model.pt", {"weight": torch.ones(2)})
+    >>> load_state("model.pt")
+    {'weight': tensor([1., 1.])}
     """
     stranger = _stranger(state, "state")
     if stranger:
@@ -52,6 +56,12 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
         IslesError: ``E-FILE-01`` missing, ``E-FILE-14`` cut short, ``E-FILE-15`` damaged, ``E-SAFE-01`` holds code,
             ``E-SAFE-02`` not an archive, ``E-SAFE-03`` another checksum than expected.
     Source: ours; cases B7, B8, I1, I2, I8 of the reliability list, ``tests/io/test_weights.py``.
+
+    >>> publish_state("model.pt", {"weight": torch.ones(2)})
+    >>> load_state("model.pt", sha256="0" * 64)
+    Traceback (most recent call last):
+    ...
+    monai_isles.errors.IslesError: E-SAFE-03: ...
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Publications: the rows, published numbers, tables, figures and studies of the four papers."""
+"""Reproduce publications: rows, published numbers, tables, figures and studies of the four papers."""
 
 import lazy_loader
 

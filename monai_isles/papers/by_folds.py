@@ -1,4 +1,4 @@
-"""Networks compared over the same folds, without a search: cut at one half, scored fold by fold, and their ensemble."""
+"""Compare networks over the same folds without a search: threshold 0.5, scores by fold, and their ensemble."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables whose rows are cross-validated and searched for threshold and smallest lesion, by two protocols."""
+"""Make tables whose rows are cross-validated and searched for threshold and smallest lesion, by two protocols."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables whose rows are trained once on one split into training, validation and test, and scored on the test scans."""
+"""Make tables whose rows are trained once on one split into training, validation and test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of the papers, drawn from our runs: bars, boxes, outlines of methods, pseudo-DWI beside the true one."""
+"""Draw the figures of the papers from our runs: bars, boxes, outlines, pseudo-DWI beside the true one."""
 
 from __future__ import annotations
 

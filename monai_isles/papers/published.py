@@ -1,4 +1,4 @@
-"""The tables that papers print, read from ``paper.json`` of the bundles."""
+"""Read the tables printed in papers from ``paper.json`` of the bundles."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ def published_tables(paper: str | Path) -> dict[str, Rows]:
     Raises:
         IslesError: ``E-REP-09`` for a name that is not here.
     Source: the papers that the bundles name; ``tests/papers/test_published.py``.
+
+    >>> list(published_tables("wang"))
+    ['table1', 'table2', 'table3', 'table4', 'table5', 'table6', 'figure10']
     """
     folder = paper if isinstance(paper, Path) else _known(paper, papers())
     return {name: printed_rows(table) for name, table in Bundle(folder).paper["published"].items()}
@@ -46,6 +49,10 @@ def published_rows(name: str) -> Rows:
     Raises:
         IslesError: ``E-REP-09`` for a name that is not here.
     Source: that of ``published_tables``.
+
+    >>> rows = published_rows("clerigues")
+    >>> list(rows)[0]
+    'Clèrigues 2019, ISLES 2018 training, 5 folds: Baseline'
     """
     beside = {key: (folder, one) for folder in papers().values() for key, one in Bundle(folder).paper["beside"].items()}
     folder, one = _known(name, beside)

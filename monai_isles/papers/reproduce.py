@@ -1,6 +1,6 @@
 """Reproduce a paper's tables and figures: our rows, trained and scored here, beside the published ones.
 
-What is done is kept: repeat the same command to go on after a stop.
+Finished parts are kept: repeat the same command to continue after a stop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from monai_isles.papers.study import PaperRow, Request, Study
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make what was asked for; exit codes as those of ``monai-isles``."""
+    """Make the requested tables and figures; exit codes as for ``monai-isles``."""
     parser = argparse.ArgumentParser(prog="reproduce", description=str(__doc__).splitlines()[0])
     choose = parser.add_subparsers(dest="paper", required=True, metavar="PAPER")
     for name, folder in papers().items():
@@ -100,7 +100,7 @@ def _say(row: PaperRow) -> None:
 
 
 def command_of(words: Sequence[str]) -> str:
-    """Return the command line that was given; an absolute path stands as its option's name."""
+    """Return the command line; an absolute path is replaced by its option's name."""
     shown, option = ["python tools/reproduce.py"], ""
     for word in words:
         option = word if word.startswith("--") else option

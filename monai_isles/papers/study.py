@@ -1,4 +1,4 @@
-"""The rows of a paper that are trained here: read from ``paper.json``, each different one trained once."""
+"""Train the rows of a paper, read from ``paper.json``; equal rows are trained once."""
 
 from __future__ import annotations
 
@@ -71,7 +71,12 @@ class PaperRow:
 
 
 def paper_rows(bundle: Path) -> list[PaperRow]:
-    """Return the rows that ``paper.json`` of a bundle trains, in its order."""
+    """Return the rows that ``paper.json`` of a bundle trains, in its order.
+
+    >>> from monai_isles.bundle import Bundle
+    >>> [row.name for row in paper_rows(Bundle.open("wang").root)][:3]
+    ['L1', 'L2', 'GAN']
+    """
     rows = []
     for row in Bundle(bundle).paper.get("rows", ()):
         own = [row["key"]] if {"use", "settings"} & set(row) else []

@@ -1,4 +1,4 @@
-"""Our rows beside those that a paper printed, with tests and the sentences that follow from them."""
+"""Print our rows beside those of a paper, with tests and the sentences that follow from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Perfusion maps from a contrast series: movement, vessels, deconvolution, maps, the healthy side."""
+"""Measure perfusion maps of a contrast series: movement, vessels, deconvolution, maps, the healthy side."""
 
 import lazy_loader
 

@@ -1,5 +1,5 @@
 from .deconvolution import block_circulant_svd, circulant_inverse, oscillation_index, oscillation_svd, tikhonov
-from .maps import PerfusionMaps, measured_maps, perfusion_maps, perfusion_record
+from .maps import PerfusionMaps, measured_maps, perfusion_maps
 from .masks import intracranial_mask, smooth_in_plane, tissue_mask
 from .motion import head_motion, moved_back
 from .prepared import PreparedSeries, bolus_arrival, prepare_series
@@ -35,7 +35,6 @@ __all__ = [
     "oscillation_index",
     "oscillation_svd",
     "perfusion_maps",
-    "perfusion_record",
     "prepare_series",
     "rcbf_core",
     "relative_cbf",

@@ -1,4 +1,4 @@
-"""Whether frame times can be right, judged by what they make of the maps."""
+"""Judge by the maps whether the frame times can be right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Block-circulant singular value decomposition: residue functions from tissue curves."""
+"""Compute residue functions from tissue curves by block-circulant singular value decomposition."""
 
 from __future__ import annotations
 
@@ -186,6 +186,10 @@ def oscillation_svd(
 
     Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522; the grid of truncations and the batches are ours;
     equal to a loop over voxels in ``tests/perfusion/test_oscillation.py``.
+
+    >>> aif = torch.tensor([0.0, 1.0, 0.5, 0.2, 0.0, 0.0])
+    >>> oscillation_svd(0.02 * aif[None], aif, 1.0).shape
+    torch.Size([1, 12])
     """
     require_fit(curves, aif, "oscillation_svd")
     solve = oscillation_solver(curves, aif, dt_s, limit=limit, truncations=truncations)

@@ -1,4 +1,4 @@
-"""Frames that hold no head: found by their content, left out at the ends of a series and interpolated inside it."""
+"""Repair frames without a head: leave them out at the ends of a series, interpolate them inside it."""
 
 from __future__ import annotations
 

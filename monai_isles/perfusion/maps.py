@@ -1,4 +1,4 @@
-"""Maps of flow, volume, transit time and delay from a CT perfusion series: one pipeline for every caller."""
+"""Compute maps of flow, volume, transit time and delay from a CT perfusion series, in one pipeline."""
 
 from __future__ import annotations
 
@@ -48,6 +48,14 @@ class PerfusionMaps:
     Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt`` and ``tmax`` s, ``ttp`` s after the first frame, ``aif`` and
     ``vof`` HU over baseline; ``scale`` is what the measured artery was multiplied by, ``noise_hu`` the noise of one
     smoothed curve, ``shape`` that of the transit times of ``bayes`` and ``learned``.
+
+    >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # s, voxels from the middle
+    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
+    >>> bolus = np.exp(-0.5 * ((t[:, None, None, None] - np.where(r < 3, 11, 15)) / 3) ** 2)  # an artery 4 s earlier
+    >>> series = (head + np.where(r < 3, 300, 8) * bolus * (r < 23)).astype(np.float32)
+    >>> maps = perfusion_maps(series, 1.0, spacing_mm=(3.0, 3.0, 5.0))
+    >>> maps.cbf.shape, int(maps.aif.argmax())  # the artery has its peak in frame 11
+    ((64, 64, 1), 11)
     """
 
     cbf: np.ndarray
@@ -95,10 +103,13 @@ def perfusion_maps(
 
     Source: ours; ``tests/perfusion/test_maps.py``.
 
-    >>> from monai_isles.phantom import make_case
-    >>> scan = make_case(1, seed=5, max_slices=2)
-    >>> perfusion_maps(scan.ctp, scan.dt_s, spacing_mm=scan.spacing_mm).cbf.shape == scan.label.shape
-    True
+    >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # s, voxels from the middle
+    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
+    >>> bolus = np.exp(-0.5 * ((t[:, None, None, None] - np.where(r < 3, 11, 15)) / 3) ** 2)  # an artery 4 s earlier
+    >>> series = (head + np.where(r < 3, 300, 8) * bolus * (r < 23)).astype(np.float32)
+    >>> maps = perfusion_maps(series, 1.0, spacing_mm=(3.0, 3.0, 5.0))
+    >>> round(float(np.median(maps.tmax[maps.brain])))  # seconds after the artery
+    4
     """
     place: dict[str, Any] = {"spacing_mm": spacing_mm, "motion": motion, "baseline_frames": baseline_frames}
     return measured_maps(prepare_series(series_hu, dt_s=dt_s, mask=mask, **place), **how)
@@ -136,6 +147,16 @@ def measured_maps(
         IslesError: ``E-PERF-08`` unknown method or setting; those of ``find_vessels`` and of the deconvolutions.
 
     Source: Fieselmann et al., Int J Biomed Imaging 2011, doi:10.1155/2011/467563; ``tests/perfusion/test_measured.py``.
+
+    >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # s, voxels from the middle
+    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
+    >>> bolus = np.exp(-0.5 * ((t[:, None, None, None] - np.where(r < 3, 11, 15)) / 3) ** 2)  # an artery 4 s earlier
+    >>> series = (head + np.where(r < 3, 300, 8) * bolus * (r < 23)).astype(np.float32)
+    >>> from monai_isles.perfusion import prepare_series
+    >>> prepared = prepare_series(series, spacing_mm=(3.0, 3.0, 5.0), dt_s=1.0)
+    >>> maps = measured_maps(prepared, method="bcsvd")
+    >>> round(float(np.median(maps.tmax[maps.brain])))  # seconds after the artery
+    4
     """
     method, level = chosen_method(method, truncation)
     inside = torch.from_numpy(prepared.tissue)

@@ -1,4 +1,4 @@
-"""Where perfusion can be measured: brain tissue, found in the images themselves."""
+"""Find the brain tissue in which perfusion can be measured."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ def smooth_in_plane(images: Tensor, mask: Tensor, *, fwhm_mm: float, spacing_mm:
     Shapes: ``images`` (T, H, W, D), ``mask`` (H, W, D); out (T, H, W, D), zero outside the mask.
     Units: mm, full width at half maximum.
     Source: normalised convolution; ``tests/perfusion/test_smoothing.py``.
+
+    >>> mask = torch.ones(8, 8, 1, dtype=torch.bool)
+    >>> smooth_in_plane(torch.ones(1, 8, 8, 1), mask, fwhm_mm=5.0, spacing_mm=(1.0, 1.0)).mean()
+    tensor(1.)
     """
     mask = mask.to(images.dtype)
     if fwhm_mm <= 0:
@@ -148,6 +152,12 @@ def tissue_mask(
         interior: what bone encloses; ``skull_interior`` when None.
 
     Source: ours, the steps of the usual vendor mask; ``tests/perfusion/test_masks.py``.
+
+    >>> r = np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # voxels from the middle
+    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
+    >>> mask = tissue_mask(head, (3.0, 3.0, 5.0))
+    >>> bool(mask[32, 32, 0]), bool(mask[32, 57, 0])  # brain, bone
+    (True, False)
     """
     interior = skull_interior(baseline_hu, spacing_mm) if interior is None else interior
     sigma, steps = 1.7 / spacing_mm[0], max(1, round(1.5 / spacing_mm[0]))
@@ -169,6 +179,12 @@ def intracranial_mask(
 
     Shapes: (H, W, D) in, bool out.  Units: HU, mm.
     Source: ours; ``tests/perfusion/test_masks.py``.
+
+    >>> r = np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # voxels from the middle
+    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
+    >>> mask = intracranial_mask(head, (3.0, 3.0, 5.0))
+    >>> bool(mask[32, 32, 0]), bool(mask[32, 57, 0])  # brain, bone
+    (True, False)
     """
     interior = skull_interior(baseline_hu, spacing_mm) if interior is None else interior
     steps = max(1, round(1.5 / spacing_mm[0]))

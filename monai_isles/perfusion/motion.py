@@ -1,4 +1,4 @@
-"""In-plane movement of the head between frames: found on the edges of the skull, undone where that helps."""
+"""Find the in-plane movement of the head between frames at the edges of the skull, and undo it."""
 
 from __future__ import annotations
 
@@ -53,6 +53,13 @@ def head_motion(series_hu: Tensor, spacing_mm: tuple[float, float, float], *, ba
     Shapes: ``series_hu`` (T, H, W, D).  Units: HU, mm.
     Source: phase correlation, Kuglin and Hines 1975, for the start; inverse-compositional Gauss-Newton, Baker and
         Matthews 2004, doi:10.1023/B:VISI.0000011205.11775.fd; ``tests/perfusion/test_motion.py``.
+
+    >>> r = np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # voxels from the middle
+    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
+    >>> series = torch.from_numpy(np.stack([head] * 5)).float()
+    >>> series[4] = series[4].roll(1, dims=0)  # the last frame lies one voxel to the right
+    >>> head_motion(series, (3.0, 3.0, 5.0)).path[4].round(2).tolist()  # mm, mm, degrees
+    [3.0, 0.0, 0.0]
     """
     pooled, spacing = _pooled(series_hu, spacing_mm)
     path = torch.zeros(len(pooled), 3)
@@ -83,6 +90,13 @@ def moved_back(series_hu: Tensor, motion: Motion, spacing_mm: tuple[float, float
     """Return the series with the movement undone, by cubic interpolation in plane.
 
     Shapes: (T, H, W, D) in and out, float32.  Units: HU, mm.
+
+    >>> r = np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # voxels from the middle
+    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
+    >>> series = torch.from_numpy(np.stack([head] * 5)).float()
+    >>> motion = head_motion(series, (3.0, 3.0, 5.0))
+    >>> bool((moved_back(series, motion, (3.0, 3.0, 5.0)) - series).abs().max() < 1)  # nothing moved
+    True
     """
     t, h, w, d = series_hu.shape
     out = series_hu.new_empty((t, h, w, d), dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Where curves and residue functions have their maximum, between frames."""
+"""Find the maxima of curves and residue functions between frames."""
 
 from __future__ import annotations
 

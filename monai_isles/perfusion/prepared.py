@@ -1,4 +1,4 @@
-"""A series made ready to be measured: head at rest, even frames, masks, contrast alone."""
+"""Prepare a series for measurement: undo movement, make frames even, find masks and baseline."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ class PreparedSeries:
 
     Shapes: ``rise_hu`` (T, H, W, D), the others (H, W, D); ``tissue`` has no fluid and no bone, ``cranial`` has all
     inside the skull.  Units: HU (``rise_hu`` over baseline), s, mm.
+
+    >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # s, voxels from the middle
+    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
+    >>> bolus = np.exp(-0.5 * ((t[:, None, None, None] - np.where(r < 3, 11, 15)) / 3) ** 2)  # an artery 4 s earlier
+    >>> series = (head + np.where(r < 3, 300, 8) * bolus * (r < 23)).astype(np.float32)
+    >>> prepared = prepare_series(series, spacing_mm=(3.0, 3.0, 5.0), dt_s=1.0)
+    >>> prepared.rise_hu.shape, prepared.tissue.shape
+    (torch.Size([40, 64, 64, 1]), (64, 64, 1))
     """
 
     rise_hu: Tensor
@@ -62,6 +70,13 @@ def prepare_series(
         IslesError: ``E-PERF-02`` not a series, ``E-PERF-04`` no brain, ``E-PERF-06`` and ``-07`` times and frames.
 
     Source: ours; ``tests/perfusion/test_prepared.py``.
+
+    >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # s, voxels from the middle
+    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
+    >>> bolus = np.exp(-0.5 * ((t[:, None, None, None] - np.where(r < 3, 11, 15)) / 3) ** 2)  # an artery 4 s earlier
+    >>> series = (head + np.where(r < 3, 300, 8) * bolus * (r < 23)).astype(np.float32)
+    >>> prepare_series(series, spacing_mm=(3.0, 3.0, 5.0), dt_s=1.0).baseline_frames
+    5
     """
     series = torch.as_tensor(series_hu)
     if series.ndim != 4:
@@ -124,7 +139,11 @@ def _masks(
 
 
 def bolus_arrival(curve: Tensor) -> int:
-    """Return the number of frames before the bolus on a mean tissue curve (T,): up to a tenth of the rise."""
+    """Return the number of frames before the bolus on a mean tissue curve (T,): up to a tenth of the rise.
+
+    >>> bolus_arrival(torch.tensor([0.0, 0.0, 0.0, 0.0, 5.0, 20.0, 40.0, 20.0, 5.0, 0.0]))
+    3
+    """
     rise = curve - curve[:2].mean()
     above = rise > 0.1 * rise.max()
     return max(2, int(above.float().argmax()) - 1)

@@ -1,4 +1,4 @@
-"""What a reader of perfusion maps must be told about the series they came from."""
+"""Judge the quality of a series and return remarks for the reader of its maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the clinic on CBF and Tmax: core, hypoperfusion, penumbra, mismatch and the DEFUSE 3 profile."""
+"""Apply clinical rules to CBF and Tmax: core, hypoperfusion, penumbra, mismatch and the DEFUSE 3 profile."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ def upright_hemispheres(brain: np.ndarray) -> np.ndarray:
     """Return the left half of the volume, split at the column of the brain's centre of mass; a tilt is ignored.
 
     Shapes: boolean ``(H, W, D)``, RAS+, in and out. Source: ours, for volumes without a CT.
+
+    >>> upright_hemispheres(np.ones((4, 1, 1), bool)).ravel().tolist()
+    [True, True, False, False]
     """
     middle = float(np.nonzero(brain)[0].mean()) if brain.any() else (brain.shape[0] - 1) / 2
     left = np.arange(brain.shape[0]) < middle
@@ -103,6 +106,12 @@ class Ischaemia:
         intensity_ratio: part of the tissue with Tmax > 6 s that has Tmax > 10 s; nan without such tissue.
         cbv_index: mean CBV where Tmax > 6 s over the mean CBV of the healthy side; nan without either.
         side: with more hypoperfused tissue, ``left`` or ``right`` of the patient, or ``none``; None where unknown.
+
+    >>> cbf, tmax = np.full((10, 4, 1), 40.0), np.ones((10, 4, 1))  # voxels of 1 ml
+    >>> cbf[:2], tmax[:4] = 8.0, 9.0
+    >>> rules = ischaemia(cbf, tmax, np.ones((10, 4, 1), bool), (10.0, 10.0, 10.0))
+    >>> rules.record()["core_ml"], rules.defuse3  # the mismatch of 8 ml is below 15 ml
+    (8.0, False)
     """
 
     core: np.ndarray
@@ -175,6 +184,12 @@ def ischaemia(
     Source: rCBF < 30 %, Tmax > 6 s and the target profile of DEFUSE 3, doi:10.1056/NEJMoa1713973; intensity ratio,
         Olivot 2014, doi:10.1161/STROKEAHA.113.003857; index, Arenillas 2018, doi:10.1177/0271678X17740293; smallest
         cluster ours; ``tests/perfusion/test_thresholds.py``.
+
+    >>> cbf, tmax = np.full((10, 4, 1), 40.0), np.ones((10, 4, 1))  # voxels of 1 ml
+    >>> cbf[:2], tmax[:4] = 8.0, 9.0
+    >>> rules = ischaemia(cbf, tmax, np.ones((10, 4, 1), bool), (10.0, 10.0, 10.0))
+    >>> rules.core_ml, rules.hypoperfused_ml, rules.mismatch_ratio
+    (8.0, 16.0, 2.0)
     """
     _require_sense(cbf, tmax, brain, (core_rcbf, delay_s), min_cluster_ml)
     if contralateral is None:
@@ -269,6 +284,10 @@ def rcbf_core(
 
     Source: rCBF < 30 %, the cut of the DEFUSE 3 protocol (doi:10.1056/NEJMoa1713973), near the 31 % of Campbell 2011.
     The smallest cluster is ours.
+
+    >>> cbf, healthy = np.array([[[5.0]], [[40.0]]]), np.array([[[False]], [[True]]])
+    >>> rcbf_core(cbf, np.ones((2, 1, 1), bool), healthy, (10.0, 10.0, 10.0)).ravel().tolist()
+    [True, False]
     """
     return drop_clusters(brain & (relative_cbf(cbf, brain, reference) < cut), min_cluster_ml, spacing_mm)
 

@@ -1,4 +1,4 @@
-"""Frames at even steps, and whether the maps that follow from their times can be of a head."""
+"""Bring frames to even steps."""
 
 from __future__ import annotations
 

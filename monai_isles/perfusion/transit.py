@@ -1,4 +1,4 @@
-"""Perfusion by a model of transit: delay and transit time averaged over their posterior, with noise of known size."""
+"""Measure perfusion by a transit model: average delay and transit time over their posterior."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The large vessels of a series: arterial input, venous output, and what the artery lost to partial volume."""
+"""Find the large vessels of a series: arterial input, venous output, and their partial volume."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def arterial_curve(curves_hu: np.ndarray, dt_s: float, *, voxels: int = ARTERIAL
         IslesError: ``E-PERF-03`` when no bolus stands out.
 
     Source: ours, after Mouridsen et al., Magn Reson Med 2006, doi:10.1002/mrm.20759; ``tests/perfusion/test_aif.py``.
+
+    >>> curve = lambda peak_s, height: height * np.exp(-0.5 * ((np.arange(40.0) - peak_s) / 3) ** 2)
+    >>> curves = np.stack([curve(15, 20)] * 200 + [curve(11, 400)] * 20)  # tissue, artery
+    >>> int(arterial_curve(curves, 1.0).argmax())
+    11
     """
     return _mean(curves_hu[arterial_voxels(curves_hu, dt_s, voxels=voxels)])
 
@@ -77,6 +82,11 @@ def venous_curve(curves_hu: np.ndarray, *, voxels: int = 12) -> np.ndarray:
 
     Shapes: ``curves_hu`` (V, T) over baseline; out (T,) float32.  Units: HU.
     Source: ours; ``tests/perfusion/test_aif.py``.
+
+    >>> curve = lambda peak_s, height: height * np.exp(-0.5 * ((np.arange(40.0) - peak_s) / 3) ** 2)
+    >>> curves = np.stack([curve(15, 20)] * 200 + [curve(20, 500)] * 20)  # tissue, vein
+    >>> int(venous_curve(curves).argmax())
+    20
     """
     area = curves_hu.sum(1)
     return _mean(curves_hu[np.argsort(area, kind="stable")[-voxels:]])
@@ -134,6 +144,12 @@ def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, 
 
     Source: area scaling, Lin et al., J Magn Reson Imaging 2001 (venous output); choice of voxels ours;
     ``tests/perfusion/test_vessels.py``.
+
+    >>> curve = lambda peak_s, height: height * np.exp(-0.5 * ((np.arange(40.0) - peak_s) / 3) ** 2)
+    >>> tissue = np.stack([curve(15, 20)] * 200 + [curve(11, 400)] * 20)
+    >>> vessels = find_vessels(tissue, np.concatenate([tissue, np.stack([curve(20, 500)] * 20)]), 1.0)
+    >>> round(vessels.scale, 2)  # the artery is scaled to the area of the vein, 500 / 400
+    1.25
     """
     chosen = arterial_voxels(tissue_hu, dt_s)
     aif, none = _mean(tissue_hu[chosen]), np.zeros(0, int)

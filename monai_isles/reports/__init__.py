@@ -1,4 +1,4 @@
-"""Figures, tables and pages of what was predicted and how it scored; research only."""
+"""Figures, tables and pages of predictions and their scores. Research only."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""A case as plain pictures and as a PDF, for systems that show neither pages nor masks: a summary and a mosaic."""
+"""Render a case as plain pictures and as a PDF, for systems without HTML and masks: a summary and a mosaic."""
 
 from __future__ import annotations
 

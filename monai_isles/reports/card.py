@@ -1,4 +1,4 @@
-"""Write the model card of a bundle from a dictionary of facts; a fact that is missing is an error, not a gap."""
+"""Write the model card of a bundle from a dictionary of facts; a missing fact is an error."""
 
 from __future__ import annotations
 
@@ -97,6 +97,11 @@ def model_card(facts: Mapping[str, Any]) -> str:
     Raises:
         IslesError: ``E-REP-08`` listing every missing or unknown fact.
     Source: ours, with what a reader of a card needs to judge it; ``tests/reports/test_card.py``.
+
+    >>> model_card({"name": "my network"})  # a missing fact is an error
+    Traceback (most recent call last):
+    ...
+    monai_isles.errors.IslesError: E-REP-08: ...
     """
     bare = "weights" in facts and facts["weights"] is None
     missing = [name for name in (WITHOUT_WEIGHTS if bare else REQUIRED) if facts.get(name) is None or facts[name] == ""]

@@ -1,4 +1,4 @@
-"""Curves: of a training, read from ``curves.csv`` and drawn as the paper's Figure 3; of artery, vein and movement."""
+"""Plot curves: of a training, as the paper's Figure 3; of artery, vein and movement."""
 
 from __future__ import annotations
 
@@ -30,10 +30,14 @@ _PANELS = (
 
 
 def read_curves(path: str | Path) -> list[dict[str, float]]:
-    """Read the curves that training wrote; blanks become nan.
+    r"""Read the curves that training wrote; blanks become nan.
 
     Raises:
         IslesError: ``E-REP-01`` no such file, ``E-REP-07`` not a table of numbers with an ``epoch`` column.
+
+    >>> _ = Path("curves.csv").write_text("epoch,train_loss\n1,0.7\n2,0.5\n")
+    >>> read_curves("curves.csv")[-1]
+    {'epoch': 2.0, 'train_loss': 0.5}
     """
     path = Path(path)
     if not path.is_file():
@@ -63,6 +67,10 @@ def training_curves(curves: Curve) -> Figure:
 
     A panel whose columns are absent is left out. Units: epochs; the rest without unit.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 3.
+
+    >>> curves = [{"epoch": 1.0, "train_loss": 0.7}, {"epoch": 2.0, "train_loss": 0.5}]
+    >>> len(training_curves(curves).axes)  # one panel: the loss
+    1
     """
     shown = [
         (title, lines) for title, lines in _PANELS if any(np.isfinite(_column(curves, key)).any() for key, _ in lines)

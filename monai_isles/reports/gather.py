@@ -1,4 +1,4 @@
-"""Read the folders of ``predict`` and ``evaluate``; lay several runs side by side."""
+"""Read the output folders of ``predict`` and ``evaluate``, and put several runs side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods section of a run, to paste: what was done with what, and the references."""
+"""Write the methods section of a run: steps, settings, and references."""
 
 from __future__ import annotations
 

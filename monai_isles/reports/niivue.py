@@ -1,4 +1,4 @@
-"""NiiVue in a page: its one-file build, and the images of a case as small NIfTI files in base64."""
+"""Embed NiiVue in a page: its one-file build, and the images of a case as small NIfTI files in base64."""
 
 from __future__ import annotations
 

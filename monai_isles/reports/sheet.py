@@ -1,4 +1,4 @@
-"""One case as the pages print it: names, numbers with their units, and small pictures; no arrays are kept."""
+"""Turn one case into the content of a page: names, numbers with units, small pictures; no arrays."""
 
 from __future__ import annotations
 

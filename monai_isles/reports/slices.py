@@ -1,4 +1,4 @@
-"""Which slices to show, where to cut them, and how they lie on the screen."""
+"""Choose the slices to show, their crop, and their orientation on the screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many studies at a glance: a table with one row a study, and a page with what stands out."""
+"""Summarise many studies: a table with one row per study, and a page with the outliers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Summary tables of methods side by side, as text, Markdown or HTML, a published row beside them."""
+"""Format summary tables of methods as text, Markdown or HTML, with published rows."""
 
 from __future__ import annotations
 
@@ -55,13 +55,27 @@ def lines_of(rows: Summaries, published: Summaries | None = None) -> list[Line]:
 
 
 def as_text(rows: Summaries, published: Summaries | None = None) -> str:
-    """Return the table for a terminal, columns aligned, Dice with its interval and the counts in full."""
+    """Return the table for a terminal, columns aligned, Dice with its interval and the counts in full.
+
+    >>> from monai_isles.evaluation import score_case, summarise
+    >>> mask = np.ones((2, 2, 1))
+    >>> rows = [{"subject": "anna", **score_case(mask, mask, (1.0, 1.0, 5.0))}]
+    >>> as_text({"network": summarise(rows)}).splitlines()[1].split()[:2]
+    ['network', '1']
+    """
     lines = lines_of(rows, published)
     return "\n".join([*aligned(_grid(lines)), "", *notes(rows, published)])
 
 
 def as_markdown(rows: Summaries, published: Summaries | None = None) -> str:
-    """Return the table as GitHub Markdown, notes below; names cannot break the table."""
+    """Return the table as GitHub Markdown, notes below; names cannot break the table.
+
+    >>> from monai_isles.evaluation import score_case, summarise
+    >>> mask = np.ones((2, 2, 1))
+    >>> rows = [{"subject": "anna", **score_case(mask, mask, (1.0, 1.0, 5.0))}]
+    >>> as_markdown({"network": summarise(rows)}).splitlines()[2][:13]
+    '| network | 1'
+    """
     grid = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in _grid(lines_of(rows, published))]
     table = [f"| {' | '.join(row)} |" for row in grid]
     table.insert(1, f"|{' --- |' + ' ---: |' * (len(grid[0]) - 1)}")
@@ -69,7 +83,14 @@ def as_markdown(rows: Summaries, published: Summaries | None = None) -> str:
 
 
 def as_html(rows: Summaries, published: Summaries | None = None) -> str:
-    """Return the table as HTML, every text of the caller's escaped, notes below."""
+    """Return the table as HTML, every text of the caller's escaped, notes below.
+
+    >>> from monai_isles.evaluation import score_case, summarise
+    >>> mask = np.ones((2, 2, 1))
+    >>> rows = [{"subject": "anna", **score_case(mask, mask, (1.0, 1.0, 5.0))}]
+    >>> "<table" in as_html({"network": summarise(rows)})
+    True
+    """
     lines = lines_of(rows, published)
     titles = _titles(lines)
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in ("Method", "n", *titles))

@@ -1,4 +1,4 @@
-"""Slices of the viewer in a page: 8-bit pictures whose values the page turns back to units, and outlines as paths."""
+"""Prepare slices for the viewer of a page: 8-bit pictures that convert back to units, and outlines as paths."""
 
 from __future__ import annotations
 

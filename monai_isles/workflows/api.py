@@ -213,11 +213,14 @@ def measure_perfusion(
         IslesError: those of ``monai-isles perfusion``.
     Source: ours; ``tests/workflows/test_api.py``.
 
-    >>> from monai_isles.phantom import make_case
-    >>> scan = make_case(1, seed=5, max_slices=2)
-    >>> series, affine = np.moveaxis(scan.ctp, 0, -1), np.diag([*scan.spacing_mm, 1.0])
-    >>> measure_perfusion((series, affine), dt_s=scan.dt_s).array("tmax").shape
-    (256, 256, 2)
+    >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None, None]  # s, voxels from the middle
+    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
+    >>> bolus = np.exp(-0.5 * ((t - np.where(r < 3, 11, 15)) / 3) ** 2)  # an artery, tissue 4 s later
+    >>> series = (head + np.where(r < 3, 300, 8) * bolus * (r < 23)).astype(np.float32)
+    >>> maps = measure_perfusion((series, np.diag([3.0, 3.0, 5.0, 1.0])), dt_s=1.0)
+    >>> tmax = maps.array("tmax")
+    >>> round(float(np.median(tmax[maps.array("brain") > 0])))  # seconds after the artery
+    4
     """
     aside = Aside()
     path, folder = _on_disk(series, aside.path / "ctp.nii.gz", dt_s=dt_s), aside.path / "out"

@@ -11,8 +11,7 @@ import pytest
 from monai.bundle import verify_metadata
 
 from monai_isles.errors import IslesError
-from monai_isles.export import check_metadata
-from monai_isles.export.bundle import complete_metadata, installed
+from monai_isles.export.bundle import check_metadata, complete_metadata, installed
 from monai_isles.modalities import MODALITIES
 
 SOURCE = Path(__file__).parents[2] / "bundles" / "clerigues"
