@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -175,8 +176,11 @@ def test_the_command_line_starts_without_loading_anything_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_page_of_error_codes_is_current() -> None:
+def test_the_pages_of_error_codes_are_current_and_hold_every_code() -> None:
     root = PACKAGE.parent
-    script = "import runpy, sys; sys.stdout.write(runpy.run_path('docs/make/error_codes.py')['page']())"
+    script = "import json, runpy, sys; json.dump(runpy.run_path('docs/make/error_codes.py')['pages'](), sys.stdout)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
-    assert done.stdout == (root / "docs/errors.md").read_text(encoding="utf-8"), "run python docs/make/error_codes.py"
+    pages = json.loads(done.stdout)
+    written = {name: (root / "docs" / name).read_text(encoding="utf-8") for name in pages}
+    assert written == pages, "run python docs/make/error_codes.py"
+    assert all(f"**{code}**" in "".join(pages.values()) for code in fault_texts())
