@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 
-from monai_isles.io import findings, publish_state
+from monai_isles.data import make_datalist
+from monai_isles.io import findings, publish_json, publish_state
 from monai_isles.networks import AsymmetricResUNet
-from monai_isles.phantom import make_dataset
+from monai_isles.phantom import CaseArrays, make_case, make_dataset
+from tests.fixtures.shared import made_once
+from tests.reliability.children import Forks
 
+os.environ.setdefault("DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD", "forkserver")  # see warm_workers
 pytest_plugins = ["tests.fixtures.dicom", "tests.fixtures.heads", "tests.fixtures.training"]
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the modules and tests that stay to the end."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -28,16 +38,78 @@ def nothing_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three simulated scans without their series; read only."""
-    return make_dataset(tmp_path_factory.mktemp("phantom") / "data", cases=3, seed=5, series=False, max_slices=2)
+
+    def make(folder: Path) -> None:
+        make_dataset(folder / "data", cases=3, seed=5, series=False, max_slices=2)
+
+    return made_once(tmp_path_factory, "phantom", make) / "data"
+
+
+@pytest.fixture(scope="session")
+def series_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The three scans of ``phantom_folder`` with their series and DWI, and their list; read only."""
+
+    def make(folder: Path) -> None:
+        data = make_dataset(folder / "data", cases=3, seed=5, series=True, max_slices=2)
+        publish_json(data / "list.json", make_datalist(data, folds=2))
+
+    return made_once(tmp_path_factory, "series", make) / "data"
+
+
+@pytest.fixture(scope="session")
+def scan() -> CaseArrays:
+    """The first scan of ``phantom_folder`` in memory, with its series; not to be changed."""
+    return make_case(1, seed=5, max_slices=2)
+
+
+@pytest.fixture(scope="session")
+def data_list(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The list of ``phantom_folder`` in two folds."""
+    path = tmp_path_factory.mktemp("list") / "list.json"
+    publish_json(path, make_datalist(phantom_folder, folds=2))
+    return path
 
 
 @pytest.fixture(scope="session")
 def untrained_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of the CT network as it is born, from a fixed seed."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "model.pt"
-    publish_state(path, AsymmetricResUNet(2, 10).state_dict())
-    return path
+
+    def make(folder: Path) -> None:
+        torch.manual_seed(0)
+        publish_state(folder / "model.pt", AsymmetricResUNet(2, 10).state_dict())
+
+    return made_once(tmp_path_factory, "weights", make) / "model.pt"
+
+
+@pytest.fixture(scope="session")
+def warm_workers() -> None:
+    """Let the processes of a Dask cluster be forked from one that has imported what a verb needs."""
+    from distributed.utils import get_mp_context
+
+    get_mp_context().set_forkserver_preload(
+        ["distributed", "monai_isles.workflows.predict", "monai_isles.phantom.dataset"]
+    )
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """The process that has imported everything and forks commands, each in milliseconds."""
+    forks = Forks(tmp_path_factory.mktemp("forks"))
+    yield forks
+    forks.close()
+
+
+@pytest.fixture
+def forked_folds(server: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the processes of a cross-validation from ``server``; ``cli/test_crossval.py`` starts them cold."""
+
+    def run_tied(command: Sequence[str], log: Path, *, folder: Path | None = None, **_: object) -> int:
+        shown = server.run(*command[3:], program=command[2], folder=folder or Path.cwd())
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(shown.text, encoding="utf-8")
+        return shown.code
+
+    monkeypatch.setattr("monai_isles.crossval.run.run_tied", run_tied)
 
 
 @pytest.fixture

@@ -98,13 +98,16 @@ def names_of(module: str) -> set[str]:
 
 def test_what_a_file_imports_from_the_package_is_there() -> None:
     root, known = PACKAGE.parent, {}
-    wanted = [(path, node) for path, tree in TREES.items() for node in ast.walk(tree)]
-    for folder in ("tests", "tools", "benchmarks", "docs/make"):
-        for path in sorted((root / folder).rglob("*.py")):
-            wanted += [(path, node) for node in ast.walk(ast.parse(path.read_text("utf-8")))]
+    others = [
+        path for folder in ("tests", "tools", "benchmarks", "docs/make") for path in (root / folder).rglob("*.py")
+    ]
+    trees = TREES | {path: ast.parse(path.read_text("utf-8")) for path in others}
+    wanted = [
+        (path, node) for path, tree in trees.items() for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+    ]
     lacking = []
     for path, node in wanted:
-        if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] != "monai_isles":
+        if (node.module or "").split(".")[0] != "monai_isles":
             continue
         if node.module not in known:
             known[node.module] = names_of(node.module)

@@ -22,7 +22,14 @@ def one_small_scan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"), [("search", 4), ("surfaces", 2), ("deconvolution", 6), ("perfusion_accuracy", 18), ("startup", 1)]
+    ("name", "rows"),
+    [
+        ("search", 4),
+        ("surfaces", 2),
+        ("startup", 1),
+        pytest.param("deconvolution", 6, marks=pytest.mark.long),
+        pytest.param("perfusion_accuracy", 18, marks=pytest.mark.long),
+    ],
 )
 def test_a_quick_run_agrees(name: str, rows: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert importlib.import_module(name).main(["--quick", "--rounds", "1", "--out", str(tmp_path)]) == 0

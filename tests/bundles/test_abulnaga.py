@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +23,7 @@ from monai_isles.bundle import Bundle
 from monai_isles.io import load_state, publish_json, publish_state
 from monai_isles.networks import PSPNet
 from monai_isles.papers import reproduce
+from tests.reliability.children import Forks
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/abulnaga"
@@ -37,27 +35,14 @@ def read(name: str) -> dict:
     return json.loads((BUNDLE / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def bundle_run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", *words]
-    clean = {key: value for key, value in os.environ.items() if key != "ISLES2018_DIR"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env={**clean, **environment})
-
-
 @pytest.fixture(scope="module")
-def data_list(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("list") / "list.json"
-    publish_json(path, make_datalist(phantom_folder, folds=2))
-    return path
-
-
-@pytest.fixture(scope="module")
-def trained(phantom_folder: Path, data_list: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(phantom_folder: Path, data_list: Path, server: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("train") / "run"
-    done = bundle_run(
+    done = server.bundle_run(
         "training", "--config_file", "['bundles/abulnaga/train.json','bundles/abulnaga/small.json']",
         "--data_list", str(data_list), "--output_dir", str(out), ISLES2018_DIR=str(phantom_folder),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.text
     return out
 
 
@@ -99,14 +84,14 @@ def test_the_verbatim_command_trains_from_scratch_and_says_so(trained: Path) -> 
 
 
 def test_evaluation_writes_the_dice_of_every_validation_case(
-    trained: Path, phantom_folder: Path, data_list: Path, tmp_path: Path
+    trained: Path, phantom_folder: Path, data_list: Path, server: Forks, tmp_path: Path
 ) -> None:
     files = ",".join(f"'bundles/abulnaga/{name}.json'" for name in ("train", "small", "evaluate"))
-    done = bundle_run(
+    done = server.bundle_run(
         "evaluating", "--config_file", f"[{files}]", "--data_list", str(data_list), "--dataset_dir",
         str(phantom_folder), "--output_dir", str(trained), "--evaluation_dir", str(tmp_path),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.text
     rows = (tmp_path / "val_dsc_raw.csv").read_text().splitlines()
     cases = {e["case"] for e in json.loads(data_list.read_text())["training"] if e["fold"] == 0}
     assert {row.split(",")[0] for row in rows[1:]} == cases
@@ -114,14 +99,14 @@ def test_evaluation_writes_the_dice_of_every_validation_case(
 
 @pytest.mark.long
 def test_inference_by_config_and_by_predict_give_the_same_map(
-    trained: Path, phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, phantom_folder: Path, server: Forks, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = "['bundles/abulnaga/inference.json','bundles/abulnaga/small.json']"
-    done = bundle_run(
+    done = server.bundle_run(
         "--config_file", files, "--dataset_dir", str(phantom_folder), "--section", "training",
         "--weights", str(trained / "model.pt"), "--output_dir", str(tmp_path / "config"),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.text
     case = str(next(iter((phantom_folder / "TRAINING").iterdir())))
     words = ["predict", case, "--bundle", str(BUNDLE), "--overlay", "small.json", "--weights"]
     assert isles([*words, str(trained / "model.pt"), "--out", str(tmp_path / "predict"), "--no-report"]) == 0, capsys
@@ -230,8 +215,9 @@ def deep_weights(tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
 DEEP = ["network_def#stem=deep128", "frozen_epochs=9"]
 
 
+@pytest.mark.long
 def test_a_cross_validation_starts_every_fold_from_weights_with_the_authors_deep_stem(
-    phantom_folder: Path, tmp_path: Path, deep_weights: tuple[Path, dict[str, torch.Tensor]]
+    phantom_folder: Path, tmp_path: Path, deep_weights: tuple[Path, dict[str, torch.Tensor]], forked_folds: None
 ) -> None:
     path, held = deep_weights
     publish_json(tmp_path / "list.json", make_datalist(phantom_folder, folds=2))
@@ -247,7 +233,7 @@ def test_a_cross_validation_starts_every_fold_from_weights_with_the_authors_deep
 
 @pytest.mark.long
 def test_reproduce_takes_the_deep_stem_for_its_pretrained_rows(
-    phantom_folder: Path, tmp_path: Path, deep_weights: tuple[Path, dict[str, torch.Tensor]]
+    phantom_folder: Path, tmp_path: Path, deep_weights: tuple[Path, dict[str, torch.Tensor]], forked_folds: None
 ) -> None:
     path, held = deep_weights
     publish_json(tmp_path / "list.json", make_datalist(phantom_folder, folds=2))

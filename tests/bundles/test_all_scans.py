@@ -23,20 +23,20 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two scans with series and DWI, and two of SISS; read only."""
-    home = tmp_path_factory.mktemp("all")
-    settings = {"ct": {"series": True, "max_slices": 2}, "mri": {"kind": "siss", "spacing_mm": 6.0}}
-    return {name: make_dataset(home / name, cases=2, seed=5, **more) for name, more in settings.items()}
+def folders(series_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three scans with series and DWI, and two of SISS; read only."""
+    mri = make_dataset(tmp_path_factory.mktemp("all") / "mri", cases=2, seed=5, kind="siss", spacing_mm=6.0)
+    return {"ct": series_folder, "mri": mri}
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", [pytest.param(b, marks=[pytest.mark.long] if b == "wang" else []) for b in BUNDLES])
 def test_every_scan_is_trained_on_for_the_epochs_that_were_stated(
     bundle: str, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
     data = folders["mri" if bundle == "clerigues_mri" else "ct"]
-    publish_json(tmp_path / "list.json", make_datalist(data, folds=2))
+    content = make_datalist(data, folds=2)
+    publish_json(tmp_path / "list.json", content)
     small = ROOT / "bundles" / bundle / "small.json"
     files = [f"bundles/{bundle}/train.json", *([str(small)] if bundle in ("abulnaga", "wang", "unet") else [])]
     settings = {"data_list": str(tmp_path / "list.json"), "dataset_dir": str(data), "max_epochs": 2, "fold": "all"}
@@ -52,7 +52,7 @@ def test_every_scan_is_trained_on_for_the_epochs_that_were_stated(
     if bundle == "threshold":
         return
     assert workflow.parser.get_parsed_content("validate#evaluator") is None
-    assert workflow.parser.get_parsed_content("train#dataloader").names == ["case_1", "case_2"]
+    assert workflow.parser.get_parsed_content("train#dataloader").names == [case["case"] for case in content["training"]]
     with (out / "curves.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]

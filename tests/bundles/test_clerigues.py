@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel
@@ -19,33 +16,21 @@ from monai_isles.data import make_datalist
 from monai_isles.io import load_state, publish_json
 from monai_isles.papers import reproduce
 from monai_isles.phantom import make_dataset
+from tests.reliability.children import Forks
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/clerigues"
 TINY = ("--patches_per_case", "32", "--validation_step", "[32,32]")
 
 
-def bundle_run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", *words]
-    clean = {key: value for key, value in os.environ.items() if key != "ISLES2018_DIR"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env={**clean, **environment})
-
-
 @pytest.fixture(scope="module")
-def data_list(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("list") / "list.json"
-    publish_json(path, make_datalist(phantom_folder, folds=2))
-    return path
-
-
-@pytest.fixture(scope="module")
-def trained(phantom_folder: Path, data_list: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(phantom_folder: Path, data_list: Path, server: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("train") / "run"
-    done = bundle_run(
+    done = server.bundle_run(
         "training", "--config_file", "bundles/clerigues/train.json", "--data_list", str(data_list),
         "--output_dir", str(out), "--max_epochs", "1", *TINY, ISLES2018_DIR=str(phantom_folder),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.text
     return out
 
 
@@ -61,38 +46,40 @@ def test_the_verbatim_command_trains_on_the_folder_that_the_environment_names(tr
 
 @pytest.mark.long
 def test_a_finished_run_is_refused_with_four_lines_and_exit_code_four(
-    trained: Path, phantom_folder: Path, data_list: Path
+    trained: Path, phantom_folder: Path, data_list: Path, server: Forks
 ) -> None:
-    done = bundle_run(
+    done = server.bundle_run(
         "training", "--config_file", "bundles/clerigues/train.json", "--data_list", str(data_list),
         "--dataset_dir", str(phantom_folder), "--output_dir", str(trained), *TINY,
     )  # fmt: skip
-    assert done.returncode == 4 and "E-TRAIN-02: this run is finished already" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 4 and "E-TRAIN-02: this run is finished already" in done.text
+    assert "Traceback" not in done.text
 
 
 def test_evaluation_writes_the_metrics_of_every_validation_case(
-    trained: Path, phantom_folder: Path, data_list: Path, tmp_path: Path
+    trained: Path, phantom_folder: Path, data_list: Path, server: Forks, tmp_path: Path
 ) -> None:
-    done = bundle_run(
+    done = server.bundle_run(
         "evaluating", "--config_file", "['bundles/clerigues/train.json','bundles/clerigues/evaluate.json']",
         "--data_list", str(data_list), "--dataset_dir", str(phantom_folder), "--output_dir", str(trained),
         "--evaluation_dir", str(tmp_path), "--step", "[32,32]", "--mc_passes", "2", "--patches_per_case", "8",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.text
     rows = (tmp_path / "val_dsc_raw.csv").read_text().splitlines()
     cases = {e["case"] for e in json.loads(data_list.read_text())["training"] if e["fold"] == 0}
     assert {row.split(",")[0] for row in rows[1:]} == cases
 
 
 @pytest.mark.long
-def test_inference_by_config_writes_maps_for_every_case(trained: Path, phantom_folder: Path, tmp_path: Path) -> None:
-    done = bundle_run(
+def test_inference_by_config_writes_maps_for_every_case(
+    trained: Path, phantom_folder: Path, server: Forks, tmp_path: Path
+) -> None:
+    done = server.bundle_run(
         "--config_file", "bundles/clerigues/inference.json", "--dataset_dir", str(phantom_folder),
         "--section", "training", "--weights", str(trained / "model.pt"), "--output_dir", str(tmp_path / "out"),
         "--step", "[32,32]", "--mc_passes", "2",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.text
     for number in (1, 2, 3):
         written = {p.name for p in (tmp_path / f"out/case_{number}").iterdir()}
         assert written == {"lesion.nii.gz", "probability.nii.gz", "uncertainty.nii.gz"}
@@ -133,16 +120,17 @@ def test_the_letter_is_an_overlay_of_what_differs_by_default() -> None:
     assert Bundle(BUNDLE, ("letter.json",)).config("inference")["normalise_over"] == "volume"
 
 
-def test_a_missing_data_folder_is_refused_before_any_work(tmp_path: Path) -> None:
-    done = bundle_run(
+def test_a_missing_data_folder_is_refused_before_any_work(server: Forks, tmp_path: Path) -> None:
+    done = server.bundle_run(
         "training", "--config_file", "bundles/clerigues/train.json", "--output_dir", str(tmp_path / "run"),
         ISLES2018_DIR=str(tmp_path / "nowhere"),
     )  # fmt: skip
-    assert done.returncode == 4 and "E-PHAN-04" in done.stderr and not (tmp_path / "run").exists()
+    assert done.code == 4 and "E-PHAN-04" in done.text and not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_the_baseline_trains_two_networks_predicts_and_stands_in_both_tables(
-    phantom_folder: Path, data_list: Path, tmp_path: Path
+    phantom_folder: Path, data_list: Path, tmp_path: Path, forked_folds: None
 ) -> None:
     out, other = tmp_path / "out", make_dataset(tmp_path / "unseen", cases=1, seed=6, series=False, max_slices=2)
     settings = ["patches_per_case=16", "max_epochs=1", "step=[24,24]", "validation_step=[24,24]", "patience=1"]

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -22,18 +19,13 @@ from monai_isles.inference import load_predictor
 from monai_isles.bundle import Bundle
 from monai_isles.io import publish_state
 from monai_isles.phantom import make_dataset
+from tests.reliability.children import Forks
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/clerigues_mri"
 OVERLAYS = ("spes", "dwi_adc", "baseline", "balanced", "proposed", "small", "demo", "phantom", "siss_2mm")
 TINY = ("--base_channels", "2", "--patches_per_case", "16", "--validation_patches_per_case", "16", "--max_epochs", "1",
         "--fold_count", "2", "--validation_step", "[24,24,16]")  # fmt: skip
-
-
-def bundle_run(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", *words]
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("ISLES")}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=clean)
 
 
 def network(*overlays: str, **settings: object) -> torch.nn.Module:
@@ -43,21 +35,21 @@ def network(*overlays: str, **settings: object) -> torch.nn.Module:
 
 
 @pytest.fixture(scope="module")
-def scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def scans(tiny_scans: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two simulated scans a task, on coarse grids of the real field of view."""
-    root = tmp_path_factory.mktemp("mri")
-    return {kind: make_dataset(root / kind, cases=2, seed=3, kind=kind, spacing_mm=4.0) for kind in ("siss", "spes")}
+    spes = tmp_path_factory.mktemp("mri") / "spes"
+    return {"siss": tiny_scans["mr"], "spes": make_dataset(spes, cases=2, seed=3, kind="spes", spacing_mm=4.0)}
 
 
 @pytest.fixture(scope="module", params=["siss", "spes"])
-def trained(request, scans: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+def trained(request, scans: dict[str, Path], server: Forks, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     out = tmp_path_factory.mktemp("train") / "run"
     files = ["train.json", *(["spes.json"] if request.param == "spes" else [])]
     names = "[" + ",".join(f"'bundles/clerigues_mri/{name}'" for name in files) + "]"
-    done = bundle_run(
+    done = server.bundle_run(
         "training", "--config_file", names, "--dataset_dir", str(scans[request.param]), "--output_dir", str(out), *TINY
     )
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.text
     return request.param, out
 
 

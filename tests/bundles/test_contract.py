@@ -76,7 +76,7 @@ def refers_to(content: dict, key: str) -> bool:
 
 @pytest.mark.parametrize("folder", WITHOUT_TESTS, ids=lambda path: path.name)
 def test_it_trains_cross_validates_predicts_evaluates_and_exports(
-    folder: Path, phantom_folder: Path, tmp_path: Path
+    folder: Path, phantom_folder: Path, tmp_path: Path, forked_folds: None
 ) -> None:
     publish_json(tmp_path / "list.json", make_datalist(phantom_folder, folds=2))
     data = ["--data-list", str(tmp_path / "list.json"), "--dataset-dir", str(phantom_folder)]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -16,20 +14,29 @@ import pytest
 from monai_isles.data import make_datalist
 from monai_isles.io import publish_json
 from monai_isles.phantom import make_dataset
+from tests.reliability.children import Forks, Shown
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"clerigues": ["--patches_per_case", "8", "--validation_step", "[32,32]"], "unet": [], "threshold": []}
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def six_scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six scans in two folds; one image of each is gzip."""
-    data = make_dataset(tmp_path / "data", cases=6, seed=5, series=False, max_slices=2)
+    home = tmp_path_factory.mktemp("six")
+    data = make_dataset(home / "data", cases=6, seed=5, series=False, max_slices=2)
     for path in data.glob("TRAINING/*/*CT_CBF*/*.nii"):
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 1))
         path.unlink()
-    publish_json(tmp_path / "list.json", make_datalist(data, folds=2))
-    return data
+    publish_json(home / "list.json", make_datalist(data, folds=2))
+    return home
+
+
+@pytest.fixture
+def folder(six_scans: Path, tmp_path: Path) -> Path:
+    """The six scans, copied, to be damaged; their list lies beside them."""
+    shutil.copytree(six_scans, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "data"
 
 
 def cut(path: Path) -> None:
@@ -45,21 +52,19 @@ def spoil(path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(voxels, image.affine), path)
 
 
-def trained(bundle: str, folder: Path, *more: str, listed: bool = True) -> subprocess.CompletedProcess:
+def trained(server: Forks, bundle: str, folder: Path, *more: str, listed: bool = True) -> Shown:
     home, out = f"bundles/{bundle}", folder.parent / "run"
     small = [f"{home}/small.json"] if bundle == "unet" else []
     files = "[" + ",".join(f"'{one}'" for one in [f"{home}/train.json", *small]) + "]"
-    words = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", files]
+    words = ["training", "--config_file", files]
     words += ["--dataset_dir", str(folder), "--output_dir", str(out), *more]
     words += ["--data_list", str(folder.parent / "list.json")] if listed else []
     words += ["--max_epochs", "1", "--logging_file", f"{home}/logging.conf"] if bundle != "threshold" else []
-    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    words += SETTINGS[bundle]
-    return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=300)
+    return server.bundle_run(*words, *SETTINGS[bundle])
 
 
 @pytest.mark.parametrize("bundle", ["clerigues", *(pytest.param(b, marks=pytest.mark.long) for b in ("unet", "threshold"))])
-def test_training_goes_on_without_a_cut_file_and_one_with_nan_in_tissue(bundle: str, folder: Path) -> None:
+def test_training_goes_on_without_a_cut_file_and_one_with_nan_in_tissue(bundle: str, folder: Path, server: Forks) -> None:
     listed = json.loads((folder.parent / "list.json").read_text())["training"]
     sections = {fold: [one for one in listed if one["fold"] == fold] for fold in (0, 1)}
     bad = {sections[0][0]["case"]: "E-FILE-", sections[1][0]["case"]: "E-VAL-"}
@@ -70,42 +75,42 @@ def test_training_goes_on_without_a_cut_file_and_one_with_nan_in_tissue(bundle: 
         (folder / sections[fold][1][key]).unlink()
     if bundle == "threshold":  # scores the fold alone
         bad = {case: code for case, code in bad.items() if case in {one["case"] for one in sections[0]}}
-    shown = trained(bundle, folder)
-    said = shown.stdout + shown.stderr
-    assert shown.returncode == 0, said
+    shown = trained(server, bundle, folder)
+    said = shown.text
+    assert shown.code == 0, said
     left_out = json.loads((folder.parent / "run/run.json").read_text())["left_out"]
     assert set(left_out) == set(bad)
     for case, code in bad.items():
         assert left_out[case].startswith(code) and f"left out: {case}: {code}" in said
 
 
-def test_training_stops_with_four_lines_when_no_case_is_left(folder: Path) -> None:
+def test_training_stops_with_four_lines_when_no_case_is_left(folder: Path, server: Forks) -> None:
     for path in folder.glob("TRAINING/*/*CT_CBF*/*.nii.gz"):
         cut(path)
-    shown = trained("clerigues", folder)
-    lines = shown.stderr.strip().splitlines()[-4:]
-    assert shown.returncode == 4 and not (folder.parent / "run/run.json").exists()
+    shown = trained(server, "clerigues", folder)
+    lines = shown.text.strip().splitlines()[-4:]
+    assert shown.code == 4 and not (folder.parent / "run/run.json").exists()
     assert lines[0].startswith("E-FILE-") and "and 2 more" in lines[0]
     assert [line.split()[0] for line in lines[1:]] == ["where", "found", "fix"]
 
 
-def test_strict_stops_a_training_at_a_file_that_is_absent_or_cannot_be_read(folder: Path) -> None:
+def test_strict_stops_a_training_at_a_file_that_is_absent_or_cannot_be_read(folder: Path, server: Forks) -> None:
     listed = json.loads((folder.parent / "list.json").read_text())["training"]
     one, other = [entry for entry in listed if entry["fold"] == 1][:2]
     cut(folder / one["cbf"])
-    shown = trained("clerigues", folder, "--strict", "true")
-    assert shown.returncode == 4 and "E-FILE-" in shown.stderr.strip().splitlines()[-4]
+    shown = trained(server, "clerigues", folder, "--strict", "true")
+    assert shown.code == 4 and "E-FILE-" in shown.text.strip().splitlines()[-4]
     (folder / other["tmax"]).unlink()
-    shown = trained("clerigues", folder, "--strict", "true")
-    lines = shown.stderr.strip().splitlines()[-4:]
-    assert shown.returncode == 4 and lines[0].startswith("E-LIST-02") and f"{other['case']} (entry {listed.index(other) + 1}) tmax" in lines[2]
+    shown = trained(server, "clerigues", folder, "--strict", "true")
+    lines = shown.text.strip().splitlines()[-4:]
+    assert shown.code == 4 and lines[0].startswith("E-LIST-02") and f"{other['case']} (entry {listed.index(other) + 1}) tmax" in lines[2]
     assert not (folder.parent / "run/run.json").exists()
 
 
-def test_a_training_that_makes_its_own_list_goes_on_without_a_case_that_lacks_a_file(folder: Path) -> None:
+def test_a_training_that_makes_its_own_list_goes_on_without_a_case_that_lacks_a_file(folder: Path, server: Forks) -> None:
     for path in (folder / "TRAINING/case_2").glob("*CT_Tmax*/*.nii*"):
         path.unlink()
-    shown = trained("clerigues", folder, listed=False)
-    assert shown.returncode == 0, shown.stdout + shown.stderr
+    shown = trained(server, "clerigues", folder, listed=False)
+    assert shown.code == 0, shown.text
     left_out = json.loads((folder.parent / "run/run.json").read_text())["left_out"]
     assert list(left_out) == ["case_2"] and left_out["case_2"].startswith("E-LIST-02")

@@ -16,7 +16,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff
 from monai_isles.bundle.bundle import Bundle, known_bundles
 from monai_isles.inference import Predictor, load_predictor
 from monai_isles.io import publish_state
-from monai_isles.phantom import make_case, make_mri_case
+from monai_isles.phantom import CaseArrays, make_mri_case
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 ORIENTATIONS = [
@@ -30,6 +30,7 @@ SMALLER: dict[str, dict[str, object]] = {
     "threshold": {"min_cluster_ml": 0.0, "core_rcbf": 0.9},
 }
 SETTINGS = {name: SMALLER.get(name, {}) for name in known_bundles()}
+EVERY = {"threshold", "unet"}  # the quick ones go through all 48; the others through 10, and through all in ``long``
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,7 @@ class Head:
 
 
 @pytest.fixture(scope="module")
-def heads() -> dict[str, Head]:
-    scan = make_case(1, seed=5, max_slices=2)
+def heads(scan: CaseArrays) -> dict[str, Head]:
     images = {key: array[::4, ::4].astype(np.float32) for key, array in scan.images.items() if key != "dwi"}
     images["ctp"] = np.moveaxis(scan.ctp[:, ::4, ::4], 0, -1)
     mri = make_mri_case(1, kind="siss", seed=5, spacing_mm=6.0)
@@ -109,12 +109,10 @@ def head_of(predictor: Predictor, heads: dict[str, Head]) -> Head:
     return heads["mri" if "flair" in predictor.modalities else "ct"]
 
 
-def test_48_orientations_give_one_answer_on_48_grids(
-    predictor: Predictor, heads: dict[str, Head], tmp_path: Path
-) -> None:
+def require_one_answer(predictor: Predictor, heads: dict[str, Head], tmp_path: Path, orientations: list) -> None:
     head, keys, answer = head_of(predictor, heads), list(predictor.modalities), None
     affine = tilted(head.spacing_mm)
-    for number, turn in enumerate(ORIENTATIONS):
+    for number, turn in enumerate(orientations):
         entry = stored(head, keys, tmp_path / f"case_{number}", affine, turn)
         prepared = predictor.prepared(entry)
         maps = predictor.finished(entry, prepared, predictor.inferred(prepared))
@@ -123,6 +121,22 @@ def test_48_orientations_give_one_answer_on_48_grids(
             assert 0 < float(answer[1]["probability"].max()) <= 1
         assert torch.equal(prepared["image"], answer[0]), turn
         require_same(maps, answer[1], tmp_path / "out" / entry["case"], entry[keys[0]], turn)
+
+
+def test_orientations_give_one_answer_each_on_its_own_grid(
+    predictor: Predictor, heads: dict[str, Head], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The ten of the slower bundles have every order of the axes and every choice of their directions."""
+    chosen = ORIENTATIONS if request.node.callspec.params["predictor"] in EVERY else ORIENTATIONS[::5]
+    require_one_answer(predictor, heads, tmp_path, chosen)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("predictor", sorted(SETTINGS.keys() - EVERY), indirect=True)
+def test_48_orientations_give_one_answer_on_48_grids(
+    predictor: Predictor, heads: dict[str, Head], tmp_path: Path
+) -> None:
+    require_one_answer(predictor, heads, tmp_path, ORIENTATIONS)
 
 
 def require_same(maps: Mapping, answer: Mapping, out: Path, source: str, turn: object) -> None:
@@ -137,7 +151,9 @@ def require_same(maps: Mapping, answer: Mapping, out: Path, source: str, turn: o
         assert np.array_equal(again.astype(np.float32), wanted[0].numpy().astype(np.float32)), (key, turn)
 
 
-@pytest.mark.parametrize("degrees", [(12.0, 0.0), (0.0, -7.0), (-20.0, 15.0)], ids=str)
+@pytest.mark.parametrize(
+    "degrees", [(-20.0, 15.0), *(pytest.param(one, marks=pytest.mark.long) for one in ((12.0, 0.0), (0.0, -7.0)))], ids=str
+)
 def test_an_oblique_slab_is_answered_on_its_own_oblique_grid(
     predictor: Predictor, heads: dict[str, Head], tmp_path: Path, degrees: tuple[float, float]
 ) -> None:

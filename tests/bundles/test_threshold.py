@@ -38,13 +38,6 @@ def predicted(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return out
 
 
-@pytest.fixture(scope="module")
-def data_list(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("list") / "list.json"
-    publish_json(path, make_datalist(phantom_folder, folds=2))
-    return path
-
-
 def mask(path: Path) -> np.ndarray:
     return read_image(path, kind="label").data > 0
 
@@ -123,7 +116,8 @@ def test_without_a_ct_the_overlay_takes_the_maps_alone(phantom_folder: Path, tmp
 
 
 def test_folds_are_run_predicted_searched_and_not_done_again(
-    phantom_folder: Path, data_list: Path, tmp_path: Path, predicted: Path, capsys: pytest.CaptureFixture[str]
+    phantom_folder: Path, data_list: Path, tmp_path: Path, predicted: Path, capsys: pytest.CaptureFixture[str],
+    forked_folds: None,
 ) -> None:
     out = tmp_path / "cv"
     run = [

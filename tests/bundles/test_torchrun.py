@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from monai.bundle import run
 
 from monai_isles.data import make_datalist
@@ -35,6 +36,7 @@ def rows(out: Path) -> list[dict[str, str]]:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
 
+@pytest.mark.long
 def test_a_rank_killed_in_the_middle_is_replaced_and_the_curve_stays(
     phantom_folder: Path, tmp_path: Path, in_group: Callable
 ) -> None:

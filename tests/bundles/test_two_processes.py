@@ -22,12 +22,6 @@ from monai_isles.phantom import make_dataset
 ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three simulated two-slice scans with series and DWI; read only."""
-    return make_dataset(tmp_path_factory.mktemp("series") / "data", cases=3, seed=5, series=True, max_slices=2)
-
-
-@pytest.fixture(scope="module")
 def mri(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mri") / "data"
     return make_dataset(folder, cases=2, seed=5, kind="siss", spacing_mm=6.0)
@@ -76,36 +70,38 @@ def common(data: Path, tmp_path: Path, max_epochs: int = 2) -> dict[str, object]
     return {"data_list": str(tmp_path / "list.json"), "dataset_dir": str(data), "max_epochs": max_epochs}
 
 
-def test_clerigues(in_group: Callable, folder: Path, tmp_path: Path) -> None:
-    settings = common(folder, tmp_path) | {"patches_per_case": 33, "validation_step": [64, 64]}
+def test_clerigues(in_group: Callable, series_folder: Path, tmp_path: Path) -> None:
+    settings = common(series_folder, tmp_path) | {"patches_per_case": 33, "validation_step": [64, 64]}
     judged(in_group, "clerigues", tmp_path, (), 16, **settings)
 
 
+@pytest.mark.long
 def test_clerigues_mri(in_group: Callable, mri: Path, tmp_path: Path) -> None:
     settings = common(mri, tmp_path) | {"patches_per_case": 9, "base_channels": 2, "twins": [], "modalities": ["flair"]}
     judged(in_group, "clerigues_mri", tmp_path, (), 4, **settings)
 
 
-def test_abulnaga_with_a_phase_in_which_the_backbone_is_held(in_group: Callable, folder: Path, tmp_path: Path) -> None:
+def test_abulnaga_with_a_phase_in_which_the_backbone_is_held(in_group: Callable, series_folder: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     publish_state(tmp_path / "resnet50.pt", DilatedResNet(base_channels=2).state_dict())
-    settings = common(folder, tmp_path) | {"pretrained": str(tmp_path / "resnet50.pt"), "frozen_epochs": 1}
+    settings = common(series_folder, tmp_path) | {"pretrained": str(tmp_path / "resnet50.pt"), "frozen_epochs": 1}
     judged(in_group, "abulnaga", tmp_path, ("small.json",), 3, **settings)
 
 
-def test_wang(in_group: Callable, folder: Path, tmp_path: Path) -> None:
-    judged(in_group, "wang", tmp_path, ("small.json",), 3, **common(folder, tmp_path))
+@pytest.mark.long
+def test_wang(in_group: Callable, series_folder: Path, tmp_path: Path) -> None:
+    judged(in_group, "wang", tmp_path, ("small.json",), 3, **common(series_folder, tmp_path))
 
 
-@pytest.mark.parametrize("row", ["table1_l2_gan", "table5_dwi_olh_s"])
-def test_wang_with_a_discriminator_or_in_stages(row: str, in_group: Callable, folder: Path, tmp_path: Path) -> None:
-    judged(in_group, "wang", tmp_path, ("small.json", row), 3, **common(folder, tmp_path, 3))
+@pytest.mark.parametrize("row", [pytest.param("table1_l2_gan", marks=pytest.mark.long), "table5_dwi_olh_s"])
+def test_wang_with_a_discriminator_or_in_stages(row: str, in_group: Callable, series_folder: Path, tmp_path: Path) -> None:
+    judged(in_group, "wang", tmp_path, ("small.json", row), 3, **common(series_folder, tmp_path, 3))
 
 
 def test_the_fixed_rule_scores_its_fold_once_and_one_process_writes(
-    in_group: Callable, folder: Path, tmp_path: Path
+    in_group: Callable, series_folder: Path, tmp_path: Path
 ) -> None:
-    settings = common(folder, tmp_path)
+    settings = common(series_folder, tmp_path)
     outcomes = []
     for world in (1, 2):
         out = tmp_path / str(world)

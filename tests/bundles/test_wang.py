@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel
@@ -18,34 +15,28 @@ from monai_isles.cli.main import main
 from monai_isles.data import input_row, make_datalist
 from monai_isles.bundle import Bundle
 from monai_isles.io import publish_json
-from monai_isles.phantom import make_dataset
 from monai_isles.transforms import perfusion_window
+from tests.reliability.children import Forks, Shown
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/wang"
 ROWS = [row["key"] for row in Bundle(BUNDLE).paper["rows"]]
+UNLIKE = {"table1_l2_gan", "table1_wl2_h2", "table2_fo_fl_fh_free", "table2_real_dwi", "table3_fcn", "table4_ce_hgd",
+          "table5_cta", "table5_dwi_olh_s"}  # fmt: skip
 CONFIG = "['bundles/wang/train.json','bundles/wang/small.json']"
 
 
-@pytest.fixture(scope="module")
-def series_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three simulated two-slice scans with series and DWI; read only."""
-    return make_dataset(tmp_path_factory.mktemp("series") / "data", cases=3, seed=5, series=True, max_slices=2)
-
-
-def train(folder: Path, content: dict, out: Path) -> subprocess.CompletedProcess[str]:
+def train(server: Forks, folder: Path, content: dict, out: Path) -> Shown:
     publish_json(out.parent / "list.json", content)
-    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "training", "--config_file", CONFIG]
     words = ["--data_list", str(out.parent / "list.json"), "--output_dir", str(out)]
-    environment = {**os.environ, "ISLES2018_DIR": str(folder)}
-    return subprocess.run([*command, *words], capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+    return server.bundle_run("training", "--config_file", CONFIG, *words, ISLES2018_DIR=str(folder))
 
 
 @pytest.fixture(scope="module")
-def trained(series_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(series_folder: Path, server: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("train") / "run"
-    done = train(series_folder, make_datalist(series_folder, folds=2), out)
-    assert done.returncode == 0, done.stderr
+    done = train(server, series_folder, make_datalist(series_folder, folds=2), out)
+    assert done.code == 0, done.text
     return out
 
 
@@ -59,14 +50,14 @@ def test_the_verbatim_command_trains_on_series_maps_dwi_and_lesion(trained: Path
     assert said == "dwi_olh: segmented from pseudo-DWI from cbf, cbv, mtt, tmax, mip, frames"
 
 
-def test_data_without_dwi_train_the_maps_alone_and_say_so(series_folder: Path, tmp_path: Path) -> None:
+def test_data_without_dwi_train_the_maps_alone_and_say_so(series_folder: Path, server: Forks, tmp_path: Path) -> None:
     content = make_datalist(series_folder, folds=2)
     for case in content["training"]:
         del case["dwi"], case["ctp"]
-    done = train(series_folder, content, tmp_path / "run")
-    assert done.returncode == 0, done.stderr
+    done = train(server, series_folder, content, tmp_path / "run")
+    assert done.code == 0, done.text
     said = "none of the 3 training cases has a DWI: training fo instead of dwi_olh"
-    assert said in done.stderr + done.stdout
+    assert said in done.text
     record = json.loads((tmp_path / "run/run.json").read_text())["settings"]
     assert record["inputs"] == f"fo: segmented from cbf, cbv, mtt, tmax ({said})" and "SLNet" in record["network"]
     assert "PseudoDWINet" not in record["network"]
@@ -95,8 +86,11 @@ def test_predict_writes_the_pseudo_dwi_and_says_that_it_is_synthetic(
     assert said in (tmp_path / "out/case_1/report.html").read_text()
 
 
-def test_the_series_alone_is_segmented_without_any_map(series_folder: Path, tmp_path: Path) -> None:
+def test_the_series_alone_is_segmented_without_any_map(
+    series_folder: Path, tmp_path: Path, forked_folds: None
+) -> None:
     content = make_datalist(series_folder, folds=2)
+    del content["training"][1:-1]
     for case in content["training"]:
         for key in ("ct", "cbf", "cbv", "mtt", "tmax", "dwi"):
             del case[key]
@@ -106,10 +100,10 @@ def test_the_series_alone_is_segmented_without_any_map(series_folder: Path, tmp_
     assert main(["crossval", str(BUNDLE), *words, "--overlay", "table5_cta", "small.json"]) == 0
     record = json.loads((tmp_path / "cv/fold_0/run.json").read_text())["settings"]
     assert record["inputs"] == "cta: segmented from frames"
-    assert len(list((tmp_path / "cv/predictions").glob("*/probability.nii.gz"))) == 3
+    assert len(list((tmp_path / "cv/predictions").glob("*/probability.nii.gz"))) == 2
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [pytest.param(row, marks=[] if row in UNLIKE else [pytest.mark.long]) for row in ROWS])
 def test_every_row_builds_and_gets_gradients_wherever_it_learns(name: str) -> None:
     config = Bundle(BUNDLE, ("small.json", name)).config("train")
     config.update({"cases": {"training": [{"dwi": "there"}]}, "max_epochs": 3})

@@ -13,6 +13,7 @@ import pytest
 
 BUNDLES = sorted(path.name for path in (Path(__file__).parents[2] / "bundles").iterdir() if path.is_dir())
 LEARNING = [name for name in BUNDLES if name != "threshold"]
+SLOW = ("clerigues", "wang")
 KINDS = {"train": ("train.json",), "evaluate": ("train.json", "evaluate.json"), "infer": ("inference.json",)}
 OPTIONAL = ("network_def", "train_dataset_data", "train_handlers", "train_preprocessing", "val_interval", "evaluator",
             "val_handlers", "val_dataset", "val_dataset_data", "val_inferer", "val_preprocessing", "val_key_metric")  # fmt: skip
@@ -50,7 +51,7 @@ def test_the_optional_properties_of_a_training_are_there(name: str, workflow: Ca
     assert made.val_interval == 1 and made.max_epochs == 1 and made.trainer.state.max_epochs == 1
 
 
-@pytest.mark.parametrize("name", BUNDLES)
+@pytest.mark.parametrize("name", [pytest.param(b, marks=[pytest.mark.long] if b in SLOW else []) for b in BUNDLES])
 def test_monai_s_stats_handler_logs_loss_and_metrics(
     name: str, workflow: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,6 @@ import pytest
 
 from monai_isles.cli.main import main
 from monai_isles.io import read_image
-from monai_isles.phantom import make_dataset
 from monai_isles.transforms.registration import mirror_or_midline
 
 KEYS = {"CT": 40, "CT_CBF": 50, "CT_CBV": 4, "CT_MTT": 5, "CT_Tmax": 2}
@@ -98,8 +98,11 @@ def test_a_plain_folder_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "E-GEOM-03" in capsys.readouterr().out
 
 
-def test_a_head_that_predict_would_remark_is_remarked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    folder = make_dataset(tmp_path / "data", cases=2, seed=5, series=False, max_slices=2)
+def test_a_head_that_predict_would_remark_is_remarked(
+    phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(phantom_folder, tmp_path / "data"))
+    shutil.rmtree(folder / "TRAINING/case_3")
     (path,) = folder.glob("TRAINING/case_2/*.CT.*/*.nii")
     image = nibabel.load(path)
     voxels = np.array(image.get_fdata(dtype=np.float32))

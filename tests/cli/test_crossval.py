@@ -12,18 +12,10 @@ import pytest
 from monai_isles.cli.main import main
 from monai_isles.crossval import run as crossval
 from monai_isles.crossval.run import Step
-from monai_isles.data import make_datalist
 from monai_isles.io import publish_json, sha256_of
 
 BUNDLE = str(Path(__file__).parents[2] / "bundles/clerigues")
 TINY = ("max_epochs=1", "patches_per_case=16", "validation_step=[32,32]", "step=[32,32]", "mc_passes=1")
-
-
-@pytest.fixture(scope="module")
-def data_list(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("list") / "list.json"
-    publish_json(path, make_datalist(phantom_folder, folds=2))
-    return path
 
 
 def words(phantom_folder: Path, data_list: Path, out: Path, *more: str) -> list[str]:

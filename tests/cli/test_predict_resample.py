@@ -13,17 +13,12 @@ import pytest
 from monai_isles.cli.main import main
 from monai_isles.io import read_image
 from monai_isles.metrics import dsc
-from monai_isles.phantom import CaseArrays, make_case
+from monai_isles.phantom import CaseArrays
 from monai_isles.phantom.folder import save_lps
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "threshold"
 MAPS = ("cbf", "cbv", "mtt", "tmax")
 LINE = "images: {ct: ct.nii.gz, cbf: cbf.nii.gz, cbv: cbv.nii.gz, mtt: mtt.nii.gz, tmax: tmax.nii.gz}\n"
-
-
-@pytest.fixture(scope="module")
-def scan() -> CaseArrays:
-    return make_case(1, seed=5, max_slices=2)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import gzip
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -14,7 +15,7 @@ import pytest
 
 from monai_isles.cli.main import main
 from monai_isles.io import read_image
-from monai_isles.phantom import CaseArrays, make_case
+from monai_isles.phantom import CaseArrays
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
@@ -28,16 +29,24 @@ ALL = [
 
 
 @pytest.fixture(scope="module")
-def scan() -> CaseArrays:
-    return make_case(1, seed=5, max_slices=2, maps="bayes")
+def studies(scan: CaseArrays, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the scan as DICOM with a planted patient, and as a NIfTI folder; read only."""
+    return write_studies(scan, tmp_path_factory.mktemp("studies"))
 
 
 @pytest.fixture(scope="module")
-def studies(scan: CaseArrays, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the scan as DICOM with a planted patient, and as a NIfTI folder; read only."""
+def coarse(scan: CaseArrays, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write every second pixel of the scan in the same way, where no test is about its values."""
+    (x, y, z), fewer = scan.spacing_mm, {key: image[::2, ::2] for key, image in scan.images.items()}
+    small = replace(
+        scan, images=fewer, ctp=scan.ctp[:, ::2, ::2], label=scan.label[::2, ::2], spacing_mm=(2 * x, 2 * y, z)
+    )
+    return write_studies(small, tmp_path_factory.mktemp("coarse"))
+
+
+def write_studies(scan: CaseArrays, folder: Path) -> Path:
     from monai_isles.phantom.dicom_writer import write_dicom
 
-    folder = tmp_path_factory.mktemp("studies")
     write_dicom(scan, folder / "scan_a")
     for path in (folder / "scan_a").rglob("IM*"):
         image = pydicom.dcmread(path)
@@ -146,19 +155,19 @@ def test_the_same_series_as_nifti_gives_the_same_numbers_but_no_dicom(
 
 
 def test_one_failure_takes_no_other_and_a_second_run_does_what_is_missing(
-    predict: Callable[..., int], studies: Path, tmp_path: Path, capsys
+    predict: Callable[..., int], coarse: Path, tmp_path: Path, capsys
 ) -> None:
     (tmp_path / "empty").mkdir()
     nobody = tmp_path / "nobody"
-    assert predict(nobody, studies / "scan_b", tmp_path / "empty") == 3
+    assert predict(nobody, coarse / "scan_b", tmp_path / "empty") == 3
     said = capsys.readouterr().out
     assert "E-SCAN-01" in said and "E-DCM-02" in said and "1 of 3 cases" in said
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert [r["outcome"] for r in record["cases"].values()] == ["failed", "ok", "failed"]
     before = (tmp_path / "out/scan_b/maps/cbf.nii.gz").stat().st_mtime_ns
-    assert predict(studies / "scan_b") == 0 and "done before" in capsys.readouterr().out
+    assert predict(coarse / "scan_b") == 0 and "done before" in capsys.readouterr().out
     (tmp_path / "out/scan_b/report.html").unlink()
-    assert predict(studies / "scan_b") == 0 and "scan_b: ok" in capsys.readouterr().out
+    assert predict(coarse / "scan_b") == 0 and "scan_b: ok" in capsys.readouterr().out
     assert (tmp_path / "out/scan_b/report.html").is_file()
     assert (tmp_path / "out/scan_b/maps/cbf.nii.gz").stat().st_mtime_ns == before
 
@@ -184,19 +193,19 @@ def test_the_network_runs_on_the_maps_and_its_weights_stand_in_the_seg(
     assert made.AlgorithmName == "clerigues" and result["weights_sha256"][0] in made.AlgorithmParameters
 
 
-def test_the_patient_is_on_the_page_only_when_asked(predict: Callable[..., int], studies: Path, tmp_path: Path) -> None:
+def test_the_patient_is_on_the_page_only_when_asked(predict: Callable[..., int], coarse: Path, tmp_path: Path) -> None:
     page = tmp_path / "out/scan_a/report.html"
-    assert predict(studies / "scan_a") == 0 and "ZZPLANTED" not in page.read_text(encoding="utf-8")
-    assert predict(studies / "scan_a", extra=("--show-patient",)) == 0
+    assert predict(coarse / "scan_a") == 0 and "ZZPLANTED" not in page.read_text(encoding="utf-8")
+    assert predict(coarse / "scan_a", extra=("--show-patient",)) == 0
     assert "ZZPLANTED^NAME" in page.read_text(encoding="utf-8")
     assert "ZZPLANTED" not in (page.parent / "result.json").read_text(encoding="utf-8")
-    assert predict(studies / "scan_a") == 0 and "ZZPLANTED" not in page.read_text(encoding="utf-8")
+    assert predict(coarse / "scan_a") == 0 and "ZZPLANTED" not in page.read_text(encoding="utf-8")
 
 
 def test_a_folder_called_after_its_patient_lends_no_name(
-    predict: Callable[..., int], studies: Path, tmp_path: Path
+    predict: Callable[..., int], coarse: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(studies / "scan_a" / "ctp", tmp_path / "zzplanted_name_ctp")
+    shutil.copytree(coarse / "scan_a" / "ctp", tmp_path / "zzplanted_name_ctp")
     assert predict(tmp_path / "zzplanted_name_ctp", extra=("--no-report", "--no-dicom")) == 0
     (made,) = [p for p in (tmp_path / "out").iterdir() if p.is_dir()]
     assert made.name.startswith("study_") and not (made / "lesion_seg.dcm").exists()
@@ -224,11 +233,11 @@ def test_age_and_nihss_come_together_for_one_study(
 
 
 def test_the_old_spelling_does_the_same_and_is_not_shown(
-    predict: Callable[..., int], studies: Path, tmp_path: Path, capsys
+    predict: Callable[..., int], coarse: Path, tmp_path: Path, capsys
 ) -> None:
-    words = ["predict", "--bundle", "threshold", "--threads", "1", "--from-series", str(studies / "scan_b")]
+    words = ["predict", "--bundle", "threshold", "--threads", "1", "--from-series", str(coarse / "scan_b")]
     assert main([*words, "--no-report", "--out", str(tmp_path / "old")]) == 0
-    assert predict(studies / "scan_b", extra=("--no-report",)) == 0
+    assert predict(coarse / "scan_b", extra=("--no-report",)) == 0
     old, new = ((folder / "scan_b/lesion.nii.gz").read_bytes() for folder in (tmp_path / "old", tmp_path / "out"))
     assert old == new
     capsys.readouterr()
@@ -240,13 +249,13 @@ def test_the_old_spelling_does_the_same_and_is_not_shown(
     assert not [word for word in ("--dt", "--dicom-maps", "--show-patient") if word not in shown]
 
 
-def test_strict_stops_at_the_first_study_that_fails(predict: Callable[..., int], studies: Path, tmp_path: Path) -> None:
+def test_strict_stops_at_the_first_study_that_fails(predict: Callable[..., int], coarse: Path, tmp_path: Path) -> None:
     broken = tmp_path / "scan_x.nii.gz"
-    broken.write_bytes((studies / "scan_b/ctp.nii.gz").read_bytes()[:9999])
-    assert predict(broken, studies / "scan_b", extra=("--strict",)) == 4
+    broken.write_bytes((coarse / "scan_b/ctp.nii.gz").read_bytes()[:9999])
+    assert predict(broken, coarse / "scan_b", extra=("--strict",)) == 4
     assert not (tmp_path / "out/scan_b").exists() and not (tmp_path / "out/run.json").exists()
 
 
-def test_a_bundle_for_mri_is_refused_at_once(predict: Callable[..., int], studies: Path, capsys) -> None:
-    assert predict(studies / "scan_b", bundle="clerigues_mri") == 4
+def test_a_bundle_for_mri_is_refused_at_once(predict: Callable[..., int], coarse: Path, capsys) -> None:
+    assert predict(coarse / "scan_b", bundle="clerigues_mri") == 4
     assert "E-SCAN-04: the bundle reads images that a CT perfusion series does not give" in capsys.readouterr().err

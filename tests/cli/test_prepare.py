@@ -10,18 +10,9 @@ import pytest
 
 from monai_isles.bundle import Bundle
 from monai_isles.cli.main import main
-from monai_isles.data import make_datalist
-from monai_isles.io import publish_json
 from monai_isles.transforms import KeptPreparation
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
-
-
-@pytest.fixture(scope="module")
-def data_list(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("list") / "list.json"
-    publish_json(path, make_datalist(phantom_folder, folds=2))
-    return str(path)
 
 
 def words(folder: Path, cache: Path, *more: str, bundle: str = "clerigues") -> list[str]:
@@ -33,10 +24,10 @@ def outcomes(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_two_workers_fill_what_training_finds_and_a_rerun_makes_the_rest(
-    phantom_folder: Path, data_list: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    phantom_folder: Path, data_list: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch, warm_workers: None
 ) -> None:
     cache = tmp_path / "cache"
-    run = words(phantom_folder, cache, "--json", "--data-list", data_list)
+    run = words(phantom_folder, cache, "--json", "--data-list", str(data_list))
     assert main([*run, "--workers", "2"]) == 0
     assert outcomes(capsys) == ["ok"] * 3 and len(list(cache.glob("case-*.entry"))) == 3
     next(iter(cache.glob("case-*.entry"))).unlink()
@@ -45,7 +36,7 @@ def test_two_workers_fill_what_training_finds_and_a_rerun_makes_the_rest(
     monkeypatch.chdir(tmp_path)
     changes = {
         "dataset_dir": str(phantom_folder),
-        "data_list": data_list,
+        "data_list": str(data_list),
         "cache_dir": str(cache),
         "output_dir": str(tmp_path / "run"),
     }
@@ -59,21 +50,23 @@ def test_two_workers_fill_what_training_finds_and_a_rerun_makes_the_rest(
 
 
 def test_two_bundles_keep_theirs_in_the_same_folder(
-    phantom_folder: Path, data_list: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    phantom_folder: Path, data_list: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for count, bundle in enumerate(("clerigues", "abulnaga"), start=1):
-        assert main(words(phantom_folder, tmp_path, "--data-list", data_list, bundle=bundle)) == 0, capsys.readouterr()
+        assert main(words(phantom_folder, tmp_path, "--data-list", str(data_list), bundle=bundle)) == 0, (
+            capsys.readouterr()
+        )
         assert "3 of 3 cases in" in capsys.readouterr().out and len(list(tmp_path.glob("case-*.entry"))) == 3 * count
 
 
 def test_a_bundle_that_trains_on_no_case_is_prepared_for_prediction_only(
-    phantom_folder: Path, data_list: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    phantom_folder: Path, data_list: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = shutil.copytree(BUNDLES / "threshold", tmp_path / "bundle")
     config = json.loads((bundle / "train.json").read_text(encoding="utf-8"))
     del config["train"]["dataset"]
     (bundle / "train.json").write_text(json.dumps(config), encoding="utf-8")
-    run = words(phantom_folder, tmp_path / "cache", "--data-list", data_list, bundle=str(bundle))
+    run = words(phantom_folder, tmp_path / "cache", "--data-list", str(data_list), bundle=str(bundle))
     assert main(run) == 2 and not (tmp_path / "cache").exists()
     said = capsys.readouterr().err
     assert "E-USE-66: the bundle trains on no case" in said and "--for prediction" in said
@@ -92,11 +85,11 @@ def test_one_bad_case_takes_no_other_along(phantom_folder: Path, tmp_path: Path,
 
 @pytest.mark.parametrize("use", ["training", "prediction"])
 def test_a_case_with_a_missing_file_is_told_at_the_end_and_strict_stops(
-    use: str, phantom_folder: Path, data_list: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    use: str, phantom_folder: Path, data_list: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = Path(shutil.copytree(phantom_folder, tmp_path / "data"))
     next((data / "TRAINING/case_1").glob("*.CT_MTT.*/*.nii")).unlink()
-    listed = ("--data-list", data_list) if use == "training" else ()
+    listed = ("--data-list", str(data_list)) if use == "training" else ()
     run = words(data, tmp_path / "cache", "--for", use, *listed)
     assert main(run) == 3
     shown = capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from monai_isles.export import export_bundle
 from monai_isles.export.bundle import Exported
 from monai_isles.io import publish_state
 from monai_isles.networks import AsymmetricResUNet
+from tests.fixtures.shared import made_once
 
 SOURCE = Path(__file__).parents[2] / "bundles" / "clerigues"
 
@@ -64,5 +66,9 @@ def network() -> AsymmetricResUNet:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    place = tmp_path_factory.mktemp("export")
-    return export_bundle(make_bundle(place / "source" / "clerigues"), place / "out")
+
+    def make(place: Path) -> None:
+        done = export_bundle(make_bundle(place / "source" / "clerigues"), place / "out")
+        (place / "exported").write_bytes(pickle.dumps(done))
+
+    return pickle.loads((made_once(tmp_path_factory, "export", make) / "exported").read_bytes())

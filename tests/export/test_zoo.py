@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,10 +13,11 @@ from monai_isles.errors import IslesError
 from monai_isles.export import export_bundle
 from monai_isles.export import zoo as zoo_module
 from monai_isles.io import publish_state, sha256_of
+from tests.reliability.children import Forks
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = sorted(path.name for path in (ROOT / "bundles").iterdir() if path.is_dir())
-QUICK = ("threshold", "unet")
+QUICK = ("unet",)
 NETWORKS = [pytest.param(n, marks=[] if n in QUICK else pytest.mark.long) for n in BUNDLES]
 
 
@@ -74,7 +72,7 @@ def test_large_files_are_listed_below_an_address_or_refused(
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_zoo_s_unit_test_of_the_bundle_passes(name: str, tmp_path: Path) -> None:
+def test_the_zoo_s_unit_test_of_the_bundle_passes(name: str, server: Forks, tmp_path: Path) -> None:
     weights = None
     if not Bundle.open(name).weights.is_file() and name != "threshold":
         torch.manual_seed(0)
@@ -84,7 +82,6 @@ def test_the_zoo_s_unit_test_of_the_bundle_passes(name: str, tmp_path: Path) -> 
     zoo_name = Bundle.open(name).metadata["zoo_name"]
     assert done.folder.name == zoo_name and done.archive.name == f"{zoo_name}.zip"
     script = tmp_path / f"out/ci/unit_tests/test_{zoo_name}.py"
-    environment = {**os.environ, "BUNDLE_ROOT": str(done.folder), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-W", "ignore", "-m", "unittest", "-v", script.name]
-    ran = subprocess.run(command, cwd=script.parent, env=environment, capture_output=True, text=True, timeout=600)
-    assert ran.returncode == 0 and "Ran 2 tests" in ran.stderr, ran.stderr[-3000:]
+    variables = {"BUNDLE_ROOT": str(done.folder)}
+    ran = server.run("-v", script.name, program="unittest", folder=script.parent, variables=variables)
+    assert ran.code == 0 and "Ran 2 tests" in ran.text, ran.text[-3000:]

@@ -17,7 +17,6 @@ from monai_isles.data import make_datalist
 from monai_isles.io import publish_json, publish_text, read_image, sha256_of
 from monai_isles.papers import by_split
 from monai_isles.papers import study as papers_study
-from monai_isles.phantom import make_dataset
 from monai_isles.transforms import perfusion_window
 
 ROOT = Path(__file__).parents[2]
@@ -158,17 +157,23 @@ def test_figures_6_8_and_9_set_the_rows_side_by_side(
 
 
 def test_figure_3_shows_the_stage_of_two_series_and_trains_nothing(
-    trained, tmp_path: Path, capsys, phantom_folder: Path
+    trained, tmp_path: Path, capsys, series_folder: Path
 ) -> None:
-    folder = make_dataset(tmp_path / "series", cases=3, seed=5, series=True, max_slices=2)
-    content = make_datalist(folder, folds=2)
+    content = make_datalist(series_folder, folds=2)
     for n, case in enumerate(content["training"]):
         case |= {"fold": n, "subject": f"subject_{n}"}
     content["folds"] = {"count": 3, "seed": 0, "balanced": ["cases"], "parts": PARTS}
     publish_json(tmp_path / "list.json", content)
-    words = ["--data-list", str(tmp_path / "list.json"), "--dataset-dir", str(folder), "--out", str(tmp_path / "out")]
+    words = [
+        "--data-list",
+        str(tmp_path / "list.json"),
+        "--dataset-dir",
+        str(series_folder),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert reproduce("--figure", "3", *words) == 0 and not trained
-    series = nibabel.load(folder / content["training"][1]["ctp"]).get_fdata()
+    series = nibabel.load(series_folder / content["training"][1]["ctp"]).get_fdata()
     window = perfusion_window(series.reshape(-1, series.shape[-1]).sum(0))
     said = f"case_2, simulated: frames {window.t_s + 1} to {window.t_e + 1} of {series.shape[-1]}"
     assert said in capsys.readouterr().out

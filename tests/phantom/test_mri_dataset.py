@@ -72,8 +72,8 @@ def test_truth_subjects_and_record_say_what_was_made(kind: str, folder: Path) ->
     assert text.startswith("SIMULATED") and f"kind {kind}" in text and "spacing_mm 4" in text and grid in text
 
 
-def test_two_processes_and_fewer_cases_make_the_same_bits(kind: str, folder: Path, tmp_path: Path) -> None:
-    again = make_dataset(tmp_path / "again", cases=2, seed=SEED, workers=2, kind=kind, spacing_mm=4.0)
+def test_fewer_cases_are_the_same_bits(kind: str, folder: Path, tmp_path: Path) -> None:
+    again = make_dataset(tmp_path / "again", cases=1, seed=SEED, kind=kind, spacing_mm=4.0)
     whole = digests(folder)
     assert all(whole[name] == digest for name, digest in digests(again).items())
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,16 +108,18 @@ class Forks:
         file_bytes: int | None = None,
         bound_by_permissions: bool = False,
         network: bool = False,
+        variables: Mapping[str, str | None] | None = None,
     ) -> Child:
         """Start a command.
 
         Args:
-            program: ``monai-isles`` or ``monai.bundle``.
+            program: ``monai-isles``, or a module that ``python -m`` runs.
             folder: where it runs.
             memory_bytes: address space it may take beside what the imports take.
             file_bytes: most bytes of a file, as on a disk that is full.
             bound_by_permissions: file permissions hold for it, even for the superuser.
             network: whether it may ask for one.
+            variables: of its environment; None takes one away.
         """
         self._count += 1
         said = self.folder / f"said-{self._count}"
@@ -125,7 +127,7 @@ class Forks:
         answer = self.ask({
             "do": "start", "words": given, "program": program, "folder": str(folder), "said": str(said),
             "memory_bytes": memory_bytes, "file_bytes": file_bytes, "bound_by_permissions": bound_by_permissions,
-            "network": network,
+            "network": network, "variables": dict(variables or {}),
         })  # fmt: skip
         said.touch()
         return Child(self, answer["pid"], said, given)
@@ -133,6 +135,11 @@ class Forks:
     def run(self, *words: object, **how: object) -> Shown:
         """Run a command to its end."""
         return self.start(*words, **how).wait()
+
+    def bundle_run(self, *words: object, **variables: str) -> Shown:
+        """Run ``python -m monai.bundle run`` from the root, with no data set in the environment but those given."""
+        missing = dict.fromkeys(("ISLES2018_DIR", "ISLES2015_SISS_DIR", "ISLES2015_SPES_DIR"))
+        return self.run("run", *words, program="monai.bundle", variables=missing | variables)
 
     def _read(self) -> dict:
         line = self._server.stdout.readline()

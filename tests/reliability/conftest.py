@@ -14,6 +14,7 @@ import pytest
 
 from monai_isles.data import make_datalist
 from monai_isles.io import publish_json, read_image
+from tests.fixtures.shared import made_once
 from tests.reliability import gates
 from tests.reliability.children import ROOT, Forks, Shown
 
@@ -43,14 +44,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
         verdict = kinds.get(call.excinfo.type, "silent" if ended_well and report.when == "call" else "fails")
         report.user_properties.append(("verdict", verdict))
     return report
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    """The process that forks the commands."""
-    forks = Forks(tmp_path_factory.mktemp("forks"))
-    yield forks
-    forks.close()
 
 
 @pytest.fixture(autouse=True)
@@ -134,10 +127,12 @@ def finished(
     phantom_folder: Path, untrained_weights: Path, server: Forks, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Predictions of two sound scans, case_1 and case_2, made with the settings of every test here."""
-    out = tmp_path_factory.mktemp("finished") / "out"
     cases = [phantom_folder / f"TRAINING/case_{number}" for number in (1, 2)]
-    gates.require_success(server.run("predict", *cases, *settings(untrained_weights), "--out", out))
-    return out
+
+    def make(folder: Path) -> None:
+        gates.require_success(server.run("predict", *cases, *settings(untrained_weights), "--out", folder / "out"))
+
+    return made_once(tmp_path_factory, "finished", make) / "out"
 
 
 @pytest.fixture

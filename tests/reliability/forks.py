@@ -69,6 +69,7 @@ def _fork(request: dict, answers: TextIO) -> int:
         os.setpgid(0, 0)
         answers.close()
         _redirect(request["said"])
+        _set_variables(request["variables"])
         importlib.import_module("torch").set_num_threads(
             1
         )  # its pool, made anew after a fork, before threads ask for it
@@ -78,11 +79,19 @@ def _fork(request: dict, answers: TextIO) -> int:
         os._exit(code)
 
 
+def _set_variables(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
 def _redirect(said: str) -> None:
     nothing, file = os.open(os.devnull, os.O_RDONLY), os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(nothing, 0)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    sys.stdout.reconfigure(line_buffering=True)
 
 
 def _limit(request: dict) -> None:
@@ -123,13 +132,16 @@ def _refuse_network(event: str, arguments: tuple) -> None:
 def _run(request: dict) -> int:
     """Run the command as ``python -m`` or the console script would, down to what an uncaught error prints."""
     os.chdir(request["folder"])
+    sys.path[0] = request["folder"]
     try:
         if request["program"] == "monai-isles":
             sys.argv = ["monai-isles", *request["words"]]
             code: object = importlib.import_module("monai_isles.cli.main").main(request["words"])
         else:
             sys.argv = ["-m", *request["words"]]
-            runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+            if not hasattr(sys.modules.get(request["program"]), "__path__"):
+                sys.modules.pop(request["program"], None)  # runs anew, as the main module
+            runpy.run_module(request["program"], run_name="__main__", alter_sys=True)
             code = 0
     except SystemExit as stop:
         code = stop.code

@@ -16,7 +16,7 @@ from monai_isles.networks import AsymmetricResUNet
 from tests.reliability import gates
 
 Gate, Run = Callable[..., object], Callable[..., object]
-FLIPS = 40
+FLIPS = 20
 
 
 def through_monais_loader(config: dict) -> None:
@@ -100,6 +100,7 @@ def cache_in_out(config: dict) -> None:
             step["cache_dir"] = "$@output_dir"
 
 
+@pytest.mark.long
 def test_b6_a_cut_registration_is_dropped_rebuilt_and_said(
     case: Path, bundle_with: Callable, predict: Run, works: Gate, same_maps: Callable, tmp_path: Path
 ) -> None:
@@ -115,6 +116,7 @@ def test_b6_a_cut_registration_is_dropped_rebuilt_and_said(
         same_maps()
 
 
+@pytest.mark.long
 def test_b6_a_cut_or_flipped_preprocessed_case_is_dropped_rebuilt_and_said(
     case: Path, predict: Run, works: Gate, same_maps: Callable, tmp_path: Path
 ) -> None:
@@ -150,7 +152,7 @@ def test_b8_one_flipped_bit_in_a_checkpoint_never_loads_as_other_weights(
 ) -> None:
     sound, wanted, path = untrained_weights.read_bytes(), load_state(untrained_weights), tmp_path / "model.pt"
     draw = np.random.default_rng(8)
-    for place, bit in zip(draw.integers(0, len(sound), 201), draw.integers(0, 8, 201), strict=True):
+    for place, bit in zip(draw.integers(0, len(sound), 101), draw.integers(0, 8, 101), strict=True):
         path.write_bytes(flipped(sound, place, bit))
         try:
             state = load_state(path)

@@ -66,6 +66,7 @@ def test_c3_a_mirrored_modality_is_refused(
     refused_twice("E-GEOM-03", files=[path, image_of(case, "CT")], says=["mm (", "cbf"])
 
 
+@pytest.mark.long
 def test_c3_a_modality_stored_right_to_left_is_turned(
     case: Path, image_of: Callable, rewrite: Callable, predict: Run, works: Gate, same_maps: Callable
 ) -> None:
@@ -88,6 +89,7 @@ def test_c4_a_modality_with_permuted_axes_is_refused(
     refused_twice("E-GEOM-03", files=[path, image_of(case, "CT")], says=["mm (", "cbf"])
 
 
+@pytest.mark.long
 def test_c4_a_modality_stored_with_permuted_axes_is_turned(
     case: Path, image_of: Callable, rewrite: Callable, predict: Run, works: Gate, same_maps: Callable
 ) -> None:
@@ -108,6 +110,7 @@ def test_c5_affines_a_hundred_thousandth_of_a_millimetre_apart_are_one_grid(
     same_maps()
 
 
+@pytest.mark.long
 def test_c6_results_of_an_oblique_scan_lie_on_its_own_grid(
     case: Path, image_of: Callable, rewrite: Callable, predict: Run, works: Gate, tmp_path: Path
 ) -> None:

@@ -45,6 +45,7 @@ def row_of(path: Path, case: str) -> dict[str, str]:
         return next(row for row in csv.DictReader(file) if row["case"] == case)
 
 
+@pytest.mark.long
 def test_f1_a_mask_of_0_and_255_is_trained_on_as_0_and_1(relabel: Callable, training: Run, works: Gate) -> None:
     path = relabel("case_1", lambda mask: mask * np.uint8(255))
     works(training, "--fold", "1", says=["E-LBL-04", "case_1", path.name])
@@ -87,6 +88,7 @@ def test_f3_a_mask_of_three_labels_is_refused_by_every_command(refused_by_all: C
     refused_by_all(three, "1 (", "2 (5 voxels)", "decide which values mean lesion")
 
 
+@pytest.mark.long
 def test_f4_a_case_without_lesion_is_trained_on_and_counted(
     folder: Path, relabel: Callable, run: Run, training: Run, works: Gate, tmp_path: Path
 ) -> None:

@@ -157,12 +157,13 @@ def test_h7_a_kill_between_the_last_checkpoint_and_the_record_trains_nothing_aga
     assert (tmp_path / "run/run.json").exists()
 
 
+@pytest.mark.long
 def test_h8_a_second_writer_is_refused_and_no_reader_sees_a_part(
     case: Path, predict: Run, refused: Gate, works: Gate, server: Forks, untrained_weights: Path, tmp_path: Path
 ) -> None:
     works(predict, case)
     out, maps = tmp_path / "out", ("lesion", "probability", "uncertainty")
-    slow = ("--bundle", BUNDLE, "--weights", untrained_weights, "--step", "8", "--threads", "1", "--no-report")
+    slow = ("--bundle", BUNDLE, "--weights", untrained_weights, "--step", "12", "--threads", "1", "--no-report")
     writer = server.start("predict", case, *slow, "--out", out)
     writer.wait_until((out / "run.lock").exists)
     try:
@@ -264,6 +265,7 @@ def test_h12_a_gpu_that_is_not_there_is_said_with_the_way_out(
     refused(predict, case, "--device", device, exit_code=4, code="E-RUN-20", says=says)
 
 
+@pytest.mark.long
 def test_h13_one_bad_case_takes_no_other_and_the_rerun_does_what_is_missing(
     folder: Path, image_of: Callable, predict: Run, works: Gate, same_maps: Callable, tmp_path: Path
 ) -> None:

@@ -128,7 +128,7 @@ def test_only_one_case_is_held_in_memory(tmp_path: Path, case: Make) -> None:
             del view
 
     views = cohort([case(depth=1)])
-    cohort_page(replace(views, cases=cases()), tmp_path / "page.html")
+    cohort_page(replace(views, cases=cases(), per_case={}), tmp_path / "page.html")
     assert max(held) <= 1
 
 
@@ -160,7 +160,7 @@ def test_without_uncertainty_the_page_says_that_there_is_none(tmp_path: Path, ca
     view = case(depth=1)
     case_page(view, tmp_path / "with.html")
     case_page(replace(view, uncertainty=None), tmp_path / "without.html")
-    cohort_page(cohort([replace(view, uncertainty=None), view]), tmp_path / "cohort.html")
+    cohort_page(cohort([replace(view, uncertainty=None), view], per_case={}), tmp_path / "cohort.html")
     said = {name: " ".join(Page(tmp_path / f"{name}.html").words) for name in ("with", "without", "cohort")}
     assert "No uncertainty map" not in said["with"] and "No uncertainty map" in said["without"]
     assert said["cohort"].count("No uncertainty map") == 1
@@ -195,20 +195,20 @@ def predicted_with_a_mirror(case: CaseView) -> CaseView:
 
 
 def test_the_mirrored_channels_and_the_remark_stand_on_the_page(tmp_path: Path, case: Make) -> None:
-    case_page(predicted_with_a_mirror(case("case_4")), tmp_path / "page.html")
+    case_page(predicted_with_a_mirror(case("case_4", depth=1)), tmp_path / "page.html")
     page = Page(tmp_path / "page.html")
     text = " ".join(page.words)
     assert "Mirrored channels" in text and "midline -3.0 mm right of the image's middle" in text
     assert "the upright reflection across the middle of the head" in text and "E-REG-03" in text
     assert EVIL not in page.source
     assert any("the same mirrored below" in alt for alt in page.all("img", "alt"))
-    case_page(case("case_5"), tmp_path / "plain.html")
+    case_page(case("case_5", depth=1), tmp_path / "plain.html")
     assert "irrored" not in " ".join(Page(tmp_path / "plain.html").words)
 
 
 def test_a_cohort_shows_mirrored_channels_when_asked(tmp_path: Path, case: Make) -> None:
     for asked in (False, True):
-        cases = [predicted_with_a_mirror(case(f"case_{n}")) for n in (1, 2)]
-        cohort_page(cohort(cases, mirrored=asked), tmp_path / "page.html")
+        cases = [predicted_with_a_mirror(case(f"case_{n}", depth=1)) for n in (1, 2)]
+        cohort_page(cohort(cases, mirrored=asked, per_case={}), tmp_path / "page.html")
         alts = Page(tmp_path / "page.html").all("img", "alt")
         assert sum("the same mirrored below" in alt for alt in alts) == 2 * asked

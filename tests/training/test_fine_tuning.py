@@ -106,11 +106,20 @@ def test_a_network_that_knows_no_pretraining_trains_whole() -> None:
     assert optimizer.param_groups[0]["lr"] == 3e-4
 
 
+SCORES = [0.1, 0.2, 0.5, 0.4, 0.3, 0.2]
+
+
+@pytest.fixture(scope="module")
+def whole(resnet: Path) -> SimpleNamespace:
+    """A run of six epochs without a stop."""
+    run = toy_run(resnet, scores=SCORES, patience=2)
+    run.trainer.run([0], max_epochs=6)
+    return run
+
+
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
-def test_a_resumed_run_equals_the_whole_one(resnet: Path, tmp_path: Path, at: int) -> None:
-    scores = [0.1, 0.2, 0.5, 0.4, 0.3, 0.2]
-    whole = toy_run(resnet, scores=scores, patience=2)
-    whole.trainer.run([0], max_epochs=6)
+def test_a_resumed_run_equals_the_whole_one(resnet: Path, whole: SimpleNamespace, tmp_path: Path, at: int) -> None:
+    scores = SCORES
     assert whole.rates == {1: 1e-2, 2: 1e-2, 3: 1e-4, 4: 1e-4, 5: 1e-4, 6: pytest.approx(1e-5)}
     first = toy_run(resnet, scores=scores, patience=2)
     first.trainer.run([0], max_epochs=at)

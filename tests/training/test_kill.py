@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-from monai_isles.io import load_state
+import torch
 
-CHILD = """
-import sys, torch
-from monai_isles.io import publish_state
-state = {"w": torch.randn(400_000)}
-for number in range(10_000):
-    publish_state(sys.argv[1] + f"/checkpoint-{number % 2:04d}.pt", state)
-    if number == 2:
-        print("ready", flush=True)
-"""
+from monai_isles.io import load_state, publish_state
+from tests.forked import run_forked
+
+
+def save_for_ever(folder: Path) -> None:
+    state = {"w": torch.randn(400_000)}
+    for number in range(10_000):
+        publish_state(folder / f"checkpoint-{number % 2:04d}.pt", state)
 
 
 def test_after_kill_9_at_random_moments_every_checkpoint_loads(tmp_path: Path) -> None:
-    draw = random.Random(0)
+    draw, last = random.Random(0), tmp_path / "checkpoint-0001.pt"
     for _ in range(3):
-        child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE)
-        assert child.stdout.readline() == b"ready\n"
-        time.sleep(draw.uniform(0.0, 0.15))
-        child.send_signal(signal.SIGKILL)
-        child.communicate()
-        kept = sorted(tmp_path.glob("checkpoint-*.pt"))
-        assert len(kept) == 2 and all(load_state(path)["w"].shape == (400_000,) for path in kept)
+        for path in tmp_path.iterdir():
+            path.unlink()
+        after = draw.uniform(0.0, 0.15)
+        done = run_forked(save_for_ever, tmp_path, limit_s=60, kill_when=last.exists, kill_after_s=after)
+        assert done.code == -signal.SIGKILL and not done.timed_out
+        checkpoints = list(tmp_path.glob("checkpoint-*.pt"))
+        assert len(checkpoints) == 2
+        for path in checkpoints:
+            assert load_state(path)["w"].shape == (400_000,)

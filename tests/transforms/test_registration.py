@@ -15,22 +15,35 @@ THICK = [(seed, 4) for seed in range(7)] + [(seed, 16) for seed in range(7, 10)]
 THIN = [(seed, 2) for seed in range(10)]
 
 
-@pytest.mark.parametrize("method", ["rigid", "affine", pytest.param("itk", marks=pytest.mark.long)])
+@pytest.mark.parametrize("method", ["rigid", "affine"])
+def test_four_of_five_heads_are_within_a_pixel(posed, landmark_error_px, method: str) -> None:
+    heads = [posed(*which) for which in (*THICK[:4], THICK[-1])]
+    errors = [landmark_error_px(register_mirror(h.ct, h.spacing_mm[:2], method=method).mirror, h) for h in heads]
+    assert sum(error <= 1.0 for error in errors) >= 4, errors
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["rigid", "affine", "itk"])
 def test_nine_of_ten_heads_of_four_slices_and_more_are_within_a_pixel(posed, landmark_error_px, method: str) -> None:
     heads = [posed(*which) for which in THICK]
     errors = [landmark_error_px(register_mirror(h.ct, h.spacing_mm[:2], method=method).mirror, h) for h in heads]
     assert sum(error <= 1.0 for error in errors) >= 9, errors
 
 
-@pytest.mark.parametrize("method", ["rigid", "affine", "itk"])
+@pytest.mark.parametrize("method", ["rigid", "affine", pytest.param("itk", marks=pytest.mark.long)])
 def test_two_slice_slabs_are_within_a_pixel_and_a_half_in_the_median(posed, landmark_error_px, method: str) -> None:
     heads = [posed(*which) for which in THIN]
     errors = [landmark_error_px(register_mirror(h.ct, h.spacing_mm[:2], method=method).mirror, h) for h in heads]
     assert median(errors) <= 1.5, errors
 
 
+def test_itk_finds_the_mirror_too(posed, landmark_error_px) -> None:
+    head = posed(*THIN[0])
+    assert landmark_error_px(register_mirror(head.ct, head.spacing_mm[:2], method="itk").mirror, head) <= 1.5
+
+
 def test_registering_is_never_worse_than_the_plain_flip(posed, landmark_error_px) -> None:
-    for which in [*THICK, *THIN, *((seed, 1) for seed in range(5))]:
+    for which in [*THICK[:4], THICK[-1], *THIN, *((seed, 1) for seed in range(5))]:
         head = posed(*which)
         error = landmark_error_px(register_mirror(head.ct, head.spacing_mm[:2]).mirror, head)
         assert error <= landmark_error_px(reflection(0, 0), head), which

@@ -53,8 +53,7 @@ def error_vox(mirror: Mirror, left: np.ndarray, right: np.ndarray) -> float:
     return float(np.mean(both))
 
 
-@pytest.mark.parametrize("method", ["rigid", "affine"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("seed", "method"), [*((seed, "rigid") for seed in range(4)), (0, "affine"), (1, "affine")])
 def test_a_tilted_brain_finds_its_counterparts(seed: int, method: str) -> None:
     volume, left, right = brain(seed)
     found = register_mirror(volume, SPACING, method=method, window=None, where=f"case_{seed}")

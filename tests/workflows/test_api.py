@@ -16,6 +16,7 @@ from monai.data import MetaTensor
 import monai_isles
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
+from monai_isles.phantom import CaseArrays
 
 KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
 
@@ -70,11 +71,9 @@ def test_a_missing_image_and_a_folder_of_cases_are_refused(
         monai_isles.segment(phantom_folder, "threshold")
 
 
-def test_measure_perfusion_takes_a_file_an_array_and_a_metatensor(tmp_path: Path) -> None:
-    from monai_isles.phantom import make_case
-
-    scan = make_case(1, seed=5, max_slices=2)
-    values, affine = np.moveaxis(scan.ctp, 0, -1).astype(np.float32), np.diag([*scan.spacing_mm, 1.0])
+def test_measure_perfusion_takes_a_file_an_array_and_a_metatensor(scan: CaseArrays, tmp_path: Path) -> None:
+    x, y, z = scan.spacing_mm
+    values, affine = np.moveaxis(scan.ctp[:, ::2, ::2], 0, -1).astype(np.float32), np.diag([2 * x, 2 * y, z, 1.0])
     series = nibabel.Nifti1Image(values, affine)
     series.header.set_xyzt_units("mm", "sec")
     series.header["pixdim"][4] = scan.dt_s

@@ -16,7 +16,6 @@ from monai.transforms import Compose
 from monai_isles.cli.main import main
 from monai_isles.data import load_entries, make_datalist
 from monai_isles.io import LoadVerifiedd, publish_json
-from monai_isles.phantom import make_dataset
 from monai_isles.sampling import CachedCases
 from monai_isles.transforms import SameGridd
 
@@ -82,10 +81,9 @@ WORDS = {"ct": "CT", "cbf": "CT_CBF", "cbv": "CT_CBV", "mtt": "CT_MTT", "tmax": 
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sound cases and one of each bad kind, named after it."""
-    root = tmp_path_factory.mktemp("bad")
-    made = make_dataset(root / "one", cases=1, seed=5, series=False, max_slices=2)
+    root, made = tmp_path_factory.mktemp("bad"), phantom_folder
     for number, (name, (key, spoil)) in enumerate({**OF_THE_IMAGES, **OF_THE_MASK}.items(), start=3):
         case = shutil.copytree(made / "TRAINING/case_1", root / f"data/TRAINING/case_{number}")
         spoil(next(case.glob(f"*.{WORDS[key]}.*/*.nii")))

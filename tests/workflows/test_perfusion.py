@@ -31,7 +31,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_two_workers_write_the_table_of_one_and_a_rerun_measures_the_rest(
-    series: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    series: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], warm_workers: None
 ) -> None:
     words = ["perfusion", *map(str, series), "--threads", "1", "--device", "cpu", "--no-motion", "--json", "--out"]
     assert main([*words, str(tmp_path / "one")]) == 3

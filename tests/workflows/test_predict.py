@@ -28,12 +28,16 @@ def contents(out: Path) -> dict[str, str]:
 
 
 def test_two_workers_write_what_one_writes_and_a_rerun_does_the_rest(
-    phantom_folder: Path, untrained_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    phantom_folder: Path,
+    untrained_weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    warm_workers: None,
 ) -> None:
     data = Path(shutil.copytree(phantom_folder, tmp_path / "data"))
     (broken,) = (data / "TRAINING/case_2").glob("*.CT_CBF.*/*.nii")
     broken.write_bytes(broken.read_bytes()[:3000])
-    assert main(words(data, untrained_weights, tmp_path / "one")) == 3
+    assert main(words(data, untrained_weights, tmp_path / "one", "--no-report")) == 3
     assert main(words(data, untrained_weights, tmp_path / "two", "--workers", "2")) == 3
     capsys.readouterr()
     assert len(contents(tmp_path / "one")) == 6 and len(list(tmp_path.glob("two/*/report.html"))) == 2

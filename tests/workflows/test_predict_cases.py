@@ -23,7 +23,8 @@ BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"
 
 @pytest.fixture
 def predict(phantom_folder: Path, untrained_weights: Path, tmp_path: Path) -> Callable[..., int]:
-    def run(*cases: Path, out: Path = tmp_path / "out", extra: tuple[str, ...] = ()) -> int:
+    def run(*cases: Path, out: Path = tmp_path / "out", extra: tuple[str, ...] = (), report: bool = False) -> int:
+        extra = extra if report else ("--no-report", *extra)
         weights = () if "--weights" in extra else ("--weights", str(untrained_weights))
         return main(["predict", *map(str, cases), "--bundle", str(BUNDLE), "--out", str(out), "--step", "32",
                      "--mc-passes", "2", "--threads", "1", "--min-size", "1", *weights, *extra])  # fmt: skip
@@ -53,7 +54,7 @@ def test_maps_lie_on_the_grid_of_the_input(predict: Callable[..., int], phantom_
 def test_result_and_record_say_how_it_came_about(
     predict: Callable[..., int], phantom_folder: Path, tmp_path: Path
 ) -> None:
-    predict(case(phantom_folder, 1), extra=("--threshold", "0.4"))
+    predict(case(phantom_folder, 1), extra=("--threshold", "0.4"), report=True)
     result = json.loads((tmp_path / "out/case_1/result.json").read_text())
     lesion = nibabel.load(tmp_path / "out/case_1/lesion.nii.gz")
     volume = lesion.get_fdata().sum() * np.prod(lesion.header.get_zooms()) / 1000
@@ -113,7 +114,7 @@ def test_what_is_missing_leaves_out_its_case_alone_and_all_of_them_refuse(
     shutil.copytree(phantom_folder, tmp_path / "data")
     image_of(case(tmp_path / "data", 2), "CT_MTT").unlink()
     shutil.rmtree(case(tmp_path / "data", 3))
-    assert predict(tmp_path / "data", tmp_path / "nowhere", extra=("--no-report",)) == 3
+    assert predict(tmp_path / "data", tmp_path / "nowhere") == 3
     shown = capsys.readouterr().out
     records = json.loads((tmp_path / "out/run.json").read_text())["cases"]
     assert {name: one["outcome"] for name, one in records.items()} == {
@@ -222,7 +223,7 @@ def test_a_head_that_does_not_match_its_mirror_is_predicted_with_a_remark(
     values = np.asarray(image.dataobj).copy()
     values[: values.shape[0] // 2 - 10] = -1000  # the head's other half is missing
     nibabel.save(nibabel.Nifti1Image(values, image.affine, image.header), path)
-    assert predict(case(phantom_folder, 1), half) == 0
+    assert predict(case(phantom_folder, 1), half, report=True) == 0
     whole, cut = (json.loads((tmp_path / "out" / name / "result.json").read_text()) for name in ("case_1", "half"))
     assert whole["registration"]["method"] in ("rigid", "flip") and "remarks" not in whole
     assert cut["registration"]["method"] == "midline" and cut["remarks"][-1].startswith("E-REG-03: ")
