@@ -58,3 +58,46 @@ def test_an_installed_package_opens_a_bundle_by_its_name(site: Path, tmp_path: P
     assert Path(package).parents[1] == site and Path(root) == site / "monai_isles_bundles/clerigues"
     assert sha256 == json.loads((ROOT / "bundles/clerigues/metadata.json").read_text())["weights_sha256"]
     assert names == sorted(path.parent.name for path in (ROOT / "bundles").glob("*/inference.json"))
+
+
+TRY = """
+import json
+from pathlib import Path
+from monai_isles import evaluate, load_bundle, measure_perfusion, segment
+case = Path("data/TRAINING/case_1")
+result = segment(case, bundle="clerigues", step=16)
+label, series = (next(path.parent for path in case.rglob(name)) for name in ("*.OT.*.nii", "*.CT_4DPWI.*.nii"))
+label, series = next(label.glob("*.nii")), next(series.glob("*.nii"))
+saved = result.save("saved")
+dice = evaluate(saved / "lesion.nii.gz", label)["methods"]["network"]["metrics"]["dsc"]["mean"]
+tmax = measure_perfusion(series).array("tmax")
+print(json.dumps([result.lesion_ml, dice, float(tmax.max()), str(load_bundle("clerigues").root)]))
+"""
+
+
+@pytest.mark.long
+def test_a_new_user_needs_pip_alone(tmp_path: Path) -> None:
+    """``WHEEL_PYTHON`` is the Python of an environment in which pip has installed the wheel and nothing else."""
+    python = os.environ.get("WHEEL_PYTHON")
+    if not python:
+        pytest.skip("WHEEL_PYTHON names no environment with the wheel")
+    plain = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+    def run(*words: str) -> str:
+        done = subprocess.run(words, cwd=tmp_path, env=plain, capture_output=True, text=True, timeout=1500)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    command = str(Path(python).with_name("monai-isles"))
+    run(command, "phantom", "--out", "data", "--cases", "1", "--max-slices", "2", "--seed", "7")
+    (case,) = (tmp_path / "data/TRAINING").iterdir()
+    here = ("predict", str(case), "--step", "16", "--mc-passes", "1", "--out")
+    assert "weights  shipped" in run(command, "bundles")
+    run(command, *here, "named", "--bundle", "clerigues")
+    run(command, "export", "clerigues", "--out", "shared", "--no-graphs")
+    run(command, *here, "zipped", "--bundle", "shared/clerigues.zip")
+    named, zipped = (tmp_path / name / "case_1/lesion.nii.gz" for name in ("named", "zipped"))
+    assert named.read_bytes() == zipped.read_bytes() and (named.parent / "report.html").is_file()
+    lesion_ml, dice, latest_s, root = json.loads(run(python, "-c", TRY).splitlines()[-1])
+    assert lesion_ml > 0 and 0 < dice <= 1 and 4 < latest_s <= 25
+    assert not Path(root).is_relative_to(ROOT) and "site-packages" in root
