@@ -43,6 +43,10 @@ def result_of(number: int, lesion_ml: float) -> dict:
 
 @pytest.fixture
 def run(tmp_path: Path) -> tuple[Path, dict]:
+    return tmp_path, write_run(tmp_path)
+
+
+def write_run(tmp_path: Path) -> dict:
     """Nine studies that were done, one of them of 900 ml and one with markup in its name, and one that failed."""
     cases = {}
     for number, volume in enumerate(VOLUMES):
@@ -56,7 +60,7 @@ def run(tmp_path: Path) -> tuple[Path, dict]:
     publish_studies(
         tmp_path, record, ["Clerigues A. et al. Core segmentation (2019). doi:10.1016/j.compbiomed.2019.103487"]
     )
-    return tmp_path, record
+    return record
 
 
 class Page(HTMLParser):
