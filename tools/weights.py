@@ -43,6 +43,7 @@ from monai_isles.reports.curves import best_epoch, read_curves
 
 TRAIN, CALIBRATE, UNSEEN = "train", "calibrate", "unseen"
 WATCHED, SCORED = 0, ("0", "1", "2", "3")
+SPEED = ("precision", "compile", "memory_format")
 SPLIT = {
     "folds": "5 folds that never split a subject, balanced by lesion volume, seed 0 (monai_isles.data.make_datalist)",
     "training_folds": [1, 2, 3, 4],
@@ -85,7 +86,7 @@ class Job:
     def network(self) -> dict[str, object]:
         """Return the settings that prediction shares with the training: the width, where it is not the bundle's."""
         config = self.bundle.config("inference")
-        return {key: value for key, value in self.settings.items() if key in config}
+        return {key: value for key, value in self.settings.items() if key in config and key not in SPEED}
 
     @property
     def ids(self) -> str:
