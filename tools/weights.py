@@ -161,9 +161,8 @@ def candidate(job: Job, run: Path) -> Path:
     predict(job, copy, data, folder / "predictions")
     found = OutOfFold(folder, cast(Plan, None), [])
     cases = [one for one in find_references(data / "data", data_list=data / "list.json") if found.path(one).is_file()]
-    pair = grid_scores(
-        OutOfFold(folder, cast(Plan, None), cases), job.bundle.paper.get("sizes_vox", SIZES_VOX)
-    ).choose()
+    grid = grid_scores(OutOfFold(folder, cast(Plan, None), cases), job.bundle.paper.get("sizes_vox", SIZES_VOX))
+    pair = grid.choose_by_volume()
     about = f"{len(cases)} simulated scans that were not trained on: {job.recipe[CALIBRATE]}"
     fitted = fit_calibration(
         cases, found.read, threshold=pair.threshold, min_size_vox=pair.min_size_vox, about=about
@@ -203,6 +202,9 @@ def said(fitted: Calibrated, threshold: float, min_size_vox: int) -> dict[str, o
 def score(job: Job, trained: Path) -> Path:
     """Predict and score the unseen scans; where rules compete, a fifth of them tunes the single threshold instead."""
     data, scores, memory = job.data(UNSEEN), job.out / "scores", job.out / "memory.json"
+    done, chosen = scores / "summary.json", trained / "chosen.json"
+    if done.is_file() and done.stat().st_mtime > chosen.stat().st_mtime:
+        return scores
     folds = ["--folds", *SCORED] if ruled(job) else []
     peak = predict(job, trained, data, job.out / "predictions", *folds)
     if not memory.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import cast
 
 import numpy as np
@@ -35,12 +36,14 @@ RULE = (
 class CaseGrid:
     """Hold the scores of one case over the grid.
 
-    Shapes: ``dsc`` and ``hd_vox`` ``(thresholds, sizes)``.
-    Units: ``hd_vox`` voxels; nan where exactly one mask is empty, 0 where both are.
+    Shapes: ``dsc``, ``hd_vox`` and ``excess_vox`` ``(thresholds, sizes)``.
+    Units: ``hd_vox`` voxels; nan where exactly one mask is empty, 0 where both are. ``excess_vox`` voxels of the mask
+    above those of the reference.
     """
 
     dsc: np.ndarray
     hd_vox: np.ndarray
+    excess_vox: np.ndarray
 
 
 def case_grid(
@@ -66,18 +69,19 @@ def case_grid(
     found = ndimage.find_objects((candidates | reference).view(np.int8))
     if not found:
         shape = len(thresholds), len(sizes_vox)
-        return CaseGrid(np.ones(shape), np.zeros(shape))
+        return CaseGrid(np.ones(shape), np.zeros(shape), np.zeros(shape))
     probability, reference = probability[found[0]], reference[found[0]]
     surface = surface_of(reference)
     away = ndimage.distance_transform_edt(~surface) if surface.any() else None
     rows = [_row(probability > threshold, reference, np.argwhere(surface), away, sizes_vox) for threshold in thresholds]
-    return CaseGrid(np.array([dsc for dsc, _ in rows]), np.array([hd for _, hd in rows]))
+    dsc, hd, excess = (np.array(one) for one in zip(*rows, strict=True))
+    return CaseGrid(dsc, hd, excess)
 
 
 def _row(
     above: np.ndarray, reference: np.ndarray, points: np.ndarray, away: np.ndarray | None, sizes_vox: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return Dice and distance of one threshold for every size.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return Dice, distance and excess of one threshold for every size.
 
     Sizes decrease, so components are only added. A point of the reference's surface that is nearer to the present ones
     than the largest distance found so far cannot change the result, and is not computed again.
@@ -93,12 +97,13 @@ def _row(
     if away is not None:
         np.maximum.at(reach, owner, away[tuple(edge.T)])
     size_ref, near, far = int(np.count_nonzero(reference)), np.full(len(points), np.inf), 0.0
-    dsc, hd, kept = np.empty(len(sizes_vox)), np.empty(len(sizes_vox)), np.zeros(number + 1, bool)
+    (dsc, hd, excess), kept = np.empty((3, len(sizes_vox))), np.zeros(number + 1, bool)
     # The largest size first: every smaller one keeps what was there and adds components.
     for place in np.argsort(sizes_vox)[::-1]:
         new = (size >= max(sizes_vox[place], 1)) & ~kept
         kept |= new
         total = int(size[kept].sum()) + size_ref
+        excess[place] = total - 2 * size_ref
         dsc[place] = ratio(2 * int(hits[kept].sum()), total, both_empty=total == 0)
         if new.any() and len(points):
             far = max(far, float(reach[new].max()))
@@ -108,7 +113,7 @@ def _row(
             near[asked] = np.minimum(near[asked], tree.query(points[asked])[0])
         both = kept.any() and len(points)
         hd[place] = max(far, float(near.max())) if both else (np.nan if total else 0.0)
-    return dsc, hd
+    return dsc, hd, excess
 
 
 @dataclass(frozen=True)
@@ -124,14 +129,15 @@ class Choice:
 class GridScores:
     """Hold the scores of every case at every pair of the grid.
 
-    Shapes: ``dsc`` and ``hd_vox`` ``(N, thresholds, sizes)``; N cases.
-    Units: ``hd_vox`` voxels, nan where exactly one mask is empty.
+    Shapes: ``dsc``, ``hd_vox`` and ``excess_ml`` ``(N, thresholds, sizes)``; N cases.
+    Units: ``hd_vox`` voxels, nan where exactly one mask is empty; ``excess_ml`` ml of the masks above the references.
     """
 
     thresholds: tuple[float, ...]
     sizes_vox: tuple[int, ...]
     dsc: np.ndarray
     hd_vox: np.ndarray
+    excess_ml: np.ndarray
 
     def means(self, cases: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Return mean Dice and mean distance over ``cases`` as used by the score, ``(thresholds, sizes)``."""
@@ -154,6 +160,22 @@ class GridScores:
         pairs = [(t, s) for t in np.argsort(self.thresholds) for s in np.argsort(self.sizes_vox)]
         best = max(scores[t, s] for t, s in pairs)
         t, s = next(pair for pair in pairs if scores[pair] >= best - 1e-12)
+        return Choice(self.thresholds[t], self.sizes_vox[s], float(scores[t, s]))
+
+    def choose_by_volume(self) -> Choice:
+        """Return, of all pairs as good as ``choose``'s, the one whose mean volume is nearest to the references'.
+
+        As good: mean Dice lower by no more than two standard errors of the difference over cases, which a paired test
+        calls undecided. Ties go to the higher score. Raises: ``E-SRCH-04`` without any case.
+        Source: ours; the shipped weights over-segment less by it (docs/ablation.md); ``tests/crossval/test_search.py``.
+        """
+        best = self.choose()
+        at = self.thresholds.index(best.threshold), self.sizes_vox.index(best.min_size_vox)
+        loss = self.dsc[:, at[0], at[1]][:, None, None] - self.dsc
+        alike = loss.mean(axis=0) <= 2 * loss.std(axis=0) / len(loss) ** 0.5 + 1e-12
+        off, scores = np.abs(self.excess_ml.mean(axis=0)), self.scores()
+        pairs = [(int(t), int(s)) for t, s in np.argwhere(alike)]
+        t, s = min(pairs, key=lambda pair: (off[pair], -scores[pair]))
         return Choice(self.thresholds[t], self.sizes_vox[s], float(scores[t, s]))
 
 
@@ -214,12 +236,13 @@ class Protocol:
 
 def grid_scores(found: OutOfFold, sizes_vox: Sequence[int] = SIZES_VOX) -> GridScores:
     """Score every case at every threshold and every smallest size in voxels."""
-    sizes = tuple(sizes_vox)
-    grids = [
-        case_grid(probability, reference.data > 0, THRESHOLDS, sizes)
-        for probability, reference in map(found.read, progress(found.cases, "searching", total=len(found.cases)))
-    ]
-    return GridScores(THRESHOLDS, sizes, np.stack([g.dsc for g in grids]), np.stack([g.hd_vox for g in grids]))
+    sizes, grids, excess = tuple(sizes_vox), [], []
+    for case in progress(found.cases, "searching", total=len(found.cases)):
+        probability, reference = found.read(case)
+        grids.append(case_grid(probability, reference.data > 0, THRESHOLDS, sizes))
+        excess.append(grids[-1].excess_vox * prod(reference.spacing_mm) / 1000)
+    dsc, hd = np.stack([g.dsc for g in grids]), np.stack([g.hd_vox for g in grids])
+    return GridScores(THRESHOLDS, sizes, dsc, hd, np.stack(excess))
 
 
 def protocol_tables(

@@ -46,7 +46,7 @@ def found_lesion(bundle: Bundle, folder: Path, out: Path) -> float:
     return float(roc_auc_score(truth.ravel(), read_image(path, kind="probability").data.ravel()))
 
 
-@pytest.mark.parametrize("name", ["clerigues"])
+@pytest.mark.parametrize("name", ["abulnaga", "clerigues"])
 def test_ct_weights_find_the_lesion_of_another_seed(name: str, phantom_folder: Path, tmp_path: Path) -> None:
     assert found_lesion(Bundle(ROOT / name), phantom_folder, tmp_path / "out") > 0.9
 

@@ -32,6 +32,8 @@ def test_grid_equals_the_plain_loop_on_random_maps(seed: int) -> None:
     sizes = (1, 4, 10, 50, 100, 400)
     grid = case_grid(probability, reference, THRESHOLDS, sizes)
     wanted_dsc, wanted_hd = plain(probability, reference, THRESHOLDS, sizes)
+    masks = [int(mask.sum()) for *_, mask in search_grid(probability, THRESHOLDS, sizes)]
+    np.testing.assert_array_equal(grid.excess_vox.ravel(), np.array(masks) - int(reference.sum()))
     np.testing.assert_array_equal(grid.dsc, wanted_dsc)
     np.testing.assert_allclose(grid.hd_vox, wanted_hd, rtol=1e-12, equal_nan=True)
 

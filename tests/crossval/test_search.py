@@ -9,9 +9,12 @@ from monai_isles.crossval.protocols import SIZES_VOX, THRESHOLDS, GridScores, ch
 from monai_isles.errors import IslesError
 
 
-def grid(dsc: object, hd: object, thresholds: tuple = (0.1, 0.2), sizes: tuple = (10,)) -> GridScores:
-    shape = (-1, len(thresholds), len(sizes))
-    return GridScores(thresholds, sizes, np.reshape(dsc, shape).astype(float), np.reshape(hd, shape).astype(float))
+def grid(
+    dsc: object, hd: object, thresholds: tuple = (0.1, 0.2), sizes: tuple = (10,), excess_ml: object = None
+) -> GridScores:
+    parts = (dsc, hd, hd if excess_ml is None else excess_ml)
+    shaped = [np.reshape(one, (-1, len(thresholds), len(sizes))).astype(float) for one in parts]
+    return GridScores(thresholds, sizes, *shaped)
 
 
 def test_the_grid_is_the_papers() -> None:
@@ -42,6 +45,17 @@ def test_the_best_pair_is_chosen_and_ties_go_to_the_lower_threshold_and_smaller_
     assert (better.choose().threshold, better.choose().min_size_vox) == (0.2, 10)
     tied = grid([[0.5, 0.6, 0.6, 0.6]], [[10, 10, 10, 10]], thresholds=(0.2, 0.1), sizes=(50, 10))
     assert (tied.choose().threshold, tied.choose().min_size_vox) == (0.1, 10)
+
+
+def test_of_pairs_that_chance_does_not_tell_apart_the_one_of_the_right_volume_is_taken() -> None:
+    excess = [[10, -1], [10, 2], [10, -1], [10, 1]]  # ml: mean 10 at 0.1, 0.25 at 0.2
+    near = np.zeros((4, 2))
+    # 0.2 is lower by 0.1, -0.1, 0.05 and 0: mean 0.0125, standard error 0.074 / 2
+    alike = grid([[0.6, 0.5], [0.6, 0.7], [0.6, 0.55], [0.6, 0.6]], near, excess_ml=excess)
+    assert alike.choose().threshold == 0.1 and alike.choose_by_volume().threshold == 0.2
+    # 0.2 is lower by 0.1 in every case: that is no chance
+    worse = grid([[0.6, 0.5]] * 4, near, excess_ml=excess)
+    assert worse.choose_by_volume() == worse.choose() and worse.choose().threshold == 0.1
 
 
 def test_each_fold_is_tuned_without_its_own_cases() -> None:

@@ -106,8 +106,8 @@ def test_a_readme_written_by_hand_is_never_overwritten(tool: ModuleType, tmp_pat
     assert done.returncode == 4 and done.stderr.startswith("E-REP-13: the README of the bundle is written by hand\n")
     assert "no section Intended use, Memory, time, weights" in done.stderr and len(done.stderr.splitlines()) == 4
     assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
-    for folder in known_bundles().values():
-        require_card(folder / "README.md")
+    for name in ("abulnaga", "clerigues", "clerigues_mri", "threshold", "unet"):
+        require_card(ROOT / "bundles" / name / "README.md")
 
 
 def test_a_card_that_cannot_be_made_leaves_the_bundle_as_it_was(
