@@ -26,8 +26,8 @@ UNIFORM_S = 1e-3
 class Source:
     """Where a series came from; nothing that names the patient.
 
-    ``slices`` are the files and frame numbers (from 0) of the first time, in the order of the array's last axis; the
-    middle one of each slab where slices were averaged. ``tube_kv`` is the tube voltage, None where unstated.
+    ``slices`` are the files and frame numbers (from 0) of the first time, in the order of the array's last axis; all of
+    those that a slab was averaged of. ``tube_kv`` is the tube voltage, None where unstated.
     """
 
     series_uid: str
@@ -241,9 +241,7 @@ def _chosen(found: DicomFolder, folder: Path, series_uid: str | None, kind: str 
 def _source(
     info: SeriesInfo, files: list, slices: list[list[Frame]], units: str, attribute: str, stack: Stack
 ) -> Source:
-    affine, thick = stack.affine, stack.thick
-    middle = slices[thick // 2 :: thick]
-    order = middle[::-1] if affine_flips(affine) else middle
+    order = slices[::-1] if affine_flips(stack.affine) else slices
     return Source(
         info.uid,
         info.study_uid,

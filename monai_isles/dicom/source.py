@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -124,13 +124,31 @@ class DicomSource:
         return TiltedFrames(np.ascontiguousarray(frames), positions)
 
     def placed(self, array: np.ndarray, headers: Sequence[Dataset], *, channels: int = 0) -> Volume | TiltedFrames:
-        """Return a result on the slices of the source: ``tilted_frames`` of a tilted gantry, else ``volume``."""
+        """Return a result on the slices of the source: ``tilted_frames`` of a tilted gantry, else ``volume``.
+
+        A result on slabs, averages of thin slices, goes onto each slice of its slab.
+        """
+        axis, thick = self._slab(headers)
+        if thick > 1:
+            affine, array = self.affine.copy(), np.repeat(array, thick, axis)
+            affine[:3, 3] -= affine[:3, axis] * (thick - 1) / (2 * thick)
+            affine[:3, axis] /= thick
+            return replace(self, affine=affine).placed(array, headers, channels=channels)
         tilted = self.tilted_frames(array, headers, channels=channels)
         if tilted is not None:
             return tilted
         volume = self.volume(array, headers, channels=channels)
         self.require_positions(volume, headers)
         return volume
+
+    def _slab(self, headers: Sequence[Dataset]) -> tuple[int, int]:
+        """Return along which axis of the result the slices lie, and how many of them one step of the result holds."""
+        orientation, places = np.array(_orientation(headers[0])), _positions(headers)
+        normal = _TO_LPS[:3, :3] @ np.cross(orientation[:3], orientation[3:])
+        steps = np.abs(np.asarray(self.affine, float)[:3, :3].T @ normal)
+        axis = int(steps.argmax())
+        gaps = np.diff(np.sort(places @ (_TO_LPS[:3, :3] @ normal)))
+        return axis, max(1, round(float(steps[axis] / np.median(gaps)))) if gaps.size else 1
 
     def require_positions(self, volume: Volume, headers: Sequence[Dataset]) -> None:
         """Refuse slices that lie where no source slice lies.
@@ -141,7 +159,8 @@ class DicomSource:
         wanted = _positions(headers)
         own = np.array([p[0].ImagePositionPatient for p in volume.get_plane_positions()], float)
         gap = np.linalg.norm(own[:, None] - wanted[None], axis=2).min(axis=1)
-        if len(own) != len(wanted) or gap.max() > 1e-2:
+        left_over = "NumberOfFrames" in headers[0] and len(wanted) > len(own)  # thin slices that made no slab
+        if (len(own) != len(wanted) and not left_over) or gap.max() > 1e-2:
             found = f"{len(own)} slices for {len(wanted)} source images, up to {gap.max():.3g} mm apart"
             raise off_grid(found)
 

@@ -259,3 +259,18 @@ def test_strict_stops_at_the_first_study_that_fails(predict: Callable[..., int],
 def test_a_bundle_for_mri_is_refused_at_once(predict: Callable[..., int], coarse: Path, capsys) -> None:
     assert predict(coarse / "scan_b", bundle="clerigues_mri") == 4
     assert "E-SCAN-04: the bundle reads images that a CT perfusion series does not give" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_thin_slices_averaged_as_asked_come_back_on_the_slices_of_the_source(
+    predict: Callable[..., int], studies: Path, tmp_path: Path
+) -> None:
+    """Two slices of 10 mm make one of 20 mm: its lesion stands in both of them."""
+    assert predict(studies / "scan_a", extra=("--slab-mm", "20", "--no-report")) == 0
+    out = tmp_path / "out/scan_a"
+    lesion, seg = read_image(out / "lesion.nii.gz"), pydicom.dcmread(out / "lesion_seg.dcm")
+    assert lesion.data.shape[2] == 1 and lesion.spacing_mm[2] == pytest.approx(20)
+    assert any("thin slices are averaged" in one for one in result_of(out)["remarks"])
+    first = [int(picture.sum()) for picture, group in zip(seg.pixel_array, seg.PerFrameFunctionalGroupsSequence,
+             strict=True) if group.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1]  # fmt: skip
+    assert first == 2 * [int(lesion.data.sum())] and first[0] > 0

@@ -22,7 +22,37 @@ def test_slices_are_averaged_and_stand_where_their_middle_was(dicom) -> None:
     assert series.times_s.tolist() == [0.0, 1.5, 3.0, 4.5] and len(series.slice_times_s) == 1
     told = [one.found for one in series.findings if one.code == "E-DCM-65"]
     assert told == ["3 slices of 5 mm to 1 of 10 mm, 1 at the end left out"]
-    assert [path.name for path, _ in series.source.slices] == ["IM00002"]
+    assert [path.name for path, _ in series.source.slices] == ["IM00001", "IM00002"]
+
+
+@pytest.mark.parametrize(("form", "depth", "slab_mm"), [("classic", 4, 10), ("classic", 6, 15), ("enhanced", 5, 10)])
+def test_masks_and_maps_of_slabs_go_onto_each_of_their_slices(
+    write_tiny, tmp_path: Path, form: str, depth: int, slab_mm: float
+) -> None:
+    """Slices of 5 mm: two or three make a slab; the fifth of five makes none and is not in the results."""
+    highdicom = pytest.importorskip("highdicom")
+    from monai_isles.dicom.source import DicomSource
+    from monai_isles.dicom.write_maps import publish_maps
+    from monai_isles.dicom.write_seg import Algorithm, publish_seg
+
+    _, folder = write_tiny(form, 4, depth)
+    thick, whole = round(slab_mm / 5), depth - depth % round(slab_mm / 5)
+    series, thin = read_series(folder, kind="ctp", slab_mm=slab_mm), read_series(folder, kind="ctp")
+    source = DicomSource(tuple(dict.fromkeys(path for path, _ in series.source.slices)), series.affine)
+    mask = np.zeros(series.array.shape[1:], bool)
+    mask[2, 3, 1] = True
+    publish_seg({"lesion": mask}, source, tmp_path / "seg.dcm", algorithm=Algorithm("rule", "1", "none"))
+    (path,) = publish_maps({"tmax": np.where(mask, 7.5, 1.5).astype(np.float32)}, source, tmp_path / "maps")
+    wanted = np.zeros(thin.array.shape[1:], bool)
+    wanted[2, 3, thick : 2 * thick] = True
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS to RAS
+    for file, level in ((tmp_path / "seg.dcm", 0), (path, 2)):
+        volume = highdicom.imread(file).get_volume()
+        assert sorted(volume.spatial_shape) == sorted((6, 5, whole))
+        found = np.argwhere(volume.array.reshape(volume.spatial_shape) > level)
+        places = (flip @ volume.affine @ np.c_[found, np.ones(len(found))].T)[:3].T
+        true = (thin.affine @ np.c_[np.argwhere(wanted), np.ones(wanted.sum())].T)[:3].T
+        np.testing.assert_allclose(places[np.lexsort(places.T)], true[np.lexsort(true.T)], atol=1e-3)
 
 
 def test_slices_in_passes_are_averaged_after_they_are_brought_to_common_times(write_tiny) -> None:
