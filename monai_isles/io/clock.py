@@ -37,6 +37,10 @@ _MEASURED = (*STRONG, "TriggerTime", "FrameReferenceTime", "TemporalPositionTime
 ORDERS = (*CLOCKS, "PositionInTime", "AcquisitionNumber", "InstanceNumber", "FrameNumber", "ContentTime")
 _WORDS = {"MidScanTime": "MidScanTime (GEMS_ACQU_01)"}
 _LISTS = ("FrameTimesStart", "VolumeTiming", "AcquisitionTimes", "AcquisitionTime")
+# SimpleITK and ITK state 1 s, with the unit, for frames that were joined without a time
+_EXACTLY_ONE = (
+    "pixdim[4] is exactly 1 s, which some programs also write where they know no time: compare with the protocol (--dt)"
+)
 _ISLES_2018 = re.compile(r"\.CT_4DPWI\.[^.]+\.nii(?:\.gz)?$", re.IGNORECASE)
 
 
@@ -123,8 +127,10 @@ def nifti_clock(path: Path, frames: int, asked: Asked = None) -> Clock:
     if told is not None:
         return _agreeing(_plausible(told, str(path)), step, str(path))
     if step is not None:
-        note = (f"{name.name} {fault}",) if fault else ()
-        return _plausible(Clock([np.arange(frames) * step], "pixdim[4]", note), str(path))
+        notes = (f"{name.name} {fault}",) if fault else ()
+        if step == 1.0 and not _ISLES_2018.search(path.name) and not bytes(header["descrip"]).strip(b"\0 "):
+            notes += (_EXACTLY_ONE,)
+        return _plausible(Clock([np.arange(frames) * step], "pixdim[4]", notes), str(path))
     if _ISLES_2018.search(path.name) and bare in (None, 1.0):
         return Clock([np.arange(frames) * 1.0], "rule of the ISLES 2018 layout (1 s)")
     found = (

@@ -270,7 +270,7 @@ def test_thin_slices_averaged_as_asked_come_back_on_the_slices_of_the_source(
     out = tmp_path / "out/scan_a"
     lesion, seg = read_image(out / "lesion.nii.gz"), pydicom.dcmread(out / "lesion_seg.dcm")
     assert lesion.data.shape[2] == 1 and lesion.spacing_mm[2] == pytest.approx(20)
-    assert any("thin slices are averaged" in one for one in result_of(out)["remarks"])
+    assert any("thin slices are averaged" in flag["text"] for flag in result_of(out)["quality"])
     first = [int(picture.sum()) for picture, group in zip(seg.pixel_array, seg.PerFrameFunctionalGroupsSequence,
              strict=True) if group.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1]  # fmt: skip
     assert first == 2 * [int(lesion.data.sum())] and first[0] > 0

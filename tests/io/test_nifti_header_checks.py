@@ -148,7 +148,7 @@ def test_shear_is_refused_with_its_size(write: Write, volume: np.ndarray) -> Non
 
 
 def test_a_shear_that_moves_no_corner_by_half_a_voxel_is_remarked(write: Write, volume: np.ndarray) -> None:
-    """0.1 degrees: the slice axis leans by 0.009 mm a slice of 5 mm, which voxels of 2 mm do not show."""
+    """0.1 degrees: the slice axis leans by 0.009 mm a slice of 5 mm, which voxels of 1 mm do not show."""
     sheared = STRAIGHT.copy()
     sheared[1, 2] = 5.0 * np.tan(np.radians(0.1))
     with collect_remarks() as remarks:
