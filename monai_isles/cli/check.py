@@ -100,13 +100,14 @@ def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
 
 def _needs_of(path: Path) -> dict[str, Any]:
     """Return the requirements of a bundle's inference config on the images of a case."""
-    from monai_isles.bundle.bundle import Bundle
+    from monai_isles.bundle.bundle import Bundle, case_keys
 
     bundle = Bundle.open(path)
     if not bundle.root.is_dir():
         return {}
     config = bundle.config("inference")
-    return {key: config[key] for key in ("modalities", "mirror_head") if key in config.get()}
+    head = {key: config[key] for key in ("mirror_head",) if key in config.get()}
+    return {"modalities": case_keys(config)["keys"]} | head
 
 
 # the image whose mirror is registered: the plain CT in plane, one of the MR images in space

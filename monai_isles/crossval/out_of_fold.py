@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from monai_isles.bundle.bundle import case_keys
 from monai_isles.case import Case
 from monai_isles.crossval.plan import DATA_LIST, PLAN, Plan, read_plan
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
@@ -50,7 +51,8 @@ def predict_fold(out: Path, fold: int, *kept: str) -> dict[str, dict[str, object
     cache: dict[str, Any] = {"cache_dir": Path(kept[0]), "cache_gb": float(kept[1])} if kept else {}
     choices = Choices(weights=(weights,), **cache)
     predictor = recipe_of(plan.open_bundle(), predictions, choices=choices, changes=changes).load()
-    entries = load_entries(out / DATA_LIST, plan.dataset_dir, folds=[fold], keys=plan.modalities, need_label=True)
+    wanted = case_keys(plan.open_bundle().config("inference"))
+    entries = load_entries(out / DATA_LIST, plan.dataset_dir, folds=[fold], **wanted, need_label=True)
     cases = predict_cases(predictor, entries, predictions)
     (digest,) = predictor.weights.values()
     publish_json(out / f"fold_{fold}" / PREDICTED, {"weights_sha256": digest, "cases": cases})

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_isles.bundle.bundle import INFERENCE, TRAIN, Bundle
+from monai_isles.bundle.bundle import INFERENCE, TRAIN, Bundle, case_keys
 from monai_isles.data.datalist import find_data_list
 from monai_isles.errors import refused
 from monai_isles.io.checksums import sha256_of
@@ -138,13 +138,15 @@ def make_plan(
     left = [Finding(**one) for one in content.get("left_out", [])] if data_list is None else []
     if strict:
         refuse(left)
-    entries = load_entries(content, root, keys=modalities, need_label=True, left_out=None if strict else left)
+    wanted = case_keys(config)
+    entries = load_entries(content, root, **wanted, need_label=True, left_out=None if strict else left)
     if not entries:
         refuse(left)
     there = {entry["case"] for entry in entries}
     content = content | {"training": [one for one in content["training"] if one["case"] in there]}
     inputs = _inputs(entries, [*modalities, "label"])
-    _require_apart(entries, inputs, modalities[0])
+    for key in [key for key in modalities if all(key in entry for entry in entries)][:1]:
+        _require_apart(entries, inputs, key)
     plan = Plan(
         bundle=str(source.root),
         dataset_dir=str(root),
@@ -226,7 +228,7 @@ def _folds(content: dict, folds: int | None, protocol: str) -> tuple[int, ...]:
 
 def _inputs(entries: Sequence[Mapping[str, object]], keys: Sequence[str]) -> dict[str, dict[str, str]]:
     return {
-        str(entry["case"]): {key: sha256_of(Path(str(entry[key]))) for key in keys}
+        str(entry["case"]): {key: sha256_of(Path(str(entry[key]))) for key in keys if key in entry}
         for entry in progress(entries, "checking inputs", total=len(entries))
     }
 

@@ -49,6 +49,7 @@ def load_entries(
     exclude: Sequence[int | str] | None = None,
     keys: Sequence[str],
     need_label: bool,
+    optional: Sequence[str] = (),
     fetch: bool = True,
     left_out: list[Finding] | None = None,
     strict: bool = True,
@@ -67,6 +68,7 @@ def load_entries(
             on every scan.
         keys: modalities wanted; ``ctp`` is looked for by name where the list has no path for it.
         need_label: refuse cases without a mask; else the mask is given where there is one.
+        optional: modalities that a case may lack; one that the list names must be there all the same.
         fetch: fetch and check the files of a URL and those with a checksum now; else whoever reads an entry calls
             ``remote.fetched``.
         left_out: takes why cases with missing files are left out, one finding each.
@@ -89,7 +91,7 @@ def load_entries(
     require_sound(content, name)
     chosen = _choose(content, name, section, folds, exclude)
     root, wanted = local_root(dataset_dir), [*keys, *([LABEL] if need_label else [])]
-    found = [_listed_case(root, number, entry, wanted, content.get(LABEL_VALUES)) for number, entry in chosen]
+    found = [_listed_case(root, n, entry, wanted, content.get(LABEL_VALUES), optional) for n, entry in chosen]
     gone = [(case, missing) for case, missing in found if missing]
     if gone and left_out is None and (strict or len(gone) == len(found)):
         every = (_listed_case(root, n, entry, wanted, None)[1] for n, entry in enumerate(content[section], start=1))
@@ -123,15 +125,16 @@ def _absent(name: str, missing: Sequence[str]) -> Finding:
 
 
 def _listed_case(
-    root: Path, number: int, entry: dict, wanted: Sequence[str], label_values: Sequence[int] | None
-) -> tuple[Case, list[str]]:
+    root: Path, number: int, entry: dict, wanted: Sequence[str], label_values: Sequence[int] | None,
+    optional: Sequence[str] = (),
+) -> tuple[Case, list[str]]:  # fmt: skip
     """Return the case of an entry of a data list, and which of its files are missing."""
     found, missing = {}, []
-    for key in dict.fromkeys([*wanted, LABEL]):
+    for key in dict.fromkeys([*wanted, *optional, LABEL]):
         path = _resolve(root, entry, key)
         if path is not None and (path.is_file() or can_be_fetched(path)):
             found[key] = str(path)
-        elif key in wanted:
+        elif key in wanted or (path is not None and key in optional):
             missing.append(f"{entry['case']} (entry {number}) {key}: {path or 'not in the list'}")
     about = {key: value for key, value in entry.items() if key not in MODALITIES and key != LABEL}
     return Case.from_entry(about | found | {LABEL_VALUES: label_values}), missing
@@ -232,6 +235,7 @@ def find_entries(
     section: str | None = None,
     folds: Sequence[int] | None = None,
     keys: Sequence[str],
+    optional: Sequence[str] = (),
     fetch: bool = True,
     left_out: list[Finding] | None = None,
 ) -> list[dict[str, object]]:
@@ -255,6 +259,7 @@ def find_entries(
         section=section or "training",
         folds=folds,
         keys=keys,
+        optional=optional,
         need_label=False,
         fetch=fetch,
         left_out=left_out,

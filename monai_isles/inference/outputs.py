@@ -140,12 +140,15 @@ def registration_remarks(data: Mapping[str, Any]) -> list[str]:
 
 
 def stage_numbers(data: Mapping[str, Any]) -> dict[str, object]:
-    """Return the perfusion stage of ``PerfusionWindowd``; an empty dictionary without one. Units: frames, from 0."""
+    """Return what a preprocessing says of the inputs: which groups there were (``GroupedImaged``), as ``inputs``, and
+    the perfusion stage that ``PerfusionWindowd`` found; nothing without either. Units: frames, from 0.
+    """
+    said = {"inputs": dict(data["groups"])} if "groups" in data else {}
     found = data.get("ctp_window")
     if found is None:
-        return {}
+        return said
     kept = {"t_s": int(found["t_s"]), "t_e": int(found["t_e"]), "fallbacks": list(found["fallbacks"])}
-    return {"perfusion_stage": kept | {"curve": [float(f"{value:.6g}") for value in found["curve"]]}}
+    return said | {"perfusion_stage": kept | {"curve": [float(f"{value:.6g}") for value in found["curve"]]}}
 
 
 SAID = {"pseudo_dwi": "synthetic pseudo-DWI, not an acquisition"}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from monai_isles.errors import refused
 from monai_isles.inference.cpu.fast_form import fast_form, require_precision
 from monai_isles.inference.windows import WindowResult
+from monai_isles.sampling.slices import stacked_slices
 
 
 class WholeSliceInferer(Inferer):
@@ -24,6 +25,8 @@ class WholeSliceInferer(Inferer):
         spatial_dims: 2 for slices, 3 for volumes.
         batch_size: slices per forward pass.
         extras: fields of the network's output to return, each ``(N, 1, H, W)``.
+        neighbours: slices on either side that a 2D network sees with each (``monai_isles.sampling.slices``).
+        mirrored: average with the flipped slice, flipped back, on grids whose middle is the midline (``UprightHeadd``).
         precision: ``"bf16"`` multiplies in 16 bits.
         compiled: compile the network with its weights frozen in; the first case waits for it.
     Raises:
@@ -45,8 +48,11 @@ class WholeSliceInferer(Inferer):
         extras: Sequence[str] = (),
         precision: str = "fp32",
         compiled: bool = False,
+        neighbours: int = 0,
+        mirrored: bool = False,
     ) -> None:
         super().__init__()
+        self.neighbours, self.mirrored = neighbours, mirrored
         if spatial_dims not in (2, 3) or batch_size < 1:
             raise refused(
                 "E-INF-05", where="WholeSliceInferer", found=f"spatial_dims {spatial_dims}, batch_size {batch_size}"
@@ -82,10 +88,19 @@ class WholeSliceInferer(Inferer):
 
     def _slices(self, image: Tensor, network: nn.Module) -> list[Tensor]:
         slices = image.movedim(-1, 0)
+        if self.neighbours:
+            slices = torch.stack([stacked_slices(image, n, self.neighbours) for n in range(image.shape[-1])])
         batches = [self._forward(part, network) for part in slices.split(self.batch_size)]
         return [torch.cat(parts).movedim(0, -1)[None] for parts in zip(*batches, strict=True)]
 
     def _forward(self, batch: Tensor, network: nn.Module) -> list[Tensor]:
+        there = self._once(batch, network)
+        if not self.mirrored:
+            return there
+        back = [value.flip(2) for value in self._once(batch.flip(2), network)]
+        return [(one + other) / 2 for one, other in zip(there, back, strict=True)]
+
+    def _once(self, batch: Tensor, network: nn.Module) -> list[Tensor]:
         output = network(batch)
         if isinstance(output, Tensor) and not self.extras:
             return [output.float().softmax(1)]

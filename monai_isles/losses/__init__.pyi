@@ -1,5 +1,11 @@
 from .focal import SoftmaxFocalLoss, WeightedCELoss
-from .stroke_segmentation import GeneralizedDiceCELoss, HardnessAwareGDLoss, StrokeSegmentationLoss, sudre_dice_loss
+from .stroke_segmentation import (
+    GeneralizedDiceCELoss,
+    HardnessAwareGDLoss,
+    StagesLoss,
+    StrokeSegmentationLoss,
+    sudre_dice_loss,
+)
 from .synthesis import PseudoDWILoss, SynthesisLoss, discriminator_ls_loss, generator_ls_loss
 
 __all__ = [
@@ -7,6 +13,7 @@ __all__ = [
     "HardnessAwareGDLoss",
     "PseudoDWILoss",
     "SoftmaxFocalLoss",
+    "StagesLoss",
     "StrokeSegmentationLoss",
     "SynthesisLoss",
     "WeightedCELoss",

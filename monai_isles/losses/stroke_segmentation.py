@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
+from monai.losses import DeepSupervisionLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -64,6 +66,24 @@ class GeneralizedDiceCELoss(nn.Module):
         if self.pooled:
             probability, reference = (t.movedim(1, 0).flatten(1)[None] for t in (probability, reference))
         return cross_entropy + sudre_dice_loss(probability, reference, power=self.power).mean()
+
+
+class StagesLoss(nn.Module):
+    """Add the losses of all decoder stages, each half as heavy as the finer one; one output alone counts once.
+
+    Shapes: logits ``(N, K, *spatial)``, or ``(N, stages, K, *spatial)`` of a network with deep supervision; label
+    ``(N, 1, *spatial)``; a scalar out.
+    Args:
+        loss: of one stage.
+    Source: ``monai.losses.DeepSupervisionLoss``; ``tests/losses/test_stroke_segmentation.py``.
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.supervised = DeepSupervisionLoss(cast(Any, loss))
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        return self.supervised(list(logits.unbind(1)) if logits.ndim > label.ndim else logits, label)
 
 
 def lesion_weighted_ce(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -1,5 +1,6 @@
 from .asymmetric_res_unet import AsymmetricResUNet, Cascade
 from .blocks import AnySize, PredictionDropout, PseudoDWIOutput, SqueezeExcitation, SwitchableNorm2d, xavier_
+from .fusion import FusionNet
 from .pretrained import load_pretrained
 from .pseudo_dwi_net import ContextEncoder, MultiScaleDiscriminator, PseudoDWINet
 from .pspnet import PSPNet, with_aux
@@ -14,6 +15,7 @@ __all__ = [
     "AsymmetricResUNet",
     "Cascade",
     "ContextEncoder",
+    "FusionNet",
     "MultiScaleDiscriminator",
     "PSPNet",
     "PredictionDropout",

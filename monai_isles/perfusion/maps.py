@@ -159,7 +159,7 @@ def measured_maps(
     place = inside[box].permute(2, 0, 1).to(device)
     rise = prepared.rise_hu[(slice(None), *box)].to(device).permute(0, 3, 1, 2).contiguous()
     spacing = prepared.spacing_mm[:2]
-    found = None if aif is not None else _vessels(prepared, venous_scaling)
+    found = None if aif is not None else vessels_of(prepared, venous_scaling=venous_scaling)
     artery = np.asarray(aif if found is None else found.aif, np.float32)
     # Blood volume needs no deconvolution: area of the curve over area of the artery.
     blood = 100.0 * _SCALE * rise.sum(0) / float(artery.sum())
@@ -201,7 +201,8 @@ def _steady(rise: Tensor, place: Tensor) -> Tensor:
     return bends <= UNSTEADY * bends[place].median()
 
 
-def _vessels(prepared: PreparedSeries, venous_scaling: bool) -> Vessels:
+def vessels_of(prepared: PreparedSeries, *, venous_scaling: bool = True) -> Vessels:
+    """Return artery and vein of a prepared series, as ``measured_maps`` chooses them (``find_vessels``)."""
     tissue, cranial = (_candidates(prepared.rise_hu, mask) for mask in (prepared.tissue, prepared.cranial))
     return find_vessels(tissue, cranial, prepared.dt_s, venous_scaling=venous_scaling)
 

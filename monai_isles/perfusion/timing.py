@@ -1,6 +1,8 @@
-"""Bring frames to even steps."""
+"""Bring frames to even steps, and curves to arterial time."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -52,3 +54,44 @@ def even_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, float, boo
     for frame, (late, part) in enumerate(zip(after, share, strict=True)):
         out[frame] = torch.lerp(series[late - 1].float(), series[late].float(), float(part))
     return out, dt_s, True
+
+
+ARRIVED, _WITHIN = 0.1, 32
+
+
+def arrival_s(artery: np.ndarray, dt_s: float) -> float:
+    """Return when an arterial curve (T,) over baseline first reaches a tenth of its peak, linear between frames; s."""
+    least = ARRIVED * float(artery.max())
+    after = int(np.argmax(artery >= least))
+    if after == 0:
+        return 0.0
+    before, now = float(artery[after - 1]), float(artery[after])
+    return (after - 1 + (least - before) / (now - before)) * dt_s
+
+
+def arterial_curves(curves: Tensor, artery: np.ndarray, dt_s: float, times_s: Sequence[float]) -> Tensor:
+    """Return curves at even times after the artery's arrival, over the artery's area: the same for every frame step.
+
+    Each value is the mean of the linear curve over one step of ``times_s`` around its time; beyond the frames the first
+    and the last value hold. A curve of blood flow F that leaves nothing has at most 100 F.
+
+    Shapes: ``curves`` (T, ...) over baseline, ``artery`` (T,) in; (K, ...) for K even ``times_s`` out.
+    Units: HU and s in; parts of 100 of the arterial area a second out.
+    Source: ours; ``tests/perfusion/test_timing.py``.
+
+    >>> artery = np.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    >>> ramp = torch.arange(8.0)
+    >>> arterial_curves(ramp, artery, 1.0, [0.0, 1.0, 2.0]).round(decimals=3).tolist()  # arrival at 1.1 s, area 2
+    [55.0, 105.0, 155.0]
+    """
+    wanted = np.asarray(times_s, float)
+    step = float(wanted[1] - wanted[0]) if len(wanted) > 1 else dt_s
+    within = step * ((np.arange(_WITHIN) + 0.5) / _WITHIN - 0.5)
+    place = np.clip((arrival_s(artery, dt_s) + wanted[:, None] + within) / dt_s, 0, len(artery) - 1)
+    low = np.minimum(place.astype(int), len(artery) - 2)
+    weights = np.zeros((len(wanted), len(artery)))
+    rows = np.arange(len(wanted))[:, None]
+    np.add.at(weights, (rows, low), 1.0 - (place - low))
+    np.add.at(weights, (rows, low + 1), place - low)
+    weights *= 100.0 / (_WITHIN * max(float(artery.sum()) * dt_s, 1e-6))
+    return torch.tensordot(torch.from_numpy(weights).to(curves), curves, dims=1)

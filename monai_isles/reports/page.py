@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -245,13 +246,16 @@ def publish_case_page(
 ) -> None:
     """Write ``report.html`` of one case; no reference is drawn or scored.
 
-    Drawn are the images that the case has (``drawn_keys``), the maps, and the synthetic images among the maps.
+    Drawn are the images that the case has (``drawn_keys``; of a series alone its first frame), the maps, and the synthetic images among the maps.
 
     Shapes: ``maps`` holds ``probability``, ``lesion`` and, where there is one, ``uncertainty`` as (1, H, W, D), and so
     a network's own images (``SYNTHETIC``).
     Source: ours; ``tests/reports/test_predicted.py``.
     """
     images = {key: read_image(str(entry[key]), kind=key) for key in drawn_keys(list(entry))}
+    if not images:
+        series = read_image(str(entry["ctp"]), kind="ctp")
+        images = {"ct": replace(series, data=series.data[0])}
     if entry.get("resample") is True:
         images = onto_first(images, case=str(entry["case"]))
     arrays = {key: np.asarray(array[0]) for key, array in maps.items() if key in _ARRAYS}
@@ -264,7 +268,7 @@ def publish_case_page(
         uncertainty=arrays.get("uncertainty"),
         lesion=arrays["lesion"] > 0,
         result=result,
-        simulated=is_simulated(str(entry[first])),
+        simulated=is_simulated(images[first].path),
         synthetic={key: arrays[key] for key in SYNTHETIC if key in arrays},
     )
     case_page(view, path)

@@ -171,6 +171,8 @@ def _facts(result: Mapping[str, Any]) -> dict[str, str]:
     facts = {label: _text(result[key]) for key, label in _SHOWN.items() if result.get(key) not in (None, [], "")}
     if result.get("modalities"):
         facts["modalities"] = ", ".join(result["modalities"])
+    if result.get("inputs"):
+        facts["inputs"] = ", ".join(f"{group} {how}" for group, how in result["inputs"].items())
     return facts
 
 

@@ -27,6 +27,8 @@ class SliceLoader(CaseLoader):
         dataset: preprocessed cases with ``case`` and each of ``keys`` as ``(C, H, W, D)``.
         augment: MONAI dictionary transform of one item; a randomizable one is seeded by seed, epoch and item.
         whole: yield volumes instead of slices.
+        neighbours: slices on either side whose channels are stacked around those of the slice (``stacked_slices``), in
+            the first of ``keys``.
         channels_last: memory layout in which GPUs compute convolutions fastest; the last bits of results differ.
         batch_size, seed, shuffle, rank, world_size, prefetch, pin: see ``CaseLoader``.
     Raises:
@@ -48,12 +50,14 @@ class SliceLoader(CaseLoader):
         batch_size: int = 8,
         augment: Augment | None = None,
         whole: bool = False,
+        neighbours: int = 0,
         channels_last: bool = False,
         **division: Any,
     ) -> None:
         if not len(dataset):
             raise refused("E-SAMP-04", where="SliceLoader", found="0 cases", fault="nothing to cut slices from")
         self.keys, self.augment, self.whole, self.channels_last = tuple(keys), augment, whole, channels_last
+        self.neighbours = neighbours
         named, self.left_out = kept_cases(dataset, lambda item, _: self._read(item), title="reading cases")
         self._cases = [case for _, case in named]
         places = [(i, d) for i, case in enumerate(self._cases) for d in range(1 if whole else _depth(case))]
@@ -65,7 +69,8 @@ class SliceLoader(CaseLoader):
     def __repr__(self) -> str:
         cut = f"keys={self.keys}, batch_size={self.batch_size}, seed={self.seed}, shuffle={self.shuffle}"
         move = None if self.augment is None else _settings(self.augment)
-        return f"SliceLoader({cut}, augment={move}, whole={self.whole}, cases={self.names})"
+        beside = f", neighbours={self.neighbours}" if self.neighbours else ""
+        return f"SliceLoader({cut}, augment={move}, whole={self.whole}{beside}, cases={self.names})"
 
     def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> Batch:
         items = [self._item(int(place)) for place in chosen]
@@ -85,12 +90,26 @@ class SliceLoader(CaseLoader):
     def _item(self, place: int) -> Mapping[str, Tensor]:
         case, level = self._cases[self.case[place]], int(self.level[place])
         item = {key: value if self.whole else value[..., level] for key, value in case.items()}
+        if self.neighbours:
+            item[self.keys[0]] = stacked_slices(case[self.keys[0]], level, self.neighbours)
         if self.augment is None:
             return item
         if isinstance(self.augment, Randomizable):
             drawn = np.random.SeedSequence([self.seed, self.epoch, place]).generate_state(1)
             self.augment.set_random_state(seed=int(drawn[0]))
         return self.augment(item)
+
+
+def stacked_slices(volume: Tensor, level: int, neighbours: int) -> Tensor:
+    """Return the channels of a slice between those of its neighbours, the lowest first; the ends stand for what is beyond.
+
+    Shapes: ``(C, H, W, D)`` in, ``((2 neighbours + 1) C, H, W)`` out.
+
+    >>> stacked_slices(torch.arange(3.0).reshape(1, 1, 1, 3), 2, 1).flatten().tolist()
+    [1.0, 2.0, 2.0]
+    """
+    places = range(level - neighbours, level + neighbours + 1)
+    return torch.cat([volume[..., min(max(place, 0), volume.shape[-1] - 1)] for place in places])
 
 
 def _depth(case: Mapping[str, Tensor]) -> int:

@@ -215,8 +215,8 @@ class Curves:
 
     Columns: epoch, train_loss, train_accuracy, then every metric of ``evaluators``, then seconds since the epoch began.
     A metric is ``nan`` in an epoch without validation (``val_interval``).
-    Accuracy compares the ``logits`` with the label's first channel; a network with one output channel has none. Counts
-    are summed over all processes. The device is synchronised only at the epoch's end.
+    Accuracy compares the ``logits``, the first where a network stacks several, with the label's first channel; a network
+    with one output channel has none. Counts are summed over all processes. The device is synchronised only at the epoch's end.
 
     Args:
         path: the CSV, rewritten whole at the end of every epoch.
@@ -251,6 +251,7 @@ class Curves:
         self._loss = self._loss + output["loss"].detach().double()
         self._batches += 1
         logits = getattr(output["pred"], "logits", output["pred"]).detach()
+        logits = logits[:, 0] if logits.ndim > output["label"].ndim else logits
         if logits.shape[1] > 1:
             label = output["label"][:, :1]
             self._right = self._right + right_voxels(logits, label)

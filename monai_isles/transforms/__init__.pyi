@@ -1,17 +1,29 @@
 from .augment import RandomOrderAffined
 from .case_cache import KeptPreparation
-from .channels import CropBorderd, HideChanneld, LesionWeightd, lesion_weight
+from .channels import CropBorderd, DropGroupsd, GroupedImaged, HideChanneld, LesionWeightd, lesion_weight
 from .grid import ResampleLiked, SameGridd
-from .intensity import BrainScored, ChannelsScored, RelativeFlowd, ScaleDWId, SkullStripd, brain_mask, scaled_dwi
+from .intensity import (
+    BrainScored,
+    ChannelsScored,
+    HealthyScaled,
+    RelativeFlowd,
+    ScaleDWId,
+    SkullStripd,
+    brain_mask,
+    scaled_dwi,
+)
 from .mirror import mirrored, reflection
-from .perfusion_series import PerfusionWindowd, TemporalMIPd, perfusion_window
+from .perfusion_series import PerfusionWindowd, SeriesMeasuredd, TemporalMIPd, perfusion_window
 from .registration import register_mirror
-from .symmetry import SymmetricModalitiesd
+from .symmetry import SourceGridd, SymmetricModalitiesd, UprightHeadd
 
 __all__ = [
     "BrainScored",
     "ChannelsScored",
     "CropBorderd",
+    "DropGroupsd",
+    "GroupedImaged",
+    "HealthyScaled",
     "HideChanneld",
     "KeptPreparation",
     "LesionWeightd",
@@ -21,9 +33,12 @@ __all__ = [
     "ResampleLiked",
     "SameGridd",
     "ScaleDWId",
+    "SeriesMeasuredd",
     "SkullStripd",
+    "SourceGridd",
     "SymmetricModalitiesd",
     "TemporalMIPd",
+    "UprightHeadd",
     "brain_mask",
     "lesion_weight",
     "mirrored",

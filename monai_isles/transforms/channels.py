@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, SpatialCrop
+from monai.transforms import MapTransform, RandomizableTransform, SpatialCrop
 from monai.utils import convert_to_dst_type
 from scipy import ndimage
 from torch import Tensor
@@ -85,6 +86,80 @@ class HideChanneld(MapTransform):
             scored = torch.where(hidden != 0, (hidden - inside.mean()) / spread, torch.zeros_like(hidden))
             out[self.target] = convert_to_dst_type(scored, out[key])[0]
             out[key] = convert_to_dst_type(image, out[key])[0]
+        return out
+
+
+class GroupedImaged(MapTransform):
+    """Stack the channels of all groups to ``image``, zero where a group is absent, then one channel a group: is it there.
+
+    Shapes: entries ``(n, H, W, D)``; ``image`` ``(sum of n + groups, H, W, D)`` float32, the last ones 0 or 1.
+    Args:
+        groups: number of channels by entry, by group, in order; a group without entries has only its mark.
+        present: entry with what is known of the groups: one is there that is neither missing nor ``absent``.
+        mirror: entry with the record of the mirror; the group ``mirror`` is there where it bears no remark.
+    Source: ours; ``tests/transforms/test_channels.py``.
+    """
+
+    def __init__(
+        self, groups: Mapping[str, Mapping[str, int]], *, name: str = "image", present: str = "groups",
+        mirror: str = "mirror",
+    ) -> None:  # fmt: skip
+        super().__init__([key for entries in groups.values() for key in entries], allow_missing_keys=True)
+        self.groups, self.name, self.present, self.mirror = groups, name, present, mirror
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        first = next(out[key] for key in self.key_iterator(out))
+        stacked = [
+            torch.as_tensor(out[key]).as_subclass(Tensor).float() if key in out else first.new_zeros(n, *first.shape[1:])
+            for entries in self.groups.values()
+            for key, n in entries.items()
+        ]
+        known = dict(out[self.present])
+        if "mirror" in self.groups:
+            known["mirror"] = "absent" if out[self.mirror]["remark"] else out[self.mirror]["method"]
+        there = [float(known.get(group, "absent") != "absent") for group in self.groups]
+        marks = torch.tensor(there).reshape(-1, 1, 1, 1).expand(-1, *first.shape[1:])
+        plain = torch.cat([one.as_subclass(Tensor) for one in (*stacked, marks)])
+        return out | {self.name: convert_to_dst_type(plain, first)[0], self.present: known}
+
+
+class DropGroupsd(RandomizableTransform, MapTransform):
+    """Mark groups of channels as absent at random, as ``GroupedImaged`` marks them, in every slice of a stack alike.
+
+    Shapes: ``(slices * channels, H, W)`` in and out; only the marks change, the network does the rest.
+    Args:
+        keys: the image.
+        chances: of being dropped, by group, in the order of the marks.
+        slices: stacked slices.
+        either: groups of which one stays, the first where all would go that are there.
+    Source: ours; ``tests/transforms/test_channels.py``.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, *, chances: Mapping[str, float], slices: int = 3,
+        either: Sequence[str] = ("maps", "series"),
+    ) -> None:  # fmt: skip
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, 1.0)
+        self.chances, self.slices, self.either = dict(chances), slices, tuple(either)
+
+    def __repr__(self) -> str:
+        return f"DropGroupsd({self.chances}, either={self.either})"
+
+    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
+        out = dict(data)
+        names = list(self.chances)
+        drawn = self.R.uniform(size=len(names)) < np.array([*self.chances.values()])
+        for key in self.key_iterator(out):
+            image = torch.as_tensor(out[key]).as_subclass(Tensor).clone()
+            marks = image.reshape(self.slices, -1, *image.shape[1:])[:, -len(names) :]
+            middle = marks[self.slices // 2].amax(dim=(1, 2)) > 0
+            kept = [one for one in self.either if middle[names.index(one)] and not drawn[names.index(one)]]
+            spared = next((one for one in self.either if middle[names.index(one)]), "") if not kept else ""
+            for place in (n for n, name in enumerate(names) if drawn[n] and name != spared):
+                marks[:, place] = 0
+            out[key] = image
         return out
 
 

@@ -197,6 +197,51 @@ class ChannelsScored(MapTransform):
         return out
 
 
+# units of one step and the share of the brain whose value stands for healthy tissue; None: a fixed zero
+HEALTHY: dict[str, tuple[float | None, float]] = {"cbf": (None, 0.7), "cbv": (None, 0.7), "mtt": (None, 0.3), "tmax": (6.0, 0.3)}
+CT_HU, LEAST, MOST = (35.0, 10.0), -3.0, 5.0
+
+
+class HealthyScaled(MapTransform):
+    """Express each map by what healthy tissue of the same scan has, so that softwares and scanners read alike.
+
+    CBF and CBV become parts of their 70th percentile in the brain, MTT of its 30th, less one: most of the brain is
+    healthy, and ischemia has less flow and longer times. Tmax becomes the excess over its 30th percentile in units of
+    6 s. CT becomes tens of HU over 35. All is cut to -3 to 5 and zero outside the brain, where no map is above zero.
+
+    Shapes: ``(1, H, W, D)`` in and out, float32; ``head`` gets the CT as it was, ``brain`` the mask.
+    Units: those of ``monai_isles.modalities`` in, none out.
+    Args:
+        keys: the maps, of ``HEALTHY``. ct: scaled too where it is there.
+    Raises:
+        IslesError: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ.
+    Source: ours; ``tests/transforms/test_intensity.py``.
+    """
+
+    def __init__(self, keys: KeysCollection = PERFUSION_MAPS, ct: str = "ct") -> None:
+        super().__init__(keys)
+        self.ct = ct
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        mask = brain_mask([out[key] for key in self.keys], where=str(data.get("case", "this entry")))
+        inside = mask.numpy() > 0
+        for key in self.key_iterator(out):
+            unit, share = HEALTHY[str(key)]
+            image = np.asarray(out[key], np.float32)
+            usual = max(float(np.quantile(image[inside], share)), 1e-6)
+            out[key] = self._like((image - usual) / (unit or usual), inside, out[key])
+        if self.ct in out:
+            out["head"] = out[self.ct]
+            out[self.ct] = self._like((np.asarray(out[self.ct]) - CT_HU[0]) / CT_HU[1], inside, out[self.ct])
+        out["brain"] = convert_to_dst_type(mask, out[self.keys[0]], dtype=torch.float32)[0]
+        return out
+
+    def _like(self, scaled: np.ndarray, inside: np.ndarray, image: Tensor) -> Tensor:
+        cut = np.where(inside, np.clip(scaled, LEAST, MOST), 0.0).astype(np.float32)
+        return convert_to_dst_type(cut, image, dtype=torch.float32)[0]
+
+
 class RelativeFlowd(MapTransform):
     """Add CBF as a fraction of the contralateral mean, and the brain mask used for it.
 

@@ -1,8 +1,8 @@
-"""Crop a CT series to its perfusion stage and resample it to a fixed number of frames."""
+"""Take images from a CT perfusion series: its perfusion stage in a few frames, its arterial-time curves, its maps."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,11 @@ from monai.utils import convert_to_dst_type, ensure_tuple
 from torch import Tensor
 
 from monai_isles.errors import refused
+from monai_isles.modalities import PERFUSION_MAPS
+from monai_isles.perfusion.maps import SMOOTHING_MM, measured_maps, vessels_of
+from monai_isles.perfusion.masks import smooth_in_plane
+from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
+from monai_isles.perfusion.timing import arterial_curves
 
 
 class TemporalMIPd(MapTransform):
@@ -170,3 +175,71 @@ class PerfusionWindowd(MapTransform):
             out[f"{key}_window"] = asdict(window) | {"curve": curve.tolist()}
             out[name] = convert_to_dst_type(frames, out[key], dtype=torch.float32)[0]
         return out
+
+
+GIVEN, MEASURED, ABSENT = "given", "measured from the series", "absent"
+
+
+class SeriesMeasuredd(MapTransform):
+    """Take from a contrast series what a case lacks: its curves on the artery's clock, and maps and CT if not given.
+
+    The maps are those of ``monai_isles.perfusion.measured_maps``, the CT is the mean of the frames before the bolus.
+    A case without a series passes unchanged where it has all maps. ``groups`` says of ``ct``, ``maps`` and ``series``
+    whether each was given, measured from the series, or is absent.
+
+    Shapes: a series ``(T, H, W, D)`` becomes ``name`` ``(times, H, W, D)``, maps and CT ``(1, H, W, D)``, all float32;
+    the series itself is left out. Units: HU, frames by the ``dt_s`` of its meta data; curves as ``arterial_curves``,
+    smoothed in plane over 5 mm in the brain, zero outside.
+    Args:
+        keys: the series.
+        name: entry that receives the curves.
+        times, step_s: number of arterial times, from 0, and seconds between them.
+        maps, ct: keys of what may be given.
+    Raises:
+        IslesError: ``E-TPW-07`` neither all maps nor a series, and those of ``monai_isles.perfusion``.
+    Source: ours; ``tests/transforms/test_perfusion_series.py``.
+    """
+
+    def __init__(
+        self, keys: str = "ctp", *, name: str = "curves", times: int = 16, step_s: float = 2.5,
+        maps: Sequence[str] = PERFUSION_MAPS, ct: str = "ct",
+    ) -> None:  # fmt: skip
+        super().__init__(keys, allow_missing_keys=True)
+        self.name, self.times_s = name, tuple(step_s * n for n in range(times))
+        self.maps, self.ct = tuple(maps), ct
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        series = out.pop(self.keys[0], None)
+        lacking = [key for key in self.maps if key not in out]
+        if lacking and series is None:
+            raise refused("E-TPW-07", where=str(data.get("case", "this entry")), found=f"no {', '.join(lacking)}")
+        groups = {"ct": GIVEN if self.ct in out else ABSENT, "maps": MEASURED if lacking else GIVEN, "series": ABSENT}
+        if series is not None:
+            made = self._measured(series, maps=bool(lacking), ct=self.ct not in out)
+            out |= {key: convert_to_dst_type(value, series, dtype=torch.float32)[0] for key, value in made.items()}
+            groups |= {"series": GIVEN} | ({"ct": MEASURED} if self.ct in made else {})
+        return out | {"groups": groups}
+
+    def _measured(self, series: Tensor, *, maps: bool, ct: bool) -> dict[str, Tensor]:
+        dt_s, spacing = float(getattr(series, "meta", {}).get("dt_s", 0.0)), _spacing_mm(series)
+        plain = torch.as_tensor(series).as_subclass(Tensor).float()
+        prepared = prepare_series(plain, dt_s=dt_s, spacing_mm=spacing)
+        found = {self.ct: torch.from_numpy(prepared.baseline_hu)[None]} if ct else {}
+        if maps:
+            measured = measured_maps(prepared)
+            artery = measured.aif
+            found |= {key: torch.from_numpy(getattr(measured, key))[None] for key in self.maps}
+        else:
+            artery = vessels_of(prepared).aif
+        return found | {self.name: self._curves(prepared, artery)}
+
+    def _curves(self, prepared: PreparedSeries, artery: np.ndarray) -> Tensor:
+        curves = arterial_curves(prepared.rise_hu.float(), artery, prepared.dt_s, self.times_s)
+        tissue, spacing = torch.from_numpy(prepared.tissue), prepared.spacing_mm[:2]
+        return smooth_in_plane(curves, tissue, fwhm_mm=SMOOTHING_MM, spacing_mm=spacing)
+
+
+def _spacing_mm(image: Tensor) -> tuple[float, float, float]:
+    first, second, third = (float(size) for size in image.pixdim[:3]) if hasattr(image, "pixdim") else (1.0, 1.0, 1.0)
+    return first, second, third

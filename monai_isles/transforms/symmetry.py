@@ -1,4 +1,4 @@
-"""Add symmetric modalities: every image once more, reflected in the head's own mirror."""
+"""Reflect every image in the head's own mirror, or lay all images upright about the midline."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 from torch import Tensor
+from torch.nn import functional
 
 from monai_isles.data.remote import is_url, local_root
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.cache import Cache
 from monai_isles.io.findings import say_once
 from monai_isles.modalities import PERFUSION_MAPS
-from monai_isles.transforms.mirror import Mirror, mirrored
+from monai_isles.transforms.mirror import Grid, Mirror, mirrored
 from monai_isles.transforms.registration import CT_WINDOW, Registration, mirror_or_midline
 
 ALGORITHM = 2
@@ -223,3 +224,114 @@ def _record(registration: Registration, cached: bool) -> dict[str, Any]:
         "remark": registration.remark,
         "cached": cached,
     }
+
+
+_BRAIN_HU = 40.0
+
+
+class UprightHeadd(MapTransform):
+    """Lay a head upright on a grid of its own: midline in the middle, so that its mirror image is a plain flip.
+
+    Slices stay what they are. In plane each pixel is the mean of four linear samples, half a pixel apart; a mask is
+    counted in where it covers half a pixel. The midline is that of ``mirror_or_midline``; front to back the grid's
+    middle is that of the brain.
+
+    Shapes: ``(C, H, W, D)`` in, ``(C, *size, D)`` out, float32, the affine follows; ``mirror`` receives the
+    registration as ``SymmetricModalitiesd`` has it. ``SourceGridd`` leads back.
+    Units: ``pixel_mm`` and the affine in mm; without an affine voxels count as 1 mm.
+    Args:
+        keys: images, zero where there is nothing. masks: keys among them that hold 0 and 1.
+        head: the image that shows the midline, an unstripped CT; the outline of ``brain`` shows it where there is none.
+        size, pixel_mm: of the grid; an even first size has the midline between two pixels.
+        method: of ``register_mirror``.
+    Raises:
+        IslesError: ``E-REG-04`` to ``E-REG-06``.
+    Source: ours; ``tests/transforms/test_symmetry.py``.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, *, head: str = "head", brain: str = "brain", masks: Sequence[str] = ("label",),
+        size: Sequence[int] = (96, 128), pixel_mm: float = 2.0, method: str = "rigid", allow_missing_keys: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(keys, allow_missing_keys)
+        self.head, self.brain, self.masks, self.method = head, brain, tuple(masks), method
+        self.size, self.pixel_mm = (int(size[0]), int(size[1])), float(pixel_mm)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out, where = dict(data), str(data.get("case", self.head))
+        spacing_mm, brain = _spacing_mm(out[self.brain]), _volume(out[self.brain]) > 0
+        head = _volume(out[self.head]) if self.head in out else np.where(brain, _BRAIN_HU, 0.0).astype(np.float32)
+        found = mirror_or_midline(head, spacing_mm[:2], method=self.method, where=where)
+        if found.remark:
+            say_once(f"{where}: {found.remark}")
+        place = upright_pixels(found.mirror, brain, spacing_mm[:2], size=self.size, pixel_mm=self.pixel_mm)
+        for key in self.key_iterator(out):
+            upright = _at(torch.as_tensor(out[key]).as_subclass(Tensor).float(), place, self.size, halves=2)
+            upright = (upright >= 0.5).float() if key in self.masks else upright
+            out[key] = _placed(upright, out[key], place)
+        return out | {"mirror": _record(found, False)}
+
+
+class SourceGridd(MapTransform):
+    """Bring what was predicted on the grid of ``UprightHeadd`` back onto that of the file, linear in plane.
+
+    Shapes: ``(C, h, w, D)`` in, ``(C, H, W, D)`` out, zero beyond the upright grid; an image that was never laid upright
+    passes unchanged.
+    Source: ours; ``tests/transforms/test_symmetry.py``.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            shape = out[key].meta.get("source_shape")
+            if shape is not None:
+                source = torch.as_tensor(out[key].meta["original_affine"], dtype=torch.float64)
+                place = torch.linalg.solve(out[key].affine.double(), source).numpy()
+                flat = place[np.ix_([0, 1, 3], [0, 1, 3])]
+                plain = _at(out[key].as_tensor().float(), flat, (int(shape[0]), int(shape[1])))
+                out[key] = MetaTensor(plain, meta={**out[key].meta, "affine": source})
+        return out
+
+
+def upright_pixels(
+    mirror: Mirror, brain: np.ndarray, spacing_mm: Sequence[float], *, size: Sequence[int], pixel_mm: float
+) -> np.ndarray:
+    """Return the matrix (3, 3) from a pixel of the upright grid to the voxel of the image that it shows.
+
+    Shapes: ``brain (H, W, D)`` bool. Units: mm. Source: ours; ``tests/transforms/test_symmetry.py``.
+    """
+    right = mirror.normal
+    front = np.array([-right[1], right[0]])
+    grid = Grid.centred(brain.shape[:2], spacing_mm)
+    ahead = (grid.points() @ front)[brain.any(2).ravel()]
+    middle = right * mirror.offset_mm + front * ((ahead.min() + ahead.max()) / 2 if ahead.size else 0.0)
+    turned = np.eye(3)
+    turned[:2, :2] = pixel_mm * np.stack([right, front], axis=1)
+    turned[:2, 2] = middle - turned[:2, :2] @ ((np.array(size) - 1) / 2)
+    voxels = np.diag([1 / spacing_mm[0], 1 / spacing_mm[1], 1.0])
+    voxels[:2, 2] = (np.array(brain.shape[:2]) - 1) / 2
+    return voxels @ turned
+
+
+def _at(image: Tensor, place: np.ndarray, size: tuple[int, int], halves: int = 1) -> Tensor:
+    """Return the image (C, H, W, D) at ``place @ (i, j, 1)``, each pixel the mean of ``halves`` squared samples."""
+    parts = [(np.arange(n * halves) + 0.5) / halves - 0.5 for n in size]
+    i, j = np.meshgrid(*parts, indexing="ij")
+    rows, columns = (place[:2] @ np.stack([i.ravel(), j.ravel(), np.ones(i.size)])).reshape(2, *i.shape)
+    high = [max(n - 1, 1) for n in image.shape[1:3]]
+    unit = np.stack([2 * columns / high[1] - 1, 2 * rows / high[0] - 1], axis=-1)
+    slices = image.movedim(-1, 0)
+    grid = torch.from_numpy(unit).float().expand(len(slices), -1, -1, -1)
+    found = functional.grid_sample(slices, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    return (functional.avg_pool2d(found, halves) if halves > 1 else found).movedim(0, -1).contiguous()
+
+
+def _placed(values: Tensor, source: Tensor, place: np.ndarray) -> Tensor:
+    """Return the values with the affine that follows ``place`` (3, 3), and the shape to lead back to."""
+    if not isinstance(source, MetaTensor):
+        return values
+    whole = np.eye(4)
+    whole[np.ix_([0, 1, 3], [0, 1, 3])] = place
+    affine = source.affine.double() @ torch.from_numpy(whole)
+    meta = {**source.meta, "original_affine": source.affine, "source_shape": list(source.shape[1:])}
+    return MetaTensor(values, meta={**meta, "affine": affine})

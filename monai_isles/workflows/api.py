@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from nibabel.spatialimages import SpatialImage
 
-from monai_isles.bundle.bundle import INFERENCE, Bundle, known_bundles
+from monai_isles.bundle.bundle import INFERENCE, Bundle, case_keys, known_bundles
 from monai_isles.data.entries import find_inputs
 from monai_isles.errors import refused
 from monai_isles.inference.predictor import Choices
@@ -183,7 +183,7 @@ def segment(
     )
     bundle, aside = Bundle.open(bundle), Aside()
     config, out = bundle.config("inference"), aside.path / "out"
-    entry = _entry(case, list(config["modalities"]), aside.path) | ({"resample": True} if resample else {})
+    entry = _entry(case, **case_keys(config), aside=aside.path) | ({"resample": True} if resample else {})
     changes, after = choices.changes(config.get(), bundle), partial(publish_page, out) if report else None
     predictor = recipe_of(bundle, out, choices=choices, changes=changes).load()
     predict_cases(predictor, [entry], out, after=after, strict=True)
@@ -251,13 +251,16 @@ def evaluate(pred: ImageLike, ref: ImageLike, *, out: str | Path | None = None, 
         return score_folder(masks, references, Path(aside) / "out" if out is None else out, **how)
 
 
-def _entry(case: str | Path | Mapping[str, ImageLike], keys: Sequence[str], aside: Path) -> dict[str, object]:
+def _entry(
+    case: str | Path | Mapping[str, ImageLike], keys: Sequence[str], optional: Sequence[str], aside: Path
+) -> dict[str, object]:
     """Return the flat dictionary of one case, its images on disk."""
     if isinstance(case, Mapping):
         missing = [key for key in keys if key not in case]
         if missing:
             raise refused("E-USE-80", where="segment", found=f"no {', '.join(missing)}")
-        images = {key: str(_on_disk(case[key], aside / "in" / f"{key}.nii.gz")) for key in keys}
+        there = [key for key in (*keys, *optional) if key in case]
+        images = {key: str(_on_disk(case[key], aside / "in" / f"{key}.nii.gz")) for key in there}
         return {"case": _CASE, "subject": _CASE, **images}
     found = find_inputs([case], keys=keys)
     if len(found) != 1:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.bundle import Bundle, case_keys
 from monai_isles.case import Case
 from monai_isles.cohort.task import HERE, Place, Record, left_out_records
 from monai_isles.data.bids import scan_bids
@@ -67,7 +67,7 @@ def predict_participants(
     """
     aside, out = Path(work) if work else Path(out) / WORK, Path(out)
     scans = _chosen(scan_bids(source), participants, str(source))
-    keys = bundle.config("inference")["modalities"]
+    keys = case_keys(bundle.config("inference"))["keys"]
     series = [scan for scan in scans if scan.fault is None and scan.lacking(keys) and "ctp" in scan.files]
     others = [scan for scan in scans if scan not in series]
     faults = faults_of(others, keys)

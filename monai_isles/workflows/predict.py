@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.bundle import Bundle, case_keys
 from monai_isles.cohort.engine import overlapped, run_cases
 from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, failed, is_spread, kept
 from monai_isles.data.entries import find_entries, found_apart
@@ -55,16 +55,17 @@ class CaseInputs:
     resample: bool = False
 
     def entries(
-        self, keys: Sequence[str], *, fetch: bool = False, strict: bool = False
+        self, keys: Sequence[str], *, optional: Sequence[str] = (), fetch: bool = False, strict: bool = False
     ) -> tuple[list[dict[str, object]], dict[str, Record]]:
         """Return the flat dictionary of every case with the bundle's modalities, and the records of the others.
 
         Args:
+            keys, optional: of ``case_keys``.
             strict: raise the first fault instead.
         Raises:
             IslesError: those of ``find_entries`` when no case is left, ``E-LIST-20`` two cases of one name.
         """
-        entries, left = found_apart(self.paths, partial(self._found, keys=keys, fetch=fetch), strict=strict)
+        entries, left = found_apart(self.paths, partial(self._found, keys=keys, optional=optional, fetch=fetch), strict=strict)
         asked = {"resample": True} if self.resample else {}
         return [entry | asked for entry in entries], left
 
@@ -100,7 +101,7 @@ def predict(
     """
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
-    entries, left = inputs.entries(config["modalities"], strict=strict)
+    entries, left = inputs.entries(**case_keys(config), strict=strict)
     after = partial(publish_page, out.absolute()) if report else None
     recipe = recipe_of(bundle, out, choices=choices, changes=changes, after=after)
     predictor = recipe.load()

@@ -11,7 +11,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImaged
 
-from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.bundle import Bundle, case_keys
 from monai_isles.cohort.task import FAULTS, Record, failed
 from monai_isles.data.study import StudyFiles, find_studies, read_study
 from monai_isles.inference.outputs import require_own_names
@@ -41,7 +41,7 @@ def rehearse(inputs: CaseInputs, out: Path, *, bundle: Bundle, choices: Choices 
     """
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
-    entries, left = inputs.entries(config["modalities"], fetch=True)
+    entries, left = inputs.entries(**case_keys(config), fetch=True)
     predictor = load_predictor(bundle, out, weights=choices.weights, device=choices.device, changes=changes)
     judge_folder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries])
     return prediction_record("dry run", predictor, rehearse_cases(predictor, entries, out) | left)

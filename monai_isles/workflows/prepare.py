@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.bundle import Bundle, case_keys
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task, kept
 from monai_isles.data.datalist import find_data_list
@@ -72,7 +72,7 @@ class Preparation:
         chosen: dict[str, Any] = {"fetch": False, "left_out": left_out}
         if self.use == PREDICTION:
             chosen |= {"data_list": self.data_list, "section": section if self.data_list else None}
-            return find_entries(self.folder, keys=config["modalities"], **chosen)
+            return find_entries(self.folder, **case_keys(config), **chosen)
         content = find_data_list(local_root(self.folder), self.data_list)
         listed_out = [Finding(**one) for one in content.get("left_out", [])] if self.data_list is None else []
         if left_out is None:
@@ -80,7 +80,7 @@ class Preparation:
         else:
             left_out += listed_out
         return load_entries(
-            content, self.folder, section=section, keys=_training_keys(config), need_label=True, **chosen
+            content, self.folder, section=section, **_training_keys(config), need_label=True, **chosen
         )
 
     def load(self) -> KeptPreparation:
@@ -89,13 +89,13 @@ class Preparation:
         return KeptPreparation(made, cache_dir=self.cache_dir, cache_gb=self.cache_gb)
 
 
-def _training_keys(config: ConfigParser) -> list[str]:
+def _training_keys(config: ConfigParser) -> dict[str, list[str]]:
     """Return the keys that the training requests from ``load_entries``."""
     data = config["train#dataset#data"]
     data = config[data.removeprefix("@")] if isinstance(data, str) else data
-    config["keys_of_training"] = data["keys"]
+    config["keys_of_training"] = {name: data.get(name, []) for name in ("keys", "optional")}
     config.parse(reset=True)
-    return list(config.get_parsed_content("keys_of_training"))
+    return dict(config.get_parsed_content("keys_of_training"))
 
 
 def prepare(
