@@ -44,8 +44,8 @@ class FusionNet(nn.Module):
         widths: Sequence[int] = (16, 32, 48, 64, 96), features: int = 8,
     ) -> None:  # fmt: skip
         super().__init__()
-        sizes = {"times": times, "slices": slices % 2, "levels": len(widths), "width": min(widths), "features": features}
-        require_sizes("E-NET-49", self, images=images - 1, **sizes)
+        sizes = {"times": times, "features": features, "levels": len(widths), "width": min(widths, default=0)}
+        require_sizes("E-NET-49", self, maps=images - 1, odd_slices=slices % 2, **sizes)
         self.images, self.times, self.slices, self.marks = images, times, slices, len(GROUPS)
         self.in_channels = slices * (images + times + self.marks)
         self.multiple = 2 ** (len(widths) - 1)

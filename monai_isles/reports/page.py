@@ -246,7 +246,8 @@ def publish_case_page(
 ) -> None:
     """Write ``report.html`` of one case; no reference is drawn or scored.
 
-    Drawn are the images that the case has (``drawn_keys``; of a series alone its first frame), the maps, and the synthetic images among the maps.
+    Drawn are the images that the case has (``drawn_keys``; of a series alone its first frame), the maps, and the
+    synthetic images among the maps.
 
     Shapes: ``maps`` holds ``probability``, ``lesion`` and, where there is one, ``uncertainty`` as (1, H, W, D), and so
     a network's own images (``SYNTHETIC``).

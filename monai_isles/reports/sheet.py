@@ -115,7 +115,7 @@ def sheet_of(
         pictures=_pictures(case, most_slices, slices),
         target="ischemic core" if {"ct", "ctp"} & {*case.images, *(case.result.get("modalities") or ())} else "lesion",
         notes=_notes(case),
-        mirrored=_mirrored(case) if mirrored and case.result.get("registration") and case.images else None,
+        mirrored=_mirrored(case) if mirrored and case.result.get("registration") and _read(case) else None,
         stage=_stage(case),
         mirror=_mirror_text(case.result.get("registration") or {}),
         remarks=[str(remark) for remark in case.result.get("remarks") or ()],
@@ -191,6 +191,11 @@ def _flag(case: CaseView) -> str:
 def _notes(case: CaseView) -> list[str]:
     unmeasured = case.uncertainty is None and case.probability is not None
     return [_UNMEASURED] * unmeasured + [_SYNTHETIC] * bool(case.synthetic)
+
+
+def _read(case: CaseView) -> bool:
+    """Tell whether an image that is drawn was an input; none is of a series alone."""
+    return any(key in (case.result.get("modalities") or case.images) for key in case.images)
 
 
 def _mirrored(case: CaseView) -> Picture:

@@ -101,7 +101,7 @@ class SliceLoader(CaseLoader):
 
 
 def stacked_slices(volume: Tensor, level: int, neighbours: int) -> Tensor:
-    """Return the channels of a slice between those of its neighbours, the lowest first; the ends stand for what is beyond.
+    """Return the channels of a slice between those of its neighbours, the lowest first; ends stand for what is beyond.
 
     Shapes: ``(C, H, W, D)`` in, ``((2 neighbours + 1) C, H, W)`` out.
 
@@ -136,6 +136,7 @@ def _settings(move: object) -> str:
     plain = {
         name: value
         for name, value in sorted(vars(move).items())
-        if isinstance(value, (int, float, str, tuple)) and not name.startswith("_") and name != "order"
+        if isinstance(value, (int, float, str, tuple)) and not name.startswith("_")
+        if name not in ("order", "transforms")
     }
     return f"{type(move).__name__}({', '.join([*parts, *(f'{k}={v}' for k, v in plain.items())])})"

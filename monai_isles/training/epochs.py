@@ -215,8 +215,8 @@ class Curves:
 
     Columns: epoch, train_loss, train_accuracy, then every metric of ``evaluators``, then seconds since the epoch began.
     A metric is ``nan`` in an epoch without validation (``val_interval``).
-    Accuracy compares the ``logits``, the first where a network stacks several, with the label's first channel; a network
-    with one output channel has none. Counts are summed over all processes. The device is synchronised only at the epoch's end.
+    Accuracy compares the ``logits``, the first of several, with the label's first channel; a network with one output
+    channel has none. Counts are summed over all processes. The device is synchronised only at the epoch's end.
 
     Args:
         path: the CSV, rewritten whole at the end of every epoch.

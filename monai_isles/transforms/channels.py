@@ -90,7 +90,7 @@ class HideChanneld(MapTransform):
 
 
 class GroupedImaged(MapTransform):
-    """Stack the channels of all groups to ``image``, zero where a group is absent, then one channel a group: is it there.
+    """Stack the channels of all groups to ``image``, zero where one is absent, and a mark of each: 1 where it is there.
 
     Shapes: entries ``(n, H, W, D)``; ``image`` ``(sum of n + groups, H, W, D)`` float32, the last ones 0 or 1.
     Args:
@@ -110,10 +110,10 @@ class GroupedImaged(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
         first = next(out[key] for key in self.key_iterator(out))
+        counts = {key: n for entries in self.groups.values() for key, n in entries.items()}
         stacked = [
-            torch.as_tensor(out[key]).as_subclass(Tensor).float() if key in out else first.new_zeros(n, *first.shape[1:])
-            for entries in self.groups.values()
-            for key, n in entries.items()
+            torch.as_tensor(out[key]).float() if key in out else torch.zeros(n, *first.shape[1:])
+            for key, n in counts.items()
         ]
         known = dict(out[self.present])
         if "mirror" in self.groups:

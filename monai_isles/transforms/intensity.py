@@ -197,9 +197,11 @@ class ChannelsScored(MapTransform):
         return out
 
 
-# units of one step and the share of the brain whose value stands for healthy tissue; None: a fixed zero
-HEALTHY: dict[str, tuple[float | None, float]] = {"cbf": (None, 0.7), "cbv": (None, 0.7), "mtt": (None, 0.3), "tmax": (6.0, 0.3)}
-CT_HU, LEAST, MOST = (35.0, 10.0), -3.0, 5.0
+# by map: the quantile in the brain that stands for healthy tissue, and what the distance from it is divided by
+HEALTHY: dict[str, tuple[float, float | None]] = {
+    "cbf": (0.7, None), "cbv": (0.7, None), "mtt": (0.3, None), "tmax": (0.3, 6.0),
+}  # fmt: skip
+CT_HU, LEAST, MOST, _LEAST_USUAL = (35.0, 10.0), -3.0, 5.0, 1e-6
 
 
 class HealthyScaled(MapTransform):
@@ -227,9 +229,9 @@ class HealthyScaled(MapTransform):
         mask = brain_mask([out[key] for key in self.keys], where=str(data.get("case", "this entry")))
         inside = mask.numpy() > 0
         for key in self.key_iterator(out):
-            unit, share = HEALTHY[str(key)]
+            share, unit = HEALTHY[str(key)]
             image = np.asarray(out[key], np.float32)
-            usual = max(float(np.quantile(image[inside], share)), 1e-6)
+            usual = max(float(np.quantile(image[inside], share)), _LEAST_USUAL)
             out[key] = self._like((image - usual) / (unit or usual), inside, out[key])
         if self.ct in out:
             out["head"] = out[self.ct]

@@ -275,8 +275,8 @@ class UprightHeadd(MapTransform):
 class SourceGridd(MapTransform):
     """Bring what was predicted on the grid of ``UprightHeadd`` back onto that of the file, linear in plane.
 
-    Shapes: ``(C, h, w, D)`` in, ``(C, H, W, D)`` out, zero beyond the upright grid; an image that was never laid upright
-    passes unchanged.
+    Shapes: ``(C, h, w, D)`` in, ``(C, H, W, D)`` out, zero beyond the upright grid; an image never laid upright passes
+    unchanged.
     Source: ours; ``tests/transforms/test_symmetry.py``.
     """
 

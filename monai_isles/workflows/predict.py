@@ -65,7 +65,8 @@ class CaseInputs:
         Raises:
             IslesError: those of ``find_entries`` when no case is left, ``E-LIST-20`` two cases of one name.
         """
-        entries, left = found_apart(self.paths, partial(self._found, keys=keys, optional=optional, fetch=fetch), strict=strict)
+        find = partial(self._found, keys=keys, optional=optional, fetch=fetch)
+        entries, left = found_apart(self.paths, find, strict=strict)
         asked = {"resample": True} if self.resample else {}
         return [entry | asked for entry in entries], left
 

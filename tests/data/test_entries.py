@@ -107,3 +107,12 @@ def test_a_list_made_by_hand_is_judged_too(dataset: Path, content: dict) -> None
     content["training"][0]["ct"] = "../../etc/passwd"
     with pytest.raises(IslesError, match="E-LIST-08"):
         load_entries(content, dataset, keys=KEYS, need_label=True)
+
+
+def test_optional_modalities_come_where_the_list_has_them(dataset: Path, content: dict) -> None:
+    (dataset / content["training"][0].pop("ct")).unlink()
+    entries = load_entries(content, dataset, keys=("cbf",), optional=("ct", "dwi"), need_label=True)
+    assert len(entries) == 6 and [("ct" in entry) for entry in entries] == [False] + [True] * 5
+    (dataset / content["training"][1]["ct"]).unlink()
+    with pytest.raises(IslesError, match="E-LIST-02"):  # what the list names must be there
+        load_entries(content, dataset, keys=("cbf",), optional=("ct",), need_label=True)

@@ -68,3 +68,27 @@ def test_wrong_settings_and_missing_fields_are_refused() -> None:
         WholeSliceInferer(spatial_dims=4)
     with pytest.raises(IslesError, match=r"(?s)E-INF-06.*Steep.*no logits, sharp"):
         WholeSliceInferer(extras=("sharp",))(torch.zeros(1, 2, 4, 4, 1), Steep(1.0))
+
+
+class First(nn.Module):
+    """Log-odds of the lowest neighbour's first channel, and of how far left a pixel lies."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        place = torch.arange(x.shape[2], dtype=x.dtype)[:, None].expand(x.shape[2:])
+        return torch.stack([torch.zeros_like(x[:, 0]), x[:, 0] + place], 1)
+
+
+def test_a_slice_comes_with_its_neighbours() -> None:
+    image = torch.randn(1, 2, 4, 3, 3)
+    found = WholeSliceInferer(neighbours=1).infer(image, First()).probability[0, 1]
+    place = torch.arange(4.0)[:, None, None]
+    below = image[0, 0][..., [0, 0, 1]]
+    assert torch.allclose(found, torch.sigmoid(below + place), atol=1e-6)
+
+
+def test_mirrored_is_the_mean_of_both_sides_views() -> None:
+    image = torch.randn(1, 1, 4, 3, 2)
+    found = WholeSliceInferer(mirrored=True).infer(image, First()).probability[0, 1]
+    place = torch.arange(4.0)[:, None, None]
+    there, back = torch.sigmoid(image[0, 0] + place), torch.sigmoid(image[0, 0] + 3 - place)
+    assert torch.allclose(found, (there + back) / 2, atol=1e-6)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.losses import HardnessAwareGDLoss, StrokeSegmentationLoss
+from monai_isles.losses import HardnessAwareGDLoss, StagesLoss, StrokeSegmentationLoss
 
 LESION = [0.8, 0.1, 0.1, 0.5]
 LABEL, WEIGHT = [1.0, 0, 0, 0], [1.5, 0.9, 0.8, 0.6]
@@ -80,3 +80,11 @@ def test_weights_that_are_wanted_must_be_there() -> None:
         StrokeSegmentationLoss()(logits, target[:, :1])
     assert StrokeSegmentationLoss(("ce", "hgd"))(logits, target[:, :1]) > 0
     assert float(HardnessAwareGDLoss()(logits, target[:, :1])) == pytest.approx(HAND["hgd"], abs=1e-6)
+
+
+def test_coarser_stages_count_half_as_much_each() -> None:
+    one = StrokeSegmentationLoss(("ce",))
+    logits, label = torch.randn(2, 3, 2, 6, 5), (torch.rand(2, 1, 6, 5) > 0.5).float()
+    parts = [float(one(logits[:, n], label)) for n in range(3)]
+    assert float(StagesLoss(one)(logits, label)) == pytest.approx(parts[0] + parts[1] / 2 + parts[2] / 4, rel=1e-5)
+    assert float(StagesLoss(one)(logits[:, 0], label)) == pytest.approx(parts[0], rel=1e-5)

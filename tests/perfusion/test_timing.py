@@ -8,7 +8,7 @@ from monai_isles.errors import IslesError
 from monai_isles.perfusion.clock import clock_flags
 from monai_isles.perfusion.maps import PerfusionMaps, measured_maps
 from monai_isles.perfusion.prepared import prepare_series
-from monai_isles.perfusion.timing import even_frames, frame_times
+from monai_isles.perfusion.timing import arrival_s, arterial_curves, even_frames, frame_times
 from monai_isles.phantom import CaseArrays, make_case
 
 
@@ -71,3 +71,39 @@ def test_no_factor_is_stated_where_no_contrast_reaches_the_brain(flow: float, tr
     assert flag.code == "implausible-times" and "bolus is 3.0 s wide" in flag.text
     assert ("would explain" in flag.text) == (factor is not None)
     assert (factor or "no bolus seems to reach the brain") in flag.text
+
+
+def tent(times: np.ndarray, start: float, peak: float, end: float) -> np.ndarray:
+    return np.interp(times, [start, peak, end], [0.0, 1.0, 0.0])
+
+
+def test_arrival_is_a_tenth_of_the_peak_between_frames() -> None:
+    artery = np.array([0.0, 0, 0, 5, 20, 8, 2])
+    assert arrival_s(artery, 2.0) == pytest.approx(2.0 * (2 + 2 / 5))  # 2 of 20, from 0 to 5 between frames 2 and 3
+    assert arrival_s(np.array([3.0, 10, 1]), 1.0) == 0.0
+
+
+def test_a_line_in_arterial_time_is_the_line_by_hand() -> None:
+    artery = np.array([0.0, 0, 10, 0, 0, 0, 0, 0])  # area 10 x 2 s; arrival at 2.2 s
+    line = torch.arange(8.0)[:, None] * 2.0  # 1 HU a second
+    found = arterial_curves(line, artery, 2.0, [1.0, 2.0, 3.0, 4.0])
+    np.testing.assert_allclose(found[:, 0], (2.2 + np.array([1, 2, 3, 4])) * 100 / 20, rtol=1e-5)
+
+
+def test_beyond_the_frames_the_last_value_holds() -> None:
+    artery = np.array([0.0, 10, 0, 0])
+    found = arterial_curves(torch.tensor([0.0, 1, 2, 3]), artery, 1.0, [0.0, 10.0, 20.0])
+    assert found[-1] == pytest.approx(3 * 100 / 10)
+
+
+@pytest.mark.parametrize(("dt_s", "frames"), [(0.5, 121), (1.0, 61), (2.0, 31), (1.0, 50)])
+def test_step_and_count_of_the_frames_do_not_matter(dt_s: float, frames: int) -> None:
+    """Tents with corners at even seconds are straight lines between the frames of every step."""
+    times, wanted = np.arange(frames) * dt_s, [2.5 * n for n in range(12)]
+    artery, tissue = 30 * tent(times, 8, 14, 24), 4 * tent(times, 10, 22, 44)
+    found = arterial_curves(torch.from_numpy(tissue), artery, dt_s, wanted)
+    fine = np.arange(0, 60, 0.01)
+    arrival = 8 + 0.6
+    for value, at in zip(found.tolist(), wanted, strict=True):
+        inside = np.abs(fine - arrival - at) <= 1.25
+        assert value == pytest.approx(4 * tent(fine, 10, 22, 44)[inside].mean() * 100 / (30 * 8), abs=0.01)

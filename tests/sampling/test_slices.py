@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from monai.transforms import Compose, RandFlipd
 
 from monai_isles.errors import IslesError
 from monai_isles.sampling import SliceLoader
-from monai_isles.transforms import RandomOrderAffined
+from monai_isles.transforms import DropGroupsd, RandomOrderAffined
 
 
 def case(name: str, shape: tuple[int, int, int], first: int) -> dict[str, object]:
@@ -89,3 +90,17 @@ def test_no_cases_and_entries_of_different_size_are_refused() -> None:
     crooked = case("c", (8, 6, 3), 0) | {"label": np.zeros((1, 8, 6, 2))}
     with pytest.raises(IslesError, match=r"(?s)E-SAMP-05.*c\n.*label \(8, 6, 2\)"):
         SliceLoader([crooked])
+
+
+def test_neighbours_stand_before_and_after_and_the_ends_stand_for_what_is_beyond() -> None:
+    (batch,) = SliceLoader([case("a", (4, 4, 3), 10)], batch_size=3, shuffle=False, neighbours=1)
+    assert batch["image"][:, :, 0, 0].tolist() == [[10, 10, 11], [10, 11, 12], [11, 12, 12]]
+    assert batch["label"].shape == (3, 1, 4, 4) and batch["label"][:, 0, 0, 0].tolist() == [0, 1, 0]
+
+
+def test_what_describes_a_chain_of_moves_is_the_same_in_every_process() -> None:
+    def chain(prob: float) -> Compose:
+        return Compose([DropGroupsd("image", chances={"ct": 0.5}, slices=1), RandFlipd("image", prob=prob)])
+
+    one, same, other = (repr(SliceLoader(CASES, augment=chain(prob))) for prob in (0.5, 0.5, 0.25))
+    assert one == same != other and " at 0x" not in one

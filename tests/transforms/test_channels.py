@@ -1,4 +1,4 @@
-"""A channel is hidden and asked for, in its own mean and spread."""
+"""A channel is hidden and asked for; groups of channels are stacked with a mark each, and dropped by it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_isles.errors import IslesError
-from monai_isles.transforms import HideChanneld
+from monai_isles.transforms import DropGroupsd, GroupedImaged, HideChanneld
 
 NAMES = ("ct", "cbf", "tmax")
 
@@ -32,3 +32,38 @@ def test_an_empty_channel_gives_an_empty_target() -> None:
 def test_an_unknown_channel_is_refused() -> None:
     with pytest.raises(IslesError, match="E-AUG-20: no such channel to hide(?s:.*)'dwi'; channels ct, cbf, tmax"):
         HideChanneld("image", names=NAMES, hide="dwi")
+
+
+GROUPS = {"ct": {"ct": 1}, "maps": {"cbf": 1, "tmax": 1}, "series": {"curves": 3}, "mirror": {}}
+
+
+@pytest.mark.parametrize("remark", ["", "E-REG-03: no match"])
+def test_absent_groups_are_zero_and_marked(remark: str) -> None:
+    case = {"cbf": torch.full((1, 4, 3, 2), 5.0), "tmax": torch.full((1, 4, 3, 2), 7.0)}
+    groups = {"ct": "absent", "maps": "given", "series": "absent"}
+    about = {"groups": groups, "mirror": {"remark": remark, "method": "m"}}
+    out = GroupedImaged(GROUPS)(case | about)
+    assert out["image"].shape == (1 + 2 + 3 + 4, 4, 3, 2)
+    assert out["image"][:, 0, 0, 0].tolist() == [0, 5, 7, 0, 0, 0, 0, 1, 0, float(not remark)]
+    assert out["groups"]["mirror"] == ("absent" if remark else "m") and "mirror" not in about["groups"]
+
+
+def test_one_of_maps_and_series_always_stays() -> None:
+    drop = DropGroupsd("image", chances={"ct": 1.0, "maps": 1.0, "series": 1.0, "mirror": 0.0}, slices=3)
+    image = torch.ones(3 * 10, 4, 4)
+    out = drop({"image": image})["image"].reshape(3, 10, 4, 4)
+    assert out[:, -4:, 0, 0].tolist() == [[0, 1, 0, 1]] * 3 and (out[:, :6] == 1).all() and image.all()
+    lone = image.clone().reshape(3, 10, 4, 4)
+    lone[:, -3] = 0  # no maps: the series stays
+    assert drop({"image": lone.flatten(0, 1)})["image"].reshape(3, 10, 4, 4)[1, -4:, 0, 0].tolist() == [0, 0, 1, 1]
+
+
+def test_groups_are_dropped_as_often_as_asked_and_again_by_the_seed() -> None:
+    drop = DropGroupsd("image", chances={"ct": 0.2, "maps": 0.3, "series": 0.4, "mirror": 0.1}, slices=1)
+    seen = []
+    for seed in range(400):
+        drop.set_random_state(seed)
+        seen.append(drop({"image": torch.ones(5, 1, 1)})["image"][-4:, 0, 0].tolist())
+    assert np.abs(1 - np.mean(seen, axis=0) - [0.2, 0.3 - 0.3 * 0.4, 0.4, 0.1]).max() < 0.06
+    drop.set_random_state(399)
+    assert drop({"image": torch.ones(5, 1, 1)})["image"][-4:, 0, 0].tolist() == seen[-1]

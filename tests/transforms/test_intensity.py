@@ -1,4 +1,4 @@
-"""DWI goes to 0..1 by its minimum and 99th percentile."""
+"""DWI goes to 0..1 by its minimum and 99th percentile; maps by what healthy tissue has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.transforms import ScaleDWId
+from monai_isles.transforms import HealthyScaled, ScaleDWId
 
 
 def test_minimum_and_99th_percentile_become_zero_and_one() -> None:
@@ -35,3 +35,24 @@ def test_a_large_volume_is_scaled_too() -> None:
 def test_an_image_without_contrast_is_refused() -> None:
     with pytest.raises(IslesError, match=r"E-TPW-05.*no contrast.*\n.*case_4: dwi"):
         ScaleDWId("dwi")({"dwi": torch.ones(1, 8, 8, 2), "case": "case_4"})
+
+
+def test_maps_are_relative_to_healthy_tissue_by_hand() -> None:
+    ramp = torch.arange(1.0, 12.0)  # eleven voxels of brain: quantile 0.7 is the eighth, quantile 0.3 the fourth
+    case = {key: torch.cat([torch.zeros(1), ramp]).reshape(1, 12, 1, 1) for key in ("cbf", "cbv", "mtt", "tmax")}
+    case["ct"] = torch.full((1, 12, 1, 1), 55.0)
+    out = HealthyScaled()(case)
+    flat = {key: out[key].flatten() for key in (*case, "brain", "head")}
+    assert flat["cbf"][1:].tolist() == pytest.approx([(v - 8) / 8 for v in range(1, 12)])
+    assert flat["mtt"][1:].tolist() == pytest.approx([min((v - 4) / 4, 5) for v in range(1, 12)])
+    assert flat["tmax"][1:].tolist() == pytest.approx([(v - 4) / 6 for v in range(1, 12)])
+    assert flat["ct"].tolist() == [0.0] + [2.0] * 11 and flat["head"].tolist() == [55.0] * 12
+    assert all(float(flat[key][0]) == 0 for key in ("cbf", "cbv", "mtt", "tmax", "brain"))
+
+
+def test_a_software_s_own_scale_cancels() -> None:
+    rng = torch.Generator().manual_seed(0)
+    case = {key: torch.rand(1, 8, 8, 2, generator=rng) + 0.1 for key in ("cbf", "cbv", "mtt", "tmax")}
+    other = {key: value * 3 if key in ("cbf", "cbv", "mtt") else value for key, value in case.items()}
+    one, two = HealthyScaled()(case), HealthyScaled()(other)
+    assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in case)

@@ -8,8 +8,9 @@ import torch
 from monai.data import MetaTensor
 
 from monai_isles.errors import IslesError
+from monai_isles.perfusion import perfusion_maps
 from monai_isles.phantom import make_case
-from monai_isles.transforms import PerfusionWindowd, perfusion_window
+from monai_isles.transforms import PerfusionWindowd, SeriesMeasuredd, perfusion_window
 
 FLAT_5, RISE_6, FALL_7 = [0.0] * 5, [1.0, 3, 6, 10, 13, 15], [14.0, 12, 9, 6, 4, 3, 2]
 
@@ -123,3 +124,50 @@ def test_values_that_are_not_finite_are_refused() -> None:
 def test_settings_that_make_no_sense_are_refused(setting: dict) -> None:
     with pytest.raises(IslesError, match=r"E-TPW-03.*makes no sense"):
         PerfusionWindowd("ctp", **setting)
+
+
+MAPS = ("cbf", "cbv", "mtt", "tmax")
+
+
+@pytest.fixture(scope="module")
+def scan() -> dict[str, object]:
+    """A simulated scan of two slices: CT, maps and series."""
+    made = make_case(1, seed=5, max_slices=2)
+    affine = torch.diag(torch.tensor([*made.spacing_mm, 1.0], dtype=torch.float64))
+    images = {key: MetaTensor(torch.from_numpy(made.images[key])[None].float(), affine=affine) for key in ("ct", *MAPS)}
+    series = MetaTensor(torch.from_numpy(np.asarray(made.ctp)).float(), affine=affine, meta={"dt_s": made.dt_s})
+    return {"case": "one", **images, "ctp": series}
+
+
+def test_a_series_alone_gives_its_own_maps_a_ct_and_curves(scan: dict) -> None:
+    out = SeriesMeasuredd()({"case": "one", "ctp": scan["ctp"]})
+    spacing = tuple(float(size) for size in scan["ctp"].pixdim)
+    wanted = perfusion_maps(np.asarray(scan["ctp"]), scan["ctp"].meta["dt_s"], spacing_mm=spacing)
+    for key in MAPS:
+        np.testing.assert_allclose(out[key][0], getattr(wanted, key), atol=1e-3)
+    assert out["groups"] == dict.fromkeys(("ct", "maps"), "measured from the series") | {"series": "given"}
+    assert out["curves"].shape == (16, *scan["ct"].shape[1:]) and "ctp" not in out
+    brain = torch.from_numpy(wanted.brain)
+    assert abs(float(out["ct"][0][brain].median()) - 35) < 6
+
+
+def test_beside_maps_a_series_adds_curves_alone(scan: dict) -> None:
+    out = SeriesMeasuredd(times=12)(dict(scan))
+    assert all(out[key] is scan[key] for key in ("ct", *MAPS)) and len(out["curves"]) == 12
+    assert set(out["groups"].values()) == {"given"}
+
+
+def test_curves_of_slow_tissue_rise_later_and_less(scan: dict) -> None:
+    curves = SeriesMeasuredd()(dict(scan))["curves"].as_tensor()
+    delayed, healthy = scan["tmax"][0] > 8, (scan["tmax"][0] < 3) & (scan["cbf"][0] > 20)
+    slow, quick = (curves[:, mask.bool()].mean(1) for mask in (delayed.as_tensor(), healthy.as_tensor()))
+    assert int(slow.argmax()) > int(quick.argmax()) and float(slow.max()) < float(quick.max())
+
+
+@pytest.mark.parametrize("lost", ["cbf", "tmax"])
+def test_neither_all_maps_nor_a_series_is_refused(scan: dict, lost: str) -> None:
+    case = {key: value for key, value in scan.items() if key not in ("ctp", lost)}
+    with pytest.raises(IslesError, match=rf"E-TPW-07(?s:.*)no {lost}"):
+        SeriesMeasuredd()(case)
+    whole = {key: value for key, value in scan.items() if key not in ("ctp", "ct")}
+    assert SeriesMeasuredd()(whole)["groups"] == {"ct": "absent", "maps": "given", "series": "absent"}

@@ -8,7 +8,14 @@ import torch
 from monai.data import MetaTensor, list_data_collate
 
 from monai_isles.errors import IslesError
-from monai_isles.transforms import SkullStripd, SymmetricModalitiesd, symmetry
+from monai_isles.transforms import (
+    HealthyScaled,
+    SkullStripd,
+    SourceGridd,
+    SymmetricModalitiesd,
+    UprightHeadd,
+    symmetry,
+)
 from monai_isles.transforms.mirror import mirrored, reflection
 
 KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
@@ -136,3 +143,51 @@ def test_images_of_different_shape_are_refused(egg, case) -> None:
     entry["tmax"] = entry["tmax"][:, :90]
     with pytest.raises(IslesError, match=r"E-SYM-02.*one shape(?s:.*)tmax \(1, 90, 96, 2\)"):
         SymmetricModalitiesd(KEYS)(entry)
+
+
+def upright(entry: dict, **how) -> dict:
+    return UprightHeadd(["ct", "cbf", "tmax"], **how)(HealthyScaled()(entry))
+
+
+@pytest.mark.parametrize(("angle", "offset_mm"), [(0, 0), (8, 5), (-25, -12)])
+def test_an_upright_head_is_its_own_flip(egg, case, angle: float, offset_mm: float) -> None:
+    entry = case(egg(angle, offset_mm))
+    out = upright(entry)
+    assert out["ct"].shape == (1, 96, 128, entry["ct"].shape[3])
+    assert out["mirror"]["angle_deg"] == pytest.approx(angle, abs=0.4)
+    image = out["ct"].as_tensor()
+    assert float((image - image.flip(1)).abs().mean()) < 0.1 * float(image.abs().mean())
+
+
+def test_the_outline_of_the_maps_shows_the_midline_where_there_is_no_ct(egg, case) -> None:
+    entry = case(egg(8, 5))
+    del entry["ct"]
+    out = UprightHeadd(["cbf"])(HealthyScaled()(entry))
+    assert out["mirror"]["angle_deg"] == pytest.approx(8, abs=1.0)
+    assert out["mirror"]["offset_mm"] == pytest.approx(5, abs=1.0)
+
+
+def test_the_affine_follows_and_the_way_back_is_the_way_out(egg, case) -> None:
+    entry = case(egg(8, 5))
+    i, j = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
+    wave = torch.sin(i / 9) + torch.cos(j / 7)
+    entry["cbf"] = MetaTensor(wave[None, ..., None].expand(-1, -1, -1, 2) + 3, affine=entry["ct"].affine)
+    scaled = HealthyScaled()(entry)
+    scaled["wave"] = entry["cbf"]
+    out = UprightHeadd(["wave"])(scaled)["wave"]
+    # a voxel of the upright grid shows the place in mm that its affine says
+    point = out.affine @ torch.tensor([48.0, 64.0, 1.0, 1.0], dtype=torch.float64)
+    u, v = (torch.linalg.inv(entry["ct"].affine.double()) @ point)[:2].tolist()
+    assert float(out[0, 48, 64, 1]) == pytest.approx(3 + np.sin(u / 9) + np.cos(v / 7), abs=0.02)
+    back = SourceGridd("wave")({"wave": out})["wave"]
+    assert back.shape == entry["cbf"].shape and torch.allclose(back.affine, entry["ct"].affine.double())
+    assert float((back - entry["cbf"])[0, 24:72, 24:72].abs().max()) < 0.05
+    assert SourceGridd("wave")({"wave": back.clone()})["wave"].shape == back.shape
+
+
+def test_masks_count_where_they_cover_half_a_pixel(egg, case) -> None:
+    entry = case(egg(0, 0))
+    entry["label"] = MetaTensor(torch.zeros(1, 96, 96, 2), affine=entry["ct"].affine)
+    entry["label"][0, 40:50, 30:60] = 1
+    out = UprightHeadd(["label"], pixel_mm=2.0)(HealthyScaled()(entry))["label"]
+    assert set(out.unique().tolist()) == {0.0, 1.0} and abs(int(out.sum()) - 600) <= 60

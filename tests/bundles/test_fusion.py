@@ -1,0 +1,77 @@
+"""The fusion bundle trains on scans with series, then predicts from maps, from a series, and from both."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel
+import pytest
+
+from monai_isles.bundle.bundle import Bundle, case_keys
+from monai_isles.cli.main import main
+from monai_isles.io import publish_state
+
+BUNDLE = Path(__file__).parents[2] / "bundles/fusion"
+MAPS, SMALL = ("CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax"), ["--overlay", "small.json"]
+GIVEN, MEASURED, ABSENT = "given", "measured from the series", "absent"
+LONG = ("maps", "no_ct", "both")
+INPUTS = {
+    "maps": (("CT", *MAPS), {"ct": GIVEN, "maps": GIVEN, "series": ABSENT}),
+    "no_ct": (MAPS, {"ct": ABSENT, "maps": GIVEN, "series": ABSENT}),
+    "series": (("CT_4DPWI",), {"ct": MEASURED, "maps": MEASURED, "series": GIVEN}),
+    "both": (("CT", *MAPS, "CT_4DPWI"), {"ct": GIVEN, "maps": GIVEN, "series": GIVEN}),
+}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the smallest network as it is born."""
+    path = tmp_path_factory.mktemp("fusion") / "model.pt"
+    network = Bundle(BUNDLE, ("small.json",)).config("inference").get_parsed_content("network_def")
+    publish_state(path, network.state_dict())
+    return path
+
+
+def test_no_modality_is_needed_by_itself() -> None:
+    wanted = case_keys(Bundle(BUNDLE).config("inference"))
+    assert wanted == {"keys": [], "optional": ["ct", "cbf", "cbv", "mtt", "tmax", "ctp"]}
+
+
+@pytest.mark.parametrize("name", ["series", *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
+def test_any_inputs_predict_by_one_file_of_weights(
+    name: str, tiny_scans: dict[str, Path], weights: Path, tmp_path: Path
+) -> None:
+    (marks, groups), source = INPUTS[name], tiny_scans["ct"] / "TRAINING/case_1"
+    for mark in marks:
+        (found,) = source.glob(f"*.O.{mark}.*")
+        shutil.copytree(found, tmp_path / "case_1" / found.name)
+    words = ["--bundle", str(BUNDLE), *SMALL, "--weights", str(weights), "--out", str(tmp_path / "out")]
+    assert main(["predict", str(tmp_path / "case_1"), *words]) == 0
+    result = json.loads((tmp_path / "out/case_1/result.json").read_text(encoding="utf-8"))
+    assert result["inputs"] == {**groups, "mirror": "rigid"} and result["registration"]["method"] == "rigid"
+    page = (tmp_path / "out/case_1/report.html").read_text(encoding="utf-8")
+    assert all(f"{group} {how}" in page for group, how in groups.items())
+    (label,) = source.glob("*.OT.*/*.nii")
+    truth, made = nibabel.load(label), nibabel.load(tmp_path / "out/case_1/lesion.nii.gz")
+    assert made.shape == truth.shape and (made.affine == truth.affine).all()
+
+
+@pytest.mark.long
+def test_it_trains_and_cross_validates_scans_of_which_some_have_no_series(
+    tiny_scans: dict[str, Path], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tiny_scans["ct"], data)
+    (series,) = (data / "TRAINING/case_2").glob("*4DPWI*")
+    shutil.rmtree(series)
+    out = tmp_path / "cv"
+    content = json.loads((tiny_scans["ct"] / "list.json").read_text(encoding="utf-8"))
+    for entry in content["training"]:
+        entry.pop("ctp", None)  # looked for by name
+    (tmp_path / "list.json").write_text(json.dumps(content), encoding="utf-8")
+    listed = ["--data-list", str(tmp_path / "list.json"), "--dataset-dir", str(data)]
+    assert main(["crossval", str(BUNDLE), *SMALL, *listed, "--out", str(out)]) == 0
+    seen = [json.loads((out / f"predictions/case_{n}/result.json").read_text())["inputs"]["series"] for n in (1, 2, 3)]
+    assert seen == [GIVEN, ABSENT, GIVEN]

@@ -1,0 +1,84 @@
+"""FusionNet: shapes, gradients, size, and that what is absent cannot matter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from monai_isles.errors import IslesError
+from monai_isles.networks import FusionNet
+from monai_isles.networks.fusion import GROUPS
+
+SMALL = {"widths": (4, 6, 8), "features": 3}
+FIRST = {"ct": slice(0, 1), "maps": slice(1, 5), "series": slice(5, 21)}
+
+
+def image(batch: int = 2, height: int = 20, width: int = 28, seed: int = 0) -> Tensor:
+    """Return stacked slices with all groups there."""
+    x = torch.randn(batch, 3, 25, height, width, generator=torch.Generator().manual_seed(seed))
+    x[:, :, 21:] = 1
+    return x.flatten(1, 2)
+
+
+def marked(x: Tensor, group: str, value: float = 0.0) -> Tensor:
+    apart = x.clone().reshape(len(x), 3, 25, *x.shape[2:])
+    apart[:, :, 21 + GROUPS.index(group)] = value
+    return apart.flatten(1, 2)
+
+
+def test_any_size_comes_back_and_training_gives_every_stage() -> None:
+    network = FusionNet(**SMALL)
+    assert network.train()(image()).shape == (2, 2, 2, 20, 28)
+    assert network.eval()(image()).shape == (2, 2, 20, 28)
+
+
+def test_every_parameter_learns() -> None:
+    network = FusionNet(**SMALL).train()
+    network(image()).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+@pytest.mark.parametrize(("how", "least", "most"), [({}, 0.45e6, 0.6e6), (
+    {"widths": (24, 48, 96, 160, 224), "features": 16}, 2e6, 3e6)], ids=["small", "full"])  # fmt: skip
+def test_the_two_sizes_are_as_stated(how: dict, least: float, most: float) -> None:
+    assert least < sum(p.numel() for p in FusionNet(**how).parameters()) < most
+
+
+@pytest.mark.parametrize("group", ["ct", "maps", "series"])
+def test_an_absent_group_gives_the_same_whatever_its_voxels_hold(group: str) -> None:
+    network, x = FusionNet(**SMALL).eval(), marked(image(), group)
+    other = x.clone().reshape(2, 3, 25, 20, 28)
+    other[:, :, FIRST[group]] = torch.randn_like(other[:, :, FIRST[group]]) * 50
+    assert torch.equal(network(x), network(other.flatten(1, 2)))
+    there = marked(other.flatten(1, 2), group, 1.0)
+    assert not torch.allclose(network(there), network(marked(x, group, 1.0)))
+
+
+def test_without_the_mirror_only_the_own_side_counts() -> None:
+    network, x = FusionNet(**SMALL).eval(), image()
+    joined = network.joined(marked(x, "mirror"))
+    own, other, apart = joined.split([18, 18, 3 + 4], 1)
+    assert not other.any() and not apart[:, :3].any() and own.any()
+    whole = network.joined(x)
+    assert torch.equal(whole[:, 18:36], whole[:, :18].flip(2))  # all marks are 1: the other side is the flip
+
+
+def test_neighbours_show_images_and_only_the_slice_itself_its_curves() -> None:
+    network, x = FusionNet(**SMALL).eval(), image()
+    apart = x.clone().reshape(2, 3, 25, 20, 28)
+    apart[:, 0, FIRST["series"]] += 7
+    assert torch.equal(network(x), network(apart.flatten(1, 2)))
+    apart[:, 0, FIRST["maps"]] += 7
+    assert not torch.allclose(network(x), network(apart.flatten(1, 2)))
+
+
+def test_torchscript_agrees() -> None:
+    network = FusionNet(**SMALL).eval()
+    assert torch.allclose(torch.jit.script(network)(image()), network(image()), atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"slices": 2}, {"images": 1}, {"times": 0}, {"widths": (4,)}, {"features": 0}])
+def test_sizes_that_make_no_network_are_refused(wrong: dict) -> None:
+    with pytest.raises(IslesError, match="E-NET-49"):
+        FusionNet(**(SMALL | wrong))
