@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type, ensure_tuple
 from torch import Tensor
 
-from monai_isles.errors import refused
+from monai_isles.errors import IslesError, refused
+from monai_isles.io.findings import WARNING, as_finding, tell
 from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.perfusion.maps import SMOOTHING_MM, measured_maps, vessels_of
 from monai_isles.perfusion.masks import smooth_in_plane
@@ -184,7 +185,8 @@ class SeriesMeasuredd(MapTransform):
     """Take from a contrast series what a case lacks: its curves on the artery's clock, and maps and CT if not given.
 
     The maps are those of ``monai_isles.perfusion.measured_maps``, the CT is the mean of the frames before the bolus.
-    A case without a series passes unchanged where it has all maps. ``groups`` says of ``ct``, ``maps`` and ``series``
+    A case without a series passes unchanged where it has all maps; so does, with a remark, one whose series cannot be
+    measured. ``groups`` says of ``ct``, ``maps`` and ``series``
     whether each was given, measured from the series, or is absent.
 
     Shapes: a series ``(T, H, W, D)`` becomes ``name`` ``(times, H, W, D)``, maps and CT ``(1, H, W, D)``, all float32;
@@ -216,7 +218,13 @@ class SeriesMeasuredd(MapTransform):
             raise refused("E-TPW-07", where=str(data.get("case", "this entry")), found=f"no {', '.join(lacking)}")
         groups = {"ct": GIVEN if self.ct in out else ABSENT, "maps": MEASURED if lacking else GIVEN, "series": ABSENT}
         if series is not None:
-            made = self._measured(series, maps=bool(lacking), ct=self.ct not in out)
+            try:
+                made = self._measured(series, maps=bool(lacking), ct=self.ct not in out)
+            except IslesError as error:
+                if lacking:
+                    raise
+                tell(replace(as_finding(error), severity=WARNING, fix="the maps are used without the series"))
+                return out | {"groups": groups}
             out |= {key: convert_to_dst_type(value, series, dtype=torch.float32)[0] for key, value in made.items()}
             groups |= {"series": GIVEN} | ({"ct": MEASURED} if self.ct in made else {})
         return out | {"groups": groups}

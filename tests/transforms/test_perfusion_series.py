@@ -8,6 +8,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_isles.errors import IslesError
+from monai_isles.io.findings import collect_remarks
 from monai_isles.perfusion import perfusion_maps
 from monai_isles.phantom import make_case
 from monai_isles.transforms import PerfusionWindowd, SeriesMeasuredd, perfusion_window
@@ -171,3 +172,14 @@ def test_neither_all_maps_nor_a_series_is_refused(scan: dict, lost: str) -> None
         SeriesMeasuredd()(case)
     whole = {key: value for key, value in scan.items() if key not in ("ctp", "ct")}
     assert SeriesMeasuredd()(whole)["groups"] == {"ct": "absent", "maps": "given", "series": "absent"}
+
+
+def test_a_series_without_a_bolus_leaves_the_maps_and_a_remark(scan: dict) -> None:
+    first = scan["ctp"][:1]
+    still = {**scan, "ctp": MetaTensor(first.expand(20, -1, -1, -1).clone(), meta=scan["ctp"].meta)}
+    with collect_remarks() as remarks:
+        out = SeriesMeasuredd()(still)
+    assert [one.code for one in remarks] == ["E-PERF-03"] and remarks[0].fix == "the maps are used without the series"
+    assert out["groups"] == {"ct": "given", "maps": "given", "series": "absent"} and "curves" not in out
+    with pytest.raises(IslesError, match="E-PERF-03"):
+        SeriesMeasuredd()({"case": "one", "ctp": still["ctp"]})
