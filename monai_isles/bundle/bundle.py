@@ -269,13 +269,6 @@ class Bundle:
             raise refused("E-XVAL-02", where=f"--set {', '.join(unknown)}", found=f"settings {', '.join(known)}")
 
 
-def case_keys(config: ConfigParser) -> dict[str, list[str]]:
-    """Return the modalities that every case must hold (``keys``) and those that it may lack (``optional``)."""
-    modalities = list(config["modalities"])
-    optional = list(config["optional"]) if "optional" in config else []
-    return {"keys": [key for key in modalities if key not in optional], "optional": optional}
-
-
 def setting(word: str) -> tuple[str, object]:
     """Read ``KEY=VALUE`` of a command line; the value is JSON, else text."""
     key, equals, value = word.partition("=")

@@ -10,8 +10,12 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from monai_isles.io.findings import ERROR, Finding, finding
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
 
 ALLOWED = ("monai", "torch.nn", "torch.optim", "torch.utils.data", "ignite", "monai_isles")
 DENIED = (
@@ -308,3 +312,10 @@ def _safe_yaml(text: str) -> object:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
+
+
+def case_keys(config: ConfigParser) -> dict[str, Any]:
+    """Return the modalities that every case must hold (``keys``) and those that it may lack (``optional``)."""
+    modalities = list(config["modalities"])
+    optional = list(config["optional"]) if "optional" in config else []
+    return {"keys": [key for key in modalities if key not in optional], "optional": optional}

@@ -100,7 +100,8 @@ def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
 
 def _needs_of(path: Path) -> dict[str, Any]:
     """Return the requirements of a bundle's inference config on the images of a case."""
-    from monai_isles.bundle.bundle import Bundle, case_keys
+    from monai_isles.bundle.bundle import Bundle
+    from monai_isles.bundle.configs import case_keys
 
     bundle = Bundle.open(path)
     if not bundle.root.is_dir():

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from monai_isles.bundle.bundle import case_keys
+from monai_isles.bundle.configs import case_keys
 from monai_isles.case import Case
 from monai_isles.crossval.plan import DATA_LIST, PLAN, Plan, read_plan
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused

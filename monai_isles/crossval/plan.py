@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_isles.bundle.bundle import INFERENCE, TRAIN, Bundle, case_keys
+from monai_isles.bundle.bundle import INFERENCE, TRAIN, Bundle
+from monai_isles.bundle.configs import case_keys
 from monai_isles.data.datalist import find_data_list
 from monai_isles.errors import refused
 from monai_isles.io.checksums import sha256_of

@@ -143,7 +143,7 @@ def stage_numbers(data: Mapping[str, Any]) -> dict[str, object]:
     """Return what a preprocessing says of the inputs: which groups there were (``GroupedImaged``), as ``inputs``, and
     the perfusion stage that ``PerfusionWindowd`` found; nothing without either. Units: frames, from 0.
     """
-    said = {"inputs": dict(data["groups"])} if "groups" in data else {}
+    said: dict[str, object] = {"inputs": dict(data["groups"])} if "groups" in data else {}
     found = data.get("ctp_window")
     if found is None:
         return said

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from nibabel.spatialimages import SpatialImage
 
-from monai_isles.bundle.bundle import INFERENCE, Bundle, case_keys, known_bundles
+from monai_isles.bundle.bundle import INFERENCE, Bundle, known_bundles
+from monai_isles.bundle.configs import case_keys
 from monai_isles.data.entries import find_inputs
 from monai_isles.errors import refused
 from monai_isles.inference.predictor import Choices

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from monai_isles.bundle.bundle import Bundle, case_keys
+from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.configs import case_keys
 from monai_isles.case import Case
 from monai_isles.cohort.task import HERE, Place, Record, left_out_records
 from monai_isles.data.bids import scan_bids
@@ -28,7 +29,7 @@ class Found(CaseInputs):
     cases: tuple[Case, ...] = ()
 
     def entries(
-        self, keys: Sequence[str], *, fetch: bool = False, strict: bool = False
+        self, keys: Sequence[str], *, optional: Sequence[str] = (), fetch: bool = False, strict: bool = False
     ) -> tuple[list[dict[str, object]], dict[str, Record]]:
         """Return the flat dictionaries of the cases."""
         asked = {"resample": True} if self.resample else {}

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from monai_isles.bundle.bundle import Bundle, case_keys
+from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import overlapped, run_cases
 from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, failed, is_spread, kept
 from monai_isles.data.entries import find_entries, found_apart

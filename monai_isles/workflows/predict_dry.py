@@ -11,7 +11,8 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImaged
 
-from monai_isles.bundle.bundle import Bundle, case_keys
+from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.task import FAULTS, Record, failed
 from monai_isles.data.study import StudyFiles, find_studies, read_study
 from monai_isles.inference.outputs import require_own_names

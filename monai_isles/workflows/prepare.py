@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from monai_isles.bundle.bundle import Bundle, case_keys
+from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task, kept
 from monai_isles.data.datalist import find_data_list
@@ -79,9 +80,7 @@ class Preparation:
             refuse(listed_out)
         else:
             left_out += listed_out
-        return load_entries(
-            content, self.folder, section=section, **_training_keys(config), need_label=True, **chosen
-        )
+        return load_entries(content, self.folder, section=section, **_training_keys(config), need_label=True, **chosen)
 
     def load(self) -> KeptPreparation:
         """Build the preprocessing."""
@@ -89,7 +88,7 @@ class Preparation:
         return KeptPreparation(made, cache_dir=self.cache_dir, cache_gb=self.cache_gb)
 
 
-def _training_keys(config: ConfigParser) -> dict[str, list[str]]:
+def _training_keys(config: ConfigParser) -> dict[str, Any]:
     """Return the keys that the training requests from ``load_entries``."""
     data = config["train#dataset#data"]
     data = config[data.removeprefix("@")] if isinstance(data, str) else data

@@ -9,7 +9,8 @@ from pathlib import Path
 import nibabel
 import pytest
 
-from monai_isles.bundle.bundle import Bundle, case_keys
+from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.configs import case_keys
 from monai_isles.cli.main import main
 from monai_isles.io import publish_state
 
