@@ -24,7 +24,7 @@ from monai_isles.perfusion.peaks import curve_peaks, residue_peaks
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.quality import LATE_ARTERY, Flag, artery_flags, noise_flags, vessel_flags, wanted_scan_s
 from monai_isles.perfusion.transit import SHAPE, likeliest_shape, transit_solver
-from monai_isles.perfusion.vessels import Vessels, find_vessels
+from monai_isles.perfusion.vessels import Vessels, vessels_of
 
 MAP_UNITS = {"cbf": "ml/100 g/min", "cbv": "ml/100 g", "mtt": "s", "tmax": "s", "ttp": "s"}
 METHODS: dict[str, float] = {
@@ -199,16 +199,6 @@ def _steady(rise: Tensor, place: Tensor) -> Tensor:
     for before, now, after in zip(rise, rise[1:], rise[2:], strict=False):
         bends.add_(torch.add(before, after).sub_(now, alpha=2.0).square_())
     return bends <= UNSTEADY * bends[place].median()
-
-
-def vessels_of(prepared: PreparedSeries, *, venous_scaling: bool = True) -> Vessels:
-    """Return artery and vein of a prepared series, as ``measured_maps`` chooses them (``find_vessels``)."""
-    tissue, cranial = (_candidates(prepared.rise_hu, mask) for mask in (prepared.tissue, prepared.cranial))
-    return find_vessels(tissue, cranial, prepared.dt_s, venous_scaling=venous_scaling)
-
-
-def _candidates(rise: Tensor, mask: np.ndarray) -> np.ndarray:
-    return rise.flatten(1)[:, torch.from_numpy(mask).flatten()].T.numpy()
 
 
 def _places(prepared: PreparedSeries, found: Vessels) -> dict[str, Any]:

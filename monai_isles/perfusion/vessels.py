@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from monai_isles.errors import refused
 from monai_isles.perfusion.peaks import curve_peaks
+from monai_isles.perfusion.prepared import PreparedSeries
 from monai_isles.perfusion.quality import LEAST_LEAD_S
 
 ARTERIAL_VOXELS = 12
@@ -176,6 +178,16 @@ def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, 
         vof_index=vein,
         widest_index=widest,
     )
+
+
+def vessels_of(prepared: PreparedSeries, *, venous_scaling: bool = True) -> Vessels:
+    """Return artery and vein of a prepared series, as ``measured_maps`` chooses them (``find_vessels``)."""
+    tissue, cranial = (_candidates(prepared.rise_hu, mask) for mask in (prepared.tissue, prepared.cranial))
+    return find_vessels(tissue, cranial, prepared.dt_s, venous_scaling=venous_scaling)
+
+
+def _candidates(rise: Tensor, mask: np.ndarray) -> np.ndarray:
+    return rise.flatten(1)[:, torch.from_numpy(mask).flatten()].T.numpy()
 
 
 def _mean(curves: np.ndarray) -> np.ndarray:

@@ -16,10 +16,11 @@ from torch import Tensor
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import WARNING, as_finding, tell
 from monai_isles.modalities import PERFUSION_MAPS
-from monai_isles.perfusion.maps import SMOOTHING_MM, measured_maps, vessels_of
+from monai_isles.perfusion.maps import SMOOTHING_MM, measured_maps
 from monai_isles.perfusion.masks import smooth_in_plane
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.timing import arterial_curves
+from monai_isles.perfusion.vessels import vessels_of
 
 
 class TemporalMIPd(MapTransform):
