@@ -159,7 +159,10 @@ def _view(
 ) -> CaseView:  # fmt: skip
     record, vof = measured.record, measured.record["vof_hu"]
     path = record["motion"]["path_right_mm_front_mm_turn_deg"]
-    facts = {"source": str(record["kind"]), "CT shown": str(record["ct"])}
+    facts = {
+        "source": {"dicom": "DICOM", "nifti": "NIfTI"}.get(record["kind"], str(record["kind"])),
+        "CT shown": str(record["ct"]),
+    }
     facts |= {name: str(value) for name, value in record["series"].items()}
     facts |= {"maps": _made(record["settings"])}
     facts |= {"source SHA-256": str(record["source_sha256"])}
