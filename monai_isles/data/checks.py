@@ -183,6 +183,12 @@ def _listed(path: Path, dataset_dir: str | Path, found: list[Finding]) -> Iterat
         for number, entry in enumerate(content.get(section, []), start=1):
             scan = Scan(name, str(entry["case"]))
             keys = [key for key in MODALITIES if key in entry]
+            if not keys:
+                others = ", ".join(key for key in entry if key not in ("case", "subject", "fold")) or "nothing"
+                lack = f"no image; {others} of no modality that is known"
+                place = f"{path}: {section} entry {number}: {entry['case']}"
+                found.append(replace(finding("E-LIST-02", ERROR, where=place, found=lack), case=_title(scan)))
+                continue
             part = {key: content[key] for key in (LABEL_VALUES,) if key in content} | {section: [entry]}
             about: list[Finding] = []
             flat: list[dict[str, Any]] = []

@@ -18,7 +18,7 @@ from monai_isles.data.grouping import gather, group_by_evidence
 from monai_isles.data.layouts import CT, Layout, chosen_target, find_cases, find_layout
 from monai_isles.data.remote import require_here
 from monai_isles.data.scans import SUBJECTS, TESTING, TRAINING, own_table
-from monai_isles.data.schema import require_sound
+from monai_isles.data.schema import plainly_written, require_sound
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import WARNING, Finding, as_finding, finding, refuse, remark_lines, tell
 from monai_isles.io.publish import publish_json
@@ -226,11 +226,12 @@ def read_datalist(path: str | Path) -> dict:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())  # UTF-8 or UTF-16, with or without a byte order mark
     except FileNotFoundError as error:
         raise refused("E-FILE-01", where=str(path), found="no such file") from error
     except (OSError, ValueError, RecursionError) as error:
         raise refused("E-LIST-03", where=str(path), found=str(error)) from error
+    content = plainly_written(content)
     require_sound(content, str(path))
     return content
 

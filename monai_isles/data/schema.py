@@ -43,6 +43,25 @@ def require_sound(content: object, where: str) -> None:
     _require_no_leak(content, where)
 
 
+def plainly_written(content: object) -> object:
+    """Return a data list with modalities in lower case, and paths parted by slashes where Windows wrote them."""
+    if not isinstance(content, dict):
+        return content
+    sections = {name: content[name] for name in SECTIONS if isinstance(content.get(name), list)}
+    return content | {name: [_plain_entry(entry) for entry in entries] for name, entries in sections.items()}
+
+
+def _plain_entry(entry: object) -> object:
+    if not isinstance(entry, dict):
+        return entry
+    known = (*PATH_KEYS, "case", "subject", "fold")
+    names = {key: key.lower() if key.lower() in known and key.lower() not in entry else key for key in entry}
+    return {
+        names[key]: value.replace("\\", "/") if names[key] in PATH_KEYS and isinstance(value, str) else value
+        for key, value in entry.items()
+    }
+
+
 def _require_entries(entries: object, where: str) -> None:
     if not isinstance(entries, list):
         raise refused("E-LIST-04", where=where, found=_kind(entries), fix="give a list of cases")

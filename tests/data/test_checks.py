@@ -94,6 +94,15 @@ def test_a_list_is_checked_with_and_without_its_images(dataset: Path, tmp_path: 
     assert codes(check_list(tmp_path / "l.json", dataset)) == ["error E-LIST-03"]
 
 
+def test_an_entry_without_an_image_is_an_error(dataset: Path, tmp_path: Path) -> None:
+    made = make_datalist(dataset, folds=2)
+    first = made["training"][0]
+    made["training"][0] = {"case": first["case"], "subject": first["subject"], "fold": first["fold"], "image": "x.nii"}
+    (tmp_path / "l.json").write_text(json.dumps(made))
+    (found,) = check_list(tmp_path / "l.json", dataset)
+    assert found.code == "E-LIST-02" and found.found == "no image; image of no modality that is known"
+
+
 def test_mri_folders_are_checked_by_their_own_modalities(siss: Path, tools: dict) -> None:
     assert check_folder(siss) == []
     shutil.rmtree(next((siss / "TRAINING" / "1").glob("*MR_T2*")))

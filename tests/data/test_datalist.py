@@ -79,6 +79,21 @@ def test_a_list_comes_back_as_it_was_kept(dataset: Path, tmp_path: Path) -> None
         find_data_list(dataset, tmp_path / "out" / "list.json", keep=tmp_path / "out" / "list.json")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_that_windows_wrote_is_read(tmp_path: Path, encoding: str) -> None:
+    entry = {"Case": "M\u00fcller", "subject": "1", "fold": 0, "CT": "M\u00fcller\\ct.nii.gz", "Tmax": "t/tmax.nii"}
+    (tmp_path / "l.json").write_bytes(json.dumps({"training": [entry]}, ensure_ascii=False).encode(encoding))
+    wanted = {"case": "M\u00fcller", "subject": "1", "fold": 0, "ct": "M\u00fcller/ct.nii.gz", "tmax": "t/tmax.nii"}
+    assert read_datalist(tmp_path / "l.json")["training"] == [wanted]
+
+
+@pytest.mark.parametrize("path", ["..\\ct.nii", "C:\\data\\ct.nii", "\\\\server\\ct.nii"])
+def test_paths_of_windows_that_leave_the_folder_are_refused(tmp_path: Path, path: str) -> None:
+    (tmp_path / "l.json").write_text(json.dumps({"training": [{"case": "a", "subject": "a", "ct": path}]}))
+    with pytest.raises(IslesError, match="E-LIST-08"):
+        read_datalist(tmp_path / "l.json")
+
+
 def test_broken_json_is_named_with_line_and_file(tmp_path: Path) -> None:
     (tmp_path / "l.json").write_text('{"training": [\n{"case" 1}]}')
     with pytest.raises(IslesError, match=r"E-LIST-03(?s:.*)l\.json(?s:.*)line 2 column 9"):
