@@ -12,14 +12,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb, named as BIDS Apps name them."""
     parser.add_argument("bids_dir", metavar="INPUT", help="BIDS data set")
     parser.add_argument("out", metavar="OUTPUT", help="BIDS derivative data set to write or to add to")
-    parser.add_argument("analysis_level", choices=("participant",), help="there is no level of groups")
+    parser.add_argument("analysis_level", choices=("participant",), help="the only level")
     parser.add_argument(
         "--participant-label", "--participant_label", dest="participants", nargs="+", default=[], metavar="LABEL",
         help="participants, with or without sub- (default: all)",
     )  # fmt: skip
     parser.add_argument(
         "-w", "--work-dir", "--work_dir", dest="work", metavar="DIR",
-        help="folder for what is not BIDS (default: OUTPUT/.monai_isles)",
+        help="folder for files that are not BIDS (default: OUTPUT/.monai_isles)",
     )  # fmt: skip
     options.prediction_arguments(parser, app=True)
 

@@ -14,7 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument("bundle", help="name or folder of the bundle, e.g. clerigues")
     parser.add_argument(
-        "--out", required=True, help="folder for fold_<k>/, predictions/ and run.json; go on by repeating"
+        "--out", required=True, help="folder for fold_<k>/, predictions/ and run.json; repeat to continue"
     )
     parser.add_argument("--data-list", help="data list with folds that never split a subject (default: made)")
     parser.add_argument("--dataset-dir", help="data folder (default: the bundle's, which is the phantom)")

@@ -31,7 +31,7 @@ def prediction_arguments(parser: argparse.ArgumentParser, *, app: bool = False) 
         add("--out", required=True, help="folder for <case>/lesion.nii.gz and the other results")
     add("--weights", nargs="+", default=[], metavar="FILE", help="state dicts; several are averaged")
     add("--resample", action="store_true",
-        help="images on another grid than a case's first are in register: resample them onto it")  # fmt: skip
+        help="images on another grid than a case's first are registered: resample them onto it")  # fmt: skip
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     add("--overlay", nargs="+", default=[], metavar="NAME", help="config files inside the bundle")
     add("--step", type=int, nargs="+", metavar="VOXELS", help="between windows, one for all axes or one each")
@@ -39,18 +39,18 @@ def prediction_arguments(parser: argparse.ArgumentParser, *, app: bool = False) 
     add("--whole-slices", action="store_true", help="one pass over the whole slice instead of windows")
     add("--precision", choices=("fp32", "bf16"), help="bf16: faster, the third digit differs")
     add("--compile", action="store_true", help="compile the networks first: pays from ten cases on")
-    add("--mc-passes", type=int, help="dropout passes a window (default: the bundle's)")
+    add("--mc-passes", type=int, help="dropout passes per window (default: the bundle's)")
     add("--threshold", type=float, help="lesion probability above which a voxel counts")
     add("--min-size", type=int, metavar="VOXELS", help="smallest lesion component kept")
-    add("--postprocessing", metavar="FILE", help="threshold and smallest component as `search` chose them")
-    add("--threads", type=int, help="processor threads (default: what this process may use)")
+    add("--postprocessing", metavar="FILE", help="threshold and smallest component from `search`")
+    add("--threads", type=int, help="CPU threads (default: all that this process may use)")
     add("--entropy", action="store_true", help="also write <case>/entropy.nii.gz, in bits")
     if not app:
-        add("--bids", action="store_true", help="also lay the results out as BIDS derivatives, in OUT/derivatives")
+        add("--bids", action="store_true", help="also write the results as BIDS derivatives, in OUT/derivatives")
     add("--no-report", action="store_true", help="leave out <case>/report.html")
     if not app:
         add("--dry-run", action="store_true",
-            help="check bundle, weights, inputs and OUT, say what would be done, and stop")  # fmt: skip
+            help="check bundle, weights, inputs and OUT, print the plan, and stop")  # fmt: skip
     strict_argument(parser)
     cache_arguments(parser)
     arguments(parser)
@@ -138,15 +138,15 @@ def outcomes_text(records: Mapping[str, Mapping[str, object]], out: object) -> s
 
 def arguments(parser: argparse.ArgumentParser, *, needs: bool = True) -> None:
     """Declare the options of the place; ``needs`` adds the resources of one case."""
-    group = parser.add_argument_group("many at once", "docs/scale.md says what to run where")
+    group = parser.add_argument_group("many at once", "see docs/scale.md")
     group.add_argument("--workers", type=int, default=1, metavar="N", help="processes, or Slurm workers (default 1)")
     group.add_argument("--cluster", metavar="ADDRESS", help="running Dask scheduler, e.g. tcp://10.0.0.5:8786")
     group.add_argument("--slurm", metavar="FILE", help="YAML of dask-jobqueue's SLURMCluster: jobs are submitted")
     if needs:
         group.add_argument(
-            "--case-memory", type=float, default=0.0, metavar="GB", help="memory that one case needs of its worker"
+            "--case-memory", type=float, default=0.0, metavar="GB", help="memory needed by one case"
         )
-        group.add_argument("--case-gpus", type=int, metavar="N", help="GPUs that one case needs (default: 1 on cuda)")
+        group.add_argument("--case-gpus", type=int, metavar="N", help="GPUs needed by one case (default: 1 on cuda)")
 
 
 def clock_arguments(parser: argparse._ActionsContainer) -> None:
@@ -159,7 +159,7 @@ def clock_arguments(parser: argparse._ActionsContainer) -> None:
         help="number or UID of the series, if a DICOM folder holds several",
     )
     parser.add_argument(
-        "--times", metavar="FILE", help="time of every frame in s, one rising number each, instead of the file's"
+        "--times", metavar="FILE", help="file with the time of every frame in s, rising, instead of the image's"
     )
 
 
@@ -184,7 +184,7 @@ def cache_arguments(parser: argparse.ArgumentParser, *, required: bool = False) 
         "--cache", metavar="DIR", required=required, help="keep preprocessed cases here, by content and settings"
     )
     parser.add_argument(
-        "--cache-gb", type=float, default=100.0, metavar="GB", help="bound of the cache; the oldest go (default 100)"
+        "--cache-gb", type=float, default=100.0, metavar="GB", help="limit of the cache; the oldest entries are removed (default 100)"
     )
 
 

@@ -41,8 +41,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     cohort_options.clock_arguments(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--threads", type=int, help="processor threads (default: what this process may use)")
-    parser.add_argument("--no-motion", action="store_true", help="measure the series as it lies")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all that this process may use)")
+    parser.add_argument("--no-motion", action="store_true", help="do not correct movement")
     cohort_options.strict_argument(parser)
     cohort_options.arguments(parser)
 

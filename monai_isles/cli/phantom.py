@@ -18,10 +18,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="CT perfusion (default), sub-acute MRI (SISS) or acute MRI with perfusion maps (SPES)",
     )
     parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder to make; one that holds something else is refused"
+        "--out", required=True, metavar="DIR", help="folder to make; other existing folders are refused"
     )
     parser.add_argument("--cases", required=True, type=int, metavar="N", help="scans in TRAINING")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="decides every bit (default 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
     parser.add_argument(
         "--test-cases",
         type=int,
@@ -30,14 +30,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="scans of other subjects in TESTING, without lesion (default 0)",
     )
     parser.add_argument(
-        "--no-series", action="store_true", help="CT: leave the contrast series (4DPWI) out, most of the bytes"
+        "--no-series", action="store_true", help="CT: leave out the contrast series (4DPWI), most of the bytes"
     )
     parser.add_argument(
         "--max-slices",
         type=int,
         default=22,
         metavar="K",
-        help="CT: leave subjects with taller scans out (default 22, all)",
+        help="CT: leave out subjects with taller scans (default 22, all)",
     )
     parser.add_argument(
         "--variety",

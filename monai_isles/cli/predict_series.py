@@ -31,8 +31,8 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
         "dt": "seconds between frames, instead of the file's",
         "slab-mm": "average thin DICOM slices to this thickness, to need less memory",
         "series": "number or UID of the series, where a DICOM folder holds several",
-        "times": "time of every frame in s, one rising number each, instead of the file's",
-        "dicom-out": "what to write as DICOM where the source is DICOM: seg (masks, the default), sr (report of "
+        "times": "file with the time of every frame in s, rising, instead of the image's",
+        "dicom-out": "objects to write if the source is DICOM: seg (masks, the default), sr (report of "
         "the numbers), sc (pictures), pdf, maps (parametric maps)",
         "dicom-maps": "write the maps too, as --dicom-out maps beside the others",
         "no-dicom": "write no masks as DICOM",

@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--curves", help="curves.csv of the training")
     parser.add_argument("--published", help="print the rows of a paper below: clerigues")
-    parser.add_argument("--mirrored", action="store_true", help="show the mirrored channels that the network was given")
+    parser.add_argument("--mirrored", action="store_true", help="show the mirrored channels of the network's input")
     parser.add_argument("--title", help="heading of the page (default: from the data's name)")
     parser.add_argument("--out", required=True, help="the page to write, page.html")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument("folder", metavar="DIR", help="what monai-isles crossval wrote; results go to DIR/search")
+    parser.add_argument("folder", metavar="DIR", help="output folder of monai-isles crossval; results go to DIR/search")
     parser.add_argument(
         "--nested",
         metavar="DIR2",
