@@ -41,8 +41,8 @@ def known_bundles() -> dict[str, Path]:
     spec = importlib.util.find_spec("monai_isles_bundles")
     homes = [Path(home) for home in (spec.submodule_search_locations or [])] if spec is not None else []
     homes.append(Path(__file__).parents[2] / "bundles")
-    found = [path for home in reversed(homes) if home.is_dir() for path in sorted(home.iterdir())]
-    return {path.name: path for path in found if Bundle(path).has(INFERENCE)}
+    results = [path for home in reversed(homes) if home.is_dir() for path in sorted(home.iterdir())]
+    return {path.name: path for path in results if Bundle(path).has(INFERENCE)}
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,8 @@ class Bundle:
         if row is None:
             return _read(self.file(name))
         shared = self.paper.get("settings", {})
-        values = [*(shared[one] for one in row.get("use", ())), row.get("settings", {})]
-        return {key: deepcopy(value) for one in values for key, value in one.items()}
+        values = [*(shared[item] for item in row.get("use", ())), row.get("settings", {})]
+        return {key: deepcopy(value) for item in values for key, value in item.items()}
 
     def overlay_file(self, name: str, folder: Path) -> Path:
         """Return the file of an overlay; a row of ``paper.json`` is written to ``folder/<key>.json`` first."""
@@ -207,14 +207,16 @@ class Bundle:
         """
         files = self._files()
         configs = [p for p in files if p.suffix in _CONFIGS and p.name not in _NOT_RUN]
-        found = [one for path in configs for one in judge_config(path)]
-        found += [one for p in files if p.name == "logging.conf" for one in logging_findings(p)]
+        findings = [item for path in configs for item in judge_config(path)]
+        findings += [item for p in files if p.name == "logging.conf" for item in logging_findings(p)]
         for script in sorted(self.root.rglob("*.py"))[:1]:
-            found.append(finding("E-SAFE-14", WARNING, where=str(script), found="Python files are part of this bundle"))
+            findings.append(
+                finding("E-SAFE-14", WARNING, where=str(script), found="Python files are part of this bundle")
+            )
         if not configs:
-            said = {"found": "no .json or .yaml config", "fix": "give the folder of a bundle"}
-            found.append(finding("E-FILE-19", ERROR, where=str(self.root), **said))
-        return found
+            text = {"found": "no .json or .yaml config", "fix": "give the folder of a bundle"}
+            findings.append(finding("E-FILE-19", ERROR, where=str(self.root), **text))
+        return findings
 
     def fingerprint(self, weights: Sequence[Path] = ()) -> str:
         """Return the SHA-256 of its configs and weights, or of other weights."""
@@ -260,8 +262,8 @@ class Bundle:
         keys = [key for values in (*changed, self.settings) for key in values]
         taken = [key for key in keys if _path(key)[0] in OWNED]
         if taken:
-            found = f"set by hand; the cross-validation sets {', '.join(OWNED)}"
-            raise refused("E-XVAL-03", where=", ".join(taken), found=found)
+            result = f"set by hand; the cross-validation sets {', '.join(OWNED)}"
+            raise refused("E-XVAL-03", where=", ".join(taken), found=result)
         configs = [ConfigParser(_read(self.file(name))) for name in (TRAIN, INFERENCE)]
         unknown = [key for key in self.settings if not any("#".join(_path(key)) in config for config in configs)]
         if unknown:
@@ -334,10 +336,10 @@ def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[
         return judge_config(path) if path.is_file() else _judge_all(Bundle(path))
     with tempfile.TemporaryDirectory(prefix="monai-isles-") as aside:
         place = Path(aside) / path.stem
-        found = _caught(lambda: unpack_zip(path, place)) or _judge_unpacked(place, path)
-    if unpack is not None and not any(one.severity == ERROR for one in found):
+        findings = _caught(lambda: unpack_zip(path, place)) or _judge_unpacked(place, path)
+    if unpack is not None and not any(item.severity == ERROR for item in findings):
         unpack_zip(path, unpack)
-    return found
+    return findings
 
 
 def _place_of(name_or_path: str | Path) -> Path:
@@ -373,7 +375,7 @@ def _unpacked(path: Path, changed_ns: int) -> Path:
 def _judge_unpacked(place: Path, path: Path) -> list[Finding]:
     """Judge an unpacked archive; findings name the archive."""
     inner = _root(place)
-    return [replace(one, where=one.where.replace(str(inner), str(path))) for one in _judge_all(Bundle(inner))]
+    return [replace(item, where=item.where.replace(str(inner), str(path))) for item in _judge_all(Bundle(inner))]
 
 
 def _root(place: Path) -> Path:

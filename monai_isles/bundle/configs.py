@@ -230,20 +230,20 @@ def judge_config(path: str | Path) -> list[Finding]:
     []
     """
     path = Path(path)
-    content, found = _parse(path)
+    content, findings = _parse(path)
     for place, value in _walk(content, ""):
         where = f"{path}: {place}"
         if place.rpartition("#")[2] == "_target_":
-            found += _target_findings(value, where)
+            findings += _target_findings(value, where)
         elif _names_a_class(place, value):
-            found += _target_findings(value, where)
+            findings += _target_findings(value, where)
         elif isinstance(value, str) and value.startswith("$"):
             fault = expression_fault(value)
             if fault:
-                found.append(finding("E-SAFE-08", ERROR, where=where, found=f"{value[:120]!r}: {fault}"))
+                findings.append(finding("E-SAFE-08", ERROR, where=where, found=f"{value[:120]!r}: {fault}"))
         elif isinstance(value, str) and value.startswith("%") and _leaves(value[1:].split("::")[0]):
-            found.append(finding("E-SAFE-13", ERROR, where=where, found=repr(value[:120])))
-    return found
+            findings.append(finding("E-SAFE-13", ERROR, where=where, found=repr(value[:120])))
+    return findings
 
 
 def _target_findings(value: object, where: str) -> list[Finding]:

@@ -35,6 +35,6 @@ def run(args: argparse.Namespace) -> int:
     needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory, "strict": args.strict}
     wanted = {"entropy": args.entropy, "report": not args.no_report, "resample": args.resample}
     chosen = {"participants": args.participants, "work": args.work}
-    how = options.chosen_prediction(args)
-    record = predict_participants(args.bids_dir, Path(args.out), **how, **chosen, **wanted, **needs, place=place)
+    settings = options.chosen_prediction(args)
+    record = predict_participants(args.bids_dir, Path(args.out), **settings, **chosen, **wanted, **needs, place=place)
     return options.print_records(args, record)

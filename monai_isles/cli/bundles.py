@@ -18,8 +18,8 @@ def run(args: argparse.Namespace) -> int:
     """Print one paragraph per bundle, or all as JSON; return 0."""
     from monai_isles.workflows.api import list_bundles
 
-    found = list_bundles()
-    print(json.dumps(found, indent=2, ensure_ascii=False) if args.json else "\n\n".join(map(_text, found)))
+    bundles = list_bundles()
+    print(json.dumps(bundles, indent=2, ensure_ascii=False) if args.json else "\n\n".join(map(_text, bundles)))
     return EXIT_DONE
 
 
@@ -35,7 +35,7 @@ def _text(one: Mapping[str, Any]) -> str:
         "measured": _measured(one["measured"]),
         "licence": one["licence"],
     }
-    rows |= {f"--overlay {name}.json": _measured(found) for name, found in one["variants"].items()}
+    rows |= {f"--overlay {name}.json": _measured(result) for name, result in one["variants"].items()}
     return "\n".join([f"{one['name']}: {one['title']}", *(f"  {label:<8} {text}" for label, text in rows.items())])
 
 

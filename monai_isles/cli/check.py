@@ -39,25 +39,25 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.target is None and args.bundle is None:
         raise refused("E-USE-01", where="monai-isles check", found="neither DIR nor --bundle")
-    found, scans = _findings(args)
-    left_out = _left_out(found, scans)
-    errors = [finding for finding in found if finding.severity == "error"]
+    result, scans = _findings(args)
+    left_out = _left_out(result, scans)
+    errors = [finding for finding in result if finding.severity == "error"]
     if args.json:
-        counts = {"errors": len(errors), "warnings": len(found) - len(errors)}
-        print(json.dumps(counts | {"findings": [vars(f) for f in found], "left_out": left_out}))
+        counts = {"errors": len(errors), "warnings": len(result) - len(errors)}
+        print(json.dumps(counts | {"findings": [vars(f) for f in result], "left_out": left_out}))
     else:
-        for finding in found:
+        for finding in result:
             print(f"{finding.severity:7} {finding.code}: {finding.fault}")
             print(f"  where {finding.where}\n  found {finding.found}\n  fix   {finding.fix}")
-        print(f"{len(errors)} errors, {len(found) - len(errors)} warnings")
+        print(f"{len(errors)} errors, {len(result) - len(errors)} warnings")
         for verbs, bad in left_out.items():
             print(f"{verbs} will leave out {len(bad)} cases: {', '.join(bad)}")
     if any(finding.code.startswith("E-SAFE-") for finding in errors):
         return EXIT_UNSAFE
     if not errors:
         return EXIT_DONE
-    others = len({f"{scan.section} {scan.name}" for scan in scans} - {one.case for one in errors})
-    go_on = not args.strict and others > 0 and all(one.case for one in errors)
+    others = len({f"{scan.section} {scan.name}" for scan in scans} - {error.case for error in errors})
+    go_on = not args.strict and others > 0 and all(error.case for error in errors)
     return EXIT_SOME_FAILED if go_on else EXIT_REFUSED
 
 
@@ -80,22 +80,22 @@ def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
         scans_in,
     )
 
-    found = check_bundle(args.bundle, unpack=args.unpack) if args.bundle is not None else []
+    findings = check_bundle(args.bundle, unpack=args.unpack) if args.bundle is not None else []
     if args.target is None:
-        return found, []
+        return findings, []
     if args.target.is_dir() and holds_dicom_alone(args.target):
-        return [*found, *check_series(args.target)], dicom_studies(args.target)
-    needs = {} if args.bundle is None or found else _needs_of(args.bundle)
+        return [*findings, *check_series(args.target)], dicom_studies(args.target)
+    needs = {} if args.bundle is None or findings else _needs_of(args.bundle)
     about = (
         check_folder(args.target, needs.get("modalities"))
         if args.target.is_dir()
         else check_list(args.target, args.data)
     )
-    if not args.target.is_dir() and any(not one.case and one.severity == "error" for one in about):
-        return [*found, *about], []
+    if not args.target.is_dir() and any(not item.case and item.severity == "error" for item in about):
+        return [*findings, *about], []
     scans = scans_in(args.target, args.data)
-    bad = {one.case for one in about if one.severity == "error"}
-    return [*found, *about, *_mirror_findings(scans, bad, needs.get("mirror_head"))], scans
+    bad = {item.case for item in about if item.severity == "error"}
+    return [*findings, *about, *_mirror_findings(scans, bad, needs.get("mirror_head"))], scans
 
 
 def _needs_of(path: Path) -> dict[str, Any]:
@@ -128,10 +128,12 @@ def _mirror_findings(scans: Sequence[Scan], bad: set[str], head: str | None) -> 
     heads = [
         (f"{scan.section} {scan.name}", key, scan.files[key])
         for scan in scans
-        if (key := next((one for one in wanted if one in scan.files), None)) is not None
+        if (key := next((item for item in wanted if item in scan.files), None)) is not None
     ]
-    sound = [one for one in heads if one[0] not in bad]
-    return [one for head in progress(sound, "registering mirrors", total=len(sound)) for one in _mirror_finding(*head)]
+    sound = [item for item in heads if item[0] not in bad]
+    return [
+        item for head in progress(sound, "registering mirrors", total=len(sound)) for item in _mirror_finding(*head)
+    ]
 
 
 def _mirror_finding(case: str, key: str, path: Path) -> list[Finding]:
@@ -148,8 +150,8 @@ def _mirror_finding(case: str, key: str, path: Path) -> list[Finding]:
         return [replace(as_finding(error), severity=WARNING, case=case)]
     if not remark:
         return []
-    code, _, told = remark.partition(": ")
-    one = finding(
+    code, _, remarks = remark.partition(": ")
+    item = finding(
         code, WARNING, where=f"{case}: {key}", found="", fix="look at the image; predict goes on, as found says"
     )
-    return [replace(one, found=told.removeprefix(one.fault).strip(), case=case)]
+    return [replace(item, found=remarks.removeprefix(item.fault).strip(), case=case)]

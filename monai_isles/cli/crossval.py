@@ -60,14 +60,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _text(record: dict, out: str) -> str:
     lines = [
-        f"fold {fold}: {one['outcome']}" + (f", {one['seconds']} s" if "seconds" in one else "")
-        for fold, one in record["folds"].items()
+        f"fold {fold}: {case['outcome']}" + (f", {case['seconds']} s" if "seconds" in case else "")
+        for fold, case in record["folds"].items()
     ]
-    faults = [f"fold {fold}, {one['step']}: {one['error']}" for fold, one in record["folds"].items() if "error" in one]
+    faults = [
+        f"fold {fold}, {case['step']}: {case['error']}" for fold, case in record["folds"].items() if "error" in case
+    ]
     cases = record["cases"].values()
-    faults += [f"{name}: {one['error']}" for name, one in record["cases"].items() if "error" in one]
+    faults += [f"{name}: {case['error']}" for name, case in record["cases"].items() if "error" in case]
     left = record["plan"]["left_out"].items()
-    done = sum(one["outcome"] in ("ok", "done before") for one in cases)
+    done = sum(case["outcome"] in ("ok", "done before") for case in cases)
     plan = record["plan"]
     kind = "simulated data, not patients" if plan["simulated"] else "data as given"
     lines += [

@@ -71,5 +71,8 @@ def _text(counts: dict[str, Any]) -> str:
         lines.append(f"lesion is the {counts['target']}")
     if counts["without_label"]:
         lines.append(f"{counts['without_label']} training cases have no lesion mask")
-    lines += [f"left out: {one['code']} {one['fault']}: {one['where']}: {one['found']}" for one in counts["left_out"]]
+    lines += [
+        f"left out: {count['code']} {count['fault']}: {count['where']}: {count['found']}"
+        for count in counts["left_out"]
+    ]
     return "\n".join([*lines, f"wrote {counts['file']}"])

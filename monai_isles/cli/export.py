@@ -68,8 +68,8 @@ def _bundle(args: argparse.Namespace) -> str:
 
     chosen = read_postprocessing(args.postprocessing) if args.postprocessing else None
     graphs = not args.no_graphs
-    how = {"weights": args.weights, "graphs": graphs, "force": args.force, "settings": chosen, "zoo": args.zoo}
-    done = export_bundle(args.bundle, args.out, overlays=args.overlay, url=args.url, **how)
+    options = {"weights": args.weights, "graphs": graphs, "force": args.force, "settings": chosen, "zoo": args.zoo}
+    done = export_bundle(args.bundle, args.out, overlays=args.overlay, url=args.url, **options)
     return json.dumps(vars(done), default=str) if args.json else _text(done)
 
 
@@ -90,8 +90,8 @@ def _challenge(args: argparse.Namespace) -> str:
     from monai_isles.export.challenge import export_challenge
 
     archive = args.out / "submission.zip"
-    how = {"description": args.challenge, "id_of": args.id_of}
-    done = export_challenge(args.pred, args.data_list, args.dataset_dir, archive, **how)
+    options = {"description": args.challenge, "id_of": args.id_of}
+    done = export_challenge(args.pred, args.data_list, args.dataset_dir, archive, **options)
     if args.json:
         return json.dumps(vars(done), default=str)
     listed = [f"{case}: {name}" for case, name in done.names.items()]

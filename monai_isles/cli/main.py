@@ -55,7 +55,7 @@ def build_parser(verb: str | None, *, whole: bool = True) -> argparse.ArgumentPa
             sub.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
             if advanced:
                 sub.add_argument("--help-all", action="help", help=f"show {len(advanced)} more options")
-            for action in (one for one in sub._actions if not whole and advanced.intersection(one.option_strings)):
+            for action in (item for item in sub._actions if not whole and advanced.intersection(item.option_strings)):
                 action.help = argparse.SUPPRESS
     return parser
 

@@ -88,22 +88,22 @@ def print_records(args: argparse.Namespace, record: Mapping[str, Any]) -> int:
     """Print the outcome of each case; return 3 when some failed, else 0."""
     cases = record["cases"]
     print(json.dumps(record, indent=2) if args.json else records_text(cases, args.out))
-    return EXIT_SOME_FAILED if any(one["outcome"] == "failed" for one in cases.values()) else EXIT_DONE
+    return EXIT_SOME_FAILED if any(case["outcome"] == "failed" for case in cases.values()) else EXIT_DONE
 
 
 def print_rehearsal(args: argparse.Namespace, record: Mapping[str, Any]) -> int:
     """Print what a prediction would do; return its exit code as far as known."""
     cases = record["cases"]
     print(json.dumps(record, indent=2) if args.json else _rehearsal_text(record["bundle"], cases, args.out))
-    return EXIT_SOME_FAILED if any(one["outcome"] == "failed" for one in cases.values()) else EXIT_DONE
+    return EXIT_SOME_FAILED if any(case["outcome"] == "failed" for case in cases.values()) else EXIT_DONE
 
 
 def _rehearsal_text(bundle: str, cases: Mapping[str, Mapping[str, Any]], out: object) -> str:
     lines = [f"bundle {bundle}: config and weights are sound"]
-    for name, one in cases.items():
-        lines.append(f"{name}: {one['outcome']}{_about(one) if one['outcome'] == 'ready' else ''}")
-        lines += [f"  {line}" for line in str(one.get("error", "")).splitlines()]
-    ready, done = (sum(one["outcome"] == word for one in cases.values()) for word in ("ready", "done before"))
+    for name, case in cases.items():
+        lines.append(f"{name}: {case['outcome']}{_about(case) if case['outcome'] == 'ready' else ''}")
+        lines += [f"  {line}" for line in str(case.get("error", "")).splitlines()]
+    ready, done = (sum(case["outcome"] == word for case in cases.values()) for word in ("ready", "done before"))
     before = f", {done} are done already" if done else ""
     lines.append(f"{ready} of {len(cases)} cases would be predicted into {out}{before}; nothing was written")
     return "\n".join(lines)
@@ -143,9 +143,7 @@ def arguments(parser: argparse.ArgumentParser, *, needs: bool = True) -> None:
     group.add_argument("--cluster", metavar="ADDRESS", help="running Dask scheduler, e.g. tcp://10.0.0.5:8786")
     group.add_argument("--slurm", metavar="FILE", help="YAML of dask-jobqueue's SLURMCluster: jobs are submitted")
     if needs:
-        group.add_argument(
-            "--case-memory", type=float, default=0.0, metavar="GB", help="memory needed by one case"
-        )
+        group.add_argument("--case-memory", type=float, default=0.0, metavar="GB", help="memory needed by one case")
         group.add_argument("--case-gpus", type=int, metavar="N", help="GPUs needed by one case (default: 1 on cuda)")
 
 
@@ -184,7 +182,11 @@ def cache_arguments(parser: argparse.ArgumentParser, *, required: bool = False) 
         "--cache", metavar="DIR", required=required, help="keep preprocessed cases here, by content and settings"
     )
     parser.add_argument(
-        "--cache-gb", type=float, default=100.0, metavar="GB", help="limit of the cache; the oldest entries are removed (default 100)"
+        "--cache-gb",
+        type=float,
+        default=100.0,
+        metavar="GB",
+        help="limit of the cache; the oldest entries are removed (default 100)",
     )
 
 

@@ -51,16 +51,18 @@ def run(args: argparse.Namespace) -> int:
     """Read, prepare, measure and write; print the remarks for the reader of the maps."""
     truncation = _truncation(args.truncation)
     _require_smoothing(args.smoothing_mm)
-    place, asked = cohort_options.chosen_place(args), cohort_options.chosen_times(args)
+    place, request = cohort_options.chosen_place(args), cohort_options.chosen_times(args)
     from monai_isles.inference.malloc import use_threads
     from monai_isles.training.distributed import pick_device
     from monai_isles.workflows.perfusion import Measuring, perfusion
 
     use_threads(args.threads)
     device, moved, out = str(pick_device(args.device)), not args.no_motion, Path(args.out)
-    how = Measuring(args.method, truncation, args.smoothing_mm, asked, moved, device, args.of_series, args.slab_mm)
+    options = Measuring(
+        args.method, truncation, args.smoothing_mm, request, moved, device, args.of_series, args.slab_mm
+    )
     needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory, "strict": args.strict}
-    record = perfusion(args.series, out, how, place=place, **needs)
+    record = perfusion(args.series, out, options, place=place, **needs)
     if "cases" in record:
         return cohort_options.print_records(args, record)
     print(json.dumps(record, indent=2) if args.json else _text(record, out))
@@ -82,14 +84,14 @@ def _require_smoothing(width_mm: float) -> None:
 
 
 def _ischaemia_text(record: dict) -> str:
-    found = record["ischaemia"]
-    if "not_computed" in found:
-        return f"no volumes: {found['not_computed']}"
-    ratio = found["mismatch_ratio"]
-    mismatch = f"mismatch {found['mismatch_ml']:.1f} ml" + ("" if ratio is None else f", ratio {ratio:.2f}")
+    result = record["ischaemia"]
+    if "not_computed" in result:
+        return f"no volumes: {result['not_computed']}"
+    ratio = result["mismatch_ratio"]
+    mismatch = f"mismatch {result['mismatch_ml']:.1f} ml" + ("" if ratio is None else f", ratio {ratio:.2f}")
     return (
-        f"core (rCBF < 30 %) {found['core_ml']:.1f} ml, Tmax > 6 s {found['hypoperfused_ml']:.1f} ml, {mismatch}, side "
-        f"{found['side']}, of the {record['coverage']['mm']:g} mm measured"
+        f"core (rCBF < 30 %) {result['core_ml']:.1f} ml, Tmax > 6 s {result['hypoperfused_ml']:.1f} ml, {mismatch}, "
+        f"side {result['side']}, of the {record['coverage']['mm']:g} mm measured"
     )
 
 

@@ -42,12 +42,12 @@ def run(args: argparse.Namespace) -> int:
 
     folds = None if args.folds is None else tuple(args.folds)
     inputs = CaseInputs(tuple(args.inputs), args.data_list, args.section, folds, args.resample)
-    how, out = options.chosen_prediction(args), Path(args.out)
+    settings, out = options.chosen_prediction(args), Path(args.out)
     if args.dry_run:
-        return options.print_rehearsal(args, rehearse(inputs, out, **how))
+        return options.print_rehearsal(args, rehearse(inputs, out, **settings))
     needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory, "strict": args.strict}
     wanted = {"entropy": args.entropy, "bids": args.bids, "report": not args.no_report}
-    return options.print_records(args, predict(inputs, out, **how, place=place, **needs, **wanted))
+    return options.print_records(args, predict(inputs, out, **settings, place=place, **needs, **wanted))
 
 
 def _require_one_way(args: argparse.Namespace) -> None:
@@ -58,8 +58,8 @@ def _require_one_way(args: argparse.Namespace) -> None:
             without.
     """
     if bool(args.inputs) == bool(args.from_series):
-        found = "both case folders and --from-series" if args.inputs else "neither case folders nor --from-series"
-        raise refused("E-USE-40", where="monai-isles predict", found=found)
+        result = "both case folders and --from-series" if args.inputs else "neither case folders nor --from-series"
+        raise refused("E-USE-40", where="monai-isles predict", found=result)
     if args.from_series and (given := _given(args, _OF_CASES)):
         raise refused("E-USE-62", where="--from-series", found=given)
     if not args.from_series and (given := _given(args, _OF_SERIES)):

@@ -48,8 +48,8 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
         valued: dict[str, dict[str, Any]] = {"dt": {"type": float, "metavar": "S"}, "times": {"metavar": "FILE"}}
         valued |= {"series": {"dest": "of_series", "metavar": "N"}, "slab-mm": {"type": float, "metavar": "MM"}}
         valued["dicom-out"] = objects
-        how: dict[str, Any] = valued.get(name, {"action": "store_true"})
-        parser.add_argument(f"--{name}", **how, help=text if shown else argparse.SUPPRESS)
+        settings: dict[str, Any] = valued.get(name, {"action": "store_true"})
+        parser.add_argument(f"--{name}", **settings, help=text if shown else argparse.SUPPRESS)
     for name, text in (("age", "age in years"), ("nihss", "NIHSS, 0 to 42")):
         said_of = f"{text}: with the other of the two, of one study, for the DAWN profile; not kept"
         parser.add_argument(f"--{name}", type=float, metavar="N", help=said_of if shown else argparse.SUPPRESS)
@@ -67,15 +67,17 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.workflows.predict_dry import rehearse_series
     from monai_isles.workflows.predict_series import Wanted, predict_series
 
-    how, out = options.chosen_prediction(args), Path(args.out)
+    settings, out = options.chosen_prediction(args), Path(args.out)
     read = {"dt_s": options.chosen_times(args), "resample": args.resample, "series": args.of_series}
     read["slab_mm"] = args.slab_mm
     if args.dry_run:
-        return options.print_rehearsal(args, rehearse_series(args.series, out, **how, **read))
+        return options.print_rehearsal(args, rehearse_series(args.series, out, **settings, **read))
     wanted = Wanted(not args.no_report, _objects(args), args.show_patient, viewer=args.viewer, dawn=_clinical(args))
     needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory, "strict": args.strict}
     more = {"wanted": wanted, "entropy": args.entropy, "bids": args.bids}
-    return options.print_records(args, predict_series(args.series, out, **how, **read, **more, place=place, **needs))
+    return options.print_records(
+        args, predict_series(args.series, out, **settings, **read, **more, place=place, **needs)
+    )
 
 
 def _clinical(args: argparse.Namespace) -> tuple[float, float] | None:

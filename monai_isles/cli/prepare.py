@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.workflows.prepare import Preparation, prepare
 
     use_threads(args.threads)
-    how = Preparation(
+    options = Preparation(
         bundle=str(Bundle.open(args.bundle).root.absolute()),
         folder="",
         use=args.use,
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         data_list=None if args.data_list is None else str(Path(args.data_list).absolute()),
     )
     needs = {"gpus": args.case_gpus or 0, "memory_gb": args.case_memory, "strict": args.strict}
-    record = prepare(args.inputs, how, section=args.section, place=place, **needs)
-    failed = [name for name, one in record["cases"].items() if one["outcome"] == "failed"]
+    record = prepare(args.inputs, options, section=args.section, place=place, **needs)
+    failed = [name for name, item in record["cases"].items() if item["outcome"] == "failed"]
     print(json.dumps(record, indent=2) if args.json else cohort_options.outcomes_text(record["cases"], args.cache))
     return EXIT_SOME_FAILED if failed else EXIT_DONE

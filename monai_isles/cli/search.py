@@ -32,13 +32,13 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.reports.canvas import png_bytes
     from monai_isles.reports.figures import search_heatmap
 
-    found = search_folder(args.folder, nested=args.nested, seed=args.seed)
-    record, chosen = found.record, (found.choice.threshold, found.choice.min_size_vox)
+    search = search_folder(args.folder, nested=args.nested, seed=args.seed)
+    record, chosen = search.record, (search.choice.threshold, search.choice.min_size_vox)
     kind = "simulated data" if record["simulated"] else "data as given"
     title = f"{record['data']} ({kind}), {record['cases']} out-of-fold maps, {record['training']} training"
-    figure = search_heatmap(found.grid.scores(), found.grid.thresholds, found.grid.sizes_vox, chosen, title=title)
+    figure = search_heatmap(search.grid.scores(), search.grid.thresholds, search.grid.sizes_vox, chosen, title=title)
     publish(Path(args.folder) / SEARCH / "heatmap.png", lambda tmp: tmp.write_bytes(png_bytes(figure)))
-    print(json.dumps(record, indent=2, allow_nan=False) if args.json else _text(found, args.folder))
+    print(json.dumps(record, indent=2, allow_nan=False) if args.json else _text(search, args.folder))
     return EXIT_DONE
 
 
@@ -53,8 +53,8 @@ def _text(found: Searched, folder: str) -> str:
     ]
     for table in found.tables:
         pairs = sorted({(choice.threshold, choice.min_size_vox) for choice in table.choices.values()})
-        said = ", ".join(f"T {threshold:g} Smin {size}" for threshold, size in pairs)
-        lines += ["", f"== protocol {table.name}: {table.said}", f"   {said}", summary_table(table.summary)]
+        text = ", ".join(f"T {threshold:g} Smin {size}" for threshold, size in pairs)
+        lines += ["", f"== protocol {table.name}: {table.said}", f"   {text}", summary_table(table.summary)]
     lines += ["", *(_optimism(difference) for difference in found.record["flattery"])]
     lines += [
         f"written: {folder}/postprocessing.json, {folder}/search/",

@@ -195,7 +195,7 @@ def require_room(client: Client, tasks: Sequence[Task], *, address: str) -> None
 
 def _require_offer(offers: Sequence[dict[str, float]], tasks: Sequence[Task], *, fix: str) -> None:
     for task in tasks:
-        if not any(all(one.get(name, 0.0) >= value for name, value in task.needs.items()) for one in offers):
+        if not any(all(item.get(name, 0.0) >= value for name, value in task.needs.items()) for item in offers):
             raise refused(
                 "E-COH-07",
                 where=task.case,
@@ -231,10 +231,10 @@ def _require_same_version(client: Client) -> None:
     from importlib.metadata import PackageNotFoundError
 
     try:
-        found = client.run(lambda: __import__("importlib.metadata").metadata.version("monai_isles"))
+        result = client.run(lambda: __import__("importlib.metadata").metadata.version("monai_isles"))
     except PackageNotFoundError:
-        found = {"a worker": "no monai_isles"}
-    other = {name: version for name, version in found.items() if version != __version__}
+        result = {"a worker": "no monai_isles"}
+    other = {name: version for name, version in result.items() if version != __version__}
     if other:
         raise refused(
             "E-COH-06", where=next(iter(other)), found=f"{next(iter(other.values()))} there, {__version__} here"
@@ -325,7 +325,7 @@ def _fault(key: object, value: object) -> str | None:
         return f"{value!r:.40}, text wanted{clock}"
     if key in _NUMBERS and not (type(value) is int and value > 0):
         return f"{value!r:.40}, a whole number above 0 wanted"
-    if key in _LISTS and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
+    if key in _LISTS and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
         return f"{value!r:.40}, a list of texts wanted"
     if key == RESOURCES and not _counts(value):
         return f"{value!r:.40}, numbers above 0 by name wanted, for example {{{GPU}: 1}}"
@@ -336,7 +336,7 @@ def _fault(key: object, value: object) -> str | None:
 
 def _counts(value: object) -> bool:
     return isinstance(value, Mapping) and all(
-        str(name).replace("_", "").isalnum() and type(one) in (int, float) and one > 0 for name, one in value.items()
+        str(name).replace("_", "").isalnum() and type(item) in (int, float) and item > 0 for name, item in value.items()
     )
 
 

@@ -95,16 +95,16 @@ def _submitted(
     groups: dict[tuple[tuple[str, float], ...], list[Task]] = {}
     for task in tasks:
         groups.setdefault(tuple((name, n) for name, n in task.needs.items() if name in watched), []).append(task)
-    found: dict[Future, Task] = {}
+    result: dict[Future, Task] = {}
     for needs, group in groups.items():
         futures = client.map(work, group, pure=False, batch_size=BATCH, resources=dict(needs) or None)
-        found |= dict(zip(futures, group, strict=True))
-    return found
+        result |= dict(zip(futures, group, strict=True))
+    return result
 
 
 def _ended_every_worker(task: Task, error: KilledWorker) -> Record:
-    found = f"{error.last_worker.address} died while it ran alone, as others had before"
-    return {"outcome": "failed", "error": str(refused("E-COH-05", where=task.case, found=found))}
+    result = f"{error.last_worker.address} died while it ran alone, as others had before"
+    return {"outcome": "failed", "error": str(refused("E-COH-05", where=task.case, found=result))}
 
 
 def run_cases(

@@ -84,7 +84,7 @@ def failed(error: BaseException) -> Record:
 
 def left_out_records(findings: Iterable[Finding]) -> dict[str, Record]:
     """Return the records of cases left out before any work, by the case's name or its place."""
-    return {one.case or one.where: failed(as_error(one)) for one in findings}
+    return {finding.case or finding.where: failed(as_error(finding)) for finding in findings}
 
 
 def reason(error: BaseException) -> str:
@@ -92,8 +92,8 @@ def reason(error: BaseException) -> str:
     first = error
     while first.__cause__ is not None:
         first = first.__cause__
-    said = [f"{type(e).__name__}: {e}" for e in ((error, first) if first is not error else (error,))]
-    return ", caused by ".join(said)
+    text = [f"{type(e).__name__}: {e}" for e in ((error, first) if first is not error else (error,))]
+    return ", caused by ".join(text)
 
 
 class Place(TypedDict, total=False):

@@ -33,7 +33,9 @@ def ensemble_members(members: Members) -> list[dict[str, object]]:
     """
     require_one_network(members)
     files = [
-        (one.folder.name, fold, one.folder / f"fold_{fold}/model.pt") for one in members for fold in one.plan.folds
+        (member.folder.name, fold, member.folder / f"fold_{fold}/model.pt")
+        for member in members
+        for fold in member.plan.folds
     ]
     return [{"row": row, "fold": fold, "weights": str(path), "sha256": sha256_of(path)} for row, fold, path in files]
 
@@ -51,7 +53,7 @@ def score_out_of_fold(members: Members) -> list[Row]:
     require_one_network(members)
 
     def mean(case: Case) -> tuple[np.ndarray, Image]:
-        maps, references = zip(*(one.read(case) for one in members), strict=True)
+        maps, references = zip(*(member.read(case) for member in members), strict=True)
         return np.mean(maps, axis=0), references[0]
 
     return score_maps(members[0].cases, mean, "ensemble")
@@ -72,7 +74,7 @@ def predict_with_all(
     made, plan = ensemble_members(members), members[0].plan
     _require_new(plan, entries)
     changes = {} if cut is None else {"threshold": cut[0], "min_size_vox": cut[1]}
-    cases = _predict(plan, [Path(str(one["weights"])) for one in made], entries, out, changes)
+    cases = _predict(plan, [Path(str(item["weights"])) for item in made], entries, out, changes)
     require_whole({"folds": {}, "cases": cases}, str(out))
     return cases
 
@@ -163,17 +165,17 @@ def require_one_network(members: Members) -> None:
         IslesError: ``E-REPR-20``.
     """
     first = members[0].plan
-    for one in members[1:]:
+    for member in members[1:]:
         same = {
-            "folds": one.plan.folds == first.folds,
-            "cases": one.plan.cases == first.cases,
-            "inputs": one.plan.fingerprints.get("inputs") == first.fingerprints.get("inputs"),
-            "network and preparation": inference_of(one.plan) == inference_of(first),
+            "folds": member.plan.folds == first.folds,
+            "cases": member.plan.cases == first.cases,
+            "inputs": member.plan.fingerprints.get("inputs") == first.fingerprints.get("inputs"),
+            "network and preparation": inference_of(member.plan) == inference_of(first),
         }
         wrong = [name for name, equal in same.items() if not equal]
         if wrong:
             raise refused(
-                "E-REPR-20", where=f"{members[0].folder} and {one.folder}", found=f"differing: {', '.join(wrong)}"
+                "E-REPR-20", where=f"{members[0].folder} and {member.folder}", found=f"differing: {', '.join(wrong)}"
             )
 
 

@@ -133,16 +133,16 @@ def find_out_of_fold(folder: str | Path) -> OutOfFold:
     if plan is None:
         raise refused("E-SRCH-01", where=str(folder), found=f"no {PLAN}")
     cases = find_references(Path(plan.dataset_dir), data_list=folder / DATA_LIST, folds=list(plan.folds))
-    found = OutOfFold(folder, plan, cases)
-    missing = [case.name for case in cases if not found.path(case).is_file()]
+    result = OutOfFold(folder, plan, cases)
+    missing = [case.name for case in cases if not result.path(case).is_file()]
     if missing:
         raise refused(
             "E-SRCH-02",
             where=str(folder / PREDICTIONS),
             found=f"{len(missing)} of {len(cases)} cases: {', '.join(missing)}",
         )
-    _require_own_weights(found)
-    return found
+    _require_own_weights(result)
+    return result
 
 
 def _require_own_weights(found: OutOfFold) -> None:

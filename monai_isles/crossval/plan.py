@@ -136,7 +136,7 @@ def make_plan(
     content = find_data_list(root, data_list, folds=folds)
     chosen = _folds(content, folds, protocol)
     modalities = tuple(config["modalities"])
-    left = [Finding(**one) for one in content.get("left_out", [])] if data_list is None else []
+    left = [Finding(**item) for item in content.get("left_out", [])] if data_list is None else []
     if strict:
         refuse(left)
     wanted = case_keys(config)
@@ -144,7 +144,7 @@ def make_plan(
     if not entries:
         refuse(left)
     there = {entry["case"] for entry in entries}
-    content = content | {"training": [one for one in content["training"] if one["case"] in there]}
+    content = content | {"training": [item for item in content["training"] if item["case"] in there]}
     inputs = _inputs(entries, [*modalities, "label"])
     for key in [key for key in modalities if all(key in entry for entry in entries)][:1]:
         _require_apart(entries, inputs, key)
@@ -161,7 +161,7 @@ def make_plan(
         data_name=str(content.get("name") or root.name),
         simulated=bool(content.get("simulated")),
         fingerprints=_fingerprints(source, content) | {"inputs": inputs},
-        left_out={one.case or one.where: str(as_error(one)) for one in left},
+        left_out={item.case or item.where: str(as_error(item)) for item in left},
     )
     return plan, content
 
@@ -271,8 +271,8 @@ def local_split(content: Mapping, *, seed: int = 0) -> dict:
     for case in cases:
         sizes[case["subject"]] = sizes.get(case["subject"], 0) + 1
     part = _parts(sizes, wanted_sizes(len(cases)), seed)
-    found = [sum(n for name, n in sizes.items() if part[name] == k) for k in (VALIDATION, TEST, TRAINING)]
-    if 0 in found:
+    results = [sum(n for name, n in sizes.items() if part[name] == k) for k in (VALIDATION, TEST, TRAINING)]
+    if 0 in results:
         raise refused("E-LIST-51", where="local split", found=f"{len(sizes)} subjects in {len(cases)} scans")
     folds = {"count": 3, "seed": seed, "balanced": ["cases"], "parts": PARTS}
     return {**content, "folds": folds, "training": [{**case, "fold": part[case["subject"]]} for case in cases]}

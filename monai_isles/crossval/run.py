@@ -156,8 +156,8 @@ def last_words(log: Path, code: int) -> str:
     """Return the last ``IslesError`` in a log, else its last line."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     starts = [n for n, line in enumerate(lines) if line.startswith("E-") and ": " in line]
-    said = lines[starts[-1] : starts[-1] + 4] if starts else [line for line in lines if line.strip()][-1:]
-    return "\n".join([f"ended with code {code}, see {log}", *said])
+    text = lines[starts[-1] : starts[-1] + 4] if starts else [line for line in lines if line.strip()][-1:]
+    return "\n".join([f"ended with code {code}, see {log}", *text])
 
 
 def run_folds(
@@ -260,8 +260,8 @@ def require_whole(record: Mapping[str, Any], where: str) -> None:
     folds: Mapping[str, Mapping] = record["folds"]
     cases: Mapping[str, Mapping] = record["cases"]
     fine = ("ok", "done before")
-    faults = [f"fold {fold}: {one.get('error', '')}" for fold, one in folds.items() if one["outcome"] == "failed"]
-    faults += [f"{name}: {one['outcome']}" for name, one in cases.items() if one["outcome"] not in fine]
+    faults = [f"fold {fold}: {case.get('error', '')}" for fold, case in folds.items() if case["outcome"] == "failed"]
+    faults += [f"{name}: {case['outcome']}" for name, case in cases.items() if case["outcome"] not in fine]
     if faults:
         raise refused("E-REPR-02", where=where, found=f"{len(faults)} faults: {'; '.join(faults[:6])}")
 
@@ -285,7 +285,7 @@ def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
     }
     publish_json(folder / "settings.json", chosen)
     bundle = plan.open_bundle()
-    configs = [str(bundle.file(TRAIN)), *(str(bundle.overlay_file(one, folder)) for one in plan.overlays)]
+    configs = [str(bundle.file(TRAIN)), *(str(bundle.overlay_file(overlay, folder)) for overlay in plan.overlays)]
     train = ["-m", "monai.bundle", "run", "training", "--config_file", repr([*configs, str(folder / "settings.json")])]
     predict = ["-m", "monai_isles.crossval.out_of_fold", str(out), str(fold), *map(str, kept.values())]
     trained = (folder / "run.json").is_file()

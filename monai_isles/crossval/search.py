@@ -85,22 +85,22 @@ def search_folder(
         IslesError: ``E-SRCH-01`` to ``E-SRCH-05``, ``E-GEOM-*`` where a map is not on its reference's grid.
     Source: Clerigues 2019, section 3.3 and 4.1; ``tests/cli/test_search.py``.
     """
-    found = find_out_of_fold(folder)
+    predictions = find_out_of_fold(folder)
     other = None if nested is None else find_out_of_fold(nested)
     if other is not None:
-        require_pair(found, other)
+        require_pair(predictions, other)
     bootstrap = {"resamples": resamples, "seed": seed}
-    with RunFolder(found.folder / SEARCH) as run:
-        grid = grid_scores(found, sizes_vox)
-        tables = protocol_tables(found, grid, **bootstrap)
+    with RunFolder(predictions.folder / SEARCH) as run:
+        grid = grid_scores(predictions, sizes_vox)
+        tables = protocol_tables(predictions, grid, **bootstrap)
         differences = [flattery(tables[0], tables[1], **bootstrap)]
         if other is not None:
             theirs = protocol_tables(other, grid_scores(other, sizes_vox), **bootstrap)
             differences.append(flattery(tables[0], theirs[1], **bootstrap))
         choice = grid.choose()
-        record = _record(found, grid, choice, tables, differences)
-        _publish(found, grid, tables, record)
-        inputs = {case.name: {"probability": sha256_of(found.path(case))} for case in found.cases}
+        record = _record(predictions, grid, choice, tables, differences)
+        _publish(predictions, grid, tables, record)
+        inputs = {case.name: {"probability": sha256_of(predictions.path(case))} for case in predictions.cases}
         settings = {"nested": None if nested is None else str(nested), **bootstrap}
         run.finish({"command": "search", "settings": settings, "inputs_sha256": inputs})
     return Searched(grid, choice, tables, record)
@@ -154,17 +154,20 @@ def fit_calibration(
         before.append(reliability(p, truth))
     line = Calibration(*fit_temperature(counts))
     cut = round(float(line.probability(np.array(threshold))), 4)
-    after, volumes, found = [], [], []
+    after, volumes, result = [], [], []
     for case in progress(cases, "volumes and lesions", total=len(cases)):
         raw, reference = read(case)
         probability, truth = line.probability(raw), reference.data > 0
         voxel_ml = prod(reference.spacing_mm) / 1000
         mask = binarise(probability, cut, min_size_vox)
         volumes.append((float(mask.sum()) * voxel_ml, float(truth.sum()) * voxel_ml))
-        found += _found_lesions(mask, probability, truth, voxel_ml)
+        result += _found_lesions(mask, probability, truth, voxel_ml)
         after.append(reliability(*_seen(probability, reference)))
-    features, right = np.array([one[0] for one in found]).reshape(-1, 2), np.array([one[1] for one in found], bool)
-    slopes = fit_chance(features, right) if len(found) else []
+    features, right = (
+        np.array([item[0] for item in result]).reshape(-1, 2),
+        np.array([item[1] for item in result], bool),
+    )
+    slopes = fit_chance(features, right) if len(result) else []
     pred_ml, ref_ml = zip(*volumes, strict=True)
     fitted = Calibration(line.temperature, line.shift, fit_volume_errors(pred_ml, ref_ml), slopes, about=about)
     chance = expit(slopes[0] + features @ slopes[1:]) if slopes else np.zeros(0)

@@ -79,8 +79,8 @@ def is_bids(folder: Path, path: Path) -> bool:
     """Return whether a file marks a BIDS tree: ``space-`` or ``rec-`` in its name, raw data or derivatives above it."""
     parts = path.relative_to(folder).parts[:-1]
     above = {"raw_data", "rawdata", "derivatives"}.intersection(parts)
-    found = parse_name(path, folder)
-    return found is not None and found.key != LABEL and bool(above or {"space", "rec"} & set(found.entities))
+    result = parse_name(path, folder)
+    return result is not None and result.key != LABEL and bool(above or {"space", "rec"} & set(result.entities))
 
 
 def scan_bids(folder: str | Path, target: str | None = None) -> list[Scan]:
@@ -100,11 +100,11 @@ def scan_bids(folder: str | Path, target: str | None = None) -> list[Scan]:
     root = Path(folder).absolute()
     people: dict[tuple[str, str], dict[str, list[BidsFile]]] = {}
     for path in walk(root):
-        found = parse_name(path, root)
-        if found is None:
+        result = parse_name(path, root)
+        if result is None:
             continue
-        sessions = people.setdefault((section_in(root, path), f"sub-{found.entities['sub']}"), {})
-        sessions.setdefault(found.entities.get("ses", ""), []).append(found)
+        sessions = people.setdefault((section_in(root, path), f"sub-{result.entities['sub']}"), {})
+        sessions.setdefault(result.entities.get("ses", ""), []).append(result)
     scans = [scan for (section, person), sessions in people.items() for scan in _cases(section, person, sessions)]
     if not scans:
         raise no_case(root)
@@ -126,7 +126,7 @@ def derivative_name(case: Case, kind: str) -> PurePosixPath:
     parts = {match[1]: match[2] for part in case.name.split("_") if (match := _ENTITY.match(part))}
     subject = f"sub-{parts.get('sub') or re.sub(r'[^A-Za-z0-9]', '', case.name)}"
     session = f"ses-{parts['ses']}" if "ses" in parts else ""
-    spaces = {found.entities.get("space", "") for path in case.images.values() if (found := parse_name(path))} - {""}
+    spaces = {result.entities.get("space", "") for path in case.images.values() if (result := parse_name(path))} - {""}
     folder, label, suffix = _RESULTS[kind]
     space = f"space-{min(spaces)}" if spaces else ""
     name = "_".join(part for part in (subject, session, space, label, f"desc-{PIPELINE}", suffix) if part)
@@ -138,11 +138,11 @@ def sidecar(case: Case, kind: str) -> dict[str, object] | None:
 
     ``SpatialReference`` is ``orig`` for a result in the space of the input, else the image that defines the space.
     """
-    said = {"lesion": "Predicted lesion, 1 inside", "probability": "Predicted probability of lesion, 0 to 1"}
-    if kind not in said:
+    text = {"lesion": "Predicted lesion, 1 inside", "probability": "Predicted probability of lesion, 0 to 1"}
+    if kind not in text:
         return None
-    in_space = [path.name for path in case.images.values() if (one := parse_name(path)) and "space" in one.entities]
-    return {"Type": "Lesion", "Description": said[kind], "SpatialReference": in_space[0] if in_space else "orig"}
+    in_space = [path.name for path in case.images.values() if (item := parse_name(path)) and "space" in item.entities]
+    return {"Type": "Lesion", "Description": text[kind], "SpatialReference": in_space[0] if in_space else "orig"}
 
 
 def derivative_description() -> dict[str, object]:
@@ -171,7 +171,9 @@ def _case(section: str, person: str, name: str, files: list[BidsFile]) -> Scan:
     spaces = sorted({file.entities["space"] for file in files if "space" in file.entities})
     scan = Scan(section, name, subject=person)
     if len(spaces) > 1:
-        scan.fault = refused("E-LIST-60", where=f"{section} {name}", found=", ".join(f"space-{one}" for one in spaces))
+        scan.fault = refused(
+            "E-LIST-60", where=f"{section} {name}", found=", ".join(f"space-{space}" for space in spaces)
+        )
     best = {key: min(file.rank for file in files if file.key == key) for key in {file.key for file in files}}
     chosen = [file for file in files if file.rank == best[file.key]]
     whole = [file for file in chosen if file.key == LABEL and file.entities.get("desc", "").lower() == "lesion"]

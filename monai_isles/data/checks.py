@@ -45,39 +45,39 @@ def check_series(folder: str | Path) -> list[Finding]:
     studies = dicom_studies(folder)
     if not studies:
         return _series_findings(folder)
-    found: list[Finding] = []
-    with _caught(found):
+    findings: list[Finding] = []
+    with _caught(findings):
         dicom_folders(Path(folder))
     for study in studies:
         about: list[Finding] = []
         with _caught(about):
             about += _series_findings(study.files["ctp"])
-        found += [replace(one, case=_title(study)) for one in about]
-    return found
+        findings += [replace(item, case=_title(study)) for item in about]
+    return findings
 
 
 def dicom_studies(folder: str | Path) -> list[Scan]:
     """Return the studies of a folder of DICOM files, none where all files are of one."""
     folders = dicom_folders(Path(folder))
-    return [Scan("study", one.name, {"ctp": one}) for one in folders] if len(folders) > 1 else []
+    return [Scan("study", item.name, {"ctp": item}) for item in folders] if len(folders) > 1 else []
 
 
 def _series_findings(folder: str | Path) -> list[Finding]:
     seen = scan_dicom(folder)
-    found = list(seen.findings)
+    findings = list(seen.findings)
     if seen.damaged:
-        return found
-    usable = [one for one in seen.series if one.usable]
+        return findings
+    usable = [item for item in seen.series if item.usable]
     if not usable:
         listed, fix = "; ".join(map(str, seen.series[:8])), "export the original CT or MR series"
-        found.append(finding("E-DCM-03", ERROR, where=str(folder), found=listed, fix=fix))
-    for one in usable:
+        findings.append(finding("E-DCM-03", ERROR, where=str(folder), found=listed, fix=fix))
+    for item in usable:
         try:
-            series = read_series(folder, series_uid=one.uid)
-            found += [finding for finding in series.findings if finding not in found]
+            series = read_series(folder, series_uid=item.uid)
+            findings += [finding for finding in series.findings if finding not in findings]
         except IslesError as error:
-            found.append(as_finding(error))
-    return found
+            findings.append(as_finding(error))
+    return findings
 
 
 def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[Finding]:
@@ -101,16 +101,16 @@ def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[
         return [*unused_images(folder, []), *check_series(folder)]
     weight = WARNING if layout is PLAIN and keys is None else ERROR
     keys = keys or layout.channels or [key for key in MODALITIES if any(key in scan.files for scan in scans)]
-    named = (replace(one, case=one.where) for _, one in faults_of(scans, ()) if one.code == "E-LIST-11")
-    found, seen = list(dict.fromkeys(named)), dict[str, str]()
+    named = (replace(item, case=item.where) for _, item in faults_of(scans, ()) if item.code == "E-LIST-11")
+    findings, seen = list(dict.fromkeys(named)), dict[str, str]()
     every = tuple(sorted({value for values in layout.targets.values() for value in values})) or None
-    found += unused_images(folder, scans)
+    findings += unused_images(folder, scans)
     if (table := own_table(folder)) is not None:
-        with _caught(found):
+        with _caught(findings):
             read_subjects(table, [(s.section, s.name) for s in scans])
     for scan in progress(scans, "checking", total=len(scans)):
-        found += [replace(one, case=_title(scan)) for one in _scan_findings(scan, keys, weight, seen, every)]
-    return found
+        findings += [replace(item, case=_title(scan)) for item in _scan_findings(scan, keys, weight, seen, every)]
+    return findings
 
 
 def scans_in(target: str | Path, dataset_dir: str | Path | None = None) -> list[Scan]:
@@ -126,10 +126,10 @@ def left_out_by(found: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, li
     An unusable mask affects only the training, and with it ``datalist``, ``prepare`` and ``crossval``.
     """
     masks = {_title(scan): str(scan.files[LABEL]) for scan in scans if LABEL in scan.files}
-    bad = [one for one in found if one.case and one.severity == ERROR]
-    seen = [one for one in bad if not _of_the_mask(one, masks.get(one.case))]
-    training = {one.case for one in bad if one.case.startswith(TRAINING)}
-    return {"predict": sorted({one.case for one in seen}), "training": sorted(training)}
+    bad = [item for item in found if item.case and item.severity == ERROR]
+    seen = [item for item in bad if not _of_the_mask(item, masks.get(item.case))]
+    training = {item.case for item in bad if item.case.startswith(TRAINING)}
+    return {"predict": sorted({item.case for item in seen}), "training": sorted(training)}
 
 
 def _of_the_mask(one: Finding, mask: str | None) -> bool:
@@ -146,11 +146,11 @@ def _scan_findings(
     where = _title(scan)
     if scan.fault is not None:
         return [as_finding(scan.fault)]
-    found = [_missing(where, key, weight) for key in scan.lacking(keys)]
-    found += [finding("E-LIST-13", ERROR, where=f"{where}: {key}", found="two files") for key in scan.doubled]
+    findings = [_missing(where, key, weight) for key in scan.lacking(keys)]
+    findings += [finding("E-LIST-13", ERROR, where=f"{where}: {key}", found="two files") for key in scan.doubled]
     if LABEL not in scan.files and scan.section == TRAINING:
-        found.append(finding("E-LBL-03", WARNING, where=where, found="no mask file"))
-    return found + _check_case(where, scan.files, seen, every if scan.label_values else None, resample=scan.resample)
+        findings.append(finding("E-LBL-03", WARNING, where=where, found="no mask file"))
+    return findings + _check_case(where, scan.files, seen, every if scan.label_values else None, resample=scan.resample)
 
 
 def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[Finding]:
@@ -164,16 +164,16 @@ def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[
     >>> check_list("list.json", folder)  # nothing to find
     []
     """
-    found: list[Finding] = []
-    with _caught(found):
+    findings: list[Finding] = []
+    with _caught(findings):
         read_datalist(path)
-    if found or dataset_dir is None:
-        return found
+    if findings or dataset_dir is None:
+        return findings
     seen = dict[str, str]()
-    for where, scan in _listed(Path(path), dataset_dir, found):
+    for where, scan in _listed(Path(path), dataset_dir, findings):
         about = _check_case(where, scan.files, seen, scan.label_values, resample=scan.resample)
-        found += [replace(one, case=_title(scan)) for one in about]
-    return found
+        findings += [replace(item, case=_title(scan)) for item in about]
+    return findings
 
 
 def _listed(path: Path, dataset_dir: str | Path, found: list[Finding]) -> Iterator[tuple[str, Scan]]:
@@ -194,7 +194,7 @@ def _listed(path: Path, dataset_dir: str | Path, found: list[Finding]) -> Iterat
             flat: list[dict[str, Any]] = []
             with _caught(about):
                 flat += load_entries(part, dataset_dir, section=section, keys=keys, need_label=LABEL in entry)
-            found += [replace(one, case=_title(scan)) for one in about]
+            found += [replace(item, case=_title(scan)) for item in about]
             for files in flat:
                 scan.files = {key: Path(files[key]) for key in (*keys, LABEL) if key in files}
                 scan.label_values, scan.resample = files.get(LABEL_VALUES), files.get("resample", False)
@@ -205,32 +205,32 @@ def _check_case(
     where: str, files: Mapping[str, Path], seen: dict[str, str], label_values: Sequence[int] | None, *, resample: bool
 ) -> list[Finding]:
     images: dict[str, Image] = {}
-    found: list[Finding] = []
+    findings: list[Finding] = []
     chief = next((key for key in MODALITIES if key in files), "ct")
     for key, path in files.items():
         try:
             image, about = inspect_image(path, kind=key, where=where, label_values=label_values)
         except IslesError as error:
-            found.append(as_finding(error))
+            findings.append(as_finding(error))
             continue
-        found += about
+        findings += about
         if image is None:
             continue
         images[key] = image
         if key == LABEL and not about and not image.data.any():
-            found.append(finding("E-LBL-02", WARNING, where=where, found="0 lesion voxels"))
+            findings.append(finding("E-LBL-02", WARNING, where=where, found="0 lesion voxels"))
         if key == chief and seen.setdefault(image.sha256, where) != where:
-            found.append(
+            findings.append(
                 finding("E-LIST-14", WARNING, where=where, found=f"byte for byte the file of {seen[image.sha256]}")
             )
-    found += unmeasured_findings(images, case=where)
+    findings += unmeasured_findings(images, case=where)
     first = images.get(chief) or next(iter(images.values()), None)
     name = next((key for key, image in images.items() if image is first), chief)
     for key, image in images.items():
         if first is not None and image is not first and not resample:
-            with _caught(found):
+            with _caught(findings):
                 require_same_grid({name: first, key: image}, case=where)
-    return found
+    return findings
 
 
 @contextmanager

@@ -186,9 +186,9 @@ def make_datalist(
     layout = find_layout(folder)
     target = chosen_target(layout, target)
     left_out: list[Finding] | None = None if strict else []
-    found: dict[str, Any] = {"subjects": table, "target": target, "left_out": left_out}
-    testing = find_cases(folder, section=TESTING, **found)
-    training, volumes = _readable(find_cases(folder, section=TRAINING, **found), layout, left_out)
+    result: dict[str, Any] = {"subjects": table, "target": target, "left_out": left_out}
+    testing = find_cases(folder, section=TESTING, **result)
+    training, volumes = _readable(find_cases(folder, section=TRAINING, **result), layout, left_out)
     if left_out and not training and not testing:
         refuse(left_out)
     named, grouping = _grouping(folder, table, training, layout)
@@ -206,7 +206,7 @@ def make_datalist(
         "training": [_entry(case, named[case.name], folder, fold) for case, fold in zip(training, chosen, strict=True)],
         "test": [_entry(case, case.subject, folder, None) for case in testing],
     }
-    content |= {"left_out": [vars(one) for one in left_out]} if left_out else {}
+    content |= {"left_out": [vars(item) for item in left_out]} if left_out else {}
     require_sound(content, str(folder))
     return content
 
@@ -261,8 +261,8 @@ def find_data_list(
     """
     if data_list is None:
         content = make_datalist(dataset_dir, folds=folds, seed=seed, target=target, strict=strict)
-        for one in content.get("left_out", []):
-            log.warning("left out of the data list: %s", remark_lines([Finding(**one)])[0])
+        for item in content.get("left_out", []):
+            log.warning("left out of the data list: %s", remark_lines([Finding(**item)])[0])
     else:
         content = read_datalist(data_list)
         require_same_target(content, target, data_list)
@@ -332,8 +332,8 @@ def tell_few_lesions(masked: Sequence[str], volumes_ml: Sequence[float]) -> None
     """Add a remark when none of the training masks, or at most a tenth of them, holds a lesion."""
     hold = sum(volume > 0 for volume in volumes_ml)
     if masked and hold < max(1, MIN_LESION_SHARE * len(masked)):
-        found = f"{hold} of {len(masked)} training masks hold a lesion"
-        tell(finding("E-LBL-11", WARNING, where="training", found=found))
+        result = f"{hold} of {len(masked)} training masks hold a lesion"
+        tell(finding("E-LBL-11", WARNING, where="training", found=result))
 
 
 def _entry(case: Case, subject: str, folder: Path, fold: int | None) -> dict[str, object]:

@@ -82,10 +82,10 @@ def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
     root = Path(folder).absolute()
     scans: dict[tuple[str, str, str], Scan] = {}
     for path in walk(root):
-        found = key_of(path.name)
-        if found is None:
+        result = key_of(path.name)
+        if result is None:
             continue
-        before, key = found
+        before, key = result
         section = section_in(root, path)
         person = _SUBJECT.match(before)
         home = "" if person else str(path.parent)
@@ -125,8 +125,8 @@ def dicom_folders(root: Path) -> list[Path]:
     names = {place.name for place in whose}
     copies = [place.name for place in whose if (match := _COPY.match(place.name)) and match[1] in names]
     if copies:
-        told = f"{len(copies)} folders of copies and maps, such as {copies[0]}"
-        tell(finding("E-LIST-15", WARNING, where=str(root), found=told))
+        remarks = f"{len(copies)} folders of copies and maps, such as {copies[0]}"
+        tell(finding("E-LIST-15", WARNING, where=str(root), found=remarks))
     own = [place for place in whose if place.name not in copies]
     if len(own) == 1 or (not copies and len(set(whose.values())) == 1):
         below = dicom_folders(own[0]) if len(own) == 1 else [root]

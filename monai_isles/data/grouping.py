@@ -38,7 +38,7 @@ def read_subjects(
     path = Path(path)
     exact = {(section, plain_name(name)): (section, name) for section, name in cases}
     times = Counter((section, _loose(name)) for section, name in cases)
-    loose = {key: one for one in cases if times[key := (one[0], _loose(one[1]))] == 1}
+    loose = {key: case for case in cases if times[key := (case[0], _loose(case[1]))] == 1}
     table: dict[tuple[str, str], str] = {}
     absent: list[str] = []
     for row in _rows(path):
@@ -101,8 +101,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
     columns, *rows = list(csv.reader(lines, delimiter=separator)) or [[]]
     columns = [column.strip().lower() for column in columns]
     if not {"case", "subject"} <= set(columns):
-        found, fix = f"columns {', '.join(columns) or 'none'}", "name the columns case,subject,section"
-        raise refused("E-LIST-09", where=str(path), found=found, fix=fix)
+        result, fix = f"columns {', '.join(columns) or 'none'}", "name the columns case,subject,section"
+        raise refused("E-LIST-09", where=str(path), found=result, fix=fix)
     return [dict(zip(columns, (field.strip() for field in row), strict=False)) for row in rows]
 
 

@@ -41,8 +41,8 @@ class InputRow:
     def __repr__(self) -> str:
         made = "" if self.plain else "pseudo-DWI from "
         beside = ", beside the maps" if self.with_maps else ""
-        said = f" ({self.note})" if self.note else ""
-        return f"{self.name}: segmented from {made}{', '.join(self.channels)}{beside}{said}"
+        text = f" ({self.note})" if self.note else ""
+        return f"{self.name}: segmented from {made}{', '.join(self.channels)}{beside}{text}"
 
     @property
     def targets(self) -> list[str]:

@@ -125,7 +125,7 @@ def _word(path: Path, content: Mapping, key: str) -> str | None:
 def _values(path: Path, values: object) -> tuple[int, ...] | None:
     if values is None:
         return None
-    if not isinstance(values, list) or not values or not all(type(one) is int and one > 0 for one in values):
+    if not isinstance(values, list) or not values or not all(type(value) is int and value > 0 for value in values):
         raise _wrong(path, "label_values", f"{str(values)[:40]!r}, a list of whole numbers above 0 wanted")
     return tuple(values)
 
@@ -322,8 +322,8 @@ def find_cases(
     layout, scans = scan_layout(folder, target)
     if layout is DICOM:
         named = ", ".join(scan.name for scan in scans[:6])
-        found, fix = f"{len(scans)} DICOM studies: {named}", "give DICOM to monai-isles predict-series or perfusion"
-        raise refused("E-LIST-01", where=str(folder), found=found, fix=fix)
+        result, fix = f"{len(scans)} DICOM studies: {named}", "give DICOM to monai-isles predict-series or perfusion"
+        raise refused("E-LIST-01", where=str(folder), found=result, fix=fix)
     wanted = layout.channels if keys is None else keys
     if left_out is None:
         require_whole(scans, folder, wanted)
@@ -341,7 +341,7 @@ def _marks(name: str) -> list[str]:
     """Return the layouts that a file name indicates; ``isles2015`` for names that SISS and SPES share."""
     word = releases.word_of(name)
     if word is None:
-        return ["folder"] if (found := plain.key_of(name)) and found[1] != "label" else []
+        return ["folder"] if (result := plain.key_of(name)) and result[1] != "label" else []
     if word.startswith("CT"):
         return [CT.name]
     own = {SISS.name: _ONLY_SISS, SPES.name: _ONLY_SPES, MR_PERFUSION.name: _ONLY_2017}

@@ -126,11 +126,11 @@ def _provide(path: Path, sha256: str | None, case: str) -> None:
         mirror = cast(Path, _mirror_of(path))
         publish(path, lambda tmp: _get(f"{source}/{path.relative_to(mirror).as_posix()}", tmp, case))
         _trim(mirror.parent.parent, keep=path.parent.parent)
-    found = sha256_of(path) if sha256 is not None and path.is_file() else None
-    if found is not None and sha256 is not None and found != sha256.lower():
+    result = sha256_of(path) if sha256 is not None and path.is_file() else None
+    if result is not None and sha256 is not None and result != sha256.lower():
         if source is not None:
             path.unlink()
-        raise refused("E-LIST-72", where=f"{case}: {path.name}", found=f"SHA-256 {found}, the list has {sha256}")
+        raise refused("E-LIST-72", where=f"{case}: {path.name}", found=f"SHA-256 {result}, the list has {sha256}")
 
 
 def _get(url: str, target: Path, case: str) -> None:

@@ -85,31 +85,31 @@ def require_slab(path: Path, slab_mm: float | None) -> float | None:
     return slab_mm
 
 
-def _nifti(path: Path, asked: Asked) -> SeriesInput:
+def _nifti(path: Path, request: Asked) -> SeriesInput:
     if path.name.lower().endswith(NIFTI_ENDS) and path.is_file():
         header = read_header(path)
         if header.frames is None:
             raise _single(path, header.shape)
-    image, found = inspect_image(path, kind="ctp", judge_time=asked is None)
-    refuse(found)
+    image, result = inspect_image(path, kind="ctp", judge_time=request is None)
+    refuse(result)
     assert image is not None  # there is one where nothing was refused
-    clock = nifti_clock(path, len(image.data), asked)
+    clock = nifti_clock(path, len(image.data), request)
     like = Image(image.data[0], *(getattr(image, name) for name in _GRID))
-    remarks = (*clock.remarks, *(f"{one.fault}: {one.found}" for one in found))
+    remarks = (*clock.remarks, *(f"{item.fault}: {item.found}" for item in result))
     return SeriesInput(image.data, clock.times_s[0], like, "nifti", clock.source, remarks)
 
 
-def _dicom(path: Path, asked: Asked, series: str | None, slab_mm: float | None) -> SeriesInput:
+def _dicom(path: Path, request: Asked, series: str | None, slab_mm: float | None) -> SeriesInput:
     from monai_isles.dicom.read import read_series
 
-    return dicom_input(read_series(path, kind="ctp", asked=asked, series_uid=series, slab_mm=slab_mm), path)
+    return dicom_input(read_series(path, kind="ctp", asked=request, series_uid=series, slab_mm=slab_mm), path)
 
 
 def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:
     """Return a DICOM series as a perfusion series; results like it are stored in the slices' own voxel order."""
     first, native = series.array[0], series.native_affine
     like = Image(first, series.affine, series.spacing_mm, path, "", native, from_ras(first, native).shape)
-    remarks = tuple(f"{one.fault}: {one.found}" for one in series.findings if one.code not in _OF_THE_FOLDER)
+    remarks = tuple(f"{item.fault}: {item.found}" for item in series.findings if item.code not in _OF_THE_FOLDER)
     times, source = np.asarray(series.times_s, float), series.source.times_from
     return SeriesInput(series.array, times, like, "dicom", source, remarks, series.source.tube_kv)
 
@@ -183,20 +183,20 @@ def no_case(folder: Path) -> IslesError:
 def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> list[tuple[Scan, Finding]]:
     """Return one finding for each unusable case: a duplicate name or modality, a missing key."""
     times = Counter((scan.section, scan.name) for scan in scans)
-    found = []
+    findings = []
     for scan in scans:
         where, lack = f"{scan.section} {scan.name}", scan.lacking(keys)
         if scan.fault is not None:
-            found.append((scan, as_finding(scan.fault)))
+            findings.append((scan, as_finding(scan.fault)))
         elif times[scan.section, scan.name] > 1:
-            found.append(
+            findings.append(
                 (scan, finding("E-LIST-11", ERROR, where=where, found=f"{times[scan.section, scan.name]} cases"))
             )
         elif scan.doubled:
-            found.append((scan, finding("E-LIST-13", ERROR, where=where, found=", ".join(scan.doubled))))
+            findings.append((scan, finding("E-LIST-13", ERROR, where=where, found=", ".join(scan.doubled))))
         elif lack:
-            found.append((scan, finding("E-LIST-02", ERROR, where=where, found=f"no {', '.join(lack)}")))
-    return [(scan, replace(one, case=scan.name)) for scan, one in found]
+            findings.append((scan, finding("E-LIST-02", ERROR, where=where, found=f"no {', '.join(lack)}")))
+    return [(scan, replace(item, case=scan.name)) for scan, item in findings]
 
 
 def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> None:

@@ -104,8 +104,8 @@ def _entry_fault(entry: object) -> str | None:
 
 def _checksums(value: object) -> bool:
     return isinstance(value, dict) and all(
-        key in PATH_KEYS and isinstance(one, str) and len(one) == 64 and set(one.lower()) <= set("0123456789abcdef")
-        for key, one in value.items()
+        key in PATH_KEYS and isinstance(item, str) and len(item) == 64 and set(item.lower()) <= set("0123456789abcdef")
+        for key, item in value.items()
     )
 
 

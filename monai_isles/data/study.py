@@ -35,7 +35,9 @@ AIR_HU = -1024.0
 _HEAD_HU, _LEAST_SHARE = -200.0, 0.99
 
 
-def ct_on_grid(plain: Image, like: Image, *, asked: bool, one_frame: bool) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def ct_on_grid(
+    plain: Image, like: Image, *, request: bool, one_frame: bool
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Return the plain CT (H, W, D) on the grid of the series, None if it is not used, and the remarks about it.
 
     On another grid it is resampled (linear, air outside) if the user requests it or if both share a DICOM frame of
@@ -50,17 +52,17 @@ def ct_on_grid(plain: Image, like: Image, *, asked: bool, one_frame: bool) -> tu
     if same_shape and displacement(like.affine, plain.affine, plain.grid_shape).vox < SAME_GRID_VOX:
         return plain.data, ()
     apart = corners_apart_mm(like.affine, like.grid_shape, plain.affine, plain.grid_shape)
-    told = f"the plain CT lies on another grid (field-of-view corners {apart:.4g} mm apart)"
-    if not (asked or one_frame):
+    remarks = f"the plain CT lies on another grid (field-of-view corners {apart:.4g} mm apart)"
+    if not (request or one_frame):
         why = "nobody asked to resample it and no frame of reference says that it is in register"
-        return None, (f"{told} and was not used: {why}",)
+        return None, (f"{remarks} and was not used: {why}",)
     moved, inside = _resampled(plain, like)
     head = like.data > _HEAD_HU
     share = float(inside[head].mean() if head.any() else inside.mean())
     if share < _LEAST_SHARE:
-        return None, (f"{told} and was not used: it covers {100 * share:.0f} % of the head in the series",)
+        return None, (f"{remarks} and was not used: it covers {100 * share:.0f} % of the head in the series",)
     reason = "both have one frame of reference" if one_frame else "as asked"
-    return moved, (f"{told} and was resampled: {reason}",)
+    return moved, (f"{remarks} and was resampled: {reason}",)
 
 
 def _resampled(plain: Image, like: Image) -> tuple[np.ndarray, np.ndarray]:
@@ -164,8 +166,8 @@ def study_places(path: str | Path) -> list[StudyPlace]:
     images = sorted(p for p in path.iterdir() if p.is_file() and IMAGE.search(p.name) and not p.name.startswith("."))
     if images:
         return [_in_folder(path, images)]
-    if found := _in_data_set(path):
-        return found
+    if result := _in_data_set(path):
+        return result
     return [StudyPlace(folder, folder) for folder in dicom_folders(path)]
 
 
@@ -191,22 +193,22 @@ def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> d
         IslesError: ``E-SCAN-03``.
     Source: ours; ``tests/data/test_study.py``.
     """
-    found: list[tuple[str, StudyFiles | Record]] = []
+    results: list[tuple[str, StudyFiles | Record]] = []
     for path in paths:
         try:
             places = study_places(path)
         except FAULTS as error:
-            found.append(("", failed(error)))
+            results.append(("", failed(error)))
             continue
         for place in places:
             try:
-                found.append((place.name, _study(place, series)))
+                results.append((place.name, _study(place, series)))
             except FAULTS as error:
-                found.append((place.name, failed(error)))
-    names = iter(name_studies([one for _, one in found if isinstance(one, StudyFiles)]))
+                results.append((place.name, failed(error)))
+    names = iter(name_studies([result for _, result in results if isinstance(result, StudyFiles)]))
     return {
-        next(names) if isinstance(one, StudyFiles) else name or f"study {number}": one
-        for number, (name, one) in enumerate(found, start=1)
+        next(names) if isinstance(result, StudyFiles) else name or f"study {number}": result
+        for number, (name, result) in enumerate(results, start=1)
     }
 
 
@@ -254,7 +256,7 @@ def read_study(
         plain, other = (read_image(study.plain, kind="ct"), "") if nifti else _read_volume(study)
     one_frame = frame != "" and frame == other
     ct, notes = ct_on_grid(plain, series.like, asked=resample, one_frame=one_frame)
-    told = [f"plain CT: {one.fault}: {one.found}" for one in remarks if one.code in _REPAIRED]
+    told = [f"plain CT: {remark.fault}: {remark.found}" for remark in remarks if remark.code in _REPAIRED]
     return StudyImages(series, ct, slices, (*notes, *told))
 
 
@@ -286,9 +288,9 @@ def _in_folder(path: Path, images: list[Path]) -> StudyPlace:
     except IslesError as error:
         return StudyPlace(path, path, fault=error)
     if len(series) != 1:
-        found = f"{len(series)} NIfTI files with time among {len(images)}"
-        return StudyPlace(path, path, fault=refused("E-SCAN-02", where=str(path), found=found))
-    plain = next((one for one in images if one != series[0] and (key_of(one.name) or ("", ""))[1] == "ct"), None)
+        result = f"{len(series)} NIfTI files with time among {len(images)}"
+        return StudyPlace(path, path, fault=refused("E-SCAN-02", where=str(path), found=result))
+    plain = next((item for item in images if item != series[0] and (key_of(item.name) or ("", ""))[1] == "ct"), None)
     return StudyPlace(series[0], path, plain=plain)
 
 
@@ -302,8 +304,8 @@ def _in_data_set(path: Path) -> list[StudyPlace]:
     if layout is not DICOM and any("ctp" in scan.files for scan in scans):
         return [_of_scan(scan, path) for scan in scans]
     folders = dict.fromkeys(file.parent for file in files)
-    found = [_in_folder(folder, [file for file in files if file.parent == folder]) for folder in folders]
-    return [one for one in found if one.fault is None or not one.fault.found.startswith("0 ")]
+    results = [_in_folder(folder, [file for file in files if file.parent == folder]) for folder in folders]
+    return [result for result in results if result.fault is None or not result.fault.found.startswith("0 ")]
 
 
 def _of_scan(scan: Scan, path: Path) -> StudyPlace:
@@ -317,11 +319,11 @@ def _of_scan(scan: Scan, path: Path) -> StudyPlace:
 def _dicom(path: Path, series: str | None) -> StudyFiles:
     from monai_isles.dicom.read import find_series
 
-    found = [one for one in find_series(path) if one.usable]
-    dynamic = [one for one in found if one.kind == "ctp" and series in (None, one.uid, one.number)]
-    still = [one for one in found if one.kind == "ct" and dynamic and one.study_uid == dynamic[0].study_uid]
+    results = [item for item in find_series(path) if item.usable]
+    dynamic = [item for item in results if item.kind == "ctp" and series in (None, item.uid, item.number)]
+    still = [item for item in results if item.kind == "ct" and dynamic and item.study_uid == dynamic[0].study_uid]
     plain = still[0] if len(still) == 1 else None
-    files = [file for one in (*dynamic, *([plain] if plain else [])) for file in one.files]
+    files = [file for item in (*dynamic, *([plain] if plain else [])) for file in item.files]
     name = _plain_name(path)
     if files and _names_patient(name, files[0]):
         name = "study_" + hashlib.sha256(dynamic[0].uid.encode()).hexdigest()[:10]
@@ -331,21 +333,21 @@ def _dicom(path: Path, series: str | None) -> StudyFiles:
 
 
 def _read_dicom(
-    path: Path, asked: Asked, uid: str | None, slab_mm: float | None
+    path: Path, request: Asked, uid: str | None, slab_mm: float | None
 ) -> tuple[SeriesInput, tuple[Path, ...], str]:
     from monai_isles.dicom.read import read_series
 
-    found = read_series(path, kind="ctp", asked=asked, series_uid=uid, slab_mm=require_slab(path, slab_mm))
-    slices = tuple(dict.fromkeys(file for file, _ in found.source.slices))
-    return dicom_input(found, path), slices, found.source.frame_of_reference_uid
+    series = read_series(path, kind="ctp", asked=request, series_uid=uid, slab_mm=require_slab(path, slab_mm))
+    slices = tuple(dict.fromkeys(file for file, _ in series.source.slices))
+    return dicom_input(series, path), slices, series.source.frame_of_reference_uid
 
 
 def _read_volume(study: StudyFiles) -> tuple[Image, str]:
     from monai_isles.dicom.read import read_series
 
-    found = read_series(study.series, series_uid=study.plain)
-    image = Image(found.array, found.affine, found.spacing_mm, study.path, "", found.affine, found.array.shape)
-    return image, found.source.frame_of_reference_uid
+    series = read_series(study.series, series_uid=study.plain)
+    image = Image(series.array, series.affine, series.spacing_mm, study.path, "", series.affine, series.array.shape)
+    return image, series.source.frame_of_reference_uid
 
 
 def _names_patient(name: str, file: Path) -> bool:

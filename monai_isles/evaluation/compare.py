@@ -34,16 +34,16 @@ def compare_methods(
         pairs: a method and its comparator; differences are the first minus the second.
     Source: Holm 1979, Scandinavian Journal of Statistics 6:65; ``tests/evaluation/test_compare.py``.
     """
-    found: list[dict[str, Any]] = [
+    results: list[dict[str, Any]] = [
         {"row": name, "against": other,
          **compare_rows(rows[other], rows[name], metric=metric, resamples=resamples, seed=seed)}
         for name, other in pairs for metric in metrics
     ]  # fmt: skip
     for unit in ("cases", "subjects"):
         for kind in PS:
-            for one, p in zip(found, holm([one[unit][kind] for one in found]), strict=True):
-                one[unit][f"{kind}_holm"] = p
-    return found
+            for result, p in zip(results, holm([result[unit][kind] for result in results]), strict=True):
+                result[unit][f"{kind}_holm"] = p
+    return results
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
@@ -104,19 +104,19 @@ def compare_rows(
 
 def _tests(difference: np.ndarray) -> dict[str, Any]:
     n = int(difference.size)
-    found: dict[str, Any] = {"n": n, "mean": None, "sd": None, "t": None, "p_t": None, "w": None, "p_wilcoxon": None}
+    result: dict[str, Any] = {"n": n, "mean": None, "sd": None, "t": None, "p_t": None, "w": None, "p_wilcoxon": None}
     if n:
-        found["mean"] = float(difference.mean())
+        result["mean"] = float(difference.mean())
     if n < 2:
-        return found
-    found["sd"] = float(difference.std(ddof=1))
+        return result
+    result["sd"] = float(difference.std(ddof=1))
     if np.ptp(difference) > 1e-12:
         t = stats.ttest_1samp(difference, 0.0)
-        found |= {"t": float(t.statistic), "p_t": float(t.pvalue)}
+        result |= {"t": float(t.statistic), "p_t": float(t.pvalue)}
     if np.ptp(difference) > 1e-12 or abs(difference[0]) > 1e-12:
         w = stats.wilcoxon(difference)
-        found |= {"w": float(w.statistic), "p_wilcoxon": float(w.pvalue)}
-    return found
+        result |= {"w": float(w.statistic), "p_wilcoxon": float(w.pvalue)}
+    return result
 
 
 def _interval(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> list[float] | None:

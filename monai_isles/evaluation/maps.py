@@ -73,21 +73,21 @@ def summarise_maps(rows: Sequence[Row]) -> dict[str, Any] | None:
     if not mapped:
         return None
     curve: Reliability = sum((row[_CURVE] for row in mapped[1:]), mapped[0][_CURVE])
-    found: dict[str, Any] = {"n": len(mapped), "voxels": int(curve.voxels.sum())}
-    found |= {"ece": _number(curve.ece()), "ace": _number(curve.ace()), "curve": curve.curve()}
-    found |= {f"{name}_by_case": _over_cases(mapped, name) for name in ("ece", "ace", "brier")}
+    result: dict[str, Any] = {"n": len(mapped), "voxels": int(curve.voxels.sum())}
+    result |= {"ece": _number(curve.ece()), "ace": _number(curve.ace()), "curve": curve.curve()}
+    result |= {f"{name}_by_case": _over_cases(mapped, name) for name in ("ece", "ace", "brier")}
     levels = [row[_LEVELS] for row in mapped if _LEVELS in row]
     if levels:
         names = ("uncertainty_auroc", "uncertainty_right", "uncertainty_wrong")
-        found["uncertainty"] = {name: _over_cases(mapped, name) for name in names}
-        found["uncertainty"]["levels"] = _levels(np.sum(levels, axis=0))
+        result["uncertainty"] = {name: _over_cases(mapped, name) for name in names}
+        result["uncertainty"]["levels"] = _levels(np.sum(levels, axis=0))
     held = [
         float(row["lesion_ml_low"]) <= float(row["lesion_ml_ref"]) <= float(row["lesion_ml_high"])
         for row in mapped
         if math.isfinite(float(row["lesion_ml_low"]))
     ]
-    found["interval"] = {"n": len(held), "holds_reference": sum(held)}
-    return found
+    result["interval"] = {"n": len(held), "holds_reference": sum(held)}
+    return result
 
 
 def _read(path: Path, kind: str | None, ref: Image, case: str) -> np.ndarray:

@@ -57,7 +57,7 @@ def find_references(
     else:
         cases = [Case(name, name, label=path) for name, path in find_masks(ref_dir).items()]
     if left_out is not None and faults:
-        left_out |= {one.case: as_error(one) for one in faults}
+        left_out |= {fault.case: as_error(fault) for fault in faults}
     if not cases:
         refuse(faults or [])
         raise refused("E-EVAL-05", where=str(ref_dir), found="no case with a lesion mask")
@@ -95,8 +95,8 @@ def find_predictions(
     unasked = sorted(set(masks) - names)
     if missing and not allow_missing:
         if left_out is None or len(missing) == len(cases):
-            found = f"{len(missing)} of {len(cases)} cases without a mask: {', '.join(missing)}"
-            raise refused("E-EVAL-06", where=str(pred_dir), found=found)
+            result = f"{len(missing)} of {len(cases)} cases without a mask: {', '.join(missing)}"
+            raise refused("E-EVAL-06", where=str(pred_dir), found=result)
         left_out |= {name: refused("E-EVAL-06", where=f"{pred_dir}: {name}", found="no mask") for name in missing}
         return {case.name: masks[case.name] for case in cases if case.name in masks}, unasked
     return {case.name: masks.get(case.name) for case in cases}, unasked
@@ -135,13 +135,13 @@ def find_masks(folder: Path) -> dict[str, Path]:
     Raises:
         IslesError: ``E-EVAL-07`` two files for one case.
     """
-    found: dict[str, Path] = {}
+    result: dict[str, Path] = {}
     for item in sorted(folder.iterdir()) if folder.is_dir() else []:
         for name, path in _masks_of(item):
-            if name in found:
-                raise _doubled(name, found[name], path)
-            found[name] = path
-    return found
+            if name in result:
+                raise _doubled(name, result[name], path)
+            result[name] = path
+    return result
 
 
 def _masks_of(item: Path) -> list[tuple[str, Path]]:

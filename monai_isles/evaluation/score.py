@@ -125,7 +125,7 @@ def score_cases(
     alone = getattr(mask_of, "alone", lambda name: mask_of)
     tasks = [Task(case.name, (case, alone(case.name), method, connectivity)) for case in cases]
     records = run_cases(_scored, tasks, **place, title=f"scoring {method}")
-    faults = [(name, one.get("fault") or _unscored(name, one)) for name, one in records.items() if "row" not in one]
+    faults = [(name, item.get("fault") or _unscored(name, item)) for name, item in records.items() if "row" not in item]
     if left_out is not None and len(faults) < len(cases):
         left_out |= dict(faults)
     elif len(faults) == 1:
@@ -144,8 +144,8 @@ def _scored(task: Task) -> Record:
 
 
 def _unscored(name: str, record: Record) -> IslesError:
-    said = str(record["error"]).splitlines()
-    return refused("E-EVAL-50", where=name, found=" ".join(said))
+    text = str(record["error"]).splitlines()
+    return refused("E-EVAL-50", where=name, found=" ".join(text))
 
 
 def _row(case: Case, mask_of: Masks, method: str, connectivity: int) -> dict[str, object]:

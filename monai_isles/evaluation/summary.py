@@ -87,9 +87,9 @@ def _more(method: Mapping) -> list[str]:
         lines.append(f"panoptic quality {_cell(method['metrics']['lesion_pq'], 3)}")
     strata = method.get("strata") or {}
     sized = [
-        f"{size} {_plain(one['metrics']['dsc']['mean'], 3)} (n {one['n']}, {one['empty_predictions']} predicted empty)"
-        for size, one in strata.items()
-        if one["n"]
+        f"{size} {_plain(row['metrics']['dsc']['mean'], 3)} (n {row['n']}, {row['empty_predictions']} predicted empty)"
+        for size, row in strata.items()
+        if row["n"]
     ]
     lines += [f"DSC by size of the reference: {', '.join(sized)}"] if sized else []
     agreement = method.get("bland_altman")
@@ -174,16 +174,16 @@ def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> d
 
 
 def _strata(rows: Sequence[Row], resamples: int, seed: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name in STRATA:
         own = [row for row in rows if size_stratum(float(row["lesion_ml_ref"])) == name]
         subjects = [str(row["subject"]) for row in own]
-        found[name] = _counts(own, subjects)
+        result[name] = _counts(own, subjects)
         if own:
             draws = _draws(subjects, resamples, seed)
             columns = {key: np.array([float(row[key]) for row in own]) for key in BY_SIZE}
-            found[name]["metrics"] = {key: _statistics(values, draws) for key, values in columns.items()}
-    return found
+            result[name]["metrics"] = {key: _statistics(values, draws) for key, values in columns.items()}
+    return result
 
 
 def _counts(rows: Sequence[Row], subjects: Sequence[str]) -> dict[str, int]:

@@ -46,14 +46,14 @@ class Calibration:
             IslesError: ``E-INF-16`` no file, no such content, or numbers that make no sense.
         """
         try:
-            found = cls(**json.loads(Path(path).read_text(encoding="utf-8")))
-            numbers = [found.temperature, found.shift, found.level, *found.lesions]
-            numbers += [float(group[end]) for group in found.volume for end in ("low", "high")]
-            if not (all(map(math.isfinite, numbers)) and found.temperature > 0):
-                raise ValueError(f"temperature {found.temperature}, shift {found.shift}")
+            result = cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+            numbers = [result.temperature, result.shift, result.level, *result.lesions]
+            numbers += [float(group[end]) for group in result.volume for end in ("low", "high")]
+            if not (all(map(math.isfinite, numbers)) and result.temperature > 0):
+                raise ValueError(f"temperature {result.temperature}, shift {result.shift}")
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise refused("E-INF-16", where=str(path), found=f"{type(error).__name__}: {error}") from error
-        return found
+        return result
 
     def record(self) -> dict[str, Any]:
         """Return the content of the file."""

@@ -109,7 +109,7 @@ def case_ischaemia(
     if not (entry.get("cbf") and entry.get("tmax")):
         return None
     case = read_perfusion_case(entry, maps=[key for key in MEASURED_MAPS if entry.get(key)])
-    found = ischaemia(
+    result = ischaemia(
         case.cbf,
         case.tmax_s,
         case.brain,
@@ -121,7 +121,7 @@ def case_ischaemia(
         cbv=case.cbv,
         left=case.left,
     )
-    return found, case.midline
+    return result, case.midline
 
 
 def perfusion_block(entry: Mapping[str, object], settings: Mapping[str, Any] | None = None) -> dict[str, object] | None:
@@ -136,7 +136,7 @@ def perfusion_block(entry: Mapping[str, object], settings: Mapping[str, Any] | N
     cuts = {"core_rcbf": CORE_CUT, "delay_s": HYPOPERFUSED_S, "min_cluster_ml": MIN_CLUSTER_ML}
     cuts |= {name: float(value) for name, value in (settings or {}).items() if name in cuts}
     try:
-        found = case_ischaemia(entry, **cuts)
+        result = case_ischaemia(entry, **cuts)
     except IslesError as error:
         return {"not_computed": f"{error.code}: {error.fault} ({error.found})", **cuts}
-    return None if found is None else {**found[0].record(), **cuts, "midline": found[1]}
+    return None if result is None else {**result[0].record(), **cuts, "midline": result[1]}

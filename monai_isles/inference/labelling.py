@@ -56,8 +56,8 @@ class LoadStudyd(Transform):
         with TemporaryDirectory(prefix="monai-isles-") as aside:
             paths = self._study(source) if source.is_dir() else self._channels(source, Path(aside))
             loaded = LoadVerifiedd([*self.names, *self.optional, LABEL], allow_missing_keys=True)(entry | paths)
-        for one in paths:
-            loaded[one].meta["filename_or_obj"] = str(source)
+        for path in paths:
+            loaded[path].meta["filename_or_obj"] = str(source)
         return out | loaded
 
     def _study(self, folder: Path) -> dict[str, str]:

@@ -81,7 +81,9 @@ class WholeSliceInferer(Inferer):
         network = self._compiled.get(network, network)
         half = torch.autocast(plain.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(), half:
-            volumes = [self._slices(one, network) if self.flat else self._forward(one[None], network) for one in plain]
+            volumes = [
+                self._slices(item, network) if self.flat else self._forward(item[None], network) for item in plain
+            ]
         maps = [torch.cat(parts) for parts in zip(*volumes, strict=True)]
         nothing = torch.zeros_like(maps[0][:, :1])
         return WindowResult(maps[0], nothing, plain.shape[-1], dict(zip(self.extras, maps[1:], strict=True)))

@@ -267,12 +267,12 @@ class StepSlidingWindowInferer(Inferer):
             # The caller's random state is left as it was.
             stack.enter_context(torch.random.fork_rng(devices=_devices(plain)))
             torch.manual_seed(seed)
-            forms = [self._form(one, plain.device) for one in networks]
+            forms = [self._form(item, plain.device) for item in networks]
             noisy = forms if self.mc_passes > 1 else []
             dropout = [stack.enter_context(prediction_dropout(form, self.mc_rate, self.mc_alpha)) for form in noisy]
             members = list(zip(forms, dropout or [[]] * len(forms), strict=True))
-            one = self._whole if self.whole_slices else self._volume
-            results = [one(image, mask, members, seed) for image, mask in zip(plain, masks, strict=True)]
+            item = self._whole if self.whole_slices else self._volume
+            results = [item(image, mask, members, seed) for image, mask in zip(plain, masks, strict=True)]
         if self.masked:
             results = [_within(result, mask) for result, mask in zip(results, masks, strict=True)]
         return WindowResult(
@@ -293,12 +293,12 @@ class StepSlidingWindowInferer(Inferer):
         """Predict whole slices, and return the maps on the grid of the image."""
         box = brain_box(mask, [width // 2 for width in self.roi[:2]])
         block, inside = filled_up(image[:, *box], mask[box], max(getattr(form, "divisor", 1) for form, _ in members))
-        found = self._volume(block, inside, members, seed, roi=(*block.shape[1:3], 1))
-        sizes = [one.stop - one.start for one in box]
-        maps = [part.new_zeros(len(part), *image.shape[1:]) for part in (found.probability, found.uncertainty)]
-        for whole, part in zip(maps, (found.probability, found.uncertainty), strict=True):
+        result = self._volume(block, inside, members, seed, roi=(*block.shape[1:3], 1))
+        sizes = [item.stop - item.start for item in box]
+        maps = [part.new_zeros(len(part), *image.shape[1:]) for part in (result.probability, result.uncertainty)]
+        for whole, part in zip(maps, (result.probability, result.uncertainty), strict=True):
             whole[:, *box] = part[:, : sizes[0], : sizes[1]]
-        return WindowResult(maps[0], maps[1], found.windows)
+        return WindowResult(maps[0], maps[1], result.windows)
 
     def _volume(
         self,

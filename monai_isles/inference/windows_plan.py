@@ -188,8 +188,8 @@ def _touching(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int]) -
     for axis, (starts, width) in enumerate(zip(axes, roi, strict=True)):
         along = np.moveaxis(reached, axis, 0)
         reached = np.moveaxis(np.stack([along[a : a + width].any(axis=0) for a in starts]), 0, axis)
-    found = np.argwhere(reached)
-    return np.stack([starts[found[:, axis]] for axis, starts in enumerate(axes)], axis=1)
+    result = np.argwhere(reached)
+    return np.stack([starts[result[:, axis]] for axis, starts in enumerate(axes)], axis=1)
 
 
 def windows_at_once(network: nn.Module, window: Tensor, *, most: int, memory_mb: float) -> int:

@@ -193,15 +193,15 @@ class StrokeSegmentationLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         label = target[:, :1]
-        found = {
+        result = {
             "ce": lambda: lesion_weighted_ce(logits, label),
             "wce": lambda: lesion_weighted_ce(logits, label, self._weight(target)),
             "dice": lambda: squared_dice_loss(logits, label),
             "gd": lambda: HardnessAwareGDLoss(aware=False)(logits, label),
             "hgd": lambda: HardnessAwareGDLoss()(logits, label),
         }
-        first, *rest = (found[term]() for term in self.terms)
-        return sum(rest, start=first)
+        first, *remainder = (result[term]() for term in self.terms)
+        return sum(remainder, start=first)
 
     def _weight(self, target: Tensor) -> Tensor:
         if target.shape[1] < 2:

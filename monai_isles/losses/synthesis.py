@@ -41,7 +41,7 @@ def discriminator_ls_loss(real: Verdicts, fake: Verdicts) -> Tensor:
 def _mean_square(verdicts: Verdicts, goal: float) -> Tensor:
     if isinstance(verdicts, Tensor):
         return ((verdicts.float() - goal) ** 2).mean()
-    return torch.stack([_mean_square(one, goal) for one in verdicts]).mean()
+    return torch.stack([_mean_square(verdict, goal) for verdict in verdicts]).mean()
 
 
 ENCODER_TRAININGS = ("joint", "fixed", "true_dwi", "segmentation")
@@ -113,9 +113,9 @@ class SynthesisLoss(nn.Module):
         self.discriminator = _required(discriminator, kind, "gan" in kind, "discriminator")
 
     def extra_repr(self) -> str:
-        said = f"kind={self.kind!r}, gamma={self.gamma}, reading={self.reading!r}"
-        said += f", encoder_training={self.encoder_training!r}" if self.encoder is not None else ""
-        return said + (f", gan_weight={self.gan_weight}" if self.discriminator is not None else "")
+        text = f"kind={self.kind!r}, gamma={self.gamma}, reading={self.reading!r}"
+        text += f", encoder_training={self.encoder_training!r}" if self.encoder is not None else ""
+        return text + (f", gan_weight={self.gan_weight}" if self.discriminator is not None else "")
 
     def forward(
         self,
@@ -186,8 +186,8 @@ def verdicts(discriminator: nn.Module, image: Tensor, condition: Tensor | None) 
     channels = getattr(getattr(discriminator, "module", discriminator), "in_channels", image.shape[1])
     if condition is not None and channels > image.shape[1]:
         image = torch.cat([condition.to(image.dtype), image], dim=1)
-    found = discriminator(image)
-    return found[0] if isinstance(found, tuple) else found
+    result = discriminator(image)
+    return result[0] if isinstance(result, tuple) else result
 
 
 PARTS = ("segmenter", "generator", "extractor")

@@ -241,7 +241,7 @@ def fit_volume_errors(
     pred, ref = paired_volumes(pred_ml, ref_ml)
     while groups > 1 and conformal_ranks(pred.size // groups, level) is None:
         groups -= 1
-    order, found = np.argsort(pred, kind="stable"), []
+    order, result = np.argsort(pred, kind="stable"), []
     for number, own in enumerate(np.array_split(order, groups)):
         ranks = conformal_ranks(own.size, level)
         if ranks is None:
@@ -249,8 +249,8 @@ def fit_volume_errors(
         errors = np.sort(np.log1p(ref[own]) - np.log1p(pred[own]))
         low, high = (float(errors[rank - 1]) for rank in ranks)
         last = None if number == groups - 1 else float(pred[own].max())
-        found.append({"up_to_ml": last, "low": min(low, 0.0), "high": max(high, 0.0), "n": int(own.size)})
-    return found
+        result.append({"up_to_ml": last, "low": min(low, 0.0), "high": max(high, 0.0), "n": int(own.size)})
+    return result
 
 
 def fit_chance(features: np.ndarray, right: np.ndarray) -> list[float]:

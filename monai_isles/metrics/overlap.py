@@ -173,9 +173,9 @@ def lesion_f1(pred: np.ndarray, ref: np.ndarray, connectivity: int = 6) -> float
     pred_labels, n_pred = _labelled(pred, connectivity)
     ref_labels, n_ref = _labelled(ref, connectivity)
     shared = pred & ref
-    found = np.unique(ref_labels[shared]).size
+    result = np.unique(ref_labels[shared]).size
     false = n_pred - np.unique(pred_labels[shared]).size
-    return ratio(found, found + (false + n_ref - found) / 2, both_empty=n_pred + n_ref == 0)
+    return ratio(result, result + (false + n_ref - result) / 2, both_empty=n_pred + n_ref == 0)
 
 
 def matched_lesion_f1(pred: np.ndarray, ref: np.ndarray, iou: float = IOU_CUT, connectivity: int = 6) -> float:
@@ -197,8 +197,8 @@ def matched_lesion_f1(pred: np.ndarray, ref: np.ndarray, iou: float = IOU_CUT, c
     of_pred, of_ref, overlap = _overlaps(pred_labels, ref_labels, n_ref)
     near = overlap >= iou * (1 - 1e-12)
     graph = csr_array((np.ones(int(near.sum())), (of_pred[near], of_ref[near])), shape=(n_pred + 1, n_ref + 1))
-    found = int((maximum_bipartite_matching(graph, perm_type="column") >= 0).sum())
-    return ratio(2 * found, n_pred + n_ref, both_empty=n_pred + n_ref == 0)
+    result = int((maximum_bipartite_matching(graph, perm_type="column") >= 0).sum())
+    return ratio(2 * result, n_pred + n_ref, both_empty=n_pred + n_ref == 0)
 
 
 def panoptic_quality(pred: np.ndarray, ref: np.ndarray, connectivity: int = 6) -> float:

@@ -108,19 +108,19 @@ def bland_altman(pred_ml: Volumes, ref_ml: Volumes) -> dict[str, Any]:
     pred, ref = paired_volumes(pred_ml, ref_ml)
     n = int(pred.size)
     difference, middle = pred - ref, (pred + ref) / 2
-    found: dict[str, Any] = dict.fromkeys(("bias_ml", "sd_ml", "lower_ml", "upper_ml", "slope"))
-    found |= {"n": n, "bias_ci95": None}
+    result: dict[str, Any] = dict.fromkeys(("bias_ml", "sd_ml", "lower_ml", "upper_ml", "slope"))
+    result |= {"n": n, "bias_ci95": None}
     if n:
-        found["bias_ml"] = float(difference.mean())
+        result["bias_ml"] = float(difference.mean())
     if n > 1:
         bias, sd = float(difference.mean()), float(difference.std(ddof=1))
         half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
-        found |= {"sd_ml": sd, "lower_ml": bias - 1.96 * sd, "upper_ml": bias + 1.96 * sd}
-        found["bias_ci95"] = [bias - half, bias + half]
+        result |= {"sd_ml": sd, "lower_ml": bias - 1.96 * sd, "upper_ml": bias + 1.96 * sd}
+        result["bias_ci95"] = [bias - half, bias + half]
         spread = float(((middle - middle.mean()) ** 2).sum())
         if spread > 0:
-            found["slope"] = float(((middle - middle.mean()) * (difference - bias)).sum()) / spread
-    return found
+            result["slope"] = float(((middle - middle.mean()) * (difference - bias)).sum()) / spread
+    return result
 
 
 NO_LESION = "no lesion"

@@ -150,8 +150,8 @@ class Cascade(NetworkOfParts):
         self.divisor = self.first.divisor
 
     def forward(self, x: Tensor) -> Tensor:
-        found = self.first(x)
+        result = self.first(x)
         if not torch.jit.is_scripting():
             if "second" in self.frozen:
-                return found
-        return self.second(torch.cat([x, found.softmax(1)[:, 1:2]], dim=1))
+                return result
+        return self.second(torch.cat([x, result.softmax(1)[:, 1:2]], dim=1))

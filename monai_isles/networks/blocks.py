@@ -75,8 +75,8 @@ def initialise_(module: nn.Module, init: str) -> None:
 def require_sizes(code: str, network: nn.Module, **sizes: int) -> None:
     """Refuse a network of impossible sizes: fewer than two ``levels``, or less than one of anything else."""
     if any(size < (2 if name == "levels" else 1) for name, size in sizes.items()):
-        found = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        raise refused(code, where=type(network).__name__, found=found)
+        result = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise refused(code, where=type(network).__name__, found=result)
 
 
 def padded_to(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:

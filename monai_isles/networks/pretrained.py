@@ -43,18 +43,18 @@ def _unwrapped(key: str) -> str:
 
 
 def _own_name(name: str, *, nested: bool) -> str | None:
-    if found := _PYRAMID.fullmatch(name):
-        return f"pyramid.branches.{found[1]}.{_PART[found[2]]}.{found[3]}"
-    if found := _FINAL.fullmatch(name):
-        part = {"0": "conv", "1": "norm", "conv": "conv", "bn": "norm"}[found[1] or found[3]]
-        return f"final.{part}.{found[2] or found[4]}"
-    if found := _STEM.fullmatch(name):
-        index = int(found[1])
-        return f"backbone.{'bn' if index % 3 else 'conv'}{index // 3 + 1}.{found[2]}"
+    if result := _PYRAMID.fullmatch(name):
+        return f"pyramid.branches.{result[1]}.{_PART[result[2]]}.{result[3]}"
+    if result := _FINAL.fullmatch(name):
+        part = {"0": "conv", "1": "norm", "conv": "conv", "bn": "norm"}[result[1] or result[3]]
+        return f"final.{part}.{result[2] or result[4]}"
+    if result := _STEM.fullmatch(name):
+        index = int(result[1])
+        return f"backbone.{'bn' if index % 3 else 'conv'}{index // 3 + 1}.{result[2]}"
     if nested and name.startswith("bn1."):
         return f"backbone.bn3.{name.removeprefix('bn1.')}"
-    if found := _RESNET.fullmatch(name):
-        return f"backbone.{found[1]}"
+    if result := _RESNET.fullmatch(name):
+        return f"backbone.{result[1]}"
     return None if _HEAD.match(name) else name
 
 
@@ -81,8 +81,8 @@ class PretrainedReport:
 
     def __str__(self) -> str:
         parts = ("missing", "unexpected", "wrong_shape")
-        rest = [_counted(part.replace("_", " of "), getattr(self, part)) for part in parts]
-        return f"{len(self.matched)} tensors matched; {'; '.join(rest)}"
+        remainder = [_counted(part.replace("_", " of "), getattr(self, part)) for part in parts]
+        return f"{len(self.matched)} tensors matched; {'; '.join(remainder)}"
 
 
 def load_pretrained(
@@ -114,19 +114,19 @@ def load_pretrained(
     else:
         where, state = str(path_or_state), _tensors(load_state(path_or_state), str(path_or_state))
     names = own_names(state)
-    found = {own: key for key, own in names.items() if own is not None}
+    result = {own: key for key, own in names.items() if own is not None}
     own_state = network.state_dict()
     wanted = [n for n in own_state if not n.endswith(_COUNTER) and not n.startswith(("initializer.", "classifier."))]
-    fits = [n for n in own_state if n in found and own_state[n].shape == state[found[n]].shape]
+    fits = [n for n in own_state if n in result and own_state[n].shape == state[result[n]].shape]
     report = PretrainedReport(
         matched=tuple(n for n in wanted if n in fits),
-        missing=tuple(n for n in wanted if n not in found),
-        unexpected=tuple(k for n, k in found.items() if n not in own_state and not n.endswith(_COUNTER)),
-        wrong_shape=tuple(n for n in wanted if n in found and n not in fits),
+        missing=tuple(n for n in wanted if n not in result),
+        unexpected=tuple(k for n, k in result.items() if n not in own_state and not n.endswith(_COUNTER)),
+        wrong_shape=tuple(n for n in wanted if n in result and n not in fits),
     )
     _require_same_backbone(report, own_names(report.unexpected), where)
     _require_enough(report, least, where)
-    network.load_state_dict({n: state[found[n]] for n in fits}, strict=False)
+    network.load_state_dict({n: state[result[n]] for n in fits}, strict=False)
     log.info("weights from %s: %s", where, report)
     return report
 

@@ -42,40 +42,40 @@ def arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None
                         "masks)")  # fmt: skip
 
 
-def make(asked: Request) -> tuple[list[str], dict[str, Any]]:
+def make(request: Request) -> tuple[list[str], dict[str, Any]]:
     """Cross-validate the rows that are needed, write what was asked for; return the texts and the record.
 
     Raises:
         IslesError: ``E-REPR-22`` when nothing was asked for, and those of the rows.
     Source: Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), section 5.1; ``tests/papers/test_by_folds.py``.
     """
-    args, wanted = asked.args, list(asked.wanted)
+    args, wanted = request.args, list(request.wanted)
     if not (wanted or args.ensemble):
         raise refused("E-REPR-22", where=f"reproduce {args.paper}", found="no --table, --figure or --ensemble")
     results: Results = {}
-    for row in _rows(asked):
+    for row in _rows(request):
         args.say(row)
-        results.setdefault(row.name, {})[str(row.column)] = train_scored(asked.study, row, args.out / row.key)
-    whole = [both for name, both in results.items() if _began(asked, name) and len(both) > 1]
-    main = [*whole, *(both for name, both in results.items() if not _began(asked, name)), *results.values()][0]
+        results.setdefault(row.name, {})[str(row.column)] = train_scored(request.study, row, args.out / row.key)
+    whole = [both for name, both in results.items() if _began(request, name) and len(both) > 1]
+    main = [*whole, *(both for name, both in results.items() if not _began(request, name)), *results.values()][0]
     ensemble = args.ensemble or any(what["draw"] == "ensemble" for _, what in wanted)
     texts = [_ensemble(args.out / "ensemble", main)] if ensemble else []
-    texts += [DRAW[what["draw"]](asked, name, what, results, main) for name, what in wanted]
-    record = {f"{name}, {loss}": _record(one) for name, both in results.items() for loss, one in both.items()}
+    texts += [DRAW[what["draw"]](request, name, what, results, main) for name, what in wanted]
+    record = {f"{name}, {loss}": _record(item) for name, both in results.items() for loss, item in both.items()}
     return texts, record
 
 
-def _rows(asked: Request) -> list[PaperRow]:
+def _rows(request: Request) -> list[PaperRow]:
     """Return the rows that have to be trained for what was asked, those of the main network first."""
-    args, rows = asked.args, paper_rows(asked.study.bundle)
+    args, rows = request.args, paper_rows(request.study.bundle)
     first = [row for row in rows if row.name == rows[0].name]
     named = [row for row in rows if any(row.called(name) or row.column == name for name in args.rows)]
     whole = args.pretrained and set(args.pretrained_loss) >= {str(row.column) for row in first if not row.optional}
-    compared = any(what["draw"] == "architectures" for _, what in asked.wanted)
+    compared = any(what["draw"] == "architectures" for _, what in request.wanted)
     wanted = rows if compared else [] if whole else first
     start: dict[str, object] = {"pretrained": str(args.pretrained.absolute())} if args.pretrained else {}
     begun = [
-        replace(row, name=row.name.replace(*asked.paper["pretrained"]), key=row.key.replace("_", "_pretrained_", 1),
+        replace(row, name=row.name.replace(*request.paper["pretrained"]), key=row.key.replace("_", "_pretrained_", 1),
                 settings={**start, **dict(args.pretrained_set)})
         for row in first if args.pretrained and row.column in args.pretrained_loss
         and (not row.optional or row in named)
@@ -83,9 +83,9 @@ def _rows(asked: Request) -> list[PaperRow]:
     return [*begun, *(row for row in rows if row in wanted and (not row.optional or row in named))]
 
 
-def _began(asked: Request, name: str) -> bool:
+def _began(request: Request, name: str) -> bool:
     """Tell whether a printed name is that of a network that starts from given weights."""
-    return asked.paper["pretrained"][1] in name
+    return request.paper["pretrained"][1] in name
 
 
 def dice_by_fold(cases: Sequence[Mapping[str, Any]]) -> dict[int, float]:
@@ -107,71 +107,71 @@ def _rule(columns: Columns) -> list[dict[str, Any]]:
     return rule_rows(_first(columns).found)[0]["rcbf30"]
 
 
-def _by_fold(asked: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
-    lines = {loss: one.cases for loss, one in main.items()} | {"rule": _rule(main)}
+def _by_fold(request: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
+    lines = {loss: item.cases for loss, item in main.items()} | {"rule": _rule(main)}
     by_fold = {loss: dice_by_fold(cases) for loss, cases in lines.items()}
     rows: list[dict[str, Any]] = []
     for place, fold in enumerate(dice_by_fold(_first(main).cases), start=1):
         n = sum(line["fold"] == fold for line in _first(main).cases)
-        means = {loss: {"mean": found[fold], "n": n} for loss, found in by_fold.items()}
+        means = {loss: {"mean": result[fold], "n": n} for loss, result in by_fold.items()}
         rows.append({"name": f"fold {place}", "n": n, "metrics": means})
     total = {loss: over_folds(cases) for loss, cases in lines.items()}
     rows.append({"name": "total", "n": len(rows), "of": "folds", "metrics": total})
-    tests = _tests(asked, {asked.paper["columns"][loss]: one.cases for loss, one in main.items()})
-    return asked.table(name, rows, [*lines], _head(asked, what, main), tests=tests)
+    tests = _tests(request, {request.paper["columns"][loss]: item.cases for loss, item in main.items()})
+    return request.table(name, rows, [*lines], _head(request, what, main), tests=tests)
 
 
-def _tests(asked: Request, scored: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _tests(request: Request, scored: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Return every column's tests against the last one."""
     *others, last = scored
-    return asked.compare(scored, [(name, last) for name in others])
+    return request.compare(scored, [(name, last) for name in others])
 
 
 def _ensemble(folder: Path, main: Columns) -> str:
-    members = [one.found for one in main.values() if not one.row.optional]
+    members = [item.found for item in main.values() if not item.row.optional]
     listed = ensemble_members(members)
     publish_json(folder / "inference.json", inference_of(members[0].plan))
-    weights = " ".join(str(one["weights"]) for one in listed)
+    weights = " ".join(str(item["weights"]) for item in listed)
     predict = f"monai-isles predict CASE_OR_DATA_DIR --bundle {folder} --weights {weights} --out PREDICTIONS"
     publish_json(folder / "ensemble.json", {"members": listed, "predict": predict})
     where = folder / "ensemble.json"
     return f"{len(listed)} networks, listed in {where}; predict new scans with all of them:\n{predict}"
 
 
-def _ensemble_table(asked: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
-    main = {asked.paper["columns"][loss]: one for loss, one in main.items() if not one.row.optional}
-    found, unseen = [one.found for one in main.values()], asked.args.unseen
-    scored = {f"{loss} alone, out of fold": one.cases for loss, one in main.items()}
-    scored[f"ours: {' and '.join(main)} network of the scan's own fold"] = score_out_of_fold(found)
-    tests = _tests(asked, scored)
-    new = score_unseen(found, asked.args.out / "unseen", folder=unseen)
+def _ensemble_table(request: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
+    main = {request.paper["columns"][loss]: item for loss, item in main.items() if not item.row.optional}
+    result, unseen = [item.found for item in main.values()], request.args.unseen
+    scored = {f"{loss} alone, out of fold": item.cases for loss, item in main.items()}
+    scored[f"ours: {' and '.join(main)} network of the scan's own fold"] = score_out_of_fold(result)
+    tests = _tests(request, scored)
+    new = score_unseen(result, request.args.out / "unseen", folder=unseen)
     if new:
         where = unseen.name if unseen else "the test section"
-        scored[f"ours: all {len(found) * len(found[0].plan.folds)} networks, scans of {where}"] = new
-    rows = [asked.line(title, cases) for title, cases in scored.items()]
+        scored[f"ours: all {len(result) * len(result[0].plan.folds)} networks, scans of {where}"] = new
+    rows = [request.line(title, cases) for title, cases in scored.items()]
     rows[-1]["published"] = what["row"]
-    rows.append(asked.rule_line(found[0], "no network, the out-of-fold scans"))
-    keys = asked.paper["published"][name]["columns"]
-    return asked.table(name, rows, keys, _head(asked, what, main), tests=tests)
+    rows.append(request.rule_line(result[0], "no network, the out-of-fold scans"))
+    keys = request.paper["published"][name]["columns"]
+    return request.table(name, rows, keys, _head(request, what, main), tests=tests)
 
 
-def _architectures(asked: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
-    totals = {title: {loss: over_folds(one.cases) for loss, one in both.items()} for title, both in results.items()}
-    bars = [{"architecture": title.replace(" (", "\n("), "loss": asked.paper["columns"][loss], **total}
+def _architectures(request: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
+    totals = {title: {loss: over_folds(item.cases) for loss, item in both.items()} for title, both in results.items()}
+    bars = [{"architecture": title.replace(" (", "\n("), "loss": request.paper["columns"][loss], **total}
             for title, both in totals.items() for loss, total in both.items()]  # fmt: skip
     first = next(iter(results.values()))
-    asked.picture(name, architecture_bars(bars, note=_note(first)))
+    request.picture(name, architecture_bars(bars, note=_note(first)))
     rows: list[dict[str, Any]] = [{"name": title, "n": next(iter(both.values()))["n"], "of": "folds", "metrics": both}
             for title, both in totals.items()]  # fmt: skip
     rule = over_folds(_rule(first))
     rows.append({"name": "no network", "n": rule["n"], "of": "folds", "metrics": {"rule": rule}})
     keys = list(dict.fromkeys([*(loss for both in results.values() for loss in both), "rule"]))
-    return asked.table(name, rows, keys, _head(asked, what, first))
+    return request.table(name, rows, keys, _head(request, what, first))
 
 
-def _contours(asked: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
-    scored = {asked.paper["columns"][loss]: (one.found, one.cases) for loss, one in main.items()}
-    path = asked.picture(name, contour_grid(lesion_slices(scored, what["cases"]), note=_note(main)))
+def _contours(request: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
+    scored = {request.paper["columns"][loss]: (item.found, item.cases) for loss, item in main.items()}
+    path = request.picture(name, contour_grid(lesion_slices(scored, what["cases"]), note=_note(main)))
     return f"{path}: {what['said']}"
 
 
@@ -185,15 +185,15 @@ def _first(columns: Columns) -> Trained:
 
 
 def _note(columns: Columns) -> str:
-    one = _first(columns)
-    folds = f"folds of {len(one.cases)} scans"
-    return f"{folds}; simulated data" if one.found.plan.simulated else folds
+    item = _first(columns)
+    folds = f"folds of {len(item.cases)} scans"
+    return f"{folds}; simulated data" if item.found.plan.simulated else folds
 
 
-def _head(asked: Request, what: Mapping[str, Any], columns: Columns) -> PaperHead:
-    found = _first(columns).found
-    split = f"{len(found.plan.folds)} folds by subject, each scan by a network that was not trained on it; {CHOSEN}"
-    return asked.head(what["title"], found, split, what.get("notes", ()))
+def _head(request: Request, what: Mapping[str, Any], columns: Columns) -> PaperHead:
+    result = _first(columns).found
+    split = f"{len(result.plan.folds)} folds by subject, each scan by a network that was not trained on it; {CHOSEN}"
+    return request.head(what["title"], result, split, what.get("notes", ()))
 
 
 def _record(one: Trained) -> dict[str, object]:

@@ -60,30 +60,30 @@ def arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None
                         "submission archive under this description")  # fmt: skip
 
 
-def make(asked: Request) -> tuple[list[str], dict[str, Any]]:
+def make(request: Request) -> tuple[list[str], dict[str, Any]]:
     """Run every row, write the tables and figures; return the texts to print and the record.
 
     Raises:
         IslesError: ``E-REPR-02`` and ``E-REPR-03`` from the rows, those of the search and the test section.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Table 1; ``tests/papers/test_by_search.py``.
     """
-    args, tasks = asked.args, asked.paper["tasks"]
+    args, tasks = request.args, request.paper["tasks"]
     task = tasks[getattr(args, "task", next(iter(tasks)))]
-    overlays, sizes = (*task["overlays"], *asked.study.overlays), tuple(asked.paper["sizes_vox"])
-    asked = replace(asked, study=replace(asked.study, overlays=overlays, sizes_vox=sizes))
+    overlays, sizes = (*task["overlays"], *request.study.overlays), tuple(request.paper["sizes_vox"])
+    request = replace(request, study=replace(request.study, overlays=overlays, sizes_vox=sizes))
     if args.test_set:
-        _require_submission(asked.study, args.test_set)
+        _require_submission(request.study, args.test_set)
     if _UNSEEN in args.table and args.unseen is None:
-        _require_test_section(asked.study, "--table 2")
-    rows = chosen_rows(asked.study.bundle, ["table1"], args.rows)
+        _require_test_section(request.study, "--table 2")
+    rows = chosen_rows(request.study.bundle, ["table1"], args.rows)
     if 1 not in args.table:  # the ensemble alone
         rows = [row for row in rows if row.key in (rows[-1].key, rows[-1].trained_as)]
     results: list[RowResult] = []
     for row in rows:
         args.say(row)
-        results.append(run_row(asked.study, row, args.out, nested=args.nested))
-    texts = [_write(asked, task, results)] if 1 in args.table else []
-    texts += [_unseen_table(asked, task["unseen"], results[-1])] if _UNSEEN in args.table else []
+        results.append(run_row(request.study, row, args.out, nested=args.nested))
+    texts = [_write(request, task, results)] if 1 in args.table else []
+    texts += [_unseen_table(request, task["unseen"], results[-1])] if _UNSEEN in args.table else []
     texts += [_test_set(args, results[-1])] if args.test_set else []
     return texts, {result.row.key: result.record for result in results}
 
@@ -105,9 +105,9 @@ def run_row(study: Study, row: PaperRow, out: Path, *, nested: bool = False) -> 
     bootstrap: dict[str, Any] = {"resamples": study.resamples, "seed": study.seed, "sizes_vox": study.sizes_vox}
     paper = train(PAPER)
     other = train(NESTED).folder if nested else None
-    found = search_folder(paper.folder, nested=other, **bootstrap)
-    second = found.tables[1] if other is None else search_folder(other, **bootstrap).tables[1]
-    return RowResult(row, paper, (found.tables[0], second), found.record)
+    search = search_folder(paper.folder, nested=other, **bootstrap)
+    second = search.tables[1] if other is None else search_folder(other, **bootstrap).tables[1]
+    return RowResult(row, paper, (search.tables[0], second), search.record)
 
 
 def threshold_rows(found: OutOfFold, keep: Path) -> tuple[dict[str, list[Row]], dict[str, str]]:
@@ -124,39 +124,39 @@ def threshold_rows(found: OutOfFold, keep: Path) -> tuple[dict[str, list[Row]], 
     stamp = {"stamp": hashlib.sha256(about.encode()).hexdigest()}
     kept = done_before(keep, stamp)
     if kept is None:
-        scored, said = rule_rows(found, tuned=True)
+        scored, text = rule_rows(found, tuned=True)
         known = {name: [{k: None if v != v else v for k, v in line.items()} for line in lines]
                  for name, lines in scored.items()}  # fmt: skip
-        publish_json(keep, kept := {**stamp, "said": said, "rows": known})
+        publish_json(keep, kept := {**stamp, "said": text, "rows": known})
     rows = {name: [{k: math.nan if v is None else v for k, v in line.items()} for line in lines]
             for name, lines in kept["rows"].items()}  # fmt: skip
     return rows, kept["said"]
 
 
-def _write(asked: Request, task: Mapping[str, Any], results: Sequence[RowResult]) -> str:
+def _write(request: Request, task: Mapping[str, Any], results: Sequence[RowResult]) -> str:
     """Write the tables of both protocols and the figures; return the texts."""
-    rules, said = ({}, {}) if asked.args.no_threshold or not task.get("rules") else threshold_rows(
-        results[0].found, asked.args.out / "threshold_rules.json"
+    rules, words = ({}, {}) if request.args.no_threshold or not task.get("rules") else threshold_rows(
+        results[0].found, request.args.out / "threshold_rules.json"
     )  # fmt: skip
     flattery = [
-        f"{result.row.name}: the paper protocol lies {one['dice_points']:+.2f} Dice points above {one['over']}"
-        for result in results for one in result.record["flattery"]
+        f"{result.row.name}: the paper protocol lies {item['dice_points']:+.2f} Dice points above {item['over']}"
+        for result in results for item in result.record["flattery"]
     ]  # fmt: skip
-    notes = [*asked.paper.get("notes", ()), *(f"{RULES[name]}: {text}" for name, text in said.items()), *flattery]
+    notes = [*request.paper.get("notes", ()), *(f"{RULES[name]}: {text}" for name, text in words.items()), *flattery]
     ruled = {RULES[name]: lines for name, lines in rules.items()}
-    texts = [_table(asked, task["published"], results, place, ruled, notes) for place in range(2)]
-    asked.picture("overlays", methods_montage(_three_cases(results, task["shown"])))
+    texts = [_table(request, task["published"], results, place, ruled, notes) for place in range(2)]
+    request.picture("overlays", methods_montage(_three_cases(results, task["shown"])))
     for result in results:
         curves = result.found.folder / "fold_0" / "curves.csv"
         if result.row.trained_as is None and curves.is_file():
             figure = training_curves(read_curves(curves))
             figure.set_facecolor("white")
-            asked.picture(f"curves_{result.row.key}_fold_0", figure)
+            request.picture(f"curves_{result.row.key}_fold_0", figure)
     return "\n\n".join(texts)
 
 
 def _table(
-    asked: Request,
+    request: Request,
     beside: str,
     results: Sequence[RowResult],
     place: int,
@@ -164,16 +164,19 @@ def _table(
     notes: Sequence[str],
 ) -> str:
     """Write one protocol's table: the published way as ``table``, the other as ``table_<protocol>``."""
-    protocol, found = results[0].tables[place], results[0].found
+    protocol, value = results[0].tables[place], results[0].found
     scored = {**{result.row.name: result.tables[place].rows for result in results}, **rules}
-    rows = [*(_ours(result, place) for result in results), *(asked.line(name, lines) for name, lines in rules.items())]
-    printed = asked.paper["published"][beside]["columns"]
+    rows = [
+        *(_ours(result, place) for result in results),
+        *(request.line(name, lines) for name, lines in rules.items()),
+    ]
+    printed = request.paper["published"][beside]["columns"]
     tested = [key for key in (*TESTED[:3], "hd_vox", "hd_mm") if key in TESTED[:3] or key in printed]
-    tests = asked.compare(scored, _pairs([result.row.name for result in results], list(rules)), metrics=tested)
-    task = f", {asked.args.task}" if getattr(asked.args, "task", None) else ""
-    split = f"{len(found.plan.folds)} folds by subject, out-of-fold; {protocol.said}"
-    head = asked.head(f"Table 1{task}, protocol {protocol.name}", found, split, notes)
-    return asked.table(
+    tests = request.compare(scored, _pairs([result.row.name for result in results], list(rules)), metrics=tested)
+    task = f", {request.args.task}" if getattr(request.args, "task", None) else ""
+    split = f"{len(value.plan.folds)} folds by subject, out-of-fold; {protocol.said}"
+    head = request.head(f"Table 1{task}, protocol {protocol.name}", value, split, notes)
+    return request.table(
         "table" if place == 0 else f"table_{protocol.name}", rows, KEYS, head, tests=tests, beside=beside
     )
 
@@ -187,7 +190,7 @@ def _pairs(names: Sequence[str], rules: Sequence[str]) -> list[tuple[str, str]]:
 
 def _ours(result: RowResult, place: int) -> dict[str, Any]:
     table = result.tables[place]
-    chosen = {key: "/".join(dict.fromkeys(f"{getattr(one, key):g}" for one in table.choices.values()))
+    chosen = {key: "/".join(dict.fromkeys(f"{getattr(choice, key):g}" for choice in table.choices.values()))
               for key in ("threshold", "min_size_vox")}  # fmt: skip
     return {"name": result.row.name, **chosen, **cast(dict[str, Any], table.summary)["methods"]["network"]}
 
@@ -199,11 +202,11 @@ def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, 
     chosen = [ranked[round(share * (len(ranked) - 1))]["case"] for share in (0.75, 0.5, 0.25)]
     shown: dict[str, dict[str, CaseView]] = {name: {} for name in chosen}
     for result in results:
-        found = result.found
-        entries = load_entries(found.folder / DATA_LIST, found.plan.dataset_dir, keys=(modality,), need_label=False)
+        value = result.found
+        entries = load_entries(value.folder / DATA_LIST, value.plan.dataset_dir, keys=(modality,), need_label=False)
         files = {str(entry["case"]): str(entry[modality]) for entry in entries}
-        for case in (case for case in found.cases if case.name in shown):
-            probability, reference = found.read(case)
+        for case in (case for case in value.cases if case.name in shown):
+            probability, reference = value.read(case)
             choice = result.tables[0].choices[cast(int, case.fold)]
             mask = binarise(probability, choice.threshold, choice.min_size_vox)
             images = {modality: read_image(files[case.name], kind=modality).data}
@@ -212,23 +215,23 @@ def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, 
     return [shown[name] for name in chosen]
 
 
-def _unseen_table(asked: Request, name: str, result: RowResult) -> str:
+def _unseen_table(request: Request, name: str, result: RowResult) -> str:
     """Predict scans that no network saw by all networks of a row, with the T and Smin of its search; score them.
 
     Source: Clerigues 2019, section 4.2 and Table 2; Clerigues 2020, section 4.2, Tables 2 and 3.
     """
-    args, found = asked.args, result.found
-    (pair,) = {(one.threshold, one.min_size_vox) for one in result.tables[0].choices.values()}
-    lines = ensemble.score_unseen([found], args.out / "unseen", folder=args.unseen, cut=pair)
+    args, results = request.args, result.found
+    (pair,) = {(choice.threshold, choice.min_size_vox) for choice in result.tables[0].choices.values()}
+    lines = ensemble.score_unseen([results], args.out / "unseen", folder=args.unseen, cut=pair)
     if not lines:
         return f"Table 2: scans predicted in {args.out / 'unseen'}, none of them has a mask; --test-set packs them"
-    printed, where = asked.paper["published"][name], args.unseen.name if args.unseen else "the test section"
+    printed, where = request.paper["published"][name], args.unseen.name if args.unseen else "the test section"
     published = next(row.split("|")[0].strip() for row in printed["rows"] if "clera2" in row)
     more = {"published": published, "threshold": pair[0], "min_size_vox": pair[1]}
-    row = asked.line(f"{len(found.plan.folds)} networks of {result.row.name}", lines, **more)
+    row = request.line(f"{len(results.plan.folds)} networks of {result.row.name}", lines, **more)
     split = f"{where}: no network saw them; mean of the fold networks, T and Smin chosen on the training scans"
-    head = replace(asked.head(name.replace("table", "Table "), found, split), n=len(lines))
-    return asked.table(name, [row], ("threshold", "min_size_vox", *printed["columns"]), head)
+    head = replace(request.head(name.replace("table", "Table "), results, split), n=len(lines))
+    return request.table(name, [row], ("threshold", "min_size_vox", *printed["columns"]), head)
 
 
 def _require_test_section(study: Study, where: str) -> None:

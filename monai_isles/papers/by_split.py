@@ -63,14 +63,14 @@ def arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None
                         "folds are the parts already keeps them")  # fmt: skip
 
 
-def make(asked: Request) -> tuple[list[str], dict[str, Any]]:
+def make(request: Request) -> tuple[list[str], dict[str, Any]]:
     """Train, predict and score the rows that are needed, then write what was asked for; return texts and record.
 
     Raises:
         IslesError: ``E-REPR-30`` when nothing was asked for, ``E-REPR-31`` to ``E-REPR-35``, and those of the rows.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/papers/test_by_split.py``.
     """
-    args, study, wanted = asked.args, asked.study, list(asked.wanted)
+    args, study, wanted = request.args, request.study, list(request.wanted)
     if not wanted:
         raise refused("E-REPR-30", where=f"reproduce {args.paper}", found="no --table or --figure")
     trained = [(name, what) for name, what in wanted if what.get("draw") != "stages"]
@@ -82,23 +82,23 @@ def make(asked: Request) -> tuple[list[str], dict[str, Any]]:
     content = split_list(config, args.out, study.dataset_dir, study.data_list, seed=args.split_seed)
     counts = split_counts(content)
     require_dwi(study, rows, content["training"])
-    results = _results(asked, rows)
-    texts = [_stages(asked, name, content) for name, what in wanted if what.get("draw") == "stages"]
+    results = _results(request, rows)
+    texts = [_stages(request, name, content) for name, what in wanted if what.get("draw") == "stages"]
     for name, what in trained:
-        head = partial(_head, asked, next(iter(results.values())).found, counts)
+        head = partial(_head, request, next(iter(results.values())).found, counts)
         own = {row: _with_quality(study, results[row]) for row in _rows_of(study, name, what, rows)}
-        texts.append(DRAW[what.get("draw", "table")](asked, name, what, own, results, head))
-    return texts, {row.key: _record(one) for row, one in results.items()} | {"split": counts}
+        texts.append(DRAW[what.get("draw", "table")](request, name, what, own, results, head))
+    return texts, {row.key: _record(result) for row, result in results.items()} | {"split": counts}
 
 
-def _results(asked: Request, rows: Sequence[PaperRow]) -> Results:
+def _results(request: Request, rows: Sequence[PaperRow]) -> Results:
     """Train every different row once; rows of equal configs share the result."""
-    folders, done = asked.study.folders(), dict[str, Trained]()
+    folders, done = request.study.folders(), dict[str, Trained]()
     for row in rows:
         folder = folders[row.key]
         if folder not in done:
-            asked.args.say(row)
-            done[folder] = run_split(asked.study, row, asked.args.out / "split.json", asked.args.out / folder)
+            request.args.say(row)
+            done[folder] = run_split(request.study, row, request.args.out / "split.json", request.args.out / folder)
     return {row: done[folders[row.key]] for row in rows}
 
 
@@ -119,7 +119,7 @@ def run_split(study: Study, row: PaperRow, listed: Path, folder: Path) -> Traine
 def parameters_m(plan: Plan) -> float:
     """Return the parameters of the network that a plan predicts with, in millions."""
     network = ConfigParser(inference_of(plan)).get_parsed_content("network_def")
-    return sum(one.numel() for one in network.parameters()) / 1e6
+    return sum(parameter.numel() for parameter in network.parameters()) / 1e6
 
 
 def pseudo_dwi_scores(found: OutOfFold) -> dict[str, dict[str, float]]:
@@ -185,29 +185,29 @@ def _with_quality(study: Study, one: Trained) -> list[dict[str, Any]]:
     return [{**line, **quality.get(str(line["case"]), {})} for line in one.cases]
 
 
-def _head(asked: Request, found: OutOfFold, counts: Sequence[int], what: Mapping[str, Any]) -> PaperHead:
+def _head(request: Request, found: OutOfFold, counts: Sequence[int], what: Mapping[str, Any]) -> PaperHead:
     trained, watched, tested = counts
     split = (f"test part of {trained}/{watched}/{tested} scans (training/validation/test) that splits no subject, "
              f"the validation part chose the epoch, {found.plan.max_epochs} epochs a row")  # fmt: skip
-    return asked.head(what["title"], found, split, what.get("notes", ()))
+    return request.head(what["title"], found, split, what.get("notes", ()))
 
 
-def _table(asked: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
+def _table(request: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
     rows: list[dict[str, Any]] = []
     for row, cases in own.items():
-        line = asked.line(row.name, cases)
+        line = request.line(row.name, cases)
         if any("ssim" in case for case in cases):
             line["metrics"] |= {key: spread([case[key] for case in cases]) for key in QUALITY}
         if "parameters_m" in what["columns"]:
             line["parameters_m"] = parameters_m(results[row].found.plan)
         rows.append(line)
-    found = next(iter(results.values())).found
-    if has_maps(found):
-        rows.append(asked.rule_line(found, "no network"))
+    result = next(iter(results.values())).found
+    if has_maps(result):
+        rows.append(request.rule_line(result, "no network"))
     scored = {row.name: cases for row, cases in own.items()}
-    publish_text(asked.args.out / f"{name}_cases.csv", cases_csv(scored))
-    tests = asked.compare(scored, _pairs(list(scored), what["against"]))
-    return asked.table(name, rows, what["columns"], head(what), tests=tests)
+    publish_text(request.args.out / f"{name}_cases.csv", cases_csv(scored))
+    tests = request.compare(scored, _pairs(list(scored), what["against"]))
+    return request.table(name, rows, what["columns"], head(what), tests=tests)
 
 
 def _pairs(names: Sequence[str], against: Sequence[str]) -> list[tuple[str, str]]:
@@ -216,27 +216,27 @@ def _pairs(names: Sequence[str], against: Sequence[str]) -> list[tuple[str, str]
     return list(dict.fromkeys([*named, *zip(names[1:], names, strict=False)]))
 
 
-def _pseudo_dwi(asked: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
+def _pseudo_dwi(request: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
     row = next((row for row in own if row.name == what["row"]), list(own)[-1])
-    found = results[row].found
-    cases = pseudo_dwi_slices(found, own[row], MONTAGE)
-    note = f"{row.name}, test scans" + (", simulated data" if found.plan.simulated else "")
-    asked.picture(name, pseudo_dwi_montage(cases, note=note))
+    result = results[row].found
+    cases = pseudo_dwi_slices(result, own[row], MONTAGE)
+    note = f"{row.name}, test scans" + (", simulated data" if result.plan.simulated else "")
+    request.picture(name, pseudo_dwi_montage(cases, note=note))
     return f"{name}.png: {row.name}, {len(cases)} test scans at even ranks of SSIM, the slice with most lesion of each"
 
 
-def _size_groups(asked: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
-    said = head(what)
+def _size_groups(request: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
+    text = head(what)
     boxes = [{"method": row.name, **case} for row, cases in own.items() for case in cases]
-    asked.picture(name, size_group_boxes(boxes, note="simulated data" if said.simulated else ""))
+    request.picture(name, size_group_boxes(boxes, note="simulated data" if text.simulated else ""))
     rows = []
     for row, cases in own.items():
         for group in STRATA[1:]:
-            found = [case for case in cases if size_stratum(float(case["lesion_ml_ref"])) == group]
-            line: dict[str, Any] = {"name": f"{row.name}, {group}", "n": len(found)}
+            result = [case for case in cases if size_stratum(float(case["lesion_ml_ref"])) == group]
+            line: dict[str, Any] = {"name": f"{row.name}, {group}", "n": len(result)}
             line |= {"published": group} if row.name == what["row"] else {}
-            rows.append(line | {"metrics": {key: spread([case[key] for case in found]) for key in what["columns"]}})
-    return asked.table(name, rows, what["columns"], said)
+            rows.append(line | {"metrics": {key: spread([case[key] for case in result]) for key in what["columns"]}})
+    return request.table(name, rows, what["columns"], text)
 
 
 Panel = tuple[str, np.ndarray, dict[str, np.ndarray]]
@@ -255,11 +255,11 @@ def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *,
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figures 6, 8 and 9, which name no rule for their scans: ours;
         ``tests/papers/test_by_split.py``.
     """
-    found, lines = results[leader]
+    result, lines = results[leader]
     lesions = (line for line in lines if float(line["lesion_ml_ref"]) > 0)
     chosen = at_even_ranks(sorted(lesions, key=lambda line: -float(line["dsc"])), count)
-    by_name = {case.name: case for case in found.cases}
-    shown, files = _background(found)
+    by_name = {case.name: case for case in result.cases}
+    shown, files = _background(result)
     panels = []
     for case in (by_name[str(line["case"])] for line in chosen):
         panels += _panels_of(results, case, read_image(files[case.name], kind=shown, where=case.name).data, pseudo)
@@ -281,45 +281,48 @@ def _panels_of(results: Mapping[str, Scored], case: Case, image: np.ndarray, pse
     outline = {"truth": truth[..., level]}
     plain: list[Panel] = [(f"{case.name}, true DWI", image[..., level], {})]
     drawn: list[Panel] = [("lesion", image[..., level], outline)]
-    for name, (found, lines) in results.items():
-        probability, _ = found.read(case)
+    for name, (result, lines) in results.items():
+        probability, _ = result.read(case)
         dice = next(float(line["dsc"]) for line in lines if line["case"] == case.name)
         below = image[..., level]
         if pseudo:
-            below = read_image(found.path(case).with_name("pseudo_dwi.nii.gz"), where=case.name).data[..., level]
+            below = read_image(result.path(case).with_name("pseudo_dwi.nii.gz"), where=case.name).data[..., level]
             plain.append((name, below, {}))
         masks = {**outline, "segmentation": binarise(probability, 0.5, 0)[..., level] > 0}
         drawn.append((f"{name}: Dice {dice:.2f}", below, masks))
     return [plain, drawn] if pseudo else [drawn[1:]]
 
 
-def _compared(asked: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
+def _compared(request: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
     scored = {row.name: (results[row].found, cases) for row, cases in own.items()}
     leader = what["row"] if what["row"] in scored else list(scored)[-1]
     lines = comparison_panels(scored, leader, SHOWN, pseudo=what["draw"] == "synthesis")
     note = "simulated data" if scored[leader][0].plan.simulated else ""
     panels = [panel for line in lines for panel in line]
-    asked.picture(name, contour_grid(panels, OUTLINES, columns=len(lines[0]), note=note), max_bytes=600_000)
+    request.picture(name, contour_grid(panels, OUTLINES, columns=len(lines[0]), note=note), max_bytes=600_000)
     return f"{name}.png: truth yellow, segmentation green; test scans at even ranks of the Dice of {leader}"
 
 
-def _stages(asked: Request, name: str, content: Mapping[str, Any]) -> str:
+def _stages(request: Request, name: str, content: Mapping[str, Any]) -> str:
     """Draw the perfusion stage of the first two series of the test part; no network is needed.
 
     Source: Wang 2020, Figure 3, which names no rule for its two cases: ours.
     """
-    config = asked.study.open().config("train")
-    folder = data_folder(config, asked.study.dataset_dir)
-    entries = load_entries(asked.args.out / "split.json", folder, folds=[TEST], keys=("ctp",), need_label=False)
+    config = request.study.open().config("train")
+    folder = data_folder(config, request.study.dataset_dir)
+    entries = load_entries(request.args.out / "split.json", folder, folds=[TEST], keys=("ctp",), need_label=False)
     window = PerfusionWindowd("ctp", frames=config["frames"], k=config["run_length"], names="frames")
     note = ", simulated" if content.get("simulated") else ""
-    found: list[tuple[str, dict[str, Any]]] = []
+    results: list[tuple[str, dict[str, Any]]] = []
     for entry in entries[:SHOWN]:
         seen: Any = window(LoadVerifiedd(keys=["ctp"])(cast(dict[Any, Any], entry)))
-        found.append((f"{entry['case']}{note}", cast(dict[str, Any], stage_numbers(seen)["perfusion_stage"])))
-    asked.picture(name, stage_curves(found))
-    said = [f"{title}: frames {one['t_s'] + 1} to {one['t_e'] + 1} of {len(one['curve'])}" for title, one in found]
-    return f"{name}.png: {'; '.join(said)}"
+        results.append((f"{entry['case']}{note}", cast(dict[str, Any], stage_numbers(seen)["perfusion_stage"])))
+    request.picture(name, stage_curves(results))
+    text = [
+        f"{title}: frames {result['t_s'] + 1} to {result['t_e'] + 1} of {len(result['curve'])}"
+        for title, result in results
+    ]
+    return f"{name}.png: {'; '.join(text)}"
 
 
 DRAW = {

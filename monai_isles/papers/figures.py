@@ -109,8 +109,8 @@ def size_group_boxes(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> Fi
 
 def _boxes(place: Axes, values: Sequence[Sequence[float]], shift: float, width: float, colour: str, label: str) -> None:
     spread = np.random.default_rng(0)
-    for group, found in enumerate(values):
-        defined = np.array([value for value in found if np.isfinite(value)])
+    for group, result in enumerate(values):
+        defined = np.array([value for value in result if np.isfinite(value)])
         if not defined.size:
             continue
         style = {"color": colour, "linewidth": 1.3}
@@ -172,10 +172,10 @@ def lesion_slices(results: Mapping[str, Scored], count: int) -> list[Drawn]:
     Source: Figure 4 of Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36) names no rule for its nine scans: ours;
         ``tests/papers/test_by_folds.py``.
     """
-    found, lines = next(iter(results.values()))
+    result, lines = next(iter(results.values()))
     chosen = at_even_ranks(sorted(lines, key=lambda line: -float(line["dsc"])), count)
-    cases = {case.name: case for case in found.cases}
-    entries = load_entries(found.folder / DATA_LIST, found.plan.dataset_dir, keys=("ct",), need_label=False)
+    cases = {case.name: case for case in result.cases}
+    entries = load_entries(result.folder / DATA_LIST, result.plan.dataset_dir, keys=("ct",), need_label=False)
     ct = {entry["case"]: entry["ct"] for entry in entries}
     return [_drawn(results, cases[str(line["case"])], str(ct[line["case"]])) for line in chosen]
 
@@ -189,8 +189,8 @@ def at_even_ranks(ranked: Sequence[Mapping[str, Any]], count: int) -> list[Mappi
 def _drawn(results: Mapping[str, Scored], case: Case, ct: str) -> Drawn:
     volume = read_image(ct, kind="ct", where=case.name).data
     masks, dice = {}, {}
-    for name, (found, lines) in results.items():
-        probability, reference = found.read(case)
+    for name, (result, lines) in results.items():
+        probability, reference = result.read(case)
         masks[name] = binarise(probability, 0.5, 0) > 0
         dice[name] = next(float(line["dsc"]) for line in lines if line["case"] == case.name)
         masks = {TRUTH: reference.data > 0, **masks}
@@ -274,9 +274,9 @@ def pseudo_dwi_montage(cases: Sequence[Mapping[str, Any]], *, note: str = "") ->
 def _quality(case: Mapping[str, Any]) -> str:
     lines = []
     for where, ssim, psnr in (("", "ssim", "psnr_db"), ("lesion: ", "local_ssim", "local_psnr_db")):
-        said = [f"SSIM {case[ssim]:.2f}"] if case.get(ssim) is not None else []
-        said += [f"PSNR {case[psnr]:.1f} dB"] if case.get(psnr) is not None else []
-        lines += [where + ", ".join(said)] if said else []
+        text = [f"SSIM {case[ssim]:.2f}"] if case.get(ssim) is not None else []
+        text += [f"PSNR {case[psnr]:.1f} dB"] if case.get(psnr) is not None else []
+        lines += [where + ", ".join(text)] if text else []
     return "\n".join(lines)
 
 

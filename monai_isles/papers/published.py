@@ -54,11 +54,13 @@ def published_rows(name: str) -> Rows:
     >>> list(rows)[0]
     'Clèrigues 2019, ISLES 2018 training, 5 folds: Baseline'
     """
-    beside = {key: (folder, one) for folder in papers().values() for key, one in Bundle(folder).paper["beside"].items()}
-    folder, one = _known(name, beside)
-    rows = published_tables(folder)[one["table"]]
-    shown = one.get("rows") or {row: row for row in rows}
-    return {f"{one['data']}: {title}": rows[row] for row, title in shown.items()}
+    beside = {
+        key: (folder, item) for folder in papers().values() for key, item in Bundle(folder).paper["beside"].items()
+    }
+    folder, item = _known(name, beside)
+    rows = published_tables(folder)[item["table"]]
+    shown = item.get("rows") or {row: row for row in rows}
+    return {f"{item['data']}: {title}": rows[row] for row, title in shown.items()}
 
 
 def printed_rows(table: Mapping[str, Any]) -> Rows:
@@ -70,7 +72,7 @@ def printed_rows(table: Mapping[str, Any]) -> Rows:
             ``volumes``); ``n`` and ``of``, what the means are over; ``percent`` where overlaps are printed in percent;
             ``units``, text beside a number; ``more``, further entries by row.
     """
-    found = {}
+    result = {}
     for line in table["rows"]:
         name, *cells = (cell.strip() for cell in line.split("|"))
         row: dict[str, Any] = {"n": table.get("n"), **{key: table[key] for key in ("of",) if key in table}}
@@ -83,8 +85,8 @@ def printed_rows(table: Mapping[str, Any]) -> Rows:
             for key, cell in printed.items()
             if key not in (*PLAIN, "r2")
         }
-        found[name] = row
-    return found
+        result[name] = row
+    return result
 
 
 def _unit(table: Mapping[str, Any], key: str) -> str | None:
@@ -98,8 +100,8 @@ def _statistics(cell: str, n: int | None, divisor: int, unit: str | None) -> dic
     if not cell:
         return {"n": None, "mean": None, "sd": None}
     mean, _, sd = cell.partition("±")
-    found = {"n": n, "mean": float(mean) / divisor, "sd": float(sd) / divisor if sd else None}
-    return found | ({"unit": unit} if unit else {})
+    result = {"n": n, "mean": float(mean) / divisor, "sd": float(sd) / divisor if sd else None}
+    return result | ({"unit": unit} if unit else {})
 
 
 def _known(name: str, known: Mapping[str, Any]) -> Any:

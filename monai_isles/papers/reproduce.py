@@ -28,9 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     choose = parser.add_subparsers(dest="paper", required=True, metavar="PAPER")
     for name, folder in papers().items():
         paper = Bundle(folder).paper
-        one = choose.add_parser(name, help=paper["title"], description=paper["title"])
-        _arguments(one, paper)
-        _module(paper).arguments(one, paper)
+        item = choose.add_parser(name, help=paper["title"], description=paper["title"])
+        _arguments(item, paper)
+        _module(paper).arguments(item, paper)
     words = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(words)
     try:
@@ -54,9 +54,9 @@ def _arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> Non
     for kind in ("table", "figure"):
         numbers = paper["makes"].get(kind, {})
         if numbers:
-            said = "; ".join(f"{number}: {what}" for number, what in numbers.items())
+            text = "; ".join(f"{number}: {what}" for number, what in numbers.items())
             parser.add_argument(f"--{kind}", type=int, nargs="+", choices=[int(n) for n in numbers],
-                                default=default.get(kind, []), help=said)  # fmt: skip
+                                default=default.get(kind, []), help=text)  # fmt: skip
         else:
             parser.set_defaults(**{kind: []})
     parser.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="only these rows, as printed or as their "

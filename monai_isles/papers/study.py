@@ -206,8 +206,8 @@ def require_same_training(study: Study, row: PaperRow) -> None:
     Raises:
         IslesError: ``E-REPR-03``.
     """
-    other = next(one for one in paper_rows(study.bundle) if one.key == row.trained_as)
-    configs = [study.open(one).config("train").get() for one in (row, other)]
+    other = next(item for item in paper_rows(study.bundle) if item.key == row.trained_as)
+    configs = [study.open(item).config("train").get() for item in (row, other)]
     ours, theirs = ({key: v for key, v in config.items() if key not in row.predicts_with} for config in configs)
     different = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
     if different:
@@ -225,8 +225,8 @@ def require_dwi(study: Study, rows: Sequence[PaperRow], cases: Sequence[Mapping[
     without = [str(case["case"]) for case in cases if "dwi" not in case]
     needy = [row.name for row in rows if needs_dwi(study, row)]
     if without and needy:
-        found = f"{len(without)} of {len(cases)} scans without one: {', '.join(without[:6])}"
-        raise refused("E-REPR-33", where=", ".join(needy), found=found)
+        result = f"{len(without)} of {len(cases)} scans without one: {', '.join(without[:6])}"
+        raise refused("E-REPR-33", where=", ".join(needy), found=result)
 
 
 def inputs_of(study: Study, row: PaperRow) -> Any:
@@ -269,15 +269,15 @@ def rule_rows(found: OutOfFold, *, tuned: bool = False) -> tuple[dict[str, list[
     data, listed = Path(found.plan.dataset_dir), found.folder / DATA_LIST
     cases = find_references(data, data_list=listed, folds=list(found.plan.folds), maps=True)
     scored: dict[str, list[Row]] = {}
-    said: dict[str, list[str]] = {}
+    words: dict[str, list[str]] = {}
     for fold in found.plan.folds:
         own = [case for case in cases if case.fold == fold]
         for name, text, mask_of in methods(data, listed if tuned else None, "training", [fold] if tuned else None):
             scored.setdefault(name, []).extend({**line, "fold": fold} for line in score_cases(own, mask_of, name))
-            said.setdefault(name, []).append(text)
+            words.setdefault(name, []).append(text)
     order = [case.name for case in cases]
     scored = {name: sorted(lines, key=lambda line: order.index(line["case"])) for name, lines in scored.items()}
-    return scored, {name: " | ".join(dict.fromkeys(texts)) for name, texts in said.items()}
+    return scored, {name: " | ".join(dict.fromkeys(texts)) for name, texts in words.items()}
 
 
 @dataclass(frozen=True)
@@ -289,10 +289,10 @@ class Trained:
     cases: list[Row]
 
 
-def train_scored(study: Study, row: PaperRow, folder: Path, **how: Any) -> Trained:
+def train_scored(study: Study, row: PaperRow, folder: Path, **options: Any) -> Trained:
     """Train a row as ``train_row`` does and score every scan by the network that was not trained on it."""
-    found = train_row(study, row, folder, **how)
-    return Trained(row, found, score_maps(found.cases, found.read, folder.name))
+    result = train_row(study, row, folder, **options)
+    return Trained(row, result, score_maps(result.cases, result.read, folder.name))
 
 
 def spread(values: Sequence[float]) -> dict[str, float | int | None]:
@@ -335,10 +335,10 @@ class Request:
         return self.line(f"{RULE}, {name}", rule_rows(found)[0]["rcbf30"])
 
     def compare(
-        self, scored: Mapping[str, Sequence[Row]], pairs: Sequence[tuple[str, str]], **how: Any
+        self, scored: Mapping[str, Sequence[Row]], pairs: Sequence[tuple[str, str]], **options: Any
     ) -> list[dict[str, Any]]:
         """Return the tests of ``compare_methods``, with the bootstrap of the study."""
-        return compare_methods(scored, pairs, resamples=self.study.resamples, seed=self.study.seed, **how)
+        return compare_methods(scored, pairs, resamples=self.study.resamples, seed=self.study.seed, **options)
 
     def table(
         self,

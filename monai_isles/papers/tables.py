@@ -153,18 +153,24 @@ def tests_grid(tests: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """
     head = ["row", "against", "metric", "n", "difference (95 %)", "p t", "Holm", "p W", "Holm", "subjects", "p t",
             "Holm", "p W", "Holm"]  # fmt: skip
-    return [head, *(_tested(one) for one in tests)]
+    return [head, *(_tested(test) for test in tests)]
 
 
 def tests_csv(tests: Sequence[Mapping[str, Any]]) -> str:
     """Return the tests as CSV, one line a test, differences unscaled."""
     lines = []
-    for one in tests:
-        low, high = one["ci95"] or (None, None)
-        line = {"row": one["row"], "against": one["against"], "metric": one["metric"], "ci_low": low, "ci_high": high}
+    for test in tests:
+        low, high = test["ci95"] or (None, None)
+        line = {
+            "row": test["row"],
+            "against": test["against"],
+            "metric": test["metric"],
+            "ci_low": low,
+            "ci_high": high,
+        }
         for unit in ("cases", "subjects"):
             names = ("n", "mean", *(f"{kind}{more}" for kind in PS for more in ("", "_holm")))
-            line |= {f"{unit}_{name}": one[unit].get(name) for name in names}
+            line |= {f"{unit}_{name}": test[unit].get(name) for name in names}
         lines.append(line)
     return _csv(lines)
 
@@ -179,15 +185,15 @@ def cases_csv(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def read_tests(path: Path) -> list[dict[str, Any]]:
     """Return the tests that ``tests_csv`` wrote, in the form that ``sentences`` takes."""
-    found = []
+    results = []
     for line in pd.read_csv(path, dtype={"row": str, "against": str}).astype(object).to_dict("records"):
         known = {str(key): None if value != value else value for key, value in line.items()}
-        one: dict[str, Any] = {key: known[key] for key in ("row", "against", "metric")}
-        one["ci95"] = None if known.get("ci_low") is None else [known["ci_low"], known["ci_high"]]
+        item: dict[str, Any] = {key: known[key] for key in ("row", "against", "metric")}
+        item["ci95"] = None if known.get("ci_low") is None else [known["ci_low"], known["ci_high"]]
         for unit in ("cases", "subjects"):
-            one[unit] = {key.removeprefix(f"{unit}_"): value for key, value in known.items() if key.startswith(unit)}
-        found.append(one)
-    return found
+            item[unit] = {key.removeprefix(f"{unit}_"): value for key, value in known.items() if key.startswith(unit)}
+        results.append(item)
+    return results
 
 
 def sentences(
@@ -205,16 +211,16 @@ def sentences(
         published: the paper's rows by name.
         r2: agreement of the volumes by row, which no test judges.
     """
-    said, agreement = [], r2 or {}
-    for row, other in dict.fromkeys((one["row"], one["against"]) for one in tests):
-        own = [one for one in tests if (one["row"], one["against"]) == (row, other)]
-        parts = [_decided(one) for one in own if _is_decided(one)]
-        open_ = [_undecided(one) for one in own if not _is_decided(one)]
+    text, agreement = [], r2 or {}
+    for row, other in dict.fromkeys((test["row"], test["against"]) for test in tests):
+        own = [test for test in tests if (test["row"], test["against"]) == (row, other)]
+        parts = [_decided(test) for test in own if _is_decided(test)]
+        open_ = [_undecided(test) for test in own if not _is_decided(test)]
         parts += [f"undecided: {', '.join(open_)}"] if open_ else []
         if agreement.get(row) is not None and agreement.get(other) is not None:
             parts.append(f"R2 {agreement[row]:.2f} after {agreement[other]:.2f}, not tested")
-        said.append(f"{row} against {other}: {'; '.join(parts)}.{_theirs(published or {}, row, other, own)}")
-    return said
+        text.append(f"{row} against {other}: {'; '.join(parts)}.{_theirs(published or {}, row, other, own)}")
+    return text
 
 
 def publish_table(
@@ -232,16 +238,16 @@ def publish_table(
     Args and Raises: those of ``method_grid``.
     """
     text = paper_table(ours, published, metrics, head=head)
-    said = sentences(tests, published, {str(row["name"]): row.get("volumes", {}).get("r2") for row in ours})
+    words = sentences(tests, published, {str(row["name"]): row.get("volumes", {}).get("r2") for row in ours})
     below = [*_NOTES, *head.notes]
     grids = [method_grid(ours, published, metrics)]
     if tests:
         grids.append(tests_grid(tests))
         counted = _TESTS.format(count=len(tests))
-        text += "\n" + "\n".join([*aligned(grids[1]), "", counted, *(f"- {line}" for line in said)]) + "\n"
+        text += "\n" + "\n".join([*aligned(grids[1]), "", counted, *(f"- {line}" for line in words)]) + "\n"
         publish_json(folder / f"{name}_tests.json", {"simulated": head.simulated, "tests": list(tests)})
         publish_text(folder / f"{name}_tests.csv", tests_csv(tests))
-        below += [counted, *said]
+        below += [counted, *words]
     publish_text(folder / f"{name}.txt", text)
     publish_text(folder / f"{name}.csv", paper_csv(ours, published, metrics, head=head))
     publish_text(folder / f"{name}.html", _page(head, grids, below))
@@ -282,33 +288,33 @@ def _lines(ours: Sequence[Row], published: Mapping[str, Row]) -> Iterator[tuple[
             met.add(wanted)
             yield "published", wanted, published[wanted]
         elif row.get("published") is not None:
-            found = f"{wanted!r} among {', '.join(published) or 'no rows'}"
-            raise refused("E-REP-10", where=str(row["name"]), found=found)
+            result = f"{wanted!r} among {', '.join(published) or 'no rows'}"
+            raise refused("E-REP-10", where=str(row["name"]), found=result)
     yield from (("alone", name, row) for name, row in published.items() if name not in met)
 
 
 def _found(row: Row, key: str) -> dict[str, Any]:
-    found = row.get("metrics", {}).get(key, row.get(key, row.get("volumes", {}).get(key)))
-    if not isinstance(found, Mapping):
-        return {"mean": found}
-    low, high = found.get("ci95") or (None, None)
-    imputed = found.get("imputed", {}).get("mean")
-    known = {what: found.get(what) for what in ("mean", "sd", "n", "unit")}
+    result = row.get("metrics", {}).get(key, row.get(key, row.get("volumes", {}).get(key)))
+    if not isinstance(result, Mapping):
+        return {"mean": result}
+    low, high = result.get("ci95") or (None, None)
+    imputed = result.get("imputed", {}).get("mean")
+    known = {what: result.get(what) for what in ("mean", "sd", "n", "unit")}
     return {**known, "ci_low": low, "ci_high": high, "imputed_mean": imputed}
 
 
 def _cell(row: Row, metric: Metric) -> str:
     key, _, digits, scale = metric
-    found = _found(row, key)
-    if found["mean"] is None:
+    result = _found(row, key)
+    if result["mean"] is None:
         return "-"
-    if isinstance(found["mean"], str):
-        return found["mean"]
-    text = f"{scale * found['mean']:.{digits}f}"
-    if found.get("sd") is not None:
-        text += f" +- {scale * found['sd']:.{digits}f}"
-    small = [f"n {found['n']}"] if found.get("n") not in (None, row.get("n")) else []
-    small += [found["unit"]] if found.get("unit") else []
+    if isinstance(result["mean"], str):
+        return result["mean"]
+    text = f"{scale * result['mean']:.{digits}f}"
+    if result.get("sd") is not None:
+        text += f" +- {scale * result['sd']:.{digits}f}"
+    small = [f"n {result['n']}"] if result.get("n") not in (None, row.get("n")) else []
+    small += [result["unit"]] if result.get("unit") else []
     return " ".join([text, *(f"({part})" for part in small)])
 
 
@@ -342,10 +348,10 @@ def _is_decided(one: Mapping[str, Any]) -> bool:
 def _decided(one: Mapping[str, Any]) -> str:
     title, scale, unit = _SAID[one["metric"]]
     mean = scale * one["cases"]["mean"]
-    way = "higher" if mean > 0 else "lower"
+    direction = "higher" if mean > 0 else "lower"
     corrected = one["cases"].get("p_t_holm")
     after = "" if corrected is None else f", {_p(corrected)} corrected"
-    return f"{title} {abs(mean):.1f} {unit} {way} (p {_p(one['cases']['p_t'])}{after})"
+    return f"{title} {abs(mean):.1f} {unit} {direction} (p {_p(one['cases']['p_t'])}{after})"
 
 
 def _undecided(one: Mapping[str, Any]) -> str:
@@ -359,7 +365,7 @@ def _theirs(published: Mapping[str, Row], row: str, other: str, own: Sequence[Ma
     if row not in published or other not in published:
         return ""
     parts = []
-    for metric in (one["metric"] for one in own):
+    for metric in (item["metric"] for item in own):
         if metric == "hd_mm" and "hd_vox" in published[row]["metrics"]:
             metric = "hd_vox"  # the paper's own unit
         a, b = (_found(published[name], metric)["mean"] for name in (row, other))

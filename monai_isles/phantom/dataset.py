@@ -217,8 +217,8 @@ def dataset_or_phantom(
     named = dataset_dir or os.environ.get(_FOLDERS[kind], "")
     if not named:
         _LOG.info("no data set named: using the simulated one in %s (%d cases, seed %d)", folder, cases, seed)
-        how: dict[str, Any] = {"kind": kind, "spacing_mm": spacing_mm, "variety": variety, "max_slices": max_slices}
-        return in_turn(lambda: make_dataset(folder, cases=cases, seed=seed, series=series, **how))
+        options: dict[str, Any] = {"kind": kind, "spacing_mm": spacing_mm, "variety": variety, "max_slices": max_slices}
+        return in_turn(lambda: make_dataset(folder, cases=cases, seed=seed, series=series, **options))
     if is_url(named):
         return local_root(named)
     if not Path(named).is_dir():
@@ -299,7 +299,7 @@ def case_with_truth(
     patient = make_patient(wanted.index, seed=seed)
     slab, protocol = patient.slabs[wanted.slab], patient.protocol
     tissues, true = slab.tissues, haemodynamics(patient, slab, seed=seed)
-    how = acquisition(patient, wanted.slab, seed=seed)
+    options = acquisition(patient, wanted.slab, seed=seed)
     cbf, cbv, mtt_s, delay_s = (
         tissues.spread(v.astype(np.float32)) for v in (true.cbf, true.cbv, true.mtt_s, true.delay_s)
     )
@@ -311,8 +311,8 @@ def case_with_truth(
         matter=tissues.gm + tissues.wm,
         artery=tissues.artery,
         vein=tissues.vein,
-        blood_hu=how.bolus.curve(np.arange(protocol.frames) * protocol.dt_s),
-        path_mm=how.path_px * np.array(protocol.spacing_mm[:2]),
-        how=how,
+        blood_hu=options.bolus.curve(np.arange(protocol.frames) * protocol.dt_s),
+        path_mm=options.path_px * np.array(protocol.spacing_mm[:2]),
+        how=options,
     )
     return (scan_slab(patient, wanted.slab, seed=seed) if scan else None), truth

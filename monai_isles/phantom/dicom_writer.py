@@ -131,7 +131,7 @@ class _Scan:
 
     def _position(self, picture: Picture) -> list[str]:
         place = self.origin_mm + [0.0, 0.0, picture.place * self.case.spacing_mm[2]]
-        return [f"{one:.10g}" for one in place]
+        return [f"{item:.10g}" for item in place]
 
     def _common(self, number: int, title: str, map_of: str) -> Dataset:
         rows, columns = self.case.label.shape[1], self.case.label.shape[0]
@@ -165,7 +165,7 @@ class _Scan:
         )
         header.SharedFunctionalGroupsSequence = [shared]
         times = sorted({picture.time_us for picture in pictures})
-        header.PerFrameFunctionalGroupsSequence = [self._group(one, times.index(one.time_us)) for one in pictures]
+        header.PerFrameFunctionalGroupsSequence = [self._group(item, times.index(item.time_us)) for item in pictures]
         for key in _IN_GROUPS:
             delattr(header, key)
         for key, value in (_ENHANCED | self._dimensions()).items():
@@ -277,8 +277,8 @@ def _rows(plane: np.ndarray) -> np.ndarray:
 
 
 def _clock(time_us: int) -> str:
-    seconds, rest = divmod(_START_S * 1_000_000 + time_us, 1_000_000)
-    return f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}.{rest:06d}"
+    seconds, remainder = divmod(_START_S * 1_000_000 + time_us, 1_000_000)
+    return f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}.{remainder:06d}"
 
 
 def _save(header: Dataset, path: Path, uid: str, sop_class: str) -> None:

@@ -71,8 +71,8 @@ def fill(folder: Path, planned: Sequence[Planned], recipe: Recipe, *, place: Pla
             of ``monai_isles.cohort.run_cases``.
     """
     groups: dict[int, list[Planned]] = {}
-    for one in planned:
-        groups.setdefault(one.index, []).append(one)
+    for item in planned:
+        groups.setdefault(item.index, []).append(item)
     tasks = [Task(group[0].subject, (folder.absolute(), group, recipe)) for group in groups.values()]
     records = run_cases(make_subject, tasks, **place, title="phantom", unit="subject")
     for name, record in records.items():
@@ -89,7 +89,7 @@ def fill(folder: Path, planned: Sequence[Planned], recipe: Recipe, *, place: Pla
 def make_subject(task: Task) -> Record:
     """Make the scans of one subject; each appears complete, its truth last."""
     folder, group, recipe = task.about
-    left = [one for one in group if not _truth(folder, one).is_file()]
+    left = [item for item in group if not _truth(folder, item).is_file()]
     if not left:
         return {"outcome": "done before"}
     try:
@@ -102,14 +102,14 @@ def make_subject(task: Task) -> Record:
 
 def _make_ct(folder: Path, group: Sequence[Planned], recipe: Recipe) -> None:
     patient = make_patient(group[0].index, seed=recipe.seed, variety=recipe.variety)
-    for one in group:
-        scan = scan_slab(patient, one.slab, seed=recipe.seed)
-        labelled, case = one.section == "TRAINING", folder / one.section / f"case_{one.number}"
-        _whole(case, partial(write_case, scan, number=one.number, series=recipe.series, labelled=labelled))
+    for item in group:
+        scan = scan_slab(patient, item.slab, seed=recipe.seed)
+        labelled, case = item.section == "TRAINING", folder / item.section / f"case_{item.number}"
+        _whole(case, partial(write_case, scan, number=item.number, series=recipe.series, labelled=labelled))
         if recipe.dicom:
-            dicom = folder / "DICOM" / one.section / case.name
+            dicom = folder / "DICOM" / item.section / case.name
             _whole(dicom, partial(write_dicom, scan, form=recipe.dicom))
-        _tell(folder, one, {"slab": one.slab, **scan.truth})
+        _tell(folder, item, {"slab": item.slab, **scan.truth})
 
 
 def _make_mri(folder: Path, one: Planned, recipe: Recipe) -> None:
@@ -182,11 +182,11 @@ def holds_same(out: Path, record: str) -> bool:
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    found = (out / RECORD).read_text(encoding="utf-8") if (out / RECORD).is_file() else ""
-    if found != record:
+    result = (out / RECORD).read_text(encoding="utf-8") if (out / RECORD).is_file() else ""
+    if result != record:
         what = (
-            "a phantom with other settings: " + ", ".join(found.splitlines()[1:-2])
-            if found
+            "a phantom with other settings: " + ", ".join(result.splitlines()[1:-2])
+            if result
             else "something that is not a phantom"
         )
         raise refused("E-PHAN-03", where=str(out), found=what)

@@ -72,7 +72,7 @@ def kept_cases(
     """
     made: list[Kept | Finding] = []
     for place in progress(range(len(dataset)), title, total=len(dataset)):
-        number = 1 + sum(not isinstance(one, Finding) for one in made)
+        number = 1 + sum(not isinstance(item, Finding) for item in made)
         made.append(_or_fault(partial(_kept, dataset, place, keep, number), _entry(dataset, place)))
     own: list[Finding] = []
     return _without_faults(made, own, strict=_said(dataset, "strict", False)), [*left_out_of(dataset), *own]
@@ -105,8 +105,8 @@ def left_out_reasons(folder: Path, sources: Iterable[object]) -> dict[str, str]:
     """
     listed = folder / "data_list.json"
     faults = read_datalist(listed).get("left_out", []) if listed.is_file() else []
-    found = [Finding(**one) for one in faults] + [one for source in sources for one in left_out_of(source)]
-    return {one.case or one.where: remark_lines([one])[0] for one in found}
+    result = [Finding(**fault) for fault in faults] + [fault for source in sources for fault in left_out_of(source)]
+    return {fault.case or fault.where: remark_lines([fault])[0] for fault in result}
 
 
 def _entry(dataset: object, place: int) -> Item:
@@ -128,8 +128,8 @@ def _or_fault(make: Callable[[], Kept], entry: Item) -> Kept | Finding:
 
 
 def _without_faults(made: Sequence[Kept | Finding], left_out: list[Finding], *, strict: bool) -> list[Kept]:
-    kept = [one for one in made if not isinstance(one, Finding)]
-    own = [one for one in made if isinstance(one, Finding)]
+    kept = [item for item in made if not isinstance(item, Finding)]
+    own = [item for item in made if isinstance(item, Finding)]
     left_out += own
     if not kept or (strict and own):
         refuse(left_out)

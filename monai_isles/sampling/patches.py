@@ -182,7 +182,7 @@ class PatchLoader(CaseLoader):
         self._collect([case.table for case in self._cases], 0)
         case = np.repeat(np.arange(len(names)), per_case)
         super().__init__(names, case, batch_size=batch_size, seed=seed, **division)
-        self._tell_few_lesions([bool(one.lesion.any()) for one in self._cases])
+        self._tell_few_lesions([bool(item.lesion.any()) for item in self._cases])
 
     def __repr__(self) -> str:
         cut = f"patch={self.window.tolist()}, per_case={self.per_case}, batch_size={self.batch_size}, seed={self.seed}"

@@ -64,7 +64,7 @@ class SliceLoader(CaseLoader):
         case, self.level = np.array(places).T
         super().__init__([name for name, _ in named], case, batch_size=batch_size, **division)
         if "label" in self.keys:
-            self._tell_few_lesions([bool((one["label"][:1] > 0).any()) for one in self._cases])
+            self._tell_few_lesions([bool((element["label"][:1] > 0).any()) for element in self._cases])
 
     def __repr__(self) -> str:
         cut = f"keys={self.keys}, batch_size={self.batch_size}, seed={self.seed}, shuffle={self.shuffle}"
@@ -132,7 +132,7 @@ def _layout(batch: Tensor) -> torch.memory_format:
 
 def _settings(move: object) -> str:
     """Return the settings of an augmentation, without memory addresses."""
-    parts = [_settings(one) for one in getattr(move, "transforms", ())]
+    parts = [_settings(item) for item in getattr(move, "transforms", ())]
     plain = {
         name: value
         for name, value in sorted(vars(move).items())

@@ -207,8 +207,8 @@ class Checkpoints:
     def _finish(self, engine: Engine) -> None:
         if not self.writes:
             return
-        found = f"best {self.metric} {self.best:.5f} in epoch {self.best_epoch}"
-        outcome = f"{engine.state.epoch} epochs, {found if self.evaluator else 'no validation: the last one is kept'}"
+        result = f"best {self.metric} {self.best:.5f} in epoch {self.best_epoch}"
+        outcome = f"{engine.state.epoch} epochs, {result if self.evaluator else 'no validation: the last one is kept'}"
         left_out = left_out_reasons(self.folder, self.loaders)
         self._held.finish({"kind": "training", "outcome": outcome, "left_out": left_out, "settings": self.settings})
         self._held.__exit__(None, None, None)

@@ -112,8 +112,8 @@ class CodeSpread:
             self.first, self._first_codes = _spread(self._first_codes), []
         if spread < 0.1 * self.first and not self.said:
             self.said = True
-            said = "the context encoder describes all images alike (spread %.2g, at first %.2g): see encoder_training"
-            log.warning(said, spread, self.first)
+            text = "the context encoder describes all images alike (spread %.2g, at first %.2g): see encoder_training"
+            log.warning(text, spread, self.first)
 
     def state_dict(self) -> dict[str, Any]:
         return {"first": self.first, "said": self.said}
@@ -294,5 +294,5 @@ def right_voxels(logits: Tensor, label: Tensor) -> Tensor:
 
     Shapes: logits ``(N, K, *spatial)``, label ``(N, 1, *spatial)``; a scalar out.
     """
-    found = logits[:, 1:] > logits[:, :1] if logits.shape[1] == 2 else logits.argmax(1, keepdim=True)
-    return (found == label).sum()
+    result = logits[:, 1:] > logits[:, :1] if logits.shape[1] == 2 else logits.argmax(1, keepdim=True)
+    return (result == label).sum()

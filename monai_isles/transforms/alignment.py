@@ -142,7 +142,7 @@ def refine(level: Level, start: Mirror, *, degrees: str = "rigid", reach_mm: flo
     Source: ours; Cauchy's loss as in Holland & Welsch 1977, doi:10.1080/03610927708827533.
     """
     fit = _Fit(level, _rigid if degrees == "rigid" else _affine, reach_mm)
-    found = optimize.least_squares(
+    result = optimize.least_squares(
         fit.distances,
         _numbers(start, degrees),
         jac=fit.slopes,
@@ -152,7 +152,7 @@ def refine(level: Level, start: Mirror, *, degrees: str = "rigid", reach_mm: flo
         gtol=None,
         max_nfev=20,
     )
-    return fit.made(found.x)
+    return fit.made(result.x)
 
 
 def _numbers(mirror: Mirror, degrees: str) -> np.ndarray:
@@ -182,8 +182,8 @@ class _Fit:
 
     def distances(self, numbers: np.ndarray) -> np.ndarray:
         """Return all distances divided by the reach; a point out of view counts as the mean of the others."""
-        found, _, seen = self._compared(numbers.tobytes())
-        ratios = found / self.reach_mm
+        result, _, seen = self._compared(numbers.tobytes())
+        ratios = result / self.reach_mm
         # Cauchy's cost of this value is the mean cost of the points in view: leaving the array neither helps nor hurts.
         out = np.full((len(seen), ratios.shape[1]), np.sqrt(np.expm1(min(_cost(ratios), 20.0))))
         out[seen] = ratios

@@ -228,6 +228,6 @@ def _restored(value: Any, entry: Mapping[Hashable, Any]) -> Any:
     if kind == "entry":
         return entry[content]
     if kind == "dict":
-        return {key: _restored(one, entry) for key, one in content.items()}
-    items = [_restored(one, entry) for one in content]
+        return {key: _restored(item, entry) for key, item in content.items()}
+    items = [_restored(item, entry) for item in content]
     return items if kind == "list" else tuple(items)

@@ -75,7 +75,7 @@ class ResampleLiked(MapTransform):
             image, where = _placed(out[key], f"{case}: {key}"), f"{case}: {key} against {like}"
             if _same(image, reference):
                 continue
-            frames = [str(one.meta.get(FRAME, "")) for one in (image, reference)]
+            frames = [str(item.meta.get(FRAME, "")) for item in (image, reference)]
             if not (self.allow or out.get(ASKED) is True or (frames[0] and frames[0] == frames[1])):
                 if not self.refuse:
                     continue
@@ -109,14 +109,14 @@ def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:
     Source: ``ResampleLiked``; ``tests/transforms/test_resample_like.py``.
     """
     entry: dict[Hashable, Any] = {"case": case}
-    for key, one in images.items():
-        entry[key] = MetaTensor(torch.from_numpy(one.data[None]), affine=torch.as_tensor(one.affine))
+    for key, image in images.items():
+        entry[key] = MetaTensor(torch.from_numpy(image.data[None]), affine=torch.as_tensor(image.affine))
     moved = ResampleLiked(list(images), allow=True)(entry)
     first = next(iter(images.values()))
     grid = {name: getattr(first, name) for name in ("affine", "spacing_mm", "native_affine", "native_shape")}
     return {
-        key: one if moved[key] is entry[key] else replace(one, data=moved[key][0].numpy(), **grid)
-        for key, one in images.items()
+        key: image if moved[key] is entry[key] else replace(image, data=moved[key][0].numpy(), **grid)
+        for key, image in images.items()
     }
 
 
@@ -144,12 +144,12 @@ def _corners_mm(image: MetaTensor) -> np.ndarray:
 def _not_asked(image: MetaTensor, reference: MetaTensor, where: str) -> IslesError:
     ends = (_affine(image), tuple(image.shape[1:]), _affine(reference), tuple(reference.shape[1:]))
     gap = corners_apart_mm(*ends)
-    shapes = " against ".join(" x ".join(map(str, one.shape[1:])) for one in (image, reference))
+    shapes = " against ".join(" x ".join(map(str, item.shape[1:])) for item in (image, reference))
     return refused("E-GRID-02", where=where, found=f"field-of-view corners {gap:.4g} mm apart, {shapes} voxels")
 
 
 def _require_overlap(image: MetaTensor, reference: MetaTensor, where: str) -> None:
-    ends = [(_corners_mm(one).min(axis=0), _corners_mm(one).max(axis=0)) for one in (image, reference)]
+    ends = [(_corners_mm(item).min(axis=0), _corners_mm(item).max(axis=0)) for item in (image, reference)]
     gap = np.maximum(ends[0][0] - ends[1][1], ends[1][0] - ends[0][1])
     if (gap >= 0).any():
         raise refused("E-GRID-03", where=where, found=f"{gap.max():.4g} mm between them")

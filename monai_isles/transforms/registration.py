@@ -145,9 +145,9 @@ def register_mirror(
     if flip_mm <= (1 + settings.chance / image.shape[-1]) * residual_mm:
         mirror, made_by, residual_mm = flip, "flip", flip_mm
     overlap, similarity = _agreement(mirror, fine)
-    found = Registration(mirror, made_by, residual_mm, flip_mm, overlap, similarity)
-    _require_match(found, settings, where)
-    return found
+    result = Registration(mirror, made_by, residual_mm, flip_mm, overlap, similarity)
+    _require_match(result, settings, where)
+    return result
 
 
 def scaled(head: np.ndarray, window: tuple[float, float] | None, *, where: str) -> np.ndarray:
@@ -195,9 +195,9 @@ def _reflection(image: np.ndarray, grid: Grid, settings: Settings, where: str) -
             found=f"similarity changes by {contrast:.4f} over all tilts, {settings.least_contrast} wanted",
         )
     level = Level.of(pooled.mean(axis=-1, keepdims=True), cells, sigma_mm=first[1])
-    found = [refine(level, start, reach_mm=first[2]) for start in starts]
+    results = [refine(level, start, reach_mm=first[2]) for start in starts]
     # A fit may run away along a slope of the outline; those beyond the scanned tilts count only if none is left.
-    mirror = min([one for one in found if _within_scan(one)] or found, key=level.residual_mm)
+    mirror = min([result for result in results if _within_scan(result)] or results, key=level.residual_mm)
     # Finer cells and a shorter reach: far points, the lesion among them, lose their pull.
     for cell_mm, sigma_mm, reach_mm in later:
         level = Level.of(*grid.pooled(image, cell_mm), sigma_mm=sigma_mm)
@@ -295,22 +295,22 @@ def mirror_or_midline(
         refusal = error
     if refusal.code == "E-REG-22":
         flat = mirror_or_midline(head, spacing_mm[:2], method=method, window=window, where=where)
-        told = f"{_reason(refusal)}: registered in plane"
-        return replace(flat, mirror=_in_space(flat.mirror), remark="; ".join(filter(None, (told, flat.remark))))
+        remarks = f"{_reason(refusal)}: registered in plane"
+        return replace(flat, mirror=_in_space(flat.mirror), remark="; ".join(filter(None, (remarks, flat.remark))))
     flip = reflection([0.0] * (axes - 1), 0.0)
     if refusal.code == "E-REG-01":
-        told = "mirrored across the middle of the array"
-        return Registration(flip, "flip", np.nan, np.nan, np.nan, np.nan, f"{_reason(refusal)}: {told}")
+        remarks = "mirrored across the middle of the array"
+        return Registration(flip, "flip", np.nan, np.nan, np.nan, np.nan, f"{_reason(refusal)}: {remarks}")
     offset_mm = middle_mm(scaled(head, window, where=where), spacing_mm)
     mirror, level = reflection([0.0] * (axes - 1), offset_mm), _level(head, spacing_mm, window, where)
-    told = f"mirrored across the middle of the head, upright, {offset_mm:.1f} mm from the middle of the array"
+    remarks = f"mirrored across the middle of the head, upright, {offset_mm:.1f} mm from the middle of the array"
     return Registration(
         mirror,
         "midline",
         level.residual_mm(mirror),
         level.residual_mm(flip),
         *_agreement(mirror, level),
-        f"{_reason(refusal)}: {told}",
+        f"{_reason(refusal)}: {remarks}",
     )
 
 

@@ -124,12 +124,12 @@ def list_bundles() -> list[dict[str, Any]]:
 def _about(name: str, bundle: Bundle) -> dict[str, Any]:
     metadata, card = bundle.metadata, bundle.paper.get("card", {})
     here = bundle.weights.is_file()
-    others = {key: one.get("eval_metrics") for key, one in metadata.get("variants", {}).items()}
+    others = {key: item.get("eval_metrics") for key, item in metadata.get("variants", {}).items()}
     return {
         "name": name,
         "title": metadata.get("name", name),
         "task": metadata.get("task", ""),
-        "inputs": {key: one.get("unit", "") for key, one in metadata.get("modalities", {}).items()},
+        "inputs": {key: item.get("unit", "") for key, item in metadata.get("modalities", {}).items()},
         "weights": "shipped" if here else "none needed" if "bare" in card else "none: train it first",
         "weights_mb": round(bundle.weights.stat().st_size / 1e6, 2) if here else None,
         "weights_sha256": bundle.weights_sha256 if here else None,
@@ -225,18 +225,18 @@ def measure_perfusion(
     """
     aside = Aside()
     path, folder = _on_disk(series, aside.path / "ctp.nii.gz", dt_s=dt_s), aside.path / "out"
-    how = Measuring(method, truncation, smoothing_mm, dt_s, motion, str(pick_device(device)))
-    record, _ = measure_series(path, folder, how)
+    options = Measuring(method, truncation, smoothing_mm, dt_s, motion, str(pick_device(device)))
+    record, _ = measure_series(path, folder, options)
     return Result(record, folder, aside)
 
 
-def evaluate(pred: ImageLike, ref: ImageLike, *, out: str | Path | None = None, **how: Any) -> dict[str, Any]:
+def evaluate(pred: ImageLike, ref: ImageLike, *, out: str | Path | None = None, **options: Any) -> dict[str, Any]:
     """Score predictions against references, as ``monai-isles evaluate`` does, and return its summary.
 
     Args:
         pred, ref: two folders, or two masks of one case: files, nibabel images, pairs of array and affine, MetaTensors.
         out: folder for ``per_case.csv``, ``summary.json`` and ``run.json``; None writes no files.
-        how: further arguments of ``monai_isles.workflows.evaluate.score_folder``: ``data_list``, ``folds`` ...
+        options: further arguments of ``monai_isles.workflows.evaluate.score_folder``: ``data_list``, ``folds`` ...
     Raises:
         IslesError: those of ``monai-isles evaluate``.
     Source: ours; ``tests/workflows/test_api.py``.
@@ -249,7 +249,7 @@ def evaluate(pred: ImageLike, ref: ImageLike, *, out: str | Path | None = None, 
     """
     with TemporaryDirectory(prefix="monai-isles-") as aside:
         masks, references = _mask_folder(pred, Path(aside) / "pred"), _mask_folder(ref, Path(aside) / "ref")
-        return score_folder(masks, references, Path(aside) / "out" if out is None else out, **how)
+        return score_folder(masks, references, Path(aside) / "out" if out is None else out, **options)
 
 
 def _entry(
@@ -263,10 +263,10 @@ def _entry(
         there = [key for key in (*keys, *optional) if key in case]
         images = {key: str(_on_disk(case[key], aside / "in" / f"{key}.nii.gz")) for key in there}
         return {"case": _CASE, "subject": _CASE, **images}
-    found = find_inputs([case], keys=keys)
-    if len(found) != 1:
-        raise refused("E-USE-80", where=str(case), found=f"{len(found)} cases")
-    return found[0].entry()
+    inputs = find_inputs([case], keys=keys)
+    if len(inputs) != 1:
+        raise refused("E-USE-80", where=str(case), found=f"{len(inputs)} cases")
+    return inputs[0].entry()
 
 
 def _mask_folder(mask: ImageLike, folder: Path) -> Path:

@@ -32,8 +32,8 @@ class Found(CaseInputs):
         self, keys: Sequence[str], *, optional: Sequence[str] = (), fetch: bool = False, strict: bool = False
     ) -> tuple[list[dict[str, object]], dict[str, Record]]:
         """Return the flat dictionaries of the cases."""
-        asked = {"resample": True} if self.resample else {}
-        return [case.entry() | asked for case in self.cases], {}
+        request = {"resample": True} if self.resample else {}
+        return [case.entry() | request for case in self.cases], {}
 
 
 def predict_participants(
@@ -74,16 +74,16 @@ def predict_participants(
     faults = faults_of(others, keys)
     lost = {id(scan) for scan, _ in faults}
     records = left_out_records(replace(fault, case=scan.name) for scan, fault in faults)
-    how: dict[str, Any] = {"bundle": bundle, "choices": choices, "place": place, "gpus": gpus}
-    how |= {"memory_gb": memory_gb, "strict": strict, "entropy": entropy}
+    options: dict[str, Any] = {"bundle": bundle, "choices": choices, "place": place, "gpus": gpus}
+    options |= {"memory_gb": memory_gb, "strict": strict, "entropy": entropy}
     ready = tuple(as_case(scan, None) for scan in others if id(scan) not in lost)
     if ready:
-        done = predict(Found((), resample=resample, cases=ready), aside / "cases", report=report, **how)
+        done = predict(Found((), resample=resample, cases=ready), aside / "cases", report=report, **options)
         records |= _published(done, aside / "cases", ready, out)
     if series:
         paths = [scan.files["ctp"] for scan in series]
         wanted = Wanted(report=report, dicom=())
-        done = predict_series(paths, aside / "series", wanted=wanted, resample=resample, **how)
+        done = predict_series(paths, aside / "series", wanted=wanted, resample=resample, **options)
         measured = [Case(name, name) for name in done["cases"]]
         records |= _published(done, aside / "series", measured, out)
     return {"cases": records}
@@ -99,6 +99,6 @@ def _chosen(scans: Sequence[Scan], labels: Sequence[str], where: str) -> list[Sc
     wanted = {f"sub-{label.removeprefix('sub-')}" for label in labels}
     there = {str(scan.subject) for scan in scans}
     if wanted - there:
-        found = f"{', '.join(sorted(wanted - there))}; there are {', '.join(sorted(there)[:12])}"
-        raise refused("E-LIST-67", where=where, found=found)
+        result = f"{', '.join(sorted(wanted - there))}; there are {', '.join(sorted(there)[:12])}"
+        raise refused("E-LIST-67", where=where, found=result)
     return [scan for scan in scans if not wanted or scan.subject in wanted]

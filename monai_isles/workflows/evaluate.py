@@ -84,26 +84,26 @@ def score_folder(
     _require_apart(out_dir, {"--pred": pred_dir, "--ref": ref_dir})
     _require_list_for_folds(listed, folds)
     left_out: dict[str, IslesError] = {}  # stays empty where ``strict``
-    how: _How = {"place": place, "left_out": None if strict else left_out, "connectivity": connectivity}
+    options: _How = {"place": place, "left_out": None if strict else left_out, "connectivity": connectivity}
     chosen: dict[str, Any] = {"data_list": listed, "section": section, "folds": folds}
-    cases = find_references(ref_dir, **chosen, maps=baseline, left_out=how["left_out"])
-    masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing, left_out=how["left_out"])
+    cases = find_references(ref_dir, **chosen, maps=baseline, left_out=options["left_out"])
+    masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing, left_out=options["left_out"])
     cases = [case for case in cases if case.name in masks]
     with RunFolder(out_dir) as run:
-        scored = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, **how)}
-        said: dict[str, str] = {}
+        scored = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, **options)}
+        words: dict[str, str] = {}
         if baseline:
             for name, text, mask_of in methods(ref_dir, listed, section, folds):
                 whole = [case for case in cases if case.name not in left_out]
-                scored[name] = score_cases(whole, mask_of, name, **how)
-                said[name] = text
+                scored[name] = score_cases(whole, mask_of, name, **options)
+                words[name] = text
         scored = {name: [row for row in rows if row["case"] not in left_out] for name, rows in scored.items()}
         summary = {
             **_described(ref_dir, listed),
             "section": section if listed else None,
             "folds": list(folds) if folds is not None else None,
             "methods": {name: summarise(rows, resamples=resamples, seed=seed) for name, rows in scored.items()},
-            "baselines": said,
+            "baselines": words,
             "missing_predictions": [name for name, path in masks.items() if path is None],
             "predictions_without_reference": unasked,
             "left_out": {name: str(error) for name, error in left_out.items()},

@@ -93,8 +93,8 @@ def _measure(
     flags = [asdict(flag) for flag in _remarks(prepared, images)]
     doubts = [asdict(flag) for flag in clock_flags(maps, prepared.dt_s, where=study.name)]
     ct = prepared.baseline_hu if images.plain_ct is None else images.plain_ct
-    said = "mean before the bolus, HU" if images.plain_ct is None else "plain CT, HU"
-    publish_image(folder / "ct.nii.gz", ct.astype(np.float32), like, dtype="float32", description=said)
+    text = "mean before the bolus, HU" if images.plain_ct is None else "plain CT, HU"
+    publish_image(folder / "ct.nii.gz", ct.astype(np.float32), like, dtype="float32", description=text)
     for key in MAPS:
         described = f"{key.upper()} {MAP_UNITS[key]}"
         publish_image(folder / f"{key}.nii.gz", getattr(maps, key), like, dtype="float32", description=described)
@@ -107,7 +107,7 @@ def _measure(
         "times_from": images.series.times_from,
         "tube_kv": images.series.tube_kv,
         "kind": study.kind,
-        "ct": said,
+        "ct": text,
         "slices": [study.files.index(file) for file in images.slices],
     }
     record["series"] = {
@@ -187,13 +187,13 @@ def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadat
         text = "the weights are not those that the bundle describes: what maps and intensities they know is not stated"
         flags.append(Flag("unseen-intensities", "info", text))
     for key, image in images.items():
-        found = brain_facts(image, brain)
+        result = brain_facts(image, brain)
         if trained and key in trained:
-            flags += _unlike(key, found, trained[key])
+            flags += _unlike(key, result, trained[key])
         elif key in stated and "typical_max_in_brain" in stated[key]:
             limit = float(stated[key]["typical_max_in_brain"])
-            if found["p99"] > limit:
-                text = f"{key}: 99th percentile {found['p99']:.4g} in the brain, the bundle states at most {limit:g}"
+            if result["p99"] > limit:
+                text = f"{key}: 99th percentile {result['p99']:.4g} in the brain, the bundle states at most {limit:g}"
                 flags.append(Flag("unseen-intensities", "warning", text))
     return flags
 

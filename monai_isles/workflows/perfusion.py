@@ -116,15 +116,15 @@ def measure_series(
     volumes = {name: getattr(maps, name) for name in MAPS[:-1]}
     volumes["rcbf"] = relative_cbf(maps.cbf, maps.brain, healthy)
     for name, volume in volumes.items():
-        said = f"{name.upper()} {MAP_UNITS.get(name, 'part of the healthy side')}"
-        publish_image(out / f"{name}.nii.gz", volume, series.like, dtype="float32", description=said)
+        text = f"{name.upper()} {MAP_UNITS.get(name, 'part of the healthy side')}"
+        publish_image(out / f"{name}.nii.gz", volume, series.like, dtype="float32", description=text)
     publish_image(
         out / "brain.nii.gz", maps.brain, series.like, dtype="uint8", description="brain, no vessels, no fluid"
     )
     record = perfusion_record(prepared, maps, how.settings())
     doubts = clock_flags(maps, prepared.dt_s, where=str(path))
-    told = [Flag("series", "info", remark) for remark in series.remarks]
-    record["flags"] = [*map(asdict, doubts), *record["flags"], *map(asdict, told)]
+    remarks = [Flag("series", "info", remark) for remark in series.remarks]
+    record["flags"] = [*map(asdict, doubts), *record["flags"], *map(asdict, remarks)]
     record |= {
         "midline": midline,
         "times_from": series.times_from,
@@ -145,12 +145,12 @@ def _volumes(
         for name in MASKS:
             (out / f"{name}.nii.gz").unlink(missing_ok=True)
         return {"not_computed": NO_ARTERY}
-    found = ischaemia(
+    result = ischaemia(
         maps.cbf, maps.tmax, maps.brain, series.spacing_mm, contralateral=healthy, cbv=maps.cbv, left=left
     )
     for name in MASKS:
-        publish_image(out / f"{name}.nii.gz", getattr(found, name), series.like, dtype="uint8", description=name)
-    return found.record()
+        publish_image(out / f"{name}.nii.gz", getattr(result, name), series.like, dtype="uint8", description=name)
+    return result.record()
 
 
 def measure_cohort(
@@ -175,14 +175,14 @@ def measure_cohort(
         IslesError: ``E-SCAN-03`` two of one name, and those of ``monai_isles.cohort.run_cases``.
     Source: ours; ``tests/workflows/test_perfusion.py``.
     """
-    found = find_studies(paths, series=how.series)
-    studies = {name: one for name, one in found.items() if isinstance(one, StudyFiles)}
+    result = find_studies(paths, series=how.series)
+    studies = {name: study for name, study in result.items() if isinstance(study, StudyFiles)}
     if stands_elsewhere(place):
-        studies = {name: one.absolute() for name, one in studies.items()}
-    about = {name: (one, str((out / name).absolute()), how) for name, one in studies.items()}
-    tasks = [Task(name, one, gpus, memory_gb) for name, one in about.items()]
+        studies = {name: study.absolute() for name, study in studies.items()}
+    about = {name: (study, str((out / name).absolute()), how) for name, study in studies.items()}
+    tasks = [Task(name, study, gpus, memory_gb) for name, study in about.items()]
     done = run_cases(measure_one, tasks, **place, title="maps", unit="series", strict=strict)
-    records = {name: done[name] if isinstance(one, StudyFiles) else one for name, one in found.items()}
+    records = {name: done[name] if isinstance(study, StudyFiles) else study for name, study in result.items()}
     sweep_parts(out)
     _publish_table(out, records)
     return records
@@ -190,12 +190,12 @@ def measure_cohort(
 
 def measure_one(task: Task) -> Record:
     """Measure the series of a task, unless it is done with the same files and settings."""
-    study, out, how = task.about
-    stamp = _stamp(study, how)
+    study, out, options = task.about
+    stamp = _stamp(study, options)
     files = [Path(out) / f"{name}.nii.gz" for name in (*MAPS, "brain")]
     if done_before(Path(out) / RECORD, stamp, files):
         return {"outcome": "done before"}
-    measure_series(study.series, Path(out), how, stamp=stamp)
+    measure_series(study.series, Path(out), options, stamp=stamp)
     return {"outcome": "ok"}
 
 
@@ -205,12 +205,12 @@ def _stamp(study: StudyFiles, how: Measuring) -> dict[str, object]:
 
 def _publish_table(out: Path, records: Mapping[str, Record]) -> None:
     """Write one row per series with its measurements, without time or place."""
-    columns, found = ("frames", "dt_s", "brain_ml"), ("core_ml", "hypoperfused_ml", "mismatch_ml", "mismatch_ratio")
+    columns, result = ("frames", "dt_s", "brain_ml"), ("core_ml", "hypoperfused_ml", "mismatch_ml", "mismatch_ratio")
     lines = []
-    for name, one in records.items():
-        there = one["outcome"] != "failed"
+    for name, record in records.items():
+        there = record["outcome"] != "failed"
         made = json.loads((out / name / RECORD).read_bytes()) if there else {}
         medians, volumes = made.get("medians", {}), made.get("ischaemia", {})
-        values = (*map(made.get, columns), *map(medians.get, MAPS[:-1]), *map(volumes.get, found))
+        values = (*map(made.get, columns), *map(medians.get, MAPS[:-1]), *map(volumes.get, result))
         lines.append((name, int(there), *values))
-    publish_csv(out / TABLE, ("case", "measured", *columns, *MAPS[:-1], *found), lines)
+    publish_csv(out / TABLE, ("case", "measured", *columns, *MAPS[:-1], *result), lines)

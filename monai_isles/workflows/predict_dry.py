@@ -55,18 +55,18 @@ def rehearse_series(
     bundle: Bundle,
     choices: Choices = UNCHANGED,
     series: str | None = None,
-    **how: Any,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Check everything that ``predict_series`` would read; ``how`` holds options of ``read_study``."""
+    """Check everything that ``predict_series`` would read; ``options`` are those of ``read_study``."""
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
     require_given(config["modalities"], bundle)
     predictor = load_predictor(bundle, out, weights=choices.weights, device=choices.device, changes=changes)
     judge_folder(out)
-    found, records = find_studies(paths, series=series), {}
-    for name, study in progress(found.items(), "reading", total=len(found)):
+    result, records = find_studies(paths, series=series), {}
+    for name, study in progress(result.items(), "reading", total=len(result)):
         try:
-            records[name] = _read_study(study, **how) if isinstance(study, StudyFiles) else study
+            records[name] = _read_study(study, **options) if isinstance(study, StudyFiles) else study
         except FAULTS as error:
             records[name] = failed(error)
     return prediction_record("dry run", predictor, records)
@@ -95,8 +95,8 @@ def rehearse_cases(predictor: Predictor, entries: Sequence[Entry], out: Path) ->
     return records
 
 
-def _read_study(study: StudyFiles, **how: Any) -> Record:
-    images = read_study(study, **how)
+def _read_study(study: StudyFiles, **options: Any) -> Record:
+    images = read_study(study, **options)
     series = images.series
     return {
         "outcome": "ready",
@@ -104,7 +104,7 @@ def _read_study(study: StudyFiles, **how: Any) -> Record:
         "frames": len(series.array),
         "seconds_of_scan": round(float(series.times_s[-1] - series.times_s[0]), 2),
         "shape": list(series.array.shape[1:]),
-        "spacing_mm": [round(float(one), 4) for one in series.spacing_mm],
+        "spacing_mm": [round(float(item), 4) for item in series.spacing_mm],
         "notes": list(images.notes),
     }
 
@@ -126,7 +126,7 @@ def _read(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, object
     return {
         "modalities": list(images),
         "shape": list(shapes[first]),
-        "spacing_mm": [round(float(one), 4) for one in spacing],
+        "spacing_mm": [round(float(item), 4) for item in spacing],
         **_windows(predictor, shapes[first]),
     }
 
@@ -134,8 +134,8 @@ def _read(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, object
 def _leading(preprocessing: object) -> list:
     """Return the transforms up to the last reader or grid check, without caching ones."""
     transforms = list(getattr(preprocessing, "transforms", ()))
-    last = max((n for n, one in enumerate(transforms) if isinstance(one, _READS)), default=-1)
-    return [one for one in transforms[: last + 1] if getattr(one, "cache_dir", None) is None]
+    last = max((n for n, transform in enumerate(transforms) if isinstance(transform, _READS)), default=-1)
+    return [transform for transform in transforms[: last + 1] if getattr(transform, "cache_dir", None) is None]
 
 
 def _windows(predictor: Predictor, shape: Sequence[int]) -> dict[str, object]:

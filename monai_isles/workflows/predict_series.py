@@ -73,10 +73,10 @@ class Wanted:
 
     def files(self, measured: MeasuredStudy) -> list[str]:
         """Return the file names of a finished case."""
-        found = ["result.json", "lesion.nii.gz", *(["report.html"] if self.report else [])]
+        results = ["result.json", "lesion.nii.gz", *(["report.html"] if self.report else [])]
         if measured.slices:
-            found += [name for kind in self.objects for name in DICOM_FILES[kind]]
-        return found
+            results += [name for kind in self.objects for name in DICOM_FILES[kind]]
+        return results
 
     @property
     def objects(self) -> list[str]:
@@ -109,8 +109,8 @@ def publish_results(
     brain = np.sum([arrays[key] for key in _SEEN[1:]], axis=0) > 0
     flags = [asdict(flag) for flag in intensity_flags(arrays, brain, wanted.metadata)]
     result["quality"] = [*measured.record["flags"], *flags, *_rule_flags(result)]
-    told = ("kind", "source_sha256", "ct", "frames", "dt_s", "times_from", "tube_kv", "scan", "settings", "coverage")
-    result["source"] = {key: measured.record.get(key) for key in told} | {"simulated": measured.simulated}
+    remarks = ("kind", "source_sha256", "ct", "frames", "dt_s", "times_from", "tube_kv", "scan", "settings", "coverage")
+    result["source"] = {key: measured.record.get(key) for key in remarks} | {"simulated": measured.simulated}
     result["patient_shown"] = wanted.show_patient
     volumes = {key: np.asarray(maps[key][0]) for key in ("probability", "uncertainty") if key in maps}
     ttp = {"ttp": read_image(str(measured.entry["ttp"]), kind="ttp").data}
@@ -137,10 +137,10 @@ def _rule_masks(measured: MeasuredStudy, result: Mapping[str, Any]) -> dict[str,
     block = result.get("perfusion") or {}
     if "core_ml" not in block:
         return {}
-    found = case_ischaemia(measured.entry, **{key: float(block[key]) for key in _CUTS})
-    if found is None:
+    results = case_ischaemia(measured.entry, **{key: float(block[key]) for key in _CUTS})
+    if results is None:
         return {}
-    return {name: getattr(found[0], name) for name in ("core", "hypoperfused", "penumbra")}
+    return {name: getattr(results[0], name) for name in ("core", "hypoperfused", "penumbra")}
 
 
 def _rule_flags(result: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -214,7 +214,7 @@ def _publish_dicom(
 
 def _network(result: Mapping[str, Any], wanted: Wanted) -> Algorithm:
     settings = {key: str(result[key]) for key in ("threshold", "min_size_vox") if key in result}
-    sha = ", ".join(str(one) for one in result["weights_sha256"])
+    sha = ", ".join(str(item) for item in result["weights_sha256"])
     return Algorithm(str(result["bundle"]), str(wanted.metadata.get("version") or __version__), sha, settings)
 
 
@@ -273,18 +273,18 @@ def predict_series(
     predictor = recipe.load()
     metadata = bundle.metadata_of(list(predictor.weights.values()))
     wanted = replace(wanted or Wanted(), metadata=metadata)
-    how = {"series": "ctp" in modalities, "entropy": entropy}
-    way = SeriesWay(recipe, wanted, dt_s=dt_s, resample=resample, slab_mm=slab_mm, **how)
-    found = find_studies(paths, series=series)
-    if wanted.dawn is not None and len(found) != 1:
-        raise refused("E-USE-81", where="--age and --nihss", found=f"{len(found)} studies")
+    options = {"series": "ctp" in modalities, "entropy": entropy}
+    form = SeriesWay(recipe, wanted, dt_s=dt_s, resample=resample, slab_mm=slab_mm, **options)
+    studies = find_studies(paths, series=series)
+    if wanted.dawn is not None and len(studies) != 1:
+        raise refused("E-USE-81", where="--age and --nihss", found=f"{len(studies)} studies")
     with RunFolder(out) as held:
         records = predict_studies(
-            way, found, place=place, predictor=predictor, gpus=gpus, memory_gb=memory_gb, strict=strict
+            form, studies, place=place, predictor=predictor, gpus=gpus, memory_gb=memory_gb, strict=strict
         )
         if bids:
-            done = [name for name, one in records.items() if one["outcome"] != "failed"]
-            publish_bids(out, [maps_of(name, out, series=way.series) for name in done])
+            done = [name for name, item in records.items() if item["outcome"] != "failed"]
+            publish_bids(out, [maps_of(name, out, series=form.series) for name in done])
         record = prediction_record("prediction from series", predictor, records)
         if wanted.report:
             publish_studies(out, record, metadata.get("references") or ())
@@ -358,30 +358,30 @@ def predict_studies(
     """
     if gpus is None:
         gpus = int(predictor.device.type == "cuda")
-    studies = {name: one for name, one in found.items() if isinstance(one, StudyFiles)}
+    studies = {name: item for name, item in found.items() if isinstance(item, StudyFiles)}
     if stands_elsewhere(place):
-        studies = {name: one.absolute() for name, one in studies.items()}
+        studies = {name: item.absolute() for name, item in studies.items()}
     tasks = [Task(name, (way, study), gpus, memory_gb) for name, study in studies.items()]
     work = study_done if is_spread(place) else partial(study_done, predictor=predictor)
     done = run_cases(work, tasks, **place, title="series", unit="study", strict=strict)
     sweep_parts(Path(way.recipe.out))
-    return {name: done[name] if isinstance(one, StudyFiles) else one for name, one in found.items()}
+    return {name: done[name] if isinstance(item, StudyFiles) else item for name, item in found.items()}
 
 
 def study_done(task: Task, predictor: Predictor | None = None) -> Record:
     """Process the study of a task with the given predictor, or with the one cached in this process."""
-    way, study = task.about
-    predictor = predictor or kept(way.recipe, way.recipe.load)
-    folder = Path(way.recipe.out) / task.case
+    form, study = task.about
+    predictor = predictor or kept(form.recipe, form.recipe.load)
+    folder = Path(form.recipe.out) / task.case
     with quiet():
-        measured = way.measured(study, task.case, str(predictor.device))
-        _forget_unfinished(folder, measured, way.wanted)
+        measured = form.measured(study, task.case, str(predictor.device))
+        _forget_unfinished(folder, measured, form.wanted)
 
         def after(entry: Mapping[str, object], maps: Mapping[str, object], result: dict[str, object]) -> None:
-            publish_results(measured, maps, result, folder, way.wanted)
+            publish_results(measured, maps, result, folder, form.wanted)
 
         record = predict_cases(predictor, [measured.entry], folder.parent, after=after, strict=True)[task.case]
-        settle_entropy(folder, record, wanted=way.entropy)
+        settle_entropy(folder, record, wanted=form.entropy)
     return record
 
 

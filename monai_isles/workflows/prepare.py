@@ -75,7 +75,7 @@ class Preparation:
             chosen |= {"data_list": self.data_list, "section": section if self.data_list else None}
             return find_entries(self.folder, **case_keys(config), **chosen)
         content = find_data_list(local_root(self.folder), self.data_list)
-        listed_out = [Finding(**one) for one in content.get("left_out", [])] if self.data_list is None else []
+        listed_out = [Finding(**item) for item in content.get("left_out", [])] if self.data_list is None else []
         if left_out is None:
             refuse(listed_out)
         else:
@@ -118,13 +118,16 @@ def prepare(
         IslesError: those of ``Preparation.entries`` when no case is left, and of ``monai_isles.cohort.run_cases``.
     Source: ours; ``tests/cli/test_prepare.py``.
     """
-    hows = {str(one): replace(how, folder=str(one) if is_url(one) else str(Path(one).absolute())) for one in folders}
+    hows = {
+        str(folder): replace(how, folder=str(folder) if is_url(folder) else str(Path(folder).absolute()))
+        for folder in folders
+    }
     owner: dict[str, Preparation] = {}
 
     def find(path: str | Path, left_out: list[Finding] | None) -> list[dict[str, object]]:
-        found = hows[str(path)].entries(section=section, left_out=left_out)
-        owner.update({str(entry["case"]): hows[str(path)] for entry in found})
-        return found
+        result = hows[str(path)].entries(section=section, left_out=left_out)
+        owner.update({str(entry["case"]): hows[str(path)] for entry in result})
+        return result
 
     how.config()
     entries, left = found_apart(folders, find, strict=strict)
@@ -135,8 +138,8 @@ def prepare(
 
 def prepare_one(task: Task) -> Record:
     """Preprocess the case of a task, unless it is already in the cache."""
-    how, entry = task.about
-    preparation = kept(how, how.load)
+    options, entry = task.about
+    preparation = kept(options, options.load)
     entry = fetched(entry)
     if preparation.cache.read(preparation.key(entry)) is not None:
         return {"outcome": "done before"}

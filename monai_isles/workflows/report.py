@@ -15,17 +15,17 @@ from monai_isles.reports.page import cohort_page
 from monai_isles.reports.views import CaseView, Cohort
 
 
-def report(pred_dir: str, ref_dir: str, scores: Sequence[str], out: str | Path, **how: Any) -> Cohort:
+def report(pred_dir: str, ref_dir: str, scores: Sequence[str], out: str | Path, **options: Any) -> Cohort:
     """Write the page of a cohort and return its content.
 
     Args:
-        pred_dir, ref_dir, scores, how: as for ``gather_cohort``.
+        pred_dir, ref_dir, scores, options: as for ``gather_cohort``.
         out: the page, ``page.html``.
     Raises:
         IslesError: those of ``gather_cohort`` and ``monai_isles.reports.cohort_page``.
     Source: ours; ``tests/cli/test_report.py``.
     """
-    cohort = gather_cohort(pred_dir, ref_dir, scores, **how)
+    cohort = gather_cohort(pred_dir, ref_dir, scores, **options)
     cohort_page(cohort, out)
     return cohort
 

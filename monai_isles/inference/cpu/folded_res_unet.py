@@ -258,7 +258,7 @@ class FoldedResUNet(nn.Module):
         once = [self.first, *self.encoder[:fixed_levels], *self.down[:fixed_levels]]
         lanes = [[m for m in part.modules() if isinstance(m, LaneConv)] for part in (self, nn.ModuleList(once))]
         thin = [m for m in lanes[1] if m.weight.shape[0] < _THIN]
-        return [*self.up, *(m for m in lanes[0] if not any(m is one for one in thin))]
+        return [*self.up, *(m for m in lanes[0] if not any(m is item for item in thin))]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.noisy_part(*self.fixed_part(x))

@@ -87,9 +87,9 @@ def scan_slab(patient: Patient, section: int, *, seed: int, maps: str | None = N
     slab = patient.slabs[section]
     rng = np.random.default_rng([seed, 9, patient.index, section])
     true = haemodynamics(patient, slab, seed=seed)
-    static, how = _before_contrast(rng, patient, slab, seed=seed)
+    static, options = _before_contrast(rng, patient, slab, seed=seed)
     label = patient.lesion(slab)
-    series = _series(rng, patient, slab, true, static, how)
+    series = _series(rng, patient, slab, true, static, options)
     measured = dress_maps(_measure(patient, slab, series, maps), patient.variety)
     ct = _plain_ct(rng, patient, slab, static, true)
     images = {"ct": pad_ct(ct, patient.variety), **measured, "dwi": _dwi(rng, patient, slab)}
@@ -97,7 +97,7 @@ def scan_slab(patient: Patient, section: int, *, seed: int, maps: str | None = N
     first, middle = np.array([side.start for side in box]), slab.grid.middle()[:2]
     last = np.array([side.stop for side in box]) - 1
     off_mm = ((first + last) / 2 - middle) * slab.grid.spacing_mm[0]
-    truth = _truth(patient, slab, label[box], how.kind)
+    truth = _truth(patient, slab, label[box], options.kind)
     truth["landmarks_vox"] = np.round(slab.landmarks - [*first, 0], 4).tolist()
     return CaseArrays(
         images={name: image[box] for name, image in images.items()},
@@ -118,8 +118,8 @@ def _measure(patient: Patient, slab: Slab, series: np.ndarray, maps: str | None)
     varied, spacing_mm, mask = patient.variety, slab.grid.spacing_mm, None
     if varied.mode != NONE:
         true = brain_of(slab.tissues)
-        found = tissue_mask(series[:3].mean(0, dtype=np.float32), spacing_mm)
-        mask = None if np.count_nonzero(found & true) >= _LEAST_FOUND * true.sum() else true
+        result = tissue_mask(series[:3].mean(0, dtype=np.float32), spacing_mm)
+        mask = None if np.count_nonzero(result & true) >= _LEAST_FOUND * true.sum() else true
     prepared = prepare_series(series, dt_s=patient.protocol.dt_s, spacing_mm=spacing_mm, mask=mask)
     method, setting = (varied.method, varied.setting) if maps is None else chosen_method(maps, None)
     return measured_maps(prepared, method=method, truncation=setting, smoothing_mm=varied.smoothing_mm)
