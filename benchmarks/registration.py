@@ -31,7 +31,7 @@ from monai_isles.phantom.ct.head import Head
 from monai_isles.transforms import reflection, register_mirror
 from monai_isles.transforms.alignment import itk_mirror
 from monai_isles.transforms.mirror import Grid, Mirror
-from monai_isles.transforms.registration import CT_WINDOW, METHODS, SETTINGS, middle_mm, scaled
+from monai_isles.transforms.registration import CT_WINDOW, METHODS, SETTINGS, middle_mm, scale_head
 
 SUBJECT, REFERENCE, DEFAULT, FAILURE_PX = "registration", "ITK from identity", "rigid", 2.0
 STILL = Pose(0.0, (0.0, 0.0), 0.0, 0.0)
@@ -67,7 +67,7 @@ def error_px(mirror: Mirror, head: Head) -> float:
 def from_identity(head: Head) -> Mirror:
     """Return what ITK finds from the plain flip, on the mean projection at full resolution, nothing checked."""
     plane = Grid.centred(head.ct.shape[:2], head.spacing_mm[:2])
-    return itk_mirror(scaled(head.ct, CT_WINDOW, where="benchmark").mean(axis=2), plane, reflection(0.0, 0.0))
+    return itk_mirror(scale_head(head.ct, CT_WINDOW, where="benchmark").mean(axis=2), plane, reflection(0.0, 0.0))
 
 
 def ways() -> dict[str, Callable[[Head], Mirror]]:
@@ -191,7 +191,7 @@ def gate(args: argparse.Namespace) -> None:
             SETTINGS[2] = replace(checked, least_overlap=-1.0, least_similarity=-2.0)
             found = register_mirror(head.ct, head.spacing_mm[:2])
             SETTINGS[2] = checked
-            middle = reflection(0.0, middle_mm(scaled(head.ct, CT_WINDOW, where=kind), head.spacing_mm))
+            middle = reflection(0.0, middle_mm(scale_head(head.ct, CT_WINDOW, where=kind), head.spacing_mm))
             passed = found.overlap >= checked.least_overlap and found.similarity >= checked.least_similarity
             rows.append((error_px(found.mirror, head), error_px(middle, head), found.similarity, passed))
         errors, middles, alike, passed = map(list, zip(*rows, strict=True))

@@ -81,7 +81,7 @@ class Bundle:
             return name_or_path
         root = _place_of(name_or_path)
         if _is_zip(root):
-            root = _unpacked(root.resolve(), root.stat().st_mtime_ns)
+            root = _unpack_once(root.resolve(), root.stat().st_mtime_ns)
         return cls(root, tuple(overlays), dict(settings or {}))
 
     @property
@@ -353,7 +353,7 @@ def _is_zip(path: Path) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _unpacked(path: Path, changed_ns: int) -> Path:
+def _unpack_once(path: Path, changed_ns: int) -> Path:
     """Return the folder of a zipped bundle, unpacked and judged; it is deleted when this process ends, not with a fork.
 
     Args:

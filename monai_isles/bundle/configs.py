@@ -49,7 +49,7 @@ def target_fault(name: str) -> str | None:
         return None
     if _below(name, DENIED) or parts[-1] in DENIED_NAMES:
         return "on the deny list"
-    return None if _defined(name) else "not defined by the package it names"
+    return None if _is_defined(name) else "not defined by the package it names"
 
 
 def _below(name: str, roots: tuple[str, ...]) -> bool:
@@ -57,7 +57,7 @@ def _below(name: str, roots: tuple[str, ...]) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _defined(name: str) -> bool:
+def _is_defined(name: str) -> bool:
     top, *middle, last = name.split(".")
     spec = importlib.util.find_spec(top)
     home = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None

@@ -96,7 +96,9 @@ def declared(client: Client) -> list[str]:
 
 
 @contextmanager
-def opened(tasks: Sequence[Task], *, workers: int, cluster: str | None, slurm: str | Path | None) -> Iterator[Client]:
+def open_client(
+    tasks: Sequence[Task], *, workers: int, cluster: str | None, slurm: str | Path | None
+) -> Iterator[Client]:
     """Yield a connected client; a cluster started for it ends with it.
 
     Raises:
@@ -107,7 +109,7 @@ def opened(tasks: Sequence[Task], *, workers: int, cluster: str | None, slurm: s
     from distributed import Client
 
     if cluster:
-        with _quiet(), _connected(cluster) as client:
+        with _quiet(), _connect(cluster) as client:
             _require_same_version(client)
             require_room(client, tasks, address=cluster)
             _await_worker(client)
@@ -216,7 +218,7 @@ def _only(device: str | None) -> dict[str, str]:
     return {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
 
 
-def _connected(address: str) -> Client:
+def _connect(address: str) -> Client:
     from distributed import Client
 
     try:

@@ -27,7 +27,7 @@ MOST_DEATHS = 3
 BATCH = 1000
 
 
-def collected(
+def collect(
     client: Client,
     work: Callable[[Task], Record],
     tasks: Sequence[Task],
@@ -51,7 +51,7 @@ def collected(
 
     try:
         tried = partial(attempt, work, strict=strict)
-        yield from _records(client, partial(_submitted, client, tried, watched), tasks)
+        yield from _records(client, partial(_submit, client, tried, watched), tasks)
     except (FutureCancelledError, FuturesCancelledError, OSError) as error:
         raise refused(
             "E-COH-04", where="cluster", found=next(iter(str(error).splitlines()), type(error).__name__)
@@ -88,7 +88,7 @@ def _records(
                 ended.update(list(repeated))
 
 
-def _submitted(
+def _submit(
     client: Client, work: Callable[[Task], Record], watched: Sequence[str], tasks: Sequence[Task]
 ) -> dict[Future, Task]:
     """Submit tasks to the scheduler, grouped by equal needs, and return them by their futures."""
@@ -152,19 +152,19 @@ def run_cases(
             task.case: attempt(work, task, strict=strict)
             for task in progress(tasks, title, total=len(tasks), unit=unit)
         }
-    from monai_isles.cohort.clusters import declared, opened
+    from monai_isles.cohort.clusters import declared, open_client
 
     count = min(workers, len(tasks))
-    with opened(tasks, workers=count, cluster=cluster, slurm=slurm) as client:
+    with open_client(tasks, workers=count, cluster=cluster, slurm=slurm) as client:
         watched = declared(client) if cluster else ()
         done = progress(
-            collected(client, work, tasks, watched=watched, strict=strict), title, total=len(tasks), unit=unit
+            collect(client, work, tasks, watched=watched, strict=strict), title, total=len(tasks), unit=unit
         )
         records = {task.case: record for task, record in done}
     return {task.case: records[task.case] for task in tasks}
 
 
-def overlapped(
+def overlap(
     items: Iterable[Item],
     read: Callable[[Item], Read],
     work: Callable[[Read], Worked],

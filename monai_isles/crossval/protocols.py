@@ -265,7 +265,7 @@ def protocol_tables(
     return first, second
 
 
-def flattery(first: Protocol, second: Protocol, *, resamples: int = 2000, seed: int = 0) -> dict[str, object]:
+def optimism(first: Protocol, second: Protocol, *, resamples: int = 2000, seed: int = 0) -> dict[str, object]:
     """Return the difference in Dice points of ``first`` minus ``second`` on the same cases, with the paired tests.
 
     Units: ``dice_points`` and its interval in hundredths of Dice.

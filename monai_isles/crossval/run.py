@@ -290,7 +290,7 @@ def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
     predict = ["-m", "monai_isles.crossval.out_of_fold", str(out), str(fold), *map(str, kept.values())]
     trained = (folder / "run.json").is_file()
     steps = [] if trained else [Step(TRAINING, [sys.executable, *train], folder / "training.log", folder / "run.json")]
-    if not trained or not _predicted(plan, out, fold):
+    if not trained or not _is_predicted(plan, out, fold):
         steps.append(Step(PREDICTION, [sys.executable, *predict], folder / "prediction.log"))
     return steps
 
@@ -301,7 +301,7 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _predicted(plan: Plan, out: Path, fold: int) -> bool:
+def _is_predicted(plan: Plan, out: Path, fold: int) -> bool:
     path, weights = out / f"fold_{fold}" / PREDICTED, out / f"fold_{fold}" / "model.pt"
     if not path.is_file() or not weights.is_file():
         return False

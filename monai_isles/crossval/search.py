@@ -21,8 +21,8 @@ from monai_isles.crossval.protocols import (
     Choice,
     GridScores,
     Protocol,
-    flattery,
     grid_scores,
+    optimism,
     protocol_tables,
     require_pair,
 )
@@ -93,10 +93,10 @@ def search_folder(
     with RunFolder(predictions.folder / SEARCH) as run:
         grid = grid_scores(predictions, sizes_vox)
         tables = protocol_tables(predictions, grid, **bootstrap)
-        differences = [flattery(tables[0], tables[1], **bootstrap)]
+        differences = [optimism(tables[0], tables[1], **bootstrap)]
         if other is not None:
             theirs = protocol_tables(other, grid_scores(other, sizes_vox), **bootstrap)
-            differences.append(flattery(tables[0], theirs[1], **bootstrap))
+            differences.append(optimism(tables[0], theirs[1], **bootstrap))
         choice = grid.choose()
         record = _record(predictions, grid, choice, tables, differences)
         _publish(predictions, grid, tables, record)

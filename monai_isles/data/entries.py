@@ -169,14 +169,14 @@ def _choose(
 
 def _resolve(root: Path, entry: dict, key: str) -> Path | None:
     if key in entry:
-        return _respelled(root, relative_path(root, entry[key]))
+        return _respell(root, relative_path(root, entry[key]))
     if key != "ctp" or "ct" not in entry:
         return None
-    case = _respelled(root, relative_path(root, entry["ct"])).parent.parent
+    case = _respell(root, relative_path(root, entry["ct"])).parent.parent
     return next(iter(sorted([*case.glob("*4DPWI*/*4DPWI*.nii*"), *case.glob("*4DPWI*.nii*")])), None)
 
 
-def _respelled(root: Path, relative: str) -> Path:
+def _respell(root: Path, relative: str) -> Path:
     path = root / relative
     if path.exists():
         return path
@@ -266,7 +266,7 @@ def find_entries(
     )
 
 
-def found_apart(
+def find_apart(
     paths: Sequence[str | Path],
     find: Callable[[str | Path, list[Finding] | None], list[dict[str, object]]],
     *,

@@ -56,7 +56,7 @@ def ct_on_grid(
     if not (request or one_frame):
         why = "nobody asked to resample it and no frame of reference says that it is in register"
         return None, (f"{remarks} and was not used: {why}",)
-    moved, inside = _resampled(plain, like)
+    moved, inside = _resample(plain, like)
     head = like.data > _HEAD_HU
     share = float(inside[head].mean() if head.any() else inside.mean())
     if share < _LEAST_SHARE:
@@ -65,7 +65,7 @@ def ct_on_grid(
     return moved, (f"{remarks} and was resampled: {reason}",)
 
 
-def _resampled(plain: Image, like: Image) -> tuple[np.ndarray, np.ndarray]:
+def _resample(plain: Image, like: Image) -> tuple[np.ndarray, np.ndarray]:
     onto = np.linalg.solve(plain.affine, like.affine)
     moved = ndimage.affine_transform(
         plain.data.astype(np.float32), onto[:3, :3], onto[:3, 3], like.grid_shape, order=1, mode="constant", cval=AIR_HU

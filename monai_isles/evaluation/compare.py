@@ -84,7 +84,7 @@ def compare_rows(
     >>> round(compare_rows(first, second)["cases"]["mean"], 3)  # second minus first
     0.115
     """
-    pairs = _paired(first, second)
+    pairs = _pair(first, second)
     values = np.array([[_number(row, metric) for row in pair] for pair in pairs]).reshape(-1, 2)
     defined = np.isfinite(values).all(axis=1)
     difference = (values[:, 1] - values[:, 0])[defined]
@@ -128,7 +128,7 @@ def _interval(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -
     return [float(end) for end in np.percentile((draws @ sums) / (draws @ counts), (2.5, 97.5))]
 
 
-def _paired(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:
+def _pair(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:
     sides = [{str(row["case"]): row for row in rows} for rows in (first, second)]
     for rows, side in zip((first, second), sides, strict=True):
         if len(side) != len(rows):

@@ -124,7 +124,7 @@ def score_cases(
     """
     alone = getattr(mask_of, "alone", lambda name: mask_of)
     tasks = [Task(case.name, (case, alone(case.name), method, connectivity)) for case in cases]
-    records = run_cases(_scored, tasks, **place, title=f"scoring {method}")
+    records = run_cases(_score, tasks, **place, title=f"scoring {method}")
     faults = [(name, item.get("fault") or _unscored(name, item)) for name, item in records.items() if "row" not in item]
     if left_out is not None and len(faults) < len(cases):
         left_out |= dict(faults)
@@ -136,7 +136,7 @@ def score_cases(
     return [record["row"] for record in records.values() if "row" in record]
 
 
-def _scored(task: Task) -> Record:
+def _score(task: Task) -> Record:
     try:
         return {"outcome": "ok", "row": _row(*task.about)}
     except IslesError as error:

@@ -36,7 +36,7 @@ def summary_table(summary: Mapping) -> str:
     head = f"{summary['data']} ({kind}): {first['n']} cases of {first['subjects']} subjects"
     names = ["method", *(title for title, _, _ in _COLUMNS), "R2"]
     lines = [names, *(_method(name, method) for name, method in summary["methods"].items())]
-    return "\n".join([head, "", *aligned(lines), "", *_notes(summary)])
+    return "\n".join([head, "", *align(lines), "", *_notes(summary)])
 
 
 def _method(name: str, method: Mapping) -> list[str]:
@@ -52,7 +52,7 @@ def _plain(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def aligned(grid: Sequence[Sequence[str]]) -> list[str]:
+def align(grid: Sequence[Sequence[str]]) -> list[str]:
     """Return the rows of a table as lines of text, with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]

@@ -155,7 +155,7 @@ def count_lesions(mask: np.ndarray, connectivity: int = 6) -> int:
     >>> count_lesions(np.array([[1, 0, 1], [1, 0, 0]]))
     2
     """
-    return int(_labelled(np.asarray(mask) != 0, connectivity)[1])
+    return int(_label(np.asarray(mask) != 0, connectivity)[1])
 
 
 def lesion_f1(pred: np.ndarray, ref: np.ndarray, connectivity: int = 6) -> float:
@@ -170,8 +170,8 @@ def lesion_f1(pred: np.ndarray, ref: np.ndarray, connectivity: int = 6) -> float
     0.6666666666666666
     """
     pred, ref = paired_masks(pred, ref)
-    pred_labels, n_pred = _labelled(pred, connectivity)
-    ref_labels, n_ref = _labelled(ref, connectivity)
+    pred_labels, n_pred = _label(pred, connectivity)
+    ref_labels, n_ref = _label(ref, connectivity)
     shared = pred & ref
     result = np.unique(ref_labels[shared]).size
     false = n_pred - np.unique(pred_labels[shared]).size
@@ -192,8 +192,8 @@ def matched_lesion_f1(pred: np.ndarray, ref: np.ndarray, iou: float = IOU_CUT, c
     0.6666666666666666
     """
     pred, ref = paired_masks(pred, ref)
-    pred_labels, n_pred = _labelled(pred, connectivity)
-    ref_labels, n_ref = _labelled(ref, connectivity)
+    pred_labels, n_pred = _label(pred, connectivity)
+    ref_labels, n_ref = _label(ref, connectivity)
     of_pred, of_ref, overlap = _overlaps(pred_labels, ref_labels, n_ref)
     near = overlap >= iou * (1 - 1e-12)
     graph = csr_array((np.ones(int(near.sum())), (of_pred[near], of_ref[near])), shape=(n_pred + 1, n_ref + 1))
@@ -215,8 +215,8 @@ def panoptic_quality(pred: np.ndarray, ref: np.ndarray, connectivity: int = 6) -
     0.6666666666666666
     """
     pred, ref = paired_masks(pred, ref)
-    pred_labels, n_pred = _labelled(pred, connectivity)
-    ref_labels, n_ref = _labelled(ref, connectivity)
+    pred_labels, n_pred = _label(pred, connectivity)
+    ref_labels, n_ref = _label(ref, connectivity)
     overlap = _overlaps(pred_labels, ref_labels, n_ref)[2]
     total = float(overlap[overlap > 0.5].sum())
     return ratio(2 * total, n_pred + n_ref, both_empty=n_pred + n_ref == 0)  # TP + FP + TP + FN = all lesions
@@ -231,7 +231,7 @@ def _overlaps(pred_labels: np.ndarray, ref_labels: np.ndarray, n_ref: int) -> tu
     return of_pred, of_ref, shared / (size_pred[of_pred] + size_ref[of_ref] - shared)
 
 
-def _labelled(mask: np.ndarray, connectivity: int) -> tuple[np.ndarray, int]:
+def _label(mask: np.ndarray, connectivity: int) -> tuple[np.ndarray, int]:
     if connectivity not in CONNECTIVITIES:
         raise refused("E-MET-50", where="connectivity", found=str(connectivity))
     rank = 1 if connectivity == 6 else mask.ndim

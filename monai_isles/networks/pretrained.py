@@ -31,12 +31,12 @@ def own_names(keys: Iterable[str]) -> dict[str, str | None]:
     is returned unchanged, without its wrapper.
     Source: ours; the names are facts of those projects, ``tests/networks/test_pretrained.py``.
     """
-    bare = {key: _unwrapped(key) for key in keys}
+    bare = {key: _unwrap(key) for key in keys}
     nested = any(name.startswith("conv1.0.") for name in bare.values())
     return {key: _own_name(name, nested=nested) for key, name in bare.items()}
 
 
-def _unwrapped(key: str) -> str:
+def _unwrap(key: str) -> str:
     while wrapper := next((w for w in _WRAPPERS if key.startswith(w)), None):
         key = key.removeprefix(wrapper)
     return key

@@ -293,7 +293,7 @@ def _panels_of(results: Mapping[str, Scored], case: Case, image: np.ndarray, pse
     return [plain, drawn] if pseudo else [drawn[1:]]
 
 
-def _compared(request: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
+def _compare(request: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
     scored = {row.name: (results[row].found, cases) for row, cases in own.items()}
     leader = what["row"] if what["row"] in scored else list(scored)[-1]
     lines = comparison_panels(scored, leader, SHOWN, pseudo=what["draw"] == "synthesis")
@@ -329,8 +329,8 @@ DRAW = {
     "table": _table,
     "pseudo_dwi": _pseudo_dwi,
     "size_groups": _size_groups,
-    "contours": _compared,
-    "synthesis": _compared,
+    "contours": _compare,
+    "synthesis": _compare,
 }
 
 

@@ -231,7 +231,7 @@ def contour_grid(
         _grey(place, image, tuple(np.percentile(image, (1, 99.5))))
         write(place, title, 0.03, 0.975, va="top")
         for name, mask in masks.items():
-            outline(place, _turned(mask).astype(bool), colours[name], 1.2)
+            outline(place, _turn(mask).astype(bool), colours[name], 1.2)
     named = list(dict.fromkeys(name for *_, masks in cases for name in masks))
     _legend(axes.flat[0].figure, [(name, colours[name]) for name in named], note)
     return axes.flat[0].figure
@@ -256,10 +256,10 @@ def pseudo_dwi_montage(cases: Sequence[Mapping[str, Any]], *, note: str = "") ->
     for places, case in zip(axes, cases, strict=True):
         _grey(places[0], case["true"], (0.0, 1.0))
         _grey(places[1], case["pseudo"], (0.0, 1.0))
-        apart = _turned(case["pseudo"]).astype(np.float32) - _turned(case["true"])
+        apart = _turn(case["pseudo"]).astype(np.float32) - _turn(case["true"])
         places[2].imshow(apart, cmap=colormaps["RdBu_r"], vmin=-_FULL_DIFFERENCE, vmax=_FULL_DIFFERENCE)
         for place in places:
-            outline(place, _turned(case["lesion"]).astype(bool), CONTOURS["truth"], 1.2)
+            outline(place, _turn(case["lesion"]).astype(bool), CONTOURS["truth"], 1.2)
         write(places[0], case["title"], 0.03, 0.975, va="top")
         write(places[1], "synthetic", 0.97, 0.975, ha="right", va="top")
         write(places[1], _quality(case), 0.03, 0.03)
@@ -280,12 +280,12 @@ def _quality(case: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _turned(plane: np.ndarray) -> np.ndarray:
+def _turn(plane: np.ndarray) -> np.ndarray:
     return np.asarray(plane)[::-1, ::-1].T
 
 
 def _grey(place: Axes, image: np.ndarray, window: tuple[float, float]) -> None:
-    place.imshow(_turned(image), cmap="gray", vmin=window[0], vmax=window[1], interpolation="nearest")
+    place.imshow(_turn(image), cmap="gray", vmin=window[0], vmax=window[1], interpolation="nearest")
 
 
 def _black_grid(rows: int, columns: int, shapes: Sequence[tuple[int, int]], *, head_in: float) -> np.ndarray:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from monai_isles.errors import refused
 from monai_isles.evaluation.compare import PS
-from monai_isles.evaluation.summary import aligned
+from monai_isles.evaluation.summary import align
 from monai_isles.io.publish import publish_json, publish_text
 
 Row = Mapping[str, Any]
@@ -123,7 +123,7 @@ def paper_table(
     Args and Raises: those of ``method_grid``.
     """
     grid = method_grid(ours, published, metrics)
-    return "\n".join([*head.lines, "", *aligned(grid), "", *_NOTES, *head.notes]) + "\n"
+    return "\n".join([*head.lines, "", *align(grid), "", *_NOTES, *head.notes]) + "\n"
 
 
 def paper_csv(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Metric], *, head: PaperHead) -> str:
@@ -244,7 +244,7 @@ def publish_table(
     if tests:
         grids.append(tests_grid(tests))
         counted = _TESTS.format(count=len(tests))
-        text += "\n" + "\n".join([*aligned(grids[1]), "", counted, *(f"- {line}" for line in words)]) + "\n"
+        text += "\n" + "\n".join([*align(grids[1]), "", counted, *(f"- {line}" for line in words)]) + "\n"
         publish_json(folder / f"{name}_tests.json", {"simulated": head.simulated, "tests": list(tests)})
         publish_text(folder / f"{name}_tests.csv", tests_csv(tests))
         below += [counted, *words]

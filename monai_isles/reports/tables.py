@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from monai_isles.evaluation.summary import aligned
+from monai_isles.evaluation.summary import align
 from monai_isles.metrics.overlap import RULES
 
 Summaries = Mapping[str, Mapping[str, Any]]
@@ -64,7 +64,7 @@ def as_text(rows: Summaries, published: Summaries | None = None) -> str:
     ['network', '1']
     """
     lines = lines_of(rows, published)
-    return "\n".join([*aligned(_grid(lines)), "", *notes(rows, published)])
+    return "\n".join([*align(_grid(lines)), "", *notes(rows, published)])
 
 
 def as_markdown(rows: Summaries, published: Summaries | None = None) -> str:

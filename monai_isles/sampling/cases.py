@@ -48,7 +48,7 @@ class CachedCases(Dataset):
 
         with ThreadPool() as threads:
             made = list(progress(threads.imap(prepared, data), "preparing cases", total=len(data)))
-        self.data = _without_faults(made, self.left_out, strict=_said(data, "strict", False))
+        self.data = _without_faults(made, self.left_out, strict=_attribute_of(data, "strict", False))
 
     def __len__(self) -> int:
         return len(self.data)
@@ -75,7 +75,7 @@ def kept_cases(
         number = 1 + sum(not isinstance(item, Finding) for item in made)
         made.append(_or_fault(partial(_kept, dataset, place, keep, number), _entry(dataset, place)))
     own: list[Finding] = []
-    return _without_faults(made, own, strict=_said(dataset, "strict", False)), [*left_out_of(dataset), *own]
+    return _without_faults(made, own, strict=_attribute_of(dataset, "strict", False)), [*left_out_of(dataset), *own]
 
 
 def _kept(dataset: Sequence[Item], place: int, keep: Callable[[Item, int], Kept], number: int) -> Kept:
@@ -84,10 +84,10 @@ def _kept(dataset: Sequence[Item], place: int, keep: Callable[[Item, int], Kept]
 
 def left_out_of(dataset: object) -> list[Finding]:
     """Return why cases were left out of a data set, or of the one that it reads."""
-    return list(_said(dataset, "left_out", ()))
+    return list(_attribute_of(dataset, "left_out", ()))
 
 
-def _said(dataset: object, name: str, default: Any) -> Any:
+def _attribute_of(dataset: object, name: str, default: Any) -> Any:
     """Return an attribute of a data set, or of the one that it reads."""
     while dataset is not None:
         if hasattr(dataset, name):

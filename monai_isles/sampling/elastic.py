@@ -30,7 +30,7 @@ def axial_operations(repeated: np.ndarray, rng: np.random.Generator) -> np.ndarr
     return np.where(repeated, rng.integers(0, len(OPERATIONS), size=len(repeated)), 0)
 
 
-def operated(patches: Tensor, operation: int) -> Tensor:
+def apply_operation(patches: Tensor, operation: int) -> Tensor:
     """Return patches reflected left-right or turned about the long axis of the body.
 
     Shapes: ``(n, C, H, W)`` or ``(n, C, H, W, D)``, H left-right (RAS+); the same out.
@@ -98,7 +98,7 @@ def turned(shape: tuple[int, ...], *, rotate_deg: float, scale: float, rng: np.r
     return field
 
 
-def rescaled(image: Tensor, *, gain: float, shift: float, rng: np.random.Generator) -> Tensor:
+def rescale(image: Tensor, *, gain: float, shift: float, rng: np.random.Generator) -> Tensor:
     """Return every channel of every patch times a factor near 1, plus a number near 0.
 
     Shapes: (N, C, *spatial), kept. Units: of the image.

@@ -104,7 +104,7 @@ def ahead(batches: Iterator[Batch], depth: int, *, pin: bool = False) -> Iterato
     """
     pin = pin and torch.cuda.is_available()
     if depth < 1:
-        yield from (_pinned(batch) if pin else batch for batch in batches)
+        yield from (_pin(batch) if pin else batch for batch in batches)
         return
     made: Queue[tuple[Batch | None, BaseException | None]] = Queue(maxsize=depth)
     done = threading.Event()
@@ -126,7 +126,7 @@ def ahead(batches: Iterator[Batch], depth: int, *, pin: bool = False) -> Iterato
 def _fill(batches: Iterator[Batch], made: Queue[Any], done: threading.Event, pin: bool) -> None:
     try:
         for batch in batches:
-            if not _put(made, done, (_pinned(batch) if pin else batch, None)):
+            if not _put(made, done, (_pin(batch) if pin else batch, None)):
                 return
     except BaseException as fault:  # noqa: B036 (raised again by the reader)
         _put(made, done, (None, fault))
@@ -144,5 +144,5 @@ def _put(made: Queue[Any], done: threading.Event, item: object) -> bool:
     return False
 
 
-def _pinned(batch: Batch) -> Batch:
+def _pin(batch: Batch) -> Batch:
     return {key: value.pin_memory() if isinstance(value, torch.Tensor) else value for key, value in batch.items()}

@@ -14,12 +14,12 @@ from monai_isles.errors import refused
 from monai_isles.sampling.cases import kept_cases
 from monai_isles.sampling.elastic import (
     OPERATIONS,
+    apply_operation,
     axial_operations,
     deform,
     displacement,
-    operated,
     require_square,
-    rescaled,
+    rescale,
     turned,
 )
 from monai_isles.sampling.loader import Batch, CaseLoader
@@ -265,11 +265,11 @@ class PatchLoader(CaseLoader):
             cut["image"][rows], cut["label"][rows] = deform(cut["image"][rows], cut["label"][rows], field)
         if self.vary:
             given = {name: self.vary.get(name, 0.0) for name in ("gain", "shift")}
-            cut["image"] = rescaled(cut["image"], **given, rng=rng)
+            cut["image"] = rescale(cut["image"], **given, rng=rng)
         for kind in range(1, len(OPERATIONS) if self.augment is not None else 1):
             rows = np.flatnonzero(self.operation[chosen] == kind)
             for key in cut if len(rows) else ():
-                cut[key][rows] = operated(cut[key][rows], kind)
+                cut[key][rows] = apply_operation(cut[key][rows], kind)
         if self.flip and rng.random() < self.flip:
             memory = torch.channels_last if self.flat else torch.channels_last_3d
             cut = {key: value.flip(2).contiguous(memory_format=memory) for key, value in cut.items()}

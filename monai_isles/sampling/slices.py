@@ -74,7 +74,7 @@ class SliceLoader(CaseLoader):
 
     def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> Batch:
         items = [self._item(int(place)) for place in chosen]
-        batch = {key: _stacked([item[key] for item in items]) for key in self.keys}
+        batch = {key: _stack([item[key] for item in items]) for key in self.keys}
         if self.channels_last:
             batch = {key: value.contiguous(memory_format=_layout(value)) for key, value in batch.items()}
         return batch
@@ -116,7 +116,7 @@ def _depth(case: Mapping[str, Tensor]) -> int:
     return int(next(iter(case.values())).shape[-1])
 
 
-def _stacked(items: Sequence[Tensor]) -> Tensor:
+def _stack(items: Sequence[Tensor]) -> Tensor:
     """Return one batch, as large as its largest item, padded with each channel's first voxel, which is background."""
     size = np.array([item.shape[1:] for item in items]).max(axis=0)
     batch = torch.empty(len(items), items[0].shape[0], *size.tolist())

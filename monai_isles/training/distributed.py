@@ -113,7 +113,7 @@ def agreed(value: float) -> float:
     return float(number)
 
 
-def totalled(values: Sequence[float]) -> list[float]:
+def total_over_processes(values: Sequence[float]) -> list[float]:
     """Return sums over all processes, in float64."""
     numbers = torch.tensor(list(values), dtype=torch.float64)
     if world_size() > 1:

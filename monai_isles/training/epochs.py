@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from monai_isles.io.publish import publish_text
 from monai_isles.sampling.patches import PatchLoader
-from monai_isles.training.distributed import totalled, world_size
+from monai_isles.training.distributed import total_over_processes, world_size
 from monai_isles.training.schedules import ran_in
 
 log = logging.getLogger(__name__)
@@ -258,7 +258,7 @@ class Curves:
             self._voxels += label.numel()
 
     def _finish(self, engine: Engine) -> None:
-        loss, right, voxels = totalled([float(self._loss), float(self._right), self._voxels])
+        loss, right, voxels = total_over_processes([float(self._loss), float(self._right), self._voxels])
         row: dict[str, float] = {
             "epoch": engine.state.epoch,
             "train_loss": loss / world_size() / max(self._batches, 1),

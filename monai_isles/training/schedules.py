@@ -28,7 +28,7 @@ def sign_of(mode: str) -> int:
     return 1 if mode == "min" else -1
 
 
-def measured(evaluator: Engine | None, metric: str) -> float:
+def read_metric(evaluator: Engine | None, metric: str) -> float:
     """Return the metric of the evaluator's last run; handlers without an evaluator are not called."""
     return float(cast(Engine, evaluator).state.metrics[metric])
 
@@ -77,7 +77,7 @@ class EarlyStop:
     def __call__(self, engine: Engine) -> None:
         if not ran_in(engine, self.evaluator):
             return
-        score = agreed(measured(self.evaluator, self.metric))
+        score = agreed(read_metric(self.evaluator, self.metric))
         improved = self.sign * score < self.sign * self.best - self.min_delta
         self.waited = 0 if improved else self.waited + 1
         self.best = score if improved else self.best
@@ -133,7 +133,7 @@ class PlateauSchedule:
 
     def __call__(self, engine: Engine) -> None:
         if ran_in(engine, self.evaluator):
-            self._inner.step(agreed(measured(self.evaluator, self.metric)))
+            self._inner.step(agreed(read_metric(self.evaluator, self.metric)))
 
     def restart(self) -> None:
         """Reset the best value and the count of epochs; ``FineTuning`` does so when all layers begin to train."""
@@ -365,7 +365,7 @@ class SequentialStages:
     def _remember(self, engine: Engine) -> None:
         if not ran_in(engine, self.evaluator):
             return
-        score = agreed(measured(self.evaluator, self.metric))
+        score = agreed(read_metric(self.evaluator, self.metric))
         if score < self.best:
             self.best = score
             self.best_weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}

@@ -89,7 +89,7 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
             size = size or tuple(image.shape[1:3])
             if tuple(image.shape[1:3]) != size:
                 raise refused("E-AUG-02", where=str(key), found=f"{tuple(image.shape[1:3])} against {size}")
-            out[key] = moved(image, self.matrix(size), mode=mode, outside=self.outside)
+            out[key] = move_image(image, self.matrix(size), mode=mode, outside=self.outside)
         return out
 
     def matrix(self, size: tuple[int, ...]) -> np.ndarray:
@@ -111,7 +111,7 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
         return joined
 
 
-def moved(image: Tensor, matrix: np.ndarray, *, mode: str, outside: str = "zeros") -> Tensor:
+def move_image(image: Tensor, matrix: np.ndarray, *, mode: str, outside: str = "zeros") -> Tensor:
     """Return the image after an in-plane move, interpolated once; ``outside`` is zeros or the first voxel's value.
 
     Shapes: ``(C, H, W)`` or ``(C, H, W, D)``; ``matrix (3, 3)`` in pixels from the middle, before to after.

@@ -37,11 +37,11 @@ def settings_key(transform: Callable) -> str:
     Source: ours; ``tests/transforms/test_settings_key.py``.
     """
     versions = {name: version(name) for name in ("monai", "torch", "numpy", "nibabel", "scipy")}
-    facts = {"settings": described(transform), "versions": {"monai_isles": __version__, **versions}}
+    facts = {"settings": describe(transform), "versions": {"monai_isles": __version__, **versions}}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def described(thing: object, seen: tuple[int, ...] = ()) -> object:
+def describe(thing: object, seen: tuple[int, ...] = ()) -> object:
     """Return ``thing`` as JSON data that is equal in every process, without memory addresses.
 
     Raises:
@@ -62,11 +62,11 @@ def described(thing: object, seen: tuple[int, ...] = ()) -> object:
         return "itself"
     inside = (*seen, id(thing))
     if isinstance(thing, Mapping):
-        return {str(key): described(value, inside) for key, value in thing.items()}
+        return {str(key): describe(value, inside) for key, value in thing.items()}
     if isinstance(thing, (list, tuple)):
-        return [described(value, inside) for value in thing]
+        return [describe(value, inside) for value in thing]
     if isinstance(thing, (set, frozenset)):
-        return sorted(json.dumps(described(value, inside), sort_keys=True) for value in thing)
+        return sorted(json.dumps(describe(value, inside), sort_keys=True) for value in thing)
     return _named(thing, inside)
 
 
@@ -80,7 +80,7 @@ def _named(thing: object, seen: tuple[int, ...]) -> object:
         return f"{thing.__module__}.{name}"
     if not hasattr(thing, "__dict__"):
         raise _unwritten(type(thing).__qualname__)
-    own = {key: described(value, seen) for key, value in vars(thing).items() if key not in _LEFT_OUT}
+    own = {key: describe(value, seen) for key, value in vars(thing).items() if key not in _LEFT_OUT}
     return {"class": f"{type(thing).__module__}.{type(thing).__qualname__}", **own}
 
 
@@ -137,14 +137,14 @@ class KeptPreparation(Transform):
         key = self.key(data)
         kept = self.cache.read(key)
         if kept is not None:
-            return _unpacked(kept, data)
+            return _unpack(kept, data)
         with self.cache.making(key):
             kept = self.cache.read(key)
             if kept is not None:
-                return _unpacked(kept, data)
+                return _unpack(kept, data)
             with collect_remarks() as remarks:
                 made = self.transform(data)
-            packed = _packed({**made, _REMARKS: _unnamed(remarks, data)}, data)
+            packed = _pack({**made, _REMARKS: _without_names(remarks, data)}, data)
             if packed is not None:
                 self.cache.write(key, packed)
         return made
@@ -157,7 +157,7 @@ class KeptPreparation(Transform):
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _packed(made: Mapping[Hashable, Any], entry: Mapping[Hashable, Any]) -> bytes | None:
+def _pack(made: Mapping[Hashable, Any], entry: Mapping[Hashable, Any]) -> bytes | None:
     """Return a preprocessed case as bytes, the entry's own texts replaced by their keys; None when it holds code."""
     names = {value: key for key, value in entry.items() if isinstance(value, str)}
     try:
@@ -170,9 +170,9 @@ def _packed(made: Mapping[Hashable, Any], entry: Mapping[Hashable, Any]) -> byte
     return buffer.getvalue()
 
 
-def _unpacked(payload: bytes, entry: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+def _unpack(payload: bytes, entry: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
     """Return a cached case, and repeat the remarks made when it was prepared."""
-    case = _restored(torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True), entry)
+    case = _restore(torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True), entry)
     for fields in case.pop(_REMARKS, ()):
         remark = dict(zip(_FIELDS, fields, strict=True))
         for key, value in entry.items():
@@ -181,7 +181,7 @@ def _unpacked(payload: bytes, entry: Mapping[Hashable, Any]) -> dict[Hashable, A
     return case
 
 
-def _unnamed(remarks: list[Finding], entry: Mapping[Hashable, Any]) -> list[list[str]]:
+def _without_names(remarks: list[Finding], entry: Mapping[Hashable, Any]) -> list[list[str]]:
     """Return remarks as lists, the entry's own texts in ``where`` replaced by their keys."""
     texts = sorted(((v, k) for k, v in entry.items() if isinstance(v, str)), key=lambda pair: -len(pair[0]))
     kept = []
@@ -216,18 +216,18 @@ def _plain(value: Any, names: Mapping[str, Hashable]) -> Any:
     raise TypeError(f"it holds a {type(value).__module__}.{type(value).__qualname__}")
 
 
-def _restored(value: Any, entry: Mapping[Hashable, Any]) -> Any:
+def _restore(value: Any, entry: Mapping[Hashable, Any]) -> Any:
     if not isinstance(value, tuple):
         return value
     kind, content = value
     if kind == "meta":
-        parts = _restored(content, entry)
+        parts = _restore(content, entry)
         return MetaTensor(parts["tensor"], meta=parts["meta"], applied_operations=parts["operations"])
     if kind == "array":
         return content.numpy()
     if kind == "entry":
         return entry[content]
     if kind == "dict":
-        return {key: _restored(item, entry) for key, item in content.items()}
-    items = [_restored(item, entry) for item in content]
+        return {key: _restore(item, entry) for key, item in content.items()}
+    items = [_restore(item, entry) for item in content]
     return items if kind == "list" else tuple(items)

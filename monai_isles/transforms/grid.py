@@ -66,13 +66,13 @@ class ResampleLiked(MapTransform):
         like = self.like or next(iter(self.key_iterator(out)), None)
         if like is None or not (self.refuse or isinstance(out[like], MetaTensor)):
             return out
-        reference = _placed(out[like], f"{case}: {like}")
+        reference = _require_affine(out[like], f"{case}: {like}")
         for key in self.key_iterator(out):
             if key == like:
                 continue
             if not (self.refuse or isinstance(out[key], MetaTensor)):
                 continue
-            image, where = _placed(out[key], f"{case}: {key}"), f"{case}: {key} against {like}"
+            image, where = _require_affine(out[key], f"{case}: {key}"), f"{case}: {key} against {like}"
             if _same(image, reference):
                 continue
             frames = [str(item.meta.get(FRAME, "")) for item in (image, reference)]
@@ -81,13 +81,13 @@ class ResampleLiked(MapTransform):
                     continue
                 raise _not_asked(image, reference, where)
             _require_overlap(image, reference, where)
-            moved = _moved(str(key), image, reference)
+            moved = _move(str(key), image, reference)
             grid = {name: reference.meta[name] for name in _GRID if name in reference.meta}
             out[key] = MetaTensor(moved.to(image.dtype), meta={**image.meta, **grid})
         return out
 
 
-def _moved(key: str, image: MetaTensor, reference: MetaTensor) -> Tensor:
+def _move(key: str, image: MetaTensor, reference: MetaTensor) -> Tensor:
     """Return the image on the reference grid; in a map 0 means no measurement and is left out of the interpolation."""
     move = ResampleToMatch(mode="nearest" if key == LABEL else "bilinear", padding_mode="zeros", align_corners=True)
     moved = _plain(move(image, reference))
@@ -120,7 +120,7 @@ def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:
     }
 
 
-def _placed(image: Tensor, where: str) -> MetaTensor:
+def _require_affine(image: Tensor, where: str) -> MetaTensor:
     if not isinstance(image, MetaTensor):
         raise refused("E-GRID-04", where=where, found="a tensor without affine")
     return image

@@ -326,7 +326,7 @@ def scaled_dwi(image: Tensor, *, percentile: float = 99.0, clip: bool = True, wh
     """
     values = image.float()
     low = values.min()
-    high = torch.quantile(_thinned(values), percentile / 100)
+    high = torch.quantile(_thin(values), percentile / 100)
     if not high > low:
         raise refused(
             "E-TPW-05",
@@ -337,7 +337,7 @@ def scaled_dwi(image: Tensor, *, percentile: float = 99.0, clip: bool = True, wh
     return scaled.clamp(max=1.0) if clip else scaled
 
 
-def _thinned(values: Tensor, most: int = 2**24) -> Tensor:
+def _thin(values: Tensor, most: int = 2**24) -> Tensor:
     """Return all values, or every n-th if there are more than ``torch.quantile`` accepts."""
     flat = values.flatten()
     return flat[:: -(-flat.numel() // most)]

@@ -131,14 +131,14 @@ def register_mirror(
     if method not in METHODS:
         raise refused("E-REG-04", where=where, found=repr(method), methods=", ".join(METHODS))
     axes = len(spacing_mm)
-    settings, tissue = SETTINGS[axes], scaled(head, window, where=where)
+    settings, tissue = SETTINGS[axes], scale_head(head, window, where=where)
     _require_extent(tissue, spacing_mm, settings, where)
     # The outline steadies MR, whose bias fields differ between the sides; CT needs none (outline 0).
     image = (settings.outline * (tissue > TISSUE) + (1 - settings.outline) * tissue).astype(np.float32)
     grid = Grid.centred(image.shape[:axes], spacing_mm)
     image = image.reshape(*grid.shape, -1)
     rigid, fine = _reflection(image, grid, settings, where)
-    mirror, made_by = _chosen(rigid, fine, method, settings, where)
+    mirror, made_by = _choose(rigid, fine, method, settings, where)
     # An upright head: the plain flip interpolates nothing, so it stays unless registering gains more than chance.
     flip = reflection([0.0] * (axes - 1), 0.0)
     flip_mm, residual_mm = fine.residual_mm(flip), fine.residual_mm(mirror)
@@ -150,7 +150,7 @@ def register_mirror(
     return result
 
 
-def scaled(head: np.ndarray, window: tuple[float, float] | None, *, where: str) -> np.ndarray:
+def scale_head(head: np.ndarray, window: tuple[float, float] | None, *, where: str) -> np.ndarray:
     """Return the head clipped to its window and brought to 0..1.
 
     Raises:
@@ -211,7 +211,7 @@ def _within_scan(mirror: Mirror) -> bool:
     return max(abs(mirror.angle_deg), abs(mirror.roll_deg)) <= largest_deg
 
 
-def _chosen(rigid: Mirror, fine: Level, method: str, settings: Settings, where: str) -> tuple[Mirror, str]:
+def _choose(rigid: Mirror, fine: Level, method: str, settings: Settings, where: str) -> tuple[Mirror, str]:
     """Return the mirror of the method if it stays near the reflection and fits no worse, else the reflection."""
     if method == "rigid":
         return rigid, method
@@ -301,7 +301,7 @@ def mirror_or_midline(
     if refusal.code == "E-REG-01":
         remarks = "mirrored across the middle of the array"
         return Registration(flip, "flip", np.nan, np.nan, np.nan, np.nan, f"{_reason(refusal)}: {remarks}")
-    offset_mm = middle_mm(scaled(head, window, where=where), spacing_mm)
+    offset_mm = middle_mm(scale_head(head, window, where=where), spacing_mm)
     mirror, level = reflection([0.0] * (axes - 1), offset_mm), _level(head, spacing_mm, window, where)
     remarks = f"mirrored across the middle of the head, upright, {offset_mm:.1f} mm from the middle of the array"
     return Registration(
@@ -326,7 +326,7 @@ def _in_space(mirror: Mirror) -> Mirror:
 
 
 def _level(head: np.ndarray, spacing_mm: Sequence[float], window: tuple[float, float] | None, where: str) -> Level:
-    tissue = scaled(head, window, where=where)
+    tissue = scale_head(head, window, where=where)
     grid = Grid.centred(tissue.shape[: len(spacing_mm)], spacing_mm)
     cell_mm, sigma_mm, _ = SETTINGS[len(spacing_mm)].passes[-1]
     return Level.of(*grid.pooled(tissue.reshape(*grid.shape, -1), cell_mm), sigma_mm=sigma_mm)

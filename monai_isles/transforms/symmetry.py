@@ -52,7 +52,7 @@ def cache_key(head: np.ndarray, affine: np.ndarray, settings: Mapping[str, objec
     return digest.hexdigest()
 
 
-def stored(folder: Path, key: str) -> Registration | None:
+def read_stored(folder: Path, key: str) -> Registration | None:
     """Return the registration stored under ``key``; None if there is none, or if its file was damaged and dropped.
 
     Source: ours; ``tests/transforms/test_mirror_cache.py``.
@@ -171,7 +171,7 @@ class SymmetricModalitiesd(MapTransform):
         affine = np.asarray(image.affine) if isinstance(image, MetaTensor) else np.eye(4)
         # The key is the voxels themselves: a case that changes is registered again.
         key = cache_key(head, affine, settings | {"dimensions": self.dimensions})
-        known = stored(self.cache_dir, key)
+        known = read_stored(self.cache_dir, key)
         if known is not None:
             return known, True
         registration = mirror_or_midline(head, spacing_mm, where=where, **settings)

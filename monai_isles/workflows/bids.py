@@ -79,17 +79,17 @@ def predict_participants(
     ready = tuple(as_case(scan, None) for scan in others if id(scan) not in lost)
     if ready:
         done = predict(Found((), resample=resample, cases=ready), aside / "cases", report=report, **options)
-        records |= _published(done, aside / "cases", ready, out)
+        records |= _publish(done, aside / "cases", ready, out)
     if series:
         paths = [scan.files["ctp"] for scan in series]
         wanted = Wanted(report=report, dicom=())
         done = predict_series(paths, aside / "series", wanted=wanted, resample=resample, **options)
         measured = [Case(name, name) for name in done["cases"]]
-        records |= _published(done, aside / "series", measured, out)
+        records |= _publish(done, aside / "series", measured, out)
     return {"cases": records}
 
 
-def _published(done: Mapping[str, Any], folder: Path, cases: Sequence[Case], out: Path) -> dict[str, Record]:
+def _publish(done: Mapping[str, Any], folder: Path, cases: Sequence[Case], out: Path) -> dict[str, Record]:
     records: dict[str, Record] = done["cases"]
     publish_bids(folder, [case.entry() for case in cases if records[case.name]["outcome"] != "failed"], root=out)
     return records

@@ -15,7 +15,7 @@ from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task, kept
 from monai_isles.data.datalist import find_data_list
-from monai_isles.data.entries import find_entries, found_apart, load_entries
+from monai_isles.data.entries import find_apart, find_entries, load_entries
 from monai_isles.data.remote import fetched, is_url, local_root
 from monai_isles.errors import refused
 from monai_isles.io.findings import Finding, refuse
@@ -130,7 +130,7 @@ def prepare(
         return result
 
     how.config()
-    entries, left = found_apart(folders, find, strict=strict)
+    entries, left = find_apart(folders, find, strict=strict)
     tasks = [Task(name, (owner[name], entry), gpus, memory_gb) for entry in entries for name in [str(entry["case"])]]
     records = run_cases(prepare_one, tasks, **place, title="prepare", strict=strict)
     return {"kind": "preparation", "cases": records | left}

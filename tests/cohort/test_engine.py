@@ -30,7 +30,7 @@ def test_a_fault_is_the_record_of_its_case_alone() -> None:
 
 
 def test_no_case_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters_module, "opened", None)
+    monkeypatch.setattr(clusters_module, "open_client", None)
     assert run_cases(trivial, [], workers=2) == {}
 
 
@@ -107,7 +107,7 @@ def test_dask_is_told_the_needs_that_workers_declare_and_cases_of_equal_needs_go
             return [f"future of {task.case}" for task in tasks]
 
     client, big = Maps(), Task("b", gpus=1, memory_gb=8)
-    handed = engine._submitted(client, trivial, ["GPU"], [Task("a"), big, Task("c")])
+    handed = engine._submit(client, trivial, ["GPU"], [Task("a"), big, Task("c")])
     assert client.calls == [(["a", "c"], None), (["b"], {"GPU": 1.0})]
     assert handed["future of b"] is big and len(handed) == 3
 

@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from monai_isles.cohort.engine import overlapped
+from monai_isles.cohort.engine import overlap
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
 def test_every_item_passes_every_stage_in_order(count: int) -> None:
-    out = list(overlapped(range(count), lambda n: [n], lambda s: [*s, "work"], lambda s: [*s, "write"]))
+    out = list(overlap(range(count), lambda n: [n], lambda s: [*s, "work"], lambda s: [*s, "write"]))
     assert out == [[n, "work", "write"] for n in range(count)]
 
 
@@ -33,7 +33,7 @@ def test_the_next_is_read_and_the_last_written_while_one_is_worked_on() -> None:
         writing.set()
         return n
 
-    assert list(overlapped(range(3), read, work, write)) == [0, 1, 2]
+    assert list(overlap(range(3), read, work, write)) == [0, 1, 2]
 
 
 def test_three_items_at_most_are_in_memory() -> None:
@@ -53,7 +53,7 @@ def test_three_items_at_most_are_in_memory() -> None:
             inside -= 1
         return n
 
-    list(overlapped(range(20), read, lambda n: n, write))
+    list(overlap(range(20), read, lambda n: n, write))
     assert most <= 3
 
 
@@ -64,4 +64,4 @@ def test_a_bug_in_a_stage_is_raised(stage: str) -> None:
 
     stages = {name: fails if name == stage else (lambda n: n) for name in ("read", "work", "write")}
     with pytest.raises(KeyError, match=stage):
-        list(overlapped(range(3), **stages))
+        list(overlap(range(3), **stages))

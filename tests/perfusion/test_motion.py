@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from monai_isles.perfusion import head_motion, moved_back
-from monai_isles.phantom.ct.kinetics import drift, moved
+from monai_isles.phantom.ct.kinetics import drift, shift_image
 
 SPACING = (1.0, 1.0, 5.0)
 
@@ -27,7 +27,7 @@ def head(frames: int, *, contrast_hu: float = 0.0) -> np.ndarray:
 def test_the_phantoms_own_drift_is_found_to_a_twentieth_of_a_millimetre() -> None:
     still = head(12)
     path = drift(np.random.default_rng(3), 12, 0.7)
-    series = np.stack([moved(frame, step) for frame, step in zip(still, path, strict=True)])
+    series = np.stack([shift_image(frame, step) for frame, step in zip(still, path, strict=True)])
     found = head_motion(torch.from_numpy(series).float(), SPACING)
     wanted = path - path[:3].mean(0)
     assert np.abs(found.path[:, :2] - wanted).max() < 0.05 and np.abs(found.path[:, 2]).max() < 0.05

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_isles.phantom.ct.kinetics import drift, moved, scanner_noise
+from monai_isles.phantom.ct.kinetics import drift, scanner_noise, shift_image
 
 
 def test_noise_has_the_asked_spread_and_a_ramp_at_low_frequencies() -> None:
@@ -21,6 +21,6 @@ def test_movement_stays_within_its_amplitude_and_starts_at_rest() -> None:
 def test_half_a_voxel_moves_the_centre_of_mass_by_half_a_voxel() -> None:
     image = np.zeros((20, 20, 1))
     image[10, 10] = 1.0
-    out = moved(image, np.array([0.5, -0.25]))
+    out = shift_image(image, np.array([0.5, -0.25]))
     assert (out[:, :, 0].sum(1) * np.arange(20)).sum() == pytest.approx(10.5)
     assert (out[:, :, 0].sum(0) * np.arange(20)).sum() == pytest.approx(9.75)

@@ -89,14 +89,14 @@ def _cache(folder: Path, flips: int, rng: np.random.Generator) -> Flips:
     from monai_isles.errors import IslesError
     from monai_isles.transforms.mirror import Mirror
     from monai_isles.transforms.registration import Registration
-    from monai_isles.transforms.symmetry import store, stored
+    from monai_isles.transforms.symmetry import read_stored, store
 
     kept = Registration(mirror=Mirror(rng.normal(size=(2, 2)), rng.normal(size=2)), **_facts(Registration))
     store(folder, "0" * 64, kept)
     (path,) = folder.iterdir()
 
     def read() -> bytes:
-        found = stored(folder, "0" * 64)
+        found = read_stored(folder, "0" * 64)
         if found is None:
             raise IslesError("E-NONE-00", "entry dropped", where=str(path), found="damage", fix="it is made again")
         return repr(found).encode()

@@ -8,7 +8,7 @@ import torch
 
 from monai_isles.errors import IslesError
 from monai_isles.sampling import PatchLoader
-from monai_isles.sampling.elastic import OPERATIONS, axial_operations, operated
+from monai_isles.sampling.elastic import OPERATIONS, apply_operation, axial_operations
 
 PATCH = (8, 8, 4)
 
@@ -34,11 +34,11 @@ def patches(made: PatchLoader, key: str = "image") -> torch.Tensor:
 def test_the_operations_are_a_reflection_and_three_quarter_turns() -> None:
     corner = torch.zeros(1, 1, 3, 3, 2)
     corner[0, 0, 0, 1, 0] = 1  # the middle of the left edge
-    went = [tuple(np.argwhere(operated(corner, kind)[0, 0].numpy())[0]) for kind in range(len(OPERATIONS))]
+    went = [tuple(np.argwhere(apply_operation(corner, kind)[0, 0].numpy())[0]) for kind in range(len(OPERATIONS))]
     assert went[:2] == [(0, 1, 0), (2, 1, 0)]
     assert {went[2], went[4]} == {(1, 0, 0), (1, 2, 0)} and went[3] == (2, 1, 0)
-    twice = operated(operated(corner, 2), 4)
-    assert torch.equal(twice, corner) and torch.equal(operated(operated(corner, 3), 3), corner)
+    twice = apply_operation(apply_operation(corner, 2), 4)
+    assert torch.equal(twice, corner) and torch.equal(apply_operation(apply_operation(corner, 3), 3), corner)
 
 
 def test_only_repeated_lesion_patches_change_and_the_label_goes_along() -> None:

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter, label
 
 from monai_isles.sampling import PatchLoader, deform, displacement
-from monai_isles.sampling.elastic import rescaled, turned
+from monai_isles.sampling.elastic import rescale, turned
 
 PAPER = {"alpha": 2.5, "sigma": 0.12}
 PATCHES = pytest.mark.parametrize("patch", [(64, 64), (24, 24, 16)], ids=["2D", "3D"])
@@ -119,7 +119,7 @@ def test_a_turn_keeps_the_distance_from_the_middle_and_a_scale_its_direction(spa
 
 def test_every_channel_of_every_patch_is_rescaled_by_its_own_two_numbers() -> None:
     image = torch.randn(50, 3, 6, 5, generator=torch.Generator().manual_seed(0))
-    found = rescaled(image, gain=0.2, shift=0.1, rng=np.random.default_rng(4))
+    found = rescale(image, gain=0.2, shift=0.1, rng=np.random.default_rng(4))
     flat, after = image.flatten(2), found.flatten(2)
     factor = after.std(2) / flat.std(2)
     shift = after.mean(2) - factor * flat.mean(2)

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from monai_isles.errors import IslesError
 from monai_isles.transforms import RandomOrderAffined
-from monai_isles.transforms.augment import MOVES, moved
+from monai_isles.transforms.augment import MOVES, move_image
 
 
 def draws(count: int = 400, **settings: object) -> list[RandomOrderAffined]:
@@ -59,10 +59,10 @@ def test_a_shift_moves_by_whole_pixels_and_a_flip_is_exact() -> None:
     image = torch.rand(2, 12, 10, 3)
     shift = np.eye(3)
     shift[:2, 2] = 2, -1
-    out = moved(image, shift, mode="bilinear")
+    out = move_image(image, shift, mode="bilinear")
     assert torch.allclose(out[:, 2:, :9], image[:, :-2, 1:], atol=1e-5) and (out[:, :2] < 1e-5).all()
-    assert torch.allclose(moved(image, np.diag([-1.0, 1, 1]), mode="bilinear"), image.flip(1), atol=1e-5)
-    assert torch.allclose(moved(image, np.diag([1, -1.0, 1]), mode="bilinear"), image.flip(2), atol=1e-5)
+    assert torch.allclose(move_image(image, np.diag([-1.0, 1, 1]), mode="bilinear"), image.flip(1), atol=1e-5)
+    assert torch.allclose(move_image(image, np.diag([1, -1.0, 1]), mode="bilinear"), image.flip(2), atol=1e-5)
 
 
 def test_rotation_and_scale_agree_with_scipy_on_an_oblong_image() -> None:
@@ -72,7 +72,7 @@ def test_rotation_and_scale_agree_with_scipy_on_an_oblong_image() -> None:
     matrix[:2, :2] = 1.1 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     back, middle = np.linalg.inv(matrix[:2, :2]), np.array([11.5, 7.5])
     want = ndimage.affine_transform(image[0].numpy(), back, middle - back @ middle, order=1, mode="grid-constant")
-    np.testing.assert_allclose(moved(image, matrix, mode="bilinear")[0].numpy(), want, atol=1e-4)
+    np.testing.assert_allclose(move_image(image, matrix, mode="bilinear")[0].numpy(), want, atol=1e-4)
 
 
 def test_labels_keep_their_values_and_move_with_the_image() -> None:
@@ -91,7 +91,7 @@ def test_the_affine_follows_the_voxels() -> None:
     image[0, 14, 6, 0] = 1
     angle = np.radians(90)
     turn = np.array([[np.cos(angle), -np.sin(angle), 1], [np.sin(angle), np.cos(angle), 2], [0, 0, 1]])
-    out = moved(image, turn, mode="nearest")
+    out = move_image(image, turn, mode="nearest")
     i, j = (int(v) for v in np.unravel_index(int(out[0, :, :, 0].argmax()), (21, 21)))
     assert (i, j) == (15, 16)  # (4, -4) from the middle turns to (4, 4), shifted by (1, 2)
     place = out.affine @ torch.tensor([i, j, 0, 1], dtype=torch.float64)
@@ -116,9 +116,9 @@ def test_the_background_s_value_after_a_z_score_comes_in_from_outside() -> None:
     scored = (image - 3) / 2
     shift = np.eye(3)
     shift[0, 2] = 3
-    filled = moved(scored, shift, mode="bilinear", outside="background")
+    filled = move_image(scored, shift, mode="bilinear", outside="background")
     torch.testing.assert_close(filled, scored.roll(3, dims=1), atol=1e-5, rtol=0)
-    assert (moved(scored, shift, mode="bilinear")[:, :2] == 0).all()
+    assert (move_image(scored, shift, mode="bilinear")[:, :2] == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from monai_isles.transforms import symmetry as mirror_cache
 from monai_isles.transforms.mirror import reflection
 from monai_isles.transforms.registration import Registration
-from monai_isles.transforms.symmetry import cache_folder, cache_key, store, stored
+from monai_isles.transforms.symmetry import cache_folder, cache_key, read_stored, store
 
 HEAD, AFFINE, SETTINGS = np.zeros((4, 4, 2), np.float32), np.eye(4), {"method": "rigid", "window": (0.0, 60.0)}
 FOUND = Registration(reflection(7.25, -3.1), "rigid", 2.1, 3.4, 0.97, 0.8)
@@ -16,11 +16,11 @@ FOUND = Registration(reflection(7.25, -3.1), "rigid", 2.1, 3.4, 0.97, 0.8)
 
 def test_what_was_stored_comes_back_to_the_last_bit(tmp_path: Path) -> None:
     store(tmp_path / "new", "k", FOUND)
-    back = stored(tmp_path / "new", "k")
+    back = read_stored(tmp_path / "new", "k")
     np.testing.assert_array_equal(back.mirror.matrix, FOUND.mirror.matrix)
     np.testing.assert_array_equal(back.mirror.shift_mm, FOUND.mirror.shift_mm)
     assert (back.method, back.residual_mm, back.overlap) == ("rigid", 2.1, 0.97)
-    assert stored(tmp_path / "new", "other") is None
+    assert read_stored(tmp_path / "new", "other") is None
 
 
 def test_the_key_changes_with_every_input_and_setting(monkeypatch) -> None:
@@ -60,7 +60,7 @@ def test_a_damaged_entry_is_dropped_and_said(tmp_path: Path, caplog, harm: str) 
                 "bytes": b"\xff\xfe\x00",
             }[harm]
         )
-    assert stored(tmp_path, path.stem.split("-")[1]) is None
+    assert read_stored(tmp_path, path.stem.split("-")[1]) is None
     assert not path.exists() and "damaged cache entry" in caplog.text and path.name in caplog.text
 
 

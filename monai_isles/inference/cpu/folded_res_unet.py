@@ -163,7 +163,7 @@ def affine_of(norm: nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
     return scale, norm.bias - mean * scale
 
 
-def folded_preactivated(layers: Iterable[Any]) -> nn.Sequential:
+def fold_preactivated(layers: Iterable[Any]) -> nn.Sequential:
     """Return batch norm, PReLU, convolution of ``blocks.preactivated`` with fixed statistics."""
     norm, prelu, conv = layers
     return nn.Sequential(RowAffine(*affine_of(norm)), RowPReLU(prelu.weight), LaneConv(conv))
@@ -184,7 +184,7 @@ class FoldedResidualBlock(nn.Module):
         super().__init__()
         layers: list[Any] = [part for part in block.path if isinstance(part, nn.Sequential)]
         self.site = PredictionDropout() if isinstance(block.path[0], PredictionDropout) else None
-        head = folded_preactivated(layers[0])
+        head = fold_preactivated(layers[0])
         for norm, prelu, conv in layers[1:]:
             scale, shift = affine_of(norm)
             before = cast(LaneConv, head[-1])
@@ -209,7 +209,7 @@ class FoldedDown(nn.Module):
 
     def __init__(self, down: Down) -> None:
         super().__init__()
-        self.conv = folded_preactivated(down.conv)
+        self.conv = fold_preactivated(down.conv)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.conv(x), _MAX_POOL[x.dim()](x, 2)], dim=1)

@@ -69,7 +69,7 @@ def head_with_pose(
     tissues = tissues_of(subject, pose, grid, layers=2)
     ct = static_hu(tissues)
     if lesion is not None:
-        ct += _changed(tissues, -44.0 if lesion == "left" else 44.0, level_mm, change)
+        ct += _change_hu(tissues, -44.0 if lesion == "left" else 44.0, level_mm, change)
     noise = scanner_noise(np.random.default_rng([seed, 2]), (slices, 256, 256), noise_hu, grid.spacing_mm[0])
     return Head(
         ct=ct + noise.transpose(1, 2, 0),
@@ -80,7 +80,7 @@ def head_with_pose(
     )
 
 
-def _changed(tissues: Tissues, x_mm: float, level_mm: float, change: Change) -> np.ndarray:
+def _change_hu(tissues: Tissues, x_mm: float, level_mm: float, change: Change) -> np.ndarray:
     """Return the HU that the change adds to the CT (H, W, D), around ``x_mm`` of the atlas."""
     radius_mm = {"hypodense": 22, "cavity": 28}.get(change, 40)
     centre = np.array([x_mm, -12.0, level_mm], np.float32)

@@ -51,7 +51,7 @@ def drift(rng: np.random.Generator, frames: int, amplitude_px: float) -> np.ndar
     return (path * min(1.0, amplitude_px / largest)).astype(np.float32)
 
 
-def moved(image: np.ndarray, by_px: np.ndarray) -> np.ndarray:
+def shift_image(image: np.ndarray, by_px: np.ndarray) -> np.ndarray:
     """Return ``image`` (H, W, ...) moved by a small part of a voxel along its first two axes."""
     for axis, step in enumerate(by_px):
         if abs(step) > 0.02:
@@ -147,9 +147,9 @@ class TissueCurves:
         left *= (_MTT_S / (residue(kind, fine, _MTT_S).sum(1) * FINE_S).clip(1e-6)).clip(0, 1.05)[:, None]
         at = np.clip(np.round(time_s / FINE_S).astype(int), 0, len(fine) - 1)
         self.table = np.stack(
-            [_delayed(arterial * left, fine, size, delay, dispersion)[:, at] for delay in _DELAY_S], 1
+            [_delay(arterial * left, fine, size, delay, dispersion)[:, at] for delay in _DELAY_S], 1
         ).astype(np.float32)
-        self.blood = np.stack([_delayed(arterial[None], fine, size, d, dispersion)[0, at] for d in _DELAY_S]).astype(
+        self.blood = np.stack([_delay(arterial[None], fine, size, d, dispersion)[0, at] for d in _DELAY_S]).astype(
             np.float32
         )
 
@@ -170,7 +170,7 @@ def _delay_row(delay_s: np.ndarray) -> np.ndarray:
     return np.round(delay_s / (_DELAY_S[1] - _DELAY_S[0])).astype(int).clip(0, len(_DELAY_S) - 1)
 
 
-def _delayed(spectra: np.ndarray, fine: np.ndarray, size: int, delay_s: float, dispersion: float) -> np.ndarray:
+def _delay(spectra: np.ndarray, fine: np.ndarray, size: int, delay_s: float, dispersion: float) -> np.ndarray:
     # A late artery came by collaterals: the longer the way, the wider the bolus.
     tau = dispersion * delay_s
     kernel = np.zeros(len(fine))

@@ -18,8 +18,8 @@ from monai_isles.phantom.ct.kinetics import (
     TissueCurves,
     draw_bolus,
     drift,
-    moved,
     scanner_noise,
+    shift_image,
     streak,
 )
 from monai_isles.phantom.ct.subject import Patient, Slab
@@ -192,7 +192,7 @@ def _series(
     rise += curves.vessel(artery * (1 - 0.6 * true.drop), late) + curves.vessel(vein, np.full(vein.shape, 5.5))
     series = np.empty((protocol.frames, *slab.grid.shape), np.int16)
     for t in range(protocol.frames):
-        frame = moved(static + tissues.spread(rise[:, t]), how.path_px[t])
+        frame = shift_image(static + tissues.spread(rise[:, t]), how.path_px[t])
         noise = _noise(rng, patient, slab, how.sd_hu)
         series[t] = np.rint(np.clip(frame + noise.transpose(1, 2, 0), -1024, 3071))
     return series

@@ -76,9 +76,9 @@ def brain_of(rng: np.random.Generator, subject: Subject, pose: Pose, grid: Grid)
             whole.append(part[inside])
     index, head_mm, atlas_mm, depth = (np.concatenate(part) for part in parts)
     gm, wm, csf, _, _, artery, vein, _ = fractions_at(subject, head_mm, atlas_mm)
-    gm, wm, csf = _folded(folds, head_mm, atlas_mm, depth, gm, wm, csf)
+    gm, wm, csf = _fold(folds, head_mm, atlas_mm, depth, gm, wm, csf)
     near = ndimage.map_coordinates(_around_ventricles(), ((atlas_mm - ORIGIN_MM) / 2).T, order=1, output=np.float32)
-    box, flat = _boxed(index, grid.shape)
+    box, flat = _box(index, grid.shape)
     return Brain(grid, box, flat, head_mm, atlas_mm, gm, wm, csf, artery, vein, depth, near)
 
 
@@ -102,7 +102,7 @@ def _depth(atlas_mm: np.ndarray) -> np.ndarray:
     return ndimage.map_coordinates(load_atlas().depth, place, order=1, mode="nearest", output=np.float32)
 
 
-def _folded(
+def _fold(
     folds: tuple[SmoothField, SmoothField],
     head_mm: np.ndarray,
     atlas_mm: np.ndarray,
@@ -143,7 +143,7 @@ def _around_ventricles() -> np.ndarray:
     return np.clip(2.4 * ndimage.gaussian_filter(fluid, 2.2), 0, 1)
 
 
-def _boxed(index: np.ndarray, shape: tuple[int, int, int]) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+def _box(index: np.ndarray, shape: tuple[int, int, int]) -> tuple[tuple[slice, slice, slice], np.ndarray]:
     places = np.unravel_index(index, shape)
     low = [max(int(p.min()) - 3, 0) for p in places]
     high = [min(int(p.max()) + 4, n) for p, n in zip(places, shape, strict=True)]

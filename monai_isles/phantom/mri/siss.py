@@ -75,12 +75,12 @@ def record(
     volume = ndimage.gaussian_filter(
         brain.spread((signal * bias).astype(np.float32)), [b / spacing for b in sequence.blur_mm]
     )
-    moved = _resampled(rng, brain, volume, sequence.misplaced_mm / spacing, shift_y)
+    moved = _resample(rng, brain, volume, sequence.misplaced_mm / spacing, shift_y)
     noise = rng.standard_normal((2, len(signal)), dtype=np.float32) / np.float32(sequence.snr)
     return np.float32(sequence.gain) * np.hypot(moved + noise[0], noise[1])
 
 
-def _resampled(
+def _resample(
     rng: np.random.Generator, brain: Brain, volume: np.ndarray, misplaced_vox: float, shift_y: np.ndarray | None
 ) -> np.ndarray:
     places: np.ndarray = np.stack(np.unravel_index(brain.index, brain.box_shape)).astype(np.float32)

@@ -86,7 +86,7 @@ def _perfusion(
         "ttp": (ttp, 0.8 * weak),
         "tmax": (delay, 1.3 * weak),
     }
-    return _measured(rng, brain, raw, move)
+    return _measure(rng, brain, raw, move)
 
 
 def _depths(area: Drawn, core: Drawn) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +97,7 @@ def _depths(area: Drawn, core: Drawn) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(deep * (1 - dead) + dead * np.maximum(deep, 1.05), -3), np.clip(1 - dead, 0, 1)
 
 
-def _measured(
+def _measure(
     rng: np.random.Generator, brain: Brain, raw: dict[str, tuple[np.ndarray, np.ndarray]], misplaced_mm: float
 ) -> dict[str, np.ndarray]:
     seed = int(rng.integers(2**32))

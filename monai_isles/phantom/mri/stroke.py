@@ -179,10 +179,10 @@ def draw_region(brain: Brain, field: np.ndarray, volume_ml: float, *, smooth_mm:
     smooth = ndimage.gaussian_filter(brain.spread(shown.astype(np.float32)), sigma).ravel()[brain.index] - 12
     smooth = np.where(tissue, smooth, -12).astype(np.float32)
     level = cut_at(smooth, max(volume_ml / brain.grid.voxel_ml, 2))
-    return Drawn(smooth, level, _tidied(brain, smooth > level))
+    return Drawn(smooth, level, _tidy(brain, smooth > level))
 
 
-def _tidied(brain: Brain, region: np.ndarray) -> np.ndarray:
+def _tidy(brain: Brain, region: np.ndarray) -> np.ndarray:
     volume = brain.spread(region)
     labels, count = ndimage.label(volume)
     if not count:
