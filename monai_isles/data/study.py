@@ -36,7 +36,7 @@ _HEAD_HU, _LEAST_SHARE = -200.0, 0.99
 
 
 def ct_on_grid(
-    plain: Image, like: Image, *, request: bool, one_frame: bool
+    plain: Image, like: Image, *, asked: bool, one_frame: bool
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Return the plain CT (H, W, D) on the grid of the series, None if it is not used, and the remarks about it.
 
@@ -53,7 +53,7 @@ def ct_on_grid(
         return plain.data, ()
     apart = corners_apart_mm(like.affine, like.grid_shape, plain.affine, plain.grid_shape)
     remarks = f"the plain CT lies on another grid (field-of-view corners {apart:.4g} mm apart)"
-    if not (request or one_frame):
+    if not (asked or one_frame):
         why = "nobody asked to resample it and no frame of reference says that it is in register"
         return None, (f"{remarks} and was not used: {why}",)
     moved, inside = _resample(plain, like)
