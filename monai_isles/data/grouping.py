@@ -38,7 +38,7 @@ def read_subjects(
     path = Path(path)
     exact = {(section, plain_name(name)): (section, name) for section, name in cases}
     times = Counter((section, _loose(name)) for section, name in cases)
-    loose = {key: case for case in cases if times[key := (case[0], _loose(case[1]))] == 1}
+    loose = {(part, _loose(name)): (part, name) for part, name in cases if times[part, _loose(name)] == 1}
     table: dict[tuple[str, str], str] = {}
     absent: list[str] = []
     for row in _rows(path):
