@@ -66,15 +66,15 @@ def case_grid(
     require_settings(thresholds, sizes_vox)
     probability = np.asarray(probability)
     candidates, reference = paired_masks(probability > min(thresholds), reference)
-    found = ndimage.find_objects((candidates | reference).view(np.int8))
-    if not found:
+    objects = ndimage.find_objects((candidates | reference).view(np.int8))
+    if not objects:
         shape = len(thresholds), len(sizes_vox)
         return CaseGrid(np.ones(shape), np.zeros(shape), np.zeros(shape))
-    probability, reference = probability[found[0]], reference[found[0]]
+    probability, reference = probability[objects[0]], reference[objects[0]]
     surface = surface_of(reference)
     away = ndimage.distance_transform_edt(~surface) if surface.any() else None
     rows = [_row(probability > threshold, reference, np.argwhere(surface), away, sizes_vox) for threshold in thresholds]
-    dsc, hd, excess = (np.array(one) for one in zip(*rows, strict=True))
+    dsc, hd, excess = (np.array(item) for item in zip(*rows, strict=True))
     return CaseGrid(dsc, hd, excess)
 
 
@@ -108,9 +108,9 @@ def _row(
         if new.any() and len(points):
             far = max(far, float(reach[new].max()))
             # Distances of points only fall and ``far`` only rises: what lies below it cannot be the largest any more.
-            asked = np.flatnonzero(near > far)
+            open_points = np.flatnonzero(near > far)
             tree = KDTree(edge[new[owner]], balanced_tree=False, compact_nodes=False)
-            near[asked] = np.minimum(near[asked], tree.query(points[asked])[0])
+            near[open_points] = np.minimum(near[open_points], tree.query(points[open_points])[0])
         both = kept.any() and len(points)
         hd[place] = max(far, float(near.max())) if both else (np.nan if total else 0.0)
     return dsc, hd, excess
@@ -260,7 +260,7 @@ def protocol_tables(
     shared = grid.choose()
     tuned = {PAPER: dict.fromkeys(found.plan.folds, shared), NESTED: choose_without(grid, folds)}
     first, second = (
-        _protocol(found, way, choices, {"resamples": resamples, "seed": seed}) for way, choices in tuned.items()
+        _protocol(found, tuning, choices, {"resamples": resamples, "seed": seed}) for tuning, choices in tuned.items()
     )
     return first, second
 
@@ -273,14 +273,14 @@ def optimism(first: Protocol, second: Protocol, *, resamples: int = 2000, seed: 
     Raises:
         IslesError: ``E-CMP-01`` when they are not of the same cases.
     """
-    found = compare_rows(second.rows, first.rows, metric="dsc", resamples=resamples, seed=seed)
-    ends = found["ci95"]
+    result = compare_rows(second.rows, first.rows, metric="dsc", resamples=resamples, seed=seed)
+    ends = result["ci95"]
     return {
         "of": first.name,
         "over": second.name,
-        "dice_points": 100 * found["cases"]["mean"],
+        "dice_points": 100 * result["cases"]["mean"],
         "dice_points_ci95": None if ends is None else [100 * end for end in ends],
-        "test": found,
+        "test": result,
     }
 
 
@@ -306,13 +306,13 @@ def _protocol(found: OutOfFold, tuning: str, choices: Mapping[int, Choice], boot
     cuts = {fold: (choice.threshold, choice.min_size_vox) for fold, choice in choices.items()}
     lines = score_maps(found.cases, found.read, name, cuts)
     rows = [{**line, "midline": "", "method": NETWORK} for line in lines]
-    said = f"{_STOP[found.plan.protocol]}; {_TUNING[tuning]}"
+    text = f"{_STOP[found.plan.protocol]}; {_TUNING[tuning]}"
     summary = {
         "data": found.plan.data_name,
         "simulated": found.plan.simulated,
         "section": "training",
         "folds": list(found.plan.folds),
-        "protocol": said,
+        "protocol": text,
         "choices": {str(fold): choice.__dict__ for fold, choice in choices.items()},
         "methods": {NETWORK: summarise(rows, **bootstrap)},
         "baselines": {},
@@ -321,4 +321,4 @@ def _protocol(found: OutOfFold, tuning: str, choices: Mapping[int, Choice], boot
         "bootstrap": {**bootstrap, "level": 0.95, "unit": "subject"},
         "rules": RULES,
     }
-    return Protocol(name, said, dict(choices), rows, summary)
+    return Protocol(name, text, dict(choices), rows, summary)

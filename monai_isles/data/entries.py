@@ -91,11 +91,11 @@ def load_entries(
     require_sound(content, name)
     chosen = _choose(content, name, section, folds, exclude)
     root, wanted = local_root(dataset_dir), [*keys, *([LABEL] if need_label else [])]
-    found = [_listed_case(root, n, entry, wanted, content.get(LABEL_VALUES), optional) for n, entry in chosen]
-    gone = [(case, missing) for case, missing in found if missing]
-    if gone and left_out is None and (strict or len(gone) == len(found)):
+    results = [_listed_case(root, n, entry, wanted, content.get(LABEL_VALUES), optional) for n, entry in chosen]
+    gone = [(case, missing) for case, missing in results if missing]
+    if gone and left_out is None and (strict or len(gone) == len(results)):
         every = (_listed_case(root, n, entry, wanted, None)[1] for n, entry in enumerate(content[section], start=1))
-        missing = [one for missing in every for one in missing]
+        missing = [item for missing in every for item in missing]
         raise refused(
             "E-LIST-02",
             where=f"{name}: {section}, data folder {root}",
@@ -107,7 +107,7 @@ def load_entries(
         left_out += absent
     else:
         tell_left_out(absent)
-    entries = [case.entry() for case, missing in found if not missing]
+    entries = [case.entry() for case, missing in results if not missing]
     if fetch and (can_be_fetched(root) or any(CHECKSUMS in entry for entry in entries)):
         entries = [fetched(entry) for entry in progress(entries, "fetching", total=len(entries))]
         require_kept(entries)
@@ -116,8 +116,8 @@ def load_entries(
 
 def tell_left_out(found: Sequence[Finding]) -> None:
     """Name each case that a training leaves out in a warning, with the reason."""
-    for one in found:
-        log.warning("left out: %s: %s", one.case, remark_lines([one])[0])
+    for item in found:
+        log.warning("left out: %s: %s", item.case, remark_lines([item])[0])
 
 
 def _absent(name: str, missing: Sequence[str]) -> Finding:
@@ -129,15 +129,15 @@ def _listed_case(
     optional: Sequence[str] = (),
 ) -> tuple[Case, list[str]]:  # fmt: skip
     """Return the case of an entry of a data list, and which of its files are missing."""
-    found, missing = {}, []
+    result, missing = {}, []
     for key in dict.fromkeys([*wanted, *optional, LABEL]):
         path = _resolve(root, entry, key)
         if path is not None and (path.is_file() or can_be_fetched(path)):
-            found[key] = str(path)
+            result[key] = str(path)
         elif key in wanted or (path is not None and key in optional):
             missing.append(f"{entry['case']} (entry {number}) {key}: {path or 'not in the list'}")
     about = {key: value for key, value in entry.items() if key not in MODALITIES and key != LABEL}
-    return Case.from_entry(about | found | {LABEL_VALUES: label_values}), missing
+    return Case.from_entry(about | result | {LABEL_VALUES: label_values}), missing
 
 
 def _choose(
@@ -180,9 +180,10 @@ def _respell(root: Path, relative: str) -> Path:
     path = root / relative
     if path.exists():
         return path
-    first, _, rest = relative.partition("/")
+    first, _, tail = relative.partition("/")
     return next(
-        (p for other in (first.upper(), first.lower(), first.capitalize()) if (p := root / other / rest).exists()), path
+        (p for other in (first.upper(), first.lower(), first.capitalize()) if (p := root / other / tail).exists()),
+        path,
     )
 
 
@@ -224,8 +225,8 @@ def require_own_name(names: Sequence[str], *, where: str) -> None:
     """
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        found = f"{', '.join(twice[:8])} more than once; results would overwrite each other"
-        raise refused("E-LIST-20", where=where, found=found)
+        result = f"{', '.join(twice[:8])} more than once; results would overwrite each other"
+        raise refused("E-LIST-20", where=where, found=result)
 
 
 def find_entries(

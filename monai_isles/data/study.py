@@ -35,9 +35,7 @@ AIR_HU = -1024.0
 _HEAD_HU, _LEAST_SHARE = -200.0, 0.99
 
 
-def ct_on_grid(
-    plain: Image, like: Image, *, asked: bool, one_frame: bool
-) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def ct_on_grid(plain: Image, like: Image, *, asked: bool, one_frame: bool) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Return the plain CT (H, W, D) on the grid of the series, None if it is not used, and the remarks about it.
 
     On another grid it is resampled (linear, air outside) if the user requests it or if both share a DICOM frame of

@@ -87,11 +87,11 @@ def lesion_confidence(
         if values is not None
     ]
     order = np.argsort(-sizes[1:], kind="stable") + 1
-    found = []
+    results = []
     for k in order:
         volume_ml, mean = float(sizes[k]) * voxel_ml, float(sums[0][k] / sizes[k])
         chance = calibration.confidence(mean, volume_ml)
-        found.append(
+        results.append(
             {
                 "volume_ml": round(volume_ml, 3),
                 "mean_probability": round(mean, 4),
@@ -99,7 +99,7 @@ def lesion_confidence(
                 "confidence": None if chance is None else round(chance, 3),
             }
         )
-    return found
+    return results
 
 
 def lesion_numbers(maps: Mapping[str, Any], calibration: Calibration = UNCALIBRATED) -> dict[str, object]:
@@ -115,11 +115,11 @@ def lesion_numbers(maps: Mapping[str, Any], calibration: Calibration = UNCALIBRA
     voxel_ml = float(spacing[0] * spacing[1] * spacing[2]) / 1000
     mask, probability = (maps[key][0].cpu().numpy() for key in ("lesion", "probability"))
     uncertainty = maps["uncertainty"][0].cpu().numpy() if "uncertainty" in maps else None
-    found: dict[str, object] = {"lesion_ml": round(int(lesion.sum()) * voxel_ml, 3), "spacing_mm": spacing}
-    interval = calibration.interval(cast(float, found["lesion_ml"]))
+    result: dict[str, object] = {"lesion_ml": round(int(lesion.sum()) * voxel_ml, 3), "spacing_mm": spacing}
+    interval = calibration.interval(cast(float, result["lesion_ml"]))
     if interval is not None:
-        found["lesion_ml_interval"] = list(interval)
-    return found | {"lesions": lesion_confidence(mask, probability, uncertainty, voxel_ml, calibration)}
+        result["lesion_ml_interval"] = list(interval)
+    return result | {"lesions": lesion_confidence(mask, probability, uncertainty, voxel_ml, calibration)}
 
 
 def registration_numbers(data: Mapping[str, Any]) -> dict[str, object]:
@@ -135,20 +135,20 @@ def registration_numbers(data: Mapping[str, Any]) -> dict[str, object]:
 
 def registration_remarks(data: Mapping[str, Any]) -> list[str]:
     """Return the remark on the mirrored channels, an empty list if they are as usual."""
-    said = (data.get("mirror") or {}).get("remark")
-    return [str(said)] if said else []
+    text = (data.get("mirror") or {}).get("remark")
+    return [str(text)] if text else []
 
 
 def stage_numbers(data: Mapping[str, Any]) -> dict[str, object]:
     """Return what a preprocessing says of the inputs: which groups there were (``GroupedImaged``), as ``inputs``, and
     the perfusion stage that ``PerfusionWindowd`` found; nothing without either. Units: frames, from 0.
     """
-    said: dict[str, object] = {"inputs": dict(data["groups"])} if "groups" in data else {}
-    found = data.get("ctp_window")
-    if found is None:
-        return said
-    kept = {"t_s": int(found["t_s"]), "t_e": int(found["t_e"]), "fallbacks": list(found["fallbacks"])}
-    return said | {"perfusion_stage": kept | {"curve": [float(f"{value:.6g}") for value in found["curve"]]}}
+    text: dict[str, object] = {"inputs": dict(data["groups"])} if "groups" in data else {}
+    result = data.get("ctp_window")
+    if result is None:
+        return text
+    kept = {"t_s": int(result["t_s"]), "t_e": int(result["t_e"]), "fallbacks": list(result["fallbacks"])}
+    return text | {"perfusion_stage": kept | {"curve": [float(f"{value:.6g}") for value in result["curve"]]}}
 
 
 SAID = {"pseudo_dwi": "synthetic pseudo-DWI, not an acquisition"}
@@ -257,8 +257,8 @@ def require_own_names(postprocessing: object, entry: Mapping[Any, object], folde
         IslesError: ``E-USE-50``.
     Source: ours; case H9 of the reliability list, ``tests/inference/test_outputs.py``.
     """
-    writers = [one for one in getattr(postprocessing, "transforms", ()) if isinstance(one, PublishMapsd)]
-    wanted = {(folder / f"{key}.nii.gz").resolve() for one in writers for key in one.keys}
+    writers = [writer for writer in getattr(postprocessing, "transforms", ()) if isinstance(writer, PublishMapsd)]
+    wanted = {(folder / f"{key}.nii.gz").resolve() for writer in writers for key in writer.keys}
     inputs = [Path(str(value)) for key, value in entry.items() if key in (LABEL, *MODALITIES)]
     taken = [path for path in inputs if path.resolve() in wanted]
     if taken:

@@ -238,8 +238,9 @@ class StepSlidingWindowInferer(Inferer):
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None
     ) -> Tensor:
-        if foreground is None and "foreground" in getattr(inputs, "meta", {}):  # of LabelForegroundd, one volume
-            foreground = inputs.meta["foreground"][None]
+        meta = getattr(inputs, "meta", {})
+        if foreground is None and "foreground" in meta:  # of LabelForegroundd, one volume
+            foreground = meta["foreground"][None]
         result = self.infer(inputs, network, foreground)
         joined = torch.cat([result.probability, result.uncertainty], 1) if self.uncertainty else result.probability
         if isinstance(inputs, torch.Tensor) and hasattr(inputs, "meta"):

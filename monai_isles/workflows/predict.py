@@ -12,9 +12,9 @@ from typing import Any
 
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
-from monai_isles.cohort.engine import overlapped, run_cases
+from monai_isles.cohort.engine import overlap, run_cases
 from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, failed, is_spread, kept
-from monai_isles.data.entries import find_entries, found_apart
+from monai_isles.data.entries import find_entries, find_apart
 from monai_isles.data.remote import fetched
 from monai_isles.inference.ischaemia import perfusion_block
 from monai_isles.inference.outputs import (
@@ -67,9 +67,9 @@ class CaseInputs:
             IslesError: those of ``find_entries`` when no case is left, ``E-LIST-20`` two cases of one name.
         """
         find = partial(self._found, keys=keys, optional=optional, fetch=fetch)
-        entries, left = found_apart(self.paths, find, strict=strict)
-        asked = {"resample": True} if self.resample else {}
-        return [entry | asked for entry in entries], left
+        entries, left = find_apart(self.paths, find, strict=strict)
+        request = {"resample": True} if self.resample else {}
+        return [entry | request for entry in entries], left
 
     def _found(self, path: str | Path, left_out: list[Finding] | None, **chosen: Any) -> list[dict[str, object]]:
         section = self.section if self.data_list else None
@@ -258,7 +258,7 @@ def predict_cases(
     (``lesion_confidence``), ``remarks`` (repairs and unusual values), for a case with CBF and Tmax ``perfusion``
     (``perfusion_block``), and the settings and inputs. A case whose ``result.json`` states the same weights, settings,
     inputs and maps is not predicted again. The next case is read and the last one written while the networks run
-    (``overlapped``); ``seconds`` counts only a case's own stages.
+    (``overlap``); ``seconds`` counts only a case's own stages.
 
     Args:
         entries: flat dictionaries (``monai_isles.case.Case.entry``).
@@ -268,7 +268,7 @@ def predict_cases(
     Source: ours; ``tests/workflows/test_predict_cases.py``.
     """
     stages = _Stages(predictor, out, after, strict)
-    cases = overlapped(entries, stages.read, stages.infer, stages.write)
+    cases = overlap(entries, stages.read, stages.infer, stages.write)
     return {case.name: case.record for case in progress(cases, "predict", total=len(entries))}
 
 
@@ -343,8 +343,8 @@ class _Stages:
         measured = lesion_numbers(maps, self.predictor.calibration)
         seconds = round(case.seconds + time.monotonic() - started, 2)
         remarks = [*remark_lines(case.remarks), *registration_remarks(case.data)]
-        said = {"seconds": seconds} | ({"remarks": remarks} if remarks else {})
-        result = case.stamp | measured | registration_numbers(case.data) | stage_numbers(case.data) | said
+        text = {"seconds": seconds} | ({"remarks": remarks} if remarks else {})
+        result = case.stamp | measured | registration_numbers(case.data) | stage_numbers(case.data) | text
         block = perfusion_block(case.entry, self.predictor.settings)
         result |= {} if block is None else {"perfusion": block}
         if self.after is not None:
