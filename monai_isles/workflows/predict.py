@@ -14,7 +14,7 @@ from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import overlap, run_cases
 from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, failed, is_spread, kept
-from monai_isles.data.entries import find_entries, find_apart
+from monai_isles.data.entries import find_apart, find_entries
 from monai_isles.data.remote import fetched
 from monai_isles.inference.ischaemia import perfusion_block
 from monai_isles.inference.outputs import (
