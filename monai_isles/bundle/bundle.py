@@ -158,8 +158,7 @@ class Bundle:
     def overlay(self, name: str) -> dict[str, Any]:
         """Return the ids that one overlay changes: a row uses named settings of ``paper.json``, then its own.
 
-        Raises:
-            IslesError: ``E-XVAL-01`` neither a file nor a row or set of this name.
+        Raises: ``E-XVAL-01`` neither a file nor a row or set of this name.
         """
         row = self._rows().get(name)
         if row is None:
