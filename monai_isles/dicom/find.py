@@ -215,7 +215,7 @@ def _files(folder: Path) -> list[Path]:
 def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesInfo:
     """Return what a series is; copies, and what is no picture of it, are taken out of ``files``."""
     _leave_out(files, copies_in(files), "E-DCM-66", None, findings)
-    strange = [file for file in files if file.text("SOPClassUID") not in _READ]
+    strange = [file for file in files if _is_other(file.text("SOPClassUID"))]
     _leave_out(files, strange, "E-DCM-32", "captures and reports are passed over", findings)
     scouts = [file for file in files if "LOCALIZER" in file.image_type]
     _leave_out(files, scouts, "E-DCM-32", "localisers are passed over", findings)
@@ -238,6 +238,12 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
     if reason:
         findings.append(finding("E-DCM-32", WARNING, where=str(first.path.parent), found=str(info)))
     return info
+
+
+def _is_other(sop_class: str) -> bool:
+    """Tell whether a file is of a known class that is not read; an unknown one is damage, and stays to be refused."""
+    known = pydicom_module().uid.UID_dictionary.get(sop_class)
+    return sop_class not in _READ and known is not None and known[1] == "SOP Class"
 
 
 def _leave_out(

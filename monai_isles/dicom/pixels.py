@@ -114,14 +114,17 @@ def require_scale(frames: Sequence[Frame], where: str, *, hounsfield: bool) -> s
     """Return the units of a series, which every frame must share.
 
     Raises:
-        IslesError: ``E-DCM-16`` no rescale, several units, or CT in a unit that is not HU.
+        IslesError: ``E-DCM-16`` no rescale, one below 0, several units, or CT in a unit that is not HU.
     """
     units = {_unit(frame.units, hounsfield=hounsfield) for frame in frames}
     lacking = [frame for frame in frames if frame.intercept is None or frame.slope == 0]
     bare = [*lacking, *(frame for frame in frames if frame.slope is None and not hounsfield)]
     magnetic = frames[0].file.text("Modality") == "MR" or frames[0].file.numbers != "integers"
     found = None
-    if len(units) > 1:
+    turned = [frame for frame in frames if frame.slope is not None and frame.slope < 0]
+    if turned:
+        found = f"{len(turned)} frames with a rescale slope of {turned[0].slope:g}, such as {turned[0].file.path.name}"
+    elif len(units) > 1:
         found = f"rescale types {', '.join(sorted(one or 'none' for one in units))}"
     elif bare and (not magnetic or any(frame.slope == 0 for frame in bare)):
         found = f"{len(bare)} frames without rescale slope and intercept, such as {bare[0].file.path.name}"

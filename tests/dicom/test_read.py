@@ -274,6 +274,11 @@ def test_numbers_without_a_scale_are_refused(dicom, where: str) -> None:
     refused(dicom.folder.parent / where, r"E-DCM-16(?s:.*)frames without rescale slope and intercept")
 
 
+def test_a_slope_below_zero_is_refused(dicom) -> None:
+    dicom.change(dicom.file(3, 1), RescaleSlope="-1")
+    refused(dicom.folder, r"E-DCM-16(?s:.*)1 frames with a rescale slope of -1, such as IM00011")
+
+
 def test_a_ct_without_a_slope_beside_its_intercept_has_one_of_one(dicom) -> None:
     dicom.change_all(RescaleSlope=None)
     series = read_series(dicom.folder)
