@@ -175,12 +175,6 @@ def read_grid(path: str | Path, *, where: str = "") -> Image:
     return _turned(np.broadcast_to(np.uint8(0), layout(header)[0]), header, Path(path), "")
 
 
-def read_header_findings(path: str | Path, *, kind: str | None = None, where: str = "") -> list[Finding]:
-    """Return the findings about a header; a file that holds none raises as ``read_image`` does."""
-    header, place = _peeked(path, where)
-    return header_findings(header, kind=kind, where=place)
-
-
 def _peeked(path: str | Path, where: str) -> tuple[Nifti1Header, str]:
     path = Path(path)
     place = f"{where}: {path}" if where else str(path)

@@ -259,12 +259,6 @@ def curve_noise(curves: Tensor) -> float:
     return float(bends.median()) / (0.6745 * 6.0**0.5)
 
 
-def deconvolved(curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: float | str) -> Tensor:
-    """Return the residue functions times flow (V, 2 T) by a deconvolution of ``METHODS``.  Units: 1/s."""
-    solve = _residues(curves, aif, dt_s, method, level)
-    return torch.cat([solve(part, part.new_empty(len(part), 2 * len(aif))) for part in curves.split(_CHUNK)])
-
-
 def _residues(like: Tensor, aif: Tensor, dt_s: float, method: str, level: Any) -> Callable[[Tensor, Tensor], Tensor]:
     require_fit(like, aif, method)
     if method == "bcsvd":

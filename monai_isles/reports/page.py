@@ -40,9 +40,6 @@ _MOSAIC_BYTES = 80_000
 _SOFTWARE = ("monai_isles", "python", "monai", "torch", "numpy")
 
 
-VIEWERS = ("small", "niivue")
-
-
 def case_page(case: CaseView, out: str | Path, *, viewer: str = "small") -> None:
     """Write the page of one case: volumes, slices with the prediction, how it was made; no network needed.
 

@@ -60,7 +60,7 @@ class Wanted:
     Args:
         report: the page. dicom: names of ``DICOM_FILES``, written where the source is DICOM; ``sr`` has a SEG with it.
         show_patient: print the patient's name, number, birth date, sex and study date on the page, and only there.
-        metadata: of the bundle. viewer: of the page, one of ``monai_isles.reports.page.VIEWERS``.
+        metadata: of the bundle. viewer: of the page, ``small`` or ``niivue``.
         dawn: age in years and NIHSS, for the DAWN profile of one study; they are used and not kept.
     """
 

@@ -86,6 +86,7 @@ def test_predict_writes_the_pseudo_dwi_and_says_that_it_is_synthetic(
     assert said in (tmp_path / "out/case_1/report.html").read_text()
 
 
+@pytest.mark.long
 def test_the_series_alone_is_segmented_without_any_map(
     series_folder: Path, tmp_path: Path, forked_folds: None
 ) -> None:

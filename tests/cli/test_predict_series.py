@@ -186,11 +186,11 @@ def test_the_network_runs_on_the_maps_and_its_weights_stand_in_the_seg(
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "bayes 0.5, smoothed over 5 mm" in page and "80 kV" in page
     assert all(said in page for said in ("Hypoperfusion intensity ratio", "CBV index", "CBF &lt; 38 %"))
-    shutil.rmtree(tmp_path / "out")
-    assert predict(studies / "scan_a") == 0 and result_of(out)["perfusion"] == result["perfusion"]
-    assert predict(studies / "scan_a", bundle="clerigues", extra=("--step", "32", "--mc-passes", "2")) == 0
     made = pydicom.dcmread(out / "lesion_seg.dcm").SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
     assert made.AlgorithmName == "clerigues" and result["weights_sha256"][0] in made.AlgorithmParameters
+    shutil.rmtree(tmp_path / "out")
+    assert predict(studies / "scan_a", extra=("--no-report",)) == 0
+    assert result_of(out)["perfusion"] == result["perfusion"]
 
 
 def test_the_patient_is_on_the_page_only_when_asked(predict: Callable[..., int], coarse: Path, tmp_path: Path) -> None:

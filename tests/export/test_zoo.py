@@ -17,8 +17,6 @@ from tests.reliability.children import Forks
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = sorted(path.name for path in (ROOT / "bundles").iterdir() if path.is_dir())
-QUICK = ("unet",)
-NETWORKS = [pytest.param(n, marks=[] if n in QUICK else pytest.mark.long) for n in BUNDLES]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +69,8 @@ def test_large_files_are_listed_below_an_address_or_refused(
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.long
+@pytest.mark.parametrize("name", BUNDLES)
 def test_the_zoo_s_unit_test_of_the_bundle_passes(name: str, server: Forks, tmp_path: Path) -> None:
     weights = None
     if not Bundle.open(name).weights.is_file() and name != "threshold":

@@ -21,7 +21,9 @@ from monai_isles.workflows.measure_study import MAPS, measure_study
 SEED = 7
 
 
-@pytest.fixture(scope="module", params=FORMS)
+@pytest.fixture(
+    scope="module", params=[pytest.param(one, marks=[pytest.mark.long] if one == "enhanced" else []) for one in FORMS]
+)
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """One training and one test scan of two slices by the command, in one form of DICOM."""
     out = tmp_path_factory.mktemp(request.param) / "d"

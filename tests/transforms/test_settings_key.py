@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +11,7 @@ from monai.transforms import Compose, CropForegroundd, Lambdad, NormalizeIntensi
 from monai_isles.errors import IslesError
 from monai_isles.transforms import case_cache as module
 from monai_isles.transforms.case_cache import settings_key
-
-ROOT = Path(__file__).parents[2]
+from tests.reliability.children import Forks
 
 
 def chain(**change: object) -> Compose:
@@ -38,13 +35,9 @@ def test_the_key_changes_with_every_setting_and_the_order_and_with_the_version(m
     assert len(keys | {settings_key(chain())}) == 8
 
 
-def test_the_key_is_the_same_in_another_process() -> None:
-    script = (
-        "from tests.transforms.test_settings_key import chain; from monai_isles.transforms.case_cache import "
-        "settings_key; print(settings_key(chain()))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == settings_key(chain()) == settings_key(chain())
+def test_the_key_is_the_same_in_another_process(server: Forks) -> None:
+    done = server.run(program="tests.transforms.test_settings_key")  # forked from a process of another hash seed
+    assert done.text.strip() == settings_key(chain()) == settings_key(chain())
 
 
 def test_the_key_comes_from_the_settings_not_from_the_text_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,3 +70,7 @@ def test_a_function_counts_by_its_name_and_one_without_is_refused() -> None:
     assert one != other
     with pytest.raises(IslesError, match=r"E-CACHE-03: a setting of the preprocessing cannot be written(?s:.*)lambda"):
         settings_key(Lambdad("a", func=lambda x: x))
+
+
+if __name__ == "__main__":
+    print(settings_key(chain()))

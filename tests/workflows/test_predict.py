@@ -27,6 +27,7 @@ def contents(out: Path) -> dict[str, str]:
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.long
 def test_two_workers_write_what_one_writes_and_a_rerun_does_the_rest(
     phantom_folder: Path,
     untrained_weights: Path,
