@@ -53,24 +53,28 @@ def join_series(
         series: as found. files: of each series, by its UID.
     Source: ours; ``tests/dicom/test_join.py``.
     """
-    volumes = [one for info in series if info.usable and info.kind == "ct" and (one := _volume(info, files[info.uid]))]
+    volumes = [
+        item for info in series if info.usable and info.kind == "ct" and (item := _volume(info, files[info.uid]))
+    ]
     groups: dict[tuple, list[_Volume]] = {}
     for volume in volumes:
         groups.setdefault(volume.grid, []).append(volume)
     out, findings = list(series), []
     for run in (run for group in groups.values() for run in _runs(group)):
-        first, uids = run[0].info, {one.info.uid for one in run}
-        files[first.uid] = [file for one in run for file in files[one.info.uid]]
+        first, uids = run[0].info, {item.info.uid for item in run}
+        files[first.uid] = [file for item in run for file in files[item.info.uid]]
         joined = replace(
             first,
             kind="ctp",
             files=tuple(file.path for file in files[first.uid]),
-            frames=sum(one.info.frames for one in run),
+            frames=sum(item.info.frames for item in run),
         )
-        out = [joined if one.uid == first.uid else one for one in out if one.uid == first.uid or one.uid not in uids]
-        found = f"{len(run)} series of one time each, {run[-1].start_s - run[0].start_s:.1f} s from first to last"
+        out = [
+            joined if item.uid == first.uid else item for item in out if item.uid == first.uid or item.uid not in uids
+        ]
+        result = f"{len(run)} series of one time each, {run[-1].start_s - run[0].start_s:.1f} s from first to last"
         where = f"{first.files[0].parent}: series {first.number or first.uid}"
-        findings.append(finding("E-DCM-60", WARNING, where=where, found=found))
+        findings.append(finding("E-DCM-60", WARNING, where=where, found=result))
     return out, findings
 
 
@@ -91,12 +95,12 @@ def _volume(info: SeriesInfo, files: Sequence[DicomFile]) -> _Volume | None:
 def _runs(group: Sequence[_Volume]) -> list[list[_Volume]]:
     """Return the groups of volumes that follow one another at once, in time; none where two share a time."""
     runs: list[list[_Volume]] = []
-    for volume in sorted(group, key=lambda one: (one.start_s, one.info.uid)):
+    for volume in sorted(group, key=lambda item: (item.start_s, item.info.uid)):
         if runs and volume.start_s - runs[-1][-1].start_s <= LONGEST_GAP_S:
             runs[-1].append(volume)
         else:
             runs.append([volume])
-    return [run for run in runs if len(run) >= FEWEST_SERIES and len({one.start_s for one in run}) == len(run)]
+    return [run for run in runs if len(run) >= FEWEST_SERIES and len({item.start_s for item in run}) == len(run)]
 
 
 _CT = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
@@ -167,7 +171,7 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
     Raises:
         IslesError: ``E-DCM-01`` no pydicom, ``E-DCM-02`` no such folder, or no DICOM image in it.
     """
-    folder, found = Path(folder), DicomFolder()
+    folder, result = Path(folder), DicomFolder()
     pydicom_module()
     if not folder.is_dir():
         raise _nothing(folder, "no such folder")
@@ -179,37 +183,37 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
         try:
             file = read_dicom_file(path)
         except IslesError as error:
-            found.damaged.append(error)
+            result.damaged.append(error)
             continue
         uid = "" if file is None else file.text("SeriesInstanceUID")
         if file is not None:
-            found.files.setdefault(uid, []).append(file)
+            result.files.setdefault(uid, []).append(file)
         else:
-            found.findings.append(finding("E-DCM-30", WARNING, where=str(path), found="no image in it"))
+            result.findings.append(finding("E-DCM-30", WARNING, where=str(path), found="no image in it"))
     if strange:
         more = f" and {len(strange) - 4} more" if len(strange) > 4 else ""
         text = f"{len(strange)} files: {', '.join(strange[:4])}{more}"
-        found.findings.append(finding("E-DCM-31", WARNING, where=str(folder), found=text))
-    found.findings += [
-        Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault) for error in found.damaged
+        result.findings.append(finding("E-DCM-31", WARNING, where=str(folder), found=text))
+    result.findings += [
+        Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault) for error in result.damaged
     ]
-    if not found.files and not found.damaged:
+    if not result.files and not result.damaged:
         raise _nothing(folder, f"{len(strange)} files, none of them a DICOM image")
-    found.series = [_info(uid, files, found.findings) for uid, files in found.files.items()]
-    found.series, joined = join_series(found.series, found.files)
-    found.findings += joined
-    found.series.sort(key=lambda one: (int(one.number) if one.number.isdigit() else 10**9, one.uid))
-    return found
+    result.series = [_info(uid, files, result.findings) for uid, files in result.files.items()]
+    result.series, joined = join_series(result.series, result.files)
+    result.findings += joined
+    result.series.sort(key=lambda item: (int(item.number) if item.number.isdigit() else 10**9, item.uid))
+    return result
 
 
 def _files(folder: Path) -> list[Path]:
     """Return the files below a folder; links to folders are followed, each folder once."""
-    found, seen = [], set[str]()
+    result, seen = [], set[str]()
     for place, folders, names in os.walk(folder, followlinks=True):
         seen.add(os.path.realpath(place))
-        folders[:] = [one for one in sorted(folders) if os.path.realpath(os.path.join(place, one)) not in seen]
-        found += [Path(place) / one for one in names if not one.startswith(".") and one.upper() != "DICOMDIR"]
-    return sorted(found)
+        folders[:] = [name for name in sorted(folders) if os.path.realpath(os.path.join(place, name)) not in seen]
+        result += [Path(place) / name for name in names if not name.startswith(".") and name.upper() != "DICOMDIR"]
+    return sorted(result)
 
 
 def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesInfo:

@@ -40,23 +40,23 @@ def frame_times(groups: Sequence[Dataset]) -> dict[str, int]:
     Args:
         groups: where to look, the frame's own first, the file's last.
     """
-    found: dict[str, int | None] = {}
+    result: dict[str, int | None] = {}
     for key in ("FrameAcquisitionDateTime", "FrameReferenceDateTime", "AcquisitionDateTime"):
-        found[key] = _parsed(_first(groups, key), instant_us)
+        result[key] = _parsed(_first(groups, key), instant_us)
     for key, dated in (("AcquisitionTime", "AcquisitionDate"), ("ContentTime", "ContentDate")):
         clock, on = _first(groups, key), _first(groups, dated)
-        found[key] = _parsed(on and clock and on + clock, instant_us) or _parsed(clock, clock_us)
-    found["MidScanTime"] = _scaled(_mid_scan(groups), 1e6)
+        result[key] = _parsed(on and clock and on + clock, instant_us) or _parsed(clock, clock_us)
+    result["MidScanTime"] = _scaled(_mid_scan(groups), 1e6)
     for key, unit_us in (("TriggerTime", 1e3), ("FrameReferenceTime", 1e3), ("TemporalPositionTimeOffset", 1e6)):
-        found[key] = _scaled(_first(groups, key), unit_us)
+        result[key] = _scaled(_first(groups, key), unit_us)
     step_ms = _scaled(_first(groups, "TemporalResolution"), 1e3)
     for key in ("TemporalPositionIndex", "TemporalPositionIdentifier"):
         position = _scaled(_first(groups, key), 1)
-        found[key] = position * step_ms if position is not None and step_ms else None
-        found["PositionInTime"] = found.get("PositionInTime") or position
+        result[key] = position * step_ms if position is not None and step_ms else None
+        result["PositionInTime"] = result.get("PositionInTime") or position
     for key in ("AcquisitionNumber", "InstanceNumber"):
-        found[key] = _scaled(_first(groups, key), 1)
-    return {key: value for key in ORDERS if (value := found.get(key)) is not None}
+        result[key] = _scaled(_first(groups, key), 1)
+    return {key: value for key in ORDERS if (value := result.get(key)) is not None}
 
 
 def _mid_scan(groups: Sequence[Dataset]) -> str | None:
@@ -221,7 +221,7 @@ def _numbers(file: DicomFile, groups: Sequence[Dataset], keyword: str, count: in
             if value is None or value == "":
                 continue
             single = isinstance(value, str | float | int)
-            numbers = tuple(float(one) for one in ([value] if single else value))
+            numbers = tuple(float(item) for item in ([value] if single else value))
         except PARSER_ERRORS as error:
             raise _not_there(file, keyword, f"not a number ({type(error).__name__})") from error
         if len(numbers) != count or not all(map(math.isfinite, numbers)):

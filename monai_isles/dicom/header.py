@@ -78,7 +78,7 @@ class DicomFile:
             value = self.header.get("ImageType") or ()
         except PARSER_ERRORS:
             return ()
-        return (value.upper(),) if isinstance(value, str) else tuple(str(one).upper() for one in value)
+        return (value.upper(),) if isinstance(value, str) else tuple(str(item).upper() for item in value)
 
 
 def pydicom_module() -> ModuleType:

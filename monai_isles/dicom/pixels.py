@@ -120,18 +120,18 @@ def require_scale(frames: Sequence[Frame], where: str, *, hounsfield: bool) -> s
     lacking = [frame for frame in frames if frame.intercept is None or frame.slope == 0]
     bare = [*lacking, *(frame for frame in frames if frame.slope is None and not hounsfield)]
     magnetic = frames[0].file.text("Modality") == "MR" or frames[0].file.numbers != "integers"
-    found = None
+    result = None
     turned = [frame for frame in frames if frame.slope is not None and frame.slope < 0]
     if turned:
-        found = f"{len(turned)} frames with a rescale slope of {turned[0].slope:g}, such as {turned[0].file.path.name}"
+        result = f"{len(turned)} frames with a rescale slope of {turned[0].slope:g}, such as {turned[0].file.path.name}"
     elif len(units) > 1:
-        found = f"rescale types {', '.join(sorted(one or 'none' for one in units))}"
+        result = f"rescale types {', '.join(sorted(unit or 'none' for unit in units))}"
     elif bare and (not magnetic or any(frame.slope == 0 for frame in bare)):
-        found = f"{len(bare)} frames without rescale slope and intercept, such as {bare[0].file.path.name}"
+        result = f"{len(bare)} frames without rescale slope and intercept, such as {bare[0].file.path.name}"
     elif hounsfield and not units <= {"HU"}:
-        found = f"rescale type {units.pop()}, not HU"
-    if found:
-        raise refused("E-DCM-16", where=where, found=found)
+        result = f"rescale type {units.pop()}, not HU"
+    if result:
+        raise refused("E-DCM-16", where=where, found=result)
     return units.pop()
 
 
@@ -211,7 +211,7 @@ def _require_format(file: DicomFile) -> int:
     rows, columns = _shape(file)
     if file.numbers == "integers":
         bits = [file.text(key) for key in ("BitsAllocated", "BitsStored", "HighBit")]
-        if not all(one.isdigit() for one in bits) or bits[0] not in ("8", "16", "32"):
+        if not all(bit.isdigit() for bit in bits) or bits[0] not in ("8", "16", "32"):
             raise _format(file, f"{bits[0] or 'no'} bits allocated")
         allocated, stored, high = map(int, bits)
         if not 1 <= stored <= allocated or high != stored - 1:

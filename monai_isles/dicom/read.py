@@ -89,9 +89,9 @@ def find_series(folder: str | Path) -> list[SeriesInfo]:
     >>> [series.kind for series in find_series(write_dicom(case, "study_2"))]
     ['ct', 'ctp', 'cbf']
     """
-    found = scan_dicom(folder)
-    refuse(found.findings)
-    return found.series
+    dicom = scan_dicom(folder)
+    refuse(dicom.findings)
+    return dicom.series
 
 
 @quietly()
@@ -122,16 +122,16 @@ def read_series(
     >>> read_series(write_dicom(case, "study_3"), kind="ctp").array.shape
     (20, 16, 16, 2)
     """
-    found = scan_dicom(folder)
-    refuse(found.findings)
-    info = _chosen(found, Path(folder), series_uid, kind)
-    where, files = f"{folder}: series {info.number or info.uid}", found.files[info.uid]
+    dicom = scan_dicom(folder)
+    refuse(dicom.findings)
+    info = _chosen(dicom, Path(folder), series_uid, kind)
+    where, files = f"{folder}: series {info.number or info.uid}", dicom.files[info.uid]
     require_readable(files, where, slab_mm)
     frames = [frame for file in files for frame in frames_of(file)]
     hounsfield = info.kind in ("ct", "ctp")
     units = require_scale(frames, where, hounsfield=hounsfield)
     stack = thickened(stack_frames(frames, where), slab_mm, where)
-    findings = [finding for finding in found.findings if finding.severity == WARNING]
+    findings = [finding for finding in dicom.findings if finding.severity == WARNING]
     findings += [*stack.findings, *(rescale_remarks(frames, where) if hounsfield else [])]
     if all(len(group) == 1 for group in stack.frames):
         still = [[group[0]] for group in stack.frames]
@@ -161,7 +161,7 @@ def _in_time(
     refuse(settled.findings)
     array, findings = settled.data, [*findings, *settled.findings]
     source = _source(info, files, read, units, taken.clock.source, stack)
-    rows = tuple(tuple((one - times[0]).tolist()) for one in taken.times_s[:: stack.thick])
+    rows = tuple(tuple((item - times[0]).tolist()) for item in taken.times_s[:: stack.thick])
     rows = rows[::-1] if affine_flips(stack.affine) else rows
     return _series(array, affine, stack, info, source, findings, times - times[0], rows, uneven)
 
@@ -219,16 +219,18 @@ def _judge_shuttle(taken: Timed, times: np.ndarray, where: str, interpolate: boo
 
 
 def _chosen(found: DicomFolder, folder: Path, series_uid: str | None, kind: str | None) -> SeriesInfo:
-    wanted = [one for one in found.series if series_uid in (None, one.uid, one.number) and kind in (None, one.kind)]
-    usable = [one for one in wanted if one.usable]
+    wanted = [
+        item for item in found.series if series_uid in (None, item.uid, item.number) and kind in (None, item.kind)
+    ]
+    usable = [item for item in wanted if item.usable]
     if len(usable) == 1:
         return usable[0]
-    listed = "; ".join(str(one) for one in (usable or wanted or found.series)[:8])
+    listed = "; ".join(str(item) for item in (usable or wanted or found.series)[:8])
     if usable:
         raise refused("E-DCM-04", where=str(folder), found=listed)
     if series_uid is not None and not wanted:
         raise refused("E-DCM-05", where=f"{folder}: {series_uid}", found=listed)
-    colour = [one for one in wanted if "colours" in one.reason]
+    colour = [item for item in wanted if "colours" in item.reason]
     raise IslesError(
         "E-DCM-15" if colour else "E-DCM-03",
         "series holds colours, not numbers" if colour else "no series that can be read",

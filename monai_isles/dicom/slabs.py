@@ -52,9 +52,9 @@ def timed(stack: Stack, where: str, asked: Asked = None) -> Timed:
     clock = dicom_clock([[frame.times_us for frame in group] for group in stack.frames], where, asked)
     if clock is None:
         raise _no_time(stack, where)
-    orders = [np.argsort(one, kind="stable") for one in clock.times_s]
+    orders = [np.argsort(item, kind="stable") for item in clock.times_s]
     frames = [[group[n] for n in order] for group, order in zip(stack.frames, orders, strict=True)]
-    times = [one[order] for one, order in zip(clock.times_s, orders, strict=True)]
+    times = [item[order] for item, order in zip(clock.times_s, orders, strict=True)]
     findings = [finding("E-TIME-30", WARNING, where=where, found=remark) for remark in clock.remarks]
     slabs = _slabs(times)
     for slab in slabs:
@@ -122,7 +122,7 @@ def _twice(frames: Sequence[Frame], place: float, where: str, why: str) -> Isles
 
 
 def _slabs(times: Sequence[np.ndarray]) -> list[list[int]]:
-    steps = [float(np.diff(one).min()) for one in times if len(one) > 1]
+    steps = [float(np.diff(time).min()) for time in times if len(time) > 1]
     near = NEAR * min(steps) if steps else np.inf
     slabs = [[0]]
     for n in range(1, len(times)):

@@ -51,23 +51,23 @@ class DicomSource:
                 ``require_dicom``.
         """
         pydicom = require_dicom()
-        found: dict[tuple[float, ...], Dataset] = {}
+        result: dict[tuple[float, ...], Dataset] = {}
         for path in self.files:
             header = pydicom.dcmread(path, stop_before_pixels=True)
             if "PerFrameFunctionalGroupsSequence" in header:
-                found = {(): header}
+                result = {(): header}
                 break
-            found.setdefault(tuple(round(float(x), 3) for x in header.ImagePositionPatient), header)
-        series = {str(header.SeriesInstanceUID) for header in found.values()}
+            result.setdefault(tuple(round(float(x), 3) for x in header.ImagePositionPatient), header)
+        series = {str(header.SeriesInstanceUID) for header in result.values()}
         if len(series) != 1:
             raise refused(
                 "E-DCM-40",
                 where=str(self.files[0].parent) if self.files else "DICOM source",
-                found=f"{len(found)} images of {len(series)} series",
+                found=f"{len(result)} images of {len(series)} series",
             )
-        for header in found.values():
+        for header in result.values():
             _settle(header)
-        return list(found.values())
+        return list(result.values())
 
     def volume(self, array: np.ndarray, headers: Sequence[Dataset], *, channels: int = 0) -> Volume:
         """Return a RAS+ array turned to the slices, rows and columns of the source, which nothing interpolates.
@@ -161,8 +161,8 @@ class DicomSource:
         gap = np.linalg.norm(own[:, None] - wanted[None], axis=2).min(axis=1)
         left_over = "NumberOfFrames" in headers[0] and len(wanted) > len(own)  # thin slices that made no slab
         if (len(own) != len(wanted) and not left_over) or gap.max() > 1e-2:
-            found = f"{len(own)} slices for {len(wanted)} source images, up to {gap.max():.3g} mm apart"
-            raise off_grid(found)
+            result = f"{len(own)} slices for {len(wanted)} source images, up to {gap.max():.3g} mm apart"
+            raise off_grid(result)
 
 
 @dataclass(frozen=True)
@@ -262,9 +262,9 @@ def _settle(header: Dataset) -> None:
 def _share(header: Dataset, name: str) -> None:
     """Move what every frame of an enhanced file repeats to the shared groups, where highdicom looks for it."""
     groups, shared = header.get("PerFrameFunctionalGroupsSequence") or [], header.get("SharedFunctionalGroupsSequence")
-    said = [group[name].value for group in groups if name in group]
-    if shared and name not in shared[0] and len(said) == len(groups) and all(one == said[0] for one in said):
-        setattr(shared[0], name, said[0])
+    text = [group[name].value for group in groups if name in group]
+    if shared and name not in shared[0] and len(text) == len(groups) and all(item == text[0] for item in text):
+        setattr(shared[0], name, text[0])
         for group in groups:
             del group[name]
 

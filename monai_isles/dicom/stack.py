@@ -136,10 +136,10 @@ def thickened(stack: Stack, slab_mm: float | None, where: str) -> Stack:
     text = f"{len(stack.frames)} slices of {step:g} mm to {count} of {thick * step:g} mm" + (
         f", {left} at the end left out" if left else ""
     )
-    told = [*stack.findings, finding("E-DCM-65", WARNING, where=where, found=text)]
+    remarks = [*stack.findings, finding("E-DCM-65", WARNING, where=where, found=text)]
     kept = slice(count * thick)
     return replace(
-        stack, frames=stack.frames[kept], places_mm=stack.places_mm[kept], affine=affine, findings=told, thick=thick
+        stack, frames=stack.frames[kept], places_mm=stack.places_mm[kept], affine=affine, findings=remarks, thick=thick
     )
 
 
@@ -175,7 +175,7 @@ def _require_one_orientation(frames: Sequence[Frame], where: str) -> None:
         raise refused(
             "E-DCM-10",
             where=where,
-            found=f"Image Orientation (Patient) {', '.join(f'{one:g}' for one in frames[0].orientation)}",
+            found=f"Image Orientation (Patient) {', '.join(f'{item:g}' for item in frames[0].orientation)}",
             fault="orientation of the slices is no pair of axes",
             fix="export the original series from the archive",
         )
@@ -184,7 +184,7 @@ def _require_one_orientation(frames: Sequence[Frame], where: str) -> None:
 def _require_one_size(frames: Sequence[Frame], where: str) -> None:
     sizes: dict[tuple, list[Frame]] = {}
     for frame in frames:
-        key = (frame.file.text("Rows"), frame.file.text("Columns"), *(round(one, 6) for one in frame.spacing))
+        key = (frame.file.text("Rows"), frame.file.text("Columns"), *(round(item, 6) for item in frame.spacing))
         sizes.setdefault(key, []).append(frame)
     if len(sizes) > 1 or min(frames[0].spacing) <= 0:
         raise refused(
@@ -204,9 +204,9 @@ def by_place(frames: Sequence[Frame], normal: np.ndarray) -> list[list[Frame]]:
     order = np.argsort(places, kind="stable")
     steps = np.diff(places[order])
     step = float(np.median(steps[steps >= 0.5 * steps.max()])) if steps.size else 0.0
-    said = [frame.step_mm for frame in frames if frame.step_mm and frame.step_mm > 0]
+    text = [frame.step_mm for frame in frames if frame.step_mm and frame.step_mm > 0]
     # The smaller of header and gaps: a series with lost slices has gaps of twice the step.
-    near = max(SAME_PLACE_MM, SAME_PLACE_SHARE * min([step / (1 - SAME_PLACE_SHARE), *said]) + 1e-6)
+    near = max(SAME_PLACE_MM, SAME_PLACE_SHARE * min([step / (1 - SAME_PLACE_SHARE), *text]) + 1e-6)
     slices: list[list[Frame]] = []
     for at in order:
         if slices and places[at] - np.dot(slices[-1][0].position, normal) <= near:
@@ -256,10 +256,10 @@ def _shear(frames: Sequence[Frame], step: np.ndarray, normal: np.ndarray, count:
     if lean <= _TILT_DEG or count < 2:
         return None
     steps = [float(np.dot(aside, axis)) / mm for axis, mm in zip((column, row), frames[0].spacing, strict=True)]
-    steps = [one if abs(one) * (count - 1) > _STILL_VOX else 0.0 for one in steps]
-    more = [int(np.ceil(abs(one) * (count - 1))) for one in steps]
+    steps = [item if abs(item) * (count - 1) > _STILL_VOX else 0.0 for item in steps]
+    more = [int(np.ceil(abs(item) * (count - 1))) for item in steps]
     size = [int(frames[0].file.text(key)) + extra for key, extra in zip(("Rows", "Columns"), more, strict=True)]
-    start = [-extra if one < 0 else 0 for one, extra in zip(steps, more, strict=True)]
+    start = [-extra if item < 0 else 0 for item, extra in zip(steps, more, strict=True)]
     return Shear((steps[0], steps[1]), (start[0], start[1]), (size[0], size[1]), lean)
 
 
@@ -268,11 +268,11 @@ def _unshown_tilt(frames: Sequence[Frame], normal: np.ndarray, where: str) -> li
 
     Slices reconstructed upright keep the attribute of the scan; dcm2niix and ITK go by the positions too.
     """
-    told = max(abs(frame.tilt_deg) for frame in frames)
+    remarks = max(abs(frame.tilt_deg) for frame in frames)
     level = bool(np.linalg.norm(np.cross(normal, [0, 0, 1])) < np.radians(_TILT_DEG))
-    if told <= _TILT_DEG or not level:
+    if remarks <= _TILT_DEG or not level:
         return []
-    text = f"tilt {told:g} degrees by the header, but the slices lie upright and level by their positions"
+    text = f"tilt {remarks:g} degrees by the header, but the slices lie upright and level by their positions"
     return [finding("E-DCM-14", WARNING, where=where, found=text)]
 
 

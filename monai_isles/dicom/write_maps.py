@@ -62,8 +62,8 @@ def _publish_one(made: ParametricMap, volume: Volume | TiltedFrames, path: Path,
 
 def _require_numbers(key: str, array: np.ndarray, where: str) -> None:
     if key not in QUANTITIES or not np.isfinite(array).all():
-        found = f"{key}" if key not in QUANTITIES else f"{key} with {int((~np.isfinite(array)).sum())} NaN or infinite"
-        raise refused("E-DCM-44", where=where, found=found, quantities=", ".join(QUANTITIES))
+        result = f"{key}" if key not in QUANTITIES else f"{key} with {int((~np.isfinite(array)).sum())} NaN or infinite"
+        raise refused("E-DCM-44", where=where, found=result, quantities=", ".join(QUANTITIES))
 
 
 def _mapping(key: str, array: np.ndarray) -> RealWorldValueMapping:

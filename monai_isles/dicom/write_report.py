@@ -102,14 +102,14 @@ def _measurement_report(
         uid=stable_uid("device", MANUFACTURER, __version__), name=MODEL, manufacturer_name=MANUFACTURER
     )
     observer = sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
-    images = [sr.SourceImageForSegmentation(str(one.SOPClassUID), str(one.SOPInstanceUID)) for one in headers]
+    images = [sr.SourceImageForSegmentation(str(header.SOPClassUID), str(header.SOPInstanceUID)) for header in headers]
     groups: list[Any] = []
-    for one in seg.SegmentSequence:
-        uids, number = (str(seg.SOPClassUID), str(seg.SOPInstanceUID)), int(one.SegmentNumber)
+    for header in seg.SegmentSequence:
+        uids, number = (str(seg.SOPClassUID), str(seg.SOPInstanceUID)), int(header.SegmentNumber)
         segment = sr.ReferencedSegment(*uids, number, source_images=images)
         groups.append(_segment_group(result, seg.get_segment_description(number), segment, algorithm, rule))
-    numbers, said = _head_numbers(result), _head_findings(result)
-    if numbers or said:
+    numbers, text = _head_numbers(result), _head_findings(result)
+    if numbers or text:
         series = str(seg.SeriesInstanceUID)
         tracking = sr.TrackingIdentifier(uid=stable_uid("tracking", series, "head"), identifier=f"{MANUFACTURER} head")
         groups.append(
@@ -118,7 +118,7 @@ def _measurement_report(
                 algorithm_id=_identified(rule),
                 finding_sites=[sr.FindingSite(codes.SCT.Brain)],
                 measurements=numbers,
-                qualitative_evaluations=said,
+                qualitative_evaluations=text,
             )
         )
     return sr.MeasurementReport(
@@ -173,18 +173,18 @@ def head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]]
     """
     perfusion = result.get("perfusion") or {}
     late, low = perfusion.get("tmax_ml") or {}, perfusion.get("rcbf_ml") or {}
-    found = {
+    results = {
         code: (meaning, float(perfusion[key]), unit)
         for key, (code, meaning, unit) in _NUMBERS.items()
         if perfusion.get(key) is not None
     }
     for delay, volume in late.items():
-        found[f"TMAX-{delay}"] = (f"Volume with Tmax above {delay} s", float(volume), "ml")
+        results[f"TMAX-{delay}"] = (f"Volume with Tmax above {delay} s", float(volume), "ml")
     for part, volume in low.items():
-        found[f"RCBF-{part}"] = (f"Volume with CBF below {part} % of the other side", float(volume), "ml")
+        results[f"RCBF-{part}"] = (f"Volume with CBF below {part} % of the other side", float(volume), "ml")
     for end, volume in zip(("lower", "upper"), result.get("lesion_ml_interval") or (), strict=False):
-        found[f"LESION-{end.upper()}"] = (f"Lesion volume, {end} limit (90 %)", float(volume), "ml")
-    return found
+        results[f"LESION-{end.upper()}"] = (f"Lesion volume, {end} limit (90 %)", float(volume), "ml")
+    return results
 
 
 def _head_numbers(result: Mapping[str, Any]) -> list[Measurement]:
@@ -201,24 +201,24 @@ def _head_findings(result: Mapping[str, Any]) -> list[QualitativeEvaluation]:
     from highdicom.sr import QualitativeEvaluation
     from pydicom.sr.codedict import Code
 
-    perfusion, found = result.get("perfusion") or {}, []
+    perfusion, results = result.get("perfusion") or {}, []
     if perfusion.get("side") in _SIDES:
         code, meaning = _SIDES[perfusion["side"]]
-        found.append(QualitativeEvaluation(Code("272741003", "SCT", "Laterality"), Code(code, "SCT", meaning)))
+        results.append(QualitativeEvaluation(Code("272741003", "SCT", "Laterality"), Code(code, "SCT", meaning)))
     for key, code in (("defuse3", "DEFUSE-3"), ("dawn", "DAWN")):
         if isinstance(perfusion.get(key), bool):
             name = Code(code, SCHEME, f"{code} target profile")
             answer = ("373066001", "Yes") if perfusion[key] else ("373067005", "No")
-            found.append(QualitativeEvaluation(name, Code(answer[0], "SCT", answer[1])))
-    return found
+            results.append(QualitativeEvaluation(name, Code(answer[0], "SCT", answer[1])))
+    return results
 
 
 def _compare_numbers(tmp: Path, wanted: Dataset, where: str) -> None:
     pydicom = require_dicom()
     written, meant = (_numbers_in(document) for document in (pydicom.dcmread(tmp), wanted))
-    same = [one[0] for one in written] == [one[0] for one in meant]
+    same = [item[0] for item in written] == [item[0] for item in meant]
     # a decimal string holds 16 characters, so a value may come back with fewer digits
-    if not same or not np.allclose([one[1] for one in written], [one[1] for one in meant], rtol=1e-9, atol=0.0):
+    if not same or not np.allclose([item[1] for item in written], [item[1] for item in meant], rtol=1e-9, atol=0.0):
         raise refused("E-DCM-48", where=where, found=f"{len(written)} numbers, wrote {len(meant)}")
 
 
@@ -227,7 +227,7 @@ def _numbers_in(item: Dataset) -> list[tuple[str, float]]:
     if item.get("ValueType") == "NUM":
         value = item.MeasuredValueSequence[0].NumericValue
         own.append((str(item.ConceptNameCodeSequence[0].CodeMeaning), float(value)))
-    return own + [one for child in item.get("ContentSequence", ()) for one in _numbers_in(child)]
+    return own + [element for child in item.get("ContentSequence", ()) for element in _numbers_in(child)]
 
 
 def publish_captures(

@@ -139,12 +139,12 @@ def _write(case: str, image: Path, mask: Path, path: Path) -> None:
 def _names(images: Mapping[str, Path], description: str) -> dict[str, str]:
     names: dict[str, str] = {}
     for case, path in images.items():
-        found = _ID.search(path.name)
-        if found is None:
+        match = _ID.search(path.name)
+        if match is None:
             raise refused("E-CHAL-01", where=case, found=path.name)
-        name = f"{found[1].upper()}.{description}.{found[2]}.nii"
+        name = f"{match[1].upper()}.{description}.{match[2]}.nii"
         if name in names.values():
             other = next(first for first, taken in names.items() if taken == name)
-            raise refused("E-CHAL-02", where=f"{other} and {case}", found=found[2])
+            raise refused("E-CHAL-02", where=f"{other} and {case}", found=match[2])
         names[case] = name
     return names

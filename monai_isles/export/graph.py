@@ -140,12 +140,12 @@ def _require_declared(network: nn.Module, window: Tensor, declared: Mapping[str,
     try:
         with torch.inference_mode():
             out = network(window)
-        found = f"{out.shape[1]} channels of {str(out.dtype).removeprefix('torch.')}"
+        result = f"{out.shape[1]} channels of {str(out.dtype).removeprefix('torch.')}"
     except (RuntimeError, IslesError) as error:
-        found = f"an input of {tuple(window.shape)} is refused: {' '.join(str(error).split())[:300]}"
+        result = f"an input of {tuple(window.shape)} is refused: {' '.join(str(error).split())[:300]}"
     wanted = f"{declared['num_channels']} channels of {declared['dtype']}"
-    if found != wanted:
-        raise refused("E-EXP-09", where="network_data_format", found=f"{found}; declared {wanted}")
+    if result != wanted:
+        raise refused("E-EXP-09", where="network_data_format", found=f"{result}; declared {wanted}")
 
 
 def _write_script(network: nn.Module, path: Path, metadata: Mapping, inference: Mapping) -> None:

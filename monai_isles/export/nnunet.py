@@ -103,7 +103,9 @@ def _channels(content: Mapping[str, Any], asked: Sequence[str] | None) -> list[s
     entries = [*(content.get("training") or []), *(content.get("test") or [])]
     if asked is None and any(entry.get("ct") for entry in entries):
         return list(CT_CHANNELS)  # a DWI in such a list was taken later, and the mask drawn on it
-    still = [key for key, one in MODALITIES.items() if not one.time_series and all(entry.get(key) for entry in entries)]
+    still = [
+        key for key, item in MODALITIES.items() if not item.time_series and all(entry.get(key) for entry in entries)
+    ]
     if not still or (asked is not None and not set(asked) <= set(still)):
         where = str(content.get("name"))
         raise refused("E-NNU-04", where=where, found=f"asked {', '.join(asked or ['none'])}; all {', '.join(still)}")

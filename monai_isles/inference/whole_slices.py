@@ -100,7 +100,7 @@ class WholeSliceInferer(Inferer):
         if not self.mirrored:
             return there
         back = [value.flip(2) for value in self._once(batch.flip(2), network)]
-        return [(one + other) / 2 for one, other in zip(there, back, strict=True)]
+        return [(item + other) / 2 for item, other in zip(there, back, strict=True)]
 
     def _once(self, batch: Tensor, network: nn.Module) -> list[Tensor]:
         output = network(batch)

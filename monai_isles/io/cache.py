@@ -47,8 +47,8 @@ class Cache:
             content = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        said, _, payload = content.partition(b"\n")
-        if said != _checksum(key, payload):
+        text, _, payload = content.partition(b"\n")
+        if text != _checksum(key, payload):
             log.warning("dropped a damaged cache entry, it is made again: %s", path.name)
             path.unlink(missing_ok=True)
             return None
@@ -94,13 +94,13 @@ class Cache:
 
     def _trim(self) -> None:
         entries = []
-        for one in os.scandir(self.folder):
+        for item in os.scandir(self.folder):
             with suppress(FileNotFoundError):
-                facts = one.stat()
-                if one.name.startswith(PART) and time.time() - facts.st_mtime > _DEAD_S:
-                    os.unlink(one.path)
-                elif not one.name.startswith(PART) and not one.name.endswith(".lock") and one.is_file():
-                    entries.append((facts.st_mtime_ns, facts.st_size, one.path))
+                facts = item.stat()
+                if item.name.startswith(PART) and time.time() - facts.st_mtime > _DEAD_S:
+                    os.unlink(item.path)
+                elif not item.name.startswith(PART) and not item.name.endswith(".lock") and item.is_file():
+                    entries.append((facts.st_mtime_ns, facts.st_size, item.path))
         total = sum(size for _, size, _ in entries)
         self._unseen = 0
         if self._limit is None or total <= self._limit:

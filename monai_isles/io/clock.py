@@ -72,8 +72,8 @@ def read_times(path: str | Path) -> list[float]:
         words = re.split(r"[\s,;\[\]]+", Path(path).read_text(encoding="utf-8-sig").strip(" \t\r\n[],;"))
         return [float(word) for word in words]
     except (OSError, ValueError) as error:
-        found = f"{type(error).__name__}: no list of numbers"
-        raise refused("E-TIME-05", where=f"--times {path}", found=found) from error
+        result = f"{type(error).__name__}: no list of numbers"
+        raise refused("E-TIME-05", where=f"--times {path}", found=result) from error
 
 
 def require_asked(asked: Asked) -> None:
@@ -123,9 +123,9 @@ def nifti_clock(path: Path, frames: int, asked: Asked = None) -> Clock:
     header = parse_header(peek(path, str(path)), str(path))
     step, bare = frame_time_s(header), bare_step(header)
     beside, name, fault = _sidecar(path)
-    told = _from_sidecar(beside, frames, str(name))
-    if told is not None:
-        return _agreeing(_plausible(told, str(path)), step, str(path))
+    remarks = _from_sidecar(beside, frames, str(name))
+    if remarks is not None:
+        return _agreeing(_plausible(remarks, str(path)), step, str(path))
     if step is not None:
         notes = (f"{name.name} {fault}",) if fault else ()
         if step == 1.0 and not _ISLES_2018.search(path.name) and not bytes(header["descrip"]).strip(b"\0 "):
@@ -133,11 +133,11 @@ def nifti_clock(path: Path, frames: int, asked: Asked = None) -> Clock:
         return _plausible(Clock([np.arange(frames) * step], "pixdim[4]", notes), str(path))
     if _ISLES_2018.search(path.name) and bare in (None, 1.0):
         return Clock([np.arange(frames) * 1.0], "rule of the ISLES 2018 layout (1 s)")
-    found = (
+    result = (
         "no time between frames (pixdim[4] is 0)" if bare is None else f"pixdim[4] = {bare:g} without a unit of time"
     )
     raise refused(
-        "E-TIME-01", where=str(path), found=f"{found}, no times in {name.name}{f' ({fault})' if fault else ''}"
+        "E-TIME-01", where=str(path), found=f"{result}, no times in {name.name}{f' ({fault})' if fault else ''}"
     )
 
 
@@ -156,28 +156,28 @@ def _sidecar(path: Path) -> tuple[Mapping[str, Any], Path, str]:
 def _from_sidecar(beside: Mapping[str, Any], frames: int, name: str) -> Clock | None:
     """Return the first clock that a sidecar states; others in it must agree."""
     lists = [_listed(beside[key], key, frames, name) for key in _LISTS if isinstance(beside.get(key), list)]
-    step, told = beside.get("RepetitionTime"), f"RepetitionTime of {Path(name).name}"
+    step, remarks = beside.get("RepetitionTime"), f"RepetitionTime of {Path(name).name}"
     if not isinstance(step, int | float) or isinstance(step, bool) or not step > 0:
         step = None
     if not lists:
-        return None if step is None else Clock([np.arange(frames) * float(step)], told)
+        return None if step is None else Clock([np.arange(frames) * float(step)], remarks)
     first, *others = lists
     for other in others:
         apart = np.abs(first.times_s[0] - other.times_s[0]).max()
         if apart > max(0.1, AGREE * first.times_s[0][-1]):
             raise refused("E-TIME-02", where=name, found=f"{first.source} and {other.source} {apart:.3g} s apart")
-    return _agreeing(first, step, name, told)
+    return _agreeing(first, step, name, remarks)
 
 
 def _listed(values: Sequence[object], key: str, frames: int, name: str) -> Clock:
     """Return the clock that a list of a sidecar states, a time a frame; whole seconds are judged as in DICOM."""
     where, source = f"{name}: {key}", f"{key} of {Path(name).name}"
-    times = [_seconds(one, of_day=key.startswith("Acquisition")) for one in values]
+    times = [_seconds(value, of_day=key.startswith("Acquisition")) for value in values]
     if len(times) != frames:
         raise refused("E-TIME-05", where=where, found=f"{len(times)} values for {frames} frames")
     if None in times:
         raise refused("E-TIME-05", where=where, found=f"no time: {values[times.index(None)]!r:.40}")
-    stated = unwrapped([round(one * 1e6) for one in times if one is not None])
+    stated = unwrapped([round(value * 1e6) for value in times if value is not None])
     if (np.diff(stated) <= 0).any():
         raise refused("E-TIME-04", where=where, found="times that do not rise")
     if _whole_seconds([stated]) and not _even([stated]):
@@ -204,8 +204,8 @@ def _agreeing(clock: Clock, step_s: float | None, where: str, told: str = "pixdi
     steps = np.diff(clock.times_s[0])
     if step_s is None or any(abs(own - step_s) <= AGREE * own for own in (float(np.median(steps)), steps.mean())):
         return clock
-    found = f"{clock.source}: {np.median(steps):.4g} s between frames; {told}: {step_s:.4g} s"
-    raise refused("E-TIME-02", where=where, found=found)
+    result = f"{clock.source}: {np.median(steps):.4g} s between frames; {told}: {step_s:.4g} s"
+    raise refused("E-TIME-02", where=where, found=result)
 
 
 # --- DICOM
@@ -243,8 +243,8 @@ def dicom_clock(slices: Sequence[Sequence[Mapping[str, int]]], where: str, asked
             ``-05`` times that cannot be, ``E-PERF-10`` an impossible step.
     Source: DICOM PS3.3 C.7.6.1 and C.7.6.16; ``tests/dicom/test_clocks.py``.
     """
-    read = {key: found for key in ORDERS if (found := _times(slices, key)) is not None}
-    apart = [key for key, times in read.items() if all(len(set(one)) == len(one) for one in times)]
+    read = {key: result for key in ORDERS if (result := _times(slices, key)) is not None}
+    apart = [key for key, times in read.items() if all(len(set(time)) == len(time) for time in times)]
     clocks = [key for key in CLOCKS if key in apart]
     if asked is not None:
         return _dicom_asked(asked, {key: read[key] for key in apart}, clocks, where) if apart else None
@@ -270,8 +270,8 @@ def _times(slices: Sequence[Sequence[Mapping[str, int]]], key: str) -> list[list
 
 
 def _since_first(times_us: Sequence[Sequence[int]], key: str) -> Clock:
-    start = min(min(one) for one in times_us)
-    return Clock([(np.array(one) - start) / SECOND_US for one in times_us], _WORDS.get(key, key))
+    start = min(min(item) for item in times_us)
+    return Clock([(np.array(item) - start) / SECOND_US for item in times_us], _WORDS.get(key, key))
 
 
 def _require_agreement(clocks: Mapping[str, Sequence[Sequence[int]]], where: str) -> None:
@@ -279,15 +279,15 @@ def _require_agreement(clocks: Mapping[str, Sequence[Sequence[int]]], where: str
     (first, *others) = list(clocks) or [""]
     for other in others:
         for mine, yours in zip(clocks[first], clocks[other], strict=True):
-            a, b = ((np.array(one) - min(one)) / SECOND_US for one in (mine, yours))
-            coarse = any(_whole_seconds([one]) for one in (mine, yours))
+            a, b = ((np.array(item) - min(item)) / SECOND_US for item in (mine, yours))
+            coarse = any(_whole_seconds([item]) for item in (mine, yours))
             if np.abs(a - b).max() > max(AGREE * max(a.max(), b.max()), 1.0 if coarse else 0.1):
-                found = f"{len(a)} frames in {a.max():.4g} s by {first}, in {b.max():.4g} s by {other}"
-                raise refused("E-TIME-02", where=where, found=found)
+                result = f"{len(a)} frames in {a.max():.4g} s by {first}, in {b.max():.4g} s by {other}"
+                raise refused("E-TIME-02", where=where, found=result)
 
 
 def _whole_seconds(times_us: Sequence[Sequence[int]]) -> bool:
-    return all(time % SECOND_US == 0 for one in times_us for time in one)
+    return all(time % SECOND_US == 0 for item in times_us for time in item)
 
 
 def _even(times_us: Sequence[Sequence[int]]) -> bool:
@@ -295,8 +295,8 @@ def _even(times_us: Sequence[Sequence[int]]) -> bool:
 
     The steps of a protocol grow from phase to phase; those of a clock that was cut go up and down.
     """
-    for one in times_us:
-        cut = np.sort(one) / SECOND_US
+    for item in times_us:
+        cut = np.sort(item) / SECOND_US
         steps = np.diff(cut)
         low, high = _steps_allowed(cut)
         changes = np.diff(steps)
@@ -311,7 +311,7 @@ def _worked_out(key: str, read: Mapping[str, list[list[int]]], apart: Sequence[s
     if key not in apart and not apart:
         return None
     order = key if key in apart else apart[0]
-    ranks = [np.argsort(np.argsort(one)) for one in read[order]]
+    ranks = [np.argsort(np.argsort(item)) for item in read[order]]
     low, high = 0.0, np.inf
     for times, rank in zip(read[key], ranks, strict=True):
         cut = np.array(times)[np.argsort(rank)] / SECOND_US
@@ -320,15 +320,15 @@ def _worked_out(key: str, read: Mapping[str, list[list[int]]], apart: Sequence[s
     if not 0 < low < high or high - low > 2 * AGREE * low:
         allowed = f"steps of {low:.3g} to {high:.3g} s fit" if low < high else "no even step fits"
         raise refused("E-TIME-03", where=where, found=f"{key} in whole seconds: {allowed}")
-    step, start = (low + high) / 2, min(min(one) for one in read[key])
+    step, start = (low + high) / 2, min(min(item) for item in read[key])
     placed = []
     for times, rank in zip(read[key], ranks, strict=True):
         own = (np.array(times) - start) / SECOND_US
         placed.append(rank * step + float((own - rank * step).mean()))
-    first = min(float(one.min()) for one in placed)
+    first = min(float(item.min()) for item in placed)
     remark = f"{key} is cut to whole seconds; a step of {step:.3f} s was worked out from all of them"
     return _plausible(
-        Clock([one - first for one in placed], f"{_WORDS.get(key, key)} in whole seconds", (remark,)), where
+        Clock([item - first for item in placed], f"{_WORDS.get(key, key)} in whole seconds", (remark,)), where
     )
 
 
@@ -349,22 +349,22 @@ def _dicom_asked(
     """Return the user's times in the order of the file; slabs keep their places between each other's frames."""
     require_asked(asked)
     key = clocks[0] if clocks else next(iter(apart))
-    frames, start = max(map(len, apart[key])), min(min(one) for one in apart[key])
+    frames, start = max(map(len, apart[key])), min(min(item) for item in apart[key])
     given = _asked_clock(asked, frames, where)
-    late = [min(one) - start for one in apart[key]]
-    longest = next(np.sort(one) for one in apart[key] if len(one) == frames)
+    late = [min(item) - start for item in apart[key]]
+    longest = next(np.sort(item) for item in apart[key] if len(item) == frames)
     usual = float(np.median(np.diff(longest))) if frames > 1 and clocks else np.inf
     uneven = min(map(len, apart[key])) < frames
     if (uneven and not clocks) or (not isinstance(asked, int | float) and (uneven or max(late) > 0.25 * usual)):
-        found = "slices with different numbers of frames, or taken at different times"
-        raise refused("E-TIME-05", where=where, found=f"{given.source}: {found}")
+        result = "slices with different numbers of frames, or taken at different times"
+        raise refused("E-TIME-05", where=where, found=f"{given.source}: {result}")
     step, times = float(np.median(np.diff(given.times_s[0]))) if frames > 1 else 0.0, []
-    for one, own in zip(apart[key], late, strict=True):
-        since = np.array(one) - own
+    for item, own in zip(apart[key], late, strict=True):
+        since = np.array(item) - own
         rank = (
             np.abs(longest[None] - longest[0] - since[:, None] + start).argmin(1)
             if uneven
-            else np.argsort(np.argsort(one))
+            else np.argsort(np.argsort(item))
         )
         times.append(given.times_s[0][rank] + step * own / usual)
     return Clock(times, f"{given.source}, in the order of {_WORDS.get(key, key)}")
@@ -376,7 +376,7 @@ def _plausible(clock: Clock, where: str) -> Clock:
     Raises:
         IslesError: ``E-TIME-04``.
     """
-    steps = np.concatenate([np.diff(np.sort(one)) for one in clock.times_s])
+    steps = np.concatenate([np.diff(np.sort(item)) for item in clock.times_s])
     if not steps.size:
         return clock
     usual, longest = float(np.median(steps)), float(steps.max())
@@ -386,5 +386,5 @@ def _plausible(clock: Clock, where: str) -> Clock:
 
 
 def _implausible(source: str, usual: float, longest: float, where: str) -> IslesError:
-    found = f"{source}: {usual:.4g} s between frames, at most {longest:.4g} s"
-    return refused("E-TIME-04", where=where, found=found)
+    result = f"{source}: {usual:.4g} s between frames, at most {longest:.4g} s"
+    return refused("E-TIME-04", where=where, found=result)

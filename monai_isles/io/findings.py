@@ -109,7 +109,7 @@ def collect_remarks() -> Iterator[list[Finding]]:
 
 def remark_lines(remarks: Iterable[Finding]) -> list[str]:
     """Return remarks as ``result.json`` holds them, a sentence each: code, what about, where, what was found."""
-    return [f"{one.code}: {one.fault}: {one.where}: {one.found}" for one in remarks]
+    return [f"{remark.code}: {remark.fault}: {remark.where}: {remark.found}" for remark in remarks]
 
 
 def say_once(message: str) -> None:

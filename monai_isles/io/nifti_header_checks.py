@@ -31,19 +31,19 @@ def header_findings(header: Nifti1Header, *, kind: str | None, where: str, judge
 
     Source: ours; the cases C7 to C11 and D4 to E10 of the reliability list, ``tests/io/test_nifti_header_checks.py``.
     """
-    found = _size_findings(header, where) + _type_findings(header, where) + _scale_findings(header, where)
-    found += _unit_findings(header, where)
-    if not any(f.code in ("E-DIM-01", "E-DIM-02", "E-DIM-05") for f in found):
-        found += _orientation_findings(header, where) + _frame_findings(header, kind, where, judge_time)
-    return found
+    findings = _size_findings(header, where) + _type_findings(header, where) + _scale_findings(header, where)
+    findings += _unit_findings(header, where)
+    if not any(f.code in ("E-DIM-01", "E-DIM-02", "E-DIM-05") for f in findings):
+        findings += _orientation_findings(header, where) + _frame_findings(header, kind, where, judge_time)
+    return findings
 
 
 def _size_findings(header: Nifti1Header, where: str) -> list[Finding]:
-    dims, said = stored_shape(header), [int(d) for d in header["dim"]]
+    dims, text = stored_shape(header), [int(d) for d in header["dim"]]
     if len(dims) and min(dims) < 0:
         return [finding("E-DIM-02", ERROR, where=where, found=f"dimensions {dims}")]
     if not dims or min(dims) == 0:
-        return [finding("E-DIM-01", ERROR, where=where, found=f"dimensions {dims or said}")]
+        return [finding("E-DIM-01", ERROR, where=where, found=f"dimensions {dims or text}")]
     spare = [d for d in dims[3:] if d > 1]
     if len(dims) < 2 or len(spare) > 1 or (spare and dims[3] == 1 and len(dims) > 4 and dims[4] != spare[0]):
         return [finding("E-DIM-05", ERROR, where=where, found=f"dimensions {dims}")]
@@ -55,22 +55,24 @@ def _size_findings(header: Nifti1Header, where: str) -> list[Finding]:
 
 
 def _type_findings(header: Nifti1Header, where: str) -> list[Finding]:
-    code, found = int(header["datatype"]), []
+    code, findings = int(header["datatype"]), []
     if header["sizeof_hdr"] not in (348, 540):
-        found.append(finding("E-FILE-22", WARNING, where=where, found=f"length {int(header['sizeof_hdr'])}"))
+        findings.append(finding("E-FILE-22", WARNING, where=where, found=f"length {int(header['sizeof_hdr'])}"))
     offset = float(header["vox_offset"])
     if not np.isfinite(offset) or offset < (544 if header["sizeof_hdr"] == 540 else 352):
-        found.append(finding("E-FILE-09", ERROR, where=where, found=f"voxel offset {offset:g}"))
+        findings.append(finding("E-FILE-09", ERROR, where=where, found=f"voxel offset {offset:g}"))
     elif offset % 1:  # other readers cut the fraction off too
         fault = "header states a part of a byte as the start of the voxels"
-        found.append(finding("E-FILE-22", WARNING, where=where, found=f"offset {offset:g}: {int(offset)}", fault=fault))
+        findings.append(
+            finding("E-FILE-22", WARNING, where=where, found=f"offset {offset:g}: {int(offset)}", fault=fault)
+        )
     if code in _COMPLEX:
-        found.append(finding("E-VAL-01", ERROR, where=where, found=f"complex numbers (NIfTI datatype {code})"))
+        findings.append(finding("E-VAL-01", ERROR, where=where, found=f"complex numbers (NIfTI datatype {code})"))
     elif code in _COLOUR:
-        found.append(finding("E-VAL-02", ERROR, where=where, found=f"RGB colours (NIfTI datatype {code})"))
+        findings.append(finding("E-VAL-02", ERROR, where=where, found=f"RGB colours (NIfTI datatype {code})"))
     elif code not in DTYPES:
-        found.append(finding("E-VAL-11", ERROR, where=where, found=f"NIfTI datatype {code}"))
-    return found
+        findings.append(finding("E-VAL-11", ERROR, where=where, found=f"NIfTI datatype {code}"))
+    return findings
 
 
 def _scale_findings(header: Nifti1Header, where: str) -> list[Finding]:
@@ -103,15 +105,15 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     unit = affine[:3, :3] / np.where(lengths > 0, lengths, 1.0)
     if not np.isfinite(affine).all() or lengths.min() <= 1e-6 or abs(np.linalg.det(unit)) < 1e-3:
         return [finding("E-GEOM-06", ERROR, where=where, found=f"{used} {rows}{_written_by(header)}")]
-    found = _shear_findings(affine, layout(header)[0], used, where)
+    findings = _shear_findings(affine, layout(header)[0], used, where)
     strange = [f"{name} code {code}" for name, code in (("sform", s_code), ("qform", q_code)) if code not in CODES]
     if strange:
         text = f"{', '.join(strange)}; 0 to {max(CODES)} are known"
         severity = ERROR if min(s_code, q_code) < 0 else WARNING  # readers differ on whether a negative code counts
-        found.append(finding("E-GEOM-08", severity, where=where, found=text, used=used))
+        findings.append(finding("E-GEOM-08", severity, where=where, found=text, used=used))
     if s_code > 0 and q_code > 0:
-        found += _conflict_findings(header, where)
-    return found
+        findings += _conflict_findings(header, where)
+    return findings
 
 
 def _written_by(header: Nifti1Header) -> str:

@@ -25,13 +25,13 @@ def check_file(path: Path, where: str) -> None:
             ``E-FILE-03`` another suffix, ``E-FILE-04`` a suffix that contradicts the bytes.
     """
     if not path.exists():
-        found, fix = "no such file", "correct the path or restore the file"
+        result, fix = "no such file", "correct the path or restore the file"
         if path.is_symlink():
-            found, fix = (
+            result, fix = (
                 f"a link to {path.readlink()}, which is not there",
                 "fetch its content: git annex get, datalad get",
             )
-        raise refused("E-FILE-01", where=where, found=found, fix=fix)
+        raise refused("E-FILE-01", where=where, found=result, fix=fix)
     try:
         with path.open("rb") as file:
             magic = file.read(2)

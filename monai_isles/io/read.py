@@ -102,10 +102,10 @@ def read_image(
     >>> read_image(find_cases(folder)[0].label, kind="label").data.max()
     np.float32(1.0)
     """
-    image, found = inspect_image(
+    image, result = inspect_image(
         path, kind=kind, where=where, dtype=dtype, max_bytes=max_bytes, label_values=label_values, judge_time=judge_time
     )
-    refuse(found)
+    refuse(result)
     return cast(Image, image)  # without an image there is an error among the findings
 
 
@@ -130,16 +130,16 @@ def inspect_image(
     limit = _budget(path) if max_bytes is None else max_bytes
     raw, sha256 = read_payload(path, place, limit=_judge_claim(path, place, limit) + SPARE_BYTES)
     header = parse_header(raw, place)
-    found = header_findings(header, kind=kind, where=place, judge_time=judge_time)
-    if any(one.severity == ERROR for one in found):
-        return None, found
+    findings = header_findings(header, kind=kind, where=place, judge_time=judge_time)
+    if any(item.severity == ERROR for item in findings):
+        return None, findings
     stored, spare = _voxels(raw, header, place)
     if spare:
-        found.append(finding("E-FILE-21", WARNING, where=place, found=f"{spare} of {len(raw)} bytes"))
+        findings.append(finding("E-FILE-21", WARNING, where=place, found=f"{spare} of {len(raw)} bytes"))
     image = _turned(stored, header, path, sha256, np.dtype(dtype))
     settled = settle_values(image.data, kind=kind, where=place, label_values=label_values)
     image = replace(image, data=settled.data, unmeasured=settled.unmeasured)
-    return image, [*found, *settled.findings]
+    return image, [*findings, *settled.findings]
 
 
 def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -> Header:
@@ -209,8 +209,8 @@ def _voxels(raw: bytes, header: Nifti1Header, place: str) -> tuple[np.ndarray, i
     start, count = int(header["vox_offset"]), math.prod(full)
     end = start + count * dtype.itemsize
     if len(raw) < end:
-        found = f"{len(raw)} bytes, {end} wanted for {' x '.join(map(str, full))} voxels"
-        raise refused("E-FILE-05", where=place, found=found, fix=COPY_AGAIN)
+        result = f"{len(raw)} bytes, {end} wanted for {' x '.join(map(str, full))} voxels"
+        raise refused("E-FILE-05", where=place, found=result, fix=COPY_AGAIN)
     return np.frombuffer(raw, dtype, count, start).reshape(full, order="F"), len(raw) - end
 
 

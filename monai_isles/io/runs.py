@@ -95,13 +95,13 @@ def done_before(record: Path, stamp: Mapping[str, object], files: Iterable[Path]
 
 def versions() -> dict[str, str]:
     """Return the versions that decide a result, without importing the packages."""
-    found = {"monai_isles": __version__, "python": platform.python_version()}
+    result = {"monai_isles": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            result[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            result[name] = "not installed"
+    return result
 
 
 def sweep_parts(folder: Path) -> int:

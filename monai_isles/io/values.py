@@ -73,13 +73,13 @@ def settle_values(
     modality = MODALITIES[kind]
     if low == high:
         return Settled(data, [_flat(low, modality, where)])
-    data, said = _settle_ct(data, where) if kind in _HOUNSFIELD else _settle_background(data, modality, where)
+    data, text = _settle_ct(data, where) if kind in _HOUNSFIELD else _settle_background(data, modality, where)
     low, high = _ends(data)
-    said += _negative_findings(data, low, modality, where) + _range_findings(data, low, high, modality, where)
+    text += _negative_findings(data, low, modality, where) + _range_findings(data, low, high, modality, where)
     if modality.perfusion_map:
-        said += [] if any(one.severity == ERROR for one in said) else _time_findings(data, modality, where)
+        text += [] if any(item.severity == ERROR for item in text) else _time_findings(data, modality, where)
         data = np.maximum(data, 0) if low < 0 else data
-    return Settled(data, said)
+    return Settled(data, text)
 
 
 def unmeasured_findings(images: Mapping[str, Measured], *, case: str) -> list[Finding]:
@@ -92,18 +92,22 @@ def unmeasured_findings(images: Mapping[str, Measured], *, case: str) -> list[Fi
     Source: ours; ``tests/io/test_values.py``.
     """
     maps = {key: image for key, image in images.items() if key in MODALITIES and MODALITIES[key].perfusion_map}
-    found = []
+    findings = []
     for key, image in maps.items():
         if image.unmeasured is None:
             continue
-        same = {name: one.data for name, one in maps.items() if name != key and one.data.shape == image.data.shape}
+        same = {
+            name: image_map.data
+            for name, image_map in maps.items()
+            if name != key and image_map.data.shape == image.data.shape
+        }
         others = [data != 0 for data in same.values()]
         inside = _inner(np.all(others, axis=0)) if others else _filled(image.data != 0)
         lost = image.unmeasured * inside
         if lost.any():
             where = f"{case}: {getattr(image, 'path', key)}"
-            found.append(_lost_in_tissue(image.unmeasured, int(np.count_nonzero(lost)), where))
-    return found
+            findings.append(_lost_in_tissue(image.unmeasured, int(np.count_nonzero(lost)), where))
+    return findings
 
 
 def _ends(data: np.ndarray) -> tuple[float, float]:
@@ -116,15 +120,17 @@ def _settle_not_finite(data: np.ndarray, kind: str | None, where: str) -> Settle
     if kind not in MODALITIES or (lost > 0).all():
         return Settled(data, [_lost_in_tissue(lost, None, where)])
     modality = MODALITIES[kind]
-    rest = AIR_HU if kind in _HOUNSFIELD else 0.0
+    remainder = AIR_HU if kind in _HOUNSFIELD else 0.0
     offset = _offset(_sampled(data[lost == 0])) if kind in _HOUNSFIELD else 0.0
-    whole = np.where(lost > 0, np.float32(rest + offset), data).astype(data.dtype)
+    whole = np.where(lost > 0, np.float32(remainder + offset), data).astype(data.dtype)
     inside = 0 if modality.perfusion_map else _count_in_tissue(whole - np.float32(offset), lost > 0, kind)
     if inside:
         return Settled(data, [_lost_in_tissue(lost, inside, where)])
     settled = settle_values(whole, kind=kind, where=where)
-    told = finding("E-VAL-13", WARNING, where=where, found=f"{_counted(lost)}: read as {rest:g} {modality.unit}")
-    return Settled(settled.data, [told, *settled.findings], lost)
+    remarks = finding(
+        "E-VAL-13", WARNING, where=where, found=f"{_counted(lost)}: read as {remainder:g} {modality.unit}"
+    )
+    return Settled(settled.data, [remarks, *settled.findings], lost)
 
 
 def _counted(lost: np.ndarray) -> str:
@@ -164,11 +170,11 @@ def _flat(value: float, modality: Modality, where: str) -> Finding:
 
 def _settle_ct(data: np.ndarray, where: str) -> tuple[np.ndarray, list[Finding]]:
     """Take an offset off, refuse what is a picture or no HU, and make padding air."""
-    said, sample = [], _sampled(data)
+    words, sample = [], _sampled(data)
     if _wrapped(sample):
         text = f"{int(np.count_nonzero(data > _WRAPPED))} negative numbers stored as unsigned: {_WRAP} is taken off"
         data = np.where(data > _WRAPPED, data - np.float32(_WRAP), data).astype(data.dtype)
-        said, sample = [finding("E-VAL-18", WARNING, where=where, found=text)], _sampled(data)
+        words, sample = [finding("E-VAL-18", WARNING, where=where, found=text)], _sampled(data)
     offset = _offset(sample)
     picture = _picture(sample, *_ends(data)) or (None if offset else _no_tissue(sample))
     if picture:
@@ -176,15 +182,15 @@ def _settle_ct(data: np.ndarray, where: str) -> tuple[np.ndarray, list[Finding]]
     if offset:
         data = data - np.float32(offset)
         text = f"air near {-1000 + offset:g} and tissue near {35 + offset:g}: {offset:g} is taken off"
-        said.append(finding("E-VAL-18", WARNING, where=where, found=text))
+        words.append(finding("E-VAL-18", WARNING, where=where, found=text))
     padded = int(np.count_nonzero(data < AIR_HU))
     if padded:
         text = f"{padded} of {data.size} voxels below {AIR_HU:g} HU, lowest {float(data.min()):g}"
         data = np.maximum(data, np.float32(AIR_HU)).astype(data.dtype)
-        said.append(finding("E-VAL-16", WARNING, where=where, found=text))
+        words.append(finding("E-VAL-16", WARNING, where=where, found=text))
         if not (data > _TISSUE_HU).any():
-            said.append(finding("E-VAL-14", ERROR, where=where, found=f"{text}; no voxel above {_TISSUE_HU:g} HU"))
-    return data, said
+            words.append(finding("E-VAL-14", ERROR, where=where, found=f"{text}; no voxel above {_TISSUE_HU:g} HU"))
+    return data, words
 
 
 def _sampled(data: np.ndarray) -> np.ndarray:
@@ -261,8 +267,8 @@ def _settle_background(data: np.ndarray, modality: Modality, where: str) -> tupl
     constant = values[counts.argmax()]
     background = data == constant
     text = f"{int(background.sum())} of {data.size} voxels are {constant:g}"
-    told = finding("E-VAL-17", WARNING, where=where, found=text, name=modality.name)
-    return np.where(background, 0, data).astype(data.dtype), [told]
+    remarks = finding("E-VAL-17", WARNING, where=where, found=text, name=modality.name)
+    return np.where(background, 0, data).astype(data.dtype), [remarks]
 
 
 def _settle_mask(data: np.ndarray, where: str, label_values: Sequence[int] | None) -> Settled:
@@ -271,16 +277,16 @@ def _settle_mask(data: np.ndarray, where: str, label_values: Sequence[int] | Non
     near = np.rint(data / top) * top
     if np.abs(data - near).max(initial=0.0) > MASK_ROUNDING * top:
         return Settled(data, _label_findings(data, where, label_values))
-    said, values = [], np.unique(near)
+    words, values = [], np.unique(near)
     if label_values is None and np.isin(values, (0, top)).all():
         if top != 1 or not np.array_equal(near, data):
             text = f"values {', '.join(f'{v:.8g}' for v in np.unique(data)[[0, -1]])}"
-            said.append(finding("E-LBL-04", WARNING, where=where, found=text, top=top))
-        return Settled((near / top).astype(data.dtype), said)
-    said = _label_findings(near if label_values is not None else data, where, label_values)
+            words.append(finding("E-LBL-04", WARNING, where=where, found=text, top=top))
+        return Settled((near / top).astype(data.dtype), words)
+    words = _label_findings(near if label_values is not None else data, where, label_values)
     if label_values is not None:
         near = np.isin(near, tuple(label_values))
-    return Settled(near.astype(data.dtype), said)
+    return Settled(near.astype(data.dtype), words)
 
 
 def _label_findings(data: np.ndarray, where: str, label_values: Sequence[int] | None) -> list[Finding]:
@@ -308,11 +314,11 @@ def _negative_findings(data: np.ndarray, low: float, modality: Modality, where: 
     negative, brain = int((data < 0).sum()), max(1, int(np.count_nonzero(data)))
     many = negative > MAX_NEGATIVE_SHARE * brain
     share = f" ({negative / brain:.0%})" if many else ""
-    found = f"{negative} of {brain} non-zero voxels{share} below 0, lowest {low:g}"
+    findings = f"{negative} of {brain} non-zero voxels{share} below 0, lowest {low:g}"
     if not many:
-        return [finding("E-VAL-10", WARNING, where=where, found=found, name=modality.name)]
+        return [finding("E-VAL-10", WARNING, where=where, found=findings, name=modality.name)]
     limit = MAX_NEGATIVE_SHARE
-    return [finding("E-VAL-06", ERROR, where=where, found=found, name=modality.name, max_negative_share=limit)]
+    return [finding("E-VAL-06", ERROR, where=where, found=findings, name=modality.name, max_negative_share=limit)]
 
 
 def _range_findings(data: np.ndarray, low: float, high: float, modality: Modality, where: str) -> list[Finding]:
@@ -321,11 +327,11 @@ def _range_findings(data: np.ndarray, low: float, high: float, modality: Modalit
     if high <= modality.highest and not many and not too_low:
         return []
     typical = float(np.percentile(data[data != 0], 99))
-    found = f"values from {low:g} to {high:g}, 99th percentile {typical:g} {modality.unit}"
+    findings = f"values from {low:g} to {high:g}, 99th percentile {typical:g} {modality.unit}"
     bounds = f"at most {modality.highest:g}, 99th percentile at most {modality.typical_max:g}"
     lowest = "" if modality.perfusion_map else f", at least {modality.lowest:g}"
     fix = _likely(data, high, typical, modality)
-    text = f"{found}; {bounds}{lowest} expected"
+    text = f"{findings}; {bounds}{lowest} expected"
     return [finding("E-VAL-05", ERROR, where=where, found=text, fix=fix, name=modality.name)]
 
 

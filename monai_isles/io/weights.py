@@ -66,8 +66,8 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
     path = Path(path)
     if not path.is_file():
         raise refused("E-FILE-01", where=str(path), found="no such file", fix="give the weights file, or train first")
-    if sha256 is not None and (found := sha256_of(path)) != sha256.lower():
-        raise refused("E-SAFE-03", where=str(path), found=f"SHA-256 {found}, expected {sha256}")
+    if sha256 is not None and (result := sha256_of(path)) != sha256.lower():
+        raise refused("E-SAFE-03", where=str(path), found=f"SHA-256 {result}, expected {sha256}")
     _check_archive(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -116,7 +116,7 @@ def _stranger(value: object, name: str) -> str | None:
         parts = [(f"{name}[{i}]", part) for i, part in enumerate(value)]
     else:
         return None if isinstance(value, _PLAIN) else f"{name} is a {type(value).__module__}.{type(value).__qualname__}"
-    return next((found for part_name, part in parts if (found := _stranger(part, part_name))), None)
+    return next((result for part_name, part in parts if (result := _stranger(part, part_name))), None)
 
 
 def _global(message: str) -> str:

@@ -35,8 +35,8 @@ def repair_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, np.ndarr
     if len(whole) == len(series):
         return series, times_s, []
     if len(whole) < (1 - MOST_LOST) * len(series):
-        found = f"{len(series) - len(whole)} of {len(series)} frames are empty or torn, the first is {_first(bad)}"
-        raise refused("E-PERF-11", where="perfusion series", found=found)
+        result = f"{len(series) - len(whole)} of {len(series)} frames are empty or torn, the first is {_first(bad)}"
+        raise refused("E-PERF-11", where="perfusion series", found=result)
     first, last = int(whole[0]), int(whole[-1])
     flags = [_flag(bad, n, "left out") for n in (*range(first), *range(last + 1, len(series)))]
     series, times_s, bad = series[first : last + 1], times_s[first : last + 1] - times_s[first], bad[first : last + 1]
@@ -75,8 +75,8 @@ def _interpolated(series: Tensor, times_s: np.ndarray, bad: np.ndarray) -> Tenso
         before, after = int(good[good < frame][-1]), int(good[good > frame][0])
         gap = times_s[after] - times_s[before]
         if gap > LONGEST_GAP_S:
-            found = f"slice {place + 1} is empty or torn for {gap:.1f} s from frame {before + 1} to {after + 1}"
-            raise refused("E-PERF-11", where="perfusion series", found=found)
+            result = f"slice {place + 1} is empty or torn for {gap:.1f} s from frame {before + 1} to {after + 1}"
+            raise refused("E-PERF-11", where="perfusion series", found=result)
         share = float((times_s[frame] - times_s[before]) / gap)
         between = torch.lerp(series[before, ..., place].float(), series[after, ..., place].float(), share)
         series[frame, ..., place] = between.to(series.dtype)

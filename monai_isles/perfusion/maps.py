@@ -84,7 +84,7 @@ def perfusion_maps(
     mask: np.ndarray | Tensor | None = None,
     motion: bool = True,
     baseline_frames: int | None = None,
-    **how: Any,
+    **options: Any,
 ) -> PerfusionMaps:
     """Compute the maps of one scan: ``prepare_series``, then ``measured_maps``.
 
@@ -93,7 +93,7 @@ def perfusion_maps(
     Args:
         mask: the brain; found in the first frames when None.
         motion, baseline_frames: of ``prepare_series``.
-        how: options of ``measured_maps``.
+        options: those of ``measured_maps``.
 
     Raises:
         IslesError: those of ``prepare_series`` and ``measured_maps``.
@@ -109,7 +109,7 @@ def perfusion_maps(
     4
     """
     place: dict[str, Any] = {"spacing_mm": spacing_mm, "motion": motion, "baseline_frames": baseline_frames}
-    return measured_maps(prepare_series(series_hu, dt_s=dt_s, mask=mask, **place), **how)
+    return measured_maps(prepare_series(series_hu, dt_s=dt_s, mask=mask, **place), **options)
 
 
 def measured_maps(
@@ -159,8 +159,8 @@ def measured_maps(
     place = inside[box].permute(2, 0, 1).to(device)
     rise = prepared.rise_hu[(slice(None), *box)].to(device).permute(0, 3, 1, 2).contiguous()
     spacing = prepared.spacing_mm[:2]
-    found = None if aif is not None else vessels_of(prepared, venous_scaling=venous_scaling)
-    artery = np.asarray(aif if found is None else found.aif, np.float32)
+    result = None if aif is not None else vessels_of(prepared, venous_scaling=venous_scaling)
+    artery = np.asarray(aif if result is None else result.aif, np.float32)
     # Blood volume needs no deconvolution: area of the curve over area of the artery.
     blood = 100.0 * _SCALE * rise.sum(0) / float(artery.sum())
     calm = smooth_slices(blood[None], place, fwhm_mm=min(2.5, smoothing_mm), spacing_mm=spacing)[0]
@@ -188,8 +188,8 @@ def measured_maps(
         brain=full.numpy(),
         noise_hu=noise,
         shape=shape,
-        quality=(*prepared.flags, *_remarks(prepared, found, curves, noise)),
-        **({} if found is None else _places(prepared, found)),
+        quality=(*prepared.flags, *_remarks(prepared, result, curves, noise)),
+        **({} if result is None else _places(prepared, result)),
     )
 
 

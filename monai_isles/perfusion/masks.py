@@ -108,12 +108,12 @@ def _bone(image: np.ndarray) -> np.ndarray:
 def _enclosed(image: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     bone = _bone(image)
     head = _largest_part(ndimage.binary_fill_holes(image > -300.0))
-    found = np.zeros_like(bone)
+    result = np.zeros_like(bone)
     for gap_mm in CLOSINGS_MM:
-        found = ndimage.binary_fill_holes(_closed(bone, gap_mm, spacing_mm[:2])) & ~bone
-        if found.sum() >= LEAST_INTERIOR * head.sum() or not bone.any():
+        result = ndimage.binary_fill_holes(_closed(bone, gap_mm, spacing_mm[:2])) & ~bone
+        if result.sum() >= LEAST_INTERIOR * head.sum() or not bone.any():
             break
-    return found
+    return result
 
 
 def _closed(bone: np.ndarray, by_mm: float, spacing_mm: tuple[float, float]) -> np.ndarray:

@@ -80,10 +80,10 @@ def head_motion(series_hu: Tensor, spacing_mm: tuple[float, float, float], *, ba
     before, after = edges.unlike(images, torch.zeros_like(path)), edges.unlike(images, path)
     path = torch.where((after < before)[:, None], path, 0.0)
     after = torch.minimum(after, before)
-    found = np.stack([path[:, 0], path[:, 1], torch.rad2deg(path[:, 2])], 1).astype(np.float64)
+    result = np.stack([path[:, 0], path[:, 1], torch.rad2deg(path[:, 2])], 1).astype(np.float64)
     gain = 1.0 - float(after.mean()) / max(float(before.mean()), 1e-6)
-    helps = bool(displacement_mm(found).max() >= LEAST_MOVEMENT_MM and gain >= LEAST_GAIN)
-    return Motion(found, before.numpy().astype(float), after.numpy().astype(float), helps)
+    helps = bool(displacement_mm(result).max() >= LEAST_MOVEMENT_MM and gain >= LEAST_GAIN)
+    return Motion(result, before.numpy().astype(float), after.numpy().astype(float), helps)
 
 
 def moved_back(series_hu: Tensor, motion: Motion, spacing_mm: tuple[float, float, float]) -> Tensor:

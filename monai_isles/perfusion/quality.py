@@ -41,30 +41,30 @@ def vessel_flags(
         fullness: area under the curves beside the widest vessel, as part of its own; 1 in the middle of a wide one.
     Source: limits ours; ``tests/perfusion/test_quality.py``.
     """
-    found: list[Flag] = []
+    results: list[Flag] = []
     peak, noise = float(aif_hu.max()), _noise(aif_hu)
     if peak < WEAK_AIF_HU or peak < LEAST_CNR * noise:
-        found.append(Flag("weak-aif", "warning", f"arterial peak {peak:.0f} HU over a noise of {noise:.1f} HU"))
+        results.append(Flag("weak-aif", "warning", f"arterial peak {peak:.0f} HU over a noise of {noise:.1f} HU"))
     last_s = (len(vof_hu) - 1) * dt_s
     for name, curve in (("arterial", aif_hu), ("venous", vof_hu)):
         end = float(curve[-3:].mean()) / max(float(curve.max()), 1e-6)
         if end > RETURNED or curve.argmax() >= len(curve) - 3:
             text = f"the {name} curve ends at {100 * end:.0f} % of its peak after {last_s:.0f} s"
-            found.append(Flag("truncated-bolus", "warning", text + ": volume and transit time are too low"))
+            results.append(Flag("truncated-bolus", "warning", text + ": volume and transit time are too low"))
             break
     if last_s < LEAST_DURATION_S:
         text = f"the series lasts {last_s:.0f} s, less than {LEAST_DURATION_S:.0f} s: late tissue may be cut"
-        found.append(Flag("short-series", "warning", text))
+        results.append(Flag("short-series", "warning", text))
     if baseline_frames < 3:
-        found.append(Flag("short-baseline", "warning", f"{baseline_frames} frames before the bolus"))
-    found += _vein_flags(scale * aif_hu, vof_hu, dt_s)
+        results.append(Flag("short-baseline", "warning", f"{baseline_frames} frames before the bolus"))
+    results += _vein_flags(scale * aif_hu, vof_hu, dt_s)
     if scale < 1.1:
         text = f"no vessel is wider than the artery (areas {scale:.2f} : 1): flow and volume may be too high throughout"
-        found.append(Flag("partial-volume", "info", text))
+        results.append(Flag("partial-volume", "info", text))
     elif fullness < LEAST_FULLNESS:
         text = f"the widest vessel is thin (beside it {100 * fullness:.0f} % of its contrast): flow and volume may be "
-        found.append(Flag("partial-volume", "warning", text + "a fifth or more too high throughout"))
-    return found
+        results.append(Flag("partial-volume", "warning", text + "a fifth or more too high throughout"))
+    return results
 
 
 def artery_flags(lead_s: float, saturated: float) -> list[Flag]:
@@ -73,15 +73,15 @@ def artery_flags(lead_s: float, saturated: float) -> list[Flag]:
     Units: ``lead_s`` s from the artery's peak to the tissue's; ``saturated`` is a part of the arterial voxels.
     Source: limits ours; ``tests/perfusion/test_quality.py``.
     """
-    found = []
+    results = []
     if lead_s < LEAST_LEAD_S:
         late = f"{lead_s:.1f} s before" if lead_s >= 0 else f"{-lead_s:.1f} s after"
         text = f"the arterial curve peaks {late} the tissue: no artery was found, it may be a vein; no volume is given"
-        found.append(Flag(LATE_ARTERY, "warning", text))
+        results.append(Flag(LATE_ARTERY, "warning", text))
     if saturated > 0.5:
         text = f"{100 * saturated:.0f} % of the arterial voxels are cut off at their peak: flow and volume are too high"
-        found.append(Flag("saturated-artery", "warning", text))
-    return found
+        results.append(Flag("saturated-artery", "warning", text))
+    return results
 
 
 def noise_flags(noise_hu: float, peak_hu: float) -> list[Flag]:

@@ -122,12 +122,12 @@ def learned_prior(fits: Tensor, table: TransitTable, noise: float) -> TransitPri
     first = prior.log_prior.exp()
     for _ in range(ROUNDS):
         weight, trust = prior.posterior(fits, noise), prior.trust(noise)
-        found = torch.lerp(prior.mean, fits, trust) * volume
-        moments = (weight, weight * found, weight * (found.square() + trust * noise * volume**2))
+        result = torch.lerp(prior.mean, fits, trust) * volume
+        moments = (weight, weight * result, weight * (result.square() + trust * noise * volume**2))
         share, mean, square = (_by_delay(moment.sum(0)) for moment in moments)
         mean = (mean / share).clamp_min(1e-9)
         spread = (square / share - mean**2).clamp_min(0.0).sqrt().maximum(LEAST_SPREAD * mean)
-        mean, spread = (one.repeat(len(TRANSITS_S)) / volume for one in (mean, spread))
+        mean, spread = (item.repeat(len(TRANSITS_S)) / volume for item in (mean, spread))
         prior = TransitPrior(torch.lerp(first, weight.mean(0), LEARNT_PART).log(), mean, spread**2)
     return prior
 
@@ -150,13 +150,13 @@ def likeliest_shape(curves: Tensor, aif: Tensor, dt_s: float, *, spread: float) 
     """
     require_fit(curves, aif, "likeliest_shape")
     some = curves[:: max(1, len(curves) // _SAMPLE)]
-    found = []
+    results = []
     for shape in SHAPES:
         table = transit_table(aif.cpu(), dt_s, spread=spread, shape=shape)
         fits, prior = (some @ _units(table, some)).clamp_min_(0.0), table.log_prior.to(some)
-        found.append((fits, prior - prior.logsumexp(0)))
-    noise = min(_misfit(some, fits) for fits, _ in found)
-    evidence = [float((prior + fits.square() * (0.5 / noise)).logsumexp(1).double().mean()) for fits, prior in found]
+        results.append((fits, prior - prior.logsumexp(0)))
+    noise = min(_misfit(some, fits) for fits, _ in results)
+    evidence = [float((prior + fits.square() * (0.5 / noise)).logsumexp(1).double().mean()) for fits, prior in results]
     return SHAPES[int(np.argmax(evidence))]
 
 
@@ -198,8 +198,8 @@ def transit_solver(
         fits = (curves @ units).clamp_min_(0.0)
         weight = prior.posterior(fits, noise)
         transit, tmax, expected = (weight @ facts).T
-        found = (weight.mul_(fits) @ trusted)[:, 0] + expected
-        return [found / transit, found, tmax]
+        result = (weight.mul_(fits) @ trusted)[:, 0] + expected
+        return [result / transit, result, tmax]
 
     return solve
 

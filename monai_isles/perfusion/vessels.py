@@ -98,8 +98,8 @@ def _tallest(curves_hu: np.ndarray, count: int) -> np.ndarray:
     peak = curves_hu.max(1) if curves_hu.size else np.zeros(0)
     least = max(10.0, 2.5 * float(np.median(peak))) if len(peak) else 0.0
     if not len(peak) or float(peak.max()) <= least:
-        found = f"largest rise {float(peak.max()):.1f} HU" if len(peak) else "no voxel"
-        raise refused("E-PERF-03", where="arterial_curve", found=f"{found} in {len(peak)} curves")
+        result = f"largest rise {float(peak.max()):.1f} HU" if len(peak) else "no voxel"
+        raise refused("E-PERF-03", where="arterial_curve", found=f"{result} in {len(peak)} curves")
     order = np.argsort(peak, kind="stable")[-count:]
     return order[peak[order] >= min(least, float(peak.max()))]
 
@@ -220,8 +220,8 @@ def _likeness(curves: np.ndarray, aif: np.ndarray, dt_s: float) -> tuple[np.ndar
     late = late - late.mean(1, keepdims=True)
     plain = curves - curves.mean(1, keepdims=True)
     lengths = np.linalg.norm(plain, axis=1)[:, None] * np.linalg.norm(late, axis=1)[None, :]
-    found = plain @ late.T / np.maximum(lengths, 1e-6)
-    return found.max(1), found.argmax(1) * dt_s
+    result = plain @ late.T / np.maximum(lengths, 1e-6)
+    return result.max(1), result.argmax(1) * dt_s
 
 
 def _area_ratio(vof: np.ndarray, aif: np.ndarray, dt_s: float) -> float:

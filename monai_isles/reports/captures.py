@@ -74,7 +74,7 @@ def summary_figure(case: CaseView) -> Figure:
         lines.head("Definitions")
         for label, text, meaning in rows:
             lines.pair(label, f"{text}   ({meaning})")
-    if remarks := [str(one["text"]) for one in case.result.get("quality") or ()]:
+    if remarks := [str(item["text"]) for item in case.result.get("quality") or ()]:
         lines.head("Remarks")
         for remark in remarks:
             lines.add(f"- {remark}")
@@ -86,10 +86,10 @@ def summary_figure(case: CaseView) -> Figure:
 
 def _provenance(case: CaseView) -> dict[str, str]:
     result = case.result
-    sha = [str(one)[:12] for one in result.get("weights_sha256") or ()]
-    told = {"software": f"monai_isles {__version__}", "network": result.get("bundle"), "weights": ", ".join(sha)}
-    told |= {"probability threshold": result.get("threshold"), **case.series}
-    return {label: str(text) for label, text in told.items() if text not in (None, "")}
+    sha = [str(item)[:12] for item in result.get("weights_sha256") or ()]
+    remarks = {"software": f"monai_isles {__version__}", "network": result.get("bundle"), "weights": ", ".join(sha)}
+    remarks |= {"probability threshold": result.get("threshold"), **case.series}
+    return {label: str(text) for label, text in remarks.items() if text not in (None, "")}
 
 
 class _Lines:

@@ -48,8 +48,8 @@ def read_curves(path: str | Path) -> list[dict[str, float]]:
     except (ValueError, TypeError) as error:
         raise refused("E-REP-07", where=str(path), found=str(error), fix=_FIX) from error
     if not curves or "epoch" not in curves[0]:
-        found = f"{len(curves)} rows, columns {', '.join(curves[0]) if curves else 'none'}"
-        raise refused("E-REP-07", where=str(path), found=found, fix=_FIX)
+        result = f"{len(curves)} rows, columns {', '.join(curves[0]) if curves else 'none'}"
+        raise refused("E-REP-07", where=str(path), found=result, fix=_FIX)
     return curves
 
 
@@ -193,10 +193,10 @@ def vessel_places(case: CaseView) -> Figure:
     """
     box = head_box(case.images, case.lesion.shape, case.spacing_mm)
     chosen = ((case.aif_vox, _ARTERY, "artery (AIF)"), (case.vof_vox, _VEIN, "vein (VOF)"))
-    found = [(np.asarray(vox), colour, name) for vox, colour, name in chosen if vox is not None and len(vox)]
-    figure = blank(3.2 * len(found), 3.6, face="black")
+    results = [(np.asarray(vox), colour, name) for vox, colour, name in chosen if vox is not None and len(vox)]
+    figure = blank(3.2 * len(results), 3.6, face="black")
     low, high = LOOKS["ct"].window
-    for place, (voxels, colour, name) in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
+    for place, (voxels, colour, name) in zip(figure.subplots(1, len(results), squeeze=False)[0], results, strict=True):
         k = int(np.bincount(voxels[:, 2]).argmax())
         here = voxels[voxels[:, 2] == k]
         aspect = float(case.spacing_mm[1]) / float(case.spacing_mm[0])

@@ -195,8 +195,8 @@ def reliability_plot(curves: Mapping[str, Curve]) -> Figure:
     (place,) = plot_axes(figure, 1, 1)
     place.plot([0, 1], [0, 1], color=INK, alpha=0.55, linewidth=1, linestyle=(0, (5, 3)))
     for index, (name, curve) in enumerate(curves.items()):
-        filled = [one for one in curve if one["voxels"]]
-        points = np.array([(one["probability"], one["lesion"]) for one in filled], dtype=np.float64).reshape(-1, 2)
+        filled = [item for item in curve if item["voxels"]]
+        points = np.array([(item["probability"], item["lesion"]) for item in filled], dtype=np.float64).reshape(-1, 2)
         place.plot(
             points[:, 0],
             points[:, 1],
@@ -232,15 +232,15 @@ def bland_altman_plot(per_case: Mapping[str, Rows]) -> Figure:
     places = plot_axes(figure, -(-len(per_case) // columns), columns)
     for place, (index, (name, cases)) in zip(places, enumerate(per_case.items()), strict=False):
         pair = paired(cases, "lesion_ml_ref", "lesion_ml_pred")
-        found = bland_altman(pair[:, 1], pair[:, 0])
+        result = bland_altman(pair[:, 1], pair[:, 0])
         colour, marker = SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)]
         difference = pair[:, 1] - pair[:, 0]
         place.scatter(pair.mean(axis=1), difference, s=24, color=colour, marker=marker, alpha=0.75, linewidths=0)
-        lines = ((found["bias_ml"], "-"), (found["lower_ml"], (0, (5, 3))), (found["upper_ml"], (0, (5, 3))))
+        lines = ((result["bias_ml"], "-"), (result["lower_ml"], (0, (5, 3))), (result["upper_ml"], (0, (5, 3))))
         for height, style in ((height, style) for height, style in lines if height is not None):
             place.axhline(height, color=INK, alpha=0.65, linewidth=1.2, linestyle=style)
-        limits = "" if found["sd_ml"] is None else f", {found['lower_ml']:.1f} to {found['upper_ml']:.1f}"
-        bias = "–" if found["bias_ml"] is None else f"{found['bias_ml']:+.1f} ml{limits}"
+        limits = "" if result["sd_ml"] is None else f", {result['lower_ml']:.1f} to {result['upper_ml']:.1f}"
+        bias = "–" if result["bias_ml"] is None else f"{result['bias_ml']:+.1f} ml{limits}"
         title = f"{shorten(name, 34, placeholder='…')}\nbias {bias}"
         place.set_title(title, color=INK, fontsize=9.5, loc="left")
         place.set_xlabel("mean of both, ml", color=INK, fontsize=9)

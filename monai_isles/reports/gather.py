@@ -80,7 +80,7 @@ def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = No
     for folder, scores in zip(folders[1:], read[1:], strict=True):
         _require_same_cases(read[0], scores, str(folder))
     summaries, per_case = {}, {}
-    said: dict[str, str] = {}
+    text: dict[str, str] = {}
     for label, scores in zip(labels, read, strict=True):
         summaries[label], per_case[label] = scores.summaries[NETWORK], scores.per_case[NETWORK]
     for scores in read:
@@ -88,14 +88,14 @@ def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = No
             label = _LABELS.get(method, method)
             summaries.setdefault(label, scores.summaries[method])
             per_case.setdefault(label, scores.per_case[method])
-            said.setdefault(label, scores.said.get(method, ""))
+            text.setdefault(label, scores.said.get(method, ""))
     return Scores(
         read[0].data,
         read[0].split,
         any(s.simulated for s in read),
         summaries,
         per_case,
-        {k: v for k, v in said.items() if v},
+        {k: v for k, v in text.items() if v},
     )
 
 

@@ -67,8 +67,8 @@ def methods_text(
     record: Mapping[str, Any], results: Sequence[Mapping[str, Any]], references: Sequence[str] = ()
 ) -> str:
     """Return the text of ``methods.md``; see ``publish_methods``."""
-    settings = _common([(one.get("source") or {}).get("settings") or {} for one in results])
-    cuts = _common([one.get("perfusion") or {} for one in results])
+    settings = _common([(result.get("source") or {}).get("settings") or {} for result in results])
+    cuts = _common([result.get("perfusion") or {} for result in results])
     cited = _cited(settings, cuts)
     parts = [
         "# Methods",
@@ -86,8 +86,12 @@ def methods_text(
 
 def _common(blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what all blocks say alike, those that say nothing left out."""
-    told = [block for block in blocks if block]
-    return {key: value for key, value in (told[0] if told else {}).items() if all(b.get(key) == value for b in told)}
+    remarks = [block for block in blocks if block]
+    return {
+        key: value
+        for key, value in (remarks[0] if remarks else {}).items()
+        if all(b.get(key) == value for b in remarks)
+    }
 
 
 def _software(record: Mapping[str, Any]) -> str:
@@ -128,7 +132,7 @@ def _rules(cuts: Mapping[str, Any]) -> str:
 
 def _studies(record: Mapping[str, Any]) -> str:
     cases = record.get("cases") or {}
-    failed = [name for name, one in cases.items() if one.get("outcome") == "failed"]
+    failed = [name for name, case in cases.items() if case.get("outcome") == "failed"]
     left = f"; {len(failed)} could not be processed ({', '.join(failed)})" if failed else ""
     return f"Of {len(cases)} studies {len(cases) - len(failed)} were processed{left}."
 

@@ -258,8 +258,8 @@ def mirrored_montage(case: CaseView, k: int, *, box: tuple[slice, slice] | None 
 
 
 def _mirror(case: CaseView) -> Mirror:
-    found = case.result["registration"]
-    return Mirror(np.array(found["matrix"], float), np.array(found["shift_mm"], float))
+    result = case.result["registration"]
+    return Mirror(np.array(result["matrix"], float), np.array(result["shift_mm"], float))
 
 
 def _midline(mirror: Mirror, case: CaseView, k: int, box: tuple[slice, slice]) -> tuple[list[float], list[float]]:
@@ -314,15 +314,15 @@ def _agreement(axes: Axes, case: CaseView, under: Panel, k: int, box: tuple[slic
     low, high = under.window
     grey = np.clip((np.nan_to_num(under.seen(k, box)) - low) / (high - low), 0, 1)
     picture = np.repeat(np.round(grey[..., None] * 24) / 24 * 0.75, 3, axis=2)
-    found = on_screen(case.lesion, k, box).astype(bool)
+    result = on_screen(case.lesion, k, box).astype(bool)
     if case.truth is None:
-        areas = {palette.PREDICTION: found}
+        areas = {palette.PREDICTION: result}
     else:
         true = on_screen(case.truth, k, box).astype(bool)
         areas = {
-            palette.TRUE_POSITIVE: found & true,
-            palette.FALSE_POSITIVE: found & ~true,
-            palette.FALSE_NEGATIVE: ~found & true,
+            palette.TRUE_POSITIVE: result & true,
+            palette.FALSE_POSITIVE: result & ~true,
+            palette.FALSE_NEGATIVE: ~result & true,
         }
     for colour, area in areas.items():
         picture[area] = 0.3 * picture[area] + 0.7 * np.asarray(to_rgb(colour))

@@ -172,7 +172,7 @@ def _facts(result: Mapping[str, Any]) -> dict[str, str]:
     if result.get("modalities"):
         facts["modalities"] = ", ".join(result["modalities"])
     if result.get("inputs"):
-        facts["inputs"] = ", ".join(f"{group} {how}" for group, how in result["inputs"].items())
+        facts["inputs"] = ", ".join(f"{group} {options}" for group, options in result["inputs"].items())
     return facts
 
 
@@ -254,7 +254,7 @@ def perfusion_tiles(result: Mapping[str, Any]) -> dict[str, str]:
         if result.get("lesion_ml_interval"):
             low, high = result["lesion_ml_interval"]
             shown["Lesion, 90 % interval"] = f"{low:.1f}–{high:.1f} ml"
-        chances = [one["confidence"] for one in result.get("lesions") or () if one.get("confidence") is not None]
+        chances = [item["confidence"] for item in result.get("lesions") or () if item.get("confidence") is not None]
         if chances:
             shown["Lesions, chance of each"] = ", ".join(f"{chance:.0%}" for chance in chances[:_MOST_CHANCES])
     perfusion = result.get("perfusion") or {}
@@ -302,8 +302,8 @@ def _ratio_rows(p: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows = []
     if "hir" in p:
         value = p["hir"]
-        said = "no tissue with Tmax above 6 s" if value is None else f"{value:.2f}"
-        rows.append(("Hypoperfusion intensity ratio", said, "volume with Tmax above 10 s by volume above 6 s"))
+        text = "no tissue with Tmax above 6 s" if value is None else f"{value:.2f}"
+        rows.append(("Hypoperfusion intensity ratio", text, "volume with Tmax above 10 s by volume above 6 s"))
     if p.get("cbv_index") is not None:
         rows.append(("CBV index", f"{p['cbv_index']:.2f}", "mean CBV where Tmax is above 6 s by the other side's"))
     if p.get("side"):

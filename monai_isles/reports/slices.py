@@ -27,15 +27,18 @@ def chosen_slices(
     """
     marked = lesion.astype(bool) if truth is None else lesion.astype(bool) | truth.astype(bool)
     areas = marked.sum(axis=(0, 1))
-    found = np.flatnonzero(areas)
-    if not found.size and probability is not None and probability.any():
+    result = np.flatnonzero(areas)
+    if not result.size and probability is not None and probability.any():
         areas = probability.max(axis=(0, 1))
-        found = np.sort(np.argsort(-areas, kind="stable")[: min(most, 2)])
-    if not found.size:
+        result = np.sort(np.argsort(-areas, kind="stable")[: min(most, 2)])
+    if not result.size:
         return [lesion.shape[2] // 2]
-    if found.size <= most:
-        return found.tolist()
-    spread, largest = found[((np.arange(most) + 0.5) * found.size / most).astype(int)], found[np.argmax(areas[found])]
+    if result.size <= most:
+        return result.tolist()
+    spread, largest = (
+        result[((np.arange(most) + 0.5) * result.size / most).astype(int)],
+        result[np.argmax(areas[result])],
+    )
     spread[np.argmin(np.abs(spread - largest))] = largest
     return spread.tolist()
 
@@ -56,8 +59,8 @@ def shown_slices(
         return chosen_slices(lesion, truth, probability, most=most)
     marked = any(array is not None and array.any() for array in (lesion, truth, probability))
     chosen = chosen_slices(lesion, truth, probability, most=DEEP_SLICES) if marked else []
-    found = np.flatnonzero(head(images, lesion.shape).any(axis=(0, 1)))
-    ends = [int(found[0]), int(found[-1])] if found.size else [0, lesion.shape[2] - 1]
+    result = np.flatnonzero(head(images, lesion.shape).any(axis=(0, 1)))
+    ends = [int(result[0]), int(result[-1])] if result.size else [0, lesion.shape[2] - 1]
     first, last = min(ends + chosen), max(ends + chosen)
     while len(chosen) < min(DEEP_SLICES, last - first + 1):
         edges = [first - 1, *chosen, last + 1]

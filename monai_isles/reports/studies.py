@@ -119,9 +119,9 @@ def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[s
     Source: ours; ``tests/reports/test_studies.py``.
     """
     cases = record["cases"]
-    if all(one["outcome"] == "failed" for one in cases.values()):
+    if all(case["outcome"] == "failed" for case in cases.values()):
         return []
-    results = {name: _result(out / name) if one["outcome"] != "failed" else {} for name, one in cases.items()}
+    results = {name: _result(out / name) if case["outcome"] != "failed" else {} for name, case in cases.items()}
     flags = {name: _flags(result) for name, result in results.items()}
     rows = [_row(out, name, cases[name], result, flags[name]) for name, result in results.items()]
     simulated = any(map(_is_simulated, results.values()))
@@ -139,10 +139,10 @@ def _is_simulated(result: Mapping[str, Any]) -> bool:
 
 def _result(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / "result.json").read_bytes())
+        result = json.loads((folder / "result.json").read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return result if isinstance(result, dict) else {}
 
 
 def _row(
@@ -170,11 +170,11 @@ def _at(content: Any, path: str) -> Any:
 
 def _flags(result: Mapping[str, Any]) -> dict[str, str]:
     """Return the text of each kind of remark of a study."""
-    found = {str(one["code"]): str(one["text"]) for one in result.get("quality") or ()}
+    results = {str(item["code"]): str(item["text"]) for item in result.get("quality") or ()}
     for line in map(str, result.get("remarks") or ()):
         code = _CODE.match(line)
-        found[code.group(1) if code else "remark"] = line
-    return found
+        results[code.group(1) if code else "remark"] = line
+    return results
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -213,20 +213,20 @@ def find_outliers(rows: Sequence[Mapping[str, Any]]) -> list[Outlier]:
 
     Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers, ASQC 1993; ``tests/reports/test_studies.py``.
     """
-    found = []
-    for column in (one for one in COLUMNS if one.measured):
+    results = []
+    for column in (item for item in COLUMNS if item.measured):
         there = [(str(row["study"]), float(row[column.name])) for row in rows if row[column.name] is not None]
         if len(there) < FEWEST:
             continue
         values = np.array([value for _, value in there])
         away = np.abs(np.log1p(values) - np.median(np.log1p(values)))
         spread = 1.4826 * float(np.median(away)) or 1.2533 * float(away.mean())
-        found += [
+        results += [
             Outlier(name, column.name, value, float(np.median(values)))
             for (name, value), far in zip(there, away, strict=True)
             if spread > 0 and far > FAR * spread
         ]
-    return found
+    return results
 
 
 def _facts(
@@ -246,7 +246,7 @@ def _facts(
         "rows": rows,
         "columns": [column for column in COLUMNS if any(row[column.name] is not None for row in rows)],
         "labels": {column.name: column.label for column in COLUMNS},
-        "far": {(one.study, one.name) for one in outliers},
+        "far": {(outlier.study, outlier.name) for outlier in outliers},
         "outliers": outliers,
         "failed": failed,
         "kinds": [
@@ -261,7 +261,7 @@ def _facts(
 
 def _plots(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
     plots = []
-    for column in (one for one in COLUMNS if one.measured):
+    for column in (item for item in COLUMNS if item.measured):
         values = np.array([float(row[column.name]) for row in rows if row[column.name] is not None])
         if len(values) < 2:
             continue

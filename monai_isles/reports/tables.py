@@ -104,18 +104,18 @@ def as_html(rows: Summaries, published: Summaries | None = None) -> str:
 
 def notes(rows: Summaries, published: Summaries | None = None) -> list[str]:
     """Return what must be known to read the table: what the numbers are, and how many masks were empty."""
-    said = [
+    text = [
         "Mean ± SD over cases; the 95 % interval is of the mean Dice, by bootstrap over subjects.",
         "Distances over the cases where both masks hold a lesion. R² about the identity line, over lesion volumes.",
     ]
     if any("empty_references" in row for row in rows.values()):
-        said.append("Empty masks: " + "; ".join(f"{title}: {RULES[key]}" for key, title in _RULED) + ".")
-    said.extend(_counts(name, row) for name, row in rows.items() if "empty_references" in row)
+        text.append("Empty masks: " + "; ".join(f"{title}: {RULES[key]}" for key, title in _RULED) + ".")
+    text.extend(_counts(name, row) for name, row in rows.items() if "empty_references" in row)
     if published:
-        said.append(
+        text.append(
             "Published rows were measured on the data they name: other cases, so not to be compared number by number."
         )
-    return said
+    return text
 
 
 def _counts(name: str, row: Mapping[str, Any]) -> str:
@@ -181,11 +181,11 @@ def _grid(lines: Sequence[Line]) -> list[list[str]]:
 def _parts(title: str, line: Line) -> list[str]:
     cell = line.cells[title]
     if title == "Dice":
-        found = {
+        result = {
             word: next((s.removeprefix(word).strip() for s in cell.small if s.startswith(word)), _NONE)
             for word in ("95 %", "median")
         }
-        return [cell.main, found["95 %"], found["median"]]
+        return [cell.main, result["95 %"], result["median"]]
     return [_flat(Cell(cell.main, tuple(s for s in cell.small if s.startswith(("n ", "unit")))))]
 
 

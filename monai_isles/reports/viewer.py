@@ -137,6 +137,6 @@ def _start(view: CaseView, shown: list[int]) -> int:
 
 
 def _note(total: int, shown: int, stride: int) -> str:
-    said = [f"{shown} of {total} slices are shown"] if shown < total else []
-    said += [f"every {stride}. pixel is shown"] if stride > 1 else []
-    return "; ".join(said)
+    text = [f"{shown} of {total} slices are shown"] if shown < total else []
+    text += [f"every {stride}. pixel is shown"] if stride > 1 else []
+    return "; ".join(text)

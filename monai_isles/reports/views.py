@@ -98,8 +98,8 @@ class CaseView:
             raise refused("E-REP-06", where=self.name, found=listed)
         strange = sorted(set(self.masks) - set(MASKS))
         if strange or (self.masks and "ct" not in self.images):
-            found = f"images {', '.join(self.images)}; unknown masks {', '.join(strange) or 'none'}"
-            raise refused("E-REP-20", where=self.name, found=found, masks=", ".join(MASKS))
+            result = f"images {', '.join(self.images)}; unknown masks {', '.join(strange) or 'none'}"
+            raise refused("E-REP-20", where=self.name, found=result, masks=", ".join(MASKS))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every array of the case by name, the absent ones left out."""
