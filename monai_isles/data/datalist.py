@@ -226,7 +226,7 @@ def read_datalist(path: str | Path) -> dict:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_bytes())  # UTF-8 or UTF-16, with or without a byte order mark
+        content: Any = json.loads(path.read_bytes())  # UTF-8 or UTF-16, with or without a byte order mark
     except FileNotFoundError as error:
         raise refused("E-FILE-01", where=str(path), found="no such file") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""The DICOM series below a folder: what each is, whether it can be read, and what was passed over."""
+"""Find the DICOM series below a folder: kind of each, whether it can be read, and what was skipped."""
 
 from __future__ import annotations
 
@@ -164,8 +164,8 @@ class DicomFolder:
 def scan_dicom(folder: str | Path) -> DicomFolder:
     """Return the series of a folder and of the folders in it; no pixels are read.
 
-    Names and suffixes mean nothing: a file is DICOM when it says so after 128 bytes. DICOMDIR and hidden files are
-    ignored. Localisers, secondary captures, reports and private objects are passed over, each with a finding. Series of
+    Names and suffixes are ignored: a file is DICOM if it is marked so after 128 bytes. DICOMDIR and hidden files are
+    ignored. Localisers, secondary captures, reports and private objects are skipped, each with a finding. Series of
     one time each are joined (``join_series``).
 
     Raises:

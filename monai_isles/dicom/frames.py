@@ -1,4 +1,4 @@
-"""The frames of a DICOM file, classic or enhanced multi-frame, each with its place, its scale and its times."""
+"""List the frames of a DICOM file, classic or enhanced, each with its place, scale and times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One DICOM file: its header without the patient, and where its pixels lie."""
+"""Read the header of one DICOM file without the patient, and locate its pixels."""
 
 from __future__ import annotations
 
@@ -96,9 +96,9 @@ def pydicom_module() -> ModuleType:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep the DICOM library from warning and logging: it repeats the values of attributes, which may name somebody.
+    """Silence warnings and logs of the DICOM library, which may repeat a patient's name.
 
-    What it would warn of, and matters, is judged here.
+    Relevant faults are checked here instead.
     """
     pydicom, log = pydicom_module(), logging.getLogger("pydicom")
     before, log.disabled = log.disabled, True
@@ -120,7 +120,7 @@ def quietly() -> Iterator[None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file begins as DICOM part 10 says: 128 bytes of anything, then DICM."""
+    """Return whether a file begins as in DICOM part 10: any 128 bytes, then DICM."""
     try:
         with path.open("rb") as file:
             return file.read(_PREAMBLE)[-4:] == b"DICM"

@@ -1,4 +1,4 @@
-"""The numbers of one frame: sizes judged against the file before anything is allocated, rescaled to HU or map units."""
+"""Read the pixels of one frame: check sizes against the file first, then rescale to HU or map units."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BY_ITK = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90,
 
 
 def require_readable(files: Sequence[DicomFile], where: str, slab_mm: float | None = None) -> None:
-    """Refuse files whose pixels are not there as claimed, too large, colour, or packed in a way nobody here unpacks.
+    """Refuse files whose pixels are missing, too large, in colour, or in an unsupported encoding.
 
     Args:
         slab_mm: slices will be averaged to this thickness, and need as much less memory.

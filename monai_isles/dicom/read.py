@@ -1,4 +1,4 @@
-"""DICOM folders in: CT perfusion in time, single volumes and perfusion maps that hold numbers; HU, RAS+, seconds."""
+"""Read DICOM folders: CT perfusion in time, single volumes and numeric perfusion maps, in HU, RAS+, seconds."""
 
 from __future__ import annotations
 

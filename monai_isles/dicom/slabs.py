@@ -1,4 +1,4 @@
-"""Which frames were taken when: the time attribute, slabs of a shuttled table, and frames that are lost or doubled."""
+"""Order frames in time: the time attribute, slabs of a shuttled table, lost or duplicate frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The DICOM images that a result was computed from: their headers, and arrays laid out as they lie on disk."""
+"""The DICOM images behind a result: their headers, and arrays in the order of the files."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def require_dicom() -> ModuleType:
 
 @contextmanager
 def quiet(where: str | Path) -> Iterator[None]:
-    """Keep pydicom and highdicom from quoting values of the source, a name perhaps, in warnings and errors.
+    """Keep values of the source, such as a name, out of the warnings and errors of pydicom and highdicom.
 
     Raises:
         IslesError: ``E-DCM-47`` instead of their errors.
@@ -282,7 +282,7 @@ def stable_uid(*said: object) -> str:
 
 
 def fresh_uid() -> str:
-    """Return a DICOM UID that nobody has."""
+    """Return a new, unique DICOM UID."""
     from pydicom.uid import generate_uid
 
     return str(generate_uid())

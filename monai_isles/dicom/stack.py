@@ -1,4 +1,4 @@
-"""From loose frames to a stack of slices: one orientation, one size, even steps, an exact affine; else refused."""
+"""Stack loose frames to slices: one orientation, one size, even steps and an exact affine, or refuse."""
 
 from __future__ import annotations
 

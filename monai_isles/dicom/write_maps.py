@@ -1,4 +1,4 @@
-"""Perfusion maps as DICOM parametric maps: numbers with units, not pictures."""
+"""Write perfusion maps as DICOM parametric maps, with numbers and units."""
 
 from __future__ import annotations
 

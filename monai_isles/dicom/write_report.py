@@ -1,4 +1,4 @@
-"""Numbers as a DICOM structured report, pictures as secondary captures, a page as an encapsulated PDF."""
+"""Write numbers as a DICOM structured report, pictures as secondary captures, a page as encapsulated PDF."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks as a DICOM SEG that a viewer lays over the series they were computed from."""
+"""Write masks as a DICOM SEG for display over the original series."""
 
 from __future__ import annotations
 

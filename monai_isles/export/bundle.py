@@ -205,7 +205,7 @@ CHECKSUMS = "SHA256SUMS"
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export left behind.
+    """Hold the files of an export.
 
     Args:
         checksums: SHA-256 by file, relative to ``folder``.

@@ -30,7 +30,7 @@ _ID_OF = ("ct", "flair", "t1c", "mtt", "adc")
 
 @dataclass(frozen=True)
 class Submission:
-    """What was packed: the archive, its checksum, and the name of each case's file."""
+    """Hold a packed submission: the archive, its checksum, and the name of each case's file."""
 
     archive: Path
     sha256: str

@@ -29,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class NnunetDataset:
-    """What was written: the folder of the data set, and how many cases and folds are in it."""
+    """Hold a written data set: its folder, and its numbers of cases and folds."""
 
     folder: Path
     training: int

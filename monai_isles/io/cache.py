@@ -20,8 +20,8 @@ _SLACK, _LOW, _DEAD_S = 0.02, 0.9, 3600.0
 class Cache:
     """Keep bytes under keys in files ``<kind>-<key><suffix>``; the first line of a file is its checksum.
 
-    Processes share the folder: an entry appears whole or not at all, a damaged one is dropped with a word and made
-    again, and the entries used longest ago go first when the folder grows over its bound.
+    Processes share the folder. An entry appears complete or not at all. A damaged one is deleted with a warning and
+    made again. The least recently used entries are deleted when the folder exceeds its limit.
 
     Args:
         folder: made with the first entry.
@@ -57,7 +57,7 @@ class Cache:
         return payload
 
     def write(self, key: str, payload: bytes) -> None:
-        """Keep ``payload`` under ``key``, then let the oldest go where the bound asks for it."""
+        """Store ``payload`` under ``key``, then delete the oldest entries beyond the limit."""
         size = len(payload) + 65
         if self._limit is not None and size > self._limit:
             log.warning("an entry of %.1f GB does not fit into the cache %s", size / 1e9, self.folder)

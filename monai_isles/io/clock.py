@@ -123,21 +123,21 @@ def nifti_clock(path: Path, frames: int, asked: Asked = None) -> Clock:
     header = parse_header(peek(path, str(path)), str(path))
     step, bare = frame_time_s(header), bare_step(header)
     beside, name, fault = _sidecar(path)
-    remarks = _from_sidecar(beside, frames, str(name))
-    if remarks is not None:
-        return _agreeing(_plausible(remarks, str(path)), step, str(path))
+    stated = _from_sidecar(beside, frames, str(name))
+    if stated is not None:
+        return _agreeing(_plausible(stated, str(path)), step, str(path))
     if step is not None:
-        notes = (f"{name.name} {fault}",) if fault else ()
+        notes: tuple[str, ...] = (f"{name.name} {fault}",) if fault else ()
         if step == 1.0 and not _ISLES_2018.search(path.name) and not bytes(header["descrip"]).strip(b"\0 "):
             notes += (_EXACTLY_ONE,)
         return _plausible(Clock([np.arange(frames) * step], "pixdim[4]", notes), str(path))
     if _ISLES_2018.search(path.name) and bare in (None, 1.0):
         return Clock([np.arange(frames) * 1.0], "rule of the ISLES 2018 layout (1 s)")
-    result = (
+    missing = (
         "no time between frames (pixdim[4] is 0)" if bare is None else f"pixdim[4] = {bare:g} without a unit of time"
     )
     raise refused(
-        "E-TIME-01", where=str(path), found=f"{result}, no times in {name.name}{f' ({fault})' if fault else ''}"
+        "E-TIME-01", where=str(path), found=f"{missing}, no times in {name.name}{f' ({fault})' if fault else ''}"
     )
 
 
@@ -156,17 +156,17 @@ def _sidecar(path: Path) -> tuple[Mapping[str, Any], Path, str]:
 def _from_sidecar(beside: Mapping[str, Any], frames: int, name: str) -> Clock | None:
     """Return the first clock that a sidecar states; others in it must agree."""
     lists = [_listed(beside[key], key, frames, name) for key in _LISTS if isinstance(beside.get(key), list)]
-    step, remarks = beside.get("RepetitionTime"), f"RepetitionTime of {Path(name).name}"
+    step, source = beside.get("RepetitionTime"), f"RepetitionTime of {Path(name).name}"
     if not isinstance(step, int | float) or isinstance(step, bool) or not step > 0:
         step = None
     if not lists:
-        return None if step is None else Clock([np.arange(frames) * float(step)], remarks)
+        return None if step is None else Clock([np.arange(frames) * float(step)], source)
     first, *others = lists
     for other in others:
         apart = np.abs(first.times_s[0] - other.times_s[0]).max()
         if apart > max(0.1, AGREE * first.times_s[0][-1]):
             raise refused("E-TIME-02", where=name, found=f"{first.source} and {other.source} {apart:.3g} s apart")
-    return _agreeing(first, step, name, remarks)
+    return _agreeing(first, step, name, source)
 
 
 def _listed(values: Sequence[object], key: str, frames: int, name: str) -> Clock:

@@ -81,7 +81,7 @@ def refuse(findings: Iterable[Finding]) -> None:
 
 
 def tell(remark: Finding) -> None:
-    """Log a remark, the first of its kind in this process as a warning, and hand it to whoever collects remarks."""
+    """Log a remark, the first of its kind in this process as a warning, and pass it to ``collect_remarks``."""
     first = remark.code not in _said
     _said.add(remark.code)
     _log.log(logging.WARNING if first else logging.INFO, *remark_lines([remark]))
@@ -92,7 +92,7 @@ def tell(remark: Finding) -> None:
 
 @contextmanager
 def collect_remarks() -> Iterator[list[Finding]]:
-    """Collect what is remarked inside the block, in this thread, for the result of a case.
+    """Collect the remarks made inside the block, in this thread, for the result of a case.
 
     >>> with collect_remarks() as remarks:
     ...     tell(finding("E-LBL-02", WARNING, where="case_1", found="0 lesion voxels"))

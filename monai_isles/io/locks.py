@@ -23,7 +23,7 @@ Made = TypeVar("Made")
 def in_turn(make: Callable[[], Made]) -> Made:
     """Call ``make`` in the first process of this machine, and in its others when that one is done.
 
-    ``make`` returns at once what is there already. Outside a process group it is simply called.
+    ``make`` returns an existing result at once. Outside a process group it is simply called.
     Source: ours; ``tests/io/test_turns.py``.
     """
     dist = sys.modules.get("torch.distributed")

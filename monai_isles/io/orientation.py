@@ -34,8 +34,8 @@ def qform(header: Nifti1Header, *, a: float | None = None) -> np.ndarray:
 def nearest_qform(header: Nifti1Header, target: np.ndarray) -> np.ndarray:
     """Return the qform nearest to ``target`` among those the stored single-precision numbers cannot tell apart.
 
-    Near half turns the missing quaternion part is the root of a rounding error, worth a tenth of a voxel at the
-    edge of a slice; taking it from the other matrix within that error keeps honest files from being refused.
+    Near half turns the missing quaternion part is the root of a rounding error, up to a tenth of a voxel at the edge of
+    a slice. Taking it from the other matrix within that error avoids refusing valid files.
 
     Source: ours; ``tests/io/test_orientation.py``.
     """

@@ -138,7 +138,7 @@ def publish_image(
 def planned_image(
     path: str | Path, data: np.ndarray, like: Image, *, dtype: type | str, description: str = ""
 ) -> tuple[Path, Writer]:
-    """Judge an image for ``publish_image`` and return its name and what writes it, for ``publish_together``.
+    """Check an image for ``publish_image`` and return its name and writer, for ``publish_together``.
 
     Args and Raises: as ``publish_image``.
     """

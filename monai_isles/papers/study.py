@@ -105,7 +105,7 @@ def chosen_rows(bundle: Path, tables: Sequence[str], names: Sequence[str] = ()) 
 
 @dataclass(frozen=True)
 class Study:
-    """Say what every row of a table shares.
+    """Hold the settings that all rows of a table share.
 
     Args:
         overlays: config files of the bundle; they lie above the rows' own, or below where ``paper.json`` says
@@ -304,7 +304,7 @@ def spread(values: Sequence[float]) -> dict[str, float | int | None]:
 
 @dataclass(frozen=True)
 class Request:
-    """Hold what ``reproduce`` was asked for, and write tables and figures into its folder.
+    """Hold the request to ``reproduce``, and write tables and figures into its folder.
 
     Args:
         args: options of the command. paper: the bundle's ``paper.json``.

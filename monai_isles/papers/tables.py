@@ -56,7 +56,7 @@ _TESTS = (
 
 @dataclass(frozen=True)
 class PaperHead:
-    """Say what must be known before the first number is read.
+    """Hold the facts above a table.
 
     Args:
         title: paper and table, ``Abulnaga and Rubin 2018, Table 1``.

@@ -171,8 +171,8 @@ def oscillation_svd(
 ) -> Tensor:
     """Deconvolve each curve with the least truncation of the grid whose oscillation index stays within ``limit``.
 
-    All voxels of a chunk go through one matrix product a truncation; those that are smooth enough leave. A curve that
-    no truncation calms keeps the strongest one.
+    All voxels of a chunk share one matrix product per truncation; those that are smooth enough are finished. A curve
+    that no truncation smooths keeps the strongest one.
 
     Shapes: ``curves`` (V, T), ``aif`` (T,), out (V, 2 T).  Units: as ``block_circulant_svd``.
 

@@ -48,7 +48,7 @@ def displacement_mm(path: np.ndarray) -> np.ndarray:
 def head_motion(series_hu: Tensor, spacing_mm: tuple[float, float, float], *, baseline_frames: int = 3) -> Motion:
     """Find the rigid in-plane movement of every frame, one for all slices, against the mean of the first frames.
 
-    Bone outweighs contrast in the window ``WINDOW_HU``, and what contrast is left loses its weight (Tukey).
+    Bone dominates contrast in the window ``WINDOW_HU``, and Tukey's weights remove the remaining contrast.
 
     Shapes: ``series_hu`` (T, H, W, D).  Units: HU, mm.
     Source: phase correlation, Kuglin and Hines 1975, for the start; inverse-compositional Gauss-Newton, Baker and

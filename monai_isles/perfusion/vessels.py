@@ -135,9 +135,9 @@ class Vessels:
 def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, venous_scaling: bool = True) -> Vessels:
     """Choose the artery in the brain, the vein up to the skull, and scale the artery to the area of the widest vessel.
 
-    Every vessel carries all the contrast that passes, so equal areas, each over the time the other one is seen too,
-    make an artery as wide as the widest vessel, be it vein or artery. Where every vessel is thinner than a voxel the
-    result is still too low, and flagged.
+    The same amount of contrast passes every vessel, so equal areas, each over the time covered by both, correct the
+    artery to the widest vessel, vein or artery. If every vessel is thinner than a voxel, the result is still too low
+    and flagged.
 
     Shapes: ``tissue_hu`` (V, T) candidates of the artery, ``cranial_hu`` (U, T) of the vein.  Units: HU over baseline.
 

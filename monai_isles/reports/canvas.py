@@ -33,14 +33,14 @@ _PIXELS_PER_IN = 120  # of a drawing on a page: a label of 9 pt is as tall as th
 
 
 def blank(width_in: float, height_in: float, *, face: str = "none", dpi: int = 100) -> Figure:
-    """Return an empty figure that no global state knows of. Units: inches."""
+    """Return an empty figure outside pyplot's global state. Units: inches."""
     figure = Figure(figsize=(width_in, height_in), dpi=dpi, facecolor=face)
     FigureCanvasAgg(figure)
     return figure
 
 
 def plot_axes(figure: Figure, rows: int, columns: int) -> Sequence[Axes]:
-    """Return ``rows * columns`` axes with quiet frames and a light grid, in reading order."""
+    """Return ``rows * columns`` axes with light frames and grid, in reading order."""
     flat = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in flat:
         axes.set_facecolor("none")

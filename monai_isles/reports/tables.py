@@ -103,7 +103,7 @@ def as_html(rows: Summaries, published: Summaries | None = None) -> str:
 
 
 def notes(rows: Summaries, published: Summaries | None = None) -> list[str]:
-    """Return what must be known to read the table: what the numbers are, and how many masks were empty."""
+    """Return the notes of the table: definitions of the numbers, and the counts of empty masks."""
     text = [
         "Mean ± SD over cases; the 95 % interval is of the mean Dice, by bootstrap over subjects.",
         "Distances over the cases where both masks hold a lesion. R² about the identity line, over lesion volumes.",

@@ -19,7 +19,7 @@ MASKS = {
 
 @dataclass(frozen=True)
 class Look:
-    """How an image is shown on every page: its window at first, its colours; grey where there are none."""
+    """Hold how an image is shown on every page: its initial window and its colours, grey by default."""
 
     window: tuple[float, float]
     colours: str = ""
@@ -38,7 +38,7 @@ SYNTHETIC = {"pseudo_dwi": "synthetic pseudo-DWI,\nnot an acquisition"}
 
 @dataclass(frozen=True)
 class CaseView:
-    """One case to draw: a prediction, and where a series was measured what was measured on it.
+    """Hold one case to draw: a prediction, and the measurements of its series, if any.
 
     Shapes: every array (H, W, D), RAS+, on one grid; ``affine`` (4, 4) of it; ``aif`` and ``vof`` (T,), their voxels
         (n, 3); ``motion`` (T, 3).
@@ -119,13 +119,13 @@ class CaseView:
 
 @dataclass(frozen=True)
 class Cohort:
-    """A set of cases, and the methods that were scored on it.
+    """Hold a set of cases and the methods scored on it.
 
     Args:
         title: heading of the page.
         simulated: the data are the phantom's; the page says so in its banner.
         rows: ``summary.json`` of ``monai-isles evaluate`` by method name; the cases show the first method.
-        cases: drawn one at a time and let go, so a generator keeps memory bounded.
+        cases: drawn one at a time, so a generator limits the memory.
         curves: rows of ``curves.csv``.
         provenance: label to text: versions, bundle, SHA-256 of the weights, command.
         per_case: rows of ``per_case.csv`` by method name, for the figures.
