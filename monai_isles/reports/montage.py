@@ -193,11 +193,11 @@ def map_mosaic(case: CaseView, panel: Panel, *, box: tuple[slice, slice] | None 
     shown = np.unique(np.linspace(0, depth - 1, min(depth, 48)).round().astype(int)).tolist()
     columns, seen = min(_ACROSS, len(shown)), on_screen(case.lesion, 0, box).shape
     panel_in = _PANEL_IN * seen[0] * case.spacing_mm[1] / (seen[1] * case.spacing_mm[0])
-    axes = _grid(-(-len(shown) // columns), columns, panel_in, head_in=0.0, foot_in=1.3 * _FOOT_IN)
+    axes = _grid(-(-len(shown) // columns), columns, panel_in, head_in=0.0, foot_in=1.2 * _FOOT_IN)
     for place, k in zip(axes.flat, shown, strict=False):
         _paint(place, replace(panel, outlines=True), case, k, box)
         write(place, f"{k + 1}", 0.03, 0.975, va="top", bold=True)
-    _bar(axes[-1, 0], panel, points=12)
+    _bar(axes[-1, 0], panel, points=10, across=0.9)
     return axes[0, 0].figure
 
 
@@ -360,11 +360,13 @@ def _sides(axes: Axes) -> None:
         write(axes, letter, x, 0.03, ha=ha, bold=True)
 
 
-def _bar(axes: Axes, panel: Panel, points: int = 7) -> None:
+def _bar(axes: Axes, panel: Panel, points: int = 7, across: float = 0.7) -> None:
     """Draw the scale of a panel below it, with its unit between its ends."""
     figure = cast("Figure", axes.figure)
     place, inch = axes.get_position(), 1 / figure.get_size_inches()[1]
-    bar = figure.add_axes((place.x0 + 0.15 * place.width, points * inch / 29, 0.7 * place.width, 0.09 * inch))
+    bar = figure.add_axes(
+        (place.x0 + (1 - across) / 2 * place.width, points * inch / 29, across * place.width, 0.09 * inch)
+    )
     bar.imshow(panel.colours(np.linspace(0, 1, 128))[None], aspect="auto", extent=(*panel.window, 0, 1))
     bar.set_yticks([])
     bar.set_xticks(panel.window, [f"{edge:g}" for edge in panel.window])
