@@ -12,7 +12,7 @@ import pytest
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.cli.main import main
-from monai_isles.io import publish_state
+from monai_isles.io import load_state, publish_state, sha256_of
 
 BUNDLE = Path(__file__).parents[2] / "bundles/fusion"
 MAPS, SMALL = ("CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax"), ["--overlay", "small.json"]
@@ -33,6 +33,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = Bundle(BUNDLE, ("small.json",)).config("inference").get_parsed_content("network_def")
     publish_state(path, network.state_dict())
     return path
+
+
+def test_the_shipped_weights_are_those_of_metadata_and_card_and_small() -> None:
+    bundle, card = Bundle(BUNDLE), (BUNDLE / "README.md").read_text(encoding="utf-8")
+    sha256 = bundle.metadata["weights_sha256"]
+    assert sha256 == sha256_of(bundle.weights) and sha256 in card and bundle.weights.stat().st_size < 6e6
+    assert "trained and measured on simulated data" in card and "unfit for patients" in card
+    network = bundle.config("inference").get_parsed_content("network_def")
+    network.load_state_dict(load_state(bundle.weights, sha256=sha256))
 
 
 def test_no_modality_is_needed_by_itself() -> None:
