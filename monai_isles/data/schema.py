@@ -56,10 +56,11 @@ def _plain_entry(entry: object) -> object:
         return entry
     known = (*PATH_KEYS, "case", "subject", "fold")
     names = {key: key.lower() if key.lower() in known and key.lower() not in entry else key for key in entry}
-    return {
-        names[key]: value.replace("\\", "/") if names[key] in PATH_KEYS and isinstance(value, str) else value
-        for key, value in entry.items()
-    }
+    return {names[key]: _slashes(value) if names[key] in PATH_KEYS else value for key, value in entry.items()}
+
+
+def _slashes(value: object) -> object:
+    return value.replace("\\", "/") if isinstance(value, str) and not _leaves(value) else value
 
 
 def _require_entries(entries: object, where: str) -> None:

@@ -90,8 +90,9 @@ def test_a_list_that_windows_wrote_is_read(tmp_path: Path, encoding: str) -> Non
 @pytest.mark.parametrize("path", ["..\\ct.nii", "C:\\data\\ct.nii", "\\\\server\\ct.nii"])
 def test_paths_of_windows_that_leave_the_folder_are_refused(tmp_path: Path, path: str) -> None:
     (tmp_path / "l.json").write_text(json.dumps({"training": [{"case": "a", "subject": "a", "ct": path}]}))
-    with pytest.raises(IslesError, match="E-LIST-08"):
+    with pytest.raises(IslesError, match="E-LIST-08") as caught:
         read_datalist(tmp_path / "l.json")
+    assert caught.value.found == path  # as it is written
 
 
 def test_broken_json_is_named_with_line_and_file(tmp_path: Path) -> None:
