@@ -76,6 +76,10 @@ class StagesLoss(nn.Module):
     Args:
         loss: of one stage.
     Source: ``monai.losses.DeepSupervisionLoss``; ``tests/losses/test_stroke_segmentation.py``.
+
+    >>> stages, label = torch.zeros(1, 2, 1, 4, 4), torch.ones(1, 1, 4, 4)  # two stages, the finer one first
+    >>> float(StagesLoss(nn.L1Loss())(stages, label))  # 1 + 1 / 2
+    1.5
     """
 
     def __init__(self, loss: nn.Module) -> None:

@@ -98,6 +98,11 @@ class GroupedImaged(MapTransform):
         present: entry with what is known of the groups: one is there that is neither missing nor ``absent``.
         mirror: entry with the record of the mirror; the group ``mirror`` is there where it bears no remark.
     Source: ours; ``tests/transforms/test_channels.py``.
+
+    >>> stack = GroupedImaged({"maps": {"cbf": 1}, "series": {}})
+    >>> case = stack({"cbf": torch.full((1, 1, 1, 1), 40.0), "groups": {"maps": "given"}})
+    >>> case["image"].flatten().tolist()  # the map, maps are there, a series is not
+    [40.0, 1.0, 0.0]
     """
 
     def __init__(
@@ -134,6 +139,10 @@ class DropGroupsd(RandomizableTransform, MapTransform):
         slices: stacked slices.
         either: groups of which one stays, the first where all would go that are there.
     Source: ours; ``tests/transforms/test_channels.py``.
+
+    >>> drop = DropGroupsd("image", chances={"maps": 1.0, "series": 0.0}, slices=1, either=())
+    >>> drop({"image": torch.tensor([40.0, 1.0, 1.0]).reshape(3, 1, 1)})["image"].flatten().tolist()
+    [40.0, 0.0, 1.0]
     """
 
     def __init__(

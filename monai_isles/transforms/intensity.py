@@ -218,6 +218,11 @@ class HealthyScaled(MapTransform):
     Raises:
         IslesError: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ.
     Source: ours; ``tests/transforms/test_intensity.py``.
+
+    >>> image = torch.tensor([10.0, 40.0, 40.0, 40.0]).reshape(1, 4, 1, 1)
+    >>> case = HealthyScaled()({key: image for key in ("cbf", "cbv", "mtt", "tmax")})
+    >>> case["cbf"].flatten().tolist()  # three quarters of the healthy flow are lost in the first voxel
+    [-0.75, 0.0, 0.0, 0.0]
     """
 
     def __init__(self, keys: KeysCollection = PERFUSION_MAPS, ct: str = "ct") -> None:

@@ -201,6 +201,10 @@ class SeriesMeasuredd(MapTransform):
     Raises:
         IslesError: ``E-TPW-07`` neither all maps nor a series, and those of ``monai_isles.perfusion``.
     Source: ours; ``tests/transforms/test_perfusion_series.py``.
+
+    >>> image = torch.ones(1, 4, 4, 1)
+    >>> SeriesMeasuredd()({key: image for key in ("cbf", "cbv", "mtt", "tmax")})["groups"]
+    {'ct': 'absent', 'maps': 'given', 'series': 'absent'}
     """
 
     def __init__(

@@ -247,6 +247,14 @@ class UprightHeadd(MapTransform):
     Raises:
         IslesError: ``E-REG-04`` to ``E-REG-06``.
     Source: ours; ``tests/transforms/test_symmetry.py``.
+
+    >>> from monai_isles.phantom import head_with_pose
+    >>> head = head_with_pose(seed=1, tilt_deg=6.0, slices=1)
+    >>> ct = MetaTensor(torch.from_numpy(head.ct[None]), affine=np.diag([*head.spacing_mm, 1.0]))
+    >>> brain = MetaTensor(torch.from_numpy(head.brain[None]).float(), affine=ct.affine)
+    >>> case = UprightHeadd("ct")({"ct": ct, "head": ct, "brain": brain})
+    >>> case["ct"].shape, round(case["mirror"]["angle_deg"])
+    (torch.Size([1, 96, 128, 1]), 6)
     """
 
     def __init__(
@@ -278,6 +286,14 @@ class SourceGridd(MapTransform):
     Shapes: ``(C, h, w, D)`` in, ``(C, H, W, D)`` out, zero beyond the upright grid; an image never laid upright passes
     unchanged.
     Source: ours; ``tests/transforms/test_symmetry.py``.
+
+    >>> from monai_isles.phantom import head_with_pose
+    >>> head = head_with_pose(seed=1, tilt_deg=6.0, slices=1)
+    >>> ct = MetaTensor(torch.from_numpy(head.ct[None]), affine=np.diag([*head.spacing_mm, 1.0]))
+    >>> brain = MetaTensor(torch.from_numpy(head.brain[None]).float(), affine=ct.affine)
+    >>> case = UprightHeadd("ct")({"ct": ct, "head": ct, "brain": brain})
+    >>> SourceGridd("ct")(case)["ct"].shape
+    torch.Size([1, 256, 256, 1])
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
