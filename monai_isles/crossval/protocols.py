@@ -66,6 +66,7 @@ def case_grid(
     require_settings(thresholds, sizes_vox)
     probability = np.asarray(probability)
     candidates, reference = paired_masks(probability > min(thresholds), reference)
+    # No voxel outside this box can be in a mask or in the reference: cropping changes no score.
     objects = ndimage.find_objects((candidates | reference).view(np.int8))
     if not objects:
         shape = len(thresholds), len(sizes_vox)
@@ -91,10 +92,11 @@ def _row(
     """
     labels, number = ndimage.label(above, structure=ndimage.generate_binary_structure(above.ndim, 1))
     size, hits = (np.bincount(part.ravel(), minlength=number + 1) for part in (labels, labels[reference]))
-    size[0] = hits[0] = 0
+    size[0] = hits[0] = 0  # label 0 is the background
     edge = np.argwhere(surface_of(above))
     owner, reach = labels[tuple(edge.T)], np.zeros(number + 1)
     if away is not None:
+        # The farthest voxel of a component lies on its surface, so only the edge is looked up.
         np.maximum.at(reach, owner, away[tuple(edge.T)])
     size_ref, near, far = int(np.count_nonzero(reference)), np.full(len(points), np.inf), 0.0
     (dsc, hd, excess), kept = np.empty((3, len(sizes_vox))), np.zeros(number + 1, bool)
@@ -141,6 +143,7 @@ class GridScores:
 
     def means(self, cases: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Return mean Dice and mean distance over ``cases`` as used by the score, ``(thresholds, sizes)``."""
+        # One empty mask has no distance: it counts as the largest, so that no pair gains by predicting nothing.
         distance = np.nan_to_num(self.hd_vox[cases], nan=HD_MAX_VOX).clip(max=HD_MAX_VOX)
         return self.dsc[cases].mean(axis=0), distance.mean(axis=0)
 
@@ -159,6 +162,7 @@ class GridScores:
         scores = self.scores(cases)
         pairs = [(t, s) for t in np.argsort(self.thresholds) for s in np.argsort(self.sizes_vox)]
         best = max(scores[t, s] for t, s in pairs)
+        # Rounding must not decide a tie: the first pair within 1e-12 of the best in the fixed order wins.
         t, s = next(pair for pair in pairs if scores[pair] >= best - 1e-12)
         return Choice(self.thresholds[t], self.sizes_vox[s], float(scores[t, s]))
 

@@ -92,6 +92,7 @@ def search_folder(
     bootstrap = {"resamples": resamples, "seed": seed}
     with RunFolder(predictions.folder / SEARCH) as run:
         grid = grid_scores(predictions, sizes_vox)
+        # The same grid serves both ways of tuning, so their difference is the tuning alone.
         tables = protocol_tables(predictions, grid, **bootstrap)
         differences = [optimism(tables[0], tables[1], **bootstrap)]
         if other is not None:
@@ -152,7 +153,9 @@ def fit_calibration(
         p, truth = _seen(*read(case))
         counts += logit_counts(p, truth)
         before.append(reliability(p, truth))
+    # First the probabilities: volumes and lesions below are those of the calibrated maps.
     line = Calibration(*fit_temperature(counts))
+    # The calibration is monotonic, so the same voxels pass the moved threshold.
     cut = round(float(line.probability(np.array(threshold))), 4)
     after, volumes, result = [], [], []
     for case in progress(cases, "volumes and lesions", total=len(cases)):
@@ -176,6 +179,7 @@ def fit_calibration(
 
 
 def _seen(probability: np.ndarray, reference: Image) -> tuple[np.ndarray, np.ndarray]:
+    # Voxels that no window reached are exactly 0: counting them would drown every other bin.
     truth = reference.data > 0
     seen = (probability > 0) | truth
     return probability[seen], truth[seen]
@@ -196,6 +200,7 @@ def _found_lesions(
 def _record(
     found: OutOfFold, grid: GridScores, choice: Choice, tables: Sequence[Protocol], differences: list[dict[str, object]]
 ) -> dict[str, object]:
+    # Smallest sizes are voxels: the record also states them in mm3, by the median voxel of the cases.
     voxel_mm3 = [prod(read_header(cast(Path, case.label)).spacing_mm) for case in found.cases]
     middle = float(np.median(voxel_mm3))
     return {

@@ -122,6 +122,7 @@ def _twice(frames: Sequence[Frame], place: float, where: str, why: str) -> Isles
 
 
 def _slabs(times: Sequence[np.ndarray]) -> list[list[int]]:
+    # The shortest step of all slices bounds how far apart slices of one pass can be.
     steps = [float(np.diff(time).min()) for time in times if len(time) > 1]
     near = NEAR * min(steps) if steps else np.inf
     slabs = [[0]]

@@ -87,7 +87,7 @@ def turned(shape: tuple[int, ...], *, rotate_deg: float, scale: float, rng: np.r
     angle = np.deg2rad(rng.uniform(-rotate_deg, rotate_deg, count))
     size = (1 + scale) ** rng.uniform(-1, 1, count)
     matrix = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], 1).reshape(count, 2, 2)
-    matrix = matrix * size[:, None, None] - np.eye(2)
+    matrix = matrix * size[:, None, None] - np.eye(2)  # minus the identity: displacements, not places
     rows, columns = (np.arange(n) - (n - 1) / 2 for n in spatial[:2])
     place = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2).astype(np.float32)
     moved = (place @ matrix.transpose(0, 2, 1).astype(np.float32)).reshape(count, len(rows), len(columns), 2)

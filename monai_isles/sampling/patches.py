@@ -226,6 +226,7 @@ class PatchLoader(CaseLoader):
         centres = table.position
         if self.centres == "fresh":  # all that another draw may reach
             voxels = np.argwhere(lesion | brain)
+            # Two opposite corners are enough: the box of all possible patches follows from them.
             centres = np.stack([voxels.min(0) - self._reach(), voxels.max(0) + self._reach()])
         start = np.clip(centres - self.window // 2, 0, space - self.window)
         case.corner, high = start.min(axis=0), start.max(axis=0) + self.window
@@ -285,6 +286,7 @@ class PatchLoader(CaseLoader):
         given = {name: self.vary.get(name, 0.0) for name in ("rotate_deg", "scale")}
         field = turned((len(chosen), *spatial), **given, rng=rng)
         if bent is not None:
+            # Small fields add up: the patch is interpolated once instead of twice.
             field[again] += bent
         return np.arange(len(chosen)), field
 
