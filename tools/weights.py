@@ -229,21 +229,30 @@ def install(job: Job, trained: Path, run: Path, scores: Path, device: str) -> No
     notes = [*stopped(job, run), *notes_of(scores, trained, job)]
     if job.variant:
         shutil.copyfile(run / "model.pt", root / job.weights)
-        set_ids(
-            root / METADATA,
-            **named(job, root, weights_sha256=sha256_of(run / "model.pt"), eval_metrics=measured, notes=notes),
-        )
+        about = {"weights_sha256": sha256_of(run / "model.pt"), "eval_metrics": measured(scores), "notes": notes}
+        set_ids(root / METADATA, **named(job, root, **about))
         return
     split = {**SPLIT, "data": f"simulated scans, phantom {job.recipe[TRAIN]}"}
     set_ids(root / METADATA, training_split=split)
     if set(job.bundle.metadata["modalities"]) == {"ct", *PERFUSION_MAPS}:
-        call("docs/make/training_intensities.py", "--bundle", str(root), "--data", str(job.data(TRAIN) / "data"))
+        set_ids(root / METADATA, training_intensities=intensities(job))
     for name, one in job.bundle.metadata.get("variants", {}).items():
-        notes += [f"With `--overlay {name}.json` (`models/{name}.pt`): {note}" for note in one["notes"]]
+        file = f"`models/{name}.pt`, SHA-256 `{one['weights_sha256']}`"
+        notes.append(f"With `--overlay {name}.json` ({file}): {' '.join(one['notes'])}")
     memory = json.loads((job.out / "memory.json").read_text(encoding="utf-8"))["gb"]
     call("tools/model_card.py", str(root), "--run", str(run), "--scores", str(scores), "--predictions",
          str(job.out / "predictions"), "--device", device, "--memory-gb", str(memory), "--training-command",
          command(job), *(word for note in notes for word in ("--note", note)))  # fmt: skip
+
+
+def intensities(job: Job) -> object:
+    """Return what the training scans' maps hold in the brain, measured once a data set."""
+    place = job.data(TRAIN) / "intensities.json"
+    if not place.is_file():
+        root = job.bundle.root
+        call("docs/make/training_intensities.py", "--bundle", str(root), "--data", str(job.data(TRAIN) / "data"))
+        publish_json(place, Bundle(root).metadata["training_intensities"])
+    return json.loads(place.read_text(encoding="utf-8"))
 
 
 def command(job: Job) -> str:
