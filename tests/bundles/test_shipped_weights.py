@@ -33,6 +33,10 @@ def test_checksum_card_and_network_agree(bundle: Bundle, tmp_path: Path) -> None
     assert predictor.settings["calibration_sha256"]
 
 
+def test_the_systems_of_the_papers_and_the_baseline_have_weights() -> None:
+    assert {"abulnaga", "clerigues", "clerigues_mri", "unet", "wang"} <= {bundle.name for bundle in SHIPPED}
+
+
 def found_lesion(bundle: Bundle, folder: Path, out: Path) -> float:
     """Return the chance that a voxel of the first case's lesion has a higher probability than one outside it."""
     entry = make_datalist(folder, folds=2)["training"][0]
@@ -46,9 +50,21 @@ def found_lesion(bundle: Bundle, folder: Path, out: Path) -> float:
     return float(roc_auc_score(truth.ravel(), read_image(path, kind="probability").data.ravel()))
 
 
-@pytest.mark.parametrize("name", ["abulnaga", "clerigues"])
+@pytest.mark.parametrize("name", ["abulnaga", "clerigues", "unet"])
 def test_ct_weights_find_the_lesion_of_another_seed(name: str, phantom_folder: Path, tmp_path: Path) -> None:
     assert found_lesion(Bundle(ROOT / name), phantom_folder, tmp_path / "out") > 0.9
+
+
+@pytest.mark.long
+def test_the_weights_that_need_a_series_find_the_lesion(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "data", cases=2, seed=5, max_slices=2)
+    assert found_lesion(Bundle(ROOT / "wang"), folder, tmp_path / "out") > 0.9
+
+
+@pytest.mark.long
+def test_mri_weights_find_the_lesion(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "data", cases=2, seed=5, kind="siss")
+    assert found_lesion(Bundle(ROOT / "clerigues_mri"), folder, tmp_path / "out") > 0.9
 
 
 @pytest.mark.long

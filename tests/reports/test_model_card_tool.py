@@ -106,7 +106,7 @@ def test_a_readme_written_by_hand_is_never_overwritten(tool: ModuleType, tmp_pat
     assert done.returncode == 4 and done.stderr.startswith("E-REP-13: the README of the bundle is written by hand\n")
     assert "no section Intended use, Memory, time, weights" in done.stderr and len(done.stderr.splitlines()) == 4
     assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
-    for name in ("abulnaga", "clerigues", "clerigues_mri", "threshold", "unet"):
+    for name in ("abulnaga", "clerigues", "clerigues_mri", "threshold", "unet", "wang"):
         require_card(ROOT / "bundles" / name / "README.md")
 
 
