@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--step", type=int, default=8, help="voxels between windows (default: 8)")
     parser.add_argument("--window", default="stroke", help="CT window (default: stroke)")
     parser.add_argument("--page", type=Path, help="photograph this page; nothing is simulated")
-    parser.add_argument("--height", type=int, default=2080, help="of the picture, in pixels (default: 2080)")
+    parser.add_argument("--height", type=int, default=1580, help="of the picture, in pixels (default: 1580)")
     args = parser.parse_args(argv)
     browser = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
