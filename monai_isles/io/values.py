@@ -209,7 +209,7 @@ def _wrapped(sample: np.ndarray) -> bool:
 
 def _no_tissue(sample: np.ndarray) -> str | None:
     """Return why values cannot be HU: all beyond every soft tissue and fat, None where some are not."""
-    dense = _share(sample, 300, np.inf)
+    dense = _share(sample, 300, MODALITIES["ct"].highest)  # what lies above that, the range check names
     if dense < 0.3 or _share(sample, -150, 150) > 0.001:
         return None
     return f"{100 * dense:.0f} % of the voxels above 300, none of them between -150 and 150 where soft tissue lies"

@@ -232,6 +232,10 @@ def test_numbers_that_are_no_hounsfield_units_are_refused(change: Callable[[np.n
     assert "E-VAL-14" in codes(settled), settled.findings
 
 
+def test_an_absurd_scale_is_named_by_the_range_check() -> None:
+    assert [one for one in codes(settle_values(head() * 1e30, kind="ct", where="x")) if one != "E-VAL-16"] == ["E-VAL-05"]
+
+
 def test_true_hounsfield_units_are_left_alone() -> None:
     for data in (head(), np.clip(head(), 0, None), np.where(head() > 700, 1050, head()).astype(np.float32)):
         settled = settle_values(data, kind="ct", where="x")
