@@ -217,7 +217,7 @@ def score(job: Job, trained: Path) -> Path:
 
 def ruled(job: Job) -> bool:
     """Tell whether the clinics' rule for the core applies: to maps of CT perfusion."""
-    return {"ct", *PERFUSION_MAPS} <= set(job.bundle.metadata["modalities"])
+    return set(PERFUSION_MAPS) <= set(job.bundle.metadata["modalities"])
 
 
 def install(job: Job, trained: Path, run: Path, scores: Path, device: str) -> None:

@@ -107,6 +107,7 @@ def test_a_calibration_goes_with_the_weights_it_is_of_alone(bundle: Path, other_
 
 def test_narrow_weights_bring_their_width_and_leave_others_alone(tmp_path: Path) -> None:
     source = shutil.copytree(ROOT / "bundles/unet", tmp_path / "unet", ignore=shutil.ignore_patterns("models"))
+    publish_json(source / "inference.json", read(source / "inference.json") | {"calibration": None})
     widths = {"first": [2, 4, 8, 8, 8], "wide": [2, 4, 8, 8, 16]}
     files = {"first": source / "models/model.pt", "wide": source / "models/wide.pt"}
     for name, path in files.items():

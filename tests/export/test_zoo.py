@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,10 +12,11 @@ import torch
 import yaml
 
 from monai_isles.bundle import Bundle
+from monai_isles.bundle.bundle import OF_WEIGHTS
 from monai_isles.errors import IslesError
 from monai_isles.export import export_bundle
 from monai_isles.export import zoo as zoo_module
-from monai_isles.io import publish_state, sha256_of
+from monai_isles.io import publish_json, publish_state, sha256_of
 from tests.reliability.children import Forks
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +31,12 @@ def unet_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_card_of_own_weights_says_so(unet_weights: Path, tmp_path: Path) -> None:
-    done = export_bundle("unet", tmp_path / "out", weights=unet_weights, graphs=False)
+    source = shutil.copytree(ROOT / "bundles/unet", tmp_path / "unet", ignore=shutil.ignore_patterns("models"))
+    of_others = (*OF_WEIGHTS, "weights_sha256")
+    metadata = {key: value for key, value in Bundle(source).metadata.items() if key not in of_others}
+    publish_json(source / "metadata.json", metadata)
+    subprocess.run([sys.executable, ROOT / "tools/model_card.py", source], check=True)
+    done = export_bundle(source, tmp_path / "out", weights=unet_weights, graphs=False)
     card = (done.folder / "docs/README.md").read_text(encoding="utf-8")
     assert "No trained weights" not in card and "No weights" not in card and "none shipped" not in card
     assert card.count(sha256_of(unet_weights)) == 2 and "Nothing was measured with these weights" in card
