@@ -103,11 +103,6 @@ def test_two_slices_that_lost_different_frames_are_named(dicom) -> None:
     refused(dicom.folder, r"E-DCM-13(?s:.*)at 12.34 mm(?s:.*)3 of 3 frames, none at 1.50 s")
 
 
-def test_a_copied_file_is_named(dicom) -> None:
-    shutil.copy(dicom.file(1, 2), dicom.folder / "copy")
-    refused(dicom.folder, r"E-DCM-11: a slice is there twice(?s:.*)17.34 mm: IM00006, copy \(one SOP Instance UID\)")
-
-
 def test_a_slice_with_the_time_of_another_is_named(dicom) -> None:
     clock = pydicom.dcmread(dicom.file(1, 0)).AcquisitionTime
     dicom.change(dicom.file(2, 0), AcquisitionTime=clock, ContentTime=clock)
