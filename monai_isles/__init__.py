@@ -16,6 +16,6 @@ if TYPE_CHECKING:
     from monai_isles.workflows.api import measure_perfusion as measure_perfusion
     from monai_isles.workflows.api import segment as segment
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _API = ["evaluate", "list_bundles", "load_bundle", "measure_perfusion", "segment"]
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"workflows.api": _API})

@@ -86,7 +86,7 @@ def test_an_image_beside_itself_under_gzip_is_one_image(tmp_path: Path) -> None:
     assert case.images["t1"].name == "a_t1.nii"
 
 
-@pytest.mark.parametrize("packed", [gzip.compress(b"two"), gzip.compress(b"one")[:-4], b"one"])
+@pytest.mark.parametrize("packed", [gzip.compress(b"two"), gzip.compress(b"one")[:-4], b"one"], ids="abc")
 def test_an_image_beside_another_one_under_gzip_is_refused(tmp_path: Path, packed: bytes) -> None:
     make(tmp_path, "a_dwi.nii", "a_t1.nii")
     (tmp_path / "a_t1.nii").write_bytes(b"one")
