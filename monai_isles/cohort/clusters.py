@@ -230,11 +230,9 @@ def _connect(address: str) -> Client:
 
 
 def _require_same_version(client: Client) -> None:
-    from importlib.metadata import PackageNotFoundError
-
     try:
-        result = client.run(lambda: __import__("importlib.metadata").metadata.version("monai_isles"))
-    except PackageNotFoundError:
+        result = client.run(lambda: __import__("monai_isles").__version__)
+    except ModuleNotFoundError:
         result = {"a worker": "no monai_isles"}
     other = {name: version for name, version in result.items() if version != __version__}
     if other:
