@@ -135,3 +135,14 @@ def test_the_pointer_reads_values_and_the_wheel_leaves_the_viewer_at_the_last_sl
     assert float(read["tmax"]) == pytest.approx(8, abs=0.1)
     assert found["turned"] == "true,false" and found["drawn"] == "3" and found["last"] == "stage-ct 36"
     assert found["left"].strip() == "stage-ct" and found["first"] == "1"
+
+
+def test_the_page_of_a_case_is_printed_on_two_sheets(pages: dict[str, str], tmp_path: Path) -> None:
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    page, sheets = tmp_path / "page.html", tmp_path / "page.pdf"
+    page.write_text(pages["case"], encoding="utf-8")
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    words = [str(CHROMIUM), *quiet, f"--print-to-pdf={sheets}", page.as_uri()]
+    subprocess.run(words, capture_output=True, check=True, timeout=300)
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b(?!s)", sheets.read_bytes())) <= 2

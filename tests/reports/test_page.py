@@ -203,7 +203,7 @@ def test_the_mirrored_channels_and_the_remark_stand_on_the_page(tmp_path: Path, 
     assert EVIL not in page.source
     assert any("the same mirrored below" in alt for alt in page.all("img", "alt"))
     case_page(case("case_5", depth=1), tmp_path / "plain.html")
-    assert "irrored" not in " ".join(Page(tmp_path / "plain.html").words)
+    assert "Mirrored channels" not in " ".join(Page(tmp_path / "plain.html").words)
 
 
 def test_a_cohort_shows_mirrored_channels_when_asked(tmp_path: Path, case: Make) -> None:
