@@ -19,8 +19,6 @@ class IslesError(Exception):
         where: the case, file, key or setting.
         found: the value found there, with numbers.
         fix: what the user can do.
-
-    Source: ours; ``tests/test_errors.py``.
     """
 
     def __init__(self, code: str, fault: str, *, where: str, found: str, fix: str) -> None:

@@ -35,8 +35,6 @@ def target_fault(name: str) -> str | None:
 
     A name passes if it is below ``ALLOWED``, not below ``DENIED``, and defined in the file or package it names: Python
     finds ``monai.data.utils.os.system``, but no file of MONAI defines it.
-
-    Source: ours; ``tests/bundle/test_targets.py``.
     """
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts):
@@ -92,8 +90,6 @@ def expression_fault(text: str) -> str | None:
     Allowed: references and their public attributes; literals; lists, tuples and dictionaries; arithmetic, comparisons,
     ``a if b else c``; calls of the listed methods on references, of harmless built-ins such as ``len``, and of dotted
     names that ``io.targets`` accepts.
-
-    Source: ours; ``tests/bundle/test_expressions.py``.
     """
     body = text.removeprefix("$").strip()
     if len(body) > MAX_LENGTH:

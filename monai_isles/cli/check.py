@@ -32,11 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings; 0 clean, 3 when some cases of a folder have errors, 4 with others, 5 an unsafe bundle.
-
-    Raises:
-        IslesError: ``E-USE-01`` with nothing to check.
-    """
+    """Print the findings; 0 clean, 3 when some cases of a folder have errors, 4 with others, 5 an unsafe bundle."""
     if args.target is None and args.bundle is None:
         raise refused("E-USE-01", where="monai-isles check", found="neither DIR nor --bundle")
     result, scans = _findings(args)

@@ -25,11 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the list and print its counts; 3 when cases were left out.
-
-    Raises:
-        IslesError: ``E-LIST-10`` when the file exists, and those of ``make_datalist``.
-    """
+    """Write the list and print its counts; 3 when cases were left out."""
     if args.out.exists() and not args.force:
         raise refused("E-LIST-10", where=str(args.out), found="a file of that name")
     from monai_isles.data.datalist import make_datalist

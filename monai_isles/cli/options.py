@@ -162,11 +162,7 @@ def clock_arguments(parser: argparse._ActionsContainer) -> None:
 
 
 def chosen_times(args: argparse.Namespace) -> float | list[float] | None:
-    """Return the user's step or times, None without either.
-
-    Raises:
-        IslesError: ``E-USE-65`` both, ``E-TIME-05`` a file without a list of numbers.
-    """
+    """Return the user's step or times, None without either."""
     if args.times is None:
         return args.dt
     if args.dt is not None:
@@ -191,12 +187,7 @@ def cache_arguments(parser: argparse.ArgumentParser, *, required: bool = False) 
 
 
 def chosen_place(args: argparse.Namespace) -> Place:
-    """Return where the cases run, checked before anything is loaded.
-
-    Raises:
-        IslesError: ``E-USE-60``, ``E-USE-61``; ``E-USE-82`` a zipped bundle, which is unpacked on this machine alone;
-            ``E-COH-01``, ``E-COH-1x`` from the Slurm profile.
-    """
+    """Return where the cases run, checked before anything is loaded."""
     from monai_isles.cohort.task import is_spread, require_place, stands_elsewhere
 
     require_place(args.workers, args.cluster, args.slurm)

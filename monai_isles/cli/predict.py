@@ -51,12 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _require_one_way(args: argparse.Namespace) -> None:
-    """Refuse neither or both of CASE_DIR and --from-series, and options of one with the other.
-
-    Raises:
-        IslesError: ``E-USE-40``; ``E-USE-62`` an option of data lists with a series, ``E-USE-63`` one of series
-            without.
-    """
+    """Refuse neither or both of CASE_DIR and --from-series, and options of one with the other."""
     if bool(args.inputs) == bool(args.from_series):
         result = "both case folders and --from-series" if args.inputs else "neither case folders nor --from-series"
         raise refused("E-USE-40", where="monai-isles predict", found=result)

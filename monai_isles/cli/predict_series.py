@@ -81,11 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _clinical(args: argparse.Namespace) -> tuple[float, float] | None:
-    """Return age and NIHSS, None where neither is given.
-
-    Raises:
-        IslesError: ``E-USE-81`` for one alone or a value outside its range.
-    """
+    """Return age and NIHSS, None where neither is given."""
     if args.age is None and args.nihss is None:
         return None
     if args.age is None or args.nihss is None or not (0 <= args.age <= 130 and 0 <= args.nihss <= 42):

@@ -30,8 +30,6 @@ def run_tied(
         environment: variables besides this process's own.
         folder: working directory; by default this process's own.
         stop: event that another thread sets to end the command.
-
-    Source: ours; ``tests/cohort/test_child_process.py``.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     watcher = [sys.executable, "-S", str(Path(__file__).resolve()), *command]

@@ -99,11 +99,7 @@ def declared(client: Client) -> list[str]:
 def open_client(
     tasks: Sequence[Task], *, workers: int, cluster: str | None, slurm: str | Path | None
 ) -> Iterator[Client]:
-    """Yield a connected client; a cluster started for it ends with it.
-
-    Raises:
-        IslesError: ``E-COH-01``, ``E-COH-03``, ``E-COH-06``, ``E-COH-07``, ``E-COH-1x``; see ``run_cases``.
-    """
+    """Yield a connected client; a cluster started for it ends with it."""
     require_dask(slurm=slurm is not None)
     import dask
     from distributed import Client
@@ -143,11 +139,7 @@ def _quiet() -> Iterator[None]:
 
 
 def require_dask(*, slurm: bool = False) -> None:
-    """Refuse to spread cases where Dask is not installed.
-
-    Raises:
-        IslesError: ``E-COH-01``.
-    """
+    """Refuse to spread cases where Dask is not installed."""
     try:
         import distributed  # noqa: F401
 
@@ -161,9 +153,6 @@ def local_cluster(workers: int, tasks: Sequence[Task]) -> SpecCluster:
     """Start processes on this machine: one case each at a time, their share of processors and memory, a GPU each.
 
     They listen on 127.0.0.1 only. A process that dies is replaced.
-
-    Raises:
-        IslesError: ``E-COH-07`` when a case needs more than a worker has.
     """
     from distributed import Nanny, Scheduler, SpecCluster
     from distributed.system import MEMORY_LIMIT
@@ -184,11 +173,7 @@ def local_cluster(workers: int, tasks: Sequence[Task]) -> SpecCluster:
 
 
 def require_room(client: Client, tasks: Sequence[Task], *, address: str) -> None:
-    """Refuse tasks that are too large for every worker of a running cluster.
-
-    Raises:
-        IslesError: ``E-COH-07``.
-    """
+    """Refuse tasks that are too large for every worker of a running cluster."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     if workers:
         line = f'dask worker {address} --nthreads 1 --resources "GPU=1 MEMORY_GB=16"'
@@ -246,8 +231,6 @@ def read_profile(path: str | Path) -> dict[str, Any]:
 
     Keys are those of dask-jobqueue's SLURMCluster; ``resources`` (numbers by name) are declared by each worker.
 
-    Raises:
-        IslesError: ``E-COH-10`` the file cannot be read, ``E-COH-11`` a key or value is wrong.
     Source: dask-jobqueue's documentation of SLURMCluster; ``tests/cohort/test_slurm.py``.
     """
     path = Path(path)
@@ -274,9 +257,6 @@ def slurm_cluster(path: str | Path, workers: int, tasks: Sequence[Task]) -> SLUR
 
     Each worker runs one case at a time with all CPUs of its share. It declares the profile's ``resources`` and its
     memory.
-
-    Raises:
-        IslesError: ``E-COH-08`` when a case needs more than a worker has, those of ``read_profile``.
     """
     from dask_jobqueue import SLURMCluster
 

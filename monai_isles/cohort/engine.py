@@ -43,9 +43,6 @@ def collect(
     Args:
         watched: needs that Dask compares with the resources of the workers.
         strict: raise the first fault of a case.
-    Raises:
-        IslesError: ``E-COH-04`` the scheduler is gone.
-    Source: ours; ``tests/cohort/test_killed.py``.
     """
     from distributed.client import FutureCancelledError, FuturesCancelledError
 
@@ -174,8 +171,6 @@ def overlap(
 
     ``read`` and ``write`` have one thread each, ``work`` runs in the caller's. Each stage processes the items one by
     one, in order. An exception in a stage ends the iteration.
-
-    Source: ours; ``tests/cohort/test_overlap.py``.
     """
     waiting = iter(items)
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:

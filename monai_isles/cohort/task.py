@@ -20,8 +20,6 @@ def kept(key: Hashable, build: Callable[[], Thing]) -> Thing:
     """Return the result of ``build``, cached by ``key`` in this process.
 
     Only the last key is kept: networks of another bundle would fill the memory.
-
-    Source: ours; ``tests/cohort/test_kept.py``.
     """
     if key not in _KEPT:
         _KEPT.clear()
@@ -122,11 +120,7 @@ def stands_elsewhere(place: Place) -> bool:
 
 
 def require_place(workers: int, cluster: str | None, slurm: str | Path | None) -> None:
-    """Refuse impossible places before the start.
-
-    Raises:
-        IslesError: ``E-USE-60`` fewer than one worker, ``E-USE-61`` two places at once.
-    """
+    """Refuse impossible places before the start."""
     if workers < 1:
         raise refused("E-USE-60", where="--workers", found=str(workers))
     if cluster and (slurm or workers > 1):
@@ -138,11 +132,7 @@ def require_place(workers: int, cluster: str | None, slurm: str | Path | None) -
 
 
 def require_names(tasks: Sequence[Task]) -> None:
-    """Refuse two cases of one name: their results would overwrite each other.
-
-    Raises:
-        IslesError: ``E-COH-02``.
-    """
+    """Refuse two cases of one name: their results would overwrite each other."""
     twice = [name for name, count in Counter(task.case for task in tasks).items() if count > 1]
     if twice:
         raise refused("E-COH-02", where="cohort", found=twice[0])

@@ -26,11 +26,7 @@ Cut = tuple[float, int]
 
 
 def ensemble_members(members: Members) -> list[dict[str, object]]:
-    """Return the content of ``ensemble.json``: loss (the folder's name), fold, weights and SHA-256 of every network.
-
-    Raises:
-        IslesError: ``E-REPR-20`` when the members are no pair of one network on one data list.
-    """
+    """Return the content of ``ensemble.json``: loss (the folder's name), fold, weights and SHA-256 of every network."""
     require_one_network(members)
     files = [
         (member.folder.name, fold, member.folder / f"fold_{fold}/model.pt")
@@ -45,8 +41,6 @@ def score_out_of_fold(members: Members) -> list[Row]:
 
     This is not the ensemble of all folds, which may only be scored on scans that none of them was trained on.
 
-    Raises:
-        IslesError: ``E-REPR-20``.
     Source: ours, after Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), section 5.2;
         ``tests/papers/test_by_folds.py``.
     """
@@ -67,8 +61,6 @@ def predict_with_all(
     Args:
         entries: scans that none of the networks was trained on.
         cut: threshold and smallest component in voxels; by default the bundle's own.
-    Raises:
-        IslesError: ``E-REPR-20``, ``E-REPR-21`` when one of them was trained on, ``E-INF-*`` weights that do not fit.
     Source: Abulnaga & Rubin 2018, section 5.2: five focal and five cross-entropy networks, probabilities averaged.
     """
     made, plan = ensemble_members(members), members[0].plan
@@ -88,9 +80,6 @@ def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[st
     Args:
         folder: a searched cross-validation (``postprocessing.json`` is there).
         out: folder of the predictions.
-    Raises:
-        IslesError: ``E-REPR-04`` no search there, ``E-LIST-05`` a list without such cases, ``E-INF-*`` weights that
-            do not fit.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2; ``tests/papers/test_by_folds.py``.
     """
     from monai_isles.data.entries import load_entries
@@ -126,8 +115,6 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None, cut
         out: folder of the predictions.
         folder: a data folder; else the test section of the members' data list, which may be empty.
         cut: threshold and smallest component in voxels; by default the larger of two classes.
-    Raises:
-        IslesError: those of ``predict_with_all``; ``E-REPR-02`` when a scan could not be predicted.
     Source: ``predict_with_all``; ``tests/papers/test_by_folds.py``.
     """
     from monai_isles.data.datalist import read_datalist
@@ -159,11 +146,7 @@ def inference_of(plan: Plan) -> dict[str, object]:
 
 
 def require_one_network(members: Members) -> None:
-    """Refuse members whose maps must not be averaged: other scans, other folds, or another network.
-
-    Raises:
-        IslesError: ``E-REPR-20``.
-    """
+    """Refuse members whose maps must not be averaged: other scans, other folds, or another network."""
     first = members[0].plan
     for member in members[1:]:
         same = {

@@ -37,9 +37,6 @@ def predict_fold(out: Path, fold: int, *kept: str) -> dict[str, dict[str, object
     Args:
         out: folder of the cross-validation, its fold trained.
         kept: folder for preprocessed cases and its limit in GB, if they are cached.
-    Raises:
-        IslesError: ``E-INF-*`` when the fold's weights do not fit.
-    Source: ours; ``tests/cli/test_crossval.py``.
     """
     from monai_isles.data.entries import load_entries
     from monai_isles.inference.predictor import Choices
@@ -121,13 +118,7 @@ def score_maps(
 
 
 def find_out_of_fold(folder: str | Path) -> OutOfFold:
-    """Return the predictions of a cross-validation folder after checking that they are complete and out of fold.
-
-    Raises:
-        IslesError: ``E-SRCH-01`` no cross-validation there, ``E-SRCH-02`` predictions missing (all of them),
-            ``E-SRCH-03`` a prediction by other weights than its own fold's.
-    Source: ours; ``tests/cli/test_search.py``.
-    """
+    """Return the predictions of a cross-validation folder after checking that they are complete and out of fold."""
     folder = Path(folder)
     plan = read_plan(folder)
     if plan is None:

@@ -83,11 +83,7 @@ class Plan:
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """Return the plan of a cross-validation folder, None without one.
-
-    Raises:
-        IslesError: ``E-XVAL-08`` when the file is not a plan.
-    """
+    """Return the plan of a cross-validation folder, None without one."""
     path = folder / PLAN
     if not path.is_file():
         return None
@@ -167,11 +163,7 @@ def make_plan(
 
 
 def require_same_plan(plan: Plan, out: Path) -> None:
-    """Refuse to continue in a folder with another plan.
-
-    Raises:
-        IslesError: ``E-XVAL-07`` with what differs, ``E-XVAL-08``.
-    """
+    """Refuse to continue in a folder with another plan."""
     before = read_plan(out)
     if before is None:
         return
@@ -304,8 +296,6 @@ def split_list(config: ConfigParser, out: Path, data: Path | None, listed: Path 
     Args:
         config: ``train.json``, whose data folder is used without ``data``.
         listed: data list to split; None makes one from the data folder.
-    Raises:
-        IslesError: ``E-LIST-51`` too few subjects, those of ``find_data_list``, ``E-PHAN-04`` no such data folder.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/crossval/test_split.py``.
     """
     content = find_data_list(data_folder(config, data), listed)
@@ -316,11 +306,7 @@ def split_list(config: ConfigParser, out: Path, data: Path | None, listed: Path 
 
 
 def split_counts(content: Mapping) -> tuple[int, int, int]:
-    """Return the scans of training, validation and test.
-
-    Raises:
-        IslesError: ``E-REPR-34`` when one of the parts is empty.
-    """
+    """Return the scans of training, validation and test."""
     folds = [case.get("fold") for case in content["training"]]
     counts = folds.count(TRAINING), folds.count(VALIDATION), folds.count(TEST)
     if 0 in counts:

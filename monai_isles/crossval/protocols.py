@@ -59,8 +59,6 @@ def case_grid(
     Args:
         probability: lesion probability.
         reference: binary mask.
-    Raises:
-        IslesError: ``E-MET-01``, ``E-MET-02`` for the reference, ``E-POST-02``, ``E-POST-03`` for the grid.
     Source: ours; equal to ``binarise``, ``dsc`` and ``hd_vox`` in ``tests/crossval/test_case_grid.py``.
     """
     require_settings(thresholds, sizes_vox)
@@ -152,11 +150,7 @@ class GridScores:
         return joint_score(*self.means(cases))
 
     def choose(self, cases: np.ndarray | slice = slice(None)) -> Choice:
-        """Return the best pair over ``cases``; ties go to the lower threshold, then the smaller size.
-
-        Raises:
-            IslesError: ``E-SRCH-04`` without any case.
-        """
+        """Return the best pair over ``cases``; ties go to the lower threshold, then the smaller size."""
         if not len(self.dsc[cases]):
             raise refused("E-SRCH-04", where="threshold and smallest lesion", found="no case")
         scores = self.scores(cases)
@@ -255,10 +249,6 @@ def protocol_tables(
     """Return the cross-validation tuned on all its predictions, and tuned fold by fold on the other folds' ones.
 
     The way in which its trainings were stopped is a property of the folder and part of each name.
-
-    Raises:
-        IslesError: ``E-SRCH-04`` when all cases are in one fold.
-    Source: ours; ``tests/cli/test_search.py``.
     """
     folds = [cast(int, case.fold) for case in found.cases]
     shared = grid.choose()
@@ -273,9 +263,6 @@ def optimism(first: Protocol, second: Protocol, *, resamples: int = 2000, seed: 
     """Return the difference in Dice points of ``first`` minus ``second`` on the same cases, with the paired tests.
 
     Units: ``dice_points`` and its interval in hundredths of Dice.
-
-    Raises:
-        IslesError: ``E-CMP-01`` when they are not of the same cases.
     """
     result = compare_rows(second.rows, first.rows, metric="dsc", resamples=resamples, seed=seed)
     ends = result["ci95"]
@@ -289,11 +276,7 @@ def optimism(first: Protocol, second: Protocol, *, resamples: int = 2000, seed: 
 
 
 def require_pair(paper: OutOfFold, nested: OutOfFold) -> None:
-    """Refuse two cross-validations that differ in more than the protocol.
-
-    Raises:
-        IslesError: ``E-SRCH-05``.
-    """
+    """Refuse two cross-validations that differ in more than the protocol."""
     ours, theirs = paper.plan, nested.plan
     same = ("folds", "cases", "overlays", "settings", "fingerprints")
     wrong = [name for name in same if getattr(ours, name) != getattr(theirs, name)]

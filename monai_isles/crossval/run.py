@@ -102,7 +102,6 @@ def run_steps(
         steps: by fold; an empty list means that the fold was done before.
         devices: GPU names; None leaves the choice to the child.
         watch: called a few times per second with the running steps' titles by fold.
-    Source: ours; ``tests/crossval/test_fold_processes.py``.
     """
     titles, stop, free = dict[int, str](), Event(), SimpleQueue[str | None]()
     for device in devices:
@@ -170,9 +169,6 @@ def run_folds(
     Args:
         steps: by fold; none at all means that the fold was done before.
         gpus, memory_gb: that one fold needs of its worker.
-    Raises:
-        IslesError: those of ``monai_isles.cohort.run_cases``.
-    Source: ours; ``tests/crossval/test_folds_elsewhere.py``.
     """
     names = {f"fold {fold}": fold for fold, mine in steps.items() if mine}
     tasks = [Task(name, (os.getcwd(), list(steps[fold])), gpus, memory_gb) for name, fold in names.items()]
@@ -223,8 +219,6 @@ def cross_validate(
         place: where folds run; by default here, in parallel on the GPUs of this machine, one at a time without GPU.
         gpus, memory_gb: needs of one fold; by default one GPU if this machine has any.
         cache_dir, cache_gb: cache for preprocessed cases, so that all folds preprocess them once.
-    Raises:
-        IslesError: ``E-XVAL-07`` another plan was begun there, ``E-RUN-*`` the folder is held or cannot be written.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.1; ``tests/cli/test_crossval.py``.
     """
     out = Path(out)
@@ -252,11 +246,7 @@ def cross_validate(
 
 
 def require_whole(record: Mapping[str, Any], where: str) -> None:
-    """Refuse a cross-validation with a failed fold or case.
-
-    Raises:
-        IslesError: ``E-REPR-02``.
-    """
+    """Refuse a cross-validation with a failed fold or case."""
     folds: Mapping[str, Mapping] = record["folds"]
     cases: Mapping[str, Mapping] = record["cases"]
     fine = ("ok", "done before")

@@ -81,8 +81,6 @@ def search_folder(
         nested: the same cross-validation by the nested protocol; adds the optimism of the paper's in Dice points.
         resamples, seed: bootstrap of the intervals.
         sizes_vox: smallest lesions to try.
-    Raises:
-        IslesError: ``E-SRCH-01`` to ``E-SRCH-05``, ``E-GEOM-*`` where a map is not on its reference's grid.
     Source: Clerigues 2019, section 3.3 and 4.1; ``tests/cli/test_search.py``.
     """
     predictions = find_out_of_fold(folder)

@@ -93,8 +93,6 @@ def scan_bids(folder: str | Path, target: str | None = None) -> list[Scan]:
 
     A subject with several spaces (``E-LIST-60``) or with a lesion mask alone (``E-LIST-61``) has that as its ``fault``.
 
-    Raises:
-        IslesError: ``E-LIST-01`` no case.
     Source: the release notes of ISLES'24 (doi:10.5281/zenodo.16748089); ``tests/data/test_bids.py``.
     """
     root = Path(folder).absolute()
@@ -118,8 +116,6 @@ def derivative_name(case: Case, kind: str) -> PurePosixPath:
 
     Args:
         kind: ``lesion``, ``probability``, ``uncertainty``, ``result``, ``report`` or a perfusion map.
-    Raises:
-        IslesError: ``E-LIST-62`` another kind.
     """
     if kind not in _RESULTS:
         raise refused("E-LIST-62", where=case.name, found=repr(kind), results=", ".join(_RESULTS))

@@ -37,10 +37,6 @@ def check_series(folder: str | Path) -> list[Finding]:
     """Return every finding about the DICOM series of a folder; each readable series is read whole.
 
     Where the folder holds several studies, each finding names its study as the case.
-
-    Raises:
-        IslesError: ``E-DCM-01`` no pydicom, ``E-DCM-02`` nothing there.
-    Source: ours; ``tests/data/test_check_series.py``.
     """
     studies = dicom_studies(folder)
     if not studies:

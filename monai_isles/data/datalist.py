@@ -101,12 +101,7 @@ def list_digest(content: Mapping[str, object]) -> str:
 
 
 def label_values(cases: Sequence[Case], folder: Path) -> dict[str, list[int]]:
-    """Return the data list's ``label_values``, or an empty dictionary for masks of 0 and 1.
-
-    Raises:
-        IslesError: ``E-LIST-35`` when some masks hold several labels and others do not.
-    Source: ours; ``tests/data/test_label_choice.py``.
-    """
+    """Return the data list's ``label_values``, or an empty dictionary for masks of 0 and 1."""
     kinds = {case.label_values: case.name for case in cases if case.label is not None}
     if len(kinds) > 1:
         raise refused(
@@ -119,11 +114,7 @@ def label_values(cases: Sequence[Case], folder: Path) -> dict[str, list[int]]:
 
 
 def require_target_there(cases: Sequence[Case], volumes_ml: Sequence[float], target: str | None, folder: Path) -> None:
-    """Refuse a target that is in no mask of the data set.
-
-    Raises:
-        IslesError: ``E-LIST-34``.
-    """
+    """Refuse a target that is in no mask of the data set."""
     masks = [case for case in cases if case.label is not None]
     if target and masks and not any(volumes_ml):
         raise refused(
@@ -134,11 +125,7 @@ def require_target_there(cases: Sequence[Case], volumes_ml: Sequence[float], tar
 
 
 def require_same_target(content: dict, target: str | None, path: str | Path) -> None:
-    """Refuse a data list that was made for another target.
-
-    Raises:
-        IslesError: ``E-LIST-36``.
-    """
+    """Refuse a data list that was made for another target."""
     if target is not None and content.get("target") != target:
         raise refused("E-LIST-36", where=str(path), found=f"target {content.get('target')}, {target} asked for")
 

@@ -218,11 +218,7 @@ def find_inputs(
 
 
 def require_own_name(names: Sequence[str], *, where: str) -> None:
-    """Refuse two cases of one name.
-
-    Raises:
-        IslesError: ``E-LIST-20``.
-    """
+    """Refuse two cases of one name."""
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         result = f"{', '.join(twice[:8])} more than once; results would overwrite each other"
@@ -278,8 +274,6 @@ def find_apart(
     Args:
         find: returns the entries of a path and appends a finding for each case left out to its second argument.
         strict: raise the first fault instead.
-    Raises:
-        IslesError: those of ``find`` when no case is left, ``E-LIST-20`` two cases of one name.
     """
     left: list[Finding] = []
     entries: list[dict[str, object]] = []

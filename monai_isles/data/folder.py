@@ -74,10 +74,6 @@ def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
     A first folder named training or testing (any spelling) is the section; training where there is none.
 
     A mask that belongs to no image is a case with that ``fault`` (``E-LIST-32``).
-
-    Raises:
-        IslesError: ``E-LIST-01`` no case.
-    Source: ours; ``tests/data/test_folder.py``.
     """
     root = Path(folder).absolute()
     scans: dict[tuple[str, str, str], Scan] = {}

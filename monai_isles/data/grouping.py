@@ -31,9 +31,6 @@ def read_subjects(
 
     Args:
         part: the cases are a part of the data set, so that rows for others are nothing to remark.
-    Raises:
-        IslesError: ``E-LIST-09`` for missing columns, cases named twice, training cases not named beside rows for
-            cases that are not there.
     """
     path = Path(path)
     exact = {(section, plain_name(name)): (section, name) for section, name in cases}
@@ -175,8 +172,6 @@ def group_by_evidence(cases: Sequence[Case]) -> tuple[dict[str, str], list[dict[
     Two scans with equal headers are joined if each is the other's best match of head outline above ``LIKELY``, or if
     they pass ``CERTAIN``. 60 phantom scans gave 0.68 or more for slabs of one head, 0.83 at most for two heads. Joining
     two people costs a little balance; separating one person would leak data. The list is marked provisional.
-
-    Source: ours; ``tests/data/test_grouping.py``.
     """
     facts = [gather(case) for case in progress(cases, "looking for slabs of one head", total=len(cases))]
     scored = [(why["outline"], a.name, b.name, why) for a, b in combinations(facts, 2) if (why := likeness(a, b))]

@@ -44,10 +44,6 @@ def scan_case_files(folder: str | Path, target: str | None = None) -> list[Scan]
     """Return one case for every ``case.yml`` in a folder and below it, training first, then by name.
 
     A case that ``read_case_file`` refuses has the reason as its ``fault``.
-
-    Raises:
-        IslesError: ``E-LIST-01`` there is none.
-    Source: ours; ``tests/data/test_case_file.py``.
     """
     root = Path(folder).absolute()
     scans = []
@@ -64,12 +60,7 @@ def scan_case_files(folder: str | Path, target: str | None = None) -> list[Scan]
 
 
 def read_case_file(path: str | Path, section: str = TRAINING) -> Scan:
-    """Read the case that one ``case.yml`` describes; without a name it has that of its folder.
-
-    Raises:
-        IslesError: ``E-LIST-63`` not YAML or not as described, ``E-LIST-64`` an unknown word, ``E-LIST-65`` a path
-            outside the folder, ``E-LIST-66`` a file that is not there.
-    """
+    """Read the case that one ``case.yml`` describes; without a name it has that of its folder."""
     path = Path(path).absolute()
     content = _content(path)
     strange = sorted(map(str, set(content) - _WORDS))
@@ -245,11 +236,7 @@ def find_layout(folder: str | Path) -> Layout:
 
 
 def scan_layout(folder: str | Path, target: str | None = None) -> tuple[Layout, list[Scan]]:
-    """Return the layout of a data folder and its cases as found.
-
-    Raises:
-        IslesError: ``E-LIST-33`` a target that the layout does not have, and those of ``find_layout`` and its scan.
-    """
+    """Return the layout of a data folder and its cases as found."""
     layout = find_layout(folder)
     scans = layout.scan(Path(folder), chosen_target(layout, target))
     return layout, scans
@@ -273,11 +260,7 @@ def unused_images(folder: str | Path, scans: Sequence[Scan]) -> list[Finding]:
 
 
 def chosen_target(layout: Layout, target: str | None) -> str | None:
-    """Return the target to segment, by default the layout's first; None if there is no choice.
-
-    Raises:
-        IslesError: ``E-LIST-33``.
-    """
+    """Return the target to segment, by default the layout's first; None if there is no choice."""
     if target is None:
         return next(iter(layout.targets), None)
     if target not in layout.targets:

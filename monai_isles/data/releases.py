@@ -57,8 +57,6 @@ def scan_release(folder: str | Path, *, renumber: bool, parts: bool = False) -> 
     Args:
         renumber: ``01`` and ``Nr1`` become ``case_1``; else the folder names the case.
         parts: keep masks named penumbra and core under these words (``choose_mask``).
-    Raises:
-        IslesError: ``E-LIST-01`` when there is no case.
     """
     root = Path(folder).absolute()
     scans = {home: _scan(root, home, renumber) for home in _empty_cases(root)}
@@ -83,8 +81,6 @@ def scan_spes(folder: Path, target: str | None = "penumbra") -> list[Scan]:
     ``penumbra`` and ``core`` in their names are taken as 0 and 1 each. These values and the names of two files are
     read from the published description; no copy of the release was available to verify them.
 
-    Raises:
-        IslesError: ``E-LIST-01`` no case, ``E-LIST-31`` ``area`` where the mask is in two files.
     Source: Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 2.2; ``tests/data/test_isles2015.py``.
     """
     scans = scan_release(folder, renumber=True, parts=True)
@@ -94,11 +90,7 @@ def scan_spes(folder: Path, target: str | None = "penumbra") -> list[Scan]:
 
 
 def choose_mask(scan: Scan, target: str, targets: Mapping[str, tuple[int, ...]] = SPES_TARGETS) -> None:
-    """Store the mask of ``target`` under ``label``, with the values that mean lesion.
-
-    Raises:
-        IslesError: ``E-LIST-31``.
-    """
+    """Store the mask of ``target`` under ``label``, with the values that mean lesion."""
     parts = {key: scan.files.pop(key) for key in ("penumbra", "core") if key in scan.files}
     if not parts:
         scan.label_values = targets[target]

@@ -43,22 +43,14 @@ def local_root(dataset_dir: str | Path) -> Path:
 
 
 def require_here(place: str | Path) -> None:
-    """Refuse to list a URL or its mirror: only a data list names its files.
-
-    Raises:
-        IslesError: ``E-LIST-71``.
-    """
+    """Refuse to list a URL or its mirror: only a data list names its files."""
     source = str(place) if is_url(place) else _source_of(Path(place))
     if source is not None:
         raise refused("E-LIST-71", where=source, found="a URL without a list of its cases")
 
 
 def require_kept(entries: Sequence[Mapping[str, object]]) -> None:
-    """Refuse a mirror too small for all cases: it has dropped files of the first ones.
-
-    Raises:
-        IslesError: ``E-LIST-75``.
-    """
+    """Refuse a mirror too small for all cases: it has dropped files of the first ones."""
     gone = [e for e in entries for key in (*MODALITIES, LABEL) if key in e and not Path(str(e[key])).is_file()]
     if gone:
         raise refused(
@@ -70,12 +62,7 @@ def require_kept(entries: Sequence[Mapping[str, object]]) -> None:
 
 
 def relative_path(root: Path, path: str) -> str:
-    """Return a path of a data list relative to its data folder; a URL must lie below the folder.
-
-    Raises:
-        IslesError: ``E-LIST-70`` for a URL elsewhere.
-    Source: ours; ``tests/data/test_remote.py``.
-    """
+    """Return a path of a data list relative to its data folder; a URL must lie below the folder."""
     if not is_url(path):
         return path
     source = _source_of(root)
@@ -94,13 +81,7 @@ def relative_path(root: Path, path: str) -> str:
 
 
 def fetched(entry: Mapping[str, object]) -> dict[str, object]:
-    """Return an entry with all files present: fetch those of a mirror, check those with a checksum.
-
-    Raises:
-        IslesError: ``E-LIST-72`` another checksum than the list states, ``E-LIST-73`` the store has no driver here,
-            ``E-LIST-74`` the file cannot be fetched.
-    Source: ours; ``tests/data/test_remote.py``.
-    """
+    """Return an entry with all files present: fetch those of a mirror, check those with a checksum."""
     stated = entry.get(CHECKSUMS)
     for key in (*MODALITIES, LABEL):
         if isinstance(entry.get(key), str):

@@ -61,12 +61,6 @@ def read_perfusion_series(
         dt_s: seconds between frames, or the time of every frame, in place of the file's own.
         series: UID or number of the series of a DICOM folder that holds several.
         slab_mm: average the slices of a DICOM series to about this thickness, 0.1 to 20 mm.
-
-    Raises:
-        IslesError: ``E-PERF-09`` not a series, ``E-PERF-10`` an impossible step, ``E-USE-32`` an impossible slab,
-            those of ``nifti_clock``, ``read_image`` and ``monai_isles.dicom.read.read_series``.
-
-    Source: ours; ``tests/data/test_series.py``.
     """
     path = Path(path)
     require_asked(dt_s)
@@ -75,11 +69,7 @@ def read_perfusion_series(
 
 
 def require_slab(path: Path, slab_mm: float | None) -> float | None:
-    """Return the thickness that slices are averaged to.
-
-    Raises:
-        IslesError: ``E-USE-32`` not 0.1 to 20 mm, or of a NIfTI file.
-    """
+    """Return the thickness that slices are averaged to."""
     if slab_mm is not None and not (path.is_dir() and 0.1 <= slab_mm <= 20):
         raise refused("E-USE-32", where=str(path), found=f"--slab-mm {slab_mm:g}")
     return slab_mm
@@ -200,11 +190,7 @@ def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> list[tuple[Scan, Fi
 
 
 def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> None:
-    """Refuse cases that lack one of ``keys``, hold one twice, or share a name; the error names all of them.
-
-    Raises:
-        IslesError: ``E-LIST-02``, ``E-LIST-11``, ``E-LIST-13``.
-    """
+    """Refuse cases that lack one of ``keys``, hold one twice, or share a name; the error names all of them."""
     for scan in scans:
         if scan.fault is not None:
             raise scan.fault
@@ -231,11 +217,7 @@ def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> N
 
 
 def as_cases(scans: Sequence[Scan], folder: Path, subjects: Path | None) -> list[Case]:
-    """Return the scans as cases; subjects come from the table, else from the layout, else every case is its own.
-
-    Raises:
-        IslesError: ``E-LIST-09`` a table that does not fit.
-    """
+    """Return the scans as cases; subjects come from the table, else from the layout, else every case is its own."""
     table = subjects or own_table(folder)
     part = subjects is None and table is not None and table.parent != folder.absolute()
     named = {} if table is None else read_subjects(table, [(scan.section, scan.name) for scan in scans], part=part)

@@ -15,9 +15,6 @@ PATH_KEYS = (*MODALITIES, LABEL)
 def require_sound(content: object, where: str) -> None:
     """Refuse a data list that is malformed, empty, leaks a subject between folds, or points outside its folder.
 
-    Raises:
-        IslesError: ``E-LIST-04`` malformed, ``E-LIST-05`` empty, ``E-LIST-07`` a subject in two folds or sections,
-            ``E-LIST-08`` a path outside the data folder, ``E-LIST-11`` a case twice in a section.
     Source: ours; cases A4 to A6 of the reliability list, ``tests/data/test_schema.py``.
     """
     if not isinstance(content, dict) or not any(isinstance(content.get(name), list) for name in SECTIONS):

@@ -44,7 +44,6 @@ def ct_on_grid(plain: Image, like: Image, *, asked: bool, one_frame: bool) -> tu
     Args:
         plain: the CT. like: the first frame of the series.
         asked: the user states that they are registered. one_frame: they share a frame of reference.
-    Source: ours; ``tests/data/test_plain_ct.py``.
     """
     same_shape = plain.grid_shape == like.grid_shape
     if same_shape and displacement(like.affine, plain.affine, plain.grid_shape).vox < SAME_GRID_VOX:
@@ -151,10 +150,6 @@ def study_places(path: str | Path) -> list[StudyPlace]:
     with a series is one; below other folders every folder with one 4D file. If the folders inside hold DICOM files of
     several studies or patients, each folder is searched in turn. UniToBrain's copies of a patient's scan
     (``MOL-001_Registered_Filtered_3mm_20HU_Maps`` beside ``MOL-001``) are skipped and named in a remark.
-
-    Raises:
-        IslesError: ``E-SCAN-01`` nothing there.
-    Source: ours; ``tests/data/test_study.py``.
     """
     path = Path(path)
     if not path.exists():
@@ -170,12 +165,7 @@ def study_places(path: str | Path) -> list[StudyPlace]:
 
 
 def find_study(path: str | Path, *, series: str | None = None) -> StudyFiles:
-    """Find the files of one study: a 4D NIfTI file, a folder with one (and ``ct.nii.gz``), or a DICOM folder.
-
-    Raises:
-        IslesError: ``E-SCAN-01`` nothing there, ``E-SCAN-02`` several series or studies, and those of ``find_series``.
-    Source: ours; ``tests/data/test_study.py``.
-    """
+    """Find the files of one study: a 4D NIfTI file, a folder with one (and ``ct.nii.gz``), or a DICOM folder."""
     places = study_places(path)
     if len(places) > 1:
         raise refused("E-SCAN-02", where=str(path), found=f"{len(places)} studies, the first {places[0].home}")
@@ -187,9 +177,6 @@ def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> d
 
     Args:
         paths: of ``study_places``.
-    Raises:
-        IslesError: ``E-SCAN-03``.
-    Source: ours; ``tests/data/test_study.py``.
     """
     results: list[tuple[str, StudyFiles | Record]] = []
     for path in paths:
@@ -211,11 +198,7 @@ def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> d
 
 
 def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
-    """Return a unique name for each study; equal names are extended by up to four folders above.
-
-    Raises:
-        IslesError: ``E-SCAN-03`` when that does not tell them apart.
-    """
+    """Return a unique name for each study; equal names are extended by up to four folders above."""
     names = [study.name for study in studies]
     for above in range(_MOST_ABOVE):
         times = Counter(names)
@@ -239,8 +222,6 @@ def read_study(
         dt_s: seconds between frames, or the time of every frame, instead of what the file says.
         resample: the user states that the plain CT is registered.
         slab_mm: average the slices of a DICOM series to about this thickness.
-    Raises:
-        IslesError: those of ``read_perfusion_series`` and of ``monai_isles.dicom.read.read_series``.
     """
     slices: tuple[Path, ...]
     if study.kind == "nifti":

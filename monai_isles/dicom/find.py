@@ -51,7 +51,6 @@ def join_series(
 
     Args:
         series: as found. files: of each series, by its UID.
-    Source: ours; ``tests/dicom/test_join.py``.
     """
     volumes = [
         item for info in series if info.usable and info.kind == "ct" and (item := _volume(info, files[info.uid]))
@@ -167,9 +166,6 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
     Names and suffixes are ignored: a file is DICOM if it is marked so after 128 bytes. DICOMDIR and hidden files are
     ignored. Localisers, secondary captures, reports and private objects are skipped, each with a finding. Series of
     one time each are joined (``join_series``).
-
-    Raises:
-        IslesError: ``E-DCM-01`` no pydicom, ``E-DCM-02`` no such folder, or no DICOM image in it.
     """
     folder, result = Path(folder), DicomFolder()
     pydicom_module()

@@ -126,11 +126,7 @@ class Frame:
 
 
 def frame_count(file: DicomFile) -> int:
-    """Return how many frames a file claims.
-
-    Raises:
-        IslesError: ``E-DCM-06`` not a number of one or more.
-    """
+    """Return how many frames a file claims."""
     text = file.text("NumberOfFrames") or "1"
     if not text.isdigit() or int(text) < 1:
         raise damaged(file.path, f"Number of Frames {text[:20]!r}")
@@ -138,12 +134,7 @@ def frame_count(file: DicomFile) -> int:
 
 
 def frames_of(file: DicomFile) -> list[Frame]:
-    """Return every frame of a file.
-
-    Raises:
-        IslesError: ``E-DCM-06`` per-frame groups that do not fit the number of frames, ``E-DCM-20`` an attribute is
-            missing or no number.
-    """
+    """Return every frame of a file."""
     if "frames" not in file.known:
         file.known["frames"] = _frames(file)
     return list(cast(list[Frame], file.known["frames"]))

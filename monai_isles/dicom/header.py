@@ -82,11 +82,7 @@ class DicomFile:
 
 
 def pydicom_module() -> ModuleType:
-    """Return pydicom.
-
-    Raises:
-        IslesError: ``E-DCM-01`` when it is not installed.
-    """
+    """Return pydicom."""
     try:
         import pydicom
     except ImportError as error:
@@ -129,12 +125,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_dicom_file(path: Path) -> DicomFile | None:
-    """Return the header of one DICOM file, None where the file holds no pixels; the pixels are not read.
-
-    Raises:
-        IslesError: ``E-DCM-01`` no pydicom, ``E-DCM-06`` damaged, ``E-DCM-07`` a deflated file (a few bytes may stand
-            for any number of them, so it is not opened).
-    """
+    """Return the header of one DICOM file, None where the file holds no pixels; the pixels are not read."""
     pydicom = pydicom_module()
     try:
         with path.open("rb") as file:
@@ -202,8 +193,6 @@ def require_whole_end(file: DicomFile) -> None:
     Packed pixels must be a chain of whole fragments up to the sequence delimiter. After the pixels, only elements of
     higher tags may come (Data Set Trailing Padding, Digital Signatures), the last ending where the file does.
 
-    Raises:
-        IslesError: ``E-DCM-06``.
     Source: DICOM PS3.5, 7.1 and A.4; ``tests/dicom/test_tail.py``.
     """
     with file.path.open("rb") as stream:

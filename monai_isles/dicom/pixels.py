@@ -29,9 +29,6 @@ def require_readable(files: Sequence[DicomFile], where: str, slab_mm: float | No
 
     Args:
         slab_mm: slices will be averaged to this thickness, and need as much less memory.
-    Raises:
-        IslesError: ``E-DCM-06`` damaged, ``E-DCM-07`` transfer syntax, ``E-DCM-08`` bytes and sizes disagree,
-            ``E-DCM-09`` too large, ``E-DCM-15`` colour, ``E-DCM-19`` an unusual number format.
     """
     total = 0.0
     for file in files:
@@ -93,11 +90,7 @@ def _free_bytes() -> int:
 
 
 def require_grey(file: DicomFile, where: str) -> None:
-    """Refuse colour, and grey that is stored inverted.
-
-    Raises:
-        IslesError: ``E-DCM-15``, ``E-DCM-19``.
-    """
+    """Refuse colour, and grey that is stored inverted."""
     kind = file.text("PhotometricInterpretation")
     if kind == "MONOCHROME2" and file.text("SamplesPerPixel") in ("", "1"):
         return
@@ -111,11 +104,7 @@ def require_grey(file: DicomFile, where: str) -> None:
 
 
 def require_scale(frames: Sequence[Frame], where: str, *, hounsfield: bool) -> str:
-    """Return the units of a series, which every frame must share.
-
-    Raises:
-        IslesError: ``E-DCM-16`` no rescale, one below 0, several units, or CT in a unit that is not HU.
-    """
+    """Return the units of a series, which every frame must share."""
     units = {_unit(frame.units, hounsfield=hounsfield) for frame in frames}
     lacking = [frame for frame in frames if frame.intercept is None or frame.slope == 0]
     bare = [*lacking, *(frame for frame in frames if frame.slope is None and not hounsfield)]
@@ -158,8 +147,6 @@ def read_pixels(frame: Frame, *, hounsfield: bool) -> np.ndarray:
 
     Shapes: (rows, columns) float32.
     Units: HU; padding that lies below air is read as air.
-    Raises:
-        IslesError: ``E-DCM-08`` the bytes of the frame cannot be had.
     """
     raw = _native(frame) if frame.file.transfer_syntax in _NATIVE else _decoded(frame)
     stored = _used_bits(raw, frame.file)

@@ -43,10 +43,6 @@ def timed(stack: Stack, where: str, asked: Asked = None) -> Timed:
 
     Args:
         asked: seconds between frames, or the time of each, instead of the file's.
-    Raises:
-        IslesError: ``E-DCM-11`` a slice is there twice, ``E-DCM-12`` no attribute tells the frames apart, ``E-DCM-13``
-            a slice of a frame is missing; those of ``dicom_clock``.
-    Source: ours; ``tests/dicom/test_slabs.py``, ``tests/dicom/test_clocks.py``.
     """
     _require_no_copies(stack, where)
     clock = dicom_clock([[frame.times_us for frame in group] for group in stack.frames], where, asked)

@@ -44,12 +44,7 @@ class DicomSource:
     affine: np.ndarray
 
     def headers(self) -> list[Dataset]:
-        """Return one header a slice position (pixels are not read), with empty values where type 2 ones are missing.
-
-        Raises:
-            IslesError: ``E-DCM-40`` when there is none or they belong to several series; those of
-                ``require_dicom``.
-        """
+        """Return one header a slice position (pixels are not read), with empty values where type 2 ones are missing."""
         pydicom = require_dicom()
         result: dict[tuple[float, ...], Dataset] = {}
         for path in self.files:
@@ -151,11 +146,7 @@ class DicomSource:
         return axis, max(1, round(float(steps[axis] / np.median(gaps)))) if gaps.size else 1
 
     def require_positions(self, volume: Volume, headers: Sequence[Dataset]) -> None:
-        """Refuse slices that lie where no source slice lies.
-
-        Raises:
-            IslesError: ``E-DCM-41`` naming the distance in mm.
-        """
+        """Refuse slices that lie where no source slice lies."""
         wanted = _positions(headers)
         own = np.array([p[0].ImagePositionPatient for p in volume.get_plane_positions()], float)
         gap = np.linalg.norm(own[:, None] - wanted[None], axis=2).min(axis=1)
@@ -210,11 +201,7 @@ def _parts(plane: np.ndarray) -> list[np.ndarray]:
 
 
 def require_dicom() -> ModuleType:
-    """Return pydicom, once highdicom is there too.
-
-    Raises:
-        IslesError: ``E-DCM-01``, ``E-DCM-46`` when one of them is not installed.
-    """
+    """Return pydicom, once highdicom is there too."""
     pydicom = pydicom_module()
     try:
         import highdicom  # noqa: F401
@@ -225,11 +212,7 @@ def require_dicom() -> ModuleType:
 
 @contextmanager
 def quiet(where: str | Path) -> Iterator[None]:
-    """Keep values of the source, such as a name, out of the warnings and errors of pydicom and highdicom.
-
-    Raises:
-        IslesError: ``E-DCM-47`` instead of their errors.
-    """
+    """Keep values of the source, such as a name, out of the warnings and errors of pydicom and highdicom."""
     with require_dicom().config.disable_value_validation():
         try:
             yield

@@ -86,10 +86,6 @@ def stack_frames(frames: Sequence[Frame], where: str) -> Stack:
     Slices of a tilted gantry get an upright grid; a table that returned slightly off is one place; a tilt that the
     positions do not show is not believed; each with a remark.
 
-    Raises:
-        IslesError: ``E-DCM-10`` mixed orientations, ``E-DCM-13`` a gap of one or more slices, ``E-DCM-17``
-            uneven steps or slices beside each other, ``E-DCM-18`` mixed sizes, ``E-DCM-20`` one slice without a
-            thickness, ``E-DCM-22`` several frames of reference.
     Source: DICOM PS3.3 C.7.6.2.1.1; ``tests/dicom/test_read.py``, ``tests/dicom/test_tilt.py``.
     """
     _require_one_reference(frames, where)
@@ -121,10 +117,7 @@ def stack_frames(frames: Sequence[Frame], where: str) -> Stack:
 
 
 def thickened(stack: Stack, slab_mm: float | None, where: str) -> Stack:
-    """Return the stack whose slices are to be averaged to slabs of about ``slab_mm``; what makes no slab is left out.
-
-    Source: ours; ``tests/dicom/test_thick.py``.
-    """
+    """Return the stack whose slices are to be averaged to slabs of about ``slab_mm``; what makes no slab is left out."""
     step = float(np.linalg.norm(stack.affine[:3, 2]))
     thick = min(slices_a_slab(step, slab_mm), len(stack.frames))
     if thick == 1:

@@ -36,9 +36,6 @@ def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: st
     Shapes: each map (H, W, D), RAS+, on the grid of ``source.affine``.  Units: those of ``QUANTITIES``.
     Args:
         maps: by modality key: cbf, cbv, mtt, tmax, ttp.
-    Raises:
-        IslesError: ``E-DCM-40``, ``E-DCM-41``, ``E-DCM-47`` the source does not fit, ``E-DCM-44`` a map without a known
-            unit or with values that are no numbers, ``E-DCM-45`` read back differently, and those of ``publish``.
     Source: DICOM PS3.3 A.75 by highdicom; ``tests/dicom/test_write_maps.py``.
     """
     written = []

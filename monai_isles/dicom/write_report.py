@@ -58,9 +58,6 @@ def publish_sr(
         result: content of ``result.json``.
         seg: the SEG of the same masks, that ``publish_seg`` wrote.
         algorithm: of the network's mask. rule: of the masks of thresholds.
-    Raises:
-        IslesError: ``E-DCM-40`` and ``E-DCM-47`` the source does not fit, ``E-DCM-48`` read back differently, and those
-            of ``publish``.
     Source: DICOM PS3.16 TID 1500 by highdicom; ``tests/dicom/test_write_report.py``.
     """
     with quiet(path):
@@ -236,9 +233,6 @@ def publish_captures(
     """Write each picture as ``<folder>/capture_<name>.dcm``, a secondary capture, read back before it counts.
 
     Shapes: pictures (rows, columns, 3) uint8, RGB.
-    Raises:
-        IslesError: ``E-DCM-40`` and ``E-DCM-47`` the source does not fit, ``E-DCM-48`` read back differently, and those
-            of ``publish``.
     Source: DICOM PS3.3 A.8.1 by highdicom; ``tests/dicom/test_write_report.py``.
     """
     written = []
@@ -301,9 +295,6 @@ def _identity(header: Dataset) -> dict[str, Any]:
 def publish_pdf(pdf: bytes, source: DicomSource, path: str | Path, *, title: str) -> None:
     """Write a PDF as an Encapsulated PDF object of the source's patient and study, read back before it counts.
 
-    Raises:
-        IslesError: ``E-DCM-40`` and ``E-DCM-47`` the source does not fit, ``E-DCM-48`` no PDF or read back differently,
-            and those of ``publish``.
     Source: DICOM PS3.3 A.45.1; ``tests/dicom/test_write_report.py``.
     """
     if not pdf.startswith(b"%PDF-"):

@@ -88,9 +88,6 @@ def publish_seg(
     Args:
         masks: by name of ``SEGMENTS``; may overlap.
         algorithm: of the network's mask. rule: of the threshold masks, ``algorithm`` unless told.
-    Raises:
-        IslesError: ``E-DCM-40``, ``E-DCM-41``, ``E-DCM-47`` the source does not fit, ``E-DCM-42`` no mask or an unknown
-            one, ``E-DCM-43`` read back differently, and those of ``publish``.
     Source: DICOM PS3.3 A.51 by highdicom (doi:10.1007/s10278-022-00683-y); ``tests/dicom/test_write_seg.py``.
     """
     _require_known(masks, str(path))

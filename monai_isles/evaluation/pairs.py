@@ -130,11 +130,7 @@ def _is_data_folder(folder: Path) -> bool:
 
 
 def find_masks(folder: Path) -> dict[str, Path]:
-    """Return the masks of a folder by case: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``; ignore other files.
-
-    Raises:
-        IslesError: ``E-EVAL-07`` two files for one case.
-    """
+    """Return the masks of a folder by case: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``; ignore other files."""
     result: dict[str, Path] = {}
     for item in sorted(folder.iterdir()) if folder.is_dir() else []:
         for name, path in _masks_of(item):

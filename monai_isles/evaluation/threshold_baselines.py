@@ -130,9 +130,6 @@ def methods(
     """Yield ``(name, description, mask of a case)``: ``rcbf30``, and ``single_threshold`` where folds are held out.
 
     The single threshold is tuned on the section's folds that are not in ``folds``.
-
-    Raises:
-        IslesError: ``E-EVAL-01`` to ``E-EVAL-04``.
     """
     text = f"CBF below {CORE_CUT:.0%} of the contralateral mean, clusters of at least {MIN_CLUSTER_ML:g} ml"
     yield "rcbf30", text, _with(_core)

@@ -39,8 +39,6 @@ def check_metadata(content: object, where: str) -> dict:
 
     Args:
         where: the file, for the error.
-    Raises:
-        IslesError: ``E-EXP-05`` with every fault at once.
     Source: fields required by MONAI's metadata schema 20240725 and by its model zoo, and the intended use;
     ``tests/export/test_metadata.py``.
     """
@@ -119,9 +117,6 @@ def write_layout(source: Path, folder: Path, weights: Path, overlays: Sequence[s
 
     The card moves into ``docs``, beside the figures it shows. A calibration goes along with the weights it is of alone.
     ``overlays`` are laid over what trains and predicts; what holds for shipped weights alone goes no further.
-
-    Raises:
-        IslesError: ``E-EXP-10`` when a config names a data list that is not there.
     """
     changed = [Bundle(source).overlay(name) for name in overlays]
     for part in ("configs", "docs", "models"):
@@ -167,9 +162,6 @@ def portable(config: Mapping[str, Any], path: Path, configs: Path) -> dict[str, 
 
     Results go to ``eval``, weights come from ``models/model.pt``. Where no data is named, prediction simulates a few
     scans of two slices, enough for a data list, and takes them from the only section they have.
-
-    Raises:
-        IslesError: ``E-EXP-10`` when the data list is not there.
     """
     out = dict(config)
     if "output_dir" in out:

@@ -23,10 +23,7 @@ _DEBUG = ".debug_pkl"
 
 
 def strip_script(path: Path) -> None:
-    """Leave the source positions out of a TorchScript file; they hold absolute paths, and only tracebacks use them.
-
-    Source: ours; ``tests/export/test_graph.py``.
-    """
+    """Leave the source positions out of a TorchScript file; they hold absolute paths, and only tracebacks use them."""
     with zipfile.ZipFile(path) as archive:
         members = [(m.filename, m.compress_type, archive.read(m)) for m in archive.infolist()]
     with zipfile.ZipFile(path, "w") as archive:
@@ -67,11 +64,7 @@ def build_network(bundle: Bundle) -> nn.Module:
 
 
 def load_network(bundle: Bundle, state: Mapping[str, Tensor]) -> nn.Module:
-    """Build ``network_def`` of a bundle's inference config on the CPU, in evaluation mode, with these weights.
-
-    Raises:
-        IslesError: ``E-EXP-06`` when the weights are those of another network.
-    """
+    """Build ``network_def`` of a bundle's inference config on the CPU, in evaluation mode, with these weights."""
     network = build_network(bundle)
     try:
         network.load_state_dict(state)
@@ -93,10 +86,6 @@ def write_graphs(network: nn.Module, folder: Path, *, metadata: Mapping, inferen
     Args:
         metadata: checked metadata; goes into the TorchScript file, and says which sizes are free.
         inference: the inference config; goes into the TorchScript file.
-    Raises:
-        IslesError: ``E-EXP-07`` a graph cannot be made, ``E-EXP-08`` it differs by more than ``TOLERANCE``,
-            ``E-EXP-09`` the network is not what the metadata declares.
-    Source: ours; ``tests/export/test_graph.py``.
     """
     formats = metadata["network_data_format"]
     sizes = formats["inputs"]["image"]["spatial_shape"]
@@ -114,11 +103,7 @@ def write_graphs(network: nn.Module, folder: Path, *, metadata: Mapping, inferen
 def require_agreement(
     network: nn.Module, run: Callable[[Tensor], Tensor], windows: Sequence[Tensor], path: Path
 ) -> float:
-    """Return the largest difference between graph and network over the windows.
-
-    Raises:
-        IslesError: ``E-EXP-08`` above ``TOLERANCE``.
-    """
+    """Return the largest difference between graph and network over the windows."""
     with torch.inference_mode():
         worst = max(float((run(window) - network(window)).abs().max()) for window in windows)
     if not worst <= TOLERANCE:

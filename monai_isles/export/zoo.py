@@ -90,7 +90,6 @@ def honest_card(card: str, weights_sha256: str, *, shipped: bool, replaced: bool
         card: README of the bundle, its links starting at ``docs``.
         shipped: the export holds weights with something in them.
         replaced: they stand in place of others, with which the results of the card were measured.
-    Source: ours; ``tests/export/test_zoo.py``.
     """
     if shipped and _NONE_SHIPPED in card:
         card = card.replace(_NONE_SHIPPED, _OWN.format(weights_sha256))
@@ -168,8 +167,6 @@ def list_large_files(folder: Path, url: str | None) -> None:
 
     Args:
         url: address below which the bundle's files can be fetched.
-    Raises:
-        IslesError: ``E-EXP-20`` a file is that large and no address is given.
     """
     large = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size > LARGE_BYTES]
     if not large:

@@ -40,11 +40,7 @@ class Calibration:
 
     @classmethod
     def read(cls, path: str | Path) -> Calibration:
-        """Read a file with the content of ``record``.
-
-        Raises:
-            IslesError: ``E-INF-16`` no file, no such content, or numbers that make no sense.
-        """
+        """Read a file with the content of ``record``."""
         try:
             result = cls(**json.loads(Path(path).read_text(encoding="utf-8")))
             numbers = [result.temperature, result.shift, result.level, *result.lesions]

@@ -60,8 +60,6 @@ def read_perfusion_case(
         entry: flat dictionary with the paths of the maps, ct where there is one, and ``label`` if needed.
         maps: keys to read, cbf and tmax among them.
         need_label: read the label too.
-    Raises:
-        IslesError: ``E-EVAL-04`` a path is not in the entry; ``E-EVAL-01``; ``E-GEOM`` and others of ``read_image``.
     Source: brain mask of Clerigues 2019, doi:10.1016/j.compbiomed.2019.103487.
     """
     name, wanted = str(entry.get("case", "case")), [*maps, *([LABEL] if need_label else [])]

@@ -49,7 +49,6 @@ def forecast(
 
     Args:
         trial: runs one group and discards the result.
-    Source: ours; ``tests/inference/test_forecast.py``.
     """
     if len(groups) < _WORTH_A_TRIAL:
         return
@@ -66,12 +65,7 @@ __all__ = ["allowed_threads", "use_threads"]
 
 
 def use_threads(wanted: int | None = None) -> int:
-    """Set torch's thread count to ``wanted``, or to what affinity and the control group's quota allow; return it.
-
-    Raises:
-        IslesError: ``E-USE-10`` for a number below 1.
-    Source: ours; ``tests/inference/test_threads.py``.
-    """
+    """Set torch's thread count to ``wanted``, or to what affinity and the control group's quota allow; return it."""
     if wanted is not None and wanted < 1:
         raise refused("E-USE-10", where="--threads", found=str(wanted))
     count = wanted or allowed_threads(QUOTA)
@@ -85,8 +79,6 @@ class HalvedOnce:
     Args:
         patch: size of one window, for messages.
         setting: name of the setting with the number of windows per group.
-    Raises:
-        IslesError: ``E-RUN-40`` when half a group does not fit either.
     Source: ours; case H11 of the reliability list, ``tests/inference/test_window_memory.py``.
     """
 

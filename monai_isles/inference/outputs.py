@@ -47,11 +47,7 @@ def entropy_bits(probability: np.ndarray) -> np.ndarray:
 
 
 def publish_entropy(folder: Path) -> Path:
-    """Write ``entropy.nii.gz`` beside the ``probability.nii.gz`` of a predicted case, on its grid.
-
-    Raises:
-        IslesError: what ``read_image`` and ``publish_image`` raise.
-    """
+    """Write ``entropy.nii.gz`` beside the ``probability.nii.gz`` of a predicted case, on its grid."""
     source = read_image(folder / "probability.nii.gz", kind="probability", where=folder.name)
     publish_image(folder / "entropy.nii.gz", entropy_bits(source.data), source, dtype=np.float32)
     return folder / "entropy.nii.gz"
@@ -108,7 +104,6 @@ def lesion_numbers(maps: Mapping[str, Any], calibration: Calibration = UNCALIBRA
     Args:
         maps: ``lesion`` and ``probability``, and ``uncertainty`` where there is one, (1, H, W, D) each.
         calibration: of the weights; without one of volumes there is no interval.
-    Source: ours; ``tests/workflows/test_predict_cases.py``.
     """
     lesion = maps["lesion"]
     spacing = [round(float(s), 6) for s in lesion.pixdim]
@@ -253,8 +248,6 @@ def require_own_names(postprocessing: object, entry: Mapping[Any, object], folde
         postprocessing: the bundle's; its ``PublishMapsd`` has the names that are written.
         entry: flat dictionary of the case.
         folder: of the results of the case.
-    Raises:
-        IslesError: ``E-USE-50``.
     Source: ours; case H9 of the reliability list, ``tests/inference/test_outputs.py``.
     """
     writers = [writer for writer in getattr(postprocessing, "transforms", ()) if isinstance(writer, PublishMapsd)]
@@ -279,8 +272,6 @@ def publish_bids(out: Path, entries: Sequence[Mapping[str, object]], root: Path 
     Args:
         root: of the data set; by default ``out/derivatives/monai_isles``.
         entries: flat dictionaries of the predicted cases (``monai_isles.case.Case.entry``).
-    Raises:
-        IslesError: those of ``publish``.
     Source: names of ``monai_isles.data.bids.derivative_name``; ``tests/inference/test_bids_results.py``.
     """
     root = root or out / "derivatives" / "monai_isles"

@@ -63,8 +63,6 @@ def require_fit(network: nn.Module, state: object, path: Path | None, config: st
     Args:
         path: the file of the weights; the record beside it tells their network.
         config: name of the config that built the network, for the message.
-    Raises:
-        IslesError: ``E-INF-12``.
     Source: ours; case B9 of the reliability list, ``tests/inference/test_fit.py``.
     """
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
@@ -107,12 +105,7 @@ KEYS = ("threshold", "min_size_vox")
 
 
 def read_postprocessing(path: Path) -> dict[str, float]:
-    """Return ``threshold`` and ``min_size_vox`` of a ``postprocessing.json``.
-
-    Raises:
-        IslesError: ``E-INF-13`` when the file is missing, is no JSON object, or lacks one of the two.
-    Source: ours; ``tests/inference/test_postprocessing_file.py``.
-    """
+    """Return ``threshold`` and ``min_size_vox`` of a ``postprocessing.json``."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {key: content[key] for key in KEYS}
@@ -130,10 +123,6 @@ def chosen_step(
         step: one number for all axes, or one per axis.
         fast: take ``fast_step``.
         whole_slices: one window is the whole slice, so there is no step.
-    Raises:
-        IslesError: ``E-INF-13`` a bundle without windows or without a coarser step, ``E-INF-14`` a wrong number of
-            numbers, or a step beside ``fast``, ``E-INF-43`` either of them beside ``whole_slices``.
-    Source: ours; ``tests/inference/test_step.py``.
     """
     if step is None and not fast:
         return None
@@ -167,8 +156,6 @@ def require_ids(config: Mapping[str, object], given: Mapping[str, object], bundl
 
     Args:
         given: value by id, None for those not set.
-    Raises:
-        IslesError: ``E-INF-15``.
     """
     absent = [key for key, value in given.items() if value is not None and key not in config]
     if absent:
@@ -207,11 +194,7 @@ class Choices:
     cache_gb: float | None = None
 
     def changes(self, config: Mapping[str, object], bundle: Bundle) -> dict[str, object]:
-        """Return the values that replace those of the bundle's inference config.
-
-        Raises:
-            IslesError: those of ``read_postprocessing``, ``chosen_step`` and ``require_ids``.
-        """
+        """Return the values that replace those of the bundle's inference config."""
         searched: dict[str, Any] = read_postprocessing(self.postprocessing) if self.postprocessing else {}
         chosen = {
             "mc_passes": self.mc_passes,

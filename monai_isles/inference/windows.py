@@ -70,7 +70,6 @@ class PassSums:
 
     Shapes: logits ``(n, K, *roi)`` in; ``total`` (n, parts, *roi): K classes, or the last of two, the square of the
     last, and the number of passes.
-    Source: ours; ``tests/inference/test_accumulate.py``.
     """
 
     def __init__(self) -> None:
@@ -100,7 +99,6 @@ class WindowSums:
     where there are two classes.
     Args:
         flat: windows are one slice thick.
-    Source: ours; ``tests/inference/test_accumulate.py``.
     """
 
     def __init__(self, space: Sequence[int], device: torch.device, *, flat: bool = False) -> None:

@@ -17,7 +17,6 @@ def brain_box(mask: np.ndarray, margin_vox: Sequence[int]) -> tuple[slice, slice
     """Return rows and columns of the brain over all slices with a margin, within the image; all without brain.
 
     Shapes: ``mask`` (H, W, D).
-    Source: ours; ``tests/inference/test_whole_block.py``.
     """
     box = []
     for axis, margin in enumerate(margin_vox):
@@ -31,7 +30,6 @@ def filled_up(image: Tensor, mask: np.ndarray, divisor: int) -> tuple[Tensor, np
     """Return both padded with zeros at the ends of rows and columns to multiples of ``divisor``.
 
     Shapes: image ``(C, H, W, D)``, mask ``(H, W, D)``.
-    Source: ours; ``tests/inference/test_whole_block.py``.
     """
     lack = [-size % divisor for size in image.shape[1:3]]
     image = F.pad(image, (0, 0, 0, lack[1], 0, lack[0]))
@@ -45,7 +43,6 @@ class WindowCutter:
     Args:
         roi: three sizes, in the order of the image.
         flat: windows are one slice thick, for networks of two dimensions.
-    Source: ours; ``tests/inference/test_window_cutter.py``.
     """
 
     def __init__(self, image: Tensor, roi: Sequence[int], *, flat: bool) -> None:
@@ -79,7 +76,6 @@ class WindowMasks:
         sizes: shape of the input of each site for one window, ``(C, *spatial)``.
         passes: forward passes per window.
         rate: probability of dropping one element.
-    Source: ours; ``tests/inference/test_window_masks.py``.
     """
 
     def __init__(self, sizes: Sequence[Sequence[int]], passes: int, rate: float, seed: int) -> None:
@@ -198,7 +194,6 @@ def windows_at_once(network: nn.Module, window: Tensor, *, most: int, memory_mb:
     One window runs through the network once; the sum of all layers' outputs is an upper bound of the memory in use.
 
     Shapes: ``window`` (1, C, *roi). Units: ``memory_mb`` in MB, 1e6 bytes.
-    Source: ours; ``tests/inference/test_windows_plan.py``.
     """
     need = [window.numel() * window.element_size()]
 

@@ -27,11 +27,7 @@ class Limits:
 
 
 def pack_zip(folder: str | Path, path: str | Path) -> None:
-    """Pack the files below ``folder``, sorted and without dates, so that equal folders give equal archives.
-
-    Raises:
-        IslesError: ``E-FILE-16`` when there is nothing to pack, those of ``publish``.
-    """
+    """Pack the files below ``folder``, sorted and without dates, so that equal folders give equal archives."""
     folder, path = Path(folder), Path(path)
     files = sorted(
         (p.relative_to(folder).as_posix(), p)
@@ -57,10 +53,6 @@ def unpack_zip(path: str | Path, folder: str | Path, *, limits: Limits | None = 
 
     Args:
         folder: where the members go; must not exist, or be empty.
-    Raises:
-        IslesError: ``E-FILE-17`` damaged archive, ``E-FILE-18`` the folder is in use, ``E-SAFE-04`` a member leaves
-            the folder, ``E-SAFE-05`` a link or special file, ``E-SAFE-06`` larger than the limits, ``E-SAFE-15`` a name
-            twice.
     Source: ours; cases I4 to I7 of the reliability list, ``tests/io/test_archives.py``.
     """
     path, folder = Path(path), Path(folder)

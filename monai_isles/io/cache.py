@@ -28,9 +28,6 @@ class Cache:
         kind: of the entries; several kinds may share a folder and its bound.
         limit_gb: bytes that the entries of all kinds may take, in 10^9 (a few percent more while several processes
             write); None for no bound.
-    Raises:
-        IslesError: ``E-CACHE-02`` a bound that holds nothing, ``E-FILE-10`` when the folder cannot be written.
-    Source: ours; ``tests/io/test_cache.py``.
     """
 
     def __init__(self, folder: str | Path, kind: str, *, suffix: str = ".entry", limit_gb: float | None = None) -> None:

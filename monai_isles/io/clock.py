@@ -63,11 +63,7 @@ class Clock:
 
 
 def read_times(path: str | Path) -> list[float]:
-    """Return the times of a text file, one number a frame, parted by lines, blanks, commas or semicolons; JSON too.
-
-    Raises:
-        IslesError: ``E-TIME-05`` no such file, or something else than numbers in it.
-    """
+    """Return the times of a text file, one number a frame, parted by lines, blanks, commas or semicolons; JSON too."""
     try:
         words = re.split(r"[\s,;\[\]]+", Path(path).read_text(encoding="utf-8-sig").strip(" \t\r\n[],;"))
         return [float(word) for word in words]
@@ -77,11 +73,7 @@ def read_times(path: str | Path) -> list[float]:
 
 
 def require_asked(asked: Asked) -> None:
-    """Refuse a step or times that no perfusion scan has.
-
-    Raises:
-        IslesError: ``E-PERF-10`` the step, ``E-TIME-05`` the times.
-    """
+    """Refuse a step or times that no perfusion scan has."""
     if asked is None:
         return
     if isinstance(asked, int | float):
@@ -113,9 +105,6 @@ def nifti_clock(path: Path, frames: int, asked: Asked = None) -> Clock:
     ``AcquisitionTimes``, else ``RepetitionTime``); ``pixdim[4]`` where the header states a unit of time; 1 s for a
     file named as ISLES 2018 names its series, where the header states nothing.
 
-    Raises:
-        IslesError: ``E-TIME-01`` nothing says the time, ``E-TIME-02`` sidecar and header disagree, ``E-TIME-04`` and
-            ``-05`` times that cannot be.
     Source: NIfTI-1 ``xyzt_units``; BIDS 1.10; ``tests/io/test_clock.py``.
     """
     if asked is not None:
@@ -238,9 +227,6 @@ def dicom_clock(slices: Sequence[Sequence[Mapping[str, int]]], where: str, asked
     Args:
         slices: of every slice, of every frame: what each attribute says, in microseconds.
         asked: the user's word, which goes before all of them; the attributes then give the order.
-    Raises:
-        IslesError: ``E-TIME-02`` clocks disagree, ``E-TIME-03`` whole seconds do not tell the step, ``E-TIME-04`` and
-            ``-05`` times that cannot be, ``E-PERF-10`` an impossible step.
     Source: DICOM PS3.3 C.7.6.1 and C.7.6.16; ``tests/dicom/test_clocks.py``.
     """
     read = {key: result for key in ORDERS if (result := _times(slices, key)) is not None}
@@ -371,11 +357,7 @@ def _dicom_asked(
 
 
 def _plausible(clock: Clock, where: str) -> Clock:
-    """Return a clock whose steps a perfusion scan can have.
-
-    Raises:
-        IslesError: ``E-TIME-04``.
-    """
+    """Return a clock whose steps a perfusion scan can have."""
     steps = np.concatenate([np.diff(np.sort(item)) for item in clock.times_s])
     if not steps.size:
         return clock

@@ -55,11 +55,7 @@ def as_error(one: Finding) -> IslesError:
 
 
 def refuse(findings: Iterable[Finding]) -> None:
-    """Raise one error that lists every finding of severity "error"; pass the warnings to ``tell``.
-
-    Raises:
-        IslesError: with the code of the first error.
-    """
+    """Raise one error that lists every finding of severity "error"; pass the warnings to ``tell``."""
     errors = []
     for finding in findings:
         if finding.severity == ERROR:

@@ -103,8 +103,6 @@ def require_same_affines(
 
     Shapes: affines (4, 4); ``shapes`` spatial, three numbers each.
     Units: affines in mm.
-    Raises:
-        IslesError: ``E-GEOM-03`` another position or orientation, ``E-GEOM-04`` another shape.
     Source: the corner rule of MRtrix, its 1e-3 voxel; the half voxel is ours; ``tests/io/test_grid.py``.
     """
     names = dict(files or {})

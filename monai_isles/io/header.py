@@ -16,11 +16,7 @@ _TIME_UNITS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 
 
 def parse_header(block: bytes, where: str) -> Nifti1Header:
-    """Return the header as stored, unrepaired; NIfTI-1 and NIfTI-2 single files, both byte orders.
-
-    Raises:
-        IslesError: ``E-FILE-03`` when the bytes are no NIfTI header, ``E-FILE-05`` when they end inside it.
-    """
+    """Return the header as stored, unrepaired; NIfTI-1 and NIfTI-2 single files, both byte orders."""
     import nibabel
 
     for size, kind in ((348, nibabel.Nifti1Header), (540, nibabel.Nifti2Header)):

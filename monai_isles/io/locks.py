@@ -24,7 +24,6 @@ def in_turn(make: Callable[[], Made]) -> Made:
     """Call ``make`` in the first process of this machine, and in its others when that one is done.
 
     ``make`` returns an existing result at once. Outside a process group it is simply called.
-    Source: ours; ``tests/io/test_turns.py``.
     """
     dist = sys.modules.get("torch.distributed")
     if dist is None or not dist.is_available() or not dist.is_initialized():
@@ -44,11 +43,7 @@ _WRITTEN_AFTER_S = 5.0
 
 
 def take(folder: Path) -> Path:
-    """Create the lock of ``folder`` for this process, taking over one whose process has ended on this host.
-
-    Raises:
-        IslesError: ``E-RUN-01`` when another run holds it.
-    """
+    """Create the lock of ``folder`` for this process, taking over one whose process has ended on this host."""
     lock = folder / LOCK
     mine = folder / f"{PART}{uuid4().hex[:8]}-lock"
     mine.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "born": _born(os.getpid())}))
@@ -67,11 +62,7 @@ def take(folder: Path) -> Path:
 
 
 def require_free(folder: Path) -> None:
-    """Refuse a folder that a living run holds; nothing is written.
-
-    Raises:
-        IslesError: ``E-RUN-01``.
-    """
+    """Refuse a folder that a living run holds; nothing is written."""
     holder = _holder(folder / LOCK)
     if holder is not None and not _ended(holder):
         raise _held(folder / LOCK, holder)

@@ -36,8 +36,6 @@ def nearest_qform(header: Nifti1Header, target: np.ndarray) -> np.ndarray:
 
     Near half turns the missing quaternion part is the root of a rounding error, up to a tenth of a voxel at the edge of
     a slice. Taking it from the other matrix within that error avoids refusing valid files.
-
-    Source: ours; ``tests/io/test_orientation.py``.
     """
     plain = qform(header)
     b, c, d = (float(header[f"quatern_{name}"]) for name in "bcd")

@@ -18,12 +18,7 @@ COPY_AGAIN = "copy the file again from its source, and compare checksums"
 
 
 def check_file(path: Path, where: str) -> None:
-    """Refuse what cannot be an image file before its bytes are asked for.
-
-    Raises:
-        IslesError: ``E-FILE-01`` missing, ``E-FILE-02`` empty, ``E-FILE-08`` a folder or unreadable,
-            ``E-FILE-03`` another suffix, ``E-FILE-04`` a suffix that contradicts the bytes.
-    """
+    """Refuse what cannot be an image file before its bytes are asked for."""
     if not path.exists():
         result, fix = "no such file", "correct the path or restore the file"
         if path.is_symlink():
@@ -66,11 +61,7 @@ def peek(path: Path, where: str) -> bytes:
 
 
 def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
-    """Return the uncompressed bytes and the SHA-256 of the file as stored.
-
-    Raises:
-        IslesError: ``E-FILE-05`` cut short, ``E-FILE-06`` damaged, ``E-FILE-20`` more than ``limit`` bytes.
-    """
+    """Return the uncompressed bytes and the SHA-256 of the file as stored."""
     if path.stat().st_size > limit + SPARE_BYTES:
         raise too_long(where, f"{path.stat().st_size} bytes in the file, at most {limit} wanted")
     stored = path.read_bytes()

@@ -34,8 +34,6 @@ def publish(path: str | Path, write: Writer, *, inputs: Iterable[str | Path] = (
         path: the final name; its folder is made if needed.
         write: writes the file it is given, in the same folder and with the same suffix.
         inputs: files that must not be replaced.
-    Raises:
-        IslesError: ``E-FILE-10`` when the system cannot write, ``E-FILE-11`` when ``path`` is an input.
     """
     publish_together([(path, write)], inputs=inputs)
 
@@ -46,8 +44,6 @@ def publish_together(files: Sequence[tuple[str | Path, Writer]], *, inputs: Iter
     Args:
         files: final name and what writes it.
         inputs: files that must not be replaced.
-    Raises:
-        IslesError: those of ``publish``; then every file is as it was before.
     Source: ours; cases E5, E6, H4 of the reliability list, ``tests/io/test_publish.py``.
     """
     plan = [(Path(path), write) for path, write in files]

@@ -122,8 +122,6 @@ def inspect_image(
     """Return the image and every finding about it; None when the header is not good enough to turn it to RAS+.
 
     Args: as ``read_image``.
-    Raises:
-        IslesError: ``E-FILE-01`` to ``08`` when the bytes cannot be had.
     """
     path = Path(path)
     place = f"{where}: {path}" if where else str(path)

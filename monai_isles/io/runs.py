@@ -82,8 +82,6 @@ def done_before(record: Path, stamp: Mapping[str, object], files: Iterable[Path]
     Args:
         record: JSON file that is written when the work is done.
         stamp: what decides the result, as the record states it.
-
-    Source: ours; ``tests/io/test_runs.py``.
     """
     try:
         content = json.loads(record.read_bytes())
@@ -116,11 +114,7 @@ def sweep_parts(folder: Path) -> int:
 
 
 def judge_folder(path: str | Path, *, outputs: Iterable[str] = ()) -> None:
-    """Refuse what ``RunFolder`` would refuse, and write nothing.
-
-    Raises:
-        IslesError: ``E-RUN-01`` held by another run, ``E-RUN-02`` not writable, ``E-RUN-03`` a name too long.
-    """
+    """Refuse what ``RunFolder`` would refuse, and write nothing."""
     path = Path(path)
     _check_names(path, tuple(outputs))
     there = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))

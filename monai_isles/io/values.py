@@ -88,8 +88,6 @@ def unmeasured_findings(images: Mapping[str, Measured], *, case: str) -> list[Fi
     A voxel counts as measured brain where no other map is 0, there and at its four neighbours in the slice: maps of one
     scan may end a voxel apart, and a transit time is no number where there is no flow. A map without
     one beside it must not lack a number inside its own brain.
-
-    Source: ours; ``tests/io/test_values.py``.
     """
     maps = {key: image for key, image in images.items() if key in MODALITIES and MODALITIES[key].perfusion_map}
     findings = []

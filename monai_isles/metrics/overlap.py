@@ -68,9 +68,6 @@ def diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
 def paired_masks(pred: np.ndarray, ref: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return both masks as booleans after checking that they can be compared.
 
-    Raises:
-        IslesError: ``E-MET-01`` shapes differ, ``E-MET-02`` a value that is neither 0 nor 1.
-
     >>> paired_masks(np.array([0, 1]), np.array([1, 1]))[0].tolist()
     [False, True]
     """
@@ -81,11 +78,7 @@ def paired_masks(pred: np.ndarray, ref: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def require_spacing(spacing: Sequence[float], ndim: int) -> tuple[float, ...]:
-    """Return the spacing as floats, one positive number an axis.
-
-    Raises:
-        IslesError: ``E-MET-03``.
-    """
+    """Return the spacing as floats, one positive number an axis."""
     sizes = tuple(float(s) for s in spacing)
     if len(sizes) != ndim or not all(math.isfinite(s) and s > 0 for s in sizes):
         raise refused("E-MET-03", where="spacing", found=f"{sizes} for {ndim} axes")

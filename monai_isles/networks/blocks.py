@@ -61,11 +61,7 @@ def xavier_(module: nn.Module) -> nn.Module:
 
 
 def initialise_(module: nn.Module, init: str) -> None:
-    """Initialise in place: "xavier", or "torch" to keep PyTorch's own initialisation.
-
-    Raises:
-        IslesError: ``E-NET-40`` for another name.
-    """
+    """Initialise in place: "xavier", or "torch" to keep PyTorch's own initialisation."""
     if init not in ("xavier", "torch"):
         raise refused("E-NET-40", where=type(module).__name__, found=f"init {init!r}")
     if init == "xavier":
@@ -88,7 +84,6 @@ def padded_to(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:
     Shapes: ``(N, C, *spatial)`` in; out each spatial size is the next multiple of its entry in ``multiple``.
     Args:
         multiple: one number for each spatial axis; 1 leaves that axis as it is.
-    Source: ours; ``tests/networks/test_sizes.py``.
     """
     sizes = [x.shape[axis + 2] for axis in range(len(multiple))]
     pad: list[int] = []
@@ -154,10 +149,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class NetworkOfParts(nn.Module):
-    """Base of networks with named parts that can be trained one at a time.
-
-    Source: ours; ``tests/networks/test_pseudo_dwi_net.py``.
-    """
+    """Base of networks with named parts that can be trained one at a time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -172,8 +164,6 @@ class NetworkOfParts(nn.Module):
 
         A frozen part has no gradients and stays in evaluation mode whatever ``train`` says, so that its normalisation
         statistics stay.
-        Raises:
-            IslesError: ``E-NET-48`` for a name that ``parts`` lacks.
         """
         parts = self.parts()
         if unknown := [name for name in names if name not in parts]:
@@ -315,7 +305,6 @@ class LoneBatchNorm2d(_Lone, nn.BatchNorm2d):
     variance 1 stay, and only scale and shift are learned.
 
     Shapes: ``(N, C, H, W)`` in and out. Equal to ``torch.nn.BatchNorm2d`` wherever ``N * H * W > 1``.
-    Source: ours; ``tests/networks/test_lone_batch_norm.py``.
     """
 
 

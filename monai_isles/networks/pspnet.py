@@ -33,8 +33,6 @@ class DilatedResNet(nn.Module):
             value of the map is then the one of the strided network whose weights are loaded. True dilates it like the
             rest of its layer, as the PSPNet authors do.
         output_stride: 8, or 32 for the network without dilation.
-    Raises:
-        IslesError: ``E-NET-21`` for another depth, stem, width or stride.
     Source: He 2016 (arXiv:1512.03385), stride in the 3x3 convolution; Yu and Koltun 2016 (arXiv:1511.07122), dilation.
     """
 

@@ -162,9 +162,6 @@ class BlockUNet(UNetSkeleton):
         block: makes the block of a level for its channels in and out.
         base_channels: channels of the first level; doubled at each further level.
         init: "xavier" or "torch".
-    Raises:
-        IslesError: ``E-NET-43`` for impossible sizes, ``E-NET-40`` for an unknown initialisation.
-    Source: ours; ``tests/networks/test_unets.py``.
     """
 
     def __init__(

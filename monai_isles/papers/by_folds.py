@@ -45,8 +45,6 @@ def arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None
 def make(request: Request) -> tuple[list[str], dict[str, Any]]:
     """Cross-validate the rows that are needed, write what was asked for; return the texts and the record.
 
-    Raises:
-        IslesError: ``E-REPR-22`` when nothing was asked for, and those of the rows.
     Source: Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), section 5.1; ``tests/papers/test_by_folds.py``.
     """
     args, wanted = request.args, list(request.wanted)

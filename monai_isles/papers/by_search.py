@@ -63,8 +63,6 @@ def arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None
 def make(request: Request) -> tuple[list[str], dict[str, Any]]:
     """Run every row, write the tables and figures; return the texts to print and the record.
 
-    Raises:
-        IslesError: ``E-REPR-02`` and ``E-REPR-03`` from the rows, those of the search and the test section.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Table 1; ``tests/papers/test_by_search.py``.
     """
     args, tasks = request.args, request.paper["tasks"]
@@ -93,9 +91,6 @@ def run_row(study: Study, row: PaperRow, out: Path, *, nested: bool = False) -> 
 
     The second table is the nested protocol where ``nested`` trains again for it, else the same trainings with T and
     Smin of each fold chosen on the other folds.
-
-    Raises:
-        IslesError: those of ``train_row`` and ``search_folder``.
     """
 
     def train(protocol: str) -> OutOfFold:
@@ -116,8 +111,6 @@ def threshold_rows(found: OutOfFold, keep: Path) -> tuple[dict[str, list[Row]], 
     Args:
         found: a finished cross-validation; its data list and folds are used, its networks are not.
         keep: file that holds the rows, so that a repeat over the same inputs need not tune again.
-    Raises:
-        IslesError: those of ``rule_rows``.
     Source: ``monai_isles.evaluation.threshold_baselines``; ``tests/papers/test_by_search.py``.
     """
     about = json.dumps([found.plan.fingerprints["inputs"], found.plan.cases], sort_keys=True)
@@ -241,11 +234,7 @@ def _require_test_section(study: Study, where: str) -> None:
 
 
 def _require_submission(study: Study, description: str) -> None:
-    """Refuse a submission that could not be packed, before anything is trained.
-
-    Raises:
-        IslesError: ``E-REPR-05`` no data list, or one without a test section, and those of ``challenge_names``.
-    """
+    """Refuse a submission that could not be packed, before anything is trained."""
     _require_test_section(study, "--test-set")
     folder = data_folder(study.open().config("train"), study.dataset_dir)
     challenge_names(cast(Path, study.data_list), folder, description=description)

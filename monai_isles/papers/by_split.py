@@ -66,8 +66,6 @@ def arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None
 def make(request: Request) -> tuple[list[str], dict[str, Any]]:
     """Train, predict and score the rows that are needed, then write what was asked for; return texts and record.
 
-    Raises:
-        IslesError: ``E-REPR-30`` when nothing was asked for, ``E-REPR-31`` to ``E-REPR-35``, and those of the rows.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/papers/test_by_split.py``.
     """
     args, study, wanted = request.args, request.study, list(request.wanted)
@@ -110,8 +108,6 @@ def run_split(study: Study, row: PaperRow, listed: Path, folder: Path) -> Traine
     Args:
         listed: data list of three parts, as ``split_list`` keeps it.
         folder: where the row is trained.
-    Raises:
-        IslesError: those of ``train_row``.
     """
     return train_scored(study, row, folder, protocol=SPLIT, listed=listed)
 
@@ -128,8 +124,6 @@ def pseudo_dwi_scores(found: OutOfFold) -> dict[str, dict[str, float]]:
     The true DWI is scaled as in training, by its minimum and 99th percentile.
 
     Units: PSNR in dB.
-    Raises:
-        IslesError: ``E-LIST-02`` a case without DWI, ``E-GEOM-*`` other grids, and what ``read_image`` raises.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1; ``tests/papers/test_pseudo_dwi_scores.py``.
     """
     scores = {}

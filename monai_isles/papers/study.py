@@ -92,8 +92,6 @@ def chosen_rows(bundle: Path, tables: Sequence[str], names: Sequence[str] = ()) 
 
     Args:
         names: as the paper prints them, or as their key says, with or without the table; none means all.
-    Raises:
-        IslesError: ``E-REPR-31`` for a name that no row of these tables has.
     """
     rows = [row for table in tables for row in paper_rows(bundle) if row.table == table]
     unknown = [name for name in names if not any(row.called(name) for row in rows)]
@@ -113,8 +111,6 @@ class Study:
         settings: value by id; they win over all files.
         resamples, seed: of the bootstrap intervals.
         sizes_vox: smallest lesions that a search tries.
-    Raises:
-        IslesError: ``E-REPR-01`` for a setting that the rows differ in.
     """
 
     bundle: Path
@@ -168,10 +164,6 @@ def train_row(
     Args:
         listed: data list, the study's unless told.
         source: folder of the row it was ``trained_as``, whose networks are copied.
-    Raises:
-        IslesError: ``E-REPR-02`` a fold or case failed, ``E-REPR-03`` another row's networks are not what this row
-            would train, and those of ``make_plan`` and ``cross_validate``.
-    Source: ours; ``tests/papers/test_study.py``.
     """
     plan, content = make_plan(
         study.bundle,
@@ -201,11 +193,7 @@ def take_over(plan: Plan, source: Path, folder: Path) -> None:
 
 
 def require_same_training(study: Study, row: PaperRow) -> None:
-    """Refuse to share networks between rows whose training configs differ in more than the row says.
-
-    Raises:
-        IslesError: ``E-REPR-03``.
-    """
+    """Refuse to share networks between rows whose training configs differ in more than the row says."""
     other = next(item for item in paper_rows(study.bundle) if item.key == row.trained_as)
     configs = [study.open(item).config("train").get() for item in (row, other)]
     ours, theirs = ({key: v for key, v in config.items() if key not in row.predicts_with} for config in configs)
@@ -219,8 +207,6 @@ def require_dwi(study: Study, rows: Sequence[PaperRow], cases: Sequence[Mapping[
 
     Args:
         cases: training section of a data list.
-    Raises:
-        IslesError: ``E-REPR-33``.
     """
     without = [str(case["case"]) for case in cases if "dwi" not in case]
     needy = [row.name for row in rows if needs_dwi(study, row)]
@@ -262,8 +248,6 @@ def rule_rows(found: OutOfFold, *, tuned: bool = False) -> tuple[dict[str, list[
     Args:
         found: of a study; its data list and folds are used, its maps are not.
         tuned: beside ``rcbf30`` also ``single_threshold``, tuned for each fold on the others.
-    Raises:
-        IslesError: ``E-EVAL-01`` to ``E-EVAL-08``, ``E-LIST-*``.
     Source: ``monai_isles.evaluation.threshold_baselines``; ``tests/papers/test_by_folds.py``.
     """
     data, listed = Path(found.plan.dataset_dir), found.folder / DATA_LIST

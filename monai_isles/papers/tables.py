@@ -104,9 +104,6 @@ def method_grid(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequ
         published: rows by name, as ``published_tables(paper)[table]`` gives them.
         metrics: key, heading, digits, scale; a key that is not in ``metrics`` is looked up in the row itself and its
             ``volumes``, so ``threshold`` or ``r2`` work too.
-    Raises:
-        IslesError: ``E-REP-10`` when a row names a published row that is not there.
-    Source: ours; ``tests/papers/test_tables.py``.
     """
     grid = [["row", "n", *(heading for _, heading, _, _ in metrics)]]
     for kind, name, row in _lines(ours, published):

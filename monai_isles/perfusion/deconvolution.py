@@ -37,11 +37,7 @@ def circulant_inverse(aif: Tensor, dt_s: float, *, truncation: float) -> Tensor:
 
 
 def circulant_factors(aif: Tensor, dt_s: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the singular value decomposition (u, s, vh) of the block-circulant matrix (2 T, 2 T), double precision.
-
-    Raises:
-        IslesError: ``E-PERF-01`` when the curve holds no bolus.
-    """
+    """Return the singular value decomposition (u, s, vh) of the block-circulant matrix (2 T, 2 T), double precision."""
     return _factors(aif, dt_s, circular=True)
 
 
@@ -122,9 +118,6 @@ def triangular_solver(like: Tensor, aif: Tensor, dt_s: float, *, level: float, d
     Args:
         level: part of the largest singular value below which values are dropped, or by which all are damped.
         damped: Tikhonov's form.
-
-    Raises:
-        IslesError: ``E-PERF-01`` no bolus.
 
     Source: Østergaard et al., Magn Reson Med 1996, doi:10.1002/mrm.1910360510; damped: Calamante et al., Magn Reson
     Med 2003, doi:10.1002/mrm.10634; ``tests/perfusion/test_deconvolution.py``.

@@ -24,9 +24,6 @@ def repair_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, np.ndarr
 
     Shapes: ``series`` (T, H, W, D) in, (T', H, W, D) out; ``times_s`` (T,), from the first frame left.
     Units: HU, s.
-    Raises:
-        IslesError: ``E-PERF-11`` more than a third of the frames are bad, or a gap of more than 8 s would be bridged.
-    Source: ours; ``tests/perfusion/test_frames.py``.
     """
     if len(series) < 3:
         return series, times_s, []

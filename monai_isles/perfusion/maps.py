@@ -235,11 +235,7 @@ def _fullness(prepared: PreparedSeries, found: Vessels) -> float:
 
 
 def chosen_method(method: str | None, truncation: float | str | None) -> tuple[str, float | str]:
-    """Return the method and its setting; ``bayes`` unless told, or ``bcsvd`` where a truncation is given.
-
-    Raises:
-        IslesError: ``E-PERF-08`` unknown method or setting.
-    """
+    """Return the method and its setting; ``bayes`` unless told, or ``bcsvd`` where a truncation is given."""
     method = method or (METHOD if truncation is None else CONVENTIONAL)
     level = METHODS.get(method, 0.0) if truncation is None else truncation
     number = isinstance(level, int | float) and not isinstance(level, bool) and 0 < level < 1
@@ -326,7 +322,6 @@ def perfusion_record(prepared: PreparedSeries, maps: PerfusionMaps, settings: Ma
     """Return what ``perfusion.json`` holds: plain numbers, lists and text.
 
     Units: in the names of the keys; medians are those of ``brain``; voxels count from 0 on the grid of the maps.
-    Source: ours; ``tests/cli/test_perfusion.py``.
     """
     brain, voxel_ml = maps.brain, float(np.prod(prepared.spacing_mm)) / 1000.0
     path = None if prepared.motion is None else prepared.motion.path

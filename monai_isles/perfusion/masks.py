@@ -89,7 +89,6 @@ def skull_interior(baseline_hu: np.ndarray, spacing_mm: tuple[float, float, floa
     less than 60 % of the space that slices above and below have takes the outline of the nearest of them.
 
     Shapes: (H, W, D) in, bool out.  Units: HU, mm.
-    Source: ours; ``tests/perfusion/test_masks.py``.
     """
     inside = np.stack([_enclosed(baseline_hu[:, :, k], spacing_mm) for k in range(baseline_hu.shape[2])], axis=2)
     counts = inside.sum((0, 1))

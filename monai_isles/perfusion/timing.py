@@ -14,11 +14,7 @@ TOLERANCE, FEWEST_FRAMES, LONGEST_STEP_S = 0.05, 10, 15.0
 
 
 def frame_times(frames: int, dt_s: float | None, times_s: np.ndarray | None) -> np.ndarray:
-    """Return the time (T,) of every frame, from 0 s, from a step or from given times.
-
-    Raises:
-        IslesError: ``E-PERF-06`` times that cannot be, ``E-PERF-07`` too few frames.
-    """
+    """Return the time (T,) of every frame, from 0 s, from a step or from given times."""
     times = np.asarray(times_s, float) if times_s is not None else np.arange(frames) * float(dt_s or 0.0)
     if frames < FEWEST_FRAMES:
         raise refused("E-PERF-07", where="perfusion series", found=f"{frames} frames, {FEWEST_FRAMES} wanted at least")
@@ -77,7 +73,6 @@ def arterial_curves(curves: Tensor, artery: np.ndarray, dt_s: float, times_s: Se
 
     Shapes: ``curves`` (T, ...) over baseline, ``artery`` (T,) in; (K, ...) for K even ``times_s`` out.
     Units: HU and s in; parts of 100 of the arterial area a second out.
-    Source: ours; ``tests/perfusion/test_timing.py``.
 
     >>> artery = np.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
     >>> ramp = torch.arange(8.0)

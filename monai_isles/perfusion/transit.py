@@ -49,9 +49,6 @@ def transit_table(aif: Tensor, dt_s: float, *, spread: float, shape: float = SHA
         spread: standard deviation of the prior of the logarithm of the mean transit time, about ``USUAL_TRANSIT_S``.
         shape: of the gamma distribution; 1 is an exponential residue function, more comes nearer to a box.
 
-    Raises:
-        IslesError: ``E-PERF-01`` when the arterial curve holds no bolus.
-
     Source: gamma-distributed transit times, Mouridsen et al., NeuroImage 2006, doi:10.1016/j.neuroimage.2006.06.015;
     ``tests/perfusion/test_transit.py``.
     """
@@ -144,8 +141,6 @@ def likeliest_shape(curves: Tensor, aif: Tensor, dt_s: float, *, spread: float) 
 
     One shape counts for all voxels: a single curve does not tell it from its noise, thousands of them do.
 
-    Raises:
-        IslesError: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length.
     Source: ours (empirical Bayes); ``tests/perfusion/test_transit.py``, ``benchmarks/perfusion_accuracy.py``.
     """
     require_fit(curves, aif, "likeliest_shape")
@@ -173,9 +168,6 @@ def transit_solver(
         like: curves of the type and on the device of those to come; the noise is taken from them.
         spread, shape: see ``transit_table``.
         learned: take the prior from ``learned_prior`` instead of the table.
-
-    Raises:
-        IslesError: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length.
 
     Source: after Boutelier et al., IEEE Trans Med Imaging 2012, doi:10.1109/TMI.2012.2189890 (Bayesian, delay as a
     parameter); gamma residues, priors and the grid are ours; ``tests/perfusion/test_transit.py``.

@@ -71,10 +71,7 @@ def lead_s(curves_hu: np.ndarray, tissue_hu: np.ndarray, dt_s: float) -> np.ndar
 
 
 def saturated(curves_hu: np.ndarray) -> np.ndarray:
-    """Return which curves (V, T) are cut off: three or more frames within 0.3 % of the largest value.
-
-    Source: ours; ``tests/perfusion/test_vessels.py``.
-    """
+    """Return which curves (V, T) are cut off: three or more frames within 0.3 % of the largest value."""
     top = curves_hu.max(1, keepdims=True)
     return (curves_hu >= top - SATURATED_PART * np.abs(top)).sum(1) >= SATURATED_FRAMES
 

@@ -101,9 +101,6 @@ class Atlas:
 def load_atlas(package: str = "nilearn") -> Atlas:
     """Read the grey, white and T1 maps of MNI152 from the data folder of ``package`` and derive the rest.
 
-    Raises:
-        IslesError: ``E-PHAN-01`` when the package or its maps are not installed.
-
     Source: MNI ICBM152 2009a symmetric, as shipped with nilearn (read as files, never imported).
     """
     folder = _data_folder(package)

@@ -70,11 +70,7 @@ def write_dicom(case: CaseArrays, folder: str | Path, *, form: str = "classic") 
 
 
 def require_form(form: str, kind: str = "ct") -> None:
-    """Refuse data that cannot be written as DICOM, before the simulation.
-
-    Raises:
-        IslesError: ``E-DCM-01`` no pydicom, ``E-PHAN-20`` no such form, ``E-PHAN-22`` a phantom that is not CT.
-    """
+    """Refuse data that cannot be written as DICOM, before the simulation."""
     pydicom_module()
     if form not in FORMS:
         raise refused("E-PHAN-20", where="form", found=repr(form), forms=", ".join(FORMS))

@@ -64,12 +64,7 @@ class Recipe:
 
 
 def fill(folder: Path, planned: Sequence[Planned], recipe: Recipe, *, place: Place) -> None:
-    """Make every planned scan that is not yet complete in ``folder``, and the table of subjects.
-
-    Raises:
-        IslesError: the fault of the first subject that cannot be made, ``E-PHAN-30`` where it has no code, and those
-            of ``monai_isles.cohort.run_cases``.
-    """
+    """Make every planned scan that is not yet complete in ``folder``, and the table of subjects."""
     groups: dict[int, list[Planned]] = {}
     for item in planned:
         groups.setdefault(item.index, []).append(item)
@@ -175,11 +170,7 @@ def record_text(*settings: str) -> str:
 
 
 def holds_same(out: Path, record: str) -> bool:
-    """Return whether ``out`` already is this data set; a missing or empty folder is not.
-
-    Raises:
-        IslesError: ``E-PHAN-03`` when it is something else.
-    """
+    """Return whether ``out`` already is this data set; a missing or empty folder is not."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     result = (out / RECORD).read_text(encoding="utf-8") if (out / RECORD).is_file() else ""
@@ -197,9 +188,6 @@ def make_aside(out: Path, record: str) -> Path:
     """Make the folder beside ``out`` for the new scans; continue that of an interrupted run of the same data set.
 
     Its file ``RECIPE`` holds ``record``. Folders of interrupted runs of other data sets are deleted.
-
-    Raises:
-        IslesError: ``E-PHAN-05`` when it cannot be made.
     """
     parent = out.absolute().parent
     aside = parent / f".part-{os.getpid()}-{out.name}"

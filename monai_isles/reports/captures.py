@@ -30,8 +30,6 @@ def captures(case: CaseView) -> dict[str, np.ndarray]:
     """Return the pictures of a case by name: ``summary`` and ``mosaic``, (rows, columns, 3) uint8.
 
     No name, number or date of the patient stands on them, nor the name of the case, which may hold one.
-
-    Source: ours; ``tests/reports/test_captures.py``.
     """
     return {"summary": _pixels(summary_figure(case)), "mosaic": _pixels(mosaic_figure(case, _shown(case)))}
 

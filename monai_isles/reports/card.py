@@ -126,9 +126,6 @@ def require_card(path: Path) -> None:
 
     Args:
         path: README of a bundle; it need not be there.
-    Raises:
-        IslesError: ``E-REP-13``.
-    Source: ours; ``tests/reports/test_model_card_tool.py``.
     """
     lines: list[str] = list(HEADINGS)
     with suppress(FileNotFoundError):

@@ -43,11 +43,7 @@ class Scores:
 
 
 def read_scores(folder: str | Path) -> Scores:
-    """Read one folder of scores.
-
-    Raises:
-        IslesError: ``E-REP-01`` a file is missing, ``E-REP-02`` one cannot be read or lacks what it must hold.
-    """
+    """Read one folder of scores."""
     folder = Path(folder)
     summary = _summary(folder / "summary.json")
     methods = summary["methods"]
@@ -68,8 +64,6 @@ def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = No
     Args:
         folders: outputs of ``monai-isles evaluate``.
         names: one a folder; the folders' own names when None.
-    Raises:
-        IslesError: ``E-REP-03`` names do not fit, ``E-REP-04`` other cases, and those of ``read_scores``.
     """
     labels = list(names) if names is not None else [Path(f).resolve().name for f in folders]
     if len(labels) != len(folders) or len(set(labels)) != len(labels) or set(labels) & set(_LABELS.values()):
@@ -181,9 +175,6 @@ def find_sources(pred_dir: str | Path, ref_dir: str | Path, rows: Sequence[Mappi
         pred_dir: output of ``monai-isles predict``, or masks ``<case>.nii.gz``.
         ref_dir: ISLES folder, or masks named like the predictions.
         rows: ``per_case.csv``.
-    Raises:
-        IslesError: ``E-REP-01`` a folder is missing, ``E-REP-02`` a result cannot be read,
-            ``E-REP-04`` scored cases without reference, ``E-EVAL-06`` without prediction.
     """
     for option, folder in (("--pred", pred_dir), ("--ref", ref_dir)):
         if not Path(folder).is_dir():
@@ -199,10 +190,7 @@ def find_sources(pred_dir: str | Path, ref_dir: str | Path, rows: Sequence[Mappi
 
 
 def load_view(source: Source, *, simulated: bool) -> CaseView:
-    """Read one case, every image on the grid of its reference.
-
-    Raises: IslesError: ``E-GEOM`` for another grid, and those of ``read_image``.
-    """
+    """Read one case, every image on the grid of its reference."""
     files = {
         **source.images,
         "truth": source.truth,

@@ -56,9 +56,6 @@ def publish_methods(
         record: content of ``run.json``.
         results: ``result.json`` of the studies that were done.
         references: of the bundle's metadata, a line each.
-    Raises:
-        IslesError: those of ``publish_text``.
-    Source: ours; ``tests/reports/test_studies.py``.
     """
     publish_text(out / METHODS, methods_text(record, results, references))
 

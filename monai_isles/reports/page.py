@@ -248,7 +248,6 @@ def publish_case_page(
 
     Shapes: ``maps`` holds ``probability``, ``lesion`` and, where there is one, ``uncertainty`` as (1, H, W, D), and so
     a network's own images (``SYNTHETIC``).
-    Source: ours; ``tests/reports/test_predicted.py``.
     """
     images = {key: read_image(str(entry[key]), kind=key) for key in drawn_keys(list(entry))}
     if not images:

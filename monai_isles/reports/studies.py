@@ -114,9 +114,6 @@ def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[s
         out: folder of the run; each study's ``result.json`` lies in its own.
         record: what ``run.json`` will hold.
         references: of the bundle's metadata.
-    Raises:
-        IslesError: those of ``publish``.
-    Source: ours; ``tests/reports/test_studies.py``.
     """
     cases = record["cases"]
     if all(case["outcome"] == "failed" for case in cases.values()):

@@ -66,9 +66,6 @@ def kept_cases(
         dataset: preprocesses a case on access.
         keep: function of a case and its number among the kept ones, from 1.
         title: of the progress bar.
-    Raises:
-        IslesError: the faults of the cases, when none is left.
-    Source: ours; ``tests/sampling/test_cases.py``.
     """
     made: list[Kept | Finding] = []
     for place in progress(range(len(dataset)), title, total=len(dataset)):
@@ -101,7 +98,6 @@ def left_out_reasons(folder: Path, sources: Iterable[object]) -> dict[str, str]:
 
     Args:
         folder: of the run; its ``data_list.json`` names the cases left out when the list was made.
-    Source: ours; ``tests/sampling/test_cases.py``.
     """
     listed = folder / "data_list.json"
     faults = read_datalist(listed).get("left_out", []) if listed.is_file() else []

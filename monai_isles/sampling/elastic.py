@@ -81,7 +81,6 @@ def turned(shape: tuple[int, ...], *, rotate_deg: float, scale: float, rng: np.r
     Shapes: as ``displacement``; the third axis, if any, stays. Units: voxels out, degrees.
     Args:
         rotate_deg: largest angle to either side. scale: largest change of size, as a share, either way.
-    Source: ours; ``tests/sampling/test_elastic.py``.
     """
     count, spatial = shape[0], shape[1:]
     angle = np.deg2rad(rng.uniform(-rotate_deg, rotate_deg, count))
@@ -104,7 +103,6 @@ def rescale(image: Tensor, *, gain: float, shift: float, rng: np.random.Generato
     Shapes: (N, C, *spatial), kept. Units: of the image.
     Args:
         gain: largest change of the factor, as a share, either way. shift: largest number added, either sign.
-    Source: ours; ``tests/sampling/test_elastic.py``.
     """
     size = (*image.shape[:2], *(1,) * (image.ndim - 2))
     factor = torch.from_numpy(((1 + gain) ** rng.uniform(-1, 1, size)).astype(np.float32))

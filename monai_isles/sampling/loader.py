@@ -33,9 +33,6 @@ class CaseLoader(ABC):
         batch_size: items of a batch of this process.
         rank, world_size: number of this process, and of all processes.
         prefetch, pin: number of batches prepared in advance by a thread, and whether in page-locked memory (``ahead``).
-    Raises:
-        IslesError: ``E-SAMP-30`` for more processes than items.
-    Source: ours; ``tests/sampling/test_shards.py``.
     """
 
     items = "items"
@@ -100,7 +97,6 @@ def ahead(batches: Iterator[Batch], depth: int, *, pin: bool = False) -> Iterato
     Args:
         depth: 0 makes each batch on request, without a thread.
         pin: put tensors into page-locked memory, from which a GPU copies while it computes; ignored without one.
-    Source: ours; ``tests/sampling/test_loader.py``.
     """
     pin = pin and torch.cuda.is_available()
     if depth < 1:

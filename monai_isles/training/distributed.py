@@ -154,7 +154,6 @@ class SharedNetwork(nn.Module):
 
     Args:
         network: on its device.
-    Source: ours; ``tests/training/test_two_processes.py``.
     """
 
     def __init__(self, network: nn.Module) -> None:

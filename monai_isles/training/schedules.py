@@ -18,11 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def sign_of(mode: str) -> int:
-    """Return the factor by which the best value of a metric becomes the smallest: 1 for ``min``, -1 for ``max``.
-
-    Raises:
-        IslesError: ``E-TRAIN-05``.
-    """
+    """Return the factor by which the best value of a metric becomes the smallest: 1 for ``min``, -1 for ``max``."""
     if mode not in ("min", "max"):
         raise refused("E-TRAIN-05", where="mode", found=repr(mode))
     return 1 if mode == "min" else -1

@@ -30,7 +30,6 @@ def coarse_mirrors(image: np.ndarray, grid: Grid, *, count: int = 3) -> tuple[li
 
     Shapes: ``image`` of the grid's shape, values of the background near 0.
     Units: the contrast is a difference of two cosine similarities, 0 for a disc or a ball, 1 at most.
-    Source: ours; ``tests/transforms/test_alignment.py``.
     """
     axes = SCAN_DEG[len(grid.shape)]
     tilts = np.array([*itertools.product(*axes)])

@@ -115,7 +115,6 @@ def move_image(image: Tensor, matrix: np.ndarray, *, mode: str, outside: str = "
     """Return the image after an in-plane move, interpolated once; ``outside`` is zeros or the first voxel's value.
 
     Shapes: ``(C, H, W)`` or ``(C, H, W, D)``; ``matrix (3, 3)`` in pixels from the middle, before to after.
-    Source: ours; ``tests/transforms/test_augment.py``.
     """
     plain = torch.as_tensor(image).as_subclass(Tensor)
     height, width = plain.shape[1:3]

@@ -29,24 +29,14 @@ _LEFT_OUT = frozenset({"cache_dir", "cache_gb", "log_stats", "R", "_tracing"})
 
 
 def settings_key(transform: Callable) -> str:
-    """Return the SHA-256 of a preprocessing: its transforms with their settings, and the library versions.
-
-    Raises:
-        IslesError: ``E-CACHE-01`` for a transform that draws at random, ``E-CACHE-03`` for a setting that cannot be
-            written as JSON.
-    Source: ours; ``tests/transforms/test_settings_key.py``.
-    """
+    """Return the SHA-256 of a preprocessing: its transforms with their settings, and the library versions."""
     versions = {name: version(name) for name in ("monai", "torch", "numpy", "nibabel", "scipy")}
     facts = {"settings": describe(transform), "versions": {"monai_isles": __version__, **versions}}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def describe(thing: object, seen: tuple[int, ...] = ()) -> object:
-    """Return ``thing`` as JSON data that is equal in every process, without memory addresses.
-
-    Raises:
-        IslesError: ``E-CACHE-01``, ``E-CACHE-03``; see ``settings_key``.
-    """
+    """Return ``thing`` as JSON data that is equal in every process, without memory addresses."""
     if isinstance(thing, RandomizableTrait) and type(thing) is not Compose:
         raise refused("E-CACHE-01", where="preprocessing", found=type(thing).__name__)
     if thing is None or isinstance(thing, (bool, int, float, str)) and not isinstance(thing, Enum):

@@ -104,8 +104,6 @@ def _plain(image: Tensor) -> Tensor:
 def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:
     """Return the images, those on a grid other than the first one's resampled onto it, as the caller requests.
 
-    Raises:
-        IslesError: ``E-GRID-03`` no overlap at all.
     Source: ``ResampleLiked``; ``tests/transforms/test_resample_like.py``.
     """
     entry: dict[Hashable, Any] = {"case": case}

@@ -47,8 +47,6 @@ def enclosed_brain(series: Tensor, *, where: str = "") -> Tensor:
     """Return 1 where bone encloses the first frame of a CT series, 0 elsewhere, as float32 ``(1, H, W, D)``.
 
     Shapes: ``(T, H, W, D)``. Units: HU; voxels count as 1 mm without an affine.
-    Raises:
-        IslesError: ``E-STRIP-01`` where no bone encloses anything.
     Source: ``monai_isles.perfusion.masks.skull_interior``; ``tests/transforms/test_brain_score.py``.
     """
     from monai_isles.perfusion.masks import skull_interior

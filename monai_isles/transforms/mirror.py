@@ -17,7 +17,6 @@ class Grid:
 
     Shapes: points ``(P, n)``: left-right (+ right), posterior-anterior (+ front), inferior-superior (+ up).
     Units: ``spacing_mm`` and ``origin_mm`` (the centre of the first voxel) in mm.
-    Source: ours; ``tests/transforms/test_mirror.py``.
     """
 
     shape: tuple[int, ...]

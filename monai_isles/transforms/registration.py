@@ -151,11 +151,7 @@ def register_mirror(
 
 
 def scale_head(head: np.ndarray, window: tuple[float, float] | None, *, where: str) -> np.ndarray:
-    """Return the head clipped to its window and brought to 0..1.
-
-    Raises:
-        IslesError: ``E-REG-01`` no head against air, ``E-REG-05`` not a volume, ``E-REG-06`` not finite.
-    """
+    """Return the head clipped to its window and brought to 0..1."""
     if head.ndim != 3 or min(head.shape[:2]) < 16 or head.shape[2] < 1:
         raise refused("E-REG-05", where=where, found=f"shape {head.shape}")
     if not np.isfinite(head).all():
@@ -280,11 +276,6 @@ def mirror_or_midline(
     reflected, upright, across the middle of its tissue; an image without a head across the middle of its array.
 
     Shapes, units, args: as ``register_mirror``.
-
-    Raises:
-        IslesError: ``E-REG-04`` to ``E-REG-06``: a setting that is not known, an image that is no volume of numbers.
-
-    Source: ours; ``tests/transforms/test_midline.py``.
     """
     axes = len(spacing_mm)
     try:
@@ -336,7 +327,6 @@ def middle_mm(tissue: np.ndarray, spacing_mm: Sequence[float]) -> float:
     """Return where the middle of a head lies along the first axis: the median over its rows of their middles.
 
     Shapes: ``tissue (H, W, D)``, 0 to 1. Units: mm from the middle of the array.
-    Source: ours; ``tests/transforms/test_midline.py``.
     """
     rows = (tissue > TISSUE).transpose(1, 2, 0).reshape(-1, len(tissue))
     rows = rows[rows.any(axis=1)]
@@ -356,9 +346,6 @@ def hemispheres(head: np.ndarray, spacing_mm: Sequence[float], *, where: str = "
         head: CT with its skull.
         spacing_mm: voxel size.
         where: name of the case, for messages.
-
-    Raises:
-        IslesError: ``E-REG-01`` to ``E-REG-06``, as ``register_mirror``.
 
     Source: the mirror of Clerigues 2019, doi:10.1016/j.compbiomed.2019.103487;
     ``tests/evaluation/test_sides.py``.

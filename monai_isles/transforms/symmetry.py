@@ -41,10 +41,7 @@ def cache_folder(beside: str | Path) -> Path:
 
 
 def cache_key(head: np.ndarray, affine: np.ndarray, settings: Mapping[str, object]) -> str:
-    """Return the SHA-256 of everything a registration depends on: voxels, shape, affine, settings, algorithm version.
-
-    Source: ours; ``tests/transforms/test_mirror_cache.py``.
-    """
+    """Return the SHA-256 of everything a registration depends on: voxels, shape, affine, settings, algorithm version."""
     facts = {"algorithm": ALGORITHM, "shape": head.shape, **settings}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     digest.update(np.ascontiguousarray(affine, "<f8").tobytes())
@@ -53,10 +50,7 @@ def cache_key(head: np.ndarray, affine: np.ndarray, settings: Mapping[str, objec
 
 
 def read_stored(folder: Path, key: str) -> Registration | None:
-    """Return the registration stored under ``key``; None if there is none, or if its file was damaged and dropped.
-
-    Source: ours; ``tests/transforms/test_mirror_cache.py``.
-    """
+    """Return the registration stored under ``key``; None if there is none, or if its file was damaged and dropped."""
     payload = _cache(folder).read(key)
     if payload is None:
         return None
@@ -66,13 +60,7 @@ def read_stored(folder: Path, key: str) -> Registration | None:
 
 
 def store(folder: Path, key: str, registration: Registration) -> None:
-    """Store a registration under ``key``; other processes see the whole entry or none.
-
-    Raises:
-        IslesError: ``E-FILE-10`` when the folder cannot be written.
-
-    Source: ours; ``tests/transforms/test_mirror_cache.py``.
-    """
+    """Store a registration under ``key``; other processes see the whole entry or none."""
     fields = asdict(registration)
     mirror = fields.pop("mirror")
     result = {"matrix": mirror["matrix"].tolist(), "shift_mm": mirror["shift_mm"].tolist(), **fields}

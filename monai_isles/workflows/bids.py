@@ -61,9 +61,6 @@ def predict_participants(
         participants: labels, with or without ``sub-``; by default all.
         work: folder for the output of ``predict`` and ``predict-series``; by default ``<out>/.monai_isles``.
         resample, entropy, report, gpus, memory_gb, strict: as for ``predict``.
-    Raises:
-        IslesError: ``E-LIST-67`` a label that is not there, and those of ``scan_bids``, ``predict`` and
-            ``predict_series``.
     Source: BIDS Apps, doi:10.1371/journal.pcbi.1005209; ``tests/workflows/test_bids.py``.
     """
     aside, out = Path(work) if work else Path(out) / WORK, Path(out)

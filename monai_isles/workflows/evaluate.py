@@ -66,12 +66,6 @@ def score_folder(
         place: where cases are scored; the files do not depend on it.
         connectivity: of the lesions that are counted: 6 by faces, 26 by edges and corners too.
         strict: refuse if a case cannot be scored; else it is left out by every method, with its reason in ``left_out``.
-
-    Raises:
-        IslesError: ``E-EVAL-01`` to ``E-EVAL-11``, ``E-EVAL-50``; ``E-LIST-71`` to ``E-LIST-75`` references at a URL,
-            ``E-USE-64`` predictions; ``E-GEOM`` other grids; those of ``monai_isles.cohort.run_cases``.
-
-    Source: ours; ``tests/workflows/test_evaluate.py``.
     """
     named = str(ref_dir)
     if is_url(pred_dir):

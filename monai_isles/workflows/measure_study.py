@@ -58,9 +58,6 @@ def measure_study(
         series: also write the series itself, repaired and in even frames, for bundles that read it.
         resample: the user states that a plain CT on another grid is registered.
         slab_mm: average the slices of a DICOM series to about this thickness.
-    Raises:
-        IslesError: those of ``read_study``, ``prepare_series`` and ``measured_maps``.
-    Source: ours; ``tests/cli/test_predict_series.py``.
     """
     folder, measured = out / name / "maps", maps_of(name, out, series=series)
     keys = [key for key in measured if key not in ("case", "subject")]
@@ -177,7 +174,6 @@ def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadat
     Shapes: images and ``brain`` (H, W, D).
     Args:
         images: by modality key. metadata: of the bundle.
-    Source: ours; ``tests/workflows/test_intensity_check.py``.
     """
     trained, stated = metadata.get(TRAINED), metadata.get("modalities") or {}
     if not trained and not stated:

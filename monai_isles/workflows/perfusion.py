@@ -73,9 +73,6 @@ def perfusion(
     Args:
         paths: files, folders, data sets, as for ``monai_isles.data.study.study_places``.
         gpus, memory_gb: needs of one of several series; ``gpus`` is 1 on cuda by default.
-    Raises:
-        IslesError: those of ``measure_series``, ``measure_cohort`` and ``monai_isles.io.RunFolder``.
-    Source: ours; ``tests/cli/test_perfusion.py``.
     """
     places = study_places(paths[0]) if len(paths) == 1 else []
     if len(places) == 1:
@@ -102,8 +99,6 @@ def measure_series(
 
     Args:
         path: 4D NIfTI file, or the DICOM folder of the dynamic scan.
-    Raises:
-        IslesError: those of ``read_perfusion_series``, ``prepare_series`` and ``measured_maps``.
     Source: ``monai_isles.perfusion``; ``tests/cli/test_perfusion.py``.
     """
     series = read_perfusion_series(path, dt_s=how.dt_s, series=how.series, slab_mm=how.slab_mm)
@@ -171,9 +166,6 @@ def measure_cohort(
         paths: as for ``study_places``; a path without a study is a failed record.
         gpus, memory_gb: needs of one series.
         strict: stop at the first series that fails.
-    Raises:
-        IslesError: ``E-SCAN-03`` two of one name, and those of ``monai_isles.cohort.run_cases``.
-    Source: ours; ``tests/workflows/test_perfusion.py``.
     """
     result = find_studies(paths, series=how.series)
     studies = {name: study for name, study in result.items() if isinstance(study, StudyFiles)}

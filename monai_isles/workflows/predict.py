@@ -63,8 +63,6 @@ class CaseInputs:
         Args:
             keys, optional: of ``case_keys``.
             strict: raise the first fault instead.
-        Raises:
-            IslesError: those of ``find_entries`` when no case is left, ``E-LIST-20`` two cases of one name.
         """
         find = partial(self._found, keys=keys, optional=optional, fetch=fetch)
         entries, left = find_apart(self.paths, find, strict=strict)
@@ -97,9 +95,6 @@ def predict(
         gpus, memory_gb: needs of one case.
         entropy, bids, report: also write ``entropy.nii.gz``, a BIDS derivative tree, the page of each case and of all.
         strict: stop at the first case that fails.
-    Raises:
-        IslesError: those of ``Choices.changes``, ``CaseInputs.entries``, ``predict_cohort`` and ``RunFolder``.
-    Source: ours; ``tests/bundles/test_clerigues.py``, ``tests/workflows/test_predict.py``.
     """
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
@@ -228,9 +223,6 @@ def predict_cohort(
         gpus: needs of one case; by default 1 if the predictor is on a GPU.
         memory_gb: needs of one case.
         strict: stop at the first case that fails.
-    Raises:
-        IslesError: those of ``load_predictor`` and ``monai_isles.cohort.run_cases``.
-    Source: ours; ``tests/workflows/test_predict.py``.
     """
     if not is_spread(place):
         return predict_cases(predictor or recipe.load(), entries, recipe.out, after=recipe.after, strict=strict)
@@ -265,7 +257,6 @@ def predict_cases(
         after: called with entry, maps and result of each case before its ``result.json`` is written, in the writing
             thread.
         strict: raise faults instead of recording them.
-    Source: ours; ``tests/workflows/test_predict_cases.py``.
     """
     stages = _Stages(predictor, out, after, strict)
     cases = overlap(entries, stages.read, stages.infer, stages.write)

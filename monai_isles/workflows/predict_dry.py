@@ -35,10 +35,6 @@ def rehearse(inputs: CaseInputs, out: Path, *, bundle: Bundle, choices: Choices 
     """Check everything that ``predict`` would read: configs, weights, the output folder, every image of every case.
 
     Registration, network and postprocessing do not run.
-
-    Raises:
-        IslesError: those of ``predict`` before its first case.
-    Source: ours; ``tests/workflows/test_predict_dry.py``.
     """
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
@@ -81,7 +77,6 @@ def rehearse_cases(predictor: Predictor, entries: Sequence[Entry], out: Path) ->
     Args:
         entries: flat dictionaries (``monai_isles.case.Case.entry``).
         out: folder for the results.
-    Source: ours; ``tests/workflows/test_predict_dry.py``.
     """
     records: dict[str, Record] = {}
     for entry in progress(entries, "reading", total=len(entries)):

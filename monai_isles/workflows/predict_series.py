@@ -94,9 +94,6 @@ def publish_results(
         measured: of ``measure_study``.
         result: ``result.json`` to be, with ``perfusion`` where the maps allowed it; changed in place.
         folder: ``<out>/<case>``.
-    Raises:
-        IslesError: those of ``publish_image``, ``case_page`` and of the writers of DICOM.
-    Source: ours; ``tests/cli/test_predict_series.py``.
     """
     images = {key: read_image(str(measured.entry[key]), kind=key) for key in _SEEN}
     arrays = {key: image.data for key, image in images.items()}
@@ -261,10 +258,6 @@ def predict_series(
         series: UID or number of the DICOM series, if a folder holds several.
         dt_s, resample, slab_mm, entropy: as for ``SeriesWay``. bids: also write a BIDS derivative tree.
         gpus, memory_gb: needs of one study. strict: stop at the first study that fails.
-    Raises:
-        IslesError: ``E-SCAN-04`` a bundle with inputs that a series does not provide, and those of ``predict_studies``
-            and ``RunFolder``.
-    Source: ours; ``tests/cli/test_predict_series.py``.
     """
     config = bundle.config("inference")
     changes, modalities = choices.changes(config.get(), bundle), config["modalities"]
@@ -293,11 +286,7 @@ def predict_series(
 
 
 def require_given(modalities: Sequence[str], bundle: Bundle) -> None:
-    """Refuse a bundle with inputs that a series does not provide.
-
-    Raises:
-        IslesError: ``E-SCAN-04``.
-    """
+    """Refuse a bundle with inputs that a series does not provide."""
     missing = [key for key in modalities if key not in _GIVEN]
     if missing:
         raise refused("E-SCAN-04", where=str(bundle.root), found=", ".join(missing))
@@ -352,9 +341,6 @@ def predict_studies(
         gpus: needs of one study; by default 1 if the predictor is on a GPU.
         memory_gb: needs of one study.
         strict: stop at the first study that fails.
-    Raises:
-        IslesError: those of ``monai_isles.cohort.run_cases``.
-    Source: ours; ``tests/cli/test_predict_series_workers.py``.
     """
     if gpus is None:
         gpus = int(predictor.device.type == "cuda")

@@ -45,12 +45,7 @@ class Preparation:
     data_list: str | None = None
 
     def config(self) -> ConfigParser:
-        """Return the config, judged but not built.
-
-        Raises:
-            IslesError: ``E-XVAL-01``, ``E-INF-10``, ``E-SAFE-*`` for a bundle with forbidden content, ``E-USE-66``
-                for one that trains on no case.
-        """
+        """Return the config, judged but not built."""
         bundle = Bundle(Path(self.bundle), self.overlays)
         config = bundle.config("train" if self.use == TRAINING else "inference")
         if self.use == TRAINING:
@@ -66,8 +61,6 @@ class Preparation:
 
         Args:
             left_out: receives one finding for each case left out; without it the first fault is raised.
-        Raises:
-            IslesError: those of ``monai_isles.data.find_entries``, ``find_data_list`` and ``load_entries``.
         """
         config = self.config()
         chosen: dict[str, Any] = {"fetch": False, "left_out": left_out}
@@ -114,9 +107,6 @@ def prepare(
     Args:
         how: the preparation of one folder; ``folder`` is replaced for each.
         gpus, memory_gb: needs of one case. strict: stop at the first case that fails.
-    Raises:
-        IslesError: those of ``Preparation.entries`` when no case is left, and of ``monai_isles.cohort.run_cases``.
-    Source: ours; ``tests/cli/test_prepare.py``.
     """
     hows = {
         str(folder): replace(how, folder=str(folder) if is_url(folder) else str(Path(folder).absolute()))

@@ -21,9 +21,6 @@ def report(pred_dir: str, ref_dir: str, scores: Sequence[str], out: str | Path, 
     Args:
         pred_dir, ref_dir, scores, options: as for ``gather_cohort``.
         out: the page, ``page.html``.
-    Raises:
-        IslesError: those of ``gather_cohort`` and ``monai_isles.reports.cohort_page``.
-    Source: ours; ``tests/cli/test_report.py``.
     """
     cohort = gather_cohort(pred_dir, ref_dir, scores, **options)
     cohort_page(cohort, out)
@@ -53,8 +50,6 @@ def gather_cohort(
         published: rows of a paper to print below, as ``papers.published.published_rows`` returns them.
         command: words of the command line; folders in it are cut to their last name.
         mirrored: show the mirrored channels of every case whose ``result.json`` describes them.
-    Raises:
-        IslesError: ``E-REP`` 01 to 04, 07 and 09.
     """
     read = side_by_side(scores, names)
     rows = next(iter(read.per_case.values()))

@@ -21,9 +21,6 @@ class CompiledWhole(nn.Module):
     """Compile a network for groups of ``windows``; run groups of another size without compilation.
 
     Shapes: as the network's.
-    Raises:
-        IslesError: ``E-INF-41`` without a C++ compiler.
-    Source: ours; ``tests/inference/test_compiled.py``.
     """
 
     def __init__(self, network: nn.Module, windows: int) -> None:
@@ -87,9 +84,6 @@ def fast_form(
 
     Args:
         compiled_for: number of windows per group to compile for; None does not compile.
-    Raises:
-        IslesError: ``E-INF-41`` without the compiler that is needed.
-    Source: ours; ``tests/inference/cpu/test_fast_form.py``.
     """
     form = network
     if device.type == "cpu" and not network.training and type(network) is AsymmetricResUNet:

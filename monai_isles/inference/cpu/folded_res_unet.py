@@ -31,7 +31,6 @@ class LaneConv(nn.Module):
     Args:
         conv: the convolution to replace, of two or three dimensions, with equal strides on all axes.
         weight, bias: replace the convolution's own.
-    Source: ours; ``tests/inference/cpu/test_simd_conv.py``.
     """
 
     weight: Tensor
@@ -95,7 +94,6 @@ class ChannelRows(nn.Module):
     every pixel; repeated to the row's length they give one long loop (2.5 times faster in 32 bits, 30 times in 16).
 
     Shapes: ``values`` (C,).
-    Source: ours; ``tests/inference/cpu/test_channel_rows.py``.
     """
 
     values: Tensor
@@ -177,7 +175,6 @@ class FoldedResidualBlock(nn.Module):
     Shapes: ``(N, C, *spatial)`` channels-last in and out.
     Args:
         block: trained; it is not changed.
-    Source: ours; ``tests/inference/cpu/test_folded_res_unet.py``.
     """
 
     def __init__(self, block: ResidualBlock) -> None:
@@ -231,7 +228,6 @@ class FoldedResUNet(nn.Module):
         products: type of the convolutions' products, 32 bits or 16 (``torch.bfloat16``). Norms, slopes and sums stay
             in 32 bits, since 16 bits are no faster there. Convolutions of fewer than 32 channels in ``fixed_part``
             stay in 32 bits too: they run once per window and cause four fifths of the difference.
-    Source: ours; ``tests/inference/cpu/test_folded_res_unet.py``.
     """
 
     def __init__(self, network: AsymmetricResUNet, products: torch.dtype = torch.float32) -> None:

@@ -121,10 +121,7 @@ _NAMES = ("gm", "wm", "csf", "bone", "scalp", "artery", "vein", "diploe")
 
 
 def tissues_of(subject: Subject, pose: Pose, grid: Grid, *, layers: int = 3) -> Tissues:
-    """Sample the subject's tissues on ``grid``, ``layers`` times through each slice.
-
-    Source: ours; ``tests/phantom/ct/test_head.py``.
-    """
+    """Sample the subject's tissues on ``grid``, ``layers`` times through each slice."""
     total = {name: np.zeros(int(np.prod(grid.shape)), np.float32) for name in _NAMES}
     inside, centre = _points(subject, pose, grid, 0.0)
     # Several layers a slice: partial volume through thick slices, as a scanner averages.
@@ -181,7 +178,6 @@ def landmark_pairs(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
     """Return pairs of points mirrored across the subject's mid-sagittal plane.
 
     Shapes: (L, 2, 3), left point first, voxel coordinates of the RAS+ array; the middle of each pair lies on a slice.
-    Source: ours; ``tests/phantom/ct/test_head.py``.
     """
     rotation = pose.rotation()
     nod = rotation[2, 1] / rotation[2, 2]

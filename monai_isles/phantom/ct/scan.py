@@ -81,8 +81,6 @@ def scan_slab(patient: Patient, section: int, *, seed: int, maps: str | None = N
     Args:
         maps: method of the maps, one of those of ``perfusion_maps``; unless given, that of the patient's variety,
             which is the default of ``predict-series`` where nothing is varied.
-
-    Source: ours; ``tests/phantom/ct/test_scan.py``.
     """
     slab = patient.slabs[section]
     rng = np.random.default_rng([seed, 9, patient.index, section])

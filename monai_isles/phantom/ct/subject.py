@@ -258,10 +258,7 @@ class Patient:
 
 
 def make_patient(index: int, *, seed: int, protocol: Protocol | None = None, variety: str = NONE) -> Patient:
-    """Draw subject ``index`` of the data set ``seed`` and ``variety``; the result depends on nothing else.
-
-    Source: ours; ``tests/phantom/ct/test_stroke.py``.
-    """
+    """Draw subject ``index`` of the data set ``seed`` and ``variety``; the result depends on nothing else."""
     protocol = protocol or protocol_of(index, seed=seed, variety=variety)
     varied = draw_variety(index, seed=seed, mode=variety)
     rng = np.random.default_rng([seed, 5, index])

@@ -106,8 +106,6 @@ def draw_variety(index: int, *, seed: int, mode: str) -> Variety:
     """Draw the variety of the study of subject ``index``; the result depends on nothing else.
 
     ``real`` and ``unseen`` have different softwares, kernels and noise levels; everything else is drawn alike.
-
-    Source: ours; ``tests/phantom/ct/test_variety.py``.
     """
     if mode == NONE:
         return Variety()

@@ -62,10 +62,7 @@ class Brain:
 
 
 def brain_of(rng: np.random.Generator, subject: Subject, pose: Pose, grid: Grid) -> Brain:
-    """Sample the subject's brain on ``grid``.
-
-    Source: ours; ``tests/phantom/mri/test_brain.py``.
-    """
+    """Sample the subject's brain on ``grid``."""
     strip, folds = SmoothField(rng, 6.0), (SmoothField(rng, 3.4, symmetry=1), SmoothField(rng, 3.4))
     parts: tuple[list[np.ndarray], ...] = ([], [], [], [])
     for index, head_mm in _candidates(subject, pose, grid):

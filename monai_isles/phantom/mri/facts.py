@@ -33,11 +33,7 @@ class MriKind:
     stream: int
 
     def grid(self, spacing_mm: float | None = None) -> tuple[tuple[int, int, int], float]:
-        """Return shape and spacing of the same field of view at ``spacing_mm``, by default the release's own.
-
-        Raises:
-            IslesError: ``E-PHAN-07`` when the spacing is finer than the release's or coarser than 8 mm.
-        """
+        """Return shape and spacing of the same field of view at ``spacing_mm``, by default the release's own."""
         spacing = float(spacing_mm or self.spacing_mm)
         if not self.spacing_mm <= spacing <= 8.0:
             raise refused(

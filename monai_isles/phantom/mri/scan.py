@@ -35,7 +35,6 @@ def head_landmarks(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
     """Return pairs of points mirrored across the subject's mid-sagittal plane.
 
     Shapes: (L, 2, 3), left point first, voxel coordinates of the RAS+ array.
-    Source: ours; ``tests/phantom/test_mri_pose.py``.
     """
     x, y, z = np.meshgrid([18.0, 34.0, 50.0], [-65.0, -35.0, -10.0, 15.0, 40.0], [-10.0, 8.0, 26.0, 44.0])
     inside = (x / 58) ** 2 + ((y - CENTRE_MM[1]) / 72) ** 2 + ((z - 15) / 60) ** 2 < 1
@@ -65,10 +64,7 @@ class MriCase:
 
 
 def scan_mri(kind: MriKind, index: int, *, seed: int, spacing_mm: float | None = None) -> MriCase:
-    """Simulate subject ``index`` of the MRI data set ``seed``; the subject is the same at every spacing.
-
-    Source: ours; ``tests/phantom/test_mri_dataset.py``.
-    """
+    """Simulate subject ``index`` of the MRI data set ``seed``; the subject is the same at every spacing."""
     shape, spacing = kind.grid(spacing_mm)
     grid = Grid(shape, (spacing, spacing, spacing))
     draws = [np.random.default_rng([seed, kind.stream + k, index]) for k in range(6)]

@@ -169,10 +169,7 @@ class Drawn:
 
 
 def draw_region(brain: Brain, field: np.ndarray, volume_ml: float, *, smooth_mm: float = 1.2) -> Drawn:
-    """Threshold ``field`` (n,) like an expert's outline: smooth, without tiny parts and holes, about ``volume_ml``.
-
-    Source: ours; ``tests/phantom/mri/test_stroke.py``.
-    """
+    """Threshold ``field`` (n,) like an expert's outline: smooth, without tiny parts and holes, about ``volume_ml``."""
     tissue = brain.matter > 0.3
     shown = np.where(tissue, np.maximum(field + 1.2 * np.minimum(brain.matter - 0.75, 0), -12), -12) + 12
     sigma = smooth_mm / brain.grid.spacing_mm[0]
