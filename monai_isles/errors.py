@@ -47,7 +47,6 @@ def refused(
     """Return the error of a code, its texts taken from ``faults.toml``.
 
     Args:
-        where, found: the case, file, key or setting, and the value found there, with numbers.
         fault, fix: texts that replace the table's where they depend on the place.
         values: values of the ``{names}`` in the table's texts.
 

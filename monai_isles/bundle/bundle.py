@@ -353,11 +353,7 @@ def _is_zip(path: Path) -> bool:
 
 @lru_cache(maxsize=8)
 def _unpack_once(path: Path, changed_ns: int) -> Path:
-    """Return the folder of a zipped bundle, unpacked and judged; it is deleted when this process ends, not with a fork.
-
-    Args:
-        changed_ns: modification time: another file under the same name is unpacked again.
-    """
+    """Return the folder of a zipped bundle, unpacked and judged; it is deleted when this process ends, not with a fork."""
     aside, owner = tempfile.mkdtemp(prefix="monai-isles-"), os.getpid()
 
     def remove() -> None:

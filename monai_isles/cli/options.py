@@ -20,11 +20,7 @@ ADVANCED = frozenset({
 
 
 def prediction_arguments(parser: argparse.ArgumentParser, *, app: bool = False) -> None:
-    """Declare the options that ``predict`` and ``predict-series`` share: bundle, output, settings, and place.
-
-    Args:
-        app: for a BIDS App, whose output has its own argument.
-    """
+    """Declare the options that ``predict`` and ``predict-series`` share: bundle, output, settings, and place."""
     add = parser.add_argument
     add("--bundle", required=True, help="name, folder or exported zip of the bundle, e.g. clerigues")
     if not app:

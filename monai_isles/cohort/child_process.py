@@ -27,8 +27,6 @@ def run_tied(
     A watcher process holds the read end of a pipe, which closes when this process ends, also when it is killed.
 
     Args:
-        environment: variables besides this process's own.
-        folder: working directory; by default this process's own.
         stop: event that another thread sets to end the command.
     """
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -49,12 +49,7 @@ _EXAMPLE = '{cores: 8, memory: 32GB, walltime: "04:00:00", queue: gpu, resources
 
 
 def visible_devices(count: int, environment: Mapping[str, str]) -> list[str | None]:
-    """Return the name of every GPU for ``CUDA_VISIBLE_DEVICES``; ``[None]`` (one case at a time) below two.
-
-    Args:
-        count: GPUs that torch sees.
-        environment: of this process; its own choice is kept.
-    """
+    """Return the name of every GPU for ``CUDA_VISIBLE_DEVICES``; ``[None]`` (one case at a time) below two."""
     if count < 2:
         return [None]
     named = environment.get("CUDA_VISIBLE_DEVICES")

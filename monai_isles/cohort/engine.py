@@ -42,7 +42,6 @@ def collect(
 
     Args:
         watched: needs that Dask compares with the resources of the workers.
-        strict: raise the first fault of a case.
     """
     from distributed.client import FutureCancelledError, FuturesCancelledError
 

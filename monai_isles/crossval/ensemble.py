@@ -58,9 +58,6 @@ def predict_with_all(
 ) -> dict[str, dict[str, object]]:
     """Predict every entry into ``out/<case>`` with the mean probability of all networks of all folds.
 
-    Args:
-        entries: scans that none of the networks was trained on.
-        cut: threshold and smallest component in voxels; by default the bundle's own.
     Source: Abulnaga & Rubin 2018, section 5.2: five focal and five cross-entropy networks, probabilities averaged.
     """
     made, plan = ensemble_members(members), members[0].plan
@@ -77,9 +74,6 @@ def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[st
     The probabilities of all folds' networks are averaged. T and Smin are the pair chosen by the search on the training
     cases. A case that was predicted with the same networks and settings is not predicted again.
 
-    Args:
-        folder: a searched cross-validation (``postprocessing.json`` is there).
-        out: folder of the predictions.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2; ``tests/papers/test_by_folds.py``.
     """
     from monai_isles.data.entries import load_entries
@@ -112,7 +106,6 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None, cut
     """Predict scans outside the training with all networks, and score those that have a lesion mask.
 
     Args:
-        out: folder of the predictions.
         folder: a data folder; else the test section of the members' data list, which may be empty.
         cut: threshold and smallest component in voxels; by default the larger of two classes.
     Source: ``predict_with_all``; ``tests/papers/test_by_folds.py``.

@@ -33,10 +33,6 @@ def predict_fold(out: Path, fold: int, *kept: str) -> dict[str, dict[str, object
     """Predict every case of ``fold`` into ``out/predictions/<case>`` and return one record per case.
 
     A case that was predicted with the same weights and settings is not predicted again.
-
-    Args:
-        out: folder of the cross-validation, its fold trained.
-        kept: folder for preprocessed cases and its limit in GB, if they are cached.
     """
     from monai_isles.data.entries import load_entries
     from monai_isles.inference.predictor import Choices
@@ -73,11 +69,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Hold a cross-validation folder whose predictions are complete.
-
-    Args:
-        cases: every scored case with its fold and reference.
-    """
+    """Hold a cross-validation folder whose predictions are complete."""
 
     folder: Path
     plan: Plan
@@ -104,8 +96,6 @@ def score_maps(
     """Return one row per case, with ``fold``: its scores at the threshold and smallest size of its fold.
 
     Args:
-        read: returns the probability map of a case and its reference, on one grid.
-        title: of the progress bar.
         cuts: threshold and smallest component in voxels by fold; by default the larger of two classes.
     """
     lines = []

@@ -33,15 +33,11 @@ class Plan:
     """Hold everything that affects the result of a cross-validation.
 
     Args:
-        bundle, dataset_dir: folders of the configs and the data.
         protocol: ``paper``: a fold's own scored scans decide when its training stops; ``nested``: the next fold does,
             and the scored scans are not used; ``split``: one training on the part ``TRAINING`` of a list of three
             parts, stopped by ``VALIDATION``, scored on ``TEST``, which is not used otherwise.
-        folds: folds of the data list, in order.
         cases: names of the scored cases by fold.
         overlays, settings: changes to the bundle's configs.
-        modalities: keys the bundle reads.
-        max_epochs: of one training.
         data_name, simulated: of the data list; simulated data are not of patients.
         fingerprints: SHA-256 of configs, data list and every input file.
         left_out: reasons for cases of the list that are neither trained on nor scored, by name.
@@ -293,9 +289,6 @@ def split_list(config: ConfigParser, out: Path, data: Path | None, listed: Path 
 
     A list whose ``folds`` say ``"parts": ["validation", "test", "training"]`` is already a split and is not changed.
 
-    Args:
-        config: ``train.json``, whose data folder is used without ``data``.
-        listed: data list to split; None makes one from the data folder.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/crossval/test_split.py``.
     """
     content = find_data_list(data_folder(config, data), listed)

@@ -56,9 +56,6 @@ def case_grid(
     the reference is one map per case.
 
     Shapes: two equal shapes ``(H, W, D)``. Units: thresholds 0..1, sizes in voxels, distances in voxels.
-    Args:
-        probability: lesion probability.
-        reference: binary mask.
     Source: ours; equal to ``binarise``, ``dsc`` and ``hd_vox`` in ``tests/crossval/test_case_grid.py``.
     """
     require_settings(thresholds, sizes_vox)
@@ -84,9 +81,6 @@ def _row(
 
     Sizes decrease, so components are only added. A point of the reference's surface that is nearer to the present ones
     than the largest distance found so far cannot change the result, and is not computed again.
-
-    Args:
-        points: voxels of the reference's surface. away: distance of every voxel to it, None without any.
     """
     labels, number = ndimage.label(above, structure=ndimage.generate_binary_structure(above.ndim, 1))
     size, hits = (np.bincount(part.ravel(), minlength=number + 1) for part in (labels, labels[reference]))

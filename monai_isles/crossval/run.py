@@ -100,8 +100,6 @@ def run_steps(
 
     Args:
         steps: by fold; an empty list means that the fold was done before.
-        devices: GPU names; None leaves the choice to the child.
-        watch: called a few times per second with the running steps' titles by fold.
     """
     titles, stop, free = dict[int, str](), Event(), SimpleQueue[str | None]()
     for device in devices:
@@ -165,10 +163,6 @@ def run_folds(
     """Run the steps of each fold on a worker of ``place`` and return one record per fold, as ``run_steps`` does.
 
     A fold whose worker dies continues on another worker from its last checkpoint.
-
-    Args:
-        steps: by fold; none at all means that the fold was done before.
-        gpus, memory_gb: that one fold needs of its worker.
     """
     names = {f"fold {fold}": fold for fold, mine in steps.items() if mine}
     tasks = [Task(name, (os.getcwd(), list(steps[fold])), gpus, memory_gb) for name, fold in names.items()]
@@ -214,8 +208,6 @@ def cross_validate(
     and cases are kept; a stopped training continues from its checkpoint.
 
     Args:
-        plan, content: from ``make_plan``.
-        out: a new folder, or one with the same plan.
         place: where folds run; by default here, in parallel on the GPUs of this machine, one at a time without GPU.
         gpus, memory_gb: needs of one fold; by default one GPU if this machine has any.
         cache_dir, cache_gb: cache for preprocessed cases, so that all folds preprocess them once.
@@ -257,11 +249,7 @@ def require_whole(record: Mapping[str, Any], where: str) -> None:
 
 
 def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
-    """Write the fold's settings and return the unfinished steps of training and prediction.
-
-    Args:
-        kept: ``cache_dir`` and ``cache_gb`` of preprocessed cases.
-    """
+    """Write the fold's settings and return the unfinished steps of training and prediction."""
     folder = out / f"fold_{fold}"
     chosen = {
         **plan.open_bundle().training_settings(),

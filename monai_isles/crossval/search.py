@@ -49,12 +49,7 @@ SEARCH, POSTPROCESSING = "search", "postprocessing.json"
 
 @dataclass(frozen=True)
 class Searched:
-    """Hold the result of a search.
-
-    Args:
-        tables: the two protocols of the folder.
-        record: content of ``search.json``.
-    """
+    """Hold the result of a search."""
 
     grid: GridScores
     choice: Choice
@@ -77,10 +72,7 @@ def search_folder(
     pair), ``<protocol>/per_case.csv`` and ``summary.json`` as ``evaluate`` writes them, ``search.json``, ``run.json``.
 
     Args:
-        folder: output of ``cross_validate``.
         nested: the same cross-validation by the nested protocol; adds the optimism of the paper's in Dice points.
-        resamples, seed: bootstrap of the intervals.
-        sizes_vox: smallest lesions to try.
     Source: Clerigues 2019, section 3.3 and 4.1; ``tests/cli/test_search.py``.
     """
     predictions = find_out_of_fold(folder)

@@ -113,9 +113,6 @@ def derivative_name(case: Case, kind: str) -> PurePosixPath:
     """Return the BIDS-derivative name of a result of a case, below ``derivatives/monai_isles``.
 
     A later scan of the tree skips these names.
-
-    Args:
-        kind: ``lesion``, ``probability``, ``uncertainty``, ``result``, ``report`` or a perfusion map.
     """
     if kind not in _RESULTS:
         raise refused("E-LIST-62", where=case.name, found=repr(kind), results=", ".join(_RESULTS))

@@ -273,7 +273,6 @@ def find_apart(
 
     Args:
         find: returns the entries of a path and appends a finding for each case left out to its second argument.
-        strict: raise the first fault instead.
     """
     left: list[Finding] = []
     entries: list[dict[str, object]] = []

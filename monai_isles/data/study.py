@@ -84,11 +84,7 @@ class StudyFiles:
 
     Args:
         name: of its results; it does not identify the patient.
-        path: as the user gave it.
-        kind: ``nifti`` or ``dicom``.
         series: the 4D file, or the folder.
-        files: all files of the study, in a fixed order.
-        plain: file or DICOM series UID of the plain CT, None without one.
         simulated: the data are the phantom's.
         uid: of the DICOM series that was chosen among several, None where there is one.
     """
@@ -173,11 +169,7 @@ def find_study(path: str | Path, *, series: str | None = None) -> StudyFiles:
 
 
 def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> dict[str, StudyFiles | Record]:
-    """Return every study by the name of its results, in the order given; an unusable one as its record.
-
-    Args:
-        paths: of ``study_places``.
-    """
+    """Return every study by the name of its results, in the order given; an unusable one as its record."""
     results: list[tuple[str, StudyFiles | Record]] = []
     for path in paths:
         try:
@@ -219,9 +211,7 @@ def read_study(
     """Read the series and the plain CT; of one on another grid see ``ct_on_grid``.
 
     Args:
-        dt_s: seconds between frames, or the time of every frame, instead of what the file says.
         resample: the user states that the plain CT is registered.
-        slab_mm: average the slices of a DICOM series to about this thickness.
     """
     slices: tuple[Path, ...]
     if study.kind == "nifti":

@@ -48,9 +48,6 @@ def join_series(
     times all differ and follow one another by at most 15 s: so a plain CT taken minutes before stays apart, and two
     reconstructions of one acquisition, which share their time, are never joined. Slices that one of them lacks are then
     refused as in any series. The joined series has the UID of the earliest; ``files`` is changed to match.
-
-    Args:
-        series: as found. files: of each series, by its UID.
     """
     volumes = [
         item for info in series if info.usable and info.kind == "ct" and (item := _volume(info, files[info.uid]))

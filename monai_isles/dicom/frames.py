@@ -36,9 +36,6 @@ def frame_times(groups: Sequence[Dataset]) -> dict[str, int]:
 
     Units: microseconds; times of day without a date count from midnight, positions in time are multiplied by the
     temporal resolution; what only gives an order is a number of its own.
-
-    Args:
-        groups: where to look, the frame's own first, the file's last.
     """
     result: dict[str, int | None] = {}
     for key in ("FrameAcquisitionDateTime", "FrameReferenceDateTime", "AcquisitionDateTime"):

@@ -40,9 +40,6 @@ def timed(stack: Stack, where: str, asked: Asked = None) -> Timed:
 
     Slices whose times lie together, or follow one another within a pass, make a slab; a shuttled table gives two or
     more. A last pass that lacks slices is left out.
-
-    Args:
-        asked: seconds between frames, or the time of each, instead of the file's.
     """
     _require_no_copies(stack, where)
     clock = dicom_clock([[frame.times_us for frame in group] for group in stack.frames], where, asked)

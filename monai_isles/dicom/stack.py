@@ -117,7 +117,7 @@ def stack_frames(frames: Sequence[Frame], where: str) -> Stack:
 
 
 def thickened(stack: Stack, slab_mm: float | None, where: str) -> Stack:
-    """Return the stack whose slices are to be averaged to slabs of about ``slab_mm``; what makes no slab is left out."""
+    """Return the stack whose slices become averages over about ``slab_mm``; slices that fill no slab are left out."""
     step = float(np.linalg.norm(stack.affine[:3, 2]))
     thick = min(slices_a_slab(step, slab_mm), len(stack.frames))
     if thick == 1:

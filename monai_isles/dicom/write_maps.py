@@ -34,8 +34,6 @@ def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: st
     copied from the source, as DICOM demands of a derived object.
 
     Shapes: each map (H, W, D), RAS+, on the grid of ``source.affine``.  Units: those of ``QUANTITIES``.
-    Args:
-        maps: by modality key: cbf, cbv, mtt, tmax, ttp.
     Source: DICOM PS3.3 A.75 by highdicom; ``tests/dicom/test_write_maps.py``.
     """
     written = []

@@ -55,7 +55,6 @@ def publish_sr(
 
     Units: ml, ratios without one.
     Args:
-        result: content of ``result.json``.
         seg: the SEG of the same masks, that ``publish_seg`` wrote.
         algorithm: of the network's mask. rule: of the masks of thresholds.
     Source: DICOM PS3.16 TID 1500 by highdicom; ``tests/dicom/test_write_report.py``.

@@ -30,7 +30,6 @@ def compare_methods(
     correction over all tests returned, each kind of test by itself.
 
     Args:
-        rows: rows of ``per_case.csv`` by method.
         pairs: a method and its comparator; differences are the first minus the second.
     Source: Holm 1979, Scandinavian Journal of Statistics 6:65; ``tests/evaluation/test_compare.py``.
     """

@@ -38,7 +38,6 @@ def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[s
 
     Args:
         mask: ``<case>/lesion.nii.gz``; the maps and ``result.json`` lie beside it.
-        ref: reference mask on the same grid.
     Source: ``monai_isles.metrics.calibration``; ``tests/workflows/test_evaluate_maps.py``.
     """
     files = {name: mask.with_name(f"{name}.nii.gz") for name in ("probability", "uncertainty")}

@@ -37,8 +37,6 @@ _VERSIONS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_versio
 def check_metadata(content: object, where: str) -> dict:
     """Return the metadata when it has every field that sharing a bundle needs.
 
-    Args:
-        where: the file, for the error.
     Source: fields required by MONAI's metadata schema 20240725 and by its model zoo, and the intended use;
     ``tests/export/test_metadata.py``.
     """
@@ -200,7 +198,6 @@ class Exported:
     """Hold the files of an export.
 
     Args:
-        checksums: SHA-256 by file, relative to ``folder``.
         differences: largest deviation of each graph's logits from the network's, by file.
         dropped: measured results left out of the metadata because they belong to other weights.
     """

@@ -83,9 +83,6 @@ def write_graphs(network: nn.Module, folder: Path, *, metadata: Mapping, inferen
     """Write ``model.ts`` and ``model.onnx``: the deterministic network, from a normalised window to logits.
 
     Shapes: ``(N, C, *spatial)`` in, ``(N, K, *spatial)`` out; N is free, and so is every size ``k*n`` of the metadata.
-    Args:
-        metadata: checked metadata; goes into the TorchScript file, and says which sizes are free.
-        inference: the inference config; goes into the TorchScript file.
     """
     formats = metadata["network_data_format"]
     sizes = formats["inputs"]["image"]["spatial_shape"]

@@ -87,7 +87,6 @@ def honest_card(card: str, weights_sha256: str, *, shipped: bool, replaced: bool
     """Return the card of an export, true to the weights inside and under the model zoo's headings.
 
     Args:
-        card: README of the bundle, its links starting at ``docs``.
         shipped: the export holds weights with something in them.
         replaced: they stand in place of others, with which the results of the card were measured.
     """
@@ -139,11 +138,7 @@ def data_licence(metadata: Mapping[str, Any]) -> str:
 
 
 def unit_test(name: str, bundle: Bundle) -> str:
-    """Return ``ci/unit_tests/test_<name>.py``: the bundle trains, evaluates and predicts once, by MONAI's workflows.
-
-    Args:
-        name: of the bundle in the zoo.
-    """
+    """Return ``ci/unit_tests/test_<name>.py``: the bundle trains, evaluates and predicts once, by MONAI's workflows."""
     metadata, mri = bundle.metadata, "flair" in bundle.metadata["modalities"]
     train, inference = (json.loads(bundle.file(file).read_bytes()) for file in (TRAIN, INFERENCE))
     least = _LEAST | {key: train.get("patch") for key in ("step", "validation_step")}
@@ -163,11 +158,7 @@ def unit_test(name: str, bundle: Bundle) -> str:
 
 
 def list_large_files(folder: Path, url: str | None) -> None:
-    """Write ``large_files.yml`` where a file is over 25 MB: the zoo keeps those elsewhere.
-
-    Args:
-        url: address below which the bundle's files can be fetched.
-    """
+    """Write ``large_files.yml`` where a file is over 25 MB: the zoo keeps those elsewhere."""
     large = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size > LARGE_BYTES]
     if not large:
         return

@@ -59,7 +59,6 @@ def read_perfusion_case(
     Args:
         entry: flat dictionary with the paths of the maps, ct where there is one, and ``label`` if needed.
         maps: keys to read, cbf and tmax among them.
-        need_label: read the label too.
     Source: brain mask of Clerigues 2019, doi:10.1016/j.compbiomed.2019.103487.
     """
     name, wanted = str(entry.get("case", "case")), [*maps, *([LABEL] if need_label else [])]
@@ -127,8 +126,6 @@ def perfusion_block(entry: Mapping[str, object], settings: Mapping[str, Any] | N
 
     If the rules cannot be applied, the block holds the reason as ``not_computed``; the network's result is kept.
 
-    Args:
-        settings: of the bundle; its ``core_rcbf``, ``delay_s`` and ``min_cluster_ml`` are used if present.
     Source: ``case_ischaemia``.
     """
     cuts = {"core_rcbf": CORE_CUT, "delay_s": HYPOPERFUSED_S, "min_cluster_ml": MIN_CLUSTER_ML}

@@ -46,9 +46,6 @@ def forecast(
     """Log the number of windows and an estimate of the seconds, from one group run twice, the second time on the clock.
 
     Nothing is logged for fewer than 100 groups or less than ten seconds.
-
-    Args:
-        trial: runs one group and discards the result.
     """
     if len(groups) < _WORTH_A_TRIAL:
         return
@@ -76,9 +73,6 @@ def use_threads(wanted: int | None = None) -> int:
 class HalvedOnce:
     """Run work on groups of windows; once memory has run out, run it on each half of a group.
 
-    Args:
-        patch: size of one window, for messages.
-        setting: name of the setting with the number of windows per group.
     Source: ours; case H11 of the reliability list, ``tests/inference/test_window_memory.py``.
     """
 

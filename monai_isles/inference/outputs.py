@@ -99,12 +99,7 @@ def lesion_confidence(
 
 
 def lesion_numbers(maps: Mapping[str, Any], calibration: Calibration = UNCALIBRATED) -> dict[str, object]:
-    """Return the numbers of the lesion for ``result.json``: volume, its interval, every component. Units: ml, mm.
-
-    Args:
-        maps: ``lesion`` and ``probability``, and ``uncertainty`` where there is one, (1, H, W, D) each.
-        calibration: of the weights; without one of volumes there is no interval.
-    """
+    """Return the numbers of the lesion for ``result.json``: volume, its interval, every component. Units: ml, mm."""
     lesion = maps["lesion"]
     spacing = [round(float(s), 6) for s in lesion.pixdim]
     voxel_ml = float(spacing[0] * spacing[1] * spacing[2]) / 1000
@@ -244,10 +239,6 @@ class PublishMapsd(MapTransform):
 def require_own_names(postprocessing: object, entry: Mapping[Any, object], folder: Path) -> None:
     """Refuse results that would overwrite an image or mask of the case, before any work.
 
-    Args:
-        postprocessing: the bundle's; its ``PublishMapsd`` has the names that are written.
-        entry: flat dictionary of the case.
-        folder: of the results of the case.
     Source: ours; case H9 of the reliability list, ``tests/inference/test_outputs.py``.
     """
     writers = [writer for writer in getattr(postprocessing, "transforms", ()) if isinstance(writer, PublishMapsd)]
@@ -271,7 +262,6 @@ def publish_bids(out: Path, entries: Sequence[Mapping[str, object]], root: Path 
 
     Args:
         root: of the data set; by default ``out/derivatives/monai_isles``.
-        entries: flat dictionaries of the predicted cases (``monai_isles.case.Case.entry``).
     Source: names of ``monai_isles.data.bids.derivative_name``; ``tests/inference/test_bids_results.py``.
     """
     root = root or out / "derivatives" / "monai_isles"

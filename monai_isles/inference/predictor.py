@@ -60,9 +60,6 @@ def ensemble_infer(
 def require_fit(network: nn.Module, state: object, path: Path | None, config: str = "the bundle's config") -> None:
     """Refuse a state dictionary whose names or shapes are not those of the network.
 
-    Args:
-        path: the file of the weights; the record beside it tells their network.
-        config: name of the config that built the network, for the message.
     Source: ours; case B9 of the reliability list, ``tests/inference/test_fit.py``.
     """
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
@@ -119,10 +116,8 @@ def chosen_step(
     """Return the step in voxels per window axis, None for the bundle's own.
 
     Args:
-        config: the bundle's ids; ``step`` is its own, ``fast_step`` a coarser one whose cost its model card states.
         step: one number for all axes, or one per axis.
         fast: take ``fast_step``.
-        whole_slices: one window is the whole slice, so there is no step.
     """
     if step is None and not fast:
         return None
@@ -152,11 +147,7 @@ def chosen_step(
 
 
 def require_ids(config: Mapping[str, object], given: Mapping[str, object], bundle: str) -> None:
-    """Refuse settings that the bundle does not have.
-
-    Args:
-        given: value by id, None for those not set.
-    """
+    """Refuse settings that the bundle does not have."""
     absent = [key for key, value in given.items() if value is not None and key not in config]
     if absent:
         raise refused(
@@ -170,13 +161,9 @@ class Choices:
 
     Args:
         weights: state dicts to average instead of the bundle's own.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         step, fast, whole_slices: as for ``chosen_step``.
         precision: ``fp32`` or ``bf16``. compiled: compile the networks first.
-        mc_passes: dropout passes per window.
-        threshold, min_size_vox: probability above which a voxel is lesion, and smallest component kept.
         postprocessing: file with both, from a search.
-        cache_dir, cache_gb: folder for preprocessed cases, and its limit.
     """
 
     weights: tuple[Path, ...] = ()

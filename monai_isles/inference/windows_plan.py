@@ -74,8 +74,6 @@ class WindowMasks:
 
     Args:
         sizes: shape of the input of each site for one window, ``(C, *spatial)``.
-        passes: forward passes per window.
-        rate: probability of dropping one element.
     """
 
     def __init__(self, sizes: Sequence[Sequence[int]], passes: int, rate: float, seed: int) -> None:

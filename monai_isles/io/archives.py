@@ -51,8 +51,6 @@ def pack_zip(folder: str | Path, path: str | Path) -> None:
 def unpack_zip(path: str | Path, folder: str | Path, *, limits: Limits | None = None) -> None:
     """Unpack aside, then move to ``folder`` in one step; nothing stays behind when a member is refused.
 
-    Args:
-        folder: where the members go; must not exist, or be empty.
     Source: ours; cases I4 to I7 of the reliability list, ``tests/io/test_archives.py``.
     """
     path, folder = Path(path), Path(folder)

@@ -26,9 +26,6 @@ _LENGTH_UNITS = {1: ("metre", 1000.0), 3: ("micron", 0.001)}
 def header_findings(header: Nifti1Header, *, kind: str | None, where: str, judge_time: bool = True) -> list[Finding]:
     """Return every fault of a header: dimensions, data type, orientation, units, frames.
 
-    Args:
-        judge_time: False where the user gives the frame times, and the header's do not count.
-
     Source: ours; the cases C7 to C11 and D4 to E10 of the reliability list, ``tests/io/test_nifti_header_checks.py``.
     """
     findings = _size_findings(header, where) + _type_findings(header, where) + _scale_findings(header, where)

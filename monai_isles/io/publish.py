@@ -28,22 +28,13 @@ Writer = Callable[[Path], object]
 
 
 def publish(path: str | Path, write: Writer, *, inputs: Iterable[str | Path] = ()) -> None:
-    """Write through ``write(tmp)`` so that ``path`` holds the old file or the whole new one, never a part.
-
-    Args:
-        path: the final name; its folder is made if needed.
-        write: writes the file it is given, in the same folder and with the same suffix.
-        inputs: files that must not be replaced.
-    """
+    """Write through ``write(tmp)`` so that ``path`` holds the old file or the whole new one, never a part."""
     publish_together([(path, write)], inputs=inputs)
 
 
 def publish_together(files: Sequence[tuple[str | Path, Writer]], *, inputs: Iterable[str | Path] = ()) -> None:
     """Write several files, each as ``publish`` does: all are whole before the first takes its final name.
 
-    Args:
-        files: final name and what writes it.
-        inputs: files that must not be replaced.
     Source: ours; cases E5, E6, H4 of the reliability list, ``tests/io/test_publish.py``.
     """
     plan = [(Path(path), write) for path, write in files]

@@ -77,12 +77,7 @@ class RunFolder:
 
 
 def done_before(record: Path, stamp: Mapping[str, object], files: Iterable[Path] = ()) -> dict[str, Any] | None:
-    """Return the record of earlier work that states the same and whose files are all there; None: do it again.
-
-    Args:
-        record: JSON file that is written when the work is done.
-        stamp: what decides the result, as the record states it.
-    """
+    """Return the record of earlier work that states the same and whose files are all there; None: do it again."""
     try:
         content = json.loads(record.read_bytes())
     except (OSError, ValueError):

@@ -25,11 +25,6 @@ class Reliability:
     """Hold the counts of a reliability curve; add the counts of several cases.
 
     Shapes: all ``(bins,)``, equal widths over 0..1, the upper edge in its bin and 0 in the first.
-
-    Args:
-        voxels: number of voxels in each bin.
-        confidence: sum of their probabilities.
-        lesion: number of lesion voxels among them.
     """
 
     voxels: np.ndarray

@@ -82,8 +82,6 @@ def padded_to(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:
     after normalisation.
 
     Shapes: ``(N, C, *spatial)`` in; out each spatial size is the next multiple of its entry in ``multiple``.
-    Args:
-        multiple: one number for each spatial axis; 1 leaves that axis as it is.
     """
     sizes = [x.shape[axis + 2] for axis in range(len(multiple))]
     pad: list[int] = []

@@ -33,9 +33,6 @@ class UNetSkeleton(nn.Module):
     Shapes: ``(N, C, *spatial)`` in, logits ``(N, K, *spatial)`` out, any spatial size: the input is padded to the next
     multiple of ``multiple`` and the logits are cropped back.
     Args:
-        encoder: one stage a level. down: one step between two levels.
-        up, decoder: from the deepest level to the first.
-        head: makes the logits.
         multiple: what the size of each spatial axis must be divisible by.
         grown_first: concatenate the upsampled features before the skip connection, as V-Net does.
     Source: Ronneberger 2015 (arXiv:1505.04597), Figure 1; ``tests/networks/test_unets.py``.
@@ -158,10 +155,6 @@ class BlockUNet(UNetSkeleton):
     """U-Net with one ``block(ins, outs)`` a level; resolution doubles by repetition and a normalised convolution.
 
     Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
-    Args:
-        block: makes the block of a level for its channels in and out.
-        base_channels: channels of the first level; doubled at each further level.
-        init: "xavier" or "torch".
     """
 
     def __init__(

@@ -109,7 +109,6 @@ def threshold_rows(found: OutOfFold, keep: Path) -> tuple[dict[str, list[Row]], 
     """Return the scored rows of ``rcbf30`` and ``single_threshold`` by name, and a sentence on each rule.
 
     Args:
-        found: a finished cross-validation; its data list and folds are used, its networks are not.
         keep: file that holds the rows, so that a repeat over the same inputs need not tune again.
     Source: ``monai_isles.evaluation.threshold_baselines``; ``tests/papers/test_by_search.py``.
     """

@@ -104,10 +104,6 @@ def run_split(study: Study, row: PaperRow, listed: Path, folder: Path) -> Traine
     """Train on the training part, keep the epoch that the validation part likes best, predict and score the test part.
 
     What is done is not done again.
-
-    Args:
-        listed: data list of three parts, as ``split_list`` keeps it.
-        folder: where the row is trained.
     """
     return train_scored(study, row, folder, protocol=SPLIT, listed=listed)
 

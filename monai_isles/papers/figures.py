@@ -35,7 +35,6 @@ def architecture_bars(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> F
 
     Args:
         rows: ``{"architecture", "loss", "mean", "sd", "n"}``, drawn in their order; a mean of None leaves a gap.
-        note: added to the title, ``simulated data`` for example.
     Source: Abulnaga and Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), Figure 3.
     """
     _require_single(rows, ("architecture", "loss"), "bars by architecture")
@@ -71,7 +70,6 @@ def size_group_boxes(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> Fi
     Units: ml. Cases without a reference lesion belong to no group and are left out.
     Args:
         rows: ``{"method", "lesion_ml_ref", "dsc", "rve"}``, one a case and method.
-        note: added to the title.
     Source: Wang, Song et al. 2020 (doi:10.1016/j.media.2020.101787), Figure 10.
     """
     cases = [(row, size_stratum(float(row["lesion_ml_ref"]))) for row in rows if float(row["lesion_ml_ref"]) > 0]
@@ -214,7 +212,6 @@ def contour_grid(
     Args:
         cases: title, image, masks by name; the first mask is drawn first and widest.
         colours: colour by the name of the mask; the truth orange, focal red, cross-entropy cyan unless told.
-        note: added to the line below, ``simulated data`` for example.
     Source: Abulnaga and Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), Figure 4.
     """
     colours = CONTOURS if colours is None else colours
@@ -239,7 +236,6 @@ def pseudo_dwi_montage(cases: Sequence[Mapping[str, Any]], *, note: str = "") ->
     Args:
         cases: ``{"title", "true", "pseudo", "lesion", "ssim", "psnr_db"}``; ``local_ssim`` and ``local_psnr_db`` are
             written too where they are there, a number of None is left out.
-        note: added to the line below.
     Source: Wang, Song et al. 2020 (doi:10.1016/j.media.2020.101787), Figures 6 and 7; the difference is ours.
     """
     named = [(str(case["title"]), case["true"], {key: case[key] for key in ("pseudo", "lesion")}) for case in cases]

@@ -109,8 +109,6 @@ class Study:
         overlays: config files of the bundle; they lie above the rows' own, or below where ``paper.json`` says
             ``rows_win``.
         settings: value by id; they win over all files.
-        resamples, seed: of the bootstrap intervals.
-        sizes_vox: smallest lesions that a search tries.
     """
 
     bundle: Path
@@ -162,7 +160,6 @@ def train_row(
     """Cross-validate one row in ``folder`` and return its out-of-fold maps; what is done is not done again.
 
     Args:
-        listed: data list, the study's unless told.
         source: folder of the row it was ``trained_as``, whose networks are copied.
     """
     plan, content = make_plan(
@@ -203,11 +200,7 @@ def require_same_training(study: Study, row: PaperRow) -> None:
 
 
 def require_dwi(study: Study, rows: Sequence[PaperRow], cases: Sequence[Mapping[str, object]]) -> None:
-    """Refuse rows that need the true DWI where some training case has none.
-
-    Args:
-        cases: training section of a data list.
-    """
+    """Refuse rows that need the true DWI where some training case has none."""
     without = [str(case["case"]) for case in cases if "dwi" not in case]
     needy = [row.name for row in rows if needs_dwi(study, row)]
     if without and needy:
@@ -246,7 +239,6 @@ def rule_rows(found: OutOfFold, *, tuned: bool = False) -> tuple[dict[str, list[
     """Return the scored lines of the threshold rules by name, each with its ``fold``, and a sentence on each rule.
 
     Args:
-        found: of a study; its data list and folds are used, its maps are not.
         tuned: beside ``rcbf30`` also ``single_threshold``, tuned for each fold on the others.
     Source: ``monai_isles.evaluation.threshold_baselines``; ``tests/papers/test_by_folds.py``.
     """
@@ -288,11 +280,7 @@ def spread(values: Sequence[float]) -> dict[str, float | int | None]:
 
 @dataclass(frozen=True)
 class Request:
-    """Hold the request to ``reproduce``, and write tables and figures into its folder.
-
-    Args:
-        args: options of the command. paper: the bundle's ``paper.json``.
-    """
+    """Hold the request to ``reproduce``, and write tables and figures into its folder."""
 
     args: argparse.Namespace
     paper: Mapping[str, Any]

@@ -59,10 +59,6 @@ class PaperHead:
     """Hold the facts above a table.
 
     Args:
-        title: paper and table, ``Abulnaga and Rubin 2018, Table 1``.
-        data: name of the data that ours were measured on.
-        simulated: the data are the phantom's.
-        n: cases that ours were measured on.
         split: which part of the data they are, and what trained and chose.
         command: the command that makes the table again; no path of a machine in it.
         notes: further sentences, below the table.
@@ -143,11 +139,7 @@ def paper_csv(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequen
 
 
 def tests_grid(tests: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Return the cells of the tests' table, headings first; differences of fractions in points.
-
-    Args:
-        tests: as ``compare_methods`` returns them.
-    """
+    """Return the cells of the tests' table, headings first; differences of fractions in points."""
     head = ["row", "against", "metric", "n", "difference (95 %)", "p t", "Holm", "p W", "Holm", "subjects", "p t",
             "Holm", "p W", "Holm"]  # fmt: skip
     return [head, *(_tested(test) for test in tests)]
@@ -204,8 +196,6 @@ def sentences(
     is called undecided. What the paper prints for the same pair follows.
 
     Args:
-        tests: as ``compare_methods`` returns them.
-        published: the paper's rows by name.
         r2: agreement of the volumes by row, which no test judges.
     """
     text, agreement = [], r2 or {}

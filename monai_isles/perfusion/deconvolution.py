@@ -92,11 +92,7 @@ def block_circulant_svd(
 
 
 def circulant_solver(like: Tensor, aif: Tensor, dt_s: float, *, truncation: float) -> Solver:
-    """Return what deconvolves curves (V, T) into out (V, 2 T), the decomposition done once; ``block_circulant_svd``.
-
-    Args:
-        like: curves of the type and on the device of those to come.
-    """
+    """Return what deconvolves curves (V, T) into out (V, 2 T), the decomposition done once; ``block_circulant_svd``."""
     inverse = circulant_inverse(aif.cpu(), dt_s, truncation=truncation).to(like).T.contiguous()
     return lambda curves, out: torch.matmul(curves, inverse, out=out)
 

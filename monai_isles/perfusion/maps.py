@@ -296,9 +296,6 @@ def voxel_maps(
     """Return cbf, cbv, mtt, tmax, ttp (V,) of curves (V, T), a chunk at a time: residues stay in the cache.
 
     Tmax lies between 0 and 25 s. A curve of noise alone gets what the prior of ``bayes`` expects of healthy tissue.
-
-    Args:
-        shape: of the transit times; ``transit_shape`` when None.
     """
     measure = _measure(curves, aif, dt_s, method, level, shape)
     flow, volume, tmax, top = (curves.new_empty(len(curves)) for _ in range(4))

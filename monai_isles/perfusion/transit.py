@@ -166,7 +166,6 @@ def transit_solver(
 
     Args:
         like: curves of the type and on the device of those to come; the noise is taken from them.
-        spread, shape: see ``transit_table``.
         learned: take the prior from ``learned_prior`` instead of the table.
 
     Source: after Boutelier et al., IEEE Trans Med Imaging 2012, doi:10.1109/TMI.2012.2189890 (Bayesian, delay as a

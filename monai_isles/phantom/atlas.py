@@ -24,8 +24,6 @@ class SmoothField:
     Units: points and ``scale_mm`` (standard deviation of the smoothing) in mm.
 
     Args:
-        rng: the only source of randomness.
-        scale_mm: smoothness.
         symmetry: +1 for a field that is even across x = 0, -1 for an odd one, 0 for neither.
     """
 

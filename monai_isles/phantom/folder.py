@@ -236,8 +236,6 @@ def write_case(scan: CaseArrays, folder: Path, *, number: int, series: bool, lab
     Shapes: stored as (X, Y, Z) or (X, Y, Z, T) with x to the left and y to the back, as the release does.
 
     Args:
-        number: N of ``case_N``; file ids follow from it.
-        series: write the contrast series too.
         labelled: write the lesion and the DWI it is drawn on; the testing section has neither.
     """
     images = dict(scan.images)
@@ -270,14 +268,7 @@ def save_lps(
     dt_s: float | None = None,
     centre_mm: tuple[float, float] = (0.0, 0.0),
 ) -> None:
-    """Save a RAS+ array flipped along x and y, with the matching affine.
-
-    Args:
-        image: (H, W, D) or (H, W, D, T).
-        level_mm: height of the middle of the slab.
-        dt_s: seconds between frames, of a series.
-        centre_mm: the middle of the image to the right and to the front.
-    """
+    """Save a RAS+ array flipped along x and y, with the matching affine."""
     import nibabel
 
     stored = np.ascontiguousarray(image[::-1, ::-1])
@@ -306,12 +297,7 @@ _LABELS = {
 
 
 def write_mri_case(case: MriCase, folder: Path, *, kind: MriKind, number: int, labelled: bool) -> None:
-    """Write the images of one case under ``folder``, one sub-folder each, uncompressed.
-
-    Args:
-        number: name of the case's folder; file ids follow from it.
-        labelled: write the label too; the testing section has none.
-    """
+    """Write the images of one case under ``folder``, one sub-folder each, uncompressed."""
     files = {f"VSD.Brain.XX.O.{key}": case.images[name] for name, key in kind.files.items()}
     if labelled:
         files[kind.label_file] = case.label

@@ -122,11 +122,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
 
 
 def require_card(path: Path) -> None:
-    """Refuse to write a card over a text that is none.
-
-    Args:
-        path: README of a bundle; it need not be there.
-    """
+    """Refuse to write a card over a text that is none."""
     lines: list[str] = list(HEADINGS)
     with suppress(FileNotFoundError):
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -28,10 +28,6 @@ def search_heatmap(
     """Return the grid with its numbers written in, the chosen pair framed.
 
     Shapes: ``scores`` ``(thresholds, sizes)``. Units: score without unit, 0.5 at best; sizes in voxels.
-
-    Args:
-        chosen: threshold and size.
-        title: whose scores these are, with n.
     """
     figure = blank(1.6 + 0.72 * len(thresholds), 1.5 + 0.42 * len(sizes_vox), face="white", dpi=130)
     place = figure.subplots()

@@ -59,12 +59,7 @@ def read_scores(folder: str | Path) -> Scores:
 
 
 def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = None) -> Scores:
-    """Read several folders over the same cases: one network each under its name, the threshold rules once.
-
-    Args:
-        folders: outputs of ``monai-isles evaluate``.
-        names: one a folder; the folders' own names when None.
-    """
+    """Read several folders over the same cases: one network each under its name, the threshold rules once."""
     labels = list(names) if names is not None else [Path(f).resolve().name for f in folders]
     if len(labels) != len(folders) or len(set(labels)) != len(labels) or set(labels) & set(_LABELS.values()):
         raise refused(
@@ -172,9 +167,7 @@ def find_sources(pred_dir: str | Path, ref_dir: str | Path, rows: Sequence[Mappi
     Images come from the reference folder where it is in the ISLES layout, else from where ``result.json`` says.
 
     Args:
-        pred_dir: output of ``monai-isles predict``, or masks ``<case>.nii.gz``.
         ref_dir: ISLES folder, or masks named like the predictions.
-        rows: ``per_case.csv``.
     """
     for option, folder in (("--pred", pred_dir), ("--ref", ref_dir)):
         if not Path(folder).is_dir():

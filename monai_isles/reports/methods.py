@@ -50,13 +50,7 @@ _OF_METHOD = {"bayes": "boutelier2012"}
 def publish_methods(
     out: Path, record: Mapping[str, Any], results: Sequence[Mapping[str, Any]], references: Sequence[str] = ()
 ) -> None:
-    """Write ``methods.md`` of a run from its record: versions, settings, thresholds, references in BibTeX.
-
-    Args:
-        record: content of ``run.json``.
-        results: ``result.json`` of the studies that were done.
-        references: of the bundle's metadata, a line each.
-    """
+    """Write ``methods.md`` of a run from its record: versions, settings, thresholds, references in BibTeX."""
     publish_text(out / METHODS, methods_text(record, results, references))
 
 

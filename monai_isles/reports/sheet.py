@@ -98,7 +98,6 @@ def sheet_of(
     """Return the case with its arrays turned into numbers and pictures; the prediction's paths are left behind.
 
     Args:
-        mirrored: draw the mirrored channels of a case whose result says how they were made.
         slices: to draw, in place of up to ``most_slices`` around the lesion.
     """
     numbers = _numbers(case)

@@ -109,11 +109,6 @@ def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[s
     """Write ``results.csv``, ``results.parquet`` where pandas can, ``studies.html`` and ``methods.md`` of a run.
 
     A run in which every study failed leaves its record alone.
-
-    Args:
-        out: folder of the run; each study's ``result.json`` lies in its own.
-        record: what ``run.json`` will hold.
-        references: of the bundle's metadata.
     """
     cases = record["cases"]
     if all(case["outcome"] == "failed" for case in cases.values()):

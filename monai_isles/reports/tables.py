@@ -47,7 +47,6 @@ def lines_of(rows: Summaries, published: Summaries | None = None) -> list[Line]:
     """Return one line a method, the published ones last.
 
     Args:
-        rows: what ``summarise`` returns, by method name.
         published: the same form with fewer entries: ``{"n", "metrics": {"dsc": {"mean", "sd"}}, "volumes": {"r2"}}``.
     """
     ours = [_line(name, row, published=False) for name, row in rows.items()]

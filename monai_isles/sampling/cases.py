@@ -60,13 +60,7 @@ class CachedCases(Dataset):
 def kept_cases(
     dataset: Sequence[Item], keep: Callable[[Item, int], Kept], *, title: str
 ) -> tuple[list[Kept], list[Finding]]:
-    """Return the data that a loader keeps of each case, and the reasons for cases left out, ``dataset``'s own first.
-
-    Args:
-        dataset: preprocesses a case on access.
-        keep: function of a case and its number among the kept ones, from 1.
-        title: of the progress bar.
-    """
+    """Return the data that a loader keeps of each case, and the reasons for cases left out, ``dataset``'s own first."""
     made: list[Kept | Finding] = []
     for place in progress(range(len(dataset)), title, total=len(dataset)):
         number = 1 + sum(not isinstance(item, Finding) for item in made)
@@ -94,11 +88,7 @@ def _attribute_of(dataset: object, name: str, default: Any) -> Any:
 
 
 def left_out_reasons(folder: Path, sources: Iterable[object]) -> dict[str, str]:
-    """Return why a training left out cases, by name: from its data list, and from loaders or data sets.
-
-    Args:
-        folder: of the run; its ``data_list.json`` names the cases left out when the list was made.
-    """
+    """Return why a training left out cases, by name: from its data list, and from loaders or data sets."""
     listed = folder / "data_list.json"
     faults = read_datalist(listed).get("left_out", []) if listed.is_file() else []
     result = [Finding(**fault) for fault in faults] + [fault for source in sources for fault in left_out_of(source)]

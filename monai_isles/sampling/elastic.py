@@ -34,8 +34,6 @@ def apply_operation(patches: Tensor, operation: int) -> Tensor:
     """Return patches reflected left-right or turned about the long axis of the body.
 
     Shapes: ``(n, C, H, W)`` or ``(n, C, H, W, D)``, H left-right (RAS+); the same out.
-    Args:
-        operation: index of ``OPERATIONS``.
     """
     if operation == _REFLECTION:
         return patches.flip(2)
@@ -79,8 +77,6 @@ def turned(shape: tuple[int, ...], *, rotate_deg: float, scale: float, rng: np.r
     """Draw displacement fields that rotate and scale each patch in plane about its centre.
 
     Shapes: as ``displacement``; the third axis, if any, stays. Units: voxels out, degrees.
-    Args:
-        rotate_deg: largest angle to either side. scale: largest change of size, as a share, either way.
     """
     count, spatial = shape[0], shape[1:]
     angle = np.deg2rad(rng.uniform(-rotate_deg, rotate_deg, count))
@@ -101,8 +97,6 @@ def rescale(image: Tensor, *, gain: float, shift: float, rng: np.random.Generato
     """Return every channel of every patch times a factor near 1, plus a number near 0.
 
     Shapes: (N, C, *spatial), kept. Units: of the image.
-    Args:
-        gain: largest change of the factor, as a share, either way. shift: largest number added, either sign.
     """
     size = (*image.shape[:2], *(1,) * (image.ndim - 2))
     factor = torch.from_numpy(((1 + gain) ** rng.uniform(-1, 1, size)).astype(np.float32))

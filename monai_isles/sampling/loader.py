@@ -28,10 +28,7 @@ class CaseLoader(ABC):
     (``torch.utils.data.DistributedSampler``: parts of equal length, some items twice to fill the last part).
 
     Args:
-        names: of the cases.
         case: (items,) number of the case of each item.
-        batch_size: items of a batch of this process.
-        rank, world_size: number of this process, and of all processes.
         prefetch, pin: number of batches prepared in advance by a thread, and whether in page-locked memory (``ahead``).
     """
 

@@ -90,11 +90,7 @@ def balanced_centres(
 
 
 def _regular(available: int, wanted: int, begin: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``wanted`` indices at regular steps below ``available``, and which of them are repeats.
-
-    Args:
-        begin: the first of them, as a share of all.
-    """
+    """Return ``wanted`` indices at regular steps below ``available``, and which of them are repeats."""
     first, turn = int(begin * available), np.arange(wanted)
     if wanted <= available:
         # Regular steps cover every slice and part; random ones would leave gaps and make clusters.

@@ -151,9 +151,6 @@ class SharedNetwork(nn.Module):
     The parallel wrapper is made anew whenever other parameters learn than before, as in the phases of ``FineTuning``
     and the stages of ``SequentialStages``: it waits for exactly the gradients that are computed. Evaluation runs the
     network itself and exchanges nothing, so processes may evaluate different numbers of batches.
-
-    Args:
-        network: on its device.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -98,11 +98,7 @@ class StopSignal:
 
 
 def start_within(engine: Engine, iterations: int, then: Callable[[], None]) -> None:
-    """Let the first epoch of ``engine`` start after that many iterations: their batches are skipped.
-
-    Args:
-        then: called before the first batch, when everything that an epoch's start resets has been reset.
-    """
+    """Let the first epoch of ``engine`` start after that many iterations: their batches are skipped."""
     waiting = [then]
 
     def pass_over(engine: Engine) -> None:

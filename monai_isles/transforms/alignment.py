@@ -134,10 +134,6 @@ def refine(level: Level, start: Mirror, *, degrees: str = "rigid", reach_mm: flo
     A rigid mirror has one tilt and an offset in plane, two tilts and an offset in space; an affine one has 6 or 12
     numbers.
 
-    Args:
-        degrees: ``"rigid"`` or ``"affine"``.
-        reach_mm: distance at which a residual has half its weight.
-
     Source: ours; Cauchy's loss as in Holland & Welsch 1977, doi:10.1080/03610927708827533.
     """
     fit = _Fit(level, _rigid if degrees == "rigid" else _affine, reach_mm)
@@ -208,7 +204,6 @@ def itk_mirror(image: np.ndarray, grid: Grid, start: Mirror, *, steps: int = 200
     Shapes: ``image`` of the grid's shape, values about 0 to 1. Units: mm.
 
     Args:
-        start: a mirror within a few mm.
         steps: most iterations of the optimiser at each of two levels.
 
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; Clèrigues 2020, doi:10.1016/j.cmpb.2020.105521

@@ -41,7 +41,7 @@ def cache_folder(beside: str | Path) -> Path:
 
 
 def cache_key(head: np.ndarray, affine: np.ndarray, settings: Mapping[str, object]) -> str:
-    """Return the SHA-256 of everything a registration depends on: voxels, shape, affine, settings, algorithm version."""
+    """Return the SHA-256 of what a registration depends on: voxels, shape, affine, settings, algorithm version."""
     facts = {"algorithm": ALGORITHM, "shape": head.shape, **settings}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     digest.update(np.ascontiguousarray(affine, "<f8").tobytes())

@@ -59,8 +59,6 @@ def predict_participants(
     Args:
         source: BIDS data set. out: BIDS derivative data set; participants of earlier calls stay in it.
         participants: labels, with or without ``sub-``; by default all.
-        work: folder for the output of ``predict`` and ``predict-series``; by default ``<out>/.monai_isles``.
-        resample, entropy, report, gpus, memory_gb, strict: as for ``predict``.
     Source: BIDS Apps, doi:10.1371/journal.pcbi.1005209; ``tests/workflows/test_bids.py``.
     """
     aside, out = Path(work) if work else Path(out) / WORK, Path(out)

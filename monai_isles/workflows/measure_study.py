@@ -56,8 +56,6 @@ def measure_study(
 
     Args:
         series: also write the series itself, repaired and in even frames, for bundles that read it.
-        resample: the user states that a plain CT on another grid is registered.
-        slab_mm: average the slices of a DICOM series to about this thickness.
     """
     folder, measured = out / name / "maps", maps_of(name, out, series=series)
     keys = [key for key in measured if key not in ("case", "subject")]

@@ -38,8 +38,6 @@ class Measuring:
 
     Args:
         dt_s: seconds between frames, or the time of each, instead of the file's.
-        motion: undo movement first.
-        series: UID or number of the DICOM series, where a folder holds several.
         slab_mm: average thin slices of a DICOM series to about this thickness.
     """
 
@@ -68,12 +66,7 @@ def perfusion(
     memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Any]:
-    """Measure one series into ``out``, or several into ``out/<name>``; return the record of the one, or of all.
-
-    Args:
-        paths: files, folders, data sets, as for ``monai_isles.data.study.study_places``.
-        gpus, memory_gb: needs of one of several series; ``gpus`` is 1 on cuda by default.
-    """
+    """Measure one series into ``out``, or several into ``out/<name>``; return the record of the one, or of all."""
     places = study_places(paths[0]) if len(paths) == 1 else []
     if len(places) == 1:
         if places[0].fault is not None:
@@ -97,8 +90,6 @@ def measure_series(
     ``out`` gets ``cbf cbv mtt tmax ttp rcbf brain`` as NIfTI; ``core`` and ``hypoperfused`` where an artery was found;
     and ``perfusion.json``, the record with ``stamp``.
 
-    Args:
-        path: 4D NIfTI file, or the DICOM folder of the dynamic scan.
     Source: ``monai_isles.perfusion``; ``tests/cli/test_perfusion.py``.
     """
     series = read_perfusion_series(path, dt_s=how.dt_s, series=how.series, slab_mm=how.slab_mm)
@@ -161,11 +152,6 @@ def measure_cohort(
     """Measure every series into ``out/<name>`` and return one record per series; write ``per_case.csv``.
 
     A series whose ``perfusion.json`` states the same files and settings is not measured again.
-
-    Args:
-        paths: as for ``study_places``; a path without a study is a failed record.
-        gpus, memory_gb: needs of one series.
-        strict: stop at the first series that fails.
     """
     result = find_studies(paths, series=how.series)
     studies = {name: study for name, study in result.items() if isinstance(study, StudyFiles)}

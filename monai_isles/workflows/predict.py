@@ -58,12 +58,7 @@ class CaseInputs:
     def entries(
         self, keys: Sequence[str], *, optional: Sequence[str] = (), fetch: bool = False, strict: bool = False
     ) -> tuple[list[dict[str, object]], dict[str, Record]]:
-        """Return the flat dictionary of every case with the bundle's modalities, and the records of the others.
-
-        Args:
-            keys, optional: of ``case_keys``.
-            strict: raise the first fault instead.
-        """
+        """Return the flat dictionary of every case with the bundle's modalities, and the records of the others."""
         find = partial(self._found, keys=keys, optional=optional, fetch=fetch)
         entries, left = find_apart(self.paths, find, strict=strict)
         request = {"resample": True} if self.resample else {}
@@ -92,9 +87,7 @@ def predict(
     """Predict cases into ``out/<case>`` and return the content of ``out/run.json``: ``cases`` by name, ``settings``.
 
     Args:
-        gpus, memory_gb: needs of one case.
         entropy, bids, report: also write ``entropy.nii.gz``, a BIDS derivative tree, the page of each case and of all.
-        strict: stop at the first case that fails.
     """
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
@@ -150,8 +143,6 @@ class Recipe:
     """Hold how another process builds the same predictor.
 
     Args:
-        bundle, out, weights, device, changes: as for ``load_predictor``.
-        cache_dir, cache_gb: cache for preprocessed cases, as for ``monai_isles.transforms.KeptPreparation``.
         after: as for ``predict_cases``; a function of a module, or ``functools.partial`` of one.
         content: checksum of configs and weights: a running worker rebuilds the predictor when they change.
     """
@@ -186,11 +177,7 @@ def recipe_of(
     after: After | None = None,
     elsewhere: bool = True,
 ) -> Recipe:
-    """Return the recipe of a predictor; ``elsewhere`` makes its paths absolute for workers in another folder.
-
-    Args:
-        choices: their weights, device and cache. changes: settings that replace the config's.
-    """
+    """Return the recipe of a predictor; ``elsewhere`` makes its paths absolute for workers in another folder."""
     bundle = Bundle.open(bundle)
     spelled: Callable[[Path], Path] = (lambda path: Path(path).absolute()) if elsewhere else Path
     return Recipe(
@@ -216,14 +203,7 @@ def predict_cohort(
     memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Record]:
-    """Predict every entry at ``place``, with the records and files of ``predict_cases``.
-
-    Args:
-        predictor: result of ``recipe``, if this process already has it.
-        gpus: needs of one case; by default 1 if the predictor is on a GPU.
-        memory_gb: needs of one case.
-        strict: stop at the first case that fails.
-    """
+    """Predict every entry at ``place``, with the records and files of ``predict_cases``."""
     if not is_spread(place):
         return predict_cases(predictor or recipe.load(), entries, recipe.out, after=recipe.after, strict=strict)
     if gpus is None:
@@ -253,10 +233,8 @@ def predict_cases(
     (``overlap``); ``seconds`` counts only a case's own stages.
 
     Args:
-        entries: flat dictionaries (``monai_isles.case.Case.entry``).
         after: called with entry, maps and result of each case before its ``result.json`` is written, in the writing
             thread.
-        strict: raise faults instead of recording them.
     """
     stages = _Stages(predictor, out, after, strict)
     cases = overlap(entries, stages.read, stages.infer, stages.write)

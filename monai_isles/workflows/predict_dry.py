@@ -73,10 +73,6 @@ def rehearse_cases(predictor: Predictor, entries: Sequence[Entry], out: Path) ->
 
     A record has ``outcome``: ``ready``, ``done before`` (its result is there) or ``failed``; a ready case also
     ``shape`` and ``spacing_mm`` of its grid and, for a bundle that predicts by windows, ``windows_at_most``.
-
-    Args:
-        entries: flat dictionaries (``monai_isles.case.Case.entry``).
-        out: folder for the results.
     """
     records: dict[str, Record] = {}
     for entry in progress(entries, "reading", total=len(entries)):

@@ -91,9 +91,7 @@ def publish_results(
 
     Shapes: ``maps`` hold ``lesion`` as (1, H, W, D).
     Args:
-        measured: of ``measure_study``.
         result: ``result.json`` to be, with ``perfusion`` where the maps allowed it; changed in place.
-        folder: ``<out>/<case>``.
     """
     images = {key: read_image(str(measured.entry[key]), kind=key) for key in _SEEN}
     arrays = {key: image.data for key, image in images.items()}
@@ -253,11 +251,8 @@ def predict_series(
     """Measure and predict every study into ``out/<study>`` and return the content of ``out/run.json``.
 
     Args:
-        paths: DICOM folders, 4D NIfTI files, or folders with one.
         wanted: results beside those of every prediction; the bundle's metadata are filled in.
-        series: UID or number of the DICOM series, if a folder holds several.
         dt_s, resample, slab_mm, entropy: as for ``SeriesWay``. bids: also write a BIDS derivative tree.
-        gpus, memory_gb: needs of one study. strict: stop at the first study that fails.
     """
     config = bundle.config("inference")
     changes, modalities = choices.changes(config.get(), bundle), config["modalities"]
@@ -297,13 +292,10 @@ class SeriesWay:
     """Hold how a study is processed.
 
     Args:
-        recipe: of the predictor; each process builds it once.
         wanted: results beside those of every prediction, and the bundle's metadata.
-        dt_s: seconds between frames, or the time of each, instead of the file's.
         resample: a plain CT on another grid is registered.
         slab_mm: average the slices of a DICOM series to about this thickness.
         series: the bundle reads the series itself.
-        entropy: write ``entropy.nii.gz`` too.
     """
 
     recipe: Recipe
@@ -333,14 +325,6 @@ def predict_studies(
     """Measure, predict and publish every study; return one record each, in the order of ``found``.
 
     Finished parts of a study are kept; a fault becomes the record of its own study.
-
-    Args:
-        found: of ``monai_isles.data.study.find_studies``; an unusable study keeps its record.
-        place: where the studies run; for a cluster or Slurm the paths of ``way.recipe`` are absolute.
-        predictor: result of ``way.recipe``.
-        gpus: needs of one study; by default 1 if the predictor is on a GPU.
-        memory_gb: needs of one study.
-        strict: stop at the first study that fails.
     """
     if gpus is None:
         gpus = int(predictor.device.type == "cuda")

@@ -57,11 +57,7 @@ class Preparation:
         return config
 
     def entries(self, *, section: str, left_out: list[Finding] | None = None) -> list[dict[str, object]]:
-        """Return the cases of the folder, or of its data list, with the bundle's modalities.
-
-        Args:
-            left_out: receives one finding for each case left out; without it the first fault is raised.
-        """
+        """Return the cases of the folder, or of its data list, with the bundle's modalities."""
         config = self.config()
         chosen: dict[str, Any] = {"fetch": False, "left_out": left_out}
         if self.use == PREDICTION:
@@ -103,10 +99,6 @@ def prepare(
     """Preprocess every case of data folders into the cache and return one record per case.
 
     ``cases`` of the result: ``ok``, ``done before`` or ``failed`` by name, unusable ones last.
-
-    Args:
-        how: the preparation of one folder; ``folder`` is replaced for each.
-        gpus, memory_gb: needs of one case. strict: stop at the first case that fails.
     """
     hows = {
         str(folder): replace(how, folder=str(folder) if is_url(folder) else str(Path(folder).absolute()))

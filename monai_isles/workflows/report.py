@@ -16,12 +16,7 @@ from monai_isles.reports.views import CaseView, Cohort
 
 
 def report(pred_dir: str, ref_dir: str, scores: Sequence[str], out: str | Path, **options: Any) -> Cohort:
-    """Write the page of a cohort and return its content.
-
-    Args:
-        pred_dir, ref_dir, scores, options: as for ``gather_cohort``.
-        out: the page, ``page.html``.
-    """
+    """Write the page of a cohort and return its content."""
     cohort = gather_cohort(pred_dir, ref_dir, scores, **options)
     cohort_page(cohort, out)
     return cohort
@@ -45,10 +40,7 @@ def gather_cohort(
         pred_dir, ref_dir: folders scored in the first folder of scores.
         scores, names: folders of scores and their names; by default the bundle of a single one, else the folders'
             names.
-        curves: ``curves.csv`` of the training.
-        title: heading; None derives it from the name of the data.
         published: rows of a paper to print below, as ``papers.published.published_rows`` returns them.
-        command: words of the command line; folders in it are cut to their last name.
         mirrored: show the mirrored channels of every case whose ``result.json`` describes them.
     """
     read = side_by_side(scores, names)

@@ -28,9 +28,6 @@ class LaneConv(nn.Module):
     16 bits; input and output keep their type.
 
     Shapes: ``(N, I, *spatial)`` channels-last in, ``(N, O, *spatial / stride)`` channels-last out.
-    Args:
-        conv: the convolution to replace, of two or three dimensions, with equal strides on all axes.
-        weight, bias: replace the convolution's own.
     """
 
     weight: Tensor
@@ -173,8 +170,6 @@ class FoldedResidualBlock(nn.Module):
     The first one cannot be folded: its input is also the sum's other term.
 
     Shapes: ``(N, C, *spatial)`` channels-last in and out.
-    Args:
-        block: trained; it is not changed.
     """
 
     def __init__(self, block: ResidualBlock) -> None:
@@ -224,7 +219,6 @@ class FoldedResUNet(nn.Module):
 
     Shapes: as ``AsymmetricResUNet``.
     Args:
-        network: in evaluation mode.
         products: type of the convolutions' products, 32 bits or 16 (``torch.bfloat16``). Norms, slopes and sums stay
             in 32 bits, since 16 bits are no faster there. Convolutions of fewer than 32 channels in ``fixed_part``
             stay in 32 bits too: they run once per window and cause four fifths of the difference.

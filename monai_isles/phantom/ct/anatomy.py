@@ -57,11 +57,7 @@ class Grid:
 
 
 class Subject:
-    """Draw the shape of one head: size, smooth warp (nearly symmetric), skull, atrophy.
-
-    Args:
-        rng: the only source of randomness.
-    """
+    """Draw the shape of one head: size, smooth warp (nearly symmetric), skull, atrophy."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.scale = rng.normal([0.94, 0.94, 0.94], [0.025, 0.03, 0.03]).clip(0.87, 1.0)

@@ -130,9 +130,7 @@ class TissueCurves:
     """Tabulate the curves of unit flow for every transit time and delay of one scan.
 
     Args:
-        bolus: arterial curve.
         kind: residue function, one of ``RESIDUES``.
-        time_s: frame times (T,).
         dispersion: seconds of exponential vascular dispersion a second of delay.
 
     Source: C = CBF x density / hematocrit factor x AIF (*) R; ``tests/phantom/ct/test_kinetics.py``.

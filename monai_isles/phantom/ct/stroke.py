@@ -69,12 +69,7 @@ class Stroke:
 
 
 def draw_stroke(rng: np.random.Generator, *, lesion_ml: float, level_mm: float, height_mm: float) -> Stroke:
-    """Draw an occlusion for the lesion volume, within the slab.
-
-    Args:
-        lesion_ml: wanted volume on the scan.
-        level_mm, height_mm: middle and half height of the slab, MNI mm.
-    """
+    """Draw an occlusion for the lesion volume, within the slab."""
     kinds = list(OCCLUSIONS)
     fit = np.array([_FREQUENCY[k] * np.exp(-0.5 * (np.log(lesion_ml / OCCLUSIONS[k][3]) / 0.9) ** 2) for k in kinds])
     kind = kinds[int(rng.choice(len(kinds), p=fit / fit.sum()))]
@@ -101,12 +96,7 @@ def draw_stroke(rng: np.random.Generator, *, lesion_ml: float, level_mm: float, 
 
 
 class Ischaemia:
-    """Compute fields over the head from the occlusion: ``depth`` orders voxels from spared to worst.
-
-    Args:
-        rng: the only source of randomness.
-        stroke: see ``draw_stroke``.
-    """
+    """Compute fields over the head from the occlusion: ``depth`` orders voxels from spared to worst."""
 
     def __init__(self, rng: np.random.Generator, stroke: Stroke) -> None:
         self.stroke = stroke

@@ -132,10 +132,7 @@ class Distractors:
     """Draw the confounders of one subject.
 
     Args:
-        rng: the only source of randomness.
-        side: side of the stroke, -1 left, +1 right.
         level_mm: MNI height near which old lesions lie.
-        rates: frequency of each.
     """
 
     def __init__(self, rng: np.random.Generator, *, side: float, level_mm: float, rates: Rates | None = None) -> None:

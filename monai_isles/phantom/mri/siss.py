@@ -60,9 +60,6 @@ def record(
 ) -> np.ndarray:
     """Return the grey values (n,) float32 that ``sequence`` records of the true ``signal`` (n,), white matter near 1.
 
-    Args:
-        bias: coil sensitivity (n,), drawn when left out.
-
     Source: Rician noise, Gudbjartsson and Patz, Magn Reson Med 1995, doi:10.1002/mrm.1910340618;
     ``tests/phantom/mri/test_scanner.py``.
     """
@@ -150,7 +147,6 @@ def siss_images(
 
     Args:
         lesion: the region on FLAIR, which is the label.
-        state: see ``draw_sub_acute``.
 
     Source: ours, contrasts after Allen et al., RadioGraphics 2012, doi:10.1148/rg.325115760;
     ``tests/phantom/test_mri_siss.py``.
@@ -194,13 +190,7 @@ def tissue_signal(
     old: tuple[float, float],
     swollen: np.ndarray | float = 0.0,
 ) -> np.ndarray:
-    """Return the signal (n,) of a brain without fresh stroke.
-
-    Args:
-        tissue: signal of grey matter, white matter, fluid and vessels.
-        old: factors of the signal in gliosis and in white-matter hyperintensity.
-        swollen: degree (n,) to which oedema closes the sulci.
-    """
+    """Return the signal (n,) of a brain without fresh stroke."""
     solid = brain_share(brain, swollen)
     ratio = solid / np.maximum(brain.matter, 1e-3)
     matter = (tissue[0] * brain.gm + tissue[1] * brain.wm) * np.where(brain.matter > 0.02, ratio, 0)

@@ -35,8 +35,6 @@ class MriDistractors:
     """Draw the confounders of one subject.
 
     Args:
-        rng: the only source of randomness.
-        side: side of the stroke, -1 left, +1 right.
         kind: only SPES has images that show a carotid stenosis.
     """
 
@@ -115,12 +113,7 @@ _SMALLEST_PIECE_ML = 0.12
 
 
 class BrainIschaemia(Ischaemia):
-    """Order the voxels of a whole head by ischaemia, with cerebellum and brainstem separate.
-
-    Args:
-        rng: the only source of randomness.
-        stroke: see ``draw_mri_stroke``.
-    """
+    """Order the voxels of a whole head by ischaemia, with cerebellum and brainstem separate."""
 
     def membership(self, atlas_mm: np.ndarray) -> np.ndarray:
         """Return the share (n,) of each point supplied by the occluded vessel, on either side."""
