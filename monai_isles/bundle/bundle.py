@@ -200,10 +200,7 @@ class Bundle:
         return dict(_fitting(self.settings.items(), self._trained([self.overlay(name) for name in self.overlays])))
 
     def judge(self) -> list[Finding]:
-        """Return the findings about every config and ``logging.conf``; nothing is run.
-
-        Source: ours; cases I9 to I12 of the reliability list, ``tests/bundle/test_configs.py``.
-        """
+        """Return the findings about every config and ``logging.conf``; nothing is run."""
         files = self._files()
         configs = [p for p in files if p.suffix in _CONFIGS and p.name not in _NOT_RUN]
         findings = [item for path in configs for item in judge_config(path)]
@@ -322,7 +319,6 @@ def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[
     Args:
         unpack: folder for the content of a zip, moved there in one step if it has no errors.
     Raises: ``E-USE-70`` when there is nothing to unpack, ``E-FILE-18`` and ``E-FILE-10`` for the folder.
-    Source: ours; cases I1 to I12 of the reliability list, ``tests/bundle/test_bundle.py``.
 
     >>> check_bundle("threshold")  # nothing to find
     []
@@ -353,7 +349,7 @@ def _is_zip(path: Path) -> bool:
 
 @lru_cache(maxsize=8)
 def _unpack_once(path: Path, changed_ns: int) -> Path:
-    """Return the folder of a zipped bundle, unpacked and judged; it is deleted when this process ends, not with a fork."""
+    """Return the folder of a zipped bundle, unpacked and judged; it goes when this process ends, not with a fork."""
     aside, owner = tempfile.mkdtemp(prefix="monai-isles-"), os.getpid()
 
     def remove() -> None:

@@ -112,7 +112,7 @@ _HEADS = ("ct", "flair", "t1c", "t1", "dwi")
 
 
 def _mirror_findings(scans: Sequence[Scan], bad: set[str], head: str | None) -> list[Finding]:
-    """Return a warning for every head on which a bundle with mirrored channels would remark, or which it would refuse."""
+    """Return a warning for every head that a bundle with mirrored channels would remark on or refuse."""
     from monai_isles.progress import progress
 
     wanted = [head] if head else _HEADS

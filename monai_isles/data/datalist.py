@@ -42,7 +42,6 @@ def group_folds(
         volumes_ml: lesion volume of every case, to be balanced.
     Raises:
         IslesError: ``E-LIST-12`` with fewer than two folds or fewer subjects than folds.
-    Source: ours; ``tests/data/test_folds.py``.
 
     >>> folds = group_folds(["a", "a", "b", "c"], 2)
     >>> folds[0] == folds[1]  # the scans of one patient stay together
@@ -88,8 +87,6 @@ def list_digest(content: Mapping[str, object]) -> str:
     """Return ``<cases> cases, SHA-256 <digest>`` of the cases of a data list, their files, folds and labels.
 
     Titles and the order of keys do not count; the order of the cases does.
-
-    Source: ours; ``tests/data/test_digest.py``.
 
     >>> list_digest({"training": [{"case": "case_01", "image": "case_01_flair.nii.gz"}]})[:16]
     '1 cases, SHA-256'

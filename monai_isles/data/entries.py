@@ -203,7 +203,6 @@ def find_inputs(
     Raises:
         IslesError: ``E-LIST-20`` when two of them have the same name, ``E-LIST-71`` for a URL, and those of
             ``find_cases``.
-    Source: ours; ``tests/data/test_inputs.py``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)

@@ -200,7 +200,6 @@ def find_layout(folder: str | Path) -> Layout:
 
     Raises:
         IslesError: ``E-LIST-01`` no case of any layout, ``E-LIST-30`` the marks of several, or of none alone.
-    Source: ours; ``tests/data/test_layouts.py``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)

@@ -13,10 +13,7 @@ PATH_KEYS = (*MODALITIES, LABEL)
 
 
 def require_sound(content: object, where: str) -> None:
-    """Refuse a data list that is malformed, empty, leaks a subject between folds, or points outside its folder.
-
-    Source: ours; cases A4 to A6 of the reliability list, ``tests/data/test_schema.py``.
-    """
+    """Refuse a data list that is malformed, empty, leaks a subject between folds, or points outside its folder."""
     if not isinstance(content, dict) or not any(isinstance(content.get(name), list) for name in SECTIONS):
         raise refused("E-LIST-04", where=where, found=_kind(content))
     if not any(content.get(name) for name in SECTIONS):

@@ -81,7 +81,6 @@ def find_series(folder: str | Path) -> list[SeriesInfo]:
     Raises:
         IslesError: ``E-DCM-01`` no pydicom, ``E-DCM-02`` nothing there, ``E-DCM-06`` and ``E-DCM-07`` files that cannot
             be opened.
-    Source: ours; ``tests/dicom/test_find.py``.
 
     >>> from monai_isles.phantom import CaseArrays, write_dicom
     >>> image, series = np.zeros((16, 16, 2), np.float32), np.full((20, 16, 16, 2), 35, np.int16)

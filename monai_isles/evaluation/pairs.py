@@ -39,8 +39,6 @@ def find_references(
     Raises:
         IslesError: ``E-EVAL-05`` no reference found, ``E-EVAL-07`` two files for one case, ``E-LIST`` from the list.
 
-    Source: ours; ``tests/evaluation/test_pairs.py``.
-
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> [case.name for case in find_references(folder)]

@@ -90,8 +90,6 @@ def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThre
     Raises:
         IslesError: ``E-EVAL-03`` no entries; ``E-EVAL-04`` a map or label is not in an entry.
 
-    Source: ours; ``tests/evaluation/test_threshold_baselines.py``.
-
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_entries
     >>> folder = make_dataset("ct", cases=1, seed=7, series=False, max_slices=2)

@@ -36,7 +36,6 @@ class LoadStudyd(Transform):
         optional: keys that a study folder may hold beside them, a training's own.
     Raises:
         IslesError: ``E-INF-45`` another number of channels or cases, and those of ``read_image``.
-    Source: ours; ``tests/inference/test_labelling.py``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
@@ -92,7 +91,6 @@ class LabelForegroundd(Transform):
     Shapes: ``foreground`` (1, H, W, D) on the grid of ``image``, both unchanged.
     Args:
         drop: entries that are not needed any more.
-    Source: ours; ``tests/inference/test_labelling.py``.
 
     >>> image, mask = MetaTensor(torch.zeros(1, 4, 4, 1)), torch.ones(1, 4, 4, 1)
     >>> made = LabelForegroundd(["head"])({"image": image, "foreground": mask, "head": "found"})
@@ -116,7 +114,6 @@ class LabelMaskd(Transform):
     MONAI Label writes ``pred`` itself, with the affine of ``image``.
 
     Shapes: ``lesion`` (1, H, W, D) in RAS+ in; ``pred`` (1, X, Y, Z) out, 0 and 1, in the file's own axis order.
-    Source: ours; ``tests/inference/test_labelling.py``.
 
     >>> flipped = {"native_affine": np.diag([-1.0, -1.0, 1.0, 1.0])}  # the file runs from right to left
     >>> lesion = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1)

@@ -71,10 +71,7 @@ def use_threads(wanted: int | None = None) -> int:
 
 
 class HalvedOnce:
-    """Run work on groups of windows; once memory has run out, run it on each half of a group.
-
-    Source: ours; case H11 of the reliability list, ``tests/inference/test_window_memory.py``.
-    """
+    """Run work on groups of windows; once memory has run out, run it on each half of a group."""
 
     def __init__(self, patch: str, setting: str = "window_batch") -> None:
         self.patch, self.setting, self.halved = patch, setting, False

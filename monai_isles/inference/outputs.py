@@ -69,7 +69,6 @@ def lesion_confidence(
     Args:
         lesion: binary mask.
         uncertainty: standard deviation over windows and passes; None gives None.
-    Source: ours; ``tests/inference/test_confidence.py``.
 
     >>> lesion = np.array([1, 1, 0, 1]).reshape(4, 1, 1)
     >>> [part["volume_ml"] for part in lesion_confidence(lesion, 0.9 * lesion, None, voxel_ml=0.5)]
@@ -154,7 +153,6 @@ class LesionMapsd(MapTransform):
         calibration: file with temperature and shift of the probabilities (``Calibration``); None does not calibrate.
     Raises:
         IslesError: ``E-INF-16``.
-    Source: ours; ``tests/inference/test_outputs.py``.
 
     >>> maps = torch.tensor([0.2, 0.8, 0.1]).reshape(3, 1, 1, 1)  # background, lesion, uncertainty
     >>> case = LesionMapsd()({"pred": maps})
@@ -198,7 +196,6 @@ class PublishMapsd(MapTransform):
         case_key: entry with the case's name.
     Raises:
         IslesError: what ``monai_isles.io.publish_image`` raises; then no map of the case is written.
-    Source: ours; ``tests/workflows/test_predict.py``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_entries
@@ -237,10 +234,7 @@ class PublishMapsd(MapTransform):
 
 
 def require_own_names(postprocessing: object, entry: Mapping[Any, object], folder: Path) -> None:
-    """Refuse results that would overwrite an image or mask of the case, before any work.
-
-    Source: ours; case H9 of the reliability list, ``tests/inference/test_outputs.py``.
-    """
+    """Refuse results that would overwrite an image or mask of the case, before any work."""
     writers = [writer for writer in getattr(postprocessing, "transforms", ()) if isinstance(writer, PublishMapsd)]
     wanted = {(folder / f"{key}.nii.gz").resolve() for writer in writers for key in writer.keys}
     inputs = [Path(str(value)) for key, value in entry.items() if key in (LABEL, *MODALITIES)]

@@ -58,10 +58,7 @@ def ensemble_infer(
 
 
 def require_fit(network: nn.Module, state: object, path: Path | None, config: str = "the bundle's config") -> None:
-    """Refuse a state dictionary whose names or shapes are not those of the network.
-
-    Source: ours; case B9 of the reliability list, ``tests/inference/test_fit.py``.
-    """
+    """Refuse a state dictionary whose names or shapes are not those of the network."""
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     named = state.items() if isinstance(state, Mapping) else ()
     other = {name: tuple(getattr(value, "shape", ())) for name, value in named}
@@ -275,7 +272,6 @@ def load_predictor(
     Raises:
         IslesError: those of ``Bundle.config`` and ``load_state``, ``E-INF-11`` weights missing, ``E-INF-12`` weights
             of another network, ``E-SAFE-03`` a bundle's own weights that are not those its ``metadata.json`` states.
-    Source: ours; ``tests/workflows/test_predict.py``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_entries

@@ -159,7 +159,6 @@ def count_windows(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
 
     Raises:
         IslesError: as ``window_starts``.
-    Source: ours; ``tests/inference/test_windows_plan.py``.
 
     >>> count_windows(np.ones((8, 8, 1), bool), (4, 4, 1), (4, 4, 1))
     4

@@ -49,10 +49,7 @@ def pack_zip(folder: str | Path, path: str | Path) -> None:
 
 
 def unpack_zip(path: str | Path, folder: str | Path, *, limits: Limits | None = None) -> None:
-    """Unpack aside, then move to ``folder`` in one step; nothing stays behind when a member is refused.
-
-    Source: ours; cases I4 to I7 of the reliability list, ``tests/io/test_archives.py``.
-    """
+    """Unpack aside, then move to ``folder`` in one step; nothing stays behind when a member is refused."""
     path, folder = Path(path), Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise refused("E-FILE-18", where=str(folder), found="it exists and is not empty")

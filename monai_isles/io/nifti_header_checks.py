@@ -24,10 +24,7 @@ _LENGTH_UNITS = {1: ("metre", 1000.0), 3: ("micron", 0.001)}
 
 
 def header_findings(header: Nifti1Header, *, kind: str | None, where: str, judge_time: bool = True) -> list[Finding]:
-    """Return every fault of a header: dimensions, data type, orientation, units, frames.
-
-    Source: ours; the cases C7 to C11 and D4 to E10 of the reliability list, ``tests/io/test_nifti_header_checks.py``.
-    """
+    """Return every fault of a header: dimensions, data type, orientation, units, frames."""
     findings = _size_findings(header, where) + _type_findings(header, where) + _scale_findings(header, where)
     findings += _unit_findings(header, where)
     if not any(f.code in ("E-DIM-01", "E-DIM-02", "E-DIM-05") for f in findings):

@@ -33,10 +33,7 @@ def publish(path: str | Path, write: Writer, *, inputs: Iterable[str | Path] = (
 
 
 def publish_together(files: Sequence[tuple[str | Path, Writer]], *, inputs: Iterable[str | Path] = ()) -> None:
-    """Write several files, each as ``publish`` does: all are whole before the first takes its final name.
-
-    Source: ours; cases E5, E6, H4 of the reliability list, ``tests/io/test_publish.py``.
-    """
+    """Write several files, each as ``publish`` does: all are whole before the first takes its final name."""
     plan = [(Path(path), write) for path, write in files]
     _require_no_input([path for path, _ in plan], inputs)
     parts = {path: path.with_name(f"{PART}{uuid4().hex[:8]}-{path.name[-100:]}") for path, _ in plan}

@@ -94,7 +94,6 @@ def read_image(
         judge_time: False where the user gives the frame times of a series.
     Raises:
         IslesError: ``E-FILE-01`` to ``09``, ``20`` bytes, ``E-DIM``, ``E-GEOM``, ``E-VAL`` the rest, ``E-LBL-01``.
-    Source: ours; groups A to F of the reliability list, ``tests/io/test_read.py``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_cases

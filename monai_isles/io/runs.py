@@ -33,7 +33,6 @@ class RunFolder:
         outputs: relative names the run will write, judged for length now rather than after hours of work.
     Raises:
         IslesError: ``E-RUN-01`` held by another run, ``E-RUN-02`` not writable, ``E-RUN-03`` a name too long.
-    Source: ours; cases H2, H3, H8, H10 of the reliability list, ``tests/io/test_runs.py``.
 
     >>> with RunFolder("run") as run:
     ...     path = run.finish({"settings": {"lr": 0.1}})

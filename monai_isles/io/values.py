@@ -57,7 +57,6 @@ def settle_values(
     Shapes: (H, W, D) or (T, H, W, D), RAS+; other shapes for kinds without repairs.  Units: those of the modality.
     Args:
         label_values: the values that mean lesion, where a mask holds several labels; 0, 1, 2 and these may be there.
-    Source: ours; cases E1 to E4, E7, E11, E12, F1 to F3 of the reliability list, ``tests/io/test_values.py``.
     """
     low, high = _ends(data)
     if not (np.isfinite(low) and np.isfinite(high)):

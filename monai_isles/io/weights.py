@@ -55,7 +55,6 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
     Raises:
         IslesError: ``E-FILE-01`` missing, ``E-FILE-14`` cut short, ``E-FILE-15`` damaged, ``E-SAFE-01`` holds code,
             ``E-SAFE-02`` not an archive, ``E-SAFE-03`` another checksum than expected.
-    Source: ours; cases B7, B8, I1, I2, I8 of the reliability list, ``tests/io/test_weights.py``.
 
     >>> publish_state("model.pt", {"weight": torch.ones(2)})
     >>> load_state("model.pt", sha256="0" * 64)

@@ -170,7 +170,6 @@ def with_aux(network: nn.Module, device: str | torch.device = "cpu") -> nn.Modul
     """Return the network on ``device``, set to return its auxiliary outputs too if it has any.
 
     Training and prediction use them; an exported graph does not, so the definition in a config leaves them off.
-    Source: ours; ``tests/networks/test_with_aux.py``.
 
     >>> from monai_isles.networks.threshold_rule import ThresholdRule
     >>> with_aux(ThresholdRule()).return_aux

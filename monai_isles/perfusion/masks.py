@@ -177,7 +177,6 @@ def intracranial_mask(
     """Find all that lies inside the skull and is no bone: brain, fluid, vessels up to the bone itself.
 
     Shapes: (H, W, D) in, bool out.  Units: HU, mm.
-    Source: ours; ``tests/perfusion/test_masks.py``.
 
     >>> r = np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # voxels from the middle
     >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU

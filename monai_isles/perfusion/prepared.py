@@ -69,8 +69,6 @@ def prepare_series(
     Raises:
         IslesError: ``E-PERF-02`` not a series, ``E-PERF-04`` no brain, ``E-PERF-06`` and ``-07`` times and frames.
 
-    Source: ours; ``tests/perfusion/test_prepared.py``.
-
     >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # s, voxels from the middle
     >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
     >>> bolus = np.exp(-0.5 * ((t[:, None, None, None] - np.where(r < 3, 11, 15)) / 3) ** 2)  # an artery 4 s earlier

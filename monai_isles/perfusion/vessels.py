@@ -80,7 +80,6 @@ def venous_curve(curves_hu: np.ndarray, *, voxels: int = 12) -> np.ndarray:
     """Choose a venous output function: the mean of the curves with the largest area.
 
     Shapes: ``curves_hu`` (V, T) over baseline; out (T,) float32.  Units: HU.
-    Source: ours; ``tests/perfusion/test_aif.py``.
 
     >>> curve = lambda peak_s, height: height * np.exp(-0.5 * ((np.arange(40.0) - peak_s) / 3) ** 2)
     >>> curves = np.stack([curve(15, 20)] * 200 + [curve(20, 500)] * 20)  # tissue, vein

@@ -153,8 +153,6 @@ def make_dataset(
             grid, ``E-PHAN-09`` no such variety, ``E-PHAN-20``, ``E-PHAN-22`` and ``E-DCM-01`` no such DICOM; those of
             ``fill``.
 
-    Source: ours; ``tests/phantom/test_dataset.py``.
-
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> sorted(path.name for path in folder.iterdir())
     ['SIMULATED.txt', 'TRAINING', 'subjects.csv', 'truth']
@@ -276,8 +274,6 @@ def true_haemodynamics(
     number: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES
 ) -> TruePerfusion:
     """Return the true perfusion of ``case_<number>``, the case that ``make_case`` of the same arguments simulates.
-
-    Source: ours; ``tests/phantom/test_true_perfusion.py``.
 
     >>> truth = true_haemodynamics(1, seed=5, max_slices=2)
     >>> bool(np.median(truth.mtt[truth.matter > 0.5]) < 10)  # seconds

@@ -127,7 +127,6 @@ def cohort_page(cohort: Cohort, out: str | Path) -> None:
     Cases are drawn one at a time, so memory holds one case's arrays and the text of the page.
 
     Raises: IslesError: ``E-REP-05`` without a case or a method, ``E-FILE-10`` when the page cannot be written.
-    Source: ours; ``tests/reports/test_page.py``.
 
     >>> from monai_isles.reports import CaseView
     >>> image, lesion = np.full((16, 16, 2), 40.0), np.zeros((16, 16, 2), bool)

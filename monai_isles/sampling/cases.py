@@ -33,7 +33,6 @@ class CachedCases(Dataset):
         transform: deterministic, from an entry to the case.
     Raises:
         IslesError: the faults of the cases, when none is left.
-    Source: ours; ``tests/sampling/test_cases.py``.
 
     >>> cases = CachedCases([{"case": "case_01"}], lambda entry: {**entry, "image": torch.zeros(1, 4, 4, 1)})
     >>> len(cases), cases.left_out

@@ -48,7 +48,6 @@ class Checkpoints:
     Raises:
         IslesError: ``E-TRAIN-01`` for other settings than the checkpoint's, ``E-TRAIN-02`` for a finished run,
             ``E-TRAIN-04`` when checkpoints exist and none can be read, ``E-TRAIN-05`` another mode.
-    Source: ours; ``tests/training/test_checkpoints.py``.
 
     >>> from ignite.engine import Engine
     >>> from torch import nn

@@ -21,7 +21,6 @@ def pick_device(name: str = "auto") -> torch.device:
 
     Raises:
         IslesError: ``E-RUN-20`` when a GPU is asked for and none can be used.
-    Source: ours; ``tests/training/test_device.py``.
 
     >>> pick_device("cpu")
     device(type='cpu')
@@ -48,7 +47,6 @@ def join_group() -> None:
 
     Raises:
         IslesError: ``E-RUN-21`` outside ``torchrun``.
-    Source: ours; ``tests/training/test_device.py``, ``tests/training/test_two_processes.py``.
 
     >>> join_group()  # outside torchrun it is refused
     Traceback (most recent call last):

@@ -53,8 +53,6 @@ class ListedOutput:
     ``from_engine(["loss"], first=True)``, which needs a list. Put this handler first. A handler that needs the
     dictionary itself listens to ``IterationEvents.MODEL_COMPLETED``.
 
-    Source: ours; ``tests/bundles/test_workflows.py``.
-
     >>> trainer = Engine(lambda engine, batch: {"loss": 0.5})
     >>> ListedOutput().attach(trainer)
     >>> trainer.run([0]).output
@@ -77,7 +75,6 @@ class CodeSpread:
 
     Args:
         encoder: ``ContextEncoder``; None measures nothing.
-    Source: ours; ``tests/training/test_code_spread.py``.
 
     >>> evaluator = Engine(lambda engine, batch: {"label": batch})
     >>> CodeSpread(nn.Flatten()).attach(evaluator)

@@ -37,7 +37,6 @@ class FixedRule(Engine):
 
     Raises:
         IslesError: ``E-TRAIN-02`` the run is finished already, ``E-TRAIN-60`` the network has something to learn.
-    Source: ours; ``tests/training/test_fixed_rule.py``.
 
     >>> from monai_isles.networks.threshold_rule import ThresholdRule
     >>> FixedRule("run", ThresholdRule("core"), None, "val_dice").state.metrics

@@ -29,7 +29,6 @@ class FiniteGuard:
         late: look one iteration later; on a GPU when None.
     Raises:
         IslesError: ``E-TRAIN-03``, naming the epoch, the iteration and the cases.
-    Source: ours; ``tests/training/test_guard.py``.
 
     >>> from types import SimpleNamespace
     >>> engine = Engine(lambda engine, batch: None)

@@ -49,7 +49,6 @@ def training_speed(
         memory_format: ``"as_is"``, ``"channels_last"`` or ``"auto"``, which goes with the other two.
     Raises:
         IslesError: ``E-TRAIN-70`` for another value, ``E-INF-41`` to compile without a compiler.
-    Source: ours; ``benchmarks/training.py``, ``tests/training/test_speed.py``.
 
     >>> training_speed(torch.device("cpu"), batches=100)
     TrainingSpeed(precision='fp32', compiled=False, channels_last=False)
@@ -83,7 +82,6 @@ class AutocastInferer(SimpleInferer):
     Args:
         bf16: short for ``TrainingSpeed("bf16")``; False without ``speed`` is MONAI's plain call, bit for bit.
         speed: precision, layout and compiling.
-    Source: ours; ``tests/training/test_speed.py``.
 
     >>> AutocastInferer(bf16=True)(torch.ones(1, 2), nn.Linear(2, 1)).dtype
     torch.float32

@@ -22,7 +22,6 @@ def plain_exits() -> None:
     """Print an error of this package as its four lines and exit with its code; exit 143 on SIGTERM.
 
     Call it first in a bundle's ``initialize``. Other exceptions keep their traceback and exit code 1.
-    Source: ours; ``tests/training/test_stop_signal.py``.
 
     >>> hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
     >>> plain_exits()
@@ -66,8 +65,6 @@ class StopSignal:
     """Note a SIGTERM while an engine runs, so that the engine's handlers can save and stop.
 
     The first one is noted; the second ends the process at once. Without an earlier ``plain_exits`` this has no effect.
-
-    Source: ours; case H14 of the reliability list, ``tests/training/test_stop_signal.py``.
     """
 
     def __init__(self) -> None:

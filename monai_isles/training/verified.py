@@ -27,7 +27,6 @@ class VerifiedWeights:
         network: the network itself or a parallel wrapper around it.
     Raises:
         IslesError: those of ``monai_isles.io.load_state``, ``E-INF-12`` for weights of another network.
-    Source: ours; cases B8, B9, I1, I8 of the reliability list, ``tests/training/test_verified.py``.
 
     >>> engine = Engine(lambda engine, batch: None)
     >>> weights = VerifiedWeights("bundles/clerigues/models/model.pt", nn.Linear(2, 1))
@@ -53,7 +52,6 @@ class WholeMetricsSaver(MetricsSaver):
 
     Raises:
         IslesError: ``E-FILE-10`` when they cannot be written.
-    Source: ours; ``tests/training/test_verified.py``.
 
     >>> WholeMetricsSaver("results", metrics=["dice"]).save_dir
     'results'

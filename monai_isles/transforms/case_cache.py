@@ -98,7 +98,6 @@ class KeptPreparation(Transform):
     Raises:
         IslesError: ``E-CACHE-01`` and ``E-CACHE-03`` when ``transform`` cannot be kept, ``E-CACHE-02`` a limit that
             is not positive, ``E-FILE-10`` the folder cannot be written, and what ``transform`` raises.
-    Source: ours; ``tests/transforms/test_case_cache.py``.
 
     >>> prepare = KeptPreparation(lambda case: {"image": 2 * case["image"]}, cache_dir=None)  # without a cache
     >>> prepare({"image": torch.ones(1)})

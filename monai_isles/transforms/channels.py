@@ -27,8 +27,6 @@ class CropBorderd(MapTransform):
     Raises:
         IslesError: ``E-PAD-01`` when the image is not larger than its border.
 
-    Source: ours; ``tests/transforms/test_padding.py``.
-
     >>> CropBorderd("image", (2, 2, 0))({"image": torch.zeros(1, 8, 8, 3)})["image"].shape
     torch.Size([1, 4, 4, 3])
     """
@@ -61,7 +59,6 @@ class HideChanneld(MapTransform):
         target: entry to write.
     Raises:
         IslesError: ``E-AUG-20`` when there is no such channel.
-    Source: ours; ``tests/transforms/test_channels.py``.
 
     >>> hide = HideChanneld("image", names=["ct", "cbf"], hide="cbf")
     >>> case = hide({"image": torch.arange(8.0).reshape(2, 4, 1, 1)})
@@ -97,7 +94,6 @@ class GroupedImaged(MapTransform):
         groups: number of channels by entry, by group, in order; a group without entries has only its mark.
         present: entry with what is known of the groups: one is there that is neither missing nor ``absent``.
         mirror: entry with the record of the mirror; the group ``mirror`` is there where it bears no remark.
-    Source: ours; ``tests/transforms/test_channels.py``.
 
     >>> stack = GroupedImaged({"maps": {"cbf": 1}, "series": {}})
     >>> case = stack({"cbf": torch.full((1, 1, 1, 1), 40.0), "groups": {"maps": "given"}})
@@ -138,7 +134,6 @@ class DropGroupsd(RandomizableTransform, MapTransform):
         chances: of being dropped, by group, in the order of the marks.
         slices: stacked slices.
         either: groups of which one stays, the first where all would go that are there.
-    Source: ours; ``tests/transforms/test_channels.py``.
 
     >>> drop = DropGroupsd("image", chances={"maps": 1.0, "series": 0.0}, slices=1, either=())
     >>> drop({"image": torch.tensor([40.0, 1.0, 1.0]).reshape(3, 1, 1)})["image"].flatten().tolist()

@@ -164,8 +164,6 @@ class SameGridd(MapTransform):
     Raises:
         IslesError: ``E-GEOM-03`` and ``E-GEOM-04`` from ``monai_isles.io``; ``E-GRID-01`` for an image without affine.
 
-    Source: ours; ``tests/transforms/test_grid.py``.
-
     >>> image = MetaTensor(torch.ones(1, 4, 4, 4), affine=np.eye(4))
     >>> sorted(SameGridd(["ct", "cbf"])({"ct": image, "cbf": image}))
     ['cbf', 'ct']

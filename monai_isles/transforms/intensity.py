@@ -215,7 +215,6 @@ class HealthyScaled(MapTransform):
         keys: the maps, of ``HEALTHY``. ct: scaled too where it is there.
     Raises:
         IslesError: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ.
-    Source: ours; ``tests/transforms/test_intensity.py``.
 
     >>> image = torch.tensor([10.0, 40.0, 40.0, 40.0]).reshape(1, 4, 1, 1)
     >>> case = HealthyScaled()({key: image for key in ("cbf", "cbv", "mtt", "tmax")})

@@ -107,8 +107,6 @@ def reflection(tilts_deg: float | Sequence[float] | np.ndarray, offset_mm: float
         tilts_deg: one angle for the reflection in plane, as ``Mirror.angle_deg``; two for the reflection in space,
             ``Mirror.angle_deg`` and ``Mirror.roll_deg``.
 
-    Source: ours; ``tests/transforms/test_mirror.py``.
-
     >>> reflection(0, 2.0)(np.array([5.0, 1.0])).tolist()
     [-1.0, 1.0]
     >>> reflection((0, 0), 2.0)(np.array([5.0, 1.0, 7.0])).tolist()
@@ -148,7 +146,6 @@ def mirrored(volume: np.ndarray, mirror: Mirror, spacing_mm: Sequence[float]) ->
     """Return the mirrored volume, interpolated once from the original, zero outside.
 
     Shapes: ``(H, W, D)`` in and out, float32. Units: ``spacing_mm`` of as many axes as the mirror has.
-    Source: ours; ``tests/transforms/test_mirror.py``.
 
     >>> volume = np.arange(4.0).reshape(4, 1, 1)
     >>> mirrored(volume, reflection(0.0, 0.0), (1.0, 1.0)).ravel().tolist()

@@ -200,7 +200,6 @@ class SeriesMeasuredd(MapTransform):
         maps, ct: keys of what may be given.
     Raises:
         IslesError: ``E-TPW-07`` neither all maps nor a series, and those of ``monai_isles.perfusion``.
-    Source: ours; ``tests/transforms/test_perfusion_series.py``.
 
     >>> image = torch.ones(1, 4, 4, 1)
     >>> SeriesMeasuredd()({key: image for key in ("cbf", "cbv", "mtt", "tmax")})["groups"]

@@ -234,7 +234,6 @@ class UprightHeadd(MapTransform):
         method: of ``register_mirror``.
     Raises:
         IslesError: ``E-REG-04`` to ``E-REG-06``.
-    Source: ours; ``tests/transforms/test_symmetry.py``.
 
     >>> from monai_isles.phantom import head_with_pose
     >>> head = head_with_pose(seed=1, tilt_deg=6.0, slices=1)
@@ -273,7 +272,6 @@ class SourceGridd(MapTransform):
 
     Shapes: ``(C, h, w, D)`` in, ``(C, H, W, D)`` out, zero beyond the upright grid; an image never laid upright passes
     unchanged.
-    Source: ours; ``tests/transforms/test_symmetry.py``.
 
     >>> from monai_isles.phantom import head_with_pose
     >>> head = head_with_pose(seed=1, tilt_deg=6.0, slices=1)

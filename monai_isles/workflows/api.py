@@ -169,7 +169,6 @@ def segment(
         report: also write ``report.html``.
     Raises:
         IslesError: ``E-USE-80`` not one case, and those of ``monai-isles predict``.
-    Source: ours; ``tests/workflows/test_api.py``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("ct", cases=1, seed=7, series=False, max_slices=2)
@@ -212,7 +211,6 @@ def measure_perfusion(
         dt_s, method, truncation, smoothing_mm, motion, device: as the options of the command.
     Raises:
         IslesError: those of ``monai-isles perfusion``.
-    Source: ours; ``tests/workflows/test_api.py``.
 
     >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None, None]  # s, voxels from the middle
     >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
@@ -239,7 +237,6 @@ def evaluate(pred: ImageLike, ref: ImageLike, *, out: str | Path | None = None, 
         options: further arguments of ``monai_isles.workflows.evaluate.score_folder``: ``data_list``, ``folds`` ...
     Raises:
         IslesError: those of ``monai-isles evaluate``.
-    Source: ours; ``tests/workflows/test_api.py``.
 
     >>> truth, affine = np.zeros((4, 4, 2)), np.diag([1.0, 1.0, 5.0, 1.0])
     >>> truth[:2] = 1

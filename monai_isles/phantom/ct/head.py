@@ -56,8 +56,6 @@ def head_with_pose(
             it.
         noise_hu: standard deviation of the scanner's noise.
 
-    Source: ours; ``tests/phantom/ct/test_head.py``.
-
     >>> head = head_with_pose(seed=1, tilt_deg=6.0, slices=1)
     >>> head.ct.shape, head.pose.tilt_deg
     ((256, 256, 1), 6.0)

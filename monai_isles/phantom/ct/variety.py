@@ -165,7 +165,7 @@ def matrix_of(in_plane_mm: float) -> int:
 
 
 def varied_volume(share: float, quantiles_ml: tuple[float, ...]) -> float:
-    """Return the lesion in ml at ``share`` (0..1) of the subjects: a quarter between 0.5 and 5 ml, the rest as tabled."""
+    """Return the lesion in ml at ``share`` (0..1) of the subjects: a quarter has 0.5 to 5 ml, the rest as tabled."""
     if share < SMALL_SHARE:
         return float(SMALLEST_ML * (0.98 * SMALL_ML / SMALLEST_ML) ** (share / SMALL_SHARE))
     log_ml, places = np.log(quantiles_ml), np.linspace(0, 1, len(quantiles_ml))
