@@ -27,60 +27,7 @@ _HEADINGS = {
 _NONE_SHIPPED = "**No trained weights are shipped with this bundle: train it before use.**"
 _REPLACED = "> These weights (SHA-256 {}) replace the released ones: no result below was measured with them.\n\n"
 _OWN = "**These weights (SHA-256 {}) are the exporter's own: no number here is theirs.**"
-_TEST = '''"""{title}: train, evaluate and predict once on simulated scans, in the form of the zoo's unit tests."""
-
-import os
-import shutil
-import tempfile
-import unittest
-
-from monai.bundle import ConfigWorkflow
-from monai_isles.data import make_datalist
-from monai_isles.io import publish_json
-from monai_isles.phantom import make_dataset
-
-BUNDLE = os.environ.get("BUNDLE_ROOT", "models/{name}")
-SMALL = {small}
-
-
-class Test{title_case}(unittest.TestCase):
-    def setUp(self):
-        self.place = tempfile.mkdtemp()
-        self.dataset_dir = str(make_dataset(os.path.join(self.place, "data"), **{phantom}))
-        publish_json(os.path.join(self.dataset_dir, "list.json"), make_datalist(self.dataset_dir, folds=2))
-
-    def tearDown(self):
-        shutil.rmtree(self.place)
-
-    def workflow(self, files, kind, **override):
-        made = ConfigWorkflow(
-            workflow_type=kind,
-            config_file=[os.path.join(BUNDLE, "configs", file) for file in files],
-            logging_file=os.path.join(BUNDLE, "configs/logging.conf"),
-            meta_file=os.path.join(BUNDLE, "configs/metadata.json"),
-            bundle_root=BUNDLE,
-            dataset_dir=self.dataset_dir,
-            data_list=os.path.join(self.dataset_dir, "list.json"),
-            output_dir=os.path.join(self.place, "out"),
-            **override,
-        )
-        made.initialize()
-        self.assertEqual(made.check_properties(), [])
-        made.run()
-        made.finalize()
-
-    def test_train_eval_config(self):
-        self.workflow(["train.json"], "train", **SMALL)
-        there = {{"weights": os.path.join(self.place, "out/model.pt")}} if {learns} else {{}}
-        self.workflow(["train.json", "evaluate.json"], "train", **SMALL, **there)
-
-    def test_infer_config(self):
-        self.workflow(["inference.json"], "infer", section="training", **{infer})
-
-
-if __name__ == "__main__":
-    unittest.main()
-'''
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def honest_card(card: str, weights_sha256: str, *, shipped: bool, replaced: bool) -> str:
@@ -127,14 +74,8 @@ def hub_card(card: str, metadata: Mapping[str, Any]) -> str:
 
 def data_licence(metadata: Mapping[str, Any]) -> str:
     """Return ``docs/data_license.txt``: what the weights may have been trained on, and whose it is."""
-    return (
-        f"Data: {metadata['data_source']}.\n\n"
-        "The simulated scans are made by monai_isles (Apache-2.0) and belong to no patient. Their anatomy is derived\n"
-        "from the ICBM 152 2009a symmetric template (https://nist.mni.mcgill.ca/icbm-152-nonlinear-atlases-2009/), as\n"
-        "nilearn ships it: Copyright (C) 1993-2009 Louis Collins, McConnell Brain Imaging Centre, Montreal\n"
-        "Neurological Institute, McGill University. Its terms are on that page; the notice goes with every copy.\n\n"
-        "No scan of the ISLES challenges is part of this bundle; who trains on them agrees to their terms first.\n"
-    )
+    text = (_TEMPLATES / "data_license.txt").read_text(encoding="utf-8")
+    return text.format(source=metadata["data_source"])
 
 
 def unit_test(name: str, bundle: Bundle) -> str:
@@ -151,7 +92,7 @@ def unit_test(name: str, bundle: Bundle) -> str:
     phantom = {"cases": 2, "seed": 3, "kind": "siss", "spacing_mm": 4.0} if mri else {
         "cases": 3, "seed": 5, "series": "ctp" in metadata["modalities"], "max_slices": 2,
     }  # fmt: skip
-    return _TEST.format(
+    return (_TEMPLATES / "zoo_test.py.txt").read_text(encoding="utf-8").format(
         title=metadata["name"], name=name, small=small, infer=infer, phantom=phantom, learns=learns,
         title_case="".join(part.capitalize() for part in name.split("_")),
     )  # fmt: skip

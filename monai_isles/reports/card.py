@@ -16,57 +16,14 @@ if TYPE_CHECKING:
 
 HEADINGS = ("## Intended use", "## Memory, time, weights")
 REQUIRED = (
-    "name",
-    "summary",
-    "simulated",
-    "intended_use",
-    "not_intended_use",
-    "inputs",
-    "outputs",
-    "data",
-    "split",
-    "n_cases",
-    "n_subjects",
-    "lesion_ml_range",
-    "training_command",
-    "training_hours",
-    "training_device",
-    "metrics",
-    "memory_gb",
-    "seconds_per_case",
-    "weights",
-    "weights_sha256",
-    "limits",
-    "licence",
-    "references",
-)
+    "name summary simulated intended_use not_intended_use inputs outputs data split n_cases n_subjects "
+    "lesion_ml_range training_command training_hours training_device metrics memory_gb seconds_per_case weights "
+    "weights_sha256 limits licence references"
+).split()
 WITHOUT_WEIGHTS = (
-    "name",
-    "summary",
-    "intended_use",
-    "not_intended_use",
-    "inputs",
-    "outputs",
-    "training_command",
-    "results",
-    "cost",
-    "limits",
-    "licence",
-    "references",
-)
-OPTIONAL = (
-    "published",
-    "curves_figure",
-    "picture",
-    "commands",
-    "uncertainty",
-    "versions",
-    "contact",
-    "notes",
-    "cost",
-    "results",
-    "bare",
-)
+    "name summary intended_use not_intended_use inputs outputs training_command results cost limits licence references"
+).split()
+OPTIONAL = "published curves_figure picture commands uncertainty versions contact notes cost results bare".split()
 COST = {
     "parameters_m": ("Parameters", " M"),
     "peak_memory_mb": ("Peak memory", " MB"),

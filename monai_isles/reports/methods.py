@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,39 +12,6 @@ from monai_isles.io.publish import publish_text
 
 METHODS = "methods.md"
 _DOI = re.compile(r"doi:\s*(10\.\S+?)[.,;]?(?:\s|$)", re.IGNORECASE)
-# key: author, title, journal or publisher, year, DOI
-_REFERENCES = {
-    "monai": (
-        "Cardoso, M. Jorge and others", "MONAI: An open-source framework for deep learning in healthcare",
-        "arXiv", 2022, "10.48550/arXiv.2211.02701",
-    ),
-    "boutelier2012": (
-        "Boutelier, Timothe and Kudo, Kohsuke and Pautot, Fabrice and Sasaki, Makoto",
-        "Bayesian hemodynamic parameter estimation by bolus tracking perfusion weighted imaging",
-        "IEEE Transactions on Medical Imaging", 2012, "10.1109/TMI.2012.2189890",
-    ),
-    "wu2003": (
-        "Wu, Ona and {\\O}stergaard, Leif and Weisskoff, Robert M. and others",
-        "Tracer arrival timing-insensitive technique for estimating flow in {MR} perfusion-weighted imaging using "
-        "singular value decomposition with a block-circulant deconvolution matrix",
-        "Magnetic Resonance in Medicine", 2003, "10.1002/mrm.10522",
-    ),
-    "campbell2011": (
-        "Campbell, Bruce C. V. and others",
-        "Cerebral blood flow is the optimal {CT} perfusion parameter for assessing infarct core", "Stroke", 2011,
-        "10.1161/STROKEAHA.111.618355",
-    ),
-    "albers2018": (
-        "Albers, Gregory W. and others",
-        "Thrombectomy for stroke at 6 to 16 hours with selection by perfusion imaging",
-        "New England Journal of Medicine", 2018, "10.1056/NEJMoa1713973",
-    ),
-    "bridge2022": (
-        "Bridge, Christopher P. and others",
-        "Highdicom: a {Python} library for standardized encoding of image annotations and machine learning model "
-        "outputs in pathology and radiology", "Journal of Digital Imaging", 2022, "10.1007/s10278-022-00683-y",
-    ),
-}  # fmt: skip
 _OF_METHOD = {"bayes": "boutelier2012"}
 
 
@@ -70,7 +38,9 @@ def methods_text(
         *([_rules(cuts)] if "core_rcbf" in cuts else []),
         _studies(record),
         "## Settings of the network\n\n| setting | value |\n|---|---|\n" + _rows(record.get("settings") or {}),
-        "## References\n\n```bibtex\n" + "\n\n".join([*map(_entry, cited), *_own(references)]) + "\n```",
+        "## References\n\n```bibtex\n"
+        + "\n\n".join([*map(_references().__getitem__, cited), *_own(references)])
+        + "\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -141,10 +111,10 @@ def _cited(settings: Mapping[str, Any], cuts: Mapping[str, Any]) -> list[str]:
     return ["monai", *of_maps, *(["campbell2011", "albers2018"] if "core_rcbf" in cuts else [])]
 
 
-def _entry(key: str) -> str:
-    author, title, journal, year, doi = _REFERENCES[key]
-    fields = {"author": author, "title": title, "journal": journal, "year": year, "doi": doi}
-    return f"@article{{{key},\n" + ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items()) + "\n}"
+@cache
+def _references() -> dict[str, str]:
+    text = (Path(__file__).parent / "templates/references.bib").read_text(encoding="utf-8")
+    return {entry.split("{")[1].split(",")[0]: entry for entry in text.strip().split("\n\n")}
 
 
 def _own(references: Sequence[str]) -> list[str]:

@@ -43,8 +43,8 @@ class Column:
     label: str
     path: str
     meaning: str
-    measured: bool = False
-    form: str = ".1f"
+    measured: bool
+    form: str
 
     def text(self, value: object) -> str:
         """Return a value as the page prints it."""
@@ -55,54 +55,8 @@ class Column:
         return "" if value is None else str(value)
 
 
-COLUMNS = (
-    Column("study", "Study", "", "name of the case's folder"),
-    Column("outcome", "Outcome", "", "ok, done before, failed"),
-    Column("error", "Error", "", "why it failed, else empty"),
-    Column("lesion_ml", "Lesion, ml", "lesion_ml", "volume of the network's lesion, ml", True),
-    Column("lesion_lower_ml", "Lesion from, ml", "lesion_ml_interval.0", "lower end of its 90 % interval, ml"),
-    Column("lesion_upper_ml", "Lesion to, ml", "lesion_ml_interval.1", "upper end of its 90 % interval, ml"),
-    Column("core_ml", "Core, ml", "perfusion.core_ml", "core by the flow threshold, ml", True),
-    Column("hypoperfused_ml", "Hypoperfused, ml", "perfusion.hypoperfused_ml", "volume with late Tmax, ml", True),
-    Column("penumbra_ml", "Penumbra, ml", "perfusion.penumbra_ml", "hypoperfused and not core, ml"),
-    Column("mismatch_ml", "Mismatch, ml", "perfusion.mismatch_ml", "hypoperfused less core, ml"),
-    Column(
-        "mismatch_ratio",
-        "Mismatch ratio",
-        "perfusion.mismatch_ratio",
-        "hypoperfused by core; empty without a core",
-        True,
-        form=".2f",
-    ),
-    Column("hir", "HIR", "perfusion.hir", "volume with Tmax above 10 s by that above 6 s", True, form=".2f"),
-    Column(
-        "cbv_index", "CBV index", "perfusion.cbv_index", "mean relative CBV where Tmax is above 6 s", True, form=".2f"
-    ),
-    Column("side", "Side", "perfusion.side", "affected side: left, right, none"),
-    Column("defuse3", "DEFUSE-3", "perfusion.defuse3", "DEFUSE-3 target profile met: true, false"),
-    Column("dawn", "DAWN", "perfusion.dawn", "DAWN profile met, where age and NIHSS were given: true, false"),
-    Column("tmax_4_ml", "Tmax > 4 s, ml", "perfusion.tmax_ml.4", "volume with Tmax above 4 s, ml"),
-    Column("tmax_6_ml", "Tmax > 6 s, ml", "perfusion.tmax_ml.6", "volume with Tmax above 6 s, ml"),
-    Column("tmax_8_ml", "Tmax > 8 s, ml", "perfusion.tmax_ml.8", "volume with Tmax above 8 s, ml"),
-    Column("tmax_10_ml", "Tmax > 10 s, ml", "perfusion.tmax_ml.10", "volume with Tmax above 10 s, ml"),
-    Column("rcbf_20_ml", "CBF < 20 %, ml", "perfusion.rcbf_ml.20", "volume with flow below 20 % of the other side, ml"),
-    Column("rcbf_30_ml", "CBF < 30 %, ml", "perfusion.rcbf_ml.30", "volume with flow below 30 % of the other side, ml"),
-    Column("rcbf_34_ml", "CBF < 34 %, ml", "perfusion.rcbf_ml.34", "volume with flow below 34 % of the other side, ml"),
-    Column("rcbf_38_ml", "CBF < 38 %, ml", "perfusion.rcbf_ml.38", "volume with flow below 38 % of the other side, ml"),
-    Column("slices", "Slices", "source.coverage.slices", "slices with brain", form=".0f"),
-    Column("coverage_mm", "Coverage, mm", "source.coverage.mm", "height of the scan, mm", True, form=".0f"),
-    Column("frames", "Frames", "source.frames", "frames of the series", True, form=".0f"),
-    Column("dt_s", "Frame step, s", "source.dt_s", "seconds between frames", True, form=".3g"),
-    Column("scan_s", "Scan, s", "source.scan.seconds", "length of the series, s", True),
-    Column("scan_wanted_s", "Scan wanted, s", "source.scan.wanted_s", "length it should have by its venous curve, s"),
-    Column("times_from", "Times from", "source.times_from", "where the frame times were read"),
-    Column("tube_kv", "Tube, kV", "source.tube_kv", "tube voltage, kV", True, form=".0f"),
-    Column("remarks", "Remarks", "", "codes of the remarks, one word each"),
-    Column("bundle", "Bundle", "bundle", "name of the bundle"),
-    Column("threshold", "Threshold", "threshold", "probability from which a voxel is lesion", form=".3g"),
-    Column("seconds", "Time, s", "seconds", "time of the case"),
-    Column("page", "Page", "", "page of the case, relative to the table"),
-)
+_LINES = (Path(__file__).parent / "templates/studies.csv").read_text(encoding="utf-8").splitlines()
+COLUMNS = tuple(Column(measured=row.pop("measured") == "yes", **row) for row in csv.DictReader(_LINES))
 
 
 def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[str] = ()) -> list[Path]:
