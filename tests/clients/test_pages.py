@@ -13,6 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from monai_isles.cli.main import main
+from monai_isles.phantom import make_case as simulate_case
+from monai_isles.phantom.ct.subject import protocol_of
+from monai_isles.phantom.dicom_writer import write_dicom
 from monai_isles.reports import case_page, cohort_page
 from tests.reports.conftest import make_case
 from tests.reports.test_page import cohort
@@ -137,11 +141,24 @@ def test_the_pointer_reads_values_and_the_wheel_leaves_the_viewer_at_the_last_sl
     assert found["left"].strip() == "stage-ct" and found["first"] == "1"
 
 
-def test_the_page_of_a_case_is_printed_on_two_sheets(pages: dict[str, str], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def study_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the page of a simulated study of 16 slices, as ``predict-series`` writes it."""
+    folder = tmp_path_factory.mktemp("study")
+    seed = next(seed for seed in range(1000) if protocol_of(0, seed=seed).slices >= 16)
+    source = write_dicom(simulate_case(1, seed=seed, max_slices=16), folder / "dicom")
+    assert main(["predict-series", str(source), "--bundle", "threshold", "--out", str(folder / "out")]) == 0
+    (page,) = (folder / "out").rglob("report.html")
+    return page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["case", "study"])
+def test_a_page_is_printed_on_two_sheets(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
+    text = request.getfixturevalue("study_page") if name == "study" else request.getfixturevalue("pages")["case"]
     page, sheets = tmp_path / "page.html", tmp_path / "page.pdf"
-    page.write_text(pages["case"], encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
     quiet = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
     words = [str(CHROMIUM), *quiet, f"--print-to-pdf={sheets}", page.as_uri()]
     subprocess.run(words, capture_output=True, check=True, timeout=300)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-import numpy as np
+import math
 
-from monai_isles.perfusion import perfusion_maps
+import numpy as np
+import pytest
+
+from monai_isles.perfusion import ischaemia, perfusion_maps
 from monai_isles.phantom import case_with_truth, true_haemodynamics
 
 SEED = 7
@@ -37,3 +40,22 @@ def test_the_artery_is_measured_where_the_phantom_has_its_arteries(case) -> None
     places = perfusion_maps(case.ctp, case.dt_s, spacing_mm=case.spacing_mm).aif_vox
     most = np.quantile(true.artery, 0.999)  # one voxel in a thousand holds as much artery
     assert len(places) >= 5 and most > 0.2 and true.artery[tuple(places.T)].min() > most
+
+
+@pytest.mark.parametrize("number", [2, *(pytest.param(more, marks=pytest.mark.long) for more in (4, 5, 6, 8))])
+def test_intensity_ratio_index_and_ladder_are_those_of_the_truth(number: int) -> None:
+    """The true Tmax is the delay and half the transit: the middle of the residue, where a deconvolution peaks."""
+    case, true = case_with_truth(number, seed=SEED, max_slices=2)
+    maps = perfusion_maps(case.ctp, case.dt_s, spacing_mm=case.spacing_mm)
+    rules = ischaemia(maps.cbf, maps.tmax, maps.brain, case.spacing_mm, cbv=maps.cbv)
+    tissue, voxel_ml = maps.brain & (true.matter > 0.5), math.prod(case.spacing_mm) / 1000
+    late = true.delay + true.mtt / 2
+    six, ten = tissue & (late > 6), tissue & (late > 10)
+    left = np.arange(len(tissue))[:, None, None] < np.nonzero(tissue)[0].mean()
+    healthy = tissue & (left if (six & left).sum() < (six & ~left).sum() else ~left)
+    assert rules.tmax_ml[6.0] == pytest.approx(six.sum() * voxel_ml, rel=0.05, abs=12)
+    assert rules.intensity_ratio == pytest.approx(ten.sum() / six.sum(), abs=0.12)
+    assert rules.cbv_index == pytest.approx(true.cbv[six].mean() / true.cbv[healthy].mean(), abs=0.07)
+    for cut, measured_ml in rules.rcbf_ml.items():
+        true_ml = (tissue & (true.cbf < cut * true.cbf[healthy].mean())).sum() * voxel_ml
+        assert measured_ml == pytest.approx(true_ml, rel=0.3, abs=6)
