@@ -11,11 +11,14 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from monai_isles.workflows.api import evaluate as evaluate
-    from monai_isles.workflows.api import list_bundles as list_bundles
-    from monai_isles.workflows.api import load_bundle as load_bundle
     from monai_isles.workflows.api import measure_perfusion as measure_perfusion
     from monai_isles.workflows.api import segment as segment
+    from monai_isles.workflows.bundles import list_bundles as list_bundles
+    from monai_isles.workflows.bundles import load_bundle as load_bundle
 
 __version__ = "0.2.0"
-_API = ["evaluate", "list_bundles", "load_bundle", "measure_perfusion", "segment"]
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"workflows.api": _API})
+_FUNCTIONS = {
+    "workflows.api": ["evaluate", "measure_perfusion", "segment"],
+    "workflows.bundles": ["list_bundles", "load_bundle"],
+}
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_FUNCTIONS)

@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one paragraph per bundle, or all as JSON; return 0."""
-    from monai_isles.workflows.api import list_bundles
+    from monai_isles.workflows.bundles import list_bundles
 
     bundles = list_bundles()
     print(json.dumps(bundles, indent=2, ensure_ascii=False) if args.json else "\n\n".join(map(_text, bundles)))

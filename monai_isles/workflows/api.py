@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from nibabel.spatialimages import SpatialImage
 
-from monai_isles.bundle.bundle import INFERENCE, Bundle, known_bundles
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.data.entries import find_inputs
 from monai_isles.errors import refused
@@ -94,50 +94,6 @@ class Segmentation(Result):
     def lesion_ml(self) -> float:
         """Return the volume of the lesion in ml."""
         return float(self.record["lesion_ml"])
-
-
-def load_bundle(name: str | Path, *, overlays: Sequence[str] = ()) -> Bundle:
-    """Open a bundle by its name, its folder or its zip.
-
-    Raises:
-        IslesError: ``E-INF-10``.
-
-    >>> load_bundle("clerigues").weights.name
-    'model.pt'
-    """
-    bundle = Bundle.open(name, overlays=overlays)
-    bundle.file(INFERENCE)
-    return bundle
-
-
-def list_bundles() -> list[dict[str, Any]]:
-    """Return the facts for choosing among the bundles known by name: one dictionary each, sorted by name.
-
-    Units: of an input as its ``unit`` says; ``weights_mb`` in MB, None where the bundle carries no weights.
-
-    >>> [one["name"] for one in list_bundles()][:2]
-    ['abulnaga', 'clerigues']
-    """
-    return [_about(name, Bundle(root)) for name, root in sorted(known_bundles().items())]
-
-
-def _about(name: str, bundle: Bundle) -> dict[str, Any]:
-    metadata, card = bundle.metadata, bundle.paper.get("card", {})
-    here = bundle.weights.is_file()
-    others = {key: item.get("eval_metrics") for key, item in metadata.get("variants", {}).items()}
-    return {
-        "name": name,
-        "title": metadata.get("name", name),
-        "task": metadata.get("task", ""),
-        "inputs": {key: item.get("unit", "") for key, item in metadata.get("modalities", {}).items()},
-        "weights": "shipped" if here else "none needed" if "bare" in card else "none: train it first",
-        "weights_mb": round(bundle.weights.stat().st_size / 1e6, 2) if here else None,
-        "weights_sha256": bundle.weights_sha256 if here else None,
-        "measured": metadata.get("eval_metrics"),
-        "variants": others,
-        "licence": card.get("licence", ""),
-        "folder": str(bundle.root),
-    }
 
 
 def segment(

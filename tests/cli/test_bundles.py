@@ -12,7 +12,7 @@ from monai_isles.bundle.bundle import Bundle
 from monai_isles.cli.bundles import _measured
 from monai_isles.cli.main import main
 from monai_isles.io import sha256_of
-from monai_isles.workflows.api import _about
+from monai_isles.workflows.bundles import describe
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def test_every_bundle_is_listed_with_what_its_files_say(capsys: pytest.CaptureFi
 
 def test_a_bundle_without_weights_is_told_from_one_that_has_them(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "bundles/unet", tmp_path / "unet", ignore=shutil.ignore_patterns("models"))
-    about = _about("unet", Bundle(tmp_path / "unet"))
+    about = describe("unet", Bundle(tmp_path / "unet"))
     assert about["weights"] == "none: train it first" and about["weights_mb"] is about["weights_sha256"] is None
 
 
