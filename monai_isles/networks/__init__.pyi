@@ -2,9 +2,8 @@ from .asymmetric_res_unet import AsymmetricResUNet, Cascade
 from .blocks import AnySize, PredictionDropout, PseudoDWIOutput, SqueezeExcitation, SwitchableNorm2d, xavier_
 from .fusion import FusionNet
 from .pretrained import load_pretrained
-from .pseudo_dwi_net import ContextEncoder, MultiScaleDiscriminator, PseudoDWINet
+from .pseudo_dwi_net import ContextEncoder, MultiScaleDiscriminator, PseudoDWINet, StrokeFCN
 from .pspnet import PSPNet, with_aux
-from .stroke_fcn import StrokeFCN
 from .threshold_rule import ThresholdRule
 from .unets import AnisotropicUNet, AnisotropicVNet, R2UNet, RonnebergerUNet, SLNet, WangResUNet
 

@@ -13,14 +13,15 @@ from torch import Tensor
 from monai_isles.errors import refused
 from monai_isles.perfusion.deconvolution import (
     circulant_solver,
+    curve_peaks,
     oscillation_solver,
     require_fit,
+    residue_peaks,
     tikhonov_solver,
     triangular_solver,
 )
 from monai_isles.perfusion.masks import box_of, smooth_slices
 from monai_isles.perfusion.motion import displacement_mm
-from monai_isles.perfusion.peaks import curve_peaks, residue_peaks
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.quality import LATE_ARTERY, Flag, artery_flags, noise_flags, vessel_flags, wanted_scan_s
 from monai_isles.perfusion.transit import SHAPE, likeliest_shape, transit_solver

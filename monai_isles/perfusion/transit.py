@@ -11,8 +11,7 @@ from scipy import interpolate, special
 from torch import Tensor
 from torch.nn import functional
 
-from monai_isles.perfusion.deconvolution import circulant_inverse, require_fit
-from monai_isles.perfusion.peaks import residue_peaks
+from monai_isles.perfusion.deconvolution import circulant_inverse, require_fit, residue_peaks
 
 FINE_S = 0.1
 SHAPE, SHAPES = 2.0, (0.7, 1.0, 2.0, 4.0, 8.0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_isles.errors import refused
-from monai_isles.perfusion.peaks import curve_peaks
+from monai_isles.perfusion.deconvolution import curve_peaks
 from monai_isles.perfusion.prepared import PreparedSeries
 from monai_isles.perfusion.quality import LEAST_LEAD_S
 

@@ -22,11 +22,10 @@ from monai_isles.reports.canvas import png_bytes, svg_text
 from monai_isles.reports.curves import best_epoch, motion_curves, training_curves, vessel_curves, vessel_places
 from monai_isles.reports.figures import bland_altman_plot, dice_plot, reliability_plot, volume_scatter
 from monai_isles.reports.montage import drawn_keys, map_mosaic, panels
-from monai_isles.reports.niivue import niivue_facts
 from monai_isles.reports.sheet import Picture, Sheet, perfusion_table, picture, sheet_of
 from monai_isles.reports.slices import head_box
 from monai_isles.reports.tables import as_html
-from monai_isles.reports.viewer import outlined, page_data
+from monai_isles.reports.viewer import niivue_facts, outlined, page_data
 from monai_isles.reports.views import MASKS, SYNTHETIC, CaseView, Cohort
 from monai_isles.transforms.grid import onto_first
 

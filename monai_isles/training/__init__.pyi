@@ -1,5 +1,5 @@
 from .adversarial import DiscriminatorStep
-from .checkpoints import Checkpoints
+from .checkpoints import Checkpoints, VerifiedWeights, WholeMetricsSaver
 from .distributed import join_group, leave_group, pick_device, rank, rank_device, shard, shared, world_size
 from .epochs import CodeSpread, Curves, EpochOrder, ListedOutput, WeightAverage, case_names, existing
 from .fixed_rule import FixedRule
@@ -7,7 +7,6 @@ from .guard import FiniteGuard
 from .schedules import EarlyStop, FineTuning, PlateauSchedule, SequentialStages
 from .speed import AutocastInferer, training_speed
 from .stop_signal import plain_exits
-from .verified import VerifiedWeights, WholeMetricsSaver
 
 __all__ = [
     "AutocastInferer",

@@ -13,12 +13,14 @@ from monai.bundle import ConfigWorkflow
 from monai_isles.data import make_datalist
 from monai_isles.io import publish_json
 from monai_isles.phantom import make_dataset
+from tests.fixtures.training import TINY
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/train.json"))
 SMALL = {
     "clerigues": {"patches_per_case": 8},
     "clerigues_mri": {"patches_per_case": 4, "base_channels": 2, "twins": [], "modalities": ["flair"]},
+    "fusion": TINY["fusion"],
 }
 
 
@@ -31,7 +33,7 @@ def folders(series_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> di
 
 @pytest.mark.parametrize("bundle", [pytest.param(b, marks=[pytest.mark.long] if b == "wang" else []) for b in BUNDLES])
 def test_every_scan_is_trained_on_for_the_epochs_that_were_stated(
-    bundle: str, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: str, folders: dict[str, Path], prepared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
     data = folders["mri" if bundle == "clerigues_mri" else "ct"]
@@ -40,6 +42,7 @@ def test_every_scan_is_trained_on_for_the_epochs_that_were_stated(
     small = ROOT / "bundles" / bundle / "small.json"
     files = [f"bundles/{bundle}/train.json", *([str(small)] if bundle in ("abulnaga", "wang", "unet") else [])]
     settings = {"data_list": str(tmp_path / "list.json"), "dataset_dir": str(data), "max_epochs": 2, "fold": "all"}
+    settings |= {} if bundle == "threshold" else {"cache_dir": prepared}
     out = tmp_path / "run"
     workflow = ConfigWorkflow(
         files, workflow_type="train", run_id="training", logging_file=False, output_dir=str(out), **settings,

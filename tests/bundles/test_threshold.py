@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel
@@ -25,6 +22,7 @@ from monai_isles.inference import load_predictor
 from monai_isles.bundle import Bundle
 from monai_isles.io import load_state, publish_json, read_image
 from monai_isles.networks import ThresholdRule
+from tests.reliability.children import Forks
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/threshold"
@@ -143,17 +141,14 @@ def test_folds_are_run_predicted_searched_and_not_done_again(
 
 
 def test_the_verbatim_command_scores_the_fold_and_leaves_an_empty_model(
-    phantom_folder: Path, data_list: Path, tmp_path: Path
+    phantom_folder: Path, data_list: Path, server: Forks, tmp_path: Path
 ) -> None:
     words = ["--config_file", "bundles/threshold/train.json", "--data_list", str(data_list)]
     words += ["--output_dir", str(tmp_path / "r")]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "training", *words],
-        capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "ISLES2018_DIR": str(phantom_folder)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = server.bundle_run("training", *words, ISLES2018_DIR=str(phantom_folder))
+    assert done.code == 0, done.text
     assert {p.name for p in (tmp_path / "r").iterdir()} == {"data_list.json", "model.pt", "run.json"}
-    assert "nothing to learn" in done.stderr + done.stdout
+    assert "nothing to learn" in done.text
 
 
 def test_an_export_carries_an_empty_state_and_graphs_of_the_rule(tmp_path: Path) -> None:

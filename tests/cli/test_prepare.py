@@ -23,12 +23,21 @@ def outcomes(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [one["outcome"] for one in json.loads(capsys.readouterr().out)["cases"].values()]
 
 
-def test_two_workers_fill_what_training_finds_and_a_rerun_makes_the_rest(
-    phantom_folder: Path, data_list: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch, warm_workers: None
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.long)])
+def test_workers_fill_what_training_finds_and_a_rerun_makes_the_rest(
+    phantom_folder: Path,
+    data_list: Path,
+    tmp_path: Path,
+    capsys,
+    monkeypatch: pytest.MonkeyPatch,
+    request,
+    workers: str,
 ) -> None:
+    if workers == "2":
+        request.getfixturevalue("warm_workers")
     cache = tmp_path / "cache"
     run = words(phantom_folder, cache, "--json", "--data-list", str(data_list))
-    assert main([*run, "--workers", "2"]) == 0
+    assert main([*run, "--workers", workers]) == 0
     assert outcomes(capsys) == ["ok"] * 3 and len(list(cache.glob("case-*.entry"))) == 3
     next(iter(cache.glob("case-*.entry"))).unlink()
     assert main(run) == 0

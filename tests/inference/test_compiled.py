@@ -17,6 +17,7 @@ from monai_isles.networks import AsymmetricResUNet
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 
 
+@pytest.mark.long
 @needs_compiler
 def test_compiled_windows_equal_the_others_with_masks_that_change_every_pass() -> None:
     network, image = AsymmetricResUNet(2, 1, base_channels=2, levels=2).eval(), torch.randn(1, 1, 16, 12, 2)

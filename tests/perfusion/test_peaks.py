@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_isles.perfusion.peaks import curve_peaks, residue_peaks
+from monai_isles.perfusion.deconvolution import curve_peaks, residue_peaks
 
 
 def parabola(length: int, top: float) -> torch.Tensor:

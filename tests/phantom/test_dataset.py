@@ -96,10 +96,11 @@ def test_the_folder_says_that_it_is_simulated(folder: Path) -> None:
     assert "SIMULATED" in text and "seed 7" in text and "cases 3" in text
 
 
-def test_a_shorter_data_set_in_two_processes_without_series_holds_the_same_bits(
-    folder: Path, tmp_path: Path, warm_workers: None
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_a_shorter_data_set_without_series_holds_the_same_bits_in_any_number_of_processes(
+    folder: Path, tmp_path: Path, warm_workers: None, workers: int
 ) -> None:
-    short = make_dataset(tmp_path / "short", cases=2, seed=SEED, series=False, workers=2, max_slices=2)
+    short = make_dataset(tmp_path / "short", cases=2, seed=SEED, series=False, workers=workers, max_slices=2)
     whole = digests(folder)
     for name, digest in digests(short).items():
         if name != "subjects.csv":

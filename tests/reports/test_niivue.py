@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from monai_isles.reports import CaseView, case_page
-from monai_isles.reports.niivue import niivue_facts
+from monai_isles.reports.viewer import niivue_facts
 from tests.reports.test_viewer import CHROMIUM, make_view
 
 

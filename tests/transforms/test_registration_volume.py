@@ -62,6 +62,7 @@ def test_a_tilted_brain_finds_its_counterparts(seed: int, method: str) -> None:
     assert found.overlap > 0.97 and found.similarity > 0.5
 
 
+@pytest.mark.long
 def test_itk_finds_them_too(monkeypatch) -> None:
     volume, left, right = brain(0)
     monkeypatch.setattr(registration.Level, "residual_mm", lambda *a: 1.0)  # no fit is worse than another
