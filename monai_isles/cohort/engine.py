@@ -123,11 +123,9 @@ def run_cases(
     Args:
         work: function of a module, so that other processes find it by name; it should skip a case that an earlier run
             finished.
-        tasks: cases with their needs.
         workers: 1 is a plain loop without Dask; more are local processes, or Slurm workers with ``slurm``.
         cluster: address of a running Dask scheduler whose workers have this package and see the same files.
         slurm: YAML file for dask-jobqueue's SLURMCluster (``clusters.read_profile``).
-        title, unit: of the progress bar.
         strict: raise the first fault of a case instead of recording it.
     Raises:
         IslesError: ``E-COH-01`` Dask is not installed, ``E-COH-02`` two cases of one name, ``E-COH-03`` no scheduler

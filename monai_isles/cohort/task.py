@@ -41,7 +41,6 @@ class Task:
     Args:
         case: name, unique in the cohort.
         about: input of the work function; it is pickled for another process.
-        gpus: number of GPUs that it needs.
         memory_gb: memory that it needs, in 10^9 bytes; 0 for no requirement.
         again: number of workers that died while working on it.
 

@@ -41,8 +41,7 @@ def score_out_of_fold(members: Members) -> list[Row]:
 
     This is not the ensemble of all folds, which may only be scored on scans that none of them was trained on.
 
-    Source: ours, after Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), section 5.2;
-        ``tests/papers/test_by_folds.py``.
+    Source: ours, after Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), section 5.2.
     """
     require_one_network(members)
 

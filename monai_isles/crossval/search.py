@@ -122,11 +122,9 @@ def fit_calibration(
     Args:
         read: returns the uncalibrated probability map of a case and its reference, on one grid.
         threshold, min_size_vox: the pair for the masks, on the uncalibrated map.
-        about: description of the cases, stored with the numbers.
     Raises:
         IslesError: ``E-CAL-04`` no lesion at all, and what ``read`` raises.
-    Source: ``fit_temperature``, ``fit_volume_errors`` and ``fit_chance`` of ``monai_isles.metrics``;
-        ``tests/crossval/test_calibrate.py``.
+    Source: ``fit_temperature``, ``fit_volume_errors`` and ``fit_chance`` of ``monai_isles.metrics``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)

@@ -36,10 +36,6 @@ def group_folds(
     hash of seed and name. So the result does not depend on the order of the cases or the place of the files. A tie goes
     to the fold with the smaller volume so far.
 
-    Args:
-        subjects: the subject of every case.
-        folds: number of folds, at least 2.
-        volumes_ml: lesion volume of every case, to be balanced.
     Raises:
         IslesError: ``E-LIST-12`` with fewer than two folds or fewer subjects than folds.
 
@@ -151,7 +147,6 @@ def make_datalist(
             more than there are subjects.
         subjects: table ``case,subject,section``; else the folder's ``subjects.csv``; else by evidence,
             provisional (CT), or one subject per case, ``sub-`` names kept together (MRI, plain folders).
-        name: name of the list.
         target: the label to segment, where the masks hold several (SPES: penumbra by default, core, area).
         strict: stop at the first unusable case; else it is left out, with its reason in ``left_out`` of the list.
     Raises:

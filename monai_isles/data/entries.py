@@ -237,8 +237,6 @@ def find_entries(
 ) -> list[dict[str, object]]:
     """Return the entries that MONAI transforms read, for the cases of a data list or of a folder.
 
-    Args:
-        left_out: takes why cases are left out, one finding each; without it the first fault is raised.
     Raises:
         IslesError: those of ``find_inputs`` and ``load_entries``.
 
@@ -298,8 +296,6 @@ def measured_lesion_share(entries: Sequence[Mapping[str, object]]) -> float:
 
     Only the masks are read, each once. An unreadable mask does not count; the training leaves its case out.
 
-    Args:
-        entries: from ``load_entries`` for the training folds, with ``label``.
     Raises:
         IslesError: ``E-LBL-10`` when no mask that can be read holds a lesion.
     Source: w of equation (4), Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36): "the empirical measure of

@@ -143,7 +143,6 @@ class Layout:
 
     Args:
         name: of a data list made from it; ``simulated`` where the phantom wrote it.
-        title: description in words.
         channels: modalities that every case must hold; none for plain folders.
         scan: the cases of a folder, for one target.
         targets: labels that can be segmented and their mask values, the default first; empty for masks of 0 and 1.

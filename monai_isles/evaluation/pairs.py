@@ -74,7 +74,6 @@ def find_predictions(
 
     Args:
         pred_dir: ``<case>/lesion.nii.gz`` as ``predict`` writes it, or ``<case>.nii.gz``.
-        cases: the references.
         allow_missing: continue without the missing ones.
         left_out: takes the fault of every case without a mask, while another one has one.
 

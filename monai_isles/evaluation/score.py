@@ -51,12 +51,6 @@ def score_case(
 
     Shapes: two binary masks ``(H, W, D)``. Units: in the names; spacing in mm.
 
-    Args:
-        pred: predicted lesion.
-        ref: reference lesion.
-        spacing_mm: voxel size.
-        connectivity: of the lesions that are counted, 6 or 26.
-
     Raises:
         IslesError: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing, ``E-MET-50`` connectivity.
 
@@ -105,9 +99,6 @@ def score_cases(
 
     Args:
         mask_of: returns the mask of a case on its reference's grid, and further entries of its row.
-        method: name in the rows.
-        place: where cases are scored.
-        connectivity: of the lesions that are counted, 6 or 26.
         left_out: receives the fault of every case that cannot be scored, as long as another one can.
 
     Raises:

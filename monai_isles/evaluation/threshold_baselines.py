@@ -84,9 +84,6 @@ def single_threshold_core(case: PerfusionCase, rule: SingleThreshold) -> np.ndar
 def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThreshold:
     """Choose the map, cut and smallest cluster of best mean Dice; ties go to the first in the order of the grid.
 
-    Args:
-        entries: training cases only, flat dictionaries with the paths of the maps and of ``label``.
-
     Raises:
         IslesError: ``E-EVAL-03`` no entries; ``E-EVAL-04`` a map or label is not in an entry.
 

@@ -37,8 +37,7 @@ _VERSIONS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_versio
 def check_metadata(content: object, where: str) -> dict:
     """Return the metadata when it has every field that sharing a bundle needs.
 
-    Source: fields required by MONAI's metadata schema 20240725 and by its model zoo, and the intended use;
-    ``tests/export/test_metadata.py``.
+    Source: fields required by MONAI's metadata schema 20240725 and by its model zoo, and the intended use.
     """
     if not isinstance(content, dict):
         raise _refusal(where, [f"a JSON {type(content).__name__}, not an object"])

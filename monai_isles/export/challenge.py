@@ -100,7 +100,6 @@ def challenge_names(
     ``id_of`` names another.
 
     Args:
-        data_list, dataset_dir: the list and the folder its paths are relative to.
         description: letters, digits, ``_`` and ``-``.
         id_of: modality whose file name starts with the prefix and ends in the id.
     Raises:

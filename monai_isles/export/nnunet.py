@@ -57,7 +57,6 @@ def export_nnunet(
 
     Args:
         data_list, dataset_dir: the list and the folder its paths are relative to; every training case has a fold.
-        out: parent folder, usually ``nnUNet_raw``.
         number: 1 to 999, unique among nnU-Net's data sets.
         name: letters, digits, ``_`` and ``-``; the list's name unless told.
         modalities: the channels, in place of those above.

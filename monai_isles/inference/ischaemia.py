@@ -89,9 +89,6 @@ def case_ischaemia(
 ) -> tuple[Ischaemia, str] | None:
     """Return masks and volumes of one case and the method that separated its sides; None without CBF or Tmax.
 
-    Args:
-        entry: flat dictionary with the paths of the maps, and of ``ct`` where there is one.
-        core_rcbf, delay_s, min_cluster_ml: as in ``monai_isles.perfusion.ischaemia``.
     Raises:
         IslesError: ``E-GEOM-*`` and others of ``read_image``, ``E-EVAL-01``, ``E-EVAL-02``.
     Source: ``monai_isles.perfusion.ischaemia``; ``tests/inference/test_ischaemia.py``.

@@ -32,7 +32,6 @@ class LoadStudyd(Transform):
 
     Args:
         names: keys of the modalities.
-        key: entry with the path.
         optional: keys that a study folder may hold beside them, a training's own.
     Raises:
         IslesError: ``E-INF-45`` another number of channels or cases, and those of ``read_image``.
@@ -89,8 +88,6 @@ class LabelForegroundd(Transform):
     ``StepSlidingWindowInferer`` finds it as ``image.meta["foreground"]``.
 
     Shapes: ``foreground`` (1, H, W, D) on the grid of ``image``, both unchanged.
-    Args:
-        drop: entries that are not needed any more.
 
     >>> image, mask = MetaTensor(torch.zeros(1, 4, 4, 1)), torch.ones(1, 4, 4, 1)
     >>> made = LabelForegroundd(["head"])({"image": image, "foreground": mask, "head": "found"})

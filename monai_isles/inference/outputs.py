@@ -67,7 +67,6 @@ def lesion_confidence(
     Shapes: all ``(H, W, D)``. Units: ml; ``voxel_ml`` is the volume of one voxel.
 
     Args:
-        lesion: binary mask.
         uncertainty: standard deviation over windows and passes; None gives None.
 
     >>> lesion = np.array([1, 1, 0, 1]).reshape(4, 1, 1)
@@ -190,10 +189,6 @@ class PublishMapsd(MapTransform):
 
     Shapes: each key ``(1, H, W, D)``. Masks are written as uint8, the others as float32; the header's ``descrip`` marks
     a synthetic image.
-    Args:
-        folder: parent of the case's own folder.
-        masks: keys that hold masks.
-        case_key: entry with the case's name.
     Raises:
         IslesError: what ``monai_isles.io.publish_image`` raises; then no map of the case is written.
 

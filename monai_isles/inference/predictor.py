@@ -266,7 +266,6 @@ def load_predictor(
 
     Args:
         bundle: a bundle with its overlays, its path, or its name; one whose network has no parameters needs no weights.
-        out: replaces ``output_dir``.
         weights: state dicts to average instead of the bundle's own, for which ``Bundle.shipped`` holds.
         changes: settings that replace the config's.
     Raises:

@@ -22,8 +22,6 @@ class WholeSliceInferer(Inferer):
     Shapes: image ``(N, C, H, W, D)`` in; probabilities ``(N, K, H, W, D)`` out, then one channel per name of
         ``extras``.
     Args:
-        spatial_dims: 2 for slices, 3 for volumes.
-        batch_size: slices per forward pass.
         extras: fields of the network's output to return, each ``(N, 1, H, W)``.
         neighbours: slices on either side that a 2D network sees with each (``monai_isles.sampling.slices``).
         mirrored: average with the flipped slice, flipped back, on grids whose middle is the midline (``UprightHeadd``).

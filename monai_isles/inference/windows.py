@@ -38,9 +38,6 @@ def prediction_dropout(network: nn.Module, rate: float, alpha: bool = False) -> 
 
     Batch normalisation and training dropout do not change: put the network into evaluation mode first.
 
-    Args:
-        rate: probability of dropping one element.
-        alpha: drop as alpha dropout does.
     Raises:
         IslesError: ``E-INF-01`` for a network without such sites or a rate outside [0, 1).
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3: rate 0.1 in the deepest levels.
@@ -162,7 +159,6 @@ class StepSlidingWindowInferer(Inferer):
         roi_size: two sizes for a 2D network that sees axial slices, three for a 3D network.
         step: voxels between windows on the same axes; one number for all of them.
         mc_passes: forward passes per window; above 1 the prediction dropout sites of the network are active.
-        mc_rate: share of elements dropped in those passes.
         mc_alpha: drop as alpha dropout does, which the paper's released code has; the paper says dropout.
         batch_size: most windows per forward pass; on a CPU 16 to 32 are best.
         cover: windows of the grid to run: ``"centre"``, those centred on the brain; ``"touch"``, all that reach it, so

@@ -132,8 +132,7 @@ def window_starts(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
     Raises:
         IslesError: ``E-INF-02`` when the volume is smaller than a window, ``E-INF-03`` for a step that leaves gaps,
             ``E-INF-20`` for another cover.
-    Source: ours (MONAI turns an overlap into ``int(roi * (1 - overlap))``, off by one for a quarter of the steps);
-    ``tests/inference/test_windows.py``, ``tests/inference/test_windows_plan.py``.
+    Source: ours (MONAI turns an overlap into ``int(roi * (1 - overlap))``, off by one for a quarter of the steps).
 
     >>> window_starts(np.ones((8, 8, 1), bool), (4, 4, 1), (4, 4, 1)).tolist()
     [[0, 0, 0], [0, 4, 0], [4, 0, 0], [4, 4, 0]]

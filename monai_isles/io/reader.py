@@ -65,9 +65,7 @@ class LoadVerifiedd(MapTransform):
 
     Shapes: (1, H, W, D) for a volume, (T, H, W, D) for a series; MetaTensors.
     Args:
-        keys: entries holding a path.
         kinds: modality by key where it is not the key itself; None for no judgement of values.
-        case_key: entry holding the case's name, for errors.
     Raises:
         IslesError: those of ``read_image``.
 

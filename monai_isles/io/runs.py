@@ -29,7 +29,6 @@ class RunFolder:
     of an earlier run aside as ``run.previous.json``. ``finish`` writes ``run.json``, so its presence means done.
 
     Args:
-        path: the folder.
         outputs: relative names the run will write, judged for length now rather than after hours of work.
     Raises:
         IslesError: ``E-RUN-01`` held by another run, ``E-RUN-02`` not writable, ``E-RUN-03`` a name too long.

@@ -77,8 +77,7 @@ class WeightedCELoss(nn.Module):
         reading: ``"paper"``: ``w`` on the lesion; ``"inverse"``: ``1 - w`` on the lesion.
     Raises:
         IslesError: ``E-LOSS-22`` for a share outside 0..1 or another reading.
-    Source: Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), equation (4);
-        ``tests/losses/test_weighted_ce.py``.
+    Source: Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), equation (4).
 
     >>> logits, label = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4)
     >>> round(float(WeightedCELoss(lesion_share=0.25)(logits, label)), 4)  # 0.25 * log 2

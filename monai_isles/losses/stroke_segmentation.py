@@ -73,8 +73,6 @@ class StagesLoss(nn.Module):
 
     Shapes: logits ``(N, K, *spatial)``, or ``(N, stages, K, *spatial)`` of a network with deep supervision; label
     ``(N, 1, *spatial)``; a scalar out.
-    Args:
-        loss: of one stage.
     Source: ``monai.losses.DeepSupervisionLoss``; ``tests/losses/test_stroke_segmentation.py``.
 
     >>> stages, label = torch.zeros(1, 2, 1, 4, 4), torch.ones(1, 1, 4, 4)  # two stages, the finer one first
@@ -123,8 +121,7 @@ class HardnessAwareGDLoss(nn.Module):
     Shapes: logits ``(N, K, *spatial)``, label ``(N, 1, *spatial)`` holding class numbers; a scalar out.
     Args:
         aware: False for the generalized Dice loss itself, equation (14).
-    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (13) and (14); Sudre 2017;
-        ``tests/losses/test_hardness_aware.py``.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (13) and (14); Sudre 2017.
 
     >>> label = torch.tensor([[[[0.0, 1.0]]]])
     >>> logits = torch.tensor([[[[20.0, -20.0]], [[-20.0, 20.0]]]])
@@ -171,12 +168,9 @@ class StrokeSegmentationLoss(nn.Module):
 
     Shapes: logits ``(N, 2, *spatial)``; target ``(N, C, *spatial)`` with the lesion first and, for ``wce``, the weight
     map last (C = 2 or 3); a scalar out.
-    Args:
-        terms: rows of Table 4.
     Raises:
         IslesError: ``E-LOSS-30`` for an unknown term or none, ``E-LOSS-31`` when ``wce`` finds no weight map.
-    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), sections 3.3 and 4.2.4;
-        ``tests/losses/test_stroke_segmentation.py``.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), sections 3.3 and 4.2.4.
 
     >>> logits = torch.tensor([[[[20.0, -20.0]], [[-20.0, 20.0]]]])
     >>> label = torch.tensor([[[[0.0, 1.0]]]])

@@ -210,8 +210,7 @@ class PseudoDWILoss(nn.Module):
         parts: terms that count, of ``segmenter``, ``generator``, ``extractor``; ``SequentialStages`` sets it.
     Raises:
         IslesError: ``E-LOSS-35`` when a DWI was synthesised and the target holds none, ``E-LOSS-36`` an unknown part.
-    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (15), alpha = beta = 1;
-        ``tests/losses/test_pseudo_dwi.py``.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (15), alpha = beta = 1.
 
     >>> from monai_isles.networks.blocks import PseudoDWIOutput
     >>> logits, dwi, target = torch.zeros(1, 2, 8, 8), torch.zeros(1, 1, 8, 8), torch.ones(1, 3, 8, 8)

@@ -62,12 +62,7 @@ class Reliability:
 def reliability(probability: np.ndarray, lesion: np.ndarray, *, bins: int = BINS) -> Reliability:
     """Count how often a voxel is lesion, by its predicted probability.
 
-    Shapes: any, equal. Units: none.
-
-    Args:
-        probability: lesion probability, 0..1.
-        lesion: true mask, boolean.
-        bins: number of equal bins.
+    Shapes: any, equal.
 
     Raises:
         IslesError: ``E-CAL-01`` shapes differ, ``E-CAL-02`` not a probability, ``E-CAL-03`` fewer than one bin.
@@ -156,12 +151,9 @@ def fit_temperature(counts: np.ndarray) -> tuple[float, float]:
     A temperature above 1 lowers the confidence; a shift below 0 corrects for training patches that hold more lesion
     than a brain does. The maps must come from networks that were not trained on these cases.
 
-    Args:
-        counts: the sum of ``logit_counts``.
     Raises:
         IslesError: ``E-CAL-04`` without a healthy or without a lesion voxel.
-    Source: Platt 1999; temperature as in Guo 2017 (arXiv:1706.04599), section 4.2;
-        ``tests/metrics/test_temperature.py``.
+    Source: Platt 1999; temperature as in Guo 2017 (arXiv:1706.04599), section 4.2.
 
     >>> p, truth = np.full(10, 0.1), np.arange(10) == 0  # one voxel in ten is lesion where the map says 0.1
     >>> counts = logit_counts(np.r_[p, 1 - p], np.r_[truth, ~truth])
@@ -226,8 +218,7 @@ def fit_volume_errors(
         below 19 cases.
     Raises:
         IslesError: ``E-MET-04`` when the lengths differ.
-    Source: split-conformal prediction with groups, Vovk 2012 (arXiv:1209.2673), section 3;
-        ``tests/metrics/test_conformal.py``.
+    Source: split-conformal prediction with groups, Vovk 2012 (arXiv:1209.2673), section 3.
 
     >>> [bounds] = fit_volume_errors([10.0] * 19, np.arange(1.0, 20.0), groups=1)  # 19 cases, level 0.9
     >>> round(11 * np.exp(bounds["low"]) - 1), round(11 * np.exp(bounds["high"]) - 1)  # ml around a predicted 10 ml

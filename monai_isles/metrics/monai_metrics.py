@@ -24,10 +24,8 @@ class L1ErrorRate(Metric):
     Lower is better, 0..2. Sums run over voxels in float64, so the result does not depend on how patches were batched.
 
     Shapes: ``update((logits, label))`` with logits ``(N, K, ...)`` and label ``(N, 1, ...)`` or ``(N, ...)``.
-    Units: none.
 
     Args:
-        output_transform: turns the engine's output into ``(logits, label)``.
         device: where the sums live; the processor by default, float64 being unknown to some accelerators.
 
     Raises:

@@ -178,8 +178,7 @@ def matched_lesion_f1(pred: np.ndarray, ref: np.ndarray, iou: float = IOU_CUT, c
 
     Shapes: two equal shapes. Units: none, 0..1.
     Raises: ``E-MET-01``, ``E-MET-02``, ``E-MET-50``.
-    Source: one-to-one matching as in Metrics Reloaded (doi:10.1038/s41592-023-02151-z); the cut is this project's;
-    ``tests/metrics/test_lesionwise.py``.
+    Source: one-to-one matching as in Metrics Reloaded (doi:10.1038/s41592-023-02151-z); the cut is this project's.
 
     >>> matched_lesion_f1(np.array([[1, 0, 0]]), np.array([[1, 0, 1]]))
     0.6666666666666666

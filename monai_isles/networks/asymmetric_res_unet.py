@@ -24,7 +24,6 @@ class AsymmetricResUNet(nn.Module):
     Args:
         spatial_dims: 2 for CT perfusion, 3 for MRI.
         base_channels: channels of the first level; doubled at each further level.
-        dropout: channel dropout of the deepest three encoder blocks while training.
         norm_momentum: share of each batch in the running statistics that prediction uses. The released code's 0.01
             lags a hundred steps behind weights that Adadelta moves fast.
     Raises:
@@ -132,12 +131,8 @@ class Cascade(NetworkOfParts):
     early stop judge that network; otherwise the second network's logits are.
 
     Shapes: as ``AsymmetricResUNet``.
-    Args:
-        in_channels: of the images; the second network has one more.
-        settings: of both networks, as ``AsymmetricResUNet`` takes them.
-    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.1, "two networks in cascade
-    configuration"; the input of the second network is our reading;
-    ``tests/networks/test_asymmetric_res_unet.py``.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.1, "two networks in cascade configuration";
+    the input of the second network is our reading.
 
     >>> Cascade(2, 5, base_channels=2)(torch.zeros(1, 5, 48, 48)).shape
     torch.Size([1, 2, 48, 48])

@@ -199,8 +199,7 @@ class PredictionDropout(nn.Module):
 
     Shapes: any in, the same out. Identity in training and in plain evaluation.
     Source: uncertainty filtering, Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3; alpha dropout,
-    Klambauer 2017 (arXiv:1706.02515), section 2, as the paper's released code has it;
-    ``tests/networks/test_asymmetric_res_unet.py``.
+    Klambauer 2017 (arXiv:1706.02515), section 2, as the paper's released code has it.
 
     >>> site = PredictionDropout().eval()
     >>> float(site(torch.ones(8)).sum())  # the identity, until prediction_dropout switches it on
@@ -319,10 +318,6 @@ class SwitchableNorm2d(nn.Module):
     is normalised in single precision.
 
     Shapes: ``(N, C, H, W)`` in, the same out.
-    Args:
-        channels: C.
-        eps: added to the mixed variance.
-        momentum: share of the present batch in the moving averages.
     Source: Luo 2018 (arXiv:1806.10779), section 2; mixture weights start equal.
 
     >>> SwitchableNorm2d(3)(torch.randn(2, 3, 8, 8)).shape

@@ -32,8 +32,7 @@ class FusionNet(nn.Module):
         features: of an encoded curve.
     Raises:
         IslesError: ``E-NET-49`` sizes that make no network.
-    Source: ours; residual encoder after Isensee 2024 (arXiv:2404.09556), blocks of MONAI's ``DynUNet``;
-        ``tests/networks/test_fusion.py``.
+    Source: ours; residual encoder after Isensee 2024 (arXiv:2404.09556), blocks of MONAI's ``DynUNet``.
 
     >>> FusionNet(widths=(4, 8)).eval()(torch.zeros(1, 75, 20, 24)).shape
     torch.Size([1, 2, 20, 24])

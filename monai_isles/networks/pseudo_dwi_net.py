@@ -25,8 +25,6 @@ class ContextEncoder(nn.Module):
 
     Shapes: ``(N, in_channels, H, W)`` in, ``(N, length)`` out.
     Args:
-        length: of the vector; the last convolution has as many channels.
-        base_channels: of the first convolution; the next have 2, 4 and 2 times as many.
         grid: side of the fixed grid; 16 halves to 4.
     Raises:
         IslesError: ``E-NET-44`` for impossible sizes.
@@ -148,8 +146,6 @@ class MultiScaleDiscriminator(nn.Module):
         in_channels: 1 judges the DWI alone: any realistic DWI passes, also that of another patient. With the number of
             perfusion maps added, the loss puts the maps before the DWI, as pix2pixHD does; Wang's text names its
             discriminator but no condition.
-        scales: number of scales, each half the size of the last.
-        layers: strided convolutions a scale.
     Raises:
         IslesError: ``E-NET-45`` for impossible sizes.
     Source: Wang T.-C. 2018 (CVPR, doi:10.1109/CVPR.2018.00917), section 3.2: three scales of 70x70 patches; Mao 2017
@@ -199,9 +195,6 @@ class StrokeFCN(nn.Module):
     """FCN: the convolutions of VGG16, then five doublings of resolution that add the pooled features on their way.
 
     Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
-    Args:
-        base_channels: channels of the first convolution; 64 is VGG16.
-        init: "xavier" or "torch".
     Raises:
         IslesError: ``E-NET-42`` for a number of channels below 1, ``E-NET-40`` for an unknown initialisation.
     Source: Long 2015 (CVPR, doi:10.1109/CVPR.2015.7298965), Simonyan 2015 (arXiv:1409.1556), configuration D. Wang

@@ -31,8 +31,7 @@ class ThresholdRule(nn.Module):
     Raises:
         IslesError: ``E-NET-60`` another target, or cuts that are not above zero.
 
-    Source: rCBF < 30 % and Tmax > 6 s, DEFUSE 3, doi:10.1056/NEJMoa1713973; the score is ours,
-        ``tests/networks/test_threshold_rule.py``.
+    Source: rCBF < 30 % and Tmax > 6 s, DEFUSE 3, doi:10.1056/NEJMoa1713973; the score is ours.
 
     >>> voxel = torch.tensor([0.2, 8.0, 1.0]).reshape(1, 3, 1, 1)  # rCBF 20 %, Tmax 8 s, in the brain
     >>> ThresholdRule("core")(voxel).argmax(1).item()

@@ -73,7 +73,6 @@ class RonnebergerUNet(UNetSkeleton):
 
     Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
     Args:
-        base_channels: channels of the first level; doubled at each further level.
         norm: "batch", "none", or a function from a number of channels to a normalisation.
     Raises:
         IslesError: ``E-NET-20`` for impossible sizes or an unknown normalisation.
@@ -120,7 +119,6 @@ class SLNet(RonnebergerUNet):
     Args:
         norm: "switchable", "batch" (Table 3, w/o SN) or "none".
         squeeze_excitation: False leaves the calibration out (Table 3, w/o SE).
-        init: "xavier" or "torch".
     Raises:
         IslesError: ``E-NET-41`` for an unknown normalisation; ``E-NET-20``, ``E-NET-40`` for other settings.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 3.3 and Figure 5. Table 3, with 4 channels: 33.84 M,
@@ -185,9 +183,7 @@ class R2UNet(BlockUNet):
 
     Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
     Args:
-        base_channels: channels of the first level; doubled at each further level.
         steps: t, number of recurrent steps of a convolution.
-        init: "xavier" or "torch".
     Source: Alom 2018 (arXiv:1802.06955), Figures 3 and 4; Wang 2020 (doi:10.1016/j.media.2020.101787), Table 3:
     39.09 M with 4 channels. The steps of a recurrent convolution share weights and batch normalisation.
 
@@ -246,9 +242,6 @@ class WangResUNet(BlockUNet):
     """U-Net whose levels are a 3x3 entry convolution and two residual units of two 3x3 convolutions.
 
     Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
-    Args:
-        base_channels: channels of the first level; doubled at each further level.
-        init: "xavier" or "torch".
     Source: Xiao 2018 (ITME, doi:10.1109/ITME.2018.00080): a U-Net with residual units at each level. Wang 2020
     (doi:10.1016/j.media.2020.101787) does not describe them; its Table 3 gives 81.91 M. This reading has 81.67 M with 4
     channels, 0.24 M (0.3 %) less: the nearest we counted among U-Nets of 64 to 1024 channels with the same block at all
@@ -305,7 +298,6 @@ class AnisotropicVNet(UNetSkeleton):
 
     Shapes: ``(N, in_channels, H, W, D)`` in, logits ``(N, out_channels, H, W, D)`` out; any D >= 1, H and W.
     Args:
-        base_channels: channels of the first stage; doubled by each step down.
         batch_norm: normalise after each convolution, which the publication does not.
     Raises:
         IslesError: ``E-NET-27`` for impossible channels.

@@ -95,8 +95,7 @@ def dice_by_fold(cases: Sequence[Mapping[str, Any]]) -> dict[int, float]:
 def over_folds(cases: Sequence[Mapping[str, Any]]) -> dict[str, float | int | None]:
     """Return mean, sd (n - 1) and n of the folds' mean Dice.
 
-    Source: Abulnaga & Rubin 2018, Table 1, whose totals are these statistics of its five folds;
-        ``tests/papers/test_by_folds.py``.
+    Source: Abulnaga & Rubin 2018, Table 1, whose totals are these statistics of its five folds.
     """
     return spread([*dice_by_fold(cases).values()])
 

@@ -242,8 +242,7 @@ def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *,
     Shapes: image and masks ``(H, W)``.
     Args:
         results: by method, its maps, and one line a case with ``case``, ``dsc`` and ``lesion_ml_ref``.
-    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figures 6, 8 and 9, which name no rule for their scans: ours;
-        ``tests/papers/test_by_split.py``.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figures 6, 8 and 9, which name no rule for their scans: ours.
     """
     result, lines = results[leader]
     lesions = (line for line in lines if float(line["lesion_ml_ref"]) > 0)

@@ -163,8 +163,7 @@ def lesion_slices(results: Mapping[str, Scored], count: int) -> list[Drawn]:
     Shapes: image and masks ``(H, W)``. Units: the image is CT in HU, cut to 0..80.
     Args:
         results: by method, its out-of-fold maps, and one line a case with ``case`` and ``dsc``.
-    Source: Figure 4 of Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36) names no rule for its nine scans: ours;
-        ``tests/papers/test_by_folds.py``.
+    Source: Figure 4 of Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36) names no rule for its nine scans: ours.
     """
     result, lines = next(iter(results.values()))
     chosen = at_even_ranks(sorted(lines, key=lambda line: -float(line["dsc"])), count)

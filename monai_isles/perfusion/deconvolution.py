@@ -20,8 +20,6 @@ def circulant_inverse(aif: Tensor, dt_s: float, *, truncation: float) -> Tensor:
     Units: 1 / (unit of ``aif`` x s).
 
     Args:
-        aif: arterial curve over baseline.
-        dt_s: seconds between frames.
         truncation: singular values below this part of the largest are dropped.
 
     Raises:
@@ -69,11 +67,6 @@ def block_circulant_svd(
 
     Shapes: ``curves`` (V, T), ``aif`` (T,), out (V, 2 T), residue function times flow, dtype of ``curves``.
     Units: ``curves`` and ``aif`` share theirs; out in 1/s.
-
-    Args:
-        curves: tissue curves over baseline, brain voxels only.
-        aif, dt_s, truncation: see ``circulant_inverse``.
-        chunk: voxels a matrix product.
 
     Raises:
         IslesError: ``E-PERF-01`` see ``circulant_inverse``, ``E-PERF-02`` when frames differ.
@@ -140,8 +133,7 @@ def oscillation_index(residue: Tensor, dt_s: float = 1.0) -> Tensor:
     The bends of a given curve grow with the square of the step, so they are divided by it, in seconds: the index of a
     residue function does not depend on how often it was sampled, and is that of the source at a step of 1 s.
 
-    Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522, equation 9; the step is ours,
-    ``tests/perfusion/test_oscillation.py``.
+    Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522, equation 9; the step is ours.
 
     >>> float(oscillation_index(torch.ones(1, 10))[0])
     0.0
@@ -169,7 +161,6 @@ def oscillation_svd(
     Args:
         limit: largest oscillation index allowed.
         truncations: parts of the largest singular value, rising.
-        chunk: voxels at a time, so that they stay in the processor's cache.
 
     Raises:
         IslesError: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length.
@@ -231,7 +222,6 @@ def tikhonov(curves: Tensor, aif: Tensor, dt_s: float, *, strength: float | str 
     Args:
         strength: part of the largest singular value, one for all voxels; or ``"gcv"``: each voxel's own, of
             ``STRENGTHS`` the one with the smallest generalised cross-validation.
-        chunk: voxels a matrix product.
 
     Raises:
         IslesError: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length, ``E-PERF-05`` no such strength.

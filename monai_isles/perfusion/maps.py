@@ -93,8 +93,6 @@ def perfusion_maps(
 
     Args:
         mask: the brain; found in the first frames when None.
-        motion, baseline_frames: of ``prepare_series``.
-        options: those of ``measured_maps``.
 
     Raises:
         IslesError: those of ``prepare_series`` and ``measured_maps``.

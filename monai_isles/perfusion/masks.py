@@ -145,10 +145,8 @@ def tissue_mask(
     Units: HU, mm.
 
     Args:
-        baseline_hu: mean of the frames before the bolus.
         lowest_hu: darker than this, after 4 mm of smoothing, is fluid.
         highest_hu: brighter than this is bone or calcification.
-        interior: what bone encloses; ``skull_interior`` when None.
 
     Source: ours, the steps of the usual vendor mask; ``tests/perfusion/test_masks.py``.
 

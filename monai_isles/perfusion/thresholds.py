@@ -60,11 +60,6 @@ def relative_cbf(cbf: np.ndarray, brain: np.ndarray, reference: np.ndarray) -> n
     Shapes: all ``(H, W, D)``; the precision of ``cbf`` out. Units: any for CBF, it cancels; 1 is the healthy side's
     mean.
 
-    Args:
-        cbf: cerebral blood flow map.
-        brain: boolean brain mask.
-        reference: boolean mask of the contralateral hemisphere.
-
     Raises:
         IslesError: ``E-EVAL-02`` when the reference side has no CBF.
 

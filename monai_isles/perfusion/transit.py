@@ -48,8 +48,7 @@ def transit_table(aif: Tensor, dt_s: float, *, spread: float, shape: float = SHA
         spread: standard deviation of the prior of the logarithm of the mean transit time, about ``USUAL_TRANSIT_S``.
         shape: of the gamma distribution; 1 is an exponential residue function, more comes nearer to a box.
 
-    Source: gamma-distributed transit times, Mouridsen et al., NeuroImage 2006, doi:10.1016/j.neuroimage.2006.06.015;
-    ``tests/perfusion/test_transit.py``.
+    Source: gamma-distributed transit times, Mouridsen et al., NeuroImage 2006, doi:10.1016/j.neuroimage.2006.06.015.
     """
     conventional = circulant_inverse(aif, dt_s, truncation=CONVENTIONAL_TRUNCATION)
     frames_s = np.arange(aif.numel()) * dt_s
@@ -110,8 +109,7 @@ def learned_prior(fits: Tensor, table: TransitTable, noise: float) -> TransitPri
     pooled, and with those of the whole scan where few curves are so late.
 
     Shapes: ``fits`` (V, K) heights of the best fit of each row.
-    Source: empirical Bayes, Efron, doi:10.1017/CBO9780511761362; pooling and limits ours;
-        ``benchmarks/perfusion_accuracy.py``, ``tests/perfusion/test_transit.py``.
+    Source: empirical Bayes, Efron, doi:10.1017/CBO9780511761362; pooling and limits ours.
     """
     volume = (table.transit_s / table.curves.norm(dim=1).clamp_min(1e-12)).to(fits)
     prior = TransitPrior.of_table(table, fits, noise)

@@ -140,8 +140,7 @@ def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, 
     Raises:
         IslesError: ``E-PERF-03`` when no artery stands out.
 
-    Source: area scaling, Lin et al., J Magn Reson Imaging 2001 (venous output); choice of voxels ours;
-    ``tests/perfusion/test_vessels.py``.
+    Source: area scaling, Lin et al., J Magn Reson Imaging 2001 (venous output); choice of voxels ours.
 
     >>> curve = lambda peak_s, height: height * np.exp(-0.5 * ((np.arange(40.0) - peak_s) / 3) ** 2)
     >>> tissue = np.stack([curve(15, 20)] * 200 + [curve(11, 400)] * 20)

@@ -79,10 +79,6 @@ def make_case(
 ) -> CaseArrays:
     """Simulate ``case_<number>`` of the data set ``seed`` in memory, equal to the arrays of ``make_dataset``.
 
-    Args:
-        maps: method of the perfusion maps; as ``make_dataset`` when None.
-        variety: see ``make_dataset``.
-
     Raises:
         IslesError: ``E-PHAN-09`` no such variety.
 

@@ -26,8 +26,6 @@ def binarise(probability: np.ndarray, threshold: float, min_size_vox: int) -> np
     Units: ``threshold`` is compared in the array's own precision; a component of exactly ``min_size_vox`` is kept.
 
     Args:
-        probability: lesion probability in 0..1.
-        threshold: strict lower bound, 0..1.
         min_size_vox: smallest component kept; 0 and 1 keep all.
 
     Raises:
@@ -112,8 +110,6 @@ class Binarised(MapTransform):
     Units: ``threshold`` 0..1, ``min_size_vox`` voxels, ``min_cluster_ml`` ml.
 
     Args:
-        keys: entries holding one lesion probability channel.
-        threshold: strict lower bound.
         min_size_vox: smallest component kept; None derives it from ``min_cluster_ml`` and the voxel size.
         min_cluster_ml: smallest component kept where ``min_size_vox`` is None; 1 mm voxels without an affine.
 

@@ -45,13 +45,9 @@ class CaseView:
     Units: ``images`` in the unit of their modality, ``probability`` 0 to 1, ``spacing_mm`` in mm, curves HU over
     baseline, ``dt_s`` s.
     Args:
-        name: unique name of the scan; shown escaped.
         images: array by modality key, all of them drawn.
         probability, uncertainty: None where there is none; one network in one pass has no uncertainty.
-        lesion: the predicted mask.
-        truth: the reference mask, None where there is none.
         scores: the case's row of ``per_case.csv``, None without a reference.
-        result: the case's ``result.json``.
         simulated: the data are the phantom's.
         synthetic: array by name of ``SYNTHETIC``: images that a network made and nobody acquired.
         masks: by name of ``MASKS``, beside the lesion; a case that has some is shown slice by slice in a viewer.
@@ -122,11 +118,9 @@ class Cohort:
     """Hold a set of cases and the methods scored on it.
 
     Args:
-        title: heading of the page.
         simulated: the data are the phantom's; the page says so in its banner.
         rows: ``summary.json`` of ``monai-isles evaluate`` by method name; the cases show the first method.
         cases: drawn one at a time, so a generator limits the memory.
-        curves: rows of ``curves.csv``.
         provenance: label to text: versions, bundle, SHA-256 of the weights, command.
         per_case: rows of ``per_case.csv`` by method name, for the figures.
         published: rows of a paper by name, in the form of ``rows``, printed below them as measured on other data.

@@ -24,8 +24,7 @@ def axial_operations(repeated: np.ndarray, rng: np.random.Generator) -> np.ndarr
     alone gives another patch.
 
     Shapes: ``repeated`` (n,) flags in, (n,) indices of ``OPERATIONS`` out.
-    Source: Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.3; the fifth ours,
-    ``tests/sampling/test_axial.py``.
+    Source: Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.3; the fifth ours.
     """
     return np.where(repeated, rng.integers(0, len(OPERATIONS), size=len(repeated)), 0)
 
@@ -56,8 +55,7 @@ def displacement(shape: tuple[int, ...], *, alpha: float, sigma: float, rng: np.
         each axis.
     Args:
         alpha, sigma: as fractions of the mean patch side: scale of the field and its Gaussian smoothing.
-    Source: Simard 2003 (doi:10.1109/ICDAR.2003.1227801), section 2; alpha 2.5, sigma 0.12 in Clerigues 2019;
-        ``tests/sampling/test_elastic.py``.
+    Source: Simard 2003 (doi:10.1109/ICDAR.2003.1227801), section 2; alpha 2.5, sigma 0.12 in Clerigues 2019.
 
     >>> displacement((1, 64, 64), alpha=2.5, sigma=0.12, rng=np.random.default_rng(0)).shape
     (1, 64, 64, 2)

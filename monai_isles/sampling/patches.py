@@ -122,7 +122,6 @@ class PatchLoader(CaseLoader):
     Args:
         dataset: preprocessed cases with ``image`` (C, H, W, D), ``label`` and ``foreground`` (1, H, W, D) and ``case``.
         patch: two sizes for axial patches, three for volumes.
-        per_case: patches per case.
         offset: move lesion centres at random by up to half a patch.
         centres: ``"fixed"``, or ``"fresh"`` to draw other centres for every epoch.
         flip: probability that a whole batch is reflected left-right.

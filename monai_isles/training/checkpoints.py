@@ -42,13 +42,11 @@ class Checkpoints:
     ``left_out`` names the cases that the loaders among ``describe`` and the folder's data list left out, each with why.
 
     Args:
-        folder: the run's folder for checkpoints.
         network: its state dict goes to ``model.pt`` when the metric is the best so far by more than ``min_delta``.
         evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best. Without
             an engine (a training on all scans) the last epoch's weights are kept.
         objects: what else has a state: the optimiser, the early stop, the curves.
         describe: named objects whose ``repr`` states the settings; a resume with others is refused.
-        keep: checkpoints kept.
         writes: False in all processes but the first, which reads for all of them: the others need no access to
             ``folder``.
         force: continue although the settings differ from the checkpoint's, and log the difference; the new ones hold.

@@ -134,11 +134,9 @@ class WeightAverage:
     weights are forgotten. Running statistics of normalisation are averaged too. A checkpoint holds both states.
 
     Args:
-        network: the one that is trained, on its device.
         used: the module called while training: the network itself or a parallel wrapper.
         share: of each step in the average; 0 switches the average off.
-    Source: Polyak averaging with a warm-up as in TensorFlow's ``ExponentialMovingAverage``;
-        ``tests/training/test_weight_average.py``.
+    Source: Polyak averaging with a warm-up as in TensorFlow's ``ExponentialMovingAverage``.
 
     >>> network = nn.Linear(1, 1)
     >>> average = WeightAverage(network, share=0.5)
@@ -218,7 +216,6 @@ class Curves:
     Args:
         path: the CSV, rewritten whole at the end of every epoch.
         evaluators: engines that ran on the epoch's network; None stands for no validation.
-        writes: False in all processes but one.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 3.
 
     >>> curves = Curves("curves.csv", evaluators=[])

@@ -28,10 +28,8 @@ class FixedRule(Engine):
     ``left_out`` which cases could not be scored. The metric stands in ``state.metrics``.
 
     Args:
-        folder: the run's folder.
         network: module with the rule; it must have neither parameters nor buffers.
         evaluator, metric: engine over the fold's cases and the name of its metric; None scores nothing.
-        writes: False in all processes but one; all of them score.
         max_epochs: accepted and ignored: a second epoch would equal the first.
         train_handlers: attached as a trainer of MONAI attaches its own.
 

@@ -25,7 +25,6 @@ class FiniteGuard:
     and the error names the cases of the last batch.
 
     Args:
-        loader: the patch loader, to name the cases of the batch.
         late: look one iteration later; on a GPU when None.
     Raises:
         IslesError: ``E-TRAIN-03``, naming the epoch, the iteration and the cases.

@@ -25,12 +25,10 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
     Units: degrees; fractions of the image's side; in-plane pixels are taken as square.
 
     Args:
-        keys: entries to move.
         rotate_deg: angles between minus and plus this.
         translate_frac: shifts along H and W between minus and plus this share of the side.
         scale: smallest and largest magnification.
         flip_prob: probability of a flip, drawn separately for H (sagittal) and W (coronal).
-        prob: probability of any change.
         mode: ``"bilinear"`` or ``"nearest"``, one for all keys or one each; labels want ``"nearest"``.
         outside: fill value: ``"zeros"``, or ``"background"``, each channel's first voxel, which is not 0 after a
             z-score.

@@ -21,9 +21,6 @@ class CropBorderd(MapTransform):
 
     Shapes: ``(C, H, W, D)`` in, ``(C, H - 2 h, W - 2 w, D - 2 d)`` out; the affine moves along.
 
-    Args:
-        keys: entries to crop. border_vox: h, w, d, one number per axis.
-
     Raises:
         IslesError: ``E-PAD-01`` when the image is not larger than its border.
 
@@ -52,11 +49,6 @@ class HideChanneld(MapTransform):
     """Set one channel of the image to zero and write its values, z-scored where they are not zero, to ``target``.
 
     Shapes: image ``(C, H, W, D)`` in and out; target ``(1, H, W, D)``, zero where the channel is zero.
-    Args:
-        keys: the image.
-        names: name of every channel, in order.
-        hide: name of the channel to hide.
-        target: entry to write.
     Raises:
         IslesError: ``E-AUG-20`` when there is no such channel.
 
@@ -130,9 +122,7 @@ class DropGroupsd(RandomizableTransform, MapTransform):
 
     Shapes: ``(slices * channels, H, W)`` in and out; only the marks change, the network does the rest.
     Args:
-        keys: the image.
         chances: of being dropped, by group, in the order of the marks.
-        slices: stacked slices.
         either: groups of which one stays, the first where all would go that are there.
 
     >>> drop = DropGroupsd("image", chances={"maps": 1.0, "series": 0.0}, slices=1, either=())
@@ -195,9 +185,6 @@ class LesionWeightd(MapTransform):
 
     Shapes: ``(1, H, W, D)`` or ``(1, H, W)`` in and out, float32; affine unchanged.
     Units: ``decay_vox`` in voxels in plane.
-    Args:
-        key: entry holding the lesion. name: entry that receives the map.
-        inside: weight of the lesion, w. decay_vox: D.
     Raises:
         IslesError: ``E-TPW-06`` for a weight below 1 or a decay that is not positive.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (9); ``tests/transforms/test_weight_maps.py``.

@@ -37,7 +37,6 @@ class ResampleLiked(MapTransform):
     Shapes: ``(C, H, W, D)`` MetaTensors; results have the spatial shape and affine of ``like``.
 
     Args:
-        keys: images to resample.
         like: the entry whose grid is the reference; by default the first of the keys.
         allow: resample without a request in the entry.
         refuse: False leaves an image on another grid unchanged without a request, for ``SameGridd`` to refuse.
@@ -157,9 +156,6 @@ class SameGridd(MapTransform):
     """Return a case unchanged if all its images lie on one grid; refuse it otherwise.
 
     Shapes: every entry ``(C, H, W, D)`` with an affine. Units: affines in mm.
-
-    Args:
-        keys: entries that must share one grid.
 
     Raises:
         IslesError: ``E-GEOM-03`` and ``E-GEOM-04`` from ``monai_isles.io``; ``E-GRID-01`` for an image without affine.

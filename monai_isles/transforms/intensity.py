@@ -113,8 +113,6 @@ class BrainScored(MapTransform):
     entry without spread becomes zero. With ``allow_missing_keys`` and none of the keys present, nothing is done.
 
     Shapes: ``(C, H, W, D)`` in and out, float32. Units: standard deviations.
-    Args:
-        keys: entries to score. maps: the perfusion maps, read before any of them is scored.
     Raises:
         IslesError: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ.
     Source: ours (Wang 2020 states no normalisation and keeps the skull); ``tests/transforms/test_brain_score.py``.
@@ -161,8 +159,7 @@ class ChannelsScored(MapTransform):
         keys: entries to score. over: ``volume`` or ``foreground``. mask: entry above zero in the foreground.
     Raises:
         IslesError: ``E-STRIP-05`` another value of ``over``.
-    Source: ``volume`` is MONAI's ``NormalizeIntensityd`` with ``channel_wise``; ``foreground`` ours;
-        ``tests/transforms/test_brain_score.py``.
+    Source: ``volume`` is MONAI's ``NormalizeIntensityd`` with ``channel_wise``; ``foreground`` ours.
 
     >>> image = torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1)
     >>> ChannelsScored("image")({"image": image})["image"].flatten().tolist()
@@ -349,8 +346,6 @@ class ScaleDWId(MapTransform):
     """Scale a DWI volume to 0..1 by its minimum and 99th percentile.
 
     Shapes: ``(1, H, W, D)`` in and out, float32; affine unchanged.
-    Args:
-        keys: entries to scale. percentile: value that becomes 1. clip: clip values above it.
     Raises:
         IslesError: ``E-TPW-05`` from ``scaled_dwi``.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1; ``tests/transforms/test_intensity.py``.

@@ -27,8 +27,6 @@ class TemporalMIPd(MapTransform):
     """Project a series along time by its maximum, over all frames, before any cropping.
 
     Shapes: ``(T, H, W, D)`` in, ``(1, H, W, D)`` float32 out; affine unchanged. Units: those of the series.
-    Args:
-        keys: one entry holding a time-first series. name: entry that receives the projection.
     Raises:
         IslesError: ``E-TPW-04`` for a single volume.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (1); ``tests/transforms/test_temporal_mip.py``.
@@ -133,14 +131,11 @@ class PerfusionWindowd(MapTransform):
     Shapes: ``(T, H, W, D)`` in, ``(frames, H, W, D)`` float32 out; affine unchanged.
     Units: intensities in the scanner's own units.
     Args:
-        keys: entries holding a time-first series.
-        frames: number of frames out, ``C_e``.
         k: length of the runs of rises and falls.
         names: entries for the results; None replaces the series.
     Raises:
         IslesError: ``E-TPW-01``, ``E-TPW-02`` from ``perfusion_window``, ``E-TPW-03`` fewer than 2 frames asked for.
-    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 3.1, equations (2) and (3), C_e = 6;
-        ``tests/transforms/test_perfusion_series.py``.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 3.1, equations (2) and (3), C_e = 6.
 
     >>> curve = torch.tensor([0.0, 0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0, 0])
     >>> case = PerfusionWindowd("ctp", frames=3)({"ctp": curve.reshape(-1, 1, 1, 1)})
@@ -194,8 +189,6 @@ class SeriesMeasuredd(MapTransform):
     the series itself is left out. Units: HU, frames by the ``dt_s`` of its meta data; curves as ``arterial_curves``,
     smoothed in plane over 5 mm in the brain, zero outside.
     Args:
-        keys: the series.
-        name: entry that receives the curves.
         times, step_s: number of arterial times, from 0, and seconds between them.
         maps, ct: keys of what may be given.
     Raises:

@@ -347,8 +347,7 @@ def hemispheres(head: np.ndarray, spacing_mm: Sequence[float], *, where: str = "
         spacing_mm: voxel size.
         where: name of the case, for messages.
 
-    Source: the mirror of Clerigues 2019, doi:10.1016/j.compbiomed.2019.103487;
-    ``tests/evaluation/test_sides.py``.
+    Source: the mirror of Clerigues 2019, doi:10.1016/j.compbiomed.2019.103487.
     """
     in_plane = (float(spacing_mm[0]), float(spacing_mm[1]))
     mirror = register_mirror(head, in_plane, where=where).mirror

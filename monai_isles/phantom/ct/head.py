@@ -48,8 +48,6 @@ def head_with_pose(
 
     Args:
         seed: the subject; the same seed in another pose is the same head.
-        tilt_deg, shift_px, roll_deg: the pose, see ``Pose``.
-        slices: number of slices.
         lesion: side of a change in the middle cerebral artery's territory.
         change: ``hypodense`` a lesion of about 60 ml; ``stroke`` of about 250 ml, most of the hemisphere; ``cavity``
             an old infarct of about 100 ml, filled with fluid; ``craniectomy`` the large stroke without the bone above

@@ -60,8 +60,7 @@ def record(
 ) -> np.ndarray:
     """Return the grey values (n,) float32 that ``sequence`` records of the true ``signal`` (n,), white matter near 1.
 
-    Source: Rician noise, Gudbjartsson and Patz, Magn Reson Med 1995, doi:10.1002/mrm.1910340618;
-    ``tests/phantom/mri/test_scanner.py``.
+    Source: Rician noise, Gudbjartsson and Patz, Magn Reson Med 1995, doi:10.1002/mrm.1910340618.
     """
     bias = bias_of(rng, brain, sequence.bias) if bias is None else bias
     shift_y = None
@@ -148,8 +147,7 @@ def siss_images(
     Args:
         lesion: the region on FLAIR, which is the label.
 
-    Source: ours, contrasts after Allen et al., RadioGraphics 2012, doi:10.1148/rg.325115760;
-    ``tests/phantom/test_mri_siss.py``.
+    Source: ours, contrasts after Allen et al., RadioGraphics 2012, doi:10.1148/rg.325115760.
     """
     texture, patches, edge = (SmoothField(rng, scale).at(brain.head_mm) for scale in (3.5, 8.0, 7.0))
     inner = np.where(lesion.region, lesion.field + 0.22 * edge, -20).astype(np.float32)

@@ -27,8 +27,7 @@ def spes_images(
     Args:
         area: hypoperfused tissue, Tmax above 6 s; ``core`` lies inside it.
 
-    Source: ours; perfusion after Wintermark et al., Stroke 2006, doi:10.1161/01.STR.0000209238.61459.39;
-    ``tests/phantom/test_mri_spes.py``.
+    Source: ours; perfusion after Wintermark et al., Stroke 2006, doi:10.1161/01.STR.0000209238.61459.39.
     """
     maps = _perfusion(rng, brain, signs, stroke, area, core)
     dead = core.soft(0.07)
