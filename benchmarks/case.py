@@ -124,8 +124,8 @@ def growths(case: Path, args: argparse.Namespace, folder: Path) -> None:
         changes = {"step": [COARSE, COARSE], "mc_passes": 3} | dict(given.get("changes", {}))
         chosen = weights[: int(given.get("folds", 1))]
         predictor = load_predictor(BUNDLE, folder / "grown", weights=chosen, changes=changes)
-        data = predictor.prepared(entries[int(given.get("slices", 2))])
-        return lambda: predictor.inferred(data)
+        data = predictor.prepare(entries[int(given.get("slices", 2))])
+        return lambda: predictor.run_networks(data)
 
     def whole_cases(count: float) -> Callable[[], object]:
         predictor = load_predictor(BUNDLE, folder / "grown", changes={"step": [COARSE, COARSE]})

@@ -119,11 +119,11 @@ def _stages(predictor: Predictor, entries: list[dict[str, object]], out: Path) -
     with torch.inference_mode():
         for entry in entries[: min(8, len(entries))]:
             marks = [time.perf_counter()]
-            data = predictor.prepared(entry)
+            data = predictor.prepare(entry)
             marks.append(time.perf_counter())
-            maps = predictor.inferred(data)
+            maps = predictor.run_networks(data)
             marks.append(time.perf_counter())
-            predictor.finished(entry, data, maps)
+            predictor.finish(entry, data, maps)
             marks.append(time.perf_counter())
             for name, begun, ended in zip(taken, marks[:-1], marks[1:], strict=True):
                 taken[name].append(ended - begun)

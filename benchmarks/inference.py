@@ -54,7 +54,7 @@ def prepared_scan(predictor: Predictor, number: int, folder: Path) -> tuple[Tens
         entry[key] = str(folder / f"{key}.nii.gz")
         like = Image(data, affine, scan.spacing_mm, folder / "none", "", affine, data.shape)
         publish_image(folder / f"{key}.nii.gz", data, like, dtype="float32")
-    data = predictor.prepared(entry)
+    data = predictor.prepare(entry)
     return data["image"].as_tensor(), data["foreground"].as_tensor()
 
 

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     texts = json.loads(args.texts.read_text(encoding="utf-8")) if args.texts else words_of(args.bundle)
     readme = args.bundle / "README.md"
     require_card(readme)
-    facts = {**_said(metadata, texts), "notes": [*texts.get("notes", ()), *args.note]}
+    facts = {**_card_facts(metadata, texts), "notes": [*texts.get("notes", ()), *args.note]}
     if not given:
         bare = {"bare": texts["bare"]} if "bare" in texts else {}
         _publish({readme: model_card({**facts, "weights": None, "results": texts.get("results")} | bare)})
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     weights, curves = args.run / "model.pt", args.run / "curves.csv"
     facts |= describe(args, metadata, texts, sha256_of(weights))
     facts["training_command"] = args.training_command or facts["training_command"]
-    metadata |= {"weights_sha256": facts["weights_sha256"], "eval_metrics": measured(args.scores)}
+    metadata |= {"weights_sha256": facts["weights_sha256"], "eval_metrics": mean_dice(args.scores)}
     made = {
         args.bundle / WEIGHTS: weights.read_bytes(),
         args.bundle / "docs/curves.csv": curves.read_bytes(),
@@ -84,7 +84,7 @@ def _publish(files: dict[Path, bytes | str]) -> None:
     publish_together([(path, lambda tmp, made=made: tmp.write_bytes(made)) for path, made in content.items()])
 
 
-def measured(scores: Path) -> dict[str, object]:
+def mean_dice(scores: Path) -> dict[str, object]:
     """Return mean Dice and its interval by method, with n and data named."""
     read = side_by_side([scores], [NETWORK])
     dice = {name: method["metrics"]["dsc"] for name, method in read.summaries.items()}
@@ -127,7 +127,7 @@ def describe(args: argparse.Namespace, metadata: dict[str, Any], texts: dict[str
     }
 
 
-def _said(metadata: dict[str, Any], texts: dict[str, Any]) -> dict[str, Any]:
+def _card_facts(metadata: dict[str, Any], texts: dict[str, Any]) -> dict[str, Any]:
     facts = {
         "name": metadata["name"],
         "summary": metadata["description"],

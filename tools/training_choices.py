@@ -92,7 +92,7 @@ def predict(config: Any, weights: Path, entries: Sequence[Mapping[str, Any]]) ->
     network.eval()
     inferer = StepSlidingWindowInferer((64, 64), (16, 16), batch_size=32)
     prepared = config.get_parsed_content("prepared")
-    found: Maps = []
+    maps: Maps = []
     for entry in entries:
         case = prepared(dict(entry))
         with torch.no_grad():
@@ -100,8 +100,8 @@ def predict(config: Any, weights: Path, entries: Sequence[Mapping[str, Any]]) ->
                 case["image"].as_tensor()[None].float(), network, case["foreground"].as_tensor()[None]
             )
         brain, lesion = (np.asarray(case[key][0]) > 0 for key in ("foreground", "label"))
-        found.append((result.probability[0, 1].numpy(), brain, lesion, float(case["label"].pixdim.prod()) / 1000))
-    return found
+        maps.append((result.probability[0, 1].numpy(), brain, lesion, float(case["label"].pixdim.prod()) / 1000))
+    return maps
 
 
 def dice(maps: Maps, threshold: float, size_vox: int, *, masked: bool) -> np.ndarray:
@@ -131,14 +131,16 @@ def table(out: Path) -> str:
     """Return what is done as a Markdown table, the mean over seeds of each row."""
     done: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(out.glob("*/scores.json")):
-        one = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
         epochs = read_curves(path.with_name("curves.csv"))
         kept = next(row for row in epochs if row["epoch"] == best_epoch(epochs))
-        done.setdefault(one["row"], []).append({**one["plain"], "epoch": kept["epoch"], "val_dsc": kept["val_dsc"]})
+        done.setdefault(result["row"], []).append(
+            {**result["plain"], "epoch": kept["epoch"], "val_dsc": kept["val_dsc"]}
+        )
     keys = ("epoch", "val_dsc", "watched", "tested", "below_10_ml", "best_pair")
     lines = [f"| row | seeds | {' | '.join(keys)} |", "|---|" + "---|" * (1 + len(keys))]
     for row in (row for row in ROWS if row in done):
-        means = [float(np.mean([one[key] for one in done[row]])) for key in keys]
+        means = [float(np.mean([result[key] for result in done[row]])) for key in keys]
         cells = [f"{means[0]:.1f}", *(f"{mean:.3f}" for mean in means[1:])]
         lines.append(f"| {row} | {len(done[row])} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -168,8 +170,8 @@ def main(words: Sequence[str] | None = None) -> int:
             if not (folder / "scores.json").is_file():
                 config = train(args, ROWS[name], seed, folder)
                 maps = [predict(config, folder / "model.pt", entries) for entries in (watched, tested)]
-                said = {"plain" if not m else "masked": score(maps[0], maps[1], masked=m) for m in (False, True)}
-                publish_json(folder / "scores.json", {"row": name, "seed": seed, "n": len(tested), **said})
+                scores = {"plain" if not m else "masked": score(maps[0], maps[1], masked=m) for m in (False, True)}
+                publish_json(folder / "scores.json", {"row": name, "seed": seed, "n": len(tested), **scores})
     print(table(args.out))
     return 0
 

@@ -155,27 +155,31 @@ def candidate(job: Job, run: Path) -> Path:
     shutil.copytree(job.bundle.root, copy)
     (copy / "models").mkdir(exist_ok=True)
     shutil.copyfile(weights, copy / job.weights)
-    set_ids(copy / METADATA, **named(job, copy, weights_sha256=sha256_of(weights)))
+    set_ids(copy / METADATA, **metadata_ids(job, copy, weights_sha256=sha256_of(weights)))
     set_ids(copy / job.ids, **job.network, calibration=None)
     data, folder = job.data(CALIBRATE), job.out / "maps"
     predict(job, copy, data, folder / "predictions")
-    found = OutOfFold(folder, cast(Plan, None), [])
-    cases = [one for one in find_references(data / "data", data_list=data / "list.json") if found.path(one).is_file()]
+    predictions = OutOfFold(folder, cast(Plan, None), [])
+    cases = [
+        case
+        for case in find_references(data / "data", data_list=data / "list.json")
+        if predictions.path(case).is_file()
+    ]
     grid = grid_scores(OutOfFold(folder, cast(Plan, None), cases), job.bundle.paper.get("sizes_vox", SIZES_VOX))
     pair = grid.choose_by_volume()
     about = f"{len(cases)} simulated scans that were not trained on: {job.recipe[CALIBRATE]}"
     fitted = fit_calibration(
-        cases, found.read, threshold=pair.threshold, min_size_vox=pair.min_size_vox, about=about
+        cases, predictions.read, threshold=pair.threshold, min_size_vox=pair.min_size_vox, about=about
     )  # fmt: skip
     fit = calibration_of(copy / job.weights)
     publish_json(fit, fitted.calibration.record())
     set_ids(copy / job.ids, threshold=fitted.threshold, min_size_vox=pair.min_size_vox,
             calibration=f"$@bundle_root + '/models/{fit.name}'")  # fmt: skip
-    publish_json(copy / "chosen.json", said(fitted, pair.threshold, pair.min_size_vox))
+    publish_json(copy / "chosen.json", choice_record(fitted, pair.threshold, pair.min_size_vox))
     return copy
 
 
-def named(job: Job, folder: Path, **values: object) -> dict[str, object]:
+def metadata_ids(job: Job, folder: Path, **values: object) -> dict[str, object]:
     """Return what ``metadata.json`` has to say of these weights: ids of its own, or of a variant."""
     if job.variant is None:
         return values
@@ -190,7 +194,7 @@ def predict(job: Job, bundle: Path, data: Path, out: Path, *more: str) -> float:
                 str(out), *words, "--no-report")  # fmt: skip
 
 
-def said(fitted: Calibrated, threshold: float, min_size_vox: int) -> dict[str, object]:
+def choice_record(fitted: Calibrated, threshold: float, min_size_vox: int) -> dict[str, object]:
     """Return what was chosen, and how well probabilities fit before and after."""
     return {
         "threshold_of_the_network": threshold, "threshold": fitted.threshold, "min_size_vox": min_size_vox,
@@ -205,7 +209,7 @@ def score(job: Job, trained: Path) -> Path:
     done, chosen = scores / "summary.json", trained / "chosen.json"
     if done.is_file() and done.stat().st_mtime > chosen.stat().st_mtime:
         return scores
-    folds = ["--folds", *SCORED] if ruled(job) else []
+    folds = ["--folds", *SCORED] if has_core_rule(job) else []
     peak = predict(job, trained, data, job.out / "predictions", *folds)
     if not memory.is_file():
         publish_json(memory, {"gb": round(peak, 2)})
@@ -215,7 +219,7 @@ def score(job: Job, trained: Path) -> Path:
     return scores
 
 
-def ruled(job: Job) -> bool:
+def has_core_rule(job: Job) -> bool:
     """Tell whether the clinics' rule for the core applies: to maps of CT perfusion."""
     return set(PERFUSION_MAPS) <= set(job.bundle.metadata["modalities"])
 
@@ -226,19 +230,19 @@ def install(job: Job, trained: Path, run: Path, scores: Path, device: str) -> No
     (root / "models").mkdir(exist_ok=True)
     for name in (job.ids, str(calibration_of(Path(job.weights)))):
         shutil.copyfile(trained / name, root / name)
-    notes = [*stopped(job, run), *notes_of(scores, trained, job)]
+    notes = [*stop_notes(job, run), *notes_of(scores, trained, job)]
     if job.variant:
         shutil.copyfile(run / "model.pt", root / job.weights)
-        about = {"weights_sha256": sha256_of(run / "model.pt"), "eval_metrics": measured(scores), "notes": notes}
-        set_ids(root / METADATA, **named(job, root, **about))
+        about = {"weights_sha256": sha256_of(run / "model.pt"), "eval_metrics": unseen_scores(scores), "notes": notes}
+        set_ids(root / METADATA, **metadata_ids(job, root, **about))
         return
     split = {**SPLIT, "data": f"simulated scans, phantom {job.recipe[TRAIN]}"}
     set_ids(root / METADATA, training_split=split)
     if set(job.bundle.metadata["modalities"]) == {"ct", *PERFUSION_MAPS}:
         set_ids(root / METADATA, training_intensities=intensities(job))
-    for name, one in job.bundle.metadata.get("variants", {}).items():
-        file = f"`models/{name}.pt`, SHA-256 `{one['weights_sha256']}`"
-        notes.append(f"With `--overlay {name}.json` ({file}): {' '.join(one['notes'])}")
+    for name, variant in job.bundle.metadata.get("variants", {}).items():
+        file = f"`models/{name}.pt`, SHA-256 `{variant['weights_sha256']}`"
+        notes.append(f"With `--overlay {name}.json` ({file}): {' '.join(variant['notes'])}")
     memory = json.loads((job.out / "memory.json").read_text(encoding="utf-8"))["gb"]
     call("tools/model_card.py", str(root), "--run", str(run), "--scores", str(scores), "--predictions",
          str(job.out / "predictions"), "--device", device, "--memory-gb", str(memory), "--training-command",
@@ -269,7 +273,7 @@ def command(job: Job) -> str:
                       f"python -m monai.bundle run training --config_file {listed} {' '.join(words)}"])  # fmt: skip
 
 
-def stopped(job: Job, run: Path) -> list[str]:
+def stop_notes(job: Job, run: Path) -> list[str]:
     """Return what ended the training: the bundle's own rule, or the recipe's last epoch; and what the recipe says."""
     curves, config = read_curves(run / "curves.csv"), job.bundle.config("train")
     last, best = len(curves), round(best_epoch(curves))
@@ -283,7 +287,7 @@ def stopped(job: Job, run: Path) -> list[str]:
     return [*job.recipe.get("said", ()), end]
 
 
-def measured(scores: Path) -> dict[str, object]:
+def unseen_scores(scores: Path) -> dict[str, object]:
     """Return mean Dice and its interval, with n and data named, as ``metadata.json`` has them."""
     network = json.loads((scores / "summary.json").read_text(encoding="utf-8"))["methods"]["network"]
     dice = network["metrics"]["dsc"]
@@ -299,7 +303,7 @@ def notes_of(scores: Path, trained: Path, job: Job) -> list[str]:
     network, small = summary["network"], summary["network"]["strata"]["<10 ml"]
     volumes, fitted = network["bland_altman"], Calibration.read(calibration_of(trained / job.weights))
     with (scores / "per_case.csv").open(encoding="utf-8") as file:
-        held = held_by_third(list(csv.DictReader(file)))
+        held = interval_hits_by_third(list(csv.DictReader(file)))
     rules = [f"{name} {summary[key]['metrics']['dsc']['mean']:.3f}" for key, name in
              (("rcbf30", "rCBF < 30 %"), ("single_threshold", "best single threshold")) if key in summary]  # fmt: skip
     dice, beside = network["metrics"]["dsc"], f" ({', '.join(rules)})" if rules else ""
@@ -321,7 +325,7 @@ def notes_of(scores: Path, trained: Path, job: Job) -> list[str]:
     ]  # fmt: skip
 
 
-def held_by_third(rows: Sequence[Mapping[str, str]]) -> list[list[bool]]:
+def interval_hits_by_third(rows: Sequence[Mapping[str, str]]) -> list[list[bool]]:
     """Return for each third of the cases by reference volume which intervals hold it; cases without one left out."""
     cases = [[float(row[f"lesion_ml_{name}"] or "nan") for name in ("ref", "low", "high")] for row in rows]
     known = sorted(case for case in cases if all(map(math.isfinite, case)))

@@ -65,7 +65,7 @@ def table(folder: Path, cases: int, modes: Sequence[str]) -> list[dict[str, obje
     entries = find_entries(folder / "phantom", keys=[*first.modalities, "label"])
     found: dict[str, list[list[float]]] = {name: [] for name in modes}
     for entry in entries[:cases]:
-        prepared = first.prepared(entry)
+        prepared = first.prepare(entry)
         data = {key: middle(prepared[key], SLICES) for key in ("image", "foreground")}
         truth = middle(read_image(entry["label"], kind="label").data, SLICES) > 0
         reference = None

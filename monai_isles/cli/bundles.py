@@ -23,26 +23,30 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _text(one: Mapping[str, Any]) -> str:
-    inputs = ", ".join(f"{key} ({unit})" if unit else key for key, unit in one["inputs"].items())
+def _text(bundle: Mapping[str, Any]) -> str:
+    inputs = ", ".join(f"{key} ({unit})" if unit else key for key, unit in bundle["inputs"].items())
     size = (
-        "" if one["weights_mb"] is None else f", {one['weights_mb']} MB, SHA-256 {one['weights_sha256'] or 'unknown'}"
+        ""
+        if bundle["weights_mb"] is None
+        else f", {bundle['weights_mb']} MB, SHA-256 {bundle['weights_sha256'] or 'unknown'}"
     )
     rows = {
-        "task": one["task"],
+        "task": bundle["task"],
         "inputs": inputs,
-        "weights": one["weights"] + size,
-        "measured": _measured(one["measured"]),
-        "licence": one["licence"],
+        "weights": bundle["weights"] + size,
+        "measured": _dice_text(bundle["measured"]),
+        "licence": bundle["licence"],
     }
-    rows |= {f"--overlay {name}.json": _measured(result) for name, result in one["variants"].items()}
-    return "\n".join([f"{one['name']}: {one['title']}", *(f"  {label:<8} {text}" for label, text in rows.items())])
+    rows |= {f"--overlay {name}.json": _dice_text(result) for name, result in bundle["variants"].items()}
+    return "\n".join(
+        [f"{bundle['name']}: {bundle['title']}", *(f"  {label:<8} {text}" for label, text in rows.items())]
+    )
 
 
-def _measured(found: Mapping[str, Any] | None) -> str:
+def _dice_text(metrics: Mapping[str, Any] | None) -> str:
     """Return the mean Dice of the first method, which is the bundle's own."""
-    if not found or not found.get("mean_dice"):
+    if not metrics or not metrics.get("mean_dice"):
         return "nothing of these weights"
-    dice = next(iter(found["mean_dice"].values()))
+    dice = next(iter(metrics["mean_dice"].values()))
     low, high = dice["ci95"]
-    return f"mean Dice {dice['mean']} (95 % interval {low} to {high}), n {found['cases']}, {found['data']}"
+    return f"mean Dice {dice['mean']} (95 % interval {low} to {high}), n {metrics['cases']}, {metrics['data']}"

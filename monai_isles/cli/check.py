@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if args.target is None and args.bundle is None:
         raise refused("E-USE-01", where="monai-isles check", found="neither DIR nor --bundle")
     result, scans = _findings(args)
-    left_out = _left_out(result, scans)
+    left_out = _cases_left_out(result, scans)
     errors = [finding for finding in result if finding.severity == "error"]
     if args.json:
         counts = {"errors": len(errors), "warnings": len(result) - len(errors)}
@@ -57,11 +57,11 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if go_on else EXIT_REFUSED
 
 
-def _left_out(found: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:
+def _cases_left_out(findings: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:
     from monai_isles.data.checks import left_out_by
 
     words = {"predict": "predict and predict-series", "training": "datalist, prepare, crossval and training"}
-    return {words[verb]: bad for verb, bad in left_out_by(found, scans).items() if bad}
+    return {words[verb]: bad for verb, bad in left_out_by(findings, scans).items() if bad}
 
 
 def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:

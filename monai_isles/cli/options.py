@@ -105,12 +105,12 @@ def _rehearsal_text(bundle: str, cases: Mapping[str, Mapping[str, Any]], out: ob
     return "\n".join(lines)
 
 
-def _about(one: Mapping[str, Any]) -> str:
-    shape, spacing = (" x ".join(f"{n:g}" for n in one[key]) for key in ("shape", "spacing_mm"))
-    text = f", {' '.join(one['modalities'])}, {shape} voxels of {spacing} mm"
-    if "frames" in one:
-        text += f", {one['frames']} frames in {one['seconds_of_scan']:g} s"
-    return text + (f", at most {one['windows_at_most']} windows" if "windows_at_most" in one else "")
+def _about(outcome: Mapping[str, Any]) -> str:
+    shape, spacing = (" x ".join(f"{n:g}" for n in outcome[key]) for key in ("shape", "spacing_mm"))
+    text = f", {' '.join(outcome['modalities'])}, {shape} voxels of {spacing} mm"
+    if "frames" in outcome:
+        text += f", {outcome['frames']} frames in {outcome['seconds_of_scan']:g} s"
+    return text + (f", at most {outcome['windows_at_most']} windows" if "windows_at_most" in outcome else "")
 
 
 def records_text(records: Mapping[str, Mapping[str, object]], out: object) -> str:

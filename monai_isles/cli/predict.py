@@ -55,12 +55,12 @@ def _require_one_way(args: argparse.Namespace) -> None:
     if bool(args.inputs) == bool(args.from_series):
         result = "both case folders and --from-series" if args.inputs else "neither case folders nor --from-series"
         raise refused("E-USE-40", where="monai-isles predict", found=result)
-    if args.from_series and (given := _given(args, _OF_CASES)):
+    if args.from_series and (given := _changed_options(args, _OF_CASES)):
         raise refused("E-USE-62", where="--from-series", found=given)
-    if not args.from_series and (given := _given(args, _OF_SERIES)):
+    if not args.from_series and (given := _changed_options(args, _OF_SERIES)):
         raise refused("E-USE-63", where="monai-isles predict", found=given)
 
 
-def _given(args: argparse.Namespace, defaults: Mapping[str, object]) -> str:
+def _changed_options(args: argparse.Namespace, defaults: Mapping[str, object]) -> str:
     names = [name for name, default in defaults.items() if getattr(args, name) != default]
     return ", ".join("--" + name.removeprefix("of_").replace("_", "-") for name in names)

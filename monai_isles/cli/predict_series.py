@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> None:
     """Declare the options of a series; in ``predict`` they are not shown."""
-    said = {
+    help_texts = {
         "dt": "seconds between frames, instead of the file's",
         "slab-mm": "average thin DICOM slices to this thickness, to need less memory",
         "series": "number or UID of the series, where a DICOM folder holds several",
@@ -44,18 +44,18 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
         "default": None,
         "metavar": "KIND",
     }
-    for name, text in said.items():
+    for name, text in help_texts.items():
         valued: dict[str, dict[str, Any]] = {"dt": {"type": float, "metavar": "S"}, "times": {"metavar": "FILE"}}
         valued |= {"series": {"dest": "of_series", "metavar": "N"}, "slab-mm": {"type": float, "metavar": "MM"}}
         valued["dicom-out"] = objects
         settings: dict[str, Any] = valued.get(name, {"action": "store_true"})
         parser.add_argument(f"--{name}", **settings, help=text if shown else argparse.SUPPRESS)
     for name, text in (("age", "age in years"), ("nihss", "NIHSS, 0 to 42")):
-        said_of = f"{text}: with the other of the two, of one study, for the DAWN profile; not kept"
-        parser.add_argument(f"--{name}", type=float, metavar="N", help=said_of if shown else argparse.SUPPRESS)
-    said_of_viewer = "in the page: small (default), or niivue with three planes too (below 8 MB for 16 slices)"
+        help_text = f"{text}: with the other of the two, of one study, for the DAWN profile; not kept"
+        parser.add_argument(f"--{name}", type=float, metavar="N", help=help_text if shown else argparse.SUPPRESS)
+    viewer_help = "in the page: small (default), or niivue with three planes too (below 8 MB for 16 slices)"
     words: dict[str, Any] = {"choices": ("small", "niivue"), "default": "small"}
-    parser.add_argument("--viewer", **words, help=said_of_viewer if shown else argparse.SUPPRESS)
+    parser.add_argument("--viewer", **words, help=viewer_help if shown else argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -42,20 +42,20 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _text(found: Searched, folder: str) -> str:
+def _text(search: Searched, folder: str) -> str:
     from monai_isles.evaluation.summary import summary_table
 
-    chosen, voxel = found.record["chosen"], found.record["voxel_mm3"]
+    chosen, voxel = search.record["chosen"], search.record["voxel_mm3"]
     lines = [
-        f"chosen on all {found.record['cases']} out-of-fold maps: T {chosen['threshold']:g}, Smin "
+        f"chosen on all {search.record['cases']} out-of-fold maps: T {chosen['threshold']:g}, Smin "
         f"{chosen['min_size_vox']} voxels ({chosen['min_size_mm3']:g} mm3 at the median voxel of {voxel['median']:g} "
         f"mm3; voxels {voxel['least']:g} to {voxel['most']:g} mm3), score {chosen['score']:.4f}"
     ]
-    for table in found.tables:
+    for table in search.tables:
         pairs = sorted({(choice.threshold, choice.min_size_vox) for choice in table.choices.values()})
         text = ", ".join(f"T {threshold:g} Smin {size}" for threshold, size in pairs)
-        lines += ["", f"== protocol {table.name}: {table.said}", f"   {text}", summary_table(table.summary)]
-    lines += ["", *(_optimism(difference) for difference in found.record["flattery"])]
+        lines += ["", f"== protocol {table.name}: {table.description}", f"   {text}", summary_table(table.summary)]
+    lines += ["", *(_optimism(difference) for difference in search.record["flattery"])]
     lines += [
         f"written: {folder}/postprocessing.json, {folder}/search/",
         f"use it:  monai-isles predict ... --threshold {chosen['threshold']:g} --min-size {chosen['min_size_vox']}",

@@ -84,7 +84,7 @@ def offer(worker: Mapping[str, Any]) -> dict[str, float]:
     return {MEMORY: share, **(worker.get("resources") or {})}
 
 
-def declared(client: Client) -> list[str]:
+def declared_resources(client: Client) -> list[str]:
     """Return the names of the resources that the workers of a running cluster declare, which Dask enforces."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     return sorted({name for worker in workers for name in worker.get("resources") or {}})
@@ -181,16 +181,16 @@ def _require_offer(offers: Sequence[dict[str, float]], tasks: Sequence[Task], *,
             raise refused(
                 "E-COH-07",
                 where=task.case,
-                found=f"needs {_said(task.needs)}; the largest worker has {_said(max(offers, key=_size))}",
+                found=f"needs {_amounts(task.needs)}; the largest worker has {_amounts(max(offers, key=_size))}",
                 fix=fix,
             )
 
 
-def _size(one: dict[str, float]) -> tuple[float, float]:
-    return one.get(GPU, 0.0), one.get(MEMORY, 0.0)
+def _size(resources: dict[str, float]) -> tuple[float, float]:
+    return resources.get(GPU, 0.0), resources.get(MEMORY, 0.0)
 
 
-def _said(values: dict[str, float]) -> str:
+def _amounts(values: dict[str, float]) -> str:
     return f"{values.get(GPU, 0):g} GPUs and {values.get(MEMORY, 0):.1f} GB"
 
 

@@ -73,7 +73,7 @@ def _records(
         except KilledWorker as error:
             again = replace(task, again=task.again + 1)
             if again.again == MOST_DEATHS:
-                yield task, _ended_every_worker(task, error)
+                yield task, _worker_killer_record(task, error)
                 continue
             log.warning("a worker died while it worked on %s, which is done again", task.case)
             if again.again == MOST_DEATHS - 1:
@@ -98,7 +98,7 @@ def _submit(
     return result
 
 
-def _ended_every_worker(task: Task, error: KilledWorker) -> Record:
+def _worker_killer_record(task: Task, error: KilledWorker) -> Record:
     result = f"{error.last_worker.address} died while it ran alone, as others had before"
     return {"outcome": "failed", "error": str(refused("E-COH-05", where=task.case, found=result))}
 
@@ -145,11 +145,11 @@ def run_cases(
             task.case: attempt(work, task, strict=strict)
             for task in progress(tasks, title, total=len(tasks), unit=unit)
         }
-    from monai_isles.cohort.clusters import declared, open_client
+    from monai_isles.cohort.clusters import declared_resources, open_client
 
     count = min(workers, len(tasks))
     with open_client(tasks, workers=count, cluster=cluster, slurm=slurm) as client:
-        watched = declared(client) if cluster else ()
+        watched = declared_resources(client) if cluster else ()
         done = progress(
             collect(client, work, tasks, watched=watched, strict=strict), title, total=len(tasks), unit=unit
         )

@@ -16,7 +16,7 @@ Thing = TypeVar("Thing")
 _KEPT: dict[Hashable, Any] = {}
 
 
-def kept(key: Hashable, build: Callable[[], Thing]) -> Thing:
+def cache_in_process(key: Hashable, build: Callable[[], Thing]) -> Thing:
     """Return the result of ``build``, cached by ``key`` in this process.
 
     Only the last key is kept: networks of another bundle would fill the memory.
@@ -68,10 +68,10 @@ def attempt(work: Callable[[Task], Record], task: Task, *, strict: bool = False)
         if strict:
             raise find_isles_error(error) or RuntimeError(reason(error)) from error
         log.debug("case %s failed", task.case, exc_info=error)
-        return failed(error)
+        return failed_record(error)
 
 
-def failed(error: BaseException) -> Record:
+def failed_record(error: BaseException) -> Record:
     """Return the record of a failed case, with the ``IslesError`` behind ``error`` if there is one."""
     return {
         "outcome": "failed",
@@ -81,7 +81,7 @@ def failed(error: BaseException) -> Record:
 
 def left_out_records(findings: Iterable[Finding]) -> dict[str, Record]:
     """Return the records of cases left out before any work, by the case's name or its place."""
-    return {finding.case or finding.where: failed(as_error(finding)) for finding in findings}
+    return {finding.case or finding.where: failed_record(as_error(finding)) for finding in findings}
 
 
 def reason(error: BaseException) -> str:

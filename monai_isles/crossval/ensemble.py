@@ -122,14 +122,14 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None, cut
     predict_with_all(members, entries, out, cut=cut)
     cases = [Case.from_entry(entry) for entry in entries if entry.get(LABEL)]
 
-    def written(case: Case) -> tuple[np.ndarray, Image]:
+    def read_case(case: Case) -> tuple[np.ndarray, Image]:
         reference = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)
         probability = read_image(out / case.name / "probability.nii.gz", kind="probability", where=case.name)
         require_same_grid({"reference": reference, "probability": probability}, case=case.name)
         return probability.data, reference
 
     cuts = None if cut is None else {cast(int, case.fold): cut for case in cases}  # no fold: one key, None
-    return score_maps(cases, written, "unseen scans", cuts)
+    return score_maps(cases, read_case, "unseen scans", cuts)
 
 
 def inference_of(plan: Plan) -> dict[str, object]:

@@ -126,15 +126,15 @@ def find_out_of_fold(folder: str | Path) -> OutOfFold:
     return result
 
 
-def _require_own_weights(found: OutOfFold) -> None:
-    own = {fold: sha256_of(found.folder / f"fold_{fold}" / "model.pt") for fold in found.plan.folds}
+def _require_own_weights(predictions: OutOfFold) -> None:
+    own = {fold: sha256_of(predictions.folder / f"fold_{fold}" / "model.pt") for fold in predictions.plan.folds}
     foreign = [
         f"{case.name} (fold {case.fold})"
-        for case in found.cases
-        if _weights(found.path(case).with_name("result.json")) != [own[cast(int, case.fold)]]
+        for case in predictions.cases
+        if _weights(predictions.path(case).with_name("result.json")) != [own[cast(int, case.fold)]]
     ]
     if foreign:
-        raise refused("E-SRCH-03", where=str(found.folder / PREDICTIONS), found=", ".join(foreign))
+        raise refused("E-SRCH-03", where=str(predictions.folder / PREDICTIONS), found=", ".join(foreign))
 
 
 def _weights(result: Path) -> object:

@@ -61,7 +61,7 @@ class Plan:
         """Return the bundle with the plan's overlays and settings."""
         return Bundle(Path(self.bundle), self.overlays, self.settings)
 
-    def watched(self, fold: int) -> int:
+    def stopping_fold(self, fold: int) -> int:
         """Return the fold whose scans decide when the training for ``fold`` stops."""
         if self.protocol == PAPER:
             return fold
@@ -69,8 +69,8 @@ class Plan:
             return VALIDATION
         return self.folds[(self.folds.index(fold) + 1) % len(self.folds)]
 
-    def held_out(self, fold: int) -> list[int]:
-        """Return the folds that the training for ``fold`` must not use, besides the watched one."""
+    def held_out_folds(self, fold: int) -> list[int]:
+        """Return the folds that the training for ``fold`` must not use, besides the stopping fold."""
         return [] if self.protocol == PAPER else [fold]
 
     def record(self) -> dict[str, object]:

@@ -213,24 +213,24 @@ class Protocol:
 
     Args:
         name: ``paper``, ``nested``, or one between them.
-        said: use of the scored scans, in words.
+        description: use of the scored scans, in words.
         choices: threshold and smallest size by fold.
         rows: one a case, as ``score_case`` gives.
         summary: as ``monai-isles evaluate`` writes it.
     """
 
     name: str
-    said: str
+    description: str
     choices: dict[int, Choice]
     rows: list[dict[str, object]]
     summary: dict[str, object]
 
 
-def grid_scores(found: OutOfFold, sizes_vox: Sequence[int] = SIZES_VOX) -> GridScores:
+def grid_scores(predictions: OutOfFold, sizes_vox: Sequence[int] = SIZES_VOX) -> GridScores:
     """Score every case at every threshold and every smallest size in voxels."""
     sizes, grids, excess = tuple(sizes_vox), [], []
-    for case in progress(found.cases, "searching", total=len(found.cases)):
-        probability, reference = found.read(case)
+    for case in progress(predictions.cases, "searching", total=len(predictions.cases)):
+        probability, reference = predictions.read(case)
         grids.append(case_grid(probability, reference.data > 0, THRESHOLDS, sizes))
         excess.append(grids[-1].excess_vox * prod(reference.spacing_mm) / 1000)
     dsc, hd = np.stack([g.dsc for g in grids]), np.stack([g.hd_vox for g in grids])
@@ -238,17 +238,18 @@ def grid_scores(found: OutOfFold, sizes_vox: Sequence[int] = SIZES_VOX) -> GridS
 
 
 def protocol_tables(
-    found: OutOfFold, grid: GridScores, *, resamples: int = 2000, seed: int = 0
+    predictions: OutOfFold, grid: GridScores, *, resamples: int = 2000, seed: int = 0
 ) -> tuple[Protocol, Protocol]:
     """Return the cross-validation tuned on all its predictions, and tuned fold by fold on the other folds' ones.
 
     The way in which its trainings were stopped is a property of the folder and part of each name.
     """
-    folds = [cast(int, case.fold) for case in found.cases]
+    folds = [cast(int, case.fold) for case in predictions.cases]
     shared = grid.choose()
-    tuned = {PAPER: dict.fromkeys(found.plan.folds, shared), NESTED: choose_without(grid, folds)}
+    tuned = {PAPER: dict.fromkeys(predictions.plan.folds, shared), NESTED: choose_without(grid, folds)}
     first, second = (
-        _protocol(found, tuning, choices, {"resamples": resamples, "seed": seed}) for tuning, choices in tuned.items()
+        _protocol(predictions, tuning, choices, {"resamples": resamples, "seed": seed})
+        for tuning, choices in tuned.items()
     )
     return first, second
 
@@ -282,17 +283,19 @@ def require_pair(paper: OutOfFold, nested: OutOfFold) -> None:
         )
 
 
-def _protocol(found: OutOfFold, tuning: str, choices: Mapping[int, Choice], bootstrap: Mapping[str, int]) -> Protocol:
-    name = _NAMES[found.plan.protocol, tuning]
+def _protocol(
+    predictions: OutOfFold, tuning: str, choices: Mapping[int, Choice], bootstrap: Mapping[str, int]
+) -> Protocol:
+    name = _NAMES[predictions.plan.protocol, tuning]
     cuts = {fold: (choice.threshold, choice.min_size_vox) for fold, choice in choices.items()}
-    lines = score_maps(found.cases, found.read, name, cuts)
+    lines = score_maps(predictions.cases, predictions.read, name, cuts)
     rows = [{**line, "midline": "", "method": NETWORK} for line in lines]
-    text = f"{_STOP[found.plan.protocol]}; {_TUNING[tuning]}"
+    text = f"{_STOP[predictions.plan.protocol]}; {_TUNING[tuning]}"
     summary = {
-        "data": found.plan.data_name,
-        "simulated": found.plan.simulated,
+        "data": predictions.plan.data_name,
+        "simulated": predictions.plan.simulated,
         "section": "training",
-        "folds": list(found.plan.folds),
+        "folds": list(predictions.plan.folds),
         "protocol": text,
         "choices": {str(fold): choice.__dict__ for fold, choice in choices.items()},
         "methods": {NETWORK: summarise(rows, **bootstrap)},

@@ -53,11 +53,13 @@ class FoldBar:
         """Update the bar and name the running folds."""
         if self._bar.disable:
             return
-        done = {fold: self.done(fold) for fold in self._plan.folds}
+        done = {fold: self.finished_counts(fold) for fold in self._plan.folds}
         self._bar.n = sum(epochs + cases for epochs, cases in done.values())
-        self._bar.set_postfix_str(", ".join(self._said(fold, title, *done[fold]) for fold, title in titles.items()))
+        self._bar.set_postfix_str(
+            ", ".join(self._progress_text(fold, title, *done[fold]) for fold, title in titles.items())
+        )
 
-    def done(self, fold: int) -> tuple[int, int]:
+    def finished_counts(self, fold: int) -> tuple[int, int]:
         """Return the finished epochs and cases of a fold; a training that stopped early counts as complete."""
         folder, plan = self._out / f"fold_{fold}", self._plan
         curves = folder / "curves.csv"
@@ -65,7 +67,7 @@ class FoldBar:
         epochs = plan.max_epochs if (folder / "run.json").is_file() else max(rows, 0)
         return epochs, sum((self._out / PREDICTIONS / case / "result.json").is_file() for case in plan.cases[fold])
 
-    def _said(self, fold: int, title: str, epochs: int, cases: int) -> str:
+    def _progress_text(self, fold: int, title: str, epochs: int, cases: int) -> str:
         if title == TRAINING:
             return f"fold {fold} {title} epoch {epochs}/{self._plan.max_epochs}"
         return f"fold {fold} {title} case {cases}/{len(self._plan.cases[fold])}"
@@ -105,7 +107,7 @@ def run_steps(
     for device in devices:
         free.put(device)
 
-    def one(fold: int) -> Record:
+    def follow_fold(fold: int) -> Record:
         device = free.get()
         try:
             return _run(steps[fold], device=device, watch=partial(titles.__setitem__, fold), stop=stop)
@@ -114,7 +116,7 @@ def run_steps(
             free.put(device)
 
     with ThreadPoolExecutor(len(devices)) as pool:
-        running = {fold: pool.submit(one, fold) for fold, mine in steps.items() if mine}
+        running = {fold: pool.submit(follow_fold, fold) for fold, mine in steps.items() if mine}
         try:
             while wait(running.values(), timeout=PAUSE_S).not_done:
                 watch(dict(titles))
@@ -257,8 +259,8 @@ def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
         "dataset_dir": plan.dataset_dir,
         "data_list": str((out / DATA_LIST).absolute()),
         "output_dir": str(folder.absolute()),
-        "fold": plan.watched(fold),
-        "held_out": plan.held_out(fold),
+        "fold": plan.stopping_fold(fold),
+        "held_out": plan.held_out_folds(fold),
         **kept,
     }
     publish_json(folder / "settings.json", chosen)

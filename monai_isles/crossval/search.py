@@ -138,7 +138,7 @@ def fit_calibration(
     """
     counts, before = np.zeros((2, len(LOGITS)), np.int64), []
     for case in progress(cases, "calibrating", total=len(cases)):
-        p, truth = _seen(*read(case))
+        p, truth = _reached_voxels(*read(case))
         counts += logit_counts(p, truth)
         before.append(reliability(p, truth))
     # First the probabilities: volumes and lesions below are those of the calibrated maps.
@@ -153,7 +153,7 @@ def fit_calibration(
         mask = binarise(probability, cut, min_size_vox)
         volumes.append((float(mask.sum()) * voxel_ml, float(truth.sum()) * voxel_ml))
         result += _found_lesions(mask, probability, truth, voxel_ml)
-        after.append(reliability(*_seen(probability, reference)))
+        after.append(reliability(*_reached_voxels(probability, reference)))
     features, right = (
         np.array([item[0] for item in result]).reshape(-1, 2),
         np.array([item[1] for item in result], bool),
@@ -166,7 +166,7 @@ def fit_calibration(
     return Calibrated(fitted, cut, curve, sum(before[1:], before[0]), sum(after[1:], after[0]))
 
 
-def _seen(probability: np.ndarray, reference: Image) -> tuple[np.ndarray, np.ndarray]:
+def _reached_voxels(probability: np.ndarray, reference: Image) -> tuple[np.ndarray, np.ndarray]:
     # Voxels that no window reached are exactly 0: counting them would drown every other bin.
     truth = reference.data > 0
     seen = (probability > 0) | truth
@@ -186,16 +186,20 @@ def _found_lesions(
 
 
 def _record(
-    found: OutOfFold, grid: GridScores, choice: Choice, tables: Sequence[Protocol], differences: list[dict[str, object]]
+    predictions: OutOfFold,
+    grid: GridScores,
+    choice: Choice,
+    tables: Sequence[Protocol],
+    differences: list[dict[str, object]],
 ) -> dict[str, object]:
     # Smallest sizes are voxels: the record also states them in mm3, by the median voxel of the cases.
-    voxel_mm3 = [prod(read_header(cast(Path, case.label)).spacing_mm) for case in found.cases]
+    voxel_mm3 = [prod(read_header(cast(Path, case.label)).spacing_mm) for case in predictions.cases]
     middle = float(np.median(voxel_mm3))
     return {
-        "data": found.plan.data_name,
-        "simulated": found.plan.simulated,
-        "cases": len(found.cases),
-        "training": found.plan.protocol,
+        "data": predictions.plan.data_name,
+        "simulated": predictions.plan.simulated,
+        "cases": len(predictions.cases),
+        "training": predictions.plan.protocol,
         "grid": {"thresholds": list(grid.thresholds), "sizes_vox": list(grid.sizes_vox), "hd_max_vox": HD_MAX_VOX},
         "rule": RULE,
         "chosen": {
@@ -206,15 +210,19 @@ def _record(
         },
         "voxel_mm3": {"median": middle, "least": float(min(voxel_mm3)), "most": float(max(voxel_mm3))},
         "protocols": {
-            table.name: {"said": table.said, "choices": table.summary["choices"], "method": table.summary["methods"]}
+            table.name: {
+                "said": table.description,
+                "choices": table.summary["choices"],
+                "method": table.summary["methods"],
+            }
             for table in tables
         },
         "flattery": differences,
     }
 
 
-def _publish(found: OutOfFold, grid: GridScores, tables: Sequence[Protocol], record: Mapping[str, Any]) -> None:
-    folder = found.folder / SEARCH
+def _publish(predictions: OutOfFold, grid: GridScores, tables: Sequence[Protocol], record: Mapping[str, Any]) -> None:
+    folder = predictions.folder / SEARCH
     (dsc, hd), scores, undefined = grid.means(), grid.scores(), np.isnan(grid.hd_vox).sum(axis=0)
     pairs = [(t, s, threshold, size) for t, threshold in enumerate(grid.thresholds)
              for s, size in enumerate(grid.sizes_vox)]  # fmt: skip
@@ -223,7 +231,7 @@ def _publish(found: OutOfFold, grid: GridScores, tables: Sequence[Protocol], rec
              for t, s, threshold, size in pairs)  # fmt: skip
     publish_csv(folder / "grid.csv", columns, cells)
     scored = ((case.name, case.subject, case.fold, threshold, size, grid.dsc[n, t, s], grid.hd_vox[n, t, s])
-              for n, case in enumerate(found.cases) for t, s, threshold, size in pairs)  # fmt: skip
+              for n, case in enumerate(predictions.cases) for t, s, threshold, size in pairs)  # fmt: skip
     publish_csv(folder / "cases.csv", ("case", "subject", "fold", *columns[:2], "dsc", "hd_vox"), scored)
     for table in tables:
         lines = [[row[name] for name in COLUMNS] for row in table.rows]
@@ -231,4 +239,4 @@ def _publish(found: OutOfFold, grid: GridScores, tables: Sequence[Protocol], rec
         publish_json(folder / table.name / "summary.json", table.summary)
     publish_json(folder / "search.json", record)
     chosen = {key: value for key, value in record["chosen"].items() if key != "score"}
-    publish_json(found.folder / POSTPROCESSING, chosen)
+    publish_json(predictions.folder / POSTPROCESSING, chosen)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.cohort.task import FAULTS, Record, failed
+from monai_isles.cohort.task import FAULTS, Record, failed_record
 from monai_isles.data.folder import IMAGE, dicom_folders, key_of, walk
 from monai_isles.data.layouts import DICOM, scan_layout
 from monai_isles.data.scans import (
@@ -175,13 +175,13 @@ def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> d
         try:
             places = study_places(path)
         except FAULTS as error:
-            results.append(("", failed(error)))
+            results.append(("", failed_record(error)))
             continue
         for place in places:
             try:
                 results.append((place.name, _study(place, series)))
             except FAULTS as error:
-                results.append((place.name, failed(error)))
+                results.append((place.name, failed_record(error)))
     names = iter(name_studies([result for _, result in results if isinstance(result, StudyFiles)]))
     return {
         next(names) if isinstance(result, StudyFiles) else name or f"study {number}": result

@@ -46,7 +46,7 @@ def find_references(
     """
     faults: list[Finding] | None = None if left_out is None else []
     if data_list is not None:
-        cases = _listed(ref_dir, data_list, section, folds, maps, faults)
+        cases = _listed_cases(ref_dir, data_list, section, folds, maps, faults)
     elif _is_data_folder(ref_dir):
         from monai_isles.data.layouts import find_cases
 
@@ -103,11 +103,11 @@ def _require_unique(cases: Sequence[Case]) -> None:
     seen: dict[str, Path | None] = {}
     for case in cases:
         if case.name in seen:
-            raise _doubled(case.name, seen[case.name], case.label)
+            raise _duplicate_fault(case.name, seen[case.name], case.label)
         seen[case.name] = case.label
 
 
-def _doubled(name: str, first: Path | None, second: Path | None) -> IslesError:
+def _duplicate_fault(name: str, first: Path | None, second: Path | None) -> IslesError:
     return refused("E-EVAL-07", where=name, found=f"{first} and {second}")
 
 
@@ -132,7 +132,7 @@ def find_masks(folder: Path) -> dict[str, Path]:
     for item in sorted(folder.iterdir()) if folder.is_dir() else []:
         for name, path in _masks_of(item):
             if name in result:
-                raise _doubled(name, result[name], path)
+                raise _duplicate_fault(name, result[name], path)
             result[name] = path
     return result
 
@@ -145,7 +145,7 @@ def _masks_of(item: Path) -> list[tuple[str, Path]]:
     return [(item.name.removesuffix(end), item) for end in _SUFFIXES if item.name.endswith(end)]
 
 
-def _listed(
+def _listed_cases(
     ref_dir: Path,
     data_list: Path,
     section: str,

@@ -116,7 +116,9 @@ def score_cases(
     alone = getattr(mask_of, "alone", lambda name: mask_of)
     tasks = [Task(case.name, (case, alone(case.name), method, connectivity)) for case in cases]
     records = run_cases(_score, tasks, **place, title=f"scoring {method}")
-    faults = [(name, item.get("fault") or _unscored(name, item)) for name, item in records.items() if "row" not in item]
+    faults = [
+        (name, item.get("fault") or _scoring_fault(name, item)) for name, item in records.items() if "row" not in item
+    ]
     if left_out is not None and len(faults) < len(cases):
         left_out |= dict(faults)
     elif len(faults) == 1:
@@ -134,7 +136,7 @@ def _score(task: Task) -> Record:
         return {"outcome": "failed", "fault": error}
 
 
-def _unscored(name: str, record: Record) -> IslesError:
+def _scoring_fault(name: str, record: Record) -> IslesError:
     text = str(record["error"]).splitlines()
     return refused("E-EVAL-50", where=name, found=" ".join(text))
 

@@ -78,7 +78,7 @@ def single_threshold_core(case: PerfusionCase, rule: SingleThreshold) -> np.ndar
     >>> single_threshold_core(case, rule).shape == case.cbf.shape
     True
     """
-    return drop_small(_cut(case, rule.map, rule.cut), cluster_vox(rule.min_cluster_ml, case.spacing_mm))
+    return drop_small(_threshold_mask(case, rule.map, rule.cut), cluster_vox(rule.min_cluster_ml, case.spacing_mm))
 
 
 def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThreshold:
@@ -102,7 +102,7 @@ def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThre
         case = read_perfusion_case(entry, need_label=True)
         label = cast(np.ndarray, case.label)
         for column, (name, cut) in enumerate(grid):
-            mask = _cut(case, name, cut)
+            mask = _threshold_mask(case, name, cut)
             for depth, ml in enumerate(CLUSTERS_ML):
                 scores[row, column, depth] = dsc(drop_small(mask, cluster_vox(ml, case.spacing_mm)), label)
     means = scores.mean(axis=0)
@@ -110,7 +110,7 @@ def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThre
     return SingleThreshold(*grid[best], CLUSTERS_ML[cluster], float(means[best, cluster]), len(entries))
 
 
-def _cut(case: PerfusionCase, name: str, cut: float) -> np.ndarray:
+def _threshold_mask(case: PerfusionCase, name: str, cut: float) -> np.ndarray:
     if name == "tmax":
         return case.brain & (case.tmax_s > cut)
     return case.brain & (relative_cbf(case.cbf, case.brain, case.reference) < cut)

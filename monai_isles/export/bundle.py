@@ -47,7 +47,7 @@ def check_metadata(content: object, where: str) -> dict:
         faults.append(f"changelog has no entry for version {content.get('version')}")
     packages = content.get("required_packages_version")
     if isinstance(packages, Mapping):
-        faults += [f"package {name} is not installed" for name in packages if installed(name) is None]
+        faults += [f"package {name} is not installed" for name in packages if installed_version(name) is None]
     elif packages:
         faults.append("required_packages_version is not an object")
     faults += _format_faults(content.get("network_data_format"))
@@ -66,13 +66,13 @@ def complete_metadata(content: Mapping[str, Any], weights_sha256: str) -> dict[s
     packages = content["required_packages_version"]
     return {
         **{key: value for key, value in kept.items() if key != "variants"},
-        **{key: installed(package) for key, package in _VERSIONS.items()},
-        "required_packages_version": {name: installed(name) for name in packages},
+        **{key: installed_version(package) for key, package in _VERSIONS.items()},
+        "required_packages_version": {name: installed_version(name) for name in packages},
         "weights_sha256": weights_sha256,
     }
 
 
-def installed(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
     """Return the version of an installed package without its build tag (2.10.0 for 2.10.0+cpu), None when missing."""
     try:
         return version(package).split("+")[0]
@@ -166,7 +166,9 @@ def portable(config: Mapping[str, Any], path: Path, configs: Path) -> dict[str, 
     if str(out.get("weights", "")).startswith("$@output_dir"):
         out["weights"] = "$@bundle_root + '/models/model.pt'"
     if isinstance(out.get("data_list"), str):
-        out["data_list"] = f"configs/{_copied(str(out['data_list']), str(out.get('bundle_root', '.')), path, configs)}"
+        out["data_list"] = (
+            f"configs/{_copy_data_list(str(out['data_list']), str(out.get('bundle_root', '.')), path, configs)}"
+        )
     if "bundle_root" in out:
         out["bundle_root"] = "."
     data = out.get("dataset_dir")
@@ -180,7 +182,7 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
     path.write_text(json.dumps(content, indent=4, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _copied(name: str, bundle_root: str, path: Path, configs: Path) -> str:
+def _copy_data_list(name: str, bundle_root: str, path: Path, configs: Path) -> str:
     """Copy the data list beside the configs; its path starts where ``bundle_root`` starts."""
     source = path.parent.joinpath(*[".."] * len(PurePosixPath(bundle_root).parts), name)
     if not source.is_file():

@@ -97,18 +97,20 @@ def export_nnunet(
     return NnunetDataset(target, len(training), len(test), len(splits))
 
 
-def _channels(content: Mapping[str, Any], asked: Sequence[str] | None) -> list[str]:
+def _channels(content: Mapping[str, Any], modalities: Sequence[str] | None) -> list[str]:
     """Return the channels: those asked for, else CT and its maps, else the still MRI that every case has."""
     entries = [*(content.get("training") or []), *(content.get("test") or [])]
-    if asked is None and any(entry.get("ct") for entry in entries):
+    if modalities is None and any(entry.get("ct") for entry in entries):
         return list(CT_CHANNELS)  # a DWI in such a list was taken later, and the mask drawn on it
     still = [
         key for key, item in MODALITIES.items() if not item.time_series and all(entry.get(key) for entry in entries)
     ]
-    if not still or (asked is not None and not set(asked) <= set(still)):
+    if not still or (modalities is not None and not set(modalities) <= set(still)):
         where = str(content.get("name"))
-        raise refused("E-NNU-04", where=where, found=f"asked {', '.join(asked or ['none'])}; all {', '.join(still)}")
-    return still if asked is None else list(asked)
+        raise refused(
+            "E-NNU-04", where=where, found=f"asked {', '.join(modalities or ['none'])}; all {', '.join(still)}"
+        )
+    return still if modalities is None else list(modalities)
 
 
 def _write(entry: Mapping[str, Any], channels: Sequence[str], folder: Path, section: str) -> None:

@@ -85,7 +85,9 @@ class HalvedOnce:
                 if not out_of_memory(error):
                     raise
                 self.halved = True
-                log.warning("memory ran out at %s %d, going on with half: %s", self.setting, len(group), _said(error))
+                log.warning(
+                    "memory ran out at %s %d, going on with half: %s", self.setting, len(group), _first_line(error)
+                )
         half = -(-len(group) // 2)
         for part in (group[:half], group[half:]):
             self._half(work, part)
@@ -101,10 +103,10 @@ class HalvedOnce:
             raise refused(
                 "E-RUN-40",
                 where=f"windows of {self.patch}",
-                found=f"{self.setting} {2 * len(part)} did not fit, nor did half of it: {_said(error)}",
+                found=f"{self.setting} {2 * len(part)} did not fit, nor did half of it: {_first_line(error)}",
                 setting=self.setting,
             ) from error
 
 
-def _said(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

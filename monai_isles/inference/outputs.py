@@ -170,14 +170,14 @@ class LesionMapsd(MapTransform):
         out = dict(data)
         for key in self.key_iterator(out):
             channels = out[key]
-            out["probability"] = self._calibrated(channels[1:2])
+            out["probability"] = self._calibrate(channels[1:2])
             out["lesion"] = out["probability"].clone()
             out |= {name: channels[2 + n : 3 + n] for n, name in enumerate(self.extras)}
             if len(channels) > 2 + len(self.extras):
                 out["uncertainty"] = channels[-1:]
         return out
 
-    def _calibrated(self, probability: Tensor) -> Tensor:
+    def _calibrate(self, probability: Tensor) -> Tensor:
         if self.calibration == UNCALIBRATED:
             return probability
         values = self.calibration.probability(probability.detach().cpu().numpy())

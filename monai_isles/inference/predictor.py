@@ -68,7 +68,7 @@ def require_fit(network: nn.Module, state: object, path: Path | None, config: st
         if own.get(n) != other.get(n)
     ]
     if wrong:
-        made = _trained_as(path)
+        made = _weights_network(path)
         raise refused(
             "E-INF-12",
             where=f"{path} against {config}",
@@ -78,7 +78,7 @@ def require_fit(network: nn.Module, state: object, path: Path | None, config: st
         )
 
 
-def _trained_as(path: Path | None) -> str:
+def _weights_network(path: Path | None) -> str:
     """Return the network's name in the run or bundle of the weights; empty if unknown."""
     if path is None:
         return ""
@@ -224,10 +224,10 @@ class Predictor:
 
     def predict(self, entry: Mapping[str, object]) -> Mapping[str, Any]:
         """Predict one case: return the maps on the input's grid, and write them as the bundle's config says."""
-        data = self.prepared(entry)
-        return self.finished(entry, data, self.inferred(data))
+        data = self.prepare(entry)
+        return self.finish(entry, data, self.run_networks(data))
 
-    def prepared(self, entry: Mapping[str, object]) -> Mapping[str, Any]:
+    def prepare(self, entry: Mapping[str, object]) -> Mapping[str, Any]:
         """Read and preprocess one case: the first step of ``predict``; safe in any thread.
 
         A mask is no input. It is read only if preparations are cached, for a later training; an unusable mask is
@@ -241,7 +241,7 @@ class Predictor:
         except FAULTS:
             return self.preprocessing(unmasked)
 
-    def inferred(self, data: Mapping[str, Any]) -> Tensor:
+    def run_networks(self, data: Mapping[str, Any]) -> Tensor:
         """Run the networks on a prepared case: the second step of ``predict``, one case at a time.
 
         Shapes: channels x the padded grid of ``data["image"]``: class probabilities, extra maps, uncertainty if any.
@@ -252,8 +252,8 @@ class Predictor:
         spread = [result.uncertainty] if self.inferer.spreads or len(self.networks) > 1 else []
         return torch.cat([result.probability, *result.extra.values(), *spread], 1)[0].cpu()
 
-    def finished(self, entry: Mapping[str, object], data: Mapping[str, Any], maps: Tensor) -> Mapping[str, Any]:
-        """Postprocess and write the result of ``inferred``: the last step of ``predict``; safe in any thread."""
+    def finish(self, entry: Mapping[str, object], data: Mapping[str, Any], maps: Tensor) -> Mapping[str, Any]:
+        """Postprocess and write the result of ``run_networks``: the last step of ``predict``; safe in any thread."""
         like = convert_to_dst_type(maps, data["image"], dtype=maps.dtype)[0]
         return self.postprocessing({"pred": MetaTensor(like, meta=data["image"].meta), "case": entry["case"]})
 

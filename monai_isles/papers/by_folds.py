@@ -15,7 +15,7 @@ from monai_isles.crossval.ensemble import ensemble_members, inference_of, score_
 from monai_isles.errors import refused
 from monai_isles.io.publish import publish_json
 from monai_isles.papers.figures import architecture_bars, contour_grid, lesion_slices
-from monai_isles.papers.study import PaperRow, Request, Trained, paper_rows, rule_rows, spread, train_scored
+from monai_isles.papers.study import PaperRow, Request, Trained, mean_and_sd, paper_rows, rule_rows, train_scored
 from monai_isles.papers.tables import PaperHead
 
 DEFAULT: dict[str, list[int]] = {}
@@ -47,15 +47,17 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
 
     Source: Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), section 5.1; ``tests/papers/test_by_folds.py``.
     """
-    args, wanted = request.args, list(request.wanted)
+    args, wanted = request.args, list(request.outputs)
     if not (wanted or args.ensemble):
         raise refused("E-REPR-22", where=f"reproduce {args.paper}", found="no --table, --figure or --ensemble")
     results: Results = {}
     for row in _rows(request):
         args.say(row)
         results.setdefault(row.name, {})[str(row.column)] = train_scored(request.study, row, args.out / row.key)
-    whole = [both for name, both in results.items() if _began(request, name) and len(both) > 1]
-    main = [*whole, *(both for name, both in results.items() if not _began(request, name)), *results.values()][0]
+    whole = [both for name, both in results.items() if _is_pretrained(request, name) and len(both) > 1]
+    main = [*whole, *(both for name, both in results.items() if not _is_pretrained(request, name)), *results.values()][
+        0
+    ]
     ensemble = args.ensemble or any(what["draw"] == "ensemble" for _, what in wanted)
     texts = [_ensemble(args.out / "ensemble", main)] if ensemble else []
     texts += [DRAW[what["draw"]](request, name, what, results, main) for name, what in wanted]
@@ -67,9 +69,9 @@ def _rows(request: Request) -> list[PaperRow]:
     """Return the rows that have to be trained for what was asked, those of the main network first."""
     args, rows = request.args, paper_rows(request.study.bundle)
     first = [row for row in rows if row.name == rows[0].name]
-    named = [row for row in rows if any(row.called(name) or row.column == name for name in args.rows)]
+    named = [row for row in rows if any(row.has_name(name) or row.column == name for name in args.rows)]
     whole = args.pretrained and set(args.pretrained_loss) >= {str(row.column) for row in first if not row.optional}
-    compared = any(what["draw"] == "architectures" for _, what in request.wanted)
+    compared = any(what["draw"] == "architectures" for _, what in request.outputs)
     wanted = rows if compared else [] if whole else first
     start: dict[str, object] = {"pretrained": str(args.pretrained.absolute())} if args.pretrained else {}
     begun = [
@@ -81,7 +83,7 @@ def _rows(request: Request) -> list[PaperRow]:
     return [*begun, *(row for row in rows if row in wanted and (not row.optional or row in named))]
 
 
-def _began(request: Request, name: str) -> bool:
+def _is_pretrained(request: Request, name: str) -> bool:
     """Tell whether a printed name is that of a network that starts from given weights."""
     return request.paper["pretrained"][1] in name
 
@@ -97,11 +99,11 @@ def over_folds(cases: Sequence[Mapping[str, Any]]) -> dict[str, float | int | No
 
     Source: Abulnaga & Rubin 2018, Table 1, whose totals are these statistics of its five folds.
     """
-    return spread([*dice_by_fold(cases).values()])
+    return mean_and_sd([*dice_by_fold(cases).values()])
 
 
 def _rule(columns: Columns) -> list[dict[str, Any]]:
-    return rule_rows(_first(columns).found)[0]["rcbf30"]
+    return rule_rows(_first(columns).predictions)[0]["rcbf30"]
 
 
 def _by_fold(request: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
@@ -125,7 +127,7 @@ def _tests(request: Request, scored: Mapping[str, list[dict[str, Any]]]) -> list
 
 
 def _ensemble(folder: Path, main: Columns) -> str:
-    members = [item.found for item in main.values() if not item.row.optional]
+    members = [item.predictions for item in main.values() if not item.row.optional]
     listed = ensemble_members(members)
     publish_json(folder / "inference.json", inference_of(members[0].plan))
     weights = " ".join(str(item["weights"]) for item in listed)
@@ -137,7 +139,7 @@ def _ensemble(folder: Path, main: Columns) -> str:
 
 def _ensemble_table(request: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
     main = {request.paper["columns"][loss]: item for loss, item in main.items() if not item.row.optional}
-    result, unseen = [item.found for item in main.values()], request.args.unseen
+    result, unseen = [item.predictions for item in main.values()], request.args.unseen
     scored = {f"{loss} alone, out of fold": item.cases for loss, item in main.items()}
     scored[f"ours: {' and '.join(main)} network of the scan's own fold"] = score_out_of_fold(result)
     tests = _tests(request, scored)
@@ -167,7 +169,7 @@ def _architectures(request: Request, name: str, what: Mapping[str, Any], results
 
 
 def _contours(request: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
-    scored = {request.paper["columns"][loss]: (item.found, item.cases) for loss, item in main.items()}
+    scored = {request.paper["columns"][loss]: (item.predictions, item.cases) for loss, item in main.items()}
     path = request.picture(name, contour_grid(lesion_slices(scored, what["cases"]), note=_note(main)))
     return f"{path}: {what['said']}"
 
@@ -184,16 +186,17 @@ def _first(columns: Columns) -> Trained:
 def _note(columns: Columns) -> str:
     item = _first(columns)
     folds = f"folds of {len(item.cases)} scans"
-    return f"{folds}; simulated data" if item.found.plan.simulated else folds
+    return f"{folds}; simulated data" if item.predictions.plan.simulated else folds
 
 
 def _head(request: Request, what: Mapping[str, Any], columns: Columns) -> PaperHead:
-    result = _first(columns).found
+    result = _first(columns).predictions
     split = f"{len(result.plan.folds)} folds by subject, each scan by a network that was not trained on it; {CHOSEN}"
     return request.head(what["title"], result, split, what.get("notes", ()))
 
 
-def _record(one: Trained) -> dict[str, object]:
-    plan, dice = one.found.plan, {str(line["case"]): line["dsc"] for line in one.cases}
-    return {"folder": one.found.folder.name, "overlays": list(plan.overlays), "total": over_folds(one.cases),
-            "dice_by_fold": dice_by_fold(one.cases), "cases": dice, "settings": plan.settings}  # fmt: skip
+def _record(trained: Trained) -> dict[str, object]:
+    plan, cases = trained.predictions.plan, trained.cases
+    dice = {str(line["case"]): line["dsc"] for line in cases}
+    return {"folder": trained.predictions.folder.name, "overlays": list(plan.overlays), "total": over_folds(cases),
+            "dice_by_fold": dice_by_fold(cases), "cases": dice, "settings": plan.settings}  # fmt: skip

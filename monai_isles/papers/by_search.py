@@ -41,7 +41,7 @@ class RowResult:
     """Hold one row of ours: its out-of-fold maps, and its scores by protocol, the published way first."""
 
     row: PaperRow
-    found: OutOfFold
+    predictions: OutOfFold
     tables: tuple[Protocol, Protocol]
     record: dict[str, Any]
 
@@ -105,18 +105,18 @@ def run_row(study: Study, row: PaperRow, out: Path, *, nested: bool = False) -> 
     return RowResult(row, paper, (search.tables[0], second), search.record)
 
 
-def threshold_rows(found: OutOfFold, keep: Path) -> tuple[dict[str, list[Row]], dict[str, str]]:
+def threshold_rows(predictions: OutOfFold, keep: Path) -> tuple[dict[str, list[Row]], dict[str, str]]:
     """Return the scored rows of ``rcbf30`` and ``single_threshold`` by name, and a sentence on each rule.
 
     Args:
         keep: file that holds the rows, so that a repeat over the same inputs need not tune again.
     Source: ``monai_isles.evaluation.threshold_baselines``; ``tests/papers/test_by_search.py``.
     """
-    about = json.dumps([found.plan.fingerprints["inputs"], found.plan.cases], sort_keys=True)
+    about = json.dumps([predictions.plan.fingerprints["inputs"], predictions.plan.cases], sort_keys=True)
     stamp = {"stamp": hashlib.sha256(about.encode()).hexdigest()}
     kept = done_before(keep, stamp)
     if kept is None:
-        scored, text = rule_rows(found, tuned=True)
+        scored, text = rule_rows(predictions, tuned=True)
         known = {name: [{k: None if v != v else v for k, v in line.items()} for line in lines]
                  for name, lines in scored.items()}  # fmt: skip
         publish_json(keep, kept := {**stamp, "said": text, "rows": known})
@@ -128,7 +128,7 @@ def threshold_rows(found: OutOfFold, keep: Path) -> tuple[dict[str, list[Row]], 
 def _write(request: Request, task: Mapping[str, Any], results: Sequence[RowResult]) -> str:
     """Write the tables of both protocols and the figures; return the texts."""
     rules, words = ({}, {}) if request.args.no_threshold or not task.get("rules") else threshold_rows(
-        results[0].found, request.args.out / "threshold_rules.json"
+        results[0].predictions, request.args.out / "threshold_rules.json"
     )  # fmt: skip
     flattery = [
         f"{result.row.name}: the paper protocol lies {item['dice_points']:+.2f} Dice points above {item['over']}"
@@ -139,7 +139,7 @@ def _write(request: Request, task: Mapping[str, Any], results: Sequence[RowResul
     texts = [_table(request, task["published"], results, place, ruled, notes) for place in range(2)]
     request.picture("overlays", methods_montage(_three_cases(results, task["shown"])))
     for result in results:
-        curves = result.found.folder / "fold_0" / "curves.csv"
+        curves = result.predictions.folder / "fold_0" / "curves.csv"
         if result.row.trained_as is None and curves.is_file():
             figure = training_curves(read_curves(curves))
             figure.set_facecolor("white")
@@ -156,7 +156,7 @@ def _table(
     notes: Sequence[str],
 ) -> str:
     """Write one protocol's table: the published way as ``table``, the other as ``table_<protocol>``."""
-    protocol, value = results[0].tables[place], results[0].found
+    protocol, value = results[0].tables[place], results[0].predictions
     scored = {**{result.row.name: result.tables[place].rows for result in results}, **rules}
     rows = [
         *(_ours(result, place) for result in results),
@@ -166,7 +166,7 @@ def _table(
     tested = [key for key in (*TESTED[:3], "hd_vox", "hd_mm") if key in TESTED[:3] or key in printed]
     tests = request.compare(scored, _pairs([result.row.name for result in results], list(rules)), metrics=tested)
     task = f", {request.args.task}" if getattr(request.args, "task", None) else ""
-    split = f"{len(value.plan.folds)} folds by subject, out-of-fold; {protocol.said}"
+    split = f"{len(value.plan.folds)} folds by subject, out-of-fold; {protocol.description}"
     head = request.head(f"Table 1{task}, protocol {protocol.name}", value, split, notes)
     return request.table(
         "table" if place == 0 else f"table_{protocol.name}", rows, KEYS, head, tests=tests, beside=beside
@@ -194,7 +194,7 @@ def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, 
     chosen = [ranked[round(share * (len(ranked) - 1))]["case"] for share in (0.75, 0.5, 0.25)]
     shown: dict[str, dict[str, CaseView]] = {name: {} for name in chosen}
     for result in results:
-        value = result.found
+        value = result.predictions
         entries = load_entries(value.folder / DATA_LIST, value.plan.dataset_dir, keys=(modality,), need_label=False)
         files = {str(entry["case"]): str(entry[modality]) for entry in entries}
         for case in (case for case in value.cases if case.name in shown):
@@ -212,7 +212,7 @@ def _unseen_table(request: Request, name: str, result: RowResult) -> str:
 
     Source: Clerigues 2019, section 4.2 and Table 2; Clerigues 2020, section 4.2, Tables 2 and 3.
     """
-    args, results = request.args, result.found
+    args, results = request.args, result.predictions
     (pair,) = {(choice.threshold, choice.min_size_vox) for choice in result.tables[0].choices.values()}
     lines = ensemble.score_unseen([results], args.out / "unseen", folder=args.unseen, cut=pair)
     if not lines:
@@ -241,10 +241,12 @@ def _require_submission(study: Study, description: str) -> None:
 
 def _test_set(args: argparse.Namespace, result: RowResult) -> str:
     predictions = args.out / "test"
-    cases = ensemble.predict_unseen(result.found.folder, predictions)
+    cases = ensemble.predict_unseen(result.predictions.folder, predictions)
     failed = [name for name, record in cases.items() if record["outcome"] == "failed"]
     if failed:
         return f"no submission: {len(failed)} of {len(cases)} test cases failed: {', '.join(failed)}"
-    data_list, archive = result.found.folder / DATA_LIST, args.out / "submission.zip"
-    made = export_challenge(predictions, data_list, result.found.plan.dataset_dir, archive, description=args.test_set)
+    data_list, archive = result.predictions.folder / DATA_LIST, args.out / "submission.zip"
+    made = export_challenge(
+        predictions, data_list, result.predictions.plan.dataset_dir, archive, description=args.test_set
+    )
     return f"{len(made.names)} test cases by the fold ensemble of {result.row.name}: {made.archive}"

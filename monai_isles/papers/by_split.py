@@ -35,8 +35,8 @@ from monai_isles.papers.study import (
     Trained,
     chosen_rows,
     has_maps,
+    mean_and_sd,
     require_dwi,
-    spread,
     synthesises,
     train_scored,
 )
@@ -68,7 +68,7 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
 
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/papers/test_by_split.py``.
     """
-    args, study, wanted = request.args, request.study, list(request.wanted)
+    args, study, wanted = request.args, request.study, list(request.outputs)
     if not wanted:
         raise refused("E-REPR-30", where=f"reproduce {args.paper}", found="no --table or --figure")
     trained = [(name, what) for name, what in wanted if what.get("draw") != "stages"]
@@ -83,7 +83,7 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
     results = _results(request, rows)
     texts = [_stages(request, name, content) for name, what in wanted if what.get("draw") == "stages"]
     for name, what in trained:
-        head = partial(_head, request, next(iter(results.values())).found, counts)
+        head = partial(_head, request, next(iter(results.values())).predictions, counts)
         own = {row: _with_quality(study, results[row]) for row in _rows_of(study, name, what, rows)}
         texts.append(DRAW[what.get("draw", "table")](request, name, what, own, results, head))
     return texts, {row.key: _record(result) for row, result in results.items()} | {"split": counts}
@@ -114,7 +114,7 @@ def parameters_m(plan: Plan) -> float:
     return sum(parameter.numel() for parameter in network.parameters()) / 1e6
 
 
-def pseudo_dwi_scores(found: OutOfFold) -> dict[str, dict[str, float]]:
+def pseudo_dwi_scores(predictions: OutOfFold) -> dict[str, dict[str, float]]:
     """Return SSIM and PSNR by case, over the whole image and around the lesion.
 
     The true DWI is scaled as in training, by its minimum and 99th percentile.
@@ -123,13 +123,13 @@ def pseudo_dwi_scores(found: OutOfFold) -> dict[str, dict[str, float]]:
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1; ``tests/papers/test_pseudo_dwi_scores.py``.
     """
     scores = {}
-    for case, pseudo, true, lesion in _volumes(found, found.cases):
+    for case, pseudo, true, lesion in _volumes(predictions, predictions.cases):
         quality = image_quality(pseudo, true, lesion)
         scores[case.name] = {ours: quality[theirs] for ours, theirs in QUALITY.items()}
     return scores
 
 
-def pseudo_dwi_slices(found: OutOfFold, lines: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
+def pseudo_dwi_slices(predictions: OutOfFold, lines: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
     """Return what ``pseudo_dwi_montage`` draws: up to ``count`` cases with a lesion at even ranks of their SSIM.
 
     Best first; of each case the slice with most lesion; the numbers are those of the whole case.
@@ -140,8 +140,8 @@ def pseudo_dwi_slices(found: OutOfFold, lines: Sequence[Mapping[str, Any]], coun
     """
     lesions = (line for line in lines if float(line["lesion_ml_ref"]) > 0)
     chosen = at_even_ranks(sorted(lesions, key=lambda line: -float(line["ssim"])), count)
-    by_name, drawn = {case.name: case for case in found.cases}, []
-    volumes = _volumes(found, [by_name[str(line["case"])] for line in chosen])
+    by_name, drawn = {case.name: case for case in predictions.cases}, []
+    volumes = _volumes(predictions, [by_name[str(line["case"])] for line in chosen])
     for line, (case, pseudo, true, lesion) in zip(chosen, volumes, strict=True):
         level = int(np.argmax(lesion.sum((0, 1))))
         planes = {"true": true[..., level], "pseudo": pseudo[..., level], "lesion": lesion[..., level]}
@@ -150,15 +150,15 @@ def pseudo_dwi_slices(found: OutOfFold, lines: Sequence[Mapping[str, Any]], coun
     return drawn
 
 
-def _volumes(found: OutOfFold, cases: Sequence[Case]) -> Iterator[Volumes]:
+def _volumes(predictions: OutOfFold, cases: Sequence[Case]) -> Iterator[Volumes]:
     """Yield case, pseudo-DWI, scaled true DWI and lesion, all ``(H, W, D)`` on one grid."""
-    listed = found.folder / DATA_LIST, found.plan.dataset_dir
-    entries = load_entries(*listed, folds=sorted(found.plan.cases), keys=("dwi",), need_label=True)
+    listed = predictions.folder / DATA_LIST, predictions.plan.dataset_dir
+    entries = load_entries(*listed, folds=sorted(predictions.plan.cases), keys=("dwi",), need_label=True)
     files = {str(entry["case"]): str(entry["dwi"]) for entry in entries}
     for case in progress(cases, "comparing pseudo-DWI", total=len(cases)):
         dwi = read_image(files[case.name], kind="dwi", where=case.name)
         lesion = read_image(cast("Path", case.label), kind="label", where=case.name, label_values=case.label_values)
-        pseudo = read_image(found.path(case).with_name("pseudo_dwi.nii.gz"), where=case.name)
+        pseudo = read_image(predictions.path(case).with_name("pseudo_dwi.nii.gz"), where=case.name)
         require_same_grid({"true DWI": dwi, "pseudo-DWI": pseudo, "reference": lesion}, case=case.name)
         scaled = scaled_dwi(torch.from_numpy(np.ascontiguousarray(dwi.data)), where=case.name).numpy()
         yield case, pseudo.data, scaled, lesion.data > 0
@@ -170,16 +170,16 @@ def _rows_of(study: Study, name: str, what: Mapping[str, Any], rows: Sequence[Pa
     return [row for row in own if synthesises(study, row)] if what.get("draw") in ("pseudo_dwi", "synthesis") else own
 
 
-def _with_quality(study: Study, one: Trained) -> list[dict[str, Any]]:
-    quality = pseudo_dwi_scores(one.found) if synthesises(study, one.row) else {}
-    return [{**line, **quality.get(str(line["case"]), {})} for line in one.cases]
+def _with_quality(study: Study, trained: Trained) -> list[dict[str, Any]]:
+    quality = pseudo_dwi_scores(trained.predictions) if synthesises(study, trained.row) else {}
+    return [{**line, **quality.get(str(line["case"]), {})} for line in trained.cases]
 
 
-def _head(request: Request, found: OutOfFold, counts: Sequence[int], what: Mapping[str, Any]) -> PaperHead:
+def _head(request: Request, predictions: OutOfFold, counts: Sequence[int], what: Mapping[str, Any]) -> PaperHead:
     trained, watched, tested = counts
     split = (f"test part of {trained}/{watched}/{tested} scans (training/validation/test) that splits no subject, "
-             f"the validation part chose the epoch, {found.plan.max_epochs} epochs a row")  # fmt: skip
-    return request.head(what["title"], found, split, what.get("notes", ()))
+             f"the validation part chose the epoch, {predictions.plan.max_epochs} epochs a row")  # fmt: skip
+    return request.head(what["title"], predictions, split, what.get("notes", ()))
 
 
 def _table(request: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
@@ -187,11 +187,11 @@ def _table(request: Request, name: str, what: Mapping[str, Any], own: Lines, res
     for row, cases in own.items():
         line = request.line(row.name, cases)
         if any("ssim" in case for case in cases):
-            line["metrics"] |= {key: spread([case[key] for case in cases]) for key in QUALITY}
+            line["metrics"] |= {key: mean_and_sd([case[key] for case in cases]) for key in QUALITY}
         if "parameters_m" in what["columns"]:
-            line["parameters_m"] = parameters_m(results[row].found.plan)
+            line["parameters_m"] = parameters_m(results[row].predictions.plan)
         rows.append(line)
-    result = next(iter(results.values())).found
+    result = next(iter(results.values())).predictions
     if has_maps(result):
         rows.append(request.rule_line(result, "no network"))
     scored = {row.name: cases for row, cases in own.items()}
@@ -208,7 +208,7 @@ def _pairs(names: Sequence[str], against: Sequence[str]) -> list[tuple[str, str]
 
 def _pseudo_dwi(request: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
     row = next((row for row in own if row.name == what["row"]), list(own)[-1])
-    result = results[row].found
+    result = results[row].predictions
     cases = pseudo_dwi_slices(result, own[row], MONTAGE)
     note = f"{row.name}, test scans" + (", simulated data" if result.plan.simulated else "")
     request.picture(name, pseudo_dwi_montage(cases, note=note))
@@ -225,7 +225,9 @@ def _size_groups(request: Request, name: str, what: Mapping[str, Any], own: Line
             result = [case for case in cases if size_stratum(float(case["lesion_ml_ref"])) == group]
             line: dict[str, Any] = {"name": f"{row.name}, {group}", "n": len(result)}
             line |= {"published": group} if row.name == what["row"] else {}
-            rows.append(line | {"metrics": {key: spread([case[key] for case in result]) for key in what["columns"]}})
+            rows.append(
+                line | {"metrics": {key: mean_and_sd([case[key] for case in result]) for key in what["columns"]}}
+            )
     return request.table(name, rows, what["columns"], text)
 
 
@@ -255,12 +257,12 @@ def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *,
     return panels
 
 
-def _background(found: OutOfFold) -> tuple[str, dict[str, str]]:
+def _background(predictions: OutOfFold) -> tuple[str, dict[str, str]]:
     """Return which image lies below the outlines, and its file by case."""
-    listed = found.folder / DATA_LIST
+    listed = predictions.folder / DATA_LIST
     key = "dwi" if all("dwi" in case for case in read_datalist(listed)["training"]) else "tmax"
-    folds = sorted(found.plan.cases)
-    entries = load_entries(listed, found.plan.dataset_dir, folds=folds, keys=(key,), need_label=False)
+    folds = sorted(predictions.plan.cases)
+    entries = load_entries(listed, predictions.plan.dataset_dir, folds=folds, keys=(key,), need_label=False)
     return key, {str(entry["case"]): str(entry[key]) for entry in entries}
 
 
@@ -283,7 +285,7 @@ def _panels_of(results: Mapping[str, Scored], case: Case, image: np.ndarray, pse
 
 
 def _compare(request: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
-    scored = {row.name: (results[row].found, cases) for row, cases in own.items()}
+    scored = {row.name: (results[row].predictions, cases) for row, cases in own.items()}
     leader = what["row"] if what["row"] in scored else list(scored)[-1]
     lines = comparison_panels(scored, leader, SHOWN, pseudo=what["draw"] == "synthesis")
     note = "simulated data" if scored[leader][0].plan.simulated else ""
@@ -323,13 +325,13 @@ DRAW = {
 }
 
 
-def _record(one: Trained) -> dict[str, object]:
-    return {"overlays": list(one.found.plan.overlays), "settings": one.found.plan.settings,
-            "training": training_of(one), "dice": {str(line["case"]): line["dsc"] for line in one.cases}}  # fmt: skip
+def _record(trained: Trained) -> dict[str, object]:
+    plan, dice = trained.predictions.plan, {str(line["case"]): line["dsc"] for line in trained.cases}
+    return {"overlays": list(plan.overlays), "settings": plan.settings, "training": training_of(trained), "dice": dice}
 
 
-def training_of(one: Trained) -> dict[str, object]:
+def training_of(trained: Trained) -> dict[str, object]:
     """Return how the training of a row ended and what it took."""
-    path = one.found.folder / f"fold_{TEST}" / "run.json"
+    path = trained.predictions.folder / f"fold_{TEST}" / "run.json"
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return {key: record[key] for key in ("outcome", "seconds") if key in record}

@@ -170,7 +170,7 @@ def lesion_slices(results: Mapping[str, Scored], count: int) -> list[Drawn]:
     cases = {case.name: case for case in result.cases}
     entries = load_entries(result.folder / DATA_LIST, result.plan.dataset_dir, keys=("ct",), need_label=False)
     ct = {entry["case"]: entry["ct"] for entry in entries}
-    return [_drawn(results, cases[str(line["case"])], str(ct[line["case"]])) for line in chosen]
+    return [_contour_panel(results, cases[str(line["case"])], str(ct[line["case"]])) for line in chosen]
 
 
 def at_even_ranks(ranked: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
@@ -179,7 +179,7 @@ def at_even_ranks(ranked: Sequence[Mapping[str, Any]], count: int) -> list[Mappi
     return [ranked[place] for place in places]
 
 
-def _drawn(results: Mapping[str, Scored], case: Case, ct: str) -> Drawn:
+def _contour_panel(results: Mapping[str, Scored], case: Case, ct: str) -> Drawn:
     volume = read_image(ct, kind="ct", where=case.name).data
     masks, dice = {}, {}
     for name, (result, lines) in results.items():

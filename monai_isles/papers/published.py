@@ -35,7 +35,7 @@ def published_tables(paper: str | Path) -> dict[str, Rows]:
     >>> list(published_tables("wang"))
     ['table1', 'table2', 'table3', 'table4', 'table5', 'table6', 'figure10']
     """
-    folder = paper if isinstance(paper, Path) else _known(paper, papers())
+    folder = paper if isinstance(paper, Path) else _require_known(paper, papers())
     return {name: printed_rows(table) for name, table in Bundle(folder).paper["published"].items()}
 
 
@@ -57,7 +57,7 @@ def published_rows(name: str) -> Rows:
     beside = {
         key: (folder, item) for folder in papers().values() for key, item in Bundle(folder).paper["beside"].items()
     }
-    folder, item = _known(name, beside)
+    folder, item = _require_known(name, beside)
     rows = published_tables(folder)[item["table"]]
     shown = item.get("rows") or {row: row for row in rows}
     return {f"{item['data']}: {title}": rows[row] for row, title in shown.items()}
@@ -104,7 +104,7 @@ def _statistics(cell: str, n: int | None, divisor: int, unit: str | None) -> dic
     return result | ({"unit": unit} if unit else {})
 
 
-def _known(name: str, known: Mapping[str, Any]) -> Any:
+def _require_known(name: str, known: Mapping[str, Any]) -> Any:
     if name not in known:
         raise refused("E-REP-09", where=name, found=f"rows of {', '.join(known)}")
     return known[name]

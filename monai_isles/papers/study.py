@@ -65,7 +65,7 @@ class PaperRow:
     optional: bool = False
     settings: Mapping[str, object] = field(default_factory=dict, hash=False)
 
-    def called(self, name: str) -> bool:
+    def has_name(self, name: str) -> bool:
         """Tell whether the row has this name: the printed one, its key, or its key without the table."""
         return name in (self.name, self.key, self.key.removeprefix(f"{self.table}_"))
 
@@ -94,11 +94,11 @@ def chosen_rows(bundle: Path, tables: Sequence[str], names: Sequence[str] = ()) 
         names: as the paper prints them, or as their key says, with or without the table; none means all.
     """
     rows = [row for table in tables for row in paper_rows(bundle) if row.table == table]
-    unknown = [name for name in names if not any(row.called(name) for row in rows)]
+    unknown = [name for name in names if not any(row.has_name(name) for row in rows)]
     if unknown:
         known = "; ".join(f"{row.name} ({row.key})" for row in rows)
         raise refused("E-REPR-31", where=f"--rows, {', '.join(tables)}", found=", ".join(unknown), row=known)
-    return [row for row in rows if any(map(row.called, names)) or not (names or row.optional)]
+    return [row for row in rows if any(map(row.has_name, names)) or not (names or row.optional)]
 
 
 @dataclass(frozen=True)
@@ -228,25 +228,25 @@ def needs_dwi(study: Study, row: PaperRow) -> bool:
     return synthesises(study, row) or (inputs is not None and "dwi" in inputs.reads)
 
 
-def has_maps(found: OutOfFold) -> bool:
+def has_maps(predictions: OutOfFold) -> bool:
     """Tell whether every scan that a study scored has the perfusion maps that the rules need."""
-    listed = read_datalist(found.folder / DATA_LIST)["training"]
-    scored = {case.name for case in found.cases}
+    listed = read_datalist(predictions.folder / DATA_LIST)["training"]
+    scored = {case.name for case in predictions.cases}
     return all(set(PERFUSION_MAPS) <= set(case) for case in listed if case["case"] in scored)
 
 
-def rule_rows(found: OutOfFold, *, tuned: bool = False) -> tuple[dict[str, list[Row]], dict[str, str]]:
+def rule_rows(predictions: OutOfFold, *, tuned: bool = False) -> tuple[dict[str, list[Row]], dict[str, str]]:
     """Return the scored lines of the threshold rules by name, each with its ``fold``, and a sentence on each rule.
 
     Args:
         tuned: beside ``rcbf30`` also ``single_threshold``, tuned for each fold on the others.
     Source: ``monai_isles.evaluation.threshold_baselines``; ``tests/papers/test_by_folds.py``.
     """
-    data, listed = Path(found.plan.dataset_dir), found.folder / DATA_LIST
-    cases = find_references(data, data_list=listed, folds=list(found.plan.folds), maps=True)
+    data, listed = Path(predictions.plan.dataset_dir), predictions.folder / DATA_LIST
+    cases = find_references(data, data_list=listed, folds=list(predictions.plan.folds), maps=True)
     scored: dict[str, list[Row]] = {}
     words: dict[str, list[str]] = {}
-    for fold in found.plan.folds:
+    for fold in predictions.plan.folds:
         own = [case for case in cases if case.fold == fold]
         for name, text, mask_of in methods(data, listed if tuned else None, "training", [fold] if tuned else None):
             scored.setdefault(name, []).extend({**line, "fold": fold} for line in score_cases(own, mask_of, name))
@@ -261,7 +261,7 @@ class Trained:
     """Hold a trained row: its maps, and one line a scored case with ``fold`` and every metric."""
 
     row: PaperRow
-    found: OutOfFold
+    predictions: OutOfFold
     cases: list[Row]
 
 
@@ -271,7 +271,7 @@ def train_scored(study: Study, row: PaperRow, folder: Path, **options: Any) -> T
     return Trained(row, result, score_maps(result.cases, result.read, folder.name))
 
 
-def spread(values: Sequence[float]) -> dict[str, float | int | None]:
+def mean_and_sd(values: Sequence[float]) -> dict[str, float | int | None]:
     """Return mean, sd (n - 1) and n over the finite values; None where there are too few."""
     finite = np.array([value for value in values if math.isfinite(value)])
     mean, sd = (float(finite.mean()) if finite.size else None), (float(finite.std(ddof=1)) if finite.size > 1 else None)
@@ -287,24 +287,24 @@ class Request:
     study: Study
 
     @property
-    def wanted(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def outputs(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yield name and entry of every table, then every figure that was asked for."""
         for kind in ("table", "figure"):
             for number in sorted(set(getattr(self.args, kind))):
                 yield f"{kind}{number}", self.paper[f"{kind}s"][f"{kind}{number}"]
 
-    def head(self, title: str, found: OutOfFold, split: str, notes: Sequence[str] = ()) -> PaperHead:
-        """Return what must be known before a table of the maps in ``found`` is read."""
-        plan, title = found.plan, f"{self.paper['cited']}, {title}"
-        return PaperHead(title, plan.data_name, plan.simulated, len(found.cases), split, self.args.command, notes)
+    def head(self, title: str, predictions: OutOfFold, split: str, notes: Sequence[str] = ()) -> PaperHead:
+        """Return what must be known before a table of these maps is read."""
+        plan, title = predictions.plan, f"{self.paper['cited']}, {title}"
+        return PaperHead(title, plan.data_name, plan.simulated, len(predictions.cases), split, self.args.command, notes)
 
     def line(self, name: str, cases: Sequence[Mapping[str, Any]], **more: object) -> dict[str, Any]:
         """Return a row of a table: the summary of scored cases under a name."""
         return {"name": name, **more, **summarise(cases, seed=self.study.seed)}
 
-    def rule_line(self, found: OutOfFold, name: str) -> dict[str, Any]:
+    def rule_line(self, predictions: OutOfFold, name: str) -> dict[str, Any]:
         """Return the row of rCBF < 30 % over the scans of a study."""
-        return self.line(f"{RULE}, {name}", rule_rows(found)[0]["rcbf30"])
+        return self.line(f"{RULE}, {name}", rule_rows(predictions)[0]["rcbf30"])
 
     def compare(
         self, scored: Mapping[str, Sequence[Row]], pairs: Sequence[tuple[str, str]], **options: Any

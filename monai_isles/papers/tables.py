@@ -40,7 +40,7 @@ _STYLE = (
     "body{font-family:sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:left}"
     "tr:nth-child(odd){background:#f4f5f7}"
 )
-_SAID = {"dsc": ("Dice", 100.0, "points"), "ppv": ("PPV", 100.0, "points"),
+_METRIC_WORDS = {"dsc": ("Dice", 100.0, "points"), "ppv": ("PPV", 100.0, "points"),
          "sensitivity": ("sensitivity", 100.0, "points"), "hd_mm": ("Hausdorff distance", 1.0, "mm"),
          "hd_vox": ("Hausdorff distance", 1.0, "voxels")}  # fmt: skip
 _NOTES = (
@@ -131,7 +131,7 @@ def paper_csv(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequen
         line |= {"n": row.get("n"), "n_of": row.get("of", "cases") if row.get("n") is not None else None}
         line |= {key: row.get(key) for key in ("subjects", "empty_references", "empty_predictions")}
         for key, *_ in metrics:
-            line |= {f"{key}_{what}": value for what, value in _found(row, key).items()}
+            line |= {f"{key}_{what}": value for what, value in _statistics(row, key).items()}
         if own:
             line |= {"data": head.data, "simulated": head.simulated, "split": head.split, "command": head.command}
         lines.append(line)
@@ -142,7 +142,7 @@ def tests_grid(tests: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Return the cells of the tests' table, headings first; differences of fractions in points."""
     head = ["row", "against", "metric", "n", "difference (95 %)", "p t", "Holm", "p W", "Holm", "subjects", "p t",
             "Holm", "p W", "Holm"]  # fmt: skip
-    return [head, *(_tested(test) for test in tests)]
+    return [head, *(_test_cells(test) for test in tests)]
 
 
 def tests_csv(tests: Sequence[Mapping[str, Any]]) -> str:
@@ -201,8 +201,8 @@ def sentences(
     text, agreement = [], r2 or {}
     for row, other in dict.fromkeys((test["row"], test["against"]) for test in tests):
         own = [test for test in tests if (test["row"], test["against"]) == (row, other)]
-        parts = [_decided(test) for test in own if _is_decided(test)]
-        open_ = [_undecided(test) for test in own if not _is_decided(test)]
+        parts = [_difference_text(test) for test in own if _is_decided(test)]
+        open_ = [_undecided_text(test) for test in own if not _is_decided(test)]
         parts += [f"undecided: {', '.join(open_)}"] if open_ else []
         if agreement.get(row) is not None and agreement.get(other) is not None:
             parts.append(f"R2 {agreement[row]:.2f} after {agreement[other]:.2f}, not tested")
@@ -254,11 +254,11 @@ def _page(head: PaperHead, grids: Sequence[list[list[str]]], below: Sequence[str
 
 def _csv(lines: Sequence[Mapping[str, object]]) -> str:
     """Return lines as CSV without the columns that none of them fills."""
-    shown = [{key: _written(value) for key, value in line.items()} for line in lines]
+    shown = [{key: _csv_text(value) for key, value in line.items()} for line in lines]
     return pd.DataFrame(shown, dtype=object).dropna(axis=1, how="all").to_csv(index=False, lineterminator="\n")
 
 
-def _written(value: object) -> str | None:
+def _csv_text(value: object) -> str | None:
     """Return a value as the CSV holds it; None for one that does not exist."""
     if isinstance(value, float):
         return None if math.isnan(value) else f"{value:.9g}"
@@ -280,7 +280,7 @@ def _lines(ours: Sequence[Row], published: Mapping[str, Row]) -> Iterator[tuple[
     yield from (("alone", name, row) for name, row in published.items() if name not in met)
 
 
-def _found(row: Row, key: str) -> dict[str, Any]:
+def _statistics(row: Row, key: str) -> dict[str, Any]:
     result = row.get("metrics", {}).get(key, row.get(key, row.get("volumes", {}).get(key)))
     if not isinstance(result, Mapping):
         return {"mean": result}
@@ -292,7 +292,7 @@ def _found(row: Row, key: str) -> dict[str, Any]:
 
 def _cell(row: Row, metric: Metric) -> str:
     key, _, digits, scale = metric
-    result = _found(row, key)
+    result = _statistics(row, key)
     if result["mean"] is None:
         return "-"
     if isinstance(result["mean"], str):
@@ -311,40 +311,40 @@ def _count(row: Row) -> str:
     return f"{row['n']} {row['of']}" if row.get("of") else str(row["n"])
 
 
-def _tested(one: Mapping[str, Any]) -> list[str]:
+def _test_cells(test: Mapping[str, Any]) -> list[str]:
     names = [f"{kind}{more}" for kind in PS for more in ("", "_holm")]
-    cases, subjects = ([_p(one[unit].get(name)) for name in names] for unit in ("cases", "subjects"))
-    mean, ends = one["cases"]["mean"], one["ci95"]
-    title, scale, unit = _SAID[one["metric"]]
+    cases, subjects = ([_p(test[unit].get(name)) for name in names] for unit in ("cases", "subjects"))
+    mean, ends = test["cases"]["mean"], test["ci95"]
+    title, scale, unit = _METRIC_WORDS[test["metric"]]
     points = "-" if mean is None else f"{scale * mean:+.1f}"
     points += f" ({scale * ends[0]:+.1f} to {scale * ends[1]:+.1f})" if ends else ""
     metric = f"{title}, {unit}"
-    n, of_subjects = str(one["cases"]["n"]), str(one["subjects"]["n"])
-    return [one["row"], one["against"], metric, n, points, *cases, of_subjects, *subjects]
+    n, of_subjects = str(test["cases"]["n"]), str(test["subjects"]["n"])
+    return [test["row"], test["against"], metric, n, points, *cases, of_subjects, *subjects]
 
 
 def _p(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
-def _is_decided(one: Mapping[str, Any]) -> bool:
-    p = one["cases"]["p_t"]
+def _is_decided(test: Mapping[str, Any]) -> bool:
+    p = test["cases"]["p_t"]
     return p is not None and p < LEVEL
 
 
-def _decided(one: Mapping[str, Any]) -> str:
-    title, scale, unit = _SAID[one["metric"]]
-    mean = scale * one["cases"]["mean"]
+def _difference_text(test: Mapping[str, Any]) -> str:
+    title, scale, unit = _METRIC_WORDS[test["metric"]]
+    mean = scale * test["cases"]["mean"]
     direction = "higher" if mean > 0 else "lower"
-    corrected = one["cases"].get("p_t_holm")
+    corrected = test["cases"].get("p_t_holm")
     after = "" if corrected is None else f", {_p(corrected)} corrected"
-    return f"{title} {abs(mean):.1f} {unit} {direction} (p {_p(one['cases']['p_t'])}{after})"
+    return f"{title} {abs(mean):.1f} {unit} {direction} (p {_p(test['cases']['p_t'])}{after})"
 
 
-def _undecided(one: Mapping[str, Any]) -> str:
-    title, scale, unit = _SAID[one["metric"]]
-    mean = one["cases"]["mean"]
-    return f"{title} " + ("-" if mean is None else f"{scale * mean:+.1f} {unit} (p {_p(one['cases']['p_t'])})")
+def _undecided_text(test: Mapping[str, Any]) -> str:
+    title, scale, unit = _METRIC_WORDS[test["metric"]]
+    mean = test["cases"]["mean"]
+    return f"{title} " + ("-" if mean is None else f"{scale * mean:+.1f} {unit} (p {_p(test['cases']['p_t'])})")
 
 
 def _theirs(published: Mapping[str, Row], row: str, other: str, own: Sequence[Mapping[str, Any]]) -> str:
@@ -355,8 +355,8 @@ def _theirs(published: Mapping[str, Row], row: str, other: str, own: Sequence[Ma
     for metric in (item["metric"] for item in own):
         if metric == "hd_mm" and "hd_vox" in published[row]["metrics"]:
             metric = "hd_vox"  # the paper's own unit
-        a, b = (_found(published[name], metric)["mean"] for name in (row, other))
-        title, scale, unit = _SAID[metric]
+        a, b = (_statistics(published[name], metric)["mean"] for name in (row, other))
+        title, scale, unit = _METRIC_WORDS[metric]
         if a is not None and b is not None:
             parts.append(f"{title} {scale * (a - b):+.1f}" + ("" if scale == 100.0 else f" {unit}"))
     return f" Published means: {', '.join(parts)}." if parts else ""

@@ -62,7 +62,7 @@ def png_bytes(figure: Figure, *, max_bytes: int = MAX_BYTES) -> bytes:
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
     while True:
         for colours in _COLOURS:
-            data = _indexed(picture, colours)
+            data = _palette_png(picture, colours)
             if len(data) <= max_bytes:
                 return data
         if min(picture.size) < 64:
@@ -94,7 +94,7 @@ def svg_text(figure: Figure, label: str) -> str:
     return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(label, quote=True)}"', 1)
 
 
-def _indexed(picture: Picture, colours: int) -> bytes:
+def _palette_png(picture: Picture, colours: int) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -31,7 +31,7 @@ def captures(case: CaseView) -> dict[str, np.ndarray]:
 
     No name, number or date of the patient stands on them, nor the name of the case, which may hold one.
     """
-    return {"summary": _pixels(summary_figure(case)), "mosaic": _pixels(mosaic_figure(case, _shown(case)))}
+    return {"summary": _pixels(summary_figure(case)), "mosaic": _pixels(mosaic_figure(case, _slice_indices(case)))}
 
 
 def pdf_bytes(case: CaseView) -> bytes:
@@ -41,7 +41,7 @@ def pdf_bytes(case: CaseView) -> bytes:
     """
     from matplotlib.backends.backend_pdf import PdfPages
 
-    buffer, shown = io.BytesIO(), _shown(case)
+    buffer, shown = io.BytesIO(), _slice_indices(case)
     parts = [shown[n : n + SLICES_A_PAGE] for n in range(0, len(shown), SLICES_A_PAGE)]
     about = {"Title": TITLES["summary"], "Creator": f"monai_isles {__version__}", "CreationDate": None}
     with PdfPages(buffer, metadata=about) as pages:
@@ -128,7 +128,7 @@ class _Lines:
         self.y -= 0.012
 
 
-def _shown(case: CaseView) -> list[int]:
+def _slice_indices(case: CaseView) -> list[int]:
     depth = case.lesion.shape[2]
     return np.unique(np.linspace(0, depth - 1, min(depth, MOST_SLICES)).round().astype(int)).tolist()
 

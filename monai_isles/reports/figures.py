@@ -74,7 +74,7 @@ def volume_scatter(per_case: Mapping[str, Rows]) -> Figure:
     rows = -(-len(per_case) // columns)
     figure = blank(2.75 * columns + 0.5, 3.0 * rows + 0.35)
     places = plot_axes(figure, rows, columns)
-    pairs = {name: paired(cases, "lesion_ml_ref", "lesion_ml_pred") for name, cases in per_case.items()}
+    pairs = {name: finite_pairs(cases, "lesion_ml_ref", "lesion_ml_pred") for name, cases in per_case.items()}
     top = 1.3 * max([10.0, *(float(p.max()) for p in pairs.values() if p.size)])
     for place, (index, (name, pair)) in zip(places, enumerate(pairs.items()), strict=False):
         _volumes(place, top)
@@ -127,7 +127,7 @@ def column(rows: Rows, key: str) -> np.ndarray:
     return numbers[np.isfinite(numbers)]
 
 
-def paired(rows: Rows, first: str, second: str) -> np.ndarray:
+def finite_pairs(rows: Rows, first: str, second: str) -> np.ndarray:
     """Return the rows where both columns hold a finite number. Shapes: (n, 2)."""
     both = np.array([(number(row.get(first)), number(row.get(second))) for row in rows], dtype=np.float64).reshape(
         -1, 2
@@ -227,7 +227,7 @@ def bland_altman_plot(per_case: Mapping[str, Rows]) -> Figure:
     figure = blank(2.9 * columns + 0.5, 2.7 * -(-len(per_case) // columns) + 0.35)
     places = plot_axes(figure, -(-len(per_case) // columns), columns)
     for place, (index, (name, cases)) in zip(places, enumerate(per_case.items()), strict=False):
-        pair = paired(cases, "lesion_ml_ref", "lesion_ml_pred")
+        pair = finite_pairs(cases, "lesion_ml_ref", "lesion_ml_pred")
         result = bland_altman(pair[:, 1], pair[:, 0])
         colour, marker = SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)]
         difference = pair[:, 1] - pair[:, 0]

@@ -34,7 +34,7 @@ class Scores:
     simulated: bool
     summaries: dict[str, dict[str, Any]]
     per_case: dict[str, list[dict[str, str]]]
-    said: dict[str, str] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
 
     @property
     def cases(self) -> list[str]:
@@ -77,7 +77,7 @@ def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = No
             label = _LABELS.get(method, method)
             summaries.setdefault(label, scores.summaries[method])
             per_case.setdefault(label, scores.per_case[method])
-            text.setdefault(label, scores.said.get(method, ""))
+            text.setdefault(label, scores.descriptions.get(method, ""))
     return Scores(
         read[0].data,
         read[0].split,

@@ -28,7 +28,7 @@ def methods_text(
     """Return the text of ``methods.md``; see ``publish_methods``."""
     settings = _common([(result.get("source") or {}).get("settings") or {} for result in results])
     cuts = _common([result.get("perfusion") or {} for result in results])
-    cited = _cited(settings, cuts)
+    cited = _citation_keys(settings, cuts)
     parts = [
         "# Methods",
         "Written by the run itself. Research only, not a medical device.",
@@ -106,7 +106,7 @@ def _plain(value: Any) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
-def _cited(settings: Mapping[str, Any], cuts: Mapping[str, Any]) -> list[str]:
+def _citation_keys(settings: Mapping[str, Any], cuts: Mapping[str, Any]) -> list[str]:
     of_maps = [_OF_METHOD.get(str(settings["method"]), "wu2003"), "bridge2022"] if "method" in settings else []
     return ["monai", *of_maps, *(["campbell2011", "albers2018"] if "core_rcbf" in cuts else [])]
 

@@ -52,7 +52,7 @@ class Panel:
         """Return the colour map in few steps, which keeps the file small; what is not brain is black."""
         return colormaps[self.cmap].resampled(_LEVELS).with_extremes(bad="black")
 
-    def seen(self, k: int, box: tuple[slice, slice]) -> np.ndarray:
+    def screen_slice(self, k: int, box: tuple[slice, slice]) -> np.ndarray:
         """Return slice ``k`` as it lies on the screen, NaN where it is not shown. Shapes: (rows, columns)."""
         picture = on_screen(self.volume, k, box).astype(np.float32)
         return picture if self.inside is None else np.where(on_screen(self.inside, k, box), picture, np.nan)
@@ -292,7 +292,7 @@ def _dark(figure: Figure, place: Any) -> Axes:
 def _paint(axes: Axes, panel: Panel, case: CaseView, k: int, box: tuple[slice, slice]) -> None:
     low, high = panel.window
     axes.imshow(
-        panel.seen(k, box),
+        panel.screen_slice(k, box),
         cmap=panel.colours,
         vmin=low,
         vmax=high,
@@ -312,7 +312,7 @@ def _paint(axes: Axes, panel: Panel, case: CaseView, k: int, box: tuple[slice, s
 
 def _agreement(axes: Axes, case: CaseView, under: Panel, k: int, box: tuple[slice, slice]) -> None:
     low, high = under.window
-    grey = np.clip((np.nan_to_num(under.seen(k, box)) - low) / (high - low), 0, 1)
+    grey = np.clip((np.nan_to_num(under.screen_slice(k, box)) - low) / (high - low), 0, 1)
     picture = np.repeat(np.round(grey[..., None] * 24) / 24 * 0.75, 3, axis=2)
     result = on_screen(case.lesion, k, box).astype(bool)
     if case.truth is None:

@@ -25,7 +25,7 @@ from monai_isles.reports.montage import drawn_keys, map_mosaic, panels
 from monai_isles.reports.sheet import Picture, Sheet, perfusion_table, picture, sheet_of
 from monai_isles.reports.slices import head_box
 from monai_isles.reports.tables import as_html
-from monai_isles.reports.viewer import niivue_facts, outlined, page_data
+from monai_isles.reports.viewer import niivue_facts, outline_masks, page_data
 from monai_isles.reports.views import MASKS, SYNTHETIC, CaseView, Cohort
 from monai_isles.transforms.grid import onto_first
 
@@ -75,7 +75,7 @@ def _case_facts(case: CaseView) -> dict[str, Any]:
         "simulated": case.simulated,
         "case": sheet,
         "data": page_data(case) if case.masks else None,
-        "masks": [SimpleNamespace(name=n, label=MASKS[n][0], colour=MASKS[n][1]) for n in outlined(case)],
+        "masks": [SimpleNamespace(name=n, label=MASKS[n][0], colour=MASKS[n][1]) for n in outline_masks(case)],
         "table": perfusion_table(case.result),
         "quality": sorted(quality, key=lambda flag: flag.severity != "warning"),
         "curves": _vessels(case),

@@ -114,7 +114,9 @@ def sheet_of(
         pictures=_pictures(case, most_slices, slices),
         target="ischemic core" if {"ct", "ctp"} & {*case.images, *(case.result.get("modalities") or ())} else "lesion",
         notes=_notes(case),
-        mirrored=_mirrored(case) if mirrored and case.result.get("registration") and _read(case) else None,
+        mirrored=_mirror_picture(case)
+        if mirrored and case.result.get("registration") and _has_image_input(case)
+        else None,
         stage=_stage(case),
         mirror=_mirror_text(case.result.get("registration") or {}),
         remarks=[str(remark) for remark in case.result.get("remarks") or ()],
@@ -192,12 +194,12 @@ def _notes(case: CaseView) -> list[str]:
     return [_UNMEASURED] * unmeasured + [_SYNTHETIC] * bool(case.synthetic)
 
 
-def _read(case: CaseView) -> bool:
+def _has_image_input(case: CaseView) -> bool:
     """Tell whether an image that is drawn was an input; none is of a series alone."""
     return any(key in (case.result.get("modalities") or case.images) for key in case.images)
 
 
-def _mirrored(case: CaseView) -> Picture:
+def _mirror_picture(case: CaseView) -> Picture:
     (k,) = chosen_slices(case.lesion, case.truth, case.probability, most=1)
     png = png_bytes(mirrored_montage(case, k), max_bytes=_MOST_BYTES)
     alt = f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}: images above, the same mirrored below"
@@ -212,13 +214,19 @@ def _stage(case: CaseView) -> Picture | None:
     return picture(drawn, stage_text(stage), 320)
 
 
-def _mirror_text(found: Mapping[str, Any]) -> str:
-    if not found:
+def _mirror_text(registration: Mapping[str, Any]) -> str:
+    if not registration:
         return ""
-    made = _MADE_BY.get(str(found["method"]), str(found["method"]))
-    tilt = f"tilt {found['angle_deg']:.1f}°" + (f", roll {found['roll_deg']:.1f}°" if found.get("roll_deg") else "")
-    fit = "" if found.get("similarity") is None else f"; correlation of the two sides {found['similarity']:.2f}"
-    return f"Mirror: {made}; {tilt}, midline {found['offset_mm']:.1f} mm right of the image's middle{fit}."
+    made = _MADE_BY.get(str(registration["method"]), str(registration["method"]))
+    tilt = f"tilt {registration['angle_deg']:.1f}°" + (
+        f", roll {registration['roll_deg']:.1f}°" if registration.get("roll_deg") else ""
+    )
+    fit = (
+        ""
+        if registration.get("similarity") is None
+        else f"; correlation of the two sides {registration['similarity']:.2f}"
+    )
+    return f"Mirror: {made}; {tilt}, midline {registration['offset_mm']:.1f} mm right of the image's middle{fit}."
 
 
 def picture(png: bytes, alt: str, narrowest: int) -> Picture:

@@ -66,7 +66,7 @@ def page_data(view: CaseView) -> dict[str, object]:
     stages = [stage for stage in STAGES if stage.key in view.images]
     thin = slice(None, None, stride)
     pictures = {s.key: [_picture(on_screen(view.images[s.key], k, box)[thin, thin], s) for k in shown] for s in stages}
-    outlines = {n: [_outline(on_screen(m, k, box)) for k in shown] for n, m in outlined(view).items()}
+    outlines = {n: [_outline(on_screen(m, k, box)) for k in shown] for n, m in outline_masks(view).items()}
     return {
         "slices": [k + 1 for k in shown],
         "total": shape[2],
@@ -90,7 +90,7 @@ def _screen_affine(view: CaseView, box: tuple[slice, slice], stride: int) -> np.
     return np.asarray(own, float) @ turned
 
 
-def outlined(view: CaseView) -> dict[str, np.ndarray]:
+def outline_masks(view: CaseView) -> dict[str, np.ndarray]:
     """Return the masks that are outlined, by name of ``MASKS`` and in its order."""
     masks = {"lesion": view.lesion.astype(bool), **view.masks}
     return {name: masks[name] for name in MASKS if name in masks}
@@ -136,7 +136,7 @@ def _outline(mask: np.ndarray) -> str:
 def _start(view: CaseView, shown: list[int]) -> int:
     """Return the place among ``shown`` of the slice with most lesion, else most hypoperfusion, else the middle."""
     for name in ("lesion", "core", "hypoperfused"):
-        mask = outlined(view).get(name)
+        mask = outline_masks(view).get(name)
         if mask is not None and mask.any():
             return int(np.argmax(mask.sum((0, 1))[shown]))
     return len(shown) // 2
@@ -162,11 +162,11 @@ def niivue_facts(case: CaseView) -> dict[str, object]:
     box = head_box(case.images, case.lesion.shape, case.spacing_mm)
     affine = _cut_affine(case, box)
     volumes = [
-        {**_shown(stage), "base64": _nifti(array[box[0], box[1]], affine, stage)} for stage, array in _volumes(case)
+        {**_stage_facts(stage), "base64": _nifti(array[box[0], box[1]], affine, stage)} for stage, array in _volumes(case)
     ]
     masks = [
         {"name": name, "label": MASKS[name][0], "colour": MASKS[name][1], "base64": _mask(mask[box[0], box[1]], affine)}
-        for name, mask in outlined(case).items()
+        for name, mask in outline_masks(case).items()
     ]
     return {
         "library": Markup(_library()),
@@ -187,7 +187,7 @@ def _volumes(case: CaseView) -> Iterator[tuple[Stage, np.ndarray]]:
         yield Stage("uncertainty", "uncertainty", "", 0.0, top, (0.0, top), colours="cividis"), case.uncertainty
 
 
-def _shown(stage: Stage) -> Mapping[str, object]:
+def _stage_facts(stage: Stage) -> Mapping[str, object]:
     return {
         "key": stage.key, "title": stage.title, "unit": stage.unit, "window": stage.window,
         "colours": stage.colours or "gray",
@@ -203,14 +203,14 @@ def _cut_affine(case: CaseView, box: tuple[slice, slice]) -> np.ndarray:
 def _nifti(array: np.ndarray, affine: np.ndarray, stage: Stage) -> str:
     """Return a gzipped NIfTI file of 8-bit numbers whose slope and intercept lead back to the unit, in base64."""
     slope = (stage.high - stage.low) / 255
-    return _encoded(np.rint((np.clip(array, stage.low, stage.high) - stage.low) / slope), affine, slope, stage.low)
+    return _nifti_base64(np.rint((np.clip(array, stage.low, stage.high) - stage.low) / slope), affine, slope, stage.low)
 
 
 def _mask(mask: np.ndarray, affine: np.ndarray) -> str:
-    return _encoded(mask, affine, 1.0, 0.0)
+    return _nifti_base64(mask, affine, 1.0, 0.0)
 
 
-def _encoded(stored: np.ndarray, affine: np.ndarray, slope: float, intercept: float) -> str:
+def _nifti_base64(stored: np.ndarray, affine: np.ndarray, slope: float, intercept: float) -> str:
     import nibabel
 
     image = nibabel.Nifti1Image(stored.astype(np.uint8), affine)

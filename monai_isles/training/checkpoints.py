@@ -24,7 +24,7 @@ from monai_isles.io.publish import PART, publish_together
 from monai_isles.io.runs import RunFolder
 from monai_isles.io.weights import load_state, publish_state
 from monai_isles.sampling.cases import left_out_reasons
-from monai_isles.training.distributed import agreed, from_first, world_size
+from monai_isles.training.distributed import broadcast_number, from_first, world_size
 from monai_isles.training.schedules import ran_in, sign_of
 from monai_isles.training.stop_signal import StopSignal, require_unfinished, start_within
 
@@ -164,7 +164,7 @@ class Checkpoints:
         raise refused("E-TRAIN-01", where=str(path), found=shown)
 
     def _save(self, engine: Engine) -> None:
-        if self._improved(engine):
+        if self._is_improved(engine):
             self.best_epoch = engine.state.epoch
             if self.writes:
                 publish_state(self.folder / "model.pt", self.network.state_dict())
@@ -172,13 +172,13 @@ class Checkpoints:
             self._write(f"{engine.state.epoch:04d}", engine, epoch=engine.state.epoch)
             self._stop.stop()
 
-    def _improved(self, engine: Engine) -> bool:
+    def _is_improved(self, engine: Engine) -> bool:
         """Return whether to keep this epoch's weights: the best, or the last ones before any validation."""
         if self.evaluator is None:
             return True
         if not ran_in(engine, self.evaluator):
             return math.isinf(self.best)
-        score = agreed(float(self.evaluator.state.metrics[self.metric]))
+        score = broadcast_number(float(self.evaluator.state.metrics[self.metric]))
         better = self.sign * score < self.sign * self.best - self.min_delta
         self.best = score if better else self.best
         return better

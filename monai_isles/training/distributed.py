@@ -102,7 +102,7 @@ def rank_device() -> torch.device:
     return torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu")
 
 
-def agreed(value: float) -> float:
+def broadcast_number(value: float) -> float:
     """Return the first process's value in all of them, so that all decide alike."""
     if world_size() == 1:
         return value

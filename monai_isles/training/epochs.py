@@ -85,7 +85,7 @@ class CodeSpread:
     def __init__(self, encoder: nn.Module | None) -> None:
         self.encoder, self._drawn = encoder, copy.deepcopy(encoder)
         self.first: float | None = None
-        self.said = False
+        self.warned = False
         self._codes: list[Tensor] = []
         self._first_codes: list[Tensor] = []
 
@@ -103,23 +103,23 @@ class CodeSpread:
                 self._first_codes.append(drawn.to(truth.device)(truth).double())
 
     def _finish(self, engine: Engine) -> None:
-        spread, self._codes = _spread(self._codes), []
+        spread, self._codes = _mean_sd(self._codes), []
         engine.state.metrics["code_spread"] = spread
         if self.first is None:
-            self.first, self._first_codes = _spread(self._first_codes), []
-        if spread < 0.1 * self.first and not self.said:
-            self.said = True
+            self.first, self._first_codes = _mean_sd(self._first_codes), []
+        if spread < 0.1 * self.first and not self.warned:
+            self.warned = True
             text = "the context encoder describes all images alike (spread %.2g, at first %.2g): see encoder_training"
             log.warning(text, spread, self.first)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"first": self.first, "said": self.said}
+        return {"first": self.first, "said": self.warned}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.first, self.said = state["first"], state["said"]
+        self.first, self.warned = state["first"], state["said"]
 
 
-def _spread(codes: Sequence[Tensor]) -> float:
+def _mean_sd(codes: Sequence[Tensor]) -> float:
     return torch.cat(list(codes)).std(dim=0, correction=0).mean().item()
 
 

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from monai_isles.errors import refused
-from monai_isles.training.distributed import agreed
+from monai_isles.training.distributed import broadcast_number
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class EarlyStop:
     def __call__(self, engine: Engine) -> None:
         if not ran_in(engine, self.evaluator):
             return
-        score = agreed(read_metric(self.evaluator, self.metric))
+        score = broadcast_number(read_metric(self.evaluator, self.metric))
         improved = self.sign * score < self.sign * self.best - self.min_delta
         self.waited = 0 if improved else self.waited + 1
         self.best = score if improved else self.best
@@ -129,7 +129,7 @@ class PlateauSchedule:
 
     def __call__(self, engine: Engine) -> None:
         if ran_in(engine, self.evaluator):
-            self._inner.step(agreed(read_metric(self.evaluator, self.metric)))
+            self._inner.step(broadcast_number(read_metric(self.evaluator, self.metric)))
 
     def restart(self) -> None:
         """Reset the best value and the count of epochs; ``FineTuning`` does so when all layers begin to train."""
@@ -361,7 +361,7 @@ class SequentialStages:
     def _remember(self, engine: Engine) -> None:
         if not ran_in(engine, self.evaluator):
             return
-        score = agreed(read_metric(self.evaluator, self.metric))
+        score = broadcast_number(read_metric(self.evaluator, self.metric))
         if score < self.best:
             self.best = score
             self.best_weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}

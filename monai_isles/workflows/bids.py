@@ -23,7 +23,7 @@ WORK = ".monai_isles"
 
 
 @dataclass(frozen=True)
-class Found(CaseInputs):
+class KnownCases(CaseInputs):
     """Hold known cases instead of the paths of ``CaseInputs``."""
 
     cases: tuple[Case, ...] = ()
@@ -62,7 +62,7 @@ def predict_participants(
     Source: BIDS Apps, doi:10.1371/journal.pcbi.1005209; ``tests/workflows/test_bids.py``.
     """
     aside, out = Path(work) if work else Path(out) / WORK, Path(out)
-    scans = _chosen(scan_bids(source), participants, str(source))
+    scans = _select_participants(scan_bids(source), participants, str(source))
     keys = case_keys(bundle.config("inference"))["keys"]
     series = [scan for scan in scans if scan.fault is None and scan.lacking(keys) and "ctp" in scan.files]
     others = [scan for scan in scans if scan not in series]
@@ -73,7 +73,7 @@ def predict_participants(
     options |= {"memory_gb": memory_gb, "strict": strict, "entropy": entropy}
     ready = tuple(as_case(scan, None) for scan in others if id(scan) not in lost)
     if ready:
-        done = predict(Found((), resample=resample, cases=ready), aside / "cases", report=report, **options)
+        done = predict(KnownCases((), resample=resample, cases=ready), aside / "cases", report=report, **options)
         records |= _publish(done, aside / "cases", ready, out)
     if series:
         paths = [scan.files["ctp"] for scan in series]
@@ -90,7 +90,7 @@ def _publish(done: Mapping[str, Any], folder: Path, cases: Sequence[Case], out: 
     return records
 
 
-def _chosen(scans: Sequence[Scan], labels: Sequence[str], where: str) -> list[Scan]:
+def _select_participants(scans: Sequence[Scan], labels: Sequence[str], where: str) -> list[Scan]:
     wanted = {f"sub-{label.removeprefix('sub-')}" for label in labels}
     there = {str(scan.subject) for scan in scans}
     if wanted - there:

@@ -22,7 +22,7 @@ from monai_isles.io.runs import RunFolder
 from monai_isles.metrics.overlap import RULES
 
 
-class _How(TypedDict):
+class _Scoring(TypedDict):
     """Hold the arguments of ``score_cases`` for every method."""
 
     place: Place
@@ -76,7 +76,7 @@ def score_folder(
     _require_apart(out_dir, {"--pred": pred_dir, "--ref": ref_dir})
     _require_list_for_folds(listed, folds)
     left_out: dict[str, IslesError] = {}  # stays empty where ``strict``
-    options: _How = {"place": place, "left_out": None if strict else left_out, "connectivity": connectivity}
+    options: _Scoring = {"place": place, "left_out": None if strict else left_out, "connectivity": connectivity}
     chosen: dict[str, Any] = {"data_list": listed, "section": section, "folds": folds}
     cases = find_references(ref_dir, **chosen, maps=baseline, left_out=options["left_out"])
     masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing, left_out=options["left_out"])
@@ -91,7 +91,7 @@ def score_folder(
                 words[name] = text
         scored = {name: [row for row in rows if row["case"] not in left_out] for name, rows in scored.items()}
         summary = {
-            **_described(ref_dir, listed),
+            **_data_facts(ref_dir, listed),
             "section": section if listed else None,
             "folds": list(folds) if folds is not None else None,
             "methods": {name: summarise(rows, resamples=resamples, seed=seed) for name, rows in scored.items()},
@@ -108,7 +108,7 @@ def score_folder(
     return summary
 
 
-def _described(ref_dir: Path, data_list: Path | None) -> dict[str, object]:
+def _data_facts(ref_dir: Path, data_list: Path | None) -> dict[str, object]:
     simulated = (ref_dir / "SIMULATED.txt").exists()
     if data_list is None:
         return {"data": ref_dir.resolve().name, "simulated": simulated}

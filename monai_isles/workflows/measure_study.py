@@ -192,12 +192,12 @@ def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadat
     return flags
 
 
-def _unlike(key: str, found: Mapping[str, float], seen: Mapping[str, Any]) -> list[Flag]:
+def _unlike(key: str, stats: Mapping[str, float], seen: Mapping[str, Any]) -> list[Flag]:
     flags = []
     for name, words in (("median", "median"), ("p99", "99th percentile")):
         low, high = map(float, seen[name])
         room = 0.1 * (high - low)
-        if not low - room <= found[name] <= high + room:
-            text = f"{key}: {words} {found[name]:.4g} in the brain, {low:.4g} to {high:.4g} in the training cases"
+        if not low - room <= stats[name] <= high + room:
+            text = f"{key}: {words} {stats[name]:.4g} in the brain, {low:.4g} to {high:.4g} in the training cases"
             flags.append(Flag("unseen-intensities", "warning", text))
     return flags

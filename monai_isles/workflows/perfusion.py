@@ -59,7 +59,7 @@ class Measuring:
 def perfusion(
     paths: Sequence[str | Path],
     out: Path,
-    how: Measuring,
+    measuring: Measuring,
     *,
     place: Place,
     gpus: int | None = None,
@@ -72,18 +72,18 @@ def perfusion(
         if places[0].fault is not None:
             raise places[0].fault
         with RunFolder(out, outputs=[f"{name}.nii.gz" for name in (*MAPS, "brain", *MASKS)]) as held:
-            record, sha256 = measure_series(places[0].series, out, how)
+            record, sha256 = measure_series(places[0].series, out, measuring)
             held.finish({"kind": "perfusion", "series": str(paths[0]), "sha256": sha256, **record})
         return record
     with RunFolder(out) as held:
-        gpus = int(how.device.startswith("cuda")) if gpus is None else gpus
-        cases = measure_cohort(paths, out, how, place=place, gpus=gpus, memory_gb=memory_gb, strict=strict)
-        held.finish(record := {"kind": "perfusion of a cohort", "settings": how.settings(), "cases": cases})
+        gpus = int(measuring.device.startswith("cuda")) if gpus is None else gpus
+        cases = measure_cohort(paths, out, measuring, place=place, gpus=gpus, memory_gb=memory_gb, strict=strict)
+        held.finish(record := {"kind": "perfusion of a cohort", "settings": measuring.settings(), "cases": cases})
     return record
 
 
 def measure_series(
-    path: str | Path, out: Path, how: Measuring, *, stamp: Mapping[str, object] | None = None
+    path: str | Path, out: Path, measuring: Measuring, *, stamp: Mapping[str, object] | None = None
 ) -> tuple[dict[str, Any], str]:
     """Read, prepare, measure and write one series; return its record and the SHA-256 of its reference file.
 
@@ -92,10 +92,14 @@ def measure_series(
 
     Source: ``monai_isles.perfusion``; ``tests/cli/test_perfusion.py``.
     """
-    series = read_perfusion_series(path, dt_s=how.dt_s, series=how.series, slab_mm=how.slab_mm)
-    prepared = prepare_series(series.array, spacing_mm=series.spacing_mm, times_s=series.times_s, motion=how.motion)
-    device, cut = torch.device(how.device), how.truncation
-    maps = measured_maps(prepared, method=how.method, truncation=cut, smoothing_mm=how.smoothing_mm, device=device)
+    series = read_perfusion_series(path, dt_s=measuring.dt_s, series=measuring.series, slab_mm=measuring.slab_mm)
+    prepared = prepare_series(
+        series.array, spacing_mm=series.spacing_mm, times_s=series.times_s, motion=measuring.motion
+    )
+    device, cut = torch.device(measuring.device), measuring.truncation
+    maps = measured_maps(
+        prepared, method=measuring.method, truncation=cut, smoothing_mm=measuring.smoothing_mm, device=device
+    )
     left, midline = split_head(prepared.baseline_hu, maps.brain, series.spacing_mm, where=str(path))
     healthy = contralateral_side(maps.tmax, maps.brain, left)
     flow = maps.cbf[healthy & (maps.cbf > 0)]
@@ -107,7 +111,7 @@ def measure_series(
     publish_image(
         out / "brain.nii.gz", maps.brain, series.like, dtype="uint8", description="brain, no vessels, no fluid"
     )
-    record = perfusion_record(prepared, maps, how.settings())
+    record = perfusion_record(prepared, maps, measuring.settings())
     doubts = clock_flags(maps, prepared.dt_s, where=str(path))
     remarks = [Flag("series", "info", remark) for remark in series.remarks]
     record["flags"] = [*map(asdict, doubts), *record["flags"], *map(asdict, remarks)]
@@ -142,7 +146,7 @@ def _volumes(
 def measure_cohort(
     paths: Sequence[str | Path],
     out: Path,
-    how: Measuring,
+    measuring: Measuring,
     *,
     place: Place,
     gpus: int = 0,
@@ -153,11 +157,11 @@ def measure_cohort(
 
     A series whose ``perfusion.json`` states the same files and settings is not measured again.
     """
-    result = find_studies(paths, series=how.series)
+    result = find_studies(paths, series=measuring.series)
     studies = {name: study for name, study in result.items() if isinstance(study, StudyFiles)}
     if stands_elsewhere(place):
         studies = {name: study.absolute() for name, study in studies.items()}
-    about = {name: (study, str((out / name).absolute()), how) for name, study in studies.items()}
+    about = {name: (study, str((out / name).absolute()), measuring) for name, study in studies.items()}
     tasks = [Task(name, study, gpus, memory_gb) for name, study in about.items()]
     done = run_cases(measure_one, tasks, **place, title="maps", unit="series", strict=strict)
     records = {name: done[name] if isinstance(study, StudyFiles) else study for name, study in result.items()}
@@ -177,8 +181,8 @@ def measure_one(task: Task) -> Record:
     return {"outcome": "ok"}
 
 
-def _stamp(study: StudyFiles, how: Measuring) -> dict[str, object]:
-    return {"version": __version__, "source_sha256": study.sha256(), "asked": asdict(how)}
+def _stamp(study: StudyFiles, measuring: Measuring) -> dict[str, object]:
+    return {"version": __version__, "source_sha256": study.sha256(), "asked": asdict(measuring)}
 
 
 def _publish_table(out: Path, records: Mapping[str, Record]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import overlap, run_cases
-from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, failed, is_spread, kept
+from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, cache_in_process, failed_record, is_spread
 from monai_isles.data.entries import find_apart, find_entries
 from monai_isles.data.remote import fetched
 from monai_isles.inference.ischaemia import perfusion_block
@@ -59,12 +59,12 @@ class CaseInputs:
         self, keys: Sequence[str], *, optional: Sequence[str] = (), fetch: bool = False, strict: bool = False
     ) -> tuple[list[dict[str, object]], dict[str, Record]]:
         """Return the flat dictionary of every case with the bundle's modalities, and the records of the others."""
-        find = partial(self._found, keys=keys, optional=optional, fetch=fetch)
+        find = partial(self._find_entries, keys=keys, optional=optional, fetch=fetch)
         entries, left = find_apart(self.paths, find, strict=strict)
         request = {"resample": True} if self.resample else {}
         return [entry | request for entry in entries], left
 
-    def _found(self, path: str | Path, left_out: list[Finding] | None, **chosen: Any) -> list[dict[str, object]]:
+    def _find_entries(self, path: str | Path, left_out: list[Finding] | None, **chosen: Any) -> list[dict[str, object]]:
         section = self.section if self.data_list else None
         listed = {"data_list": self.data_list, "section": section, "folds": self.folds, "left_out": left_out}
         return find_entries(path, **chosen | listed)
@@ -217,7 +217,7 @@ def predict_cohort(
 def predict_one(task: Task) -> Record:
     """Predict the case of a task with the predictor cached in this process."""
     recipe, entry = task.about
-    predictor = kept(recipe, recipe.load)
+    predictor = cache_in_process(recipe, recipe.load)
     return predict_cases(predictor, [entry], recipe.out, after=recipe.after, strict=True)[task.case]
 
 
@@ -288,7 +288,7 @@ class _Stages:
             if self.strict:
                 raise
             log.debug("case %s failed", case.name, exc_info=error)
-            case.record = failed(error)
+            case.record = failed_record(error)
         if case.record:
             case.data = case.maps = None
         case.seconds += time.monotonic() - started
@@ -301,14 +301,14 @@ class _Stages:
         if is_predicted(self.out / case.name, case.stamp):
             case.record = {"outcome": "done before"}
             return
-        case.data = self.predictor.prepared(case.entry)
+        case.data = self.predictor.prepare(case.entry)
 
     def _infer(self, case: _Staged) -> None:
-        case.maps = self.predictor.inferred(case.data)
+        case.maps = self.predictor.run_networks(case.data)
 
     def _write(self, case: _Staged) -> None:
         started = time.monotonic()
-        maps = self.predictor.finished(case.entry, case.data, case.maps)
+        maps = self.predictor.finish(case.entry, case.data, case.maps)
         measured = lesion_numbers(maps, self.predictor.calibration)
         seconds = round(case.seconds + time.monotonic() - started, 2)
         remarks = [*remark_lines(case.remarks), *registration_remarks(case.data)]

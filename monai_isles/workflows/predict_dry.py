@@ -13,7 +13,7 @@ from monai.transforms import LoadImaged
 
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
-from monai_isles.cohort.task import FAULTS, Record, failed
+from monai_isles.cohort.task import FAULTS, Record, failed_record
 from monai_isles.data.study import StudyFiles, find_studies, read_study
 from monai_isles.inference.outputs import require_own_names
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor, load_predictor
@@ -64,7 +64,7 @@ def rehearse_series(
         try:
             records[name] = _read_study(study, **options) if isinstance(study, StudyFiles) else study
         except FAULTS as error:
-            records[name] = failed(error)
+            records[name] = failed_record(error)
     return prediction_record("dry run", predictor, records)
 
 
@@ -82,7 +82,7 @@ def rehearse_cases(predictor: Predictor, entries: Sequence[Entry], out: Path) ->
             done = is_predicted(out / name, prediction_stamp(predictor, entry))
             records[name] = {"outcome": "done before"} if done else {"outcome": "ready", **_read(predictor, entry)}
         except FAULTS as error:
-            records[name] = failed(error)
+            records[name] = failed_record(error)
     return records
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from monai_isles import __version__
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.cohort.engine import run_cases
-from monai_isles.cohort.task import HERE, Place, Record, Task, is_spread, kept, stands_elsewhere
+from monai_isles.cohort.task import HERE, Place, Record, Task, cache_in_process, is_spread, stands_elsewhere
 from monai_isles.data.study import StudyFiles, find_studies
 from monai_isles.dicom.source import DicomSource
 from monai_isles.dicom.write_maps import publish_maps
@@ -159,7 +159,7 @@ def _view(
         "CT shown": str(record["ct"]),
     }
     facts |= {name: str(value) for name, value in record["series"].items()}
-    facts |= {"maps": _made(record["settings"])}
+    facts |= {"maps": _maps_text(record["settings"])}
     facts |= {"source SHA-256": str(record["source_sha256"])}
     return CaseView(
         name=str(measured.entry["case"]),
@@ -183,7 +183,7 @@ def _view(
     )
 
 
-def _made(settings: Mapping[str, Any]) -> str:
+def _maps_text(settings: Mapping[str, Any]) -> str:
     return f"{settings['method']} {settings['truncation']:g}, smoothed over {settings['smoothing_mm']:g} mm"
 
 
@@ -252,7 +252,7 @@ def predict_series(
 
     Args:
         wanted: results beside those of every prediction; the bundle's metadata are filled in.
-        dt_s, resample, slab_mm, entropy: as for ``SeriesWay``. bids: also write a BIDS derivative tree.
+        dt_s, resample, slab_mm, entropy: as for ``SeriesSettings``. bids: also write a BIDS derivative tree.
     """
     config = bundle.config("inference")
     changes, modalities = choices.changes(config.get(), bundle), config["modalities"]
@@ -262,7 +262,7 @@ def predict_series(
     metadata = bundle.metadata_of(list(predictor.weights.values()))
     wanted = replace(wanted or Wanted(), metadata=metadata)
     options = {"series": "ctp" in modalities, "entropy": entropy}
-    form = SeriesWay(recipe, wanted, dt_s=dt_s, resample=resample, slab_mm=slab_mm, **options)
+    form = SeriesSettings(recipe, wanted, dt_s=dt_s, resample=resample, slab_mm=slab_mm, **options)
     studies = find_studies(paths, series=series)
     if wanted.dawn is not None and len(studies) != 1:
         raise refused("E-USE-81", where="--age and --nihss", found=f"{len(studies)} studies")
@@ -288,7 +288,7 @@ def require_given(modalities: Sequence[str], bundle: Bundle) -> None:
 
 
 @dataclass(frozen=True)
-class SeriesWay:
+class SeriesSettings:
     """Hold how a study is processed.
 
     Args:
@@ -306,15 +306,15 @@ class SeriesWay:
     series: bool = False
     entropy: bool = False
 
-    def measured(self, study: StudyFiles, name: str, device: str) -> MeasuredStudy:
+    def measure(self, study: StudyFiles, name: str, device: str) -> MeasuredStudy:
         """Return the study with its maps on disk; keep existing maps of the same source."""
         read: dict[str, Any] = {"dt_s": self.dt_s, "resample": self.resample, "slab_mm": self.slab_mm}
         return measure_study(study, name, self.recipe.out, **read, series=self.series, device=device)
 
 
 def predict_studies(
-    way: SeriesWay,
-    found: Mapping[str, StudyFiles | Record],
+    settings: SeriesSettings,
+    studies_found: Mapping[str, StudyFiles | Record],
     *,
     place: Place,
     predictor: Predictor,
@@ -322,29 +322,29 @@ def predict_studies(
     memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Record]:
-    """Measure, predict and publish every study; return one record each, in the order of ``found``.
+    """Measure, predict and publish every study; return one record each, in the order of ``studies_found``.
 
     Finished parts of a study are kept; a fault becomes the record of its own study.
     """
     if gpus is None:
         gpus = int(predictor.device.type == "cuda")
-    studies = {name: item for name, item in found.items() if isinstance(item, StudyFiles)}
+    studies = {name: item for name, item in studies_found.items() if isinstance(item, StudyFiles)}
     if stands_elsewhere(place):
         studies = {name: item.absolute() for name, item in studies.items()}
-    tasks = [Task(name, (way, study), gpus, memory_gb) for name, study in studies.items()]
-    work = study_done if is_spread(place) else partial(study_done, predictor=predictor)
+    tasks = [Task(name, (settings, study), gpus, memory_gb) for name, study in studies.items()]
+    work = process_study if is_spread(place) else partial(process_study, predictor=predictor)
     done = run_cases(work, tasks, **place, title="series", unit="study", strict=strict)
-    sweep_parts(Path(way.recipe.out))
-    return {name: done[name] if isinstance(item, StudyFiles) else item for name, item in found.items()}
+    sweep_parts(Path(settings.recipe.out))
+    return {name: done[name] if isinstance(item, StudyFiles) else item for name, item in studies_found.items()}
 
 
-def study_done(task: Task, predictor: Predictor | None = None) -> Record:
+def process_study(task: Task, predictor: Predictor | None = None) -> Record:
     """Process the study of a task with the given predictor, or with the one cached in this process."""
     form, study = task.about
-    predictor = predictor or kept(form.recipe, form.recipe.load)
+    predictor = predictor or cache_in_process(form.recipe, form.recipe.load)
     folder = Path(form.recipe.out) / task.case
     with quiet():
-        measured = form.measured(study, task.case, str(predictor.device))
+        measured = form.measure(study, task.case, str(predictor.device))
         _forget_unfinished(folder, measured, form.wanted)
 
         def after(entry: Mapping[str, object], maps: Mapping[str, object], result: dict[str, object]) -> None:

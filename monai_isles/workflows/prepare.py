@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import run_cases
-from monai_isles.cohort.task import HERE, Place, Record, Task, kept
+from monai_isles.cohort.task import HERE, Place, Record, Task, cache_in_process
 from monai_isles.data.datalist import find_data_list
 from monai_isles.data.entries import find_apart, find_entries, load_entries
 from monai_isles.data.remote import fetched, is_url, local_root
@@ -88,7 +88,7 @@ def _training_keys(config: ConfigParser) -> dict[str, Any]:
 
 def prepare(
     folders: Sequence[str | Path],
-    how: Preparation,
+    preparation: Preparation,
     *,
     section: str = "training",
     place: Place = HERE,
@@ -101,7 +101,7 @@ def prepare(
     ``cases`` of the result: ``ok``, ``done before`` or ``failed`` by name, unusable ones last.
     """
     hows = {
-        str(folder): replace(how, folder=str(folder) if is_url(folder) else str(Path(folder).absolute()))
+        str(folder): replace(preparation, folder=str(folder) if is_url(folder) else str(Path(folder).absolute()))
         for folder in folders
     }
     owner: dict[str, Preparation] = {}
@@ -111,7 +111,7 @@ def prepare(
         owner.update({str(entry["case"]): hows[str(path)] for entry in result})
         return result
 
-    how.config()
+    preparation.config()
     entries, left = find_apart(folders, find, strict=strict)
     tasks = [Task(name, (owner[name], entry), gpus, memory_gb) for entry in entries for name in [str(entry["case"])]]
     records = run_cases(prepare_one, tasks, **place, title="prepare", strict=strict)
@@ -121,7 +121,7 @@ def prepare(
 def prepare_one(task: Task) -> Record:
     """Preprocess the case of a task, unless it is already in the cache."""
     options, entry = task.about
-    preparation = kept(options, options.load)
+    preparation = cache_in_process(options, options.load)
     entry = fetched(entry)
     if preparation.cache.read(preparation.key(entry)) is not None:
         return {"outcome": "done before"}

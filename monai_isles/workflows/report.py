@@ -79,7 +79,7 @@ def _provenance(sources: Sequence[Source], read: Scores, command: Sequence[str])
     ):
         values = dict.fromkeys(_short(str(s.result[key])) for s in sources if s.result.get(key) not in (None, []))
         facts[label] = ", ".join(values)
-    facts |= read.said
+    facts |= read.descriptions
     facts |= versions()
     facts["command"] = shlex.join(map(_short, command))
     return {label: text for label, text in facts.items() if text}

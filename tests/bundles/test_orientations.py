@@ -115,8 +115,8 @@ def require_one_answer(predictor: Predictor, heads: dict[str, Head], tmp_path: P
     affine = tilted(head.spacing_mm)
     for number, turn in enumerate(orientations):
         entry = stored(head, keys, tmp_path / f"case_{number}", affine, turn)
-        prepared = predictor.prepared(entry)
-        maps = predictor.finished(entry, prepared, predictor.inferred(prepared))
+        prepared = predictor.prepare(entry)
+        maps = predictor.finish(entry, prepared, predictor.run_networks(prepared))
         if answer is None:
             answer = prepared["image"].clone(), {key: maps[key].clone() for key in ("probability", "lesion")}
             assert 0 < float(answer[1]["probability"].max()) <= 1
@@ -178,9 +178,9 @@ def test_a_grid_that_differs_by_rounding_passes_and_a_mirrored_one_never(
     moved = affine.copy()
     moved[0, 3] += 1e-5
     entry[keys[1]] = stored(head, keys, tmp_path / "rounded", moved, ORIENTATIONS[0])[keys[1]]
-    assert predictor.prepared(entry)["image"].shape
+    assert predictor.prepare(entry)["image"].shape
     mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
     entry[keys[1]] = stored(head, keys, tmp_path / "mirror", mirror @ affine, ORIENTATIONS[0])[keys[1]]
     with pytest.raises((IslesError, RuntimeError)) as caught:
-        predictor.prepared(entry)
+        predictor.prepare(entry)
     assert "E-GEOM-03" in f"{caught.value} {caught.value.__cause__}"

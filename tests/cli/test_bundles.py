@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.bundle.bundle import Bundle
-from monai_isles.cli.bundles import _measured
+from monai_isles.cli.bundles import _dice_text
 from monai_isles.cli.main import main
 from monai_isles.io import sha256_of
 from monai_isles.workflows.bundles import describe
@@ -50,4 +50,4 @@ def test_the_text_names_the_score_of_the_bundle_itself(capsys: pytest.CaptureFix
     for name in ("abulnaga", "clerigues"):
         dice = json.loads((ROOT / "bundles" / name / "metadata.json").read_text())["eval_metrics"]["mean_dice"]
         assert f"mean Dice {dice['these weights']['mean']} (95 % interval" in parts[name]
-    assert _measured(None) == _measured({}) == "nothing of these weights"
+    assert _dice_text(None) == _dice_text({}) == "nothing of these weights"

@@ -79,8 +79,8 @@ def test_another_number_of_folds_than_the_lists_is_refused(plan: Callable[..., P
 
 def test_paper_watches_the_scored_fold_and_nested_the_next_one(plan: Callable[..., Plan]) -> None:
     paper, nested = plan(spread), plan(spread, protocol="nested")
-    assert [(paper.watched(k), paper.held_out(k)) for k in paper.folds] == [(0, []), (1, []), (2, [])]
-    assert [(nested.watched(k), nested.held_out(k)) for k in nested.folds] == [(1, [0]), (2, [1]), (0, [2])]
+    assert [(paper.stopping_fold(k), paper.held_out_folds(k)) for k in paper.folds] == [(0, []), (1, []), (2, [])]
+    assert [(nested.stopping_fold(k), nested.held_out_folds(k)) for k in nested.folds] == [(1, [0]), (2, [1]), (0, [2])]
 
 
 def test_a_nested_training_never_sees_the_scored_scans(plan: Callable[..., Plan], tmp_path: Path) -> None:
@@ -150,11 +150,11 @@ def test_the_bar_counts_epochs_and_cases_of_all_folds(
     (tmp_path / "fold_0/curves.csv").write_text("epoch,loss\n1,0.5\n2,0.4\n")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     with FoldBar(made, tmp_path) as bar:
-        assert bar.done(0) == (2, 0) and bar.done(1) == (0, 0)
+        assert bar.finished_counts(0) == (2, 0) and bar.finished_counts(1) == (0, 0)
         bar.show({0: "training"})
         (tmp_path / "fold_0/run.json").write_text("{}")
         publish_json(tmp_path / "predictions" / made.cases[0][0] / "result.json", {})
-        assert bar.done(0) == (10, 1)
+        assert bar.finished_counts(0) == (10, 1)
         bar.show({0: "prediction"})
     said = capsys.readouterr().err
     assert "fold 0 training epoch 2/10" in said and f"fold 0 prediction case 1/{len(made.cases[0])}" in said

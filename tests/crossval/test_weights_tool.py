@@ -74,7 +74,7 @@ def test_the_card_says_what_ended_the_training(tool: ModuleType, tmp_path: Path)
     for allowed in (3, 9):
         settings = {"max_epochs": allowed, "patience": 1}
         job = tool.Job(Bundle.open("unet"), {"settings": settings, "said": ["Narrow."]}, tmp_path)
-        narrow, said[allowed] = tool.stopped(job, tmp_path)
+        narrow, said[allowed] = tool.stop_notes(job, tmp_path)
         assert narrow == "Narrow."
     assert said[3] == ("Stopped by the clock: the recipe allows 3 epochs (`train.json` 100); epoch 2 was best, 1 of 1 "
                        "epochs of patience used up.")  # fmt: skip
@@ -86,7 +86,7 @@ def test_intervals_are_counted_by_third_of_the_reference(tool: ModuleType) -> No
     names = [f"lesion_ml_{name}" for name in ("ref", "low", "high")]
     rows = [dict(zip(names, map(str, one), strict=True)) for one in ends]
     rows.append({"lesion_ml_ref": "3", "lesion_ml_low": "nan", "lesion_ml_high": ""})
-    assert tool.held_by_third(rows) == [[False, True], [True, False], [True, True]]
+    assert tool.interval_hits_by_third(rows) == [[False, True], [True, False], [True, True]]
 
 
 @pytest.mark.long

@@ -11,7 +11,7 @@ import pytest
 from monai.bundle import verify_metadata
 
 from monai_isles.errors import IslesError
-from monai_isles.export.bundle import check_metadata, complete_metadata, installed
+from monai_isles.export.bundle import check_metadata, complete_metadata, installed_version
 from monai_isles.modalities import MODALITIES
 
 SOURCE = Path(__file__).parents[2] / "bundles" / "clerigues"
@@ -69,7 +69,7 @@ def test_versions_and_checksum_are_filled_in(metadata: dict) -> None:
     assert complete["required_packages_version"]["nibabel"] == version("nibabel")
     assert complete["weights_sha256"] == "ab" * 32
     assert complete["eval_metrics"] == {"dsc": 0.5}
-    assert installed("no-such-package") is None
+    assert installed_version("no-such-package") is None
 
 
 @pytest.mark.parametrize(("recorded", "kept"), [("ab" * 32, True), ("cd" * 32, False)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monai_isles.cohort.task import failed
+from monai_isles.cohort.task import failed_record
 from monai_isles.errors import IslesError, out_of_memory
 from monai_isles.inference.malloc import HalvedOnce
 
@@ -53,5 +53,5 @@ def test_a_case_that_memory_ends_is_recorded_in_four_lines() -> None:
     try:
         raise RuntimeError("applying transform") from MemoryError("Unable to allocate 9 GiB")
     except RuntimeError as error:
-        said = str(failed(error)["error"])
+        said = str(failed_record(error)["error"])
     assert said.startswith("E-RUN-41: memory ran out\n  where this case\n  found Unable to allocate 9 GiB\n  fix   end")

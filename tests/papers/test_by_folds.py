@@ -99,8 +99,8 @@ def test_a_fold_counts_once_however_many_scans_it_has() -> None:
 def test_every_scan_is_scored_at_one_half_with_its_fold(rows: Callable[..., Trained]) -> None:
     result = rows("focal")
     assert [line["dsc"] for line in result.cases] == [1.0] * 3
-    assert {line["case"]: line["fold"] for line in result.cases} == {c.name: c.fold for c in result.found.cases}
-    assert result.found.plan.overlays == ("focal.json",)
+    assert {line["case"]: line["fold"] for line in result.cases} == {c.name: c.fold for c in result.predictions.cases}
+    assert result.predictions.plan.overlays == ("focal.json",)
 
 
 def test_out_of_fold_the_ensemble_is_the_mean_of_the_maps_of_the_scans_own_fold(
@@ -108,7 +108,7 @@ def test_out_of_fold_the_ensemble_is_the_mean_of_the_maps_of_the_scans_own_fold(
 ) -> None:
     whole, part = rows("focal"), rows("cross_entropy")
     assert all(line["dsc"] < 0.9 for line in part.cases)
-    scored = score_out_of_fold([whole.found, part.found])
+    scored = score_out_of_fold([whole.predictions, part.predictions])
     # 0.9 and 0.05 average below one half: what one network alone finds is gone
     assert [line["dsc"] for line in scored] == pytest.approx([line["dsc"] for line in part.cases])
 
@@ -116,7 +116,7 @@ def test_out_of_fold_the_ensemble_is_the_mean_of_the_maps_of_the_scans_own_fold(
 def test_the_members_are_all_folds_of_all_rows_and_their_bundle_builds_their_network(
     rows: Callable[..., Trained],
 ) -> None:
-    members = [rows("focal").found, rows("cross_entropy").found]
+    members = [rows("focal").predictions, rows("cross_entropy").predictions]
     listed = ensemble_members(members)
     assert [(one["row"], one["fold"]) for one in listed] == [
         ("focal", 0), ("focal", 1), ("cross_entropy", 0), ("cross_entropy", 1)
@@ -126,7 +126,7 @@ def test_the_members_are_all_folds_of_all_rows_and_their_bundle_builds_their_net
 
 
 def test_rows_of_different_networks_are_no_ensemble(rows: Callable[..., Trained]) -> None:
-    members = [rows("focal").found, rows("cross_entropy", base_channels=3).found]
+    members = [rows("focal").predictions, rows("cross_entropy", base_channels=3).predictions]
     with pytest.raises(IslesError, match="E-REPR-20: these cross-validations make no ensemble(?s:.*)network"):
         require_one_network(members)
 
@@ -134,7 +134,7 @@ def test_rows_of_different_networks_are_no_ensemble(rows: Callable[..., Trained]
 def test_unseen_scans_get_the_mean_probability_of_all_networks(
     rows: Callable[..., Trained], phantom_folder: Path, tmp_path: Path, unseen_folder: Path
 ) -> None:
-    members = [rows("focal").found, rows("cross_entropy").found]
+    members = [rows("focal").predictions, rows("cross_entropy").predictions]
     lines = score_unseen(members, tmp_path / "unseen", folder=unseen_folder)
     (line,) = lines
     image = read_image(tmp_path / "unseen" / line["case"] / "probability.nii.gz", kind="probability").data
@@ -154,7 +154,7 @@ def test_unseen_scans_get_the_mean_probability_of_all_networks(
 def test_a_scan_that_was_trained_on_is_refused(
     rows: Callable[..., Trained], phantom_folder: Path, tmp_path: Path
 ) -> None:
-    members = [rows("focal").found, rows("cross_entropy").found]
+    members = [rows("focal").predictions, rows("cross_entropy").predictions]
     with pytest.raises(IslesError, match="E-REPR-21: scans to predict were trained on(?s:.*)case_1 is case_1"):
         score_unseen(members, tmp_path / "unseen", folder=phantom_folder)
     assert score_unseen(members, tmp_path / "unseen") == []
@@ -162,7 +162,7 @@ def test_a_scan_that_was_trained_on_is_refused(
 
 def test_contours_come_from_the_slice_with_most_lesion_best_scan_first(rows: Callable[..., Trained]) -> None:
     results = {"cross-entropy": rows("cross_entropy"), "focal": rows("focal")}
-    drawn = lesion_slices({name: (one.found, one.cases) for name, one in results.items()}, 2)
+    drawn = lesion_slices({name: (one.predictions, one.cases) for name, one in results.items()}, 2)
     dice = sorted((line["dsc"] for line in results["cross-entropy"].cases), reverse=True)
     assert len(drawn) == 2 and [f"Dice {d:.2f}" in title for (title, *_), d in
                                 zip(drawn, (dice[0], dice[-1]), strict=True)] == [True, True]  # fmt: skip

@@ -99,7 +99,7 @@ def test_table_5_and_its_figures_stand_beside_the_published_ones(listed, trained
         ("table5_cta", "small.json"),
         ("table5_fo", "small.json"),
     ]
-    assert len(trained) == 8 and {(plan.watched(1), *plan.held_out(1)) for plan in trained} == {(0, 1)}
+    assert len(trained) == 8 and {(plan.stopping_fold(1), *plan.held_out_folds(1)) for plan in trained} == {(0, 1)}
     out, said = tmp_path / "out", capsys.readouterr().out
     ours = {line["row"]: line for line in table(out / "table5.csv") if line["kind"] == "ours"}
     assert 0 <= float(ours.pop("rCBF < 30 %, no network")["dsc_mean"]) < 1

@@ -16,7 +16,7 @@ from monai_isles.errors import IslesError
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.io import publish_json
 from monai_isles.papers.by_split import pseudo_dwi_scores, pseudo_dwi_slices
-from monai_isles.papers.study import spread
+from monai_isles.papers.study import mean_and_sd
 
 OFFSET = {"case_1": 0.1, "case_2": 0.01, "case_3": 0.3}
 
@@ -69,5 +69,5 @@ def test_a_pseudo_dwi_on_another_grid_is_refused(found: OutOfFold) -> None:
 
 
 def test_the_spread_leaves_out_what_is_undefined() -> None:
-    assert spread([1.0, float("nan"), 3.0, float("inf")]) == {"mean": 2.0, "sd": pytest.approx(2**0.5), "n": 2}
-    assert spread([2.0])["sd"] is None and spread([float("nan")]) == {"mean": None, "sd": None, "n": 0}
+    assert mean_and_sd([1.0, float("nan"), 3.0, float("inf")]) == {"mean": 2.0, "sd": pytest.approx(2**0.5), "n": 2}
+    assert mean_and_sd([2.0])["sd"] is None and mean_and_sd([float("nan")]) == {"mean": None, "sd": None, "n": 0}

@@ -44,7 +44,7 @@ def test_a_row_is_trained_on_one_part_watched_on_another_scored_on_the_third_and
     assert training_of(done) == {"outcome": run["outcome"], "seconds": run["seconds"]}
     assert [path.name for path in (tmp_path / "fo/predictions").iterdir() if path.is_dir()] == ["case_2"]
     small = SLNet(4, base_channels=2)
-    assert parameters_m(done.found.plan) == pytest.approx(sum(p.numel() for p in small.parameters()) / 1e6)
+    assert parameters_m(done.predictions.plan) == pytest.approx(sum(p.numel() for p in small.parameters()) / 1e6)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "fo").rglob("*.nii.gz")}
     again = run_split(study, FO, parts_list, tmp_path / "fo")
     assert again.cases == done.cases and {path: path.stat().st_mtime_ns for path in before} == before

@@ -65,7 +65,9 @@ def test_a_prediction_scored_as_empty_is_drawn_as_empty(folders: Folders) -> Non
 def test_rules_stand_once_beside_every_network(folders: Folders) -> None:
     made = folders(rule=True)
     read = side_by_side([made["scores"], made["scores"]], ["demo", "shipped"])
-    assert list(read.summaries) == ["demo", "shipped", "rCBF < 30 %"] and read.said == {"rCBF < 30 %": "CBF below 30%"}
+    assert list(read.summaries) == ["demo", "shipped", "rCBF < 30 %"] and read.descriptions == {
+        "rCBF < 30 %": "CBF below 30%"
+    }
     assert read.split == "section training, fold 0" and read.cases == ["case_1", "case_2"]
 
 

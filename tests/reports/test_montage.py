@@ -72,7 +72,7 @@ def test_columns_follow_the_images_that_exist(case: Make) -> None:
     assert [p.title for p in panels(view)] == ["CT", "CBF", "Tmax", "lesion probability", "uncertainty"]
     assert [p.window for p in panels(view)][:3:2] == [(0.0, 80.0), (0.0, 12.0)]
     whole = (slice(0, 64), slice(0, 64))
-    assert np.isnan(panels(view)[1].seen(0, whole)[0, 0]), "outside the brain the maps are blank"
+    assert np.isnan(panels(view)[1].screen_slice(0, whole)[0, 0]), "outside the brain the maps are blank"
     bare = CaseView("b", {}, (1, 1, 1), None, None, view.lesion)
     assert [p.title for p in panels(bare)] == ["prediction"]
 
@@ -154,7 +154,7 @@ def test_of_ct_perfusion_four_images_are_drawn_of_mri_all_of_a_series_none() -> 
 
 def test_outside_a_skull_stripped_brain_the_probability_is_blank() -> None:
     view = mri("flair")
-    seen = panels(view)[-1].seen(0, (slice(0, 24), slice(0, 24)))
+    seen = panels(view)[-1].screen_slice(0, (slice(0, 24), slice(0, 24)))
     assert np.isnan(seen[0, 0]) and seen[12, 12] == 0.5
 
 
