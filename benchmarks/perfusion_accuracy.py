@@ -33,7 +33,7 @@ def phantom(number: int, *, seed: int, max_slices: int = 4) -> Series:
     left = np.arange(brain.shape[0])[:, None, None] < brain.shape[0] / 2
     healthy = brain & (left if case.truth["side"] == "right" else ~left)
     core = brain & (true.cbf < 0.3 * true.cbf[healthy].mean())
-    name = f"phantom {number}, {true.how.kind}"
+    name = f"phantom {number}, {true.acquisition.kind}"
     maps = (true.cbf, true.cbv, true.delay)
     return Series(name, case.ctp, case.spacing_mm, case.dt_s, *maps, brain, core, healthy, true.blood_hu)
 

@@ -96,7 +96,7 @@ class Bundle:
         return next((path for path in own if path.is_file()), self.root / WEIGHTS)
 
     @property
-    def shipped(self) -> Bundle:
+    def with_shipped_settings(self) -> Bundle:
         """Return it under ``shipped.json``, if any: width, cut and calibration that hold for its own weights alone."""
         name = "shipped.json" if self.weights == self.root / WEIGHTS else f"shipped_{self.weights.stem}.json"
         return replace(self, overlays=(name, *self.overlays)) if self.has(name) else self
@@ -190,14 +190,16 @@ class Bundle:
         refuse(self.judge())
         if use == "train":
             self._require_sound(changed)
-            config = self._trained(changed)
+            config = self._training_config(changed)
             _merge(config, _fitting(self.settings.items(), config))
             return config
         return ConfigParser(lay_over(_read(main), [*changed, self.settings]))
 
     def training_settings(self) -> dict[str, object]:
         """Return those settings that ``train.json`` has with its overlays; the others affect only the prediction."""
-        return dict(_fitting(self.settings.items(), self._trained([self.overlay(name) for name in self.overlays])))
+        return dict(
+            _fitting(self.settings.items(), self._training_config([self.overlay(name) for name in self.overlays]))
+        )
 
     def judge(self) -> list[Finding]:
         """Return the findings about every config and ``logging.conf``; nothing is run."""
@@ -244,7 +246,7 @@ class Bundle:
         rows = {str(row["key"]): row for row in paper.get("rows", ()) if {"use", "settings"} & set(row)}
         return {name: {"settings": values} for name, values in paper.get("settings", {}).items()} | rows
 
-    def _trained(self, changed: Sequence[Mapping[str, Any]]) -> ConfigParser:
+    def _training_config(self, changed: Sequence[Mapping[str, Any]]) -> ConfigParser:
         """Return ``train.json`` merged with overlays, as ``monai.bundle run`` merges a list of config files."""
         from monai.bundle import ConfigParser
 
@@ -331,7 +333,7 @@ def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[
         return judge_config(path) if path.is_file() else _judge_all(Bundle(path))
     with tempfile.TemporaryDirectory(prefix="monai-isles-") as aside:
         place = Path(aside) / path.stem
-        findings = _caught(lambda: unpack_zip(path, place)) or _judge_unpacked(place, path)
+        findings = _raised_findings(lambda: unpack_zip(path, place)) or _judge_unpacked(place, path)
     if unpack is not None and not any(item.severity == ERROR for item in findings):
         unpack_zip(path, unpack)
     return findings
@@ -381,10 +383,10 @@ def _judge_all(bundle: Bundle) -> list[Finding]:
 
     if not bundle.weights.is_file():
         return bundle.judge()
-    return [*bundle.judge(), *_caught(lambda: load_state(bundle.weights, sha256=bundle.weights_sha256))]
+    return [*bundle.judge(), *_raised_findings(lambda: load_state(bundle.weights, sha256=bundle.weights_sha256))]
 
 
-def _caught(act: Callable[[], object]) -> list[Finding]:
+def _raised_findings(act: Callable[[], object]) -> list[Finding]:
     try:
         act()
     except IslesError as error:

@@ -261,7 +261,7 @@ def export_bundle(
         if not chosen.is_file():
             publish_state(chosen := aside / "empty.pt", {})
         state = load_state(chosen, sha256=None if weights is not None else metadata.get("weights_sha256"))
-        write_layout(source, folder, chosen, overlays if weights is not None else bundle.shipped.overlays)
+        write_layout(source, folder, chosen, overlays if weights is not None else bundle.with_shipped_settings.overlays)
         (aside / "empty.pt").unlink(missing_ok=True)
         settle(folder / "configs", settings or {})
         complete = complete_metadata(metadata, sha256_of(folder / WEIGHTS))

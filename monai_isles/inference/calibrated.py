@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from monai_isles.errors import refused
-from monai_isles.metrics.calibration import calibrated
+from monai_isles.metrics.calibration import calibrate
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Calibration:
     """Hold the content of ``models/calibration.json``.
 
     Args:
-        temperature, shift: of ``monai_isles.metrics.calibrated``.
+        temperature, shift: of ``monai_isles.metrics.calibrate``.
         volume: bounds on the volume error by size of the prediction, from ``fit_volume_errors``.
         lesions: intercept and slopes of the probability that a predicted lesion is real (``lesion_features``).
         level: share of cases whose volume the interval is to hold.
@@ -57,7 +57,7 @@ class Calibration:
 
     def probability(self, raw: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities. Shapes: any, kept."""
-        return calibrated(raw, self.temperature, self.shift)
+        return calibrate(raw, self.temperature, self.shift)
 
     def interval(self, lesion_ml: float) -> tuple[float, float] | None:
         """Return bounds that hold the true volume for the share ``level`` of cases like those of the fit. Units: ml.

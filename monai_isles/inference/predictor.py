@@ -281,7 +281,7 @@ def load_predictor(
     True
     """
     bundle = Bundle.open(bundle)
-    parser = (bundle if weights else bundle.shipped).config("inference")
+    parser = (bundle if weights else bundle.with_shipped_settings).config("inference")
     parser.update({"bundle_root": str(bundle.root), "output_dir": str(out), "dataset_dir": None, **changes})
     if device != "auto":
         parser["device"]["name"] = device

@@ -109,8 +109,8 @@ class SynthesisLoss(nn.Module):
             )
         self.kind, self.gamma, self.reading = kind, gamma, reading
         self.encoder_training, self.gan_weight = encoder_training, gan_weight
-        self.encoder = _required(encoder, kind, "h1" in kind or "h2" in kind, "encoder")
-        self.discriminator = _required(discriminator, kind, "gan" in kind, "discriminator")
+        self.encoder = _require_network(encoder, kind, "h1" in kind or "h2" in kind, "encoder")
+        self.discriminator = _require_network(discriminator, kind, "gan" in kind, "discriminator")
 
     def extra_repr(self) -> str:
         text = f"kind={self.kind!r}, gamma={self.gamma}, reading={self.reading!r}"
@@ -172,7 +172,7 @@ class SynthesisLoss(nn.Module):
         return difference.flatten(1).norm(p=power, dim=1).mean()
 
 
-def _required(network: nn.Module | None, kind: str, needed: bool, name: str) -> nn.Module | None:
+def _require_network(network: nn.Module | None, kind: str, needed: bool, name: str) -> nn.Module | None:
     if needed and network is None:
         raise refused("E-LOSS-33", where=f"SynthesisLoss, kind {kind!r}", found=f"no {name}", name=name)
     return network if needed else None

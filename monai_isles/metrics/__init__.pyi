@@ -1,6 +1,6 @@
 from .calibration import (
     brier_score,
-    calibrated,
+    calibrate,
     fit_chance,
     fit_temperature,
     fit_volume_errors,
@@ -35,7 +35,7 @@ __all__ = [
     "avd_ml",
     "bland_altman",
     "brier_score",
-    "calibrated",
+    "calibrate",
     "count_lesions",
     "diagonal",
     "dsc",

@@ -146,7 +146,7 @@ def logit_counts(probability: np.ndarray, lesion: np.ndarray) -> np.ndarray:
 
 
 def fit_temperature(counts: np.ndarray) -> tuple[float, float]:
-    """Fit the temperature and the shift of ``calibrated`` by maximum likelihood.
+    """Fit the temperature and the shift of ``calibrate`` by maximum likelihood.
 
     A temperature above 1 lowers the confidence; a shift below 0 corrects for training patches that hold more lesion
     than a brain does. The maps must come from networks that were not trained on these cases.
@@ -174,13 +174,13 @@ def fit_temperature(counts: np.ndarray) -> tuple[float, float]:
     return 1.0 / float(scale), float(shift)
 
 
-def calibrated(probability: np.ndarray, temperature: float, shift: float) -> np.ndarray:
+def calibrate(probability: np.ndarray, temperature: float, shift: float) -> np.ndarray:
     """Return probabilities whose logit is divided by ``temperature`` and moved by ``shift``; 0 and 1 stay.
 
     Shapes: any, kept; float32 stays so. Source: ``fit_temperature``.
 
     >>> p = np.array([0.2, 0.8])
-    >>> calibrated(p, temperature=2.0, shift=0.0).round(3).tolist()  # less sure: logits are halved
+    >>> calibrate(p, temperature=2.0, shift=0.0).round(3).tolist()  # less sure: logits are halved
     [0.333, 0.667]
     """
     p = np.clip(np.asarray(probability), 0, 1)

@@ -158,7 +158,7 @@ class LesionHausdorff(CumulativeIterationMetric):
         """Return the mean over the cases with a distance, nan when there is none."""
         return _all_scores(self).nanmean()
 
-    def undefined(self) -> int:
+    def count_undefined(self) -> int:
         """Count the cases without a distance."""
         return int(_all_scores(self).isnan().sum())
 

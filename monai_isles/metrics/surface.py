@@ -69,7 +69,9 @@ def surface_distances(pred: np.ndarray, ref: np.ndarray, spacing: Sequence[float
         return SurfaceDistances(rule, rule)
     box = ndimage.find_objects((pred | ref).view(np.int8))[0]
     pred_edge, ref_edge = surface_of(pred[box]), surface_of(ref[box])
-    return SurfaceDistances(_directed(pred_edge, ref_edge, spacing), _directed(ref_edge, pred_edge, spacing))
+    return SurfaceDistances(
+        _directed_distances(pred_edge, ref_edge, spacing), _directed_distances(ref_edge, pred_edge, spacing)
+    )
 
 
 def hd_mm(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -> float:
@@ -127,7 +129,7 @@ def surface_of(mask: np.ndarray) -> np.ndarray:
     return mask & ~ndimage.binary_erosion(mask, structure=ndimage.generate_binary_structure(mask.ndim, 1))
 
 
-def _directed(here: np.ndarray, there: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+def _directed_distances(here: np.ndarray, there: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Return the distance of every voxel of one surface to the other surface."""
     # Voxels of both surfaces are at distance 0; only the others are looked up.
     apart = ~there[here]

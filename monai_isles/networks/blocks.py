@@ -75,8 +75,8 @@ def require_sizes(code: str, network: nn.Module, **sizes: int) -> None:
         raise refused(code, where=type(network).__name__, found=result)
 
 
-def padded_to(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:
-    """Return ``x`` padded at its far ends to the next multiples, and its own sizes for ``cropped_to``.
+def pad_to_multiple(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:
+    """Return ``x`` padded at its far ends to the next multiples, and its own sizes for ``crop_to``.
 
     The last voxel of each row is repeated. Where the border is background this repeats the background's value, also
     after normalisation.
@@ -106,12 +106,12 @@ class AnySize(nn.Module):
         self.network, self.multiple = network, multiple
 
     def forward(self, x: Tensor) -> Tensor:
-        padded, sizes = padded_to(x, [self.multiple] * (x.ndim - 2))
-        return cropped_to(self.network(padded), sizes)
+        padded, sizes = pad_to_multiple(x, [self.multiple] * (x.ndim - 2))
+        return crop_to(self.network(padded), sizes)
 
 
-def cropped_to(x: Tensor, sizes: list[int]) -> Tensor:
-    """Return the first ``sizes`` voxels of each spatial axis: the inverse of ``padded_to``.
+def crop_to(x: Tensor, sizes: list[int]) -> Tensor:
+    """Return the first ``sizes`` voxels of each spatial axis: the inverse of ``pad_to_multiple``.
 
     Shapes: ``(N, C, *spatial)`` in, ``(N, C, *sizes)`` out.
     """
@@ -215,11 +215,11 @@ class PredictionDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.active:
             if self.mask is not None:
-                return self.masked(x, self.mask.to(x.dtype))
+                return self.apply_mask(x, self.mask.to(x.dtype))
             return F.alpha_dropout(x, self.rate, True) if self.alpha else F.dropout(x, self.rate, True)
         return x
 
-    def masked(self, x: Tensor, mask: Tensor) -> Tensor:
+    def apply_mask(self, x: Tensor, mask: Tensor) -> Tensor:
         """Drop the elements where ``mask`` is 0."""
         if not self.alpha:
             return x * mask
@@ -232,7 +232,7 @@ def conv3(dims: int, ins: int, outs: int, *, stride: int = 1) -> nn.Module:
     return _CONV[dims](ins, outs, kernel_size=3, stride=stride, padding=1)
 
 
-def preactivated(dims: int, channels: int, *, stride: int = 1) -> nn.Sequential:
+def preactivated_conv(dims: int, channels: int, *, stride: int = 1) -> nn.Sequential:
     """Return batch norm, PReLU, convolution: ``channels`` in and out."""
     norm = _BATCH_NORM[dims](channels, eps=1e-3, momentum=0.01)
     return nn.Sequential(norm, nn.PReLU(channels, init=0.0), conv3(dims, channels, channels, stride=stride))
@@ -256,7 +256,7 @@ class ResidualBlock(nn.Module):
         for index in range(convolutions):
             if index and dropout:
                 layers.append(_CHANNEL_DROPOUT[dims](dropout))
-            layers.append(preactivated(dims, channels))
+            layers.append(preactivated_conv(dims, channels))
         self.path = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -271,7 +271,7 @@ class Down(nn.Module):
 
     def __init__(self, dims: int, channels: int) -> None:
         super().__init__()
-        self.conv = preactivated(dims, channels, stride=2)
+        self.conv = preactivated_conv(dims, channels, stride=2)
         self.pool = _MAX_POOL[dims](2)
 
     def forward(self, x: Tensor) -> Tensor:

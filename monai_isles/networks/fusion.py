@@ -9,7 +9,7 @@ from monai.networks.blocks import UnetResBlock, UnetUpBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_isles.networks.blocks import cropped_to, padded_to, require_sizes
+from monai_isles.networks.blocks import crop_to, pad_to_multiple, require_sizes
 
 GROUPS = ("ct", "maps", "series", "mirror")
 _BLOCK: dict[str, Any] = {"spatial_dims": 2, "kernel_size": 3, "norm_name": "batch"}
@@ -63,7 +63,7 @@ class FusionNet(nn.Module):
         self.heads = nn.ModuleList(nn.Conv2d(width, out_channels, 1) for width in widths[-2::-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        x, sizes = padded_to(self.joined(x), [self.multiple, self.multiple])
+        x, sizes = pad_to_multiple(self.join_groups(x), [self.multiple, self.multiple])
         size = x.shape[2:]
         skips: list[Tensor] = []
         for stage in self.down:
@@ -75,10 +75,10 @@ class FusionNet(nn.Module):
             x = stage(x, skips.pop())
             if self.training:
                 larger = F.interpolate(head(x), size=size, mode="bilinear", align_corners=False)
-                outputs.insert(0, cropped_to(larger, sizes))
-        return torch.stack(outputs, 1) if self.training else cropped_to(self.heads[-1](x), sizes)
+                outputs.insert(0, crop_to(larger, sizes))
+        return torch.stack(outputs, 1) if self.training else crop_to(self.heads[-1](x), sizes)
 
-    def joined(self, x: Tensor) -> Tensor:
+    def join_groups(self, x: Tensor) -> Tensor:
         """Return all that the first stage sees, zero where a group is absent.
 
         Shapes: ``(N, slices * (images + times + 4), H, W)`` in; ``(N, 2 slices * images + 3 features + 4, H, W)`` out.

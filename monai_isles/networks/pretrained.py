@@ -81,7 +81,7 @@ class PretrainedReport:
 
     def __str__(self) -> str:
         parts = ("missing", "unexpected", "wrong_shape")
-        remainder = [_counted(part.replace("_", " of "), getattr(self, part)) for part in parts]
+        remainder = [_count_text(part.replace("_", " of "), getattr(self, part)) for part in parts]
         return f"{len(self.matched)} tensors matched; {'; '.join(remainder)}"
 
 
@@ -143,7 +143,7 @@ def _tensors(state: object, where: str) -> dict[str, Tensor]:
 def _require_same_backbone(report: PretrainedReport, own: Mapping[str, str | None], where: str) -> None:
     strangers = [key for key in report.unexpected if (own[key] or "").startswith(_BACKBONE)]
     if strangers:
-        raise refused("E-NET-23", where=where, found=_counted("tensors that this backbone has not", strangers))
+        raise refused("E-NET-23", where=where, found=_count_text("tensors that this backbone has not", strangers))
 
 
 def _require_enough(report: PretrainedReport, least: float, where: str) -> None:
@@ -155,11 +155,11 @@ def _require_enough(report: PretrainedReport, least: float, where: str) -> None:
         raise refused(
             "E-NET-22",
             where=where,
-            found=f"{len(matched)} of {sum(map(len, parts))} tensors matched; {_counted('missing', missing)}; "
-            f"{_counted('wrong of shape', wrong)}",
+            found=f"{len(matched)} of {sum(map(len, parts))} tensors matched; {_count_text('missing', missing)}; "
+            f"{_count_text('wrong of shape', wrong)}",
         )
 
 
-def _counted(word: str, names: Sequence[str], shown: int = 3) -> str:
+def _count_text(word: str, names: Sequence[str], shown: int = 3) -> str:
     some = ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
     return f"{len(names)} {word}" + (f" ({some})" if names else "")

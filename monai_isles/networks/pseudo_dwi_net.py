@@ -9,9 +9,9 @@ from monai_isles.errors import refused
 from monai_isles.networks.blocks import (
     NetworkOfParts,
     PseudoDWIOutput,
-    cropped_to,
+    crop_to,
     initialise_,
-    padded_to,
+    pad_to_multiple,
     require_sizes,
 )
 from monai_isles.networks.unets import RonnebergerUNet, SLNet
@@ -224,7 +224,7 @@ class StrokeFCN(nn.Module):
         initialise_(self, init)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, sizes = padded_to(x, [32, 32])
+        x, sizes = pad_to_multiple(x, [32, 32])
         skips: list[Tensor] = []
         for stage in self.stages:
             x = stage(x)
@@ -234,7 +234,7 @@ class StrokeFCN(nn.Module):
             x = grow(x)
             if len(skips) > 0:
                 x = x + skips.pop()
-        return cropped_to(self.head(x), sizes)
+        return crop_to(self.head(x), sizes)
 
 
 def _stage(ins: int, outs: int, convolutions: int) -> nn.Sequential:

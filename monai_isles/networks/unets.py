@@ -16,10 +16,10 @@ from monai_isles.networks.blocks import (
     SqueezeExcitation,
     SwitchableNorm2d,
     conv_norm_relu,
-    cropped_to,
+    crop_to,
     double_conv,
     initialise_,
-    padded_to,
+    pad_to_multiple,
     require_sizes,
 )
 
@@ -48,7 +48,7 @@ class UNetSkeleton(nn.Module):
         self.multiple, self.grown_first = multiple, grown_first
 
     def forward(self, x: Tensor) -> Tensor:
-        x, sizes = padded_to(x, self.multiple)
+        x, sizes = pad_to_multiple(x, self.multiple)
         skips: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
             x = stage(x)
@@ -61,7 +61,7 @@ class UNetSkeleton(nn.Module):
             beside = skips.pop()
             grown = grow(x)
             x = stage(torch.cat([grown, beside] if self.grown_first else [beside, grown], dim=1))
-        return cropped_to(self.head(x), sizes)
+        return crop_to(self.head(x), sizes)
 
 
 def _widths(base_channels: int, levels: int) -> list[int]:

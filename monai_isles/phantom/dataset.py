@@ -263,7 +263,7 @@ class TruePerfusion:
     vein: np.ndarray
     blood_hu: np.ndarray
     path_mm: np.ndarray
-    how: Acquisition
+    acquisition: Acquisition
 
 
 def true_haemodynamics(
@@ -293,7 +293,7 @@ def case_with_truth(
     tissues, true = slab.tissues, haemodynamics(patient, slab, seed=seed)
     options = acquisition(patient, wanted.slab, seed=seed)
     cbf, cbv, mtt_s, delay_s = (
-        tissues.spread(v.astype(np.float32)) for v in (true.cbf, true.cbv, true.mtt_s, true.delay_s)
+        tissues.fill(v.astype(np.float32)) for v in (true.cbf, true.cbv, true.mtt_s, true.delay_s)
     )
     truth = TruePerfusion(
         cbf,
@@ -305,6 +305,6 @@ def case_with_truth(
         vein=tissues.vein,
         blood_hu=options.bolus.curve(np.arange(protocol.frames) * protocol.dt_s),
         path_mm=options.path_px * np.array(protocol.spacing_mm[:2]),
-        how=options,
+        acquisition=options,
     )
     return (scan_slab(patient, wanted.slab, seed=seed) if scan else None), truth

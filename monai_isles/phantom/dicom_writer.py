@@ -111,7 +111,9 @@ class _Scan:
         scale = scale or {"RescaleSlope": "1", "RescaleIntercept": str(AIR_HU), "RescaleType": "HU"}
         common = self._common(number, title, map_of)
         if enhanced:
-            _save(self._enhanced(common, list(pictures), scale), folder / "IM0001", self.uid(number, 0), ENHANCED_CT)
+            _save(
+                self._enhanced_image(common, list(pictures), scale), folder / "IM0001", self.uid(number, 0), ENHANCED_CT
+            )
             return
         for key, value in scale.items():
             setattr(common, key, value)
@@ -150,7 +152,7 @@ class _Scan:
             setattr(header, key, value)
         return header
 
-    def _enhanced(self, header: Dataset, pictures: Sequence[Picture], scale: Mapping[str, str]) -> Dataset:
+    def _enhanced_image(self, header: Dataset, pictures: Sequence[Picture], scale: Mapping[str, str]) -> Dataset:
         """Return the series as one Enhanced CT Image: every attribute and macro of PS3.3 A.38.1 that is required."""
         shared = _item(
             PixelMeasuresSequence=[_item(PixelSpacing=header.PixelSpacing, SliceThickness=header.SliceThickness)],

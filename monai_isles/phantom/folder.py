@@ -72,7 +72,7 @@ def fill(folder: Path, planned: Sequence[Planned], recipe: Recipe, *, place: Pla
     records = run_cases(make_subject, tasks, **place, title="phantom", unit="subject")
     for name, record in records.items():
         if record["outcome"] == "failed":
-            raise record.get("fault") or _unmade(name, str(record["error"]))
+            raise record.get("fault") or _subject_fault(name, str(record["error"]))
     sweep_parts(folder)
     with (folder / "subjects.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -107,15 +107,15 @@ def _make_ct(folder: Path, group: Sequence[Planned], recipe: Recipe) -> None:
         _tell(folder, item, {"slab": item.slab, **scan.truth})
 
 
-def _make_mri(folder: Path, one: Planned, recipe: Recipe) -> None:
+def _make_mri(folder: Path, planned: Planned, recipe: Recipe) -> None:
     kind = MRI_KINDS[recipe.kind]
-    scan = scan_mri(kind, one.index, seed=recipe.seed, spacing_mm=recipe.spacing_mm)
-    labelled = one.section == "TRAINING"
+    scan = scan_mri(kind, planned.index, seed=recipe.seed, spacing_mm=recipe.spacing_mm)
+    labelled = planned.section == "TRAINING"
     _whole(
-        folder / one.section / str(one.number),
-        lambda tmp: write_mri_case(scan, tmp, kind=kind, number=one.number, labelled=labelled),
+        folder / planned.section / str(planned.number),
+        lambda tmp: write_mri_case(scan, tmp, kind=kind, number=planned.number, labelled=labelled),
     )
-    _tell(folder, one, {"kind": kind.name, **scan.truth})
+    _tell(folder, planned, {"kind": kind.name, **scan.truth})
 
 
 def _whole(folder: Path, write: Callable[[Path], object]) -> None:
@@ -129,18 +129,18 @@ def _whole(folder: Path, write: Callable[[Path], object]) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _truth(folder: Path, one: Planned) -> Path:
-    name = f"case_{one.number}.json" if one.section == "TRAINING" else f"TESTING_case_{one.number}.json"
+def _truth(folder: Path, planned: Planned) -> Path:
+    name = f"case_{planned.number}.json" if planned.section == "TRAINING" else f"TESTING_case_{planned.number}.json"
     return folder / "truth" / name
 
 
-def _tell(folder: Path, one: Planned, truth: dict[str, object]) -> None:
-    about = {"case": f"case_{one.number}", "subject": one.subject, "section": one.section}
-    write_truth({**about, **truth}, _truth(folder, one))
+def _tell(folder: Path, planned: Planned, truth: dict[str, object]) -> None:
+    about = {"case": f"case_{planned.number}", "subject": planned.subject, "section": planned.section}
+    write_truth({**about, **truth}, _truth(folder, planned))
 
 
-def _unmade(name: str, said: str) -> IslesError:
-    return refused("E-PHAN-30", where=name, found=said)
+def _subject_fault(name: str, reason: str) -> IslesError:
+    return refused("E-PHAN-30", where=name, found=reason)
 
 
 class OneThread:

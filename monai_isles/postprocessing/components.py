@@ -51,7 +51,7 @@ def drop_small(mask: np.ndarray, min_size_vox: int) -> np.ndarray:
     if min_size_vox <= 1:
         return mask.copy()
     labels, component_sizes = _components(mask)
-    return _kept(component_sizes, min_size_vox)[labels]
+    return _large_enough(component_sizes, min_size_vox)[labels]
 
 
 def search_grid(
@@ -74,7 +74,7 @@ def search_grid(
             if size <= 1:
                 yield threshold, size, above.copy()
                 continue
-            yield threshold, size, _kept(component_sizes, size)[labels]
+            yield threshold, size, _large_enough(component_sizes, size)[labels]
 
 
 def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +82,7 @@ def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return labels, np.bincount(labels.ravel())
 
 
-def _kept(component_sizes: np.ndarray, size: int) -> np.ndarray:
+def _large_enough(component_sizes: np.ndarray, size: int) -> np.ndarray:
     kept = component_sizes >= size
     kept[0] = False
     return kept

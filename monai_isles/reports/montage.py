@@ -16,7 +16,7 @@ from monai_isles.reports import canvas as palette
 from monai_isles.reports.canvas import blank
 from monai_isles.reports.slices import ANATOMY, MAPS, brain, head_box, on_screen
 from monai_isles.reports.views import LOOKS, MASKS, SYNTHETIC, CaseView
-from monai_isles.transforms.mirror import Grid, Mirror, mirrored
+from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -239,9 +239,9 @@ def mirrored_montage(case: CaseView, k: int, *, box: tuple[slice, slice] | None 
     case = replace(case, images={key: image for key, image in case.images.items() if key in read}, synthetic={})
     inside, mirror = brain(case.images, case.lesion.shape), _mirror(case)
     spacing_mm = case.spacing_mm[: len(mirror.shift_mm)]
-    twin_inside = mirrored(inside.astype(np.float32), mirror, spacing_mm) > 0
+    twin_inside = apply_mirror(inside.astype(np.float32), mirror, spacing_mm) > 0
     columns = [replace(panel, inside=inside, outlines=True) for panel in _images(case, inside)]
-    twins = [replace(c, volume=mirrored(c.volume, mirror, spacing_mm), inside=twin_inside) for c in columns]
+    twins = [replace(c, volume=apply_mirror(c.volume, mirror, spacing_mm), inside=twin_inside) for c in columns]
     seen = on_screen(case.lesion, k, box).shape
     panel_in = _PANEL_IN * seen[0] * case.spacing_mm[1] / (seen[1] * case.spacing_mm[0])
     axes = _grid(2, len(columns), panel_in, head_in=3 * _LINE_IN, foot_in=0.0)

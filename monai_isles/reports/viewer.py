@@ -162,7 +162,8 @@ def niivue_facts(case: CaseView) -> dict[str, object]:
     box = head_box(case.images, case.lesion.shape, case.spacing_mm)
     affine = _cut_affine(case, box)
     volumes = [
-        {**_stage_facts(stage), "base64": _nifti(array[box[0], box[1]], affine, stage)} for stage, array in _volumes(case)
+        {**_stage_facts(stage), "base64": _nifti(array[box[0], box[1]], affine, stage)}
+        for stage, array in _volumes(case)
     ]
     masks = [
         {"name": name, "label": MASKS[name][0], "colour": MASKS[name][1], "base64": _mask(mask[box[0], box[1]], affine)}

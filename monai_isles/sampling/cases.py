@@ -40,13 +40,13 @@ class CachedCases(Dataset):
     """
 
     def __init__(self, data: Sequence[Item], transform: Callable[[Item], Item]) -> None:
-        self.left_out = left_out_of(data)
+        self.left_out = left_out_findings(data)
 
-        def prepared(entry: Item) -> Item | Finding:
+        def prepare(entry: Item) -> Item | Finding:
             return _or_fault(lambda: transform(entry), entry)
 
         with ThreadPool() as threads:
-            made = list(progress(threads.imap(prepared, data), "preparing cases", total=len(data)))
+            made = list(progress(threads.imap(prepare, data), "preparing cases", total=len(data)))
         self.data = _without_faults(made, self.left_out, strict=_attribute_of(data, "strict", False))
 
     def __len__(self) -> int:
@@ -56,23 +56,26 @@ class CachedCases(Dataset):
         return self.data[index]
 
 
-def kept_cases(
+def collect_cases(
     dataset: Sequence[Item], keep: Callable[[Item, int], Kept], *, title: str
 ) -> tuple[list[Kept], list[Finding]]:
     """Return the data that a loader keeps of each case, and the reasons for cases left out, ``dataset``'s own first."""
     made: list[Kept | Finding] = []
     for place in progress(range(len(dataset)), title, total=len(dataset)):
         number = 1 + sum(not isinstance(item, Finding) for item in made)
-        made.append(_or_fault(partial(_kept, dataset, place, keep, number), _entry(dataset, place)))
+        made.append(_or_fault(partial(_keep_case, dataset, place, keep, number), _entry(dataset, place)))
     own: list[Finding] = []
-    return _without_faults(made, own, strict=_attribute_of(dataset, "strict", False)), [*left_out_of(dataset), *own]
+    return _without_faults(made, own, strict=_attribute_of(dataset, "strict", False)), [
+        *left_out_findings(dataset),
+        *own,
+    ]
 
 
-def _kept(dataset: Sequence[Item], place: int, keep: Callable[[Item, int], Kept], number: int) -> Kept:
+def _keep_case(dataset: Sequence[Item], place: int, keep: Callable[[Item, int], Kept], number: int) -> Kept:
     return keep(dataset[place], number)
 
 
-def left_out_of(dataset: object) -> list[Finding]:
+def left_out_findings(dataset: object) -> list[Finding]:
     """Return why cases were left out of a data set, or of the one that it reads."""
     return list(_attribute_of(dataset, "left_out", ()))
 
@@ -90,7 +93,9 @@ def left_out_reasons(folder: Path, sources: Iterable[object]) -> dict[str, str]:
     """Return why a training left out cases, by name: from its data list, and from loaders or data sets."""
     listed = folder / "data_list.json"
     faults = read_datalist(listed).get("left_out", []) if listed.is_file() else []
-    result = [Finding(**fault) for fault in faults] + [fault for source in sources for fault in left_out_of(source)]
+    result = [Finding(**fault) for fault in faults] + [
+        fault for source in sources for fault in left_out_findings(source)
+    ]
     return {fault.case or fault.where: remark_lines([fault])[0] for fault in result}
 
 

@@ -71,7 +71,7 @@ def displacement(shape: tuple[int, ...], *, alpha: float, sigma: float, rng: np.
     return np.ascontiguousarray(np.moveaxis(alpha * side * field, 1, -1), np.float32)
 
 
-def turned(shape: tuple[int, ...], *, rotate_deg: float, scale: float, rng: np.random.Generator) -> np.ndarray:
+def rotation_field(shape: tuple[int, ...], *, rotate_deg: float, scale: float, rng: np.random.Generator) -> np.ndarray:
     """Draw displacement fields that rotate and scale each patch in plane about its centre.
 
     Shapes: as ``displacement``; the third axis, if any, stays. Units: voxels out, degrees.

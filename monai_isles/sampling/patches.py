@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from monai_isles.errors import refused
-from monai_isles.sampling.cases import kept_cases
+from monai_isles.sampling.cases import collect_cases
 from monai_isles.sampling.elastic import (
     OPERATIONS,
     apply_operation,
@@ -20,7 +20,7 @@ from monai_isles.sampling.elastic import (
     displacement,
     require_square,
     rescale,
-    turned,
+    rotation_field,
 )
 from monai_isles.sampling.loader import Batch, CaseLoader
 
@@ -172,7 +172,7 @@ class PatchLoader(CaseLoader):
         self.per_case, self.offset, self.centres, self.flip, self.seed = per_case, offset, centres, flip, seed
         self.vary = dict(vary or {})
         self.window = np.array([1, *patch] if self.flat else list(patch))
-        self._cases, self.left_out = kept_cases(dataset, self._kept, title="patch centres")
+        self._cases, self.left_out = collect_cases(dataset, self._crop_case, title="patch centres")
         names = [case.name for case in self._cases]
         self._collect([case.table for case in self._cases], 0)
         case = np.repeat(np.arange(len(names)), per_case)
@@ -206,10 +206,10 @@ class PatchLoader(CaseLoader):
         rng = np.random.default_rng([self.seed, draw])
         self.operation = axial_operations(turned & (self.augment is not None), rng)
 
-    def _kept(self, item: Mapping[str, Any], number: int) -> _Case:
+    def _crop_case(self, item: Mapping[str, Any], number: int) -> _Case:
         """Return the part of a case that its patches need: the box that they reach, and their centres."""
         image, label, foreground = (np.asarray(item[key]) for key in ("image", "label", "foreground"))
-        lesion, brain = (self._stored(volume)[..., 0].astype(np.uint8) for volume in (label, foreground > 0))
+        lesion, brain = (self._channels_last(volume)[..., 0].astype(np.uint8) for volume in (label, foreground > 0))
         name, space = str(item["case"]), np.array(lesion.shape)
         if (space < self.window).any():
             raise refused(
@@ -227,7 +227,7 @@ class PatchLoader(CaseLoader):
         case.corner, high = start.min(axis=0), start.max(axis=0) + self.window
         box = tuple(slice(a, b) for a, b in zip(case.corner, high, strict=True))
         first, *inner = box
-        case.image = self._stored(image[:, *inner, first] if self.flat else image[:, *box])
+        case.image = self._channels_last(image[:, *inner, first] if self.flat else image[:, *box])
         case.lesion, case.brain = (np.ascontiguousarray(mask[box]) for mask in (lesion, brain))
         return case
 
@@ -249,13 +249,13 @@ class PatchLoader(CaseLoader):
         )
         return replace(table, position=table.position + case.corner)
 
-    def _stored(self, volume: np.ndarray) -> np.ndarray:
+    def _channels_last(self, volume: np.ndarray) -> np.ndarray:
         """Return (D, H, W, C) for axial patches, (H, W, D, C) for volumes: contiguous, channels last."""
         axes = (3, 1, 2, 0) if self.flat else (1, 2, 3, 0)
         return np.ascontiguousarray(volume.transpose(axes))
 
     def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> Batch:
-        cut = self._cut(chosen)
+        cut = self._cut_patches(chosen)
         rows, field = self._field(chosen, rng)
         if len(rows):
             cut["image"][rows], cut["label"][rows] = deform(cut["image"][rows], cut["label"][rows], field)
@@ -279,13 +279,13 @@ class PatchLoader(CaseLoader):
         if not self.vary:
             return again, np.zeros(0) if bent is None else bent
         given = {name: self.vary.get(name, 0.0) for name in ("rotate_deg", "scale")}
-        field = turned((len(chosen), *spatial), **given, rng=rng)
+        field = rotation_field((len(chosen), *spatial), **given, rng=rng)
         if bent is not None:
             # Small fields add up: the patch is interpolated once instead of twice.
             field[again] += bent
         return np.arange(len(chosen)), field
 
-    def _cut(self, chosen: np.ndarray) -> dict[str, Tensor]:
+    def _cut_patches(self, chosen: np.ndarray) -> dict[str, Tensor]:
         image = np.empty((len(chosen), *self.window, self._cases[0].image.shape[-1]), np.float32)
         label = np.empty((len(chosen), *self.window, 1), np.float32)
         i, j, k = self.window.tolist()

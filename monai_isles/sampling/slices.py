@@ -11,7 +11,7 @@ from monai.transforms import Randomizable
 from torch import Tensor
 
 from monai_isles.errors import refused
-from monai_isles.sampling.cases import kept_cases
+from monai_isles.sampling.cases import collect_cases
 from monai_isles.sampling.loader import Batch, CaseLoader
 
 Augment = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -58,7 +58,7 @@ class SliceLoader(CaseLoader):
             raise refused("E-SAMP-04", where="SliceLoader", found="0 cases", fault="nothing to cut slices from")
         self.keys, self.augment, self.whole, self.channels_last = tuple(keys), augment, whole, channels_last
         self.neighbours = neighbours
-        named, self.left_out = kept_cases(dataset, lambda item, _: self._read(item), title="reading cases")
+        named, self.left_out = collect_cases(dataset, lambda item, _: self._read(item), title="reading cases")
         self._cases = [case for _, case in named]
         places = [(i, d) for i, case in enumerate(self._cases) for d in range(1 if whole else _depth(case))]
         case, self.level = np.array(places).T

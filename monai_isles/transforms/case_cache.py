@@ -57,10 +57,10 @@ def describe(thing: object, seen: tuple[int, ...] = ()) -> object:
         return [describe(value, inside) for value in thing]
     if isinstance(thing, (set, frozenset)):
         return sorted(json.dumps(describe(value, inside), sort_keys=True) for value in thing)
-    return _named(thing, inside)
+    return _describe_object(thing, inside)
 
 
-def _named(thing: object, seen: tuple[int, ...]) -> object:
+def _describe_object(thing: object, seen: tuple[int, ...]) -> object:
     if isinstance(thing, (torch.dtype, torch.device)):
         return str(thing)
     name = getattr(thing, "__qualname__", None)

@@ -113,7 +113,7 @@ class GroupedImaged(MapTransform):
             known["mirror"] = "absent" if out[self.mirror]["remark"] else out[self.mirror]["method"]
         there = [float(known.get(group, "absent") != "absent") for group in self.groups]
         marks = torch.tensor(there).reshape(-1, 1, 1, 1).expand(-1, *first.shape[1:])
-        plain = torch.cat([one.as_subclass(Tensor) for one in (*stacked, marks)])
+        plain = torch.cat([item.as_subclass(Tensor) for item in (*stacked, marks)])
         return out | {self.name: convert_to_dst_type(plain, first)[0], self.present: known}
 
 
@@ -149,8 +149,8 @@ class DropGroupsd(RandomizableTransform, MapTransform):
             image = torch.as_tensor(out[key]).as_subclass(Tensor).clone()
             marks = image.reshape(self.slices, -1, *image.shape[1:])[:, -len(names) :]
             middle = marks[self.slices // 2].amax(dim=(1, 2)) > 0
-            kept = [one for one in self.either if middle[names.index(one)] and not drawn[names.index(one)]]
-            spared = next((one for one in self.either if middle[names.index(one)]), "") if not kept else ""
+            kept = [item for item in self.either if middle[names.index(item)] and not drawn[names.index(item)]]
+            spared = next((item for item in self.either if middle[names.index(item)]), "") if not kept else ""
             for place in (n for n, name in enumerate(names) if drawn[n] and name != spared):
                 marks[:, place] = 0
             out[key] = image

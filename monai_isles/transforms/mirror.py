@@ -38,7 +38,7 @@ class Grid:
         """Return points in mm as fractional voxel indices."""
         return (points - np.array(self.origin_mm)) / np.array(self.spacing_mm)
 
-    def pooled(self, image: np.ndarray, cell_mm: float) -> tuple[np.ndarray, Grid]:
+    def pool(self, image: np.ndarray, cell_mm: float) -> tuple[np.ndarray, Grid]:
         """Return block means of about ``cell_mm`` of an image ``(*shape, C)``, and the grid they lie on."""
         block = [max(1, round(cell_mm / s)) for s in self.spacing_mm]
         cells = [n // b for n, b in zip(self.shape, block, strict=True)]
@@ -127,11 +127,13 @@ def sample(image: np.ndarray, voxels: np.ndarray) -> np.ndarray:
     strides = np.append(np.cumprod((shape + 3)[:0:-1])[::-1], 1)
     out = np.empty((len(voxels), image.shape[-1]), image.dtype)
     for first in range(0, len(voxels), _AT_ONCE):
-        out[first : first + _AT_ONCE] = _read(padded, strides, np.clip(voxels[first : first + _AT_ONCE], -1, shape))
+        out[first : first + _AT_ONCE] = _interpolate(
+            padded, strides, np.clip(voxels[first : first + _AT_ONCE], -1, shape)
+        )
     return out
 
 
-def _read(padded: np.ndarray, strides: np.ndarray, voxels: np.ndarray) -> np.ndarray:
+def _interpolate(padded: np.ndarray, strides: np.ndarray, voxels: np.ndarray) -> np.ndarray:
     """Interpolate between the 2^n neighbours of each position, the last axis first."""
     corner = np.floor(voxels).astype(np.intp)
     shares = (voxels - corner).T[..., None].astype(padded.dtype)
@@ -142,13 +144,13 @@ def _read(padded: np.ndarray, strides: np.ndarray, voxels: np.ndarray) -> np.nda
     return values[0]
 
 
-def mirrored(volume: np.ndarray, mirror: Mirror, spacing_mm: Sequence[float]) -> np.ndarray:
+def apply_mirror(volume: np.ndarray, mirror: Mirror, spacing_mm: Sequence[float]) -> np.ndarray:
     """Return the mirrored volume, interpolated once from the original, zero outside.
 
     Shapes: ``(H, W, D)`` in and out, float32. Units: ``spacing_mm`` of as many axes as the mirror has.
 
     >>> volume = np.arange(4.0).reshape(4, 1, 1)
-    >>> mirrored(volume, reflection(0.0, 0.0), (1.0, 1.0)).ravel().tolist()
+    >>> apply_mirror(volume, reflection(0.0, 0.0), (1.0, 1.0)).ravel().tolist()
     [3.0, 2.0, 1.0, 0.0]
     """
     axes = len(mirror.shift_mm)

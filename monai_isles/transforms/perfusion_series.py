@@ -216,7 +216,7 @@ class SeriesMeasuredd(MapTransform):
         groups = {"ct": GIVEN if self.ct in out else ABSENT, "maps": MEASURED if lacking else GIVEN, "series": ABSENT}
         if series is not None:
             try:
-                made = self._measured(series, maps=bool(lacking), ct=self.ct not in out)
+                made = self._measure(series, maps=bool(lacking), ct=self.ct not in out)
             except IslesError as error:
                 if lacking:
                     raise
@@ -226,18 +226,18 @@ class SeriesMeasuredd(MapTransform):
             groups |= {"series": GIVEN} | ({"ct": MEASURED} if self.ct in made else {})
         return out | {"groups": groups}
 
-    def _measured(self, series: Tensor, *, maps: bool, ct: bool) -> dict[str, Tensor]:
+    def _measure(self, series: Tensor, *, maps: bool, ct: bool) -> dict[str, Tensor]:
         dt_s, spacing = float(getattr(series, "meta", {}).get("dt_s", 0.0)), _spacing_mm(series)
         plain = torch.as_tensor(series).as_subclass(Tensor).float()
         prepared = prepare_series(plain, dt_s=dt_s, spacing_mm=spacing)
-        found = {self.ct: torch.from_numpy(prepared.baseline_hu)[None]} if ct else {}
+        images = {self.ct: torch.from_numpy(prepared.baseline_hu)[None]} if ct else {}
         if maps:
             measured = measured_maps(prepared)
             artery = measured.aif
-            found |= {key: torch.from_numpy(getattr(measured, key))[None] for key in self.maps}
+            images |= {key: torch.from_numpy(getattr(measured, key))[None] for key in self.maps}
         else:
             artery = vessels_of(prepared).aif
-        return found | {self.name: self._curves(prepared, artery)}
+        return images | {self.name: self._curves(prepared, artery)}
 
     def _curves(self, prepared: PreparedSeries, artery: np.ndarray) -> Tensor:
         curves = arterial_curves(prepared.rise_hu.float(), artery, prepared.dt_s, self.times_s)

@@ -181,7 +181,7 @@ def _require_extent(tissue: np.ndarray, spacing_mm: Sequence[float], settings: S
 def _reflection(image: np.ndarray, grid: Grid, settings: Settings, where: str) -> tuple[Mirror, Level]:
     """Return the reflection of least robust residual and the level that it was refined on last."""
     first, *later = settings.passes
-    pooled, cells = grid.pooled(image, first[0])
+    pooled, cells = grid.pool(image, first[0])
     # A disc has no axis: where all tilts fit alike, any mirror would be as good as another.
     starts, contrast = coarse_mirrors(pooled.mean(axis=-1), cells)
     if contrast < settings.least_contrast:
@@ -196,7 +196,7 @@ def _reflection(image: np.ndarray, grid: Grid, settings: Settings, where: str) -
     mirror = min([result for result in results if _within_scan(result)] or results, key=level.residual_mm)
     # Finer cells and a shorter reach: far points, the lesion among them, lose their pull.
     for cell_mm, sigma_mm, reach_mm in later:
-        level = Level.of(*grid.pooled(image, cell_mm), sigma_mm=sigma_mm)
+        level = Level.of(*grid.pool(image, cell_mm), sigma_mm=sigma_mm)
         mirror = refine(level, mirror, reach_mm=reach_mm)
     return mirror, level
 
@@ -247,18 +247,18 @@ def _agreement(mirror: Mirror, level: Level) -> tuple[float, float]:
     return overlap, float(np.corrcoef(here[either], there[either])[0, 1])
 
 
-def _require_match(found: Registration, settings: Settings, where: str) -> None:
+def _require_match(registration: Registration, settings: Settings, where: str) -> None:
     # Limits calibrated in docs/mirror.md on heads with strokes, cavities and cut fields of view.
-    alike = found.overlap >= settings.least_overlap and found.similarity >= settings.least_similarity
-    if alike and _within_scan(found.mirror):
+    alike = registration.overlap >= settings.least_overlap and registration.similarity >= settings.least_similarity
+    if alike and _within_scan(registration.mirror):
         return
     raise refused(
         settings.no_match,
         where=where,
-        found=f"overlap {found.overlap:.2f} (at least {settings.least_overlap}), similarity {found.similarity:.2f} "
-        f"(at least {settings.least_similarity}), residual {found.residual_mm:.2f} mm "
-        f"at a tilt of {found.mirror.angle_deg:.1f} degrees"
-        + (f" and a roll of {found.mirror.roll_deg:.1f}" if len(found.mirror.shift_mm) == 3 else ""),
+        found=f"overlap {registration.overlap:.2f} (at least {settings.least_overlap}), similarity "
+        f"{registration.similarity:.2f} (at least {settings.least_similarity}), "
+        f"residual {registration.residual_mm:.2f} mm at a tilt of {registration.mirror.angle_deg:.1f} degrees"
+        + (f" and a roll of {registration.mirror.roll_deg:.1f}" if len(registration.mirror.shift_mm) == 3 else ""),
     )
 
 
@@ -320,7 +320,7 @@ def _level(head: np.ndarray, spacing_mm: Sequence[float], window: tuple[float, f
     tissue = scale_head(head, window, where=where)
     grid = Grid.centred(tissue.shape[: len(spacing_mm)], spacing_mm)
     cell_mm, sigma_mm, _ = SETTINGS[len(spacing_mm)].passes[-1]
-    return Level.of(*grid.pooled(tissue.reshape(*grid.shape, -1), cell_mm), sigma_mm=sigma_mm)
+    return Level.of(*grid.pool(tissue.reshape(*grid.shape, -1), cell_mm), sigma_mm=sigma_mm)
 
 
 def middle_mm(tissue: np.ndarray, spacing_mm: Sequence[float]) -> float:

@@ -23,7 +23,7 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.io.cache import Cache
 from monai_isles.io.findings import say_once
 from monai_isles.modalities import PERFUSION_MAPS
-from monai_isles.transforms.mirror import Grid, Mirror, mirrored
+from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror
 from monai_isles.transforms.registration import CT_WINDOW, Registration, mirror_or_midline
 
 ALGORITHM = 2
@@ -139,7 +139,7 @@ class SymmetricModalitiesd(MapTransform):
         if registration.remark:
             say_once(f"{where}: {registration.remark}")
         flipped = {
-            key: mirrored(head if key == self.ct else _volume(out[key]), registration.mirror, spacing_mm)
+            key: apply_mirror(head if key == self.ct else _volume(out[key]), registration.mirror, spacing_mm)
             for key in self.keys
         }
         # The mirrored CT is masked by the mirrored maps, as SkullStripd masks the CT by its own.
@@ -256,15 +256,15 @@ class UprightHeadd(MapTransform):
         out, where = dict(data), str(data.get("case", self.head))
         spacing_mm, brain = _spacing_mm(out[self.brain]), _volume(out[self.brain]) > 0
         head = _volume(out[self.head]) if self.head in out else np.where(brain, _BRAIN_HU, 0.0).astype(np.float32)
-        found = mirror_or_midline(head, spacing_mm[:2], method=self.method, where=where)
-        if found.remark:
-            say_once(f"{where}: {found.remark}")
-        place = upright_pixels(found.mirror, brain, spacing_mm[:2], size=self.size, pixel_mm=self.pixel_mm)
+        registration = mirror_or_midline(head, spacing_mm[:2], method=self.method, where=where)
+        if registration.remark:
+            say_once(f"{where}: {registration.remark}")
+        place = upright_pixels(registration.mirror, brain, spacing_mm[:2], size=self.size, pixel_mm=self.pixel_mm)
         for key in self.key_iterator(out):
             upright = _at(torch.as_tensor(out[key]).as_subclass(Tensor).float(), place, self.size, halves=2)
             upright = (upright >= 0.5).float() if key in self.masks else upright
-            out[key] = _placed(upright, out[key], place)
-        return out | {"mirror": _record(found, False)}
+            out[key] = _with_affine(upright, out[key], place)
+        return out | {"mirror": _record(registration, False)}
 
 
 class SourceGridd(MapTransform):
@@ -324,11 +324,11 @@ def _at(image: Tensor, place: np.ndarray, size: tuple[int, int], halves: int = 1
     unit = np.stack([2 * columns / high[1] - 1, 2 * rows / high[0] - 1], axis=-1)
     slices = image.movedim(-1, 0)
     grid = torch.from_numpy(unit).float().expand(len(slices), -1, -1, -1)
-    found = functional.grid_sample(slices, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    return (functional.avg_pool2d(found, halves) if halves > 1 else found).movedim(0, -1).contiguous()
+    samples = functional.grid_sample(slices, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    return (functional.avg_pool2d(samples, halves) if halves > 1 else samples).movedim(0, -1).contiguous()
 
 
-def _placed(values: Tensor, source: Tensor, place: np.ndarray) -> Tensor:
+def _with_affine(values: Tensor, source: Tensor, place: np.ndarray) -> Tensor:
     """Return the values with the affine that follows ``place`` (3, 3), and the shape to lead back to."""
     if not isinstance(source, MetaTensor):
         return values

@@ -58,7 +58,7 @@ def test_the_distance_uses_the_spacing_of_the_label() -> None:
 def test_a_case_without_distance_is_counted_and_left_out_in_the_open() -> None:
     metric = LesionHausdorff()
     metric(*_masks())
-    assert metric.undefined() == 1 and metric.get_buffer().flatten()[1].isnan()
+    assert metric.count_undefined() == 1 and metric.get_buffer().flatten()[1].isnan()
     assert float(metric.aggregate()) == pytest.approx((1.0 + 0.0) / 2)
 
 

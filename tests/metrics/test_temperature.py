@@ -8,7 +8,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from monai_isles.errors import IslesError
-from monai_isles.metrics import calibrated, fit_temperature, logit_counts, reliability
+from monai_isles.metrics import calibrate, fit_temperature, logit_counts, reliability
 
 
 def network(seed: int, *, temperature: float, shift: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -21,10 +21,10 @@ def network(seed: int, *, temperature: float, shift: float) -> tuple[np.ndarray,
 
 def test_by_hand() -> None:
     p = np.array([0.0, 0.5, 0.8, 1.0])
-    assert calibrated(p, 1.0, 0.0) == pytest.approx(p)
-    assert calibrated(p, 2.0, 0.0) == pytest.approx([0.0, 0.5, 2 / 3, 1.0])  # odds 4 become 2
-    assert calibrated(p, 1.0, -np.log(4.0)) == pytest.approx([0.0, 0.2, 0.5, 1.0])  # odds a quarter
-    assert calibrated(np.float32(p), 2.0, 0.1).dtype == np.float32
+    assert calibrate(p, 1.0, 0.0) == pytest.approx(p)
+    assert calibrate(p, 2.0, 0.0) == pytest.approx([0.0, 0.5, 2 / 3, 1.0])  # odds 4 become 2
+    assert calibrate(p, 1.0, -np.log(4.0)) == pytest.approx([0.0, 0.2, 0.5, 1.0])  # odds a quarter
+    assert calibrate(np.float32(p), 2.0, 0.1).dtype == np.float32
 
 
 def test_counts_go_to_the_nearest_logit_and_add_up() -> None:
@@ -38,7 +38,7 @@ def test_known_logits_give_their_temperature_and_shift_back(temperature: float, 
     logits, lesion, held = network(1, temperature=temperature, shift=shift)
     found = fit_temperature(logit_counts(expit(logits), lesion))
     assert found == pytest.approx((temperature, shift), abs=0.03)
-    mended = calibrated(expit(logits), *found)
+    mended = calibrate(expit(logits), *found)
     assert np.abs(mended - held).max() < 0.01
     assert reliability(mended, lesion).ece() < 0.003
 

@@ -111,7 +111,7 @@ def test_alpha_dropout_by_a_mask_is_torch_s_own() -> None:
     saturated = -1.7580993 * 0.9 / (0.9 * (1 + 0.1 * 1.7580993**2)) ** 0.5  # a dropped element, scaled and moved
     kept = (drawn - saturated).abs() > 1e-5
     assert 0.895 < kept.float().mean() < 0.905
-    torch.testing.assert_close(site.masked(x, kept / 0.9), drawn)
+    torch.testing.assert_close(site.apply_mask(x, kept / 0.9), drawn)
     assert abs(drawn.mean()) < 0.01 and abs(drawn.std() - 1) < 0.01
     site.alpha = False
-    torch.testing.assert_close(site.masked(x, kept / 0.9), torch.where(kept, x / 0.9, 0.0))
+    torch.testing.assert_close(site.apply_mask(x, kept / 0.9), torch.where(kept, x / 0.9, 0.0))

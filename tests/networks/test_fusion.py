@@ -57,10 +57,10 @@ def test_an_absent_group_gives_the_same_whatever_its_voxels_hold(group: str) -> 
 
 def test_without_the_mirror_only_the_own_side_counts() -> None:
     network, x = FusionNet(**SMALL).eval(), image()
-    joined = network.joined(marked(x, "mirror"))
+    joined = network.join_groups(marked(x, "mirror"))
     own, other, apart = joined.split([18, 18, 3 + 4], 1)
     assert not other.any() and not apart[:, :3].any() and own.any()
-    whole = network.joined(x)
+    whole = network.join_groups(x)
     assert torch.equal(whole[:, 18:36], whole[:, :18].flip(2))  # all marks are 1: the other side is the flip
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.networks.nets import UNet
 
-from monai_isles.networks.blocks import AnySize, cropped_to, padded_to
+from monai_isles.networks.blocks import AnySize, crop_to, pad_to_multiple
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,9 @@ def test_sizes_grow_to_the_next_multiple_by_the_border_s_values_and_come_back(
     shape: tuple[int, ...], multiple: list[int], padded: tuple[int, ...]
 ) -> None:
     x = torch.rand(shape) + 1
-    grown, sizes = padded_to(x, multiple)
+    grown, sizes = pad_to_multiple(x, multiple)
     assert tuple(grown.shape[2:]) == padded
-    assert torch.equal(cropped_to(grown, sizes), x)
+    assert torch.equal(crop_to(grown, sizes), x)
     wanted = np.pad(x.numpy(), [(0, 0), (0, 0), *((0, n - s) for n, s in zip(padded, shape[2:], strict=True))], "edge")
     np.testing.assert_array_equal(grown.numpy(), wanted)
 
@@ -34,7 +34,7 @@ def test_the_background_s_value_after_a_z_score_fills_the_border() -> None:
     """Background 0 becomes -1.5 when the image has mean 3 and deviation 2; so does what is filled in."""
     image = torch.zeros(1, 1, 5, 6, 2)
     image[:, :, 1:4, 1:4] = 7.0
-    grown, _ = padded_to((image - 3) / 2, [8, 8, 1])
+    grown, _ = pad_to_multiple((image - 3) / 2, [8, 8, 1])
     assert (grown[:, :, 5:] == -1.5).all() and (grown[..., 6:, :] == -1.5).all()
 
 

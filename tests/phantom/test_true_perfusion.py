@@ -14,7 +14,7 @@ SEED = 7
 def test_the_truth_belongs_to_the_case_and_leaves_its_bits_alone(case) -> None:
     again, true = case_with_truth(2, seed=SEED, max_slices=2)
     assert np.array_equal(again.ctp, case.ctp) and np.array_equal(again.images["cbf"], case.images["cbf"])
-    assert true.how.kind == case.truth["residue"]
+    assert true.acquisition.kind == case.truth["residue"]
     alone = true_haemodynamics(2, seed=SEED, max_slices=2)
     assert np.array_equal(alone.cbf, true.cbf) and np.array_equal(alone.path_mm, true.path_mm)
 

@@ -12,7 +12,7 @@ from monai.data import Dataset
 
 from monai_isles.errors import IslesError, refused
 from monai_isles.sampling import CachedCases, PatchLoader, SliceLoader
-from monai_isles.sampling.cases import left_out_of
+from monai_isles.sampling.cases import left_out_findings
 from tests.training.conftest import noise_case
 
 ENTRIES = [{"case": f"case_{n}"} for n in (1, 2, 3)]
@@ -50,7 +50,7 @@ def test_the_batches_are_those_of_the_cases_that_are_left(caplog: pytest.LogCapt
 def test_a_case_that_the_loader_cannot_take_is_left_out_too() -> None:
     loader = PatchLoader(Dataset(ENTRIES, small), patch=(16, 16), per_case=12)
     assert loader.names == ["case_2", "case_3"] and [one.code for one in loader.left_out] == ["E-SAMP-03"]
-    assert len(left_out_of(Dataset(CachedCases(ENTRIES, prepare), noise_case))) == 1
+    assert len(left_out_findings(Dataset(CachedCases(ENTRIES, prepare), noise_case))) == 1
 
 
 def test_when_no_case_is_left_the_fault_is_raised() -> None:

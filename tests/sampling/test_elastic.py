@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter, label
 
 from monai_isles.sampling import PatchLoader, deform, displacement
-from monai_isles.sampling.elastic import rescale, turned
+from monai_isles.sampling.elastic import rescale, rotation_field
 
 PAPER = {"alpha": 2.5, "sigma": 0.12}
 PATCHES = pytest.mark.parametrize("patch", [(64, 64), (24, 24, 16)], ids=["2D", "3D"])
@@ -100,7 +100,7 @@ def test_a_turn_keeps_the_distance_from_the_middle_and_a_scale_its_direction(spa
     plane = (slice(None), slice(None), slice(None), *([3] if len(spatial) == 3 else []))
 
     def ends(**how: float) -> np.ndarray:
-        field = turned((40, *spatial), rng=np.random.default_rng(3), **how)
+        field = rotation_field((40, *spatial), rng=np.random.default_rng(3), **how)
         assert field.shape == (40, *spatial, len(spatial)) and field.dtype == np.float32
         assert not field[..., 2:].any()
         return place + field[plane][..., :2]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.transforms import SkullStripd, SymmetricModalitiesd, mirrored
+from monai_isles.transforms import SkullStripd, SymmetricModalitiesd, apply_mirror
 from monai_isles.transforms.mirror import reflection
 from monai_isles.transforms.registration import middle_mm, mirror_or_midline
 
@@ -61,7 +61,7 @@ def test_an_image_without_a_head_is_flipped_about_its_array(value: float) -> Non
     volume[3, 4, 0] += 1
     found = mirror_or_midline(volume, (2.0, 2.0))
     assert found.method == "flip" and found.remark.startswith("E-REG-01") and "middle of the array" in found.remark
-    np.testing.assert_array_equal(mirrored(volume, found.mirror, (2.0, 2.0)), volume[::-1].astype(np.float32))
+    np.testing.assert_array_equal(apply_mirror(volume, found.mirror, (2.0, 2.0)), volume[::-1].astype(np.float32))
 
 
 def test_a_thin_slab_is_registered_in_plane(egg) -> None:
@@ -90,6 +90,6 @@ def test_the_transform_goes_on_with_a_remark_that_is_kept_and_said(egg, case, tm
     assert first["mirror"]["method"] == "midline" and first["mirror"]["remark"].startswith("E-REG-03")
     assert again["mirror"]["cached"] and again["mirror"]["remark"] == first["mirror"]["remark"]
     assert sum("case_7: E-REG-03" in line for line in caplog.messages) == 1
-    want = mirrored(entry["cbf"][0].numpy(), reflection(0, first["mirror"]["offset_mm"]), (2.0, 2.0))
+    want = apply_mirror(entry["cbf"][0].numpy(), reflection(0, first["mirror"]["offset_mm"]), (2.0, 2.0))
     np.testing.assert_allclose(first["cbf_sym"][0].numpy(), want, atol=1e-4)
     assert torch.equal(first["cbf_sym"], again["cbf_sym"])

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from monai_isles.transforms.mirror import Grid, mirrored, reflection, sample
+from monai_isles.transforms.mirror import Grid, apply_mirror, reflection, sample
 
 SPACING = (2.0, 1.0, 3.0)
 
 
 def test_the_plain_reflection_is_the_flip_of_the_first_axis() -> None:
     volume = np.random.default_rng(0).normal(size=(7, 5, 3)).astype(np.float32)
-    np.testing.assert_allclose(mirrored(volume, reflection(0, 0), (0.9, 1.3)), volume[::-1], atol=1e-5)
+    np.testing.assert_allclose(apply_mirror(volume, reflection(0, 0), (0.9, 1.3)), volume[::-1], atol=1e-5)
 
 
 def test_a_mirror_seen_twice_is_the_original() -> None:
@@ -49,8 +49,8 @@ def test_pixels_and_points_are_inverse() -> None:
 
 def test_unequal_pixels_do_not_bend_the_mirror(egg) -> None:
     head = egg(9, 6, spacing_mm=(2.4, 1.9), slices=1).clip(0, 60)
-    again = mirrored(head, reflection(9, 6), (2.4, 1.9))
-    bent = mirrored(head, reflection(9, 6), (1.9, 2.4))
+    again = apply_mirror(head, reflection(9, 6), (2.4, 1.9))
+    bent = apply_mirror(head, reflection(9, 6), (1.9, 2.4))
     assert np.mean(np.abs(again - head) > 15) < 0.03 < 0.05 < np.mean(np.abs(bent - head) > 15)
 
 
@@ -58,18 +58,18 @@ def test_the_support_of_a_map_is_mirrored_without_a_rim_of_rounding_errors() -> 
     volume = np.zeros((9, 7, 1), np.float32)
     volume[5:8, 2:5] = 1000
     for spacing in ((0.1, 0.1), (0.9, 0.7), (1 / 3, 1.1)):
-        np.testing.assert_array_equal(mirrored(volume, reflection(0, 0), spacing) > 0, volume[::-1] > 0)
+        np.testing.assert_array_equal(apply_mirror(volume, reflection(0, 0), spacing) > 0, volume[::-1] > 0)
 
 
 def test_no_tilt_in_space_is_the_plain_flip_of_the_first_axis() -> None:
     volume = np.random.default_rng(0).normal(size=(9, 8, 7)).astype(np.float32)
-    np.testing.assert_array_equal(mirrored(volume, reflection((0, 0), 0), SPACING), volume[::-1])
+    np.testing.assert_array_equal(apply_mirror(volume, reflection((0, 0), 0), SPACING), volume[::-1])
 
 
 def test_an_offset_of_one_voxel_moves_the_image_by_two() -> None:
     volume = np.zeros((11, 5, 5), np.float32)
     volume[3, 2, 1] = 1
-    seen = mirrored(volume, reflection((0, 0), 2.0), SPACING)  # the plane lies at voxel 6
+    seen = apply_mirror(volume, reflection((0, 0), 2.0), SPACING)  # the plane lies at voxel 6
     assert tuple(np.argwhere(seen)[0]) == (9, 2, 1) and seen.sum() == 1
 
 
@@ -91,11 +91,11 @@ def test_images_are_read_trilinearly_with_zero_outside() -> None:
     grid = Grid.centred(volume.shape, SPACING)
     voxels = grid.voxels(mirror(grid.points()))
     want = ndimage.map_coordinates(np.pad(volume, 1), voxels.T + 1, order=1).reshape(volume.shape)
-    np.testing.assert_allclose(mirrored(volume, mirror, SPACING), want, atol=1e-5)
+    np.testing.assert_allclose(apply_mirror(volume, mirror, SPACING), want, atol=1e-5)
 
 
 def test_the_zero_background_stays_exactly_zero_far_from_the_head() -> None:
     volume = np.zeros((30, 30, 30), np.float32)
     volume[10:20, 10:20, 10:20] = 7
-    seen = mirrored(volume, reflection((10, 10), 1), (1.0, 1.0, 1.0))
+    seen = apply_mirror(volume, reflection((10, 10), 1), (1.0, 1.0, 1.0))
     assert not seen[:3].any() and not seen[:, :, -3:].any() and seen.max() == pytest.approx(7)

@@ -16,7 +16,7 @@ from monai_isles.transforms import (
     UprightHeadd,
     symmetry,
 )
-from monai_isles.transforms.mirror import mirrored, reflection
+from monai_isles.transforms.mirror import apply_mirror, reflection
 
 KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
 
@@ -38,7 +38,7 @@ def test_one_map_flip_and_registration_together_moves_all_images(egg, case) -> N
     out = SymmetricModalitiesd(KEYS)(SkullStripd()(case(egg(8, 5))))
     mirror = reflection(out["mirror"]["angle_deg"], out["mirror"]["offset_mm"])
     for key in ("cbf", "tmax"):
-        want = mirrored(out[key][0].numpy(), mirror, (2.0, 2.0))
+        want = apply_mirror(out[key][0].numpy(), mirror, (2.0, 2.0))
         np.testing.assert_allclose(out[f"{key}_sym"][0].numpy(), want, atol=1e-4)
 
 
@@ -53,7 +53,9 @@ def test_the_symmetric_ct_comes_from_the_head_and_ends_where_the_symmetric_maps_
     out = SymmetricModalitiesd(KEYS)(SkullStripd()(case(egg(8, 5))))
     support = sum(out[f"{key}_sym"] for key in KEYS[1:]) > 0
     assert (out["ct_sym"][~support] == 0).all() and (out["ct_sym"][support] != 0).float().mean() > 0.99
-    want = mirrored(out["head"][0].numpy(), reflection(out["mirror"]["angle_deg"], out["mirror"]["offset_mm"]), (2, 2))
+    want = apply_mirror(
+        out["head"][0].numpy(), reflection(out["mirror"]["angle_deg"], out["mirror"]["offset_mm"]), (2, 2)
+    )
     np.testing.assert_allclose(out["ct_sym"][support].numpy(), want[support[0].numpy()], atol=2e-2)
 
 
@@ -61,7 +63,7 @@ def test_the_background_of_the_maps_stays_exactly_zero(egg, case) -> None:
     out = SymmetricModalitiesd(KEYS)(SkullStripd()(case(egg(8, 5))))
     assert (out["cbf_sym"] >= 0).all()
     mirror = reflection(out["mirror"]["angle_deg"], out["mirror"]["offset_mm"])
-    far = mirrored(out["brain"][0].numpy(), mirror, (2, 2)) == 0
+    far = apply_mirror(out["brain"][0].numpy(), mirror, (2, 2)) == 0
     assert (out["cbf_sym"][0].numpy()[far] == 0).all()
 
 

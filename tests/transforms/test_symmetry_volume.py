@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor, list_data_collate
 
 from monai_isles.transforms import SymmetricModalitiesd, symmetry
-from monai_isles.transforms.mirror import Grid, Mirror, axis_of, mirrored
+from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror, axis_of
 
 KEYS = ("flair", "t1")
 SPACING = (4.0, 4.0, 4.0)
@@ -54,12 +54,12 @@ def test_every_modality_gains_its_mirror_image_by_one_map() -> None:
         twin = out[f"{key}_sym"]
         assert isinstance(twin, MetaTensor) and twin.dtype == torch.float32 and twin.shape == out[key].shape
         assert torch.equal(twin.affine, out[key].affine)
-        np.testing.assert_allclose(twin[0].numpy(), mirrored(out[key][0].numpy(), mirror, SPACING), atol=1e-4)
+        np.testing.assert_allclose(twin[0].numpy(), apply_mirror(out[key][0].numpy(), mirror, SPACING), atol=1e-4)
 
 
 def test_a_symmetric_brain_sees_itself() -> None:
     out = transform()(entry(egg()))
-    inner = mirrored((egg() > 0).astype(np.float32), Mirror(np.eye(3), np.zeros(3)), SPACING) > 0
+    inner = apply_mirror((egg() > 0).astype(np.float32), Mirror(np.eye(3), np.zeros(3)), SPACING) > 0
     difference = (out["flair_sym"] - out["flair"])[0].numpy()[inner]
     assert np.median(np.abs(difference)) < 2
 

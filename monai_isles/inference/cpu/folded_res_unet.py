@@ -159,7 +159,7 @@ def affine_of(norm: nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
 
 
 def fold_preactivated(layers: Iterable[Any]) -> nn.Sequential:
-    """Return batch norm, PReLU, convolution of ``blocks.preactivated`` with fixed statistics."""
+    """Return batch norm, PReLU, convolution of ``blocks.preactivated_conv`` with fixed statistics."""
     norm, prelu, conv = layers
     return nn.Sequential(RowAffine(*affine_of(norm)), RowPReLU(prelu.weight), LaneConv(conv))
 
@@ -189,7 +189,7 @@ class FoldedResidualBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Run the block; ``mask`` is the dropout mask of the site, if any."""
         if mask is not None and self.site is not None:
-            return self.path(self.site.masked(x, mask)).add_(x)
+            return self.path(self.site.apply_mask(x, mask)).add_(x)
         return self.path(x if self.site is None else self.site(x)).add_(x)
 
 

@@ -106,7 +106,7 @@ class Tissues:
     head_mm: np.ndarray
     atlas_mm: np.ndarray
 
-    def spread(self, values: np.ndarray) -> np.ndarray:
+    def fill(self, values: np.ndarray) -> np.ndarray:
         """Return the volume (H, W, D) with ``values`` (n,) at the voxels of ``inside`` and zero elsewhere."""
         volume = np.zeros(self.gm.size, np.float32)
         volume[self.inside] = values

@@ -81,15 +81,15 @@ def _change_hu(tissues: Tissues, x_mm: float, level_mm: float, change: Change) -
     radius_mm = {"hypodense": 22, "cavity": 28}.get(change, 40)
     centre = np.array([x_mm, -12.0, level_mm], np.float32)
     offset_mm = (tissues.atlas_mm - centre) / np.array([1.0, 1.5, 1.5], np.float32)
-    inside = tissues.spread(np.clip((radius_mm - np.linalg.norm(offset_mm, axis=1)) / 4, 0, 1))
-    inside *= tissues.spread((tissues.atlas_mm[:, 0] * np.sign(x_mm) > 2).astype(np.float32))
+    inside = tissues.fill(np.clip((radius_mm - np.linalg.norm(offset_mm, axis=1)) / 4, 0, 1))
+    inside *= tissues.fill((tissues.atlas_mm[:, 0] * np.sign(x_mm) > 2).astype(np.float32))
     soft = tissues.gm + tissues.wm
     if change == "cavity":
         return inside * (HU["csf"] * soft - HU["gm"] * tissues.gm - HU["wm"] * tissues.wm)
     added = inside * soft * (-12.0 if change == "hypodense" else -10.0)
     if change == "craniectomy":
         near = (tissues.atlas_mm[:, 0] * np.sign(x_mm) > 25) & (np.abs(tissues.atlas_mm[:, 1] + 12) < 55)
-        added -= tissues.spread(near.astype(np.float32)) * ((1150.0 - 30.0) * tissues.bone - 550.0 * tissues.diploe)
+        added -= tissues.fill(near.astype(np.float32)) * ((1150.0 - 30.0) * tissues.bone - 550.0 * tissues.diploe)
     return added
 
 

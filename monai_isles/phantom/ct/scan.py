@@ -132,9 +132,9 @@ def acquisition(patient: Patient, section: int, *, seed: int) -> Acquisition:
 def _before_contrast(
     rng: np.random.Generator, patient: Patient, slab: Slab, *, seed: int
 ) -> tuple[np.ndarray, Acquisition]:
-    static = static_hu(slab.tissues) + slab.tissues.spread(slab.signs.hu) * (slab.tissues.gm + slab.tissues.wm)
+    static = static_hu(slab.tissues) + slab.tissues.fill(slab.signs.hu) * (slab.tissues.gm + slab.tissues.wm)
     if patient.distractors.streak:
-        static = static + slab.tissues.spread(streak(rng, slab.tissues.head_mm, patient.distractors.streak_side))
+        static = static + slab.tissues.fill(streak(rng, slab.tissues.head_mm, patient.distractors.streak_side))
     varied, spacing_mm, protocol = patient.variety, slab.grid.spacing_mm[0], patient.protocol
     worst = (slab.depth > patient.core_level) & slab.solid
     static = static + change_static(varied, slab.tissues, worst, np.random.default_rng([seed, 16, patient.index]))
@@ -178,11 +178,11 @@ def _series(
     slab: Slab,
     true: Haemodynamics,
     static: np.ndarray,
-    how: Acquisition,
+    acquisition: Acquisition,
 ) -> np.ndarray:
     protocol, tissues = patient.protocol, slab.tissues
     time_s = np.arange(protocol.frames) * protocol.dt_s
-    curves = TissueCurves(how.bolus, how.kind, time_s)
+    curves = TissueCurves(acquisition.bolus, acquisition.kind, time_s)
     artery, vein = (part.ravel()[tissues.inside] for part in (tissues.artery, tissues.vein))
     rise = curves.tissue(true.cbf, true.mtt_s, true.delay_s)
     late = np.clip(true.delay_s - 2.5, 0, None)
@@ -190,8 +190,8 @@ def _series(
     rise += curves.vessel(artery * (1 - 0.6 * true.drop), late) + curves.vessel(vein, np.full(vein.shape, 5.5))
     series = np.empty((protocol.frames, *slab.grid.shape), np.int16)
     for t in range(protocol.frames):
-        frame = shift_image(static + tissues.spread(rise[:, t]), how.path_px[t])
-        noise = _noise(rng, patient, slab, how.sd_hu)
+        frame = shift_image(static + tissues.fill(rise[:, t]), acquisition.path_px[t])
+        noise = _noise(rng, patient, slab, acquisition.sd_hu)
         series[t] = np.rint(np.clip(frame + noise.transpose(1, 2, 0), -1024, 3071))
     return series
 
@@ -210,7 +210,7 @@ def _plain_ct(
     matter = tissues.gm + tissues.wm
     # Water uptake lowers the CT by about half a HU an hour, where flow is lost for good.
     oedema = (0.5 + 0.45 * stroke.onset_h) * np.clip((true.drop - 0.35) / 0.5, 0, 1) * (1 - 0.5 * stroke.reopened)
-    early = tissues.spread(oedema.astype(np.float32)) * matter
+    early = tissues.fill(oedema.astype(np.float32)) * matter
     noise = _noise(rng, patient, slab, rng.uniform(1.8, 3.0) * patient.variety.noise)
     ct = static - early + noise.transpose(1, 2, 0)
     return np.rint(np.clip(ct, -1024, 3071)).astype(np.int16)
@@ -221,7 +221,7 @@ def _dwi(rng: np.random.Generator, patient: Patient, slab: Slab) -> np.ndarray:
     level = patient.lesion_level if patient.variety.lesion else np.inf
     bright = 1 / (1 + np.exp(-np.clip((slab.later - level) / 0.06, -30, 30)))
     base = 125.0 * tissues.gm + 100.0 * tissues.wm + 35.0 * tissues.csf + 8.0 * tissues.scalp
-    base = base - 70.0 * tissues.spread(signs.scar) * (tissues.gm + tissues.wm) + 12.0 * tissues.spread(signs.rarefied)
+    base = base - 70.0 * tissues.fill(signs.scar) * (tissues.gm + tissues.wm) + 12.0 * tissues.fill(signs.rarefied)
     signal = base + rng.uniform(90, 160) * bright * (tissues.gm + tissues.wm)
     sigma = 1.0 / slab.grid.spacing_mm[0]
     signal = ndimage.gaussian_filter(signal, (sigma, sigma, 0))

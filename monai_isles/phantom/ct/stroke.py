@@ -130,7 +130,7 @@ class Ischaemia:
         return depth + 0.17 * self._growth.at(head_mm) + 0.05 * self._texture.at(head_mm) - self._rescue * rescued
 
 
-def cut_at(values: np.ndarray, voxels: float) -> float:
+def level_of_largest(values: np.ndarray, voxels: float) -> float:
     """Return the level that the largest ``voxels`` of ``values`` (any shape) reach."""
     kept = int(np.clip(round(voxels), 1, values.size - 1))
     return float(np.partition(values.ravel(), values.size - kept)[values.size - kept])

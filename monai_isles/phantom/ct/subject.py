@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from monai_isles.phantom.atlas import SmoothField
 from monai_isles.phantom.ct.anatomy import SIZE_VOX, Grid, Pose, Subject, Tissues, landmark_pairs, tissues_of
-from monai_isles.phantom.ct.stroke import Ischaemia, Stroke, cut_at, draw_stroke, territories
+from monai_isles.phantom.ct.stroke import Ischaemia, Stroke, draw_stroke, level_of_largest, territories
 from monai_isles.phantom.ct.variety import (
     NONE,
     SECOND_SLAB,
@@ -303,9 +303,7 @@ def _slab(
     depth = ischaemia.depth(tissues.head_mm, tissues.atlas_mm) - 2.0 * signs.scar
     later = ischaemia.later_depth(tissues.head_mm, tissues.atlas_mm, depth)
     matter = (tissues.gm + tissues.wm).ravel()[tissues.inside]
-    drawn = tissues.spread(
-        np.where(matter > 0.3, np.maximum(later + 1.2 * np.minimum(matter - 0.75, 0), -12), -12) + 12
-    )
+    drawn = tissues.fill(np.where(matter > 0.3, np.maximum(later + 1.2 * np.minimum(matter - 0.75, 0), -12), -12) + 12)
     sigma = 1.2 / protocol.spacing_mm[0]
     drawn = ndimage.gaussian_filter(drawn, (sigma, sigma, 0)) - 12
     drawn[(tissues.gm + tissues.wm) < 0.3] = -12
@@ -332,10 +330,10 @@ def _levels(stroke: Stroke, slabs: list[Slab], least_ml: float) -> tuple[float, 
         core_ml * stroke.penumbra_ratio + stroke.penumbra_share * territory_ml, max(1.05 * territory_ml, 1.3 * core_ml)
     )
     later = np.stack([s.later for s in slabs])
-    enough = [cut_at(s.later, least_ml / voxel_ml) for s in slabs] if len(slabs) > 1 else []
+    enough = [level_of_largest(s.later, least_ml / voxel_ml) for s in slabs] if len(slabs) > 1 else []
     return (
-        cut_at(depth, core_ml / voxel_ml),
-        cut_at(depth, penumbra_ml / voxel_ml),
-        cut_at(depth, max(core_ml / voxel_ml / 50, 3)),
-        min([cut_at(later, stroke.lesion_ml / voxel_ml), *enough]),
+        level_of_largest(depth, core_ml / voxel_ml),
+        level_of_largest(depth, penumbra_ml / voxel_ml),
+        level_of_largest(depth, max(core_ml / voxel_ml / 50, 3)),
+        min([level_of_largest(later, stroke.lesion_ml / voxel_ml), *enough]),
     )

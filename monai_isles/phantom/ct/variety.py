@@ -184,11 +184,11 @@ def change_static(variety: Variety, tissues: Tissues, core: np.ndarray, rng: np.
     if variety.craniectomy:
         across = variety.craniectomy * tissues.atlas_mm[:, 0]
         flap = (across > 30) & (np.abs(tissues.atlas_mm[:, 1] + 12) < rng.uniform(25, 45))
-        added -= tissues.spread(flap.astype(np.float32)) * ((1150.0 - 30.0) * tissues.bone - 550.0 * tissues.diploe)
+        added -= tissues.fill(flap.astype(np.float32)) * ((1150.0 - 30.0) * tissues.bone - 550.0 * tissues.diploe)
     if variety.haemorrhage:
         field = SmoothField(rng, 2.5).at(tissues.head_mm * np.array([1.0, 0.45, 1.0], np.float32))
         streaks = np.clip((field - 0.9) * 2.0, 0, 1) * core
-        added += tissues.spread((rng.uniform(18, 34) * streaks).astype(np.float32)) * (tissues.gm + tissues.wm)
+        added += tissues.fill((rng.uniform(18, 34) * streaks).astype(np.float32)) * (tissues.gm + tissues.wm)
     return added
 
 
@@ -203,12 +203,12 @@ def sharpen(image: np.ndarray, kernel: Kernel, spacing_mm: float) -> np.ndarray:
     return image
 
 
-def dress_maps(found: PerfusionMaps, variety: Variety) -> dict[str, np.ndarray]:
+def dress_maps(measured: PerfusionMaps, variety: Variety) -> dict[str, np.ndarray]:
     """Return cbf, cbv, mtt and tmax with the software's scale, rounding and padding."""
-    maps = {"cbf": found.cbf * np.float32(variety.cbf_scale), "cbv": found.cbv * np.float32(variety.cbv_scale)}
-    maps |= {"mtt": found.mtt, "tmax": found.tmax}
+    maps = {"cbf": measured.cbf * np.float32(variety.cbf_scale), "cbv": measured.cbv * np.float32(variety.cbv_scale)}
+    maps |= {"mtt": measured.mtt, "tmax": measured.tmax}
     if variety.map_padding != 0.0:
-        maps = {name: np.where(found.brain, image, np.float32(variety.map_padding)) for name, image in maps.items()}
+        maps = {name: np.where(measured.brain, image, np.float32(variety.map_padding)) for name, image in maps.items()}
     if variety.whole_numbers:
         maps = {name: np.rint(image).astype(np.int16) for name, image in maps.items()}
     return maps

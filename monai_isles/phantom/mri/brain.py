@@ -48,7 +48,7 @@ class Brain:
         height, width, depth = (part.stop - part.start for part in self.box)
         return height, width, depth
 
-    def spread(self, values: np.ndarray) -> np.ndarray:
+    def fill(self, values: np.ndarray) -> np.ndarray:
         """Return the box (h, w, d) with ``values`` (n,) in the brain and zero elsewhere."""
         volume = np.zeros(int(np.prod(self.box_shape)), values.dtype)
         volume[self.index] = values
@@ -57,7 +57,7 @@ class Brain:
     def whole(self, values: np.ndarray) -> np.ndarray:
         """Return the volume (H, W, D) of the grid with ``values`` (n,) in the brain and zero elsewhere."""
         volume = np.zeros(self.grid.shape, values.dtype)
-        volume[self.box] = self.spread(values)
+        volume[self.box] = self.fill(values)
         return volume
 
 

@@ -82,14 +82,14 @@ def scan_mri(kind: MriKind, index: int, *, seed: int, spacing_mm: float | None =
     truth = _truth(pose, stroke, spacing, distractors.names()) | facts
     truth["landmarks_vox"] = np.round(head_landmarks(subject, pose, grid), 4).tolist()
     return MriCase(
-        images={name: brain.whole(_stored(image, name)) for name, image in images.items()},
+        images={name: brain.whole(_round_to_file(image, name)) for name, image in images.items()},
         label=brain.whole(label),
         spacing_mm=grid.spacing_mm,
         truth=truth,
     )
 
 
-def _stored(values: np.ndarray, name: str) -> np.ndarray:
+def _round_to_file(values: np.ndarray, name: str) -> np.ndarray:
     if name in {"cbf", "cbv", "ttp", "tmax"}:
         return np.round(values, 3).astype(np.float32)
     return np.clip(np.rint(values), 1, 32767).astype(np.int16)

@@ -69,7 +69,7 @@ def record(
         signal = signal * bright
     spacing = brain.grid.spacing_mm[0]
     volume = ndimage.gaussian_filter(
-        brain.spread((signal * bias).astype(np.float32)), [b / spacing for b in sequence.blur_mm]
+        brain.fill((signal * bias).astype(np.float32)), [b / spacing for b in sequence.blur_mm]
     )
     moved = _resample(rng, brain, volume, sequence.misplaced_mm / spacing, shift_y)
     noise = rng.standard_normal((2, len(signal)), dtype=np.float32) / np.float32(sequence.snr)

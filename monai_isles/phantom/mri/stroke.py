@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from monai_isles.phantom.atlas import SmoothField
-from monai_isles.phantom.ct.stroke import Ischaemia, Stroke, cut_at, draw_stroke, territories
+from monai_isles.phantom.ct.stroke import Ischaemia, Stroke, draw_stroke, level_of_largest, territories
 from monai_isles.phantom.mri.brain import Brain, infratentorial
 from monai_isles.phantom.mri.facts import MriKind
 
@@ -166,14 +166,14 @@ def draw_region(brain: Brain, field: np.ndarray, volume_ml: float, *, smooth_mm:
     tissue = brain.matter > 0.3
     shown = np.where(tissue, np.maximum(field + 1.2 * np.minimum(brain.matter - 0.75, 0), -12), -12) + 12
     sigma = smooth_mm / brain.grid.spacing_mm[0]
-    smooth = ndimage.gaussian_filter(brain.spread(shown.astype(np.float32)), sigma).ravel()[brain.index] - 12
+    smooth = ndimage.gaussian_filter(brain.fill(shown.astype(np.float32)), sigma).ravel()[brain.index] - 12
     smooth = np.where(tissue, smooth, -12).astype(np.float32)
-    level = cut_at(smooth, max(volume_ml / brain.grid.voxel_ml, 2))
+    level = level_of_largest(smooth, max(volume_ml / brain.grid.voxel_ml, 2))
     return Drawn(smooth, level, _tidy(brain, smooth > level))
 
 
 def _tidy(brain: Brain, region: np.ndarray) -> np.ndarray:
-    volume = brain.spread(region)
+    volume = brain.fill(region)
     labels, count = ndimage.label(volume)
     if not count:
         return region

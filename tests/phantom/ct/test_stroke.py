@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_isles.phantom.ct.stroke import cut_at, draw_stroke, territories
+from monai_isles.phantom.ct.stroke import draw_stroke, level_of_largest, territories
 from monai_isles.phantom.ct.subject import Protocol, make_patient
 
 
@@ -26,7 +26,7 @@ def test_small_lesions_come_from_smaller_vessels_than_large_ones() -> None:
 
 def test_the_cut_keeps_the_asked_number_of_voxels() -> None:
     values = np.random.default_rng(0).random(1000)
-    assert (values > cut_at(values, 120)).sum() in {119, 120}
+    assert (values > level_of_largest(values, 120)).sum() in {119, 120}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_the_lesion_has_the_drawn_volume_and_lies_on_one_side(two_slabs) -> None
     total = sum(two_slabs.lesion(s).sum() * s.grid.voxel_ml for s in two_slabs.slabs)
     assert total == pytest.approx(60.0, rel=0.1)
     for slab in two_slabs.slabs:
-        side = slab.tissues.spread(np.sign(slab.tissues.head_mm[:, 0]))[two_slabs.lesion(slab)]
+        side = slab.tissues.fill(np.sign(slab.tissues.head_mm[:, 0]))[two_slabs.lesion(slab)]
         assert (side == two_slabs.stroke.side).mean() > 0.97
 
 

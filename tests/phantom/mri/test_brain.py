@@ -34,7 +34,7 @@ def test_box_and_grid_hold_each_value_at_its_place(brain: Brain) -> None:
     assert heights.shape == brain.grid.shape
     z = np.nonzero(heights)[2]
     assert np.corrcoef(z, heights[heights != 0])[0, 1] > 0.999
-    assert np.array_equal(brain.spread(brain.gm).ravel()[brain.index], brain.gm)
+    assert np.array_equal(brain.fill(brain.gm).ravel()[brain.index], brain.gm)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ def brain() -> Brain:
 def test_the_coils_bias_is_smooth_positive_and_as_strong_as_asked(brain: Brain) -> None:
     spreads = [np.log(bias_of(np.random.default_rng(i), brain, 0.15)).std() for i in range(8)]
     assert 0.05 < np.mean(spreads) < 0.2
-    field = brain.spread(np.log(bias_of(np.random.default_rng(0), brain, 0.15)))
-    inside = brain.spread(np.ones_like(brain.gm)) > 0
+    field = brain.fill(np.log(bias_of(np.random.default_rng(0), brain, 0.15)))
+    inside = brain.fill(np.ones_like(brain.gm)) > 0
     step = np.abs(np.diff(field, axis=0))[inside[1:] & inside[:-1]]
     assert step.max() < 0.05
 

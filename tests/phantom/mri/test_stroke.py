@@ -51,7 +51,7 @@ def test_a_region_has_about_the_asked_volume_and_no_crumbs(brain: Brain) -> None
     field[::397] += 3.0  # single voxels that no expert would outline
     drawn = draw_region(brain, field.astype(np.float32), 30.0)
     assert drawn.ml(brain) == pytest.approx(30.0, rel=0.15)
-    labels, count = ndimage.label(brain.spread(drawn.region))
+    labels, count = ndimage.label(brain.fill(drawn.region))
     assert np.bincount(labels.ravel())[1:].min() * brain.grid.voxel_ml >= 0.12 and count < 4
     soft = drawn.soft(0.07)
     assert soft[drawn.field > drawn.level].min() >= 0.5 >= soft[drawn.field < drawn.level].max()
