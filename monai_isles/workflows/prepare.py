@@ -100,15 +100,15 @@ def prepare(
 
     ``cases`` of the result: ``ok``, ``done before`` or ``failed`` by name, unusable ones last.
     """
-    hows = {
+    preparations = {
         str(folder): replace(preparation, folder=str(folder) if is_url(folder) else str(Path(folder).absolute()))
         for folder in folders
     }
     owner: dict[str, Preparation] = {}
 
     def find(path: str | Path, left_out: list[Finding] | None) -> list[dict[str, object]]:
-        result = hows[str(path)].entries(section=section, left_out=left_out)
-        owner.update({str(entry["case"]): hows[str(path)] for entry in result})
+        result = preparations[str(path)].entries(section=section, left_out=left_out)
+        owner.update({str(entry["case"]): preparations[str(path)] for entry in result})
         return result
 
     preparation.config()
