@@ -124,6 +124,11 @@ class Ischaemia:
     cbv_index: float
     side: str | None
 
+    @property
+    def core_outside_ml(self) -> float:
+        """Return the volume of core without the delay: often an old infarct; it counts against the mismatch."""
+        return self.core_ml - (self.hypoperfused_ml - self.penumbra_ml)
+
     def record(self) -> dict[str, object]:
         """Return the numbers as JSON takes them; a ratio that is no number is None, and a sentence says why."""
         there, late = math.isfinite(self.mismatch_ratio), math.isfinite(self.intensity_ratio)
@@ -131,6 +136,7 @@ class Ischaemia:
         why = "no core: the ratio is infinite" if self.hypoperfused_ml else "neither core nor hypoperfusion: no ratio"
         return {
             "core_ml": round(self.core_ml, 3),
+            "core_outside_ml": round(self.core_outside_ml, 3),
             "hypoperfused_ml": round(self.hypoperfused_ml, 3),
             "penumbra_ml": round(self.penumbra_ml, 3),
             "mismatch_ml": round(self.mismatch_ml, 3),

@@ -286,6 +286,7 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     left_out = f"; clusters below {float(least):g} ml left out" if least else ""
     rows = [
         ("Core", _ml(p.get("core_ml")), f"CBF below {core:.0f} % of the other side{left_out}"),
+        *_outside(p, late),
         ("Hypoperfused", _ml(p.get("hypoperfused_ml")), f"Tmax above {late:g} s{left_out}"),
         ("Penumbra", _ml(p.get("penumbra_ml")), "hypoperfused and not core"),
         ("Mismatch", _ml(p.get("mismatch_ml")), "hypoperfused volume less core volume"),
@@ -303,6 +304,13 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for part, volume in (p.get("rcbf_ml") or {}).items():
         rows.append((f"CBF < {part} %", _ml(volume), f"of the mean of the other side{left_out}"))
     return [*rows, *_ratio_rows(p)]
+
+
+def _outside(p: Mapping[str, Any], late: float) -> list[tuple[str, str, str]]:
+    """Return the row of core without delay, where it is as large as a cluster that counts."""
+    volume = float(p.get("core_outside_ml") or 0.0)
+    what = f"Tmax not above {late:g} s there: often an old infarct; it counts against the mismatch"
+    return [("Core without delay", _ml(volume), what)] if volume >= float(p.get("min_cluster_ml") or 0.5) else []
 
 
 def _ratio_rows(p: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -44,6 +44,7 @@ def test_core_outside_the_hypoperfusion_counts_against_the_mismatch_but_not_agai
     cbf[8, 10:20, :] = 10.0  # 20 ml of low flow in tissue without delay
     case = ischaemia(cbf, tmax, brain, CUBE_CM)
     assert (case.core_ml, case.penumbra_ml, case.mismatch_ml, case.mismatch_ratio) == (20.0, 30.0, 10.0, 1.5)
+    assert case.core_outside_ml == case.record()["core_outside_ml"] == 20.0 and found(20, 60).core_outside_ml == 0.0
 
 
 @pytest.mark.parametrize(
