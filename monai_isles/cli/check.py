@@ -58,10 +58,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cases_left_out(findings: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:
-    from monai_isles.data.checks import left_out_by
+    from monai_isles.data.checks import cases_left_out
 
     words = {"predict": "predict and predict-series", "training": "datalist, prepare, crossval and training"}
-    return {words[verb]: bad for verb, bad in left_out_by(findings, scans).items() if bad}
+    return {words[verb]: bad for verb, bad in cases_left_out(findings, scans).items() if bad}
 
 
 def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:

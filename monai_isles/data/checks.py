@@ -42,11 +42,11 @@ def check_series(folder: str | Path) -> list[Finding]:
     if not studies:
         return _series_findings(folder)
     findings: list[Finding] = []
-    with _caught(findings):
+    with _collect_faults(findings):
         dicom_folders(Path(folder))
     for study in studies:
         about: list[Finding] = []
-        with _caught(about):
+        with _collect_faults(about):
             about += _series_findings(study.files["ctp"])
         findings += [replace(item, case=_title(study)) for item in about]
     return findings
@@ -102,7 +102,7 @@ def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[
     every = tuple(sorted({value for values in layout.targets.values() for value in values})) or None
     findings += unused_images(folder, scans)
     if (table := own_table(folder)) is not None:
-        with _caught(findings):
+        with _collect_faults(findings):
             read_subjects(table, [(s.section, s.name) for s in scans])
     for scan in progress(scans, "checking", total=len(scans)):
         findings += [replace(item, case=_title(scan)) for item in _scan_findings(scan, keys, weight, seen, every)]
@@ -113,23 +113,23 @@ def scans_in(target: str | Path, dataset_dir: str | Path | None = None) -> list[
     """Return the cases of a data folder, or those of a data list whose files are there."""
     if Path(target).is_dir():
         return scan_layout(target)[1]
-    return [] if dataset_dir is None else [scan for _, scan in _listed(Path(target), dataset_dir, [])]
+    return [] if dataset_dir is None else [scan for _, scan in _listed_scans(Path(target), dataset_dir, [])]
 
 
-def left_out_by(found: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:
+def cases_left_out(findings: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:
     """Return the cases that ``predict`` and ``training`` will leave out, according to the findings.
 
     An unusable mask affects only the training, and with it ``datalist``, ``prepare`` and ``crossval``.
     """
     masks = {_title(scan): str(scan.files[LABEL]) for scan in scans if LABEL in scan.files}
-    bad = [item for item in found if item.case and item.severity == ERROR]
+    bad = [item for item in findings if item.case and item.severity == ERROR]
     seen = [item for item in bad if not _of_the_mask(item, masks.get(item.case))]
     training = {item.case for item in bad if item.case.startswith(TRAINING)}
     return {"predict": sorted({item.case for item in seen}), "training": sorted(training)}
 
 
-def _of_the_mask(one: Finding, mask: str | None) -> bool:
-    return one.code.startswith("E-LBL-") or (mask is not None and mask in f"{one.where}; {one.found}")
+def _of_the_mask(finding: Finding, mask: str | None) -> bool:
+    return finding.code.startswith("E-LBL-") or (mask is not None and mask in f"{finding.where}; {finding.found}")
 
 
 def _title(scan: Scan) -> str:
@@ -161,18 +161,18 @@ def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[
     []
     """
     findings: list[Finding] = []
-    with _caught(findings):
+    with _collect_faults(findings):
         read_datalist(path)
     if findings or dataset_dir is None:
         return findings
     seen = dict[str, str]()
-    for where, scan in _listed(Path(path), dataset_dir, findings):
+    for where, scan in _listed_scans(Path(path), dataset_dir, findings):
         about = _check_case(where, scan.files, seen, scan.label_values, resample=scan.resample)
         findings += [replace(item, case=_title(scan)) for item in about]
     return findings
 
 
-def _listed(path: Path, dataset_dir: str | Path, found: list[Finding]) -> Iterator[tuple[str, Scan]]:
+def _listed_scans(path: Path, dataset_dir: str | Path, findings: list[Finding]) -> Iterator[tuple[str, Scan]]:
     """Yield the place of each entry of a data list and its case; entries with missing files go to ``found``."""
     content = read_datalist(path)
     for section, name in (("training", TRAINING), ("test", TESTING)):
@@ -183,14 +183,14 @@ def _listed(path: Path, dataset_dir: str | Path, found: list[Finding]) -> Iterat
                 others = ", ".join(key for key in entry if key not in ("case", "subject", "fold")) or "nothing"
                 lack = f"no image; {others} of no modality that is known"
                 place = f"{path}: {section} entry {number}: {entry['case']}"
-                found.append(replace(finding("E-LIST-02", ERROR, where=place, found=lack), case=_title(scan)))
+                findings.append(replace(finding("E-LIST-02", ERROR, where=place, found=lack), case=_title(scan)))
                 continue
             part = {key: content[key] for key in (LABEL_VALUES,) if key in content} | {section: [entry]}
             about: list[Finding] = []
             flat: list[dict[str, Any]] = []
-            with _caught(about):
+            with _collect_faults(about):
                 flat += load_entries(part, dataset_dir, section=section, keys=keys, need_label=LABEL in entry)
-            found += [replace(item, case=_title(scan)) for item in about]
+            findings += [replace(item, case=_title(scan)) for item in about]
             for files in flat:
                 scan.files = {key: Path(files[key]) for key in (*keys, LABEL) if key in files}
                 scan.label_values, scan.resample = files.get(LABEL_VALUES), files.get("resample", False)
@@ -224,20 +224,20 @@ def _check_case(
     name = next((key for key, image in images.items() if image is first), chief)
     for key, image in images.items():
         if first is not None and image is not first and not resample:
-            with _caught(findings):
+            with _collect_faults(findings):
                 require_same_grid({name: first, key: image}, case=where)
     return findings
 
 
 @contextmanager
-def _caught(found: list[Finding]) -> Iterator[None]:
+def _collect_faults(findings: list[Finding]) -> Iterator[None]:
     """Append remarks and a raised error to ``found``."""
     with collect_remarks() as remarks:
         try:
             yield
         except IslesError as error:
             remarks.append(as_finding(error))
-    found += remarks
+    findings += remarks
 
 
 def _missing(where: str, key: str, weight: str) -> Finding:

@@ -15,7 +15,7 @@ from monai_isles.data.datalist import read_datalist
 from monai_isles.data.layouts import find_cases
 from monai_isles.data.remote import (
     can_be_fetched,
-    fetched,
+    fetch_entry,
     local_root,
     relative_path,
     require_here,
@@ -70,7 +70,7 @@ def load_entries(
         need_label: refuse cases without a mask; else the mask is given where there is one.
         optional: modalities that a case may lack; one that the list names must be there all the same.
         fetch: fetch and check the files of a URL and those with a checksum now; else whoever reads an entry calls
-            ``remote.fetched``.
+            ``remote.fetch_entry``.
         left_out: takes why cases with missing files are left out, one finding each.
         strict: without ``left_out``, refuse missing files; else their cases are left out with a warning, as in a
             training, and are refused where none is left.
@@ -109,14 +109,14 @@ def load_entries(
         tell_left_out(absent)
     entries = [case.entry() for case, missing in results if not missing]
     if fetch and (can_be_fetched(root) or any(CHECKSUMS in entry for entry in entries)):
-        entries = [fetched(entry) for entry in progress(entries, "fetching", total=len(entries))]
+        entries = [fetch_entry(entry) for entry in progress(entries, "fetching", total=len(entries))]
         require_kept(entries)
     return Entries(entries, absent, strict=strict)
 
 
-def tell_left_out(found: Sequence[Finding]) -> None:
+def tell_left_out(findings: Sequence[Finding]) -> None:
     """Name each case that a training leaves out in a warning, with the reason."""
-    for item in found:
+    for item in findings:
         log.warning("left out: %s: %s", item.case, remark_lines([item])[0])
 
 

@@ -87,7 +87,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     """Return the non-empty rows, headings in lower case; separated by commas, semicolons or tabs."""
     try:
         raw = path.read_bytes()
-        text = _decoded(raw)
+        text = _decode(raw)
     except (OSError, UnicodeDecodeError) as error:
         fault, fix = "subject table cannot be read", "give a CSV file in UTF-8"
         raise refused("E-LIST-09", where=str(path), found=str(error), fault=fault, fix=fix) from error
@@ -103,7 +103,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return [dict(zip(columns, (field.strip() for field in row), strict=False)) for row in rows]
 
 
-def _decoded(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     """Return the text of a table: UTF-8 or UTF-16, else the Windows code page that spreadsheets save CSV in."""
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return raw.decode("utf-16")

@@ -94,7 +94,7 @@ def input_row(
     >>> input_row("dwi_ol").channels
     ['cbf', 'cbv', 'mtt', 'tmax', 'mip']
     """
-    row = _named(wanted)
+    row = _require_row(wanted)
     if data_list is None or without_dwi is None or row.plain:
         return row
     content = data_list if isinstance(data_list, Mapping) else read_datalist(data_list)
@@ -103,10 +103,10 @@ def input_row(
         return row
     note = f"none of the {len(cases)} training cases has a DWI: training {without_dwi} instead of {wanted}"
     log.warning("%s, on the perfusion maps alone; nothing is synthesised", note)
-    return replace(_named(without_dwi), note=note)
+    return replace(_require_row(without_dwi), note=note)
 
 
-def _named(name: str) -> InputRow:
+def _require_row(name: str) -> InputRow:
     if name not in ROWS:
         raise refused("E-LIST-50", where="inputs", found=repr(name), rows=", ".join(ROWS))
     return ROWS[name]

@@ -80,7 +80,7 @@ def relative_path(root: Path, path: str) -> str:
     return below
 
 
-def fetched(entry: Mapping[str, object]) -> dict[str, object]:
+def fetch_entry(entry: Mapping[str, object]) -> dict[str, object]:
     """Return an entry with all files present: fetch those of a mirror, check those with a checksum."""
     stated = entry.get(CHECKSUMS)
     for key in (*MODALITIES, LABEL):

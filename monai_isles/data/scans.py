@@ -14,7 +14,7 @@ import numpy as np
 from monai_isles.case import Case
 from monai_isles.data.grouping import read_subjects
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.clock import Asked, nifti_clock, require_asked
+from monai_isles.io.clock import UserTimes, nifti_clock, require_user_times
 from monai_isles.io.findings import ERROR, Finding, as_finding, finding, refuse
 from monai_isles.io.orientation import from_ras
 from monai_isles.io.payload import same_but_packed
@@ -53,7 +53,7 @@ class SeriesInput:
 
 
 def read_perfusion_series(
-    path: str | Path, *, dt_s: Asked = None, series: str | None = None, slab_mm: float | None = None
+    path: str | Path, *, dt_s: UserTimes = None, series: str | None = None, slab_mm: float | None = None
 ) -> SeriesInput:
     """Read a CT perfusion series: a 4D NIfTI file, or a folder with one dynamic DICOM series.
 
@@ -63,7 +63,7 @@ def read_perfusion_series(
         slab_mm: average the slices of a DICOM series to about this thickness, 0.1 to 20 mm.
     """
     path = Path(path)
-    require_asked(dt_s)
+    require_user_times(dt_s)
     require_slab(path, slab_mm)
     return _dicom(path, dt_s, series, slab_mm) if path.is_dir() else _nifti(path, dt_s)
 
@@ -75,7 +75,7 @@ def require_slab(path: Path, slab_mm: float | None) -> float | None:
     return slab_mm
 
 
-def _nifti(path: Path, request: Asked) -> SeriesInput:
+def _nifti(path: Path, request: UserTimes) -> SeriesInput:
     if path.name.lower().endswith(NIFTI_ENDS) and path.is_file():
         header = read_header(path)
         if header.frames is None:
@@ -89,10 +89,10 @@ def _nifti(path: Path, request: Asked) -> SeriesInput:
     return SeriesInput(image.data, clock.times_s[0], like, "nifti", clock.source, remarks)
 
 
-def _dicom(path: Path, request: Asked, series: str | None, slab_mm: float | None) -> SeriesInput:
+def _dicom(path: Path, request: UserTimes, series: str | None, slab_mm: float | None) -> SeriesInput:
     from monai_isles.dicom.read import read_series
 
-    return dicom_input(read_series(path, kind="ctp", asked=request, series_uid=series, slab_mm=slab_mm), path)
+    return dicom_input(read_series(path, kind="ctp", dt_s=request, series_uid=series, slab_mm=slab_mm), path)
 
 
 def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:

@@ -25,7 +25,7 @@ from monai_isles.data.scans import (
     require_slab,
 )
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.clock import Asked
+from monai_isles.io.clock import UserTimes
 from monai_isles.io.findings import collect_remarks
 from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, displacement
 from monai_isles.io.payload import same_but_packed
@@ -35,7 +35,9 @@ AIR_HU = -1024.0
 _HEAD_HU, _LEAST_SHARE = -200.0, 0.99
 
 
-def ct_on_grid(plain: Image, like: Image, *, asked: bool, one_frame: bool) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def ct_on_grid(
+    plain: Image, like: Image, *, resample: bool, one_frame: bool
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Return the plain CT (H, W, D) on the grid of the series, None if it is not used, and the remarks about it.
 
     On another grid it is resampled (linear, air outside) if the user requests it or if both share a DICOM frame of
@@ -43,14 +45,14 @@ def ct_on_grid(plain: Image, like: Image, *, asked: bool, one_frame: bool) -> tu
 
     Args:
         plain: the CT. like: the first frame of the series.
-        asked: the user states that they are registered. one_frame: they share a frame of reference.
+        resample: the user states that they are registered. one_frame: they share a frame of reference.
     """
     same_shape = plain.grid_shape == like.grid_shape
     if same_shape and displacement(like.affine, plain.affine, plain.grid_shape).vox < SAME_GRID_VOX:
         return plain.data, ()
     apart = corners_apart_mm(like.affine, like.grid_shape, plain.affine, plain.grid_shape)
     remarks = f"the plain CT lies on another grid (field-of-view corners {apart:.4g} mm apart)"
-    if not (asked or one_frame):
+    if not (resample or one_frame):
         why = "nobody asked to resample it and no frame of reference says that it is in register"
         return None, (f"{remarks} and was not used: {why}",)
     moved, inside = _resample(plain, like)
@@ -206,7 +208,7 @@ def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
 
 
 def read_study(
-    study: StudyFiles, *, dt_s: Asked = None, resample: bool = False, slab_mm: float | None = None
+    study: StudyFiles, *, dt_s: UserTimes = None, resample: bool = False, slab_mm: float | None = None
 ) -> StudyImages:
     """Read the series and the plain CT; of one on another grid see ``ct_on_grid``.
 
@@ -224,9 +226,9 @@ def read_study(
         nifti = study.kind == "nifti"
         plain, other = (read_image(study.plain, kind="ct"), "") if nifti else _read_volume(study)
     one_frame = frame != "" and frame == other
-    ct, notes = ct_on_grid(plain, series.like, asked=resample, one_frame=one_frame)
-    told = [f"plain CT: {remark.fault}: {remark.found}" for remark in remarks if remark.code in _REPAIRED]
-    return StudyImages(series, ct, slices, (*notes, *told))
+    ct, notes = ct_on_grid(plain, series.like, resample=resample, one_frame=one_frame)
+    repairs = [f"plain CT: {remark.fault}: {remark.found}" for remark in remarks if remark.code in _REPAIRED]
+    return StudyImages(series, ct, slices, (*notes, *repairs))
 
 
 def _above(study: StudyFiles, level: int) -> str:
@@ -246,7 +248,7 @@ def _study(place: StudyPlace, series: str | None) -> StudyFiles:
     name = _safe(place.name) if place.name else _plain_name(place.home)
     files = (place.series,) if place.plain is None else (place.series, place.plain)
     plain = None if place.plain is None else str(place.plain)
-    return StudyFiles(name, place.home, "nifti", place.series, files, plain, _marked(place.series))
+    return StudyFiles(name, place.home, "nifti", place.series, files, plain, _is_simulated(place.series))
 
 
 def _in_folder(path: Path, images: list[Path]) -> StudyPlace:
@@ -302,11 +304,11 @@ def _dicom(path: Path, series: str | None) -> StudyFiles:
 
 
 def _read_dicom(
-    path: Path, request: Asked, uid: str | None, slab_mm: float | None
+    path: Path, request: UserTimes, uid: str | None, slab_mm: float | None
 ) -> tuple[SeriesInput, tuple[Path, ...], str]:
     from monai_isles.dicom.read import read_series
 
-    series = read_series(path, kind="ctp", asked=request, series_uid=uid, slab_mm=require_slab(path, slab_mm))
+    series = read_series(path, kind="ctp", dt_s=request, series_uid=uid, slab_mm=require_slab(path, slab_mm))
     slices = tuple(dict.fromkeys(file for file, _ in series.source.slices))
     return dicom_input(series, path), slices, series.source.frame_of_reference_uid
 
@@ -330,7 +332,7 @@ def _names_patient(name: str, file: Path) -> bool:
     return any(word in name.lower() for word in words)
 
 
-def _marked(path: Path) -> bool:
+def _is_simulated(path: Path) -> bool:
     return any((folder / "SIMULATED.txt").is_file() for folder in list(path.resolve().parents)[:4])
 
 

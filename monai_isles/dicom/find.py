@@ -269,11 +269,11 @@ def copies_in(files: Sequence[DicomFile]) -> list[DicomFile]:
     return copies
 
 
-def _same_picture(one: DicomFile, other: DicomFile) -> bool:
-    if any(one.text(key) != other.text(key) for key in WANTED) or one.transfer_syntax != other.transfer_syntax:
+def _same_picture(first: DicomFile, other: DicomFile) -> bool:
+    if any(first.text(key) != other.text(key) for key in WANTED) or first.transfer_syntax != other.transfer_syntax:
         return False
     pixels = []
-    for file in (one, other):
+    for file in (first, other):
         with file.path.open("rb") as stream:
             stream.seek(file.offset)
             pixels.append(stream.read(-1 if file.length == UNDEFINED else file.length))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, cast
 
-from monai_isles.dicom.header import PARSER_ERRORS, DicomFile, damaged
+from monai_isles.dicom.header import PARSER_ERRORS, DicomFile, damage_error
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import DAY_US, ORDERS, clock_us
 
@@ -39,20 +39,20 @@ def frame_times(groups: Sequence[Dataset]) -> dict[str, int]:
     """
     result: dict[str, int | None] = {}
     for key in ("FrameAcquisitionDateTime", "FrameReferenceDateTime", "AcquisitionDateTime"):
-        result[key] = _parsed(_first(groups, key), instant_us)
+        result[key] = _parse(_first(groups, key), instant_us)
     for key, dated in (("AcquisitionTime", "AcquisitionDate"), ("ContentTime", "ContentDate")):
         clock, on = _first(groups, key), _first(groups, dated)
-        result[key] = _parsed(on and clock and on + clock, instant_us) or _parsed(clock, clock_us)
-    result["MidScanTime"] = _scaled(_mid_scan(groups), 1e6)
+        result[key] = _parse(on and clock and on + clock, instant_us) or _parse(clock, clock_us)
+    result["MidScanTime"] = _scale(_mid_scan(groups), 1e6)
     for key, unit_us in (("TriggerTime", 1e3), ("FrameReferenceTime", 1e3), ("TemporalPositionTimeOffset", 1e6)):
-        result[key] = _scaled(_first(groups, key), unit_us)
-    step_ms = _scaled(_first(groups, "TemporalResolution"), 1e3)
+        result[key] = _scale(_first(groups, key), unit_us)
+    step_ms = _scale(_first(groups, "TemporalResolution"), 1e3)
     for key in ("TemporalPositionIndex", "TemporalPositionIdentifier"):
-        position = _scaled(_first(groups, key), 1)
+        position = _scale(_first(groups, key), 1)
         result[key] = position * step_ms if position is not None and step_ms else None
         result["PositionInTime"] = result.get("PositionInTime") or position
     for key in ("AcquisitionNumber", "InstanceNumber"):
-        result[key] = _scaled(_first(groups, key), 1)
+        result[key] = _scale(_first(groups, key), 1)
     return {key: value for key in ORDERS if (value := result.get(key)) is not None}
 
 
@@ -83,11 +83,11 @@ def _first(groups: Sequence[Dataset], keyword: str) -> str | None:
     return None
 
 
-def _parsed(text: str | None, parse: Callable[[str], int | None]) -> int | None:
+def _parse(text: str | None, parse: Callable[[str], int | None]) -> int | None:
     return parse(text) if text else None
 
 
-def _scaled(text: str | None, unit: float) -> int | None:
+def _scale(text: str | None, unit: float) -> int | None:
     try:
         return None if text is None else round(float(text) * unit)
     except (ValueError, OverflowError):
@@ -126,7 +126,7 @@ def frame_count(file: DicomFile) -> int:
     """Return how many frames a file claims."""
     text = file.text("NumberOfFrames") or "1"
     if not text.isdigit() or int(text) < 1:
-        raise damaged(file.path, f"Number of Frames {text[:20]!r}")
+        raise damage_error(file.path, f"Number of Frames {text[:20]!r}")
     return int(text)
 
 
@@ -140,7 +140,7 @@ def frames_of(file: DicomFile) -> list[Frame]:
 def tube_kv(file: DicomFile) -> float | None:
     """Return the tube voltage in kV that a classic or enhanced file states; None without a positive number."""
     try:
-        groups = [file.header, *_nested(file, file.header.get("SharedFunctionalGroupsSequence") or ())]
+        groups = [file.header, *_nested_groups(file, file.header.get("SharedFunctionalGroupsSequence") or ())]
         stated = [float(value) for group in groups if (value := group.get("KVP")) not in (None, "")]
     except (*PARSER_ERRORS, IslesError):  # nothing depends on it
         return None
@@ -153,23 +153,23 @@ def _frames(file: DicomFile) -> list[Frame]:
         shared = list(header.get("SharedFunctionalGroupsSequence") or ())
         each = list(header.get("PerFrameFunctionalGroupsSequence") or ())
     except PARSER_ERRORS as error:
-        raise damaged(file.path, f"functional groups cannot be read ({type(error).__name__})") from error
+        raise damage_error(file.path, f"functional groups cannot be read ({type(error).__name__})") from error
     if (count > 1 or each) and len(each) != count:
-        raise damaged(file.path, f"{count} frames, {len(each)} per-frame functional groups")
+        raise damage_error(file.path, f"{count} frames, {len(each)} per-frame functional groups")
     if not each:
-        return [_frame(file, 0, [header, *_nested(file, [header])])]
-    common = [*_nested(file, shared), header, *_nested(file, [header])]
-    frames = [_frame(file, n, [*_nested(file, [group]), *common]) for n, group in enumerate(each)]
+        return [_frame(file, 0, [header, *_nested_groups(file, [header])])]
+    common = [*_nested_groups(file, shared), header, *_nested_groups(file, [header])]
+    frames = [_frame(file, n, [*_nested_groups(file, [group]), *common]) for n, group in enumerate(each)]
     for frame in frames:
         frame.times_us["FrameNumber"] = frame.index
     return frames
 
 
-def _nested(file: DicomFile, groups: Sequence[Dataset]) -> list[Dataset]:
+def _nested_groups(file: DicomFile, groups: Sequence[Dataset]) -> list[Dataset]:
     try:
         return [item for group in groups for name in _GROUPS for item in (group.get(name) or ())]
     except PARSER_ERRORS as error:
-        raise damaged(file.path, f"functional groups cannot be read ({type(error).__name__})") from error
+        raise damage_error(file.path, f"functional groups cannot be read ({type(error).__name__})") from error
 
 
 def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
@@ -182,9 +182,9 @@ def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
     return Frame(
         file,
         index,
-        _required(file, groups, "ImagePositionPatient", 3),
-        _required(file, groups, "ImageOrientationPatient", 6),
-        _required(file, groups, "PixelSpacing", 2),
+        _require_numbers(file, groups, "ImagePositionPatient", 3),
+        _require_numbers(file, groups, "ImageOrientationPatient", 6),
+        _require_numbers(file, groups, "PixelSpacing", 2),
         slope[0] if slope else None,
         intercept[0] if intercept else None,
         units,
@@ -194,7 +194,7 @@ def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
     )
 
 
-def _required(file: DicomFile, groups: Sequence[Dataset], keyword: str, count: int) -> tuple[float, ...]:
+def _require_numbers(file: DicomFile, groups: Sequence[Dataset], keyword: str, count: int) -> tuple[float, ...]:
     numbers = _numbers(file, groups, keyword, count)
     if numbers is None:
         raise _not_there(file, keyword, "no such attribute")

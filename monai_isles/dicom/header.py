@@ -137,13 +137,13 @@ def read_dicom_file(path: Path) -> DicomFile | None:
             if tag is None:
                 _require_no_image(header, path, size)
     except PARSER_ERRORS as error:
-        raise damaged(path, f"header cannot be read ({type(error).__name__})") from error
+        raise damage_error(path, f"header cannot be read ({type(error).__name__})") from error
     if tag is None:
         return None
     return DicomFile(path, header, syntax, PIXEL_TAGS[tag], offset, length, size)
 
 
-def damaged(path: Path, found: str) -> IslesError:
+def damage_error(path: Path, found: str) -> IslesError:
     """Return the error for a DICOM file that is not whole."""
     return refused("E-DCM-06", where=str(path), found=found)
 
@@ -152,7 +152,7 @@ def _require_no_image(header: Dataset, path: Path, size: int) -> None:
     """Refuse a file without pixels that says it is an image: it was cut, or its last elements are damaged."""
     classes = (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID"))
     if any(f"{uid}.".startswith(f"{root}.") for uid in classes for root in _IMAGES):
-        raise damaged(path, f"no pixels in an image of {size} bytes")
+        raise damage_error(path, f"no pixels in an image of {size} bytes")
 
 
 def _require_not_deflated(file: BinaryIO, path: Path) -> None:
@@ -206,7 +206,7 @@ def require_whole_end(file: DicomFile) -> None:
             if tag == _SIGNATURES and length == UNDEFINED:
                 return
             if tag <= before or at + head + length > file.size:
-                raise damaged(file.path, f"{file.size - start} bytes after the pixels that are no DICOM elements")
+                raise damage_error(file.path, f"{file.size - start} bytes after the pixels that are no DICOM elements")
             at, before = at + head + length, tag
 
 
@@ -218,7 +218,7 @@ def _after_fragments(file: DicomFile, stream: BinaryIO) -> int:
         if tag == _SEQUENCE_END and length == 0 and fragments > 1:
             return at + head
         if tag != _ITEM or at + head + length > file.size:
-            raise damaged(file.path, f"packed pixels break off after {fragments} fragments")
+            raise damage_error(file.path, f"packed pixels break off after {fragments} fragments")
         at, fragments = at + head + length, fragments + 1
 
 

@@ -12,7 +12,14 @@ from typing import Literal
 import numpy as np
 
 from monai_isles.dicom.frames import Frame, frame_count
-from monai_isles.dicom.header import PARSER_ERRORS, UNDEFINED, DicomFile, damaged, pydicom_module, require_whole_end
+from monai_isles.dicom.header import (
+    PARSER_ERRORS,
+    UNDEFINED,
+    DicomFile,
+    damage_error,
+    pydicom_module,
+    require_whole_end,
+)
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import WARNING, Finding, finding
 
@@ -148,7 +155,7 @@ def read_pixels(frame: Frame, *, hounsfield: bool) -> np.ndarray:
     Shapes: (rows, columns) float32.
     Units: HU; padding that lies below air is read as air.
     """
-    raw = _native(frame) if frame.file.transfer_syntax in _NATIVE else _decoded(frame)
+    raw = _native(frame) if frame.file.transfer_syntax in _NATIVE else _decode(frame)
     stored = _used_bits(raw, frame.file)
     slope, intercept = (1.0 if frame.slope is None else frame.slope), (frame.intercept or 0.0)
     if float(slope).is_integer() and float(intercept).is_integer() and stored.dtype.itemsize <= 2:
@@ -181,7 +188,7 @@ def _padding(file: DicomFile) -> int | None:
 def _shape(file: DicomFile) -> tuple[int, int]:
     rows, columns = (file.text(key) for key in ("Rows", "Columns"))
     if not (rows.isdigit() and columns.isdigit() and int(rows) and int(columns)):
-        raise damaged(file.path, f"{rows or 'no'} rows, {columns or 'no'} columns")
+        raise damage_error(file.path, f"{rows or 'no'} rows, {columns or 'no'} columns")
     return int(rows), int(columns)
 
 
@@ -248,13 +255,13 @@ def _native(frame: Frame) -> np.ndarray:
     return stored.reshape(rows, columns)
 
 
-def _decoded(frame: Frame) -> np.ndarray:
+def _decode(frame: Frame) -> np.ndarray:
     file = frame.file
     try:
         if _has_decoder(file):
             stored = pydicom_module().pixels.pixel_array(file.path, index=frame.index, raw=True)
         else:
-            stored = _unpacked_by_itk(str(file.path))[frame.index].astype(_dtype(file))
+            stored = _unpack_by_itk(str(file.path))[frame.index].astype(_dtype(file))
     except PARSER_ERRORS as error:
         raise _bytes(file, f"frame {frame.index + 1} cannot be decompressed ({type(error).__name__})") from error
     if stored.shape != _shape(file):
@@ -263,7 +270,7 @@ def _decoded(frame: Frame) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _unpacked_by_itk(path: str) -> np.ndarray:
+def _unpack_by_itk(path: str) -> np.ndarray:
     """Return the stored numbers of every frame of a packed file; ITK rescales them, which is undone.
 
     Shapes: (frames, rows, columns).

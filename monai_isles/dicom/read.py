@@ -11,10 +11,10 @@ from monai_isles.dicom.find import DicomFolder, SeriesInfo, scan_dicom
 from monai_isles.dicom.frames import Frame, frames_of, tube_kv
 from monai_isles.dicom.header import quietly
 from monai_isles.dicom.pixels import AIR_HU, read_pixels, require_readable, require_scale, rescale_remarks
-from monai_isles.dicom.slabs import Timed, common_times, timed
-from monai_isles.dicom.stack import Stack, stack_frames, thickened
+from monai_isles.dicom.slabs import Timed, common_times, order_frames
+from monai_isles.dicom.stack import Stack, stack_frames, thicken
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.clock import Asked
+from monai_isles.io.clock import UserTimes
 from monai_isles.io.findings import WARNING, Finding, finding, refuse
 from monai_isles.io.orientation import to_ras
 from monai_isles.io.values import settle_values
@@ -96,7 +96,7 @@ def find_series(folder: str | Path) -> list[SeriesInfo]:
 @quietly()
 def read_series(
     folder: str | Path, *, series_uid: str | None = None, kind: str | None = None, interpolate: bool = True,
-    asked: Asked = None, slab_mm: float | None = None,
+    dt_s: UserTimes = None, slab_mm: float | None = None,
 ) -> DicomSeries:  # fmt: skip
     """Read one series of a folder, classic or enhanced, still, in time, or shuttled.
 
@@ -108,7 +108,7 @@ def read_series(
         series_uid: which series, where there are several: its UID or its number.
         kind: the one series of this kind (``ctp``, ``cbf`` and so on), where there are several.
         interpolate: False refuses slabs with times of their own instead.
-        asked: seconds between frames, or the time of each, instead of the file's.
+        dt_s: seconds between frames, or the time of each, instead of the file's.
         slab_mm: average thin slices to about this thickness while they are read.
     Raises:
         IslesError: those of ``dicom_clock``; ``E-DCM-01`` to ``E-DCM-22``, each of which names the file, the position
@@ -123,30 +123,30 @@ def read_series(
     """
     dicom = scan_dicom(folder)
     refuse(dicom.findings)
-    info = _chosen(dicom, Path(folder), series_uid, kind)
+    info = _choose_series(dicom, Path(folder), series_uid, kind)
     where, files = f"{folder}: series {info.number or info.uid}", dicom.files[info.uid]
     require_readable(files, where, slab_mm)
     frames = [frame for file in files for frame in frames_of(file)]
     hounsfield = info.kind in ("ct", "ctp")
     units = require_scale(frames, where, hounsfield=hounsfield)
-    stack = thickened(stack_frames(frames, where), slab_mm, where)
+    stack = thicken(stack_frames(frames, where), slab_mm, where)
     findings = [finding for finding in dicom.findings if finding.severity == WARNING]
     findings += [*stack.findings, *(rescale_remarks(frames, where) if hounsfield else [])]
     if all(len(group) == 1 for group in stack.frames):
         still = [[group[0]] for group in stack.frames]
-        array, affine = _turned(still, stack, hounsfield)
+        array, affine = _to_ras(still, stack, hounsfield)
         settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
         refuse(settled.findings)
         array, findings = settled.data, [*findings, *settled.findings]
         return _series(array[0], affine, stack, info, _source(info, files, still, units, "", stack), findings)
-    return _in_time(stack, info, files, units, where, hounsfield, interpolate, findings, asked)
+    return _in_time(stack, info, files, units, where, hounsfield, interpolate, findings, dt_s)
 
 
 def _in_time(
     stack: Stack, info: SeriesInfo, files: list, units: str, where: str, hounsfield: bool, interpolate: bool,
-    findings: list[Finding], asked: Asked,
+    findings: list[Finding], dt_s: UserTimes,
 ) -> DicomSeries:  # fmt: skip
-    taken = timed(stack, where, asked)
+    taken = order_frames(stack, where, dt_s)
     findings = [*findings, *taken.findings]
     times, uneven = common_times(taken)
     if uneven:
@@ -155,7 +155,7 @@ def _in_time(
         text = f"{own} with times of their own, {len(times)} common frames"
         findings = [*findings, finding("E-DCM-33", WARNING, where=where, found=text)]
     read = [frames if uneven else frames[: len(times)] for frames in taken.frames]
-    array, affine = _turned(read, stack, hounsfield, (taken.times_s, times) if uneven else None)
+    array, affine = _to_ras(read, stack, hounsfield, (taken.times_s, times) if uneven else None)
     settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
     refuse(settled.findings)
     array, findings = settled.data, [*findings, *settled.findings]
@@ -171,7 +171,7 @@ def affine_flips(affine: np.ndarray) -> bool:
     return bool(affine[axis, 2] < 0)
 
 
-def _turned(
+def _to_ras(
     slices: list[list[Frame]], stack: Stack, hounsfield: bool, timing: tuple[list[np.ndarray], np.ndarray] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the frames (T, H, W, D) in RAS+ and the affine; ``timing``: times of each slice, and the common ones."""
@@ -190,7 +190,7 @@ def _turned(
     native = np.zeros((count, slabs, rows, columns), np.float32)
     for n, frames in enumerate(slices):
         pictures = np.stack([_picture(frame, n, stack, hounsfield) for frame in frames])
-        native[:, n // stack.thick] += _interpolated(pictures, timing[0][n], timing[1]) / stack.thick
+        native[:, n // stack.thick] += _interpolate(pictures, timing[0][n], timing[1]) / stack.thick
     for t in range(count):
         turned[t] = to_ras(native[t].transpose(2, 1, 0), stack.affine)[0]
     return turned, affine
@@ -201,7 +201,7 @@ def _picture(frame: Frame, place: int, stack: Stack, hounsfield: bool) -> np.nda
     return picture if stack.shear is None else stack.shear.upright(picture, place, AIR_HU if hounsfield else 0.0)
 
 
-def _interpolated(pictures: np.ndarray, own_s: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+def _interpolate(pictures: np.ndarray, own_s: np.ndarray, times_s: np.ndarray) -> np.ndarray:
     before = np.clip(np.searchsorted(own_s, times_s, side="right") - 1, 0, max(0, len(own_s) - 2))
     after = np.minimum(before + 1, len(own_s) - 1)
     gap = np.maximum(own_s[after] - own_s[before], 1e-9)
@@ -217,14 +217,14 @@ def _judge_shuttle(taken: Timed, times: np.ndarray, where: str, interpolate: boo
         )
 
 
-def _chosen(found: DicomFolder, folder: Path, series_uid: str | None, kind: str | None) -> SeriesInfo:
+def _choose_series(content: DicomFolder, folder: Path, series_uid: str | None, kind: str | None) -> SeriesInfo:
     wanted = [
-        item for item in found.series if series_uid in (None, item.uid, item.number) and kind in (None, item.kind)
+        item for item in content.series if series_uid in (None, item.uid, item.number) and kind in (None, item.kind)
     ]
     usable = [item for item in wanted if item.usable]
     if len(usable) == 1:
         return usable[0]
-    listed = "; ".join(str(item) for item in (usable or wanted or found.series)[:8])
+    listed = "; ".join(str(item) for item in (usable or wanted or content.series)[:8])
     if usable:
         raise refused("E-DCM-04", where=str(folder), found=listed)
     if series_uid is not None and not wanted:

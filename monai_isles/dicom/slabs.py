@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from monai_isles.dicom.frames import Frame
-from monai_isles.dicom.stack import Stack, named
+from monai_isles.dicom.stack import Stack, frame_names
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.clock import CLOCKS, Asked, Clock, dicom_clock
+from monai_isles.io.clock import CLOCKS, Clock, UserTimes, dicom_clock
 from monai_isles.io.findings import WARNING, Finding, finding
 
 NEAR = 0.2
@@ -35,14 +35,14 @@ class Timed:
     findings: list[Finding] = field(default_factory=list)
 
 
-def timed(stack: Stack, where: str, asked: Asked = None) -> Timed:
+def order_frames(stack: Stack, where: str, dt_s: UserTimes = None) -> Timed:
     """Return the frames of each slice in the order they were taken, by ``io.clock.dicom_clock``.
 
     Slices whose times lie together, or follow one another within a pass, make a slab; a shuttled table gives two or
     more. A last pass that lacks slices is left out.
     """
     _require_no_copies(stack, where)
-    clock = dicom_clock([[frame.times_us for frame in group] for group in stack.frames], where, asked)
+    clock = dicom_clock([[frame.times_us for frame in group] for group in stack.frames], where, dt_s)
     if clock is None:
         raise _no_time(stack, where)
     orders = [np.argsort(item, kind="stable") for item in clock.times_s]
@@ -51,7 +51,7 @@ def timed(stack: Stack, where: str, asked: Asked = None) -> Timed:
     findings = [finding("E-TIME-30", WARNING, where=where, found=remark) for remark in clock.remarks]
     slabs = _slabs(times)
     for slab in slabs:
-        if cut := _interrupted(slab, times):
+        if cut := _complete_frames(slab, times):
             for n in slab:
                 frames[n], times[n] = frames[n][:cut], times[n][:cut]
             findings.append(finding("E-DCM-61", WARNING, where=where, found=f"frame {cut + 1} lacks slices"))
@@ -59,22 +59,22 @@ def timed(stack: Stack, where: str, asked: Asked = None) -> Timed:
     return Timed(frames, times, slabs, clock, findings)
 
 
-def common_times(found: Timed) -> tuple[np.ndarray, bool]:
+def common_times(timing: Timed) -> tuple[np.ndarray, bool]:
     """Return the times of the frames and whether the slices must be interpolated to them.
 
     One slab whose slices differ by at most a quarter of the shortest step: the mean time of each frame, as it is.
     Else the times of the slab that began first, those that lie inside the times of every other slice: nothing is
     extrapolated.
     """
-    if len(found.slabs) == 1:
-        table = np.stack(found.times_s)
+    if len(timing.slabs) == 1:
+        table = np.stack(timing.times_s)
         step = float(np.diff(table, axis=1).min()) if table.shape[1] > 1 else np.inf
         if float(np.ptp(table, axis=0).max()) <= 0.25 * step:
             # Slices of one pass: the mean time of a frame is right to a quarter of a step.
             return (table[0] if not np.ptp(table, axis=0).any() else table.mean(axis=0)), False
     # Only inside the times of every slice: interpolated, never extrapolated.
-    first = min(found.times_s, key=lambda times: times[0])
-    begin, end = max(times[0] for times in found.times_s), min(times[-1] for times in found.times_s)
+    first = min(timing.times_s, key=lambda times: times[0])
+    begin, end = max(times[0] for times in timing.times_s), min(times[-1] for times in timing.times_s)
     return first[(first >= begin) & (first <= end)], True
 
 
@@ -111,7 +111,7 @@ def _no_time(stack: Stack, where: str) -> IslesError:
 
 
 def _twice(frames: Sequence[Frame], place: float, where: str, why: str) -> IslesError:
-    return refused("E-DCM-11", where=where, found=f"at {named(frames, place)} ({why})")
+    return refused("E-DCM-11", where=where, found=f"at {frame_names(frames, place)} ({why})")
 
 
 def _slabs(times: Sequence[np.ndarray]) -> list[list[int]]:
@@ -135,7 +135,7 @@ def _distance(times: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.abs(few[:, None] - many[None, :]).min(axis=1)
 
 
-def _interrupted(slab: Sequence[int], times: Sequence[np.ndarray]) -> int:
+def _complete_frames(slab: Sequence[int], times: Sequence[np.ndarray]) -> int:
     """Return how many frames to keep where some slices of a slab lack the last one, 0 where none or others lack."""
     counts = {len(times[n]) for n in slab}
     if len(counts) != 2 or max(counts) - min(counts) != 1 or min(counts) < 2:
@@ -181,6 +181,6 @@ def _require_whole(
             raise refused(
                 "E-DCM-13",
                 where=where,
-                found=f"at {places[n]:.2f} mm (first file {named(frames[n][:1])}): {len(times[n])} of {usual} frames"
-                + (f", none at {listed} s" if listed else ""),
+                found=f"at {places[n]:.2f} mm (first file {frame_names(frames[n][:1])}): "
+                f"{len(times[n])} of {usual} frames" + (f", none at {listed} s" if listed else ""),
             )

@@ -118,7 +118,7 @@ class DicomSource:
         frames = np.stack(pictures) if channels else np.stack(pictures)[..., 0]
         return TiltedFrames(np.ascontiguousarray(frames), positions)
 
-    def placed(self, array: np.ndarray, headers: Sequence[Dataset], *, channels: int = 0) -> Volume | TiltedFrames:
+    def place(self, array: np.ndarray, headers: Sequence[Dataset], *, channels: int = 0) -> Volume | TiltedFrames:
         """Return a result on the slices of the source: ``tilted_frames`` of a tilted gantry, else ``volume``.
 
         A result on slabs, averages of thin slices, goes onto each slice of its slab.
@@ -128,7 +128,7 @@ class DicomSource:
             affine, array = self.affine.copy(), np.repeat(array, thick, axis)
             affine[:3, 3] -= affine[:3, axis] * (thick - 1) / (2 * thick)
             affine[:3, axis] /= thick
-            return replace(self, affine=affine).placed(array, headers, channels=channels)
+            return replace(self, affine=affine).place(array, headers, channels=channels)
         tilted = self.tilted_frames(array, headers, channels=channels)
         if tilted is not None:
             return tilted
@@ -257,11 +257,11 @@ def off_grid(found: str) -> IslesError:
     return refused("E-DCM-41", where="DICOM export", found=found)
 
 
-def stable_uid(*said: object) -> str:
+def stable_uid(*parts: object) -> str:
     """Return the same DICOM UID for the same words."""
     from pydicom.uid import generate_uid
 
-    return str(generate_uid(entropy_srcs=[hashlib.sha256("\0".join(map(str, said)).encode()).hexdigest()]))
+    return str(generate_uid(entropy_srcs=[hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()]))
 
 
 def fresh_uid() -> str:

@@ -40,18 +40,18 @@ class Shear:
         """
         for axis in (0, 1):
             at = np.arange(self.size[axis]) + self.start_vox[axis] - place * self.step_vox[axis]
-            picture = _sampled(picture, at, axis, fill)
+            picture = _sample(picture, at, axis, fill)
         return picture
 
     def tilted(self, picture: np.ndarray, place: int, size: tuple[int, int], *, nearest: bool) -> np.ndarray:
         """Return a slice of the upright grid where the scanner took it, of its own (rows, columns) ``size``."""
         for axis in (0, 1):
             at = np.arange(size[axis]) - self.start_vox[axis] + place * self.step_vox[axis]
-            picture = _sampled(picture, np.rint(at) if nearest else at, axis, 0)
+            picture = _sample(picture, np.rint(at) if nearest else at, axis, 0)
         return picture
 
 
-def _sampled(picture: np.ndarray, at: np.ndarray, axis: int, fill: float) -> np.ndarray:
+def _sample(picture: np.ndarray, at: np.ndarray, axis: int, fill: float) -> np.ndarray:
     """Return a picture at places along an axis, linearly between its lines."""
     count, before = picture.shape[axis], np.floor(at).astype(int)
     share = (at - before).astype(np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
@@ -116,7 +116,7 @@ def stack_frames(frames: Sequence[Frame], where: str) -> Stack:
     return Stack(slices, places, _LPS_TO_RAS @ affine, shear, findings)
 
 
-def thickened(stack: Stack, slab_mm: float | None, where: str) -> Stack:
+def thicken(stack: Stack, slab_mm: float | None, where: str) -> Stack:
     """Return the stack whose slices become averages over about ``slab_mm``; slices that fill no slab are left out."""
     step = float(np.linalg.norm(stack.affine[:3, 2]))
     thick = min(slices_a_slab(step, slab_mm), len(stack.frames))
@@ -136,7 +136,7 @@ def thickened(stack: Stack, slab_mm: float | None, where: str) -> Stack:
     )
 
 
-def named(frames: Sequence[Frame], normal_mm: float | None = None) -> str:
+def frame_names(frames: Sequence[Frame], normal_mm: float | None = None) -> str:
     """Return the place and the file of frames, four of them at most, for an error."""
     place = "" if normal_mm is None else f"{normal_mm:.2f} mm: "
     files = [f"{frame.file.path.name}" + (f" frame {frame.index + 1}" if frame.index else "") for frame in frames]
@@ -150,7 +150,9 @@ def _axes(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
 def _require_one_reference(frames: Sequence[Frame], where: str) -> None:
     named_by = {frame.file.text("FrameOfReferenceUID"): frame for frame in frames}
     if len(named_by) > 1:
-        raise refused("E-DCM-22", where=where, found=f"{len(named_by)} of them, in {named(list(named_by.values()))}")
+        raise refused(
+            "E-DCM-22", where=where, found=f"{len(named_by)} of them, in {frame_names(list(named_by.values()))}"
+        )
 
 
 def _require_one_orientation(frames: Sequence[Frame], where: str) -> None:
@@ -162,7 +164,8 @@ def _require_one_orientation(frames: Sequence[Frame], where: str) -> None:
         raise refused(
             "E-DCM-10",
             where=where,
-            found=f"{len(frames) - len(others)} like {named(frames[:1])}, {len(others)} others: {named(others)}",
+            found=f"{len(frames) - len(others)} like {frame_names(frames[:1])}, "
+            f"{len(others)} others: {frame_names(others)}",
         )
     if abs(row @ column) > _ANGLE or max(abs(length - 1) for length in lengths) > _ANGLE:
         raise refused(
@@ -183,7 +186,9 @@ def _require_one_size(frames: Sequence[Frame], where: str) -> None:
         raise refused(
             "E-DCM-18",
             where=where,
-            found="; ".join(f"{r} x {c} of {a:g} x {b:g} mm: {named(group)}" for (r, c, a, b), group in sizes.items()),
+            found="; ".join(
+                f"{r} x {c} of {a:g} x {b:g} mm: {frame_names(group)}" for (r, c, a, b), group in sizes.items()
+            ),
         )
 
 
@@ -229,7 +234,7 @@ def _require_in_line(
             raise refused(
                 "E-DCM-17",
                 where=where,
-                found=f"{named([group[0], *beside])}: "
+                found=f"{frame_names([group[0], *beside])}: "
                 f"{max(np.linalg.norm(np.subtract(f.position, origin)) for f in beside):.3g} mm apart in their plane",
             )
     normal = np.cross(*_axes(slices[0][0]))
@@ -281,8 +286,8 @@ def _require_even(slices: Sequence[Sequence[Frame]], places: Sequence[float], of
     # Gaps of a whole number of steps are lost files; others are another reconstruction.
     lost = bool((whole | ~off).all()) and float(gaps.min()) > 0.9 * usual
     listed = [
-        f"{gaps[n]:.4g} mm between {places[n]:.2f} mm ({named(slices[n][:1])}) and {places[n + 1]:.2f} mm "
-        f"({named(slices[n + 1][:1])})"
+        f"{gaps[n]:.4g} mm between {places[n]:.2f} mm ({frame_names(slices[n][:1])}) and {places[n + 1]:.2f} mm "
+        f"({frame_names(slices[n + 1][:1])})"
         for n in np.flatnonzero(off)[:4]
     ]
     raise IslesError(
@@ -301,7 +306,7 @@ def _step(slices: Sequence[Sequence[Frame]], origins: np.ndarray, normal: np.nda
     if not thick or thick <= 0:
         raise refused(
             "E-DCM-20",
-            where=f"{where}: {named(slices[0][:1])}: Slice Thickness",
+            where=f"{where}: {frame_names(slices[0][:1])}: Slice Thickness",
             found="none, and there is one slice only",
             fix="export the original series from the archive",
         )

@@ -41,7 +41,7 @@ def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: st
         headers = source.headers()
         for key, array in maps.items():
             _require_numbers(key, array, str(folder))
-            result = source.placed(np.asarray(array, np.float32), headers)
+            result = source.place(np.asarray(array, np.float32), headers)
             written.append(Path(folder) / f"{key}.dcm")
             _publish_one(_parametric_map(key, headers, result), result, written[-1], source)
     return written

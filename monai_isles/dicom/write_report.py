@@ -111,7 +111,7 @@ def _measurement_report(
         groups.append(
             sr.MeasurementsAndQualitativeEvaluations(
                 tracking_identifier=tracking,
-                algorithm_id=_identified(rule),
+                algorithm_id=_algorithm_id(rule),
                 finding_sites=[sr.FindingSite(codes.SCT.Brain)],
                 measurements=numbers,
                 qualitative_evaluations=text,
@@ -134,26 +134,26 @@ def _segment_group(
     name = next(name for name, known in SEGMENTS.items() if known.label == segment.segment_label)
     block, key = _VOLUMES[name]
     value = (result.get(block) or {} if block else result).get(key)
-    measured = [] if value is None else [_measured(codes.SCT.Volume, float(value), "ml")]
+    measured = [] if value is None else [_measurement(codes.SCT.Volume, float(value), "ml")]
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=segment.tracking_uid, identifier=segment.tracking_id),
         referenced_segment=referenced,
         finding_type=segment.segmented_property_type,
         finding_category=segment.segmented_property_category,
         finding_sites=[sr.FindingSite(codes.SCT.Brain)],
-        algorithm_id=_identified(algorithm if SEGMENTS[name].network else rule),
+        algorithm_id=_algorithm_id(algorithm if SEGMENTS[name].network else rule),
         measurements=measured,
     )
 
 
-def _identified(by: Algorithm) -> Any:
+def _algorithm_id(by: Algorithm) -> Any:
     from highdicom.sr import AlgorithmIdentification
 
     parameters = [f"{name}: {value}" for name, value in by.parameters.items()]
     return AlgorithmIdentification(name=by.name, version=by.version, parameters=parameters or None)
 
 
-def _measured(name: Code, value: float, unit: str) -> Measurement:
+def _measurement(name: Code, value: float, unit: str) -> Measurement:
     from highdicom.sr import Measurement
     from pydicom.sr.codedict import Code
 
@@ -187,7 +187,7 @@ def _head_numbers(result: Mapping[str, Any]) -> list[Measurement]:
     from pydicom.sr.codedict import Code
 
     return [
-        _measured(Code(code, SCHEME, meaning), value, unit)
+        _measurement(Code(code, SCHEME, meaning), value, unit)
         for code, (meaning, value, unit) in head_numbers(result).items()
     ]
 
@@ -300,7 +300,7 @@ def publish_pdf(pdf: bytes, source: DicomSource, path: str | Path, *, title: str
         raise refused("E-DCM-48", where=str(path), found=f"{len(pdf)} bytes that are no PDF")
     with quiet(path):
         headers = source.headers()
-        document = _encapsulated(pdf, headers, title)
+        document = _encapsulate(pdf, headers, title)
 
         def write(tmp: Path) -> None:
             document.save_as(tmp, enforce_file_format=True)
@@ -311,7 +311,7 @@ def publish_pdf(pdf: bytes, source: DicomSource, path: str | Path, *, title: str
         publish(path, write, inputs=source.files)
 
 
-def _encapsulated(pdf: bytes, headers: Sequence[Dataset], title: str) -> Dataset:
+def _encapsulate(pdf: bytes, headers: Sequence[Dataset], title: str) -> Dataset:
     pydicom, first, now = require_dicom(), headers[0], datetime.datetime.now()
     document = pydicom.Dataset()
     document.file_meta = pydicom.dataset.FileMetaDataset()

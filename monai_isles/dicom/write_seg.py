@@ -100,10 +100,12 @@ def _publish(
 ) -> None:
     headers = source.headers()
     stacked = np.stack([np.asarray(mask).astype(bool) for mask in masks.values()], axis=-1)
-    placed = source.placed(stacked.astype(np.uint8), headers, channels=len(masks))
+    placed = source.place(stacked.astype(np.uint8), headers, channels=len(masks))
     made = [algorithm if SEGMENTS[name].network else rule for name in masks]
     series = str(headers[0].SeriesInstanceUID)
-    described = [_described(n, name, by, series) for n, (name, by) in enumerate(zip(masks, made, strict=True), 1)]
+    described = [
+        _describe_segment(n, name, by, series) for n, (name, by) in enumerate(zip(masks, made, strict=True), 1)
+    ]
     uid = stable_uid("seg", series, *sorted(masks), *((a.name, a.version, sorted(a.parameters.items())) for a in made))
     seg = _segmentation(headers, placed, described, uid)
 
@@ -122,7 +124,7 @@ def _require_known(masks: Mapping[str, np.ndarray], where: str) -> None:
         raise off_grid(f"masks of different shapes: {sorted(shapes)}")
 
 
-def _described(number: int, name: str, by: Algorithm, series: str) -> SegmentDescription:
+def _describe_segment(number: int, name: str, by: Algorithm, series: str) -> SegmentDescription:
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.color import CIELabColor
     from highdicom.seg import SegmentDescription

@@ -16,7 +16,7 @@ from monai_isles.io.header import bare_step, frame_time_s, parse_header
 from monai_isles.io.payload import peek
 
 # seconds between frames, or the time of every frame, by the user's word; None: as the file says
-Asked = float | Sequence[float] | None
+UserTimes = float | Sequence[float] | None
 
 SHORTEST_STEP_S, LONGEST_STEP_S = 0.2, 15.0
 AGREE = 0.01  # clocks of one series, and a step that is worked out, are trusted to this part
@@ -72,33 +72,33 @@ def read_times(path: str | Path) -> list[float]:
         raise refused("E-TIME-05", where=f"--times {path}", found=result) from error
 
 
-def require_asked(asked: Asked) -> None:
+def require_user_times(user_times: UserTimes) -> None:
     """Refuse a step or times that no perfusion scan has."""
-    if asked is None:
+    if user_times is None:
         return
-    if isinstance(asked, int | float):
-        if not 0 < asked <= LONGEST_STEP_S:
-            raise refused("E-PERF-10", where="--dt", found=f"{asked:g} s")
+    if isinstance(user_times, int | float):
+        if not 0 < user_times <= LONGEST_STEP_S:
+            raise refused("E-PERF-10", where="--dt", found=f"{user_times:g} s")
         return
-    steps = np.diff(np.asarray(asked, float))
-    if len(asked) < 2 or not np.isfinite(steps).all() or steps.min() <= 0 or steps.max() > LONGEST_STEP_S:
+    steps = np.diff(np.asarray(user_times, float))
+    if len(user_times) < 2 or not np.isfinite(steps).all() or steps.min() <= 0 or steps.max() > LONGEST_STEP_S:
         apart = f"steps from {steps.min():g} to {steps.max():g} s" if steps.size else "no steps"
-        raise refused("E-TIME-05", where="--times", found=f"{len(asked)} times, {apart}")
+        raise refused("E-TIME-05", where="--times", found=f"{len(user_times)} times, {apart}")
 
 
-def _asked_clock(asked: float | Sequence[float], frames: int, where: str) -> Clock:
-    require_asked(asked)
-    if isinstance(asked, int | float):
-        return Clock([np.arange(frames) * float(asked)], f"given (--dt {asked:g})")
-    if len(asked) != frames:
-        raise refused("E-TIME-05", where=where, found=f"{len(asked)} times for {frames} frames (--times)")
-    return Clock([np.asarray(asked, float) - float(asked[0])], "given (--times)")
+def _user_clock(user_times: float | Sequence[float], frames: int, where: str) -> Clock:
+    require_user_times(user_times)
+    if isinstance(user_times, int | float):
+        return Clock([np.arange(frames) * float(user_times)], f"given (--dt {user_times:g})")
+    if len(user_times) != frames:
+        raise refused("E-TIME-05", where=where, found=f"{len(user_times)} times for {frames} frames (--times)")
+    return Clock([np.asarray(user_times, float) - float(user_times[0])], "given (--times)")
 
 
 # --- NIfTI
 
 
-def nifti_clock(path: Path, frames: int, asked: Asked = None) -> Clock:
+def nifti_clock(path: Path, frames: int, user_times: UserTimes = None) -> Clock:
     """Return the times of the frames of a 4D NIfTI file.
 
     In this order: the user's word; the JSON file of the same name (``FrameTimesStart``, ``VolumeTiming``,
@@ -107,8 +107,8 @@ def nifti_clock(path: Path, frames: int, asked: Asked = None) -> Clock:
 
     Source: NIfTI-1 ``xyzt_units``; BIDS 1.10; ``tests/io/test_clock.py``.
     """
-    if asked is not None:
-        return _asked_clock(asked, frames, str(path))
+    if user_times is not None:
+        return _user_clock(user_times, frames, str(path))
     header = parse_header(peek(path, str(path)), str(path))
     step, bare = frame_time_s(header), bare_step(header)
     beside, name, fault = _sidecar(path)
@@ -144,7 +144,7 @@ def _sidecar(path: Path) -> tuple[Mapping[str, Any], Path, str]:
 
 def _from_sidecar(beside: Mapping[str, Any], frames: int, name: str) -> Clock | None:
     """Return the first clock that a sidecar states; others in it must agree."""
-    lists = [_listed(beside[key], key, frames, name) for key in _LISTS if isinstance(beside.get(key), list)]
+    lists = [_list_clock(beside[key], key, frames, name) for key in _LISTS if isinstance(beside.get(key), list)]
     step, source = beside.get("RepetitionTime"), f"RepetitionTime of {Path(name).name}"
     if not isinstance(step, int | float) or isinstance(step, bool) or not step > 0:
         step = None
@@ -158,7 +158,7 @@ def _from_sidecar(beside: Mapping[str, Any], frames: int, name: str) -> Clock | 
     return _agreeing(first, step, name, source)
 
 
-def _listed(values: Sequence[object], key: str, frames: int, name: str) -> Clock:
+def _list_clock(values: Sequence[object], key: str, frames: int, name: str) -> Clock:
     """Return the clock that a list of a sidecar states, a time a frame; whole seconds are judged as in DICOM."""
     where, source = f"{name}: {key}", f"{key} of {Path(name).name}"
     times = [_seconds(value, of_day=key.startswith("Acquisition")) for value in values]
@@ -166,11 +166,11 @@ def _listed(values: Sequence[object], key: str, frames: int, name: str) -> Clock
         raise refused("E-TIME-05", where=where, found=f"{len(times)} values for {frames} frames")
     if None in times:
         raise refused("E-TIME-05", where=where, found=f"no time: {values[times.index(None)]!r:.40}")
-    stated = unwrapped([round(value * 1e6) for value in times if value is not None])
+    stated = unwrap_midnight([round(value * 1e6) for value in times if value is not None])
     if (np.diff(stated) <= 0).any():
         raise refused("E-TIME-04", where=where, found="times that do not rise")
     if _whole_seconds([stated]) and not _even([stated]):
-        worked_out = _worked_out(source, {source: [stated]}, [source], where)
+        worked_out = _work_out_step(source, {source: [stated]}, [source], where)
         assert worked_out is not None  # the times rise, and give the order
         return worked_out
     return Clock([(np.array(stated) - stated[0]) / SECOND_US], source)
@@ -188,12 +188,12 @@ def _seconds(value: object, *, of_day: bool) -> float | None:
     return None if clock is None else clock / 1e6
 
 
-def _agreeing(clock: Clock, step_s: float | None, where: str, told: str = "pixdim[4]") -> Clock:
+def _agreeing(clock: Clock, step_s: float | None, where: str, source: str = "pixdim[4]") -> Clock:
     """Return the clock of a sidecar, unless a step is stated beside it that is neither its median nor its mean."""
     steps = np.diff(clock.times_s[0])
     if step_s is None or any(abs(own - step_s) <= AGREE * own for own in (float(np.median(steps)), steps.mean())):
         return clock
-    result = f"{clock.source}: {np.median(steps):.4g} s between frames; {told}: {step_s:.4g} s"
+    result = f"{clock.source}: {np.median(steps):.4g} s between frames; {source}: {step_s:.4g} s"
     raise refused("E-TIME-02", where=where, found=result)
 
 
@@ -209,7 +209,7 @@ def clock_us(text: str) -> int | None:
     return ((hour * 60 + minute) * 60 + second) * SECOND_US + int((match[4] or "0").ljust(6, "0"))
 
 
-def unwrapped(times_us: Sequence[int]) -> list[int]:
+def unwrap_midnight(times_us: Sequence[int]) -> list[int]:
     """Return times with those after midnight moved to the next day, where all are said to be of one day."""
     one_day = len({time // DAY_US for time in times_us}) == 1
     if one_day and max(times_us) - min(times_us) > DAY_US // 2:
@@ -217,7 +217,9 @@ def unwrapped(times_us: Sequence[int]) -> list[int]:
     return list(times_us)
 
 
-def dicom_clock(slices: Sequence[Sequence[Mapping[str, int]]], where: str, asked: Asked = None) -> Clock | None:
+def dicom_clock(
+    slices: Sequence[Sequence[Mapping[str, int]]], where: str, user_times: UserTimes = None
+) -> Clock | None:
     """Return the times of every frame of every slice, None where nothing tells the frames apart.
 
     The clock is the first of ``CLOCKS`` that all frames hold and that differs between the frames of every slice. A
@@ -226,14 +228,14 @@ def dicom_clock(slices: Sequence[Sequence[Mapping[str, int]]], where: str, asked
 
     Args:
         slices: of every slice, of every frame: what each attribute says, in microseconds.
-        asked: the user's word, which goes before all of them; the attributes then give the order.
+        user_times: the user's word, which goes before all of them; the attributes then give the order.
     Source: DICOM PS3.3 C.7.6.1 and C.7.6.16; ``tests/dicom/test_clocks.py``.
     """
     read = {key: result for key in ORDERS if (result := _times(slices, key)) is not None}
     apart = [key for key, times in read.items() if all(len(set(time)) == len(time) for time in times)]
     clocks = [key for key in CLOCKS if key in apart]
-    if asked is not None:
-        return _dicom_asked(asked, {key: read[key] for key in apart}, clocks, where) if apart else None
+    if user_times is not None:
+        return _dicom_user_clock(user_times, {key: read[key] for key in apart}, clocks, where) if apart else None
     judged = _MEASURED if any(key in STRONG for key in clocks) else CLOCKS
     _require_agreement({key: read[key] for key in clocks if key in judged}, where)
     whole = [key for key in clocks if _whole_seconds(read[key]) and not _even(read[key])]
@@ -242,7 +244,7 @@ def dicom_clock(slices: Sequence[Sequence[Mapping[str, int]]], where: str, asked
         if fine[0] in WEAK:
             _require_agreement({key: read[key] for key in (fine[0], *coarse)}, where)
         return _plausible(_since_first(read[fine[0]], fine[0]), where)
-    return _worked_out(coarse[0], read, apart, where) if coarse else None
+    return _work_out_step(coarse[0], read, apart, where) if coarse else None
 
 
 def _times(slices: Sequence[Sequence[Mapping[str, int]]], key: str) -> list[list[int]] | None:
@@ -251,7 +253,7 @@ def _times(slices: Sequence[Sequence[Mapping[str, int]]], key: str) -> list[list
     every = [frame[key] for group in slices for frame in group]
     if key in STRONG and min(every) < DAY_US <= max(every):
         every = [time % DAY_US for time in every]  # some lack their date
-    flat = iter(unwrapped(every))
+    flat = iter(unwrap_midnight(every))
     return [[next(flat) for _ in group] for group in slices]
 
 
@@ -292,7 +294,7 @@ def _even(times_us: Sequence[Sequence[int]]) -> bool:
     return True
 
 
-def _worked_out(key: str, read: Mapping[str, list[list[int]]], apart: Sequence[str], where: str) -> Clock | None:
+def _work_out_step(key: str, read: Mapping[str, list[list[int]]], apart: Sequence[str], where: str) -> Clock | None:
     """Return even times from a clock cut to whole seconds: the steps that all its times allow must agree to 1 %."""
     if key not in apart and not apart:
         return None
@@ -329,19 +331,19 @@ def _steps_allowed(cut: np.ndarray) -> tuple[float, float]:
     )
 
 
-def _dicom_asked(
-    asked: float | Sequence[float], apart: Mapping[str, list[list[int]]], clocks: Sequence[str], where: str
+def _dicom_user_clock(
+    user_times: float | Sequence[float], apart: Mapping[str, list[list[int]]], clocks: Sequence[str], where: str
 ) -> Clock:
     """Return the user's times in the order of the file; slabs keep their places between each other's frames."""
-    require_asked(asked)
+    require_user_times(user_times)
     key = clocks[0] if clocks else next(iter(apart))
     frames, start = max(map(len, apart[key])), min(min(item) for item in apart[key])
-    given = _asked_clock(asked, frames, where)
+    given = _user_clock(user_times, frames, where)
     late = [min(item) - start for item in apart[key]]
     longest = next(np.sort(item) for item in apart[key] if len(item) == frames)
     usual = float(np.median(np.diff(longest))) if frames > 1 and clocks else np.inf
     uneven = min(map(len, apart[key])) < frames
-    if (uneven and not clocks) or (not isinstance(asked, int | float) and (uneven or max(late) > 0.25 * usual)):
+    if (uneven and not clocks) or (not isinstance(user_times, int | float) and (uneven or max(late) > 0.25 * usual)):
         result = "slices with different numbers of frames, or taken at different times"
         raise refused("E-TIME-05", where=where, found=f"{given.source}: {result}")
     step, times = float(np.median(np.diff(given.times_s[0]))) if frames > 1 else 0.0, []

@@ -49,9 +49,9 @@ def as_finding(error: IslesError) -> Finding:
     return Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault)
 
 
-def as_error(one: Finding) -> IslesError:
+def as_error(item: Finding) -> IslesError:
     """Return a finding as the error that it would have been."""
-    return IslesError(one.code, one.fault, where=one.where, found=one.found, fix=one.fix)
+    return IslesError(item.code, item.fault, where=item.where, found=item.found, fix=item.fix)
 
 
 def refuse(findings: Iterable[Finding]) -> None:

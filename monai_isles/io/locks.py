@@ -53,19 +53,19 @@ def take(folder: Path) -> Path:
                 _claim(mine, lock)
                 return lock
             holder = _holder(lock)
-            if holder is not None and not _ended(holder):
+            if holder is not None and not _has_ended(holder):
                 break
             _remove_stale(lock, holder)
     finally:
         mine.unlink(missing_ok=True)
-    raise _held(lock, _holder(lock) or {})
+    raise _held_error(lock, _holder(lock) or {})
 
 
 def require_free(folder: Path) -> None:
     """Refuse a folder that a living run holds; nothing is written."""
     holder = _holder(folder / LOCK)
-    if holder is not None and not _ended(holder):
-        raise _held(folder / LOCK, holder)
+    if holder is not None and not _has_ended(holder):
+        raise _held_error(folder / LOCK, holder)
 
 
 def _claim(mine: Path, lock: Path) -> None:
@@ -83,7 +83,7 @@ def _claim(mine: Path, lock: Path) -> None:
             file.write(mine.read_bytes())
 
 
-def _held(lock: Path, holder: dict) -> IslesError:
+def _held_error(lock: Path, holder: dict) -> IslesError:
     return refused(
         "E-RUN-01",
         where=str(lock),
@@ -112,7 +112,7 @@ def _holder(lock: Path) -> dict | None:
     return content if isinstance(content, dict) else None
 
 
-def _ended(holder: dict) -> bool:
+def _has_ended(holder: dict) -> bool:
     if holder.get("host") != socket.gethostname():
         return False
     pid = holder.get("pid")

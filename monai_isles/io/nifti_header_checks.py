@@ -98,7 +98,7 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     unit = affine[:3, :3] / np.where(lengths > 0, lengths, 1.0)
     if not np.isfinite(affine).all() or lengths.min() <= 1e-6 or abs(np.linalg.det(unit)) < 1e-3:
-        return [finding("E-GEOM-06", ERROR, where=where, found=f"{used} {rows}{_written_by(header)}")]
+        return [finding("E-GEOM-06", ERROR, where=where, found=f"{used} {rows}{_writer(header)}")]
     findings = _shear_findings(affine, layout(header)[0], used, where)
     strange = [f"{name} code {code}" for name, code in (("sform", s_code), ("qform", q_code)) if code not in CODES]
     if strange:
@@ -110,7 +110,7 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     return findings
 
 
-def _written_by(header: Nifti1Header) -> str:
+def _writer(header: Nifti1Header) -> str:
     """Return the program that the description names, and nothing else of it: it may hold a patient's name."""
     text = bytes(header["descrip"]).decode("latin-1").lower()
     writer = next((name for name in _WRITERS if name.lower() in text), None)

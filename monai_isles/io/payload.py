@@ -57,7 +57,7 @@ def peek(path: Path, where: str) -> bytes:
         try:
             return gzip.GzipFile(fileobj=file).read(HEADER_BYTES)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise _damaged(error, where, path) from error
+            raise _damage_error(error, where, path) from error
 
 
 def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
@@ -71,18 +71,18 @@ def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
     try:
         raw = gzip.GzipFile(fileobj=io.BytesIO(stored)).read(limit + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise _damaged(error, where, path) from error
+        raise _damage_error(error, where, path) from error
     if len(raw) > limit:
         raise too_long(where, f"more than {limit} bytes once uncompressed, from a file of {len(stored)} bytes")
     return raw, digest
 
 
-def same_but_packed(one: Path, other: Path) -> bool:
+def same_but_packed(file: Path, other: Path) -> bool:
     """Tell whether one file is the other under gzip, as ``gunzip -k`` leaves both; False where one cannot be read."""
-    names = [path.name.lower() for path in (one, other)]
-    if one.parent != other.parent or sorted(names)[0] + ".gz" != sorted(names)[1]:
+    names = [path.name.lower() for path in (file, other)]
+    if file.parent != other.parent or sorted(names)[0] + ".gz" != sorted(names)[1]:
         return False
-    plain, packed = (one, other) if names[1].endswith(".gz") else (other, one)
+    plain, packed = (file, other) if names[1].endswith(".gz") else (other, file)
     try:
         with plain.open("rb") as first, gzip.open(packed) as second:
             while (block := first.read(_BLOCK)) == second.read(_BLOCK):
@@ -103,7 +103,7 @@ def too_large(where: str, found: str, limit: int) -> IslesError:
     return refused("E-FILE-07", where=where, found=f"{found}; limit {limit} bytes")
 
 
-def _damaged(error: Exception, where: str, path: Path) -> IslesError:
+def _damage_error(error: Exception, where: str, path: Path) -> IslesError:
     size = path.stat().st_size
     if isinstance(error, EOFError):
         return refused(

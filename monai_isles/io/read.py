@@ -133,7 +133,7 @@ def inspect_image(
     stored, spare = _voxels(raw, header, place)
     if spare:
         findings.append(finding("E-FILE-21", WARNING, where=place, found=f"{spare} of {len(raw)} bytes"))
-    image = _turned(stored, header, path, sha256, np.dtype(dtype))
+    image = _to_ras(stored, header, path, sha256, np.dtype(dtype))
     settled = settle_values(image.data, kind=kind, where=place, label_values=label_values)
     image = replace(image, data=settled.data, unmeasured=settled.unmeasured)
     return image, [*findings, *settled.findings]
@@ -148,7 +148,7 @@ def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -
     >>> read_header(find_cases(folder)[0].images["flair"]).shape
     (29, 29, 20)
     """
-    header, place = _peeked(path, where)
+    header, place = _peek_header(path, where)
     refuse(header_findings(header, kind=kind, where=place))
     shape, frames = layout(header)
     seen, affine = to_ras(np.broadcast_to(np.uint8(0), shape), native_affine(header))
@@ -167,12 +167,12 @@ def read_grid(path: str | Path, *, where: str = "") -> Image:
 
     Shapes: (H, W, D), the frames of a series left out.
     """
-    header, place = _peeked(path, where)
+    header, place = _peek_header(path, where)
     refuse(header_findings(header, kind=None, where=place))
-    return _turned(np.broadcast_to(np.uint8(0), layout(header)[0]), header, Path(path), "")
+    return _to_ras(np.broadcast_to(np.uint8(0), layout(header)[0]), header, Path(path), "")
 
 
-def _peeked(path: str | Path, where: str) -> tuple[Nifti1Header, str]:
+def _peek_header(path: str | Path, where: str) -> tuple[Nifti1Header, str]:
     path = Path(path)
     place = f"{where}: {path}" if where else str(path)
     check_file(path, place)
@@ -211,7 +211,7 @@ def _voxels(raw: bytes, header: Nifti1Header, place: str) -> tuple[np.ndarray, i
     return np.frombuffer(raw, dtype, count, start).reshape(full, order="F"), len(raw) - end
 
 
-def _scaled(stored: np.ndarray, header: Nifti1Header, dtype: np.dtype) -> np.ndarray:
+def _scale(stored: np.ndarray, header: Nifti1Header, dtype: np.dtype) -> np.ndarray:
     """Return the values (..., H, W, D) in C order, one plane after the other: files are in Fortran order."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     plain = not np.isfinite(slope) or slope == 0 or (slope == 1 and inter == 0)
@@ -223,14 +223,14 @@ def _scaled(stored: np.ndarray, header: Nifti1Header, dtype: np.dtype) -> np.nda
     return out
 
 
-def _turned(data: np.ndarray, header: Nifti1Header, path: Path, sha256: str, dtype: np.dtype | None = None) -> Image:
+def _to_ras(data: np.ndarray, header: Nifti1Header, path: Path, sha256: str, dtype: np.dtype | None = None) -> Image:
     """Return an image in RAS+, scaled to ``dtype``; as it stands without one."""
     native = native_affine(header)
     turned, affine = to_ras(data, native)
     series = data.ndim == 4
     turned = np.moveaxis(turned, -1, 0) if series else turned
     return Image(
-        np.ascontiguousarray(turned) if dtype is None else _scaled(turned, header, dtype),
+        np.ascontiguousarray(turned) if dtype is None else _scale(turned, header, dtype),
         affine,
         _spacing(affine),
         path,

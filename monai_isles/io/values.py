@@ -97,11 +97,11 @@ def unmeasured_findings(images: Mapping[str, Measured], *, case: str) -> list[Fi
             if name != key and image_map.data.shape == image.data.shape
         }
         others = [data != 0 for data in same.values()]
-        inside = _inner(np.all(others, axis=0)) if others else _filled(image.data != 0)
+        inside = _inner(np.all(others, axis=0)) if others else _fill_holes(image.data != 0)
         lost = image.unmeasured * inside
         if lost.any():
             where = f"{case}: {getattr(image, 'path', key)}"
-            findings.append(_lost_in_tissue(image.unmeasured, int(np.count_nonzero(lost)), where))
+            findings.append(_tissue_finding(image.unmeasured, int(np.count_nonzero(lost)), where))
     return findings
 
 
@@ -113,42 +113,42 @@ def _settle_not_finite(data: np.ndarray, kind: str | None, where: str) -> Settle
     """Put air or 0 where a number is missing outside the head, and settle the rest; refuse it in tissue."""
     lost = np.isnan(data) * np.uint8(NAN) + np.isinf(data) * np.uint8(INFINITE)
     if kind not in MODALITIES or (lost > 0).all():
-        return Settled(data, [_lost_in_tissue(lost, None, where)])
+        return Settled(data, [_tissue_finding(lost, None, where)])
     modality = MODALITIES[kind]
     remainder = AIR_HU if kind in _HOUNSFIELD else 0.0
-    offset = _offset(_sampled(data[lost == 0])) if kind in _HOUNSFIELD else 0.0
+    offset = _offset(_sample(data[lost == 0])) if kind in _HOUNSFIELD else 0.0
     whole = np.where(lost > 0, np.float32(remainder + offset), data).astype(data.dtype)
     inside = 0 if modality.perfusion_map else _count_in_tissue(whole - np.float32(offset), lost > 0, kind)
     if inside:
-        return Settled(data, [_lost_in_tissue(lost, inside, where)])
+        return Settled(data, [_tissue_finding(lost, inside, where)])
     settled = settle_values(whole, kind=kind, where=where)
     remarks = finding(
-        "E-VAL-13", WARNING, where=where, found=f"{_counted(lost)}: read as {remainder:g} {modality.unit}"
+        "E-VAL-13", WARNING, where=where, found=f"{_count_text(lost)}: read as {remainder:g} {modality.unit}"
     )
     return Settled(settled.data, [remarks, *settled.findings], lost)
 
 
-def _counted(lost: np.ndarray) -> str:
+def _count_text(lost: np.ndarray) -> str:
     nan, infinite = (int(np.count_nonzero(lost == what)) for what in (NAN, INFINITE))
     return f"{nan} NaN and {infinite} infinite of {lost.size} voxels"
 
 
-def _lost_in_tissue(lost: np.ndarray, inside: int | None, where: str) -> Finding:
+def _tissue_finding(lost: np.ndarray, inside: int | None, where: str) -> Finding:
     more = "" if inside is None else f", {inside} of them in tissue"
-    return finding("E-VAL-03", ERROR, where=where, found=_counted(lost) + more)
+    return finding("E-VAL-03", ERROR, where=where, found=_count_text(lost) + more)
 
 
 def _count_in_tissue(whole: np.ndarray, lost: np.ndarray, kind: str) -> int:
     """Return how many of the voxels without a number lie in the head, or are a slice or a large part of one."""
     if whole.ndim != 3:
         whole, lost = whole.reshape(-1, *whole.shape[-3:]).max(0), lost.reshape(-1, *lost.shape[-3:]).max(0)
-    head = _filled(whole > (_TISSUE_HU if kind in _HOUNSFIELD else 0.1 * np.percentile(np.abs(whole), 95)))
+    head = _fill_holes(whole > (_TISSUE_HU if kind in _HOUNSFIELD else 0.1 * np.percentile(np.abs(whole), 95)))
     between = np.maximum.accumulate(head, 2) & np.maximum.accumulate(head[..., ::-1], 2)[..., ::-1] & lost
     wide = between.sum((0, 1)) > _BITTEN_SHARE * max(1, head.sum((0, 1)).max())
     return int(np.count_nonzero((head & lost) | (between & wide)))
 
 
-def _filled(mask: np.ndarray) -> np.ndarray:
+def _fill_holes(mask: np.ndarray) -> np.ndarray:
     return np.stack([ndimage.binary_fill_holes(mask[..., k]) for k in range(mask.shape[-1])], -1)
 
 
@@ -165,11 +165,11 @@ def _flat(value: float, modality: Modality, where: str) -> Finding:
 
 def _settle_ct(data: np.ndarray, where: str) -> tuple[np.ndarray, list[Finding]]:
     """Take an offset off, refuse what is a picture or no HU, and make padding air."""
-    words, sample = [], _sampled(data)
-    if _wrapped(sample):
+    words, sample = [], _sample(data)
+    if _is_wrapped(sample):
         text = f"{int(np.count_nonzero(data > _WRAPPED))} negative numbers stored as unsigned: {_WRAP} is taken off"
         data = np.where(data > _WRAPPED, data - np.float32(_WRAP), data).astype(data.dtype)
-        words, sample = [finding("E-VAL-18", WARNING, where=where, found=text)], _sampled(data)
+        words, sample = [finding("E-VAL-18", WARNING, where=where, found=text)], _sample(data)
     offset = _offset(sample)
     picture = _picture(sample, *_ends(data)) or (None if offset else _no_tissue(sample))
     if picture:
@@ -188,7 +188,7 @@ def _settle_ct(data: np.ndarray, where: str) -> tuple[np.ndarray, list[Finding]]
     return data, words
 
 
-def _sampled(data: np.ndarray) -> np.ndarray:
+def _sample(data: np.ndarray) -> np.ndarray:
     return data.ravel()[:: max(1, data.size // _MOST_COUNTED)]
 
 
@@ -196,7 +196,7 @@ def _share(sample: np.ndarray, first: float, last: float) -> float:
     return float(np.mean((sample >= first) & (sample <= last))) if sample.size else 0.0
 
 
-def _wrapped(sample: np.ndarray) -> bool:
+def _is_wrapped(sample: np.ndarray) -> bool:
     """Tell whether negative HU were stored as unsigned 16-bit numbers: brain in its place, nothing half way up."""
     high = _share(sample, _WRAPPED, _WRAP)
     return 0 < high == _share(sample, 8192, np.inf) and _share(sample, 5, 80) > 0.04

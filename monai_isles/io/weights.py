@@ -73,7 +73,7 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
     except pickle.UnpicklingError as error:
         raise refused("E-SAFE-01", where=str(path), found=_global(str(error))) from error
     except _DAMAGE as error:
-        raise _damaged(path, f"it cannot be loaded ({type(error).__name__})") from error
+        raise _damage_error(path, f"it cannot be loaded ({type(error).__name__})") from error
 
 
 def _check_archive(path: Path) -> None:
@@ -85,14 +85,14 @@ def _check_archive(path: Path) -> None:
         raise refused("E-SAFE-02", where=str(path), found=f"starts with {start!r}; old pickles are not read")
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip() or next(filter(None, map(_called_a_folder, archive.infolist())), None)
+            damaged = archive.testzip() or next(filter(None, map(_folder_member, archive.infolist())), None)
     except (zipfile.BadZipFile, *_DAMAGE) as error:
         damaged = str(error) or type(error).__name__
     if damaged:
-        raise _damaged(path, f"archive check failed at {damaged}")
+        raise _damage_error(path, f"archive check failed at {damaged}")
 
 
-def _called_a_folder(member: zipfile.ZipInfo) -> str | None:
+def _folder_member(member: zipfile.ZipInfo) -> str | None:
     """Return the name of a member that its attributes call a folder: torch would leave its tensor unread."""
     return member.filename if member.is_dir() or member.external_attr & 0x10 else None
 
@@ -104,7 +104,7 @@ def _is_zip(path: Path) -> bool:
         return False
 
 
-def _damaged(path: Path, found: str) -> IslesError:
+def _damage_error(path: Path, found: str) -> IslesError:
     return refused("E-FILE-15", where=str(path), found=found)
 
 

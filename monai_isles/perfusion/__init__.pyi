@@ -1,7 +1,7 @@
 from .deconvolution import block_circulant_svd, circulant_inverse, oscillation_index, oscillation_svd, tikhonov
 from .maps import PerfusionMaps, measured_maps, perfusion_maps
 from .masks import intracranial_mask, smooth_in_plane, tissue_mask
-from .motion import head_motion, moved_back
+from .motion import correct_motion, head_motion
 from .prepared import PreparedSeries, bolus_arrival, prepare_series
 from .thresholds import (
     Ischaemia,
@@ -31,7 +31,7 @@ __all__ = [
     "intracranial_mask",
     "ischaemia",
     "measured_maps",
-    "moved_back",
+    "correct_motion",
     "oscillation_index",
     "oscillation_svd",
     "perfusion_maps",

@@ -32,7 +32,7 @@ def circulant_inverse(aif: Tensor, dt_s: float, *, truncation: float) -> Tensor:
     torch.Size([8, 4])
     """
     u, s, vh = circulant_factors(aif, dt_s)
-    return truncated(u, s, vh, truncation)[:, : aif.numel()]
+    return truncated_inverse(u, s, vh, truncation)[:, : aif.numel()]
 
 
 def circulant_factors(aif: Tensor, dt_s: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -53,7 +53,7 @@ def _factors(aif: Tensor, dt_s: float, *, circular: bool) -> tuple[Tensor, Tenso
     return torch.linalg.svd(square if circular else square[: aif.numel(), : aif.numel()])
 
 
-def truncated(u: Tensor, s: Tensor, vh: Tensor, truncation: float) -> Tensor:
+def truncated_inverse(u: Tensor, s: Tensor, vh: Tensor, truncation: float) -> Tensor:
     """Return the pseudo-inverse without the singular values below ``truncation`` times the largest."""
     # Small singular values carry noise divided by almost nothing: dropped altogether.
     kept = torch.where(s >= truncation * s[0], 1.0 / s, torch.zeros_like(s))
@@ -113,7 +113,7 @@ def triangular_solver(like: Tensor, aif: Tensor, dt_s: float, *, level: float, d
     Med 2003, doi:10.1002/mrm.10634; ``tests/perfusion/test_deconvolution.py``.
     """
     u, s, vh = _factors(aif.cpu(), dt_s, circular=False)
-    inverse = (vh.T * (s / (s**2 + (level * s[0]) ** 2))) @ u.T if damped else truncated(u, s, vh, level)
+    inverse = (vh.T * (s / (s**2 + (level * s[0]) ** 2))) @ u.T if damped else truncated_inverse(u, s, vh, level)
     matrix = inverse.to(like).T.contiguous()
 
     def solve(curves: Tensor, out: Tensor) -> Tensor:
@@ -207,7 +207,7 @@ def _distinct(aif: Tensor, dt_s: float, truncations: tuple[float, ...], like: Te
     # Neighbouring truncations often keep the same values: each distinct inverse is made once.
     first = {int((s >= truncation * s[0]).sum()): truncation for truncation in reversed(truncations)}
     frames = aif.numel()
-    return [truncated(u, s, vh, level)[:, :frames].to(like).T.contiguous() for level in sorted(first.values())]
+    return [truncated_inverse(u, s, vh, level)[:, :frames].to(like).T.contiguous() for level in sorted(first.values())]
 
 
 STRENGTHS = tuple(float(s) for s in torch.logspace(-2.0, 0.0, 33).tolist())

@@ -39,7 +39,7 @@ def repair_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, np.ndarr
     series, times_s, bad = series[first : last + 1], times_s[first : last + 1] - times_s[first], bad[first : last + 1]
     inside = np.flatnonzero(bad.any(axis=1))
     if len(inside):
-        series = _interpolated(series, times_s, bad)
+        series = _interpolate(series, times_s, bad)
         flags += [_flag(bad, int(n), "interpolated between its neighbours", first) for n in inside]
     return series, times_s, flags
 
@@ -65,7 +65,7 @@ def _torn_lines(series: Tensor, axis: int) -> Tensor:
     return odd.sum(dim=1) >= TORN_LINES
 
 
-def _interpolated(series: Tensor, times_s: np.ndarray, bad: np.ndarray) -> Tensor:
+def _interpolate(series: Tensor, times_s: np.ndarray, bad: np.ndarray) -> Tensor:
     series = series.clone()
     for frame, place in zip(*np.nonzero(bad), strict=True):
         good = np.flatnonzero(~bad[:, place])

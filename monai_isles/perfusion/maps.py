@@ -174,7 +174,7 @@ def measured_maps(
     values = voxel_maps(curves, arterial, prepared.dt_s, method=method, level=level, shape=shape)
     full = torch.zeros(inside.shape, dtype=torch.bool)
     full[box] = place.cpu().permute(1, 2, 0)
-    volumes = [_painted(value, place, full, box) for value in values]
+    volumes = [_paint(value, place, full, box) for value in values]
     return PerfusionMaps(
         volumes[0],
         volumes[1],
@@ -198,28 +198,30 @@ def _steady(rise: Tensor, place: Tensor) -> Tensor:
     return bends <= UNSTEADY * bends[place].median()
 
 
-def _places(prepared: PreparedSeries, found: Vessels) -> dict[str, Any]:
+def _places(prepared: PreparedSeries, vessels: Vessels) -> dict[str, Any]:
     return {
-        "vof": found.vof,
-        "scale": found.scale,
-        "aif_vox": np.argwhere(prepared.tissue)[found.aif_index],
-        "vof_vox": np.argwhere(prepared.cranial)[found.vof_index],
+        "vof": vessels.vof,
+        "scale": vessels.scale,
+        "aif_vox": np.argwhere(prepared.tissue)[vessels.aif_index],
+        "vof_vox": np.argwhere(prepared.cranial)[vessels.vof_index],
     }
 
 
-def _remarks(prepared: PreparedSeries, found: Vessels | None, curves: Tensor, noise_hu: float) -> list[Flag]:
+def _remarks(prepared: PreparedSeries, vessels: Vessels | None, curves: Tensor, noise_hu: float) -> list[Flag]:
     flags = noise_flags(noise_hu, float(curves.mean(0).max()))
-    if found is None:
+    if vessels is None:
         return flags
-    seen: dict[str, Any] = {"baseline_frames": prepared.baseline_frames, "scale": found.scale}
-    flags += artery_flags(found.lead_s, found.saturated)
-    flags += vessel_flags(found.measured_aif, found.vof, prepared.dt_s, fullness=_fullness(prepared, found), **seen)
+    seen: dict[str, Any] = {"baseline_frames": prepared.baseline_frames, "scale": vessels.scale}
+    flags += artery_flags(vessels.lead_s, vessels.saturated)
+    flags += vessel_flags(
+        vessels.measured_aif, vessels.vof, prepared.dt_s, fullness=_fullness(prepared, vessels), **seen
+    )
     return flags
 
 
-def _fullness(prepared: PreparedSeries, found: Vessels) -> float:
+def _fullness(prepared: PreparedSeries, vessels: Vessels) -> float:
     """Return the area under the curves beside the widest vessel, in plane, as part of the vessel's own."""
-    index = found.widest_index if len(found.widest_index) else found.vof_index
+    index = vessels.widest_index if len(vessels.widest_index) else vessels.vof_index
     if not len(index):
         return 0.0
     area = prepared.rise_hu.sum(0).numpy()
@@ -305,7 +307,7 @@ def voxel_maps(
     return [cbf, cbv, mtt, tmax.clamp(0.0, min(LONGEST_TMAX_S, len(aif) * dt_s)), top * dt_s]
 
 
-def _painted(values: Tensor, place: Tensor, mask: Tensor, box: tuple[slice, slice, slice]) -> np.ndarray:
+def _paint(values: Tensor, place: Tensor, mask: Tensor, box: tuple[slice, slice, slice]) -> np.ndarray:
     volume, part = torch.zeros(mask.shape, dtype=torch.float32), torch.zeros(place.shape, dtype=torch.float32)
     part[place.cpu()] = values.cpu()
     volume[box] = part.permute(1, 2, 0)
@@ -329,8 +331,8 @@ def perfusion_record(prepared: PreparedSeries, maps: PerfusionMaps, settings: Ma
         "dt_s": round(prepared.dt_s, 6),
         "frames": len(maps.aif),
         "baseline_frames": prepared.baseline_frames,
-        "aif_hu": _listed(maps.aif),
-        "vof_hu": _listed(maps.vof),
+        "aif_hu": _to_list(maps.aif),
+        "vof_hu": _to_list(maps.vof),
         "aif_scale": round(maps.scale, 4),
         "aif_vox": maps.aif_vox.tolist(),
         "vof_vox": maps.vof_vox.tolist(),
@@ -370,5 +372,5 @@ def map_settings(
     }
 
 
-def _listed(curve: np.ndarray | None) -> list[float] | None:
+def _to_list(curve: np.ndarray | None) -> list[float] | None:
     return None if curve is None else np.round(curve.astype(float), 3).tolist()

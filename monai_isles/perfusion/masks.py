@@ -58,11 +58,11 @@ def smooth_slices(images: Tensor, mask: Tensor, *, fwhm_mm: float, spacing_mm: t
         return images * mask
     kernels = [smoothing_matrix(n, fwhm_mm, s).to(images) for n, s in zip(mask.shape[1:], spacing_mm, strict=True)]
     reach = [int(np.ceil(4.5 * fwhm_mm * _FWHM_TO_SIGMA / s)) for s in spacing_mm]
-    weight = _banded(mask[None], kernels, reach).clamp_min_(1e-3)
-    return _banded(images * mask, kernels, reach).div_(weight).mul_(mask)
+    weight = _multiply_banded(mask[None], kernels, reach).clamp_min_(1e-3)
+    return _multiply_banded(images * mask, kernels, reach).div_(weight).mul_(mask)
 
 
-def _banded(images: Tensor, kernels: list[Tensor], reach: list[int]) -> Tensor:
+def _multiply_banded(images: Tensor, kernels: list[Tensor], reach: list[int]) -> Tensor:
     """Multiply by both kernels, block by block, with the columns within ``reach`` only."""
     size, half = images.shape[2:], torch.empty_like(images)
     for start, stop, low, high in _blocks(size[0], reach[0]):
@@ -90,7 +90,7 @@ def skull_interior(baseline_hu: np.ndarray, spacing_mm: tuple[float, float, floa
 
     Shapes: (H, W, D) in, bool out.  Units: HU, mm.
     """
-    inside = np.stack([_enclosed(baseline_hu[:, :, k], spacing_mm) for k in range(baseline_hu.shape[2])], axis=2)
+    inside = np.stack([_fill_skull(baseline_hu[:, :, k], spacing_mm) for k in range(baseline_hu.shape[2])], axis=2)
     counts = inside.sum((0, 1))
     good = np.flatnonzero(missing_share(counts) <= 1.0 - BORROW_BELOW)
     for level in np.flatnonzero(missing_share(counts) > 1.0 - BORROW_BELOW):
@@ -104,18 +104,18 @@ def _bone(image: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(image, 0.5) > BONE_HU
 
 
-def _enclosed(image: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+def _fill_skull(image: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     bone = _bone(image)
     head = _largest_part(ndimage.binary_fill_holes(image > -300.0))
     result = np.zeros_like(bone)
     for gap_mm in CLOSINGS_MM:
-        result = ndimage.binary_fill_holes(_closed(bone, gap_mm, spacing_mm[:2])) & ~bone
+        result = ndimage.binary_fill_holes(_close(bone, gap_mm, spacing_mm[:2])) & ~bone
         if result.sum() >= LEAST_INTERIOR * head.sum() or not bone.any():
             break
     return result
 
 
-def _closed(bone: np.ndarray, by_mm: float, spacing_mm: tuple[float, float]) -> np.ndarray:
+def _close(bone: np.ndarray, by_mm: float, spacing_mm: tuple[float, float]) -> np.ndarray:
     """Return the mask closed by a disc of radius ``by_mm``."""
     steps = max(1, round(by_mm / min(spacing_mm)))
     if by_mm <= CLOSINGS_MM[0]:

@@ -61,7 +61,7 @@ def head_motion(series_hu: Tensor, spacing_mm: tuple[float, float, float], *, ba
     >>> head_motion(series, (3.0, 3.0, 5.0)).path[4].round(2).tolist()  # mm, mm, degrees
     [3.0, 0.0, 0.0]
     """
-    pooled, spacing = _pooled(series_hu, spacing_mm)
+    pooled, spacing = _pool(series_hu, spacing_mm)
     path = torch.zeros(len(pooled), 3)
     for width_vox, steps in _LEVELS:
         fwhm_mm = width_vox * max(spacing)
@@ -86,7 +86,7 @@ def head_motion(series_hu: Tensor, spacing_mm: tuple[float, float, float], *, ba
     return Motion(result, before.numpy().astype(float), after.numpy().astype(float), helps)
 
 
-def moved_back(series_hu: Tensor, motion: Motion, spacing_mm: tuple[float, float, float]) -> Tensor:
+def correct_motion(series_hu: Tensor, motion: Motion, spacing_mm: tuple[float, float, float]) -> Tensor:
     """Return the series with the movement undone, by cubic interpolation in plane.
 
     Shapes: (T, H, W, D) in and out, float32.  Units: HU, mm.
@@ -95,7 +95,7 @@ def moved_back(series_hu: Tensor, motion: Motion, spacing_mm: tuple[float, float
     >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
     >>> series = torch.from_numpy(np.stack([head] * 5)).float()
     >>> motion = head_motion(series, (3.0, 3.0, 5.0))
-    >>> bool((moved_back(series, motion, (3.0, 3.0, 5.0)) - series).abs().max() < 1)  # nothing moved
+    >>> bool((correct_motion(series, motion, (3.0, 3.0, 5.0)) - series).abs().max() < 1)  # nothing moved
     True
     """
     t, h, w, d = series_hu.shape
@@ -164,7 +164,7 @@ class _Edges:
         return torch.linalg.solve((normal + torch.diag_embed(ridge)).double(), right.double()).float()
 
 
-def _pooled(series_hu: Tensor, spacing_mm: tuple[float, float, float]) -> tuple[Tensor, tuple[float, float]]:
+def _pool(series_hu: Tensor, spacing_mm: tuple[float, float, float]) -> tuple[Tensor, tuple[float, float]]:
     """Return the windowed series (T, D, H, W), halved in plane when it is large, and its spacing."""
     t, h, w, d = series_hu.shape
     step = 2 if min(h, w) >= 128 else 1

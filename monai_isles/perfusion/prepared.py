@@ -11,7 +11,7 @@ from torch import Tensor
 from monai_isles.errors import refused
 from monai_isles.perfusion.frames import repair_frames
 from monai_isles.perfusion.masks import intracranial_mask, skull_interior, tissue_mask
-from monai_isles.perfusion.motion import Motion, head_motion, moved_back
+from monai_isles.perfusion.motion import Motion, correct_motion, head_motion
 from monai_isles.perfusion.quality import Flag, coverage_flags, frame_flags, motion_flags, slice_flags
 from monai_isles.perfusion.timing import even_frames, frame_times
 
@@ -42,7 +42,7 @@ class PreparedSeries:
     cranial: np.ndarray
     baseline_frames: int
     motion: Motion | None
-    moved_back: bool
+    correct_motion: bool
     flags: tuple[Flag, ...]
 
 
@@ -97,7 +97,7 @@ def prepare_series(
     moved = head_motion(series, spacing_mm, baseline_frames=_FIRST_FRAMES) if motion else None
     flags = [*lost, *([] if moved is None else motion_flags(moved.largest_mm, applied=moved.helps))]
     if moved is not None and moved.helps:
-        series = moved_back(series, moved, spacing_mm)
+        series = correct_motion(series, moved, spacing_mm)
     series, step_s, uneven = even_frames(series, times)
     flags += frame_flags(times, step_s, uneven=uneven)
     tissue, cranial, cut = _masks(series[:_FIRST_FRAMES].float().mean(0).numpy(), spacing_mm, mask)

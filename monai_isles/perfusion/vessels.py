@@ -47,7 +47,7 @@ def arterial_voxels(curves_hu: np.ndarray, dt_s: float, *, voxels: int = ARTERIA
     # Arteries fill before the tissue they feed; a vein that is taller comes after it.
     early = tall[lead_s(curves_hu[tall], tissue_curve(curves_hu), dt_s) >= LEAST_LEAD_S]
     early = early if len(early) >= _LEAST_ARTERIES else tall
-    whole = early[~saturated(curves_hu[early])]
+    whole = early[~saturated_curves(curves_hu[early])]
     early = whole if len(whole) >= _LEAST_ARTERIES else early
     early = early[-max(8 * voxels, 1 + len(curves_hu) // 200) :]
     rise = np.maximum(curves_hu[early], 0)
@@ -70,7 +70,7 @@ def lead_s(curves_hu: np.ndarray, tissue_hu: np.ndarray, dt_s: float) -> np.ndar
     return (peaks[0] - peaks[1:]) * dt_s
 
 
-def saturated(curves_hu: np.ndarray) -> np.ndarray:
+def saturated_curves(curves_hu: np.ndarray) -> np.ndarray:
     """Return which curves (V, T) are cut off: three or more frames within 0.3 % of the largest value."""
     top = curves_hu.max(1, keepdims=True)
     return (curves_hu >= top - SATURATED_PART * np.abs(top)).sum(1) >= SATURATED_FRAMES
@@ -122,7 +122,7 @@ class Vessels:
     measured_aif: np.ndarray
     scale: float
     lead_s: float
-    saturated: float
+    saturated_curves: float
     aif_index: np.ndarray
     vof_index: np.ndarray
     widest_index: np.ndarray
@@ -168,7 +168,7 @@ def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, 
         measured_aif=aif,
         scale=float(scale),
         lead_s=float(lead_s(aif[None], tissue_curve(tissue_hu), dt_s)[0]),
-        saturated=float(saturated(tissue_hu[chosen]).mean()),
+        saturated=float(saturated_curves(tissue_hu[chosen]).mean()),
         aif_index=chosen,
         vof_index=vein,
         widest_index=widest,
@@ -195,7 +195,7 @@ def _vessel_like(
     """Return the curves that look like the artery up to 12 s later, none saturated, and how late (n,) each is, s."""
     curves = cranial_hu[among]
     likeness, late_s = _likeness(curves, aif, dt_s)
-    good = (likeness >= LEAST_LIKENESS) & ~saturated(curves)
+    good = (likeness >= LEAST_LIKENESS) & ~saturated_curves(curves)
     return among[good], late_s[good]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from monai_isles import __version__
 from monai_isles.bundle.bundle import OTHER_WEIGHTS
 from monai_isles.data.study import StudyFiles, StudyImages, read_study
-from monai_isles.io.clock import Asked
+from monai_isles.io.clock import UserTimes
 from monai_isles.io.orientation import from_ras
 from monai_isles.io.publish import publish_image, publish_json
 from monai_isles.io.read import Image
@@ -46,7 +46,7 @@ class MeasuredStudy:
 
 
 def measure_study(
-    study: StudyFiles, name: str, out: Path, *, dt_s: Asked = None, series: bool = False, device: str = "cpu",
+    study: StudyFiles, name: str, out: Path, *, dt_s: UserTimes = None, series: bool = False, device: str = "cpu",
     resample: bool = False, slab_mm: float | None = None,
 ) -> MeasuredStudy:  # fmt: skip
     """Write ``<out>/<name>/maps``: CT, the maps, brain, ``perfusion.json``; keep existing files of the same source.
@@ -79,7 +79,7 @@ def maps_of(name: str, out: Path, *, series: bool = False) -> dict[str, object]:
 
 
 def _measure(
-    study: StudyFiles, folder: Path, stamp: Mapping[str, Any], *, dt_s: Asked, series: bool, device: str
+    study: StudyFiles, folder: Path, stamp: Mapping[str, Any], *, dt_s: UserTimes, series: bool, device: str
 ) -> dict[str, Any]:
     images = read_study(study, dt_s=dt_s, resample=bool(stamp["resample"]), slab_mm=stamp.get("slab_mm"))
     like = images.series.like

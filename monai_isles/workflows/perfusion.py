@@ -16,7 +16,7 @@ from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task, stands_elsewhere
 from monai_isles.data.scans import SeriesInput, read_perfusion_series
 from monai_isles.data.study import StudyFiles, find_studies, study_places
-from monai_isles.io.clock import Asked
+from monai_isles.io.clock import UserTimes
 from monai_isles.io.publish import publish_csv, publish_image, publish_json
 from monai_isles.io.runs import RunFolder, done_before, sweep_parts
 from monai_isles.modalities import MEASURED_MAPS
@@ -44,7 +44,7 @@ class Measuring:
     method: str | None = None
     truncation: float | str | None = None
     smoothing_mm: float = 5.0
-    dt_s: Asked = None
+    dt_s: UserTimes = None
     motion: bool = True
     device: str = "cpu"
     series: str | None = None

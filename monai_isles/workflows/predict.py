@@ -15,7 +15,7 @@ from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import overlap, run_cases
 from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, cache_in_process, failed_record, is_spread
 from monai_isles.data.entries import find_apart, find_entries
-from monai_isles.data.remote import fetched
+from monai_isles.data.remote import fetch_entry
 from monai_isles.inference.ischaemia import perfusion_block
 from monai_isles.inference.outputs import (
     lesion_numbers,
@@ -296,7 +296,7 @@ class _Stages:
 
     def _read(self, case: _Staged) -> None:
         require_own_names(self.predictor.postprocessing, case.entry, self.out / case.name)
-        fetched(case.entry)
+        fetch_entry(case.entry)
         case.stamp = prediction_stamp(self.predictor, case.entry)
         if is_predicted(self.out / case.name, case.stamp):
             case.record = {"outcome": "done before"}

@@ -24,7 +24,7 @@ from monai_isles.errors import refused
 from monai_isles.inference.ischaemia import case_ischaemia
 from monai_isles.inference.outputs import publish_bids
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor
-from monai_isles.io.clock import Asked
+from monai_isles.io.clock import UserTimes
 from monai_isles.io.publish import publish_image
 from monai_isles.io.read import Image, read_image
 from monai_isles.io.runs import RunFolder, sweep_parts
@@ -237,7 +237,7 @@ def predict_series(
     bundle: Bundle,
     choices: Choices = UNCHANGED,
     wanted: Wanted | None = None,
-    dt_s: Asked = None,
+    dt_s: UserTimes = None,
     resample: bool = False,
     slab_mm: float | None = None,
     series: str | None = None,
@@ -300,7 +300,7 @@ class SeriesSettings:
 
     recipe: Recipe
     wanted: Wanted
-    dt_s: Asked = None
+    dt_s: UserTimes = None
     resample: bool = False
     slab_mm: float | None = None
     series: bool = False

@@ -16,7 +16,7 @@ from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task, cache_in_process
 from monai_isles.data.datalist import find_data_list
 from monai_isles.data.entries import find_apart, find_entries, load_entries
-from monai_isles.data.remote import fetched, is_url, local_root
+from monai_isles.data.remote import fetch_entry, is_url, local_root
 from monai_isles.errors import refused
 from monai_isles.io.findings import Finding, refuse
 from monai_isles.transforms.case_cache import KeptPreparation
@@ -122,7 +122,7 @@ def prepare_one(task: Task) -> Record:
     """Preprocess the case of a task, unless it is already in the cache."""
     options, entry = task.about
     preparation = cache_in_process(options, options.load)
-    entry = fetched(entry)
+    entry = fetch_entry(entry)
     if preparation.cache.read(preparation.key(entry)) is not None:
         return {"outcome": "done before"}
     with torch.no_grad():

@@ -28,29 +28,29 @@ FINE = image((20, 18, 40), (0.5, 0.5, 1.0))
 
 @pytest.mark.parametrize(("asked", "one_frame", "why"), [(True, False, "as asked"), (False, True, "one frame")])
 def test_a_ramp_in_mm_is_the_same_ramp_on_the_grid_of_the_series(asked: bool, one_frame: bool, why: str) -> None:
-    moved, (told,) = ct_on_grid(FINE, LIKE, asked=asked, one_frame=one_frame)
+    moved, (told,) = ct_on_grid(FINE, LIKE, resample=asked, one_frame=one_frame)
     np.testing.assert_allclose(moved, LIKE.data, atol=1e-4)
     assert "was resampled" in told and why in told
 
 
 def test_nobody_vouches_so_it_is_left_out_with_the_distance() -> None:
     """Near corners (-0.25, -0.25, -0.5) and (0.5, 0.5, -0.5); far ones (9.75, 8.75, 39.5) and (6.5, 5.5, 19.5)."""
-    moved, (told,) = ct_on_grid(FINE, LIKE, asked=False, one_frame=False)
+    moved, (told,) = ct_on_grid(FINE, LIKE, resample=False, one_frame=False)
     assert moved is None and "corners 20.52 mm apart" in told and "was not used" in told
 
 
 def test_one_that_does_not_reach_over_the_head_is_left_out() -> None:
     short = image((20, 18, 10), (0.5, 0.5, 1.0))
-    moved, (told,) = ct_on_grid(short, LIKE, asked=True, one_frame=True)
+    moved, (told,) = ct_on_grid(short, LIKE, resample=True, one_frame=True)
     assert moved is None and "covers 50 % of the head" in told
 
 
 def test_outside_is_air_and_the_same_grid_passes_untouched() -> None:
     wide = image((400, 5, 4), (1.0, 1.0, 5.0), (1.0, 1.0, 2.0))
     wide.data[6:] = AIR_HU
-    moved, _ = ct_on_grid(FINE, wide, asked=True, one_frame=False)
+    moved, _ = ct_on_grid(FINE, wide, resample=True, one_frame=False)
     assert moved[30:].max() == AIR_HU and moved.shape == (400, 5, 4)
-    assert ct_on_grid(LIKE, LIKE, asked=False, one_frame=False) == (LIKE.data, ())
+    assert ct_on_grid(LIKE, LIKE, resample=False, one_frame=False) == (LIKE.data, ())
 
 
 @pytest.mark.parametrize("same", [True, False])

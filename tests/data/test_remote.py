@@ -12,7 +12,7 @@ import pytest
 from monai_isles.cli.main import main
 from monai_isles.crossval.plan import make_plan
 from monai_isles.data import find_data_list, find_inputs, load_entries, make_datalist
-from monai_isles.data.remote import fetched, is_url, local_root, relative_path
+from monai_isles.data.remote import fetch_entry, is_url, local_root, relative_path
 from monai_isles.errors import IslesError
 from monai_isles.io import publish_json, sha256_of
 from monai_isles.phantom import dataset_or_phantom
@@ -62,7 +62,7 @@ def test_files_of_a_url_are_fetched_whole_to_the_same_places(url: str, content: 
 def test_a_case_is_fetched_when_it_is_read(url: str, content: dict) -> None:
     entries = load_entries(content, url, keys=KEYS, need_label=False, fetch=False)
     assert not list(local_root(url).rglob("*.nii"))
-    fetched(entries[1])
+    fetch_entry(entries[1])
     assert len(list(local_root(url).rglob("*.nii"))) == 3
 
 
@@ -131,11 +131,11 @@ def test_a_url_without_a_list_is_refused() -> None:
 
 def test_the_files_used_longest_ago_leave_the_mirrors_first(url: str, content: dict, monkeypatch) -> None:
     entries = load_entries(content, url, keys=KEYS, need_label=False, fetch=False)
-    fetched(entries[0])
+    fetch_entry(entries[0])
     size = sum(path.stat().st_size for path in local_root(url).rglob("*.nii"))
     monkeypatch.setenv("MONAI_ISLES_REMOTE_GB", str(1.5 * size / 1e9))
-    fetched(entries[1])
-    fetched(entries[2])
+    fetch_entry(entries[1])
+    fetch_entry(entries[2])
     assert all(Path(entries[2][key]).is_file() for key in KEYS) and not Path(entries[0]["ct"]).is_file()
     assert sum(path.stat().st_size for path in local_root(url).rglob("*.nii")) <= 2.1 * size
 

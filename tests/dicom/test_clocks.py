@@ -15,7 +15,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from monai_isles.dicom.frames import frame_times
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.clock import Asked, Clock, dicom_clock
+from monai_isles.io.clock import Clock, UserTimes, dicom_clock
 from monai_isles.phantom.dicom_writer import write_dicom
 from tests.fixtures.dicom import tiny_scan
 
@@ -188,11 +188,11 @@ def bare_header(number: int) -> Dataset:
     return header
 
 
-def told(edit: Callable, times: np.ndarray | None = None, asked: Asked = None) -> Clock:
+def told(edit: Callable, times: np.ndarray | None = None, dt_s: UserTimes = None) -> Clock:
     """Read the clock of a series whose headers hold dates, instance numbers and what ``edit`` adds."""
     headers = edit_all([bare_header(number) for number in range(FRAMES * SLICES)], edit, times)
     frames = [frame_times([header]) for header in headers]
-    found = dicom_clock([frames[k::SLICES] for k in range(SLICES)], "here", asked)
+    found = dicom_clock([frames[k::SLICES] for k in range(SLICES)], "here", dt_s)
     if found is None:
         raise refused("E-DCM-12", where="here", found="nothing")
     return found
@@ -320,7 +320,7 @@ def test_a_position_without_a_step_asks_for_it(series: Callable) -> None:
     folder = series(edit)
     with pytest.raises(IslesError, match=r"E-DCM-12(?s:.*)clock of the reconstruction, and is not used(?s:.*)--dt 1.3"):
         read_series(folder)
-    found = read_series(folder, asked=1.3)
+    found = read_series(folder, dt_s=1.3)
     assert (
         found.dt_s == pytest.approx(1.3)
         and found.source.times_from == "given (--dt 1.3), in the order of PositionInTime"
@@ -335,23 +335,23 @@ def test_the_user_outranks_every_header(vendor: Callable, fault: Callable) -> No
         fault(header, seconds, frame)
 
     times = np.cumsum(np.linspace(1, 2, FRAMES))
-    even, uneven = told(edit, asked=2.6), told(edit, asked=times.tolist())
+    even, uneven = told(edit, dt_s=2.6), told(edit, dt_s=times.tolist())
     assert even.times_s[1].tolist() == pytest.approx((np.arange(FRAMES) * 2.6).tolist())
     np.testing.assert_allclose(uneven.times_s[0], times - times[0], atol=1e-9)
 
 
 def test_frames_with_given_times_keep_their_order(series: Callable) -> None:
     folder = series(lambda h, t, n: ge_cine(h, t, n, DAYTIME))
-    found = read_series(folder, asked=2.0)
+    found = read_series(folder, dt_s=2.0)
     assert found.dt_s == 2.0 and np.array_equal(found.array, tiny_scan(FRAMES, SLICES).ctp)
     (folder / "012").unlink()  # one slice of frame 7
     with pytest.raises(IslesError, match=r"E-DCM-13(?s:.*)23 of 24 frames, none at 12.00 s"):
-        read_series(folder, asked=2.0)
+        read_series(folder, dt_s=2.0)
 
 
 def test_a_list_of_another_length_is_refused() -> None:
     with pytest.raises(IslesError, match=r"E-TIME-05(?s:.*)23 times for 24 frames"):
-        told(lambda h, t, n: siemens(h, t, n, DAYTIME), asked=list(range(23)))
+        told(lambda h, t, n: siemens(h, t, n, DAYTIME), dt_s=list(range(23)))
 
 
 ENHANCED = {
@@ -381,7 +381,7 @@ def test_an_enhanced_file_is_read_by_what_its_frames_hold(tmp_path: Path, told_b
     if told_by == "position":
         with pytest.raises(IslesError, match="E-DCM-12"):
             read_series(folder)
-        assert read_series(folder, asked=1.3).dt_s == pytest.approx(1.3)
+        assert read_series(folder, dt_s=1.3).dt_s == pytest.approx(1.3)
         return
     found = read_series(folder)
     assert (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from monai_isles.dicom.frames import instant_us
-from monai_isles.io.clock import DAY_US, clock_us, unwrapped
+from monai_isles.io.clock import DAY_US, clock_us, unwrap_midnight
 
 
 @pytest.mark.parametrize(("text", "seconds"), [
@@ -27,11 +27,11 @@ def test_dates_are_days_apart() -> None:
 
 
 def test_only_times_across_midnight_are_moved() -> None:
-    assert unwrapped([DAY_US - 5, 3]) == [DAY_US - 5, DAY_US + 3]
-    assert unwrapped([10, 20]) == [10, 20] and unwrapped([]) == []
+    assert unwrap_midnight([DAY_US - 5, 3]) == [DAY_US - 5, DAY_US + 3]
+    assert unwrap_midnight([10, 20]) == [10, 20] and unwrap_midnight([]) == []
 
 
 def test_one_date_on_both_sides_of_midnight_is_two_days() -> None:
     day = 730_000 * DAY_US
-    assert unwrapped([day + DAY_US - 5, day + 3]) == [day + DAY_US - 5, day + DAY_US + 3]
-    assert unwrapped([day + DAY_US - 5, day + DAY_US + 3]) == [day + DAY_US - 5, day + DAY_US + 3]
+    assert unwrap_midnight([day + DAY_US - 5, day + 3]) == [day + DAY_US - 5, day + DAY_US + 3]
+    assert unwrap_midnight([day + DAY_US - 5, day + DAY_US + 3]) == [day + DAY_US - 5, day + DAY_US + 3]

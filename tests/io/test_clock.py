@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.io.clock import nifti_clock, read_times, require_asked
+from monai_isles.io.clock import nifti_clock, read_times, require_user_times
 
 FRAMES = 12
 
@@ -124,7 +124,7 @@ def test_a_list_without_numbers_is_refused(tmp_path: Path, text: str) -> None:
 ])  # fmt: skip
 def test_impossible_times_are_refused_from_the_user_too(asked: object, code: str) -> None:
     with pytest.raises(IslesError, match=code):
-        require_asked(asked)
+        require_user_times(asked)
 
 
 def test_a_sidecar_in_whole_seconds_gives_its_step_where_all_its_times_allow_one(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from monai_isles.perfusion import head_motion, moved_back
+from monai_isles.perfusion import correct_motion, head_motion
 from monai_isles.phantom.ct.kinetics import drift, shift_image
 
 SPACING = (1.0, 1.0, 5.0)
@@ -44,7 +44,7 @@ def test_a_shift_and_a_turn_made_by_hand_are_found_and_undone(contrast_hu: float
     assert found.path[4] == pytest.approx([6.0, -4.0, 0.0], abs=0.1)
     assert abs(abs(found.path[5, 2]) - 3.0) < 0.1 and np.abs(found.path[5, :2]).max() < 0.25
     assert found.largest_mm == pytest.approx(np.hypot(6, 4), abs=0.2)
-    back = moved_back(torch.from_numpy(series), found, SPACING).numpy()
+    back = correct_motion(torch.from_numpy(series), found, SPACING).numpy()
     middle = (slice(30, 130), slice(30, 130))
     assert np.abs(back[4:] - still[4:])[:, *middle].mean() < 0.2 * np.abs(series[4:] - still[4:])[:, *middle].mean()
 

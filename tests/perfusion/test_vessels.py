@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from monai_isles.perfusion import find_vessels
-from monai_isles.perfusion.vessels import saturated
+from monai_isles.perfusion.vessels import saturated_curves
 
 
 @pytest.fixture()
@@ -76,7 +76,7 @@ def test_voxels_that_are_cut_off_are_left_out_where_others_remain(tissue, aif) -
     whole = 0.8 * aif + rng.normal(0, 2, (12, len(aif)))
     cut = np.minimum(1.2 * aif + rng.normal(0, 2, (12, len(aif))), 170.0)
     rest = tissue(50, 4, 1) + rng.normal(0, 2, (3000, len(aif)))
-    assert saturated(cut).all() and not saturated(whole).any()
+    assert saturated_curves(cut).all() and not saturated_curves(whole).any()
     some = find_vessels(np.concatenate([rest, whole, cut]).astype(np.float32), rest.astype(np.float32), 1.0)
     assert some.saturated == 0.0 and some.measured_aif.max() == pytest.approx(0.8 * aif.max(), rel=0.05)
     none = find_vessels(np.concatenate([rest, cut]).astype(np.float32), rest.astype(np.float32), 1.0)
