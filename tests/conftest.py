@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import os
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def pytest_collection_finish() -> None:
 def nothing_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the first remark of each kind be a warning in every test, as it is in a process of its own."""
     monkeypatch.setattr(findings, "_said", set())
+    monkeypatch.setattr(findings, "_told", Counter())
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from typing import Any
 
 from monai_isles import __version__
 from monai_isles.errors import EXIT_DONE, IslesError, find_isles_error, memory_error
+from monai_isles.io.findings import tell_counts
 
 VERBS = {
     "phantom": "make the simulated CT perfusion data set in the ISLES 2018 layout",
@@ -91,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("stopped by the user", file=sys.stderr)
         return 130
     finally:
+        tell_counts()
         if before is not None:
             signal.signal(signal.SIGTERM, before)
 

@@ -24,7 +24,7 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import WARNING, Finding, finding
 
 MAX_BYTES = 4 * 2**30
-AIR_HU = -1024.0
+AIR_HU, _EDGE_HU = -1024.0, -300.0
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 # JPEG, lossless JPEG, JPEG-LS and JPEG 2000: ITK unpacks them where pydicom finds no decoder
@@ -97,9 +97,14 @@ def _free_bytes() -> int:
 
 
 def require_grey(file: DicomFile, where: str) -> None:
-    """Refuse colour, and grey that is stored inverted."""
-    kind = file.text("PhotometricInterpretation")
-    if kind == "MONOCHROME2" and file.text("SamplesPerPixel") in ("", "1"):
+    """Refuse colour, and grey other than CT that is shown inverted.
+
+    MONOCHROME1 is a rule for display; the numbers of a CT are HU by their rescale all the same.
+
+    Source: DICOM PS3.3 C.7.6.3.1.2 and C.8.2.1.1.2; ``tests/dicom/test_pixels.py``.
+    """
+    kind, hounsfield = file.text("PhotometricInterpretation"), file.text("Modality") == "CT"
+    if (kind == "MONOCHROME2" or (kind == "MONOCHROME1" and hounsfield)) and file.text("SamplesPerPixel") in ("", "1"):
         return
     if kind == "MONOCHROME1":
         raise _format(file, "MONOCHROME1: dark means more")
@@ -138,6 +143,23 @@ def rescale_remarks(frames: Sequence[Frame], where: str) -> list[Finding]:
     if any(frame.slope is None for frame in frames):
         strange.append("no rescale slope beside the intercept: 1")
     return [finding("E-DCM-62", WARNING, where=where, found="; ".join(strange))] if strange else []
+
+
+def shown_inverted(files: Sequence[DicomFile], array: np.ndarray, where: str) -> list[Finding]:
+    """Return the remark that a CT is shown inverted (MONOCHROME1); refuse one whose numbers may be inverted too.
+
+    Shapes: ``array`` (..., H, W, D).  Units: HU.
+    Raises:
+        IslesError: ``E-DCM-19`` no air at the edge of the pictures: other programs invert the numbers for display.
+    """
+    shown = [file for file in files if file.text("PhotometricInterpretation") == "MONOCHROME1"]
+    if not shown:
+        return []
+    first = array.reshape(-1, *array.shape[-3:])[0]
+    edge = float(np.median(np.concatenate([first[[0, -1]].ravel(), first[:, [0, -1]].ravel()])))
+    if edge > _EDGE_HU:
+        raise _format(shown[0], f"MONOCHROME1, and {edge:g} HU at the edge of the pictures, where air should be")
+    return [finding("E-DCM-67", WARNING, where=where, found=f"{len(shown)} of {len(files)} files")]
 
 
 def _unit(text: str, *, hounsfield: bool) -> str:
@@ -210,6 +232,9 @@ def _require_format(file: DicomFile) -> int:
         allocated, stored, high = map(int, bits)
         if not 1 <= stored <= allocated or high != stored - 1:
             raise _format(file, f"{stored} of {allocated} bits stored, high bit {high}")
+        sign = file.text("PixelRepresentation")
+        if sign not in ("0", "1"):
+            raise _format(file, f"Pixel Representation {sign[:20] or 'none'}: with or without a sign")
     return rows * columns
 
 

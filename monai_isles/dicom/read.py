@@ -10,7 +10,14 @@ import numpy as np
 from monai_isles.dicom.find import DicomFolder, SeriesInfo, scan_dicom
 from monai_isles.dicom.frames import Frame, frames_of, tube_kv
 from monai_isles.dicom.header import quietly
-from monai_isles.dicom.pixels import AIR_HU, read_pixels, require_readable, require_scale, rescale_remarks
+from monai_isles.dicom.pixels import (
+    AIR_HU,
+    read_pixels,
+    require_readable,
+    require_scale,
+    rescale_remarks,
+    shown_inverted,
+)
 from monai_isles.dicom.slabs import Timed, common_times, order_frames
 from monai_isles.dicom.stack import Stack, stack_frames, thicken
 from monai_isles.errors import IslesError, refused
@@ -135,9 +142,7 @@ def read_series(
     if all(len(group) == 1 for group in stack.frames):
         still = [[group[0]] for group in stack.frames]
         array, affine = _to_ras(still, stack, hounsfield)
-        settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
-        refuse(settled.findings)
-        array, findings = settled.data, [*findings, *settled.findings]
+        array, findings = _settle(array, info, files, where, findings)
         return _series(array[0], affine, stack, info, _source(info, files, still, units, "", stack), findings)
     return _in_time(stack, info, files, units, where, hounsfield, interpolate, findings, dt_s)
 
@@ -156,13 +161,22 @@ def _in_time(
         findings = [*findings, finding("E-DCM-33", WARNING, where=where, found=text)]
     read = [frames if uneven else frames[: len(times)] for frames in taken.frames]
     array, affine = _to_ras(read, stack, hounsfield, (taken.times_s, times) if uneven else None)
-    settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
-    refuse(settled.findings)
-    array, findings = settled.data, [*findings, *settled.findings]
+    array, findings = _settle(array, info, files, where, findings)
     source = _source(info, files, read, units, taken.clock.source, stack)
     rows = tuple(tuple((item - times[0]).tolist()) for item in taken.times_s[:: stack.thick])
     rows = rows[::-1] if affine_flips(stack.affine) else rows
     return _series(array, affine, stack, info, source, findings, times - times[0], rows, uneven)
+
+
+def _settle(
+    array: np.ndarray, info: SeriesInfo, files: list, where: str, findings: list[Finding]
+) -> tuple[np.ndarray, list[Finding]]:
+    """Return the values judged and repaired as those of NIfTI files, and the remarks with those before."""
+    hounsfield = info.kind in ("ct", "ctp")
+    inverted = shown_inverted(files, array, where) if hounsfield else []
+    settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
+    refuse(settled.findings)
+    return settled.data, [*findings, *inverted, *settled.findings]
 
 
 def affine_flips(affine: np.ndarray) -> bool:

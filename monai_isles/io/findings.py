@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +14,7 @@ from monai_isles.errors import IslesError, fault_and_fix
 ERROR, WARNING = "error", "warning"
 _log = logging.getLogger(__name__)
 _said: set[str] = set()
+_told: Counter[str] = Counter()
 _collected: ContextVar[tuple[list[Finding], ...]] = ContextVar("collected", default=())
 
 
@@ -77,13 +79,20 @@ def refuse(findings: Iterable[Finding]) -> None:
 
 
 def tell(remark: Finding) -> None:
-    """Log a remark, the first of its kind in this process as a warning, and pass it to ``collect_remarks``."""
-    first = remark.code not in _said
-    _said.add(remark.code)
-    _log.log(logging.WARNING if first else logging.INFO, *remark_lines([remark]))
+    """Log a remark, the first of its code as a warning, later ones for debugging; pass it to ``collect_remarks``."""
+    _told[remark.code] += 1
+    _log.log(logging.WARNING if _told[remark.code] == 1 else logging.DEBUG, *remark_lines([remark]))
     for remarks in _collected.get():
         if remark not in remarks:
             remarks.append(remark)
+
+
+def tell_counts() -> None:
+    """Log how often each remark came up since the last call, where it did more than once; then count anew."""
+    for code, times in _told.most_common():
+        if times > 1:
+            _log.warning("%s: %d times in this run; the results of each case hold its own", code, times)
+    _told.clear()
 
 
 @contextmanager

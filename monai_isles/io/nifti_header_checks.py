@@ -9,14 +9,13 @@ import numpy as np
 from monai_isles.io.findings import ERROR, WARNING, Finding, finding
 from monai_isles.io.grid import SAME_GRID_VOX, TOLERANCE_VOX, displacement
 from monai_isles.io.header import DTYPES, bare_step, frame_time_s, layout, stored_shape
-from monai_isles.io.orientation import native_affine, nearest_qform, sform
+from monai_isles.io.orientation import LAST_CODE, form_codes, native_affine, nearest_qform, sform
 from monai_isles.modalities import MODALITIES
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
 MAX_SHEAR, LARGE_SHEAR = 1e-3, 0.02  # cosines
-CODES = range(6)
 DT_RANGE_S = (0.05, 30.0)
 _COMPLEX, _COLOUR = {32, 1792, 2048}, {128, 2304}
 _WRITERS = ("FSL", "SPM", "FreeSurfer", "dcm2nii", "ANTs", "ITK", "AFNI", "MRtrix", "Slicer", "nibabel", "TORTOISE")
@@ -94,18 +93,20 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
         return [finding("E-GEOM-01", ERROR, where=where, found=f"sform code {s_code} and qform code {q_code}")]
     affine = native_affine(header)
     rows = np.array2string(affine, precision=4, suppress_small=True).replace("\n", "")
-    used = "sform" if s_code > 0 else "qform"
+    s_used, q_used = form_codes(header)
+    used = "sform" if s_used > 0 else "qform"
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     unit = affine[:3, :3] / np.where(lengths > 0, lengths, 1.0)
     if not np.isfinite(affine).all() or lengths.min() <= 1e-6 or abs(np.linalg.det(unit)) < 1e-3:
         return [finding("E-GEOM-06", ERROR, where=where, found=f"{used} {rows}{_writer(header)}")]
     findings = _shear_findings(affine, layout(header)[0], used, where)
-    strange = [f"{name} code {code}" for name, code in (("sform", s_code), ("qform", q_code)) if code not in CODES]
+    strange = [f"{name} code {code}" for name, code in (("sform", s_code), ("qform", q_code)) if not 0 <= code <= LAST_CODE]
     if strange:
-        text = f"{', '.join(strange)}; 0 to {max(CODES)} are known"
-        severity = ERROR if min(s_code, q_code) < 0 else WARNING  # readers differ on whether a negative code counts
+        text = f"{', '.join(strange)}; 0 to {LAST_CODE} are known"
+        # readers differ on whether a negative code counts, and on a form whose unknown code is the only one
+        severity = ERROR if min(s_code, q_code) < 0 or max(s_used, q_used) == 0 else WARNING
         findings.append(finding("E-GEOM-08", severity, where=where, found=text, used=used))
-    if s_code > 0 and q_code > 0:
+    if s_used > 0 and q_used > 0:
         findings += _conflict_findings(header, where)
     return findings
 

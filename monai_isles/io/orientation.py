@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
+LAST_CODE = 5
 _QUATERNION_NOISE = 4e-7
 
 
@@ -53,7 +54,13 @@ def nearest_qform(header: Nifti1Header, target: np.ndarray) -> np.ndarray:
 
 def native_affine(header: Nifti1Header) -> np.ndarray:
     """Return the affine in use: the sform when its code says so, else the qform."""
-    return sform(header) if int(header["sform_code"]) > 0 else qform(header)
+    return sform(header) if form_codes(header)[0] > 0 else qform(header)
+
+
+def form_codes(header: Nifti1Header) -> tuple[int, int]:
+    """Return the codes of sform and qform, 0 for one that NIfTI does not have: nibabel and ITK use the other form."""
+    first, second = (0 if code > LAST_CODE else code for code in (int(header["sform_code"]), int(header["qform_code"])))
+    return first, second
 
 
 def to_ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,13 @@
-"""Repair frames without a head: leave them out at the ends of a series, interpolate them inside it."""
+"""Repair empty, torn and misplaced frames: leave them out at the ends of a series, interpolate them inside it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from monai_isles.errors import refused
 from monai_isles.perfusion.quality import Flag
@@ -12,36 +15,104 @@ from monai_isles.perfusion.quality import Flag
 FAR_HU, FAR_SHARE = 300.0, 0.25
 LINE_HU, TORN_LINES = 20.0, 3
 LONGEST_GAP_S, MOST_LOST = 8.0, 1 / 3
-_PLANE = 64
+_PLANE, _SLICES = 64, 8
+NEIGHBOURS, ODD_FRAME, TURNED_RATIO = 3, 2.0, 0.25
+_WINDOW_HU = (-100.0, 300.0)
 
 
 def repair_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, np.ndarray, list[Flag]]:
-    """Return the series without empty and torn frames, the times of its frames, and one remark for each change.
+    """Return the series without empty, torn and misplaced frames, the times of its frames, and a remark a change.
 
     A slice of a frame is bad when more than a quarter of it lies over 300 HU from the slice's median in time, or when
-    three or more of its lines hold one number where they usually do not, and that number is 20 HU off. A bad frame
-    before the first or after the last good one is left out; inside, its bad slices are interpolated linearly in time.
+    three or more of its lines hold one number where they usually do not, and that number is 20 HU off; a frame is bad
+    when it is mirrored, turned upside down or one slice off (``misplaced_frames``). A bad frame before the first or
+    after the last good one is left out; inside, its bad slices are interpolated linearly in time.
 
     Shapes: ``series`` (T, H, W, D) in, (T', H, W, D) out; ``times_s`` (T,), from the first frame left.
     Units: HU, s.
     """
     if len(series) < 3:
         return series, times_s, []
-    bad = _bad_slices(series)
+    bad, about = _bad_slices(series), misplaced_frames(series)
+    bad[list(about)] = True
     whole = np.flatnonzero(~bad.any(axis=1))
     if len(whole) == len(series):
         return series, times_s, []
     if len(whole) < (1 - MOST_LOST) * len(series):
-        result = f"{len(series) - len(whole)} of {len(series)} frames are empty or torn, the first is {_first(bad)}"
+        first_bad = int(np.flatnonzero(bad.any(axis=1))[0]) + 1
+        lost = len(series) - len(whole)
+        result = f"{lost} of {len(series)} frames are empty, torn or misplaced, the first is {first_bad}"
         raise refused("E-PERF-11", where="perfusion series", found=result)
     first, last = int(whole[0]), int(whole[-1])
-    flags = [_flag(bad, n, "left out") for n in (*range(first), *range(last + 1, len(series)))]
+    ends, inside = (*range(first), *range(last + 1, len(series))), np.flatnonzero(bad[first : last + 1].any(axis=1))
+    flags = [_flag(bad, n, "left out", about) for n in ends]
+    flags += [_flag(bad, int(n) + first, "interpolated between its neighbours", about) for n in inside]
     series, times_s, bad = series[first : last + 1], times_s[first : last + 1] - times_s[first], bad[first : last + 1]
-    inside = np.flatnonzero(bad.any(axis=1))
-    if len(inside):
-        series = _interpolate(series, times_s, bad)
-        flags += [_flag(bad, int(n), "interpolated between its neighbours", first) for n in inside]
-    return series, times_s, flags
+    return (_interpolate(series, times_s, bad) if len(inside) else series), times_s, flags
+
+
+def misplaced_frames(series: Tensor) -> dict[int, str]:
+    """Return the frames (from 0) that match their neighbours only when they are turned or moved by one slice, and how.
+
+    Each frame is compared with the median of three frames on either side, as it lies and as each of ``_TURNS`` puts it:
+    it is misplaced where one of these brings the mean difference down to a quarter, and the frame differs twice as much
+    as most. A head that moves does not match better when it is mirrored: no false alarm in 4 x 1 024 frames of 24
+    simulated scans, still or moved by up to 20 mm, 20 degrees and half a slice.
+
+    Shapes: (T, H, W, D), RAS+.  Units: HU.
+    Source: ours; ``tests/perfusion/test_frames.py``.
+    """
+    if len(series) < 2 * NEIGHBOURS:
+        return {}
+    middle = max(0, (series.shape[3] - _SLICES) // 2)
+    coarse = torch.stack([_pool(frame[..., middle : middle + _SLICES]) for frame in series])
+    usual = [_neighbours(coarse, n) for n in range(len(coarse))]
+    apart = torch.stack([(frame - other).abs().mean() for frame, other in zip(coarse, usual, strict=True)])
+    odd = torch.nonzero(apart > ODD_FRAME * apart.median()).flatten().tolist()
+    found = {}
+    for n in odd:
+        ratios = {name: _ratio(turn(coarse[n]), coarse[n], usual[n]) for name, turn in _TURNS.items()}
+        name = min(ratios, key=lambda key: ratios[key])
+        if ratios[name] < TURNED_RATIO:
+            found[n] = name
+    return found
+
+
+def _pool(frame: Tensor) -> Tensor:
+    """Return a frame (H, W, D) as slices (D, h, w) of about 64 x 64, bone and air cut off."""
+    size = [max(1, n // _PLANE) for n in frame.shape[:2]]
+    return functional.avg_pool2d(frame.permute(2, 0, 1).float().clip(*_WINDOW_HU), size)
+
+
+def _neighbours(coarse: Tensor, n: int) -> Tensor:
+    near = [k for k in range(max(0, n - NEIGHBOURS), min(len(coarse), n + NEIGHBOURS + 1)) if k != n]
+    return coarse[near].median(dim=0).values
+
+
+def _move(frame: Tensor, by: int) -> Tensor:
+    """Return slices (D, h, w) moved by one place, not a number where none is left."""
+    empty = torch.full_like(frame[:1], torch.nan)
+    return torch.cat([empty, frame[:-1]] if by > 0 else [frame[1:], empty])
+
+
+# what may have been done to a frame, and what undoes it
+_TURNS: dict[str, Callable[[Tensor], Tensor]] = {
+    "is mirrored left to right": lambda frame: frame.flip(1),
+    "is mirrored front to back": lambda frame: frame.flip(2),
+    "is turned upside down": lambda frame: frame.flip(1, 2),
+    "has its slices in reverse order": lambda frame: frame.flip(0),
+    "lies one slice too low": lambda frame: _move(frame, 1),
+    "lies one slice too high": lambda frame: _move(frame, -1),
+}
+
+
+def _ratio(turned: Tensor, frame: Tensor, usual: Tensor) -> float:
+    """Return how far a frame lies from its neighbours once turned, as part of before, over the slices that are left."""
+    left = ~torch.isnan(turned).flatten(1).any(dim=1)
+    if not left.any():
+        return 1.0
+    before = float((frame[left] - usual[left]).abs().mean())
+    return float((turned[left] - usual[left]).abs().mean()) / before if before > 0 else 1.0
 
 
 def _bad_slices(series: Tensor) -> np.ndarray:
@@ -80,14 +151,12 @@ def _interpolate(series: Tensor, times_s: np.ndarray, bad: np.ndarray) -> Tensor
     return series
 
 
-def _flag(bad: np.ndarray, frame: int, done: str, skipped: int = 0) -> Flag:
+def _flag(bad: np.ndarray, frame: int, done: str, misplaced: dict[int, str]) -> Flag:
     places = np.flatnonzero(bad[frame]) + 1
-    if len(places) == bad.shape[1]:
+    if frame in misplaced:
+        about = misplaced[frame]
+    elif len(places) == bad.shape[1]:
         about = "is empty or torn"
     else:
         about = f"is torn in {len(places)} of {bad.shape[1]} slices ({', '.join(map(str, places[:6]))})"
-    return Flag("bad-frame", "warning", f"frame {frame + 1 + skipped} {about}: {done}")
-
-
-def _first(bad: np.ndarray) -> int:
-    return int(np.flatnonzero(bad.any(axis=1))[0]) + 1
+    return Flag("bad-frame", "warning", f"frame {frame + 1} {about}: {done}")

@@ -20,6 +20,7 @@ from torch import nn
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.errors import IslesError, refused
 from monai_isles.inference.predictor import require_fit
+from monai_isles.io.findings import tell_counts
 from monai_isles.io.publish import PART, publish_together
 from monai_isles.io.runs import RunFolder
 from monai_isles.io.weights import load_state, publish_state
@@ -215,6 +216,7 @@ class Checkpoints:
         result = f"best {self.metric} {self.best:.5f} in epoch {self.best_epoch}"
         outcome = f"{engine.state.epoch} epochs, {result if self.evaluator else 'no validation: the last one is kept'}"
         left_out = left_out_reasons(self.folder, self.loaders)
+        tell_counts()
         self._held.finish({"kind": "training", "outcome": outcome, "left_out": left_out, "settings": self.settings})
         self._held.__exit__(None, None, None)
 

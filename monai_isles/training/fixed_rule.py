@@ -12,6 +12,7 @@ import torch
 from ignite.engine import Engine
 
 from monai_isles.errors import refused
+from monai_isles.io.findings import tell_counts
 from monai_isles.io.runs import RunFolder
 from monai_isles.io.weights import publish_state
 from monai_isles.sampling.cases import left_out_reasons
@@ -76,6 +77,7 @@ class FixedRule(Engine):
             log.warning("%s", outcome)
             loader = getattr(self.evaluator, "data_loader", None)
             left_out = left_out_reasons(self.folder, [getattr(loader, "dataset", None)])
+            tell_counts()
             settings = {"network": repr(self.network)}
             held.finish({"kind": "training", "outcome": outcome, "left_out": left_out, "settings": settings})
         return score

@@ -63,13 +63,33 @@ def test_rows_of_zero_are_damage(dicom) -> None:
 
 
 @pytest.mark.parametrize(("values", "found"), [
-    ({"PhotometricInterpretation": "MONOCHROME1"}, "MONOCHROME1: dark means more"),
+    ({"PixelRepresentation": None}, "Pixel Representation none"), ({"PixelRepresentation": 2}, "Representation 2"),
     ({"BitsAllocated": 12}, "12 bits allocated"), ({"BitsStored": 12, "HighBit": 15}, "12 of 16 bits stored, high bit"),
     ({"BitsStored": 17, "HighBit": 16}, "17 of 16 bits"),
 ])  # fmt: skip
 def test_formats_that_are_not_read_are_refused(dicom, values: dict, found: str) -> None:
     dicom.change_all(**values)
     refused(dicom.folder, rf"E-DCM-19: pixel format is not read(?s:.*){found}")
+
+
+def test_a_ct_that_is_shown_inverted_has_the_same_numbers(dicom) -> None:
+    """MONOCHROME1 is a rule for display (PS3.3 C.7.6.3.1.2); pydicom and dcm2niix leave the numbers alone too."""
+    dicom.change_all(PhotometricInterpretation="MONOCHROME1")
+    series = read_series(dicom.folder)
+    assert np.array_equal(series.array, dicom.scan.ctp)
+    assert "E-DCM-67" in {item.code for item in series.findings}
+    header = pydicom.dcmread(dicom.file(0, 0))
+    rescaled = pydicom.pixels.apply_rescale(header.pixel_array, header)
+    assert set(rescaled.ravel()) == set(series.array[0, ..., 0].ravel())
+
+
+@pytest.mark.parametrize(("modality", "found"), [("CT", "1023 HU at the edge"), ("MR", "dark means more")])
+def test_inverted_numbers_are_refused(dicom, modality: str, found: str) -> None:
+    """A program that inverts the numbers too leaves air bright: here 2047 - 1024 HU all over."""
+    stored = np.full(30, 2047, "<u2")
+    ours = {"Modality": modality, "SOPClassUID": f"1.2.840.10008.5.1.4.1.1.{2 if modality == 'CT' else 4}"}
+    dicom.change_all(PhotometricInterpretation="MONOCHROME1", PixelData=stored.tobytes(), **ours)
+    refused(dicom.folder, rf"E-DCM-19: pixel format is not read(?s:.*)MONOCHROME1(?s:.*){found}")
 
 
 def test_signed_numbers_of_twelve_bits_are_read(dicom) -> None:

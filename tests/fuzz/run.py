@@ -2,7 +2,7 @@
 
 10 000 NIfTI and 1 000 DICOM files unless told otherwise; each is one modality of a case, or one file of a study. The
 commands run in a forked child on fifty cases at a time, with limits; a batch that ends badly is run again one by one.
-Exit code 4 when anything went wrong.
+``--damage`` and ``--only`` repeat single cases of a run with the same seed. Exit code 4 when anything went wrong.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
@@ -38,7 +39,23 @@ GOOD = (
 )
 
 
-def fuzz_nifti(folder: Path, count: int, seed: int, *, batch: int = 50) -> list[dict[str, str]]:
+@dataclass(frozen=True)
+class Choice:
+    """Which cases of a run to judge: those whose damage (``"cut (.nii)"``) holds a text, or of given numbers."""
+
+    damage: str = ""
+    only: tuple[int, ...] = ()
+
+    def numbers(self, count: int) -> Sequence[int]:
+        """Return the numbers of the cases to make, of ``count`` in all."""
+        return self.only or range(count)
+
+    def holds(self, made: str) -> bool:
+        """Tell whether a case that was made is wanted."""
+        return self.damage in _damage(f"0|{made}")
+
+
+def fuzz_nifti(folder: Path, count: int, seed: int, choice: Choice, *, batch: int = 50) -> list[dict[str, str]]:
     """Return one row a mutated NIfTI file: how it was damaged, what became of it, by which code."""
     base = base_images(folder / "base")
 
@@ -53,10 +70,10 @@ def fuzz_nifti(folder: Path, count: int, seed: int, *, batch: int = 50) -> list[
         (case / f"{key}{mutant.suffix}").write_bytes(mutant.stored)
         return f"{key}|{mutant.suffix}|{mutant.name}"
 
-    return _fuzz(folder / "nifti", count, batch, make, lambda cases: _judge_nifti(cases, base))
+    return _fuzz(folder / "nifti", choice, count, batch, make, lambda cases: _judge_nifti(cases, base))
 
 
-def fuzz_dicom(folder: Path, count: int, seed: int, *, batch: int = 25) -> list[dict[str, str]]:
+def fuzz_dicom(folder: Path, count: int, seed: int, choice: Choice, *, batch: int = 25) -> list[dict[str, str]]:
     """Return one row a study with one mutated DICOM file; classic, implicit, packed and enhanced files take turns."""
     studies = base_study(folder / "studies")
 
@@ -73,17 +90,24 @@ def fuzz_dicom(folder: Path, count: int, seed: int, *, batch: int = 25) -> list[
         (case / chosen.name).write_bytes(mutant.stored)
         return f"{form}|.dcm|{mutant.name}"
 
-    return _fuzz(folder / "dicom", count, batch, make, lambda cases: _judge_dicom(cases, studies))
+    return _fuzz(folder / "dicom", choice, count, batch, make, lambda cases: _judge_dicom(cases, studies))
 
 
 Judge = Callable[[dict[str, Path]], dict[str, dict[str, str]]]
 
 
-def _fuzz(folder: Path, count: int, batch: int, make: Callable[[int, Path], str], judge: Judge) -> list[dict[str, str]]:
-    rows, seconds, peak = [], 0.0, 0.0
-    for first in range(0, count, batch):
+def _fuzz(
+    folder: Path, choice: Choice, count: int, batch: int, make: Callable[[int, Path], str], judge: Judge
+) -> list[dict[str, str]]:
+    rows, seconds, peak, numbers = [], 0.0, 0.0, choice.numbers(count)
+    for first in range(0, len(numbers), batch):
         root = folder / f"batch_{first:05d}"
-        made = {n: make(n, root / f"case_{n:05d}") for n in range(first, min(count, first + batch))}
+        made = {n: make(n, root / f"case_{n:05d}") for n in numbers[first : first + batch]}
+        for n in [n for n in made if not choice.holds(made[n])]:
+            shutil.rmtree(root / f"case_{n:05d}")
+            del made[n]
+        if not made:
+            continue
         paths = {n: root / f"case_{n:05d}" for n in made}
         found, took, most = _run(judge, {f"{n}|{made[n]}": paths[n] for n in made}, SECONDS_A_BATCH, root)
         seconds, peak = seconds + took, max(peak, most)
@@ -207,9 +231,9 @@ def page(rows: dict[str, list[dict[str, str]]], seed: int) -> str:
             "| damage | files | " + " | ".join(GOOD) + " | wrong |",
         ]
         lines.append("|---|" + "---:|" * (len(GOOD) + 2))
-        groups = sorted({_damage(row) for row in found})
+        groups = sorted({_damage(row["index"]) for row in found})
         for name in [*groups, "all"]:
-            counts = Counter(row["outcome"] for row in found if name in ("all", _damage(row)))
+            counts = Counter(row["outcome"] for row in found if name in ("all", _damage(row["index"])))
             wrong = sum(n for outcome, n in counts.items() if outcome not in GOOD)
             cells = [counts.total(), *(counts[one] for one in GOOD), wrong]
             lines.append(f"| {name} | " + " | ".join(map(str, cells)) + " |")
@@ -218,8 +242,8 @@ def page(rows: dict[str, list[dict[str, str]]], seed: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _damage(row: dict[str, str]) -> str:
-    _, form, suffix, name = row["index"].split("|")
+def _damage(key: str) -> str:
+    _, form, suffix, name = key.split("|")
     return f"{name} ({suffix})" if suffix != ".dcm" else f"{name} ({form})"
 
 
@@ -229,9 +253,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--nifti", type=int, default=10_000)
     parser.add_argument("--dicom", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=2018)
+    parser.add_argument("--damage", default="", help="only cases of this damage, as the page names it")
+    parser.add_argument("--only", type=int, nargs="+", default=[], help="only the cases of these numbers")
     parser.add_argument("--keep", type=Path, default=Path("runs/fuzz"), help="files that came out wrong, and rows.json")
     parser.add_argument("--page", type=Path, help="write the tables to this file")
     args = parser.parse_args(argv)
+    choice = Choice(args.damage, tuple(args.only))
     import torch
 
     torch.set_num_threads(1)
@@ -239,8 +266,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     itk_reader()
     with tempfile.TemporaryDirectory() as place:
         rows = {
-            "NIfTI": fuzz_nifti(Path(place), args.nifti, args.seed),
-            "DICOM": fuzz_dicom(Path(place), args.dicom, args.seed),
+            "NIfTI": fuzz_nifti(Path(place), args.nifti, args.seed, choice) if args.nifti else [],
+            "DICOM": fuzz_dicom(Path(place), args.dicom, args.seed, choice) if args.dicom else [],
         }
         if (Path(place) / "findings").is_dir():
             shutil.copytree(Path(place) / "findings", args.keep, dirs_exist_ok=True)

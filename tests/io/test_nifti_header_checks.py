@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -201,7 +202,10 @@ def test_scale_factors_that_are_not_finite_are_refused(
     refused(write(volume, patch={"scl_slope": slope, "scl_inter": inter}), r"E-VAL-12: scale factors are not finite")
 
 
-@pytest.mark.parametrize("field", ["sform_code", "qform_code"])
+_OTHER = {"sform_code": "qform_code", "qform_code": "sform_code"}
+
+
+@pytest.mark.parametrize("field", _OTHER)
 @pytest.mark.parametrize("code", [6, 5202])
 def test_an_orientation_code_that_nifti_does_not_have_is_remarked(
     write: Write, volume: np.ndarray, field: str, code: int, caplog: pytest.LogCaptureFixture
@@ -209,7 +213,12 @@ def test_an_orientation_code_that_nifti_does_not_have_is_remarked(
     wanted = read_image(write(volume)).affine
     np.testing.assert_allclose(read_image(write(volume, patch={field: code})).affine, wanted, atol=1e-5)
     assert "E-GEOM-08" in caplog.text and f"{field[:5]} code {code}; 0 to 5 are known" in caplog.text
-    refused(write(volume, patch={field: code, "srow_x": [1, 0, 0, 10]}), "E-GEOM-02")
+    both = write(volume, patch={field: code, "srow_x": [-1, 0, 0, 90]})  # the form whose code is known counts
+    theirs = nibabel.as_closest_canonical(nibabel.load(both)).affine
+    np.testing.assert_allclose(read_image(both).affine, theirs, atol=1e-5)
+    assert theirs[0, 3] == (87 if field == "qform_code" else 7)  # 90 or 10, less three voxels of 1 mm
+    for none_known in ({"sform_code": code, "qform_code": code}, {field: code, _OTHER[field]: 0}):
+        refused(write(volume, patch=none_known), "E-GEOM-08")  # nibabel takes its default place, ITK the form
     refused(write(volume, patch={field: -1}), "E-GEOM-08(?s:.*)code -1")
     refused(write(volume, patch={"sform_code": -1, "qform_code": -1}), "E-GEOM-01(?s:.*)sform code -1")
 

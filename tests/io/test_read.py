@@ -55,6 +55,34 @@ def test_a_plane_becomes_one_slice_and_it_is_said(
     assert "E-DIM-10: a 2D image is read as one slice" in caplog.text and "plane.nii: dimensions (4, 3)" in caplog.text
 
 
+def _ring(frames: int = 12) -> np.ndarray:
+    """A head whose slices shrink, with noise and a bolus, as (X, Y, Z, T) = (24, 20, 14, frames)."""
+    x, y = np.mgrid[:24, :20] - np.array([11.5, 9.5])[:, None, None]
+    radii = np.linspace(9, 4, 14)
+    still = np.stack([np.where(np.hypot(x, y) < r, 40.0, -1000.0) for r in radii], -1)
+    bolus = 60 * np.exp(-(((np.arange(frames) - 5) / 2.0) ** 2)) * (still > 0)[..., None]
+    noise = np.random.default_rng(0).normal(0, 8, (24, 20, 14, frames))
+    return (still[..., None] + bolus + noise).astype(np.float32)
+
+
+@pytest.mark.parametrize(("axis", "word"), [(0, "right to left"), (2, "bottom to top")], ids=["t,x,y,z", "x,y,t,z"])
+def test_a_series_whose_time_is_not_the_fourth_axis_is_refused_by_name(write: Write, axis: int, word: str) -> None:
+    """As arrays of other programs are saved without a thought for the axes: 14 slices would be taken for frames."""
+    series = _ring()
+    assert read_image(write(series, affine=np.diag([1.0, 1, 5, 1])), kind="ctp").data.shape == (12, 24, 20, 14)
+    path = write(np.moveaxis(series, -1, axis), "b.nii", affine=np.diag([1.0, 1, 5, 1]))
+    with pytest.raises(IslesError, match=rf"E-DIM-11(?s:.*)14 frames that differ(?s:.*)12 pictures(?s:.*){word}"):
+        read_image(path, kind="ctp")
+
+
+def test_a_series_without_a_head_is_not_judged_by_its_frames(write: Write) -> None:
+    """Noise is as different from slice to slice as from frame to frame; so is one flat number that rises in time."""
+    noise = np.random.default_rng(0).normal(0, 200, (8, 7, 6, 12)).astype(np.float32)
+    flat = np.broadcast_to(100.0 * np.arange(12, dtype=np.float32), (8, 7, 6, 12)).copy()
+    for name, series in (("noise.nii", noise), ("flat.nii", flat)):
+        assert len(read_image(write(series, name, affine=np.diag([1.0, 1, 5, 1])), kind="ctp").data) == 12
+
+
 def test_names_with_spaces_and_accents_are_read(write: Write, volume: np.ndarray) -> None:
     assert read_image(write(volume, "Läsion größe 1 图.nii.gz")).data.size == 24
 

@@ -89,12 +89,62 @@ def test_contrast_motion_and_padding_are_no_fault() -> None:
 def test_a_lost_third_and_a_long_gap_are_refused() -> None:
     series = head()
     series[:8] = 0
-    with pytest.raises(IslesError, match=r"E-PERF-11(?s:.*)8 of 20 frames are empty or torn, the first is 1"):
+    with pytest.raises(IslesError, match=r"E-PERF-11(?s:.*)8 of 20 frames are empty, torn or misplaced, the first is 1"):
         repair_frames(series, TIMES)
     series = head()
     series[5:11] = 0
     with pytest.raises(IslesError, match=r"E-PERF-11(?s:.*)slice 1 is empty or torn for 10.5 s from frame 5 to 12"):
         repair_frames(series, TIMES)
+
+
+def lopsided(frames: int = FRAMES) -> torch.Tensor:
+    """An oval head off the middle of 48 x 40 x 6 that shrinks from slice to slice, with a bolus and noise of 5 HU."""
+    x, y = np.mgrid[:48, :40] - np.array([19.0, 22.0])[:, None, None]
+    radii = [np.hypot(x / 15, y / 12) * 14 / (14 - 1.5 * k) for k in range(6)]
+    still = np.stack([np.where(r < 0.85, 40.0, np.where(r < 1, 900.0, -1000.0)) for r in radii], -1)
+    bolus = 30 * np.exp(-(((np.arange(frames) - 8) / 3.0) ** 2))
+    noise = np.random.default_rng(0).normal(0, 5, (frames, *still.shape))
+    return torch.from_numpy((still + bolus[:, None, None, None] * (still == 40) + noise).astype(np.float32))
+
+
+TURNS = {
+    "is mirrored left to right": lambda v: v.flip(0), "is mirrored front to back": lambda v: v.flip(1),
+    "is turned upside down": lambda v: v.flip(0, 1), "has its slices in reverse order": lambda v: v.flip(2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TURNS)
+@pytest.mark.parametrize("frame", [0, 9])
+def test_a_turned_frame_is_found_by_its_content(name: str, frame: int) -> None:
+    series = lopsided()
+    wanted = (series[8] + series[10]) / 2 if frame else series[1]
+    series[frame] = TURNS[name](series[frame])
+    out, _, flags = repair_frames(series, TIMES)
+    done = "interpolated between its neighbours" if frame else "left out"
+    assert [flag.text for flag in flags] == [f"frame {frame + 1} {name}: {done}"]
+    torch.testing.assert_close(out[frame], wanted, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("by", "name"), [(1, "lies one slice too low"), (-1, "lies one slice too high")])
+def test_a_frame_that_is_one_slice_off_is_found(by: int, name: str) -> None:
+    """Of six slices the middle four were taken, in one frame those next to them: too low shows what lies above."""
+    whole = lopsided()
+    series = whole[..., 1:5].clone()
+    series[9] = whole[9, ..., 1 + by : 5 + by]
+    assert [flag.text for flag in repair_frames(series, TIMES)[2]] == [
+        f"frame 10 {name}: interpolated between its neighbours"
+    ]
+
+
+def test_two_mirrored_frames_in_a_row_are_found_and_moved_heads_are_none() -> None:
+    series = lopsided()
+    series[9:11] = series[9:11].flip(1)
+    assert len(repair_frames(series, TIMES)[2]) == 2
+    moved = lopsided()
+    moved[5] = torch.roll(moved[5], (4, -3), dims=(0, 1))
+    moved[12:] = torch.roll(moved[12:], 6, dims=2)
+    moved[15, ..., 1:] = 0.55 * moved[15, ..., 1:] + 0.45 * moved[15, ..., :-1]  # nearly half a slice
+    assert repair_frames(moved, TIMES)[2] == []
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +169,13 @@ def untouched_ml(scan: CaseArrays) -> tuple[float, float]:
     found = volumes_ml(scan.ctp, scan)
     assert found[0] > 40 and found[1] > 80
     return found
+
+
+def test_a_mirrored_frame_moves_no_volume_by_a_tenth(scan, untouched_ml) -> None:
+    """At the height of the tissue's curve it cost more than a fifth of the core before it was found."""
+    series = scan.ctp.copy()
+    series[18] = series[18, ::-1]
+    assert volumes_ml(series, scan) == pytest.approx(untouched_ml, rel=0.1)
 
 
 @pytest.mark.parametrize("frame", [0, 11, 14, 22, -1], ids=["first", "arterial peak", "outflow", "middle", "last"])

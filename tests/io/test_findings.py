@@ -1,0 +1,27 @@
+"""How remarks reach the log: the first of a code in full, the others for debugging, then how many there were."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from monai_isles.io.findings import WARNING, collect_remarks, finding, tell, tell_counts
+
+
+def test_a_remark_of_many_cases_is_a_warning_once_and_counted_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "monai_isles.io.findings"), collect_remarks() as remarks:
+        for n in range(3):
+            tell(finding("E-VAL-13", WARNING, where=f"case_{n}", found="5 NaN of 9 voxels"))
+        tell(finding("E-LBL-02", WARNING, where="case_0", found="0 lesion voxels"))
+        tell_counts()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "DEBUG", "WARNING", "WARNING"]
+    assert "case_0" in caplog.messages[0] and caplog.messages[-1].startswith("E-VAL-13: 3 times in this run")
+    assert len(remarks) == 4  # every case keeps its own
+
+
+def test_after_the_counts_a_new_run_warns_again(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        tell(finding("E-LBL-02", WARNING, where="case_0", found="0 lesion voxels"))
+        tell_counts()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
