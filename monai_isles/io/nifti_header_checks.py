@@ -100,7 +100,8 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     if not np.isfinite(affine).all() or lengths.min() <= 1e-6 or abs(np.linalg.det(unit)) < 1e-3:
         return [finding("E-GEOM-06", ERROR, where=where, found=f"{used} {rows}{_writer(header)}")]
     findings = _shear_findings(affine, layout(header)[0], used, where)
-    strange = [f"{name} code {code}" for name, code in (("sform", s_code), ("qform", q_code)) if not 0 <= code <= LAST_CODE]
+    stated = (("sform", s_code), ("qform", q_code))
+    strange = [f"{name} code {code}" for name, code in stated if not 0 <= code <= LAST_CODE]
     if strange:
         text = f"{', '.join(strange)}; 0 to {LAST_CODE} are known"
         # readers differ on whether a negative code counts, and on a form whose unknown code is the only one

@@ -89,7 +89,7 @@ def test_contrast_motion_and_padding_are_no_fault() -> None:
 def test_a_lost_third_and_a_long_gap_are_refused() -> None:
     series = head()
     series[:8] = 0
-    with pytest.raises(IslesError, match=r"E-PERF-11(?s:.*)8 of 20 frames are empty, torn or misplaced, the first is 1"):
+    with pytest.raises(IslesError, match=r"E-PERF-11(?s:.*)8 of 20 frames are empty(?s:.*)first is 1"):
         repair_frames(series, TIMES)
     series = head()
     series[5:11] = 0
