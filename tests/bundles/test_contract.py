@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from monai_isles import __version__
 from monai_isles.bundle.bundle import Bundle, known_bundles
 from monai_isles.cli.main import main
 from monai_isles.data import make_datalist
@@ -47,6 +48,8 @@ def test_configs_are_safe_and_metadata_whole(folder: Path) -> None:
     assert Bundle(folder).judge() == []
     metadata = check_metadata(config(folder, "metadata.json"), folder.name)
     assert set(config(folder, "inference.json")["modalities"]) <= set(metadata["modalities"])
+    versions = [metadata["version"], metadata["required_packages_version"]["monai-isles"], next(iter(metadata["changelog"]))]
+    assert versions == [__version__] * 3
 
 
 @of_every_bundle

@@ -11,6 +11,7 @@ import torch
 from monai.bundle import create_workflow, load, verify_net_in_out
 from monai.bundle.utils import load_bundle_config
 
+from monai_isles import __version__
 from monai_isles.export.bundle import Exported
 from monai_isles.io import read_image
 from monai_isles.io.archives import unpack_zip
@@ -54,7 +55,7 @@ def test_load_returns_the_torchscript_module_with_its_metadata(unpacked: Path) -
     _, metadata, extra = load(
         "clerigues", bundle_dir=unpacked.parent, load_ts_module=True, config_files=["inference.json"]
     )
-    assert metadata["version"] == "0.1.0" and b"AsymmetricResUNet" in extra["inference.json"]
+    assert metadata["version"] == __version__ and b"AsymmetricResUNet" in extra["inference.json"]
 
 
 def test_the_network_takes_and_gives_what_the_metadata_says(unpacked: Path) -> None:
@@ -66,7 +67,7 @@ def test_the_network_takes_and_gives_what_the_metadata_says(unpacked: Path) -> N
 
 def test_the_zip_is_read_without_unpacking(exported: Exported) -> None:
     parser = load_bundle_config(str(exported.archive), "inference.json")
-    assert parser["_meta_#version"] == "0.1.0" and parser["bundle_root"] == "."
+    assert parser["_meta_#version"] == __version__ and parser["bundle_root"] == "."
 
 
 def test_the_configs_have_every_property_monai_asks_for(unpacked: Path, phantom: Path, tmp_path: Path) -> None:
