@@ -42,7 +42,7 @@ class PreparedSeries:
     cranial: np.ndarray
     baseline_frames: int
     motion: Motion | None
-    correct_motion: bool
+    moved_back: bool
     flags: tuple[Flag, ...]
 
 

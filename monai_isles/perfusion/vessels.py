@@ -122,7 +122,7 @@ class Vessels:
     measured_aif: np.ndarray
     scale: float
     lead_s: float
-    saturated_curves: float
+    saturated: float
     aif_index: np.ndarray
     vof_index: np.ndarray
     widest_index: np.ndarray
