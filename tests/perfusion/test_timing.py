@@ -73,6 +73,14 @@ def test_no_factor_is_stated_where_no_contrast_reaches_the_brain(flow: float, tr
     assert (factor or "no bolus seems to reach the brain") in flag.text
 
 
+def test_a_missed_vein_is_no_fault_of_the_clock() -> None:
+    """It makes flow and volume too large by one factor, and leaves width and transit, which the clock stretches."""
+    brain = np.ones((2, 2, 1), bool)
+    cbf, mtt, none = (np.full(brain.shape, value, np.float32) for value in (150.0, 2.5, 0.0))
+    aif = np.array([0, 0, 100, 200, 300, 200, 100, 0, 0], np.float32)  # 6 s wide at steps of 2 s
+    assert clock_flags(PerfusionMaps(cbf, cbf * mtt / 60, mtt, none, aif, none, brain), 2.0, where="here") == []
+
+
 def tent(times: np.ndarray, start: float, peak: float, end: float) -> np.ndarray:
     return np.interp(times, [start, peak, end], [0.0, 1.0, 0.0])
 
