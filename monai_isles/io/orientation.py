@@ -21,13 +21,15 @@ def sform(header: Nifti1Header) -> np.ndarray:
 
 def qform(header: Nifti1Header, *, a: float | None = None) -> np.ndarray:
     """Return the qform as a (4, 4) matrix; ``a``, the quaternion part that is not stored, may be given."""
+    from nibabel.quaternions import quat2mat
+
     b, c, d = (float(header[f"quatern_{name}"]) for name in "bcd")
     if a is None:
         a = float(np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d))))
     pixdim = np.asarray(header["pixdim"], float)
     zooms = pixdim[1:4] * [1.0, 1.0, -1.0 if pixdim[0] < 0 else 1.0]
     affine = np.eye(4)
-    affine[:3, :3] = _rotation(a, b, c, d) * zooms
+    affine[:3, :3] = quat2mat([a, b, c, d]) * zooms
     affine[:3, 3] = [float(header[f"qoffset_{axis}"]) for axis in "xyz"]
     return affine
 
@@ -80,14 +82,3 @@ def from_ras(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
     plain = np.array([[0, 1], [1, 1], [2, 1]])
     return apply_orientation(data, ornt_transform(plain, io_orientation(affine)))
-
-
-def _rotation(a: float, b: float, c: float, d: float) -> np.ndarray:
-    a, b, c, d = np.array([a, b, c, d]) / (np.sqrt(a * a + b * b + c * c + d * d) or 1.0)
-    return np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
-    )

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch import Tensor
 from monai_isles.errors import refused
 from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.perfusion.thresholds import contralateral_side, relative_cbf
+from monai_isles.transforms.mirror import spacing_of, volume_of
 from monai_isles.transforms.registration import split_head
 
 
@@ -51,9 +51,8 @@ def enclosed_brain(series: Tensor, *, where: str = "") -> Tensor:
     """
     from monai_isles.perfusion.masks import skull_interior
 
-    spacing = [float(size) for size in series.pixdim[:3]] if hasattr(series, "pixdim") else [1.0] * 3
     first = torch.as_tensor(series[0]).as_subclass(Tensor).float().cpu().numpy()
-    mask = torch.from_numpy(skull_interior(first, (spacing[0], spacing[1], spacing[2]))).float()[None]
+    mask = torch.from_numpy(skull_interior(first, spacing_of(series))).float()[None]
     if not mask.any():
         raise refused("E-STRIP-01", where=where, found="no perfusion map, and no skull around the series")
     return mask
@@ -290,24 +289,13 @@ class RelativeFlowd(MapTransform):
             raise refused("E-STRIP-04", where=where, found=f"no {', '.join(missing)} among {', '.join(map(str, out))}")
         image = out[self.cbf]
         mask = brain_mask([out[key] for key in self.maps], where=f"{where}: {', '.join(self.maps)}")
-        brain, cbf, tmax_s = mask.numpy()[0] > 0, _volume(image), _volume(out[self.tmax])
-        ct = _volume(out[self.ct]) if self.ct in out else None
-        left, out[self.midline] = split_head(ct, brain, _spacing_mm(image), where=where)
+        brain, cbf, tmax_s = mask.numpy()[0] > 0, volume_of(image), volume_of(out[self.tmax])
+        ct = volume_of(out[self.ct]) if self.ct in out else None
+        left, out[self.midline] = split_head(ct, brain, spacing_of(image), where=where)
         flow = relative_cbf(cbf, brain, contralateral_side(tmax_s, brain, left)).astype(np.float32)
         out[self.rcbf] = convert_to_dst_type(flow[None], image, dtype=torch.float32)[0]
         out[self.brain] = convert_to_dst_type(mask, image, dtype=torch.float32)[0]
         return out
-
-
-def _volume(image: Tensor) -> np.ndarray:
-    return torch.as_tensor(image).detach().cpu().numpy()[0]
-
-
-def _spacing_mm(image: Tensor) -> tuple[float, float, float]:
-    if not isinstance(image, MetaTensor):
-        return 1.0, 1.0, 1.0
-    first, second, third = np.linalg.norm(np.asarray(image.affine)[:3, :3], axis=0)
-    return float(first), float(second), float(third)
 
 
 def scaled_dwi(image: Tensor, *, percentile: float = 99.0, clip: bool = True, where: str = "") -> Tensor:

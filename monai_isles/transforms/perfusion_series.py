@@ -21,6 +21,7 @@ from monai_isles.perfusion.masks import smooth_in_plane
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.timing import arterial_curves
 from monai_isles.perfusion.vessels import vessels_of
+from monai_isles.transforms.mirror import spacing_of
 
 
 class TemporalMIPd(MapTransform):
@@ -227,7 +228,7 @@ class SeriesMeasuredd(MapTransform):
         return out | {"groups": groups}
 
     def _measure(self, series: Tensor, *, maps: bool, ct: bool) -> dict[str, Tensor]:
-        dt_s, spacing = float(getattr(series, "meta", {}).get("dt_s", 0.0)), _spacing_mm(series)
+        dt_s, spacing = float(getattr(series, "meta", {}).get("dt_s", 0.0)), spacing_of(series)
         plain = torch.as_tensor(series).as_subclass(Tensor).float()
         prepared = prepare_series(plain, dt_s=dt_s, spacing_mm=spacing)
         images = {self.ct: torch.from_numpy(prepared.baseline_hu)[None]} if ct else {}
@@ -243,8 +244,3 @@ class SeriesMeasuredd(MapTransform):
         curves = arterial_curves(prepared.rise_hu.float(), artery, prepared.dt_s, self.times_s)
         tissue, spacing = torch.from_numpy(prepared.tissue), prepared.spacing_mm[:2]
         return smooth_in_plane(curves, tissue, fwhm_mm=SMOOTHING_MM, spacing_mm=spacing)
-
-
-def _spacing_mm(image: Tensor) -> tuple[float, float, float]:
-    first, second, third = (float(size) for size in image.pixdim[:3]) if hasattr(image, "pixdim") else (1.0, 1.0, 1.0)
-    return first, second, third

@@ -23,7 +23,7 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.io.cache import Cache
 from monai_isles.io.findings import say_once
 from monai_isles.modalities import PERFUSION_MAPS
-from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror
+from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror, spacing_of, volume_of
 from monai_isles.transforms.registration import CT_WINDOW, Registration, mirror_or_midline
 
 ALGORITHM = 2
@@ -134,12 +134,12 @@ class SymmetricModalitiesd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out, where = dict(data), str(data.get("case", self.head))
         self._require_entries(out, where)
-        head, spacing_mm = _volume(out[self.head]), _spacing_mm(out[self.head])[: self.dimensions]
+        head, spacing_mm = volume_of(out[self.head]), spacing_of(out[self.head])[: self.dimensions]
         registration, cached = self._register(head, out[self.head], spacing_mm, where)
         if registration.remark:
             say_once(f"{where}: {registration.remark}")
         flipped = {
-            key: apply_mirror(head if key == self.ct else _volume(out[key]), registration.mirror, spacing_mm)
+            key: apply_mirror(head if key == self.ct else volume_of(out[key]), registration.mirror, spacing_mm)
             for key in self.keys
         }
         # The mirrored CT is masked by the mirrored maps, as SkullStripd masks the CT by its own.
@@ -183,17 +183,6 @@ class SymmetricModalitiesd(MapTransform):
         shapes = {str(key): tuple(data[key].shape) for key in (self.head, *self.keys)}
         if len(set(shapes.values())) != 1 or len(shapes[self.head]) != 4 or shapes[self.head][0] != 1:
             raise refused("E-SYM-02", where=where, found=", ".join(f"{key} {shape}" for key, shape in shapes.items()))
-
-
-def _volume(image: Tensor) -> np.ndarray:
-    return torch.as_tensor(image).detach().cpu().numpy()[0].astype(np.float32, copy=False)
-
-
-def _spacing_mm(image: Tensor) -> tuple[float, float, float]:
-    if not isinstance(image, MetaTensor):
-        return 1.0, 1.0, 1.0
-    first, second, third = np.linalg.norm(np.asarray(image.affine)[:3, :3], axis=0)
-    return float(first), float(second), float(third)
 
 
 def _record(registration: Registration, cached: bool) -> dict[str, Any]:
@@ -254,8 +243,8 @@ class UprightHeadd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out, where = dict(data), str(data.get("case", self.head))
-        spacing_mm, brain = _spacing_mm(out[self.brain]), _volume(out[self.brain]) > 0
-        head = _volume(out[self.head]) if self.head in out else np.where(brain, _BRAIN_HU, 0.0).astype(np.float32)
+        spacing_mm, brain = spacing_of(out[self.brain]), volume_of(out[self.brain]) > 0
+        head = volume_of(out[self.head]) if self.head in out else np.where(brain, _BRAIN_HU, 0.0).astype(np.float32)
         registration = mirror_or_midline(head, spacing_mm[:2], method=self.method, where=where)
         if registration.remark:
             say_once(f"{where}: {registration.remark}")
