@@ -18,33 +18,13 @@ from monai_isles.metrics.overlap import dsc
 from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.perfusion.thresholds import (
     CORE_CUT,
-    HYPOPERFUSED_S,
     MIN_CLUSTER_ML,
     cluster_vox,
-    contralateral_side,
     rcbf_core,
     relative_cbf,
-    upright_hemispheres,
 )
 from monai_isles.postprocessing.components import drop_small
 from monai_isles.progress import progress
-from monai_isles.transforms.registration import hemispheres, split_head
-
-__all__ = [
-    "CORE_CUT",
-    "HYPOPERFUSED_S",
-    "MIN_CLUSTER_ML",
-    "SingleThreshold",
-    "contralateral_side",
-    "hemispheres",
-    "rcbf_core",
-    "relative_cbf",
-    "single_threshold_core",
-    "split_head",
-    "tune_single_threshold",
-    "upright_hemispheres",
-]
-
 
 RCBF_CUTS = tuple(round(0.10 + 0.05 * step, 2) for step in range(13))
 TMAX_CUTS_S = tuple(float(cut) for cut in range(2, 17))

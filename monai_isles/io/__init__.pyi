@@ -1,5 +1,5 @@
 from .checksums import sha256_of
-from .grid import require_same_grid, same_grid
+from .grid import require_same_grid
 from .publish import publish_image, publish_json, publish_text
 from .read import Image, read_header, read_image
 from .reader import LoadVerifiedd, VerifiedReader
@@ -19,6 +19,5 @@ __all__ = [
     "read_header",
     "read_image",
     "require_same_grid",
-    "same_grid",
     "sha256_of",
 ]

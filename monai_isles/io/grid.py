@@ -52,22 +52,6 @@ def corners_apart_mm(
     return float(np.linalg.norm(ends[1] - ends[0], axis=0).max())
 
 
-def same_grid(a: Placed, b: Placed) -> Displacement:
-    """Return the displacement between the grids of two images, infinite where their shapes differ.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> from monai_isles.data import find_cases
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> from monai_isles.io import read_image
-    >>> images = find_cases(folder)[0].images
-    >>> same_grid(read_image(images["flair"]), read_image(images["dwi"]))
-    Displacement(mm=0.0, vox=0.0)
-    """
-    if a.grid_shape != b.grid_shape:
-        return Displacement(float("inf"), float("inf"))
-    return displacement(a.affine, b.affine, a.grid_shape)
-
-
 def require_same_grid(images: Mapping[str, Placed], *, case: str) -> None:
     """Refuse a case whose images do not share one grid; names of the files are in the error.
 

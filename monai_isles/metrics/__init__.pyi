@@ -10,7 +10,7 @@ from .calibration import (
     uncertainty_errors,
 )
 from .image import image_quality, lesion_region, psnr_db, ssim_map
-from .monai_metrics import L1ErrorRate, LesionDice, LesionHausdorff, VoxelAccuracy
+from .monai_metrics import L1ErrorRate, LesionDice, VoxelAccuracy
 from .overlap import (
     count_lesions,
     diagonal,
@@ -28,7 +28,6 @@ from .volume import avd_ml, bland_altman, r2_identity, r2_pearson, rve, size_str
 __all__ = [
     "L1ErrorRate",
     "LesionDice",
-    "LesionHausdorff",
     "VoxelAccuracy",
     "assd_half_sum_mm",
     "assd_mm",

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from monai_isles.errors import refused
 from monai_isles.metrics.overlap import dsc
-from monai_isles.metrics.surface import hd_mm
 
 
 class L1ErrorRate(Metric):
@@ -132,35 +131,6 @@ class LesionDice(CumulativeIterationMetric):
     def aggregate(self) -> Tensor:
         """Return the mean over all cases."""
         return _all_scores(self).mean()
-
-
-class LesionHausdorff(CumulativeIterationMetric):
-    """Average the Hausdorff distance of the lesion in mm over the cases that have one.
-
-    Spacing comes from the label's ``MetaTensor.pixdim``, 1 mm without it. A case with one empty mask has no distance:
-    nan in ``get_buffer()``, counted by ``undefined()``.
-
-    Shapes and raises: ``LesionDice``. Units: mm.
-    Source: ``monai_isles.metrics.hd_mm``.
-
-    >>> prediction, label = torch.zeros(2, 1, 1, 5, 5)
-    >>> prediction[0, 0, 1], label[0, 0, 4] = 1, 1
-    >>> distance = LesionHausdorff()
-    >>> _ = distance(prediction[None], label[None])
-    >>> float(distance.aggregate())
-    3.0
-    """
-
-    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **kwargs: object) -> Tensor:
-        return _score_each(y_pred, y, lambda pred, ref: hd_mm(_plain(pred)[0], _plain(ref)[0], _spacing_mm(ref)))
-
-    def aggregate(self) -> Tensor:
-        """Return the mean over the cases with a distance, nan when there is none."""
-        return _all_scores(self).nanmean()
-
-    def count_undefined(self) -> int:
-        """Count the cases without a distance."""
-        return int(_all_scores(self).isnan().sum())
 
 
 def _score_each(y_pred: Tensor, y: Tensor | None, score: Callable[[Tensor, Tensor], float]) -> Tensor:

@@ -13,7 +13,7 @@ from .thresholds import (
     relative_cbf,
     upright_hemispheres,
 )
-from .vessels import arterial_curve, find_vessels, venous_curve
+from .vessels import arterial_curve, find_vessels
 
 __all__ = [
     "Ischaemia",
@@ -42,5 +42,4 @@ __all__ = [
     "tikhonov",
     "tissue_mask",
     "upright_hemispheres",
-    "venous_curve",
 ]

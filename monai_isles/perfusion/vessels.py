@@ -76,20 +76,6 @@ def saturated_curves(curves_hu: np.ndarray) -> np.ndarray:
     return (curves_hu >= top - SATURATED_PART * np.abs(top)).sum(1) >= SATURATED_FRAMES
 
 
-def venous_curve(curves_hu: np.ndarray, *, voxels: int = 12) -> np.ndarray:
-    """Choose a venous output function: the mean of the curves with the largest area.
-
-    Shapes: ``curves_hu`` (V, T) over baseline; out (T,) float32.  Units: HU.
-
-    >>> curve = lambda peak_s, height: height * np.exp(-0.5 * ((np.arange(40.0) - peak_s) / 3) ** 2)
-    >>> curves = np.stack([curve(15, 20)] * 200 + [curve(20, 500)] * 20)  # tissue, vein
-    >>> int(venous_curve(curves).argmax())
-    20
-    """
-    area = curves_hu.sum(1)
-    return _mean(curves_hu[np.argsort(area, kind="stable")[-voxels:]])
-
-
 def _tallest(curves_hu: np.ndarray, count: int) -> np.ndarray:
     peak = curves_hu.max(1) if curves_hu.size else np.zeros(0)
     least = max(10.0, 2.5 * float(np.median(peak))) if len(peak) else 0.0

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation.threshold_baselines import contralateral_side, hemispheres, upright_hemispheres
+from monai_isles.perfusion.thresholds import contralateral_side, upright_hemispheres
+from monai_isles.transforms.registration import hemispheres
 
 
 @pytest.mark.parametrize(("angle", "offset"), [(0.0, 0.0), (12.0, 3.0), (-9.0, -4.0)])

@@ -7,8 +7,9 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.evaluation import single_threshold_core, tune_single_threshold
-from monai_isles.evaluation.threshold_baselines import rcbf_core, read_perfusion_case, relative_cbf
+from monai_isles.inference.ischaemia import read_perfusion_case
 from monai_isles.metrics import dsc
+from monai_isles.perfusion.thresholds import rcbf_core, relative_cbf
 
 SPACING = (2.0, 2.0, 6.0)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from ignite.engine import Engine
-from monai.data import MetaTensor
 from monai.handlers import IgniteMetricHandler
 
 from monai_isles.errors import IslesError
-from monai_isles.metrics import LesionDice, LesionHausdorff, dsc
+from monai_isles.metrics import LesionDice, dsc
 
 
 def _masks() -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,22 +41,6 @@ def test_the_handler_of_monai_takes_it() -> None:
     IgniteMetricHandler(metric_fn=LesionDice(), output_transform=lambda out: out).attach(engine, "val_dsc")
     state = engine.run([(list(pred[:2]), list(ref[:2])), (list(pred[2:]), list(ref[2:]))])
     assert state.metrics["val_dsc"] == pytest.approx(sum(dsc(p, r) for p, r in zip(pred, ref, strict=True)) / 3)
-
-
-def test_the_distance_uses_the_spacing_of_the_label() -> None:
-    pred, ref = torch.zeros(1, 5, 5, 2), torch.zeros(1, 5, 5, 2)
-    pred[0, 0, 0, 0], ref[0, 3, 0, 1] = 1, 1
-    label = MetaTensor(ref, affine=torch.diag(torch.tensor([2.0, 2.0, 8.0, 1.0])))
-    metric = LesionHausdorff()
-    assert metric([pred], [label])[0].item() == pytest.approx(10.0)  # 6 mm and 8 mm
-    assert metric([pred], [ref])[0].item() == pytest.approx(math.sqrt(10))
-
-
-def test_a_case_without_distance_is_counted_and_left_out_in_the_open() -> None:
-    metric = LesionHausdorff()
-    metric(*_masks())
-    assert metric.count_undefined() == 1 and metric.get_buffer().flatten()[1].isnan()
-    assert float(metric.aggregate()) == pytest.approx((1.0 + 0.0) / 2)
 
 
 @pytest.mark.parametrize("channels", [2, 3])
