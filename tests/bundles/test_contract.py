@@ -77,9 +77,10 @@ def refers_to(content: dict, key: str) -> bool:
     return bool(re.search(rf"@{key}\b", json.dumps({k: v for k, v in content.items() if k != key})))
 
 
+@pytest.mark.parametrize("graphs", [["--no-graphs"], pytest.param([], marks=pytest.mark.long)], ids=["", "graphs"])
 @pytest.mark.parametrize("folder", WITHOUT_TESTS, ids=lambda path: path.name)
 def test_it_trains_cross_validates_predicts_evaluates_and_exports(
-    folder: Path, phantom_folder: Path, tmp_path: Path, forked_folds: None
+    folder: Path, graphs: list[str], phantom_folder: Path, tmp_path: Path, forked_folds: None
 ) -> None:
     publish_json(tmp_path / "list.json", make_datalist(phantom_folder, folds=2))
     data = ["--data-list", str(tmp_path / "list.json"), "--dataset-dir", str(phantom_folder)]
@@ -96,5 +97,5 @@ def test_it_trains_cross_validates_predicts_evaluates_and_exports(
     content = config(copy, "inference.json") | {k: v for k, v in config(copy, "small.json").items()
                                                 if k in config(copy, "inference.json")}  # fmt: skip
     publish_json(copy / "inference.json", content)
-    assert main(["export", str(copy), "--weights", weights, "--out", str(tmp_path / "shared")]) == 0
+    assert main(["export", str(copy), "--weights", weights, *graphs, "--out", str(tmp_path / "shared")]) == 0
     assert (tmp_path / "shared" / f"{folder.name}.zip").is_file()

@@ -17,7 +17,7 @@ from monai_isles.phantom import make_dataset
 from tests.reliability.children import Forks, Shown
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = {"clerigues": ["--patches_per_case", "8", "--validation_step", "[32,32]"], "unet": [], "threshold": []}
+SETTINGS = {"clerigues": ["--patches_per_case", "8", "--validation_step", "[64,64]", "--network_def#base_channels", "2"], "unet": [], "threshold": []}
 
 
 @pytest.fixture(scope="module")

@@ -160,7 +160,7 @@ def test_an_oblique_slab_is_answered_on_its_own_oblique_grid(
 ) -> None:
     head, keys = head_of(predictor, heads), list(predictor.modalities)
     affine, answers = tilted(head.spacing_mm, *degrees), []
-    for number, turn in enumerate((ORIENTATIONS[0], ORIENTATIONS[5], ORIENTATIONS[22], ORIENTATIONS[47])):
+    for number, turn in enumerate((ORIENTATIONS[0], ORIENTATIONS[22])):
         entry = stored(head, keys, tmp_path / f"case_{number}", affine, turn)
         answers.append(predictor.predict(entry))
         one = {key: answers[0][key] for key in ("probability", "lesion")}

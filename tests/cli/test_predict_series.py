@@ -138,9 +138,9 @@ def _require_nobody(out: Path, said: str) -> None:
 
 
 def test_the_same_series_as_nifti_gives_the_same_numbers_but_no_dicom(
-    predict: Callable[..., int], studies: Path, tmp_path: Path
+    predict: Callable[..., int], coarse: Path, tmp_path: Path
 ) -> None:
-    assert predict(studies / "scan_a" / "ctp", studies / "scan_b", extra=("--bids",)) == 0
+    assert predict(coarse / "scan_a" / "ctp", coarse / "scan_b", extra=("--bids",)) == 0
     assert (tmp_path / "out/derivatives/monai_isles/sub-scanb/perf/sub-scanb_desc-monaiisles_tmax.nii.gz").is_file()
     dicom, nifti = tmp_path / "out/ctp", tmp_path / "out/scan_b"
     assert not (nifti / "lesion_seg.dcm").exists() and (nifti / "report.html").is_file()

@@ -110,7 +110,10 @@ def test_batches_of_the_first_size_go_through_the_compiled_network_while_trainin
     assert found == [102, 102, 2, 2] and made == [network]
 
 
-@pytest.mark.parametrize("speed", [TrainingSpeed("bf16"), TrainingSpeed("bf16", True, True)], ids=["bf16", "compiled"])
+@pytest.mark.parametrize(
+    "speed", [TrainingSpeed("bf16"), pytest.param(TrainingSpeed("bf16", True, True), marks=pytest.mark.long)],
+    ids=["bf16", "compiled"],
+)  # fmt: skip
 def test_a_resume_is_exact_within_a_mode(small_run: Callable[..., SimpleNamespace], speed: TrainingSpeed) -> None:
     def run(folder: str, epochs: int) -> SimpleNamespace:
         made = small_run(epochs=epochs, folder=folder, flat=speed.compiled)
