@@ -33,8 +33,8 @@ DENIED_NAMES = frozenset({
 def target_fault(name: str) -> str | None:
     """Return why a ``_target_`` is refused, None when it may be called.
 
-    A name passes if it is below ``ALLOWED``, not below ``DENIED``, and defined in the file or package it names: Python
-    finds ``monai.data.utils.os.system``, but no file of MONAI defines it.
+    It must be below ``ALLOWED``, not below ``DENIED``, and defined in the file or package it names: Python finds
+    ``monai.data.utils.os.system``, which no file of MONAI defines.
     """
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts):

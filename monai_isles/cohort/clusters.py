@@ -248,11 +248,7 @@ def read_profile(path: str | Path) -> dict[str, Any]:
 
 
 def slurm_cluster(path: str | Path, workers: int, tasks: Sequence[Task]) -> SLURMCluster:
-    """Start a scheduler here and ask Slurm for jobs that hold ``workers`` workers.
-
-    Each worker runs one case at a time with all CPUs of its share. It declares the profile's ``resources`` and its
-    memory.
-    """
+    """Start a scheduler here and ask Slurm for ``workers`` workers that declare the profile's ``resources``."""
     from dask_jobqueue import SLURMCluster
 
     profile = read_profile(path)

@@ -37,11 +37,8 @@ def collect(
 ) -> Iterator[tuple[Task, Record]]:
     """Yield each task with its record as it ends.
 
-    Dask distributes the cases. A case whose worker dies is repeated by another worker, the last time with no other case
-    running; if that worker dies too, the case is recorded as failed.
-
-    Args:
-        watched: needs that Dask compares with the resources of the workers.
+    A case whose worker dies is repeated by another, the last time with no other case running; then it has failed.
+    ``watched`` are needs that Dask compares with the resources of the workers.
     """
     from distributed.client import FutureCancelledError, FuturesCancelledError
 
@@ -165,8 +162,7 @@ def overlap(
 ) -> Iterator[Result]:
     """Yield ``write(work(read(item)))`` of every item in order; three items at most are in memory.
 
-    ``read`` and ``write`` have one thread each, ``work`` runs in the caller's. Each stage processes the items one by
-    one, in order. An exception in a stage ends the iteration.
+    ``read`` and ``write`` have one thread each, ``work`` runs in the caller's; an exception in any ends the iteration.
     """
     waiting = iter(items)
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:

@@ -94,11 +94,7 @@ def reason(error: BaseException) -> str:
 
 
 class Place(TypedDict, total=False):
-    """Hold where cases run; at most one of ``cluster`` and ``slurm``.
-
-    ``workers``: processes on this machine, or Slurm workers. ``cluster``: address of a running Dask scheduler.
-    ``slurm``: YAML file with the keyword arguments of dask-jobqueue's SLURMCluster.
-    """
+    """Hold where cases run: ``workers`` here or in Slurm, by a running Dask ``cluster``, or by a profile ``slurm``."""
 
     workers: int
     cluster: str | None

@@ -37,9 +37,7 @@ def ensemble_members(members: Members) -> list[dict[str, object]]:
 
 
 def score_out_of_fold(members: Members) -> list[Row]:
-    """Score the mean map of the networks that were not trained on the scan: one per member, that of the scan's fold.
-
-    This is not the ensemble of all folds, which may only be scored on scans that none of them was trained on.
+    """Score the mean map of the networks, one per member, that were not trained on the scan.
 
     Source: ours, after Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), section 5.2.
     """
@@ -68,12 +66,10 @@ def predict_with_all(
 
 
 def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[str, dict[str, object]]:
-    """Predict every case of ``section`` into ``out/<case>`` and return one record per case.
+    """Predict every case of ``section`` with all folds' networks and the searched T and Smin; return the records.
 
-    The probabilities of all folds' networks are averaged. T and Smin are the pair chosen by the search on the training
-    cases. A case that was predicted with the same networks and settings is not predicted again.
-
-    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2; ``tests/papers/test_by_folds.py``.
+    A case that was predicted with the same networks and settings is not predicted again.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2.
     """
     from monai_isles.data.entries import load_entries
 

@@ -30,10 +30,7 @@ Row = dict[str, Any]
 
 
 def predict_fold(out: Path, fold: int, *kept: str) -> dict[str, dict[str, object]]:
-    """Predict every case of ``fold`` into ``out/predictions/<case>`` and return one record per case.
-
-    A case that was predicted with the same weights and settings is not predicted again.
-    """
+    """Predict every case of ``fold`` into ``out/predictions/<case>``, unless it is there; return the records."""
     from monai_isles.data.entries import load_entries
     from monai_isles.inference.predictor import Choices
     from monai_isles.workflows.predict import predict_cases, recipe_of

@@ -285,11 +285,9 @@ def _parts(sizes: Mapping[str, int], wanted: Mapping[int, int], seed: int) -> di
 
 
 def split_list(config: ConfigParser, out: Path, data: Path | None, listed: Path | None, *, seed: int = 0) -> dict:
-    """Return a data list split into three parts, and keep it as ``out/split.json``.
+    """Return a data list split into three parts, kept as ``out/split.json``; one that states ``parts`` stays.
 
-    A list whose ``folds`` say ``"parts": ["validation", "test", "training"]`` is already a split and is not changed.
-
-    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/crossval/test_split.py``.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.
     """
     content = find_data_list(data_folder(config, data), listed)
     if content.get("folds", {}).get("parts") != PARTS:

@@ -34,11 +34,9 @@ RULE = (
 
 @dataclass(frozen=True)
 class CaseGrid:
-    """Hold the scores of one case over the grid.
+    """Hold the scores of one case, ``(thresholds, sizes)`` each.
 
-    Shapes: ``dsc``, ``hd_vox`` and ``excess_vox`` ``(thresholds, sizes)``.
-    Units: ``hd_vox`` voxels; nan where exactly one mask is empty, 0 where both are. ``excess_vox`` voxels of the mask
-    above those of the reference.
+    Units: ``hd_vox`` voxels, nan where exactly one mask is empty; ``excess_vox`` voxels above those of the reference.
     """
 
     dsc: np.ndarray
@@ -121,9 +119,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class GridScores:
-    """Hold the scores of every case at every pair of the grid.
+    """Hold the scores of N cases over the grid, ``(N, thresholds, sizes)`` each.
 
-    Shapes: ``dsc``, ``hd_vox`` and ``excess_ml`` ``(N, thresholds, sizes)``; N cases.
     Units: ``hd_vox`` voxels, nan where exactly one mask is empty; ``excess_ml`` ml of the masks above the references.
     """
 
@@ -172,10 +169,9 @@ class GridScores:
 
 
 def joint_score(dsc: np.ndarray, hd_vox: np.ndarray) -> np.ndarray:
-    """Return ``DSC (1 - HD/200) / (DSC + (1 - HD/200))``, 0 where both terms are; 0.5 at best.
+    """Return ``DSC (1 - HD/200) / (DSC + (1 - HD/200))`` of mean Dice and mean distance in voxels, 0.5 at best.
 
-    Shapes: two equal shapes. Units: ``hd_vox`` voxels, at most 200.
-    Source: Clerigues 2020, eq. 2, with the mean Dice and distance over cases.
+    Source: Clerigues 2020, eq. 2.
     """
     near = 1.0 - np.asarray(hd_vox) / HD_MAX_VOX
     total = dsc + near

@@ -97,11 +97,8 @@ def run_steps(
 ) -> dict[int, Record]:
     """Run the steps of each fold one after another, one fold per device, and return one record per fold.
 
-    A step with an exit code other than 0 ends only its own fold. On any error the child processes are terminated and
-    awaited.
-
-    Args:
-        steps: by fold; an empty list means that the fold was done before.
+    A failing step ends only its own fold; on any error here the child processes are terminated and awaited. An empty
+    list of steps means that the fold was done before.
     """
     titles, stop, free = dict[int, str](), Event(), SimpleQueue[str | None]()
     for device in devices:
@@ -162,10 +159,7 @@ def last_words(log: Path, code: int) -> str:
 def run_folds(
     steps: Mapping[int, Sequence[Step]], *, place: Place, gpus: int = 0, memory_gb: float = 0.0
 ) -> dict[int, Record]:
-    """Run the steps of each fold on a worker of ``place`` and return one record per fold, as ``run_steps`` does.
-
-    A fold whose worker dies continues on another worker from its last checkpoint.
-    """
+    """Run the steps of each fold on a worker of ``place``; after a death it goes on from the last checkpoint."""
     names = {f"fold {fold}": fold for fold, mine in steps.items() if mine}
     tasks = [Task(name, (os.getcwd(), list(steps[fold])), gpus, memory_gb) for name, fold in names.items()]
     records: dict[int, Record] = {fold: {"outcome": "done before"} for fold, mine in steps.items() if not mine}

@@ -110,10 +110,7 @@ def scan_bids(folder: str | Path, target: str | None = None) -> list[Scan]:
 
 
 def derivative_name(case: Case, kind: str) -> PurePosixPath:
-    """Return the BIDS-derivative name of a result of a case, below ``derivatives/monai_isles``.
-
-    A later scan of the tree skips these names.
-    """
+    """Return the BIDS-derivative name of a result of a case; a later scan skips these names."""
     if kind not in _RESULTS:
         raise refused("E-LIST-62", where=case.name, found=repr(kind), results=", ".join(_RESULTS))
     parts = {match[1]: match[2] for part in case.name.split("_") if (match := _ENTITY.match(part))}

@@ -34,10 +34,7 @@ def holds_dicom_alone(folder: str | Path) -> bool:
 
 
 def check_series(folder: str | Path) -> list[Finding]:
-    """Return every finding about the DICOM series of a folder; each readable series is read whole.
-
-    Where the folder holds several studies, each finding names its study as the case.
-    """
+    """Return every finding about the DICOM series of a folder; of several studies each is named as the case."""
     studies = dicom_studies(folder)
     if not studies:
         return _series_findings(folder)

@@ -49,10 +49,7 @@ def key_of(name: str) -> tuple[str, str] | None:
 
 
 def walk(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
-    """Yield the files below a folder, hidden ones left out, at most ``depth`` folders deep, sorted.
-
-    Links to folders are followed, except those that lead back to a folder above.
-    """
+    """Yield the files below a folder, hidden ones left out, at most ``depth`` deep, sorted; links are followed."""
     for place, folders, files in os.walk(folder, followlinks=True):
         level = len(Path(place).relative_to(folder).parts)
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if level < depth else []

@@ -92,10 +92,7 @@ def pydicom_module() -> ModuleType:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Silence warnings and logs of the DICOM library, which may repeat a patient's name.
-
-    Relevant faults are checked here instead.
-    """
+    """Silence warnings and logs of the DICOM library, which may repeat a patient's name."""
     pydicom, log = pydicom_module(), logging.getLogger("pydicom")
     before, log.disabled = log.disabled, True
     children = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("pydicom.")]

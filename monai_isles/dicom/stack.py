@@ -262,10 +262,7 @@ def _shear(frames: Sequence[Frame], step: np.ndarray, normal: np.ndarray, count:
 
 
 def _unshown_tilt(frames: Sequence[Frame], normal: np.ndarray, where: str) -> list[Finding]:
-    """Return the remark that the header states a tilt that neither orientation nor positions show.
-
-    Slices reconstructed upright keep the attribute of the scan; dcm2niix and ITK go by the positions too.
-    """
+    """Return the remark that the header states a tilt that neither orientation nor positions show."""
     remarks = max(abs(frame.tilt_deg) for frame in frames)
     level = bool(np.linalg.norm(np.cross(normal, [0, 0, 1])) < np.radians(_TILT_DEG))
     if remarks <= _TILT_DEG or not level:

@@ -24,14 +24,11 @@ def compare_methods(
     resamples: int = 2000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Return ``compare_rows`` of every pair and metric, with the p values corrected for the number of tests.
-
-    ``p_t_holm`` and ``p_wilcoxon_holm`` stand beside the uncorrected ones, over cases and over subjects: Holm's
-    correction over all tests returned, each kind of test by itself.
+    """Return ``compare_rows`` of every pair and metric, with Holm's correction over all tests of a kind.
 
     Args:
         pairs: a method and its comparator; differences are the first minus the second.
-    Source: Holm 1979, Scandinavian Journal of Statistics 6:65; ``tests/evaluation/test_compare.py``.
+    Source: Holm 1979, Scandinavian Journal of Statistics 6:65.
     """
     results: list[dict[str, Any]] = [
         {"row": name, "against": other,

@@ -57,10 +57,7 @@ def check_metadata(content: object, where: str) -> dict:
 
 
 def complete_metadata(content: Mapping[str, Any], weights_sha256: str) -> dict[str, object]:
-    """Return the metadata with the versions in use and the checksum of the weights.
-
-    Measured results belong to weights: they are left out when the metadata names other weights than these.
-    """
+    """Return the metadata with the versions in use and the checksum, without results of other weights."""
     known = content.get("weights_sha256", weights_sha256)
     kept = {key: value for key, value in content.items() if known == weights_sha256 or key not in OF_WEIGHTS}
     packages = content["required_packages_version"]

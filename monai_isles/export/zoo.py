@@ -33,9 +33,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 def honest_card(card: str, weights_sha256: str, *, shipped: bool, replaced: bool) -> str:
     """Return the card of an export, true to the weights inside and under the model zoo's headings.
 
-    Args:
-        shipped: the export holds weights with something in them.
-        replaced: they stand in place of others, with which the results of the card were measured.
+    ``shipped``: there are weights; ``replaced``: they stand in place of those with which the results were measured.
     """
     if shipped and _NONE_SHIPPED in card:
         card = card.replace(_NONE_SHIPPED, _OWN.format(weights_sha256))

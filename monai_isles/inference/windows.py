@@ -116,10 +116,7 @@ class WindowSums:
                 self._sums[:, i : i + roi[0], j : j + roi[1], k : k + roi[2]] += part
 
     def close(self) -> tuple[Tensor, Tensor]:
-        """Return the mean ``(K, H, W, D)`` and the standard deviation ``(1, H, W, D)`` of the last class; 0 unvisited.
-
-        The sums become the results: no window may be added afterwards. Without any window there are two classes.
-        """
+        """Return the mean ``(K, H, W, D)`` and the last class's deviation, in place of the sums: add none after."""
         sums = torch.zeros(3, *self.space, device=self.device) if self._sums is None else self._sums
         seen = sums[-1:] > 0
         # In place: three volumes are held, not six.

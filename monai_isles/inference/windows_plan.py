@@ -14,10 +14,7 @@ from monai_isles.networks.blocks import PredictionDropout
 
 
 def brain_box(mask: np.ndarray, margin_vox: Sequence[int]) -> tuple[slice, slice]:
-    """Return rows and columns of the brain over all slices with a margin, within the image; all without brain.
-
-    Shapes: ``mask`` (H, W, D).
-    """
+    """Return rows and columns of the brain of a mask (H, W, D) with a margin, within the image; all without brain."""
     box = []
     for axis, margin in enumerate(margin_vox):
         held = np.flatnonzero(mask.any(axis=(1 - axis, 2)))
@@ -27,10 +24,7 @@ def brain_box(mask: np.ndarray, margin_vox: Sequence[int]) -> tuple[slice, slice
 
 
 def filled_up(image: Tensor, mask: np.ndarray, divisor: int) -> tuple[Tensor, np.ndarray]:
-    """Return both padded with zeros at the ends of rows and columns to multiples of ``divisor``.
-
-    Shapes: image ``(C, H, W, D)``, mask ``(H, W, D)``.
-    """
+    """Return image and mask padded with zeros at the ends of rows and columns to multiples of ``divisor``."""
     lack = [-size % divisor for size in image.shape[1:3]]
     image = F.pad(image, (0, 0, 0, lack[1], 0, lack[0]))
     return image, np.pad(mask, ((0, lack[0]), (0, lack[1]), (0, 0)))
@@ -101,10 +95,7 @@ class WindowMasks:
 
 
 def site_sizes(network: nn.Module, window: Tensor) -> list[tuple[int, ...]]:
-    """Return the shape of the input of each dropout site of a network for one window, without the batch axis.
-
-    Shapes: ``window`` (1, C, *spatial).
-    """
+    """Return the shape of the input of each dropout site for one window (1, C, *spatial), without the batch axis."""
     sizes: list[tuple[int, ...]] = []
     sites = [module for module in network.modules() if isinstance(module, PredictionDropout)]
     handles = [s.register_forward_pre_hook(lambda _, given: sizes.append(tuple(given[0].shape[1:]))) for s in sites]

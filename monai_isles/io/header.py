@@ -41,10 +41,7 @@ def stored_shape(header: Nifti1Header) -> tuple[int, ...]:
 
 
 def layout(header: Nifti1Header) -> tuple[tuple[int, int, int], int | None]:
-    """Return the spatial shape and the number of frames, None for a single volume.
-
-    Shapes: (X, Y), (X, Y, Z), (X, Y, Z, T), (X, Y, Z, 1, T), each with any number of trailing ones.
-    """
+    """Return the spatial shape and the number of frames, None for one volume; trailing ones are ignored."""
     dims = stored_shape(header)
     while len(dims) > 3 and dims[-1] == 1:
         dims = dims[:-1]

@@ -21,10 +21,7 @@ Made = TypeVar("Made")
 
 
 def in_turn(make: Callable[[], Made]) -> Made:
-    """Call ``make`` in the first process of this machine, and in its others when that one is done.
-
-    ``make`` returns an existing result at once. Outside a process group it is simply called.
-    """
+    """Call ``make`` in the first process of this machine, then in its others, where it returns what is there."""
     dist = sys.modules.get("torch.distributed")
     if dist is None or not dist.is_available() or not dist.is_initialized():
         return make()

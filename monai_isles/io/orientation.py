@@ -66,10 +66,7 @@ def form_codes(header: Nifti1Header) -> tuple[int, int]:
 
 
 def to_ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Permute and flip the first three axes so that they point right, anterior, superior.
-
-    Shapes: ``(X, Y, Z, ...)`` in, ``(H, W, D, ...)`` out; the (4, 4) affine changes with it.
-    """
+    """Turn ``(X, Y, Z, ...)`` and its affine so that the first three axes point right, anterior, superior."""
     from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
     turn = io_orientation(affine)

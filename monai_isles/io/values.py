@@ -372,10 +372,7 @@ def _time_findings(data: np.ndarray, modality: Modality, where: str) -> list[Fin
 
 
 def healthy_median(data: np.ndarray) -> float:
-    """Return the median of a map of times over the side of the brain that has the lower one, 0 without brain.
-
-    Shapes: (H, W, D), RAS+: the first axis runs from left to right.  The sides meet in the middle of the brain's width.
-    """
+    """Return the median of a map of times (H, W, D), RAS+, over the brain's half with the lower one; 0 without."""
     brain = data > 0
     columns = np.flatnonzero(brain.any((1, 2))) if data.ndim == 3 else np.empty(0, int)
     if not columns.size:

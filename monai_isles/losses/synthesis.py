@@ -179,10 +179,7 @@ def _require_network(network: nn.Module | None, kind: str, needed: bool, name: s
 
 
 def verdicts(discriminator: nn.Module, image: Tensor, condition: Tensor | None) -> Verdicts:
-    """Return the verdict maps on an image, with ``condition`` before it if the discriminator has channels for it.
-
-    MONAI's multi-scale discriminator returns its maps with the features before them.
-    """
+    """Return the verdict maps on an image, after ``condition`` if the discriminator has channels for it."""
     channels = getattr(getattr(discriminator, "module", discriminator), "in_channels", image.shape[1])
     if condition is not None and channels > image.shape[1]:
         image = torch.cat([condition.to(image.dtype), image], dim=1)

@@ -22,10 +22,7 @@ _ROUNDING, _EDGE = 1e-5, 1e-6
 
 @dataclass(frozen=True)
 class Reliability:
-    """Hold the counts of a reliability curve; add the counts of several cases.
-
-    Shapes: all ``(bins,)``, equal widths over 0..1, the upper edge in its bin and 0 in the first.
-    """
+    """Hold voxels, the sum of their probabilities and lesion voxels in equal bins of 0..1; counts add up."""
 
     voxels: np.ndarray
     confidence: np.ndarray
@@ -192,10 +189,7 @@ LEVEL, GROUPS = 0.9, 3
 
 
 def conformal_ranks(n: int, level: float = LEVEL) -> tuple[int, int] | None:
-    """Return which of ``n`` sorted errors, counted from 1, bound the next one with a probability of at least ``level``.
-
-    The two ranks lie symmetrically; None where ``n`` errors are too few.
-    """
+    """Return the symmetric ranks, from 1, of ``n`` sorted errors that bound the next one at ``level``, or None."""
     inside = math.ceil(level * (n + 1) - 1e-9)
     low = (n + 1 - inside) // 2
     return (low, low + inside) if low >= 1 and low + inside <= n else None

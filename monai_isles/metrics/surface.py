@@ -17,7 +17,6 @@ class SurfaceDistances:
     """Hold the distance of every surface voxel of one mask to the other mask's surface, both ways.
 
     Where one mask is empty both arrays are ``[nan]``; where both are, ``[0.0]``.
-    Units: those of the spacing given to ``surface_distances``.
     """
 
     from_pred: np.ndarray

@@ -78,10 +78,8 @@ def require_sizes(code: str, network: nn.Module, **sizes: int) -> None:
 def pad_to_multiple(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:
     """Return ``x`` padded at its far ends to the next multiples, and its own sizes for ``crop_to``.
 
-    The last voxel of each row is repeated. Where the border is background this repeats the background's value, also
+    The last voxel of each row is repeated: where the border is background this repeats the background's value, also
     after normalisation.
-
-    Shapes: ``(N, C, *spatial)`` in; out each spatial size is the next multiple of its entry in ``multiple``.
     """
     sizes = [x.shape[axis + 2] for axis in range(len(multiple))]
     pad: list[int] = []
@@ -264,10 +262,7 @@ class ResidualBlock(nn.Module):
 
 
 class Down(nn.Module):
-    """Halve the resolution and double the channels: strided convolution beside max pooling.
-
-    Shapes: ``(N, C, *spatial)`` in, ``(N, 2C, *spatial / 2)`` out.
-    """
+    """Halve the resolution and double the channels: strided convolution beside max pooling."""
 
     def __init__(self, dims: int, channels: int) -> None:
         super().__init__()

@@ -150,10 +150,7 @@ class SLNet(RonnebergerUNet):
 
 
 class BlockUNet(UNetSkeleton):
-    """U-Net with one ``block(ins, outs)`` a level; resolution doubles by repetition and a normalised convolution.
-
-    Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
-    """
+    """U-Net with one ``block(ins, outs)`` a level; resolution doubles by repetition and a normalised convolution."""
 
     def __init__(
         self,
@@ -205,10 +202,7 @@ class R2UNet(BlockUNet):
 
 
 class RecurrentBlock(nn.Module):
-    """Bring the input to ``outs`` channels and add two recurrent convolutions of it.
-
-    Shapes: ``(N, ins, H, W)`` in, ``(N, outs, H, W)`` out.
-    """
+    """Bring the input to ``outs`` channels and add two recurrent convolutions of it."""
 
     def __init__(self, ins: int, outs: int, steps: int) -> None:
         super().__init__()
@@ -221,10 +215,7 @@ class RecurrentBlock(nn.Module):
 
 
 class RecurrentConv(nn.Module):
-    """Convolve, then ``steps`` times convolve the sum of input and last result with the same weights.
-
-    Shapes: ``(N, C, H, W)`` in and out.
-    """
+    """Convolve, then ``steps`` times convolve the sum of input and last result with the same weights."""
 
     def __init__(self, channels: int, steps: int) -> None:
         super().__init__()
@@ -264,11 +255,7 @@ class WangResUNet(BlockUNet):
 
 
 class ResidualUnit(nn.Module):
-    """Add two convolutions to their input; ReLU follows the sum.
-
-    Shapes: ``(N, C, H, W)`` in and out.
-    Source: He 2016 (CVPR, doi:10.1109/CVPR.2016.90), Figure 2.
-    """
+    """Add two convolutions to their input; ReLU follows the sum (He 2016, doi:10.1109/CVPR.2016.90, Figure 2)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

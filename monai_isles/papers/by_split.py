@@ -101,10 +101,7 @@ def _results(request: Request, rows: Sequence[PaperRow]) -> Results:
 
 
 def run_split(study: Study, row: PaperRow, listed: Path, folder: Path) -> Trained:
-    """Train on the training part, keep the epoch that the validation part likes best, predict and score the test part.
-
-    What is done is not done again.
-    """
+    """Train on the training part, keep the validation part's best epoch, predict and score the test part."""
     return train_scored(study, row, folder, protocol=SPLIT, listed=listed)
 
 

@@ -98,10 +98,7 @@ def noise_flags(noise_hu: float, peak_hu: float) -> list[Flag]:
 
 
 def slice_flags(interior_vox: np.ndarray) -> list[Flag]:
-    """Judge whether slices lack brain: more than 5 % less inside of the skull than slices above and below have.
-
-    Shapes: ``interior_vox`` (D,) voxels inside the skull.
-    """
+    """Judge whether slices lack brain: more than 5 % less inside of the skull (D,) than slices above and below have."""
     lost = missing_share(interior_vox)
     if not (lost > LOST_BRAIN).any():
         return []

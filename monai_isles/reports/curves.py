@@ -187,10 +187,7 @@ def vessel_curves(aif_hu: np.ndarray, vof_hu: np.ndarray | None, dt_s: float) ->
 
 
 def vessel_places(case: CaseView) -> Figure:
-    """Return the CT slices with most voxels of the arterial and of the venous curve, those voxels marked.
-
-    Shapes: ``case.aif_vox`` and ``case.vof_vox`` (n, 3).  Source: ours; ``tests/reports/test_curves.py``.
-    """
+    """Return the CT slices with most voxels of the arterial and of the venous curve, those voxels marked."""
     box = head_box(case.images, case.lesion.shape, case.spacing_mm)
     chosen = ((case.aif_vox, _ARTERY, "artery (AIF)"), (case.vof_vox, _VEIN, "vein (VOF)"))
     results = [(np.asarray(vox), colour, name) for vox, colour, name in chosen if vox is not None and len(vox)]
@@ -213,10 +210,7 @@ def vessel_places(case: CaseView) -> Figure:
 
 
 def motion_curves(path: np.ndarray, dt_s: float) -> Figure:
-    """Return the in-plane movement of the head over time: to the right and to the front in mm, and the turn in degrees.
-
-    Shapes: ``path`` (T, 3).
-    """
+    """Return the in-plane movement (T, 3) over time: to the right and to the front in mm, and the turn in degrees."""
     figure = blank(6.4, 2.4)
     (place,) = plot_axes(figure, 1, 1)
     time = np.arange(len(path)) * dt_s

@@ -51,10 +51,7 @@ def shown_slices(
     *,
     most: int,
 ) -> list[int]:
-    """Return ``chosen_slices``; of a volume deeper than 32 slices always 14, the rest spread evenly over the head.
-
-    Shapes: (H, W, D) each.
-    """
+    """Return ``chosen_slices``; of a volume deeper than 32 slices always 14, the rest spread evenly over the head."""
     if lesion.shape[2] <= DEEP:
         return chosen_slices(lesion, truth, probability, most=most)
     marked = any(array is not None and array.any() for array in (lesion, truth, probability))
@@ -70,10 +67,7 @@ def shown_slices(
 
 
 def brain(images: Mapping[str, np.ndarray], shape: Sequence[int]) -> np.ndarray:
-    """Return where any perfusion map is above 0, else where any MR image is; everywhere for CT alone or no image.
-
-    Shapes: (H, W, D).
-    """
+    """Return where any perfusion map is above 0, else where any MR image is, else everywhere."""
     keys = [key for key in PERFUSION_MAPS if key in images] or [k for k in ANATOMY[1:] if k in images]
     inside = np.zeros(shape, bool)
     for key in keys:
@@ -82,10 +76,7 @@ def brain(images: Mapping[str, np.ndarray], shape: Sequence[int]) -> np.ndarray:
 
 
 def head(images: Mapping[str, np.ndarray], shape: Sequence[int]) -> np.ndarray:
-    """Return where the head is: perfusion maps above 0, else CT above -300 HU, else MR above a tenth of its bright end.
-
-    Shapes: (H, W, D).
-    """
+    """Return where the head is: maps above 0, else CT above -300 HU, else MR above a tenth of its bright end."""
     if any(key in images for key in PERFUSION_MAPS):
         return brain(images, shape)
     if "ct" in images:
@@ -101,10 +92,7 @@ def head(images: Mapping[str, np.ndarray], shape: Sequence[int]) -> np.ndarray:
 def head_box(
     images: Mapping[str, np.ndarray], shape: Sequence[int], spacing_mm: Sequence[float]
 ) -> tuple[slice, slice]:
-    """Return the in-plane box around the head, 12 mm wider on each side; the whole plane when nothing shows it.
-
-    Units: mm. Shapes: (H, W, D).
-    """
+    """Return the in-plane box around the head, 12 mm wider on each side; the whole plane without one."""
     inside = np.any(head(images, shape), axis=2)
     if not inside.any():
         return slice(0, shape[0]), slice(0, shape[1])
@@ -112,10 +100,7 @@ def head_box(
 
 
 def on_screen(volume: np.ndarray, k: int, box: tuple[slice, slice]) -> np.ndarray:
-    """Return slice ``k`` as the radiologist sees it: front up, the patient's right on the left.
-
-    Shapes: (H, W, D) RAS+ in, (rows, columns) out.
-    """
+    """Return slice ``k`` (rows, columns) as the radiologist sees it: front up, the patient's right on the left."""
     return volume[box[0], box[1], k][::-1, ::-1].T
 
 

@@ -30,10 +30,7 @@ def axial_operations(repeated: np.ndarray, rng: np.random.Generator) -> np.ndarr
 
 
 def apply_operation(patches: Tensor, operation: int) -> Tensor:
-    """Return patches reflected left-right or turned about the long axis of the body.
-
-    Shapes: ``(n, C, H, W)`` or ``(n, C, H, W, D)``, H left-right (RAS+); the same out.
-    """
+    """Return patches reflected left-right or turned about the long axis of the body."""
     if operation == _REFLECTION:
         return patches.flip(2)
     return torch.rot90(patches, max(0, operation - _REFLECTION), dims=(2, 3))
@@ -92,10 +89,7 @@ def rotation_field(shape: tuple[int, ...], *, rotate_deg: float, scale: float, r
 
 
 def rescale(image: Tensor, *, gain: float, shift: float, rng: np.random.Generator) -> Tensor:
-    """Return every channel of every patch times a factor near 1, plus a number near 0.
-
-    Shapes: (N, C, *spatial), kept. Units: of the image.
-    """
+    """Return every channel of every patch ``(N, C, *spatial)`` times a random factor near 1, plus a number near 0."""
     size = (*image.shape[:2], *(1,) * (image.ndim - 2))
     factor = torch.from_numpy(((1 + gain) ** rng.uniform(-1, 1, size)).astype(np.float32))
     return image * factor + torch.from_numpy(rng.uniform(-shift, shift, size).astype(np.float32))

@@ -284,9 +284,6 @@ class Curves:
 
 
 def right_voxels(logits: Tensor, label: Tensor) -> Tensor:
-    """Count, on the device, the voxels whose largest logit is the label's class; the first class wins a tie.
-
-    Shapes: logits ``(N, K, *spatial)``, label ``(N, 1, *spatial)``; a scalar out.
-    """
+    """Count, on the device, the voxels whose largest logit is the label's class; the first class wins a tie."""
     result = logits[:, 1:] > logits[:, :1] if logits.shape[1] == 2 else logits.argmax(1, keepdim=True)
     return (result == label).sum()

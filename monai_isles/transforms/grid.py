@@ -101,10 +101,7 @@ def _plain(image: Tensor) -> Tensor:
 
 
 def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:
-    """Return the images, those on a grid other than the first one's resampled onto it, as the caller requests.
-
-    Source: ``ResampleLiked``; ``tests/transforms/test_resample_like.py``.
-    """
+    """Return the images, those on another grid than the first one's resampled onto it, as the caller requests."""
     entry: dict[Hashable, Any] = {"case": case}
     for key, image in images.items():
         entry[key] = MetaTensor(torch.from_numpy(image.data[None]), affine=torch.as_tensor(image.affine))

@@ -32,10 +32,7 @@ _READS = (LoadVerifiedd, LoadImaged, SameGridd)
 
 
 def rehearse(inputs: CaseInputs, out: Path, *, bundle: Bundle, choices: Choices = UNCHANGED) -> dict[str, Any]:
-    """Check everything that ``predict`` would read: configs, weights, the output folder, every image of every case.
-
-    Registration, network and postprocessing do not run.
-    """
+    """Check everything that ``predict`` would read: configs, weights, the output folder, every image."""
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
     entries, left = inputs.entries(**case_keys(config), fetch=True)

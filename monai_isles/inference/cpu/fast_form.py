@@ -18,10 +18,7 @@ _OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"freezing": True}
 
 
 class CompiledWhole(nn.Module):
-    """Compile a network for groups of ``windows``; run groups of another size without compilation.
-
-    Shapes: as the network's.
-    """
+    """Compile a network for groups of ``windows``; run groups of another size without compilation."""
 
     def __init__(self, network: nn.Module, windows: int) -> None:
         super().__init__()
@@ -35,10 +32,7 @@ class CompiledWhole(nn.Module):
 
 
 class CompiledParts(CompiledWhole):
-    """Compile the two parts of a folded network; the second part runs once per dropout pass.
-
-    Shapes: as the network's ``fixed_part`` and ``noisy_part``.
-    """
+    """Compile the two parts of a folded network; the second part runs once per dropout pass."""
 
     network: FoldedResUNet
 

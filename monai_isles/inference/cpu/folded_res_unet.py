@@ -55,10 +55,7 @@ class LaneConv(nn.Module):
         return last.reshape(*last.shape[:-2], last.shape[-2] * n, -1).movedim(-1, 1)
 
     def neighbours(self, pixels: int) -> int:
-        """Return how many pixels of a row of ``pixels`` are computed together.
-
-        One channel in, or one pixel out, would make the memory order ambiguous: torch then reads beyond it.
-        """
+        """Return how many pixels of a row are computed together, one where the memory order would be ambiguous."""
         most = min(LANES // self.weight.shape[0], _MOST[self.weight.dim()])
         n = max(1, most) if self.weight.shape[1] > 1 else 1
         while n > 1 and (pixels % (n * self.stride) or pixels == n * self.stride):
@@ -72,10 +69,7 @@ class LaneConv(nn.Module):
 
 
 def side_by_side(weight: Tensor, n: int, stride: int) -> Tensor:
-    """Return the kernel for ``n`` neighbours: ``(O, I, *k)`` to ``(n O, I, *k[:-1], k[-1] + (n - 1) stride)``.
-
-    The memory is channels-last.
-    """
+    """Return the channels-last kernel (O, I, *k) for ``n`` neighbours: (n O, I, *k[:-1], k[-1] + (n - 1) stride)."""
     *front, width = weight.shape
     wide = weight.new_zeros(n, *front, width + (n - 1) * stride)
     for k in range(n):
@@ -108,10 +102,7 @@ class ChannelRows(nn.Module):
 
 
 class RowAffine(nn.Module):
-    """Multiply and shift every channel: batch normalisation with fixed statistics.
-
-    Shapes: ``(N, C, *spatial)`` channels-last in and out.
-    """
+    """Multiply and shift every channel, channels-last: batch normalisation with fixed statistics."""
 
     def __init__(self, scale: Tensor, shift: Tensor) -> None:
         super().__init__()
@@ -123,10 +114,7 @@ class RowAffine(nn.Module):
 
 
 class RowPReLU(nn.Module):
-    """Apply PReLU with one slope per channel.
-
-    Shapes: ``(N, C, *spatial)`` channels-last in and out.
-    """
+    """Apply PReLU with one slope per channel, ``(N, C, *spatial)`` channels-last."""
 
     def __init__(self, slope: Tensor) -> None:
         super().__init__()
@@ -165,11 +153,9 @@ def fold_preactivated(layers: Iterable[Any]) -> nn.Sequential:
 
 
 class FoldedResidualBlock(nn.Module):
-    """Run a ``ResidualBlock`` in evaluation mode, with its second batch norm folded into the first convolution.
+    """Run a ``ResidualBlock`` in evaluation mode, channels-last, its second batch norm folded.
 
     The first one cannot be folded: its input is also the sum's other term.
-
-    Shapes: ``(N, C, *spatial)`` channels-last in and out.
     """
 
     def __init__(self, block: ResidualBlock) -> None:
@@ -194,10 +180,7 @@ class FoldedResidualBlock(nn.Module):
 
 
 class FoldedDown(nn.Module):
-    """Run ``Down`` in evaluation mode.
-
-    Shapes: ``(N, C, *spatial)`` channels-last in, ``(N, 2C, *spatial / 2)`` out.
-    """
+    """Run ``Down`` in evaluation mode, channels-last."""
 
     def __init__(self, down: Down) -> None:
         super().__init__()

@@ -171,10 +171,7 @@ def fractions_at(subject: Subject, head_mm: np.ndarray, atlas_mm: np.ndarray) ->
 
 
 def landmark_pairs(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
-    """Return pairs of points mirrored across the subject's mid-sagittal plane.
-
-    Shapes: (L, 2, 3), left point first, voxel coordinates of the RAS+ array; the middle of each pair lies on a slice.
-    """
+    """Return pairs (L, 2, 3), left first, of voxels mirrored across the mid-sagittal plane, their middle on a slice."""
     rotation = pose.rotation()
     nod = rotation[2, 1] / rotation[2, 2]
     pairs = []

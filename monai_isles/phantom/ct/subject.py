@@ -54,10 +54,7 @@ _STEPS = (0.7548776662466927, 0.5698402909980532)
 
 @dataclass(frozen=True)
 class Protocol:
-    """Hold how one subject is scanned, and the volume of the lesion.
-
-    Units: mm, s, ml per slab.
-    """
+    """Hold how one subject is scanned (mm, s), and the volume of the lesion in ml per slab."""
 
     slices: int
     frames: int

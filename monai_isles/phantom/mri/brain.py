@@ -123,10 +123,7 @@ def _fold(
 
 
 def infratentorial(atlas_mm: np.ndarray) -> np.ndarray:
-    """Return how far (n,) points lie in the cerebellum and brainstem, 0..1.
-
-    Units: MNI mm.
-    """
+    """Return how far (n,) points (MNI mm) lie in the cerebellum and brainstem, 0..1."""
     y, z = atlas_mm[:, 1], atlas_mm[:, 2]
     tent = np.where(y > -58, -9 + 0.15 * (y + 58), -9 + 0.42 * (y + 58))
     below = 1 / (1 + np.exp(-np.clip((tent - z) / 2, -30, 30)))

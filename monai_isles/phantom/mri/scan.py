@@ -32,10 +32,7 @@ def draw_pose(rng: np.random.Generator, kind: MriKind, spacing_mm: float) -> Pos
 
 
 def head_landmarks(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
-    """Return pairs of points mirrored across the subject's mid-sagittal plane.
-
-    Shapes: (L, 2, 3), left point first, voxel coordinates of the RAS+ array.
-    """
+    """Return pairs (L, 2, 3), left first, of voxels mirrored across the subject's mid-sagittal plane."""
     x, y, z = np.meshgrid([18.0, 34.0, 50.0], [-65.0, -35.0, -10.0, 15.0, 40.0], [-10.0, 8.0, 26.0, 44.0])
     inside = (x / 58) ** 2 + ((y - CENTRE_MM[1]) / 72) ** 2 + ((z - 15) / 60) ** 2 < 1
     right = np.stack([x[inside], y[inside], z[inside]], -1)
