@@ -82,7 +82,7 @@ def lay_out_docstring(app: Sphinx, what: str, name: str, obj: object, options: o
     laid: list[str] = []
     inside = False
     for line in lines:
-        part = re.match(r"(Shapes|Units|Source): ?(.*)", line)
+        part = re.match(r"(Shapes|Units|Source|Raises(?=: .)): ?(.*)", line)
         if part:
             line = f"**{part[1]}:** {part[2]}"
         elif inside and line.startswith("    "):

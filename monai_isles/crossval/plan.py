@@ -110,9 +110,8 @@ def make_plan(
         dataset_dir: data folder; by default that of the bundle's own config.
         folds: of a list to be made (by default its layout's); with a list it must be the list's own.
         strict: refuse a case with missing files instead of leaving it out.
-    Raises:
-        IslesError: ``E-XVAL-01`` to ``E-XVAL-06``; ``E-LIST-*`` from the list, among them a subject in two folds;
-            ``E-PHAN-04`` no such data folder; ``E-SAFE-*`` from the bundle.
+    Raises: ``E-XVAL-01`` to ``E-XVAL-06``; ``E-LIST-*`` from the list, among them a subject in two folds; ``E-PHAN-04``
+    no such data folder; ``E-SAFE-*`` from the bundle.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
@@ -245,8 +244,7 @@ def local_split(content: Mapping, *, seed: int = 0) -> dict:
 
     Train on it with ``--fold 0 --held_out [1]``, predict fold 1.
 
-    Raises:
-        IslesError: ``E-LIST-51`` when there are too few subjects for three parts.
+    Raises: ``E-LIST-51`` when there are too few subjects for three parts.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/crossval/test_split.py``.
 
     >>> cases = [{"case": f"case_{n}", "subject": f"subject_{n}"} for n in range(94)]

@@ -122,8 +122,7 @@ def fit_calibration(
     Args:
         read: returns the uncalibrated probability map of a case and its reference, on one grid.
         threshold, min_size_vox: the pair for the masks, on the uncalibrated map.
-    Raises:
-        IslesError: ``E-CAL-04`` no lesion at all, and what ``read`` raises.
+    Raises: ``E-CAL-04`` no lesion at all, and what ``read`` raises.
     Source: ``fit_temperature``, ``fit_volume_errors`` and ``fit_chance`` of ``monai_isles.metrics``.
 
     >>> from monai_isles.phantom import make_dataset

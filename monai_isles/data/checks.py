@@ -80,8 +80,7 @@ def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[
 
     Args:
         keys: modalities that every case must hold, such as a bundle's; by default those of the layout.
-    Raises:
-        IslesError: ``E-LIST-01`` when there is no case, and what ``find_layout`` raises.
+    Raises: ``E-LIST-01`` when there is no case, and what ``find_layout`` raises.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)

@@ -36,8 +36,7 @@ def group_folds(
     hash of seed and name. So the result does not depend on the order of the cases or the place of the files. A tie goes
     to the fold with the smaller volume so far.
 
-    Raises:
-        IslesError: ``E-LIST-12`` with fewer than two folds or fewer subjects than folds.
+    Raises: ``E-LIST-12`` with fewer than two folds or fewer subjects than folds.
 
     >>> folds = group_folds(["a", "a", "b", "c"], 2)
     >>> folds[0] == folds[1]  # the scans of one patient stay together
@@ -149,9 +148,8 @@ def make_datalist(
             provisional (CT), or one subject per case, ``sub-`` names kept together (MRI, plain folders).
         target: the label to segment, where the masks hold several (SPES: penumbra by default, core, area).
         strict: stop at the first unusable case; else it is left out, with its reason in ``left_out`` of the list.
-    Raises:
-        IslesError: ``E-LIST-71`` for a URL, ``E-LIST-34`` when no mask holds the target, ``E-LIST-35`` when some masks
-            hold several labels and others do not, those of ``find_cases``, ``group_folds`` and ``read_image``.
+    Raises: ``E-LIST-71`` for a URL, ``E-LIST-34`` when no mask holds the target, ``E-LIST-35`` when some masks hold
+    several labels and others do not, those of ``find_cases``, ``group_folds`` and ``read_image``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
@@ -193,8 +191,7 @@ def make_datalist(
 def read_datalist(path: str | Path) -> dict:
     """Read a data list; refuse one on which a run would be wrong.
 
-    Raises:
-        IslesError: ``E-FILE-01`` missing, ``E-LIST-03`` broken JSON, and those of ``schema.require_sound``.
+    Raises: ``E-FILE-01`` missing, ``E-LIST-03`` broken JSON, and those of ``schema.require_sound``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
@@ -230,8 +227,7 @@ def find_data_list(
     Args:
         folds, seed, target: of a list to be made, as for ``make_datalist``; a given list has its own.
         strict: refuse a folder with an unusable case; else the case is left out with a warning.
-    Raises:
-        IslesError: ``E-LIST-36`` a given list with another target, those of ``read_datalist`` and ``make_datalist``.
+    Raises: ``E-LIST-36`` a given list with another target, those of ``read_datalist`` and ``make_datalist``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)

@@ -74,10 +74,9 @@ def load_entries(
         left_out: takes why cases with missing files are left out, one finding each.
         strict: without ``left_out``, refuse missing files; else their cases are left out with a warning, as in a
             training, and are refused where none is left.
-    Raises:
-        IslesError: ``E-LIST-02`` missing files and keys (when a case that is kept lacks one, those of the whole section
-            are named), ``E-LIST-05`` nothing left, ``E-LIST-06`` no such section, ``E-LIST-12`` no such fold,
-            ``E-LIST-70`` to ``E-LIST-75`` of ``monai_isles.data.remote``, and those of ``read_datalist``.
+    Raises: ``E-LIST-02`` missing files and keys (when a case that is kept lacks one, those of the whole section are
+    named), ``E-LIST-05`` nothing left, ``E-LIST-06`` no such section, ``E-LIST-12`` no such fold, ``E-LIST-70`` to
+    ``E-LIST-75`` of ``monai_isles.data.remote``, and those of ``read_datalist``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
@@ -200,9 +199,7 @@ def find_inputs(
         section: ``training`` or ``testing`` of data folders; both unless told.
         keys: modalities that every case must hold, the bundle's; those of each folder's layout unless told.
         left_out: takes why cases are left out, one finding each; without it the first fault is raised.
-    Raises:
-        IslesError: ``E-LIST-20`` when two of them have the same name, ``E-LIST-71`` for a URL, and those of
-            ``find_cases``.
+    Raises: ``E-LIST-20`` when two of them have the same name, ``E-LIST-71`` for a URL, and those of ``find_cases``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
@@ -237,8 +234,7 @@ def find_entries(
 ) -> list[dict[str, object]]:
     """Return the entries that MONAI transforms read, for the cases of a data list or of a folder.
 
-    Raises:
-        IslesError: those of ``find_inputs`` and ``load_entries``.
+    Raises: those of ``find_inputs`` and ``load_entries``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
@@ -296,8 +292,7 @@ def measured_lesion_share(entries: Sequence[Mapping[str, object]]) -> float:
 
     Only the masks are read, each once. An unreadable mask does not count; the training leaves its case out.
 
-    Raises:
-        IslesError: ``E-LBL-10`` when no mask that can be read holds a lesion.
+    Raises: ``E-LBL-10`` when no mask that can be read holds a lesion.
     Source: w of equation (4), Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36): "the empirical measure of
         lesions in the training dataset"; ``tests/data/test_lesion_share.py``.
 

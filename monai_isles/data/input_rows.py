@@ -87,8 +87,7 @@ def input_row(
         wanted: cta, fo, dwi_o, dwi_ol, dwi_olh, fo_dwi or real_dwi.
         data_list: the list to be trained on, or its path; None returns the row ``wanted``.
         without_dwi: row for data without DWI; None never changes the row.
-    Raises:
-        IslesError: ``E-LIST-50`` for another name.
+    Raises: ``E-LIST-50`` for another name.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.5 and Table 5; ``tests/data/test_input_rows.py``.
 
     >>> input_row("dwi_ol").channels

@@ -197,8 +197,7 @@ def find_layout(folder: str | Path) -> Layout:
     reconstructions (``rec-ADC``); DICOM files without any of these, as in UniToBrain, are studies. A ``case.yml``
     anywhere takes precedence over all of these.
 
-    Raises:
-        IslesError: ``E-LIST-01`` no case of any layout, ``E-LIST-30`` the marks of several, or of none alone.
+    Raises: ``E-LIST-01`` no case of any layout, ``E-LIST-30`` the marks of several, or of none alone.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
@@ -290,9 +289,8 @@ def find_cases(
         target: the label to segment, if the layout has a choice (SPES).
         keys: modalities that every case must hold; by default those of the layout.
         left_out: receives one finding for each case left out; without it the first fault is raised.
-    Raises:
-        IslesError: ``E-LIST-01`` no case, ``E-LIST-02`` missing files (all of them), ``E-LIST-09`` a table that does
-            not fit, ``E-LIST-11`` two cases of one name, ``E-LIST-13`` two files for one modality, and ``scan_layout``.
+    Raises: ``E-LIST-01`` no case, ``E-LIST-02`` missing files (all of them), ``E-LIST-09`` a table that does not fit,
+    ``E-LIST-11`` two cases of one name, ``E-LIST-13`` two files for one modality, and ``scan_layout``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)

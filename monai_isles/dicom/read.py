@@ -85,9 +85,8 @@ class DicomSeries:
 def find_series(folder: str | Path) -> list[SeriesInfo]:
     """Return every image series below a folder, by number; those that are passed over say why.
 
-    Raises:
-        IslesError: ``E-DCM-01`` no pydicom, ``E-DCM-02`` nothing there, ``E-DCM-06`` and ``E-DCM-07`` files that cannot
-            be opened.
+    Raises: ``E-DCM-01`` no pydicom, ``E-DCM-02`` nothing there, ``E-DCM-06`` and ``E-DCM-07`` files that cannot be
+    opened.
 
     >>> from monai_isles.phantom import CaseArrays, write_dicom
     >>> image, series = np.zeros((16, 16, 2), np.float32), np.full((20, 16, 16, 2), 35, np.int16)
@@ -117,9 +116,8 @@ def read_series(
         interpolate: False refuses slabs with times of their own instead.
         dt_s: seconds between frames, or the time of each, instead of the file's.
         slab_mm: average thin slices to about this thickness while they are read.
-    Raises:
-        IslesError: those of ``dicom_clock``; ``E-DCM-01`` to ``E-DCM-22``, each of which names the file, the position
-            in mm, or the series; ``E-VAL-03`` to ``E-VAL-05`` values that cannot be.
+    Raises: those of ``dicom_clock``; ``E-DCM-01`` to ``E-DCM-22``, each of which names the file, the position in mm, or
+    the series; ``E-VAL-03`` to ``E-VAL-05`` values that cannot be.
     Source: DICOM PS3.3; ``tests/dicom/test_read.py``, ``tests/phantom/test_dicom_writer.py``.
 
     >>> from monai_isles.phantom import CaseArrays, write_dicom

@@ -36,8 +36,7 @@ def find_references(
         maps: the perfusion maps are needed too.
         left_out: receives the fault of every case with unusable files; without it the first is raised.
 
-    Raises:
-        IslesError: ``E-EVAL-05`` no reference found, ``E-EVAL-07`` two files for one case, ``E-LIST`` from the list.
+    Raises: ``E-EVAL-05`` no reference found, ``E-EVAL-07`` two files for one case, ``E-LIST`` from the list.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
@@ -77,8 +76,7 @@ def find_predictions(
         allow_missing: continue without the missing ones.
         left_out: takes the fault of every case without a mask, while another one has one.
 
-    Raises:
-        IslesError: ``E-EVAL-06`` all missing predictions in one error, ``E-EVAL-07`` two files for one case.
+    Raises: ``E-EVAL-06`` all missing predictions in one error, ``E-EVAL-07`` two files for one case.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)

@@ -51,8 +51,7 @@ def score_case(
 
     Shapes: two binary masks ``(H, W, D)``. Units: in the names; spacing in mm.
 
-    Raises:
-        IslesError: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing, ``E-MET-50`` connectivity.
+    Raises: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing, ``E-MET-50`` connectivity.
 
     Source: each metric's own; ``docs/evaluation.md``.
 
@@ -101,9 +100,8 @@ def score_cases(
         mask_of: returns the mask of a case on its reference's grid, and further entries of its row.
         left_out: receives the fault of every case that cannot be scored, as long as another one can.
 
-    Raises:
-        IslesError: the fault of the only case that cannot be scored, ``E-EVAL-08`` for several, ``E-EVAL-50`` for one
-            whose fault has no code; those of ``monai_isles.cohort.run_cases``.
+    Raises: the fault of the only case that cannot be scored, ``E-EVAL-08`` for several, ``E-EVAL-50`` for one whose
+    fault has no code; those of ``monai_isles.cohort.run_cases``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)

@@ -64,8 +64,7 @@ def single_threshold_core(case: PerfusionCase, rule: SingleThreshold) -> np.ndar
 def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThreshold:
     """Choose the map, cut and smallest cluster of best mean Dice; ties go to the first in the order of the grid.
 
-    Raises:
-        IslesError: ``E-EVAL-03`` no entries; ``E-EVAL-04`` a map or label is not in an entry.
+    Raises: ``E-EVAL-03`` no entries; ``E-EVAL-04`` a map or label is not in an entry.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_entries

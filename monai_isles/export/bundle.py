@@ -234,9 +234,8 @@ def export_bundle(
             makes a bundle for MONAI Label.
         zoo: name it as MONAI's model zoo does (``zoo_name`` of the metadata), list what is over 25 MB (it will lie
             below ``url``), and write the zoo's unit test beside it, ``ci/unit_tests/test_<name>.py``.
-    Raises:
-        IslesError: ``E-EXP-01`` to ``10``, ``E-SAFE-*`` for a config that asks for more than a bundle may, and those
-            of ``monai_isles.io.load_state``.
+    Raises: ``E-EXP-01`` to ``10``, ``E-SAFE-*`` for a config that asks for more than a bundle may, and those of
+    ``monai_isles.io.load_state``.
     Source: MONAI bundle specification; ``tests/export/test_bundle.py``.
 
     >>> exported = export_bundle("threshold", Path("exported"), graphs=False)

@@ -52,9 +52,8 @@ def export_challenge(
     Args:
         pred_dir: what ``predict`` wrote for the section, ``<case>/lesion.nii.gz``.
         archive: the zip to write; the others as for ``challenge_names``.
-    Raises:
-        IslesError: ``E-CHAL-04`` cases without a prediction, ``E-GEOM-*`` a mask on another grid, and those of
-            ``challenge_names``.
+    Raises: ``E-CHAL-04`` cases without a prediction, ``E-GEOM-*`` a mask on another grid, and those of
+    ``challenge_names``.
     Source: isles-challenge.org; ``tests/export/test_challenge.py``.
 
     >>> from monai_isles.phantom import make_dataset
@@ -102,9 +101,8 @@ def challenge_names(
     Args:
         description: letters, digits, ``_`` and ``-``.
         id_of: modality whose file name starts with the prefix and ends in the id.
-    Raises:
-        IslesError: ``E-CHAL-01`` a file name without prefix or id, ``E-CHAL-02`` one id for two cases, ``E-CHAL-03``
-            the description, ``E-LIST-*``.
+    Raises: ``E-CHAL-01`` a file name without prefix or id, ``E-CHAL-02`` one id for two cases, ``E-CHAL-03`` the
+    description, ``E-LIST-*``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import make_datalist

@@ -89,8 +89,7 @@ def case_ischaemia(
 ) -> tuple[Ischaemia, str] | None:
     """Return masks and volumes of one case and the method that separated its sides; None without CBF or Tmax.
 
-    Raises:
-        IslesError: ``E-GEOM-*`` and others of ``read_image``, ``E-EVAL-01``, ``E-EVAL-02``.
+    Raises: ``E-GEOM-*`` and others of ``read_image``, ``E-EVAL-01``, ``E-EVAL-02``.
     Source: ``monai_isles.perfusion.ischaemia``; ``tests/inference/test_ischaemia.py``.
 
     >>> from monai_isles.phantom import make_dataset

@@ -33,8 +33,7 @@ class LoadStudyd(Transform):
     Args:
         names: keys of the modalities.
         optional: keys that a study folder may hold beside them, a training's own.
-    Raises:
-        IslesError: ``E-INF-45`` another number of channels or cases, and those of ``read_image``.
+    Raises: ``E-INF-45`` another number of channels or cases, and those of ``read_image``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)

@@ -150,8 +150,7 @@ class LesionMapsd(MapTransform):
     Args:
         extras: names of further maps, as the inferer's ``extras``.
         calibration: file with temperature and shift of the probabilities (``Calibration``); None does not calibrate.
-    Raises:
-        IslesError: ``E-INF-16``.
+    Raises: ``E-INF-16``.
 
     >>> maps = torch.tensor([0.2, 0.8, 0.1]).reshape(3, 1, 1, 1)  # background, lesion, uncertainty
     >>> case = LesionMapsd()({"pred": maps})
@@ -189,8 +188,7 @@ class PublishMapsd(MapTransform):
 
     Shapes: each key ``(1, H, W, D)``. Masks are written as uint8, the others as float32; the header's ``descrip`` marks
     a synthetic image.
-    Raises:
-        IslesError: what ``monai_isles.io.publish_image`` raises; then no map of the case is written.
+    Raises: what ``monai_isles.io.publish_image`` raises; then no map of the case is written.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_entries

@@ -268,9 +268,8 @@ def load_predictor(
         bundle: a bundle with its overlays, its path, or its name; one whose network has no parameters needs no weights.
         weights: state dicts to average instead of the bundle's own, for which ``Bundle.shipped`` holds.
         changes: settings that replace the config's.
-    Raises:
-        IslesError: those of ``Bundle.config`` and ``load_state``, ``E-INF-11`` weights missing, ``E-INF-12`` weights
-            of another network, ``E-SAFE-03`` a bundle's own weights that are not those its ``metadata.json`` states.
+    Raises: those of ``Bundle.config`` and ``load_state``, ``E-INF-11`` weights missing, ``E-INF-12`` weights of another
+    network, ``E-SAFE-03`` a bundle's own weights that are not those its ``metadata.json`` states.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_entries

@@ -120,9 +120,8 @@ def window_starts(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
     Args:
         cover: ``"centre"`` takes the windows whose cell holds foreground; ``"touch"`` takes every window that reaches a
             voxel of the foreground: there the average over these windows is the average over all of the grid.
-    Raises:
-        IslesError: ``E-INF-02`` when the volume is smaller than a window, ``E-INF-03`` for a step that leaves gaps,
-            ``E-INF-20`` for another cover.
+    Raises: ``E-INF-02`` when the volume is smaller than a window, ``E-INF-03`` for a step that leaves gaps,
+    ``E-INF-20`` for another cover.
     Source: ours (MONAI turns an overlap into ``int(roi * (1 - overlap))``, off by one for a quarter of the steps).
 
     >>> window_starts(np.ones((8, 8, 1), bool), (4, 4, 1), (4, 4, 1)).tolist()
@@ -147,8 +146,7 @@ def window_starts(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
 def count_windows(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int], cover: str | None = "centre") -> int:
     """Return the number of windows of ``window_starts``; None as ``cover`` counts the whole grid.
 
-    Raises:
-        IslesError: as ``window_starts``.
+    Raises: as ``window_starts``.
 
     >>> count_windows(np.ones((8, 8, 1), bool), (4, 4, 1), (4, 4, 1))
     4

@@ -55,8 +55,7 @@ def corners_apart_mm(
 def require_same_grid(images: Mapping[str, Placed], *, case: str) -> None:
     """Refuse a case whose images do not share one grid; names of the files are in the error.
 
-    Raises:
-        IslesError: ``E-GEOM-03`` another position or orientation, ``E-GEOM-04`` another shape.
+    Raises: ``E-GEOM-03`` another position or orientation, ``E-GEOM-04`` another shape.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_cases

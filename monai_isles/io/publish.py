@@ -102,9 +102,8 @@ def publish_image(
         dtype: number type on disk; no value may change by it (float64 may be rounded to float32).
         inputs: files that must not be replaced; the file of ``like`` is always one of them.
         description: at most 79 characters for the header's ``descrip``: what a viewer says of the image.
-    Raises:
-        IslesError: ``E-DIM-07`` another shape, ``E-VAL-07`` a lossy cast, ``E-FILE-12`` another suffix,
-            ``E-FILE-13`` read back differently, and those of ``publish``.
+    Raises: ``E-DIM-07`` another shape, ``E-VAL-07`` a lossy cast, ``E-FILE-12`` another suffix, ``E-FILE-13`` read back
+    differently, and those of ``publish``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_cases

@@ -93,8 +93,7 @@ def read_image(
             (eight times its size where it is compressed).
         label_values: of a mask with several labels, those that mean lesion: they are read as 1, the others as 0.
         judge_time: False where the user gives the frame times of a series.
-    Raises:
-        IslesError: ``E-FILE-01`` to ``09``, ``20`` bytes, ``E-DIM``, ``E-GEOM``, ``E-VAL`` the rest, ``E-LBL-01``.
+    Raises: ``E-FILE-01`` to ``09``, ``20`` bytes, ``E-DIM``, ``E-GEOM``, ``E-VAL`` the rest, ``E-LBL-01``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_cases

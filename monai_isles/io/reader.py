@@ -28,8 +28,7 @@ class VerifiedReader(ImageReader):
     Shapes: (H, W, D); a series (T, H, W, D) with ``original_channel_dim`` 0.
     Args:
         kind, label_values: as in ``read_image``; kind None reads any single volume or series.
-    Raises:
-        IslesError: those of ``read_image``; ``E-DIM-08`` when several files are given as one image.
+    Raises: those of ``read_image``; ``E-DIM-08`` when several files are given as one image.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_cases
@@ -66,8 +65,7 @@ class LoadVerifiedd(MapTransform):
     Shapes: (1, H, W, D) for a volume, (T, H, W, D) for a series; MetaTensors.
     Args:
         kinds: modality by key where it is not the key itself; None for no judgement of values.
-    Raises:
-        IslesError: those of ``read_image``.
+    Raises: those of ``read_image``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_cases

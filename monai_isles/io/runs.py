@@ -30,8 +30,7 @@ class RunFolder:
 
     Args:
         outputs: relative names the run will write, judged for length now rather than after hours of work.
-    Raises:
-        IslesError: ``E-RUN-01`` held by another run, ``E-RUN-02`` not writable, ``E-RUN-03`` a name too long.
+    Raises: ``E-RUN-01`` held by another run, ``E-RUN-02`` not writable, ``E-RUN-03`` a name too long.
 
     >>> with RunFolder("run") as run:
     ...     path = run.finish({"settings": {"lr": 0.1}})

@@ -26,8 +26,7 @@ _PLAIN = (bool, int, float, str, bytes, type(None), torch.Tensor, torch.Size, to
 def publish_state(path: str | Path, state: Mapping[str, object], *, inputs: Iterable[str | Path] = ()) -> None:
     """Save a state dictionary of tensors and plain values, whole or not at all.
 
-    Raises:
-        IslesError: ``E-SAFE-12`` when something else is in it, ``E-FILE-10`` when it cannot be written.
+    Raises: ``E-SAFE-12`` when something else is in it, ``E-FILE-10`` when it cannot be written.
 
     >>> publish_state("model.pt", {"weight": torch.ones(2)})
     >>> load_state("model.pt")
@@ -52,9 +51,8 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
 
     Args:
         sha256: the expected checksum of the file, where one is known.
-    Raises:
-        IslesError: ``E-FILE-01`` missing, ``E-FILE-14`` cut short, ``E-FILE-15`` damaged, ``E-SAFE-01`` holds code,
-            ``E-SAFE-02`` not an archive, ``E-SAFE-03`` another checksum than expected.
+    Raises: ``E-FILE-01`` missing, ``E-FILE-14`` cut short, ``E-FILE-15`` damaged, ``E-SAFE-01`` holds code,
+    ``E-SAFE-02`` not an archive, ``E-SAFE-03`` another checksum than expected.
 
     >>> publish_state("model.pt", {"weight": torch.ones(2)})
     >>> load_state("model.pt", sha256="0" * 64)

@@ -21,9 +21,8 @@ class SoftmaxFocalLoss(nn.Module):
     Args:
         gamma: how strongly well classified pixels are weighted down; not negative.
         alpha: one weight a class, background first; none when None. Clerigues 2020 takes ``(0.25, 0.75)``.
-    Raises:
-        IslesError: ``E-LOSS-20`` for a negative ``gamma`` or ``alpha``, ``E-LOSS-21`` for logits of another number of
-            classes than ``alpha``.
+    Raises: ``E-LOSS-20`` for a negative ``gamma`` or ``alpha``, ``E-LOSS-21`` for logits of another number of classes
+    than ``alpha``.
     Source: Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), equations (3) and (5), gamma 1; Lin 2017
         (arXiv:1708.02002), equation (5), for alpha; ``tests/losses/test_focal.py``.
 
@@ -75,8 +74,7 @@ class WeightedCELoss(nn.Module):
     Args:
         lesion_share: voxels of lesion over all voxels of the training masks (``data.measured_lesion_share``).
         reading: ``"paper"``: ``w`` on the lesion; ``"inverse"``: ``1 - w`` on the lesion.
-    Raises:
-        IslesError: ``E-LOSS-22`` for a share outside 0..1 or another reading.
+    Raises: ``E-LOSS-22`` for a share outside 0..1 or another reading.
     Source: Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), equation (4).
 
     >>> logits, label = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4)

@@ -168,8 +168,7 @@ class StrokeSegmentationLoss(nn.Module):
 
     Shapes: logits ``(N, 2, *spatial)``; target ``(N, C, *spatial)`` with the lesion first and, for ``wce``, the weight
     map last (C = 2 or 3); a scalar out.
-    Raises:
-        IslesError: ``E-LOSS-30`` for an unknown term or none, ``E-LOSS-31`` when ``wce`` finds no weight map.
+    Raises: ``E-LOSS-30`` for an unknown term or none, ``E-LOSS-31`` when ``wce`` finds no weight map.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), sections 3.3 and 4.2.4.
 
     >>> logits = torch.tensor([[[[20.0, -20.0]], [[-20.0, 20.0]]]])

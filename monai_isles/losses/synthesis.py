@@ -72,9 +72,8 @@ class SynthesisLoss(nn.Module):
             more channels than the image sees ``condition`` before it.
         gan_weight: weight of the adversarial term beside the pixel term.
         reading: see above.
-    Raises:
-        IslesError: ``E-LOSS-32`` for an unknown kind or reading, ``E-LOSS-33`` for a kind without its network,
-            ``E-LOSS-34`` for a weighted kind without weights, ``E-LOSS-37`` for another training of the encoder.
+    Raises: ``E-LOSS-32`` for an unknown kind or reading, ``E-LOSS-33`` for a kind without its network, ``E-LOSS-34``
+    for a weighted kind without weights, ``E-LOSS-37`` for another training of the encoder.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (6) to (8), gamma 1.2; the trainings of the encoder
         but ``"joint"`` are ours; ``tests/losses/test_synthesis.py``.
 
@@ -205,8 +204,7 @@ class PseudoDWILoss(nn.Module):
         gamma, encoder: for that; without an encoder the contextual term is left out.
         explicit: False leaves ``L_e`` out (row ``F_h*`` of Table 2).
         parts: terms that count, of ``segmenter``, ``generator``, ``extractor``; ``SequentialStages`` sets it.
-    Raises:
-        IslesError: ``E-LOSS-35`` when a DWI was synthesised and the target holds none, ``E-LOSS-36`` an unknown part.
+    Raises: ``E-LOSS-35`` when a DWI was synthesised and the target holds none, ``E-LOSS-36`` an unknown part.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (15), alpha = beta = 1.
 
     >>> from monai_isles.networks.blocks import PseudoDWIOutput

@@ -61,8 +61,7 @@ def reliability(probability: np.ndarray, lesion: np.ndarray, *, bins: int = BINS
 
     Shapes: any, equal.
 
-    Raises:
-        IslesError: ``E-CAL-01`` shapes differ, ``E-CAL-02`` not a probability, ``E-CAL-03`` fewer than one bin.
+    Raises: ``E-CAL-01`` shapes differ, ``E-CAL-02`` not a probability, ``E-CAL-03`` fewer than one bin.
 
     Source: Guo 2017 (arXiv:1706.04599), section 2; ``tests/metrics/test_calibration.py``.
 
@@ -148,8 +147,7 @@ def fit_temperature(counts: np.ndarray) -> tuple[float, float]:
     A temperature above 1 lowers the confidence; a shift below 0 corrects for training patches that hold more lesion
     than a brain does. The maps must come from networks that were not trained on these cases.
 
-    Raises:
-        IslesError: ``E-CAL-04`` without a healthy or without a lesion voxel.
+    Raises: ``E-CAL-04`` without a healthy or without a lesion voxel.
     Source: Platt 1999; temperature as in Guo 2017 (arXiv:1706.04599), section 4.2.
 
     >>> p, truth = np.full(10, 0.1), np.arange(10) == 0  # one voxel in ten is lesion where the map says 0.1
@@ -210,8 +208,7 @@ def fit_volume_errors(
     Returns:
         ``up_to_ml`` (None: the last), ``low``, ``high`` and ``n`` of each group, the smallest predictions first; none
         below 19 cases.
-    Raises:
-        IslesError: ``E-MET-04`` when the lengths differ.
+    Raises: ``E-MET-04`` when the lengths differ.
     Source: split-conformal prediction with groups, Vovk 2012 (arXiv:1209.2673), section 3.
 
     >>> [bounds] = fit_volume_errors([10.0] * 19, np.arange(1.0, 20.0), groups=1)  # 19 cases, level 0.9

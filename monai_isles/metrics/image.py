@@ -25,8 +25,7 @@ def image_quality(
     Shapes: all (H, W, D). Units: images on the scale 0..1, of which 1 is the data range; PSNR in dB.
     Args:
         pseudo, dwi: synthesised and true image. lesion: binary mask. dilation_vox: border of the region.
-    Raises:
-        IslesError: ``E-MET-11`` shapes that differ or are not volumes, ``E-MET-12`` slices below 11 x 11 voxels.
+    Raises: ``E-MET-11`` shapes that differ or are not volumes, ``E-MET-12`` slices below 11 x 11 voxels.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1; ``tests/metrics/test_image.py``.
 
     >>> image, lesion = np.zeros((16, 16, 1)), np.zeros((16, 16, 1), bool)

@@ -114,8 +114,7 @@ class LesionDice(CumulativeIterationMetric):
     Shapes: prediction and label ``(N, 1, H, W, D)`` or ``(N, 1, H, W)``, binary; ``(N, 1)`` a call, one number from
     ``aggregate``.
 
-    Raises:
-        IslesError: ``E-MET-02`` not binary, ``E-MET-08`` shapes, ``E-MET-09`` ``aggregate`` before any case.
+    Raises: ``E-MET-02`` not binary, ``E-MET-08`` shapes, ``E-MET-09`` ``aggregate`` before any case.
 
     Source: ``monai_isles.metrics.dsc``.
 

@@ -50,8 +50,7 @@ def surface_distances(pred: np.ndarray, ref: np.ndarray, spacing: Sequence[float
 
     Shapes: two equal shapes ``(H, W, D)``, or ``(H, W)``. Units: those of ``spacing``.
 
-    Raises:
-        IslesError: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing.
+    Raises: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing.
 
     Source: definition of MONAI and MedPy; agreement in ``tests/metrics/test_surface.py``.
 

@@ -132,8 +132,7 @@ def size_stratum(lesion_ml: float) -> str:
 
     Units: ml.
 
-    Raises:
-        IslesError: ``E-MET-10`` when the volume is negative or not a number.
+    Raises: ``E-MET-10`` when the volume is negative or not a number.
 
     Source: cuts of this project, not clinical groups.
 

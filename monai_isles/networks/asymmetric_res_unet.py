@@ -26,8 +26,7 @@ class AsymmetricResUNet(nn.Module):
         base_channels: channels of the first level; doubled at each further level.
         norm_momentum: share of each batch in the running statistics that prediction uses. The released code's 0.01
             lags a hundred steps behind weights that Adadelta moves fast.
-    Raises:
-        IslesError: ``E-NET-01`` for impossible sizes, ``E-NET-02`` for an input that cannot be halved.
+    Raises: ``E-NET-01`` for impossible sizes, ``E-NET-02`` for an input that cannot be halved.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 2: 592 610 parameters with 2 dimensions,
     10 channels, base 8, 5 levels; Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521): 7 037 122 with 3 dimensions,
     8 channels, base 32, 4 levels.

@@ -26,8 +26,7 @@ class ContextEncoder(nn.Module):
     Shapes: ``(N, in_channels, H, W)`` in, ``(N, length)`` out.
     Args:
         grid: side of the fixed grid; 16 halves to 4.
-    Raises:
-        IslesError: ``E-NET-44`` for impossible sizes.
+    Raises: ``E-NET-44`` for impossible sizes.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 3.2: five convolutions, two adaptive average poolings,
     16 numbers. Figure 4 draws the widths and the order, which the text does not give: both are our reading.
 
@@ -74,9 +73,8 @@ class PseudoDWINet(NetworkOfParts):
         base_channels: of extractor, generator and the default segmenter.
         return_aux: return the synthetic images beside the logits; off for export.
         init: "xavier" or "torch", for all parts, a given segmenter too: load weights afterwards.
-    Raises:
-        IslesError: ``E-NET-46`` for impossible sizes, ``E-NET-47`` for an input of other channels, ``E-NET-48`` for
-            parts that the network lacks.
+    Raises: ``E-NET-46`` for impossible sizes, ``E-NET-47`` for an input of other channels, ``E-NET-48`` for parts that
+    the network lacks.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figure 2, equations 4, 5 and 10.
 
     >>> network = PseudoDWINet(base_channels=1, return_aux=True)  # 4 maps, their temporal maximum, 6 frames
@@ -146,8 +144,7 @@ class MultiScaleDiscriminator(nn.Module):
         in_channels: 1 judges the DWI alone: any realistic DWI passes, also that of another patient. With the number of
             perfusion maps added, the loss puts the maps before the DWI, as pix2pixHD does; Wang's text names its
             discriminator but no condition.
-    Raises:
-        IslesError: ``E-NET-45`` for impossible sizes.
+    Raises: ``E-NET-45`` for impossible sizes.
     Source: Wang T.-C. 2018 (CVPR, doi:10.1109/CVPR.2018.00917), section 3.2: three scales of 70x70 patches; Mao 2017
     (ICCV, doi:10.1109/ICCV.2017.304); used in Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.1.
 
@@ -195,8 +192,7 @@ class StrokeFCN(nn.Module):
     """FCN: the convolutions of VGG16, then five doublings of resolution that add the pooled features on their way.
 
     Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
-    Raises:
-        IslesError: ``E-NET-42`` for a number of channels below 1, ``E-NET-40`` for an unknown initialisation.
+    Raises: ``E-NET-42`` for a number of channels below 1, ``E-NET-40`` for an unknown initialisation.
     Source: Long 2015 (CVPR, doi:10.1109/CVPR.2015.7298965), Simonyan 2015 (arXiv:1409.1556), configuration D. Wang
     2020 (doi:10.1016/j.media.2020.101787), Table 3, gives 18.64 M; met with 4 channels by 3x3 transposed convolutions
     with ReLU and batch normalisation to 512, 256, 128, 64 and 32 channels before a 1x1 classifier.

@@ -193,8 +193,7 @@ class PSPNet(nn.Module):
         base_channels: 64 in the publication; the pyramid's and the final widths scale with it.
         stem, dilate_first: what ``DilatedResNet`` says; "deep128" and True for the PSPNet authors' own weights.
         dropout: channel dropout before the classifier.
-    Raises:
-        IslesError: ``E-NET-25`` for impossible channels; ``E-NET-21`` to ``E-NET-24`` of backbone and weights.
+    Raises: ``E-NET-25`` for impossible channels; ``E-NET-21`` to ``E-NET-24`` of backbone and weights.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), sections 4.2 and 4.3; Zhao 2017 (arXiv:1612.01105), whose
     auxiliary loss is left out. Sizes at 64 base channels: ``tests/networks/test_pspnet.py``.
 

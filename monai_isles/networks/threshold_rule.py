@@ -28,8 +28,7 @@ class ThresholdRule(nn.Module):
         steepness: slope of the score at one half.
         return_aux: return the scores of both rules too.
 
-    Raises:
-        IslesError: ``E-NET-60`` another target, or cuts that are not above zero.
+    Raises: ``E-NET-60`` another target, or cuts that are not above zero.
 
     Source: rCBF < 30 % and Tmax > 6 s, DEFUSE 3, doi:10.1056/NEJMoa1713973; the score is ours.
 

@@ -74,8 +74,7 @@ class RonnebergerUNet(UNetSkeleton):
     Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
     Args:
         norm: "batch", "none", or a function from a number of channels to a normalisation.
-    Raises:
-        IslesError: ``E-NET-20`` for impossible sizes or an unknown normalisation.
+    Raises: ``E-NET-20`` for impossible sizes or an unknown normalisation.
     Source: Ronneberger 2015 (arXiv:1505.04597), as compared in Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), and in
     Wang 2020 (doi:10.1016/j.media.2020.101787), Table 3: 31.04 M parameters with 4 channels and batch normalisation.
 
@@ -119,8 +118,7 @@ class SLNet(RonnebergerUNet):
     Args:
         norm: "switchable", "batch" (Table 3, w/o SN) or "none".
         squeeze_excitation: False leaves the calibration out (Table 3, w/o SE).
-    Raises:
-        IslesError: ``E-NET-41`` for an unknown normalisation; ``E-NET-20``, ``E-NET-40`` for other settings.
+    Raises: ``E-NET-41`` for an unknown normalisation; ``E-NET-20``, ``E-NET-40`` for other settings.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 3.3 and Figure 5. Table 3, with 4 channels: 33.84 M,
     31.04 M without calibration, 33.84 M with batch normalisation.
 
@@ -286,8 +284,7 @@ class AnisotropicVNet(UNetSkeleton):
     Shapes: ``(N, in_channels, H, W, D)`` in, logits ``(N, out_channels, H, W, D)`` out; any D >= 1, H and W.
     Args:
         batch_norm: normalise after each convolution, which the publication does not.
-    Raises:
-        IslesError: ``E-NET-27`` for impossible channels.
+    Raises: ``E-NET-27`` for impossible channels.
     Source: Milletari 2016 (arXiv:1606.04797), Figure 2; kernels and steps: Abulnaga 2018
     (doi:10.1007/978-3-030-11723-8_36), section 4.4.
 
@@ -341,8 +338,7 @@ class AnisotropicUNet(UNetSkeleton):
     Shapes: ``(N, in_channels, H, W, D)`` in, logits ``(N, out_channels, H, W, D)`` out; any D >= 1, H and W.
     Args:
         base_channels: channels of the first convolution; each level ends with twice what its first one gives.
-    Raises:
-        IslesError: ``E-NET-26`` for impossible sizes.
+    Raises: ``E-NET-26`` for impossible sizes.
     Source: Çiçek 2016 (arXiv:1606.06650), Figure 2, convolutions padded (its 19 069 955 parameters are those of
     the convolutions at 3 channels and labels, and steps of 2 in depth too); steps: Abulnaga 2018
     (doi:10.1007/978-3-030-11723-8_36), section 4.4.

@@ -28,8 +28,7 @@ def published_tables(paper: str | Path) -> dict[str, Rows]:
 
     Args:
         paper: name of its bundle, or the bundle's folder.
-    Raises:
-        IslesError: ``E-REP-09`` for a name that is not here.
+    Raises: ``E-REP-09`` for a name that is not here.
     Source: the papers that the bundles name; ``tests/papers/test_published.py``.
 
     >>> list(published_tables("wang"))
@@ -46,8 +45,7 @@ def published_rows(name: str) -> Rows:
 
     Args:
         name: a key of ``beside`` in some ``paper.json``, such as ``clerigues`` or ``clerigues_mri_siss``.
-    Raises:
-        IslesError: ``E-REP-09`` for a name that is not here.
+    Raises: ``E-REP-09`` for a name that is not here.
     Source: that of ``published_tables``.
 
     >>> rows = published_rows("clerigues")

@@ -22,8 +22,7 @@ def circulant_inverse(aif: Tensor, dt_s: float, *, truncation: float) -> Tensor:
     Args:
         truncation: singular values below this part of the largest are dropped.
 
-    Raises:
-        IslesError: ``E-PERF-01`` when the curve holds no bolus.
+    Raises: ``E-PERF-01`` when the curve holds no bolus.
 
     Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522;
     equal to a per-voxel loop in ``tests/perfusion/test_deconvolution.py``.
@@ -68,8 +67,7 @@ def block_circulant_svd(
     Shapes: ``curves`` (V, T), ``aif`` (T,), out (V, 2 T), residue function times flow, dtype of ``curves``.
     Units: ``curves`` and ``aif`` share theirs; out in 1/s.
 
-    Raises:
-        IslesError: ``E-PERF-01`` see ``circulant_inverse``, ``E-PERF-02`` when frames differ.
+    Raises: ``E-PERF-01`` see ``circulant_inverse``, ``E-PERF-02`` when frames differ.
 
     Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522.
 
@@ -162,8 +160,7 @@ def oscillation_svd(
         limit: largest oscillation index allowed.
         truncations: parts of the largest singular value, rising.
 
-    Raises:
-        IslesError: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length.
+    Raises: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length.
 
     Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522; the grid of truncations and the batches are ours;
     equal to a loop over voxels in ``tests/perfusion/test_oscillation.py``.
@@ -223,8 +220,7 @@ def tikhonov(curves: Tensor, aif: Tensor, dt_s: float, *, strength: float | str 
         strength: part of the largest singular value, one for all voxels; or ``"gcv"``: each voxel's own, of
             ``STRENGTHS`` the one with the smallest generalised cross-validation.
 
-    Raises:
-        IslesError: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length, ``E-PERF-05`` no such strength.
+    Raises: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length, ``E-PERF-05`` no such strength.
 
     Source: Calamante et al., Magn Reson Med 2003, doi:10.1002/mrm.10634 (there with the L-curve); cross-validation
     Golub et al., Technometrics 1979, doi:10.1080/00401706.1979.10489751; ``tests/perfusion/test_tikhonov.py``.

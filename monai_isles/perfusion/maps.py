@@ -94,8 +94,7 @@ def perfusion_maps(
     Args:
         mask: the brain; found in the first frames when None.
 
-    Raises:
-        IslesError: those of ``prepare_series`` and ``measured_maps``.
+    Raises: those of ``prepare_series`` and ``measured_maps``.
 
     >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # s, voxels from the middle
     >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
@@ -137,8 +136,7 @@ def measured_maps(
         aif: arterial curve (T,) over baseline, HU; chosen and scaled to the vein when None.
         device: where the arithmetic runs.
 
-    Raises:
-        IslesError: ``E-PERF-08`` unknown method or setting; those of ``find_vessels`` and of the deconvolutions.
+    Raises: ``E-PERF-08`` unknown method or setting; those of ``find_vessels`` and of the deconvolutions.
 
     Source: Fieselmann et al., Int J Biomed Imaging 2011, doi:10.1155/2011/467563; ``tests/perfusion/test_measured.py``.
 

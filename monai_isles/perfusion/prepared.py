@@ -66,8 +66,7 @@ def prepare_series(
         motion: look for movement and undo it; without it the series is measured as it lies.
         baseline_frames: frames before the bolus; found on the mean curve of the brain when None.
 
-    Raises:
-        IslesError: ``E-PERF-02`` not a series, ``E-PERF-04`` no brain, ``E-PERF-06`` and ``-07`` times and frames.
+    Raises: ``E-PERF-02`` not a series, ``E-PERF-04`` no brain, ``E-PERF-06`` and ``-07`` times and frames.
 
     >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # s, voxels from the middle
     >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU

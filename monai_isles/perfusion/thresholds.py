@@ -32,8 +32,7 @@ def contralateral_side(tmax_s: np.ndarray, brain: np.ndarray, left: np.ndarray) 
 
     Shapes: all ``(H, W, D)``; boolean out. Units: s. The lesion label is not looked at.
 
-    Raises:
-        IslesError: ``E-EVAL-01`` when a side holds no brain.
+    Raises: ``E-EVAL-01`` when a side holds no brain.
 
     Source: Tmax > 6 s as in DEFUSE 3, doi:10.1056/NEJMoa1713973; choice of side ours.
 
@@ -60,8 +59,7 @@ def relative_cbf(cbf: np.ndarray, brain: np.ndarray, reference: np.ndarray) -> n
     Shapes: all ``(H, W, D)``; the precision of ``cbf`` out. Units: any for CBF, it cancels; 1 is the healthy side's
     mean.
 
-    Raises:
-        IslesError: ``E-EVAL-02`` when the reference side has no CBF.
+    Raises: ``E-EVAL-02`` when the reference side has no CBF.
 
     Source: mean contralateral CBF, Campbell 2011, doi:10.1161/STROKEAHA.111.618355.
 
@@ -178,9 +176,8 @@ def ischaemia(
         cbv: blood volume, any unit, for ``cbv_index``.
         left: the patient's left half, for ``side``.
 
-    Raises:
-        IslesError: ``E-PERF-40`` cuts or shapes that make no sense, ``E-EVAL-01`` a side without brain, ``E-EVAL-02``
-            no flow on the healthy side.
+    Raises: ``E-PERF-40`` cuts or shapes that make no sense, ``E-EVAL-01`` a side without brain, ``E-EVAL-02`` no flow
+    on the healthy side.
 
     Source: rCBF < 30 %, Tmax > 6 s and the target profile of DEFUSE 3, doi:10.1056/NEJMoa1713973; intensity ratio,
         Olivot 2014, doi:10.1161/STROKEAHA.113.003857; index, Arenillas 2018, doi:10.1177/0271678X17740293; smallest

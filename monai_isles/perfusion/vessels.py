@@ -24,8 +24,7 @@ def arterial_curve(curves_hu: np.ndarray, dt_s: float, *, voxels: int = ARTERIAL
     Shapes: ``curves_hu`` (V, T) over baseline; out (T,) float32, the mean of the chosen voxels.
     Units: HU, s.
 
-    Raises:
-        IslesError: ``E-PERF-03`` when no bolus stands out.
+    Raises: ``E-PERF-03`` when no bolus stands out.
 
     Source: ours, after Mouridsen et al., Magn Reson Med 2006, doi:10.1002/mrm.20759; ``tests/perfusion/test_aif.py``.
 
@@ -123,8 +122,7 @@ def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, 
 
     Shapes: ``tissue_hu`` (V, T) candidates of the artery, ``cranial_hu`` (U, T) of the vein.  Units: HU over baseline.
 
-    Raises:
-        IslesError: ``E-PERF-03`` when no artery stands out.
+    Raises: ``E-PERF-03`` when no artery stands out.
 
     Source: area scaling, Lin et al., J Magn Reson Imaging 2001 (venous output); choice of voxels ours.
 

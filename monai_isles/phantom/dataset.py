@@ -79,8 +79,7 @@ def make_case(
 ) -> CaseArrays:
     """Simulate ``case_<number>`` of the data set ``seed`` in memory, equal to the arrays of ``make_dataset``.
 
-    Raises:
-        IslesError: ``E-PHAN-09`` no such variety.
+    Raises: ``E-PHAN-09`` no such variety.
 
     >>> case = make_case(1, seed=5, max_slices=2)
     >>> sorted(case.images)
@@ -97,8 +96,7 @@ def make_mri_case(
 ) -> MriCase:
     """Simulate ``case_<number>`` of the MRI data set ``seed`` in memory, equal to the arrays of ``make_dataset``.
 
-    Raises:
-        IslesError: ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` no such grid.
+    Raises: ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` no such grid.
 
     >>> case = make_mri_case(1, kind="siss", seed=7, spacing_mm=8.0)
     >>> sorted(case.images), case.label.shape
@@ -143,11 +141,9 @@ def make_dataset(
             each case are drawn and recorded in its truth. ``unseen``: the same with softwares, a kernel and a noise
             level that ``real`` never draws.
 
-    Raises:
-        IslesError: ``E-PHAN-01`` no atlas, ``E-PHAN-02`` impossible numbers, ``E-PHAN-03`` folder is something else,
-            ``E-PHAN-05`` the folder cannot be made, ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` and ``E-PHAN-08`` no such
-            grid, ``E-PHAN-09`` no such variety, ``E-PHAN-20``, ``E-PHAN-22`` and ``E-DCM-01`` no such DICOM; those of
-            ``fill``.
+    Raises: ``E-PHAN-01`` no atlas, ``E-PHAN-02`` impossible numbers, ``E-PHAN-03`` folder is something else,
+    ``E-PHAN-05`` the folder cannot be made, ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` and ``E-PHAN-08`` no such grid,
+    ``E-PHAN-09`` no such variety, ``E-PHAN-20``, ``E-PHAN-22`` and ``E-DCM-01`` no such DICOM; those of ``fill``.
 
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> sorted(path.name for path in folder.iterdir())
@@ -201,8 +197,7 @@ def dataset_or_phantom(
     The environment variable is ``ISLES2018_DIR`` (``ct``), ``ISLES2015_SISS_DIR`` or ``ISLES2015_SPES_DIR``. For a
     URL the local mirror is returned (``monai_isles.data.remote``), which needs a data list.
 
-    Raises:
-        IslesError: ``E-PHAN-04`` when a named folder does not exist; those of ``make_dataset``.
+    Raises: ``E-PHAN-04`` when a named folder does not exist; those of ``make_dataset``.
 
     >>> dataset_or_phantom(None, folder="siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     PosixPath('siss')

@@ -28,8 +28,7 @@ def binarise(probability: np.ndarray, threshold: float, min_size_vox: int) -> np
     Args:
         min_size_vox: smallest component kept; 0 and 1 keep all.
 
-    Raises:
-        IslesError: ``E-POST-01`` values outside 0..1, ``E-POST-02`` threshold, ``E-POST-03`` size.
+    Raises: ``E-POST-01`` values outside 0..1, ``E-POST-02`` threshold, ``E-POST-03`` size.
 
     Source: Clerigues 2019, section 3.3; component rule ours, ``tests/postprocessing/test_components.py``.
 
@@ -113,8 +112,7 @@ class Binarised(MapTransform):
         min_size_vox: smallest component kept; None derives it from ``min_cluster_ml`` and the voxel size.
         min_cluster_ml: smallest component kept where ``min_size_vox`` is None; 1 mm voxels without an affine.
 
-    Raises:
-        IslesError: ``E-POST-01`` to ``E-POST-03`` as ``binarise``, ``E-POST-04`` more than one channel.
+    Raises: ``E-POST-01`` to ``E-POST-03`` as ``binarise``, ``E-POST-04`` more than one channel.
 
     Source: ``binarise``.
 

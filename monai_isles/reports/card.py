@@ -51,8 +51,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
             of ``COST`` and any of ``OPTIONAL_COST``, None for a number that was not measured; ``results`` says where
             the measured numbers stand; ``curves_figure`` and ``picture`` are addresses relative to the card; the rest
             is text or numbers.
-    Raises:
-        IslesError: ``E-REP-08`` listing every missing or unknown fact.
+    Raises: ``E-REP-08`` listing every missing or unknown fact.
     Source: ours, with what a reader of a card needs to judge it; ``tests/reports/test_card.py``.
 
     >>> model_card({"name": "my network"})  # a missing fact is an error

@@ -32,8 +32,7 @@ _PANELS = (
 def read_curves(path: str | Path) -> list[dict[str, float]]:
     r"""Read the curves that training wrote; blanks become nan.
 
-    Raises:
-        IslesError: ``E-REP-01`` no such file, ``E-REP-07`` not a table of numbers with an ``epoch`` column.
+    Raises: ``E-REP-01`` no such file, ``E-REP-07`` not a table of numbers with an ``epoch`` column.
 
     >>> _ = Path("curves.csv").write_text("epoch,train_loss\n1,0.7\n2,0.5\n")
     >>> read_curves("curves.csv")[-1]

@@ -55,8 +55,7 @@ class CaseView:
         motion: mm to the right, mm to the front, degrees, frame by frame.
         series: label to text: how the series was acquired and read.
         patient: label to text, only when the user asked for it.
-    Raises:
-        IslesError: ``E-REP-06`` when the arrays differ in shape, ``E-REP-20`` for masks without CT or not known.
+    Raises: ``E-REP-06`` when the arrays differ in shape, ``E-REP-20`` for masks without CT or not known.
 
     >>> image, lesion = np.full((16, 16, 2), 40.0), np.zeros((16, 16, 2), bool)
     >>> lesion[4:8, 4:8] = True

@@ -31,8 +31,7 @@ class CachedCases(Dataset):
         data: one entry per case, as from ``monai_isles.data.load_entries``; where that was strict, faults are
             raised.
         transform: deterministic, from an entry to the case.
-    Raises:
-        IslesError: the faults of the cases, when none is left.
+    Raises: the faults of the cases, when none is left.
 
     >>> cases = CachedCases([{"case": "case_01"}], lambda entry: {**entry, "image": torch.zeros(1, 4, 4, 1)})
     >>> len(cases), cases.left_out

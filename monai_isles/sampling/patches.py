@@ -58,8 +58,7 @@ def balanced_centres(
     Args:
         max_offset_vox: half of the patch on every axis, 0 where no offset is wanted.
         fresh: begin the steps at a random voxel instead of the first, so that another draw gives other centres.
-    Raises:
-        IslesError: ``E-SAMP-01`` when there is no foreground at all, ``E-SAMP-02`` for a count below 2.
+    Raises: ``E-SAMP-01`` when there is no foreground at all, ``E-SAMP-02`` for a count below 2.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.1.
 
     >>> lesion = np.zeros((8, 8, 1), bool)
@@ -131,10 +130,8 @@ class PatchLoader(CaseLoader):
         augment: ``"axial"`` reflects or turns patches (``OPERATIONS``), None leaves them as they are.
         augmented: the patches concerned: ``"repeated"`` ones, or all centred on the ``"lesion"``.
         batch_size, seed, shuffle, rank, world_size, prefetch, pin: see ``CaseLoader``.
-    Raises:
-        IslesError: ``E-SAMP-04`` for no cases at all, ``E-SAMP-20`` and ``E-SAMP-21`` for an augmentation that cannot
-            be, and when no case is left: ``E-SAMP-03`` each volume is smaller than the patch, or what ``dataset``
-            raises.
+    Raises: ``E-SAMP-04`` for no cases at all, ``E-SAMP-20`` and ``E-SAMP-21`` for an augmentation that cannot be, and
+    when no case is left: ``E-SAMP-03`` each volume is smaller than the patch, or what ``dataset`` raises.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), sections 3.1 and 3.3; volumes and ``augment``:
     Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.3. ``fresh``, ``flip`` and ``vary`` are ours.
 

@@ -31,9 +31,8 @@ class SliceLoader(CaseLoader):
             the first of ``keys``.
         channels_last: memory layout in which GPUs compute convolutions fastest; the last bits of results differ.
         batch_size, seed, shuffle, rank, world_size, prefetch, pin: see ``CaseLoader``.
-    Raises:
-        IslesError: ``E-SAMP-04`` for no cases at all, and when no case is left: ``E-SAMP-05`` the entries of each
-            differ in size, or what ``dataset`` raises.
+    Raises: ``E-SAMP-04`` for no cases at all, and when no case is left: ``E-SAMP-05`` the entries of each differ in
+    size, or what ``dataset`` raises.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.6; Wang 2020
         (doi:10.1016/j.media.2020.101787), section 3.
 

@@ -52,9 +52,8 @@ class Checkpoints:
             ``folder``.
         force: continue although the settings differ from the checkpoint's, and log the difference; the new ones hold.
         anew: start again where the folder's run is finished, as MONAI Label does for its next training.
-    Raises:
-        IslesError: ``E-TRAIN-01`` for other settings than the checkpoint's, ``E-TRAIN-02`` for a finished run,
-            ``E-TRAIN-04`` when checkpoints exist and none can be read, ``E-TRAIN-05`` another mode.
+    Raises: ``E-TRAIN-01`` for other settings than the checkpoint's, ``E-TRAIN-02`` for a finished run, ``E-TRAIN-04``
+    when checkpoints exist and none can be read, ``E-TRAIN-05`` another mode.
 
     >>> from ignite.engine import Engine
     >>> from torch import nn
@@ -256,8 +255,7 @@ class VerifiedWeights:
     Args:
         path: file of the weights.
         network: the network itself or a parallel wrapper around it.
-    Raises:
-        IslesError: those of ``monai_isles.io.load_state``, ``E-INF-12`` for weights of another network.
+    Raises: those of ``monai_isles.io.load_state``, ``E-INF-12`` for weights of another network.
 
     >>> engine = Engine(lambda engine, batch: None)
     >>> weights = VerifiedWeights("bundles/clerigues/models/model.pt", nn.Linear(2, 1))
@@ -281,8 +279,7 @@ class VerifiedWeights:
 class WholeMetricsSaver(MetricsSaver):
     """Save metrics like MONAI's MetricsSaver; all tables appear together, each one whole.
 
-    Raises:
-        IslesError: ``E-FILE-10`` when they cannot be written.
+    Raises: ``E-FILE-10`` when they cannot be written.
 
     >>> WholeMetricsSaver("results", metrics=["dice"]).save_dir
     'results'

@@ -19,8 +19,7 @@ from monai_isles.errors import refused
 def pick_device(name: str = "auto") -> torch.device:
     """Return the named device; ``auto`` is the first GPU where there is one, else the CPU.
 
-    Raises:
-        IslesError: ``E-RUN-20`` when a GPU is asked for and none can be used.
+    Raises: ``E-RUN-20`` when a GPU is asked for and none can be used.
 
     >>> pick_device("cpu")
     device(type='cpu')
@@ -45,8 +44,7 @@ def join_group() -> None:
     needs ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1`` in torchrun's environment; without it torchrun finds the addresses of
     ended processes.
 
-    Raises:
-        IslesError: ``E-RUN-21`` outside ``torchrun``.
+    Raises: ``E-RUN-21`` outside ``torchrun``.
 
     >>> join_group()  # outside torchrun it is refused
     Traceback (most recent call last):

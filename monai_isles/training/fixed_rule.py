@@ -34,8 +34,7 @@ class FixedRule(Engine):
         max_epochs: accepted and ignored: a second epoch would equal the first.
         train_handlers: attached as a trainer of MONAI attaches its own.
 
-    Raises:
-        IslesError: ``E-TRAIN-02`` the run is finished already, ``E-TRAIN-60`` the network has something to learn.
+    Raises: ``E-TRAIN-02`` the run is finished already, ``E-TRAIN-60`` the network has something to learn.
 
     >>> from monai_isles.networks.threshold_rule import ThresholdRule
     >>> FixedRule("run", ThresholdRule("core"), None, "val_dice").state.metrics

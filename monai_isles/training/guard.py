@@ -26,8 +26,7 @@ class FiniteGuard:
 
     Args:
         late: look one iteration later; on a GPU when None.
-    Raises:
-        IslesError: ``E-TRAIN-03``, naming the epoch, the iteration and the cases.
+    Raises: ``E-TRAIN-03``, naming the epoch, the iteration and the cases.
 
     >>> from types import SimpleNamespace
     >>> engine = Engine(lambda engine, batch: None)

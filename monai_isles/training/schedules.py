@@ -97,8 +97,7 @@ class PlateauSchedule:
         evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best; without
             an engine (a training on all scans) the rate stays.
         min_delta: smallest gain that counts.
-    Raises:
-        IslesError: ``E-TRAIN-05`` for another mode, ``E-TRAIN-21`` for an impossible factor or patience.
+    Raises: ``E-TRAIN-05`` for another mode, ``E-TRAIN-21`` for an impossible factor or patience.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.6: Dice, a tenth after 20 epochs.
 
     >>> optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
@@ -165,8 +164,7 @@ class FineTuning:
             ``PSPNet``, or any network without ``pretrained``.
         frozen_epochs: length of the first phase; the paper gives none.
         schedule: restarted with the second phase.
-    Raises:
-        IslesError: ``E-TRAIN-20`` for a negative length or a learning rate that is not positive.
+    Raises: ``E-TRAIN-20`` for a negative length or a learning rate that is not positive.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.3: 1e-2, then 1e-4.
 
     >>> network = nn.Linear(2, 1)  # nothing is pre-trained: all layers train at all_lr from the first epoch
@@ -254,8 +252,7 @@ class SequentialStages:
             by it: ``[300, 300, 300]`` with ``max_epochs`` 900 is that reading.
         evaluator, metric: whose least value is best within a stage: the loss, of which only the stage's part counts.
         early_stop: restarted in every stage; it ends the stage instead of the training.
-    Raises:
-        IslesError: ``E-TRAIN-30`` when a network has no parts, nothing is left of the stages, or the epochs do not fit.
+    Raises: ``E-TRAIN-30`` when a network has no parts, nothing is left of the stages, or the epochs do not fit.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.5, row (s) of Table 5, and Tables 1 and 2; section
         4.1: the best checkpoint on the validation data; ``tests/training/test_sequential.py``.
 

@@ -47,8 +47,7 @@ def training_speed(
         precision: ``"fp32"``, ``"bf16"`` (``torch.autocast``; the weights stay in 32 bits) or ``"auto"``.
         compile: True, False or ``"auto"``; one process only.
         memory_format: ``"as_is"``, ``"channels_last"`` or ``"auto"``, which goes with the other two.
-    Raises:
-        IslesError: ``E-TRAIN-70`` for another value, ``E-INF-41`` to compile without a compiler.
+    Raises: ``E-TRAIN-70`` for another value, ``E-INF-41`` to compile without a compiler.
 
     >>> training_speed(torch.device("cpu"), batches=100)
     TrainingSpeed(precision='fp32', compiled=False, channels_last=False)

@@ -21,8 +21,7 @@ class CropBorderd(MapTransform):
 
     Shapes: ``(C, H, W, D)`` in, ``(C, H - 2 h, W - 2 w, D - 2 d)`` out; the affine moves along.
 
-    Raises:
-        IslesError: ``E-PAD-01`` when the image is not larger than its border.
+    Raises: ``E-PAD-01`` when the image is not larger than its border.
 
     >>> CropBorderd("image", (2, 2, 0))({"image": torch.zeros(1, 8, 8, 3)})["image"].shape
     torch.Size([1, 4, 4, 3])
@@ -49,8 +48,7 @@ class HideChanneld(MapTransform):
     """Set one channel of the image to zero and write its values, z-scored where they are not zero, to ``target``.
 
     Shapes: image ``(C, H, W, D)`` in and out; target ``(1, H, W, D)``, zero where the channel is zero.
-    Raises:
-        IslesError: ``E-AUG-20`` when there is no such channel.
+    Raises: ``E-AUG-20`` when there is no such channel.
 
     >>> hide = HideChanneld("image", names=["ct", "cbf"], hide="cbf")
     >>> case = hide({"image": torch.arange(8.0).reshape(2, 4, 1, 1)})
@@ -185,8 +183,7 @@ class LesionWeightd(MapTransform):
 
     Shapes: ``(1, H, W, D)`` or ``(1, H, W)`` in and out, float32; affine unchanged.
     Units: ``decay_vox`` in voxels in plane.
-    Raises:
-        IslesError: ``E-TPW-06`` for a weight below 1 or a decay that is not positive.
+    Raises: ``E-TPW-06`` for a weight below 1 or a decay that is not positive.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (9); ``tests/transforms/test_weight_maps.py``.
 
     >>> case = LesionWeightd()({"label": torch.tensor([1.0, 0.0]).reshape(1, 2, 1)})

@@ -41,9 +41,8 @@ class ResampleLiked(MapTransform):
         allow: resample without a request in the entry.
         refuse: False leaves an image on another grid unchanged without a request, for ``SameGridd`` to refuse.
 
-    Raises:
-        IslesError: ``E-GRID-02`` another grid without a request, ``E-GRID-03`` no overlap at all, ``E-GRID-04`` an
-            image without affine.
+    Raises: ``E-GRID-02`` another grid without a request, ``E-GRID-03`` no overlap at all, ``E-GRID-04`` an image
+    without affine.
 
     Source: ours, around MONAI's ResampleToMatch; ``tests/transforms/test_resample_like.py``.
 
@@ -154,8 +153,7 @@ class SameGridd(MapTransform):
 
     Shapes: every entry ``(C, H, W, D)`` with an affine. Units: affines in mm.
 
-    Raises:
-        IslesError: ``E-GEOM-03`` and ``E-GEOM-04`` from ``monai_isles.io``; ``E-GRID-01`` for an image without affine.
+    Raises: ``E-GEOM-03`` and ``E-GEOM-04`` from ``monai_isles.io``; ``E-GRID-01`` for an image without affine.
 
     >>> image = MetaTensor(torch.ones(1, 4, 4, 4), affine=np.eye(4))
     >>> sorted(SameGridd(["ct", "cbf"])({"ct": image, "cbf": image}))

@@ -25,8 +25,7 @@ def brain_mask(maps: Sequence[Tensor], *, where: str = "") -> Tensor:
     Shapes: every map ``(1, H, W, D)``; the mask has the same shape.
     Units: the maps' own; their background is exactly zero.
 
-    Raises:
-        IslesError: ``E-STRIP-01`` for an empty mask, ``E-STRIP-02`` for maps of different shapes.
+    Raises: ``E-STRIP-01`` for an empty mask, ``E-STRIP-02`` for maps of different shapes.
 
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487.
 
@@ -68,8 +67,7 @@ class SkullStripd(MapTransform):
         ct: the image to strip. maps: the perfusion maps whose sum shows the brain.
         brain: entry that receives the mask. head: entry that receives the unstripped CT.
 
-    Raises:
-        IslesError: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ, ``E-STRIP-03`` an entry is missing.
+    Raises: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ, ``E-STRIP-03`` an entry is missing.
 
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487.
 
@@ -112,8 +110,7 @@ class BrainScored(MapTransform):
     entry without spread becomes zero. With ``allow_missing_keys`` and none of the keys present, nothing is done.
 
     Shapes: ``(C, H, W, D)`` in and out, float32. Units: standard deviations.
-    Raises:
-        IslesError: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ.
+    Raises: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ.
     Source: ours (Wang 2020 states no normalisation and keeps the skull); ``tests/transforms/test_brain_score.py``.
 
     >>> maps = {key: torch.tensor([0.0, 1.0, 3.0]).reshape(1, 3, 1, 1) for key in ("cbf", "cbv", "mtt", "tmax")}
@@ -156,8 +153,7 @@ class ChannelsScored(MapTransform):
     Shapes: ``(C, H, W, D)`` in and out, float32; affine unchanged. Units: standard deviations.
     Args:
         keys: entries to score. over: ``volume`` or ``foreground``. mask: entry above zero in the foreground.
-    Raises:
-        IslesError: ``E-STRIP-05`` another value of ``over``.
+    Raises: ``E-STRIP-05`` another value of ``over``.
     Source: ``volume`` is MONAI's ``NormalizeIntensityd`` with ``channel_wise``; ``foreground`` ours.
 
     >>> image = torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1)
@@ -209,8 +205,7 @@ class HealthyScaled(MapTransform):
     Units: those of ``monai_isles.modalities`` in, none out.
     Args:
         keys: the maps, of ``HEALTHY``. ct: scaled too where it is there.
-    Raises:
-        IslesError: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ.
+    Raises: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ.
 
     >>> image = torch.tensor([10.0, 40.0, 40.0, 40.0]).reshape(1, 4, 1, 1)
     >>> case = HealthyScaled()({key: image for key in ("cbf", "cbv", "mtt", "tmax")})
@@ -255,9 +250,8 @@ class RelativeFlowd(MapTransform):
         cbf, tmax: the maps of the rule. maps: those whose sum above zero is the brain. ct: unstripped CT, if there.
         rcbf, brain, midline: entries that receive the results.
 
-    Raises:
-        IslesError: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ, ``E-STRIP-04`` a map is missing,
-            ``E-EVAL-01`` a side without brain, ``E-EVAL-02`` no flow on the healthy side.
+    Raises: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ, ``E-STRIP-04`` a map is missing, ``E-EVAL-01`` a side
+    without brain, ``E-EVAL-02`` no flow on the healthy side.
 
     Source: ``monai_isles.perfusion.relative_cbf``; ``tests/transforms/test_relative_flow.py``.
 
@@ -304,8 +298,7 @@ def scaled_dwi(image: Tensor, *, percentile: float = 99.0, clip: bool = True, wh
     The paper says "scaled to (0, 1)"; the voxels above the percentile are clipped to 1 so that this holds.
 
     Shapes: any, kept. Units: none out.
-    Raises:
-        IslesError: ``E-TPW-05`` when minimum and percentile are the same.
+    Raises: ``E-TPW-05`` when minimum and percentile are the same.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1.
 
     >>> scaled_dwi(torch.arange(101.0)).max()
@@ -334,8 +327,7 @@ class ScaleDWId(MapTransform):
     """Scale a DWI volume to 0..1 by its minimum and 99th percentile.
 
     Shapes: ``(1, H, W, D)`` in and out, float32; affine unchanged.
-    Raises:
-        IslesError: ``E-TPW-05`` from ``scaled_dwi``.
+    Raises: ``E-TPW-05`` from ``scaled_dwi``.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1; ``tests/transforms/test_intensity.py``.
 
     >>> float(ScaleDWId("dwi")({"dwi": torch.arange(101.0).reshape(1, 101, 1, 1)})["dwi"].max())

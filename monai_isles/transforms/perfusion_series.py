@@ -28,8 +28,7 @@ class TemporalMIPd(MapTransform):
     """Project a series along time by its maximum, over all frames, before any cropping.
 
     Shapes: ``(T, H, W, D)`` in, ``(1, H, W, D)`` float32 out; affine unchanged. Units: those of the series.
-    Raises:
-        IslesError: ``E-TPW-04`` for a single volume.
+    Raises: ``E-TPW-04`` for a single volume.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (1); ``tests/transforms/test_temporal_mip.py``.
 
     >>> TemporalMIPd("ctp")({"ctp": torch.arange(3.0).reshape(3, 1, 1, 1)})["mip"].flatten().tolist()
@@ -78,8 +77,7 @@ def perfusion_window(curve: np.ndarray, k: int = 5, *, where: str = "") -> Windo
     fall (the paper leaves H(0) open and says "keeps positive" and "keeps negative").
 
     Shapes: ``curve`` (T,), ``q(t)`` of the paper. Units: any; frames out.
-    Raises:
-        IslesError: ``E-TPW-01`` below ``k + 1`` frames or ``k`` below 1, ``E-TPW-02`` for values that are not finite.
+    Raises: ``E-TPW-01`` below ``k + 1`` frames or ``k`` below 1, ``E-TPW-02`` for values that are not finite.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (2) and (3), k = 5; fallbacks ours.
 
     >>> import numpy as np
@@ -134,8 +132,7 @@ class PerfusionWindowd(MapTransform):
     Args:
         k: length of the runs of rises and falls.
         names: entries for the results; None replaces the series.
-    Raises:
-        IslesError: ``E-TPW-01``, ``E-TPW-02`` from ``perfusion_window``, ``E-TPW-03`` fewer than 2 frames asked for.
+    Raises: ``E-TPW-01``, ``E-TPW-02`` from ``perfusion_window``, ``E-TPW-03`` fewer than 2 frames asked for.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 3.1, equations (2) and (3), C_e = 6.
 
     >>> curve = torch.tensor([0.0, 0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0, 0])
@@ -192,8 +189,7 @@ class SeriesMeasuredd(MapTransform):
     Args:
         times, step_s: number of arterial times, from 0, and seconds between them.
         maps, ct: keys of what may be given.
-    Raises:
-        IslesError: ``E-TPW-07`` neither all maps nor a series, and those of ``monai_isles.perfusion``.
+    Raises: ``E-TPW-07`` neither all maps nor a series, and those of ``monai_isles.perfusion``.
 
     >>> image = torch.ones(1, 4, 4, 1)
     >>> SeriesMeasuredd()({key: image for key in ("cbf", "cbv", "mtt", "tmax")})["groups"]

@@ -116,9 +116,8 @@ def register_mirror(
         window: intensities below and above are clipped; None takes the 1st and 99th percentile of what is not zero.
         where: name of the case, for messages.
 
-    Raises:
-        IslesError: the codes of ``NO_FIT`` where the head shows no mirror, ``E-REG-04`` method not known, ``E-REG-05``
-            and ``E-REG-06`` not a volume of numbers.
+    Raises: the codes of ``NO_FIT`` where the head shows no mirror, ``E-REG-04`` method not known, ``E-REG-05`` and
+    ``E-REG-06`` not a volume of numbers.
 
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; in space Clèrigues 2020,
         doi:10.1016/j.cmpb.2020.105521, section 3.1; start and check ours, ``tests/transforms/test_registration.py``.

@@ -96,9 +96,8 @@ class SymmetricModalitiesd(MapTransform):
             A cached result is used only for the same voxels, affine and settings; in a folder that cannot be written
             nothing is cached.
 
-    Raises:
-        IslesError: ``E-SYM-01`` an entry is missing, ``E-SYM-02`` shapes differ, ``E-REG-04`` to ``E-REG-06`` no volume
-            of numbers or no such method.
+    Raises: ``E-SYM-01`` an entry is missing, ``E-SYM-02`` shapes differ, ``E-REG-04`` to ``E-REG-06`` no volume of
+    numbers or no such method.
 
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; in three dimensions Clèrigues 2020,
         doi:10.1016/j.cmpb.2020.105521; ``tests/transforms/test_symmetry.py``, ``test_symmetry_volume.py`` beside it.
@@ -221,8 +220,7 @@ class UprightHeadd(MapTransform):
         head: the image that shows the midline, an unstripped CT; the outline of ``brain`` shows it where there is none.
         size, pixel_mm: of the grid; an even first size has the midline between two pixels.
         method: of ``register_mirror``.
-    Raises:
-        IslesError: ``E-REG-04`` to ``E-REG-06``.
+    Raises: ``E-REG-04`` to ``E-REG-06``.
 
     >>> from monai_isles.phantom import head_with_pose
     >>> head = head_with_pose(seed=1, tilt_deg=6.0, slices=1)

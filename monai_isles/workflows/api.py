@@ -123,8 +123,7 @@ def segment(
             ``monai_isles.inference.predictor.Choices``.
         resample: images on another grid than the first are registered and may be resampled onto it.
         report: also write ``report.html``.
-    Raises:
-        IslesError: ``E-USE-80`` not one case, and those of ``monai-isles predict``.
+    Raises: ``E-USE-80`` not one case, and those of ``monai-isles predict``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("ct", cases=1, seed=7, series=False, max_slices=2)
@@ -165,8 +164,7 @@ def measure_perfusion(
         series: 4D NIfTI file, DICOM folder, nibabel image, or a pair of array and affine or a MetaTensor (these two
             need ``dt_s``); a MetaTensor may have a channel axis of one in front.
         dt_s, method, truncation, smoothing_mm, motion, device: as the options of the command.
-    Raises:
-        IslesError: those of ``monai-isles perfusion``.
+    Raises: those of ``monai-isles perfusion``.
 
     >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None, None]  # s, voxels from the middle
     >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
@@ -191,8 +189,7 @@ def evaluate(pred: ImageLike, ref: ImageLike, *, out: str | Path | None = None, 
         pred, ref: two folders, or two masks of one case: files, nibabel images, pairs of array and affine, MetaTensors.
         out: folder for ``per_case.csv``, ``summary.json`` and ``run.json``; None writes no files.
         options: further arguments of ``monai_isles.workflows.evaluate.score_folder``: ``data_list``, ``folds`` ...
-    Raises:
-        IslesError: those of ``monai-isles evaluate``.
+    Raises: those of ``monai-isles evaluate``.
 
     >>> truth, affine = np.zeros((4, 4, 2)), np.diag([1.0, 1.0, 5.0, 1.0])
     >>> truth[:2] = 1

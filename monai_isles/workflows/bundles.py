@@ -12,8 +12,7 @@ from monai_isles.bundle.bundle import INFERENCE, Bundle, known_bundles
 def load_bundle(name: str | Path, *, overlays: Sequence[str] = ()) -> Bundle:
     """Open a bundle by its name, its folder or its zip.
 
-    Raises:
-        IslesError: ``E-INF-10``.
+    Raises: ``E-INF-10``.
 
     >>> load_bundle("clerigues").weights.name
     'model.pt'
