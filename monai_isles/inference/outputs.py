@@ -20,14 +20,7 @@ from monai_isles.case import Case
 from monai_isles.data.bids import BIDS_IGNORE, BIDS_README, derivative_description, derivative_name, sidecar
 from monai_isles.errors import refused
 from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
-from monai_isles.io.publish import (
-    planned_image,
-    publish,
-    publish_image,
-    publish_json,
-    publish_text,
-    publish_together,
-)
+from monai_isles.io.publish import planned_image, publish, publish_image, publish_json, publish_text, publish_together
 from monai_isles.io.read import read_grid, read_image
 from monai_isles.modalities import LABEL, MEASURED_MAPS, MODALITIES
 
@@ -204,11 +197,10 @@ class PublishMapsd(MapTransform):
         self,
         folder: str,
         keys: KeysCollection = ("lesion", "probability", "uncertainty"),
-        case_key: str = "case",
         masks: Sequence[str] = ("lesion",),
     ) -> None:
         super().__init__(keys, allow_missing_keys=True)
-        self.folder, self.case_key, self.masks = Path(folder), case_key, tuple(masks)
+        self.folder, self.masks = Path(folder), tuple(masks)
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out: dict[Hashable, Any] = dict(data)
@@ -218,7 +210,7 @@ class PublishMapsd(MapTransform):
             name = str(out[key].meta["filename_or_obj"])
             source = sources[name] = sources.get(name) or read_grid(name)
             dtype = np.uint8 if key in self.masks else np.float32
-            path = self.folder / str(out[self.case_key]) / f"{key}.nii.gz"
+            path = self.folder / str(out["case"]) / f"{key}.nii.gz"
             values = out[key][0].cpu().numpy()
             planned.append(planned_image(path, values, source, dtype=dtype, description=SAID.get(str(key), "")))
         if planned:

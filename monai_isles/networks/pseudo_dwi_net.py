@@ -13,6 +13,7 @@ from monai_isles.networks.blocks import (
     initialise_,
     pad_to_multiple,
     require_sizes,
+    xavier_,
 )
 from monai_isles.networks.unets import RonnebergerUNet, SLNet
 
@@ -72,7 +73,6 @@ class PseudoDWINet(NetworkOfParts):
         contextual: hold a context encoder; False where no loss uses one.
         base_channels: of extractor, generator and the default segmenter.
         return_aux: return the synthetic images beside the logits; off for export.
-        init: "xavier" or "torch", for all parts, a given segmenter too: load weights afterwards.
     Raises: ``E-NET-46`` for impossible sizes, ``E-NET-47`` for an input of other channels, ``E-NET-48`` for parts that
     the network lacks.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figure 2, equations 4, 5 and 10.
@@ -94,7 +94,6 @@ class PseudoDWINet(NetworkOfParts):
         maps: int = 4,
         frames: int = 6,
         return_aux: bool = False,
-        init: str = "xavier",
     ) -> None:
         super().__init__()
         require_sizes("E-NET-46", self, maps=maps, frames=frames, base_channels=base_channels, classes=out_channels)
@@ -107,7 +106,7 @@ class PseudoDWINet(NetworkOfParts):
         if segmenter is None:
             segmenter = SLNet(1 + maps * with_maps, out_channels, base_channels=base_channels, init="torch")
         self.segmenter = segmenter
-        initialise_(self, init)
+        xavier_(self)
 
     def forward(self, x: Tensor) -> Tensor | PseudoDWIOutput:
         if not torch.jit.is_scripting() and x.shape[1] != self.in_channels:
@@ -153,15 +152,13 @@ class MultiScaleDiscriminator(nn.Module):
     (3, torch.Size([1, 1]))
     """
 
-    def __init__(
-        self, in_channels: int = 1, base_channels: int = 64, scales: int = 3, layers: int = 3, init: str = "xavier"
-    ) -> None:
+    def __init__(self, in_channels: int = 1, base_channels: int = 64, scales: int = 3, layers: int = 3) -> None:
         super().__init__()
         require_sizes("E-NET-45", self, channels=in_channels, base_channels=base_channels, scales=scales, layers=layers)
         self.in_channels = in_channels
         self.judges = nn.ModuleList(_judge(in_channels, base_channels, layers) for _ in range(scales))
         self.halve = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
-        initialise_(self, init)
+        xavier_(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         scores: list[Tensor] = []
@@ -192,7 +189,7 @@ class StrokeFCN(nn.Module):
     """FCN: the convolutions of VGG16, then five doublings of resolution that add the pooled features on their way.
 
     Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
-    Raises: ``E-NET-42`` for a number of channels below 1, ``E-NET-40`` for an unknown initialisation.
+    Raises: ``E-NET-42`` for a number of channels below 1.
     Source: Long 2015 (CVPR, doi:10.1109/CVPR.2015.7298965), Simonyan 2015 (arXiv:1409.1556), configuration D. Wang
     2020 (doi:10.1016/j.media.2020.101787), Table 3, gives 18.64 M; met with 4 channels by 3x3 transposed convolutions
     with ReLU and batch normalisation to 512, 256, 128, 64 and 32 channels before a 1x1 classifier.
@@ -201,9 +198,7 @@ class StrokeFCN(nn.Module):
     torch.Size([1, 2, 32, 32])
     """
 
-    def __init__(
-        self, in_channels: int = 4, out_channels: int = 2, base_channels: int = 64, init: str = "xavier"
-    ) -> None:
+    def __init__(self, in_channels: int = 4, out_channels: int = 2, base_channels: int = 64) -> None:
         super().__init__()
         if min(in_channels, out_channels) < 1 or base_channels < 2:
             raise refused(
@@ -217,7 +212,7 @@ class StrokeFCN(nn.Module):
         ups = [*widths[-2::-1], base_channels // 2]
         self.up = nn.ModuleList(_double(i, o) for i, o in zip([widths[-1], *ups[:-1]], ups, strict=True))
         self.head = nn.Conv2d(ups[-1], out_channels, kernel_size=1)
-        initialise_(self, init)
+        xavier_(self)
 
     def forward(self, x: Tensor) -> Tensor:
         x, sizes = pad_to_multiple(x, [32, 32])

@@ -15,7 +15,7 @@ _LEAST, _OUTSIDE = 1e-3, -120.0
 class ThresholdRule(nn.Module):
     """Score every voxel by the ratio of its relative flow or Tmax to the cut.
 
-    The score ``1 / (1 + (value / cut) ** steepness)``, mirrored for Tmax, is above one half exactly where the rule
+    The score ``1 / (1 + (value / cut) ** 4)``, mirrored for Tmax, is above one half exactly where the rule
     holds, and 0 outside the brain. It is a rank and no probability: another threshold on it is another cut. The module
     has no parameters.
 
@@ -25,7 +25,6 @@ class ThresholdRule(nn.Module):
     Args:
         target: ``core`` or ``hypoperfused``, the class of the logits.
         core_rcbf: core lies below this fraction. delay_s: hypoperfused lies above this Tmax.
-        steepness: slope of the score at one half.
         return_aux: return the scores of both rules too.
 
     Raises: ``E-NET-60`` another target, or cuts that are not above zero.
@@ -38,23 +37,18 @@ class ThresholdRule(nn.Module):
     """
 
     def __init__(
-        self,
-        target: str = "core",
-        core_rcbf: float = 0.30,
-        delay_s: float = 6.0,
-        steepness: float = 4.0,
-        return_aux: bool = False,
+        self, target: str = "core", core_rcbf: float = 0.30, delay_s: float = 6.0, return_aux: bool = False
     ) -> None:
         super().__init__()
-        if target not in TARGETS or min(core_rcbf, delay_s, steepness) <= 0:
+        if target not in TARGETS or min(core_rcbf, delay_s) <= 0:
             raise refused(
                 "E-NET-60",
                 where="ThresholdRule",
-                found=f"target {target!r}, rCBF {core_rcbf:g}, Tmax {delay_s:g} s, steepness {steepness:g}",
+                found=f"target {target!r}, rCBF {core_rcbf:g}, Tmax {delay_s:g} s",
                 targets=", ".join(TARGETS),
             )
         self.target, self.core_rcbf, self.delay_s = target, float(core_rcbf), float(delay_s)
-        self.steepness, self.return_aux = float(steepness), return_aux
+        self.steepness, self.return_aux = 4.0, return_aux
         self.least, self.outside = _LEAST, _OUTSIDE
 
     def forward(self, x: Tensor) -> Tensor | ThresholdOutput:

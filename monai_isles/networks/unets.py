@@ -21,6 +21,7 @@ from monai_isles.networks.blocks import (
     initialise_,
     pad_to_multiple,
     require_sizes,
+    xavier_,
 )
 
 Norm = Callable[[int], nn.Module]
@@ -157,7 +158,6 @@ class BlockUNet(UNetSkeleton):
         out_channels: int,
         base_channels: int,
         levels: int,
-        init: str,
     ) -> None:
         sizes = {"channels": in_channels, "classes": out_channels, "base_channels": base_channels}
         require_sizes("E-NET-43", self, levels=levels, **sizes)
@@ -170,7 +170,7 @@ class BlockUNet(UNetSkeleton):
             nn.Conv2d(base_channels, out_channels, kernel_size=1),
             [2 ** (levels - 1)] * 2,
         )
-        initialise_(self, init)
+        xavier_(self)
 
 
 class R2UNet(BlockUNet):
@@ -187,16 +187,9 @@ class R2UNet(BlockUNet):
     """
 
     def __init__(
-        self,
-        in_channels: int = 4,
-        out_channels: int = 2,
-        base_channels: int = 64,
-        levels: int = 5,
-        steps: int = 2,
-        init: str = "xavier",
+        self, in_channels: int = 4, out_channels: int = 2, base_channels: int = 64, levels: int = 5, steps: int = 2
     ) -> None:
-        block = partial(RecurrentBlock, steps=steps)
-        super().__init__(block, in_channels, out_channels, base_channels, levels, init)
+        super().__init__(partial(RecurrentBlock, steps=steps), in_channels, out_channels, base_channels, levels)
 
 
 class RecurrentBlock(nn.Module):
@@ -241,15 +234,8 @@ class WangResUNet(BlockUNet):
     torch.Size([1, 2, 40, 40])
     """
 
-    def __init__(
-        self,
-        in_channels: int = 4,
-        out_channels: int = 2,
-        base_channels: int = 64,
-        levels: int = 5,
-        init: str = "xavier",
-    ) -> None:
-        super().__init__(_level, in_channels, out_channels, base_channels, levels, init)
+    def __init__(self, in_channels: int = 4, out_channels: int = 2, base_channels: int = 64, levels: int = 5) -> None:
+        super().__init__(_level, in_channels, out_channels, base_channels, levels)
 
 
 class ResidualUnit(nn.Module):

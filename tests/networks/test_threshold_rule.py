@@ -44,7 +44,7 @@ def test_there_is_nothing_to_learn() -> None:
     assert not rule.state_dict() and repr(rule) == "ThresholdRule(target=core, core_rcbf=0.25, delay_s=8)"
 
 
-@pytest.mark.parametrize("wrong", [{"target": "penumbra"}, {"core_rcbf": 0.0}, {"delay_s": -6.0}, {"steepness": 0.0}])
+@pytest.mark.parametrize("wrong", [{"target": "penumbra"}, {"core_rcbf": 0.0}, {"delay_s": -6.0}])
 def test_other_targets_and_cuts_are_refused(wrong: dict) -> None:
     with pytest.raises(IslesError, match=r"(?s)E-NET-60: a threshold rule cannot be built so.*core, hypoperfused"):
         ThresholdRule(**wrong)

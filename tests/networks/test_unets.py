@@ -18,7 +18,7 @@ def test_each_level_has_one_block_for_its_channels() -> None:
         made.append((ins, outs))
         return nn.Conv2d(ins, outs, kernel_size=1)
 
-    network = BlockUNet(block, 3, 2, base_channels=4, levels=3, init="torch")
+    network = BlockUNet(block, 3, 2, base_channels=4, levels=3)
     assert made == [(3, 4), (4, 8), (8, 16), (16, 8), (8, 4)]
     seen: list[tuple[int, ...]] = []
     for level in (*network.encoder, *network.decoder):
