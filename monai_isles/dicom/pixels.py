@@ -149,8 +149,7 @@ def shown_inverted(files: Sequence[DicomFile], array: np.ndarray, where: str) ->
     """Return the remark that a CT is shown inverted (MONOCHROME1); refuse one whose numbers may be inverted too.
 
     Shapes: ``array`` (..., H, W, D).  Units: HU.
-    Raises:
-        IslesError: ``E-DCM-19`` no air at the edge of the pictures: other programs invert the numbers for display.
+    Raises: ``E-DCM-19`` no air at the edge of the pictures: other programs invert the numbers for display.
     """
     shown = [file for file in files if file.text("PhotometricInterpretation") == "MONOCHROME1"]
     if not shown:

@@ -9,7 +9,6 @@ import torch
 from ignite.exceptions import NotComputableError
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
-from monai.data import MetaTensor
 from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
@@ -148,11 +147,6 @@ def _all_scores(metric: CumulativeIterationMetric) -> Tensor:
     if not isinstance(scores, Tensor):
         raise refused("E-MET-09", where=type(metric).__name__, found="no case since the last reset")
     return scores
-
-
-def _spacing_mm(ref: Tensor) -> list[float]:
-    ndim = ref.ndim - 1
-    return [float(size) for size in ref.pixdim[:ndim]] if isinstance(ref, MetaTensor) else [1.0] * ndim
 
 
 def _plain(tensor: Tensor) -> np.ndarray:

@@ -10,7 +10,6 @@ from monai_isles.networks.blocks import (
     NetworkOfParts,
     PseudoDWIOutput,
     crop_to,
-    initialise_,
     pad_to_multiple,
     require_sizes,
     xavier_,
