@@ -109,10 +109,7 @@ class AnySize(nn.Module):
 
 
 def crop_to(x: Tensor, sizes: list[int]) -> Tensor:
-    """Return the first ``sizes`` voxels of each spatial axis: the inverse of ``pad_to_multiple``.
-
-    Shapes: ``(N, C, *spatial)`` in, ``(N, C, *sizes)`` out.
-    """
+    """Return the first ``sizes`` voxels of each spatial axis: the inverse of ``pad_to_multiple``."""
     for axis, size in enumerate(sizes):
         x = x.narrow(axis + 2, 0, size)
     return x

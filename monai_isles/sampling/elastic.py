@@ -69,10 +69,7 @@ def displacement(shape: tuple[int, ...], *, alpha: float, sigma: float, rng: np.
 
 
 def rotation_field(shape: tuple[int, ...], *, rotate_deg: float, scale: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw displacement fields that rotate and scale each patch in plane about its centre.
-
-    Shapes: as ``displacement``; the third axis, if any, stays. Units: voxels out, degrees.
-    """
+    """Draw displacement fields in voxels that rotate and scale each patch in plane about its centre."""
     count, spatial = shape[0], shape[1:]
     angle = np.deg2rad(rng.uniform(-rotate_deg, rotate_deg, count))
     size = (1 + scale) ** rng.uniform(-1, 1, count)
@@ -89,7 +86,7 @@ def rotation_field(shape: tuple[int, ...], *, rotate_deg: float, scale: float, r
 
 
 def rescale(image: Tensor, *, gain: float, shift: float, rng: np.random.Generator) -> Tensor:
-    """Return every channel of every patch ``(N, C, *spatial)`` times a random factor near 1, plus a number near 0."""
+    """Return every channel of every patch times a random factor near 1, plus a number near 0."""
     size = (*image.shape[:2], *(1,) * (image.ndim - 2))
     factor = torch.from_numpy(((1 + gain) ** rng.uniform(-1, 1, size)).astype(np.float32))
     return image * factor + torch.from_numpy(rng.uniform(-shift, shift, size).astype(np.float32))

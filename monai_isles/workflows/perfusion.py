@@ -153,10 +153,7 @@ def measure_cohort(
     memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Record]:
-    """Measure every series into ``out/<name>`` and return one record per series; write ``per_case.csv``.
-
-    A series whose ``perfusion.json`` states the same files and settings is not measured again.
-    """
+    """Measure every series into ``out/<name>``, unless it is there; write ``per_case.csv``; return the records."""
     result = find_studies(paths, series=measuring.series)
     studies = {name: study for name, study in result.items() if isinstance(study, StudyFiles)}
     if stands_elsewhere(place):

@@ -96,10 +96,7 @@ def prepare(
     memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Any]:
-    """Preprocess every case of data folders into the cache and return one record per case.
-
-    ``cases`` of the result: ``ok``, ``done before`` or ``failed`` by name, unusable ones last.
-    """
+    """Preprocess every case of data folders into the cache; return ``ok``, ``done before`` or ``failed`` by name."""
     preparations = {
         str(folder): replace(preparation, folder=str(folder) if is_url(folder) else str(Path(folder).absolute()))
         for folder in folders
