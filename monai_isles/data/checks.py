@@ -100,8 +100,15 @@ def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[
     if (table := own_table(folder)) is not None:
         with _collect_faults(findings):
             read_subjects(table, [(s.section, s.name) for s in scans])
+    trained = [scan for scan in scans if scan.section == TRAINING and scan.fault is None]
+    masked = any(LABEL in scan.files for scan in trained)
+    if trained and not masked:
+        fault, fix = "no case has a lesion mask", "nothing, where they are only predicted; a training needs masks"
+        found = f"{len(trained)} cases"
+        findings.append(finding("E-LBL-03", WARNING, where=str(folder), found=found, fault=fault, fix=fix))
     for scan in progress(scans, "checking", total=len(scans)):
-        findings += [replace(item, case=_title(scan)) for item in _scan_findings(scan, keys, weight, seen, every)]
+        about = _scan_findings(scan, keys, weight, seen, every, masked)
+        findings += [replace(item, case=_title(scan)) for item in about]
     return findings
 
 
@@ -133,14 +140,14 @@ def _title(scan: Scan) -> str:
 
 
 def _scan_findings(
-    scan: Scan, keys: Sequence[str], weight: str, seen: dict[str, str], every: Sequence[int] | None
+    scan: Scan, keys: Sequence[str], weight: str, seen: dict[str, str], every: Sequence[int] | None, masked: bool
 ) -> list[Finding]:
     where = _title(scan)
     if scan.fault is not None:
         return [as_finding(scan.fault)]
     findings = [_missing(where, key, weight) for key in scan.lacking(keys)]
     findings += [finding("E-LIST-13", ERROR, where=f"{where}: {key}", found="two files") for key in scan.doubled]
-    if LABEL not in scan.files and scan.section == TRAINING:
+    if masked and LABEL not in scan.files and scan.section == TRAINING:
         findings.append(finding("E-LBL-03", WARNING, where=where, found="no mask file"))
     return findings + _check_case(where, scan.files, seen, every if scan.label_values else None, resample=scan.resample)
 

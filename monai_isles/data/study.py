@@ -89,6 +89,7 @@ class StudyFiles:
         series: the 4D file, or the folder.
         simulated: the data are the phantom's.
         uid: of the DICOM series that was chosen among several, None where there is one.
+        notes: what was left out of the study, for the reader of the results.
     """
 
     name: str
@@ -99,6 +100,7 @@ class StudyFiles:
     plain: str | None = None
     simulated: bool = False
     uid: str | None = None
+    notes: tuple[str, ...] = ()
 
     def sha256(self) -> str:
         """Return one checksum over the content of all files."""
@@ -121,7 +123,7 @@ class StudyImages:
     Shapes: ``series.array`` (T, H, W, D), ``plain_ct`` (H, W, D) on its grid.  Units: HU, s.
     Args:
         slices: DICOM files of the first time, one a slice; empty for NIfTI.
-        notes: remarks on the plain CT for the reader of the results.
+        notes: remarks on the files of the study for the reader of the results.
     """
 
     series: SeriesInput
@@ -139,6 +141,7 @@ class StudyPlace:
     name: str = ""
     plain: Path | None = None
     fault: IslesError | None = None
+    notes: tuple[str, ...] = ()
 
 
 def study_places(path: str | Path) -> list[StudyPlace]:
@@ -221,14 +224,14 @@ def read_study(
     else:
         series, slices, frame = _read_dicom(study.series, dt_s, study.uid, slab_mm)
     if study.plain is None:
-        return StudyImages(series, None, slices, ())
+        return StudyImages(series, None, slices, study.notes)
     with collect_remarks() as remarks:
         nifti = study.kind == "nifti"
         plain, other = (read_image(study.plain, kind="ct"), "") if nifti else _read_volume(study)
     one_frame = frame != "" and frame == other
     ct, notes = ct_on_grid(plain, series.like, resample=resample, one_frame=one_frame)
     repairs = [f"plain CT: {remark.fault}: {remark.found}" for remark in remarks if remark.code in _REPAIRED]
-    return StudyImages(series, ct, slices, (*notes, *repairs))
+    return StudyImages(series, ct, slices, (*study.notes, *notes, *repairs))
 
 
 def _above(study: StudyFiles, level: int) -> str:
@@ -248,21 +251,28 @@ def _study(place: StudyPlace, series: str | None) -> StudyFiles:
     name = _safe(place.name) if place.name else _plain_name(place.home)
     files = (place.series,) if place.plain is None else (place.series, place.plain)
     plain = None if place.plain is None else str(place.plain)
-    return StudyFiles(name, place.home, "nifti", place.series, files, plain, _is_simulated(place.series))
+    simulated = _is_simulated(place.series)
+    return StudyFiles(name, place.home, "nifti", place.series, files, plain, simulated, notes=place.notes)
 
 
 def _in_folder(path: Path, images: list[Path]) -> StudyPlace:
     packed = [b for a, b in pairwise(images) if same_but_packed(a, b)]  # sorted: ``ctp.nii`` before ``ctp.nii.gz``
     images = [image for image in images if image not in packed]
-    try:
-        series = [image for image in images if read_header(image).frames is not None]
-    except IslesError as error:
-        return StudyPlace(path, path, fault=error)
+    series, broken = [], dict[Path, IslesError]()
+    for image in images:
+        try:
+            series += [image] if read_header(image).frames is not None else []
+        except IslesError as error:
+            broken[image] = error
+    if broken and len(series) != 1:
+        return StudyPlace(path, path, fault=next(iter(broken.values())))
     if len(series) != 1:
         result = f"{len(series)} NIfTI files with time among {len(images)}"
         return StudyPlace(path, path, fault=refused("E-SCAN-02", where=str(path), found=result))
-    plain = next((item for item in images if item != series[0] and (key_of(item.name) or ("", ""))[1] == "ct"), None)
-    return StudyPlace(series[0], path, plain=plain)
+    others = [item for item in images if item != series[0] and item not in broken]
+    plain = next((item for item in others if (key_of(item.name) or ("", ""))[1] == "ct"), None)
+    notes = tuple(f"{item.name} was left out: {error.code}: {error.fault}" for item, error in broken.items())
+    return StudyPlace(series[0], path, plain=plain, notes=notes)
 
 
 def _in_data_set(path: Path) -> list[StudyPlace]:

@@ -56,8 +56,8 @@ def misplaced_frames(series: Tensor) -> dict[int, str]:
 
     Each frame is compared with the median of three frames on either side, as it lies and as each of ``_TURNS`` puts it:
     it is misplaced where one of these brings the mean difference down to a quarter, and the frame differs twice as much
-    as most. A head that moves does not match better when it is mirrored: no false alarm in 4 x 1 024 frames of 24
-    simulated scans, still or moved by up to 20 mm, 20 degrees and half a slice.
+    as most. A head that moves does not match better when it is mirrored: no false alarm in 4 x 1 095 frames of 24
+    simulated scans, still or moved by up to 20 mm, 20 degrees and half a slice (``docs/perfusion.md``).
 
     Shapes: (T, H, W, D), RAS+.  Units: HU.
     Source: ours; ``tests/perfusion/test_frames.py``.

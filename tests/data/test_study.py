@@ -56,6 +56,20 @@ def test_a_series_beside_itself_under_gzip_is_one_study(tmp_path: Path) -> None:
         find_study(tmp_path / "a")
 
 
+def test_a_broken_file_beside_the_series_is_left_out_and_named(tmp_path: Path) -> None:
+    good = series(tmp_path / "a" / "ctp.nii.gz")
+    (tmp_path / "a" / "ct.nii.gz").write_bytes(good.read_bytes()[:40])
+    (tmp_path / "a" / "zoom.nii").write_bytes(b"<html>404</html>")
+    images = read_study(find_study(tmp_path / "a"))
+    assert images.plain_ct is None and images.series.array.shape == (4, 6, 5, 2)
+    assert [note.split(":")[:2] for note in images.notes] == [
+        ["ct.nii.gz was left out", " E-FILE-05"], ["zoom.nii was left out", " E-FILE-03"],
+    ]  # fmt: skip
+    good.write_bytes(good.read_bytes()[:40])  # then nothing is left to measure
+    with pytest.raises(IslesError, match="E-FILE-05"):
+        find_study(tmp_path / "a")
+
+
 def test_a_plain_ct_on_the_grid_is_used_and_one_beside_it_is_not(tmp_path: Path) -> None:
     series(tmp_path / "a" / "ctp.nii.gz")
     save(tmp_path / "a" / "ct.nii.gz", np.full((6, 5, 2), 40.0))
