@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from monai_isles.io import publish_text
 ROOT = Path(__file__).parents[2]
 RECORDS, PAGE = ROOT / "docs" / "tables" / "clients.jsonl", ROOT / "docs" / "clients.md"
 BEGIN, END = "<!-- clients: begin -->", "<!-- clients: end -->"
-COLUMNS = ("program", "version", "what", "result")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -34,14 +34,16 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def table(lines: Sequence[str]) -> str:
-    """Return the rows as Markdown, programs by name, the acts of one in the order of their first line."""
+    """Return the rows as a Markdown list, programs by name, the acts of one in the order of their first line."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for line in lines:
         one = json.loads(line)
         rows[one["program"], one["what"]] = one
     ordered = sorted(rows.values(), key=lambda row: row["program"].lower())
-    cells = [" | ".join(str(row[name]).replace("|", "\\|") for name in COLUMNS) for row in ordered]
-    return "\n".join(["| program | version | done | result |", "|---|---|---|---|", *(f"| {row} |" for row in cells)])
+    texts = ["{program} {version}: {what}: {result}".format(**row) for row in ordered]
+    return "\n".join(
+        textwrap.fill(text, 118, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False) for text in texts
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from monai_isles.papers.published import papers
 PAGE = Path(__file__).parents[1] / "fidelity.md"
 _HEAD = """# To the letter: where the code does what the papers say
 
-One section a paper, statement by statement: where the code does it, and whether it is the letter or which reading is
-taken. Made from `fidelity` of each `paper.json` by `python docs/make/fidelity.py`; a test holds every file named here
-to exist and every setting to be the config's default.
+One section a paper, statement by statement: where the code does it, with which settings, and whether it is the letter
+or which reading is taken. Made from `fidelity` of each `paper.json` by `python docs/make/fidelity.py`; a test holds
+every file named here to exist and every setting to be the config's default.
 """
 
 
@@ -24,14 +25,15 @@ def page() -> str:
     for name, folder in papers().items():
         paper = Bundle(folder).paper
         parts += [f"## {paper['title']}", f"doi:{paper['doi']}, `bundles/{name}`\n"]
-        parts += ["| statement | where | settings | letter or reading |\n|---|---|---|---|"]
-        parts += [_line(one) for one in paper["fidelity"]] + [""]
+        parts += [_item(statement) for statement in paper["fidelity"]] + [""]
     return "\n".join(parts)
 
 
-def _line(one: dict[str, Any]) -> str:
-    ids = [f"`{key}` {value}" for values in one.get("ids", {}).values() for key, value in values.items()]
-    return f"| {one['said']} | `{one['where']}` | {', '.join(ids)} | {one.get('reading', 'letter')} |"
+def _item(statement: dict[str, Any]) -> str:
+    ids = [f"`{key}` {value}" for values in statement.get("ids", {}).values() for key, value in values.items()]
+    settings = f" ({', '.join(ids)})" if ids else ""
+    text = f"**{statement['said']}**: `{statement['where']}`{settings}; {statement.get('reading', 'letter')}"
+    return textwrap.fill(text, 118, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,30 +60,40 @@ def _machines(found: Sequence[Record]) -> str:
 
 
 def _against(found: Sequence[Record]) -> str:
-    head = (
-        "| subject | reference | reference, s | ours, s | ratio | wanted | GFLOP/s (share of peak) | floor, s | apart |"
-    )
+    head = "| subject | reference | reference, s | ours, s | ratio |"
     rows = [
         f"| {one['row']}{_threads(one)} | {one['reference']} | {_seconds(one, 'reference')} | "
-        f"{_seconds(one, 'ours')} | {_ratio(one)} | {_wanted(one)} | {_rate(one)} | {_floor(one)} | "
-        f"{one['difference']} of {one['tolerance']:g} |"
+        f"{_seconds(one, 'ours')} | {one['ratio']:.3g} |"
         for one in found
     ]
-    return _table("## Against a reference", head, rows)
+    more = [
+        _item(
+            f"{one['row']}: {_ratio(one)}; {_rate(one)}{_floor(one)}apart {one['difference']} of {one['tolerance']:g}"
+        )
+        for one in found
+    ]
+    between = "(e): extrapolated. Range of the ratio, speed and floor where counted, and how far the answers lie apart:"
+    return "\n\n".join([_table("## Against a reference", head, rows), between, "\n".join(more)]) if rows else ""
 
 
 def _alone(found: Sequence[Record]) -> str:
-    rows = [f"| {one['subject']}: {one['row']} | {one['said']}{_threads(one)} |" for one in found]
-    return _table("## Measured alone", "| subject | found |", rows)
+    rows = [_item(f"{one['subject']}: {one['row']}: {one['said']}{_threads(one)}") for one in found]
+    return "\n".join(["## Measured alone", *rows]) if rows else ""
 
 
 def _grown(found: Sequence[Record]) -> str:
     rows = [
-        f"| {one['subject']} | {one['growth']} | {', '.join(f'{a:g}: {s:.3g} s' for a, s in one['points'])} | "
-        f"{one['exponent']:.2f} |"
+        _item(
+            f"{one['subject']} with {one['growth']}: exponent {one['exponent']:.2f} "
+            f"({', '.join(f'{a:g}: {s:.3g} s' for a, s in one['points'])})"
+        )
         for one in found
     ]
-    return _table("## How each cost grows", "| subject | with | measured | exponent |", rows)
+    return "\n".join(["## How each cost grows", *rows]) if rows else ""
+
+
+def _item(text: str) -> str:
+    return textwrap.fill(text, 118, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _table(title: str, head: str, rows: Sequence[str]) -> str:
@@ -96,23 +107,23 @@ def _threads(one: Record) -> str:
 
 def _seconds(one: Record, who: str) -> str:
     extrapolated = one[who] in one.get("shares", {})
-    return f"{one[f'{who}_s']:.3g}{' (extrapolated)' if extrapolated else ''}"
+    return f"{one[f'{who}_s']:.3g}{' (e)' if extrapolated else ''}"
 
 
 def _ratio(one: Record) -> str:
-    return f"{one['ratio']:.3g} ({one['ratio_least']:.3g} to {one['ratio_most']:.3g})"
+    return f"ratio {one['ratio_least']:.3g} to {one['ratio_most']:.3g}{_wanted(one)}"
 
 
 def _wanted(one: Record) -> str:
-    return f"{one['wanted']:g}" if one.get("wanted") else ""
+    return f" ({one['wanted']:g} wanted)" if one.get("wanted") else ""
 
 
 def _rate(one: Record) -> str:
-    return f"{one['gflops']:.3g} ({one['peak_share']:.0%})" if "gflops" in one else ""
+    return f"{one['gflops']:.3g} GFLOP/s ({one['peak_share']:.0%} of the peak); " if "gflops" in one else ""
 
 
 def _floor(one: Record) -> str:
-    return f"{one['floor_s']:.2g}: {one['floor']}" if "floor_s" in one else ""
+    return f"floor {one['floor_s']:.2g} s, {one['floor']}; " if "floor_s" in one else ""
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ A page holds ``<!-- sentences: TABLE -->`` and ``<!-- end -->``; what stands bet
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -36,7 +37,11 @@ def made(name: str) -> list[str]:
 def filled(text: str) -> str:
     """Return a page with the sentences made anew."""
     mark = r"(<!-- sentences: (\w+) -->\n).*?(<!-- end -->)"
-    return re.sub(mark, lambda m: m[1] + "".join(f"- {line}\n" for line in made(m[2])) + m[3], text, flags=re.DOTALL)
+    return re.sub(mark, lambda m: m[1] + "".join(map(_item, made(m[2]))) + m[3], text, flags=re.DOTALL)
+
+
+def _item(line: str) -> str:
+    return textwrap.fill(line, 118, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False) + "\n"
 
 
 if __name__ == "__main__":

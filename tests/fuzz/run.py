@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -222,13 +223,17 @@ def _outcome(record: dict | None, named: Sequence[str], verdict: Callable[[], st
 
 def page(rows: dict[str, list[dict[str, str]]], seed: int) -> str:
     """Return what was found as Markdown."""
-    lines = ["# Fuzzing", "", f"Written by `make fuzz` (seed {seed})."]
+    lines = [
+        "# Fuzzing",
+        "",
+        f"Written by `make fuzz` (seed {seed}). The three columns after `refused` count accepted files.",
+    ]
     for kind, found in rows.items():
         lines += [
             "",
             f"## {len(found)} damaged {kind} files",
             "",
-            "| damage | files | " + " | ".join(GOOD) + " | wrong |",
+            "| damage | files | " + " | ".join(name.removeprefix("accepted: ") for name in GOOD) + " | wrong |",
         ]
         lines.append("|---|" + "---:|" * (len(GOOD) + 2))
         groups = sorted({_damage(row["index"]) for row in found})
@@ -238,7 +243,8 @@ def page(rows: dict[str, list[dict[str, str]]], seed: int) -> str:
             cells = [counts.total(), *(counts[one] for one in GOOD), wrong]
             lines.append(f"| {name} | " + " | ".join(map(str, cells)) + " |")
         codes = Counter(row["code"] for row in found if row["outcome"] == "refused")
-        lines += ["", "Refused by: " + ", ".join(f"{code} {n}" for code, n in codes.most_common())]
+        text = "Refused by: " + ", ".join(f"{code} {n}" for code, n in codes.most_common())
+        lines += ["", textwrap.fill(text, 118, break_on_hyphens=False)]
     return "\n".join(lines) + "\n"
 
 
