@@ -23,17 +23,21 @@ class FusionNet(nn.Module):
     join the images. A residual encoder and a plain decoder follow. What a group's mark says is absent is set to zero
     first, so that its values do not matter.
 
-    Shapes: ``(N, slices * (images + times + 4), H, W)`` in, slice by slice: CT, maps, curves, marks of ``GROUPS``;
-    logits ``(N, K, H, W)`` out, any H and W. While training ``(N, stages, K, H, W)``, those of every decoder stage, the
-    finest first, enlarged (deep supervision).
+    A slice is seen in one of two views by the same weights: CT and given maps, or CT, the maps measured from the series
+    and its curves. Where both are there, the prediction is the mean of the two probabilities, and the training takes
+    the given maps.
+
+    Shapes: ``(N, slices * (2 images - 1 + times + 4), H, W)`` in, slice by slice: CT, given maps, measured maps,
+    curves, marks of ``GROUPS``; logits ``(N, K, H, W)`` out, any H and W. While training ``(N, stages, K, H, W)``,
+    those of every decoder stage, the finest first, enlarged (deep supervision).
     Args:
-        images: CT and maps. times: of a curve. slices: an odd number.
+        images: CT and maps of a view. times: of a curve. slices: an odd number.
         widths: channels by resolution, each half the one before.
         features: of an encoded curve.
     Raises: ``E-NET-49`` sizes that make no network.
     Source: ours; residual encoder after Isensee 2024 (arXiv:2404.09556), blocks of MONAI's ``DynUNet``.
 
-    >>> FusionNet(widths=(4, 8)).eval()(torch.zeros(1, 75, 20, 24)).shape
+    >>> FusionNet(widths=(4, 8)).eval()(torch.zeros(1, 87, 20, 24)).shape
     torch.Size([1, 2, 20, 24])
     """
 
@@ -45,7 +49,8 @@ class FusionNet(nn.Module):
         sizes = {"times": times, "features": features, "levels": len(widths), "width": min(widths, default=0)}
         require_sizes("E-NET-49", self, maps=images - 1, odd_slices=slices % 2, **sizes)
         self.images, self.times, self.slices, self.marks = images, times, slices, len(GROUPS)
-        self.in_channels = slices * (images + times + self.marks)
+        self.channels = 2 * images - 1 + times + self.marks
+        self.in_channels = slices * self.channels
         self.multiple = 2 ** (len(widths) - 1)
         self.curve = nn.Sequential(
             nn.Conv2d(times, times, 1), nn.LeakyReLU(0.01), nn.Conv2d(times, features, 1), nn.LeakyReLU(0.01)
@@ -62,7 +67,19 @@ class FusionNet(nn.Module):
         self.heads = nn.ModuleList(nn.Conv2d(width, out_channels, 1) for width in widths[-2::-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        x, sizes = pad_to_multiple(self.join_groups(x), [self.multiple, self.multiple])
+        slices = x.reshape(x.shape[0], self.slices, self.channels, x.shape[2], x.shape[3])
+        marks = slices[:, self.slices // 2, self.channels - self.marks :, :1, :1]
+        maps, series = marks[:, 1:2], marks[:, 2:3]
+        if self.training:
+            return self.stages(self.join_groups(slices, (1 - maps) * series))
+        seen = torch.cat([self.join_groups(slices, torch.zeros_like(maps)), self.join_groups(slices, torch.ones_like(series))])
+        given, measured = self.stages(seen).float().softmax(1).chunk(2)
+        by_series = series * (2 - maps) / 2  # 0, a half where both are there, or 1
+        return (given * (1 - by_series) + measured * by_series).clamp_min(1e-12).log()
+
+    def stages(self, x: Tensor) -> Tensor:
+        """Return the logits of the joined channels; of every decoder stage, (N, stages, K, H, W), while training."""
+        x, sizes = pad_to_multiple(x, [self.multiple, self.multiple])
         size = x.shape[2:]
         skips: list[Tensor] = []
         for stage in self.down:
@@ -77,18 +94,22 @@ class FusionNet(nn.Module):
                 outputs.insert(0, crop_to(larger, sizes))
         return torch.stack(outputs, 1) if self.training else crop_to(self.heads[-1](x), sizes)
 
-    def join_groups(self, x: Tensor) -> Tensor:
-        """Return all that the first stage sees, zero where a group is absent.
+    def join_groups(self, slices: Tensor, by_series: Tensor) -> Tensor:
+        """Return what the first stage sees in one view, zero where a group is absent.
 
-        Shapes: ``(N, slices * (images + times + 4), H, W)`` in; ``(N, 2 slices * images + 3 features + 4, H, W)`` out.
+        Shapes: ``(N, slices, 2 images - 1 + times + 4, H, W)``, and ``(N, 1, 1, 1)`` with 1 for the view of the series;
+        ``(N, 2 slices * images + 3 features + 4, H, W)`` out.
         """
-        slices = x.reshape(x.shape[0], self.slices, self.images + self.times + self.marks, x.shape[2], x.shape[3])
+        maps, n = self.images - 1, self.images
+        ct, given, measured, _, marks = slices.split([1, maps, maps, self.times, self.marks], 2)
+        chosen = torch.where(by_series[:, None] > 0, measured * marks[:, :, 2:3], given * marks[:, :, 1:2])
+        images = torch.cat([ct * marks[:, :, :1], chosen], 2).flatten(1, 2)
         here = slices[:, self.slices // 2]
-        marks = here[:, self.images + self.times :]
-        shown = torch.cat([marks[:, :1], marks[:, 1:2].expand(-1, self.images - 1, -1, -1)], 1)
-        images = (slices[:, :, : self.images] * shown[:, None]).flatten(1, 2)
-        curves = self.curve(here[:, self.images : self.images + self.times]) * marks[:, 2:3]
+        marks = here[:, n + maps + self.times :]
+        shown = marks[:, 2:3] * by_series
+        curves = self.curve(here[:, n + maps : n + maps + self.times]) * shown
         own = torch.cat([images, curves], 1)
-        other = own.flip(2) * marks[:, 3:4]
-        apart = (curves - curves.flip(2)) * marks[:, 3:4]
-        return torch.cat([own, other, apart, marks], 1)
+        mirror = marks[:, 3:4]
+        apart = (curves - curves.flip(2)) * mirror
+        known = torch.cat([marks[:, :1], torch.maximum(marks[:, 1:2], shown), shown, mirror], 1)
+        return torch.cat([own, own.flip(2) * mirror, apart, known], 1)

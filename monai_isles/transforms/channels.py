@@ -82,7 +82,7 @@ class GroupedImaged(MapTransform):
     Shapes: entries ``(n, H, W, D)``; ``image`` ``(sum of n + groups, H, W, D)`` float32, the last ones 0 or 1.
     Args:
         groups: number of channels by entry, by group, in order; a group without entries has only its mark.
-        present: entry with what is known of the groups: one is there that is neither missing nor ``absent``.
+        present: entry with what is known of the groups: one is there whose entries are, unless it is ``absent``.
         mirror: entry with the record of the mirror; the group ``mirror`` is there where it bears no remark.
 
     >>> stack = GroupedImaged({"maps": {"cbf": 1}, "series": {}})
@@ -109,7 +109,10 @@ class GroupedImaged(MapTransform):
         known = dict(out[self.present])
         if "mirror" in self.groups:
             known["mirror"] = "absent" if out[self.mirror]["remark"] else out[self.mirror]["method"]
-        there = [float(known.get(group, "absent") != "absent") for group in self.groups]
+        there = [
+            float(known.get(group, "absent") != "absent" and all(key in out for key in entries))
+            for group, entries in self.groups.items()
+        ]
         marks = torch.tensor(there).reshape(-1, 1, 1, 1).expand(-1, *first.shape[1:])
         plain = torch.cat([item.as_subclass(Tensor) for item in (*stacked, marks)])
         return out | {self.name: convert_to_dst_type(plain, first)[0], self.present: known}

@@ -205,6 +205,7 @@ class HealthyScaled(MapTransform):
     Units: those of ``monai_isles.modalities`` in, none out.
     Args:
         keys: the maps, of ``HEALTHY``. ct: scaled too where it is there.
+        suffixes: of sets of maps, each scaled by itself where it is there; the first one there masks the CT.
     Raises: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ.
 
     >>> image = torch.tensor([10.0, 40.0, 40.0, 40.0]).reshape(1, 4, 1, 1)
@@ -213,24 +214,33 @@ class HealthyScaled(MapTransform):
     [-0.75, 0.0, 0.0, 0.0]
     """
 
-    def __init__(self, keys: KeysCollection = PERFUSION_MAPS, ct: str = "ct") -> None:
+    def __init__(
+        self, keys: KeysCollection = PERFUSION_MAPS, ct: str = "ct", suffixes: Sequence[str] = ("",)
+    ) -> None:
         super().__init__(keys)
-        self.ct = ct
+        self.ct, self.suffixes = ct, tuple(suffixes)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
-        mask = brain_mask([out[key] for key in self.keys], where=str(data.get("case", "this entry")))
-        inside = mask.numpy() > 0
-        for key in self.key_iterator(out):
-            share, unit = HEALTHY[str(key)]
-            image = np.asarray(out[key], np.float32)
-            usual = max(float(np.quantile(image[inside], share)), _LEAST_USUAL)
-            out[key] = self._like((image - usual) / (unit or usual), inside, out[key])
+        there = [suffix for suffix in self.suffixes if all(f"{key}{suffix}" in out for key in self.keys)]
+        masks = [self._scale(out, suffix) for suffix in there or self.suffixes[:1]]
         if self.ct in out:
             out["head"] = out[self.ct]
-            out[self.ct] = self._like((np.asarray(out[self.ct]) - CT_HU[0]) / CT_HU[1], inside, out[self.ct])
-        out["brain"] = convert_to_dst_type(mask, out[self.keys[0]], dtype=torch.float32)[0]
+            scaled = (np.asarray(out[self.ct]) - CT_HU[0]) / CT_HU[1]
+            out[self.ct] = self._like(scaled, masks[0].numpy() > 0, out[self.ct])
+        out["brain"] = convert_to_dst_type(masks[0], out[f"{self.keys[0]}{there[0]}"], dtype=torch.float32)[0]
         return out
+
+    def _scale(self, out: dict[Hashable, Any], suffix: str) -> Tensor:
+        """Scale one set of maps in place; return its brain."""
+        named = {f"{key}{suffix}": HEALTHY[str(key)] for key in self.keys}
+        mask = brain_mask([out[name] for name in named], where=str(out.get("case", "this entry")))
+        inside = mask.numpy() > 0
+        for name, (share, unit) in named.items():
+            image = np.asarray(out[name], np.float32)
+            usual = max(float(np.quantile(image[inside], share)), _LEAST_USUAL)
+            out[name] = self._like((image - usual) / (unit or usual), inside, out[name])
+        return mask
 
     def _like(self, scaled: np.ndarray, inside: np.ndarray, image: Tensor) -> Tensor:
         cut = np.where(inside, np.clip(scaled, LEAST, MOST), 0.0).astype(np.float32)

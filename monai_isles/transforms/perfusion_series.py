@@ -20,7 +20,6 @@ from monai_isles.perfusion.maps import SMOOTHING_MM, measured_maps
 from monai_isles.perfusion.masks import smooth_in_plane
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.timing import arterial_curves
-from monai_isles.perfusion.vessels import vessels_of
 from monai_isles.transforms.mirror import spacing_of
 
 
@@ -176,19 +175,19 @@ GIVEN, MEASURED, ABSENT = "given", "measured from the series", "absent"
 
 
 class SeriesMeasuredd(MapTransform):
-    """Take from a contrast series what a case lacks: its curves on the artery's clock, and maps and CT if not given.
+    """Take from a contrast series its maps, its curves on the artery's clock, and a CT if none is given.
 
-    The maps are those of ``monai_isles.perfusion.measured_maps``, the CT is the mean of the frames before the bolus.
-    A case without a series passes unchanged where it has all maps; so does, with a remark, one whose series cannot be
-    measured. ``groups`` says of ``ct``, ``maps`` and ``series``
-    whether each was given, measured from the series, or is absent.
+    The maps are those of ``monai_isles.perfusion.measured_maps``, under their names and ``suffix``: given maps stay
+    beside them. The CT is the mean of the frames before the bolus. A case without a series passes unchanged where it
+    has all maps; so does, with a remark, one whose series cannot be measured. ``groups`` says of ``ct``, ``maps`` and
+    ``series`` whether each was given, measured from the series, or is absent.
 
     Shapes: a series ``(T, H, W, D)`` becomes ``name`` ``(times, H, W, D)``, maps and CT ``(1, H, W, D)``, all float32;
-    the series itself is left out. Units: HU, frames by the ``dt_s`` of its meta data; curves as ``arterial_curves``,
-    smoothed in plane over 5 mm in the brain, zero outside.
+    the series itself is left out, and so are given maps where one is missing. Units: HU, frames by the ``dt_s`` of its
+    meta data; curves as ``arterial_curves``, smoothed in plane over 5 mm in the brain, zero outside.
     Args:
         times, step_s: number of arterial times, from 0, and seconds between them.
-        maps, ct: keys of what may be given.
+        maps, ct: keys of what may be given. suffix: of the measured maps.
     Raises: ``E-TPW-07`` neither all maps nor a series, and those of ``monai_isles.perfusion``.
 
     >>> image = torch.ones(1, 4, 4, 1)
@@ -198,11 +197,11 @@ class SeriesMeasuredd(MapTransform):
 
     def __init__(
         self, keys: str = "ctp", *, name: str = "curves", times: int = 16, step_s: float = 2.5,
-        maps: Sequence[str] = PERFUSION_MAPS, ct: str = "ct",
+        maps: Sequence[str] = PERFUSION_MAPS, ct: str = "ct", suffix: str = "_measured",
     ) -> None:  # fmt: skip
         super().__init__(keys, allow_missing_keys=True)
         self.name, self.times_s = name, tuple(step_s * n for n in range(times))
-        self.maps, self.ct = tuple(maps), ct
+        self.maps, self.ct, self.suffix = tuple(maps), ct, suffix
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
@@ -213,28 +212,26 @@ class SeriesMeasuredd(MapTransform):
         groups = {"ct": GIVEN if self.ct in out else ABSENT, "maps": MEASURED if lacking else GIVEN, "series": ABSENT}
         if series is not None:
             try:
-                made = self._measure(series, maps=bool(lacking), ct=self.ct not in out)
+                made = self._measure(series)
             except IslesError as error:
                 if lacking:
                     raise
                 tell(replace(as_finding(error), severity=WARNING, fix="the maps are used without the series"))
                 return out | {"groups": groups}
-            out |= {key: convert_to_dst_type(value, series, dtype=torch.float32)[0] for key, value in made.items()}
-            groups |= {"series": GIVEN} | ({"ct": MEASURED} if self.ct in made else {})
+            for key in self.maps if lacking else ():
+                out.pop(key, None)
+            out = {key: convert_to_dst_type(value, series, dtype=torch.float32)[0] for key, value in made.items()} | out
+            groups |= {"series": GIVEN} | ({"ct": MEASURED} if groups["ct"] == ABSENT else {})
         return out | {"groups": groups}
 
-    def _measure(self, series: Tensor, *, maps: bool, ct: bool) -> dict[str, Tensor]:
+    def _measure(self, series: Tensor) -> dict[str, Tensor]:
         dt_s, spacing = float(getattr(series, "meta", {}).get("dt_s", 0.0)), spacing_of(series)
         plain = torch.as_tensor(series).as_subclass(Tensor).float()
         prepared = prepare_series(plain, dt_s=dt_s, spacing_mm=spacing)
-        images = {self.ct: torch.from_numpy(prepared.baseline_hu)[None]} if ct else {}
-        if maps:
-            measured = measured_maps(prepared)
-            artery = measured.aif
-            images |= {key: torch.from_numpy(getattr(measured, key))[None] for key in self.maps}
-        else:
-            artery = vessels_of(prepared).aif
-        return images | {self.name: self._curves(prepared, artery)}
+        maps = measured_maps(prepared)
+        images = {f"{key}{self.suffix}": torch.from_numpy(getattr(maps, key))[None] for key in self.maps}
+        baseline = {self.ct: torch.from_numpy(prepared.baseline_hu)[None]}
+        return images | baseline | {self.name: self._curves(prepared, maps.aif)}
 
     def _curves(self, prepared: PreparedSeries, artery: np.ndarray) -> Tensor:
         curves = arterial_curves(prepared.rise_hu.float(), artery, prepared.dt_s, self.times_s)

@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import nibabel
+import numpy as np
 import pytest
+import torch
 
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
@@ -66,6 +68,29 @@ def test_any_inputs_predict_by_one_file_of_weights(
     (label,) = source.glob("*.OT.*/*.nii")
     truth, made = nibabel.load(label), nibabel.load(tmp_path / "out/case_1/lesion.nii.gz")
     assert made.shape == truth.shape and (made.affine == truth.affine).all()
+
+
+def test_for_monai_label_a_study_and_one_image_of_its_channels_give_one_mask(
+    tiny_scans: dict[str, Path], tmp_path: Path
+) -> None:
+    source, names = tiny_scans["ct"] / "TRAINING/case_1", ("CT", *MAPS)
+    for mark in names:
+        (found,) = source.glob(f"*.O.{mark}.*")
+        shutil.copytree(found, tmp_path / "case_1" / found.name)
+    images = [nibabel.load(next((tmp_path / "case_1").glob(f"*.O.{mark}.*/*.nii"))) for mark in names]
+    stacked = np.stack([image.get_fdata(dtype=np.float32) for image in images], -1)
+    nibabel.save(nibabel.Nifti1Image(stacked, images[0].affine), tmp_path / "one.nii.gz")
+    config = Bundle(BUNDLE, ("small.json", "label.json")).config("inference")
+    config["calibration"] = None
+    before, infer, network, after = (
+        config.get_parsed_content(name) for name in ("preprocessing", "inferer", "network_def", "postprocessing")
+    )
+    masks = []
+    for path in (tmp_path / "case_1", tmp_path / "one.nii.gz"):
+        case = before({"image": str(path)})
+        assert set(case) == {"case", "image"}
+        masks.append(after(case | {"pred": infer(case["image"][None], network.eval())[0]})["pred"])
+    assert masks[0].shape[1:] == images[0].shape and torch.equal(masks[0], masks[1])
 
 
 @pytest.mark.long

@@ -48,6 +48,14 @@ def test_absent_groups_are_zero_and_marked(remark: str) -> None:
     assert out["groups"]["mirror"] == ("absent" if remark else "m") and "mirror" not in about["groups"]
 
 
+def test_a_group_is_marked_only_where_all_its_entries_are() -> None:
+    case = {"curves": torch.full((3, 1, 1, 1), 4.0), "cbf": torch.ones(1, 1, 1, 1)}
+    about = {"groups": {"maps": "measured from the series", "series": "given"}, "mirror": {"remark": "", "method": "m"}}
+    out = GroupedImaged(GROUPS)(case | about)
+    assert out["image"].flatten().tolist() == [0, 1, 0, 4, 4, 4, 0, 0, 1, 1]
+    assert out["groups"]["maps"] == "measured from the series"
+
+
 def test_one_of_maps_and_series_always_stays() -> None:
     drop = DropGroupsd("image", chances={"ct": 1.0, "maps": 1.0, "series": 1.0, "mirror": 0.0}, slices=3)
     image = torch.ones(3 * 10, 4, 4)

@@ -50,6 +50,21 @@ def test_maps_are_relative_to_healthy_tissue_by_hand() -> None:
     assert all(float(flat[key][0]) == 0 for key in ("cbf", "cbv", "mtt", "tmax", "brain"))
 
 
+def test_each_set_of_maps_has_its_own_scale_and_the_first_masks_the_ct() -> None:
+    rng = torch.Generator().manual_seed(0)
+    case = {key: torch.rand(1, 8, 8, 2, generator=rng) + 0.1 for key in ("cbf", "cbv", "mtt", "tmax")}
+    case |= {f"{key}_own": 3 * value for key, value in case.items() if key != "tmax"} | {"tmax_own": case["tmax"]}
+    for key in ("cbf_own", "cbv_own", "mtt_own", "tmax_own"):
+        case[key][:, 0] = 0  # the second set knows a smaller brain
+    case["ct"] = torch.full((1, 8, 8, 2), 55.0)
+    out = HealthyScaled(suffixes=("", "_own"))(case)
+    own = HealthyScaled()({key.removesuffix("_own"): value for key, value in case.items() if "_own" in key})
+    assert torch.equal(out["cbf_own"], own["cbf"]) and torch.equal(out["cbf"], HealthyScaled()(case)["cbf"])
+    assert (out["ct"] == 2).all() and out["brain"].all()
+    lone = HealthyScaled(suffixes=("", "_own"))({key: case[key] for key in case if "_own" in key or key == "ct"})
+    assert not lone["ct"][:, 0].any() and not lone["brain"][:, 0].any() and (lone["ct"][:, 1:] == 2).all()
+
+
 def test_a_software_s_own_scale_cancels() -> None:
     rng = torch.Generator().manual_seed(0)
     case = {key: torch.rand(1, 8, 8, 2, generator=rng) + 0.1 for key in ("cbf", "cbv", "mtt", "tmax")}

@@ -140,26 +140,33 @@ def scan() -> dict[str, object]:
     return {"case": "one", **images, "ctp": series}
 
 
+@pytest.fixture(scope="module")
+def beside(scan: dict) -> dict:
+    """The scan with maps and series, its series measured."""
+    return SeriesMeasuredd(times=12)(dict(scan))
+
+
 def test_a_series_alone_gives_its_own_maps_a_ct_and_curves(scan: dict) -> None:
-    out = SeriesMeasuredd()({"case": "one", "ctp": scan["ctp"]})
+    out = SeriesMeasuredd()({"case": "one", "cbf": scan["cbf"], "ctp": scan["ctp"]})  # one map of four is none
     spacing = tuple(float(size) for size in scan["ctp"].pixdim)
     wanted = perfusion_maps(np.asarray(scan["ctp"]), scan["ctp"].meta["dt_s"], spacing_mm=spacing)
     for key in MAPS:
-        np.testing.assert_allclose(out[key][0], getattr(wanted, key), atol=1e-3)
+        np.testing.assert_allclose(out[f"{key}_measured"][0], getattr(wanted, key), atol=1e-3)
     assert out["groups"] == dict.fromkeys(("ct", "maps"), "measured from the series") | {"series": "given"}
-    assert out["curves"].shape == (16, *scan["ct"].shape[1:]) and "ctp" not in out
+    assert out["curves"].shape == (16, *scan["ct"].shape[1:]) and not {"ctp", *MAPS} & set(out)
     brain = torch.from_numpy(wanted.brain)
     assert abs(float(out["ct"][0][brain].median()) - 35) < 6
 
 
-def test_beside_maps_a_series_adds_curves_alone(scan: dict) -> None:
-    out = SeriesMeasuredd(times=12)(dict(scan))
-    assert all(out[key] is scan[key] for key in ("ct", *MAPS)) and len(out["curves"]) == 12
-    assert set(out["groups"].values()) == {"given"}
+def test_beside_maps_a_series_adds_curves_and_its_own_maps(scan: dict, beside: dict) -> None:
+    assert all(beside[key] is scan[key] for key in ("ct", *MAPS)) and len(beside["curves"]) == 12
+    alone = SeriesMeasuredd(times=12)({"case": "one", "ctp": scan["ctp"]})
+    assert all(torch.equal(beside[key], alone[key]) for key in (*(f"{key}_measured" for key in MAPS), "curves"))
+    assert set(beside["groups"].values()) == {"given"}
 
 
-def test_curves_of_slow_tissue_rise_later_and_less(scan: dict) -> None:
-    curves = SeriesMeasuredd()(dict(scan))["curves"].as_tensor()
+def test_curves_of_slow_tissue_rise_later_and_less(scan: dict, beside: dict) -> None:
+    curves = beside["curves"].as_tensor()
     delayed, healthy = scan["tmax"][0] > 8, (scan["tmax"][0] < 3) & (scan["cbf"][0] > 20)
     slow, quick = (curves[:, mask.bool()].mean(1) for mask in (delayed.as_tensor(), healthy.as_tensor()))
     assert int(slow.argmax()) > int(quick.argmax()) and float(slow.max()) < float(quick.max())
