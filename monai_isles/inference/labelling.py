@@ -32,7 +32,7 @@ class LoadStudyd(Transform):
 
     Args:
         names: keys of the modalities.
-        optional: keys that a study folder may hold beside them, a training's own.
+        optional: keys that a study folder may hold or lack, among ``names`` or beside them.
     Raises: ``E-INF-45`` another number of channels or cases, and those of ``read_image``.
 
     >>> from monai_isles.phantom import make_dataset
@@ -52,19 +52,19 @@ class LoadStudyd(Transform):
         entry: dict[Hashable, Any] = {"case": name} | {key: out[key] for key in (LABEL,) if key in out}
         with TemporaryDirectory(prefix="monai-isles-") as aside:
             paths = self._study(source) if source.is_dir() else self._channels(source, Path(aside))
-            loaded = LoadVerifiedd([*self.names, *self.optional, LABEL], allow_missing_keys=True)(entry | paths)
+            loaded = LoadVerifiedd([*paths, LABEL], allow_missing_keys=True)(entry | paths)
         for path in paths:
             loaded[path].meta["filename_or_obj"] = str(source)
         return out | loaded
 
     def _study(self, folder: Path) -> dict[str, str]:
-        cases = find_inputs([folder], keys=self.names)
+        needed = [name for name in self.names if name not in self.optional]
+        cases = find_inputs([folder], keys=needed)
         if len(cases) != 1:
             raise self._refusal(folder, f"{len(cases)} cases")
         images = cases[0].images
-        return {name: str(images[name]) for name in self.names} | {
-            name: str(images[name]) for name in self.optional if name in images
-        }
+        wanted = [*needed, *(name for name in self.optional if name in images)]
+        return {name: str(images[name]) for name in wanted}
 
     def _channels(self, path: Path, aside: Path) -> dict[str, str]:
         """Write each channel to its own file on the image's grid, so that it is read like any other image."""

@@ -72,7 +72,9 @@ class FusionNet(nn.Module):
         maps, series = marks[:, 1:2], marks[:, 2:3]
         if self.training:
             return self.stages(self.join_groups(slices, (1 - maps) * series))
-        seen = torch.cat([self.join_groups(slices, torch.zeros_like(maps)), self.join_groups(slices, torch.ones_like(series))])
+        seen = torch.cat(
+            [self.join_groups(slices, torch.zeros_like(maps)), self.join_groups(slices, torch.ones_like(series))]
+        )
         given, measured = self.stages(seen).float().softmax(1).chunk(2)
         by_series = series * (2 - maps) / 2  # 0, a half where both are there, or 1
         return (given * (1 - by_series) + measured * by_series).clamp_min(1e-12).log()

@@ -214,9 +214,7 @@ class HealthyScaled(MapTransform):
     [-0.75, 0.0, 0.0, 0.0]
     """
 
-    def __init__(
-        self, keys: KeysCollection = PERFUSION_MAPS, ct: str = "ct", suffixes: Sequence[str] = ("",)
-    ) -> None:
+    def __init__(self, keys: KeysCollection = PERFUSION_MAPS, ct: str = "ct", suffixes: Sequence[str] = ("",)) -> None:
         super().__init__(keys)
         self.ct, self.suffixes = ct, tuple(suffixes)
 
