@@ -47,7 +47,7 @@ def test_every_file_of_the_package_and_of_the_bundles_is_in_it(site: Path) -> No
 def test_an_installed_package_opens_a_bundle_by_its_name(site: Path, tmp_path: Path) -> None:
     script = (
         "import json, monai_isles; from monai_isles.bundle.bundle import Bundle, known_bundles; "
-        "from monai_isles.io.checksums import sha256_of; one = Bundle.open('clerigues'); "
+        "from monai_isles.io.payload import sha256_of; one = Bundle.open('clerigues'); "
         "print(json.dumps([monai_isles.__file__, str(one.root), sha256_of(one.weights), sorted(known_bundles())]))"
     )
     environment = {**os.environ, "PYTHONPATH": str(site)}

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from monai_isles.bundle.configs import judge_config, logging_findings
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.archives import unpack_zip
-from monai_isles.io.checksums import sha256_of
 from monai_isles.io.findings import ERROR, WARNING, Finding, finding, refuse
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
 
 if TYPE_CHECKING:

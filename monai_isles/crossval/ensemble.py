@@ -15,8 +15,8 @@ from monai_isles.crossval.plan import DATA_LIST, Plan, read_plan
 from monai_isles.crossval.run import require_whole
 from monai_isles.crossval.search import POSTPROCESSING
 from monai_isles.errors import refused
-from monai_isles.io.checksums import sha256_of
 from monai_isles.io.grid import require_same_grid
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.read import Image, read_image
 from monai_isles.io.runs import RunFolder
 from monai_isles.modalities import LABEL

@@ -17,8 +17,8 @@ from monai_isles.crossval.plan import DATA_LIST, PLAN, Plan, read_plan
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.evaluation.score import score_case
-from monai_isles.io.checksums import sha256_of
 from monai_isles.io.grid import require_same_grid
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
 from monai_isles.io.read import Image, read_image
 from monai_isles.postprocessing.components import binarise

@@ -13,8 +13,8 @@ from monai_isles.bundle.bundle import INFERENCE, TRAIN, Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.data.datalist import find_data_list
 from monai_isles.errors import refused
-from monai_isles.io.checksums import sha256_of
 from monai_isles.io.findings import Finding, as_error, refuse
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
 from monai_isles.progress import progress
 

@@ -28,7 +28,7 @@ from monai_isles.crossval.protocols import (
 )
 from monai_isles.evaluation.score import COLUMNS
 from monai_isles.inference.calibrated import Calibration, lesion_features
-from monai_isles.io.checksums import sha256_of
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_csv, publish_json
 from monai_isles.io.read import Image, read_header
 from monai_isles.io.runs import RunFolder

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from monai_isles.case import CHECKSUMS
 from monai_isles.errors import refused
-from monai_isles.io.checksums import sha256_of
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import PART, publish, publish_json
 from monai_isles.modalities import LABEL, MODALITIES
 

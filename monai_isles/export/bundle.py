@@ -18,8 +18,8 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.export.graph import Graph, build_network, load_network, write_graphs
 from monai_isles.export.zoo import data_licence, honest_card, hub_card, list_large_files, unit_test
 from monai_isles.io.archives import pack_zip
-from monai_isles.io.checksums import sha256_of
 from monai_isles.io.findings import refuse
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import PART
 from monai_isles.io.weights import load_state, publish_state
 

@@ -16,8 +16,8 @@ from monai_isles.data.entries import load_entries
 from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import find_masks
 from monai_isles.io.archives import pack_zip
-from monai_isles.io.checksums import sha256_of
 from monai_isles.io.grid import require_same_grid
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import PART, publish_image
 from monai_isles.io.read import read_image
 from monai_isles.modalities import MODALITIES

@@ -12,7 +12,7 @@ import yaml
 
 from monai_isles.bundle.bundle import INFERENCE, TRAIN, Bundle
 from monai_isles.errors import refused
-from monai_isles.io.checksums import sha256_of
+from monai_isles.io.payload import sha256_of
 
 LARGE_BYTES = 25 * 10**6
 _LEAST: dict[str, Any] = {"patches_per_case": 16, "validation_patches_per_case": 16, "mc_passes": 1}

@@ -19,7 +19,7 @@ from monai_isles.cohort.task import FAULTS
 from monai_isles.errors import IslesError, refused
 from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
 from monai_isles.inference.windows import WindowResult
-from monai_isles.io.checksums import sha256_of
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.weights import load_state
 from monai_isles.modalities import LABEL
 

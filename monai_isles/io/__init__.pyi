@@ -1,5 +1,5 @@
-from .checksums import sha256_of
 from .grid import require_same_grid
+from .payload import sha256_of
 from .publish import publish_image, publish_json, publish_text
 from .read import Image, read_header, read_image
 from .reader import LoadVerifiedd, VerifiedReader

@@ -1,4 +1,4 @@
-"""Read all bytes of an image file once, with the gzip checksum and after a check of the claimed size."""
+"""Read all bytes of an image file once, after a check of its size, with checksums; the SHA-256 of any file."""
 
 from __future__ import annotations
 
@@ -124,3 +124,15 @@ def _damage_error(error: Exception, where: str, path: Path) -> IslesError:
 def _looks_like_nifti(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) in {b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c"}
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the hexadecimal SHA-256 of the bytes of ``path``.
+
+    >>> from monai_isles.io import publish_text
+    >>> publish_text("note.txt", "abc")
+    >>> sha256_of("note.txt")[:8]
+    'ba7816bf'
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.checksums import sha256_of
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish
 
 # what flipped bits in the directory of an archive make zipfile and torch raise

@@ -29,7 +29,7 @@ from monai_isles.evaluation.pairs import find_references
 from monai_isles.evaluation.score import score_cases
 from monai_isles.evaluation.summary import summarise
 from monai_isles.evaluation.threshold_baselines import methods
-from monai_isles.io.checksums import sha256_of
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish
 from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.papers.published import published_tables

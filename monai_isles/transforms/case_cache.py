@@ -21,8 +21,8 @@ from torch import Tensor
 from monai_isles import __version__
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.cache import Cache
-from monai_isles.io.checksums import sha256_of
 from monai_isles.io.findings import Finding, collect_remarks, tell
+from monai_isles.io.payload import sha256_of
 from monai_isles.modalities import LABEL, MODALITIES
 
 _LEFT_OUT = frozenset({"cache_dir", "cache_gb", "log_stats", "R", "_tracing"})

@@ -16,7 +16,7 @@ from monai_isles.evaluation.pairs import find_predictions, find_references
 from monai_isles.evaluation.score import COLUMNS, NETWORK, FromFiles, score_cases
 from monai_isles.evaluation.summary import summarise
 from monai_isles.evaluation.threshold_baselines import methods
-from monai_isles.io.checksums import sha256_of
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_csv, publish_json
 from monai_isles.io.runs import RunFolder
 from monai_isles.metrics.overlap import RULES

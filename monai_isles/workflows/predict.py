@@ -27,8 +27,8 @@ from monai_isles.inference.outputs import (
     stage_numbers,
 )
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor, load_predictor
-from monai_isles.io.checksums import sha256_of
 from monai_isles.io.findings import Finding, collect_remarks, remark_lines
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
 from monai_isles.io.runs import RunFolder, done_before, sweep_parts
 from monai_isles.progress import progress
