@@ -60,15 +60,15 @@ def _machines(found: Sequence[Record]) -> str:
 
 
 def _against(found: Sequence[Record]) -> str:
-    head = "| subject | reference | reference, s | ours, s | ratio |"
+    head = "| subject | reference, s | ours, s | ratio |"
     rows = [
-        f"| {one['row']}{_threads(one)} | {one['reference']} | {_seconds(one, 'reference')} | "
-        f"{_seconds(one, 'ours')} | {one['ratio']:.3g} |"
+        f"| {one['row']}{_threads(one)} | {_seconds(one, 'reference')} | {_seconds(one, 'ours')} | {one['ratio']:.3g} |"
         for one in found
     ]
     more = [
         _item(
-            f"{one['row']}: {_ratio(one)}; {_rate(one)}{_floor(one)}apart {one['difference']} of {one['tolerance']:g}"
+            f"{one['row']}: against {one['reference']}; {_ratio(one)}; {_rate(one)}{_floor(one)}"
+            f"apart {one['difference']} of {one['tolerance']:g}"
         )
         for one in found
     ]
