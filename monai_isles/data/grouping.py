@@ -94,7 +94,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     lines = [line for line in text.splitlines() if line.strip(" ,;\t")]
     lines = lines[1:] if lines and lines[0].lower().startswith("sep=") else lines
     heading = lines[0] if lines else ""
-    separator = max(",;\t", key=heading.count)
+    separator = max(",;\t|", key=heading.count)
     columns, *rows = list(csv.reader(lines, delimiter=separator)) or [[]]
     columns = [column.strip().lower() for column in columns]
     if not {"case", "subject"} <= set(columns):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -84,10 +85,10 @@ def find_predictions(
     >>> predictions["case_1"] is None, unused  # nothing was predicted into this folder
     (True, [])
     """
-    masks = find_masks(pred_dir)
+    found, names = find_masks(pred_dir), {_composed(case.name): case.name for case in cases}
+    masks = {names.get(name, name): path for name, path in found.items()}
     missing = [case.name for case in cases if case.name not in masks]
-    names = {case.name for case in cases}
-    unasked = sorted(set(masks) - names)
+    unasked = sorted(set(found) - set(names))
     if missing and not allow_missing:
         if left_out is None or len(missing) == len(cases):
             result = f"{len(missing)} of {len(cases)} cases without a mask: {', '.join(missing)}"
@@ -125,10 +126,13 @@ def _is_data_folder(folder: Path) -> bool:
 
 
 def find_masks(folder: Path) -> dict[str, Path]:
-    """Return the masks of a folder by case: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``; ignore other files."""
+    """Return the masks of a folder by case: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``; ignore other files.
+
+    Suffixes may be in capitals; names are in composed Unicode (NFC), as macOS stores them apart.
+    """
     result: dict[str, Path] = {}
     for item in sorted(folder.iterdir()) if folder.is_dir() else []:
-        for name, path in _masks_of(item):
+        for name, path in ((_composed(name), path) for name, path in _masks_of(item)):
             if name in result:
                 raise _duplicate_fault(name, result[name], path)
             result[name] = path
@@ -140,7 +144,11 @@ def _masks_of(item: Path) -> list[tuple[str, Path]]:
         return []
     if item.is_dir():
         return [(item.name, item / f"lesion{end}") for end in _SUFFIXES if (item / f"lesion{end}").is_file()]
-    return [(item.name.removesuffix(end), item) for end in _SUFFIXES if item.name.endswith(end)]
+    return [(item.name[: -len(end)], item) for end in _SUFFIXES if item.name.lower().endswith(end)]
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _listed_cases(

@@ -58,8 +58,9 @@ def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
         "Case,Subject\r\ncase_1,A\r\ncase_2,B\r\n,\r\n,,\r\n",
         "sep=;\r\nCASE;SUBJECT;SECTION\r\ncase_1 ; A ;Training\r\ncase_2;B;\r\n;;\r\n",
         "case\tsubject\tage\ncase_1\tA\t70\n\ncase_2\tB\t80\n",
+        "subject|case\nA|case_1\nB|case_2\n",
     ],
-    ids=["semicolons", "capitals-and-empty-rows", "excel", "tabs"],
+    ids=["semicolons", "capitals-and-empty-rows", "excel", "tabs", "bars"],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path: Path, text: str, encoding: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,17 @@ def test_two_masks_for_one_case_are_refused(tmp_path: Path, save_volume) -> None
 def test_names_with_spaces_and_umlauts_work(tmp_path: Path, save_volume) -> None:
     save_volume(tmp_path / "Fälle neu" / "Fall 1.nii.gz", ONE)
     assert [case.name for case in find_references(tmp_path / "Fälle neu")] == ["Fall 1"]
+
+
+def test_capitals_of_a_suffix_and_either_unicode_form_are_one_case(tmp_path: Path, save_volume) -> None:
+    """Windows programs write .NII.GZ; macOS stores an accented letter as two characters."""
+    composed, apart = unicodedata.normalize("NFC", "Fäll 1"), unicodedata.normalize("NFD", "Fäll 1")
+    assert composed != apart
+    save_volume(tmp_path / "ref" / f"{composed}.nii.gz", ONE)
+    save_volume(tmp_path / "pred" / f"{apart}.nii.gz", ONE)
+    (tmp_path / "pred" / f"{apart}.nii.gz").rename(tmp_path / "pred" / f"{apart}.NII.GZ")
+    masks, unasked = find_predictions(tmp_path / "pred", find_references(tmp_path / "ref"), allow_missing=False)
+    assert list(masks) == [composed] and masks[composed].name == f"{apart}.NII.GZ" and unasked == []
 
 
 def test_masks_beside_their_images_in_a_plain_folder_are_references(tmp_path: Path, save_volume) -> None:
