@@ -34,7 +34,7 @@ def test_the_examples_of_a_module_run(module: str, folder: Path, monkeypatch: py
 
 def public_names() -> list[tuple[str, str]]:
     """Return module and name of everything that a ``__init__.pyi`` or the package itself offers."""
-    names = [("monai_isles.workflows.api", name) for name in monai_isles._API]
+    names = [(f"monai_isles.{file}", name) for file, offered in monai_isles._FUNCTIONS.items() for name in offered]
     for stub in sorted((ROOT / "monai_isles").rglob("__init__.pyi")):
         room = ".".join(stub.parent.relative_to(ROOT).parts)
         for node in ast.parse(stub.read_text("utf-8")).body:
