@@ -175,7 +175,11 @@ def as_the_authors_name_it(network: PSPNet) -> dict[str, torch.Tensor]:
         elif room == "pyramid":
             key = f"ppm.features.{rest[0]}.{parts[rest[1]]}.{rest[2]}"
         else:
-            key = {"final.conv": "cls.0", "final.norm": "cls.1"}.get(f"{room}.{first}", "cls.4") + "." + (rest or [first])[0]
+            key = (
+                {"final.conv": "cls.0", "final.norm": "cls.1"}.get(f"{room}.{first}", "cls.4")
+                + "."
+                + (rest or [first])[0]
+            )
         if room != "initializer":
             named[f"module.{key}"] = value
     return named
@@ -215,16 +219,21 @@ def deep_weights(tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
 DEEP = ["network_def#stem=deep128", "frozen_epochs=9"]
 
 
+@pytest.fixture
+def two_folds(phantom_folder: Path, tmp_path: Path, forked_folds: None) -> list[str]:
+    """The options that run two small folds."""
+    publish_json(tmp_path / "list.json", make_datalist(phantom_folder, folds=2))
+    data = ["--data-list", str(tmp_path / "list.json"), "--dataset-dir", str(phantom_folder)]
+    return [*data, "--overlay", "small.json"]
+
+
 @pytest.mark.long
 def test_a_cross_validation_starts_every_fold_from_weights_with_the_authors_deep_stem(
-    phantom_folder: Path, tmp_path: Path, deep_weights: tuple[Path, dict[str, torch.Tensor]], forked_folds: None
+    two_folds: list[str], tmp_path: Path, deep_weights: tuple[Path, dict[str, torch.Tensor]]
 ) -> None:
     path, held = deep_weights
-    publish_json(tmp_path / "list.json", make_datalist(phantom_folder, folds=2))
-    words = ["--data-list", str(tmp_path / "list.json"), "--dataset-dir", str(phantom_folder)]
-    words += ["--overlay", "small.json"]
     settings = ["--set", f"pretrained={path}", *DEEP]
-    assert isles(["crossval", str(BUNDLE), *words, *settings, "--out", str(tmp_path / "cv")]) == 0
+    assert isles(["crossval", str(BUNDLE), *two_folds, *settings, "--out", str(tmp_path / "cv")]) == 0
     for fold in (0, 1):
         found = load_state(tmp_path / f"cv/fold_{fold}/model.pt")
         assert "backbone.conv3.weight" in held and all(torch.equal(found[name], held[name]) for name in held)
@@ -233,14 +242,11 @@ def test_a_cross_validation_starts_every_fold_from_weights_with_the_authors_deep
 
 @pytest.mark.long
 def test_reproduce_takes_the_deep_stem_for_its_pretrained_rows(
-    phantom_folder: Path, tmp_path: Path, deep_weights: tuple[Path, dict[str, torch.Tensor]], forked_folds: None
+    two_folds: list[str], tmp_path: Path, deep_weights: tuple[Path, dict[str, torch.Tensor]]
 ) -> None:
     path, held = deep_weights
-    publish_json(tmp_path / "list.json", make_datalist(phantom_folder, folds=2))
-    words = ["--data-list", str(tmp_path / "list.json"), "--dataset-dir", str(phantom_folder)]
-    words += ["--overlay", "small.json"]
-    words += ["--pretrained", str(path), "--pretrained-set", *DEEP, "--out", str(tmp_path / "out")]
-    assert reproduce.main(["abulnaga", "--table", "1", *words]) == 0
+    words = ["--pretrained", str(path), "--pretrained-set", *DEEP, "--out", str(tmp_path / "out")]
+    assert reproduce.main(["abulnaga", "--table", "1", *two_folds, *words]) == 0
     for row in ("pspnet_pretrained_focal", "pspnet_pretrained_cross_entropy"):
         found = load_state(tmp_path / f"out/{row}/fold_1/model.pt")
         assert all(torch.equal(found[name], held[name]) for name in held)
