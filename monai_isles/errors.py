@@ -51,7 +51,7 @@ def refused(
         values: values of the ``{names}`` in the table's texts.
 
     >>> print(refused("E-CACHE-02", where="--cache-gb", found="0"))
-    E-CACHE-02: a cache cannot be that small
+    E-CACHE-02: the limit of the cache is not above 0
       where --cache-gb
       found 0
       fix   give more than 0 GB, or leave the bound out

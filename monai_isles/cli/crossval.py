@@ -16,7 +16,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", required=True, help="folder for fold_<k>/, predictions/ and run.json; repeat to continue"
     )
-    parser.add_argument("--data-list", help="data list with folds that never split a subject (default: made)")
+    parser.add_argument(
+        "--data-list", help="data list with folds that never split a subject (default: made from the data)"
+    )
     parser.add_argument("--dataset-dir", help="data folder (default: the bundle's, which is the phantom)")
     parser.add_argument("--folds", type=int, help="number of folds (default: the list's, else 5)")
     parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="config files inside the bundle")
@@ -27,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol",
         choices=("paper", "nested"),
         default="paper",
-        help="paper: training stops by the scored scans, as published; nested: by the next fold (default: paper)",
+        help="scans that stop the training: the scored ones, as published (paper, default), or the next fold (nested)",
     )
     cohort_options.strict_argument(parser)
     cohort_options.cache_arguments(parser)

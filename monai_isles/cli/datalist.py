@@ -13,11 +13,13 @@ from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the folder, the file to write, and how to group and fold."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="data folder: ISLES 2018, ISLES 2015, or plain")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="data folder of any layout (docs/reading.md)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="data list to write (JSON)")
     parser.add_argument("--folds", type=int, help="number of folds (default 5; 4 for ISLES 2015)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the assignment (default 0)")
-    parser.add_argument("--subjects", type=Path, metavar="FILE", help="CSV case,subject,section: subject of each case")
+    parser.add_argument(
+        "--subjects", type=Path, metavar="FILE", help="CSV table with columns case, subject and, if needed, section"
+    )
     parser.add_argument("--target", metavar="NAME", help="label to segment in SPES: penumbra (default), core or area")
     parser.add_argument("--name", help="name of the list")
     parser.add_argument("--strict", action="store_true", help="stop at the first case that cannot be used")

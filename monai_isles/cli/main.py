@@ -20,7 +20,7 @@ from monai_isles.errors import EXIT_DONE, IslesError, find_isles_error, memory_e
 from monai_isles.io.findings import tell_counts
 
 VERBS = {
-    "phantom": "make the simulated CT perfusion data set in the ISLES 2018 layout",
+    "phantom": "simulate a data set: CT perfusion (ISLES 2018 layout) or MRI (ISLES 2015 layout)",
     "check": "list every finding of a data set or a bundle without running anything",
     "datalist": "read a data folder and write a data list with patient-grouped folds",
     "prepare": "preprocess cases into a cache that training and prediction share",

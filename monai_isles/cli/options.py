@@ -25,20 +25,26 @@ def prediction_arguments(parser: argparse.ArgumentParser, *, app: bool = False) 
     add("--bundle", required=True, help="name, folder or exported zip of the bundle, e.g. clerigues")
     if not app:
         add("--out", required=True, help="folder for <case>/lesion.nii.gz and the other results")
-    add("--weights", nargs="+", default=[], metavar="FILE", help="state dicts; several are averaged")
+    add(
+        "--weights",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="weight files; probabilities of several are averaged",
+    )
     add("--resample", action="store_true",
-        help="images on another grid than a case's first are registered: resample them onto it")  # fmt: skip
+        help="resample registered images onto the grid of the case's first image")  # fmt: skip
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     add("--overlay", nargs="+", default=[], metavar="NAME", help="config files inside the bundle")
-    add("--step", type=int, nargs="+", metavar="VOXELS", help="between windows, one for all axes or one each")
-    add("--fast", action="store_true", help="the bundle's coarser step; its model card states the cost")
+    add("--step", type=int, nargs="+", metavar="VOXELS", help="step between windows: one number, or one for each axis")
+    add("--fast", action="store_true", help="take larger steps between windows; docs/fast.md states what it costs")
     add("--whole-slices", action="store_true", help="one pass over the whole slice instead of windows")
-    add("--precision", choices=("fp32", "bf16"), help="bf16: faster, the third digit differs")
-    add("--compile", action="store_true", help="compile the networks first: pays from ten cases on")
+    add("--precision", choices=("fp32", "bf16"), help="bf16 is faster; results differ in the third digit")
+    add("--compile", action="store_true", help="compile the networks first; worthwhile from about ten cases")
     add("--mc-passes", type=int, help="dropout passes per window (default: the bundle's)")
-    add("--threshold", type=float, help="lesion probability above which a voxel counts")
-    add("--min-size", type=int, metavar="VOXELS", help="smallest lesion component kept")
-    add("--postprocessing", metavar="FILE", help="threshold and smallest component from `search`")
+    add("--threshold", type=float, help="probability above which a voxel counts as lesion")
+    add("--min-size", type=int, metavar="VOXELS", help="smallest lesion component to keep, in voxels")
+    add("--postprocessing", metavar="FILE", help="file of `search` with threshold and smallest component")
     add("--threads", type=int, help="CPU threads (default: all that this process may use)")
     add("--entropy", action="store_true", help="also write <case>/entropy.nii.gz, in bits")
     if not app:
@@ -136,8 +142,12 @@ def arguments(parser: argparse.ArgumentParser, *, needs: bool = True) -> None:
     """Declare the options of the place; ``needs`` adds the resources of one case."""
     group = parser.add_argument_group("many at once", "see docs/scale.md")
     group.add_argument("--workers", type=int, default=1, metavar="N", help="processes, or Slurm workers (default 1)")
-    group.add_argument("--cluster", metavar="ADDRESS", help="running Dask scheduler, e.g. tcp://10.0.0.5:8786")
-    group.add_argument("--slurm", metavar="FILE", help="YAML of dask-jobqueue's SLURMCluster: jobs are submitted")
+    group.add_argument(
+        "--cluster", metavar="ADDRESS", help="address of a running Dask scheduler, e.g. tcp://10.0.0.5:8786"
+    )
+    group.add_argument(
+        "--slurm", metavar="FILE", help="submit jobs with this YAML file for dask-jobqueue's SLURMCluster"
+    )
     if needs:
         group.add_argument("--case-memory", type=float, default=0.0, metavar="GB", help="memory needed by one case")
         group.add_argument("--case-gpus", type=int, metavar="N", help="GPUs needed by one case (default: 1 on cuda)")
@@ -171,7 +181,7 @@ def chosen_times(args: argparse.Namespace) -> float | list[float] | None:
 def cache_arguments(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
     """Declare the options of the cache of preprocessed cases."""
     parser.add_argument(
-        "--cache", metavar="DIR", required=required, help="keep preprocessed cases here, by content and settings"
+        "--cache", metavar="DIR", required=required, help="folder for preprocessed cases, to be used again"
     )
     parser.add_argument(
         "--cache-gb",

@@ -34,7 +34,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "own",
     )
     parser.add_argument(
-        "--smoothing-mm", type=float, default=5.0, metavar="MM", help="full width at half maximum, in plane (default 5)"
+        "--smoothing-mm",
+        type=float,
+        default=5.0,
+        metavar="MM",
+        help="in-plane smoothing, full width at half maximum (default 5)",
     )
     parser.add_argument(
         "--slab-mm", type=float, metavar="MM", help="average thin DICOM slices to this thickness, to need less memory"

@@ -51,9 +51,9 @@ def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> 
         settings: dict[str, Any] = valued.get(name, {"action": "store_true"})
         parser.add_argument(f"--{name}", **settings, help=text if shown else argparse.SUPPRESS)
     for name, text in (("age", "age in years"), ("nihss", "NIHSS, 0 to 42")):
-        help_text = f"{text}: with the other of the two, of one study, for the DAWN profile; not kept"
+        help_text = f"{text}, for the DAWN profile of one study; age and NIHSS go together and are not stored"
         parser.add_argument(f"--{name}", type=float, metavar="N", help=help_text if shown else argparse.SUPPRESS)
-    viewer_help = "in the page: small (default), or niivue with three planes too (below 8 MB for 16 slices)"
+    viewer_help = "viewer of the page: small (default), or niivue, which adds three planes (8 MB for 16 slices)"
     words: dict[str, Any] = {"choices": ("small", "niivue"), "default": "small"}
     parser.add_argument("--viewer", **words, help=viewer_help if shown else argparse.SUPPRESS)
 

@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--section", default="training", help="section of the data list (default: training)")
     parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="config files inside the bundle")
     parser.add_argument("--for", dest="use", choices=("training", "prediction"), default="training",
-                        help="config of the preprocessing, if they differ (default: training)")  # fmt: skip
+                        help="which preprocessing of the bundle, if they differ (default: training)")  # fmt: skip
     parser.add_argument("--threads", type=int, help="CPU threads (default: all that this process may use)")
     cohort_options.strict_argument(parser)
     cohort_options.cache_arguments(parser, required=True)

@@ -20,12 +20,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--scores",
         required=True,
         nargs="+",
-        help="output folders of evaluate over the same cases; the first scored --pred",
+        help="output folders of evaluate on the same cases; the first holds the scores of --pred",
     )
     parser.add_argument(
         "--names",
         nargs="+",
-        help="name of the network of each folder of scores (default: its bundle, of several the folders)",
+        help="name of each folder of scores (default: its bundle's; of several, the folders')",
     )
     parser.add_argument("--curves", help="curves.csv of the training")
     parser.add_argument("--published", help="print the rows of a paper below: clerigues")

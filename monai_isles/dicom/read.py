@@ -244,7 +244,7 @@ def _choose_series(content: DicomFolder, folder: Path, series_uid: str | None, k
     colour = [item for item in wanted if "colours" in item.reason]
     raise IslesError(
         "E-DCM-15" if colour else "E-DCM-03",
-        "series holds colours, not numbers" if colour else "no series that can be read",
+        "the series holds colours, not values" if colour else "no series that can be read",
         where=f"{folder}" + (f": {kind}" if kind else ""),
         found=listed,
         fix="export the original CT or MR series, or maps as grey values with rescale or units",

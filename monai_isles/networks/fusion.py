@@ -34,7 +34,7 @@ class FusionNet(nn.Module):
         images: CT and maps of a view. times: of a curve. slices: an odd number.
         widths: channels by resolution, each half the one before.
         features: of an encoded curve.
-    Raises: ``E-NET-49`` sizes that make no network.
+    Raises: ``E-NET-49`` the sizes of the network are not valid.
     Source: ours; residual encoder after Isensee 2024 (arXiv:2404.09556), blocks of MONAI's ``DynUNet``.
 
     >>> FusionNet(widths=(4, 8)).eval()(torch.zeros(1, 87, 20, 24)).shape

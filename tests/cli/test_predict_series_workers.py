@@ -125,7 +125,7 @@ def test_one_broken_study_takes_no_other_along(studies: Path, tmp_path: Path, ca
     (("case_1", "--dt", "2", "--show-patient"), "E-USE-63: an option has no meaning without a series",
      "--dt, --show-patient"),
     (("case_1", "--no-dicom", "--dicom-maps"), "E-USE-63", "--dicom-maps, --no-dicom"),
-    (("--workers", "0", "--from-series", "s"), "E-USE-60: no such number of workers", "0"),
+    (("--workers", "0", "--from-series", "s"), "E-USE-60: the number of workers is not valid", "0"),
 ])  # fmt: skip
 def test_options_without_a_meaning_are_refused(
     more: tuple[str, ...], code: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

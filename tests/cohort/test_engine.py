@@ -42,7 +42,7 @@ def test_a_bug_is_raised_and_not_recorded() -> None:
 @pytest.mark.parametrize(("place", "code"), [({"workers": 0}, "E-USE-60"), ({"cluster": "a", "workers": 2}, "E-USE-61"),
                                              ({"cluster": "a", "slurm": "b.yml"}, "E-USE-61")])  # fmt: skip
 def test_places_that_cannot_be_are_refused(place: dict, code: str) -> None:
-    words = {"E-USE-60": "no such number of workers", "E-USE-61": "two places to run at once"}[code]
+    words = {"E-USE-60": "the number of workers is not valid", "E-USE-61": "two places to run are given"}[code]
     with pytest.raises(IslesError, match=f"{code}: {words}"):
         run_cases(trivial, TASKS, **place)
 
@@ -84,7 +84,7 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setattr(clusters_module, "CONNECT_S", 1)
-    with pytest.raises(IslesError, match=rf"E-COH-03: no scheduler answers\n.*{address}"):
+    with pytest.raises(IslesError, match=rf"E-COH-03: the scheduler does not answer\n.*{address}"):
         run_cases(square, TASKS, cluster=address)
 
 

@@ -59,7 +59,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_repeats_nothing(tmp_pat
 def test_a_case_that_ends_every_worker_fails_alone(tmp_path: Path) -> None:
     records = run_cases(written, tasks(tmp_path, 6, 0.05, c1=1, c3=9), workers=2)
     assert [name for name, record in records.items() if record["outcome"] == "failed"] == ["c3"] and len(records) == 6
-    assert records["c3"]["error"].startswith("E-COH-05: the case ends its worker\n  where c3")
+    assert records["c3"]["error"].startswith("E-COH-05: the worker process died on this case\n  where c3")
     assert len(list(tmp_path.glob("begun-c3-*"))) == 3
 
 
@@ -116,7 +116,9 @@ def test_after_the_scheduler_was_killed_a_rerun_does_only_the_rest(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(IslesError, match=r"E-COH-04: the scheduler is gone(?s:.*)finished cases are not done again"):
+    with pytest.raises(
+        IslesError, match=r"E-COH-04: the connection to the scheduler is lost(?s:.*)finished cases are not done again"
+    ):
         run_cases(written, mine, cluster=address)
     killer.join()
     time.sleep(3)  # what ran then ends or is cut off

@@ -45,7 +45,9 @@ def test_the_job_script_asks_for_what_the_profile_says(profile: Path) -> None:
 
 
 def test_a_case_that_no_slurm_worker_could_take_is_refused(profile: Path) -> None:
-    with pytest.raises(IslesError, match=r"E-COH-08: the Slurm profile asks for too little\n.*big(?s:.*)MEMORY_GB"):
+    with pytest.raises(
+        IslesError, match=r"E-COH-08: the Slurm profile requests too little for one case\n.*big(?s:.*)MEMORY_GB"
+    ):
         slurm_cluster(profile, 0, [Task("big", gpus=1, memory_gb=33)])
 
 

@@ -66,5 +66,5 @@ def test_each_fold_is_tuned_without_its_own_cases() -> None:
 
 
 def test_nothing_to_choose_by_is_refused() -> None:
-    with pytest.raises(IslesError, match="E-SRCH-04: nothing to choose by"):
+    with pytest.raises(IslesError, match="E-SRCH-04: no cases of another fold to choose on"):
         choose_without(grid([[0.9, 0.1]], [[1, 1]]), [0])

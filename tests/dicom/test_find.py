@@ -112,7 +112,9 @@ def test_series_that_are_no_measurement_are_passed_over_by_name(dicom, values: d
 @pytest.mark.parametrize("kind", ["RGB", "PALETTE COLOR", "YBR_FULL"])
 def test_colour_maps_are_refused(dicom, kind: str) -> None:
     dicom.change_all(PhotometricInterpretation=kind, SamplesPerPixel=3 if kind != "PALETTE COLOR" else 1)
-    refused(dicom.folder, rf"E-DCM-15: series holds colours, not numbers(?s:.*){kind}(?s:.*)grey values with rescale")
+    refused(
+        dicom.folder, rf"E-DCM-15: the series holds colours, not values(?s:.*){kind}(?s:.*)grey values with rescale"
+    )
     for path in (folder := dicom.folder.parent / "tmax").iterdir():
         dicom.change(path, PhotometricInterpretation=kind, SamplesPerPixel=3 if kind != "PALETTE COLOR" else 1)
     refused(folder, rf"E-DCM-15(?s:.*): tmax(?s:.*){kind}", kind="tmax")

@@ -80,7 +80,7 @@ def test_rows_that_do_not_belong_together_are_refused() -> None:
         compare_rows(rows([1, 2]), rows([1, 2], ["s0", "x"]))
     with pytest.raises(IslesError, match="E-CMP-02: a case is there twice"):
         compare_rows([*rows([1]), *rows([1])], rows([1]))
-    with pytest.raises(IslesError, match=r"E-CMP-03: the metric is no number(?s:.*)no such column"):
+    with pytest.raises(IslesError, match=r"E-CMP-03: the metric is not a number(?s:.*)no such column"):
         compare_rows(rows([1]), rows([1]), metric="hd")
 
 

@@ -130,6 +130,6 @@ def test_a_network_unlike_its_metadata_is_refused(
 @pytest.mark.parametrize("state", [nn.Conv2d(1, 1, 1).state_dict(), {"epoch": 3}, []], ids=["other", "run", "list"])
 def test_weights_of_another_network_are_refused(bundle: Path, state: object) -> None:
     with pytest.raises(
-        IslesError, match="E-EXP-06: weights of another network\n.*inference.json(?s:.*)AsymmetricResUNet"
+        IslesError, match="E-EXP-06: the weights belong to another network\n.*inference.json(?s:.*)AsymmetricResUNet"
     ):
         load_network(Bundle(bundle), state)

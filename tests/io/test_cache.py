@@ -69,7 +69,7 @@ def test_an_entry_larger_than_the_bound_is_not_kept_and_that_is_said(tmp_path: P
 
 @pytest.mark.parametrize("limit", [0, -1, float("nan")])
 def test_a_bound_that_holds_nothing_is_refused(tmp_path: Path, limit: float) -> None:
-    with pytest.raises(IslesError, match="E-CACHE-02: a cache cannot be that small"):
+    with pytest.raises(IslesError, match="E-CACHE-02: the limit of the cache is not above 0"):
         Cache(tmp_path, "thing", limit_gb=limit)
 
 

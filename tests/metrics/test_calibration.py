@@ -75,5 +75,5 @@ def test_maps_that_cannot_be_judged_are_refused() -> None:
     for values in ([0.5, 1.2], [-0.1, 0.5], [np.nan, 0.5]):
         with pytest.raises(IslesError, match="E-CAL-02: not a probability"):
             reliability(np.array(values), np.zeros(2))
-    with pytest.raises(IslesError, match="E-CAL-03: no bin"):
+    with pytest.raises(IslesError, match="E-CAL-03: the number of bins"):
         reliability(np.ones(2), np.ones(2), bins=0)

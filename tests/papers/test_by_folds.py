@@ -127,7 +127,7 @@ def test_the_members_are_all_folds_of_all_rows_and_their_bundle_builds_their_net
 
 def test_rows_of_different_networks_are_no_ensemble(rows: Callable[..., Trained]) -> None:
     members = [rows("focal").predictions, rows("cross_entropy", base_channels=3).predictions]
-    with pytest.raises(IslesError, match="E-REPR-20: these cross-validations make no ensemble(?s:.*)network"):
+    with pytest.raises(IslesError, match="E-REPR-20: these cross-validations cannot form an ensemble(?s:.*)network"):
         require_one_network(members)
 
 

@@ -44,7 +44,7 @@ def test_bars_of_different_n_say_both() -> None:
 
 @pytest.mark.parametrize(("rows", "words"), [([], "no row"), ([BARS[0], BARS[0]], "two rows for PSPNet, focal")])
 def test_bars_without_rows_or_with_two_for_one_are_refused(rows: list, words: str) -> None:
-    with pytest.raises(IslesError, match=rf"E-REP-11: rows do not make a figure\n.*\n.*{words}"):
+    with pytest.raises(IslesError, match=rf"E-REP-11: the rows do not fit the figure\n.*\n.*{words}"):
         architecture_bars(rows)
 
 

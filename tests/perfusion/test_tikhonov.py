@@ -43,7 +43,7 @@ def test_cross_validation_picks_each_voxels_own_minimum(aif, tissue) -> None:
 
 @pytest.mark.parametrize("strength", [0.0, -1.0, 2.0, "lcurve"])
 def test_strengths_that_make_no_sense_are_refused(aif, strength) -> None:
-    with pytest.raises(IslesError, match=r"E-PERF-05: no such strength of regularisation"):
+    with pytest.raises(IslesError, match=r"E-PERF-05: the strength of regularisation is not valid"):
         tikhonov(torch.zeros(2, len(aif)), torch.from_numpy(aif), 1.0, strength=strength)
 
 

@@ -116,7 +116,7 @@ def test_an_existing_phantom_of_the_same_settings_is_used_as_it_is(folder: Path)
 
 def test_other_settings_never_overwrite_a_phantom(folder: Path) -> None:
     with pytest.raises(
-        IslesError, match=r"E-PHAN-03: the folder is taken(?s:.*)a phantom with other settings: .*seed 7, cases 3"
+        IslesError, match=r"E-PHAN-03: the folder exists already(?s:.*)a phantom with other settings: .*seed 7, cases 3"
     ):
         make_dataset(folder, cases=4, seed=SEED, test_cases=1, max_slices=2)
 
@@ -132,7 +132,10 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) ->
     "numbers", [{"cases": 0}, {"workers": 0}, {"test_cases": -1}, {"seed": -1}, {"max_slices": 1}], ids=str
 )
 def test_numbers_that_make_no_data_set_are_refused(tmp_path: Path, numbers: dict[str, int]) -> None:
-    with pytest.raises(IslesError, match=r"E-PHAN-02: these numbers make no data set(?s:.*)ask for at least 1 case"):
+    with pytest.raises(
+        IslesError,
+        match=r"E-PHAN-02: the number of cases, workers or slices is not valid(?s:.*)ask for at least 1 case",
+    ):
         make_dataset(tmp_path / "new", **({"cases": 1, "seed": 0} | numbers))
     assert not list(tmp_path.iterdir())
 
@@ -174,7 +177,9 @@ def test_a_lost_cluster_leaves_the_scans_for_the_next_run_and_a_bug_leaves_nothi
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(*_: object, **__: object) -> None:
-        raise IslesError("E-COH-04", "the scheduler is gone", where="cluster", found="nothing", fix="repeat")
+        raise IslesError(
+            "E-COH-04", "the connection to the scheduler is lost", where="cluster", found="nothing", fix="repeat"
+        )
 
     monkeypatch.setattr("monai_isles.phantom.dataset.fill", lost)
     with pytest.raises(IslesError, match="E-COH-04"):

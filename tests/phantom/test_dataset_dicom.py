@@ -104,7 +104,7 @@ def test_a_data_set_that_cannot_be_whole_is_not_there(tmp_path: Path, monkeypatc
 
 def test_another_form_does_not_pass_for_the_same_data_set(both: tuple[str, Path]) -> None:
     other = FORMS[(FORMS.index(both[0]) + 1) % 3]
-    with pytest.raises(IslesError, match="E-PHAN-03: the folder is taken"):
+    with pytest.raises(IslesError, match="E-PHAN-03: the folder exists already"):
         make_dataset(both[1], cases=1, test_cases=1, seed=SEED, max_slices=2, dicom=other)
     assert make_dataset(both[1], cases=1, test_cases=1, seed=SEED, max_slices=2, dicom=both[0]) == both[1]
 

@@ -85,5 +85,5 @@ def test_an_unknown_form_and_a_taken_folder_are_refused(case: CaseArrays, tmp_pa
     with pytest.raises(IslesError, match=r"E-PHAN-20: no such form of DICOM(?s:.*)'mosaic'(?s:.*)classic, shuttle"):
         write_dicom(case, tmp_path / "d", form="mosaic")
     (tmp_path / "mine.txt").write_text("x")
-    with pytest.raises(IslesError, match=r"E-PHAN-21: the folder is taken"):
+    with pytest.raises(IslesError, match=r"E-PHAN-21: the folder exists already"):
         write_dicom(case, tmp_path)

@@ -38,6 +38,6 @@ def test_an_empty_state_and_an_honest_record_are_left(tmp_path: Path) -> None:
 
 def test_a_network_that_learns_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        IslesError, match=r"(?s)E-TRAIN-60: this network has something to learn.*2 tensors, first weigh"
+        IslesError, match=r"(?s)E-TRAIN-60: this network has parameters to train.*2 tensors, first weigh"
     ):
         FixedRule(str(tmp_path), torch.nn.Linear(1, 1), Scored(), "val_dsc")

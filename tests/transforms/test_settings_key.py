@@ -60,7 +60,7 @@ def test_a_folder_of_a_cache_is_no_setting(tmp_path: Path) -> None:
 @pytest.mark.parametrize("random", [RandFlipd("a"), OneOf([chain()])])
 def test_a_random_transform_is_refused(random: object) -> None:
     with pytest.raises(
-        IslesError, match=rf"E-CACHE-01: a random transform cannot be kept(?s:.*){type(random).__name__}"
+        IslesError, match=rf"E-CACHE-01: a random transform cannot be cached(?s:.*){type(random).__name__}"
     ):
         settings_key(Compose([chain(), random]))
 
@@ -68,7 +68,7 @@ def test_a_random_transform_is_refused(random: object) -> None:
 def test_a_function_counts_by_its_name_and_one_without_is_refused() -> None:
     one, other = (settings_key(Compose([CropForegroundd("a", "a", select_fn=fn)])) for fn in (np.isfinite, np.isnan))
     assert one != other
-    with pytest.raises(IslesError, match=r"E-CACHE-03: a setting of the preprocessing cannot be written(?s:.*)lambda"):
+    with pytest.raises(IslesError, match=r"E-CACHE-03: a setting of the preprocessing cannot be recorded(?s:.*)lambda"):
         settings_key(Lambdad("a", func=lambda x: x))
 
 

@@ -85,8 +85,8 @@ def test_a_worker_that_lives_on_loads_changed_weights_and_configs_anew(tmp_path:
 
 
 @pytest.mark.parametrize(("more", "said"), [
-    (("--workers", "0"), "E-USE-60: no such number of workers"),
-    (("--workers", "2", "--cluster", "tcp://h:1"), "E-USE-61: two places to run at once"),
+    (("--workers", "0"), "E-USE-60: the number of workers is not valid"),
+    (("--workers", "2", "--cluster", "tcp://h:1"), "E-USE-61: two places to run are given"),
 ])  # fmt: skip
 def test_places_that_cannot_be_are_usage_errors(
     phantom_folder: Path, tmp_path: Path, more: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
