@@ -44,7 +44,8 @@ def cases_of(name: str, scans: dict[str, Path]) -> list[Path]:
 def small_bundle(name: str, place: Path) -> Path:
     """Copy a bundle with the smallest network that makes every step, its weights from a fixed seed."""
     copy = Path(shutil.copytree(ROOT / "bundles" / name, place / name))
-    (copy / "models/calibration.json").unlink(missing_ok=True)
+    for of_shipped_weights in (copy / "models/calibration.json", *copy.glob("shipped*.json")):
+        of_shipped_weights.unlink(missing_ok=True)
     for file in ("train.json", "inference.json"):
         laid = lay_over(json.loads((copy / file).read_text()), [TINY[name], COARSE.get(name, {})])
         publish_json(copy / file, laid | ({"calibration": None} if "calibration" in laid else {}))
