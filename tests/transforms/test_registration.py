@@ -48,6 +48,7 @@ def test_two_slice_slabs_are_within_a_pixel_and_a_half_in_the_median(error_px, m
     assert median(errors) <= 1.5, errors
 
 
+@pytest.mark.long  # loading ITK takes ten seconds and more
 def test_itk_finds_the_mirror_too(egg) -> None:
     found = register_mirror(egg(8, 5), (2.0, 2.0), method="itk").mirror
     assert found.angle_deg == pytest.approx(8, abs=0.3) and found.offset_mm == pytest.approx(5, abs=0.5)
