@@ -1,4 +1,4 @@
-"""Sixty damaged images through ``check`` and ``predict --dry-run``; ``make fuzz`` sends eleven thousand."""
+"""Thirty damaged images through ``check`` and ``predict --dry-run``; ``make fuzz`` sends eleven thousand."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ pytest.importorskip("pydicom")
 
 
 def test_no_damaged_image_is_a_crash_or_taken_for_a_sound_one(server: Forks, tmp_path: Path) -> None:
-    words = ["--nifti", "60", "--dicom", "16", "--seed", "7", "--keep", tmp_path, "--page", tmp_path / "page.md"]
+    words = ["--nifti", "30", "--dicom", "8", "--seed", "7", "--keep", tmp_path, "--page", tmp_path / "page.md"]
     done = server.run(*words, program="tests.fuzz.run")
     assert done.code == 0, done.text
     rows = json.loads((tmp_path / "rows.json").read_text())
-    assert (len(rows["NIfTI"]), len(rows["DICOM"])) == (60, 16)
+    assert (len(rows["NIfTI"]), len(rows["DICOM"])) == (30, 8)
     counts = Counter(row["outcome"] for row in rows["NIfTI"])
-    assert counts["refused"] > 30 and counts["accepted: the same image"] > 3
-    assert "| all | 60 |" in (tmp_path / "page.md").read_text()
+    assert counts["refused"] > 15 and counts["accepted: the same image"] > 1, counts
+    assert "| all | 30 |" in (tmp_path / "page.md").read_text()
 
 
 def test_a_wrong_accept_would_be_seen(tmp_path: Path) -> None:
