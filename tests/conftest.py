@@ -33,8 +33,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def nothing_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the first remark of each kind be a warning in every test, as it is in a process of its own."""
-    monkeypatch.setattr(findings, "_said", set())
-    monkeypatch.setattr(findings, "_told", Counter())
+    monkeypatch.setattr(findings, "_shown_once", set())
+    monkeypatch.setattr(findings, "_remark_counts", Counter())
 
 
 @pytest.fixture(scope="session")

@@ -112,7 +112,7 @@ class DicomSource:
         pictures = []
         for place in range(native.shape[2]):
             parts = _parts(native[:, :, place])
-            back = [stack.shear.tilted(part.T, place, size, nearest=channels > 0) for part in parts]
+            back = [stack.shear.tilt_back(part.T, place, size, nearest=channels > 0) for part in parts]
             pictures.append(np.stack(back, axis=-1))
         positions = [tuple(float(x) for x in group[0].position) for group in stack.frames]
         frames = np.stack(pictures) if channels else np.stack(pictures)[..., 0]

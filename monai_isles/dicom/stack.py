@@ -43,7 +43,7 @@ class Shear:
             picture = _sample(picture, at, axis, fill)
         return picture
 
-    def tilted(self, picture: np.ndarray, place: int, size: tuple[int, int], *, nearest: bool) -> np.ndarray:
+    def tilt_back(self, picture: np.ndarray, place: int, size: tuple[int, int], *, nearest: bool) -> np.ndarray:
         """Return a slice of the upright grid where the scanner took it, of its own (rows, columns) ``size``."""
         for axis in (0, 1):
             at = np.arange(size[axis]) - self.start_vox[axis] + place * self.step_vox[axis]

@@ -85,10 +85,10 @@ def find_predictions(
     >>> predictions["case_1"] is None, unused  # nothing was predicted into this folder
     (True, [])
     """
-    found, names = find_masks(pred_dir), {_composed(case.name): case.name for case in cases}
-    masks = {names.get(name, name): path for name, path in found.items()}
+    paths, names = find_masks(pred_dir), {_composed_name(case.name): case.name for case in cases}
+    masks = {names.get(name, name): path for name, path in paths.items()}
     missing = [case.name for case in cases if case.name not in masks]
-    unasked = sorted(set(found) - set(names))
+    unasked = sorted(set(paths) - set(names))
     if missing and not allow_missing:
         if left_out is None or len(missing) == len(cases):
             result = f"{len(missing)} of {len(cases)} cases without a mask: {', '.join(missing)}"
@@ -132,7 +132,7 @@ def find_masks(folder: Path) -> dict[str, Path]:
     """
     result: dict[str, Path] = {}
     for item in sorted(folder.iterdir()) if folder.is_dir() else []:
-        for name, path in ((_composed(name), path) for name, path in _masks_of(item)):
+        for name, path in ((_composed_name(name), path) for name, path in _masks_of(item)):
             if name in result:
                 raise _duplicate_fault(name, result[name], path)
             result[name] = path
@@ -147,7 +147,7 @@ def _masks_of(item: Path) -> list[tuple[str, Path]]:
     return [(item.name[: -len(end)], item) for end in _SUFFIXES if item.name.lower().endswith(end)]
 
 
-def _composed(name: str) -> str:
+def _composed_name(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 

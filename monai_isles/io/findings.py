@@ -13,8 +13,8 @@ from monai_isles.errors import IslesError, fault_and_fix
 
 ERROR, WARNING = "error", "warning"
 _log = logging.getLogger(__name__)
-_said: set[str] = set()
-_told: Counter[str] = Counter()
+_shown_once: set[str] = set()
+_remark_counts: Counter[str] = Counter()
 _collected: ContextVar[tuple[list[Finding], ...]] = ContextVar("collected", default=())
 
 
@@ -80,8 +80,8 @@ def refuse(findings: Iterable[Finding]) -> None:
 
 def tell(remark: Finding) -> None:
     """Log a remark, the first of its code as a warning, later ones for debugging; pass it to ``collect_remarks``."""
-    _told[remark.code] += 1
-    _log.log(logging.WARNING if _told[remark.code] == 1 else logging.DEBUG, *remark_lines([remark]))
+    _remark_counts[remark.code] += 1
+    _log.log(logging.WARNING if _remark_counts[remark.code] == 1 else logging.DEBUG, *remark_lines([remark]))
     for remarks in _collected.get():
         if remark not in remarks:
             remarks.append(remark)
@@ -89,10 +89,10 @@ def tell(remark: Finding) -> None:
 
 def tell_counts() -> None:
     """Log how often each remark came up since the last call, where it did more than once; then count anew."""
-    for code, times in _told.most_common():
+    for code, times in _remark_counts.most_common():
         if times > 1:
             _log.warning("%s: %d times in this run; the results of each case hold its own", code, times)
-    _told.clear()
+    _remark_counts.clear()
 
 
 @contextmanager
@@ -119,6 +119,6 @@ def remark_lines(remarks: Iterable[Finding]) -> list[str]:
 
 def say_once(message: str) -> None:
     """Log a warning the first time it comes up in this process."""
-    if message not in _said:
-        _said.add(message)
+    if message not in _shown_once:
+        _shown_once.add(message)
         _log.warning(message)

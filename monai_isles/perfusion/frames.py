@@ -69,13 +69,13 @@ def misplaced_frames(series: Tensor) -> dict[int, str]:
     usual = [_neighbours(coarse, n) for n in range(len(coarse))]
     apart = torch.stack([(frame - other).abs().mean() for frame, other in zip(coarse, usual, strict=True)])
     odd = torch.nonzero(apart > ODD_FRAME * apart.median()).flatten().tolist()
-    found = {}
+    names = {}
     for n in odd:
         ratios = {name: _ratio(turn(coarse[n]), coarse[n], usual[n]) for name, turn in _TURNS.items()}
         name = min(ratios, key=lambda key: ratios[key])
         if ratios[name] < TURNED_RATIO:
-            found[n] = name
-    return found
+            names[n] = name
+    return names
 
 
 def _pool(frame: Tensor) -> Tensor:
