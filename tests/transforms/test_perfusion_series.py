@@ -123,7 +123,7 @@ def test_values_that_are_not_finite_are_refused() -> None:
 
 @pytest.mark.parametrize("setting", [{"frames": 1}, {"names": ("a", "b")}])
 def test_settings_that_make_no_sense_are_refused(setting: dict) -> None:
-    with pytest.raises(IslesError, match=r"E-TPW-03.*makes no sense"):
+    with pytest.raises(IslesError, match=r"E-TPW-03.*is not valid"):
         PerfusionWindowd("ctp", **setting)
 
 

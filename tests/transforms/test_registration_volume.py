@@ -114,7 +114,7 @@ def broken(kind: str) -> np.ndarray:
         ("empty", "E-REG-01", "no head"),
         ("ball", "E-REG-20", "no mid-sagittal plane"),
         ("half", "E-REG-21", "does not match its mirror image"),
-        ("slab", "E-REG-22", "too thin a slab"),
+        ("slab", "E-REG-22", "the slab is too thin"),
         ("nan", "E-REG-06", "not numbers"),
         ("flat", "E-REG-05", "not a volume"),
     ],

@@ -39,5 +39,5 @@ def test_slices_do_not_see_each_other_and_an_empty_one_is_far_from_any_lesion() 
 
 @pytest.mark.parametrize("setting", [{"inside": 0.9}, {"decay_vox": 0.0}])
 def test_settings_that_make_no_sense_are_refused(setting: dict) -> None:
-    with pytest.raises(IslesError, match=r"E-TPW-06.*makes no sense"):
+    with pytest.raises(IslesError, match=r"E-TPW-06.*is not valid"):
         LesionWeightd(**setting)
