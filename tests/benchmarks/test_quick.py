@@ -59,6 +59,30 @@ def test_heads_go_to_the_child_process_unchanged(tmp_path: Path) -> None:
     assert registration.failures([0.5, 2.5, float("inf")]) == 2
 
 
+def test_each_change_of_a_series_is_what_it_says() -> None:
+    robustness = importlib.import_module("robustness")
+    rng = np.random.default_rng(0)
+    label = np.zeros((41, 41, 2), bool)
+    label[30:35, 18:23] = True  # its middle lies 12 voxels from that of the image
+    series = rng.normal(40, 3, (41, 41, 2, 40)).astype(np.float32)
+    scan = robustness.Scan(label * 50.0, series, label, np.eye(4), 1.5)
+    made = {name: change(scan, np.random.default_rng(1)) for name, change in robustness.CHANGES.items()}
+    assert made["as it was"] is scan
+    assert made["noise x 2"].series.std() == pytest.approx(6, abs=0.3) and made["noise x 2"].series.mean() > 39
+    assert made["step x 2"].series.shape[-1] == 20 and made["step x 2"].dt_s == 3
+    np.testing.assert_array_equal(made["last 30 % cut"].series, series[..., :28])
+    turned = made["turned by 25 degrees"]
+    across, ahead = np.argwhere(turned.label).mean(0)[:2] - 20
+    assert np.hypot(across, ahead) == pytest.approx(12, abs=0.3)
+    assert abs(np.degrees(np.arctan2(ahead, across))) == pytest.approx(25, abs=2)
+    assert (turned.ct[turned.label] > 20).all() and turned.series.shape == series.shape
+
+
+def test_without_scans_the_comparisons_do_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert importlib.import_module("robustness").main([]) == importlib.import_module("nnunet").main([]) == 0
+    assert capsys.readouterr().out.count("nothing done: --data names no scans") == 2
+
+
 @pytest.mark.long
 def test_the_parts_of_a_study_add_up_to_the_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert importlib.import_module("study").main(["--quick", "--out", str(tmp_path)]) == 0
