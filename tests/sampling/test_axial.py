@@ -105,5 +105,5 @@ def test_the_augmentation_is_part_of_what_a_checkpoint_describes() -> None:
 
 @pytest.mark.parametrize(("augment", "patch"), [("elastic", PATCH), ("axial", (8, 6, 4))])
 def test_an_augmentation_that_cannot_be_is_refused(augment: str, patch: tuple[int, ...]) -> None:
-    with pytest.raises(IslesError, match=rf"E-SAMP-20.*augmented(?s:.*){augment}"):
+    with pytest.raises(IslesError, match=rf"E-SAMP-20.*augmentation(?s:.*){augment}"):
         loader(augment=augment, patch=patch)

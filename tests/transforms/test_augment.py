@@ -134,7 +134,7 @@ def test_the_background_s_value_after_a_z_score_comes_in_from_outside() -> None:
     ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(IslesError, match=rf"E-AUG-01.*no sense.*\n.*RandomOrderAffined(?s:.*){next(iter(wrong))}="):
+    with pytest.raises(IslesError, match=rf"E-AUG-01.*not valid.*\n.*RandomOrderAffined(?s:.*){next(iter(wrong))}="):
         RandomOrderAffined("x", **wrong)
 
 
