@@ -87,8 +87,11 @@ def dice_of(scan: Scan, names: Sequence[str]) -> dict[str, float]:
                 maps = maps or {key: measured for key, measured in zip(PERFUSION_MAPS, of(series), strict=True)}
                 inputs = {"ct": ct, **maps}
             mask = segment(inputs, name, fast="fast_step" in config).array("lesion") > 0
-        except IslesError as error:
-            print(f"{name}: {error.code}", flush=True)
+        except (IslesError, RuntimeError) as error:  # MONAI wraps what a transform raises
+            refusal = error if isinstance(error, IslesError) else error.__cause__
+            if not isinstance(refusal, IslesError):
+                raise
+            print(f"{name}: {refusal.code}", flush=True)
             found[name] = 0.0
         else:
             total = int(mask.sum() + scan.label.sum())
