@@ -20,7 +20,7 @@ from nibabel.spatialimages import SpatialImage
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.data.entries import find_inputs
-from monai_isles.errors import refused
+from monai_isles.errors import find_isles_error, refused
 from monai_isles.inference.predictor import Choices
 from monai_isles.io.publish import publish
 from monai_isles.training.distributed import pick_device
@@ -141,7 +141,13 @@ def segment(
     entry = _entry(case, **case_keys(config), aside=aside.path) | ({"resample": True} if resample else {})
     changes, after = choices.changes(config.get(), bundle), partial(publish_page, out) if report else None
     predictor = recipe_of(bundle, out, choices=choices, changes=changes).load()
-    predict_cases(predictor, [entry], out, after=after, strict=True)
+    try:
+        predict_cases(predictor, [entry], out, after=after, strict=True)
+    except RuntimeError as error:  # MONAI's, around the refusal of a transform
+        refusal = find_isles_error(error)
+        if refusal is None:
+            raise
+        raise refusal from None
     folder = out / str(entry["case"])
     return Segmentation(json.loads((folder / "result.json").read_bytes()), folder, aside)
 

@@ -46,6 +46,12 @@ def test_segment_gives_what_predict_writes(phantom_folder: Path, tmp_path: Path)
     assert (saved / "lesion.nii.gz").read_bytes() == (out / "case_1/lesion.nii.gz").read_bytes()
 
 
+def test_what_a_transform_refuses_is_the_refusal_of_the_command(images: dict[str, nibabel.Nifti1Image]) -> None:
+    """A case of which one map is missing: fusion refuses it while it prepares, within MONAI's own RuntimeError."""
+    with pytest.raises(IslesError, match=r"E-\w+-\d+(?s:.*)tmax"):
+        monai_isles.segment({key: image for key, image in images.items() if key != "tmax"}, "fusion")
+
+
 @pytest.mark.parametrize("kind", ["nibabel", "array", "metatensor"])
 def test_images_in_memory_give_the_rule_of_those_on_disk(
     kind: str, phantom_folder: Path, images: dict[str, nibabel.Nifti1Image]
