@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 from torch import Tensor
@@ -15,7 +16,6 @@ from torch import Tensor
 from monai_isles.errors import refused
 from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.perfusion.thresholds import contralateral_side, relative_cbf
-from monai_isles.transforms.mirror import spacing_of, volume_of
 from monai_isles.transforms.registration import split_head
 
 
@@ -356,3 +356,14 @@ class ScaleDWId(MapTransform):
             scaled = scaled_dwi(plain, percentile=self.percentile, clip=self.clip, where=where)
             out[key] = convert_to_dst_type(scaled, out[key], dtype=torch.float32)[0]
         return out
+
+
+def volume_of(image: Tensor) -> np.ndarray:
+    """Return the first channel of an image, (H, W, D) float32, on the processor."""
+    return torch.as_tensor(image).detach().cpu().numpy()[0].astype(np.float32, copy=False)
+
+
+def spacing_of(image: Tensor) -> tuple[float, float, float]:
+    """Return the voxel size of an image in mm, 1 mm each without an affine."""
+    first, second, third = map(float, image.pixdim[:3]) if isinstance(image, MetaTensor) else (1.0, 1.0, 1.0)
+    return first, second, third

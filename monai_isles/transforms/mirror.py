@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
-from torch import Tensor
 
 _AT_ONCE = 1 << 18
 
@@ -161,14 +158,3 @@ def apply_mirror(volume: np.ndarray, mirror: Mirror, spacing_mm: Sequence[float]
     image = np.asarray(volume, np.float32).reshape(*grid.shape, -1)
     voxels = np.round(grid.voxels(mirror(grid.points())), 6)  # rounding errors would smear the zero background
     return sample(image, voxels).reshape(volume.shape)
-
-
-def volume_of(image: Tensor) -> np.ndarray:
-    """Return the first channel of an image, (H, W, D) float32, on the processor."""
-    return torch.as_tensor(image).detach().cpu().numpy()[0].astype(np.float32, copy=False)
-
-
-def spacing_of(image: Tensor) -> tuple[float, float, float]:
-    """Return the voxel size of an image in mm, 1 mm each without an affine."""
-    first, second, third = map(float, image.pixdim[:3]) if isinstance(image, MetaTensor) else (1.0, 1.0, 1.0)
-    return first, second, third

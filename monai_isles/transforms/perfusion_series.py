@@ -20,7 +20,7 @@ from monai_isles.perfusion.maps import SMOOTHING_MM, measured_maps
 from monai_isles.perfusion.masks import smooth_in_plane
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.timing import arterial_curves
-from monai_isles.transforms.mirror import spacing_of
+from monai_isles.transforms.intensity import spacing_of
 
 
 class TemporalMIPd(MapTransform):

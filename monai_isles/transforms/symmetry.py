@@ -23,7 +23,8 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.io.cache import Cache
 from monai_isles.io.findings import say_once
 from monai_isles.modalities import PERFUSION_MAPS
-from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror, spacing_of, volume_of
+from monai_isles.transforms.intensity import spacing_of, volume_of
+from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror
 from monai_isles.transforms.registration import CT_WINDOW, Registration, mirror_or_midline
 
 ALGORITHM = 2

@@ -159,7 +159,7 @@ def test_a_failure_that_no_code_names_says_its_cause(phantom_folder: Path, tmp_p
         except KeyError as error:
             raise RuntimeError("applying transform Load") from error
 
-    predictor = SimpleNamespace(bundle="b", weights={}, settings={}, modalities=(), prepared=fail, postprocessing=None)
+    predictor = SimpleNamespace(bundle="b", weights={}, settings={}, modalities=(), prepare=fail, postprocessing=None)
     (record,) = predict_cases(predictor, [{"case": "case_1"}], tmp_path).values()
     assert record == {"outcome": "failed", "error": "RuntimeError: applying transform Load, caused by KeyError: 'ct'"}
 
