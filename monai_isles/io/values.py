@@ -52,17 +52,18 @@ def settle_values(
     CT: padding below -1024 HU is air, an offset (1000, 1024, 2048 ... 32768) and a lost sign are taken back, a picture
     (0..255, 0..1) is refused. Maps: a constant that no map can hold in the background, NaN and infinities are 0, "not
     measured"; whether such a voxel lies in tissue, ``unmeasured_findings`` says of the maps of a case together. Masks:
-    0/255, and rounding, become 0 and 1.
+    0/255, NaN where no 0 is, and rounding become 0 and 1.
 
     Shapes: (H, W, D) or (T, H, W, D), RAS+; other shapes for kinds without repairs.  Units: those of the modality.
     Args:
         label_values: the values that mean lesion, where a mask holds several labels; 0, 1, 2 and these may be there.
     """
     low, high = _ends(data)
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return _settle_not_finite(data, kind, where)
-    if kind == LABEL:
+    finite = np.isfinite(low) and np.isfinite(high)
+    if kind == LABEL and (finite or _outlined_by_nan(data)):
         return _settle_mask(data, where, label_values)
+    if not finite:
+        return _settle_not_finite(data, kind, where)
     if kind == PROBABILITY:
         return Settled(data, _probability_findings(low, high, where))
     if kind not in MODALITIES:
@@ -267,21 +268,31 @@ def _settle_background(data: np.ndarray, modality: Modality, where: str) -> tupl
 
 
 def _settle_mask(data: np.ndarray, where: str, label_values: Sequence[int] | None) -> Settled:
-    """Return a mask with 1 where lesion is; rounding and a top of 255 are told."""
+    """Return a mask with 1 where lesion is; rounding, a top of 255 and a background of NaN are told."""
+    words, lost = [], np.isnan(data)
+    if lost.any():
+        words.append(finding("E-VAL-13", WARNING, where=where, found=f"{_count_text(lost * NAN)}: read as 0"))
+        data = np.where(lost, 0, data).astype(data.dtype)
     top = 255 if data.size and data.max() > 2 and label_values is None else 1
     near = np.rint(data / top) * top
     if np.abs(data - near).max(initial=0.0) > MASK_ROUNDING * top:
-        return Settled(data, _label_findings(data, where, label_values))
-    words, values = [], np.unique(near)
+        return Settled(data, words + _label_findings(data, where, label_values))
+    values = np.unique(near)
     if label_values is None and np.isin(values, (0, top)).all():
         if top != 1 or not np.array_equal(near, data):
             text = f"values {', '.join(f'{v:.8g}' for v in np.unique(data)[[0, -1]])}"
             words.append(finding("E-LBL-04", WARNING, where=where, found=text, top=top))
         return Settled((near / top).astype(data.dtype), words)
-    words = _label_findings(near if label_values is not None else data, where, label_values)
+    words += _label_findings(near if label_values is not None else data, where, label_values)
     if label_values is not None:
         near = np.isin(near, tuple(label_values))
     return Settled(near.astype(data.dtype), words)
+
+
+def _outlined_by_nan(data: np.ndarray) -> bool:
+    """Return whether NaN can only be the background of a mask: no 0 is there, so nothing else says "no lesion"."""
+    held = data[~np.isnan(data)]
+    return held.size > 0 and any((np.abs(held - top) <= MASK_ROUNDING * top).all() for top in (1, 255))
 
 
 def _label_findings(data: np.ndarray, where: str, label_values: Sequence[int] | None) -> list[Finding]:

@@ -335,6 +335,24 @@ def test_masks_of_255_and_of_rounding_are_binary(write: Write, values: tuple[flo
     assert [one.code for one in remarks] == (["E-LBL-04"] if remarked else [])
 
 
+@pytest.mark.parametrize("top", [1, 0.9999, 255])
+def test_nan_is_the_background_of_a_mask_without_zeros(write: Write, top: float) -> None:
+    mask = np.full(24, np.nan, np.float32)
+    mask[5:8] = top
+    with collect_remarks() as remarks:
+        image = read_image(write(mask.reshape(4, 3, 2)), kind="label", where="case_1")
+    assert sorted(np.unique(image.data)) == [0, 1] and image.data.sum() == 3
+    assert remarks[0].code == "E-VAL-13" and "21 NaN" in remarks[0].found
+
+
+@pytest.mark.parametrize("rest", [(0.0,), (np.inf,), (0.5,), ()], ids=["zeros", "infinite", "half", "nothing"])
+def test_nan_in_any_other_mask_is_refused(write: Write, rest: tuple[float, ...]) -> None:
+    """Beside zeros a voxel without a number may be one that nobody judged."""
+    mask = np.full(24, np.nan, np.float32)
+    mask[: 3 * len(rest)] = [1.0, *rest, *rest][: 3 * len(rest)]
+    refused(write(mask.reshape(4, 3, 2)), "label", r"E-VAL-03|E-LBL-01")
+
+
 def test_a_mask_scaled_by_one_over_255_in_single_precision_is_binary(write: Write) -> None:
     mask = np.zeros((4, 3, 2), np.uint8)
     mask[1, 1] = 255
