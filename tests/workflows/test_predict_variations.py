@@ -136,7 +136,7 @@ SERIES: dict[str, tuple[Callable[[Header, int, int, float], None], str]] = {
 
 @pytest.fixture(scope="module")
 def of_series(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Predict every form of one scan, every second pixel of it, by one command; the folder of the results."""
+    """Check every form of one scan, every second pixel of it, and predict all by one command; return the results."""
 
     def make(folder: Path) -> None:
         one = make_case(1, seed=5, max_slices=2)
@@ -147,6 +147,7 @@ def of_series(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_dicom(scan, folder / "source")
         for name in SERIES:
             _write_form(folder / "source" / "ctp", folder / name, name, scan)
+            assert main(["check", str(folder / name)]) == 0
         words = ["predict-series", *(str(folder / name) for name in SERIES), "--bundle", "threshold"]
         assert main([*words, "--threads", "1", "--no-report", "--no-dicom", "--out", str(folder / "out")]) == 0
 
@@ -242,7 +243,7 @@ KEYS = {"CT": "ct", "CT_CBF": "cbf", "CT_CBV": "cbv", "CT_MTT": "mtt", "CT_Tmax"
 
 @pytest.fixture(scope="module")
 def of_maps(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Predict every form of the maps of one scan by one command; the folder of the results."""
+    """Check and predict every form of the maps of one scan, each by one command; return the folder of the results."""
 
     def make(folder: Path) -> None:
         source = phantom_folder / "TRAINING" / "case_1"
@@ -252,6 +253,7 @@ def of_maps(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
             for middle, key in KEYS.items():
                 (path,) = source.glob(f"*.{middle}.*/*.nii")
                 (case / f"{key}.nii").write_bytes(write(key, nibabel.load(path)))
+        assert main(["check", str(folder / "data")]) == 0
         words = ["predict", str(folder / "data"), "--bundle", "clerigues", "--step", "32", "--mc-passes", "1"]
         assert main([*words, "--threads", "1", "--no-report", "--out", str(folder / "out")]) == 0
         shutil.rmtree(folder / "data")
