@@ -22,7 +22,7 @@ from monai_isles.errors import IslesError
 from monai_isles.io.findings import ERROR, WARNING, Finding, as_finding, collect_remarks, finding
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, inspect_image
-from monai_isles.io.values import unmeasured_findings
+from monai_isles.io.values import noise_findings, unmeasured_findings
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
 
@@ -222,7 +222,7 @@ def _check_case(
             findings.append(
                 finding("E-LIST-14", WARNING, where=where, found=f"byte for byte the file of {seen[image.sha256]}")
             )
-    findings += unmeasured_findings(images, case=where)
+    findings += unmeasured_findings(images, case=where) + noise_findings(images, case=where)
     first = images.get(chief) or next(iter(images.values()), None)
     name = next((key for key, image in images.items() if image is first), chief)
     for key, image in images.items():

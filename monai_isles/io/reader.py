@@ -16,7 +16,7 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 from monai_isles.errors import refused
 from monai_isles.io.findings import refuse
 from monai_isles.io.read import Image, read_image
-from monai_isles.io.values import unmeasured_findings
+from monai_isles.io.values import noise_findings, unmeasured_findings
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 
 
@@ -96,7 +96,7 @@ class LoadVerifiedd(MapTransform):
             array = image.data if image.data.ndim == 4 else image.data[None]
             meta = _meta(image) | {str(MetaKeys.ORIGINAL_CHANNEL_DIM.value): 0, "filename_or_obj": str(image.path)}
             out[key] = MetaTensor(torch.from_numpy(array), meta=meta)
-        refuse(unmeasured_findings(images, case=where))
+        refuse(unmeasured_findings(images, case=where) + noise_findings(images, case=where))
         return out
 
     def _kind(self, key: str) -> str | None:

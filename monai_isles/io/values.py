@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -23,6 +23,7 @@ _OFFSETS = (1024.0, 2048.0, 4096.0, 8192.0, 32768.0)  # 1000 is told from 1024 b
 _WRAPPED, _WRAP, _LEAST_SPAN_HU = 57344, 65536, 20.0
 _SLIPS = {10: "tenths of a second", 100: "hundredths of a second", 1000: "milliseconds"}
 _HEALTHY_S = {"mtt": (5.0, 15.0), "tmax": (1.5, 12.0), "ttp": (18.0, 70.0)}  # usual median, highest believable one
+_APART_MM, _LEAST_SHARED = 4.0, 0.2
 _FEW_VOXELS = 2000  # no head: too few for its percentiles
 _LEAST_S = {"mtt": 1.5, "tmax": 1.0, "ttp": 2.0}  # that the 99th percentile of a living head reaches
 
@@ -33,15 +34,6 @@ class Settled(NamedTuple):
     data: np.ndarray
     findings: list[Finding]
     unmeasured: np.ndarray | None = None
-
-
-class Measured(Protocol):
-    """An image as ``monai_isles.io.read.Image``."""
-
-    @property
-    def data(self) -> np.ndarray: ...
-    @property
-    def unmeasured(self) -> np.ndarray | None: ...
 
 
 def settle_values(
@@ -80,8 +72,8 @@ def settle_values(
     return Settled(data, text)
 
 
-def unmeasured_findings(images: Mapping[str, Measured], *, case: str) -> list[Finding]:
-    """Return an error for each map that holds no number where the other maps of the case measured brain.
+def unmeasured_findings(images: Mapping[str, Any], *, case: str) -> list[Finding]:
+    """Return an error for each map (``Image``) that holds no number where the other maps of the case measured brain.
 
     A voxel counts as measured brain where no other map is 0, there and at its four neighbours in the slice: maps of one
     scan may end a voxel apart, and a transit time is no number where there is no flow. A map without
@@ -104,6 +96,24 @@ def unmeasured_findings(images: Mapping[str, Measured], *, case: str) -> list[Fi
             where = f"{case}: {getattr(image, 'path', key)}"
             findings.append(_tissue_finding(image.unmeasured, int(np.count_nonzero(lost)), where))
     return findings
+
+
+def noise_findings(images: Mapping[str, Any], *, case: str) -> list[Finding]:
+    """Return a remark where the flow (``Image``) of places 4 mm apart has little in common, as in a map of noise."""
+    image = images.get("cbf")
+    brain = np.zeros((0, 0, 0), bool) if image is None or image.data.ndim != 3 else image.data > 0
+    if image is None or np.count_nonzero(brain) < _FEW_VOXELS:
+        return []
+    flow = np.minimum(image.data, np.percentile(image.data[brain], 99))  # vessels are alike anywhere
+    shared = []
+    for axis, mm in enumerate(image.spacing_mm[:2]):
+        step, values, inside = max(1, round(_APART_MM / mm)), np.swapaxes(flow, 0, axis), np.swapaxes(brain, 0, axis)
+        both = inside[step:] & inside[:-step]
+        shared.append(np.corrcoef(values[step:][both], values[:-step][both])[0, 1] if both.sum() > 1 else 1.0)
+    if not np.mean(shared) < _LEAST_SHARED:
+        return []
+    text = f"flow of places {_APART_MM:g} mm apart correlates by {np.mean(shared):.2f}"
+    return [finding("E-VAL-19", WARNING, where=case, found=f"{text}; {_LEAST_SHARED:g} or more expected")]
 
 
 def _ends(data: np.ndarray) -> tuple[float, float]:
@@ -329,7 +339,7 @@ def _negative_findings(data: np.ndarray, low: float, modality: Modality, where: 
 
 def _range_findings(data: np.ndarray, low: float, high: float, modality: Modality, where: str) -> list[Finding]:
     too_low = low < modality.lowest and not modality.perfusion_map
-    many = high > modality.typical_max and _share_above(data, modality.typical_max) > 0.01
+    many = high > modality.typical_max and np.mean(data[data != 0] > modality.typical_max) > 0.01
     if high <= modality.highest and not many and not too_low:
         return []
     typical = float(np.percentile(data[data != 0], 99))
@@ -339,10 +349,6 @@ def _range_findings(data: np.ndarray, low: float, high: float, modality: Modalit
     fix = _likely(data, high, typical, modality)
     text = f"{findings}; {bounds}{lowest} expected"
     return [finding("E-VAL-05", ERROR, where=where, found=text, fix=fix, name=modality.name)]
-
-
-def _share_above(data: np.ndarray, bound: float) -> float:
-    return int(np.count_nonzero(data > bound)) / max(1, int(np.count_nonzero(data)))
 
 
 def _likely(data: np.ndarray, high: float, typical: float, modality: Modality) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
 from monai_isles.io.findings import collect_remarks, refuse
-from monai_isles.io.values import healthy_median, settle_values, unmeasured_findings
+from monai_isles.io.values import healthy_median, noise_findings, settle_values, unmeasured_findings
 
 Write = Callable[..., Path]
 
@@ -309,6 +311,28 @@ def test_no_number_in_a_map_is_refused_where_the_others_measured(write: Write) -
     with pytest.raises(IslesError, match=r"E-VAL-03(?s:.*)case_1(?s:.*)mtt.nii(?s:.*)2 NaN(?s:.*)2 of them"):
         refuse(unmeasured_findings(images, case="case_1"))
     assert [one.code for one in unmeasured_findings({"mtt": images["mtt"]}, case="case_1")] == ["E-VAL-03"]
+
+
+@pytest.mark.parametrize(("smoothing_mm", "spacing_mm", "told"), [
+    (0.0, 1.0, True), (1.5, 1.0, True), (1.5, 0.5, True), (6.0, 1.0, False), (6.0, 2.0, False), (0.0, 4.0, True)])  # fmt: skip
+def test_a_flow_map_of_noise_is_told(smoothing_mm: float, spacing_mm: float, told: bool) -> None:
+    """White noise smoothed by a Gaussian of full width w correlates by exp(-2 ln 2 (4 / w)^2) at 4 mm: .54 at 6 mm."""
+    noise = np.random.default_rng(0).normal(size=(96, 96, 2))
+    sigma = smoothing_mm / spacing_mm / 2.3548
+    flow = ndimage.gaussian_filter(noise, (sigma, sigma, 0))
+    flow = np.maximum(40 + 15 * flow / flow.std(), 1).astype(np.float32)
+    flow[:10] = 0
+    image = SimpleNamespace(data=flow, spacing_mm=(spacing_mm, spacing_mm, 5.0))
+    found = noise_findings({"cbf": image}, case="case_1")
+    assert [one.code for one in found] == (["E-VAL-19"] if told else [])
+
+
+def test_too_few_voxels_and_other_images_are_not_judged_for_noise() -> None:
+    flow = np.random.default_rng(0).uniform(1, 80, (20, 20, 2))
+    assert noise_findings({"cbf": SimpleNamespace(data=flow, spacing_mm=(1.0, 1.0, 5.0))}, case="a") == []
+    assert (
+        noise_findings({"tmax": SimpleNamespace(data=np.tile(flow, (9, 9, 1)), spacing_mm=(1, 1, 5))}, case="a") == []
+    )
 
 
 @pytest.mark.parametrize(("constant", "kind"), [
