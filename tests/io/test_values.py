@@ -313,8 +313,10 @@ def test_no_number_in_a_map_is_refused_where_the_others_measured(write: Write) -
     assert [one.code for one in unmeasured_findings({"mtt": images["mtt"]}, case="case_1")] == ["E-VAL-03"]
 
 
-@pytest.mark.parametrize(("smoothing_mm", "spacing_mm", "told"), [
-    (0.0, 1.0, True), (1.5, 1.0, True), (1.5, 0.5, True), (6.0, 1.0, False), (6.0, 2.0, False), (0.0, 4.0, True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("smoothing_mm", "spacing_mm", "told"),
+    [(0.0, 1.0, True), (1.5, 1.0, True), (1.5, 0.5, True), (0.0, 4.0, True), (6.0, 1.0, False), (6.0, 2.0, False)],
+)
 def test_a_flow_map_of_noise_is_told(smoothing_mm: float, spacing_mm: float, told: bool) -> None:
     """White noise smoothed by a Gaussian of full width w correlates by exp(-2 ln 2 (4 / w)^2) at 4 mm: .54 at 6 mm."""
     noise = np.random.default_rng(0).normal(size=(96, 96, 2))

@@ -8,6 +8,7 @@ import os
 import statistics
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -170,8 +171,9 @@ def _summary(recorder: Recorder, numbers: Mapping[str, float], rates: Mapping[st
 
 def page(outcomes: Mapping[str, Outcome], numbers: Mapping[str, float], rates: Mapping[str, str]) -> str:
     """Return the text of the page."""
-    said = "\n".join(f"- {name}: **{text}**" for name, text in rates.items())
-    text = HEAD.format(**numbers, wanted=WANTED, stock=STOCK_STACK, rates=said)
+    items = "\n".join(f"- {name}: **{text}**" for name, text in rates.items())
+    head = HEAD.format(**numbers, wanted=WANTED, stock=STOCK_STACK, rates=items)
+    text = "\n".join(_wrap(line) for line in head.splitlines()) + "\n"
     for letter, title in GROUPS.items():
         cases = [case for case in CASES if case[0] == letter]
         passed = sum(outcomes[case].verdict == "pass" for case in cases)
@@ -183,6 +185,12 @@ def page(outcomes: Mapping[str, Outcome], numbers: Mapping[str, float], rates: M
             cost = f"{one.seconds:.1f} | {one.peak_mib:.0f}"
             text += f"| {case} | {CASES[case]}{simply} | {one.verdict} | {one.tests} | {cost} |\n"
     return text
+
+
+def _wrap(line: str) -> str:
+    """Return a line of prose within the width of the docs' pages; a list's item goes on below its text."""
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.fill(line, 120, subsequent_indent=indent, break_on_hyphens=False)
 
 
 if __name__ == "__main__":
