@@ -245,7 +245,7 @@ def install(job: Job, trained: Path, run: Path, scores: Path, device: str) -> No
         notes.append(f"With `--overlay {name}.json` ({file}): {' '.join(variant['notes'])}")
     memory = json.loads((job.out / "memory.json").read_text(encoding="utf-8"))["gb"]
     call("tools/model_card.py", str(root), "--run", str(run), "--scores", str(scores), "--predictions",
-         str(job.out / "predictions"), "--device", device, "--memory-gb", str(memory), "--training-command",
+         str(job.out / "predictions"), "--device", device, "--memory-gb", f"{memory} GB", "--training-command",
          command(job), *(word for note in notes for word in ("--note", note)))  # fmt: skip
 
 
@@ -269,7 +269,7 @@ def command(job: Job) -> str:
     ]
     listed = configs[0] if len(configs) == 1 else shlex.quote(repr(configs))
     simulated = f"monai-isles phantom --out DATA {job.recipe[TRAIN]}"
-    return "\n".join([whole, "# which simulates and trains by", simulated,
+    return "\n".join([whole, "# it begins with these two commands", simulated,
                       f"python -m monai.bundle run training --config_file {listed} {' '.join(words)}"])  # fmt: skip
 
 
@@ -280,9 +280,9 @@ def stop_notes(job: Job, run: Path) -> list[str]:
     own, allowed = config["max_epochs"], job.settings.get("max_epochs", config["max_epochs"])
     patience = job.settings.get("patience", config["patience"] if "patience" in config else None)
     if last < cast(int, allowed):
-        end = f"Stopped by its rule after {last} epochs: epoch {best} was best, patience {patience} used up."
+        end = f"Early stop after {last} epochs: epoch {best} was best (patience {patience})."
     else:
-        end = (f"Stopped by the clock: the recipe allows {last} epochs (`train.json` {own}); epoch {best} was best"
+        end = (f"Stopped after the {last} epochs that the recipe allows (`train.json`: {own}); epoch {best} was best"
                + (f", {last - best} of {patience} epochs of patience used up." if patience else "."))  # fmt: skip
     return [*job.recipe.get("said", ()), end]
 
@@ -317,11 +317,11 @@ def notes_of(scores: Path, trained: Path, job: Job) -> list[str]:
         *([f"The 90 % volume interval holds the reference in {sum(map(sum, held))} of {sum(map(len, held))} unseen "
            f"scans; by third of reference volume {', '.join(f'{sum(third)} of {len(third)}' for third in held)}."]
           if any(held) else []),
-        f"Calibration fitted on {fitted.about}: temperature {fitted.temperature:.3g}, shift {fitted.shift:.3g}; "
-        f"expected calibration error {chosen['ece_before']:.3f} before, {chosen['ece_after']:.3f} after, on the scans "
-        f"it was fitted on, and {network['calibration']['ece']:.3f} on the unseen ones. T {chosen['threshold']:g} (of "
-        f"the network itself {chosen['threshold_of_the_network']:g}) and Smin {chosen['min_size_vox']} were chosen "
-        "there too.",
+        f"Calibration was fitted on {fitted.about}. Temperature {fitted.temperature:.3g}, shift {fitted.shift:.3g}; "
+        f"expected calibration error {chosen['ece_before']:.3f} before and {chosen['ece_after']:.3f} after on these "
+        f"scans, {network['calibration']['ece']:.3f} on the unseen ones. T {chosen['threshold']:g} "
+        f"({chosen['threshold_of_the_network']:g} before calibration) and Smin {chosen['min_size_vox']} were chosen on "
+        "the same scans.",
     ]  # fmt: skip
 
 

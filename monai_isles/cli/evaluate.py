@@ -21,7 +21,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-list", help="score the cases of this data list only; its paths are relative to --ref")
     parser.add_argument("--section", default="training", help="section of the data list (default: training)")
     parser.add_argument("--folds", type=int, nargs="+", help="folds of the section to score (default: all)")
-    parser.add_argument("--baseline", action="store_true", help="score rCBF < 30 %% on the same cases, from their maps")
+    rules = "score rCBF < 30 %% too, and with --folds the best single threshold of the other folds"
+    parser.add_argument("--baseline", action="store_true", help=rules)
     parser.add_argument("--allow-missing", action="store_true", help="score a missing prediction as an empty mask")
     parser.add_argument("--strict", action="store_true", help="refuse when a case cannot be scored")
     parser.add_argument(

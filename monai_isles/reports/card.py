@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from monai_isles.errors import refused
@@ -14,6 +16,7 @@ from monai_isles.reports.tables import as_markdown
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+WIDTH = 120
 HEADINGS = ("## Intended use", "## Memory, time, weights")
 REQUIRED = (
     "name summary simulated intended_use not_intended_use inputs outputs data split n_cases n_subjects "
@@ -74,7 +77,41 @@ def model_card(facts: Mapping[str, Any]) -> str:
         )
     table = None if bare else as_markdown(facts["metrics"], facts.get("published"))
     shown = {**dict.fromkeys((*REQUIRED, *OPTIONAL)), **facts, "table": table, "cost": _cost(facts.get("cost"))}
-    return _environment().get_template("card.md").render(shown)
+    return fit_width(_environment().get_template("card.md").render(shown))
+
+
+def fit_width(markdown: str) -> str:
+    """Wrap prose at 120 columns, break commands at their options, and move long rows of facts below their table."""
+    out: list[str] = []
+    moved: list[str] = []
+    code = False
+    for line in markdown.splitlines():
+        code ^= line.startswith("```")
+        if moved and not line.startswith("|"):
+            out, moved = [*out, "", *moved], []
+        if len(line) <= WIDTH or line.startswith("#"):
+            out.append(line)
+        elif line.startswith("|"):
+            label, text = line.strip("| ").split(" | ", 1)
+            moved += _wrapped(f"- {label}: {text}")
+        else:
+            out += _command_lines(line) if code else _wrapped(line)
+    return "\n".join([*out, *moved]) + "\n"
+
+
+def _wrapped(line: str) -> list[str]:
+    indent = "  " if line.startswith("- ") else ""
+    return wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _command_lines(command: str) -> list[str]:
+    lines = [""]
+    for part in re.split(r" (?=--)", command):
+        if lines[-1] and len(f"{lines[-1]} {part} \\") > WIDTH:
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] += f" {part}" if lines[-1] else part
+    return lines
 
 
 def require_card(path: Path) -> None:

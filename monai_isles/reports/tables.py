@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 from typing import Any
 
 from monai_isles.evaluation.summary import align
@@ -67,18 +68,36 @@ def as_text(rows: Summaries, published: Summaries | None = None) -> str:
 
 
 def as_markdown(rows: Summaries, published: Summaries | None = None) -> str:
-    """Return the table as GitHub Markdown, notes below; names cannot break the table.
+    """Return GitHub Markdown: a column for each method, then a table for each paper, and the notes below.
+
+    A published row is named ``paper: row``. Names cannot break the tables.
 
     >>> from monai_isles.evaluation import score_case, summarise
     >>> mask = np.ones((2, 2, 1))
     >>> rows = [{"subject": "anna", **score_case(mask, mask, (1.0, 1.0, 5.0))}]
-    >>> as_markdown({"network": summarise(rows)}).splitlines()[2][:13]
-    '| network | 1'
+    >>> print(*as_markdown({"network": summarise(rows)}).splitlines()[:3], sep="\\n")
+    | Method | network |
+    | --- | ---: |
+    | n | 1 (1 subjects) |
     """
-    grid = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in _grid(lines_of(rows, published))]
-    table = [f"| {' | '.join(row)} |" for row in grid]
-    table.insert(1, f"|{' --- |' + ' ---: |' * (len(grid[0]) - 1)}")
-    return "\n".join([*table, "", *(f"- {note.replace('<', '&lt;')}" for note in notes(rows, published))])
+    head, *lines = _grid(lines_of(rows, published))
+    tables: list[Iterable[Sequence[str]]] = [zip(*_used([head, *lines[: len(rows)]]), strict=True)]
+    for paper, of_paper in groupby(lines[len(rows) :], key=lambda line: line[0].rpartition(": ")[0]):
+        tables.append(_used([[paper, *head[1:]], *([line[0].rpartition(": ")[2], *line[1:]] for line in of_paper)]))
+    below = [f"- {note.replace('<', '&lt;')}" for note in notes(rows, published)]
+    return "\n\n".join([*map(_markdown_table, tables), "\n".join(below)])
+
+
+def _used(grid: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Leave out the columns in which no line has a number."""
+    return [list(row) for row in zip(*(c for c in zip(*grid, strict=True) if set(c[1:]) != {_NONE}), strict=True)]
+
+
+def _markdown_table(grid: Iterable[Sequence[str]]) -> str:
+    safe = [[cell.replace("|", "\\|").replace("<", "&lt;").replace(" ± –", "") for cell in row] for row in grid]
+    table = [f"| {' | '.join(row)} |" for row in safe]
+    table.insert(1, f"|{' --- |' + ' ---: |' * (len(safe[0]) - 1)}")
+    return "\n".join(table)
 
 
 def as_html(rows: Summaries, published: Summaries | None = None) -> str:
@@ -112,7 +131,7 @@ def notes(rows: Summaries, published: Summaries | None = None) -> list[str]:
     text.extend(_counts(name, row) for name, row in rows.items() if "empty_references" in row)
     if published:
         text.append(
-            "Published rows were measured on the data they name: other cases, so not to be compared number by number."
+            "Published rows were measured on other cases, those they name: do not compare them number by number."
         )
     return text
 

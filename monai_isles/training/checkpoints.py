@@ -52,8 +52,9 @@ class Checkpoints:
             ``folder``.
         force: continue although the settings differ from the checkpoint's, and log the difference; the new ones hold.
         anew: start again where the folder's run is finished, as MONAI Label does for its next training.
-    Raises: ``E-TRAIN-01`` for other settings than the checkpoint's, ``E-TRAIN-02`` for a finished run, ``E-TRAIN-04``
-    when checkpoints exist and none can be read, ``E-TRAIN-05`` another mode.
+        initial_weights: file of weights of this network that a new run starts from (fine-tuning).
+    Raises: ``E-TRAIN-01`` for other settings than the checkpoint's, ``E-TRAIN-02`` for a finished run, ``E-INF-12`` for
+    initial weights of another network.
 
     >>> from ignite.engine import Engine
     >>> from torch import nn
@@ -78,11 +79,15 @@ class Checkpoints:
         mode: str = "min",
         force: bool = False,
         anew: bool = False,
+        initial_weights: str | None = None,
     ) -> None:
         self.folder, self.network, self.evaluator, self.metric = Path(folder), network, evaluator, metric
         self.objects = {"network": network, **objects}
         self.settings = {name: " ".join(repr(thing).split()) for name, thing in describe.items()}
         self.loaders = tuple(describe.values())
+        self.initial_weights = Path(initial_weights) if initial_weights else None
+        if self.initial_weights:
+            self.settings["initial_weights"] = str(self.initial_weights)
         self.min_delta, self.keep, self.writes, self.force, self.anew = min_delta, keep, writes, force, anew
         self._held, self._stop = RunFolder(folder), StopSignal()
         self.sign = sign_of(mode)
@@ -101,7 +106,10 @@ class Checkpoints:
         self.best, self.best_epoch = self.sign * float("inf"), 0
 
     def resume(self, engine: Engine) -> int:
-        """Load the newest readable checkpoint into all objects and ``engine``; return its epoch, 0 without one."""
+        """Load the newest readable checkpoint into all objects and ``engine``; return its epoch.
+
+        Without a checkpoint load the initial weights, if there are any, and return 0.
+        """
         if self.writes:
             if self.anew and (self.folder / "run.json").is_file():
                 for old in (*self.folder.glob("checkpoint-*.pt"), self.folder / "run.json"):
@@ -111,6 +119,7 @@ class Checkpoints:
             atexit.register(self._held.__exit__, None, None, None)
         state, path = from_first(self._newest() if self.writes else (None, self.folder))
         if state is None:
+            self._load_initial_weights()
             return 0
         self._require_same_settings(state["settings"], path)
         length = self._epoch_length(engine, state)
@@ -127,6 +136,15 @@ class Checkpoints:
         within = f" and {done} iterations" if done else ""
         log.warning("resuming after epoch %d%s of %s", state["epoch"], within, path)
         return int(state["epoch"])
+
+    def _load_initial_weights(self) -> None:
+        if self.initial_weights is None:
+            return
+        weights = from_first(_load_verified(self.initial_weights, self.network) if self.writes else None)
+        # where an average is kept, the network that learns is another module than the one that is saved
+        for network in (self.network, getattr(self.objects.get("average"), "network", self.network)):
+            network.load_state_dict(weights)
+        log.warning("training starts from the weights of %s", self.initial_weights)
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         for name, thing in self.objects.items():
@@ -271,9 +289,14 @@ class VerifiedWeights:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        state = load_state(self.path, sha256=Bundle(self.path.absolute().parents[1], (self.path.stem,)).weights_sha256)
-        require_fit(self.network, state, self.path)
-        self.network.load_state_dict(state)
+        self.network.load_state_dict(_load_verified(self.path, self.network))
+
+
+def _load_verified(path: Path, network: nn.Module) -> dict[str, Any]:
+    """Load weights that fit the network and have the checksum that their bundle states, where they lie in one."""
+    state = load_state(path, sha256=Bundle(path.absolute().parents[1], (path.stem,)).weights_sha256)
+    require_fit(network, state, path)
+    return state
 
 
 class WholeMetricsSaver(MetricsSaver):

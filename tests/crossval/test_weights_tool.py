@@ -76,9 +76,9 @@ def test_the_card_says_what_ended_the_training(tool: ModuleType, tmp_path: Path)
         job = tool.Job(Bundle.open("unet"), {"settings": settings, "said": ["Narrow."]}, tmp_path)
         narrow, said[allowed] = tool.stop_notes(job, tmp_path)
         assert narrow == "Narrow."
-    assert said[3] == ("Stopped by the clock: the recipe allows 3 epochs (`train.json` 100); epoch 2 was best, 1 of 1 "
-                       "epochs of patience used up.")  # fmt: skip
-    assert said[9] == "Stopped by its rule after 3 epochs: epoch 2 was best, patience 1 used up."
+    assert said[3] == ("Stopped after the 3 epochs that the recipe allows (`train.json`: 100); epoch 2 was best, 1 of "
+                       "1 epochs of patience used up.")  # fmt: skip
+    assert said[9] == "Early stop after 3 epochs: epoch 2 was best (patience 1)."
 
 
 def test_intervals_are_counted_by_third_of_the_reference(tool: ModuleType) -> None:

@@ -35,9 +35,20 @@ def test_every_fact_is_on_the_card() -> None:
         assert f"the {name}" in card
     assert all(f"- second of {name}" in card for name in LISTS)
     assert "Research only, not a medical device" in card and "0.8 to 260 ml" in card and "3.1 GB" in card
-    assert (
-        "| net | 2 (2 subjects) | 0.500 ± 0.100 | 0.400 to 0.600 | 0.500 | 0.50 |" in card
-        and "1 references empty, 0 predictions empty" in card
+    for line in ("n | 2 (2 subjects)", "Dice | 0.500 ± 0.100", "95 % interval | 0.400 to 0.600", "R² | 0.50"):
+        assert f"| {line} |" in card
+    assert "1 references empty, 0 predictions empty" in card
+
+
+def test_prose_commands_and_long_rows_fit_120_columns() -> None:
+    words, options = " ".join(["lesion"] * 40), " ".join(f"--option_{k} value" for k in range(12))
+    facts = {"limits": [words], "split": words, "commands": {"Train": f"python train.py {options}"}}
+    card = model_card({**FACTS, **facts})
+    assert max(map(len, card.splitlines())) <= 120
+    assert "- lesion lesion" in card and "\n  lesion lesion" in card and "\n- Split: lesion lesion" in card
+    command = card.split("Train:\n```\n")[1].split("\n```")[0]
+    assert command.count(" \\\n    --option_") == 1 and " ".join(command.replace("\\\n", "").split()) == (
+        f"python train.py {options}"
     )
 
 

@@ -32,7 +32,13 @@ def noise_case(number: int) -> dict[str, object]:
 @pytest.fixture
 def small_run(tmp_path: Path) -> Callable[..., SimpleNamespace]:
     def build(
-        *, epochs: int, patience: int = 10, lr: float = 1.0, folder: str = "run", flat: bool = True
+        *,
+        epochs: int,
+        patience: int = 10,
+        lr: float = 1.0,
+        folder: str = "run",
+        flat: bool = True,
+        initial_weights: Path | None = None,
     ) -> SimpleNamespace:
         torch.manual_seed(0)
         network: nn.Module = AsymmetricResUNet(2, 2, base_channels=2)
@@ -59,6 +65,7 @@ def small_run(tmp_path: Path) -> Callable[..., SimpleNamespace]:
             "val_l1_error",
             objects={"optimizer": optimizer, "early_stop": early_stop, "curves": curves},
             describe={"optimizer": optimizer, "patches": loader},
+            initial_weights=initial_weights and str(initial_weights),
         )
         handlers = [
             EpochOrder(loader),

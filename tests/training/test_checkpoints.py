@@ -11,7 +11,8 @@ import torch
 from ignite.engine import Events
 
 from monai_isles.errors import IslesError
-from monai_isles.io import load_state
+from monai_isles.io import load_state, publish_state
+from monai_isles.training import Checkpoints, WeightAverage
 
 Build = Callable[..., SimpleNamespace]
 
@@ -144,3 +145,40 @@ def test_the_early_stop_counts_only_falls_above_its_delta(tmp_path: Path) -> Non
         stop(engine)
         assert stop.waited == waited
     assert engine.stopped
+
+
+def test_a_new_run_starts_from_initial_weights_and_a_continued_one_from_its_checkpoint(small_run: Build) -> None:
+    small_run(epochs=1, folder="former").trainer.run()
+    weights = small_run(epochs=1, folder="former").folder / "model.pt"
+    given, first = load_state(weights), small_run(epochs=2, initial_weights=weights)
+    assert not torch.equal(given["0.weight"], first.network.state_dict()["0.weight"])
+    assert first.checkpoints.resume(first.trainer) == 0
+    assert all(torch.equal(value, given[name]) for name, value in first.network.state_dict().items())
+    interrupt(first, epoch=1)
+    first.checkpoints._held.__exit__(None, None, None)
+    resumed = small_run(epochs=2, initial_weights=weights)
+    assert resumed.checkpoints.resume(resumed.trainer) == 1
+    assert not torch.equal(resumed.network[0].weight, given["0.weight"])
+    assert resumed.checkpoints.settings["initial_weights"] == str(weights)
+
+
+def test_initial_weights_reach_the_average_and_the_network_that_learns(small_run: Build, tmp_path: Path) -> None:
+    run, weights = small_run(epochs=1), tmp_path / "given/model.pt"
+    given = {name: torch.full_like(value, 0.25) for name, value in run.network.state_dict().items()}
+    publish_state(weights, given)
+    average = WeightAverage(run.network, share=0.1)
+    objects = {"average": average}
+    checkpoints = Checkpoints(
+        str(run.folder), average.kept, None, "", objects=objects, describe={}, initial_weights=str(weights)
+    )
+    assert checkpoints.resume(run.trainer) == 0
+    for network in (run.network, average.kept):
+        assert all(torch.equal(value, given[name]) for name, value in network.state_dict().items())
+
+
+def test_initial_weights_of_another_network_are_refused(small_run: Build) -> None:
+    small_run(epochs=1, folder="former", flat=False).trainer.run()
+    weights = small_run(epochs=1, folder="former").folder / "model.pt"
+    run = small_run(epochs=1, initial_weights=weights)
+    with pytest.raises(IslesError, match="E-INF-12"):
+        run.checkpoints.resume(run.trainer)
