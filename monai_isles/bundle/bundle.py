@@ -91,7 +91,7 @@ class Bundle:
 
     @property
     def weights(self) -> Path:
-        """Return where its weights lie, there or not: ``models/spes.pt`` where an overlay ``spes.json`` has its own."""
+        """Return the path of its weights, which may be absent; an overlay ``spes.json`` may have ``models/spes.pt``."""
         own = [self.root / f"models/{Path(name).stem}.pt" for name in reversed(self.overlays)]
         return next((path for path in own if path.is_file()), self.root / WEIGHTS)
 
@@ -103,7 +103,7 @@ class Bundle:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Return ``metadata.json``, empty where there is none; its ``variants`` say what differs for other weights.
+        """Return ``metadata.json``, empty if there is none; its ``variants`` hold the differences of other weights.
 
         Raises: ``E-EXP-11`` when it is no JSON object.
         """
@@ -350,7 +350,7 @@ def _is_zip(path: Path) -> bool:
 
 @lru_cache(maxsize=8)
 def _unpack_once(path: Path, changed_ns: int) -> Path:
-    """Return the folder of a zipped bundle, unpacked and judged; it goes when this process ends, not with a fork."""
+    """Unpack and judge a zipped bundle; its folder is deleted when this process ends, not when a fork does."""
     aside, owner = tempfile.mkdtemp(prefix="monai-isles-"), os.getpid()
 
     def remove() -> None:

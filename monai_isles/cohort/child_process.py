@@ -1,4 +1,4 @@
-"""Run a command that ends when its parent process ends, in whatever way."""
+"""Run a command that ends when its parent process ends for any reason."""
 
 from __future__ import annotations
 

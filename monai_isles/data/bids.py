@@ -44,7 +44,7 @@ names for, listed in `.bidsignore`: the uncertainty (standard deviation of the p
 
 @dataclass(frozen=True)
 class BidsFile:
-    """One image of a BIDS tree: its entities by name (``sub``, ``ses``, ``space`` ...) and its modality key."""
+    """Hold one image of a BIDS tree: its entities by name (``sub``, ``ses``, ``space`` ...) and its modality key."""
 
     path: Path
     entities: dict[str, str]

@@ -106,7 +106,7 @@ def label_values(cases: Sequence[Case], folder: Path) -> dict[str, list[int]]:
 
 
 def require_target_there(cases: Sequence[Case], volumes_ml: Sequence[float], target: str | None, folder: Path) -> None:
-    """Refuse a target that is in no mask of the data set."""
+    """Refuse a target that no mask of the data set contains."""
     masks = [case for case in cases if case.label is not None]
     if target and masks and not any(volumes_ml):
         raise refused(

@@ -1,4 +1,4 @@
-"""Turn a data list into the flat dictionaries that MONAI reads; every file is known to exist."""
+"""Turn a data list into the flat dictionaries that MONAI reads, after checking that every file exists."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _section(text: str) -> str:
 
 
 def _loose(name: str) -> str:
-    """Return a name as a spreadsheet may change it: without capitals, numbers without leading zeros."""
+    """Return a name as a spreadsheet may change it: lower case, numbers without leading zeros."""
     text = plain_name(name).casefold()
     return str(int(text)) if text.isdecimal() else text
 

@@ -1,4 +1,4 @@
-"""The rows of Wang's Table 5: inputs, stacked channels and targets of each, and the fallback without DWI."""
+"""Describe the rows of Wang's Table 5: inputs, stacked channels, targets, and the fallback without DWI."""
 
 from __future__ import annotations
 

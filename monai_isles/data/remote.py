@@ -92,7 +92,7 @@ def fetch_entry(entry: Mapping[str, object]) -> dict[str, object]:
 
 
 def can_be_fetched(path: Path) -> bool:
-    """Return whether a file that is not there belongs to a mirror."""
+    """Return whether a missing file belongs to a mirror."""
     return _source_of(path) is not None
 
 

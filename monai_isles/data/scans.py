@@ -1,4 +1,4 @@
-"""Case folders as found on disk, before any check; and the reading of one perfusion series."""
+"""Describe case folders on disk before any check, and read one perfusion series."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class StudyFiles:
 
 @dataclass(frozen=True)
 class StudyImages:
-    """A study in memory.
+    """Hold a study in memory.
 
     Shapes: ``series.array`` (T, H, W, D), ``plain_ct`` (H, W, D) on its grid.  Units: HU, s.
     Args:

@@ -32,7 +32,7 @@ _TIMES = ("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime")
 
 @dataclass(frozen=True)
 class _Volume:
-    """One still series: its grid as a key, and when its first slice was taken, in s, by one attribute."""
+    """Hold one still series: its grid as a key, and the time in s of its first slice by one attribute."""
 
     info: SeriesInfo
     grid: tuple
@@ -42,7 +42,7 @@ class _Volume:
 def join_series(
     series: Sequence[SeriesInfo], files: dict[str, list[DicomFile]]
 ) -> tuple[list[SeriesInfo], list[Finding]]:
-    """Return the series with those of one time each joined to one of many, and a finding for each that was joined.
+    """Join series of one time each to one dynamic series; return the series and a finding for each join.
 
     Joined are five or more still CT series of one study, frame of reference, orientation and size, whose acquisition
     times all differ and follow one another by at most 15 s: so a plain CT taken minutes before stays apart, and two
@@ -89,7 +89,7 @@ def _volume(info: SeriesInfo, files: Sequence[DicomFile]) -> _Volume | None:
 
 
 def _runs(group: Sequence[_Volume]) -> list[list[_Volume]]:
-    """Return the groups of volumes that follow one another at once, in time; none where two share a time."""
+    """Return the groups of volumes that follow one another in time without a gap; none if two share a time."""
     runs: list[list[_Volume]] = []
     for volume in sorted(group, key=lambda item: (item.start_s, item.info.uid)):
         if runs and volume.start_s - runs[-1][-1].start_s <= LONGEST_GAP_S:
@@ -108,7 +108,7 @@ _MAP = re.compile(r"(?<![a-z])(r?cbf|r?cbv|mtt|t[\s_-]?max|ttp)(?![a-z])", re.IG
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """One series of a folder.
+    """Describe one series of a folder.
 
     Args:
         kind: ``ctp`` (CT, several frames at a position), ``ct``, ``mr``, or a map: ``cbf``, ``cbv``, ``mtt``, ``tmax``,
@@ -148,7 +148,7 @@ class SeriesInfo:
 
 @dataclass
 class DicomFolder:
-    """What lies in a folder: series with their files, findings, and the errors of files that are damaged."""
+    """Hold the content of a folder: series with their files, findings, and the errors of damaged files."""
 
     series: list[SeriesInfo] = field(default_factory=list)
     files: dict[str, list[DicomFile]] = field(default_factory=dict)
@@ -210,7 +210,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesInfo:
-    """Return what a series is; copies, and what is no picture of it, are taken out of ``files``."""
+    """Describe a series; remove copies and other objects from ``files``."""
     _leave_out(files, copies_in(files), "E-DCM-66", None, findings)
     strange = [file for file in files if _is_other(file.text("SOPClassUID"))]
     _leave_out(files, strange, "E-DCM-32", "captures and reports are passed over", findings)
@@ -238,7 +238,7 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
 
 
 def _is_other(sop_class: str) -> bool:
-    """Tell whether a file is of a known class that is not read; an unknown one is damage, and stays to be refused."""
+    """Tell whether a file is of a known class that is not read; an unknown class counts as damage."""
     known = pydicom_module().uid.UID_dictionary.get(sop_class)
     return sop_class not in _READ and known is not None and known[1] == "SOP Class"
 
@@ -246,7 +246,7 @@ def _is_other(sop_class: str) -> bool:
 def _leave_out(
     files: list[DicomFile], out: Sequence[DicomFile], code: str, fault: str | None, findings: list[Finding]
 ) -> None:
-    """Take files out of a series, with a finding, unless nothing else is in it."""
+    """Remove files from a series, with a finding, unless they are all of it."""
     if not out or len(out) == len(files):
         return
     files[:] = [file for file in files if file not in out]
@@ -256,7 +256,7 @@ def _leave_out(
 
 
 def copies_in(files: Sequence[DicomFile]) -> list[DicomFile]:
-    """Return the files that repeat an instance: its UID, all that is read of its header, and its pixels, bit by bit.
+    """Return the files that repeat an instance: equal UID, header as read, and pixels.
 
     Of instances that share their UID and differ otherwise, all are kept: the series is refused later.
     """

@@ -32,7 +32,7 @@ def instant_us(text: str) -> int | None:
 
 
 def frame_times(groups: Sequence[Dataset]) -> dict[str, int]:
-    """Return what the attributes of one frame say about its time or its order, by the names of ``clock.ORDERS``.
+    """Return the time and order attributes of one frame, by the names of ``clock.ORDERS``.
 
     Units: microseconds; times of day without a date count from midnight, positions in time are multiplied by the
     temporal resolution; what only gives an order is a number of its own.
@@ -103,7 +103,7 @@ _GROUPS = (
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of one slice.
+    """Hold one picture of one slice.
 
     Units: ``position``, ``spacing`` (between rows, between columns) and ``step_mm`` in mm, LPS; ``tilt_deg`` degrees;
     ``times_us`` microseconds by attribute.
@@ -123,7 +123,7 @@ class Frame:
 
 
 def frame_count(file: DicomFile) -> int:
-    """Return how many frames a file claims."""
+    """Return the number of frames stated by a file."""
     text = file.text("NumberOfFrames") or "1"
     if not text.isdigit() or int(text) < 1:
         raise damage_error(file.path, f"Number of Frames {text[:20]!r}")

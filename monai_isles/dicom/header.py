@@ -47,7 +47,7 @@ _PRIVATE = [tag for block in range(0x10, 0x20) for tag in (0x190000 | block, 0x1
 
 @dataclass(frozen=True, eq=False)
 class DicomFile:
-    """One image file as found.
+    """Hold one image file as it was read.
 
     ``offset`` and ``length`` are those of the pixel bytes, ``length`` is ``UNDEFINED`` where they are compressed.
     """
@@ -62,7 +62,7 @@ class DicomFile:
     known: dict[str, object] = field(default_factory=dict, repr=False)
 
     def text(self, keyword: str) -> str:
-        """Return an attribute as text, empty where it is absent or cannot be read; asked for once."""
+        """Return an attribute as text, empty if it is absent or unreadable."""
         if keyword not in self.known:
             try:
                 value = self.header.get(keyword)
@@ -146,14 +146,14 @@ def damage_error(path: Path, found: str) -> IslesError:
 
 
 def _require_no_image(header: Dataset, path: Path, size: int) -> None:
-    """Refuse a file without pixels that says it is an image: it was cut, or its last elements are damaged."""
+    """Refuse an image file without pixels: it was cut, or its last elements are damaged."""
     classes = (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID"))
     if any(f"{uid}.".startswith(f"{root}.") for uid in classes for root in _IMAGES):
         raise damage_error(path, f"no pixels in an image of {size} bytes")
 
 
 def _require_not_deflated(file: BinaryIO, path: Path) -> None:
-    """Refuse a deflated file by its first bytes, where its transfer syntax stands: opening it would unpack it all."""
+    """Refuse a deflated file by the transfer syntax in its first bytes: opening it would unpack it all."""
     start = file.read(_META)
     file.seek(0)
     if DEFLATED in start:
@@ -185,7 +185,7 @@ _LONG = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV", b"SQ", b"UT", b"UC", b
 
 
 def require_whole_end(file: DicomFile) -> None:
-    """Refuse a file whose last bytes are no elements: bytes were put in or lost, and the pixels may have moved.
+    """Refuse a file that does not end with whole elements: bytes were added or lost, the pixels may have moved.
 
     Packed pixels must be a chain of whole fragments up to the sequence delimiter. After the pixels, only elements of
     higher tags may come (Data Set Trailing Padding, Digital Signatures), the last ending where the file does.

@@ -76,7 +76,7 @@ def _slices_a_slab(file: DicomFile, slab_mm: float | None) -> int:
 
 
 def largest_bytes() -> int:
-    """Return how large a series may be in memory: 4 GiB, or a quarter of the memory that is free, if that is more.
+    """Return the largest size of a series in memory: 4 GiB, or a quarter of the free memory if that is more.
 
     The maps need the series about four times over.
     """
@@ -84,7 +84,7 @@ def largest_bytes() -> int:
 
 
 def _free_bytes() -> int:
-    """Return the memory that is free, with the caches the system gives back where it tells of them; 0 if not told."""
+    """Return the free memory including reclaimable caches, 0 if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -162,7 +162,7 @@ def shown_inverted(files: Sequence[DicomFile], array: np.ndarray, where: str) ->
 
 
 def _unit(text: str, *, hounsfield: bool) -> str:
-    """Return the unit of a rescale type: of CT, none, unspecified and each spelling of Hounsfield unit are HU.
+    """Return the unit of a rescale type; for CT, no type, US and every spelling of Hounsfield unit mean HU.
 
     Source: DICOM PS3.3 C.8.2.1 (HU where Rescale Type is absent); ``settle_values`` judges the numbers.
     """
@@ -222,7 +222,7 @@ def _dtype(file: DicomFile) -> np.dtype:
 
 
 def _require_format(file: DicomFile) -> int:
-    """Return the pixels of a frame, the number format being one of those that are read."""
+    """Return the pixels of a frame; refuse a number format that is not supported."""
     rows, columns = _shape(file)
     if file.numbers == "integers":
         bits = [file.text(key) for key in ("BitsAllocated", "BitsStored", "HighBit")]
@@ -295,7 +295,7 @@ def _decode(frame: Frame) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _unpack_by_itk(path: str) -> np.ndarray:
-    """Return the stored numbers of every frame of a packed file; ITK rescales them, which is undone.
+    """Return the stored numbers of every frame of a compressed file; undo the rescaling of ITK.
 
     Shapes: (frames, rows, columns).
     """
@@ -308,7 +308,7 @@ def _unpack_by_itk(path: str) -> np.ndarray:
 
 
 def _used_bits(stored: np.ndarray, file: DicomFile) -> np.ndarray:
-    """Return the pixels without what older files keep in unused high bits, the sign in its place."""
+    """Return the pixels without the unused high bits of older files, with the right sign."""
     if file.numbers != "integers" or file.text("BitsStored") == file.text("BitsAllocated"):
         return stored
     spare = stored.dtype.itemsize * 8 - int(file.text("BitsStored"))

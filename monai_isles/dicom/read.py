@@ -31,7 +31,7 @@ UNIFORM_S = 1e-3
 
 @dataclass(frozen=True)
 class Source:
-    """Where a series came from; nothing that names the patient.
+    """Describe the origin of a series, without the patient.
 
     ``slices`` are the files and frame numbers (from 0) of the first time, in the order of the array's last axis; all of
     those that a slab was averaged of. ``tube_kv`` is the tube voltage, None where unstated.
@@ -51,7 +51,7 @@ class Source:
 
 @dataclass(frozen=True)
 class DicomSeries:
-    """One series in memory.
+    """Hold one series in memory.
 
     Shapes: ``array`` (T, H, W, D), or (H, W, D) of a single volume, float32 RAS+; affines (4, 4), ``native_affine``
         from (column, row, slice); ``slice_times_s`` one row of times a slice as acquired, None for a volume.
@@ -83,7 +83,7 @@ class DicomSeries:
 
 
 def find_series(folder: str | Path) -> list[SeriesInfo]:
-    """Return every image series below a folder, by number; those that are passed over say why.
+    """Return every image series below a folder, by number, the unusable ones with their reasons.
 
     Raises: ``E-DCM-01`` no pydicom, ``E-DCM-02`` nothing there, ``E-DCM-06`` and ``E-DCM-07`` files that cannot be
     opened.
@@ -169,7 +169,7 @@ def _in_time(
 def _settle(
     array: np.ndarray, info: SeriesInfo, files: list, where: str, findings: list[Finding]
 ) -> tuple[np.ndarray, list[Finding]]:
-    """Return the values judged and repaired as those of NIfTI files, and the remarks with those before."""
+    """Check and repair the values as for NIfTI files; return them with all remarks."""
     hounsfield = info.kind in ("ct", "ctp")
     inverted = shown_inverted(files, array, where) if hounsfield else []
     settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)

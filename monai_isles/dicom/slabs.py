@@ -19,7 +19,7 @@ NEAR = 0.2
 
 @dataclass(frozen=True)
 class Timed:
-    """The frames of every slice in time.
+    """Hold the frames of every slice in order of time.
 
     Shapes: ``frames`` one list a slice; ``times_s`` one array a slice (T of its slab,); ``slabs`` slice numbers.
     Units: seconds since the first frame of all.
@@ -89,7 +89,7 @@ def _require_no_copies(stack: Stack, where: str) -> None:
 
 
 def _no_time(stack: Stack, where: str) -> IslesError:
-    """Name a doubled slice where one attribute orders all frames but a few, else say that there is no time."""
+    """Return an error that names a doubled slice if one attribute orders nearly all frames, else "no time"."""
     every = [frame for group in stack.frames for frame in group]
     for key in CLOCKS:
         if not all(key in frame.times_us for frame in every):
@@ -130,13 +130,13 @@ def _slabs(times: Sequence[np.ndarray]) -> list[list[int]]:
 
 
 def _distance(times: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return how far each of the fewer times is from the nearest of the other slice's."""
+    """Return the distance of each time of the shorter list from the nearest time of the other slice."""
     few, many = (times, others) if len(times) <= len(others) else (others, times)
     return np.abs(few[:, None] - many[None, :]).min(axis=1)
 
 
 def _complete_frames(slab: Sequence[int], times: Sequence[np.ndarray]) -> int:
-    """Return how many frames to keep where some slices of a slab lack the last one, 0 where none or others lack."""
+    """Return the number of frames to keep if some slices of a slab lack only the last one, else 0."""
     counts = {len(times[n]) for n in slab}
     if len(counts) != 2 or max(counts) - min(counts) != 1 or min(counts) < 2:
         return 0

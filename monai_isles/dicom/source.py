@@ -1,4 +1,4 @@
-"""The DICOM images behind a result: their headers, and arrays in the order of the files."""
+"""Read the headers of the DICOM images behind a result, and order arrays like their files."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class DicomSource:
         return list(result.values())
 
     def volume(self, array: np.ndarray, headers: Sequence[Dataset], *, channels: int = 0) -> Volume:
-        """Return a RAS+ array turned to the slices, rows and columns of the source, which nothing interpolates.
+        """Return a RAS+ array reordered to the slices, rows and columns of the source, without interpolation.
 
         Shapes: ``array`` (H, W, D), or (H, W, D, S) with ``channels`` = S segments.
         """
@@ -96,7 +96,7 @@ class DicomSource:
         return turned
 
     def tilted_frames(self, array: np.ndarray, headers: Sequence[Dataset], *, channels: int = 0) -> TiltedFrames | None:
-        """Return a result on the slices of a tilted gantry, as they were taken; None where they lie upright.
+        """Return a result on the slices of a tilted gantry as acquired; None if they are upright.
 
         Masks (``channels``) take the nearest voxel, maps are interpolated linearly.
 
@@ -137,7 +137,7 @@ class DicomSource:
         return volume
 
     def _slab(self, headers: Sequence[Dataset]) -> tuple[int, int]:
-        """Return along which axis of the result the slices lie, and how many of them one step of the result holds."""
+        """Return the axis of the result that counts slices, and the number of slices per step of the result."""
         orientation, places = np.array(_orientation(headers[0])), _positions(headers)
         normal = _TO_LPS[:3, :3] @ np.cross(orientation[:3], orientation[3:])
         steps = np.abs(np.asarray(self.affine, float)[:3, :3].T @ normal)
@@ -146,7 +146,7 @@ class DicomSource:
         return axis, max(1, round(float(steps[axis] / np.median(gaps)))) if gaps.size else 1
 
     def require_positions(self, volume: Volume, headers: Sequence[Dataset]) -> None:
-        """Refuse slices that lie where no source slice lies."""
+        """Refuse slices at positions without a source slice."""
         wanted = _positions(headers)
         own = np.array([p[0].ImagePositionPatient for p in volume.get_plane_positions()], float)
         gap = np.linalg.norm(own[:, None] - wanted[None], axis=2).min(axis=1)
@@ -158,7 +158,7 @@ class DicomSource:
 
 @dataclass(frozen=True)
 class TiltedFrames:
-    """A result on slices that lie sheared.
+    """Hold a result on the sheared slices of a tilted gantry.
 
     Shapes: ``frames`` (D, rows, columns), with segments (D, rows, columns, S).  Units: ``positions`` mm, LPS.
     """
@@ -167,13 +167,13 @@ class TiltedFrames:
     positions: list[tuple[float, ...]]
 
     def planes(self) -> list[PlanePositionSequence]:
-        """Return where each slice lies, as highdicom takes it."""
+        """Return the position of each slice for highdicom."""
         from highdicom import PlanePositionSequence
 
         return [PlanePositionSequence("PATIENT", position) for position in self.positions]
 
     def same_as(self, written: Dataset, stored: np.ndarray) -> bool:
-        """Tell whether a written object holds these frames where they belong.
+        """Tell whether a written object contains these frames at the right positions.
 
         Shapes: ``stored`` (F, rows, columns), in the order of the object's frames.
         """
@@ -201,7 +201,7 @@ def _parts(plane: np.ndarray) -> list[np.ndarray]:
 
 
 def require_dicom() -> ModuleType:
-    """Return pydicom, once highdicom is there too."""
+    """Return pydicom; refuse if highdicom is not installed."""
     pydicom = pydicom_module()
     try:
         import highdicom  # noqa: F401
@@ -225,7 +225,7 @@ def quiet(where: str | Path) -> Iterator[None]:
 
 
 def _settle(header: Dataset) -> None:
-    """Make absent type 2 attributes empty, and those that say nothing DICOM can read."""
+    """Set absent or unreadable type 2 attributes to empty values."""
     from pydicom.valuerep import DA, TM
 
     for name in _TYPE_2:
@@ -253,7 +253,7 @@ def _share(header: Dataset, name: str) -> None:
 
 
 def off_grid(found: str) -> IslesError:
-    """Return the refusal of a result that does not lie on the source's slices."""
+    """Return the error of a result that is not on the source's slices."""
     return refused("E-DCM-41", where="DICOM export", found=found)
 
 
@@ -272,7 +272,7 @@ def fresh_uid() -> str:
 
 
 def _positions(headers: Sequence[Dataset]) -> np.ndarray:
-    """Return where the slices of the source lie, each once: of its files, or of the frames of an enhanced one."""
+    """Return the slice positions of the source, each once: of its files, or of the frames of an enhanced file."""
     if "ImagePositionPatient" in headers[0]:
         return np.array([[float(x) for x in header.ImagePositionPatient] for header in headers])
     groups = [group.PlanePositionSequence[0] for group in headers[0].PerFrameFunctionalGroupsSequence]

@@ -22,7 +22,7 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True)
 class Shear:
-    """How the slices of a tilted gantry lie beside each other, and the upright grid that holds all of them.
+    """Describe the shear of the slices of a tilted gantry, and the upright grid that contains all of them.
 
     Units: ``step_vox`` by which each slice lies further along (rows, columns) than the one before; ``start_vox`` of
     the upright grid from the first slice, ``size`` its (rows, columns); ``tilt_deg`` degrees.
@@ -44,7 +44,7 @@ class Shear:
         return picture
 
     def tilt_back(self, picture: np.ndarray, place: int, size: tuple[int, int], *, nearest: bool) -> np.ndarray:
-        """Return a slice of the upright grid where the scanner took it, of its own (rows, columns) ``size``."""
+        """Return a slice of the upright grid as the scanner acquired it, with its (rows, columns) ``size``."""
         for axis in (0, 1):
             at = np.arange(size[axis]) - self.start_vox[axis] + place * self.step_vox[axis]
             picture = _sample(picture, np.rint(at) if nearest else at, axis, 0)
@@ -52,7 +52,7 @@ class Shear:
 
 
 def _sample(picture: np.ndarray, at: np.ndarray, axis: int, fill: float) -> np.ndarray:
-    """Return a picture at places along an axis, linearly between its lines."""
+    """Interpolate a picture linearly along one axis."""
     count, before = picture.shape[axis], np.floor(at).astype(int)
     share = (at - before).astype(np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
     edge = [(1, 1) if n == axis else (0, 0) for n in range(2)]
@@ -63,7 +63,7 @@ def _sample(picture: np.ndarray, at: np.ndarray, axis: int, fill: float) -> np.n
 
 @dataclass(frozen=True)
 class Stack:
-    """Slices from the first to the last along the normal.
+    """Hold the slices from the first to the last along the normal.
 
     Shapes: ``frames`` has one list a slice, as they came; ``affine`` (4, 4), (column, row, slice) to RAS+, of the
         upright grid where the gantry was tilted.
@@ -117,7 +117,7 @@ def stack_frames(frames: Sequence[Frame], where: str) -> Stack:
 
 
 def thicken(stack: Stack, slab_mm: float | None, where: str) -> Stack:
-    """Return the stack whose slices become averages over about ``slab_mm``; slices that fill no slab are left out."""
+    """Average slices over about ``slab_mm``; leave out slices that do not fill a slab."""
     step = float(np.linalg.norm(stack.affine[:3, 2]))
     thick = min(slices_a_slab(step, slab_mm), len(stack.frames))
     if thick == 1:
@@ -137,7 +137,7 @@ def thicken(stack: Stack, slab_mm: float | None, where: str) -> Stack:
 
 
 def frame_names(frames: Sequence[Frame], normal_mm: float | None = None) -> str:
-    """Return the place and the file of frames, four of them at most, for an error."""
+    """Return position and file of up to four frames, for an error."""
     place = "" if normal_mm is None else f"{normal_mm:.2f} mm: "
     files = [f"{frame.file.path.name}" + (f" frame {frame.index + 1}" if frame.index else "") for frame in frames]
     return place + ", ".join(files[:4]) + (f" and {len(files) - 4} more" if len(files) > 4 else "")
@@ -193,7 +193,7 @@ def _require_one_size(frames: Sequence[Frame], where: str) -> None:
 
 
 def by_place(frames: Sequence[Frame], normal: np.ndarray) -> list[list[Frame]]:
-    """Return the frames by their place along a normal, from the lowest up.
+    """Return the frames by their position along a normal, lowest first.
 
     Within a tenth of the slice step is one place: a table that was moved returns slightly off. The step is that of the
     header, or of the gaps that are at least half of the largest (nine tenths of a step, or more), whichever is less.
@@ -215,7 +215,7 @@ def by_place(frames: Sequence[Frame], normal: np.ndarray) -> list[list[Frame]]:
 
 
 def _returned_off_mm(slices: Sequence[Sequence[Frame]], origins: np.ndarray) -> float:
-    """Return the largest distance of a frame from the middle of its place, of those within a tenth of a step."""
+    """Return the largest distance in mm of a frame from the mean position of its slice."""
     return max(
         float(np.linalg.norm(np.array([frame.position for frame in group]) - middle, axis=1).max())
         for group, middle in zip(slices, origins, strict=True)
@@ -225,7 +225,7 @@ def _returned_off_mm(slices: Sequence[Sequence[Frame]], origins: np.ndarray) -> 
 def _require_in_line(
     slices: Sequence[Sequence[Frame]], origins: np.ndarray, step: np.ndarray, off_mm: float, where: str
 ) -> None:
-    """Refuse frames beside their slice, and slices that do not follow one another along one line."""
+    """Refuse frames shifted within a slice, and slices that do not follow one line."""
     length = float(np.linalg.norm(step))
     near = max(5 * SAME_PLACE_MM, SAME_PLACE_SHARE * length + 1e-6)
     for group, origin in zip(slices, origins, strict=True):
@@ -246,7 +246,7 @@ def _require_in_line(
 
 
 def _shear(frames: Sequence[Frame], step: np.ndarray, normal: np.ndarray, count: int) -> Shear | None:
-    """Return how a tilted gantry sheared the slices, None where they lie upright."""
+    """Return the shear of the slices of a tilted gantry, None if they are upright."""
     row, column = _axes(frames[0])
     # The part of the step within the plane is the shear of a tilted gantry.
     aside = step - np.dot(step, normal) * normal

@@ -28,7 +28,7 @@ QUANTITIES = {
 
 
 def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: str | Path) -> list[Path]:
-    """Write each map as ``<folder>/<key>.dcm``, a parametric map of float32, read back before it counts.
+    """Write each map as ``<folder>/<key>.dcm``, a parametric map of float32, verified by reading it back.
 
     The real-world value is the stored one (slope 1, intercept 0), its unit in UCUM. Patient and study attributes are
     copied from the source, as DICOM demands of a derived object.

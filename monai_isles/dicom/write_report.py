@@ -46,7 +46,7 @@ def publish_sr(
     result: Mapping[str, Any], seg: str | Path, source: DicomSource, path: str | Path, *, rule: Algorithm,
     algorithm: Algorithm,
 ) -> None:  # fmt: skip
-    """Write what was measured as a Comprehensive 3D SR (TID 1500), read back before it counts.
+    """Write the measurements as a Comprehensive 3D SR (TID 1500), verified by reading it back.
 
     One group a segment of the SEG, with its tracking identifier and UID, its algorithm and its volume; one group for
     the numbers of the whole head: mismatch, hypoperfusion intensity ratio, CBV index, volumes above each Tmax and
@@ -161,7 +161,7 @@ def _measurement(name: Code, value: float, unit: str) -> Measurement:
 
 
 def head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]]:
-    """Return the numbers of the whole head by their code: meaning, value, UCUM unit; those that are there.
+    """Return the available numbers of the whole head by their code: meaning, value, UCUM unit.
 
     The hypoperfusion intensity ratio is the volume above a Tmax of 10 s by that above 6 s.
 
@@ -229,7 +229,7 @@ def _numbers_in(item: Dataset) -> list[tuple[str, float]]:
 def publish_captures(
     pictures: Mapping[str, np.ndarray], source: DicomSource, folder: str | Path, *, titles: Mapping[str, str]
 ) -> list[Path]:
-    """Write each picture as ``<folder>/capture_<name>.dcm``, a secondary capture, read back before it counts.
+    """Write each picture as ``<folder>/capture_<name>.dcm``, a secondary capture, verified by reading it back.
 
     Shapes: pictures (rows, columns, 3) uint8, RGB.
     Source: DICOM PS3.3 A.8.1 by highdicom; ``tests/dicom/test_write_report.py``.
@@ -276,7 +276,7 @@ def _publish_capture(
 
 
 def _identity(header: Dataset) -> dict[str, Any]:
-    """Return patient and study as highdicom takes them; what is empty or no date stays out."""
+    """Return patient and study for highdicom, without empty values and invalid dates."""
     from pydicom.valuerep import DA, TM
 
     words = {
@@ -292,7 +292,7 @@ def _identity(header: Dataset) -> dict[str, Any]:
 
 
 def publish_pdf(pdf: bytes, source: DicomSource, path: str | Path, *, title: str) -> None:
-    """Write a PDF as an Encapsulated PDF object of the source's patient and study, read back before it counts.
+    """Write a PDF as an Encapsulated PDF object of the source's patient and study, verified by reading it back.
 
     Source: DICOM PS3.3 A.45.1; ``tests/dicom/test_write_report.py``.
     """

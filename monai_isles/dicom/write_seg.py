@@ -32,7 +32,7 @@ _INFARCT, _ISCHEMIA = ("55641003", "Infarct"), ("52674009", "Ischemia")
 
 @dataclass(frozen=True)
 class Segment:
-    """What a mask means: label, SNOMED CT type (code, meaning), display colour, made by a network or by a rule."""
+    """Describe a mask: label, SNOMED CT type (code, meaning), display colour, made by a network or by a rule."""
 
     label: str
     kind: tuple[str, str]
@@ -65,7 +65,7 @@ class Algorithm:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Return settings and checksum, those that are there."""
+        """Return the available settings and checksums."""
         sha = {"weights_sha256": self.weights_sha256} if self.weights_sha256 else {}
         return {**sha, **(self.settings or {})}
 
@@ -78,7 +78,7 @@ def publish_seg(
     algorithm: Algorithm,
     rule: Algorithm | None = None,
 ) -> None:
-    """Write the masks as one binary DICOM SEG on the source's own slices, read back bit for bit before it counts.
+    """Write the masks as one binary DICOM SEG on the source's slices, verified bit for bit by reading it back.
 
     Patient and study attributes are copied from the source, as DICOM demands of a derived object; every source slice
     has its frame, empty or not. The series UID and the tracking UIDs follow from the source and the algorithm, so a

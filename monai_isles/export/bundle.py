@@ -139,7 +139,7 @@ def write_layout(source: Path, folder: Path, weights: Path, overlays: Sequence[s
 
 
 def calibration_of(weights: Path) -> Path:
-    """Return where the calibration of a bundle's own weights lies: ``calibration.json``, ``calibration_spes.json``."""
+    """Return the calibration file of a bundle's weights: ``calibration.json``, ``calibration_spes.json``."""
     name = "calibration" if weights.name == Path(WEIGHTS).name else f"calibration_{weights.stem}"
     return weights.with_name(f"{name}.json")
 
@@ -289,7 +289,7 @@ def _require_complete(bundle: Bundle, weights: Path) -> None:
 
 
 def _fixed_rule(bundle: Bundle) -> bool:
-    """Return whether the network of a bundle has nothing to load."""
+    """Return whether the network of a bundle has no weights."""
     return not build_network(bundle).state_dict()
 
 
@@ -315,7 +315,7 @@ def _models(folder: Path, state: Mapping, metadata: dict, graphs: bool) -> list[
 
 
 def _finish(folder: Path, metadata: dict, made: list[Graph], dropped: list[str], shipped: bool) -> None:
-    """Write what depends on the finished models: metadata, both cards, the data's licence, checksums of all files."""
+    """Write the files that depend on the models: metadata, both cards, the data's licence, checksums of all files."""
     if made:
         metadata["graphs"] = {
             f"models/{g.path.name}": {"sha256": sha256_of(g.path), "largest_logit_difference": g.difference}
@@ -351,7 +351,7 @@ def _record(folder: Path, out: Path, made: list[Graph], dropped: list[str]) -> E
 
 
 def _move(aside: Path, out: Path) -> None:
-    """Put the whole export in place with renames; what it replaces goes only once the new files are there."""
+    """Move the whole export into place with renames; delete the replaced files last."""
     if out.is_dir() and not any(out.iterdir()):
         out.rmdir()
     if not out.exists():

@@ -23,7 +23,7 @@ _DEBUG = ".debug_pkl"
 
 
 def strip_script(path: Path) -> None:
-    """Leave the source positions out of a TorchScript file; they hold absolute paths, and only tracebacks use them."""
+    """Remove the source positions from a TorchScript file: they contain absolute paths."""
     with zipfile.ZipFile(path) as archive:
         members = [(m.filename, m.compress_type, archive.read(m)) for m in archive.infolist()]
     with zipfile.ZipFile(path, "w") as archive:
@@ -35,7 +35,7 @@ def strip_script(path: Path) -> None:
 
 
 def strip_onnx(model: Any) -> None:
-    """Leave the stack traces out of an ``onnx_ir.Model``, which names every node by the file that called it."""
+    """Remove the stack traces from an ``onnx_ir.Model``: they name source files."""
     for graph in (model.graph, *(function.graph for function in model.functions.values())):
         graph.metadata_props.clear()
         for node in graph.all_nodes():
@@ -52,14 +52,14 @@ _QUIET = "torch.onnx._internal.exporter._registration"
 
 @dataclass(frozen=True)
 class Graph:
-    """One written graph; ``difference`` is the largest deviation of its logits from the network's."""
+    """Describe one written graph; ``difference`` is the largest deviation of its logits from the network's."""
 
     path: Path
     difference: float
 
 
 def build_network(bundle: Bundle) -> nn.Module:
-    """Build ``network_def`` of a bundle's inference config on the CPU, as it is born."""
+    """Build ``network_def`` of a bundle's inference config on the CPU, with random weights."""
     return bundle.config("inference").get_parsed_content("network_def")
 
 
@@ -162,7 +162,7 @@ def _write_onnx(network: nn.Module, path: Path, window: Tensor, sizes: Sequence[
 
 @contextmanager
 def _converting(kind: str, network: nn.Module) -> Iterator[None]:
-    """Keep PyTorch's notes about its own internals out of the way, and name the network in its errors."""
+    """Silence PyTorch's notes on its internals, and name the network in its errors."""
     notes = logging.getLogger(_QUIET)
     level = notes.level
     notes.setLevel(logging.ERROR)

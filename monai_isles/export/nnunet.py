@@ -97,7 +97,7 @@ def export_nnunet(
 
 
 def _channels(content: Mapping[str, Any], modalities: Sequence[str] | None) -> list[str]:
-    """Return the channels: those asked for, else CT and its maps, else the still MRI that every case has."""
+    """Return the chosen channels, else CT and its maps, else the still MRI that every case has."""
     entries = [*(content.get("training") or []), *(content.get("test") or [])]
     if modalities is None and any(entry.get("ct") for entry in entries):
         return list(CT_CHANNELS)  # a DWI in such a list was taken later, and the mask drawn on it

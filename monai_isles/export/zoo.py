@@ -71,7 +71,7 @@ def hub_card(card: str, metadata: Mapping[str, Any]) -> str:
 
 
 def data_licence(metadata: Mapping[str, Any]) -> str:
-    """Return ``docs/data_license.txt``: what the weights may have been trained on, and whose it is."""
+    """Return ``docs/data_license.txt``: the data on which the weights may have been trained, and their owners."""
     text = (_TEMPLATES / "data_license.txt").read_text(encoding="utf-8")
     return text.format(source=metadata["data_source"])
 

@@ -62,7 +62,7 @@ __all__ = ["allowed_threads", "use_threads"]
 
 
 def use_threads(wanted: int | None = None) -> int:
-    """Set torch's thread count to ``wanted``, or to what affinity and the control group's quota allow; return it."""
+    """Set torch's thread count to ``wanted``, else to the limit of affinity and control group; return it."""
     if wanted is not None and wanted < 1:
         raise refused("E-USE-10", where="--threads", found=str(wanted))
     count = wanted or allowed_threads(QUOTA)

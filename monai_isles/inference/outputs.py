@@ -121,7 +121,7 @@ def registration_remarks(data: Mapping[str, Any]) -> list[str]:
 
 
 def stage_numbers(data: Mapping[str, Any]) -> dict[str, object]:
-    """Return what a preprocessing says of the inputs: which groups there were (``GroupedImaged``), as ``inputs``, and
+    """Return the facts of a preprocessing: the groups of inputs (``GroupedImaged``), as ``inputs``, and
     the perfusion stage that ``PerfusionWindowd`` found; nothing without either. Units: frames, from 0.
     """
     text: dict[str, object] = {"inputs": dict(data["groups"])} if "groups" in data else {}

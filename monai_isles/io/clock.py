@@ -46,7 +46,7 @@ _ISLES_2018 = re.compile(r"\.CT_4DPWI\.[^.]+\.nii(?:\.gz)?$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Clock:
-    """When frames were taken.
+    """Hold the times at which frames were taken.
 
     Shapes: ``times_s`` one array a slice of a DICOM series, or one (T,) for all.  Units: s since the first frame.
     Args:
@@ -63,7 +63,7 @@ class Clock:
 
 
 def read_times(path: str | Path) -> list[float]:
-    """Return the times of a text file, one number a frame, parted by lines, blanks, commas or semicolons; JSON too."""
+    """Read one number per frame from a text file (separated by lines, blanks, commas or semicolons) or from JSON."""
     try:
         words = re.split(r"[\s,;\[\]]+", Path(path).read_text(encoding="utf-8-sig").strip(" \t\r\n[],;"))
         return [float(word) for word in words]
@@ -131,7 +131,7 @@ def nifti_clock(path: Path, frames: int, user_times: UserTimes = None) -> Clock:
 
 
 def _sidecar(path: Path) -> tuple[Mapping[str, Any], Path, str]:
-    """Return what the JSON file beside an image says, its path, and why it says nothing."""
+    """Return the content of the JSON file beside an image, its path, and why it cannot be used."""
     name = path.with_name(re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE) + ".json")
     if not name.is_file():
         return {}, name, ""
@@ -159,7 +159,7 @@ def _from_sidecar(beside: Mapping[str, Any], frames: int, name: str) -> Clock | 
 
 
 def _list_clock(values: Sequence[object], key: str, frames: int, name: str) -> Clock:
-    """Return the clock that a list of a sidecar states, a time a frame; whole seconds are judged as in DICOM."""
+    """Return the clock of a list of a sidecar, one time per frame; whole seconds are treated as in DICOM."""
     where, source = f"{name}: {key}", f"{key} of {Path(name).name}"
     times = [_seconds(value, of_day=key.startswith("Acquisition")) for value in values]
     if len(times) != frames:
@@ -210,7 +210,7 @@ def clock_us(text: str) -> int | None:
 
 
 def unwrap_midnight(times_us: Sequence[int]) -> list[int]:
-    """Return times with those after midnight moved to the next day, where all are said to be of one day."""
+    """Return times without dates with those after midnight moved to the next day."""
     one_day = len({time // DAY_US for time in times_us}) == 1
     if one_day and max(times_us) - min(times_us) > DAY_US // 2:
         return [time + DAY_US if time % DAY_US < DAY_US // 2 else time for time in times_us]
@@ -220,7 +220,7 @@ def unwrap_midnight(times_us: Sequence[int]) -> list[int]:
 def dicom_clock(
     slices: Sequence[Sequence[Mapping[str, int]]], where: str, user_times: UserTimes = None
 ) -> Clock | None:
-    """Return the times of every frame of every slice, None where nothing tells the frames apart.
+    """Return the times of every frame of every slice, None if no attribute distinguishes the frames.
 
     The clock is the first of ``CLOCKS`` that all frames hold and that differs between the frames of every slice. A
     clock cut to whole seconds gives way to a finer one; where there is none, the step is worked out from all its times
@@ -263,7 +263,7 @@ def _since_first(times_us: Sequence[Sequence[int]], key: str) -> Clock:
 
 
 def _require_agreement(clocks: Mapping[str, Sequence[Sequence[int]]], where: str) -> None:
-    """Refuse two clocks of the acquisition whose frames of a slice are not as far apart by the one as by the other."""
+    """Refuse two acquisition clocks that disagree about the intervals between the frames of a slice."""
     (first, *others) = list(clocks) or [""]
     for other in others:
         for mine, yours in zip(clocks[first], clocks[other], strict=True):
@@ -279,7 +279,7 @@ def _whole_seconds(times_us: Sequence[Sequence[int]]) -> bool:
 
 
 def _even(times_us: Sequence[Sequence[int]]) -> bool:
-    """Tell whether whole seconds are what they seem: equal steps, or a protocol of phases that no one step explains.
+    """Tell whether times in whole seconds are exact: equal steps, or phases that no single step explains.
 
     The steps of a protocol grow from phase to phase; those of a clock that was cut go up and down.
     """
@@ -295,7 +295,7 @@ def _even(times_us: Sequence[Sequence[int]]) -> bool:
 
 
 def _work_out_step(key: str, read: Mapping[str, list[list[int]]], apart: Sequence[str], where: str) -> Clock | None:
-    """Return even times from a clock cut to whole seconds: the steps that all its times allow must agree to 1 %."""
+    """Estimate even times from a clock cut to whole seconds; the possible steps must agree to 1 %."""
     if key not in apart and not apart:
         return None
     order = key if key in apart else apart[0]
@@ -334,7 +334,7 @@ def _steps_allowed(cut: np.ndarray) -> tuple[float, float]:
 def _dicom_user_clock(
     user_times: float | Sequence[float], apart: Mapping[str, list[list[int]]], clocks: Sequence[str], where: str
 ) -> Clock:
-    """Return the user's times in the order of the file; slabs keep their places between each other's frames."""
+    """Return the user's times in the order of the file; slabs keep their offsets to each other."""
     require_user_times(user_times)
     key = clocks[0] if clocks else next(iter(apart))
     frames, start = max(map(len, apart[key])), min(min(item) for item in apart[key])
@@ -359,7 +359,7 @@ def _dicom_user_clock(
 
 
 def _plausible(clock: Clock, where: str) -> Clock:
-    """Return a clock whose steps a perfusion scan can have."""
+    """Return the clock if its steps are plausible for a perfusion scan, else refuse it."""
     steps = np.concatenate([np.diff(np.sort(item)) for item in clock.times_s])
     if not steps.size:
         return clock

@@ -1,4 +1,4 @@
-"""Collect the findings of a check and raise them together, so that a user sees every fault at once."""
+"""Collect the findings of a check and raise them together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _collected: ContextVar[tuple[list[Finding], ...]] = ContextVar("collected", defa
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault (``severity`` "error") or remark ("warning"), as ``IslesError`` says it, of one ``case`` or of all."""
+    """Hold one fault (``severity`` "error") or remark ("warning") of one ``case``, or of all."""
 
     code: str
     severity: str
@@ -52,7 +52,7 @@ def as_finding(error: IslesError) -> Finding:
 
 
 def as_error(item: Finding) -> IslesError:
-    """Return a finding as the error that it would have been."""
+    """Return a finding as an error."""
     return IslesError(item.code, item.fault, where=item.where, found=item.found, fix=item.fix)
 
 
@@ -88,7 +88,7 @@ def tell(remark: Finding) -> None:
 
 
 def tell_counts() -> None:
-    """Log how often each remark came up since the last call, where it did more than once; then count anew."""
+    """Log the count of each remark made more than once since the last call; then reset the counts."""
     for code, times in _remark_counts.most_common():
         if times > 1:
             _log.warning("%s: %d times in this run; the results of each case hold its own", code, times)
@@ -118,7 +118,7 @@ def remark_lines(remarks: Iterable[Finding]) -> list[str]:
 
 
 def say_once(message: str) -> None:
-    """Log a warning the first time it comes up in this process."""
+    """Log a warning once per process."""
     if message not in _shown_once:
         _shown_once.add(message)
         _log.warning(message)

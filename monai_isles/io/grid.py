@@ -16,7 +16,7 @@ SAME_GRID_VOX = 0.5
 
 
 class Placed(Protocol):
-    """What has a place in space: ``monai_isles.io.read.Image``."""
+    """Describe an image with a position in space: ``monai_isles.io.read.Image``."""
 
     @property
     def affine(self) -> np.ndarray: ...
@@ -27,7 +27,7 @@ class Placed(Protocol):
 
 
 class Displacement(NamedTuple):
-    """The largest distance between matching corners of two fields of view, in millimetres and in voxels."""
+    """Hold the largest distance between matching corners of two fields of view, in mm and in voxels."""
 
     mm: float
     vox: float

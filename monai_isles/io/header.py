@@ -56,7 +56,7 @@ def voxel_dtype(header: Nifti1Header) -> np.dtype | None:
 
 
 def claimed_bytes(header: Nifti1Header) -> int:
-    """Return the bytes the voxels take by the header's word, in plain integers (no overflow)."""
+    """Return the bytes of the voxels according to the header, in plain integers (no overflow)."""
     dtype = voxel_dtype(header)
     total = max(1, int(header["bitpix"]) // 8) if dtype is None else dtype.itemsize
     for dim in stored_shape(header):
@@ -65,7 +65,7 @@ def claimed_bytes(header: Nifti1Header) -> int:
 
 
 def bare_step(header: Nifti1Header) -> float | None:
-    """Return what the header has as time between frames, in whatever unit; None where that is no time."""
+    """Return the frame step stored in the header, in an unknown unit; None if it cannot be a time."""
     dims, pixdim = stored_shape(header), np.asarray(header["pixdim"], float)
     dt = float(pixdim[4])
     if len(dims) == 5 and pixdim[5] > 0 and not (pixdim[5] == 1 and dt > 0):

@@ -21,7 +21,7 @@ Made = TypeVar("Made")
 
 
 def in_turn(make: Callable[[], Made]) -> Made:
-    """Call ``make`` in the first process of this machine, then in its others, where it returns what is there."""
+    """Call ``make`` in the first process of this machine, then in the others, which find its result."""
     dist = sys.modules.get("torch.distributed")
     if dist is None or not dist.is_available() or not dist.is_initialized():
         return make()
@@ -126,7 +126,7 @@ def _has_ended(holder: dict) -> bool:
 
 
 def _born(pid: int) -> str | None:
-    """Return when a process started, in the system's ticks; None where the system does not tell."""
+    """Return the start time of a process in system ticks, None if it is unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

@@ -113,7 +113,7 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
 
 
 def _writer(header: Nifti1Header) -> str:
-    """Return the program that the description names, and nothing else of it: it may hold a patient's name."""
+    """Return the program named in the description; the rest may contain a patient's name."""
     text = bytes(header["descrip"]).decode("latin-1").lower()
     writer = next((name for name in _WRITERS if name.lower() in text), None)
     return f", written by {writer}" if writer else ""

@@ -14,7 +14,7 @@ _QUATERNION_NOISE = 4e-7
 
 
 def sform(header: Nifti1Header) -> np.ndarray:
-    """Return the sform as a (4, 4) matrix, whatever its code."""
+    """Return the sform as a (4, 4) matrix, with any code."""
     rows = [np.asarray(header[name], float) for name in ("srow_x", "srow_y", "srow_z")]
     return np.vstack([*rows, [0.0, 0.0, 0.0, 1.0]])
 
@@ -35,7 +35,7 @@ def qform(header: Nifti1Header, *, a: float | None = None) -> np.ndarray:
 
 
 def nearest_qform(header: Nifti1Header, target: np.ndarray) -> np.ndarray:
-    """Return the qform nearest to ``target`` among those the stored single-precision numbers cannot tell apart.
+    """Return the qform nearest to ``target`` among those with the same stored single-precision numbers.
 
     Near half turns the missing quaternion part is the root of a rounding error, up to a tenth of a voxel at the edge of
     a slice. Taking it from the other matrix within that error avoids refusing valid files.
@@ -55,7 +55,7 @@ def nearest_qform(header: Nifti1Header, target: np.ndarray) -> np.ndarray:
 
 
 def native_affine(header: Nifti1Header) -> np.ndarray:
-    """Return the affine in use: the sform when its code says so, else the qform."""
+    """Return the affine in use: the sform if its code is positive, else the qform."""
     return sform(header) if form_codes(header)[0] > 0 else qform(header)
 
 

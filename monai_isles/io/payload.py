@@ -18,7 +18,7 @@ COPY_AGAIN = "copy the file again from its source, and compare checksums"
 
 
 def check_file(path: Path, where: str) -> None:
-    """Refuse what cannot be an image file before its bytes are asked for."""
+    """Refuse a path that cannot be an image file, before reading it."""
     if not path.exists():
         result, fix = "no such file", "correct the path or restore the file"
         if path.is_symlink():
@@ -78,7 +78,7 @@ def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
 
 
 def same_but_packed(file: Path, other: Path) -> bool:
-    """Tell whether one file is the other under gzip, as ``gunzip -k`` leaves both; False where one cannot be read."""
+    """Tell whether one file is the gzipped other one, as ``gunzip -k`` leaves them; False if one is unreadable."""
     names = [path.name.lower() for path in (file, other)]
     if file.parent != other.parent or sorted(names)[0] + ".gz" != sorted(names)[1]:
         return False
@@ -94,7 +94,7 @@ def same_but_packed(file: Path, other: Path) -> bool:
 
 
 def too_long(where: str, found: str) -> IslesError:
-    """Return the error of a file that goes on after the last voxel: its header or its length is wrong."""
+    """Return the error of a file with bytes after the last voxel: its header or its length is wrong."""
     return refused("E-FILE-20", where=where, found=found)
 
 

@@ -77,7 +77,7 @@ def publish_csv(path: str | Path, columns: Sequence[str], lines: Iterable[Iterab
 def publish_json(
     path: str | Path, content: Mapping[str, object] | list[object], *, inputs: Iterable[str | Path] = ()
 ) -> None:
-    """Publish JSON, indented; NaN and infinity are refused by Python's own ValueError, they are not JSON.
+    """Publish indented JSON; Python raises ValueError for NaN and infinity.
 
     >>> publish_json("settings.json", {"threshold": 0.5})
     >>> json.loads(Path("settings.json").read_text())
@@ -95,7 +95,7 @@ def publish_image(
     inputs: Iterable[str | Path] = (),
     description: str = "",
 ) -> None:
-    """Publish a RAS+ volume on the stored grid and axis order of ``like``, and read it back before it counts.
+    """Publish a RAS+ volume on the stored grid and axis order of ``like``, verified by reading it back.
 
     Shapes: ``data`` (H, W, D), that of ``like``.
     Args:

@@ -28,7 +28,7 @@ _STEP_HU, _STEP_RATIO = 30.0, 3.0
 
 @dataclass(frozen=True)
 class Image:
-    """One image in memory.
+    """Hold one image in memory.
 
     Shapes: ``data`` (H, W, D), or (T, H, W, D) for a series; affines (4, 4); ``native_shape`` in stored order.
     Units: affines and ``spacing_mm`` in millimetres, ``dt_s`` in seconds (None for a single volume, and where
@@ -60,7 +60,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Header:
-    """What a header says, turned to RAS+: ``shape`` (H, W, D), ``frames`` None for a single volume."""
+    """Hold the facts of a header, turned to RAS+: ``shape`` (H, W, D), ``frames`` None for a single volume."""
 
     shape: tuple[int, int, int]
     frames: int | None
@@ -181,13 +181,13 @@ def _peek_header(path: str | Path, where: str) -> tuple[Nifti1Header, str]:
 
 
 def _budget(path: Path) -> int:
-    """Return the most bytes of voxels that a file may claim: 4 GiB, or what its own size makes believable."""
+    """Return the most bytes of voxels that a file may claim: 4 GiB, or a multiple of its own size."""
     size = path.stat().st_size if path.is_file() else 0
     return max(MAX_BYTES, size * (HONEST_RATIO if path.name.lower().endswith(".gz") else 1))
 
 
 def _judge_claim(path: Path, place: str, limit: int) -> int:
-    """Return the bytes that the voxels take by the header's word, 0 where it says nothing."""
+    """Return the bytes of the voxels according to the header, 0 if it states none."""
     check_file(path, place)
     try:
         claimed, size = claimed_bytes(parse_header(peek(path, place), place)), path.stat().st_size
@@ -225,7 +225,7 @@ def _scale(stored: np.ndarray, header: Nifti1Header, dtype: np.dtype) -> np.ndar
 
 
 def _frames_elsewhere(data: np.ndarray, where: str) -> list[Finding]:
-    """Return an error where the frames of a series lie along another axis than the fourth, by the content.
+    """Return an error if the content shows that time is another axis than the fourth.
 
     From one frame to the next a head hardly changes; from one slice to the next its edges do. So the typical step of
     the true time is far smaller than that of the slices that were taken for frames.
@@ -242,7 +242,7 @@ def _frames_elsewhere(data: np.ndarray, where: str) -> list[Finding]:
 
 
 def _typical_step(data: np.ndarray, axis: int) -> float:
-    """Return the median over neighbours along an axis of how much they differ (root mean square)."""
+    """Return the median root mean square difference between neighbours along an axis."""
     thin = tuple(slice(None, None, 1 if n == axis else max(1, size // 48)) for n, size in enumerate(data.shape))
     part = np.moveaxis(data[thin], axis, 0).reshape(data.shape[axis], -1)
     steps = [np.sqrt(np.mean(np.square(late - early))) for early, late in zip(part, part[1:], strict=False)]
@@ -250,7 +250,7 @@ def _typical_step(data: np.ndarray, axis: int) -> float:
 
 
 def _to_ras(data: np.ndarray, header: Nifti1Header, path: Path, sha256: str, dtype: np.dtype | None = None) -> Image:
-    """Return an image in RAS+, scaled to ``dtype``; as it stands without one."""
+    """Return an image in RAS+, scaled to ``dtype`` if one is given."""
     native = native_affine(header)
     turned, affine = to_ras(data, native)
     series = data.ndim == 4

@@ -1,4 +1,4 @@
-"""Use ``read_image`` in MONAI: a reader for LoadImaged, and a loader that knows the modality of each key."""
+"""Use ``read_image`` in MONAI: a reader for LoadImaged, and a loader that checks each key by its modality."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class VerifiedReader(ImageReader):
         self.kind, self.label_values = kind, label_values
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
-        """Accept NIfTI names; the content is judged when it is read."""
+        """Accept NIfTI names; the content is checked when it is read."""
         return all(str(name).lower().endswith((".nii", ".nii.gz")) for name in ensure_tuple(filename))
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: object) -> tuple[Path, ...]:
@@ -58,7 +58,7 @@ class VerifiedReader(ImageReader):
 
 
 class LoadVerifiedd(MapTransform):
-    """Load the files under ``keys``, each judged as the modality its key names.
+    """Load the files under ``keys``; check each by the modality that its key names.
 
     A mask with several labels becomes 0 and 1 by the entry's ``label_values`` (the data list's, ``load_entries``).
 

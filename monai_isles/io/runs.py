@@ -74,7 +74,7 @@ class RunFolder:
 
 
 def done_before(record: Path, stamp: Mapping[str, object], files: Iterable[Path] = ()) -> dict[str, Any] | None:
-    """Return the record of earlier work that states the same and whose files are all there; None: do it again."""
+    """Return the record of earlier work with the same settings and complete files, else None."""
     try:
         content = json.loads(record.read_bytes())
     except (OSError, ValueError):
@@ -84,7 +84,7 @@ def done_before(record: Path, stamp: Mapping[str, object], files: Iterable[Path]
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that decide a result, without importing the packages."""
+    """Return the versions that affect a result, without importing the packages."""
     result = {"monai_isles": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -106,7 +106,7 @@ def sweep_parts(folder: Path) -> int:
 
 
 def judge_folder(path: str | Path, *, outputs: Iterable[str] = ()) -> None:
-    """Refuse what ``RunFolder`` would refuse, and write nothing."""
+    """Refuse a folder that ``RunFolder`` would refuse, without writing."""
     path = Path(path)
     _check_names(path, tuple(outputs))
     there = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))

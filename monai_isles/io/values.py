@@ -29,7 +29,7 @@ _LEAST_S = {"mtt": 1.5, "tmax": 1.0, "ttp": 2.0}  # that the 99th percentile of 
 
 
 class Settled(NamedTuple):
-    """Values as they are to be used, what is wrong or odd, and where a number was missing (``NAN``, ``INFINITE``)."""
+    """Hold the values to use, the findings, and where a number was missing (``NAN``, ``INFINITE``)."""
 
     data: np.ndarray
     findings: list[Finding]
@@ -39,7 +39,7 @@ class Settled(NamedTuple):
 def settle_values(
     data: np.ndarray, *, kind: str | None, where: str, label_values: Sequence[int] | None = None
 ) -> Settled:
-    """Return the values of an image with what has one right reading repaired, and what is wrong or odd with them.
+    """Return the repaired values of an image and the findings about them.
 
     CT: padding below -1024 HU is air, an offset (1000, 1024, 2048 ... 32768) and a lost sign are taken back, a picture
     (0..255, 0..1) is refused. Maps: a constant that no map can hold in the background, NaN and infinities are 0, "not
@@ -73,7 +73,7 @@ def settle_values(
 
 
 def unmeasured_findings(images: Mapping[str, Any], *, case: str) -> list[Finding]:
-    """Return an error for each map (``Image``) that holds no number where the other maps of the case measured brain.
+    """Return an error for each map (``Image``) without numbers where the other maps of the case have brain.
 
     A voxel counts as measured brain where no other map is 0, there and at its four neighbours in the slice: maps of one
     scan may end a voxel apart, and a transit time is no number where there is no flow. A map without
@@ -99,7 +99,7 @@ def unmeasured_findings(images: Mapping[str, Any], *, case: str) -> list[Finding
 
 
 def noise_findings(images: Mapping[str, Any], *, case: str) -> list[Finding]:
-    """Return a remark where the flow (``Image``) of places 4 mm apart has little in common, as in a map of noise."""
+    """Return a remark if the flow (``Image``) at places 4 mm apart is hardly correlated, as in noise."""
     image = images.get("cbf")
     brain = np.zeros((0, 0, 0), bool) if image is None or image.data.ndim != 3 else image.data > 0
     if image is None or np.count_nonzero(brain) < _FEW_VOXELS:
@@ -121,7 +121,7 @@ def _ends(data: np.ndarray) -> tuple[float, float]:
 
 
 def _settle_not_finite(data: np.ndarray, kind: str | None, where: str) -> Settled:
-    """Put air or 0 where a number is missing outside the head, and settle the rest; refuse it in tissue."""
+    """Replace missing numbers outside the head by air or 0; refuse missing numbers in tissue."""
     lost = np.isnan(data) * np.uint8(NAN) + np.isinf(data) * np.uint8(INFINITE)
     if kind not in MODALITIES or (lost > 0).all():
         return Settled(data, [_tissue_finding(lost, None, where)])
@@ -175,7 +175,7 @@ def _flat(value: float, modality: Modality, where: str) -> Finding:
 
 
 def _settle_ct(data: np.ndarray, where: str) -> tuple[np.ndarray, list[Finding]]:
-    """Take an offset off, refuse what is a picture or no HU, and make padding air."""
+    """Remove an offset, replace padding by air, and refuse pictures and values that are not HU."""
     words, sample = [], _sample(data)
     if _is_wrapped(sample):
         text = f"{int(np.count_nonzero(data > _WRAPPED))} negative numbers stored as unsigned: {_WRAP} is taken off"
@@ -208,13 +208,13 @@ def _share(sample: np.ndarray, first: float, last: float) -> float:
 
 
 def _is_wrapped(sample: np.ndarray) -> bool:
-    """Tell whether negative HU were stored as unsigned 16-bit numbers: brain in its place, nothing half way up."""
+    """Tell whether negative HU were stored as unsigned 16-bit numbers: brain is as usual, the middle range empty."""
     high = _share(sample, _WRAPPED, _WRAP)
     return 0 < high == _share(sample, 8192, np.inf) and _share(sample, 5, 80) > 0.04
 
 
 def _no_tissue(sample: np.ndarray) -> str | None:
-    """Return why values cannot be HU: all beyond every soft tissue and fat, None where some are not."""
+    """Return why values cannot be HU (none is in the range of soft tissue and fat), else None."""
     dense = _share(sample, 300, MODALITIES["ct"].highest)  # what lies above that, the range check names
     if dense < 0.3 or _share(sample, -150, 150) > 0.001:
         return None
@@ -222,7 +222,7 @@ def _no_tissue(sample: np.ndarray) -> str | None:
 
 
 def _picture(sample: np.ndarray, low: float, high: float) -> str | None:
-    """Return why values are a picture of a CT rather than HU, None where nothing says so.
+    """Return why values are a picture of a CT rather than HU, else None.
 
     A window scaled to 0..255 saturates at both ends and puts brain above 55; HU that were cut off at 0 and 255 have it
     near 35.
@@ -242,7 +242,7 @@ def _picture(sample: np.ndarray, low: float, high: float) -> str | None:
 
 
 def _offset(sample: np.ndarray) -> float:
-    """Return what was added to every HU, -1024 where the intercept was applied twice, 0 where nothing was.
+    """Return the offset of every HU: -1024 if the intercept was applied twice, 0 if there is none.
 
     Told by two peaks at once, air and brain, and by no voxels between them where fat and skin of true HU lie.
     """
@@ -263,7 +263,7 @@ def _brain_peak(sample: np.ndarray) -> int:
 
 
 def _settle_background(data: np.ndarray, modality: Modality, where: str) -> tuple[np.ndarray, list[Finding]]:
-    """Put 0 where a constant that is no measurement, negative or beyond the modality's bounds, fills the background."""
+    """Set a background of one constant to 0 if it is negative or beyond the modality's bounds."""
     if not modality.perfusion_map or data.ndim != 3 or 0 <= data.min() <= data.max() <= modality.typical_max:
         return data, []
     frame = np.concatenate([data[[0, -1]].ravel(), data[:, [0, -1]].ravel()])
@@ -278,7 +278,7 @@ def _settle_background(data: np.ndarray, modality: Modality, where: str) -> tupl
 
 
 def _settle_mask(data: np.ndarray, where: str, label_values: Sequence[int] | None) -> Settled:
-    """Return a mask with 1 where lesion is; rounding, a top of 255 and a background of NaN are told."""
+    """Return a mask of 0 and 1; remark rounding, a maximum of 255 and a background of NaN."""
     words, lost = [], np.isnan(data)
     if lost.any():
         words.append(finding("E-VAL-13", WARNING, where=where, found=f"{_count_text(lost * NAN)}: read as 0"))
@@ -300,7 +300,7 @@ def _settle_mask(data: np.ndarray, where: str, label_values: Sequence[int] | Non
 
 
 def _outlined_by_nan(data: np.ndarray) -> bool:
-    """Return whether NaN can only be the background of a mask: no 0 is there, so nothing else says "no lesion"."""
+    """Return whether NaN must be the background of a mask: it contains no 0."""
     held = data[~np.isnan(data)]
     return held.size > 0 and any((np.abs(held - top) <= MASK_ROUNDING * top).all() for top in (1, 255))
 
@@ -368,7 +368,7 @@ def _likely_time(median: float, modality: Modality) -> str:
 
 
 def _time_findings(data: np.ndarray, modality: Modality, where: str) -> list[Finding]:
-    """Return a remark where the healthier side says that a map of times is in another unit than seconds."""
+    """Return a remark if the healthier side indicates another unit of time than seconds."""
     if modality.key not in _HEALTHY_S or data.ndim != 3:
         return []
     (usual, highest), least, measured = _HEALTHY_S[modality.key], _LEAST_S[modality.key], data[data > 0]

@@ -91,7 +91,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _folder_member(member: zipfile.ZipInfo) -> str | None:
-    """Return the name of a member that its attributes call a folder: torch would leave its tensor unread."""
+    """Return the name of a member marked as a folder, which torch would skip."""
     return member.filename if member.is_dir() or member.external_attr & 0x10 else None
 
 

@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None
 
 
 def make(request: Request) -> tuple[list[str], dict[str, Any]]:
-    """Cross-validate the rows that are needed, write what was asked for; return the texts and the record.
+    """Cross-validate the needed rows and write the requested tables; return the texts and the record.
 
     Source: Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), section 5.1; ``tests/papers/test_by_folds.py``.
     """
@@ -66,7 +66,7 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
 
 
 def _rows(request: Request) -> list[PaperRow]:
-    """Return the rows that have to be trained for what was asked, those of the main network first."""
+    """Return the rows to train for the request, those of the main network first."""
     args, rows = request.args, paper_rows(request.study.bundle)
     first = [row for row in rows if row.name == rows[0].name]
     named = [row for row in rows if any(row.has_name(name) or row.column == name for name in args.rows)]

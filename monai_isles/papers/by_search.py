@@ -38,7 +38,7 @@ _UNSEEN = 2
 
 @dataclass(frozen=True)
 class RowResult:
-    """Hold one row of ours: its out-of-fold maps, and its scores by protocol, the published way first."""
+    """Hold one trained row: its out-of-fold maps, and its scores by protocol, the published one first."""
 
     row: PaperRow
     predictions: OutOfFold
@@ -87,7 +87,7 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
 
 
 def run_row(study: Study, row: PaperRow, out: Path, *, nested: bool = False) -> RowResult:
-    """Cross-validate and search one row in ``out/<key>/paper`` (and ``out/<key>/nested``); what is done is kept.
+    """Cross-validate and search one row in ``out/<key>/paper`` (and ``out/<key>/nested``); keep finished parts.
 
     The second table is the nested protocol where ``nested`` trains again for it, else the same trainings with T and
     Smin of each fold chosen on the other folds.
@@ -155,7 +155,7 @@ def _table(
     rules: Mapping[str, list[Row]],
     notes: Sequence[str],
 ) -> str:
-    """Write one protocol's table: the published way as ``table``, the other as ``table_<protocol>``."""
+    """Write one protocol's table: the published one as ``table``, the other as ``table_<protocol>``."""
     protocol, value = results[0].tables[place], results[0].predictions
     scored = {**{result.row.name: result.tables[place].rows for result in results}, **rules}
     rows = [
@@ -174,7 +174,7 @@ def _table(
 
 
 def _pairs(names: Sequence[str], rules: Sequence[str]) -> list[tuple[str, str]]:
-    """Return what is tested against what: each row against the row above and the first, each rule against the last."""
+    """Return the pairs to test: each row against the row above and the first, each rule against the last."""
     above = [(name, names[place - 1]) for place, name in enumerate(names) if place]
     first = [(name, names[0]) for name in names[2:]]
     return [*above, *first, *((rule, names[-1]) for rule in rules)]
@@ -208,7 +208,7 @@ def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, 
 
 
 def _unseen_table(request: Request, name: str, result: RowResult) -> str:
-    """Predict scans that no network saw by all networks of a row, with the T and Smin of its search; score them.
+    """Predict unseen scans with all networks of a row and the T and Smin of its search; score them.
 
     Source: Clerigues 2019, section 4.2 and Table 2; Clerigues 2020, section 4.2, Tables 2 and 3.
     """
@@ -227,13 +227,13 @@ def _unseen_table(request: Request, name: str, result: RowResult) -> str:
 
 
 def _require_test_section(study: Study, where: str) -> None:
-    """Refuse what needs a test section where the list has none, before anything is trained (``E-REPR-05``)."""
+    """Refuse options that need a test section if the list has none, before any training (``E-REPR-05``)."""
     if study.data_list is None or not read_datalist(study.data_list).get("test"):
         raise refused("E-REPR-05", where=where, found=f"data list {study.data_list or 'made from the folder'}")
 
 
 def _require_submission(study: Study, description: str) -> None:
-    """Refuse a submission that could not be packed, before anything is trained."""
+    """Refuse a submission that could not be packed, before any training."""
     _require_test_section(study, "--test-set")
     folder = data_folder(study.open().config("train"), study.dataset_dir)
     challenge_names(cast(Path, study.data_list), folder, description=description)

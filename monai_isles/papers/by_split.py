@@ -64,7 +64,7 @@ def arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None
 
 
 def make(request: Request) -> tuple[list[str], dict[str, Any]]:
-    """Train, predict and score the rows that are needed, then write what was asked for; return texts and record.
+    """Train, predict and score the needed rows, write the requested tables; return texts and record.
 
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/papers/test_by_split.py``.
     """
@@ -127,7 +127,7 @@ def pseudo_dwi_scores(predictions: OutOfFold) -> dict[str, dict[str, float]]:
 
 
 def pseudo_dwi_slices(predictions: OutOfFold, lines: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
-    """Return what ``pseudo_dwi_montage`` draws: up to ``count`` cases with a lesion at even ranks of their SSIM.
+    """Return the cases for ``pseudo_dwi_montage``: up to ``count`` with a lesion, at even ranks of their SSIM.
 
     Best first; of each case the slice with most lesion; the numbers are those of the whole case.
 
@@ -198,7 +198,7 @@ def _table(request: Request, name: str, what: Mapping[str, Any], own: Lines, res
 
 
 def _pairs(names: Sequence[str], against: Sequence[str]) -> list[tuple[str, str]]:
-    """Return what is tested against what: every row against those the table names, and against the row above."""
+    """Return the pairs to test: every row against those that the table names, and against the row above."""
     named = [(name, other) for other in against if other in names for name in names if name != other]
     return list(dict.fromkeys([*named, *zip(names[1:], names, strict=False)]))
 
@@ -255,7 +255,7 @@ def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *,
 
 
 def _background(predictions: OutOfFold) -> tuple[str, dict[str, str]]:
-    """Return which image lies below the outlines, and its file by case."""
+    """Return the image below the outlines, and its file by case."""
     listed = predictions.folder / DATA_LIST
     key = "dwi" if all("dwi" in case for case in read_datalist(listed)["training"]) else "tmax"
     folds = sorted(predictions.plan.cases)
@@ -328,7 +328,7 @@ def _record(trained: Trained) -> dict[str, object]:
 
 
 def training_of(trained: Trained) -> dict[str, object]:
-    """Return how the training of a row ended and what it took."""
+    """Return the end and the cost of the training of a row."""
     path = trained.predictions.folder / f"fold_{TEST}" / "run.json"
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return {key: record[key] for key in ("outcome", "seconds") if key in record}

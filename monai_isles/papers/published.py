@@ -92,7 +92,7 @@ def _unit(table: Mapping[str, Any], key: str) -> str | None:
 
 
 def _statistics(cell: str, n: int | None, divisor: int, unit: str | None) -> dict[str, Any] | str:
-    """Return a cell as a statistic; a place in a ranking, ``6th/38``, stays text."""
+    """Return a cell as a statistic; a rank such as ``6th/38`` stays text."""
     if "/" in cell:
         return cell
     if not cell:

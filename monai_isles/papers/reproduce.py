@@ -72,7 +72,7 @@ def _arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> Non
 
 
 def _run(args: argparse.Namespace, words: Sequence[str]) -> int:
-    """Make the study, hold the output folder while it runs, print and record what was made."""
+    """Make the study while holding the output folder; print and record the results."""
     started = time.monotonic()
     bundle = Bundle.open(args.bundle or args.paper)
     args.command, args.say, paper = command_of(words), _say, bundle.paper

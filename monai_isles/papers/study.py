@@ -42,7 +42,7 @@ KEPT = ("model.pt", "curves.csv", "run.json")
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One row of a table, as ``paper.json`` names it.
+    """Hold one row of a table, as named in ``paper.json``.
 
     Args:
         table: key of the table or figure it belongs to.
@@ -66,7 +66,7 @@ class PaperRow:
     settings: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def has_name(self, name: str) -> bool:
-        """Tell whether the row has this name: the printed one, its key, or its key without the table."""
+        """Tell whether this is the row's printed name, its key, or its key without the table."""
         return name in (self.name, self.key, self.key.removeprefix(f"{self.table}_"))
 
 
@@ -128,17 +128,17 @@ class Study:
             raise refused("E-REPR-01", where=where, found="one value for all rows", of_the_rows=", ".join(own))
 
     def overlays_of(self, row: PaperRow) -> tuple[str, ...]:
-        """Return the config files and rows that make one row, the winning ones last."""
+        """Return the config files and rows that make one row; later ones win."""
         last = bool(Bundle(self.bundle).paper.get("rows_win"))
         return (*self.overlays, *row.overlays) if last else (*row.overlays, *self.overlays)
 
     def open(self, row: PaperRow | None = None) -> Bundle:
-        """Return the bundle under what all rows share, and under one row."""
+        """Return the bundle with the overlays of all rows, and of one row."""
         overlays = self.overlays if row is None else self.overlays_of(row)
         return Bundle(self.bundle, overlays, {**self.settings, **(row.settings if row else {})})
 
     def digest(self, row: PaperRow) -> str:
-        """Return a hash of all that decides a row's networks and its maps; rows of one hash are one training."""
+        """Return a hash of everything that affects a row's networks and maps; equal rows share one training."""
         configs = [self.open(row).config("train").get(), self.open(row).config("inference").get()]
         return hashlib.sha256(json.dumps(configs, sort_keys=True).encode()).hexdigest()
 
@@ -190,7 +190,7 @@ def take_over(plan: Plan, source: Path, folder: Path) -> None:
 
 
 def require_same_training(study: Study, row: PaperRow) -> None:
-    """Refuse to share networks between rows whose training configs differ in more than the row says."""
+    """Refuse to share networks between rows whose training configs differ by more than the row's settings."""
     other = next(item for item in paper_rows(study.bundle) if item.key == row.trained_as)
     configs = [study.open(item).config("train").get() for item in (row, other)]
     ours, theirs = ({key: v for key, v in config.items() if key not in row.predicts_with} for config in configs)
@@ -209,7 +209,7 @@ def require_dwi(study: Study, rows: Sequence[PaperRow], cases: Sequence[Mapping[
 
 
 def inputs_of(study: Study, row: PaperRow) -> Any:
-    """Return what a row's network reads (``monai_isles.data.input_rows``), None in a bundle without such rows."""
+    """Return the inputs of a row's network (``monai_isles.data.input_rows``), None in a bundle without such rows."""
     values: dict[str, Any] = {}
     for name in row.overlays:
         values |= Bundle(study.bundle).overlay(name)
@@ -288,13 +288,13 @@ class Request:
 
     @property
     def outputs(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Yield name and entry of every table, then every figure that was asked for."""
+        """Yield name and entry of every requested table, then of every requested figure."""
         for kind in ("table", "figure"):
             for number in sorted(set(getattr(self.args, kind))):
                 yield f"{kind}{number}", self.paper[f"{kind}s"][f"{kind}{number}"]
 
     def head(self, title: str, predictions: OutOfFold, split: str, notes: Sequence[str] = ()) -> PaperHead:
-        """Return what must be known before a table of these maps is read."""
+        """Return the facts above a table of these maps."""
         plan, title = predictions.plan, f"{self.paper['cited']}, {title}"
         return PaperHead(title, plan.data_name, plan.simulated, len(predictions.cases), split, self.args.command, notes)
 

@@ -111,7 +111,7 @@ def method_grid(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequ
 def paper_table(
     ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Metric], *, head: PaperHead
 ) -> str:
-    """Return the table to read, what must be known above and below it.
+    """Return the table as text, with the facts above and below it.
 
     Args and Raises: those of ``method_grid``.
     """
@@ -266,7 +266,7 @@ def _csv_text(value: object) -> str | None:
 
 
 def _lines(ours: Sequence[Row], published: Mapping[str, Row]) -> Iterator[tuple[str, str, Row]]:
-    """Yield kind, name and row: ours, then its published one; in the end the published ones that none of ours meets."""
+    """Yield kind, name and row: each of ours with its published one, then the other published ones."""
     met = set()
     for row in ours:
         yield "ours", str(row["name"]), row
@@ -348,7 +348,7 @@ def _undecided_text(test: Mapping[str, Any]) -> str:
 
 
 def _theirs(published: Mapping[str, Row], row: str, other: str, own: Sequence[Mapping[str, Any]]) -> str:
-    """Return the differences that the paper's means have, for the metrics tested."""
+    """Return the differences between the paper's means, for the metrics tested."""
     if row not in published or other not in published:
         return ""
     parts = []

@@ -57,7 +57,7 @@ def mosaic_figure(case: CaseView, slices: list[int]) -> Figure:
 
 
 def summary_figure(case: CaseView) -> Figure:
-    """Return a page of A4 with the numbers, how each is defined, the remarks and what made them."""
+    """Return a page of A4 with the numbers, their definitions, the remarks and the software."""
     figure = blank(*_A4_IN, face="white", dpi=_DPI)
     lines = _Lines(figure)
     lines.add("CT perfusion: ischemic core and hypoperfusion", size=15, bold=True)
@@ -91,7 +91,7 @@ def _provenance(case: CaseView) -> dict[str, str]:
 
 
 class _Lines:
-    """Write lines below each other on a page; what does not fit is counted in the last one."""
+    """Write lines below each other on a page; the last one counts those that do not fit."""
 
     def __init__(self, figure: Figure) -> None:
         self.figure, self.y, self.left_out = figure, 0.96, 0

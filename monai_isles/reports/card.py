@@ -115,7 +115,7 @@ def _command_lines(command: str) -> list[str]:
 
 
 def require_card(path: Path) -> None:
-    """Refuse to write a card over a text that is none."""
+    """Refuse to overwrite a text that is not a card."""
     lines: list[str] = list(HEADINGS)
     with suppress(FileNotFoundError):
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -134,7 +134,7 @@ _FELL_BACK = {
 
 
 def stage_text(stage: Mapping[str, Any]) -> str:
-    """Say which frames of a series are its perfusion stage, counted from 1, and which fallback was needed."""
+    """Return a sentence on the perfusion stage of a series: its frames, counted from 1, and the fallbacks."""
     fallbacks = "".join(f"; {_FELL_BACK[name]}" for name in stage["fallbacks"])
     return f"Perfusion stage: frames {stage['t_s'] + 1} to {stage['t_e'] + 1} of {len(stage['curve'])}{fallbacks}."
 

@@ -1,4 +1,4 @@
-"""Plots of a cohort: predicted against reference volumes, and Dice by method."""
+"""Plot a cohort: predicted against reference volumes, and Dice by method."""
 
 from __future__ import annotations
 

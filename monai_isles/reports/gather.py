@@ -27,7 +27,7 @@ _FIX = "give the output folder of monai-isles evaluate, as it wrote it"
 
 @dataclass(frozen=True)
 class Scores:
-    """One or several folders of scores: ``summaries`` and ``per_case`` by method, the first network's method first."""
+    """Hold one or several folders of scores: ``summaries`` and ``per_case`` by method, the first network first."""
 
     data: str
     split: str
@@ -147,7 +147,7 @@ _SUFFIXES = (".nii.gz", ".nii")
 
 @dataclass(frozen=True)
 class Source:
-    """The files of one case; ``lesion`` None stands for a prediction that was scored as empty."""
+    """Hold the files of one case; ``lesion`` is None for a prediction that was scored as empty."""
 
     name: str
     truth: Path

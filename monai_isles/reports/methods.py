@@ -46,7 +46,7 @@ def methods_text(
 
 
 def _common(blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what all blocks say alike, those that say nothing left out."""
+    """Return the statements common to all blocks that have any."""
     remarks = [block for block in blocks if block]
     return {
         key: value
@@ -118,7 +118,7 @@ def _references() -> dict[str, str]:
 
 
 def _own(references: Sequence[str]) -> list[str]:
-    """Return the bundle's references: a line each in ``note``, the DOI apart where there is one."""
+    """Return the bundle's references: one line each in ``note``, the DOI separately if there is one."""
     entries = []
     for number, line in enumerate(references, 1):
         doi = _DOI.search(line)

@@ -31,7 +31,7 @@ _ANATOMY_TOP = 99.5
 
 @dataclass(frozen=True)
 class Panel:
-    """One column: its volume (H, W, D), the values shown darkest and brightest, whether the outlines go on it.
+    """Hold one column: its volume (H, W, D), the values shown darkest and brightest, and whether it has outlines.
 
     Args:
         inside: where the volume is shown, (H, W, D); everywhere when None.
@@ -49,7 +49,7 @@ class Panel:
 
     @property
     def colours(self) -> Colormap:
-        """Return the colour map in few steps, which keeps the file small; what is not brain is black."""
+        """Return the colour map in few steps, which keeps the file small; voxels outside the brain are black."""
         return colormaps[self.cmap].resampled(_LEVELS).with_extremes(bad="black")
 
     def screen_slice(self, k: int, box: tuple[slice, slice]) -> np.ndarray:
@@ -59,7 +59,7 @@ class Panel:
 
 
 def panels(case: CaseView) -> list[Panel]:
-    """Return the columns that the case has images for: anatomy, synthetic images, maps, what was predicted.
+    """Return the columns for the images of the case: anatomy, synthetic images, maps, predictions.
 
     Units: CT 0 to 80 HU and maps in the colours and windows of ``LOOKS``, the same on every page; a map in another
     unit from 0 to its 95th (CBF, CBV) or 99th percentile in the brain. MR images to their 99.5th percentile,
@@ -70,12 +70,12 @@ def panels(case: CaseView) -> list[Panel]:
 
 
 def first_panel(case: CaseView) -> Panel:
-    """Return the first column alone, which spares the windows of the others."""
+    """Return only the first column, without computing the windows of the others."""
     return next(_each(case))
 
 
 def drawn_keys(keys: Sequence[str]) -> list[str]:
-    """Return which images of a case are drawn, in their order: of CT perfusion four, of MRI all; series never."""
+    """Return the images of a case to draw, in order: four of CT perfusion, all of MRI, no series."""
     if "ct" in keys:
         return [key for key in ("ct", "dwi", "cbf", "tmax") if key in keys]
     return [key for key in (*ANATOMY, *MAPS) if key in keys]
@@ -108,7 +108,7 @@ def _images(case: CaseView, inside: np.ndarray) -> Iterator[Panel]:
 
 
 def _window(key: str, image: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
-    """Return the window of ``LOOKS``, another one where the values show that the map is in another unit."""
+    """Return the window of ``LOOKS``, or another one if the values show that the map is in another unit."""
     usual, top = LOOKS[key].window, _high(image, _TOPS[key], inside)
     return usual if usual[1] / 4 <= top <= 4 * usual[1] else (0.0, top)
 
@@ -225,7 +225,7 @@ def methods_montage(cases: Sequence[Mapping[str, CaseView]]) -> Figure:
 
 
 def mirrored_montage(case: CaseView, k: int, *, box: tuple[slice, slice] | None = None) -> Figure:
-    """Return a figure of two rows: the images of slice ``k``, and below them the same seen in the head's mirror.
+    """Return a figure of two rows: the images of slice ``k``, and below them their mirror images.
 
     A voxel of the lower row lies below its counterpart: the outline holds what the network compares with the lesion.
     CT is cut to the brain as the network's is; an image that was no input is left out. The dashed line is the midline.

@@ -49,7 +49,7 @@ _SHOWN = {
 
 @dataclass(frozen=True)
 class Picture:
-    """One PNG as a data address, its size in pixels, its narrowest legible width, and what it shows in words."""
+    """Hold one PNG as a data address, its size in pixels, its narrowest legible width, and a description."""
 
     src: str
     alt: str
@@ -60,7 +60,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Sheet:
-    """One case ready to print: ``numbers`` hold (value to sort by, text), ``tiles`` and ``facts`` label to text.
+    """Hold one case to print: ``numbers`` hold (value to sort by, text), ``tiles`` and ``facts`` label to text.
 
     Args:
         target: what was predicted, in words.
@@ -95,7 +95,7 @@ def sheet_of(
     mirrored: bool = True,
     slices: list[int] | None = None,
 ) -> Sheet:
-    """Return the case with its arrays turned into numbers and pictures; the prediction's paths are left behind.
+    """Turn the arrays of a case into numbers and pictures, without the paths of the prediction.
 
     Args:
         slices: to draw, in place of up to ``most_slices`` around the lesion.
@@ -307,7 +307,7 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _outside(p: Mapping[str, Any], late: float) -> list[tuple[str, str, str]]:
-    """Return the row of core without delay, where it is as large as a cluster that counts."""
+    """Return the row of core without delay if it is at least as large as the smallest cluster."""
     volume = float(p.get("core_outside_ml") or 0.0)
     what = f"Tmax not above {late:g} s there: often an old infarct; it counts against the mismatch"
     return [("Core without delay", _ml(volume), what)] if volume >= float(p.get("min_cluster_ml") or 0.5) else []
@@ -327,7 +327,7 @@ def _ratio_rows(p: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def ratio(perfusion: Mapping[str, Any]) -> str:
-    """Return the mismatch ratio; without a core it is no number."""
+    """Return the text of the mismatch ratio, which is undefined without a core."""
     value = perfusion.get("mismatch_ratio")
     return "no core" if value is None else f"{float(value):.2f}"
 

@@ -67,7 +67,7 @@ def shown_slices(
 
 
 def brain(images: Mapping[str, np.ndarray], shape: Sequence[int]) -> np.ndarray:
-    """Return where any perfusion map is above 0, else where any MR image is, else everywhere."""
+    """Return the mask where any perfusion map is above 0, else where any MR image is, else everywhere."""
     keys = [key for key in PERFUSION_MAPS if key in images] or [k for k in ANATOMY[1:] if k in images]
     inside = np.zeros(shape, bool)
     for key in keys:
@@ -76,7 +76,7 @@ def brain(images: Mapping[str, np.ndarray], shape: Sequence[int]) -> np.ndarray:
 
 
 def head(images: Mapping[str, np.ndarray], shape: Sequence[int]) -> np.ndarray:
-    """Return where the head is: maps above 0, else CT above -300 HU, else MR above a tenth of its bright end."""
+    """Return the mask of the head: maps above 0, else CT above -300 HU, else MR above a tenth of its bright end."""
     if any(key in images for key in PERFUSION_MAPS):
         return brain(images, shape)
     if "ct" in images:

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the table.
+    """Describe one column of the table.
 
     Args:
         name: in the files. label: on the page, with its unit. path: where ``result.json`` has it.
@@ -103,7 +103,7 @@ def _row(
 
 
 def _at(content: Any, path: str) -> Any:
-    """Return what lies at a dotted path of nested dictionaries and lists, None where nothing does."""
+    """Return the value at a dotted path of nested dictionaries and lists, None if there is none."""
     for key in path.split("."):
         if isinstance(content, Mapping):
             content = content.get(key)
@@ -144,7 +144,7 @@ def _parquet(rows: Sequence[Mapping[str, Any]], path: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Outlier:
-    """One value that lies far from those of the other studies."""
+    """Hold one value far from those of the other studies."""
 
     study: str
     name: str

@@ -28,7 +28,7 @@ _RULED = (("dsc", "Dice"), ("ppv", "PPV"), ("sensitivity", "sensitivity"))
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a table: mean ± SD, and the small print (95 % interval, median, n where it differs)."""
+    """Hold one number of a table: mean ± SD, and the small print (95 % interval, median, n if it differs)."""
 
     main: str
     small: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One method: its name, n, cells by column title, and whether a paper printed it on other data."""
+    """Hold one method: its name, n, cells by column title, and whether a paper printed it on other data."""
 
     name: str
     n: Cell

@@ -25,7 +25,7 @@ _COLOURS = 256
 
 @dataclass(frozen=True)
 class Stage:
-    """How one image is shown: its range over the levels 1 to 255 (0 is not shown), the window at first, the tops."""
+    """Describe how one image is shown: its range over the levels 1 to 255 (0 is hidden), initial window, tops."""
 
     key: str
     title: str
@@ -134,7 +134,7 @@ def _outline(mask: np.ndarray) -> str:
 
 
 def _start(view: CaseView, shown: list[int]) -> int:
-    """Return the place among ``shown`` of the slice with most lesion, else most hypoperfusion, else the middle."""
+    """Return the index in ``shown`` of the slice with most lesion, else most hypoperfusion, else the middle."""
     for name in ("lesion", "core", "hypoperfused"):
         mask = outline_masks(view).get(name)
         if mask is not None and mask.any():

@@ -1,4 +1,4 @@
-"""The content of a page: one case, or a cohort of cases with the rows of its tables."""
+"""Hold the content of a page: one case, or a cohort of cases with the rows of its tables."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class CaseView:
             raise refused("E-REP-20", where=self.name, found=result, masks=", ".join(MASKS))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return every array of the case by name, the absent ones left out."""
+        """Return every available array of the case by name."""
         others = {
             "probability": self.probability,
             "uncertainty": self.uncertainty,

@@ -1,4 +1,4 @@
-"""Train a discriminator beside the network that it judges."""
+"""Train a discriminator together with the generator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write checkpoints that are whole at any moment, resume from them exactly, and load verified weights."""
+"""Write checkpoints atomically, resume from them exactly, and load verified weights."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Checkpoints:
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def forget_best(self) -> None:
-        """Let the next epoch count as the best: earlier scores belong to another task."""
+        """Forget the best score, which belongs to another task; the next epoch becomes the best."""
         self.best, self.best_epoch = self.sign * float("inf"), 0
 
     def resume(self, engine: Engine) -> int:
@@ -239,13 +239,13 @@ class Checkpoints:
 
 
 def _end(engine: Engine, epoch: int) -> None:
-    """End a run that lacked only its record; ignite would start it again."""
+    """End a run that lacks only its record; ignite would start it again."""
     engine.state.epoch = epoch
     engine.terminate()
 
 
 def _load(thing: Any, state: Mapping[str, Any], *, settings_of_now: bool) -> None:
-    """Load a state; keep an optimiser's present learning rate and options where the new settings hold."""
+    """Load a state; with ``settings_of_now`` keep an optimiser's present learning rate and options."""
     groups = getattr(thing, "param_groups", []) if settings_of_now else []
     kept = [{key: value for key, value in group.items() if key != "params"} for group in groups]
     thing.load_state_dict(state)
@@ -293,7 +293,7 @@ class VerifiedWeights:
 
 
 def _load_verified(path: Path, network: nn.Module) -> dict[str, Any]:
-    """Load weights that fit the network and have the checksum that their bundle states, where they lie in one."""
+    """Load weights that fit the network and match the checksum of the bundle that contains them, if any."""
     state = load_state(path, sha256=Bundle(path.absolute().parents[1], (path.stem,)).weights_sha256)
     require_fit(network, state, path)
     return state

@@ -101,7 +101,7 @@ def rank_device() -> torch.device:
 
 
 def broadcast_number(value: float) -> float:
-    """Return the first process's value in all of them, so that all decide alike."""
+    """Return the first process's value in every process, so that all take the same decision."""
     if world_size() == 1:
         return value
     number = torch.tensor(value, dtype=torch.float64)

@@ -67,7 +67,7 @@ class ListedOutput:
 
 
 class CodeSpread:
-    """Measure how far the context encoder tells images apart; add ``code_spread`` to an evaluator's metrics.
+    """Measure the spread of the context encoder's codes; add ``code_spread`` to an evaluator's metrics.
 
     The spread is the standard deviation of the true DWI's code over all validation slices, averaged over the code. It
     is 0 when the encoder describes every image alike; its loss then has no effect. One warning is logged when the

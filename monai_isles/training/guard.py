@@ -57,7 +57,7 @@ class FiniteGuard:
             self._judge(engine)
 
     def _judge(self, engine: Engine) -> None:
-        """Check the loss that waits."""
+        """Check the pending loss."""
         if self._waiting is None:
             return
         (loss, arrived, chosen, place), self._waiting = self._waiting, None
@@ -80,7 +80,7 @@ class FiniteGuard:
 
 
 def _on_its_way(loss: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
-    """Return a loss on the CPU, and for one from a GPU the event that tells when the copy is done."""
+    """Copy a loss to the CPU; for one from a GPU also return the event that marks the end of the copy."""
     if loss.device.type != "cuda":
         return loss, None
     host = torch.empty(loss.shape, dtype=loss.dtype, pin_memory=True)

@@ -1,4 +1,4 @@
-"""Schedules over epochs: early stop, learning rates, and which parts of a network learn."""
+"""Define schedules over epochs: early stop, learning rates, and which parts of a network learn."""
 
 from __future__ import annotations
 
@@ -220,13 +220,13 @@ _ENCODER = "context_encoder"
 
 
 class Parted(Protocol):
-    """A loss that can be restricted to some parts, such as ``PseudoDWILoss``."""
+    """Describe a loss that can be restricted to some parts, such as ``PseudoDWILoss``."""
 
     def only(self, *parts: str) -> None: ...
 
 
 class Remembering(Protocol):
-    """A handler that keeps the best epoch and states, such as ``Checkpoints``."""
+    """Describe a handler that keeps the best epoch and states, such as ``Checkpoints``."""
 
     objects: dict[str, Any]
 

@@ -22,7 +22,7 @@ _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """Hold how a training computes its steps; a checkpoint describes it, so a resumed run keeps it."""
+    """Hold how a training computes its steps; it is part of a checkpoint, so a resumed run keeps it."""
 
     precision: str = "fp32"
     compiled: bool = False
@@ -36,7 +36,7 @@ def training_speed(
     compile: bool | str = "auto",
     memory_format: str = "auto",
 ) -> TrainingSpeed:
-    """Choose how steps are computed; ``"auto"`` takes the fast form where it was measured to pay.
+    """Choose how steps are computed; ``"auto"`` takes the fast form where measurements showed a gain.
 
     It pays on a CPU with 16-bit multiplication and a compiler, when the training may have at least four thousand
     batches: compiling takes one to three minutes, a step of the CT network 0.3 s. Such a training is about twice as
@@ -68,12 +68,12 @@ def training_speed(
 
 
 def has_bf16_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Return whether this CPU multiplies in 16 bits; False where it does not say."""
+    """Return whether this CPU has bf16 units; False if unknown."""
     return cpuinfo.exists() and any(f" {unit}" in cpuinfo.read_text() for unit in _UNITS)
 
 
 class AutocastInferer(SimpleInferer):
-    """Run the network as ``speed`` says and return what it returns in single precision.
+    """Run the network at the precision of ``speed`` and return its output in single precision.
 
     MONAI's own ``amp`` supports CUDA only. bfloat16 has the range of single precision, so no gradient needs scaling.
     The compiled network takes batches of the first one's size; a smaller last batch runs without compilation.

@@ -52,7 +52,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def require_unfinished(folder: Path) -> None:
-    """Refuse a folder whose ``run.json`` says that its run is finished."""
+    """Refuse a folder with the ``run.json`` of a finished run."""
     done = folder / "run.json"
     if done.exists():
         raise refused("E-TRAIN-02", where=str(folder), found=json.loads(done.read_text(encoding="utf-8"))["outcome"])
