@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from monai_isles.perfusion.quality import Flag
 
 MAPS = MEASURED_MAPS
 RECORD, TRAINED = "perfusion.json", "training_intensities"
+_MEAN_CT = "mean before the bolus, HU"
 RESIDUAL, LEAST_RESIDUAL_HU = 2.0, 10.0
 
 
@@ -43,6 +44,14 @@ class MeasuredStudy:
     record: Mapping[str, Any]
     slices: tuple[Path, ...]
     simulated: bool
+
+    def network_entry(self, optional: Collection[str]) -> dict[str, object]:
+        """Return the entry for a bundle; if it reads the series, without the maps and the CT that it need not be given.
+
+        Such a bundle measures them itself, so that the series alone gives the same result by every command.
+        """
+        made = {*MAPS, *(["ct"] if self.record["ct"] == _MEAN_CT else [])} if "ctp" in self.entry else set()
+        return {key: value for key, value in self.entry.items() if key not in made & set(optional)}
 
 
 def measure_study(
@@ -88,7 +97,7 @@ def _measure(
     flags = [asdict(flag) for flag in _remarks(prepared, images)]
     doubts = [asdict(flag) for flag in clock_flags(maps, prepared.dt_s, where=study.name)]
     ct = prepared.baseline_hu if images.plain_ct is None else images.plain_ct
-    text = "mean before the bolus, HU" if images.plain_ct is None else "plain CT, HU"
+    text = _MEAN_CT if images.plain_ct is None else "plain CT, HU"
     publish_image(folder / "ct.nii.gz", ct.astype(np.float32), like, dtype="float32", description=text)
     for key in MAPS:
         described = f"{key.upper()} {MAP_UNITS[key]}"

@@ -13,6 +13,7 @@ import numpy as np
 
 from monai_isles import __version__
 from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task, cache_in_process, is_spread, stands_elsewhere
 from monai_isles.data.study import StudyFiles, find_studies
@@ -261,8 +262,10 @@ def predict_series(
     predictor = recipe.load()
     metadata = bundle.metadata_of(list(predictor.weights.values()))
     wanted = replace(wanted or Wanted(), metadata=metadata)
-    options = {"series": "ctp" in modalities, "entropy": entropy}
-    form = SeriesSettings(recipe, wanted, dt_s=dt_s, resample=resample, slab_mm=slab_mm, **options)
+    form = SeriesSettings(
+        recipe, wanted, dt_s=dt_s, resample=resample, slab_mm=slab_mm, series="ctp" in modalities,
+        optional=tuple(case_keys(config)["optional"]), entropy=entropy,
+    )  # fmt: skip
     studies = find_studies(paths, series=series)
     if wanted.dawn is not None and len(studies) != 1:
         raise refused("E-USE-81", where="--age and --nihss", found=f"{len(studies)} studies")
@@ -295,7 +298,7 @@ class SeriesSettings:
         wanted: results beside those of every prediction, and the bundle's metadata.
         resample: a plain CT on another grid is registered.
         slab_mm: average the slices of a DICOM series to about this thickness.
-        series: the bundle reads the series itself.
+        series: the bundle reads the series itself. optional: modalities that it may lack.
     """
 
     recipe: Recipe
@@ -304,6 +307,7 @@ class SeriesSettings:
     resample: bool = False
     slab_mm: float | None = None
     series: bool = False
+    optional: tuple[str, ...] = ()
     entropy: bool = False
 
     def measure(self, study: StudyFiles, name: str, device: str) -> MeasuredStudy:
@@ -350,7 +354,8 @@ def process_study(task: Task, predictor: Predictor | None = None) -> Record:
         def after(entry: Mapping[str, object], maps: Mapping[str, object], result: dict[str, object]) -> None:
             publish_results(measured, maps, result, folder, form.wanted)
 
-        record = predict_cases(predictor, [measured.entry], folder.parent, after=after, strict=True)[task.case]
+        inputs = [measured.network_entry(form.optional)]
+        record = predict_cases(predictor, inputs, folder.parent, after=after, strict=True)[task.case]
         settle_entropy(folder, record, wanted=form.entropy)
     return record
 

@@ -70,6 +70,17 @@ def test_any_inputs_predict_by_one_file_of_weights(
     assert made.shape == truth.shape and (made.affine == truth.affine).all()
 
 
+@pytest.mark.long
+def test_from_the_scanner_a_series_alone_is_one_view(tiny_scans: dict[str, Path], weights: Path, tmp_path: Path) -> None:
+    (series,) = (tiny_scans["ct"] / "TRAINING/case_1").glob("*4DPWI*/*.nii")
+    words = ["--bundle", str(BUNDLE), *SMALL, "--weights", str(weights), "--out", str(tmp_path / "out")]
+    assert main(["predict-series", str(series), *words]) == 0
+    (result,) = (tmp_path / "out").glob("*/result.json")
+    inputs = json.loads(result.read_text(encoding="utf-8"))["inputs"]
+    assert inputs == {**INPUTS["series"][1], "mirror": "rigid"}
+    assert (result.parent / "maps/cbf.nii.gz").is_file()  # for the page and the rules
+
+
 def test_for_monai_label_a_study_and_one_image_of_its_channels_give_one_mask(
     tiny_scans: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from monai_isles.workflows.measure_study import _remarks, _series_facts
+from monai_isles.workflows.measure_study import MeasuredStudy, _remarks, _series_facts, maps_of
 
 
 @pytest.mark.parametrize(("worst", "told"), [(3.0, False), (11.0, True), (50.0, True)])
@@ -38,3 +39,20 @@ def test_the_page_is_told_whether_the_scan_was_long_enough_its_coverage_and_its_
     short = _series_facts({**record, "scan": {"seconds": 30.0, "wanted_s": 41.5}, "tube_kv": None})
     assert short["scan length"].startswith("30 s, too short") and "tube voltage" not in short
     assert "scan length" not in _series_facts({**record, "scan": {"seconds": 30.0, "wanted_s": None}})
+
+
+@pytest.mark.parametrize(
+    ("ct", "series", "left"),
+    [
+        ("plain CT, HU", True, {"ct", "ttp", "ctp"}),
+        ("mean before the bolus, HU", True, {"ttp", "ctp"}),
+        ("mean before the bolus, HU", False, {"ct", "cbf", "cbv", "mtt", "tmax", "ttp"}),
+    ],
+    ids=["plain-ct", "series-alone", "bundle-of-maps"],
+)
+def test_a_bundle_that_measures_the_series_gets_no_maps_beside_it(ct: str, series: bool, left: set[str]) -> None:
+    entry = {key: path for key, path in maps_of("a", Path("out"), series=series).items() if key != "brain"}
+    study = MeasuredStudy(entry, {"ct": ct}, (), simulated=True)
+    optional = ("ct", "cbf", "cbv", "mtt", "tmax", "ctp")
+    assert set(study.network_entry(optional)) == {"case", "subject", *left}
+    assert study.network_entry(()) == entry
