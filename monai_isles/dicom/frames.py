@@ -60,7 +60,7 @@ def _mid_scan(groups: Sequence[Dataset]) -> str | None:
     """Return GE's Mid Scan Time in s, from the private block of its creator, None where there is none."""
     creator, element = _MID_SCAN
     for group in groups:
-        for block in range(0x10, 0x20):
+        for block in range(0x10, 0x20):  # the creator may have reserved any private block
             try:
                 owner, value = group.get((0x19, block)), group.get((0x19, block << 8 | element))
                 if owner is None or value is None or str(owner.value).strip() != creator:
@@ -158,6 +158,7 @@ def _frames(file: DicomFile) -> list[Frame]:
         raise damage_error(file.path, f"{count} frames, {len(each)} per-frame functional groups")
     if not each:
         return [_frame(file, 0, [header, *_nested_groups(file, [header])])]
+    # Per-frame values come before shared ones, those before the header.
     common = [*_nested_groups(file, shared), header, *_nested_groups(file, [header])]
     frames = [_frame(file, n, [*_nested_groups(file, [group]), *common]) for n, group in enumerate(each)]
     for frame in frames:
@@ -175,9 +176,10 @@ def _nested_groups(file: DicomFile, groups: Sequence[Dataset]) -> list[Dataset]:
 def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
     slope, intercept = _numbers(file, groups, "RescaleSlope", 1), _numbers(file, groups, "RescaleIntercept", 1)
     units = _text(groups, "RescaleType")
-    if slope is None and intercept is None:
+    if slope is None and intercept is None:  # parametric maps state a real-world value mapping instead
         slope, intercept = (_numbers(file, groups, f"RealWorldValue{part}", 1) for part in ("Slope", "Intercept"))
         units = _coded_units(groups)
+    # Thickness stands in: contiguous slices.
     step = _numbers(file, groups, "SpacingBetweenSlices", 1) or _numbers(file, groups, "SliceThickness", 1)
     return Frame(
         file,

@@ -94,6 +94,7 @@ def stack_frames(frames: Sequence[Frame], where: str) -> Stack:
     row, column = _axes(frames[0])
     normal = np.cross(row, column)
     slices = by_place(frames, normal)
+    # The median is robust to one pass in which the table returned off.
     origins = np.array([np.median([frame.position for frame in group], axis=0) for group in slices])
     places, off_mm = (origins @ normal).tolist(), _returned_off_mm(slices, origins)
     step, findings = _step(slices, origins, normal, where), []
@@ -109,7 +110,7 @@ def stack_frames(frames: Sequence[Frame], where: str) -> Stack:
     affine[:3, 1] = column * frames[0].spacing[0]
     affine[:3, 2], affine[:3, 3] = step, origins[0]
     if shear is not None:
-        affine[:3, 2] = np.dot(step, normal) * normal
+        affine[:3, 2] = np.dot(step, normal) * normal  # upright: the step is along the normal alone
         affine[:3, 3] += affine[:3, 1] * shear.start_vox[0] + affine[:3, 0] * shear.start_vox[1]
         text = f"{shear.tilt_deg:.2f} degrees: slices shifted onto an upright grid of {shear.size[1]} x {shear.size[0]}"
         findings.append(finding("E-DCM-64", WARNING, where=where, found=text))
@@ -123,7 +124,7 @@ def thicken(stack: Stack, slab_mm: float | None, where: str) -> Stack:
     if thick == 1:
         return stack
     count, affine = len(stack.frames) // thick, stack.affine.copy()
-    affine[:3, 3] += affine[:3, 2] * (thick - 1) / 2
+    affine[:3, 3] += affine[:3, 2] * (thick - 1) / 2  # middle of the first slab
     affine[:3, 2] *= thick
     left = len(stack.frames) - count * thick
     text = f"{len(stack.frames)} slices of {step:g} mm to {count} of {thick * step:g} mm" + (
@@ -200,7 +201,7 @@ def by_place(frames: Sequence[Frame], normal: np.ndarray) -> list[list[Frame]]:
     """
     places = np.array([frame.position for frame in frames]) @ normal
     order = np.argsort(places, kind="stable")
-    steps = np.diff(places[order])
+    steps = np.diff(places[order])  # zero between frames of one slice
     step = float(np.median(steps[steps >= 0.5 * steps.max()])) if steps.size else 0.0
     text = [frame.step_mm for frame in frames if frame.step_mm and frame.step_mm > 0]
     # The smaller of header and gaps: a series with lost slices has gaps of twice the step.

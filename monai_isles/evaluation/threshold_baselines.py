@@ -75,6 +75,7 @@ def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThre
     """
     if not entries:
         raise refused("E-EVAL-03", where="single threshold", found="0 entries")
+    # Every map and cut, scored at every cluster size.
     grid = [(name, cut) for name, cuts in (("rcbf", RCBF_CUTS), ("tmax", TMAX_CUTS_S)) for cut in cuts]
     scores = np.zeros((len(entries), len(grid), len(CLUSTERS_ML)))
     for row, entry in enumerate(progress(entries, "tuning the threshold")):
@@ -85,13 +86,14 @@ def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThre
             for depth, ml in enumerate(CLUSTERS_ML):
                 scores[row, column, depth] = dsc(drop_small(mask, cluster_vox(ml, case.spacing_mm)), label)
     means = scores.mean(axis=0)
-    best, cluster = np.unravel_index(int(means.argmax()), means.shape)
+    best, cluster = np.unravel_index(int(means.argmax()), means.shape)  # argmax takes the first of equal means
     return SingleThreshold(*grid[best], CLUSTERS_ML[cluster], float(means[best, cluster]), len(entries))
 
 
 def _threshold_mask(case: PerfusionCase, name: str, cut: float) -> np.ndarray:
     if name == "tmax":
         return case.brain & (case.tmax_s > cut)
+    # Relative to the healthy side's mean.
     return case.brain & (relative_cbf(case.cbf, case.brain, case.reference) < cut)
 
 

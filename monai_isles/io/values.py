@@ -266,6 +266,7 @@ def _settle_background(data: np.ndarray, modality: Modality, where: str) -> tupl
     """Set a background of one constant to 0 if it is negative or beyond the modality's bounds."""
     if not modality.perfusion_map or data.ndim != 3 or 0 <= data.min() <= data.max() <= modality.typical_max:
         return data, []
+    # The edge of the planes shows the background.
     frame = np.concatenate([data[[0, -1]].ravel(), data[:, [0, -1]].ravel()])
     values, counts = np.unique(frame[(frame < 0) | (frame > modality.typical_max)], return_counts=True)
     if not counts.size or counts.max() < 0.5 * frame.size:

@@ -72,6 +72,7 @@ def reliability(probability: np.ndarray, lesion: np.ndarray, *, bins: int = BINS
     _require_probability(p)
     if bins < 1:
         raise refused("E-CAL-03", where="reliability", found=f"{bins} bins")
+    # Bins are closed on the right; an edge keeps its bin despite rounding.
     place = np.clip(np.ceil(p * bins - _EDGE).astype(np.int64) - 1, 0, bins - 1)
     sums = [np.bincount(place, weights=weights, minlength=bins) for weights in (p, y.astype(np.float64))]
     return Reliability(np.bincount(place, minlength=bins), sums[0], sums[1].astype(np.int64))
@@ -105,7 +106,7 @@ def uncertainty_auroc(uncertainty: np.ndarray, wrong: np.ndarray) -> float:
     n_wrong, n_right = int(w.sum()), int((~w).sum())
     if not n_wrong or not n_right:
         return math.nan
-    ranks = float(rankdata(u)[w].sum())
+    ranks = float(rankdata(u)[w].sum())  # Mann-Whitney: rank sum of the wrong voxels
     return (ranks - n_wrong * (n_wrong + 1) / 2) / (n_wrong * n_right)
 
 
@@ -157,7 +158,7 @@ def fit_temperature(counts: np.ndarray) -> tuple[float, float]:
     """
     if not (counts.sum(axis=1) > 0).all():
         raise refused("E-CAL-04", where="fit_temperature", found=f"{counts.sum(axis=1).tolist()} voxels of each kind")
-    healthy, lesion = counts / counts.sum()
+    healthy, lesion = counts / counts.sum()  # counts by logit: the fit costs the same for any number of voxels
 
     def cost(line: np.ndarray) -> tuple[float, np.ndarray]:
         z = line[0] * LOGITS + line[1]
@@ -188,7 +189,7 @@ LEVEL, GROUPS = 0.9, 3
 
 def conformal_ranks(n: int, level: float = LEVEL) -> tuple[int, int] | None:
     """Return the symmetric ranks, from 1, of ``n`` sorted errors that bound the next one at ``level``, or None."""
-    inside = math.ceil(level * (n + 1) - 1e-9)
+    inside = math.ceil(level * (n + 1) - 1e-9)  # exchangeability: each of the n + 1 gaps is equally likely
     low = (n + 1 - inside) // 2
     return (low, low + inside) if low >= 1 and low + inside <= n else None
 
@@ -223,6 +224,7 @@ def fit_volume_errors(
         ranks = conformal_ranks(own.size, level)
         if ranks is None:
             return []
+        # log(1 + ml): relative when large, absolute when small.
         errors = np.sort(np.log1p(ref[own]) - np.log1p(pred[own]))
         low, high = (float(errors[rank - 1]) for rank in ranks)
         last = None if number == groups - 1 else float(pred[own].max())
@@ -241,7 +243,7 @@ def fit_chance(features: np.ndarray, right: np.ndarray) -> list[float]:
     True
     """
     x, y = np.column_stack([np.ones(len(features)), features]), np.where(right, 1.0, -1.0)
-    ridge = np.r_[0.0, np.full(x.shape[1] - 1, 0.01)]
+    ridge = np.r_[0.0, np.full(x.shape[1] - 1, 0.01)]  # keeps separable data finite; the intercept is free
 
     def cost(b: np.ndarray) -> tuple[float, np.ndarray]:
         margin = y * (x @ b)

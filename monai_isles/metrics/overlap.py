@@ -167,7 +167,7 @@ def lesion_f1(pred: np.ndarray, ref: np.ndarray, connectivity: int = 6) -> float
     ref_labels, n_ref = _label(ref, connectivity)
     shared = pred & ref
     result = np.unique(ref_labels[shared]).size
-    false = n_pred - np.unique(pred_labels[shared]).size
+    false = n_pred - np.unique(pred_labels[shared]).size  # predicted lesions that touch no reference
     return ratio(result, result + (false + n_ref - result) / 2, both_empty=n_pred + n_ref == 0)
 
 
@@ -187,7 +187,8 @@ def matched_lesion_f1(pred: np.ndarray, ref: np.ndarray, iou: float = IOU_CUT, c
     pred_labels, n_pred = _label(pred, connectivity)
     ref_labels, n_ref = _label(ref, connectivity)
     of_pred, of_ref, overlap = _overlaps(pred_labels, ref_labels, n_ref)
-    near = overlap >= iou * (1 - 1e-12)
+    near = overlap >= iou * (1 - 1e-12)  # an IoU equal to the cut counts despite rounding
+    # Lesions are nodes, sufficient overlaps are edges.
     graph = csr_array((np.ones(int(near.sum())), (of_pred[near], of_ref[near])), shape=(n_pred + 1, n_ref + 1))
     result = int((maximum_bipartite_matching(graph, perm_type="column") >= 0).sum())
     return ratio(2 * result, n_pred + n_ref, both_empty=n_pred + n_ref == 0)
@@ -217,6 +218,7 @@ def panoptic_quality(pred: np.ndarray, ref: np.ndarray, connectivity: int = 6) -
 def _overlaps(pred_labels: np.ndarray, ref_labels: np.ndarray, n_ref: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return every pair of components that share voxels: label of each, and their IoU."""
     both = (pred_labels > 0) & (ref_labels > 0)
+    # One number for each pair of labels.
     pairs, shared = np.unique(pred_labels[both].astype(np.int64) * (n_ref + 1) + ref_labels[both], return_counts=True)
     of_pred, of_ref = pairs // (n_ref + 1), pairs % (n_ref + 1)
     size_pred, size_ref = (np.bincount(labels.ravel()) for labels in (pred_labels, ref_labels))

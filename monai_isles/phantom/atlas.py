@@ -33,7 +33,7 @@ class SmoothField:
         noise = rng.standard_normal(shape, dtype=np.float32)
         noise = ndimage.gaussian_filter(noise, scale_mm / self.step_mm, mode="wrap", output=np.float32)
         if symmetry:
-            noise = noise + symmetry * noise[::-1]
+            noise = noise + symmetry * noise[::-1]  # even or odd across x = 0
         self.values = (noise - noise.mean()) / max(float(noise.std()), 1e-6)
         self.low_mm = _LOW_MM.copy()
         self.low_mm[0] = -self.step_mm * (shape[0] - 1) / 2
@@ -110,6 +110,7 @@ def load_atlas(package: str = "nilearn") -> Atlas:
     deep = np.pad(deep, [(0, n - m) for n, m in zip(gm.shape, deep.shape, strict=True)], mode="edge")
     fluid = 255.0 - np.minimum(gm.astype(np.float32) + wm, 255.0)
     near_midline = np.abs(np.arange(gm.shape[0]) + ORIGIN_MM[0])[:, None, None] < 45
+    # Fluid far from the hull, near the midline, is ventricle.
     ventricle = np.where((deep > 22) & near_midline & (t1 > 0), fluid, 0.0)
     ventricle = ndimage.gaussian_filter(ventricle, 1.2, output=np.float32)
     return Atlas(
@@ -138,7 +139,7 @@ def _read(path: Path) -> np.ndarray:
 
 def _hull_depth(brain: np.ndarray) -> np.ndarray:
     coarse = np.pad(brain[::2, ::2, ::2], 12, mode="edge")
-    hull = ndimage.binary_closing(coarse, iterations=5)
+    hull = ndimage.binary_closing(coarse, iterations=5)  # close the sulci: depth counts from the brain's hull
     hull = ndimage.binary_fill_holes(hull)
     depth = 2.0 * (ndimage.distance_transform_edt(hull) - ndimage.distance_transform_edt(~hull))
     return ndimage.gaussian_filter(depth, 1.0, output=np.float32)[12:-12, 12:-12, 12:-12].astype(np.float32)
@@ -148,7 +149,7 @@ def _sagittal_sinus(depth: np.ndarray) -> np.ndarray:
     x, y, z = (np.arange(n, dtype=np.float32) + o for n, o in zip(depth.shape, ORIGIN_MM, strict=True))
     width = np.where(y < 20, 4.2, 2.4)[None, :, None]
     above = (z[None, None, :] > 5) | (y[None, :, None] < -60)
-    across = np.clip(width - np.abs(x)[:, None, None] + 0.5, 0, 1)
+    across = np.clip(width - np.abs(x)[:, None, None] + 0.5, 0, 1)  # a band along the midline, just outside the hull
     through = np.clip(3.0 - np.abs(depth + 2.0), 0, 1)
     return (255 * across * through * above).astype(np.uint8)
 
@@ -171,6 +172,6 @@ def _draw_segment(volume: np.ndarray, start: np.ndarray, stop: np.ndarray, radiu
         np.meshgrid(*(np.arange(a, b, dtype=np.float32) for a, b in zip(low, high, strict=True)), indexing="ij"), -1
     )
     along = stop - start
-    t = np.clip((points - start) @ along / float(along @ along), 0, 1)
+    t = np.clip((points - start) @ along / float(along @ along), 0, 1)  # nearest point of the segment
     distance = np.linalg.norm(points - start - t[..., None] * along, axis=-1)
     volume[box] = np.maximum(volume[box], (255 * np.clip(radius + 0.5 - distance, 0, 1)).astype(np.uint8))

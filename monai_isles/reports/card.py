@@ -93,13 +93,13 @@ def fit_width(markdown: str) -> str:
             out.append(line)
         elif line.startswith("|"):
             label, text = line.strip("| ").split(" | ", 1)
-            moved += _wrapped(f"- {label}: {text}")
+            moved += _wrap_line(f"- {label}: {text}")
         else:
-            out += _command_lines(line) if code else _wrapped(line)
+            out += _command_lines(line) if code else _wrap_line(line)
     return "\n".join([*out, *moved]) + "\n"
 
 
-def _wrapped(line: str) -> list[str]:
+def _wrap_line(line: str) -> list[str]:
     indent = "  " if line.startswith("- ") else ""
     return wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 

@@ -81,14 +81,15 @@ def as_markdown(rows: Summaries, published: Summaries | None = None) -> str:
     | n | 1 (1 subjects) |
     """
     head, *lines = _grid(lines_of(rows, published))
-    tables: list[Iterable[Sequence[str]]] = [zip(*_used([head, *lines[: len(rows)]]), strict=True)]
+    tables: list[Iterable[Sequence[str]]] = [zip(*_drop_empty_columns([head, *lines[: len(rows)]]), strict=True)]
     for paper, of_paper in groupby(lines[len(rows) :], key=lambda line: line[0].rpartition(": ")[0]):
-        tables.append(_used([[paper, *head[1:]], *([line[0].rpartition(": ")[2], *line[1:]] for line in of_paper)]))
+        body = [[line[0].rpartition(": ")[2], *line[1:]] for line in of_paper]
+        tables.append(_drop_empty_columns([[paper, *head[1:]], *body]))
     below = [f"- {note.replace('<', '&lt;')}" for note in notes(rows, published)]
     return "\n\n".join([*map(_markdown_table, tables), "\n".join(below)])
 
 
-def _used(grid: Sequence[Sequence[str]]) -> list[list[str]]:
+def _drop_empty_columns(grid: Sequence[Sequence[str]]) -> list[list[str]]:
     """Leave out the columns in which no line has a number."""
     return [list(row) for row in zip(*(c for c in zip(*grid, strict=True) if set(c[1:]) != {_NONE}), strict=True)]
 

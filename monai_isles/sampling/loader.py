@@ -65,6 +65,7 @@ class CaseLoader(ABC):
         return ahead(self._batches(), self.prefetch, pin=self.pin)
 
     def _batches(self) -> Iterator[Batch]:
+        # Draws depend on the epoch, so a resumed run repeats them.
         rng = np.random.default_rng([self.seed, self.epoch, self.rank])
         self._begin()
         order = np.fromiter(self._sampler, np.int64)
@@ -99,6 +100,7 @@ def ahead(batches: Iterator[Batch], depth: int, *, pin: bool = False) -> Iterato
     if depth < 1:
         yield from (_pin(batch) if pin else batch for batch in batches)
         return
+    # Bounded: the thread waits when depth batches are ready.
     made: Queue[tuple[Batch | None, BaseException | None]] = Queue(maxsize=depth)
     done = threading.Event()
     thread = threading.Thread(target=_fill, args=(batches, made, done, pin), name="next batches", daemon=True)
@@ -121,6 +123,7 @@ def _fill(batches: Iterator[Batch], made: Queue[Any], done: threading.Event, pin
         for batch in batches:
             if not _put(made, done, (_pin(batch) if pin else batch, None)):
                 return
+    # The reader must see every fault of the thread.
     except BaseException as fault:  # noqa: B036 (raised again by the reader)
         _put(made, done, (None, fault))
         return

@@ -94,6 +94,7 @@ class SliceLoader(CaseLoader):
         if self.augment is None:
             return item
         if isinstance(self.augment, Randomizable):
+            # The draw depends on seed, epoch and slice, not on the order of loading.
             drawn = np.random.SeedSequence([self.seed, self.epoch, place]).generate_state(1)
             self.augment.set_random_state(seed=int(drawn[0]))
         return self.augment(item)
@@ -108,6 +109,7 @@ def stacked_slices(volume: Tensor, level: int, neighbours: int) -> Tensor:
     [1.0, 2.0, 2.0]
     """
     places = range(level - neighbours, level + neighbours + 1)
+    # The end slice repeats beyond the ends.
     return torch.cat([volume[..., min(max(place, 0), volume.shape[-1] - 1)] for place in places])
 
 
@@ -120,7 +122,7 @@ def _stack(items: Sequence[Tensor]) -> Tensor:
     size = np.array([item.shape[1:] for item in items]).max(axis=0)
     batch = torch.empty(len(items), items[0].shape[0], *size.tolist())
     for row, item in zip(batch, items, strict=True):
-        row[:] = item[(slice(None), *(slice(1) for _ in size))]
+        row[:] = item[(slice(None), *(slice(1) for _ in size))]  # fill with the background, then lay the item in
         row[tuple(slice(n) for n in item.shape)] = torch.as_tensor(item)
     return batch
 

@@ -104,7 +104,7 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
         }
         joined = np.eye(3)
         for name in self.order:
-            joined = moves[name] @ joined
+            joined = moves[name] @ joined  # one matrix, so that the image is interpolated once
         return joined
 
 
@@ -117,9 +117,10 @@ def move_image(image: Tensor, matrix: np.ndarray, *, mode: str, outside: str = "
     height, width = plain.shape[1:3]
     stack = plain.reshape(plain.shape[0], height, width, -1).movedim(3, 1).reshape(1, -1, height, width)
     half = np.diag([(height - 1) / 2, (width - 1) / 2, 1.0])
-    unit = np.linalg.inv(half) @ np.linalg.inv(matrix) @ half
+    unit = np.linalg.inv(half) @ np.linalg.inv(matrix) @ half  # inverse: each pixel of the result asks for its source
     unit = unit[:2][::-1, [1, 0, 2]].copy()  # torch counts the last axis first
     grid = torch.nn.functional.affine_grid(torch.from_numpy(unit)[None], [1, 1, height, width], align_corners=True)
+    # Subtract the background, since grid_sample pads with zeros.
     fill = stack[:, :, :1, :1].float() * (outside == "background")
     values = fill + torch.nn.functional.grid_sample(
         stack.float() - fill, grid.to(stack.device, torch.float32), mode=mode, padding_mode="zeros", align_corners=True

@@ -72,6 +72,7 @@ class Mirror:
     @property
     def normal(self) -> np.ndarray:
         """Return the head's left-right axis, a unit vector that points to the right."""
+        # A reflection has the eigenvalue -1 along its normal.
         vector = np.linalg.eigh((self.matrix + self.matrix.T) / 2)[1][:, 0]
         return vector * (np.sign(vector[0]) or 1.0)
 
@@ -113,7 +114,7 @@ def reflection(tilts_deg: float | Sequence[float] | np.ndarray, offset_mm: float
     [-1.0, 1.0, 7.0]
     """
     normal = axis_of(np.atleast_1d(np.asarray(tilts_deg, float)).tolist())
-    return Mirror(np.eye(len(normal)) - 2 * np.outer(normal, normal), 2 * offset_mm * normal)
+    return Mirror(np.eye(len(normal)) - 2 * np.outer(normal, normal), 2 * offset_mm * normal)  # Householder reflection
 
 
 def sample(image: np.ndarray, voxels: np.ndarray) -> np.ndarray:

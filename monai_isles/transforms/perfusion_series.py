@@ -91,10 +91,10 @@ def perfusion_window(curve: np.ndarray, k: int = 5, *, where: str = "") -> Windo
     if not np.isfinite(q).all():
         raise refused("E-TPW-02", where=where or "series", found=f"{int((~np.isfinite(q)).sum())} of {q.size} frames")
     change = np.diff(q)
-    rises, falls = _runs(change > 0, k), _runs(change < 0, k)
+    rises, falls = _runs(change > 0, k), _runs(change < 0, k)  # runs of k changes are contrast; single ones are noise
     fallbacks = ([] if rises.size else [NO_RISE]) + ([] if falls.size else [NO_FALL])
     t_s = int(rises[0]) if rises.size else 0
-    t_e = int(falls[-1]) + k if falls.size else q.size - 1
+    t_e = int(falls[-1]) + k if falls.size else q.size - 1  # the stage ends with the last run of falls
     if t_s >= t_e:
         return Window(0, q.size - 1, (*fallbacks, CROSSED))
     return Window(t_s, t_e, tuple(fallbacks))
@@ -107,7 +107,7 @@ def uniform_frames(window: Window, frames: int) -> np.ndarray:
 
 def resample_frames(series: Tensor, times: np.ndarray) -> Tensor:
     """Return the series at ``times`` (t,), linear between frames. Shapes: ``(T, *spatial)`` in, ``(t, *spatial)``."""
-    low = np.clip(np.floor(times).astype(int), 0, series.shape[0] - 1)
+    low = np.clip(np.floor(times).astype(int), 0, series.shape[0] - 1)  # linear between the two frames around each time
     high = np.minimum(low + 1, series.shape[0] - 1)
     part = torch.as_tensor(times - low, dtype=torch.float32).reshape(-1, *[1] * (series.ndim - 1))
     before, after = series[low.tolist()].float(), series[high.tolist()].float()
@@ -117,7 +117,7 @@ def resample_frames(series: Tensor, times: np.ndarray) -> Tensor:
 def _runs(true: np.ndarray, k: int) -> np.ndarray:
     """Return the starts of all stretches of ``k`` true values."""
     count = np.concatenate([[0], np.cumsum(true)])
-    return np.flatnonzero(count[k:] - count[:-k] == k)
+    return np.flatnonzero(count[k:] - count[:-k] == k)  # k true values in a row add k to the running sum
 
 
 class PerfusionWindowd(MapTransform):
@@ -234,6 +234,7 @@ class SeriesMeasuredd(MapTransform):
         return images | baseline | {self.name: self._curves(prepared, maps.aif)}
 
     def _curves(self, prepared: PreparedSeries, artery: np.ndarray) -> Tensor:
+        # Time from arterial arrival: delay and step of the scan drop out.
         curves = arterial_curves(prepared.rise_hu.float(), artery, prepared.dt_s, self.times_s)
         tissue, spacing = torch.from_numpy(prepared.tissue), prepared.spacing_mm[:2]
         return smooth_in_plane(curves, tissue, fwhm_mm=SMOOTHING_MM, spacing_mm=spacing)

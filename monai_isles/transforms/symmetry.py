@@ -276,6 +276,7 @@ class SourceGridd(MapTransform):
             shape = out[key].meta.get("source_shape")
             if shape is not None:
                 source = torch.as_tensor(out[key].meta["original_affine"], dtype=torch.float64)
+                # From a voxel of the file to a pixel of the upright grid.
                 place = torch.linalg.solve(out[key].affine.double(), source).numpy()
                 flat = place[np.ix_([0, 1, 3], [0, 1, 3])]
                 plain = _at(out[key].as_tensor().float(), flat, (int(shape[0]), int(shape[1])))
@@ -293,11 +294,11 @@ def upright_pixels(
     right = mirror.normal
     front = np.array([-right[1], right[0]])
     grid = Grid.centred(brain.shape[:2], spacing_mm)
-    ahead = (grid.points() @ front)[brain.any(2).ravel()]
+    ahead = (grid.points() @ front)[brain.any(2).ravel()]  # extent of the brain along the head's front-back axis
     middle = right * mirror.offset_mm + front * ((ahead.min() + ahead.max()) / 2 if ahead.size else 0.0)
     turned = np.eye(3)
     turned[:2, :2] = pixel_mm * np.stack([right, front], axis=1)
-    turned[:2, 2] = middle - turned[:2, :2] @ ((np.array(size) - 1) / 2)
+    turned[:2, 2] = middle - turned[:2, :2] @ ((np.array(size) - 1) / 2)  # the grid's middle falls on the brain's
     voxels = np.diag([1 / spacing_mm[0], 1 / spacing_mm[1], 1.0])
     voxels[:2, 2] = (np.array(brain.shape[:2]) - 1) / 2
     return voxels @ turned
@@ -305,10 +306,11 @@ def upright_pixels(
 
 def _at(image: Tensor, place: np.ndarray, size: tuple[int, int], halves: int = 1) -> Tensor:
     """Return the image (C, H, W, D) at ``place @ (i, j, 1)``, each pixel the mean of ``halves`` squared samples."""
-    parts = [(np.arange(n * halves) + 0.5) / halves - 0.5 for n in size]
+    parts = [(np.arange(n * halves) + 0.5) / halves - 0.5 for n in size]  # sub-samples of each pixel, averaged below
     i, j = np.meshgrid(*parts, indexing="ij")
     rows, columns = (place[:2] @ np.stack([i.ravel(), j.ravel(), np.ones(i.size)])).reshape(2, *i.shape)
     high = [max(n - 1, 1) for n in image.shape[1:3]]
+    # grid_sample counts from -1 to 1, the last axis first.
     unit = np.stack([2 * columns / high[1] - 1, 2 * rows / high[0] - 1], axis=-1)
     slices = image.movedim(-1, 0)
     grid = torch.from_numpy(unit).float().expand(len(slices), -1, -1, -1)

@@ -43,10 +43,11 @@ class CompiledParts(CompiledWhole):
         self._fixed = torch.compile(network.fixed_part, dynamic=False, options=_OPTIONS)
         self._noisy = torch.compile(network.noisy_part, dynamic=False, options=_OPTIONS)
 
-    def fixed_part(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def fixed_part(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:  # once per window
         """Run the levels above the first site of prediction dropout."""
         return (self._fixed if len(x) == self.windows else self.network.fixed_part)(x)
 
+    # Repeated for every dropout pass, so compiled separately.
     def noisy_part(self, x: Tensor, skips: list[Tensor]) -> Tensor:
         """Run the rest with the masks of the sites as arguments: a compiled network would keep the first ones."""
         masks: list[Any] = [site.mask for site in self.sites if site.active]

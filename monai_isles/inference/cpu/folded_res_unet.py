@@ -51,11 +51,12 @@ class LaneConv(nn.Module):
         y = _CONV[x.dim()](x.to(weight.dtype), weight, bias, stride, 1).to(x.dtype)
         if n == 1:
             return y.contiguous(memory_format=torch.channels_last if flat else torch.channels_last_3d)
-        last = y.movedim(1, -1)
+        last = y.movedim(1, -1)  # channels of n neighbours become n pixels again; a view
         return last.reshape(*last.shape[:-2], last.shape[-2] * n, -1).movedim(-1, 1)
 
     def neighbours(self, pixels: int) -> int:
         """Return how many pixels of a row are computed together, one where the memory order would be ambiguous."""
+        # Outputs times neighbours fill the SIMD lanes.
         most = min(LANES // self.weight.shape[0], _MOST[self.weight.dim()])
         n = max(1, most) if self.weight.shape[1] > 1 else 1
         while n > 1 and (pixels % (n * self.stride) or pixels == n * self.stride):
@@ -73,6 +74,7 @@ def side_by_side(weight: Tensor, n: int, stride: int) -> Tensor:
     *front, width = weight.shape
     wide = weight.new_zeros(n, *front, width + (n - 1) * stride)
     for k in range(n):
+        # The kernel of neighbour k is shifted by k strides, zeros around it.
         wide[k, ..., k * stride : k * stride + width] = weight
     packed = torch.channels_last if weight.dim() == 4 else torch.channels_last_3d
     return wide.flatten(0, 1).contiguous(memory_format=packed)
@@ -167,6 +169,7 @@ class FoldedResidualBlock(nn.Module):
             scale, shift = affine_of(norm)
             before = cast(LaneConv, head[-1])
             spread = scale.view(-1, *[1] * (before.weight.dim() - 1))
+            # scale (W x + b) + shift = (scale W) x + (scale b + shift).
             before.weight.copy_((before.weight * spread).detach())
             before.bias.copy_((before.bias * scale + shift).detach())
             head.extend([RowPReLU(prelu.weight), LaneConv(conv)])
@@ -230,6 +233,7 @@ class FoldedResUNet(nn.Module):
         """Return the convolutions with products of that type."""
         once = [self.first, *self.encoder[:fixed_levels], *self.down[:fixed_levels]]
         lanes = [[m for m in part.modules() if isinstance(m, LaneConv)] for part in (self, nn.ModuleList(once))]
+        # Few channels: little time, most of the rounding error.
         thin = [m for m in lanes[1] if m.weight.shape[0] < _THIN]
         return [*self.up, *(m for m in lanes[0] if not any(m is item for item in thin))]
 

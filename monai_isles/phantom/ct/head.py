@@ -81,13 +81,16 @@ def _change_hu(tissues: Tissues, x_mm: float, level_mm: float, change: Change) -
     radius_mm = {"hypodense": 22, "cavity": 28}.get(change, 40)
     centre = np.array([x_mm, -12.0, level_mm], np.float32)
     offset_mm = (tissues.atlas_mm - centre) / np.array([1.0, 1.5, 1.5], np.float32)
+    # An ellipsoid whose edge fades over 4 mm.
     inside = tissues.fill(np.clip((radius_mm - np.linalg.norm(offset_mm, axis=1)) / 4, 0, 1))
+    # A stroke respects the midline.
     inside *= tissues.fill((tissues.atlas_mm[:, 0] * np.sign(x_mm) > 2).astype(np.float32))
     soft = tissues.gm + tissues.wm
     if change == "cavity":
         return inside * (HU["csf"] * soft - HU["gm"] * tissues.gm - HU["wm"] * tissues.wm)
     added = inside * soft * (-12.0 if change == "hypodense" else -10.0)
     if change == "craniectomy":
+        # Bone over the swollen hemisphere becomes scalp.
         near = (tissues.atlas_mm[:, 0] * np.sign(x_mm) > 25) & (np.abs(tissues.atlas_mm[:, 1] + 12) < 55)
         added -= tissues.fill(near.astype(np.float32)) * ((1150.0 - 30.0) * tissues.bone - 550.0 * tissues.diploe)
     return added
@@ -98,6 +101,7 @@ def static_hu(tissues: Tissues) -> np.ndarray:
     soft = sum(HU[name] * getattr(tissues, name) for name in ("gm", "wm", "csf"))
     blood = np.clip(tissues.artery + tissues.vein, 0, 1) * np.clip(tissues.gm + tissues.wm + tissues.csf, 0, 1)
     soft = soft * (1 - blood) + 46.0 * blood
+    # The rest of a voxel is air at -1000 HU.
     filled = np.clip(tissues.gm + tissues.wm + tissues.csf + tissues.bone + tissues.scalp, 0, 1)
     bone = 1150.0 * tissues.bone - 550.0 * tissues.diploe
     return (soft + bone + 15.0 * tissues.scalp - 1000.0 * (1 - filled)).astype(np.float32)

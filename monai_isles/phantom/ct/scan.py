@@ -136,7 +136,7 @@ def _before_contrast(
     if patient.distractors.streak:
         static = static + slab.tissues.fill(streak(rng, slab.tissues.head_mm, patient.distractors.streak_side))
     varied, spacing_mm, protocol = patient.variety, slab.grid.spacing_mm[0], patient.protocol
-    worst = (slab.depth > patient.core_level) & slab.solid
+    worst = (slab.depth > patient.core_level) & slab.solid  # bleeding occurs in the core
     static = static + change_static(varied, slab.tissues, worst, np.random.default_rng([seed, 16, patient.index]))
     static = sharpen(static, varied.reconstruction, spacing_mm)
     kind = str(np.random.default_rng([seed, 11, patient.index]).choice(RESIDUES, p=[0.35, 0.2, 0.45]))

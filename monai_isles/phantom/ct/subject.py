@@ -73,10 +73,11 @@ def protocol_of(index: int, *, seed: int, variety: str = NONE) -> Protocol:
 
     Source: ISLES 2018 training release, as tabled above; ``tests/phantom/ct/test_facts.py``.
     """
-    start = np.random.default_rng([seed, 3]).random(2)
+    start = np.random.default_rng([seed, 3]).random(2)  # one start for the whole data set; subjects step through it
     rng = np.random.default_rng([seed, 4, index])
     kind, volume = ((start + np.array(_STEPS) * (index + 1)) % 1.0).tolist()
     second = _SECOND_SLAB if variety == NONE else SECOND_SLAB
+    # Scans with second slabs come from fewer subjects.
     share = np.array([n / (1.0 + second.get(s, 0.0)) for s, _, n in SCANS])
     slices, frames, _ = SCANS[int(np.searchsorted(np.cumsum(share) / share.sum(), kind, side="right"))]
     in_plane = float(np.round(rng.triangular(0.80, 0.92, 1.04), 3))
@@ -169,13 +170,13 @@ class Distractors:
                 (atlas_mm - centre) / np.array([1, 1.2, 1], np.float32), axis=1
             ) + 1.5 * self._patches.at(head_mm)
             scar = np.maximum(scar, np.clip((radius - rough) / 3 + 0.5, 0, 1))
-        around = np.abs(atlas_mm) - np.array([24.0, 0.0, 0.0], np.float32)
+        around = np.abs(atlas_mm) - np.array([24.0, 0.0, 0.0], np.float32)  # mirrored ellipsoid around the ventricles
         around[:, 1] = np.abs(atlas_mm[:, 1] + 8)
         around[:, 2] = atlas_mm[:, 2] - 24
         periventricular = np.clip(1.6 - np.linalg.norm(around / np.array([13, 45, 18], np.float32), axis=1), 0, 1)
         rarefied = self.white_matter * wm * np.clip(periventricular * (0.8 + 0.5 * self._patches.at(head_mm)), 0, 1)
         parts = territories(atlas_mm)
-        narrowed = (
+        narrowed = (  # blood behind a stenosis is late, flow nearly normal
             (parts["mca"] + parts["aca"]) * np.clip(0.5 + self.carotid * atlas_mm[:, 0] / 4, 0, 1) * abs(self.carotid)
         )
         return Signs(
@@ -286,7 +287,7 @@ def _tilt(pose: Pose, rng: np.random.Generator) -> Pose:
 
 def _draw_pose(rng: np.random.Generator, spacing_mm: float, size: int) -> Pose:
     tilt = float(np.clip(rng.normal(0, 6.5), -15, 15))
-    room = np.clip([20.0, (size * spacing_mm - 184) / 2 / spacing_mm], 4, 20)
+    room = np.clip([20.0, (size * spacing_mm - 184) / 2 / spacing_mm], 4, 20)  # the head stays within the field of view
     shift = np.clip(rng.normal(0, 8, 2), -room, room)
     return Pose(tilt, (float(shift[0]), float(shift[1])), float(np.clip(rng.normal(0, 1.3), -3.5, 3.5)), 0.0)
 
@@ -300,6 +301,7 @@ def _slab(
     depth = ischaemia.depth(tissues.head_mm, tissues.atlas_mm) - 2.0 * signs.scar
     later = ischaemia.later_depth(tissues.head_mm, tissues.atlas_mm, depth)
     matter = (tissues.gm + tissues.wm).ravel()[tissues.inside]
+    # An outline avoids sulci: voxels of little tissue count as shallower.
     drawn = tissues.fill(np.where(matter > 0.3, np.maximum(later + 1.2 * np.minimum(matter - 0.75, 0), -12), -12) + 12)
     sigma = 1.2 / protocol.spacing_mm[0]
     drawn = ndimage.gaussian_filter(drawn, (sigma, sigma, 0)) - 12
@@ -322,11 +324,12 @@ def _levels(stroke: Stroke, slabs: list[Slab], least_ml: float) -> tuple[float, 
     voxel_ml = slabs[0].grid.voxel_ml
     depth = np.concatenate([s.depth[s.solid] for s in slabs])
     territory_ml = sum(np.count_nonzero(s.territory & s.solid) for s in slabs) * voxel_ml
-    core_ml = min(stroke.core_ml, 0.8 * territory_ml)
+    core_ml = min(stroke.core_ml, 0.8 * territory_ml)  # a core cannot fill more than the territory in the slabs
     penumbra_ml = min(
         core_ml * stroke.penumbra_ratio + stroke.penumbra_share * territory_ml, max(1.05 * territory_ml, 1.3 * core_ml)
     )
     later = np.stack([s.later for s in slabs])
+    # Each slab of a subject must show a lesion.
     enough = [level_of_largest(s.later, least_ml / voxel_ml) for s in slabs] if len(slabs) > 1 else []
     return (
         level_of_largest(depth, core_ml / voxel_ml),

@@ -111,6 +111,7 @@ def draw_variety(index: int, *, seed: int, mode: str) -> Variety:
         return Variety()
     rng = np.random.default_rng([seed, 12, index])
     start = np.random.default_rng([seed, 13]).random(2)
+    # Evenly spread draws: few subjects already show every software.
     even, healthy = ((start + _STEPS * (index + 1)) % 1.0).tolist()
     real = mode == REAL
     softwares = SOFTWARES if real else HELD_BACK_SOFTWARES
@@ -128,7 +129,7 @@ def draw_variety(index: int, *, seed: int, mode: str) -> Variety:
         cbf_scale=float(np.exp(np.clip(rng.normal(0, 0.22), -0.5, 0.5))),
         cbv_scale=float(np.exp(np.clip(rng.normal(0, 0.22), -0.5, 0.5))),
         whole_numbers=whole,
-        map_padding=-1.0 if whole and np.isnan(padding) else padding,
+        map_padding=-1.0 if whole and np.isnan(padding) else padding,  # whole numbers have no NaN
         ct_padding=float(rng.choice(CT_PADDING, p=[0.5, 0.2, 0.3])),
         kernel=str(rng.choice(list(KERNELS if real else HELD_BACK_KERNELS))),
         noise_level=str(rng.choice(list(NOISE if real else HELD_BACK_NOISE))),
@@ -183,9 +184,11 @@ def change_static(variety: Variety, tissues: Tissues, core: np.ndarray, rng: np.
     added = np.zeros(tissues.gm.shape, np.float32)
     if variety.craniectomy:
         across = variety.craniectomy * tissues.atlas_mm[:, 0]
+        # Bone of the flap becomes scalp.
         flap = (across > 30) & (np.abs(tissues.atlas_mm[:, 1] + 12) < rng.uniform(25, 45))
         added -= tissues.fill(flap.astype(np.float32)) * ((1150.0 - 30.0) * tissues.bone - 550.0 * tissues.diploe)
     if variety.haemorrhage:
+        # Streaks along the vessels' course.
         field = SmoothField(rng, 2.5).at(tissues.head_mm * np.array([1.0, 0.45, 1.0], np.float32))
         streaks = np.clip((field - 0.9) * 2.0, 0, 1) * core
         added += tissues.fill((rng.uniform(18, 34) * streaks).astype(np.float32)) * (tissues.gm + tissues.wm)
@@ -199,6 +202,7 @@ def sharpen(image: np.ndarray, kernel: Kernel, spacing_mm: float) -> np.ndarray:
         return ndimage.gaussian_filter(image, (sigma, sigma, 0), output=np.float32)
     if kernel.edge:
         sigma = 1.2 / spacing_mm
+        # Unsharp masking, as sharp kernels do.
         return image + kernel.edge * (image - ndimage.gaussian_filter(image, (sigma, sigma, 0), output=np.float32))
     return image
 

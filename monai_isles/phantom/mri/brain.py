@@ -68,7 +68,7 @@ def brain_of(rng: np.random.Generator, subject: Subject, pose: Pose, grid: Grid)
     for index, head_mm in _candidates(subject, pose, grid):
         atlas_mm = subject.to_atlas(head_mm)
         depth = _depth(atlas_mm)
-        inside = depth + 0.6 * strip.at(head_mm) > 0.3
+        inside = depth + 0.6 * strip.at(head_mm) > 0.3  # skull stripping never follows the hull exactly
         for whole, part in zip(parts, (index, head_mm, atlas_mm, depth), strict=True):
             whole.append(part[inside])
     index, head_mm, atlas_mm, depth = (np.concatenate(part) for part in parts)
@@ -89,6 +89,7 @@ def _candidates(subject: Subject, pose: Pose, grid: Grid) -> Iterator[tuple[np.n
         index = np.arange(start, min(start + _CHUNK_VOX, total))
         voxels = np.stack(np.unravel_index(index, grid.shape), -1).astype(np.float32)
         head_mm = ((voxels - middle - shift) * spacing) @ rotation + origin
+        # A rough test first: exact warping of the whole grid would be slow.
         near = _depth(head_mm / subject.scale.astype(np.float32)) > _ROUGH_MM
         if near.any():
             yield index[near], head_mm[near]
@@ -108,7 +109,9 @@ def _fold(
     wm: np.ndarray,
     csf: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # Zero crossings of a smooth field draw the sulci as thin sheets.
     fold = np.abs(0.9 * folds[0].at(head_mm) + 0.45 * folds[1].at(head_mm))
+    # Folds reach 16 to 24 mm deep; the cerebellum has finer ones.
     shell = np.clip((24 - depth) / 8, 0, 1) * (1 - 0.7 * infratentorial(atlas_mm))
     gyrus = wm * np.exp(shell * np.clip(3.2 * (fold - 0.75), -2.2, 1.6))
     sulcus = csf * np.exp(shell * np.clip(9.0 * (0.22 - fold), -1.6, 1.6)) + 0.5 * shell * gm * np.clip(
@@ -116,6 +119,7 @@ def _fold(
     )
     total = np.maximum(gm + gyrus + sulcus, 1e-3)
     parts = (gm / total, gyrus / total, sulcus / total)
+    # Borders between tissues are sharper than the averaged atlas shows.
     sharp = [np.power(part, 1 + 0.7 * shell) for part in parts]
     total = np.maximum(sum(sharp), 1e-6)
     gm, wm = ((part / total).astype(np.float32) for part in sharp[:2])
@@ -125,6 +129,7 @@ def _fold(
 def infratentorial(atlas_mm: np.ndarray) -> np.ndarray:
     """Return how far (n,) points (MNI mm) lie in the cerebellum and brainstem, 0..1."""
     y, z = atlas_mm[:, 1], atlas_mm[:, 2]
+    # The tentorium rises from back and front to its apex.
     tent = np.where(y > -58, -9 + 0.15 * (y + 58), -9 + 0.42 * (y + 58))
     below = 1 / (1 + np.exp(-np.clip((tent - z) / 2, -30, 30)))
     behind = 1 / (1 + np.exp(-np.clip((-19 - 0.42 * np.abs(atlas_mm[:, 0]) - y) / 2, -30, 30)))

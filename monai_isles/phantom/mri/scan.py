@@ -34,6 +34,7 @@ def draw_pose(rng: np.random.Generator, kind: MriKind, spacing_mm: float) -> Pos
 def head_landmarks(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
     """Return pairs (L, 2, 3), left first, of voxels mirrored across the subject's mid-sagittal plane."""
     x, y, z = np.meshgrid([18.0, 34.0, 50.0], [-65.0, -35.0, -10.0, 15.0, 40.0], [-10.0, 8.0, 26.0, 44.0])
+    # Keep landmarks within an ellipsoid, away from the skull.
     inside = (x / 58) ** 2 + ((y - CENTRE_MM[1]) / 72) ** 2 + ((z - 15) / 60) ** 2 < 1
     right = np.stack([x[inside], y[inside], z[inside]], -1)
     pairs = np.stack([right * [-1, 1, 1], right], 1)
@@ -64,6 +65,7 @@ def scan_mri(kind: MriKind, index: int, *, seed: int, spacing_mm: float | None =
     """Simulate subject ``index`` of the MRI data set ``seed``; the subject is the same at every spacing."""
     shape, spacing = kind.grid(spacing_mm)
     grid = Grid(shape, (spacing, spacing, spacing))
+    # Separate streams: a new draw in one step leaves the others as they were.
     draws = [np.random.default_rng([seed, kind.stream + k, index]) for k in range(6)]
     subject = Subject(draws[0])
     pose = draw_pose(draws[1], kind, spacing)
@@ -72,7 +74,8 @@ def scan_mri(kind: MriKind, index: int, *, seed: int, spacing_mm: float | None =
     distractors = MriDistractors(draws[3], side=stroke.side, kind=kind)
     brain = brain_of(draws[4], subject, pose, grid)
     signs = distractors.signs(brain)
-    depth = ischaemia.depth(brain.head_mm, brain.atlas_mm) - 2.0 * signs.old
+    depth = ischaemia.depth(brain.head_mm, brain.atlas_mm) - 2.0 * signs.old  # old infarcts cannot be ischaemic again
+    # The infarct on later images: growth less what reperfusion saved.
     later = ischaemia.later_depth(brain.head_mm, brain.atlas_mm, depth)
     make = _siss if kind.name == "siss" else _spes
     images, label, facts = make(draws[5], brain, signs, stroke, depth, later)

@@ -39,6 +39,7 @@ class Sequence:
 def bias_of(rng: np.random.Generator, brain: Brain, spread: float) -> np.ndarray:
     """Return the sensitivity (n,) of the coil: a smooth positive field around 1, brighter towards one side."""
     smooth = SmoothField(rng, 38.0).at(brain.head_mm)
+    # A linear part: the coil is nearer to one side.
     tilt = brain.head_mm @ rng.normal(0, 1 / 60.0, 3).astype(np.float32)
     return np.exp(spread * np.clip(0.7 * smooth + 0.6 * tilt, -2.5, 2.5)).astype(np.float32)
 
@@ -49,6 +50,7 @@ def susceptibility(rng: np.random.Generator, brain: Brain) -> tuple[np.ndarray, 
     surface = np.clip(1.2 - brain.depth / 14, 0, 1)
     for place, reach, gain in _AIR:
         distance = np.linalg.norm(brain.atlas_mm - np.array(place, np.float32), axis=1)
+        # The field error falls off from the air-filled bone.
         near = np.exp(-0.5 * (distance / (reach * rng.uniform(0.7, 1.2))) ** 2)
         bright += rng.uniform(0.3, 1.0) * gain * near * surface
         shift += rng.uniform(1.0, 4.0) * near
@@ -71,6 +73,7 @@ def record(
     volume = ndimage.gaussian_filter(
         brain.fill((signal * bias).astype(np.float32)), [b / spacing for b in sequence.blur_mm]
     )
+    # Registration leaves a small error; echo-planar images are shifted too.
     moved = _resample(rng, brain, volume, sequence.misplaced_mm / spacing, shift_y)
     noise = rng.standard_normal((2, len(signal)), dtype=np.float32) / np.float32(sequence.snr)
     return np.float32(sequence.gain) * np.hypot(moved + noise[0], noise[1])
@@ -125,8 +128,8 @@ class SubAcute:
 def draw_sub_acute(rng: np.random.Generator) -> SubAcute:
     """Draw the lesion's age and contrasts: FLAIR and T2 grow over the week, DWI fades after the fourth."""
     day = float(rng.uniform(1, 7))
-    ripe = np.clip(day / 4, 0.35, 1)
-    fresh = 1 / (1 + np.exp((day - 4.6) / 0.6))
+    ripe = np.clip(day / 4, 0.35, 1)  # vasogenic oedema grows up to the fourth day
+    fresh = 1 / (1 + np.exp((day - 4.6) / 0.6))  # DWI fades as the diffusion pseudo-normalises
     return SubAcute(
         day=day,
         t1=float(-rng.uniform(0.1, 0.28) * (0.5 + 0.5 * ripe)),
@@ -160,7 +163,7 @@ def siss_images(
         "flair": state.flair * soft * (0.92 + 0.2 * texture + 0.1 * patches) - 0.45 * blood,
         "dwi": _dwi_gain(state, dwi, soft, texture, patches) - 0.4 * blood,
     }
-    swollen = soft * np.clip(0.55 - 0.08 * abs(state.day - 3.5), 0, 1)
+    swollen = soft * np.clip(0.55 - 0.08 * abs(state.day - 3.5), 0, 1)  # swelling is largest after three to four days
     images = {}
     for name, own in zip(_ORDER, rng.spawn(len(_ORDER)), strict=True):
         signal = tissue_signal(brain, signs, _TISSUE[name], _OLD[name], swollen) * (

@@ -62,22 +62,25 @@ def _perfusion(
     solid = brain.matter * (1 - signs.cavity)
     cbf = health * (_GREY[0] * brain.gm + _WHITE[0] * brain.wm) * np.exp(0.1 * texture) * (1 - 0.5 * signs.rim)
     cbv = (_GREY[1] * brain.gm + _WHITE[1] * brain.wm) * np.exp(0.1 * volume) * (1 - 0.4 * signs.rim)
+    # Flow falls from the edge of the area to the core.
     drop = np.interp(deep, [-0.4, 0, 1, 1.6], [0, 0.3, stroke.core_flow_drop, 0.9]) * (1 - 0.2 * spare)
+    # Vessels dilate in the penumbra and collapse in the core.
     pool = np.interp(deep, [-0.4, 0.1, 0.8, 1.1, 1.8], [1, 1.15, 1.05, stroke.core_cbv * 0.8, 0.35])
     late = np.interp(deep, [-1.6, -0.5, 0.1, 1, 1.6], [0, 2.2, 5.2, stroke.delay_s, stroke.delay_s + 1.5])
     late = late * np.exp(0.22 * detour)
     cbf = (cbf * (1 - drop) * (1 - 0.04 * signs.delay_s)) * (1 - signs.cavity) + _FLUID[0] * (1 - solid)
     cbv = cbv * pool * (1 + 0.03 * signs.delay_s) * (1 - signs.cavity) + _FLUID[1] * (1 - solid)
+    # Posterior and border-zone tissue fills late in a healthy head too.
     behind = 0.02 * np.clip(-35 - brain.atlas_mm[:, 1], 0, 60) + 0.6 * np.exp(
         -((brain.periventricular - 0.4) ** 2) / 0.02
     )
     delay = 0.6 + 0.7 * brain.wm + behind + 0.35 * timing + signs.delay_s + late + 1.2 * signs.hyper + 1.5 * signs.rim
-    mtt = 60 * cbv / np.maximum(cbf, 3.0)
+    mtt = 60 * cbv / np.maximum(cbf, 3.0)  # central volume theorem
     cbf = cbf + 70 * brain.artery * (1 - drop) + 20 * brain.vein
     cbv = cbv + 7 * brain.artery + 9 * brain.vein
     arrival = float(rng.uniform(14, 22))
     ttp = arrival + 1.1 * delay + 0.45 * np.minimum(mtt, 20) + 2.5 * brain.vein
-    weak = np.clip(12 / np.maximum(cbf, 4.0), 0.25, 1.6)
+    weak = np.clip(12 / np.maximum(cbf, 4.0), 0.25, 1.6)  # timing is noisier where little contrast arrives
     move = float(rng.uniform(0.2, 0.6))
     raw = {
         "cbf": (cbf, 0.1 * cbf + 2),
@@ -102,6 +105,7 @@ def _measure(
     seed = int(rng.integers(2**32))
     clean = Sequence(_MAP_BLUR_MM, snr=1e6, bias=0.0, misplaced_mm=misplaced_mm, gain=1.0)
     ones = np.ones_like(brain.gm)
+    # The same seed: maps are misplaced alike, and the edge is divided out.
     share = record(np.random.default_rng(seed), brain, ones, clean, bias=ones)
     sigma = [0.7 * b / brain.grid.spacing_mm[0] for b in _MAP_BLUR_MM]
     out = {}

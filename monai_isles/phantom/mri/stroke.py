@@ -63,6 +63,7 @@ class MriDistractors:
         rough = 0.26 * self._rough.at(brain.head_mm)
         for centre, radius, hollow in [*self.infarcts, *self.lacunes]:
             apart = (brain.atlas_mm - centre) / np.array([1, 1.25, 1.05], np.float32)
+            # Distance in radii, with a ragged border.
             reach = np.linalg.norm(apart, axis=1) / radius + rough * min(1.0, radius / 8)
             edge = 1.5 / radius
             inner = np.clip((hollow - reach) / edge + 0.5, 0, 1) if hollow else np.zeros_like(reach)
@@ -71,6 +72,7 @@ class MriDistractors:
         narrowed = 0.0
         if self.carotid:
             parts = territories(brain.atlas_mm)
+            # A carotid stenosis delays the anterior and middle territories of its side.
             narrowed = (parts["mca"] + parts["aca"]) * np.clip(0.5 + self.carotid * brain.atlas_mm[:, 0] / 6, 0, 1)
             narrowed = narrowed * np.clip(0.8 + 0.35 * self._patches.at(brain.head_mm), 0, 1.5)
         return MriSigns(
@@ -83,6 +85,7 @@ class MriDistractors:
     def _white_matter(self, brain: Brain) -> np.ndarray:
         above = np.clip((brain.atlas_mm[:, 2] - 2) / 6, 0, 1)
         patches = self._patches.at(brain.head_mm)
+        # Caps around the ventricles grow with the grade (Fazekas).
         caps = np.clip((brain.periventricular * (0.55 + 0.9 * self.grade) + 0.12 * patches - 0.45) * 2.2, 0, 1)
         cut = 3.1 - 0.9 * self.grade
         foci = np.clip((self._foci.at(brain.head_mm) + 0.25 * patches - cut) * 2, 0, 1) * (brain.depth > 9)
@@ -131,6 +134,7 @@ def draw_mri_stroke(rng: np.random.Generator, *, lesion_ml: float, kind: MriKind
     Units: ml.
     """
     stroke = draw_stroke(rng, lesion_ml=lesion_ml, level_mm=22.0, height_mm=32.0)
+    # SPES enrolled occlusions of the middle cerebral artery only.
     while kind.name == "spes" and stroke.occlusion not in _SPES_VESSELS:
         stroke = draw_stroke(rng, lesion_ml=lesion_ml, level_mm=22.0, height_mm=32.0)
     if kind.name == "spes":
@@ -164,6 +168,7 @@ class Drawn:
 def draw_region(brain: Brain, field: np.ndarray, volume_ml: float, *, smooth_mm: float = 1.2) -> Drawn:
     """Threshold ``field`` (n,) like an expert's outline: smooth, without tiny parts and holes, about ``volume_ml``."""
     tissue = brain.matter > 0.3
+    # An outline avoids sulci: voxels of little tissue count as shallower.
     shown = np.where(tissue, np.maximum(field + 1.2 * np.minimum(brain.matter - 0.75, 0), -12), -12) + 12
     sigma = smooth_mm / brain.grid.spacing_mm[0]
     smooth = ndimage.gaussian_filter(brain.fill(shown.astype(np.float32)), sigma).ravel()[brain.index] - 12
@@ -178,7 +183,7 @@ def _tidy(brain: Brain, region: np.ndarray) -> np.ndarray:
     if not count:
         return region
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    keep = sizes * brain.grid.voxel_ml >= _SMALLEST_PIECE_ML
+    keep = sizes * brain.grid.voxel_ml >= _SMALLEST_PIECE_ML  # experts do not outline specks
     keep[1 + int(sizes[1:].argmax())] = True
     keep[0] = False
     volume = keep[labels]
