@@ -38,6 +38,7 @@ def test_files_of_the_package_that_a_page_names_exist() -> None:
 
 def test_no_page_is_longer_than_300_lines_or_wider_than_120_columns() -> None:
     paths = [*(page for page in DOCS.glob("*.md") if page.stem not in MADE), *ROOT.glob("bundles/*/README.md")]
+    paths += [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
     pages = {str(path): path.read_text("utf-8").splitlines() for path in paths}
     assert {name for name, lines in pages.items() if len(lines) > 300} == set()
     assert [line for lines in pages.values() for line in lines if len(line) > 120] == []
