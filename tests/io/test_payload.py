@@ -156,5 +156,5 @@ def test_a_budget_that_fits_is_enough(write: Write, volume: np.ndarray) -> None:
 def test_an_odd_voxel_offset_is_refused(write: Write, volume: np.ndarray) -> None:
     refused(
         write(volume, patch={"vox_offset": 12}),
-        r"E-FILE-09: voxels are said to start inside the header(?s:.*)offset 12",
+        r"E-FILE-09: voxels start inside the header(?s:.*)offset 12",
     )

@@ -46,7 +46,7 @@ def test_the_handler_of_monai_takes_it() -> None:
 @pytest.mark.parametrize("channels", [2, 3])
 def test_more_than_one_channel_is_refused(channels: int) -> None:
     with pytest.raises(
-        IslesError, match=rf"(?s)E-MET-08: one lesion channel wanted.*\(1, {channels}, 4, 4, 2\).*binarise"
+        IslesError, match=rf"(?s)E-MET-08: one lesion channel is expected.*\(1, {channels}, 4, 4, 2\).*binarise"
     ):
         LesionDice()(torch.zeros(1, channels, 4, 4, 2), torch.zeros(1, channels, 4, 4, 2))
 

@@ -122,9 +122,7 @@ def test_a_folder_that_does_not_exist_is_named(mask_folders, tmp_path: Path) -> 
 
 def test_folds_need_a_list(mask_folders, tmp_path: Path) -> None:
     pred, ref, _ = mask_folders
-    with pytest.raises(
-        IslesError, match=r"(?s)E-EVAL-11: folds are asked for without a data list.*folds 0, 1.*--data-list"
-    ):
+    with pytest.raises(IslesError, match=r"(?s)E-EVAL-11: folds need a data list.*folds 0, 1.*--data-list"):
         score_folder(pred, ref, tmp_path / "out", folds=[0, 1])
 
 
