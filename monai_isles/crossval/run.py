@@ -159,7 +159,7 @@ def last_words(log: Path, code: int) -> str:
 def run_folds(
     steps: Mapping[int, Sequence[Step]], *, place: Place, gpus: int = 0, memory_gb: float = 0.0
 ) -> dict[int, Record]:
-    """Run the steps of each fold on a worker of ``place``; after a death it goes on from the last checkpoint."""
+    """Run the steps of each fold on a worker of ``place``; after a crash it continues from the last checkpoint."""
     names = {f"fold {fold}": fold for fold, mine in steps.items() if mine}
     tasks = [Task(name, (os.getcwd(), list(steps[fold])), gpus, memory_gb) for name, fold in names.items()]
     records: dict[int, Record] = {fold: {"outcome": "done before"} for fold, mine in steps.items() if not mine}

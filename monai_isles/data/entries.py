@@ -62,7 +62,7 @@ def load_entries(
     Args:
         data_list: a list, or the path of one.
         dataset_dir: the folder its paths are relative to; ``TRAINING`` and ``training`` are the same. A URL that
-            fsspec knows is read through a local mirror (``monai_isles.data.remote``).
+            fsspec supports is read through a local mirror (``monai_isles.data.remote``).
         section: ``training`` or ``test``.
         folds, exclude: keep these folds only; leave these out. ``"all"`` in ``exclude`` leaves out none: a training
             on every scan.
@@ -196,8 +196,8 @@ def find_inputs(
     """Return the cases of case folders and of data folders of any layout, in the order given.
 
     Args:
-        section: ``training`` or ``testing`` of data folders; both unless told.
-        keys: modalities that every case must hold, the bundle's; those of each folder's layout unless told.
+        section: ``training`` or ``testing`` of data folders; default both.
+        keys: modalities that every case must hold, the bundle's; default those of each folder's layout.
         left_out: takes why cases are left out, one finding each; without it the first fault is raised.
     Raises: ``E-LIST-20`` when two of them have the same name, ``E-LIST-71`` for a URL, and those of ``find_cases``.
 

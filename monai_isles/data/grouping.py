@@ -24,7 +24,7 @@ def read_subjects(
 ) -> dict[tuple[str, str], str]:
     """Return the subject of every (section, case) that a CSV names: columns ``case``, ``subject``, ``section``.
 
-    A table without ``section`` speaks of the training cases. Training cases without a row are remarked and left out,
+    A table without ``section`` lists the training cases. Training cases without a row are remarked and left out,
     each a subject of its own; rows for cases that are not in the folder are passed over with a remark; where there are
     both, names may be misspelt, and the table is refused. As spreadsheets write it: semicolons or tabs, other
     capitals, empty rows, 1 for 01.

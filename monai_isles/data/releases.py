@@ -36,7 +36,7 @@ def key_of(name: str) -> str | None:
 
 
 def number_of(name: str) -> int | None:
-    """Return the number of a case folder's name, None where it has none."""
+    """Return the number in a case folder's name, None without one."""
     match = _CASE.match(name)
     return int(match[1]) if match else None
 

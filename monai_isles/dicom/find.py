@@ -112,7 +112,7 @@ class SeriesInfo:
 
     Args:
         kind: ``ctp`` (CT, several frames at a position), ``ct``, ``mr``, or a map: ``cbf``, ``cbv``, ``mtt``, ``tmax``,
-            ``ttp`` by its image type or description; ``other`` for what is not read.
+            ``ttp`` by its image type or description; ``other`` for images that are not read.
         frames: pictures in all, of all slices and times.
         reason: why it is passed over, empty where it can be read.
 

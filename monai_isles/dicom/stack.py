@@ -84,7 +84,7 @@ def stack_frames(frames: Sequence[Frame], where: str) -> Stack:
     """Return the frames as a stack.
 
     Slices of a tilted gantry get an upright grid; a table that returned slightly off is one place; a tilt that the
-    positions do not show is not believed; each with a remark.
+    positions do not show is ignored; each with a remark.
 
     Source: DICOM PS3.3 C.7.6.2.1.1; ``tests/dicom/test_read.py``, ``tests/dicom/test_tilt.py``.
     """

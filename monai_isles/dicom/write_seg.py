@@ -82,12 +82,12 @@ def publish_seg(
 
     Patient and study attributes are copied from the source, as DICOM demands of a derived object; every source slice
     has its frame, empty or not. The series UID and the tracking UIDs follow from the source and the algorithm, so a
-    repeated run speaks of the same lesion in the same series; the instance UID is new, as its creation time is.
+    repeated run refers to the same lesion in the same series; the instance UID is new, as its creation time is.
 
     Shapes: each mask (H, W, D) bool, RAS+, on the grid of ``source.affine``.
     Args:
         masks: by name of ``SEGMENTS``; may overlap.
-        algorithm: of the network's mask. rule: of the threshold masks, ``algorithm`` unless told.
+        algorithm: of the network's mask. rule: of the threshold masks, default ``algorithm``.
     Source: DICOM PS3.3 A.51 by highdicom (doi:10.1007/s10278-022-00683-y); ``tests/dicom/test_write_seg.py``.
     """
     _require_known(masks, str(path))

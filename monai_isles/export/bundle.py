@@ -224,7 +224,7 @@ def export_bundle(
 
     Args:
         source: a bundle, or the name of a known one; never changed. Where its network has no parameters and it carries
-            no weights, the export holds a state dictionary without entries, as the specification wants a file.
+            no weights, the export holds a state dictionary without entries, since the specification requires a file.
         out: a folder that does not exist or is empty.
         weights: a state dict in place of ``models/model.pt``.
         graphs: write TorchScript and ONNX too.
@@ -234,7 +234,7 @@ def export_bundle(
             makes a bundle for MONAI Label.
         zoo: name it as MONAI's model zoo does (``zoo_name`` of the metadata), list what is over 25 MB (it will lie
             below ``url``), and write the zoo's unit test beside it, ``ci/unit_tests/test_<name>.py``.
-    Raises: ``E-EXP-01`` to ``10``, ``E-SAFE-*`` for a config that asks for more than a bundle may, and those of
+    Raises: ``E-EXP-01`` to ``10``, ``E-SAFE-*`` for a config that is not allowed in a bundle, and those of
     ``monai_isles.io.load_state``.
     Source: MONAI bundle specification; ``tests/export/test_bundle.py``.
 

@@ -58,7 +58,7 @@ def export_nnunet(
     Args:
         data_list, dataset_dir: the list and the folder its paths are relative to; every training case has a fold.
         number: 1 to 999, unique among nnU-Net's data sets.
-        name: letters, digits, ``_`` and ``-``; the list's name unless told.
+        name: letters, digits, ``_`` and ``-``; default the list's name.
         modalities: the channels, in place of those above.
     Raises: ``E-NNU-01`` the folder exists, ``E-NNU-02`` cases without a fold, ``E-NNU-03`` number or name, ``E-NNU-04``
     no channel that all cases have, ``E-GEOM-*`` channels that are not on one grid, ``E-LIST-*``.

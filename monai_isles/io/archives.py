@@ -19,7 +19,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may hold at most: members, bytes unpacked, and bytes unpacked per byte packed."""
+    """Limits of an archive: members, bytes unpacked, and bytes unpacked per byte packed."""
 
     members: int = 10_000
     total_bytes: int = 8 * 2**30

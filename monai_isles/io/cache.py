@@ -38,7 +38,7 @@ class Cache:
         self._unseen = float("inf")
 
     def read(self, key: str) -> bytes | None:
-        """Return what is kept under ``key``; None when there is nothing, or it was damaged and was dropped."""
+        """Return the entry of ``key``; None if there is none, or if it was damaged and was deleted."""
         path = self.path(key)
         try:
             content = path.read_bytes()

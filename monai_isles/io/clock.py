@@ -101,7 +101,7 @@ def _user_clock(user_times: float | Sequence[float], frames: int, where: str) ->
 def nifti_clock(path: Path, frames: int, user_times: UserTimes = None) -> Clock:
     """Return the times of the frames of a 4D NIfTI file.
 
-    In this order: the user's word; the JSON file of the same name (``FrameTimesStart``, ``VolumeTiming``,
+    In this order: the user's times; the JSON file of the same name (``FrameTimesStart``, ``VolumeTiming``,
     ``AcquisitionTimes``, else ``RepetitionTime``); ``pixdim[4]`` where the header states a unit of time; 1 s for a
     file named as ISLES 2018 names its series, where the header states nothing.
 
@@ -228,7 +228,7 @@ def dicom_clock(
 
     Args:
         slices: of every slice, of every frame: what each attribute says, in microseconds.
-        user_times: the user's word, which goes before all of them; the attributes then give the order.
+        user_times: they take precedence; the attributes then give only the order.
     Source: DICOM PS3.3 C.7.6.1 and C.7.6.16; ``tests/dicom/test_clocks.py``.
     """
     read = {key: result for key in ORDERS if (result := _times(slices, key)) is not None}

@@ -89,7 +89,7 @@ def read_image(
         kind: a modality key, ``label``, ``probability``, or None: any single volume or series, finite values only.
         where: the case, to name in errors.
         dtype: number type in memory.
-        max_bytes: largest size of the voxels as stored; unless told 4 GiB, or more where the file itself is that large
+        max_bytes: largest size of the voxels as stored; default 4 GiB, or more where the file itself is that large
             (eight times its size where it is compressed).
         label_values: of a mask with several labels, those that mean lesion: they are read as 1, the others as 0.
         judge_time: False where the user gives the frame times of a series.

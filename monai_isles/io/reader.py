@@ -64,7 +64,7 @@ class LoadVerifiedd(MapTransform):
 
     Shapes: (1, H, W, D) for a volume, (T, H, W, D) for a series; MetaTensors.
     Args:
-        kinds: modality by key where it is not the key itself; None for no judgement of values.
+        kinds: modality by key where it is not the key itself; None for no check of values.
     Raises: those of ``read_image``.
 
     >>> from monai_isles.phantom import make_dataset

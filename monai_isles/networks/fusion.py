@@ -97,7 +97,7 @@ class FusionNet(nn.Module):
         return torch.stack(outputs, 1) if self.training else crop_to(self.heads[-1](x), sizes)
 
     def join_groups(self, slices: Tensor, by_series: Tensor) -> Tensor:
-        """Return what the first stage sees in one view, zero where a group is absent.
+        """Return the input of the first stage for one view, zero where a group is absent.
 
         Shapes: ``(N, slices, 2 images - 1 + times + 4, H, W)``, and ``(N, 1, 1, 1)`` with 1 for the view of the series;
         ``(N, 2 slices * images + 3 features + 4, H, W)`` out.

@@ -34,7 +34,7 @@ class UNetSkeleton(nn.Module):
     Shapes: ``(N, C, *spatial)`` in, logits ``(N, K, *spatial)`` out, any spatial size: the input is padded to the next
     multiple of ``multiple`` and the logits are cropped back.
     Args:
-        multiple: what the size of each spatial axis must be divisible by.
+        multiple: divisor of the size of each spatial axis.
         grown_first: concatenate the upsampled features before the skip connection, as V-Net does.
     Source: Ronneberger 2015 (arXiv:1505.04597), Figure 1; ``tests/networks/test_unets.py``.
     """

@@ -210,7 +210,7 @@ def contour_grid(
     Shapes: image and masks (H, W) in array order, RAS+; shown front up, the patient's right on the left.
     Args:
         cases: title, image, masks by name; the first mask is drawn first and widest.
-        colours: colour by the name of the mask; the truth orange, focal red, cross-entropy cyan unless told.
+        colours: colour by the name of the mask; the truth orange, focal red, cross-entropy cyan by default.
     Source: Abulnaga and Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), Figure 4.
     """
     colours = CONTOURS if colours is None else colours

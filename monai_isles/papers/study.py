@@ -51,7 +51,7 @@ class PaperRow:
         overlays: config files and rows of the bundle that make it.
         column: of a table that has one column a training.
         trained_as: key of the row whose networks it predicts with; ``predicts_with`` are the ids that may differ.
-        optional: trained only where it is asked for by name.
+        optional: trained only if requested by name.
         settings: value by id, above those of the study.
     """
 
@@ -157,7 +157,7 @@ def train_row(
     listed: Path | None = None,
     source: Path | None = None,
 ) -> OutOfFold:
-    """Cross-validate one row in ``folder`` and return its out-of-fold maps; what is done is not done again.
+    """Cross-validate one row in ``folder`` and return its out-of-fold maps; finished parts are kept.
 
     Args:
         source: folder of the row it was ``trained_as``, whose networks are copied.

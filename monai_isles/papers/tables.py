@@ -96,7 +96,7 @@ def method_grid(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequ
     Args:
         ours: ``{"name", "n", "metrics": {key: {"mean", "sd", "n"}}, ...}``, so ``{"name": ..., **summarise(rows)}``
             will do; ``published`` names the row of the paper where it has another name, ``of`` what n counts
-            (cases unless said).
+            (default: cases).
         published: rows by name, as ``published_tables(paper)[table]`` gives them.
         metrics: key, heading, digits, scale; a key that is not in ``metrics`` is looked up in the row itself and its
             ``volumes``, so ``threshold`` or ``r2`` work too.
@@ -193,7 +193,7 @@ def sentences(
     """Return one sentence a tested pair: which metrics differ, by how much, and what is undecided.
 
     A difference whose paired t-test over cases gives p below 0.05 is stated with its p and the corrected one; any other
-    is called undecided. What the paper prints for the same pair follows.
+    is called undecided. The numbers of the paper for the same pair follow.
 
     Args:
         r2: agreement of the volumes by row, which no test judges.

@@ -155,7 +155,7 @@ class Outlier:
 def find_outliers(rows: Sequence[Mapping[str, Any]]) -> list[Outlier]:
     """Return the values far from the median of eight studies or more: a modified z-score above 3.5 of log(1 + value).
 
-    Where more than half of the values are the same, the mean deviation stands in for the median one.
+    Where more than half of the values are the same, the mean deviation replaces the median deviation.
 
     Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers, ASQC 1993; ``tests/reports/test_studies.py``.
     """

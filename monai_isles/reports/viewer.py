@@ -52,7 +52,7 @@ STAGES = (
 
 
 def page_data(view: CaseView) -> dict[str, object]:
-    """Return what the page's script draws: pictures as data addresses, outlines as SVG paths, windows.
+    """Return the data for the page's script: pictures as data addresses, outlines as SVG paths, windows.
 
     CT keeps whole HU from -40 to 214, CBF 0.5, CBV 0.05, MTT and Tmax 0.08, TTP 0.24 of their units; maps are black
     where they are 0. ``affine`` leads from (column, row, slice number from 0) of a picture to mm, RAS+. At most 48

@@ -54,7 +54,7 @@ class CaseView:
         aif, vof, dt_s: curves of artery and vein. aif_vox, vof_vox: where they were taken.
         motion: mm to the right, mm to the front, degrees, frame by frame.
         series: label to text: how the series was acquired and read.
-        patient: label to text, only when the user asked for it.
+        patient: label to text, only on the user's request.
     Raises: ``E-REP-06`` when the arrays differ in shape, ``E-REP-20`` for masks without CT or not known.
 
     >>> image, lesion = np.full((16, 16, 2), 40.0), np.zeros((16, 16, 2), bool)

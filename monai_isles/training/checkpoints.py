@@ -51,7 +51,7 @@ class Checkpoints:
         writes: False in all processes but the first, which reads for all of them: the others need no access to
             ``folder``.
         force: continue although the settings differ from the checkpoint's, and log the difference; the new ones hold.
-        anew: start again where the folder's run is finished, as MONAI Label does for its next training.
+        anew: start again if the folder's run is finished, as MONAI Label does for its next training.
         initial_weights: file of weights of this network that a new run starts from (fine-tuning).
     Raises: ``E-TRAIN-01`` for other settings than the checkpoint's, ``E-TRAIN-02`` for a finished run, ``E-INF-12`` for
     initial weights of another network.

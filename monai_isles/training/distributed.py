@@ -19,7 +19,7 @@ from monai_isles.errors import refused
 def pick_device(name: str = "auto") -> torch.device:
     """Return the named device; ``auto`` is the first GPU where there is one, else the CPU.
 
-    Raises: ``E-RUN-20`` when a GPU is asked for and none can be used.
+    Raises: ``E-RUN-20`` when a GPU is requested and none can be used.
 
     >>> pick_device("cpu")
     device(type='cpu')
@@ -144,7 +144,7 @@ def shard(cases: Dataset | None) -> Dataset | None:
 class SharedNetwork(nn.Module):
     """Average the gradients of a network over the processes with ``DistributedDataParallel``.
 
-    The parallel wrapper is made anew whenever other parameters learn than before, as in the phases of ``FineTuning``
+    The parallel wrapper is rebuilt whenever the set of trained parameters changes, as in the phases of ``FineTuning``
     and the stages of ``SequentialStages``: it waits for exactly the gradients that are computed. Evaluation runs the
     network itself and exchanges nothing, so processes may evaluate different numbers of batches.
     """

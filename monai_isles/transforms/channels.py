@@ -82,7 +82,7 @@ class GroupedImaged(MapTransform):
     Shapes: entries ``(n, H, W, D)``; ``image`` ``(sum of n + groups, H, W, D)`` float32, the last ones 0 or 1.
     Args:
         groups: number of channels by entry, by group, in order; a group without entries has only its mark.
-        present: entry with what is known of the groups: one is there whose entries are, unless it is ``absent``.
+        present: entry with the state of each group; a group is present if its entries are, unless ``absent``.
         mirror: entry with the record of the mirror; the group ``mirror`` is there where it bears no remark.
 
     >>> stack = GroupedImaged({"maps": {"cbf": 1}, "series": {}})
@@ -124,7 +124,7 @@ class DropGroupsd(RandomizableTransform, MapTransform):
     Shapes: ``(slices * channels, H, W)`` in and out; only the marks change, the network does the rest.
     Args:
         chances: of being dropped, by group, in the order of the marks.
-        either: groups of which one stays, the first where all would go that are there.
+        either: groups of which one must stay; if all present ones were drawn, the first stays.
 
     >>> drop = DropGroupsd("image", chances={"maps": 1.0, "series": 0.0}, slices=1, either=())
     >>> drop({"image": torch.tensor([40.0, 1.0, 1.0]).reshape(3, 1, 1)})["image"].flatten().tolist()

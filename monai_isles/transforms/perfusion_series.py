@@ -131,7 +131,7 @@ class PerfusionWindowd(MapTransform):
     Args:
         k: length of the runs of rises and falls.
         names: entries for the results; None replaces the series.
-    Raises: ``E-TPW-01``, ``E-TPW-02`` from ``perfusion_window``, ``E-TPW-03`` fewer than 2 frames asked for.
+    Raises: ``E-TPW-01``, ``E-TPW-02`` from ``perfusion_window``, ``E-TPW-03`` fewer than 2 frames requested.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 3.1, equations (2) and (3), C_e = 6.
 
     >>> curve = torch.tensor([0.0, 0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0, 0])

@@ -113,7 +113,7 @@ def register_mirror(
             near the reflection and fit no worse. The papers register affinely; on heads of known pose the extra
             parameters follow the lesion and gain nothing, so the reflection is the default
             (``benchmarks/registration.py``).
-        window: intensities below and above are clipped; None takes the 1st and 99th percentile of what is not zero.
+        window: intensities below and above are clipped; None takes the 1st and 99th percentile of the non-zero values.
         where: name of the case, for messages.
 
     Raises: the codes of ``NO_FIT`` where the head shows no mirror, ``E-REG-04`` method not known, ``E-REG-05`` and

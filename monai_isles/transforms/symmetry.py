@@ -209,7 +209,7 @@ _BRAIN_HU = 40.0
 class UprightHeadd(MapTransform):
     """Lay a head upright on a grid of its own: midline in the middle, so that its mirror image is a plain flip.
 
-    Slices stay what they are. In plane each pixel is the mean of four linear samples, half a pixel apart; a mask is
+    Slices are not resampled. In plane each pixel is the mean of four linear samples, half a pixel apart; a mask is
     counted in where it covers half a pixel. The midline is that of ``mirror_or_midline``; front to back the grid's
     middle is that of the brain.
 
