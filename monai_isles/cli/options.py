@@ -25,13 +25,7 @@ def prediction_arguments(parser: argparse.ArgumentParser, *, app: bool = False) 
     add("--bundle", required=True, help="name, folder or exported zip of the bundle, e.g. clerigues")
     if not app:
         add("--out", required=True, help="folder for <case>/lesion.nii.gz and the other results")
-    add(
-        "--weights",
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="weight files; probabilities of several are averaged",
-    )
+    add("--weights", nargs="+", default=[], metavar="FILE", help="weight files; probabilities of several are averaged")
     add("--resample", action="store_true",
         help="resample registered images onto the grid of the case's first image")  # fmt: skip
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
@@ -157,10 +151,7 @@ def clock_arguments(parser: argparse._ActionsContainer) -> None:
     """Declare the options that select a series and state its frame times."""
     parser.add_argument("--dt", type=float, metavar="S", help="seconds between frames, instead of the file's")
     parser.add_argument(
-        "--series",
-        dest="of_series",
-        metavar="N",
-        help="number or UID of the series, if a DICOM folder holds several",
+        "--series", dest="of_series", metavar="N", help="number or UID of the series, if a DICOM folder holds several"
     )
     parser.add_argument(
         "--times", metavar="FILE", help="file with the time of every frame in s, rising, instead of the image's"

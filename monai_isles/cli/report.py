@@ -23,9 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="output folders of evaluate on the same cases; the first holds the scores of --pred",
     )
     parser.add_argument(
-        "--names",
-        nargs="+",
-        help="name of each folder of scores (default: its bundle's; of several, the folders')",
+        "--names", nargs="+", help="name of each folder of scores (default: its bundle's; of several, the folders')"
     )
     parser.add_argument("--curves", help="curves.csv of the training")
     parser.add_argument("--published", help="print the rows of a paper below: clerigues")

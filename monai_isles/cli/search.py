@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument("folder", metavar="DIR", help="output folder of monai-isles crossval; results go to DIR/search")
-    parser.add_argument(
-        "--nested",
-        metavar="DIR2",
-        help="the same cross-validation by --protocol nested, to compare",
-    )
+    parser.add_argument("--nested", metavar="DIR2", help="the same cross-validation by --protocol nested, to compare")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: 0)")
 
 

@@ -193,10 +193,7 @@ _NAMES = {
     (NESTED, PAPER): "nested-training-paper-tuning",
     (NESTED, NESTED): "nested",
 }
-_STOP = {
-    PAPER: "training stopped by the scored scans",
-    NESTED: "training stopped by scans that are not scored",
-}
+_STOP = {PAPER: "training stopped by the scored scans", NESTED: "training stopped by scans that are not scored"}
 _TUNING = {
     PAPER: "T and Smin chosen on the scored predictions",
     NESTED: "T and Smin of each fold chosen on the predictions of the other folds",

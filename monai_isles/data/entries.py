@@ -13,14 +13,7 @@ from monai_isles.case import CHECKSUMS, Case
 from monai_isles.cohort.task import Record, left_out_records
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.layouts import find_cases
-from monai_isles.data.remote import (
-    can_be_fetched,
-    fetch_entry,
-    local_root,
-    relative_path,
-    require_here,
-    require_kept,
-)
+from monai_isles.data.remote import can_be_fetched, fetch_entry, local_root, relative_path, require_here, require_kept
 from monai_isles.data.schema import require_sound
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import ERROR, Finding, as_finding, finding, refuse, remark_lines
@@ -181,8 +174,7 @@ def _respell(root: Path, relative: str) -> Path:
         return path
     first, _, tail = relative.partition("/")
     return next(
-        (p for other in (first.upper(), first.lower(), first.capitalize()) if (p := root / other / tail).exists()),
-        path,
+        (p for other in (first.upper(), first.lower(), first.capitalize()) if (p := root / other / tail).exists()), path
     )
 
 

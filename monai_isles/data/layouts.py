@@ -13,26 +13,10 @@ from monai_isles.case import Case
 from monai_isles.data import folder as plain
 from monai_isles.data import releases
 from monai_isles.data.bids import PIPELINE, is_bids, scan_bids
-from monai_isles.data.scans import (
-    TRAINING,
-    Scan,
-    as_cases,
-    faults_of,
-    no_case,
-    require_whole,
-    section_in,
-    section_of,
-)
+from monai_isles.data.scans import TRAINING, Scan, as_cases, faults_of, no_case, require_whole, section_in, section_of
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import WARNING, Finding, finding, tell
-from monai_isles.modalities import (
-    CT_CHANNELS,
-    ISLES2017_CHANNELS,
-    LABEL,
-    MODALITIES,
-    SISS_CHANNELS,
-    SPES_CHANNELS,
-)
+from monai_isles.modalities import CT_CHANNELS, ISLES2017_CHANNELS, LABEL, MODALITIES, SISS_CHANNELS, SPES_CHANNELS
 
 CASE_FILE_NAMES = ("case.yml", "case.yaml")
 MAX_BYTES, MAX_BRACKETS = 16384, 100

@@ -17,13 +17,7 @@ from scipy import ndimage
 from monai_isles.cohort.task import FAULTS, Record, failed_record
 from monai_isles.data.folder import IMAGE, dicom_folders, key_of, walk
 from monai_isles.data.layouts import DICOM, scan_layout
-from monai_isles.data.scans import (
-    Scan,
-    SeriesInput,
-    dicom_input,
-    read_perfusion_series,
-    require_slab,
-)
+from monai_isles.data.scans import Scan, SeriesInput, dicom_input, read_perfusion_series, require_slab
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.findings import collect_remarks

@@ -11,15 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.dicom.frames import frame_count, frames_of
-from monai_isles.dicom.header import (
-    UNDEFINED,
-    WANTED,
-    DicomFile,
-    is_dicom,
-    pydicom_module,
-    quietly,
-    read_dicom_file,
-)
+from monai_isles.dicom.header import UNDEFINED, WANTED, DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
 from monai_isles.dicom.pixels import require_grey
 from monai_isles.dicom.stack import by_place
 from monai_isles.errors import IslesError, refused

@@ -64,11 +64,7 @@ def find_references(
 
 
 def find_predictions(
-    pred_dir: Path,
-    cases: Sequence[Case],
-    *,
-    allow_missing: bool,
-    left_out: dict[str, IslesError] | None = None,
+    pred_dir: Path, cases: Sequence[Case], *, allow_missing: bool, left_out: dict[str, IslesError] | None = None
 ) -> tuple[dict[str, Path | None], list[str]]:
     """Find the mask of every case (None if missing), and the predictions without a reference.
 

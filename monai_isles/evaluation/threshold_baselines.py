@@ -16,13 +16,7 @@ from monai_isles.io.grid import require_same_affines
 from monai_isles.io.read import Image
 from monai_isles.metrics.overlap import dsc
 from monai_isles.modalities import PERFUSION_MAPS
-from monai_isles.perfusion.thresholds import (
-    CORE_CUT,
-    MIN_CLUSTER_ML,
-    cluster_vox,
-    rcbf_core,
-    relative_cbf,
-)
+from monai_isles.perfusion.thresholds import CORE_CUT, MIN_CLUSTER_ML, cluster_vox, rcbf_core, relative_cbf
 from monai_isles.postprocessing.components import drop_small
 from monai_isles.progress import progress
 

@@ -291,12 +291,7 @@ class StepSlidingWindowInferer(Inferer):
         return WindowResult(maps[0], maps[1], result.windows)
 
     def _volume(
-        self,
-        image: Tensor,
-        mask: np.ndarray,
-        members: list[Member],
-        seed: int,
-        roi: tuple[int, ...] | None = None,
+        self, image: Tensor, mask: np.ndarray, members: list[Member], seed: int, roi: tuple[int, ...] | None = None
     ) -> WindowResult:
         """Predict windows of the inferer's size and step, or of another size side by side."""
         roi, step = (self.roi, self.step) if roi is None else (roi, roi)
@@ -344,12 +339,7 @@ class StepSlidingWindowInferer(Inferer):
         return cast(Tensor, sums.total)
 
     def _passes(
-        self,
-        form: Any,
-        windows: Tensor,
-        sites: list[PredictionDropout],
-        masks: WindowMasks | None,
-        bits: Tensor | None,
+        self, form: Any, windows: Tensor, sites: list[PredictionDropout], masks: WindowMasks | None, bits: Tensor | None
     ) -> Iterator[Tensor]:
         outside = self.precision == "bf16" and not hasattr(form, "products")
         with torch.autocast(windows.device.type, torch.bfloat16, enabled=outside):

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 
 def search_heatmap(
-    scores: np.ndarray,
-    thresholds: Sequence[float],
-    sizes_vox: Sequence[int],
-    chosen: tuple[float, int],
-    *,
-    title: str,
+    scores: np.ndarray, thresholds: Sequence[float], sizes_vox: Sequence[int], chosen: tuple[float, int], *, title: str
 ) -> Figure:
     """Return the grid with its numbers written in, the chosen pair framed.
 

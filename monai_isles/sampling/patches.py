@@ -236,13 +236,7 @@ class PatchLoader(CaseLoader):
         rows, columns, slices = (int(v) for v in self._reach())
         reach = rows, columns, slices
         table = balanced_centres(
-            case.lesion,
-            case.brain,
-            count=self.per_case,
-            max_offset_vox=reach,
-            rng=rng,
-            case=case.name,
-            fresh=fresh,
+            case.lesion, case.brain, count=self.per_case, max_offset_vox=reach, rng=rng, case=case.name, fresh=fresh
         )
         return replace(table, position=table.position + case.corner)
 

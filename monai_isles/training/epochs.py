@@ -253,10 +253,7 @@ class Curves:
 
     def _finish(self, engine: Engine) -> None:
         loss, right, voxels = total_over_processes([float(self._loss), float(self._right), self._voxels])
-        row: dict[str, float] = {
-            "epoch": engine.state.epoch,
-            "train_loss": loss / world_size() / max(self._batches, 1),
-        }
+        row: dict[str, float] = {"epoch": engine.state.epoch, "train_loss": loss / world_size() / max(self._batches, 1)}
         if voxels:
             row["train_accuracy"] = right / voxels
         for evaluator in self.evaluators:

@@ -162,12 +162,7 @@ class ChannelsScored(MapTransform):
     """
 
     def __init__(
-        self,
-        keys: KeysCollection,
-        *,
-        over: str = "volume",
-        mask: str = "foreground",
-        allow_missing_keys: bool = False,
+        self, keys: KeysCollection, *, over: str = "volume", mask: str = "foreground", allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if over not in ("volume", "foreground"):

@@ -26,11 +26,7 @@ def noise_filter(size: int, spacing_mm: float, cutoff_per_mm: float = 0.32) -> n
 
 
 def scanner_noise(
-    rng: np.random.Generator,
-    shape: tuple[int, int, int],
-    sd_hu: float,
-    spacing_mm: float,
-    cutoff_per_mm: float = 0.32,
+    rng: np.random.Generator, shape: tuple[int, int, int], sd_hu: float, spacing_mm: float, cutoff_per_mm: float = 0.32
 ) -> np.ndarray:
     """Return noise images (n, size, size) float32 with standard deviation ``sd_hu`` and a CT texture."""
     count, size, _ = shape
