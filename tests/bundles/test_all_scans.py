@@ -17,6 +17,7 @@ from tests.fixtures.training import TINY
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/train.json"))
+LONG = {"abulnaga", "fusion", "wang"}
 SMALL = {
     "clerigues": {"patches_per_case": 8},
     "clerigues_mri": {"patches_per_case": 4, "base_channels": 2, "twins": [], "modalities": ["flair"]},
@@ -31,7 +32,7 @@ def folders(series_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     return {"ct": series_folder, "mri": mri}
 
 
-@pytest.mark.parametrize("bundle", [pytest.param(b, marks=[pytest.mark.long] if b == "wang" else []) for b in BUNDLES])
+@pytest.mark.parametrize("bundle", [pytest.param(b, marks=[pytest.mark.long] * (b in LONG)) for b in BUNDLES])
 def test_every_scan_is_trained_on_for_the_epochs_that_were_stated(
     bundle: str, folders: dict[str, Path], prepared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,6 @@ SMALLER: dict[str, dict[str, object]] = {
     "threshold": {"min_cluster_ml": 0.0, "core_rcbf": 0.9},
 }
 SETTINGS = {name: SMALLER.get(name, {}) for name in known_bundles()}
-EVERY = {"unet"}  # the quickest goes through all 48; the others through 6, and through all in ``long``
 
 
 @dataclass(frozen=True)
@@ -125,15 +124,13 @@ def require_one_answer(predictor: Predictor, heads: dict[str, Head], tmp_path: P
 
 
 def test_orientations_give_one_answer_each_on_its_own_grid(
-    predictor: Predictor, heads: dict[str, Head], tmp_path: Path, request: pytest.FixtureRequest
+    predictor: Predictor, heads: dict[str, Head], tmp_path: Path
 ) -> None:
-    """The six of the slower bundles have every order of the axes, and six of the eight choices of directions."""
-    chosen = ORIENTATIONS if request.node.callspec.params["predictor"] in EVERY else ORIENTATIONS[::9]
-    require_one_answer(predictor, heads, tmp_path, chosen)
+    """Six of the 48 hold every order of the axes, and six of the eight choices of directions."""
+    require_one_answer(predictor, heads, tmp_path, ORIENTATIONS[::9])
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("predictor", sorted(SETTINGS.keys() - EVERY), indirect=True)
 def test_48_orientations_give_one_answer_on_48_grids(
     predictor: Predictor, heads: dict[str, Head], tmp_path: Path
 ) -> None:

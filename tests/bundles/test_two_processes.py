@@ -93,7 +93,8 @@ def test_wang(in_group: Callable, series_folder: Path, tmp_path: Path) -> None:
     judged(in_group, "wang", tmp_path, ("small.json",), 3, **common(series_folder, tmp_path))
 
 
-@pytest.mark.parametrize("row", [pytest.param("table1_l2_gan", marks=pytest.mark.long), "table5_dwi_olh_s"])
+@pytest.mark.long
+@pytest.mark.parametrize("row", ["table1_l2_gan", "table5_dwi_olh_s"])
 def test_wang_with_a_discriminator_or_in_stages(row: str, in_group: Callable, series_folder: Path, tmp_path: Path) -> None:
     judged(in_group, "wang", tmp_path, ("small.json", row), 3, **common(series_folder, tmp_path, 3))
 

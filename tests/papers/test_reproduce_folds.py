@@ -119,6 +119,7 @@ def test_the_ensemble_is_a_bundle_that_predict_takes(
     assert (tmp_path / "pred" / case.name / "uncertainty.nii.gz").is_file()
 
 
+@pytest.mark.long
 def test_the_figures_hold_every_network_with_both_losses_and_the_pretrained_start(
     words: list[str], trained: list[Plan], tmp_path: Path, capsys
 ) -> None:
