@@ -17,6 +17,7 @@ from monai_isles.io.orientation import from_ras
 from monai_isles.io.publish import publish_image, publish_json
 from monai_isles.io.read import Image
 from monai_isles.io.runs import done_before
+from monai_isles.io.values import AIR_HU
 from monai_isles.modalities import MEASURED_MAPS
 from monai_isles.perfusion.clock import clock_flags
 from monai_isles.perfusion.maps import MAP_UNITS, map_settings, measured_maps, perfusion_record
@@ -157,7 +158,8 @@ def _publish_series(path: Path, prepared: PreparedSeries, like: Image) -> None:
 
     from monai_isles.io.publish import publish
 
-    whole = np.moveaxis(prepared.rise_hu.numpy() + prepared.baseline_hu, 0, -1).astype(np.float32)
+    # Steps between frames overshoot in noisy air; the reader would take that for padding.
+    whole = np.maximum(np.moveaxis(prepared.rise_hu.numpy() + prepared.baseline_hu, 0, -1), AIR_HU).astype(np.float32)
     image = nibabel.Nifti1Image(from_ras(whole, like.native_affine), like.native_affine)
     image.header.set_xyzt_units("mm", "sec")
     image.header["pixdim"][4] = prepared.dt_s

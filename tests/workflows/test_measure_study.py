@@ -7,8 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-from monai_isles.workflows.measure_study import MeasuredStudy, _remarks, _series_facts, maps_of
+from monai_isles.io import read_image
+from monai_isles.io.findings import collect_remarks
+from monai_isles.workflows.measure_study import MeasuredStudy, _publish_series, _remarks, _series_facts, maps_of
 
 
 @pytest.mark.parametrize(("worst", "told"), [(3.0, False), (11.0, True), (50.0, True)])
@@ -56,3 +59,16 @@ def test_a_bundle_that_measures_the_series_gets_no_maps_beside_it(ct: str, serie
     optional = ("ct", "cbf", "cbv", "mtt", "tmax", "ctp")
     assert set(study.network_entry(optional)) == {"case", "subject", *left}
     assert study.network_entry(()) == entry
+
+
+def test_the_series_for_a_network_is_read_back_without_a_remark_on_padding(tmp_path: Path) -> None:
+    baseline = np.full((8, 8, 2), -1000.0, np.float32)
+    baseline[2:6, 2:6] = 40.0
+    rise = torch.zeros(12, 8, 8, 2)
+    rise[3, 0, 0, 0], rise[:, 3, 3, 0] = -58.0, torch.linspace(0, 30, 12)
+    prepared = SimpleNamespace(rise_hu=rise, baseline_hu=baseline, dt_s=1.5)
+    _publish_series(tmp_path / "ctp.nii.gz", prepared, SimpleNamespace(native_affine=np.diag([1.0, 1.0, 5.0, 1.0])))
+    with collect_remarks() as remarks:
+        series = read_image(tmp_path / "ctp.nii.gz", kind="ctp").data
+    assert series[3, 0, 0, 0] == -1024.0 and series[11, 3, 3, 0] == 70.0
+    assert [remark for remark in remarks if remark.code == "E-VAL-16"] == []
