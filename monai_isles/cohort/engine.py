@@ -124,9 +124,7 @@ def run_cases(
         cluster: address of a running Dask scheduler whose workers have this package and see the same files.
         slurm: YAML file for dask-jobqueue's SLURMCluster (``clusters.read_profile``).
         strict: raise the first fault of a case instead of recording it.
-    Raises: ``E-COH-01`` Dask is not installed, ``E-COH-02`` two cases of one name, ``E-COH-03`` no answer,
-    ``E-COH-04`` the connection is lost, ``E-COH-06`` other versions there, ``E-COH-07`` no worker is large enough,
-    ``E-COH-1x`` from the Slurm profile, ``E-USE-60`` and ``E-USE-61`` from the choice.
+    Raises: ``E-COH-02`` two cases of one name, ``E-COH-03`` no answer, ``E-COH-07`` no large worker, and others.
 
     >>> tasks = [Task("case_01", about=3), Task("case_02", about=4)]
     >>> run_cases(lambda task: {"outcome": "ok", "squared": task.about**2}, tasks)["case_02"]

@@ -67,9 +67,8 @@ def load_entries(
         left_out: takes why cases with missing files are left out, one finding each.
         strict: without ``left_out``, refuse missing files; else their cases are left out with a warning, as in a
             training, and are refused where none is left.
-    Raises: ``E-LIST-02`` missing files and keys (when a case that is kept lacks one, those of the whole section are
-    named), ``E-LIST-05`` nothing left, ``E-LIST-06`` no such section, ``E-LIST-12`` no such fold, ``E-LIST-70`` to
-    ``E-LIST-75`` of ``monai_isles.data.remote``, and those of ``read_datalist``.
+    Raises: ``E-LIST-02`` missing files and keys, ``E-LIST-05`` nothing left, ``E-LIST-06`` no such section, those of
+    ``read_datalist``, and others.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)

@@ -273,8 +273,7 @@ def find_cases(
         target: the label to segment, if the layout has a choice (SPES).
         keys: modalities that every case must hold; by default those of the layout.
         left_out: receives one finding for each case left out; without it the first fault is raised.
-    Raises: ``E-LIST-01`` no case, ``E-LIST-02`` missing files (all of them), ``E-LIST-09`` a table that does not fit,
-    ``E-LIST-11`` two cases of one name, ``E-LIST-13`` two files for one modality, and ``scan_layout``.
+    Raises: ``E-LIST-01`` no case, ``E-LIST-02`` missing files, ``E-LIST-09`` a table that does not fit, and others.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)

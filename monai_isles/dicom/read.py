@@ -85,8 +85,7 @@ class DicomSeries:
 def find_series(folder: str | Path) -> list[SeriesInfo]:
     """Return every image series below a folder, by number, the unusable ones with their reasons.
 
-    Raises: ``E-DCM-01`` no pydicom, ``E-DCM-02`` nothing there, ``E-DCM-06`` and ``E-DCM-07`` files that cannot be
-    opened.
+    Raises: ``E-DCM-01`` no pydicom, ``E-DCM-02`` nothing there, ``E-DCM-06`` a damaged file, and others.
 
     >>> from monai_isles.phantom import CaseArrays, write_dicom
     >>> image, series = np.zeros((16, 16, 2), np.float32), np.full((20, 16, 16, 2), 35, np.int16)

@@ -51,7 +51,7 @@ def score_case(
 
     Shapes: two binary masks ``(H, W, D)``. Units: in the names; spacing in mm.
 
-    Raises: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing, ``E-MET-50`` connectivity.
+    Raises: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing, and others.
 
     Source: each metric's own; ``docs/evaluation.md``.
 

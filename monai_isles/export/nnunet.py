@@ -60,8 +60,7 @@ def export_nnunet(
         number: 1 to 999, unique among nnU-Net's data sets.
         name: letters, digits, ``_`` and ``-``; default the list's name.
         modalities: the channels, in place of those above.
-    Raises: ``E-NNU-01`` the folder exists, ``E-NNU-02`` cases without a fold, ``E-NNU-03`` number or name, ``E-NNU-04``
-    no channel that all cases have, ``E-GEOM-*`` channels that are not on one grid, ``E-LIST-*``.
+    Raises: ``E-NNU-01`` the folder exists, ``E-NNU-02`` cases without a fold, ``E-NNU-04`` no common channel.
     Source: nnU-Net v2's dataset format and manual data splits; ``tests/export/test_nnunet.py``.
 
     >>> from monai_isles.phantom import make_dataset

@@ -27,8 +27,7 @@ class WholeSliceInferer(Inferer):
         mirrored: average with the flipped slice, flipped back, on grids whose middle is the midline (``UprightHeadd``).
         precision: ``"bf16"`` multiplies in 16 bits.
         compiled: compile the network with its weights frozen in; the first case waits for it.
-    Raises: ``E-INF-05`` for other spatial_dims, ``E-INF-06`` when the network returns no such field, ``E-INF-40`` for
-    another precision, ``E-INF-41`` without a compiler.
+    Raises: ``E-INF-05`` for other spatial_dims, ``E-INF-06`` when the network returns no such field, and others.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4; ``tests/inference/test_whole_slices.py``.
 
     >>> image = torch.zeros(1, 5, 16, 16, 3)

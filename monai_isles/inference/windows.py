@@ -168,9 +168,8 @@ class StepSlidingWindowInferer(Inferer):
             slower.
         whole_slices: one window per slice, as large as the brain with half a window around it, instead of ``step``.
         masked: return background wherever ``foreground`` is 0; else windows reach half their size beyond it.
-    Raises: ``E-INF-03`` for a step that leaves gaps, ``E-INF-04`` for settings that do not fit together, ``E-INF-20``
-    for another cover, ``E-INF-40`` for another precision, ``E-INF-41`` without a compiler, ``E-INF-42`` for whole
-    slices of a network of three dimensions, ``E-INF-44`` for compiled whole slices.
+    Raises: ``E-INF-03`` for a step that leaves gaps, ``E-INF-04`` for settings that do not fit together, ``E-INF-41``
+    without a compiler, and others.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3; step 3 in its released code.
     Volumes at step 4 x 4 x 1: Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.5.
 

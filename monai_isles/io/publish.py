@@ -102,8 +102,7 @@ def publish_image(
         dtype: number type on disk; no value may change by it (float64 may be rounded to float32).
         inputs: files that must not be replaced; the file of ``like`` is always one of them.
         description: at most 79 characters for the header's ``descrip``: the text that viewers show.
-    Raises: ``E-DIM-07`` another shape, ``E-VAL-07`` a lossy cast, ``E-FILE-12`` another suffix, ``E-FILE-13`` read back
-    differently, and those of ``publish``.
+    Raises: ``E-DIM-07`` another shape, ``E-VAL-07`` a lossy cast, ``E-FILE-13`` read back differently, and others.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_cases

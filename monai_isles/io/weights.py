@@ -51,8 +51,7 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
 
     Args:
         sha256: the expected checksum of the file, where one is known.
-    Raises: ``E-FILE-01`` missing, ``E-FILE-14`` cut short, ``E-FILE-15`` damaged, ``E-SAFE-01`` holds code,
-    ``E-SAFE-02`` not an archive, ``E-SAFE-03`` another checksum than expected.
+    Raises: ``E-FILE-15`` damaged, ``E-SAFE-01`` holds code, ``E-SAFE-03`` another checksum than expected, and others.
 
     >>> publish_state("model.pt", {"weight": torch.ones(2)})
     >>> load_state("model.pt", sha256="0" * 64)

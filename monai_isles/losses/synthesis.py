@@ -72,8 +72,7 @@ class SynthesisLoss(nn.Module):
             more channels than the image sees ``condition`` before it.
         gan_weight: weight of the adversarial term beside the pixel term.
         reading: see above.
-    Raises: ``E-LOSS-32`` for an unknown kind or reading, ``E-LOSS-33`` for a kind without its network, ``E-LOSS-34``
-    for a weighted kind without weights, ``E-LOSS-37`` for another training of the encoder.
+    Raises: ``E-LOSS-32`` unknown kind or reading, ``E-LOSS-33`` no network, ``E-LOSS-34`` no weights, and others.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (6) to (8), gamma 1.2; the trainings of the encoder
         but ``"joint"`` are ours; ``tests/losses/test_synthesis.py``.
 

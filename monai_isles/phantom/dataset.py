@@ -141,9 +141,7 @@ def make_dataset(
             each case are drawn and recorded in its truth. ``unseen``: the same with softwares, a kernel and a noise
             level that ``real`` never draws.
 
-    Raises: ``E-PHAN-01`` no atlas, ``E-PHAN-02`` impossible numbers, ``E-PHAN-03`` folder is something else,
-    ``E-PHAN-05`` the folder cannot be made, ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` and ``E-PHAN-08`` no such grid,
-    ``E-PHAN-09`` no such variety, ``E-PHAN-20``, ``E-PHAN-22`` and ``E-DCM-01`` no such DICOM; those of ``fill``.
+    Raises: ``E-PHAN-02`` impossible numbers, ``E-PHAN-03`` folder is something else, ``E-PHAN-06`` kind, and others.
 
     >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> sorted(path.name for path in folder.iterdir())

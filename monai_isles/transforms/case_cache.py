@@ -95,8 +95,7 @@ class KeptPreparation(Transform):
         transform: deterministic, from an entry of paths to tensors.
         cache_dir: folder of the cache; None applies ``transform`` every time.
         cache_gb: limit of the folder in 10^9 bytes; None for no limit.
-    Raises: ``E-CACHE-01`` and ``E-CACHE-03`` when ``transform`` cannot be kept, ``E-CACHE-02`` a limit that is not
-    positive, ``E-FILE-10`` the folder cannot be written, and what ``transform`` raises.
+    Raises: ``E-CACHE-01`` when ``transform`` cannot be cached, ``E-CACHE-02`` a limit that is not positive, and others.
 
     >>> prepare = KeptPreparation(lambda case: {"image": 2 * case["image"]}, cache_dir=None)  # without a cache
     >>> prepare({"image": torch.ones(1)})

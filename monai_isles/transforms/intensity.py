@@ -253,8 +253,7 @@ class RelativeFlowd(MapTransform):
         cbf, tmax: the maps of the rule. maps: those whose sum above zero is the brain. ct: unstripped CT, if there.
         rcbf, brain, midline: entries that receive the results.
 
-    Raises: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ, ``E-STRIP-04`` a map is missing, ``E-EVAL-01`` a side
-    without brain, ``E-EVAL-02`` no flow on the healthy side.
+    Raises: ``E-STRIP-01`` no brain, ``E-STRIP-04`` a map is missing, ``E-EVAL-02`` no healthy flow, and others.
 
     Source: ``monai_isles.perfusion.relative_cbf``; ``tests/transforms/test_relative_flow.py``.
 
