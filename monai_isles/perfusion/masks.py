@@ -79,40 +79,71 @@ def _blocks(size: int, reach: int) -> list[tuple[int, int, int, int]]:
 
 
 BONE_HU, CLOSINGS_MM = 150.0, (3.0, 10.0, 30.0)
-LEAST_INTERIOR, BORROW_BELOW = 0.45, 0.6
+LEAST_INTERIOR, BORROW_BELOW, DIRECTIONS = 0.45, 0.6, 180
 
 
 def skull_interior(baseline_hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """Find what bone encloses, slice by slice, gaps in the bone closed.
 
-    Where the space found is small for the head (below 45 % of it), wider gaps are closed, up to 40 mm. A slice with
+    Where the space found is small for the head (below 45 % of it), wider gaps are closed, up to 60 mm; across a wider
+    one, as a craniectomy or a cut field of view leaves, the skull is taken to curve from edge to edge. A slice with
     less than 60 % of the space that slices above and below have takes the outline of the nearest of them.
 
     Shapes: (H, W, D) in, bool out.  Units: HU, mm.
     """
-    inside = np.stack([_fill_skull(baseline_hu[:, :, k], spacing_mm) for k in range(baseline_hu.shape[2])], axis=2)
+    return skull_and_gaps(baseline_hu, spacing_mm)[0]
+
+
+def skull_and_gaps(baseline_hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``skull_interior``, and in which slices (D,) a gap too wide to be closed was spanned."""
+    filled = [_fill_skull(baseline_hu[:, :, k], spacing_mm) for k in range(baseline_hu.shape[2])]
+    inside, spanned = np.stack([mask for mask, _ in filled], axis=2), np.array([gap for _, gap in filled])
     counts = inside.sum((0, 1))
     good = np.flatnonzero(missing_share(counts) <= 1.0 - BORROW_BELOW)
     for level in np.flatnonzero(missing_share(counts) > 1.0 - BORROW_BELOW):
         nearest = good[np.abs(good - level).argmin()]
         image = baseline_hu[:, :, level]
         inside[:, :, level] = inside[:, :, nearest] & ~_bone(image) & (image > -200.0)
-    return inside
+    return inside, spanned
 
 
 def _bone(image: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(image, 0.5) > BONE_HU
 
 
-def _fill_skull(image: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+def _fill_skull(image: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[np.ndarray, bool]:
+    """Return what is inside the skull of a slice (H, W), and whether a wide gap was spanned."""
     bone = _bone(image)
     head = _largest_part(ndimage.binary_fill_holes(image > -300.0))
     result = np.zeros_like(bone)
     for gap_mm in CLOSINGS_MM:
         result = ndimage.binary_fill_holes(_close(bone, gap_mm, spacing_mm[:2])) & ~bone
         if result.sum() >= LEAST_INTERIOR * head.sum() or not bone.any():
-            break
-    return result
+            return result, False
+    spanned = _span_gap(bone, head, spacing_mm[:2])
+    return (spanned, True) if spanned.sum() >= LEAST_INTERIOR * head.sum() else (result, False)
+
+
+def _span_gap(bone: np.ndarray, head: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+    """Return the inside of a skull with a wide gap: its distance from the middle is interpolated across the gap.
+
+    Empty where less than half of the directions meet bone.
+    """
+    place = [(np.arange(n) - middle) * mm for n, middle, mm in zip(head.shape, _centre(head), spacing_mm, strict=True)]
+    x, y = np.meshgrid(*place, indexing="ij")
+    away_mm, way = np.hypot(x, y), (np.arctan2(y, x) * DIRECTIONS / (2 * np.pi)).astype(int) % DIRECTIONS
+    inner_mm = np.full(DIRECTIONS, np.inf)
+    np.minimum.at(inner_mm, way[bone], away_mm[bone])
+    met = np.flatnonzero(np.isfinite(inner_mm))
+    if 2 * len(met) < DIRECTIONS:
+        return np.zeros_like(bone)
+    inner_mm = np.interp(np.arange(DIRECTIONS), met, inner_mm[met], period=DIRECTIONS)
+    # A median over 10 degrees: neither a calcification nor the edge of the gap is the skull.
+    return head & ~bone & (away_mm < ndimage.median_filter(inner_mm, 5, mode="wrap")[way])
+
+
+def _centre(mask: np.ndarray) -> tuple[float, ...]:
+    return ndimage.center_of_mass(mask) if mask.any() else tuple((n - 1) / 2 for n in mask.shape)
 
 
 def _close(bone: np.ndarray, by_mm: float, spacing_mm: tuple[float, float]) -> np.ndarray:

@@ -110,6 +110,15 @@ def slice_flags(interior_vox: np.ndarray) -> list[Flag]:
     ]
 
 
+def gap_flags(spanned: np.ndarray) -> list[Flag]:
+    """Tell in which slices (D,) the outline of the skull was continued across a wide gap."""
+    if not spanned.any():
+        return []
+    listed = ", ".join(str(n + 1) for n in np.flatnonzero(spanned)[:8])
+    text = f"the skull is open in slice {listed} (craniectomy, or a cut field of view): its outline was continued there"
+    return [Flag("skull-gap", "info", text)]
+
+
 def missing_share(interior_vox: np.ndarray) -> np.ndarray:
     """Return the part (D,) that each slice lacks of the smaller of the largest slices on either side.
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from monai_isles.perfusion import intracranial_mask, tissue_mask
-from monai_isles.perfusion.masks import skull_interior
-from monai_isles.perfusion.quality import missing_share, slice_flags
+from monai_isles.perfusion.masks import skull_and_gaps, skull_interior
+from monai_isles.perfusion.quality import gap_flags, missing_share, slice_flags
 
 SPACING = (1.0, 1.0, 5.0)
 
@@ -46,6 +46,23 @@ def test_a_gap_in_the_skull_of_two_centimetres_loses_no_brain(spacing_mm: float)
     head[middle:, middle - gap : middle + gap][head[middle:, middle - gap : middle + gap] > 500] = 15.0
     open_skull = tissue_mask(head, (spacing_mm, spacing_mm, 5.0))
     assert whole.sum() > 5000 * scale**2 and (whole & open_skull).sum() > 0.95 * whole.sum()
+
+
+@pytest.mark.parametrize("case", ["craniectomy", "cut field of view"])
+def test_the_outline_of_a_widely_open_skull_is_continued_and_told(case: str) -> None:
+    """A flap of 95 degrees (71 mm) without bone, and a head of which 20 mm lie outside the image."""
+    head, r = round_head()
+    if case == "craniectomy":
+        x, y = np.indices(head.shape[:2]) - 64
+        flap = (r > 48) & (r < 54) & ((x > 0) & (np.abs(y) < 1.09 * x))[..., None]
+        head[flap] = 35.0
+    else:
+        head, r = head[26:], r[26:]
+    inside, gaps = skull_and_gaps(head, SPACING)
+    assert gaps.tolist() == [True] and inside[r < 47].mean() > 0.98 and inside[r > 50].sum() < 0.01 * inside.sum()
+    (told,) = gap_flags(gaps)
+    assert told.code == "skull-gap" and "open in slice 1 " in told.text
+    assert skull_and_gaps(round_head()[0], SPACING)[1].tolist() == [False] and not gap_flags(np.array([False]))
 
 
 def test_a_slice_without_a_skull_takes_the_outline_of_its_neighbour_and_is_told() -> None:
