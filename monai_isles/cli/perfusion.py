@@ -21,9 +21,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the maps, perfusion.json and run.json")
     parser.add_argument(
         "--method",
-        choices=("bayes", "learned", "bcsvd", "osvd", "tikhonov"),
-        help="bayes: model of transit (default without --truncation); learned: the same, its prior "
-        "learned from the scan; bcsvd: the conventional truncated decomposition, by which published volumes were "
+        choices=("learned", "bayes", "bcsvd", "osvd", "tikhonov"),
+        help="learned: model of transit, its prior learned from the scan (default without --truncation); bayes: the "
+        "same, its prior fixed; bcsvd: the conventional truncated decomposition, by which published volumes were "
         "measured; osvd; tikhonov",
     )
     parser.add_argument(
@@ -36,9 +36,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--smoothing-mm",
         type=float,
-        default=5.0,
         metavar="MM",
-        help="in-plane smoothing, full width at half maximum (default 5)",
+        help="in-plane smoothing, full width at half maximum (default 5, wider where a scan is noisy, up to 10)",
     )
     parser.add_argument(
         "--slab-mm", type=float, metavar="MM", help="average thin DICOM slices to this thickness, to need less memory"
@@ -82,8 +81,8 @@ def _truncation(text: str | None) -> float | str | None:
         raise refused("E-USE-30", where="--truncation", found=repr(text)) from error
 
 
-def _require_smoothing(width_mm: float) -> None:
-    if not 0 <= width_mm <= 30:
+def _require_smoothing(width_mm: float | None) -> None:
+    if width_mm is not None and not 0 <= width_mm <= 30:
         raise refused("E-USE-31", where="--smoothing-mm", found=f"{width_mm:g} mm")
 
 

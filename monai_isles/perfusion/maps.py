@@ -31,11 +31,11 @@ MAP_UNITS = {"cbf": "ml/100 g/min", "cbv": "ml/100 g", "mtt": "s", "tmax": "s", 
 METHODS: dict[str, float] = {
     "bayes": 0.5, "learned": 0.5, "bcsvd": 0.10, "osvd": 0.035, "tikhonov": 0.10, "ssvd": 0.15, "stikhonov": 0.10,
 }  # fmt: skip
-METHOD, CONVENTIONAL = "bayes", "bcsvd"
+METHOD, CONVENTIONAL = "learned", "bcsvd"
 DENSITY_G_ML = 1.04
 HEMATOCRIT_FACTOR = 0.73
 LONGEST_MTT_S, LONGEST_TMAX_S = 60.0, 25.0
-VESSEL_CBV, SMOOTHING_MM, UNSTEADY = 9.0, 5.0, 4.0
+VESSEL_CBV, SMOOTHING_MM, WIDEST_MM, CALM_RISE, UNSTEADY = 9.0, 5.0, 10.0, 5.0, 4.0
 _CHUNK, _SAMPLE = 8192, 4000
 _SCALE = HEMATOCRIT_FACTOR / DENSITY_G_ML
 
@@ -47,8 +47,9 @@ class PerfusionMaps:
     Shapes: maps (H, W, D) float32, ``brain`` (H, W, D) bool, ``aif`` and ``vof`` (T,) float32; ``aif_vox`` and
     ``vof_vox`` (n, 3) places in the grid, empty for an artery that was given.
     Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt`` and ``tmax`` s, ``ttp`` s after the first frame, ``aif`` and
-    ``vof`` HU over baseline; ``scale`` is what the measured artery was multiplied by, ``noise_hu`` the noise of one
-    smoothed curve, ``shape`` that of the transit times of ``bayes`` and ``learned``.
+    ``vof`` HU over baseline; ``scale`` is what the measured artery was multiplied by, ``smoothing_mm`` the width of the
+    smoothing, ``noise_hu`` the noise of one smoothed curve, ``shape`` that of the transit times of ``bayes`` and
+    ``learned``.
 
     >>> image = np.full((4, 4, 1), 40.0)
     >>> maps = PerfusionMaps(image, image, image, image, aif=np.zeros(40), ttp=image, brain=image > 0)
@@ -65,6 +66,7 @@ class PerfusionMaps:
     brain: np.ndarray
     vof: np.ndarray | None = None
     scale: float = 1.0
+    smoothing_mm: float = SMOOTHING_MM
     noise_hu: float = 0.0
     shape: float | None = None
     aif_vox: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), int))
@@ -113,7 +115,7 @@ def measured_maps(
     *,
     method: str | None = None,
     truncation: float | str | None = None,
-    smoothing_mm: float = SMOOTHING_MM,
+    smoothing_mm: float | None = None,
     aif: np.ndarray | None = None,
     venous_scaling: bool = True,
     device: str | torch.device = "cpu",
@@ -124,15 +126,16 @@ def measured_maps(
     of a head that was moved back whose bends in time have more than 4 times the usual variance: bone passed by there.
 
     Args:
-        method: ``bayes`` (model of transit), ``learned`` (the same, with the shape and the prior of transit, delay and
-            volume learned from the scan), ``bcsvd`` (fixed truncation, the conventional one), ``osvd`` (oscillation
-            index), ``tikhonov``; ``ssvd`` and ``stikhonov``, truncated and damped decomposition as older software has
-            it, wrong where tissue comes before the artery; when None ``bayes``, or ``bcsvd`` where a truncation is
-            given.
+        method: ``learned`` (model of transit, its shape and the prior of transit, delay and volume learned from the
+            scan), ``bayes`` (the same model, shape and prior fixed), ``bcsvd`` (fixed truncation, the conventional
+            one), ``osvd`` (oscillation index), ``tikhonov``; ``ssvd`` and ``stikhonov``, truncated and damped
+            decomposition as older software has it, wrong where tissue comes before the artery; when None ``learned``,
+            or ``bcsvd`` where a truncation is given.
         truncation: part of the largest singular value dropped (``bcsvd``, ``ssvd``) or damped (``tikhonov``, or
             ``gcv``; ``stikhonov``), largest oscillation index (``osvd``), spread of the prior of transit times
             (``bayes``, ``learned``); of ``METHODS`` when None.
-        smoothing_mm: full width at half maximum, in plane.
+        smoothing_mm: full width at half maximum, in plane; when None 5, and up to 10 where the mean tissue curve rises
+            by less than 5 times the noise.
         aif: arterial curve (T,) over baseline, HU; chosen and scaled to the vein when None.
         device: where the arithmetic runs.
 
@@ -158,13 +161,16 @@ def measured_maps(
     artery = np.asarray(aif if result is None else result.aif, np.float32)
     # Blood volume needs no deconvolution: area of the curve over area of the artery.
     blood = 100.0 * _SCALE * rise.sum(0) / float(artery.sum())
-    calm = smooth_slices(blood[None], place, fwhm_mm=min(2.5, smoothing_mm), spacing_mm=spacing)[0]
+    width = SMOOTHING_MM if smoothing_mm is None else smoothing_mm
+    calm = smooth_slices(blood[None], place, fwhm_mm=min(2.5, width), spacing_mm=spacing)[0]
     # Vessels out before the smoothing, else they leak into the tissue beside them.
     place = place & (calm <= VESSEL_CBV)
     if prepared.moved_back:
         place = place & _steady(rise, place)
-    smooth = smooth_slices(rise, place, fwhm_mm=smoothing_mm, spacing_mm=spacing)
-    curves = smooth.flatten(1)[:, place.flatten()].T.contiguous()
+    curves = _smooth_curves(rise, place, width, spacing)
+    wider = _calming_width(curves) if smoothing_mm is None else width
+    if wider > width:
+        width, curves = wider, _smooth_curves(rise, place, wider, spacing)
     # Noise of the smoothed curves: what the maps are made of.
     noise = curve_noise(curves)
     arterial = torch.as_tensor(artery)
@@ -181,11 +187,27 @@ def measured_maps(
         aif=artery,
         ttp=volumes[4],
         brain=full.numpy(),
+        smoothing_mm=round(width, 2),
         noise_hu=noise,
         shape=shape,
-        quality=(*prepared.flags, *_remarks(prepared, result, curves, noise)),
+        quality=(*prepared.flags, *_remarks(prepared, result, curves, noise, width)),
         **({} if result is None else _places(prepared, result)),
     )
+
+
+def _smooth_curves(rise: Tensor, place: Tensor, width_mm: float, spacing_mm: tuple[float, float]) -> Tensor:
+    """Return the curves (V, T) of ``place`` (D, H, W), smoothed in plane; ``rise`` is (T, D, H, W)."""
+    smooth = smooth_slices(rise, place, fwhm_mm=width_mm, spacing_mm=spacing_mm)
+    return smooth.flatten(1)[:, place.flatten()].T.contiguous()
+
+
+def _calming_width(curves: Tensor) -> float:
+    """Return the width at which the mean curve rises by ``CALM_RISE`` times the noise; 10 mm at most.
+
+    ``curves`` (V, T) are smoothed over 5 mm; the noise of one falls with the width.
+    """
+    rise = float(curves.mean(0).max()) / max(curve_noise(curves), 1e-6)
+    return SMOOTHING_MM * min(max(CALM_RISE / max(rise, 1e-6), 1.0), WIDEST_MM / SMOOTHING_MM)
 
 
 def _steady(rise: Tensor, place: Tensor) -> Tensor:
@@ -205,8 +227,10 @@ def _places(prepared: PreparedSeries, vessels: Vessels) -> dict[str, Any]:
     }
 
 
-def _remarks(prepared: PreparedSeries, vessels: Vessels | None, curves: Tensor, noise_hu: float) -> list[Flag]:
-    flags = noise_flags(noise_hu, float(curves.mean(0).max()))
+def _remarks(
+    prepared: PreparedSeries, vessels: Vessels | None, curves: Tensor, noise_hu: float, width_mm: float
+) -> list[Flag]:
+    flags = noise_flags(noise_hu, float(curves.mean(0).max()), width_mm)
     if vessels is None:
         return flags
     seen: dict[str, Any] = {"baseline_frames": prepared.baseline_frames, "scale": vessels.scale}
@@ -232,7 +256,7 @@ def _fullness(prepared: PreparedSeries, vessels: Vessels) -> float:
 
 
 def chosen_method(method: str | None, truncation: float | str | None) -> tuple[str, float | str]:
-    """Return the method and its setting; ``bayes`` unless told, or ``bcsvd`` where a truncation is given."""
+    """Return the method and its setting; ``learned`` unless told, or ``bcsvd`` where a truncation is given."""
     method = method or (METHOD if truncation is None else CONVENTIONAL)
     level = METHODS.get(method, 0.0) if truncation is None else truncation
     number = isinstance(level, int | float) and not isinstance(level, bool) and 0 < level < 1
@@ -292,7 +316,7 @@ def voxel_maps(
 ) -> list[Tensor]:
     """Return cbf, cbv, mtt, tmax, ttp (V,) of curves (V, T), a chunk at a time: residues stay in the cache.
 
-    Tmax lies between 0 and 25 s. A curve of noise alone gets what the prior of ``bayes`` expects of healthy tissue.
+    Tmax lies between 0 and 25 s. A curve of noise alone gets what the prior of ``bayes`` or ``learned`` expects.
     """
     measure = _measure(curves, aif, dt_s, method, level, shape)
     flow, volume, tmax, top = (curves.new_empty(len(curves)) for _ in range(4))
@@ -325,7 +349,7 @@ def perfusion_record(prepared: PreparedSeries, maps: PerfusionMaps, settings: Ma
         "path_right_mm_front_mm_turn_deg": None if path is None else np.round(path, 4).tolist(),
     }
     return {
-        "settings": dict(settings),
+        "settings": {**settings, "smoothing_mm": maps.smoothing_mm},
         "dt_s": round(prepared.dt_s, 6),
         "frames": len(maps.aif),
         "baseline_frames": prepared.baseline_frames,
@@ -354,9 +378,9 @@ def _scan(prepared: PreparedSeries, maps: PerfusionMaps) -> dict[str, Any]:
 
 
 def map_settings(
-    method: str | None = None, truncation: float | str | None = None, smoothing_mm: float = SMOOTHING_MM
+    method: str | None = None, truncation: float | str | None = None, smoothing_mm: float | None = None
 ) -> dict[str, object]:
-    """Return the settings of ``measured_maps`` that decide its maps, as ``perfusion.json`` states them."""
+    """Return the settings of ``measured_maps`` that decide its maps; ``perfusion.json`` states the width in use too."""
     method, level = chosen_method(method, truncation)
     return {
         "method": method,

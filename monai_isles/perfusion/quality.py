@@ -84,16 +84,17 @@ def artery_flags(lead_s: float, saturated: float) -> list[Flag]:
     return results
 
 
-def noise_flags(noise_hu: float, peak_hu: float) -> list[Flag]:
-    """Judge the noise of a smoothed curve against the peak of the mean tissue curve.
+def noise_flags(noise_hu: float, peak_hu: float, width_mm: float) -> list[Flag]:
+    """Judge the noise of a curve smoothed over ``width_mm`` against the peak of the mean tissue curve.
 
-    Units: HU.  Source: limit ours, where the core of simulated scans is off by more than a third;
+    Units: HU, mm.  Source: limit ours, where the core of simulated scans is off by more than a third;
     ``benchmarks/perfusion_accuracy.py``.
     """
     ratio = peak_hu / max(noise_hu, 1e-6)
     if ratio >= LEAST_TISSUE_CNR:
         return []
-    text = f"tissue rises by {peak_hu:.1f} HU over a noise of {noise_hu:.1f} HU ({ratio:.1f} : 1)"
+    seen = f"tissue rises by {peak_hu:.1f} HU over a noise of {noise_hu:.1f} HU ({ratio:.1f} : 1)"
+    text = f"{seen} after {width_mm:.1f} mm of smoothing"
     return [Flag("noise", "warning", text + ": core and Tmax may be off by a third")]
 
 

@@ -21,7 +21,7 @@ USUAL_TRANSIT_S, USUAL_DELAY_S, DELAY_SPREAD_S = 5.0, 1.0, 4.0
 CONVENTIONAL_TRUNCATION = 0.10
 ROUNDS, LEARNT_PART, LEAST_SPREAD, ALIKE = 8, 0.95, 0.3, 0.005
 _NEIGHBOURS = (0.1, 0.2, 0.4, 0.2, 0.1)
-_SAMPLE = 4000
+_SAMPLE, LEAST_CURVES = 4000, 200
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,14 @@ def _by_delay(sums: Tensor) -> Tensor:
 def likeliest_shape(curves: Tensor, aif: Tensor, dt_s: float, *, spread: float) -> float:
     """Return which of ``SHAPES`` makes the curves (V, T) of a scan likeliest, delay, transit time and flow left open.
 
-    One shape counts for all voxels: a single curve does not tell it from its noise, thousands of them do.
+    One shape counts for all voxels: a single curve does not tell it from its noise, thousands of them do. Of fewer than
+    ``LEAST_CURVES`` it is ``SHAPE``.
 
     Source: ours (empirical Bayes); ``tests/perfusion/test_transit.py``, ``benchmarks/perfusion_accuracy.py``.
     """
     require_fit(curves, aif, "likeliest_shape")
+    if len(curves) < LEAST_CURVES:
+        return SHAPE
     some = curves[:: max(1, len(curves) // _SAMPLE)]
     results = []
     for shape in SHAPES:
@@ -163,7 +166,7 @@ def transit_solver(
 
     Args:
         like: curves of the type and on the device of those to come; the noise is taken from them.
-        learned: take the prior from ``learned_prior`` instead of the table.
+        learned: take the prior from ``learned_prior`` instead of the table, of ``LEAST_CURVES`` and more.
 
     Source: after Boutelier et al., IEEE Trans Med Imaging 2012, doi:10.1109/TMI.2012.2189890 (Bayesian, delay as a
     parameter); gamma residues, priors and the grid are ours; ``tests/perfusion/test_transit.py``.
@@ -175,7 +178,7 @@ def transit_solver(
     heights = some @ units
     noise = _misfit(some, heights)
     prior, volume = TransitPrior.of_table(table, like, noise), (table.transit_s / lengths).to(like)
-    if learned:
+    if learned and len(like) >= LEAST_CURVES:
         prior = learned_prior(heights.clamp_min_(0.0), table, noise)
     trust = prior.trust(noise)
     facts = torch.stack([table.transit_s.to(like), table.tmax_s.to(like), (1 - trust) * prior.mean * volume], 1)

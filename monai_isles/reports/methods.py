@@ -12,7 +12,7 @@ from monai_isles.io.publish import publish_text
 
 METHODS = "methods.md"
 _DOI = re.compile(r"doi:\s*(10\.\S+?)[.,;]?(?:\s|$)", re.IGNORECASE)
-_OF_METHOD = {"bayes": "boutelier2012"}
+_OF_METHOD = {"bayes": "boutelier2012", "learned": "boutelier2012"}
 
 
 def publish_methods(
@@ -77,7 +77,8 @@ def _maps(settings: Mapping[str, Any]) -> str:
     cited = _OF_METHOD.get(str(method), "wu2003")
     return (
         f"Perfusion maps were computed from the contrast series by the method `{method}` (setting "
-        f"{settings.get('truncation')}) [@{cited}] after in-plane smoothing over {settings.get('smoothing_mm')} mm; "
+        f"{settings.get('truncation')}) [@{cited}] after in-plane smoothing over "
+        f"{settings.get('smoothing_mm', '5 to 10')} mm; "
         f"vessels above {settings.get('vessel_cbv_ml_100g')} ml/100 g were left out, tissue density was "
         f"{settings.get('density_g_ml')} g/ml and the hematocrit factor {settings.get('hematocrit_factor')}."
     )

@@ -158,7 +158,7 @@ def measure_perfusion(
     dt_s: float | None = None,
     method: str | None = None,
     truncation: float | str | None = None,
-    smoothing_mm: float = 5.0,
+    smoothing_mm: float | None = None,
     motion: bool = True,
     device: str = "auto",
 ) -> Result:

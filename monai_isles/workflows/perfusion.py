@@ -43,7 +43,7 @@ class Measuring:
 
     method: str | None = None
     truncation: float | str | None = None
-    smoothing_mm: float = 5.0
+    smoothing_mm: float | None = None
     dt_s: UserTimes = None
     motion: bool = True
     device: str = "cpu"

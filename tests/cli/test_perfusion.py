@@ -37,7 +37,7 @@ def test_maps_lie_on_the_grid_of_the_series_with_a_record_beside_them(series: Pa
     record = json.loads((tmp_path / "out/perfusion.json").read_text())
     assert len(record["aif_hu"]) == len(record["vof_hu"]) == record["frames"] == stored.shape[3]
     assert (
-        record["settings"]["method"] == "bayes"
+        record["settings"]["method"] == "learned"
         and record["settings"]["truncation"] == 0.5
         and record["motion"]["applied"]
         and record["midline"] == "mirror"

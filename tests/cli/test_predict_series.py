@@ -181,10 +181,10 @@ def test_the_network_runs_on_the_maps_and_its_weights_stand_in_the_seg(
     assert not (out / "maps/network").exists()  # network, rules and page see one and the same maps
     for key in ("cbf", "cbv", "mtt", "tmax"):
         np.testing.assert_allclose(read_image(out / f"maps/{key}.nii.gz").data, scan.images[key], rtol=1e-3, atol=1e-2)
-    assert result["source"]["settings"]["method"] == "bayes" and result["source"]["coverage"]["slices"] == 2
+    assert result["source"]["settings"]["method"] == "learned" and result["source"]["coverage"]["slices"] == 2
     assert result["source"]["tube_kv"] == 80.0 and result["source"]["times_from"] == "AcquisitionTime"
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "bayes 0.5, smoothed over 5 mm" in page and "80 kV" in page
+    assert "learned 0.5, smoothed over 5 mm" in page and "80 kV" in page
     assert all(said in page for said in ("Hypoperfusion intensity ratio", "CBV index", "CBF &lt; 38 %"))
     made = pydicom.dcmread(out / "lesion_seg.dcm").SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
     assert made.AlgorithmName == "clerigues" and result["weights_sha256"][0] in made.AlgorithmParameters

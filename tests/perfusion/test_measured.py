@@ -70,6 +70,25 @@ def test_a_voxel_that_bone_passed_by_is_left_out_where_the_head_was_moved_back(
     assert (left & ~moved).sum() == 1
 
 
+@pytest.mark.parametrize(("rise_of_noise", "width_mm"), [(8.0, 5.0), (10 / 3, 7.5), (1.5, 10.0)])
+def test_a_noisy_scan_is_smoothed_wider_until_tissue_stands_out_of_it(
+    aif: np.ndarray, tissue: Callable[..., np.ndarray], rise_of_noise: float, width_mm: float
+) -> None:
+    """White noise falls by 2 sqrt(pi) sigma where a Gaussian of 5 mm has sigma = 2.12 voxels; so does its ratio."""
+    shape, curve = (48, 48, 2), tissue(60, 4, 0)
+    level_hu = float(curve.max()) / rise_of_noise * 2 * np.sqrt(np.pi) * 5 / np.sqrt(8 * np.log(2))
+    white = np.random.default_rng(3).normal(0, level_hu, (len(aif), *shape)).astype(np.float32)
+    inside = np.ones(shape, bool)
+    scan = PreparedSeries(
+        torch.from_numpy(curve[:, None, None, None] + white), np.full(shape, 35.0, np.float32), 1.0, (1.0, 1.0, 5.0),
+        inside, inside, 4, None, False, (),
+    )  # fmt: skip
+    maps = measured_maps(scan, aif=aif, method="bcsvd")
+    assert maps.smoothing_mm == pytest.approx(width_mm, rel=0.06)
+    assert maps.noise_hu < 1.2 * float(curve.max()) / rise_of_noise * 5 / width_mm
+    assert measured_maps(scan, aif=aif, method="bcsvd", smoothing_mm=4.0).smoothing_mm == 4.0
+
+
 def test_an_artery_half_as_tall_doubles_volume_and_flow(prepared: PreparedSeries, aif: np.ndarray) -> None:
     whole, half = (measured_maps(prepared, smoothing_mm=0, aif=part * aif) for part in (1.0, 0.7))
     brain = whole.brain & half.brain

@@ -78,4 +78,4 @@ def test_a_thin_vein_and_noise_are_told(aif) -> None:
     known = {"baseline_frames": 5, "scale": GOOD_VEIN}
     assert codes(vessel_flags(aif, vein(aif), 1.0, **known, fullness=0.3)) == {"partial-volume"}
     assert not vessel_flags(aif, vein(aif), 1.0, **known, fullness=0.9)
-    assert codes(noise_flags(4.0, 8.0)) == {"noise"} and not noise_flags(1.0, 8.0)
+    assert codes(noise_flags(4.0, 8.0, 10.0)) == {"noise"} and not noise_flags(1.0, 8.0, 5.0)

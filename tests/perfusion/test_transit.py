@@ -54,6 +54,13 @@ def test_the_shape_of_transit_is_found_from_many_curves_and_gives_their_flow(sha
     assert float(cbf.median()) == pytest.approx(50.0, rel=0.12)
 
 
+def test_of_few_curves_nothing_is_learned() -> None:
+    rng = np.random.default_rng(4)
+    rows = [curve(50, 5.0, 1.0, 1.0, shape=1.0) + rng.normal(0, 0.5, 60) for _ in range(150)]
+    plain, learned = (measured(rows, 1.0, method) for method in ("bayes", "learned"))
+    assert all(np.array_equal(plain[name], learned[name]) for name in plain)
+
+
 def test_late_curves_of_a_noisy_scan_keep_their_low_flow_and_healthy_ones_theirs() -> None:
     rng = np.random.default_rng(3)
     healthy, core = curve(50, 5.0, 1.0, 1.0), curve(8, 12.0, 6.0, 1.0)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from monai_isles.errors import refused
-from monai_isles.perfusion.maps import METHOD, SMOOTHING_MM, PerfusionMaps
+from monai_isles.perfusion.maps import METHOD, PerfusionMaps
 from monai_isles.phantom.atlas import SmoothField
 from monai_isles.phantom.ct.anatomy import Tissues
 
@@ -64,7 +64,7 @@ class Variety:
     software: str = "transit_model"
     method: str = METHOD
     setting: float | str | None = None
-    smoothing_mm: float = SMOOTHING_MM
+    smoothing_mm: float | None = None
     cbf_scale: float = 1.0
     cbv_scale: float = 1.0
     whole_numbers: bool = False

@@ -87,7 +87,7 @@ def test_what_is_held_back_is_never_drawn_for_training(studies: list[Variety]) -
 
 def test_without_variety_the_maps_are_those_that_predict_series_makes(scan: CaseArrays) -> None:
     found = perfusion_maps(scan.ctp, scan.dt_s, spacing_mm=scan.spacing_mm)
-    assert scan.truth["maps"] == "bayes" and scan.truth["variety"] == {"mode": "none"}
+    assert scan.truth["maps"] == "learned" and scan.truth["variety"] == {"mode": "none"}
     assert all(np.array_equal(scan.images[name], getattr(found, name)) for name in ("cbf", "cbv", "mtt", "tmax"))
 
 
