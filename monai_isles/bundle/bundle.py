@@ -152,8 +152,8 @@ class Bundle:
         if name == INFERENCE:
             known = "" if self.root.exists() else f"; bundles with a name: {', '.join(sorted(known_bundles()))}"
             raise refused("E-INF-10", where=str(self.root), found=f"no inference.json{known}")
-        there = {path.name for path in self._files() if path.suffix == ".json"} | self._rows().keys()
-        raise refused("E-XVAL-01", where=f"{self.root}: {name}", found=", ".join(sorted(there)) or "none")
+        names = {path.name for path in self._files() if path.suffix == ".json"} | self._rows().keys()
+        raise refused("E-XVAL-01", where=f"{self.root}: {name}", found=", ".join(sorted(names)) or "none")
 
     def overlay(self, name: str) -> dict[str, Any]:
         """Return the ids that one overlay changes: a row uses named settings of ``paper.json``, then its own.

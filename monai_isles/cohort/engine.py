@@ -172,9 +172,9 @@ def overlap(
         writing: Later[Result] | None = None
         reading = begin()
         while reading is not None:
-            there = reading.result()
+            value = reading.result()
             reading = begin()
-            worked = work(there)
+            worked = work(value)
             if writing is not None:
                 yield writing.result()
             writing = writer.submit(write, worked)

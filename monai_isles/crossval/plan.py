@@ -134,8 +134,8 @@ def make_plan(
     entries = load_entries(content, root, **wanted, need_label=True, left_out=None if strict else left)
     if not entries:
         refuse(left)
-    there = {entry["case"] for entry in entries}
-    content = content | {"training": [item for item in content["training"] if item["case"] in there]}
+    listed = {entry["case"] for entry in entries}
+    content = content | {"training": [item for item in content["training"] if item["case"] in listed]}
     inputs = _inputs(entries, [*modalities, "label"])
     for key in [key for key in modalities if all(key in entry for entry in entries)][:1]:
         _require_apart(entries, inputs, key)

@@ -280,9 +280,9 @@ def _is_predicted(plan: Plan, out: Path, fold: int) -> bool:
     if not path.is_file() or not weights.is_file():
         return False
     written = json.loads(path.read_text(encoding="utf-8"))
-    there = all((out / PREDICTIONS / case / "probability.nii.gz").is_file() for case in plan.cases[fold])
+    complete = all((out / PREDICTIONS / case / "probability.nii.gz").is_file() for case in plan.cases[fold])
     fine = all(record["outcome"] != "failed" for record in written["cases"].values())
-    return there and fine and written["weights_sha256"] == sha256_of(weights)
+    return complete and fine and written["weights_sha256"] == sha256_of(weights)
 
 
 def _cases(plan: Plan, out: Path) -> dict[str, dict[str, object]]:

@@ -97,11 +97,11 @@ def can_be_fetched(path: Path) -> bool:
 
 
 def _provide(path: Path, sha256: str | None, case: str) -> None:
-    source, there = _source_of(path), path.is_file()
-    if there and source is not None:
+    source, present = _source_of(path), path.is_file()
+    if present and source is not None:
         with suppress(OSError):
             os.utime(path)
-    if there and (sha256 is None or sha256_of(path) == sha256.lower()):
+    if present and (sha256 is None or sha256_of(path) == sha256.lower()):
         return
     if source is not None:
         mirror = cast(Path, _mirror_of(path))

@@ -240,14 +240,14 @@ def _require_format(file: DicomFile) -> int:
 def _require_bytes(file: DicomFile) -> None:
     rows, columns = _shape(file)
     wanted = rows * columns * frame_count(file) * _dtype(file).itemsize
-    there = min(file.length, file.size - file.offset)
-    if file.length in (wanted, wanted + 1) and there >= wanted:
+    available = min(file.length, file.size - file.offset)
+    if file.length in (wanted, wanted + 1) and available >= wanted:
         return
     claimed = "an undefined number of" if file.length == UNDEFINED else str(file.length)
     raise _bytes(
         file,
         f"{wanted} bytes of pixels wanted for {rows} x {columns} x {frame_count(file)}, "
-        f"{claimed} claimed, {there} there",
+        f"{claimed} claimed, {available} there",
     )
 
 

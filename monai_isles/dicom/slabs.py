@@ -99,12 +99,12 @@ def _no_time(stack: Stack, where: str) -> IslesError:
             alike = [frame for frame in group if often[frame.times_us[key]] > 1]
             if alike and (len(often) > 1 or min(map(len, stack.frames)) == 1):
                 return _twice(alike, place, where, f"one {key}")
-    there = [key for key in CLOCKS if any(key in frame.times_us for frame in every)]
+    clocks = [key for key in CLOCKS if any(key in frame.times_us for frame in every)]
     content = any("ContentTime" in frame.times_us for frame in every)
     return refused(
         "E-DCM-12",
         where=where,
-        found=f"{len(every)} frames at {len(stack.frames)} positions; {', '.join(there) or 'no time attribute'} "
+        found=f"{len(every)} frames at {len(stack.frames)} positions; {', '.join(clocks) or 'no time attribute'} "
         "is missing in some or equal for all frames of a position"
         + (" (ContentTime is the clock of the reconstruction, and is not used)" if content else ""),
     )

@@ -177,10 +177,10 @@ class TiltedFrames:
 
         Shapes: ``stored`` (F, rows, columns), in the order of the object's frames.
         """
-        there = {tuple(round(x, 3) for x in position): n for n, position in enumerate(self.positions)}
+        slice_at = {tuple(round(x, 3) for x in position): n for n, position in enumerate(self.positions)}
         seen = 0
         for group, picture in zip(written.PerFrameFunctionalGroupsSequence, stored, strict=True):
-            place = there.get(tuple(round(float(x), 3) for x in group.PlanePositionSequence[0].ImagePositionPatient))
+            place = slice_at.get(tuple(round(float(x), 3) for x in group.PlanePositionSequence[0].ImagePositionPatient))
             wanted = None if place is None else self.frames[place]
             if wanted is not None and wanted.ndim == 3:
                 wanted = wanted[..., int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber) - 1]

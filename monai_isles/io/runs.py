@@ -109,11 +109,11 @@ def judge_folder(path: str | Path, *, outputs: Iterable[str] = ()) -> None:
     """Refuse a folder that ``RunFolder`` would refuse, without writing."""
     path = Path(path)
     _check_names(path, tuple(outputs))
-    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))
-    if not there.is_dir():
-        raise _unwritable(path, f"{there} is not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise _unwritable(path, f"no permission to write into {there}")
+    existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))
+    if not existing.is_dir():
+        raise _unwritable(path, f"{existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise _unwritable(path, f"no permission to write into {existing}")
     locks.require_free(path)
 
 

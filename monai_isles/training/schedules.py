@@ -282,8 +282,8 @@ class SequentialStages:
         factor: float = 0.2,
         decay_at: float = 0.6,
     ) -> None:
-        there = set(cast(Any, network).parts()) if hasattr(network, "parts") else set()
-        kept = [tuple(part for part in stage if part in there) for stage in stages]
+        known = set(cast(Any, network).parts()) if hasattr(network, "parts") else set()
+        kept = [tuple(part for part in stage if part in known) for stage in stages]
         self.stages = [stage for stage in kept if stage]
         self.lengths = [n for n, stage in zip(epochs, kept, strict=False) if stage] if epochs else []
         if epochs is None and self.stages:  # the rounded ends of equal shares
@@ -293,14 +293,14 @@ class SequentialStages:
             raise refused(
                 "E-TRAIN-30",
                 where=type(network).__name__,
-                found=f"parts {sorted(there) or 'none'}, stages {list(stages)}, "
+                found=f"parts {sorted(known) or 'none'}, stages {list(stages)}, "
                 f"{max_epochs} epochs{'' if epochs is None else f', divided {list(epochs)}'}",
             )
         self.network, self.loss, self.optimizer, self.checkpoints = network, loss, optimizer, checkpoints
         self.evaluator, self.metric, self.early_stop = evaluator, metric, early_stop
         if early_stop is not None:
             early_stop.end = self.end_stage
-        self.encoded = _ENCODER in there
+        self.encoded = _ENCODER in known
         self.lr, self.factor, self.decay_at, self.max_epochs = lr, factor, decay_at, max_epochs
         self.best: float = float("inf")
         self.best_weights: dict[str, Tensor] = {}

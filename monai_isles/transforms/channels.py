@@ -109,11 +109,11 @@ class GroupedImaged(MapTransform):
         known = dict(out[self.present])
         if "mirror" in self.groups:
             known["mirror"] = "absent" if out[self.mirror]["remark"] else out[self.mirror]["method"]
-        there = [
+        available = [
             float(known.get(group, "absent") != "absent" and all(key in out for key in entries))
             for group, entries in self.groups.items()
         ]
-        marks = torch.tensor(there).reshape(-1, 1, 1, 1).expand(-1, *first.shape[1:])
+        marks = torch.tensor(available).reshape(-1, 1, 1, 1).expand(-1, *first.shape[1:])
         plain = torch.cat([item.as_subclass(Tensor) for item in (*stacked, marks)])
         return out | {self.name: convert_to_dst_type(plain, first)[0], self.present: known}
 

@@ -215,13 +215,13 @@ class HealthyScaled(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
-        there = [suffix for suffix in self.suffixes if all(f"{key}{suffix}" in out for key in self.keys)]
-        masks = [self._scale(out, suffix) for suffix in there or self.suffixes[:1]]
+        available = [suffix for suffix in self.suffixes if all(f"{key}{suffix}" in out for key in self.keys)]
+        masks = [self._scale(out, suffix) for suffix in available or self.suffixes[:1]]
         if self.ct in out:
             out["head"] = out[self.ct]
             scaled = (np.asarray(out[self.ct]) - CT_HU[0]) / CT_HU[1]
             out[self.ct] = self._like(scaled, masks[0].numpy() > 0, out[self.ct])
-        out["brain"] = convert_to_dst_type(masks[0], out[f"{self.keys[0]}{there[0]}"], dtype=torch.float32)[0]
+        out["brain"] = convert_to_dst_type(masks[0], out[f"{self.keys[0]}{available[0]}"], dtype=torch.float32)[0]
         return out
 
     def _scale(self, out: dict[Hashable, Any], suffix: str) -> Tensor:

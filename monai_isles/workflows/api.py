@@ -216,8 +216,8 @@ def _entry(
         missing = [key for key in keys if key not in case]
         if missing:
             raise refused("E-USE-80", where="segment", found=f"no {', '.join(missing)}")
-        there = [key for key in (*keys, *optional) if key in case]
-        images = {key: str(_on_disk(case[key], aside / "in" / f"{key}.nii.gz")) for key in there}
+        available = [key for key in (*keys, *optional) if key in case]
+        images = {key: str(_on_disk(case[key], aside / "in" / f"{key}.nii.gz")) for key in available}
         return {"case": _CASE, "subject": _CASE, **images}
     inputs = find_inputs([case], keys=keys)
     if len(inputs) != 1:

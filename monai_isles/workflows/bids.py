@@ -92,8 +92,8 @@ def _publish(done: Mapping[str, Any], folder: Path, cases: Sequence[Case], out: 
 
 def _select_participants(scans: Sequence[Scan], labels: Sequence[str], where: str) -> list[Scan]:
     wanted = {f"sub-{label.removeprefix('sub-')}" for label in labels}
-    there = {str(scan.subject) for scan in scans}
-    if wanted - there:
-        result = f"{', '.join(sorted(wanted - there))}; there are {', '.join(sorted(there)[:12])}"
+    subjects = {str(scan.subject) for scan in scans}
+    if wanted - subjects:
+        result = f"{', '.join(sorted(wanted - subjects))}; there are {', '.join(sorted(subjects)[:12])}"
         raise refused("E-LIST-67", where=where, found=result)
     return [scan for scan in scans if not wanted or scan.subject in wanted]

@@ -367,6 +367,6 @@ def _forget_unfinished(folder: Path, measured: MeasuredStudy, wanted: Wanted) ->
         shown = json.loads(mark.read_bytes()).get("patient_shown") == wanted.show_patient
     except (OSError, ValueError, AttributeError):
         shown = True
-    there = all((folder / name).is_file() for name in wanted.files(measured))
-    if wanted.dawn is not None or not shown or not there:
+    complete = all((folder / name).is_file() for name in wanted.files(measured))
+    if wanted.dawn is not None or not shown or not complete:
         mark.unlink(missing_ok=True)

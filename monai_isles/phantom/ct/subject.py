@@ -160,7 +160,7 @@ class Distractors:
             "carotid_stenosis": self.carotid != 0,
             "streak": self.streak,
         }
-        return [name for name, there in flags.items() if there]
+        return [name for name, present in flags.items() if present]
 
     def signs(self, head_mm: np.ndarray, atlas_mm: np.ndarray, wm: np.ndarray) -> Signs:
         """Return the effects of the distractors at points (n, 3) with white-matter fraction ``wm`` (n,)."""

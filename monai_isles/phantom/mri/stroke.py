@@ -55,7 +55,7 @@ class MriDistractors:
             "white_matter_disease": self.grade > 0.3,
             "carotid_stenosis": self.carotid != 0,
         }
-        return [name for name, there in flags.items() if there]
+        return [name for name, present in flags.items() if present]
 
     def signs(self, brain: Brain) -> MriSigns:
         """Return the effects of the distractors on each voxel of ``brain``."""
