@@ -188,6 +188,7 @@ class SeriesMeasuredd(MapTransform):
     Args:
         times, step_s: number of arterial times, from 0, and seconds between them.
         maps, ct: keys of what may be given. suffix: of the measured maps.
+        method, smoothing_mm: as ``perfusion_maps`` takes them; a network wants the maps that it was trained on.
     Raises: ``E-TPW-07`` neither all maps nor a series, and those of ``monai_isles.perfusion``.
 
     >>> image = torch.ones(1, 4, 4, 1)
@@ -198,10 +199,12 @@ class SeriesMeasuredd(MapTransform):
     def __init__(
         self, keys: str = "ctp", *, name: str = "curves", times: int = 16, step_s: float = 2.5,
         maps: Sequence[str] = PERFUSION_MAPS, ct: str = "ct", suffix: str = "_measured",
+        method: str | None = None, smoothing_mm: float | None = None,
     ) -> None:  # fmt: skip
         super().__init__(keys, allow_missing_keys=True)
         self.name, self.times_s = name, tuple(step_s * n for n in range(times))
         self.maps, self.ct, self.suffix = tuple(maps), ct, suffix
+        self.method, self.smoothing_mm = method, smoothing_mm
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
@@ -228,7 +231,7 @@ class SeriesMeasuredd(MapTransform):
         dt_s, spacing = float(getattr(series, "meta", {}).get("dt_s", 0.0)), spacing_of(series)
         plain = torch.as_tensor(series).as_subclass(Tensor).float()
         prepared = prepare_series(plain, dt_s=dt_s, spacing_mm=spacing)
-        maps = measured_maps(prepared)
+        maps = measured_maps(prepared, method=self.method, smoothing_mm=self.smoothing_mm)
         images = {f"{key}{self.suffix}": torch.from_numpy(getattr(maps, key))[None] for key in self.maps}
         baseline = {self.ct: torch.from_numpy(prepared.baseline_hu)[None]}
         return images | baseline | {self.name: self._curves(prepared, maps.aif)}

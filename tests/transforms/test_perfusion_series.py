@@ -12,6 +12,7 @@ from monai_isles.io.findings import collect_remarks
 from monai_isles.perfusion import perfusion_maps
 from monai_isles.phantom import make_case
 from monai_isles.transforms import PerfusionWindowd, SeriesMeasuredd, perfusion_window
+from monai_isles.transforms.intensity import spacing_of
 
 FLAT_5, RISE_6, FALL_7 = [0.0] * 5, [1.0, 3, 6, 10, 13, 15], [14.0, 12, 9, 6, 4, 3, 2]
 
@@ -163,6 +164,15 @@ def test_beside_maps_a_series_adds_curves_and_its_own_maps(scan: dict, beside: d
     alone = SeriesMeasuredd(times=12)({"case": "one", "ctp": scan["ctp"]})
     assert all(torch.equal(beside[key], alone[key]) for key in (*(f"{key}_measured" for key in MAPS), "curves"))
     assert set(beside["groups"].values()) == {"given"}
+
+
+def test_a_network_gets_maps_of_the_method_that_it_names(scan: dict) -> None:
+    series = scan["ctp"]
+    made = SeriesMeasuredd(method="bcsvd", smoothing_mm=4.0)({"case": "one", "ctp": series})
+    maps = perfusion_maps(
+        series.as_tensor(), dt_s=series.meta["dt_s"], spacing_mm=spacing_of(series), method="bcsvd", smoothing_mm=4.0
+    )
+    assert all(np.array_equal(made[f"{key}_measured"][0].numpy(), getattr(maps, key)) for key in MAPS)
 
 
 def test_curves_of_slow_tissue_rise_later_and_less(scan: dict, beside: dict) -> None:
