@@ -43,6 +43,7 @@ def repair_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, np.ndarr
         lost = len(series) - len(whole)
         result = f"{lost} of {len(series)} frames are empty, torn or misplaced, the first is {first_bad}"
         raise refused("E-PERF-11", where="perfusion series", found=result)
+    # A frame with neighbours on both sides can be interpolated; at the ends nothing tells what it held.
     first, last = int(whole[0]), int(whole[-1])
     ends, inside = (*range(first), *range(last + 1, len(series))), np.flatnonzero(bad[first : last + 1].any(axis=1))
     flags = [_flag(bad, n, "left out", about) for n in ends]
@@ -68,6 +69,7 @@ def misplaced_frames(series: Tensor) -> dict[int, str]:
     coarse = torch.stack([_pool(frame[..., middle : middle + _SLICES]) for frame in series])
     usual = [_neighbours(coarse, n) for n in range(len(coarse))]
     apart = torch.stack([(frame - other).abs().mean() for frame, other in zip(coarse, usual, strict=True)])
+    # Turning every frame would be slow: only those that differ from their neighbours are tried.
     odd = torch.nonzero(apart > ODD_FRAME * apart.median()).flatten().tolist()
     names = {}
     for n in odd:
@@ -118,6 +120,7 @@ def _ratio(turned: Tensor, frame: Tensor, usual: Tensor) -> float:
 def _bad_slices(series: Tensor) -> np.ndarray:
     """Return which slices of which frames are bad (T, D)."""
     coarse = [max(1, size // _PLANE) for size in series.shape[1:3]]
+    # Every few pixels are enough to see that a slice is empty, and a bolus moves few of them by ``FAR_HU``.
     part = series[:, :: coarse[0], :: coarse[1]].float()
     middle = part.median(dim=0).values
     far = torch.stack([((frame - middle).abs() > FAR_HU).float().mean(dim=(0, 1)) for frame in part])
@@ -129,6 +132,7 @@ def _torn_lines(series: Tensor, axis: int) -> Tensor:
     """Return which slices (T, D) hold lines of one number along an axis where they usually hold several."""
     ends = [frame.aminmax(dim=axis - 1) for frame in series]
     low, high = (torch.stack([pair[side] for pair in ends]).float() for side in (0, 1))
+    # A line of one number is torn only where that line has several in most frames: air is flat in all of them.
     one_number = torch.eq(low, high)
     usual = one_number.float().mean(dim=0) >= 0.5
     middle = ((low + high) / 2).median(dim=0).values

@@ -204,6 +204,7 @@ def ischaemia(
     }
     hypoperfused, six = delayed[float(delay_s)], delayed[HYPOPERFUSED_S]
     penumbra = hypoperfused & ~core
+    # The ratio is of voxels, not of rounded millilitres: 1.8 must be met exactly.
     core_vox, low_vox = int(core.sum()), int(hypoperfused.sum())
     core_ml, mismatch_ml = _ml(core_vox, spacing_mm), _ml(low_vox - core_vox, spacing_mm)
     ratio = low_vox / core_vox if core_vox else (math.inf if low_vox else math.nan)
@@ -297,6 +298,7 @@ def drop_clusters(mask: np.ndarray, min_cluster_ml: float, spacing_mm: Sequence[
     """
     smallest = cluster_vox(min_cluster_ml, spacing_mm)
     labels, _ = ndimage.label(mask)
+    # Component 0 is everything outside the mask, whatever its size.
     kept = np.bincount(labels.ravel()) >= smallest
     kept[0] = False
     return kept[labels]

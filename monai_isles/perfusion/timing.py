@@ -42,6 +42,7 @@ def even_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, float, boo
     middle = float(np.median(steps))
     if np.abs(steps - middle).max() <= TOLERANCE * middle:
         return series, float(times_s[-1] / len(steps)), False
+    # The median would thin out a dense first pass that is followed by a longer sparse one.
     dt_s = float(np.quantile(steps, 0.25))
     wanted = np.arange(0.0, times_s[-1] + 1e-6, dt_s)
     after = np.searchsorted(times_s, wanted, side="right").clip(1, len(times_s) - 1)
@@ -81,6 +82,7 @@ def arterial_curves(curves: Tensor, artery: np.ndarray, dt_s: float, times_s: Se
     """
     wanted = np.asarray(times_s, float)
     step = float(wanted[1] - wanted[0]) if len(wanted) > 1 else dt_s
+    # The mean of a linear curve over one step, as a sum over points within it: one matrix for all voxels.
     within = step * ((np.arange(_WITHIN) + 0.5) / _WITHIN - 0.5)
     place = np.clip((arrival_s(artery, dt_s) + wanted[:, None] + within) / dt_s, 0, len(artery) - 1)
     low = np.minimum(place.astype(int), len(artery) - 2)
