@@ -11,11 +11,11 @@ from monai_isles.io.publish import publish_text
 from monai_isles.papers.published import papers
 
 PAGE = Path(__file__).parents[1] / "fidelity.md"
-_HEAD = """# To the letter: where the code does what the papers say
+_HEAD = """# Fidelity: how the code follows the papers
 
-One section a paper, statement by statement: where the code does it, with which settings, and whether it is the letter
-or which reading is taken. Made from `fidelity` of each `paper.json` by `python docs/make/fidelity.py`; a test holds
-every file named here to exist and every setting to be the config's default.
+Each statement of a paper is followed by its place in the code, the settings, and our reading where the paper leaves a
+choice. The page is written from `fidelity` of each `paper.json` by `python docs/make/fidelity.py`. A test checks that
+every file exists and that every setting is the config's default.
 """
 
 
@@ -32,7 +32,8 @@ def page() -> str:
 def _item(statement: dict[str, Any]) -> str:
     ids = [f"`{key}` {value}" for values in statement.get("ids", {}).values() for key, value in values.items()]
     settings = f" ({', '.join(ids)})" if ids else ""
-    text = f"**{statement['said']}**: `{statement['where']}`{settings}; {statement.get('reading', 'letter')}"
+    reading = statement.get("reading", "as in the paper")
+    text = f"**{statement['said']}**: `{statement['where']}`{settings}. {reading[0].upper()}{reading[1:]}."
     return textwrap.fill(text, 118, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
 
 
