@@ -24,21 +24,21 @@ ROOT = Path(__file__).resolve().parents[2]
 WANTED = 93
 HEAD = """# Reliability
 
-{total} bad inputs, faults and attacks, each with the outcome it must have: the list of `tests/reliability`. Every case
-has its own test, named by its id, which builds the bad input and runs the real command in a child process. A case
-passes when all of this holds: the outcome is the one wanted, with the documented exit code; the message has the code,
-the case or file, what was found and a fix, and no traceback; inputs, earlier outputs and the last checkpoint are as
-they were; no file under a final name is torn and no part is left; it takes less than 30 s of the processor and 2 GiB (a
-command that hangs is killed after 90 s). No command may ask for a network.
+{total} bad inputs, faults and attacks, each with the outcome it must have (`tests/reliability`). Every case is a
+test that builds the bad input and runs the real command in a child process. It passes if:
 
-What the list does not promise: where an address space is nearly used up, a native library may crash before Python can
-say anything (H11 is judged on commands that end by themselves; the rerun does what is missing). With several processes
-SIGTERM goes back to the last epoch's checkpoint, in one process no iteration is lost (H14). The DICOM objects that
-`predict-series` writes for the archive carry the patient they belong to, as DICOM requires; `--no-dicom` leaves
-them out, and I13 searches everything else.
+- the outcome and the exit code are as documented;
+- the message has the code, the case or file, the finding and a fix, and no traceback;
+- inputs, earlier outputs and the last checkpoint are unchanged, and no partial file is left;
+- the command takes less than 30 s of processor time and 2 GiB, and asks for no network.
 
-This page is written by `make reliability`, which takes {minutes:.0f} minutes here and fails when a result is silently
-wrong, when something is lost or torn, or when fewer than {wanted} cases pass.
+Exceptions: if the address space is nearly used up, a native library may crash before Python can report it (H11 judges
+commands that end by themselves). With several processes SIGTERM goes back to the checkpoint of the last epoch; in one
+process no iteration is lost (H14). DICOM objects of `predict-series` hold the patient's data, as DICOM requires (I13
+searches all other files; `--no-dicom` writes none).
+
+`make reliability` writes this page. It takes {minutes:.0f} minutes here and fails if a result is silently wrong,
+something is lost or torn, or fewer than {wanted} cases pass.
 
 | | |
 |---|---|
