@@ -92,6 +92,7 @@ def told(kind: str, way: str, rows: Sequence[Row]) -> dict[str, object]:
         found["core_mae_ml"] = round(float(np.mean([abs(row["core_ml"] - row["true_core_ml"]) for row in cored])), 2)
         found["core_ml"] = round(sum(row["core_ml"] for row in cored), 1)
         found["true_core_ml"] = round(sum(row["true_core_ml"] for row in cored), 1)
+        found["core_errors_ml"] = [round(row["core_ml"] - row["true_core_ml"], 1) for row in cored]
         found["dice_mean"] = round(float(np.mean([row["dice"] for row in cored])), 3)
     found["r_tmax_worst"] = round(min(row["r_tmax"] for row in rows), 3)
     found["cbv_within_20"] = sum(abs(row["cbv"] - 1) <= 0.2 for row in rows)

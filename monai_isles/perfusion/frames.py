@@ -15,7 +15,7 @@ from monai_isles.perfusion.quality import Flag
 FAR_HU, FAR_SHARE = 300.0, 0.25
 LINE_HU, TORN_LINES = 20.0, 3
 LONGEST_GAP_S, MOST_LOST = 8.0, 1 / 3
-_PLANE, _SLICES = 64, 8
+_PLANE, _SLICES, _PROBES = 64, 8, 8
 NEIGHBOURS, ODD_FRAME, TURNED_RATIO = 3, 2.0, 0.25
 _WINDOW_HU = (-100.0, 300.0)
 
@@ -130,7 +130,11 @@ def _bad_slices(series: Tensor) -> np.ndarray:
 
 def _torn_lines(series: Tensor, axis: int) -> Tensor:
     """Return which slices (T, D) hold lines of one number along an axis where they usually hold several."""
-    ends = [frame.aminmax(dim=axis - 1) for frame in series]
+    # A few values of a line are enough to see that it holds several; only the other lines are read in full.
+    few = (slice(None),) * axis + (slice(None, None, max(1, series.shape[axis] // _PROBES)),)
+    low, high = series[few].aminmax(dim=axis)
+    suspects = torch.eq(low, high).any(dim=2).any(dim=0).nonzero().flatten()
+    ends = [frame.index_select(2 - axis, suspects).aminmax(dim=axis - 1) for frame in series]
     low, high = (torch.stack([pair[side] for pair in ends]).float() for side in (0, 1))
     # A line of one number is torn only where that line has several in most frames: air is flat in all of them.
     one_number = torch.eq(low, high)

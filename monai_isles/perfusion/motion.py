@@ -14,9 +14,10 @@ from monai_isles.perfusion.masks import smooth_slices
 
 WINDOW_HU = (-50.0, 500.0)
 HEAD_RADIUS_MM = 80.0
-LEAST_MOVEMENT_MM, LEAST_GAIN = 0.10, 0.02
+LEAST_MOVEMENT_MM, LEAST_GAIN, SMALL_STEP_MM = 0.10, 0.02, 1e-3
 _SKULL_HU, _STEEP_HU_MM, _POINTS, _START_REACH_MM = 150.0, 5.0, 8000, 40.0
-_LEVELS = ((6.0, 8), (2.5, 8))  # smoothing in voxels, Gauss-Newton steps
+_LEVELS = ((6.0, 8), (2.5, 8))  # smoothing in voxels, most Gauss-Newton steps
+_REACH = torch.tensor([1.0, 1.0, HEAD_RADIUS_MM])  # mm at the edge of the head by mm, mm and radians
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ def head_motion(series_hu: Tensor, spacing_mm: tuple[float, float, float], *, ba
             better = edges.unlike(images, start) < edges.unlike(images, path)
             path = torch.where(better[:, None], start, path)
         for _ in range(steps):
-            path = path - edges.step(images, path)
+            step = edges.step(images, path)
+            path = path - step
+            if float((step.abs() * _REACH).sum(1).max()) < SMALL_STEP_MM:
+                break
     before, after = edges.unlike(images, torch.zeros_like(path)), edges.unlike(images, path)
     path = torch.where((after < before)[:, None], path, 0.0)
     after = torch.minimum(after, before)
@@ -168,12 +172,12 @@ def _pool(series_hu: Tensor, spacing_mm: tuple[float, float, float]) -> tuple[Te
     """Return the windowed series (T, D, H, W), halved in plane when it is large, and its spacing."""
     t, h, w, d = series_hu.shape
     step = 2 if min(h, w) >= 128 else 1
-    even = series_hu[:, : h - h % step, : w - w % step]
-    mean = torch.zeros(t, even.shape[1] // step, even.shape[2] // step, d)
-    for i, j in np.ndindex(step, step):
-        mean += even[:, i::step, j::step].float().clamp(*WINDOW_HU)
-    mean /= step * step
-    return mean.permute(0, 3, 1, 2).contiguous(), (step * spacing_mm[0], step * spacing_mm[1])
+    out = torch.empty(t, d, h // step, w // step)
+    for frame, volume in enumerate(series_hu):
+        even = volume[: h - h % step, : w - w % step].float().clamp(*WINDOW_HU)
+        rows = sum(even[i::step] for i in range(step))
+        out[frame] = sum(rows[:, j::step] for j in range(step)).permute(2, 0, 1)
+    return out.div_(step * step), (step * spacing_mm[0], step * spacing_mm[1])
 
 
 def _near_skull(reference: Tensor, spacing: tuple[float, float]) -> Tensor:

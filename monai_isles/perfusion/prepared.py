@@ -102,8 +102,8 @@ def prepare_series(
     tissue, cranial, cut = _masks(series[:_FIRST_FRAMES].float().mean(0).numpy(), spacing_mm, mask)
     flags += cut
     flags += coverage_flags(tissue.shape[2], spacing_mm[2], float(tissue.sum() * np.prod(spacing_mm) / 1000.0))
-    weights = torch.from_numpy(tissue).flatten()
-    curve = torch.stack([frame.flatten()[weights].float().mean() for frame in series])
+    places = torch.from_numpy(tissue).flatten().nonzero().flatten()
+    curve = torch.stack([frame.flatten()[places].float().mean() for frame in series])
     before = baseline_frames or bolus_arrival(curve)
     baseline = series[:before].float().mean(0)
     return PreparedSeries(

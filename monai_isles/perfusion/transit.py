@@ -14,7 +14,7 @@ from torch.nn import functional
 from monai_isles.perfusion.deconvolution import circulant_inverse, require_fit, residue_peaks
 
 FINE_S = 0.1
-SHAPE, SHAPES = 2.0, (0.7, 1.0, 2.0, 4.0, 8.0)
+SHAPE, SHAPES, DISPERSION = 2.0, (0.7, 1.0, 2.0, 4.0, 8.0), 0.2
 TRANSITS_S = tuple(float(s) for s in np.geomspace(1.5, 30.0, 12))
 DELAYS_S = tuple(float(s) for s in np.arange(-3.0, 16.0))
 USUAL_TRANSIT_S, USUAL_DELAY_S, DELAY_SPREAD_S = 5.0, 1.0, 4.0
@@ -39,7 +39,9 @@ class TransitTable:
     log_prior: Tensor
 
 
-def transit_table(aif: Tensor, dt_s: float, *, spread: float, shape: float = SHAPE) -> TransitTable:
+def transit_table(
+    aif: Tensor, dt_s: float, *, spread: float, shape: float = SHAPE, dispersion: float = 0.0
+) -> TransitTable:
     """Convolve the artery with gamma-distributed transit times of every mean and delay of the grid.
 
     The artery is read between its frames by a cubic spline, so that the step of the frames does not change the flow.
@@ -47,22 +49,27 @@ def transit_table(aif: Tensor, dt_s: float, *, spread: float, shape: float = SHA
     Args:
         spread: standard deviation of the prior of the logarithm of the mean transit time, about ``USUAL_TRANSIT_S``.
         shape: of the gamma distribution; 1 is an exponential residue function, more comes nearer to a box.
+        dispersion: seconds of exponential spread of the bolus on its way, a second of delay.
 
-    Source: gamma-distributed transit times, Mouridsen et al., NeuroImage 2006, doi:10.1016/j.neuroimage.2006.06.015.
+    Source: gamma-distributed transit times, Mouridsen et al., NeuroImage 2006, doi:10.1016/j.neuroimage.2006.06.015;
+    exponential dispersion, Calamante et al., Magn Reson Med 2000, 44:466.
     """
     conventional = circulant_inverse(aif, dt_s, truncation=CONVENTIONAL_TRUNCATION)
     frames_s = np.arange(aif.numel()) * dt_s
     fine_s = np.arange(0.0, frames_s[-1] + FINE_S / 2, FINE_S)
     # A spline between the frames, so that 2 s steps do not flatten the bolus.
     artery = interpolate.make_interp_spline(frames_s, aif.double().numpy(), k=3)(fine_s)
-    spectrum, size = np.fft.rfft(artery, 2 * len(fine_s)), len(fine_s)
+    size = len(fine_s)
+    # The longer the way, the wider the bolus: what arrives with each delay, before it is shifted by it.
+    kernels = np.stack([np.exp(-fine_s / max(dispersion * delay_s, 0.01 * FINE_S)) for delay_s in DELAYS_S])
+    kernels /= kernels.sum(1, keepdims=True)
+    arriving = np.fft.rfft(artery, 2 * size) * np.fft.rfft(kernels, 2 * size)
     rows, values = [], []
     for transit_s in TRANSITS_S:
         residue = np.fft.rfft(special.gammaincc(shape, shape * fine_s / transit_s), 2 * size)
-        # Convolution with this transit time, in 0.1 s steps; delays then only shift the curve.
-        passed = np.fft.irfft(spectrum * residue, 2 * size)[:size] * FINE_S
-        for delay_s in DELAYS_S:
-            rows.append(np.interp(frames_s - delay_s, fine_s, passed, left=0.0))
+        passed = np.fft.irfft(arriving * residue, 2 * size)[:, :size] * FINE_S
+        for delay_s, curve in zip(DELAYS_S, passed, strict=True):
+            rows.append(np.interp(frames_s - delay_s, fine_s, curve, left=0.0))
             values.append((transit_s, delay_s))
     curves = torch.tensor(np.array(rows))
     transit, delay = torch.tensor(values, dtype=torch.float64).T
@@ -147,7 +154,7 @@ def likeliest_shape(curves: Tensor, aif: Tensor, dt_s: float, *, spread: float) 
     some = curves[:: max(1, len(curves) // _SAMPLE)]
     results = []
     for shape in SHAPES:
-        table = transit_table(aif.cpu(), dt_s, spread=spread, shape=shape)
+        table = transit_table(aif.cpu(), dt_s, spread=spread, shape=shape, dispersion=DISPERSION)
         fits, prior = (some @ _units(table, some)).clamp_min_(0.0), table.log_prior.to(some)
         results.append((fits, prior - prior.logsumexp(0)))
     noise = min(_misfit(some, fits) for fits, _ in results)
@@ -166,19 +173,21 @@ def transit_solver(
 
     Args:
         like: curves of the type and on the device of those to come; the noise is taken from them.
-        learned: take the prior from ``learned_prior`` instead of the table, of ``LEAST_CURVES`` and more.
+        learned: take the prior from ``learned_prior`` instead of the table, of ``LEAST_CURVES`` and more, and let the
+            bolus disperse on its way.
 
     Source: after Boutelier et al., IEEE Trans Med Imaging 2012, doi:10.1109/TMI.2012.2189890 (Bayesian, delay as a
     parameter); gamma residues, priors and the grid are ours; ``tests/perfusion/test_transit.py``.
     """
     require_fit(like, aif, "transit_solver")
-    table = transit_table(aif.cpu(), dt_s, spread=spread, shape=shape)
+    learned = learned and len(like) >= LEAST_CURVES
+    table = transit_table(aif.cpu(), dt_s, spread=spread, shape=shape, dispersion=DISPERSION if learned else 0.0)
     lengths, units = table.curves.norm(dim=1).clamp_min(1e-12), _units(table, like)
     some = like[:: max(1, len(like) // _SAMPLE)]
     heights = some @ units
     noise = _misfit(some, heights)
     prior, volume = TransitPrior.of_table(table, like, noise), (table.transit_s / lengths).to(like)
-    if learned and len(like) >= LEAST_CURVES:
+    if learned:
         prior = learned_prior(heights.clamp_min_(0.0), table, noise)
     trust = prior.trust(noise)
     facts = torch.stack([table.transit_s.to(like), table.tmax_s.to(like), (1 - trust) * prior.mean * volume], 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ from monai_isles.perfusion.quality import LEAST_LEAD_S
 
 ARTERIAL_VOXELS = 12
 SATURATED_FRAMES, SATURATED_PART = 3, 0.003
-_TALLEST_SHARE, _LEAST_ARTERIES, _SAMPLE = 20, 4, 8000
+QUIET_FRAMES, BOLUS_CNR = 3, 5.0
+_TALLEST_SHARE, _WIDER, _LEAST_ARTERIES, _SAMPLE = 20, 4, 4, 8000
 
 
 def arterial_curve(curves_hu: np.ndarray, dt_s: float, *, voxels: int = ARTERIAL_VOXELS) -> np.ndarray:
@@ -40,14 +42,14 @@ def arterial_voxels(curves_hu: np.ndarray, dt_s: float, *, voxels: int = ARTERIA
     """Return the indices (n,) of the curves that ``arterial_curve`` averages.
 
     Curves that reach their peak at least ``LEAST_LEAD_S`` before the median curve come first; where fewer than
-    four do, no curve is left out for its time. Saturated curves are left out where others remain.
+    four do, no curve is left out for its time. Saturated curves, and those that are no bolus, as at the edge of bone in
+    a head that moved, are left out where others remain.
     """
     tall = _tallest(curves_hu, max(8 * voxels, len(curves_hu) // _TALLEST_SHARE))
     # Arteries fill before the tissue they feed; a vein that is taller comes after it.
     early = tall[lead_s(curves_hu[tall], tissue_curve(curves_hu), dt_s) >= LEAST_LEAD_S]
     early = early if len(early) >= _LEAST_ARTERIES else tall
-    whole = early[~saturated_curves(curves_hu[early])]
-    early = whole if len(whole) >= _LEAST_ARTERIES else early
+    early = _without(saturated_curves, curves_hu, early)
     early = early[-max(8 * voxels, 1 + len(curves_hu) // 200) :]
     rise = np.maximum(curves_hu[early], 0)
     half = (rise >= 0.5 * rise.max(1, keepdims=True)).argmax(1) * dt_s
@@ -75,14 +77,28 @@ def saturated_curves(curves_hu: np.ndarray) -> np.ndarray:
     return (curves_hu >= top - SATURATED_PART * np.abs(top)).sum(1) >= SATURATED_FRAMES
 
 
+def _no_bolus(curves_hu: np.ndarray) -> np.ndarray:
+    """Return which curves (V, T) are high before any bolus, or rise below ``BOLUS_CNR`` times their noise."""
+    top = np.maximum(curves_hu.max(1), 1e-6)
+    noise = np.median(np.abs(np.diff(curves_hu, n=2, axis=1)), axis=1) / (0.6745 * np.sqrt(6.0))
+    return (np.abs(curves_hu[:, :QUIET_FRAMES]).max(1) > 0.5 * top) | (top < BOLUS_CNR * noise)
+
+
 def _tallest(curves_hu: np.ndarray, count: int) -> np.ndarray:
     peak = curves_hu.max(1) if curves_hu.size else np.zeros(0)
     least = max(10.0, 2.5 * float(np.median(peak))) if len(peak) else 0.0
     if not len(peak) or float(peak.max()) <= least:
         result = f"largest rise {float(peak.max()):.1f} HU" if len(peak) else "no voxel"
         raise refused("E-PERF-03", where="arterial_curve", found=f"{result} in {len(peak)} curves")
-    order = np.argsort(peak, kind="stable")[-count:]
-    return order[peak[order] >= min(least, float(peak.max()))]
+    # The edges of bone may hold more tall curves than the arteries do, so that they are left out before the count.
+    order = np.argsort(peak, kind="stable")[-_WIDER * count :]
+    return _without(_no_bolus, curves_hu, order[peak[order] >= min(least, float(peak.max()))])[-count:]
+
+
+def _without(unfit: Callable[[np.ndarray], np.ndarray], curves_hu: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return the indices without those of unfit curves, unless too few would remain."""
+    fit = among[~unfit(curves_hu[among])]
+    return fit if len(fit) >= _LEAST_ARTERIES else among
 
 
 VENOUS_VOXELS = 4

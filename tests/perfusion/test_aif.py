@@ -29,3 +29,11 @@ def test_a_series_without_vessels_is_refused() -> None:
 def test_no_voxels_at_all_are_refused() -> None:
     with pytest.raises(IslesError, match=r"E-PERF-03(?s:.*)no voxel in 0 curves"):
         arterial_curve(np.zeros((0, 40), np.float32), 1.0)
+
+
+def test_the_edge_of_bone_in_a_head_that_moved_is_no_artery(voxels, aif) -> None:
+    """Its curves are taller, and high before the bolus or jump up and down: 400 of them beside 20 of the artery."""
+    before = np.where(np.arange(len(aif)) < 4, 500.0, 0.0)
+    jumps = 500.0 * (np.arange(len(aif)) % 3 == 0)
+    chosen = arterial_curve(np.concatenate([voxels, np.stack([before, jumps] * 200)]).astype(np.float32), 1.0)
+    assert np.abs(chosen - aif).max() < 5

@@ -43,6 +43,17 @@ def test_an_empty_last_frame_is_left_out(value: float) -> None:
     assert flags[0].severity == "warning"
 
 
+def test_lines_flat_in_some_of_their_values_are_not_torn_and_flat_ones_are() -> None:
+    series = head()
+    series[7, ::6, 10:15, 1] = 300.0  # every sixth value of five lines, as many as are looked at first
+    assert repair_frames(series, TIMES)[2] == []
+    series[7, :, 10:15, 1] = 300.0
+    flags = repair_frames(series, TIMES)[2]
+    assert [flag.text for flag in flags] == [
+        "frame 8 is torn in 1 of 3 slices (2): interpolated between its neighbours"
+    ]
+
+
 def test_two_empty_first_frames_are_left_out_and_time_begins_anew() -> None:
     series = head()
     series[:2] = 0
