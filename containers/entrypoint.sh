@@ -9,4 +9,4 @@ bundle="${ISLES_BUNDLE:-clerigues}"
 if [ -n "$(find "$input" \( -name '*.nii' -o -name '*.nii.gz' \) -print | head -n 1)" ]; then
     exec monai-isles predict "$input" --bundle "$bundle" --out "$output" "$@"
 fi
-exec monai-isles predict --from-series "$input" --bundle "$bundle" --out "$output" "$@"
+exec monai-isles predict-series "$input" --bundle "$bundle" --out "$output" "$@"

@@ -53,7 +53,7 @@ def test_a_folder_without_nifti_is_read_as_dicom(tmp_path: Path, words) -> None:
     (study / "IM0001").write_bytes(bytes(200))
     found = words(tmp_path / "in", "--fast")
     bundle = ["--bundle", "clerigues", "--out", str(tmp_path / "out"), "--fast"]
-    assert found == ["predict", "--from-series", str(tmp_path / "in"), *bundle]
+    assert found == ["predict-series", str(tmp_path / "in"), *bundle]
 
 
 def test_the_recipes_copy_files_that_exist_and_that_docker_is_let_have() -> None:

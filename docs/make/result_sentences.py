@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from monai_isles.io.publish import publish_text
 from monai_isles.papers.published import published_tables
-from monai_isles.papers.tables import read_tests, sentences
+from monai_isles.papers.tables import sentences
 
 DOCS = Path(__file__).parents[1]
 TABLES = {
@@ -23,6 +24,19 @@ TABLES = {
     "clerigues_mri_spes_phantom": ("clerigues_mri", "table1_spes"),
     "wang_table5_phantom": ("wang", "table5"),
 }
+
+
+def read_tests(path: Path) -> list[dict[str, Any]]:
+    """Return the tests that ``tests_csv`` wrote, in the form that ``sentences`` takes."""
+    results = []
+    for line in pd.read_csv(path, dtype={"row": str, "against": str}).astype(object).to_dict("records"):
+        known = {str(key): None if value != value else value for key, value in line.items()}
+        item: dict[str, Any] = {key: known[key] for key in ("row", "against", "metric")}
+        item["ci95"] = None if known.get("ci_low") is None else [known["ci_low"], known["ci_high"]]
+        for unit in ("cases", "subjects"):
+            item[unit] = {key.removeprefix(f"{unit}_"): value for key, value in known.items() if key.startswith(unit)}
+        results.append(item)
+    return results
 
 
 def made(name: str) -> list[str]:

@@ -32,9 +32,7 @@ def run(args: argparse.Namespace) -> int:
     use_threads(args.threads)
     from monai_isles.workflows.bids import predict_participants
 
-    needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory, "strict": args.strict}
-    wanted = {"entropy": args.entropy, "report": not args.no_report, "resample": args.resample}
-    chosen = {"participants": args.participants, "work": args.work}
-    settings = options.chosen_prediction(args)
-    record = predict_participants(args.bids_dir, Path(args.out), **settings, **chosen, **wanted, **needs, place=place)
+    wanted = {"entropy": args.entropy, "report": not args.no_report, "resample": args.resample, "strict": args.strict}
+    chosen = {"participants": args.participants, "work": args.work, **options.chosen_prediction(args)}
+    record = predict_participants(args.bids_dir, Path(args.out), **chosen, **wanted, place=place)
     return options.print_records(args, record)

@@ -52,9 +52,7 @@ def run(args: argparse.Namespace) -> int:
         protocol=args.protocol,
         strict=args.strict,
     )
-    needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory}
-    kept = {"cache_dir": args.cache, "cache_gb": args.cache_gb}
-    record = cross_validate(plan, content, args.out, place=place, **needs, **kept)
+    record = cross_validate(plan, content, args.out, place=place, cache_dir=args.cache, cache_gb=args.cache_gb)
     print(json.dumps(record, indent=2) if args.json else _text(record, args.out))
     failed = plan.left_out or any(fold["outcome"] == "failed" for fold in record["folds"].values())
     return EXIT_SOME_FAILED if failed else EXIT_DONE

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from itertools import takewhile
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     SIGTERM exits with 143, the user's interrupt with 130; neither leaves a lock or a part of a file.
     """
     _escape_what_the_console_lacks()
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = _today_spelling(list(sys.argv[1:] if argv is None else argv))
     verb = next((w for w in words if w in VERBS), None)
     try:
         args = build_parser(verb, whole="--help-all" in words).parse_args(words)
@@ -95,6 +96,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell_counts()
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def _today_spelling(words: list[str]) -> list[str]:
+    """Return ``predict --from-series A B``, the spelling of the first release, as ``predict-series A B``."""
+    if "predict" not in words or "--from-series" not in words:
+        return words
+    at = words.index("--from-series")
+    paths = list(takewhile(lambda word: not word.startswith("-"), words[at + 1 :]))
+    others = [*words[:at], *words[at + 1 + len(paths) :]]
+    others.remove("predict")
+    return ["predict-series", *paths, *others]
 
 
 def _module(verb: str) -> ModuleType:

@@ -158,6 +158,13 @@ def clock_arguments(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def slab_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--slab-mm``."""
+    parser.add_argument(
+        "--slab-mm", type=float, metavar="MM", help="average thin DICOM slices to this thickness, to need less memory"
+    )
+
+
 def chosen_times(args: argparse.Namespace) -> float | list[float] | None:
     """Return the user's step or times, None without either."""
     if args.times is None:
@@ -184,11 +191,14 @@ def cache_arguments(parser: argparse.ArgumentParser, *, required: bool = False) 
 
 
 def chosen_place(args: argparse.Namespace) -> Place:
-    """Return where the cases run, checked before anything is loaded."""
+    """Return where the cases run and what each needs, checked before anything is loaded."""
     from monai_isles.cohort.task import is_spread, require_place, stands_elsewhere
 
     require_place(args.workers, args.cluster, args.slurm)
     place: Place = {"workers": args.workers, "cluster": args.cluster, "slurm": args.slurm}
+    if hasattr(args, "case_memory"):
+        place["memory_gb"] = args.case_memory
+        place |= {} if args.case_gpus is None else {"gpus": args.case_gpus}
     archive = str(getattr(args, "bundle", ""))
     if stands_elsewhere(place) and archive.lower().endswith(".zip"):
         raise refused("E-USE-82", where="--bundle with --cluster or --slurm", found=archive)

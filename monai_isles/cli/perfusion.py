@@ -39,9 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MM",
         help="in-plane smoothing, full width at half maximum (default 5, wider where a scan is noisy, up to 10)",
     )
-    parser.add_argument(
-        "--slab-mm", type=float, metavar="MM", help="average thin DICOM slices to this thickness, to need less memory"
-    )
+    cohort_options.slab_argument(parser)
     cohort_options.clock_arguments(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all that this process may use)")
@@ -64,8 +62,7 @@ def run(args: argparse.Namespace) -> int:
     options = Measuring(
         args.method, truncation, args.smoothing_mm, request, moved, device, args.of_series, args.slab_mm
     )
-    needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory, "strict": args.strict}
-    record = perfusion(args.series, out, options, place=place, **needs)
+    record = perfusion(args.series, out, options, place=place, strict=args.strict)
     if "cases" in record:
         return cohort_options.print_records(args, record)
     print(json.dumps(record, indent=2) if args.json else _text(record, out))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from monai_isles.cli import options
 from monai_isles.errors import refused
@@ -22,40 +21,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "and lesion of each",
     )
     options.prediction_arguments(parser)
-    series_arguments(parser)
-
-
-def series_arguments(parser: argparse.ArgumentParser, *, shown: bool = True) -> None:
-    """Declare the options of a series; in ``predict`` they are not shown."""
-    help_texts = {
-        "dt": "seconds between frames, instead of the file's",
-        "slab-mm": "average thin DICOM slices to this thickness, to need less memory",
-        "series": "number or UID of the series, where a DICOM folder holds several",
-        "times": "file with the time of every frame in s, rising, instead of the image's",
-        "dicom-out": "objects to write if the source is DICOM: seg (masks, the default), sr (report of "
-        "the numbers), sc (pictures), pdf, maps (parametric maps)",
-        "dicom-maps": "write the maps too, as --dicom-out maps beside the others",
-        "no-dicom": "write no masks as DICOM",
-        "show-patient": "print name, number and dates of the DICOM header on the page",
-    }
-    objects: dict[str, Any] = {
-        "nargs": "+",
-        "choices": ("seg", "sr", "sc", "pdf", "maps"),
-        "default": None,
-        "metavar": "KIND",
-    }
-    for name, text in help_texts.items():
-        valued: dict[str, dict[str, Any]] = {"dt": {"type": float, "metavar": "S"}, "times": {"metavar": "FILE"}}
-        valued |= {"series": {"dest": "of_series", "metavar": "N"}, "slab-mm": {"type": float, "metavar": "MM"}}
-        valued["dicom-out"] = objects
-        settings: dict[str, Any] = valued.get(name, {"action": "store_true"})
-        parser.add_argument(f"--{name}", **settings, help=text if shown else argparse.SUPPRESS)
+    options.clock_arguments(parser)
+    options.slab_argument(parser)
+    add = parser.add_argument
+    add("--dicom-out", nargs="+", choices=("seg", "sr", "sc", "pdf", "maps"), metavar="KIND",
+        help="objects to write if the source is DICOM: seg (masks, the default), sr (report of the numbers), "
+             "sc (pictures), pdf, maps (parametric maps)")  # fmt: skip
+    add("--dicom-maps", action="store_true", help="write the maps too, as --dicom-out maps beside the others")
+    add("--no-dicom", action="store_true", help="write no masks as DICOM")
+    add("--show-patient", action="store_true", help="print name, number and dates of the DICOM header on the page")
     for name, text in (("age", "age in years"), ("nihss", "NIHSS, 0 to 42")):
-        help_text = f"{text}, for the DAWN profile of one study; age and NIHSS go together and are not stored"
-        parser.add_argument(f"--{name}", type=float, metavar="N", help=help_text if shown else argparse.SUPPRESS)
-    viewer_help = "viewer of the page: small (default), or niivue, which adds three planes (8 MB for 16 slices)"
-    words: dict[str, Any] = {"choices": ("small", "niivue"), "default": "small"}
-    parser.add_argument("--viewer", **words, help=viewer_help if shown else argparse.SUPPRESS)
+        about = f"{text}, for the DAWN profile of one study; age and NIHSS go together and are not stored"
+        add(f"--{name}", type=float, metavar="N", help=about)
+    viewer = "viewer of the page: small (default), or niivue, which adds three planes (8 MB for 16 slices)"
+    add("--viewer", choices=("small", "niivue"), default="small", help=viewer)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,16 +47,13 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.workflows.predict_series import Wanted, predict_series
 
     settings, out = options.chosen_prediction(args), Path(args.out)
-    read = {"dt_s": options.chosen_times(args), "resample": args.resample, "series": args.of_series}
-    read["slab_mm"] = args.slab_mm
+    read = {"dt_s": options.chosen_times(args), "resample": args.resample, "series": args.of_series,
+            "slab_mm": args.slab_mm}  # fmt: skip
     if args.dry_run:
         return options.print_rehearsal(args, rehearse_series(args.series, out, **settings, **read))
     wanted = Wanted(not args.no_report, _objects(args), args.show_patient, viewer=args.viewer, dawn=_clinical(args))
-    needs = {"gpus": args.case_gpus, "memory_gb": args.case_memory, "strict": args.strict}
-    more = {"wanted": wanted, "entropy": args.entropy, "bids": args.bids}
-    return options.print_records(
-        args, predict_series(args.series, out, **settings, **read, **more, place=place, **needs)
-    )
+    more = {"wanted": wanted, "entropy": args.entropy, "bids": args.bids, "strict": args.strict}
+    return options.print_records(args, predict_series(args.series, out, **settings, **read, **more, place=place))
 
 
 def _clinical(args: argparse.Namespace) -> tuple[float, float] | None:

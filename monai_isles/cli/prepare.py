@@ -42,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
         cache_gb=args.cache_gb,
         data_list=None if args.data_list is None else str(Path(args.data_list).absolute()),
     )
-    needs = {"gpus": args.case_gpus or 0, "memory_gb": args.case_memory, "strict": args.strict}
-    record = prepare(args.inputs, options, section=args.section, place=place, **needs)
+    record = prepare(args.inputs, options, section=args.section, place=place, strict=args.strict)
     failed = [name for name, item in record["cases"].items() if item["outcome"] == "failed"]
     print(json.dumps(record, indent=2) if args.json else cohort_options.outcomes_text(record["cases"], args.cache))
     return EXIT_SOME_FAILED if failed else EXIT_DONE

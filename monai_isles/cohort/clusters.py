@@ -159,9 +159,9 @@ def local_cluster(workers: int, tasks: Sequence[Task]) -> SpecCluster:
     _require_offer([offered], tasks, fix="use fewer --workers, or a machine with more memory")
     quiet = {"silence_logs": logging.CRITICAL, **_NO_DASHBOARD}
     options = {"nthreads": 1, "host": HOST, "memory_limit": memory, **quiet}
+    alone = [{} if device is None else {"CUDA_VISIBLE_DEVICES": device} for device in devices]
     started = {
-        number: {"cls": Nanny, "options": {**options, "env": _only(devices[number % len(devices)])}}
-        for number in range(workers)
+        number: {"cls": Nanny, "options": {**options, "env": alone[number % len(devices)]}} for number in range(workers)
     }
     scheduler = {"cls": Scheduler, "options": {"host": HOST, "port": 0, **_NO_DASHBOARD}}
     return SpecCluster(workers=started, scheduler=scheduler, silence_logs=logging.CRITICAL)
@@ -176,26 +176,19 @@ def require_room(client: Client, tasks: Sequence[Task], *, address: str) -> None
 
 
 def _require_offer(offers: Sequence[dict[str, float]], tasks: Sequence[Task], *, fix: str) -> None:
+    largest = max(offers, key=lambda item: (item.get(GPU, 0.0), item.get(MEMORY, 0.0)))
     for task in tasks:
         if not any(all(item.get(name, 0.0) >= value for name, value in task.needs.items()) for item in offers):
             raise refused(
                 "E-COH-07",
                 where=task.case,
-                found=f"needs {_amounts(task.needs)}; the largest worker has {_amounts(max(offers, key=_size))}",
+                found=f"needs {_amounts(task.needs)}; the largest worker has {_amounts(largest)}",
                 fix=fix,
             )
 
 
-def _size(resources: dict[str, float]) -> tuple[float, float]:
-    return resources.get(GPU, 0.0), resources.get(MEMORY, 0.0)
-
-
 def _amounts(values: dict[str, float]) -> str:
     return f"{values.get(GPU, 0):g} GPUs and {values.get(MEMORY, 0):.1f} GB"
-
-
-def _only(device: str | None) -> dict[str, str]:
-    return {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
 
 
 def _connect(address: str) -> Client:

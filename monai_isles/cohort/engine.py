@@ -107,6 +107,8 @@ def run_cases(
     workers: int = 1,
     cluster: str | None = None,
     slurm: str | Path | None = None,
+    gpus: int = 0,
+    memory_gb: float = 0.0,
     title: str = "cases",
     unit: str = "case",
     strict: bool = False,
@@ -123,6 +125,7 @@ def run_cases(
         workers: 1 is a plain loop without Dask; more are local processes, or Slurm workers with ``slurm``.
         cluster: address of a running Dask scheduler whose workers have this package and see the same files.
         slurm: YAML file for dask-jobqueue's SLURMCluster (``clusters.read_profile``).
+        gpus, memory_gb: needs of every case, in place of those of the tasks.
         strict: raise the first fault of a case instead of recording it.
     Raises: ``E-COH-02`` two cases of one name, ``E-COH-03`` no answer, ``E-COH-07`` no large worker, and others.
 
@@ -141,6 +144,8 @@ def run_cases(
         }
     from monai_isles.cohort.clusters import declared_resources, open_client
 
+    if gpus or memory_gb:
+        tasks = [replace(task, gpus=gpus, memory_gb=memory_gb) for task in tasks]
     count = min(workers, len(tasks))
     with open_client(tasks, workers=count, cluster=cluster, slurm=slurm) as client:
         watched = declared_resources(client) if cluster else ()

@@ -94,11 +94,16 @@ def reason(error: BaseException) -> str:
 
 
 class Place(TypedDict, total=False):
-    """Hold where cases run: ``workers`` here or in Slurm, by a running Dask ``cluster``, or by a profile ``slurm``."""
+    """Hold where cases run: ``workers`` here or in Slurm, by a running Dask ``cluster``, or by a profile ``slurm``.
+
+    ``gpus`` and ``memory_gb`` are the needs of one case; a verb that computes on a GPU has 1 as its default.
+    """
 
     workers: int
     cluster: str | None
     slurm: str | Path | None
+    gpus: int
+    memory_gb: float
 
 
 HERE: Place = {}

@@ -10,14 +10,13 @@ from typing import Any, cast
 import numpy as np
 
 from monai_isles.case import Case
-from monai_isles.crossval.out_of_fold import OutOfFold, Row, score_maps
+from monai_isles.crossval.out_of_fold import OutOfFold, Row, read_map, score_maps
 from monai_isles.crossval.plan import DATA_LIST, Plan, read_plan
 from monai_isles.crossval.run import require_whole
 from monai_isles.crossval.search import POSTPROCESSING
 from monai_isles.errors import refused
-from monai_isles.io.grid import require_same_grid
 from monai_isles.io.payload import sha256_of
-from monai_isles.io.read import Image, read_image
+from monai_isles.io.read import Image
 from monai_isles.io.runs import RunFolder
 from monai_isles.modalities import LABEL
 
@@ -117,15 +116,8 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None, cut
         return []
     predict_with_all(members, entries, out, cut=cut)
     cases = [Case.from_entry(entry) for entry in entries if entry.get(LABEL)]
-
-    def read_case(case: Case) -> tuple[np.ndarray, Image]:
-        reference = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)
-        probability = read_image(out / case.name / "probability.nii.gz", kind="probability", where=case.name)
-        require_same_grid({"reference": reference, "probability": probability}, case=case.name)
-        return probability.data, reference
-
     cuts = None if cut is None else {cast(int, case.fold): cut for case in cases}  # no fold: one key, None
-    return score_maps(cases, read_case, "unseen scans", cuts)
+    return score_maps(cases, lambda case: read_map(case, out / case.name / "probability.nii.gz"), "unseen scans", cuts)
 
 
 def inference_of(plan: Plan) -> dict[str, object]:

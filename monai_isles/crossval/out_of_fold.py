@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from monai_isles.io.grid import require_same_grid
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
 from monai_isles.io.read import Image, read_image
+from monai_isles.io.runs import done_before
 from monai_isles.postprocessing.components import binarise
 from monai_isles.progress import progress
 
@@ -77,14 +77,16 @@ class OutOfFold:
         return self.folder / PREDICTIONS / case.name / "probability.nii.gz"
 
     def read(self, case: Case) -> tuple[np.ndarray, Image]:
-        """Return a case's probability map and its reference, both on one grid.
+        """Return a case's probability map and its reference, see ``read_map``."""
+        return read_map(case, self.path(case))
 
-        Shapes: ``(H, W, D)``. Raises: ``E-GEOM-*`` and what ``read_image`` raises.
-        """
-        reference = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)
-        probability = read_image(self.path(case), kind="probability", where=case.name)
-        require_same_grid({"reference": reference, "probability": probability}, case=case.name)
-        return probability.data, reference
+
+def read_map(case: Case, path: Path) -> tuple[np.ndarray, Image]:
+    """Return a probability map of a case and its reference, both on one grid. Shapes: ``(H, W, D)``."""
+    reference = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)
+    probability = read_image(path, kind="probability", where=case.name)
+    require_same_grid({"reference": reference, "probability": probability}, case=case.name)
+    return probability.data, reference
 
 
 def score_maps(
@@ -128,11 +130,9 @@ def _require_own_weights(predictions: OutOfFold) -> None:
     foreign = [
         f"{case.name} (fold {case.fold})"
         for case in predictions.cases
-        if _weights(predictions.path(case).with_name("result.json")) != [own[cast(int, case.fold)]]
+        if not done_before(
+            predictions.path(case).with_name("result.json"), {"weights_sha256": [own[cast(int, case.fold)]]}
+        )
     ]
     if foreign:
         raise refused("E-SRCH-03", where=str(predictions.folder / PREDICTIONS), found=", ".join(foreign))
-
-
-def _weights(result: Path) -> object:
-    return json.loads(result.read_text(encoding="utf-8")).get("weights_sha256") if result.is_file() else None

@@ -156,12 +156,10 @@ def last_words(log: Path, code: int) -> str:
     return "\n".join([f"ended with code {code}, see {log}", *text])
 
 
-def run_folds(
-    steps: Mapping[int, Sequence[Step]], *, place: Place, gpus: int = 0, memory_gb: float = 0.0
-) -> dict[int, Record]:
+def run_folds(steps: Mapping[int, Sequence[Step]], *, place: Place) -> dict[int, Record]:
     """Run the steps of each fold on a worker of ``place``; after a crash it continues from the last checkpoint."""
     names = {f"fold {fold}": fold for fold, mine in steps.items() if mine}
-    tasks = [Task(name, (os.getcwd(), list(steps[fold])), gpus, memory_gb) for name, fold in names.items()]
+    tasks = [Task(name, (os.getcwd(), list(steps[fold]))) for name, fold in names.items()]
     records: dict[int, Record] = {fold: {"outcome": "done before"} for fold, mine in steps.items() if not mine}
     records |= {names[name]: record for name, record in run_cases(run_fold, tasks, **place, title="folds").items()}
     return dict(sorted(records.items()))
@@ -192,8 +190,6 @@ def cross_validate(
     out: str | Path,
     *,
     place: Place = HERE,
-    gpus: int | None = None,
-    memory_gb: float = 0.0,
     cache_dir: str | Path | None = None,
     cache_gb: float = 100.0,
 ) -> dict[str, Any]:
@@ -205,7 +201,7 @@ def cross_validate(
 
     Args:
         place: where folds run; by default here, in parallel on the GPUs of this machine, one at a time without GPU.
-        gpus, memory_gb: needs of one fold; by default one GPU if this machine has any.
+            Elsewhere a fold needs one GPU by default if this machine has any.
         cache_dir, cache_gb: cache for preprocessed cases, so that all folds preprocess them once.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.1; ``tests/cli/test_crossval.py``.
     """
@@ -218,8 +214,7 @@ def cross_validate(
         kept = {} if cache_dir is None else {"cache_dir": str(Path(cache_dir).absolute()), "cache_gb": cache_gb}
         steps = {fold: fold_steps(plan, out, fold, **kept) for fold in plan.folds}
         if is_spread(place):
-            wanted = int(_has_gpu()) if gpus is None else gpus
-            ended = run_folds(steps, place=place, gpus=wanted, memory_gb=memory_gb)
+            ended = run_folds(steps, place={"gpus": int(_has_gpu()), **place})
         else:
             with FoldBar(plan, out) as bar:
                 ended = run_steps(steps, devices_here(), watch=bar.show)

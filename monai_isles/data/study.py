@@ -198,7 +198,7 @@ def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
     if twice:
         raise refused(
             "E-SCAN-03",
-            where="--from-series",
+            where="predict-series",
             found=f"{', '.join(twice[:8])} more than once; results would overwrite each other",
         )
     return names

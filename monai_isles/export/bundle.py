@@ -282,15 +282,10 @@ def export_bundle(
 def _require_complete(bundle: Bundle, weights: Path) -> None:
     source = bundle.root
     missing = [name for name in NEEDED if not (source / name).is_file()]
-    if not weights.is_file() and (missing or weights != bundle.weights or not _fixed_rule(bundle)):
+    if not weights.is_file() and (missing or weights != bundle.weights or build_network(bundle).state_dict()):
         missing.append(str(weights))
     if missing:
         raise refused("E-EXP-01", where=str(source), found=f"missing: {', '.join(missing)}")
-
-
-def _fixed_rule(bundle: Bundle) -> bool:
-    """Return whether the network of a bundle has no weights."""
-    return not build_network(bundle).state_dict()
 
 
 def _require_room(source: Path, out: Path, name: str, force: bool) -> None:

@@ -6,7 +6,6 @@ import shutil
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
@@ -59,7 +58,7 @@ def unpack_zip(path: str | Path, folder: str | Path, *, limits: Limits | None = 
             members = archive.infolist()
             _judge(members, limits or Limits(), path)
             aside.mkdir(parents=True)
-            for member in _files(members):
+            for member in (member for member in members if not member.is_dir()):
                 target = aside.joinpath(*PurePosixPath(member.filename).parts)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, target.open("xb") as out:
@@ -71,10 +70,6 @@ def unpack_zip(path: str | Path, folder: str | Path, *, limits: Limits | None = 
         raise refused("E-FILE-17", where=str(path), found=str(error)) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _files(members: list[zipfile.ZipInfo]) -> Iterator[zipfile.ZipInfo]:
-    return (member for member in members if not member.is_dir())
 
 
 def _judge(members: list[zipfile.ZipInfo], limits: Limits, path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_isles.errors import IslesError, refused
+from monai_isles.errors import refused
 from monai_isles.io.header import bare_step, frame_time_s, parse_header
 from monai_isles.io.payload import peek
 
@@ -365,10 +365,6 @@ def _plausible(clock: Clock, where: str) -> Clock:
         return clock
     usual, longest = float(np.median(steps)), float(steps.max())
     if usual < SHORTEST_STEP_S or longest > LONGEST_STEP_S or float(steps.min()) <= 0:
-        raise _implausible(clock.source, usual, longest, where)
+        result = f"{clock.source}: {usual:.4g} s between frames, at most {longest:.4g} s"
+        raise refused("E-TIME-04", where=where, found=result)
     return clock
-
-
-def _implausible(source: str, usual: float, longest: float, where: str) -> IslesError:
-    result = f"{source}: {usual:.4g} s between frames, at most {longest:.4g} s"
-    return refused("E-TIME-04", where=where, found=result)

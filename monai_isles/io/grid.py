@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import NamedTuple, Protocol
 
@@ -33,9 +33,14 @@ class Displacement(NamedTuple):
     vox: float
 
 
+def corners_vox(shape: Sequence[int]) -> np.ndarray:
+    """Return the corners of the field of view of a grid, homogeneous voxel coordinates (4, 8)."""
+    return np.array([(*corner, 1.0) for corner in product(*((-0.5, n - 0.5) for n in shape[:3]))]).T
+
+
 def displacement(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> Displacement:
     """Return how far the corners of a grid of ``shape`` move when ``second`` replaces the affine ``first``."""
-    corners = np.array([(*corner, 1.0) for corner in product(*((-0.5, n - 0.5) for n in shape[:3]))]).T
+    corners = corners_vox(shape)
     apart = (second @ corners - first @ corners)[:3]
     voxels = np.linalg.solve(first[:3, :3], apart)
     return Displacement(float(np.linalg.norm(apart, axis=0).max()), float(np.linalg.norm(voxels, axis=0).max()))
@@ -45,11 +50,8 @@ def corners_apart_mm(
     first: np.ndarray, first_shape: tuple[int, ...], second: np.ndarray, second_shape: tuple[int, ...]
 ) -> float:
     """Return the largest distance in mm between matching field-of-view corners of two grids of any shapes."""
-    ends = [
-        (affine @ np.array([(*corner, 1.0) for corner in product(*((-0.5, n - 0.5) for n in shape[:3]))]).T)[:3]
-        for affine, shape in ((first, first_shape), (second, second_shape))
-    ]
-    return float(np.linalg.norm(ends[1] - ends[0], axis=0).max())
+    ends = second @ corners_vox(second_shape) - first @ corners_vox(first_shape)
+    return float(np.linalg.norm(ends[:3], axis=0).max())
 
 
 def require_same_grid(images: Mapping[str, Placed], *, case: str) -> None:

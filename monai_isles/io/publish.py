@@ -8,6 +8,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +51,8 @@ def publish_together(files: Sequence[tuple[str | Path, Writer]], *, inputs: Iter
         raise refused("E-FILE-10", where=str(path), found=f"{error.strerror or error}") from error
     finally:
         for part in parts.values():
-            _discard(part)
+            with suppress(NotADirectoryError):
+                part.unlink(missing_ok=True)
 
 
 def publish_text(path: str | Path, text: str, *, inputs: Iterable[str | Path] = ()) -> None:
@@ -192,10 +194,3 @@ def _same_file(path: Path, source: Path) -> bool:
     if path.exists() and source.exists():
         return path.samefile(source)
     return path.resolve() == source.resolve()
-
-
-def _discard(tmp: Path) -> None:
-    try:
-        tmp.unlink(missing_ok=True)
-    except NotADirectoryError:
-        return

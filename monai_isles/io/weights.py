@@ -82,16 +82,13 @@ def _check_archive(path: Path) -> None:
         raise refused("E-SAFE-02", where=str(path), found=f"starts with {start!r}; old pickles are not read")
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip() or next(filter(None, map(_folder_member, archive.infolist())), None)
+            # torch would skip a member that is marked as a folder
+            folders = [item.filename for item in archive.infolist() if item.is_dir() or item.external_attr & 0x10]
+            damaged = archive.testzip() or next(iter(folders), None)
     except (zipfile.BadZipFile, *_DAMAGE) as error:
         damaged = str(error) or type(error).__name__
     if damaged:
         raise _damage_error(path, f"archive check failed at {damaged}")
-
-
-def _folder_member(member: zipfile.ZipInfo) -> str | None:
-    """Return the name of a member marked as a folder, which torch would skip."""
-    return member.filename if member.is_dir() or member.external_attr & 0x10 else None
 
 
 def _is_zip(path: Path) -> bool:

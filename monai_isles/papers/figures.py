@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 
 from monai_isles.case import Case
 from monai_isles.crossval.plan import DATA_LIST
@@ -18,6 +19,7 @@ from monai_isles.postprocessing.components import binarise
 from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
 from monai_isles.reports.figures import number
 from monai_isles.reports.montage import outline, write
+from monai_isles.reports.slices import even_indices
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +58,8 @@ def architecture_bars(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> F
             place.text(at, 0.015, f"{height:.2f}", ha="center", va="bottom", color="white", fontsize=8.5)
     place.set_xticks(range(len(architectures)), architectures)
     place.set_xlim(-0.6, len(architectures) - 0.4)
-    place.set_ylim(0, max(0.7, 1.05 * max(_tops(rows), default=0)))
+    tops = [row["mean"] + np.nan_to_num(number(row.get("sd"))) for row in rows if row["mean"] is not None]
+    place.set_ylim(0, max(0.7, 1.05 * max(tops, default=0)))
     place.set_ylabel("Dice", color=INK, fontsize=9.5)
     _entitle(place, "Dice by architecture and loss", _counts(rows), note)
     place.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper right", ncols=len(losses))
@@ -110,18 +113,12 @@ def _boxes(place: Axes, values: Sequence[Sequence[float]], shift: float, width: 
         style = {"color": colour, "linewidth": 1.3}
         place.boxplot(
             defined, positions=[group + shift], widths=width, manage_ticks=False, showfliers=False, patch_artist=True,
-            boxprops={"facecolor": (*_rgb(colour), 0.18), "edgecolor": colour}, whiskerprops=style, capprops=style,
+            boxprops={"facecolor": (*to_rgb(colour), 0.18), "edgecolor": colour}, whiskerprops=style, capprops=style,
             medianprops={"color": colour, "linewidth": 2.2},
         )  # fmt: skip
         dots = group + shift + spread.uniform(-0.25, 0.25, defined.size) * width
         place.scatter(dots, defined, s=12, color=colour, alpha=0.7, linewidths=0, zorder=3)
     place.plot([], [], "s", color=colour, label=label)
-
-
-def _rgb(colour: str) -> tuple[float, float, float]:
-    from matplotlib.colors import to_rgb
-
-    return to_rgb(colour)
 
 
 def _entitle(place: Axes, what: str, count: str, note: str) -> None:
@@ -131,10 +128,6 @@ def _entitle(place: Axes, what: str, count: str, note: str) -> None:
 def _counts(rows: Sequence[Mapping[str, Any]]) -> str:
     counts = sorted({row["n"] for row in rows if row.get("n") is not None and row["mean"] is not None})
     return f"n {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}" if counts else ""
-
-
-def _tops(rows: Sequence[Mapping[str, Any]]) -> list[float]:
-    return [row["mean"] + np.nan_to_num(number(row.get("sd"))) for row in rows if row["mean"] is not None]
 
 
 def _require_single(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], where: str) -> None:
@@ -175,8 +168,7 @@ def lesion_slices(results: Mapping[str, Scored], count: int) -> list[Drawn]:
 
 def at_even_ranks(ranked: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
     """Return up to ``count`` lines at even ranks, the first and the last among them."""
-    places = np.unique(np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int))
-    return [ranked[place] for place in places]
+    return [ranked[place] for place in even_indices(len(ranked), count)]
 
 
 def _contour_panel(results: Mapping[str, Scored], case: Case, ct: str) -> Drawn:

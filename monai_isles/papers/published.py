@@ -70,7 +70,7 @@ def printed_rows(table: Mapping[str, Any]) -> Rows:
             ``volumes``); ``n`` and ``of``, what the means are over; ``percent`` where overlaps are printed in percent;
             ``units``, text beside a number; ``more``, further entries by row.
     """
-    result = {}
+    result, units = {}, table.get("units", {})
     for line in table["rows"]:
         name, *cells = (cell.strip() for cell in line.split("|"))
         row: dict[str, Any] = {"n": table.get("n"), **{key: table[key] for key in ("of",) if key in table}}
@@ -79,16 +79,12 @@ def printed_rows(table: Mapping[str, Any]) -> Rows:
         row |= table.get("more", {}).get(name, {})
         row["volumes"] = {"r2": float(printed["r2"]) if printed.get("r2") else None}
         row["metrics"] = {
-            key: _statistics(cell, row["n"], 100 if table.get("percent") and key in OVERLAP else 1, _unit(table, key))
+            key: _statistics(cell, row["n"], 100 if table.get("percent") and key in OVERLAP else 1, units.get(key))
             for key, cell in printed.items()
             if key not in (*PLAIN, "r2")
         }
         result[name] = row
     return result
-
-
-def _unit(table: Mapping[str, Any], key: str) -> str | None:
-    return table.get("units", {}).get(key)
 
 
 def _statistics(cell: str, n: int | None, divisor: int, unit: str | None) -> dict[str, Any] | str:

@@ -150,13 +150,7 @@ def tests_csv(tests: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for test in tests:
         low, high = test["ci95"] or (None, None)
-        line = {
-            "row": test["row"],
-            "against": test["against"],
-            "metric": test["metric"],
-            "ci_low": low,
-            "ci_high": high,
-        }
+        line = {**{key: test[key] for key in ("row", "against", "metric")}, "ci_low": low, "ci_high": high}
         for unit in ("cases", "subjects"):
             names = ("n", "mean", *(f"{kind}{more}" for kind in PS for more in ("", "_holm")))
             line |= {f"{unit}_{name}": test[unit].get(name) for name in names}
@@ -170,19 +164,6 @@ def cases_csv(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             "local_ssim", "psnr_db", "local_psnr_db")  # fmt: skip
     own = ((name, case) for name, cases in lines.items() for case in cases)
     return _csv([{"row": name, **{key: case.get(key) for key in ("case", "subject", *keys)}} for name, case in own])
-
-
-def read_tests(path: Path) -> list[dict[str, Any]]:
-    """Return the tests that ``tests_csv`` wrote, in the form that ``sentences`` takes."""
-    results = []
-    for line in pd.read_csv(path, dtype={"row": str, "against": str}).astype(object).to_dict("records"):
-        known = {str(key): None if value != value else value for key, value in line.items()}
-        item: dict[str, Any] = {key: known[key] for key in ("row", "against", "metric")}
-        item["ci95"] = None if known.get("ci_low") is None else [known["ci_low"], known["ci_high"]]
-        for unit in ("cases", "subjects"):
-            item[unit] = {key.removeprefix(f"{unit}_"): value for key, value in known.items() if key.startswith(unit)}
-        results.append(item)
-    return results
 
 
 def sentences(

@@ -13,7 +13,7 @@ from monai_isles import __version__
 from monai_isles.reports.canvas import blank
 from monai_isles.reports.montage import case_montage, panels
 from monai_isles.reports.sheet import perfusion_table, perfusion_tiles
-from monai_isles.reports.slices import head_box
+from monai_isles.reports.slices import even_indices, head_box
 from monai_isles.reports.views import CaseView
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def captures(case: CaseView) -> dict[str, np.ndarray]:
 
     No name, number or date of the patient stands on them, nor the name of the case, which may hold one.
     """
-    return {"summary": _pixels(summary_figure(case)), "mosaic": _pixels(mosaic_figure(case, _slice_indices(case)))}
+    shown = even_indices(case.lesion.shape[2], MOST_SLICES)
+    return {"summary": _pixels(summary_figure(case)), "mosaic": _pixels(mosaic_figure(case, shown))}
 
 
 def pdf_bytes(case: CaseView) -> bytes:
@@ -41,7 +42,7 @@ def pdf_bytes(case: CaseView) -> bytes:
     """
     from matplotlib.backends.backend_pdf import PdfPages
 
-    buffer, shown = io.BytesIO(), _slice_indices(case)
+    buffer, shown = io.BytesIO(), even_indices(case.lesion.shape[2], MOST_SLICES)
     parts = [shown[n : n + SLICES_A_PAGE] for n in range(0, len(shown), SLICES_A_PAGE)]
     about = {"Title": TITLES["summary"], "Creator": f"monai_isles {__version__}", "CreationDate": None}
     with PdfPages(buffer, metadata=about) as pages:
@@ -126,11 +127,6 @@ class _Lines:
     def gap(self) -> None:
         """Leave a line free."""
         self.y -= 0.012
-
-
-def _slice_indices(case: CaseView) -> list[int]:
-    depth = case.lesion.shape[2]
-    return np.unique(np.linspace(0, depth - 1, min(depth, MOST_SLICES)).round().astype(int)).tolist()
 
 
 def _pixels(figure: Figure) -> np.ndarray:

@@ -77,7 +77,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
         )
     table = None if bare else as_markdown(facts["metrics"], facts.get("published"))
     shown = {**dict.fromkeys((*REQUIRED, *OPTIONAL)), **facts, "table": table, "cost": _cost(facts.get("cost"))}
-    return fit_width(_environment().get_template("card.md").render(shown))
+    return fit_width(environment().get_template("card.md").render(shown))
 
 
 def fit_width(markdown: str) -> str:
@@ -140,7 +140,8 @@ def _cost(cost: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the environment of the Markdown templates."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(Path(__file__).parent / "templates")

@@ -169,19 +169,22 @@ def vessel_curves(aif_hu: np.ndarray, vof_hu: np.ndarray | None, dt_s: float) ->
 
     Shapes: (T,).  Units: HU over baseline, s.
     """
-    figure = blank(6.4, 2.6)
-    (place,) = plot_axes(figure, 1, 1)
-    for curve, colour, label, dash in (
-        (aif_hu, _ARTERY, "artery (AIF)", "-"),
-        (vof_hu, _VEIN, "vein (VOF)", (0, (5, 1.5))),
-    ):
-        if curve is not None:
-            time = np.arange(len(curve)) * dt_s
-            place.plot(time, curve, color=colour, linewidth=2, linestyle=dash, label=label)
-    place.legend(frameon=False, fontsize=9, labelcolor=INK)
-    place.set_xlabel("s", color=INK, fontsize=9)
-    place.set_ylabel("HU over baseline", color=INK, fontsize=9)
+    artery = (aif_hu, _ARTERY, "artery (AIF)", "-")
+    vein = [] if vof_hu is None else [(vof_hu, _VEIN, "vein (VOF)", (0, (5, 1.5)))]
+    figure = _over_time([artery, *vein], dt_s, height_in=2.6, linewidth=2)
+    figure.axes[0].legend(frameon=False, fontsize=9, labelcolor=INK)
+    figure.axes[0].set_ylabel("HU over baseline", color=INK, fontsize=9)
     figure.tight_layout(pad=0.6)
+    return figure
+
+
+def _over_time(lines: Sequence[tuple[np.ndarray, str, str, Any]], dt_s: float, **look: float) -> Figure:
+    """Return a figure with values (T,), colour, label and dash of each line over the seconds."""
+    figure = blank(6.4, look.pop("height_in"))
+    (place,) = plot_axes(figure, 1, 1)
+    for values, colour, label, dash in lines:
+        place.plot(np.arange(len(values)) * dt_s, values, color=colour, linestyle=dash, label=label, **look)
+    place.set_xlabel("s", color=INK, fontsize=9)
     return figure
 
 
@@ -210,16 +213,9 @@ def vessel_places(case: CaseView) -> Figure:
 
 def motion_curves(path: np.ndarray, dt_s: float) -> Figure:
     """Return the in-plane movement (T, 3) over time: to the right and to the front in mm, and the turn in degrees."""
-    figure = blank(6.4, 2.4)
-    (place,) = plot_axes(figure, 1, 1)
-    time = np.arange(len(path)) * dt_s
-    for values, colour, label, dash in (
-        (path[:, 0], SERIES[0], "to the right, mm", "-"),
-        (path[:, 1], SERIES[1], "to the front, mm", (0, (5, 1.5))),
-        (path[:, 2], SERIES[2], "turn to the left, degrees", (0, (1, 1.2))),
-    ):
-        place.plot(time, values, color=colour, linewidth=1.8, linestyle=dash, label=label)
-    place.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    place.set_xlabel("s", color=INK, fontsize=9)
+    labels = ("to the right, mm", "to the front, mm", "turn to the left, degrees")
+    lines = [*zip(path.T, SERIES, labels, ("-", (0, (5, 1.5)), (0, (1, 1.2))), strict=False)]
+    figure = _over_time(lines, dt_s, height_in=2.4, linewidth=1.8)
+    figure.axes[0].legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.tight_layout(pad=0.6)
     return figure

@@ -13,13 +13,12 @@ import numpy as np
 
 from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import find_predictions, find_references
+from monai_isles.evaluation.score import FILES, NETWORK
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import Image, read_image
 from monai_isles.reports.montage import drawn_keys
 from monai_isles.reports.views import SYNTHETIC, CaseView
 
-NETWORK = "network"
-_FILES = {NETWORK: "per_case.csv", "rcbf30": "baseline_per_case.csv"}
 _LABELS = {"rcbf30": "rCBF < 30 %", "single_threshold": "best single threshold"}
 _NEEDED = ("case", "subject", "dsc", "lesion_ml_ref", "lesion_ml_pred")
 _FIX = "give the output folder of monai-isles evaluate, as it wrote it"
@@ -47,7 +46,7 @@ def read_scores(folder: str | Path) -> Scores:
     folder = Path(folder)
     summary = _summary(folder / "summary.json")
     methods = summary["methods"]
-    rows = {name: _rows(folder / _FILES.get(name, f"{name}_per_case.csv")) for name in methods}
+    rows = {name: _rows(folder / FILES.get(name, f"{name}_per_case.csv")) for name in methods}
     return Scores(
         str(summary.get("data", folder.name)),
         _split(summary),
@@ -193,8 +192,9 @@ def load_view(source: Source, *, simulated: bool) -> CaseView:
         **source.synthetic,
     }
     several = {"truth": source.label_values}
+    kinds = {"truth": "label", "lesion": "label", "uncertainty": None, **dict.fromkeys(SYNTHETIC)}
     read = {
-        key: read_image(path, kind=_kind(key), where=source.name, label_values=several.get(key))
+        key: read_image(path, kind=kinds.get(key, key), where=source.name, label_values=several.get(key))
         for key, path in files.items()
         if path is not None
     }
@@ -251,10 +251,6 @@ def _result(path: Path) -> dict[str, Any]:
             "E-REP-02", where=str(path), found=str(error), fault="result of a prediction cannot be read"
         ) from error
     return result if isinstance(result, dict) else {}
-
-
-def _kind(key: str) -> str | None:
-    return {"truth": "label", "lesion": "label", "uncertainty": None, **dict.fromkeys(SYNTHETIC)}.get(key, key)
 
 
 def _data(read: Mapping[str, Image], key: str) -> np.ndarray | None:

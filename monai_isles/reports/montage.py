@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from monai_isles.modalities import MODALITIES
 from monai_isles.reports import canvas as palette
 from monai_isles.reports.canvas import blank
-from monai_isles.reports.slices import ANATOMY, MAPS, brain, head_box, on_screen
+from monai_isles.reports.slices import ANATOMY, MAPS, brain, even_indices, head_box, on_screen
 from monai_isles.reports.views import LOOKS, MASKS, SYNTHETIC, CaseView
 from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror
 
@@ -190,7 +190,7 @@ def map_mosaic(case: CaseView, panel: Panel, *, box: tuple[slice, slice] | None 
     """
     box = head_box(case.images, case.lesion.shape, case.spacing_mm) if box is None else box
     depth = case.lesion.shape[2]
-    shown = np.unique(np.linspace(0, depth - 1, min(depth, 48)).round().astype(int)).tolist()
+    shown = even_indices(depth, 48)
     columns, seen = min(_ACROSS, len(shown)), on_screen(case.lesion, 0, box).shape
     panel_in = _PANEL_IN * seen[0] * case.spacing_mm[1] / (seen[1] * case.spacing_mm[0])
     axes = _grid(-(-len(shown) // columns), columns, panel_in, head_in=0.0, foot_in=1.2 * _FOOT_IN)

@@ -23,7 +23,7 @@ from monai_isles.reports.curves import best_epoch, motion_curves, training_curve
 from monai_isles.reports.figures import bland_altman_plot, dice_plot, reliability_plot, volume_scatter
 from monai_isles.reports.montage import drawn_keys, map_mosaic, panels
 from monai_isles.reports.sheet import Picture, Sheet, perfusion_table, picture, sheet_of
-from monai_isles.reports.slices import head_box
+from monai_isles.reports.slices import even_indices, head_box
 from monai_isles.reports.tables import as_html
 from monai_isles.reports.viewer import niivue_facts, outline_masks, page_data
 from monai_isles.reports.views import MASKS, SYNTHETIC, CaseView, Cohort
@@ -65,9 +65,8 @@ def case_page(case: CaseView, out: str | Path, *, viewer: str = "small") -> None
 
 
 def _case_facts(case: CaseView) -> dict[str, Any]:
-    depth = case.lesion.shape[2]
-    every = np.unique(np.linspace(0, depth - 1, min(depth, STUDY_SLICES)).round().astype(int)).tolist()
-    sheet = sheet_of(case, most_slices=CASE_SLICES, slices=every if case.masks else None)
+    every = even_indices(case.lesion.shape[2], STUDY_SLICES) if case.masks else None
+    sheet = sheet_of(case, most_slices=CASE_SLICES, slices=every)
     quality = [SimpleNamespace(**flag) for flag in case.result.get("quality") or []]
     known = versions()
     return {

@@ -43,6 +43,11 @@ def chosen_slices(
     return spread.tolist()
 
 
+def even_indices(count: int, most: int) -> list[int]:
+    """Return up to ``most`` of ``count`` indices, evenly spread, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+
+
 def shown_slices(
     lesion: np.ndarray,
     truth: np.ndarray | None,

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from monai_isles.io.publish import publish, publish_text
 from monai_isles.io.runs import versions
 from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes, svg_text
-from monai_isles.reports.methods import publish_methods
+from monai_isles.reports.methods import METHODS, methods_text
 from monai_isles.reports.page import environment, is_simulated
 
 TABLE, PARQUET, PAGE = "results.csv", "results.parquet", "studies.html"
@@ -71,7 +71,7 @@ def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[s
     flags = {name: _flags(result) for name, result in results.items()}
     rows = [_row(out, name, cases[name], result, flags[name]) for name, result in results.items()]
     simulated = any(map(_is_simulated, results.values()))
-    publish_methods(out, {"versions": versions(), **record}, list(results.values()), references)
+    publish_text(out / METHODS, methods_text({"versions": versions(), **record}, list(results.values()), references))
     publish_text(out / TABLE, _csv(rows))
     written = [out / TABLE, *_parquet(rows, out / PARQUET), out / PAGE]
     publish_text(out / PAGE, environment().get_template("studies.html").render(_facts(rows, flags, simulated)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from monai_isles.reports.slices import head_box, on_screen
+from monai_isles.reports.canvas import data_uri
+from monai_isles.reports.slices import even_indices, head_box, on_screen
 from monai_isles.reports.views import LOOKS, MASKS, CaseView
 
 WINDOWS = {"brain": (40, 80), "stroke": (35, 30), "subdural": (75, 215)}
@@ -60,7 +61,7 @@ def page_data(view: CaseView) -> dict[str, object]:
     """
     shape = view.images["ct"].shape
     box = head_box(view.images, shape, view.spacing_mm)
-    shown = np.unique(np.linspace(0, shape[2] - 1, min(shape[2], MOST_SLICES)).round().astype(int)).tolist()
+    shown = even_indices(shape[2], MOST_SLICES)
     rows, columns = on_screen(view.images["ct"], 0, box).shape
     stride = -(-max(rows, columns) // MOST_PIXELS)
     stages = [stage for stage in STAGES if stage.key in view.images]
@@ -108,7 +109,7 @@ def _picture(picture: np.ndarray, stage: Stage) -> str:
 
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(levels(picture, stage))).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return data_uri(buffer.getvalue())
 
 
 def _stage(stage: Stage) -> dict[str, object]:
@@ -162,13 +163,18 @@ def niivue_facts(case: CaseView) -> dict[str, object]:
     box = head_box(case.images, case.lesion.shape, case.spacing_mm)
     affine = _cut_affine(case, box)
     volumes = [
-        {**_stage_facts(stage), "base64": _nifti(array[box[0], box[1]], affine, stage)}
+        {
+            **{name: getattr(stage, name) for name in ("key", "title", "unit", "window")},
+            "colours": stage.colours or "gray",
+            "base64": _nifti(array[box[0], box[1]], affine, stage),
+        }
         for stage, array in _volumes(case)
     ]
     masks = [
-        {"name": name, "label": MASKS[name][0], "colour": MASKS[name][1], "base64": _mask(mask[box[0], box[1]], affine)}
+        {"name": name, "label": MASKS[name][0], "colour": MASKS[name][1],
+         "base64": _nifti_base64(mask[box[0], box[1]], affine, 1.0, 0.0)}
         for name, mask in outline_masks(case).items()
-    ]
+    ]  # fmt: skip
     return {
         "library": Markup(_library()),
         "licence": files("monai_isles.reports").joinpath("templates/niivue.LICENSE").read_text(encoding="utf-8"),
@@ -188,13 +194,6 @@ def _volumes(case: CaseView) -> Iterator[tuple[Stage, np.ndarray]]:
         yield Stage("uncertainty", "uncertainty", "", 0.0, top, (0.0, top), colours="cividis"), case.uncertainty
 
 
-def _stage_facts(stage: Stage) -> Mapping[str, object]:
-    return {
-        "key": stage.key, "title": stage.title, "unit": stage.unit, "window": stage.window,
-        "colours": stage.colours or "gray",
-    }  # fmt: skip
-
-
 def _cut_affine(case: CaseView, box: tuple[slice, slice]) -> np.ndarray:
     affine = np.diag([*case.spacing_mm, 1.0]) if case.affine is None else np.array(case.affine, float)
     affine[:3, 3] += affine[:3, :3] @ [box[0].start, box[1].start, 0]
@@ -205,10 +204,6 @@ def _nifti(array: np.ndarray, affine: np.ndarray, stage: Stage) -> str:
     """Return a gzipped NIfTI file of 8-bit numbers whose slope and intercept lead back to the unit, in base64."""
     slope = (stage.high - stage.low) / 255
     return _nifti_base64(np.rint((np.clip(array, stage.low, stage.high) - stage.low) / slope), affine, slope, stage.low)
-
-
-def _mask(mask: np.ndarray, affine: np.ndarray) -> str:
-    return _nifti_base64(mask, affine, 1.0, 0.0)
 
 
 def _nifti_base64(stored: np.ndarray, affine: np.ndarray, slope: float, intercept: float) -> str:

@@ -126,7 +126,7 @@ class Checkpoints:
         done = int(state.get("iteration", 0)) if length == state["epoch_length"] else 0
         self._restore(state)
         if "scaler" in state:  # MONAI makes it as the run begins
-            engine.add_event_handler(Events.STARTED, lambda: scaler_of(engine).load_state_dict(state["scaler"]))
+            engine.add_event_handler(Events.STARTED, lambda: engine.scaler.load_state_dict(state["scaler"]))  # type: ignore[attr-defined]
         if state["epoch"] >= engine.state.max_epochs or (state.get("ended", False) and not self.force):
             engine.add_event_handler(Events.STARTED, lambda: _end(engine, state["epoch"]))
         at = {"iteration": state["epoch"] * length + done} if done else {"epoch": state["epoch"]}
@@ -221,8 +221,8 @@ class Checkpoints:
         }
         if torch.cuda.is_available():
             state["random_cuda"] = torch.cuda.get_rng_state()
-        if scaler_of(engine) is not None:
-            state["scaler"] = scaler_of(engine).state_dict()
+        if (scaler := getattr(engine, "scaler", None)) is not None:  # none in a training in 32 bits
+            state["scaler"] = scaler.state_dict()
         publish_state(self.folder / f"checkpoint-{name}.pt", state)
         for old in sorted(self.folder.glob("checkpoint-*.pt"))[: -self.keep]:
             old.unlink()
@@ -258,11 +258,6 @@ def _difference(name: str, saved: str, now: str) -> str:
     place = next((i for i, (a, b) in enumerate(zip(saved, now, strict=False)) if a != b), min(len(saved), len(now)))
     around = slice(max(0, place - 30), place + 40)
     return f"{name} was '...{saved[around]}', is '...{now[around]}'"
-
-
-def scaler_of(engine: Engine) -> Any:
-    """Return the gradient scaler of MONAI's trainer, None for a training in 32 bits."""
-    return getattr(engine, "scaler", None)
 
 
 class VerifiedWeights:

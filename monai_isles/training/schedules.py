@@ -34,10 +34,6 @@ def ran_in(engine: Engine, evaluator: Engine | None) -> bool:
     return evaluator is not None and evaluator.state.epoch == engine.state.epoch
 
 
-def _terminate(engine: Engine) -> None:
-    engine.terminate()
-
-
 class EarlyStop:
     """Stop the trainer after ``patience`` validations in a row without a gain of ``min_delta`` in ``metric``.
 
@@ -59,7 +55,7 @@ class EarlyStop:
     ) -> None:
         self.evaluator, self.metric, self.patience, self.min_delta = evaluator, metric, patience, min_delta
         self.sign = sign_of(mode)
-        self.end: Callable[[Engine], None] = _terminate
+        self.end: Callable[[Engine], None] = Engine.terminate
         self.restart()
 
     def attach(self, engine: Engine) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from monai.transforms import MapTransform, ResampleToMatch
 from torch import Tensor
 
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, displacement, require_same_affines
+from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, corners_vox, displacement, require_same_affines
 from monai_isles.io.read import Image
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
@@ -129,11 +128,6 @@ def _same(image: MetaTensor, reference: MetaTensor) -> bool:
     return shape == tuple(reference.shape[1:]) and near
 
 
-def _corners_mm(image: MetaTensor) -> np.ndarray:
-    corners = np.array([(*c, 1.0) for c in product(*((-0.5, n - 0.5) for n in image.shape[1:]))])
-    return (corners @ _affine(image).T)[:, :3]
-
-
 def _not_asked(image: MetaTensor, reference: MetaTensor, where: str) -> IslesError:
     ends = (_affine(image), tuple(image.shape[1:]), _affine(reference), tuple(reference.shape[1:]))
     gap = corners_apart_mm(*ends)
@@ -142,7 +136,8 @@ def _not_asked(image: MetaTensor, reference: MetaTensor, where: str) -> IslesErr
 
 
 def _require_overlap(image: MetaTensor, reference: MetaTensor, where: str) -> None:
-    ends = [(_corners_mm(item).min(axis=0), _corners_mm(item).max(axis=0)) for item in (image, reference)]
+    corners = [(_affine(item) @ corners_vox(item.shape[1:]))[:3] for item in (image, reference)]
+    ends = [(item.min(axis=1), item.max(axis=1)) for item in corners]
     gap = np.maximum(ends[0][0] - ends[1][1], ends[1][0] - ends[0][1])
     if (gap >= 0).any():
         raise refused("E-GRID-03", where=where, found=f"{gap.max():.4g} mm between them")

@@ -52,7 +52,7 @@ def cache_key(head: np.ndarray, affine: np.ndarray, settings: Mapping[str, objec
 
 def read_stored(folder: Path, key: str) -> Registration | None:
     """Return the registration stored under ``key``; None if there is none, or if its file was damaged and dropped."""
-    payload = _cache(folder).read(key)
+    payload = Cache(folder, "mirror").read(key)
     if payload is None:
         return None
     fields = json.loads(payload)
@@ -65,11 +65,7 @@ def store(folder: Path, key: str, registration: Registration) -> None:
     fields = asdict(registration)
     mirror = fields.pop("mirror")
     result = {"matrix": mirror["matrix"].tolist(), "shift_mm": mirror["shift_mm"].tolist(), **fields}
-    _cache(folder).write(key, json.dumps(result).encode())
-
-
-def _cache(folder: Path) -> Cache:
-    return Cache(folder, "mirror")
+    Cache(folder, "mirror").write(key, json.dumps(result).encode())
 
 
 class SymmetricModalitiesd(MapTransform):

@@ -48,8 +48,6 @@ def predict_participants(
     entropy: bool = False,
     report: bool = True,
     place: Place = HERE,
-    gpus: int | None = None,
-    memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Any]:
     """Predict participants of ``source`` and write their results below ``out``; return the record of each.
@@ -69,8 +67,8 @@ def predict_participants(
     faults = faults_of(others, keys)
     lost = {id(scan) for scan, _ in faults}
     records = left_out_records(replace(fault, case=scan.name) for scan, fault in faults)
-    options: dict[str, Any] = {"bundle": bundle, "choices": choices, "place": place, "gpus": gpus}
-    options |= {"memory_gb": memory_gb, "strict": strict, "entropy": entropy}
+    options: dict[str, Any] = {"bundle": bundle, "choices": choices, "place": place, "strict": strict}
+    options["entropy"] = entropy
     ready = tuple(as_case(scan, None) for scan in others if id(scan) not in lost)
     if ready:
         done = predict(KnownCases((), resample=resample, cases=ready), aside / "cases", report=report, **options)

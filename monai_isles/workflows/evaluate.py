@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 
 from monai_isles.case import Case
 from monai_isles.cohort.task import HERE, Place
@@ -13,24 +13,13 @@ from monai_isles.data.remote import is_url, local_root, require_here
 from monai_isles.errors import IslesError, refused
 from monai_isles.evaluation.maps import MAP_COLUMNS
 from monai_isles.evaluation.pairs import find_predictions, find_references
-from monai_isles.evaluation.score import COLUMNS, NETWORK, FromFiles, score_cases
+from monai_isles.evaluation.score import COLUMNS, FILES, NETWORK, FromFiles, score_cases
 from monai_isles.evaluation.summary import summarise
 from monai_isles.evaluation.threshold_baselines import methods
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_csv, publish_json
 from monai_isles.io.runs import RunFolder
 from monai_isles.metrics.overlap import RULES
-
-
-class _Scoring(TypedDict):
-    """Hold the arguments of ``score_cases`` for every method."""
-
-    place: Place
-    left_out: dict[str, IslesError] | None
-    connectivity: int
-
-
-_FILES = {NETWORK: "per_case.csv", "rcbf30": "baseline_per_case.csv"}
 
 
 def score_folder(
@@ -74,9 +63,10 @@ def score_folder(
     ref_dir = local_root(ref_dir) if is_url(ref_dir) else Path(ref_dir)
     listed = None if data_list is None else Path(data_list)
     _require_apart(out_dir, {"--pred": pred_dir, "--ref": ref_dir})
-    _require_list_for_folds(listed, folds)
+    if folds is not None and listed is None:
+        raise refused("E-EVAL-11", where="--folds", found=f"folds {', '.join(map(str, folds))}")
     left_out: dict[str, IslesError] = {}  # stays empty where ``strict``
-    options: _Scoring = {"place": place, "left_out": None if strict else left_out, "connectivity": connectivity}
+    options: dict[str, Any] = {"place": place, "left_out": None if strict else left_out, "connectivity": connectivity}
     chosen: dict[str, Any] = {"data_list": listed, "section": section, "folds": folds}
     cases = find_references(ref_dir, **chosen, maps=baseline, left_out=options["left_out"])
     masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing, left_out=options["left_out"])
@@ -123,7 +113,7 @@ def _publish(out_dir: Path, scored: Mapping[str, list[dict[str, object]]], summa
     for method, rows in scored.items():
         columns = COLUMNS + (MAP_COLUMNS if any(MAP_COLUMNS[0] in row for row in rows) else ())
         lines = ([row.get(name, "") for name in columns] for row in rows)
-        publish_csv(out_dir / _FILES.get(method, f"{method}_per_case.csv"), columns, lines)
+        publish_csv(out_dir / FILES.get(method, f"{method}_per_case.csv"), columns, lines)
     publish_json(out_dir / "summary.json", summary)
 
 
@@ -152,8 +142,3 @@ def _require_apart(out_dir: Path, inputs: Mapping[str, Path]) -> None:
             raise refused("E-EVAL-09", where=option, found=str(folder))
         if out_dir.resolve() == folder.resolve():
             raise refused("E-EVAL-10", where="--out", found=f"{out_dir} is {option}")
-
-
-def _require_list_for_folds(data_list: Path | None, folds: Sequence[int] | None) -> None:
-    if folds is not None and data_list is None:
-        raise refused("E-EVAL-11", where="--folds", found=f"folds {', '.join(map(str, folds))}")

@@ -14,7 +14,7 @@ from monai_isles.bundle.bundle import OTHER_WEIGHTS
 from monai_isles.data.study import StudyFiles, StudyImages, read_study
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.orientation import from_ras
-from monai_isles.io.publish import publish_image, publish_json
+from monai_isles.io.publish import publish, publish_image, publish_json
 from monai_isles.io.read import Image
 from monai_isles.io.runs import done_before
 from monai_isles.io.values import AIR_HU
@@ -155,8 +155,6 @@ def _remarks(prepared: PreparedSeries, images: StudyImages) -> list[Flag]:
 def _publish_series(path: Path, prepared: PreparedSeries, like: Image) -> None:
     """Write the series used for the maps: bad frames repaired, movement undone, frames at even steps."""
     import nibabel
-
-    from monai_isles.io.publish import publish
 
     # Steps between frames overshoot in noisy air; the reader would take that for padding.
     whole = np.maximum(np.moveaxis(prepared.rise_hu.numpy() + prepared.baseline_hu, 0, -1), AIR_HU).astype(np.float32)

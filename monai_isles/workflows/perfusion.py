@@ -62,8 +62,6 @@ def perfusion(
     measuring: Measuring,
     *,
     place: Place,
-    gpus: int | None = None,
-    memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Any]:
     """Measure one series into ``out``, or several into ``out/<name>``; return the record of the one, or of all."""
@@ -76,8 +74,8 @@ def perfusion(
             held.finish({"kind": "perfusion", "series": str(paths[0]), "sha256": sha256, **record})
         return record
     with RunFolder(out) as held:
-        gpus = int(measuring.device.startswith("cuda")) if gpus is None else gpus
-        cases = measure_cohort(paths, out, measuring, place=place, gpus=gpus, memory_gb=memory_gb, strict=strict)
+        place = {"gpus": int(measuring.device.startswith("cuda")), **place}
+        cases = measure_cohort(paths, out, measuring, place=place, strict=strict)
         held.finish(record := {"kind": "perfusion of a cohort", "settings": measuring.settings(), "cases": cases})
     return record
 
@@ -144,22 +142,14 @@ def _volumes(
 
 
 def measure_cohort(
-    paths: Sequence[str | Path],
-    out: Path,
-    measuring: Measuring,
-    *,
-    place: Place,
-    gpus: int = 0,
-    memory_gb: float = 0.0,
-    strict: bool = False,
+    paths: Sequence[str | Path], out: Path, measuring: Measuring, *, place: Place, strict: bool = False
 ) -> dict[str, Record]:
     """Measure every series into ``out/<name>``, unless it is there; write ``per_case.csv``; return the records."""
     result = find_studies(paths, series=measuring.series)
     studies = {name: study for name, study in result.items() if isinstance(study, StudyFiles)}
     if stands_elsewhere(place):
         studies = {name: study.absolute() for name, study in studies.items()}
-    about = {name: (study, str((out / name).absolute()), measuring) for name, study in studies.items()}
-    tasks = [Task(name, study, gpus, memory_gb) for name, study in about.items()]
+    tasks = [Task(name, (study, str((out / name).absolute()), measuring)) for name, study in studies.items()]
     done = run_cases(measure_one, tasks, **place, title="maps", unit="series", strict=strict)
     records = {name: done[name] if isinstance(study, StudyFiles) else study for name, study in result.items()}
     sweep_parts(out)
@@ -170,16 +160,12 @@ def measure_cohort(
 def measure_one(task: Task) -> Record:
     """Measure the series of a task, unless it is done with the same files and settings."""
     study, out, options = task.about
-    stamp = _stamp(study, options)
+    stamp = {"version": __version__, "source_sha256": study.sha256(), "asked": asdict(options)}
     files = [Path(out) / f"{name}.nii.gz" for name in (*MAPS, "brain")]
     if done_before(Path(out) / RECORD, stamp, files):
         return {"outcome": "done before"}
     measure_series(study.series, Path(out), options, stamp=stamp)
     return {"outcome": "ok"}
-
-
-def _stamp(study: StudyFiles, measuring: Measuring) -> dict[str, object]:
-    return {"version": __version__, "source_sha256": study.sha256(), "asked": asdict(measuring)}
 
 
 def _publish_table(out: Path, records: Mapping[str, Record]) -> None:

@@ -77,8 +77,6 @@ def predict(
     bundle: Bundle,
     choices: Choices = UNCHANGED,
     place: Place = HERE,
-    gpus: int | None = None,
-    memory_gb: float = 0.0,
     entropy: bool = False,
     bids: bool = False,
     report: bool = True,
@@ -96,9 +94,7 @@ def predict(
     recipe = recipe_of(bundle, out, choices=choices, changes=changes, after=after)
     predictor = recipe.load()
     with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as held:
-        records = predict_cohort(
-            recipe, entries, place=place, predictor=predictor, gpus=gpus, memory_gb=memory_gb, strict=strict
-        )
+        records = predict_cohort(recipe, entries, place=place, predictor=predictor, strict=strict)
         for name, record in records.items():
             settle_entropy(out / name, record, wanted=entropy)
         if bids:
@@ -199,16 +195,13 @@ def predict_cohort(
     *,
     place: Place,
     predictor: Predictor | None = None,
-    gpus: int | None = None,
-    memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Record]:
     """Predict every entry at ``place``, with the records and files of ``predict_cases``."""
     if not is_spread(place):
         return predict_cases(predictor or recipe.load(), entries, recipe.out, after=recipe.after, strict=strict)
-    if gpus is None:
-        gpus = int(predictor is not None and predictor.device.type == "cuda")
-    tasks = [Task(str(entry["case"]), (recipe, dict(entry)), gpus, memory_gb) for entry in entries]
+    place = {"gpus": int(predictor is not None and predictor.device.type == "cuda"), **place}
+    tasks = [Task(str(entry["case"]), (recipe, dict(entry))) for entry in entries]
     records = run_cases(predict_one, tasks, **place, title="predict", strict=strict)
     sweep_parts(recipe.out)
     return records

@@ -96,8 +96,7 @@ def publish_results(
     """
     images = {key: read_image(str(measured.entry[key]), kind=key) for key in _SEEN}
     arrays = {key: image.data for key, image in images.items()}
-    _withhold_volumes(measured, result)
-    _add_dawn(result, wanted)
+    _settle_volumes(measured, result, wanted)
     masks = {"lesion": np.asarray(maps["lesion"][0]) > 0, **_rule_masks(measured, result)}
     for name in ("core", "hypoperfused", "penumbra"):
         if name in masks:
@@ -117,15 +116,12 @@ def publish_results(
         _publish_dicom(measured, masks, images["ct"].affine, view, folder, wanted)
 
 
-def _withhold_volumes(measured: MeasuredStudy, result: dict[str, Any]) -> None:
-    """Remove the volumes of the rules if no artery was found."""
-    if result.get("perfusion") and any(flag["code"] == LATE_ARTERY for flag in measured.record["flags"]):
-        result["perfusion"] = {"not_computed": NO_ARTERY}
-
-
-def _add_dawn(result: dict[str, Any], wanted: Wanted) -> None:
+def _settle_volumes(measured: MeasuredStudy, result: dict[str, Any], wanted: Wanted) -> None:
+    """Remove the volumes of the rules if no artery was found; else add the DAWN profile if wanted."""
     block = result.get("perfusion") or {}
-    if wanted.dawn is not None and "core_ml" in block:
+    if block and any(flag["code"] == LATE_ARTERY for flag in measured.record["flags"]):
+        result["perfusion"] = {"not_computed": NO_ARTERY}
+    elif wanted.dawn is not None and "core_ml" in block:
         result["perfusion"] = block | {"dawn": dawn_profile(block["core_ml"], *wanted.dawn)}
 
 
@@ -160,8 +156,9 @@ def _view(
         "CT shown": str(record["ct"]),
     }
     facts |= {name: str(value) for name, value in record["series"].items()}
-    facts |= {"maps": _maps_text(record["settings"])}
-    facts |= {"source SHA-256": str(record["source_sha256"])}
+    used = record["settings"]
+    facts["maps"] = f"{used['method']} {used['truncation']:g}, smoothed over {used['smoothing_mm']:g} mm"
+    facts["source SHA-256"] = str(record["source_sha256"])
     return CaseView(
         name=str(measured.entry["case"]),
         images={key: arrays[key] for key in (*_SEEN, "ttp")},
@@ -182,10 +179,6 @@ def _view(
         patient=_patient(measured.slices[0]) if wanted.show_patient and measured.slices else {},
         simulated=measured.simulated,
     )
-
-
-def _maps_text(settings: Mapping[str, Any]) -> str:
-    return f"{settings['method']} {settings['truncation']:g}, smoothed over {settings['smoothing_mm']:g} mm"
 
 
 def _publish_dicom(
@@ -245,8 +238,6 @@ def predict_series(
     entropy: bool = False,
     bids: bool = False,
     place: Place = HERE,
-    gpus: int | None = None,
-    memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Any]:
     """Measure and predict every study into ``out/<study>`` and return the content of ``out/run.json``.
@@ -270,9 +261,7 @@ def predict_series(
     if wanted.dawn is not None and len(studies) != 1:
         raise refused("E-USE-81", where="--age and --nihss", found=f"{len(studies)} studies")
     with RunFolder(out) as held:
-        records = predict_studies(
-            form, studies, place=place, predictor=predictor, gpus=gpus, memory_gb=memory_gb, strict=strict
-        )
+        records = predict_studies(form, studies, place=place, predictor=predictor, strict=strict)
         if bids:
             done = [name for name, item in records.items() if item["outcome"] != "failed"]
             publish_bids(out, [maps_of(name, out, series=form.series) for name in done])
@@ -322,20 +311,17 @@ def predict_studies(
     *,
     place: Place,
     predictor: Predictor,
-    gpus: int | None = None,
-    memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Record]:
     """Measure, predict and publish every study; return one record each, in the order of ``studies_found``.
 
     Finished parts of a study are kept; a fault becomes the record of its own study.
     """
-    if gpus is None:
-        gpus = int(predictor.device.type == "cuda")
     studies = {name: item for name, item in studies_found.items() if isinstance(item, StudyFiles)}
     if stands_elsewhere(place):
         studies = {name: item.absolute() for name, item in studies.items()}
-    tasks = [Task(name, (settings, study), gpus, memory_gb) for name, study in studies.items()]
+    place = {"gpus": int(predictor.device.type == "cuda"), **place}
+    tasks = [Task(name, (settings, study)) for name, study in studies.items()]
     work = process_study if is_spread(place) else partial(process_study, predictor=predictor)
     done = run_cases(work, tasks, **place, title="series", unit="study", strict=strict)
     sweep_parts(Path(settings.recipe.out))

@@ -92,8 +92,6 @@ def prepare(
     *,
     section: str = "training",
     place: Place = HERE,
-    gpus: int = 0,
-    memory_gb: float = 0.0,
     strict: bool = False,
 ) -> dict[str, Any]:
     """Preprocess every case of data folders into the cache; return ``ok``, ``done before`` or ``failed`` by name."""
@@ -110,7 +108,7 @@ def prepare(
 
     preparation.config()
     entries, left = find_apart(folders, find, strict=strict)
-    tasks = [Task(name, (owner[name], entry), gpus, memory_gb) for entry in entries for name in [str(entry["case"])]]
+    tasks = [Task(name, (owner[name], entry)) for entry in entries for name in [str(entry["case"])]]
     records = run_cases(prepare_one, tasks, **place, title="prepare", strict=strict)
     return {"kind": "preparation", "cases": records | left}
 

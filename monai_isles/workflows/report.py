@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,7 +12,7 @@ from monai_isles.progress import progress
 from monai_isles.reports.curves import read_curves
 from monai_isles.reports.gather import Scores, Source, find_sources, load_view, side_by_side
 from monai_isles.reports.page import cohort_page
-from monai_isles.reports.views import CaseView, Cohort
+from monai_isles.reports.views import Cohort
 
 
 def report(pred_dir: str, ref_dir: str, scores: Sequence[str], out: str | Path, **options: Any) -> Cohort:
@@ -53,7 +53,9 @@ def gather_cohort(
         title=title or f"Ischemic core: {read.data}",
         simulated=read.simulated,
         rows=read.summaries,
-        cases=_views(sources, simulated=read.simulated),
+        cases=(
+            load_view(source, simulated=read.simulated) for source in progress(sources, "drawing", total=len(sources))
+        ),
         curves=read_curves(curves) if curves else (),
         provenance=_provenance(sources, read, command),
         per_case=read.per_case,
@@ -62,11 +64,6 @@ def gather_cohort(
         split=read.split,
         mirrored=mirrored,
     )
-
-
-def _views(sources: Sequence[Source], *, simulated: bool) -> Iterator[CaseView]:
-    for source in progress(sources, "drawing", total=len(sources)):
-        yield load_view(source, simulated=simulated)
 
 
 def _provenance(sources: Sequence[Source], read: Scores, command: Sequence[str]) -> dict[str, str]:

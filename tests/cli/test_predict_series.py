@@ -212,13 +212,6 @@ def test_a_folder_called_after_its_patient_lends_no_name(
     assert "zzplanted" not in (tmp_path / "out/run.json").read_text().lower()
 
 
-@pytest.mark.parametrize("words", [[], ["case_1", "--from-series", "series"]])
-def test_cases_and_series_are_one_or_the_other(words: list[str], tmp_path: Path, capsys) -> None:
-    bundle = str(ROOT / "bundles/threshold")
-    assert main(["predict", "--bundle", bundle, "--out", str(tmp_path / "out"), *words]) == 2
-    assert "E-USE-40: inputs are not clear" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("words", "found"),
     [(["--age", "80"], "age 80.0, NIHSS None"), (["--age", "80", "--nihss", "43"], "NIHSS 43.0"), (None, "2 studies")],

@@ -87,7 +87,7 @@ def test_a_cluster_is_told_absolute_paths_what_a_case_needs_and_where_to_keep_ca
 
     def elsewhere(work: object, tasks: list[Task], **place: object) -> dict[str, dict]:
         seen.extend(tasks)
-        assert place["cluster"] == "tcp://h:1"
+        assert {"cluster": "tcp://h:1", "gpus": 2, "memory_gb": 1.5}.items() <= place.items()
         before = Path.cwd()
         os.chdir("/")
         try:
@@ -103,7 +103,7 @@ def test_a_cluster_is_told_absolute_paths_what_a_case_needs_and_where_to_keep_ca
     more = ("--cluster", "tcp://h:1", "--case-gpus", "2", "--case-memory", "1.5", "--no-report", "--cache",
             os.path.relpath(tmp_path / "cache"))  # fmt: skip
     assert main(words(Path(out), "scan_b", more=more)) == 0
-    assert [(task.case, task.needs) for task in seen] == [("scan_b", {"GPU": 2.0, "MEMORY_GB": 1.5})]
+    assert [task.case for task in seen] == ["scan_b"]
     assert (tmp_path / "out/scan_b/result.json").is_file() and list((tmp_path / "cache").glob("case-*.entry"))
 
 
@@ -118,22 +118,17 @@ def test_one_broken_study_takes_no_other_along(studies: Path, tmp_path: Path, ca
     assert "E-FILE-05" in found["scan_a"]["error"] and "1 of 2 cases" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("more", "code", "named"), [
-    (("--data-list", "list.json", "--folds", "1", "--from-series", "s"), "E-USE-62: an option has no meaning for a",
-     "--data-list, --folds"),
-    (("--section", "test", "--from-series", "s"), "E-USE-62", "--section"),
-    (("case_1", "--dt", "2", "--show-patient"), "E-USE-63: an option has no meaning without a series",
-     "--dt, --show-patient"),
-    (("case_1", "--no-dicom", "--dicom-maps"), "E-USE-63", "--dicom-maps, --no-dicom"),
-    (("--workers", "0", "--from-series", "s"), "E-USE-60: the number of workers is not valid", "0"),
+@pytest.mark.parametrize(("more", "named"), [
+    (("--data-list", "list.json", "--from-series", "s"), "unrecognized arguments: --data-list list.json"),
+    (("case_1", "--dt", "2", "--show-patient"), "unrecognized arguments: --dt 2 --show-patient"),
+    (("--workers", "0", "--from-series", "s"), "E-USE-60: the number of workers is not valid"),
 ])  # fmt: skip
 def test_options_without_a_meaning_are_refused(
-    more: tuple[str, ...], code: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    more: tuple[str, ...], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = str(ROOT / "bundles/threshold")
     assert main(["predict", "--bundle", bundle, "--out", str(tmp_path / "out"), *more]) == 2
-    said = capsys.readouterr().err
-    assert code in said and f"found {named}\n" in said and not (tmp_path / "out").exists()
+    assert named in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_of_series_reads_with_the_words_of_the_run(

@@ -7,10 +7,11 @@ import io
 from pathlib import Path
 
 import pytest
+from result_sentences import read_tests
 
 from monai_isles.errors import IslesError
 from monai_isles.papers.published import published_tables
-from monai_isles.papers.tables import PaperHead, paper_csv, paper_table, publish_table, read_tests, sentences
+from monai_isles.papers.tables import PaperHead, paper_csv, paper_table, publish_table, sentences
 
 HEAD = PaperHead(
     "Wang 2020, Table 3", "phantom", True, 6, "fold 0 of 5", "python tools/reproduce.py wang --table 3", ("a note",)
