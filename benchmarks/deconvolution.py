@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from monai_isles.data.scans import read_perfusion_series
-from monai_isles.perfusion import block_circulant_svd, measured_maps, oscillation_svd, prepare_series
+from monai_isles.perfusion import deconvolve, measured_maps, prepare_series
 from monai_isles.perfusion.deconvolution import TRUNCATIONS
 from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR, LONGEST_MTT_S, voxel_maps
 from monai_isles.phantom.ct.kinetics import Bolus, TissueCurves
@@ -122,12 +122,12 @@ def maps(curves: Tensor, aif: Tensor) -> Tensor:
 
 def fixed(curves: Tensor, aif: Tensor) -> Tensor:
     """Return all residues by fixed truncation."""
-    return block_circulant_svd(curves, aif, DT_S, truncation=TRUNCATION)
+    return deconvolve(curves, aif, DT_S, level=TRUNCATION)
 
 
 def varied(curves: Tensor, aif: Tensor) -> Tensor:
     """Return all residues by oscillation index."""
-    return oscillation_svd(curves, aif, DT_S, limit=LIMIT)
+    return deconvolve(curves, aif, DT_S, method="osvd", level=LIMIT, chunk=8192)
 
 
 def of_peak(wanted: np.ndarray, found: Tensor) -> float:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR, METHODS, voxel_maps
+from monai_isles.perfusion.deconvolution import METHODS
+from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR, voxel_maps
 from monai_isles.phantom.ct.kinetics import RESIDUES, Bolus, TissueCurves
 
 BOLUS = Bolus(arrival_s=6.0, alpha=3.0, beta_s=1.5, peak_hu=250.0, recirculation=0.2)

@@ -1,4 +1,4 @@
-from .deconvolution import block_circulant_svd, circulant_inverse, oscillation_index, oscillation_svd, tikhonov
+from .deconvolution import circulant_inverse, deconvolve, oscillation_index
 from .maps import PerfusionMaps, measured_maps, perfusion_maps
 from .masks import intracranial_mask, smooth_in_plane, tissue_mask
 from .motion import correct_motion, head_motion
@@ -20,10 +20,10 @@ __all__ = [
     "PerfusionMaps",
     "PreparedSeries",
     "arterial_curve",
-    "block_circulant_svd",
     "bolus_arrival",
     "circulant_inverse",
     "contralateral_side",
+    "deconvolve",
     "dawn_profile",
     "defuse3_profile",
     "find_vessels",
@@ -33,13 +33,11 @@ __all__ = [
     "measured_maps",
     "correct_motion",
     "oscillation_index",
-    "oscillation_svd",
     "perfusion_maps",
     "prepare_series",
     "rcbf_core",
     "relative_cbf",
     "smooth_in_plane",
-    "tikhonov",
     "tissue_mask",
     "upright_hemispheres",
 ]

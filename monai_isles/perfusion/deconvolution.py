@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,32 +60,8 @@ def truncated_inverse(u: Tensor, s: Tensor, vh: Tensor, truncation: float) -> Te
     return (vh.T * kept) @ u.T
 
 
-def block_circulant_svd(
-    curves: Tensor, aif: Tensor, dt_s: float, *, truncation: float = 0.1, chunk: int = 65536
-) -> Tensor:
-    """Deconvolve tissue curves by the arterial curve; a late or early tissue curve changes nothing but the shift.
-
-    Shapes: ``curves`` (V, T), ``aif`` (T,), out (V, 2 T), residue function times flow, dtype of ``curves``.
-    Units: ``curves`` and ``aif`` share theirs; out in 1/s.
-
-    Raises: ``E-PERF-01`` see ``circulant_inverse``, ``E-PERF-02`` when frames differ.
-
-    Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522.
-
-    >>> aif = torch.tensor([0.0, 1.0, 0.5, 0.2, 0.0, 0.0])
-    >>> block_circulant_svd(0.02 * aif[None], aif, 1.0).shape
-    torch.Size([1, 12])
-    """
-    require_fit(curves, aif, "block_circulant_svd")
-    solve = circulant_solver(curves, aif, dt_s, truncation=truncation)
-    out = curves.new_empty(curves.shape[0], 2 * aif.numel())
-    for start in range(0, curves.shape[0], chunk):
-        solve(curves[start : start + chunk], out[start : start + chunk])
-    return out
-
-
 def circulant_solver(like: Tensor, aif: Tensor, dt_s: float, *, truncation: float) -> Solver:
-    """Return what deconvolves curves (V, T) into out (V, 2 T), the decomposition done once; ``block_circulant_svd``."""
+    """Return what deconvolves curves (V, T) into out (V, 2 T), the decomposition done once."""
     inverse = circulant_inverse(aif.cpu(), dt_s, truncation=truncation).to(like).T.contiguous()
     return lambda curves, out: torch.matmul(curves, inverse, out=out)
 
@@ -140,48 +117,13 @@ def oscillation_index(residue: Tensor, dt_s: float = 1.0) -> Tensor:
     return bends.abs_().sum(1) / (dt_s**2 * residue.shape[1] * residue.amax(1).clamp_min(1e-12))
 
 
-def oscillation_svd(
-    curves: Tensor,
-    aif: Tensor,
-    dt_s: float,
-    *,
-    limit: float = 0.035,
-    truncations: tuple[float, ...] = TRUNCATIONS,
-    chunk: int = 8192,
-) -> Tensor:
-    """Deconvolve each curve with the least truncation of the grid whose oscillation index stays within ``limit``.
+def oscillation_solver(like: Tensor, aif: Tensor, dt_s: float, *, limit: float) -> Solver:
+    """Return what deconvolves curves (V, T) into out (V, 2 T), the inverses of the grid made once.
 
-    All voxels of a chunk share one matrix product per truncation; those that are smooth enough are finished. A curve
-    that no truncation smooths keeps the strongest one.
-
-    Shapes: ``curves`` (V, T), ``aif`` (T,), out (V, 2 T).  Units: as ``block_circulant_svd``.
-
-    Args:
-        limit: largest oscillation index allowed.
-        truncations: parts of the largest singular value, rising.
-
-    Raises: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length.
-
-    Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522; the grid of truncations and the batches are ours;
-    equal to a loop over voxels in ``tests/perfusion/test_oscillation.py``.
-
-    >>> aif = torch.tensor([0.0, 1.0, 0.5, 0.2, 0.0, 0.0])
-    >>> oscillation_svd(0.02 * aif[None], aif, 1.0).shape
-    torch.Size([1, 12])
+    Each curve takes the least truncation whose oscillation index stays within ``limit``; one that none smooths keeps
+    the strongest. All voxels share one matrix product per truncation; those that are smooth enough are finished.
     """
-    require_fit(curves, aif, "oscillation_svd")
-    solve = oscillation_solver(curves, aif, dt_s, limit=limit, truncations=truncations)
-    out = curves.new_empty(curves.shape[0], 2 * curves.shape[1])
-    for start in range(0, len(curves), chunk):
-        solve(curves[start : start + chunk], out[start : start + chunk])
-    return out
-
-
-def oscillation_solver(
-    like: Tensor, aif: Tensor, dt_s: float, *, limit: float, truncations: tuple[float, ...] = TRUNCATIONS
-) -> Solver:
-    """Return what deconvolves curves (V, T) into out (V, 2 T), the inverses of the grid made once."""
-    inverses = _distinct(aif, dt_s, truncations, like)
+    inverses = _distinct(aif, dt_s, like)
 
     def solve(curves: Tensor, out: Tensor) -> Tensor:
         active, part = torch.arange(len(curves), device=curves.device), curves
@@ -198,11 +140,11 @@ def oscillation_solver(
     return solve
 
 
-def _distinct(aif: Tensor, dt_s: float, truncations: tuple[float, ...], like: Tensor) -> list[Tensor]:
+def _distinct(aif: Tensor, dt_s: float, like: Tensor) -> list[Tensor]:
     """Return the inverses of the grid, each once: neighbours that drop the same singular values are one."""
     u, s, vh = circulant_factors(aif.cpu(), dt_s)
     # Neighbouring truncations often keep the same values: each distinct inverse is made once.
-    first = {int((s >= truncation * s[0]).sum()): truncation for truncation in reversed(truncations)}
+    first = {int((s >= truncation * s[0]).sum()): truncation for truncation in reversed(TRUNCATIONS)}
     frames = aif.numel()
     return [truncated_inverse(u, s, vh, level)[:, :frames].to(like).T.contiguous() for level in sorted(first.values())]
 
@@ -211,35 +153,12 @@ STRENGTHS = tuple(float(s) for s in torch.logspace(-2.0, 0.0, 33).tolist())
 GCV = "gcv"
 
 
-def tikhonov(curves: Tensor, aif: Tensor, dt_s: float, *, strength: float | str = 0.2, chunk: int = 65536) -> Tensor:
-    """Deconvolve with every singular value s damped by s^2 / (s^2 + (strength x largest)^2).
-
-    Shapes: ``curves`` (V, T), ``aif`` (T,), out (V, 2 T).  Units: as ``block_circulant_svd``.
-
-    Args:
-        strength: part of the largest singular value, one for all voxels; or ``"gcv"``: each voxel's own, of
-            ``STRENGTHS`` the one with the smallest generalised cross-validation.
-
-    Raises: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length, ``E-PERF-05`` no such strength.
-
-    Source: Calamante et al., Magn Reson Med 2003, doi:10.1002/mrm.10634 (there with the L-curve); cross-validation
-    Golub et al., Technometrics 1979, doi:10.1080/00401706.1979.10489751; ``tests/perfusion/test_tikhonov.py``.
-
-    >>> aif = torch.tensor([0.0, 1.0, 0.5, 0.2, 0.0, 0.0])
-    >>> tikhonov(0.02 * aif[None], aif, 1.0).shape
-    torch.Size([1, 12])
-    """
-    require_fit(curves, aif, "tikhonov")
-    solve = tikhonov_solver(curves, aif, dt_s, strength=strength)
-    out = curves.new_empty(curves.shape[0], 2 * aif.numel())
-    for start in range(0, len(curves), chunk):
-        solve(curves[start : start + chunk], out[start : start + chunk])
-    return out
-
-
 def tikhonov_solver(like: Tensor, aif: Tensor, dt_s: float, *, strength: float | str) -> Solver:
-    """Return what deconvolves curves (V, T) into out (V, 2 T), the decomposition done once."""
-    _require(strength)
+    """Return what deconvolves curves (V, T) into out (V, 2 T), every singular value s damped by s^2 / (s^2 + (a s0)^2).
+
+    ``strength`` is a, a part of the largest s0; or ``GCV``: each voxel's own, of ``STRENGTHS`` the one with the
+    smallest generalised cross-validation.
+    """
     size = 2 * aif.numel()
     u, s, vh = circulant_factors(aif.cpu(), dt_s)
     levels = STRENGTHS if strength == GCV else (float(strength),)
@@ -258,9 +177,66 @@ def tikhonov_solver(like: Tensor, aif: Tensor, dt_s: float, *, strength: float |
     return solve
 
 
-def _require(strength: float | str) -> None:
-    if strength != GCV and not (isinstance(strength, int | float) and 0 < strength <= 1):
-        raise refused("E-PERF-05", where="tikhonov", found=repr(strength))
+METHODS: dict[str, float] = {
+    "bayes": 0.5, "learned": 0.5, "bcsvd": 0.10, "osvd": 0.035, "tikhonov": 0.10, "ssvd": 0.15, "stikhonov": 0.10,
+}  # fmt: skip
+METHOD, CONVENTIONAL = "learned", "bcsvd"
+
+
+def chosen_method(method: str | None, truncation: float | str | None) -> tuple[str, float | str]:
+    """Return the method and its setting; ``learned`` unless told, or ``bcsvd`` where a truncation is given."""
+    method = method or (METHOD if truncation is None else CONVENTIONAL)
+    level = METHODS.get(method, 0.0) if truncation is None else truncation
+    number = isinstance(level, int | float) and not isinstance(level, bool) and 0 < level < 1
+    if method not in METHODS or not (number or (method == "tikhonov" and level == GCV)):
+        raise refused(
+            "E-PERF-08", where="method and truncation", found=f"{method!r}, {truncation!r}", methods=", ".join(METHODS)
+        )
+    return method, level
+
+
+def residue_solver(like: Tensor, aif: Tensor, dt_s: float, method: str, level: Any) -> Solver:
+    """Return what deconvolves curves (V, T) into out (V, 2 T) by a method of ``deconvolve``."""
+    require_fit(like, aif, method)
+    if method == "bcsvd":
+        return circulant_solver(like, aif, dt_s, truncation=level)
+    if method in ("ssvd", "stikhonov"):
+        return triangular_solver(like, aif, dt_s, level=level, damped=method == "stikhonov")
+    if method == "osvd":
+        return oscillation_solver(like, aif, dt_s, limit=level)
+    return tikhonov_solver(like, aif, dt_s, strength=level)
+
+
+def deconvolve(
+    curves: Tensor, aif: Tensor, dt_s: float, *, method: str = CONVENTIONAL, level: float | str | None = None,
+    chunk: int = 65536,
+) -> Tensor:  # fmt: skip
+    """Deconvolve tissue curves by the arterial curve; by ``bcsvd``, ``osvd`` and ``tikhonov`` delay only shifts them.
+
+    Shapes: ``curves`` (V, T), ``aif`` (T,), out (V, 2 T), residue function times flow, dtype of ``curves``.
+    Units: ``curves`` and ``aif`` share theirs; out in 1/s.
+
+    Args:
+        method: ``bcsvd`` drops singular values below the part ``level`` of the largest, ``osvd`` as few as keep the
+            oscillation index within it, ``tikhonov`` damps them by it (or ``"gcv"``); ``ssvd`` and ``stikhonov`` are
+            the same without the circulant matrix.
+        level: by default that of ``METHODS``. chunk: curves at once.
+
+    Raises: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length, ``E-PERF-08`` no such method or level.
+
+    Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522; Tikhonov Calamante et al., Magn Reson Med 2003,
+    doi:10.1002/mrm.10634, its cross-validation Golub et al., Technometrics 1979, doi:10.1080/00401706.1979.10489751;
+    equal to loops over voxels in ``tests/perfusion``.
+
+    >>> aif = torch.tensor([0.0, 1.0, 0.5, 0.2, 0.0, 0.0])
+    >>> deconvolve(0.02 * aif[None], aif, 1.0).shape
+    torch.Size([1, 12])
+    """
+    solve = residue_solver(curves, aif, dt_s, *chosen_method(method, level))
+    out = curves.new_empty(len(curves), 2 * aif.numel())
+    for start in range(0, len(curves), chunk):
+        solve(curves[start : start + chunk], out[start : start + chunk])
+    return out
 
 
 _LANES = 64

@@ -10,16 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_isles.errors import refused
-from monai_isles.perfusion.deconvolution import (
-    circulant_solver,
-    curve_peaks,
-    oscillation_solver,
-    require_fit,
-    residue_peaks,
-    tikhonov_solver,
-    triangular_solver,
-)
+from monai_isles.perfusion.deconvolution import chosen_method, curve_peaks, residue_peaks, residue_solver
 from monai_isles.perfusion.masks import box_of, smooth_slices
 from monai_isles.perfusion.motion import displacement_mm
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
@@ -28,10 +19,6 @@ from monai_isles.perfusion.transit import SHAPE, likeliest_shape, transit_solver
 from monai_isles.perfusion.vessels import Vessels, vessels_of
 
 MAP_UNITS = {"cbf": "ml/100 g/min", "cbv": "ml/100 g", "mtt": "s", "tmax": "s", "ttp": "s"}
-METHODS: dict[str, float] = {
-    "bayes": 0.5, "learned": 0.5, "bcsvd": 0.10, "osvd": 0.035, "tikhonov": 0.10, "ssvd": 0.15, "stikhonov": 0.10,
-}  # fmt: skip
-METHOD, CONVENTIONAL = "learned", "bcsvd"
 DENSITY_G_ML = 1.04
 HEMATOCRIT_FACTOR = 0.73
 LONGEST_MTT_S, LONGEST_TMAX_S = 60.0, 25.0
@@ -255,18 +242,6 @@ def _fullness(prepared: PreparedSeries, vessels: Vessels) -> float:
     return float(np.mean(beside) / max(float(area[x, y, z].mean()), 1e-6))
 
 
-def chosen_method(method: str | None, truncation: float | str | None) -> tuple[str, float | str]:
-    """Return the method and its setting; ``learned`` unless told, or ``bcsvd`` where a truncation is given."""
-    method = method or (METHOD if truncation is None else CONVENTIONAL)
-    level = METHODS.get(method, 0.0) if truncation is None else truncation
-    number = isinstance(level, int | float) and not isinstance(level, bool) and 0 < level < 1
-    if method not in METHODS or not (number or (method == "tikhonov" and level == "gcv")):
-        raise refused(
-            "E-PERF-08", where="method and truncation", found=f"{method!r}, {truncation!r}", methods=", ".join(METHODS)
-        )
-    return method, level
-
-
 def curve_noise(curves: Tensor) -> float:
     """Return the noise of smoothed curves (V, T) from their bends, which a bolus of several frames hardly moves.
 
@@ -276,17 +251,6 @@ def curve_noise(curves: Tensor) -> float:
     return float(bends.median()) / (0.6745 * 6.0**0.5)
 
 
-def _residues(like: Tensor, aif: Tensor, dt_s: float, method: str, level: Any) -> Callable[[Tensor, Tensor], Tensor]:
-    require_fit(like, aif, method)
-    if method == "bcsvd":
-        return circulant_solver(like, aif, dt_s, truncation=level)
-    if method in ("ssvd", "stikhonov"):
-        return triangular_solver(like, aif, dt_s, level=level, damped=method == "stikhonov")
-    if method == "osvd":
-        return oscillation_solver(like, aif, dt_s, limit=level)
-    return tikhonov_solver(like, aif, dt_s, strength=level)
-
-
 def _measure(
     like: Tensor, aif: Tensor, dt_s: float, method: str, level: Any, shape: float | None
 ) -> Callable[[Tensor], list[Tensor]]:
@@ -294,7 +258,7 @@ def _measure(
     shape = transit_shape(like, aif, dt_s, method=method, level=level) if shape is None else shape
     if shape is not None:
         return transit_solver(like, aif, dt_s, spread=level, shape=shape, learned=method == "learned")
-    solve, latest, area = _residues(like, aif, dt_s, method, level), round(LONGEST_TMAX_S / dt_s), float(aif.sum())
+    solve, latest, area = residue_solver(like, aif, dt_s, method, level), round(LONGEST_TMAX_S / dt_s), float(aif.sum())
     residue = like.new_empty(min(_CHUNK, len(like)), 2 * len(aif))
 
     def measure(curves: Tensor) -> list[Tensor]:
@@ -348,6 +312,9 @@ def perfusion_record(prepared: PreparedSeries, maps: PerfusionMaps, settings: Ma
         "largest_mm": None if path is None else round(float(displacement_mm(path).max()), 3),
         "path_right_mm_front_mm_turn_deg": None if path is None else np.round(path, 4).tolist(),
     }
+    wanted = None  # seconds that the scan should last, by its venous curve
+    if maps.vof is not None:
+        wanted = round(wanted_scan_s(maps.vof, prepared.dt_s, prepared.baseline_frames), 1)
     return {
         "settings": {**settings, "smoothing_mm": maps.smoothing_mm},
         "dt_s": round(prepared.dt_s, 6),
@@ -361,20 +328,13 @@ def perfusion_record(prepared: PreparedSeries, maps: PerfusionMaps, settings: Ma
         "noise_hu": round(maps.noise_hu, 4),
         "transit_shape": maps.shape,
         "brain_ml": round(float(brain.sum()) * voxel_ml, 3),
-        "scan": _scan(prepared, maps),
+        "scan": {"seconds": round((len(maps.aif) - 1) * prepared.dt_s, 2), "wanted_s": wanted},
         "coverage": {"slices": int(brain.any((0, 1)).sum()), "mm": round(brain.shape[2] * prepared.spacing_mm[2], 2)},
         "medians": {name: round(float(np.median(getattr(maps, name)[brain])), 3) for name in MAP_UNITS},
         "units": dict(MAP_UNITS),
         "flags": [asdict(flag) for flag in maps.quality],
         "motion": moved,
     }
-
-
-def _scan(prepared: PreparedSeries, maps: PerfusionMaps) -> dict[str, Any]:
-    """Return how long the series lasts, and how long it should by its venous curve, None without one; s."""
-    curve, step = maps.vof, prepared.dt_s
-    wanted = None if curve is None else round(wanted_scan_s(curve, step, prepared.baseline_frames), 1)
-    return {"seconds": round((len(maps.aif) - 1) * step, 2), "wanted_s": wanted}
 
 
 def map_settings(

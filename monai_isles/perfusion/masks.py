@@ -118,7 +118,7 @@ def _bone(image: np.ndarray) -> np.ndarray:
 def _fill_skull(image: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[np.ndarray, bool]:
     """Return what is inside the skull of a slice (H, W), and whether a wide gap was spanned."""
     bone = _bone(image)
-    head = _largest_part(ndimage.binary_fill_holes(image > -300.0))
+    head = largest_part(ndimage.binary_fill_holes(image > -300.0))
     result = np.zeros_like(bone)
     for gap_mm in CLOSINGS_MM:
         result = ndimage.binary_fill_holes(_close(bone, gap_mm, spacing_mm[:2])) & ~bone
@@ -161,7 +161,8 @@ def _close(bone: np.ndarray, by_mm: float, spacing_mm: tuple[float, float]) -> n
     return kept[steps + 1 : -steps - 1, steps + 1 : -steps - 1] | bone
 
 
-def _largest_part(mask: np.ndarray) -> np.ndarray:
+def largest_part(mask: np.ndarray) -> np.ndarray:
+    """Return the largest connected part of a mask."""
     labels, count = ndimage.label(mask)
     return labels == 1 + int(np.bincount(labels.ravel())[1:].argmax()) if count else mask
 
@@ -195,7 +196,7 @@ def tissue_mask(
     sigma, steps = 1.7 / spacing_mm[0], max(1, round(1.5 / spacing_mm[0]))
     brain = np.zeros(baseline_hu.shape, bool)
     for level in range(baseline_hu.shape[2]):
-        inside = _largest_part(ndimage.binary_erosion(interior[:, :, level], iterations=steps))
+        inside = largest_part(ndimage.binary_erosion(interior[:, :, level], iterations=steps))
         weight = np.maximum(ndimage.gaussian_filter(inside.astype(np.float32), sigma), 1e-3)
         known = np.where(inside, baseline_hu[:, :, level], 0).astype(np.float32)
         smooth = ndimage.gaussian_filter(known, sigma) / weight
@@ -222,7 +223,7 @@ def intracranial_mask(
     inside = np.zeros(baseline_hu.shape, bool)
     for level in range(baseline_hu.shape[2]):
         filled = interior[:, :, level] & (baseline_hu[:, :, level] < 110)
-        core = _largest_part(ndimage.binary_opening(filled, iterations=steps))
+        core = largest_part(ndimage.binary_opening(filled, iterations=steps))
         inside[:, :, level] = ndimage.binary_dilation(core, iterations=3) & filled
     return inside
 

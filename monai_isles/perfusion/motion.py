@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from monai_isles.perfusion.masks import smooth_slices
+from monai_isles.perfusion.masks import largest_part, smooth_slices
 
 WINDOW_HU = (-50.0, 500.0)
 HEAD_RADIUS_MM = 80.0
@@ -185,11 +185,7 @@ def _near_skull(reference: Tensor, spacing: tuple[float, float]) -> Tensor:
     near = np.zeros(skull.shape, bool)
     for level in range(len(skull)):
         filled = ndimage.binary_fill_holes(ndimage.binary_closing(skull[level], iterations=steps))
-        labels, count = ndimage.label(filled)
-        if count:
-            near[level] = ndimage.binary_dilation(
-                labels == 1 + np.bincount(labels.ravel())[1:].argmax(), iterations=steps
-            )
+        near[level] = ndimage.binary_dilation(largest_part(filled), iterations=steps)
     return torch.from_numpy(near)
 
 

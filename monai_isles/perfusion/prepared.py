@@ -131,7 +131,13 @@ def _masks(
         return given, given | intracranial_mask(first, spacing_mm), []
     interior, spanned = skull_and_gaps(first, spacing_mm)
     tissue = tissue_mask(first, spacing_mm, interior=interior)
-    _require_brain(tissue)
+    if not tissue.any():
+        raise refused(
+            "E-PERF-04",
+            where="prepare_series",
+            found="no brain inside a skull in the first frames",
+            fix="check that the series is an axial head CT in HU with its skull",
+        )
     flags = [*gap_flags(spanned), *slice_flags(interior.sum((0, 1)))]
     return tissue, intracranial_mask(first, spacing_mm, interior=interior), flags
 
@@ -145,13 +151,3 @@ def bolus_arrival(curve: Tensor) -> int:
     rise = curve - curve[:2].mean()
     above = rise > 0.1 * rise.max()
     return max(2, int(above.float().argmax()) - 1)
-
-
-def _require_brain(tissue: np.ndarray) -> None:
-    if not tissue.any():
-        raise refused(
-            "E-PERF-04",
-            where="prepare_series",
-            found="no brain inside a skull in the first frames",
-            fix="check that the series is an axial head CT in HU with its skull",
-        )

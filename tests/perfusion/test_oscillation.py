@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.perfusion import block_circulant_svd, oscillation_index, oscillation_svd
+from monai_isles.perfusion import deconvolve, oscillation_index
 from monai_isles.perfusion.deconvolution import TRUNCATIONS
 
 
@@ -33,7 +33,9 @@ def loop_reference(curves: np.ndarray, aif: np.ndarray, limit: float) -> np.ndar
 @pytest.mark.parametrize("limit", [0.035, 0.095])
 def test_batches_equal_a_loop_over_voxels(aif, tissue, limit: float) -> None:
     curves = noisy(aif, tissue)
-    fast = oscillation_svd(torch.from_numpy(curves), torch.from_numpy(aif).double(), 1.0, limit=limit, chunk=4)
+    fast = deconvolve(
+        torch.from_numpy(curves), torch.from_numpy(aif).double(), 1.0, method="osvd", level=limit, chunk=4
+    )
     slow = loop_reference(curves, aif, limit)
     assert np.abs(fast.numpy() - slow).max() < 1e-6 * np.abs(slow).max()
 
@@ -41,8 +43,8 @@ def test_batches_equal_a_loop_over_voxels(aif, tissue, limit: float) -> None:
 def test_noisy_voxels_are_truncated_more_than_calm_ones(aif, tissue) -> None:
     curves = np.stack([tissue(60, 4, 0)] * 2).astype(np.float64)
     curves[1] += np.random.default_rng(0).normal(0, 2.0, curves.shape[1])
-    limited = oscillation_svd(torch.from_numpy(curves), torch.from_numpy(aif).double(), 1.0, limit=0.065)
-    weakest = block_circulant_svd(torch.from_numpy(curves), torch.from_numpy(aif).double(), 1.0, truncation=0.01)
+    limited = deconvolve(torch.from_numpy(curves), torch.from_numpy(aif).double(), 1.0, method="osvd", level=0.065)
+    weakest = deconvolve(torch.from_numpy(curves), torch.from_numpy(aif).double(), 1.0, level=0.01)
     assert bool((oscillation_index(limited) <= 0.065).all())
     assert float(oscillation_index(weakest)[1]) > 3 * float(oscillation_index(limited)[1])
 
@@ -54,8 +56,8 @@ def test_the_index_of_a_single_spike_is_by_hand() -> None:
 
 
 def test_curves_of_another_length_are_refused(aif) -> None:
-    with pytest.raises(IslesError, match=r"E-PERF-02: tissue curves and arterial curve differ(?s:.*)oscillation_svd"):
-        oscillation_svd(torch.zeros(5, 9), torch.from_numpy(aif), 1.0)
+    with pytest.raises(IslesError, match=r"E-PERF-02: tissue curves and arterial curve differ(?s:.*)osvd"):
+        deconvolve(torch.zeros(5, 9), torch.from_numpy(aif), 1.0, method="osvd")
 
 
 def test_the_index_of_a_smooth_curve_does_not_depend_on_the_step() -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.perfusion.maps import PerfusionMaps, chosen_method, measured_maps
+from monai_isles.perfusion.deconvolution import chosen_method
+from monai_isles.perfusion.maps import PerfusionMaps, measured_maps
 from monai_isles.perfusion.masks import tissue_mask
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.phantom.atlas import SmoothField

@@ -12,7 +12,7 @@ import pytest
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
 from monai_isles.perfusion import perfusion_maps
-from monai_isles.perfusion.maps import METHODS
+from monai_isles.perfusion.deconvolution import METHODS
 from monai_isles.phantom import CaseArrays, dataset_or_phantom, make_case, make_dataset
 from monai_isles.phantom.ct import variety as drawing
 from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject, landmark_pairs
