@@ -9,7 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from monai_isles.errors import refused
-from monai_isles.perfusion.maps import METHOD, PerfusionMaps
+from monai_isles.perfusion.deconvolution import METHOD
+from monai_isles.perfusion.maps import PerfusionMaps
 from monai_isles.phantom.atlas import SmoothField
 from monai_isles.phantom.ct.anatomy import Tissues
 
