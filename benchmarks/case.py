@@ -23,7 +23,8 @@ import torch
 
 from monai_isles.data import find_inputs
 from monai_isles.inference import load_predictor
-from monai_isles.io import load_state, publish_state
+from monai_isles.io import load_state
+from monai_isles.io.weights import publish_state
 from monai_isles.phantom import make_dataset
 from monai_isles.phantom.ct.subject import protocol_of
 from monai_isles.workflows.predict import predict_cases

@@ -18,11 +18,11 @@ from pathlib import Path
 import bench
 import torch
 
-from monai_isles.cohort import Task, run_cases
-from monai_isles.cohort.task import Place, Record
+from monai_isles.cohort.engine import run_cases
+from monai_isles.cohort.task import Place, Record, Task
 from monai_isles.data import find_entries
 from monai_isles.inference.predictor import Choices, Predictor
-from monai_isles.io import RunFolder
+from monai_isles.io.runs import RunFolder
 from monai_isles.phantom import make_dataset
 from monai_isles.workflows.evaluate import score_folder
 from monai_isles.workflows.predict import Recipe, predict_cases, predict_cohort, recipe_of

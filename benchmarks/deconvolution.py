@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 from monai_isles.data.scans import read_perfusion_series
-from monai_isles.perfusion import deconvolve, measured_maps, prepare_series
+from monai_isles.perfusion import deconvolve, measured_maps
 from monai_isles.perfusion.deconvolution import TRUNCATIONS
 from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR, LONGEST_MTT_S, voxel_maps
+from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.phantom.ct.kinetics import Bolus, TissueCurves
 
 SUBJECT, DT_S, SPACING_MM = "deconvolution", 1.0, (0.9, 0.9, 5.0)

@@ -28,15 +28,11 @@ from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_isles.inference import (
-    Predictor,
-    StepSlidingWindowInferer,
-    count_windows,
-    load_predictor,
-    prediction_dropout,
-)
-from monai_isles.inference.windows_plan import WindowMasks, site_sizes
-from monai_isles.io import Image, publish_image
+from monai_isles.inference import Predictor, StepSlidingWindowInferer, load_predictor
+from monai_isles.inference.windows import prediction_dropout
+from monai_isles.inference.windows_plan import WindowMasks, count_windows, site_sizes
+from monai_isles.io import Image
+from monai_isles.io.publish import publish_image
 from monai_isles.phantom import make_case
 
 SUBJECT, ROI, STEP, PASSES, RATE = "inference", 64, 3, 3, 0.1

@@ -17,9 +17,10 @@ import bench
 import numpy as np
 from perfusion_series import SCANNERS, Series, head, tiles
 
-from monai_isles.perfusion import PerfusionMaps, measured_maps, prepare_series
+from monai_isles.perfusion import PerfusionMaps, measured_maps
+from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.perfusion.thresholds import contralateral_side, rcbf_core, relative_cbf, upright_hemispheres
-from monai_isles.phantom import case_with_truth
+from monai_isles.phantom.dataset import case_with_truth
 
 SUBJECT, FIRST_SEED = "perfusion_accuracy", 1000
 WAYS = ("bcsvd", "osvd", "tikhonov", "bayes", "learned")

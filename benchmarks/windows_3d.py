@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from monai_isles.inference import StepSlidingWindowInferer, count_windows, window_starts
+from monai_isles.inference import StepSlidingWindowInferer
+from monai_isles.inference.windows_plan import count_windows, window_starts
 from monai_isles.networks import AsymmetricResUNet
 
 SUBJECT = "windows_3d"

@@ -15,9 +15,11 @@ import torch
 import torch.distributed as dist
 
 from monai_isles.data import make_datalist
-from monai_isles.io import findings, publish_json, publish_state
+from monai_isles.io import findings, publish_json
+from monai_isles.io.weights import publish_state
 from monai_isles.networks import AsymmetricResUNet
-from monai_isles.phantom import CaseArrays, make_case, make_dataset
+from monai_isles.phantom import make_case, make_dataset
+from monai_isles.phantom.ct.scan import CaseArrays
 from tests.fixtures.shared import made_once
 from tests.reliability.children import Forks
 

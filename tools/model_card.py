@@ -19,13 +19,13 @@ from typing import Any
 
 from monai_isles.bundle.bundle import WEIGHTS, Bundle
 from monai_isles.errors import IslesError
-from monai_isles.io import sha256_of
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_together
 from monai_isles.papers.published import published_rows
-from monai_isles.reports import model_card, read_curves, training_curves
+from monai_isles.reports import model_card
 from monai_isles.reports.canvas import png_bytes
 from monai_isles.reports.card import require_card
-from monai_isles.reports.curves import best_epoch
+from monai_isles.reports.curves import best_epoch, read_curves, training_curves
 from monai_isles.reports.gather import side_by_side
 
 NETWORK = "these weights"

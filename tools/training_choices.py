@@ -21,8 +21,7 @@ from monai_isles.data import load_entries, make_datalist
 from monai_isles.inference import StepSlidingWindowInferer
 from monai_isles.io import publish_json
 from monai_isles.postprocessing import binarise
-from monai_isles.reports import read_curves
-from monai_isles.reports.curves import best_epoch
+from monai_isles.reports.curves import best_epoch, read_curves
 
 FIVE = ["ct", "cbf", "cbv", "mtt", "tmax"]
 LETTER: dict[str, Any] = {

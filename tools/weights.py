@@ -37,7 +37,8 @@ from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.export.bundle import calibration_of
 from monai_isles.inference.calibrated import Calibration
-from monai_isles.io import publish_json, sha256_of
+from monai_isles.io import publish_json
+from monai_isles.io.payload import sha256_of
 from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.reports.curves import best_epoch, read_curves
 

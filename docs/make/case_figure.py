@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.io.publish import publish
-from monai_isles.reports import case_montage
 from monai_isles.reports.canvas import png_bytes
 from monai_isles.reports.gather import find_sources, load_view, read_scores
+from monai_isles.reports.montage import case_montage
 from monai_isles.reports.slices import chosen_slices
 
 

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_isles.io import publish_text
+from monai_isles.io.publish import publish_text
 
 ROOT = Path(__file__).parents[2]
 RECORDS, PAGE = ROOT / "docs" / "tables" / "clients.jsonl", ROOT / "docs" / "clients.md"

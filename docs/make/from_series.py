@@ -17,12 +17,14 @@ import numpy as np
 
 from monai_isles.bundle import Bundle
 from monai_isles.data.study import find_study
-from monai_isles.inference import case_ischaemia, load_predictor
+from monai_isles.inference import load_predictor
+from monai_isles.inference.ischaemia import case_ischaemia
 from monai_isles.inference.malloc import use_threads
 from monai_isles.io import read_image
 from monai_isles.io.publish import publish_text
 from monai_isles.metrics import dsc
-from monai_isles.phantom import CaseArrays, make_case
+from monai_isles.phantom import make_case
+from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.folder import save_lps
 from monai_isles.progress import progress
 from monai_isles.workflows.measure_study import intensity_flags, measure_study

@@ -1,4 +1,5 @@
-from .bundle import Bundle, check_bundle
-from .configs import judge_config
+from .bundle import Bundle
 
-__all__ = ["Bundle", "check_bundle", "judge_config"]
+__all__ = [
+    "Bundle",
+]

@@ -320,9 +320,6 @@ def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[
     Args:
         unpack: folder for the content of a zip, moved there in one step if it has no errors.
     Raises: ``E-USE-70`` when there is nothing to unpack, ``E-FILE-18`` and ``E-FILE-10`` for the folder.
-
-    >>> check_bundle("threshold")  # nothing to find
-    []
     """
     path = _place_of(path)
     zipped = _is_zip(path)

@@ -220,10 +220,6 @@ def judge_config(path: str | Path) -> list[Finding]:
     Allowed: ``_target_`` names that ``io.targets`` accepts; ``@`` references; the short expressions of
     ``io.expressions``.
     Nothing is imported, resolved or evaluated.
-
-    >>> from monai_isles.bundle import Bundle
-    >>> judge_config(Bundle.open("threshold").file("inference.json"))  # nothing unsafe
-    []
     """
     path = Path(path)
     content, findings = _parse(path)

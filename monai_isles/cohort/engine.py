@@ -128,10 +128,6 @@ def run_cases(
         gpus, memory_gb: needs of every case, in place of those of the tasks.
         strict: raise the first fault of a case instead of recording it.
     Raises: ``E-COH-02`` two cases of one name, ``E-COH-03`` no answer, ``E-COH-07`` no large worker, and others.
-
-    >>> tasks = [Task("case_01", about=3), Task("case_02", about=4)]
-    >>> run_cases(lambda task: {"outcome": "ok", "squared": task.about**2}, tasks)["case_02"]
-    {'outcome': 'ok', 'squared': 16}
     """
     require_place(workers, cluster, slurm)
     require_names(tasks)

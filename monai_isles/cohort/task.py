@@ -43,9 +43,6 @@ class Task:
         about: input of the work function; it is pickled for another process.
         memory_gb: memory that it needs, in 10^9 bytes; 0 for no requirement.
         again: number of workers that died while working on it.
-
-    >>> Task("case_01", gpus=1, memory_gb=8.0).needs
-    {'GPU': 1.0, 'MEMORY_GB': 8.0}
     """
 
     case: str

@@ -1,4 +1,7 @@
-from .plan import local_split, make_plan
+from .plan import local_split
 from .search import fit_calibration
 
-__all__ = ["fit_calibration", "local_split", "make_plan"]
+__all__ = [
+    "fit_calibration",
+    "local_split",
+]

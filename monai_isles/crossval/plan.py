@@ -112,12 +112,6 @@ def make_plan(
         strict: refuse a case with missing files instead of leaving it out.
     Raises: ``E-XVAL-01`` to ``E-XVAL-06``; ``E-LIST-*`` from the list, among them a subject in two folds; ``E-PHAN-04``
     no such data folder; ``E-SAFE-*`` from the bundle.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> plan, cases = make_plan("clerigues_mri", dataset_dir=folder, folds=3)
-    >>> plan.protocol, plan.folds, len(cases["training"])
-    ('paper', (0, 1, 2), 3)
     """
     from monai_isles.data.entries import load_entries
 

@@ -81,11 +81,6 @@ def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[
     Args:
         keys: modalities that every case must hold, such as a bundle's; by default those of the layout.
     Raises: ``E-LIST-01`` when there is no case, and what ``find_layout`` raises.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> check_folder(folder)  # nothing to find
-    []
     """
     folder = Path(folder)
     layout, scans = scan_layout(folder)
@@ -153,16 +148,7 @@ def _scan_findings(
 
 
 def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[Finding]:
-    """Return every finding about a data list, and about its images where the data folder is given.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> from monai_isles.data import make_datalist
-    >>> from monai_isles.io import publish_json
-    >>> publish_json(Path("list.json"), make_datalist(folder, folds=2))
-    >>> check_list("list.json", folder)  # nothing to find
-    []
-    """
+    """Return every finding about a data list, and about its images where the data folder is given."""
     findings: list[Finding] = []
     with _collect_faults(findings):
         read_datalist(path)

@@ -37,10 +37,6 @@ def group_folds(
     to the fold with the smaller volume so far.
 
     Raises: ``E-LIST-12`` with fewer than two folds or fewer subjects than folds.
-
-    >>> folds = group_folds(["a", "a", "b", "c"], 2)
-    >>> folds[0] == folds[1]  # the scans of one patient stay together
-    True
     """
     cases: dict[str, list[int]] = {}
     for index, subject in enumerate(subjects):
@@ -192,13 +188,6 @@ def read_datalist(path: str | Path) -> dict:
     """Read a data list; refuse one on which a run would be wrong.
 
     Raises: ``E-FILE-01`` missing, ``E-LIST-03`` broken JSON, and those of ``schema.require_sound``.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> from monai_isles.io import publish_json
-    >>> publish_json(Path("list.json"), make_datalist(folder, folds=3))
-    >>> len(read_datalist("list.json")["training"])
-    3
     """
     path = Path(path)
     try:

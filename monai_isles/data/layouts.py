@@ -131,13 +131,6 @@ class Layout:
         scan: the cases of a folder, for one target.
         targets: labels that can be segmented and their mask values, the default first; empty for masks of 0 and 1.
         folds: number of folds in its paper.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> from monai_isles.data import find_layout
-    >>> layout = find_layout(folder)
-    >>> layout.name, layout.channels
-    ('isles2015_siss', ('flair', 't1', 't2', 'dwi'))
     """
 
     name: str
@@ -182,11 +175,6 @@ def find_layout(folder: str | Path) -> Layout:
     anywhere takes precedence over all of these.
 
     Raises: ``E-LIST-01`` no case of any layout, ``E-LIST-30`` the marks of several, or of none alone.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> find_layout(folder).name
-    'isles2015_siss'
     """
     folder = Path(folder)
     marks: dict[str, list[str]] = {}

@@ -1,4 +1,6 @@
-from .find import SeriesInfo
-from .read import DicomSeries, find_series, read_series
+from .read import find_series, read_series
 
-__all__ = ["DicomSeries", "SeriesInfo", "find_series", "read_series"]
+__all__ = [
+    "find_series",
+    "read_series",
+]

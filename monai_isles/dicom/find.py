@@ -107,13 +107,6 @@ class SeriesInfo:
             ``ttp`` by its image type or description; ``other`` for images that are not read.
         frames: pictures in all, of all slices and times.
         reason: why it is passed over, empty where it can be read.
-
-    >>> from monai_isles.phantom import CaseArrays, write_dicom
-    >>> image, series = np.zeros((16, 16, 2), np.float32), np.full((20, 16, 16, 2), 35, np.int16)
-    >>> case = CaseArrays({"ct": image, "cbf": image}, series, image, spacing_mm=(1.0, 1.0, 5.0), dt_s=1.0)
-    >>> from monai_isles.dicom import find_series
-    >>> [series.kind for series in find_series(write_dicom(case, "study_1")) if series.usable]
-    ['ct', 'ctp', 'cbf']
     """
 
     uid: str

@@ -60,13 +60,6 @@ class DicomSeries:
         kind: as in ``SeriesInfo``.
         dt_s: seconds between frames, None where they are uneven or there is one.
         interpolated: slices were brought to common times (shuttled table).
-
-    >>> from monai_isles.phantom import CaseArrays, write_dicom
-    >>> image, series = np.zeros((16, 16, 2), np.float32), np.full((20, 16, 16, 2), 35, np.int16)
-    >>> case = CaseArrays({"ct": image, "cbf": image}, series, image, spacing_mm=(1.0, 1.0, 5.0), dt_s=1.0)
-    >>> series = read_series(write_dicom(case, "study_4"), kind="ctp")
-    >>> series.dt_s, series.spacing_mm
-    (1.0, (1.0, 1.0, 5.0))
     """
 
     array: np.ndarray
@@ -87,7 +80,8 @@ def find_series(folder: str | Path) -> list[SeriesInfo]:
 
     Raises: ``E-DCM-01`` no pydicom, ``E-DCM-02`` nothing there, ``E-DCM-06`` a damaged file, and others.
 
-    >>> from monai_isles.phantom import CaseArrays, write_dicom
+    >>> from monai_isles.phantom.ct.scan import CaseArrays
+    >>> from monai_isles.phantom.dicom_writer import write_dicom
     >>> image, series = np.zeros((16, 16, 2), np.float32), np.full((20, 16, 16, 2), 35, np.int16)
     >>> case = CaseArrays({"ct": image, "cbf": image}, series, image, spacing_mm=(1.0, 1.0, 5.0), dt_s=1.0)
     >>> [series.kind for series in find_series(write_dicom(case, "study_2"))]
@@ -119,7 +113,8 @@ def read_series(
     the series; ``E-VAL-03`` to ``E-VAL-05`` values that cannot be.
     Source: DICOM PS3.3; ``tests/dicom/test_read.py``, ``tests/phantom/test_dicom_writer.py``.
 
-    >>> from monai_isles.phantom import CaseArrays, write_dicom
+    >>> from monai_isles.phantom.ct.scan import CaseArrays
+    >>> from monai_isles.phantom.dicom_writer import write_dicom
     >>> image, series = np.zeros((16, 16, 2), np.float32), np.full((20, 16, 16, 2), 35, np.int16)
     >>> case = CaseArrays({"ct": image, "cbf": image}, series, image, spacing_mm=(1.0, 1.0, 5.0), dt_s=1.0)
     >>> read_series(write_dicom(case, "study_3"), kind="ctp").array.shape

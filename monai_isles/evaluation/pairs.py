@@ -38,11 +38,6 @@ def find_references(
         left_out: receives the fault of every case with unusable files; without it the first is raised.
 
     Raises: ``E-EVAL-05`` no reference found, ``E-EVAL-07`` two files for one case, ``E-LIST`` from the list.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> [case.name for case in find_references(folder)]
-    ['case_1', 'case_2', 'case_3']
     """
     faults: list[Finding] | None = None if left_out is None else []
     if data_list is not None:
@@ -74,12 +69,6 @@ def find_predictions(
         left_out: takes the fault of every case without a mask, while another one has one.
 
     Raises: ``E-EVAL-06`` all missing predictions in one error, ``E-EVAL-07`` two files for one case.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> predictions, unused = find_predictions(folder, find_references(folder), allow_missing=True)
-    >>> predictions["case_1"] is None, unused  # nothing was predicted into this folder
-    (True, [])
     """
     paths, names = find_masks(pred_dir), {_composed_name(case.name): case.name for case in cases}
     masks = {names.get(name, name): path for name, path in paths.items()}

@@ -102,15 +102,7 @@ def score_cases(
         left_out: receives the fault of every case that cannot be scored, as long as another one can.
 
     Raises: the fault of the only case that cannot be scored, ``E-EVAL-08`` for several, ``E-EVAL-50`` for one whose
-    fault has no code; those of ``monai_isles.cohort.run_cases``.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> from monai_isles.evaluation import find_references
-    >>> cases = find_references(folder)
-    >>> nothing = FromFiles({case.name: None for case in cases})
-    >>> [row["dsc"] for row in score_cases(cases, nothing, "nothing predicted")]
-    [0.0, 0.0, 0.0]
+    fault has no code; those of ``monai_isles.cohort.engine.run_cases``.
     """
     alone = getattr(mask_of, "alone", lambda name: mask_of)
     tasks = [Task(case.name, (case, alone(case.name), method, connectivity)) for case in cases]

@@ -24,13 +24,7 @@ _COLUMNS = (
 
 
 def summary_table(summary: Mapping) -> str:
-    """Return the methods side by side (mean and SD), the intervals, the counts, and the rules for empty masks.
-
-    >>> import monai_isles
-    >>> mask = (np.ones((2, 2, 1)), np.eye(4))  # array and affine
-    >>> "network" in summary_table(monai_isles.evaluate(mask, mask))
-    True
-    """
+    """Return the methods side by side (mean and SD), the intervals, the counts, and the rules for empty masks."""
     first = next(iter(summary["methods"].values()))
     kind = "simulated data, not patients" if summary["simulated"] else "data as given"
     head = f"{summary['data']} ({kind}): {first['n']} cases of {first['subjects']} subjects"

@@ -237,10 +237,6 @@ def export_bundle(
     Raises: ``E-EXP-01`` to ``10``, ``E-SAFE-*`` for a config that is not allowed in a bundle, and those of
     ``monai_isles.io.load_state``.
     Source: MONAI bundle specification; ``tests/export/test_bundle.py``.
-
-    >>> exported = export_bundle("threshold", Path("exported"), graphs=False)
-    >>> sorted(path.name for path in exported.folder.iterdir())
-    ['LICENSE', 'README.md', 'SHA256SUMS', 'configs', 'docs', 'models']
     """
     source, out = Bundle.open(source).root.resolve(), Path(out).absolute()
     bundle = Bundle(source, tuple(overlays))

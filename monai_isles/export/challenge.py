@@ -55,17 +55,6 @@ def export_challenge(
     Raises: ``E-CHAL-04`` cases without a prediction, ``E-GEOM-*`` a mask on another grid, and those of
     ``challenge_names``.
     Source: isles-challenge.org; ``tests/export/test_challenge.py``.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> from monai_isles.data import make_datalist
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> cases = make_datalist(folder, folds=3)
-    >>> for case in cases["training"]:  # here the masks themselves are the predictions
-    ...     mask = read_image(folder / case["label"])
-    ...     publish_image(f"predictions/{case['case']}/lesion.nii.gz", mask.data, mask, dtype=np.uint8)
-    >>> packed = export_challenge("predictions", cases, folder, "demo.zip", description="demo", section="training")
-    >>> packed.names["case_1"]
-    'VSD.demo.70012.nii'
     """
     images, names = _images_and_names(data_list, dataset_dir, description, section, id_of)
     masks = find_masks(Path(pred_dir))
@@ -103,12 +92,6 @@ def challenge_names(
         id_of: modality whose file name starts with the prefix and ends in the id.
     Raises: ``E-CHAL-01`` a file name without prefix or id, ``E-CHAL-02`` one id for two cases, ``E-CHAL-03`` the
     description, ``E-LIST-*``.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> from monai_isles.data import make_datalist
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> challenge_names(make_datalist(folder, folds=3), folder, description="demo", section="training")["case_1"]
-    'VSD.demo.70012.nii'
     """
     return _images_and_names(data_list, dataset_dir, description, section, id_of)[1]
 

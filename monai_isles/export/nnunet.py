@@ -62,14 +62,6 @@ def export_nnunet(
         modalities: the channels, in place of those above.
     Raises: ``E-NNU-01`` the folder exists, ``E-NNU-02`` cases without a fold, ``E-NNU-04`` no common channel.
     Source: nnU-Net v2's dataset format and manual data splits; ``tests/export/test_nnunet.py``.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> from monai_isles.data import make_datalist
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> from monai_isles.io import publish_json
-    >>> publish_json("list.json", make_datalist(folder, folds=3))
-    >>> export_nnunet("list.json", folder, "nnUNet_raw").training
-    3
     """
     content = read_datalist(data_list)
     target = Path(out) / _title(number, name or str(content.get("name") or "isles"))

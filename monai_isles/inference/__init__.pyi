@@ -1,10 +1,8 @@
-from .ischaemia import case_ischaemia
 from .labelling import LabelForegroundd, LabelMaskd, LoadStudyd
-from .outputs import LesionMapsd, PublishMapsd, entropy_bits, lesion_confidence
+from .outputs import LesionMapsd, PublishMapsd
 from .predictor import Predictor, load_predictor
 from .whole_slices import WholeSliceInferer
-from .windows import StepSlidingWindowInferer, prediction_dropout
-from .windows_plan import count_windows, window_starts
+from .windows import StepSlidingWindowInferer
 
 __all__ = [
     "LabelForegroundd",
@@ -15,11 +13,5 @@ __all__ = [
     "PublishMapsd",
     "StepSlidingWindowInferer",
     "WholeSliceInferer",
-    "case_ischaemia",
-    "count_windows",
-    "entropy_bits",
-    "lesion_confidence",
     "load_predictor",
-    "prediction_dropout",
-    "window_starts",
 ]

@@ -91,13 +91,6 @@ def case_ischaemia(
 
     Raises: ``E-GEOM-*`` and others of ``read_image``, ``E-EVAL-01``, ``E-EVAL-02``.
     Source: ``monai_isles.perfusion.ischaemia``; ``tests/inference/test_ischaemia.py``.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> from monai_isles.data import find_entries
-    >>> folder = make_dataset("ct", cases=1, seed=7, series=False, max_slices=2)
-    >>> rules, midline = case_ischaemia(find_entries(folder, keys=["ct", "cbf", "cbv", "mtt", "tmax"])[0])
-    >>> rules.core_ml < rules.hypoperfused_ml, midline
-    (True, 'mirror')
     """
     if not (entry.get("cbf") and entry.get("tmax")):
         return None

@@ -30,9 +30,6 @@ def entropy_bits(probability: np.ndarray) -> np.ndarray:
 
     Shapes: any, kept; float32 out. Units: bits.
     Source: Shannon 1948; ``tests/inference/test_confidence.py``.
-
-    >>> entropy_bits(np.array([0.0, 0.5])).tolist()
-    [0.0, 1.0]
     """
     p = np.clip(np.asarray(probability, dtype=np.float64), 0.0, 1.0)
     terms = [np.where(q > 0, -q * np.log2(np.where(q > 0, q, 1.0)), 0.0) for q in (p, 1.0 - p)]
@@ -61,10 +58,6 @@ def lesion_confidence(
 
     Args:
         uncertainty: standard deviation over windows and passes; None gives None.
-
-    >>> lesion = np.array([1, 1, 0, 1]).reshape(4, 1, 1)
-    >>> [part["volume_ml"] for part in lesion_confidence(lesion, 0.9 * lesion, None, voxel_ml=0.5)]
-    [1.0, 0.5]
     """
     labels, count = ndimage.label(np.asarray(lesion) > 0, structure=ndimage.generate_binary_structure(3, 1))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
@@ -181,7 +174,7 @@ class PublishMapsd(MapTransform):
 
     Shapes: each key ``(1, H, W, D)``. Masks are written as uint8, the others as float32; the header's ``descrip`` marks
     a synthetic image.
-    Raises: what ``monai_isles.io.publish_image`` raises; then no map of the case is written.
+    Raises: what ``monai_isles.io.publish.publish_image`` raises; then no map of the case is written.
 
     >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_entries

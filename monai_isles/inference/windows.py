@@ -40,12 +40,6 @@ def prediction_dropout(network: nn.Module, rate: float, alpha: bool = False) -> 
 
     Raises: ``E-INF-01`` for a network without such sites or a rate outside [0, 1).
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3: rate 0.1 in the deepest levels.
-
-    >>> from monai_isles.networks import AsymmetricResUNet
-    >>> network = AsymmetricResUNet(2, in_channels=1, base_channels=2, levels=3).eval()
-    >>> with prediction_dropout(network, rate=0.1) as sites:
-    ...     all(site.active for site in sites)
-    True
     """
     sites = [module for module in network.modules() if isinstance(module, PredictionDropout)]
     if not sites or not 0.0 <= rate < 1.0:

@@ -56,14 +56,7 @@ def publish_together(files: Sequence[tuple[str | Path, Writer]], *, inputs: Iter
 
 
 def publish_text(path: str | Path, text: str, *, inputs: Iterable[str | Path] = ()) -> None:
-    """Publish UTF-8 text, lines ending in a line feed on every system.
-
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     publish_text(Path(folder) / "note.txt", "whole or not at all")
-    ...     (Path(folder) / "note.txt").read_text()
-    'whole or not at all'
-    """
+    """Publish UTF-8 text, lines ending in a line feed on every system."""
     publish(path, lambda tmp: tmp.write_bytes(text.encode("utf-8")), inputs=inputs)
 
 
@@ -105,15 +98,6 @@ def publish_image(
         inputs: files that must not be replaced; the file of ``like`` is always one of them.
         description: at most 79 characters for the header's ``descrip``: the text that viewers show.
     Raises: ``E-DIM-07`` another shape, ``E-VAL-07`` a lossy cast, ``E-FILE-13`` read back differently, and others.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> from monai_isles.data import find_cases
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> from monai_isles.io import read_image
-    >>> image = read_image(find_cases(folder)[0].images["flair"])
-    >>> publish_image("mask.nii.gz", image.data > 100, image, dtype=np.uint8)
-    >>> read_image("mask.nii.gz").data.max()
-    np.float32(1.0)
     """
     planned = planned_image(path, data, like, dtype=dtype, description=description)
     publish_together([planned], inputs=[like.path, *inputs])

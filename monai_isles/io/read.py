@@ -141,14 +141,7 @@ def inspect_image(
 
 
 def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -> Header:
-    """Read the header alone, checked like ``read_image`` does it; the voxels and their checksum are not read.
-
-    >>> from monai_isles.phantom import make_dataset
-    >>> from monai_isles.data import find_cases
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
-    >>> read_header(find_cases(folder)[0].images["flair"]).shape
-    (29, 29, 20)
-    """
+    """Read the header alone, checked like ``read_image`` does it; the voxels and their checksum are not read."""
     header, place = _peek_header(path, where)
     refuse(header_findings(header, kind=kind, where=place))
     shape, frames = layout(header)

@@ -31,11 +31,6 @@ class RunFolder:
     Args:
         outputs: relative names the run will write, judged for length now rather than after hours of work.
     Raises: ``E-RUN-01`` held by another run, ``E-RUN-02`` not writable, ``E-RUN-03`` a name too long.
-
-    >>> with RunFolder("run") as run:
-    ...     path = run.finish({"settings": {"lr": 0.1}})
-    >>> json.loads(path.read_text())["settings"]
-    {'lr': 0.1}
     """
 
     def __init__(self, path: str | Path, *, outputs: Iterable[str] = ()) -> None:

@@ -27,10 +27,6 @@ def publish_state(path: str | Path, state: Mapping[str, object], *, inputs: Iter
     """Save a state dictionary of tensors and plain values, whole or not at all.
 
     Raises: ``E-SAFE-12`` when something else is in it, ``E-FILE-10`` when it cannot be written.
-
-    >>> publish_state("model.pt", {"weight": torch.ones(2)})
-    >>> load_state("model.pt")
-    {'weight': tensor([1., 1.])}
     """
     stranger = _stranger(state, "state")
     if stranger:

@@ -6,7 +6,7 @@ from .stroke_segmentation import (
     StrokeSegmentationLoss,
     sudre_dice_loss,
 )
-from .synthesis import PseudoDWILoss, SynthesisLoss, discriminator_ls_loss, generator_ls_loss
+from .synthesis import PseudoDWILoss, SynthesisLoss
 
 __all__ = [
     "GeneralizedDiceCELoss",
@@ -17,7 +17,5 @@ __all__ = [
     "StrokeSegmentationLoss",
     "SynthesisLoss",
     "WeightedCELoss",
-    "discriminator_ls_loss",
-    "generator_ls_loss",
     "sudre_dice_loss",
 ]

@@ -4,18 +4,16 @@ from .calibration import (
     fit_chance,
     fit_temperature,
     fit_volume_errors,
-    logit_counts,
     reliability,
     uncertainty_auroc,
     uncertainty_errors,
 )
-from .image import image_quality, lesion_region, psnr_db, ssim_map
+from .image import image_quality, psnr_db, ssim_map
 from .monai_metrics import L1ErrorRate, LesionDice, VoxelAccuracy
 from .overlap import (
     count_lesions,
     diagonal,
     dsc,
-    emptiness,
     lesion_f1,
     matched_lesion_f1,
     panoptic_quality,
@@ -23,7 +21,7 @@ from .overlap import (
     sensitivity,
 )
 from .surface import assd_half_sum_mm, assd_mm, hd95_mm, hd_mm, hd_vox, surface_distances
-from .volume import avd_ml, bland_altman, r2_identity, r2_pearson, rve, size_stratum, volume_ml
+from .volume import avd_ml, bland_altman, r2_identity, r2_pearson, rve, volume_ml
 
 __all__ = [
     "L1ErrorRate",
@@ -38,7 +36,6 @@ __all__ = [
     "count_lesions",
     "diagonal",
     "dsc",
-    "emptiness",
     "fit_chance",
     "fit_temperature",
     "fit_volume_errors",
@@ -47,8 +44,6 @@ __all__ = [
     "hd_vox",
     "image_quality",
     "lesion_f1",
-    "lesion_region",
-    "logit_counts",
     "matched_lesion_f1",
     "panoptic_quality",
     "ppv",
@@ -58,7 +53,6 @@ __all__ = [
     "reliability",
     "rve",
     "sensitivity",
-    "size_stratum",
     "ssim_map",
     "surface_distances",
     "uncertainty_auroc",

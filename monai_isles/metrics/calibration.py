@@ -130,9 +130,6 @@ def logit_counts(probability: np.ndarray, lesion: np.ndarray) -> np.ndarray:
 
     Shapes: any, equal, in; ``(2, 1201)`` out, by the nearest of ``LOGITS``; those beyond -12 and 12 count at the ends.
     Raises: ``E-CAL-01``, ``E-CAL-02``. Source: ours; the input of ``fit_temperature``.
-
-    >>> logit_counts(np.array([0.5, 0.9]), np.array([False, True])).sum(axis=1).tolist()  # healthy, lesion
-    [1, 1]
     """
     p, y = _voxels(probability, lesion)
     _require_probability(p)

@@ -49,11 +49,6 @@ def lesion_region(lesion: np.ndarray, dilation_vox: int = DILATION_VOX) -> np.nd
     """Return the box around the lesion of each slice, widened on all four sides and cut at the image border.
 
     Shapes: (H, W, D) binary in and out. Source: ours, see ``image_quality``.
-
-    >>> lesion = np.zeros((9, 9, 1), bool)
-    >>> lesion[4, 4] = True
-    >>> int(lesion_region(lesion, 1).sum())
-    9
     """
     region = np.zeros(lesion.shape, bool)
     for level in np.flatnonzero(lesion.any(axis=(0, 1))):

@@ -135,9 +135,6 @@ def size_stratum(lesion_ml: float) -> str:
     Raises: ``E-MET-10`` when the volume is negative or not a number.
 
     Source: cuts of this project, not clinical groups.
-
-    >>> size_stratum(12.5)
-    '10-50 ml'
     """
     if not lesion_ml >= 0:
         raise refused("E-MET-10", where="size stratum", found=f"{lesion_ml!r} ml")

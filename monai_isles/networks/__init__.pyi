@@ -1,7 +1,6 @@
 from .asymmetric_res_unet import AsymmetricResUNet, Cascade
-from .blocks import AnySize, PredictionDropout, PseudoDWIOutput, SqueezeExcitation, SwitchableNorm2d, xavier_
+from .blocks import AnySize, SqueezeExcitation, SwitchableNorm2d, xavier_
 from .fusion import FusionNet
-from .pretrained import load_pretrained
 from .pseudo_dwi_net import ContextEncoder, MultiScaleDiscriminator, PseudoDWINet, StrokeFCN
 from .pspnet import PSPNet, with_aux
 from .threshold_rule import ThresholdRule
@@ -17,9 +16,7 @@ __all__ = [
     "FusionNet",
     "MultiScaleDiscriminator",
     "PSPNet",
-    "PredictionDropout",
     "PseudoDWINet",
-    "PseudoDWIOutput",
     "R2UNet",
     "RonnebergerUNet",
     "SLNet",
@@ -28,7 +25,6 @@ __all__ = [
     "SwitchableNorm2d",
     "ThresholdRule",
     "WangResUNet",
-    "load_pretrained",
     "with_aux",
     "xavier_",
 ]

@@ -17,7 +17,7 @@ class AsymmetricResUNet(nn.Module):
     """Encoder of two-convolution and decoder of one-convolution residual blocks, joined by sums.
 
     The deepest three levels carry channel dropout while training and, at their block entries, the sites of
-    prediction dropout (``monai_isles.inference.prediction_dropout`` switches them on).
+    prediction dropout (``monai_isles.inference.windows.prediction_dropout`` switches them on).
 
     Shapes: ``(N, in_channels, *spatial)`` in, logits ``(N, out_channels, *spatial)`` out; every spatial size
     divisible by ``2 ** (levels - 1)``.

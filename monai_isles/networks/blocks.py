@@ -17,10 +17,6 @@ class PseudoDWIOutput(NamedTuple):
     Shapes: logits ``(N, K, H, W)``; ``pseudo_dwi`` (I_g) and, with an extractor, ``extracted`` (F_h) ``(N, 1, H, W)``;
     ``maps``, the perfusion maps that the image was made of, ``(N, C, H, W)``: a discriminator may ask for them.
     Units: both images on the scale of a DWI whose minimum is 0 and whose 99th percentile is 1.
-
-    >>> image = torch.zeros(1, 1, 8, 8)
-    >>> PseudoDWIOutput(logits=torch.zeros(1, 2, 8, 8), pseudo_dwi=image, extracted=None).pseudo_dwi.shape
-    torch.Size([1, 1, 8, 8])
     """
 
     logits: Tensor
@@ -195,10 +191,6 @@ class PredictionDropout(nn.Module):
     Shapes: any in, the same out. Identity in training and in plain evaluation.
     Source: uncertainty filtering, Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3; alpha dropout,
     Klambauer 2017 (arXiv:1706.02515), section 2, as the paper's released code has it.
-
-    >>> site = PredictionDropout().eval()
-    >>> float(site(torch.ones(8)).sum())  # the identity, until prediction_dropout switches it on
-    8.0
     """
 
     def __init__(self) -> None:

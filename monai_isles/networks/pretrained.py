@@ -101,12 +101,6 @@ def load_pretrained(
     Raises: ``E-NET-22`` less than ``least`` of the backbone matches, ``E-NET-23`` the file's backbone is another,
     ``E-NET-24`` no tensors in it; ``E-FILE-*`` and ``E-SAFE-*`` of ``monai_isles.io.load_state``.
     Source: ours; Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.3; ``tests/networks/test_pretrained.py``.
-
-    >>> from monai_isles.networks.pspnet import PSPNet
-    >>> network = PSPNet(base_channels=4)
-    >>> report = load_pretrained(network, PSPNet(base_channels=4).state_dict())
-    >>> report.missing, report.wrong_shape
-    ((), ())
     """
     if isinstance(path_or_state, Mapping):
         where, state = "the given state dictionary", _tensors(path_or_state, "the given state dictionary")

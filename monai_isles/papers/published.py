@@ -30,9 +30,6 @@ def published_tables(paper: str | Path) -> dict[str, Rows]:
         paper: name of its bundle, or the bundle's folder.
     Raises: ``E-REP-09`` for a name that is not here.
     Source: the papers that the bundles name; ``tests/papers/test_published.py``.
-
-    >>> list(published_tables("wang"))
-    ['table1', 'table2', 'table3', 'table4', 'table5', 'table6', 'figure10']
     """
     folder = paper if isinstance(paper, Path) else _require_known(paper, papers())
     return {name: printed_rows(table) for name, table in Bundle(folder).paper["published"].items()}
@@ -47,10 +44,6 @@ def published_rows(name: str) -> Rows:
         name: a key of ``beside`` in some ``paper.json``, such as ``clerigues`` or ``clerigues_mri_siss``.
     Raises: ``E-REP-09`` for a name that is not here.
     Source: that of ``published_tables``.
-
-    >>> rows = published_rows("clerigues")
-    >>> list(rows)[0]
-    'Clèrigues 2019, ISLES 2018 training, 5 folds: Baseline'
     """
     beside = {
         key: (folder, item) for folder in papers().values() for key, item in Bundle(folder).paper["beside"].items()

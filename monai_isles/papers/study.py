@@ -71,12 +71,7 @@ class PaperRow:
 
 
 def paper_rows(bundle: Path) -> list[PaperRow]:
-    """Return the rows that ``paper.json`` of a bundle trains, in its order.
-
-    >>> from monai_isles.bundle import Bundle
-    >>> [row.name for row in paper_rows(Bundle.open("wang").root)][:3]
-    ['L1', 'L2', 'GAN']
-    """
+    """Return the rows that ``paper.json`` of a bundle trains, in its order."""
     rows = []
     for row in Bundle(bundle).paper.get("rows", ()):
         own = [row["key"]] if {"use", "settings"} & set(row) else []

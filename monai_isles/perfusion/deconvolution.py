@@ -27,9 +27,6 @@ def circulant_inverse(aif: Tensor, dt_s: float, *, truncation: float) -> Tensor:
 
     Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522;
     equal to a per-voxel loop in ``tests/perfusion/test_deconvolution.py``.
-
-    >>> circulant_inverse(torch.tensor([0.0, 1.0, 0.5, 0.0]), 1.0, truncation=0.1).shape
-    torch.Size([8, 4])
     """
     u, s, vh = circulant_factors(aif, dt_s)
     return truncated_inverse(u, s, vh, truncation)[:, : aif.numel()]

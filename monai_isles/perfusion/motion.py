@@ -54,13 +54,6 @@ def head_motion(series_hu: Tensor, spacing_mm: tuple[float, float, float], *, ba
     Shapes: ``series_hu`` (T, H, W, D).  Units: HU, mm.
     Source: phase correlation, Kuglin and Hines 1975, for the start; inverse-compositional Gauss-Newton, Baker and
         Matthews 2004, doi:10.1023/B:VISI.0000011205.11775.fd; ``tests/perfusion/test_motion.py``.
-
-    >>> r = np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # voxels from the middle
-    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
-    >>> series = torch.from_numpy(np.stack([head] * 5)).float()
-    >>> series[4] = series[4].roll(1, dims=0)  # the last frame lies one voxel to the right
-    >>> head_motion(series, (3.0, 3.0, 5.0)).path[4].round(2).tolist()  # mm, mm, degrees
-    [3.0, 0.0, 0.0]
     """
     pooled, spacing = _pool(series_hu, spacing_mm)
     path = torch.zeros(len(pooled), 3)

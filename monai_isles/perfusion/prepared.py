@@ -24,14 +24,6 @@ class PreparedSeries:
 
     Shapes: ``rise_hu`` (T, H, W, D), the others (H, W, D); ``tissue`` has no fluid and no bone, ``cranial`` has all
     inside the skull.  Units: HU (``rise_hu`` over baseline), s, mm.
-
-    >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # s, voxels from the middle
-    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
-    >>> bolus = np.exp(-0.5 * ((t[:, None, None, None] - np.where(r < 3, 11, 15)) / 3) ** 2)  # an artery 4 s earlier
-    >>> series = (head + np.where(r < 3, 300, 8) * bolus * (r < 23)).astype(np.float32)
-    >>> prepared = prepare_series(series, spacing_mm=(3.0, 3.0, 5.0), dt_s=1.0)
-    >>> prepared.rise_hu.shape, prepared.tissue.shape
-    (torch.Size([40, 64, 64, 1]), (64, 64, 1))
     """
 
     rise_hu: Tensor
@@ -67,13 +59,6 @@ def prepare_series(
         baseline_frames: frames before the bolus; found on the mean curve of the brain when None.
 
     Raises: ``E-PERF-02`` not a series, ``E-PERF-04`` no brain, ``E-PERF-06`` and ``-07`` times and frames.
-
-    >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # s, voxels from the middle
-    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
-    >>> bolus = np.exp(-0.5 * ((t[:, None, None, None] - np.where(r < 3, 11, 15)) / 3) ** 2)  # an artery 4 s earlier
-    >>> series = (head + np.where(r < 3, 300, 8) * bolus * (r < 23)).astype(np.float32)
-    >>> prepare_series(series, spacing_mm=(3.0, 3.0, 5.0), dt_s=1.0).baseline_frames
-    5
     """
     series = torch.as_tensor(series_hu)
     if series.ndim != 4:

@@ -97,10 +97,6 @@ def make_mri_case(
     """Simulate ``case_<number>`` of the MRI data set ``seed`` in memory, equal to the arrays of ``make_dataset``.
 
     Raises: ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` no such grid.
-
-    >>> case = make_mri_case(1, kind="siss", seed=7, spacing_mm=8.0)
-    >>> sorted(case.images), case.label.shape
-    (['dwi', 'flair', 't1', 't2'], (29, 29, 20))
     """
     _require_kind(kind, spacing_mm)
     wanted = plan(number, seed=seed, section=section, kind=kind)[-1]
@@ -131,7 +127,7 @@ def make_dataset(
         out: folder to make; returned unchanged if it already holds this phantom.
         seed: determines every bit; ``case_k`` does not depend on ``cases``, ``workers`` and ``series``.
         series: write the contrast series too (most of the bytes).
-        workers, cluster, slurm: place of the computation, as in ``monai_isles.cohort.run_cases``.
+        workers, cluster, slurm: place of the computation, as in ``monai_isles.cohort.engine.run_cases``.
         test_cases: scans of other subjects in ``TESTING``, without lesion and DWI.
         max_slices: leave out subjects with taller scans; 2 or 4 makes a small data set.
         kind: ``ct``, ``siss`` or ``spes``; the MRI kinds ignore ``series`` and ``max_slices``.
@@ -262,24 +258,14 @@ class TruePerfusion:
 def true_haemodynamics(
     number: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES
 ) -> TruePerfusion:
-    """Return the true perfusion of ``case_<number>``, the case that ``make_case`` of the same arguments simulates.
-
-    >>> truth = true_haemodynamics(1, seed=5, max_slices=2)
-    >>> bool(np.median(truth.mtt[truth.matter > 0.5]) < 10)  # seconds
-    True
-    """
+    """Return the true perfusion of ``case_<number>``, the case that ``make_case`` of the same arguments simulates."""
     return case_with_truth(number, seed=seed, section=section, max_slices=max_slices, scan=False)[1]
 
 
 def case_with_truth(
     number: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES, scan: bool = True
 ) -> tuple[CaseArrays | None, TruePerfusion]:
-    """Return the case of ``make_case`` and its truth; with ``scan=False`` only the truth is simulated.
-
-    >>> case, truth = case_with_truth(1, seed=5, max_slices=2, scan=False)
-    >>> case is None, truth.cbf.shape
-    (True, (256, 256, 2))
-    """
+    """Return the case of ``make_case`` and its truth; with ``scan=False`` only the truth is simulated."""
     wanted = plan(number, seed=seed, section=section, max_slices=max_slices)[-1]
     patient = make_patient(wanted.index, seed=seed)
     slab, protocol = patient.slabs[wanted.slab], patient.protocol

@@ -45,11 +45,6 @@ def write_dicom(case: CaseArrays, folder: str | Path, *, form: str = "classic") 
         form: of the contrast series. ``classic``: one file per slice and frame. ``enhanced``: one file. ``shuttle``:
             the table alternates between the lower half (even frames) and the upper half (odd frames).
     Raises: ``E-DCM-01`` no pydicom, ``E-PHAN-20`` no such form, ``E-PHAN-21`` a folder that is not empty.
-
-    >>> image, series = np.zeros((16, 16, 2), np.float32), np.zeros((20, 16, 16, 2), np.int16)
-    >>> case = CaseArrays({"ct": image, "cbf": image}, series, image, spacing_mm=(1.0, 1.0, 5.0), dt_s=1.0)
-    >>> sorted(path.name for path in write_dicom(case, "simulated_dicom").iterdir())
-    ['cbf', 'ct', 'ctp']
     """
     folder = Path(folder)
     require_form(form)

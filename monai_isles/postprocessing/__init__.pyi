@@ -1,3 +1,7 @@
-from .components import Binarised, binarise, drop_small, search_grid
+from .components import Binarised, binarise, drop_small
 
-__all__ = ["Binarised", "binarise", "drop_small", "search_grid"]
+__all__ = [
+    "Binarised",
+    "binarise",
+    "drop_small",
+]

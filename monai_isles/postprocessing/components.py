@@ -59,10 +59,6 @@ def search_grid(
     """Yield ``(threshold, size, mask)`` for every pair, labelling components once a threshold.
 
     Every mask equals ``binarise(probability, threshold, size)`` bit for bit. Shapes, units, raises: ``binarise``.
-
-    >>> probability = np.array([[0.9, 0.0, 0.8], [0.9, 0.0, 0.0]])
-    >>> [int(mask.sum()) for _, _, mask in search_grid(probability, [0.5], [0, 2])]
-    [3, 2]
     """
     _require_probability(probability)
     require_settings(thresholds, sizes_vox)

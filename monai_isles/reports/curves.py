@@ -33,10 +33,6 @@ def read_curves(path: str | Path) -> list[dict[str, float]]:
     r"""Read the curves that training wrote; blanks become nan.
 
     Raises: ``E-REP-01`` no such file, ``E-REP-07`` not a table of numbers with an ``epoch`` column.
-
-    >>> _ = Path("curves.csv").write_text("epoch,train_loss\n1,0.7\n2,0.5\n")
-    >>> read_curves("curves.csv")[-1]
-    {'epoch': 2.0, 'train_loss': 0.5}
     """
     path = Path(path)
     if not path.is_file():
@@ -66,10 +62,6 @@ def training_curves(curves: Curve) -> Figure:
 
     A panel whose columns are absent is left out. Units: epochs; the rest without unit.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 3.
-
-    >>> curves = [{"epoch": 1.0, "train_loss": 0.7}, {"epoch": 2.0, "train_loss": 0.5}]
-    >>> len(training_curves(curves).axes)  # one panel: the loss
-    1
     """
     shown = [
         (title, lines) for title, lines in _PANELS if any(np.isfinite(_column(curves, key)).any() for key, _ in lines)

@@ -60,10 +60,6 @@ def volume_scatter(per_case: Mapping[str, Rows]) -> Figure:
     The axes are linear up to 1 ml and logarithmic above, so that empty masks and 0.8 to 260 ml fit one plot.
 
     Units: ml. Args: per_case: rows with ``lesion_ml_ref`` and ``lesion_ml_pred``, by method.
-
-    >>> rows = [{"lesion_ml_ref": ml, "lesion_ml_pred": ml + 2, "dsc": 0.7} for ml in (10.0, 20.0, 30.0)]
-    >>> len(volume_scatter({"network": rows}).axes)  # one panel per method
-    1
     """
     columns = min(len(per_case), 4)
     rows = -(-len(per_case) // columns)
@@ -91,9 +87,6 @@ def dice_plot(per_case: Mapping[str, Rows]) -> Figure:
     """Return one line a method: every case's Dice as a dot, quartiles as a box, the median as a bar and in numbers.
 
     Units: none, 0 to 1. Args: per_case: rows with ``dsc``, by method.
-
-    >>> rows = [{"lesion_ml_ref": ml, "lesion_ml_pred": ml + 2, "dsc": 0.7} for ml in (10.0, 20.0, 30.0)]
-    >>> dice_plot({"network": rows}).savefig("dice.png")
     """
     figure = blank(7.2, 0.62 * len(per_case) + 0.95)
     (place,) = plot_axes(figure, 1, 1)
@@ -177,10 +170,6 @@ def reliability_plot(curves: Mapping[str, Curve]) -> Figure:
 
     Units: none, 0 to 1. Args: curves: bins as ``Reliability.curve`` holds them, by method.
     Source: DeGroot 1983, doi:10.2307/2987588.
-
-    >>> from monai_isles.metrics import reliability
-    >>> curve = reliability(np.array([0.1, 0.9]), np.array([False, True])).curve()
-    >>> reliability_plot({"network": curve}).savefig("reliability.png")
     """
     figure = blank(3.6, 3.5)
     (place,) = plot_axes(figure, 1, 1)
@@ -213,10 +202,6 @@ def bland_altman_plot(per_case: Mapping[str, Rows]) -> Figure:
 
     Units: ml. Args: per_case: rows with ``lesion_ml_ref`` and ``lesion_ml_pred``, by method.
     Source: Bland and Altman 1986, doi:10.1016/S0140-6736(86)90837-8.
-
-    >>> rows = [{"lesion_ml_ref": ml, "lesion_ml_pred": ml + 2, "dsc": 0.7} for ml in (10.0, 20.0, 30.0)]
-    >>> len(bland_altman_plot({"network": rows}).axes)  # one panel per method
-    1
     """
     columns = min(len(per_case), 4)
     figure = blank(2.9 * columns + 0.5, 2.7 * -(-len(per_case) // columns) + 0.35)

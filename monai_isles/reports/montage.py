@@ -152,13 +152,6 @@ def case_montage(
         headings, bars: draw the titles above, the colour scales below.
         columns, box: ``panels`` and ``head_box`` of the case where they are known already.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 4, for the three colours; the rest is ours.
-
-    >>> from monai_isles.reports import CaseView
-    >>> image, lesion = np.full((16, 16, 2), 40.0), np.zeros((16, 16, 2), bool)
-    >>> lesion[4:8, 4:8] = True
-    >>> case = CaseView("case_01", {"cbf": image}, (1.0, 1.0, 5.0), 0.9 * lesion, None, lesion, truth=lesion)
-    >>> figure = case_montage(case, slices=[0, 1])
-    >>> figure.savefig("case_01.png")
     """
     columns = panels(case) if columns is None else columns
     box = head_box(case.images, case.lesion.shape, case.spacing_mm) if box is None else box

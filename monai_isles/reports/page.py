@@ -51,14 +51,6 @@ def case_page(case: CaseView, out: str | Path, *, viewer: str = "small") -> None
 
     Raises: IslesError: ``E-FILE-10`` when the page cannot be written.
     Source: ours; ``tests/reports/test_page.py``, ``tests/reports/test_viewer.py`` (opens it in headless Chromium).
-
-    >>> from monai_isles.reports import CaseView
-    >>> image, lesion = np.full((16, 16, 2), 40.0), np.zeros((16, 16, 2), bool)
-    >>> lesion[4:8, 4:8] = True
-    >>> case = CaseView("case_01", {"cbf": image}, (1.0, 1.0, 5.0), 0.9 * lesion, None, lesion, truth=lesion)
-    >>> case_page(case, "case_01.html")
-    >>> "case_01" in Path("case_01.html").read_text(encoding="utf-8")
-    True
     """
     facts = _case_facts(case) | {"niivue": niivue_facts(case) if viewer == "niivue" and case.images else None}
     publish_text(out, environment().get_template("case.html").render(facts))
@@ -125,16 +117,6 @@ def cohort_page(cohort: Cohort, out: str | Path) -> None:
     Cases are drawn one at a time, so memory holds one case's arrays and the text of the page.
 
     Raises: IslesError: ``E-REP-05`` without a case or a method, ``E-FILE-10`` when the page cannot be written.
-
-    >>> from monai_isles.reports import CaseView
-    >>> image, lesion = np.full((16, 16, 2), 40.0), np.zeros((16, 16, 2), bool)
-    >>> lesion[4:8, 4:8] = True
-    >>> case = CaseView("case_01", {"cbf": image}, (1.0, 1.0, 5.0), 0.9 * lesion, None, lesion, truth=lesion)
-    >>> from monai_isles.evaluation import score_case, summarise
-    >>> row = {"case": "case_01", "subject": "anna", **score_case(lesion, lesion, (1.0, 1.0, 5.0))}
-    >>> cohort_page(Cohort("One case", True, {"network": summarise([row])}, [case]), "cohort.html")
-    >>> "One case" in Path("cohort.html").read_text(encoding="utf-8")
-    True
     """
     sheets = [
         sheet_of(case, anchor=f"case-{index}", most_slices=COHORT_SLICES, mirrored=cohort.mirrored)

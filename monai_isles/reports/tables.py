@@ -55,14 +55,7 @@ def lines_of(rows: Summaries, published: Summaries | None = None) -> list[Line]:
 
 
 def as_text(rows: Summaries, published: Summaries | None = None) -> str:
-    """Return the table for a terminal, columns aligned, Dice with its interval and the counts in full.
-
-    >>> from monai_isles.evaluation import score_case, summarise
-    >>> mask = np.ones((2, 2, 1))
-    >>> rows = [{"subject": "anna", **score_case(mask, mask, (1.0, 1.0, 5.0))}]
-    >>> as_text({"network": summarise(rows)}).splitlines()[1].split()[:2]
-    ['network', '1']
-    """
+    """Return the table for a terminal, columns aligned, Dice with its interval and the counts in full."""
     lines = lines_of(rows, published)
     return "\n".join([*align(_grid(lines)), "", *notes(rows, published)])
 
@@ -71,14 +64,6 @@ def as_markdown(rows: Summaries, published: Summaries | None = None) -> str:
     """Return GitHub Markdown: a column for each method, then a table for each paper, and the notes below.
 
     A published row is named ``paper: row``. Names cannot break the tables.
-
-    >>> from monai_isles.evaluation import score_case, summarise
-    >>> mask = np.ones((2, 2, 1))
-    >>> rows = [{"subject": "anna", **score_case(mask, mask, (1.0, 1.0, 5.0))}]
-    >>> print(*as_markdown({"network": summarise(rows)}).splitlines()[:3], sep="\\n")
-    | Method | network |
-    | --- | ---: |
-    | n | 1 (1 subjects) |
     """
     head, *lines = _grid(lines_of(rows, published))
     tables: list[Iterable[Sequence[str]]] = [zip(*_drop_empty_columns([head, *lines[: len(rows)]]), strict=True)]
@@ -102,14 +87,7 @@ def _markdown_table(grid: Iterable[Sequence[str]]) -> str:
 
 
 def as_html(rows: Summaries, published: Summaries | None = None) -> str:
-    """Return the table as HTML, every text of the caller's escaped, notes below.
-
-    >>> from monai_isles.evaluation import score_case, summarise
-    >>> mask = np.ones((2, 2, 1))
-    >>> rows = [{"subject": "anna", **score_case(mask, mask, (1.0, 1.0, 5.0))}]
-    >>> "<table" in as_html({"network": summarise(rows)})
-    True
-    """
+    """Return the table as HTML, every text of the caller's escaped, notes below."""
     lines = lines_of(rows, published)
     titles = _titles(lines)
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in ("Method", "n", *titles))

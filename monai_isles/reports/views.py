@@ -56,12 +56,6 @@ class CaseView:
         series: label to text: how the series was acquired and read.
         patient: label to text, only on the user's request.
     Raises: ``E-REP-06`` when the arrays differ in shape, ``E-REP-20`` for masks without CT or not known.
-
-    >>> image, lesion = np.full((16, 16, 2), 40.0), np.zeros((16, 16, 2), bool)
-    >>> lesion[4:8, 4:8] = True
-    >>> case = CaseView("case_01", {"cbf": image}, (1.0, 1.0, 5.0), 0.9 * lesion, None, lesion, truth=lesion)
-    >>> sorted(case.arrays())
-    ['cbf', 'lesion', 'probability', 'truth']
     """
 
     name: str
@@ -125,10 +119,6 @@ class Cohort:
         published: rows of a paper by name, in the form of ``rows``, printed below them as measured on other data.
         data, split: one line each: which data set, and which part of it the cases are.
         mirrored: show the mirrored channels of every case whose result says how they were made.
-
-    >>> cohort = Cohort("Two networks", simulated=True, rows={}, cases=[])
-    >>> cohort.title
-    'Two networks'
     """
 
     title: str

@@ -1,6 +1,10 @@
 from .cases import CachedCases
-from .elastic import deform, displacement
 from .patches import PatchLoader, balanced_centres
 from .slices import SliceLoader
 
-__all__ = ["CachedCases", "PatchLoader", "SliceLoader", "balanced_centres", "deform", "displacement"]
+__all__ = [
+    "CachedCases",
+    "PatchLoader",
+    "SliceLoader",
+    "balanced_centres",
+]

@@ -12,7 +12,7 @@ from .intensity import (
     brain_mask,
     scaled_dwi,
 )
-from .mirror import apply_mirror, reflection
+from .mirror import reflection
 from .perfusion_series import PerfusionWindowd, SeriesMeasuredd, TemporalMIPd, perfusion_window
 from .registration import register_mirror
 from .symmetry import SourceGridd, SymmetricModalitiesd, UprightHeadd
@@ -41,7 +41,6 @@ __all__ = [
     "UprightHeadd",
     "brain_mask",
     "lesion_weight",
-    "apply_mirror",
     "perfusion_window",
     "reflection",
     "register_mirror",

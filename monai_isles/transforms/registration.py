@@ -122,7 +122,7 @@ def register_mirror(
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; in space Clèrigues 2020,
         doi:10.1016/j.cmpb.2020.105521, section 3.1; start and check ours, ``tests/transforms/test_registration.py``.
 
-    >>> from monai_isles.phantom import head_with_pose
+    >>> from monai_isles.phantom.ct.head import head_with_pose
     >>> head = head_with_pose(seed=1, tilt_deg=6.0, slices=1)
     >>> round(register_mirror(head.ct, head.spacing_mm[:2]).mirror.angle_deg)
     6
@@ -361,7 +361,7 @@ def split_head(
 ) -> tuple[np.ndarray, str]:
     """Return the left half and the method: ``mirror``, or ``centroid`` without a CT that can be registered.
 
-    Shapes: ``(H, W, D)``; boolean out. Source: ``hemispheres``, ``monai_isles.perfusion.upright_hemispheres``.
+    Shapes: ``(H, W, D)``; boolean out. Source: ``hemispheres``, ``perfusion.thresholds.upright_hemispheres``.
     """
     if ct is None:
         return upright_hemispheres(brain), "centroid"

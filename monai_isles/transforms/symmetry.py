@@ -99,7 +99,7 @@ class SymmetricModalitiesd(MapTransform):
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; in three dimensions Clèrigues 2020,
         doi:10.1016/j.cmpb.2020.105521; ``tests/transforms/test_symmetry.py``, ``test_symmetry_volume.py`` beside it.
 
-    >>> from monai_isles.phantom import head_with_pose
+    >>> from monai_isles.phantom.ct.head import head_with_pose
     >>> ct = torch.from_numpy(head_with_pose(seed=1, tilt_deg=6.0, slices=1).ct[None])
     >>> add = SymmetricModalitiesd(["ct", "tmax"], maps=["tmax"])
     >>> case = add({"ct": ct, "head": ct, "tmax": torch.ones_like(ct)})
@@ -219,7 +219,7 @@ class UprightHeadd(MapTransform):
         method: of ``register_mirror``.
     Raises: ``E-REG-04`` to ``E-REG-06``.
 
-    >>> from monai_isles.phantom import head_with_pose
+    >>> from monai_isles.phantom.ct.head import head_with_pose
     >>> head = head_with_pose(seed=1, tilt_deg=6.0, slices=1)
     >>> ct = MetaTensor(torch.from_numpy(head.ct[None]), affine=np.diag([*head.spacing_mm, 1.0]))
     >>> brain = MetaTensor(torch.from_numpy(head.brain[None]).float(), affine=ct.affine)
@@ -257,7 +257,7 @@ class SourceGridd(MapTransform):
     Shapes: ``(C, h, w, D)`` in, ``(C, H, W, D)`` out, zero beyond the upright grid; an image never laid upright passes
     unchanged.
 
-    >>> from monai_isles.phantom import head_with_pose
+    >>> from monai_isles.phantom.ct.head import head_with_pose
     >>> head = head_with_pose(seed=1, tilt_deg=6.0, slices=1)
     >>> ct = MetaTensor(torch.from_numpy(head.ct[None]), affine=np.diag([*head.spacing_mm, 1.0]))
     >>> brain = MetaTensor(torch.from_numpy(head.brain[None]).float(), affine=ct.affine)

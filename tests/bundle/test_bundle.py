@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_isles.bundle import Bundle, check_bundle
-from monai_isles.bundle.bundle import known_bundles
+from monai_isles.bundle import Bundle
+from monai_isles.bundle.bundle import check_bundle, known_bundles
 from monai_isles.errors import IslesError
-from monai_isles.io import publish_json, publish_state, sha256_of
+from monai_isles.io import publish_json
 from monai_isles.io.archives import pack_zip
+from monai_isles.io.payload import sha256_of
+from monai_isles.io.weights import publish_state
 
 ROOT = Path(__file__).parents[2]
 

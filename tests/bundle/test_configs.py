@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.bundle import check_bundle, judge_config
+from monai_isles.bundle.bundle import check_bundle
+from monai_isles.bundle.configs import judge_config
 
 CLEAN = {
     "device": {"_target_": "torch.nn.Identity"},

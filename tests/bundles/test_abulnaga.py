@@ -18,9 +18,10 @@ from monai.bundle import ConfigParser
 from monai_isles.cli.main import main as isles
 from monai_isles.data import load_entries, make_datalist, measured_lesion_share
 from monai_isles.errors import find_isles_error
-from monai_isles.export import export_bundle
+from monai_isles.export.bundle import export_bundle
 from monai_isles.bundle import Bundle
-from monai_isles.io import load_state, publish_json, publish_state
+from monai_isles.io import load_state, publish_json
+from monai_isles.io.weights import publish_state
 from monai_isles.networks import PSPNet
 from monai_isles.papers import reproduce
 from tests.reliability.children import Forks

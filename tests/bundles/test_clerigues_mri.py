@@ -17,7 +17,7 @@ from monai_isles.cli.main import main
 from monai_isles.export.bundle import check_metadata
 from monai_isles.inference import load_predictor
 from monai_isles.bundle import Bundle
-from monai_isles.io import publish_state
+from monai_isles.io.weights import publish_state
 from monai_isles.phantom import make_dataset
 from tests.reliability.children import Forks
 

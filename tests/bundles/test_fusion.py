@@ -14,7 +14,9 @@ import torch
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.cli.main import main
-from monai_isles.io import load_state, publish_state, sha256_of
+from monai_isles.io import load_state
+from monai_isles.io.payload import sha256_of
+from monai_isles.io.weights import publish_state
 
 BUNDLE = Path(__file__).parents[2] / "bundles/fusion"
 MAPS, SMALL = ("CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax"), ["--overlay", "small.json"]

@@ -15,8 +15,9 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from monai_isles.bundle.bundle import Bundle, known_bundles
 from monai_isles.inference import Predictor, load_predictor
-from monai_isles.io import publish_state
-from monai_isles.phantom import CaseArrays, make_mri_case
+from monai_isles.io.weights import publish_state
+from monai_isles.phantom.ct.scan import CaseArrays
+from monai_isles.phantom.dataset import make_mri_case
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 ORIENTATIONS = [

@@ -13,7 +13,8 @@ from monai_isles.cli.main import main
 from monai_isles.data import make_datalist
 from monai_isles.errors import IslesError
 from monai_isles.inference.predictor import load_predictor
-from monai_isles.io import load_state, publish_json, read_image, sha256_of
+from monai_isles.io import load_state, publish_json, read_image
+from monai_isles.io.payload import sha256_of
 from monai_isles.phantom import make_dataset
 
 ROOT = Path(__file__).parents[2] / "bundles"

@@ -17,7 +17,7 @@ from monai_isles.data import find_entries, make_datalist
 from monai_isles.errors import IslesError
 from monai_isles.inference.ischaemia import read_perfusion_case
 from monai_isles.perfusion.thresholds import rcbf_core
-from monai_isles.export import export_bundle
+from monai_isles.export.bundle import export_bundle
 from monai_isles.inference import load_predictor
 from monai_isles.bundle import Bundle
 from monai_isles.io import load_state, publish_json, read_image

@@ -15,7 +15,8 @@ from monai.bundle import ConfigWorkflow
 
 from monai_isles.bundle import Bundle
 from monai_isles.data import make_datalist
-from monai_isles.io import load_state, publish_json, publish_state
+from monai_isles.io import load_state, publish_json
+from monai_isles.io.weights import publish_state
 from monai_isles.networks.pspnet import DilatedResNet
 from monai_isles.phantom import make_dataset
 

@@ -11,7 +11,7 @@ import pytest
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.cli.bundles import _dice_text
 from monai_isles.cli.main import main
-from monai_isles.io import sha256_of
+from monai_isles.io.payload import sha256_of
 from monai_isles.workflows.bundles import describe
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,8 @@ import pytest
 from monai_isles.cli.main import main
 from monai_isles.crossval import run as crossval
 from monai_isles.crossval.run import Step
-from monai_isles.io import publish_json, sha256_of
+from monai_isles.io import publish_json
+from monai_isles.io.payload import sha256_of
 
 BUNDLE = str(Path(__file__).parents[2] / "bundles/clerigues")
 TINY = ("max_epochs=1", "patches_per_case=16", "validation_step=[32,32]", "step=[32,32]", "mc_passes=1")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from monai_isles.cli.main import main
-from monai_isles.data import read_datalist
+from monai_isles.data.datalist import read_datalist
 
 KEYS = ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax", "OT")
 

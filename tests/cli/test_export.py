@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.cli.main import main
-from monai_isles.io import publish_state
+from monai_isles.io.weights import publish_state
 from monai_isles.networks import AsymmetricResUNet
 
 SOURCE = Path(__file__).parents[2] / "bundles" / "clerigues"

@@ -13,7 +13,7 @@ import pytest
 from monai_isles.cli.main import main
 from monai_isles.io import read_image
 from monai_isles.metrics import dsc
-from monai_isles.phantom import CaseArrays
+from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.folder import save_lps
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "threshold"

@@ -15,7 +15,7 @@ import pytest
 
 from monai_isles.cli.main import main
 from monai_isles.io import read_image
-from monai_isles.phantom import CaseArrays
+from monai_isles.phantom.ct.scan import CaseArrays
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")

@@ -14,7 +14,8 @@ from monai.bundle import ConfigParser
 
 from monai_isles.cli.main import main
 from monai_isles.crossval.plan import Plan
-from monai_isles.io import publish_json, sha256_of
+from monai_isles.io import publish_json
+from monai_isles.io.payload import sha256_of
 
 BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"
 FOLDS = (0, 1, 2)

@@ -22,8 +22,9 @@ from monai_isles.bundle import Bundle
 from monai_isles.bundle.bundle import lay_over
 from monai_isles.data import find_inputs
 from monai_isles.errors import IslesError
-from monai_isles.export import export_bundle
-from monai_isles.io import load_state, publish_json, publish_state
+from monai_isles.export.bundle import export_bundle
+from monai_isles.io import load_state, publish_json
+from monai_isles.io.weights import publish_state
 from monai_isles.workflows.api import segment
 from tests.fixtures.training import TINY
 

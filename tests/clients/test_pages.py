@@ -17,7 +17,7 @@ from monai_isles.cli.main import main
 from monai_isles.phantom import make_case as simulate_case
 from monai_isles.phantom.ct.subject import protocol_of
 from monai_isles.phantom.dicom_writer import write_dicom
-from monai_isles.reports import case_page, cohort_page
+from monai_isles.reports.page import case_page, cohort_page
 from tests.reports.conftest import make_case
 from tests.reports.test_page import cohort
 from tests.reports.test_studies import write_run

@@ -7,10 +7,9 @@ import signal
 import time
 from pathlib import Path
 
-from monai_isles.cohort import Task
-from monai_isles.cohort.task import Record
+from monai_isles.cohort.task import Record, Task
 from monai_isles.errors import IslesError
-from monai_isles.io import publish_text
+from monai_isles.io.publish import publish_text
 
 
 def square(task: Task) -> Record:

@@ -8,9 +8,10 @@ import socket
 
 import pytest
 
-from monai_isles.cohort import Task, engine, run_cases
 from monai_isles.cohort import clusters as clusters_module
-from monai_isles.cohort.task import HERE, is_spread
+from monai_isles.cohort import engine
+from monai_isles.cohort.engine import run_cases
+from monai_isles.cohort.task import HERE, Task, is_spread
 from monai_isles.errors import IslesError
 from tests.cohort.cases import odd_fails, square, trivial
 

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from monai_isles.cohort import Task, clusters, run_cases
+from monai_isles.cohort import clusters
+from monai_isles.cohort.engine import run_cases
+from monai_isles.cohort.task import Task
 from monai_isles.errors import IslesError
 from tests.cohort.cases import written
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.cohort import Task
 from monai_isles.cohort.clusters import read_profile, slurm_cluster
+from monai_isles.cohort.task import Task
 from monai_isles.errors import IslesError
 
 PROFILE = """

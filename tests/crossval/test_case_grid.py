@@ -9,7 +9,7 @@ from scipy import ndimage
 from monai_isles.crossval.protocols import SIZES_VOX, THRESHOLDS, case_grid
 from monai_isles.errors import IslesError
 from monai_isles.metrics import dsc, hd_vox
-from monai_isles.postprocessing import search_grid
+from monai_isles.postprocessing.components import search_grid
 
 
 def blobs(seed: int, shape: tuple[int, ...] = (40, 36, 4), smooth: float = 2.0) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.cohort import Task
+from monai_isles.cohort.task import Task
 from monai_isles.crossval import run as crossval_cohort
 from monai_isles.crossval.run import Step, run_fold, run_folds
 

@@ -14,7 +14,9 @@ from monai_isles.crossval.plan import Plan, make_plan, read_plan, require_same_p
 from monai_isles.crossval.run import FoldBar, fold_steps
 from monai_isles.data import make_datalist
 from monai_isles.errors import IslesError
-from monai_isles.io import publish_json, publish_text, sha256_of
+from monai_isles.io import publish_json
+from monai_isles.io.payload import sha256_of
+from monai_isles.io.publish import publish_text
 
 BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"
 Change = Callable[[list[dict]], None]

@@ -14,7 +14,8 @@ import pytest
 
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.inference.calibrated import Calibration
-from monai_isles.io import publish_json, sha256_of
+from monai_isles.io import publish_json
+from monai_isles.io.payload import sha256_of
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from monai_isles.case import Case
-from monai_isles.data import find_cases, find_layout
+from monai_isles.data import find_cases
 from monai_isles.data.bids import derivative_description, derivative_name, parse_name, sidecar
+from monai_isles.data.layouts import find_layout
 from monai_isles.errors import IslesError
 
 

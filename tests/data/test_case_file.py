@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.data import find_cases, find_inputs, find_layout
-from monai_isles.data.layouts import read_case_file, scan_case_files
+from monai_isles.data import find_cases, find_inputs
+from monai_isles.data.layouts import find_layout, read_case_file, scan_case_files
 from monai_isles.errors import IslesError
 
 PLAIN = "images: {ct: a.nii.gz, cbf: maps/b.nii.gz}\n"

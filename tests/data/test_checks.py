@@ -10,8 +10,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from monai_isles.data import check_folder, check_list, find_cases, make_datalist
-from monai_isles.data.checks import scans_in
+from monai_isles.data import find_cases, make_datalist
+from monai_isles.data.checks import check_folder, check_list, scans_in
 from monai_isles.errors import IslesError
 from monai_isles.io import LoadVerifiedd
 

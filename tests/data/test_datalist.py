@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_isles.data import find_data_list, make_datalist, read_datalist
+from monai_isles.data import find_data_list, make_datalist
+from monai_isles.data.datalist import read_datalist
 from monai_isles.errors import IslesError
 
 

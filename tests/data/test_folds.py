@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_isles.data import group_folds
+from monai_isles.data.datalist import group_folds
 from monai_isles.errors import IslesError
 
 SUBJECTS = [f"s{i // 2}" if i < 40 else f"s{i}" for i in range(63)]

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_isles.data import check_folder, check_list, find_data_list, load_entries, make_datalist, read_datalist
+from monai_isles.data import find_data_list, load_entries, make_datalist
+from monai_isles.data.checks import check_folder, check_list
+from monai_isles.data.datalist import read_datalist
 from monai_isles.errors import IslesError
-from monai_isles.evaluation import find_references
+from monai_isles.evaluation.pairs import find_references
 from monai_isles.io import LoadVerifiedd, read_image
 
 SPES = ("dwi", "cbf", "cbv", "t1c", "t2", "tmax", "ttp")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.data import find_cases, find_inputs, find_layout
+from monai_isles.data import find_cases, find_inputs
+from monai_isles.data.layouts import find_layout
 from monai_isles.errors import IslesError
 
 

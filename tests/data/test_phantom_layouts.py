@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.data import check_folder, find_inputs, find_layout, load_entries, make_datalist
+from monai_isles.data import find_inputs, load_entries, make_datalist
+from monai_isles.data.checks import check_folder
+from monai_isles.data.layouts import find_layout
 from monai_isles.io import read_image
 from monai_isles.modalities import SISS_CHANNELS, SPES_CHANNELS
 from monai_isles.phantom import make_dataset

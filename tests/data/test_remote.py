@@ -14,7 +14,8 @@ from monai_isles.crossval.plan import make_plan
 from monai_isles.data import find_data_list, find_inputs, load_entries, make_datalist
 from monai_isles.data.remote import fetch_entry, is_url, local_root, relative_path
 from monai_isles.errors import IslesError
-from monai_isles.io import publish_json, sha256_of
+from monai_isles.io import publish_json
+from monai_isles.io.payload import sha256_of
 from monai_isles.phantom import dataset_or_phantom
 
 KEYS = ("ct", "cbf")

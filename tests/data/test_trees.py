@@ -10,8 +10,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from monai_isles.data import find_cases, find_layout
-from monai_isles.data.layouts import scan_layout, unused_images
+from monai_isles.data import find_cases
+from monai_isles.data.layouts import find_layout, scan_layout, unused_images
 from monai_isles.io.findings import collect_remarks
 
 

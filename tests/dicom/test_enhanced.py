@@ -14,7 +14,7 @@ from monai_isles.dicom.source import DicomSource
 from monai_isles.dicom.write_maps import publish_maps
 from monai_isles.dicom.write_seg import Algorithm, publish_seg
 from monai_isles.errors import IslesError
-from monai_isles.phantom import CaseArrays
+from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.dicom_writer import write_dicom
 
 highdicom = pytest.importorskip("highdicom")

@@ -12,7 +12,7 @@ import pytest
 from monai_isles.data.study import find_study, read_study
 from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError
-from monai_isles.phantom import CaseArrays
+from monai_isles.phantom.ct.scan import CaseArrays
 
 FRAMES, DEPTH = 6, 3
 

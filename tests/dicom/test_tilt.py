@@ -14,7 +14,8 @@ import pytest
 
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
-from monai_isles.phantom import CaseArrays, make_case
+from monai_isles.phantom import make_case
+from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.dicom_writer import write_dicom
 from tests.fixtures.dicom import make_ct_series
 

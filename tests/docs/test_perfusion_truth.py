@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from monai_isles.perfusion import PerfusionMaps
-from monai_isles.phantom import true_haemodynamics
+from monai_isles.phantom.dataset import true_haemodynamics
 
 OSIPI = os.environ.get("OSIPI_DSC", "")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation import find_predictions, find_references
+from monai_isles.evaluation.pairs import find_predictions, find_references
 
 ONE = np.ones((4, 4, 2), bool)
 

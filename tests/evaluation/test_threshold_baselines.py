@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation import single_threshold_core, tune_single_threshold
+from monai_isles.evaluation.threshold_baselines import single_threshold_core, tune_single_threshold
 from monai_isles.inference.ischaemia import read_perfusion_case
 from monai_isles.metrics import dsc
 from monai_isles.perfusion.thresholds import rcbf_core, relative_cbf

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_isles.export import export_bundle
-from monai_isles.export.bundle import Exported
-from monai_isles.io import publish_state
+from monai_isles.export.bundle import Exported, export_bundle
+from monai_isles.io.weights import publish_state
 from monai_isles.networks import AsymmetricResUNet
 from tests.fixtures.shared import made_once
 

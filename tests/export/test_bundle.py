@@ -13,12 +13,12 @@ import pytest
 
 from monai_isles.bundle import Bundle
 from monai_isles.errors import IslesError
-from monai_isles.export import export_bundle
-from monai_isles.export.bundle import Exported
+from monai_isles.export.bundle import Exported, export_bundle
 from monai_isles.inference.calibrated import Calibration
 from monai_isles.inference.predictor import load_predictor
-from monai_isles.io import publish_json, publish_state
+from monai_isles.io import publish_json
 from monai_isles.io.archives import unpack_zip
+from monai_isles.io.weights import publish_state
 
 Edit = Callable[..., None]
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pytest
 
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
-from monai_isles.export import challenge_names, export_challenge
+from monai_isles.export.challenge import challenge_names, export_challenge
 from monai_isles.io import publish_json
 
 

@@ -13,7 +13,7 @@ import SimpleITK
 from monai_isles.cli.main import main
 from monai_isles.data import make_datalist
 from monai_isles.errors import IslesError
-from monai_isles.export import export_nnunet
+from monai_isles.export.nnunet import export_nnunet
 from monai_isles.io import publish_json
 
 SUBJECTS = {"case_1": ("a", 0), "case_2": ("b", 1), "case_3": ("a", 0)}

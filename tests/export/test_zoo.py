@@ -14,9 +14,11 @@ import yaml
 from monai_isles.bundle import Bundle
 from monai_isles.bundle.bundle import OF_WEIGHTS
 from monai_isles.errors import IslesError
-from monai_isles.export import export_bundle
 from monai_isles.export import zoo as zoo_module
-from monai_isles.io import publish_json, publish_state, sha256_of
+from monai_isles.export.bundle import export_bundle
+from monai_isles.io import publish_json
+from monai_isles.io.payload import sha256_of
+from monai_isles.io.weights import publish_state
 from tests.reliability.children import Forks
 
 ROOT = Path(__file__).parents[2]

@@ -51,7 +51,7 @@ def base_study(folder: Path) -> dict[str, Path]:
     """Write a tiny CT perfusion series in four forms: classic, implicit, packed (RLE), enhanced; folders by form."""
     import pydicom
 
-    from monai_isles.phantom import CaseArrays
+    from monai_isles.phantom.ct.scan import CaseArrays
     from monai_isles.phantom.dicom_writer import write_dicom
 
     rng = np.random.default_rng(0)

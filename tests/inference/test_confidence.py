@@ -13,9 +13,10 @@ from scipy.stats import entropy
 
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
-from monai_isles.inference import entropy_bits, lesion_confidence
 from monai_isles.inference.calibrated import Calibration
-from monai_isles.io import publish_json, sha256_of
+from monai_isles.inference.outputs import entropy_bits, lesion_confidence
+from monai_isles.io import publish_json
+from monai_isles.io.payload import sha256_of
 
 BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from monai_isles.data import find_entries
-from monai_isles.inference import case_ischaemia
-from monai_isles.inference.ischaemia import perfusion_block, read_perfusion_case
+from monai_isles.inference.ischaemia import case_ischaemia, perfusion_block, read_perfusion_case
 from monai_isles.perfusion.thresholds import rcbf_core
 
 

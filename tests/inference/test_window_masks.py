@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from monai_isles.inference import prediction_dropout
+from monai_isles.inference.windows import prediction_dropout
 from monai_isles.inference.windows_plan import WindowMasks, site_sizes
-from monai_isles.networks import AsymmetricResUNet, PredictionDropout
+from monai_isles.networks import AsymmetricResUNet
+from monai_isles.networks.blocks import PredictionDropout
 
 SIZES = [(16, 8, 8), (5, 3, 2)]
 

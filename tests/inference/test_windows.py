@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from monai_isles.errors import IslesError
-from monai_isles.inference import StepSlidingWindowInferer, prediction_dropout, window_starts
+from monai_isles.inference import StepSlidingWindowInferer
 from monai_isles.inference.predictor import ensemble_infer
+from monai_isles.inference.windows import prediction_dropout
+from monai_isles.inference.windows_plan import window_starts
 from monai_isles.networks import AsymmetricResUNet
 
 

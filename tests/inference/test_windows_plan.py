@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from monai_isles.errors import IslesError
-from monai_isles.inference import StepSlidingWindowInferer, count_windows, window_starts
-from monai_isles.inference.windows_plan import grid_axis, windows_at_once
+from monai_isles.inference import StepSlidingWindowInferer
+from monai_isles.inference.windows_plan import count_windows, grid_axis, window_starts, windows_at_once
 from monai_isles.networks import AsymmetricResUNet
 
 

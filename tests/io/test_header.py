@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.io import read_header, read_image
+from monai_isles.io import read_image
 from monai_isles.io.header import parse_header
+from monai_isles.io.read import read_header
 
 AFFINE = np.diag([1.0, 2.0, 5.0, 1.0])
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.io import publish_image, read_image
+from monai_isles.io import read_image
 from monai_isles.io.grid import TOLERANCE_VOX, displacement
+from monai_isles.io.publish import publish_image
 
 pytest.importorskip("hypothesis")
 from hypothesis import HealthCheck, given, settings

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.io import publish_image, publish_json, publish_text, read_image
-from monai_isles.io.publish import publish, publish_together
+from monai_isles.io import publish_json, read_image
+from monai_isles.io.publish import publish, publish_image, publish_text, publish_together
 
 Write = Callable[..., Path]
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.io import RunFolder
-from monai_isles.io.runs import done_before
+from monai_isles.io.runs import RunFolder, done_before
 
 
 def test_the_record_comes_last_and_holds_versions_and_time(tmp_path: Path) -> None:

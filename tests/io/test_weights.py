@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.io import load_state, publish_state, sha256_of
+from monai_isles.io import load_state
+from monai_isles.io.payload import sha256_of
+from monai_isles.io.weights import publish_state
 
 
 class Evil:

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from monai_isles.errors import IslesError
-from monai_isles.losses import SynthesisLoss, discriminator_ls_loss, generator_ls_loss
-from monai_isles.losses.synthesis import verdicts
+from monai_isles.losses import SynthesisLoss
+from monai_isles.losses.synthesis import discriminator_ls_loss, generator_ls_loss, verdicts
 from monai_isles.networks import MultiScaleDiscriminator
 
 IMAGE = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.5, 0.5]]).reshape(2, 1, 2, 2)

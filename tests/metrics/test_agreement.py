@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from monai_isles.errors import IslesError
-from monai_isles.metrics import bland_altman, size_stratum
-from monai_isles.metrics.volume import STRATA
+from monai_isles.metrics import bland_altman
+from monai_isles.metrics.volume import STRATA, size_stratum
 
 
 def test_bias_and_limits_by_hand() -> None:

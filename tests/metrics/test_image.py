@@ -11,7 +11,8 @@ from monai.metrics import SSIMMetric
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from monai_isles.errors import IslesError
-from monai_isles.metrics import image_quality, lesion_region, psnr_db, ssim_map
+from monai_isles.metrics import image_quality, psnr_db, ssim_map
+from monai_isles.metrics.image import lesion_region
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.random((40, 36, 3))

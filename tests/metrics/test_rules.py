@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from monai_isles import metrics
-from monai_isles.metrics import diagonal, emptiness, hd_mm
-from monai_isles.metrics.overlap import RULES
+from monai_isles.metrics import diagonal, hd_mm
+from monai_isles.metrics.overlap import RULES, emptiness
 
 
 def test_every_kind_of_emptiness_has_its_name() -> None:

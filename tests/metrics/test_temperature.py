@@ -8,7 +8,8 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from monai_isles.errors import IslesError
-from monai_isles.metrics import calibrate, fit_temperature, logit_counts, reliability
+from monai_isles.metrics import calibrate, fit_temperature, reliability
+from monai_isles.metrics.calibration import logit_counts
 
 
 def network(seed: int, *, temperature: float, shift: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.networks import AsymmetricResUNet, Cascade, PredictionDropout
+from monai_isles.networks import AsymmetricResUNet, Cascade
+from monai_isles.networks.blocks import PredictionDropout
 
 
 def count(*modules: torch.nn.Module) -> int:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from monai_isles.errors import IslesError
-from monai_isles.io import publish_state
-from monai_isles.networks import PSPNet, load_pretrained
+from monai_isles.io.weights import publish_state
+from monai_isles.networks import PSPNet
+from monai_isles.networks.pretrained import load_pretrained
 from monai_isles.networks.pspnet import DilatedResNet
 
 State = dict[str, Tensor]

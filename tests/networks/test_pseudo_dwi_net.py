@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from monai_isles.errors import IslesError
-from monai_isles.networks import PseudoDWINet, PseudoDWIOutput, RonnebergerUNet, SLNet
+from monai_isles.networks import PseudoDWINet, RonnebergerUNet, SLNet
+from monai_isles.networks.blocks import PseudoDWIOutput
 
 
 def image(network: PseudoDWINet, batch: int = 1, size: tuple[int, int] = (32, 32)) -> torch.Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from monai_isles.networks import PseudoDWINet, PseudoDWIOutput, SLNet, with_aux
+from monai_isles.networks import PseudoDWINet, SLNet, with_aux
+from monai_isles.networks.blocks import PseudoDWIOutput
 
 
 def test_a_network_that_makes_images_returns_them() -> None:

@@ -21,7 +21,9 @@ from monai_isles.crossval.plan import Plan
 from monai_isles.data import find_inputs, make_datalist
 from monai_isles.errors import IslesError
 from monai_isles.inference import load_predictor
-from monai_isles.io import load_state, publish_json, publish_state, read_image, sha256_of
+from monai_isles.io import load_state, publish_json, read_image
+from monai_isles.io.payload import sha256_of
+from monai_isles.io.weights import publish_state
 from monai_isles.networks import PSPNet
 from monai_isles.papers import study as papers_study
 from monai_isles.papers.by_folds import dice_by_fold, over_folds

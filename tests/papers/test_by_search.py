@@ -17,7 +17,9 @@ from monai_isles.crossval import ensemble
 from monai_isles.crossval.plan import Plan, read_plan
 from monai_isles.data import make_datalist
 from monai_isles.errors import IslesError
-from monai_isles.io import load_state, publish_json, publish_state, sha256_of
+from monai_isles.io import load_state, publish_json
+from monai_isles.io.payload import sha256_of
+from monai_isles.io.weights import publish_state
 from monai_isles.modalities import CT_CHANNELS
 from monai_isles.papers import study as papers_study
 from monai_isles.papers.by_search import run_row

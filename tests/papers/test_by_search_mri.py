@@ -17,7 +17,9 @@ from monai_isles.crossval import ensemble
 from monai_isles.crossval.plan import Plan
 from monai_isles.crossval.protocols import MRI_SIZES_VOX
 from monai_isles.data import make_datalist
-from monai_isles.io import publish_json, publish_text, sha256_of
+from monai_isles.io import publish_json
+from monai_isles.io.payload import sha256_of
+from monai_isles.io.publish import publish_text
 from monai_isles.papers import study as papers_study
 from monai_isles.papers.study import Study, paper_rows
 from monai_isles.phantom import make_dataset

@@ -14,7 +14,9 @@ import pytest
 
 from monai_isles.crossval.plan import PARTS, Plan
 from monai_isles.data import make_datalist
-from monai_isles.io import publish_json, publish_text, read_image, sha256_of
+from monai_isles.io import publish_json, read_image
+from monai_isles.io.payload import sha256_of
+from monai_isles.io.publish import publish_text
 from monai_isles.papers import by_split
 from monai_isles.papers import study as papers_study
 from monai_isles.transforms import perfusion_window

@@ -15,7 +15,9 @@ import torch
 from monai_isles.cli.main import main as isles
 from monai_isles.crossval.plan import Plan
 from monai_isles.data import make_datalist
-from monai_isles.io import publish_json, publish_state, sha256_of
+from monai_isles.io import publish_json
+from monai_isles.io.payload import sha256_of
+from monai_isles.io.weights import publish_state
 from monai_isles.networks import PSPNet
 from monai_isles.papers import study as papers_study
 from monai_isles.phantom import make_dataset

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.perfusion import circulant_inverse, deconvolve
-from monai_isles.perfusion.deconvolution import triangular_solver
+from monai_isles.perfusion import deconvolve
+from monai_isles.perfusion.deconvolution import circulant_inverse, triangular_solver
 from monai_isles.perfusion.maps import voxel_maps
 
 

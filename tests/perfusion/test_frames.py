@@ -12,7 +12,8 @@ from monai_isles.errors import IslesError
 from monai_isles.perfusion.frames import repair_frames
 from monai_isles.perfusion.maps import perfusion_maps
 from monai_isles.perfusion.thresholds import contralateral_side, rcbf_core, upright_hemispheres
-from monai_isles.phantom import CaseArrays, make_case
+from monai_isles.phantom import make_case
+from monai_isles.phantom.ct.scan import CaseArrays
 
 FRAMES, TIMES = 20, np.arange(20) * 1.5
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.perfusion import PreparedSeries, measured_maps
+from monai_isles.perfusion import measured_maps
+from monai_isles.perfusion.prepared import PreparedSeries
 
 SHAPE = (12, 10, 2)
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from monai_isles.perfusion import correct_motion, head_motion
+from monai_isles.perfusion import correct_motion
+from monai_isles.perfusion.motion import head_motion
 from monai_isles.phantom.ct.kinetics import drift, shift_image
 
 SPACING = (1.0, 1.0, 5.0)

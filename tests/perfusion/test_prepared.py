@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.perfusion import PreparedSeries, measured_maps, prepare_series
-from monai_isles.phantom import case_with_truth
+from monai_isles.perfusion import measured_maps
+from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
+from monai_isles.phantom.dataset import case_with_truth
 
 
 @pytest.fixture(scope="module")

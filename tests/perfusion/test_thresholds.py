@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.perfusion import Ischaemia, dawn_profile, defuse3_profile, ischaemia, rcbf_core
-from monai_isles.perfusion.thresholds import cluster_vox, drop_clusters
+from monai_isles.perfusion import ischaemia, rcbf_core
+from monai_isles.perfusion.thresholds import Ischaemia, cluster_vox, dawn_profile, defuse3_profile, drop_clusters
 from monai_isles.postprocessing import drop_small
 
 CUBE_CM = (10.0, 10.0, 10.0)  # one voxel is 1 ml

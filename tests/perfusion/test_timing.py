@@ -9,7 +9,8 @@ from monai_isles.perfusion.clock import clock_flags
 from monai_isles.perfusion.maps import PerfusionMaps, measured_maps
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.perfusion.timing import arrival_s, arterial_curves, even_frames, frame_times
-from monai_isles.phantom import CaseArrays, make_case
+from monai_isles.phantom import make_case
+from monai_isles.phantom.ct.scan import CaseArrays
 
 
 def test_even_frames_are_returned_as_they_are() -> None:

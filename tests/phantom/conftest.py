@@ -10,7 +10,10 @@ import pytest
 import torch
 from scipy import ndimage
 
-from monai_isles.phantom import CaseArrays, MriCase, make_case, make_dataset, make_mri_case
+from monai_isles.phantom import make_case, make_dataset
+from monai_isles.phantom.ct.scan import CaseArrays
+from monai_isles.phantom.dataset import make_mri_case
+from monai_isles.phantom.mri.scan import MriCase
 
 SEED = 7
 

@@ -15,8 +15,9 @@ import pytest
 from monai_isles.cli import phantom as verb
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
-from monai_isles.phantom import CaseArrays, dataset_or_phantom, make_case, make_dataset
+from monai_isles.phantom import dataset_or_phantom, make_case, make_dataset
 from monai_isles.phantom import folder as filling
+from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.dataset import plan
 
 SEED = 7

@@ -12,7 +12,7 @@ from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
 from monai_isles.perfusion import perfusion_maps, tissue_mask
-from monai_isles.phantom import CaseArrays
+from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.dicom_writer import write_dicom
 
 

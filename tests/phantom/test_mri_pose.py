@@ -3,10 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_isles.phantom import MriCase
 from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject
 from monai_isles.phantom.mri.facts import SISS
-from monai_isles.phantom.mri.scan import draw_pose, head_landmarks
+from monai_isles.phantom.mri.scan import MriCase, draw_pose, head_landmarks
 
 
 @pytest.mark.parametrize("pitch", [0.0, 5.0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monai_isles.perfusion import ischaemia, perfusion_maps
-from monai_isles.phantom import case_with_truth, true_haemodynamics
+from monai_isles.phantom.dataset import case_with_truth, true_haemodynamics
 
 SEED = 7
 

@@ -10,7 +10,8 @@ from monai.transforms import Compose
 
 from monai_isles import postprocessing
 from monai_isles.errors import IslesError
-from monai_isles.postprocessing import Binarised, binarise, search_grid
+from monai_isles.postprocessing import Binarised, binarise
+from monai_isles.postprocessing.components import search_grid
 
 
 def _two_blobs() -> np.ndarray:

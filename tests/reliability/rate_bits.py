@@ -54,7 +54,8 @@ def flip_rates(folder: Path, *, flips: int = FLIPS, seed: int = 2018) -> list[Fl
 
 
 def _image(path: Path, flips: int, rng: np.random.Generator) -> Flips:
-    from monai_isles.io import Image, publish_image, read_image
+    from monai_isles.io import Image, read_image
+    from monai_isles.io.publish import publish_image
 
     data = rng.normal(40, 10, (32, 32, 4)).astype(np.float32)
     affine = np.diag([1.0, 1.0, 5.0, 1.0])
@@ -71,7 +72,8 @@ def _image(path: Path, flips: int, rng: np.random.Generator) -> Flips:
 def _checkpoint(path: Path, flips: int, rng: np.random.Generator) -> Flips:
     import torch
 
-    from monai_isles.io import load_state, publish_state
+    from monai_isles.io import load_state
+    from monai_isles.io.weights import publish_state
 
     shapes = {"conv.weight": (16, 4, 3, 3), "conv.bias": (16,), "head.weight": (2, 16)}
     tensors = {name: torch.from_numpy(rng.normal(size=shape).astype(np.float32)) for name, shape in shapes.items()}

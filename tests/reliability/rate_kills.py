@@ -83,7 +83,7 @@ def kill_prediction(folder: Path, *, kills: int = 20, seed: int = 2018) -> Kills
     """
     import torch
 
-    from monai_isles.io import publish_state
+    from monai_isles.io.weights import publish_state
     from monai_isles.networks import AsymmetricResUNet
 
     tiny_cases(folder / "data", 10)

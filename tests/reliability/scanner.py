@@ -11,7 +11,8 @@ import nibabel
 import numpy as np
 import pydicom
 
-from monai_isles.phantom import CaseArrays, make_case
+from monai_isles.phantom import make_case
+from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.dicom_writer import write_dicom
 
 

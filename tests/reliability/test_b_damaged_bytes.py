@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.io import load_state, publish_state
+from monai_isles.io import load_state
+from monai_isles.io.weights import publish_state
 from monai_isles.networks import AsymmetricResUNet
 from tests.reliability import gates
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.io import publish_image, read_image
+from monai_isles.io import read_image
+from monai_isles.io.publish import publish_image
 
 Gate, Run = Callable[..., object], Callable[..., object]
 

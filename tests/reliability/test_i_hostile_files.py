@@ -18,7 +18,9 @@ import pydicom
 import pytest
 import torch
 
-from monai_isles.io import publish_json, publish_state, sha256_of
+from monai_isles.io import publish_json
+from monai_isles.io.payload import sha256_of
+from monai_isles.io.weights import publish_state
 from monai_isles.networks import AsymmetricResUNet
 from tests.reliability import gates
 from tests.reliability.conftest import BUNDLE

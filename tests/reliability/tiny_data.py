@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_isles.io import Image, publish_image
+from monai_isles.io import Image
+from monai_isles.io.publish import publish_image
 from monai_isles.phantom import make_case
 
 EVERY = 4

@@ -12,7 +12,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from monai_isles.evaluation import score_case, summarise
-from monai_isles.reports import CaseView
+from monai_isles.reports.views import CaseView
 
 
 def ellipse(shape: tuple[int, int, int], centre: tuple[float, float], radius: tuple[float, float]) -> np.ndarray:

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from monai_isles.reports import CaseView
 from monai_isles.reports.captures import captures, pdf_bytes, summary_figure
+from monai_isles.reports.views import CaseView
 
 RESULT = {
     "lesion_ml": 12.5,

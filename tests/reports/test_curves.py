@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.colors import to_hex
 
-from monai_isles.reports import CaseView
 from monai_isles.reports.curves import motion_curves, vessel_places
+from monai_isles.reports.views import CaseView
 
 
 def _view(**more: np.ndarray) -> CaseView:

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.reports import dice_plot, read_curves, training_curves, volume_scatter
 from monai_isles.reports.canvas import svg_text
-from monai_isles.reports.curves import best_epoch
-from monai_isles.reports.figures import column, finite_pairs
+from monai_isles.reports.curves import best_epoch, read_curves, training_curves
+from monai_isles.reports.figures import column, dice_plot, finite_pairs, volume_scatter
 
 ROWS = [
     {"dsc": "0.5", "lesion_ml_ref": "10", "lesion_ml_pred": "12"},

@@ -149,7 +149,8 @@ def test_a_damaged_result_is_named_and_an_absent_one_is_fine(folders: Folders) -
 
 
 def test_an_image_on_another_grid_is_refused(folders: Folders) -> None:
-    from monai_isles.io import publish_image, read_image
+    from monai_isles.io import read_image
+    from monai_isles.io.publish import publish_image
 
     made = folders()
     path = made["pred"] / "case_1" / "probability.nii.gz"

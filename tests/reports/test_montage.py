@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from monai_isles.errors import IslesError
-from monai_isles.reports import CaseView, case_montage
 from monai_isles.reports import canvas as palette
 from monai_isles.reports.canvas import png_bytes
-from monai_isles.reports.montage import drawn_keys, map_mosaic, methods_montage, mirrored_montage, panels
+from monai_isles.reports.montage import case_montage, drawn_keys, map_mosaic, methods_montage, mirrored_montage, panels
 from monai_isles.reports.slices import chosen_slices, head_box, on_screen, shown_slices
+from monai_isles.reports.views import CaseView
 
 Make = Callable[..., CaseView]
 

@@ -13,8 +13,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from monai_isles.reports import CaseView, case_page
+from monai_isles.reports.page import case_page
 from monai_isles.reports.viewer import niivue_facts
+from monai_isles.reports.views import CaseView
 from tests.reports.test_viewer import CHROMIUM, make_view
 
 

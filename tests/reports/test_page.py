@@ -16,7 +16,8 @@ import pytest
 from monai_isles.errors import IslesError
 from monai_isles.evaluation import score_case, summarise
 from monai_isles.papers.published import published_rows
-from monai_isles.reports import CaseView, Cohort, case_page, cohort_page
+from monai_isles.reports.page import case_page, cohort_page
+from monai_isles.reports.views import CaseView, Cohort
 
 Make = Callable[..., CaseView]
 EVIL = "<script>alert(1)</script>"

@@ -7,7 +7,7 @@ import pytest
 from monai_isles.errors import IslesError
 from monai_isles.evaluation import summarise
 from monai_isles.papers.published import published_rows
-from monai_isles.reports import as_html, as_markdown, as_text
+from monai_isles.reports.tables import as_html, as_markdown, as_text
 
 DISTANCES = dict.fromkeys(
     ("hd_mm", "hd95_mm", "assd_mm", "assd_half_sum_mm", "hd_vox", "diagonal_mm", "diagonal_vox", "rve", "lesion_f1"),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from monai_isles.metrics import reliability
-from monai_isles.reports import bland_altman_plot, reliability_plot
 from monai_isles.reports.canvas import svg_text
+from monai_isles.reports.figures import bland_altman_plot, reliability_plot
 from monai_isles.workflows.evaluate import score_folder
 from monai_isles.workflows.report import report
 

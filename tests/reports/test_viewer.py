@@ -17,11 +17,12 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from monai_isles.errors import IslesError
-from monai_isles.reports import CaseView, case_montage, case_page
 from monai_isles.reports import canvas as palette
+from monai_isles.reports.montage import case_montage
+from monai_isles.reports.page import case_page
 from monai_isles.reports.sheet import perfusion_tiles
 from monai_isles.reports.viewer import MOST_PIXELS, MOST_SLICES, STAGES, levels, page_data
-from monai_isles.reports.views import MASKS
+from monai_isles.reports.views import MASKS, CaseView
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 RESULT = {

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, label
 
-from monai_isles.sampling import PatchLoader, deform, displacement
-from monai_isles.sampling.elastic import rescale, rotation_field
+from monai_isles.sampling import PatchLoader
+from monai_isles.sampling.elastic import deform, displacement, rescale, rotation_field
 
 PAPER = {"alpha": 2.5, "sigma": 0.12}
 PATCHES = pytest.mark.parametrize("patch", [(64, 64), (24, 24, 16)], ids=["2D", "3D"])

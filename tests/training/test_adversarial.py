@@ -8,7 +8,8 @@ from monai.engines.utils import IterationEvents
 from torch import nn
 
 from monai_isles.losses import PseudoDWILoss, SynthesisLoss
-from monai_isles.networks import MultiScaleDiscriminator, PseudoDWIOutput
+from monai_isles.networks import MultiScaleDiscriminator
+from monai_isles.networks.blocks import PseudoDWIOutput
 from monai_isles.training import DiscriminatorStep
 
 

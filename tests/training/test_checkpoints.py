@@ -11,7 +11,8 @@ import torch
 from ignite.engine import Events
 
 from monai_isles.errors import IslesError
-from monai_isles.io import load_state, publish_state
+from monai_isles.io import load_state
+from monai_isles.io.weights import publish_state
 from monai_isles.training import Checkpoints, WeightAverage
 
 Build = Callable[..., SimpleNamespace]

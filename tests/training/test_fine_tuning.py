@@ -12,7 +12,8 @@ from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
 from monai_isles.errors import IslesError
-from monai_isles.io import load_state, publish_state
+from monai_isles.io import load_state
+from monai_isles.io.weights import publish_state
 from monai_isles.networks import PSPNet, RonnebergerUNet
 from monai_isles.networks.pspnet import DilatedResNet
 from monai_isles.training import FineTuning, PlateauSchedule

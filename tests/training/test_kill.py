@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from monai_isles.io import load_state, publish_state
+from monai_isles.io import load_state
+from monai_isles.io.weights import publish_state
 from tests.forked import run_forked
 
 

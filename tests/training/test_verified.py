@@ -12,7 +12,9 @@ from ignite.engine import Engine
 from torch import nn
 
 from monai_isles.errors import IslesError
-from monai_isles.io import load_state, publish_state, sha256_of
+from monai_isles.io import load_state
+from monai_isles.io.payload import sha256_of
+from monai_isles.io.weights import publish_state
 from monai_isles.training import VerifiedWeights, WholeMetricsSaver
 
 

@@ -10,8 +10,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_isles.phantom import head_with_pose
-from monai_isles.phantom.ct.head import Head
+from monai_isles.phantom.ct.head import Head, head_with_pose
 from monai_isles.transforms.mirror import Grid, Mirror
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.transforms import SkullStripd, SymmetricModalitiesd, apply_mirror
-from monai_isles.transforms.mirror import reflection
+from monai_isles.transforms import SkullStripd, SymmetricModalitiesd
+from monai_isles.transforms.mirror import apply_mirror, reflection
 from monai_isles.transforms.registration import middle_mm, mirror_or_midline
 
 KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.phantom import head_with_pose
+from monai_isles.phantom.ct.head import head_with_pose
 from monai_isles.transforms import register_mirror, registration
 from monai_isles.transforms.mirror import reflection
 

@@ -16,7 +16,7 @@ from monai.data import MetaTensor
 import monai_isles
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
-from monai_isles.phantom import CaseArrays
+from monai_isles.phantom.ct.scan import CaseArrays
 
 KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
 
@@ -131,7 +131,7 @@ def test_the_names_are_there_before_anything_heavy_is_loaded() -> None:
 
 
 def test_an_exported_zip_gives_the_result_of_its_bundle(phantom_folder: Path, tmp_path: Path) -> None:
-    from monai_isles.export import export_bundle
+    from monai_isles.export.bundle import export_bundle
 
     archive = export_bundle("threshold", tmp_path / "out", graphs=False).archive
     case = phantom_folder / "TRAINING/case_1"

@@ -15,7 +15,8 @@ import pytest
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
 from monai_isles.inference import load_predictor
-from monai_isles.io import load_state, publish_state
+from monai_isles.io import load_state
+from monai_isles.io.weights import publish_state
 from monai_isles.workflows.predict import predict_cases
 
 BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"

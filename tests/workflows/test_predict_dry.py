@@ -15,7 +15,9 @@ import torch
 from torch import nn
 
 from monai_isles.cli.main import main
-from monai_isles.io import publish_json, publish_state, sha256_of
+from monai_isles.io import publish_json
+from monai_isles.io.payload import sha256_of
+from monai_isles.io.weights import publish_state
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/clerigues"

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from monai_isles.cli.main import main
-from monai_isles.phantom import CaseArrays, make_case
+from monai_isles.phantom import make_case
+from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.dicom_writer import write_dicom
 from tests.fixtures.shared import made_once
 

@@ -53,10 +53,6 @@ def head_with_pose(
             an old infarct of about 100 ml, filled with fluid; ``craniectomy`` the large stroke without the bone above
             it.
         noise_hu: standard deviation of the scanner's noise.
-
-    >>> head = head_with_pose(seed=1, tilt_deg=6.0, slices=1)
-    >>> head.ct.shape, head.pose.tilt_deg
-    ((256, 256, 1), 6.0)
     """
     default = (0.9, 0.9, 10.0 if slices <= 4 else 8.0 if slices <= 8 else 5.0)
     grid = Grid((256, 256, slices), spacing_mm or default)

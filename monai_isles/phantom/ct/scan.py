@@ -36,11 +36,6 @@ class CaseArrays:
     Shapes: images (H, W, D) RAS+, ``ctp`` (T, H, W, D) int16.
     Units: ``ct`` and ``ctp`` HU, ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt``, ``tmax``, ``dt_s`` s, ``dwi`` none;
         the images' middle lies ``centre_mm`` to the right and to the front of the table's axis.
-
-    >>> image = np.zeros((4, 4, 1))
-    >>> case = CaseArrays({"ct": image}, np.zeros((20, 4, 4, 1)), image, spacing_mm=(1.0, 1.0, 5.0), dt_s=1.0)
-    >>> case.ctp.shape, case.dt_s
-    ((20, 4, 4, 1), 1.0)
     """
 
     images: dict[str, np.ndarray]

@@ -49,10 +49,6 @@ class MriCase:
 
     Shapes: images and ``label`` (H, W, D) RAS+; anatomical images int16, perfusion maps float32, ``label`` uint8.
     Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``ttp`` and ``tmax`` s, the others none; ``spacing_mm`` mm.
-
-    >>> image = np.zeros((4, 4, 2))
-    >>> MriCase({"flair": image}, image, spacing_mm=(8.0, 8.0, 8.0)).images["flair"].shape
-    (4, 4, 2)
     """
 
     images: dict[str, np.ndarray]

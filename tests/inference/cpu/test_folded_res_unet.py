@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.inference import prediction_dropout
 from monai_isles.inference.cpu.folded_res_unet import FoldedResUNet
-from monai_isles.networks import AsymmetricResUNet, PredictionDropout
+from monai_isles.inference.windows import prediction_dropout
+from monai_isles.networks import AsymmetricResUNet
+from monai_isles.networks.blocks import PredictionDropout
 
 
 def trained(dims: int, base: int, levels: int) -> AsymmetricResUNet:

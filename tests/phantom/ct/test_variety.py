@@ -13,9 +13,10 @@ from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
 from monai_isles.perfusion import perfusion_maps
 from monai_isles.perfusion.deconvolution import METHODS
-from monai_isles.phantom import CaseArrays, dataset_or_phantom, make_case, make_dataset
+from monai_isles.phantom import dataset_or_phantom, make_case, make_dataset
 from monai_isles.phantom.ct import variety as drawing
 from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject, landmark_pairs
+from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.ct.subject import protocol_of
 from monai_isles.phantom.ct.variety import Variety, draw_variety, matrix_of
 
