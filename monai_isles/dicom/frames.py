@@ -175,7 +175,7 @@ def _nested_groups(file: DicomFile, groups: Sequence[Dataset]) -> list[Dataset]:
 
 def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
     slope, intercept = _numbers(file, groups, "RescaleSlope", 1), _numbers(file, groups, "RescaleIntercept", 1)
-    units = _text(groups, "RescaleType")
+    units = _first(groups, "RescaleType") or ""
     if slope is None and intercept is None:  # parametric maps state a real-world value mapping instead
         slope, intercept = (_numbers(file, groups, f"RealWorldValue{part}", 1) for part in ("Slope", "Intercept"))
         units = _coded_units(groups)
@@ -220,17 +220,6 @@ def _numbers(file: DicomFile, groups: Sequence[Dataset], keyword: str, count: in
     return None
 
 
-def _text(groups: Sequence[Dataset], keyword: str) -> str:
-    for group in groups:
-        try:
-            value = group.get(keyword)
-        except PARSER_ERRORS:
-            continue
-        if value:
-            return str(value)
-    return ""
-
-
 def _coded_units(groups: Sequence[Dataset]) -> str:
     for group in groups:
         try:
@@ -238,7 +227,7 @@ def _coded_units(groups: Sequence[Dataset]) -> str:
         except PARSER_ERRORS:
             continue
         if codes:
-            return _text(codes, "CodeValue")
+            return _first(codes, "CodeValue") or ""
     return ""
 
 

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 UNDEFINED = 0xFFFFFFFF
 PIXEL_TAGS = {0x7FE00010: "integers", 0x7FE00008: "float32", 0x7FE00009: "float64"}
 DEFLATED = b"1.2.840.10008.1.2.1.99"
-_IMPLICIT = "1.2.840.10008.1.2"
+_IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 _IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.{root}" for root in ("2", "4", "30"))  # CT, MR, parametric map
-_LONG_VR = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV")
+_LONG = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV", b"SQ", b"UT", b"UC", b"UR")
+_ITEM, _SEQUENCE_END, _SIGNATURES = 0xFFFEE000, 0xFFFEE0DD, 0xFFFAFFFA
 _PREAMBLE, _META = 132, 4096
 # nearly every error there is: the DICOM library promises none, and damaged bytes may reach any line of its parser and
 # conversions; caught only around calls of that library, never around code of ours
@@ -129,15 +130,16 @@ def read_dicom_file(path: Path) -> DicomFile | None:
             _require_not_deflated(file, path)
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*WANTED, *_PRIVATE])
             syntax = str(header.file_meta.TransferSyntaxUID)
-            tag, offset, length = _pixels(file, syntax)
+            start = file.tell()
+            tag, length, head = _element(file, start, syntax)
             size = file.seek(0, 2)
-            if tag is None:
+            if tag not in PIXEL_TAGS:
                 _require_no_image(header, path, size)
     except PARSER_ERRORS as error:
         raise damage_error(path, f"header cannot be read ({type(error).__name__})") from error
-    if tag is None:
+    if tag not in PIXEL_TAGS:
         return None
-    return DicomFile(path, header, syntax, PIXEL_TAGS[tag], offset, length, size)
+    return DicomFile(path, header, syntax, PIXEL_TAGS[tag], start + head, length, size)
 
 
 def damage_error(path: Path, found: str) -> IslesError:
@@ -160,30 +162,6 @@ def _require_not_deflated(file: BinaryIO, path: Path) -> None:
         raise refused("E-DCM-07", where=str(path), found=f"{DEFLATED.decode()} (deflated)")
 
 
-def _pixels(file: BinaryIO, syntax: str) -> tuple[int | None, int, int]:
-    """Return tag, offset and length of the pixel element at which the header ends, (None, 0, 0) where there is none."""
-    order = ">" if syntax == "1.2.840.10008.1.2.2" else "<"
-    head = file.read(8)
-    if len(head) < 8:
-        return None, 0, 0
-    group, element = struct.unpack(order + "HH", head[:4])
-    tag = group << 16 | element
-    if tag not in PIXEL_TAGS:
-        return None, 0, 0
-    if syntax == _IMPLICIT:
-        (length,) = struct.unpack(order + "L", head[4:])
-    elif head[4:6] in _LONG_VR:
-        (length,) = struct.unpack(order + "L", file.read(4))
-    else:
-        (length,) = struct.unpack(order + "H", head[6:])
-    return tag, file.tell(), length
-
-
-_ITEM, _SEQUENCE_END, _SIGNATURES = 0xFFFEE000, 0xFFFEE0DD, 0xFFFAFFFA
-_DICOM_TAIL_IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
-_LONG = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV", b"SQ", b"UT", b"UC", b"UR")
-
-
 def require_whole_end(file: DicomFile) -> None:
     """Refuse a file that does not end with whole elements: bytes were added or lost, the pixels may have moved.
 
@@ -196,10 +174,9 @@ def require_whole_end(file: DicomFile) -> None:
         at = _after_fragments(file, stream) if file.length == UNDEFINED else file.offset + file.length
         if at > file.size:
             return  # too few bytes: ``E-DCM-08`` says it better
-        order = ">" if file.transfer_syntax == _BIG_ENDIAN else "<"
         start, before = at, max(PIXEL_TAGS)
         while at < file.size:
-            tag, length, head = _element(stream, at, order, implicit=file.transfer_syntax == _DICOM_TAIL_IMPLICIT)
+            tag, length, head = _element(stream, at, file.transfer_syntax)
             if tag == _SIGNATURES and length == UNDEFINED:
                 return
             if tag <= before or at + head + length > file.size:
@@ -211,7 +188,7 @@ def _after_fragments(file: DicomFile, stream: BinaryIO) -> int:
     """Return where the delimiter of packed pixels ends."""
     at, fragments = file.offset, 0
     while True:
-        tag, length, head = _element(stream, at, "<", implicit=True)
+        tag, length, head = _element(stream, at, _IMPLICIT)
         if tag == _SEQUENCE_END and length == 0 and fragments > 1:
             return at + head
         if tag != _ITEM or at + head + length > file.size:
@@ -219,15 +196,16 @@ def _after_fragments(file: DicomFile, stream: BinaryIO) -> int:
         at, fragments = at + head + length, fragments + 1
 
 
-def _element(stream: BinaryIO, at: int, order: str, *, implicit: bool) -> tuple[int, int, int]:
+def _element(stream: BinaryIO, at: int, syntax: str) -> tuple[int, int, int]:
     """Return tag, length and header size of the element at a place; tag 0 where there is none."""
+    order = ">" if syntax == _BIG_ENDIAN else "<"
     stream.seek(at)
     head = stream.read(12)
     if len(head) < 8:
         return 0, 0, len(head)
     group, element = struct.unpack(order + "HH", head[:4])
     tag = group << 16 | element
-    if implicit or group == 0xFFFE:
+    if syntax == _IMPLICIT or group == 0xFFFE:
         return tag, struct.unpack(order + "L", head[4:8])[0], 8
     if head[4:6] not in _LONG:
         return tag, struct.unpack(order + "H", head[6:8])[0], 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from monai_isles.dicom.frames import Frame, frames_of
+from monai_isles import __version__
+from monai_isles.dicom.frames import frames_of
 from monai_isles.dicom.header import pydicom_module, quietly, read_dicom_file
 from monai_isles.dicom.stack import stack_frames
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.orientation import from_ras
+from monai_isles.io.publish import publish
 
 if TYPE_CHECKING:
     from highdicom import PlanePositionSequence, Volume
     from pydicom import Dataset
 
 # DICOM type 2: must be there, may be empty; files that were made anonymous often lack them
-_TYPE_2 = (
+TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime", "ReferringPhysicianName",
 )  # fmt: skip
@@ -102,7 +104,9 @@ class DicomSource:
 
         Shapes: as for ``volume``.
         """
-        stack = stack_frames([frame for path in self.files for frame in _frames_in(path)], str(self.files[0].parent))
+        with quietly():
+            files = [file for path in self.files if (file := read_dicom_file(path)) is not None]
+            stack = stack_frames([frame for file in files for frame in frames_of(file)], str(self.files[0].parent))
         if stack.shear is None:
             return None
         native = from_ras(array, stack.affine)  # (column, row, slice), with segments behind
@@ -111,8 +115,8 @@ class DicomSource:
             raise off_grid(f"{native.shape[2]} slices of {shape}, the upright grid has {stack.shear.size}")
         pictures = []
         for place in range(native.shape[2]):
-            parts = _parts(native[:, :, place])
-            back = [stack.shear.tilt_back(part.T, place, size, nearest=channels > 0) for part in parts]
+            parts = np.atleast_3d(native[:, :, place]).T  # (segment, row, column)
+            back = [stack.shear.tilt_back(part, place, size, nearest=channels > 0) for part in parts]
             pictures.append(np.stack(back, axis=-1))
         positions = [tuple(float(x) for x in group[0].position) for group in stack.frames]
         frames = np.stack(pictures) if channels else np.stack(pictures)[..., 0]
@@ -135,6 +139,28 @@ class DicomSource:
         volume = self.volume(array, headers, channels=channels)
         self.require_positions(volume, headers)
         return volume
+
+    def publish(
+        self, made: Any, placed: Volume | TiltedFrames, path: Path, code: str, read: Callable[[Path], Any], **how: Any
+    ) -> None:
+        """Write an object of highdicom, and refuse with ``code`` if other values at other places are read back."""
+
+        def write(tmp: Path) -> None:
+            made.save_as(tmp)
+            again = read(tmp)
+            if isinstance(placed, TiltedFrames):
+                if not placed.same_as(again, again.pixel_array.astype(placed.frames.dtype)):
+                    found = f"frames of {placed.frames.shape} that are not those written"
+                    raise refused(code, where=str(path), found=found)
+                return
+            again, wanted = again.get_volume(**how), placed.array
+            if not again.geometry_equal(placed, tol=1e-4) or not np.array_equal(
+                again.array.astype(wanted.dtype), wanted
+            ):
+                found = f"shape {again.shape}, sum {again.array.sum():g}; wrote {placed.shape}, {wanted.sum():g}"
+                raise refused(code, where=str(path), found=found)
+
+        publish(path, write, inputs=self.files)
 
     def _slab(self, headers: Sequence[Dataset]) -> tuple[int, int]:
         """Return the axis of the result that counts slices, and the number of slices per step of the result."""
@@ -190,16 +216,6 @@ class TiltedFrames:
         return seen == len(self.positions) * (self.frames.shape[3] if self.frames.ndim == 4 else 1)
 
 
-def _frames_in(path: Path) -> list[Frame]:
-    with quietly():
-        file = read_dicom_file(path)
-        return [] if file is None else frames_of(file)
-
-
-def _parts(plane: np.ndarray) -> list[np.ndarray]:
-    return [plane] if plane.ndim == 2 else list(np.moveaxis(plane, -1, 0))
-
-
 def require_dicom() -> ModuleType:
     """Return pydicom; refuse if highdicom is not installed."""
     pydicom = pydicom_module()
@@ -228,7 +244,7 @@ def _settle(header: Dataset) -> None:
     """Set absent or unreadable type 2 attributes to empty values."""
     from pydicom.valuerep import DA, TM
 
-    for name in _TYPE_2:
+    for name in TYPE_2:
         if name not in header:
             setattr(header, name, "")
     for name, kind in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
@@ -264,11 +280,29 @@ def stable_uid(*parts: object) -> str:
     return str(generate_uid(entropy_srcs=[hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()]))
 
 
+def series_number(headers: Sequence[Dataset], after: int) -> int:
+    """Return a number for a new series that tells from which series it was made."""
+    return int(headers[0].get("SeriesNumber") or 0) % 10_000 + after
+
+
 def fresh_uid() -> str:
     """Return a new, unique DICOM UID."""
     from pydicom.uid import generate_uid
 
     return str(generate_uid())
+
+
+def equipment() -> dict[str, Any]:
+    """Return what every new image of highdicom states: a UID of its own, and what made it."""
+    return {
+        "sop_instance_uid": fresh_uid(),
+        "instance_number": 1,
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": MODEL,
+        "software_versions": __version__,
+        "device_serial_number": "none",
+        "content_description": "Research only, not a medical device",
+    }
 
 
 def _positions(headers: Sequence[Dataset]) -> np.ndarray:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from monai_isles import __version__
-from monai_isles.dicom.source import MANUFACTURER, MODEL, DicomSource, TiltedFrames, fresh_uid, quiet, stable_uid
+from monai_isles.dicom.source import DicomSource, TiltedFrames, equipment, quiet, series_number, stable_uid
 from monai_isles.errors import refused
-from monai_isles.io.publish import publish
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -38,21 +37,16 @@ def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: st
     """
     written = []
     with quiet(folder):
+        from highdicom import imread
+
         headers = source.headers()
         for key, array in maps.items():
             _require_numbers(key, array, str(folder))
             result = source.place(np.asarray(array, np.float32), headers)
             written.append(Path(folder) / f"{key}.dcm")
-            _publish_one(_parametric_map(key, headers, result), result, written[-1], source)
+            made, how = _parametric_map(key, headers, result), {"dtype": np.float64, "apply_real_world_transform": True}
+            source.publish(made, result, written[-1], "E-DCM-45", imread, **how)
     return written
-
-
-def _publish_one(made: ParametricMap, volume: Volume | TiltedFrames, path: Path, source: DicomSource) -> None:
-    def write(tmp: Path) -> None:
-        made.save_as(tmp)
-        _compare(tmp, volume, str(path))
-
-    publish(path, write, inputs=source.files)
 
 
 def _require_numbers(key: str, array: np.ndarray, where: str) -> None:
@@ -88,38 +82,14 @@ def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> P
         headers,
         values if isinstance(result, TiltedFrames) else result,
         series_instance_uid=stable_uid("map", source, key, __version__),
-        series_number=int(headers[0].get("SeriesNumber") or 0) % 10_000 + 7001 + list(QUANTITIES).index(key),
-        sop_instance_uid=fresh_uid(),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MODEL,
-        software_versions=__version__,
-        device_serial_number="none",
+        series_number=series_number(headers, 7001 + list(QUANTITIES).index(key)),
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[_mapping(key, values)],
         voi_lut_transformations=[VOILUTTransformation(window_center=top / 2, window_width=top)],
         series_description=f"{key.upper()}, research only",
         content_label=key.upper(),
-        content_description="Research only, not a medical device",
         plane_positions=result.planes() if isinstance(result, TiltedFrames) else None,
+        **equipment(),
     )
     made.BodyPartExamined = "BRAIN"  # else DICOM demands a Laterality
     return made
-
-
-def _compare(tmp: Path, wanted: Volume | TiltedFrames, where: str) -> None:
-    from highdicom import imread
-
-    if isinstance(wanted, TiltedFrames):
-        written = imread(tmp)
-        if not wanted.same_as(written, written.pixel_array.astype(np.float32)):
-            raise refused("E-DCM-45", where=where, found=f"frames of {wanted.frames.shape} that are not those written")
-        return
-    again = imread(tmp).get_volume(dtype=np.float64, apply_real_world_transform=True)
-    same = again.geometry_equal(wanted, tol=1e-4)
-    if not same or not np.array_equal(again.array.astype(np.float32), wanted.array):
-        raise refused(
-            "E-DCM-45",
-            where=where,
-            found=f"shape {again.shape}, sum {again.array.sum():g}; wrote {wanted.shape}, {wanted.array.sum():g}",
-        )

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from monai_isles import __version__
-from monai_isles.dicom.source import MANUFACTURER, MODEL, DicomSource, fresh_uid, quiet, require_dicom, stable_uid
+from monai_isles.dicom.source import (
+    MANUFACTURER,
+    MODEL,
+    TYPE_2,
+    DicomSource,
+    fresh_uid,
+    quiet,
+    require_dicom,
+    series_number,
+    stable_uid,
+)
 from monai_isles.dicom.write_seg import SEGMENTS, Algorithm
 from monai_isles.errors import refused
 from monai_isles.io.publish import publish
@@ -39,7 +49,6 @@ _NUMBERS = {
 }
 _UNITS = {"ml": "milliliter", "{ratio}": "ratio"}
 _SIDES = {"left": ("7771000", "Left"), "right": ("24028007", "Right")}
-_SERIES_NUMBERS = {"sr": 7100, "sc": 7101, "pdf": 7102}
 
 
 def publish_sr(
@@ -71,7 +80,7 @@ def publish_sr(
             evidence=[*headers, made],
             content=report,
             series_instance_uid=uid,
-            series_number=_series_number(headers, "sr"),
+            series_number=series_number(headers, 7100),
             sop_instance_uid=fresh_uid(),
             instance_number=1,
             manufacturer=MANUFACTURER,
@@ -256,7 +265,7 @@ def _publish_capture(
         "PATIENT",
         study_instance_uid=str(first.StudyInstanceUID),
         series_instance_uid=stable_uid("sc", first.SeriesInstanceUID, __version__),
-        series_number=_series_number(headers, "sc"),
+        series_number=series_number(headers, 7101),
         sop_instance_uid=fresh_uid(),
         instance_number=number,
         manufacturer=MANUFACTURER,
@@ -317,12 +326,12 @@ def _encapsulate(pdf: bytes, headers: Sequence[Dataset], title: str) -> Dataset:
     document.file_meta = pydicom.dataset.FileMetaDataset()
     document.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
     document.SOPClassUID, document.SOPInstanceUID = PDF_STORAGE, fresh_uid()
-    for name in _COPIED:
+    for name in (*TYPE_2, "StudyInstanceUID"):
         setattr(document, name, first.get(name, ""))
     document.SpecificCharacterSet = first.get("SpecificCharacterSet") or "ISO_IR 192"
     document.Modality, document.ConversionType = "DOC", "WSD"
     document.SeriesInstanceUID = stable_uid("pdf", first.SeriesInstanceUID, __version__)
-    document.SeriesNumber, document.InstanceNumber = _series_number(headers, "pdf"), 1
+    document.SeriesNumber, document.InstanceNumber = series_number(headers, 7102), 1
     document.SeriesDescription = "Ischemic stroke report, research only"
     document.Manufacturer, document.ManufacturerModelName = MANUFACTURER, MODEL
     document.SoftwareVersions, document.DeviceSerialNumber = __version__, "none"
@@ -333,13 +342,3 @@ def _encapsulate(pdf: bytes, headers: Sequence[Dataset], title: str) -> Dataset:
     document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
     document.EncapsulatedDocumentLength = len(pdf)
     return document
-
-
-_COPIED = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime",
-    "StudyID", "AccessionNumber", "ReferringPhysicianName",
-)  # fmt: skip
-
-
-def _series_number(headers: Sequence[Dataset], what: str) -> int:
-    return int(headers[0].get("SeriesNumber") or 0) % 10_000 + _SERIES_NUMBERS[what]

@@ -12,16 +12,15 @@ import numpy as np
 from monai_isles import __version__
 from monai_isles.dicom.source import (
     MANUFACTURER,
-    MODEL,
     DicomSource,
     TiltedFrames,
-    fresh_uid,
+    equipment,
     off_grid,
     quiet,
+    series_number,
     stable_uid,
 )
 from monai_isles.errors import refused
-from monai_isles.io.publish import publish
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -98,6 +97,8 @@ def publish_seg(
 def _publish(
     masks: Mapping[str, np.ndarray], source: DicomSource, path: Path, algorithm: Algorithm, rule: Algorithm
 ) -> None:
+    from highdicom.seg import segread
+
     headers = source.headers()
     stacked = np.stack([np.asarray(mask).astype(bool) for mask in masks.values()], axis=-1)
     placed = source.place(stacked.astype(np.uint8), headers, channels=len(masks))
@@ -108,12 +109,7 @@ def _publish(
     ]
     uid = stable_uid("seg", series, *sorted(masks), *((a.name, a.version, sorted(a.parameters.items())) for a in made))
     seg = _segmentation(headers, placed, described, uid)
-
-    def write(tmp: Path) -> None:
-        seg.save_as(tmp)
-        _compare(tmp, placed, str(path))
-
-    publish(path, write, inputs=source.files)
+    source.publish(seg, placed, path, "E-DCM-43", segread, dtype=np.uint8)
 
 
 def _require_known(masks: Mapping[str, np.ndarray], where: str) -> None:
@@ -160,38 +156,10 @@ def _segmentation(
         "BINARY",
         described,
         series_instance_uid=series,
-        series_number=_series_number(headers),
-        sop_instance_uid=fresh_uid(),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MODEL,
-        software_versions=__version__,
-        device_serial_number="none",
+        series_number=series_number(headers, 7000),
         series_description="Ischemic stroke masks, research only",
         content_label="STROKE_MASKS",
-        content_description="Research only, not a medical device",
         omit_empty_frames=False,
         plane_positions=result.planes() if isinstance(result, TiltedFrames) else None,
+        **equipment(),
     )
-
-
-def _series_number(headers: list) -> int:
-    return int(headers[0].get("SeriesNumber") or 0) % 10_000 + 7000
-
-
-def _compare(tmp: Path, wanted: Volume | TiltedFrames, where: str) -> None:
-    from highdicom.seg import segread
-
-    if isinstance(wanted, TiltedFrames):
-        written = segread(tmp)
-        if not wanted.same_as(written, written.pixel_array):
-            raise refused("E-DCM-43", where=where, found=f"frames of {wanted.frames.shape} that are not those written")
-        return
-    again = segread(tmp).get_volume(dtype=np.uint8)
-    same = again.geometry_equal(wanted, tol=1e-4) and np.array_equal(again.array, wanted.array)
-    if not same:
-        raise refused(
-            "E-DCM-43",
-            where=where,
-            found=f"shape {again.shape}, sum {int(again.array.sum())}; wrote {wanted.shape}, {int(wanted.array.sum())}",
-        )
