@@ -62,7 +62,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the data set and print its folder."""
-    place = cohort_options.chosen_place(args)
+    cohort_options.chosen_place(args)
     from monai_isles.errors import EXIT_DONE
     from monai_isles.phantom.dataset import make_dataset
 
@@ -72,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
         cases=args.cases,
         seed=args.seed,
         series=not args.no_series,
-        **place,
+        workers=args.workers,
+        cluster=args.cluster,
+        slurm=args.slurm,
         test_cases=args.test_cases,
         max_slices=args.max_slices,
         kind=args.kind,

@@ -170,7 +170,7 @@ def vessel_curves(aif_hu: np.ndarray, vof_hu: np.ndarray | None, dt_s: float) ->
     return figure
 
 
-def _over_time(lines: Sequence[tuple[np.ndarray, str, str, Any]], dt_s: float, **look: float) -> Figure:
+def _over_time(lines: Sequence[tuple[np.ndarray, str, str, Any]], dt_s: float, **look: Any) -> Figure:
     """Return a figure with values (T,), colour, label and dash of each line over the seconds."""
     figure = blank(6.4, look.pop("height_in"))
     (place,) = plot_axes(figure, 1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from operator import methodcaller
 from typing import Any, Protocol, cast
 
 from ignite.engine import Engine, Events
@@ -55,7 +56,7 @@ class EarlyStop:
     ) -> None:
         self.evaluator, self.metric, self.patience, self.min_delta = evaluator, metric, patience, min_delta
         self.sign = sign_of(mode)
-        self.end: Callable[[Engine], None] = Engine.terminate
+        self.end: Callable[[Engine], None] = methodcaller("terminate")
         self.restart()
 
     def attach(self, engine: Engine) -> None:
