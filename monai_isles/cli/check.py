@@ -143,6 +143,6 @@ def _mirror_finding(case: str, key: str, path: Path) -> list[Finding]:
         return []
     code, _, remarks = remark.partition(": ")
     item = finding(
-        code, WARNING, where=f"{case}: {key}", found="", fix="look at the image; predict goes on, as found says"
+        code, WARNING, where=f"{case}: {key}", found="", fix="check the image; predict continues as stated above"
     )
     return [replace(item, found=remarks.removeprefix(item.fault).strip(), case=case)]

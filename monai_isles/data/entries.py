@@ -146,7 +146,7 @@ def _choose(
             where=f"{name}: {section}",
             found=f"asked for {strange[0]}, there are {sorted(f for f in known if f is not None)}",
             fault="data list has no such fold",
-            fix="ask for one of these",
+            fix="name one of these",
         )
     chosen = [
         (number, entry)

@@ -72,7 +72,7 @@ def _require_entries(entries: object, where: str) -> None:
                 fix='give every case "case" and "subject" (text), "fold" (a whole number), and paths (text)',
             )
         if entry["case"] in seen:
-            raise refused("E-LIST-11", where=here, found=entry["case"], fix="keep one entry a case")
+            raise refused("E-LIST-11", where=here, found=entry["case"], fix="keep one entry for each case")
         seen.add(entry["case"])
         for key in PATH_KEYS:
             if key in entry and _leaves(entry[key]):

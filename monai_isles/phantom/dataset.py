@@ -215,7 +215,7 @@ def dataset_or_phantom(
 
 def _require_kind(kind: str, spacing_mm: float | None) -> None:
     if kind not in KINDS:
-        raise refused("E-PHAN-06", where="kind", found=str(kind), fix="ask for one of " + ", ".join(KINDS))
+        raise refused("E-PHAN-06", where="kind", found=str(kind), fix="give one of " + ", ".join(KINDS))
     if kind == "ct" and spacing_mm is not None:
         raise refused("E-PHAN-08", where="spacing", found=f"{spacing_mm:g} mm")
     if kind != "ct":

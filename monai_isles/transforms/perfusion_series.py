@@ -219,7 +219,13 @@ class SeriesMeasuredd(MapTransform):
             except IslesError as error:
                 if lacking:
                     raise
-                tell(replace(as_finding(error), severity=WARNING, fix="the maps are used without the series"))
+                tell(
+                    replace(
+                        as_finding(error),
+                        severity=WARNING,
+                        fix="no action is needed: the maps are used without the series",
+                    )
+                )
                 return out | {"groups": groups}
             for key in self.maps if lacking else ():
                 out.pop(key, None)

@@ -171,5 +171,5 @@ def test_a_prediction_by_a_model_that_trained_on_the_case_is_refused(make: Make,
     publish_json(folder / "predictions/case_1a/result.json", other)
     assert main(["search", str(folder)]) == 4
     said = capsys.readouterr().err
-    assert "E-SRCH-03: predictions are not by their own fold's model" in said and "case_1a (fold 1)" in said
+    assert "E-SRCH-03: predictions are not by the model of their fold" in said and "case_1a (fold 1)" in said
     assert not (folder / "search").exists()

@@ -119,7 +119,7 @@ def test_after_the_scheduler_was_killed_a_rerun_does_only_the_rest(
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(
-        IslesError, match=r"E-COH-04: the connection to the scheduler is lost(?s:.*)finished cases are not done again"
+        IslesError, match=r"E-COH-04: the connection to the scheduler is lost(?s:.*)finished cases are kept"
     ):
         run_cases(written, mine, cluster=address)
     killer.join()

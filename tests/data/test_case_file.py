@@ -71,7 +71,7 @@ def test_what_is_not_as_described_is_refused(tmp_path: Path, text: str, found: s
 
 def test_unknown_words_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, "images: {ct: a.nii.gz, pet: m.nii.gz}\nlesion: m.nii.gz\n",
-            r"E-LIST-64: case file holds unknown words(?s:.*)lesion, images: pet(?s:.*)known are images")  # fmt: skip
+            r"E-LIST-64: case file holds unknown keys(?s:.*)lesion, images: pet(?s:.*)these keys: images")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["../a.nii.gz", "/etc/passwd", "maps/../../a.nii.gz", "link/a.nii.gz"])

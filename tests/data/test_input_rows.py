@@ -54,5 +54,5 @@ def test_otherwise_the_wish_stands(
 
 
 def test_an_unknown_row_is_refused() -> None:
-    with pytest.raises(IslesError, match=r"E-LIST-50.*no such choice(?s:.*)dwi_olh"):
+    with pytest.raises(IslesError, match=r"E-LIST-50.*choice of inputs is not known(?s:.*)dwi_olh"):
         input_row("dwi")

@@ -70,7 +70,7 @@ def test_all_missing_and_doubled_modalities_are_in_one_error(siss: Path) -> None
 
 def test_two_folders_of_one_number_are_refused(siss: Path) -> None:
     shutil.copytree(siss / "TRAINING" / "2", siss / "TRAINING" / "case_2")
-    with pytest.raises(IslesError, match=r"E-LIST-11: case is there twice(?s:.*)training case_2"):
+    with pytest.raises(IslesError, match=r"E-LIST-11: a case is listed twice(?s:.*)training case_2"):
         find_cases(siss)
 
 

@@ -125,7 +125,7 @@ def test_a_store_without_a_driver_says_what_to_install(content: dict) -> None:
 
 
 def test_a_url_without_a_list_is_refused() -> None:
-    with pytest.raises(IslesError, match="E-LIST-71: a folder elsewhere needs a data list"):
+    with pytest.raises(IslesError, match="E-LIST-71: a data folder that is a URL needs a data list"):
         find_inputs(["memory://study"])
     assert is_url("s3://a") and not is_url("/a") and not is_url(Path("s3://a"))
 
@@ -172,7 +172,7 @@ def test_references_of_a_url_are_scored_as_those_of_the_folder(
 
 
 @pytest.mark.parametrize(("words", "code", "said"), [
-    (("--pred", "PRED", "--ref", "memory://study"), 4, "E-LIST-71: a folder elsewhere needs a data list"),
+    (("--pred", "PRED", "--ref", "memory://study"), 4, "E-LIST-71: a data folder that is a URL needs a data list"),
     (("--pred", "s3://study/pred", "--ref", "PRED"), 2, "E-USE-64: predictions cannot be read from a URL"),
 ])  # fmt: skip
 def test_urls_that_cannot_be_scored_are_refused(

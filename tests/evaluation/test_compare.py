@@ -78,7 +78,7 @@ def test_rows_that_do_not_belong_together_are_refused() -> None:
         compare_rows(rows([1, 2]), rows([1, 2, 3]))
     with pytest.raises(IslesError, match=r"E-CMP-01(?s:.*)of another subject: c1"):
         compare_rows(rows([1, 2]), rows([1, 2], ["s0", "x"]))
-    with pytest.raises(IslesError, match="E-CMP-02: a case is there twice"):
+    with pytest.raises(IslesError, match="E-CMP-02: a case is listed twice"):
         compare_rows([*rows([1]), *rows([1])], rows([1]))
     with pytest.raises(IslesError, match=r"E-CMP-03: the metric is not a number(?s:.*)no such column"):
         compare_rows(rows([1]), rows([1]), metric="hd")

@@ -90,7 +90,7 @@ def test_the_verb_writes_it_and_says_where_the_splits_go(
     said = capsys.readouterr().out
     assert "Dataset077_phantom_ct: 3 training and 1 test cases, 2 folds" in said and "nnUNet_preprocessed" in said
     assert main(words) == 4
-    assert "E-NNU-01: the nnU-Net data set is there already" in capsys.readouterr().err
+    assert "E-NNU-01: the nnU-Net data set exists already" in capsys.readouterr().err
 
 
 def test_an_mri_list_gives_the_images_that_every_case_has(

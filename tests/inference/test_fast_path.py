@@ -101,7 +101,7 @@ def test_whole_slices_are_one_pass_over_each_slice_with_brain(size: tuple[int, i
 
 
 def test_whole_slices_of_a_network_of_volumes_are_refused() -> None:
-    with pytest.raises(IslesError, match=r"E-INF-42: a network of volumes(?s:.*)\[8, 8, 8\](?s:.*)coarser step"):
+    with pytest.raises(IslesError, match=r"E-INF-42: a network of volumes(?s:.*)\[8, 8, 8\](?s:.*)larger step"):
         StepSlidingWindowInferer((8, 8, 8), (4, 4, 4), whole_slices=True)
 
 

@@ -76,12 +76,12 @@ def test_half_precision_logits_are_computed_in_single() -> None:
 
 @pytest.mark.parametrize("settings", [{"gamma": -1}, {"gamma": math.nan}, {"alpha": (-0.1, 1.1)}])
 def test_settings_without_sense_are_refused(settings: dict) -> None:
-    with pytest.raises(IslesError, match="E-LOSS-20: a setting of the focal loss makes no sense"):
+    with pytest.raises(IslesError, match="E-LOSS-20: a setting of the focal loss is not valid"):
         SoftmaxFocalLoss(**settings)
 
 
 def test_weights_for_another_number_of_classes_are_refused() -> None:
-    with pytest.raises(IslesError, match=r"E-LOSS-21: one weight a class is needed(?s:.*)logits of 3 classes"):
+    with pytest.raises(IslesError, match=r"E-LOSS-21: one weight for each class is needed(?s:.*)logits of 3 classes"):
         SoftmaxFocalLoss(alpha=(0.25, 0.75))(torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4))
 
 

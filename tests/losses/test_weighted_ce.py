@@ -38,7 +38,7 @@ def test_a_share_of_one_half_is_half_the_cross_entropy(shape: tuple[int, ...]) -
 
 @pytest.mark.parametrize(("share", "reading"), [(-0.1, "paper"), (3.0, "paper"), (0.1, "inverted")])
 def test_settings_without_sense_are_refused(share: float, reading: str) -> None:
-    with pytest.raises(IslesError, match="E-LOSS-22: a setting of the weighted cross-entropy makes no sense"):
+    with pytest.raises(IslesError, match="E-LOSS-22: a setting of the weighted cross-entropy is not valid"):
         WeightedCELoss(share, reading)
 
 

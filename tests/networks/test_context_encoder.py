@@ -39,5 +39,5 @@ def test_gradients_reach_image_and_weights() -> None:
 
 
 def test_an_impossible_encoder_is_refused() -> None:
-    with pytest.raises(IslesError, match="E-NET-44: no such encoder\n.*ContextEncoder"):
+    with pytest.raises(IslesError, match="E-NET-44: sizes of the encoder are not valid\n.*ContextEncoder"):
         ContextEncoder(length=0)

@@ -42,5 +42,7 @@ def test_gradients_reach_all_scales_and_the_image() -> None:
 
 
 def test_an_impossible_discriminator_is_refused() -> None:
-    with pytest.raises(IslesError, match="E-NET-45: no such discriminator\n.*MultiScaleDiscriminator"):
+    with pytest.raises(
+        IslesError, match="E-NET-45: sizes of the discriminator are not valid\n.*MultiScaleDiscriminator"
+    ):
         MultiScaleDiscriminator(scales=0)

@@ -130,7 +130,9 @@ def test_the_network_survives_torchscript(settings: dict[str, bool]) -> None:
 
 
 def test_an_impossible_network_is_refused() -> None:
-    with pytest.raises(IslesError, match="E-NET-46: no such pseudo-DWI network\n.*PseudoDWINet\n.*maps 0"):
+    with pytest.raises(
+        IslesError, match="E-NET-46: sizes of the pseudo-DWI network are not valid\n.*PseudoDWINet\n.*maps 0"
+    ):
         PseudoDWINet(maps=0)
 
 
@@ -142,6 +144,6 @@ def test_an_input_of_other_channels_is_refused() -> None:
 def test_a_part_that_is_not_there_cannot_be_trained() -> None:
     network = PseudoDWINet(high_level=False, base_channels=2)
     with pytest.raises(
-        IslesError, match="E-NET-48: no such part\n.*\n.*'extractor'\n.*generator, context_encoder, seg"
+        IslesError, match="E-NET-48: the network has no such part\n.*\n.*'extractor'\n.*generator, context_encoder, seg"
     ):
         network.train_only("extractor")

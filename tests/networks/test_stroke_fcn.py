@@ -45,5 +45,5 @@ def test_the_network_survives_torchscript() -> None:
 
 @pytest.mark.parametrize("bad", [{"in_channels": 0}, {"base_channels": 1}])
 def test_an_impossible_network_is_refused(bad: dict[str, int]) -> None:
-    with pytest.raises(IslesError, match="E-NET-42: no such network\n.*StrokeFCN"):
+    with pytest.raises(IslesError, match="E-NET-42: sizes of the network are not valid\n.*StrokeFCN"):
         StrokeFCN(**bad)

@@ -30,5 +30,5 @@ def test_each_level_has_one_block_for_its_channels() -> None:
 @pytest.mark.parametrize("network", [R2UNet, WangResUNet])
 @pytest.mark.parametrize("bad", [{"levels": 1}, {"out_channels": 0}])
 def test_an_impossible_network_is_refused(network: type[BlockUNet], bad: dict[str, int]) -> None:
-    with pytest.raises(IslesError, match=f"E-NET-43: no such network\n.*{network.__name__}"):
+    with pytest.raises(IslesError, match=f"E-NET-43: sizes of the network are not valid\n.*{network.__name__}"):
         network(**bad)

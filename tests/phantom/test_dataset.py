@@ -210,7 +210,7 @@ def test_a_subject_that_cannot_be_made_is_named(
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(
-        IslesError, match=r"E-PHAN-05: the folder cannot be made(?s:.*)file/new(?s:.*)disk you may write to"
+        IslesError, match=r"E-PHAN-05: the folder cannot be made(?s:.*)file/new(?s:.*)choose a writable folder"
     ):
         make_dataset(tmp_path / "file" / "new", cases=1, seed=0)
 

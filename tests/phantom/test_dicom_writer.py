@@ -82,7 +82,9 @@ def test_the_patient_is_plainly_made_up_and_the_files_are_the_same_twice(case: C
 
 
 def test_an_unknown_form_and_a_taken_folder_are_refused(case: CaseArrays, tmp_path: Path) -> None:
-    with pytest.raises(IslesError, match=r"E-PHAN-20: no such form of DICOM(?s:.*)'mosaic'(?s:.*)classic, shuttle"):
+    with pytest.raises(
+        IslesError, match=r"E-PHAN-20: the form of DICOM is not known(?s:.*)'mosaic'(?s:.*)classic, shuttle"
+    ):
         write_dicom(case, tmp_path / "d", form="mosaic")
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(IslesError, match=r"E-PHAN-21: the folder exists already"):

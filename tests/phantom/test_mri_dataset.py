@@ -120,9 +120,11 @@ def test_configs_find_the_named_folder_then_the_environments_then_the_phantom(
 
 
 def test_kinds_and_spacings_that_do_not_exist_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(IslesError, match=r"E-PHAN-06: no such phantom(?s:.*)found pet(?s:.*)ct, siss, spes"):
+    with pytest.raises(
+        IslesError, match=r"E-PHAN-06: the kind of phantom is not known(?s:.*)found pet(?s:.*)ct, siss, spes"
+    ):
         make_dataset(tmp_path / "a", cases=1, seed=0, kind="pet")
-    with pytest.raises(IslesError, match=r"E-PHAN-08: the CT phantom has its own spacings(?s:.*)leave the spacing out"):
+    with pytest.raises(IslesError, match=r"E-PHAN-08: the CT phantom has no free spacing(?s:.*)leave the spacing out"):
         make_dataset(tmp_path / "b", cases=1, seed=0, spacing_mm=2.0)
     with pytest.raises(IslesError, match=r"E-PHAN-07"):
         dataset_or_phantom(None, folder=str(tmp_path / "c"), cases=1, seed=0, kind="spes", spacing_mm=1.0)

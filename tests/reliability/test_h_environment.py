@@ -71,7 +71,7 @@ def test_h2_a_file_in_the_place_of_the_output_folder_is_refused_before_any_work(
 ) -> None:
     (tmp_path / "out.txt").write_text("mine")
     out = tmp_path.joinpath(*words)
-    refused(predict, case, out=out, exit_code=4, code="E-RUN-02", says=[str(out), "choose a folder"])
+    refused(predict, case, out=out, exit_code=4, code="E-RUN-02", says=[str(out), "choose a writable folder"])
 
 
 def test_h2_training_refuses_it_too(training: Run, refused: Gate, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_the_landmarks_of_a_nodding_head_lie_on_their_slices() -> None:
 
 
 def test_no_such_variety_is_refused_and_so_is_one_of_mri(tmp_path: Path) -> None:
-    with pytest.raises(IslesError, match=r"E-PHAN-09: no such variety(?s:.*)'wild'(?s:.*)none, real, unseen"):
+    with pytest.raises(IslesError, match=r"E-PHAN-09: the variety is not known(?s:.*)'wild'(?s:.*)none, real, unseen"):
         make_case(1, seed=0, variety="wild")
     with pytest.raises(IslesError, match=r"E-PHAN-09(?s:.*)kind siss"):
         make_dataset(tmp_path / "new", cases=1, seed=0, kind="siss", variety="real")

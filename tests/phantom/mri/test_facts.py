@@ -14,7 +14,9 @@ def test_grids_are_those_of_the_release_and_coarser_ones_keep_the_field_of_view(
 
 @pytest.mark.parametrize(("kind", "spacing"), [(SISS, 0.5), (SPES, 1.0), (SISS, 9.0), (SPES, float("nan"))])
 def test_grids_that_the_model_cannot_fill_are_refused(kind: MriKind, spacing: float) -> None:
-    with pytest.raises(IslesError, match=r"E-PHAN-07: no such grid\n  where phantom of kind s(?s:.*)to 8 mm"):
+    with pytest.raises(
+        IslesError, match=r"E-PHAN-07: the spacing of the phantom is not valid\n  where phantom of kind s(?s:.*)to 8 mm"
+    ):
         kind.grid(spacing)
 
 
