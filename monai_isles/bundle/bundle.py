@@ -97,7 +97,7 @@ class Bundle:
 
     @property
     def with_shipped_settings(self) -> Bundle:
-        """Return it under ``shipped.json``, if any: width, cut and calibration that hold for its own weights alone."""
+        """Return the bundle with ``shipped.json`` (width, threshold, calibration of its weights), if there is one."""
         name = "shipped.json" if self.weights == self.root / WEIGHTS else f"shipped_{self.weights.stem}.json"
         return replace(self, overlays=(name, *self.overlays)) if self.has(name) else self
 
@@ -133,12 +133,12 @@ class Bundle:
         return {key: value for key, value in content.items() if key not in OF_WEIGHTS} | {OTHER_WEIGHTS: True}
 
     def find(self, name: str) -> Path | None:
-        """Return the file of this plain name beside the configs, None where there is none."""
+        """Return the file of this name in the folder of the configs, or None."""
         places = (self.root / name, self.root / "configs" / name)
         return next((path for path in places if path.is_file()), None) if Path(name).name == name else None
 
     def has(self, name: str) -> bool:
-        """Return whether it has a file of this plain name beside the configs."""
+        """Return whether the folder of the configs has a file of this name."""
         return self.find(name) is not None
 
     def file(self, name: str) -> Path:
@@ -374,7 +374,7 @@ def _root(place: Path) -> Path:
 
 
 def _judge_all(bundle: Bundle) -> list[Finding]:
-    """Judge the configs, and the weights where it has any."""
+    """Judge the configs, and the weights if there are any."""
     from monai_isles.io.weights import load_state
 
     if not bundle.weights.is_file():

@@ -307,7 +307,7 @@ def _safe_yaml(text: str) -> object:
 
 
 def case_keys(config: ConfigParser) -> dict[str, Any]:
-    """Return the modalities that every case must hold (``keys``) and those that it may lack (``optional``)."""
+    """Return the required (``keys``) and the optional modalities of a case."""
     modalities = list(config["modalities"])
     optional = list(config["optional"]) if "optional" in config else []
     return {"keys": [key for key in modalities if key not in optional], "optional": optional}

@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict each participant alone; 3 when some failed."""
+    """Predict every participant; return 3 when some failed."""
     place = options.chosen_place(args)
     from monai_isles.inference.malloc import use_threads
 

@@ -11,7 +11,7 @@ from monai_isles.errors import EXIT_DONE
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the verb: it has none of its own."""
+    """Declare the options of the verb; there are none."""
 
 
 def run(args: argparse.Namespace) -> int:

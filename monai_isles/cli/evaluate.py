@@ -1,4 +1,4 @@
-"""``monai-isles evaluate``: score predictions against references, beside the threshold rules."""
+"""``monai-isles evaluate``: score predictions and threshold rules against references."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict each case alone; 3 when some failed."""
+    """Predict every case; return 3 when some failed."""
     place = options.chosen_place(args)
     from monai_isles.inference.malloc import use_threads
 

@@ -38,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and predict each study alone; 3 when some failed."""
+    """Measure and predict every study; return 3 when some failed."""
     place = options.chosen_place(args)
     from monai_isles.inference.malloc import use_threads
 

@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Preprocess each case alone; 3 when some failed."""
+    """Preprocess every case; return 3 when some failed."""
     place = cohort_options.chosen_place(args)
     from monai_isles.bundle.bundle import Bundle
     from monai_isles.inference.malloc import use_threads

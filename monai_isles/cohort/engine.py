@@ -1,4 +1,4 @@
-"""Run one function on every case, in this process or on a cluster, with equal records."""
+"""Run one function on every case, in this process or on a cluster."""
 
 from __future__ import annotations
 

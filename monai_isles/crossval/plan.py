@@ -216,7 +216,7 @@ def _inputs(entries: Sequence[Mapping[str, object]], keys: Sequence[str]) -> dic
 
 
 def _require_apart(entries: Sequence[Mapping], inputs: Mapping[str, Mapping[str, str]], key: str) -> None:
-    """Refuse one scan under the names of two subjects: a leak that the list alone does not show."""
+    """Refuse one scan under two subject names, a leak that the list does not show."""
     first: dict[str, Mapping] = {}
     for entry in entries:
         other = first.setdefault(inputs[entry["case"]][key], entry)

@@ -166,7 +166,7 @@ def run_folds(steps: Mapping[int, Sequence[Step]], *, place: Place) -> dict[int,
 
 
 def run_fold(task: Task) -> Record:
-    """Run the steps of the fold of a task in the folder that it names."""
+    """Run the steps of a task's fold in its folder."""
     folder, steps = Path(task.about[0]), task.about[1]
     if task.again:
         _await_predecessor(folder / steps[0].log.parent)

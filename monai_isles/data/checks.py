@@ -1,4 +1,4 @@
-"""List everything that is wrong or unusual in a data set, without a network: the report of ``monai-isles check``."""
+"""List all faults and remarks of a data set, for ``monai-isles check``."""
 
 from __future__ import annotations
 

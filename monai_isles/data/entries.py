@@ -49,8 +49,7 @@ def load_entries(
 ) -> Entries:
     """Return ``Case.entry()`` of every case: ``case``, ``subject``, ``fold``, and an absolute path for each key.
 
-    Where the list names the mask values that mean lesion, each entry with a mask has them as ``label_values``. What an
-    entry says of ``resample`` (images on other grids may be resampled) is carried along.
+    Mask values that mean lesion go into ``label_values`` of each entry with a mask; ``resample`` is kept too.
 
     Args:
         data_list: a list, or the path of one.
@@ -184,7 +183,7 @@ def find_inputs(
     keys: Sequence[str] | None = None,
     left_out: list[Finding] | None = None,
 ) -> list[Case]:
-    """Return the cases of case folders and of data folders of any layout, in the order given.
+    """Return the cases of case folders and data folders of any layout, in the given order.
 
     Args:
         section: ``training`` or ``testing`` of data folders; default both.

@@ -17,7 +17,7 @@ _MAPS, _FRAMES = list(PERFUSION_MAPS), 6
 
 @dataclass(frozen=True, repr=False)
 class InputRow:
-    """Describe one row of the table: what is read, stacked and predicted.
+    """Describe one row of the table: images to read, channels, target.
 
     Args:
         reads: modalities to load. channels: entries stacked to the image, in this order.

@@ -1,4 +1,4 @@
-"""Find the DICOM series below a folder: kind of each, whether it can be read, and what was skipped."""
+"""Find the DICOM series below a folder: kind, readability, and skipped files."""
 
 from __future__ import annotations
 

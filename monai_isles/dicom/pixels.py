@@ -63,7 +63,7 @@ def _gib(size: float) -> str:
 
 
 def slices_a_slab(step_mm: float, slab_mm: float | None) -> int:
-    """Return how many slices ``step_mm`` apart make a slab, the nearest number, 1 at least."""
+    """Return the number of slices ``step_mm`` apart that make a slab, rounded, at least 1."""
     return max(1, round(slab_mm / step_mm)) if slab_mm and step_mm > 0 else 1
 
 

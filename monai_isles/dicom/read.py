@@ -76,7 +76,7 @@ class DicomSeries:
 
 
 def find_series(folder: str | Path) -> list[SeriesInfo]:
-    """Return every image series below a folder, by number, the unusable ones with their reasons.
+    """Return every image series below a folder, by number; unusable ones state the reason.
 
     Raises: ``E-DCM-01`` no pydicom, ``E-DCM-02`` nothing there, ``E-DCM-06`` a damaged file, and others.
 

@@ -149,7 +149,7 @@ def _complete_frames(slab: Sequence[int], times: Sequence[np.ndarray]) -> int:
 
 
 def _offsets(slab: Sequence[int], times: Sequence[np.ndarray], model: np.ndarray) -> list[float]:
-    """Return how much later each slice was taken in its pass than the model: each close to the one beside it."""
+    """Return the delay of each slice within its pass against the model; neighbours have similar delays."""
     offsets, offset = [], 0.0
     start = next(k for k, n in enumerate(slab) if times[n] is model)
     for part in (slab[start:], slab[:start][::-1]):

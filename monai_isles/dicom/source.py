@@ -293,7 +293,7 @@ def fresh_uid() -> str:
 
 
 def equipment() -> dict[str, Any]:
-    """Return what every new image of highdicom states: a UID of its own, and what made it."""
+    """Return the attributes of every new image of highdicom: a new UID and the software."""
     return {
         "sop_instance_uid": fresh_uid(),
         "instance_number": 1,

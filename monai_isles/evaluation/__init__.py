@@ -1,4 +1,4 @@
-"""Score predictions against references, beside clinical threshold rules."""
+"""Score predictions and clinical threshold rules against references."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Score the probability and uncertainty maps beside a mask: calibration, errors found, volume interval."""
+"""Score the probability and uncertainty maps of a prediction: calibration, errors found, volume interval."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 
 def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[str, Any]:
-    """Return the map columns of one case, empty without ``probability.nii.gz`` beside the mask.
+    """Return the map columns of one case, empty without ``probability.nii.gz`` in the folder of the mask.
 
     The voxels with a probability above 0 (reached by a window) and the reference lesion are counted.
 

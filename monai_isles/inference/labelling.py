@@ -1,4 +1,4 @@
-"""Transforms for MONAI Label: load an image from one path, and return one mask on that image's own voxels."""
+"""Transforms for MONAI Label: load an image from one path, and return one mask on that image's voxels."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class LoadStudyd(Transform):
         return {name: str(images[name]) for name in wanted}
 
     def _channels(self, path: Path, aside: Path) -> dict[str, str]:
-        """Write each channel to its own file on the image's grid, so that it is read like any other image."""
+        """Write each channel to a file on the image's grid, to read it like any other image."""
         image = read_image(path, judge_time=False)
         channels = image.data if image.data.ndim == 4 else image.data[None]
         if len(channels) != len(self.names):
@@ -82,7 +82,7 @@ class LoadStudyd(Transform):
 
 
 class LabelForegroundd(Transform):
-    """Keep the foreground with the image, since MONAI Label gives the inferer nothing else, and drop used entries.
+    """Store the foreground in the image's metadata, the only input of MONAI Label's inferer; drop used entries.
 
     ``StepSlidingWindowInferer`` finds it as ``image.meta["foreground"]``.
 

@@ -1,4 +1,4 @@
-"""Name the channels of the inferer's output, measure the lesion, and write maps on the input's own grid."""
+"""Name the channels of the inferer's output, measure the lesion, and write maps on the input's grid."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def entropy_bits(probability: np.ndarray) -> np.ndarray:
 
 
 def publish_entropy(folder: Path) -> Path:
-    """Write ``entropy.nii.gz`` beside the ``probability.nii.gz`` of a predicted case, on its grid."""
+    """Write ``entropy.nii.gz`` from the ``probability.nii.gz`` of a case, into the same folder."""
     source = read_image(folder / "probability.nii.gz", kind="probability", where=folder.name)
     publish_image(folder / "entropy.nii.gz", entropy_bits(source.data), source, dtype=np.float32)
     return folder / "entropy.nii.gz"

@@ -316,7 +316,7 @@ class StepSlidingWindowInferer(Inferer):
         return [starts[i : i + most] for i in range(0, len(starts), most)]
 
     def _masks(self, window: Tensor, members: list[Member], seed: int) -> list[WindowMasks]:
-        """Return the mask generator of each network; the first uses ``seed``, so it predicts here as it does alone."""
+        """Return the mask generator of each network; the first uses ``seed``, as a single network does."""
         if self.mc_passes == 1:
             return []
         sizes = site_sizes(members[0][0], window)

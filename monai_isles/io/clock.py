@@ -131,7 +131,7 @@ def nifti_clock(path: Path, frames: int, user_times: UserTimes = None) -> Clock:
 
 
 def _sidecar(path: Path) -> tuple[Mapping[str, Any], Path, str]:
-    """Return the content of the JSON file beside an image, its path, and why it cannot be used."""
+    """Return the content of an image's JSON file, its path, and the fault if it cannot be used."""
     name = path.with_name(re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE) + ".json")
     if not name.is_file():
         return {}, name, ""
@@ -189,7 +189,7 @@ def _seconds(value: object, *, of_day: bool) -> float | None:
 
 
 def _agreeing(clock: Clock, step_s: float | None, where: str, source: str = "pixdim[4]") -> Clock:
-    """Return the clock of a sidecar, unless a step is stated beside it that is neither its median nor its mean."""
+    """Return the clock of a sidecar, unless a stated step is neither its median nor its mean."""
     steps = np.diff(clock.times_s[0])
     if step_s is None or any(abs(own - step_s) <= AGREE * own for own in (float(np.median(steps)), steps.mean())):
         return clock

@@ -1,4 +1,4 @@
-"""Read all bytes of an image file once, after a check of its size, with checksums; the SHA-256 of any file."""
+"""Read all bytes of an image file once, after a check of its size; compute SHA-256 of files."""
 
 from __future__ import annotations
 

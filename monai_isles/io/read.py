@@ -141,7 +141,7 @@ def inspect_image(
 
 
 def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -> Header:
-    """Read the header alone, checked like ``read_image`` does it; the voxels and their checksum are not read."""
+    """Read and check the header as ``read_image`` does, without voxels and checksum."""
     header, place = _peek_header(path, where)
     refuse(header_findings(header, kind=kind, where=place))
     shape, frames = layout(header)
@@ -174,7 +174,7 @@ def _peek_header(path: str | Path, where: str) -> tuple[Nifti1Header, str]:
 
 
 def _budget(path: Path) -> int:
-    """Return the most bytes of voxels that a file may claim: 4 GiB, or a multiple of its own size."""
+    """Return the limit of a file's voxel bytes: 4 GiB, or a multiple of the file's size."""
     size = path.stat().st_size if path.is_file() else 0
     return max(MAX_BYTES, size * (HONEST_RATIO if path.name.lower().endswith(".gz") else 1))
 

@@ -1,4 +1,4 @@
-"""Hold a run folder: writable before any work, used by one run at a time, complete once ``run.json`` exists."""
+"""Hold a run folder: writable, used by one run at a time, complete once ``run.json`` exists."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def publish_state(path: str | Path, state: Mapping[str, object], *, inputs: Iter
 
 
 def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
-    """Load what ``publish_state`` wrote, on the CPU, after the archive's checksums agreed.
+    """Load a file of ``publish_state`` on the CPU, after a check of the archive's checksums.
 
     Args:
         sha256: the expected checksum of the file, where one is known.

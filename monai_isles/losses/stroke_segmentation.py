@@ -14,7 +14,7 @@ from monai_isles.errors import refused
 
 
 def sudre_dice_loss(probability: Tensor, reference: Tensor, *, power: float = 2.0) -> Tensor:
-    """Return one minus the generalized Dice overlap, one value a sample.
+    """Return one minus the generalized Dice overlap, one value for each sample.
 
     MONAI's class adds 1e-5 to numerator and denominator, which swamps the squared weights of large inputs; nothing
     is added here. A class absent from a sample takes the largest weight among the present ones.
@@ -69,7 +69,7 @@ class GeneralizedDiceCELoss(nn.Module):
 
 
 class StagesLoss(nn.Module):
-    """Add the losses of all decoder stages, each half as heavy as the finer one; one output alone counts once.
+    """Add the losses of all decoder stages, each with half the weight of the finer one.
 
     Shapes: logits ``(N, K, *spatial)``, or ``(N, stages, K, *spatial)`` of a network with deep supervision; label
     ``(N, 1, *spatial)``; a scalar out.

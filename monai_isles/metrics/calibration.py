@@ -32,7 +32,7 @@ class Reliability:
         return Reliability(self.voxels + other.voxels, self.confidence + other.confidence, self.lesion + other.lesion)
 
     def gaps(self) -> np.ndarray:
-        """Return |mean probability - share of lesion| of each bin, nan where it is empty."""
+        """Return |mean probability - share of lesion| of each bin, nan for an empty bin."""
         filled = np.where(self.voxels > 0, self.voxels, np.nan)
         return np.abs(self.confidence - self.lesion) / filled
 

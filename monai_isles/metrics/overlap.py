@@ -168,7 +168,7 @@ def lesion_f1(pred: np.ndarray, ref: np.ndarray, connectivity: int = 6) -> float
 
 
 def matched_lesion_f1(pred: np.ndarray, ref: np.ndarray, iou: float = IOU_CUT, connectivity: int = 6) -> float:
-    """Return the detection F1 where a lesion is found by one predicted lesion of its own with IoU of at least ``iou``.
+    """Return the detection F1 with one-to-one pairs of lesions of IoU of at least ``iou``.
 
     Of all one-to-one matchings the one with most pairs counts. Both empty 1, one empty 0.
 

@@ -26,7 +26,7 @@ class PseudoDWIOutput(NamedTuple):
 
 
 class ThresholdOutput(NamedTuple):
-    """Scores of both clinical rules, beside the logits of the target.
+    """Hold the logits of the target and the scores of both clinical rules.
 
     Shapes: logits ``(N, 2, *space)`` of the target; ``core`` and ``hypoperfused`` ``(N, 1, *space)``, scores in 0..1.
     """
@@ -251,7 +251,7 @@ class ResidualBlock(nn.Module):
 
 
 class Down(nn.Module):
-    """Halve the resolution and double the channels: strided convolution beside max pooling."""
+    """Halve the resolution and double the channels by strided convolution and max pooling."""
 
     def __init__(self, dims: int, channels: int) -> None:
         super().__init__()

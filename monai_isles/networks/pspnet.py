@@ -155,7 +155,7 @@ class _Branch(nn.Module):
 
 
 def _averaging(size: int, bins: int, like: Tensor) -> Tensor:
-    """Return the matrix that averages ``size`` values to ``bins``, as adaptive pooling does, for graphs of any size.
+    """Return the matrix that averages ``size`` values to ``bins`` like adaptive pooling, for graphs of any size.
 
     Shapes: ``(bins, size)``; row i is 1 / count from floor(i size / bins) up to ceil((i + 1) size / bins).
     """

@@ -1,4 +1,4 @@
-"""Draw the figures of the papers from our runs: bars, boxes, outlines, pseudo-DWI beside the true one."""
+"""Draw the figures of the papers from our runs: bars, boxes, outlines, pseudo-DWI and true DWI."""
 
 from __future__ import annotations
 

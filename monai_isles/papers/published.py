@@ -36,7 +36,7 @@ def published_tables(paper: str | Path) -> dict[str, Rows]:
 
 
 def published_rows(name: str) -> Rows:
-    """Return the rows of one paper that stand beside a cohort, by the paper, its data and the method.
+    """Return the rows of one paper to print with a cohort, by paper, data and method.
 
     ``threshold`` and ``min_size_vox`` are the pair that the paper chose.
 

@@ -1,4 +1,4 @@
-"""Reproduce a paper's tables and figures: our rows, trained and scored here, beside the published ones.
+"""Reproduce a paper's tables and figures: our trained and scored rows, and the published ones.
 
 Finished parts are kept: repeat the same command to continue after a stop.
 """

@@ -317,7 +317,7 @@ class Request:
         tests: Sequence[Mapping[str, Any]] = (),
         beside: str | None = None,
     ) -> str:
-        """Write a table beside the published one, ``beside`` where it has another name; return its text."""
+        """Write a table together with the published one (``beside``, if it has another name); return its text."""
         published, metrics = published_tables(self.study.bundle)[beside or name], columns(keys, self.paper["headings"])
         return publish_table(self.args.out, name, rows, published, metrics, head=head, tests=tests)
 

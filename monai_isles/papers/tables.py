@@ -1,4 +1,4 @@
-"""Print our rows beside those of a paper, with tests and the sentences that follow from them."""
+"""Print our rows and those of a paper, with tests and the sentences that follow from them."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def sentences(
     published: Mapping[str, Row] | None = None,
     r2: Mapping[str, float | None] | None = None,
 ) -> list[str]:
-    """Return one sentence a tested pair: which metrics differ, by how much, and what is undecided.
+    """Return one sentence for each tested pair: metrics that differ, by how much, and undecided ones.
 
     A difference whose paired t-test over cases gives p below 0.05 is stated with its p and the corrected one; any other
     is called undecided. The numbers of the paper for the same pair follow.

@@ -185,7 +185,7 @@ def holds_same(out: Path, record: str) -> bool:
 
 
 def make_aside(out: Path, record: str) -> Path:
-    """Make the folder beside ``out`` for the new scans; continue that of an interrupted run of the same data set.
+    """Make a temporary folder next to ``out`` for the new scans, or continue that of an interrupted run.
 
     Its file ``RECIPE`` holds ``record``. Folders of interrupted runs of other data sets are deleted.
     """

@@ -1,4 +1,4 @@
-"""Threshold a lesion probability and drop the components that are too small."""
+"""Threshold a lesion probability and drop small components."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn a matplotlib figure into a small PNG, or into an SVG that takes the colour of the page's text."""
+"""Turn a matplotlib figure into a small PNG, or into an SVG in the colour of the page's text."""
 
 from __future__ import annotations
 

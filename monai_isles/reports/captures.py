@@ -112,7 +112,7 @@ class _Lines:
             self.figure.text(x, self.y, line.replace("$", r"\$"), fontsize=size, fontweight=look, color=colour)
 
     def pair(self, label: str, text: str) -> None:
-        """Write a label and, beside it, its text."""
+        """Write a label and its text in one row."""
         before = self.y, self.left_out
         self.add(text, x=0.36)
         if self.left_out == before[1]:

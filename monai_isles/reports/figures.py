@@ -124,7 +124,7 @@ def finite_pairs(rows: Rows, first: str, second: str) -> np.ndarray:
 
 
 def number(value: object) -> float:
-    """Return the value as a float, nan where it is no number."""
+    """Return the value as a float, or nan if it is no number."""
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Draw slices of a case: maps, probability, uncertainty, outlines, and where prediction and reference agree."""
+"""Draw slices of a case: maps, probability, uncertainty, outlines, agreement of prediction and reference."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Panel:
         return colormaps[self.cmap].resampled(_LEVELS).with_extremes(bad="black")
 
     def screen_slice(self, k: int, box: tuple[slice, slice]) -> np.ndarray:
-        """Return slice ``k`` as it lies on the screen, NaN where it is not shown. Shapes: (rows, columns)."""
+        """Return slice ``k`` in screen orientation, NaN outside the shown part. Shapes: (rows, columns)."""
         picture = on_screen(self.volume, k, box).astype(np.float32)
         return picture if self.inside is None else np.where(on_screen(self.inside, k, box), picture, np.nan)
 

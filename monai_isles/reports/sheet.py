@@ -195,7 +195,7 @@ def _notes(case: CaseView) -> list[str]:
 
 
 def _has_image_input(case: CaseView) -> bool:
-    """Tell whether an image that is drawn was an input; none is of a series alone."""
+    """Return whether a drawn image was an input; with a series alone none was."""
     return any(key in (case.result.get("modalities") or case.images) for key in case.images)
 
 

@@ -75,12 +75,12 @@ def _keep_case(dataset: Sequence[Item], place: int, keep: Callable[[Item, int], 
 
 
 def left_out_findings(dataset: object) -> list[Finding]:
-    """Return why cases were left out of a data set, or of the one that it reads."""
+    """Return the reasons for which a data set, or the one below it, left out cases."""
     return list(_attribute_of(dataset, "left_out", ()))
 
 
 def _attribute_of(dataset: object, name: str, default: Any) -> Any:
-    """Return an attribute of a data set, or of the one that it reads."""
+    """Return an attribute of a data set, or of the one below it."""
     while dataset is not None:
         if hasattr(dataset, name):
             return getattr(dataset, name)

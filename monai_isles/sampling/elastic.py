@@ -18,7 +18,7 @@ _REFLECTION = 1
 
 
 def axial_operations(repeated: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw one of the five ``OPERATIONS`` for every repeated patch; the others stay as they are.
+    """Draw one of the five ``OPERATIONS`` for every repeated patch; leave the others unchanged.
 
     The paper counts five operations and names four. The fifth is taken to be the identity, since the random offset
     alone gives another patch.

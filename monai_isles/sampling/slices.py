@@ -101,7 +101,7 @@ class SliceLoader(CaseLoader):
 
 
 def stacked_slices(volume: Tensor, level: int, neighbours: int) -> Tensor:
-    """Return the channels of a slice between those of its neighbours, the lowest first; ends stand for what is beyond.
+    """Return the channels of a slice and its neighbours, the lowest first; the end slices are repeated.
 
     Shapes: ``(C, H, W, D)`` in, ``((2 neighbours + 1) C, H, W)`` out.
 

@@ -74,7 +74,7 @@ def leave_group() -> None:
 
 
 def rank() -> int:
-    """Return this process's number, 0 when it is alone.
+    """Return this process's number, 0 for a single process.
 
     >>> rank()
     0

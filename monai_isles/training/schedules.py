@@ -149,7 +149,7 @@ class PlateauSchedule:
 
 
 class FineTuning:
-    """Train the new layers alone for ``frozen_epochs`` epochs, then all layers, each phase at its own learning rate.
+    """Train only the new layers for ``frozen_epochs`` epochs, then all; each phase has its own learning rate.
 
     In the first phase everything in ``network.pretrained`` is frozen, running statistics included. A network with
     nothing pre-trained has no first phase: all of it trains at ``all_lr`` from the start. The learning rate is set in

@@ -1,4 +1,4 @@
-"""Handle SIGTERM: stop at a point where the run can be saved."""
+"""Handle SIGTERM: stop where the run can be saved."""
 
 from __future__ import annotations
 

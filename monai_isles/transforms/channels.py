@@ -77,7 +77,7 @@ class HideChanneld(MapTransform):
 
 
 class GroupedImaged(MapTransform):
-    """Stack the channels of all groups to ``image``, zero where one is absent, and a mark of each: 1 where it is there.
+    """Stack the channels of all groups to ``image``, zero if one is absent, and a mark for each: 1 if present.
 
     Shapes: entries ``(n, H, W, D)``; ``image`` ``(sum of n + groups, H, W, D)`` float32, the last ones 0 or 1.
     Args:

@@ -1,4 +1,4 @@
-"""A head's mirror: the map from every point to its counterpart on the other side, in plane or in space."""
+"""Map every point of a head to its counterpart on the other side, in plane or in space."""
 
 from __future__ import annotations
 

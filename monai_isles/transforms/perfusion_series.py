@@ -1,4 +1,4 @@
-"""Take images from a CT perfusion series: its perfusion stage in a few frames, its arterial-time curves, its maps."""
+"""Derive images from a CT perfusion series: perfusion stage in a few frames, arterial-time curves, maps."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ GIVEN, MEASURED, ABSENT = "given", "measured from the series", "absent"
 
 
 class SeriesMeasuredd(MapTransform):
-    """Take from a contrast series its maps, its curves on the artery's clock, and a CT if none is given.
+    """Measure maps and arterial-time curves of a contrast series, and a CT if none is given.
 
     The maps are those of ``monai_isles.perfusion.measured_maps``, under their names and ``suffix``: given maps stay
     beside them. The CT is the mean of the frames before the bolus. A case without a series passes unchanged where it

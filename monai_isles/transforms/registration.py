@@ -178,7 +178,7 @@ def _require_extent(tissue: np.ndarray, spacing_mm: Sequence[float], settings: S
 
 
 def _reflection(image: np.ndarray, grid: Grid, settings: Settings, where: str) -> tuple[Mirror, Level]:
-    """Return the reflection of least robust residual and the level that it was refined on last."""
+    """Return the reflection with the least robust residual and the last level of its refinement."""
     first, *later = settings.passes
     pooled, cells = grid.pool(image, first[0])
     # A disc has no axis: where all tilts fit alike, any mirror would be as good as another.

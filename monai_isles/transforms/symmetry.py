@@ -1,4 +1,4 @@
-"""Reflect every image in the head's own mirror, or lay all images upright about the midline."""
+"""Reflect every image across the head's midline, or resample all images upright about it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FOLDER = ".monai_isles_cache"
 
 
 def cache_folder(beside: str | Path) -> Path:
-    """Return the cache's folder inside the folder of the data, or ``beside`` itself when it is one already.
+    """Return the cache folder inside the data folder, or ``beside`` itself if it is a cache folder.
 
     That of a URL lies in its local mirror.
     """
@@ -203,7 +203,7 @@ _BRAIN_HU = 40.0
 
 
 class UprightHeadd(MapTransform):
-    """Lay a head upright on a grid of its own: midline in the middle, so that its mirror image is a plain flip.
+    """Resample a head onto an upright grid with the midline in the middle, so its mirror image is a plain flip.
 
     Slices are not resampled. In plane each pixel is the mean of four linear samples, half a pixel apart; a mask is
     counted in where it covers half a pixel. The midline is that of ``mirror_or_midline``; front to back the grid's
@@ -252,7 +252,7 @@ class UprightHeadd(MapTransform):
 
 
 class SourceGridd(MapTransform):
-    """Bring what was predicted on the grid of ``UprightHeadd`` back onto that of the file, linear in plane.
+    """Resample a prediction from the grid of ``UprightHeadd`` to the file's grid, linear in plane.
 
     Shapes: ``(C, h, w, D)`` in, ``(C, H, W, D)`` out, zero beyond the upright grid; an image never laid upright passes
     unchanged.
@@ -283,7 +283,7 @@ class SourceGridd(MapTransform):
 def upright_pixels(
     mirror: Mirror, brain: np.ndarray, spacing_mm: Sequence[float], *, size: Sequence[int], pixel_mm: float
 ) -> np.ndarray:
-    """Return the matrix (3, 3) from a pixel of the upright grid to the voxel of the image that it shows.
+    """Return the matrix (3, 3) from pixels of the upright grid to voxels of the image.
 
     Shapes: ``brain (H, W, D)`` bool. Units: mm. Source: ours; ``tests/transforms/test_symmetry.py``.
     """

@@ -1,4 +1,4 @@
-"""Open one of the known bundles, or list them all; nothing here imports torch or MONAI."""
+"""Open or list the known bundles, without torch and MONAI."""
 
 from __future__ import annotations
 

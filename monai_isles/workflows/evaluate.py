@@ -1,4 +1,4 @@
-"""Score a folder of predictions against a folder of references, beside the threshold rules."""
+"""Score a folder of predictions, and the threshold rules, against a folder of references."""
 
 from __future__ import annotations
 

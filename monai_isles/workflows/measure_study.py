@@ -47,7 +47,7 @@ class MeasuredStudy:
     simulated: bool
 
     def network_entry(self, optional: Collection[str]) -> dict[str, object]:
-        """Return the entry for a bundle; if it reads the series, without the maps and the CT that it need not be given.
+        """Return the entry for a bundle; leave out maps and CT if the bundle measures them from the series.
 
         Such a bundle measures them itself, so that the series alone gives the same result by every command.
         """

@@ -236,7 +236,7 @@ def predict_cases(
 
 @dataclass
 class _Staged:
-    """Hold one case between two stages; a ``record`` means that it is finished."""
+    """Hold one case between two stages; with a ``record`` it is finished."""
 
     entry: Entry
     stamp: dict[str, object] = field(default_factory=dict)

@@ -22,7 +22,7 @@ _FREQUENCY = {"ica": 0.08, "m1": 0.36, "m2_superior": 0.2, "m2_inferior": 0.16, 
 
 
 def territories(atlas_mm: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the soft membership (n,) of each point in the three arterial territories of its own side.
+    """Return the soft membership (n,) of each point in the three arterial territories of its side.
 
     Units: MNI mm in, 0..1 out; the three sum to one.
     Source: ours, planes fitted by eye to Tatu et al., Neurology 1998, doi:10.1212/WNL.50.6.1699.

@@ -1,4 +1,4 @@
-"""Vary scanners, map software and patients, so that a network does not learn one style of images."""
+"""Vary scanners, map software and patients of the simulated studies."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _STEPS = np.array([0.6180339887498949, 0.4142135623730950])
 
 @dataclass(frozen=True)
 class Variety:
-    """Hold the differences between studies apart from anatomy and stroke; the defaults vary nothing.
+    """Hold the differences between studies other than anatomy and stroke; the defaults vary nothing.
 
     Units: mm; ``noise`` and the scales are factors, ``setting`` that of the method; ``cut_mm`` is the part of the
     head outside the field of view at the left, right, back and front.
