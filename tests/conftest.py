@@ -107,13 +107,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
 def forked_folds(server: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fork the processes of a cross-validation from ``server``; ``cli/test_crossval.py`` starts them cold."""
 
-    def run_tied(command: Sequence[str], log: Path, *, folder: Path | None = None, **_: object) -> int:
+    def run_with_parent(command: Sequence[str], log: Path, *, folder: Path | None = None, **_: object) -> int:
         shown = server.run(*command[3:], program=command[2], folder=folder or Path.cwd())
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(shown.text, encoding="utf-8")
         return shown.code
 
-    monkeypatch.setattr("monai_isles.crossval.run.run_tied", run_tied)
+    monkeypatch.setattr("monai_isles.crossval.run.run_with_parent", run_with_parent)
 
 
 @pytest.fixture

@@ -180,8 +180,8 @@ class Bundle:
         For ``inference.json`` only those ids of overlays and settings count whose parent it has, and no programs
         (such as ``run``). So the network that was trained is the one that predicts.
 
-        Raises: ``E-INF-10``, ``E-XVAL-01``; ``E-XVAL-02`` an id that neither config has, ``E-XVAL-03`` one set by the
-        folds; ``E-SAFE-*`` for a config with forbidden content.
+        Raises: ``E-XVAL-02`` an id that neither config has, ``E-XVAL-03`` one set by the folds, ``E-SAFE-*`` forbidden
+        content, and others.
         """
         from monai.bundle import ConfigParser
 

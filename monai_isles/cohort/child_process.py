@@ -14,7 +14,7 @@ from pathlib import Path
 GRACE_S, PAUSE_S = 20.0, 0.2
 
 
-def run_tied(
+def run_with_parent(
     command: Sequence[str],
     log: Path,
     *,

@@ -204,7 +204,7 @@ def _folds(content: dict, folds: int | None, protocol: str) -> tuple[int, ...]:
             found=f"folds {list(chosen)}; {len(without)} cases without a fold",
         )
     if folds is not None and len(chosen) != folds:
-        raise refused("E-XVAL-05", where="--folds", found=f"asked for {folds}, the list has {len(chosen)}")
+        raise refused("E-XVAL-05", where="--folds", found=f"requested {folds}, the list has {len(chosen)}")
     return (TEST,) if protocol == SPLIT else chosen
 
 

@@ -16,7 +16,7 @@ from threading import Event
 from typing import Any
 
 from monai_isles.bundle.bundle import TRAIN
-from monai_isles.cohort.child_process import GRACE_S, run_tied
+from monai_isles.cohort.child_process import GRACE_S, run_with_parent
 from monai_isles.cohort.clusters import devices_here
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task, is_spread
@@ -141,7 +141,7 @@ def _run(
             continue
         watch(step.title)
         log = (folder or Path()) / step.log
-        code = run_tied([sys.executable, *step.command[1:]], log, environment=chosen, folder=folder, stop=stop)
+        code = run_with_parent([sys.executable, *step.command[1:]], log, environment=chosen, folder=folder, stop=stop)
         if code:
             seconds = round(time.monotonic() - started, 1)
             return {"outcome": "failed", "step": step.title, "error": last_words(step.log, code), "seconds": seconds}

@@ -115,7 +115,7 @@ def require_target_there(cases: Sequence[Case], volumes_ml: Sequence[float], tar
 def require_same_target(content: dict, target: str | None, path: str | Path) -> None:
     """Refuse a data list that was made for another target."""
     if target is not None and content.get("target") != target:
-        raise refused("E-LIST-36", where=str(path), found=f"target {content.get('target')}, {target} asked for")
+        raise refused("E-LIST-36", where=str(path), found=f"target {content.get('target')}, {target} requested")
 
 
 SIMULATED = "SIMULATED.txt"

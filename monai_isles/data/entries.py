@@ -143,7 +143,7 @@ def _choose(
         raise refused(
             "E-LIST-12",
             where=f"{name}: {section}",
-            found=f"asked for {strange[0]}, there are {sorted(f for f in known if f is not None)}",
+            found=f"requested {strange[0]}, there are {sorted(f for f in known if f is not None)}",
             fault="data list has no such fold",
             fix="name one of these",
         )

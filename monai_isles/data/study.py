@@ -47,14 +47,14 @@ def ct_on_grid(
     apart = corners_apart_mm(like.affine, like.grid_shape, plain.affine, plain.grid_shape)
     remarks = f"the plain CT lies on another grid (field-of-view corners {apart:.4g} mm apart)"
     if not (resample or one_frame):
-        why = "nobody asked to resample it and no frame of reference says that it is in register"
+        why = "there is no --resample and no common frame of reference"
         return None, (f"{remarks} and was not used: {why}",)
     moved, inside = _resample(plain, like)
     head = like.data > _HEAD_HU
     share = float(inside[head].mean() if head.any() else inside.mean())
     if share < _LEAST_SHARE:
         return None, (f"{remarks} and was not used: it covers {100 * share:.0f} % of the head in the series",)
-    reason = "both have one frame of reference" if one_frame else "as asked"
+    reason = "both have one frame of reference" if one_frame else "--resample"
     return moved, (f"{remarks} and was resampled: {reason}",)
 
 

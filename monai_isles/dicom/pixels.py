@@ -92,7 +92,7 @@ def _free_bytes() -> int:
         pass
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not told on every system
+    except (ValueError, OSError, AttributeError):  # not available on every system
         return 0
 
 

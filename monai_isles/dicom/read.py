@@ -109,8 +109,8 @@ def read_series(
         interpolate: False refuses slabs with times of their own instead.
         dt_s: seconds between frames, or the time of each, instead of the file's.
         slab_mm: average thin slices to about this thickness while they are read.
-    Raises: those of ``dicom_clock``; ``E-DCM-01`` to ``E-DCM-22``, each of which names the file, the position in mm, or
-    the series; ``E-VAL-03`` to ``E-VAL-05`` values that cannot be.
+    Raises: those of ``dicom_clock``; ``E-DCM-*`` names the file, the position in mm, or the series; ``E-VAL-*`` for
+    impossible values.
     Source: DICOM PS3.3; ``tests/dicom/test_read.py``, ``tests/phantom/test_dicom_writer.py``.
 
     >>> from monai_isles.phantom.ct.scan import CaseArrays

@@ -73,14 +73,14 @@ def find_predictions(
     paths, names = find_masks(pred_dir), {_composed_name(case.name): case.name for case in cases}
     masks = {names.get(name, name): path for name, path in paths.items()}
     missing = [case.name for case in cases if case.name not in masks]
-    unasked = sorted(set(paths) - set(names))
+    extra = sorted(set(paths) - set(names))
     if missing and not allow_missing:
         if left_out is None or len(missing) == len(cases):
             result = f"{len(missing)} of {len(cases)} cases without a mask: {', '.join(missing)}"
             raise refused("E-EVAL-06", where=str(pred_dir), found=result)
         left_out |= {name: refused("E-EVAL-06", where=f"{pred_dir}: {name}", found="no mask") for name in missing}
-        return {case.name: masks[case.name] for case in cases if case.name in masks}, unasked
-    return {case.name: masks.get(case.name) for case in cases}, unasked
+        return {case.name: masks[case.name] for case in cases if case.name in masks}, extra
+    return {case.name: masks.get(case.name) for case in cases}, extra
 
 
 def _require_unique(cases: Sequence[Case]) -> None:

@@ -98,7 +98,9 @@ def _channels(content: Mapping[str, Any], modalities: Sequence[str] | None) -> l
     if not still or (modalities is not None and not set(modalities) <= set(still)):
         where = str(content.get("name"))
         raise refused(
-            "E-NNU-04", where=where, found=f"asked {', '.join(modalities or ['none'])}; all {', '.join(still)}"
+            "E-NNU-04",
+            where=where,
+            found=f"requested {', '.join(modalities or ['none'])}; in every case {', '.join(still)}",
         )
     return still if modalities is None else list(modalities)
 

@@ -147,9 +147,7 @@ def require_ids(config: Mapping[str, object], given: Mapping[str, object], bundl
     """Refuse settings that the bundle does not have."""
     absent = [key for key, value in given.items() if value is not None and key not in config]
     if absent:
-        raise refused(
-            "E-INF-15", where=bundle, found=f"asked for {', '.join(absent)}, which its inference.json does not have"
-        )
+        raise refused("E-INF-15", where=bundle, found=f"its inference.json has no {', '.join(absent)}")
 
 
 @dataclass(frozen=True)
@@ -286,7 +284,7 @@ def load_predictor(
         parser["device"]["name"] = device
     paths = list(weights)
     if paths and "calibration" in parser:
-        parser["calibration"] = None  # fitted on what the bundle's own weights said
+        parser["calibration"] = None  # fitted on predictions of the bundle's own weights
     if not paths and (bundle.weights.is_file() or not _has_nothing_to_load(parser)):
         paths = [bundle.weights]
     stated, config = None if weights else bundle.weights_sha256, str(bundle.file("inference.json"))

@@ -24,7 +24,7 @@ class L1ErrorRate(Metric):
     Shapes: ``update((logits, label))`` with logits ``(N, K, ...)`` and label ``(N, 1, ...)`` or ``(N, ...)``.
 
     Args:
-        device: where the sums live; the processor by default, float64 being unknown to some accelerators.
+        device: device of the sums; by default the CPU, because some accelerators lack float64.
 
     Raises:
         IslesError: ``E-MET-05`` shapes, ``E-MET-06`` a label that is not a class, ``E-MET-07`` logits not finite.
@@ -43,7 +43,7 @@ class L1ErrorRate(Metric):
 
     @reinit__is_reduced
     def reset(self) -> None:
-        """Forget every batch."""
+        """Set all sums to zero."""
         self._l1 = torch.zeros((), dtype=torch.float64, device=self._device)
         self._wrong = torch.zeros((), dtype=torch.float64, device=self._device)
         self._voxels = torch.zeros((), dtype=torch.float64, device=self._device)
@@ -54,6 +54,7 @@ class L1ErrorRate(Metric):
         logits, label = (torch.as_tensor(part).detach() for part in output)
         label = _classes(logits, label)
         probability = torch.softmax(logits.float(), dim=1)
+        # |p - one-hot| is 1 - p in the true class and p in every other, so no one-hot tensor is needed
         of_truth = probability.gather(1, label[:, None])[:, 0]
         on_truth = label.numel() - of_truth.sum(dtype=torch.float64)
         elsewhere = probability.sum(dtype=torch.float64) - of_truth.sum(dtype=torch.float64)
@@ -77,6 +78,7 @@ def _classes(logits: Tensor, label: Tensor) -> Tensor:
         label = label[:, 0]
     if logits.ndim < 2 or label.shape != logits.shape[:1] + logits.shape[2:]:
         raise refused("E-MET-05", where="L1ErrorRate", found=f"{tuple(logits.shape)} and {tuple(label.shape)}")
+    # a label may come as float32: compare it with its integer part before it serves as an index
     whole = label.long()
     if not bool(((whole == label) & (whole >= 0) & (whole < logits.shape[1])).all()):
         raise refused(
@@ -138,6 +140,7 @@ def _score_each(y_pred: Tensor, y: Tensor | None, score: Callable[[Tensor, Tenso
             where="prediction against label",
             found=f"{tuple(y_pred.shape)} and {None if y is None else tuple(y.shape)}",
         )
+    # case by case, because the rules for empty masks hold for one pair and not for a batch
     scores = [score(pred, ref) for pred, ref in zip(y_pred, y, strict=True)]
     return torch.tensor(scores, dtype=torch.float64).reshape(-1, 1)
 

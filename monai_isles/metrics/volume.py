@@ -44,6 +44,7 @@ def rve(pred: np.ndarray, ref: np.ndarray) -> float:
     0.5
     """
     pred, ref = paired_masks(pred, ref)
+    # voxels suffice: both masks share one voxel volume, which cancels
     size_pred, size_ref = np.count_nonzero(pred), np.count_nonzero(ref)
     if size_ref == 0:
         return 0.0 if size_pred == 0 else math.nan
@@ -63,6 +64,7 @@ def r2_identity(pred_ml: Volumes, ref_ml: Volumes) -> float:
     0.7857142857142857
     """
     pred, ref = paired_volumes(pred_ml, ref_ml)
+    # without spread the reference explains nothing, and the quotient does not exist
     spread = float(((ref - ref.mean()) ** 2).sum()) if ref.size > 1 else 0.0
     return math.nan if spread == 0 else 1.0 - float(((ref - pred) ** 2).sum()) / spread
 
@@ -114,6 +116,7 @@ def bland_altman(pred_ml: Volumes, ref_ml: Volumes) -> dict[str, Any]:
         result["bias_ml"] = float(difference.mean())
     if n > 1:
         bias, sd = float(difference.mean()), float(difference.std(ddof=1))
+        # the bias has a t interval, which tightens with n; the limits of agreement describe single cases
         half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
         result |= {"sd_ml": sd, "lower_ml": bias - 1.96 * sd, "upper_ml": bias + 1.96 * sd}
         result["bias_ci95"] = [bias - half, bias + half]

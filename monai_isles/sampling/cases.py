@@ -61,6 +61,7 @@ def collect_cases(
     """Return the data that a loader keeps of each case, and the reasons for cases left out, ``dataset``'s own first."""
     made: list[Kept | Finding] = []
     for place in progress(range(len(dataset)), title, total=len(dataset)):
+        # a case's number seeds its centres: count usable cases only, so that a left-out case changes nothing
         number = 1 + sum(not isinstance(item, Finding) for item in made)
         made.append(_or_fault(partial(_keep_case, dataset, place, keep, number), _entry(dataset, place)))
     own: list[Finding] = []
@@ -81,6 +82,7 @@ def left_out_findings(dataset: object) -> list[Finding]:
 
 def _attribute_of(dataset: object, name: str, default: Any) -> Any:
     """Return an attribute of a data set, or of the one below it."""
+    # MONAI's data sets wrap each other; each holds the inner one as ``data``
     while dataset is not None:
         if hasattr(dataset, name):
             return getattr(dataset, name)
@@ -110,6 +112,7 @@ def _or_fault(make: Callable[[], Kept], entry: Item) -> Kept | Finding:
         return make()
     except Exception as error:
         ours = find_isles_error(error)
+        # a full disk or a lack of memory would leave out every case that follows
         if ours is None or ours.code.startswith(OF_THE_MACHINE):
             raise
         fault = as_finding(ours)

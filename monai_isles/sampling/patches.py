@@ -130,8 +130,8 @@ class PatchLoader(CaseLoader):
         augment: ``"axial"`` reflects or turns patches (``OPERATIONS``), None leaves them as they are.
         augmented: the patches concerned: ``"repeated"`` ones, or all centred on the ``"lesion"``.
         batch_size, seed, shuffle, rank, world_size, prefetch, pin: see ``CaseLoader``.
-    Raises: ``E-SAMP-04`` for no cases at all, ``E-SAMP-20`` and ``E-SAMP-21`` for an augmentation that cannot be, and
-    when no case is left: ``E-SAMP-03`` each volume is smaller than the patch, or what ``dataset`` raises.
+    Raises: ``E-SAMP-04`` without cases, ``E-SAMP-21`` for an impossible augmentation, ``E-SAMP-03`` when volumes are
+    smaller than the patch, and others.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), sections 3.1 and 3.3; volumes and ``augment``:
     Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 3.3. ``fresh``, ``flip`` and ``vary`` are ours.
 

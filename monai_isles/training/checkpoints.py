@@ -203,7 +203,7 @@ class Checkpoints:
 
     def _save_within(self, engine: Engine) -> None:
         done = engine.state.iteration % cast(int, engine.state.epoch_length)
-        if self._stop.asked and done:
+        if self._stop.requested and done:
             within = {"epoch": engine.state.epoch - 1, "iteration": done}
             self._write(f"{engine.state.epoch:04d}-{done:06d}", engine, **within)
             self._stop.stop()

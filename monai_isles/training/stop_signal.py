@@ -68,7 +68,7 @@ class StopSignal:
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self._watch)
@@ -76,7 +76,7 @@ class StopSignal:
 
     def stop(self) -> None:
         """End the process if a SIGTERM came: its state is saved."""
-        if self.asked:
+        if self.requested:
             raise SystemExit(EXIT_TERMINATED)
 
     def _watch(self, engine: Engine) -> None:
@@ -88,10 +88,10 @@ class StopSignal:
             plain_exits()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.requested:
             raise SystemExit(EXIT_TERMINATED)
-        self.asked = True
-        log.warning("asked to stop: saving at the end of this iteration, or of the validation that runs")
+        self.requested = True
+        log.warning("SIGTERM received: saving at the end of this iteration, or of the current validation")
 
 
 def start_within(engine: Engine, iterations: int, then: Callable[[], None]) -> None:

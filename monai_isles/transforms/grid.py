@@ -76,7 +76,7 @@ class ResampleLiked(MapTransform):
             if not (self.allow or out.get(ASKED) is True or (frames[0] and frames[0] == frames[1])):
                 if not self.refuse:
                     continue
-                raise _not_asked(image, reference, where)
+                raise _no_request(image, reference, where)
             _require_overlap(image, reference, where)
             moved = _move(str(key), image, reference)
             grid = {name: reference.meta[name] for name in _GRID if name in reference.meta}
@@ -128,7 +128,7 @@ def _same(image: MetaTensor, reference: MetaTensor) -> bool:
     return shape == tuple(reference.shape[1:]) and near
 
 
-def _not_asked(image: MetaTensor, reference: MetaTensor, where: str) -> IslesError:
+def _no_request(image: MetaTensor, reference: MetaTensor, where: str) -> IslesError:
     ends = (_affine(image), tuple(image.shape[1:]), _affine(reference), tuple(reference.shape[1:]))
     gap = corners_apart_mm(*ends)
     shapes = " against ".join(" x ".join(map(str, item.shape[1:])) for item in (image, reference))

@@ -93,8 +93,7 @@ class SymmetricModalitiesd(MapTransform):
             A cached result is used only for the same voxels, affine and settings; in a folder that cannot be written
             nothing is cached.
 
-    Raises: ``E-SYM-01`` an entry is missing, ``E-SYM-02`` shapes differ, ``E-REG-04`` to ``E-REG-06`` no volume of
-    numbers or no such method.
+    Raises: ``E-SYM-01`` an entry is missing, ``E-SYM-02`` shapes differ, ``E-REG-04`` unknown method, and others.
 
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; in three dimensions Clèrigues 2020,
         doi:10.1016/j.cmpb.2020.105521; ``tests/transforms/test_symmetry.py``, ``test_symmetry_volume.py`` beside it.

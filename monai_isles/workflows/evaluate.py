@@ -69,7 +69,7 @@ def score_folder(
     options: dict[str, Any] = {"place": place, "left_out": None if strict else left_out, "connectivity": connectivity}
     chosen: dict[str, Any] = {"data_list": listed, "section": section, "folds": folds}
     cases = find_references(ref_dir, **chosen, maps=baseline, left_out=options["left_out"])
-    masks, unasked = find_predictions(pred_dir, cases, allow_missing=allow_missing, left_out=options["left_out"])
+    masks, extra = find_predictions(pred_dir, cases, allow_missing=allow_missing, left_out=options["left_out"])
     cases = [case for case in cases if case.name in masks]
     with RunFolder(out_dir) as run:
         scored = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, **options)}
@@ -87,7 +87,7 @@ def score_folder(
             "methods": {name: summarise(rows, resamples=resamples, seed=seed) for name, rows in scored.items()},
             "baselines": words,
             "missing_predictions": [name for name, path in masks.items() if path is None],
-            "predictions_without_reference": unasked,
+            "predictions_without_reference": extra,
             "left_out": {name: str(error) for name, error in left_out.items()},
             "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95, "unit": "subject"},
             "rules": RULES,

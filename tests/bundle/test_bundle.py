@@ -89,7 +89,12 @@ def test_a_config_that_would_run_code_is_never_returned(bundle: Path, use: str) 
 
 
 def test_a_config_may_not_start_the_packages_own_child_processes(bundle: Path) -> None:
-    target = {"_target_": "monai_isles.cohort.child_process.run_tied", "command": ["true"], "log": "x", "folder": "."}
+    target = {
+        "_target_": "monai_isles.cohort.child_process.run_with_parent",
+        "command": ["true"],
+        "log": "x",
+        "folder": ".",
+    }
     publish_json(bundle / "thin.json", {"channels": target})
     assert [finding.code for finding in Bundle(bundle).judge()] == ["E-SAFE-07"]
 

@@ -8,13 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-from monai_isles.cohort.child_process import run_tied
+from monai_isles.cohort.child_process import run_with_parent
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_code_and_output_of_the_command_come_back(tmp_path: Path) -> None:
-    code = run_tied(
+    code = run_with_parent(
         [sys.executable, "-S", "-c", "import os; print(os.environ['A']); raise SystemExit(7)"],
         tmp_path / "logs" / "log",
         environment={"A": "said"},
@@ -26,8 +26,8 @@ def test_the_command_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     child = f"import os, time, pathlib; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(60)"
     starter = (
-        "import sys; from pathlib import Path; from monai_isles.cohort.child_process import run_tied; "
-        f"run_tied([sys.executable, '-S', '-c', {child!r}], Path({str(tmp_path / 'log')!r}))"
+        "import sys; from pathlib import Path; from monai_isles.cohort.child_process import run_with_parent; "
+        f"run_with_parent([sys.executable, '-S', '-c', {child!r}], Path({str(tmp_path / 'log')!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", starter], cwd=ROOT)
     _until(lambda: pid.is_file() and pid.read_text())

@@ -74,7 +74,7 @@ def test_too_few_folds_are_refused(plan: Callable[..., Plan]) -> None:
 
 
 def test_another_number_of_folds_than_the_lists_is_refused(plan: Callable[..., Plan]) -> None:
-    with pytest.raises(IslesError, match=r"E-XVAL-05(?s:.*)asked for 4, the list has 2"):
+    with pytest.raises(IslesError, match=r"E-XVAL-05(?s:.*)requested 4, the list has 2"):
         plan(folds=4)
     assert plan(folds=2).folds == (0, 1)
 

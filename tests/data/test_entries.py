@@ -93,7 +93,7 @@ def test_a_section_that_is_not_there_names_those_that_are(dataset: Path, content
 
 
 def test_a_fold_that_is_not_there_names_those_that_are(dataset: Path, content: dict) -> None:
-    with pytest.raises(IslesError, match=r"E-LIST-12(?s:.*)asked for 7, there are \[0, 1\]"):
+    with pytest.raises(IslesError, match=r"E-LIST-12(?s:.*)requested 7, there are \[0, 1\]"):
         load_entries(content, dataset, folds=[7], keys=KEYS, need_label=True)
 
 

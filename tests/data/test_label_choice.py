@@ -79,7 +79,7 @@ def test_masks_of_two_kinds_are_refused(spes: Path, tools: dict) -> None:
 def test_a_list_for_another_target_is_refused(spes: Path, tmp_path: Path) -> None:
     made = find_data_list(spes, keep=tmp_path / "core.json", folds=2, target="core")
     assert find_data_list(spes, tmp_path / "core.json", target="core") == made
-    with pytest.raises(IslesError, match=r"E-LIST-36(?s:.*)target core, penumbra asked for"):
+    with pytest.raises(IslesError, match=r"E-LIST-36(?s:.*)target core, penumbra requested"):
         find_data_list(spes, tmp_path / "core.json", target="penumbra")
 
 

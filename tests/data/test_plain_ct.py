@@ -26,7 +26,7 @@ LIKE = image((6, 5, 4), (1.0, 1.0, 5.0), (1.0, 1.0, 2.0))
 FINE = image((20, 18, 40), (0.5, 0.5, 1.0))
 
 
-@pytest.mark.parametrize(("asked", "one_frame", "why"), [(True, False, "as asked"), (False, True, "one frame")])
+@pytest.mark.parametrize(("asked", "one_frame", "why"), [(True, False, "--resample"), (False, True, "one frame")])
 def test_a_ramp_in_mm_is_the_same_ramp_on_the_grid_of_the_series(asked: bool, one_frame: bool, why: str) -> None:
     moved, (told,) = ct_on_grid(FINE, LIKE, resample=asked, one_frame=one_frame)
     np.testing.assert_allclose(moved, LIKE.data, atol=1e-4)

@@ -110,7 +110,7 @@ def test_an_mri_list_gives_the_images_that_every_case_has(
     source = nibabel.load(phantom_folder / entries[0]["mtt"]).get_fdata()
     written = nibabel.load(done.folder / f"imagesTr/{made[0]['case']}_0000.nii.gz").get_fdata()
     np.testing.assert_allclose(written, source, rtol=1e-6, atol=1e-6)
-    with pytest.raises(IslesError, match="E-NNU-04: no such image(?s:.*)asked adc; all dwi, flair"):
+    with pytest.raises(IslesError, match="E-NNU-04: no such image(?s:.*)requested adc; in every case dwi, flair"):
         export_nnunet(tmp_path / "mri.json", phantom_folder, tmp_path, modalities=["adc"])
 
 
