@@ -19,9 +19,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-list", help="data list with folds that never split a subject (default: made from the data)"
     )
-    parser.add_argument("--dataset-dir", help="data folder (default: the bundle's, which is the phantom)")
+    parser.add_argument("--dataset-dir", help="data folder (default: the bundle's, a simulated one)")
     parser.add_argument("--folds", type=int, help="number of folds (default: the list's, else 5)")
-    parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="config files inside the bundle")
+    parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="further config files of the bundle")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], type=setting, metavar="KEY=VALUE", help="settings, as JSON"
     )

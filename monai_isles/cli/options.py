@@ -29,9 +29,9 @@ def prediction_arguments(parser: argparse.ArgumentParser, *, app: bool = False) 
     add("--resample", action="store_true",
         help="resample registered images onto the grid of the case's first image")  # fmt: skip
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    add("--overlay", nargs="+", default=[], metavar="NAME", help="config files inside the bundle")
+    add("--overlay", nargs="+", default=[], metavar="NAME", help="further config files of the bundle")
     add("--step", type=int, nargs="+", metavar="VOXELS", help="step between windows: one number, or one for each axis")
-    add("--fast", action="store_true", help="take larger steps between windows; docs/fast.md states what it costs")
+    add("--fast", action="store_true", help="take larger steps between windows (cost: docs/fast.md)")
     add("--whole-slices", action="store_true", help="one pass over the whole slice instead of windows")
     add("--precision", choices=("fp32", "bf16"), help="bf16 is faster; results differ in the third digit")
     add("--compile", action="store_true", help="compile the networks first; worthwhile from about ten cases")

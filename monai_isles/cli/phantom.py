@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="scans of other subjects in TESTING, without lesion (default 0)",
     )
     parser.add_argument(
-        "--no-series", action="store_true", help="CT: leave out the contrast series (4DPWI), most of the bytes"
+        "--no-series", action="store_true", help="CT: leave out the contrast series (4DPWI), most of the disk"
     )
     parser.add_argument(
         "--max-slices",

@@ -17,8 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "series",
         nargs="+",
         metavar="SERIES",
-        help="DICOM folders, 4D NIfTI files, folders with one (and ct.nii.gz), or data sets of these; makes maps, core "
-        "and lesion of each",
+        help="DICOM folders, 4D NIfTI files, folders with one such file (and ct.nii.gz), or data sets of these",
     )
     options.prediction_arguments(parser)
     options.clock_arguments(parser)

@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", required=True, help="name or folder of the bundle whose preprocessing is applied")
     parser.add_argument("--data-list", help="the cases of this data list only; its paths are relative to DIR")
     parser.add_argument("--section", default="training", help="section of the data list (default: training)")
-    parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="config files inside the bundle")
+    parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="further config files of the bundle")
     parser.add_argument("--for", dest="use", choices=("training", "prediction"), default="training",
                         help="which preprocessing of the bundle, if they differ (default: training)")  # fmt: skip
     parser.add_argument("--threads", type=int, help="CPU threads (default: all that this process may use)")

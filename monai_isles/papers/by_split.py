@@ -59,8 +59,8 @@ Head = Callable[[Mapping[str, Any]], PaperHead]
 
 def arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None:
     """Declare the options of such tables."""
-    parser.add_argument("--split-seed", type=int, default=0, help="who is in which part (default: 0); a list whose "
-                        "folds are the parts already keeps them")  # fmt: skip
+    parser.add_argument("--split-seed", type=int, default=0, help="seed of the split into training, validation and "
+                        "test (default: 0); a list that has these parts keeps them")  # fmt: skip
 
 
 def make(request: Request) -> tuple[list[str], dict[str, Any]]:

@@ -59,10 +59,10 @@ def _arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> Non
                                 default=default.get(kind, []), help=text)  # fmt: skip
         else:
             parser.set_defaults(**{kind: []})
-    parser.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="only these rows, as printed or as their "
-                        "key in paper.json says; optional rows are trained only when named")  # fmt: skip
+    parser.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="only these rows, by printed name or "
+                        "key in paper.json; optional rows are trained only when named")  # fmt: skip
     parser.add_argument("--data-list", type=Path, help="data list with folds (default: made from the data folder)")
-    parser.add_argument("--dataset-dir", type=Path, help="data folder (default: the bundle's, which is the phantom)")
+    parser.add_argument("--dataset-dir", type=Path, help="data folder (default: the bundle's, a simulated one)")
     parser.add_argument("--out", type=Path, required=True, help="folder for tables, figures and all trainings")
     parser.add_argument("--bundle", type=Path, help="folder of the bundle (default: bundles/<paper>)")
     parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="config files that all rows share")
