@@ -23,10 +23,10 @@ from pathlib import Path
 
 import bench
 import numpy as np
+from posed_heads import Head, head_with_pose
 
 from monai_isles.errors import IslesError
 from monai_isles.phantom.ct.anatomy import Pose
-from monai_isles.phantom.ct.head import Head, head_with_pose
 from monai_isles.transforms import reflection, register_mirror
 from monai_isles.transforms.alignment import itk_mirror
 from monai_isles.transforms.mirror import Grid, Mirror

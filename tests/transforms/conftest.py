@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_isles.phantom.ct.head import Head, head_with_pose
+from benchmarks.posed_heads import Head, head_with_pose
 from monai_isles.transforms.mirror import Grid, Mirror
 
 

@@ -8,8 +8,8 @@ from statistics import median
 import numpy as np
 import pytest
 
+from benchmarks.posed_heads import head_with_pose
 from monai_isles.errors import IslesError
-from monai_isles.phantom.ct.head import head_with_pose
 from monai_isles.transforms import register_mirror, registration
 from monai_isles.transforms.mirror import reflection
 

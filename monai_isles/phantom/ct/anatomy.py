@@ -187,3 +187,22 @@ def landmark_pairs(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
                         ends @ rotation.T / np.array(grid.spacing_mm) + grid.middle() + np.array([*pose.shift_px, 0.0])
                     )
     return np.array(pairs)
+
+
+HU = {"gm": 38.0, "wm": 29.5, "csf": 7.0, "artery": 45.0, "vein": 47.0}
+
+
+def static_hu(tissues: Tissues) -> np.ndarray:
+    """Return the CT (H, W, D) in HU of the tissues before contrast and without noise."""
+    soft = sum(HU[name] * getattr(tissues, name) for name in ("gm", "wm", "csf"))
+    blood = np.clip(tissues.artery + tissues.vein, 0, 1) * np.clip(tissues.gm + tissues.wm + tissues.csf, 0, 1)
+    soft = soft * (1 - blood) + 46.0 * blood
+    # The rest of a voxel is air at -1000 HU.
+    filled = np.clip(tissues.gm + tissues.wm + tissues.csf + tissues.bone + tissues.scalp, 0, 1)
+    bone = 1150.0 * tissues.bone - 550.0 * tissues.diploe
+    return (soft + bone + 15.0 * tissues.scalp - 1000.0 * (1 - filled)).astype(np.float32)
+
+
+def brain_of(tissues: Tissues) -> np.ndarray:
+    """Return the brain (H, W, D) bool: grey and white matter with the fluid inside the skull."""
+    return (tissues.gm + tissues.wm + tissues.csf) > 0.5

@@ -12,7 +12,7 @@ from monai_isles.perfusion.maps import PerfusionMaps, measured_maps
 from monai_isles.perfusion.masks import tissue_mask
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.phantom.atlas import SmoothField
-from monai_isles.phantom.ct.head import brain_of, static_hu
+from monai_isles.phantom.ct.anatomy import brain_of, static_hu
 from monai_isles.phantom.ct.kinetics import (
     RESIDUES,
     Bolus,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from benchmarks.posed_heads import head_with_pose
 from monai_isles.phantom.atlas import load_atlas
-from monai_isles.phantom.ct.head import head_with_pose
 
 
 def mirrored(points: np.ndarray, plane_point: np.ndarray, normal: np.ndarray) -> np.ndarray:

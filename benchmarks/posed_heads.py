@@ -1,4 +1,4 @@
-"""Make the CT of a head in a chosen pose, without perfusion, for tests of geometry."""
+"""Simulated heads in a chosen pose, without perfusion: for the benchmark and the tests of geometry."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import Literal
 
 import numpy as np
 
-from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject, Tissues, landmark_pairs, tissues_of
+from monai_isles.phantom.ct.anatomy import (
+    HU,
+    Grid,
+    Pose,
+    Subject,
+    Tissues,
+    brain_of,
+    landmark_pairs,
+    static_hu,
+    tissues_of,
+)
 from monai_isles.phantom.ct.kinetics import scanner_noise
 
 Change = Literal["hypodense", "stroke", "cavity", "craniectomy"]
-HU = {"gm": 38.0, "wm": 29.5, "csf": 7.0, "artery": 45.0, "vein": 47.0}
 
 
 @dataclass(frozen=True)
@@ -90,19 +99,3 @@ def _change_hu(tissues: Tissues, x_mm: float, level_mm: float, change: Change) -
         near = (tissues.atlas_mm[:, 0] * np.sign(x_mm) > 25) & (np.abs(tissues.atlas_mm[:, 1] + 12) < 55)
         added -= tissues.fill(near.astype(np.float32)) * ((1150.0 - 30.0) * tissues.bone - 550.0 * tissues.diploe)
     return added
-
-
-def static_hu(tissues: Tissues) -> np.ndarray:
-    """Return the CT (H, W, D) in HU of the tissues before contrast and without noise."""
-    soft = sum(HU[name] * getattr(tissues, name) for name in ("gm", "wm", "csf"))
-    blood = np.clip(tissues.artery + tissues.vein, 0, 1) * np.clip(tissues.gm + tissues.wm + tissues.csf, 0, 1)
-    soft = soft * (1 - blood) + 46.0 * blood
-    # The rest of a voxel is air at -1000 HU.
-    filled = np.clip(tissues.gm + tissues.wm + tissues.csf + tissues.bone + tissues.scalp, 0, 1)
-    bone = 1150.0 * tissues.bone - 550.0 * tissues.diploe
-    return (soft + bone + 15.0 * tissues.scalp - 1000.0 * (1 - filled)).astype(np.float32)
-
-
-def brain_of(tissues: Tissues) -> np.ndarray:
-    """Return the brain (H, W, D) bool: grey and white matter with the fluid inside the skull."""
-    return (tissues.gm + tissues.wm + tissues.csf) > 0.5
