@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from itertools import takewhile
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from monai_isles import __version__
@@ -124,11 +124,7 @@ def _exit_on_sigterm() -> Any:
     """Handle SIGTERM as an error, so that partial files and locks are removed; return the previous handler."""
     if threading.current_thread() is not threading.main_thread():
         return None
-    return signal.signal(signal.SIGTERM, _stop)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)
+    return signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def _as_json(error: IslesError) -> str:

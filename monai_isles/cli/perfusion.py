@@ -51,7 +51,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, prepare, measure and write; print the remarks for the reader of the maps."""
     truncation = _truncation(args.truncation)
-    _require_smoothing(args.smoothing_mm)
+    if args.smoothing_mm is not None and not 0 <= args.smoothing_mm <= 30:
+        raise refused("E-USE-31", where="--smoothing-mm", found=f"{args.smoothing_mm:g} mm")
     place, request = cohort_options.chosen_place(args), cohort_options.chosen_times(args)
     from monai_isles.inference.malloc import use_threads
     from monai_isles.training.distributed import pick_device
@@ -76,11 +77,6 @@ def _truncation(text: str | None) -> float | str | None:
         return float(text)
     except ValueError as error:
         raise refused("E-USE-30", where="--truncation", found=repr(text)) from error
-
-
-def _require_smoothing(width_mm: float | None) -> None:
-    if width_mm is not None and not 0 <= width_mm <= 30:
-        raise refused("E-USE-31", where="--smoothing-mm", found=f"{width_mm:g} mm")
 
 
 def _ischaemia_text(record: dict) -> str:

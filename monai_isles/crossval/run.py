@@ -214,7 +214,9 @@ def cross_validate(
         kept = {} if cache_dir is None else {"cache_dir": str(Path(cache_dir).absolute()), "cache_gb": cache_gb}
         steps = {fold: fold_steps(plan, out, fold, **kept) for fold in plan.folds}
         if is_spread(place):
-            ended = run_folds(steps, place={"gpus": int(_has_gpu()), **place})
+            import torch
+
+            ended = run_folds(steps, place={"gpus": int(torch.cuda.is_available()), **place})
         else:
             with FoldBar(plan, out) as bar:
                 ended = run_steps(steps, devices_here(), watch=bar.show)
@@ -262,12 +264,6 @@ def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
     if not trained or not _is_predicted(plan, out, fold):
         steps.append(Step(PREDICTION, [sys.executable, *predict], folder / "prediction.log"))
     return steps
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def _is_predicted(plan: Plan, out: Path, fold: int) -> bool:

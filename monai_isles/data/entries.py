@@ -92,7 +92,10 @@ def load_entries(
             found=f"{len(missing)} missing: {'; '.join(missing)}",
             fix="restore these files, correct the list, or give the right data folder",
         )
-    absent = [replace(_absent(name, missing), case=case.name) for case, missing in gone]
+    absent = [
+        replace(finding("E-LIST-02", ERROR, where=name, found="; ".join(missing)), case=case.name)
+        for case, missing in gone
+    ]
     if left_out is not None:
         left_out += absent
     else:
@@ -108,10 +111,6 @@ def tell_left_out(findings: Sequence[Finding]) -> None:
     """Name each case that a training leaves out in a warning, with the reason."""
     for item in findings:
         log.warning("left out: %s: %s", item.case, remark_lines([item])[0])
-
-
-def _absent(name: str, missing: Sequence[str]) -> Finding:
-    return finding("E-LIST-02", ERROR, where=name, found="; ".join(missing))
 
 
 def _listed_case(

@@ -79,7 +79,8 @@ def _nifti(path: Path, request: UserTimes) -> SeriesInput:
     if path.name.lower().endswith(NIFTI_ENDS) and path.is_file():
         header = read_header(path)
         if header.frames is None:
-            raise _single(path, header.shape)
+            shape = " x ".join(map(str, header.shape))
+            raise refused("E-PERF-09", where=str(path), found=f"{shape} voxels, no time")
     image, result = inspect_image(path, kind="ctp", judge_time=request is None)
     refuse(result)
     assert image is not None  # there is one where nothing was refused
@@ -105,10 +106,6 @@ def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:
 
 
 _GRID = ("affine", "spacing_mm", "path", "sha256", "native_affine", "native_shape")
-
-
-def _single(path: Path, shape: tuple[int, ...]) -> IslesError:
-    return refused("E-PERF-09", where=str(path), found=f"{' x '.join(str(n) for n in shape)} voxels, no time")
 
 
 TRAINING, TESTING = "training", "testing"

@@ -245,7 +245,7 @@ def _study(place: StudyPlace, series: str | None) -> StudyFiles:
     name = _safe(place.name) if place.name else _plain_name(place.home)
     files = (place.series,) if place.plain is None else (place.series, place.plain)
     plain = None if place.plain is None else str(place.plain)
-    simulated = _is_simulated(place.series)
+    simulated = is_simulated(place.series)
     return StudyFiles(name, place.home, "nifti", place.series, files, plain, simulated, notes=place.notes)
 
 
@@ -336,8 +336,9 @@ def _names_patient(name: str, file: Path) -> bool:
     return any(word in name.lower() for word in words)
 
 
-def _is_simulated(path: Path) -> bool:
-    return any((folder / "SIMULATED.txt").is_file() for folder in list(path.resolve().parents)[:4])
+def is_simulated(path: str | Path) -> bool:
+    """Return whether a file lies in a folder of the phantom."""
+    return any((folder / "SIMULATED.txt").is_file() for folder in list(Path(path).resolve().parents)[:4])
 
 
 def _plain_name(path: Path) -> str:

@@ -85,7 +85,7 @@ def methods(
     The single threshold is tuned on the section's folds that are not in ``folds``.
     """
     text = f"CBF below {CORE_CUT:.0%} of the contralateral mean, clusters of at least {MIN_CLUSTER_ML:g} ml"
-    yield "rcbf30", text, _with(_core)
+    yield "rcbf30", text, _with(lambda case: rcbf_core(case.cbf, case.brain, case.reference, case.spacing_mm))
     if data_list is not None and folds is not None:
         from monai_isles.data.entries import load_entries
 
@@ -93,10 +93,6 @@ def methods(
         entries = load_entries(data_list, data_dir, section=section, exclude=folds, keys=keys, need_label=True)
         rule = tune_single_threshold(entries)
         yield "single_threshold", _sentence(rule), _with(lambda case: single_threshold_core(case, rule))
-
-
-def _core(case: PerfusionCase) -> np.ndarray:
-    return rcbf_core(case.cbf, case.brain, case.reference, case.spacing_mm)
 
 
 def _with(rule: Callable[[PerfusionCase], np.ndarray]) -> MaskOf:

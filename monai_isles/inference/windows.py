@@ -248,7 +248,7 @@ class StepSlidingWindowInferer(Inferer):
         with ExitStack() as stack, torch.inference_mode():
             seed = int(torch.randint(2**31, (1,))) if self.seed is None else self.seed
             # The caller's random state is left as it was.
-            stack.enter_context(torch.random.fork_rng(devices=_devices(plain)))
+            stack.enter_context(torch.random.fork_rng(devices=[plain.get_device()] if plain.is_cuda else []))
             torch.manual_seed(seed)
             forms = [self._form(item, plain.device) for item in networks]
             noisy = forms if self.mc_passes > 1 else []
@@ -354,7 +354,3 @@ def _within(result: WindowResult, mask: np.ndarray) -> WindowResult:
     background[0] = 1
     probability = torch.where(inside, result.probability, background)
     return WindowResult(probability, result.uncertainty * inside, result.windows)
-
-
-def _devices(image: Tensor) -> list[int]:
-    return [image.get_device()] if image.is_cuda else []

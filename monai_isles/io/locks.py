@@ -115,14 +115,19 @@ def _has_ended(holder: dict) -> bool:
     pid = holder.get("pid")
     if not isinstance(pid, int) or pid <= 0:
         return True
+    born = holder.get("born")
+    return not is_alive(pid) or (born is not None and born != _born(pid))
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this machine runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except PermissionError:
         return False
-    born = holder.get("born")
-    return born is not None and born != _born(pid)
+    except PermissionError:
+        return True
+    return True
 
 
 def _born(pid: int) -> str | None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from monai_isles.errors import refused
 from monai_isles.perfusion.deconvolution import curve_peaks
@@ -177,12 +176,9 @@ def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, 
 
 def vessels_of(prepared: PreparedSeries, *, venous_scaling: bool = True) -> Vessels:
     """Return artery and vein of a prepared series, as ``measured_maps`` chooses them (``find_vessels``)."""
-    tissue, cranial = (_candidates(prepared.rise_hu, mask) for mask in (prepared.tissue, prepared.cranial))
+    rise, masks = prepared.rise_hu.flatten(1), (prepared.tissue, prepared.cranial)
+    tissue, cranial = (rise[:, torch.from_numpy(mask).flatten()].T.numpy() for mask in masks)
     return find_vessels(tissue, cranial, prepared.dt_s, venous_scaling=venous_scaling)
-
-
-def _candidates(rise: Tensor, mask: np.ndarray) -> np.ndarray:
-    return rise.flatten(1)[:, torch.from_numpy(mask).flatten()].T.numpy()
 
 
 def _mean(curves: np.ndarray) -> np.ndarray:

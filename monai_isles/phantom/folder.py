@@ -20,6 +20,7 @@ from monai_isles import __version__
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.locks import is_alive
 from monai_isles.io.publish import PART, publish_text
 from monai_isles.io.runs import sweep_parts
 from monai_isles.phantom.ct.scan import CaseArrays, scan_slab
@@ -72,7 +73,7 @@ def fill(folder: Path, planned: Sequence[Planned], recipe: Recipe, *, place: Pla
     records = run_cases(make_subject, tasks, **place, title="phantom", unit="subject")
     for name, record in records.items():
         if record["outcome"] == "failed":
-            raise record.get("fault") or _subject_fault(name, str(record["error"]))
+            raise record.get("fault") or refused("E-PHAN-30", where=name, found=str(record["error"]))
     sweep_parts(folder)
     with (folder / "subjects.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -139,10 +140,6 @@ def _tell(folder: Path, planned: Planned, truth: dict[str, object]) -> None:
     write_truth({**about, **truth}, _truth(folder, planned))
 
 
-def _subject_fault(name: str, reason: str) -> IslesError:
-    return refused("E-PHAN-30", where=name, found=reason)
-
-
 class OneThread:
     """Limit torch to one thread inside the block: sums keep their order, so bits do not depend on the machine."""
 
@@ -195,7 +192,7 @@ def make_aside(out: Path, record: str) -> Path:
         parent.mkdir(parents=True, exist_ok=True)
         for old in sorted(parent.glob(f".part-*-{out.name}")):
             pid = old.name.split("-")[1]
-            if pid == str(os.getpid()) or (pid.isdigit() and not _alive(int(pid))):
+            if pid == str(os.getpid()) or (pid.isdigit() and not is_alive(int(pid))):
                 same = (old / RECIPE).is_file() and (old / RECIPE).read_text(encoding="utf-8") == record
                 if same and (old == aside or not aside.exists()):
                     old.rename(aside)
@@ -206,16 +203,6 @@ def make_aside(out: Path, record: str) -> Path:
     except OSError as error:
         raise refused("E-PHAN-05", where=str(out), found=f"{type(error).__name__}: {error.strerror}") from error
     return aside
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 KEYS = {

@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from monai_isles import __version__
+from monai_isles.data.study import is_simulated
 from monai_isles.errors import refused
 from monai_isles.io.publish import publish_text
 from monai_isles.io.read import read_image
@@ -210,11 +211,6 @@ def _plot(figure: Figure, label: str, caption: str) -> SimpleNamespace:
 
 
 _ARRAYS = ("probability", "uncertainty", "lesion", *SYNTHETIC)
-
-
-def is_simulated(image: str | Path) -> bool:
-    """Return whether an image lies in a folder of the phantom."""
-    return any((folder / "SIMULATED.txt").is_file() for folder in list(Path(image).parents)[:4])
 
 
 def publish_case_page(

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from monai_isles.data.study import is_simulated
 from monai_isles.io.publish import publish, publish_text
 from monai_isles.io.runs import versions
 from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes, svg_text
 from monai_isles.reports.methods import METHODS, methods_text
-from monai_isles.reports.page import environment, is_simulated
+from monai_isles.reports.page import environment
 
 TABLE, PARQUET, PAGE = "results.csv", "results.parquet", "studies.html"
 FAR, FEWEST = 3.5, 8
