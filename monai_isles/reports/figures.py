@@ -61,26 +61,39 @@ def volume_scatter(per_case: Mapping[str, Rows]) -> Figure:
 
     Units: ml. Args: per_case: rows with ``lesion_ml_ref`` and ``lesion_ml_pred``, by method.
     """
-    columns = min(len(per_case), 4)
-    rows = -(-len(per_case) // columns)
-    figure = blank(2.75 * columns + 0.5, 3.0 * rows + 0.35)
-    places = plot_axes(figure, rows, columns)
-    pairs = {name: finite_pairs(cases, "lesion_ml_ref", "lesion_ml_pred") for name, cases in per_case.items()}
-    top = 1.3 * max([10.0, *(float(p.max()) for p in pairs.values() if p.size)])
-    for place, (index, (name, pair)) in zip(places, enumerate(pairs.items()), strict=False):
+    figure, panels = _volume_panels(per_case, (2.75, 3.0), "reference, ml", "predicted, ml")
+    top = 1.3 * max([10.0, *(float(pair.max()) for _, _, pair, _ in panels if pair.size)])
+    for place, name, pair, look in panels:
         _volumes(place, top)
-        colour, marker = SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)]
-        place.scatter(pair[:, 0], pair[:, 1], s=26, color=colour, marker=marker, alpha=0.75, linewidths=0, zorder=3)
+        place.scatter(pair[:, 0], pair[:, 1], s=26, zorder=3, **look)
         r2 = r2_identity(pair[:, 1], pair[:, 0])
-        counts = f"R² {r2:.2f}, n {len(pair)}" if np.isfinite(r2) else f"n {len(pair)}"
-        title = f"{shorten(name, 34, placeholder='…')}\n{counts}"
-        place.set_title(title, color=INK, fontsize=9.5, loc="left")
-        place.set_xlabel("reference, ml", color=INK, fontsize=9)
-        place.set_ylabel("predicted, ml" if index % columns == 0 else "", color=INK, fontsize=9)
-    for place in places[len(pairs) :]:
-        place.set_visible(False)
+        _entitle(place, name, f"R² {r2:.2f}, n {len(pair)}" if np.isfinite(r2) else f"n {len(pair)}")
     figure.tight_layout(pad=0.6)
     return figure
+
+
+def _volume_panels(
+    per_case: Mapping[str, Rows], panel_in: tuple[float, float], x: str, y: str
+) -> tuple[Figure, list[tuple[Axes, str, np.ndarray, dict[str, Any]]]]:
+    """Return a figure with axes, name, reference and predicted volumes (n, 2) and the look of points of each method."""
+    columns = min(len(per_case), 4)
+    rows = -(-len(per_case) // columns)
+    figure = blank(panel_in[0] * columns + 0.5, panel_in[1] * rows + 0.35)
+    places, panels = plot_axes(figure, rows, columns), []
+    for index, (place, (name, cases)) in enumerate(zip(places, per_case.items(), strict=False)):
+        place.set_xlabel(x, color=INK, fontsize=9)
+        place.set_ylabel(y if index % columns == 0 else "", color=INK, fontsize=9)
+        look = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
+        pair = finite_pairs(cases, "lesion_ml_ref", "lesion_ml_pred")
+        panels.append((place, name, pair, {**look, "alpha": 0.75, "linewidths": 0}))
+    for place in places[len(panels) :]:
+        place.set_visible(False)
+    return figure, panels
+
+
+def _entitle(place: Axes, name: str, facts: str) -> None:
+    title = f"{shorten(name, 34, placeholder='…')}\n{facts}"
+    place.set_title(title, color=INK, fontsize=9.5, loc="left")
 
 
 def dice_plot(per_case: Mapping[str, Rows]) -> Figure:
@@ -203,25 +216,15 @@ def bland_altman_plot(per_case: Mapping[str, Rows]) -> Figure:
     Units: ml. Args: per_case: rows with ``lesion_ml_ref`` and ``lesion_ml_pred``, by method.
     Source: Bland and Altman 1986, doi:10.1016/S0140-6736(86)90837-8.
     """
-    columns = min(len(per_case), 4)
-    figure = blank(2.9 * columns + 0.5, 2.7 * -(-len(per_case) // columns) + 0.35)
-    places = plot_axes(figure, -(-len(per_case) // columns), columns)
-    for place, (index, (name, cases)) in zip(places, enumerate(per_case.items()), strict=False):
-        pair = finite_pairs(cases, "lesion_ml_ref", "lesion_ml_pred")
+    figure, panels = _volume_panels(per_case, (2.9, 2.7), "mean of both, ml", "predicted - reference, ml")
+    for place, name, pair, look in panels:
         result = bland_altman(pair[:, 1], pair[:, 0])
-        colour, marker = SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)]
-        difference = pair[:, 1] - pair[:, 0]
-        place.scatter(pair.mean(axis=1), difference, s=24, color=colour, marker=marker, alpha=0.75, linewidths=0)
+        place.scatter(pair.mean(axis=1), pair[:, 1] - pair[:, 0], s=24, **look)
         lines = ((result["bias_ml"], "-"), (result["lower_ml"], (0, (5, 3))), (result["upper_ml"], (0, (5, 3))))
         for height, style in ((height, style) for height, style in lines if height is not None):
             place.axhline(height, color=INK, alpha=0.65, linewidth=1.2, linestyle=style)
         limits = "" if result["sd_ml"] is None else f", {result['lower_ml']:.1f} to {result['upper_ml']:.1f}"
         bias = "–" if result["bias_ml"] is None else f"{result['bias_ml']:+.1f} ml{limits}"
-        title = f"{shorten(name, 34, placeholder='…')}\nbias {bias}"
-        place.set_title(title, color=INK, fontsize=9.5, loc="left")
-        place.set_xlabel("mean of both, ml", color=INK, fontsize=9)
-        place.set_ylabel("predicted - reference, ml" if index % columns == 0 else "", color=INK, fontsize=9)
-    for place in places[len(per_case) :]:
-        place.set_visible(False)
+        _entitle(place, name, f"bias {bias}")
     figure.tight_layout(pad=0.6)
     return figure

@@ -190,12 +190,7 @@ def _record(registration: Registration, cached: bool) -> dict[str, Any]:
         "offset_mm": mirror.offset_mm,
         "matrix": mirror.matrix.tolist(),
         "shift_mm": mirror.shift_mm.tolist(),
-        "residual_mm": registration.residual_mm,
-        "flip_residual_mm": registration.flip_residual_mm,
-        "overlap": registration.overlap,
-        "similarity": registration.similarity,
-        "method": registration.method,
-        "remark": registration.remark,
+        **{name: value for name, value in vars(registration).items() if name != "mirror"},
         "cached": cached,
     }
 
