@@ -56,7 +56,7 @@ def export_challenge(
     ``challenge_names``.
     Source: isles-challenge.org; ``tests/export/test_challenge.py``.
     """
-    images, names = _images_and_names(data_list, dataset_dir, description, section, id_of)
+    images, names = challenge_names(data_list, dataset_dir, description=description, section=section, id_of=id_of)
     masks = find_masks(Path(pred_dir))
     missing = [case for case in images if case not in masks]
     if missing:
@@ -79,8 +79,8 @@ def challenge_names(
     description: str,
     section: str = "test",
     id_of: str | None = None,
-) -> dict[str, str]:
-    """Return the name of each case's file in the archive, ``VSD.<description>.<id>.nii`` or ``SMIR.<...>``.
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Return image and name in the archive of each case, ``VSD.<description>.<id>.nii`` or ``SMIR.<...>``.
 
     Prefix and id are those of an image of the case: the CT of ISLES 2018; the FLAIR of SISS and the T1c of SPES, to
     which the challenge's description says that the others were registered; the MTT of ISLES 2016 and 2017, as a
@@ -93,12 +93,6 @@ def challenge_names(
     Raises: ``E-CHAL-01`` a file name without prefix or id, ``E-CHAL-02`` one id for two cases, ``E-CHAL-03`` the
     description, ``E-LIST-*``.
     """
-    return _images_and_names(data_list, dataset_dir, description, section, id_of)[1]
-
-
-def _images_and_names(
-    data_list: str | Path | dict, dataset_dir: str | Path, description: str, section: str, id_of: str | None
-) -> tuple[dict[str, Path], dict[str, str]]:
     if not _DESCRIPTION.fullmatch(description):
         raise refused("E-CHAL-03", where="description", found=repr(description))
     content = data_list if isinstance(data_list, dict) else read_datalist(data_list)

@@ -98,7 +98,7 @@ def test_prefix_and_id_are_those_of_the_data_set(
     for stem in listed.values():
         save(places["data"] / f"{stem}.nii", np.zeros((8, 6, 2), np.float32))
     publish_json(places["list"], {"training": [], "test": [entry]})
-    assert challenge_names(places["list"], places["data"], description="try", id_of=id_of) == {"case_1": name}
+    assert challenge_names(places["list"], places["data"], description="try", id_of=id_of)[1] == {"case_1": name}
     words = ["export", "--challenge", "try", "--out", str(tmp_path / "out"), "--data-list", str(places["list"])]
     words += ["--dataset-dir", str(places["data"]), "--pred", str(places["pred"])]
     assert main([*words, *(["--id-of", id_of] if id_of else [])]) == 0

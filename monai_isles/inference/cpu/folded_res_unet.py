@@ -33,13 +33,11 @@ class LaneConv(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, conv: nn.Conv2d | nn.Conv3d, weight: Tensor | None = None, bias: Tensor | None = None) -> None:
+    def __init__(self, conv: nn.Conv2d | nn.Conv3d) -> None:
         super().__init__()
         self.stride = int(conv.stride[0])
-        weight = conv.weight if weight is None else weight
-        bias = conv.bias if bias is None else bias
-        bias = weight.new_zeros(len(weight)) if bias is None else bias
-        self.register_buffer("weight", weight.detach().clone())
+        bias = conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias
+        self.register_buffer("weight", conv.weight.detach().clone())
         self.register_buffer("bias", bias.detach().clone())
         self._side_by_side: dict[int, tuple[Tensor, Tensor]] = {}
 
