@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.reports.methods import methods_text
-from monai_isles.reports.studies import COLUMNS, find_outliers, publish_studies
+from monai_isles.reports.studies import COLUMNS, find_outliers, methods_text, publish_studies
 
 ROOT = Path(__file__).parents[2]
 VOLUMES = [8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 900.0]
