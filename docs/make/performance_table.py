@@ -68,11 +68,11 @@ def _against(found: Sequence[Record]) -> str:
     more = [
         _item(
             f"{one['row']}: against {one['reference']}; {_ratio(one)}; {_rate(one)}{_floor(one)}"
-            f"apart {one['difference']} of {one['tolerance']:g}"
+            f"difference {one['difference']}, tolerance {one['tolerance']:g}"
         )
         for one in found
     ]
-    between = "(e): extrapolated. Range of the ratio, speed and floor where counted, and how far the answers lie apart:"
+    between = "(e): extrapolated. Range of the ratio, target, speed, lower bound, and largest difference between the answers:"
     return "\n\n".join([_table("## Against a reference", head, rows), between, "\n".join(more)]) if rows else ""
 
 
@@ -115,7 +115,7 @@ def _ratio(one: Record) -> str:
 
 
 def _wanted(one: Record) -> str:
-    return f" ({one['wanted']:g} wanted)" if one.get("wanted") else ""
+    return f" (target {one['wanted']:g})" if one.get("wanted") else ""
 
 
 def _rate(one: Record) -> str:
