@@ -72,7 +72,7 @@ def _against(found: Sequence[Record]) -> str:
         )
         for one in found
     ]
-    between = "(e): extrapolated. Range of the ratio, target, speed, lower bound, and largest difference between the answers:"
+    between = "(e): extrapolated. Range of the ratio, target, speed, lower bound, largest difference:"
     return "\n\n".join([_table("## Against a reference", head, rows), between, "\n".join(more)]) if rows else ""
 
 
