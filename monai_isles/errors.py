@@ -15,10 +15,10 @@ class IslesError(Exception):
 
     Args:
         code: stable code, ``E-<FAMILY>-<NN>``; ``docs/errors.md`` lists all of them.
-        fault: what is wrong, one short clause.
+        fault: the fault, one short clause.
         where: the case, file, key or setting.
         found: the value found there, with numbers.
-        fix: what the user can do.
+        fix: the repair, one imperative sentence.
     """
 
     def __init__(self, code: str, fault: str, *, where: str, found: str, fix: str) -> None:

@@ -41,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export and print what was written."""
+    """Export and print the written files."""
     wanted = {"BUNDLE": args.bundle is not None, "--nnunet": args.nnunet, "--challenge": args.challenge is not None}
     needed = {"--data-list": args.data_list, "--dataset-dir": args.dataset_dir} if args.bundle is None else {}
     needed |= {"--pred": args.pred} if args.challenge is not None else {}

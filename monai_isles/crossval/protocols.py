@@ -208,7 +208,7 @@ class Protocol:
         name: ``paper``, ``nested``, or one between them.
         description: use of the scored scans, in words.
         choices: threshold and smallest size by fold.
-        rows: one a case, as ``score_case`` gives.
+        rows: one for each case, from ``score_case``.
         summary: as ``monai-isles evaluate`` writes it.
     """
 

@@ -83,7 +83,7 @@ class StudyFiles:
         series: the 4D file, or the folder.
         simulated: the data are the phantom's.
         uid: of the DICOM series that was chosen among several, None where there is one.
-        notes: what was left out of the study, for the reader of the results.
+        notes: parts of the study that were left out, as sentences.
     """
 
     name: str
@@ -116,7 +116,7 @@ class StudyImages:
 
     Shapes: ``series.array`` (T, H, W, D), ``plain_ct`` (H, W, D) on its grid.  Units: HU, s.
     Args:
-        slices: DICOM files of the first time, one a slice; empty for NIfTI.
+        slices: DICOM files of the first time, one for each slice; empty for NIfTI.
         notes: remarks on the files of the study for the reader of the results.
     """
 

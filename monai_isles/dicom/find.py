@@ -123,7 +123,7 @@ class SeriesInfo:
 
     @property
     def usable(self) -> bool:
-        """Tell whether the series can be read."""
+        """Return whether the series can be read."""
         return not self.reason
 
     def __str__(self) -> str:
@@ -223,7 +223,7 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
 
 
 def _is_other(sop_class: str) -> bool:
-    """Tell whether a file is of a known class that is not read; an unknown class counts as damage."""
+    """Return whether a file is of a known class that is not read; an unknown class counts as damage."""
     known = pydicom_module().uid.UID_dictionary.get(sop_class)
     return sop_class not in _READ and known is not None and known[1] == "SOP Class"
 

@@ -106,7 +106,7 @@ def read_series(
     Args:
         series_uid: which series, where there are several: its UID or its number.
         kind: the one series of this kind (``ctp``, ``cbf`` and so on), where there are several.
-        interpolate: False refuses slabs with times of their own instead.
+        interpolate: False refuses slabs that were taken at different times.
         dt_s: seconds between frames, or the time of each, instead of the file's.
         slab_mm: average thin slices to about this thickness while they are read.
     Raises: those of ``dicom_clock``; ``E-DCM-*`` names the file, the position in mm, or the series; ``E-VAL-*`` for
@@ -172,7 +172,7 @@ def _settle(
 
 
 def affine_flips(affine: np.ndarray) -> bool:
-    """Tell whether the slices run against the axis they are turned to."""
+    """Return whether the slices run against the axis they are turned to."""
     axis = int(np.abs(affine[:3, 2]).argmax())
     return bool(affine[axis, 2] < 0)
 

@@ -25,7 +25,7 @@ class Timed:
     Units: seconds since the first frame of all.
     Args:
         clock: of all frames; ``source`` says where the times are from.
-        findings: what was left out or worked out.
+        findings: frames that were left out, times that were estimated.
     """
 
     frames: list[list[Frame]]

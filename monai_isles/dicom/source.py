@@ -199,7 +199,7 @@ class TiltedFrames:
         return [PlanePositionSequence("PATIENT", position) for position in self.positions]
 
     def same_as(self, written: Dataset, stored: np.ndarray) -> bool:
-        """Tell whether a written object contains these frames at the right positions.
+        """Return whether a written object contains these frames at the right positions.
 
         Shapes: ``stored`` (F, rows, columns), in the order of the object's frames.
         """

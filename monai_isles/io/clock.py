@@ -279,7 +279,7 @@ def _whole_seconds(times_us: Sequence[Sequence[int]]) -> bool:
 
 
 def _even(times_us: Sequence[Sequence[int]]) -> bool:
-    """Tell whether times in whole seconds are exact: equal steps, or phases that no single step explains.
+    """Return whether times in whole seconds are exact: equal steps, or phases that no single step explains.
 
     The steps of a protocol grow from phase to phase; those of a clock that was cut go up and down.
     """

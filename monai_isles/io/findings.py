@@ -113,7 +113,7 @@ def collect_remarks() -> Iterator[list[Finding]]:
 
 
 def remark_lines(remarks: Iterable[Finding]) -> list[str]:
-    """Return remarks as ``result.json`` holds them, a sentence each: code, what about, where, what was found."""
+    """Return remarks as ``result.json`` holds them, one sentence each: code, fault, place, finding."""
     return [f"{remark.code}: {remark.fault}: {remark.where}: {remark.found}" for remark in remarks]
 
 

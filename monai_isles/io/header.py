@@ -65,7 +65,7 @@ def claimed_bytes(header: Nifti1Header) -> int:
 
 
 def bare_step(header: Nifti1Header) -> float | None:
-    """Return the frame step stored in the header, in an unknown unit; None if it cannot be a time."""
+    """Return the frame step stored in the header, in an unknown unit; None if it is no possible time."""
     dims, pixdim = stored_shape(header), np.asarray(header["pixdim"], float)
     dt = float(pixdim[4])
     if len(dims) == 5 and pixdim[5] > 0 and not (pixdim[5] == 1 and dt > 0):

@@ -78,7 +78,7 @@ def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
 
 
 def same_but_packed(file: Path, other: Path) -> bool:
-    """Tell whether one file is the gzipped other one, as ``gunzip -k`` leaves them; False if one is unreadable."""
+    """Return whether one file is the gzipped other one, as ``gunzip -k`` leaves them; False if one is unreadable."""
     names = [path.name.lower() for path in (file, other)]
     if file.parent != other.parent or sorted(names)[0] + ".gz" != sorted(names)[1]:
         return False

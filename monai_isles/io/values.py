@@ -208,7 +208,7 @@ def _share(sample: np.ndarray, first: float, last: float) -> float:
 
 
 def _is_wrapped(sample: np.ndarray) -> bool:
-    """Tell whether negative HU were stored as unsigned 16-bit numbers: brain is as usual, the middle range empty."""
+    """Return whether negative HU were stored as unsigned 16-bit numbers: brain is as usual, the middle range empty."""
     high = _share(sample, _WRAPPED, _WRAP)
     return 0 < high == _share(sample, 8192, np.inf) and _share(sample, 5, 80) > 0.04
 

@@ -15,7 +15,7 @@ class SoftmaxFocalLoss(nn.Module):
     """Average over all pixels ``-alpha_t (1 - p_t)^gamma log p_t``, ``p_t`` the softmax probability of the true class.
 
     Equation (5) over the two classes of a softmax, averaged as equation (3); ``gamma=0`` without ``alpha`` is the plain
-    cross-entropy. The mean is over the number of pixels, whatever the weights.
+    cross-entropy. The mean is over the number of pixels and ignores the weights.
 
     Shapes: logits ``(N, K, *spatial)``, label ``(N, 1, *spatial)`` holding class numbers; a scalar out.
     Args:

@@ -84,7 +84,7 @@ def _rows(request: Request) -> list[PaperRow]:
 
 
 def _is_pretrained(request: Request, name: str) -> bool:
-    """Tell whether a printed name is that of a network that starts from given weights."""
+    """Return whether a printed name is that of a network that starts from given weights."""
     return request.paper["pretrained"][1] in name
 
 

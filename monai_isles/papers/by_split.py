@@ -132,7 +132,7 @@ def pseudo_dwi_slices(predictions: OutOfFold, lines: Sequence[Mapping[str, Any]]
     Best first; of each case the slice with most lesion; the numbers are those of the whole case.
 
     Args:
-        lines: one a case, with the keys of ``QUALITY``.
+        lines: one for each case, with the keys of ``QUALITY``.
     Source: the paper names no rule for the cases of its Figure 7: ours; ``tests/papers/test_pseudo_dwi_scores.py``.
     """
     lesions = (line for line in lines if float(line["lesion_ml_ref"]) > 0)
@@ -232,7 +232,7 @@ Panel = tuple[str, np.ndarray, dict[str, np.ndarray]]
 
 
 def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *, pseudo: bool) -> list[list[Panel]]:
-    """Return lines of panels, one panel a method: the same slice with the truth and what the method segmented.
+    """Return lines of panels, one for each method: the same slice with the truth and the method's mask.
 
     The scans lie at even ranks of the leader's Dice, best first, among those with a lesion; of each the slice with most
     lesion. With ``pseudo`` a scan takes two lines, each begun by the true DWI: the pseudo-DWI of each method, then the

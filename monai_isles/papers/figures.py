@@ -72,7 +72,7 @@ def size_group_boxes(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> Fi
 
     Units: ml. Cases without a reference lesion belong to no group and are left out.
     Args:
-        rows: ``{"method", "lesion_ml_ref", "dsc", "rve"}``, one a case and method.
+        rows: ``{"method", "lesion_ml_ref", "dsc", "rve"}``, one for each case and method.
     Source: Wang, Song et al. 2020 (doi:10.1016/j.media.2020.101787), Figure 10.
     """
     cases = [(row, size_stratum(float(row["lesion_ml_ref"]))) for row in rows if float(row["lesion_ml_ref"]) > 0]

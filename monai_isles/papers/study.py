@@ -66,7 +66,7 @@ class PaperRow:
     settings: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def has_name(self, name: str) -> bool:
-        """Tell whether this is the row's printed name, its key, or its key without the table."""
+        """Return whether this is the row's printed name, its key, or its key without the table."""
         return name in (self.name, self.key, self.key.removeprefix(f"{self.table}_"))
 
 
@@ -212,19 +212,19 @@ def inputs_of(study: Study, row: PaperRow) -> Any:
 
 
 def synthesises(study: Study, row: PaperRow) -> bool:
-    """Tell whether a row makes a pseudo-DWI."""
+    """Return whether a row makes a pseudo-DWI."""
     inputs = inputs_of(study, row)
     return inputs is not None and not inputs.plain
 
 
 def needs_dwi(study: Study, row: PaperRow) -> bool:
-    """Tell whether a row cannot be trained without the true DWI."""
+    """Return whether a row cannot be trained without the true DWI."""
     inputs = inputs_of(study, row)
     return synthesises(study, row) or (inputs is not None and "dwi" in inputs.reads)
 
 
 def has_maps(predictions: OutOfFold) -> bool:
-    """Tell whether every scan that a study scored has the perfusion maps that the rules need."""
+    """Return whether every scan that a study scored has the perfusion maps that the rules need."""
     listed = read_datalist(predictions.folder / DATA_LIST)["training"]
     scored = {case.name for case in predictions.cases}
     return all(set(PERFUSION_MAPS) <= set(case) for case in listed if case["case"] in scored)

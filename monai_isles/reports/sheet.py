@@ -63,11 +63,11 @@ class Sheet:
     """Hold one case to print: ``numbers`` hold (value to sort by, text), ``tiles`` and ``facts`` label to text.
 
     Args:
-        target: what was predicted, in words.
+        target: name of the predicted region.
         notes: what must be known to read the pictures.
         mirrored, mirror: the images beside those seen in the head's mirror, and how the mirror was found.
         stage: the curve of the series with the perfusion stage that the network was given.
-        remarks: what was unusual or repaired on the way to the result.
+        remarks: unusual or repaired properties of the input.
     """
 
     name: str

@@ -57,7 +57,7 @@ def page_data(view: CaseView) -> dict[str, object]:
 
     CT keeps whole HU from -40 to 214, CBF 0.5, CBV 0.05, MTT and Tmax 0.08, TTP 0.24 of their units; maps are black
     where they are 0. ``affine`` leads from (column, row, slice number from 0) of a picture to mm, RAS+. At most 48
-    slices, evenly spread, and pictures of at most 320 pixels, every n-th: ``note`` says what was left out.
+    slices, evenly spread, and pictures of at most 320 pixels, every n-th: ``note`` names the slices left out.
     """
     shape = view.images["ct"].shape
     box = head_box(view.images, shape, view.spacing_mm)

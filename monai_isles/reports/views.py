@@ -49,7 +49,7 @@ class CaseView:
         probability, uncertainty: None where there is none; one network in one pass has no uncertainty.
         scores: the case's row of ``per_case.csv``, None without a reference.
         simulated: the data are the phantom's.
-        synthetic: array by name of ``SYNTHETIC``: images that a network made and nobody acquired.
+        synthetic: array by name of ``SYNTHETIC``: images that a network made.
         masks: by name of ``MASKS``, beside the lesion; a case that has some is shown slice by slice in a viewer.
         aif, vof, dt_s: curves of artery and vein. aif_vox, vof_vox: where they were taken.
         motion: mm to the right, mm to the front, degrees, frame by frame.

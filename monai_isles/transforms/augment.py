@@ -33,7 +33,7 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
         outside: fill value: ``"zeros"``, or ``"background"``, each channel's first voxel, which is not 0 after a
             z-score.
 
-    Raises: ``E-AUG-01`` a range or mode that makes no sense, ``E-AUG-02`` images of different size in plane.
+    Raises: ``E-AUG-01`` a range or mode that is not valid, ``E-AUG-02`` images of different size in plane.
 
     Source: Abulnaga & Rubin 2018, doi:10.1007/978-3-030-11723-8_36; ``tests/transforms/test_augment.py``.
 

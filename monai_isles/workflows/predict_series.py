@@ -315,7 +315,7 @@ def predict_studies(
 ) -> dict[str, Record]:
     """Measure, predict and publish every study; return one record each, in the order of ``studies_found``.
 
-    Finished parts of a study are kept; a fault becomes the record of its own study.
+    Finished parts of a study are kept; a fault is recorded for its study only.
     """
     studies = {name: item for name, item in studies_found.items() if isinstance(item, StudyFiles)}
     if stands_elsewhere(place):
