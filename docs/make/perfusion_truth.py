@@ -25,7 +25,8 @@ from monai_isles.phantom.dataset import TruePerfusion, case_with_truth
 from monai_isles.reports.canvas import blank, png_bytes
 
 Row = Mapping[str, object]
-WAYS = ("bayes", "bcsvd", "osvd", "tikhonov")
+WAYS = ("learned", "bayes", "bcsvd", "osvd", "tikhonov")
+_SHOWN = ("learned", "bcsvd")
 _BANDS = ((0.0, 3.5), (3.5, 5.0), (5.0, 8.0), (8.0, 45.0))
 
 
@@ -97,7 +98,7 @@ def as_table(rows: Sequence[Row]) -> str:
 def picture(case: CaseArrays, maps: Mapping[str, PerfusionMaps], true: TruePerfusion, name: str) -> bytes:
     """Return a PNG: truth, the default maps and the conventional ones, one row each, on the slice with most lesion."""
     level = int(case.label.sum((0, 1)).argmax())
-    brain = maps["bayes"].brain[:, :, level]
+    brain = maps[_SHOWN[0]].brain[:, :, level]
     rows, columns = (np.flatnonzero(brain.any(axis)) for axis in (1, 0))
     box = (slice(rows[0] - 6, rows[-1] + 7), slice(columns[0] - 6, columns[-1] + 7))
     scales = (
@@ -107,7 +108,7 @@ def picture(case: CaseArrays, maps: Mapping[str, PerfusionMaps], true: TruePerfu
         ("tmax", 12.0, "Tmax, s"),
     )
     figure = blank(11.0, 9.6, face="white", dpi=80)
-    shown = (("truth", true), *((way, maps[way]) for way in WAYS[:2]))
+    shown = (("truth", true), *((way, maps[way]) for way in _SHOWN))
     grid = figure.subplots(len(shown), len(scales))
     for line, (title, source) in zip(grid, shown, strict=True):
         for place, (key, top, label) in zip(line, scales, strict=True):
