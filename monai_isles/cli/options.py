@@ -83,7 +83,8 @@ def chosen_prediction(args: argparse.Namespace) -> dict[str, Any]:
 def print_records(args: argparse.Namespace, record: Mapping[str, Any]) -> int:
     """Print the outcome of each case; return 3 when some failed, else 0."""
     cases = record["cases"]
-    print(json.dumps(record, indent=2) if args.json else records_text(cases, args.out))
+    text = f"{outcomes_text(cases, args.out)}. Research only, not a medical device."
+    print(json.dumps(record, indent=2) if args.json else text)
     return EXIT_SOME_FAILED if any(case["outcome"] == "failed" for case in cases.values()) else EXIT_DONE
 
 
@@ -111,11 +112,6 @@ def _about(outcome: Mapping[str, Any]) -> str:
     if "frames" in outcome:
         text += f", {outcome['frames']} frames in {outcome['seconds_of_scan']:g} s"
     return text + (f", at most {outcome['windows_at_most']} windows" if "windows_at_most" in outcome else "")
-
-
-def records_text(records: Mapping[str, Mapping[str, object]], out: object) -> str:
-    """Return ``outcomes_text`` with the line "research only"."""
-    return f"{outcomes_text(records, out)}. Research only, not a medical device."
 
 
 def outcomes_text(records: Mapping[str, Mapping[str, object]], out: object) -> str:

@@ -72,12 +72,6 @@ def allowed_threads(quota: Path = QUOTA) -> int:
     return affinity if limit == "max" else max(1, min(affinity, int(limit) // int(period)))
 
 
-def thread_environment(workers: int) -> dict[str, str]:
-    """Return the variables that give each of ``workers`` processes its share of the CPUs and no progress bar."""
-    share = str(max(1, allowed_threads() // workers))
-    return {**dict.fromkeys(THREAD_VARIABLES, share), QUIET: "1"}
-
-
 def offer(worker: Mapping[str, Any]) -> dict[str, float]:
     """Return the resources of a worker for one case: the declared ones, else its memory divided by its threads."""
     share = (worker.get("memory_limit") or 0) / 1e9 / max(1, int(worker["nthreads"]))
@@ -106,7 +100,9 @@ def open_client(
             _await_worker(client)
             yield client
         return
-    with dask.config.set(_CONFIG | {"distributed.nanny.pre-spawn-environ": thread_environment(workers)}):
+    share = str(max(1, allowed_threads() // workers))  # of the CPUs, for each process
+    environment = {**dict.fromkeys(THREAD_VARIABLES, share), QUIET: "1"}
+    with dask.config.set(_CONFIG | {"distributed.nanny.pre-spawn-environ": environment}):
         made = local_cluster(workers, tasks) if slurm is None else slurm_cluster(slurm, workers, tasks)
         with _quiet(), made, Client(made, set_as_default=False) as client:
             _await_worker(client)

@@ -112,12 +112,6 @@ def require_target_there(cases: Sequence[Case], volumes_ml: Sequence[float], tar
         )
 
 
-def require_same_target(content: dict, target: str | None, path: str | Path) -> None:
-    """Refuse a data list that was made for another target."""
-    if target is not None and content.get("target") != target:
-        raise refused("E-LIST-36", where=str(path), found=f"target {content.get('target')}, {target} requested")
-
-
 SIMULATED = "SIMULATED.txt"
 BALANCED = ("cases", "lesion volume")
 MIN_LESION_SHARE = 0.1
@@ -229,7 +223,9 @@ def find_data_list(
             log.warning("left out of the data list: %s", remark_lines([Finding(**item)])[0])
     else:
         content = read_datalist(data_list)
-        require_same_target(content, target, data_list)
+        if target is not None and content.get("target") != target:
+            text = f"target {content.get('target')}, {target} requested"
+            raise refused("E-LIST-36", where=str(data_list), found=text)
     if keep is not None:
         publish_json(keep, content, inputs=[data_list] if data_list else [])
     return content

@@ -107,12 +107,6 @@ def registration_numbers(data: Mapping[str, Any]) -> dict[str, object]:
     return {"registration": {"method": record["method"], **rounded, **maps}}
 
 
-def registration_remarks(data: Mapping[str, Any]) -> list[str]:
-    """Return the remark on the mirrored channels, an empty list if they are as usual."""
-    text = (data.get("mirror") or {}).get("remark")
-    return [str(text)] if text else []
-
-
 def stage_numbers(data: Mapping[str, Any]) -> dict[str, object]:
     """Return the facts of a preprocessing: the groups of inputs (``GroupedImaged``), as ``inputs``, and
     the perfusion stage that ``PerfusionWindowd`` found; nothing without either. Units: frames, from 0.

@@ -290,6 +290,7 @@ def load_predictor(
     stated, config = None if weights else bundle.weights_sha256, str(bundle.file("inference.json"))
     several: Sequence[Path | None] = paths or [None]
     fitted = parser.get_parsed_content("calibration") if "calibration" in parser else None
+    own = parser["settings"] if "settings" in parser else []  # ids of this bundle that affect a result
     return Predictor(
         bundle=bundle.name,
         networks=[_network(parser, path, stated, config) for path in several],
@@ -299,15 +300,10 @@ def load_predictor(
         modalities=parser["modalities"],
         device=parser.get_parsed_content("device"),
         weights={str(path): sha256_of(path) for path in paths},
-        settings={name: parser[name] for name in (*SETTINGS, *own_settings(parser)) if name in parser}
+        settings={name: parser[name] for name in (*SETTINGS, *own) if name in parser}
         | ({} if fitted is None else {"calibration_sha256": sha256_of(Path(fitted))}),
         calibration=UNCALIBRATED if fitted is None else Calibration.read(fitted),
     )
-
-
-def own_settings(config: ConfigParser) -> list[str]:
-    """Return the ids that ``inference.json`` lists in ``settings``: those of this bundle that affect a result."""
-    return list(config["settings"]) if "settings" in config else []
 
 
 def _has_nothing_to_load(parser: ConfigParser) -> bool:

@@ -98,11 +98,6 @@ def too_long(where: str, found: str) -> IslesError:
     return refused("E-FILE-20", where=where, found=found)
 
 
-def too_large(where: str, found: str, limit: int) -> IslesError:
-    """Return the error of an image above the size budget."""
-    return refused("E-FILE-07", where=where, found=f"{found}; limit {limit} bytes")
-
-
 def _damage_error(error: Exception, where: str, path: Path) -> IslesError:
     size = path.stat().st_size
     if isinstance(error, EOFError):

@@ -15,7 +15,7 @@ from monai_isles.io.findings import ERROR, WARNING, Finding, finding, refuse
 from monai_isles.io.header import claimed_bytes, frame_time_s, layout, parse_header, voxel_dtype
 from monai_isles.io.nifti_header_checks import header_findings
 from monai_isles.io.orientation import native_affine, to_ras
-from monai_isles.io.payload import COPY_AGAIN, SPARE_BYTES, check_file, peek, read_payload, too_large
+from monai_isles.io.payload import COPY_AGAIN, SPARE_BYTES, check_file, peek, read_payload
 from monai_isles.io.values import settle_values
 
 if TYPE_CHECKING:
@@ -189,7 +189,8 @@ def _judge_claim(path: Path, place: str, limit: int) -> int:
             return 0  # the whole file is judged next, and its checksum knows better why
         raise
     if claimed > limit:
-        raise too_large(place, f"header claims {claimed} bytes of voxels, the file has {size} bytes", limit)
+        text = f"header claims {claimed} bytes of voxels, the file has {size} bytes; limit {limit} bytes"
+        raise refused("E-FILE-07", where=place, found=text)
     return claimed
 
 

@@ -101,15 +101,7 @@ def lesion_weighted_ce(logits: Tensor, label: Tensor, weight: Tensor | None = No
     return ((share * cost).sum(1) / share.sum(1).clamp_min(torch.finfo(cost.dtype).tiny)).mean()
 
 
-_FLOOR = 1e-7
-
-
-def hardness_aware(loss: Tensor) -> Tensor:
-    """Return ``-log(1 - loss)``; 1e-7 under the logarithm keeps the loss of a total miss and its gradient finite.
-
-    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (13).
-    """
-    return -torch.log(1.0 - loss + _FLOOR)
+_FLOOR = 1e-7  # under the logarithm: keeps the loss of a total miss and its gradient finite
 
 
 class HardnessAwareGDLoss(nn.Module):
@@ -140,7 +132,7 @@ class HardnessAwareGDLoss(nn.Module):
         probability = logits.float().softmax(1)
         reference = F.one_hot(label[:, 0].long(), logits.shape[1]).movedim(-1, 1).to(probability.dtype)
         loss = sudre_dice_loss(probability, reference)
-        return (hardness_aware(loss) if self.aware else loss).mean()
+        return (-torch.log(1.0 - loss + _FLOOR) if self.aware else loss).mean()
 
 
 TERMS = ("ce", "wce", "dice", "gd", "hgd")

@@ -56,14 +56,6 @@ def xavier_(module: nn.Module) -> nn.Module:
     return module
 
 
-def initialise_(module: nn.Module, init: str) -> None:
-    """Initialise in place: "xavier", or "torch" to keep PyTorch's own initialisation."""
-    if init not in ("xavier", "torch"):
-        raise refused("E-NET-40", where=type(module).__name__, found=f"init {init!r}")
-    if init == "xavier":
-        xavier_(module)
-
-
 def require_sizes(code: str, network: nn.Module, **sizes: int) -> None:
     """Refuse a network of impossible sizes: fewer than two ``levels``, or less than one of anything else."""
     if any(size < (2 if name == "levels" else 1) for name, size in sizes.items()):

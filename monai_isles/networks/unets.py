@@ -18,7 +18,6 @@ from monai_isles.networks.blocks import (
     conv_norm_relu,
     crop_to,
     double_conv,
-    initialise_,
     pad_to_multiple,
     require_sizes,
     xavier_,
@@ -119,6 +118,7 @@ class SLNet(RonnebergerUNet):
     Args:
         norm: "switchable", "batch" (Table 3, w/o SN) or "none".
         squeeze_excitation: False leaves the calibration out (Table 3, w/o SE).
+        init: "xavier", or "torch" to keep PyTorch's own initialisation.
     Raises: ``E-NET-41`` for an unknown normalisation; ``E-NET-20``, ``E-NET-40`` for other settings.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 3.3 and Figure 5. Table 3, with 4 channels: 33.84 M,
     31.04 M without calibration, 33.84 M with batch normalisation.
@@ -139,13 +139,16 @@ class SLNet(RonnebergerUNet):
     ) -> None:
         if norm not in _SLNET_NORMS:
             raise refused("E-NET-41", where="SLNet", found=f"norm {norm!r}", norms=", ".join(_SLNET_NORMS))
+        if init not in ("xavier", "torch"):
+            raise refused("E-NET-40", where="SLNet", found=f"init {init!r}")
         super().__init__(in_channels, out_channels, base_channels, levels, norm=_SLNET_NORMS[norm])
         if squeeze_excitation:
             self.encoder = nn.ModuleList(
                 nn.Sequential(block, SqueezeExcitation(width))
                 for block, width in zip(self.encoder, _widths(base_channels, levels), strict=True)
             )
-        initialise_(self, init)
+        if init == "xavier":
+            xavier_(self)
 
 
 class BlockUNet(UNetSkeleton):

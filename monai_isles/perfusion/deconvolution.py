@@ -57,12 +57,6 @@ def truncated_inverse(u: Tensor, s: Tensor, vh: Tensor, truncation: float) -> Te
     return (vh.T * kept) @ u.T
 
 
-def circulant_solver(like: Tensor, aif: Tensor, dt_s: float, *, truncation: float) -> Solver:
-    """Return what deconvolves curves (V, T) into out (V, 2 T), the decomposition done once."""
-    inverse = circulant_inverse(aif.cpu(), dt_s, truncation=truncation).to(like).T.contiguous()
-    return lambda curves, out: torch.matmul(curves, inverse, out=out)
-
-
 def require_fit(curves: Tensor, aif: Tensor, where: str) -> None:
     """Raise ``E-PERF-02`` unless ``curves`` is (voxels, frames) with the frames of ``aif``."""
     if curves.ndim != 2 or curves.shape[1] != aif.numel():
@@ -196,7 +190,8 @@ def residue_solver(like: Tensor, aif: Tensor, dt_s: float, method: str, level: A
     """Return what deconvolves curves (V, T) into out (V, 2 T) by a method of ``deconvolve``."""
     require_fit(like, aif, method)
     if method == "bcsvd":
-        return circulant_solver(like, aif, dt_s, truncation=level)
+        inverse = circulant_inverse(aif.cpu(), dt_s, truncation=level).to(like).T.contiguous()
+        return lambda curves, out: torch.matmul(curves, inverse, out=out)
     if method in ("ssvd", "stikhonov"):
         return triangular_solver(like, aif, dt_s, level=level, damped=method == "stikhonov")
     if method == "osvd":

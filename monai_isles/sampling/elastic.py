@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -10,8 +9,6 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
-
-from monai_isles.errors import refused
 
 OPERATIONS = ("as it is", "sagittal reflection", "90 degrees", "180 degrees", "270 degrees")
 _REFLECTION = 1
@@ -34,12 +31,6 @@ def apply_operation(patches: Tensor, operation: int) -> Tensor:
     if operation == _REFLECTION:
         return patches.flip(2)
     return torch.rot90(patches, max(0, operation - _REFLECTION), dims=(2, 3))
-
-
-def require_square(augment: str, patch: Sequence[int]) -> None:
-    """Refuse an augmentation other than ``"axial"``, and a patch that is not square in plane (``E-SAMP-20``)."""
-    if augment != "axial" or patch[0] != patch[1]:
-        raise refused("E-SAMP-20", where="PatchLoader", found=f"augment {augment!r} with a patch of {list(patch)}")
 
 
 def displacement(shape: tuple[int, ...], *, alpha: float, sigma: float, rng: np.random.Generator) -> np.ndarray:

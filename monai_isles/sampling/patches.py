@@ -18,7 +18,6 @@ from monai_isles.sampling.elastic import (
     axial_operations,
     deform,
     displacement,
-    require_square,
     rescale,
     rotation_field,
 )
@@ -289,8 +288,8 @@ class PatchLoader(CaseLoader):
 
 
 def _require_known(centres: str, flip: float, augment: str | None, augmented: str, patch: Sequence[int]) -> None:
-    if augment is not None:
-        require_square(augment, patch)
+    if augment is not None and (augment != "axial" or patch[0] != patch[1]):
+        raise refused("E-SAMP-20", where="PatchLoader", found=f"augment {augment!r} with a patch of {list(patch)}")
     if centres not in ("fixed", "fresh") or augmented not in ("repeated", "lesion") or not 0 <= flip <= 1:
         raise refused(
             "E-SAMP-21", where="PatchLoader", found=f"centres {centres!r}, augmented {augmented!r}, flip {flip}"

@@ -100,11 +100,6 @@ def perfusion_window(curve: np.ndarray, k: int = 5, *, where: str = "") -> Windo
     return Window(t_s, t_e, tuple(fallbacks))
 
 
-def uniform_frames(window: Window, frames: int) -> np.ndarray:
-    """Return ``frames`` times spread evenly over the window, both ends included. Units: frames, not whole numbers."""
-    return np.linspace(window.t_s, window.t_e, frames)
-
-
 def resample_frames(series: Tensor, times: np.ndarray) -> Tensor:
     """Return the series at ``times`` (t,), linear between frames. Shapes: ``(T, *spatial)`` in, ``(t, *spatial)``."""
     low = np.clip(np.floor(times).astype(int), 0, series.shape[0] - 1)  # linear between the two frames around each time
@@ -165,7 +160,7 @@ class PerfusionWindowd(MapTransform):
             series = torch.as_tensor(out[key]).as_subclass(Tensor)
             curve = series.flatten(1).sum(1, dtype=torch.float64).cpu().numpy()
             window = perfusion_window(curve, self.k, where=f"{data.get('case', 'this entry')}: {key}")
-            frames = resample_frames(series, uniform_frames(window, self.frames))
+            frames = resample_frames(series, np.linspace(window.t_s, window.t_e, self.frames))
             out[f"{key}_window"] = asdict(window) | {"curve": curve.tolist()}
             out[name] = convert_to_dst_type(frames, out[key], dtype=torch.float32)[0]
         return out

@@ -22,7 +22,6 @@ from monai_isles.inference.outputs import (
     publish_bids,
     publish_entropy,
     registration_numbers,
-    registration_remarks,
     require_own_names,
     stage_numbers,
 )
@@ -101,7 +100,9 @@ def predict(
             publish_bids(out, [entry for entry in entries if records[str(entry["case"])]["outcome"] != "failed"])
         record = prediction_record("prediction", predictor, records | left)
         if report:
-            publish_overview(out, record, bundle)
+            from monai_isles.reports.studies import publish_studies
+
+            publish_studies(out, record, bundle.metadata.get("references") or ())
         held.finish(record)
     return record
 
@@ -118,13 +119,6 @@ def settle_entropy(folder: Path, record: Record, *, wanted: bool) -> None:
         publish_entropy(folder)
     elif record["outcome"] == "ok":
         (folder / "entropy.nii.gz").unlink(missing_ok=True)
-
-
-def publish_overview(out: Path, record: Mapping[str, Any], bundle: Bundle) -> None:
-    """Write the table, the page and the methods of a run."""
-    from monai_isles.reports.studies import publish_studies
-
-    publish_studies(out, record, bundle.metadata.get("references") or ())
 
 
 def publish_page(out: Path, entry: Entry, maps: Mapping[str, object], result: dict[str, object]) -> None:
@@ -304,7 +298,8 @@ class _Stages:
         maps = self.predictor.finish(case.entry, case.data, case.maps)
         measured = lesion_numbers(maps, self.predictor.calibration)
         seconds = round(case.seconds + time.monotonic() - started, 2)
-        remarks = [*remark_lines(case.remarks), *registration_remarks(case.data)]
+        mirrored = (case.data.get("mirror") or {}).get("remark")
+        remarks = [*remark_lines(case.remarks), *([str(mirrored)] if mirrored else [])]
         text = {"seconds": seconds} | ({"remarks": remarks} if remarks else {})
         result = case.stamp | measured | registration_numbers(case.data) | stage_numbers(case.data) | text
         block = perfusion_block(case.entry, self.predictor.settings)
