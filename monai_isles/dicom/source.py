@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -180,6 +180,28 @@ class DicomSource:
         if (len(own) != len(wanted) and not left_over) or gap.max() > 1e-2:
             result = f"{len(own)} slices for {len(wanted)} source images, up to {gap.max():.3g} mm apart"
             raise off_grid(result)
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """Identify what made the masks.
+
+    Args:
+        name, version: of the bundle, or of the rule.
+        weights_sha256: empty for a rule.
+        settings: further parameters, as text.
+    """
+
+    name: str
+    version: str = __version__
+    weights_sha256: str = ""
+    settings: Mapping[str, str] | None = None
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Return the available settings and checksums."""
+        sha = {"weights_sha256": self.weights_sha256} if self.weights_sha256 else {}
+        return {**sha, **(self.settings or {})}
 
 
 @dataclass(frozen=True)

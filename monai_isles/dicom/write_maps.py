@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from highdicom import VOILUTTransformation, Volume, imread
+from highdicom.pm import ParametricMap, RealWorldValueMapping
+from pydicom.sr.codedict import Code, codes
 
 from monai_isles import __version__
 from monai_isles.dicom.source import DicomSource, TiltedFrames, equipment, quiet, series_number, stable_uid
 from monai_isles.errors import refused
-
-if TYPE_CHECKING:
-    from highdicom import Volume
-    from highdicom.pm import ParametricMap, RealWorldValueMapping
 
 # UCUM code, its meaning, attribute of pydicom's DICOM codes that names the quantity
 QUANTITIES = {
@@ -37,8 +35,6 @@ def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: st
     """
     written = []
     with quiet(folder):
-        from highdicom import imread
-
         headers = source.headers()
         for key, array in maps.items():
             _require_numbers(key, array, str(folder))
@@ -59,9 +55,6 @@ def _require_numbers(key: str, array: np.ndarray, where: str) -> None:
 
 
 def _mapping(key: str, array: np.ndarray) -> RealWorldValueMapping:
-    from highdicom.pm import RealWorldValueMapping
-    from pydicom.sr.codedict import Code, codes
-
     code, meaning, quantity = QUANTITIES[key]
     return RealWorldValueMapping(
         lut_label=key.upper(),
@@ -75,9 +68,6 @@ def _mapping(key: str, array: np.ndarray) -> RealWorldValueMapping:
 
 
 def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> ParametricMap:
-    from highdicom import VOILUTTransformation
-    from highdicom.pm import ParametricMap
-
     values = result.frames if isinstance(result, TiltedFrames) else result.array
     top = float(np.percentile(values[values > 0], 98)) if (values > 0).any() else 1.0
     source = str(headers[0].SeriesInstanceUID)

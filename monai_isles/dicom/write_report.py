@@ -5,15 +5,29 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from highdicom import sr
+from highdicom.sc import SCImage
+from highdicom.seg import Segmentation, SegmentDescription, segread
+from highdicom.sr import (
+    AlgorithmIdentification,
+    Comprehensive3DSR,
+    Measurement,
+    MeasurementReport,
+    QualitativeEvaluation,
+)
+from pydicom import Dataset
+from pydicom.sr.codedict import Code, codes
+from pydicom.valuerep import DA, TM
 
 from monai_isles import __version__
 from monai_isles.dicom.source import (
     MANUFACTURER,
     MODEL,
     TYPE_2,
+    Algorithm,
     DicomSource,
     fresh_uid,
     quiet,
@@ -21,15 +35,9 @@ from monai_isles.dicom.source import (
     series_number,
     stable_uid,
 )
-from monai_isles.dicom.write_seg import SEGMENTS, Algorithm
+from monai_isles.dicom.write_seg import SEGMENTS
 from monai_isles.errors import refused
 from monai_isles.io.publish import publish
-
-if TYPE_CHECKING:
-    from highdicom.seg import Segmentation, SegmentDescription
-    from highdicom.sr import Measurement, MeasurementReport, QualitativeEvaluation
-    from pydicom import Dataset
-    from pydicom.sr.codedict import Code
 
 PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
 SCHEME = "99ISLES"
@@ -69,9 +77,6 @@ def publish_sr(
     Source: DICOM PS3.16 TID 1500 by highdicom; ``tests/dicom/test_write_report.py``.
     """
     with quiet(path):
-        from highdicom.seg import segread
-        from highdicom.sr import Comprehensive3DSR
-
         headers, made = source.headers(), segread(seg)
         report = _measurement_report(result, made, headers, algorithm, rule)
         series = str(headers[0].SeriesInstanceUID)
@@ -100,9 +105,6 @@ def publish_sr(
 def _measurement_report(
     result: Mapping[str, Any], seg: Segmentation, headers: Sequence[Dataset], algorithm: Algorithm, rule: Algorithm
 ) -> MeasurementReport:
-    from highdicom import sr
-    from pydicom.sr.codedict import codes
-
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=stable_uid("device", MANUFACTURER, __version__), name=MODEL, manufacturer_name=MANUFACTURER
     )
@@ -137,9 +139,6 @@ def _measurement_report(
 def _segment_group(
     result: Mapping[str, Any], segment: SegmentDescription, referenced: Any, algorithm: Algorithm, rule: Algorithm
 ) -> Any:
-    from highdicom import sr
-    from pydicom.sr.codedict import codes
-
     name = next(name for name, known in SEGMENTS.items() if known.label == segment.segment_label)
     block, key = _VOLUMES[name]
     value = (result.get(block) or {} if block else result).get(key)
@@ -156,16 +155,11 @@ def _segment_group(
 
 
 def _algorithm_id(by: Algorithm) -> Any:
-    from highdicom.sr import AlgorithmIdentification
-
     parameters = [f"{name}: {value}" for name, value in by.parameters.items()]
     return AlgorithmIdentification(name=by.name, version=by.version, parameters=parameters or None)
 
 
 def _measurement(name: Code, value: float, unit: str) -> Measurement:
-    from highdicom.sr import Measurement
-    from pydicom.sr.codedict import Code
-
     return Measurement(name=name, value=value, unit=Code(unit, "UCUM", _UNITS[unit]))
 
 
@@ -193,8 +187,6 @@ def head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]]
 
 
 def _head_numbers(result: Mapping[str, Any]) -> list[Measurement]:
-    from pydicom.sr.codedict import Code
-
     return [
         _measurement(Code(code, SCHEME, meaning), value, unit)
         for code, (meaning, value, unit) in head_numbers(result).items()
@@ -203,9 +195,6 @@ def _head_numbers(result: Mapping[str, Any]) -> list[Measurement]:
 
 def _head_findings(result: Mapping[str, Any]) -> list[QualitativeEvaluation]:
     """Return the affected side and whether the target profile is met."""
-    from highdicom.sr import QualitativeEvaluation
-    from pydicom.sr.codedict import Code
-
     perfusion, results = result.get("perfusion") or {}, []
     if perfusion.get("side") in _SIDES:
         code, meaning = _SIDES[perfusion["side"]]
@@ -255,8 +244,6 @@ def publish_captures(
 def _publish_capture(
     picture: np.ndarray, headers: Sequence[Dataset], path: Path, number: int, title: str, source: DicomSource
 ) -> None:
-    from highdicom.sc import SCImage
-
     first = headers[0]
     image = SCImage(
         np.ascontiguousarray(picture),
@@ -286,8 +273,6 @@ def _publish_capture(
 
 def _identity(header: Dataset) -> dict[str, Any]:
     """Return patient and study for highdicom, without empty values and invalid dates."""
-    from pydicom.valuerep import DA, TM
-
     words = {
         "patient_id": header.PatientID, "patient_name": header.PatientName, "patient_sex": header.PatientSex,
         "accession_number": header.AccessionNumber, "study_id": header.StudyID,

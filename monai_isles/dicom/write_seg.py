@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from highdicom import AlgorithmIdentificationSequence, Volume
+from highdicom.color import CIELabColor
+from highdicom.seg import Segmentation, SegmentDescription, segread
+from pydicom.sr.codedict import Code, codes
 
-from monai_isles import __version__
 from monai_isles.dicom.source import (
     MANUFACTURER,
+    Algorithm,
     DicomSource,
     TiltedFrames,
     equipment,
@@ -21,10 +24,6 @@ from monai_isles.dicom.source import (
     stable_uid,
 )
 from monai_isles.errors import refused
-
-if TYPE_CHECKING:
-    from highdicom import Volume
-    from highdicom.seg import Segmentation, SegmentDescription
 
 _INFARCT, _ISCHEMIA = ("55641003", "Infarct"), ("52674009", "Ischemia")
 
@@ -45,28 +44,6 @@ SEGMENTS = {
     "hypoperfused": Segment("Hypoperfusion (threshold)", _ISCHEMIA, "#2fb8ff"),
     "penumbra": Segment("Penumbra (threshold)", _ISCHEMIA, "#3ddc84"),
 }
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    """Identify what made the masks.
-
-    Args:
-        name, version: of the bundle, or of the rule.
-        weights_sha256: empty for a rule.
-        settings: further parameters, as text.
-    """
-
-    name: str
-    version: str = __version__
-    weights_sha256: str = ""
-    settings: Mapping[str, str] | None = None
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """Return the available settings and checksums."""
-        sha = {"weights_sha256": self.weights_sha256} if self.weights_sha256 else {}
-        return {**sha, **(self.settings or {})}
 
 
 def publish_seg(
@@ -97,8 +74,6 @@ def publish_seg(
 def _publish(
     masks: Mapping[str, np.ndarray], source: DicomSource, path: Path, algorithm: Algorithm, rule: Algorithm
 ) -> None:
-    from highdicom.seg import segread
-
     headers = source.headers()
     stacked = np.stack([np.asarray(mask).astype(bool) for mask in masks.values()], axis=-1)
     placed = source.place(stacked.astype(np.uint8), headers, channels=len(masks))
@@ -121,11 +96,6 @@ def _require_known(masks: Mapping[str, np.ndarray], where: str) -> None:
 
 
 def _describe_segment(number: int, name: str, by: Algorithm, series: str) -> SegmentDescription:
-    from highdicom import AlgorithmIdentificationSequence
-    from highdicom.color import CIELabColor
-    from highdicom.seg import SegmentDescription
-    from pydicom.sr.codedict import Code, codes
-
     segment = SEGMENTS[name]
     rule = Code("THRESHOLD", "99ISLES", "Thresholds of perfusion maps")
     family = codes.cid7162.ArtificialIntelligence if segment.network else rule
@@ -148,8 +118,6 @@ def _describe_segment(number: int, name: str, by: Algorithm, series: str) -> Seg
 def _segmentation(
     headers: list, result: Volume | TiltedFrames, described: list[SegmentDescription], series: str
 ) -> Segmentation:
-    from highdicom.seg import Segmentation
-
     return Segmentation(
         headers,
         result.frames if isinstance(result, TiltedFrames) else result,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import textwrap
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from monai_isles import __version__
 from monai_isles.reports.canvas import blank
@@ -15,9 +15,6 @@ from monai_isles.reports.montage import case_montage, panels
 from monai_isles.reports.sheet import perfusion_table, perfusion_tiles
 from monai_isles.reports.slices import even_indices, head_box
 from monai_isles.reports.views import CaseView
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 TITLES = {"summary": "Summary of CT perfusion, research only", "mosaic": "Maps and masks slice by slice, research only"}
 MOST_SLICES, SLICES_A_PAGE = 16, 5

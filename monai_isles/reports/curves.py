@@ -5,19 +5,17 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from monai_isles.errors import refused
 from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
 from monai_isles.reports.slices import head_box, on_screen
 from monai_isles.reports.views import LOOKS, CaseView
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Curve = Sequence[Mapping[str, float]]
 _FIX = "give the curves.csv that training wrote: one row an epoch, numbers only"

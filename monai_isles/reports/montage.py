@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, to_rgb
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from monai_isles.modalities import MODALITIES
@@ -17,11 +19,6 @@ from monai_isles.reports.canvas import blank
 from monai_isles.reports.slices import ANATOMY, MAPS, brain, even_indices, head_box, on_screen
 from monai_isles.reports.views import LOOKS, MASKS, SYNTHETIC, CaseView
 from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 _LEVELS = 32
 _TITLES = {"t1c": "T1 with contrast", "tmax": "Tmax"}

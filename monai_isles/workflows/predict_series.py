@@ -17,10 +17,7 @@ from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task, cache_in_process, is_spread, stands_elsewhere
 from monai_isles.data.study import StudyFiles, find_studies
-from monai_isles.dicom.source import DicomSource
-from monai_isles.dicom.write_maps import publish_maps
-from monai_isles.dicom.write_report import publish_captures, publish_pdf, publish_sr
-from monai_isles.dicom.write_seg import Algorithm, publish_seg
+from monai_isles.dicom.source import Algorithm, DicomSource, require_dicom
 from monai_isles.errors import refused
 from monai_isles.inference.ischaemia import case_ischaemia
 from monai_isles.inference.outputs import publish_bids
@@ -185,6 +182,11 @@ def _publish_dicom(
     measured: MeasuredStudy, masks: Mapping[str, np.ndarray], affine: np.ndarray, view: CaseView,
     folder: Path, wanted: Wanted,
 ) -> None:  # fmt: skip
+    require_dicom()
+    from monai_isles.dicom.write_maps import publish_maps
+    from monai_isles.dicom.write_report import publish_captures, publish_pdf, publish_sr
+    from monai_isles.dicom.write_seg import publish_seg
+
     source, objects, result = DicomSource(measured.slices, affine), wanted.objects, view.result
     by = {"algorithm": _network(result, wanted), "rule": _rule(result)}
     path = {kind: folder / names[0] for kind, names in DICOM_FILES.items()}
