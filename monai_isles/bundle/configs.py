@@ -225,9 +225,7 @@ def judge_config(path: str | Path) -> list[Finding]:
     content, findings = _parse(path)
     for place, value in _walk(content, ""):
         where = f"{path}: {place}"
-        if place.rpartition("#")[2] == "_target_":
-            findings += _target_findings(value, where)
-        elif _names_a_class(place, value):
+        if place.rpartition("#")[2] == "_target_" or _names_a_class(place, value):
             findings += _target_findings(value, where)
         elif isinstance(value, str) and value.startswith("$"):
             fault = expression_fault(value)
