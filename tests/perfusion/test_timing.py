@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -49,15 +51,15 @@ def scan() -> CaseArrays:
 
 
 @pytest.mark.parametrize(("factor", "words"), [
-    (1.0, None), (1 / 1.3, None), (1.3, None), (0.5, "short by about 2"), (1 / 3, "short by about 2."),
-    (2.0, "long by about"), (3.0, "long by about"),
+    (1.0, None), (1 / 1.3, None), (1.3, None), (0.5, r"short by about (1\.[89]|2\.[0-2]) "),
+    (1 / 3, r"short by about 2\."), (2.0, "long by about"), (3.0, "long by about"),
 ])  # fmt: skip
 def test_physiology_tells_a_clock_that_is_off_by_two(scan: CaseArrays, factor: float, words: str | None) -> None:
     times = np.arange(len(scan.ctp)) * scan.dt_s * factor
     prepared = prepare_series(scan.ctp, spacing_mm=scan.spacing_mm, times_s=times, motion=False)
     flags = clock_flags(measured_maps(prepared), prepared.dt_s, where="here")
     assert [(flag.code, flag.severity) for flag in flags] == [("implausible-times", "warning")] * (words is not None)
-    assert words is None or words in flags[0].text
+    assert words is None or re.search(words, flags[0].text)
 
 
 @pytest.mark.parametrize(("flow", "transit_s", "factor"), [
