@@ -23,7 +23,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,6 +72,14 @@ class Job:
     def settings(self) -> dict[str, object]:
         """Return what the training differs in from ``train.json`` under the recipe's overlays."""
         return {**self.recipe.get("settings", {}), **(self.changed or {})}
+
+    @property
+    def first(self) -> Job | None:
+        """Return the training on other data that gives the first weights, beside ``out``; None without one."""
+        first = self.recipe.get("first")
+        return first and replace(
+            self, recipe={**self.recipe, **first, "first": None}, out=self.out.with_name(f"{self.out.name}_first")
+        )
 
     @property
     def overlays(self) -> list[str]:
@@ -133,13 +141,16 @@ def simulate(folder: Path, words: str) -> None:
 
 
 def train(job: Job) -> Path:
-    """Train to the end, or go on from the last checkpoint."""
-    run = job.out / "run"
+    """Train to the end, or go on from the last checkpoint; first on other data where the recipe says so."""
+    run, settings = job.out / "run", job.settings
     if (run / "run.json").is_file():
         return run
+    if before := job.first:
+        simulate(before.data(TRAIN), before.recipe[TRAIN])
+        settings = {**settings, "initial_weights": str((train(before) / "model.pt").absolute())}
     places = {"dataset_dir": job.data(TRAIN) / "data", "data_list": job.data(TRAIN) / "list.json", "output_dir": run,
               "cache_dir": job.out / "cache"}  # fmt: skip
-    chosen = {**job.settings, **{name: str(path.absolute()) for name, path in places.items()}, "fold": WATCHED}
+    chosen = {**settings, **{name: str(path.absolute()) for name, path in places.items()}, "fold": WATCHED}
     publish_json(job.out / "settings.json", {"bundle_root": str(job.bundle.root), **chosen})
     configs = [str(job.bundle.file(name)) for name in ("train.json", *job.overlays)]
     call("-m", "monai.bundle", "run", "training", "--config_file", repr([*configs, str(job.out / "settings.json")]))
@@ -261,17 +272,24 @@ def intensities(job: Job) -> object:
 
 
 def command(job: Job) -> str:
-    """Return the commands that lead to these weights: the whole, and the training within it with its settings."""
+    """Return the commands that lead to these weights: the whole, and the trainings within it with their settings."""
     whole = f"python tools/weights.py {job.bundle.name} --out runs/weights/{job.bundle.name}"
+    jobs = [part for part in (job.first, job) if part]
+    lines = [line for part in jobs for line in training_commands(part, initial=job.first is not None and part is job)]
+    return "\n".join([whole, f"# it begins with these {'four' if job.first else 'two'} commands", *lines])
+
+
+def training_commands(job: Job, *, initial: bool) -> list[str]:
+    """Return how the training scans are simulated, and how the network is trained on them."""
     configs = [f"bundles/{job.bundle.name}/{name}" for name in ("train.json", *job.overlays)]
-    given = {**job.settings, "dataset_dir": "DATA", "data_list": "LIST", "fold": WATCHED}
+    data = {"dataset_dir": "DATA", "data_list": "LIST", "fold": WATCHED}
+    given = {**job.settings, **data, **({"initial_weights": "FIRST/model.pt"} if initial else {})}
     words = [
         f"--{key} {shlex.quote(value if isinstance(value, str) else json.dumps(value))}" for key, value in given.items()
     ]
     listed = configs[0] if len(configs) == 1 else shlex.quote(repr(configs))
-    simulated = f"monai-isles phantom --out DATA {job.recipe[TRAIN]}"
-    return "\n".join([whole, "# it begins with these two commands", simulated,
-                      f"python -m monai.bundle run training --config_file {listed} {' '.join(words)}"])  # fmt: skip
+    return [f"monai-isles phantom --out DATA {job.recipe[TRAIN]}",
+            f"python -m monai.bundle run training --config_file {listed} {' '.join(words)}"]  # fmt: skip
 
 
 def stop_notes(job: Job, run: Path) -> list[str]:

@@ -10,6 +10,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
 
+from monai_isles.transforms.augment import noise_field
+
 OPERATIONS = ("as it is", "sagittal reflection", "90 degrees", "180 degrees", "270 degrees")
 _REFLECTION = 1
 
@@ -78,6 +80,22 @@ def rescale(image: Tensor, *, gain: float, shift: float, rng: np.random.Generato
     size = (*image.shape[:2], *(1,) * (image.ndim - 2))
     factor = torch.from_numpy(((1 + gain) ** rng.uniform(-1, 1, size)).astype(np.float32))
     return image * factor + torch.from_numpy(rng.uniform(-shift, shift, size).astype(np.float32))
+
+
+def add_noise(image: Tensor, inside: Tensor, *, noise: float, rng: np.random.Generator) -> Tensor:
+    """Add noise (``noise_field``) to every other patch of unit variance, and bring it back to unit variance.
+
+    The standard deviation of a patch's noise is uniform up to ``noise``.
+
+    Shapes: ``image`` (N, C, *spatial), changed in place; ``inside`` (N, 1, *spatial) mask of the voxels that get noise.
+    """
+    rows = np.flatnonzero(rng.random(len(image)) < 0.5)
+    if len(rows):
+        strength = torch.from_numpy(rng.uniform(0, noise, len(rows)).astype(np.float32))
+        sd = strength.reshape(-1, *(1,) * (image.ndim - 1)) * inside[rows]
+        field = noise_field((len(rows), *image.shape[1:]), rng)
+        image[rows] = (image[rows] + sd * field) / torch.sqrt(1 + sd**2)
+    return image
 
 
 @lru_cache(maxsize=8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from monai_isles.errors import refused
 from monai_isles.sampling.cases import collect_cases
 from monai_isles.sampling.elastic import (
     OPERATIONS,
+    add_noise,
     apply_operation,
     axial_operations,
     deform,
@@ -124,8 +125,8 @@ class PatchLoader(CaseLoader):
         centres: ``"fixed"``, or ``"fresh"`` to draw other centres for every epoch.
         flip: probability that a whole batch is reflected left-right.
         elastic: ``alpha`` and ``sigma`` of the deformation of repeated patches, None to leave them as they are.
-        vary: largest random rotation and scaling of every patch in plane (``rotate_deg``, ``scale``) and rescaling of
-            each channel (``gain``, ``shift``); None for no change.
+        vary: largest random rotation and scaling of every patch in plane (``rotate_deg``, ``scale``), rescaling of each
+            channel (``gain``, ``shift``) and noise inside the brain (``noise``, ``add_noise``); None for no change.
         augment: ``"axial"`` reflects or turns patches (``OPERATIONS``), None leaves them as they are.
         augmented: the patches concerned: ``"repeated"`` ones, or all centred on the ``"lesion"``.
         batch_size, seed, shuffle, rank, world_size, prefetch, pin: see ``CaseLoader``.
@@ -246,6 +247,8 @@ class PatchLoader(CaseLoader):
 
     def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> Batch:
         cut = self._cut_patches(chosen)
+        if noise := self.vary.get("noise", 0.0):
+            cut["image"] = add_noise(cut["image"], self._cut_mask(chosen, "brain"), noise=noise, rng=rng)
         rows, field = self._field(chosen, rng)
         if len(rows):
             cut["image"][rows], cut["label"][rows] = deform(cut["image"][rows], cut["label"][rows], field)
@@ -277,14 +280,22 @@ class PatchLoader(CaseLoader):
 
     def _cut_patches(self, chosen: np.ndarray) -> dict[str, Tensor]:
         image = np.empty((len(chosen), *self.window, self._cases[0].image.shape[-1]), np.float32)
-        label = np.empty((len(chosen), *self.window, 1), np.float32)
-        i, j, k = self.window.tolist()
-        for row, number in enumerate(self.case[chosen].tolist()):
+        for row, (case, box) in enumerate(self._boxes(chosen)):
+            image[row] = case.image[box]
+        return {"image": _channels_first(image, self.flat), "label": self._cut_mask(chosen, "lesion")}
+
+    def _cut_mask(self, chosen: np.ndarray, name: str) -> Tensor:
+        mask = np.empty((len(chosen), *self.window, 1), np.float32)
+        for row, (case, box) in enumerate(self._boxes(chosen)):
+            mask[row, ..., 0] = getattr(case, name)[box]
+        return _channels_first(mask, self.flat)
+
+    def _boxes(self, chosen: np.ndarray) -> Iterator[tuple[_Case, tuple[slice, ...]]]:
+        """Yield the case of each chosen patch, and where in it the patch lies."""
+        for number, start in zip(self.case[chosen].tolist(), self.start[chosen], strict=True):
             case = self._cases[number]
-            a, b, c = (self.start[chosen[row]] - case.corner).tolist()
-            image[row] = case.image[a : a + i, b : b + j, c : c + k]
-            label[row, ..., 0] = case.lesion[a : a + i, b : b + j, c : c + k]
-        return {"image": _channels_first(image, self.flat), "label": _channels_first(label, self.flat)}
+            low = start - case.corner
+            yield case, tuple(slice(a, b) for a, b in zip(low, low + self.window, strict=True))
 
 
 def _require_known(centres: str, flip: float, augment: str | None, augmented: str, patch: Sequence[int]) -> None:

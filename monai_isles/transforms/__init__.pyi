@@ -1,4 +1,4 @@
-from .augment import RandomOrderAffined
+from .augment import GrainNoised, RandomOrderAffined
 from .case_cache import KeptPreparation
 from .channels import CropBorderd, DropGroupsd, GroupedImaged, HideChanneld, LesionWeightd, lesion_weight
 from .grid import ResampleLiked, SameGridd
@@ -29,6 +29,7 @@ __all__ = [
     "LesionWeightd",
     "PerfusionWindowd",
     "RandomOrderAffined",
+    "GrainNoised",
     "RelativeFlowd",
     "ResampleLiked",
     "SameGridd",

@@ -62,6 +62,17 @@ def test_the_command_of_the_card_holds_the_settings(tool: ModuleType, tmp_path: 
     assert words[6] == "['bundles/unet/train.json', 'bundles/unet/small.json']"
 
 
+def test_a_first_training_has_other_data_beside_and_its_weights_are_the_start(tool: ModuleType, tmp_path: Path) -> None:
+    first = {"train": "--cases 30 --seed 1", "settings": {"lr": 0.3}}
+    recipe = {"train": "--cases 9 --seed 1", "settings": {"lr": 0.1}, "first": first}
+    job = tool.Job(Bundle.open("unet"), recipe, tmp_path / "unet")
+    assert job.first.data("train") == tmp_path / "data/cases_30_seed_1" and job.first.out == tmp_path / "unet_first"
+    assert job.first.settings == {"lr": 0.3} and job.first.first is None
+    before, trained, after, then = tool.command(job).splitlines()[-4:]
+    assert before.endswith("--cases 30 --seed 1") and after.endswith("--cases 9 --seed 1")
+    assert "--initial_weights" not in trained and then.endswith("--initial_weights FIRST/model.pt")
+
+
 def test_bundles_of_equal_words_share_their_data(tool: ModuleType, tmp_path: Path) -> None:
     words = {"train": "--variety real --cases 9 --seed 1"}
     folders = {tool.Job(Bundle.open(name), words, tmp_path / name).data("train") for name in ("unet", "abulnaga")}

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter, label
 
 from monai_isles.sampling import PatchLoader
-from monai_isles.sampling.elastic import deform, displacement, rescale, rotation_field
+from monai_isles.sampling.elastic import add_noise, deform, displacement, rescale, rotation_field
 
 PAPER = {"alpha": 2.5, "sigma": 0.12}
 PATCHES = pytest.mark.parametrize("patch", [(64, 64), (24, 24, 16)], ids=["2D", "3D"])
@@ -127,13 +127,27 @@ def test_every_channel_of_every_patch_is_rescaled_by_its_own_two_numbers() -> No
     assert 1 / 1.2 <= factor.min() < 0.87 and 1.15 < factor.max() <= 1.2001 and 0.09 < shift.abs().max() <= 0.1001
 
 
+@pytest.mark.parametrize("spatial", [(64, 60), (32, 32, 16)])
+def test_noise_keeps_unit_variance_and_stays_inside_the_brain(spatial: tuple[int, ...]) -> None:
+    image = torch.randn(40, 2, *spatial, generator=torch.Generator().manual_seed(0))
+    inside = torch.ones(40, 1, *spatial)
+    inside[:, :, :20] = 0
+    found = add_noise(image.clone(), inside, noise=2.0, rng=np.random.default_rng(4))
+    assert torch.equal(found[:, :, :20], image[:, :, :20])
+    before, after = image[:, :, 20:].flatten(1), found[:, :, 20:].flatten(1)
+    torch.testing.assert_close(after.std(1), torch.ones(40), atol=0.12, rtol=0)
+    # With noise of standard deviation s the correlation with the patch before is 1 / sqrt(1 + s^2), and s <= 2.
+    shared = torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(before, after, strict=True)])
+    assert 0.4 < shared.min() < 0.6 and 10 <= (shared > 0.9999).sum() <= 30 and (shared < 0.99).sum() >= 8
+
+
 def test_a_loader_that_varies_changes_every_patch_and_only_by_its_seed() -> None:
     image = np.random.default_rng(2).normal(size=(2, 40, 40, 3)).astype(np.float32)
     lesion = np.zeros((1, 40, 40, 3), np.float32)
     lesion[:, 18:22, 18:22] = 1
     case = {"image": image, "label": lesion, "foreground": np.ones_like(lesion), "case": "case_1"}
     settings = {"patch": (16, 16), "per_case": 20, "batch_size": 20, "shuffle": False, "elastic": PAPER}
-    vary = {"rotate_deg": 20, "scale": 0.2, "gain": 0.1, "shift": 0.1}
+    vary = {"rotate_deg": 20, "scale": 0.2, "gain": 0.1, "shift": 0.1, "noise": 1.0}
     plain = next(iter(PatchLoader([case], **settings)))
     first, again, other = (next(iter(PatchLoader([case], **settings, seed=seed, vary=vary))) for seed in (0, 0, 1))
     assert (plain["image"] != first["image"]).flatten(1).any(1).all()

@@ -7,7 +7,7 @@ from monai.data import MetaTensor
 from scipy import ndimage
 
 from monai_isles.errors import IslesError
-from monai_isles.transforms import RandomOrderAffined
+from monai_isles.transforms import GrainNoised, RandomOrderAffined
 from monai_isles.transforms.augment import MOVES, move_image
 
 
@@ -145,3 +145,17 @@ def test_images_of_different_size_are_refused() -> None:
 
 def test_all_moves_are_known() -> None:
     assert sorted(MOVES) == ["flip", "rotate", "scale", "translate"]
+
+
+def test_noise_goes_into_the_first_channels_and_stays_inside_the_brain() -> None:
+    image = torch.zeros(2, 3, 40, 40)
+    image[:, :2, 10:] = torch.randn(2, 2, 30, 40, generator=torch.Generator().manual_seed(1)) * 3 + 5
+    image[:, 2] = 1.0
+    item = {"image": image.reshape(6, 40, 40)}
+    noisy = GrainNoised("image", noise=1.0, channels=2, slices=2, prob=1.0)
+    noisy.set_random_state(0)
+    change = torch.stack([noisy(item)["image"].reshape(image.shape) - image for _ in range(300)])
+    assert (change[:, :, 2] == 0).all() and (change[:, :, :2, :10] == 0).all()
+    drawn = change[:, :, :2, 10:].flatten(1).std(1) / 3  # uniform from 0 to 1: mean 1/2, standard deviation 0.29
+    assert 0.45 < drawn.mean() < 0.55 and 0.25 < drawn.std() < 0.33 and drawn.max() < 1.1
+    assert GrainNoised("image", noise=1.0, channels=2, prob=0.0)(item)["image"] is item["image"]
