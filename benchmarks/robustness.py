@@ -1,14 +1,17 @@
-"""Dice of bundles on series that are noisier, sparser, shorter or turned, each beside the series as it was.
+"""Dice of bundles on series that are noisier, sparser, shorter or turned, and on the maps of eight softwares.
 
 ``python benchmarks/robustness.py --data DIR --cases 12``; ``monai-isles phantom --variety unseen --cases 24 --seed 2028
 --out DIR`` makes the scans. Every bundle has the plain CT and the series; one that reads no series gets the maps of
-``monai-isles perfusion``. A scan that is refused counts as Dice 0. Without ``--data`` nothing is done.
+``monai-isles perfusion``. With ``--softwares`` every bundle has the plain CT and the maps of one software at a time,
+and no series. A scan that is refused counts as Dice 0. Without ``--data`` nothing is done.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +24,8 @@ from monai_isles import measure_perfusion, segment
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.errors import IslesError
 from monai_isles.modalities import PERFUSION_MAPS
+from monai_isles.perfusion.maps import measured_maps
+from monai_isles.perfusion.prepared import prepare_series
 
 AIR_HU, REST, ANGLE_DEG, SHARE = -1024.0, 5, 25.0, 0.7
 
@@ -62,6 +67,18 @@ CHANGES: dict[str, Callable[[Scan, np.random.Generator], Scan]] = {
     "turned by 25 degrees": lambda scan, rng: turned(scan),
 }
 
+# Settings of ``perfusion_maps``; the last two are those that ``--variety real`` never has.
+SOFTWARES: dict[str, dict[str, Any]] = {
+    "bcsvd 0.10": {"method": "bcsvd", "truncation": 0.10},
+    "bcsvd 0.20": {"method": "bcsvd", "truncation": 0.20},
+    "osvd 0.035": {"method": "osvd", "truncation": 0.035},
+    "tikhonov 0.10": {"method": "tikhonov", "truncation": 0.10},
+    "ssvd 0.15": {"method": "ssvd", "truncation": 0.15},
+    "bayes": {"method": "bayes"},
+    "tikhonov gcv": {"method": "tikhonov", "truncation": "gcv"},
+    "stikhonov 0.14": {"method": "stikhonov", "truncation": 0.14},
+}
+
 
 def read(folder: Path) -> Scan:
     """Return a scan of the layout of ISLES 2018."""
@@ -71,59 +88,80 @@ def read(folder: Path) -> Scan:
     return Scan(values["CT"], values["CT_4DPWI"], values["OT"] > 0, images["CT"].affine, dt_s)
 
 
-def dice_of(scan: Scan, names: Sequence[str]) -> dict[str, float]:
-    """Return the Dice of every bundle; 0 where it refuses the scan, 1 where mask and reference are empty."""
-    series, ct = (nibabel.Nifti1Image(values, scan.affine) for values in (scan.series, scan.ct))
+def dice_by_series(scan: Scan, names: Sequence[str]) -> dict[str, float]:
+    """Return the Dice of every bundle with the CT and the series, or the default's maps of it."""
+    ct, series = (nibabel.Nifti1Image(values, scan.affine) for values in (scan.ct, scan.series))
     series.header.set_zooms((*series.header.get_zooms()[:3], scan.dt_s))
     series.header.set_xyzt_units("mm", "sec")
-    maps: dict[str, Any] = {}
+
+    @cache
+    def maps() -> dict[str, Any]:
+        result = measure_perfusion(series)
+        return {key: (result.array(key), result.affine) for key in PERFUSION_MAPS}
+
+    reads = {name: "ctp" in Bundle.open(name).config("inference")["modalities"] for name in names}
+    return {
+        name: dice_of(scan, name, lambda name=name: {"ct": ct} | ({"ctp": series} if reads[name] else maps()))
+        for name in names
+    }
+
+
+def dice_by_software(scan: Scan, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return by software the Dice of every bundle with the CT and that software's maps."""
+    spacing = tuple(nibabel.affines.voxel_sizes(scan.affine).tolist())
+    prepared = prepare_series(np.moveaxis(scan.series, -1, 0), dt_s=scan.dt_s, spacing_mm=spacing)
     found = {}
-    for name in names:
-        try:
-            config = Bundle.open(name).config("inference")
-            if "ctp" in config["modalities"]:
-                inputs: dict[str, Any] = {"ct": ct, "ctp": series}
-            else:
-                maps = maps or {key: measured for key, measured in zip(PERFUSION_MAPS, of(series), strict=True)}
-                inputs = {"ct": ct, **maps}
-            mask = segment(inputs, name, fast="fast_step" in config).array("lesion") > 0
-        except (IslesError, RuntimeError) as error:  # MONAI wraps what a transform raises
-            refusal = error if isinstance(error, IslesError) else error.__cause__
-            if not isinstance(refusal, IslesError):
-                raise
-            print(f"{name}: {refusal.code}", flush=True)
-            found[name] = 0.0
-        else:
-            total = int(mask.sum() + scan.label.sum())
-            found[name] = 2 * int((mask & scan.label).sum()) / total if total else 1.0
+    for software, settings in SOFTWARES.items():
+        measured = measured_maps(prepared, smoothing_mm=3.0, **settings)
+        inputs = {"ct": (scan.ct, scan.affine)} | {key: (getattr(measured, key), scan.affine) for key in PERFUSION_MAPS}
+        found[software] = {name: dice_of(scan, name, lambda inputs=inputs: inputs) for name in names}
     return found
 
 
-def of(series: nibabel.Nifti1Image) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the perfusion maps of a series, each with its affine."""
-    result = measure_perfusion(series)
-    return [(result.array(key), result.affine) for key in PERFUSION_MAPS]
+def dice_of(scan: Scan, name: str, inputs: Callable[[], dict[str, Any]]) -> float:
+    """Return the Dice of a bundle; 0 where it refuses the scan, 1 where mask and reference are empty."""
+    try:
+        mask = segment(inputs(), name, fast="fast_step" in Bundle.open(name).config("inference")).array("lesion") > 0
+    except (IslesError, RuntimeError) as error:  # MONAI wraps what a transform raises
+        refusal = error if isinstance(error, IslesError) else error.__cause__
+        if not isinstance(refusal, IslesError):
+            raise
+        print(f"{name}: {refusal.code}", flush=True)
+        return 0.0
+    total = int(mask.sum() + scan.label.sum())
+    return 2 * int((mask & scan.label).sum()) / total if total else 1.0
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Score every change of every scan; print and keep one row a change and bundle."""
+    """Score every change, or every software, of every scan; print and keep one row each and bundle."""
     parser = bench.arguments(__doc__)
     parser.add_argument("--data", type=Path, help="folder of simulated scans with series")
     parser.add_argument("--cases", type=int, default=12, help="the first of them (default: 12)")
     parser.add_argument("--bundles", nargs="+", default=["clerigues", "fusion"], help="default: clerigues fusion")
+    parser.add_argument("--softwares", action="store_true", help="maps of eight softwares instead of changed series")
     args = bench.begin(parser, words)
     if args.data is None:
         print("nothing done: --data names no scans; see the first lines of this file")
         return 0
-    folders = [args.data / "TRAINING" / f"case_{n + 1}" for n in range(args.cases)]
+    scans = [read(args.data / "TRAINING" / f"case_{n + 1}") for n in range(args.cases)]
+    if args.softwares:
+        by_scan = [dice_by_software(scan, args.bundles) for scan in scans]
+        for software in SOFTWARES:
+            keep(f"software {software}", [scores[software] for scores in by_scan], args)
+        return 0
     for change, make in CHANGES.items():
-        scores = [dice_of(make(read(one), np.random.default_rng(n)), args.bundles) for n, one in enumerate(folders)]
-        for name in args.bundles:
-            each = [round(one[name], 3) for one in scores]
-            said = f"mean Dice {np.mean(each):.3f}, n {len(each)}"
-            row = {"subject": "robustness", "row": f"{change}: {name}", "dice": each, "data": args.data.name}
-            bench.keep(row | {"mean": round(float(np.mean(each)), 3), "said": said}, args)
+        draws = (np.random.default_rng(n) for n in range(len(scans)))
+        keep(change, [dice_by_series(make(*one), args.bundles) for one in zip(scans, draws, strict=True)], args)
     return 0
+
+
+def keep(row: str, scores: Sequence[dict[str, float]], args: argparse.Namespace) -> None:
+    """Print and keep the Dice of every bundle."""
+    for name in args.bundles:
+        each = [round(one[name], 3) for one in scores]
+        mean = round(float(np.mean(each)), 3)
+        record = {"subject": "robustness", "row": f"{row}: {name}", "dice": each, "data": args.data.name}
+        bench.keep(record | {"mean": mean, "said": f"mean Dice {mean:.3f}, n {len(each)}"}, args)
 
 
 if __name__ == "__main__":
