@@ -217,9 +217,11 @@ class PatchLoader(CaseLoader):
         table = case.table = self._table(case, rng)
         centres = table.position
         if self.centres == "fresh":  # all that another draw may reach
-            voxels = np.argwhere(lesion | brain)
-            # Two opposite corners are enough: the box of all possible patches follows from them.
-            centres = np.stack([voxels.min(0) - self._reach(), voxels.max(0) + self._reach()])
+            sick, healthy = np.argwhere(lesion), np.argwhere(brain & ~lesion)
+            # Opposite corners are enough: the box of all possible patches follows. Only lesion centres are moved.
+            moved, still = (sick, self._reach()), (healthy, 0)
+            ends = [(at.min(0) - reach, at.max(0) + reach) for at, reach in (moved, still) if len(at)]
+            centres = np.concatenate(ends)
         start = np.clip(centres - self.window // 2, 0, space - self.window)
         case.corner, high = start.min(axis=0), start.max(axis=0) + self.window
         box = tuple(slice(a, b) for a, b in zip(case.corner, high, strict=True))
