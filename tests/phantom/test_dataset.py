@@ -135,7 +135,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) ->
 def test_numbers_that_make_no_data_set_are_refused(tmp_path: Path, numbers: dict[str, int]) -> None:
     with pytest.raises(
         IslesError,
-        match=r"E-PHAN-02: the number of cases, workers or slices is not valid(?s:.*)ask for at least 1 case",
+        match=r"E-PHAN-02: the number of cases, workers or slices is not valid(?s:.*)give at least 1 case",
     ):
         make_dataset(tmp_path / "new", **({"cases": 1, "seed": 0} | numbers))
     assert not list(tmp_path.iterdir())
