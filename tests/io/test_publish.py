@@ -167,7 +167,8 @@ def test_a_full_disk_is_an_error_and_the_old_file_stays(write: Write, tmp_path: 
     (tmp_path / "out.nii.gz").write_bytes(b"old")
     program = f"""
 import resource, signal, numpy as np
-from monai_isles.io import read_image, publish_image
+from monai_isles.io.publish import publish_image
+from monai_isles.io.read import read_image
 from monai_isles.errors import IslesError
 image = read_image({str(noise)!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -184,7 +185,7 @@ except IslesError as error:
 
 def test_a_reader_never_sees_a_part_while_another_process_writes(tmp_path: Path) -> None:
     program = f"""
-from monai_isles.io import publish_text
+from monai_isles.io.publish import publish_text
 while True:
     for letter in "ab":
         publish_text({str(tmp_path / "f.txt")!r}, letter * 200000)
@@ -192,7 +193,8 @@ while True:
     writers = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
     try:
         seen = set()
-        while len(seen) < 2 or sum(1 for _ in seen) < 2:
+        while len(seen) < 2:
+            assert all(writer.poll() is None for writer in writers)
             if (tmp_path / "f.txt").exists():
                 text = (tmp_path / "f.txt").read_text()
                 assert text in ("a" * 200000, "b" * 200000)
