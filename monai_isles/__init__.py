@@ -2,7 +2,7 @@
 
 >>> import monai_isles
 >>> monai_isles.load_bundle("clerigues").metadata["weights_sha256"][:4]
-'ecf0'
+'22ff'
 """
 
 from typing import TYPE_CHECKING

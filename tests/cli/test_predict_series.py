@@ -137,6 +137,7 @@ def _require_nobody(out: Path, said: str) -> None:
     assert not [word for word in PLANTED if word in said]
 
 
+@pytest.mark.long
 def test_the_same_series_as_nifti_gives_the_same_numbers_but_no_dicom(
     predict: Callable[..., int], coarse: Path, tmp_path: Path
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_cluster_is_used_when_it_has_the_same_version_and_room_for_the_cases(
         run_cases(written, [Task("a")], cluster=address)
 
 
+@pytest.mark.long
 def test_after_the_scheduler_was_killed_a_rerun_does_only_the_rest(
     cluster: tuple[str, subprocess.Popen], tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ def step(folder: Path, name: str, script: str, done: Path | None = None) -> Step
     return Step(name, [sys.executable, "-S", "-c", f"import os, sys, time; {script}"], folder / f"{name}.log", done)
 
 
+@pytest.mark.long
 def test_folds_run_on_two_workers_and_one_that_fails_takes_no_other_along(tmp_path: Path, warm_workers: None) -> None:
     def meet(own: str, other: str) -> str:
         return (

@@ -6,8 +6,10 @@ import csv
 from pathlib import Path
 
 import fast_modes
+import pytest
 
 
+@pytest.mark.long
 def test_the_first_mode_is_the_reference_of_the_others(tmp_path: Path) -> None:
     modes = ["step 32", "step 64", "whole slices, one pass"]
     assert fast_modes.main(["--cases", "1", "--modes", *modes, "--out", str(tmp_path)]) == 0

@@ -6,8 +6,10 @@ import csv
 from pathlib import Path
 
 import from_series
+import pytest
 
 
+@pytest.mark.long
 def test_maps_of_the_file_and_of_the_series_are_scored_side_by_side(tmp_path: Path, capsys) -> None:
     words = ["--cases", "1", "--seed", "5", "--max-slices", "2", "--step", "32", "--out", str(tmp_path / "t.csv")]
     assert from_series.main(words) == 0

@@ -133,6 +133,7 @@ def test_rows_of_different_networks_are_no_ensemble(rows: Callable[..., Trained]
         require_one_network(members)
 
 
+@pytest.mark.long
 def test_unseen_scans_get_the_mean_probability_of_all_networks(
     rows: Callable[..., Trained], phantom_folder: Path, tmp_path: Path, unseen_folder: Path
 ) -> None:

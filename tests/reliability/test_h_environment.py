@@ -85,7 +85,7 @@ def test_h3_a_read_only_output_folder_is_refused_before_any_work(
     sealed = tmp_path / "sealed"
     sealed.mkdir()
     sealed.chmod(0o555)
-    says = [str(sealed), "Permission denied", "choose a folder that can be created and written"]
+    says = [str(sealed), "Permission denied", "choose a writable folder"]
     for out in (sealed, sealed / "new"):
         refused(predict, case, out=out, bound_by_permissions=True, exit_code=4, code="E-RUN-02", says=says)
     assert list(sealed.iterdir()) == []
@@ -95,7 +95,7 @@ def test_h4_a_full_disk_keeps_the_earlier_result_whole_and_the_other_cases(
     case: Path, finished: Path, predict: Run, refused: Gate, works: Gate, same_maps: Callable, tmp_path: Path
 ) -> None:
     works(predict, case)
-    says = ["case_7: failed", "probability.nii.gz", "free space", "what was there before is unchanged"]
+    says = ["case_7: failed", "probability.nii.gz", "free space", "the previous file is unchanged"]
     how = {"file_bytes": 100_000, "exit_code": 3, "code": "E-FILE-10", "says": says}
     refused(predict, case, "--threshold", "0.4", **how)
     same_maps()

@@ -198,7 +198,7 @@ def test_i9_a_dollar_expression_that_does_more_than_it_may_is_refused(
     case: Path, bundle_with: Callable, run: Run, predict: Run, refused: Gate, canary: Path, how: str
 ) -> None:
     bundle = bundle_with(lambda config: hostile(config, canary, how))
-    says = ["inference.json: ", "target a function of the package by its dotted path instead"]
+    says = ["inference.json: ", "use the dotted path of a function of the package as target instead"]
     refused(predict, case, bundle=bundle, exit_code=5, code="E-SAFE-08", says=says)
     refused(run, "check", "--bundle", bundle, exit_code=5, code="E-SAFE-08", says=says)
     assert not canary.exists()

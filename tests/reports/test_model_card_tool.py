@@ -87,7 +87,7 @@ def test_a_card_of_weights_holds_the_run_and_the_scores(
     words = ("--run", run, "--scores", paths["scores"], "--predictions", paths["pred"], "--device", "an abacus")
     tool.main([str(word) for word in (made, *words, "--memory-gb", "1 GB")])
     card = (made / "README.md").read_text(encoding="utf-8")
-    epochs = "2 epochs of 18480 patches (120 a scan, other ones every epoch)"
+    epochs = "2 epochs of 18420 patches (60 a scan, other ones every epoch)"
     assert f"1.0 h on an abacus: {epochs}, weights of epoch 2 kept (validation Dice 0.440)." in " ".join(card.split())
     assert "| n | 2 (2 subjects)" in card and "| Time per case | 12.5 s |" in card
     digest = json.loads((made / "metadata.json").read_text())["weights_sha256"]

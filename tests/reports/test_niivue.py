@@ -40,6 +40,7 @@ def test_volumes_lead_back_to_their_units_and_places(view: CaseView) -> None:
     assert [mask["name"] for mask in facts["masks"]] == ["core", "hypoperfused", "lesion"]
 
 
+@pytest.mark.long
 def test_the_page_runs_from_a_file_without_a_script_error(view: CaseView, tmp_path: Path) -> None:
     case_page(view, tmp_path / "page.html", viewer="niivue")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")

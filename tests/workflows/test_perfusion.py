@@ -30,6 +30,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [*paths, folder / "scan_3.nii.gz"]
 
 
+@pytest.mark.long
 def test_two_workers_write_the_table_of_one_and_a_rerun_measures_the_rest(
     series: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], warm_workers: None
 ) -> None:
