@@ -252,7 +252,7 @@ def test_h11_where_memory_runs_out_half_the_windows_go_on(in_room: Callable[[int
 @pytest.mark.long
 def test_h11_where_half_is_too_much_case_patch_and_setting_are_named(in_room: Callable[[int], Shown]) -> None:
     shown = next(shown for room in (600, 520, 450, 400, 350, 300, 250) if "E-RUN-40" in (shown := in_room(room)).text)
-    gates.require_words(shown, ["windows of 128 x 128 x 1 voxels", "window_batch", "take a smaller window_batch"])
+    gates.require_words(shown, ["windows of 128 x 128 x 1 voxels", "window_batch", "give a smaller window_batch"])
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
