@@ -39,8 +39,8 @@ def training_speed(
     """Choose how steps are computed; ``"auto"`` takes the fast form where measurements showed a gain.
 
     It pays on a CPU with 16-bit multiplication and a compiler, when the training may have at least four thousand
-    batches: compiling takes one to three minutes, a step of the CT network 0.3 s. Such a training is about twice as
-    fast as a plain loop. On GPUs use MONAI's own ``amp``.
+    batches: compiling takes one to three minutes, a step of the CT network 0.3 s. Such a training is 1.6 times
+    as fast as a plain loop (``benchmarks/training.py --only fast``). On GPUs use MONAI's own ``amp``.
 
     Args:
         batches: steps of all epochs, should none stop the training before.
