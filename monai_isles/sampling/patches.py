@@ -24,6 +24,8 @@ from monai_isles.sampling.elastic import (
 )
 from monai_isles.sampling.loader import Batch, CaseLoader
 
+_VARIED = ("rotate_deg", "scale", "gain", "shift", "noise")
+
 
 @dataclass(frozen=True)
 class Centres:
@@ -165,6 +167,7 @@ class PatchLoader(CaseLoader):
         if not len(dataset):
             raise refused("E-SAMP-04", where="PatchLoader", found="0 cases")
         _require_known(centres, flip, augment, augmented, patch)
+        _require_variation(vary or {})
         self.flat, self.augment, self.augmented, self.elastic = len(patch) == 2, augment, augmented, elastic
         self.per_case, self.offset, self.centres, self.flip, self.seed = per_case, offset, centres, flip, seed
         self.vary = dict(vary or {})
@@ -307,6 +310,12 @@ def _require_known(centres: str, flip: float, augment: str | None, augmented: st
         raise refused(
             "E-SAMP-21", where="PatchLoader", found=f"centres {centres!r}, augmented {augmented!r}, flip {flip}"
         )
+
+
+def _require_variation(vary: Mapping[str, float]) -> None:
+    wrong = [f"vary {name} {value}" for name, value in vary.items() if name not in _VARIED or not value >= 0]
+    if wrong:
+        raise refused("E-SAMP-21", where="PatchLoader", found=", ".join(wrong))
 
 
 def _channels_first(batch: np.ndarray, flat: bool) -> Tensor:

@@ -117,6 +117,7 @@ class GrainNoised(RandomizableTransform, MapTransform):
         noise: largest standard deviation, relative to that of each channel inside the brain; drawn uniformly.
         channels: number of those of each slice that get noise.
         prob: of an item to get any.
+    Raises: ``E-AUG-01`` for noise below 0 or a chance outside 0..1.
     Source: ours; ``tests/transforms/test_augment.py``.
 
     >>> noisy = GrainNoised("image", noise=1.5, channels=1)({"image": torch.ones(3, 8, 8)})
@@ -130,6 +131,8 @@ class GrainNoised(RandomizableTransform, MapTransform):
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob)
         self.noise, self.channels, self.slices = float(noise), int(channels), int(slices)
+        if not (self.noise >= 0 and 0 <= prob <= 1):
+            raise refused("E-AUG-01", where="GrainNoised", found=f"noise={noise}, prob={prob}")
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out = dict(data)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, label
 
+from monai_isles.errors import IslesError
 from monai_isles.sampling import PatchLoader
 from monai_isles.sampling.elastic import add_noise, deform, displacement, rescale, rotation_field
 
@@ -154,3 +155,15 @@ def test_a_loader_that_varies_changes_every_patch_and_only_by_its_seed() -> None
     assert torch.equal(first["image"], again["image"]) and not torch.equal(first["image"], other["image"])
     assert set(first["label"].unique().tolist()) == {0.0, 1.0}
     assert first["image"].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("vary", [{"noise": -1.0}, {"nois": 1.0}, {"gain": float("nan")}], ids=str)
+def test_a_variation_that_is_unknown_or_below_zero_is_refused(vary: dict[str, float]) -> None:
+    case = {
+        "image": np.ones((1, 8, 8, 1)),
+        "label": np.ones((1, 8, 8, 1)),
+        "foreground": np.ones((1, 8, 8, 1)),
+        "case": "c",
+    }
+    with pytest.raises(IslesError, match=rf"E-SAMP-21(?s:.*)vary {next(iter(vary))} "):
+        PatchLoader([case], patch=(8, 8), per_case=2, vary=vary)

@@ -159,3 +159,9 @@ def test_noise_goes_into_the_first_channels_and_stays_inside_the_brain() -> None
     drawn = change[:, :, :2, 10:].flatten(1).std(1) / 3  # uniform from 0 to 1: mean 1/2, standard deviation 0.29
     assert 0.45 < drawn.mean() < 0.55 and 0.25 < drawn.std() < 0.33 and drawn.max() < 1.1
     assert GrainNoised("image", noise=1.0, channels=2, prob=0.0)(item)["image"] is item["image"]
+
+
+@pytest.mark.parametrize("wrong", [{"noise": -1.0}, {"noise": 1.0, "prob": 2.0}], ids=str)
+def test_noise_below_zero_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(IslesError, match=r"E-AUG-01.*not valid.*\n.*GrainNoised"):
+        GrainNoised("image", channels=1, **wrong)
