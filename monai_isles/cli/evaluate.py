@@ -36,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score, print the table (or the summary as JSON); 3 when cases were left out."""
     place = cohort_options.chosen_place(args)
-    from monai_isles.evaluation.summary import summary_table
+    from monai_isles.reports.tables import summary_table
     from monai_isles.workflows.evaluate import score_folder
 
     summary = score_folder(

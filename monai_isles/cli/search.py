@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _text(search: Searched, folder: str) -> str:
-    from monai_isles.evaluation.summary import summary_table
+    from monai_isles.reports.tables import summary_table
 
     chosen, voxel = search.record["chosen"], search.record["voxel_mm3"]
     lines = [

@@ -13,11 +13,9 @@ import pandas as pd
 
 from monai_isles.errors import refused
 from monai_isles.evaluation.compare import PS
-from monai_isles.evaluation.summary import align
 from monai_isles.io.publish import publish_json, publish_text
+from monai_isles.reports.tables import Column, Row, as_lines, cell, in_ascii, statistics
 
-Row = Mapping[str, Any]
-Metric = tuple[str, str, int, float]
 COLUMNS: dict[str, tuple[str, int, float]] = {
     "threshold": ("T", 1, 1.0),
     "min_size_vox": ("Smin", 0, 1.0),
@@ -83,13 +81,13 @@ class PaperHead:
         return [self.title, f"{self.data} ({self.kind}), n {self.n}; {self.split}", f"command: {self.command}"]
 
 
-def columns(keys: Sequence[str], own: Mapping[str, Sequence[Any]] | None = None) -> list[Metric]:
-    """Return key, heading, digits and scale of some columns; ``own`` has a paper's headings by key."""
+def columns(keys: Sequence[str], own: Mapping[str, Sequence[Any]] | None = None) -> list[Column]:
+    """Return the columns of some keys; ``own`` has a paper's headings by key."""
     known = {**COLUMNS, **(own or {})}
-    return [(key, *(known[key] if key in known else (key, 2, 1.0))) for key in keys]
+    return [Column(key, *known.get(key, (key, 2))) for key in keys]
 
 
-def method_grid(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Metric]) -> list[list[str]]:
+def method_grid(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Column]) -> list[list[str]]:
     """Return the cells of a table, headings first: each of our rows, the published one below it, the others last.
 
     Units: those of the rows times the scale of the metric.
@@ -98,28 +96,30 @@ def method_grid(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequ
             will do; ``published`` names the row of the paper where it has another name, ``of`` what n counts
             (default: cases).
         published: rows by name, as ``published_tables(paper)[table]`` gives them.
-        metrics: key, heading, digits, scale; a key that is not in ``metrics`` is looked up in the row itself and its
-            ``volumes``, so ``threshold`` or ``r2`` work too.
+        metrics: a key that is not in ``metrics`` is looked up in the row itself and its ``volumes``, so ``threshold``
+            or ``r2`` work too.
     """
-    grid = [["row", "n", *(heading for _, heading, _, _ in metrics)]]
+    grid = [["row", "n", *(column.title for column in metrics)]]
     for kind, name, row in _lines(ours, published):
         shown = {"ours": name, "published": "  published", "alone": f"  published, no row of ours: {name}"}[kind]
-        grid.append([shown, _count(row), *(_cell(row, metric) for metric in metrics)])
+        count = "-" if row.get("n") is None else f"{row['n']} {row.get('of', '')}".rstrip()
+        cells = (cell(row, column).text.replace(" ± –", "") for column in metrics)
+        grid.append([shown, count, *map(in_ascii, cells)])
     return grid
 
 
 def paper_table(
-    ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Metric], *, head: PaperHead
+    ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Column], *, head: PaperHead
 ) -> str:
     """Return the table as text, with the facts above and below it.
 
     Args and Raises: those of ``method_grid``.
     """
     grid = method_grid(ours, published, metrics)
-    return "\n".join([*head.lines, "", *align(grid), "", *_NOTES, *head.notes]) + "\n"
+    return "\n".join([*head.lines, "", *as_lines(grid), "", *_NOTES, *head.notes]) + "\n"
 
 
-def paper_csv(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Metric], *, head: PaperHead) -> str:
+def paper_csv(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Column], *, head: PaperHead) -> str:
     """Return the same lines as CSV, numbers unscaled; the data, the split and the command stand on every line of ours.
 
     Args and Raises: those of ``method_grid``.
@@ -131,7 +131,7 @@ def paper_csv(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequen
         line |= {"n": row.get("n"), "n_of": row.get("of", "cases") if row.get("n") is not None else None}
         line |= {key: row.get(key) for key in ("subjects", "empty_references", "empty_predictions")}
         for key, *_ in metrics:
-            line |= {f"{key}_{what}": value for what, value in _statistics(row, key).items()}
+            line |= {f"{key}_{what}": value for what, value in _numbers(row, key).items()}
         if own:
             line |= {"data": head.data, "simulated": head.simulated, "split": head.split, "command": head.command}
         lines.append(line)
@@ -196,7 +196,7 @@ def publish_table(
     name: str,
     ours: Sequence[Row],
     published: Mapping[str, Row],
-    metrics: Sequence[Metric],
+    metrics: Sequence[Column],
     *,
     head: PaperHead,
     tests: Sequence[Mapping[str, Any]] = (),
@@ -212,7 +212,7 @@ def publish_table(
     if tests:
         grids.append(tests_grid(tests))
         counted = _TESTS.format(count=len(tests))
-        text += "\n" + "\n".join([*align(grids[1]), "", counted, *(f"- {line}" for line in words)]) + "\n"
+        text += "\n" + "\n".join([*as_lines(grids[1]), "", counted, *(f"- {line}" for line in words)]) + "\n"
         publish_json(folder / f"{name}_tests.json", {"simulated": head.simulated, "tests": list(tests)})
         publish_text(folder / f"{name}_tests.csv", tests_csv(tests))
         below += [counted, *words]
@@ -261,35 +261,12 @@ def _lines(ours: Sequence[Row], published: Mapping[str, Row]) -> Iterator[tuple[
     yield from (("alone", name, row) for name, row in published.items() if name not in met)
 
 
-def _statistics(row: Row, key: str) -> dict[str, Any]:
-    result = row.get("metrics", {}).get(key, row.get(key, row.get("volumes", {}).get(key)))
-    if not isinstance(result, Mapping):
-        return {"mean": result}
+def _numbers(row: Row, key: str) -> dict[str, Any]:
+    """Return the numbers of a metric that the CSV holds."""
+    result = statistics(row, key)
     low, high = result.get("ci95") or (None, None)
-    imputed = result.get("imputed", {}).get("mean")
     known = {what: result.get(what) for what in ("mean", "sd", "n", "unit")}
-    return {**known, "ci_low": low, "ci_high": high, "imputed_mean": imputed}
-
-
-def _cell(row: Row, metric: Metric) -> str:
-    key, _, digits, scale = metric
-    result = _statistics(row, key)
-    if result["mean"] is None:
-        return "-"
-    if isinstance(result["mean"], str):
-        return result["mean"]
-    text = f"{scale * result['mean']:.{digits}f}"
-    if result.get("sd") is not None:
-        text += f" +- {scale * result['sd']:.{digits}f}"
-    small = [f"n {result['n']}"] if result.get("n") not in (None, row.get("n")) else []
-    small += [result["unit"]] if result.get("unit") else []
-    return " ".join([text, *(f"({part})" for part in small)])
-
-
-def _count(row: Row) -> str:
-    if row.get("n") is None:
-        return "-"
-    return f"{row['n']} {row['of']}" if row.get("of") else str(row["n"])
+    return {**known, "ci_low": low, "ci_high": high, "imputed_mean": result.get("imputed", {}).get("mean")}
 
 
 def _test_cells(test: Mapping[str, Any]) -> list[str]:
@@ -336,7 +313,7 @@ def _theirs(published: Mapping[str, Row], row: str, other: str, own: Sequence[Ma
     for metric in (item["metric"] for item in own):
         if metric == "hd_mm" and "hd_vox" in published[row]["metrics"]:
             metric = "hd_vox"  # the paper's own unit
-        a, b = (_statistics(published[name], metric)["mean"] for name in (row, other))
+        a, b = (statistics(published[name], metric)["mean"] for name in (row, other))
         title, scale, unit = _METRIC_WORDS[metric]
         if a is not None and b is not None:
             parts.append(f"{title} {scale * (a - b):+.1f}" + ("" if scale == 100.0 else f" {unit}"))

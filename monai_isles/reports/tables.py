@@ -1,26 +1,48 @@
-"""Format summary tables of methods as text, Markdown or HTML, with published rows."""
+"""Format tables of methods as text, Markdown or HTML, with published rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
-from monai_isles.evaluation.summary import align
 from monai_isles.metrics.overlap import RULES
 
-Summaries = Mapping[str, Mapping[str, Any]]
+Row = Mapping[str, Any]
+Summaries = Mapping[str, Row]
+
+
+class Column(NamedTuple):
+    """Describe one column: the key of its number, its heading, and the digits and factor of the printed number."""
+
+    key: str
+    title: str
+    digits: int
+    scale: float = 1.0
+
+
 COLUMNS = (
-    ("dsc", "Dice", 3),
-    ("ppv", "PPV", 3),
-    ("sensitivity", "Sensitivity", 3),
-    ("hd_mm", "HD, mm", 1),
-    ("hd_vox", "HD, voxels", 1),
-    ("hd95_mm", "HD95, mm", 1),
-    ("assd_mm", "ASSD, mm", 2),
-    ("avd_ml", "Volume error, ml", 1),
+    Column("dsc", "Dice", 3),
+    Column("ppv", "PPV", 3),
+    Column("sensitivity", "Sensitivity", 3),
+    Column("hd_mm", "HD, mm", 1),
+    Column("hd_vox", "HD, voxels", 1),
+    Column("hd95_mm", "HD95, mm", 1),
+    Column("assd_mm", "ASSD, mm", 2),
+    Column("avd_ml", "Volume error, ml", 1),
+    Column("r2", "R²", 2),
+)
+_NARROW = (
+    Column("dsc", "DSC", 3),
+    Column("ppv", "PPV", 3),
+    Column("sensitivity", "Sens.", 3),
+    Column("hd_mm", "HD mm", 1),
+    Column("hd95_mm", "HD95 mm", 1),
+    Column("assd_mm", "ASSD mm", 2),
+    Column("avd_ml", "AVD ml", 1),
+    Column("r2", "R2", 2),
 )
 _NONE, _OF_PAPERS = "–", "HD, voxels"
 _RULED = (("dsc", "Dice"), ("ppv", "PPV"), ("sensitivity", "sensitivity"))
@@ -28,36 +50,66 @@ _RULED = (("dsc", "Dice"), ("ppv", "PPV"), ("sensitivity", "sensitivity"))
 
 @dataclass(frozen=True)
 class Cell:
-    """Hold one number of a table: mean ± SD, and the small print (95 % interval, median, n if it differs)."""
+    """Hold one number of a table: mean ± SD, and the small print by its kind (interval, median, n, unit)."""
 
     main: str
-    small: tuple[str, ...] = ()
+    small: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """Return the number with its n and its unit where they differ from those of the row and the column."""
+        return " ".join([self.main, *(f"({self.small[kind]})" for kind in ("n", "unit") if kind in self.small)])
 
 
-@dataclass(frozen=True)
-class Line:
-    """Hold one method: its name, n, cells by column title, and whether a paper printed it on other data."""
-
-    name: str
-    n: Cell
-    cells: dict[str, Cell]
-    published: bool = False
+def statistics(row: Row, key: str) -> dict[str, Any]:
+    """Return the statistics of a metric, or ``{"mean": value}`` of an entry of the row or of its volumes."""
+    result = row.get("metrics", {}).get(key, row.get(key, row.get("volumes", {}).get(key)))
+    return dict(result) if isinstance(result, Mapping) else {"mean": result}
 
 
-def lines_of(rows: Summaries, published: Summaries | None = None) -> list[Line]:
-    """Return one line a method, the published ones last.
+def cell(row: Row, column: Column) -> Cell:
+    """Return the cell of a row, a dash for what it does not have."""
+    result = statistics(row, column.key)
+    mean, digits, scale = result.get("mean"), column.digits, column.scale
+    if mean is None or isinstance(mean, str):
+        return Cell(mean or _NONE)
+    small = {}
+    if result.get("ci95") and column.key == "dsc":
+        small["interval"] = "95 % " + " to ".join(_plain(scale * end, digits) for end in result["ci95"])
+    if result.get("median") is not None:
+        small["median"] = f"median {_plain(scale * result['median'], digits)}"
+    if result.get("n") not in (None, row.get("n")):
+        small["n"] = f"n {result['n']}"
+    if result.get("unit"):
+        small["unit"] = result["unit"]
+    main = _plain(scale * mean, digits)
+    if "sd" in result:
+        main += f" ± {_plain(None if result['sd'] is None else scale * result['sd'], digits)}"
+    return Cell(main, small)
+
+
+def _plain(value: float | None, digits: int) -> str:
+    return _NONE if value is None else f"{value:.{digits}f}"
+
+
+def as_lines(grid: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows of a table as lines of text, with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+    return ["  ".join(part.ljust(width) for part, width in zip(row, widths, strict=True)).rstrip() for row in grid]
+
+
+def in_ascii(text: str) -> str:
+    """Return a table in the signs that every terminal and file has."""
+    return text.replace("±", "+-").replace(_NONE, "-")
+
+
+def as_text(rows: Summaries, published: Summaries | None = None) -> str:
+    """Return the table for a terminal, columns aligned, Dice with its interval and the counts in full.
 
     Args:
         published: the same form with fewer entries: ``{"n", "metrics": {"dsc": {"mean", "sd"}}, "volumes": {"r2"}}``.
     """
-    ours = [_line(name, row, published=False) for name, row in rows.items()]
-    return ours + [_line(name, row, published=True) for name, row in (published or {}).items()]
-
-
-def as_text(rows: Summaries, published: Summaries | None = None) -> str:
-    """Return the table for a terminal, columns aligned, Dice with its interval and the counts in full."""
-    lines = lines_of(rows, published)
-    return "\n".join([*align(_grid(lines)), "", *notes(rows, published)])
+    return "\n".join([*as_lines(_grid(rows, published)), "", *notes(rows, published)])
 
 
 def as_markdown(rows: Summaries, published: Summaries | None = None) -> str:
@@ -65,7 +117,7 @@ def as_markdown(rows: Summaries, published: Summaries | None = None) -> str:
 
     A published row is named ``paper: row``. Names cannot break the tables.
     """
-    head, *lines = _grid(lines_of(rows, published))
+    head, *lines = _grid(rows, published)
     tables: list[Iterable[Sequence[str]]] = [zip(*_drop_empty_columns([head, *lines[: len(rows)]]), strict=True)]
     for paper, of_paper in groupby(lines[len(rows) :], key=lambda line: line[0].rpartition(": ")[0]):
         body = [[line[0].rpartition(": ")[2], *line[1:]] for line in of_paper]
@@ -80,7 +132,7 @@ def _drop_empty_columns(grid: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def _markdown_table(grid: Iterable[Sequence[str]]) -> str:
-    safe = [[cell.replace("|", "\\|").replace("<", "&lt;").replace(" ± –", "") for cell in row] for row in grid]
+    safe = [[part.replace("|", "\\|").replace("<", "&lt;").replace(" ± –", "") for part in row] for row in grid]
     table = [f"| {' | '.join(row)} |" for row in safe]
     table.insert(1, f"|{' --- |' + ' ---: |' * (len(safe[0]) - 1)}")
     return "\n".join(table)
@@ -88,15 +140,50 @@ def _markdown_table(grid: Iterable[Sequence[str]]) -> str:
 
 def as_html(rows: Summaries, published: Summaries | None = None) -> str:
     """Return the table as HTML, every text of the caller's escaped, notes below."""
-    lines = lines_of(rows, published)
-    titles = _titles(lines)
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in ("Method", "n", *titles))
-    body = "".join(_html_row(line, titles) for line in lines)
+    columns = _columns(rows, published)
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in ("Method", "n", *(c.title for c in columns)))
+    body = ""
+    for kind, lines in (("", rows), (' class="published"', published or {})):
+        for name, row in lines.items():
+            cells = "".join(map(_html_cell, (_count(row), *(cell(row, column) for column in columns))))
+            body += f'<tr{kind}><th scope="row">{escape(name)}</th>{cells}</tr>'
     below = "".join(f"<li>{escape(note)}</li>" for note in notes(rows, published))
     return (
         f'<div class="wide"><table class="methods"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         f'<ul class="notes">{below}</ul>'
     )
+
+
+def _html_cell(content: Cell) -> str:
+    return f"<td>{escape(content.main)}{''.join(f'<small>{escape(s)}</small>' for s in content.small.values())}</td>"
+
+
+def _columns(rows: Summaries, published: Summaries | None) -> list[Column]:
+    """Return the columns in which some row has a number; distances in voxels only beside a paper that prints them."""
+    theirs = list((published or {}).values())
+    shown = {column: theirs if column.key == "hd_vox" else [*rows.values(), *theirs] for column in COLUMNS}
+    return [column for column, lines in shown.items() if any(cell(line, column).main != _NONE for line in lines)]
+
+
+def _grid(rows: Summaries, published: Summaries | None) -> list[list[str]]:
+    """Return the cells, headings first, our rows before the published ones; Dice takes three columns."""
+    columns = _columns(rows, published)
+    grid = [["Method", "n"]]
+    for column in columns:
+        grid[0] += [column.title, "95 % interval", "median"] if column.key == "dsc" else [column.title]
+    for name, row in (*rows.items(), *(published or {}).items()):
+        grid.append([name, " ".join([_count(row).main, *(f"({text})" for text in _count(row).small.values())])])
+        for column in columns:
+            content = cell(row, column)
+            grid[-1].append(content.main if column.key == "dsc" else content.text)
+            if column.key == "dsc":
+                words = (content.small.get(kind, _NONE) for kind in ("interval", "median"))
+                grid[-1] += [word.removeprefix("95 % ").removeprefix("median ") for word in words]
+    return grid
+
+
+def _count(row: Row) -> Cell:
+    return Cell(str(row.get("n", _NONE)), {"n": f"{row['subjects']} subjects"} if row.get("subjects") else {})
 
 
 def notes(rows: Summaries, published: Summaries | None = None) -> list[str]:
@@ -126,75 +213,58 @@ def _counts(name: str, row: Mapping[str, Any]) -> str:
     )
 
 
-def _line(name: str, row: Mapping[str, Any], *, published: bool) -> Line:
-    cells = {
-        title: _cell(row["metrics"].get(key), digits, row.get("n"), interval=key == "dsc")
-        for key, title, digits in COLUMNS
-    }
-    cells["R²"] = Cell(_plain(row.get("volumes", {}).get("r2"), 2))
-    subjects = (f"{row['subjects']} subjects",) if row.get("subjects") else ()
-    return Line(name, Cell(str(row.get("n", _NONE)), subjects), cells, published)
+def summary_table(summary: Mapping[str, Any]) -> str:
+    """Return the methods side by side (mean and SD), the intervals, the counts, and the rules for empty masks.
+
+    Args:
+        summary: content of ``summary.json`` of ``monai-isles evaluate``.
+    """
+    first = next(iter(summary["methods"].values()))
+    kind = "simulated data, not patients" if summary["simulated"] else "data as given"
+    head = f"{summary['data']} ({kind}): {first['n']} cases of {first['subjects']} subjects"
+    grid = [["method", *(column.title for column in _NARROW)]]
+    for name, method in summary["methods"].items():
+        grid.append([name, *(cell(method, column).main for column in _NARROW)])
+    return in_ascii("\n".join([head, "", *as_lines(grid), "", *_notes_of_summary(summary)]))
 
 
-def _cell(statistics: Mapping[str, Any] | None, digits: int, n: int | None, *, interval: bool) -> Cell:
-    if not statistics or statistics.get("mean") is None:
-        return Cell(_NONE)
-    small = []
-    if statistics.get("ci95") and interval:
-        small.append(f"95 % {statistics['ci95'][0]:.{digits}f} to {statistics['ci95'][1]:.{digits}f}")
-    if statistics.get("median") is not None:
-        small.append(f"median {statistics['median']:.{digits}f}")
-    if statistics.get("n") not in (None, n):
-        small.append(f"n {statistics['n']}")
-    small.extend(filter(None, [statistics.get("unit")]))
-    return Cell(f"{_plain(statistics['mean'], digits)} ± {_plain(statistics.get('sd'), digits)}", tuple(small))
+def _notes_of_summary(summary: Mapping[str, Any]) -> list[str]:
+    notes = ["mean ± SD over cases; distances over the cases where both masks hold a lesion"]
+    notes += [f"left out {name}: {' '.join(error.split())}" for name, error in summary.get("left_out", {}).items()]
+    for name, method in summary["methods"].items():
+        notes += [f"{name}: {line}" for line in (*_notes_of_method(method), *_notes_of_maps(method["calibration"]))]
+    notes += [f"{name}: {text}" for name, text in summary.get("baselines", {}).items()]
+    return [*notes, "rules for empty masks:", *(f"  {name}: {rule}" for name, rule in summary["rules"].items())]
 
 
-def _plain(value: float | None, digits: int) -> str:
-    return _NONE if value is None else f"{value:.{digits}f}"
-
-
-def _titles(lines: Sequence[Line]) -> list[str]:
+def _notes_of_method(method: Row) -> list[str]:
+    low, high = (_plain(end, 3) for end in method["metrics"]["dsc"]["ci95"] or (None, None))
+    f1, f1_iou25, quality = (cell(method, Column(f"lesion_{key}", "", 3)).main for key in ("f1", "f1_iou25", "pq"))
+    sized = [
+        f"{size} {_plain(row['metrics']['dsc']['mean'], 3)} (n {row['n']}, {row['empty_predictions']} predicted empty)"
+        for size, row in method["strata"].items() if row["n"]
+    ]  # fmt: skip
+    bias, *limits = (_plain(method["bland_altman"][key], 1) for key in ("bias_ml", "lower_ml", "upper_ml"))
     return [
-        title
-        for title in (*(title for _, title, _ in COLUMNS), "R²")
-        if any(line.cells[title].main != _NONE and (line.published or title != _OF_PAPERS) for line in lines)
+        f"DSC 95 % interval {low} to {high} (bootstrap over subjects)",
+        f"empty references {method['empty_references']}, empty predictions {method['empty_predictions']}, "
+        f"missing predictions {method['missing_predictions']}, undefined distances {method['undefined_distances']}"
+        f"; HD {_plain(method['metrics']['hd_mm']['imputed']['mean'], 1)} mm with the diagonal in their place",
+        f"lesion detection F1 {f1} (any overlap), {f1_iou25} (one to one, IoU >= 0.25)",
+        f"panoptic quality {quality}",
+        f"DSC by size of the reference: {', '.join(sized)}",
+        f"volume bias {bias} ml, limits of agreement {' to '.join(limits)} ml (n {method['bland_altman']['n']})",
     ]
 
 
-def _grid(lines: Sequence[Line]) -> list[list[str]]:
-    titles = _titles(lines)
-    head = [
-        "Method",
-        "n",
-        *(part for title in titles for part in ([title, "95 % interval", "median"] if title == "Dice" else [title])),
-    ]
-    return [
-        head,
-        *([line.name, _flat(line.n), *(part for title in titles for part in _parts(title, line))] for line in lines),
-    ]
-
-
-def _parts(title: str, line: Line) -> list[str]:
-    cell = line.cells[title]
-    if title == "Dice":
-        result = {
-            word: next((s.removeprefix(word).strip() for s in cell.small if s.startswith(word)), _NONE)
-            for word in ("95 %", "median")
-        }
-        return [cell.main, result["95 %"], result["median"]]
-    return [_flat(Cell(cell.main, tuple(s for s in cell.small if s.startswith(("n ", "unit")))))]
-
-
-def _flat(cell: Cell) -> str:
-    return " ".join([cell.main, *(f"({small})" for small in cell.small)])
-
-
-def _html_row(line: Line, titles: Sequence[str]) -> str:
-    cells = "".join(map(_html_cell, (line.n, *(line.cells[title] for title in titles))))
-    kind = ' class="published"' if line.published else ""
-    return f'<tr{kind}><th scope="row">{escape(line.name)}</th>{cells}</tr>'
-
-
-def _html_cell(cell: Cell) -> str:
-    return f"<td>{escape(cell.main)}{''.join(f'<small>{escape(small)}</small>' for small in cell.small)}</td>"
+def _notes_of_maps(calibration: Mapping[str, Any] | None) -> list[str]:
+    if not calibration:
+        return []
+    n, interval, uncertain = calibration["n"], calibration["interval"], calibration.get("uncertainty")
+    lines = [f"calibration of {n} maps: ECE {_plain(calibration['ece'], 3)}, by bin {_plain(calibration['ace'], 3)}"]
+    if uncertain:
+        auroc = uncertain["uncertainty_auroc"]
+        lines.append(f"uncertainty tells wrong from right voxels: AUROC {_plain(auroc['mean'], 3)} (n {auroc['n']})")
+    if interval["n"]:
+        lines.append(f"volume interval holds the reference in {interval['holds_reference']} of {interval['n']} cases")
+    return lines

@@ -12,11 +12,14 @@ from result_sentences import read_tests
 from monai_isles.errors import IslesError
 from monai_isles.papers.published import published_tables
 from monai_isles.papers.tables import PaperHead, paper_csv, paper_table, publish_table, sentences
+from monai_isles.reports.tables import Column
 
 HEAD = PaperHead(
     "Wang 2020, Table 3", "phantom", True, 6, "fold 0 of 5", "python tools/reproduce.py wang --table 3", ("a note",)
 )
-METRICS = (("parameters_m", "Parameters, M", 2, 1), ("dsc", "Dice, %", 2, 100), ("hd_mm", "HD, mm", 1, 1))
+METRICS = (
+    Column("parameters_m", "Parameters, M", 2), Column("dsc", "Dice, %", 2, 100), Column("hd_mm", "HD, mm", 1)
+)  # fmt: skip
 OURS = (
     {
         "name": "SLNet",
@@ -49,14 +52,14 @@ def test_every_row_of_ours_is_followed_by_the_published_one_and_the_head_says_al
 
 def test_real_data_are_not_called_simulated_and_text_beside_a_number_is_kept() -> None:
     head = PaperHead("Abulnaga 2018, Table 2", "ISLES 2018", False, 62, "test", "command")
-    metrics = (("dsc", "Dice", 2, 1), ("hd_mm", "HD", 2, 1))
+    metrics = (Column("dsc", "Dice", 2), Column("hd_mm", "HD", 2))
     text = paper_table([], published_tables("abulnaga")["table2"], metrics, head=head)
     assert "data as given, not simulated" in text and "1.62 (x 1,000,000, as printed)" in text and "6th/38" in text
 
 
 def test_n_names_what_it_counts() -> None:
     ours = [{"name": "total", "n": 5, "of": "folds", "metrics": {"focal": {"mean": 0.5, "sd": 0.1, "n": 5}}}]
-    text = paper_table(ours, published_tables("abulnaga")["table1"], [("focal", "Focal", 2, 1)], head=HEAD)
+    text = paper_table(ours, published_tables("abulnaga")["table1"], [Column("focal", "Focal", 2)], head=HEAD)
     assert text.count("5 folds") == 2 and "0.54 +- 0.09" in text
 
 

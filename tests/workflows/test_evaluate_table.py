@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_isles.evaluation.summary import summary_table
+from monai_isles.reports.tables import summary_table
 from monai_isles.workflows.evaluate import score_folder
 
 
