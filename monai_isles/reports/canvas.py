@@ -53,13 +53,18 @@ def plot_axes(figure: Figure, rows: int, columns: int) -> Sequence[Axes]:
     return flat
 
 
+def pixels(figure: Figure) -> np.ndarray:
+    """Return the drawn figure, (rows, columns, 3) uint8."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
 def png_bytes(figure: Figure, *, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the figure as an indexed PNG with as many colours as fit ``max_bytes``, shrunk when 40 are too many."""
     from PIL import Image
 
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    picture = Image.fromarray(pixels(figure))
     while True:
         for colours in _COLOURS:
             data = _palette_png(picture, colours)

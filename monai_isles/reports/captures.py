@@ -6,14 +6,13 @@ import io
 import textwrap
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from monai_isles import __version__
-from monai_isles.reports.canvas import blank
-from monai_isles.reports.montage import case_montage, panels
+from monai_isles.reports.canvas import blank, pixels
+from monai_isles.reports.montage import case_montage
 from monai_isles.reports.sheet import perfusion_table, perfusion_tiles
-from monai_isles.reports.slices import even_indices, head_box
+from monai_isles.reports.slices import even_indices
 from monai_isles.reports.views import CaseView
 
 TITLES = {"summary": "Summary of CT perfusion, research only", "mosaic": "Maps and masks slice by slice, research only"}
@@ -29,7 +28,7 @@ def captures(case: CaseView) -> dict[str, np.ndarray]:
     No name, number or date of the patient stands on them, nor the name of the case, which may hold one.
     """
     shown = even_indices(case.lesion.shape[2], MOST_SLICES)
-    return {"summary": _pixels(summary_figure(case)), "mosaic": _pixels(mosaic_figure(case, shown))}
+    return {"summary": pixels(summary_figure(case)), "mosaic": pixels(case_montage(case, shown))}
 
 
 def pdf_bytes(case: CaseView) -> bytes:
@@ -43,15 +42,9 @@ def pdf_bytes(case: CaseView) -> bytes:
     parts = [shown[n : n + SLICES_A_PAGE] for n in range(0, len(shown), SLICES_A_PAGE)]
     about = {"Title": TITLES["summary"], "Creator": f"monai_isles {__version__}", "CreationDate": None}
     with PdfPages(buffer, metadata=about) as pages:
-        for figure in [summary_figure(case), *(mosaic_figure(case, part) for part in parts)]:
+        for figure in [summary_figure(case), *(case_montage(case, part) for part in parts)]:
             pages.savefig(figure, facecolor=figure.get_facecolor())
     return buffer.getvalue()
-
-
-def mosaic_figure(case: CaseView, slices: list[int]) -> Figure:
-    """Return one row a slice and one column an image, radiologically: the patient's right on the left."""
-    box = head_box(case.images, case.lesion.shape, case.spacing_mm)
-    return case_montage(case, slices, columns=panels(case), box=box)
 
 
 def summary_figure(case: CaseView) -> Figure:
@@ -124,9 +117,3 @@ class _Lines:
     def gap(self) -> None:
         """Leave a line free."""
         self.y -= 0.012
-
-
-def _pixels(figure: Figure) -> np.ndarray:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from monai_isles.errors import refused
+from monai_isles.reports.page import environment
 from monai_isles.reports.tables import as_markdown
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 WIDTH = 120
 HEADINGS = ("## Intended use", "## Memory, time, weights")
@@ -70,11 +67,8 @@ def model_card(facts: Mapping[str, Any]) -> str:
         unknown += sorted(f"cost.{name}" for name in facts["cost"] if name not in COST | OPTIONAL_COST)
     if missing or unknown:
         parts = {"missing": missing, "unknown": unknown}
-        raise refused(
-            "E-REP-08",
-            where=str(facts.get("name", "model card")),
-            found="; ".join(f"{word} {', '.join(names)}" for word, names in parts.items() if names),
-        )
+        found = "; ".join(f"{word} {', '.join(names)}" for word, names in parts.items() if names)
+        raise refused("E-REP-08", where=str(facts.get("name", "model card")), found=found)
     table = None if bare else as_markdown(facts["metrics"], facts.get("published"))
     shown = {**dict.fromkeys((*REQUIRED, *OPTIONAL)), **facts, "table": table, "cost": _cost(facts.get("cost"))}
     return fit_width(environment().get_template("card.md").render(shown))
@@ -121,11 +115,8 @@ def require_card(path: Path) -> None:
         lines = path.read_text(encoding="utf-8").splitlines()
     missing = [heading for heading in HEADINGS if heading not in lines]
     if missing:
-        raise refused(
-            "E-REP-13",
-            where=str(path),
-            found=f"no section {', '.join(heading.removeprefix('## ') for heading in missing)}",
-        )
+        found = f"no section {', '.join(heading.removeprefix('## ') for heading in missing)}"
+        raise refused("E-REP-13", where=str(path), found=found)
 
 
 def _cost(cost: Mapping[str, Any] | None) -> dict[str, str]:
@@ -137,12 +128,3 @@ def _cost(cost: Mapping[str, Any] | None) -> dict[str, str]:
         elif value != "":
             shown[label] = value if isinstance(value, str) else f"{value}{unit}"
     return shown
-
-
-@cache
-def environment() -> Environment:
-    """Return the environment of the Markdown templates."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    return Environment(loader=loader, autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -147,43 +147,39 @@ def case_montage(
     Args:
         slices: indices along D, one row each.
         headings, bars: draw the titles above, the colour scales below.
-        columns, box: ``panels`` and ``head_box`` of the case where they are known already.
+        columns, box: of the case, where they are known already.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 4, for the three colours; the rest is ours.
     """
     columns = panels(case) if columns is None else columns
-    box = head_box(case.images, case.lesion.shape, case.spacing_mm) if box is None else box
-    titles = [p.title for p in columns] + ["prediction" if case.truth is None else "agreement"]
+    box = _box(case) if box is None else box
+    titles = [panel.title for panel in columns] + ["prediction" if case.truth is None else "agreement"]
     head_in = _LINE_IN * (1 + max(title.count("\n") + 1 for title in titles)) * headings
-    seen, count = on_screen(case.lesion, slices[0], box).shape, len(columns) + 1
-    panel_in = _PANEL_IN * seen[0] * case.spacing_mm[1] / (seen[1] * case.spacing_mm[0])
-    axes = _grid(len(slices), count, panel_in, head_in=head_in, foot_in=_FOOT_IN * bars)
+    panel_in = _panel_height_in(case, box)
+    axes = black_grid(len(slices), len(titles), panel_in, head_in=head_in, foot_in=_FOOT_IN * bars)
     for row, k in enumerate(slices):
         for panel, place in zip(columns, axes[row], strict=False):
             _paint(place, panel, case, k, box)
         _agreement(axes[row, -1], case, columns[0], k, box)
         write(axes[row, 0], f"slice {k + 1} of {case.lesion.shape[2]}", 0.03, 0.975, va="top")
     if headings:
-        for place, title in zip(axes[0], titles, strict=True):
-            place.set_title(title, color=_LIGHT, fontsize=9, pad=5)
+        _head(axes[0], titles)
     if bars:
         for place, panel in zip(axes[-1], columns, strict=False):
             _bar(place, panel)
     return axes[0, 0].figure
 
 
-def map_mosaic(case: CaseView, panel: Panel, *, box: tuple[slice, slice] | None = None) -> Figure:
+def map_mosaic(case: CaseView, panel: Panel) -> Figure:
     """Return all slices of one image in reading order, the lowest first, with every outline; its scale is below.
 
     Of more than 48 slices 48 are shown, evenly spread.
 
     Shapes: the case's (H, W, D).  Source: ours; ``tests/reports/test_montage.py``.
     """
-    box = head_box(case.images, case.lesion.shape, case.spacing_mm) if box is None else box
-    depth = case.lesion.shape[2]
-    shown = even_indices(depth, 48)
-    columns, seen = min(_ACROSS, len(shown)), on_screen(case.lesion, 0, box).shape
-    panel_in = _PANEL_IN * seen[0] * case.spacing_mm[1] / (seen[1] * case.spacing_mm[0])
-    axes = _grid(-(-len(shown) // columns), columns, panel_in, head_in=0.0, foot_in=1.2 * _FOOT_IN)
+    box, shown = _box(case), even_indices(case.lesion.shape[2], 48)
+    columns = min(_ACROSS, len(shown))
+    panel_in = _panel_height_in(case, box)
+    axes = black_grid(-(-len(shown) // columns), columns, panel_in, foot_in=1.2 * _FOOT_IN)
     for place, k in zip(axes.flat, shown, strict=False):
         _paint(place, replace(panel, outlines=True), case, k, box)
         write(place, f"{k + 1}", 0.03, 0.975, va="top", bold=True)
@@ -199,22 +195,19 @@ def methods_montage(cases: Sequence[Mapping[str, CaseView]]) -> Figure:
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 4.
     """
     rows = [list(case.values()) for case in cases]
-    seen = [head_box(views[0].images, views[0].lesion.shape, views[0].spacing_mm) for views in rows]
-    tallest = max((on_screen(v[0].lesion, 0, box).shape + (v[0],) for v, box in zip(rows, seen, strict=True)),
-                  key=lambda shape: shape[0] / shape[1])  # fmt: skip
-    panel_in = _PANEL_IN * tallest[0] * tallest[2].spacing_mm[1] / (tallest[1] * tallest[2].spacing_mm[0])
-    axes = _grid(len(rows), len(rows[0]), panel_in, head_in=2 * _LINE_IN, foot_in=0.0)
-    for views, box, places in zip(rows, seen, axes, strict=True):
+    boxes = [_box(views[0]) for views in rows]
+    panel_in = max(_panel_height_in(views[0], box) for views, box in zip(rows, boxes, strict=True))
+    axes = black_grid(len(rows), len(rows[0]), panel_in, head_in=2 * _LINE_IN)
+    for views, box, places in zip(rows, boxes, axes, strict=True):
         k = int(np.argmax(cast(np.ndarray, views[0].truth).sum(axis=(0, 1))))
         for view, place in zip(views, places, strict=True):
             _agreement(place, view, first_panel(view), k, box)
         write(places[0], views[0].name, 0.03, 0.975, va="top")
-    for place, title in zip(axes[0], cases[0], strict=True):
-        place.set_title(title, color=_LIGHT, fontsize=9, pad=5)
+    _head(axes[0], list(cases[0]))
     return axes[0, 0].figure
 
 
-def mirrored_montage(case: CaseView, k: int, *, box: tuple[slice, slice] | None = None) -> Figure:
+def mirrored_montage(case: CaseView, k: int) -> Figure:
     """Return a figure of two rows: the images of slice ``k``, and below them their mirror images.
 
     A voxel of the lower row lies below its counterpart: the outline holds what the network compares with the lesion.
@@ -224,17 +217,15 @@ def mirrored_montage(case: CaseView, k: int, *, box: tuple[slice, slice] | None 
         case: its ``result`` holds ``registration``, as ``predict`` writes it.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 1; ``tests/reports/test_montage.py``.
     """
-    box = head_box(case.images, case.lesion.shape, case.spacing_mm) if box is None else box
-    read = case.result.get("modalities") or case.images
+    box, read, made = _box(case), case.result.get("modalities") or case.images, case.result["registration"]
     case = replace(case, images={key: image for key, image in case.images.items() if key in read}, synthetic={})
-    inside, mirror = brain(case.images, case.lesion.shape), _mirror(case)
+    inside = brain(case.images, case.lesion.shape)
+    mirror = Mirror(np.array(made["matrix"], float), np.array(made["shift_mm"], float))
     spacing_mm = case.spacing_mm[: len(mirror.shift_mm)]
     twin_inside = apply_mirror(inside.astype(np.float32), mirror, spacing_mm) > 0
     columns = [replace(panel, inside=inside, outlines=True) for panel in _images(case, inside)]
     twins = [replace(c, volume=apply_mirror(c.volume, mirror, spacing_mm), inside=twin_inside) for c in columns]
-    seen = on_screen(case.lesion, k, box).shape
-    panel_in = _PANEL_IN * seen[0] * case.spacing_mm[1] / (seen[1] * case.spacing_mm[0])
-    axes = _grid(2, len(columns), panel_in, head_in=3 * _LINE_IN, foot_in=0.0)
+    axes = black_grid(2, len(columns), _panel_height_in(case, box), head_in=3 * _LINE_IN)
     ends = _midline(mirror, case, k, box)
     for row, panels_of_row in zip(axes, (columns, twins), strict=True):
         for place, panel in zip(row, panels_of_row, strict=True):
@@ -242,14 +233,8 @@ def mirrored_montage(case: CaseView, k: int, *, box: tuple[slice, slice] | None 
             place.plot(*ends, color=_LIGHT, linewidth=0.8, linestyle=(0, (4, 4)), scalex=False, scaley=False)
     write(axes[0, 0], f"slice {k + 1} of {case.lesion.shape[2]}", 0.03, 0.975, va="top")
     write(axes[1, 0], "mirrored", 0.03, 0.975, va="top")
-    for place, panel in zip(axes[0], columns, strict=True):
-        place.set_title(panel.title, color=_LIGHT, fontsize=9, pad=5)
+    _head(axes[0], [panel.title for panel in columns])
     return axes[0, 0].figure
-
-
-def _mirror(case: CaseView) -> Mirror:
-    result = case.result["registration"]
-    return Mirror(np.array(result["matrix"], float), np.array(result["shift_mm"], float))
 
 
 def _midline(mirror: Mirror, case: CaseView, k: int, box: tuple[slice, slice]) -> tuple[list[float], list[float]]:
@@ -264,32 +249,36 @@ def _midline(mirror: Mirror, case: CaseView, k: int, box: tuple[slice, slice]) -
     return columns, rows
 
 
-def _grid(rows: int, columns: int, panel_in: float, *, head_in: float, foot_in: float) -> np.ndarray:
+def _box(case: CaseView) -> tuple[slice, slice]:
+    return head_box(case.images, case.lesion.shape, case.spacing_mm)
+
+
+def _panel_height_in(case: CaseView, box: tuple[slice, slice]) -> float:
+    rows, columns = on_screen(case.lesion, 0, box).shape
+    return _PANEL_IN * rows * case.spacing_mm[1] / (columns * case.spacing_mm[0])
+
+
+def black_grid(rows: int, columns: int, panel_in: float, *, head_in: float = 0.0, foot_in: float = 0.0) -> np.ndarray:
     """Return the axes, (rows, columns), of a black figure that leaves room above and below. Units: inches."""
     height = rows * panel_in + head_in + foot_in
     figure = blank(columns * _PANEL_IN, height, face="black")
     edges = {"left": 0, "right": 1, "bottom": foot_in / height, "top": 1 - head_in / height}
-    grid = figure.add_gridspec(rows, columns, **edges, wspace=0.015, hspace=0.015)
-    return np.array([[_dark(figure, grid[row, column]) for column in range(columns)] for row in range(rows)])
-
-
-def _dark(figure: Figure, place: Any) -> Axes:
-    axes = figure.add_subplot(place)
-    axes.set_axis_off()
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={**edges, "wspace": 0.015, "hspace": 0.015})
+    for place in axes.flat:
+        place.set_axis_off()
     return axes
+
+
+def _head(axes: np.ndarray, titles: Sequence[str]) -> None:
+    for place, title in zip(axes, titles, strict=True):
+        place.set_title(title, color=_LIGHT, fontsize=9, pad=5)
 
 
 def _paint(axes: Axes, panel: Panel, case: CaseView, k: int, box: tuple[slice, slice]) -> None:
     low, high = panel.window
-    axes.imshow(
-        panel.screen_slice(k, box),
-        cmap=panel.colours,
-        vmin=low,
-        vmax=high,
-        aspect=_aspect(case),
-        interpolation="nearest",
-    )
-    _sides(axes)
+    picture, look = panel.screen_slice(k, box), {"aspect": _aspect(case), "interpolation": "nearest"}
+    axes.imshow(picture, cmap=panel.colours, vmin=low, vmax=high, **look)
+    letter_sides(axes)
     if panel.mark:
         write(axes, panel.mark, 0.97, 0.975, ha="right", va="top")
     if panel.outlines:
@@ -317,7 +306,7 @@ def _agreement(axes: Axes, case: CaseView, under: Panel, k: int, box: tuple[slic
     for colour, area in areas.items():
         picture[area] = 0.3 * picture[area] + 0.7 * np.asarray(to_rgb(colour))
     axes.imshow(picture, aspect=_aspect(case), interpolation="nearest")
-    _sides(axes)
+    letter_sides(axes)
 
 
 def _aspect(case: CaseView) -> float:
@@ -344,7 +333,7 @@ def write(
     label.set_path_effects([withStroke(linewidth=2.0, foreground=palette.HALO)])
 
 
-def _sides(axes: Axes) -> None:
+def letter_sides(axes: Axes) -> None:
     """Letter the patient's right and left, large enough to survive a picture shown at half its size."""
     for letter, x, ha in (("R", 0.03, "left"), ("L", 0.97, "right")):
         write(axes, letter, x, 0.03, ha=ha, bold=True)

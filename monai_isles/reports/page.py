@@ -24,7 +24,7 @@ from monai_isles.reports.curves import best_epoch, motion_curves, training_curve
 from monai_isles.reports.figures import bland_altman_plot, dice_plot, reliability_plot, volume_scatter
 from monai_isles.reports.montage import drawn_keys, map_mosaic, panels
 from monai_isles.reports.sheet import Picture, Sheet, perfusion_table, picture, sheet_of
-from monai_isles.reports.slices import even_indices, head_box
+from monai_isles.reports.slices import even_indices
 from monai_isles.reports.tables import as_html
 from monai_isles.reports.viewer import niivue_facts, outline_masks, page_data
 from monai_isles.reports.views import MASKS, SYNTHETIC, CaseView, Cohort
@@ -102,14 +102,12 @@ def _motion(case: CaseView) -> Markup | None:
 
 def _mosaics(case: CaseView) -> dict[str, Picture]:
     """Return a mosaic of all slices for every image, probability and uncertainty, by title."""
-    box = head_box(case.images, case.lesion.shape, case.spacing_mm)
-    titled = {panel.title.partition("\n")[0]: panel for panel in panels(case)}
-    return {
-        title: picture(
-            png_bytes(map_mosaic(case, panel, box=box), max_bytes=_MOSAIC_BYTES), f"{case.name}, {title}, slices", 760
-        )
-        for title, panel in titled.items()
-    }
+    drawn = {}
+    for panel in panels(case):
+        title = panel.title.partition("\n")[0]
+        png = png_bytes(map_mosaic(case, panel), max_bytes=_MOSAIC_BYTES)
+        drawn[title] = picture(png, f"{case.name}, {title}, slices", 760)
+    return drawn
 
 
 def cohort_page(cohort: Cohort, out: str | Path) -> None:
@@ -130,11 +128,13 @@ def cohort_page(cohort: Cohort, out: str | Path) -> None:
 
 @cache
 def environment() -> Environment:
-    """Return the template environment; every text is escaped unless a function of this package made it."""
+    """Return the template environment; outside Markdown every text is escaped that no function of this package made."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, autoescape=lambda name: not str(name).endswith(".md"),
+    )  # fmt: skip
     made.globals |= {"version": __version__, "colours": SimpleNamespace(**vars(palette))}
     return made
 
@@ -156,42 +156,26 @@ def _cohort_facts(cohort: Cohort, sheets: list[Sheet]) -> dict[str, Any]:
     }
 
 
+_CASE_PLOTS = (
+    (dice_plot, "Dice by method", "Dice of every case (dots), quartiles (box) and median (bar). A case with an empty "
+     "mask on one side has Dice 0, on both sides 1."),
+    (volume_scatter, "Predicted against reference lesion volume", "Lesion volume, predicted against reference. Dashed: "
+     "identity. Axes linear up to 1 ml, logarithmic above. R² about the identity line."),
+    (bland_altman_plot, "Bland-Altman plot of lesion volumes", "Predicted minus reference lesion volume over the mean "
+     "of both. Line: bias. Dashed: limits of agreement, bias ± 1.96 SD."),
+)  # fmt: skip
+_RELIABILITY = (
+    "Share of lesion voxels among those that the map gives a probability, in ten bins. Dashed: what a calibrated map "
+    "would show. Counted are voxels with a probability above 0 and the reference lesion."
+)
+
+
 def _plots(cohort: Cohort) -> list[SimpleNamespace]:
+    cases = _CASE_PLOTS if any(cohort.per_case.values()) else ()
+    plots = [plot(draw(cohort.per_case), label, caption) for draw, label, caption in cases]
     curves = {name: row["calibration"]["curve"] for name, row in cohort.rows.items() if row.get("calibration")}
-    if not curves:
-        return _case_plots(cohort)
-    calibrated = _plot(
-        reliability_plot(curves),
-        "Reliability of the probability",
-        "Share of lesion voxels among those that the map gives a probability, in ten bins. Dashed: what a "
-        "calibrated map would show. Counted are voxels with a probability above 0 and the reference lesion.",
-    )
-    return [*_case_plots(cohort), calibrated]
-
-
-def _case_plots(cohort: Cohort) -> list[SimpleNamespace]:
-    if not any(cohort.per_case.values()):
-        return []
-    return [
-        _plot(
-            dice_plot(cohort.per_case),
-            "Dice by method",
-            "Dice of every case (dots), quartiles (box) and median (bar). A case with an empty mask "
-            "on one side has Dice 0, on both sides 1.",
-        ),
-        _plot(
-            volume_scatter(cohort.per_case),
-            "Predicted against reference lesion volume",
-            "Lesion volume, predicted against reference. Dashed: identity. Axes linear up to 1 ml, logarithmic above. "
-            "R² about the identity line.",
-        ),
-        _plot(
-            bland_altman_plot(cohort.per_case),
-            "Bland-Altman plot of lesion volumes",
-            "Predicted minus reference lesion volume over the mean of both. Line: bias. Dashed: limits of agreement, "
-            "bias ± 1.96 SD.",
-        ),
-    ]
+    drawn = [plot(reliability_plot(curves), "Reliability of the probability", _RELIABILITY)] if curves else []
+    return [*plots, *drawn]
 
 
 def _curves(cohort: Cohort) -> SimpleNamespace | None:
@@ -199,14 +183,12 @@ def _curves(cohort: Cohort) -> SimpleNamespace | None:
         return None
     best = best_epoch(cohort.curves)
     kept = "" if best is None else f" Dotted: epoch {best}, whose weights were kept."
-    return _plot(
-        training_curves(cohort.curves),
-        "Training curves",
-        f"Training and validation over {len(cohort.curves)} epochs.{kept}",
-    )
+    caption = f"Training and validation over {len(cohort.curves)} epochs.{kept}"
+    return plot(training_curves(cohort.curves), "Training curves", caption)
 
 
-def _plot(figure: Figure, label: str, caption: str) -> SimpleNamespace:
+def plot(figure: Figure, label: str, caption: str) -> SimpleNamespace:
+    """Return a figure as the templates show it, with its caption and a label for screen readers."""
     return SimpleNamespace(svg=Markup(svg_text(figure, label)), caption=caption)
 
 

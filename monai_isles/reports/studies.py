@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
+import pandas as pd
 
 from monai_isles.data.study import is_simulated
 from monai_isles.io.publish import publish, publish_text
 from monai_isles.io.runs import versions
-from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes, svg_text
-from monai_isles.reports.card import environment as text_environment
-from monai_isles.reports.page import environment
+from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
+from monai_isles.reports.page import environment, plot
 
 TABLE, PARQUET, PAGE, METHODS = "results.csv", "results.parquet", "studies.html", "methods.md"
 FAR, FEWEST = 3.5, 8
@@ -74,15 +71,16 @@ def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[s
     rows = [_row(out, name, cases[name], result, flags[name]) for name, result in results.items()]
     simulated = any(map(_is_simulated, results.values()))
     publish_text(out / METHODS, methods_text({"versions": versions(), **record}, list(results.values()), references))
-    publish_text(out / TABLE, _csv(rows))
-    written = [out / TABLE, *_parquet(rows, out / PARQUET), out / PAGE]
+    table = pd.DataFrame(rows, columns=[column.name for column in COLUMNS], dtype=object)
+    publish_text(out / TABLE, table.to_csv(index=False, lineterminator="\n"))
+    written = [out / TABLE, *_parquet(table, out / PARQUET), out / PAGE]
     publish_text(out / PAGE, environment().get_template("studies.html").render(_facts(rows, flags, simulated)))
     return written
 
 
 def _is_simulated(result: Mapping[str, Any]) -> bool:
-    images = list((result.get("modalities") or {}).values())
-    return bool((result.get("source") or {}).get("simulated")) or (bool(images) and is_simulated(images[0]))
+    images = list((result.get("modalities") or {}).values())[:1]
+    return bool((result.get("source") or {}).get("simulated")) or any(map(is_simulated, images))
 
 
 def _result(folder: Path) -> dict[str, Any]:
@@ -125,22 +123,13 @@ def _flags(result: Mapping[str, Any]) -> dict[str, str]:
     return results
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    buffer = io.StringIO()
-    table = csv.DictWriter(buffer, [column.name for column in COLUMNS], lineterminator="\n")
-    table.writeheader()
-    table.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
-    return buffer.getvalue()
-
-
-def _parquet(rows: Sequence[Mapping[str, Any]], path: Path) -> list[Path]:
-    """Write the table as Parquet where pandas and one of its engines are installed."""
-    if not find_spec("pandas") or not (find_spec("pyarrow") or find_spec("fastparquet")):
-        _log.info("no %s: pandas needs pyarrow or fastparquet for it", path.name)
+def _parquet(table: pd.DataFrame, path: Path) -> list[Path]:
+    """Write the table as Parquet where pandas has an engine for it."""
+    try:
+        publish(path, lambda tmp: table.infer_objects().to_parquet(tmp, index=False))
+    except ImportError as error:
+        _log.info("no %s: %s", path.name, error)
         return []
-    import pandas
-
-    publish(path, lambda tmp: pandas.DataFrame(rows, columns=[c.name for c in COLUMNS]).to_parquet(tmp, index=False))
     return [path]
 
 
@@ -221,7 +210,7 @@ def _plots(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
         figure.tight_layout(pad=0.9)
         quartiles = ", ".join(f"{q:.4g}" for q in np.percentile(values, [25, 50, 75]))
         caption = f"{column.meaning[:1].upper()}{column.meaning[1:]}; {len(values)} studies, quartiles {quartiles}."
-        plots.append(SimpleNamespace(svg=Markup(svg_text(figure, f"Histogram of {column.label}")), caption=caption))
+        plots.append(plot(figure, f"Histogram of {column.label}", caption))
     return plots
 
 
@@ -257,7 +246,7 @@ def methods_text(
                  for name, value in (record.get("settings") or {}).items()],
         "references": [*map(_references().__getitem__, cited), *_own_entries(references)],
     }  # fmt: skip
-    return text_environment().get_template("methods.md").render(facts) + "\n"
+    return environment().get_template("methods.md").render(facts) + "\n"
 
 
 def _common(blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

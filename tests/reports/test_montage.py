@@ -244,10 +244,10 @@ def test_the_mirrored_channels_lie_below_their_images(case: Make) -> None:
 
 def test_the_midline_is_drawn_where_the_mirror_has_it(case: Make) -> None:
     view = flipped(case("case_1", depth=1, size=32), offset_mm=5.0)  # 2 mm a pixel: 2.5 pixels right of 15.5
-    figure = mirrored_montage(view, 0, box=(slice(0, 32), slice(0, 32)))
-    (line,) = figure.axes[0].lines
-    np.testing.assert_allclose(line.get_xdata(), [31 - 18, 31 - 18])  # the patient's right is on the left
-    np.testing.assert_allclose(line.get_ydata(), [31, 0])
+    columns, rows = head_box(view.images, view.lesion.shape, view.spacing_mm)
+    (line,) = mirrored_montage(view, 0).axes[0].lines
+    np.testing.assert_allclose(line.get_xdata(), [columns.stop - 1 - 18] * 2)  # the patient's right is on the left
+    np.testing.assert_allclose(line.get_ydata(), [rows.stop - 1 - rows.start, 0])
 
 
 def test_a_mosaic_holds_every_slice_with_its_number_and_every_outline(case: Make) -> None:
