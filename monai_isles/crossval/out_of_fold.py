@@ -76,6 +76,14 @@ class OutOfFold:
         """Return the file of a case's probability map."""
         return self.folder / PREDICTIONS / case.name / "probability.nii.gz"
 
+    def files(self, key: str) -> dict[str, str]:
+        """Return the file of one modality by case."""
+        from monai_isles.data.entries import load_entries
+
+        folder, folds = self.plan.dataset_dir, sorted(self.plan.cases)
+        entries = load_entries(self.folder / DATA_LIST, folder, folds=folds, keys=(key,), need_label=False)
+        return {str(entry["case"]): str(entry[key]) for entry in entries}
+
     def read(self, case: Case) -> tuple[np.ndarray, Image]:
         """Return a case's probability map and its reference, see ``read_map``."""
         return read_map(case, self.path(case))

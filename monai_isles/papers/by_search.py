@@ -17,7 +17,6 @@ from monai_isles.crossval.plan import DATA_LIST, NESTED, PAPER, data_folder
 from monai_isles.crossval.protocols import Protocol
 from monai_isles.crossval.search import search_folder
 from monai_isles.data.datalist import read_datalist
-from monai_isles.data.entries import load_entries
 from monai_isles.errors import refused
 from monai_isles.evaluation.compare import TESTED
 from monai_isles.export.challenge import challenge_names, export_challenge
@@ -194,9 +193,7 @@ def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, 
     chosen = [ranked[round(share * (len(ranked) - 1))]["case"] for share in (0.75, 0.5, 0.25)]
     shown: dict[str, dict[str, CaseView]] = {name: {} for name in chosen}
     for result in results:
-        value = result.predictions
-        entries = load_entries(value.folder / DATA_LIST, value.plan.dataset_dir, keys=(modality,), need_label=False)
-        files = {str(entry["case"]): str(entry[modality]) for entry in entries}
+        value, files = result.predictions, result.predictions.files(modality)
         for case in (case for case in value.cases if case.name in shown):
             probability, reference = value.read(case)
             choice = result.tables[0].choices[cast(int, case.fold)]

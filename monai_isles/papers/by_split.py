@@ -27,7 +27,14 @@ from monai_isles.io.read import read_image
 from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.metrics.image import image_quality
 from monai_isles.metrics.volume import STRATA, size_stratum
-from monai_isles.papers.figures import Scored, at_even_ranks, contour_grid, pseudo_dwi_montage, size_group_boxes
+from monai_isles.papers.figures import (
+    Scored,
+    contour_grid,
+    method_masks,
+    pseudo_dwi_montage,
+    ranked_cases,
+    size_group_boxes,
+)
 from monai_isles.papers.study import (
     PaperRow,
     Request,
@@ -41,7 +48,6 @@ from monai_isles.papers.study import (
     train_scored,
 )
 from monai_isles.papers.tables import PaperHead, cases_csv
-from monai_isles.postprocessing.components import binarise
 from monai_isles.progress import progress
 from monai_isles.reports.curves import stage_curves
 from monai_isles.transforms.intensity import scaled_dwi
@@ -127,19 +133,16 @@ def pseudo_dwi_scores(predictions: OutOfFold) -> dict[str, dict[str, float]]:
 
 
 def pseudo_dwi_slices(predictions: OutOfFold, lines: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
-    """Return the cases for ``pseudo_dwi_montage``: up to ``count`` with a lesion, at even ranks of their SSIM.
-
-    Best first; of each case the slice with most lesion; the numbers are those of the whole case.
+    """Return the cases for ``pseudo_dwi_montage``, ranked by SSIM: the slice with most lesion, the case's numbers.
 
     Args:
         lines: one for each case, with the keys of ``QUALITY``.
-    Source: the paper names no rule for the cases of its Figure 7: ours; ``tests/papers/test_pseudo_dwi_scores.py``.
+    Source: Wang 2020, Figure 7; ``tests/papers/test_pseudo_dwi_scores.py``.
     """
-    lesions = (line for line in lines if float(line["lesion_ml_ref"]) > 0)
-    chosen = at_even_ranks(sorted(lesions, key=lambda line: -float(line["ssim"])), count)
-    by_name, drawn = {case.name: case for case in predictions.cases}, []
-    volumes = _volumes(predictions, [by_name[str(line["case"])] for line in chosen])
-    for line, (case, pseudo, true, lesion) in zip(chosen, volumes, strict=True):
+    chosen = ranked_cases((predictions, lines), "ssim", count)
+    volumes = _volumes(predictions, [case for case, _ in chosen])
+    drawn = []
+    for (_, line), (case, pseudo, true, lesion) in zip(chosen, volumes, strict=True):
         level = int(np.argmax(lesion.sum((0, 1))))
         planes = {"true": true[..., level], "pseudo": pseudo[..., level], "lesion": lesion[..., level]}
         title = f"{case.name}, {float(line['lesion_ml_ref']):.1f} ml"
@@ -149,9 +152,7 @@ def pseudo_dwi_slices(predictions: OutOfFold, lines: Sequence[Mapping[str, Any]]
 
 def _volumes(predictions: OutOfFold, cases: Sequence[Case]) -> Iterator[Volumes]:
     """Yield case, pseudo-DWI, scaled true DWI and lesion, all ``(H, W, D)`` on one grid."""
-    listed = predictions.folder / DATA_LIST, predictions.plan.dataset_dir
-    entries = load_entries(*listed, folds=sorted(predictions.plan.cases), keys=("dwi",), need_label=True)
-    files = {str(entry["case"]): str(entry["dwi"]) for entry in entries}
+    files = predictions.files("dwi")
     for case in progress(cases, "comparing pseudo-DWI", total=len(cases)):
         dwi = read_image(files[case.name], kind="dwi", where=case.name)
         lesion = read_image(cast("Path", case.label), kind="label", where=case.name, label_values=case.label_values)
@@ -234,51 +235,40 @@ Panel = tuple[str, np.ndarray, dict[str, np.ndarray]]
 def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *, pseudo: bool) -> list[list[Panel]]:
     """Return lines of panels, one for each method: the same slice with the truth and the method's mask.
 
-    The scans lie at even ranks of the leader's Dice, best first, among those with a lesion; of each the slice with most
-    lesion. With ``pseudo`` a scan takes two lines, each begun by the true DWI: the pseudo-DWI of each method, then the
-    same with the outlines; else one line on the true DWI, or on Tmax where the data have no DWI.
+    The scans are ranked by the leader's Dice; of each the slice with most lesion is shown. With ``pseudo`` a scan takes
+    two lines, each begun by the true DWI: the pseudo-DWI of each method, then the same with the outlines; else one line
+    on the true DWI, or on Tmax where the data have no DWI.
 
     Shapes: image and masks ``(H, W)``.
     Args:
         results: by method, its maps, and one line a case with ``case``, ``dsc`` and ``lesion_ml_ref``.
-    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figures 6, 8 and 9, which name no rule for their scans: ours.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figures 6, 8 and 9.
     """
-    result, lines = results[leader]
-    lesions = (line for line in lines if float(line["lesion_ml_ref"]) > 0)
-    chosen = at_even_ranks(sorted(lesions, key=lambda line: -float(line["dsc"])), count)
-    by_name = {case.name: case for case in result.cases}
-    shown, files = _background(result)
-    panels = []
-    for case in (by_name[str(line["case"])] for line in chosen):
-        panels += _panels_of(results, case, read_image(files[case.name], kind=shown, where=case.name).data, pseudo)
+    shown, files = _background(results[leader][0])
+    panels: list[list[Panel]] = []
+    for case, _ in ranked_cases(results[leader], "dsc", count):
+        truth, lesions = method_masks(results, case)
+        level = int(np.argmax(truth.sum((0, 1))))
+        image = read_image(files[case.name], kind=shown, where=case.name).data[..., level]
+        outline = {"truth": truth[..., level]}
+        plain: list[Panel] = [(f"{case.name}, true DWI", image, {})]
+        drawn: list[Panel] = [("lesion", image, outline)]
+        for name, (mask, dice) in lesions.items():
+            below = image
+            if pseudo:
+                path = results[name][0].path(case).with_name("pseudo_dwi.nii.gz")
+                below = read_image(path, where=case.name).data[..., level]
+                plain.append((name, below, {}))
+            drawn.append((f"{name}: Dice {dice:.2f}", below, {**outline, "segmentation": mask[..., level]}))
+        panels += [plain, drawn] if pseudo else [drawn[1:]]
     return panels
 
 
 def _background(predictions: OutOfFold) -> tuple[str, dict[str, str]]:
     """Return the image below the outlines, and its file by case."""
-    listed = predictions.folder / DATA_LIST
-    key = "dwi" if all("dwi" in case for case in read_datalist(listed)["training"]) else "tmax"
-    folds = sorted(predictions.plan.cases)
-    entries = load_entries(listed, predictions.plan.dataset_dir, folds=folds, keys=(key,), need_label=False)
-    return key, {str(entry["case"]): str(entry[key]) for entry in entries}
-
-
-def _panels_of(results: Mapping[str, Scored], case: Case, image: np.ndarray, pseudo: bool) -> list[list[Panel]]:
-    truth = read_image(cast("Path", case.label), kind="label", where=case.name, label_values=case.label_values).data > 0
-    level = int(np.argmax(truth.sum((0, 1))))
-    outline = {"truth": truth[..., level]}
-    plain: list[Panel] = [(f"{case.name}, true DWI", image[..., level], {})]
-    drawn: list[Panel] = [("lesion", image[..., level], outline)]
-    for name, (result, lines) in results.items():
-        probability, _ = result.read(case)
-        dice = next(float(line["dsc"]) for line in lines if line["case"] == case.name)
-        below = image[..., level]
-        if pseudo:
-            below = read_image(result.path(case).with_name("pseudo_dwi.nii.gz"), where=case.name).data[..., level]
-            plain.append((name, below, {}))
-        masks = {**outline, "segmentation": binarise(probability, 0.5, 0)[..., level] > 0}
-        drawn.append((f"{name}: Dice {dice:.2f}", below, masks))
-    return [plain, drawn] if pseudo else [drawn[1:]]
+    listed = read_datalist(predictions.folder / DATA_LIST)["training"]
+    key = "dwi" if all("dwi" in case for case in listed) else "tmax"
+    return key, predictions.files(key)
 
 
 def _compare(request: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:

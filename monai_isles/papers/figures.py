@@ -10,16 +10,14 @@ from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
 from monai_isles.case import Case
-from monai_isles.crossval.plan import DATA_LIST
-from monai_isles.data.entries import load_entries
-from monai_isles.errors import IslesError, refused
+from monai_isles.errors import refused
 from monai_isles.io.read import read_image
 from monai_isles.metrics.volume import STRATA, size_stratum
 from monai_isles.postprocessing.components import binarise
 from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
 from monai_isles.reports.figures import number
-from monai_isles.reports.montage import outline, write
-from monai_isles.reports.slices import even_indices
+from monai_isles.reports.montage import LIGHT, PANEL_IN, black_grid, outline, set_titles, write
+from monai_isles.reports.slices import even_indices, on_screen
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +37,11 @@ def architecture_bars(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> F
         rows: ``{"architecture", "loss", "mean", "sd", "n"}``, drawn in their order; a mean of None leaves a gap.
     Source: Abulnaga and Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), Figure 3.
     """
-    _require_single(rows, ("architecture", "loss"), "bars by architecture")
+    named = [(row["architecture"], row["loss"]) for row in rows]
+    doubled = sorted({name for name in named if named.count(name) > 1})
+    if doubled or not rows:
+        found = f"two rows for {', '.join(doubled[0])}" if doubled else "no row"
+        raise refused("E-REP-11", where="bars by architecture", found=found)
     architectures = list(dict.fromkeys(row["architecture"] for row in rows))
     losses = sorted({row["loss"] for row in rows}, key=lambda loss: (loss not in LOSS_COLOURS, loss))
     figure = blank(1.5 * len(architectures) + 1.6, 3.9, face="white")
@@ -61,7 +63,9 @@ def architecture_bars(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> F
     tops = [row["mean"] + np.nan_to_num(number(row.get("sd"))) for row in rows if row["mean"] is not None]
     place.set_ylim(0, max(0.7, 1.05 * max(tops, default=0)))
     place.set_ylabel("Dice", color=INK, fontsize=9.5)
-    _entitle(place, "Dice by architecture and loss", _counts(rows), note)
+    counts = sorted({row["n"] for row in rows if row.get("n") is not None and row["mean"] is not None})
+    count = f"n {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}" if counts else ""
+    _entitle(place, "Dice by architecture and loss", count, note)
     place.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper right", ncols=len(losses))
     figure.tight_layout(pad=0.7)
     return figure
@@ -77,7 +81,7 @@ def size_group_boxes(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> Fi
     """
     cases = [(row, size_stratum(float(row["lesion_ml_ref"]))) for row in rows if float(row["lesion_ml_ref"]) > 0]
     if not cases:
-        raise _nothing("boxes by lesion size", "no case with a reference lesion")
+        raise refused("E-REP-11", where="boxes by lesion size", found="no case with a reference lesion")
     methods = list(dict.fromkeys(row["method"] for row, _ in cases))
     figure = blank(max(7.5, 2.2 + 1.4 * len(methods)), 7.0, face="white")
     places = plot_axes(figure, 2, 1)
@@ -125,68 +129,55 @@ def _entitle(place: Axes, what: str, count: str, note: str) -> None:
     place.set_title("; ".join(filter(None, [what, count, note])), color=INK, fontsize=10, loc="left")
 
 
-def _counts(rows: Sequence[Mapping[str, Any]]) -> str:
-    counts = sorted({row["n"] for row in rows if row.get("n") is not None and row["mean"] is not None})
-    return f"n {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}" if counts else ""
-
-
-def _require_single(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], where: str) -> None:
-    named = [tuple(row[key] for key in keys) for row in rows]
-    if not rows:
-        raise _nothing(where, "no row")
-    doubled = sorted({name for name in named if named.count(name) > 1})
-    if doubled:
-        raise _nothing(where, f"two rows for {', '.join(doubled[0])}")
-
-
-def _nothing(where: str, found: str) -> IslesError:
-    return refused("E-REP-11", where=where, found=found)
-
-
-TRUTH = "truth"
 Scored = tuple["OutOfFold", Sequence[Mapping[str, Any]]]
 Drawn = tuple[str, np.ndarray, dict[str, np.ndarray]]
 
 
-def lesion_slices(results: Mapping[str, Scored], count: int) -> list[Drawn]:
-    """Return ``(title, image, masks by name)`` of up to ``count`` scans at even ranks of the first method's Dice.
+def ranked_cases(scored: Scored, key: str, count: int) -> list[tuple[Case, Mapping[str, Any]]]:
+    """Return up to ``count`` scans with a lesion and their lines: at even ranks of a metric, best first.
 
-    Best first; of each scan the slice with most lesion.
+    Source: ours; the papers name no rule for the scans of their figures.
+    """
+    lesions = (line for line in scored[1] if float(line["lesion_ml_ref"]) > 0)
+    ranked = sorted(lesions, key=lambda line: -float(line[key]))
+    cases = {case.name: case for case in scored[0].cases}
+    return [(cases[str(ranked[n]["case"])], ranked[n]) for n in even_indices(len(ranked), count)]
+
+
+def method_masks(results: Mapping[str, Scored], case: Case) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, float]]]:
+    """Return the true lesion of a scan, and by method its lesion and Dice. Shapes: ``(H, W, D)``."""
+    lesions, truth = {}, np.zeros(0)
+    for name, (result, lines) in results.items():
+        probability, reference = result.read(case)
+        truth = reference.data > 0
+        dice = next(float(line["dsc"]) for line in lines if line["case"] == case.name)
+        lesions[name] = binarise(probability, 0.5, 0) > 0, dice
+    return truth, lesions
+
+
+def lesion_slices(results: Mapping[str, Scored], count: int) -> list[Drawn]:
+    """Return ``(title, image, masks by name)`` of up to ``count`` scans: the slice of each with most lesion.
 
     Shapes: image and masks ``(H, W)``. Units: the image is CT in HU, cut to 0..80.
     Args:
-        results: by method, its out-of-fold maps, and one line a case with ``case`` and ``dsc``.
-    Source: Figure 4 of Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36) names no rule for its nine scans: ours.
+        results: by method, its out-of-fold maps and scored lines; the first method's Dice ranks the scans.
+    Source: Figure 4 of Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36).
     """
-    result, lines = next(iter(results.values()))
-    chosen = at_even_ranks(sorted(lines, key=lambda line: -float(line["dsc"])), count)
-    cases = {case.name: case for case in result.cases}
-    entries = load_entries(result.folder / DATA_LIST, result.plan.dataset_dir, keys=("ct",), need_label=False)
-    ct = {entry["case"]: entry["ct"] for entry in entries}
-    return [_contour_panel(results, cases[str(line["case"])], str(ct[line["case"]])) for line in chosen]
-
-
-def at_even_ranks(ranked: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
-    """Return up to ``count`` lines at even ranks, the first and the last among them."""
-    return [ranked[place] for place in even_indices(len(ranked), count)]
-
-
-def _contour_panel(results: Mapping[str, Scored], case: Case, ct: str) -> Drawn:
-    volume = read_image(ct, kind="ct", where=case.name).data
-    masks, dice = {}, {}
-    for name, (result, lines) in results.items():
-        probability, reference = result.read(case)
-        masks[name] = binarise(probability, 0.5, 0) > 0
-        dice[name] = next(float(line["dsc"]) for line in lines if line["case"] == case.name)
-        masks = {TRUTH: reference.data > 0, **masks}
-    widest = int(np.argmax(masks[TRUTH].sum((0, 1))))
-    title = f"{case.name}: Dice " + ", ".join(f"{value:.2f}" for value in dice.values())
-    return title, np.clip(volume[..., widest], 0, 80), {name: mask[..., widest] for name, mask in masks.items()}
+    first, drawn = next(iter(results.values())), []
+    ct = first[0].files("ct")
+    for case, _ in ranked_cases(first, "dsc", count):
+        volume = read_image(ct[case.name], kind="ct", where=case.name).data
+        truth, lesions = method_masks(results, case)
+        level = int(np.argmax(truth.sum((0, 1))))
+        title = f"{case.name}: Dice " + ", ".join(f"{dice:.2f}" for _, dice in lesions.values())
+        masks = {"truth": truth[..., level], **{name: mask[..., level] for name, (mask, _) in lesions.items()}}
+        drawn.append((title, np.clip(volume[..., level], 0, 80), masks))
+    return drawn
 
 
 CONTOURS = {"truth": "orange", "focal": "red", "cross-entropy": "cyan"}
 SYNTHETIC_SAID = "synthetic pseudo-DWI,\nnot an acquisition"
-_PANEL_IN, _HEAD_IN, _FOOT_IN, _LIGHT = 2.2, 0.42, 0.34, "#e4e7eb"
+_HEAD_IN, _FOOT_IN = 0.42, 0.34
 _FULL_DIFFERENCE = 0.5
 
 
@@ -208,7 +199,7 @@ def contour_grid(
     colours = CONTOURS if colours is None else colours
     _require_drawable(cases, colours)
     columns = min(columns, len(cases))
-    axes = _black_grid(-(-len(cases) // columns), columns, [image.shape for _, image, _ in cases], head_in=0.0)
+    axes = _grid(-(-len(cases) // columns), columns, [image.shape for _, image, _ in cases], head_in=0.0)
     for place, (title, image, masks) in zip(axes.flat, cases, strict=False):
         _grey(place, image, tuple(np.percentile(image, (1, 99.5))))
         write(place, title, 0.03, 0.975, va="top")
@@ -231,7 +222,7 @@ def pseudo_dwi_montage(cases: Sequence[Mapping[str, Any]], *, note: str = "") ->
     """
     named = [(str(case["title"]), case["true"], {key: case[key] for key in ("pseudo", "lesion")}) for case in cases]
     _require_drawable(named, dict.fromkeys(("pseudo", "lesion"), ""))
-    axes = _black_grid(len(cases), 3, [case["true"].shape for case in cases], head_in=_HEAD_IN)
+    axes = _grid(len(cases), 3, [case["true"].shape for case in cases], head_in=_HEAD_IN)
     for places, case in zip(axes, cases, strict=True):
         _grey(places[0], case["true"], (0.0, 1.0))
         _grey(places[1], case["pseudo"], (0.0, 1.0))
@@ -244,8 +235,7 @@ def pseudo_dwi_montage(cases: Sequence[Mapping[str, Any]], *, note: str = "") ->
         write(places[1], _quality(case), 0.03, 0.03)
     scale = f"-{_FULL_DIFFERENCE:g} (blue) to +{_FULL_DIFFERENCE:g} (red)"
     titles = ("true DWI", SYNTHETIC_SAID, f"pseudo minus true\n{scale}")
-    for place, title in zip(axes[0], titles, strict=True):
-        place.set_title(title, color=_LIGHT, fontsize=8, pad=5)
+    set_titles(axes[0], titles, fontsize=8)
     _legend(axes.flat[0].figure, [("lesion", CONTOURS["truth"])], note)
     return axes.flat[0].figure
 
@@ -260,22 +250,16 @@ def _quality(case: Mapping[str, Any]) -> str:
 
 
 def _turn(plane: np.ndarray) -> np.ndarray:
-    return np.asarray(plane)[::-1, ::-1].T
+    return on_screen(np.asarray(plane)[..., None], 0, np.s_[:, :])
 
 
 def _grey(place: Axes, image: np.ndarray, window: tuple[float, float]) -> None:
     place.imshow(_turn(image), cmap="gray", vmin=window[0], vmax=window[1], interpolation="nearest")
 
 
-def _black_grid(rows: int, columns: int, shapes: Sequence[tuple[int, int]], *, head_in: float) -> np.ndarray:
-    panel_in = _PANEL_IN * max(height / width for width, height in shapes)
-    total = rows * panel_in + head_in + _FOOT_IN
-    figure = blank(columns * _PANEL_IN, total, face="black", dpi=130)
-    edges = {"left": 0, "right": 1, "bottom": _FOOT_IN / total, "top": 1 - head_in / total}
-    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={**edges, "wspace": 0.015, "hspace": 0.015})
-    for place in axes.flat:
-        place.set_axis_off()
-    return axes
+def _grid(rows: int, columns: int, shapes: Sequence[tuple[int, int]], *, head_in: float) -> np.ndarray:
+    panel_in = PANEL_IN * max(height / width for width, height in shapes)
+    return black_grid(rows, columns, panel_in, head_in=head_in, foot_in=_FOOT_IN, dpi=143)
 
 
 def _legend(figure: Figure, named: Sequence[tuple[str, str]], note: str) -> None:
@@ -284,7 +268,7 @@ def _legend(figure: Figure, named: Sequence[tuple[str, str]], note: str) -> None
     lines = [Line2D([], [], color=colour, linewidth=2, label=name) for name, colour in named]
     lines += [Line2D([], [], linewidth=0, label=note)] if note else []
     figure.legend(
-        handles=lines, loc="lower center", ncols=len(lines), frameon=False, labelcolor=_LIGHT, fontsize=8,
+        handles=lines, loc="lower center", ncols=len(lines), frameon=False, labelcolor=LIGHT, fontsize=8,
         handlelength=1.4, columnspacing=1.4, borderaxespad=0.3,
     )  # fmt: skip
 

@@ -125,7 +125,8 @@ def _high(volume: np.ndarray, percentile: float, inside: np.ndarray | None = Non
     return float(np.ceil(top / step) * step)
 
 
-_PANEL_IN, _LINE_IN, _FOOT_IN, _ACROSS, _LIGHT = 2.0, 0.15, 0.42, 8, "#e4e7eb"
+PANEL_IN, LIGHT = 2.0, "#e4e7eb"
+_LINE_IN, _FOOT_IN, _ACROSS = 0.15, 0.42, 8
 
 
 def case_montage(
@@ -162,7 +163,7 @@ def case_montage(
         _agreement(axes[row, -1], case, columns[0], k, box)
         write(axes[row, 0], f"slice {k + 1} of {case.lesion.shape[2]}", 0.03, 0.975, va="top")
     if headings:
-        _head(axes[0], titles)
+        set_titles(axes[0], titles)
     if bars:
         for place, panel in zip(axes[-1], columns, strict=False):
             _bar(place, panel)
@@ -203,7 +204,7 @@ def methods_montage(cases: Sequence[Mapping[str, CaseView]]) -> Figure:
         for view, place in zip(views, places, strict=True):
             _agreement(place, view, first_panel(view), k, box)
         write(places[0], views[0].name, 0.03, 0.975, va="top")
-    _head(axes[0], list(cases[0]))
+    set_titles(axes[0], list(cases[0]))
     return axes[0, 0].figure
 
 
@@ -230,10 +231,10 @@ def mirrored_montage(case: CaseView, k: int) -> Figure:
     for row, panels_of_row in zip(axes, (columns, twins), strict=True):
         for place, panel in zip(row, panels_of_row, strict=True):
             _paint(place, panel, case, k, box)
-            place.plot(*ends, color=_LIGHT, linewidth=0.8, linestyle=(0, (4, 4)), scalex=False, scaley=False)
+            place.plot(*ends, color=LIGHT, linewidth=0.8, linestyle=(0, (4, 4)), scalex=False, scaley=False)
     write(axes[0, 0], f"slice {k + 1} of {case.lesion.shape[2]}", 0.03, 0.975, va="top")
     write(axes[1, 0], "mirrored", 0.03, 0.975, va="top")
-    _head(axes[0], [panel.title for panel in columns])
+    set_titles(axes[0], [panel.title for panel in columns])
     return axes[0, 0].figure
 
 
@@ -255,13 +256,15 @@ def _box(case: CaseView) -> tuple[slice, slice]:
 
 def _panel_height_in(case: CaseView, box: tuple[slice, slice]) -> float:
     rows, columns = on_screen(case.lesion, 0, box).shape
-    return _PANEL_IN * rows * case.spacing_mm[1] / (columns * case.spacing_mm[0])
+    return PANEL_IN * rows * case.spacing_mm[1] / (columns * case.spacing_mm[0])
 
 
-def black_grid(rows: int, columns: int, panel_in: float, *, head_in: float = 0.0, foot_in: float = 0.0) -> np.ndarray:
+def black_grid(
+    rows: int, columns: int, panel_in: float, *, head_in: float = 0.0, foot_in: float = 0.0, dpi: int = 100
+) -> np.ndarray:
     """Return the axes, (rows, columns), of a black figure that leaves room above and below. Units: inches."""
     height = rows * panel_in + head_in + foot_in
-    figure = blank(columns * _PANEL_IN, height, face="black")
+    figure = blank(columns * PANEL_IN, height, face="black", dpi=dpi)
     edges = {"left": 0, "right": 1, "bottom": foot_in / height, "top": 1 - head_in / height}
     axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={**edges, "wspace": 0.015, "hspace": 0.015})
     for place in axes.flat:
@@ -269,9 +272,10 @@ def black_grid(rows: int, columns: int, panel_in: float, *, head_in: float = 0.0
     return axes
 
 
-def _head(axes: np.ndarray, titles: Sequence[str]) -> None:
+def set_titles(axes: np.ndarray, titles: Sequence[str], *, fontsize: float = 9) -> None:
+    """Write the titles above the pictures of one row."""
     for place, title in zip(axes, titles, strict=True):
-        place.set_title(title, color=_LIGHT, fontsize=9, pad=5)
+        place.set_title(title, color=LIGHT, fontsize=fontsize, pad=5)
 
 
 def _paint(axes: Axes, panel: Panel, case: CaseView, k: int, box: tuple[slice, slice]) -> None:
@@ -329,7 +333,7 @@ def write(
 ) -> None:
     """Write on a picture, with a dark halo. Units: ``x`` and ``y`` as shares of the axes."""
     look: dict[str, Any] = {"fontsize": 15, "fontweight": "bold"} if bold else {"fontsize": 8}
-    label = axes.text(x, y, text, transform=axes.transAxes, color=_LIGHT, ha=ha, va=va, **look)
+    label = axes.text(x, y, text, transform=axes.transAxes, color=LIGHT, ha=ha, va=va, **look)
     label.set_path_effects([withStroke(linewidth=2.0, foreground=palette.HALO)])
 
 
@@ -349,6 +353,6 @@ def _bar(axes: Axes, panel: Panel, points: int = 7, across: float = 0.7) -> None
     bar.imshow(panel.colours(np.linspace(0, 1, 128))[None], aspect="auto", extent=(*panel.window, 0, 1))
     bar.set_yticks([])
     bar.set_xticks(panel.window, [f"{edge:g}" for edge in panel.window])
-    bar.tick_params(colors=_LIGHT, labelsize=points, length=0, pad=2)
-    bar.set_xlabel(panel.unit, color=_LIGHT, fontsize=points, labelpad=-points)
+    bar.tick_params(colors=LIGHT, labelsize=points, length=0, pad=2)
+    bar.set_xlabel(panel.unit, color=LIGHT, fontsize=points, labelpad=-points)
     bar.spines[:].set_visible(False)

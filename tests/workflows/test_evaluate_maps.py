@@ -12,8 +12,8 @@ import pytest
 from monai_isles.errors import IslesError
 from monai_isles.evaluation.maps import MAP_COLUMNS
 from monai_isles.evaluation.score import COLUMNS
-from monai_isles.reports.tables import summary_table
 from monai_isles.io import publish_json
+from monai_isles.reports.tables import summary_table
 from monai_isles.workflows.evaluate import score_folder
 
 
