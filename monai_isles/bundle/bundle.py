@@ -153,6 +153,7 @@ class Bundle:
             known = "" if self.root.exists() else f"; bundles with a name: {', '.join(sorted(known_bundles()))}"
             raise refused("E-INF-10", where=str(self.root), found=f"no inference.json{known}")
         names = {path.name for path in self._files() if path.suffix == ".json"} | self._rows().keys()
+        names -= {INFERENCE, METADATA, PAPER}
         raise refused("E-XVAL-01", where=f"{self.root}: {name}", found=", ".join(sorted(names)) or "none")
 
     def overlay(self, name: str) -> dict[str, Any]:

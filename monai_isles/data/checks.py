@@ -98,8 +98,8 @@ def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[
     trained = [scan for scan in scans if scan.section == TRAINING and scan.fault is None]
     masked = any(LABEL in scan.files for scan in trained)
     if trained and not masked:
-        fault, fix = "no case has a lesion mask", "nothing, where they are only predicted; a training needs masks"
-        found = f"{len(trained)} cases"
+        fault, fix = "no case has a lesion mask", "no action is needed for a prediction; a training needs masks"
+        found = f"{len(trained)} case{'s' * (len(trained) > 1)}"
         findings.append(finding("E-LBL-03", WARNING, where=str(folder), found=found, fault=fault, fix=fix))
     for scan in progress(scans, "checking", total=len(scans)):
         about = _scan_findings(scan, keys, weight, seen, every, masked)
@@ -141,7 +141,7 @@ def _scan_findings(
     if scan.fault is not None:
         return [as_finding(scan.fault)]
     findings = [_missing(where, key, weight) for key in scan.lacking(keys)]
-    findings += [finding("E-LIST-13", ERROR, where=f"{where}: {key}", found="two files") for key in scan.doubled]
+    findings += [finding("E-LIST-13", ERROR, where=where, found=text) for text in scan.doubles()]
     if masked and LABEL not in scan.files and scan.section == TRAINING:
         findings.append(finding("E-LBL-03", WARNING, where=where, found="no mask file"))
     return findings + _check_case(where, scan.files, seen, every if scan.label_values else None, resample=scan.resample)

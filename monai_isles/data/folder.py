@@ -19,6 +19,8 @@ from monai_isles.io.findings import WARNING, finding, tell
 from monai_isles.modalities import LABEL, MODALITIES
 
 DEPTH = 8
+_RESULTS = ("lesion", "probability", "uncertainty", "entropy", "core", "hypoperfused", "penumbra", "pseudo_dwi")
+RESULTS = {f"{name}.nii.gz" for name in _RESULTS}
 _OTHER_NAMES = {"t1w": "t1", "t2w": "t2", "t1ce": "t1c", "t1gd": "t1c", "rcbf": "cbf", "rcbv": "cbv"} | dict.fromkeys(
     ("ncct", "nect", "nct", "noncontrast", "unenhanced", "native", "plainct", "ctnative"), "ct"
 )
@@ -27,6 +29,7 @@ IMAGE = re.compile(r"\.nii(?:\.gz)?$", re.IGNORECASE)
 _MASK = re.compile(r"^(.*?)(?:^|[_.\- ])(?:lesion[_.\- ])?(?:msk|mask|lesion|label)$", re.IGNORECASE)
 _PARTS = re.compile(r"^(.*?)(?:^|[_.\- ])([A-Za-z0-9]+)$")
 _SUBJECT = re.compile(r"^sub-([A-Za-z0-9]+)")
+_RELATIVE = re.compile(r"rcb[fv]\.nii(?:\.gz)?$", re.IGNORECASE)  # read as CBF and CBV if there are no others
 
 
 _PLAIN_CT = re.compile(
@@ -49,12 +52,16 @@ def key_of(name: str) -> tuple[str, str] | None:
 
 
 def walk(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
-    """Yield the files below a folder, hidden ones left out, at most ``depth`` deep, sorted; links are followed."""
+    """Yield the files below a folder, sorted, at most ``depth`` deep; links are followed.
+
+    Hidden files are left out, and the images that ``predict`` wrote beside its ``result.json``.
+    """
     for place, folders, files in os.walk(folder, followlinks=True):
         level = len(Path(place).relative_to(folder).parts)
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if level < depth else []
         folders[:] = [name for name in folders if not _leads_back(Path(place, name), Path(folder))]
-        yield from (Path(place) / name for name in sorted(files) if not name.startswith("."))
+        own = RESULTS if "result.json" in files else ()
+        yield from (Path(place) / name for name in sorted(files) if not name.startswith(".") and name not in own)
 
 
 def _leads_back(link: Path, root: Path) -> bool:
@@ -74,7 +81,7 @@ def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
     """
     root = Path(folder).absolute()
     scans: dict[tuple[str, str, str], Scan] = {}
-    for path in walk(root):
+    for path in sorted(walk(root), key=lambda path: bool(_RELATIVE.search(path.name))):
         result = key_of(path.name)
         if result is None:
             continue
@@ -85,7 +92,8 @@ def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
         name = unicodedata.normalize("NFC", before or path.parent.name)
         scan = scans.setdefault((section, home, name), Scan(section, name))
         scan.subject = person and person[0]
-        scan.add(key, path)
+        if not (key in scan.files and _RELATIVE.search(path.name)):
+            scan.add(key, path)
     if not scans:
         raise no_case(root)
     for scan in scans.values():

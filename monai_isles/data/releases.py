@@ -96,7 +96,7 @@ def choose_mask(scan: Scan, target: str, targets: Mapping[str, tuple[int, ...]] 
         scan.label_values = targets[target]
         return
     if LABEL in scan.files:
-        scan.doubled.append(LABEL)
+        scan.doubled[LABEL] = next(iter(parts.values()))
     elif target not in ("penumbra", "core"):
         raise refused(
             "E-LIST-31",

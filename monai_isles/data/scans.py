@@ -110,12 +110,13 @@ _GRID = ("affine", "spacing_mm", "path", "sha256", "native_affine", "native_shap
 
 TRAINING, TESTING = "training", "testing"
 SUBJECTS = "subjects.csv"
+_ONE_FILE = "give the folder that holds the images of the case; give a 4D series to monai-isles predict-series"
 _SECTION = re.compile(r"(?:^|[_\- ])(train|test)(?:ing)?(?:[_\- ](?:raw|preprocessed|data|set))?$", re.IGNORECASE)
 
 
 @dataclass
 class Scan:
-    """Hold one case as found: files by key, duplicate keys, and the mask values that mean lesion.
+    """Hold one case as found: files by key, second files of a key, and the mask values that mean lesion.
 
     ``subject`` is the person named by the layout, None without a name; ``resample`` requests that images on other grids
     are resampled; ``fault`` is the reason why the case cannot be used.
@@ -124,7 +125,7 @@ class Scan:
     section: str
     name: str
     files: dict[str, Path] = field(default_factory=dict)
-    doubled: list[str] = field(default_factory=list)
+    doubled: dict[str, Path] = field(default_factory=dict)
     label_values: tuple[int, ...] | None = None
     subject: str | None = None
     resample: bool = False
@@ -135,7 +136,11 @@ class Scan:
         if key not in self.files:
             self.files[key] = path
         elif not same_but_packed(self.files[key], path):
-            self.doubled.append(key)
+            self.doubled[key] = path
+
+    def doubles(self) -> list[str]:
+        """Return each key with two files, and their names."""
+        return [f"{key} ({self.files[key].name} and {path.name})" for key, path in self.doubled.items()]
 
     def lacking(self, keys: Sequence[str]) -> list[str]:
         """Return the keys without a file."""
@@ -156,10 +161,13 @@ def section_in(root: Path, path: Path) -> str:
 
 def no_case(folder: Path) -> IslesError:
     """Return the error for a folder in which no layout finds a case."""
+    if folder.is_file():
+        return refused("E-LIST-01", where=str(folder), found="a file, not a folder", fix=_ONE_FILE)
     inside = sorted(folder.iterdir()) if folder.is_dir() else []
-    names, files = [p.name.lower() for p in inside if p.is_dir()], sum(p.is_file() for p in inside)
+    names, files = [p.name.lower() for p in inside if p.is_dir()], [p.name for p in inside if p.is_file()]
     if files:
-        names.append(f"{files} files, none of them an image or DICOM with a name that is known")
+        few = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
+        names.append(f"{len(files)} files, none of them DICOM or an image whose name ends in a modality: {few}")
     return refused(
         "E-LIST-01",
         where=str(folder),
@@ -180,7 +188,7 @@ def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> list[tuple[Scan, Fi
                 (scan, finding("E-LIST-11", ERROR, where=where, found=f"{times[scan.section, scan.name]} cases"))
             )
         elif scan.doubled:
-            findings.append((scan, finding("E-LIST-13", ERROR, where=where, found=", ".join(scan.doubled))))
+            findings.append((scan, finding("E-LIST-13", ERROR, where=where, found=", ".join(scan.doubles()))))
         elif lack:
             findings.append((scan, finding("E-LIST-02", ERROR, where=where, found=f"no {', '.join(lack)}")))
     return [(scan, replace(item, case=scan.name)) for scan, item in findings]
@@ -195,7 +203,7 @@ def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> N
     twice = sorted({f"{section} {name}" for section, name in names if names.count((section, name)) > 1})
     if twice:
         raise refused("E-LIST-11", where=str(folder), found="; ".join(twice))
-    doubled = [f"{scan.section} {scan.name}: {key}" for scan in scans for key in scan.doubled]
+    doubled = [f"{scan.section} {scan.name}: {text}" for scan in scans for text in scan.doubles()]
     if doubled:
         raise refused(
             "E-LIST-13",

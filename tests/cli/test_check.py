@@ -36,7 +36,7 @@ def dataset(tmp_path: Path) -> Path:
 def test_warnings_alone_are_exit_0(dataset: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["check", str(dataset)]) == 0
     out = capsys.readouterr().out
-    assert "warning E-LBL-03: no case has a lesion mask" in out and "only predicted" in out
+    assert "warning E-LBL-03: no case has a lesion mask" in out and "needs masks" in out
     assert "0 errors, 2 warnings" in out
     assert (
         "warning E-REG-05: not a volume that can be registered\n  where training case_1\n  found shape (8, 8, 2)" in out

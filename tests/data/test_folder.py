@@ -72,9 +72,33 @@ def test_sections_are_kept_apart(tmp_path: Path) -> None:
     assert [case.name for case in find_cases(tmp_path)] == ["a", "b"]
 
 
+def test_results_of_predict_below_the_data_are_no_input(tmp_path: Path) -> None:
+    made = ("result.json", "lesion.nii.gz", "probability.nii.gz", "pseudo_dwi.nii.gz")
+    make(tmp_path, "p/dwi.nii.gz", "p/adc.nii.gz", "p/lesion.nii.gz", *(f"out/p/{name}" for name in made))
+    assert keys(tmp_path) == {"p": {"dwi", "adc", "label"}}
+    (tmp_path / "out/p/result.json").unlink()
+    with pytest.raises(IslesError, match="E-LIST-32"):
+        find_cases(tmp_path)
+
+
+def test_relative_maps_are_read_only_without_others(tmp_path: Path) -> None:
+    make(tmp_path, *(f"a_{name}.nii.gz" for name in ("ct", "cbf", "rCBF", "rcbv", "mtt", "tmax")))
+    (case,) = find_inputs([tmp_path])
+    assert [case.images[key].name for key in ("cbf", "cbv")] == ["a_cbf.nii.gz", "a_rcbv.nii.gz"]
+
+
+def test_an_unknown_name_is_told_with_the_names_that_are_read(tmp_path: Path) -> None:
+    make(tmp_path, *(f"{name}.nii.gz" for name in ("brain", "delay", "flow", "volume")))
+    names = r"4 files, none of them DICOM(?s:.*)brain.nii.gz, delay.nii.gz, flow.nii.gz, \.\.\.\n"
+    with pytest.raises(IslesError, match=rf"E-LIST-01(?s:.*){names}(?s:.*)p1_ct.nii.gz(?s:.*)images: {{ct: a.nii.gz"):
+        find_cases(tmp_path)
+    with pytest.raises(IslesError, match=r"a file, not a folder\n(?s:.*)predict-series"):
+        find_cases(tmp_path / "flow.nii.gz")
+
+
 def test_two_files_for_one_modality_are_refused(tmp_path: Path) -> None:
     make(tmp_path, "a_t1.nii", "a_T1w.nii.gz", "a_dwi.nii")
-    with pytest.raises(IslesError, match=r"E-LIST-13(?s:.*)training a: t1"):
+    with pytest.raises(IslesError, match=r"E-LIST-13(?s:.*)training a: t1 \(a_T1w.nii.gz and a_t1.nii\)"):
         find_cases(tmp_path)
 
 

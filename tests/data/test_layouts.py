@@ -41,10 +41,10 @@ def test_case_folders_of_the_ct_layout_without_images_name_what_is_missing(tmp_p
 
 
 @pytest.mark.parametrize("make", [None, "", "TRAINING/1", "1", "x"])
-def test_a_folder_without_images_names_every_layout(tmp_path: Path, make: str | None) -> None:
+def test_a_folder_without_images_names_the_layouts(tmp_path: Path, make: str | None) -> None:
     if make is not None:
         (tmp_path / "d" / make).mkdir(parents=True)
-    with pytest.raises(IslesError, match=r"E-LIST-01(?s:.*)ISLES 2018(?s:.*)ISLES 2015(?s:.*)<case>_dwi"):
+    with pytest.raises(IslesError, match=r"E-LIST-01(?s:.*)ISLES 2018(?s:.*)p1_ct(?s:.*)case.yml"):
         find_cases(tmp_path / "d")
 
 

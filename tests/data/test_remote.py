@@ -120,7 +120,7 @@ def test_a_file_that_is_not_there_names_itself(content: dict) -> None:
 
 
 def test_a_store_without_a_driver_says_what_to_install(content: dict) -> None:
-    with pytest.raises(IslesError, match=r"E-LIST-73: this kind of store cannot be read(?s:.*)monai-isles\[cloud\]"):
+    with pytest.raises(IslesError, match=r"E-LIST-73: this kind of store cannot be read(?s:.*)pip install fsspec"):
         load_entries(content, "nostore://x/y", keys=KEYS, need_label=False)
 
 

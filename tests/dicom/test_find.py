@@ -135,7 +135,7 @@ def test_without_pydicom_the_extra_is_named(dicom, monkeypatch: pytest.MonkeyPat
         return plain(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    refused(dicom.folder, r"E-DCM-01: DICOM needs an optional package(?s:.*)pip install monai-isles\[dicom\]")
+    refused(dicom.folder, r"E-DCM-01: DICOM needs an optional package(?s:.*)pip install pydicom highdicom")
 
 
 @pytest.mark.parametrize("keep", [140, 300, 700, 1100])
