@@ -71,7 +71,7 @@ def test_without_dask_one_worker_runs_and_two_say_what_to_install(monkeypatch: p
 
     monkeypatch.setattr(builtins, "__import__", without)
     assert run_cases(square, TASKS)["case_2"]["value"] == 4
-    with pytest.raises(IslesError, match=r"E-COH-01: Dask is not installed(?s:.*)pip install dask distributed dask-jobqueue"):
+    with pytest.raises(IslesError, match=r"E-COH-01: Dask is not installed(?s:.*)pip install dask distributed"):
         run_cases(square, TASKS, workers=2)
 
 
