@@ -14,9 +14,17 @@ from monai_isles.perfusion.deconvolution import chosen_method, curve_peaks, resi
 from monai_isles.perfusion.masks import box_of, smooth_slices
 from monai_isles.perfusion.motion import displacement_mm
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
-from monai_isles.perfusion.quality import LATE_ARTERY, Flag, artery_flags, noise_flags, vessel_flags, wanted_scan_s
+from monai_isles.perfusion.quality import (
+    LATE_ARTERY,
+    Flag,
+    artery_flags,
+    noise_flags,
+    vessel_flags,
+    volume_flags,
+    wanted_scan_s,
+)
 from monai_isles.perfusion.transit import SHAPE, likeliest_shape, transit_solver
-from monai_isles.perfusion.vessels import Vessels, vessels_of
+from monai_isles.perfusion.vessels import Vessels, find_vessels
 
 MAP_UNITS = {"cbf": "ml/100 g/min", "cbv": "ml/100 g", "mtt": "s", "tmax": "s", "ttp": "s"}
 DENSITY_G_ML = 1.04
@@ -144,7 +152,7 @@ def measured_maps(
     place = inside[box].permute(2, 0, 1).to(device)
     rise = prepared.rise_hu[(slice(None), *box)].to(device).permute(0, 3, 1, 2).contiguous()
     spacing = prepared.spacing_mm[:2]
-    result = None if aif is not None else vessels_of(prepared, venous_scaling=venous_scaling)
+    result = None if aif is not None else _vessels_of(prepared, venous_scaling=venous_scaling)
     artery = np.asarray(aif if result is None else result.aif, np.float32)
     # Blood volume needs no deconvolution: area of the curve over area of the artery.
     blood = 100.0 * _SCALE * rise.sum(0) / float(artery.sum())
@@ -163,9 +171,9 @@ def measured_maps(
     arterial = torch.as_tensor(artery)
     shape = transit_shape(curves, arterial, prepared.dt_s, method=method, level=level)
     values = voxel_maps(curves, arterial, prepared.dt_s, method=method, level=level, shape=shape)
-    full = torch.zeros(inside.shape, dtype=torch.bool)
-    full[box] = place.cpu().permute(1, 2, 0)
-    volumes = [_paint(value, place, full, box) for value in values]
+    mask = torch.zeros(inside.shape, dtype=torch.bool)
+    mask[box] = place.cpu().permute(1, 2, 0)
+    volumes = [_paint(value, place, mask, box) for value in values]
     return PerfusionMaps(
         volumes[0],
         volumes[1],
@@ -173,11 +181,15 @@ def measured_maps(
         volumes[3],
         aif=artery,
         ttp=volumes[4],
-        brain=full.numpy(),
+        brain=mask.numpy(),
         smoothing_mm=round(width, 2),
         noise_hu=noise,
         shape=shape,
-        quality=(*prepared.flags, *_remarks(prepared, result, curves, noise, width)),
+        quality=(
+            *prepared.flags,
+            *_remarks(prepared, result, curves, noise, width),
+            *volume_flags(float(values[1].median())),
+        ),
         **({} if result is None else _places(prepared, result)),
     )
 
@@ -203,6 +215,12 @@ def _steady(rise: Tensor, place: Tensor) -> Tensor:
     for before, now, after in zip(rise, rise[1:], rise[2:], strict=False):
         bends.add_(torch.add(before, after).sub_(now, alpha=2.0).square_())
     return bends <= UNSTEADY * bends[place].median()
+
+
+def _vessels_of(prepared: PreparedSeries, *, venous_scaling: bool) -> Vessels:
+    rise, masks = prepared.rise_hu.flatten(1), (prepared.tissue, prepared.cranial)
+    tissue, cranial = (rise[:, torch.from_numpy(mask).flatten()].T.numpy() for mask in masks)
+    return find_vessels(tissue, cranial, prepared.dt_s, venous_scaling=venous_scaling)
 
 
 def _places(prepared: PreparedSeries, vessels: Vessels) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,9 @@ from monai_isles.perfusion.masks import intracranial_mask, skull_and_gaps, tissu
 from monai_isles.perfusion.motion import Motion, correct_motion, head_motion
 from monai_isles.perfusion.quality import Flag, coverage_flags, frame_flags, gap_flags, motion_flags, slice_flags
 from monai_isles.perfusion.timing import even_frames, frame_times
+from monai_isles.perfusion.vessels import arterial_curve, has_bolus
 
-_FIRST_FRAMES = 3
+_FIRST_FRAMES, _TALLEST, _EVERY = 3, 0.02, 10
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def prepare_series(
         mask: the brain; found in the first frames when None.
         dt_s, times_s: seconds between frames, or the time of each.
         motion: look for movement and undo it; without it the series is measured as it lies.
-        baseline_frames: frames before the bolus; found on the mean curve of the brain when None.
+        baseline_frames: frames before the bolus; found on the artery's curve when None.
 
     Raises: ``E-PERF-02`` not a series, ``E-PERF-04`` no brain, ``E-PERF-06`` and ``-07`` times and frames.
     """
@@ -87,9 +89,7 @@ def prepare_series(
     tissue, cranial, cut = _masks(series[:_FIRST_FRAMES].float().mean(0).numpy(), spacing_mm, mask)
     flags += cut
     flags += coverage_flags(tissue.shape[2], spacing_mm[2], float(tissue.sum() * np.prod(spacing_mm) / 1000.0))
-    places = torch.from_numpy(tissue).flatten().nonzero().flatten()
-    curve = torch.stack([frame.flatten()[places].float().mean() for frame in series])
-    before = baseline_frames or bolus_arrival(curve)
+    before = baseline_frames or _frames_before_bolus(series, tissue, step_s)
     baseline = series[:before].float().mean(0)
     return PreparedSeries(
         rise_hu=series - baseline,
@@ -127,8 +127,24 @@ def _masks(
     return tissue, intracranial_mask(first, spacing_mm, interior=interior), flags
 
 
+def _frames_before_bolus(series: Tensor, tissue: np.ndarray, dt_s: float) -> int:
+    """Return the number of frames before the bolus reaches the arteries; before it reaches the tissue without one.
+
+    The arteries fill some seconds before the mean tissue curve rises. A baseline that holds their first contrast makes
+    their area too small and their peak, for that area, too high, so that flow is too low.
+    """
+    places = torch.from_numpy(tissue).flatten().nonzero().flatten()
+    curves = torch.stack([frame.flatten()[places].float() for frame in series])
+    before = bolus_arrival(curves.mean(1))
+    curves -= curves[:before].mean(0)
+    # The arteries are among the tallest curves; a part of the others stands for the tissue.
+    tallest = curves.amax(0).topk(math.ceil(len(places) * _TALLEST)).indices
+    some = curves[:, torch.cat([tallest, torch.arange(0, len(places), _EVERY)]).unique()].T.numpy()
+    return min(before, bolus_arrival(torch.from_numpy(arterial_curve(some, dt_s)))) if has_bolus(some) else before
+
+
 def bolus_arrival(curve: Tensor) -> int:
-    """Return the number of frames before the bolus on a mean tissue curve (T,): up to a tenth of the rise.
+    """Return the number of frames before the bolus on a curve (T,), tissue or artery: up to a tenth of the rise.
 
     >>> bolus_arrival(torch.tensor([0.0, 0.0, 0.0, 0.0, 5.0, 20.0, 40.0, 20.0, 5.0, 0.0]))
     3

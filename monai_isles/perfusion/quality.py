@@ -13,6 +13,7 @@ LEAST_DURATION_S, RETURNED, VENOUS_WIDTHS = 45.0, 0.5, 1.6
 LEAST_VEIN, LEAST_DELAY_S = 0.65, 1.0
 LATE_ARTERY, NO_ARTERY = "late-artery", "no artery leads the tissue: volumes would be of another vessel's maps"
 LEAST_LEAD_S, LEAST_FULLNESS, LEAST_TISSUE_CNR, LOST_BRAIN = 1.5, 0.6, 3.0, 0.05
+MOST_CBV = 4.5
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,19 @@ def vessel_flags(
         text = f"the widest vessel is thin (beside it {100 * fullness:.0f} % of its contrast): flow and volume may be "
         results.append(Flag("partial-volume", "warning", text + "a fifth or more too high throughout"))
     return results
+
+
+def volume_flags(median_cbv: float) -> list[Flag]:
+    """Judge the median blood volume of the brain, large vessels left out.  Units: ml/100 g.
+
+    Source: limit ours; simulated scans above it are 1.7 and more times too high;
+    ``tests/perfusion/test_quality.py``.
+    """
+    if median_cbv <= MOST_CBV:
+        return []
+    text = f"the brain holds {median_cbv:.1f} ml/100 g of blood in the median, more than {MOST_CBV:g}: perhaps no "
+    text += "vessel fills a voxel, so that flow and volume are too high by one factor"
+    return [Flag("high-volume", "warning", text)]
 
 
 def artery_flags(lead_s: float, saturated: float) -> list[Flag]:

@@ -10,7 +10,6 @@ import torch
 
 from monai_isles.errors import refused
 from monai_isles.perfusion.deconvolution import curve_peaks
-from monai_isles.perfusion.prepared import PreparedSeries
 from monai_isles.perfusion.quality import LEAST_LEAD_S
 
 ARTERIAL_VOXELS = 12
@@ -83,12 +82,22 @@ def _no_bolus(curves_hu: np.ndarray) -> np.ndarray:
     return (np.abs(curves_hu[:, :QUIET_FRAMES]).max(1) > 0.5 * top) | (top < BOLUS_CNR * noise)
 
 
+def has_bolus(curves_hu: np.ndarray) -> bool:
+    """Return whether one of the curves (V, T) rises as an artery's does: by 10 HU and 2.5 times the median rise."""
+    peak = curves_hu.max(1) if curves_hu.size else np.zeros(0)
+    return bool(len(peak)) and float(peak.max()) > _least_rise(peak)
+
+
+def _least_rise(peak_hu: np.ndarray) -> float:
+    return max(10.0, 2.5 * float(np.median(peak_hu)))
+
+
 def _tallest(curves_hu: np.ndarray, count: int) -> np.ndarray:
     peak = curves_hu.max(1) if curves_hu.size else np.zeros(0)
-    least = max(10.0, 2.5 * float(np.median(peak))) if len(peak) else 0.0
-    if not len(peak) or float(peak.max()) <= least:
+    if not has_bolus(curves_hu):
         result = f"largest rise {float(peak.max()):.1f} HU" if len(peak) else "no voxel"
         raise refused("E-PERF-03", where="arterial_curve", found=f"{result} in {len(peak)} curves")
+    least = _least_rise(peak)
     # The edges of bone may hold more tall curves than the arteries do, so that they are left out before the count.
     order = np.argsort(peak, kind="stable")[-_WIDER * count :]
     return _without(_no_bolus, curves_hu, order[peak[order] >= min(least, float(peak.max()))])[-count:]
@@ -172,13 +181,6 @@ def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, 
         vof_index=vein,
         widest_index=widest,
     )
-
-
-def vessels_of(prepared: PreparedSeries, *, venous_scaling: bool = True) -> Vessels:
-    """Return artery and vein of a prepared series, as ``measured_maps`` chooses them (``find_vessels``)."""
-    rise, masks = prepared.rise_hu.flatten(1), (prepared.tissue, prepared.cranial)
-    tissue, cranial = (rise[:, torch.from_numpy(mask).flatten()].T.numpy() for mask in masks)
-    return find_vessels(tissue, cranial, prepared.dt_s, venous_scaling=venous_scaling)
 
 
 def _mean(curves: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 
 from monai_isles.errors import IslesError
 from monai_isles.perfusion import measured_maps
-from monai_isles.perfusion.prepared import PreparedSeries
+from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 
 SHAPE = (12, 10, 2)
 
@@ -105,3 +105,15 @@ def test_an_unknown_method_or_setting_is_refused(prepared: PreparedSeries, metho
         match=r"E-PERF-08: method or truncation of the deconvolution is not valid(?s:.*)bcsvd, osvd, tikhonov",
     ):
         measured_maps(prepared, method=method, truncation=level)
+
+
+def test_the_baseline_ends_before_the_artery_fills() -> None:
+    """The artery reaches a tenth of its peak at 11 - 3 sqrt(2 ln 10) = 4.6 s, the tissue four seconds later."""
+    time_s, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]
+    head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)
+    bolus = np.exp(-0.5 * ((time_s[:, None, None, None] - np.where(r < 3, 11, 15)) / 3) ** 2)
+    series = (head + np.where(r < 3, 300, 8) * bolus * (r < 23)).astype(np.float32)
+    prepared = prepare_series(series, spacing_mm=(3.0, 3.0, 5.0), dt_s=1.0)
+    assert prepared.baseline_frames == 4
+    artery = 300 * np.exp(-0.5 * ((time_s - 11) / 3) ** 2)
+    np.testing.assert_allclose(measured_maps(prepared).aif, artery, atol=3.4)  # 3.36 HU before the fifth frame

@@ -10,6 +10,7 @@ from monai_isles.perfusion.quality import (
     motion_flags,
     noise_flags,
     vessel_flags,
+    volume_flags,
     wanted_scan_s,
 )
 
@@ -79,3 +80,9 @@ def test_a_thin_vein_and_noise_are_told(aif) -> None:
     assert codes(vessel_flags(aif, vein(aif), 1.0, **known, fullness=0.3)) == {"partial-volume"}
     assert not vessel_flags(aif, vein(aif), 1.0, **known, fullness=0.9)
     assert codes(noise_flags(4.0, 8.0, 10.0)) == {"noise"} and not noise_flags(1.0, 8.0, 5.0)
+
+
+def test_a_brain_full_of_blood_is_remarked() -> None:
+    assert volume_flags(4.5) == []
+    (flag,) = volume_flags(5.2)
+    assert (flag.code, flag.severity) == ("high-volume", "warning") and "5.2 ml/100 g" in flag.text
