@@ -26,7 +26,8 @@ def repair_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, np.ndarr
     A slice of a frame is bad when more than a quarter of it lies over 300 HU from the slice's median in time, or when
     three or more of its lines hold one number where they usually do not, and that number is 20 HU off; a frame is bad
     when it is mirrored, turned upside down or one slice off (``misplaced_frames``). A bad frame before the first or
-    after the last good one is left out; inside, its bad slices are interpolated linearly in time.
+    after the last good one is left out; inside, its bad slices are interpolated in time, by the cubic through the two
+    good frames on either side.
 
     Shapes: ``series`` (T, H, W, D) in, (T', H, W, D) out; ``times_s`` (T,), from the first frame left.
     Units: HU, s.
@@ -148,15 +149,28 @@ def _interpolate(series: Tensor, times_s: np.ndarray, bad: np.ndarray) -> Tensor
     series = series.clone()
     for frame, place in zip(*np.nonzero(bad), strict=True):
         good = np.flatnonzero(~bad[:, place])
+        near = np.r_[good[good < frame][-2:], good[good > frame][:2]]
         before, after = int(good[good < frame][-1]), int(good[good > frame][0])
         gap = times_s[after] - times_s[before]
         if gap > LONGEST_GAP_S:
             result = f"slice {place + 1} is empty or torn for {gap:.1f} s from frame {before + 1} to {after + 1}"
             raise refused("E-PERF-11", where="perfusion series", found=result)
-        share = float((times_s[frame] - times_s[before]) / gap)
-        between = torch.lerp(series[before, ..., place].float(), series[after, ..., place].float(), share)
-        series[frame, ..., place] = between.to(series.dtype)
+        weights = torch.from_numpy(_lagrange(times_s[near], times_s[frame])).float()
+        between = torch.tensordot(weights, series[near, ..., place].float(), 1)
+        series[frame, ..., place] = (between if series.is_floating_point() else between.round()).to(series.dtype)
     return series
+
+
+def _lagrange(times_s: np.ndarray, at_s: float) -> np.ndarray:
+    """Return the weights of samples at ``times_s`` in the polynomial through them at ``at_s``.
+
+    A line between two frames would cut off the top of the arterial curve.
+    """
+    apart = times_s[:, None] - times_s
+    np.fill_diagonal(apart, 1.0)
+    ratio = (at_s - times_s) / apart
+    np.fill_diagonal(ratio, 1.0)
+    return ratio.prod(1)
 
 
 def _flag(bad: np.ndarray, frame: int, done: str, misplaced: dict[int, str]) -> Flag:
