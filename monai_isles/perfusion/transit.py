@@ -14,7 +14,7 @@ from torch.nn import functional
 from monai_isles.perfusion.deconvolution import circulant_inverse, require_fit, residue_peaks
 
 FINE_S = 0.1
-SHAPE, SHAPES, DISPERSION = 2.0, (0.7, 1.0, 2.0, 4.0), 0.2
+SHAPE, SHAPES, DISPERSION = 2.0, (0.7, 1.0, 2.0, 4.0), 0.3
 TRANSITS_S = tuple(float(s) for s in np.geomspace(1.5, 30.0, 12))
 DELAYS_S = tuple(float(s) for s in np.arange(-3.0, 16.0))
 USUAL_TRANSIT_S, USUAL_DELAY_S, DELAY_SPREAD_S = 5.0, 1.0, 4.0
