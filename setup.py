@@ -7,6 +7,6 @@ BUNDLES = ["monai_isles_bundles", *(f"monai_isles_bundles.{name}" for name in fi
 setup(
     packages=[*find_packages(include=["monai_isles*"]), *BUNDLES],
     package_dir={"monai_isles_bundles": "bundles"},
-    package_data={"monai_isles": ["py.typed", "faults.toml", "*/*.pyi", "*/templates/*"]}
+    package_data={"monai_isles": ["py.typed", "faults.toml", "*/*.pyi", "*/*.toml", "*/templates/*"]}
     | dict.fromkeys(BUNDLES, ["*"]),
 )

@@ -92,11 +92,8 @@ def label_values(cases: Sequence[Case], folder: Path) -> dict[str, list[int]]:
     """Return the data list's ``label_values``, or an empty dictionary for masks of 0 and 1."""
     kinds = {case.label_values: case.name for case in cases if case.label is not None}
     if len(kinds) > 1:
-        raise refused(
-            "E-LIST-35",
-            where=str(folder),
-            found="; ".join(f"{case}: {'several labels' if kind else '0 and 1'}" for kind, case in kinds.items()),
-        )
+        result = "; ".join(f"{case}: {'several labels' if kind else '0 and 1'}" for kind, case in kinds.items())
+        raise refused("E-LIST-35", where=str(folder), found=result)
     values = next(iter(kinds), None)
     return {LABEL_VALUES: list(values)} if values else {}
 
@@ -105,11 +102,8 @@ def require_target_there(cases: Sequence[Case], volumes_ml: Sequence[float], tar
     """Refuse a target that no mask of the data set contains."""
     masks = [case for case in cases if case.label is not None]
     if target and masks and not any(volumes_ml):
-        raise refused(
-            "E-LIST-34",
-            where=f"{folder}: target {target}",
-            found=f"{len(masks)} masks without a voxel of value {' or '.join(map(str, masks[0].label_values or (1,)))}",
-        )
+        result = f"{len(masks)} masks without a voxel of value {' or '.join(map(str, masks[0].label_values or (1,)))}"
+        raise refused("E-LIST-34", where=f"{folder}: target {target}", found=result)
 
 
 SIMULATED = "SIMULATED.txt"

@@ -301,9 +301,6 @@ def measured_lesion_share(entries: Sequence[Mapping[str, object]]) -> float:
             continue
         lesion, total = lesion + int(mask.sum()), total + mask.size
     if not lesion:
-        raise refused(
-            "E-LBL-10",
-            where="weight of the cross-entropy",
-            found=f"{len(entries)} masks, {total} voxels, none of lesion",
-        )
+        result = f"{len(entries)} masks, {total} voxels, none of lesion"
+        raise refused("E-LBL-10", where="weight of the cross-entropy", found=result)
     return lesion / total

@@ -53,13 +53,8 @@ def read_case_file(path: str | Path, section: str = TRAINING) -> Scan:
         raise _wrong(path, "images", f"{type(images).__name__}, a list of modality and file wanted")
     strange += [f"images: {key}" for key in images if key not in MODALITIES]
     if strange:
-        raise refused(
-            "E-LIST-64",
-            where=str(path),
-            found=", ".join(strange[:8]),
-            example=_EXAMPLE,
-            modalities=", ".join(MODALITIES),
-        )
+        result = ", ".join(strange[:8])
+        raise refused("E-LIST-64", where=str(path), found=result, example=_EXAMPLE, modalities=", ".join(MODALITIES))
     scan = Scan(section, _word(path, content, "name") or path.parent.name)
     scan.subject = _word(path, content, "subject")
     scan.label_values = _values(path, content.get("label_values"))
@@ -233,11 +228,8 @@ def chosen_target(layout: Layout, target: str | None) -> str | None:
     if target is None:
         return next(iter(layout.targets), None)
     if target not in layout.targets:
-        raise refused(
-            "E-LIST-33",
-            where=f"target {target}",
-            found=f"{layout.title}: {', '.join(layout.targets) or 'one lesion mask, nothing to choose'}",
-        )
+        result = f"{layout.title}: {', '.join(layout.targets) or 'one lesion mask, nothing to choose'}"
+        raise refused("E-LIST-33", where=f"target {target}", found=result)
     return target
 
 
@@ -299,8 +291,5 @@ def _marks(name: str) -> list[str]:
 
 
 def _unclear(folder: Path, marks: Mapping[str, Sequence[str]]) -> IslesError:
-    return refused(
-        "E-LIST-30",
-        where=str(folder),
-        found="; ".join(f"{name}: {len(names)} files such as {names[0]}" for name, names in marks.items()),
-    )
+    result = "; ".join(f"{name}: {len(names)} files such as {names[0]}" for name, names in marks.items())
+    return refused("E-LIST-30", where=str(folder), found=result)

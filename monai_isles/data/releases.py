@@ -98,11 +98,8 @@ def choose_mask(scan: Scan, target: str, targets: Mapping[str, tuple[int, ...]] 
     if LABEL in scan.files:
         scan.doubled[LABEL] = next(iter(parts.values()))
     elif target not in ("penumbra", "core"):
-        raise refused(
-            "E-LIST-31",
-            where=f"{scan.section} {scan.name}: {target}",
-            found=f"masks in files of their own: {', '.join(path.name for path in parts.values())}",
-        )
+        result = f"masks in files of their own: {', '.join(path.name for path in parts.values())}"
+        raise refused("E-LIST-31", where=f"{scan.section} {scan.name}: {target}", found=result)
     elif target in parts:
         scan.files[LABEL] = parts[target]
 

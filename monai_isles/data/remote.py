@@ -53,12 +53,8 @@ def require_kept(entries: Sequence[Mapping[str, object]]) -> None:
     """Refuse a mirror too small for all cases: it has dropped files of the first ones."""
     gone = [e for e in entries for key in (*MODALITIES, LABEL) if key in e and not Path(str(e[key])).is_file()]
     if gone:
-        raise refused(
-            "E-LIST-75",
-            where=str(_home()),
-            found=f"{len(gone)} files fetched and dropped again, {BOUND_GB}={os.environ.get(BOUND_GB, '')}",
-            bound_gb=BOUND_GB,
-        )
+        result = f"{len(gone)} files fetched and dropped again, {BOUND_GB}={os.environ.get(BOUND_GB, '')}"
+        raise refused("E-LIST-75", where=str(_home()), found=result, bound_gb=BOUND_GB)
 
 
 def relative_path(root: Path, path: str) -> str:

@@ -79,7 +79,7 @@ def _nifti(path: Path, request: UserTimes) -> SeriesInput:
     if path.name.lower().endswith(NIFTI_ENDS) and path.is_file():
         header = read_header(path)
         if header.frames is None:
-            shape = " x ".join(map(str, header.shape))
+            shape = " x ".join(map(str, header.grid_shape))
             raise refused("E-PERF-09", where=str(path), found=f"{shape} voxels, no time")
     image, result = inspect_image(path, kind="ctp", judge_time=request is None)
     refuse(result)
@@ -168,11 +168,8 @@ def no_case(folder: Path) -> IslesError:
     if files:
         few = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
         names.append(f"{len(files)} files, none of them DICOM or an image whose name ends in a modality: {few}")
-    return refused(
-        "E-LIST-01",
-        where=str(folder),
-        found=", ".join([*names[:6], *names[6:][-1:]]) or ("an empty folder" if folder.is_dir() else "no such folder"),
-    )
+    result = ", ".join([*names[:6], *names[6:][-1:]]) or ("an empty folder" if folder.is_dir() else "no such folder")
+    return refused("E-LIST-01", where=str(folder), found=result)
 
 
 def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> list[tuple[Scan, Finding]]:

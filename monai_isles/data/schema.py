@@ -109,11 +109,8 @@ def _require_no_leak(content: dict, where: str) -> None:
     for entry in content.get("training", []):
         fold, first = home.setdefault(entry["subject"], (entry.get("fold"), entry["case"]))
         if fold != entry.get("fold"):
-            raise refused(
-                "E-LIST-07",
-                where=f"{where}: subject {entry['subject']}",
-                found=f"{first} in fold {fold}, {entry['case']} in fold {entry.get('fold')}",
-            )
+            result = f"{first} in fold {fold}, {entry['case']} in fold {entry.get('fold')}"
+            raise refused("E-LIST-07", where=f"{where}: subject {entry['subject']}", found=result)
     for entry in content.get("test", []):
         if entry["subject"] in home:
             raise refused(

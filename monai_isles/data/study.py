@@ -196,11 +196,8 @@ def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
         names = [n if times[n] == 1 else f"{_above(s, above)}_{n}" for s, n in zip(studies, names, strict=True)]
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
-        raise refused(
-            "E-SCAN-03",
-            where="predict-series",
-            found=f"{', '.join(twice[:8])} more than once; results would overwrite each other",
-        )
+        result = f"{', '.join(twice[:8])} more than once; results would overwrite each other"
+        raise refused("E-SCAN-03", where="predict-series", found=result)
     return names
 
 

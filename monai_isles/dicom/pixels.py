@@ -108,11 +108,8 @@ def require_grey(file: DicomFile, where: str) -> None:
         return
     if kind == "MONOCHROME1":
         raise _format(file, "MONOCHROME1: dark means more")
-    raise refused(
-        "E-DCM-15",
-        where=f"{where}: {file.path}",
-        found=f"Photometric Interpretation {kind or 'none'}, {file.text('SamplesPerPixel') or 'no'} samples a pixel",
-    )
+    result = f"Photometric Interpretation {kind or 'none'}, {file.text('SamplesPerPixel') or 'no'} samples a pixel"
+    raise refused("E-DCM-15", where=f"{where}: {file.path}", found=result)
 
 
 def require_scale(frames: Sequence[Frame], where: str, *, hounsfield: bool) -> str:

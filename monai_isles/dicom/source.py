@@ -57,11 +57,8 @@ class DicomSource:
             result.setdefault(tuple(round(float(x), 3) for x in header.ImagePositionPatient), header)
         series = {str(header.SeriesInstanceUID) for header in result.values()}
         if len(series) != 1:
-            raise refused(
-                "E-DCM-40",
-                where=str(self.files[0].parent) if self.files else "DICOM source",
-                found=f"{len(result)} images of {len(series)} series",
-            )
+            text = f"{len(result)} images of {len(series)} series"
+            raise refused("E-DCM-40", where=str(self.files[0].parent) if self.files else "DICOM source", found=text)
         for header in result.values():
             _settle(header)
         return list(result.values())
@@ -255,11 +252,8 @@ def quiet(where: str | Path) -> Iterator[None]:
         try:
             yield
         except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-            raise refused(
-                "E-DCM-47",
-                where=str(where),
-                found=f"a {type(error).__name__} of the DICOM library, its words left out: they may quote the patient",
-            ) from None
+            result = f"a {type(error).__name__} of the DICOM library, its words left out: they may quote the patient"
+            raise refused("E-DCM-47", where=str(where), found=result) from None
 
 
 def _settle(header: Dataset) -> None:

@@ -21,7 +21,7 @@ from monai_isles.data.bids import BIDS_IGNORE, BIDS_README, derivative_descripti
 from monai_isles.errors import refused
 from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
 from monai_isles.io.publish import planned_image, publish, publish_image, publish_json, publish_text, publish_together
-from monai_isles.io.read import read_grid, read_image
+from monai_isles.io.read import read_header, read_image
 from monai_isles.modalities import LABEL, MEASURED_MAPS, MODALITIES
 
 
@@ -195,7 +195,7 @@ class PublishMapsd(MapTransform):
         sources: dict[str, Any] = {}
         for key in self.key_iterator(out):
             name = str(out[key].meta["filename_or_obj"])
-            source = sources[name] = sources.get(name) or read_grid(name)
+            source = sources[name] = sources.get(name) or read_header(name)
             dtype = np.uint8 if key in self.masks else np.float32
             path = self.folder / str(out["case"]) / f"{key}.nii.gz"
             values = out[key][0].cpu().numpy()

@@ -6,7 +6,6 @@ import shutil
 import stat
 import zipfile
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
@@ -14,15 +13,7 @@ from monai_isles.errors import refused
 from monai_isles.io.publish import PART, publish
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of an archive: members, bytes unpacked, and bytes unpacked per byte packed."""
-
-    members: int = 10_000
-    total_bytes: int = 8 * 2**30
-    ratio: float = 100.0
+MOST_MEMBERS, MOST_BYTES, MOST_PER_BYTE = 10_000, 8 * 2**30, 100.0  # unpacked, and per byte packed
 
 
 def pack_zip(folder: str | Path, path: str | Path) -> None:
@@ -47,7 +38,7 @@ def pack_zip(folder: str | Path, path: str | Path) -> None:
     publish(path, write, inputs=[file for _, file in files])
 
 
-def unpack_zip(path: str | Path, folder: str | Path, *, limits: Limits | None = None) -> None:
+def unpack_zip(path: str | Path, folder: str | Path) -> None:
     """Unpack aside, then move to ``folder`` in one step; nothing stays behind when a member is refused."""
     path, folder = Path(path), Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -56,7 +47,7 @@ def unpack_zip(path: str | Path, folder: str | Path, *, limits: Limits | None = 
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            _judge(members, limits or Limits(), path)
+            _judge(members, path)
             aside.mkdir(parents=True)
             for member in (member for member in members if not member.is_dir()):
                 target = aside.joinpath(*PurePosixPath(member.filename).parts)
@@ -72,15 +63,15 @@ def unpack_zip(path: str | Path, folder: str | Path, *, limits: Limits | None = 
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _judge(members: list[zipfile.ZipInfo], limits: Limits, path: Path) -> None:
+def _judge(members: list[zipfile.ZipInfo], path: Path) -> None:
     for member in members:
         _judge_member(member, path)
     total, packed = sum(m.file_size for m in members), max(1, path.stat().st_size)
     ratios = [m.file_size / max(1, m.compress_size) for m in members if m.file_size > 2**20]
     ratio = max(total / packed, *ratios, 0.0)
-    if len(members) > limits.members or total > limits.total_bytes or ratio > limits.ratio:
+    if len(members) > MOST_MEMBERS or total > MOST_BYTES or ratio > MOST_PER_BYTE:
         held = f"{len(members)} members, {total} bytes from {packed} (ratio {ratio:.0f})"
-        allowed = f"{limits.members} members, {limits.total_bytes} bytes, ratio {limits.ratio:g}"
+        allowed = f"{MOST_MEMBERS} members, {MOST_BYTES} bytes, ratio {MOST_PER_BYTE:g}"
         raise refused("E-SAFE-06", where=str(path), found=f"{held}; limits: {allowed}")
     counts = Counter(member.filename.casefold().rstrip("/") for member in members)
     twice = next((name for name, count in counts.items() if count > 1), None)

@@ -18,7 +18,7 @@ _SLACK, _LOW, _DEAD_S = 0.02, 0.9, 3600.0
 
 
 class Cache:
-    """Keep bytes under keys in files ``<kind>-<key><suffix>``; the first line of a file is its checksum.
+    """Keep bytes under keys in files ``<kind>-<key>.entry``; the first line of a file is its checksum.
 
     Processes share the folder. An entry appears complete or not at all. A damaged one is deleted with a warning and
     made again. The least recently used entries are deleted when the folder exceeds its limit.
@@ -30,10 +30,10 @@ class Cache:
             write); None for no bound.
     """
 
-    def __init__(self, folder: str | Path, kind: str, *, suffix: str = ".entry", limit_gb: float | None = None) -> None:
+    def __init__(self, folder: str | Path, kind: str, *, limit_gb: float | None = None) -> None:
         if limit_gb is not None and not limit_gb > 0:
             raise refused("E-CACHE-02", where=str(folder), found=f"{limit_gb:g} GB")
-        self.folder, self.kind, self.suffix = Path(folder), kind, suffix
+        self.folder, self.kind = Path(folder), kind
         self._limit = None if limit_gb is None else limit_gb * 1e9
         self._unseen = float("inf")
 
@@ -87,7 +87,7 @@ class Cache:
 
     def path(self, key: str) -> Path:
         """Return where the entry of ``key`` lies."""
-        return self.folder / f"{self.kind}-{key}{self.suffix}"
+        return self.folder / f"{self.kind}-{key}.entry"
 
     def _trim(self) -> None:
         entries = []

@@ -66,12 +66,11 @@ def refuse(findings: Iterable[Finding]) -> None:
             tell(finding)
     if not errors:
         return
-    first = errors[0]
     if len(errors) == 1:
-        raise IslesError(first.code, first.fault, where=first.where, found=first.found, fix=first.fix)
+        raise as_error(errors[0])
     raise IslesError(
-        first.code,
-        f"{first.fault}, and {len(errors) - 1} more",
+        errors[0].code,
+        f"{errors[0].fault}, and {len(errors) - 1} more",
         where="; ".join(dict.fromkeys(f.where for f in errors)),
         found="; ".join(f"{f.code} {f.fault}: {f.found}" for f in errors),
         fix="; ".join(dict.fromkeys(f.fix for f in errors)),

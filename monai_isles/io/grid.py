@@ -102,13 +102,8 @@ def require_same_affines(
         if TOLERANCE_VOX < gap.vox < SAME_GRID_VOX:
             tell(finding("E-GEOM-09", WARNING, where=where, found=apart))
         elif not gap.vox <= TOLERANCE_VOX:
-            raise refused(
-                "E-GEOM-03",
-                where=where,
-                found=f"{apart}; less than {SAME_GRID_VOX:g} voxel allowed",
-                key=key,
-                first=first,
-            )
+            result = f"{apart}; less than {SAME_GRID_VOX:g} voxel allowed"
+            raise refused("E-GEOM-03", where=where, found=result, key=key, first=first)
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -25,13 +25,12 @@ def in_turn(make: Callable[[], Made]) -> Made:
     dist = sys.modules.get("torch.distributed")
     if dist is None or not dist.is_available() or not dist.is_initialized():
         return make()
-    first = os.environ.get("LOCAL_RANK", "0") == "0"
-    if first:
-        made = make()
+    if os.environ.get("LOCAL_RANK", "0") != "0":
         dist.barrier()
-        return made
+        return make()
+    made = make()
     dist.barrier()
-    return make()
+    return made
 
 
 LOCK = "run.lock"
@@ -81,11 +80,8 @@ def _claim(mine: Path, lock: Path) -> None:
 
 
 def _held_error(lock: Path, holder: dict) -> IslesError:
-    return refused(
-        "E-RUN-01",
-        where=str(lock),
-        found=f"held by process {holder.get('pid', 'unknown')} on {holder.get('host', 'unknown')}",
-    )
+    result = f"held by process {holder.get('pid', 'unknown')} on {holder.get('host', 'unknown')}"
+    return refused("E-RUN-01", where=str(lock), found=result)
 
 
 def _remove_stale(lock: Path, seen: dict | None) -> None:
@@ -122,11 +118,10 @@ def _has_ended(holder: dict) -> bool:
 def is_alive(pid: int) -> bool:
     """Return whether a process of this machine runs."""
     try:
-        os.kill(pid, 0)
+        with suppress(PermissionError):  # it runs for another user
+            os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
     return True
 
 

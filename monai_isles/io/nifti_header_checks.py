@@ -55,10 +55,8 @@ def _type_findings(header: Nifti1Header, where: str) -> list[Finding]:
     if not np.isfinite(offset) or offset < (544 if header["sizeof_hdr"] == 540 else 352):
         findings.append(finding("E-FILE-09", ERROR, where=where, found=f"voxel offset {offset:g}"))
     elif offset % 1:  # other readers cut the fraction off too
-        fault = "header states a part of a byte as the start of the voxels"
-        findings.append(
-            finding("E-FILE-22", WARNING, where=where, found=f"offset {offset:g}: {int(offset)}", fault=fault)
-        )
+        text, fault = f"offset {offset:g}: {int(offset)}", "header states a part of a byte as the start of the voxels"
+        findings.append(finding("E-FILE-22", WARNING, where=where, found=text, fault=fault))
     if code in _COMPLEX:
         findings.append(finding("E-VAL-01", ERROR, where=where, found=f"complex numbers (NIfTI datatype {code})"))
     elif code in _COLOUR:
@@ -79,10 +77,9 @@ def _scale_findings(header: Nifti1Header, where: str) -> list[Finding]:
 
 
 def _unit_findings(header: Nifti1Header, where: str) -> list[Finding]:
-    unit = _LENGTH_UNITS.get(int(header["xyzt_units"]) & 7)
-    if unit is None:
+    name, factor = _LENGTH_UNITS.get(int(header["xyzt_units"]) & 7, ("", 1.0))
+    if not name:
         return []
-    name, factor = unit
     zooms = " x ".join(f"{z:g}" for z in np.asarray(header["pixdim"], float)[1:4])
     return [finding("E-GEOM-07", ERROR, where=where, found=f"unit {name}, voxels {zooms}", factor=factor)]
 
@@ -155,23 +152,12 @@ def _conflict_findings(header: Nifti1Header, where: str) -> list[Finding]:
 
 
 def _frame_findings(header: Nifti1Header, kind: str | None, where: str, judge_time: bool) -> list[Finding]:
-    _, frames = layout(header)
+    (_, frames), text = layout(header), f"dimensions {stored_shape(header)}"
     series = kind in MODALITIES and MODALITIES[kind].time_series
     if series and frames is None:
-        return [
-            finding(
-                "E-DIM-04",
-                ERROR,
-                where=where,
-                found=f"dimensions {stored_shape(header)}: one volume, it looks like a map",
-            )
-        ]
+        return [finding("E-DIM-04", ERROR, where=where, found=f"{text}: one volume, it looks like a map")]
     if kind is not None and not series and frames is not None:
-        return [
-            finding(
-                "E-DIM-03", ERROR, where=where, found=f"{frames} frames, dimensions {stored_shape(header)}", kind=kind
-            )
-        ]
+        return [finding("E-DIM-03", ERROR, where=where, found=f"{frames} frames, {text}", kind=kind)]
     step_s = frame_time_s(header) or bare_step(header)
     if series and judge_time and step_s is not None and not DT_RANGE_S[0] <= step_s <= DT_RANGE_S[1]:
         return [finding("E-DIM-06", ERROR, where=where, found=f"{step_s:g} s between frames")]

@@ -19,14 +19,11 @@ COPY_AGAIN = "copy the file again from its source, and compare checksums"
 
 def check_file(path: Path, where: str) -> None:
     """Refuse a path that cannot be an image file, before reading it."""
+    if path.is_symlink() and not path.exists():
+        result = f"a link to {path.readlink()}, which is not there"
+        raise refused("E-FILE-01", where=where, found=result, fix="fetch its content: git annex get, datalad get")
     if not path.exists():
-        result, fix = "no such file", "correct the path or restore the file"
-        if path.is_symlink():
-            result, fix = (
-                f"a link to {path.readlink()}, which is not there",
-                "fetch its content: git annex get, datalad get",
-            )
-        raise refused("E-FILE-01", where=where, found=result, fix=fix)
+        raise refused("E-FILE-01", where=where, found="no such file", fix="correct the path or restore the file")
     try:
         with path.open("rb") as file:
             magic = file.read(2)
@@ -41,9 +38,8 @@ def _check_name(path: Path, magic: bytes, where: str) -> None:
     name = path.name.lower()
     zipped, gzip_bytes = name.endswith(".nii.gz"), magic == GZIP_MAGIC
     if not zipped and not name.endswith(".nii"):
-        raise refused(
-            "E-FILE-03", where=where, found=f"suffix {path.suffix or 'none'}", fix="convert it to .nii or .nii.gz"
-        )
+        result, fix = f"suffix {path.suffix or 'none'}", "convert it to .nii or .nii.gz"
+        raise refused("E-FILE-03", where=where, found=result, fix=fix)
     if (gzip_bytes and not zipped) or (zipped and not gzip_bytes and _looks_like_nifti(path)):
         was, should = ("gzip bytes", ".nii.gz") if gzip_bytes else ("uncompressed NIfTI bytes", ".nii")
         raise refused("E-FILE-04", where=where, found=f"{was} under {path.name}", should=should)
@@ -63,7 +59,8 @@ def peek(path: Path, where: str) -> bytes:
 def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
     """Return the uncompressed bytes and the SHA-256 of the file as stored."""
     if path.stat().st_size > limit + SPARE_BYTES:
-        raise too_long(where, f"{path.stat().st_size} bytes in the file, at most {limit} wanted")
+        result = f"{path.stat().st_size} bytes in the file, at most {limit} wanted"
+        raise refused("E-FILE-20", where=where, found=result)
     stored = path.read_bytes()
     digest = hashlib.sha256(stored).hexdigest()
     if not path.name.lower().endswith(".gz"):
@@ -73,7 +70,8 @@ def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _damage_error(error, where, path) from error
     if len(raw) > limit:
-        raise too_long(where, f"more than {limit} bytes once uncompressed, from a file of {len(stored)} bytes")
+        result = f"more than {limit} bytes once uncompressed, from a file of {len(stored)} bytes"
+        raise refused("E-FILE-20", where=where, found=result)
     return raw, digest
 
 
@@ -89,30 +87,20 @@ def same_but_packed(file: Path, other: Path) -> bool:
                 if not block:
                     return True
     except (OSError, EOFError, zlib.error):
-        pass
+        return False
     return False
-
-
-def too_long(where: str, found: str) -> IslesError:
-    """Return the error of a file with bytes after the last voxel: its header or its length is wrong."""
-    return refused("E-FILE-20", where=where, found=found)
 
 
 def _damage_error(error: Exception, where: str, path: Path) -> IslesError:
     size = path.stat().st_size
     if isinstance(error, EOFError):
-        return refused(
-            "E-FILE-05", where=where, found=f"the gzip stream ends early, after {size} bytes", fix=COPY_AGAIN
-        )
+        result = f"the gzip stream ends early, after {size} bytes"
+        return refused("E-FILE-05", where=where, found=result, fix=COPY_AGAIN)
     with path.open("rb") as file:
         start = file.read(24)
     if "Not a gzipped file" in str(error) and not start.startswith(GZIP_MAGIC):
-        return refused(
-            "E-FILE-03",
-            where=where,
-            found=f"neither gzip nor NIfTI: starts with {start!r}",
-            fix="give a .nii or .nii.gz file",
-        )
+        result, fix = f"neither gzip nor NIfTI: starts with {start!r}", "give a .nii or .nii.gz file"
+        return refused("E-FILE-03", where=where, found=result, fix=fix)
     return refused("E-FILE-06", where=where, found=f"gzip check failed ({error}) in {size} bytes", fix=COPY_AGAIN)
 
 

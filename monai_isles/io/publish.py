@@ -129,7 +129,8 @@ def planned_image(
 
 def _require_no_input(paths: Iterable[Path], inputs: Iterable[str | Path]) -> None:
     for path, source in product(paths, [Path(source) for source in inputs]):
-        if _same_file(path, source):
+        both = path.exists() and source.exists()
+        if path.samefile(source) if both else path.resolve() == source.resolve():
             raise refused("E-FILE-11", where=str(path), found=f"the same file as {source}")
 
 
@@ -143,11 +144,8 @@ def _cast(data: np.ndarray, dtype: np.dtype, where: str) -> np.ndarray:
             lost = cast.astype(np.float64) != data
     if lost.any():
         first = data[lost].ravel()[0]
-        raise refused(
-            "E-VAL-07",
-            where=where,
-            found=f"{int(lost.sum())} of {data.size} voxels do not fit {dtype}, for example {first:g}",
-        )
+        result = f"{int(lost.sum())} of {data.size} voxels do not fit {dtype}, for example {first:g}"
+        raise refused("E-VAL-07", where=where, found=result)
     return cast
 
 
@@ -167,14 +165,5 @@ def _compare(tmp: Path, path: Path, wanted: np.ndarray, like: Image) -> None:
     again = read_image(tmp, dtype=wanted.dtype.type)
     same = again.grid_shape == like.grid_shape and np.array_equal(again.data, wanted)
     if not same or displacement(like.affine, again.affine, like.grid_shape).vox > TOLERANCE_VOX:
-        raise refused(
-            "E-FILE-13",
-            where=str(path),
-            found=f"shape {again.grid_shape}, sum {again.data.sum():g}; wrote {like.grid_shape}, {wanted.sum():g}",
-        )
-
-
-def _same_file(path: Path, source: Path) -> bool:
-    if path.exists() and source.exists():
-        return path.samefile(source)
-    return path.resolve() == source.resolve()
+        result = f"shape {again.grid_shape}, sum {again.data.sum():g}; wrote {like.grid_shape}, {wanted.sum():g}"
+        raise refused("E-FILE-13", where=str(path), found=result)

@@ -57,17 +57,10 @@ class Image:
         """Return (H, W, D), whether or not there are frames."""
         return tuple(self.data.shape[-3:])
 
-
-@dataclass(frozen=True)
-class Header:
-    """Hold the facts of a header, turned to RAS+: ``shape`` (H, W, D), ``frames`` None for a single volume."""
-
-    shape: tuple[int, int, int]
-    frames: int | None
-    affine: np.ndarray
-    spacing_mm: tuple[float, float, float]
-    dtype: np.dtype
-    dt_s: float | None
+    @property
+    def frames(self) -> int | None:
+        """Return the number of frames, None for a single volume."""
+        return len(self.data) if self.data.ndim == 4 else None
 
 
 def read_image(
@@ -140,37 +133,14 @@ def inspect_image(
     return image, [*findings, *misplaced, *settled.findings]
 
 
-def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -> Header:
-    """Read and check the header as ``read_image`` does, without voxels and checksum."""
-    header, place = _peek_header(path, where)
-    refuse(header_findings(header, kind=kind, where=place))
-    shape, frames = layout(header)
-    seen, affine = to_ras(np.broadcast_to(np.uint8(0), shape), native_affine(header))
-    return Header(
-        seen.shape,
-        frames,
-        affine,
-        _spacing(affine),
-        cast(np.dtype, voxel_dtype(header)),  # other types are refused above
-        None if frames is None else frame_time_s(header),
-    )
-
-
-def read_grid(path: str | Path, *, where: str = "") -> Image:
-    """Return an image without its voxels (all 0), for results that go onto its grid.
-
-    Shapes: (H, W, D), the frames of a series left out.
-    """
-    header, place = _peek_header(path, where)
-    refuse(header_findings(header, kind=None, where=place))
-    return _to_ras(np.broadcast_to(np.uint8(0), layout(header)[0]), header, Path(path), "")
-
-
-def _peek_header(path: str | Path, where: str) -> tuple[Nifti1Header, str]:
+def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -> Image:
+    """Read and check the header as ``read_image`` does; the voxels are all 0, and the checksum is empty."""
     path = Path(path)
     place = f"{where}: {path}" if where else str(path)
     check_file(path, place)
-    return parse_header(peek(path, place), place), place
+    header = parse_header(peek(path, place), place)
+    refuse(header_findings(header, kind=kind, where=place))
+    return _to_ras(np.broadcast_to(np.uint8(0), _full_shape(header)), header, path, "")
 
 
 def _budget(path: Path) -> int:
@@ -196,14 +166,18 @@ def _judge_claim(path: Path, place: str, limit: int) -> int:
 
 def _voxels(raw: bytes, header: Nifti1Header, place: str) -> tuple[np.ndarray, int]:
     """Return the voxels as stored, and how many bytes follow them."""
-    dtype, (shape, frames) = cast(np.dtype, voxel_dtype(header)), layout(header)
-    full = shape if frames is None else (*shape, frames)
+    dtype, full = cast(np.dtype, voxel_dtype(header)), _full_shape(header)  # other types are refused by the header
     start, count = int(header["vox_offset"]), math.prod(full)
     end = start + count * dtype.itemsize
     if len(raw) < end:
         result = f"{len(raw)} bytes, {end} wanted for {' x '.join(map(str, full))} voxels"
         raise refused("E-FILE-05", where=place, found=result, fix=COPY_AGAIN)
     return np.frombuffer(raw, dtype, count, start).reshape(full, order="F"), len(raw) - end
+
+
+def _full_shape(header: Nifti1Header) -> tuple[int, ...]:
+    shape, frames = layout(header)
+    return shape if frames is None else (*shape, frames)
 
 
 def _scale(stored: np.ndarray, header: Nifti1Header, dtype: np.dtype) -> np.ndarray:
@@ -249,18 +223,14 @@ def _to_ras(data: np.ndarray, header: Nifti1Header, path: Path, sha256: str, dty
     turned, affine = to_ras(data, native)
     series = data.ndim == 4
     turned = np.moveaxis(turned, -1, 0) if series else turned
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
     return Image(
-        np.ascontiguousarray(turned) if dtype is None else _scale(turned, header, dtype),
+        turned if dtype is None else _scale(turned, header, dtype),
         affine,
-        _spacing(affine),
+        (x, y, z),
         path,
         sha256,
         native,
         tuple(data.shape[:3]),
         frame_time_s(header) if series else None,
     )
-
-
-def _spacing(affine: np.ndarray) -> tuple[float, float, float]:
-    x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
-    return x, y, z

@@ -121,8 +121,5 @@ def _check_names(path: Path, outputs: tuple[str, ...]) -> None:
         full = path.absolute() / name
         long = next((part for part in full.parts if len(os.fsencode(part)) > 255), None)
         if long is not None or len(os.fsencode(full)) > 4000:
-            raise refused(
-                "E-RUN-03",
-                where=f"{str(full)[:200]}...",
-                found=f"{len(os.fsencode(long or str(full)))} bytes; at most {255 if long else 4000} allowed",
-            )
+            result = f"{len(os.fsencode(long or str(full)))} bytes; at most {255 if long else 4000} allowed"
+            raise refused("E-RUN-03", where=f"{str(full)[:200]}...", found=result)

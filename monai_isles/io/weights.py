@@ -6,12 +6,12 @@ import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from monai_isles.errors import IslesError, refused
+from monai_isles.errors import refused
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish
 
@@ -23,7 +23,7 @@ _DAMAGE = (
 _PLAIN = (bool, int, float, str, bytes, type(None), torch.Tensor, torch.Size, torch.dtype)
 
 
-def publish_state(path: str | Path, state: Mapping[str, object], *, inputs: Iterable[str | Path] = ()) -> None:
+def publish_state(path: str | Path, state: Mapping[str, object]) -> None:
     """Save a state dictionary of tensors and plain values, whole or not at all.
 
     Raises: ``E-SAFE-12`` when something else is in it, ``E-FILE-10`` when it cannot be written.
@@ -39,7 +39,7 @@ def publish_state(path: str | Path, state: Mapping[str, object], *, inputs: Iter
             raise OSError(f"{str(error).splitlines()[0]}") from error
         _check_archive(tmp)
 
-    publish(path, write, inputs=inputs)
+    publish(path, write)
 
 
 def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
@@ -66,7 +66,7 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
     except pickle.UnpicklingError as error:
         raise refused("E-SAFE-01", where=str(path), found=_global(str(error))) from error
     except _DAMAGE as error:
-        raise _damage_error(path, f"it cannot be loaded ({type(error).__name__})") from error
+        raise refused("E-FILE-15", where=str(path), found=f"it cannot be loaded ({type(error).__name__})") from error
 
 
 def _check_archive(path: Path) -> None:
@@ -84,7 +84,7 @@ def _check_archive(path: Path) -> None:
     except (zipfile.BadZipFile, *_DAMAGE) as error:
         damaged = str(error) or type(error).__name__
     if damaged:
-        raise _damage_error(path, f"archive check failed at {damaged}")
+        raise refused("E-FILE-15", where=str(path), found=f"archive check failed at {damaged}")
 
 
 def _is_zip(path: Path) -> bool:
@@ -92,10 +92,6 @@ def _is_zip(path: Path) -> bool:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:
         return False
-
-
-def _damage_error(path: Path, found: str) -> IslesError:
-    return refused("E-FILE-15", where=str(path), found=found)
 
 
 def _stranger(value: object, name: str) -> str | None:

@@ -52,11 +52,8 @@ class SoftmaxFocalLoss(nn.Module):
 
     def _weights(self, logits: Tensor, alpha: Sequence[float]) -> Tensor:
         if logits.shape[1] != len(alpha):
-            raise refused(
-                "E-LOSS-21",
-                where="SoftmaxFocalLoss",
-                found=f"alpha {self.alpha} for logits of {logits.shape[1]} classes",
-            )
+            result = f"alpha {self.alpha} for logits of {logits.shape[1]} classes"
+            raise refused("E-LOSS-21", where="SoftmaxFocalLoss", found=result)
         return torch.tensor(self.alpha, dtype=logits.dtype, device=logits.device)
 
 
@@ -85,13 +82,8 @@ class WeightedCELoss(nn.Module):
     def __init__(self, lesion_share: float, reading: str = PAPER) -> None:
         super().__init__()
         if not 0 <= lesion_share <= 1 or reading not in (PAPER, INVERSE):
-            raise refused(
-                "E-LOSS-22",
-                where="WeightedCELoss",
-                found=f"lesion_share={lesion_share}, reading={reading!r}",
-                paper=PAPER,
-                inverse=INVERSE,
-            )
+            result = f"lesion_share={lesion_share}, reading={reading!r}"
+            raise refused("E-LOSS-22", where="WeightedCELoss", found=result, paper=PAPER, inverse=INVERSE)
         self.lesion_share, self.reading = float(lesion_share), reading
 
     def extra_repr(self) -> str:

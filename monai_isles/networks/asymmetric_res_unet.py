@@ -48,11 +48,8 @@ class AsymmetricResUNet(nn.Module):
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3) or levels < 2 or min(in_channels, out_channels, base_channels) < 1:
-            raise refused(
-                "E-NET-01",
-                where="AsymmetricResUNet",
-                found=f"{spatial_dims}D, {levels} levels, channels {in_channels}, {out_channels}, {base_channels}",
-            )
+            result = f"{spatial_dims}D, {levels} levels, channels {in_channels}, {out_channels}, {base_channels}"
+            raise refused("E-NET-01", where="AsymmetricResUNet", found=result)
         widths = [base_channels * 2**level for level in range(levels)]
         noisy = [level >= levels - _NOISY_LEVELS for level in range(levels)]
         self.divisor = 2 ** (levels - 1)
@@ -115,12 +112,8 @@ class AsymmetricResUNet(nn.Module):
                 self._refuse(size)
 
     def _refuse(self, size: int) -> None:
-        raise refused(
-            "E-NET-02",
-            where="AsymmetricResUNet",
-            found=f"a spatial size of {size}, not a multiple of {self.divisor}",
-            divisor=self.divisor,
-        )
+        result = f"a spatial size of {size}, not a multiple of {self.divisor}"
+        raise refused("E-NET-02", where="AsymmetricResUNet", found=result, divisor=self.divisor)
 
 
 class Cascade(NetworkOfParts):

@@ -41,12 +41,8 @@ class ThresholdRule(nn.Module):
     ) -> None:
         super().__init__()
         if target not in TARGETS or min(core_rcbf, delay_s) <= 0:
-            raise refused(
-                "E-NET-60",
-                where="ThresholdRule",
-                found=f"target {target!r}, rCBF {core_rcbf:g}, Tmax {delay_s:g} s",
-                targets=", ".join(TARGETS),
-            )
+            result = f"target {target!r}, rCBF {core_rcbf:g}, Tmax {delay_s:g} s"
+            raise refused("E-NET-60", where="ThresholdRule", found=result, targets=", ".join(TARGETS))
         self.target, self.core_rcbf, self.delay_s = target, float(core_rcbf), float(delay_s)
         self.steepness, self.return_aux = 4.0, return_aux
         self.least, self.outside = _LEAST, _OUTSIDE

@@ -92,11 +92,8 @@ class RonnebergerUNet(UNetSkeleton):
     ) -> None:
         make = _NORMS.get(norm) if isinstance(norm, str) else norm
         if levels < 2 or min(in_channels, out_channels, base_channels) < 1 or make is None:
-            raise refused(
-                "E-NET-20",
-                where="RonnebergerUNet",
-                found=f"{levels} levels, channels {in_channels}, {out_channels}, {base_channels}, norm {norm!r}",
-            )
+            result = f"{levels} levels, channels {in_channels}, {out_channels}, {base_channels}, norm {norm!r}"
+            raise refused("E-NET-20", where="RonnebergerUNet", found=result)
         widths = _widths(base_channels, levels)
         super().__init__(
             [double_conv(nn.Conv2d, i, o, o, make) for i, o in zip([in_channels, *widths[:-1]], widths, strict=True)],

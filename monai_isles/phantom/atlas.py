@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from scipy import ndimage
@@ -45,37 +47,7 @@ class SmoothField:
 
 
 ORIGIN_MM = np.array([-98.0, -134.0, -72.0], dtype=np.float32)
-
-Polyline = tuple[tuple[float, float, float], ...]
-
-_ARTERIES: dict[str, tuple[float, Polyline]] = {
-    "aca": (
-        1.3,
-        (
-            (14, 5, -14),
-            (4, 8, -14),
-            (2.5, 32, -4),
-            (2.5, 40, 8),
-            (2.5, 38, 18),
-            (2.5, 25, 30),
-            (2.5, 5, 38),
-            (2.5, -20, 44),
-        ),
-    ),
-    "callosomarginal": (1.0, ((3, 42, 12), (3.5, 47, 28), (3.5, 32, 48), (3.5, 5, 60))),
-    "ica": (1.9, ((14, 5, -60), (14, 5, -14))),
-    "m1": (1.5, ((14, 5, -14), (28, 6, -16), (36, 2, -14))),
-    "m2_superior": (1.2, ((36, 2, -14), (42, 8, 0), (44, 6, 14), (52, 2, 26), (58, -8, 36), (50, -20, 54))),
-    "m2_anterior": (1.0, ((42, 8, 2), (48, 24, 12), (46, 36, 24))),
-    "m2_inferior": (1.2, ((36, 2, -14), (42, -8, 0), (44, -24, 12), (56, -40, 20), (56, -54, 30), (44, -64, 44))),
-    "basilar": (1.6, ((0, -24, -60), (0, -24, -16))),
-    "pca": (1.3, ((0, -24, -16), (10, -24, -14), (20, -30, -8), (16, -48, -2), (12, -68, 4), (12, -88, 12))),
-}
-_VEINS: dict[str, tuple[float, Polyline]] = {
-    "internal_cerebral": (1.0, ((2, -2, 14), (2, -30, 14), (0, -40, 8))),
-    "straight": (1.8, ((0, -40, 8), (0, -70, -2), (0, -98, -8))),
-    "transverse": (3.0, ((0, -100, -8), (25, -92, -18), (50, -70, -24))),
-}
+TABLES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("tables.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -117,8 +89,8 @@ def load_atlas(package: str = "nilearn") -> Atlas:
         gm=gm,
         wm=wm,
         ventricle=ventricle.astype(np.uint8),
-        artery=_tubes(_ARTERIES, gm.shape),
-        vein=np.maximum(_tubes(_VEINS, gm.shape), _sagittal_sinus(deep)),
+        artery=_tubes(TABLES["artery"].values(), gm.shape),
+        vein=np.maximum(_tubes(TABLES["vein"].values(), gm.shape), _sagittal_sinus(deep)),
         depth=depth,
     )
 
@@ -154,9 +126,10 @@ def _sagittal_sinus(depth: np.ndarray) -> np.ndarray:
     return (255 * across * through * above).astype(np.uint8)
 
 
-def _tubes(vessels: dict[str, tuple[float, Polyline]], shape: tuple[int, ...]) -> np.ndarray:
+def _tubes(vessels: Iterable[tuple[float, list[list[float]]]], shape: tuple[int, ...]) -> np.ndarray:
+    """Draw vessels of a radius and a line in mm, and their mirror images."""
     volume = np.zeros(shape, np.uint8)
-    for radius, line in vessels.values():
+    for radius, line in vessels:
         for start, stop in zip(line[:-1], line[1:], strict=True):
             for side in (1.0, -1.0):
                 ends = np.array([start, stop], np.float32) * np.array([side, 1, 1], np.float32)

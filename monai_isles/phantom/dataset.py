@@ -35,7 +35,6 @@ from monai_isles.phantom.folder import (
     record_text,
 )
 from monai_isles.phantom.mri.facts import MRI_KINDS
-from monai_isles.phantom.mri.scan import MriCase, scan_mri
 
 MOST_SLICES = 22
 KINDS = ("ct", *MRI_KINDS)
@@ -89,18 +88,6 @@ def make_case(
     wanted = plan(number, seed=seed, section=section, max_slices=max_slices, variety=variety)[-1]
     with OneThread():
         return scan_slab(make_patient(wanted.index, seed=seed, variety=variety), wanted.slab, seed=seed, maps=maps)
-
-
-def make_mri_case(
-    number: int, *, kind: str, seed: int, section: str = "TRAINING", spacing_mm: float | None = None
-) -> MriCase:
-    """Simulate ``case_<number>`` of the MRI data set ``seed`` in memory, equal to the arrays of ``make_dataset``.
-
-    Raises: ``E-PHAN-06`` unknown kind, ``E-PHAN-07`` no such grid.
-    """
-    _require_kind(kind, spacing_mm)
-    wanted = plan(number, seed=seed, section=section, kind=kind)[-1]
-    return scan_mri(MRI_KINDS[kind], wanted.index, seed=seed, spacing_mm=spacing_mm)
 
 
 def make_dataset(
@@ -205,11 +192,8 @@ def dataset_or_phantom(
     if is_url(named):
         return local_root(named)
     if not Path(named).is_dir():
-        raise refused(
-            "E-PHAN-04",
-            where="dataset_dir" if dataset_dir else f"environment variable {_FOLDERS[kind]}",
-            found=str(named),
-        )
+        where = "dataset_dir" if dataset_dir else f"environment variable {_FOLDERS[kind]}"
+        raise refused("E-PHAN-04", where=where, found=str(named))
     return Path(named)
 
 
@@ -225,9 +209,8 @@ def _require_kind(kind: str, spacing_mm: float | None) -> None:
 def _require_numbers(**numbers: int) -> None:
     least = {"cases": 1, "workers": 1, "test_cases": 0, "seed": 0, "max_slices": 2}
     if any(numbers[name] < low for name, low in least.items()):
-        raise refused(
-            "E-PHAN-02", where="phantom", found=", ".join(f"{name} {value}" for name, value in numbers.items())
-        )
+        result = ", ".join(f"{name} {value}" for name, value in numbers.items())
+        raise refused("E-PHAN-02", where="phantom", found=result)
 
 
 @dataclass(frozen=True)
@@ -237,10 +220,6 @@ class TruePerfusion:
     Shapes: volumes (H, W, D) float32, ``blood_hu`` (T,), ``path_mm`` (T, 2).
     Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt``, ``delay`` and ``dt_s`` s, ``blood_hu`` HU of pure arterial
     blood over baseline, ``path_mm`` movement of the head; ``matter``, ``artery`` and ``vein`` are shares of a voxel.
-
-    >>> truth = true_haemodynamics(1, seed=5, max_slices=2)
-    >>> truth.cbf.shape, truth.blood_hu.shape
-    ((256, 256, 2), (45,))
     """
 
     cbf: np.ndarray
@@ -255,30 +234,18 @@ class TruePerfusion:
     acquisition: Acquisition
 
 
-def true_haemodynamics(
-    number: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES
-) -> TruePerfusion:
-    """Return the true perfusion of ``case_<number>``, the case that ``make_case`` of the same arguments simulates."""
-    return case_with_truth(number, seed=seed, section=section, max_slices=max_slices, scan=False)[1]
-
-
 def case_with_truth(
-    number: int, *, seed: int, section: str = "TRAINING", max_slices: int = MOST_SLICES, scan: bool = True
+    number: int, *, seed: int, max_slices: int = MOST_SLICES, scan: bool = True
 ) -> tuple[CaseArrays | None, TruePerfusion]:
     """Return the case of ``make_case`` and its truth; with ``scan=False`` only the truth is simulated."""
-    wanted = plan(number, seed=seed, section=section, max_slices=max_slices)[-1]
+    wanted = plan(number, seed=seed, max_slices=max_slices)[-1]
     patient = make_patient(wanted.index, seed=seed)
     slab, protocol = patient.slabs[wanted.slab], patient.protocol
     tissues, true = slab.tissues, haemodynamics(patient, slab, seed=seed)
     options = acquisition(patient, wanted.slab, seed=seed)
-    cbf, cbv, mtt_s, delay_s = (
-        tissues.fill(v.astype(np.float32)) for v in (true.cbf, true.cbv, true.mtt_s, true.delay_s)
-    )
+    maps = (tissues.fill(v.astype(np.float32)) for v in (true.cbf, true.cbv, true.mtt_s, true.delay_s))
     truth = TruePerfusion(
-        cbf,
-        cbv,
-        mtt_s,
-        delay_s,
+        *maps,
         matter=tissues.gm + tissues.wm,
         artery=tissues.artery,
         vein=tissues.vein,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.locks import is_alive
-from monai_isles.io.publish import PART, publish_text
+from monai_isles.io.publish import PART, publish_csv, publish_text
 from monai_isles.io.runs import sweep_parts
 from monai_isles.phantom.ct.scan import CaseArrays, scan_slab
 from monai_isles.phantom.ct.subject import make_patient
@@ -45,11 +44,9 @@ class Planned:
     @property
     def subject(self) -> str:
         """Return the subject's name, unique over both sections."""
-        return (
-            f"test_{self.index - FIRST_TEST_SUBJECT + 1:03d}"
-            if self.section == "TESTING"
-            else f"subject_{self.index + 1:03d}"
-        )
+        if self.section == "TESTING":
+            return f"test_{self.index - FIRST_TEST_SUBJECT + 1:03d}"
+        return f"subject_{self.index + 1:03d}"
 
 
 @dataclass(frozen=True)
@@ -75,11 +72,8 @@ def fill(folder: Path, planned: Sequence[Planned], recipe: Recipe, *, place: Pla
         if record["outcome"] == "failed":
             raise record.get("fault") or refused("E-PHAN-30", where=name, found=str(record["error"]))
     sweep_parts(folder)
-    with (folder / "subjects.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerows(
-            [("case", "subject", "section"), *((f"case_{p.number}", p.subject, p.section) for p in planned)]
-        )
+    rows = [(f"case_{item.number}", item.subject, item.section) for item in planned]
+    publish_csv(folder / "subjects.csv", ("case", "subject", "section"), rows)
 
 
 def make_subject(task: Task) -> Record:
@@ -105,7 +99,7 @@ def _make_ct(folder: Path, group: Sequence[Planned], recipe: Recipe) -> None:
         if recipe.dicom:
             dicom = folder / "DICOM" / item.section / case.name
             _whole(dicom, partial(write_dicom, scan, form=recipe.dicom))
-        _tell(folder, item, {"slab": item.slab, **scan.truth})
+        _write_truth(folder, item, {"slab": item.slab, **scan.truth})
 
 
 def _make_mri(folder: Path, planned: Planned, recipe: Recipe) -> None:
@@ -116,7 +110,7 @@ def _make_mri(folder: Path, planned: Planned, recipe: Recipe) -> None:
         folder / planned.section / str(planned.number),
         lambda tmp: write_mri_case(scan, tmp, kind=kind, number=planned.number, labelled=labelled),
     )
-    _tell(folder, planned, {"kind": kind.name, **scan.truth})
+    _write_truth(folder, planned, {"kind": kind.name, **scan.truth})
 
 
 def _whole(folder: Path, write: Callable[[Path], object]) -> None:
@@ -135,9 +129,9 @@ def _truth(folder: Path, planned: Planned) -> Path:
     return folder / "truth" / name
 
 
-def _tell(folder: Path, planned: Planned, truth: dict[str, object]) -> None:
+def _write_truth(folder: Path, planned: Planned, truth: dict[str, object]) -> None:
     about = {"case": f"case_{planned.number}", "subject": planned.subject, "section": planned.section}
-    write_truth({**about, **truth}, _truth(folder, planned))
+    publish_text(_truth(folder, planned), json.dumps({**about, **truth}, indent=1, sort_keys=True) + "\n")
 
 
 class OneThread:
@@ -172,11 +166,8 @@ def holds_same(out: Path, record: str) -> bool:
         return False
     result = (out / RECORD).read_text(encoding="utf-8") if (out / RECORD).is_file() else ""
     if result != record:
-        what = (
-            "a phantom with other settings: " + ", ".join(result.splitlines()[1:-2])
-            if result
-            else "something that is not a phantom"
-        )
+        settings = ", ".join(result.splitlines()[1:-2])
+        what = f"a phantom with other settings: {settings}" if result else "something that is not a phantom"
         raise refused("E-PHAN-03", where=str(out), found=what)
     return True
 
@@ -269,11 +260,6 @@ def save_lps(
     if dt_s is not None:
         nifti.header["pixdim"][4] = dt_s
     nibabel.save(nifti, path)
-
-
-def write_truth(truth: dict[str, object], path: Path) -> None:
-    """Publish the truth of a simulation as JSON."""
-    publish_text(path, json.dumps(truth, indent=1, sort_keys=True) + "\n")
 
 
 _FIRST_ID = {"siss": 70000, "spes": 80000}

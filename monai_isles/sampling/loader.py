@@ -40,12 +40,8 @@ class CaseLoader(ABC):
         rank: int = 0, world_size: int = 1, prefetch: int = 0, pin: bool = False,
     ) -> None:  # fmt: skip
         if len(case) < world_size:
-            raise refused(
-                "E-SAMP-30",
-                where="the data loader",
-                found=f"{len(case)} {self.items} for {world_size} processes",
-                what=self.items,
-            )
+            result = f"{len(case)} {self.items} for {world_size} processes"
+            raise refused("E-SAMP-30", where="the data loader", found=result, what=self.items)
         self.names, self.case, self.batch_size, self.seed, self.shuffle = list(names), case, batch_size, seed, shuffle
         self.rank, self.prefetch, self.pin, self.epoch = rank, prefetch, pin, 0
         places: Any = range(len(case))

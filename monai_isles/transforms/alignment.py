@@ -17,12 +17,13 @@ from monai_isles.transforms.mirror import Grid, Mirror, axis_of, reflection, sam
 TISSUE = 0.1
 SCAN_DEG = {2: (np.linspace(-32.0, 32.0, 33),), 3: (np.linspace(-30.0, 30.0, 11),) * 2}
 CELLS = {2: 64, 3: 24}
-_RIM_MM = 60.0
+_STARTS, _ITK_STEPS = 3, 200
+_RIM_MM, _REACH_MM = 60.0, 3.0
 _FLAT_PER_MM = 0.005
 _MOST_POINTS = 60_000
 
 
-def coarse_mirrors(image: np.ndarray, grid: Grid, *, count: int = 3) -> tuple[list[Mirror], float]:
+def coarse_mirrors(image: np.ndarray, grid: Grid) -> tuple[list[Mirror], float]:
     """Return likely reflections of a head, best first, and the contrast between the best and the worst tilt.
 
     The image is rotated by each tilt. The sum of ``f(x) f(mirror x)`` along the left-right axis, for all midlines at
@@ -38,7 +39,7 @@ def coarse_mirrors(image: np.ndarray, grid: Grid, *, count: int = 3) -> tuple[li
     table = best.reshape([len(axis) for axis in axes])
     # Local maxima over neighbouring tilts: one start a valley, not three from the same one.
     peaks = np.flatnonzero(table >= ndimage.maximum_filter(table, 3, mode="constant", cval=-np.inf))
-    ranked = peaks[np.argsort(-best[peaks])][:count]
+    ranked = peaks[np.argsort(-best[peaks])][:_STARTS]
     mirrors = [reflection(tilts[k], offsets_mm[scores[k].argmax()]) for k in ranked]
     return mirrors, float(best.max() - best.min())
 
@@ -119,9 +120,9 @@ class Level:
         local = np.sqrt(sum(slope**2 for slope in (*own, *slopes)) / 2 + _FLAT_PER_MM**2)
         return (other - value) / local, np.stack(slopes, axis=1) / local[:, None], seen
 
-    def residual_mm(self, mirror: Mirror, *, reach_mm: float = 3.0) -> float:
+    def residual_mm(self, mirror: Mirror) -> float:
         """Return the robust root mean square distance of the head from its mirror image, infinite without overlap."""
-        return reach_mm * float(np.sqrt(_cost(self.compare(mirror)[0] / reach_mm)))
+        return _REACH_MM * float(np.sqrt(_cost(self.compare(mirror)[0] / _REACH_MM)))
 
 
 def _cost(distances: np.ndarray) -> float:
@@ -195,16 +196,13 @@ class _Fit:
         return out.reshape(-1, len(numbers))
 
 
-def itk_mirror(image: np.ndarray, grid: Grid, start: Mirror, *, steps: int = 200) -> Mirror:
+def itk_mirror(image: np.ndarray, grid: Grid, start: Mirror) -> Mirror:
     """Find a mirror near ``start`` with ITK: Mattes mutual information, regular-step gradient descent.
 
     The image is flipped along its first axis and registered to the original, affinely in plane, rigidly in space; flip
     and registration together are the map. The first call loads ITK's registration classes, about ten seconds.
 
     Shapes: ``image`` of the grid's shape, values about 0 to 1. Units: mm.
-
-    Args:
-        steps: most iterations of the optimiser at each of two levels.
 
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; Clèrigues 2020, doi:10.1016/j.cmpb.2020.105521
     (FLIRT there); Mattes 2003, doi:10.1109/TMI.2003.809072; ``tests/transforms/test_registration.py``.
@@ -218,7 +216,7 @@ def itk_mirror(image: np.ndarray, grid: Grid, start: Mirror, *, steps: int = 200
         fixed = _itk_image(itk, image, grid, grid.origin_mm)
         moving = _itk_image(itk, image[::-1], grid, (-last, *grid.origin_mm[1:]))
         transform = _itk_transform(itk, Mirror(flip @ start.matrix, flip @ start.shift_mm))
-        _itk_register(itk, fixed, moving, transform, steps)
+        _itk_register(itk, fixed, moving, transform)
         matrix = itk.array_from_matrix(transform.GetMatrix())
         return Mirror(flip @ matrix, flip @ np.array(list(transform.GetOffset())))
 
@@ -239,7 +237,7 @@ def _itk_transform(itk: Any, start: Mirror) -> Any:
     return transform
 
 
-def _itk_register(itk: Any, fixed: Any, moving: Any, transform: Any, steps: int) -> None:
+def _itk_register(itk: Any, fixed: Any, moving: Any, transform: Any) -> None:
     kind = type(fixed)
     metric = itk.MattesMutualInformationImageToImageMetricv4[kind, kind].New(NumberOfHistogramBins=32)
     metric.SetMaximumNumberOfWorkUnits(1)
@@ -247,7 +245,7 @@ def _itk_register(itk: Any, fixed: Any, moving: Any, transform: Any, steps: int)
         LearningRate=1.0,
         MinimumStepLength=1e-3,
         RelaxationFactor=0.6,
-        NumberOfIterations=steps,
+        NumberOfIterations=_ITK_STEPS,
         ReturnBestParametersAndValue=True,
     )
     optimiser.SetScalesEstimator(itk.RegistrationParameterScalesFromPhysicalShift[type(metric)].New(Metric=metric))

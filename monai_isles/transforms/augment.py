@@ -53,9 +53,8 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
         prob: float = 1.0,
         mode: str | Sequence[str] = "bilinear",
         outside: str = "zeros",
-        allow_missing_keys: bool = False,
     ) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)
+        MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob)
         self.rotate_deg, self.translate_frac, self.scale = float(rotate_deg), float(translate_frac), tuple(scale)
         self.flip_prob, self.mode = float(flip_prob), ensure_tuple_rep(mode, len(self.keys))

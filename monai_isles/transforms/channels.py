@@ -27,10 +27,8 @@ class CropBorderd(MapTransform):
     torch.Size([1, 4, 4, 3])
     """
 
-    def __init__(
-        self, keys: KeysCollection, border_vox: Sequence[int] = (32, 32, 0), allow_missing_keys: bool = False
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
+    def __init__(self, keys: KeysCollection, border_vox: Sequence[int] = (32, 32, 0)) -> None:
+        super().__init__(keys)
         self.border_vox = tuple(int(n) for n in border_vox)
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
@@ -82,8 +80,8 @@ class GroupedImaged(MapTransform):
     Shapes: entries ``(n, H, W, D)``; ``image`` ``(sum of n + groups, H, W, D)`` float32, the last ones 0 or 1.
     Args:
         groups: number of channels by entry, by group, in order; a group without entries has only its mark.
-        present: entry with the state of each group; a group is present if its entries are, unless ``absent``.
-        mirror: entry with the record of the mirror; the group ``mirror`` is there where it bears no remark.
+            A group is present if its entries are, unless the entry ``groups`` says ``absent`` of it; the group
+            ``mirror`` is there where the record under ``mirror`` bears no remark.
 
     >>> stack = GroupedImaged({"maps": {"cbf": 1}, "series": {}})
     >>> case = stack({"cbf": torch.full((1, 1, 1, 1), 40.0), "groups": {"maps": "given"}})
@@ -91,12 +89,9 @@ class GroupedImaged(MapTransform):
     [40.0, 1.0, 0.0]
     """
 
-    def __init__(
-        self, groups: Mapping[str, Mapping[str, int]], *, name: str = "image", present: str = "groups",
-        mirror: str = "mirror",
-    ) -> None:  # fmt: skip
+    def __init__(self, groups: Mapping[str, Mapping[str, int]]) -> None:
         super().__init__([key for entries in groups.values() for key in entries], allow_missing_keys=True)
-        self.groups, self.name, self.present, self.mirror = groups, name, present, mirror
+        self.groups = groups
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
@@ -106,16 +101,16 @@ class GroupedImaged(MapTransform):
             torch.as_tensor(out[key]).float() if key in out else torch.zeros(n, *first.shape[1:])
             for key, n in counts.items()
         ]
-        known = dict(out[self.present])
+        known = dict(out["groups"])
         if "mirror" in self.groups:
-            known["mirror"] = "absent" if out[self.mirror]["remark"] else out[self.mirror]["method"]
+            known["mirror"] = "absent" if out["mirror"]["remark"] else out["mirror"]["method"]
         available = [
             float(known.get(group, "absent") != "absent" and all(key in out for key in entries))
             for group, entries in self.groups.items()
         ]
         marks = torch.tensor(available).reshape(-1, 1, 1, 1).expand(-1, *first.shape[1:])
         plain = torch.cat([item.as_subclass(Tensor) for item in (*stacked, marks)])
-        return out | {self.name: convert_to_dst_type(plain, first)[0], self.present: known}
+        return out | {"image": convert_to_dst_type(plain, first)[0], "groups": known}
 
 
 class DropGroupsd(RandomizableTransform, MapTransform):

@@ -13,14 +13,13 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, ResampleToMatch
 from torch import Tensor
 
+from monai_isles.case import RESAMPLE
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, corners_vox, displacement, require_same_affines
 from monai_isles.io.read import Image
-from monai_isles.modalities import LABEL, PERFUSION_MAPS
+from monai_isles.modalities import LABEL, MEASURED_MAPS
 
 FRAME = "frame_of_reference"
-ASKED = "resample"
-MAPS = (*PERFUSION_MAPS, "ttp")
 _GRID = ("affine", "original_affine", "spatial_shape", "space", "native_affine", "native_shape", "filename_or_obj")
 
 
@@ -65,37 +64,34 @@ class ResampleLiked(MapTransform):
             return out
         reference = _require_affine(out[like], f"{case}: {like}")
         for key in self.key_iterator(out):
-            if key == like:
-                continue
-            if not (self.refuse or isinstance(out[key], MetaTensor)):
+            if key == like or not (self.refuse or isinstance(out[key], MetaTensor)):
                 continue
             image, where = _require_affine(out[key], f"{case}: {key}"), f"{case}: {key} against {like}"
             if _same(image, reference):
                 continue
             frames = [str(item.meta.get(FRAME, "")) for item in (image, reference)]
-            if not (self.allow or out.get(ASKED) is True or (frames[0] and frames[0] == frames[1])):
-                if not self.refuse:
-                    continue
+            if self.allow or out.get(RESAMPLE) is True or (frames[0] and frames[0] == frames[1]):
+                out[key] = _move(str(key), image, reference, where)
+            elif self.refuse:
                 raise _no_request(image, reference, where)
-            _require_overlap(image, reference, where)
-            moved = _move(str(key), image, reference)
-            grid = {name: reference.meta[name] for name in _GRID if name in reference.meta}
-            out[key] = MetaTensor(moved.to(image.dtype), meta={**image.meta, **grid})
         return out
 
 
-def _move(key: str, image: MetaTensor, reference: MetaTensor) -> Tensor:
+def _move(key: str, image: MetaTensor, reference: MetaTensor, where: str) -> MetaTensor:
     """Return the image on the reference grid; in a map 0 means no measurement and is left out of the interpolation."""
+    corners = [(np.asarray(item.affine, float) @ corners_vox(item.shape[1:]))[:3] for item in (image, reference)]
+    (low, high), (first, last) = ((item.min(axis=1), item.max(axis=1)) for item in corners)
+    gap = np.maximum(low - last, first - high)
+    if (gap >= 0).any():
+        raise refused("E-GRID-03", where=where, found=f"{gap.max():.4g} mm between them")
     move = ResampleToMatch(mode="nearest" if key == LABEL else "bilinear", padding_mode="zeros", align_corners=True)
-    moved = _plain(move(image, reference))
-    if key not in MAPS:
-        return moved
-    share = _plain(move(MetaTensor((image.as_tensor() != 0).float(), affine=image.affine), reference))
-    return torch.where(share >= 0.5, moved / share.clamp_min(0.5), 0.0)
-
-
-def _plain(image: Tensor) -> Tensor:
-    return image.as_tensor() if isinstance(image, MetaTensor) else image
+    moved = torch.as_tensor(move(image, reference)).as_subclass(Tensor)
+    if key in MEASURED_MAPS:
+        measured = MetaTensor((image.as_tensor() != 0).float(), affine=image.affine)
+        share = torch.as_tensor(move(measured, reference)).as_subclass(Tensor)
+        moved = torch.where(share >= 0.5, moved / share.clamp_min(0.5), 0.0)
+    grid = {name: reference.meta[name] for name in _GRID if name in reference.meta}
+    return MetaTensor(moved.to(image.dtype), meta={**image.meta, **grid})
 
 
 def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:
@@ -118,29 +114,16 @@ def _require_affine(image: Tensor, where: str) -> MetaTensor:
     return image
 
 
-def _affine(image: MetaTensor) -> np.ndarray:
-    return np.asarray(image.affine.to(torch.float64))
-
-
 def _same(image: MetaTensor, reference: MetaTensor) -> bool:
-    shape = tuple(image.shape[1:])
-    near = displacement(_affine(reference), _affine(image), shape).vox < SAME_GRID_VOX
-    return shape == tuple(reference.shape[1:]) and near
+    shape, affines = tuple(image.shape[1:]), [np.asarray(item.affine, float) for item in (reference, image)]
+    return shape == tuple(reference.shape[1:]) and displacement(*affines, shape).vox < SAME_GRID_VOX
 
 
 def _no_request(image: MetaTensor, reference: MetaTensor, where: str) -> IslesError:
-    ends = (_affine(image), tuple(image.shape[1:]), _affine(reference), tuple(reference.shape[1:]))
-    gap = corners_apart_mm(*ends)
-    shapes = " against ".join(" x ".join(map(str, item.shape[1:])) for item in (image, reference))
-    return refused("E-GRID-02", where=where, found=f"field-of-view corners {gap:.4g} mm apart, {shapes} voxels")
-
-
-def _require_overlap(image: MetaTensor, reference: MetaTensor, where: str) -> None:
-    corners = [(_affine(item) @ corners_vox(item.shape[1:]))[:3] for item in (image, reference)]
-    ends = [(item.min(axis=1), item.max(axis=1)) for item in corners]
-    gap = np.maximum(ends[0][0] - ends[1][1], ends[1][0] - ends[0][1])
-    if (gap >= 0).any():
-        raise refused("E-GRID-03", where=where, found=f"{gap.max():.4g} mm between them")
+    first, second = ((np.asarray(item.affine, float), tuple(item.shape[1:])) for item in (image, reference))
+    shapes = " against ".join(" x ".join(map(str, shape)) for _, shape in (first, second))
+    result = f"field-of-view corners {corners_apart_mm(*first, *second):.4g} mm apart, {shapes} voxels"
+    return refused("E-GRID-02", where=where, found=result)
 
 
 class SameGridd(MapTransform):
@@ -154,9 +137,6 @@ class SameGridd(MapTransform):
     >>> sorted(SameGridd(["ct", "cbf"])({"ct": image, "cbf": image}))
     ['cbf', 'ct']
     """
-
-    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out, case = dict(data), str(data.get("case", "this entry"))

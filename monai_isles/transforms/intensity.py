@@ -15,6 +15,7 @@ from torch import Tensor
 
 from monai_isles.errors import refused
 from monai_isles.modalities import PERFUSION_MAPS
+from monai_isles.perfusion.masks import skull_interior
 from monai_isles.perfusion.thresholds import contralateral_side, relative_cbf
 from monai_isles.transforms.registration import split_head
 
@@ -48,8 +49,6 @@ def enclosed_brain(series: Tensor, *, where: str = "") -> Tensor:
     Shapes: ``(T, H, W, D)``. Units: HU; voxels count as 1 mm without an affine.
     Source: ``monai_isles.perfusion.masks.skull_interior``; ``tests/transforms/test_brain_score.py``.
     """
-    from monai_isles.perfusion.masks import skull_interior
-
     first = torch.as_tensor(series[0]).as_subclass(Tensor).float().cpu().numpy()
     mask = torch.from_numpy(skull_interior(first, spacing_of(series))).float()[None]
     if not mask.any():
@@ -60,12 +59,11 @@ def enclosed_brain(series: Tensor, *, where: str = "") -> Tensor:
 class SkullStripd(MapTransform):
     """Strip the skull from the CT where the perfusion maps are zero; the maps stay untouched.
 
-    Shapes: every entry ``(1, H, W, D)``; type, affine and shape of ``ct`` are kept by ``brain`` and ``head``.
-    Units: unchanged; ``brain`` is 0 or 1.
+    Shapes: every entry ``(1, H, W, D)``; ``brain`` receives the mask and ``head`` the unstripped CT, with the type,
+        affine and shape of ``ct``. Units: unchanged; ``brain`` is 0 or 1.
 
     Args:
         ct: the image to strip. maps: the perfusion maps whose sum shows the brain.
-        brain: entry that receives the mask. head: entry that receives the unstripped CT.
 
     Raises: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ, ``E-STRIP-03`` an entry is missing.
 
@@ -77,11 +75,9 @@ class SkullStripd(MapTransform):
     [0.0, 35.0]
     """
 
-    def __init__(
-        self, ct: str = "ct", maps: Sequence[str] = PERFUSION_MAPS, brain: str = "brain", head: str = "head"
-    ) -> None:
+    def __init__(self, ct: str = "ct", maps: Sequence[str] = PERFUSION_MAPS) -> None:
         super().__init__((ct, *maps))
-        self.ct, self.maps, self.brain, self.head = ct, tuple(maps), brain, head
+        self.ct, self.maps = ct, tuple(maps)
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out, where = dict(data), str(data.get("case", "this entry"))
@@ -91,15 +87,10 @@ class SkullStripd(MapTransform):
         ct = out[self.ct]
         mask = brain_mask([out[key] for key in self.maps], where=f"{where}: {', '.join(self.maps)}")
         if mask.shape != ct.shape:
-            raise refused(
-                "E-STRIP-02",
-                where=f"{where}: {self.ct} and its maps",
-                found=f"{tuple(ct.shape)} against {tuple(mask.shape)}",
-            )
-        out[self.head] = ct.clone()
-        out[self.ct] = ct * mask
-        out[self.brain] = convert_to_dst_type(mask, ct, dtype=torch.float32)[0]
-        return out
+            result = f"{tuple(ct.shape)} against {tuple(mask.shape)}"
+            raise refused("E-STRIP-02", where=f"{where}: {self.ct} and its maps", found=result)
+        brain = convert_to_dst_type(mask, ct, dtype=torch.float32)[0]
+        return out | {"head": ct.clone(), self.ct: ct * mask, "brain": brain}
 
 
 class BrainScored(MapTransform):
@@ -152,7 +143,7 @@ class ChannelsScored(MapTransform):
 
     Shapes: ``(C, H, W, D)`` in and out, float32; affine unchanged. Units: standard deviations.
     Args:
-        keys: entries to score. over: ``volume`` or ``foreground``. mask: entry above zero in the foreground.
+        keys: entries to score. over: ``volume``, or ``foreground``, where the entry of that name is above zero.
     Raises: ``E-STRIP-05`` another value of ``over``.
     Source: ``volume`` is MONAI's ``NormalizeIntensityd`` with ``channel_wise``; ``foreground`` ours.
 
@@ -161,19 +152,17 @@ class ChannelsScored(MapTransform):
     [-1.0, 1.0]
     """
 
-    def __init__(
-        self, keys: KeysCollection, *, over: str = "volume", mask: str = "foreground", allow_missing_keys: bool = False
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
+    def __init__(self, keys: KeysCollection, *, over: str = "volume") -> None:
+        super().__init__(keys)
         if over not in ("volume", "foreground"):
             raise refused("E-STRIP-05", where="ChannelsScored", found=repr(over))
-        self.over, self.mask = over, mask
+        self.over = over
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out = dict(data)
         for key in self.key_iterator(out):
             plain = torch.as_tensor(out[key]).as_subclass(Tensor).float()
-            seen = torch.as_tensor(out[self.mask])[0] > 0 if self.over == "foreground" else None
+            seen = torch.as_tensor(out["foreground"])[0] > 0 if self.over == "foreground" else None
             values = plain.flatten(1) if seen is None or not seen.any() else plain[:, seen.as_subclass(Tensor)]
             mean, spread = values.double().mean(1), values.double().std(1, correction=0)
             spread = torch.where(spread > 0, spread, 1.0)
@@ -199,7 +188,7 @@ class HealthyScaled(MapTransform):
     Shapes: ``(1, H, W, D)`` in and out, float32; ``head`` gets the CT as it was, ``brain`` the mask.
     Units: those of ``monai_isles.modalities`` in, none out.
     Args:
-        keys: the maps, of ``HEALTHY``. ct: scaled too where it is there.
+        keys: the maps, of ``HEALTHY``; ``ct`` is scaled too where it is there.
         suffixes: of sets of maps, each scaled by itself where it is there; the first one there masks the CT.
     Raises: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ.
 
@@ -209,18 +198,18 @@ class HealthyScaled(MapTransform):
     [-0.75, 0.0, 0.0, 0.0]
     """
 
-    def __init__(self, keys: KeysCollection = PERFUSION_MAPS, ct: str = "ct", suffixes: Sequence[str] = ("",)) -> None:
+    def __init__(self, keys: KeysCollection = PERFUSION_MAPS, suffixes: Sequence[str] = ("",)) -> None:
         super().__init__(keys)
-        self.ct, self.suffixes = ct, tuple(suffixes)
+        self.suffixes = tuple(suffixes)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
         available = [suffix for suffix in self.suffixes if all(f"{key}{suffix}" in out for key in self.keys)]
         masks = [self._scale(out, suffix) for suffix in available or self.suffixes[:1]]
-        if self.ct in out:
-            out["head"] = out[self.ct]
-            scaled = (np.asarray(out[self.ct]) - CT_HU[0]) / CT_HU[1]
-            out[self.ct] = self._like(scaled, masks[0].numpy() > 0, out[self.ct])
+        if "ct" in out:
+            out["head"] = out["ct"]
+            scaled = (np.asarray(out["ct"]) - CT_HU[0]) / CT_HU[1]
+            out["ct"] = self._like(scaled, masks[0].numpy() > 0, out["ct"])
         out["brain"] = convert_to_dst_type(masks[0], out[f"{self.keys[0]}{available[0]}"], dtype=torch.float32)[0]
         return out
 
@@ -251,7 +240,6 @@ class RelativeFlowd(MapTransform):
 
     Args:
         cbf, tmax: the maps of the rule. maps: those whose sum above zero is the brain. ct: unstripped CT, if there.
-        rcbf, brain, midline: entries that receive the results.
 
     Raises: ``E-STRIP-01`` no brain, ``E-STRIP-04`` a map is missing, ``E-EVAL-02`` no healthy flow, and others.
 
@@ -265,18 +253,10 @@ class RelativeFlowd(MapTransform):
     """
 
     def __init__(
-        self,
-        cbf: str = "cbf",
-        tmax: str = "tmax",
-        maps: Sequence[str] = PERFUSION_MAPS,
-        ct: str = "ct",
-        rcbf: str = "rcbf",
-        brain: str = "brain",
-        midline: str = "midline",
+        self, cbf: str = "cbf", tmax: str = "tmax", maps: Sequence[str] = PERFUSION_MAPS, ct: str = "ct"
     ) -> None:
         super().__init__((cbf, tmax, *maps))
         self.cbf, self.tmax, self.maps, self.ct = cbf, tmax, tuple(maps), ct
-        self.rcbf, self.brain, self.midline = rcbf, brain, midline
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out, where = dict(data), str(data.get("case", "this entry"))
@@ -287,10 +267,10 @@ class RelativeFlowd(MapTransform):
         mask = brain_mask([out[key] for key in self.maps], where=f"{where}: {', '.join(self.maps)}")
         brain, cbf, tmax_s = mask.numpy()[0] > 0, volume_of(image), volume_of(out[self.tmax])
         ct = volume_of(out[self.ct]) if self.ct in out else None
-        left, out[self.midline] = split_head(ct, brain, spacing_of(image), where=where)
+        left, out["midline"] = split_head(ct, brain, spacing_of(image), where=where)
         flow = relative_cbf(cbf, brain, contralateral_side(tmax_s, brain, left)).astype(np.float32)
-        out[self.rcbf] = convert_to_dst_type(flow[None], image, dtype=torch.float32)[0]
-        out[self.brain] = convert_to_dst_type(mask, image, dtype=torch.float32)[0]
+        out["rcbf"] = convert_to_dst_type(flow[None], image, dtype=torch.float32)[0]
+        out["brain"] = convert_to_dst_type(mask, image, dtype=torch.float32)[0]
         return out
 
 
@@ -308,21 +288,13 @@ def scaled_dwi(image: Tensor, *, percentile: float = 99.0, clip: bool = True, wh
     """
     values = image.float()
     low = values.min()
-    high = torch.quantile(_thin(values), percentile / 100)
+    thin = values.flatten()[:: -(-values.numel() // 2**24)]  # torch.quantile takes no more values
+    high = torch.quantile(thin, percentile / 100)
     if not high > low:
-        raise refused(
-            "E-TPW-05",
-            where=where or "DWI",
-            found=f"minimum {float(low):g}, {percentile:g}th percentile {float(high):g}",
-        )
+        result = f"minimum {float(low):g}, {percentile:g}th percentile {float(high):g}"
+        raise refused("E-TPW-05", where=where or "DWI", found=result)
     scaled = (values - low) / (high - low)
     return scaled.clamp(max=1.0) if clip else scaled
-
-
-def _thin(values: Tensor, most: int = 2**24) -> Tensor:
-    """Return all values, or every n-th if there are more than ``torch.quantile`` accepts."""
-    flat = values.flatten()
-    return flat[:: -(-flat.numel() // most)]
 
 
 class ScaleDWId(MapTransform):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -43,9 +43,8 @@ class TemporalMIPd(MapTransform):
         for key in self.key_iterator(out):
             series = out[key]
             if series.ndim != 4 or series.shape[0] < 2:
-                raise refused(
-                    "E-TPW-04", where=f"{data.get('case', 'this entry')}: {key}", found=f"shape {tuple(series.shape)}"
-                )
+                where = f"{data.get('case', 'this entry')}: {key}"
+                raise refused("E-TPW-04", where=where, found=f"shape {tuple(series.shape)}")
             highest = torch.as_tensor(series).as_subclass(Tensor).amax(0, keepdim=True).float()
             out[self.name] = convert_to_dst_type(highest, series, dtype=torch.float32)[0]
         return out
@@ -148,11 +147,8 @@ class PerfusionWindowd(MapTransform):
         self.frames, self.k = frames, k
         self.names: tuple[Hashable, ...] = self.keys if names is None else ensure_tuple(names)
         if frames < 2 or len(self.names) != len(self.keys):
-            raise refused(
-                "E-TPW-03",
-                where="PerfusionWindowd",
-                found=f"frames {frames}, {len(self.names)} names for {len(self.keys)} keys",
-            )
+            result = f"frames {frames}, {len(self.names)} names for {len(self.keys)} keys"
+            raise refused("E-TPW-03", where="PerfusionWindowd", found=result)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
@@ -172,17 +168,16 @@ GIVEN, MEASURED, ABSENT = "given", "measured from the series", "absent"
 class SeriesMeasuredd(MapTransform):
     """Measure maps and arterial-time curves of a contrast series, and a CT if none is given.
 
-    The maps are those of ``monai_isles.perfusion.measured_maps``, under their names and ``suffix``: given maps stay
-    beside them. The CT is the mean of the frames before the bolus. A case without a series passes unchanged where it
-    has all maps; so does, with a remark, one whose series cannot be measured. ``groups`` says of ``ct``, ``maps`` and
-    ``series`` whether each was given, measured from the series, or is absent.
+    The maps are those of ``monai_isles.perfusion.measured_maps``, under ``<map>_measured``: given maps stay. The CT is
+    the mean of the frames before the bolus. A case without a series passes unchanged where it has all maps; so does,
+    with a remark, one whose series cannot be measured. ``groups`` says of ``ct``, ``maps`` and ``series`` whether each
+    was given, measured from the series, or is absent.
 
     Shapes: a series ``(T, H, W, D)`` becomes ``name`` ``(times, H, W, D)``, maps and CT ``(1, H, W, D)``, all float32;
     the series itself is left out, and so are given maps where one is missing. Units: HU, frames by the ``dt_s`` of its
     meta data; curves as ``arterial_curves``, smoothed in plane over 5 mm in the brain, zero outside.
     Args:
         times, step_s: number of arterial times, from 0, and seconds between them.
-        maps, ct: keys of what may be given. suffix: of the measured maps.
         method, smoothing_mm: as ``perfusion_maps`` takes them; a network wants the maps that it was trained on.
     Raises: ``E-TPW-07`` neither all maps nor a series, and those of ``monai_isles.perfusion``.
 
@@ -193,36 +188,29 @@ class SeriesMeasuredd(MapTransform):
 
     def __init__(
         self, keys: str = "ctp", *, name: str = "curves", times: int = 16, step_s: float = 2.5,
-        maps: Sequence[str] = PERFUSION_MAPS, ct: str = "ct", suffix: str = "_measured",
         method: str | None = None, smoothing_mm: float | None = None,
     ) -> None:  # fmt: skip
         super().__init__(keys, allow_missing_keys=True)
         self.name, self.times_s = name, tuple(step_s * n for n in range(times))
-        self.maps, self.ct, self.suffix = tuple(maps), ct, suffix
         self.method, self.smoothing_mm = method, smoothing_mm
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
         series = out.pop(self.keys[0], None)
-        lacking = [key for key in self.maps if key not in out]
+        lacking = [key for key in PERFUSION_MAPS if key not in out]
         if lacking and series is None:
             raise refused("E-TPW-07", where=str(data.get("case", "this entry")), found=f"no {', '.join(lacking)}")
-        groups = {"ct": GIVEN if self.ct in out else ABSENT, "maps": MEASURED if lacking else GIVEN, "series": ABSENT}
+        groups = {"ct": GIVEN if "ct" in out else ABSENT, "maps": MEASURED if lacking else GIVEN, "series": ABSENT}
         if series is not None:
             try:
                 made = self._measure(series)
             except IslesError as error:
                 if lacking:
                     raise
-                tell(
-                    replace(
-                        as_finding(error),
-                        severity=WARNING,
-                        fix="no action is needed: the maps are used without the series",
-                    )
-                )
+                fix = "no action is needed: the maps are used without the series"
+                tell(replace(as_finding(error), severity=WARNING, fix=fix))
                 return out | {"groups": groups}
-            for key in self.maps if lacking else ():
+            for key in PERFUSION_MAPS if lacking else ():
                 out.pop(key, None)
             out = {key: convert_to_dst_type(value, series, dtype=torch.float32)[0] for key, value in made.items()} | out
             groups |= {"series": GIVEN} | ({"ct": MEASURED} if groups["ct"] == ABSENT else {})
@@ -233,9 +221,12 @@ class SeriesMeasuredd(MapTransform):
         plain = torch.as_tensor(series).as_subclass(Tensor).float()
         prepared = prepare_series(plain, dt_s=dt_s, spacing_mm=spacing)
         maps = measured_maps(prepared, method=self.method, smoothing_mm=self.smoothing_mm)
-        images = {f"{key}{self.suffix}": torch.from_numpy(getattr(maps, key))[None] for key in self.maps}
-        baseline = {self.ct: torch.from_numpy(prepared.baseline_hu)[None]}
-        return images | baseline | {self.name: self._curves(prepared, maps.aif)}
+        images = {f"{key}_measured": torch.from_numpy(getattr(maps, key))[None] for key in PERFUSION_MAPS}
+        return (
+            images
+            | {"ct": torch.from_numpy(prepared.baseline_hu)[None]}
+            | {self.name: self._curves(prepared, maps.aif)}
+        )
 
     def _curves(self, prepared: PreparedSeries, artery: np.ndarray) -> Tensor:
         # Time from arterial arrival: delay and step of the scan drop out.

@@ -160,9 +160,8 @@ def scale_head(head: np.ndarray, window: tuple[float, float] | None, *, where: s
     tissue = np.clip((np.asarray(head, np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6)), 0, 1)
     share = float((tissue > TISSUE).mean())
     if not 0.01 < share < 0.99:
-        raise refused(
-            "E-REG-01", where=where, found=f"{share:.1%} of the voxels lie above {low + TISSUE * (high - low):.4g}"
-        )
+        result = f"{share:.1%} of the voxels lie above {low + TISSUE * (high - low):.4g}"
+        raise refused("E-REG-01", where=where, found=result)
     return tissue
 
 
@@ -173,9 +172,8 @@ def _require_extent(tissue: np.ndarray, spacing_mm: Sequence[float], settings: S
     extent_mm = (places.max(axis=0) + 1 - places.min(axis=0)) * np.array(spacing_mm)
     if extent_mm.min() < settings.least_extent_mm:
         sizes = " x ".join(f"{mm:.0f}" for mm in extent_mm)
-        raise refused(
-            "E-REG-22", where=where, found=f"tissue over {sizes} mm, {settings.least_extent_mm:.0f} mm wanted"
-        )
+        result = f"tissue over {sizes} mm, {settings.least_extent_mm:.0f} mm wanted"
+        raise refused("E-REG-22", where=where, found=result)
 
 
 def _reflection(image: np.ndarray, grid: Grid, settings: Settings, where: str) -> tuple[Mirror, Level]:
@@ -185,11 +183,8 @@ def _reflection(image: np.ndarray, grid: Grid, settings: Settings, where: str) -
     # A disc has no axis: where all tilts fit alike, any mirror would be as good as another.
     starts, contrast = coarse_mirrors(pooled.mean(axis=-1), cells)
     if contrast < settings.least_contrast:
-        raise refused(
-            settings.no_axis,
-            where=where,
-            found=f"similarity changes by {contrast:.4f} over all tilts, {settings.least_contrast} wanted",
-        )
+        text = f"similarity changes by {contrast:.4f} over all tilts, {settings.least_contrast} wanted"
+        raise refused(settings.no_axis, where=where, found=text)
     level = Level.of(pooled.mean(axis=-1, keepdims=True), cells, sigma_mm=first[1])
     results = [refine(level, start, reach_mm=first[2]) for start in starts]
     # A fit may run away along a slope of the outline; those beyond the scanned tilts count only if none is left.
@@ -220,14 +215,8 @@ def _choose(rigid: Mirror, fine: Level, method: str, settings: Settings, where: 
     # More freedom may follow the lesion: keep it only near the reflection and no worse.
     if departure_mm <= settings.largest_departure_mm and residual_mm <= before_mm:
         return candidate, method
-    _log.info(
-        "%s: %s moved %.1f mm to residual %.2f mm; kept the reflection at %.2f mm",
-        where,
-        method,
-        departure_mm,
-        residual_mm,
-        before_mm,
-    )
+    text = "%s: %s moved %.1f mm to residual %.2f mm; kept the reflection at %.2f mm"
+    _log.info(text, where, method, departure_mm, residual_mm, before_mm)
     return rigid, "rigid"
 
 
@@ -252,14 +241,14 @@ def _require_match(registration: Registration, settings: Settings, where: str) -
     alike = registration.overlap >= settings.least_overlap and registration.similarity >= settings.least_similarity
     if alike and _within_scan(registration.mirror):
         return
-    raise refused(
-        settings.no_match,
-        where=where,
-        found=f"overlap {registration.overlap:.2f} (at least {settings.least_overlap}), similarity "
+    result = (
+        f"overlap {registration.overlap:.2f} (at least {settings.least_overlap}), similarity "
         f"{registration.similarity:.2f} (at least {settings.least_similarity}), "
         f"residual {registration.residual_mm:.2f} mm at a tilt of {registration.mirror.angle_deg:.1f} degrees"
-        + (f" and a roll of {registration.mirror.roll_deg:.1f}" if len(registration.mirror.shift_mm) == 3 else ""),
     )
+    if len(registration.mirror.shift_mm) == 3:
+        result += f" and a roll of {registration.mirror.roll_deg:.1f}"
+    raise refused(settings.no_match, where=where, found=result)
 
 
 def mirror_or_midline(
@@ -287,40 +276,26 @@ def mirror_or_midline(
     if refusal.code == "E-REG-22":
         flat = mirror_or_midline(head, spacing_mm[:2], method=method, window=window, where=where)
         remarks = f"{_reason(refusal)}: registered in plane"
-        return replace(flat, mirror=_in_space(flat.mirror), remark="; ".join(filter(None, (remarks, flat.remark))))
+        matrix = np.eye(3)
+        matrix[:2, :2] = flat.mirror.matrix
+        mirror = Mirror(matrix, np.append(flat.mirror.shift_mm, 0.0))  # the same in space, at every height
+        return replace(flat, mirror=mirror, remark="; ".join(filter(None, (remarks, flat.remark))))
     flip = reflection([0.0] * (axes - 1), 0.0)
     if refusal.code == "E-REG-01":
         remarks = "mirrored across the middle of the array"
         return Registration(flip, "flip", np.nan, np.nan, np.nan, np.nan, f"{_reason(refusal)}: {remarks}")
-    offset_mm = middle_mm(scale_head(head, window, where=where), spacing_mm)
-    mirror, level = reflection([0.0] * (axes - 1), offset_mm), _level(head, spacing_mm, window, where)
+    tissue = scale_head(head, window, where=where)
+    offset_mm = middle_mm(tissue, spacing_mm)
+    mirror, grid = reflection([0.0] * (axes - 1), offset_mm), Grid.centred(tissue.shape[:axes], spacing_mm)
+    cell_mm, sigma_mm, _ = SETTINGS[axes].passes[-1]
+    level = Level.of(*grid.pool(tissue.reshape(*grid.shape, -1), cell_mm), sigma_mm=sigma_mm)
     remarks = f"mirrored across the middle of the head, upright, {offset_mm:.1f} mm from the middle of the array"
-    return Registration(
-        mirror,
-        "midline",
-        level.residual_mm(mirror),
-        level.residual_mm(flip),
-        *_agreement(mirror, level),
-        f"{_reason(refusal)}: {remarks}",
-    )
+    fit = (level.residual_mm(mirror), level.residual_mm(flip), *_agreement(mirror, level))
+    return Registration(mirror, "midline", *fit, f"{_reason(refusal)}: {remarks}")
 
 
 def _reason(refusal: IslesError) -> str:
     return f"{refusal.code}: {refusal.fault} ({refusal.found})"
-
-
-def _in_space(mirror: Mirror) -> Mirror:
-    """Return a mirror in plane as a mirror in space that does not change the height."""
-    matrix = np.eye(3)
-    matrix[:2, :2] = mirror.matrix
-    return Mirror(matrix, np.append(mirror.shift_mm, 0.0))
-
-
-def _level(head: np.ndarray, spacing_mm: Sequence[float], window: tuple[float, float] | None, where: str) -> Level:
-    tissue = scale_head(head, window, where=where)
-    grid = Grid.centred(tissue.shape[: len(spacing_mm)], spacing_mm)
-    cell_mm, sigma_mm, _ = SETTINGS[len(spacing_mm)].passes[-1]
-    return Level.of(*grid.pool(tissue.reshape(*grid.shape, -1), cell_mm), sigma_mm=sigma_mm)
 
 
 def middle_mm(tissue: np.ndarray, spacing_mm: Sequence[float]) -> float:
@@ -335,38 +310,23 @@ def middle_mm(tissue: np.ndarray, spacing_mm: Sequence[float]) -> float:
     return float(np.median(ends) / 2 - (len(tissue) - 1) / 2) * float(spacing_mm[0])
 
 
-def hemispheres(head: np.ndarray, spacing_mm: Sequence[float], *, where: str = "head") -> np.ndarray:
-    """Return the patient's left half of the volume, split at the registered mid-sagittal line.
-
-    A voxel is left when its mirror partner lies further to the right; the right half is the negation.
-
-    Shapes: unstripped CT ``(H, W, D)``, RAS+, in; boolean ``(H, W, D)`` out. Units: HU; mm.
-
-    Args:
-        head: CT with its skull.
-        spacing_mm: voxel size.
-        where: name of the case, for messages.
-
-    Source: the mirror of Clerigues 2019, doi:10.1016/j.compbiomed.2019.103487.
-    """
-    in_plane = (float(spacing_mm[0]), float(spacing_mm[1]))
-    mirror = register_mirror(head, in_plane, where=where).mirror
-    points = Grid.centred(head.shape[:2], in_plane).points()
-    # A point left of its own mirror image lies left of the midline, whatever the tilt.
-    left = (points[:, 0] < mirror(points)[:, 0]).reshape(head.shape[:2])
-    return np.repeat(left[:, :, None], head.shape[2], axis=2)
-
-
 def split_head(
     ct: np.ndarray | None, brain: np.ndarray, spacing_mm: Sequence[float], *, where: str = "head"
 ) -> tuple[np.ndarray, str]:
-    """Return the left half and the method: ``mirror``, or ``centroid`` without a CT that can be registered.
+    """Return the patient's left half and the method: ``mirror``, or ``centroid`` without a CT that can be registered.
 
-    Shapes: ``(H, W, D)``; boolean out. Source: ``hemispheres``, ``perfusion.thresholds.upright_hemispheres``.
+    The other half is the negation; without a mirror the halves are those of ``upright_hemispheres``.
+
+    Shapes: unstripped ``ct`` and ``brain (H, W, D)``, RAS+, in; boolean ``(H, W, D)`` out. Units: HU; mm.
+    Source: the mirror of Clerigues 2019, doi:10.1016/j.compbiomed.2019.103487.
     """
     if ct is None:
         return upright_hemispheres(brain), "centroid"
     try:
-        return hemispheres(ct, spacing_mm, where=where), "mirror"
+        mirror = register_mirror(ct, spacing_mm[:2], where=where).mirror
     except IslesError:
         return upright_hemispheres(brain), "centroid"
+    points = Grid.centred(ct.shape[:2], spacing_mm[:2]).points()
+    # A point left of its own mirror image lies left of the midline, whatever the tilt.
+    left = (points[:, 0] < mirror(points)[:, 0]).reshape(ct.shape[:2])
+    return np.repeat(left[:, :, None], ct.shape[2], axis=2), "mirror"

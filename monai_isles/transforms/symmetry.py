@@ -22,7 +22,7 @@ from monai_isles.data.remote import is_url, local_root
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.cache import Cache
 from monai_isles.io.findings import say_once
-from monai_isles.modalities import PERFUSION_MAPS
+from monai_isles.modalities import LABEL, PERFUSION_MAPS
 from monai_isles.transforms.intensity import spacing_of, volume_of
 from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror
 from monai_isles.transforms.registration import CT_WINDOW, Registration, mirror_or_midline
@@ -33,10 +33,7 @@ FOLDER = ".monai_isles_cache"
 
 
 def cache_folder(beside: str | Path) -> Path:
-    """Return the cache folder inside the data folder, or ``beside`` itself if it is a cache folder.
-
-    That of a URL lies in its local mirror.
-    """
+    """Return the cache folder inside a data folder, or a URL's local mirror; ``beside`` itself if it is one."""
     folder = local_root(beside) if is_url(beside) else Path(beside)
     return folder if folder.name == FOLDER else folder / FOLDER
 
@@ -75,7 +72,7 @@ class SymmetricModalitiesd(MapTransform):
     included, is applied to every image in one interpolation. The mirrored CT comes from the whole head, masked by the
     sum of the mirrored maps.
 
-    Shapes: every entry ``(1, H, W, D)``, any ``D >= 1``; each gains ``key + suffix``, same shape and affine, float32.
+    Shapes: every entry ``(1, H, W, D)``, any ``D >= 1``; each gains ``<key>_sym``, same shape and affine, float32.
     Units: unchanged, bilinear in plane or trilinear; without an affine voxels count as 1 mm. ``mirror`` receives the
     registration as a plain dictionary: ``angle_deg``, ``roll_deg``, ``offset_mm``, ``matrix``, ``shift_mm``,
     ``residual_mm``, ``flip_residual_mm``, ``overlap``, ``similarity``, ``method``, ``remark``, ``cached``.
@@ -84,7 +81,6 @@ class SymmetricModalitiesd(MapTransform):
         keys: images to mirror. head: the unstripped image that is registered (``SkullStripd`` makes it).
         ct: the key whose mirror image is taken from ``head`` and masked; None for MRI.
         maps: keys among ``keys`` whose mirrored sum is the mask; empty for MRI.
-        suffix: ending of the new keys. mirror: key of the record.
         method, window: as in ``register_mirror``; ``window`` None fits any intensities. A head that does not match its
             mirror image is reflected across its middle, with a remark (``mirror_or_midline``). The former names
             ``projection``, ``volume`` and ``volume-itk`` are ``rigid`` in plane, ``rigid`` and ``itk`` in space.
@@ -115,15 +111,13 @@ class SymmetricModalitiesd(MapTransform):
         head: str = "head",
         ct: str | None = "ct",
         maps: Sequence[str] = PERFUSION_MAPS,
-        suffix: str = "_sym",
-        mirror: str = "mirror",
         cache_dir: str | Path | None = None,
         method: str = "rigid",
         dimensions: int = 2,
         window: Sequence[float] | None = CT_WINDOW,
     ) -> None:
         super().__init__(keys)
-        self.head, self.ct, self.maps, self.suffix, self.mirror = head, ct, tuple(maps), suffix, mirror
+        self.head, self.ct, self.maps = head, ct, tuple(maps)
         self.cache_dir = None if cache_dir is None else cache_folder(cache_dir)
         self.method, self.dimensions = FORMER_METHODS.get(method, (method, dimensions))
         self.window = None if window is None else (float(window[0]), float(window[1]))
@@ -143,9 +137,8 @@ class SymmetricModalitiesd(MapTransform):
         if self.ct in flipped and self.maps:
             flipped[self.ct] *= sum(flipped[key] for key in self.maps) > 0
         for key, values in flipped.items():
-            out[f"{key}{self.suffix}"] = convert_to_dst_type(values[None], out[key], dtype=torch.float32)[0]
-        out[self.mirror] = _record(registration, cached)
-        return out
+            out[f"{key}_sym"] = convert_to_dst_type(values[None], out[key], dtype=torch.float32)[0]
+        return out | {"mirror": _record(registration, cached)}
 
     def _register(
         self, head: np.ndarray, image: Tensor, spacing_mm: tuple[float, ...], where: str
@@ -171,12 +164,8 @@ class SymmetricModalitiesd(MapTransform):
         missing = [str(key) for key in (self.head, *self.keys) if key not in data]
         unmirrored = [key for key in masking if key not in self.keys]
         if missing or unmirrored:
-            raise refused(
-                "E-SYM-01",
-                where=where,
-                found=f"not in the entry: {', '.join(missing) or 'none'}; "
-                f"maps that are not among the keys: {', '.join(unmirrored) or 'none'}",
-            )
+            result = f"not in the entry: {', '.join(missing) or 'none'}; maps that are not among the keys: "
+            raise refused("E-SYM-01", where=where, found=result + (", ".join(unmirrored) or "none"))
         shapes = {str(key): tuple(data[key].shape) for key in (self.head, *self.keys)}
         if len(set(shapes.values())) != 1 or len(shapes[self.head]) != 4 or shapes[self.head][0] != 1:
             raise refused("E-SYM-02", where=where, found=", ".join(f"{key} {shape}" for key, shape in shapes.items()))
@@ -209,8 +198,8 @@ class UprightHeadd(MapTransform):
     registration as ``SymmetricModalitiesd`` has it. ``SourceGridd`` leads back.
     Units: ``pixel_mm`` and the affine in mm; without an affine voxels count as 1 mm.
     Args:
-        keys: images, zero where there is nothing. masks: keys among them that hold 0 and 1.
-        head: the image that shows the midline, an unstripped CT; the outline of ``brain`` shows it where there is none.
+        keys: images, zero where there is nothing; ``label`` among them holds 0 and 1. ``head``, the unstripped CT,
+            shows the midline; where there is none, the outline of ``brain`` does.
         size, pixel_mm: of the grid; an even first size has the midline between two pixels.
         method: of ``register_mirror``.
     Raises: ``E-REG-04`` to ``E-REG-06``.
@@ -226,24 +215,23 @@ class UprightHeadd(MapTransform):
     """
 
     def __init__(
-        self, keys: KeysCollection, *, head: str = "head", brain: str = "brain", masks: Sequence[str] = ("label",),
-        size: Sequence[int] = (96, 128), pixel_mm: float = 2.0, method: str = "rigid", allow_missing_keys: bool = False,
+        self, keys: KeysCollection, *, size: Sequence[int] = (96, 128), pixel_mm: float = 2.0, method: str = "rigid",
+        allow_missing_keys: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(keys, allow_missing_keys)
-        self.head, self.brain, self.masks, self.method = head, brain, tuple(masks), method
-        self.size, self.pixel_mm = (int(size[0]), int(size[1])), float(pixel_mm)
+        self.size, self.pixel_mm, self.method = (int(size[0]), int(size[1])), float(pixel_mm), method
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        out, where = dict(data), str(data.get("case", self.head))
-        spacing_mm, brain = spacing_of(out[self.brain]), volume_of(out[self.brain]) > 0
-        head = volume_of(out[self.head]) if self.head in out else np.where(brain, _BRAIN_HU, 0.0).astype(np.float32)
+        out, where = dict(data), str(data.get("case", "head"))
+        spacing_mm, brain = spacing_of(out["brain"]), volume_of(out["brain"]) > 0
+        head = volume_of(out["head"]) if "head" in out else np.where(brain, _BRAIN_HU, 0.0).astype(np.float32)
         registration = mirror_or_midline(head, spacing_mm[:2], method=self.method, where=where)
         if registration.remark:
             say_once(f"{where}: {registration.remark}")
         place = upright_pixels(registration.mirror, brain, spacing_mm[:2], size=self.size, pixel_mm=self.pixel_mm)
         for key in self.key_iterator(out):
             upright = _at(torch.as_tensor(out[key]).as_subclass(Tensor).float(), place, self.size, halves=2)
-            upright = (upright >= 0.5).float() if key in self.masks else upright
+            upright = (upright >= 0.5).float() if key == LABEL else upright
             out[key] = _with_affine(upright, out[key], place)
         return out | {"mirror": _record(registration, False)}
 

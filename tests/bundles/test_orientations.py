@@ -17,7 +17,7 @@ from monai_isles.bundle.bundle import Bundle, known_bundles
 from monai_isles.inference import Predictor, load_predictor
 from monai_isles.io.weights import publish_state
 from monai_isles.phantom.ct.scan import CaseArrays
-from monai_isles.phantom.dataset import make_mri_case
+from tests.fixtures.shared import make_mri_case
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 ORIENTATIONS = [
@@ -151,7 +151,9 @@ def require_same(maps: Mapping, answer: Mapping, out: Path, source: str, turn: o
 
 
 @pytest.mark.parametrize(
-    "degrees", [(-20.0, 15.0), *(pytest.param(one, marks=pytest.mark.long) for one in ((12.0, 0.0), (0.0, -7.0)))], ids=str
+    "degrees",
+    [(-20.0, 15.0), *(pytest.param(one, marks=pytest.mark.long) for one in ((12.0, 0.0), (0.0, -7.0)))],
+    ids=str,
 )
 def test_an_oblique_slab_is_answered_on_its_own_oblique_grid(
     predictor: Predictor, heads: dict[str, Head], tmp_path: Path, degrees: tuple[float, float]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from monai_isles.perfusion import PerfusionMaps
-from monai_isles.phantom.dataset import true_haemodynamics
+from monai_isles.phantom.dataset import case_with_truth
 
 OSIPI = os.environ.get("OSIPI_DSC", "")
 
@@ -51,7 +51,7 @@ def test_osipi_curves_come_back_within_the_stated_bias() -> None:
 
 
 def test_a_perfect_measurement_scores_one() -> None:
-    true = true_haemodynamics(1, seed=7, max_slices=2)
+    _, true = case_with_truth(1, seed=7, max_slices=2, scan=False)
     brain = true.matter > 0.5
     perfect = PerfusionMaps(true.cbf, true.cbv, true.mtt, true.delay, true.blood_hu, true.delay, brain=brain)
     (row,) = perfusion_truth.case_rows("case_1", {"perfect": perfect}, true)

@@ -7,20 +7,21 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.perfusion.thresholds import contralateral_side, upright_hemispheres
-from monai_isles.transforms.registration import hemispheres
+from monai_isles.transforms.registration import split_head
 
 
 @pytest.mark.parametrize(("angle", "offset"), [(0.0, 0.0), (12.0, 3.0), (-9.0, -4.0)])
 def test_the_midline_of_a_tilted_head_is_found(make_head, angle: float, offset: float) -> None:
     volumes, left = make_head(angle, offset)
     brain = volumes["cbf"] > 0
-    found = hemispheres(volumes["ct"], (2.0, 2.0, 6.0))
+    found, midline = split_head(volumes["ct"], np.zeros((1, 1, 1), bool), (2.0, 2.0, 6.0))
+    assert midline == "mirror"
     assert found.shape == brain.shape and found.dtype == np.bool_
     assert np.mean(found[brain] != left[brain]) < 0.02
 
 
 def test_left_is_the_low_end_of_the_first_axis(make_head) -> None:
-    found = hemispheres(make_head()[0]["ct"], (2.0, 2.0, 6.0))
+    found, _ = split_head(make_head()[0]["ct"], np.zeros((1, 1, 1), bool), (2.0, 2.0, 6.0))
     assert found[5, 48].all() and not found[90, 48].any()
 
 

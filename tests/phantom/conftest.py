@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from monai_isles.phantom import make_case, make_dataset
 from monai_isles.phantom.ct.scan import CaseArrays
-from monai_isles.phantom.dataset import make_mri_case
 from monai_isles.phantom.mri.scan import MriCase
+from tests.fixtures.shared import make_mri_case
 
 SEED = 7
 

@@ -12,7 +12,7 @@ import pytest
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
 from monai_isles.phantom import dataset_or_phantom, make_dataset
-from monai_isles.phantom.dataset import make_mri_case
+from tests.fixtures.shared import make_mri_case
 
 SEED = 7
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from monai_isles.phantom.atlas import SmoothField
 
@@ -18,6 +19,7 @@ OCCLUSIONS: dict[str, tuple[tuple[float, float, float], float, tuple[str, ...], 
     "aca": ((10, 24, 34), 9, ("aca",), 10.0),
     "pca": ((18, -72, 8), 8, ("pca",), 10.0),
 }
+_SMALLEST_PIECE_ML = 0.12
 _FREQUENCY = {"ica": 0.08, "m1": 0.36, "m2_superior": 0.2, "m2_inferior": 0.16, "m3": 0.08, "aca": 0.05, "pca": 0.07}
 
 
@@ -128,6 +130,16 @@ class Ischaemia:
         # Part of the tissue is reperfused before the DWI: the label is not the core of the first scan.
         rescued = np.exp(-0.5 * (np.linalg.norm(atlas_mm - self._rescued_mm.astype(np.float32), axis=1) / 14) ** 2)
         return depth + 0.17 * self._growth.at(head_mm) + 0.05 * self._texture.at(head_mm) - self._rescue * rescued
+
+
+def without_specks(mask: np.ndarray, voxel_ml: float) -> np.ndarray:
+    """Return a mask (H, W, D), not an empty one, without parts below 0.12 ml but the largest: nobody draws them."""
+    labels, count = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    keep = sizes * voxel_ml >= _SMALLEST_PIECE_ML
+    keep[1 + int(sizes[1:].argmax())] = True
+    keep[0] = False
+    return keep[labels]
 
 
 def level_of_largest(values: np.ndarray, voxels: float) -> float:

@@ -1,6 +1,6 @@
 """Draw one subject with a stroke: the head, the scanned slabs, and the ischaemia on each of their voxels.
 
-The small tables at the top hold the distributions of scans and lesion volumes in the ISLES 2018 training release.
+``tables.toml`` and the small tables at the top hold the distributions of scans and lesions in ISLES 2018's training.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.phantom.atlas import SmoothField
+from monai_isles.phantom.atlas import TABLES, SmoothField
 from monai_isles.phantom.ct.anatomy import SIZE_VOX, Grid, Pose, Subject, Tissues, landmark_pairs, tissues_of
-from monai_isles.phantom.ct.stroke import Ischaemia, Stroke, draw_stroke, level_of_largest, territories
+from monai_isles.phantom.ct.stroke import Ischaemia, Stroke, draw_stroke, level_of_largest, territories, without_specks
 from monai_isles.phantom.ct.variety import (
     NONE,
     SECOND_SLAB,
@@ -24,27 +24,7 @@ from monai_isles.phantom.ct.variety import (
     varied_volume,
 )
 
-# (slices, frames, scans of 94)
-SCANS = (
-    (2, 46, 29),
-    (2, 43, 15),
-    (2, 49, 5),
-    (2, 45, 2),
-    (4, 43, 11),
-    (4, 44, 8),
-    (8, 49, 9),
-    (16, 53, 9),
-    (16, 64, 4),
-    (22, 61, 2),
-)
-# lesion volume in ml at the quantiles 0, 1/8 ... 1, by number of slices
-_LESION_ML = {
-    2: (0.8, 3.9, 6.2, 10.0, 14.8, 29.0, 48.0, 66.0, 98.6),
-    4: (2.4, 3.9, 7.5, 15.9, 17.4, 27.1, 34.7, 39.6, 41.8),
-    8: (3.3, 4.3, 6.5, 7.1, 9.4, 11.5, 20.0, 30.0, 54.2),
-    16: (4.7, 14.0, 18.0, 35.0, 51.2, 54.4, 90.0, 130.0, 259.5),
-    22: (1.8, 2.5, 3.5, 4.8, 6.0, 7.5, 9.0, 10.2, 11.4),
-}
+SCANS = TABLES["scans"]
 _SPACING_MM = {2: (10.0, 12.0), 4: (8.0, 10.0), 8: (5.0, 8.0, 10.0), 16: (5.0, 6.0), 22: (4.0, 5.0)}
 _STEP_S = {43: 1.3, 44: 1.2, 45: 1.0, 46: 1.0, 49: 1.0, 53: 1.5, 61: 1.0, 64: 1.5}
 _SECOND_SLAB = {2: 0.55, 4: 0.5, 8: 0.2}
@@ -81,7 +61,7 @@ def protocol_of(index: int, *, seed: int, variety: str = NONE) -> Protocol:
     share = np.array([n / (1.0 + second.get(s, 0.0)) for s, _, n in SCANS])
     slices, frames, _ = SCANS[int(np.searchsorted(np.cumsum(share) / share.sum(), kind, side="right"))]
     in_plane = float(np.round(rng.triangular(0.80, 0.92, 1.04), 3))
-    lesion = _LESION_ML[slices]
+    lesion = TABLES["lesion_ml"][str(slices)]
     large = volume > 0.8
     between = _SPACING_MM[slices][-1] if large else float(rng.choice(_SPACING_MM[slices]))
     log_ml = np.interp(volume, np.linspace(0, 1, len(lesion)), np.log(lesion))
@@ -135,16 +115,10 @@ class Distractors:
 
     def __init__(self, rng: np.random.Generator, *, side: float, level_mm: float, rates: Rates | None = None) -> None:
         rates = rates or Rates()
-        self.scars = [
-            (
-                np.array(
-                    [rng.choice([-1, 1]) * rng.uniform(12, 52), rng.uniform(-70, 40), level_mm + rng.normal(0, 9)],
-                    np.float32,
-                ),
-                float(rng.uniform(4, rates.largest_scar_mm)),
-            )
-            for _ in range(int(rng.choice([0, 1, 2], p=rates.scars)))
-        ]
+        self.scars: list[tuple[np.ndarray, float]] = []
+        for _ in range(int(rng.choice([0, 1, 2], p=rates.scars))):
+            centre = [rng.choice([-1, 1]) * rng.uniform(12, 52), rng.uniform(-70, 40), level_mm + rng.normal(0, 9)]
+            self.scars.append((np.array(centre, np.float32), float(rng.uniform(4, rates.largest_scar_mm))))
         self.white_matter = float(rng.uniform(0.3, 1.0) if rng.random() < 0.5 else 0.0)
         self.carotid = float(rng.choice([-side, -side, side]) if rng.random() < rates.carotid else 0.0)
         self.carotid_delay_s = float(rng.uniform(1.2, rates.longest_delay_s))
@@ -189,7 +163,7 @@ class Distractors:
         )
 
 
-_SMALLEST_PIECE_ML, _SMALLEST_LESION_ML = 0.12, 1.0
+_SMALLEST_LESION_ML = 1.0
 
 
 @dataclass
@@ -237,13 +211,7 @@ class Patient:
         """Return the lesion (H, W, D) bool as an expert draws it on the later DWI, without tiny components."""
         if not self.variety.lesion:
             return np.zeros(slab.later.shape, bool)
-        lesion = slab.later > self.lesion_level
-        labels, count = ndimage.label(lesion)
-        sizes = np.bincount(labels.ravel(), minlength=count + 1)
-        keep = sizes * slab.grid.voxel_ml >= _SMALLEST_PIECE_ML
-        keep[1 + int(sizes[1:].argmax())] = True
-        keep[0] = False
-        return keep[labels]
+        return without_specks(slab.later > self.lesion_level, slab.grid.voxel_ml)
 
     def region_ml(self, slab: Slab, level: float) -> float:
         """Return the volume in ml of tissue deeper than ``level`` at the time of the scan."""

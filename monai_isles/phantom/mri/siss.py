@@ -106,6 +106,8 @@ _TISSUE = {
 # factor of the signal in gliosis and in white-matter hyperintensity
 _OLD = {"t1": (0.72, 0.84), "t2": (1.6, 1.5), "flair": (1.5, 1.55), "dwi": (1.0, 1.05)}
 _ORDER = ("t1", "t2", "flair", "dwi")
+_BLUR_MM = {"t1": (0.5, 0.5, 0.5), "t2": (0.5, 0.5, 1.4), "flair": (0.6, 0.6, 1.0), "dwi": (1.0, 1.0, 1.7)}
+_SNR = {"t1": (25, 45), "t2": (22, 40), "flair": (18, 35), "dwi": (12, 24)}
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,9 @@ def siss_images(
             1 + 0.035 * SmoothField(own, 5.0).at(brain.head_mm)
         )
         signal = signal * (1 + np.clip(shown[name], -0.7, 2.5) * brain_share(brain, swollen) * (1 - signs.old))
-        images[name] = record(own, brain, signal, _sequence(own, name))
+        apart_mm = None if name == "flair" else (0.2, 0.5)
+        sequence = draw_sequence(own, name, _BLUR_MM[name], snr=_SNR[name], bias=(0.06, 0.13), misplaced_mm=apart_mm)
+        images[name] = record(own, brain, signal, sequence)
     return images, dwi
 
 
@@ -201,14 +205,16 @@ def tissue_signal(
     return (signal * (1 - vessels) + tissue[3] * vessels).astype(np.float32)
 
 
-def _sequence(rng: np.random.Generator, name: str) -> Sequence:
-    blur = {"t1": (0.5, 0.5, 0.5), "t2": (0.5, 0.5, 1.4), "flair": (0.6, 0.6, 1.0), "dwi": (1.0, 1.0, 1.7)}[name]
-    snr = {"t1": (25, 45), "t2": (22, 40), "flair": (18, 35), "dwi": (12, 24)}[name]
+def draw_sequence(
+    rng: np.random.Generator, name: str, blur_mm: tuple[float, float, float], *, snr: tuple[float, float],
+    bias: tuple[float, float], misplaced_mm: tuple[float, float] | None,
+) -> Sequence:  # fmt: skip
+    """Draw the parameters of a sequence between these bounds; an image without ``misplaced_mm`` is the reference."""
     return Sequence(
-        blur_mm=blur,
+        blur_mm=blur_mm,
         snr=float(rng.uniform(*snr)),
-        bias=float(rng.uniform(0.06, 0.13)),
-        misplaced_mm=0.0 if name == "flair" else float(rng.uniform(0.2, 0.5)),
+        bias=float(rng.uniform(*bias)),
+        misplaced_mm=0.0 if misplaced_mm is None else float(rng.uniform(*misplaced_mm)),
         gain=float(rng.uniform(180, 420)),
         echo_planar=name == "dwi",
     )

@@ -8,12 +8,13 @@ from scipy import ndimage
 from monai_isles.phantom.atlas import SmoothField
 from monai_isles.phantom.ct.stroke import Stroke
 from monai_isles.phantom.mri.brain import Brain
-from monai_isles.phantom.mri.siss import Sequence, brain_share, record, tissue_signal
+from monai_isles.phantom.mri.siss import Sequence, brain_share, draw_sequence, record, tissue_signal
 from monai_isles.phantom.mri.stroke import Drawn, MriSigns
 
 _GREY, _WHITE, _FLUID = (57.0, 4.0), (23.0, 2.0), (4.0, 0.5)
 _TISSUE = {"t1c": (0.78, 1.0, 0.28, 1.9), "t2": (1.35, 1.0, 2.9, 0.3), "dwi": (1.15, 1.0, 0.3, 0.3)}
 _OLD = {"t1c": (0.75, 0.86), "t2": (1.6, 1.45), "dwi": (1.0, 1.05)}
+_BLUR_MM = {"t1c": (0.9, 0.9, 1.5), "t2": (0.9, 0.9, 2.0), "dwi": (1.3, 1.3, 2.2)}
 _MAP_BLUR_MM = (1.5, 1.5, 2.6)
 
 
@@ -40,13 +41,13 @@ def spes_images(
     }
     images = {}
     for name, own in zip(("t1c", "t2", "dwi"), rng.spawn(3), strict=True):
-        tissue = list(_TISSUE[name])
-        signal = tissue_signal(brain, signs, (tissue[0], tissue[1], tissue[2], tissue[3]), _OLD[name])
+        signal = tissue_signal(brain, signs, _TISSUE[name], _OLD[name])
         signal = signal * (1 + 0.035 * SmoothField(own, 5.0).at(brain.head_mm))
         signal = signal * (1 + shown[name] * brain_share(brain) * (1 - signs.old))
         if name == "t1c":
             signal = signal + 0.35 * area.soft(0.1) * brain.csf * (brain.depth < 20)
-        images[name] = record(own, brain, signal, _sequence(own, name))
+        sequence = draw_sequence(own, name, _BLUR_MM[name], snr=(14, 30), bias=(0.08, 0.16), misplaced_mm=(0.3, 0.7))
+        images[name] = record(own, brain, signal, sequence)
     return images | maps
 
 
@@ -115,15 +116,3 @@ def _measure(
         noise = noise.ravel()[brain.index] / max(float(noise.std()), 1e-6)
         out[name] = np.maximum(value / np.maximum(share, 0.2) + noise * spread, 0).astype(np.float32)
     return out
-
-
-def _sequence(rng: np.random.Generator, name: str) -> Sequence:
-    blur = {"t1c": (0.9, 0.9, 1.5), "t2": (0.9, 0.9, 2.0), "dwi": (1.3, 1.3, 2.2)}[name]
-    return Sequence(
-        blur_mm=blur,
-        snr=float(rng.uniform(14, 30)),
-        bias=float(rng.uniform(0.08, 0.16)),
-        misplaced_mm=float(rng.uniform(0.3, 0.7)),
-        gain=float(rng.uniform(180, 420)),
-        echo_planar=name == "dwi",
-    )

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from monai_isles.phantom.atlas import SmoothField
-from monai_isles.phantom.ct.stroke import Ischaemia, Stroke, draw_stroke, level_of_largest, territories
+from monai_isles.phantom.ct.stroke import Ischaemia, Stroke, draw_stroke, level_of_largest, territories, without_specks
 from monai_isles.phantom.mri.brain import Brain, infratentorial
 from monai_isles.phantom.mri.facts import MriKind
 
@@ -112,7 +112,6 @@ def _draw_lacune(rng: np.random.Generator) -> tuple[np.ndarray, float, float]:
 
 
 _SPES_VESSELS = ("ica", "m1", "m2_superior", "m2_inferior")
-_SMALLEST_PIECE_ML = 0.12
 
 
 class BrainIschaemia(Ischaemia):
@@ -178,15 +177,9 @@ def draw_region(brain: Brain, field: np.ndarray, volume_ml: float, *, smooth_mm:
 
 
 def _tidy(brain: Brain, region: np.ndarray) -> np.ndarray:
-    volume = brain.fill(region)
-    labels, count = ndimage.label(volume)
-    if not count:
+    if not region.any():
         return region
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    keep = sizes * brain.grid.voxel_ml >= _SMALLEST_PIECE_ML  # experts do not outline specks
-    keep[1 + int(sizes[1:].argmax())] = True
-    keep[0] = False
-    volume = keep[labels]
+    volume = without_specks(brain.fill(region), brain.grid.voxel_ml)
     for level in np.flatnonzero(volume.any((0, 1))):
         volume[:, :, level] = ndimage.binary_fill_holes(volume[:, :, level])
     return volume.ravel()[brain.index]
