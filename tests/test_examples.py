@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import monai_isles
+from monai_isles.phantom import make_dataset
 
 ROOT = Path(__file__).parents[1]
 WITH_EXAMPLES = [path for path in sorted((ROOT / "monai_isles").rglob("*.py")) if ">>> " in path.read_text("utf-8")]
@@ -28,7 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("module", MODULES)
 def test_the_examples_of_a_module_run(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    result = doctest.testmod(importlib.import_module(module), extraglobs=KNOWN, optionflags=doctest.ELLIPSIS)
+    known = KNOWN | {"folder": make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)}
+    result = doctest.testmod(importlib.import_module(module), extraglobs=known, optionflags=doctest.ELLIPSIS)
     assert result.attempted and not result.failed
 
 

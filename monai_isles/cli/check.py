@@ -67,14 +67,8 @@ def _cases_left_out(findings: Sequence[Finding], scans: Sequence[Scan]) -> dict[
 def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
     """Return the findings about bundle, folder or list, and the cases that were checked."""
     from monai_isles.bundle.bundle import check_bundle
-    from monai_isles.data.checks import (
-        check_folder,
-        check_list,
-        check_series,
-        dicom_studies,
-        holds_dicom_alone,
-        scans_in,
-    )
+    from monai_isles.data.checks import check_folder, check_list, check_series, dicom_studies, scans_in
+    from monai_isles.data.folder import holds_dicom_alone
 
     findings = check_bundle(args.bundle, unpack=args.unpack) if args.bundle is not None else []
     if args.target is None:

@@ -146,11 +146,10 @@ def derivative_description() -> dict[str, object]:
 
 
 def _cases(section: str, person: str, sessions: dict[str, list[BidsFile]]) -> list[Scan]:
-    keys = [{file.key for file in files} for _, files in sorted(sessions.items())]
-    joined = sum(map(len, keys)) == len(set().union(*keys))
-    groups = [sum((files for _, files in sorted(sessions.items())), [])] if joined else []
-    groups = groups or [files for _, files in sorted(sessions.items())]
-    names = sorted(sessions)[:1] if joined else sorted(sessions)
+    names, groups = sorted(sessions), [files for _, files in sorted(sessions.items())]
+    keys = [{file.key for file in files} for files in groups]
+    if sum(map(len, keys)) == len(set().union(*keys)):  # no modality twice: the sessions are one case
+        names, groups = names[:1], [sum(groups, [])]
     return [
         _case(section, person, f"{person}_ses-{session}" if session else person, files)
         for session, files in zip(names, groups, strict=True)
@@ -161,9 +160,8 @@ def _case(section: str, person: str, name: str, files: list[BidsFile]) -> Scan:
     spaces = sorted({file.entities["space"] for file in files if "space" in file.entities})
     scan = Scan(section, name, subject=person)
     if len(spaces) > 1:
-        scan.fault = refused(
-            "E-LIST-60", where=f"{section} {name}", found=", ".join(f"space-{space}" for space in spaces)
-        )
+        result = ", ".join(f"space-{space}" for space in spaces)
+        scan.fault = refused("E-LIST-60", where=f"{section} {name}", found=result)
     best = {key: min(file.rank for file in files if file.key == key) for key in {file.key for file in files}}
     chosen = [file for file in files if file.rank == best[file.key]]
     whole = [file for file in chosen if file.key == LABEL and file.entities.get("desc", "").lower() == "lesion"]
@@ -171,7 +169,6 @@ def _case(section: str, person: str, name: str, files: list[BidsFile]) -> Scan:
         if file.key != LABEL or not whole or file in whole:
             scan.add(file.key, file.path)
     if set(scan.files) == {LABEL} and scan.fault is None:
-        scan.fault = refused(
-            "E-LIST-61", where=f"{section} {name}: {scan.files[LABEL]}", found="no image of this subject and session"
-        )
+        where = f"{section} {name}: {scan.files[LABEL]}"
+        scan.fault = refused("E-LIST-61", where=where, found="no image of this subject and session")
     return scan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,9 +13,8 @@ from monai_isles.data.entries import load_entries
 from monai_isles.data.folder import dicom_folders
 from monai_isles.data.grouping import read_subjects
 from monai_isles.data.layouts import DICOM, PLAIN, scan_layout, unused_images
-from monai_isles.data.scans import NIFTI_ENDS, TESTING, TRAINING, Scan, faults_of, own_table
+from monai_isles.data.scans import TESTING, TRAINING, Scan, faults_of, own_table
 from monai_isles.dicom.find import scan_dicom
-from monai_isles.dicom.header import is_dicom
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import ERROR, WARNING, Finding, as_finding, collect_remarks, finding
@@ -25,12 +23,6 @@ from monai_isles.io.read import Image, inspect_image
 from monai_isles.io.values import noise_findings, unmeasured_findings
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
-
-
-def holds_dicom_alone(folder: str | Path) -> bool:
-    """Return whether there is a DICOM file below a folder, and no NIfTI image."""
-    paths = [Path(place) / name for place, _, names in os.walk(folder, followlinks=True) for name in sorted(names)]
-    return not any(path.name.lower().endswith(NIFTI_ENDS) for path in paths) and any(map(is_dicom, paths))
 
 
 def check_series(folder: str | Path) -> list[Finding]:
@@ -99,8 +91,8 @@ def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[
     masked = any(LABEL in scan.files for scan in trained)
     if trained and not masked:
         fault, fix = "no case has a lesion mask", "no action is needed for a prediction; a training needs masks"
-        found = f"{len(trained)} case{'s' * (len(trained) > 1)}"
-        findings.append(finding("E-LBL-03", WARNING, where=str(folder), found=found, fault=fault, fix=fix))
+        text = f"{len(trained)} case{'s' * (len(trained) > 1)}"
+        findings.append(finding("E-LBL-03", WARNING, where=str(folder), found=text, fault=fault, fix=fix))
     for scan in progress(scans, "checking", total=len(scans)):
         about = _scan_findings(scan, keys, weight, seen, every, masked)
         findings += [replace(item, case=_title(scan)) for item in about]
@@ -140,7 +132,10 @@ def _scan_findings(
     where = _title(scan)
     if scan.fault is not None:
         return [as_finding(scan.fault)]
-    findings = [_missing(where, key, weight) for key in scan.lacking(keys)]
+    findings = []
+    for key in scan.lacking(keys):
+        text = {"found": f"no {MODALITIES[key].name} file", "fault": "file is missing"}
+        findings.append(finding("E-LIST-02", weight, where=f"{where}: {key}", **text))
     findings += [finding("E-LIST-13", ERROR, where=where, found=text) for text in scan.doubles()]
     if masked and LABEL not in scan.files and scan.section == TRAINING:
         findings.append(finding("E-LBL-03", WARNING, where=where, found="no mask file"))
@@ -205,9 +200,8 @@ def _check_case(
         if key == LABEL and not about and not image.data.any():
             findings.append(finding("E-LBL-02", WARNING, where=where, found="0 lesion voxels"))
         if key == chief and seen.setdefault(image.sha256, where) != where:
-            findings.append(
-                finding("E-LIST-14", WARNING, where=where, found=f"byte for byte the file of {seen[image.sha256]}")
-            )
+            text = f"byte for byte the file of {seen[image.sha256]}"
+            findings.append(finding("E-LIST-14", WARNING, where=where, found=text))
     findings += unmeasured_findings(images, case=where) + noise_findings(images, case=where)
     first = images.get(chief) or next(iter(images.values()), None)
     name = next((key for key, image in images.items() if image is first), chief)
@@ -227,9 +221,3 @@ def _collect_faults(findings: list[Finding]) -> Iterator[None]:
         except IslesError as error:
             remarks.append(as_finding(error))
     findings += remarks
-
-
-def _missing(where: str, key: str, weight: str) -> Finding:
-    return finding(
-        "E-LIST-02", weight, where=f"{where}: {key}", found=f"no {MODALITIES[key].name} file", fault="file is missing"
-    )

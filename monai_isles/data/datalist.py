@@ -135,8 +135,6 @@ def make_datalist(
     Raises: ``E-LIST-71`` for a URL, ``E-LIST-34`` when no mask holds the target, ``E-LIST-35`` when some masks hold
     several labels and others do not, those of ``find_cases``, ``group_folds`` and ``read_image``.
 
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> cases = make_datalist(folder, folds=3)["training"]
     >>> sorted(case["fold"] for case in cases)
     [0, 1, 2]
@@ -206,8 +204,6 @@ def find_data_list(
         strict: refuse a folder with an unusable case; else the case is left out with a warning.
     Raises: ``E-LIST-36`` a given list with another target, those of ``read_datalist`` and ``make_datalist``.
 
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> len(find_data_list(folder)["training"])
     3
     """
@@ -230,11 +226,10 @@ def _title(layout: Layout, folder: Path, name: str | None, target: str | None) -
     base = layout.simulated if simulated else layout.name
     year = re.match(r"isles(\d{4})", layout.name)
     place = f" in the ISLES {year[1]} layout" if year else ""
+    text = f"Simulated {layout.title}, no real patient"
     about = {
         "name": name or (f"{base}_{target}" if target else base),
-        "description": f"Simulated {layout.title}, no real patient"
-        if simulated
-        else layout.title[0].upper() + layout.title[1:] + place,
+        "description": text if simulated else layout.title[0].upper() + layout.title[1:] + place,
         "simulated": simulated,
     }
     return about | ({"target": target} if target else {})
@@ -244,15 +239,13 @@ def _grouping(
     folder: Path, table: Path | None, training: Sequence[Case], layout: Layout
 ) -> tuple[dict[str, str], dict[str, object]]:
     named = {case.name: case.subject for case in training}
-    if table is None and own_table(folder) is None and layout is not CT:
-        evidence: dict[str, object] = {"subjects": len(set(named.values())), "cases": len(named)}
-        return named, {"source": "case names", "provisional": False, "evidence": evidence}
+    source, joined = "file" if table else SUBJECTS, {}
     if table is None and own_table(folder) is None:
-        named, pairs = group_by_evidence(training)
-        evidence = {"subjects": len(set(named.values())), "cases": len(named), "joined": pairs}
-        return named, {"source": "evidence", "provisional": True, "evidence": evidence}
-    evidence = {"subjects": len(set(named.values())), "cases": len(named)}
-    return named, {"source": "file" if table else SUBJECTS, "provisional": False, "evidence": evidence}
+        source = "evidence" if layout is CT else "case names"
+    if source == "evidence":
+        named, joined["joined"] = group_by_evidence(training)
+    evidence = {"subjects": len(set(named.values())), "cases": len(named), **joined}
+    return named, {"source": source, "provisional": source == "evidence", "evidence": evidence}
 
 
 def _readable(cases: Sequence[Case], layout: Layout, left_out: list[Finding] | None) -> tuple[list[Case], list[float]]:

@@ -69,8 +69,6 @@ def load_entries(
     Raises: ``E-LIST-02`` missing files and keys, ``E-LIST-05`` nothing left, ``E-LIST-06`` no such section, those of
     ``read_datalist``, and others.
 
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> from monai_isles.data import make_datalist
     >>> entries = load_entries(make_datalist(folder, folds=3), folder, keys=["flair"], need_label=True, folds=[0, 1])
     >>> len(entries), sorted(entries[0])
@@ -190,13 +188,12 @@ def find_inputs(
         left_out: takes why cases are left out, one finding each; without it the first fault is raised.
     Raises: ``E-LIST-20`` when two of them have the same name, ``E-LIST-71`` for a URL, and those of ``find_cases``.
 
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> [case.name for case in find_inputs([folder])]
     ['case_1', 'case_2', 'case_3']
     """
     cases: list[Case] = []
-    for path in map(_here, paths):
+    for path in paths:
+        require_here(path)
         cases += find_cases(path, section=section, keys=keys, left_out=left_out)
     require_own_name([case.name for case in cases], where=", ".join(map(str, paths)))
     return cases
@@ -225,8 +222,6 @@ def find_entries(
 
     Raises: those of ``find_inputs`` and ``load_entries``.
 
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> [entry["case"] for entry in find_entries(folder, keys=["flair"])]
     ['case_1', 'case_2', 'case_3']
     """
@@ -271,11 +266,6 @@ def find_apart(
     return entries, left_out_records(left)
 
 
-def _here(path: str | Path) -> Path:
-    require_here(path)
-    return Path(path)
-
-
 def measured_lesion_share(entries: Sequence[Mapping[str, object]]) -> float:
     """Return the share of lesion voxels among all voxels of the masks of ``entries``, background included.
 
@@ -285,8 +275,6 @@ def measured_lesion_share(entries: Sequence[Mapping[str, object]]) -> float:
     Source: w of equation (4), Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36): "the empirical measure of
         lesions in the training dataset"; ``tests/data/test_lesion_share.py``.
 
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> share = measured_lesion_share(find_entries(folder, keys=["flair"]))
     >>> 0.001 < share < 0.01
     True

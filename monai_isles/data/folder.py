@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from monai_isles.data.scans import TRAINING, Scan, no_case, section_in
+from monai_isles.dicom.header import is_dicom, read_words
 from monai_isles.errors import refused
 from monai_isles.io.findings import WARNING, finding, tell
 from monai_isles.modalities import LABEL, MODALITIES
@@ -135,20 +136,16 @@ def dicom_folders(root: Path) -> list[Path]:
     return [folder for place in own for folder in dicom_folders(place)]
 
 
-def holds_dicom(folder: Path) -> bool:
-    """Return whether there is a DICOM file in a folder or below it."""
-    return _owner(folder) is not None
+def holds_dicom_alone(folder: str | Path) -> bool:
+    """Return whether there is a DICOM file in a folder or below it, and no NIfTI image."""
+    return not any(IMAGE.search(path.name) for path in walk(Path(folder))) and _owner(Path(folder)) is not None
 
 
 def _owner(folder: Path, *, deep: bool = True) -> tuple[str, str] | None:
     """Return study and patient of the first DICOM file in a folder, and below it where ``deep``; None without one."""
-    from monai_isles.dicom.header import is_dicom, pydicom_module
-
     files = walk(folder, DEPTH if deep else 0)
     first = next((path for path in files if path.name.upper() != "DICOMDIR" and is_dicom(path)), None)
     if first is None:
         return None
-    pydicom = pydicom_module()
-    with pydicom.config.disable_value_validation():
-        header = pydicom.dcmread(first, specific_tags=["StudyInstanceUID", "PatientID"])
-    return str(header.get("StudyInstanceUID", "")), str(header.get("PatientID", ""))
+    study, patient = read_words(first, ("StudyInstanceUID", "PatientID")) or ("", "")
+    return study, patient

@@ -141,14 +141,8 @@ def gather(case: Case) -> Facts:
     counts, _ = np.histogram(tissue, bins=50, range=(0, 100))
     ends = np.stack([_small(image.data[..., 0]), _small(image.data[..., -1])])
     plane = (height, width, *(round(mm, 3) for mm in image.spacing_mm))
-    return Facts(
-        case.name,
-        plane,
-        (bottom, bottom + image.spacing_mm[2] * (depth - 1)),
-        frames,
-        counts / max(1, counts.sum()),
-        ends,
-    )
+    slab_mm = (bottom, bottom + image.spacing_mm[2] * (depth - 1))
+    return Facts(case.name, plane, slab_mm, frames, counts / max(1, counts.sum()), ends)
 
 
 def likeness(a: Facts, b: Facts) -> dict[str, float] | None:

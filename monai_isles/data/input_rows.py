@@ -80,8 +80,7 @@ def input_row(
     """Return the row ``wanted``, or ``without_dwi`` if it synthesises a DWI and no training case has one.
 
     The change is logged as a warning and kept in the row's ``note``, which goes to ``run.json``. Data with a DWI for
-    only
-    some cases are not checked here: loading them names the cases that lack it.
+    only some cases are not checked here: loading them names the cases that lack it.
 
     Args:
         wanted: cta, fo, dwi_o, dwi_ol, dwi_olh, fo_dwi or real_dwi.

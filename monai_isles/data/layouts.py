@@ -187,14 +187,16 @@ def find_layout(folder: str | Path) -> Layout:
     if len(chosen) == 1:
         return chosen[0]
     if len(chosen) > 1 or (either and not plainly):
-        raise _unclear(folder, marks or {"isles2015": either or []})
+        known = (marks or {"isles2015": either or []}).items()
+        result = "; ".join(f"{name}: {len(names)} files such as {names[0]}" for name, names in known)
+        raise refused("E-LIST-30", where=str(folder), found=result)
     if any(is_bids(folder, path) for path in files):
         return BIDS
     if plainly:
         return PLAIN
     if any(section_of(p.name) and any(p.glob("case_*")) for p in (folder.iterdir() if folder.is_dir() else ())):
         return CT
-    if not any(plain.IMAGE.search(path.name) for path in files) and plain.holds_dicom(folder):
+    if plain.holds_dicom_alone(folder):
         return DICOM
     raise no_case(folder)
 
@@ -202,8 +204,7 @@ def find_layout(folder: str | Path) -> Layout:
 def scan_layout(folder: str | Path, target: str | None = None) -> tuple[Layout, list[Scan]]:
     """Return the layout of a data folder and its cases as found."""
     layout = find_layout(folder)
-    scans = layout.scan(Path(folder), chosen_target(layout, target))
-    return layout, scans
+    return layout, layout.scan(Path(folder), chosen_target(layout, target))
 
 
 def unused_images(folder: str | Path, scans: Sequence[Scan]) -> list[Finding]:
@@ -255,8 +256,6 @@ def find_cases(
         left_out: receives one finding for each case left out; without it the first fault is raised.
     Raises: ``E-LIST-01`` no case, ``E-LIST-02`` missing files, ``E-LIST-09`` a table that does not fit, and others.
 
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> [case.name for case in find_cases(folder)]
     ['case_1', 'case_2', 'case_3']
     """
@@ -288,8 +287,3 @@ def _marks(name: str) -> list[str]:
         return [CT.name]
     own = {SISS.name: _ONLY_SISS, SPES.name: _ONLY_SPES, MR_PERFUSION.name: _ONLY_2017}
     return [next((layout for layout, words in own.items() if word in words), "isles2015")] if word in _KNOWN else []
-
-
-def _unclear(folder: Path, marks: Mapping[str, Sequence[str]]) -> IslesError:
-    result = "; ".join(f"{name}: {len(names)} files such as {names[0]}" for name, names in marks.items())
-    return refused("E-LIST-30", where=str(folder), found=result)

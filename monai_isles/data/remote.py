@@ -63,14 +63,10 @@ def relative_path(root: Path, path: str) -> str:
         return path
     source = _source_of(root)
     below = path.removeprefix(f"{source}/") if source is not None and path.startswith(f"{source}/") else None
-    if (
-        below is None
-        and source is None
-        and urlsplit(path).scheme == "file"
-        and urlsplit(path).netloc in ("", "localhost")
-    ):
+    url = urlsplit(path)
+    if source is None and url.scheme == "file" and url.netloc in ("", "localhost"):
         with suppress(ValueError):
-            below = Path(unquote(urlsplit(path).path)).relative_to(root).as_posix()
+            below = Path(unquote(url.path)).relative_to(root).as_posix()
     if below is None or ".." in PurePosixPath(unquote(below)).parts:
         raise refused("E-LIST-70", where=source or str(root), found=path[:120])
     return below
@@ -79,11 +75,10 @@ def relative_path(root: Path, path: str) -> str:
 def fetch_entry(entry: Mapping[str, object]) -> dict[str, object]:
     """Return an entry with all files present: fetch those of a mirror, check those with a checksum."""
     stated = entry.get(CHECKSUMS)
+    known = stated if isinstance(stated, Mapping) else {}
     for key in (*MODALITIES, LABEL):
         if isinstance(entry.get(key), str):
-            _provide(
-                Path(str(entry[key])), stated.get(key) if isinstance(stated, Mapping) else None, str(entry["case"])
-            )
+            _provide(Path(str(entry[key])), known.get(key), str(entry["case"]))
     return dict(entry)
 
 

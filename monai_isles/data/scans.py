@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from monai_isles.case import Case
 from monai_isles.data.grouping import read_subjects
+from monai_isles.dicom.read import DicomSeries, read_series
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import UserTimes, nifti_clock, require_user_times
 from monai_isles.io.findings import ERROR, Finding, as_finding, finding, refuse
@@ -20,9 +20,6 @@ from monai_isles.io.orientation import from_ras
 from monai_isles.io.payload import same_but_packed
 from monai_isles.io.read import Image, inspect_image, read_header
 from monai_isles.modalities import LABEL, MODALITIES
-
-if TYPE_CHECKING:
-    from monai_isles.dicom.read import DicomSeries
 
 NIFTI_ENDS = (".nii", ".nii.gz")
 # findings about other files of a DICOM folder; all others are about the series, and a reader of its maps must know them
@@ -65,7 +62,9 @@ def read_perfusion_series(
     path = Path(path)
     require_user_times(dt_s)
     require_slab(path, slab_mm)
-    return _dicom(path, dt_s, series, slab_mm) if path.is_dir() else _nifti(path, dt_s)
+    if path.is_dir():
+        return dicom_input(read_series(path, kind="ctp", dt_s=dt_s, series_uid=series, slab_mm=slab_mm), path)
+    return _nifti(path, dt_s)
 
 
 def require_slab(path: Path, slab_mm: float | None) -> float | None:
@@ -85,15 +84,9 @@ def _nifti(path: Path, request: UserTimes) -> SeriesInput:
     refuse(result)
     assert image is not None  # there is one where nothing was refused
     clock = nifti_clock(path, len(image.data), request)
-    like = Image(image.data[0], *(getattr(image, name) for name in _GRID))
+    like = replace(image, data=image.data[0], dt_s=None, unmeasured=None)
     remarks = (*clock.remarks, *(f"{item.fault}: {item.found}" for item in result))
     return SeriesInput(image.data, clock.times_s[0], like, "nifti", clock.source, remarks)
-
-
-def _dicom(path: Path, request: UserTimes, series: str | None, slab_mm: float | None) -> SeriesInput:
-    from monai_isles.dicom.read import read_series
-
-    return dicom_input(read_series(path, kind="ctp", dt_s=request, series_uid=series, slab_mm=slab_mm), path)
 
 
 def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:
@@ -103,9 +96,6 @@ def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:
     remarks = tuple(f"{item.fault}: {item.found}" for item in series.findings if item.code not in _OF_THE_FOLDER)
     times, source = np.asarray(series.times_s, float), series.source.times_from
     return SeriesInput(series.array, times, like, "dicom", source, remarks, series.source.tube_kv)
-
-
-_GRID = ("affine", "spacing_mm", "path", "sha256", "native_affine", "native_shape")
 
 
 TRAINING, TESTING = "training", "testing"
@@ -181,9 +171,8 @@ def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> list[tuple[Scan, Fi
         if scan.fault is not None:
             findings.append((scan, as_finding(scan.fault)))
         elif times[scan.section, scan.name] > 1:
-            findings.append(
-                (scan, finding("E-LIST-11", ERROR, where=where, found=f"{times[scan.section, scan.name]} cases"))
-            )
+            text = f"{times[scan.section, scan.name]} cases"
+            findings.append((scan, finding("E-LIST-11", ERROR, where=where, found=text)))
         elif scan.doubled:
             findings.append((scan, finding("E-LIST-13", ERROR, where=where, found=", ".join(scan.doubles()))))
         elif lack:
@@ -202,20 +191,12 @@ def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> N
         raise refused("E-LIST-11", where=str(folder), found="; ".join(twice))
     doubled = [f"{scan.section} {scan.name}: {text}" for scan in scans for text in scan.doubles()]
     if doubled:
-        raise refused(
-            "E-LIST-13",
-            where=str(folder),
-            found="; ".join(doubled),
-            fix="keep one file of each modality in the case folder",
-        )
+        fix = "keep one file of each modality in the case folder"
+        raise refused("E-LIST-13", where=str(folder), found="; ".join(doubled), fix=fix)
     missing = [f"{scan.section} {scan.name}: {', '.join(lack)}" for scan in scans if (lack := scan.lacking(keys))]
     if missing:
-        raise refused(
-            "E-LIST-02",
-            where=str(folder),
-            found=f"{len(missing)} cases: {'; '.join(missing)}",
-            fix="restore these files, or move the cases out of the folder",
-        )
+        fix = "restore these files, or move the cases out of the folder"
+        raise refused("E-LIST-02", where=str(folder), found=f"{len(missing)} cases: {'; '.join(missing)}", fix=fix)
 
 
 def as_cases(scans: Sequence[Scan], folder: Path, subjects: Path | None) -> list[Case]:
@@ -240,7 +221,5 @@ def as_case(scan: Scan, subject: str | None = None) -> Case:
     alone = f"{scan.section}_{scan.name}" if scan.section == TESTING else scan.name
     images = {key: scan.files[key].absolute() for key in MODALITIES if key in scan.files}
     label = scan.files.get(LABEL)
-    values = scan.label_values if label is not None else None
-    return Case(
-        scan.name, subject or scan.subject or alone, images, label and label.absolute(), None, values, scan.resample
-    )
+    values, person = scan.label_values if label is not None else None, subject or scan.subject or alone
+    return Case(scan.name, person, images, label and label.absolute(), None, values, scan.resample)

@@ -17,21 +17,12 @@ def require_sound(content: object, where: str) -> None:
     if not isinstance(content, dict) or not any(isinstance(content.get(name), list) for name in SECTIONS):
         raise refused("E-LIST-04", where=where, found=_kind(content))
     if not any(content.get(name) for name in SECTIONS):
-        raise refused(
-            "E-LIST-05",
-            where=where,
-            found="no case in training or test",
-            fault="data list is empty",
-            fix="make the list again from the data",
-        )
+        text = {"fault": "data list is empty", "fix": "make the list again from the data"}
+        raise refused("E-LIST-05", where=where, found="no case in training or test", **text)
     values = content.get(LABEL_VALUES, [1])
     if not (isinstance(values, list) and values and all(type(value) is int and value > 0 for value in values)):
-        raise refused(
-            "E-LIST-04",
-            where=f"{where}: {LABEL_VALUES}",
-            found=f"{values!r:.80}",
-            fix="give the mask values that mean lesion as a list of whole numbers above 0, or leave it out",
-        )
+        fix = "give the mask values that mean lesion as a list of whole numbers above 0, or leave it out"
+        raise refused("E-LIST-04", where=f"{where}: {LABEL_VALUES}", found=f"{values!r:.80}", fix=fix)
     for name in SECTIONS:
         _require_entries(content.get(name, []), f"{where}: {name}")
     _require_no_leak(content, where)
@@ -65,12 +56,8 @@ def _require_entries(entries: object, where: str) -> None:
         here = f"{where} entry {number}"
         fault = _entry_fault(entry)
         if fault:
-            raise refused(
-                "E-LIST-04",
-                where=here,
-                found=fault,
-                fix='give every case "case" and "subject" (text), "fold" (a whole number), and paths (text)',
-            )
+            fix = 'give every case "case" and "subject" (text), "fold" (a whole number), and paths (text)'
+            raise refused("E-LIST-04", where=here, found=fault, fix=fix)
         if entry["case"] in seen:
             raise refused("E-LIST-11", where=here, found=entry["case"], fix="keep one entry for each case")
         seen.add(entry["case"])
@@ -91,10 +78,8 @@ def _entry_fault(entry: object) -> str | None:
         return f"{RESAMPLE} is {entry[RESAMPLE]!r}"
     if not _checksums(entry.get("sha256", {})):
         return f"sha256 is {entry['sha256']!r:.80}"
-    wrong = next(
-        (key for key in PATH_KEYS if key in entry and (not isinstance(entry[key], str) or not entry[key])), None
-    )
-    return f"{wrong} is {entry[wrong]!r}" if wrong else None
+    paths = {key: entry[key] for key in PATH_KEYS if key in entry}
+    return next((f"{key} is {path!r}" for key, path in paths.items() if not isinstance(path, str) or not path), None)
 
 
 def _checksums(value: object) -> bool:
@@ -113,13 +98,10 @@ def _require_no_leak(content: dict, where: str) -> None:
             raise refused("E-LIST-07", where=f"{where}: subject {entry['subject']}", found=result)
     for entry in content.get("test", []):
         if entry["subject"] in home:
-            raise refused(
-                "E-LIST-07",
-                where=f"{where}: subject {entry['subject']}",
-                found=f"{home[entry['subject']][1]} in training, {entry['case']} in test",
-                fault="a subject is in training and test",
-                fix="keep all cases of one subject in one section",
-            )
+            result = f"{home[entry['subject']][1]} in training, {entry['case']} in test"
+            fault, fix = "a subject is in training and test", "keep all cases of one subject in one section"
+            here = f"{where}: subject {entry['subject']}"
+            raise refused("E-LIST-07", where=here, found=result, fault=fault, fix=fix)
 
 
 def _leaves(path: str) -> bool:

@@ -18,6 +18,8 @@ from monai_isles.cohort.task import FAULTS, Record, failed_record
 from monai_isles.data.folder import IMAGE, dicom_folders, key_of, walk
 from monai_isles.data.layouts import DICOM, scan_layout
 from monai_isles.data.scans import Scan, SeriesInput, dicom_input, read_perfusion_series, require_slab
+from monai_isles.dicom.header import read_words
+from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.findings import collect_remarks
@@ -209,11 +211,14 @@ def read_study(
     Args:
         resample: the user states that the plain CT is registered.
     """
-    slices: tuple[Path, ...]
+    slices: tuple[Path, ...] = ()
     if study.kind == "nifti":
-        series, slices, frame = read_perfusion_series(study.series, dt_s=dt_s, slab_mm=slab_mm), (), ""
+        series, frame = read_perfusion_series(study.series, dt_s=dt_s, slab_mm=slab_mm), ""
     else:
-        series, slices, frame = _read_dicom(study.series, dt_s, study.uid, slab_mm)
+        thickness = require_slab(study.series, slab_mm)
+        dicom = read_series(study.series, kind="ctp", dt_s=dt_s, series_uid=study.uid, slab_mm=thickness)
+        series, frame = dicom_input(dicom, study.series), dicom.source.frame_of_reference_uid
+        slices = tuple(dict.fromkeys(file for file, _ in dicom.source.slices))
     if study.plain is None:
         return StudyImages(series, None, slices, study.notes)
     with collect_remarks() as remarks:
@@ -289,8 +294,6 @@ def _of_scan(scan: Scan, path: Path) -> StudyPlace:
 
 
 def _dicom(path: Path, series: str | None) -> StudyFiles:
-    from monai_isles.dicom.read import find_series
-
     results = [item for item in find_series(path) if item.usable]
     dynamic = [item for item in results if item.kind == "ctp" and series in (None, item.uid, item.number)]
     still = [item for item in results if item.kind == "ct" and dynamic and item.study_uid == dynamic[0].study_uid]
@@ -304,33 +307,17 @@ def _dicom(path: Path, series: str | None) -> StudyFiles:
     return StudyFiles(name, path, "dicom", path, tuple(sorted(files)), uid, simulated, series)
 
 
-def _read_dicom(
-    path: Path, request: UserTimes, uid: str | None, slab_mm: float | None
-) -> tuple[SeriesInput, tuple[Path, ...], str]:
-    from monai_isles.dicom.read import read_series
-
-    series = read_series(path, kind="ctp", dt_s=request, series_uid=uid, slab_mm=require_slab(path, slab_mm))
-    slices = tuple(dict.fromkeys(file for file, _ in series.source.slices))
-    return dicom_input(series, path), slices, series.source.frame_of_reference_uid
-
-
 def _read_volume(study: StudyFiles) -> tuple[Image, str]:
-    from monai_isles.dicom.read import read_series
-
     series = read_series(study.series, series_uid=study.plain)
     image = Image(series.array, series.affine, series.spacing_mm, study.path, "", series.affine, series.array.shape)
     return image, series.source.frame_of_reference_uid
 
 
 def _names_patient(name: str, file: Path) -> bool:
-    """Return whether a folder's name contains the patient's name or ID in its own images."""
-    from monai_isles.dicom.header import pydicom_module
-
-    pydicom = pydicom_module()
-    with pydicom.config.disable_value_validation():
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_NAMED))
-    words = {w for key in _NAMED for w in re.split(r"[^0-9a-z]+", str(header.get(key, "")).lower()) if len(w) >= 3}
-    return any(word in name.lower() for word in words)
+    """Return whether a folder's name contains the patient's name or ID in its own images, or may contain it."""
+    texts = read_words(file, _NAMED)
+    words = [word for text in texts or () for word in re.split(r"[^0-9a-z]+", text.lower()) if len(word) >= 3]
+    return texts is None or any(word in name.lower() for word in words)
 
 
 def is_simulated(path: str | Path) -> bool:

@@ -15,7 +15,7 @@ from monai_isles.dicom.header import UNDEFINED, WANTED, DicomFile, is_dicom, pyd
 from monai_isles.dicom.pixels import require_grey
 from monai_isles.dicom.stack import by_place
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.findings import ERROR, WARNING, Finding, finding
+from monai_isles.io.findings import WARNING, Finding, as_finding, finding
 
 FEWEST_SERIES = 5
 LONGEST_GAP_S = 15.0
@@ -51,12 +51,8 @@ def join_series(
     for run in (run for group in groups.values() for run in _runs(group)):
         first, uids = run[0].info, {item.info.uid for item in run}
         files[first.uid] = [file for item in run for file in files[item.info.uid]]
-        joined = replace(
-            first,
-            kind="ctp",
-            files=tuple(file.path for file in files[first.uid]),
-            frames=sum(item.info.frames for item in run),
-        )
+        paths, frames = tuple(file.path for file in files[first.uid]), sum(item.info.frames for item in run)
+        joined = replace(first, kind="ctp", files=paths, frames=frames)
         out = [
             joined if item.uid == first.uid else item for item in out if item.uid == first.uid or item.uid not in uids
         ]
@@ -172,9 +168,7 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
         more = f" and {len(strange) - 4} more" if len(strange) > 4 else ""
         text = f"{len(strange)} files: {', '.join(strange[:4])}{more}"
         result.findings.append(finding("E-DCM-31", WARNING, where=str(folder), found=text))
-    result.findings += [
-        Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault) for error in result.damaged
-    ]
+    result.findings += map(as_finding, result.damaged)
     if not result.files and not result.damaged:
         raise _nothing(folder, f"{len(strange)} files, none of them a DICOM image")
     result.series = [_info(uid, files, result.findings) for uid, files in result.files.items()]

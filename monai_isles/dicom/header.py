@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,6 +140,16 @@ def read_dicom_file(path: Path) -> DicomFile | None:
     if tag not in PIXEL_TAGS:
         return None
     return DicomFile(path, header, syntax, PIXEL_TAGS[tag], start + head, length, size)
+
+
+def read_words(path: Path, keywords: Sequence[str]) -> list[str] | None:
+    """Return attributes of a file as text, empty where they are absent; None if they cannot be read."""
+    with quietly():
+        try:
+            header = pydicom_module().dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
+            return [str(header.get(keyword, "")) for keyword in keywords]
+        except PARSER_ERRORS:
+            return None
 
 
 def damage_error(path: Path, found: str) -> IslesError:

@@ -43,13 +43,9 @@ def require_readable(files: Sequence[DicomFile], where: str, slab_mm: float | No
         total += _require_format(file) * frame_count(file) * 4 / _slices_a_slab(file, slab_mm)
     if total > (most := largest_bytes()):
         widest = max(files, key=lambda file: _require_format(file) * frame_count(file))
-        raise refused(
-            "E-DCM-09",
-            where=f"{where}: {widest.path}",
-            found=f"{len(files)} files of up to {widest.text('Rows')} x {widest.text('Columns')} x "
-            f"{frame_count(widest)} frames: {_gib(total)} GiB in memory, at most {_gib(most)} GiB",
-            needed=_gib(4 * total),
-        )
+        size = f"{widest.text('Rows')} x {widest.text('Columns')} x {frame_count(widest)} frames"
+        text = f"{len(files)} files of up to {size}: {_gib(total)} GiB in memory, at most {_gib(most)} GiB"
+        raise refused("E-DCM-09", where=f"{where}: {widest.path}", found=text, needed=_gib(4 * total))
     for file in files:
         if file.transfer_syntax in _NATIVE:
             _require_bytes(file)
@@ -135,8 +131,8 @@ def require_scale(frames: Sequence[Frame], where: str, *, hounsfield: bool) -> s
 
 def rescale_remarks(frames: Sequence[Frame], where: str) -> list[Finding]:
     """Return the remark that a CT states no unit ("US") or no slope, and is read as HU, with a slope of 1."""
-    strange = sorted({f"rescale type {frame.units} (unspecified)" for frame in frames
-                      if frame.units.strip().upper() == "US"})  # fmt: skip
+    unstated = {frame.units for frame in frames if frame.units.strip().upper() == "US"}
+    strange = [f"rescale type {units} (unspecified)" for units in sorted(unstated)]
     if any(frame.slope is None for frame in frames):
         strange.append("no rescale slope beside the intercept: 1")
     return [finding("E-DCM-62", WARNING, where=where, found="; ".join(strange))] if strange else []
@@ -241,11 +237,8 @@ def _require_bytes(file: DicomFile) -> None:
     if file.length in (wanted, wanted + 1) and available >= wanted:
         return
     claimed = "an undefined number of" if file.length == UNDEFINED else str(file.length)
-    raise _bytes(
-        file,
-        f"{wanted} bytes of pixels wanted for {rows} x {columns} x {frame_count(file)}, "
-        f"{claimed} claimed, {available} there",
-    )
+    text = f"{wanted} bytes of pixels wanted for {rows} x {columns} x {frame_count(file)}"
+    raise _bytes(file, f"{text}, {claimed} claimed, {available} there")
 
 
 def _has_decoder(file: DicomFile) -> bool:
@@ -258,12 +251,9 @@ def _has_decoder(file: DicomFile) -> bool:
 def _require_decoder(file: DicomFile) -> None:
     if not _has_decoder(file) and file.transfer_syntax not in _BY_ITK:
         name = pydicom_module().uid.UID(file.transfer_syntax).name
-        raise refused(
-            "E-DCM-07",
-            where=str(file.path),
-            found=f"{name} ({file.transfer_syntax}), and no decoder for it is installed",
-            fix="export the series uncompressed, or pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg",
-        )
+        text = f"{name} ({file.transfer_syntax}), and no decoder for it is installed"
+        fix = "export the series uncompressed, or pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+        raise refused("E-DCM-07", where=str(file.path), found=text, fix=fix)
 
 
 def _native(frame: Frame) -> np.ndarray:

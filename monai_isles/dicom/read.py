@@ -18,7 +18,7 @@ from monai_isles.dicom.pixels import (
     rescale_remarks,
     shown_inverted,
 )
-from monai_isles.dicom.slabs import Timed, common_times, order_frames
+from monai_isles.dicom.slabs import common_times, order_frames
 from monai_isles.dicom.stack import Stack, stack_frames, thicken
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import UserTimes
@@ -94,8 +94,8 @@ def find_series(folder: str | Path) -> list[SeriesInfo]:
 
 @quietly()
 def read_series(
-    folder: str | Path, *, series_uid: str | None = None, kind: str | None = None, interpolate: bool = True,
-    dt_s: UserTimes = None, slab_mm: float | None = None,
+    folder: str | Path, *, series_uid: str | None = None, kind: str | None = None, dt_s: UserTimes = None,
+    slab_mm: float | None = None,
 ) -> DicomSeries:  # fmt: skip
     """Read one series of a folder, classic or enhanced, still, in time, or shuttled.
 
@@ -106,7 +106,6 @@ def read_series(
     Args:
         series_uid: which series, where there are several: its UID or its number.
         kind: the one series of this kind (``ctp``, ``cbf`` and so on), where there are several.
-        interpolate: False refuses slabs that were taken at different times.
         dt_s: seconds between frames, or the time of each, instead of the file's.
         slab_mm: average thin slices to about this thickness while they are read.
     Raises: those of ``dicom_clock``; ``E-DCM-*`` names the file, the position in mm, or the series; ``E-VAL-*`` for
@@ -136,18 +135,21 @@ def read_series(
         array, affine = _to_ras(still, stack, hounsfield)
         array, findings = _settle(array, info, files, where, findings)
         return _series(array[0], affine, stack, info, _source(info, files, still, units, "", stack), findings)
-    return _in_time(stack, info, files, units, where, hounsfield, interpolate, findings, dt_s)
+    return _in_time(stack, info, files, units, where, hounsfield, findings, dt_s)
 
 
 def _in_time(
-    stack: Stack, info: SeriesInfo, files: list, units: str, where: str, hounsfield: bool, interpolate: bool,
-    findings: list[Finding], dt_s: UserTimes,
+    stack: Stack, info: SeriesInfo, files: list, units: str, where: str, hounsfield: bool, findings: list[Finding],
+    dt_s: UserTimes,
 ) -> DicomSeries:  # fmt: skip
     taken = order_frames(stack, where, dt_s)
     findings = [*findings, *taken.findings]
     times, uneven = common_times(taken)
     if uneven:
-        _judge_shuttle(taken, times, where, interpolate)
+        if len(times) < 2:
+            starts = ", ".join(f"{len(slab)} slices from {taken.times_s[slab[0]][0]:.2f} s" for slab in taken.slabs[:6])
+            text = f"{len(taken.slabs)} slabs: {starts}; {len(times)} times in common"
+            raise refused("E-DCM-21", where=where, found=text)
         own = f"{len(taken.slabs)} slabs" if len(taken.slabs) > 1 else "the slices of a pass"
         text = f"{own} with times of their own, {len(times)} common frames"
         findings = [*findings, finding("E-DCM-33", WARNING, where=where, found=text)]
@@ -213,14 +215,6 @@ def _interpolate(pictures: np.ndarray, own_s: np.ndarray, times_s: np.ndarray) -
     gap = np.maximum(own_s[after] - own_s[before], 1e-9)
     share = ((times_s - own_s[before]) / gap).astype(np.float32)[:, None, None]
     return pictures[before] * (1 - share) + pictures[after] * share
-
-
-def _judge_shuttle(taken: Timed, times: np.ndarray, where: str, interpolate: bool) -> None:
-    starts = ", ".join(f"{len(slab)} slices from {taken.times_s[slab[0]][0]:.2f} s" for slab in taken.slabs[:6])
-    if not interpolate or len(times) < 2:
-        raise refused(
-            "E-DCM-21", where=where, found=f"{len(taken.slabs)} slabs: {starts}; {len(times)} times in common"
-        )
 
 
 def _choose_series(content: DicomFolder, folder: Path, series_uid: str | None, kind: str | None) -> SeriesInfo:

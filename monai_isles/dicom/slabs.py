@@ -100,14 +100,11 @@ def _no_time(stack: Stack, where: str) -> IslesError:
             if alike and (len(often) > 1 or min(map(len, stack.frames)) == 1):
                 return _twice(alike, place, where, f"one {key}")
     clocks = [key for key in CLOCKS if any(key in frame.times_us for frame in every)]
-    content = any("ContentTime" in frame.times_us for frame in every)
-    return refused(
-        "E-DCM-12",
-        where=where,
-        found=f"{len(every)} frames at {len(stack.frames)} positions; {', '.join(clocks) or 'no time attribute'} "
-        "is missing in some or equal for all frames of a position"
-        + (" (ContentTime is the clock of the reconstruction, and is not used)" if content else ""),
-    )
+    text = f"{len(every)} frames at {len(stack.frames)} positions; {', '.join(clocks) or 'no time attribute'} "
+    text += "is missing in some or equal for all frames of a position"
+    if any("ContentTime" in frame.times_us for frame in every):
+        text += " (ContentTime is the clock of the reconstruction, and is not used)"
+    return refused("E-DCM-12", where=where, found=text)
 
 
 def _twice(frames: Sequence[Frame], place: float, where: str, why: str) -> IslesError:
@@ -178,9 +175,5 @@ def _require_whole(
         lacking = [time for time in model if np.abs(own - time).min() > near]
         if len(times[n]) < usual or lacking:
             listed = ", ".join(f"{time:.2f}" for time in lacking[:6]) + (" ..." if len(lacking) > 6 else "")
-            raise refused(
-                "E-DCM-13",
-                where=where,
-                found=f"at {places[n]:.2f} mm (first file {frame_names(frames[n][:1])}): "
-                f"{len(times[n])} of {usual} frames" + (f", none at {listed} s" if listed else ""),
-            )
+            text = f"at {places[n]:.2f} mm (first file {frame_names(frames[n][:1])}): {len(times[n])} of {usual} frames"
+            raise refused("E-DCM-13", where=where, found=text + (f", none at {listed} s" if listed else ""))

@@ -138,24 +138,25 @@ class DicomSource:
         return volume
 
     def publish(
-        self, made: Any, placed: Volume | TiltedFrames, path: Path, code: str, read: Callable[[Path], Any], **how: Any
-    ) -> None:
+        self, made: Any, placed: Volume | TiltedFrames, path: Path, code: str, read: Callable[[Path], Any],
+        **options: Any,
+    ) -> None:  # fmt: skip
         """Write an object of highdicom, and refuse with ``code`` if other values at other places are read back."""
 
         def write(tmp: Path) -> None:
             made.save_as(tmp)
             again = read(tmp)
             if isinstance(placed, TiltedFrames):
-                if not placed.same_as(again, again.pixel_array.astype(placed.frames.dtype)):
-                    found = f"frames of {placed.frames.shape} that are not those written"
-                    raise refused(code, where=str(path), found=found)
-                return
-            again, wanted = again.get_volume(**how), placed.array
-            if not again.geometry_equal(placed, tol=1e-4) or not np.array_equal(
-                again.array.astype(wanted.dtype), wanted
-            ):
-                found = f"shape {again.shape}, sum {again.array.sum():g}; wrote {placed.shape}, {wanted.sum():g}"
-                raise refused(code, where=str(path), found=found)
+                same = placed.same_as(again, again.pixel_array.astype(placed.frames.dtype))
+                result = f"frames of {placed.frames.shape} that are not those written"
+            else:
+                again, wanted = again.get_volume(**options), placed.array
+                same = again.geometry_equal(placed, tol=1e-4) and np.array_equal(
+                    again.array.astype(wanted.dtype), wanted
+                )
+                result = f"shape {again.shape}, sum {again.array.sum():g}; wrote {placed.shape}, {wanted.sum():g}"
+            if not same:
+                raise refused(code, where=str(path), found=result)
 
         publish(path, write, inputs=self.files)
 

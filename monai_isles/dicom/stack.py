@@ -127,14 +127,11 @@ def thicken(stack: Stack, slab_mm: float | None, where: str) -> Stack:
     affine[:3, 3] += affine[:3, 2] * (thick - 1) / 2  # middle of the first slab
     affine[:3, 2] *= thick
     left = len(stack.frames) - count * thick
-    text = f"{len(stack.frames)} slices of {step:g} mm to {count} of {thick * step:g} mm" + (
-        f", {left} at the end left out" if left else ""
-    )
+    text = f"{len(stack.frames)} slices of {step:g} mm to {count} of {thick * step:g} mm"
+    text += f", {left} at the end left out" if left else ""
     remarks = [*stack.findings, finding("E-DCM-65", WARNING, where=where, found=text)]
-    kept = slice(count * thick)
-    return replace(
-        stack, frames=stack.frames[kept], places_mm=stack.places_mm[kept], affine=affine, findings=remarks, thick=thick
-    )
+    frames, places = stack.frames[: count * thick], stack.places_mm[: count * thick]
+    return replace(stack, frames=frames, places_mm=places, affine=affine, findings=remarks, thick=thick)
 
 
 def frame_names(frames: Sequence[Frame], normal_mm: float | None = None) -> str:
@@ -151,9 +148,8 @@ def _axes(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
 def _require_one_reference(frames: Sequence[Frame], where: str) -> None:
     named_by = {frame.file.text("FrameOfReferenceUID"): frame for frame in frames}
     if len(named_by) > 1:
-        raise refused(
-            "E-DCM-22", where=where, found=f"{len(named_by)} of them, in {frame_names(list(named_by.values()))}"
-        )
+        result = f"{len(named_by)} of them, in {frame_names(list(named_by.values()))}"
+        raise refused("E-DCM-22", where=where, found=result)
 
 
 def _require_one_orientation(frames: Sequence[Frame], where: str) -> None:
@@ -162,20 +158,12 @@ def _require_one_orientation(frames: Sequence[Frame], where: str) -> None:
     lengths = (np.linalg.norm(row), np.linalg.norm(column))
     others = [frame for frame in frames if np.abs(np.array(frame.orientation) - first).max() > _ANGLE]
     if others:
-        raise refused(
-            "E-DCM-10",
-            where=where,
-            found=f"{len(frames) - len(others)} like {frame_names(frames[:1])}, "
-            f"{len(others)} others: {frame_names(others)}",
-        )
+        like = f"{len(frames) - len(others)} like {frame_names(frames[:1])}"
+        raise refused("E-DCM-10", where=where, found=f"{like}, {len(others)} others: {frame_names(others)}")
     if abs(row @ column) > _ANGLE or max(abs(length - 1) for length in lengths) > _ANGLE:
-        raise refused(
-            "E-DCM-10",
-            where=where,
-            found=f"Image Orientation (Patient) {', '.join(f'{item:g}' for item in frames[0].orientation)}",
-            fault="orientation of the slices is no pair of axes",
-            fix="export the original series from the archive",
-        )
+        result = f"Image Orientation (Patient) {', '.join(f'{item:g}' for item in frames[0].orientation)}"
+        fault, fix = "orientation of the slices is no pair of axes", "export the original series from the archive"
+        raise refused("E-DCM-10", where=where, found=result, fault=fault, fix=fix)
 
 
 def _require_one_size(frames: Sequence[Frame], where: str) -> None:
@@ -184,13 +172,8 @@ def _require_one_size(frames: Sequence[Frame], where: str) -> None:
         key = (frame.file.text("Rows"), frame.file.text("Columns"), *(round(item, 6) for item in frame.spacing))
         sizes.setdefault(key, []).append(frame)
     if len(sizes) > 1 or min(frames[0].spacing) <= 0:
-        raise refused(
-            "E-DCM-18",
-            where=where,
-            found="; ".join(
-                f"{r} x {c} of {a:g} x {b:g} mm: {frame_names(group)}" for (r, c, a, b), group in sizes.items()
-            ),
-        )
+        listed = (f"{r} x {c} of {a:g} x {b:g} mm: {frame_names(group)}" for (r, c, a, b), group in sizes.items())
+        raise refused("E-DCM-18", where=where, found="; ".join(listed))
 
 
 def by_place(frames: Sequence[Frame], normal: np.ndarray) -> list[list[Frame]]:
@@ -230,14 +213,11 @@ def _require_in_line(
     length = float(np.linalg.norm(step))
     near = max(5 * SAME_PLACE_MM, SAME_PLACE_SHARE * length + 1e-6)
     for group, origin in zip(slices, origins, strict=True):
-        beside = [frame for frame in group if np.linalg.norm(np.subtract(frame.position, origin)) > near]
+        apart_mm = np.linalg.norm(np.array([frame.position for frame in group]) - origin, axis=1)
+        beside = [frame for frame, apart in zip(group, apart_mm, strict=True) if apart > near]
         if beside:
-            raise refused(
-                "E-DCM-17",
-                where=where,
-                found=f"{frame_names([group[0], *beside])}: "
-                f"{max(np.linalg.norm(np.subtract(f.position, origin)) for f in beside):.3g} mm apart in their plane",
-            )
+            result = f"{frame_names([group[0], *beside])}: {apart_mm.max():.3g} mm apart in their plane"
+            raise refused("E-DCM-17", where=where, found=result)
     normal = np.cross(*_axes(slices[0][0]))
     # What is left beside the straight line through the slices; a tilt keeps them on a line, a moved table does not.
     aside = origins - origins[0] - np.outer((origins - origins[0]) @ normal / np.dot(step, normal), step)
@@ -302,10 +282,7 @@ def _step(slices: Sequence[Sequence[Frame]], origins: np.ndarray, normal: np.nda
         return (origins[-1] - origins[0]) / (len(origins) - 1)
     thick = slices[0][0].step_mm
     if not thick or thick <= 0:
-        raise refused(
-            "E-DCM-20",
-            where=f"{where}: {frame_names(slices[0][:1])}: Slice Thickness",
-            found="none, and there is one slice only",
-            fix="export the original series from the archive",
-        )
+        place, fix = f"{where}: {frame_names(slices[0][:1])}", "export the original series from the archive"
+        text = "none, and there is one slice only"
+        raise refused("E-DCM-20", where=f"{place}: Slice Thickness", found=text, fix=fix)
     return normal * thick

@@ -40,10 +40,8 @@ def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: st
             _require_numbers(key, array, str(folder))
             result = source.place(np.asarray(array, np.float32), headers)
             written.append(Path(folder) / f"{key}.dcm")
-            made, options = (
-                _parametric_map(key, headers, result),
-                {"dtype": np.float64, "apply_real_world_transform": True},
-            )
+            made = _parametric_map(key, headers, result)
+            options = {"dtype": np.float64, "apply_real_world_transform": True}
             source.publish(made, result, written[-1], "E-DCM-45", imread, **options)
     return written
 

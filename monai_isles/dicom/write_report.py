@@ -115,7 +115,11 @@ def _measurement_report(
         uids, number = (str(seg.SOPClassUID), str(seg.SOPInstanceUID)), int(header.SegmentNumber)
         segment = sr.ReferencedSegment(*uids, number, source_images=images)
         groups.append(_segment_group(result, seg.get_segment_description(number), segment, algorithm, rule))
-    numbers, text = _head_numbers(result), _head_findings(result)
+    text = _head_findings(result)
+    numbers = [
+        _measurement(Code(code, SCHEME, meaning), value, unit)
+        for code, (meaning, value, unit) in _head_numbers(result).items()
+    ]
     if numbers or text:
         series = str(seg.SeriesInstanceUID)
         tracking = sr.TrackingIdentifier(uid=stable_uid("tracking", series, "head"), identifier=f"{MANUFACTURER} head")
@@ -163,7 +167,7 @@ def _measurement(name: Code, value: float, unit: str) -> Measurement:
     return Measurement(name=name, value=value, unit=Code(unit, "UCUM", _UNITS[unit]))
 
 
-def head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]]:
+def _head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]]:
     """Return the available numbers of the whole head by their code: meaning, value, UCUM unit.
 
     The hypoperfusion intensity ratio is the volume above a Tmax of 10 s by that above 6 s.
@@ -184,13 +188,6 @@ def head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]]
     for end, volume in zip(("lower", "upper"), result.get("lesion_ml_interval") or (), strict=False):
         results[f"LESION-{end.upper()}"] = (f"Lesion volume, {end} limit (90 %)", float(volume), "ml")
     return results
-
-
-def _head_numbers(result: Mapping[str, Any]) -> list[Measurement]:
-    return [
-        _measurement(Code(code, SCHEME, meaning), value, unit)
-        for code, (meaning, value, unit) in head_numbers(result).items()
-    ]
 
 
 def _head_findings(result: Mapping[str, Any]) -> list[QualitativeEvaluation]:

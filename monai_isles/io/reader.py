@@ -30,9 +30,7 @@ class VerifiedReader(ImageReader):
         kind, label_values: as in ``read_image``; kind None reads any single volume or series.
     Raises: those of ``read_image``; ``E-DIM-08`` when several files are given as one image.
 
-    >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_cases
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> from monai.transforms import LoadImage
     >>> LoadImage(reader=VerifiedReader, image_only=True)(find_cases(folder)[0].images["flair"]).shape
     torch.Size([29, 29, 20])
@@ -67,9 +65,7 @@ class LoadVerifiedd(MapTransform):
         kinds: modality by key where it is not the key itself; None for no check of values.
     Raises: those of ``read_image``.
 
-    >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_cases
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> case = find_cases(folder)[0].entry()
     >>> LoadVerifiedd(["flair", "label"])(case)["label"].shape
     torch.Size([1, 29, 29, 20])

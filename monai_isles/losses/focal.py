@@ -46,15 +46,12 @@ class SoftmaxFocalLoss(nn.Module):
         cost = -log_p
         if self.gamma:
             cost = cost * (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny).pow(self.gamma)
-        if self.alpha is not None:
-            cost = cost * self._weights(logits, self.alpha)[classes]
-        return cost.mean()
-
-    def _weights(self, logits: Tensor, alpha: Sequence[float]) -> Tensor:
-        if logits.shape[1] != len(alpha):
+        if self.alpha is None:
+            return cost.mean()
+        if logits.shape[1] != len(self.alpha):
             result = f"alpha {self.alpha} for logits of {logits.shape[1]} classes"
             raise refused("E-LOSS-21", where="SoftmaxFocalLoss", found=result)
-        return torch.tensor(self.alpha, dtype=logits.dtype, device=logits.device)
+        return (cost * torch.tensor(self.alpha, dtype=logits.dtype, device=logits.device)[classes]).mean()
 
 
 PAPER, INVERSE = "paper", "inverse"

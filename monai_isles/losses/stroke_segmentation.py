@@ -173,9 +173,8 @@ class StrokeSegmentationLoss(nn.Module):
         super().__init__()
         self.terms = tuple(terms)
         if not self.terms or not set(self.terms) <= set(TERMS):
-            raise refused(
-                "E-LOSS-30", where="StrokeSegmentationLoss", found=f"terms {self.terms}", terms=", ".join(TERMS)
-            )
+            listed = ", ".join(TERMS)
+            raise refused("E-LOSS-30", where="StrokeSegmentationLoss", found=f"terms {self.terms}", terms=listed)
 
     def extra_repr(self) -> str:
         return f"terms={self.terms}"

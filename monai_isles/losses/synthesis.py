@@ -87,17 +87,11 @@ class SynthesisLoss(nn.Module):
     ) -> None:
         super().__init__()
         if kind not in KINDS or reading not in READINGS:
-            raise refused(
-                "E-LOSS-32",
-                where="SynthesisLoss",
-                found=f"kind {kind!r}, reading {reading!r}",
-                kinds=", ".join(KINDS),
-                readings=", ".join(READINGS),
-            )
+            known = {"kinds": ", ".join(KINDS), "readings": ", ".join(READINGS)}
+            raise refused("E-LOSS-32", where="SynthesisLoss", found=f"kind {kind!r}, reading {reading!r}", **known)
         if encoder_training not in ENCODER_TRAININGS:
-            raise refused(
-                "E-LOSS-37", where="SynthesisLoss", found=repr(encoder_training), known=", ".join(ENCODER_TRAININGS)
-            )
+            listed = ", ".join(ENCODER_TRAININGS)
+            raise refused("E-LOSS-37", where="SynthesisLoss", found=repr(encoder_training), known=listed)
         self.kind, self.gamma, self.reading = kind, gamma, reading
         self.encoder_training, self.gan_weight = encoder_training, gan_weight
         self.encoder = _require_network(encoder, kind, "h1" in kind or "h2" in kind, "encoder")

@@ -130,7 +130,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class NetworkOfParts(nn.Module):
-    """Base of networks with named parts that can be trained one at a time."""
+    """Train the named parts of a network one at a time: the base of networks that have such parts."""
 
     def __init__(self) -> None:
         super().__init__()

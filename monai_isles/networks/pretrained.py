@@ -140,17 +140,13 @@ def _require_same_backbone(report: PretrainedReport, own: Mapping[str, str | Non
 
 
 def _require_enough(report: PretrainedReport, least: float, where: str) -> None:
-    parts = [
+    matched, missing, wrong = (
         [n for n in names if n.startswith(_BACKBONE)] for names in (report.matched, report.missing, report.wrong_shape)
-    ]
-    matched, missing, wrong = parts
-    if len(matched) < least * sum(map(len, parts)) or not matched:
-        raise refused(
-            "E-NET-22",
-            where=where,
-            found=f"{len(matched)} of {sum(map(len, parts))} tensors matched; {_count_text('missing', missing)}; "
-            f"{_count_text('wrong of shape', wrong)}",
-        )
+    )
+    total = len(matched) + len(missing) + len(wrong)
+    if len(matched) < least * total or not matched:
+        lack = f"{_count_text('missing', missing)}; {_count_text('wrong of shape', wrong)}"
+        raise refused("E-NET-22", where=where, found=f"{len(matched)} of {total} tensors matched; {lack}")
 
 
 def _count_text(word: str, names: Sequence[str], shown: int = 3) -> str:

@@ -123,12 +123,8 @@ class PseudoDWINet(NetworkOfParts):
         return logits
 
     def _refuse(self, channels: int) -> None:
-        raise refused(
-            "E-NET-47",
-            where="PseudoDWINet",
-            found=f"{channels} channels; {self.in_channels} are {self.maps} maps, {self.low} maximum, "
-            f"{self.frames} frames",
-        )
+        known = f"{self.maps} maps, {self.low} maximum, {self.frames} frames"
+        raise refused("E-NET-47", where="PseudoDWINet", found=f"{channels} channels; {self.in_channels} are {known}")
 
 
 class MultiScaleDiscriminator(nn.Module):
@@ -200,9 +196,8 @@ class StrokeFCN(nn.Module):
     def __init__(self, in_channels: int = 4, out_channels: int = 2, base_channels: int = 64) -> None:
         super().__init__()
         if min(in_channels, out_channels) < 1 or base_channels < 2:
-            raise refused(
-                "E-NET-42", where="StrokeFCN", found=f"channels {in_channels}, {out_channels}, {base_channels}"
-            )
+            result = f"channels {in_channels}, {out_channels}, {base_channels}"
+            raise refused("E-NET-42", where="StrokeFCN", found=result)
         widths = [base_channels * times for times, _ in _VGG16]
         ins = [in_channels, *widths[:-1]]
         self.stages = nn.ModuleList(

@@ -47,13 +47,9 @@ class DilatedResNet(nn.Module):
     ) -> None:
         super().__init__()
         if backbone not in DEPTHS or stem not in STEMS or base_channels < 2 or output_stride not in (8, 32):
-            raise refused(
-                "E-NET-21",
-                where="backbone of the network",
-                found=f"{backbone!r}, stem {stem!r}, base_channels {base_channels}, output stride {output_stride}",
-                depths=" or ".join(DEPTHS),
-                stems=", ".join(STEMS),
-            )
+            result = f"{backbone!r}, stem {stem!r}, base_channels {base_channels}, output stride {output_stride}"
+            names = {"depths": " or ".join(DEPTHS), "stems": ", ".join(STEMS)}
+            raise refused("E-NET-21", where="backbone of the network", found=result, **names)
         self.deep = stem != "single"
         wide = _add_stem(self, stem, base_channels)
         strides, dilations = ((1, 2, 2, 2), (1, 1, 1, 1)) if output_stride == 32 else ((1, 2, 1, 1), (1, 1, 2, 4))

@@ -63,16 +63,11 @@ def collect_cases(
     for place in progress(range(len(dataset)), title, total=len(dataset)):
         # a case's number seeds its centres: count usable cases only, so that a left-out case changes nothing
         number = 1 + sum(not isinstance(item, Finding) for item in made)
-        made.append(_or_fault(partial(_keep_case, dataset, place, keep, number), _entry(dataset, place)))
+        make = partial(lambda place, number: keep(dataset[place], number), place, number)
+        made.append(_or_fault(make, _entry(dataset, place)))
     own: list[Finding] = []
-    return _without_faults(made, own, strict=_attribute_of(dataset, "strict", False)), [
-        *left_out_findings(dataset),
-        *own,
-    ]
-
-
-def _keep_case(dataset: Sequence[Item], place: int, keep: Callable[[Item, int], Kept], number: int) -> Kept:
-    return keep(dataset[place], number)
+    kept = _without_faults(made, own, strict=_attribute_of(dataset, "strict", False))
+    return kept, [*left_out_findings(dataset), *own]
 
 
 def left_out_findings(dataset: object) -> list[Finding]:
@@ -94,9 +89,8 @@ def left_out_reasons(folder: Path, sources: Iterable[object]) -> dict[str, str]:
     """Return why a training left out cases, by name: from its data list, and from loaders or data sets."""
     listed = folder / "data_list.json"
     faults = read_datalist(listed).get("left_out", []) if listed.is_file() else []
-    result = [Finding(**fault) for fault in faults] + [
-        fault for source in sources for fault in left_out_findings(source)
-    ]
+    result = [Finding(**fault) for fault in faults]
+    result += [fault for source in sources for fault in left_out_findings(source)]
     return {fault.case or fault.where: remark_lines([fault])[0] for fault in result}
 
 

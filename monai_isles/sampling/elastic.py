@@ -50,9 +50,8 @@ def displacement(shape: tuple[int, ...], *, alpha: float, sigma: float, rng: np.
     spatial = shape[1:]
     side = sum(spatial) / len(spatial)
     field = rng.uniform(-1.0, 1.0, size=(shape[0], len(spatial), *spatial)).astype(np.float32)
-    for axis, size in enumerate(
-        spatial, start=2
-    ):  # one matrix an axis: the numbers of scipy's filter in a quarter of the time
+    # One matrix an axis: the numbers of scipy's filter in a quarter of the time.
+    for axis, size in enumerate(spatial, start=2):
         rows = field.swapaxes(axis, -1) @ _gaussian(size, sigma * side).T
         field = rows.astype(np.float32).swapaxes(axis, -1)
     return np.ascontiguousarray(np.moveaxis(alpha * side * field, 1, -1), np.float32)
@@ -112,8 +111,7 @@ def deform(image: Tensor, label: Tensor, field: np.ndarray) -> tuple[Tensor, Ten
     """
     sizes = np.array(image.shape[2:])
     place = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), axis=-1) + field
-    grid = torch.from_numpy(
-        (place * 2 / (sizes - 1) - 1)[..., ::-1].astype(np.float32)
-    )  # torch wants the last axis first
+    unit = (place * 2 / (sizes - 1) - 1)[..., ::-1]  # torch wants the last axis first
+    grid = torch.from_numpy(unit.astype(np.float32))
     moved = F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
     return moved, F.grid_sample(label, grid, mode="nearest", padding_mode="border", align_corners=True)

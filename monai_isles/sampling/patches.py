@@ -29,7 +29,7 @@ _VARIED = ("rotate_deg", "scale", "gain", "shift", "noise")
 
 @dataclass(frozen=True)
 class Centres:
-    """Patch centres of one case.
+    """Hold the patch centres of one case.
 
     Shapes: ``position`` (n, 3) voxel indices; ``on_lesion`` and ``repeated`` (n,) flags. ``repeated`` marks a
     further patch of a voxel that had one already: those are the ones to deform.
@@ -45,7 +45,7 @@ def balanced_centres(
     foreground: np.ndarray,
     *,
     count: int,
-    max_offset_vox: tuple[int, int, int],
+    max_offset_vox: Sequence[int],
     rng: np.random.Generator,
     case: str,
     fresh: bool = False,
@@ -102,7 +102,7 @@ def _regular(available: int, wanted: int, begin: float) -> tuple[np.ndarray, np.
 
 @dataclass
 class _Case:
-    """A case as the loader holds it: ``image`` and masks cut to a box that begins at ``corner`` of ``space``."""
+    """Hold a case for the loader: ``image`` and masks cut to a box that begins at ``corner`` of ``space``."""
 
     name: str
     space: np.ndarray
@@ -212,9 +212,8 @@ class PatchLoader(CaseLoader):
         lesion, brain = (self._channels_last(volume)[..., 0].astype(np.uint8) for volume in (label, foreground > 0))
         name, space = str(item["case"]), np.array(lesion.shape)
         if (space < self.window).any():
-            raise refused(
-                "E-SAMP-03", where=name, found=f"{lesion.shape} voxels against a patch of {tuple(self.window.tolist())}"
-            )
+            result = f"{lesion.shape} voxels against a patch of {tuple(self.window.tolist())}"
+            raise refused("E-SAMP-03", where=name, found=result)
         case = _Case(name, space, np.zeros(3, int), image, lesion, brain)
         rng = np.random.default_rng([self.seed, number])
         table = case.table = self._table(case, rng)
@@ -238,11 +237,8 @@ class PatchLoader(CaseLoader):
 
     def _table(self, case: _Case, rng: np.random.Generator, *, fresh: bool = False) -> Centres:
         """Draw the centres of a case, in voxels of its volume."""
-        rows, columns, slices = (int(v) for v in self._reach())
-        reach = rows, columns, slices
-        table = balanced_centres(
-            case.lesion, case.brain, count=self.per_case, max_offset_vox=reach, rng=rng, case=case.name, fresh=fresh
-        )
+        options: dict[str, Any] = {"count": self.per_case, "max_offset_vox": self._reach().tolist(), "fresh": fresh}
+        table = balanced_centres(case.lesion, case.brain, rng=rng, case=case.name, **options)
         return replace(table, position=table.position + case.corner)
 
     def _channels_last(self, volume: np.ndarray) -> np.ndarray:
@@ -307,9 +303,8 @@ def _require_known(centres: str, flip: float, augment: str | None, augmented: st
     if augment is not None and (augment != "axial" or patch[0] != patch[1]):
         raise refused("E-SAMP-20", where="PatchLoader", found=f"augment {augment!r} with a patch of {list(patch)}")
     if centres not in ("fixed", "fresh") or augmented not in ("repeated", "lesion") or not 0 <= flip <= 1:
-        raise refused(
-            "E-SAMP-21", where="PatchLoader", found=f"centres {centres!r}, augmented {augmented!r}, flip {flip}"
-        )
+        result = f"centres {centres!r}, augmented {augmented!r}, flip {flip}"
+        raise refused("E-SAMP-21", where="PatchLoader", found=result)
 
 
 def _require_variation(vary: Mapping[str, float]) -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from monai_isles.cli.main import main
-from monai_isles.data.checks import check_series, holds_dicom_alone
+from monai_isles.data.checks import check_series
+from monai_isles.data.folder import holds_dicom_alone
+from monai_isles.data.layouts import DICOM, find_layout
+from monai_isles.data.study import find_studies
 
 pytest.importorskip("pydicom")
 
@@ -47,3 +50,12 @@ def test_a_folder_without_a_series_that_can_be_read_is_an_error(dicom) -> None:
     dicom.change_all(PhotometricInterpretation="RGB")
     found = check_series(dicom.folder)
     assert [one.code for one in found if one.severity == "error"] == ["E-DCM-03"] and "colours" in found[-1].found
+
+
+def test_a_first_file_whose_header_breaks_the_parser_is_named_as_damaged(dicom) -> None:
+    first = dicom.files[0]
+    first.write_bytes(first.read_bytes().replace(b"\x02\x00\x10\x00UI", b"\x02\x00\x10\x00U\xb5"))  # no such type
+    assert holds_dicom_alone(dicom.folder) and find_layout(dicom.folder) is DICOM
+    assert "E-DCM-06" in [found.code for found in check_series(dicom.folder)]
+    (record,) = find_studies([dicom.folder]).values()
+    assert str(record["error"]).startswith("E-DCM-06")

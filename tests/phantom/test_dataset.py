@@ -145,7 +145,7 @@ def test_a_stop_half_way_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("monai_isles.phantom.folder.write_truth", stop)
+    monkeypatch.setattr("monai_isles.phantom.folder._write_truth", stop)
     with pytest.raises(KeyboardInterrupt):
         make_dataset(tmp_path / "new", cases=1, seed=SEED, series=False, max_slices=2)
     assert not list(tmp_path.iterdir())
