@@ -98,14 +98,6 @@ def label_values(cases: Sequence[Case], folder: Path) -> dict[str, list[int]]:
     return {LABEL_VALUES: list(values)} if values else {}
 
 
-def require_target_there(cases: Sequence[Case], volumes_ml: Sequence[float], target: str | None, folder: Path) -> None:
-    """Refuse a target that no mask of the data set contains."""
-    masks = [case for case in cases if case.label is not None]
-    if target and masks and not any(volumes_ml):
-        result = f"{len(masks)} masks without a voxel of value {' or '.join(map(str, masks[0].label_values or (1,)))}"
-        raise refused("E-LIST-34", where=f"{folder}: target {target}", found=result)
-
-
 SIMULATED = "SIMULATED.txt"
 BALANCED = ("cases", "lesion volume")
 MIN_LESION_SHARE = 0.1
@@ -153,7 +145,11 @@ def make_datalist(
     named, grouping = _grouping(folder, table, training, layout)
     people = [named[case.name] for case in training]
     count = min(layout.folds, max(2, len(set(people)))) if folds is None else folds
-    require_target_there(training, volumes, target, folder)
+    masks = [case for case in training if case.label is not None]
+    if target and masks and not any(volumes):
+        named_values = " or ".join(map(str, masks[0].label_values or (1,)))
+        result = f"{len(masks)} masks without a voxel of value {named_values}"
+        raise refused("E-LIST-34", where=f"{folder}: target {target}", found=result)
     chosen = group_folds(people, count, seed, volumes_ml=volumes) if training else []
     content = _title(layout, folder, name, target) | {
         "grouping": grouping,

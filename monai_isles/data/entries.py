@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from monai_isles.case import CHECKSUMS, Case
 from monai_isles.cohort.task import Record, left_out_records
@@ -84,12 +84,9 @@ def load_entries(
     if gone and left_out is None and (strict or len(gone) == len(results)):
         every = (_listed_case(root, n, entry, wanted, None)[1] for n, entry in enumerate(content[section], start=1))
         missing = [item for missing in every for item in missing]
-        raise refused(
-            "E-LIST-02",
-            where=f"{name}: {section}, data folder {root}",
-            found=f"{len(missing)} missing: {'; '.join(missing)}",
-            fix="restore these files, correct the list, or give the right data folder",
-        )
+        fix = "restore these files, correct the list, or give the right data folder"
+        where, text = f"{name}: {section}, data folder {root}", f"{len(missing)} missing: {'; '.join(missing)}"
+        raise refused("E-LIST-02", where=where, found=text, fix=fix)
     absent = [
         replace(finding("E-LIST-02", ERROR, where=name, found="; ".join(missing)), case=case.name)
         for case, missing in gone
@@ -137,13 +134,9 @@ def _choose(
     left_out = [fold for fold in exclude or [] if fold != ALL]
     strange = [fold for fold in [*(folds or []), *left_out] if fold not in known]
     if strange and content[section]:
-        raise refused(
-            "E-LIST-12",
-            where=f"{name}: {section}",
-            found=f"requested {strange[0]}, there are {sorted(f for f in known if f is not None)}",
-            fault="data list has no such fold",
-            fix="name one of these",
-        )
+        text = f"requested {strange[0]}, there are {sorted(f for f in known if f is not None)}"
+        fault, fix = "data list has no such fold", "name one of these"
+        raise refused("E-LIST-12", where=f"{name}: {section}", found=text, fault=fault, fix=fix)
     chosen = [
         (number, entry)
         for number, entry in enumerate(content[section], start=1)
@@ -227,17 +220,8 @@ def find_entries(
     """
     if data_list is None:
         return [case.entry() for case in find_inputs([dataset_dir], section=section, keys=keys, left_out=left_out)]
-    return load_entries(
-        data_list,
-        dataset_dir,
-        section=section or "training",
-        folds=folds,
-        keys=keys,
-        optional=optional,
-        need_label=False,
-        fetch=fetch,
-        left_out=left_out,
-    )
+    options: dict[str, Any] = {"folds": folds, "keys": keys, "optional": optional, "fetch": fetch, "left_out": left_out}
+    return load_entries(data_list, dataset_dir, section=section or "training", need_label=False, **options)
 
 
 def find_apart(

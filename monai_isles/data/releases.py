@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from monai_isles.data.folder import IMAGE, natural, walk
@@ -41,13 +41,6 @@ def number_of(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def case_folder(image: Path) -> Path:
-    """Return the case folder of an image of a release: above the folder named like the image, if there is one."""
-    inner, outer = image.parent, image.parent.parent
-    wrapped = ".O." in inner.name.upper() or (number_of(inner.name) is None and number_of(outer.name) is not None)
-    return outer if wrapped else inner
-
-
 def scan_release(folder: str | Path, *, renumber: bool, parts: bool = False) -> list[Scan]:
     """Return the cases of a release below a folder, training first, in numeric order.
 
@@ -56,7 +49,7 @@ def scan_release(folder: str | Path, *, renumber: bool, parts: bool = False) -> 
 
     Args:
         renumber: ``01`` and ``Nr1`` become ``case_1``; else the folder names the case.
-        parts: keep masks named penumbra and core under these words (``choose_mask``).
+        parts: keep masks named penumbra and core under these words.
     """
     root = Path(folder).absolute()
     scans = {home: _scan(root, home, renumber) for home in _empty_cases(root)}
@@ -65,9 +58,13 @@ def scan_release(folder: str | Path, *, renumber: bool, parts: bool = False) -> 
             continue
         part, key = _PART.search(path.name) if parts else None, key_of(path.name)
         name = part[1].lower() if part is not None and key in (None, LABEL) else key
-        if name is not None:
-            home = case_folder(path)
-            scans.setdefault(home, _scan(root, home, renumber)).add(name, path)
+        if name is None:
+            continue
+        home, outer = path.parent, path.parent.parent
+        # an image may lie in a folder of its own, named like it
+        if ".O." in home.name.upper() or (number_of(home.name) is None and number_of(outer.name) is not None):
+            home = outer
+        scans.setdefault(home, _scan(root, home, renumber)).add(name, path)
     if not scans:
         raise no_case(root)
     return sorted(scans.values(), key=lambda scan: (scan.section != TRAINING, natural(scan.name)))
@@ -85,15 +82,15 @@ def scan_spes(folder: Path, target: str | None = "penumbra") -> list[Scan]:
     """
     scans = scan_release(folder, renumber=True, parts=True)
     for scan in scans:
-        choose_mask(scan, target or "penumbra")
+        _choose_mask(scan, target or "penumbra")
     return scans
 
 
-def choose_mask(scan: Scan, target: str, targets: Mapping[str, tuple[int, ...]] = SPES_TARGETS) -> None:
+def _choose_mask(scan: Scan, target: str) -> None:
     """Store the mask of ``target`` under ``label``, with the values that mean lesion."""
     parts = {key: scan.files.pop(key) for key in ("penumbra", "core") if key in scan.files}
     if not parts:
-        scan.label_values = targets[target]
+        scan.label_values = SPES_TARGETS[target]
         return
     if LABEL in scan.files:
         scan.doubled[LABEL] = next(iter(parts.values()))

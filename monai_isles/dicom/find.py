@@ -191,35 +191,21 @@ def _files(folder: Path) -> list[Path]:
 def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesInfo:
     """Describe a series; remove copies and other objects from ``files``."""
     _leave_out(files, copies_in(files), "E-DCM-66", None, findings)
-    strange = [file for file in files if _is_other(file.text("SOPClassUID"))]
+    # of a known class that is not read; an unknown class counts as damage
+    known = {uid for uid, words in pydicom_module().uid.UID_dictionary.items() if words[1] == "SOP Class"}
+    strange = [file for file in files if file.text("SOPClassUID") in known.difference(_READ)]
     _leave_out(files, strange, "E-DCM-32", "captures and reports are passed over", findings)
     scouts = [file for file in files if "LOCALIZER" in file.image_type]
     _leave_out(files, scouts, "E-DCM-32", "localisers are passed over", findings)
     first, reason, kind = files[0], _reason(files), _kind(files)
     rows, columns = (int(text) if (text := first.text(key)).isdigit() else 0 for key in ("Rows", "Columns"))
     map_name = _map_named(files) if reason or kind != "ctp" else ""  # a series in time is no map, whatever its name
-    info = SeriesInfo(
-        uid,
-        first.text("StudyInstanceUID"),
-        first.text("SeriesNumber"),
-        first.text("Modality"),
-        first.text("SeriesDescription"),
-        map_name or ("other" if reason else kind),
-        tuple(file.path for file in files),
-        sum(_count(file) for file in files),
-        rows,
-        columns,
-        reason,
-    )
+    about = (first.text(key) for key in ("StudyInstanceUID", "SeriesNumber", "Modality", "SeriesDescription"))
+    paths, frames = tuple(file.path for file in files), sum(_count(file) for file in files)
+    info = SeriesInfo(uid, *about, map_name or ("other" if reason else kind), paths, frames, rows, columns, reason)
     if reason:
         findings.append(finding("E-DCM-32", WARNING, where=str(first.path.parent), found=str(info)))
     return info
-
-
-def _is_other(sop_class: str) -> bool:
-    """Return whether a file is of a known class that is not read; an unknown class counts as damage."""
-    known = pydicom_module().uid.UID_dictionary.get(sop_class)
-    return sop_class not in _READ and known is not None and known[1] == "SOP Class"
 
 
 def _leave_out(

@@ -127,11 +127,14 @@ def read_dicom_file(path: Path) -> DicomFile | None:
     pydicom = pydicom_module()
     try:
         with path.open("rb") as file:
-            _require_not_deflated(file, path)
+            start = file.read(_META)
+            file.seek(0)
+            if DEFLATED in start:  # refused by its first bytes: opening it would unpack it all
+                raise refused("E-DCM-07", where=str(path), found=f"{DEFLATED.decode()} (deflated)")
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*WANTED, *_PRIVATE])
             syntax = str(header.file_meta.TransferSyntaxUID)
-            start = file.tell()
-            tag, length, head = _element(file, start, syntax)
+            place = file.tell()
+            tag, length, head = _element(file, place, syntax)
             size = file.seek(0, 2)
             if tag not in PIXEL_TAGS:
                 _require_no_image(header, path, size)
@@ -139,7 +142,7 @@ def read_dicom_file(path: Path) -> DicomFile | None:
         raise damage_error(path, f"header cannot be read ({type(error).__name__})") from error
     if tag not in PIXEL_TAGS:
         return None
-    return DicomFile(path, header, syntax, PIXEL_TAGS[tag], start + head, length, size)
+    return DicomFile(path, header, syntax, PIXEL_TAGS[tag], place + head, length, size)
 
 
 def read_words(path: Path, keywords: Sequence[str]) -> list[str] | None:
@@ -162,14 +165,6 @@ def _require_no_image(header: Dataset, path: Path, size: int) -> None:
     classes = (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID"))
     if any(f"{uid}.".startswith(f"{root}.") for uid in classes for root in _IMAGES):
         raise damage_error(path, f"no pixels in an image of {size} bytes")
-
-
-def _require_not_deflated(file: BinaryIO, path: Path) -> None:
-    """Refuse a deflated file by the transfer syntax in its first bytes: opening it would unpack it all."""
-    start = file.read(_META)
-    file.seek(0)
-    if DEFLATED in start:
-        raise refused("E-DCM-07", where=str(path), found=f"{DEFLATED.decode()} (deflated)")
 
 
 def require_whole_end(file: DicomFile) -> None:

@@ -20,7 +20,7 @@ from monai_isles.dicom.pixels import (
 )
 from monai_isles.dicom.slabs import common_times, order_frames
 from monai_isles.dicom.stack import Stack, stack_frames, thicken
-from monai_isles.errors import IslesError, refused
+from monai_isles.errors import refused
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.findings import WARNING, Finding, finding, refuse
 from monai_isles.io.orientation import to_ras
@@ -44,7 +44,6 @@ class Source:
     units: str
     times_from: str
     files: tuple[Path, ...]
-    sop_instance_uids: tuple[str, ...]
     slices: tuple[tuple[Path, int], ...]
     tube_kv: float | None = None
 
@@ -229,32 +228,19 @@ def _choose_series(content: DicomFolder, folder: Path, series_uid: str | None, k
         raise refused("E-DCM-04", where=str(folder), found=listed)
     if series_uid is not None and not wanted:
         raise refused("E-DCM-05", where=f"{folder}: {series_uid}", found=listed)
-    colour = [item for item in wanted if "colours" in item.reason]
-    raise IslesError(
-        "E-DCM-15" if colour else "E-DCM-03",
-        "the series holds colours, not values" if colour else "no series that can be read",
-        where=f"{folder}" + (f": {kind}" if kind else ""),
-        found=listed,
-        fix="export the original CT or MR series, or maps as grey values with rescale or units",
-    )
+    code = "E-DCM-15" if any("colours" in item.reason for item in wanted) else "E-DCM-03"
+    fix = "export the original CT or MR series, or maps as grey values with rescale or units"
+    raise refused(code, where=f"{folder}" + (f": {kind}" if kind else ""), found=listed, fix=fix)
 
 
 def _source(
     info: SeriesInfo, files: list, slices: list[list[Frame]], units: str, attribute: str, stack: Stack
 ) -> Source:
     order = slices[::-1] if affine_flips(stack.affine) else slices
-    return Source(
-        info.uid,
-        info.study_uid,
-        files[0].text("FrameOfReferenceUID"),
-        info.modality,
-        units or ("HU" if info.kind in ("ct", "ctp") else ""),
-        attribute,
-        info.files,
-        tuple(file.text("SOPInstanceUID") for file in files),
-        tuple((group[0].file.path, group[0].index) for group in order),
-        tube_kv(files[0]),
-    )
+    places = tuple((group[0].file.path, group[0].index) for group in order)
+    uids = (info.uid, info.study_uid, files[0].text("FrameOfReferenceUID"))
+    units = units or ("HU" if info.kind in ("ct", "ctp") else "")
+    return Source(*uids, info.modality, units, attribute, info.files, places, tube_kv(files[0]))
 
 
 def _series(

@@ -117,19 +117,14 @@ def _slabs(times: Sequence[np.ndarray]) -> list[list[int]]:
     near = NEAR * min(steps) if steps else np.inf
     slabs = [[0]]
     for n in range(1, len(times)):
+        few, many = sorted((times[n], times[n - 1]), key=len)
+        together = np.abs(few[:, None] - many[None, :]).min(axis=1) <= near
         # Half of the frames at the times of the slice before: the same position of the table.
-        together = _distance(times[n], times[n - 1]) <= near
         if together.mean() >= 0.5:
             slabs[-1].append(n)
         else:
             slabs.append([n])
     return slabs
-
-
-def _distance(times: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the distance of each time of the shorter list from the nearest time of the other slice."""
-    few, many = (times, others) if len(times) <= len(others) else (others, times)
-    return np.abs(few[:, None] - many[None, :]).min(axis=1)
 
 
 def _complete_frames(slab: Sequence[int], times: Sequence[np.ndarray]) -> int:

@@ -133,8 +133,12 @@ class DicomSource:
         tilted = self.tilted_frames(array, headers, channels=channels)
         if tilted is not None:
             return tilted
-        volume = self.volume(array, headers, channels=channels)
-        self.require_positions(volume, headers)
+        volume, wanted = self.volume(array, headers, channels=channels), _positions(headers)
+        own = np.array([p[0].ImagePositionPatient for p in volume.get_plane_positions()], float)
+        gap = np.linalg.norm(own[:, None] - wanted[None], axis=2).min(axis=1)
+        left_over = "NumberOfFrames" in headers[0] and len(wanted) > len(own)  # thin slices that made no slab
+        if (len(own) != len(wanted) and not left_over) or gap.max() > 1e-2:
+            raise off_grid(f"{len(own)} slices for {len(wanted)} source images, up to {gap.max():.3g} mm apart")
         return volume
 
     def publish(
@@ -151,9 +155,8 @@ class DicomSource:
                 result = f"frames of {placed.frames.shape} that are not those written"
             else:
                 again, wanted = again.get_volume(**options), placed.array
-                same = again.geometry_equal(placed, tol=1e-4) and np.array_equal(
-                    again.array.astype(wanted.dtype), wanted
-                )
+                same = again.geometry_equal(placed, tol=1e-4)
+                same = same and np.array_equal(again.array.astype(wanted.dtype), wanted)
                 result = f"shape {again.shape}, sum {again.array.sum():g}; wrote {placed.shape}, {wanted.sum():g}"
             if not same:
                 raise refused(code, where=str(path), found=result)
@@ -168,16 +171,6 @@ class DicomSource:
         axis = int(steps.argmax())
         gaps = np.diff(np.sort(places @ (_TO_LPS[:3, :3] @ normal)))
         return axis, max(1, round(float(steps[axis] / np.median(gaps)))) if gaps.size else 1
-
-    def require_positions(self, volume: Volume, headers: Sequence[Dataset]) -> None:
-        """Refuse slices at positions without a source slice."""
-        wanted = _positions(headers)
-        own = np.array([p[0].ImagePositionPatient for p in volume.get_plane_positions()], float)
-        gap = np.linalg.norm(own[:, None] - wanted[None], axis=2).min(axis=1)
-        left_over = "NumberOfFrames" in headers[0] and len(wanted) > len(own)  # thin slices that made no slab
-        if (len(own) != len(wanted) and not left_over) or gap.max() > 1e-2:
-            result = f"{len(own)} slices for {len(wanted)} source images, up to {gap.max():.3g} mm apart"
-            raise off_grid(result)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from monai_isles.dicom.frames import Frame
 from monai_isles.dicom.pixels import slices_a_slab
-from monai_isles.errors import IslesError, refused
+from monai_isles.errors import refused
 from monai_isles.io.findings import WARNING, Finding, finding
 
 SAME_PLACE_MM, SAME_PLACE_SHARE = 0.02, 0.1
@@ -88,7 +88,10 @@ def stack_frames(frames: Sequence[Frame], where: str) -> Stack:
 
     Source: DICOM PS3.3 C.7.6.2.1.1; ``tests/dicom/test_read.py``, ``tests/dicom/test_tilt.py``.
     """
-    _require_one_reference(frames, where)
+    named_by = {frame.file.text("FrameOfReferenceUID"): frame for frame in frames}
+    if len(named_by) > 1:
+        result = f"{len(named_by)} of them, in {frame_names(list(named_by.values()))}"
+        raise refused("E-DCM-22", where=where, found=result)
     _require_one_orientation(frames, where)
     _require_one_size(frames, where)
     row, column = _axes(frames[0])
@@ -143,13 +146,6 @@ def frame_names(frames: Sequence[Frame], normal_mm: float | None = None) -> str:
 
 def _axes(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     return np.array(frame.orientation[:3]), np.array(frame.orientation[3:])
-
-
-def _require_one_reference(frames: Sequence[Frame], where: str) -> None:
-    named_by = {frame.file.text("FrameOfReferenceUID"): frame for frame in frames}
-    if len(named_by) > 1:
-        result = f"{len(named_by)} of them, in {frame_names(list(named_by.values()))}"
-        raise refused("E-DCM-22", where=where, found=result)
 
 
 def _require_one_orientation(frames: Sequence[Frame], where: str) -> None:
@@ -263,18 +259,13 @@ def _require_even(slices: Sequence[Sequence[Frame]], places: Sequence[float], of
     whole = np.abs(gaps / usual - np.round(gaps / usual)) < 0.1
     # Gaps of a whole number of steps are lost files; others are another reconstruction.
     lost = bool((whole | ~off).all()) and float(gaps.min()) > 0.9 * usual
-    listed = [
-        f"{gaps[n]:.4g} mm between {places[n]:.2f} mm ({frame_names(slices[n][:1])}) and {places[n + 1]:.2f} mm "
-        f"({frame_names(slices[n + 1][:1])})"
-        for n in np.flatnonzero(off)[:4]
-    ]
-    raise IslesError(
-        "E-DCM-13" if lost else "E-DCM-17",
-        "slices are missing" if lost else "slices are unevenly spaced",
-        where=where,
-        found=f"{'; '.join(listed)}; {usual:.4g} mm elsewhere",
-        fix="export the whole series again" if lost else "reconstruct with one slice spacing, or give one slab alone",
-    )
+    ends = [f"{place:.2f} mm ({frame_names(group[:1])})" for place, group in zip(places, slices, strict=True)]
+    listed = [f"{gaps[n]:.4g} mm between {ends[n]} and {ends[n + 1]}" for n in np.flatnonzero(off)[:4]]
+    result = f"{'; '.join(listed)}; {usual:.4g} mm elsewhere"
+    if lost:
+        raise refused("E-DCM-13", where=where, found=result)
+    fault, fix = "slices are unevenly spaced", "reconstruct with one slice spacing, or give one slab alone"
+    raise refused("E-DCM-17", where=where, found=result, fault=fault, fix=fix)
 
 
 def _step(slices: Sequence[Sequence[Frame]], origins: np.ndarray, normal: np.ndarray, where: str) -> np.ndarray:

@@ -122,12 +122,11 @@ def nifti_clock(path: Path, frames: int, user_times: UserTimes = None) -> Clock:
         return _plausible(Clock([np.arange(frames) * step], "pixdim[4]", notes), str(path))
     if _ISLES_2018.search(path.name) and bare in (None, 1.0):
         return Clock([np.arange(frames) * 1.0], "rule of the ISLES 2018 layout (1 s)")
-    missing = (
-        "no time between frames (pixdim[4] is 0)" if bare is None else f"pixdim[4] = {bare:g} without a unit of time"
-    )
-    raise refused(
-        "E-TIME-01", where=str(path), found=f"{missing}, no times in {name.name}{f' ({fault})' if fault else ''}"
-    )
+    missing = "no time between frames (pixdim[4] is 0)"
+    if bare is not None:
+        missing = f"pixdim[4] = {bare:g} without a unit of time"
+    result = f"{missing}, no times in {name.name}{f' ({fault})' if fault else ''}"
+    raise refused("E-TIME-01", where=str(path), found=result)
 
 
 def _sidecar(path: Path) -> tuple[Mapping[str, Any], Path, str]:
@@ -243,7 +242,9 @@ def dicom_clock(
     if fine := [key for key in clocks if key not in whole]:
         if fine[0] in WEAK:
             _require_agreement({key: read[key] for key in (fine[0], *coarse)}, where)
-        return _plausible(_since_first(read[fine[0]], fine[0]), where)
+        start = min(min(item) for item in read[fine[0]])
+        times = [(np.array(item) - start) / SECOND_US for item in read[fine[0]]]
+        return _plausible(Clock(times, _WORDS.get(fine[0], fine[0])), where)
     return _work_out_step(coarse[0], read, apart, where) if coarse else None
 
 
@@ -255,11 +256,6 @@ def _times(slices: Sequence[Sequence[Mapping[str, int]]], key: str) -> list[list
         every = [time % DAY_US for time in every]  # some lack their date
     flat = iter(unwrap_midnight(every))
     return [[next(flat) for _ in group] for group in slices]
-
-
-def _since_first(times_us: Sequence[Sequence[int]], key: str) -> Clock:
-    start = min(min(item) for item in times_us)
-    return Clock([(np.array(item) - start) / SECOND_US for item in times_us], _WORDS.get(key, key))
 
 
 def _require_agreement(clocks: Mapping[str, Sequence[Sequence[int]]], where: str) -> None:
@@ -315,9 +311,8 @@ def _work_out_step(key: str, read: Mapping[str, list[list[int]]], apart: Sequenc
         placed.append(rank * step + float((own - rank * step).mean()))
     first = min(float(item.min()) for item in placed)
     remark = f"{key} is cut to whole seconds; a step of {step:.3f} s was worked out from all of them"
-    return _plausible(
-        Clock([item - first for item in placed], f"{_WORDS.get(key, key)} in whole seconds", (remark,)), where
-    )
+    source = f"{_WORDS.get(key, key)} in whole seconds"
+    return _plausible(Clock([item - first for item in placed], source, (remark,)), where)
 
 
 def _steps_allowed(cut: np.ndarray) -> tuple[float, float]:
@@ -335,7 +330,6 @@ def _dicom_user_clock(
     user_times: float | Sequence[float], apart: Mapping[str, list[list[int]]], clocks: Sequence[str], where: str
 ) -> Clock:
     """Return the user's times in the order of the file; slabs keep their offsets to each other."""
-    require_user_times(user_times)
     key = clocks[0] if clocks else next(iter(apart))
     frames, start = max(map(len, apart[key])), min(min(item) for item in apart[key])
     given = _user_clock(user_times, frames, where)
@@ -348,12 +342,9 @@ def _dicom_user_clock(
         raise refused("E-TIME-05", where=where, found=f"{given.source}: {result}")
     step, times = float(np.median(np.diff(given.times_s[0]))) if frames > 1 else 0.0, []
     for item, own in zip(apart[key], late, strict=True):
-        since = np.array(item) - own
-        rank = (
-            np.abs(longest[None] - longest[0] - since[:, None] + start).argmin(1)
-            if uneven
-            else np.argsort(np.argsort(item))
-        )
+        rank = np.argsort(np.argsort(item))
+        if uneven:  # the nearest frame of the longest slice
+            rank = np.abs(longest[None] - longest[0] - (np.array(item) - own)[:, None] + start).argmin(1)
         times.append(given.times_s[0][rank] + step * own / usual)
     return Clock(times, f"{given.source}, in the order of {_WORDS.get(key, key)}")
 

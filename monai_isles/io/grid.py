@@ -89,14 +89,9 @@ def require_same_affines(
         where = f"{case}: {key} ({names.get(key, key)}) against {first} ({names.get(first, first)})"
         if tuple(shapes[key]) != tuple(shapes[first]):
             ends = (np.asarray(affines[first], float), shapes[first], np.asarray(affines[key], float), shapes[key])
-            raise refused(
-                "E-GEOM-04",
-                where=where,
-                found=f"{_times(shapes[key])} against {_times(shapes[first])} voxels (RAS+ order), field-of-view "
-                f"corners {corners_apart_mm(*ends):.4g} mm apart",
-                key=key,
-                first=first,
-            )
+            sizes = " against ".join(" x ".join(str(int(n)) for n in shapes[name]) for name in (key, first))
+            result = f"{sizes} voxels (RAS+ order), field-of-view corners {corners_apart_mm(*ends):.4g} mm apart"
+            raise refused("E-GEOM-04", where=where, found=result, key=key, first=first)
         gap = displacement(np.asarray(affines[first], float), np.asarray(affines[key], float), tuple(shapes[first]))
         apart = f"field-of-view corners {gap.mm:.4g} mm ({gap.vox:.4g} voxels) apart"
         if TOLERANCE_VOX < gap.vox < SAME_GRID_VOX:
@@ -104,7 +99,3 @@ def require_same_affines(
         elif not gap.vox <= TOLERANCE_VOX:
             result = f"{apart}; less than {SAME_GRID_VOX:g} voxel allowed"
             raise refused("E-GEOM-03", where=where, found=result, key=key, first=first)
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(int(n)) for n in shape)

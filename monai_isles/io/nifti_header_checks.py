@@ -95,7 +95,10 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     unit = affine[:3, :3] / np.where(lengths > 0, lengths, 1.0)
     if not np.isfinite(affine).all() or lengths.min() <= 1e-6 or abs(np.linalg.det(unit)) < 1e-3:
-        return [finding("E-GEOM-06", ERROR, where=where, found=f"{used} {rows}{_writer(header)}")]
+        # the program named in the description; the rest of that may contain a patient's name
+        text = bytes(header["descrip"]).decode("latin-1").lower()
+        writer = next((f", written by {name}" for name in _WRITERS if name.lower() in text), "")
+        return [finding("E-GEOM-06", ERROR, where=where, found=f"{used} {rows}{writer}")]
     findings = _shear_findings(affine, layout(header)[0], used, where)
     stated = (("sform", s_code), ("qform", q_code))
     strange = [f"{name} code {code}" for name, code in stated if not 0 <= code <= LAST_CODE]
@@ -107,13 +110,6 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     if s_used > 0 and q_used > 0:
         findings += _conflict_findings(header, where)
     return findings
-
-
-def _writer(header: Nifti1Header) -> str:
-    """Return the program named in the description; the rest may contain a patient's name."""
-    text = bytes(header["descrip"]).decode("latin-1").lower()
-    writer = next((name for name in _WRITERS if name.lower() in text), None)
-    return f", written by {writer}" if writer else ""
 
 
 def _shear_findings(affine: np.ndarray, shape: tuple[int, ...], used: str, where: str) -> list[Finding]:

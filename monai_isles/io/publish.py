@@ -87,20 +87,18 @@ def publish_image(
     like: Image,
     *,
     dtype: type | str,
-    inputs: Iterable[str | Path] = (),
     description: str = "",
 ) -> None:
     """Publish a RAS+ volume on the stored grid and axis order of ``like``, verified by reading it back.
 
-    Shapes: ``data`` (H, W, D), that of ``like``.
+    Shapes: ``data`` (H, W, D), that of ``like``, whose file must not be replaced.
     Args:
         dtype: number type on disk; no value may change by it (float64 may be rounded to float32).
-        inputs: files that must not be replaced; the file of ``like`` is always one of them.
         description: at most 79 characters for the header's ``descrip``: the text that viewers show.
     Raises: ``E-DIM-07`` another shape, ``E-VAL-07`` a lossy cast, ``E-FILE-13`` read back differently, and others.
     """
     planned = planned_image(path, data, like, dtype=dtype, description=description)
-    publish_together([planned], inputs=[like.path, *inputs])
+    publish_together([planned], inputs=[like.path])
 
 
 def planned_image(

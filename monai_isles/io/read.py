@@ -113,7 +113,9 @@ def inspect_image(
     """
     path = Path(path)
     place = f"{where}: {path}" if where else str(path)
-    limit = _budget(path) if max_bytes is None else max_bytes
+    size = path.stat().st_size if path.is_file() else 0
+    honest = size * (HONEST_RATIO if path.name.lower().endswith(".gz") else 1)
+    limit = max(MAX_BYTES, honest) if max_bytes is None else max_bytes
     raw, sha256 = read_payload(path, place, limit=_judge_claim(path, place, limit) + SPARE_BYTES)
     header = parse_header(raw, place)
     findings = header_findings(header, kind=kind, where=place, judge_time=judge_time)
@@ -137,12 +139,6 @@ def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -
     header = parse_header(peek(path, place), place)
     refuse(header_findings(header, kind=kind, where=place))
     return _to_ras(np.broadcast_to(np.uint8(0), _full_shape(header)), header, path, "")
-
-
-def _budget(path: Path) -> int:
-    """Return the limit of a file's voxel bytes: 4 GiB, or a multiple of the file's size."""
-    size = path.stat().st_size if path.is_file() else 0
-    return max(MAX_BYTES, size * (HONEST_RATIO if path.name.lower().endswith(".gz") else 1))
 
 
 def _judge_claim(path: Path, place: str, limit: int) -> int:
@@ -220,13 +216,5 @@ def _to_ras(data: np.ndarray, header: Nifti1Header, path: Path, sha256: str, dty
     series = data.ndim == 4
     turned = np.moveaxis(turned, -1, 0) if series else turned
     x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
-    return Image(
-        turned if dtype is None else _scale(turned, header, dtype),
-        affine,
-        (x, y, z),
-        path,
-        sha256,
-        native,
-        tuple(data.shape[:3]),
-        frame_time_s(header) if series else None,
-    )
+    voxels, dt_s = turned if dtype is None else _scale(turned, header, dtype), frame_time_s(header) if series else None
+    return Image(voxels, affine, (x, y, z), path, sha256, native, tuple(data.shape[:3]), dt_s)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.config import KeysCollection, PathLike
+from monai.config import PathLike
 from monai.data import ImageReader, MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
@@ -61,8 +61,6 @@ class LoadVerifiedd(MapTransform):
     A mask with several labels becomes 0 and 1 by the entry's ``label_values`` (the data list's, ``load_entries``).
 
     Shapes: (1, H, W, D) for a volume, (T, H, W, D) for a series; MetaTensors.
-    Args:
-        kinds: modality by key where it is not the key itself; None for no check of values.
     Raises: those of ``read_image``.
 
     >>> from monai_isles.data import find_cases
@@ -71,32 +69,17 @@ class LoadVerifiedd(MapTransform):
     torch.Size([1, 29, 29, 20])
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        *,
-        kinds: Mapping[str, str | None] | None = None,
-        case_key: str = "case",
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.kinds, self.case_key = dict(kinds or {}), case_key
-
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out, images = dict(data), {}
-        where, values = str(out.get(self.case_key, "")), out.get(LABEL_VALUES)
+        where, values = str(out.get("case", "")), out.get(LABEL_VALUES)
         for key in self.key_iterator(out):
-            image = images[str(key)] = read_image(
-                str(out[key]), kind=self._kind(str(key)), where=where, label_values=values
-            )
+            kind = str(key) if key in MODALITIES or key == LABEL else None
+            image = images[str(key)] = read_image(str(out[key]), kind=kind, where=where, label_values=values)
             array = image.data if image.data.ndim == 4 else image.data[None]
             meta = _meta(image) | {str(MetaKeys.ORIGINAL_CHANNEL_DIM.value): 0, "filename_or_obj": str(image.path)}
             out[key] = MetaTensor(torch.from_numpy(array), meta=meta)
         refuse(unmeasured_findings(images, case=where) + noise_findings(images, case=where))
         return out
-
-    def _kind(self, key: str) -> str | None:
-        return self.kinds.get(key, key if key in MODALITIES or key == LABEL else None)
 
 
 def _meta(image: Image) -> dict:

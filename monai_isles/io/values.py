@@ -57,7 +57,9 @@ def settle_values(
     if not finite:
         return _settle_not_finite(data, kind, where)
     if kind == PROBABILITY:
-        return Settled(data, _probability_findings(low, high, where))
+        text = f"values from {low:g} to {high:g}"
+        outside = low < -1e-6 or high > 1 + 1e-6
+        return Settled(data, [finding("E-VAL-08", ERROR, where=where, found=text)] if outside else [])
     if kind not in MODALITIES:
         return Settled(data, [])
     modality = MODALITIES[kind]
@@ -84,12 +86,8 @@ def unmeasured_findings(images: Mapping[str, Any], *, case: str) -> list[Finding
     for key, image in maps.items():
         if image.unmeasured is None:
             continue
-        same = {
-            name: image_map.data
-            for name, image_map in maps.items()
-            if name != key and image_map.data.shape == image.data.shape
-        }
-        others = [data != 0 for data in same.values()]
+        shape = image.data.shape
+        others = [other.data != 0 for name, other in maps.items() if name != key and other.data.shape == shape]
         inside = _inner(np.all(others, axis=0)) if others else _fill_holes(image.data != 0)
         lost = image.unmeasured * inside
         if lost.any():
@@ -133,10 +131,9 @@ def _settle_not_finite(data: np.ndarray, kind: str | None, where: str) -> Settle
     if inside:
         return Settled(data, [_tissue_finding(lost, inside, where)])
     settled = settle_values(whole, kind=kind, where=where)
-    remarks = finding(
-        "E-VAL-13", WARNING, where=where, found=f"{_count_text(lost)}: read as {remainder:g} {modality.unit}"
-    )
-    return Settled(settled.data, [remarks, *settled.findings], lost)
+    text = f"{_count_text(lost)}: read as {remainder:g} {modality.unit}"
+    remark = finding("E-VAL-13", WARNING, where=where, found=text)
+    return Settled(settled.data, [remark, *settled.findings], lost)
 
 
 def _count_text(lost: np.ndarray) -> str:
@@ -235,8 +232,7 @@ def _picture(sample: np.ndarray, low: float, high: float) -> str | None:
     saturated = min(np.mean(sample <= 0), 100 * np.mean(sample >= 255)) > 0.01
     if not saturated or not inner.size:
         return None
-    counts = ndimage.uniform_filter1d(np.bincount(inner.astype(int), minlength=256).astype(float), 9)
-    peak = int(counts.argmax())
+    peak = _peak(inner, 0, 256)
     text = f"values from 0 to 255, saturated at both ends, tissue near {peak}: a window of grey levels"
     return text if peak > 55 else None
 
@@ -249,17 +245,17 @@ def _offset(sample: np.ndarray) -> float:
     for offset in _OFFSETS if _share(sample, -1100, -100) < 0.01 else ():
         air = _share(sample, offset - 1104, offset - 894)
         if air > 0.05 and _share(sample, offset - 19, offset + 80) > 0.04:
-            return offset if offset != 1024 or _brain_peak(sample) >= 1044 else 1000.0
+            brain = sample[(sample >= 1005) & (sample <= 1104)]
+            return offset if offset != 1024 or _peak(brain, 1005, 100) >= 1044 else 1000.0
     if _share(sample, -1019, -940) > 0.04 and _share(sample, -2124, -1920) > 0.05 and _share(sample, 5, 80) < 0.01:
         return -1024.0
     return 0.0
 
 
-def _brain_peak(sample: np.ndarray) -> int:
-    """Return where brain peaks in a CT stored with 1000 or 1024 added."""
-    brain = sample[(sample >= 1005) & (sample <= 1104)]
-    counts = ndimage.uniform_filter1d(np.bincount((brain - 1005).astype(int), minlength=100).astype(float), 9)
-    return 1005 + int(counts.argmax())
+def _peak(values: np.ndarray, first: int, count: int) -> int:
+    """Return where values peak among ``count`` whole numbers from ``first`` on, smoothed over nine of them."""
+    counts = np.bincount((values - first).astype(int), minlength=count).astype(float)
+    return first + int(ndimage.uniform_filter1d(counts, 9).argmax())
 
 
 def _settle_background(data: np.ndarray, modality: Modality, where: str) -> tuple[np.ndarray, list[Finding]]:
@@ -317,12 +313,6 @@ def _label_findings(data: np.ndarray, where: str, label_values: Sequence[int] | 
     top = f"map {values[-1]:g} to 1 if it means lesion" if two else "decide which values mean lesion"
     text, most = f"values {listed}{more}", ", ".join(map(str, allowed[:-1]))
     return [finding("E-LBL-01", ERROR, where=where, found=text, allowed=most, allowed2=allowed[-1], top=top)]
-
-
-def _probability_findings(low: float, high: float, where: str) -> list[Finding]:
-    if low >= -1e-6 and high <= 1 + 1e-6:
-        return []
-    return [finding("E-VAL-08", ERROR, where=where, found=f"values from {low:g} to {high:g}")]
 
 
 def _negative_findings(data: np.ndarray, low: float, modality: Modality, where: str) -> list[Finding]:

@@ -181,17 +181,14 @@ class StrokeSegmentationLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         label = target[:, :1]
+        if "wce" in self.terms and target.shape[1] < 2:
+            raise refused("E-LOSS-31", where="StrokeSegmentationLoss", found=f"target of {target.shape[1]} channel")
         result = {
             "ce": lambda: lesion_weighted_ce(logits, label),
-            "wce": lambda: lesion_weighted_ce(logits, label, self._weight(target)),
+            "wce": lambda: lesion_weighted_ce(logits, label, target[:, -1:]),
             "dice": lambda: squared_dice_loss(logits, label),
             "gd": lambda: HardnessAwareGDLoss(aware=False)(logits, label),
             "hgd": lambda: HardnessAwareGDLoss()(logits, label),
         }
         first, *remainder = (result[term]() for term in self.terms)
         return sum(remainder, start=first)
-
-    def _weight(self, target: Tensor) -> Tensor:
-        if target.shape[1] < 2:
-            raise refused("E-LOSS-31", where="StrokeSegmentationLoss", found=f"target of {target.shape[1]} channel")
-        return target[:, -1:]

@@ -31,15 +31,13 @@ def own_names(keys: Iterable[str]) -> dict[str, str | None]:
     is returned unchanged, without its wrapper.
     Source: ours; the names are facts of those projects, ``tests/networks/test_pretrained.py``.
     """
-    bare = {key: _unwrap(key) for key in keys}
+    bare = {}
+    for key in keys:
+        bare[key] = key
+        while wrapper := next((w for w in _WRAPPERS if bare[key].startswith(w)), None):
+            bare[key] = bare[key].removeprefix(wrapper)
     nested = any(name.startswith("conv1.0.") for name in bare.values())
     return {key: _own_name(name, nested=nested) for key, name in bare.items()}
-
-
-def _unwrap(key: str) -> str:
-    while wrapper := next((w for w in _WRAPPERS if key.startswith(w)), None):
-        key = key.removeprefix(wrapper)
-    return key
 
 
 def _own_name(name: str, *, nested: bool) -> str | None:
@@ -117,7 +115,9 @@ def load_pretrained(
         unexpected=tuple(k for n, k in result.items() if n not in own_state and not n.endswith(_COUNTER)),
         wrong_shape=tuple(n for n in wanted if n in result and n not in fits),
     )
-    _require_same_backbone(report, own_names(report.unexpected), where)
+    strangers = [key for key, name in own_names(report.unexpected).items() if (name or "").startswith(_BACKBONE)]
+    if strangers:
+        raise refused("E-NET-23", where=where, found=_count_text("tensors that this backbone has not", strangers))
     _require_enough(report, least, where)
     network.load_state_dict({n: state[result[n]] for n in fits}, strict=False)
     log.info("weights from %s: %s", where, report)
@@ -131,12 +131,6 @@ def _tensors(state: object, where: str) -> dict[str, Tensor]:
     if not tensors:
         raise refused("E-NET-24", where=where, found=f"a {type(state).__name__} without tensors")
     return tensors
-
-
-def _require_same_backbone(report: PretrainedReport, own: Mapping[str, str | None], where: str) -> None:
-    strangers = [key for key in report.unexpected if (own[key] or "").startswith(_BACKBONE)]
-    if strangers:
-        raise refused("E-NET-23", where=where, found=_count_text("tensors that this backbone has not", strangers))
 
 
 def _require_enough(report: PretrainedReport, least: float, where: str) -> None:

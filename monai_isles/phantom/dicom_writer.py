@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from monai_isles import __version__
 from monai_isles.dicom.header import pydicom_module
 from monai_isles.errors import refused
+from monai_isles.phantom.atlas import TABLES
 from monai_isles.phantom.ct.scan import CaseArrays
 
 if TYPE_CHECKING:
@@ -105,9 +106,8 @@ class _Scan:
         scale = scale or {"RescaleSlope": "1", "RescaleIntercept": str(AIR_HU), "RescaleType": "HU"}
         common = self._common(number, title, map_of)
         if enhanced:
-            _save(
-                self._enhanced_image(common, list(pictures), scale), folder / "IM0001", self.uid(number, 0), ENHANCED_CT
-            )
+            image = self._enhanced_image(common, list(pictures), scale)
+            _save(image, folder / "IM0001", self.uid(number, 0), ENHANCED_CT)
             return
         for key, value in scale.items():
             setattr(common, key, value)
@@ -125,26 +125,15 @@ class _Scan:
         return [f"{item:.10g}" for item in place]
 
     def _common(self, number: int, title: str, map_of: str) -> Dataset:
-        rows, columns = self.case.label.shape[1], self.case.label.shape[0]
-        header = pydicom_module().Dataset()
-        values: dict[str, object] = {
-            "PatientName": "SIMULATED^PHANTOM", "PatientID": "SIMULATED", "PatientBirthDate": "", "PatientSex": "O",
-            "QualityControlSubject": "YES", "Manufacturer": "monai_isles phantom, no scanner", "StudyDate": _DAY,
-            "StudyTime": _clock(0), "AccessionNumber": "", "ReferringPhysicianName": "", "StudyID": "1",
-            "StudyInstanceUID": self.uid("study"), "SeriesInstanceUID": self.uid("series", number),
-            "FrameOfReferenceUID": self.uid("frame"), "PositionReferenceIndicator": "", "SeriesNumber": number,
-            "SeriesDescription": f"SIMULATED {title}", "Modality": "CT", "AcquisitionDate": _DAY, "ContentDate": _DAY,
-            "ImageType": ["DERIVED", "SECONDARY", "AXIAL", map_of.upper()] if map_of else
-            ["ORIGINAL", "PRIMARY", "AXIAL"], "BurnedInAnnotation": "NO", "KVP": "80", "Rows": rows, "Columns": columns,
-            "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16, "BitsStored": 16,
-            "HighBit": 15, "PixelRepresentation": 0, "ImageOrientationPatient": _AXIAL,
-            "PixelSpacing": [f"{self.case.spacing_mm[axis]:.10g}" for axis in (1, 0)],
-            "SliceThickness": f"{self.case.spacing_mm[2]:.10g}", "GantryDetectorTilt": "0", "PatientPosition": "HFS",
-            "BodyPartExamined": "HEAD",
-        }  # fmt: skip
-        for key, value in values.items():
-            setattr(header, key, value)
-        return header
+        x_mm, y_mm, z_mm = self.case.spacing_mm
+        return _item(
+            **TABLES["dicom"]["common"], StudyDate=_DAY, AcquisitionDate=_DAY, ContentDate=_DAY, StudyTime=_clock(0),
+            StudyInstanceUID=self.uid("study"), SeriesInstanceUID=self.uid("series", number), SeriesNumber=number,
+            FrameOfReferenceUID=self.uid("frame"), SeriesDescription=f"SIMULATED {title}",
+            ImageType=["DERIVED", "SECONDARY", "AXIAL", map_of.upper()] if map_of else ["ORIGINAL", "PRIMARY", "AXIAL"],
+            Rows=self.case.label.shape[1], Columns=self.case.label.shape[0],
+            PixelSpacing=[f"{y_mm:.10g}", f"{x_mm:.10g}"], SliceThickness=f"{z_mm:.10g}",
+        )  # fmt: skip
 
     def _enhanced_image(self, header: Dataset, pictures: Sequence[Picture], scale: Mapping[str, str]) -> Dataset:
         """Return the series as one Enhanced CT Image: every attribute and macro of PS3.3 A.38.1 that is required."""
@@ -152,15 +141,20 @@ class _Scan:
             PixelMeasuresSequence=[_item(PixelSpacing=header.PixelSpacing, SliceThickness=header.SliceThickness)],
             PixelValueTransformationSequence=[_item(**scale)],
             IrradiationEventIdentificationSequence=[_item(IrradiationEventUID=self.uid("exposure"))],
-            **_scanner(self.case.spacing_mm, self.case.label.shape),
+            **TABLES["dicom"]["scanner"],
         )
+        shape, (x_mm, y_mm, z_mm) = self.case.label.shape, map(float, self.case.spacing_mm)
+        details, made = shared.CTAcquisitionDetailsSequence[0], shared.CTReconstructionSequence[0]
+        details.SingleCollimationWidth, details.TotalCollimationWidth = z_mm, z_mm * shape[2]
+        made.ReconstructionDiameter, made.ReconstructionPixelSpacing = x_mm * shape[0], [y_mm, x_mm]
         header.SharedFunctionalGroupsSequence = [shared]
         times = sorted({picture.time_us for picture in pictures})
         header.PerFrameFunctionalGroupsSequence = [self._group(item, times.index(item.time_us)) for item in pictures]
         for key in _IN_GROUPS:
             delattr(header, key)
-        for key, value in (_ENHANCED | self._dimensions()).items():
+        for key, value in (TABLES["dicom"]["enhanced"] | self._dimensions()).items():
             setattr(header, key, value)
+        header.SoftwareVersions = __version__
         header.NumberOfFrames, header.InstanceNumber = len(pictures), 1
         header.AcquisitionDateTime, header.ContentTime = _DAY + _clock(0), _clock(0)
         header.AcquisitionDuration = (times[-1] - times[0]) / 1e6 + _REVOLUTION_S
@@ -171,14 +165,9 @@ class _Scan:
     def _dimensions(self) -> dict[str, object]:
         """Return the dimensions of ``DimensionIndexValues``: time, then place in the stack."""
         uid = self.uid("dimensions")
+        group: dict[str, object] = {"DimensionOrganizationUID": uid, "FunctionalGroupPointer": "FrameContentSequence"}
         pointers = (("InStackPositionNumber", "Slice"), ("TemporalPositionIndex", "Time"))
-        index = [
-            _item(
-                DimensionOrganizationUID=uid, DimensionIndexPointer=key, FunctionalGroupPointer="FrameContentSequence",
-                DimensionDescriptionLabel=label,
-            )
-            for key, label in pointers
-        ]  # fmt: skip
+        index = [_item(DimensionIndexPointer=key, DimensionDescriptionLabel=label, **group) for key, label in pointers]
         return {
             "DimensionOrganizationSequence": [_item(DimensionOrganizationUID=uid)],
             "DimensionOrganizationType": "3D_TEMPORAL",
@@ -198,7 +187,7 @@ class _Scan:
         table = _item(
             TablePosition=middle[2], DataCollectionCenterPatient=middle, ReconstructionTargetCenterPatient=middle
         )
-        plane = _item(ImageOrientationPatient=_AXIAL)
+        plane = _item(ImageOrientationPatient=TABLES["dicom"]["common"]["ImageOrientationPatient"])
         return _item(
             FrameContentSequence=[content], PlanePositionSequence=[place], PlaneOrientationSequence=[plane],
             CTPositionSequence=[table],
@@ -206,59 +195,17 @@ class _Scan:
 
 
 _REVOLUTION_S = 1.0
-_AXIAL = ["1", "0", "0", "0", "1", "0"]
 _IN_GROUPS = (
     "PixelSpacing", "SliceThickness", "ImageOrientationPatient", "GantryDetectorTilt", "KVP", "AcquisitionDate",
 )  # fmt: skip
-_ENHANCED: dict[str, object] = {
-    "ImageType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], "PixelPresentation": "MONOCHROME",
-    "VolumetricProperties": "VOLUME", "VolumeBasedCalculationTechnique": "NONE", "ContentQualification": "RESEARCH",
-    "LossyImageCompression": "00", "PresentationLUTShape": "IDENTITY", "ManufacturerModelName": "phantom",
-    "DeviceSerialNumber": "none", "SoftwareVersions": __version__, "AcquisitionContextSequence": [],
-    "AcquisitionNumber": 1,
-}  # fmt: skip
 
 
-def _scanner(spacing_mm: tuple[float, float, float], shape: Sequence[int]) -> dict[str, object]:
-    """Return the acquisition macros of an Enhanced CT: a still table and plain numbers."""
-    width = float(spacing_mm[2])
-    kind = _item(
-        FrameType=_ENHANCED["ImageType"], PixelPresentation="MONOCHROME", VolumetricProperties="VOLUME",
-        VolumeBasedCalculationTechnique="NONE",
-    )  # fmt: skip
-    details = _item(
-        RotationDirection="CW", RevolutionTime=_REVOLUTION_S, SingleCollimationWidth=width,
-        TotalCollimationWidth=width * shape[2], TableHeight=0.0, GantryDetectorTilt=0.0, DataCollectionDiameter=500.0,
-    )  # fmt: skip
-    made = _item(
-        ReconstructionAlgorithm="FILTER_BACK_PROJ", ConvolutionKernel="none", ConvolutionKernelGroup="BRAIN",
-        ReconstructionDiameter=float(spacing_mm[0] * shape[0]),
-        ReconstructionPixelSpacing=[float(spacing_mm[1]), float(spacing_mm[0])], ReconstructionAngle=360.0,
-        ImageFilter="none",
-    )  # fmt: skip
-    dose = _item(
-        ExposureTimeInms=_REVOLUTION_S * 1e3, XRayTubeCurrentInmA=100.0, ExposureInmAs=100.0,
-        ExposureModulationType="NONE",
-    )  # fmt: skip
-    still = _item(AcquisitionType="STATIONARY", ConstantVolumeFlag="NO", FluoroscopyFlag="NO")
-    brain = _item(CodeValue="12738006", CodingSchemeDesignator="SCT", CodeMeaning="Brain")
-    return {
-        "FrameAnatomySequence": [_item(FrameLaterality="U", AnatomicRegionSequence=[brain])],
-        "CTImageFrameTypeSequence": [kind],
-        "CTAcquisitionTypeSequence": [still],
-        "CTAcquisitionDetailsSequence": [details],
-        "CTTableDynamicsSequence": [_item(TableSpeed=0.0)],
-        "CTGeometrySequence": [_item(DistanceSourceToDetector=1000.0, DistanceSourceToDataCollectionCenter=600.0)],
-        "CTReconstructionSequence": [made],
-        "CTExposureSequence": [dose],
-        "CTXRayDetailsSequence": [_item(KVP="80", FocalSpots=1.0, FilterType="FLAT", FilterMaterial="ALUMINUM")],
-    }
-
-
-def _item(**values: object) -> Dataset:
+def _item(**values: Any) -> Dataset:
+    """Return a data set; a list of tables becomes a sequence of data sets."""
     made = pydicom_module().Dataset()
     for key, value in values.items():
-        setattr(made, key, value)
+        tables = isinstance(value, list) and any(isinstance(part, dict) for part in value)
+        setattr(made, key, [_item(**table) for table in value] if tables else value)
     return made
 
 

@@ -22,6 +22,7 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.io.locks import is_alive
 from monai_isles.io.publish import PART, publish_csv, publish_text
 from monai_isles.io.runs import sweep_parts
+from monai_isles.phantom.atlas import TABLES
 from monai_isles.phantom.ct.scan import CaseArrays, scan_slab
 from monai_isles.phantom.ct.subject import make_patient
 from monai_isles.phantom.ct.variety import NONE
@@ -196,16 +197,7 @@ def make_aside(out: Path, record: str) -> Path:
     return aside
 
 
-KEYS = {
-    "ct": "CT",
-    "cbf": "CT_CBF",
-    "cbv": "CT_CBV",
-    "mtt": "CT_MTT",
-    "tmax": "CT_Tmax",
-    "ctp": "CT_4DPWI",
-    "dwi": "MR_DWI",
-    "label": "OT",
-}
+KEYS = TABLES["isles2018"]
 
 
 def write_case(scan: CaseArrays, folder: Path, *, number: int, series: bool, labelled: bool) -> None:

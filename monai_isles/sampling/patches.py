@@ -166,8 +166,7 @@ class PatchLoader(CaseLoader):
     ) -> None:
         if not len(dataset):
             raise refused("E-SAMP-04", where="PatchLoader", found="0 cases")
-        _require_known(centres, flip, augment, augmented, patch)
-        _require_variation(vary or {})
+        _require_known(centres, flip, augment, augmented, patch, vary or {})
         self.flat, self.augment, self.augmented, self.elastic = len(patch) == 2, augment, augmented, elastic
         self.per_case, self.offset, self.centres, self.flip, self.seed = per_case, offset, centres, flip, seed
         self.vary = dict(vary or {})
@@ -299,15 +298,14 @@ class PatchLoader(CaseLoader):
             yield case, tuple(slice(a, b) for a, b in zip(low, low + self.window, strict=True))
 
 
-def _require_known(centres: str, flip: float, augment: str | None, augmented: str, patch: Sequence[int]) -> None:
+def _require_known(
+    centres: str, flip: float, augment: str | None, augmented: str, patch: Sequence[int], vary: Mapping[str, float]
+) -> None:
     if augment is not None and (augment != "axial" or patch[0] != patch[1]):
         raise refused("E-SAMP-20", where="PatchLoader", found=f"augment {augment!r} with a patch of {list(patch)}")
     if centres not in ("fixed", "fresh") or augmented not in ("repeated", "lesion") or not 0 <= flip <= 1:
         result = f"centres {centres!r}, augmented {augmented!r}, flip {flip}"
         raise refused("E-SAMP-21", where="PatchLoader", found=result)
-
-
-def _require_variation(vary: Mapping[str, float]) -> None:
     wrong = [f"vary {name} {value}" for name, value in vary.items() if name not in _VARIED or not value >= 0]
     if wrong:
         raise refused("E-SAMP-21", where="PatchLoader", found=", ".join(wrong))

@@ -75,7 +75,8 @@ class SliceLoader(CaseLoader):
         items = [self._item(int(place)) for place in chosen]
         batch = {key: _stack([item[key] for item in items]) for key in self.keys}
         if self.channels_last:
-            batch = {key: value.contiguous(memory_format=_layout(value)) for key, value in batch.items()}
+            memory = torch.channels_last_3d if self.whole else torch.channels_last
+            batch = {key: value.contiguous(memory_format=memory) for key, value in batch.items()}
         return batch
 
     def _read(self, item: Mapping[str, Any]) -> tuple[str, dict[str, Tensor]]:
@@ -125,10 +126,6 @@ def _stack(items: Sequence[Tensor]) -> Tensor:
         row[:] = item[(slice(None), *(slice(1) for _ in size))]  # fill with the background, then lay the item in
         row[tuple(slice(n) for n in item.shape)] = torch.as_tensor(item)
     return batch
-
-
-def _layout(batch: Tensor) -> torch.memory_format:
-    return torch.channels_last if batch.ndim == 4 else torch.channels_last_3d
 
 
 def _settings(move: object) -> str:

@@ -138,16 +138,8 @@ def refine(level: Level, start: Mirror, *, degrees: str = "rigid", reach_mm: flo
     Source: ours; Cauchy's loss as in Holland & Welsch 1977, doi:10.1080/03610927708827533.
     """
     fit = _Fit(level, _rigid if degrees == "rigid" else _affine, reach_mm)
-    result = optimize.least_squares(
-        fit.distances,
-        _numbers(start, degrees),
-        jac=fit.slopes,
-        loss="cauchy",
-        xtol=1e-3,
-        ftol=1e-4,
-        gtol=None,
-        max_nfev=20,
-    )
+    stop: dict[str, Any] = {"xtol": 1e-3, "ftol": 1e-4, "gtol": None, "max_nfev": 20}
+    result = optimize.least_squares(fit.distances, _numbers(start, degrees), jac=fit.slopes, loss="cauchy", **stop)
     return fit.made(result.x)
 
 

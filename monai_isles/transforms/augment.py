@@ -182,18 +182,12 @@ def move_image(image: Tensor, matrix: np.ndarray, *, mode: str, outside: str = "
     volume = values.reshape(plain.shape[0], -1, height, width).movedim(1, 3).reshape(plain.shape).to(plain.dtype)
     result = convert_to_dst_type(volume, image)[0]
     if isinstance(result, MetaTensor) and isinstance(image, MetaTensor) and plain.ndim == 4:
-        result.affine = image.affine @ torch.from_numpy(_source_voxels(matrix, height, width)).to(image.affine)
+        middle, source = np.eye(3), np.eye(4)
+        middle[:2, 2] = (height - 1) / 2, (width - 1) / 2
+        # From a voxel of the result to the voxel of the source that it shows.
+        source[np.ix_([0, 1, 3], [0, 1, 3])] = middle @ np.linalg.inv(matrix) @ np.linalg.inv(middle)
+        result.affine = image.affine @ torch.from_numpy(source).to(image.affine)
     return result
-
-
-def _source_voxels(matrix: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the matrix (4, 4) from a voxel of the result to the voxel of the source it shows."""
-    middle = np.eye(3)
-    middle[:2, 2] = (height - 1) / 2, (width - 1) / 2
-    source = middle @ np.linalg.inv(matrix) @ np.linalg.inv(middle)
-    whole = np.eye(4)
-    whole[np.ix_([0, 1, 3], [0, 1, 3])] = source
-    return whole
 
 
 def _require_settings(move: RandomOrderAffined, prob: float) -> None:

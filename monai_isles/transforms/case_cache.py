@@ -19,7 +19,7 @@ from monai.transforms import Compose, RandomizableTrait, Transform
 from torch import Tensor
 
 from monai_isles import __version__
-from monai_isles.errors import IslesError, refused
+from monai_isles.errors import refused
 from monai_isles.io.cache import Cache
 from monai_isles.io.findings import Finding, collect_remarks, tell
 from monai_isles.io.payload import sha256_of
@@ -64,18 +64,13 @@ def _describe_object(thing: object, seen: tuple[int, ...]) -> object:
     if isinstance(thing, (torch.dtype, torch.device)):
         return str(thing)
     name = getattr(thing, "__qualname__", None)
-    if name is not None:
-        if "<" in name:
-            raise _unwritten(f"{thing.__module__}.{name}")
+    if name is not None and "<" not in name:
         return f"{thing.__module__}.{name}"
-    if not hasattr(thing, "__dict__"):
-        raise _unwritten(type(thing).__qualname__)
+    if name is not None or not hasattr(thing, "__dict__"):
+        result = type(thing).__qualname__ if name is None else f"{thing.__module__}.{name}"
+        raise refused("E-CACHE-03", where="preprocessing", found=result)
     own = {key: describe(value, seen) for key, value in vars(thing).items() if key not in _LEFT_OUT}
     return {"class": f"{type(thing).__module__}.{type(thing).__qualname__}", **own}
-
-
-def _unwritten(found: str) -> IslesError:
-    return refused("E-CACHE-03", where="preprocessing", found=found)
 
 
 log = logging.getLogger(__name__)

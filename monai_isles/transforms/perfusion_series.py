@@ -222,11 +222,8 @@ class SeriesMeasuredd(MapTransform):
         prepared = prepare_series(plain, dt_s=dt_s, spacing_mm=spacing)
         maps = measured_maps(prepared, method=self.method, smoothing_mm=self.smoothing_mm)
         images = {f"{key}_measured": torch.from_numpy(getattr(maps, key))[None] for key in PERFUSION_MAPS}
-        return (
-            images
-            | {"ct": torch.from_numpy(prepared.baseline_hu)[None]}
-            | {self.name: self._curves(prepared, maps.aif)}
-        )
+        baseline, curves = torch.from_numpy(prepared.baseline_hu)[None], self._curves(prepared, maps.aif)
+        return images | {"ct": baseline, self.name: curves}
 
     def _curves(self, prepared: PreparedSeries, artery: np.ndarray) -> Tensor:
         # Time from arterial arrival: delay and step of the scan drop out.

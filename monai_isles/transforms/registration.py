@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 METHODS = ("rigid", "affine", "itk")
 CT_WINDOW = (0.0, 60.0)
-RUNAWAY_DEG = 4.0
+RUNAWAY_DEG, LEAST_CONTRAST = 4.0, 0.008
 NO_FIT = ("E-REG-01", "E-REG-02", "E-REG-03", "E-REG-20", "E-REG-21", "E-REG-22")
 
 
@@ -35,7 +35,6 @@ class Settings:
 
     passes: tuple[tuple[float, float, float], ...]
     outline: float
-    least_contrast: float
     least_overlap: float
     least_similarity: float
     least_extent_mm: float
@@ -49,7 +48,6 @@ SETTINGS = {
     2: Settings(
         passes=((2.0, 3.0, 8.0), (2.0, 1.5, 3.0)),
         outline=0.0,
-        least_contrast=0.008,
         least_overlap=0.8,
         least_similarity=0.3,
         least_extent_mm=0.0,
@@ -61,7 +59,6 @@ SETTINGS = {
     3: Settings(
         passes=((4.0, 6.0, 8.0), (4.0, 2.5, 3.0), (2.0, 2.5, 1.5)),
         outline=0.5,
-        least_contrast=0.008,
         least_overlap=0.85,
         least_similarity=0.1,
         least_extent_mm=60.0,
@@ -182,8 +179,8 @@ def _reflection(image: np.ndarray, grid: Grid, settings: Settings, where: str) -
     pooled, cells = grid.pool(image, first[0])
     # A disc has no axis: where all tilts fit alike, any mirror would be as good as another.
     starts, contrast = coarse_mirrors(pooled.mean(axis=-1), cells)
-    if contrast < settings.least_contrast:
-        text = f"similarity changes by {contrast:.4f} over all tilts, {settings.least_contrast} wanted"
+    if contrast < LEAST_CONTRAST:
+        text = f"similarity changes by {contrast:.4f} over all tilts, {LEAST_CONTRAST} wanted"
         raise refused(settings.no_axis, where=where, found=text)
     level = Level.of(pooled.mean(axis=-1, keepdims=True), cells, sigma_mm=first[1])
     results = [refine(level, start, reach_mm=first[2]) for start in starts]

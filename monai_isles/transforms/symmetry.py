@@ -242,14 +242,10 @@ class SourceGridd(MapTransform):
     Shapes: ``(C, h, w, D)`` in, ``(C, H, W, D)`` out, zero beyond the upright grid; an image never laid upright passes
     unchanged.
 
-    >>> from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject, brain_of, static_hu, tissues_of
-    >>> subject, pose = Subject(np.random.default_rng(1)), Pose(tilt_deg=6, shift_px=(0, 0), roll_deg=0, level_mm=18)
-    >>> tissues = tissues_of(subject, pose, Grid((256, 256, 1), (0.9, 0.9, 10.0)))
-    >>> ct = MetaTensor(torch.from_numpy(static_hu(tissues)[None]), affine=np.diag([0.9, 0.9, 10.0, 1.0]))
-    >>> brain = MetaTensor(torch.from_numpy(brain_of(tissues)[None]).float(), affine=ct.affine)
-    >>> case = UprightHeadd("ct")({"ct": ct, "head": ct, "brain": brain})
-    >>> SourceGridd("ct")(case)["ct"].shape
-    torch.Size([1, 256, 256, 1])
+    >>> brain = MetaTensor(torch.ones(1, 40, 60, 1), affine=np.diag([4.0, 4.0, 10.0, 1.0]))
+    >>> upright = UprightHeadd("brain")({"brain": brain})
+    >>> upright["brain"].shape, SourceGridd("brain")(upright)["brain"].shape
+    (torch.Size([1, 96, 128, 1]), torch.Size([1, 40, 60, 1]))
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

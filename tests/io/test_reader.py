@@ -63,7 +63,6 @@ def test_each_key_is_judged_as_its_modality_and_the_case_is_named(write: Write, 
     )
     with pytest.raises(IslesError, match=r"E-LBL-01(?s:.*)case_7"):
         LoadVerifiedd("label")({"label": write(volume), "case": "case_7"})
-    LoadVerifiedd("label", kinds={"label": None})({"label": write(volume)})
 
 
 def test_the_entry_says_which_labels_are_lesion(write: Write) -> None:

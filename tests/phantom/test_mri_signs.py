@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from monai_isles.phantom.atlas import TABLES
 from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject
 from monai_isles.phantom.mri.brain import Brain, brain_of
 from monai_isles.phantom.mri.facts import SISS, SPES
-from monai_isles.phantom.mri.siss import _OLD, _TISSUE, tissue_signal
+from monai_isles.phantom.mri.siss import tissue_signal
 from monai_isles.phantom.mri.stroke import MriDistractors, MriSigns
 
 
@@ -34,8 +35,8 @@ def test_an_old_infarct_is_fluid_inside_and_gliotic_around(brain: Brain, infarct
     cavity, rim = infarcted.cavity > 0.9, (infarcted.rim > 0.6) & (brain.csf < 0.2)
     change = {}
     for name in ("t1", "t2", "flair", "dwi"):
-        before = tissue_signal(brain, healthy, _TISSUE[name], _OLD[name])
-        after = tissue_signal(brain, infarcted, _TISSUE[name], _OLD[name])
+        before = tissue_signal(brain, healthy, TABLES["siss"][name]["tissue"], TABLES["siss"][name]["old"])
+        after = tissue_signal(brain, infarcted, TABLES["siss"][name]["tissue"], TABLES["siss"][name]["old"])
         change[name] = (after[cavity].mean() / before[cavity].mean(), after[rim].mean() / before[rim].mean())
     assert change["flair"][0] < 0.4 and change["t1"][0] < 0.5 and change["dwi"][0] < 0.5 and change["t2"][0] > 1.5
     assert change["flair"][1] > 1.2 and change["t2"][1] > 1.2 and change["t1"][1] < 0.9

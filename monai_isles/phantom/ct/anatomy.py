@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -26,6 +26,10 @@ class Pose:
     roll_deg: float
     level_mm: float
     pitch_deg: float = 0.0
+
+    def facts(self) -> dict[str, object]:
+        """Return the pose as plain values."""
+        return asdict(self) | {"shift_px": list(self.shift_px)}
 
     def rotation(self) -> np.ndarray:
         """Return the rotation (3, 3) from head directions to scanner directions."""
@@ -65,25 +69,16 @@ class Subject:
         self._even = [SmoothField(rng, 22.0, symmetry=-1 if axis == 0 else 1) for axis in range(3)]
         self._free = [SmoothField(rng, 18.0) for _ in range(3)]
         self._fine = [SmoothField(rng, 7.0) for _ in range(3)]
-        self._skull = SmoothField(rng, 18.0, symmetry=1)
+        self.skull = SmoothField(rng, 18.0, symmetry=1)
         self.skull_mm, self.scalp_mm = rng.uniform(4.5, 7.5), rng.uniform(4.0, 7.0)
         self.atrophy = rng.beta(2.0, 2.0)
         self.sharpness = rng.uniform(1.6, 2.2)
 
     def to_atlas(self, head_mm: np.ndarray) -> np.ndarray:
         """Return the MNI positions (n, 3) of head positions (n, 3); both mm."""
-        warp = np.stack(
-            [
-                2.4 * e.at(head_mm) + 0.5 * f.at(head_mm) + 1.3 * n.at(head_mm)
-                for e, f, n in zip(self._even, self._free, self._fine, strict=True)
-            ],
-            -1,
-        )
-        return head_mm / self.scale.astype(np.float32) + warp
-
-    def skull_thickness(self, head_mm: np.ndarray) -> np.ndarray:
-        """Return the thickness (n,) of the bone in mm."""
-        return np.maximum(self.skull_mm * (1 + 0.18 * self._skull.at(head_mm)), 2.5)
+        fields = zip(self._even, self._free, self._fine, strict=True)
+        warp = [2.4 * e.at(head_mm) + 0.5 * f.at(head_mm) + 1.3 * n.at(head_mm) for e, f, n in fields]
+        return head_mm / self.scale.astype(np.float32) + np.stack(warp, -1)
 
 
 @dataclass
@@ -119,7 +114,7 @@ _NAMES = ("gm", "wm", "csf", "bone", "scalp", "artery", "vein", "diploe")
 def tissues_of(subject: Subject, pose: Pose, grid: Grid, *, layers: int = 3) -> Tissues:
     """Sample the subject's tissues on ``grid``, ``layers`` times through each slice."""
     total = {name: np.zeros(int(np.prod(grid.shape)), np.float32) for name in _NAMES}
-    inside, centre = _points(subject, pose, grid, 0.0)
+    inside, centre = _points(subject, pose, grid)
     # Several layers a slice: partial volume through thick slices, as a scanner averages.
     for offset in (np.arange(layers) + 0.5) / layers - 0.5:
         shift = pose.rotation().T @ np.array([0, 0, offset * grid.spacing_mm[2]])
@@ -130,10 +125,10 @@ def tissues_of(subject: Subject, pose: Pose, grid: Grid, *, layers: int = 3) -> 
     return Tissues(**parts, inside=inside, head_mm=centre, atlas_mm=subject.to_atlas(centre))
 
 
-def _points(subject: Subject, pose: Pose, grid: Grid, offset_mm: float) -> tuple[np.ndarray, np.ndarray]:
+def _points(subject: Subject, pose: Pose, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     h, w, d = (np.arange(n) - m for n, m in zip(grid.shape, grid.middle(), strict=True))
     voxels = np.stack(np.meshgrid(h - pose.shift_px[0], w - pose.shift_px[1], d, indexing="ij"), -1).reshape(-1, 3)
-    scanner = voxels * np.array(grid.spacing_mm) + np.array([0, 0, offset_mm])
+    scanner = voxels * np.array(grid.spacing_mm)
     head_mm = scanner @ pose.rotation() + CENTRE_MM + np.array([0, 0, pose.level_mm * subject.scale[2]])
     # An ellipse around the largest head: points beyond it are air and cost nothing.
     near = ((head_mm[:, 0] / 92) ** 2 + ((head_mm[:, 1] - CENTRE_MM[1]) / 112) ** 2) < 1
@@ -160,7 +155,7 @@ def fractions_at(subject: Subject, head_mm: np.ndarray, atlas_mm: np.ndarray) ->
     gm, wm, csf = (np.power(np.clip(part, 0, 1), subject.sharpness) for part in (gm, wm, csf))
     total = np.maximum(gm + wm + csf, 1e-3)
     gm, wm = (part / total * hull * (1 - ventricle) for part in (gm, wm))
-    gap, thick = 1.0, subject.skull_thickness(head_mm)
+    gap, thick = 1.0, np.maximum(subject.skull_mm * (1 + 0.18 * subject.skull.at(head_mm)), 2.5)
     out = -depth
     bone = np.clip(out - gap + 0.5, 0, 1) * np.clip(gap + thick - out + 0.5, 0, 1)
     scalp = np.clip(out - gap - thick + 0.5, 0, 1) * np.clip(gap + thick + subject.scalp_mm - out + 0.5, 0, 1)

@@ -140,12 +140,9 @@ class TissueCurves:
         # The area of a sampled residue must be the transit time, or flow times MTT would not be the volume.
         left *= (_MTT_S / (residue(kind, fine, _MTT_S).sum(1) * FINE_S).clip(1e-6)).clip(0, 1.05)[:, None]
         at = np.clip(np.round(time_s / FINE_S).astype(int), 0, len(fine) - 1)
-        self.table = np.stack(
-            [_delay(arterial * left, fine, size, delay, dispersion)[:, at] for delay in _DELAY_S], 1
-        ).astype(np.float32)
-        self.blood = np.stack([_delay(arterial[None], fine, size, d, dispersion)[0, at] for d in _DELAY_S]).astype(
-            np.float32
-        )
+        late = [_delay(arterial * left, fine, size, delay, dispersion)[:, at] for delay in _DELAY_S]
+        blood = [_delay(arterial[None], fine, size, delay, dispersion)[0, at] for delay in _DELAY_S]
+        self.table, self.blood = np.stack(late, 1).astype(np.float32), np.stack(blood).astype(np.float32)
 
     def tissue(self, cbf: np.ndarray, mtt_s: np.ndarray, delay_s: np.ndarray) -> np.ndarray:
         """Return the enhancement (V, T) in HU of voxels with ``cbf`` ml/100 g/min, ``mtt_s`` and ``delay_s``."""

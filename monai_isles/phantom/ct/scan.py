@@ -228,14 +228,8 @@ def _dwi(rng: np.random.Generator, patient: Patient, slab: Slab) -> np.ndarray:
 
 
 def _truth(patient: Patient, slab: Slab, label: np.ndarray, kind: str) -> dict[str, object]:
-    stroke, pose = patient.stroke, slab.pose
-    has_lesion = patient.variety.lesion
-    return {
-        "tilt_deg": pose.tilt_deg,
-        "shift_px": list(pose.shift_px),
-        "roll_deg": pose.roll_deg,
-        "pitch_deg": pose.pitch_deg,
-        "level_mm": pose.level_mm,
+    stroke, has_lesion = patient.stroke, patient.variety.lesion
+    return slab.pose.facts() | {
         "side": stroke.side_name if has_lesion else "none",
         "occlusion": stroke.occlusion if has_lesion else "none",
         "onset_h": stroke.onset_h,

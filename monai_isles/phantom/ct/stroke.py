@@ -7,20 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.phantom.atlas import SmoothField
+from monai_isles.phantom.atlas import TABLES, SmoothField
 
-# occlusion: (usual centre |x|, y, z in MNI mm, spread of the centre in mm, territories touched, usual lesion in ml)
-OCCLUSIONS: dict[str, tuple[tuple[float, float, float], float, tuple[str, ...], float]] = {
-    "ica": ((34, 2, 20), 6, ("mca", "aca"), 90.0),
-    "m1": ((36, -6, 16), 7, ("mca",), 40.0),
-    "m2_superior": ((44, 8, 26), 7, ("mca",), 18.0),
-    "m2_inferior": ((46, -38, 22), 7, ("mca",), 18.0),
-    "m3": ((50, -15, 35), 16, ("mca",), 5.0),
-    "aca": ((10, 24, 34), 9, ("aca",), 10.0),
-    "pca": ((18, -72, 8), 8, ("pca",), 10.0),
-}
+OCCLUSIONS = TABLES["occlusion"]
 _SMALLEST_PIECE_ML = 0.12
-_FREQUENCY = {"ica": 0.08, "m1": 0.36, "m2_superior": 0.2, "m2_inferior": 0.16, "m3": 0.08, "aca": 0.05, "pca": 0.07}
 
 
 def territories(atlas_mm: np.ndarray) -> dict[str, np.ndarray]:
@@ -72,12 +62,12 @@ class Stroke:
 
 def draw_stroke(rng: np.random.Generator, *, lesion_ml: float, level_mm: float, height_mm: float) -> Stroke:
     """Draw an occlusion for the lesion volume, within the slab."""
-    kinds = list(OCCLUSIONS)
-    fit = np.array([_FREQUENCY[k] * np.exp(-0.5 * (np.log(lesion_ml / OCCLUSIONS[k][3]) / 0.9) ** 2) for k in kinds])
-    kind = kinds[int(rng.choice(len(kinds), p=fit / fit.sum()))]
-    usual, spread, _, _ = OCCLUSIONS[kind]
+    shares, usual_ml = (np.array([usual[key] for usual in OCCLUSIONS.values()]) for key in ("share", "lesion_ml"))
+    fit = shares * np.exp(-0.5 * (np.log(lesion_ml / usual_ml) / 0.9) ** 2)
+    kind = list(OCCLUSIONS)[int(rng.choice(len(OCCLUSIONS), p=fit / fit.sum()))]
+    usual = OCCLUSIONS[kind]
     side = float(rng.choice([-1.0, 1.0]))
-    centre = np.array(usual) + rng.normal(0, spread, 3)
+    centre = np.array(usual["centre_mm"]) + rng.normal(0, usual["spread_mm"], 3)
     # The lesion must lie in the scanned slab, or the scan would have none.
     centre[2] = np.clip(centre[2], level_mm - 0.6 * height_mm, level_mm + 0.6 * height_mm)
     growth = float(np.exp(rng.normal(0.2, 0.35)))
@@ -123,7 +113,7 @@ class Ischaemia:
     def membership(self, atlas_mm: np.ndarray) -> np.ndarray:
         """Return the share (n,) of each point supplied by the occluded vessel, on either side."""
         parts = territories(atlas_mm)
-        return np.sum([parts[name] for name in OCCLUSIONS[self.stroke.occlusion][2]], axis=0)
+        return np.sum([parts[name] for name in OCCLUSIONS[self.stroke.occlusion]["territories"]], axis=0)
 
     def later_depth(self, head_mm: np.ndarray, atlas_mm: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Return the depth after growth and partial reperfusion, from which the lesion on DWI is drawn."""

@@ -140,9 +140,8 @@ class Distractors:
         """Return the effects of the distractors at points (n, 3) with white-matter fraction ``wm`` (n,)."""
         scar = np.zeros(len(atlas_mm), np.float32)
         for centre, radius in self.scars:
-            rough = np.linalg.norm(
-                (atlas_mm - centre) / np.array([1, 1.2, 1], np.float32), axis=1
-            ) + 1.5 * self._patches.at(head_mm)
+            apart_mm = np.linalg.norm((atlas_mm - centre) / np.array([1, 1.2, 1], np.float32), axis=1)
+            rough = apart_mm + 1.5 * self._patches.at(head_mm)
             scar = np.maximum(scar, np.clip((radius - rough) / 3 + 0.5, 0, 1))
         around = np.abs(atlas_mm) - np.array([24.0, 0.0, 0.0], np.float32)  # mirrored ellipsoid around the ventricles
         around[:, 1] = np.abs(atlas_mm[:, 1] + 8)
@@ -276,16 +275,9 @@ def _slab(
     drawn[(tissues.gm + tissues.wm) < 0.3] = -12
     parts = territories(tissues.atlas_mm)
     touched = (parts["mca"] if ischaemia.stroke.occlusion[0] in "im" else parts[ischaemia.stroke.occlusion]) > 0.5
-    return Slab(
-        grid,
-        pose,
-        tissues,
-        signs,
-        landmark_pairs(subject, pose, grid),
-        depth,
-        drawn.astype(np.float32),
-        touched & (ischaemia.stroke.side * tissues.atlas_mm[:, 0] > 0),
-    )
+    touched &= ischaemia.stroke.side * tissues.atlas_mm[:, 0] > 0
+    landmarks = landmark_pairs(subject, pose, grid)
+    return Slab(grid, pose, tissues, signs, landmarks, depth, drawn.astype(np.float32), touched)
 
 
 def _levels(stroke: Stroke, slabs: list[Slab], least_ml: float) -> tuple[float, float, float, float]:

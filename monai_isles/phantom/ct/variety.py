@@ -11,23 +11,12 @@ from scipy import ndimage
 from monai_isles.errors import refused
 from monai_isles.perfusion.deconvolution import METHOD
 from monai_isles.perfusion.maps import PerfusionMaps
-from monai_isles.phantom.atlas import SmoothField
+from monai_isles.phantom.atlas import TABLES, SmoothField
 from monai_isles.phantom.ct.anatomy import Tissues
 
 NONE, REAL, UNSEEN = "none", "real", "unseen"
 MODES = (NONE, REAL, UNSEEN)
-# name: (method of monai_isles.perfusion, range of its setting, share of the subjects)
-SOFTWARES: dict[str, tuple[str, tuple[float, float] | str, float]] = {
-    "truncation": ("bcsvd", (0.05, 0.20), 0.35),
-    "oscillation": ("osvd", (0.02, 0.06), 0.12),
-    "tikhonov": ("tikhonov", (0.06, 0.20), 0.13),
-    "delay_sensitive": ("ssvd", (0.10, 0.20), 0.12),
-    "transit_model": ("bayes", (0.4, 0.7), 0.28),
-}
-HELD_BACK_SOFTWARES: dict[str, tuple[str, tuple[float, float] | str, float]] = {
-    "tikhonov_cross_validated": ("tikhonov", "gcv", 0.5),
-    "tikhonov_delay_sensitive": ("stikhonov", (0.08, 0.20), 0.5),
-}
+SOFTWARES, HELD_BACK_SOFTWARES = TABLES["software"]["real"], TABLES["software"]["unseen"]
 
 
 @dataclass(frozen=True)

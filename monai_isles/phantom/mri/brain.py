@@ -114,9 +114,8 @@ def _fold(
     # Folds reach 16 to 24 mm deep; the cerebellum has finer ones.
     shell = np.clip((24 - depth) / 8, 0, 1) * (1 - 0.7 * infratentorial(atlas_mm))
     gyrus = wm * np.exp(shell * np.clip(3.2 * (fold - 0.75), -2.2, 1.6))
-    sulcus = csf * np.exp(shell * np.clip(9.0 * (0.22 - fold), -1.6, 1.6)) + 0.5 * shell * gm * np.clip(
-        (0.16 - fold) / 0.12, 0, 1
-    )
+    sulcus = csf * np.exp(shell * np.clip(9.0 * (0.22 - fold), -1.6, 1.6))
+    sulcus = sulcus + 0.5 * shell * gm * np.clip((0.16 - fold) / 0.12, 0, 1)
     total = np.maximum(gm + gyrus + sulcus, 1e-3)
     parts = (gm / total, gyrus / total, sulcus / total)
     # Borders between tissues are sharper than the averaged atlas shows.
@@ -147,7 +146,5 @@ def _box(index: np.ndarray, shape: tuple[int, int, int]) -> tuple[tuple[slice, s
     low = [max(int(p.min()) - 3, 0) for p in places]
     high = [min(int(p.max()) + 4, n) for p, n in zip(places, shape, strict=True)]
     box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
-    flat = np.ravel_multi_index(
-        [p - a for p, a in zip(places, low, strict=True)], [b - a for a, b in zip(low, high, strict=True)]
-    )
-    return box, flat
+    inside = [p - a for p, a in zip(places, low, strict=True)]
+    return box, np.ravel_multi_index(inside, [b - a for a, b in zip(low, high, strict=True)])

@@ -75,7 +75,8 @@ def scan_mri(kind: MriKind, index: int, *, seed: int, spacing_mm: float | None =
     later = ischaemia.later_depth(brain.head_mm, brain.atlas_mm, depth)
     make = _siss if kind.name == "siss" else _spes
     images, label, facts = make(draws[5], brain, signs, stroke, depth, later)
-    truth = _truth(pose, stroke, spacing, distractors.names()) | facts
+    truth = pose.facts() | facts | {"side": stroke.side_name, "occlusion": stroke.occlusion}
+    truth |= {"distractors": distractors.names(), "spacing_mm": [spacing] * 3}
     truth["landmarks_vox"] = np.round(head_landmarks(subject, pose, grid), 4).tolist()
     return MriCase(
         images={name: brain.whole(_round_to_file(image, name)) for name, image in images.items()},
@@ -142,17 +143,3 @@ def _territory_ml(brain: Brain, stroke: Stroke) -> float:
 
 def _at_most(wanted_ml: float, room_ml: float) -> float:
     return min(wanted_ml, 0.95 * room_ml)
-
-
-def _truth(pose: Pose, stroke: Stroke, spacing_mm: float, distractors: list[str]) -> dict[str, object]:
-    return {
-        "tilt_deg": pose.tilt_deg,
-        "roll_deg": pose.roll_deg,
-        "pitch_deg": pose.pitch_deg,
-        "shift_px": list(pose.shift_px),
-        "level_mm": pose.level_mm,
-        "side": stroke.side_name,
-        "occlusion": stroke.occlusion,
-        "distractors": distractors,
-        "spacing_mm": [spacing_mm] * 3,
-    }

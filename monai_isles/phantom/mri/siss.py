@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.phantom.atlas import SmoothField
+from monai_isles.phantom.atlas import TABLES, SmoothField
 from monai_isles.phantom.mri.brain import Brain
 from monai_isles.phantom.mri.stroke import Drawn, MriSigns, draw_region
-
-# (MNI mm of the air-filled bone, reach in mm, brightening): frontal sinus, sphenoid, both petrous bones
-_AIR = (
-    ((0.0, 58.0, -16.0), 15.0, 0.9),
-    ((0.0, 20.0, -26.0), 12.0, 0.7),
-    ((-46.0, -26.0, -28.0), 12.0, 0.6),
-    ((46.0, -26.0, -28.0), 12.0, 0.6),
-)
 
 
 @dataclass(frozen=True)
@@ -28,7 +22,7 @@ class Sequence:
     of white matter; ``bias`` spread of the logarithm of the coil's sensitivity; ``gain`` grey value of white matter.
     """
 
-    blur_mm: tuple[float, float, float]
+    blur_mm: list[float]
     snr: float
     bias: float
     misplaced_mm: float
@@ -48,7 +42,7 @@ def susceptibility(rng: np.random.Generator, brain: Brain) -> tuple[np.ndarray, 
     """Return brightening (n,), as a factor above 1, and shift along y (n,) in mm near the air-filled bones."""
     bright, shift = np.zeros_like(brain.gm), np.zeros_like(brain.gm)
     surface = np.clip(1.2 - brain.depth / 14, 0, 1)
-    for place, reach, gain in _AIR:
+    for place, reach, gain in TABLES["air"]["places"]:
         distance = np.linalg.norm(brain.atlas_mm - np.array(place, np.float32), axis=1)
         # The field error falls off from the air-filled bone.
         near = np.exp(-0.5 * (distance / (reach * rng.uniform(0.7, 1.2))) ** 2)
@@ -70,9 +64,8 @@ def record(
         bright, shift_y = susceptibility(rng, brain)
         signal = signal * bright
     spacing = brain.grid.spacing_mm[0]
-    volume = ndimage.gaussian_filter(
-        brain.fill((signal * bias).astype(np.float32)), [b / spacing for b in sequence.blur_mm]
-    )
+    sharp = brain.fill((signal * bias).astype(np.float32))
+    volume = ndimage.gaussian_filter(sharp, [b / spacing for b in sequence.blur_mm])
     # Registration leaves a small error; echo-planar images are shifted too.
     moved = _resample(rng, brain, volume, sequence.misplaced_mm / spacing, shift_y)
     noise = rng.standard_normal((2, len(signal)), dtype=np.float32) / np.float32(sequence.snr)
@@ -94,20 +87,6 @@ def _resample(
     if not misplaced_vox and shift_y is None:
         return volume.ravel()[brain.index]
     return ndimage.map_coordinates(volume, places, order=1, mode="nearest", output=np.float32)
-
-
-# signal of grey matter, white matter, fluid, vessels; white matter near 1 but on T2 and T1
-_TISSUE = {
-    "t1": (0.74, 1.0, 0.24, 0.55),
-    "t2": (1.35, 1.0, 2.9, 0.35),
-    "flair": (1.16, 1.0, 0.2, 0.35),
-    "dwi": (1.15, 1.0, 0.3, 0.3),
-}
-# factor of the signal in gliosis and in white-matter hyperintensity
-_OLD = {"t1": (0.72, 0.84), "t2": (1.6, 1.5), "flair": (1.5, 1.55), "dwi": (1.0, 1.05)}
-_ORDER = ("t1", "t2", "flair", "dwi")
-_BLUR_MM = {"t1": (0.5, 0.5, 0.5), "t2": (0.5, 0.5, 1.4), "flair": (0.6, 0.6, 1.0), "dwi": (1.0, 1.0, 1.7)}
-_SNR = {"t1": (25, 45), "t2": (22, 40), "flair": (18, 35), "dwi": (12, 24)}
 
 
 @dataclass(frozen=True)
@@ -159,28 +138,23 @@ def siss_images(
     dwi = draw_region(brain, inner, max(state.dwi_share * lesion.ml(brain), 3 * brain.grid.voxel_ml))
     soft = lesion.soft(0.07)
     blood = state.bleeding * np.clip(texture + 0.5 * patches - 0.9, 0, 1) * (lesion.field > lesion.level + 0.15)
+    uneven = np.clip(1 - state.faded * (0.6 + 0.5 * patches + 0.3 * texture), 0.0, 1.4)
     shown = {
         "t1": state.t1 * soft * (0.9 + 0.25 * texture) + 0.35 * blood,
         "t2": state.t2 * soft * (0.9 + 0.25 * texture) - 0.5 * blood,
         "flair": state.flair * soft * (0.92 + 0.2 * texture + 0.1 * patches) - 0.45 * blood,
-        "dwi": _dwi_gain(state, dwi, soft, texture, patches) - 0.4 * blood,
+        "dwi": state.dwi * dwi.soft(0.07) * uneven + 0.12 * soft - 0.4 * blood,
     }
     swollen = soft * np.clip(0.55 - 0.08 * abs(state.day - 3.5), 0, 1)  # swelling is largest after three to four days
     images = {}
-    for name, own in zip(_ORDER, rng.spawn(len(_ORDER)), strict=True):
-        signal = tissue_signal(brain, signs, _TISSUE[name], _OLD[name], swollen) * (
-            1 + 0.035 * SmoothField(own, 5.0).at(brain.head_mm)
-        )
+    for (name, facts), own in zip(TABLES["siss"].items(), rng.spawn(len(TABLES["siss"])), strict=True):
+        grain = 1 + 0.035 * SmoothField(own, 5.0).at(brain.head_mm)
+        signal = tissue_signal(brain, signs, facts["tissue"], facts["old"], swollen) * grain
         signal = signal * (1 + np.clip(shown[name], -0.7, 2.5) * brain_share(brain, swollen) * (1 - signs.old))
-        apart_mm = None if name == "flair" else (0.2, 0.5)
-        sequence = draw_sequence(own, name, _BLUR_MM[name], snr=_SNR[name], bias=(0.06, 0.13), misplaced_mm=apart_mm)
+        apart_mm = None if name == "flair" else (0.2, 0.5)  # the others are registered to FLAIR
+        sequence = draw_sequence(own, name, facts, bias=(0.06, 0.13), misplaced_mm=apart_mm)
         images[name] = record(own, brain, signal, sequence)
     return images, dwi
-
-
-def _dwi_gain(state: SubAcute, dwi: Drawn, soft: np.ndarray, texture: np.ndarray, patches: np.ndarray) -> np.ndarray:
-    uneven = np.clip(1 - state.faded * (0.6 + 0.5 * patches + 0.3 * texture), 0.0, 1.4)
-    return state.dwi * dwi.soft(0.07) * uneven + 0.12 * soft
 
 
 def brain_share(brain: Brain, swollen: np.ndarray | float = 0.0) -> np.ndarray:
@@ -191,8 +165,8 @@ def brain_share(brain: Brain, swollen: np.ndarray | float = 0.0) -> np.ndarray:
 def tissue_signal(
     brain: Brain,
     signs: MriSigns,
-    tissue: tuple[float, float, float, float],
-    old: tuple[float, float],
+    tissue: list[float],
+    old: list[float],
     swollen: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """Return the signal (n,) of a brain without fresh stroke."""
@@ -206,13 +180,13 @@ def tissue_signal(
 
 
 def draw_sequence(
-    rng: np.random.Generator, name: str, blur_mm: tuple[float, float, float], *, snr: tuple[float, float],
-    bias: tuple[float, float], misplaced_mm: tuple[float, float] | None,
+    rng: np.random.Generator, name: str, facts: Mapping[str, Any], *, bias: tuple[float, float],
+    misplaced_mm: tuple[float, float] | None,
 ) -> Sequence:  # fmt: skip
-    """Draw the parameters of a sequence between these bounds; an image without ``misplaced_mm`` is the reference."""
+    """Draw the parameters of a sequence of the tables; an image without ``misplaced_mm`` is the reference."""
     return Sequence(
-        blur_mm=blur_mm,
-        snr=float(rng.uniform(*snr)),
+        blur_mm=facts["blur_mm"],
+        snr=float(rng.uniform(*facts["snr"])),
         bias=float(rng.uniform(*bias)),
         misplaced_mm=0.0 if misplaced_mm is None else float(rng.uniform(*misplaced_mm)),
         gain=float(rng.uniform(180, 420)),

@@ -5,17 +5,14 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.phantom.atlas import SmoothField
+from monai_isles.phantom.atlas import TABLES, SmoothField
 from monai_isles.phantom.ct.stroke import Stroke
 from monai_isles.phantom.mri.brain import Brain
 from monai_isles.phantom.mri.siss import Sequence, brain_share, draw_sequence, record, tissue_signal
 from monai_isles.phantom.mri.stroke import Drawn, MriSigns
 
 _GREY, _WHITE, _FLUID = (57.0, 4.0), (23.0, 2.0), (4.0, 0.5)
-_TISSUE = {"t1c": (0.78, 1.0, 0.28, 1.9), "t2": (1.35, 1.0, 2.9, 0.3), "dwi": (1.15, 1.0, 0.3, 0.3)}
-_OLD = {"t1c": (0.75, 0.86), "t2": (1.6, 1.45), "dwi": (1.0, 1.05)}
-_BLUR_MM = {"t1c": (0.9, 0.9, 1.5), "t2": (0.9, 0.9, 2.0), "dwi": (1.3, 1.3, 2.2)}
-_MAP_BLUR_MM = (1.5, 1.5, 2.6)
+_MAP_BLUR_MM = [1.5, 1.5, 2.6]
 
 
 def spes_images(
@@ -40,13 +37,13 @@ def spes_images(
         "dwi": rng.uniform(0.65, 1.25) * dead * np.clip(0.9 + 0.3 * texture, 0.2, 1.5),
     }
     images = {}
-    for name, own in zip(("t1c", "t2", "dwi"), rng.spawn(3), strict=True):
-        signal = tissue_signal(brain, signs, _TISSUE[name], _OLD[name])
+    for (name, facts), own in zip(TABLES["spes"].items(), rng.spawn(len(TABLES["spes"])), strict=True):
+        signal = tissue_signal(brain, signs, facts["tissue"], facts["old"])
         signal = signal * (1 + 0.035 * SmoothField(own, 5.0).at(brain.head_mm))
         signal = signal * (1 + shown[name] * brain_share(brain) * (1 - signs.old))
         if name == "t1c":
             signal = signal + 0.35 * area.soft(0.1) * brain.csf * (brain.depth < 20)
-        sequence = draw_sequence(own, name, _BLUR_MM[name], snr=(14, 30), bias=(0.08, 0.16), misplaced_mm=(0.3, 0.7))
+        sequence = draw_sequence(own, name, facts, bias=(0.08, 0.16), misplaced_mm=(0.3, 0.7))
         images[name] = record(own, brain, signal, sequence)
     return images | maps
 
@@ -54,9 +51,8 @@ def spes_images(
 def _perfusion(
     rng: np.random.Generator, brain: Brain, signs: MriSigns, stroke: Stroke, area: Drawn, core: Drawn
 ) -> dict[str, np.ndarray]:
-    texture, timing, detour, volume, wander = (
-        SmoothField(rng, scale).at(brain.head_mm) for scale in (5.0, 9.0, 7.0, 6.0, 8.0)
-    )
+    scales_mm = (5.0, 9.0, 7.0, 6.0, 8.0)
+    texture, timing, detour, volume, wander = (SmoothField(rng, scale).at(brain.head_mm) for scale in scales_mm)
     deep, spare = _depths(area, core)
     deep = deep + rng.uniform(0.25, 0.6) * wander
     health = float(rng.uniform(0.8, 1.15))
@@ -72,9 +68,8 @@ def _perfusion(
     cbf = (cbf * (1 - drop) * (1 - 0.04 * signs.delay_s)) * (1 - signs.cavity) + _FLUID[0] * (1 - solid)
     cbv = cbv * pool * (1 + 0.03 * signs.delay_s) * (1 - signs.cavity) + _FLUID[1] * (1 - solid)
     # Posterior and border-zone tissue fills late in a healthy head too.
-    behind = 0.02 * np.clip(-35 - brain.atlas_mm[:, 1], 0, 60) + 0.6 * np.exp(
-        -((brain.periventricular - 0.4) ** 2) / 0.02
-    )
+    border = np.exp(-((brain.periventricular - 0.4) ** 2) / 0.02)
+    behind = 0.02 * np.clip(-35 - brain.atlas_mm[:, 1], 0, 60) + 0.6 * border
     delay = 0.6 + 0.7 * brain.wm + behind + 0.35 * timing + signs.delay_s + late + 1.2 * signs.hyper + 1.5 * signs.rim
     mtt = 60 * cbv / np.maximum(cbf, 3.0)  # central volume theorem
     cbf = cbf + 70 * brain.artery * (1 - drop) + 20 * brain.vein
