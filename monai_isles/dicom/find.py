@@ -200,9 +200,11 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
     first, reason, kind = files[0], _reason(files), _kind(files)
     rows, columns = (int(text) if (text := first.text(key)).isdigit() else 0 for key in ("Rows", "Columns"))
     map_name = _map_named(files) if reason or kind != "ctp" else ""  # a series in time is no map, whatever its name
-    about = (first.text(key) for key in ("StudyInstanceUID", "SeriesNumber", "Modality", "SeriesDescription"))
+    keys = ("StudyInstanceUID", "SeriesNumber", "Modality", "SeriesDescription")
+    study, number, modality, description = (first.text(key) for key in keys)
     paths, frames = tuple(file.path for file in files), sum(_count(file) for file in files)
-    info = SeriesInfo(uid, *about, map_name or ("other" if reason else kind), paths, frames, rows, columns, reason)
+    kind = map_name or ("other" if reason else kind)
+    info = SeriesInfo(uid, study, number, modality, description, kind, paths, frames, rows, columns, reason)
     if reason:
         findings.append(finding("E-DCM-32", WARNING, where=str(first.path.parent), found=str(info)))
     return info

@@ -183,9 +183,10 @@ def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
     step = _numbers(file, groups, "SpacingBetweenSlices", 1) or _numbers(file, groups, "SliceThickness", 1)
     (tilt_deg,) = _numbers(file, groups, "GantryDetectorTilt", 1) or (0.0,)
     wanted = (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
-    place = (_require_numbers(file, groups, keyword, count) for keyword, count in wanted)
+    position, orientation, spacing = (_require_numbers(file, groups, keyword, count) for keyword, count in wanted)
     scale = (slope[0] if slope else None, intercept[0] if intercept else None)
-    return Frame(file, index, *place, *scale, units, frame_times(groups), step[0] if step else None, tilt_deg)
+    times_us, step_mm = frame_times(groups), step[0] if step else None
+    return Frame(file, index, position, orientation, spacing, *scale, units, times_us, step_mm, tilt_deg)
 
 
 def _require_numbers(file: DicomFile, groups: Sequence[Dataset], keyword: str, count: int) -> tuple[float, ...]:

@@ -93,8 +93,8 @@ def find_series(folder: str | Path) -> list[SeriesInfo]:
 
 @quietly()
 def read_series(
-    folder: str | Path, *, series_uid: str | None = None, kind: str | None = None, dt_s: UserTimes = None,
-    slab_mm: float | None = None,
+    folder: str | Path, *, series_uid: str | None = None, kind: str | None = None, interpolate: bool = True,
+    dt_s: UserTimes = None, slab_mm: float | None = None,
 ) -> DicomSeries:  # fmt: skip
     """Read one series of a folder, classic or enhanced, still, in time, or shuttled.
 
@@ -105,6 +105,7 @@ def read_series(
     Args:
         series_uid: which series, where there are several: its UID or its number.
         kind: the one series of this kind (``ctp``, ``cbf`` and so on), where there are several.
+        interpolate: False refuses slabs that were taken at different times.
         dt_s: seconds between frames, or the time of each, instead of the file's.
         slab_mm: average thin slices to about this thickness while they are read.
     Raises: those of ``dicom_clock``; ``E-DCM-*`` names the file, the position in mm, or the series; ``E-VAL-*`` for
@@ -134,18 +135,18 @@ def read_series(
         array, affine = _to_ras(still, stack, hounsfield)
         array, findings = _settle(array, info, files, where, findings)
         return _series(array[0], affine, stack, info, _source(info, files, still, units, "", stack), findings)
-    return _in_time(stack, info, files, units, where, hounsfield, findings, dt_s)
+    return _in_time(stack, info, files, units, where, hounsfield, interpolate, findings, dt_s)
 
 
 def _in_time(
-    stack: Stack, info: SeriesInfo, files: list, units: str, where: str, hounsfield: bool, findings: list[Finding],
-    dt_s: UserTimes,
+    stack: Stack, info: SeriesInfo, files: list, units: str, where: str, hounsfield: bool, interpolate: bool,
+    findings: list[Finding], dt_s: UserTimes,
 ) -> DicomSeries:  # fmt: skip
     taken = order_frames(stack, where, dt_s)
     findings = [*findings, *taken.findings]
     times, uneven = common_times(taken)
     if uneven:
-        if len(times) < 2:
+        if not interpolate or len(times) < 2:
             starts = ", ".join(f"{len(slab)} slices from {taken.times_s[slab[0]][0]:.2f} s" for slab in taken.slabs[:6])
             text = f"{len(taken.slabs)} slabs: {starts}; {len(times)} times in common"
             raise refused("E-DCM-21", where=where, found=text)

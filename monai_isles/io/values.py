@@ -57,9 +57,8 @@ def settle_values(
     if not finite:
         return _settle_not_finite(data, kind, where)
     if kind == PROBABILITY:
-        text = f"values from {low:g} to {high:g}"
-        outside = low < -1e-6 or high > 1 + 1e-6
-        return Settled(data, [finding("E-VAL-08", ERROR, where=where, found=text)] if outside else [])
+        outside = finding("E-VAL-08", ERROR, where=where, found=f"values from {low:g} to {high:g}")
+        return Settled(data, [] if low >= -1e-6 and high <= 1 + 1e-6 else [outside])
     if kind not in MODALITIES:
         return Settled(data, [])
     modality = MODALITIES[kind]
