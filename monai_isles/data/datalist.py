@@ -148,8 +148,8 @@ def make_datalist(
     masks = [case for case in training if case.label is not None]
     if target and masks and not any(volumes):
         named_values = " or ".join(map(str, masks[0].label_values or (1,)))
-        result = f"{len(masks)} masks without a voxel of value {named_values}"
-        raise refused("E-LIST-34", where=f"{folder}: target {target}", found=result)
+        text = f"{len(masks)} masks without a voxel of value {named_values}"
+        raise refused("E-LIST-34", where=f"{folder}: target {target}", found=text)
     chosen = group_folds(people, count, seed, volumes_ml=volumes) if training else []
     content = _title(layout, folder, name, target) | {
         "grouping": grouping,

@@ -243,9 +243,13 @@ def case_with_truth(
     slab, protocol = patient.slabs[wanted.slab], patient.protocol
     tissues, true = slab.tissues, haemodynamics(patient, slab, seed=seed)
     options = acquisition(patient, wanted.slab, seed=seed)
-    maps = (tissues.fill(v.astype(np.float32)) for v in (true.cbf, true.cbv, true.mtt_s, true.delay_s))
+    maps = (true.cbf, true.cbv, true.mtt_s, true.delay_s)
+    cbf, cbv, mtt, delay = (tissues.fill(values.astype(np.float32)) for values in maps)
     truth = TruePerfusion(
-        *maps,
+        cbf,
+        cbv,
+        mtt,
+        delay,
         matter=tissues.gm + tissues.wm,
         artery=tissues.artery,
         vein=tissues.vein,

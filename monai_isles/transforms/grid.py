@@ -115,8 +115,8 @@ def _require_affine(image: Tensor, where: str) -> MetaTensor:
 
 
 def _same(image: MetaTensor, reference: MetaTensor) -> bool:
-    shape, affines = tuple(image.shape[1:]), [np.asarray(item.affine, float) for item in (reference, image)]
-    return shape == tuple(reference.shape[1:]) and displacement(*affines, shape).vox < SAME_GRID_VOX
+    shape, (first, second) = tuple(image.shape[1:]), (np.asarray(item.affine, float) for item in (reference, image))
+    return shape == tuple(reference.shape[1:]) and displacement(first, second, shape).vox < SAME_GRID_VOX
 
 
 def _no_request(image: MetaTensor, reference: MetaTensor, where: str) -> IslesError:
