@@ -11,17 +11,10 @@ from highdicom.pm import ParametricMap, RealWorldValueMapping
 from pydicom.sr.codedict import Code, codes
 
 from monai_isles import __version__
-from monai_isles.dicom.source import DicomSource, TiltedFrames, equipment, quiet, series_number, stable_uid
+from monai_isles.dicom.source import CODES, DicomSource, TiltedFrames, equipment, quiet, series_number, stable_uid
 from monai_isles.errors import refused
 
-# UCUM code, its meaning, attribute of pydicom's DICOM codes that names the quantity
-QUANTITIES = {
-    "cbf": ("ml/[100]g/min", "milliliter per 100 gram per minute", "RegionalCerebralBloodFlow"),
-    "cbv": ("ml/[100]g", "milliliter per 100 gram", "RegionalCerebralBloodVolume"),
-    "mtt": ("s", "second", "MeanTransitTime"),
-    "tmax": ("s", "second", "Tmax"),
-    "ttp": ("s", "second", "TimeToPeak"),
-}
+QUANTITIES = CODES["map"]
 
 
 def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: str | Path) -> list[Path]:

@@ -24,6 +24,7 @@ from pydicom.valuerep import DA, TM
 
 from monai_isles import __version__
 from monai_isles.dicom.source import (
+    CODES,
     MANUFACTURER,
     MODEL,
     TYPE_2,
@@ -41,22 +42,6 @@ from monai_isles.io.publish import publish
 
 PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
 SCHEME = "99ISLES"
-# volume of each segment: block of result.json (empty: the result itself) and key
-_VOLUMES = {
-    "lesion": ("", "lesion_ml"),
-    "core": ("perfusion", "core_ml"),
-    "hypoperfused": ("perfusion", "hypoperfused_ml"),
-    "penumbra": ("perfusion", "penumbra_ml"),
-}
-# key of the block ``perfusion``: code, meaning, UCUM unit
-_NUMBERS = {
-    "mismatch_ml": ("MISMATCH", "Mismatch volume", "ml"),
-    "mismatch_ratio": ("MISMATCH-RATIO", "Mismatch ratio", "{ratio}"),
-    "hir": ("HIR", "Hypoperfusion intensity ratio", "{ratio}"),
-    "cbv_index": ("CBV-INDEX", "CBV index", "{ratio}"),
-}
-_UNITS = {"ml": "milliliter", "{ratio}": "ratio"}
-_SIDES = {"left": ("7771000", "Left"), "right": ("24028007", "Right")}
 
 
 def publish_sr(
@@ -143,8 +128,8 @@ def _measurement_report(
 def _segment_group(
     result: Mapping[str, Any], segment: SegmentDescription, referenced: Any, algorithm: Algorithm, rule: Algorithm
 ) -> Any:
-    name = next(name for name, known in SEGMENTS.items() if known.label == segment.segment_label)
-    block, key = _VOLUMES[name]
+    name = next(name for name, known in SEGMENTS.items() if known["label"] == segment.segment_label)
+    block, key = SEGMENTS[name]["volume"]
     value = (result.get(block) or {} if block else result).get(key)
     measured = [] if value is None else [_measurement(codes.SCT.Volume, float(value), "ml")]
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
@@ -153,7 +138,7 @@ def _segment_group(
         finding_type=segment.segmented_property_type,
         finding_category=segment.segmented_property_category,
         finding_sites=[sr.FindingSite(codes.SCT.Brain)],
-        algorithm_id=_algorithm_id(algorithm if SEGMENTS[name].network else rule),
+        algorithm_id=_algorithm_id(algorithm if SEGMENTS[name]["network"] else rule),
         measurements=measured,
     )
 
@@ -164,7 +149,7 @@ def _algorithm_id(by: Algorithm) -> Any:
 
 
 def _measurement(name: Code, value: float, unit: str) -> Measurement:
-    return Measurement(name=name, value=value, unit=Code(unit, "UCUM", _UNITS[unit]))
+    return Measurement(name=name, value=value, unit=Code(unit, "UCUM", CODES["unit"][unit]))
 
 
 def _head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]]:
@@ -178,7 +163,7 @@ def _head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]
     late, low = perfusion.get("tmax_ml") or {}, perfusion.get("rcbf_ml") or {}
     results = {
         code: (meaning, float(perfusion[key]), unit)
-        for key, (code, meaning, unit) in _NUMBERS.items()
+        for key, (code, meaning, unit) in CODES["number"].items()
         if perfusion.get(key) is not None
     }
     for delay, volume in late.items():
@@ -193,8 +178,8 @@ def _head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]
 def _head_findings(result: Mapping[str, Any]) -> list[QualitativeEvaluation]:
     """Return the affected side and whether the target profile is met."""
     perfusion, results = result.get("perfusion") or {}, []
-    if perfusion.get("side") in _SIDES:
-        code, meaning = _SIDES[perfusion["side"]]
+    if perfusion.get("side") in CODES["side"]:
+        code, meaning = CODES["side"][perfusion["side"]]
         results.append(QualitativeEvaluation(Code("272741003", "SCT", "Laterality"), Code(code, "SCT", meaning)))
     for key, code in (("defuse3", "DEFUSE-3"), ("dawn", "DAWN")):
         if isinstance(perfusion.get(key), bool):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from highdicom.seg import Segmentation, SegmentDescription, segread
 from pydicom.sr.codedict import Code, codes
 
 from monai_isles.dicom.source import (
+    CODES,
     MANUFACTURER,
     Algorithm,
     DicomSource,
@@ -25,25 +25,7 @@ from monai_isles.dicom.source import (
 )
 from monai_isles.errors import refused
 
-_INFARCT, _ISCHEMIA = ("55641003", "Infarct"), ("52674009", "Ischemia")
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Describe a mask: label, SNOMED CT type (code, meaning), display colour, made by a network or by a rule."""
-
-    label: str
-    kind: tuple[str, str]
-    colour: str
-    network: bool = False
-
-
-SEGMENTS = {
-    "lesion": Segment("Predicted lesion", _INFARCT, "#ff8c1a", network=True),
-    "core": Segment("Core (threshold)", _INFARCT, "#e0303a"),
-    "hypoperfused": Segment("Hypoperfusion (threshold)", _ISCHEMIA, "#2fb8ff"),
-    "penumbra": Segment("Penumbra (threshold)", _ISCHEMIA, "#3ddc84"),
-}
+SEGMENTS = CODES["segment"]
 
 
 def publish_seg(
@@ -77,7 +59,7 @@ def _publish(
     headers = source.headers()
     stacked = np.stack([np.asarray(mask).astype(bool) for mask in masks.values()], axis=-1)
     placed = source.place(stacked.astype(np.uint8), headers, channels=len(masks))
-    made = [algorithm if SEGMENTS[name].network else rule for name in masks]
+    made = [algorithm if SEGMENTS[name]["network"] else rule for name in masks]
     series = str(headers[0].SeriesInstanceUID)
     described = [
         _describe_segment(n, name, by, series) for n, (name, by) in enumerate(zip(masks, made, strict=True), 1)
@@ -97,13 +79,14 @@ def _require_known(masks: Mapping[str, np.ndarray], where: str) -> None:
 
 def _describe_segment(number: int, name: str, by: Algorithm, series: str) -> SegmentDescription:
     segment = SEGMENTS[name]
+    code, meaning = segment["type"]
     rule = Code("THRESHOLD", "99ISLES", "Thresholds of perfusion maps")
-    family = codes.cid7162.ArtificialIntelligence if segment.network else rule
+    family = codes.cid7162.ArtificialIntelligence if segment["network"] else rule
     return SegmentDescription(
         segment_number=number,
-        segment_label=segment.label,
+        segment_label=segment["label"],
         segmented_property_category=codes.cid7150.MorphologicallyAbnormalStructure,
-        segmented_property_type=Code(segment.kind[0], "SCT", segment.kind[1]),
+        segmented_property_type=Code(code, "SCT", meaning),
         algorithm_type="AUTOMATIC",
         algorithm_identification=AlgorithmIdentificationSequence(
             by.name, family, by.version, source=MANUFACTURER, parameters=by.parameters or None
@@ -111,7 +94,7 @@ def _describe_segment(number: int, name: str, by: Algorithm, series: str) -> Seg
         tracking_id=f"{MANUFACTURER} {name}",
         tracking_uid=stable_uid("tracking", series, name),
         anatomic_regions=[codes.SCT.Brain],
-        display_color=CIELabColor.from_string(segment.colour),
+        display_color=CIELabColor.from_string(segment["colour"]),
     )
 
 
