@@ -344,7 +344,7 @@ def perfusion_record(prepared: PreparedSeries, maps: PerfusionMaps, settings: Ma
         "aif_vox": maps.aif_vox.tolist(),
         "vof_vox": maps.vof_vox.tolist(),
         "noise_hu": round(maps.noise_hu, 4),
-        "transit_shape": maps.shape,
+        "transit_shape": None if maps.shape is None else round(maps.shape, 2),
         "brain_ml": round(float(brain.sum()) * voxel_ml, 3),
         "scan": {"seconds": round((len(maps.aif) - 1) * prepared.dt_s, 2), "wanted_s": wanted},
         "coverage": {"slices": int(brain.any((0, 1)).sum()), "mm": round(brain.shape[2] * prepared.spacing_mm[2], 2)},

@@ -14,7 +14,7 @@ from torch.nn import functional
 from monai_isles.perfusion.deconvolution import circulant_inverse, require_fit, residue_peaks
 
 FINE_S = 0.1
-SHAPE, SHAPES, DISPERSION = 2.0, (0.7, 1.0, 2.0, 4.0), 0.3
+SHAPE, SHAPES, LEAST_SHAPE, DISPERSION = 2.0, (0.5, 1.0, 2.0, 4.0, 8.0, 16.0), 0.7, 0.3
 TRANSITS_S = tuple(float(s) for s in np.geomspace(1.5, 30.0, 12))
 DELAYS_S = tuple(float(s) for s in np.arange(-3.0, 16.0))
 USUAL_TRANSIT_S, USUAL_DELAY_S, DELAY_SPREAD_S = 5.0, 1.0, 4.0
@@ -141,10 +141,11 @@ def _by_delay(sums: Tensor) -> Tensor:
 
 
 def likeliest_shape(curves: Tensor, aif: Tensor, dt_s: float, *, spread: float) -> float:
-    """Return which of ``SHAPES`` makes the curves (V, T) of a scan likeliest, delay, transit time and flow left open.
+    """Return the shape that makes the curves (V, T) of a scan likeliest, delay, transit time and flow left open.
 
-    One shape counts for all voxels: a single curve does not tell it from its noise, thousands of them do. Of fewer than
-    ``LEAST_CURVES`` it is ``SHAPE``.
+    One shape counts for all voxels: a single curve does not tell it from its noise, thousands of them do. It is the top
+    of the parabola through the likeliest of ``SHAPES`` and its neighbours, so that a near tie of two, whose flows
+    differ, gives a shape between them. Of fewer than ``LEAST_CURVES`` it is ``SHAPE``.
 
     Source: ours (empirical Bayes); ``tests/perfusion/test_transit.py``, ``benchmarks/perfusion_accuracy.py``.
     """
@@ -159,7 +160,12 @@ def likeliest_shape(curves: Tensor, aif: Tensor, dt_s: float, *, spread: float) 
         results.append((fits, prior - prior.logsumexp(0)))
     noise = min(_misfit(some, fits) for fits, _ in results)
     evidence = [float((prior + fits.square() * (0.5 / noise)).logsumexp(1).double().mean()) for fits, prior in results]
-    return SHAPES[int(np.argmax(evidence))]
+    best = int(np.argmax(evidence))
+    if not 0 < best < len(SHAPES) - 1:
+        return max(LEAST_SHAPE, SHAPES[best])
+    before, top, after = evidence[best - 1 : best + 2]
+    # The shapes double from one to the next, so a step of the parabola is a factor.
+    return max(LEAST_SHAPE, SHAPES[best] * 2.0 ** (0.5 * (before - after) / (before - 2 * top + after)))
 
 
 def transit_solver(

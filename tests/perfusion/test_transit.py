@@ -53,14 +53,15 @@ def test_flow_volume_and_transit_time_of_the_model_come_back(cbf: float, mtt_s: 
     np.testing.assert_allclose(found["mtt"], 60 * found["cbv"] / found["cbf"], rtol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("shape", [1.0, 2.8, 8.0])
 def test_the_shape_of_transit_is_found_from_many_curves_and_gives_their_flow(shape: float) -> None:
     rng = np.random.default_rng(2)
     facts = [(rng.uniform(3, 7), rng.uniform(0, 2)) for _ in range(200)]
-    rows = [curve(50, mtt_s, delay, 1.0, shape=shape) + rng.normal(0, 0.8, 60) for mtt_s, delay in facts]
+    clean = [curve(50, mtt_s, late, 1.0, shape=shape, tau_s=DISPERSION * late) for mtt_s, late in facts]
+    rows = [one + rng.normal(0, 0.8, 60) for one in clean]
     aif, curves = (torch.tensor(np.array(a), dtype=torch.float32) for a in (artery(np.arange(60.0)), rows))
     found = likeliest_shape(curves, aif, 1.0, spread=0.5)
-    assert found == shape
+    assert found == pytest.approx(shape, rel=0.15)
     cbf = voxel_maps(curves, aif, 1.0, method="learned", level=0.5)[0]
     assert float(cbf.median()) == pytest.approx(50.0, rel=0.12)
 
