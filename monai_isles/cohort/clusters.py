@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,20 @@ _NUMBERS = ("cores", "processes", "job_cpu")
 _LISTS = ("job_extra_directives", "job_script_prologue", "job_directives_skip", "worker_extra_args")
 _TABLES = ("scheduler_options", RESOURCES)
 KEYS = (*_WORDS, *_NUMBERS, *_LISTS, *_TABLES)
+# what a value must be: its keys and its test
+_KINDS: dict[str, tuple[Sequence[str], Callable[[Any], bool]]] = {
+    "text": (_WORDS, lambda value: isinstance(value, str)),
+    "a whole number above 0": (_NUMBERS, lambda value: type(value) is int and value > 0),
+    "a list of texts": (_LISTS, lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value)),
+    "numbers above 0 by name": (
+        (RESOURCES,),
+        lambda value: isinstance(value, Mapping) and all(
+            str(name).replace("_", "").isalnum() and type(item) in (int, float) and item > 0
+            for name, item in value.items()
+        ),
+    ),
+    "keys with values": (("scheduler_options",), lambda value: isinstance(value, Mapping)),
+}  # fmt: skip
 _EXAMPLE = '{cores: 8, memory: 32GB, walltime: "04:00:00", queue: gpu, resources: {GPU: 1}}'
 
 
@@ -172,19 +187,18 @@ def require_room(client: Client, tasks: Sequence[Task], *, address: str) -> None
 
 
 def _require_offer(offers: Sequence[dict[str, float]], tasks: Sequence[Task], *, fix: str) -> None:
+    def amounts(values: dict[str, float]) -> str:
+        return f"{values.get(GPU, 0):g} GPUs and {values.get(MEMORY, 0):.1f} GB"
+
     largest = max(offers, key=lambda item: (item.get(GPU, 0.0), item.get(MEMORY, 0.0)))
     for task in tasks:
         if not any(all(item.get(name, 0.0) >= value for name, value in task.needs.items()) for item in offers):
             raise refused(
                 "E-COH-07",
                 where=task.case,
-                found=f"needs {_amounts(task.needs)}; the largest worker has {_amounts(largest)}",
+                found=f"needs {amounts(task.needs)}; the largest worker has {amounts(largest)}",
                 fix=fix,
             )
-
-
-def _amounts(values: dict[str, float]) -> str:
-    return f"{values.get(GPU, 0):g} GPUs and {values.get(MEMORY, 0):.1f} GB"
 
 
 def _connect(address: str) -> Client:
@@ -193,9 +207,8 @@ def _connect(address: str) -> Client:
     try:
         return Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise refused(
-            "E-COH-03", where=f"--cluster {address}", found=str(error) or f"no answer within {CONNECT_S} s"
-        ) from error
+        text = str(error) or f"no answer within {CONNECT_S} s"
+        raise refused("E-COH-03", where=f"--cluster {address}", found=text) from error
 
 
 def _require_same_version(client: Client) -> None:
@@ -205,9 +218,8 @@ def _require_same_version(client: Client) -> None:
         result = {"a worker": "no monai_isles"}
     other = {name: version for name, version in result.items() if version != __version__}
     if other:
-        raise refused(
-            "E-COH-06", where=next(iter(other)), found=f"{next(iter(other.values()))} there, {__version__} here"
-        )
+        worker, version = next(iter(other.items()))
+        raise refused("E-COH-06", where=worker, found=f"{version} there, {__version__} here")
 
 
 def read_profile(path: str | Path) -> dict[str, Any]:
@@ -221,9 +233,8 @@ def read_profile(path: str | Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise refused(
-            "E-COH-10", where=str(path), found=" ".join(str(error).split())[:200], example=_EXAMPLE
-        ) from error
+        text = " ".join(str(error).split())[:200]
+        raise refused("E-COH-10", where=str(path), found=text, example=_EXAMPLE) from error
     if not isinstance(content, Mapping):
         raise _wrong(path, "the file", f"{type(content).__name__}, keys with values wanted")
     for key, value in content.items():
@@ -242,13 +253,10 @@ def slurm_cluster(path: str | Path, workers: int, tasks: Sequence[Task]) -> SLUR
 
     profile = read_profile(path)
     arguments, offered = cluster_arguments(profile)
-    short = next(
-        (task for task in tasks if any(offered.get(name, 0.0) < value for name, value in task.needs.items())), None
-    )
-    if short is not None:
-        raise refused(
-            "E-COH-08", where=f"{path}: {short.case}", found=f"a case needs {short.needs}, a worker has {offered}"
-        )
+    for task in tasks:
+        if any(offered.get(name, 0.0) < value for name, value in task.needs.items()):
+            found = f"a case needs {task.needs}, a worker has {offered}"
+            raise refused("E-COH-08", where=f"{path}: {task.case}", found=found)
     cluster = SLURMCluster(**arguments, silence_logs=logging.CRITICAL)
     if workers:
         cluster.scale(n=workers)
@@ -278,31 +286,19 @@ def cluster_arguments(profile: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
 
 
 def _fault(key: object, value: object) -> str | None:
+    """Return what is wrong with one entry of a profile, None if nothing is."""
     if key not in KEYS:
         return f"no such key; known are {', '.join(KEYS)}"
-    if key in _WORDS and not isinstance(value, str):
-        clock = " (put it in quotes, YAML reads 4:00 as minutes)" if key == "walltime" else ""
-        return f"{value!r:.40}, text wanted{clock}"
-    if key in _NUMBERS and not (type(value) is int and value > 0):
-        return f"{value!r:.40}, a whole number above 0 wanted"
-    if key in _LISTS and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
-        return f"{value!r:.40}, a list of texts wanted"
-    if key == RESOURCES and not _counts(value):
-        return f"{value!r:.40}, numbers above 0 by name wanted, for example {{{GPU}: 1}}"
-    if key == "scheduler_options" and not isinstance(value, Mapping):
-        return f"{value!r:.40}, keys with values wanted"
-    return "not a size like 32GB" if key in ("memory", "job_mem") and not _is_size(str(value)) else None
-
-
-def _counts(value: object) -> bool:
-    return isinstance(value, Mapping) and all(
-        str(name).replace("_", "").isalnum() and type(item) in (int, float) and item > 0 for name, item in value.items()
-    )
-
-
-def _is_size(text: str) -> bool:
-    digits = text.rstrip("KMGTiBkmgtb ").strip()
-    return digits.replace(".", "", 1).isdigit()
+    kind = next(kind for kind, (keys, *_) in _KINDS.items() if key in keys)
+    _, fits = _KINDS[kind]
+    if not fits(value):
+        hints = {
+            "walltime": " (put it in quotes, YAML reads 4:00 as minutes)",
+            RESOURCES: f", for example {{{GPU}: 1}}",
+        }
+        return f"{value!r:.40}, {kind} wanted{hints.get(str(key), '')}"
+    size = key not in ("memory", "job_mem") or re.fullmatch(r"\d*\.?\d+ *[KMGTBkmgtb]?i?[Bb]?", str(value))
+    return None if size else "not a size like 32GB"
 
 
 def _wrong(path: Path, key: str, found: str) -> IslesError:

@@ -27,12 +27,12 @@ Cut = tuple[float, int]
 def ensemble_members(members: Members) -> list[dict[str, object]]:
     """Return the content of ``ensemble.json``: loss (the folder's name), fold, weights and SHA-256 of every network."""
     require_one_network(members)
-    files = [
-        (member.folder.name, fold, member.folder / f"fold_{fold}/model.pt")
-        for member in members
-        for fold in member.plan.folds
-    ]
-    return [{"row": row, "fold": fold, "weights": str(path), "sha256": sha256_of(path)} for row, fold, path in files]
+    listed: list[dict[str, object]] = []
+    for member in members:
+        for fold in member.plan.folds:
+            path = member.folder / f"fold_{fold}/model.pt"
+            listed.append({"row": member.folder.name, "fold": fold, "weights": str(path), "sha256": sha256_of(path)})
+    return listed
 
 
 def score_out_of_fold(members: Members) -> list[Row]:
@@ -64,8 +64,8 @@ def predict_with_all(
     return cases
 
 
-def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[str, dict[str, object]]:
-    """Predict every case of ``section`` with all folds' networks and the searched T and Smin; return the records.
+def predict_unseen(folder: Path, out: Path) -> dict[str, dict[str, object]]:
+    """Predict the list's test section with all folds' networks and the searched T and Smin; return the records.
 
     A case that was predicted with the same networks and settings is not predicted again.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2.
@@ -76,8 +76,8 @@ def predict_unseen(folder: Path, out: Path, *, section: str = "test") -> dict[st
     if plan is None or not chosen.is_file():
         raise refused("E-REPR-04", where=str(folder), found="no plan" if plan is None else f"no {POSTPROCESSING}")
     pair = json.loads(chosen.read_text(encoding="utf-8"))
-    listed = folder / DATA_LIST
-    entries = load_entries(listed, plan.dataset_dir, section=section, keys=plan.modalities, need_label=False)
+    listed, keys = folder / DATA_LIST, plan.modalities
+    entries = load_entries(listed, plan.dataset_dir, section="test", keys=keys, need_label=False)
     weights = [folder / f"fold_{fold}" / "model.pt" for fold in plan.folds]
     return _predict(plan, weights, entries, out, {key: pair[key] for key in ("threshold", "min_size_vox")})
 
@@ -137,9 +137,8 @@ def require_one_network(members: Members) -> None:
         }
         wrong = [name for name, equal in same.items() if not equal]
         if wrong:
-            raise refused(
-                "E-REPR-20", where=f"{members[0].folder} and {member.folder}", found=f"differing: {', '.join(wrong)}"
-            )
+            where = f"{members[0].folder} and {member.folder}"
+            raise refused("E-REPR-20", where=where, found=f"differing: {', '.join(wrong)}")
 
 
 def _require_new(plan: Plan, entries: Sequence[Mapping[str, object]]) -> None:

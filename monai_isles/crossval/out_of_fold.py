@@ -124,23 +124,14 @@ def find_out_of_fold(folder: str | Path) -> OutOfFold:
     result = OutOfFold(folder, plan, cases)
     missing = [case.name for case in cases if not result.path(case).is_file()]
     if missing:
-        raise refused(
-            "E-SRCH-02",
-            where=str(folder / PREDICTIONS),
-            found=f"{len(missing)} of {len(cases)} cases: {', '.join(missing)}",
-        )
-    _require_own_weights(result)
-    return result
-
-
-def _require_own_weights(predictions: OutOfFold) -> None:
-    own = {fold: sha256_of(predictions.folder / f"fold_{fold}" / "model.pt") for fold in predictions.plan.folds}
-    foreign = [
-        f"{case.name} (fold {case.fold})"
-        for case in predictions.cases
-        if not done_before(
-            predictions.path(case).with_name("result.json"), {"weights_sha256": [own[cast(int, case.fold)]]}
-        )
-    ]
+        found = f"{len(missing)} of {len(cases)} cases: {', '.join(missing)}"
+        raise refused("E-SRCH-02", where=str(folder / PREDICTIONS), found=found)
+    foreign = []
+    own = {fold: sha256_of(folder / f"fold_{fold}" / "model.pt") for fold in plan.folds}
+    for case in cases:
+        stamp = {"weights_sha256": [own[cast(int, case.fold)]]}
+        if not done_before(result.path(case).with_name("result.json"), stamp):
+            foreign.append(f"{case.name} (fold {case.fold})")
     if foreign:
-        raise refused("E-SRCH-03", where=str(predictions.folder / PREDICTIONS), found=", ".join(foreign))
+        raise refused("E-SRCH-03", where=str(folder / PREDICTIONS), found=", ".join(foreign))
+    return result

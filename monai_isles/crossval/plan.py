@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,9 +131,16 @@ def make_plan(
         refuse(left)
     listed = {entry["case"] for entry in entries}
     content = content | {"training": [item for item in content["training"] if item["case"] in listed]}
-    inputs = _inputs(entries, [*modalities, "label"])
+    keys = (*modalities, "label")
+    inputs = {
+        str(entry["case"]): {key: sha256_of(Path(str(entry[key]))) for key in keys if key in entry}
+        for entry in progress(entries, "checking inputs", total=len(entries))
+    }
     for key in [key for key in modalities if all(key in entry for entry in entries)][:1]:
         _require_apart(entries, inputs, key)
+    files = [source.file(name) for name in (TRAIN, INFERENCE, *(name for name in source.overlays if "." in name))]
+    configs = {path.name: sha256_of(path) for path in files}
+    configs |= {name: _digest(source.overlay(name)) for name in source.overlays if "." not in name}
     plan = Plan(
         bundle=str(source.root),
         dataset_dir=str(root),
@@ -145,7 +153,7 @@ def make_plan(
         max_epochs=int(config["max_epochs"]),
         data_name=str(content.get("name") or root.name),
         simulated=bool(content.get("simulated")),
-        fingerprints=_fingerprints(source, content) | {"inputs": inputs},
+        fingerprints={"configs": configs, "data_list": _digest(content), "inputs": inputs},
         left_out={item.case or item.where: str(as_error(item)) for item in left},
     )
     return plan, content
@@ -159,11 +167,8 @@ def require_same_plan(plan: Plan, out: Path) -> None:
     now, then = ({k: v for k, v in p.record().items() if k not in _PLACES} for p in (plan, before))
     changed = list(_differences(then, now))
     if changed:
-        raise refused(
-            "E-XVAL-07",
-            where=str(out),
-            found="; ".join(changed[:6]) + (f"; and {len(changed) - 6} more" if len(changed) > 6 else ""),
-        )
+        more = f"; and {len(changed) - 6} more" if len(changed) > 6 else ""
+        raise refused("E-XVAL-07", where=str(out), found="; ".join(changed[:6]) + more)
 
 
 def _differences(then: object, now: object, place: str = "") -> Iterator[str]:
@@ -183,12 +188,6 @@ def data_folder(config: ConfigParser, dataset_dir: str | Path | None) -> Path:
     return Path(config.get_parsed_content("dataset_dir")).absolute()
 
 
-def _fingerprints(bundle: Bundle, content: dict) -> dict[str, object]:
-    files = [bundle.file(name) for name in (TRAIN, INFERENCE, *(name for name in bundle.overlays if "." in name))]
-    rows = {name: _digest(bundle.overlay(name)) for name in bundle.overlays if "." not in name}
-    return {"configs": {path.name: sha256_of(path) for path in files} | rows, "data_list": _digest(content)}
-
-
 def _digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -198,21 +197,11 @@ def _folds(content: dict, folds: int | None, protocol: str) -> tuple[int, ...]:
     without = [entry["case"] for entry in entries if entry.get("fold") is None]
     chosen = tuple(sorted({entry["fold"] for entry in entries if entry.get("fold") is not None}))
     if without or len(chosen) < (2 if protocol == PAPER else 3):
-        raise refused(
-            "E-XVAL-04",
-            where=f"training section, protocol {protocol}",
-            found=f"folds {list(chosen)}; {len(without)} cases without a fold",
-        )
+        found = f"folds {list(chosen)}; {len(without)} cases without a fold"
+        raise refused("E-XVAL-04", where=f"training section, protocol {protocol}", found=found)
     if folds is not None and len(chosen) != folds:
         raise refused("E-XVAL-05", where="--folds", found=f"requested {folds}, the list has {len(chosen)}")
     return (TEST,) if protocol == SPLIT else chosen
-
-
-def _inputs(entries: Sequence[Mapping[str, object]], keys: Sequence[str]) -> dict[str, dict[str, str]]:
-    return {
-        str(entry["case"]): {key: sha256_of(Path(str(entry[key]))) for key in keys if key in entry}
-        for entry in progress(entries, "checking inputs", total=len(entries))
-    }
 
 
 def _require_apart(entries: Sequence[Mapping], inputs: Mapping[str, Mapping[str, str]], key: str) -> None:
@@ -221,12 +210,9 @@ def _require_apart(entries: Sequence[Mapping], inputs: Mapping[str, Mapping[str,
     for entry in entries:
         other = first.setdefault(inputs[entry["case"]][key], entry)
         if other["fold"] != entry["fold"]:
-            raise refused(
-                "E-XVAL-06",
-                where=f"{other['case']} and {entry['case']}: {key}",
-                found=f"equal files in folds {other['fold']} and {entry['fold']}, subjects {other['subject']} "
-                f"and {entry['subject']}",
-            )
+            found = f"equal files in folds {other['fold']} and {entry['fold']}, subjects {other['subject']} "
+            found += f"and {entry['subject']}"
+            raise refused("E-XVAL-06", where=f"{other['case']} and {entry['case']}: {key}", found=found)
 
 
 def local_split(content: Mapping, *, seed: int = 0) -> dict:
@@ -234,9 +220,7 @@ def local_split(content: Mapping, *, seed: int = 0) -> dict:
 
     A list of 94 scans is split 6, 23, 65 as far as whole subjects allow; a list of another length in proportion,
     rounded, at least one scan a part. Subjects are drawn in the order of a hash of seed and name; those that do not fit
-    into validation or test go to training. The paper names no patients, so its own split cannot be repeated.
-
-    Train on it with ``--fold 0 --held_out [1]``, predict fold 1.
+    into validation or test go to training. Train on it with ``--fold 0 --held_out [1]``, predict fold 1.
 
     Raises: ``E-LIST-51`` when there are too few subjects for three parts.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2; ``tests/crossval/test_split.py``.
@@ -247,15 +231,13 @@ def local_split(content: Mapping, *, seed: int = 0) -> dict:
     (6, 23, 65)
     """
     cases = list(content.get("training", []))
-    sizes: dict[str, int] = {}
-    for case in cases:
-        sizes[case["subject"]] = sizes.get(case["subject"], 0) + 1
+    sizes = Counter(str(case["subject"]) for case in cases)
     part = _parts(sizes, wanted_sizes(len(cases)), seed)
     results = [sum(n for name, n in sizes.items() if part[name] == k) for k in (VALIDATION, TEST, TRAINING)]
     if 0 in results:
         raise refused("E-LIST-51", where="local split", found=f"{len(sizes)} subjects in {len(cases)} scans")
     folds = {"count": 3, "seed": seed, "balanced": ["cases"], "parts": PARTS}
-    return {**content, "folds": folds, "training": [{**case, "fold": part[case["subject"]]} for case in cases]}
+    return {**content, "folds": folds, "training": [{**case, "fold": part[str(case["subject"])]} for case in cases]}
 
 
 def wanted_sizes(scans: int) -> dict[int, int]:
@@ -277,10 +259,7 @@ def _parts(sizes: Mapping[str, int], wanted: Mapping[int, int], seed: int) -> di
 
 
 def split_list(config: ConfigParser, out: Path, data: Path | None, listed: Path | None, *, seed: int = 0) -> dict:
-    """Return a data list split into three parts, kept as ``out/split.json``; one that states ``parts`` stays.
-
-    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.
-    """
+    """Return a data list split by ``local_split``, kept as ``out/split.json``; one that states ``parts`` stays."""
     content = find_data_list(data_folder(config, data), listed)
     if content.get("folds", {}).get("parts") != PARTS:
         content = local_split(content, seed=seed)
@@ -293,9 +272,6 @@ def split_counts(content: Mapping) -> tuple[int, int, int]:
     folds = [case.get("fold") for case in content["training"]]
     counts = folds.count(TRAINING), folds.count(VALIDATION), folds.count(TEST)
     if 0 in counts:
-        raise refused(
-            "E-REPR-34",
-            where="data list",
-            found=f"{counts[0]} scans to train, {counts[1]} to validate, {counts[2]} to test",
-        )
+        found = f"{counts[0]} scans to train, {counts[1]} to validate, {counts[2]} to test"
+        raise refused("E-REPR-34", where="data list", found=found)
     return counts

@@ -240,10 +240,8 @@ def protocol_tables(
     folds = [cast(int, case.fold) for case in predictions.cases]
     shared = grid.choose()
     tuned = {PAPER: dict.fromkeys(predictions.plan.folds, shared), NESTED: choose_without(grid, folds)}
-    first, second = (
-        _protocol(predictions, tuning, choices, {"resamples": resamples, "seed": seed})
-        for tuning, choices in tuned.items()
-    )
+    bootstrap = {"resamples": resamples, "seed": seed}
+    first, second = (_protocol(predictions, tuning, choices, bootstrap) for tuning, choices in tuned.items())
     return first, second
 
 
@@ -269,11 +267,8 @@ def require_pair(paper: OutOfFold, nested: OutOfFold) -> None:
     same = ("folds", "cases", "overlays", "settings", "fingerprints")
     wrong = [name for name in same if getattr(ours, name) != getattr(theirs, name)]
     if wrong or (ours.protocol, theirs.protocol) != (PAPER, NESTED):
-        raise refused(
-            "E-SRCH-05",
-            where=f"{paper.folder} and {nested.folder}",
-            found=f"protocols {ours.protocol} and {theirs.protocol}; differing: {', '.join(wrong) or 'nothing else'}",
-        )
+        found = f"protocols {ours.protocol} and {theirs.protocol}; differing: {', '.join(wrong) or 'nothing else'}"
+        raise refused("E-SRCH-05", where=f"{paper.folder} and {nested.folder}", found=found)
 
 
 def _protocol(

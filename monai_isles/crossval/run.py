@@ -39,9 +39,8 @@ class FoldBar:
 
         total = len(plan.folds) * plan.max_epochs + sum(map(len, plan.cases.values()))
         self._plan, self._out = plan, out
-        self._bar = tqdm(
-            total=total, desc="cross-validation", unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True
-        )
+        look: dict[str, Any] = {"unit": "step", "disable": not sys.stderr.isatty(), "dynamic_ncols": True}
+        self._bar = tqdm(total=total, desc="cross-validation", **look)
 
     def __enter__(self) -> FoldBar:
         return self
@@ -55,9 +54,12 @@ class FoldBar:
             return
         done = {fold: self.finished_counts(fold) for fold in self._plan.folds}
         self._bar.n = sum(epochs + cases for epochs, cases in done.values())
-        self._bar.set_postfix_str(
-            ", ".join(self._progress_text(fold, title, *done[fold]) for fold, title in titles.items())
-        )
+        texts = []
+        for fold, title in titles.items():
+            (epochs, cases), most = done[fold], len(self._plan.cases[fold])
+            place = f"epoch {epochs}/{self._plan.max_epochs}" if title == TRAINING else f"case {cases}/{most}"
+            texts.append(f"fold {fold} {title} {place}")
+        self._bar.set_postfix_str(", ".join(texts))
 
     def finished_counts(self, fold: int) -> tuple[int, int]:
         """Return the finished epochs and cases of a fold; a training that stopped early counts as complete."""
@@ -66,11 +68,6 @@ class FoldBar:
         rows = curves.read_text(encoding="utf-8").count("\n") - 1 if curves.is_file() else 0
         epochs = plan.max_epochs if (folder / "run.json").is_file() else max(rows, 0)
         return epochs, sum((self._out / PREDICTIONS / case / "result.json").is_file() for case in plan.cases[fold])
-
-    def _progress_text(self, fold: int, title: str, epochs: int, cases: int) -> str:
-        if title == TRAINING:
-            return f"fold {fold} {title} epoch {epochs}/{self._plan.max_epochs}"
-        return f"fold {fold} {title} case {cases}/{len(self._plan.cases[fold])}"
 
 
 PAUSE_S = 0.2
@@ -220,12 +217,11 @@ def cross_validate(
         else:
             with FoldBar(plan, out) as bar:
                 ended = run_steps(steps, devices_here(), watch=bar.show)
-        record: dict[str, object] = {
-            "kind": "crossval",
-            "folds": ended,
-            "cases": _cases(plan, out),
-            "plan": plan.record(),
-        }
+        cases = {}
+        for fold, names in plan.cases.items():
+            written = read_predicted(out, fold).get("cases", {})  # empty for a fold that was not predicted
+            cases |= {name: {"fold": fold, **written.get(name, {"outcome": "missing"})} for name in names}
+        record = {"kind": "crossval", "folds": ended, "cases": cases, "plan": plan.record()}
         run.finish(record)
     return record
 
@@ -261,26 +257,22 @@ def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
     predict = ["-m", "monai_isles.crossval.out_of_fold", str(out), str(fold), *map(str, kept.values())]
     trained = (folder / "run.json").is_file()
     steps = [] if trained else [Step(TRAINING, [sys.executable, *train], folder / "training.log", folder / "run.json")]
-    if not trained or not _is_predicted(plan, out, fold):
+    if not trained or not is_predicted(plan, out, fold):
         steps.append(Step(PREDICTION, [sys.executable, *predict], folder / "prediction.log"))
     return steps
 
 
-def _is_predicted(plan: Plan, out: Path, fold: int) -> bool:
-    path, weights = out / f"fold_{fold}" / PREDICTED, out / f"fold_{fold}" / "model.pt"
-    if not path.is_file() or not weights.is_file():
+def read_predicted(out: Path, fold: int) -> dict[str, Any]:
+    """Return the record of a fold's prediction, empty without one."""
+    path = out / f"fold_{fold}" / PREDICTED
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def is_predicted(plan: Plan, out: Path, fold: int) -> bool:
+    """Return whether every case of a fold was predicted with the fold's present weights."""
+    written, weights = read_predicted(out, fold), out / f"fold_{fold}" / "model.pt"
+    if not written or not weights.is_file():
         return False
-    written = json.loads(path.read_text(encoding="utf-8"))
     complete = all((out / PREDICTIONS / case / "probability.nii.gz").is_file() for case in plan.cases[fold])
     fine = all(record["outcome"] != "failed" for record in written["cases"].values())
     return complete and fine and written["weights_sha256"] == sha256_of(weights)
-
-
-def _cases(plan: Plan, out: Path) -> dict[str, dict[str, object]]:
-    """Return the record of every scored case; those of a fold that was not predicted are missing."""
-    records: dict[str, dict[str, object]] = {}
-    for fold, names in plan.cases.items():
-        path = out / f"fold_{fold}" / PREDICTED
-        written = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.is_file() else {}
-        records |= {name: {"fold": fold, **written.get(name, {"outcome": "missing"})} for name in names}
-    return records

@@ -153,10 +153,8 @@ def fit_calibration(
         volumes.append((float(mask.sum()) * voxel_ml, float(truth.sum()) * voxel_ml))
         result += _found_lesions(mask, probability, truth, voxel_ml)
         after.append(reliability(*_reached_voxels(probability, reference)))
-    features, right = (
-        np.array([item[0] for item in result]).reshape(-1, 2),
-        np.array([item[1] for item in result], bool),
-    )
+    features = np.array([item[0] for item in result]).reshape(-1, 2)
+    right = np.array([item[1] for item in result], bool)
     slopes = fit_chance(features, right) if len(result) else []
     pred_ml, ref_ml = zip(*volumes, strict=True)
     fitted = Calibration(line.temperature, line.shift, fit_volume_errors(pred_ml, ref_ml), slopes, about=about)
@@ -209,11 +207,8 @@ def _record(
         },
         "voxel_mm3": {"median": middle, "least": float(min(voxel_mm3)), "most": float(max(voxel_mm3))},
         "protocols": {
-            table.name: {
-                "said": table.description,
-                "choices": table.summary["choices"],
-                "method": table.summary["methods"],
-            }
+            table.name: {"said": table.description, "choices": table.summary["choices"]}
+            | {"method": table.summary["methods"]}
             for table in tables
         },
         "flattery": differences,

@@ -102,12 +102,9 @@ def over_folds(cases: Sequence[Mapping[str, Any]]) -> dict[str, float | int | No
     return mean_and_sd([*dice_by_fold(cases).values()])
 
 
-def _rule(columns: Columns) -> list[dict[str, Any]]:
-    return rule_rows(_first(columns).predictions)[0]["rcbf30"]
-
-
 def _by_fold(request: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
-    lines = {loss: item.cases for loss, item in main.items()} | {"rule": _rule(main)}
+    lines = {loss: item.cases for loss, item in main.items()}
+    lines["rule"] = rule_rows(_first(main).predictions)[0]["rcbf30"]
     by_fold = {loss: dice_by_fold(cases) for loss, cases in lines.items()}
     rows: list[dict[str, Any]] = []
     for place, fold in enumerate(dice_by_fold(_first(main).cases), start=1):
@@ -116,14 +113,8 @@ def _by_fold(request: Request, name: str, what: Mapping[str, Any], results: Resu
         rows.append({"name": f"fold {place}", "n": n, "metrics": means})
     total = {loss: over_folds(cases) for loss, cases in lines.items()}
     rows.append({"name": "total", "n": len(rows), "of": "folds", "metrics": total})
-    tests = _tests(request, {request.paper["columns"][loss]: item.cases for loss, item in main.items()})
+    tests = request.compare_with_last({request.paper["columns"][loss]: item.cases for loss, item in main.items()})
     return request.table(name, rows, [*lines], _head(request, what, main), tests=tests)
-
-
-def _tests(request: Request, scored: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return every column's tests against the last one."""
-    *others, last = scored
-    return request.compare(scored, [(name, last) for name in others])
 
 
 def _ensemble(folder: Path, main: Columns) -> str:
@@ -142,7 +133,7 @@ def _ensemble_table(request: Request, name: str, what: Mapping[str, Any], result
     result, unseen = [item.predictions for item in main.values()], request.args.unseen
     scored = {f"{loss} alone, out of fold": item.cases for loss, item in main.items()}
     scored[f"ours: {' and '.join(main)} network of the scan's own fold"] = score_out_of_fold(result)
-    tests = _tests(request, scored)
+    tests = request.compare_with_last(scored)
     new = score_unseen(result, request.args.out / "unseen", folder=unseen)
     if new:
         where = unseen.name if unseen else "the test section"
@@ -159,10 +150,10 @@ def _architectures(request: Request, name: str, what: Mapping[str, Any], results
     bars = [{"architecture": title.replace(" (", "\n("), "loss": request.paper["columns"][loss], **total}
             for title, both in totals.items() for loss, total in both.items()]  # fmt: skip
     first = next(iter(results.values()))
-    request.picture(name, architecture_bars(bars, note=_note(first)))
+    request.picture(name, architecture_bars(bars, note=_first(first).note))
     rows: list[dict[str, Any]] = [{"name": title, "n": next(iter(both.values()))["n"], "of": "folds", "metrics": both}
             for title, both in totals.items()]  # fmt: skip
-    rule = over_folds(_rule(first))
+    rule = over_folds(rule_rows(_first(first).predictions)[0]["rcbf30"])
     rows.append({"name": "no network", "n": rule["n"], "of": "folds", "metrics": {"rule": rule}})
     keys = list(dict.fromkeys([*(loss for both in results.values() for loss in both), "rule"]))
     return request.table(name, rows, keys, _head(request, what, first))
@@ -170,7 +161,7 @@ def _architectures(request: Request, name: str, what: Mapping[str, Any], results
 
 def _contours(request: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
     scored = {request.paper["columns"][loss]: (item.predictions, item.cases) for loss, item in main.items()}
-    path = request.picture(name, contour_grid(lesion_slices(scored, what["cases"]), note=_note(main)))
+    path = request.picture(name, contour_grid(lesion_slices(scored, what["cases"]), note=_first(main).note))
     return f"{path}: {what['said']}"
 
 
@@ -181,12 +172,6 @@ DRAW: dict[str, Draw] = {
 
 def _first(columns: Columns) -> Trained:
     return next(iter(columns.values()))
-
-
-def _note(columns: Columns) -> str:
-    item = _first(columns)
-    folds = f"folds of {len(item.cases)} scans"
-    return f"{folds}; simulated data" if item.predictions.plan.simulated else folds
 
 
 def _head(request: Request, what: Mapping[str, Any], columns: Columns) -> PaperHead:

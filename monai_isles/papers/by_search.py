@@ -69,7 +69,12 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
     overlays, sizes = (*task["overlays"], *request.study.overlays), tuple(request.paper["sizes_vox"])
     request = replace(request, study=replace(request.study, overlays=overlays, sizes_vox=sizes))
     if args.test_set:
-        _require_submission(request.study, args.test_set)
+        # Refuse a submission that could not be packed, before any training.
+        _require_test_section(request.study, "--test-set")
+        folder = data_folder(request.study.open().config("train"), request.study.dataset_dir)
+        challenge_names(
+            cast(Path, request.study.data_list), folder, description=args.test_set
+        )  # refuses what it cannot
     if _UNSEEN in args.table and args.unseen is None:
         _require_test_section(request.study, "--table 2")
     rows = chosen_rows(request.study.bundle, ["table1"], args.rows)
@@ -227,13 +232,6 @@ def _require_test_section(study: Study, where: str) -> None:
     """Refuse options that need a test section if the list has none, before any training (``E-REPR-05``)."""
     if study.data_list is None or not read_datalist(study.data_list).get("test"):
         raise refused("E-REPR-05", where=where, found=f"data list {study.data_list or 'made from the folder'}")
-
-
-def _require_submission(study: Study, description: str) -> None:
-    """Refuse a submission that could not be packed, before any training."""
-    _require_test_section(study, "--test-set")
-    folder = data_folder(study.open().config("train"), study.dataset_dir)
-    challenge_names(cast(Path, study.data_list), folder, description=description)
 
 
 def _test_set(args: argparse.Namespace, result: RowResult) -> str:

@@ -49,7 +49,7 @@ from monai_isles.papers.study import (
 )
 from monai_isles.papers.tables import PaperHead, cases_csv
 from monai_isles.progress import progress
-from monai_isles.reports.curves import stage_curves
+from monai_isles.reports.curves import stage_curves, stage_text
 from monai_isles.transforms.intensity import scaled_dwi
 from monai_isles.transforms.perfusion_series import PerfusionWindowd
 
@@ -90,7 +90,7 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
     texts = [_stages(request, name, content) for name, what in wanted if what.get("draw") == "stages"]
     for name, what in trained:
         head = partial(_head, request, next(iter(results.values())).predictions, counts)
-        own = {row: _with_quality(study, results[row]) for row in _rows_of(study, name, what, rows)}
+        own = {row: _lines(study, results[row]) for row in _rows_of(study, name, what, rows)}
         texts.append(DRAW[what.get("draw", "table")](request, name, what, own, results, head))
     return texts, {row.key: _record(result) for row, result in results.items()} | {"split": counts}
 
@@ -168,7 +168,8 @@ def _rows_of(study: Study, name: str, what: Mapping[str, Any], rows: Sequence[Pa
     return [row for row in own if synthesises(study, row)] if what.get("draw") in ("pseudo_dwi", "synthesis") else own
 
 
-def _with_quality(study: Study, trained: Trained) -> list[dict[str, Any]]:
+def _lines(study: Study, trained: Trained) -> list[dict[str, Any]]:
+    """Return the scored lines of a row, with the quality of its pseudo-DWI where it makes one."""
     quality = pseudo_dwi_scores(trained.predictions) if synthesises(study, trained.row) else {}
     return [{**line, **quality.get(str(line["case"]), {})} for line in trained.cases]
 
@@ -296,11 +297,8 @@ def _stages(request: Request, name: str, content: Mapping[str, Any]) -> str:
         seen: Any = window(LoadVerifiedd(keys=["ctp"])(cast(dict[Any, Any], entry)))
         results.append((f"{entry['case']}{note}", cast(dict[str, Any], stage_numbers(seen)["perfusion_stage"])))
     request.picture(name, stage_curves(results))
-    text = [
-        f"{title}: frames {result['t_s'] + 1} to {result['t_e'] + 1} of {len(result['curve'])}"
-        for title, result in results
-    ]
-    return f"{name}.png: {'; '.join(text)}"
+    texts = (f"{title}: {stage_text(stage).partition(': ')[2]}" for title, stage in results)
+    return f"{name}.png: {' '.join(texts)}"
 
 
 DRAW = {

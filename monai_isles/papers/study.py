@@ -259,6 +259,11 @@ class Trained:
     predictions: OutOfFold
     cases: list[Row]
 
+    @property
+    def note(self) -> str:
+        """Return the words below a figure."""
+        return f"folds of {len(self.cases)} scans{'; simulated data' if self.predictions.plan.simulated else ''}"
+
 
 def train_scored(study: Study, row: PaperRow, folder: Path, **options: Any) -> Trained:
     """Train a row as ``train_row`` does and score every scan by the network that was not trained on it."""
@@ -306,6 +311,11 @@ class Request:
     ) -> list[dict[str, Any]]:
         """Return the tests of ``compare_methods``, with the bootstrap of the study."""
         return compare_methods(scored, pairs, resamples=self.study.resamples, seed=self.study.seed, **options)
+
+    def compare_with_last(self, scored: Mapping[str, Sequence[Row]]) -> list[dict[str, Any]]:
+        """Return the tests of every row against the last one."""
+        *others, last = scored
+        return self.compare(scored, [(name, last) for name in others])
 
     def table(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,19 +110,13 @@ def method_grid(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequ
 def paper_table(
     ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Column], *, head: PaperHead
 ) -> str:
-    """Return the table as text, with the facts above and below it.
-
-    Args and Raises: those of ``method_grid``.
-    """
+    """Return the table as text, with the facts above and below it; arguments as for ``method_grid``."""
     grid = method_grid(ours, published, metrics)
     return "\n".join([*head.lines, "", *as_lines(grid), "", *_NOTES, *head.notes]) + "\n"
 
 
 def paper_csv(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Column], *, head: PaperHead) -> str:
-    """Return the same lines as CSV, numbers unscaled; the data, the split and the command stand on every line of ours.
-
-    Args and Raises: those of ``method_grid``.
-    """
+    """Return the same lines as CSV, numbers unscaled; data, split and command stand on every line of ours."""
     lines = []
     for kind, name, row in _lines(ours, published):
         own = kind == "ours"
@@ -182,9 +175,10 @@ def sentences(
     text, agreement = [], r2 or {}
     for row, other in dict.fromkeys((test["row"], test["against"]) for test in tests):
         own = [test for test in tests if (test["row"], test["against"]) == (row, other)]
-        parts = [_difference_text(test) for test in own if _is_decided(test)]
-        open_ = [_undecided_text(test) for test in own if not _is_decided(test)]
-        parts += [f"undecided: {', '.join(open_)}"] if open_ else []
+        decided = [test for test in own if test["cases"]["p_t"] is not None and test["cases"]["p_t"] < LEVEL]
+        parts = [_difference_text(test) for test in decided]
+        others = [_undecided_text(test) for test in own if test not in decided]
+        parts += [f"undecided: {', '.join(others)}"] if others else []
         if agreement.get(row) is not None and agreement.get(other) is not None:
             parts.append(f"R2 {agreement[row]:.2f} after {agreement[other]:.2f}, not tested")
         text.append(f"{row} against {other}: {'; '.join(parts)}.{_theirs(published or {}, row, other, own)}")
@@ -201,10 +195,7 @@ def publish_table(
     head: PaperHead,
     tests: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """Write ``name.txt``, ``.csv`` and ``.html``, with tests also ``name_tests.json`` and ``.csv``; return the text.
-
-    Args and Raises: those of ``method_grid``.
-    """
+    """Write ``name.txt``, ``.csv`` and ``.html``, with tests also ``name_tests.json`` and ``.csv``; return the text."""
     text = paper_table(ours, published, metrics, head=head)
     words = sentences(tests, published, {str(row["name"]): row.get("volumes", {}).get("r2") for row in ours})
     below = [*_NOTES, *head.notes]
@@ -235,15 +226,8 @@ def _page(head: PaperHead, grids: Sequence[list[list[str]]], below: Sequence[str
 
 def _csv(lines: Sequence[Mapping[str, object]]) -> str:
     """Return lines as CSV without the columns that none of them fills."""
-    shown = [{key: _csv_text(value) for key, value in line.items()} for line in lines]
+    shown = [{k: f"{v:.9g}" if isinstance(v, float) and v == v else v for k, v in line.items()} for line in lines]
     return pd.DataFrame(shown, dtype=object).dropna(axis=1, how="all").to_csv(index=False, lineterminator="\n")
-
-
-def _csv_text(value: object) -> str | None:
-    """Return a value as the CSV holds it; None for one that does not exist."""
-    if isinstance(value, float):
-        return None if math.isnan(value) else f"{value:.9g}"
-    return None if value is None else str(value)
 
 
 def _lines(ours: Sequence[Row], published: Mapping[str, Row]) -> Iterator[tuple[str, str, Row]]:
@@ -283,11 +267,6 @@ def _test_cells(test: Mapping[str, Any]) -> list[str]:
 
 def _p(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
-
-
-def _is_decided(test: Mapping[str, Any]) -> bool:
-    p = test["cases"]["p_t"]
-    return p is not None and p < LEVEL
 
 
 def _difference_text(test: Mapping[str, Any]) -> str:

@@ -68,17 +68,13 @@ def summary_figure(case: CaseView) -> Figure:
         for remark in remarks:
             lines.add(f"- {remark}")
     lines.head("Made by")
-    for label, text in _provenance(case).items():
-        lines.pair(label, text)
-    return figure
-
-
-def _provenance(case: CaseView) -> dict[str, str]:
     result = case.result
-    sha = [str(item)[:12] for item in result.get("weights_sha256") or ()]
-    remarks = {"software": f"monai_isles {__version__}", "network": result.get("bundle"), "weights": ", ".join(sha)}
-    remarks |= {"probability threshold": result.get("threshold"), **case.series}
-    return {label: str(text) for label, text in remarks.items() if text not in (None, "")}
+    sha = ", ".join(str(item)[:12] for item in result.get("weights_sha256") or ())
+    made = {"software": f"monai_isles {__version__}", "network": result.get("bundle"), "weights": sha}
+    made |= {"probability threshold": result.get("threshold"), **case.series}
+    for label, text in ((label, text) for label, text in made.items() if text not in (None, "")):
+        lines.pair(label, str(text))
+    return figure
 
 
 class _Lines:

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from monai_isles.errors import refused
 from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
+from monai_isles.reports.montage import LIGHT, letter_sides
 from monai_isles.reports.slices import head_box, on_screen
 from monai_isles.reports.views import LOOKS, CaseView
 
@@ -61,9 +62,8 @@ def training_curves(curves: Curve) -> Figure:
     A panel whose columns are absent is left out. Units: epochs; the rest without unit.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 3.
     """
-    shown = [
-        (title, lines) for title, lines in _PANELS if any(np.isfinite(_column(curves, key)).any() for key, _ in lines)
-    ]
+    known = {key for _, lines in _PANELS for key, _ in lines if np.isfinite(_column(curves, key)).any()}
+    shown = [(title, lines) for title, lines in _PANELS if known & {key for key, _ in lines}]
     columns = 2 if len(shown) > 1 else 1
     rows = max(1, -(-len(shown) // columns))
     figure = blank(4.4 * columns, 2.3 * rows + 0.2)
@@ -83,29 +83,13 @@ def _draw(place: Axes, curves: Curve, lines: Sequence[tuple[str, str]], best: in
         values = _column(curves, key)
         if np.isfinite(values).any():
             dash = "-" if label == "training" or len(lines) == 1 else style
-            place.plot(
-                epochs,
-                values,
-                color=colour,
-                linewidth=1.8,
-                linestyle=dash,
-                label=label,
-                marker="o" if len(epochs) < 12 else None,
-                markersize=3.5,
-            )
+            look: dict[str, Any] = {"color": colour, "linestyle": dash, "marker": "o" if len(epochs) < 12 else None}
+            place.plot(epochs, values, **look, linewidth=1.8, markersize=3.5, label=label)
     if best is not None:
         place.axvline(best, color=INK, alpha=0.6, linewidth=1, linestyle=(0, (2, 2)))
-        place.annotate(
-            f"best {best}",
-            (best, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, -2),
-            textcoords="offset points",
-            color=INK,
-            fontsize=8,
-            va="top",
-            ha="left" if best < epochs.mean() else "right",
-        )
+        where: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        side = "left" if best < epochs.mean() else "right"
+        place.annotate(f"best {best}", (best, 1), (3, -2), **where, color=INK, fontsize=8, va="top", ha=side)
     if len(lines) > 1:
         place.legend(frameon=False, fontsize=8.5, labelcolor=INK)
     place.set_xlabel("epoch", color=INK, fontsize=9)
@@ -161,20 +145,23 @@ def vessel_curves(aif_hu: np.ndarray, vof_hu: np.ndarray | None, dt_s: float) ->
     """
     artery = (aif_hu, _ARTERY, "artery (AIF)", "-")
     vein = [] if vof_hu is None else [(vof_hu, _VEIN, "vein (VOF)", (0, (5, 1.5)))]
-    figure = _over_time([artery, *vein], dt_s, height_in=2.6, linewidth=2)
-    figure.axes[0].legend(frameon=False, fontsize=9, labelcolor=INK)
+    figure = _over_time([artery, *vein], dt_s, height_in=2.6, linewidth=2, fontsize=9)
     figure.axes[0].set_ylabel("HU over baseline", color=INK, fontsize=9)
     figure.tight_layout(pad=0.6)
     return figure
 
 
-def _over_time(lines: Sequence[tuple[np.ndarray, str, str, Any]], dt_s: float, **look: Any) -> Figure:
-    """Return a figure with values (T,), colour, label and dash of each line over the seconds."""
-    figure = blank(6.4, look.pop("height_in"))
+def _over_time(
+    lines: Sequence[tuple[np.ndarray, str, str, Any]], dt_s: float, *, height_in: float, linewidth: float, **legend: Any
+) -> Figure:
+    """Return a figure with values (T,), colour, label and dash of each line over the seconds, and a legend."""
+    figure = blank(6.4, height_in)
     (place,) = plot_axes(figure, 1, 1)
     for values, colour, label, dash in lines:
-        place.plot(np.arange(len(values)) * dt_s, values, color=colour, linestyle=dash, label=label, **look)
+        look = {"color": colour, "linestyle": dash, "linewidth": linewidth}
+        place.plot(np.arange(len(values)) * dt_s, values, label=label, **look)
     place.set_xlabel("s", color=INK, fontsize=9)
+    place.legend(frameon=False, labelcolor=INK, **legend)
     return figure
 
 
@@ -193,10 +180,9 @@ def vessel_places(case: CaseView) -> Figure:
         columns, rows = box[0].stop - 1 - here[:, 0], box[1].stop - 1 - here[:, 1]
         place.plot(columns, rows, "s", color=colour, markersize=5, markerfacecolor="none", markeredgewidth=1.4)
         title = f"{name}: slice {k + 1}, {len(here)} of {len(voxels)} voxels"
-        place.set_title(title, color="#e4e7eb", fontsize=9)
+        place.set_title(title, color=LIGHT, fontsize=9)
         place.set_axis_off()
-        for letter, x, ha in (("R", 0.03, "left"), ("L", 0.97, "right")):
-            place.text(x, 0.03, letter, transform=place.transAxes, color="#e4e7eb", fontsize=15, weight="bold", ha=ha)
+        letter_sides(place)
     figure.tight_layout(pad=0.5)
     return figure
 
@@ -205,7 +191,7 @@ def motion_curves(path: np.ndarray, dt_s: float) -> Figure:
     """Return the in-plane movement (T, 3) over time: to the right and to the front in mm, and the turn in degrees."""
     labels = ("to the right, mm", "to the front, mm", "turn to the left, degrees")
     lines = [*zip(path.T, SERIES, labels, ("-", (0, (5, 1.5)), (0, (1, 1.2))), strict=False)]
-    figure = _over_time(lines, dt_s, height_in=2.4, linewidth=1.8)
-    figure.axes[0].legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "fontsize": 8.5}
+    figure = _over_time(lines, dt_s, height_in=2.4, linewidth=1.8, **beside)
     figure.tight_layout(pad=0.6)
     return figure

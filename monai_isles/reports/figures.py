@@ -31,13 +31,8 @@ def search_heatmap(
         ink = TRUTH if value < middle else HALO
         place.text(column, row, f"{value:.3f}", color=ink, fontsize=8, ha="center", va="center")
     column, row = list(thresholds).index(chosen[0]), list(sizes_vox).index(chosen[1])
-    place.plot(
-        np.array([-0.5, 0.5, 0.5, -0.5, -0.5]) + column,
-        np.array([-0.5, -0.5, 0.5, 0.5, -0.5]) + row,
-        color=PREDICTION,
-        linewidth=2.5,
-        clip_on=False,
-    )
+    right, up = np.array([-0.5, 0.5, 0.5, -0.5, -0.5]), np.array([-0.5, -0.5, 0.5, 0.5, -0.5])
+    place.plot(column + right, row + up, color=PREDICTION, linewidth=2.5, clip_on=False)
     place.set_xticks(range(len(thresholds)), [f"{t:g}" for t in thresholds])
     place.set_yticks(range(len(sizes_vox)), [str(s) for s in sizes_vox])
     place.set_xlabel("threshold T")
@@ -160,16 +155,8 @@ def _strip(place: Axes, row: int, values: np.ndarray, colour: str, marker: str) 
     low, middle, high = np.percentile(values, (25, 50, 75))
     place.barh(row, high - low, left=low, height=0.56, color=colour, alpha=0.22, linewidth=0)
     order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-    place.scatter(
-        values,
-        row + 0.2 * ((order * 0.618) % 1 - 0.5) * 2,
-        s=20,
-        color=colour,
-        marker=marker,
-        alpha=0.8,
-        linewidths=0,
-        zorder=3,
-    )
+    spread = row + 0.2 * ((order * 0.618) % 1 - 0.5) * 2
+    place.scatter(values, spread, s=20, color=colour, marker=marker, alpha=0.8, linewidths=0, zorder=3)
     place.plot([middle, middle], [row - 0.3, row + 0.3], color=INK, linewidth=2, zorder=4)
 
 
@@ -188,15 +175,8 @@ def reliability_plot(curves: Mapping[str, Curve]) -> Figure:
     for index, (name, curve) in enumerate(curves.items()):
         filled = [item for item in curve if item["voxels"]]
         points = np.array([(item["probability"], item["lesion"]) for item in filled], dtype=np.float64).reshape(-1, 2)
-        place.plot(
-            points[:, 0],
-            points[:, 1],
-            color=SERIES[index % len(SERIES)],
-            marker=MARKERS[index % len(MARKERS)],
-            markersize=4.5,
-            linewidth=1.6,
-            label=shorten(name, 34, placeholder="…"),
-        )
+        look = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)], "markersize": 4.5}
+        place.plot(*points.T, **look, linewidth=1.6, label=shorten(name, 34, placeholder="…"))
     place.set_xlim(-0.02, 1.02)
     place.set_ylim(-0.02, 1.02)
     place.set_aspect("equal", adjustable="box")

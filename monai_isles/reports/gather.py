@@ -15,7 +15,7 @@ from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import find_predictions, find_references
 from monai_isles.evaluation.score import FILES, NETWORK
 from monai_isles.io.grid import require_same_grid
-from monai_isles.io.read import Image, read_image
+from monai_isles.io.read import read_image
 from monai_isles.reports.montage import drawn_keys
 from monai_isles.reports.views import SYNTHETIC, CaseView
 
@@ -47,9 +47,12 @@ def read_scores(folder: str | Path) -> Scores:
     summary = _summary(folder / "summary.json")
     methods = summary["methods"]
     rows = {name: _rows(folder / FILES.get(name, f"{name}_per_case.csv")) for name in methods}
+    section, folds = summary.get("section"), summary.get("folds")
+    split = [f"section {section}"] if section else []
+    split += [f"fold {', '.join(map(str, folds))}"] if folds else []
     return Scores(
         str(summary.get("data", folder.name)),
-        _split(summary),
+        ", ".join(split),
         bool(summary.get("simulated")),
         dict(methods),
         rows,
@@ -66,7 +69,15 @@ def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = No
         )
     read = [read_scores(folder) for folder in folders]
     for folder, scores in zip(folders[1:], read[1:], strict=True):
-        _require_same_cases(read[0], scores, str(folder))
+        apart = sorted(set(read[0].cases) ^ set(scores.cases))
+        if apart:
+            raise refused(
+                "E-REP-04",
+                where=str(folder),
+                found=f"{len(apart)} cases in one table only: {', '.join(apart[:8])}",
+                fault="scores are of other cases",
+                fix="score every method on the same cases, then report them together",
+            )
     summaries, per_case = {}, {}
     text: dict[str, str] = {}
     for label, scores in zip(labels, read, strict=True):
@@ -87,10 +98,19 @@ def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = No
     )
 
 
-def _summary(path: Path) -> dict[str, Any]:
-    _require_file(path)
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        raise refused("E-REP-01", where=str(path), found="no such file", fault="file of scores is missing", fix=_FIX)
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise refused("E-REP-02", where=str(path), found=str(error), fix=_FIX) from error
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    text = _read_text(path)
+    try:
+        summary = json.loads(text)
     except ValueError as error:
         raise refused("E-REP-02", where=str(path), found=str(error), fix=_FIX) from error
     methods = summary.get("methods") if isinstance(summary, dict) else None
@@ -104,11 +124,10 @@ def _summary(path: Path) -> dict[str, Any]:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    _require_file(path)
+    text = _read_text(path)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (ValueError, csv.Error) as error:
+        rows = list(csv.DictReader(text.splitlines(keepends=True)))
+    except csv.Error as error:
         raise refused("E-REP-02", where=str(path), found=str(error), fix=_FIX) from error
     missing = [name for name in _NEEDED if not rows or rows[0].get(name) is None]
     if missing:
@@ -116,29 +135,6 @@ def _rows(path: Path) -> list[dict[str, str]]:
             "E-REP-02", where=str(path), found=f"{len(rows)} rows, without column {', '.join(missing)}", fix=_FIX
         )
     return rows
-
-
-def _require_file(path: Path) -> None:
-    if not path.is_file():
-        raise refused("E-REP-01", where=str(path), found="no such file", fault="file of scores is missing", fix=_FIX)
-
-
-def _require_same_cases(first: Scores, other: Scores, where: str) -> None:
-    apart = sorted(set(first.cases) ^ set(other.cases))
-    if apart:
-        raise refused(
-            "E-REP-04",
-            where=where,
-            found=f"{len(apart)} cases in one table only: {', '.join(apart[:8])}",
-            fault="scores are of other cases",
-            fix="score every method on the same cases, then report them together",
-        )
-
-
-def _split(summary: dict[str, Any]) -> str:
-    folds = summary.get("folds")
-    section = f"section {summary['section']}" if summary.get("section") else ""
-    return ", ".join(filter(None, [section, f"fold {', '.join(map(str, folds))}" if folds else ""]))
 
 
 _SUFFIXES = (".nii.gz", ".nii")
@@ -201,25 +197,27 @@ def load_view(source: Source, *, simulated: bool) -> CaseView:
     require_same_grid(read, case=source.name)
     truth = read["truth"]
     lesion = read["lesion"].data > 0 if "lesion" in read else np.zeros(truth.grid_shape, bool)
-    images = {key: read[key].data for key in source.images}
+    data = {key: image.data for key, image in read.items()}
     return CaseView(
         source.name,
-        images,
+        {key: data[key] for key in source.images},
         truth.spacing_mm,
-        _data(read, "probability"),
-        _data(read, "uncertainty"),
+        data.get("probability"),
+        data.get("uncertainty"),
         lesion,
         truth.data > 0,
         source.scores,
         source.result,
         simulated,
-        {key: read[key].data for key in source.synthetic},
+        {key: data[key] for key in source.synthetic},
     )
 
 
 def _source(row: Mapping[str, str], case: Any, lesion: Path | None) -> Source:
     ours = lesion if lesion is not None and lesion.name.startswith("lesion.") else None
-    maps = {key: _beside(ours, key) if ours else None for key in ("probability", "uncertainty", *SYNTHETIC)}
+    names = ("probability", "uncertainty", *SYNTHETIC)
+    found = {key: [ours.with_name(f"{key}{end}") for end in _SUFFIXES] for key in names} if ours else {}
+    maps = {key: path for key, paths in found.items() for path in paths[::-1] if path.is_file()}
     result = _result(ours.parent / "result.json") if ours else {}
     claimed = {key: Path(str(path)) for key, path in dict(result.get("modalities") or {}).items()}
     known = case.images or {key: path for key, path in claimed.items() if path.is_file()}
@@ -228,17 +226,13 @@ def _source(row: Mapping[str, str], case: Any, lesion: Path | None) -> Source:
         case.label,
         lesion,
         {key: known[key] for key in drawn_keys(list(known))},
-        maps["probability"],
-        maps["uncertainty"],
+        maps.get("probability"),
+        maps.get("uncertainty"),
         result,
         row,
-        {key: path for key in SYNTHETIC if (path := maps[key]) is not None},
+        {key: maps[key] for key in SYNTHETIC if key in maps},
         case.label_values,
     )
-
-
-def _beside(lesion: Path, name: str) -> Path | None:
-    return next((path for end in _SUFFIXES if (path := lesion.parent / f"{name}{end}").is_file()), None)
 
 
 def _result(path: Path) -> dict[str, Any]:
@@ -251,7 +245,3 @@ def _result(path: Path) -> dict[str, Any]:
             "E-REP-02", where=str(path), found=str(error), fault="result of a prediction cannot be read"
         ) from error
     return result if isinstance(result, dict) else {}
-
-
-def _data(read: Mapping[str, Image], key: str) -> np.ndarray | None:
-    return read[key].data if key in read else None

@@ -61,7 +61,16 @@ def _case_facts(case: CaseView) -> dict[str, Any]:
     every = even_indices(case.lesion.shape[2], STUDY_SLICES) if case.masks else None
     sheet = sheet_of(case, most_slices=CASE_SLICES, slices=every)
     quality = [SimpleNamespace(**flag) for flag in case.result.get("quality") or []]
-    known = versions()
+    known, dt_s = versions(), case.dt_s
+    vessels = places = motion = None
+    if case.aif is not None and dt_s is not None:
+        label = "Arterial and venous curves, HU over baseline against seconds"
+        vessels = Markup(svg_text(vessel_curves(case.aif, case.vof, dt_s), label))
+    if case.aif_vox is not None and len(case.aif_vox) and "ct" in case.images:
+        alt = f"{case.name}: CT slices with the voxels of the arterial and venous curve"
+        places = picture(png_bytes(vessel_places(case)), alt, 300)
+    if case.motion is not None and dt_s is not None and len(case.motion):
+        motion = Markup(svg_text(motion_curves(case.motion, dt_s), "Movement of the head over time"))
     return {
         "title": case.name,
         "simulated": case.simulated,
@@ -70,34 +79,14 @@ def _case_facts(case: CaseView) -> dict[str, Any]:
         "masks": [SimpleNamespace(name=n, label=MASKS[n][0], colour=MASKS[n][1]) for n in outline_masks(case)],
         "table": perfusion_table(case.result),
         "quality": sorted(quality, key=lambda flag: flag.severity != "warning"),
-        "curves": _vessels(case),
-        "places": _places(case),
-        "motion": _motion(case),
+        "curves": vessels,
+        "places": places,
+        "motion": motion,
         "mosaics": _mosaics(case) if case.masks else {},
         "series": dict(case.series),
         "patient": dict(case.patient),
         "software": ", ".join(f"{name} {known[name]}" for name in _SOFTWARE if name in known),
     }
-
-
-def _vessels(case: CaseView) -> Markup | None:
-    if case.aif is None or case.dt_s is None:
-        return None
-    label = "Arterial and venous curves, HU over baseline against seconds"
-    return Markup(svg_text(vessel_curves(case.aif, case.vof, case.dt_s), label))
-
-
-def _places(case: CaseView) -> Picture | None:
-    if case.aif_vox is None or not len(case.aif_vox) or "ct" not in case.images:
-        return None
-    alt = f"{case.name}: CT slices with the voxels of the arterial and venous curve"
-    return picture(png_bytes(vessel_places(case)), alt, 300)
-
-
-def _motion(case: CaseView) -> Markup | None:
-    if case.motion is None or case.dt_s is None or not len(case.motion):
-        return None
-    return Markup(svg_text(motion_curves(case.motion, case.dt_s), "Movement of the head over time"))
 
 
 def _mosaics(case: CaseView) -> dict[str, Picture]:

@@ -100,26 +100,35 @@ def sheet_of(
     Args:
         slices: to draw, in place of up to ``most_slices`` around the lesion.
     """
-    numbers = _numbers(case)
-    truth = case.truth
+    numbers, result, drawn = _numbers(case), case.result, None
+    read = result.get("modalities") or case.images
+    if mirrored and result.get("registration") and set(case.images) & set(read):  # with a series alone no image was
+        (k,) = chosen_slices(case.lesion, case.truth, case.probability, most=1)
+        alt = f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}: images above, the same mirrored below"
+        png = png_bytes(mirrored_montage(case, k), max_bytes=_MOST_BYTES)
+        drawn = picture(png, alt, 125 * len(case.images))
+    stage = result.get("perfusion_stage")
+    if case.truth is None:
+        flag = "" if case.lesion.any() else "no lesion predicted"
+    else:
+        flag = _FLAGS.get(emptiness(case.lesion, case.truth), "")
+    unmeasured = case.uncertainty is None and case.probability is not None
     return Sheet(
         name=case.name,
         anchor=anchor,
-        subject=str((case.scores or {}).get("subject") or case.result.get("subject") or ""),
-        reference_ml=None if truth is None else numbers["reference"][0],
+        subject=str((case.scores or {}).get("subject") or result.get("subject") or ""),
+        reference_ml=None if case.truth is None else numbers["reference"][0],
         numbers=numbers,
         tiles=_tiles(case, numbers),
-        facts=_facts(case.result),
-        flag=_flag(case),
+        facts=_facts(result),
+        flag=flag,
         pictures=_pictures(case, most_slices, slices),
-        target="ischemic core" if {"ct", "ctp"} & {*case.images, *(case.result.get("modalities") or ())} else "lesion",
-        notes=_notes(case),
-        mirrored=_mirror_picture(case)
-        if mirrored and case.result.get("registration") and _has_image_input(case)
-        else None,
-        stage=_stage(case),
-        mirror=_mirror_text(case.result.get("registration") or {}),
-        remarks=[str(remark) for remark in case.result.get("remarks") or ()],
+        target="ischemic core" if {"ct", "ctp"} & {*case.images, *read} else "lesion",
+        notes=[_UNMEASURED] * unmeasured + [_SYNTHETIC] * bool(case.synthetic),
+        mirrored=drawn,
+        stage=_stage_picture(stage) if stage else None,
+        mirror=_mirror_text(result["registration"]) if result.get("registration") else "",
+        remarks=[str(remark) for remark in result.get("remarks") or ()],
     )
 
 
@@ -183,50 +192,17 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _flag(case: CaseView) -> str:
-    if case.truth is not None:
-        return _FLAGS.get(emptiness(case.lesion, case.truth), "")
-    return "" if case.lesion.any() else "no lesion predicted"
-
-
-def _notes(case: CaseView) -> list[str]:
-    unmeasured = case.uncertainty is None and case.probability is not None
-    return [_UNMEASURED] * unmeasured + [_SYNTHETIC] * bool(case.synthetic)
-
-
-def _has_image_input(case: CaseView) -> bool:
-    """Return whether a drawn image was an input; with a series alone none was."""
-    return any(key in (case.result.get("modalities") or case.images) for key in case.images)
-
-
-def _mirror_picture(case: CaseView) -> Picture:
-    (k,) = chosen_slices(case.lesion, case.truth, case.probability, most=1)
-    png = png_bytes(mirrored_montage(case, k), max_bytes=_MOST_BYTES)
-    alt = f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}: images above, the same mirrored below"
-    return picture(png, alt, 125 * len(case.images))
-
-
-def _stage(case: CaseView) -> Picture | None:
-    stage = case.result.get("perfusion_stage")
-    if not stage:
-        return None
+def _stage_picture(stage: Mapping[str, Any]) -> Picture:
     drawn = png_bytes(stage_curves([("summed intensity of the series", stage)]), max_bytes=_MOST_BYTES)
     return picture(drawn, stage_text(stage), 320)
 
 
-def _mirror_text(registration: Mapping[str, Any]) -> str:
-    if not registration:
-        return ""
-    made = _MADE_BY.get(str(registration["method"]), str(registration["method"]))
-    tilt = f"tilt {registration['angle_deg']:.1f}°" + (
-        f", roll {registration['roll_deg']:.1f}°" if registration.get("roll_deg") else ""
-    )
-    fit = (
-        ""
-        if registration.get("similarity") is None
-        else f"; correlation of the two sides {registration['similarity']:.2f}"
-    )
-    return f"Mirror: {made}; {tilt}, midline {registration['offset_mm']:.1f} mm right of the image's middle{fit}."
+def _mirror_text(found: Mapping[str, Any]) -> str:
+    tilt = f"tilt {found['angle_deg']:.1f}°" + (f", roll {found['roll_deg']:.1f}°" if found.get("roll_deg") else "")
+    similarity = found.get("similarity")
+    fit = "" if similarity is None else f"; correlation of the two sides {similarity:.2f}"
+    made = _MADE_BY.get(str(found["method"]), str(found["method"]))
+    return f"Mirror: {made}; {tilt}, midline {found['offset_mm']:.1f} mm right of the image's middle{fit}."
 
 
 def picture(png: bytes, alt: str, narrowest: int) -> Picture:
@@ -284,9 +260,12 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     core, late = 100 * float(p.get("core_rcbf", 0.30)), float(p.get("delay_s", 6.0))
     least = p.get("min_cluster_ml")
     left_out = f"; clusters below {float(least):g} ml left out" if least else ""
-    rows = [
-        ("Core", _ml(p.get("core_ml")), f"CBF below {core:.0f} % of the other side{left_out}"),
-        *_outside(p, late),
+    rows = [("Core", _ml(p.get("core_ml")), f"CBF below {core:.0f} % of the other side{left_out}")]
+    outside = float(p.get("core_outside_ml") or 0.0)
+    if outside >= float(least or 0.5):
+        why = f"Tmax not above {late:g} s there: often an old infarct; it counts against the mismatch"
+        rows.append(("Core without delay", _ml(outside), why))
+    rows += [
         ("Hypoperfused", _ml(p.get("hypoperfused_ml")), f"Tmax above {late:g} s{left_out}"),
         ("Penumbra", _ml(p.get("penumbra_ml")), "hypoperfused and not core"),
         ("Mismatch", _ml(p.get("mismatch_ml")), "hypoperfused volume less core volume"),
@@ -303,21 +282,8 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         rows.append((f"Tmax > {delay} s", _ml(volume), f"brain with Tmax above {delay} s{left_out}"))
     for part, volume in (p.get("rcbf_ml") or {}).items():
         rows.append((f"CBF < {part} %", _ml(volume), f"of the mean of the other side{left_out}"))
-    return [*rows, *_ratio_rows(p)]
-
-
-def _outside(p: Mapping[str, Any], late: float) -> list[tuple[str, str, str]]:
-    """Return the row of core without delay if it is at least as large as the smallest cluster."""
-    volume = float(p.get("core_outside_ml") or 0.0)
-    what = f"Tmax not above {late:g} s there: often an old infarct; it counts against the mismatch"
-    return [("Core without delay", _ml(volume), what)] if volume >= float(p.get("min_cluster_ml") or 0.5) else []
-
-
-def _ratio_rows(p: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    rows = []
     if "hir" in p:
-        value = p["hir"]
-        text = "no tissue with Tmax above 6 s" if value is None else f"{value:.2f}"
+        text = "no tissue with Tmax above 6 s" if p["hir"] is None else f"{p['hir']:.2f}"
         rows.append(("Hypoperfusion intensity ratio", text, "volume with Tmax above 10 s by volume above 6 s"))
     if p.get("cbv_index") is not None:
         rows.append(("CBV index", f"{p['cbv_index']:.2f}", "mean CBV where Tmax is above 6 s by the other side's"))

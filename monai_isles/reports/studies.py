@@ -8,7 +8,6 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -229,6 +228,8 @@ def methods_text(
     cited = ["monai", *([maps_key, "bridge2022"] if "method" in settings else [])]
     cited += ["campbell2011", "albers2018"] if "core_rcbf" in cuts else []
     keys = "; ".join(f"@bundle{n}" for n in range(1, len(references) + 1))
+    text = (Path(__file__).parent / "templates/references.bib").read_text(encoding="utf-8")
+    known = {entry.split("{")[1].split(",")[0]: entry for entry in text.strip().split("\n\n")}
     facts = {
         "versions": versions,
         "others": ", ".join(f"{name} {text}" for name, text in versions.items() if name != "monai_isles"),
@@ -244,7 +245,7 @@ def methods_text(
         "failed": [name for name, case in cases.items() if case.get("outcome") == "failed"],
         "rows": [(name, str(value).replace("|", "\\|").replace("\n", " "))
                  for name, value in (record.get("settings") or {}).items()],
-        "references": [*map(_references().__getitem__, cited), *_own_entries(references)],
+        "references": [*(known[key] for key in cited), *_own_entries(references)],
     }  # fmt: skip
     return environment().get_template("methods.md").render(facts) + "\n"
 
@@ -253,12 +254,6 @@ def _common(blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the statements common to all blocks that have any."""
     first, *others = [block for block in blocks if block] or [{}]
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
-
-
-@cache
-def _references() -> dict[str, str]:
-    text = (Path(__file__).parent / "templates/references.bib").read_text(encoding="utf-8")
-    return {entry.split("{")[1].split(",")[0]: entry for entry in text.strip().split("\n\n")}
 
 
 def _own_entries(references: Sequence[str]) -> list[str]:

@@ -7,9 +7,7 @@ import gzip
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
@@ -38,18 +36,19 @@ class Stage:
     colours: str = ""
 
 
-def _stage_of(key: str, title: str, unit: str, high: float, tops: tuple[float, ...]) -> Stage:
-    return Stage(key, title, unit, 0.0, high, LOOKS[key].window, tops, LOOKS[key].colours)
-
-
+# title, unit and selectable tops of each map, the last the largest value shown
+_MAPS = {
+    "cbf": ("CBF", "ml/100 g/min", (40.0, 60.0, 80.0, 120.0)),
+    "cbv": ("CBV", "ml/100 g", (3.0, 6.0, 12.0)),
+    "mtt": ("MTT", "s", (6.0, 12.0, 20.0)),
+    "tmax": ("Tmax", "s", (6.0, 12.0, 20.0)),
+    "ttp": ("TTP", "s", (20.0, 40.0, 60.0)),
+}
 STAGES = (
     Stage("ct", "CT", "HU", *_CT_RANGE, window=LOOKS["ct"].window),
-    _stage_of("cbf", "CBF", "ml/100 g/min", 120.0, (40.0, 60.0, 80.0, 120.0)),
-    _stage_of("cbv", "CBV", "ml/100 g", 12.0, (3.0, 6.0, 12.0)),
-    _stage_of("mtt", "MTT", "s", 20.0, (6.0, 12.0, 20.0)),
-    _stage_of("tmax", "Tmax", "s", 20.0, (6.0, 12.0, 20.0)),
-    _stage_of("ttp", "TTP", "s", 60.0, (20.0, 40.0, 60.0)),
-)
+    *(Stage(key, title, unit, 0.0, tops[-1], LOOKS[key].window, tops, LOOKS[key].colours)
+      for key, (title, unit, tops) in _MAPS.items()),
+)  # fmt: skip
 
 
 def page_data(view: CaseView) -> dict[str, object]:
@@ -66,7 +65,15 @@ def page_data(view: CaseView) -> dict[str, object]:
     stride = -(-max(rows, columns) // MOST_PIXELS)
     stages = [stage for stage in STAGES if stage.key in view.images]
     thin = slice(None, None, stride)
-    pictures = {s.key: [_picture(on_screen(view.images[s.key], k, box)[thin, thin], s) for k in shown] for s in stages}
+    pictures = {
+        stage.key: [_png(levels(on_screen(view.images[stage.key], k, box)[thin, thin], stage)) for k in shown]
+        for stage in stages
+    }
+    # from (column, row, slice) as ``on_screen`` shows them to the voxels of the volume
+    turned = np.diag([-float(stride), -float(stride), 1.0, 1.0])
+    turned[:2, 3] = box[0].stop - 1, box[1].stop - 1
+    left_out = [f"{len(shown)} of {shape[2]} slices are shown"] if len(shown) < shape[2] else []
+    left_out += [f"every {stride}. pixel is shown"] if stride > 1 else []
     outlines = {n: [_outline(on_screen(m, k, box)) for k in shown] for n, m in outline_masks(view).items()}
     return {
         "slices": [k + 1 for k in shown],
@@ -78,17 +85,9 @@ def page_data(view: CaseView) -> dict[str, object]:
         "stages": [_stage(stage) | {"pictures": pictures[stage.key]} for stage in stages],
         "outlines": outlines,
         "windows": WINDOWS,
-        "affine": _screen_affine(view, box, stride).round(4).tolist(),
-        "note": _note(shape[2], len(shown), stride),
+        "affine": (view.to_mm @ turned).round(4).tolist(),
+        "note": "; ".join(left_out),
     }
-
-
-def _screen_affine(view: CaseView, box: tuple[slice, slice], stride: int) -> np.ndarray:
-    """Return the affine from (column, row, slice) as ``on_screen`` shows them; without one slice 1 lies at 0 mm."""
-    turned = np.diag([-float(stride), -float(stride), 1.0, 1.0])
-    turned[:2, 3] = box[0].stop - 1, box[1].stop - 1
-    own = np.diag([*view.spacing_mm, 1.0]) if view.affine is None else view.affine
-    return np.asarray(own, float) @ turned
 
 
 def outline_masks(view: CaseView) -> dict[str, np.ndarray]:
@@ -104,11 +103,11 @@ def levels(picture: np.ndarray, stage: Stage) -> np.ndarray:
     return np.where(picture == 0, 0, values).astype(np.uint8) if stage.colours else values
 
 
-def _picture(picture: np.ndarray, stage: Stage) -> str:
+def _png(picture: np.ndarray) -> str:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(levels(picture, stage))).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="PNG", optimize=True)
     return data_uri(buffer.getvalue())
 
 
@@ -143,12 +142,6 @@ def _start(view: CaseView, shown: list[int]) -> int:
     return len(shown) // 2
 
 
-def _note(total: int, shown: int, stride: int) -> str:
-    text = [f"{shown} of {total} slices are shown"] if shown < total else []
-    text += [f"every {stride}. pixel is shown"] if stride > 1 else []
-    return "; ".join(text)
-
-
 VERSION = "0.69.0"
 
 
@@ -161,7 +154,9 @@ def niivue_facts(case: CaseView) -> dict[str, object]:
     Source: NiiVue 0.69.0, npm ``@niivue/niivue``, BSD-2; ``tests/reports/test_niivue.py`` opens it in Chromium.
     """
     box = head_box(case.images, case.lesion.shape, case.spacing_mm)
-    affine = _cut_affine(case, box)
+    affine = case.to_mm.copy()
+    affine[:3, 3] += affine[:3, :3] @ [box[0].start, box[1].start, 0]
+    templates = files("monai_isles.reports").joinpath("templates")
     volumes = [
         {
             **{name: getattr(stage, name) for name in ("key", "title", "unit", "window")},
@@ -176,8 +171,8 @@ def niivue_facts(case: CaseView) -> dict[str, object]:
         for name, mask in outline_masks(case).items()
     ]  # fmt: skip
     return {
-        "library": Markup(_library()),
-        "licence": files("monai_isles.reports").joinpath("templates/niivue.LICENSE").read_text(encoding="utf-8"),
+        "library": Markup(gzip.decompress(templates.joinpath("niivue.umd.js.gz").read_bytes()).decode("utf-8")),
+        "licence": templates.joinpath("niivue.LICENSE").read_text(encoding="utf-8"),
         "version": VERSION,
         "data": {"volumes": volumes, "masks": masks},
     }
@@ -194,12 +189,6 @@ def _volumes(case: CaseView) -> Iterator[tuple[Stage, np.ndarray]]:
         yield Stage("uncertainty", "uncertainty", "", 0.0, top, (0.0, top), colours="cividis"), case.uncertainty
 
 
-def _cut_affine(case: CaseView, box: tuple[slice, slice]) -> np.ndarray:
-    affine = np.diag([*case.spacing_mm, 1.0]) if case.affine is None else np.array(case.affine, float)
-    affine[:3, 3] += affine[:3, :3] @ [box[0].start, box[1].start, 0]
-    return affine
-
-
 def _nifti(array: np.ndarray, affine: np.ndarray, stage: Stage) -> str:
     """Return a gzipped NIfTI file of 8-bit numbers whose slope and intercept lead back to the unit, in base64."""
     slope = (stage.high - stage.low) / 255
@@ -214,9 +203,3 @@ def _nifti_base64(stored: np.ndarray, affine: np.ndarray, slope: float, intercep
     raw = bytearray(image.to_bytes())
     raw[112:120] = np.array([slope, intercept], "<f4").tobytes()  # scl_slope and scl_inter of the header
     return base64.b64encode(gzip.compress(bytes(raw), mtime=0)).decode("ascii")
-
-
-@cache
-def _library() -> str:
-    path = Path(str(files("monai_isles.reports").joinpath("templates/niivue.umd.js.gz")))
-    return gzip.decompress(path.read_bytes()).decode("utf-8")

@@ -92,18 +92,14 @@ class CaseView:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every available array of the case by name."""
-        others = {
-            "probability": self.probability,
-            "uncertainty": self.uncertainty,
-            "lesion": self.lesion,
-            "truth": self.truth,
-        }
-        return {
-            **self.images,
-            **self.synthetic,
-            **self.masks,
-            **{key: array for key, array in others.items() if array is not None},
-        }
+        others = {key: getattr(self, key) for key in ("probability", "uncertainty", "lesion", "truth")}
+        available = {key: array for key, array in others.items() if array is not None}
+        return {**self.images, **self.synthetic, **self.masks, **available}
+
+    @property
+    def to_mm(self) -> np.ndarray:
+        """Return the affine (4, 4) from voxels to mm; without one the first voxel lies at 0 mm."""
+        return np.diag([*self.spacing_mm, 1.0]) if self.affine is None else np.asarray(self.affine, float)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import numpy as np
 
 from monai_isles import __version__
 from monai_isles.bundle.bundle import OTHER_WEIGHTS
+from monai_isles.cohort.engine import run_cases
+from monai_isles.cohort.task import Place, Record, Task, stands_elsewhere
 from monai_isles.data.study import StudyFiles, StudyImages, read_study
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.orientation import from_ras
@@ -20,7 +22,7 @@ from monai_isles.io.runs import done_before
 from monai_isles.io.values import AIR_HU
 from monai_isles.modalities import MEASURED_MAPS
 from monai_isles.perfusion.clock import clock_flags
-from monai_isles.perfusion.maps import MAP_UNITS, map_settings, measured_maps, perfusion_record
+from monai_isles.perfusion.maps import MAP_UNITS, PerfusionMaps, map_settings, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.quality import Flag
 
@@ -69,13 +71,8 @@ def measure_study(
     """
     folder, measured = out / name / "maps", maps_of(name, out, series=series)
     keys = [key for key in measured if key not in ("case", "subject")]
-    stamp: dict[str, Any] = {
-        "version": __version__,
-        "source_sha256": study.sha256(),
-        "dt_asked_s": dt_s,
-        "resample": resample,
-    }
-    stamp |= {} if slab_mm is None else {"slab_mm": slab_mm}
+    stamp: dict[str, Any] = {"version": __version__, "source_sha256": study.sha256(), "dt_asked_s": dt_s}
+    stamp |= {"resample": resample} | ({} if slab_mm is None else {"slab_mm": slab_mm})
     record = done_before(folder / RECORD, stamp, [Path(str(measured[key])) for key in keys])
     if record is None:
         record = _measure(study, folder, stamp, dt_s=dt_s, series=series, device=device)
@@ -95,19 +92,15 @@ def _measure(
     like = images.series.like
     prepared = prepare_series(images.series.array, spacing_mm=like.spacing_mm, times_s=images.series.times_s)
     maps = measured_maps(prepared, device=device)
-    flags = [asdict(flag) for flag in _remarks(prepared, images)]
-    doubts = [asdict(flag) for flag in clock_flags(maps, prepared.dt_s, where=study.name)]
     ct = prepared.baseline_hu if images.plain_ct is None else images.plain_ct
     text = _MEAN_CT if images.plain_ct is None else "plain CT, HU"
     publish_image(folder / "ct.nii.gz", ct.astype(np.float32), like, dtype="float32", description=text)
-    for key in MAPS:
-        described = f"{key.upper()} {MAP_UNITS[key]}"
-        publish_image(folder / f"{key}.nii.gz", getattr(maps, key), like, dtype="float32", description=described)
-    publish_image(folder / "brain.nii.gz", maps.brain, like, dtype="uint8")
+    publish_maps(folder, maps, like)
     if series:
         _publish_series(folder / "ctp.nii.gz", prepared, like)
     record = {**stamp, **perfusion_record(prepared, maps, {**map_settings(), "motion": True})}
-    record["flags"] = [*doubts, *record["flags"], *flags]
+    remarks = _remarks(prepared, images)
+    record["flags"] = map_flags(record["flags"], maps, prepared.dt_s, remarks, where=study.name)
     record |= {
         "times_from": images.series.times_from,
         "tube_kv": images.series.tube_kv,
@@ -123,6 +116,42 @@ def _measure(
     }
     publish_json(folder / RECORD, record)
     return record
+
+
+def publish_maps(folder: Path, maps: PerfusionMaps, like: Image) -> None:
+    """Write the measured maps and the brain of a series."""
+    for key in MAPS:
+        text = f"{key.upper()} {MAP_UNITS[key]}"
+        publish_image(folder / f"{key}.nii.gz", getattr(maps, key), like, dtype="float32", description=text)
+    text = "brain, no vessels, no fluid"
+    publish_image(folder / "brain.nii.gz", maps.brain, like, dtype="uint8", description=text)
+
+
+def map_flags(
+    measured: Sequence[dict[str, Any]], maps: PerfusionMaps, dt_s: float, remarks: Sequence[Flag], *, where: str
+) -> list[dict[str, Any]]:
+    """Return the flags of a record: doubts about the clock first, then those measured, then remarks of the reading."""
+    return [*map(asdict, clock_flags(maps, dt_s, where=where)), *measured, *map(asdict, remarks)]
+
+
+def run_studies(
+    work: Callable[[Task], Record],
+    found: Mapping[str, StudyFiles | Record],
+    about: Callable[[str, StudyFiles], object],
+    *,
+    place: Place,
+    **options: Any,
+) -> dict[str, Record]:
+    """Run ``work`` on every study that was found; return one record each, in the order of ``found``.
+
+    Args:
+        about: returns the input of the task of a study. options: those of ``run_cases``.
+    """
+    studies = {name: item for name, item in found.items() if isinstance(item, StudyFiles)}
+    if stands_elsewhere(place):
+        studies = {name: study.absolute() for name, study in studies.items()}
+    done = run_cases(work, [Task(name, about(name, study)) for name, study in studies.items()], **place, **options)
+    return {name: done[name] if isinstance(item, StudyFiles) else item for name, item in found.items()}
 
 
 def _series_facts(record: Mapping[str, Any]) -> dict[str, str]:

@@ -12,20 +12,19 @@ import numpy as np
 import torch
 
 from monai_isles import __version__
-from monai_isles.cohort.engine import run_cases
-from monai_isles.cohort.task import Place, Record, Task, stands_elsewhere
+from monai_isles.cohort.task import Place, Record, Task
 from monai_isles.data.scans import SeriesInput, read_perfusion_series
-from monai_isles.data.study import StudyFiles, find_studies, study_places
+from monai_isles.data.study import find_studies, study_places
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.publish import publish_csv, publish_image, publish_json
 from monai_isles.io.runs import RunFolder, done_before, sweep_parts
 from monai_isles.modalities import MEASURED_MAPS
-from monai_isles.perfusion.clock import clock_flags
-from monai_isles.perfusion.maps import MAP_UNITS, PerfusionMaps, map_settings, measured_maps, perfusion_record
+from monai_isles.perfusion.maps import PerfusionMaps, map_settings, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.perfusion.quality import NO_ARTERY, Flag
 from monai_isles.perfusion.thresholds import contralateral_side, ischaemia, relative_cbf
 from monai_isles.transforms.registration import split_head
+from monai_isles.workflows.measure_study import map_flags, publish_maps, run_studies
 
 MAPS = (*MEASURED_MAPS, "rcbf")
 MASKS = ("core", "hypoperfused")
@@ -91,35 +90,27 @@ def measure_series(
     Source: ``monai_isles.perfusion``; ``tests/cli/test_perfusion.py``.
     """
     series = read_perfusion_series(path, dt_s=measuring.dt_s, series=measuring.series, slab_mm=measuring.slab_mm)
-    prepared = prepare_series(
-        series.array, spacing_mm=series.spacing_mm, times_s=series.times_s, motion=measuring.motion
-    )
-    device, cut = torch.device(measuring.device), measuring.truncation
-    maps = measured_maps(
-        prepared, method=measuring.method, truncation=cut, smoothing_mm=measuring.smoothing_mm, device=device
-    )
-    left, midline = split_head(prepared.baseline_hu, maps.brain, series.spacing_mm, where=str(path))
+    spacing_mm, motion = series.spacing_mm, measuring.motion
+    prepared = prepare_series(series.array, spacing_mm=spacing_mm, times_s=series.times_s, motion=motion)
+    chosen: dict[str, Any] = {key: getattr(measuring, key) for key in ("method", "truncation", "smoothing_mm")}
+    maps = measured_maps(prepared, **chosen, device=torch.device(measuring.device))
+    left, midline = split_head(prepared.baseline_hu, maps.brain, spacing_mm, where=str(path))
     healthy = contralateral_side(maps.tmax, maps.brain, left)
     flow = maps.cbf[healthy & (maps.cbf > 0)]
-    volumes = {name: getattr(maps, name) for name in MAPS[:-1]}
-    volumes["rcbf"] = relative_cbf(maps.cbf, maps.brain, healthy)
-    for name, volume in volumes.items():
-        text = f"{name.upper()} {MAP_UNITS.get(name, 'part of the healthy side')}"
-        publish_image(out / f"{name}.nii.gz", volume, series.like, dtype="float32", description=text)
-    publish_image(
-        out / "brain.nii.gz", maps.brain, series.like, dtype="uint8", description="brain, no vessels, no fluid"
-    )
+    publish_maps(out, maps, series.like)
+    rcbf = relative_cbf(maps.cbf, maps.brain, healthy)
+    text = "RCBF part of the healthy side"
+    publish_image(out / "rcbf.nii.gz", rcbf, series.like, dtype="float32", description=text)
     record = perfusion_record(prepared, maps, measuring.settings())
-    doubts = clock_flags(maps, prepared.dt_s, where=str(path))
     remarks = [Flag("series", "info", remark) for remark in series.remarks]
-    record["flags"] = [*map(asdict, doubts), *record["flags"], *map(asdict, remarks)]
+    record["flags"] = map_flags(record["flags"], maps, prepared.dt_s, remarks, where=str(path))
     record |= {
         "midline": midline,
         "times_from": series.times_from,
         "tube_kv": series.tube_kv,
         "healthy_side_cbf_ml_100g_min": round(float(flow.mean(dtype=float)), 3),
         "ischaemia": _volumes(maps, series, left, healthy, out),
-        "map_files": {name: f"{name}.nii.gz" for name in (*volumes, "brain")},
+        "map_files": {name: f"{name}.nii.gz" for name in (*MAPS, "brain")},
     }
     publish_json(out / RECORD, {**record, **(stamp or {})})
     return record, series.like.sha256
@@ -145,13 +136,11 @@ def measure_cohort(
     paths: Sequence[str | Path], out: Path, measuring: Measuring, *, place: Place, strict: bool = False
 ) -> dict[str, Record]:
     """Measure every series into ``out/<name>``, unless it is there; write ``per_case.csv``; return the records."""
-    result = find_studies(paths, series=measuring.series)
-    studies = {name: study for name, study in result.items() if isinstance(study, StudyFiles)}
-    if stands_elsewhere(place):
-        studies = {name: study.absolute() for name, study in studies.items()}
-    tasks = [Task(name, (study, str((out / name).absolute()), measuring)) for name, study in studies.items()]
-    done = run_cases(measure_one, tasks, **place, title="maps", unit="series", strict=strict)
-    records = {name: done[name] if isinstance(study, StudyFiles) else study for name, study in result.items()}
+    records = run_studies(
+        measure_one, find_studies(paths, series=measuring.series),
+        lambda name, study: (study, str((out / name).absolute()), measuring),
+        place=place, title="maps", unit="series", strict=strict,
+    )  # fmt: skip
     sweep_parts(out)
     _publish_table(out, records)
     return records

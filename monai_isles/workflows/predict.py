@@ -58,15 +58,12 @@ class CaseInputs:
         self, keys: Sequence[str], *, optional: Sequence[str] = (), fetch: bool = False, strict: bool = False
     ) -> tuple[list[dict[str, object]], dict[str, Record]]:
         """Return the flat dictionary of every case with the bundle's modalities, and the records of the others."""
-        find = partial(self._find_entries, keys=keys, optional=optional, fetch=fetch)
-        entries, left = find_apart(self.paths, find, strict=strict)
+        section = self.section if self.data_list else None
+        listed: dict[str, Any] = {"data_list": self.data_list, "section": section, "folds": self.folds}
+        find = partial(find_entries, keys=keys, optional=optional, fetch=fetch, **listed)
+        entries, left = find_apart(self.paths, lambda path, left_out: find(path, left_out=left_out), strict=strict)
         request = {"resample": True} if self.resample else {}
         return [entry | request for entry in entries], left
-
-    def _find_entries(self, path: str | Path, left_out: list[Finding] | None, **chosen: Any) -> list[dict[str, object]]:
-        section = self.section if self.data_list else None
-        listed = {"data_list": self.data_list, "section": section, "folds": self.folds, "left_out": left_out}
-        return find_entries(path, **chosen | listed)
 
 
 def predict(
@@ -224,7 +221,8 @@ def predict_cases(
             thread.
     """
     stages = _Stages(predictor, out, after, strict)
-    cases = overlap(entries, stages.read, stages.infer, stages.write)
+    read, infer, write = (partial(stages.run, stage) for stage in (stages.read, stages.infer, stages.write))
+    cases = overlap(map(_Staged, entries), read, infer, write)
     return {case.name: case.record for case in progress(cases, "predict", total=len(entries))}
 
 
@@ -254,16 +252,7 @@ class _Stages:
     after: After | None
     strict: bool
 
-    def read(self, entry: Entry) -> _Staged:
-        return self._do(_Staged(entry), self._read)
-
-    def infer(self, case: _Staged) -> _Staged:
-        return self._do(case, self._infer)
-
-    def write(self, case: _Staged) -> _Staged:
-        return self._do(case, self._write)
-
-    def _do(self, case: _Staged, stage: Callable[[_Staged], None]) -> _Staged:
+    def run(self, stage: Callable[[_Staged], None], case: _Staged) -> _Staged:
         if case.record:
             return case
         started = time.monotonic()
@@ -281,7 +270,7 @@ class _Stages:
         case.seconds += time.monotonic() - started
         return case
 
-    def _read(self, case: _Staged) -> None:
+    def read(self, case: _Staged) -> None:
         require_own_names(self.predictor.postprocessing, case.entry, self.out / case.name)
         fetch_entry(case.entry)
         case.stamp = prediction_stamp(self.predictor, case.entry)
@@ -290,10 +279,10 @@ class _Stages:
             return
         case.data = self.predictor.prepare(case.entry)
 
-    def _infer(self, case: _Staged) -> None:
+    def infer(self, case: _Staged) -> None:
         case.maps = self.predictor.run_networks(case.data)
 
-    def _write(self, case: _Staged) -> None:
+    def write(self, case: _Staged) -> None:
         started = time.monotonic()
         maps = self.predictor.finish(case.entry, case.data, case.maps)
         measured = lesion_numbers(maps, self.predictor.calibration)

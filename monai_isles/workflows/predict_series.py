@@ -14,7 +14,6 @@ import numpy as np
 from monai_isles import __version__
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
-from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task, cache_in_process, is_spread, stands_elsewhere
 from monai_isles.data.study import StudyFiles, find_studies
 from monai_isles.dicom.source import Algorithm, DicomSource, require_dicom
@@ -33,7 +32,14 @@ from monai_isles.reports.captures import TITLES, captures, pdf_bytes
 from monai_isles.reports.page import case_page
 from monai_isles.reports.studies import publish_studies
 from monai_isles.reports.views import CaseView
-from monai_isles.workflows.measure_study import MAPS, MeasuredStudy, intensity_flags, maps_of, measure_study
+from monai_isles.workflows.measure_study import (
+    MAPS,
+    MeasuredStudy,
+    intensity_flags,
+    maps_of,
+    measure_study,
+    run_studies,
+)
 from monai_isles.workflows.predict import Recipe, predict_cases, prediction_record, recipe_of, settle_entropy
 
 _CUTS = ("core_rcbf", "delay_s", "min_cluster_ml")
@@ -127,9 +133,7 @@ def _rule_masks(measured: MeasuredStudy, result: Mapping[str, Any]) -> dict[str,
     if "core_ml" not in block:
         return {}
     results = case_ischaemia(measured.entry, **{key: float(block[key]) for key in _CUTS})
-    if results is None:
-        return {}
-    return {name: getattr(results[0], name) for name in ("core", "hypoperfused", "penumbra")}
+    return {name: getattr(results[0], name) for name in ("core", "hypoperfused", "penumbra")} if results else {}
 
 
 def _rule_flags(result: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -148,14 +152,14 @@ def _view(
 ) -> CaseView:  # fmt: skip
     record, vof = measured.record, measured.record["vof_hu"]
     path = record["motion"]["path_right_mm_front_mm_turn_deg"]
+    used, kind = record["settings"], str(record["kind"])
     facts = {
-        "source": {"dicom": "DICOM", "nifti": "NIfTI"}.get(record["kind"], str(record["kind"])),
+        "source": {"dicom": "DICOM", "nifti": "NIfTI"}.get(kind, kind),
         "CT shown": str(record["ct"]),
+        **{name: str(value) for name, value in record["series"].items()},
+        "maps": f"{used['method']} {used['truncation']:g}, smoothed over {used['smoothing_mm']:g} mm",
+        "source SHA-256": str(record["source_sha256"]),
     }
-    facts |= {name: str(value) for name, value in record["series"].items()}
-    used = record["settings"]
-    facts["maps"] = f"{used['method']} {used['truncation']:g}, smoothed over {used['smoothing_mm']:g} mm"
-    facts["source SHA-256"] = str(record["source_sha256"])
     return CaseView(
         name=str(measured.entry["case"]),
         images={key: arrays[key] for key in (*_SEEN, "ttp")},
@@ -188,7 +192,11 @@ def _publish_dicom(
     from monai_isles.dicom.write_seg import publish_seg
 
     source, objects, result = DicomSource(measured.slices, affine), wanted.objects, view.result
-    by = {"algorithm": _network(result, wanted), "rule": _rule(result)}
+    settings = {key: str(result[key]) for key in ("threshold", "min_size_vox") if key in result}
+    version = str(wanted.metadata.get("version") or __version__)
+    network = Algorithm(str(result["bundle"]), version, ", ".join(map(str, result["weights_sha256"])), settings)
+    cuts = {key: str(value) for key, value in (result.get("perfusion") or {}).items() if key in _CUTS}
+    by = {"algorithm": network, "rule": Algorithm("thresholds of CBF and Tmax", settings=cuts)}
     path = {kind: folder / names[0] for kind, names in DICOM_FILES.items()}
     if "seg" in objects:
         publish_seg(masks, source, path["seg"], **by)
@@ -201,17 +209,6 @@ def _publish_dicom(
     if "maps" in objects:
         volumes = {key: read_image(str(measured.entry[key]), kind=key).data for key in MAPS}
         publish_maps(volumes, source, folder / "dicom_maps")
-
-
-def _network(result: Mapping[str, Any], wanted: Wanted) -> Algorithm:
-    settings = {key: str(result[key]) for key in ("threshold", "min_size_vox") if key in result}
-    sha = ", ".join(str(item) for item in result["weights_sha256"])
-    return Algorithm(str(result["bundle"]), str(wanted.metadata.get("version") or __version__), sha, settings)
-
-
-def _rule(result: Mapping[str, Any]) -> Algorithm:
-    cuts = {key: str(value) for key, value in (result.get("perfusion") or {}).items() if key in _CUTS}
-    return Algorithm("thresholds of CBF and Tmax", settings=cuts)
 
 
 def _patient(file: Path) -> dict[str, str]:
@@ -255,10 +252,8 @@ def predict_series(
     predictor = recipe.load()
     metadata = bundle.metadata_of(list(predictor.weights.values()))
     wanted = replace(wanted or Wanted(), metadata=metadata)
-    form = SeriesSettings(
-        recipe, wanted, dt_s=dt_s, resample=resample, slab_mm=slab_mm, series="ctp" in modalities,
-        optional=tuple(case_keys(config)["optional"]), entropy=entropy,
-    )  # fmt: skip
+    optional = tuple(case_keys(config)["optional"])
+    form = SeriesSettings(recipe, wanted, dt_s, resample, slab_mm, "ctp" in modalities, optional, entropy)
     studies = find_studies(paths, series=series)
     if wanted.dawn is not None and len(studies) != 1:
         raise refused("E-USE-81", where="--age and --nihss", found=f"{len(studies)} studies")
@@ -301,11 +296,6 @@ class SeriesSettings:
     optional: tuple[str, ...] = ()
     entropy: bool = False
 
-    def measure(self, study: StudyFiles, name: str, device: str) -> MeasuredStudy:
-        """Return the study with its maps on disk; keep existing maps of the same source."""
-        read: dict[str, Any] = {"dt_s": self.dt_s, "resample": self.resample, "slab_mm": self.slab_mm}
-        return measure_study(study, name, self.recipe.out, **read, series=self.series, device=device)
-
 
 def predict_studies(
     settings: SeriesSettings,
@@ -319,15 +309,14 @@ def predict_studies(
 
     Finished parts of a study are kept; a fault is recorded for its study only.
     """
-    studies = {name: item for name, item in studies_found.items() if isinstance(item, StudyFiles)}
-    if stands_elsewhere(place):
-        studies = {name: item.absolute() for name, item in studies.items()}
     place = {"gpus": int(predictor.device.type == "cuda"), **place}
-    tasks = [Task(name, (settings, study)) for name, study in studies.items()]
     work = process_study if is_spread(place) else partial(process_study, predictor=predictor)
-    done = run_cases(work, tasks, **place, title="series", unit="study", strict=strict)
+    records = run_studies(
+        work, studies_found, lambda name, study: (settings, study), place=place, title="series", unit="study",
+        strict=strict,
+    )  # fmt: skip
     sweep_parts(Path(settings.recipe.out))
-    return {name: done[name] if isinstance(item, StudyFiles) else item for name, item in studies_found.items()}
+    return records
 
 
 def process_study(task: Task, predictor: Predictor | None = None) -> Record:
@@ -336,7 +325,10 @@ def process_study(task: Task, predictor: Predictor | None = None) -> Record:
     predictor = predictor or cache_in_process(form.recipe, form.recipe.load)
     folder = Path(form.recipe.out) / task.case
     with quiet():
-        measured = form.measure(study, task.case, str(predictor.device))
+        measured = measure_study(
+            study, task.case, form.recipe.out, dt_s=form.dt_s, series=form.series, device=str(predictor.device),
+            resample=form.resample, slab_mm=form.slab_mm,
+        )  # fmt: skip
         _forget_unfinished(folder, measured, form.wanted)
 
         def after(entry: Mapping[str, object], maps: Mapping[str, object], result: dict[str, object]) -> None:
