@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from monai_isles.bundle.configs import judge_config, logging_findings
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.archives import unpack_zip
-from monai_isles.io.findings import ERROR, WARNING, Finding, finding, refuse
+from monai_isles.io.findings import ERROR, WARNING, Finding, as_finding, finding, refuse
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
 
@@ -197,9 +197,8 @@ class Bundle:
 
     def training_settings(self) -> dict[str, object]:
         """Return those settings that ``train.json`` has with its overlays; the others affect only the prediction."""
-        return dict(
-            _fitting(self.settings.items(), self._training_config([self.overlay(name) for name in self.overlays]))
-        )
+        config = self._training_config([self.overlay(name) for name in self.overlays])
+        return dict(_fitting(self.settings.items(), config))
 
     def judge(self) -> list[Finding]:
         """Return the findings about every config and ``logging.conf``; nothing is run."""
@@ -208,9 +207,8 @@ class Bundle:
         findings = [item for path in configs for item in judge_config(path)]
         findings += [item for p in files if p.name == "logging.conf" for item in logging_findings(p)]
         for script in sorted(self.root.rglob("*.py"))[:1]:
-            findings.append(
-                finding("E-SAFE-14", WARNING, where=str(script), found="Python files are part of this bundle")
-            )
+            part = "Python files are part of this bundle"
+            findings.append(finding("E-SAFE-14", WARNING, where=str(script), found=part))
         if not configs:
             text = {"found": "no .json or .yaml config", "fix": "give the folder of a bundle"}
             findings.append(finding("E-FILE-19", ERROR, where=str(self.root), **text))
@@ -330,7 +328,11 @@ def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[
         return judge_config(path) if path.is_file() else _judge_all(Bundle(path))
     with tempfile.TemporaryDirectory(prefix="monai-isles-") as aside:
         place = Path(aside) / path.stem
-        findings = _raised_findings(lambda: unpack_zip(path, place)) or _judge_unpacked(place, path)
+        try:
+            unpack_zip(path, place)
+            findings = _judge_unpacked(place, path)
+        except IslesError as error:
+            findings = [as_finding(error)]
     if unpack is not None and not any(item.severity == ERROR for item in findings):
         unpack_zip(path, unpack)
     return findings
@@ -378,14 +380,10 @@ def _judge_all(bundle: Bundle) -> list[Finding]:
     """Judge the configs, and the weights if there are any."""
     from monai_isles.io.weights import load_state
 
-    if not bundle.weights.is_file():
-        return bundle.judge()
-    return [*bundle.judge(), *_raised_findings(lambda: load_state(bundle.weights, sha256=bundle.weights_sha256))]
-
-
-def _raised_findings(act: Callable[[], object]) -> list[Finding]:
+    findings = bundle.judge()
     try:
-        act()
+        if bundle.weights.is_file():
+            load_state(bundle.weights, sha256=bundle.weights_sha256)
     except IslesError as error:
-        return [Finding(error.code, ERROR, error.where, error.found, error.fix, error.fault)]
-    return []
+        findings.append(as_finding(error))
+    return findings

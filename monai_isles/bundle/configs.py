@@ -39,19 +39,15 @@ def target_fault(name: str) -> str | None:
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts):
         return "not a full dotted path"
-    if not _below(name, ALLOWED):
+    if not name.startswith(tuple(f"{root}." for root in ALLOWED)):
         return "outside the allow-list"
     if any(part.startswith("_") for part in parts):
         return "private"
     if name in EXCEPTIONS:
         return None
-    if _below(name, DENIED) or parts[-1] in DENIED_NAMES:
+    if name.startswith(tuple(f"{root}." for root in DENIED)) or parts[-1] in DENIED_NAMES:
         return "on the deny list"
     return None if _is_defined(name) else "not defined by the package it names"
-
-
-def _below(name: str, roots: tuple[str, ...]) -> bool:
-    return any(name.startswith(f"{root}.") for root in roots)
 
 
 @lru_cache(maxsize=1024)
@@ -89,7 +85,7 @@ def expression_fault(text: str) -> str | None:
 
     Allowed: references and their public attributes; literals; lists, tuples and dictionaries; arithmetic, comparisons,
     ``a if b else c``; calls of the listed methods on references, of harmless built-ins such as ``len``, and of dotted
-    names that ``io.targets`` accepts.
+    names that ``target_fault`` accepts.
     """
     body = text.removeprefix("$").strip()
     if len(body) > MAX_LENGTH:
@@ -124,9 +120,8 @@ def _call_fault(node: ast.Call) -> str | None:
         return "a call of something that has no name"
     dotted = ast.unparse(node.func)
     if dotted.split(".")[0] != _STAND_IN and dotted.replace(".", "").isidentifier():
-        return (
-            _first_fault(arguments) if target_fault(dotted) is None else f"a call of {dotted!r}, {target_fault(dotted)}"
-        )
+        fault = target_fault(dotted)
+        return _first_fault(arguments) if fault is None else f"a call of {dotted!r}, {fault}"
     if node.func.attr not in _METHODS:
         return f"a call of {node.func.attr!r}"
     return _first_fault([node.func.value, *arguments])
@@ -172,25 +167,18 @@ def logging_findings(path: str | Path) -> list[Finding]:
     try:
         parser.read_string(path.read_text(encoding="utf-8"))
     except (configparser.Error, UnicodeDecodeError, OSError) as error:
-        return [
-            finding(
-                "E-FILE-19",
-                ERROR,
-                where=str(path),
-                found=str(error).replace("\n", " "),
-                fault="logging.conf cannot be read",
-            )
-        ]
-    entries = [
-        (s, k, parser.get(s, k))
-        for s in ["DEFAULT", *parser.sections()]
-        for k in (parser.options(s) if s != "DEFAULT" else parser.defaults())
-    ]
+        return [_unreadable(path, error, "logging.conf cannot be read")]
+    sections = {"DEFAULT": parser.defaults(), **{name: dict(parser.items(name)) for name in parser.sections()}}
     return [
         finding("E-SAFE-09", ERROR, where=f"{path}: [{section}] {option}", found=repr(value[:120]))
-        for section, option, value in entries
+        for section, options in sections.items()
+        for option, value in options.items()
         if not _harmless(option, value)
     ]
+
+
+def _unreadable(path: Path, error: Exception, fault: str) -> Finding:
+    return finding("E-FILE-19", ERROR, where=str(path), found=str(error).replace("\n", " "), fault=fault)
 
 
 def _harmless(option: str, value: str) -> bool:
@@ -203,13 +191,10 @@ def _harmless(option: str, value: str) -> bool:
     except (SyntaxError, ValueError, RecursionError):
         return False
     parts = [*tree.elts] if isinstance(tree, (ast.Tuple, ast.List)) else [tree]
-    return all(ast.unparse(part) in _STREAMS or _literal(part) for part in parts)
-
-
-def _literal(node: ast.expr) -> bool:
     try:
-        ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError):
+        for part in (part for part in parts if ast.unparse(part) not in _STREAMS):
+            ast.literal_eval(part)
+    except (ValueError, TypeError, SyntaxError):  # not a literal
         return False
     return True
 
@@ -217,46 +202,34 @@ def _literal(node: ast.expr) -> bool:
 def judge_config(path: str | Path) -> list[Finding]:
     """Return the unsafe or unreadable parts of one config file; an empty list means that it may run.
 
-    Allowed: ``_target_`` names that ``io.targets`` accepts; ``@`` references; the short expressions of
-    ``io.expressions``.
-    Nothing is imported, resolved or evaluated.
+    Allowed: ``_target_`` names that ``target_fault`` accepts; ``@`` references; expressions that ``expression_fault``
+    accepts. Nothing is imported, resolved or evaluated.
     """
     path = Path(path)
     content, findings = _parse(path)
     for place, value in _walk(content, ""):
         where = f"{path}: {place}"
         if place.rpartition("#")[2] == "_target_" or _names_a_class(place, value):
-            findings += _target_findings(value, where)
+            refusal = target_fault(value) if isinstance(value, str) else "not a name"
+            if refusal is not None:
+                found = f"{value!r:.160}: {refusal}"
+                findings.append(finding("E-SAFE-07", ERROR, where=where, found=found, allowed=", ".join(ALLOWED)))
         elif isinstance(value, str) and value.startswith("$"):
             fault = expression_fault(value)
             if fault:
                 findings.append(finding("E-SAFE-08", ERROR, where=where, found=f"{value[:120]!r}: {fault}"))
-        elif isinstance(value, str) and value.startswith("%") and _leaves(value[1:].split("::")[0]):
-            findings.append(finding("E-SAFE-13", ERROR, where=where, found=repr(value[:120])))
+        elif isinstance(value, str) and value.startswith("%"):
+            file = Path(value[1:].split("::")[0])
+            if file.is_absolute() or ".." in file.parts:  # leaves the bundle
+                findings.append(finding("E-SAFE-13", ERROR, where=where, found=repr(value[:120])))
     return findings
-
-
-def _target_findings(value: object, where: str) -> list[Finding]:
-    fault = target_fault(value) if isinstance(value, str) else "not a name"
-    if fault is None:
-        return []
-    return [finding("E-SAFE-07", ERROR, where=where, found=f"{value!r:.160}: {fault}", allowed=", ".join(ALLOWED))]
 
 
 def _names_a_class(place: str, value: object) -> bool:
     """Return whether MONAI would look up this string as a dotted path, as for readers and writers."""
     keys = [part for part in place.split("#") if not part.isdigit()]
-    return (
-        bool(keys)
-        and keys[-1] in ("reader", "writer")
-        and isinstance(value, str)
-        and "." in value
-        and value[0] not in "@$%"
-    )
-
-
-def _leaves(name: str) -> bool:
-    return bool(name) and (Path(name).is_absolute() or ".." in Path(name).parts)
+    dotted = isinstance(value, str) and "." in value and value[0] not in "@$%"
+    return dotted and keys[-1:] in (["reader"], ["writer"])
 
 
 def _walk(value: object, place: str) -> Iterator[tuple[str, object]]:
@@ -282,26 +255,15 @@ def _parse(path: Path) -> tuple[object, list[Finding]]:
         repeated.extend(name for name in dict.fromkeys(names) if names.count(name) > 1)
         return dict(items)
 
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text, object_pairs_hook=pairs) if path.suffix == ".json" else _safe_yaml(text)
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        return None, [
-            finding(
-                "E-FILE-19", ERROR, where=str(path), found=str(error).replace("\n", " "), fault="config cannot be read"
-            )
-        ]
-    twice = "the key appears twice; readers differ in which one counts"
-    return content, [finding("E-SAFE-10", ERROR, where=f"{path}: {name}", found=twice) for name in repeated]
-
-
-def _safe_yaml(text: str) -> object:
     import yaml
 
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=pairs) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        return None, [_unreadable(path, error, "config cannot be read")]
+    twice = "the key appears twice; readers differ in which one counts"
+    return content, [finding("E-SAFE-10", ERROR, where=f"{path}: {name}", found=twice) for name in repeated]
 
 
 def case_keys(config: ConfigParser) -> dict[str, Any]:

@@ -26,10 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict every participant; return 3 when some failed."""
-    place = options.chosen_place(args)
-    from monai_isles.inference.malloc import use_threads
-
-    use_threads(args.threads)
+    place = options.start(args)
     from monai_isles.workflows.bids import predict_participants
 
     wanted = {"entropy": args.entropy, "report": not args.no_report, "resample": args.resample, "strict": args.strict}

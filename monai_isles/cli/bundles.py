@@ -25,22 +25,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _text(bundle: Mapping[str, Any]) -> str:
     inputs = ", ".join(f"{key} ({unit})" if unit else key for key, unit in bundle["inputs"].items())
-    size = (
-        ""
-        if bundle["weights_mb"] is None
-        else f", {bundle['weights_mb']} MB, SHA-256 {bundle['weights_sha256'] or 'unknown'}"
-    )
-    rows = {
-        "task": bundle["task"],
-        "inputs": inputs,
-        "weights": bundle["weights"] + size,
-        "measured": _dice_text(bundle["measured"]),
-        "licence": bundle["licence"],
-    }
+    weights = bundle["weights"]
+    if bundle["weights_mb"] is not None:
+        weights += f", {bundle['weights_mb']} MB, SHA-256 {bundle['weights_sha256'] or 'unknown'}"
+    rows = {"task": bundle["task"], "inputs": inputs, "weights": weights, "measured": _dice_text(bundle["measured"])}
+    rows["licence"] = bundle["licence"]
     rows |= {f"--overlay {name}.json": _dice_text(result) for name, result in bundle["variants"].items()}
-    return "\n".join(
-        [f"{bundle['name']}: {bundle['title']}", *(f"  {label:<8} {text}" for label, text in rows.items())]
-    )
+    lines = (f"  {label:<8} {text}" for label, text in rows.items())
+    return "\n".join([f"{bundle['name']}: {bundle['title']}", *lines])
 
 
 def _dice_text(metrics: Mapping[str, Any] | None) -> str:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from monai_isles.errors import EXIT_DONE, EXIT_REFUSED, EXIT_SOME_FAILED, EXIT_UNSAFE, refused
 
@@ -36,7 +36,10 @@ def run(args: argparse.Namespace) -> int:
     if args.target is None and args.bundle is None:
         raise refused("E-USE-01", where="monai-isles check", found="neither DIR nor --bundle")
     result, scans = _findings(args)
-    left_out = _cases_left_out(result, scans)
+    from monai_isles.data.checks import cases_left_out
+
+    words = {"predict": "predict and predict-series", "training": "datalist, prepare, crossval and training"}
+    left_out = {words[verb]: bad for verb, bad in cases_left_out(result, scans).items() if bad}
     errors = [finding for finding in result if finding.severity == "error"]
     if args.json:
         counts = {"errors": len(errors), "warnings": len(result) - len(errors)}
@@ -57,13 +60,6 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if go_on else EXIT_REFUSED
 
 
-def _cases_left_out(findings: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:
-    from monai_isles.data.checks import cases_left_out
-
-    words = {"predict": "predict and predict-series", "training": "datalist, prepare, crossval and training"}
-    return {words[verb]: bad for verb, bad in cases_left_out(findings, scans).items() if bad}
-
-
 def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
     """Return the findings about bundle, folder or list, and the cases that were checked."""
     from monai_isles.bundle.bundle import check_bundle
@@ -75,30 +71,28 @@ def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
         return findings, []
     if args.target.is_dir() and holds_dicom_alone(args.target):
         return [*findings, *check_series(args.target)], dicom_studies(args.target)
-    needs = {} if args.bundle is None or findings else _needs_of(args.bundle)
-    about = (
-        check_folder(args.target, needs.get("modalities"))
-        if args.target.is_dir()
-        else check_list(args.target, args.data)
-    )
-    if not args.target.is_dir() and any(not item.case and item.severity == "error" for item in about):
-        return [*findings, *about], []
+    keys, head = (None, None) if args.bundle is None or findings else _needs_of(args.bundle)
+    if args.target.is_dir():
+        about = check_folder(args.target, keys)
+    else:
+        about = check_list(args.target, args.data)
+        if any(not item.case and item.severity == "error" for item in about):
+            return [*findings, *about], []
     scans = scans_in(args.target, args.data)
     bad = {item.case for item in about if item.severity == "error"}
-    return [*findings, *about, *_mirror_findings(scans, bad, needs.get("mirror_head"))], scans
+    return [*findings, *about, *_mirror_findings(scans, bad, head)], scans
 
 
-def _needs_of(path: Path) -> dict[str, Any]:
-    """Return the requirements of a bundle's inference config on the images of a case."""
+def _needs_of(path: Path) -> tuple[list[str] | None, str | None]:
+    """Return the modalities that a bundle needs, and the image whose mirror it registers."""
     from monai_isles.bundle.bundle import Bundle
     from monai_isles.bundle.configs import case_keys
 
     bundle = Bundle.open(path)
     if not bundle.root.is_dir():
-        return {}
+        return None, None
     config = bundle.config("inference")
-    head = {key: config[key] for key in ("mirror_head",) if key in config.get()}
-    return {"modalities": case_keys(config)["keys"]} | head
+    return case_keys(config)["keys"], config["mirror_head"] if "mirror_head" in config else None
 
 
 # the image whose mirror is registered: the plain CT in plane, one of the MR images in space
@@ -109,16 +103,15 @@ def _mirror_findings(scans: Sequence[Scan], bad: set[str], head: str | None) -> 
     """Return a warning for every head that a bundle with mirrored channels would remark on or refuse."""
     from monai_isles.progress import progress
 
-    wanted = [head] if head else _HEADS
-    heads = [
-        (f"{scan.section} {scan.name}", key, scan.files[key])
-        for scan in scans
-        if (key := next((item for item in wanted if item in scan.files), None)) is not None
-    ]
-    sound = [item for item in heads if item[0] not in bad]
-    return [
-        item for head in progress(sound, "registering mirrors", total=len(sound)) for item in _mirror_finding(*head)
-    ]
+    sound = []
+    for scan in scans:
+        case, keys = f"{scan.section} {scan.name}", [key for key in ([head] if head else _HEADS) if key in scan.files]
+        if keys and case not in bad:
+            sound.append((case, keys[0], scan.files[keys[0]]))
+    found: list[Finding] = []
+    for item in progress(sound, "registering mirrors", total=len(sound)):
+        found += _mirror_finding(*item)
+    return found
 
 
 def _mirror_finding(case: str, key: str, path: Path) -> list[Finding]:
@@ -136,7 +129,6 @@ def _mirror_finding(case: str, key: str, path: Path) -> list[Finding]:
     if not remark:
         return []
     code, _, remarks = remark.partition(": ")
-    item = finding(
-        code, WARNING, where=f"{case}: {key}", found="", fix="check the image; predict continues as stated above"
-    )
+    fix = "check the image; predict continues as stated above"
+    item = finding(code, WARNING, where=f"{case}: {key}", found="", fix=fix)
     return [replace(item, found=remarks.removeprefix(item.fault).strip(), case=case)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from textwrap import indent
 
 from monai_isles.bundle.bundle import setting
 from monai_isles.cli import options as cohort_options
@@ -21,7 +22,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dataset-dir", help="data folder (default: the bundle's, a simulated one)")
     parser.add_argument("--folds", type=int, help="number of folds (default: the list's, else 5)")
-    parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="further config files of the bundle")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], type=setting, metavar="KEY=VALUE", help="settings, as JSON"
     )
@@ -31,8 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="paper",
         help="scans that stop the training: the scored ones, as published (paper, default), or the next fold (nested)",
     )
-    cohort_options.strict_argument(parser)
-    cohort_options.cache_arguments(parser)
+    cohort_options.share(parser, "--overlay", "--strict", "--cache", "--cache-gb")
     cohort_options.arguments(parser)
 
 
@@ -59,23 +58,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _text(record: dict, out: str) -> str:
-    lines = [
-        f"fold {fold}: {case['outcome']}" + (f", {case['seconds']} s" if "seconds" in case else "")
-        for fold, case in record["folds"].items()
-    ]
-    faults = [
-        f"fold {fold}, {case['step']}: {case['error']}" for fold, case in record["folds"].items() if "error" in case
-    ]
-    cases = record["cases"].values()
-    faults += [f"{name}: {case['error']}" for name, case in record["cases"].items() if "error" in case]
-    left = record["plan"]["left_out"].items()
-    done = sum(case["outcome"] in ("ok", "done before") for case in cases)
-    plan = record["plan"]
+    folds, cases, plan = record["folds"], record["cases"], record["plan"]
+    lines = []
+    for fold, case in folds.items():
+        lines.append(f"fold {fold}: {case['outcome']}" + (f", {case['seconds']} s" if "seconds" in case else ""))
+    faults = [f"fold {fold}, {case['step']}: {case['error']}" for fold, case in folds.items() if "error" in case]
+    faults += [f"{name}: {case['error']}" for name, case in cases.items() if "error" in case]
+    left_out = [f"{name}: left out\n{indent(reason, '  ')}" for name, reason in plan["left_out"].items()]
+    done = sum(case["outcome"] in ("ok", "done before") for case in cases.values())
     kind = "simulated data, not patients" if plan["simulated"] else "data as given"
-    lines += [
-        *faults,
-        *(f"{name}: left out\n  {reason.replace(chr(10), chr(10) + '  ')}" for name, reason in left),
-        f"{done} of {len(cases)} cases predicted out of fold in {out} ({kind}), {plan['protocol']} protocol",
-    ]
+    total = f"{done} of {len(cases)} cases predicted out of fold in {out} ({kind}), {plan['protocol']} protocol"
+    lines += [*faults, *left_out, total]
     lines.append("repeat the command to do what failed" if faults else f"next: monai-isles search {out}")
     return "\n".join(lines)

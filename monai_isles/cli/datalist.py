@@ -59,18 +59,16 @@ def _counts(content: dict, out: Path) -> dict[str, Any]:
 
 
 def _text(counts: dict[str, Any]) -> str:
+    provisional = " (provisional: look at the pairs in the list)" if counts["provisional"] else ""
     lines = [
         f"{counts['training']} training cases of {counts['subjects']} subjects, {counts['test']} test cases",
         f"cases per fold {' '.join(map(str, counts['cases_per_fold']))}",
-        f"subjects from {counts['grouping']}"
-        + (" (provisional: look at the pairs in the list)" if counts["provisional"] else ""),
+        f"subjects from {counts['grouping']}{provisional}",
     ]
     if counts["target"]:
         lines.append(f"lesion is the {counts['target']}")
     if counts["without_label"]:
         lines.append(f"{counts['without_label']} training cases have no lesion mask")
-    lines += [
-        f"left out: {count['code']} {count['fault']}: {count['where']}: {count['found']}"
-        for count in counts["left_out"]
-    ]
+    for case in counts["left_out"]:
+        lines.append(f"left out: {case['code']} {case['fault']}: {case['where']}: {case['found']}")
     return "\n".join([*lines, f"wrote {counts['file']}"])

@@ -8,6 +8,8 @@ import json
 from monai_isles.cli import options as cohort_options
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
+_OPTIONS = ("data_list", "section", "folds", "baseline", "allow_missing", "seed", "strict", "connectivity")
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
@@ -19,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", required=True, help="folder for per_case.csv, summary.json and run.json")
     parser.add_argument("--data-list", help="score the cases of this data list only; its paths are relative to --ref")
-    parser.add_argument("--section", default="training", help="section of the data list (default: training)")
+    cohort_options.share(parser, "--section", "--seed")
     parser.add_argument("--folds", type=int, nargs="+", help="folds of the section to score (default: all)")
     rules = "score rCBF < 30 %% too, and with --folds the best single threshold of the other folds"
     parser.add_argument("--baseline", action="store_true", help=rules)
@@ -29,7 +31,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--connectivity", type=int, choices=(6, 26), default=6,
         help="voxels of one lesion touch by faces (6, default), or by edges and corners too (26)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: 0)")
     cohort_options.arguments(parser, needs=False)
 
 
@@ -43,15 +44,8 @@ def run(args: argparse.Namespace) -> int:
         args.pred,
         args.ref,
         args.out,
-        data_list=args.data_list,
-        section=args.section,
-        folds=args.folds,
-        baseline=args.baseline,
-        allow_missing=args.allow_missing,
-        seed=args.seed,
         place=place,
-        strict=args.strict,
-        connectivity=args.connectivity,
+        **{name: getattr(args, name) for name in _OPTIONS},
     )
     print(json.dumps(summary, indent=2, allow_nan=False) if args.json else summary_table(summary))
     return EXIT_SOME_FAILED if summary["left_out"] else EXIT_DONE

@@ -5,13 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from monai_isles.errors import EXIT_DONE, refused
 from monai_isles.modalities import MODALITIES
-
-if TYPE_CHECKING:
-    from monai_isles.export.bundle import Exported
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,15 +42,11 @@ def run(args: argparse.Namespace) -> int:
     needed = {"--data-list": args.data_list, "--dataset-dir": args.dataset_dir} if args.bundle is None else {}
     needed |= {"--pred": args.pred} if args.challenge is not None else {}
     missing = [option for option, value in needed.items() if value is None]
-    if sum(wanted.values()) != 1 or missing:
-        raise refused(
-            "E-USE-20",
-            where="monai-isles export",
-            found=f"{', '.join(k for k, v in wanted.items() if v) or 'nothing'}; missing: {', '.join(missing) or '-'}",
-        )
-    print(
-        {"BUNDLE": _bundle, "--nnunet": _nnunet, "--challenge": _challenge}[next(k for k in wanted if wanted[k])](args)
-    )
+    chosen = [name for name, there in wanted.items() if there]
+    if len(chosen) != 1 or missing:
+        found = f"{', '.join(chosen) or 'nothing'}; missing: {', '.join(missing) or '-'}"
+        raise refused("E-USE-20", where="monai-isles export", found=found)
+    print({"BUNDLE": _bundle, "--nnunet": _nnunet, "--challenge": _challenge}[chosen[0]](args))
     return EXIT_DONE
 
 
@@ -66,7 +58,12 @@ def _bundle(args: argparse.Namespace) -> str:
     graphs = not args.no_graphs
     options = {"weights": args.weights, "graphs": graphs, "force": args.force, "settings": chosen, "zoo": args.zoo}
     done = export_bundle(args.bundle, args.out, overlays=args.overlay, url=args.url, **options)
-    return json.dumps(vars(done), default=str) if args.json else _text(done)
+    if args.json:
+        return json.dumps(vars(done), default=str)
+    lines = [f"{checksum}  {done.folder / name}" for name, checksum in done.checksums.items()]
+    lines += [f"{name}: logits within {worst:.1g} of the network's" for name, worst in done.differences.items()]
+    lines += [f"{name}: left out of the metadata, measured with other weights" for name in done.dropped]
+    return "\n".join([*lines, f"{done.archive_sha256}  {done.archive}", "Research only, not a medical device."])
 
 
 def _nnunet(args: argparse.Namespace) -> str:
@@ -94,10 +91,3 @@ def _challenge(args: argparse.Namespace) -> str:
     return "\n".join(
         [*listed, f"{done.sha256}  {done.archive}", "Naming as published by the ISLES challenges, not verified here."]
     )
-
-
-def _text(done: Exported) -> str:
-    lines = [f"{checksum}  {done.folder / name}" for name, checksum in done.checksums.items()]
-    lines += [f"{name}: logits within {worst:.1g} of the network's" for name, worst in done.differences.items()]
-    lines += [f"{name}: left out of the metadata, measured with other weights" for name in done.dropped]
-    return "\n".join([*lines, f"{done.archive_sha256}  {done.archive}", "Research only, not a medical device."])

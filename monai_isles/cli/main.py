@@ -84,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ours = find_isles_error(error) or memory_error(error, f"monai-isles {args.verb}")
         if ours is None or args.debug:
             raise
-        print(_as_json(ours) if args.json else str(ours), file=sys.stderr)
+        facts = {"error": ours.code, **{name: getattr(ours, name) for name in ("fault", "where", "found", "fix")}}
+        print(json.dumps(facts) if args.json else str(ours), file=sys.stderr)
         return ours.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -125,12 +126,6 @@ def _exit_on_sigterm() -> Any:
     if threading.current_thread() is not threading.main_thread():
         return None
     return signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-
-
-def _as_json(error: IslesError) -> str:
-    return json.dumps(
-        {"error": error.code, "fault": error.fault, "where": error.where, "found": error.found, "fix": error.fix}
-    )
 
 
 if __name__ == "__main__":

@@ -19,17 +19,50 @@ ADVANCED = frozenset({
 })  # fmt: skip
 
 
+SHARED: dict[str, dict[str, Any]] = {
+    "--bundle": {"required": True, "help": "name, folder or exported zip of the bundle, e.g. clerigues"},
+    "--overlay": {"nargs": "+", "default": [], "metavar": "NAME", "help": "further config files of the bundle"},
+    "--section": {"default": "training", "help": "section of the data list (default: training)"},
+    "--device": {"default": "auto", "help": "auto, cpu, cuda or cuda:N (default: auto)"},
+    "--threads": {"type": int, "help": "CPU threads (default: all that this process may use)"},
+    "--seed": {"type": int, "default": 0, "help": "seed of the bootstrap intervals (default: 0)"},
+    "--strict": {"action": "store_true", "help": "stop at the first case that fails"},
+    "--cache": {"type": Path, "metavar": "DIR", "help": "folder for preprocessed cases, to be used again"},
+    "--cache-gb": {"type": float, "default": 100.0, "metavar": "GB",
+                   "help": "limit of the cache; the oldest entries are removed (default 100)"},
+    "--dt": {"type": float, "metavar": "S", "help": "seconds between frames, instead of the file's"},
+    "--series": {"dest": "of_series", "metavar": "N",
+                 "help": "number or UID of the series, if a DICOM folder holds several"},
+    "--times": {"metavar": "FILE", "help": "file with the time of every frame in s, rising, instead of the image's"},
+    "--slab-mm": {"type": float, "metavar": "MM",
+                  "help": "average thin DICOM slices to this thickness, to need less memory"},
+    "--workers": {"type": int, "default": 1, "metavar": "N", "help": "processes, or Slurm workers (default 1)"},
+    "--cluster": {"metavar": "ADDRESS", "help": "address of a running Dask scheduler, e.g. tcp://10.0.0.5:8786"},
+    "--slurm": {"metavar": "FILE", "help": "submit jobs with this YAML file for dask-jobqueue's SLURMCluster"},
+    "--case-memory": {"type": float, "default": 0.0, "metavar": "GB", "help": "memory needed by one case"},
+    "--case-gpus": {"type": int, "metavar": "N", "help": "GPUs needed by one case (default: 1 on cuda)"},
+}  # fmt: skip
+_PLACE, _NEEDS = ("--workers", "--cluster", "--slurm"), ("--case-memory", "--case-gpus")
+SERIES_TIMES = ("--dt", "--series", "--times", "--slab-mm")
+
+
+def share(parser: argparse._ActionsContainer, *names: str, **changes: Any) -> None:
+    """Declare options of ``SHARED``, with ``changes`` of their settings."""
+    for name in names:
+        parser.add_argument(name, **{**SHARED[name], **changes})
+
+
 def prediction_arguments(parser: argparse.ArgumentParser, *, app: bool = False) -> None:
     """Declare the options that ``predict`` and ``predict-series`` share: bundle, output, settings, and place."""
     add = parser.add_argument
-    add("--bundle", required=True, help="name, folder or exported zip of the bundle, e.g. clerigues")
+    share(parser, "--bundle")
     if not app:
         add("--out", required=True, help="folder for <case>/lesion.nii.gz and the other results")
-    add("--weights", nargs="+", default=[], metavar="FILE", help="weight files; probabilities of several are averaged")
+    add("--weights", type=Path, nargs="+", default=[], metavar="FILE",
+        help="weight files; probabilities of several are averaged")  # fmt: skip
     add("--resample", action="store_true",
         help="resample registered images onto the grid of the case's first image")  # fmt: skip
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    add("--overlay", nargs="+", default=[], metavar="NAME", help="further config files of the bundle")
+    share(parser, "--device", "--overlay")
     add("--step", type=int, nargs="+", metavar="VOXELS", help="step between windows: one number, or one for each axis")
     add("--fast", action="store_true", help="take larger steps between windows (cost: docs/fast.md)")
     add("--whole-slices", action="store_true", help="one pass over the whole slice instead of windows")
@@ -38,8 +71,8 @@ def prediction_arguments(parser: argparse.ArgumentParser, *, app: bool = False) 
     add("--mc-passes", type=int, help="dropout passes per window (default: the bundle's)")
     add("--threshold", type=float, help="probability above which a voxel counts as lesion")
     add("--min-size", type=int, metavar="VOXELS", help="smallest lesion component to keep, in voxels")
-    add("--postprocessing", metavar="FILE", help="file of `search` with threshold and smallest component")
-    add("--threads", type=int, help="CPU threads (default: all that this process may use)")
+    add("--postprocessing", type=Path, metavar="FILE", help="file of `search` with threshold and smallest component")
+    share(parser, "--threads")
     add("--entropy", action="store_true", help="also write <case>/entropy.nii.gz, in bits")
     if not app:
         add("--bids", action="store_true", help="also write the results as BIDS derivatives, in OUT/derivatives")
@@ -47,14 +80,8 @@ def prediction_arguments(parser: argparse.ArgumentParser, *, app: bool = False) 
     if not app:
         add("--dry-run", action="store_true",
             help="check bundle, weights, inputs and OUT, print the plan, and stop")  # fmt: skip
-    strict_argument(parser)
-    cache_arguments(parser)
+    share(parser, "--strict", "--cache", "--cache-gb")
     arguments(parser)
-
-
-def strict_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--strict``."""
-    parser.add_argument("--strict", action="store_true", help="stop at the first case that fails")
 
 
 def chosen_prediction(args: argparse.Namespace) -> dict[str, Any]:
@@ -62,43 +89,31 @@ def chosen_prediction(args: argparse.Namespace) -> dict[str, Any]:
     from monai_isles.bundle.bundle import Bundle
     from monai_isles.inference.predictor import Choices
 
+    same = ("device", "fast", "whole_slices", "precision", "mc_passes", "threshold", "postprocessing", "cache_gb")
     choices = Choices(
-        weights=tuple(Path(path) for path in args.weights),
-        device=args.device,
-        step=None if args.step is None else tuple(args.step),
-        fast=args.fast,
-        whole_slices=args.whole_slices,
-        precision=args.precision,
-        compiled=args.compile,
-        mc_passes=args.mc_passes,
-        threshold=args.threshold,
-        min_size_vox=args.min_size,
-        postprocessing=Path(args.postprocessing) if args.postprocessing else None,
-        cache_dir=Path(args.cache) if args.cache else None,
-        cache_gb=args.cache_gb,
-    )
+        weights=tuple(args.weights), step=None if args.step is None else tuple(args.step), compiled=args.compile,
+        min_size_vox=args.min_size, cache_dir=args.cache, **{name: getattr(args, name) for name in same},
+    )  # fmt: skip
     return {"bundle": Bundle.open(args.bundle, overlays=args.overlay), "choices": choices}
 
 
-def print_records(args: argparse.Namespace, record: Mapping[str, Any]) -> int:
-    """Print the outcome of each case; return 3 when some failed, else 0."""
+def print_records(args: argparse.Namespace, record: Mapping[str, Any], text: str | None = None) -> int:
+    """Print the outcome of each case, or another text; return 3 when some failed, else 0."""
     cases = record["cases"]
-    text = f"{outcomes_text(cases, args.out)}. Research only, not a medical device."
+    text = text or f"{outcomes_text(cases, args.out)}. Research only, not a medical device."
     print(json.dumps(record, indent=2) if args.json else text)
     return EXIT_SOME_FAILED if any(case["outcome"] == "failed" for case in cases.values()) else EXIT_DONE
 
 
 def print_rehearsal(args: argparse.Namespace, record: Mapping[str, Any]) -> int:
     """Print what a prediction would do; return its exit code as far as known."""
-    cases = record["cases"]
-    print(json.dumps(record, indent=2) if args.json else _rehearsal_text(record["bundle"], cases, args.out))
-    return EXIT_SOME_FAILED if any(case["outcome"] == "failed" for case in cases.values()) else EXIT_DONE
+    return print_records(args, record, _rehearsal_text(record["bundle"], record["cases"], args.out))
 
 
 def _rehearsal_text(bundle: str, cases: Mapping[str, Mapping[str, Any]], out: object) -> str:
     lines = [f"bundle {bundle}: config and weights are sound"]
     for name, case in cases.items():
-        lines.append(f"{name}: {case['outcome']}{_about(case) if case['outcome'] == 'ready' else ''}")
+        lines.append(f"{name}: {case['outcome']}{_input_text(case) if case['outcome'] == 'ready' else ''}")
         lines += [f"  {line}" for line in str(case.get("error", "")).splitlines()]
     ready, done = (sum(case["outcome"] == word for case in cases.values()) for word in ("ready", "done before"))
     before = f", {done} are done already" if done else ""
@@ -106,7 +121,7 @@ def _rehearsal_text(bundle: str, cases: Mapping[str, Mapping[str, Any]], out: ob
     return "\n".join(lines)
 
 
-def _about(outcome: Mapping[str, Any]) -> str:
+def _input_text(outcome: Mapping[str, Any]) -> str:
     shape, spacing = (" x ".join(f"{n:g}" for n in outcome[key]) for key in ("shape", "spacing_mm"))
     text = f", {' '.join(outcome['modalities'])}, {shape} voxels of {spacing} mm"
     if "frames" in outcome:
@@ -116,49 +131,20 @@ def _about(outcome: Mapping[str, Any]) -> str:
 
 def outcomes_text(records: Mapping[str, Mapping[str, object]], out: object) -> str:
     """Return one line per case, then the failed ones with their reasons, and the counts."""
-    lines = [
-        f"{name}: {r['outcome']}" + (f", lesion {r['lesion_ml']} ml" if "lesion_ml" in r else "")
-        for name, r in records.items()
-        if r["outcome"] != "failed"
-    ]
-    for name, r in records.items():
-        if r["outcome"] == "failed":
-            lines += [f"{name}: failed", *(f"  {line}" for line in str(r.get("error", "")).splitlines())]
-    done = sum(r["outcome"] != "failed" for r in records.values())
-    return "\n".join([*lines, f"{done} of {len(records)} cases in {out}"])
+    done, failed = [], []
+    for name, record in records.items():
+        if record["outcome"] == "failed":
+            failed += [f"{name}: failed", *(f"  {line}" for line in str(record.get("error", "")).splitlines())]
+        else:
+            volume = f", lesion {record['lesion_ml']} ml" if "lesion_ml" in record else ""
+            done.append(f"{name}: {record['outcome']}{volume}")
+    return "\n".join([*done, *failed, f"{len(done)} of {len(records)} cases in {out}"])
 
 
 def arguments(parser: argparse.ArgumentParser, *, needs: bool = True) -> None:
     """Declare the options of the place; ``needs`` adds the resources of one case."""
     group = parser.add_argument_group("many at once", "see docs/scale.md")
-    group.add_argument("--workers", type=int, default=1, metavar="N", help="processes, or Slurm workers (default 1)")
-    group.add_argument(
-        "--cluster", metavar="ADDRESS", help="address of a running Dask scheduler, e.g. tcp://10.0.0.5:8786"
-    )
-    group.add_argument(
-        "--slurm", metavar="FILE", help="submit jobs with this YAML file for dask-jobqueue's SLURMCluster"
-    )
-    if needs:
-        group.add_argument("--case-memory", type=float, default=0.0, metavar="GB", help="memory needed by one case")
-        group.add_argument("--case-gpus", type=int, metavar="N", help="GPUs needed by one case (default: 1 on cuda)")
-
-
-def clock_arguments(parser: argparse._ActionsContainer) -> None:
-    """Declare the options that select a series and state its frame times."""
-    parser.add_argument("--dt", type=float, metavar="S", help="seconds between frames, instead of the file's")
-    parser.add_argument(
-        "--series", dest="of_series", metavar="N", help="number or UID of the series, if a DICOM folder holds several"
-    )
-    parser.add_argument(
-        "--times", metavar="FILE", help="file with the time of every frame in s, rising, instead of the image's"
-    )
-
-
-def slab_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--slab-mm``."""
-    parser.add_argument(
-        "--slab-mm", type=float, metavar="MM", help="average thin DICOM slices to this thickness, to need less memory"
-    )
+    share(group, *_PLACE, *(_NEEDS if needs else ()))
 
 
 def chosen_times(args: argparse.Namespace) -> float | list[float] | None:
@@ -170,20 +156,6 @@ def chosen_times(args: argparse.Namespace) -> float | list[float] | None:
     from monai_isles.io.clock import read_times
 
     return read_times(args.times)
-
-
-def cache_arguments(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
-    """Declare the options of the cache of preprocessed cases."""
-    parser.add_argument(
-        "--cache", metavar="DIR", required=required, help="folder for preprocessed cases, to be used again"
-    )
-    parser.add_argument(
-        "--cache-gb",
-        type=float,
-        default=100.0,
-        metavar="GB",
-        help="limit of the cache; the oldest entries are removed (default 100)",
-    )
 
 
 def chosen_place(args: argparse.Namespace) -> Place:
@@ -204,4 +176,13 @@ def chosen_place(args: argparse.Namespace) -> Place:
         require_dask(slurm=args.slurm is not None)
         if args.slurm:
             read_profile(args.slurm)
+    return place
+
+
+def start(args: argparse.Namespace) -> Place:
+    """Check the place and limit the CPU threads before anything heavy is loaded; return the place."""
+    place = chosen_place(args)
+    from monai_isles.inference.malloc import use_threads
+
+    use_threads(args.threads)
     return place

@@ -39,12 +39,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MM",
         help="in-plane smoothing, full width at half maximum (default 5, wider where a scan is noisy, up to 10)",
     )
-    cohort_options.slab_argument(parser)
-    cohort_options.clock_arguments(parser)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all that this process may use)")
+    cohort_options.share(parser, *cohort_options.SERIES_TIMES, "--device", "--threads", "--strict")
     parser.add_argument("--no-motion", action="store_true", help="do not correct movement")
-    cohort_options.strict_argument(parser)
     cohort_options.arguments(parser)
 
 
@@ -53,12 +49,10 @@ def run(args: argparse.Namespace) -> int:
     truncation = _truncation(args.truncation)
     if args.smoothing_mm is not None and not 0 <= args.smoothing_mm <= 30:
         raise refused("E-USE-31", where="--smoothing-mm", found=f"{args.smoothing_mm:g} mm")
-    place, request = cohort_options.chosen_place(args), cohort_options.chosen_times(args)
-    from monai_isles.inference.malloc import use_threads
+    request, place = cohort_options.chosen_times(args), cohort_options.start(args)
     from monai_isles.training.distributed import pick_device
     from monai_isles.workflows.perfusion import Measuring, perfusion
 
-    use_threads(args.threads)
     device, moved, out = str(pick_device(args.device)), not args.no_motion, Path(args.out)
     options = Measuring(
         args.method, truncation, args.smoothing_mm, request, moved, device, args.of_series, args.slab_mm

@@ -67,37 +67,12 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.phantom.dataset import make_dataset
 
     start = time.monotonic()
-    out = make_dataset(
-        args.out,
-        cases=args.cases,
-        seed=args.seed,
-        series=not args.no_series,
-        workers=args.workers,
-        cluster=args.cluster,
-        slurm=args.slurm,
-        test_cases=args.test_cases,
-        max_slices=args.max_slices,
-        kind=args.kind,
-        spacing_mm=args.spacing,
-        dicom=args.dicom,
-        variety=args.variety,
-    )
+    chosen = {name: getattr(args, name) for name in ("kind", "cases", "test_cases", "seed", "variety")}
+    same = {name: getattr(args, name) for name in ("max_slices", "dicom", "workers", "cluster", "slurm")}
+    out = make_dataset(args.out, **chosen, **same, series=not args.no_series, spacing_mm=args.spacing)
     seconds = round(time.monotonic() - start, 1)
     if args.json:
-        print(
-            json.dumps(
-                {
-                    "out": str(out),
-                    "kind": args.kind,
-                    "cases": args.cases,
-                    "test_cases": args.test_cases,
-                    "seed": args.seed,
-                    "variety": args.variety,
-                    "simulated": True,
-                    "seconds": seconds,
-                }
-            )
-        )
+        print(json.dumps({"out": str(out), **chosen, "simulated": True, "seconds": seconds}))
     else:
         print(f"{args.cases} simulated scans in {out} ({seconds} s). Research only, not a medical device.")
     return EXIT_DONE

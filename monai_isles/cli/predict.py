@@ -15,16 +15,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="CASE_DIR", help="case folders, or data folders that hold cases")
     options.prediction_arguments(parser)
     parser.add_argument("--data-list", help="predict the cases of this data list; its paths are relative to CASE_DIR")
-    parser.add_argument("--section", default="training", help="section of the data list (default: training)")
+    options.share(parser, "--section")
     parser.add_argument("--folds", type=int, nargs="+", help="folds of the section (default: all)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict every case; return 3 when some failed."""
-    place = options.chosen_place(args)
-    from monai_isles.inference.malloc import use_threads
-
-    use_threads(args.threads)
+    place = options.start(args)
     from monai_isles.workflows.predict import CaseInputs, predict
     from monai_isles.workflows.predict_dry import rehearse
 

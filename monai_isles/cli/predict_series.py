@@ -20,8 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="DICOM folders, 4D NIfTI files, folders with one such file (and ct.nii.gz), or data sets of these",
     )
     options.prediction_arguments(parser)
-    options.clock_arguments(parser)
-    options.slab_argument(parser)
+    options.share(parser, *options.SERIES_TIMES)
     add = parser.add_argument
     add("--dicom-out", nargs="+", choices=("seg", "sr", "sc", "pdf", "maps"), metavar="KIND",
         help="objects to write if the source is DICOM: seg (masks, the default), sr (report of the numbers), "
@@ -38,10 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and predict every study; return 3 when some failed."""
-    place = options.chosen_place(args)
-    from monai_isles.inference.malloc import use_threads
-
-    use_threads(args.threads)
+    place = options.start(args)
     from monai_isles.workflows.predict_dry import rehearse_series
     from monai_isles.workflows.predict_series import Wanted, predict_series
 
@@ -50,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
             "slab_mm": args.slab_mm}  # fmt: skip
     if args.dry_run:
         return options.print_rehearsal(args, rehearse_series(args.series, out, **settings, **read))
-    wanted = Wanted(not args.no_report, _objects(args), args.show_patient, viewer=args.viewer, dawn=_clinical(args))
+    objects = [*(args.dicom_out or ([] if args.no_dicom else ["seg"])), *(["maps"] if args.dicom_maps else [])]
+    chosen = {"show_patient": args.show_patient, "viewer": args.viewer, "dawn": _clinical(args)}
+    wanted = Wanted(not args.no_report, tuple(objects), **chosen)
     more = {"wanted": wanted, "entropy": args.entropy, "bids": args.bids, "strict": args.strict}
     return options.print_records(args, predict_series(args.series, out, **settings, **read, **more, place=place))
 
@@ -62,9 +60,3 @@ def _clinical(args: argparse.Namespace) -> tuple[float, float] | None:
     if args.age is None or args.nihss is None or not (0 <= args.age <= 130 and 0 <= args.nihss <= 42):
         raise refused("E-USE-81", where="--age and --nihss", found=f"age {args.age}, NIHSS {args.nihss}")
     return args.age, args.nihss
-
-
-def _objects(args: argparse.Namespace) -> tuple[str, ...]:
-    """Return the names of the DICOM objects to write."""
-    usual = () if args.no_dicom else ("seg",)
-    return (*(args.dicom_out or usual), *(("maps",) if args.dicom_maps else ()))

@@ -43,12 +43,9 @@ def run(args: argparse.Namespace) -> int:
         args.ref,
         args.scores,
         args.out,
-        names=args.names,
-        curves=args.curves,
-        title=args.title,
         published=published_rows(args.published) if args.published else None,
         command=["monai-isles", *sys.argv[1:]],
-        mirrored=args.mirrored,
+        **{name: getattr(args, name) for name in ("names", "curves", "title", "mirrored")},
     )
     size = Path(args.out).stat().st_size
     if args.json:

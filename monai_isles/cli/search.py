@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from monai_isles.cli import options
 from monai_isles.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument("folder", metavar="DIR", help="output folder of monai-isles crossval; results go to DIR/search")
     parser.add_argument("--nested", metavar="DIR2", help="the same cross-validation by --protocol nested, to compare")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: 0)")
+    options.share(parser, "--seed")
 
 
 def run(args: argparse.Namespace) -> int:

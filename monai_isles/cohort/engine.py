@@ -16,7 +16,7 @@ from monai_isles.errors import refused
 from monai_isles.progress import progress
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, KilledWorker
+    from distributed import Client, Future
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -70,7 +70,8 @@ def _records(
         except KilledWorker as error:
             again = replace(task, again=task.again + 1)
             if again.again == MOST_DEATHS:
-                yield task, _worker_killer_record(task, error)
+                found = f"{error.last_worker.address} died while it ran alone, as others had before"
+                yield task, {"outcome": "failed", "error": str(refused("E-COH-05", where=task.case, found=found))}
                 continue
             log.warning("a worker died while it worked on %s, which is done again", task.case)
             if again.again == MOST_DEATHS - 1:
@@ -93,11 +94,6 @@ def _submit(
         futures = client.map(work, group, pure=False, batch_size=BATCH, resources=dict(needs) or None)
         result |= dict(zip(futures, group, strict=True))
     return result
-
-
-def _worker_killer_record(task: Task, error: KilledWorker) -> Record:
-    result = f"{error.last_worker.address} died while it ran alone, as others had before"
-    return {"outcome": "failed", "error": str(refused("E-COH-05", where=task.case, found=result))}
 
 
 def run_cases(

@@ -217,11 +217,11 @@ def cross_validate(
         else:
             with FoldBar(plan, out) as bar:
                 ended = run_steps(steps, devices_here(), watch=bar.show)
-        cases = {}
+        cases: dict[str, dict[str, object]] = {}
         for fold, names in plan.cases.items():
             written = read_predicted(out, fold).get("cases", {})  # empty for a fold that was not predicted
             cases |= {name: {"fold": fold, **written.get(name, {"outcome": "missing"})} for name in names}
-        record = {"kind": "crossval", "folds": ended, "cases": cases, "plan": plan.record()}
+        record: dict[str, object] = {"kind": "crossval", "folds": ended, "cases": cases, "plan": plan.record()}
         run.finish(record)
     return record
 

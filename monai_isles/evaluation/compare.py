@@ -68,9 +68,7 @@ def compare_rows(
         first, second: rows of ``per_case.csv``, with ``case`` and ``subject``.
         metric: a column of numbers.
         resamples, seed: of the bootstrap.
-
     Raises: ``E-CMP-01`` other cases or subjects, ``E-CMP-02`` a case twice, ``E-CMP-03`` no such number.
-
     Source: paired t-test as in Clerigues 2019, section 4; Wilcoxon 1945, doi:10.2307/3001968; percentile bootstrap,
     Efron 1979, doi:10.1214/aos/1176344552; ``tests/evaluation/test_compare.py``.
 
@@ -131,11 +129,8 @@ def _pair(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:
     names = set(sides[0]) ^ set(sides[1])
     names |= {n for n in set(sides[0]) & set(sides[1]) if sides[0][n]["subject"] != sides[1][n]["subject"]}
     if names:
-        raise refused(
-            "E-CMP-01",
-            where=f"{len(first)} against {len(second)} cases",
-            found=f"{len(names)} cases of one side only or of another subject: {', '.join(sorted(names)[:8])}",
-        )
+        found = f"{len(names)} cases of one side only or of another subject: {', '.join(sorted(names)[:8])}"
+        raise refused("E-CMP-01", where=f"{len(first)} against {len(second)} cases", found=found)
     return [(row, sides[1][name]) for name, row in sides[0].items()]
 
 
@@ -144,6 +139,5 @@ def _number(row: Row, metric: str) -> float:
         value = row[metric]
         return math.nan if value == "" else float(value)
     except (KeyError, TypeError, ValueError) as error:
-        raise refused(
-            "E-CMP-03", where=f"{row['case']}: {metric}", found=repr(row.get(metric, "no such column"))
-        ) from error
+        found = repr(row.get(metric, "no such column"))
+        raise refused("E-CMP-03", where=f"{row['case']}: {metric}", found=found) from error

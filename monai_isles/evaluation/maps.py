@@ -35,7 +35,6 @@ def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[s
     The voxels with a probability above 0 (reached by a window) and the reference lesion are counted.
 
     Shapes: ``pred`` ``(H, W, D)`` boolean. Units: ml in the names that say so.
-
     Args:
         mask: ``<case>/lesion.nii.gz``; the maps and ``result.json`` lie beside it.
     Source: ``monai_isles.metrics.calibration``; ``tests/workflows/test_evaluate_maps.py``.
@@ -49,7 +48,9 @@ def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[s
     curve = reliability(probability[seen], truth[seen])
     facts: dict[str, Any] = {"ece": curve.ece(), "ace": curve.ace(), _CURVE: curve}
     facts["brier"] = brier_score(probability[seen], truth[seen])
-    facts |= dict(zip(("lesion_ml_low", "lesion_ml_high"), _interval(mask.with_name("result.json")), strict=True))
+    result = mask.with_name("result.json")
+    ends = json.loads(result.read_text(encoding="utf-8")).get("lesion_ml_interval") if result.is_file() else None
+    facts["lesion_ml_low"], facts["lesion_ml_high"] = map(float, ends or (math.nan, math.nan))
     if files["uncertainty"].is_file():
         uncertainty = _read(files["uncertainty"], None, ref, case)[seen]
         wrong = pred[seen] != truth[seen]
@@ -77,7 +78,10 @@ def summarise_maps(rows: Sequence[Row]) -> dict[str, Any] | None:
     if levels:
         names = ("uncertainty_auroc", "uncertainty_right", "uncertainty_wrong")
         result["uncertainty"] = {name: _over_cases(mapped, name) for name in names}
-        result["uncertainty"]["levels"] = _levels(np.sum(levels, axis=0))
+        result["uncertainty"]["levels"] = [
+            {"from": low, "to": high, "voxels": int(n), "wrong": float(k / n) if n else None}
+            for low, high, n, k in zip(UNCERTAINTY_EDGES, UNCERTAINTY_EDGES[1:], *np.sum(levels, axis=0), strict=False)
+        ]
     held = [
         float(row["lesion_ml_low"]) <= float(row["lesion_ml_ref"]) <= float(row["lesion_ml_high"])
         for row in mapped
@@ -91,18 +95,6 @@ def _read(path: Path, kind: str | None, ref: Image, case: str) -> np.ndarray:
     image = read_image(path, kind=kind, where=case)
     require_same_grid({"reference": ref, path.name: image}, case=case)
     return image.data
-
-
-def _interval(result: Path) -> tuple[float, float]:
-    ends = json.loads(result.read_text(encoding="utf-8")).get("lesion_ml_interval") if result.is_file() else None
-    return (float(ends[0]), float(ends[1])) if ends else (math.nan, math.nan)
-
-
-def _levels(counts: np.ndarray) -> list[dict[str, float | int | None]]:
-    return [
-        {"from": low, "to": high, "voxels": int(n), "wrong": float(k / n) if n else None}
-        for low, high, n, k in zip(UNCERTAINTY_EDGES, UNCERTAINTY_EDGES[1:], *counts, strict=False)
-    ]
 
 
 def _over_cases(rows: Sequence[Row], name: str) -> dict[str, float | int | None]:

@@ -36,12 +36,15 @@ def find_references(
         section, folds: part of the list; all folds when None.
         maps: the perfusion maps are needed too.
         left_out: receives the fault of every case with unusable files; without it the first is raised.
-
     Raises: ``E-EVAL-05`` no reference found, ``E-EVAL-07`` two files for one case, ``E-LIST`` from the list.
     """
     faults: list[Finding] | None = None if left_out is None else []
     if data_list is not None:
-        cases = _listed_cases(ref_dir, data_list, section, folds, maps, faults)
+        from monai_isles.data.entries import load_entries
+
+        wanted: dict[str, Any] = {"section": section, "folds": folds, "keys": ("ct", *PERFUSION_MAPS) if maps else ()}
+        entries = load_entries(data_list, ref_dir, **wanted, need_label=True, left_out=faults)
+        cases = [Case.from_entry(entry) for entry in entries]
     elif _is_data_folder(ref_dir):
         from monai_isles.data.layouts import find_cases
 
@@ -54,7 +57,11 @@ def find_references(
     if not cases:
         refuse(faults or [])
         raise refused("E-EVAL-05", where=str(ref_dir), found="no case with a lesion mask")
-    _require_unique(cases)
+    seen: dict[str, Path | None] = {}
+    for case in cases:
+        if case.name in seen:
+            raise _duplicate_fault(case.name, seen[case.name], case.label)
+        seen[case.name] = case.label
     return cases
 
 
@@ -67,7 +74,6 @@ def find_predictions(
         pred_dir: ``<case>/lesion.nii.gz`` as ``predict`` writes it, or ``<case>.nii.gz``.
         allow_missing: continue without the missing ones.
         left_out: takes the fault of every case without a mask, while another one has one.
-
     Raises: ``E-EVAL-06`` all missing predictions in one error, ``E-EVAL-07`` two files for one case.
     """
     paths, names = find_masks(pred_dir), {_composed_name(case.name): case.name for case in cases}
@@ -81,14 +87,6 @@ def find_predictions(
         left_out |= {name: refused("E-EVAL-06", where=f"{pred_dir}: {name}", found="no mask") for name in missing}
         return {case.name: masks[case.name] for case in cases if case.name in masks}, extra
     return {case.name: masks.get(case.name) for case in cases}, extra
-
-
-def _require_unique(cases: Sequence[Case]) -> None:
-    seen: dict[str, Path | None] = {}
-    for case in cases:
-        if case.name in seen:
-            raise _duplicate_fault(case.name, seen[case.name], case.label)
-        seen[case.name] = case.label
 
 
 def _duplicate_fault(name: str, first: Path | None, second: Path | None) -> IslesError:
@@ -117,42 +115,16 @@ def find_masks(folder: Path) -> dict[str, Path]:
     """
     result: dict[str, Path] = {}
     for item in sorted(folder.iterdir()) if folder.is_dir() else []:
-        for name, path in ((_composed_name(name), path) for name, path in _masks_of(item)):
+        inside = [item / f"lesion{end}" for end in _SUFFIXES if (item / f"lesion{end}").is_file()]
+        found = [(item.name, path) for path in inside]
+        if not item.is_dir():
+            found = [(item.name[: -len(end)], item) for end in _SUFFIXES if item.name.lower().endswith(end)]
+        for name, path in ((_composed_name(name), path) for name, path in found if not item.name.startswith(".")):
             if name in result:
                 raise _duplicate_fault(name, result[name], path)
             result[name] = path
     return result
 
 
-def _masks_of(item: Path) -> list[tuple[str, Path]]:
-    if item.name.startswith("."):
-        return []
-    if item.is_dir():
-        return [(item.name, item / f"lesion{end}") for end in _SUFFIXES if (item / f"lesion{end}").is_file()]
-    return [(item.name[: -len(end)], item) for end in _SUFFIXES if item.name.lower().endswith(end)]
-
-
 def _composed_name(name: str) -> str:
     return unicodedata.normalize("NFC", name)
-
-
-def _listed_cases(
-    ref_dir: Path,
-    data_list: Path,
-    section: str,
-    folds: Sequence[int] | None,
-    maps: bool,
-    left_out: list[Finding] | None,
-) -> list[Case]:
-    from monai_isles.data.entries import load_entries
-
-    keys = ("ct", *PERFUSION_MAPS) if maps else ()
-    wanted: dict[str, Any] = {
-        "section": section,
-        "folds": folds,
-        "keys": keys,
-        "need_label": True,
-        "left_out": left_out,
-    }
-    entries = load_entries(data_list, ref_dir, **wanted)
-    return [Case.from_entry(entry) for entry in entries]

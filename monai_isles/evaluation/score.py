@@ -51,9 +51,7 @@ def score_case(
     """Return every metric of one case, and which side is empty (``none``, ``prediction``, ``reference``, ``both``).
 
     Shapes: two binary masks ``(H, W, D)``. Units: in the names; spacing in mm.
-
     Raises: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing, and others.
-
     Source: each metric's own; ``docs/evaluation.md``.
 
     >>> score_case(np.ones((2, 2, 1)), np.ones((2, 2, 1)), (1.0, 1.0, 5.0))["dsc"]
@@ -100,16 +98,16 @@ def score_cases(
     Args:
         mask_of: returns the mask of a case on its reference's grid, and further entries of its row.
         left_out: receives the fault of every case that cannot be scored, as long as another one can.
-
     Raises: the fault of the only case that cannot be scored, ``E-EVAL-08`` for several, ``E-EVAL-50`` for one whose
     fault has no code; those of ``monai_isles.cohort.engine.run_cases``.
     """
     alone = getattr(mask_of, "alone", lambda name: mask_of)
     tasks = [Task(case.name, (case, alone(case.name), method, connectivity)) for case in cases]
     records = run_cases(_score, tasks, **place, title=f"scoring {method}")
-    faults = [
-        (name, item.get("fault") or _scoring_fault(name, item)) for name, item in records.items() if "row" not in item
-    ]
+    faults = []
+    for name, item in ((name, item) for name, item in records.items() if "row" not in item):
+        text = " ".join(str(item.get("error")).split())
+        faults.append((name, item.get("fault") or refused("E-EVAL-50", where=name, found=text)))
     if left_out is not None and len(faults) < len(cases):
         left_out |= dict(faults)
     elif len(faults) == 1:
@@ -121,30 +119,15 @@ def score_cases(
 
 
 def _score(task: Task) -> Record:
+    case, mask_of, method, connectivity = task.about
     try:
-        return {"outcome": "ok", "row": _row(*task.about)}
+        ref = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)
+        mask, facts = mask_of(case, ref)
+        scores = score_case(mask, ref.data > 0, ref.spacing_mm, connectivity=connectivity)
     except IslesError as error:
         return {"outcome": "failed", "fault": error}
-
-
-def _scoring_fault(name: str, record: Record) -> IslesError:
-    text = str(record["error"]).splitlines()
-    return refused("E-EVAL-50", where=name, found=" ".join(text))
-
-
-def _row(case: Case, mask_of: Masks, method: str, connectivity: int) -> dict[str, object]:
-    ref = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)
-    mask, facts = mask_of(case, ref)
-    scores = score_case(mask, ref.data > 0, ref.spacing_mm, connectivity=connectivity)
-    return {
-        "case": case.name,
-        "subject": case.subject,
-        **scores,
-        "missing": 0,
-        "midline": "",
-        "method": method,
-        **facts,
-    }
+    row = {"case": case.name, "subject": case.subject, **scores, "missing": 0, "midline": "", "method": method}
+    return {"outcome": "ok", "row": row | facts}
 
 
 @dataclass(frozen=True)

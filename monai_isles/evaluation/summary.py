@@ -14,20 +14,9 @@ from monai_isles.metrics.volume import STRATA, bland_altman, r2_identity, r2_pea
 
 Row = Mapping[str, Any]
 METRICS = (
-    "dsc",
-    "ppv",
-    "sensitivity",
-    "hd_mm",
-    "hd95_mm",
-    "assd_mm",
-    "assd_half_sum_mm",
-    "hd_vox",
-    "avd_ml",
-    "rve",
-    "lesion_f1",
-    "lesion_f1_iou25",
-    "lesion_pq",
-)
+    "dsc", "ppv", "sensitivity", "hd_mm", "hd95_mm", "assd_mm", "assd_half_sum_mm", "hd_vox", "avd_ml", "rve",
+    "lesion_f1", "lesion_f1_iou25", "lesion_pq",
+)  # fmt: skip
 BY_SIZE = ("dsc", "ppv", "sensitivity", "hd95_mm", "avd_ml", "lesion_f1", "lesion_f1_iou25", "lesion_pq")
 LARGEST = {name: "diagonal_mm" for name in ("hd_mm", "hd95_mm", "assd_mm", "assd_half_sum_mm")}
 LARGEST["hd_vox"] = "diagonal_vox"
@@ -44,7 +33,6 @@ def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> d
     Args:
         rows: one dictionary per case, as from ``score_case``, with ``subject``.
         resamples, seed: of the bootstrap, which draws subjects with replacement and keeps the cases of one together.
-
     Source: percentile bootstrap, Efron 1979, doi:10.1214/aos/1176344552; ``tests/evaluation/test_summary.py``.
 
     >>> from monai_isles.evaluation import score_case

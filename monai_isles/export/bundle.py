@@ -14,13 +14,13 @@ from typing import Any
 from uuid import uuid4
 
 from monai_isles.bundle.bundle import INFERENCE, METADATA, OF_WEIGHTS, TRAIN, WEIGHTS, Bundle, lay_over
-from monai_isles.errors import IslesError, refused
+from monai_isles.errors import refused
 from monai_isles.export.graph import Graph, build_network, load_network, write_graphs
 from monai_isles.export.zoo import data_licence, honest_card, hub_card, list_large_files, unit_test
 from monai_isles.io.archives import pack_zip
 from monai_isles.io.findings import refuse
 from monai_isles.io.payload import sha256_of
-from monai_isles.io.publish import PART
+from monai_isles.io.publish import PART, folder_aside
 from monai_isles.io.weights import load_state, publish_state
 
 REQUIRED = (
@@ -40,7 +40,7 @@ def check_metadata(content: object, where: str) -> dict:
     Source: fields required by MONAI's metadata schema 20240725 and by its model zoo, and the intended use.
     """
     if not isinstance(content, dict):
-        raise _refusal(where, [f"a JSON {type(content).__name__}, not an object"])
+        raise refused("E-EXP-05", where=where, found=f"a JSON {type(content).__name__}, not an object")
     faults = [f"{key} is missing or empty" for key in REQUIRED if not content.get(key)]
     changes = content.get("changelog")
     if isinstance(changes, Mapping) and content.get("version") not in changes:
@@ -52,7 +52,7 @@ def check_metadata(content: object, where: str) -> dict:
         faults.append("required_packages_version is not an object")
     faults += _format_faults(content.get("network_data_format"))
     if faults:
-        raise _refusal(where, faults)
+        raise refused("E-EXP-05", where=where, found="; ".join(faults))
     return content
 
 
@@ -92,10 +92,6 @@ def _format_faults(formats: object) -> list[str]:
         strange = [size for size in sizes if not isinstance(size, int) and not SIZE.fullmatch(str(size))]
         faults += [f"{side}#{name}#spatial_shape {size!r} is neither a number nor like '16*n'" for size in strange]
     return faults
-
-
-def _refusal(where: str, faults: list[str]) -> IslesError:
-    return refused("E-EXP-05", where=where, found="; ".join(faults))
 
 
 CARD, LICENSE = "README.md", "LICENSE"
@@ -163,9 +159,14 @@ def portable(config: Mapping[str, Any], path: Path, configs: Path) -> dict[str, 
     if str(out.get("weights", "")).startswith("$@output_dir"):
         out["weights"] = "$@bundle_root + '/models/model.pt'"
     if isinstance(out.get("data_list"), str):
-        out["data_list"] = (
-            f"configs/{_copy_data_list(str(out['data_list']), str(out.get('bundle_root', '.')), path, configs)}"
-        )
+        # The list's path starts where ``bundle_root`` starts.
+        up = [".."] * len(PurePosixPath(str(out.get("bundle_root", "."))).parts)
+        source = path.parent.joinpath(*up, out["data_list"])
+        if not source.is_file():
+            found = f"{out['data_list']}, looked for at {source.resolve()}"
+            raise refused("E-EXP-10", where=f"{path}: data_list", found=found)
+        shutil.copyfile(source, configs / source.name)
+        out["data_list"] = f"configs/{source.name}"
     if "bundle_root" in out:
         out["bundle_root"] = "."
     data = out.get("dataset_dir")
@@ -177,15 +178,6 @@ def portable(config: Mapping[str, Any], path: Path, configs: Path) -> dict[str, 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write JSON as the model zoo formats it: four spaces, order kept."""
     path.write_text(json.dumps(content, indent=4, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _copy_data_list(name: str, bundle_root: str, path: Path, configs: Path) -> str:
-    """Copy the data list beside the configs; its path starts where ``bundle_root`` starts."""
-    source = path.parent.joinpath(*[".."] * len(PurePosixPath(bundle_root).parts), name)
-    if not source.is_file():
-        raise refused("E-EXP-10", where=f"{path}: data_list", found=f"{name}, looked for at {source.resolve()}")
-    shutil.copyfile(source, configs / source.name)
-    return source.name
 
 
 CHECKSUMS = "SHA256SUMS"
@@ -246,32 +238,39 @@ def export_bundle(
     metadata = check_metadata(bundle.metadata, str(bundle.file(METADATA)))
     name = str(metadata["zoo_name"]) if zoo else source.name
     _require_room(source, out, name, force)
-    aside = out.with_name(f"{PART}{uuid4().hex[:8]}-{out.name}")
-    folder = aside / name
     try:
-        folder.mkdir(parents=True)
-        if not chosen.is_file():
-            publish_state(chosen := aside / "empty.pt", {})
-        state = load_state(chosen, sha256=None if weights is not None else metadata.get("weights_sha256"))
-        write_layout(source, folder, chosen, overlays if weights is not None else bundle.with_shipped_settings.overlays)
-        (aside / "empty.pt").unlink(missing_ok=True)
-        settle(folder / "configs", settings or {})
-        complete = complete_metadata(metadata, sha256_of(folder / WEIGHTS))
-        made = _models(folder, state, complete, graphs)
-        dropped = sorted(set(metadata) - set(complete))
-        if zoo:
-            list_large_files(folder, url)
-        _finish(folder, complete, made, dropped, bool(state))
-        pack_zip(aside, aside / f"{name}.zip")
-        if zoo:
-            (aside / "ci/unit_tests").mkdir(parents=True)
-            (aside / f"ci/unit_tests/test_{name}.py").write_text(unit_test(name, bundle), encoding="utf-8")
-        exported = _record(folder, out, made, dropped)
-        _move(aside, out)
+        with folder_aside(out) as aside:
+            folder = aside / name
+            folder.mkdir(parents=True)
+            if not chosen.is_file():
+                publish_state(chosen := aside / "empty.pt", {})
+            state = load_state(chosen, sha256=None if weights is not None else metadata.get("weights_sha256"))
+            write_layout(
+                source, folder, chosen, overlays if weights is not None else bundle.with_shipped_settings.overlays
+            )
+            (aside / "empty.pt").unlink(missing_ok=True)
+            settle(folder / "configs", settings or {})
+            complete = complete_metadata(metadata, sha256_of(folder / WEIGHTS))
+            made: list[Graph] = []
+            network = load_network(Bundle(folder), state)
+            if graphs:
+                inference = json.loads(Bundle(folder).file(INFERENCE).read_text(encoding="utf-8"))
+                made = write_graphs(network, folder / "models", metadata=complete, inference=inference)
+            dropped = sorted(set(metadata) - set(complete))
+            if zoo:
+                list_large_files(folder, url)
+            _finish(folder, complete, made, dropped, bool(state))
+            pack_zip(aside, aside / f"{name}.zip")
+            if zoo:
+                (aside / "ci/unit_tests").mkdir(parents=True)
+                (aside / f"ci/unit_tests/test_{name}.py").write_text(unit_test(name, bundle), encoding="utf-8")
+            archive, checksums = f"{name}.zip", _checksums(folder)
+            differences = {f"models/{graph.path.name}": graph.difference for graph in made}
+            sha256 = sha256_of(aside / archive)
+            exported = Exported(out / name, out / archive, sha256, checksums, differences, dropped)
+            _move(aside, out)
     except OSError as error:
         raise refused("E-EXP-04", where=str(out), found=error.strerror or str(error)) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return exported
 
 
@@ -291,27 +290,15 @@ def _require_room(source: Path, out: Path, name: str, force: bool) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not force:
         raise refused("E-EXP-02", where=str(out), found="it exists and is not empty")
     if target.exists() and not (target / CHECKSUMS).is_file():
-        raise refused(
-            "E-EXP-02", where=str(target), found=f"not an export: it has no {CHECKSUMS}", fix="name a new folder"
-        )
-
-
-def _models(folder: Path, state: Mapping, metadata: dict, graphs: bool) -> list[Graph]:
-    bundle = Bundle(folder)
-    network = load_network(bundle, state)
-    if not graphs:
-        return []
-    inference = json.loads(bundle.file(INFERENCE).read_text(encoding="utf-8"))
-    return write_graphs(network, folder / "models", metadata=metadata, inference=inference)
+        found = f"not an export: it has no {CHECKSUMS}"
+        raise refused("E-EXP-02", where=str(target), found=found, fix="name a new folder")
 
 
 def _finish(folder: Path, metadata: dict, made: list[Graph], dropped: list[str], shipped: bool) -> None:
     """Write the files that depend on the models: metadata, both cards, the data's licence, checksums of all files."""
     if made:
-        metadata["graphs"] = {
-            f"models/{g.path.name}": {"sha256": sha256_of(g.path), "largest_logit_difference": g.difference}
-            for g in made
-        }
+        facts = {g.path.name: {"sha256": sha256_of(g.path), "largest_logit_difference": g.difference} for g in made}
+        metadata["graphs"] = {f"models/{name}": fact for name, fact in facts.items()}
     write_json(folder / "configs" / METADATA, metadata)
     card = folder / "docs" / CARD
     sha256 = metadata["weights_sha256"]
@@ -327,18 +314,6 @@ def _finish(folder: Path, metadata: dict, made: list[Graph], dropped: list[str],
 def _checksums(folder: Path) -> dict[str, str]:
     files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     return {name: sha256_of(folder / name) for name in files if name != CHECKSUMS}
-
-
-def _record(folder: Path, out: Path, made: list[Graph], dropped: list[str]) -> Exported:
-    archive = folder.with_name(f"{folder.name}.zip")
-    return Exported(
-        folder=out / folder.name,
-        archive=out / archive.name,
-        archive_sha256=sha256_of(archive),
-        checksums=_checksums(folder),
-        differences={f"models/{g.path.name}": g.difference for g in made},
-        dropped=dropped,
-    )
 
 
 def _move(aside: Path, out: Path) -> None:

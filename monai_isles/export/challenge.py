@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 
@@ -18,7 +16,7 @@ from monai_isles.evaluation.pairs import find_masks
 from monai_isles.io.archives import pack_zip
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.payload import sha256_of
-from monai_isles.io.publish import PART, publish_image
+from monai_isles.io.publish import folder_aside, publish_image
 from monai_isles.io.read import read_image
 from monai_isles.modalities import MODALITIES
 from monai_isles.progress import progress
@@ -62,13 +60,12 @@ def export_challenge(
     if missing:
         raise refused("E-CHAL-04", where=str(pred_dir), found=f"{len(missing)} of {len(images)}: {', '.join(missing)}")
     archive = Path(archive)
-    aside = archive.with_name(f"{PART}{uuid4().hex[:8]}-{archive.stem}")
-    try:
+    with folder_aside(archive.with_suffix("")) as aside:
         for case, name in progress(names.items(), "packing", total=len(names)):
-            _write(case, images[case], masks[case], aside / name)
+            source, lesion = read_image(images[case], where=case), read_image(masks[case], kind="label", where=case)
+            require_same_grid({"image": source, "prediction": lesion}, case=case)
+            publish_image(aside / name, lesion.data, source, dtype=np.uint8)
         pack_zip(aside, archive)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return Submission(archive, sha256_of(archive), names)
 
 
@@ -102,12 +99,6 @@ def challenge_names(
     entries = load_entries(content, dataset_dir, section=section, keys=(key,), need_label=False)
     images = {str(entry["case"]): Path(str(entry[key])) for entry in entries}
     return images, _names(images, description)
-
-
-def _write(case: str, image: Path, mask: Path, path: Path) -> None:
-    source, lesion = read_image(image, where=case), read_image(mask, kind="label", where=case)
-    require_same_grid({"image": source, "prediction": lesion}, case=case)
-    publish_image(path, lesion.data, source, dtype=np.uint8)
 
 
 def _names(images: Mapping[str, Path], description: str) -> dict[str, str]:

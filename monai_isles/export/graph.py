@@ -69,13 +69,8 @@ def load_network(bundle: Bundle, state: Mapping[str, Tensor]) -> nn.Module:
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError) as error:
-        faults = " ".join(str(error).split())
-        raise refused(
-            "E-EXP-06",
-            where=f"{bundle.file('inference.json')}: network_def",
-            found=faults[:400],
-            name=type(network).__name__,
-        ) from error
+        faults, where = " ".join(str(error).split())[:400], f"{bundle.file('inference.json')}: network_def"
+        raise refused("E-EXP-06", where=where, found=faults, name=type(network).__name__) from error
     return network.eval()
 
 
@@ -86,15 +81,19 @@ def write_graphs(network: nn.Module, folder: Path, *, metadata: Mapping, inferen
     """
     formats = metadata["network_data_format"]
     sizes = formats["inputs"]["image"]["spatial_shape"]
-    windows = _random_windows(formats["inputs"]["image"]["num_channels"], sizes)
+    channels, random = formats["inputs"]["image"]["num_channels"], torch.Generator().manual_seed(0)
+    windows = []
+    for batch, many in _WINDOWS:
+        shape = [_size(size, n) for size, n in zip(sizes, many, strict=False)]
+        windows.append(torch.randn(batch, channels, *shape, generator=random))
     _require_declared(network, windows[0], formats["outputs"]["pred"])
     script, onnx = folder / "model.ts", folder / "model.onnx"
     _write_script(network, script, metadata, inference)
     _write_onnx(network, onnx, windows[-1], sizes)
-    return [
-        Graph(path, require_agreement(network, run, windows, path))
-        for path, run in ((script, _script_runner(script)), (onnx, _onnx_runner(onnx)))
-    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        runners = {script: torch.jit.load(str(script), map_location="cpu"), onnx: _onnx_runner(onnx)}
+    return [Graph(path, require_agreement(network, run, windows, path)) for path, run in runners.items()]
 
 
 def require_agreement(
@@ -106,12 +105,6 @@ def require_agreement(
     if not worst <= TOLERANCE:
         raise refused("E-EXP-08", where=str(path), found=f"logits differ by {worst:.3g}; at most {TOLERANCE:g} allowed")
     return worst
-
-
-def _random_windows(channels: int, sizes: Sequence[int | str]) -> list[Tensor]:
-    random = torch.Generator().manual_seed(0)
-    shapes = [[_size(s, n) for s, n in zip(sizes, many, strict=False)] for _, many in _WINDOWS]
-    return [torch.randn(batch, channels, *s, generator=random) for (batch, _), s in zip(_WINDOWS, shapes, strict=True)]
 
 
 def _size(size: int | str, many: int) -> int:
@@ -172,17 +165,10 @@ def _converting(kind: str, network: nn.Module) -> Iterator[None]:
             warnings.simplefilter("ignore", FutureWarning)
             yield
     except (RuntimeError, torch.jit.frontend.FrontendError) as error:
-        raise refused(
-            "E-EXP-07", where=type(network).__name__, found=" ".join(str(error).split())[:400], kind=kind
-        ) from error
+        faults = " ".join(str(error).split())[:400]
+        raise refused("E-EXP-07", where=type(network).__name__, found=faults, kind=kind) from error
     finally:
         notes.setLevel(level)
-
-
-def _script_runner(path: Path) -> Callable[[Tensor], Tensor]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return torch.jit.load(str(path), map_location="cpu")
 
 
 def _onnx_runner(path: Path) -> Callable[[Tensor], Tensor]:

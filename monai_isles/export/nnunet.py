@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
@@ -17,7 +15,7 @@ from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.errors import refused
 from monai_isles.io.grid import require_same_grid
-from monai_isles.io.publish import PART, publish_image, publish_json
+from monai_isles.io.publish import folder_aside, publish_image, publish_json
 from monai_isles.io.read import read_image
 from monai_isles.modalities import CT_CHANNELS, LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
@@ -54,7 +52,6 @@ def export_nnunet(
     A channel named CT is normalised by nnU-Net as CT, every other one by its z-score.
 
     Shapes: volumes as they are on disk. Units: those of the modalities.
-
     Args:
         data_list, dataset_dir: the list and the folder its paths are relative to; every training case has a fold.
         number: 1 to 999, unique among nnU-Net's data sets.
@@ -64,7 +61,10 @@ def export_nnunet(
     Source: nnU-Net v2's dataset format and manual data splits; ``tests/export/test_nnunet.py``.
     """
     content = read_datalist(data_list)
-    target = Path(out) / _title(number, name or str(content.get("name") or "isles"))
+    name = name or str(content.get("name") or "isles")
+    if not 1 <= number <= 999 or not _NAME.fullmatch(name):
+        raise refused("E-NNU-03", where=f"Dataset{number}_{name}", found=f"number {number}, name {name!r}")
+    target = Path(out) / f"Dataset{number:03d}_{name}"
     if target.exists():
         raise refused("E-NNU-01", where=str(target), found="a file or folder of this name")
     splits = _splits(content)
@@ -73,17 +73,19 @@ def export_nnunet(
     test: list[dict[str, object]] = []
     if content.get("test"):
         test = load_entries(content, dataset_dir, section="test", keys=keys, need_label=False)
-    aside = target.with_name(f"{PART}{uuid4().hex[:8]}-{target.name}")
-    try:
+    with folder_aside(target) as aside:
         for section, entries in (("Tr", training), ("Ts", test)):
             (aside / f"images{section}").mkdir(parents=True)
             for entry in progress(entries, f"images{section}", total=len(entries)):
                 _write(entry, keys, aside, section)
-        publish_json(aside / "dataset.json", _description(content, keys, len(training)))
+        named = {str(channel): CHANNEL_NAMES.get(key, key.upper()) for channel, key in enumerate(keys)}
+        description: dict[str, object] = {"channel_names": named, "labels": {"background": 0, "lesion": 1}}
+        description |= {"numTraining": len(training), "file_ending": ENDING}
+        description |= {key: content.get(key) for key in ("name", "description")}
+        description["simulated"] = bool(content.get("simulated"))
+        publish_json(aside / "dataset.json", description)
         publish_json(aside / "splits_final.json", list(splits))
         os.replace(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return NnunetDataset(target, len(training), len(test), len(splits))
 
 
@@ -96,12 +98,8 @@ def _channels(content: Mapping[str, Any], modalities: Sequence[str] | None) -> l
         key for key, item in MODALITIES.items() if not item.time_series and all(entry.get(key) for entry in entries)
     ]
     if not still or (modalities is not None and not set(modalities) <= set(still)):
-        where = str(content.get("name"))
-        raise refused(
-            "E-NNU-04",
-            where=where,
-            found=f"requested {', '.join(modalities or ['none'])}; in every case {', '.join(still)}",
-        )
+        found = f"requested {', '.join(modalities or ['none'])}; in every case {', '.join(still)}"
+        raise refused("E-NNU-04", where=str(content.get("name")), found=found)
     return still if modalities is None else list(modalities)
 
 
@@ -118,38 +116,13 @@ def _write(entry: Mapping[str, Any], channels: Sequence[str], folder: Path, sect
         publish_image(folder / "labelsTr" / f"{case}{ENDING}", images[LABEL].data, images[LABEL], dtype=np.uint8)
 
 
-def _description(content: Mapping[str, Any], keys: Sequence[str], training: int) -> dict[str, object]:
-    return {
-        "channel_names": {str(channel): CHANNEL_NAMES.get(key, key.upper()) for channel, key in enumerate(keys)},
-        "labels": {"background": 0, "lesion": 1},
-        "numTraining": training,
-        "file_ending": ENDING,
-        "name": content.get("name"),
-        "description": content.get("description"),
-        "simulated": bool(content.get("simulated")),
-    }
-
-
 def _splits(content: Mapping[str, Any]) -> list[dict[str, list[str]]]:
     entries: Sequence[Mapping[str, Any]] = content.get("training") or []
     folds = sorted({entry["fold"] for entry in entries if entry.get("fold") is not None})
     without = [str(entry["case"]) for entry in entries if entry.get("fold") is None]
     if without or len(folds) < 2:
-        raise refused(
-            "E-NNU-02",
-            where="training section",
-            found=f"folds {folds}; {len(without)} cases without one: {', '.join(without[:6])}",
-        )
-    return [
-        {
-            "train": [str(e["case"]) for e in entries if e["fold"] != fold],
-            "val": [str(e["case"]) for e in entries if e["fold"] == fold],
-        }
-        for fold in folds
-    ]
-
-
-def _title(number: int, name: str) -> str:
-    if not 1 <= number <= 999 or not _NAME.fullmatch(name):
-        raise refused("E-NNU-03", where=f"Dataset{number}_{name}", found=f"number {number}, name {name!r}")
-    return f"Dataset{number:03d}_{name}"
+        found = f"folds {folds}; {len(without)} cases without one: {', '.join(without[:6])}"
+        raise refused("E-NNU-02", where="training section", found=found)
+    parts = {fold: [str(entry["case"]) for entry in entries if entry["fold"] == fold] for fold in folds}
+    names = [str(entry["case"]) for entry in entries]
+    return [{"train": [name for name in names if name not in part], "val": part} for part in parts.values()]

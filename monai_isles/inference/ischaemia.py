@@ -95,19 +95,9 @@ def case_ischaemia(
     if not (entry.get("cbf") and entry.get("tmax")):
         return None
     case = read_perfusion_case(entry, maps=[key for key in MEASURED_MAPS if entry.get(key)])
-    result = ischaemia(
-        case.cbf,
-        case.tmax_s,
-        case.brain,
-        case.spacing_mm,
-        core_rcbf=core_rcbf,
-        delay_s=delay_s,
-        min_cluster_ml=min_cluster_ml,
-        contralateral=case.reference,
-        cbv=case.cbv,
-        left=case.left,
-    )
-    return result, case.midline
+    cuts: dict[str, Any] = {"core_rcbf": core_rcbf, "delay_s": delay_s, "min_cluster_ml": min_cluster_ml}
+    sides: dict[str, Any] = {"contralateral": case.reference, "left": case.left}
+    return ischaemia(case.cbf, case.tmax_s, case.brain, case.spacing_mm, **cuts, **sides, cbv=case.cbv), case.midline
 
 
 def perfusion_block(entry: Mapping[str, object], settings: Mapping[str, Any] | None = None) -> dict[str, object] | None:

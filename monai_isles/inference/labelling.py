@@ -29,7 +29,6 @@ class LoadStudyd(Transform):
 
     Shapes: a file ``(H, W, D, N)``, N modalities in the order of ``names``; each comes out as (1, H, W, D).
     Units: those of ``metadata.json``, modality by modality.
-
     Args:
         names: keys of the modalities.
         optional: keys that a study folder may hold or lack, among ``names`` or beside them.

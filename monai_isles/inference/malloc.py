@@ -73,8 +73,8 @@ def use_threads(wanted: int | None = None) -> int:
 class HalvedOnce:
     """Run work on groups of windows; once memory has run out, run it on each half of a group."""
 
-    def __init__(self, patch: str, setting: str = "window_batch") -> None:
-        self.patch, self.setting, self.halved = patch, setting, False
+    def __init__(self, patch: str) -> None:
+        self.patch, self.halved = patch, False
 
     def run(self, work: Callable[[Any], None], group: Any) -> None:
         """Call ``work`` on the group (a list or an array) or on its halves; ``work`` stores its results at its end."""
@@ -85,9 +85,8 @@ class HalvedOnce:
                 if not out_of_memory(error):
                     raise
                 self.halved = True
-                log.warning(
-                    "memory ran out at %s %d, going on with half: %s", self.setting, len(group), _first_line(error)
-                )
+                text = "memory ran out at window_batch %d, going on with half: %s"
+                log.warning(text, len(group), _first_line(error))
         half = -(-len(group) // 2)
         for part in (group[:half], group[half:]):
             self._half(work, part)
@@ -100,12 +99,9 @@ class HalvedOnce:
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            raise refused(
-                "E-RUN-40",
-                where=f"windows of {self.patch}",
-                found=f"{self.setting} {2 * len(part)} did not fit, nor did half of it: {_first_line(error)}",
-                setting=self.setting,
-            ) from error
+            found = f"window_batch {2 * len(part)} did not fit, nor did half of it: {_first_line(error)}"
+            where = f"windows of {self.patch}"
+            raise refused("E-RUN-40", where=where, found=found, setting="window_batch") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -55,7 +55,6 @@ def lesion_confidence(
     ``confidence`` is the probability that the component touches a true lesion, None without a calibration.
 
     Shapes: all ``(H, W, D)``. Units: ml; ``voxel_ml`` is the volume of one voxel.
-
     Args:
         uncertainty: standard deviation over windows and passes; None gives None.
     """
@@ -71,14 +70,10 @@ def lesion_confidence(
     for k in order:
         volume_ml, mean = float(sizes[k]) * voxel_ml, float(sums[0][k] / sizes[k])
         chance = calibration.confidence(mean, volume_ml)
-        results.append(
-            {
-                "volume_ml": round(volume_ml, 3),
-                "mean_probability": round(mean, 4),
-                "mean_uncertainty": round(float(sums[1][k] / sizes[k]), 4) if len(sums) > 1 else None,
-                "confidence": None if chance is None else round(chance, 3),
-            }
-        )
+        spread = round(float(sums[1][k] / sizes[k]), 4) if len(sums) > 1 else None
+        numbers: dict[str, float | None] = {"volume_ml": round(volume_ml, 3), "mean_probability": round(mean, 4)}
+        confidence = None if chance is None else round(chance, 3)
+        results.append(numbers | {"mean_uncertainty": spread, "confidence": confidence})
     return results
 
 
@@ -149,18 +144,15 @@ class LesionMapsd(MapTransform):
         out = dict(data)
         for key in self.key_iterator(out):
             channels = out[key]
-            out["probability"] = self._calibrate(channels[1:2])
+            out["probability"] = channels[1:2]
+            if self.calibration != UNCALIBRATED:
+                values = self.calibration.probability(channels[1:2].detach().cpu().numpy())
+                out["probability"] = convert_to_dst_type(values, channels[1:2])[0]
             out["lesion"] = out["probability"].clone()
             out |= {name: channels[2 + n : 3 + n] for n, name in enumerate(self.extras)}
             if len(channels) > 2 + len(self.extras):
                 out["uncertainty"] = channels[-1:]
         return out
-
-    def _calibrate(self, probability: Tensor) -> Tensor:
-        if self.calibration == UNCALIBRATED:
-            return probability
-        values = self.calibration.probability(probability.detach().cpu().numpy())
-        return convert_to_dst_type(values, probability)[0]
 
 
 class PublishMapsd(MapTransform):

@@ -25,7 +25,7 @@ from monai_isles.modalities import LABEL
 
 
 class CaseInferer(Protocol):
-    """Inferer of a case: windows (``StepSlidingWindowInferer``) or whole slices (``WholeSliceInferer``).
+    """Describe the inferer of a case: windows (``StepSlidingWindowInferer``) or whole slices (``WholeSliceInferer``).
 
     Args:
         spreads: whether one network gives an uncertainty; such an inferer also accepts several networks at once.
@@ -62,20 +62,13 @@ def require_fit(network: nn.Module, state: object, path: Path | None, config: st
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     named = state.items() if isinstance(state, Mapping) else ()
     other = {name: tuple(getattr(value, "shape", ())) for name, value in named}
-    wrong = [
-        f"{n}: {other.get(n, 'missing')} for {own.get(n, 'nothing')}"
-        for n in {**own, **other}
-        if own.get(n) != other.get(n)
-    ]
+    wrong = [name for name in {**own, **other} if own.get(name) != other.get(name)]
     if wrong:
-        made = _weights_network(path)
-        raise refused(
-            "E-INF-12",
-            where=f"{path} against {config}",
-            found=f"{len(wrong)} tensors differ, first {wrong[0]}" + (f"; trained as {made}" if made else ""),
-            name=type(network).__name__,
-            config=config,
-        )
+        made, first = _weights_network(path), wrong[0]
+        found = f"{len(wrong)} tensors differ, first {first}: {other.get(first, 'missing')} for "
+        found += f"{own.get(first, 'nothing')}{f'; trained as {made}' if made else ''}"
+        name = type(network).__name__
+        raise refused("E-INF-12", where=f"{path} against {config}", found=found, name=name, config=config)
 
 
 def _weights_network(path: Path | None) -> str:
@@ -118,28 +111,23 @@ def chosen_step(
     """
     if step is None and not fast:
         return None
-    given = list(step or ())
+    given, option = list(step or ()), "--fast" if fast else "--step"
     if whole_slices:
-        beside = "--fast" if fast else f"--step {' '.join(map(str, given))}"
-        raise refused("E-INF-43", where="--whole-slices", found=f"beside {beside}")
+        words = [option] if fast else [option, *map(str, given)]
+        raise refused("E-INF-43", where="--whole-slices", found=f"beside {' '.join(words)}")
     own = config["step"] if "step" in config else None
-    if own is None or (fast and "fast_step" not in config):
-        raise refused(
-            "E-INF-13",
-            where="--fast" if fast else "--step",
-            found="no fast_step in its inference.json" if own is not None else "no step in its inference.json",
-            fault="this bundle has no other step" if own is not None else "this bundle does not predict by windows",
-            fix="leave the option out" + (", or give --step" if own is not None else ""),
-        )
+    if own is None:
+        text = {"found": "no step in its inference.json", "fault": "this bundle does not predict by windows"}
+        raise refused("E-INF-13", where=option, **text, fix="leave the option out")
+    if fast and "fast_step" not in config:
+        text = {"found": "no fast_step in its inference.json", "fault": "this bundle has no other step"}
+        raise refused("E-INF-13", where=option, **text, fix="leave the option out, or give --step")
     if fast and step is None:
         return list(config["fast_step"])
     if fast or len(given) not in (1, len(own)):
-        raise refused(
-            "E-INF-14",
-            where="--step" + (" beside --fast" if fast else ""),
-            found=f"{given}; the bundle's own is {list(own)}",
-            fix=f"give one number, or {len(own)}" + (", without --fast" if fast else ""),
-        )
+        where, more = ("--step beside --fast", ", without --fast") if fast else ("--step", "")
+        found = f"{given}; the bundle's own is {list(own)}"
+        raise refused("E-INF-14", where=where, found=found, fix=f"give one number, or {len(own)}{more}")
     return given * (len(own) if len(given) == 1 else 1)
 
 
@@ -285,7 +273,8 @@ def load_predictor(
     paths = list(weights)
     if paths and "calibration" in parser:
         parser["calibration"] = None  # fitted on predictions of the bundle's own weights
-    if not paths and (bundle.weights.is_file() or not _has_nothing_to_load(parser)):
+    parser.parse(reset=True)
+    if not paths and (bundle.weights.is_file() or parser.get_parsed_content("network_def").state_dict()):
         paths = [bundle.weights]
     stated, config = None if weights else bundle.weights_sha256, str(bundle.file("inference.json"))
     several: Sequence[Path | None] = paths or [None]
@@ -304,11 +293,6 @@ def load_predictor(
         | ({} if fitted is None else {"calibration_sha256": sha256_of(Path(fitted))}),
         calibration=UNCALIBRATED if fitted is None else Calibration.read(fitted),
     )
-
-
-def _has_nothing_to_load(parser: ConfigParser) -> bool:
-    parser.parse(reset=True)
-    return not parser.get_parsed_content("network_def").state_dict()
 
 
 def _network(parser: ConfigParser, path: Path | None, sha256: str | None, config: str) -> nn.Module:

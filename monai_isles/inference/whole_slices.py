@@ -50,9 +50,8 @@ class WholeSliceInferer(Inferer):
         super().__init__()
         self.neighbours, self.mirrored = neighbours, mirrored
         if spatial_dims not in (2, 3) or batch_size < 1:
-            raise refused(
-                "E-INF-05", where="WholeSliceInferer", found=f"spatial_dims {spatial_dims}, batch_size {batch_size}"
-            )
+            found = f"spatial_dims {spatial_dims}, batch_size {batch_size}"
+            raise refused("E-INF-05", where="WholeSliceInferer", found=found)
         require_precision(precision)
         self.flat, self.batch_size, self.extras = spatial_dims == 2, batch_size, tuple(extras)
         self.precision, self.compiled = precision, compiled
@@ -104,9 +103,6 @@ class WholeSliceInferer(Inferer):
             return [output.float().softmax(1)]
         missing = [name for name in ("logits", *self.extras) if not isinstance(getattr(output, name, None), Tensor)]
         if missing:
-            raise refused(
-                "E-INF-06",
-                where=f"WholeSliceInferer with {type(network).__name__}",
-                found=f"no {', '.join(missing)} in its output",
-            )
+            where, found = f"WholeSliceInferer with {type(network).__name__}", f"no {', '.join(missing)} in its output"
+            raise refused("E-INF-06", where=where, found=found)
         return [output.logits.float().softmax(1), *(getattr(output, name).float() for name in self.extras)]

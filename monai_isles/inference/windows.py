@@ -194,22 +194,18 @@ class StepSlidingWindowInferer(Inferer):
     ) -> None:
         super().__init__()
         step = ensure_tuple_rep(step, len(roi_size)) if isinstance(step, int) else step
+        where = "StepSlidingWindowInferer"
         if len(roi_size) != len(step) or len(step) not in (2, 3) or mc_passes < 1:
-            raise refused(
-                "E-INF-04",
-                where="StepSlidingWindowInferer",
-                found=f"roi_size {list(roi_size)}, step {list(step)}, mc_passes {mc_passes}",
-            )
+            found = f"roi_size {list(roi_size)}, step {list(step)}, mc_passes {mc_passes}"
+            raise refused("E-INF-04", where=where, found=found)
         require_no_gaps(roi_size, step)
         require_cover(cover)
         require_precision(precision)
         self.flat = len(step) == 2
         if whole_slices and not self.flat:
-            raise refused(
-                "E-INF-42", where="StepSlidingWindowInferer", found=f"whole_slices with windows of {list(roi_size)}"
-            )
+            raise refused("E-INF-42", where=where, found=f"whole_slices with windows of {list(roi_size)}")
         if whole_slices and compiled:
-            raise refused("E-INF-44", where="StepSlidingWindowInferer", found="whole_slices and compiled")
+            raise refused("E-INF-44", where=where, found="whole_slices and compiled")
         self.roi = (*roi_size, 1) if self.flat else tuple(roi_size)
         self.step = (*step, 1) if self.flat else tuple(step)
         self.mc_passes, self.mc_rate, self.mc_alpha, self.batch_size = mc_passes, mc_rate, mc_alpha, batch_size

@@ -126,11 +126,8 @@ def window_starts(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
     """
     size, roi_, step_ = np.array(foreground.shape), np.array(roi), np.array(step)
     if (size < roi_).any():
-        raise refused(
-            "E-INF-02",
-            where="StepSlidingWindowInferer",
-            found=f"{tuple(size.tolist())} voxels against a window of {tuple(roi_.tolist())}",
-        )
+        found = f"{tuple(size.tolist())} voxels against a window of {tuple(roi_.tolist())}"
+        raise refused("E-INF-02", where="StepSlidingWindowInferer", found=found)
     require_no_gaps(roi, step)
     require_cover(cover)
     if cover == "touch":
@@ -194,9 +191,8 @@ def windows_at_once(network: nn.Module, window: Tensor, *, most: int, memory_mb:
 def require_no_gaps(roi: Sequence[int], step: Sequence[int]) -> None:
     """Refuse a step below 1 or above the window (``E-INF-03``)."""
     if any(not 1 <= s <= r for s, r in zip(step, roi, strict=True)):
-        raise refused(
-            "E-INF-03", where="StepSlidingWindowInferer", found=f"a step of {tuple(step)} with a window of {tuple(roi)}"
-        )
+        found = f"a step of {tuple(step)} with a window of {tuple(roi)}"
+        raise refused("E-INF-03", where="StepSlidingWindowInferer", found=found)
 
 
 def require_cover(cover: str) -> None:

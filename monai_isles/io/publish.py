@@ -7,8 +7,9 @@ import gzip
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +54,16 @@ def publish_together(files: Sequence[tuple[str | Path, Writer]], *, inputs: Iter
         for part in parts.values():
             with suppress(NotADirectoryError):
                 part.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_aside(path: Path) -> Iterator[Path]:
+    """Yield the path of a folder to make beside ``path`` for unfinished files; delete at the end what is left of it."""
+    aside = path.with_name(f"{PART}{uuid4().hex[:8]}-{path.name}")
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def publish_text(path: str | Path, text: str, *, inputs: Iterable[str | Path] = ()) -> None:

@@ -60,9 +60,7 @@ def reliability(probability: np.ndarray, lesion: np.ndarray, *, bins: int = BINS
     """Count how often a voxel is lesion, by its predicted probability.
 
     Shapes: any, equal.
-
     Raises: ``E-CAL-01`` shapes differ, ``E-CAL-02`` not a probability, ``E-CAL-03`` fewer than one bin.
-
     Source: Guo 2017 (arXiv:1706.04599), section 2; ``tests/metrics/test_calibration.py``.
 
     >>> reliability(np.array([0.05, 0.95]), np.array([False, True]), bins=2).lesion.tolist()
@@ -244,10 +242,8 @@ def fit_chance(features: np.ndarray, right: np.ndarray) -> list[float]:
 
     def cost(b: np.ndarray) -> tuple[float, np.ndarray]:
         margin = y * (x @ b)
-        return (
-            float(np.logaddexp(0, -margin).mean() + ridge @ b**2 / 2),
-            -(y * expit(-margin)) @ x / len(y) + ridge * b,
-        )
+        loss = float(np.logaddexp(0, -margin).mean() + ridge @ b**2 / 2)
+        return loss, -(y * expit(-margin)) @ x / len(y) + ridge * b
 
     return [float(b) for b in minimize(cost, np.zeros(x.shape[1]), jac=True, tol=1e-10).x]
 

@@ -32,7 +32,12 @@ def image_quality(
     20.0
     """
     pseudo, dwi, mask = np.asarray(pseudo, np.float64), np.asarray(dwi, np.float64), np.asarray(lesion) > 0
-    _require(pseudo, dwi, mask)
+    if pseudo.ndim != 3 or not pseudo.shape == dwi.shape == mask.shape:
+        found = f"synthesised {pseudo.shape}, true {dwi.shape}, lesion {mask.shape}"
+        raise refused("E-MET-11", where="image quality", found=found)
+    if min(pseudo.shape[:2]) < WINDOW_VOX:
+        found = f"{pseudo.shape[0]} x {pseudo.shape[1]} voxels, the window is {WINDOW_VOX} x {WINDOW_VOX}"
+        raise refused("E-MET-12", where="image quality", found=found)
     similarity = ssim_map(pseudo, dwi)
     rim, region = WINDOW_VOX // 2, lesion_region(mask, dilation_vox)
     return {
@@ -81,18 +86,3 @@ def ssim_map(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return structural_similarity(image, truth, data_range=1.0, channel_axis=2, full=True, **window)[1]
-
-
-def _require(pseudo: np.ndarray, dwi: np.ndarray, lesion: np.ndarray) -> None:
-    if pseudo.ndim != 3 or not pseudo.shape == dwi.shape == lesion.shape:
-        raise refused(
-            "E-MET-11",
-            where="image quality",
-            found=f"synthesised {pseudo.shape}, true {dwi.shape}, lesion {lesion.shape}",
-        )
-    if min(pseudo.shape[:2]) < WINDOW_VOX:
-        raise refused(
-            "E-MET-12",
-            where="image quality",
-            found=f"{pseudo.shape[0]} x {pseudo.shape[1]} voxels, the window is {WINDOW_VOX} x {WINDOW_VOX}",
-        )

@@ -22,14 +22,11 @@ class L1ErrorRate(Metric):
     Lower is better, 0..2. Sums run over voxels in float64, so the result does not depend on how patches were batched.
 
     Shapes: ``update((logits, label))`` with logits ``(N, K, ...)`` and label ``(N, 1, ...)`` or ``(N, ...)``.
-
     Args:
         device: device of the sums; by default the CPU, because some accelerators lack float64.
-
     Raises:
         IslesError: ``E-MET-05`` shapes, ``E-MET-06`` a label that is not a class, ``E-MET-07`` logits not finite.
         NotComputableError: ``compute`` before any ``update``.
-
     Source: Clerigues 2019, section 3.3; the sum and its averaging as in ``docs/evaluation.md``.
 
     >>> rate = L1ErrorRate()
@@ -44,9 +41,7 @@ class L1ErrorRate(Metric):
     @reinit__is_reduced
     def reset(self) -> None:
         """Set all sums to zero."""
-        self._l1 = torch.zeros((), dtype=torch.float64, device=self._device)
-        self._wrong = torch.zeros((), dtype=torch.float64, device=self._device)
-        self._voxels = torch.zeros((), dtype=torch.float64, device=self._device)
+        self._l1, self._wrong, self._voxels = torch.zeros(3, dtype=torch.float64, device=self._device)
 
     @reinit__is_reduced
     def update(self, output: tuple[Tensor, Tensor]) -> None:
@@ -81,12 +76,8 @@ def _classes(logits: Tensor, label: Tensor) -> Tensor:
     # a label may come as float32: compare it with its integer part before it serves as an index
     whole = label.long()
     if not bool(((whole == label) & (whole >= 0) & (whole < logits.shape[1])).all()):
-        raise refused(
-            "E-MET-06",
-            where="L1ErrorRate",
-            found=f"values {float(label.min()):.6g} to {float(label.max()):.6g}",
-            logits=logits.shape[1] - 1,
-        )
+        found = f"values {float(label.min()):.6g} to {float(label.max()):.6g}"
+        raise refused("E-MET-06", where="L1ErrorRate", found=found, logits=logits.shape[1] - 1)
     return whole.to(logits.device)
 
 
@@ -114,9 +105,7 @@ class LesionDice(CumulativeIterationMetric):
 
     Shapes: prediction and label ``(N, 1, H, W, D)`` or ``(N, 1, H, W)``, binary; ``(N, 1)`` a call, one number from
     ``aggregate``.
-
     Raises: ``E-MET-02`` not binary, ``E-MET-08`` shapes, ``E-MET-09`` ``aggregate`` before any case.
-
     Source: ``monai_isles.metrics.dsc``.
 
     >>> dice = LesionDice()
@@ -126,30 +115,19 @@ class LesionDice(CumulativeIterationMetric):
     """
 
     def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **kwargs: object) -> Tensor:
-        return _score_each(y_pred, y, lambda pred, ref: dsc(_plain(pred), _plain(ref)))
+        if y is None or y.shape != y_pred.shape or y_pred.ndim < 4 or y_pred.shape[1] != 1:
+            found = f"{tuple(y_pred.shape)} and {None if y is None else tuple(y.shape)}"
+            raise refused("E-MET-08", where="prediction against label", found=found)
+        # case by case, because the rules for empty masks hold for one pair and not for a batch
+        scores = [dsc(_plain(pred), _plain(ref)) for pred, ref in zip(y_pred, y, strict=True)]
+        return torch.tensor(scores, dtype=torch.float64).reshape(-1, 1)
 
     def aggregate(self) -> Tensor:
         """Return the mean over all cases."""
-        return _all_scores(self).mean()
-
-
-def _score_each(y_pred: Tensor, y: Tensor | None, score: Callable[[Tensor, Tensor], float]) -> Tensor:
-    if y is None or y.shape != y_pred.shape or y_pred.ndim < 4 or y_pred.shape[1] != 1:
-        raise refused(
-            "E-MET-08",
-            where="prediction against label",
-            found=f"{tuple(y_pred.shape)} and {None if y is None else tuple(y.shape)}",
-        )
-    # case by case, because the rules for empty masks hold for one pair and not for a batch
-    scores = [score(pred, ref) for pred, ref in zip(y_pred, y, strict=True)]
-    return torch.tensor(scores, dtype=torch.float64).reshape(-1, 1)
-
-
-def _all_scores(metric: CumulativeIterationMetric) -> Tensor:
-    scores = metric.get_buffer()
-    if not isinstance(scores, Tensor):
-        raise refused("E-MET-09", where=type(metric).__name__, found="no case since the last reset")
-    return scores
+        scores = self.get_buffer()
+        if not isinstance(scores, Tensor):
+            raise refused("E-MET-09", where=type(self).__name__, found="no case since the last reset")
+        return scores.mean()
 
 
 def _plain(tensor: Tensor) -> np.ndarray:

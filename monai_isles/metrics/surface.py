@@ -24,22 +24,22 @@ class SurfaceDistances:
 
     @property
     def hd(self) -> float:
-        """Symmetric Hausdorff distance: the largest of all distances. Source: Abulnaga 2018, eq. 7."""
+        """Return the symmetric Hausdorff distance: the largest of all distances. Source: Abulnaga 2018, eq. 7."""
         return float(max(self.from_pred.max(), self.from_ref.max()))
 
     @property
     def hd95(self) -> float:
-        """Larger of the two directed 95th percentiles. Source: MONAI (MedPy pools both sides first)."""
+        """Return the larger of the two directed 95th percentiles. Source: MONAI (MedPy pools both sides first)."""
         return float(max(np.percentile(self.from_pred, 95), np.percentile(self.from_ref, 95)))
 
     @property
     def assd(self) -> float:
-        """One mean over both surfaces together. Source: Wang 2020, eq. 18; MedPy ``assd``."""
+        """Return one mean over both surfaces together. Source: Wang 2020, eq. 18; MedPy ``assd``."""
         return float(np.concatenate([self.from_pred, self.from_ref]).mean())
 
     @property
     def assd_half_sum(self) -> float:
-        """Half the sum of the two directed means. Source: Abulnaga 2018, below eq. 8."""
+        """Return half the sum of the two directed means. Source: Abulnaga 2018, below eq. 8."""
         return float((self.from_pred.mean() + self.from_ref.mean()) / 2)
 
 
@@ -49,9 +49,7 @@ def surface_distances(pred: np.ndarray, ref: np.ndarray, spacing: Sequence[float
     Outside the volume counts as background, so in volumes of one or two slices every lesion voxel is surface.
 
     Shapes: two equal shapes ``(H, W, D)``, or ``(H, W)``. Units: those of ``spacing``.
-
     Raises: ``E-MET-01`` shapes, ``E-MET-02`` values, ``E-MET-03`` spacing.
-
     Source: definition of MONAI and MedPy; agreement in ``tests/metrics/test_surface.py``.
 
     >>> pred, ref = np.zeros((2, 5, 5, 1), bool)
@@ -67,9 +65,8 @@ def surface_distances(pred: np.ndarray, ref: np.ndarray, spacing: Sequence[float
         return SurfaceDistances(rule, rule)
     box = ndimage.find_objects((pred | ref).view(np.int8))[0]
     pred_edge, ref_edge = surface_of(pred[box]), surface_of(ref[box])
-    return SurfaceDistances(
-        _directed_distances(pred_edge, ref_edge, spacing), _directed_distances(ref_edge, pred_edge, spacing)
-    )
+    sides = (pred_edge, ref_edge), (ref_edge, pred_edge)
+    return SurfaceDistances(*(_directed_distances(here, there, spacing) for here, there in sides))
 
 
 def hd_mm(pred: np.ndarray, ref: np.ndarray, spacing_mm: Sequence[float]) -> float:

@@ -146,7 +146,8 @@ def ranked_cases(scored: Scored, key: str, count: int) -> list[tuple[Case, Mappi
 
 def method_masks(results: Mapping[str, Scored], case: Case) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, float]]]:
     """Return the true lesion of a scan, and by method its lesion and Dice. Shapes: ``(H, W, D)``."""
-    lesions, truth = {}, np.zeros(0)
+    lesions: dict[str, tuple[np.ndarray, float]] = {}
+    truth: np.ndarray = np.zeros(0)
     for name, (result, lines) in results.items():
         probability, reference = result.read(case)
         truth = reference.data > 0

@@ -25,7 +25,6 @@ def published_tables(paper: str | Path) -> dict[str, Rows]:
     Units: Dice, PPV (precision) and sensitivity (recall) 0 to 1, distances mm or voxels as the key says, PSNR dB, sizes
     in voxels, parameters in millions. A number that is not printed is None; text beside a number (``unit``) says where
     it is in another unit.
-
     Args:
         paper: name of its bundle, or the bundle's folder.
     Raises: ``E-REP-09`` for a name that is not here.

@@ -124,7 +124,11 @@ def paper_csv(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequen
         line |= {"n": row.get("n"), "n_of": row.get("of", "cases") if row.get("n") is not None else None}
         line |= {key: row.get(key) for key in ("subjects", "empty_references", "empty_predictions")}
         for key, *_ in metrics:
-            line |= {f"{key}_{what}": value for what, value in _numbers(row, key).items()}
+            numbers = statistics(row, key)
+            low, high = numbers.get("ci95") or (None, None)
+            more = {"ci_low": low, "ci_high": high, "imputed_mean": numbers.get("imputed", {}).get("mean")}
+            numbers = {what: numbers.get(what) for what in ("mean", "sd", "n", "unit")} | more
+            line |= {f"{key}_{what}": value for what, value in numbers.items()}
         if own:
             line |= {"data": head.data, "simulated": head.simulated, "split": head.split, "command": head.command}
         lines.append(line)
@@ -243,14 +247,6 @@ def _lines(ours: Sequence[Row], published: Mapping[str, Row]) -> Iterator[tuple[
             result = f"{wanted!r} among {', '.join(published) or 'no rows'}"
             raise refused("E-REP-10", where=str(row["name"]), found=result)
     yield from (("alone", name, row) for name, row in published.items() if name not in met)
-
-
-def _numbers(row: Row, key: str) -> dict[str, Any]:
-    """Return the numbers of a metric that the CSV holds."""
-    result = statistics(row, key)
-    low, high = result.get("ci95") or (None, None)
-    known = {what: result.get(what) for what in ("mean", "sd", "n", "unit")}
-    return {**known, "ci_low": low, "ci_high": high, "imputed_mean": result.get("imputed", {}).get("mean")}
 
 
 def _test_cells(test: Mapping[str, Any]) -> list[str]:

@@ -24,12 +24,9 @@ def binarise(probability: np.ndarray, threshold: float, min_size_vox: int) -> np
 
     Shapes: ``(H, W, D)``, or ``(H, W)`` with 4-connected components; boolean out.
     Units: ``threshold`` is compared in the array's own precision; a component of exactly ``min_size_vox`` is kept.
-
     Args:
         min_size_vox: smallest component kept; 0 and 1 keep all.
-
     Raises: ``E-POST-01`` values outside 0..1, ``E-POST-02`` threshold, ``E-POST-03`` size.
-
     Source: Clerigues 2019, section 3.3; component rule ours, ``tests/postprocessing/test_components.py``.
 
     >>> binarise(np.array([[0.9, 0.0, 0.8], [0.9, 0.0, 0.0]]), 0.5, min_size_vox=2).sum()
@@ -60,16 +57,15 @@ def search_grid(
 
     Every mask equals ``binarise(probability, threshold, size)`` bit for bit. Shapes, units, raises: ``binarise``.
     """
-    _require_probability(probability)
+    low, high = (float(probability.min()), float(probability.max())) if probability.size else (0.0, 0.0)
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+        raise refused("E-POST-01", where="binarise", found=f"values {low:.6g} to {high:.6g}")
     require_settings(thresholds, sizes_vox)
     for threshold in thresholds:
         above = probability > threshold
         labels, component_sizes = _components(above)
         for size in sizes_vox:
-            if size <= 1:
-                yield threshold, size, above.copy()
-                continue
-            yield threshold, size, _large_enough(component_sizes, size)[labels]
+            yield threshold, size, above.copy() if size <= 1 else _large_enough(component_sizes, size)[labels]
 
 
 def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -81,12 +77,6 @@ def _large_enough(component_sizes: np.ndarray, size: int) -> np.ndarray:
     kept = component_sizes >= size
     kept[0] = False
     return kept
-
-
-def _require_probability(probability: np.ndarray) -> None:
-    low, high = (float(probability.min()), float(probability.max())) if probability.size else (0.0, 0.0)
-    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
-        raise refused("E-POST-01", where="binarise", found=f"values {low:.6g} to {high:.6g}")
 
 
 def require_settings(thresholds: Sequence[float], sizes_vox: Sequence[int]) -> None:
@@ -103,13 +93,10 @@ class Binarised(MapTransform):
 
     Shapes: ``(1, H, W, D)`` in and out, ``uint8`` 0/1 out; affine and metadata unchanged.
     Units: ``threshold`` 0..1, ``min_size_vox`` voxels, ``min_cluster_ml`` ml.
-
     Args:
         min_size_vox: smallest component kept; None derives it from ``min_cluster_ml`` and the voxel size.
         min_cluster_ml: smallest component kept where ``min_size_vox`` is None; 1 mm voxels without an affine.
-
     Raises: ``E-POST-01`` to ``E-POST-03`` as ``binarise``, ``E-POST-04`` more than one channel.
-
     Source: ``binarise``.
 
     >>> probability = torch.tensor([0.9, 0.9, 0.0, 0.8]).reshape(1, 4, 1, 1)
@@ -132,18 +119,13 @@ class Binarised(MapTransform):
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out = dict(data)
         for key in self.key_iterator(out):
-            out[key] = self._mask(out[key], name=str(key))
+            probability, smallest = out[key], self.min_size_vox
+            if probability.shape[0] != 1:
+                raise refused("E-POST-04", where=f"key {key}", found=f"shape {tuple(probability.shape)}")
+            if smallest is None:
+                spacing_mm = probability.pixdim.tolist() if isinstance(probability, MetaTensor) else (1.0, 1.0, 1.0)
+                smallest = cluster_vox(self.min_cluster_ml, spacing_mm)
+            volume = np.asarray(torch.as_tensor(probability).detach().cpu().float())[0]
+            mask = binarise(volume, self.threshold, smallest)[None].astype(np.uint8)
+            out[key] = convert_to_dst_type(mask, dst=probability, dtype=torch.uint8)[0]
         return out
-
-    def _mask(self, probability: Tensor, *, name: str) -> Tensor:
-        if probability.shape[0] != 1:
-            raise refused("E-POST-04", where=f"key {name}", found=f"shape {tuple(probability.shape)}")
-        volume = np.asarray(torch.as_tensor(probability).detach().cpu().float())[0]
-        mask = binarise(volume, self.threshold, self._smallest(probability))[None]
-        return convert_to_dst_type(mask.astype(np.uint8), dst=probability, dtype=torch.uint8)[0]
-
-    def _smallest(self, image: Tensor) -> int:
-        if self.min_size_vox is not None:
-            return self.min_size_vox
-        spacing_mm = image.pixdim.tolist() if isinstance(image, MetaTensor) else (1.0, 1.0, 1.0)
-        return cluster_vox(self.min_cluster_ml, spacing_mm)

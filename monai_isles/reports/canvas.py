@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from PIL.Image import Image as Picture
 
 
 INK = "#010203"
@@ -67,11 +66,13 @@ def png_bytes(figure: Figure, *, max_bytes: int = MAX_BYTES) -> bytes:
     picture = Image.fromarray(pixels(figure))
     while True:
         for colours in _COLOURS:
-            data = _palette_png(picture, colours)
-            if len(data) <= max_bytes:
-                return data
+            buffer = io.BytesIO()
+            indexed = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+            indexed.save(buffer, format="PNG", optimize=True)
+            if buffer.tell() <= max_bytes:
+                return buffer.getvalue()
         if min(picture.size) < 64:
-            return data
+            return buffer.getvalue()
         picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.LANCZOS)
 
 
@@ -97,12 +98,3 @@ def svg_text(figure: Figure, label: str) -> str:
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", text)
     text = re.sub(r"(font(?:-family)?:[^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1sans-serif", text)
     return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(label, quote=True)}"', 1)
-
-
-def _palette_png(picture: Picture, colours: int) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    indexed = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    indexed.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()

@@ -175,8 +175,8 @@ def reliability_plot(curves: Mapping[str, Curve]) -> Figure:
     for index, (name, curve) in enumerate(curves.items()):
         filled = [item for item in curve if item["voxels"]]
         points = np.array([(item["probability"], item["lesion"]) for item in filled], dtype=np.float64).reshape(-1, 2)
-        look = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)], "markersize": 4.5}
-        place.plot(*points.T, **look, linewidth=1.6, label=shorten(name, 34, placeholder="…"))
+        look: dict[str, Any] = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
+        place.plot(*points.T, **look, markersize=4.5, linewidth=1.6, label=shorten(name, 34, placeholder="…"))
     place.set_xlim(-0.02, 1.02)
     place.set_ylim(-0.02, 1.02)
     place.set_aspect("equal", adjustable="box")

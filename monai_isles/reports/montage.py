@@ -280,8 +280,8 @@ def set_titles(axes: np.ndarray, titles: Sequence[str], *, fontsize: float = 9) 
 
 def _paint(axes: Axes, panel: Panel, case: CaseView, k: int, box: tuple[slice, slice]) -> None:
     low, high = panel.window
-    picture, look = panel.screen_slice(k, box), {"aspect": _aspect(case), "interpolation": "nearest"}
-    axes.imshow(picture, cmap=panel.colours, vmin=low, vmax=high, **look)
+    look: dict[str, Any] = {"cmap": panel.colours, "vmin": low, "vmax": high, "aspect": _aspect(case)}
+    axes.imshow(panel.screen_slice(k, box), **look, interpolation="nearest")
     letter_sides(axes)
     if panel.mark:
         write(axes, panel.mark, 0.97, 0.975, ha="right", va="top")

@@ -23,7 +23,7 @@ from monai_isles.reports.canvas import png_bytes, svg_text
 from monai_isles.reports.curves import best_epoch, motion_curves, training_curves, vessel_curves, vessel_places
 from monai_isles.reports.figures import bland_altman_plot, dice_plot, reliability_plot, volume_scatter
 from monai_isles.reports.montage import drawn_keys, map_mosaic, panels
-from monai_isles.reports.sheet import Picture, Sheet, perfusion_table, picture, sheet_of
+from monai_isles.reports.sheet import Sheet, perfusion_table, picture, sheet_of
 from monai_isles.reports.slices import even_indices
 from monai_isles.reports.tables import as_html
 from monai_isles.reports.viewer import niivue_facts, outline_masks, page_data
@@ -71,6 +71,11 @@ def _case_facts(case: CaseView) -> dict[str, Any]:
         places = picture(png_bytes(vessel_places(case)), alt, 300)
     if case.motion is not None and dt_s is not None and len(case.motion):
         motion = Markup(svg_text(motion_curves(case.motion, dt_s), "Movement of the head over time"))
+    mosaics = {}
+    for panel in panels(case) if case.masks else ():
+        title = panel.title.partition("\n")[0]
+        png = png_bytes(map_mosaic(case, panel), max_bytes=_MOSAIC_BYTES)
+        mosaics[title] = picture(png, f"{case.name}, {title}, slices", 760)
     return {
         "title": case.name,
         "simulated": case.simulated,
@@ -82,21 +87,11 @@ def _case_facts(case: CaseView) -> dict[str, Any]:
         "curves": vessels,
         "places": places,
         "motion": motion,
-        "mosaics": _mosaics(case) if case.masks else {},
+        "mosaics": mosaics,
         "series": dict(case.series),
         "patient": dict(case.patient),
         "software": ", ".join(f"{name} {known[name]}" for name in _SOFTWARE if name in known),
     }
-
-
-def _mosaics(case: CaseView) -> dict[str, Picture]:
-    """Return a mosaic of all slices for every image, probability and uncertainty, by title."""
-    drawn = {}
-    for panel in panels(case):
-        title = panel.title.partition("\n")[0]
-        png = png_bytes(map_mosaic(case, panel), max_bytes=_MOSAIC_BYTES)
-        drawn[title] = picture(png, f"{case.name}, {title}, slices", 760)
-    return drawn
 
 
 def cohort_page(cohort: Cohort, out: str | Path) -> None:
@@ -129,6 +124,12 @@ def environment() -> Environment:
 
 
 def _cohort_facts(cohort: Cohort, sheets: list[Sheet]) -> dict[str, Any]:
+    curves = None
+    if cohort.curves:
+        best = best_epoch(cohort.curves)
+        kept = "" if best is None else f" Dotted: epoch {best}, whose weights were kept."
+        caption = f"Training and validation over {len(cohort.curves)} epochs.{kept}"
+        curves = plot(training_curves(cohort.curves), "Training curves", caption)
     return {
         "title": cohort.title,
         "simulated": cohort.simulated,
@@ -140,7 +141,7 @@ def _cohort_facts(cohort: Cohort, sheets: list[Sheet]) -> dict[str, Any]:
         "shown": next(iter(cohort.rows)),
         "table": Markup(as_html(cohort.rows, cohort.published)),
         "plots": _plots(cohort),
-        "curves": _curves(cohort),
+        "curves": curves,
         "provenance": {"monai_isles": __version__, **cohort.provenance},
     }
 
@@ -165,15 +166,6 @@ def _plots(cohort: Cohort) -> list[SimpleNamespace]:
     curves = {name: row["calibration"]["curve"] for name, row in cohort.rows.items() if row.get("calibration")}
     drawn = [plot(reliability_plot(curves), "Reliability of the probability", _RELIABILITY)] if curves else []
     return [*plots, *drawn]
-
-
-def _curves(cohort: Cohort) -> SimpleNamespace | None:
-    if not cohort.curves:
-        return None
-    best = best_epoch(cohort.curves)
-    kept = "" if best is None else f" Dotted: epoch {best}, whose weights were kept."
-    caption = f"Training and validation over {len(cohort.curves)} epochs.{kept}"
-    return plot(training_curves(cohort.curves), "Training curves", caption)
 
 
 def plot(figure: Figure, label: str, caption: str) -> SimpleNamespace:

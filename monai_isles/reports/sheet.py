@@ -37,7 +37,7 @@ _MADE_BY = {
     "flip": "the plain flip of the image",
     "midline": "the upright reflection across the middle of the head, which does not match its mirror image",
 }
-_SHOWN = {
+FACTS = {
     "bundle": "bundle",
     "weights_sha256": "weights SHA-256",
     "threshold": "probability threshold",
@@ -178,7 +178,7 @@ def _tiles(case: CaseView, numbers: Mapping[str, tuple[float, str]]) -> dict[str
 
 
 def _facts(result: Mapping[str, Any]) -> dict[str, str]:
-    facts = {label: _text(result[key]) for key, label in _SHOWN.items() if result.get(key) not in (None, [], "")}
+    facts = {label: _text(result[key]) for key, label in FACTS.items() if result.get(key) not in (None, [], "")}
     if result.get("modalities"):
         facts["modalities"] = ", ".join(result["modalities"])
     if result.get("inputs"):

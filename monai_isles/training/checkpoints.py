@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
-from uuid import uuid4
 
 import torch
 from ignite.engine import Engine, Events
@@ -21,7 +20,7 @@ from monai_isles.bundle.bundle import Bundle
 from monai_isles.errors import IslesError, refused
 from monai_isles.inference.predictor import require_fit
 from monai_isles.io.findings import tell_counts
-from monai_isles.io.publish import PART, publish_together
+from monai_isles.io.publish import folder_aside, publish_together
 from monai_isles.io.runs import RunFolder
 from monai_isles.io.weights import load_state, publish_state
 from monai_isles.sampling.cases import left_out_reasons
@@ -122,13 +121,19 @@ class Checkpoints:
             self._load_initial_weights()
             return 0
         self._require_same_settings(state["settings"], path)
-        length = self._epoch_length(engine, state)
+        loader = getattr(engine, "data_loader", None) if self.force else None
+        length = state["epoch_length"] if loader is None else len(loader)
         done = int(state.get("iteration", 0)) if length == state["epoch_length"] else 0
         self._restore(state)
         if "scaler" in state:  # MONAI makes it as the run begins
             engine.add_event_handler(Events.STARTED, lambda: engine.scaler.load_state_dict(state["scaler"]))  # type: ignore[attr-defined]
         if state["epoch"] >= engine.state.max_epochs or (state.get("ended", False) and not self.force):
-            engine.add_event_handler(Events.STARTED, lambda: _end(engine, state["epoch"]))
+            # Nothing is left but the record; ignite would start the run again.
+            def end() -> None:
+                engine.state.epoch = state["epoch"]
+                engine.terminate()
+
+            engine.add_event_handler(Events.STARTED, end)
         at = {"iteration": state["epoch"] * length + done} if done else {"epoch": state["epoch"]}
         engine.load_state_dict({**at, "epoch_length": length, "max_epochs": engine.state.max_epochs})
         if done:
@@ -153,10 +158,6 @@ class Checkpoints:
         torch.set_rng_state(state["random"])
         if torch.cuda.is_available() and "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"])
-
-    def _epoch_length(self, engine: Engine, state: Mapping[str, Any]) -> int:
-        loader = getattr(engine, "data_loader", None) if self.force else None
-        return state["epoch_length"] if loader is None else len(loader)
 
     def _newest(self) -> tuple[dict[str, Any] | None, Path]:
         paths = sorted(self.folder.glob("checkpoint-*.pt"), reverse=True)
@@ -238,12 +239,6 @@ class Checkpoints:
         self._held.__exit__(None, None, None)
 
 
-def _end(engine: Engine, epoch: int) -> None:
-    """End a run that lacks only its record; ignite would start it again."""
-    engine.state.epoch = epoch
-    engine.terminate()
-
-
 def _load(thing: Any, state: Mapping[str, Any], *, settings_of_now: bool) -> None:
     """Load a state; with ``settings_of_now`` keep an optimiser's present learning rate and options."""
     groups = getattr(thing, "param_groups", []) if settings_of_now else []
@@ -305,13 +300,12 @@ class WholeMetricsSaver(MetricsSaver):
 
     def __call__(self, engine: Engine) -> None:
         final = Path(self.save_dir)
-        aside = final / f"{PART}{uuid4().hex[:8]}-metrics"
-        self.save_dir = str(aside)
-        try:
-            super().__call__(engine)
+        with folder_aside(final / "metrics") as aside:
+            self.save_dir = str(aside)
+            try:
+                super().__call__(engine)
+            finally:
+                self.save_dir = str(final)
             made = sorted(aside.iterdir()) if aside.is_dir() else []
             if made:
                 publish_together([(final / path.name, partial(shutil.copyfile, path)) for path in made])
-        finally:
-            self.save_dir = str(final)
-            shutil.rmtree(aside, ignore_errors=True)

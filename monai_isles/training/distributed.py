@@ -26,11 +26,8 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     gpu = torch.cuda.is_available()
     if name.startswith("cuda") and not gpu:
-        raise refused(
-            "E-RUN-20",
-            where=f"device {name!r}",
-            found=f"torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices",
-        )
+        found = f"torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices"
+        raise refused("E-RUN-20", where=f"device {name!r}", found=found)
     return torch.device("cuda:0" if name == "auto" and gpu else "cpu" if name == "auto" else name)
 
 

@@ -33,7 +33,6 @@ class FixedRule(Engine):
         evaluator, metric: engine over the fold's cases and the name of its metric; None scores nothing.
         max_epochs: accepted and ignored: a second epoch would equal the first.
         train_handlers: attached as a trainer of MONAI attaches its own.
-
     Raises: ``E-TRAIN-02`` the run is finished already, ``E-TRAIN-60`` the network has something to learn.
 
     >>> from monai_isles.networks.threshold_rule import ThresholdRule
@@ -53,11 +52,8 @@ class FixedRule(Engine):
     ) -> None:
         super().__init__(self._step)
         if state := network.state_dict():
-            raise refused(
-                "E-TRAIN-60",
-                where=f"FixedRule with {type(network).__name__}",
-                found=f"{len(state)} tensors, first {next(iter(state))}",
-            )
+            found = f"{len(state)} tensors, first {next(iter(state))}"
+            raise refused("E-TRAIN-60", where=f"FixedRule with {type(network).__name__}", found=found)
         self.folder, self.network, self.evaluator, self.metric = Path(folder), network, evaluator, metric
         self.writes = writes
         for handler in train_handlers:
@@ -65,11 +61,16 @@ class FixedRule(Engine):
 
     def run(self) -> float:  # type: ignore[override]
         """Return the metric of the fold, NaN without one."""
+
+        def scored_fold() -> float:
+            super(FixedRule, self).run([None], max_epochs=1)
+            return float(self.state.metrics.get(self.metric, math.nan))
+
         if not self.writes:
-            return self._score()
+            return scored_fold()
         require_unfinished(self.folder)
         with RunFolder(self.folder) as held:
-            score = self._score()
+            score = scored_fold()
             publish_state(self.folder / "model.pt", self.network.state_dict())
             scored = "no validation" if self.evaluator is None else f"{self.metric} {score:.5f} on the fold"
             outcome = f"nothing to learn: the rule is fixed; {scored}"
@@ -80,10 +81,6 @@ class FixedRule(Engine):
             settings = {"network": repr(self.network)}
             held.finish({"kind": "training", "outcome": outcome, "left_out": left_out, "settings": settings})
         return score
-
-    def _score(self) -> float:
-        super().run([None], max_epochs=1)
-        return float(self.state.metrics.get(self.metric, math.nan))
 
     def _step(self, engine: Engine, batch: None) -> None:
         if self.evaluator is not None:

@@ -179,11 +179,8 @@ class FineTuning:
         schedule: PlateauSchedule | None = None,
     ) -> None:
         if frozen_epochs < 0 or min(new_lr, all_lr) <= 0:
-            raise refused(
-                "E-TRAIN-20",
-                where="FineTuning",
-                found=f"frozen_epochs {frozen_epochs}, new_lr {new_lr}, all_lr {all_lr}",
-            )
+            found = f"frozen_epochs {frozen_epochs}, new_lr {new_lr}, all_lr {all_lr}"
+            raise refused("E-TRAIN-20", where="FineTuning", found=found)
         self.network, self.optimizer, self.schedule = network, optimizer, schedule
         self.new_lr, self.all_lr = new_lr, all_lr
         self.frozen_epochs = frozen_epochs if getattr(network, "pretrained", ()) else 0
@@ -287,12 +284,9 @@ class SequentialStages:
             ends = [-(-max_epochs * k // len(self.stages)) for k in range(len(self.stages) + 1)]
             self.lengths = [high - low for low, high in zip(ends, ends[1:], strict=False)]
         if len(self.lengths) != len(self.stages) or min(self.lengths, default=0) < 1 or sum(self.lengths) != max_epochs:
-            raise refused(
-                "E-TRAIN-30",
-                where=type(network).__name__,
-                found=f"parts {sorted(known) or 'none'}, stages {list(stages)}, "
-                f"{max_epochs} epochs{'' if epochs is None else f', divided {list(epochs)}'}",
-            )
+            found = f"parts {sorted(known) or 'none'}, stages {list(stages)}, {max_epochs} epochs"
+            found += "" if epochs is None else f", divided {list(epochs)}"
+            raise refused("E-TRAIN-30", where=type(network).__name__, found=found)
         self.network, self.loss, self.optimizer, self.checkpoints = network, loss, optimizer, checkpoints
         self.evaluator, self.metric, self.early_stop = evaluator, metric, early_stop
         if early_stop is not None:

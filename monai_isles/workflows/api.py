@@ -115,7 +115,6 @@ def segment(
 
     Shapes: images (H, W, D); a MetaTensor may have a channel axis of one in front.
     Units: HU for CT, ml/100 g/min for CBF, ml/100 g for CBV, s for times.
-
     Args:
         case: a case folder, or an image by modality (``ct``, ``cbf``, ...): a path, a nibabel image, a pair of array
             and affine, or a MetaTensor.
@@ -131,11 +130,11 @@ def segment(
     >>> sorted(path.name for path in result.save("results/case_1").iterdir())[:2]
     ['core.nii.gz', 'hypoperfused.nii.gz']
     """
-    chosen: dict[str, Any] = {"fast": fast, "whole_slices": whole_slices, "mc_passes": mc_passes}
-    paths, steps = tuple(map(Path, weights)), (step,) if isinstance(step, int) else tuple(step or ()) or None
+    steps = (step,) if isinstance(step, int) else tuple(step or ()) or None
     choices = Choices(
-        weights=paths, device=device, step=steps, threshold=threshold, min_size_vox=min_size_vox, **chosen
-    )
+        weights=tuple(map(Path, weights)), device=device, step=steps, fast=fast, whole_slices=whole_slices,
+        mc_passes=mc_passes, threshold=threshold, min_size_vox=min_size_vox,
+    )  # fmt: skip
     bundle, aside = Bundle.open(bundle), Aside()
     config, out = bundle.config("inference"), aside.path / "out"
     entry = _entry(case, **case_keys(config), aside=aside.path) | ({"resample": True} if resample else {})
@@ -165,7 +164,6 @@ def measure_perfusion(
     """Measure ``cbf cbv mtt tmax ttp rcbf brain`` of one CT perfusion series, as ``monai-isles perfusion`` does.
 
     Shapes: (H, W, D, T), as nibabel gives a 4D NIfTI file.  Units: HU; seconds between frames.
-
     Args:
         series: 4D NIfTI file, DICOM folder, nibabel image, or a pair of array and affine or a MetaTensor (these two
             need ``dt_s``); a MetaTensor may have a channel axis of one in front.
@@ -249,17 +247,11 @@ def _on_disk(image: ImageLike, path: Path, *, dt_s: float | None = None) -> Path
     values = np.asarray(values)
     if isinstance(image, torch.Tensor) and values.ndim > 3 and len(values) == 1:
         values = values[0]
-    written = nibabel.Nifti1Image(_storable(values), np.asarray(affine, dtype=np.float64))
+    if values.dtype.itemsize == 8 or values.dtype.kind in "bf":  # in a type that every NIfTI reader supports
+        values = values.astype({"b": np.uint8, "f": np.float32}.get(values.dtype.kind, np.int32))
+    written = nibabel.Nifti1Image(values, np.asarray(affine, dtype=np.float64))
     written.header.set_xyzt_units("mm", "sec")
     if dt_s is not None and values.ndim == 4:
         written.header["pixdim"][4] = dt_s
     nibabel.save(written, path)
     return path
-
-
-def _storable(values: np.ndarray) -> np.ndarray:
-    """Return values in a type that every NIfTI reader supports: booleans as uint8, floats as float32."""
-    narrow = {"b": np.uint8, "f": np.float32}
-    if values.dtype.kind in narrow:
-        return values.astype(narrow[values.dtype.kind])
-    return values.astype(np.int32) if values.dtype.itemsize == 8 else values

@@ -30,14 +30,12 @@ def list_bundles() -> list[dict[str, Any]]:
     >>> [one["name"] for one in list_bundles()][:2]
     ['abulnaga', 'clerigues']
     """
-    return [describe(name, Bundle(root)) for name, root in sorted(known_bundles().items())]
+    return [_facts(name, Bundle(root)) for name, root in sorted(known_bundles().items())]
 
 
-def describe(name: str, bundle: Bundle) -> dict[str, Any]:
-    """Return what ``list_bundles`` tells of one bundle."""
+def _facts(name: str, bundle: Bundle) -> dict[str, Any]:
     metadata, card = bundle.metadata, bundle.paper.get("card", {})
     here = bundle.weights.is_file()
-    others = {key: item.get("eval_metrics") for key, item in metadata.get("variants", {}).items()}
     return {
         "name": name,
         "title": metadata.get("name", name),
@@ -47,7 +45,7 @@ def describe(name: str, bundle: Bundle) -> dict[str, Any]:
         "weights_mb": round(bundle.weights.stat().st_size / 1e6, 2) if here else None,
         "weights_sha256": bundle.weights_sha256 if here else None,
         "measured": metadata.get("eval_metrics"),
-        "variants": others,
+        "variants": {key: item.get("eval_metrics") for key, item in metadata.get("variants", {}).items()},
         "licence": card.get("licence", ""),
         "folder": str(bundle.root),
     }

@@ -166,11 +166,10 @@ def _series_facts(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _remarks(prepared: PreparedSeries, images: StudyImages) -> list[Flag]:
+    no_ct = "no plain CT on this grid: the mean of the frames before the bolus stands in for it"
+    notes = [*images.notes, *([no_ct] if images.plain_ct is None else [])]
     flags = [Flag("series", "info", remark) for remark in images.series.remarks]
-    flags += [Flag("plain-ct", "info", note) for note in images.notes]
-    if images.plain_ct is None:
-        text = "no plain CT on this grid: the mean of the frames before the bolus stands in for it"
-        flags.append(Flag("plain-ct", "info", text))
+    flags += [Flag("plain-ct", "info", note) for note in notes]
     moved = prepared.motion
     if moved is not None and moved.after_hu.size:
         worst, usual = float(moved.after_hu.max()), float(np.median(moved.after_hu))
@@ -220,22 +219,17 @@ def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadat
         flags.append(Flag("unseen-intensities", "info", text))
     for key, image in images.items():
         result = brain_facts(image, brain)
+        texts = []
         if trained and key in trained:
-            flags += _unlike(key, result, trained[key])
-        elif key in stated and "typical_max_in_brain" in stated[key]:
-            limit = float(stated[key]["typical_max_in_brain"])
-            if result["p99"] > limit:
-                text = f"{key}: 99th percentile {result['p99']:.4g} in the brain, the bundle states at most {limit:g}"
-                flags.append(Flag("unseen-intensities", "warning", text))
-    return flags
-
-
-def _unlike(key: str, stats: Mapping[str, float], seen: Mapping[str, Any]) -> list[Flag]:
-    flags = []
-    for name, words in (("median", "median"), ("p99", "99th percentile")):
-        low, high = map(float, seen[name])
-        room = 0.1 * (high - low)
-        if not low - room <= stats[name] <= high + room:
-            text = f"{key}: {words} {stats[name]:.4g} in the brain, {low:.4g} to {high:.4g} in the training cases"
-            flags.append(Flag("unseen-intensities", "warning", text))
+            for name, words in (("median", "median"), ("p99", "99th percentile")):
+                low, high = map(float, trained[key][name])
+                room = 0.1 * (high - low)
+                if not low - room <= result[name] <= high + room:
+                    span = f"{low:.4g} to {high:.4g} in the training cases"
+                    texts.append(f"{key}: {words} {result[name]:.4g} in the brain, {span}")
+        elif result["p99"] > (limit := float(stated.get(key, {}).get("typical_max_in_brain", "inf"))):
+            texts.append(
+                f"{key}: 99th percentile {result['p99']:.4g} in the brain, the bundle states at most {limit:g}"
+            )
+        flags += [Flag("unseen-intensities", "warning", text) for text in texts]
     return flags

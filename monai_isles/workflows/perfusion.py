@@ -142,7 +142,15 @@ def measure_cohort(
         place=place, title="maps", unit="series", strict=strict,
     )  # fmt: skip
     sweep_parts(out)
-    _publish_table(out, records)
+    columns, volumes = ("frames", "dt_s", "brain_ml"), ("core_ml", "hypoperfused_ml", "mismatch_ml", "mismatch_ratio")
+    lines = []
+    for name, record in records.items():
+        there = record["outcome"] != "failed"
+        made = json.loads((out / name / RECORD).read_bytes()) if there else {}
+        medians, found = made.get("medians", {}), made.get("ischaemia", {})
+        values = (*map(made.get, columns), *map(medians.get, MAPS[:-1]), *map(found.get, volumes))
+        lines.append((name, int(there), *values))
+    publish_csv(out / TABLE, ("case", "measured", *columns, *MAPS[:-1], *volumes), lines)
     return records
 
 
@@ -155,16 +163,3 @@ def measure_one(task: Task) -> Record:
         return {"outcome": "done before"}
     measure_series(study.series, Path(out), options, stamp=stamp)
     return {"outcome": "ok"}
-
-
-def _publish_table(out: Path, records: Mapping[str, Record]) -> None:
-    """Write one row per series with its measurements, without time or place."""
-    columns, result = ("frames", "dt_s", "brain_ml"), ("core_ml", "hypoperfused_ml", "mismatch_ml", "mismatch_ratio")
-    lines = []
-    for name, record in records.items():
-        there = record["outcome"] != "failed"
-        made = json.loads((out / name / RECORD).read_bytes()) if there else {}
-        medians, volumes = made.get("medians", {}), made.get("ischaemia", {})
-        values = (*map(made.get, columns), *map(medians.get, MAPS[:-1]), *map(volumes.get, result))
-        lines.append((name, int(there), *values))
-    publish_csv(out / TABLE, ("case", "measured", *columns, *MAPS[:-1], *result), lines)

@@ -60,8 +60,11 @@ class CaseInputs:
         """Return the flat dictionary of every case with the bundle's modalities, and the records of the others."""
         section = self.section if self.data_list else None
         listed: dict[str, Any] = {"data_list": self.data_list, "section": section, "folds": self.folds}
-        find = partial(find_entries, keys=keys, optional=optional, fetch=fetch, **listed)
-        entries, left = find_apart(self.paths, lambda path, left_out: find(path, left_out=left_out), strict=strict)
+
+        def find(path: str | Path, left_out: list[Finding] | None) -> list[dict[str, object]]:
+            return find_entries(path, keys=keys, optional=optional, fetch=fetch, left_out=left_out, **listed)
+
+        entries, left = find_apart(self.paths, find, strict=strict)
         request = {"resample": True} if self.resample else {}
         return [entry | request for entry in entries], left
 
@@ -136,22 +139,19 @@ class Recipe:
 
     bundle: Bundle
     out: Path
-    weights: tuple[Path, ...] = ()
-    device: str = "auto"
+    choices: Choices = UNCHANGED
     changes: Mapping[str, object] = field(default_factory=dict, hash=False)
-    cache_dir: Path | None = None
-    cache_gb: float | None = None
     after: After | None = field(default=None, compare=False)
     content: str = ""
 
     def load(self) -> Predictor:
         """Build the networks and load their weights."""
-        predictor = load_predictor(
-            self.bundle, self.out, weights=self.weights, device=self.device, changes=self.changes
-        )
-        if self.cache_dir is None:
+        chosen = self.choices
+        weights, device = chosen.weights, chosen.device
+        predictor = load_predictor(self.bundle, self.out, weights=weights, device=device, changes=self.changes)
+        if chosen.cache_dir is None:
             return predictor
-        kept = KeptPreparation(predictor.preprocessing, cache_dir=self.cache_dir, cache_gb=self.cache_gb)
+        kept = KeptPreparation(predictor.preprocessing, cache_dir=chosen.cache_dir, cache_gb=chosen.cache_gb)
         return replace(predictor, preprocessing=kept)
 
 
@@ -166,18 +166,13 @@ def recipe_of(
 ) -> Recipe:
     """Return the recipe of a predictor; ``elsewhere`` makes its paths absolute for workers in another folder."""
     bundle = Bundle.open(bundle)
-    spelled: Callable[[Path], Path] = (lambda path: Path(path).absolute()) if elsewhere else Path
-    return Recipe(
-        bundle=replace(bundle, root=spelled(bundle.root)),
-        out=spelled(out),
-        weights=tuple(map(spelled, choices.weights)),
-        device=choices.device,
-        changes=dict(changes or {}),
-        cache_dir=None if choices.cache_dir is None else spelled(choices.cache_dir),
-        cache_gb=choices.cache_gb,
-        after=after,
-        content=bundle.fingerprint(choices.weights),
-    )
+    content = bundle.fingerprint(choices.weights)
+    if elsewhere:
+        cache = None if choices.cache_dir is None else choices.cache_dir.absolute()
+        weights = tuple(path.absolute() for path in choices.weights)
+        choices = replace(choices, weights=weights, cache_dir=cache)
+        bundle, out = replace(bundle, root=bundle.root.absolute()), out.absolute()
+    return Recipe(bundle, out, choices, dict(changes or {}), after, content)
 
 
 def predict_cohort(

@@ -13,8 +13,9 @@ from monai.transforms import LoadImaged
 
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
-from monai_isles.cohort.task import FAULTS, Record, failed_record
-from monai_isles.data.study import StudyFiles, find_studies, read_study
+from monai_isles.cohort.engine import run_cases
+from monai_isles.cohort.task import HERE, Record, Task
+from monai_isles.data.study import find_studies, read_study
 from monai_isles.inference.outputs import require_own_names
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor, load_predictor
 from monai_isles.inference.windows import StepSlidingWindowInferer
@@ -23,8 +24,8 @@ from monai_isles.io.read import read_image
 from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.io.runs import judge_folder
 from monai_isles.modalities import LABEL
-from monai_isles.progress import progress
 from monai_isles.transforms.grid import SameGridd
+from monai_isles.workflows.measure_study import run_studies
 from monai_isles.workflows.predict import CaseInputs, Entry, is_predicted, prediction_record, prediction_stamp
 from monai_isles.workflows.predict_series import require_given
 
@@ -56,12 +57,22 @@ def rehearse_series(
     require_given(config["modalities"], bundle)
     predictor = load_predictor(bundle, out, weights=choices.weights, device=choices.device, changes=changes)
     judge_folder(out)
-    result, records = find_studies(paths, series=series), {}
-    for name, study in progress(result.items(), "reading", total=len(result)):
-        try:
-            records[name] = _read_study(study, **options) if isinstance(study, StudyFiles) else study
-        except FAULTS as error:
-            records[name] = failed_record(error)
+
+    def read(task: Task) -> Record:
+        images = read_study(task.about, **options)
+        series = images.series
+        return {
+            "outcome": "ready",
+            "modalities": ["ctp", *(["ct"] if images.plain_ct is not None else [])],
+            "frames": len(series.array),
+            "seconds_of_scan": round(float(series.times_s[-1] - series.times_s[0]), 2),
+            "shape": list(series.array.shape[1:]),
+            "spacing_mm": [round(float(item), 4) for item in series.spacing_mm],
+            "notes": list(images.notes),
+        }
+
+    found = find_studies(paths, series=series)
+    records = run_studies(read, found, lambda name, study: study, place=HERE, title="reading", unit="study")
     return prediction_record("dry run", predictor, records)
 
 
@@ -71,37 +82,24 @@ def rehearse_cases(predictor: Predictor, entries: Sequence[Entry], out: Path) ->
     A record has ``outcome``: ``ready``, ``done before`` (its result is there) or ``failed``; a ready case also
     ``shape`` and ``spacing_mm`` of its grid and, for a bundle that predicts by windows, ``windows_at_most``.
     """
-    records: dict[str, Record] = {}
-    for entry in progress(entries, "reading", total=len(entries)):
-        name = str(entry["case"])
-        try:
-            require_own_names(predictor.postprocessing, entry, out / name)
-            done = is_predicted(out / name, prediction_stamp(predictor, entry))
-            records[name] = {"outcome": "done before"} if done else {"outcome": "ready", **_read(predictor, entry)}
-        except FAULTS as error:
-            records[name] = failed_record(error)
-    return records
 
+    def read(task: Task) -> Record:
+        entry, folder = task.about, out / task.case
+        require_own_names(predictor.postprocessing, entry, folder)
+        done = is_predicted(folder, prediction_stamp(predictor, entry))
+        return {"outcome": "done before"} if done else {"outcome": "ready", **_read(predictor, entry)}
 
-def _read_study(study: StudyFiles, **options: Any) -> Record:
-    images = read_study(study, **options)
-    series = images.series
-    return {
-        "outcome": "ready",
-        "modalities": ["ctp", *(["ct"] if images.plain_ct is not None else [])],
-        "frames": len(series.array),
-        "seconds_of_scan": round(float(series.times_s[-1] - series.times_s[0]), 2),
-        "shape": list(series.array.shape[1:]),
-        "spacing_mm": [round(float(item), 4) for item in series.spacing_mm],
-        "notes": list(images.notes),
-    }
+    return run_cases(read, [Task(str(entry["case"]), entry) for entry in entries], title="reading")
 
 
 def _read(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, object]:
     """Run the bundle's own transforms up to the last that reads or compares grids; read the other files."""
     data: Mapping[str, Any] = {key: value for key, value in entry.items() if key != LABEL}
-    for transform in _leading(predictor.preprocessing):
-        data = transform(data)
+    transforms = list(getattr(predictor.preprocessing, "transforms", ()))
+    last = max((n for n, transform in enumerate(transforms) if isinstance(transform, _READS)), default=-1)
+    for transform in transforms[: last + 1]:
+        if getattr(transform, "cache_dir", None) is None:  # nothing is written
+            data = transform(data)
     images = {key: data[key] for key in predictor.modalities if isinstance(data.get(key), MetaTensor)}
     for key in (key for key in predictor.modalities if key not in images and key in entry):
         image = read_image(str(entry[key]), kind=key, where=str(entry["case"]))
@@ -109,27 +107,11 @@ def _read(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, object
     affines = {key: np.asarray(image.affine, float) for key, image in images.items()}
     shapes = {key: tuple(int(n) for n in image.shape[-3:]) for key, image in images.items()}
     require_same_affines(affines, shapes, case=str(entry["case"]))
-    first = next(iter(images))
-    spacing = np.linalg.norm(affines[first][:3, :3], axis=0)
-    return {
-        "modalities": list(images),
-        "shape": list(shapes[first]),
-        "spacing_mm": [round(float(item), 4) for item in spacing],
-        **_windows(predictor, shapes[first]),
-    }
-
-
-def _leading(preprocessing: object) -> list:
-    """Return the transforms up to the last reader or grid check, without caching ones."""
-    transforms = list(getattr(preprocessing, "transforms", ()))
-    last = max((n for n, transform in enumerate(transforms) if isinstance(transform, _READS)), default=-1)
-    return [transform for transform in transforms[: last + 1] if getattr(transform, "cache_dir", None) is None]
-
-
-def _windows(predictor: Predictor, shape: Sequence[int]) -> dict[str, object]:
-    inferer = predictor.inferer
-    if not isinstance(inferer, StepSlidingWindowInferer):
-        return {}
-    reach = inferer.roi if inferer.cover == "touch" else (0, 0, 0)
-    counts = [-(-(n + r) // s) + (s > 1) for n, r, s in zip(shape, reach, inferer.step, strict=True)]
-    return {"windows_at_most": int(np.prod(counts))}
+    first, inferer = next(iter(images)), predictor.inferer
+    spacing = [round(float(item), 4) for item in np.linalg.norm(affines[first][:3, :3], axis=0)]
+    facts: dict[str, object] = {"modalities": list(images), "shape": list(shapes[first]), "spacing_mm": spacing}
+    if isinstance(inferer, StepSlidingWindowInferer):
+        reach = inferer.roi if inferer.cover == "touch" else (0, 0, 0)
+        counts = [-(-(n + r) // s) + (s > 1) for n, r, s in zip(shapes[first], reach, inferer.step, strict=True)]
+        facts["windows_at_most"] = int(np.prod(counts))
+    return facts

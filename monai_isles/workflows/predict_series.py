@@ -99,14 +99,14 @@ def publish_results(
     """
     images = {key: read_image(str(measured.entry[key]), kind=key) for key in _SEEN}
     arrays = {key: image.data for key, image in images.items()}
-    _settle_volumes(measured, result, wanted)
-    masks = {"lesion": np.asarray(maps["lesion"][0]) > 0, **_rule_masks(measured, result)}
+    found, rule_flags = _rule_results(measured, result, wanted)
+    masks = {"lesion": np.asarray(maps["lesion"][0]) > 0, **found}
     for name in ("core", "hypoperfused", "penumbra"):
         if name in masks:
             publish_image(folder / f"{name}.nii.gz", masks[name], images["ct"], dtype="uint8", description=name)
     brain = np.sum([arrays[key] for key in _SEEN[1:]], axis=0) > 0
     flags = [asdict(flag) for flag in intensity_flags(arrays, brain, wanted.metadata)]
-    result["quality"] = [*measured.record["flags"], *flags, *_rule_flags(result)]
+    result["quality"] = [*measured.record["flags"], *flags, *rule_flags]
     remarks = ("kind", "source_sha256", "ct", "frames", "dt_s", "times_from", "tube_kv", "scan", "settings", "coverage")
     result["source"] = {key: measured.record.get(key) for key in remarks} | {"simulated": measured.simulated}
     result["patient_shown"] = wanted.show_patient
@@ -119,31 +119,27 @@ def publish_results(
         _publish_dicom(measured, masks, images["ct"].affine, view, folder, wanted)
 
 
-def _settle_volumes(measured: MeasuredStudy, result: dict[str, Any], wanted: Wanted) -> None:
-    """Remove the volumes of the rules if no artery was found; else add the DAWN profile if wanted."""
+def _rule_results(
+    measured: MeasuredStudy, result: dict[str, Any], wanted: Wanted
+) -> tuple[dict[str, np.ndarray], list[dict[str, str]]]:
+    """Complete ``perfusion`` of the result; return the masks of the threshold rules, and flags on them.
+
+    Without an artery the volumes are removed; else the DAWN profile is added if wanted.
+    """
     block = result.get("perfusion") or {}
     if block and any(flag["code"] == LATE_ARTERY for flag in measured.record["flags"]):
-        result["perfusion"] = {"not_computed": NO_ARTERY}
-    elif wanted.dawn is not None and "core_ml" in block:
-        result["perfusion"] = block | {"dawn": dawn_profile(block["core_ml"], *wanted.dawn)}
-
-
-def _rule_masks(measured: MeasuredStudy, result: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    block = result.get("perfusion") or {}
-    if "core_ml" not in block:
-        return {}
-    results = case_ischaemia(measured.entry, **{key: float(block[key]) for key in _CUTS})
-    return {name: getattr(results[0], name) for name in ("core", "hypoperfused", "penumbra")} if results else {}
-
-
-def _rule_flags(result: Mapping[str, Any]) -> list[dict[str, str]]:
-    block = result.get("perfusion") or {}
+        block = result["perfusion"] = {"not_computed": NO_ARTERY}
     if "not_computed" in block:
-        return [{"code": "no-core", "severity": "warning", "text": str(block["not_computed"])}]
-    if block.get("midline") == "centroid":
-        text = "the head could not be laid on its own mirror image: the sides are split at the middle of the brain"
-        return [{"code": "midline", "severity": "warning", "text": text}]
-    return []
+        return {}, [{"code": "no-core", "severity": "warning", "text": str(block["not_computed"])}]
+    if "core_ml" not in block:
+        return {}, []
+    if wanted.dawn is not None:
+        result["perfusion"] = block | {"dawn": dawn_profile(block["core_ml"], *wanted.dawn)}
+    text = "the head could not be laid on its own mirror image: the sides are split at the middle of the brain"
+    flags = [{"code": "midline", "severity": "warning", "text": text}] if block.get("midline") == "centroid" else []
+    found = case_ischaemia(measured.entry, **{key: float(block[key]) for key in _CUTS})
+    names = ("core", "hypoperfused", "penumbra")
+    return {name: getattr(found[0], name) for name in names} if found else {}, flags
 
 
 def _view(
@@ -341,7 +337,7 @@ def process_study(task: Task, predictor: Predictor | None = None) -> Record:
 
 
 def _forget_unfinished(folder: Path, measured: MeasuredStudy, wanted: Wanted) -> None:
-    """Take the mark of being done from a case that lacks a result now wanted, or whose inputs are not kept."""
+    """Delete ``result.json`` of a case that lacks a wanted result, or whose inputs are not kept."""
     mark = folder / "result.json"
     try:
         shown = json.loads(mark.read_bytes()).get("patient_shown") == wanted.show_patient

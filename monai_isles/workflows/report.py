@@ -12,20 +12,15 @@ from monai_isles.progress import progress
 from monai_isles.reports.curves import read_curves
 from monai_isles.reports.gather import Scores, Source, find_sources, load_view, side_by_side
 from monai_isles.reports.page import cohort_page
+from monai_isles.reports.sheet import FACTS
 from monai_isles.reports.views import Cohort
 
 
-def report(pred_dir: str, ref_dir: str, scores: Sequence[str], out: str | Path, **options: Any) -> Cohort:
-    """Write the page of a cohort and return its content."""
-    cohort = gather_cohort(pred_dir, ref_dir, scores, **options)
-    cohort_page(cohort, out)
-    return cohort
-
-
-def gather_cohort(
+def report(
     pred_dir: str,
     ref_dir: str,
     scores: Sequence[str],
+    out: str | Path,
     *,
     names: Sequence[str] | None = None,
     curves: str | None = None,
@@ -34,7 +29,7 @@ def gather_cohort(
     command: Sequence[str] = (),
     mirrored: bool = False,
 ) -> Cohort:
-    """Return the cohort; its tables are read and checked now, its images later, one case at a time.
+    """Write the page of a cohort and return its content.
 
     Args:
         pred_dir, ref_dir: folders scored in the first folder of scores.
@@ -49,13 +44,11 @@ def gather_cohort(
     bundles = {str(source.result["bundle"]) for source in sources if source.result.get("bundle")}
     if names is None and len(scores) == len(bundles) == 1:
         read = side_by_side(scores, list(bundles))
-    return Cohort(
+    cohort = Cohort(
         title=title or f"Ischemic core: {read.data}",
         simulated=read.simulated,
         rows=read.summaries,
-        cases=(
-            load_view(source, simulated=read.simulated) for source in progress(sources, "drawing", total=len(sources))
-        ),
+        cases=(load_view(item, simulated=read.simulated) for item in progress(sources, "drawing", total=len(sources))),
         curves=read_curves(curves) if curves else (),
         provenance=_provenance(sources, read, command),
         per_case=read.per_case,
@@ -64,18 +57,15 @@ def gather_cohort(
         split=read.split,
         mirrored=mirrored,
     )
+    cohort_page(cohort, out)
+    return cohort
 
 
 def _provenance(sources: Sequence[Source], read: Scores, command: Sequence[str]) -> dict[str, str]:
     facts = {"data": read.data, "split": read.split}
-    for key, label in (
-        ("bundle", "bundle"),
-        ("weights_sha256", "weights SHA-256"),
-        ("threshold", "probability threshold"),
-        ("min_size_vox", "smallest lesion kept, voxels"),
-    ):
+    for key in ("bundle", "weights_sha256", "threshold", "min_size_vox"):
         values = dict.fromkeys(_short(str(s.result[key])) for s in sources if s.result.get(key) not in (None, []))
-        facts[label] = ", ".join(values)
+        facts[FACTS[key]] = ", ".join(values)
     facts |= read.descriptions
     facts |= versions()
     facts["command"] = shlex.join(map(_short, command))

@@ -64,7 +64,7 @@ def test_a_recipe_is_the_same_key_from_any_folder(tmp_path: Path, monkeypatch: p
     assert relative != recipe_with(tmp_path / "b", tmp_path / "o", tmp_path / "w.pt", changes={"step": [4], "a": 1})
     here = recipe_of(Path("b"), Path("o"), choices=Choices((Path("w.pt"),), cache_dir=Path("c")), elsewhere=False)
     assert (here.bundle.root, here.out) == (Path("b"), Path("o"))
-    assert (here.weights, here.cache_dir) == ((Path("w.pt"),), Path("c"))
+    assert (here.choices.weights, here.choices.cache_dir) == ((Path("w.pt"),), Path("c"))
 
 
 def recipe_with(bundle: Path, out: Path, *weights: Path, changes: dict[str, object] | None = None) -> Recipe:
