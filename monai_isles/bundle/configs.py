@@ -209,7 +209,10 @@ def judge_config(path: str | Path) -> list[Finding]:
     content, findings = _parse(path)
     for place, value in _walk(content, ""):
         where = f"{path}: {place}"
-        if place.rpartition("#")[2] == "_target_" or _names_a_class(place, value):
+        keys = [part for part in place.split("#") if not part.isdigit()]
+        # MONAI looks up the name of a reader or a writer as a dotted path.
+        dotted = keys[-1:] in (["reader"], ["writer"]) and isinstance(value, str) and "." in value
+        if place.rpartition("#")[2] == "_target_" or (dotted and str(value)[0] not in "@$%"):
             refusal = target_fault(value) if isinstance(value, str) else "not a name"
             if refusal is not None:
                 found = f"{value!r:.160}: {refusal}"
@@ -223,13 +226,6 @@ def judge_config(path: str | Path) -> list[Finding]:
             if file.is_absolute() or ".." in file.parts:  # leaves the bundle
                 findings.append(finding("E-SAFE-13", ERROR, where=where, found=repr(value[:120])))
     return findings
-
-
-def _names_a_class(place: str, value: object) -> bool:
-    """Return whether MONAI would look up this string as a dotted path, as for readers and writers."""
-    keys = [part for part in place.split("#") if not part.isdigit()]
-    dotted = isinstance(value, str) and "." in value and value[0] not in "@$%"
-    return dotted and keys[-1:] in (["reader"], ["writer"])
 
 
 def _walk(value: object, place: str) -> Iterator[tuple[str, object]]:

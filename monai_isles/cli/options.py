@@ -17,8 +17,6 @@ ADVANCED = frozenset({
     "--whole-slices", "--precision", "--compile", "--mc-passes", "--threads", "--entropy", "--bids", "--cache",
     "--cache-gb", "--cluster", "--slurm", "--case-memory", "--case-gpus", "--section",
 })  # fmt: skip
-
-
 SHARED: dict[str, dict[str, Any]] = {
     "--bundle": {"required": True, "help": "name, folder or exported zip of the bundle, e.g. clerigues"},
     "--overlay": {"nargs": "+", "default": [], "metavar": "NAME", "help": "further config files of the bundle"},

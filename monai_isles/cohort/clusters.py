@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from dask_jobqueue import SLURMCluster
     from distributed import Client, SpecCluster
 
-
 log = logging.getLogger(__name__)
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

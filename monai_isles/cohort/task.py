@@ -30,7 +30,6 @@ def cache_in_process(key: Hashable, build: Callable[[], Thing]) -> Thing:
 log = logging.getLogger(__name__)
 FAULTS = (IslesError, RuntimeError, ValueError, OSError, MemoryError)
 GPU, MEMORY = "GPU", "MEMORY_GB"
-
 Record = dict[str, Any]
 
 

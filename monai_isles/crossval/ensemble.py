@@ -57,7 +57,11 @@ def predict_with_all(
     Source: Abulnaga & Rubin 2018, section 5.2: five focal and five cross-entropy networks, probabilities averaged.
     """
     made, plan = ensemble_members(members), members[0].plan
-    _require_new(plan, entries)
+    key = plan.modalities[0]
+    known = {files[key]: name for name, files in cast(dict, plan.fingerprints.get("inputs", {})).items()}
+    seen = [f"{entry['case']} is {known[d]}" for entry in entries if (d := sha256_of(Path(str(entry[key])))) in known]
+    if seen:  # scans of the cross-validation itself: their scores would be those of training data
+        raise refused("E-REPR-21", where=key, found=f"{len(seen)} equal files: {', '.join(seen[:6])}")
     changes = {} if cut is None else {"threshold": cut[0], "min_size_vox": cut[1]}
     cases = _predict(plan, [Path(str(item["weights"])) for item in made], entries, out, changes)
     require_whole({"folds": {}, "cases": cases}, str(out))
@@ -139,12 +143,3 @@ def require_one_network(members: Members) -> None:
         if wrong:
             where = f"{members[0].folder} and {member.folder}"
             raise refused("E-REPR-20", where=where, found=f"differing: {', '.join(wrong)}")
-
-
-def _require_new(plan: Plan, entries: Sequence[Mapping[str, object]]) -> None:
-    """Refuse scans of the cross-validation itself: their scores would be those of training data."""
-    key = plan.modalities[0]
-    known = {files[key]: name for name, files in cast(dict, plan.fingerprints.get("inputs", {})).items()}
-    seen = [f"{entry['case']} is {known[d]}" for entry in entries if (d := sha256_of(Path(str(entry[key])))) in known]
-    if seen:
-        raise refused("E-REPR-21", where=key, found=f"{len(seen)} equal files: {', '.join(seen[:6])}")

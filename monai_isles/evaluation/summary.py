@@ -103,19 +103,12 @@ def _statistics(values: np.ndarray, draws: np.ndarray) -> dict[str, Any]:
     q1, median, q3 = np.percentile(kept, (25, 50, 75))
     numbers = {"mean": kept.mean(), "sd": kept.std(ddof=1) if kept.size > 1 else math.nan}
     numbers |= {"median": median, "q1": q1, "q3": q3}
-    return {
-        "n": int(kept.size),
-        **{key: _number(value) for key, value in numbers.items()},
-        "ci95": _interval(kept, draws[:, defined]),
-    }
-
-
-def _interval(values: np.ndarray, draws: np.ndarray) -> list[float] | None:
-    drawn = draws.sum(axis=1)
-    if values.size < 2:
-        return None
-    means = (draws[drawn > 0] @ values) / drawn[drawn > 0]
-    return [float(end) for end in np.percentile(means, (2.5, 97.5))]
+    interval, draws = None, draws[:, defined]
+    if kept.size > 1:
+        drawn = draws.sum(axis=1)  # a draw may hold no case with this metric
+        means = (draws[drawn > 0] @ kept) / drawn[drawn > 0]
+        interval = [float(end) for end in np.percentile(means, (2.5, 97.5))]
+    return {"n": int(kept.size), **{key: _number(value) for key, value in numbers.items()}, "ci95": interval}
 
 
 def _number(value: float) -> float | None:

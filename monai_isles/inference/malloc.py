@@ -58,9 +58,6 @@ def forecast(
         log.info("%d windows at step %s, %d a pass: about %.0f s", windows, at, len(groups[0]), seconds)
 
 
-__all__ = ["allowed_threads", "use_threads"]
-
-
 def use_threads(wanted: int | None = None) -> int:
     """Set torch's thread count to ``wanted``, else to the limit of affinity and control group; return it."""
     if wanted is not None and wanted < 1:

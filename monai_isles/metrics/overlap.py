@@ -13,7 +13,6 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from monai_isles.errors import refused
 
 NOT_EMPTY, EMPTY_PREDICTION, EMPTY_REFERENCE, EMPTY_BOTH = "none", "prediction", "reference", "both"
-
 RULES: dict[str, str] = {
     "dsc": "both empty 1, one empty 0",
     "ppv": "empty prediction: 1 if the reference is empty too, else 0",

@@ -61,7 +61,10 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
     ensemble = args.ensemble or any(what["draw"] == "ensemble" for _, what in wanted)
     texts = [_ensemble(args.out / "ensemble", main)] if ensemble else []
     texts += [DRAW[what["draw"]](request, name, what, results, main) for name, what in wanted]
-    record = {f"{name}, {loss}": _record(item) for name, both in results.items() for loss, item in both.items()}
+    record = {}
+    for name, loss, item in ((name, loss, item) for name, both in results.items() for loss, item in both.items()):
+        totals = {"total": over_folds(item.cases), "dice_by_fold": dice_by_fold(item.cases)}
+        record[f"{name}, {loss}"] = item.record("cases", folder=item.predictions.folder.name, **totals)
     return texts, record
 
 
@@ -178,10 +181,3 @@ def _head(request: Request, what: Mapping[str, Any], columns: Columns) -> PaperH
     result = _first(columns).predictions
     split = f"{len(result.plan.folds)} folds by subject, each scan by a network that was not trained on it; {CHOSEN}"
     return request.head(what["title"], result, split, what.get("notes", ()))
-
-
-def _record(trained: Trained) -> dict[str, object]:
-    plan, cases = trained.predictions.plan, trained.cases
-    dice = {str(line["case"]): line["dsc"] for line in cases}
-    return {"folder": trained.predictions.folder.name, "overlays": list(plan.overlays), "total": over_folds(cases),
-            "dice_by_fold": dice_by_fold(cases), "cases": dice, "settings": plan.settings}  # fmt: skip

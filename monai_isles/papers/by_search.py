@@ -162,10 +162,12 @@ def _table(
     """Write one protocol's table: the published one as ``table``, the other as ``table_<protocol>``."""
     protocol, value = results[0].tables[place], results[0].predictions
     scored = {**{result.row.name: result.tables[place].rows for result in results}, **rules}
-    rows = [
-        *(_ours(result, place) for result in results),
-        *(request.line(name, lines) for name, lines in rules.items()),
-    ]
+    rows: list[dict[str, Any]] = []
+    for result, table in ((result, result.tables[place]) for result in results):
+        chosen = {key: "/".join(dict.fromkeys(f"{getattr(choice, key):g}" for choice in table.choices.values()))
+                  for key in ("threshold", "min_size_vox")}  # fmt: skip
+        rows.append({"name": result.row.name, **chosen, **cast(dict[str, Any], table.summary)["methods"]["network"]})
+    rows += [request.line(name, lines) for name, lines in rules.items()]
     printed = request.paper["published"][beside]["columns"]
     tested = [key for key in (*TESTED[:3], "hd_vox", "hd_mm") if key in TESTED[:3] or key in printed]
     tests = request.compare(scored, _pairs([result.row.name for result in results], list(rules)), metrics=tested)
@@ -182,13 +184,6 @@ def _pairs(names: Sequence[str], rules: Sequence[str]) -> list[tuple[str, str]]:
     above = [(name, names[place - 1]) for place, name in enumerate(names) if place]
     first = [(name, names[0]) for name in names[2:]]
     return [*above, *first, *((rule, names[-1]) for rule in rules)]
-
-
-def _ours(result: RowResult, place: int) -> dict[str, Any]:
-    table = result.tables[place]
-    chosen = {key: "/".join(dict.fromkeys(f"{getattr(choice, key):g}" for choice in table.choices.values()))
-              for key in ("threshold", "min_size_vox")}  # fmt: skip
-    return {"name": result.row.name, **chosen, **cast(dict[str, Any], table.summary)["methods"]["network"]}
 
 
 def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, CaseView]]:

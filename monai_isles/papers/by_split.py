@@ -92,7 +92,8 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
         head = partial(_head, request, next(iter(results.values())).predictions, counts)
         own = {row: _lines(study, results[row]) for row in _rows_of(study, name, what, rows)}
         texts.append(DRAW[what.get("draw", "table")](request, name, what, own, results, head))
-    return texts, {row.key: _record(result) for row, result in results.items()} | {"split": counts}
+    records = {row.key: item.record("dice", training=training_of(item)) for row, item in results.items()}
+    return texts, records | {"split": counts}
 
 
 def _results(request: Request, rows: Sequence[PaperRow]) -> Results:
@@ -308,11 +309,6 @@ DRAW = {
     "contours": _compare,
     "synthesis": _compare,
 }
-
-
-def _record(trained: Trained) -> dict[str, object]:
-    plan, dice = trained.predictions.plan, {str(line["case"]): line["dsc"] for line in trained.cases}
-    return {"overlays": list(plan.overlays), "settings": plan.settings, "training": training_of(trained), "dice": dice}
 
 
 def training_of(trained: Trained) -> dict[str, object]:

@@ -259,6 +259,12 @@ class Trained:
     predictions: OutOfFold
     cases: list[Row]
 
+    def record(self, dice: str, **more: object) -> dict[str, object]:
+        """Return the settings of the row, further entries, and the Dice by case under the name ``dice``."""
+        plan = self.predictions.plan
+        scores = {str(line["case"]): line["dsc"] for line in self.cases}
+        return {"overlays": list(plan.overlays), "settings": plan.settings, **more, dice: scores}
+
     @property
     def note(self) -> str:
         """Return the words below a figure."""

@@ -18,14 +18,11 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
 INK = "#010203"
 TRUTH, PREDICTION, HALO = "#ffffff", "#ff8c1a", "#000000"
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = "#3ddc84", "#e0303a", "#3f7dff"
 SERIES = ("#0b84d8", "#d55e00", "#0aa078", "#c25fa0", "#b8860b", "#6f6fd8")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-
-
 MAX_BYTES = 80_000
 _COLOURS = (256, 160, 96, 64, 40)
 _PIXELS_PER_IN = 120  # of a drawing on a page: a label of 9 pt is as tall as the text around it

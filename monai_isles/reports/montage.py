@@ -98,16 +98,10 @@ def _images(case: CaseView, inside: np.ndarray) -> Iterator[Panel]:
     for key, image in case.synthetic.items():
         yield Panel(SYNTHETIC[key], image, (0.0, 1.0), "gray", outlines=False, mark="synthetic")
     for key in (key for key in MAPS if key in images):
-        yield Panel(
-            _title(case, key), images[key], _window(key, images[key], inside), LOOKS[key].colours, MODALITIES[key].unit,
-            inside=inside,
-        )  # fmt: skip
-
-
-def _window(key: str, image: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
-    """Return the window of ``LOOKS``, or another one if the values show that the map is in another unit."""
-    usual, top = LOOKS[key].window, _high(image, _TOPS[key], inside)
-    return usual if usual[1] / 4 <= top <= 4 * usual[1] else (0.0, top)
+        # The usual window, or another one if the values show that the map is in another unit.
+        look, top, unit = LOOKS[key], _high(images[key], _TOPS[key], inside), MODALITIES[key].unit
+        window = look.window if look.window[1] / 4 <= top <= 4 * look.window[1] else (0.0, top)
+        yield Panel(_title(case, key), images[key], window, look.colours, unit, inside=inside)
 
 
 def _title(case: CaseView, key: str) -> str:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure
 
-
 CASE_SLICES, COHORT_SLICES, STUDY_SLICES = 6, 4, 16
 _MOSAIC_BYTES = 80_000
 _SOFTWARE = ("monai_isles", "python", "monai", "torch", "numpy")

@@ -145,17 +145,16 @@ def as_html(rows: Summaries, published: Summaries | None = None) -> str:
     body = ""
     for kind, lines in (("", rows), (' class="published"', published or {})):
         for name, row in lines.items():
-            cells = "".join(map(_html_cell, (_count(row), *(cell(row, column) for column in columns))))
-            body += f'<tr{kind}><th scope="row">{escape(name)}</th>{cells}</tr>'
+            body += f'<tr{kind}><th scope="row">{escape(name)}</th>'
+            for content in (_count(row), *(cell(row, column) for column in columns)):
+                small = "".join(f"<small>{escape(text)}</small>" for text in content.small.values())
+                body += f"<td>{escape(content.main)}{small}</td>"
+            body += "</tr>"
     below = "".join(f"<li>{escape(note)}</li>" for note in notes(rows, published))
     return (
         f'<div class="wide"><table class="methods"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         f'<ul class="notes">{below}</ul>'
     )
-
-
-def _html_cell(content: Cell) -> str:
-    return f"<td>{escape(content.main)}{''.join(f'<small>{escape(s)}</small>' for s in content.small.values())}</td>"
 
 
 def _columns(rows: Summaries, published: Summaries | None) -> list[Column]:
@@ -225,16 +224,13 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     grid = [["method", *(column.title for column in _NARROW)]]
     for name, method in summary["methods"].items():
         grid.append([name, *(cell(method, column).main for column in _NARROW)])
-    return in_ascii("\n".join([head, "", *as_lines(grid), "", *_notes_of_summary(summary)]))
-
-
-def _notes_of_summary(summary: Mapping[str, Any]) -> list[str]:
     notes = ["mean ± SD over cases; distances over the cases where both masks hold a lesion"]
     notes += [f"left out {name}: {' '.join(error.split())}" for name, error in summary.get("left_out", {}).items()]
     for name, method in summary["methods"].items():
         notes += [f"{name}: {line}" for line in (*_notes_of_method(method), *_notes_of_maps(method["calibration"]))]
     notes += [f"{name}: {text}" for name, text in summary.get("baselines", {}).items()]
-    return [*notes, "rules for empty masks:", *(f"  {name}: {rule}" for name, rule in summary["rules"].items())]
+    rules = (f"  {name}: {rule}" for name, rule in summary["rules"].items())
+    return in_ascii("\n".join([head, "", *as_lines(grid), "", *notes, "rules for empty masks:", *rules]))
 
 
 def _notes_of_method(method: Row) -> list[str]:

@@ -312,7 +312,10 @@ class SequentialStages:
         number, share = self.place(epoch)
         stage = self.stages[number]
         if epoch > 1 and self.place(epoch - 1)[0] != number:
-            self._hand_on()
+            # A stage begins with the best weights of the one before.
+            if self.best_weights:
+                self.network.load_state_dict(self.best_weights)
+            self.best, self.best_weights = float("inf"), {}
             if self.early_stop is not None:
                 self.early_stop.restart()
         if number == len(self.stages) - 1 and (epoch == 1 or self.place(epoch - 1)[0] != number):
@@ -353,12 +356,6 @@ class SequentialStages:
         if score < self.best:
             self.best = score
             self.best_weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-
-    def _hand_on(self) -> None:
-        """Begin a stage with the best weights of the one before."""
-        if self.best_weights:
-            self.network.load_state_dict(self.best_weights)
-        self.best, self.best_weights = float("inf"), {}
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_weights": self.best_weights, "lengths": list(self.lengths)}

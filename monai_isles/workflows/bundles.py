@@ -30,10 +30,11 @@ def list_bundles() -> list[dict[str, Any]]:
     >>> [one["name"] for one in list_bundles()][:2]
     ['abulnaga', 'clerigues']
     """
-    return [_facts(name, Bundle(root)) for name, root in sorted(known_bundles().items())]
+    return [describe(name, Bundle(root)) for name, root in sorted(known_bundles().items())]
 
 
-def _facts(name: str, bundle: Bundle) -> dict[str, Any]:
+def describe(name: str, bundle: Bundle) -> dict[str, Any]:
+    """Return what ``list_bundles`` tells of one bundle."""
     metadata, card = bundle.metadata, bundle.paper.get("card", {})
     here = bundle.weights.is_file()
     return {

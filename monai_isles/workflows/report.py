@@ -16,11 +16,17 @@ from monai_isles.reports.sheet import FACTS
 from monai_isles.reports.views import Cohort
 
 
-def report(
+def report(pred_dir: str, ref_dir: str, scores: Sequence[str], out: str | Path, **options: Any) -> Cohort:
+    """Write the page of a cohort and return its content; ``options`` are those of ``gather_cohort``."""
+    cohort = gather_cohort(pred_dir, ref_dir, scores, **options)
+    cohort_page(cohort, out)
+    return cohort
+
+
+def gather_cohort(
     pred_dir: str,
     ref_dir: str,
     scores: Sequence[str],
-    out: str | Path,
     *,
     names: Sequence[str] | None = None,
     curves: str | None = None,
@@ -29,7 +35,7 @@ def report(
     command: Sequence[str] = (),
     mirrored: bool = False,
 ) -> Cohort:
-    """Write the page of a cohort and return its content.
+    """Return the cohort; its tables are read and checked now, its images later, one case at a time.
 
     Args:
         pred_dir, ref_dir: folders scored in the first folder of scores.
@@ -44,7 +50,7 @@ def report(
     bundles = {str(source.result["bundle"]) for source in sources if source.result.get("bundle")}
     if names is None and len(scores) == len(bundles) == 1:
         read = side_by_side(scores, list(bundles))
-    cohort = Cohort(
+    return Cohort(
         title=title or f"Ischemic core: {read.data}",
         simulated=read.simulated,
         rows=read.summaries,
@@ -57,8 +63,6 @@ def report(
         split=read.split,
         mirrored=mirrored,
     )
-    cohort_page(cohort, out)
-    return cohort
 
 
 def _provenance(sources: Sequence[Source], read: Scores, command: Sequence[str]) -> dict[str, str]:
