@@ -46,9 +46,7 @@ def run(args: argparse.Namespace) -> int:
             "slab_mm": args.slab_mm}  # fmt: skip
     if args.dry_run:
         return options.print_rehearsal(args, rehearse_series(args.series, out, **settings, **read))
-    objects = [*(args.dicom_out or ([] if args.no_dicom else ["seg"])), *(["maps"] if args.dicom_maps else [])]
-    chosen = {"show_patient": args.show_patient, "viewer": args.viewer, "dawn": _clinical(args)}
-    wanted = Wanted(not args.no_report, tuple(objects), **chosen)
+    wanted = Wanted(not args.no_report, _objects(args), args.show_patient, viewer=args.viewer, dawn=_clinical(args))
     more = {"wanted": wanted, "entropy": args.entropy, "bids": args.bids, "strict": args.strict}
     return options.print_records(args, predict_series(args.series, out, **settings, **read, **more, place=place))
 
@@ -60,3 +58,9 @@ def _clinical(args: argparse.Namespace) -> tuple[float, float] | None:
     if args.age is None or args.nihss is None or not (0 <= args.age <= 130 and 0 <= args.nihss <= 42):
         raise refused("E-USE-81", where="--age and --nihss", found=f"age {args.age}, NIHSS {args.nihss}")
     return args.age, args.nihss
+
+
+def _objects(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the names of the DICOM objects to write."""
+    usual = () if args.no_dicom else ("seg",)
+    return (*(args.dicom_out or usual), *(("maps",) if args.dicom_maps else ()))

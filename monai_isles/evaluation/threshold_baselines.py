@@ -92,10 +92,7 @@ def methods(
         keys = ("ct", *PERFUSION_MAPS)
         entries = load_entries(data_list, data_dir, section=section, exclude=folds, keys=keys, need_label=True)
         rule = tune_single_threshold(entries)
-        cut = f"rCBF < {rule.cut:g}" if rule.map == "rcbf" else f"Tmax > {rule.cut:g} s"
-        text = f"{cut}, clusters of at least {rule.min_cluster_ml:g} ml; best mean Dice {rule.mean_dsc:.3f} "
-        text += f"on {rule.cases} training cases"
-        yield "single_threshold", text, _with(lambda case: single_threshold_core(case, rule))
+        yield "single_threshold", _sentence(rule), _with(lambda case: single_threshold_core(case, rule))
 
 
 def _with(rule: Callable[[PerfusionCase], np.ndarray]) -> MaskOf:
@@ -106,3 +103,9 @@ def _with(rule: Callable[[PerfusionCase], np.ndarray]) -> MaskOf:
         return rule(maps), {"midline": maps.midline}
 
     return mask_of
+
+
+def _sentence(rule: SingleThreshold) -> str:
+    cut = f"rCBF < {rule.cut:g}" if rule.map == "rcbf" else f"Tmax > {rule.cut:g} s"
+    text = f"{cut}, clusters of at least {rule.min_cluster_ml:g} ml; best mean Dice {rule.mean_dsc:.3f} "
+    return f"{text}on {rule.cases} training cases"

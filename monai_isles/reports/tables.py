@@ -44,7 +44,7 @@ _NARROW = (
     Column("avd_ml", "AVD ml", 1),
     Column("r2", "R2", 2),
 )
-_NONE, _OF_PAPERS = "–", "HD, voxels"
+_NONE = "–"
 _RULED = (("dsc", "Dice"), ("ppv", "PPV"), ("sensitivity", "sensitivity"))
 
 

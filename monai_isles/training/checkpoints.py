@@ -35,9 +35,9 @@ class Checkpoints:
     """Save the complete state of a run after each epoch; keep the last two checkpoints and the best weights.
 
     ``checkpoint-NNNN.pt`` holds the states of ``objects``, the random state and the fingerprint of the settings;
-    ``model.pt`` holds the network's best weights alone. All files appear whole.
-    SIGTERM also saves within an epoch (``checkpoint-NNNN-IIIIII.pt``: in epoch NNNN after IIIIII
-    iterations), then the process ends with exit code 143; with several processes the last epoch's checkpoint stands.
+    ``model.pt`` holds the network's best weights alone. All files appear whole. SIGTERM also saves within an epoch
+    (``checkpoint-NNNN-IIIIII.pt``: in epoch NNNN after IIIIII iterations), then the process ends with exit code 143;
+    with several processes the last epoch's checkpoint stands.
     The folder is locked from ``resume`` on; ``run.json`` comes last and means that the run is finished. Its
     ``left_out`` names the cases that the loaders among ``describe`` and the folder's data list left out, each with why.
 

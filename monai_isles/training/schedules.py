@@ -231,10 +231,8 @@ class SequentialStages:
     """Train the stages one after another; in each, only its parts learn and only their losses count.
 
     The context encoder learns with extractor and generator. Every stage begins at the full learning rate and multiplies
-    it by ``factor`` after the share ``decay_at`` of its epochs, as the joint training does (180 of 300). With
-    ``evaluator`` the next stage starts from the stage's best weights on the validation data, else from its last ones.
-    Parts that the network lacks are skipped. Only epochs of the last stage can be the best: before it the segmenter
-    has not learnt. With ``early_stop`` a stage ends when its patience is used up.
+    it by ``factor`` after the share ``decay_at`` of its epochs, as the joint training does (180 of 300). Parts that the
+    network lacks are skipped. Only epochs of the last stage can be the best: before it the segmenter has not learnt.
 
     Args:
         network: with ``parts()`` and ``train_only(*names)``. loss: with ``only(*names)``, or None where
@@ -244,7 +242,8 @@ class SequentialStages:
         stages: names of parts by stage, such as ``extractor``, ``generator``, ``segmenter``.
         epochs: of each stage; None divides ``max_epochs`` evenly. The paper gives one number, 300, and trains each part
             by it: ``[300, 300, 300]`` with ``max_epochs`` 900 is that reading.
-        evaluator, metric: whose least value is best within a stage: the loss, of which only the stage's part counts.
+        evaluator, metric: the next stage starts from the weights of the least value, by default of the loss, of which
+            only the stage's part counts; without an engine from the last weights.
         early_stop: restarted in every stage; it ends the stage instead of the training.
     Raises: ``E-TRAIN-30`` when a network has no parts, nothing is left of the stages, or the epochs do not fit.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.5, row (s) of Table 5, and Tables 1 and 2; section
