@@ -44,7 +44,7 @@ def test_the_help_of_predict_is_short_and_help_all_shows_the_rest(capsys: pytest
 def test_an_option_that_the_short_help_leaves_out_works() -> None:
     words = ["predict", "case_1", "--bundle", "clerigues", "--out", "out", "--cache", "kept", "--section", "test"]
     args = build_parser("predict", whole=False).parse_args(words)
-    assert (args.cache, args.section, args.mc_passes) == ("kept", "test", None)
+    assert (args.cache, args.section, args.mc_passes) == (Path("kept"), "test", None)
 
 
 @pytest.mark.parametrize("words", [[], ["no-such-verb"], ["predict"], ["evaluate", "--pred"]])

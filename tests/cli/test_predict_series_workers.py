@@ -16,7 +16,7 @@ import pytest
 from monai_isles.cli.main import main
 from monai_isles.cohort.task import Task, attempt
 from monai_isles.phantom import make_case
-from monai_isles.workflows import predict_series as scanner_workers
+from monai_isles.workflows import measure_study
 
 ROOT = Path(__file__).parents[2]
 NOBODY = "nobody"
@@ -96,7 +96,7 @@ def test_a_cluster_is_told_absolute_paths_what_a_case_needs_and_where_to_keep_ca
         finally:
             os.chdir(before)
 
-    monkeypatch.setattr(scanner_workers, "run_cases", elsewhere)
+    monkeypatch.setattr(measure_study, "run_cases", elsewhere)
     monkeypatch.setattr(sys.modules["monai_isles.cohort.task"], "_KEPT", {})
     monkeypatch.chdir(studies)
     out = os.path.relpath(tmp_path / "out")
