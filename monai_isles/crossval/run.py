@@ -141,7 +141,7 @@ def _run(
         code = run_with_parent([sys.executable, *step.command[1:]], log, environment=chosen, folder=folder, stop=stop)
         if code:
             seconds = round(time.monotonic() - started, 1)
-            return {"outcome": "failed", "step": step.title, "error": last_words(step.log, code), "seconds": seconds}
+            return {"outcome": "failed", "step": step.title, "error": last_words(log, code), "seconds": seconds}
     return {"outcome": "ok", "seconds": round(time.monotonic() - started, 1)}
 
 

@@ -65,3 +65,14 @@ def test_a_lock_of_another_host_is_nobodys_after_the_grace(tmp_path: Path, monke
     (tmp_path / "run.lock").write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
     assert run_fold(Task("f", (os.getcwd(), [step(tmp_path, "training", "pass")]), again=1))["outcome"] == "ok"
     assert not (tmp_path / "run.lock").exists()
+
+
+def test_a_failing_step_of_another_folder_is_explained_by_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # a worker need not be in the folder of the command
+    failing = step(Path("fold_0"), "training", "print('E-TRAIN-02: done'); sys.exit(4)")
+    record = run_fold(Task("fold 0", (str(tmp_path), [failing])))
+    assert record["outcome"] == "failed" and record["step"] == "training"
+    assert record["error"] == f"ended with code 4, see {tmp_path}/fold_0/training.log\nE-TRAIN-02: done"
