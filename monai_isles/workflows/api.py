@@ -23,6 +23,7 @@ from monai_isles.data.entries import find_inputs
 from monai_isles.errors import find_isles_error, refused
 from monai_isles.inference.predictor import Choices
 from monai_isles.io.publish import publish
+from monai_isles.modalities import LABEL, MODALITIES
 from monai_isles.training.distributed import pick_device
 from monai_isles.workflows.evaluate import score_folder
 from monai_isles.workflows.perfusion import Measuring, measure_series
@@ -211,9 +212,10 @@ def _entry(
 ) -> dict[str, object]:
     """Return the flat dictionary of one case, its images on disk."""
     if isinstance(case, Mapping):
-        missing = [key for key in keys if key not in case]
-        if missing:
-            raise refused("E-USE-80", where="segment", found=f"no {', '.join(missing)}")
+        missing = [f"no {key}" for key in keys if key not in case]
+        unknown = [f"{key}, which is no modality" for key in case if key not in (*MODALITIES, LABEL)]
+        if missing or unknown:
+            raise refused("E-USE-80", where="segment", found="; ".join([*missing, *unknown]))
         available = [key for key in (*keys, *optional) if key in case]
         images = {key: str(_on_disk(case[key], aside / "in" / f"{key}.nii.gz")) for key in available}
         return {"case": _CASE, "subject": _CASE, **images}

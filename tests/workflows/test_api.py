@@ -71,8 +71,10 @@ def test_images_in_memory_give_the_rule_of_those_on_disk(
 def test_a_missing_image_and_a_folder_of_cases_are_refused(
     phantom_folder: Path, images: dict[str, nibabel.Nifti1Image]
 ) -> None:
-    with pytest.raises(IslesError, match=r"E-USE-80: one case.*\n.*\n.*no mtt, tmax"):
+    with pytest.raises(IslesError, match=r"E-USE-80: one case.*\n.*\n.*no mtt; no tmax\n"):
         monai_isles.segment({key: images[key] for key in ("ct", "cbf", "cbv")}, "threshold")
+    with pytest.raises(IslesError, match=r"E-USE-80: one case.*\n.*\n.*found tmaxx, which is no modality\n"):
+        monai_isles.segment({**images, "tmaxx": images["tmax"]}, "threshold")
     with pytest.raises(IslesError, match=r"E-USE-80.*\n.*\n.*3 cases"):
         monai_isles.segment(phantom_folder, "threshold")
 
