@@ -20,7 +20,8 @@ from monai_isles import __version__  # noqa: E402
 from monai_isles.cli.main import VERBS  # noqa: E402
 
 project, author, release = "monai_isles", "the monai_isles authors", __version__
-copyright = "Apache-2.0"
+copyright = "2026, the monai_isles authors. Apache-2.0"
+highlight_language = "text"  # of fences without a language: commands and file lists
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxarg.ext"]
 html_theme = "furo"
 html_title = f"monai_isles {release}"
