@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import io
 import json
@@ -62,6 +63,17 @@ def build_parser(verb: str | None, *, whole: bool = True) -> argparse.ArgumentPa
     return parser
 
 
+def _parse(words: list[str], verb: str | None) -> argparse.Namespace:
+    """Parse the words of a command; for an unknown option show the verb's usage and the option that is nearest."""
+    parser = build_parser(verb, whole="--help-all" in words)
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        sub = next(item for item in parser._actions if isinstance(item, argparse._SubParsersAction)).choices[args.verb]
+        near = difflib.get_close_matches(unknown[0], sub._option_string_actions, 1)
+        sub.error(f"unrecognized arguments: {' '.join(unknown)}{f'; did you mean {near[0]}?' if near else ''}")
+    return args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code: 0 done, 1 our bug, 2 usage, 3 some cases failed, 4 refused, 5 unsafe.
 
@@ -71,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = _today_spelling(list(sys.argv[1:] if argv is None else argv))
     verb = next((w for w in words if w in VERBS), None)
     try:
-        args = build_parser(verb, whole="--help-all" in words).parse_args(words)
+        args = _parse(words, verb)
     except SystemExit as stop:
         return int(stop.code or 0)
     logging.basicConfig(level=logging.DEBUG if args.debug else logging.WARNING, format="%(levelname)s %(message)s")

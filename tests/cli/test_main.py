@@ -52,6 +52,14 @@ def test_wrong_usage_exits_with_two(words: list[str]) -> None:
     assert main(words) == 2
 
 
+def test_an_unknown_option_shows_the_usage_of_the_verb_and_the_nearest_option(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["predict", "case", "--bundle", "unet", "--out", "o", "--fats"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("usage: monai-isles predict ") and "arguments: --fats; did you mean --fast?" in shown
+
+
 def test_a_refused_input_prints_four_lines_and_exits_with_four(tmp_path: Path) -> None:
     command = [
         sys.executable,
