@@ -13,7 +13,7 @@ LEAST_DURATION_S, RETURNED, VENOUS_WIDTHS = 45.0, 0.5, 1.6
 LEAST_VEIN, LEAST_DELAY_S = 0.65, 1.0
 LATE_ARTERY, NO_ARTERY = "late-artery", "no artery leads the tissue: volumes would be of another vessel's maps"
 LEAST_LEAD_S, LEAST_FULLNESS, LEAST_TISSUE_CNR, LOST_BRAIN = 1.5, 0.6, 3.0, 0.05
-MOST_CBV = 4.5
+MOST_CBV = 4.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def vessel_flags(
 def volume_flags(median_cbv: float) -> list[Flag]:
     """Judge the median blood volume of the brain, large vessels left out.  Units: ml/100 g.
 
-    Source: limit ours; simulated scans above it are 1.7 and more times too high;
+    Source: limit ours; simulated scans above it are 1.5 and more times too high;
     ``tests/perfusion/test_quality.py``.
     """
     if median_cbv <= MOST_CBV:
