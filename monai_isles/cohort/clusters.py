@@ -288,8 +288,7 @@ def _fault(key: object, value: object) -> str | None:
     """Return what is wrong with one entry of a profile, None if nothing is."""
     if key not in KEYS:
         return f"no such key; known are {', '.join(KEYS)}"
-    kind = next(kind for kind, (keys, *_) in _KINDS.items() if key in keys)
-    _, fits = _KINDS[kind]
+    kind, fits = next((kind, fits) for kind, (keys, fits) in _KINDS.items() if key in keys)
     if not fits(value):
         hints = {
             "walltime": " (put it in quotes, YAML reads 4:00 as minutes)",

@@ -72,7 +72,7 @@ def summarise_maps(rows: Sequence[Row]) -> dict[str, Any] | None:
         return None
     curve: Reliability = sum((row[_CURVE] for row in mapped[1:]), mapped[0][_CURVE])
     result: dict[str, Any] = {"n": len(mapped), "voxels": int(curve.voxels.sum())}
-    result |= {"ece": _number(curve.ece()), "ace": _number(curve.ace()), "curve": curve.curve()}
+    result |= {"ece": finite_or_none(curve.ece()), "ace": finite_or_none(curve.ace()), "curve": curve.curve()}
     result |= {f"{name}_by_case": _over_cases(mapped, name) for name in ("ece", "ace", "brier")}
     levels = [row[_LEVELS] for row in mapped if _LEVELS in row]
     if levels:
@@ -107,5 +107,6 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean(dtype=np.float64)) if values.size else math.nan
 
 
-def _number(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
+    """Return a number as JSON can hold it."""
     return float(value) if math.isfinite(value) else None

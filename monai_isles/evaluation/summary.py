@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_isles.evaluation.maps import summarise_maps
+from monai_isles.evaluation.maps import finite_or_none, summarise_maps
 from monai_isles.metrics.overlap import EMPTY_BOTH, EMPTY_PREDICTION, EMPTY_REFERENCE
 from monai_isles.metrics.volume import STRATA, bland_altman, r2_identity, r2_pearson, size_stratum
 
@@ -50,12 +50,12 @@ def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> d
         if name in LARGEST:
             largest = np.array([float(row[LARGEST[name]]) for row in rows])
             metrics[name]["imputed"] = _statistics(np.where(np.isnan(values), largest, values), draws)
-    pred_ml, ref_ml = ([float(row[f"lesion_ml_{side}"]) for row in rows] for side in ("pred", "ref"))
+    volumes = [[float(row[f"lesion_ml_{side}"]) for row in rows] for side in ("pred", "ref")]
     return {
         **_counts(rows, subjects),
         "metrics": metrics,
-        "volumes": {"r2": _number(r2_identity(pred_ml, ref_ml)), "r2_pearson": _number(r2_pearson(pred_ml, ref_ml))},
-        "bland_altman": bland_altman(pred_ml, ref_ml),
+        "volumes": {"r2": finite_or_none(r2_identity(*volumes)), "r2_pearson": finite_or_none(r2_pearson(*volumes))},
+        "bland_altman": bland_altman(*volumes),
         "strata": _strata(rows, resamples, seed),
         "calibration": summarise_maps(rows),
     }
@@ -108,8 +108,4 @@ def _statistics(values: np.ndarray, draws: np.ndarray) -> dict[str, Any]:
         drawn = draws.sum(axis=1)  # a draw may hold no case with this metric
         means = (draws[drawn > 0] @ kept) / drawn[drawn > 0]
         interval = [float(end) for end in np.percentile(means, (2.5, 97.5))]
-    return {"n": int(kept.size), **{key: _number(value) for key, value in numbers.items()}, "ci95": interval}
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return {"n": int(kept.size), **{key: finite_or_none(value) for key, value in numbers.items()}, "ci95": interval}

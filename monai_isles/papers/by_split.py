@@ -28,6 +28,7 @@ from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.metrics.image import image_quality
 from monai_isles.metrics.volume import STRATA, size_stratum
 from monai_isles.papers.figures import (
+    Drawn,
     Scored,
     contour_grid,
     method_masks,
@@ -231,10 +232,7 @@ def _size_groups(request: Request, name: str, what: Mapping[str, Any], own: Line
     return request.table(name, rows, what["columns"], text)
 
 
-Panel = tuple[str, np.ndarray, dict[str, np.ndarray]]
-
-
-def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *, pseudo: bool) -> list[list[Panel]]:
+def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *, pseudo: bool) -> list[list[Drawn]]:
     """Return lines of panels, one for each method: the same slice with the truth and the method's mask.
 
     The scans are ranked by the leader's Dice; of each the slice with most lesion is shown. With ``pseudo`` a scan takes
@@ -247,14 +245,14 @@ def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *,
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figures 6, 8 and 9.
     """
     shown, files = _background(results[leader][0])
-    panels: list[list[Panel]] = []
+    panels: list[list[Drawn]] = []
     for case, _ in ranked_cases(results[leader], "dsc", count):
         truth, lesions = method_masks(results, case)
         level = int(np.argmax(truth.sum((0, 1))))
         image = read_image(files[case.name], kind=shown, where=case.name).data[..., level]
         outline = {"truth": truth[..., level]}
-        plain: list[Panel] = [(f"{case.name}, true DWI", image, {})]
-        drawn: list[Panel] = [("lesion", image, outline)]
+        plain: list[Drawn] = [(f"{case.name}, true DWI", image, {})]
+        drawn: list[Drawn] = [("lesion", image, outline)]
         for name, (mask, dice) in lesions.items():
             below = image
             if pseudo:
