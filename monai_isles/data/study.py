@@ -222,8 +222,12 @@ def read_study(
     if study.plain is None:
         return StudyImages(series, None, slices, study.notes)
     with collect_remarks() as remarks:
-        nifti = study.kind == "nifti"
-        plain, other = (read_image(study.plain, kind="ct"), "") if nifti else _read_volume(study)
+        if study.kind == "nifti":
+            plain, other = read_image(study.plain, kind="ct"), ""
+        else:
+            still = read_series(study.series, series_uid=study.plain)
+            plain = Image(still.array, still.affine, still.spacing_mm, study.path, "", still.affine, still.array.shape)
+            other = still.source.frame_of_reference_uid
     one_frame = frame != "" and frame == other
     ct, notes = ct_on_grid(plain, series.like, resample=resample, one_frame=one_frame)
     repairs = [f"plain CT: {remark.fault}: {remark.found}" for remark in remarks if remark.code in _REPAIRED]
@@ -305,12 +309,6 @@ def _dicom(path: Path, series: str | None) -> StudyFiles:
     simulated = bool(dynamic) and dynamic[0].description.startswith("SIMULATED")
     uid = plain.uid if plain else None
     return StudyFiles(name, path, "dicom", path, tuple(sorted(files)), uid, simulated, series)
-
-
-def _read_volume(study: StudyFiles) -> tuple[Image, str]:
-    series = read_series(study.series, series_uid=study.plain)
-    image = Image(series.array, series.affine, series.spacing_mm, study.path, "", series.affine, series.array.shape)
-    return image, series.source.frame_of_reference_uid
 
 
 def _names_patient(name: str, file: Path) -> bool:

@@ -136,8 +136,10 @@ def read_dicom_file(path: Path) -> DicomFile | None:
             place = file.tell()
             tag, length, head = _element(file, place, syntax)
             size = file.seek(0, 2)
-            if tag not in PIXEL_TAGS:
-                _require_no_image(header, path, size)
+            classes = (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID"))
+            image = any(f"{uid}.".startswith(f"{root}.") for uid in classes for root in _IMAGES)
+            if tag not in PIXEL_TAGS and image:  # it was cut, or its last elements are damaged
+                raise damage_error(path, f"no pixels in an image of {size} bytes")
     except PARSER_ERRORS as error:
         raise damage_error(path, f"header cannot be read ({type(error).__name__})") from error
     if tag not in PIXEL_TAGS:
@@ -158,13 +160,6 @@ def read_words(path: Path, keywords: Sequence[str]) -> list[str] | None:
 def damage_error(path: Path, found: str) -> IslesError:
     """Return the error for a DICOM file that is not whole."""
     return refused("E-DCM-06", where=str(path), found=found)
-
-
-def _require_no_image(header: Dataset, path: Path, size: int) -> None:
-    """Refuse an image file without pixels: it was cut, or its last elements are damaged."""
-    classes = (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID"))
-    if any(f"{uid}.".startswith(f"{root}.") for uid in classes for root in _IMAGES):
-        raise damage_error(path, f"no pixels in an image of {size} bytes")
 
 
 def require_whole_end(file: DicomFile) -> None:

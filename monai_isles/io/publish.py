@@ -37,7 +37,10 @@ def publish(path: str | Path, write: Writer, *, inputs: Iterable[str | Path] = (
 def publish_together(files: Sequence[tuple[str | Path, Writer]], *, inputs: Iterable[str | Path] = ()) -> None:
     """Write several files, each as ``publish`` does: all are whole before the first takes its final name."""
     plan = [(Path(path), write) for path, write in files]
-    _require_no_input([path for path, _ in plan], inputs)
+    for (path, _), source in product(plan, map(Path, inputs)):
+        both = path.exists() and source.exists()
+        if path.samefile(source) if both else path.resolve() == source.resolve():
+            raise refused("E-FILE-11", where=str(path), found=f"the same file as {source}")
     parts = {path: path.with_name(f"{PART}{uuid4().hex[:8]}-{path.name[-100:]}") for path, _ in plan}
     path = plan[0][0]
     try:
@@ -134,13 +137,6 @@ def planned_image(
         _compare(tmp, path, cast, like)
 
     return path, write
-
-
-def _require_no_input(paths: Iterable[Path], inputs: Iterable[str | Path]) -> None:
-    for path, source in product(paths, [Path(source) for source in inputs]):
-        both = path.exists() and source.exists()
-        if path.samefile(source) if both else path.resolve() == source.resolve():
-            raise refused("E-FILE-11", where=str(path), found=f"the same file as {source}")
 
 
 def _cast(data: np.ndarray, dtype: np.dtype, where: str) -> np.ndarray:

@@ -70,7 +70,11 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
 
 
 def _check_archive(path: Path) -> None:
-    if not _is_zip(path):
+    try:
+        whole = zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        whole = False
+    if not whole:
         with path.open("rb") as file:
             start = file.read(4)
         if start == b"PK\x03\x04":
@@ -85,13 +89,6 @@ def _check_archive(path: Path) -> None:
         damaged = str(error) or type(error).__name__
     if damaged:
         raise refused("E-FILE-15", where=str(path), found=f"archive check failed at {damaged}")
-
-
-def _is_zip(path: Path) -> bool:
-    try:
-        return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:
-        return False
 
 
 def _stranger(value: object, name: str) -> str | None:

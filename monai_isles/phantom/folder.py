@@ -104,13 +104,10 @@ def _make_ct(folder: Path, group: Sequence[Planned], recipe: Recipe) -> None:
 
 
 def _make_mri(folder: Path, planned: Planned, recipe: Recipe) -> None:
-    kind = MRI_KINDS[recipe.kind]
+    kind, labelled = MRI_KINDS[recipe.kind], planned.section == "TRAINING"
     scan = scan_mri(kind, planned.index, seed=recipe.seed, spacing_mm=recipe.spacing_mm)
-    labelled = planned.section == "TRAINING"
-    _whole(
-        folder / planned.section / str(planned.number),
-        lambda tmp: write_mri_case(scan, tmp, kind=kind, number=planned.number, labelled=labelled),
-    )
+    write = partial(write_mri_case, scan, kind=kind, number=planned.number, labelled=labelled)
+    _whole(folder / planned.section / str(planned.number), write)
     _write_truth(folder, planned, {"kind": kind.name, **scan.truth})
 
 

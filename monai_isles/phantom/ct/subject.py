@@ -237,19 +237,15 @@ def make_patient(index: int, *, seed: int, protocol: Protocol | None = None, var
     distractors = Distractors(np.random.default_rng([seed, 8, index]), side=stroke.side, level_mm=level, rates=rates)
     size = SIZE_VOX if variety == NONE else matrix_of(protocol.spacing_mm[0])
     pose = _draw_pose(rng, protocol.spacing_mm[0], size)
-    if variety != NONE:
-        pose = _tilt(pose, np.random.default_rng([seed, 15, index]))
+    if variety != NONE:  # some heads are rolled or pitched further than a head rest allows
+        rng = np.random.default_rng([seed, 15, index])
+        tilt = float(rng.uniform(-25, 25)) if rng.random() < 0.25 else pose.tilt_deg
+        roll, nod = (float(np.clip(rng.normal(0, spread), -2 * spread, 2 * spread)) for spread in (3.0, 5.0))
+        pose = replace(pose, tilt_deg=tilt, roll_deg=roll, pitch_deg=nod)
     places = (np.arange(protocol.slabs) - (protocol.slabs - 1) / 2) * 2 * height / float(subject.scale[2]) + level
     slabs = [_slab(subject, ischaemia, distractors, protocol, replace(pose, level_mm=float(z)), size) for z in places]
     least_ml = _SMALLEST_LESION_ML if variety == NONE else SMALLEST_ML
     return Patient(index, protocol, stroke, distractors, slabs, *_levels(stroke, slabs, least_ml), varied)
-
-
-def _tilt(pose: Pose, rng: np.random.Generator) -> Pose:
-    """Roll or pitch some heads further than a head rest allows."""
-    tilt = float(rng.uniform(-25, 25)) if rng.random() < 0.25 else pose.tilt_deg
-    roll, nod = (float(np.clip(rng.normal(0, spread), -2 * spread, 2 * spread)) for spread in (3.0, 5.0))
-    return replace(pose, tilt_deg=tilt, roll_deg=roll, pitch_deg=nod)
 
 
 def _draw_pose(rng: np.random.Generator, spacing_mm: float, size: int) -> Pose:

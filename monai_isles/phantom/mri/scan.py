@@ -96,7 +96,7 @@ def _siss(
     rng: np.random.Generator, brain: Brain, signs: MriSigns, stroke: Stroke, depth: np.ndarray, later: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, Any]]:
     state = draw_sub_acute(rng)
-    lesion = draw_region(brain, later, _at_most(stroke.lesion_ml, _territory_ml(brain, stroke)))
+    lesion = draw_region(brain, later, min(stroke.lesion_ml, 0.95 * _territory_ml(brain, stroke)))
     images, dwi = siss_images(rng, brain, signs, lesion, state)
     label = lesion.region.astype(np.uint8)
     facts = {
@@ -114,9 +114,9 @@ def _spes(
     rng: np.random.Generator, brain: Brain, signs: MriSigns, stroke: Stroke, depth: np.ndarray, later: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, Any]]:
     room = _territory_ml(brain, stroke)
-    core_ml = _at_most(stroke.lesion_ml, 0.6 * room)
+    core_ml = min(stroke.lesion_ml, 0.95 * (0.6 * room))
     wanted = core_ml * stroke.penumbra_ratio + float(rng.uniform(0.05, 0.4)) * room
-    area = draw_region(brain, depth, max(_at_most(wanted, room), 1.3 * core_ml), smooth_mm=2.2)
+    area = draw_region(brain, depth, max(min(wanted, 0.95 * room), 1.3 * core_ml), smooth_mm=2.2)
     core = draw_region(brain, np.where(area.region, later, later - 8), core_ml, smooth_mm=1.5)
     core = Drawn(core.field, core.level, core.region & area.region)
     label = area.region.astype(np.uint8) + core.region
@@ -139,7 +139,3 @@ def _territory_ml(brain: Brain, stroke: Stroke) -> float:
     fed = parts["mca"] if stroke.occlusion[0] in "im" else parts[stroke.occlusion]
     solid = (fed > 0.5) & (brain.matter > 0.5) & (stroke.side * brain.atlas_mm[:, 0] > 0) & (brain.atlas_mm[:, 2] > -25)
     return float(np.count_nonzero(solid) * brain.grid.voxel_ml)
-
-
-def _at_most(wanted_ml: float, room_ml: float) -> float:
-    return min(wanted_ml, 0.95 * room_ml)
