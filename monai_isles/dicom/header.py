@@ -173,7 +173,7 @@ def require_whole_end(file: DicomFile) -> None:
     with file.path.open("rb") as stream:
         at = _after_fragments(file, stream) if file.length == UNDEFINED else file.offset + file.length
         if at > file.size:
-            return  # too few bytes: ``E-DCM-08`` says it better
+            return  # too few bytes: that is ``E-DCM-08``
         start, before = at, max(PIXEL_TAGS)
         while at < file.size:
             tag, length, head = _element(stream, at, file.transfer_syntax)

@@ -24,7 +24,7 @@ class Timed:
     Shapes: ``frames`` one list a slice; ``times_s`` one array a slice (T of its slab,); ``slabs`` slice numbers.
     Units: seconds since the first frame of all.
     Args:
-        clock: of all frames; ``source`` says where the times are from.
+        clock: of all frames; ``source`` is where the times are from.
         findings: frames that were left out, times that were estimated.
     """
 

@@ -293,7 +293,7 @@ def stable_uid(*parts: object) -> str:
 
 
 def series_number(headers: Sequence[Dataset], after: int) -> int:
-    """Return a number for a new series that tells from which series it was made."""
+    """Return the number of a new series, made of that of its source and ``after``."""
     return int(headers[0].get("SeriesNumber") or 0) % 10_000 + after
 
 

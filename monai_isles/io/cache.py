@@ -66,7 +66,7 @@ class Cache:
 
     @contextmanager
     def making(self, key: str) -> Iterator[None]:
-        """Hold ``key`` while its entry is made, so that processes that want the same wait instead of making it too.
+        """Hold ``key`` while its entry is made, so that other processes wait for it instead of making it too.
 
         The system gives the hold back when a process dies. Where a file system has no locks, all of them make it.
         """

@@ -15,7 +15,7 @@ from monai_isles.errors import refused
 from monai_isles.io.header import bare_step, frame_time_s, parse_header
 from monai_isles.io.payload import peek
 
-# seconds between frames, or the time of every frame, by the user's word; None: as the file says
+# seconds between frames, or the time of every frame, given by the user; None: those of the file
 UserTimes = float | Sequence[float] | None
 
 SHORTEST_STEP_S, LONGEST_STEP_S = 0.2, 15.0
@@ -226,7 +226,7 @@ def dicom_clock(
     and used if it is certain to 1 %. Clocks of the acquisition that disagree are refused.
 
     Args:
-        slices: of every slice, of every frame: what each attribute says, in microseconds.
+        slices: of every slice, of every frame: the value of each attribute, in microseconds.
         user_times: they take precedence; the attributes then give only the order.
     Source: DICOM PS3.3 C.7.6.1 and C.7.6.16; ``tests/dicom/test_clocks.py``.
     """

@@ -148,7 +148,7 @@ def _judge_claim(path: Path, place: str, limit: int) -> int:
         claimed, size = claimed_bytes(parse_header(peek(path, place), place)), path.stat().st_size
     except IslesError:
         if path.name.lower().endswith(".gz"):
-            return 0  # the whole file is judged next, and its checksum knows better why
+            return 0  # the whole file is checked next, with its checksum
         raise
     if claimed > limit:
         text = f"header claims {claimed} bytes of voxels, the file has {size} bytes; limit {limit} bytes"

@@ -43,8 +43,8 @@ def settle_values(
 
     CT: padding below -1024 HU is air, an offset (1000, 1024, 2048 ... 32768) and a lost sign are taken back, a picture
     (0..255, 0..1) is refused. Maps: a constant that no map can hold in the background, NaN and infinities are 0, "not
-    measured"; whether such a voxel lies in tissue, ``unmeasured_findings`` says of the maps of a case together. Masks:
-    0/255, NaN where no 0 is, and rounding become 0 and 1.
+    measured"; ``unmeasured_findings`` refuses such voxels in tissue, for the maps of a case together. Masks: 0/255,
+     NaN where no 0 is, and rounding become 0 and 1.
 
     Shapes: (H, W, D) or (T, H, W, D), RAS+; other shapes for kinds without repairs.  Units: those of the modality.
     Args:

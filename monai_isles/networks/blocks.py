@@ -15,7 +15,7 @@ class PseudoDWIOutput(NamedTuple):
     """Segmentation and synthetic images of a slice.
 
     Shapes: logits ``(N, K, H, W)``; ``pseudo_dwi`` (I_g) and, with an extractor, ``extracted`` (F_h) ``(N, 1, H, W)``;
-    ``maps``, the perfusion maps that the image was made of, ``(N, C, H, W)``: a discriminator may ask for them.
+    ``maps``, the perfusion maps that the image was made of, ``(N, C, H, W)``, for a conditional discriminator.
     Units: both images on the scale of a DWI whose minimum is 0 and whose 99th percentile is 1.
     """
 
@@ -143,7 +143,7 @@ class NetworkOfParts(nn.Module):
     def train_only(self, *names: str) -> None:
         """Freeze all parts but these; without names, train all of them.
 
-        A frozen part has no gradients and stays in evaluation mode whatever ``train`` says, so that its normalisation
+        A frozen part has no gradients and stays in evaluation mode whatever its mode, so that its normalisation
         statistics stay.
         """
         parts = self.parts()

@@ -20,7 +20,7 @@ class FusionNet(nn.Module):
 
     The head lies upright with its midline in the middle (``UprightHeadd``), so the mirror image is a flip of the first
     axis. Curves in arterial time go voxel by voxel through a small encoder; own side, other side and their difference
-    join the images. A residual encoder and a plain decoder follow. What a group's mark says is absent is set to zero
+    join the images. A residual encoder and a plain decoder follow. Groups that are absent by their mark are set to zero
     first, so that its values do not matter.
 
     A slice is seen in one of two views by the same weights: CT and given maps, or CT, the maps measured from the series

@@ -115,7 +115,7 @@ class PyramidPooling(nn.Module):
 
     Each grid goes through a 1x1 convolution to an equal share of the channels, batch normalisation and ReLU, and is
     upsampled bilinearly (corners not aligned). The 1x1 grid of one slice holds a single value a channel:
-    ``LoneBatchNorm2d`` says how it is normalised.
+    ``LoneBatchNorm2d`` normalises it.
 
     Shapes: ``(N, C, H, W)`` in, ``(N, C + len(bins) * (C // len(bins)), H, W)`` out, ``out_channels`` of them; any H
     and W, also below the bins.
@@ -180,14 +180,14 @@ class PSPNet(nn.Module):
     """Initializer, dilated ResNet at an eighth of the resolution, pyramid pooling, final convolution, classifier.
 
     ``initializer`` is equation (1): batch normalisation, then a 1x1 convolution to three channels. ``pretrained`` names
-    the parameters that came from ``weights``, and the printed network says how many: a run's record shows it.
+    the parameters that came from ``weights``, and the printed network and the record of a run state how many.
 
     Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
     Args:
         backbone: "resnet50" or "resnet101"; the paper does not say which.
         weights: file with a ResNet's or PSPNet's state dictionary (``load_pretrained``); None trains from scratch.
         base_channels: 64 in the publication; the pyramid's and the final widths scale with it.
-        stem, dilate_first: what ``DilatedResNet`` says; "deep128" and True for the PSPNet authors' own weights.
+        stem, dilate_first: of ``DilatedResNet``; "deep128" and True for the PSPNet authors' own weights.
         dropout: channel dropout before the classifier.
     Raises: ``E-NET-25`` for impossible channels; ``E-NET-21`` to ``E-NET-24`` of backbone and weights.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), sections 4.2 and 4.3; Zhao 2017 (arXiv:1612.01105), whose

@@ -111,7 +111,7 @@ def deform(image: Tensor, label: Tensor, field: np.ndarray) -> tuple[Tensor, Ten
     """
     sizes = np.array(image.shape[2:])
     place = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), axis=-1) + field
-    unit = (place * 2 / (sizes - 1) - 1)[..., ::-1]  # torch wants the last axis first
+    unit = (place * 2 / (sizes - 1) - 1)[..., ::-1]  # torch counts the last axis first
     grid = torch.from_numpy(unit.astype(np.float32))
     moved = F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
     return moved, F.grid_sample(label, grid, mode="nearest", padding_mode="border", align_corners=True)

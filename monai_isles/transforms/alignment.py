@@ -221,7 +221,7 @@ def _itk_image(itk: Any, values: np.ndarray, grid: Grid, origin_mm: tuple[float,
 
 
 def _itk_transform(itk: Any, start: Mirror) -> Any:
-    """Return ITK's transform that takes a point of the head into the flipped head as ``start`` says."""
+    """Return ITK's transform of a point of the head into the flipped head, beginning at ``start``."""
     axes, matrix = len(start.shift_mm), itk.matrix_from_array(start.matrix)
     transform = itk.AffineTransform[itk.D, 2].New() if axes == 2 else itk.Euler3DTransform[itk.D].New()
     transform.SetMatrix(matrix) if axes == 2 else transform.SetMatrix(matrix, 1e-6)

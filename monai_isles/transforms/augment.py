@@ -29,7 +29,7 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
         translate_frac: shifts along H and W between minus and plus this share of the side.
         scale: smallest and largest magnification.
         flip_prob: probability of a flip, drawn separately for H (sagittal) and W (coronal).
-        mode: ``"bilinear"`` or ``"nearest"``, one for all keys or one each; labels want ``"nearest"``.
+        mode: ``"bilinear"`` or ``"nearest"``, one for all keys or one each; ``"nearest"`` for labels.
         outside: fill value: ``"zeros"``, or ``"background"``, each channel's first voxel, which is not 0 after a
             z-score.
 
@@ -171,7 +171,7 @@ def move_image(image: Tensor, matrix: np.ndarray, *, mode: str, outside: str = "
     height, width = plain.shape[1:3]
     stack = plain.reshape(plain.shape[0], height, width, -1).movedim(3, 1).reshape(1, -1, height, width)
     half = np.diag([(height - 1) / 2, (width - 1) / 2, 1.0])
-    unit = np.linalg.inv(half) @ np.linalg.inv(matrix) @ half  # inverse: each pixel of the result asks for its source
+    unit = np.linalg.inv(half) @ np.linalg.inv(matrix) @ half  # from each pixel of the result to its source
     unit = unit[:2][::-1, [1, 0, 2]].copy()  # torch counts the last axis first
     grid = torch.nn.functional.affine_grid(torch.from_numpy(unit)[None], [1, 1, height, width], align_corners=True)
     # Subtract the background, since grid_sample pads with zeros.

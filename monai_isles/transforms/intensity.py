@@ -233,7 +233,7 @@ class RelativeFlowd(MapTransform):
     """Add CBF as a fraction of the contralateral mean, and the brain mask used for it.
 
     The healthy side is the one with less Tmax > 6 s. The midline comes from the CT's registered mirror image, or from
-    the brain's centre column without a CT that can be registered; ``midline`` tells which: ``mirror`` or ``centroid``.
+    the brain's centre column without a CT that can be registered; ``midline`` is ``mirror`` or ``centroid``.
 
     Shapes: every entry ``(1, H, W, D)``, RAS+; ``rcbf`` and ``brain`` have the shape and affine of ``cbf``, float32.
     Units: CBF any, it cancels; Tmax s; voxels count as 1 mm without an affine.

@@ -178,7 +178,7 @@ class SeriesMeasuredd(MapTransform):
     meta data; curves as ``arterial_curves``, smoothed in plane over 5 mm in the brain, zero outside.
     Args:
         times, step_s: number of arterial times, from 0, and seconds between them.
-        method, smoothing_mm: as ``perfusion_maps`` takes them; a network wants the maps that it was trained on.
+        method, smoothing_mm: of ``perfusion_maps``: those of the maps on which the network was trained.
     Raises: ``E-TPW-07`` neither all maps nor a series, and those of ``monai_isles.perfusion``.
 
     >>> image = torch.ones(1, 4, 4, 1)
