@@ -37,15 +37,17 @@ PARTS = {
         "publish_results": "threshold rules",
         "publish_image": "write NIfTI",
         "case_page": "page",
-        "publish_seg": "SEG",
-        "publish_sr": "SR",
         "captures": "pictures",
-        "publish_captures": "secondary captures",
         "pdf_bytes": "PDF",
-        "publish_pdf": "PDF",
-        "publish_maps": "parametric maps",
         "publish_studies": "table and page of studies, methods",
     },
+    "monai_isles.dicom.write_seg": {"publish_seg": "SEG"},
+    "monai_isles.dicom.write_report": {
+        "publish_sr": "SR",
+        "publish_captures": "secondary captures",
+        "publish_pdf": "PDF",
+    },
+    "monai_isles.dicom.write_maps": {"publish_maps": "parametric maps"},
 }
 
 
