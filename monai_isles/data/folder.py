@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from monai_isles.data.scans import TRAINING, Scan, no_case, section_in
@@ -61,7 +61,7 @@ def walk(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
         level = len(Path(place).relative_to(folder).parts)
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if level < depth else []
         folders[:] = [name for name in folders if not _leads_back(Path(place, name), Path(folder))]
-        own = RESULTS if "result.json" in files else ()
+        own: Collection[str] = RESULTS if "result.json" in files else ()
         yield from (Path(place) / name for name in sorted(files) if not name.startswith(".") and name not in own)
 
 
