@@ -155,7 +155,6 @@ def test_without_symmetric_modalities_nothing_is_registered() -> None:
 
 def test_training_and_inference_prepare_a_case_in_the_same_way() -> None:
     train, inference = (json.loads((BUNDLE / f"{name}.json").read_text()) for name in ("train", "inference"))
-    inference["preprocessing"]["transforms"][-1]["keys"].remove("mirror")  # kept for the case page alone
     for key in ("preprocessing", "network_def", "modalities", "twins", "channels", "mirror_head", "patch", "border"):
         assert train[key] == inference[key], key
 
