@@ -93,7 +93,6 @@ def test_every_config_is_sound_json_and_passes_the_allow_list(name: str) -> None
 
 def test_training_and_inference_prepare_a_case_in_the_same_way() -> None:
     train, inference = (json.loads((BUNDLE / f"{name}.json").read_text()) for name in ("train", "inference"))
-    inference["preprocessing"]["transforms"][-1]["keys"].remove("mirror")  # kept for the case page alone
     assert train["network_def"].pop("norm_momentum") == "@norm_momentum"  # of training alone
     for key in ("preprocessing", "network_def", "modalities", "channels", "patch", "border"):
         assert train[key] == inference[key], key
