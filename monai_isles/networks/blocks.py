@@ -202,6 +202,7 @@ class PredictionDropout(nn.Module):
         """Drop the elements where ``mask`` is 0."""
         if not self.alpha:
             return x * mask
+        # Dropped elements take the value far left of SELU; scale and shift restore mean 0 and variance 1.
         scale = (1.0 + self.rate * _ALPHA**2) ** -0.5 * (1.0 - self.rate) ** -0.5
         return torch.where(mask > 0, x, -_ALPHA) * scale + scale * _ALPHA * self.rate
 

@@ -163,6 +163,7 @@ def measured_maps(
     if prepared.moved_back:
         place = place & _steady(rise, place)
     curves = _smooth_curves(rise, place, width, spacing)
+    # Noise is known only once the usual width was tried.
     wider = _calming_width(curves) if smoothing_mm is None else width
     if wider > width:
         width, curves = wider, _smooth_curves(rise, place, wider, spacing)
@@ -280,6 +281,7 @@ def _measure(
     residue = like.new_empty(min(_CHUNK, len(like)), 2 * len(aif))
 
     def measure(curves: Tensor) -> list[Tensor]:
+        # Flow is the top of the residue; its place is Tmax.
         peak, place = residue_peaks(solve(curves, residue[: len(curves)]), latest)
         return [peak, curves.sum(1) / area, place * dt_s]
 
@@ -307,6 +309,7 @@ def voxel_maps(
         flow[here], volume[here], tmax[here] = measure(part)
         top[here] = curve_peaks(part)
     cbf, cbv = (6000.0 * _SCALE * flow).clamp_min(0), (100.0 * _SCALE * volume).clamp_min(0)
+    # Central volume theorem: transit time is volume over flow.
     mtt = torch.where(cbf > 0, 60.0 * cbv / cbf.clamp_min(1e-3), torch.zeros_like(cbf)).clamp_max(LONGEST_MTT_S)
     return [cbf, cbv, mtt, tmax.clamp(0.0, min(LONGEST_TMAX_S, len(aif) * dt_s)), top * dt_s]
 

@@ -79,6 +79,7 @@ def prepare_series(
             fault="series and mask do not fit",
             fix="pass the series as (T, H, W, D), the mask as (H, W, D)",
         )
+    # Frames first: a torn or mirrored one would pass for movement.
     series, times, lost = repair_frames(series, frame_times(len(series), dt_s, times_s))
     moved = head_motion(series, spacing_mm, baseline_frames=_FIRST_FRAMES) if motion else None
     flags = [*lost, *([] if moved is None else motion_flags(moved.largest_mm, applied=moved.helps))]
@@ -89,6 +90,7 @@ def prepare_series(
     tissue, cranial, cut = _masks(series[:_FIRST_FRAMES].float().mean(0).numpy(), spacing_mm, mask)
     flags += cut
     flags += coverage_flags(tissue.shape[2], spacing_mm[2], float(tissue.sum() * np.prod(spacing_mm) / 1000.0))
+    # The baseline comes last: it is of the frames that are left, moved back, at even steps.
     before = baseline_frames or _frames_before_bolus(series, tissue, step_s)
     baseline = series[:before].float().mean(0)
     return PreparedSeries(
