@@ -19,6 +19,7 @@ from monai_isles.cohort.task import FAULTS
 from monai_isles.errors import IslesError, refused
 from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
 from monai_isles.inference.windows import WindowResult
+from monai_isles.io.findings import say_once
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.weights import load_state
 from monai_isles.modalities import LABEL
@@ -107,7 +108,7 @@ def chosen_step(
 
     Args:
         step: one number for all axes, or one per axis.
-        fast: take ``fast_step``.
+        fast: take ``fast_step``; a bundle without one keeps its own, with a remark.
     """
     if step is None and not fast:
         return None
@@ -116,12 +117,13 @@ def chosen_step(
         words = [option] if fast else [option, *map(str, given)]
         raise refused("E-INF-43", where="--whole-slices", found=f"beside {' '.join(words)}")
     own = config["step"] if "step" in config else None
+    if fast and step is None and "fast_step" not in config:
+        # What is wanted is certain, and this bundle has nothing to leave out.
+        say_once("--fast changes nothing: this bundle has no larger step between windows")
+        return None
     if own is None:
         text = {"found": "no step in its inference.json", "fault": "this bundle does not predict by windows"}
         raise refused("E-INF-13", where=option, **text, fix="leave the option out")
-    if fast and "fast_step" not in config:
-        text = {"found": "no fast_step in its inference.json", "fault": "this bundle has no other step"}
-        raise refused("E-INF-13", where=option, **text, fix="leave the option out, or give --step")
     if fast and step is None:
         return list(config["fast_step"])
     if fast or len(given) not in (1, len(own)):

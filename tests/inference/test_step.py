@@ -6,6 +6,7 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.inference.predictor import chosen_step, require_ids
+from monai_isles.io import findings
 
 WINDOWS = {"step": [4, 4, 1], "fast_step": [12, 12, 8]}
 
@@ -16,11 +17,19 @@ def test_one_number_counts_for_every_axis_and_none_leaves_the_bundle_alone() -> 
     assert chosen_step(WINDOWS, None, fast=True) == [12, 12, 8]
 
 
-def test_a_bundle_without_windows_or_without_a_coarser_step_says_so() -> None:
+def test_a_step_for_a_bundle_without_windows_is_refused() -> None:
     with pytest.raises(IslesError, match=r"(?s)E-INF-13.*--step.*no step"):
         chosen_step({"threshold": 0.5}, [4])
-    with pytest.raises(IslesError, match=r"(?s)E-INF-13.*--fast.*no fast_step.*give --step"):
-        chosen_step({"step": [3, 3]}, None, fast=True)
+
+
+def test_fast_on_a_bundle_without_a_coarser_step_is_remarked_and_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    findings._shown_once.clear()
+    assert chosen_step({"step": [3, 3]}, None, fast=True) is None and chosen_step({}, None, fast=True) is None
+    assert [record.message for record in caplog.records] == [
+        "--fast changes nothing: this bundle has no larger step between windows"
+    ]
 
 
 def test_a_wrong_number_of_numbers_and_both_options_at_once_are_refused() -> None:
