@@ -73,12 +73,15 @@ class Bundle:
     ) -> Bundle:
         """Return the bundle at a path that exists, else the known bundle of this name; nothing is read yet.
 
-        A zip, as ``export`` packs it, is judged and unpacked to a temporary folder, once per process.
+        An opened bundle gets the overlays and settings above its own. A zip, as ``export`` packs it, is judged and
+        unpacked to a temporary folder, once per process.
 
         Raises: only for a zip: ``E-FILE-17`` damaged, ``E-SAFE-*`` forbidden content.
         """
         if isinstance(name_or_path, Bundle):
-            return name_or_path
+            opened = name_or_path
+            above = {**opened.settings, **(settings or {})}
+            return replace(opened, overlays=(*opened.overlays, *overlays), settings=above)
         root = _place_of(name_or_path)
         if _is_zip(root):
             root = _unpack_once(root.resolve(), root.stat().st_mtime_ns)

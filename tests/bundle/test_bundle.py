@@ -49,6 +49,13 @@ def test_later_files_and_then_settings_win(bundle: Path) -> None:
     assert "step" not in config
 
 
+def test_an_opened_bundle_takes_overlays_and_settings_above_its_own() -> None:
+    opened = Bundle.open("clerigues", overlays=["demo.json"], settings={"lr": 1.0, "seed": 1})
+    again = Bundle.open(opened, overlays=["letter.json"], settings={"seed": 2})
+    assert again.overlays == ("demo.json", "letter.json") and again.settings == {"lr": 1.0, "seed": 2}
+    assert Bundle.open(opened) == opened
+
+
 def test_prediction_takes_the_changes_it_has_a_place_for_and_keeps_its_program(bundle: Path) -> None:
     settings = {"network::deep::rate": 0.5, "step": [6, 6], "epochs": 1}
     assert under(bundle, ["thin.json"], settings).config("inference").get() == {
