@@ -129,16 +129,17 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--phantoms", type=int, default=6, help="scans of the phantom (default: 6)")
     parser.add_argument("--tiles", type=int, default=2, help="phantoms of tiles (default: 2)")
     parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS, help="methods (default: all)")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED, help=f"of every kind (default: {FIRST_SEED})")
     args = bench.begin(parser, words)
     heads, scans, tiled, size = (1, 0, 1, 80) if args.quick else (args.heads, args.phantoms, args.tiles, 160)
-    seeds = range(FIRST_SEED, FIRST_SEED + heads)
-    side, last = 8 if args.quick else 16, FIRST_SEED + tiled
+    seeds = range(args.first_seed, args.first_seed + heads)
+    side, last = 8 if args.quick else 16, args.first_seed + tiled
     plain = measured((head(seed, size=size) for seed in seeds), args.ways)
     _keep("second head", plain, args)
-    _keep("tiles", measured((tiles(seed, side=side) for seed in range(FIRST_SEED, last)), args.ways), args)
-    _keep("phantom", measured((phantom(n, seed=FIRST_SEED) for n in range(1, scans + 1)), args.ways), args)
+    _keep("tiles", measured((tiles(seed, side=side) for seed in range(args.first_seed, last)), args.ways), args)
+    _keep("phantom", measured((phantom(n, seed=args.first_seed) for n in range(1, scans + 1)), args.ways), args)
     some = [seed for seed in seeds if SCANNERS[seed % len(SCANNERS)][2] == 1.0]
-    first = {way: [rows[seed - FIRST_SEED] for seed in some] for way, rows in plain.items()}
+    first = {way: [rows[seed - args.first_seed] for seed in some] for way, rows in plain.items()}
     noisy = measured((head(seed, size=size, noise=2.0) for seed in some), args.ways)
     slow = measured((head(seed, size=size, dt_s=2.0) for seed in some), args.ways)
     for row in (

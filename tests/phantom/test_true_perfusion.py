@@ -42,7 +42,7 @@ def test_the_artery_is_measured_where_the_phantom_has_its_arteries(case) -> None
     assert len(places) >= 5 and most > 0.2 and true.artery[tuple(places.T)].min() > most
 
 
-@pytest.mark.parametrize("number", [2, *(pytest.param(more, marks=pytest.mark.long) for more in (5, 6, 8))])
+@pytest.mark.parametrize("number", [2, *(pytest.param(more, marks=pytest.mark.long) for more in (4, 5, 6, 8))])
 def test_intensity_ratio_index_and_ladder_are_those_of_the_truth(number: int) -> None:
     """The true Tmax is the delay and half the transit: the middle of the residue, where a deconvolution peaks."""
     case, true = case_with_truth(number, seed=SEED, max_slices=2)
@@ -58,4 +58,4 @@ def test_intensity_ratio_index_and_ladder_are_those_of_the_truth(number: int) ->
     assert rules.cbv_index == pytest.approx(true.cbv[six].mean() / true.cbv[healthy].mean(), abs=0.08)
     for cut, measured_ml in rules.rcbf_ml.items():
         true_ml = (tissue & (true.cbf < cut * true.cbf[healthy].mean())).sum() * voxel_ml
-        assert measured_ml == pytest.approx(true_ml, rel=0.35, abs=9)
+        assert measured_ml == pytest.approx(true_ml, rel=0.3, abs=9)
