@@ -1,9 +1,9 @@
 """Whole cases, maps on disk to report, at the paper's step; the ensemble on the largest case; how predictions grow.
 
 Simulated scans of 4 and of 22 slices. The first is predicted by the command in a new process, start-up and imports
-counted. The ensemble has five networks, the shipped one and four with their weights moved a little; it runs on one and
-on two slices of the tall scan, and the line through both is drawn out to all of them. Growth with slices, step, passes,
-folds and cases is measured at a coarser step, in this process.
+counted. The ensemble has five networks, the shipped one and four with slightly changed weights; it runs on one and on
+two slices of the tall scan, extrapolated to all of them on a line. Growth with slices, step, passes, folds and cases is
+measured at a coarser step, in this process.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def whole(case: Path, slices: int, args: argparse.Namespace, folder: Path) -> No
 
 
 def ensemble(case: Path, slices: int, args: argparse.Namespace, folder: Path) -> None:
-    """Keep the time of five networks on the tall scan, drawn out from one and two slices."""
+    """Keep the time of five networks on the tall scan, extrapolated from one and two slices."""
     weights, points = networks(folder), []
     predictor = load_predictor(BUNDLE, folder / "ensemble", weights=weights, device=args.device)
     for count in (1, 2):
@@ -102,7 +102,7 @@ def ensemble(case: Path, slices: int, args: argparse.Namespace, folder: Path) ->
     a_slice = points[1][1] - points[0][1]
     whole_s = points[0][1] + (slices - 1) * a_slice
     said = (
-        f"{whole_s:.0f} s for {slices} slices, drawn out from {points[0][1]:.1f} s for one and {points[1][1]:.1f} s "
+        f"{whole_s:.0f} s for {slices} slices, extrapolated from {points[0][1]:.1f} s for one and {points[1][1]:.1f} s "
         f"for two; the paper states under two minutes for one network on a GPU"
     )
     row = f"ensemble of {FOLDS}, largest case, step 3, 3 passes, {args.device}"

@@ -60,7 +60,7 @@ def turned(scan: Scan, angle_deg: float = ANGLE_DEG) -> Scan:
 
 
 CHANGES: dict[str, Callable[[Scan, np.random.Generator], Scan]] = {
-    "as it was": lambda scan, rng: scan,
+    "unchanged": lambda scan, rng: scan,
     "noise x 2": noisy,
     "step x 2": lambda scan, rng: scan._replace(series=scan.series[..., ::2], dt_s=2 * scan.dt_s),
     "last 30 % cut": lambda scan, rng: scan._replace(series=scan.series[..., : round(SHARE * scan.series.shape[-1])]),

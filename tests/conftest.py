@@ -6,7 +6,6 @@ import gc
 import multiprocessing
 import os
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def pytest_collection_finish() -> None:
 def nothing_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the first remark of each kind be a warning in every test, as it is in a process of its own."""
     monkeypatch.setattr(findings, "_shown_once", set())
-    monkeypatch.setattr(findings, "_remark_counts", Counter())
+    monkeypatch.setattr(findings, "_remarked", {})
 
 
 @pytest.fixture(scope="session")

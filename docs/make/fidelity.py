@@ -13,9 +13,9 @@ from monai_isles.papers.published import papers
 PAGE = Path(__file__).parents[1] / "fidelity.md"
 _HEAD = """# Fidelity: how the code follows the papers
 
-Each statement of a paper is followed by its place in the code, the settings, and our reading where the paper leaves a
-choice. The page is written from `fidelity` of each `paper.json` by `python docs/make/fidelity.py`. A test checks that
-every file exists and that every setting is the config's default.
+Each item holds a statement of the paper in bold, the file that follows it, the settings in brackets, and our reading
+where the paper leaves a choice. `python docs/make/fidelity.py` writes this page from `fidelity` of each `paper.json`. A
+test checks that every file exists and that every setting is the config's default.
 """
 
 
@@ -31,7 +31,7 @@ def page() -> str:
 
 def _item(statement: dict[str, Any]) -> str:
     ids = [f"`{key}` {value}" for values in statement.get("ids", {}).values() for key, value in values.items()]
-    settings = f" ({', '.join(ids)})" if ids else ""
+    settings = f" ({', '.join(dict.fromkeys(ids))})" if ids else ""
     reading = statement.get("reading", "as in the paper")
     text = f"**{statement['said']}**: `{statement['where']}`{settings}. {reading[0].upper()}{reading[1:]}."
     return textwrap.fill(text, 118, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)

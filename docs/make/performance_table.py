@@ -72,7 +72,7 @@ def _against(found: Sequence[Record]) -> str:
         )
         for one in found
     ]
-    between = "(e): extrapolated. Range of the ratio, target, speed, lower bound, largest difference:"
+    between = "(e): extrapolated. For each row: reference, range of the ratio, target, speed, lower bound, difference:"
     return "\n\n".join([_table("## Against a reference", head, rows), between, "\n".join(more)]) if rows else ""
 
 
@@ -123,7 +123,7 @@ def _rate(one: Record) -> str:
 
 
 def _floor(one: Record) -> str:
-    return f"floor {one['floor_s']:.2g} s, {one['floor']}; " if "floor_s" in one else ""
+    return f"lower bound {one['floor_s']:.2g} s ({one['floor']}); " if "floor_s" in one else ""
 
 
 if __name__ == "__main__":

@@ -41,16 +41,17 @@ def run(args: argparse.Namespace) -> int:
     words = {"predict": "predict and predict-series", "training": "datalist, prepare, crossval and training"}
     left_out = {words[verb]: bad for verb, bad in cases_left_out(result, scans).items() if bad}
     errors = [finding for finding in result if finding.severity == "error"]
+    counts = {"error": len(errors), "warning": len(result) - len(errors)}
     if args.json:
-        counts = {"errors": len(errors), "warnings": len(result) - len(errors)}
-        print(json.dumps(counts | {"findings": [vars(f) for f in result], "left_out": left_out}))
+        record = {f"{word}s": number for word, number in counts.items()} | {"left_out": left_out}
+        print(json.dumps(record | {"findings": [vars(f) for f in result]}))
     else:
         for finding in result:
             print(f"{finding.severity:7} {finding.code}: {finding.fault}")
             print(f"  where {finding.where}\n  found {finding.found}\n  fix   {finding.fix}")
-        print(f"{len(errors)} errors, {len(result) - len(errors)} warnings")
+        print(", ".join(f"{number} {word}{'s' * (number != 1)}" for word, number in counts.items()))
         for verbs, bad in left_out.items():
-            print(f"{verbs} will leave out {len(bad)} cases: {', '.join(bad)}")
+            print(f"{verbs} will leave out {len(bad)} case{'s' * (len(bad) > 1)}: {', '.join(bad)}")
     if any(finding.code.startswith("E-SAFE-") for finding in errors):
         return EXIT_UNSAFE
     if not errors:

@@ -16,7 +16,7 @@ from monai_isles.modalities import LABEL, PERFUSION_MAPS
 PIPELINE = "monaiisles"
 _ENTITY = re.compile(r"^([a-z]+)-([A-Za-z0-9]+)$")
 _MASKS = ("lesion-msk", "msk", "lesion")
-# folder, label and ending of a result; what stands in perf has no name in the specification and is in .bidsignore
+# folder, label and ending of a result; files in perf have no name in the specification; .bidsignore lists them
 _RESULTS = {
     "lesion": ("anat", "label-lesion", "mask.nii.gz"),
     "probability": ("anat", "label-lesion", "probseg.nii.gz"),

@@ -123,6 +123,7 @@ def make_datalist(
         subjects: table ``case,subject,section``; else the folder's ``subjects.csv``; else by evidence,
             provisional (CT), or one subject per case, ``sub-`` names kept together (MRI, plain folders).
         target: the label to segment, where the masks hold several (SPES: penumbra by default, core, area).
+        name: of the list; that of the layout when None.
         strict: stop at the first unusable case; else it is left out, with its reason in ``left_out`` of the list.
     Raises: ``E-LIST-71`` for a URL, ``E-LIST-34`` when no mask holds the target, ``E-LIST-35`` when some masks hold
     several labels and others do not, those of ``find_cases``, ``group_folds`` and ``read_image``.
@@ -150,6 +151,10 @@ def make_datalist(
         named_values = " or ".join(map(str, masks[0].label_values or (1,)))
         text = f"{len(masks)} masks without a voxel of value {named_values}"
         raise refused("E-LIST-34", where=f"{folder}: target {target}", found=text)
+    if training and not masks and len(set(people)) < count:
+        text = f"no mask file of {', '.join(case.name for case in training)}"
+        fix = "add the masks for a training; a prediction needs no data list"
+        raise refused("E-LBL-03", where=str(folder), found=text, fault="no case has a lesion mask", fix=fix)
     chosen = group_folds(people, count, seed, volumes_ml=volumes) if training else []
     content = _title(layout, folder, name, target) | {
         "grouping": grouping,

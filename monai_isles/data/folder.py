@@ -1,8 +1,8 @@
 """Find cases in plain folders: NIfTI files whose names end in their modality, such as ``sub-01_ses-01_dwi.nii.gz``.
 
-The part of the name before the modality is the case; without one, the folder's name is. Names that begin with ``sub-``
-(BIDS) group files of any sub-folder, others group the files of one folder. A last part ``msk``, ``mask``, ``lesion`` or
-``label`` is the lesion mask. Upper and lower case do not matter.
+The part of the name before the modality is the case; without a letter in it, the folder's name is. Names that begin
+with ``sub-`` (BIDS) group files of any sub-folder, others group the files of one folder. A last part ``msk``, ``mask``,
+``lesion`` or ``label`` is the lesion mask. Upper and lower case do not matter.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
         section = section_in(root, path)
         person = _SUBJECT.match(before)
         home = "" if person else str(path.parent)
-        name = unicodedata.normalize("NFC", before or path.parent.name)
+        name = unicodedata.normalize("NFC", before.rstrip("_.- ") or path.parent.name)
         scan = scans.setdefault((section, home, name), Scan(section, name))
         scan.subject = person and person[0]
         if not (key in scan.files and _RELATIVE.search(path.name)):

@@ -20,8 +20,8 @@ class InputRow:
     """Describe one row of the table: images to read, channels, target.
 
     Args:
-        reads: modalities to load. channels: entries stacked to the image, in this order.
-        target: entries stacked to the training target: lesion, DWI where one is synthesised, weight map.
+        reads: modalities to load.
+        channels: entries stacked to the image, in this order.
         plain: the segmenter sees the image itself; else it sees a pseudo-DWI (and the maps, ``with_maps``).
         low, high: temporal maximum and extracted feature go into the generator.
         segmenter_channels: channels that the segmenter sees.

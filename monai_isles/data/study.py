@@ -40,8 +40,8 @@ def ct_on_grid(
     reference, and only if it covers 99 % of the head in the series; else it is left out, with the distance in mm.
 
     Args:
-        plain: the CT. like: the first frame of the series.
-        resample: the user states that they are registered. one_frame: they share a frame of reference.
+        plain, like: the CT, and the first frame of the series.
+        resample, one_frame: the user states that they are registered; they share a frame of reference.
     """
     same_shape = plain.grid_shape == like.grid_shape
     if same_shape and displacement(like.affine, plain.affine, plain.grid_shape).vox < SAME_GRID_VOX:

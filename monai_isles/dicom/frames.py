@@ -179,7 +179,7 @@ def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
     if slope is None and intercept is None:  # parametric maps state a real-world value mapping instead
         slope, intercept = (_numbers(file, groups, f"RealWorldValue{part}", 1) for part in ("Slope", "Intercept"))
         units = _coded_units(groups)
-    # Thickness stands in: contiguous slices.
+    # Without a stated spacing the thickness is the step: contiguous slices.
     step = _numbers(file, groups, "SpacingBetweenSlices", 1) or _numbers(file, groups, "SliceThickness", 1)
     (tilt_deg,) = _numbers(file, groups, "GantryDetectorTilt", 1) or (0.0,)
     wanted = (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))

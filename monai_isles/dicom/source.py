@@ -52,6 +52,7 @@ class DicomSource:
         pydicom = require_dicom()
         result: dict[tuple[float, ...], Dataset] = {}
         for path in self.files:
+            # Every time point repeats the positions: the first header of each stands for all.
             header = pydicom.dcmread(path, stop_before_pixels=True)
             if "PerFrameFunctionalGroupsSequence" in header:
                 result = {(): header}

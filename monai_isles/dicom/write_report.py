@@ -58,7 +58,7 @@ def publish_sr(
     Units: ml, ratios without one.
     Args:
         seg: the SEG of the same masks, that ``publish_seg`` wrote.
-        algorithm: of the network's mask. rule: of the masks of thresholds.
+        algorithm, rule: of the network's mask, and of the threshold masks.
     Source: DICOM PS3.16 TID 1500 by highdicom; ``tests/dicom/test_write_report.py``.
     """
     with quiet(path):

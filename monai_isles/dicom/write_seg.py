@@ -45,7 +45,7 @@ def publish_seg(
     Shapes: each mask (H, W, D) bool, RAS+, on the grid of ``source.affine``.
     Args:
         masks: by name of ``SEGMENTS``; may overlap.
-        algorithm: of the network's mask. rule: of the threshold masks, default ``algorithm``.
+        algorithm, rule: of the network's mask, and of the threshold masks; one for both without ``rule``.
     Source: DICOM PS3.3 A.51 by highdicom (doi:10.1007/s10278-022-00683-y); ``tests/dicom/test_write_seg.py``.
     """
     _require_known(masks, str(path))

@@ -118,7 +118,7 @@ def chosen_step(
         raise refused("E-INF-43", where="--whole-slices", found=f"beside {' '.join(words)}")
     own = config["step"] if "step" in config else None
     if fast and step is None and "fast_step" not in config:
-        # What is wanted is certain, and this bundle has nothing to leave out.
+        # A remark, no refusal: without a larger step the prediction is the same.
         say_once("--fast changes nothing: this bundle has no larger step between windows")
         return None
     if own is None:
@@ -147,8 +147,8 @@ class Choices:
     Args:
         weights: state dicts to average instead of the bundle's own.
         step, fast, whole_slices: as for ``chosen_step``.
-        precision: ``fp32`` or ``bf16``. compiled: compile the networks first.
-        postprocessing: file with both, from a search.
+        precision, compiled: ``fp32`` or ``bf16``, and whether to compile the networks first.
+        postprocessing: file of a search, with threshold and smallest component.
     """
 
     weights: tuple[Path, ...] = ()
@@ -255,7 +255,7 @@ def load_predictor(
     Args:
         bundle: a bundle with its overlays, its path, or its name; one whose network has no parameters needs no weights.
         weights: state dicts to average instead of the bundle's own, for which ``Bundle.shipped`` holds.
-        changes: settings that replace the config's.
+        out, changes: folder of the results, and settings that replace the config's.
     Raises: those of ``Bundle.config`` and ``load_state``, ``E-INF-11`` weights missing, ``E-INF-12`` weights of another
     network, ``E-SAFE-03`` a bundle's own weights that are not those its ``metadata.json`` states.
 

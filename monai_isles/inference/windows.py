@@ -149,6 +149,7 @@ class StepSlidingWindowInferer(Inferer):
         roi_size: two sizes for a 2D network that sees axial slices, three for a 3D network.
         step: voxels between windows on the same axes; one number for all of them.
         mc_passes: forward passes per window; above 1 the prediction dropout sites of the network are active.
+        mc_rate: share of elements that a pass drops.
         mc_alpha: drop as alpha dropout does, which the paper's released code has; the paper says dropout.
         batch_size: most windows per forward pass; on a CPU 16 to 32 are best.
         cover: windows of the grid to run: ``"centre"``, those centred on the brain; ``"touch"``, all that reach it, so

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,7 +13,7 @@ from monai_isles.errors import IslesError, fault_and_fix
 ERROR, WARNING = "error", "warning"
 _log = logging.getLogger(__name__)
 _shown_once: set[str] = set()
-_remark_counts: Counter[str] = Counter()
+_remarked: dict[str, set[str]] = {}  # places by code
 _collected: ContextVar[tuple[list[Finding], ...]] = ContextVar("collected", default=())
 
 
@@ -79,19 +78,19 @@ def refuse(findings: Iterable[Finding]) -> None:
 
 def tell(remark: Finding) -> None:
     """Log a remark, the first of its code as a warning, later ones for debugging; pass it to ``collect_remarks``."""
-    _remark_counts[remark.code] += 1
-    _log.log(logging.WARNING if _remark_counts[remark.code] == 1 else logging.DEBUG, *remark_lines([remark]))
+    _log.log(logging.DEBUG if _remarked.get(remark.code) else logging.WARNING, *remark_lines([remark]))
+    _remarked.setdefault(remark.code, set()).add(remark.where)
     for remarks in _collected.get():
         if remark not in remarks:
             remarks.append(remark)
 
 
 def tell_counts() -> None:
-    """Log the count of each remark made more than once since the last call; then reset the counts."""
-    for code, times in _remark_counts.most_common():
-        if times > 1:
-            _log.warning("%s: %d times in this run; the results of each case hold its own", code, times)
-    _remark_counts.clear()
+    """Log the count of each remark made of several places since the last call; then reset the counts."""
+    for code, places in _remarked.items():
+        if len(places) > 1:
+            _log.warning("%s: %d times in this run; the results of each case hold its own", code, len(places))
+    _remarked.clear()
 
 
 @contextmanager

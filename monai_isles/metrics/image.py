@@ -22,7 +22,8 @@ def image_quality(
 
     Shapes: all (H, W, D). Units: images on the scale 0..1, of which 1 is the data range; PSNR in dB.
     Args:
-        pseudo, dwi: synthesised and true image. lesion: binary mask. dilation_vox: border of the region.
+        pseudo, dwi, lesion: synthesised image, true image, binary mask.
+        dilation_vox: width of the border that the region adds to the lesion's box.
     Raises: ``E-MET-11`` shapes that differ or are not volumes, ``E-MET-12`` slices below 11 x 11 voxels.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1; ``tests/metrics/test_image.py``.
 

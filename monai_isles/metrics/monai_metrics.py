@@ -23,7 +23,7 @@ class L1ErrorRate(Metric):
 
     Shapes: ``update((logits, label))`` with logits ``(N, K, ...)`` and label ``(N, 1, ...)`` or ``(N, ...)``.
     Args:
-        device: device of the sums; by default the CPU, because some accelerators lack float64.
+        output_transform, device: as for ignite's ``Metric``; by default the CPU, as some accelerators lack float64.
     Raises:
         IslesError: ``E-MET-05`` shapes, ``E-MET-06`` a label that is not a class, ``E-MET-07`` logits not finite.
         NotComputableError: ``compute`` before any ``update``.

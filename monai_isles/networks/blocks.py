@@ -71,6 +71,7 @@ def pad_to_multiple(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:
     """
     sizes = [x.shape[axis + 2] for axis in range(len(multiple))]
     pad: list[int] = []
+    # ``F.pad`` counts from the last axis.
     for axis in range(len(multiple) - 1, -1, -1):
         pad += [0, -sizes[axis] % multiple[axis]]
     return F.pad(x, pad, mode="replicate"), sizes
@@ -153,6 +154,7 @@ class NetworkOfParts(nn.Module):
         self.frozen = tuple(name for name in parts if names and name not in names)
         for name, part in parts.items():
             part.requires_grad_(name not in self.frozen)
+        # ``requires_grad`` leaves running statistics moving: only the evaluation mode holds them.
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "NetworkOfParts":
@@ -168,9 +170,7 @@ _TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _CHANNEL_DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
-
-
-_ALPHA = 1.7580993408473766
+_ALPHA = 1.7580993408473766  # minus the limit of SELU at minus infinity
 
 
 class PredictionDropout(nn.Module):
@@ -202,7 +202,7 @@ class PredictionDropout(nn.Module):
         """Drop the elements where ``mask`` is 0."""
         if not self.alpha:
             return x * mask
-        # Dropped elements take the value far left of SELU; scale and shift restore mean 0 and variance 1.
+        # Dropped elements take the limit of SELU at minus infinity; scale and shift restore mean 0 and variance 1.
         scale = (1.0 + self.rate * _ALPHA**2) ** -0.5 * (1.0 - self.rate) ** -0.5
         return torch.where(mask > 0, x, -_ALPHA) * scale + scale * _ALPHA * self.rate
 
@@ -232,6 +232,7 @@ class ResidualBlock(nn.Module):
         self, dims: int, channels: int, *, convolutions: int, prediction_dropout: bool = False, dropout: float = 0.0
     ) -> None:
         super().__init__()
+        # At the entry every convolution of the path sees the dropped elements, and the sum keeps the input whole.
         layers: list[nn.Module] = [PredictionDropout()] if prediction_dropout else []
         for index in range(convolutions):
             if index and dropout:
@@ -262,13 +263,12 @@ def up(dims: int, channels: int) -> nn.Module:
 
 class _Lone(nn.modules.batchnorm._BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
-        from_batch = self.training and x.numel() > x.shape[1]
-        if from_batch and self.num_batches_tracked is not None:
+        # A value alone in its channel would give variance 0: the running statistics serve instead.
+        batch = self.training and x.numel() > x.shape[1]
+        if batch and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         momentum = 0.1 if self.momentum is None else self.momentum
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, from_batch, momentum, self.eps
-        )
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, batch, momentum, self.eps)
 
 
 class LoneBatchNorm2d(_Lone, nn.BatchNorm2d):
@@ -314,6 +314,7 @@ class SwitchableNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         values = x.float() if x.dtype == torch.float16 or x.dtype == torch.bfloat16 else x
         var, mean = torch.var_mean(values, dim=[2, 3], correction=0, keepdim=True)  # (N, C, 1, 1): instance
+        # Total variance: mean of the variances plus variance of the means; so no second pass over the pixels.
         layer_mean = mean.mean(dim=1, keepdim=True)
         layer_var = var.mean(dim=1, keepdim=True) + mean.var(dim=1, correction=0, keepdim=True)
         if self.training:
@@ -342,11 +343,7 @@ def double_conv(
     conv: type[nn.Module], ins: int, middle: int, outs: int, norm: Callable[[int], nn.Module]
 ) -> nn.Sequential:
     """Return two biased convolutions of kernel 3 and unit padding, each with its normalisation and ReLU."""
+    steps = ((ins, middle), (middle, outs))
     return nn.Sequential(
-        conv(ins, middle, kernel_size=3, padding=1),
-        norm(middle),
-        nn.ReLU(inplace=True),
-        conv(middle, outs, kernel_size=3, padding=1),
-        norm(outs),
-        nn.ReLU(inplace=True),
+        *(layer for i, o in steps for layer in (conv(i, o, kernel_size=3, padding=1), norm(o), nn.ReLU(inplace=True)))
     )

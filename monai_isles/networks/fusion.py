@@ -31,7 +31,7 @@ class FusionNet(nn.Module):
     curves, marks of ``GROUPS``; logits ``(N, K, H, W)`` out, any H and W. While training ``(N, stages, K, H, W)``,
     those of every decoder stage, the finest first, enlarged (deep supervision).
     Args:
-        images: CT and maps of a view. times: of a curve. slices: an odd number.
+        images, times, slices: number of CT and maps of a view, of times of a curve, and (odd) of slices.
         widths: channels by resolution, each half the one before.
         features: of an encoded curve.
     Raises: ``E-NET-49`` the sizes of the network are not valid.
@@ -89,7 +89,7 @@ class FusionNet(nn.Module):
             skips.append(x)
         x = skips.pop()
         outputs: list[Tensor] = []
-        for stage, head in zip(self.up, self.heads):  # noqa: B905 (TorchScript knows no strict)
+        for stage, head in zip(self.up, self.heads):  # noqa: B905 (TorchScript has no strict)
             x = stage(x, skips.pop())
             if self.training:
                 larger = F.interpolate(head(x), size=size, mode="bilinear", align_corners=False)

@@ -24,7 +24,7 @@ class ThresholdRule(nn.Module):
 
     Args:
         target: ``core`` or ``hypoperfused``, the class of the logits.
-        core_rcbf: core lies below this fraction. delay_s: hypoperfused lies above this Tmax.
+        core_rcbf, delay_s: core lies below this fraction, hypoperfused tissue above this Tmax.
         return_aux: return the scores of both rules too.
 
     Raises: ``E-NET-60`` another target, or cuts that are not above zero.

@@ -73,6 +73,7 @@ class RonnebergerUNet(UNetSkeleton):
 
     Shapes: ``(N, in_channels, H, W)`` in, logits ``(N, out_channels, H, W)`` out, any H and W.
     Args:
+        base_channels, levels: channels of the first level, doubled at each of the next; number of levels.
         norm: "batch", "none", or a function from a number of channels to a normalisation.
     Raises: ``E-NET-20`` for impossible sizes or an unknown normalisation.
     Source: Ronneberger 2015 (arXiv:1505.04597), as compared in Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), and in

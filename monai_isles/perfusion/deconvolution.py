@@ -46,7 +46,7 @@ def _factors(aif: Tensor, dt_s: float, *, circular: bool) -> tuple[Tensor, Tenso
     # Circulant: a shift of the tissue curve only rotates the residue, so delay does not change its height.
     index = (torch.arange(size)[:, None] - torch.arange(size)[None, :]) % size
     square = padded[index] * dt_s
-    # the upper left quarter is lower triangular: no tissue curve before the artery
+    # The upper left quarter is lower triangular: no tissue curve before the artery.
     return torch.linalg.svd(square if circular else square[: aif.numel(), : aif.numel()])
 
 
@@ -134,7 +134,6 @@ def oscillation_solver(like: Tensor, aif: Tensor, dt_s: float, *, limit: float) 
 def _distinct(aif: Tensor, dt_s: float, like: Tensor) -> list[Tensor]:
     """Return the inverses of the grid, each once: neighbours that drop the same singular values are one."""
     u, s, vh = circulant_factors(aif.cpu(), dt_s)
-    # Neighbouring truncations often keep the same values: each distinct inverse is made once.
     first = {int((s >= truncation * s[0]).sum()): truncation for truncation in reversed(TRUNCATIONS)}
     frames = aif.numel()
     return [truncated_inverse(u, s, vh, level)[:, :frames].to(like).T.contiguous() for level in sorted(first.values())]
@@ -175,7 +174,7 @@ METHOD, CONVENTIONAL = "learned", "bcsvd"
 
 
 def chosen_method(method: str | None, truncation: float | str | None) -> tuple[str, float | str]:
-    """Return the method and its setting; ``learned`` unless told, or ``bcsvd`` where a truncation is given."""
+    """Return the method and its setting; by default ``learned``, or ``bcsvd`` where a truncation is given."""
     method = method or (METHOD if truncation is None else CONVENTIONAL)
     level = METHODS.get(method, 0.0) if truncation is None else truncation
     number = isinstance(level, int | float) and not isinstance(level, bool) and 0 < level < 1
@@ -212,7 +211,8 @@ def deconvolve(
         method: ``bcsvd`` drops singular values below the part ``level`` of the largest, ``osvd`` as few as keep the
             oscillation index within it, ``tikhonov`` damps them by it (or ``"gcv"``); ``ssvd`` and ``stikhonov`` are
             the same without the circulant matrix.
-        level: by default that of ``METHODS``. chunk: curves at once.
+        level: the setting of the method; that of ``METHODS`` when None.
+        chunk: number of curves deconvolved at once.
 
     Raises: ``E-PERF-01`` no bolus, ``E-PERF-02`` curves of another length, ``E-PERF-08`` no such method or level.
 
@@ -271,8 +271,8 @@ def curve_peaks(curves: Tensor) -> Tensor:
 
 
 def _largest(rows: Tensor) -> Tensor:
-    """Return the index (V,) of the largest value of each row; numpy's search is faster than torch's, most in rows of
-    64, 128 and so on."""
+    """Return the index (V,) of the largest value of each row."""
+    # On the CPU numpy's search is faster than torch's, most in rows of a multiple of 64.
     return torch.from_numpy(rows.numpy().argmax(1)) if rows.device.type == "cpu" else rows.argmax(1)
 
 

@@ -44,7 +44,7 @@ def repair_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, np.ndarr
         lost = len(series) - len(whole)
         result = f"{lost} of {len(series)} frames are empty, torn or misplaced, the first is {first_bad}"
         raise refused("E-PERF-11", where="perfusion series", found=result)
-    # A frame with neighbours on both sides can be interpolated; at the ends nothing tells what it held.
+    # A frame with neighbours on both sides can be interpolated; at the ends its content is unknown.
     first, last = int(whole[0]), int(whole[-1])
     ends, inside = (*range(first), *range(last + 1, len(series))), np.flatnonzero(bad[first : last + 1].any(axis=1))
     flags = [_flag(bad, n, "left out", about) for n in ends]

@@ -89,7 +89,8 @@ def perfusion_maps(
     Shapes: ``series_hu`` (T, H, W, D), ``mask`` (H, W, D) bool.  Units: HU, s, mm.
 
     Args:
-        mask: the brain; found in the first frames when None.
+        mask, motion, baseline_frames: as for ``prepare_series``.
+        options: those of ``measured_maps``.
 
     Raises: those of ``prepare_series`` and ``measured_maps``.
 
@@ -117,8 +118,8 @@ def measured_maps(
 ) -> PerfusionMaps:
     """Compute the maps of one prepared series, all voxels at once.
 
-    Voxels with more than 9 ml/100 g of blood are vessels: they neither enter the smoothing nor the maps. Nor do voxels
-    of a head that was moved back whose bends in time have more than 4 times the usual variance: bone passed by there.
+    Voxels with more than 9 ml/100 g of blood are vessels, which are left out of smoothing and maps. So are, in a head
+    that was moved back, voxels whose second differences have more than 4 times the usual variance: bone passed there.
 
     Args:
         method: ``learned`` (model of transit, its shape and the prior of transit, delay and volume learned from the
@@ -131,7 +132,8 @@ def measured_maps(
             (``bayes``, ``learned``); of ``METHODS`` when None.
         smoothing_mm: full width at half maximum, in plane; when None 5, and up to 10 where the mean tissue curve rises
             by less than 5 times the noise.
-        aif: arterial curve (T,) over baseline, HU; chosen and scaled to the vein when None.
+        aif: arterial curve (T,) over baseline, HU; chosen in the series when None.
+        venous_scaling: scale the chosen artery to the vein.
         device: where the arithmetic runs.
 
     Raises: ``E-PERF-08`` unknown method or setting; those of ``find_vessels`` and of the deconvolutions.
@@ -212,6 +214,7 @@ def _calming_width(curves: Tensor) -> float:
 
 def _steady(rise: Tensor, place: Tensor) -> Tensor:
     """Return where (D, H, W) the bends of curves (T, D, H, W) have at most ``UNSTEADY`` times their usual variance."""
+    # Contrast bends a curve slowly from frame to frame; bone that passes a voxel changes it within one.
     bends = torch.zeros_like(rise[0])
     for before, now, after in zip(rise, rise[1:], rise[2:], strict=False):
         bends.add_(torch.add(before, after).sub_(now, alpha=2.0).square_())
@@ -240,11 +243,9 @@ def _remarks(
     if vessels is None:
         return flags
     seen: dict[str, Any] = {"baseline_frames": prepared.baseline_frames, "scale": vessels.scale}
+    seen["fullness"] = _fullness(prepared, vessels)
     flags += artery_flags(vessels.lead_s, vessels.saturated)
-    flags += vessel_flags(
-        vessels.measured_aif, vessels.vof, prepared.dt_s, fullness=_fullness(prepared, vessels), **seen
-    )
-    return flags
+    return flags + vessel_flags(vessels.measured_aif, vessels.vof, prepared.dt_s, **seen)
 
 
 def _fullness(prepared: PreparedSeries, vessels: Vessels) -> float:
@@ -254,6 +255,7 @@ def _fullness(prepared: PreparedSeries, vessels: Vessels) -> float:
         return 0.0
     area = prepared.rise_hu.sum(0).numpy()
     x, y, z = np.argwhere(prepared.cranial)[index].T
+    # Beside the middle of a wide vessel lies vessel; beside a thin one tissue, which its own voxels hold too.
     high = np.array(area.shape[:2]) - 1
     beside = [
         area[np.clip(x + i, 0, high[0]), np.clip(y + j, 0, high[1]), z] for i, j in ((-1, 0), (1, 0), (0, -1), (0, 1))
@@ -266,6 +268,7 @@ def curve_noise(curves: Tensor) -> float:
 
     Units: those of the curves.  Source: ours; ``tests/perfusion/test_quality.py``.
     """
+    # Second differences of white noise have 6 times its variance; the median of |x| is 0.6745 of its spread.
     bends = curves[:: max(1, len(curves) // _SAMPLE)].diff(n=2, dim=1).abs().median(1).values
     return float(bends.median()) / (0.6745 * 6.0**0.5)
 

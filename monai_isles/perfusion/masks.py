@@ -103,6 +103,7 @@ def skull_and_gaps(baseline_hu: np.ndarray, spacing_mm: tuple[float, float, floa
     filled = [_fill_skull(baseline_hu[:, :, k], spacing_mm) for k in range(baseline_hu.shape[2])]
     inside, spanned = np.stack([mask for mask, _ in filled], axis=2), np.array([gap for _, gap in filled])
     counts = inside.sum((0, 1))
+    # A slice that lost its skull, by a cut field of view or artefacts, lies between slices of nearly the same outline.
     good = np.flatnonzero(missing_share(counts) <= 1.0 - BORROW_BELOW)
     for level in np.flatnonzero(missing_share(counts) > 1.0 - BORROW_BELOW):
         nearest = good[np.abs(good - level).argmin()]
@@ -120,6 +121,7 @@ def _fill_skull(image: np.ndarray, spacing_mm: tuple[float, float, float]) -> tu
     bone = _bone(image)
     head = largest_part(ndimage.binary_fill_holes(image > -300.0))
     result = np.zeros_like(bone)
+    # The least closing that encloses enough: wide ones bridge true bays of the skull base.
     for gap_mm in CLOSINGS_MM:
         result = ndimage.binary_fill_holes(_close(bone, gap_mm, spacing_mm[:2])) & ~bone
         if result.sum() >= LEAST_INTERIOR * head.sum() or not bone.any():
@@ -155,6 +157,7 @@ def _close(bone: np.ndarray, by_mm: float, spacing_mm: tuple[float, float]) -> n
     steps = max(1, round(by_mm / min(spacing_mm)))
     if by_mm <= CLOSINGS_MM[0]:
         return ndimage.binary_closing(bone, iterations=steps)
+    # Wide discs by distance maps: their cost does not grow with the radius.
     wide = np.pad(bone, steps + 1)
     grown = ndimage.distance_transform_edt(~wide, spacing_mm) <= by_mm
     kept = ndimage.distance_transform_edt(grown, spacing_mm) > by_mm
@@ -183,6 +186,7 @@ def tissue_mask(
     Args:
         lowest_hu: darker than this, after 4 mm of smoothing, is fluid.
         highest_hu: brighter than this is bone or calcification.
+        interior: what ``skull_interior`` returns, where it is known already.
 
     Source: ours, the steps of the usual vendor mask; ``tests/perfusion/test_masks.py``.
 
@@ -197,6 +201,7 @@ def tissue_mask(
     brain = np.zeros(baseline_hu.shape, bool)
     for level in range(baseline_hu.shape[2]):
         inside = largest_part(ndimage.binary_erosion(interior[:, :, level], iterations=steps))
+        # Normalised convolution: neither bone nor air leaks into the smoothed brain.
         weight = np.maximum(ndimage.gaussian_filter(inside.astype(np.float32), sigma), 1e-3)
         known = np.where(inside, baseline_hu[:, :, level], 0).astype(np.float32)
         smooth = ndimage.gaussian_filter(known, sigma) / weight

@@ -64,23 +64,15 @@ def prepare_series(
     """
     series = torch.as_tensor(series_hu)
     if series.ndim != 4:
-        raise refused(
-            "E-PERF-02",
-            where="perfusion series",
-            found=f"shape {tuple(series.shape)}",
-            fault="not a series of volumes",
-            fix="pass the series as (T, H, W, D)",
-        )
+        found, fix = f"shape {tuple(series.shape)}", "pass the series as (T, H, W, D)"
+        raise refused("E-PERF-02", where="perfusion series", found=found, fault="not a series of volumes", fix=fix)
     if mask is not None and tuple(mask.shape) != tuple(series.shape[1:]):
-        raise refused(
-            "E-PERF-02",
-            where="perfusion series",
-            found=f"series {tuple(series.shape)}, mask {tuple(mask.shape)}",
-            fault="series and mask do not fit",
-            fix="pass the series as (T, H, W, D), the mask as (H, W, D)",
-        )
+        found = f"series {tuple(series.shape)}, mask {tuple(mask.shape)}"
+        fix = "pass the series as (T, H, W, D), the mask as (H, W, D)"
+        raise refused("E-PERF-02", where="perfusion series", found=found, fault="series and mask do not fit", fix=fix)
     # Frames first: a torn or mirrored one would pass for movement.
     series, times, lost = repair_frames(series, frame_times(len(series), dt_s, times_s))
+    # Movement before the even steps: interpolation between two places of the head would blur its edges.
     moved = head_motion(series, spacing_mm, baseline_frames=_FIRST_FRAMES) if motion else None
     flags = [*lost, *([] if moved is None else motion_flags(moved.largest_mm, applied=moved.helps))]
     if moved is not None and moved.helps:
@@ -119,12 +111,9 @@ def _masks(
     interior, spanned = skull_and_gaps(first, spacing_mm)
     tissue = tissue_mask(first, spacing_mm, interior=interior)
     if not tissue.any():
-        raise refused(
-            "E-PERF-04",
-            where="prepare_series",
-            found="no brain inside a skull in the first frames",
-            fix="check that the series is an axial head CT in HU with its skull",
-        )
+        found = "no brain inside a skull in the first frames"
+        fix = "check that the series is an axial head CT in HU with its skull"
+        raise refused("E-PERF-04", where="prepare_series", found=found, fix=fix)
     flags = [*gap_flags(spanned), *slice_flags(interior.sum((0, 1)))]
     return tissue, intracranial_mask(first, spacing_mm, interior=interior), flags
 

@@ -39,11 +39,9 @@ def contralateral_side(tmax_s: np.ndarray, brain: np.ndarray, left: np.ndarray) 
     """
     sides = [brain & left, brain & ~left]
     if not all(side.any() for side in sides):
-        raise refused(
-            "E-EVAL-01",
-            where="contralateral side",
-            found=f"{int(sides[0].sum())} voxels left, {int(sides[1].sum())} right",
-        )
+        found = f"{int(sides[0].sum())} voxels left, {int(sides[1].sum())} right"
+        raise refused("E-EVAL-01", where="contralateral side", found=found)
+    # The side with less delay is the healthy one: the lesion label, unknown at prediction, is not looked at.
     low = [int(np.count_nonzero(tmax_s[side] > HYPOPERFUSED_S)) for side in sides]
     if low[0] == low[1]:
         return brain.copy()
@@ -64,11 +62,11 @@ def relative_cbf(cbf: np.ndarray, brain: np.ndarray, reference: np.ndarray) -> n
     >>> relative_cbf(cbf, np.ones((2, 1, 1), bool), healthy).ravel().tolist()
     [0.25, 1.0]
     """
+    # A CBF of 0 means "not measured" (vessels, edges): it would lower the mean, and so the core.
     healthy = cbf[brain & reference & (cbf > 0)]
     if not healthy.size:
-        raise refused(
-            "E-EVAL-02", where="relative CBF", found=f"{int((brain & reference).sum())} brain voxels, none above zero"
-        )
+        found = f"{int((brain & reference).sum())} brain voxels, none above zero"
+        raise refused("E-EVAL-02", where="relative CBF", found=found)
     return np.where(brain, cbf, 0.0) / float(healthy.mean(dtype=np.float64))
 
 
@@ -81,12 +79,12 @@ DEFUSE3 = {"core_ml_below": 70.0, "mismatch_ratio_from": 1.8, "mismatch_ml_from"
 
 @dataclass(frozen=True)
 class Ischaemia:
-    """What the threshold rules say of one case.
+    """Hold the masks and volumes of the threshold rules of one case.
 
     Shapes: masks boolean ``(H, W, D)``. Units: ml; ``tmax_ml`` by delay in s, ``rcbf_ml`` by part of the healthy flow.
 
     Args:
-        core: relative CBF below the cut. hypoperfused: Tmax above the delay. penumbra: hypoperfused and not core.
+        core, hypoperfused, penumbra: relative CBF below the cut; Tmax above the delay; hypoperfused and not core.
         mismatch_ml: hypoperfused volume minus core volume; unlike ``penumbra_ml`` it may be negative, since a core may
             lie outside the hypoperfused mask.
         mismatch_ratio: hypoperfused over core volume; infinite without a core, nan where there is neither.
@@ -119,7 +117,7 @@ class Ischaemia:
         return self.core_ml - (self.hypoperfused_ml - self.penumbra_ml)
 
     def record(self) -> dict[str, object]:
-        """Return the numbers as JSON takes them; a ratio that is no number is None, and a sentence says why."""
+        """Return the numbers for JSON; an infinite or undefined ratio is None, beside a sentence with the reason."""
         there, late = math.isfinite(self.mismatch_ratio), math.isfinite(self.intensity_ratio)
         index = {"cbv_index": round(self.cbv_index, 4)} if math.isfinite(self.cbv_index) else {}
         why = "no core: the ratio is infinite" if self.hypoperfused_ml else "neither core nor hypoperfusion: no ratio"
@@ -185,15 +183,13 @@ def ischaemia(
         contralateral = contralateral_side(tmax, brain, upright_hemispheres(brain))
     relative = relative_cbf(cbf, brain, contralateral)
 
-    def low_flow(cut: float) -> np.ndarray:
-        return drop_clusters(brain & (relative < cut), min_cluster_ml, spacing_mm)
+    def clusters(mask: np.ndarray) -> np.ndarray:
+        return drop_clusters(brain & mask, min_cluster_ml, spacing_mm)
 
-    core = low_flow(core_rcbf)
-    delayed = {
-        delay: drop_clusters(brain & (tmax > delay), min_cluster_ml, spacing_mm)
-        for delay in sorted({*DELAYS_S, float(delay_s)})
-    }
+    core = clusters(relative < core_rcbf)
+    delayed = {delay: clusters(tmax > delay) for delay in sorted({*DELAYS_S, float(delay_s)})}
     hypoperfused, six = delayed[float(delay_s)], delayed[HYPOPERFUSED_S]
+    # Core without delay (an old infarct) is no penumbra, but counts against the mismatch, as in the DEFUSE 3 volumes.
     penumbra = hypoperfused & ~core
     # The ratio is of voxels, not of rounded millilitres: 1.8 must be met exactly.
     core_vox, low_vox = int(core.sum()), int(hypoperfused.sum())
@@ -210,7 +206,7 @@ def ischaemia(
         mismatch_ratio=ratio,
         defuse3=defuse3_profile(core_ml, mismatch_ml, ratio),
         tmax_ml={delay: _ml(int(mask.sum()), spacing_mm) for delay, mask in delayed.items()},
-        rcbf_ml={cut: _ml(int(low_flow(cut).sum()), spacing_mm) for cut in FLOWS},
+        rcbf_ml={cut: _ml(int(clusters(relative < cut).sum()), spacing_mm) for cut in FLOWS},
         intensity_ratio=float(delayed[SEVERE_S].sum() / six.sum()) if six.any() else math.nan,
         cbv_index=math.nan if cbv is None else _mean_ratio(cbv, six & brain, contralateral & brain),
         side=None if left is None else _fuller_side(hypoperfused, left),
@@ -282,6 +278,7 @@ def drop_clusters(mask: np.ndarray, min_cluster_ml: float, spacing_mm: Sequence[
     Shapes: boolean ``(H, W, D)``. Source: ours; ``tests/perfusion/test_thresholds.py``.
     """
     smallest = cluster_vox(min_cluster_ml, spacing_mm)
+    # scipy's default structure joins voxels by their faces: 6-connected.
     labels, _ = ndimage.label(mask)
     # Component 0 is everything outside the mask, whatever its size.
     kept = np.bincount(labels.ravel()) >= smallest
@@ -291,6 +288,7 @@ def drop_clusters(mask: np.ndarray, min_cluster_ml: float, spacing_mm: Sequence[
 
 def cluster_vox(ml: float, spacing_mm: Sequence[float]) -> int:
     """Return the fewest voxels whose volume is at least ``ml``."""
+    # 1e-9: a volume of exactly ``ml`` must not ask for one voxel more by rounding.
     return math.ceil(ml * 1000 / math.prod(map(float, spacing_mm)) - 1e-9)
 
 
@@ -304,8 +302,5 @@ def _require_sense(
 ) -> None:
     shapes = {np.shape(volume) for volume in (cbf, tmax, brain)}
     if len(shapes) != 1 or min(cuts) <= 0 or min_cluster_ml < 0:
-        raise refused(
-            "E-PERF-40",
-            where="ischaemia",
-            found=f"shapes {sorted(shapes)}; rCBF {cuts[0]:g}, Tmax {cuts[1]:g} s, cluster {min_cluster_ml:g} ml",
-        )
+        found = f"shapes {sorted(shapes)}; rCBF {cuts[0]:g}, Tmax {cuts[1]:g} s, cluster {min_cluster_ml:g} ml"
+        raise refused("E-PERF-40", where="ischaemia", found=found)

@@ -57,11 +57,13 @@ def search_grid(
 
     Every mask equals ``binarise(probability, threshold, size)`` bit for bit. Shapes, units, raises: ``binarise``.
     """
+    # Averages over windows and calibration round: a hair outside 0..1 is no fault of the input.
     low, high = (float(probability.min()), float(probability.max())) if probability.size else (0.0, 0.0)
     if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
         raise refused("E-POST-01", where="binarise", found=f"values {low:.6g} to {high:.6g}")
     require_settings(thresholds, sizes_vox)
     for threshold in thresholds:
+        # Labelling is the cost; every smallest size reads the same labels.
         above = probability > threshold
         labels, component_sizes = _components(above)
         for size in sizes_vox:
@@ -75,7 +77,7 @@ def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _large_enough(component_sizes: np.ndarray, size: int) -> np.ndarray:
     kept = component_sizes >= size
-    kept[0] = False
+    kept[0] = False  # label 0 is the background
     return kept
 
 

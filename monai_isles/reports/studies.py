@@ -32,7 +32,8 @@ class Column:
     """Describe one column of the table.
 
     Args:
-        name: in the files. label: on the page, with its unit. path: where ``result.json`` has it.
+        name, label: in the files, and on the page with its unit.
+        path: place in ``result.json``.
         measured: outliers are sought and the distribution is drawn.
         form: how the page prints a number.
     """

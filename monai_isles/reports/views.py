@@ -51,7 +51,7 @@ class CaseView:
         simulated: the data are the phantom's.
         synthetic: array by name of ``SYNTHETIC``: images that a network made.
         masks: by name of ``MASKS``, beside the lesion; a case that has some is shown slice by slice in a viewer.
-        aif, vof, dt_s: curves of artery and vein. aif_vox, vof_vox: where they were taken.
+        aif, vof, dt_s, aif_vox, vof_vox: curves of artery and vein, their step, and the voxels they were taken from.
         motion: mm to the right, mm to the front, degrees, frame by frame.
         series: label to text: how the series was acquired and read.
         patient: label to text, only on the user's request.

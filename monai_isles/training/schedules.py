@@ -235,8 +235,8 @@ class SequentialStages:
     network lacks are skipped. Only epochs of the last stage can be the best: before it the segmenter has not learnt.
 
     Args:
-        network: with ``parts()`` and ``train_only(*names)``. loss: with ``only(*names)``, or None where
-            the network gives the output of the part that learns.
+        network: with ``parts()`` and ``train_only(*names)``.
+        loss: with ``only(*names)``, or None where the network gives the output of the part that learns.
         checkpoints: reset when the last stage begins; they keep the state of this object.
         max_epochs: of all stages together.
         stages: names of parts by stage, such as ``extractor``, ``generator``, ``segmenter``.

@@ -63,7 +63,7 @@ class SkullStripd(MapTransform):
         affine and shape of ``ct``. Units: unchanged; ``brain`` is 0 or 1.
 
     Args:
-        ct: the image to strip. maps: the perfusion maps whose sum shows the brain.
+        ct, maps: the image to strip, and the perfusion maps whose sum shows the brain.
 
     Raises: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ, ``E-STRIP-03`` an entry is missing.
 
@@ -143,7 +143,7 @@ class ChannelsScored(MapTransform):
 
     Shapes: ``(C, H, W, D)`` in and out, float32; affine unchanged. Units: standard deviations.
     Args:
-        keys: entries to score. over: ``volume``, or ``foreground``, where the entry of that name is above zero.
+        over: ``volume``, or ``foreground``, where the entry of that name is above zero.
     Raises: ``E-STRIP-05`` another value of ``over``.
     Source: ``volume`` is MONAI's ``NormalizeIntensityd`` with ``channel_wise``; ``foreground`` ours.
 
@@ -239,7 +239,8 @@ class RelativeFlowd(MapTransform):
     Units: CBF any, it cancels; Tmax s; voxels count as 1 mm without an affine.
 
     Args:
-        cbf, tmax: the maps of the rule. maps: those whose sum above zero is the brain. ct: unstripped CT, if there.
+        cbf, tmax: the maps of the rule.
+        maps, ct: those whose sum above zero is the brain; the unstripped CT, if there is one.
 
     Raises: ``E-STRIP-01`` no brain, ``E-STRIP-04`` a map is missing, ``E-EVAL-02`` no healthy flow, and others.
 

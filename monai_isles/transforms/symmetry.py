@@ -78,7 +78,7 @@ class SymmetricModalitiesd(MapTransform):
     ``residual_mm``, ``flip_residual_mm``, ``overlap``, ``similarity``, ``method``, ``remark``, ``cached``.
 
     Args:
-        keys: images to mirror. head: the unstripped image that is registered (``SkullStripd`` makes it).
+        keys, head: images to mirror, and the unstripped image that is registered (``SkullStripd`` makes it).
         ct: the key whose mirror image is taken from ``head`` and masked; None for MRI.
         maps: keys among ``keys`` whose mirrored sum is the mask; empty for MRI.
         method, window: as in ``register_mirror``; ``window`` None fits any intensities. A head that does not match its

@@ -34,7 +34,7 @@ def list_bundles() -> list[dict[str, Any]]:
 
 
 def describe(name: str, bundle: Bundle) -> dict[str, Any]:
-    """Return what ``list_bundles`` tells of one bundle."""
+    """Return the entry of one bundle in ``list_bundles``."""
     metadata, card = bundle.metadata, bundle.paper.get("card", {})
     here = bundle.weights.is_file()
     return {

@@ -145,7 +145,7 @@ def run_studies(
     """Run ``work`` on every study that was found; return one record each, in the order of ``found``.
 
     Args:
-        about: returns the input of the task of a study. options: those of ``run_cases``.
+        about, options: returns the input of the task of a study; options of ``run_cases``.
     """
     studies = {name: item for name, item in found.items() if isinstance(item, StudyFiles)}
     if stands_elsewhere(place):
@@ -208,7 +208,7 @@ def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadat
 
     Shapes: images and ``brain`` (H, W, D).
     Args:
-        images: by modality key. metadata: of the bundle.
+        images, metadata: images by modality key, and metadata of the bundle.
     """
     trained, stated = metadata.get(TRAINED), metadata.get("modalities") or {}
     if not trained and not stated:

@@ -62,9 +62,10 @@ class Wanted:
     """Hold which results to write besides those of every prediction.
 
     Args:
-        report: the page. dicom: names of ``DICOM_FILES``, written where the source is DICOM; ``sr`` has a SEG with it.
+        report, viewer: write the page, with the viewer ``small`` or ``niivue``.
+        dicom: names of ``DICOM_FILES``, written where the source is DICOM; ``sr`` has a SEG with it.
         show_patient: print the patient's name, number, birth date, sex and study date on the page, and only there.
-        metadata: of the bundle. viewer: of the page, ``small`` or ``niivue``.
+        metadata: of the bundle.
         dawn: age in years and NIHSS, for the DAWN profile of one study; they are used and not kept.
     """
 
@@ -239,7 +240,8 @@ def predict_series(
 
     Args:
         wanted: results beside those of every prediction; the bundle's metadata are filled in.
-        dt_s, resample, slab_mm, entropy: as for ``SeriesSettings``. bids: also write a BIDS derivative tree.
+        dt_s, resample, slab_mm, entropy: as for ``SeriesSettings``.
+        bids: also write a BIDS derivative tree.
     """
     config = bundle.config("inference")
     changes, modalities = choices.changes(config.get(), bundle), config["modalities"]
@@ -280,7 +282,7 @@ class SeriesSettings:
         wanted: results beside those of every prediction, and the bundle's metadata.
         resample: a plain CT on another grid is registered.
         slab_mm: average the slices of a DICOM series to about this thickness.
-        series: the bundle reads the series itself. optional: modalities that it may lack.
+        series, optional: the bundle reads the series itself; modalities that it may lack.
     """
 
     recipe: Recipe

@@ -67,7 +67,7 @@ def test_each_change_of_a_series_is_what_it_says() -> None:
     series = rng.normal(40, 3, (41, 41, 2, 40)).astype(np.float32)
     scan = robustness.Scan(label * 50.0, series, label, np.eye(4), 1.5)
     made = {name: change(scan, np.random.default_rng(1)) for name, change in robustness.CHANGES.items()}
-    assert made["as it was"] is scan
+    assert made["unchanged"] is scan
     assert made["noise x 2"].series.std() == pytest.approx(6, abs=0.3) and made["noise x 2"].series.mean() > 39
     assert made["step x 2"].series.shape[-1] == 20 and made["step x 2"].dt_s == 3
     np.testing.assert_array_equal(made["last 30 % cut"].series, series[..., :28])

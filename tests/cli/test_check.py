@@ -58,6 +58,9 @@ def test_json_holds_the_same_findings(dataset: Path, capsys: pytest.CaptureFixtu
     assert main(["check", str(dataset), "--json"]) == 4
     content = json.loads(capsys.readouterr().out)
     assert (content["errors"], content["warnings"]) == (1, 1)
+    assert main(["check", str(dataset)]) == 4
+    out = capsys.readouterr().out
+    assert "1 error, 1 warning\n" in out and "training will leave out 1 case: " in out
     assert {"code", "severity", "where", "found", "fix", "fault", "case"} == set(content["findings"][0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -137,6 +138,14 @@ def test_when_no_case_is_left_the_reasons_are_told(
         path.write_bytes(b"no image")
     assert main(["datalist", str(dataset), "--out", str(tmp_path / "l.json"), "--folds", "2"]) == 4
     assert "E-FILE-03" in capsys.readouterr().err and not (tmp_path / "l.json").exists()
+
+
+def test_one_case_without_a_mask_is_refused_for_the_mask(dataset: Path, capsys: pytest.CaptureFixture) -> None:
+    for case in (1, 2, 3):
+        shutil.rmtree(dataset / f"TRAINING/case_{case}")
+    assert main(["datalist", str(dataset), "--out", str(dataset.parent / "l.json")]) == 4  # case_4 has no mask
+    text = capsys.readouterr().err
+    assert "E-LBL-03: no case has a lesion mask\n" in text and "found no mask file of case_4\n" in text
 
 
 @pytest.mark.parametrize(("empty", "told"), [((1, 2, 3), True), ((1, 2), False)])

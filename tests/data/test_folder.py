@@ -54,6 +54,13 @@ def test_a_folder_names_the_case_where_the_files_do_not(tmp_path: Path) -> None:
     assert [case.name for case in find_inputs([tmp_path / "d" / "anna"])] == ["anna"]
 
 
+def test_separators_at_the_end_are_no_part_of_a_name(tmp_path: Path) -> None:
+    make(tmp_path / "anna", "_flair.nii", "__dwi.nii", "adc.nii")  # nothing before the modality: the folder's name
+    assert keys(tmp_path / "anna") == {"anna": {"flair", "dwi", "adc"}}
+    make(tmp_path / "two", "p1__dwi.nii", "p1_-adc.nii", "p2__dwi.nii")
+    assert keys(tmp_path / "two") == {"p1": {"dwi", "adc"}, "p2": {"dwi"}}
+
+
 def test_the_files_of_a_bids_subject_are_joined_over_folders(tmp_path: Path) -> None:
     for person, session in ((1, 1), (1, 2), (2, 1)):
         name = f"sub-s{person}_ses-{session}"

@@ -32,7 +32,9 @@ def test_every_record_becomes_a_row_between_the_markers(results: Path, tmp_path:
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert "| the task, 2 threads | 3 (e) | 0.1 | 30 |" in text
-    assert "- the task: against loop; ratio 29 to 31 (target 20); 50 GFLOP/s (50% of the peak); floor 0.05 s, " in text
+    assert (
+        "- the task: against loop; ratio 29 to 31 (target 20); 50 GFLOP/s (50% of the peak); lower bound 0.05 s" in text
+    )
     assert "- b: alone: 4 s\n" in text and "- b with x: exponent 1.00 (1: 0.5 s, 2: 1 s)\n" in text
     assert "Measured on: 2 x cores." in text
     performance_table.main(["--results", str(results), "--page", str(page)])

@@ -35,8 +35,8 @@ SECONDS_A_BATCH, SECONDS_A_CASE, MEMORY_MB = 300.0, 20.0, 1500.0
 GOOD = (
     "refused",
     "accepted: the same image",
-    "accepted: as its bytes say",
-    "accepted: altered, no checksum to know by",
+    "accepted: as the header says",
+    "accepted: changed voxels, no checksum",
 )
 
 
@@ -221,13 +221,23 @@ def _outcome(record: dict | None, named: Sequence[str], verdict: Callable[[], st
     return {"outcome": outcome, "code": code, "text": text}
 
 
+_HEAD = """# Fuzzing
+
+`make fuzz` (seed {seed}) damages images at random, gives each to `check` and `predict --dry-run`, and writes this
+page. Each file is refused with an error code, or accepted:
+
+- **the same image**: every voxel and the position are those of the undamaged file;
+- **as the header says**: the damage changed the header, and another reader gives the same image;
+- **changed voxels, no checksum**: the format cannot show the damage, and another reader gives the same image.
+
+Any other outcome is wrong: an error without a code, another image than the other reader's, a damaged file under an
+intact checksum, or `check` and `predict` that disagree.
+"""
+
+
 def page(rows: dict[str, list[dict[str, str]]], seed: int) -> str:
     """Return what was found as Markdown."""
-    lines = [
-        "# Fuzzing",
-        "",
-        f"Written by `make fuzz` (seed {seed}). The three columns after `refused` count accepted files.",
-    ]
+    lines = _HEAD.format(seed=seed).splitlines()
     for kind, found in rows.items():
         lines += [
             "",

@@ -14,8 +14,8 @@ import numpy as np
 BASE_KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
 SAME, AS_SAID, ALTERED = (
     "accepted: the same image",
-    "accepted: as its bytes say",
-    "accepted: altered, no checksum to know by",
+    "accepted: as the header says",
+    "accepted: changed voxels, no checksum",
 )
 _AIR_HU = -1024.0  # padding below it is read as air
 _PERFUSION = ("cbf", "cbv", "mtt", "tmax")

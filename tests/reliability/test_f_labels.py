@@ -73,7 +73,7 @@ def test_f1_a_mask_of_0_and_255_is_read_as_0_and_1_by_every_command(
     works(score)
     clean = row_of(tmp_path / "out/per_case.csv", "case_1")
     path = relabel("case_1", lambda mask: mask * np.uint8(255))
-    works(run, "check", folder, says=["E-LBL-04", "case_1", path.name, "0 errors, 1 warnings"])
+    works(run, "check", folder, says=["E-LBL-04", "case_1", path.name, "0 errors, 1 warning"])
     works(run, "datalist", folder, "--out", tmp_path / "list.json", "--folds", "2", says=["E-LBL-04"])
     shutil.rmtree(tmp_path / "out")
     works(score, says=["E-LBL-04"])
@@ -93,7 +93,7 @@ def test_f4_a_case_without_lesion_is_trained_on_and_counted(
     folder: Path, relabel: Callable, run: Run, training: Run, works: Gate, tmp_path: Path
 ) -> None:
     relabel("case_2", np.zeros_like)
-    works(run, "check", folder, says=["E-LBL-02", "case_2", "0 lesion voxels", "0 errors, 1 warnings"])
+    works(run, "check", folder, says=["E-LBL-02", "case_2", "0 lesion voxels", "0 errors, 1 warning"])
     works(training, "--fold", "1")
     with (tmp_path / "run/curves.csv").open() as file:
         (row,) = csv.DictReader(file)

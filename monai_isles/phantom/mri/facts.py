@@ -56,4 +56,5 @@ def volume_of(kind: MriKind, index: int, *, seed: int) -> float:
     """
     start = float(np.random.default_rng([seed, kind.stream, 3]).random())
     place = (start + _STEP * (index + 1)) % 1.0
+    # Between the quantiles on the scale of log(volume): the sizes are skewed.
     return float(np.exp(np.interp(place, np.linspace(0, 1, len(kind.volumes_ml)), np.log(kind.volumes_ml))))
