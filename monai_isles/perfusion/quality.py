@@ -71,8 +71,7 @@ def vessel_flags(
 def volume_flags(median_cbv: float) -> list[Flag]:
     """Judge the median blood volume of the brain, large vessels left out.  Units: ml/100 g.
 
-    Source: limit ours; simulated scans above it are 1.5 and more times too high;
-    ``tests/perfusion/test_quality.py``.
+    Source: limit ours; simulated scans above it are at least 1.5 times too high; ``tests/perfusion/test_quality.py``.
     """
     if median_cbv <= MOST_CBV:
         return []
@@ -118,15 +117,12 @@ def slice_flags(interior_vox: np.ndarray) -> list[Flag]:
     if not (lost > LOST_BRAIN).any():
         return []
     listed = ", ".join(f"{n + 1} ({100 * lost[n]:.0f} %)" for n in np.flatnonzero(lost > LOST_BRAIN)[:8])
-    return [
-        Flag(
-            "slices-cut", "warning", f"brain is missing in slice {listed} against its neighbours: volumes are too small"
-        )
-    ]
+    text = f"brain is missing in slice {listed} against its neighbours: volumes are too small"
+    return [Flag("slices-cut", "warning", text)]
 
 
 def gap_flags(spanned: np.ndarray) -> list[Flag]:
-    """Tell in which slices (D,) the outline of the skull was continued across a wide gap."""
+    """Remark the slices (D,) in which the outline of the skull was continued across a wide gap."""
     if not spanned.any():
         return []
     listed = ", ".join(str(n + 1) for n in np.flatnonzero(spanned)[:8])
@@ -212,5 +208,5 @@ def wanted_scan_s(vof_hu: np.ndarray, dt_s: float, baseline_frames: int) -> floa
 
 
 def _noise(curve: np.ndarray) -> float:
-    """Return the noise of a curve (T,) from its bends: their median, which a bolus of a few frames does not move."""
+    """Return the noise of a curve (T,) from the median of its second differences: a short bolus hardly changes it."""
     return float(np.median(np.abs(np.diff(curve, n=2)))) / (0.6745 * np.sqrt(6.0))

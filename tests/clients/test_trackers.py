@@ -61,4 +61,4 @@ def test_tensorboard_reads_the_loss_of_every_iteration(
     (row,) = csv.DictReader((tmp_path / "run/curves.csv").read_text().splitlines())
     assert sum(losses) / len(losses) == pytest.approx(float(row["train_loss"]), abs=1e-4)
     assert len(losses) == made.trainer.state.iteration
-    record("tensorboard", version, "TensorBoardStatsHandler on bundles/unet", f"{len(losses)} losses, as in curves.csv")
+    record("tensorboard", version, "TensorBoardStatsHandler on bundles/unet", f"losses as in curves.csv: {len(losses)}")
