@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import shutil
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from monai_isles.io.weights import publish_state
 from monai_isles.networks import AsymmetricResUNet
 from monai_isles.phantom import make_case, make_dataset
 from monai_isles.phantom.ct.scan import CaseArrays
-from tests.fixtures.shared import made_once
+from tests.fixtures.shared import Simulated, made_once, once
 from tests.reliability.children import Forks
 
 os.environ.setdefault("DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD", "forkserver")  # see warm_workers
@@ -39,18 +40,20 @@ def nothing_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three simulated scans without their series; read only."""
+def phantom_folder(series_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scans of ``series_folder`` as ``make_dataset`` makes them with ``series=False``; read only."""
 
     def make(folder: Path) -> None:
-        make_dataset(folder / "data", cases=3, seed=5, series=False, max_slices=2)
+        shutil.copytree(series_folder, folder / "data", ignore=shutil.ignore_patterns("*4DPWI*", "list.json"))
+        said = (folder / "data/SIMULATED.txt").read_text(encoding="utf-8")
+        (folder / "data/SIMULATED.txt").write_text(said.replace("series yes", "series no"), encoding="utf-8")
 
     return made_once(tmp_path_factory, "phantom", make) / "data"
 
 
 @pytest.fixture(scope="session")
 def series_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The three scans of ``phantom_folder`` with their series and DWI, and their list; read only."""
+    """Three simulated scans with their series and DWI, and their list; read only."""
 
     def make(folder: Path) -> None:
         data = make_dataset(folder / "data", cases=3, seed=5, series=True, max_slices=2)
@@ -60,9 +63,29 @@ def series_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def scan() -> CaseArrays:
+def unseen_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One simulated scan of another subject than those of ``phantom_folder``; read only."""
+
+    def make(folder: Path) -> None:
+        make_dataset(folder / "unseen", cases=1, seed=6, series=False, max_slices=2)
+
+    return made_once(tmp_path_factory, "one", make) / "unseen"
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+    """Return ``scan(number, seed)``: a two-slice scan with its series, simulated once for all processes of a run."""
+
+    def scan_of(number: int, seed: int) -> CaseArrays:
+        return once(tmp_path_factory, f"scan-{seed}-{number}", lambda: make_case(number, seed=seed, max_slices=2))
+
+    return scan_of
+
+
+@pytest.fixture(scope="session")
+def scan(simulated: Simulated) -> CaseArrays:
     """The first scan of ``phantom_folder`` in memory, with its series; not to be changed."""
-    return make_case(1, seed=5, max_slices=2)
+    return simulated(1, 5)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ import pytest
 
 from monai_isles.data import make_datalist
 from monai_isles.io import publish_json
-from monai_isles.phantom import make_dataset
 from tests.reliability.children import Forks, Shown
 
 ROOT = Path(__file__).parents[2]
@@ -21,10 +20,14 @@ SETTINGS = {"clerigues": ["--patches_per_case", "8", "--validation_step", "[64,6
 
 
 @pytest.fixture(scope="module")
-def six_scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six scans in two folds; one image of each is gzip."""
+def six_scans(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six scans in two folds, three of them the first three under other names; one image of each is gzip."""
     home = tmp_path_factory.mktemp("six")
-    data = make_dataset(home / "data", cases=6, seed=5, series=False, max_slices=2)
+    data = shutil.copytree(phantom_folder, home / "data")
+    for number in (1, 2, 3):
+        shutil.copytree(data / f"TRAINING/case_{number}", data / f"TRAINING/case_{number + 3}")
+    rows = [f"case_{number},person_{number},TRAINING" for number in range(1, 7)]
+    (data / "subjects.csv").write_text("\n".join(["case,subject,section", *rows, ""]), encoding="utf-8")
     for path in data.glob("TRAINING/*/*CT_CBF*/*.nii"):
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 1))
         path.unlink()
@@ -95,8 +98,10 @@ def test_training_stops_with_four_lines_when_no_case_is_left(folder: Path, serve
 
 
 def test_strict_stops_a_training_at_a_file_that_is_absent_or_cannot_be_read(folder: Path, server: Forks) -> None:
-    listed = json.loads((folder.parent / "list.json").read_text())["training"]
-    one, other = [entry for entry in listed if entry["fold"] == 1][:2]
+    content = json.loads((folder.parent / "list.json").read_text())
+    one, other = [entry for entry in content["training"] if entry["fold"] == 1][:2]
+    listed = [one, other, next(entry for entry in content["training"] if entry["fold"] == 0)]
+    publish_json(folder.parent / "list.json", content | {"training": listed, "numTraining": 3})
     cut(folder / one["cbf"])
     shown = trained(server, "clerigues", folder, "--strict", "true")
     assert shown.code == 4 and "E-FILE-" in shown.text.strip().splitlines()[-4]

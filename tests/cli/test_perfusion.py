@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from monai_isles.cli.main import main
-from monai_isles.phantom import make_case
+from tests.fixtures.shared import Simulated
 
 
 @pytest.fixture(scope="module")
-def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def series(simulated: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated scan stored right to left, as scanners do."""
-    case = make_case(1, seed=2018, max_slices=2)
+    case = simulated(1, 2018)
     path = tmp_path_factory.mktemp("series") / "ctp.nii.gz"
     affine = np.diag([-case.spacing_mm[0], case.spacing_mm[1], case.spacing_mm[2], 1.0])
     image = nibabel.Nifti1Image(np.moveaxis(case.ctp, 0, -1)[::-1], affine)

@@ -15,7 +15,7 @@ import pytest
 
 from monai_isles.cli.main import main
 from monai_isles.cohort.task import Task, attempt
-from monai_isles.phantom import make_case
+from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.workflows import measure_study
 
 ROOT = Path(__file__).parents[2]
@@ -23,10 +23,9 @@ NOBODY = "nobody"
 
 
 @pytest.fixture(scope="module")
-def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def studies(scan: CaseArrays, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a scan of two slices and its mirror image as NIfTI folders, scan_b first by its name; read only."""
     folder = tmp_path_factory.mktemp("studies")
-    scan = make_case(1, seed=5, max_slices=2)
     for name, side in (("scan_z", 1), ("scan_b", -1)):
         (folder / name).mkdir()
         series = nibabel.Nifti1Image(np.moveaxis(scan.ctp, 0, -1)[::side].copy(), np.diag([*scan.spacing_mm, 1.0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ from monai_isles.export.bundle import Exported
 from monai_isles.io import read_image
 from monai_isles.io.archives import unpack_zip
 from monai_isles.networks import AsymmetricResUNet
-from monai_isles.phantom import make_dataset
 from tests.reliability.children import Forks
 
 
@@ -28,8 +28,8 @@ def unpacked(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="module")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_dataset(tmp_path_factory.mktemp("data") / "phantom", cases=1, seed=1, series=False, max_slices=2)
+def phantom(unseen_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = shutil.copytree(unseen_folder, tmp_path_factory.mktemp("data") / "phantom")
     kinds = {"ct": "CT", "cbf": "CT_CBF", "cbv": "CT_CBV", "mtt": "CT_MTT", "tmax": "CT_Tmax"}
     paths = {key: next(folder.rglob(f"*XX.O.{kind}.*.nii")) for key, kind in kinds.items()}
     entry = {"case": "case_1", "subject": "one", **{key: p.relative_to(folder).as_posix() for key, p in paths.items()}}

@@ -29,7 +29,6 @@ from monai_isles.papers import study as papers_study
 from monai_isles.papers.by_folds import dice_by_fold, over_folds
 from monai_isles.papers.figures import lesion_slices
 from monai_isles.papers.study import PaperRow, Study, Trained, train_scored
-from monai_isles.phantom import make_dataset
 
 BUNDLE = Path(__file__).parents[2] / "bundles/abulnaga"
 SHARE = {"focal": 1.0, "cross_entropy": 0.45}  # of the lesion's columns that the row's maps hold
@@ -78,11 +77,6 @@ def rows(phantom_folder: Path, tmp_path: Path) -> Callable[..., Trained]:
         return train_scored(study, row, tmp_path / "out" / row.key)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def unseen_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_dataset(tmp_path_factory.mktemp("unseen") / "data", cases=1, seed=6, series=False, max_slices=2)
 
 
 def test_the_totals_of_the_papers_table_follow_from_its_folds() -> None:

@@ -31,8 +31,8 @@ WRONG = {"baseline": 4, "balanced": 2, "proposed": 1}  # voxels by which a row's
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("mri")
-    return {kind: make_dataset(root / kind, cases=4, seed=3, kind=kind, spacing_mm=4.0) for kind in ("siss", "spes")}
+    root, size = tmp_path_factory.mktemp("mri"), {"cases": 4, "test_cases": 1, "spacing_mm": 4.0}
+    return {kind: make_dataset(root / kind, seed=3, kind=kind, **size) for kind in ("siss", "spes")}
 
 
 @pytest.fixture
@@ -91,9 +91,9 @@ def test_three_rows_stand_beside_the_published_ones(
 
 @pytest.mark.parametrize(("task", "key"), [("siss", "MR_Flair"), ("spes", "MR_T1c")])
 def test_a_test_section_is_packed_under_the_names_of_isles_2015_which_are_checked_before_training(
-    task: str, key: str, trained: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    task: str, key: str, scans: dict[str, Path], trained: list[Plan], tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    data = make_dataset(tmp_path / "data", cases=4, test_cases=1, seed=3, kind=task, spacing_mm=4.0)
+    data = scans[task]
     content = make_datalist(data, folds=4)
     publish_json(tmp_path / "list.json", content)
     run = runpy.run_path(str(ROOT / "tools/reproduce.py"))["main"]

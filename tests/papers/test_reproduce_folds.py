@@ -20,7 +20,6 @@ from monai_isles.io.payload import sha256_of
 from monai_isles.io.weights import publish_state
 from monai_isles.networks import PSPNet
 from monai_isles.papers import study as papers_study
-from monai_isles.phantom import make_dataset
 
 ROOT = Path(__file__).parents[2]
 WIDTH = {"focal": 2, "cross_entropy": 5}  # columns by which a row's maps are shifted
@@ -85,10 +84,9 @@ def test_nothing_asked_for_is_refused(words: list[str], trained: list[Plan], cap
 
 
 def test_both_tables_stand_beside_the_published_ones(
-    words: list[str], trained: list[Plan], tmp_path: Path, capsys
+    words: list[str], trained: list[Plan], unseen_folder: Path, tmp_path: Path, capsys
 ) -> None:
-    unseen = make_dataset(tmp_path / "unseen", cases=1, seed=7, series=False, max_slices=2)
-    assert reproduce("--table", "1", "2", "--unseen", str(unseen), *words) == 0
+    assert reproduce("--table", "1", "2", "--unseen", str(unseen_folder), *words) == 0
     assert [plan.overlays for plan in trained] == [("focal.json",), ("cross_entropy.json",)]
     out, said = tmp_path / "out", capsys.readouterr().out
     lines = table(out / "table1.csv")

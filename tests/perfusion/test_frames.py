@@ -12,7 +12,6 @@ from monai_isles.errors import IslesError
 from monai_isles.perfusion.frames import repair_frames
 from monai_isles.perfusion.maps import perfusion_maps
 from monai_isles.perfusion.thresholds import contralateral_side, rcbf_core, upright_hemispheres
-from monai_isles.phantom import make_case
 from monai_isles.phantom.ct.scan import CaseArrays
 
 FRAMES, TIMES = 20, np.arange(20) * 1.5
@@ -165,11 +164,10 @@ def test_two_mirrored_frames_in_a_row_are_found_and_moved_heads_are_none() -> No
 
 
 @pytest.fixture(scope="module")
-def scan() -> CaseArrays:
+def scan(scan: CaseArrays) -> CaseArrays:
     """A phantom scan of two slices with a large core, every second voxel in plane."""
-    one = make_case(1, seed=5, max_slices=2)
-    right, front, up = one.spacing_mm
-    return replace(one, ctp=one.ctp[:, ::2, ::2], spacing_mm=(2 * right, 2 * front, up))
+    right, front, up = scan.spacing_mm
+    return replace(scan, ctp=scan.ctp[:, ::2, ::2], spacing_mm=(2 * right, 2 * front, up))
 
 
 def volumes_ml(series: np.ndarray, scan: CaseArrays) -> tuple[float, float]:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from scipy import ndimage
 
-from monai_isles.phantom import make_case, make_dataset
+from monai_isles.phantom import make_dataset
 from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.mri.scan import MriCase
-from tests.fixtures.shared import make_mri_case
+from tests.fixtures.shared import Simulated, made_once, make_mri_case, once
 
 SEED = 7
 
@@ -26,25 +26,33 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three training scans and one test scan of two slices, with their series."""
-    return make_dataset(tmp_path_factory.mktemp("phantom") / "isles", cases=3, seed=SEED, test_cases=1, max_slices=2)
+
+    def make(home: Path) -> None:
+        make_dataset(home / "isles", cases=3, seed=SEED, test_cases=1, max_slices=2)
+
+    return made_once(tmp_path_factory, "isles", make) / "isles"
 
 
 @pytest.fixture(scope="session")
-def case() -> CaseArrays:
+def case(simulated: Simulated) -> CaseArrays:
     """The second training scan of ``folder``, made in memory."""
-    return make_case(2, seed=SEED, max_slices=2)
+    return simulated(2, SEED)
 
 
 @pytest.fixture(scope="session")
-def siss() -> list[MriCase]:
+def siss(tmp_path_factory: pytest.TempPathFactory) -> list[MriCase]:
     """Six sub-acute cases on a coarse grid."""
-    return [make_mri_case(n, kind="siss", seed=SEED, spacing_mm=4.0) for n in range(1, 7)]
+    return once(tmp_path_factory, "siss", lambda: six_cases("siss"))
 
 
 @pytest.fixture(scope="session")
-def spes() -> list[MriCase]:
+def spes(tmp_path_factory: pytest.TempPathFactory) -> list[MriCase]:
     """Six acute cases on a coarse grid."""
-    return [make_mri_case(n, kind="spes", seed=SEED, spacing_mm=4.0) for n in range(1, 7)]
+    return once(tmp_path_factory, "spes", lambda: six_cases("spes"))
+
+
+def six_cases(kind: str) -> list[MriCase]:
+    return [make_mri_case(n, kind=kind, seed=SEED, spacing_mm=4.0) for n in range(1, 7)]
 
 
 def other_side(image: np.ndarray, case: MriCase) -> np.ndarray:

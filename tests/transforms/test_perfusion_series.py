@@ -10,9 +10,9 @@ from monai.data import MetaTensor
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import collect_remarks
 from monai_isles.perfusion import perfusion_maps
-from monai_isles.phantom import make_case
 from monai_isles.transforms import PerfusionWindowd, SeriesMeasuredd, perfusion_window
 from monai_isles.transforms.intensity import spacing_of
+from tests.fixtures.shared import Simulated
 
 FLAT_5, RISE_6, FALL_7 = [0.0] * 5, [1.0, 3, 6, 10, 13, 15], [14.0, 12, 9, 6, 4, 3, 2]
 
@@ -81,8 +81,8 @@ def test_noise_gives_a_window_inside_the_series() -> None:
         assert 0 <= window.t_s < window.t_e
 
 
-def test_a_simulated_scan_is_cut_before_its_peak() -> None:
-    scan = make_case(1, seed=2018, max_slices=2)
+def test_a_simulated_scan_is_cut_before_its_peak(simulated: Simulated) -> None:
+    scan = simulated(1, 2018)
     inside = scan.ctp[:, scan.images["cbf"] > 0].mean(1)
     window = perfusion_window(scan.ctp.reshape(len(scan.ctp), -1).sum(1, dtype=float))
     reach = inside - inside[:4].mean()
@@ -132,9 +132,9 @@ MAPS = ("cbf", "cbv", "mtt", "tmax")
 
 
 @pytest.fixture(scope="module")
-def scan() -> dict[str, object]:
+def scan(simulated: Simulated) -> dict[str, object]:
     """A simulated scan of two slices: CT, maps and series."""
-    made = make_case(1, seed=5, max_slices=2)
+    made = simulated(1, 5)
     affine = torch.diag(torch.tensor([*made.spacing_mm, 1.0], dtype=torch.float64))
     images = {key: MetaTensor(torch.from_numpy(made.images[key])[None].float(), affine=affine) for key in ("ct", *MAPS)}
     series = MetaTensor(torch.from_numpy(np.asarray(made.ctp)).float(), affine=affine, meta={"dt_s": made.dt_s})

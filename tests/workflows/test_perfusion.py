@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from monai_isles.cli.main import main
-from monai_isles.phantom import make_case
+from tests.fixtures.shared import Simulated
 
 
 @pytest.fixture(scope="module")
-def series(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def series(simulated: Simulated, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two simulated scans, coarse, and a file that is none."""
     folder, paths = tmp_path_factory.mktemp("series"), []
     for number in (1, 2):
-        case = make_case(number, seed=2018, max_slices=2)
+        case = simulated(number, 2018)
         frames = np.moveaxis(case.ctp, 0, -1)[::4, ::4]
         x, y, z = case.spacing_mm
         image = nibabel.Nifti1Image(frames, np.diag([4 * x, 4 * y, z, 1.0]))

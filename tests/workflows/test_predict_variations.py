@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from monai_isles.cli.main import main
-from monai_isles.phantom import make_case
 from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.dicom_writer import write_dicom
 from tests.fixtures.shared import made_once
@@ -136,18 +135,17 @@ SERIES: dict[str, tuple[Callable[[Header, int, int, float], None], str]] = {
 
 
 @pytest.fixture(scope="module")
-def of_series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def of_series(scan: CaseArrays, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Check every form of one scan, every second pixel of it, and predict all by one command; return the results."""
 
     def make(folder: Path) -> None:
-        one = make_case(1, seed=5, max_slices=2)
-        right, front, up = one.spacing_mm
-        images = {key: image[::2, ::2] for key, image in one.images.items()}
-        scan = replace(one, images=images, ctp=one.ctp[:, ::2, ::2], label=one.label[::2, ::2],
+        right, front, up = scan.spacing_mm
+        images = {key: image[::2, ::2] for key, image in scan.images.items()}
+        half = replace(scan, images=images, ctp=scan.ctp[:, ::2, ::2], label=scan.label[::2, ::2],
                        spacing_mm=(2 * right, 2 * front, up))  # fmt: skip
-        write_dicom(scan, folder / "source")
+        write_dicom(half, folder / "source")
         for name in SERIES:
-            _write_form(folder / "source" / "ctp", folder / name, name, scan)
+            _write_form(folder / "source" / "ctp", folder / name, name, half)
             assert main(["check", str(folder / name)]) == 0
         words = ["predict-series", *(str(folder / name) for name in SERIES), "--bundle", "threshold"]
         assert main([*words, "--threads", "1", "--no-report", "--no-dicom", "--out", str(folder / "out")]) == 0

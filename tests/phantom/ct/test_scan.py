@@ -19,8 +19,7 @@ def test_maps_are_zero_outside_the_brain_and_positive_in_it(case: CaseArrays) ->
     assert 20 < np.median(cbf[brain]) < 80 and 2 < np.median(mtt[brain]) < 10 and np.median(tmax[brain]) < 6
 
 
-def test_flow_falls_and_delay_rises_in_the_lesion_of_an_occluded_vessel() -> None:
-    case = make_case(2, seed=7, max_slices=2)
+def test_flow_falls_and_delay_rises_in_the_lesion_of_an_occluded_vessel(case: CaseArrays) -> None:
     assert case.truth["reopened"] == 0.0
     cbf, tmax = case.images["cbf"], case.images["tmax"]
     brain = cbf > 0
