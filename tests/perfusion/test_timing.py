@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,7 +48,10 @@ def test_too_few_frames_are_refused() -> None:
 
 @pytest.fixture(scope="module")
 def scan() -> CaseArrays:
-    return make_case(1, seed=12, max_slices=2)
+    """A phantom scan of two slices, every second voxel in plane."""
+    one = make_case(1, seed=12, max_slices=2)
+    right, front, up = one.spacing_mm
+    return replace(one, ctp=one.ctp[:, ::2, ::2], spacing_mm=(2 * right, 2 * front, up))
 
 
 @pytest.mark.parametrize(("factor", "words"), [
