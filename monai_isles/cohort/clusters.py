@@ -192,12 +192,8 @@ def _require_offer(offers: Sequence[dict[str, float]], tasks: Sequence[Task], *,
     largest = max(offers, key=lambda item: (item.get(GPU, 0.0), item.get(MEMORY, 0.0)))
     for task in tasks:
         if not any(all(item.get(name, 0.0) >= value for name, value in task.needs.items()) for item in offers):
-            raise refused(
-                "E-COH-07",
-                where=task.case,
-                found=f"needs {amounts(task.needs)}; the largest worker has {amounts(largest)}",
-                fix=fix,
-            )
+            found = f"needs {amounts(task.needs)}; the largest worker has {amounts(largest)}"
+            raise refused("E-COH-07", where=task.case, found=found, fix=fix)
 
 
 def _connect(address: str) -> Client:

@@ -46,9 +46,8 @@ def collect(
         tried = partial(attempt, work, strict=strict)
         yield from _records(client, partial(_submit, client, tried, watched), tasks)
     except (FutureCancelledError, FuturesCancelledError, OSError) as error:
-        raise refused(
-            "E-COH-04", where="cluster", found=next(iter(str(error).splitlines()), type(error).__name__)
-        ) from error
+        found = next(iter(str(error).splitlines()), type(error).__name__)
+        raise refused("E-COH-04", where="cluster", found=found) from error
 
 
 def _records(

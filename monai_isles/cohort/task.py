@@ -120,11 +120,8 @@ def require_place(workers: int, cluster: str | None, slurm: str | Path | None) -
     if workers < 1:
         raise refused("E-USE-60", where="--workers", found=str(workers))
     if cluster and (slurm or workers > 1):
-        raise refused(
-            "E-USE-61",
-            where="--cluster",
-            found=f"--cluster {cluster} and {f'--slurm {slurm}' if slurm else f'--workers {workers}'}",
-        )
+        other = f"--slurm {slurm}" if slurm else f"--workers {workers}"
+        raise refused("E-USE-61", where="--cluster", found=f"--cluster {cluster} and {other}")
 
 
 def require_names(tasks: Sequence[Task]) -> None:

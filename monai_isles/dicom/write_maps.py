@@ -45,30 +45,26 @@ def _require_numbers(key: str, array: np.ndarray, where: str) -> None:
         raise refused("E-DCM-44", where=where, found=result, quantities=", ".join(QUANTITIES))
 
 
-def _mapping(key: str, array: np.ndarray) -> RealWorldValueMapping:
-    code, meaning, quantity = QUANTITIES[key]
-    return RealWorldValueMapping(
+def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> ParametricMap:
+    values = result.frames if isinstance(result, TiltedFrames) else result.array
+    top = float(np.percentile(values[values > 0], 98)) if (values > 0).any() else 1.0
+    source, (code, meaning, quantity) = str(headers[0].SeriesInstanceUID), QUANTITIES[key]
+    mapping = RealWorldValueMapping(
         lut_label=key.upper(),
         lut_explanation=f"{key.upper()} as stored",
         unit=Code(code, "UCUM", meaning),
-        value_range=(float(array.min()), float(array.max())),
+        value_range=(float(values.min()), float(values.max())),
         slope=1.0,
         intercept=0.0,
         quantity_definition=getattr(codes.DCM, quantity),
     )
-
-
-def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> ParametricMap:
-    values = result.frames if isinstance(result, TiltedFrames) else result.array
-    top = float(np.percentile(values[values > 0], 98)) if (values > 0).any() else 1.0
-    source = str(headers[0].SeriesInstanceUID)
     made = ParametricMap(
         headers,
         values if isinstance(result, TiltedFrames) else result,
         series_instance_uid=stable_uid("map", source, key, __version__),
         series_number=series_number(headers, 7001 + list(QUANTITIES).index(key)),
         contains_recognizable_visual_features=False,
-        real_world_value_mappings=[_mapping(key, values)],
+        real_world_value_mappings=[mapping],
         voi_lut_transformations=[VOILUTTransformation(window_center=top / 2, window_width=top)],
         series_description=f"{key.upper()}, research only",
         content_label=key.upper(),

@@ -11,13 +11,6 @@ import numpy as np
 from highdicom import sr
 from highdicom.sc import SCImage
 from highdicom.seg import Segmentation, SegmentDescription, segread
-from highdicom.sr import (
-    AlgorithmIdentification,
-    Comprehensive3DSR,
-    Measurement,
-    MeasurementReport,
-    QualitativeEvaluation,
-)
 from pydicom import Dataset
 from pydicom.sr.codedict import Code, codes
 from pydicom.valuerep import DA, TM
@@ -66,7 +59,7 @@ def publish_sr(
         report = _measurement_report(result, made, headers, algorithm, rule)
         series = str(headers[0].SeriesInstanceUID)
         uid = stable_uid("sr", series, algorithm.name, algorithm.version, sorted(algorithm.parameters.items()))
-        document = Comprehensive3DSR(
+        document = sr.Comprehensive3DSR(
             evidence=[*headers, made],
             content=report,
             series_instance_uid=uid,
@@ -82,14 +75,19 @@ def publish_sr(
 
         def write(tmp: Path) -> None:
             document.save_as(tmp)
-            _compare_numbers(tmp, document, str(path))
+            written, meant = (_numbers_in(one) for one in (require_dicom().dcmread(tmp), document))
+            same = [item[0] for item in written] == [item[0] for item in meant]
+            values = ([item[1] for item in numbers] for numbers in (written, meant))
+            # a decimal string holds 16 characters, so a value may come back with fewer digits
+            if not same or not np.allclose(*values, rtol=1e-9, atol=0.0):
+                raise refused("E-DCM-48", where=str(path), found=f"{len(written)} numbers, wrote {len(meant)}")
 
         publish(path, write, inputs=source.files)
 
 
 def _measurement_report(
     result: Mapping[str, Any], seg: Segmentation, headers: Sequence[Dataset], algorithm: Algorithm, rule: Algorithm
-) -> MeasurementReport:
+) -> sr.MeasurementReport:
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=stable_uid("device", MANUFACTURER, __version__), name=MODEL, manufacturer_name=MANUFACTURER
     )
@@ -145,11 +143,11 @@ def _segment_group(
 
 def _algorithm_id(by: Algorithm) -> Any:
     parameters = [f"{name}: {value}" for name, value in by.parameters.items()]
-    return AlgorithmIdentification(name=by.name, version=by.version, parameters=parameters or None)
+    return sr.AlgorithmIdentification(name=by.name, version=by.version, parameters=parameters or None)
 
 
-def _measurement(name: Code, value: float, unit: str) -> Measurement:
-    return Measurement(name=name, value=value, unit=Code(unit, "UCUM", CODES["unit"][unit]))
+def _measurement(name: Code, value: float, unit: str) -> sr.Measurement:
+    return sr.Measurement(name=name, value=value, unit=Code(unit, "UCUM", CODES["unit"][unit]))
 
 
 def _head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]]:
@@ -175,27 +173,18 @@ def _head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]
     return results
 
 
-def _head_findings(result: Mapping[str, Any]) -> list[QualitativeEvaluation]:
+def _head_findings(result: Mapping[str, Any]) -> list[sr.QualitativeEvaluation]:
     """Return the affected side and whether the target profile is met."""
     perfusion, results = result.get("perfusion") or {}, []
     if perfusion.get("side") in CODES["side"]:
         code, meaning = CODES["side"][perfusion["side"]]
-        results.append(QualitativeEvaluation(Code("272741003", "SCT", "Laterality"), Code(code, "SCT", meaning)))
+        results.append(sr.QualitativeEvaluation(Code("272741003", "SCT", "Laterality"), Code(code, "SCT", meaning)))
     for key, code in (("defuse3", "DEFUSE-3"), ("dawn", "DAWN")):
         if isinstance(perfusion.get(key), bool):
             name = Code(code, SCHEME, f"{code} target profile")
             answer = ("373066001", "Yes") if perfusion[key] else ("373067005", "No")
-            results.append(QualitativeEvaluation(name, Code(answer[0], "SCT", answer[1])))
+            results.append(sr.QualitativeEvaluation(name, Code(answer[0], "SCT", answer[1])))
     return results
-
-
-def _compare_numbers(tmp: Path, wanted: Dataset, where: str) -> None:
-    pydicom = require_dicom()
-    written, meant = (_numbers_in(document) for document in (pydicom.dcmread(tmp), wanted))
-    same = [item[0] for item in written] == [item[0] for item in meant]
-    # a decimal string holds 16 characters, so a value may come back with fewer digits
-    if not same or not np.allclose([item[1] for item in written], [item[1] for item in meant], rtol=1e-9, atol=0.0):
-        raise refused("E-DCM-48", where=where, found=f"{len(written)} numbers, wrote {len(meant)}")
 
 
 def _numbers_in(item: Dataset) -> list[tuple[str, float]]:

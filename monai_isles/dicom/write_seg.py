@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from highdicom import AlgorithmIdentificationSequence, Volume
+from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription, segread
 from pydicom.sr.codedict import Code, codes
@@ -49,24 +49,28 @@ def publish_seg(
     Source: DICOM PS3.3 A.51 by highdicom (doi:10.1007/s10278-022-00683-y); ``tests/dicom/test_write_seg.py``.
     """
     _require_known(masks, str(path))
+    made = [algorithm if SEGMENTS[name]["network"] else rule or algorithm for name in masks]
+    facts = [(by.name, by.version, sorted(by.parameters.items())) for by in made]
     with quiet(path):
-        _publish(masks, source, Path(path), algorithm, rule or algorithm)
-
-
-def _publish(
-    masks: Mapping[str, np.ndarray], source: DicomSource, path: Path, algorithm: Algorithm, rule: Algorithm
-) -> None:
-    headers = source.headers()
-    stacked = np.stack([np.asarray(mask).astype(bool) for mask in masks.values()], axis=-1)
-    placed = source.place(stacked.astype(np.uint8), headers, channels=len(masks))
-    made = [algorithm if SEGMENTS[name]["network"] else rule for name in masks]
-    series = str(headers[0].SeriesInstanceUID)
-    described = [
-        _describe_segment(n, name, by, series) for n, (name, by) in enumerate(zip(masks, made, strict=True), 1)
-    ]
-    uid = stable_uid("seg", series, *sorted(masks), *((a.name, a.version, sorted(a.parameters.items())) for a in made))
-    seg = _segmentation(headers, placed, described, uid)
-    source.publish(seg, placed, path, "E-DCM-43", segread, dtype=np.uint8)
+        headers = source.headers()
+        stacked = np.stack([np.asarray(mask).astype(bool) for mask in masks.values()], axis=-1)
+        placed = source.place(stacked.astype(np.uint8), headers, channels=len(masks))
+        series = str(headers[0].SeriesInstanceUID)
+        named = enumerate(zip(masks, made, strict=True), start=1)
+        seg = Segmentation(
+            headers,
+            placed.frames if isinstance(placed, TiltedFrames) else placed,
+            "BINARY",
+            [_describe_segment(number, name, by, series) for number, (name, by) in named],
+            series_instance_uid=stable_uid("seg", series, *sorted(masks), *facts),
+            series_number=series_number(headers, 7000),
+            series_description="Ischemic stroke masks, research only",
+            content_label="STROKE_MASKS",
+            omit_empty_frames=False,
+            plane_positions=placed.planes() if isinstance(placed, TiltedFrames) else None,
+            **equipment(),
+        )
+        source.publish(seg, placed, Path(path), "E-DCM-43", segread, dtype=np.uint8)
 
 
 def _require_known(masks: Mapping[str, np.ndarray], where: str) -> None:
@@ -95,22 +99,4 @@ def _describe_segment(number: int, name: str, by: Algorithm, series: str) -> Seg
         tracking_uid=stable_uid("tracking", series, name),
         anatomic_regions=[codes.SCT.Brain],
         display_color=CIELabColor.from_string(segment["colour"]),
-    )
-
-
-def _segmentation(
-    headers: list, result: Volume | TiltedFrames, described: list[SegmentDescription], series: str
-) -> Segmentation:
-    return Segmentation(
-        headers,
-        result.frames if isinstance(result, TiltedFrames) else result,
-        "BINARY",
-        described,
-        series_instance_uid=series,
-        series_number=series_number(headers, 7000),
-        series_description="Ischemic stroke masks, research only",
-        content_label="STROKE_MASKS",
-        omit_empty_frames=False,
-        plane_positions=result.planes() if isinstance(result, TiltedFrames) else None,
-        **equipment(),
     )

@@ -87,7 +87,13 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
     content = split_list(config, args.out, study.dataset_dir, study.data_list, seed=args.split_seed)
     counts = split_counts(content)
     require_dwi(study, rows, content["training"])
-    results = _results(request, rows)
+    folders, done = study.folders(), dict[str, Trained]()  # rows of equal configs share one training
+    for row in rows:
+        folder = folders[row.key]
+        if folder not in done:
+            args.say(row)
+            done[folder] = run_split(study, row, args.out / "split.json", args.out / folder)
+    results = {row: done[folders[row.key]] for row in rows}
     texts = [_stages(request, name, content) for name, what in wanted if what.get("draw") == "stages"]
     for name, what in trained:
         head = partial(_head, request, next(iter(results.values())).predictions, counts)
@@ -95,17 +101,6 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
         texts.append(DRAW[what.get("draw", "table")](request, name, what, own, results, head))
     records = {row.key: item.record("dice", training=training_of(item)) for row, item in results.items()}
     return texts, records | {"split": counts}
-
-
-def _results(request: Request, rows: Sequence[PaperRow]) -> Results:
-    """Train every different row once; rows of equal configs share the result."""
-    folders, done = request.study.folders(), dict[str, Trained]()
-    for row in rows:
-        folder = folders[row.key]
-        if folder not in done:
-            request.args.say(row)
-            done[folder] = run_split(request.study, row, request.args.out / "split.json", request.args.out / folder)
-    return {row: done[folders[row.key]] for row in rows}
 
 
 def run_split(study: Study, row: PaperRow, listed: Path, folder: Path) -> Trained:
@@ -244,7 +239,10 @@ def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *,
         results: by method, its maps, and one line a case with ``case``, ``dsc`` and ``lesion_ml_ref``.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figures 6, 8 and 9.
     """
-    shown, files = _background(results[leader][0])
+    predictions = results[leader][0]
+    listed = read_datalist(predictions.folder / DATA_LIST)["training"]
+    shown = "dwi" if all("dwi" in case for case in listed) else "tmax"
+    files = predictions.files(shown)
     panels: list[list[Drawn]] = []
     for case, _ in ranked_cases(results[leader], "dsc", count):
         truth, lesions = method_masks(results, case)
@@ -262,13 +260,6 @@ def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *,
             drawn.append((f"{name}: Dice {dice:.2f}", below, {**outline, "segmentation": mask[..., level]}))
         panels += [plain, drawn] if pseudo else [drawn[1:]]
     return panels
-
-
-def _background(predictions: OutOfFold) -> tuple[str, dict[str, str]]:
-    """Return the image below the outlines, and its file by case."""
-    listed = read_datalist(predictions.folder / DATA_LIST)["training"]
-    key = "dwi" if all("dwi" in case for case in listed) else "tmax"
-    return key, predictions.files(key)
 
 
 def _compare(request: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:

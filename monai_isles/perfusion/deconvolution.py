@@ -60,9 +60,8 @@ def truncated_inverse(u: Tensor, s: Tensor, vh: Tensor, truncation: float) -> Te
 def require_fit(curves: Tensor, aif: Tensor, where: str) -> None:
     """Raise ``E-PERF-02`` unless ``curves`` is (voxels, frames) with the frames of ``aif``."""
     if curves.ndim != 2 or curves.shape[1] != aif.numel():
-        raise refused(
-            "E-PERF-02", where=where, found=f"curves of shape {tuple(curves.shape)}, {aif.numel()} arterial frames"
-        )
+        found = f"curves of shape {tuple(curves.shape)}, {aif.numel()} arterial frames"
+        raise refused("E-PERF-02", where=where, found=found)
 
 
 def triangular_solver(like: Tensor, aif: Tensor, dt_s: float, *, level: float, damped: bool = False) -> Solver:
@@ -179,9 +178,8 @@ def chosen_method(method: str | None, truncation: float | str | None) -> tuple[s
     level = METHODS.get(method, 0.0) if truncation is None else truncation
     number = isinstance(level, int | float) and not isinstance(level, bool) and 0 < level < 1
     if method not in METHODS or not (number or (method == "tikhonov" and level == GCV)):
-        raise refused(
-            "E-PERF-08", where="method and truncation", found=f"{method!r}, {truncation!r}", methods=", ".join(METHODS)
-        )
+        found = f"{method!r}, {truncation!r}"
+        raise refused("E-PERF-08", where="method and truncation", found=found, methods=", ".join(METHODS))
     return method, level
 
 

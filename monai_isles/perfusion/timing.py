@@ -21,12 +21,8 @@ def frame_times(frames: int, dt_s: float | None, times_s: np.ndarray | None) -> 
     steps = np.diff(times)
     if times.shape != (frames,) or not np.isfinite(times).all() or steps.min() <= 0 or steps.max() > LONGEST_STEP_S:
         apart = f"steps of {steps.min():.3g} to {steps.max():.3g} s" if steps.size else "no steps"
-        raise refused(
-            "E-PERF-06",
-            where="perfusion series",
-            found=f"{times.size} times for {frames} frames, {apart}",
-            longest_step_s=LONGEST_STEP_S,
-        )
+        found = f"{times.size} times for {frames} frames, {apart}"
+        raise refused("E-PERF-06", where="perfusion series", found=found, longest_step_s=LONGEST_STEP_S)
     return times - times[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,20 +64,15 @@ def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = No
     """Read several folders over the same cases: one network each under its name, the threshold rules once."""
     labels = list(names) if names is not None else [Path(f).resolve().name for f in folders]
     if len(labels) != len(folders) or len(set(labels)) != len(labels) or set(labels) & set(_LABELS.values()):
-        raise refused(
-            "E-REP-03", where="--names against --scores", found=f"names {', '.join(labels)} for {len(folders)} folders"
-        )
+        found = f"names {', '.join(labels)} for {len(folders)} folders"
+        raise refused("E-REP-03", where="--names against --scores", found=found)
     read = [read_scores(folder) for folder in folders]
     for folder, scores in zip(folders[1:], read[1:], strict=True):
         apart = sorted(set(read[0].cases) ^ set(scores.cases))
         if apart:
-            raise refused(
-                "E-REP-04",
-                where=str(folder),
-                found=f"{len(apart)} cases in one table only: {', '.join(apart[:8])}",
-                fault="scores are of other cases",
-                fix="score every method on the same cases, then report them together",
-            )
+            found = f"{len(apart)} cases in one table only: {', '.join(apart[:8])}"
+            fault, fix = "scores are of other cases", "score every method on the same cases, then report them together"
+            raise refused("E-REP-04", where=str(folder), found=found, fault=fault, fix=fix)
     summaries, per_case = {}, {}
     text: dict[str, str] = {}
     for label, scores in zip(labels, read, strict=True):
@@ -98,21 +93,17 @@ def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = No
     )
 
 
-def _read_text(path: Path) -> str:
+def _parse(path: Path, parse: Callable[[str], Any]) -> Any:
     if not path.is_file():
         raise refused("E-REP-01", where=str(path), found="no such file", fault="file of scores is missing", fix=_FIX)
     try:
-        return path.read_text(encoding="utf-8")
-    except ValueError as error:
+        return parse(path.read_text(encoding="utf-8"))
+    except (ValueError, csv.Error) as error:
         raise refused("E-REP-02", where=str(path), found=str(error), fix=_FIX) from error
 
 
 def _summary(path: Path) -> dict[str, Any]:
-    text = _read_text(path)
-    try:
-        summary = json.loads(text)
-    except ValueError as error:
-        raise refused("E-REP-02", where=str(path), found=str(error), fix=_FIX) from error
+    summary = _parse(path, json.loads)
     methods = summary.get("methods") if isinstance(summary, dict) else None
     if (
         not isinstance(methods, dict)
@@ -124,16 +115,11 @@ def _summary(path: Path) -> dict[str, Any]:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    text = _read_text(path)
-    try:
-        rows = list(csv.DictReader(text.splitlines(keepends=True)))
-    except csv.Error as error:
-        raise refused("E-REP-02", where=str(path), found=str(error), fix=_FIX) from error
+    rows = _parse(path, lambda text: list(csv.DictReader(text.splitlines(keepends=True))))
     missing = [name for name in _NEEDED if not rows or rows[0].get(name) is None]
     if missing:
-        raise refused(
-            "E-REP-02", where=str(path), found=f"{len(rows)} rows, without column {', '.join(missing)}", fix=_FIX
-        )
+        found = f"{len(rows)} rows, without column {', '.join(missing)}"
+        raise refused("E-REP-02", where=str(path), found=found, fix=_FIX)
     return rows
 
 
@@ -241,7 +227,6 @@ def _result(path: Path) -> dict[str, Any]:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise refused(
-            "E-REP-02", where=str(path), found=str(error), fault="result of a prediction cannot be read"
-        ) from error
+        fault = "result of a prediction cannot be read"
+        raise refused("E-REP-02", where=str(path), found=str(error), fault=fault) from error
     return result if isinstance(result, dict) else {}

@@ -73,7 +73,11 @@ def brain_of(rng: np.random.Generator, subject: Subject, pose: Pose, grid: Grid)
             whole.append(part[inside])
     index, head_mm, atlas_mm, depth = (np.concatenate(part) for part in parts)
     gm, wm, csf, _, _, artery, vein, _ = fractions_at(subject, head_mm, atlas_mm)
-    gm, wm, csf = _fold(folds, head_mm, atlas_mm, depth, gm, wm, csf)
+    # Zero crossings of a smooth field draw the sulci as thin sheets.
+    fold = np.abs(0.9 * folds[0].at(head_mm) + 0.45 * folds[1].at(head_mm))
+    # Folds reach 16 to 24 mm deep; the cerebellum has finer ones.
+    shell = np.clip((24 - depth) / 8, 0, 1) * (1 - 0.7 * infratentorial(atlas_mm))
+    gm, wm, csf = _fold(fold, shell, gm, wm, csf)
     near = ndimage.map_coordinates(_around_ventricles(), ((atlas_mm - ORIGIN_MM) / 2).T, order=1, output=np.float32)
     box, flat = _box(index, grid.shape)
     return Brain(grid, box, flat, head_mm, atlas_mm, gm, wm, csf, artery, vein, depth, near)
@@ -101,18 +105,8 @@ def _depth(atlas_mm: np.ndarray) -> np.ndarray:
 
 
 def _fold(
-    folds: tuple[SmoothField, SmoothField],
-    head_mm: np.ndarray,
-    atlas_mm: np.ndarray,
-    depth: np.ndarray,
-    gm: np.ndarray,
-    wm: np.ndarray,
-    csf: np.ndarray,
+    fold: np.ndarray, shell: np.ndarray, gm: np.ndarray, wm: np.ndarray, csf: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    # Zero crossings of a smooth field draw the sulci as thin sheets.
-    fold = np.abs(0.9 * folds[0].at(head_mm) + 0.45 * folds[1].at(head_mm))
-    # Folds reach 16 to 24 mm deep; the cerebellum has finer ones.
-    shell = np.clip((24 - depth) / 8, 0, 1) * (1 - 0.7 * infratentorial(atlas_mm))
     gyrus = wm * np.exp(shell * np.clip(3.2 * (fold - 0.75), -2.2, 1.6))
     sulcus = csf * np.exp(shell * np.clip(9.0 * (0.22 - fold), -1.6, 1.6))
     sulcus = sulcus + 0.5 * shell * gm * np.clip((0.16 - fold) / 0.12, 0, 1)
