@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 QUIET = "MONAI_ISLES_QUIET"
@@ -25,16 +25,8 @@ def progress(
     from tqdm import tqdm
 
     hidden = not sys.stderr.isatty() or QUIET in os.environ
-    return tqdm(
-        items,
-        desc=description,
-        total=total,
-        unit=unit,
-        delay=delay_s,
-        leave=not delay_s,
-        disable=hidden,
-        dynamic_ncols=True,
-    )
+    look: dict[str, Any] = {"delay": delay_s, "leave": not delay_s, "disable": hidden, "dynamic_ncols": True}
+    return tqdm(items, desc=description, total=total, unit=unit, **look)
 
 
 @contextmanager

@@ -41,16 +41,8 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.crossval.plan import make_plan
     from monai_isles.crossval.run import cross_validate
 
-    plan, content = make_plan(
-        args.bundle,
-        data_list=args.data_list,
-        dataset_dir=args.dataset_dir,
-        folds=args.folds,
-        overlays=args.overlay,
-        settings=dict(args.set),
-        protocol=args.protocol,
-        strict=args.strict,
-    )
+    chosen = {name: getattr(args, name) for name in ("data_list", "dataset_dir", "folds", "protocol", "strict")}
+    plan, content = make_plan(args.bundle, overlays=args.overlay, settings=dict(args.set), **chosen)
     record = cross_validate(plan, content, args.out, place=place, cache_dir=args.cache, cache_gb=args.cache_gb)
     print(json.dumps(record, indent=2) if args.json else _text(record, args.out))
     failed = plan.left_out or any(fold["outcome"] == "failed" for fold in record["folds"].values())

@@ -40,12 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.reports.tables import summary_table
     from monai_isles.workflows.evaluate import score_folder
 
-    summary = score_folder(
-        args.pred,
-        args.ref,
-        args.out,
-        place=place,
-        **{name: getattr(args, name) for name in _OPTIONS},
-    )
+    options = {name: getattr(args, name) for name in _OPTIONS}
+    summary = score_folder(args.pred, args.ref, args.out, place=place, **options)
     print(json.dumps(summary, indent=2, allow_nan=False) if args.json else summary_table(summary))
     return EXIT_SOME_FAILED if summary["left_out"] else EXIT_DONE

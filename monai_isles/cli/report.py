@@ -38,15 +38,10 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.reports.tables import as_text
     from monai_isles.workflows.report import report
 
-    cohort = report(
-        args.pred,
-        args.ref,
-        args.scores,
-        args.out,
-        published=published_rows(args.published) if args.published else None,
-        command=["monai-isles", *sys.argv[1:]],
-        **{name: getattr(args, name) for name in ("names", "curves", "title", "mirrored")},
-    )
+    options = {name: getattr(args, name) for name in ("names", "curves", "title", "mirrored")}
+    options |= {"published": published_rows(args.published) if args.published else None}
+    options |= {"command": ["monai-isles", *sys.argv[1:]]}
+    cohort = report(args.pred, args.ref, args.scores, args.out, **options)
     size = Path(args.out).stat().st_size
     if args.json:
         shown = {"cases": len(next(iter(cohort.per_case.values()))), "methods": list(cohort.rows)}

@@ -95,14 +95,7 @@ def publish_json(
     publish_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", inputs=inputs)
 
 
-def publish_image(
-    path: str | Path,
-    data: np.ndarray,
-    like: Image,
-    *,
-    dtype: type | str,
-    description: str = "",
-) -> None:
+def publish_image(path: str | Path, data: np.ndarray, like: Image, *, dtype: type | str, description: str = "") -> None:
     """Publish a RAS+ volume on the stored grid and axis order of ``like``, verified by reading it back.
 
     Shapes: ``data`` (H, W, D), that of ``like``, whose file must not be replaced.

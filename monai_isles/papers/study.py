@@ -157,14 +157,10 @@ def train_row(
     Args:
         source: folder of the row it was ``trained_as``, whose networks are copied.
     """
-    plan, content = make_plan(
-        study.bundle,
-        data_list=listed or study.data_list,
-        dataset_dir=study.dataset_dir,
-        overlays=study.overlays_of(row),
-        settings={**study.settings, **row.settings},
-        protocol=protocol,
-    )
+    data: dict[str, Any] = {"data_list": listed or study.data_list, "dataset_dir": study.dataset_dir}
+    opened = study.open(row)
+    changes: dict[str, Any] = {"overlays": opened.overlays, "settings": opened.settings}
+    plan, content = make_plan(study.bundle, **data, **changes, protocol=protocol)
     if source is not None:
         require_same_training(study, row)
         take_over(plan, source, folder)

@@ -176,14 +176,11 @@ def measured_maps(
     values = voxel_maps(curves, arterial, prepared.dt_s, method=method, level=level, shape=shape)
     mask = torch.zeros(inside.shape, dtype=torch.bool)
     mask[box] = place.cpu().permute(1, 2, 0)
-    volumes = [_paint(value, place, mask, box) for value in values]
+    *volumes, ttp = (_paint(value, place, mask, box) for value in values)
     return PerfusionMaps(
-        volumes[0],
-        volumes[1],
-        volumes[2],
-        volumes[3],
+        *volumes,
         aif=artery,
-        ttp=volumes[4],
+        ttp=ttp,
         brain=mask.numpy(),
         smoothing_mm=round(width, 2),
         noise_hu=noise,

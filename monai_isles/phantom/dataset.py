@@ -244,12 +244,8 @@ def case_with_truth(
     tissues, true = slab.tissues, haemodynamics(patient, slab, seed=seed)
     options = acquisition(patient, wanted.slab, seed=seed)
     maps = (true.cbf, true.cbv, true.mtt_s, true.delay_s)
-    cbf, cbv, mtt, delay = (tissues.fill(values.astype(np.float32)) for values in maps)
     truth = TruePerfusion(
-        cbf,
-        cbv,
-        mtt,
-        delay,
+        *(tissues.fill(values.astype(np.float32)) for values in maps),
         matter=tissues.gm + tissues.wm,
         artery=tissues.artery,
         vein=tissues.vein,

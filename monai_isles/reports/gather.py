@@ -50,14 +50,8 @@ def read_scores(folder: str | Path) -> Scores:
     section, folds = summary.get("section"), summary.get("folds")
     split = [f"section {section}"] if section else []
     split += [f"fold {', '.join(map(str, folds))}"] if folds else []
-    return Scores(
-        str(summary.get("data", folder.name)),
-        ", ".join(split),
-        bool(summary.get("simulated")),
-        dict(methods),
-        rows,
-        dict(summary.get("baselines") or {}),
-    )
+    data, simulated = str(summary.get("data", folder.name)), bool(summary.get("simulated"))
+    return Scores(data, ", ".join(split), simulated, dict(methods), rows, dict(summary.get("baselines") or {}))
 
 
 def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = None) -> Scores:
@@ -83,14 +77,8 @@ def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = No
             summaries.setdefault(label, scores.summaries[method])
             per_case.setdefault(label, scores.per_case[method])
             text.setdefault(label, scores.descriptions.get(method, ""))
-    return Scores(
-        read[0].data,
-        read[0].split,
-        any(s.simulated for s in read),
-        summaries,
-        per_case,
-        {k: v for k, v in text.items() if v},
-    )
+    text = {label: words for label, words in text.items() if words}
+    return Scores(read[0].data, read[0].split, any(s.simulated for s in read), summaries, per_case, text)
 
 
 def _parse(path: Path, parse: Callable[[str], Any]) -> Any:
@@ -184,19 +172,10 @@ def load_view(source: Source, *, simulated: bool) -> CaseView:
     truth = read["truth"]
     lesion = read["lesion"].data > 0 if "lesion" in read else np.zeros(truth.grid_shape, bool)
     data = {key: image.data for key, image in read.items()}
-    return CaseView(
-        source.name,
-        {key: data[key] for key in source.images},
-        truth.spacing_mm,
-        data.get("probability"),
-        data.get("uncertainty"),
-        lesion,
-        truth.data > 0,
-        source.scores,
-        source.result,
-        simulated,
-        {key: data[key] for key in source.synthetic},
-    )
+    images, synthetic = ({key: data[key] for key in keys} for keys in (source.images, source.synthetic))
+    maps = data.get("probability"), data.get("uncertainty")
+    about = source.scores, source.result, simulated
+    return CaseView(source.name, images, truth.spacing_mm, *maps, lesion, truth.data > 0, *about, synthetic)
 
 
 def _source(row: Mapping[str, str], case: Any, lesion: Path | None) -> Source:
@@ -207,18 +186,10 @@ def _source(row: Mapping[str, str], case: Any, lesion: Path | None) -> Source:
     result = _result(ours.parent / "result.json") if ours else {}
     claimed = {key: Path(str(path)) for key, path in dict(result.get("modalities") or {}).items()}
     known = case.images or {key: path for key, path in claimed.items() if path.is_file()}
-    return Source(
-        case.name,
-        case.label,
-        lesion,
-        {key: known[key] for key in drawn_keys(list(known))},
-        maps.get("probability"),
-        maps.get("uncertainty"),
-        result,
-        row,
-        {key: maps[key] for key in SYNTHETIC if key in maps},
-        case.label_values,
-    )
+    images = {key: known[key] for key in drawn_keys(list(known))}
+    synthetic = {key: maps[key] for key in SYNTHETIC if key in maps}
+    spread = maps.get("probability"), maps.get("uncertainty")
+    return Source(case.name, case.label, lesion, images, *spread, result, row, synthetic, case.label_values)
 
 
 def _result(path: Path) -> dict[str, Any]:

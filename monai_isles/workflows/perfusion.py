@@ -56,12 +56,7 @@ class Measuring:
 
 
 def perfusion(
-    paths: Sequence[str | Path],
-    out: Path,
-    measuring: Measuring,
-    *,
-    place: Place,
-    strict: bool = False,
+    paths: Sequence[str | Path], out: Path, measuring: Measuring, *, place: Place, strict: bool = False
 ) -> dict[str, Any]:
     """Measure one series into ``out``, or several into ``out/<name>``; return the record of the one, or of all."""
     places = study_places(paths[0]) if len(paths) == 1 else []

@@ -176,12 +176,7 @@ def recipe_of(
 
 
 def predict_cohort(
-    recipe: Recipe,
-    entries: Sequence[Entry],
-    *,
-    place: Place,
-    predictor: Predictor | None = None,
-    strict: bool = False,
+    recipe: Recipe, entries: Sequence[Entry], *, place: Place, predictor: Predictor | None = None, strict: bool = False
 ) -> dict[str, Record]:
     """Predict every entry at ``place``, with the records and files of ``predict_cases``."""
     if not is_spread(place):

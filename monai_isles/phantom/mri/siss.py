@@ -163,11 +163,7 @@ def brain_share(brain: Brain, swollen: np.ndarray | float = 0.0) -> np.ndarray:
 
 
 def tissue_signal(
-    brain: Brain,
-    signs: MriSigns,
-    tissue: list[float],
-    old: list[float],
-    swollen: np.ndarray | float = 0.0,
+    brain: Brain, signs: MriSigns, tissue: list[float], old: list[float], swollen: np.ndarray | float = 0.0
 ) -> np.ndarray:
     """Return the signal (n,) of a brain without fresh stroke."""
     solid = brain_share(brain, swollen)
