@@ -94,7 +94,8 @@ def score_folder(
             "connectivity": connectivity,
         }
         _publish(out_dir, scored, summary)
-        run.finish(_record(cases, masks, pred_dir, named, listed, summary))
+        folders = {"pred": str(pred_dir), "ref": named, "data_list": listed and str(listed)}
+        run.finish(_record(cases, masks, folders, summary))
     return summary
 
 
@@ -118,19 +119,13 @@ def _publish(out_dir: Path, scored: Mapping[str, list[dict[str, object]]], summa
 
 
 def _record(
-    cases: Sequence[Case],
-    masks: Mapping[str, Path | None],
-    pred_dir: Path,
-    ref_dir: str,
-    data_list: Path | None,
-    summary: Mapping[str, object],
+    cases: Sequence[Case], masks: Mapping[str, Path | None], folders: Mapping[str, object], summary: dict[str, Any]
 ) -> dict[str, object]:
     inputs: dict[str, dict[str, str | None]] = {
         case.name: {"reference": sha256_of(cast(Path, case.label))} for case in cases
     }
     for name, path in masks.items():
         inputs[name]["prediction"] = None if path is None else sha256_of(path)
-    folders = {"pred": str(pred_dir), "ref": ref_dir, "data_list": data_list and str(data_list)}
     settings = {key: summary[key] for key in ("section", "folds", "bootstrap", "baselines", "connectivity")}
     outcome = {name: "missing, scored as empty" if path is None else "scored" for name, path in masks.items()}
     return {"command": "evaluate", "settings": {**folders, **settings}, "inputs_sha256": inputs, "cases": outcome}
