@@ -77,9 +77,9 @@ def publish_sr(
             document.save_as(tmp)
             written, meant = (_numbers_in(one) for one in (require_dicom().dcmread(tmp), document))
             same = [item[0] for item in written] == [item[0] for item in meant]
-            values = ([item[1] for item in numbers] for numbers in (written, meant))
+            first, second = ([item[1] for item in numbers] for numbers in (written, meant))
             # a decimal string holds 16 characters, so a value may come back with fewer digits
-            if not same or not np.allclose(*values, rtol=1e-9, atol=0.0):
+            if not same or not np.allclose(first, second, rtol=1e-9, atol=0.0):
                 raise refused("E-DCM-48", where=str(path), found=f"{len(written)} numbers, wrote {len(meant)}")
 
         publish(path, write, inputs=source.files)

@@ -176,11 +176,11 @@ def measured_maps(
     values = voxel_maps(curves, arterial, prepared.dt_s, method=method, level=level, shape=shape)
     mask = torch.zeros(inside.shape, dtype=torch.bool)
     mask[box] = place.cpu().permute(1, 2, 0)
-    *volumes, ttp = (_paint(value, place, mask, box) for value in values)
+    named = zip(("cbf", "cbv", "mtt", "tmax", "ttp"), values, strict=True)
+    painted: dict[str, Any] = {name: _paint(value, place, mask, box) for name, value in named}
     return PerfusionMaps(
-        *volumes,
+        **painted,
         aif=artery,
-        ttp=ttp,
         brain=mask.numpy(),
         smoothing_mm=round(width, 2),
         noise_hu=noise,

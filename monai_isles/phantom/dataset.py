@@ -243,9 +243,10 @@ def case_with_truth(
     slab, protocol = patient.slabs[wanted.slab], patient.protocol
     tissues, true = slab.tissues, haemodynamics(patient, slab, seed=seed)
     options = acquisition(patient, wanted.slab, seed=seed)
-    maps = (true.cbf, true.cbv, true.mtt_s, true.delay_s)
+    maps = {"cbf": true.cbf, "cbv": true.cbv, "mtt": true.mtt_s, "delay": true.delay_s}
+    filled: dict[str, Any] = {name: tissues.fill(values.astype(np.float32)) for name, values in maps.items()}
     truth = TruePerfusion(
-        *(tissues.fill(values.astype(np.float32)) for values in maps),
+        **filled,
         matter=tissues.gm + tissues.wm,
         artery=tissues.artery,
         vein=tissues.vein,

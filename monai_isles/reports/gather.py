@@ -174,8 +174,8 @@ def load_view(source: Source, *, simulated: bool) -> CaseView:
     data = {key: image.data for key, image in read.items()}
     images, synthetic = ({key: data[key] for key in keys} for keys in (source.images, source.synthetic))
     maps = data.get("probability"), data.get("uncertainty")
-    about = source.scores, source.result, simulated
-    return CaseView(source.name, images, truth.spacing_mm, *maps, lesion, truth.data > 0, *about, synthetic)
+    about: dict[str, Any] = {"scores": source.scores, "result": source.result, "simulated": simulated}
+    return CaseView(source.name, images, truth.spacing_mm, *maps, lesion, truth.data > 0, **about, synthetic=synthetic)
 
 
 def _source(row: Mapping[str, str], case: Any, lesion: Path | None) -> Source:
