@@ -20,7 +20,7 @@ from tests.reliability.children import Forks
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/clerigues"
-TINY = ("--patches_per_case", "32", "--validation_step", "[32,32]")
+TINY = ("--patches_per_case", "16", "--validation_step", "[64,64]")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_evaluation_writes_the_metrics_of_every_validation_case(
     done = server.bundle_run(
         "evaluating", "--config_file", "['bundles/clerigues/train.json','bundles/clerigues/evaluate.json']",
         "--data_list", str(data_list), "--dataset_dir", str(phantom_folder), "--output_dir", str(trained),
-        "--evaluation_dir", str(tmp_path), "--step", "[32,32]", "--mc_passes", "2", "--patches_per_case", "8",
+        "--evaluation_dir", str(tmp_path), "--step", "[64,64]", "--mc_passes", "2", "--patches_per_case", "8",
     )  # fmt: skip
     assert done.code == 0, done.text
     rows = (tmp_path / "val_dsc_raw.csv").read_text().splitlines()

@@ -19,7 +19,7 @@ from tests.reliability import gates
 from tests.reliability.children import ROOT, Forks, Shown
 
 BUNDLE = ROOT / "bundles/clerigues"
-FAST = ("--step", "32", "--mc-passes", "1", "--threads", "1", "--no-report")
+FAST = ("--step", "64", "--mc-passes", "1", "--threads", "1", "--no-report")
 TINY = ("--patches_per_case", "16", "--validation_step", "[32,32]")
 
 

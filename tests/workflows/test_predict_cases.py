@@ -27,7 +27,7 @@ def predict(phantom_folder: Path, untrained_weights: Path, tmp_path: Path) -> Ca
     def run(*cases: Path, out: Path = tmp_path / "out", extra: tuple[str, ...] = (), report: bool = False) -> int:
         extra = extra if report else ("--no-report", *extra)
         weights = () if "--weights" in extra else ("--weights", str(untrained_weights))
-        return main(["predict", *map(str, cases), "--bundle", str(BUNDLE), "--out", str(out), "--step", "32",
+        return main(["predict", *map(str, cases), "--bundle", str(BUNDLE), "--out", str(out), "--step", "64",
                      "--mc-passes", "2", "--threads", "1", "--min-size", "1", *weights, *extra])  # fmt: skip
 
     return run
@@ -60,7 +60,7 @@ def test_result_and_record_say_how_it_came_about(
     lesion = nibabel.load(tmp_path / "out/case_1/lesion.nii.gz")
     volume = lesion.get_fdata().sum() * np.prod(lesion.header.get_zooms()) / 1000
     assert result["lesion_ml"] == pytest.approx(volume, rel=1e-3)
-    assert result["threshold"] == 0.4 and result["step"] == [32, 32] and len(result["weights_sha256"][0]) == 64
+    assert result["threshold"] == 0.4 and result["step"] == [64, 64] and len(result["weights_sha256"][0]) == 64
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert record["cases"]["case_1"]["outcome"] == "ok" and record["versions"]["monai"]
     page = (tmp_path / "out/case_1/report.html").read_text()
