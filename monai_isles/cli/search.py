@@ -52,7 +52,7 @@ def _text(search: Searched, folder: str) -> str:
         pairs = sorted({(choice.threshold, choice.min_size_vox) for choice in table.choices.values()})
         text = ", ".join(f"T {threshold:g} Smin {size}" for threshold, size in pairs)
         lines += ["", f"== protocol {table.name}: {table.description}", f"   {text}", summary_table(table.summary)]
-    lines += ["", *(_optimism(difference) for difference in search.record["flattery"])]
+    lines += ["", *(_optimism(difference) for difference in search.record["optimism"])]
     lines += [
         f"written: {folder}/postprocessing.json, {folder}/search/",
         f"use it:  monai-isles predict ... --threshold {chosen['threshold']:g} --min-size {chosen['min_size_vox']}",

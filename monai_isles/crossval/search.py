@@ -207,11 +207,11 @@ def _record(
         },
         "voxel_mm3": {"median": middle, "least": float(min(voxel_mm3)), "most": float(max(voxel_mm3))},
         "protocols": {
-            table.name: {"said": table.description, "choices": table.summary["choices"]}
+            table.name: {"description": table.description, "choices": table.summary["choices"]}
             | {"method": table.summary["methods"]}
             for table in tables
         },
-        "flattery": differences,
+        "optimism": differences,
     }
 
 

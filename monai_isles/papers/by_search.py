@@ -134,11 +134,11 @@ def _write(request: Request, task: Mapping[str, Any], results: Sequence[RowResul
     rules, words = ({}, {}) if request.args.no_threshold or not task.get("rules") else threshold_rows(
         results[0].predictions, request.args.out / "threshold_rules.json"
     )  # fmt: skip
-    flattery = [
+    optimism = [
         f"{result.row.name}: the paper protocol lies {item['dice_points']:+.2f} Dice points above {item['over']}"
-        for result in results for item in result.record["flattery"]
+        for result in results for item in result.record["optimism"]
     ]  # fmt: skip
-    notes = [*request.paper.get("notes", ()), *(f"{RULES[name]}: {text}" for name, text in words.items()), *flattery]
+    notes = [*request.paper.get("notes", ()), *(f"{RULES[name]}: {text}" for name, text in words.items()), *optimism]
     ruled = {RULES[name]: lines for name, lines in rules.items()}
     texts = [_table(request, task["published"], results, place, ruled, notes) for place in range(2)]
     request.picture("overlays", methods_montage(_three_cases(results, task["shown"])))

@@ -135,7 +135,7 @@ def test_tuning_without_the_scored_fold_can_cost_dice_and_the_cost_is_told(make:
     assert found["chosen"]["threshold"] == 0.2
     nested = found["protocols"]["paper-training-nested-tuning"]
     assert [nested["choices"][fold]["threshold"] for fold in "012"] == [0.2, 0.2, 0.4]
-    (flattered,) = found["flattery"]
+    (flattered,) = found["optimism"]
     assert flattered["dice_points"] == pytest.approx(100 / 3)
     assert flattered["test"]["subjects"]["n"] == 3
 
@@ -144,7 +144,7 @@ def test_a_nested_cross_validation_beside_it_shows_what_the_paper_protocol_flatt
     paper, nested = make("cv"), make("nested", protocol="nested", gain=0.5)
     assert main(["search", str(paper), "--nested", str(nested), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [one["over"] for one in found["flattery"]] == ["paper-training-nested-tuning", "nested"]
+    assert [one["over"] for one in found["optimism"]] == ["paper-training-nested-tuning", "nested"]
     assert main(["search", str(nested), "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)["protocols"]) == {"nested-training-paper-tuning", "nested"}
 

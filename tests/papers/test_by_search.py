@@ -119,7 +119,7 @@ def test_nested_trains_again_and_is_the_second_table(data: Path, by_hand: list) 
     publish_json(data / "list.json", content)
     result = run_row(study(data), ROWS[0], data / "out", nested=True)
     assert [table.name for table in result.tables] == ["paper", "nested"] and len(by_hand) == 6
-    assert [one["over"] for one in result.record["flattery"]] == ["paper-training-nested-tuning", "nested"]
+    assert [one["over"] for one in result.record["optimism"]] == ["paper-training-nested-tuning", "nested"]
 
 
 def test_settings_of_the_rows_and_rows_that_share_wrongly_are_refused(data: Path) -> None:
