@@ -33,6 +33,13 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a command without ``--threads`` one: the processes of a test run share the processors, and would wait."""
+    monkeypatch.setattr("monai_isles.inference.malloc.allowed_threads", lambda *_: 1)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
 def nothing_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the first remark of each kind be a warning in every test, as it is in a process of its own."""
     monkeypatch.setattr(findings, "_shown_once", set())
