@@ -1,4 +1,4 @@
-"""Write checkpoints atomically, resume from them exactly, load verified weights; score a rule that learns nothing."""
+"""Write checkpoints atomically, resume from them exactly, and load verified weights."""
 
 from __future__ import annotations
 
@@ -233,11 +233,11 @@ class Checkpoints:
             return
         result = f"best {self.metric} {self.best:.5f} in epoch {self.best_epoch}"
         outcome = f"{engine.state.epoch} epochs, {result if self.evaluator else 'no validation: the last one is kept'}"
-        _finish_training(self._held, outcome, self.loaders, self.settings)
+        finish_training(self._held, outcome, self.loaders, self.settings)
         self._held.__exit__(None, None, None)
 
 
-def _finish_training(held: RunFolder, outcome: str, sources: Sequence[object], settings: Mapping[str, str]) -> None:
+def finish_training(held: RunFolder, outcome: str, sources: Sequence[object], settings: Mapping[str, str]) -> None:
     """Write ``run.json`` of a training, with the cases that its data list or ``sources`` left out."""
     left_out = left_out_reasons(held.path, sources)
     tell_counts()
@@ -314,68 +314,3 @@ class WholeMetricsSaver(MetricsSaver):
             made = sorted(aside.iterdir()) if aside.is_dir() else []
             if made:
                 publish_together([(final / path.name, partial(shutil.copyfile, path)) for path in made])
-
-
-class FixedRule(Engine):
-    """Take the trainer's place for a network without parameters: one epoch of one step, which scores the fold.
-
-    ``run`` scores the fold with ``evaluator`` and writes ``model.pt``, a state dictionary without entries, and
-    ``run.json``, so that the same commands work on the folder. There ``outcome`` says that nothing was learned, and
-    ``left_out`` which cases could not be scored. The metric stands in ``state.metrics``.
-
-    Args:
-        network: module with the rule; it must have neither parameters nor buffers.
-        evaluator, metric: engine over the fold's cases and the name of its metric; None scores nothing.
-        max_epochs: accepted and ignored: a second epoch would equal the first.
-        train_handlers: attached as a trainer of MONAI attaches its own.
-    Raises: ``E-TRAIN-02`` the run is finished already, ``E-TRAIN-60`` the network has something to learn.
-
-    >>> from monai_isles.networks.threshold_rule import ThresholdRule
-    >>> FixedRule("run", ThresholdRule("core"), None, "val_dice").state.metrics
-    {}
-    """
-
-    def __init__(
-        self,
-        folder: str,
-        network: nn.Module,
-        evaluator: Engine | None,
-        metric: str,
-        writes: bool = True,
-        max_epochs: int = 1,
-        train_handlers: Sequence[Any] = (),
-    ) -> None:
-        super().__init__(self._step)
-        if state := network.state_dict():
-            found = f"{len(state)} tensors, first {next(iter(state))}"
-            raise refused("E-TRAIN-60", where=f"FixedRule with {type(network).__name__}", found=found)
-        self.folder, self.network, self.evaluator, self.metric = Path(folder), network, evaluator, metric
-        self.writes = writes
-        for handler in train_handlers:
-            handler.attach(self)
-
-    def run(self) -> float:  # type: ignore[override]
-        """Return the metric of the fold, NaN without one."""
-
-        def scored_fold() -> float:
-            super(FixedRule, self).run([None], max_epochs=1)
-            return float(self.state.metrics.get(self.metric, math.nan))
-
-        if not self.writes:
-            return scored_fold()
-        require_unfinished(self.folder)
-        with RunFolder(self.folder) as held:
-            score = scored_fold()
-            publish_state(self.folder / "model.pt", self.network.state_dict())
-            scored = "no validation" if self.evaluator is None else f"{self.metric} {score:.5f} on the fold"
-            outcome = f"nothing to learn: the rule is fixed; {scored}"
-            log.warning("%s", outcome)
-            loader = getattr(self.evaluator, "data_loader", None)
-            settings = {"network": repr(self.network)}
-            _finish_training(held, outcome, [getattr(loader, "dataset", None)], settings)
-        return score
-
-    def _step(self, engine: Engine, batch: None) -> None:
-        if self.evaluator is not None:
-            self.evaluator.run()
-            self.state.metrics[self.metric] = float(self.evaluator.state.metrics[self.metric])
