@@ -108,15 +108,17 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
 
 
 class GrainNoised(RandomizableTransform, MapTransform):
-    """Add noise of random strength and grain to the first channels of every slice of a stack, inside the brain.
+    """Vary the first channels of every slice of a stack inside the brain: gain, offset, noise of random grain.
 
-    The grain is 1 to 4 pixels: maps that software smoothed have coarse noise.
+    Map softwares differ in scale, so every item gets a gain and an offset for each channel. The grain of the noise is
+    1 to 4 pixels: maps that software smoothed have coarse noise.
     Shapes: ``(slices * C, H, W)`` in and out; voxels that are 0 stay 0.
     Args:
         noise: largest standard deviation, relative to that of each channel inside the brain; drawn uniformly.
-        channels: number of those of each slice that get noise.
-        prob: of an item to get any.
-    Raises: ``E-AUG-01`` for noise below 0 or a chance outside 0..1.
+        channels: number of those of each slice that change.
+        prob: of an item to get noise.
+        gain, offset: largest change of the logarithm of a channel, and largest addition; drawn uniformly.
+    Raises: ``E-AUG-01`` for a range below 0 or a chance outside 0..1.
     Source: ours; ``tests/transforms/test_augment.py``.
 
     >>> noisy = GrainNoised("image", noise=1.5, channels=1)({"image": torch.ones(3, 8, 8)})
@@ -125,26 +127,33 @@ class GrainNoised(RandomizableTransform, MapTransform):
     """
 
     def __init__(
-        self, keys: KeysCollection, *, noise: float, channels: int, slices: int = 1, prob: float = 0.5
-    ) -> None:
+        self, keys: KeysCollection, *, noise: float, channels: int, slices: int = 1, prob: float = 0.5,
+        gain: float = 0.0, offset: float = 0.0,
+    ) -> None:  # fmt: skip
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob)
         self.noise, self.channels, self.slices = float(noise), int(channels), int(slices)
-        if not (self.noise >= 0 and 0 <= prob <= 1):
-            raise refused("E-AUG-01", where="GrainNoised", found=f"noise={noise}, prob={prob}")
+        self.gain, self.offset = float(gain), float(offset)
+        if not (min(self.noise, self.gain, self.offset) >= 0 and 0 <= prob <= 1):
+            found = f"noise={noise}, gain={gain}, offset={offset}, prob={prob}"
+            raise refused("E-AUG-01", where="GrainNoised", found=found)
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out = dict(data)
         self.randomize(None)
-        for key in self.key_iterator(out) if self._do_transform else ():
+        for key in self.key_iterator(out) if self._do_transform or self.gain or self.offset else ():
             image = torch.as_tensor(out[key]).as_subclass(Tensor).clone()
             part = image.reshape(self.slices, -1, *image.shape[1:])[:, : self.channels]
-            brain = part != 0
-            count = brain.sum((0, 2, 3), keepdim=True).clamp_min(1)
-            mean = part.sum((0, 2, 3), keepdim=True) / count
-            spread = (((part - mean) * brain) ** 2).sum((0, 2, 3), keepdim=True).div(count).sqrt()
             rng = np.random.default_rng(self.R.randint(2**31))
-            part += rng.uniform(0, self.noise) * spread * brain * noise_field(part.shape, rng)
+            brain = part != 0
+            if self._do_transform:
+                count = brain.sum((0, 2, 3), keepdim=True).clamp_min(1)
+                mean = part.sum((0, 2, 3), keepdim=True) / count
+                spread = (((part - mean) * brain) ** 2).sum((0, 2, 3), keepdim=True).div(count).sqrt()
+                part += rng.uniform(0, self.noise) * spread * brain * noise_field(part.shape, rng)
+            gain, offset = rng.uniform(-1, 1, (2, part.shape[1], 1, 1)).astype(np.float32)
+            part *= torch.from_numpy(np.exp(self.gain * gain))
+            part += torch.from_numpy(self.offset * offset) * brain
             out[key] = convert_to_dst_type(image, out[key])[0]
         return out
 

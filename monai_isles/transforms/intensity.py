@@ -15,7 +15,7 @@ from torch import Tensor
 
 from monai_isles.errors import refused
 from monai_isles.modalities import PERFUSION_MAPS
-from monai_isles.perfusion.masks import skull_interior
+from monai_isles.perfusion.masks import skull_interior, smooth_in_plane
 from monai_isles.perfusion.thresholds import contralateral_side, relative_cbf
 from monai_isles.transforms.registration import split_head
 
@@ -175,7 +175,7 @@ class ChannelsScored(MapTransform):
 HEALTHY: dict[str, tuple[float, float | None]] = {
     "cbf": (0.7, None), "cbv": (0.7, None), "mtt": (0.3, None), "tmax": (0.3, 6.0),
 }  # fmt: skip
-CT_HU, LEAST, MOST, _LEAST_USUAL = (35.0, 10.0), -3.0, 5.0, 1e-6
+CT_HU, LEAST, MOST, _LEAST_USUAL, _SMOOTH_MM = (35.0, 10.0), -3.0, 5.0, 1e-6, 8.0
 
 
 class HealthyScaled(MapTransform):
@@ -183,7 +183,7 @@ class HealthyScaled(MapTransform):
 
     CBF and CBV become parts of their 70th percentile in the brain, MTT of its 30th, less one: most of the brain is
     healthy, and ischemia has less flow and longer times. Tmax becomes the excess over its 30th percentile in units of
-    6 s. CT becomes tens of HU over 35. All is cut to -3 to 5 and zero outside the brain, where no map is above zero.
+    6 s. The percentiles are those of the map smoothed by 8 mm, which noise changes little. CT becomes tens of HU over 35. All is cut to -3 to 5 and zero outside the brain, where no map is above zero.
 
     Shapes: ``(1, H, W, D)`` in and out, float32; ``head`` gets the CT as it was, ``brain`` the mask.
     Units: those of ``monai_isles.modalities`` in, none out.
@@ -219,8 +219,14 @@ class HealthyScaled(MapTransform):
         mask = brain_mask([out[name] for name in named], where=str(out.get("case", "this entry")))
         inside = mask.numpy() > 0
         for name, (share, unit) in named.items():
-            image = np.asarray(out[name], np.float32)
-            usual = max(float(np.quantile(image[inside], share)), _LEAST_USUAL)
+            image = np.ascontiguousarray(out[name], np.float32)
+            # Noise moves a percentile, so it is that of the smoothed map.
+            smooth = smooth_in_plane(
+                torch.from_numpy(image), mask[0], fwhm_mm=_SMOOTH_MM, spacing_mm=spacing_of(out[name])[:2]
+            )
+            # A flow, volume or transit time of 0 was not measured.
+            measured = smooth.numpy()[inside & (image > 0) if unit is None else inside]
+            usual = max(float(np.quantile(measured, share)), _LEAST_USUAL) if measured.size else _LEAST_USUAL
             out[name] = self._like((image - usual) / (unit or usual), inside, out[name])
         return mask
 

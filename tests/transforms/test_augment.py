@@ -161,7 +161,23 @@ def test_noise_goes_into_the_first_channels_and_stays_inside_the_brain() -> None
     assert GrainNoised("image", noise=1.0, channels=2, prob=0.0)(item)["image"] is item["image"]
 
 
-@pytest.mark.parametrize("wrong", [{"noise": -1.0}, {"noise": 1.0, "prob": 2.0}], ids=str)
+def test_gain_and_offset_are_those_of_a_map_and_stay_in_range() -> None:
+    image = torch.rand(2, 3, 16, 16) + 1.0  # two slices of two maps and a mark
+    image[:, :, :4] = 0  # outside the brain
+    item = {"image": image.reshape(6, 16, 16)}
+    vary = GrainNoised("image", noise=0.0, channels=2, slices=2, gain=0.2, offset=0.3)
+    vary.set_random_state(0)
+    for _ in range(40):
+        new = vary(item)["image"].reshape(image.shape)
+        assert torch.equal(new[:, 2], image[:, 2]) and (new[:, :2, :4] == 0).all()
+        for channel in range(2):
+            x, y = image[:, channel, 4:].flatten(), new[:, channel, 4:].flatten()
+            gain, offset = np.polyfit(x, y, 1)  # one line for both slices
+            assert torch.allclose(y, gain * x + offset, atol=1e-4)
+            assert abs(np.log(gain)) <= 0.2 + 1e-3 and abs(offset) <= 0.3 + 1e-3
+
+
+@pytest.mark.parametrize("wrong", [{"noise": -1.0}, {"noise": 1.0, "prob": 2.0}, {"noise": 0.0, "gain": -0.1}], ids=str)
 def test_noise_below_zero_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(IslesError, match=r"E-AUG-01.*not valid.*\n.*GrainNoised"):
         GrainNoised("image", channels=1, **wrong)

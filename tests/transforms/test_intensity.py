@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 
 from monai_isles.errors import IslesError
 from monai_isles.transforms import HealthyScaled, ScaleDWId
@@ -39,7 +40,9 @@ def test_an_image_without_contrast_is_refused() -> None:
 
 def test_maps_are_relative_to_healthy_tissue_by_hand() -> None:
     ramp = torch.arange(1.0, 12.0)  # eleven voxels of brain: quantile 0.7 is the eighth, quantile 0.3 the fourth
-    case = {key: torch.cat([torch.zeros(1), ramp]).reshape(1, 12, 1, 1) for key in ("cbf", "cbv", "mtt", "tmax")}
+    image = torch.cat([torch.zeros(1), ramp]).reshape(1, 12, 1, 1)
+    apart = np.diag([100.0, 100.0, 100.0, 1.0])  # mm: too far for the smoothing to mix them
+    case = {key: MetaTensor(image, affine=apart) for key in ("cbf", "cbv", "mtt", "tmax")}
     case["ct"] = torch.full((1, 12, 1, 1), 55.0)
     out = HealthyScaled()(case)
     flat = {key: out[key].flatten() for key in (*case, "brain", "head")}
@@ -63,6 +66,23 @@ def test_each_set_of_maps_has_its_own_scale_and_the_first_masks_the_ct() -> None
     assert (out["ct"] == 2).all() and out["brain"].all()
     lone = HealthyScaled(suffixes=("", "_own"))({key: case[key] for key in case if "_own" in key or key == "ct"})
     assert not lone["ct"][:, 0].any() and not lone["brain"][:, 0].any() and (lone["ct"][:, 1:] == 2).all()
+
+
+def test_noise_does_not_move_the_scale() -> None:
+    rng = np.random.default_rng(0)
+    grain = rng.gamma(0.5, 2.0, (1, 64, 64, 1))  # of mean 1; its 30th percentile is 0.15
+    noisy = {key: torch.from_numpy(6.0 * grain).float() for key in ("cbf", "cbv", "mtt", "tmax")}
+    out = HealthyScaled()(noisy)
+    # What is cut at six times the scale, 1 in 70 voxels, lowers the mean by 0.03.
+    assert all(float(out[key].mean()) == pytest.approx(0.0, abs=0.12) for key in ("cbf", "cbv", "mtt"))
+
+
+def test_voxels_without_a_transit_time_do_not_set_its_scale() -> None:
+    whole = {key: torch.full((1, 120, 40, 1), 6.0) for key in ("cbf", "cbv", "mtt", "tmax")}
+    part = {**whole, "mtt": whole["mtt"].clone()}
+    part["mtt"][:, :60] = 0
+    out = HealthyScaled()(part)["mtt"]
+    assert torch.allclose(out[:, 60:], torch.tensor(0.0), atol=1e-3) and (out[:, :60] == -1).all()
 
 
 def test_a_software_s_own_scale_cancels() -> None:
