@@ -193,8 +193,9 @@ class HealthyScaled(MapTransform):
     Raises: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ.
 
     >>> image = torch.tensor([10.0, 40.0, 40.0, 40.0]).reshape(1, 4, 1, 1)
-    >>> case = HealthyScaled()({key: image for key in ("cbf", "cbv", "mtt", "tmax")})
-    >>> case["cbf"].flatten().tolist()  # three quarters of the healthy flow are lost in the first voxel
+    >>> coarse = MetaTensor(image, affine=np.diag([30.0, 30.0, 30.0, 1.0]))  # mm
+    >>> case = HealthyScaled()({key: coarse for key in ("cbf", "cbv", "mtt", "tmax")})
+    >>> case["cbf"].flatten().round(decimals=2).tolist()  # three quarters of the flow are lost in the first voxel
     [-0.75, 0.0, 0.0, 0.0]
     """
 
