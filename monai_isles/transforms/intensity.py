@@ -182,8 +182,9 @@ class HealthyScaled(MapTransform):
     """Scale each map by healthy tissue of the same scan, to make softwares and scanners comparable.
 
     CBF and CBV become parts of their 70th percentile in the brain, MTT of its 30th, less one: most of the brain is
-    healthy, and ischemia has less flow and longer times. Tmax becomes the excess over its 30th percentile in units of
-    6 s. The percentiles are those of the map smoothed by 8 mm, which noise changes little. CT becomes tens of HU over 35. All is cut to -3 to 5 and zero outside the brain, where no map is above zero.
+    healthy, and ischemia has less flow and longer times. Tmax becomes the excess over its 30th percentile in units of 6
+    s. The percentiles are those of the map smoothed by 8 mm, which noise changes little. CT becomes tens of HU over 35.
+    All is cut to -3 to 5 and zero outside the brain, where no map is above zero.
 
     Shapes: ``(1, H, W, D)`` in and out, float32; ``head`` gets the CT as it was, ``brain`` the mask.
     Units: those of ``monai_isles.modalities`` in, none out.
