@@ -50,10 +50,13 @@ def plot_axes(figure: Figure, rows: int, columns: int) -> Sequence[Axes]:
 
 
 def pixels(figure: Figure) -> np.ndarray:
-    """Return the drawn figure, (rows, columns, 3) uint8."""
+    """Return the drawn figure on white, (rows, columns, 3) uint8."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    drawn = np.asarray(canvas.buffer_rgba()).astype(np.float32)
+    # Without its opacity a light grid would be as black as its ink.
+    share = drawn[..., 3:] / 255
+    return np.rint(drawn[..., :3] * share + 255 * (1 - share)).astype(np.uint8)
 
 
 def png_bytes(figure: Figure, *, max_bytes: int = MAX_BYTES) -> bytes:

@@ -81,15 +81,16 @@ def _draw(place: Axes, curves: Curve, lines: Sequence[tuple[str, str]], best: in
     epochs = _column(curves, "epoch")
     for (key, label), colour, style in zip(lines, SERIES, ("-", (0, (4, 1.5))), strict=False):
         values = _column(curves, key)
-        if np.isfinite(values).any():
+        known = np.isfinite(values)  # validation may skip epochs
+        if known.any():
             dash = "-" if label == "training" or len(lines) == 1 else style
             look: dict[str, Any] = {"color": colour, "linestyle": dash, "marker": "o" if len(epochs) < 12 else None}
-            place.plot(epochs, values, **look, linewidth=1.8, markersize=3.5, label=label)
+            place.plot(epochs[known], values[known], **look, linewidth=1.8, markersize=3.5, label=label)
     if best is not None:
         place.axvline(best, color=INK, alpha=0.6, linewidth=1, linestyle=(0, (2, 2)))
         where: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        side = "left" if best < epochs.mean() else "right"
-        place.annotate(f"best {best}", (best, 1), (3, -2), **where, color=INK, fontsize=8, va="top", ha=side)
+        side, off = ("left", 3) if best < epochs.mean() else ("right", -3)
+        place.annotate(f"best {best}", (best, 1), (off, -2), **where, color=INK, fontsize=8, va="top", ha=side)
     if len(lines) > 1:
         place.legend(frameon=False, fontsize=8.5, labelcolor=INK)
     place.set_xlabel("epoch", color=INK, fontsize=9)

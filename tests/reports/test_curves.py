@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.colors import to_hex
+from matplotlib.patches import Rectangle
 
-from monai_isles.reports.curves import motion_curves, vessel_places
+from monai_isles.reports.canvas import blank, pixels
+from monai_isles.reports.curves import motion_curves, training_curves, vessel_places
 from monai_isles.reports.views import CaseView
 
 
@@ -32,3 +34,17 @@ def test_movement_is_drawn_in_seconds_with_its_units() -> None:
     assert list(lines) == ["to the right, mm", "to the front, mm", "turn to the left, degrees"]
     assert lines["to the front, mm"].get_xdata().tolist() == [0.0, 1.5, 3.0]
     assert lines["to the front, mm"].get_ydata().tolist() == [0.0, -0.2, -0.1]
+
+
+def test_a_figure_without_background_is_drawn_on_white_with_its_opacity() -> None:
+    figure = blank(1, 1)
+    figure.add_artist(Rectangle((0, 0), 1, 0.5, color="black", alpha=0.2))
+    drawn = pixels(figure)
+    assert drawn[10, 50].tolist() == [255] * 3 and drawn[90, 50].tolist() == [204] * 3  # 255 (1 - 0.2)
+
+
+def test_epochs_without_validation_do_not_break_the_curve() -> None:
+    curves = [{"epoch": n, "train_loss": 1.0 / n, "val_loss": np.nan if n % 2 else 2.0 / n} for n in range(1, 7)]
+    (place,) = training_curves(curves).axes[:1]
+    drawn = {line.get_label(): line.get_xdata().tolist() for line in place.lines}
+    assert drawn["training"] == [1, 2, 3, 4, 5, 6] and drawn["validation"] == [2, 4, 6]
