@@ -48,17 +48,19 @@ def vessel_flags(
         results.append(Flag("weak-aif", "warning", f"arterial peak {peak:.0f} HU over a noise of {noise:.1f} HU"))
     last_s = (len(vof_hu) - 1) * dt_s
     for name, curve in (("arterial", aif_hu), ("venous", vof_hu)):
+        # Three frames, because a single last one may be noise.
         end = float(curve[-3:].mean()) / max(float(curve.max()), 1e-6)
         if end > RETURNED or curve.argmax() >= len(curve) - 3:
             text = f"the {name} curve ends at {100 * end:.0f} % of its peak after {last_s:.0f} s"
             results.append(Flag("truncated-bolus", "warning", text + ": volume and transit time are too low"))
-            break
+            break  # the vein ends later than the artery: one remark says both
     if last_s < LEAST_DURATION_S:
         text = f"the series lasts {last_s:.0f} s, less than {LEAST_DURATION_S:.0f} s: late tissue may be cut"
         results.append(Flag("short-series", "warning", text))
     if baseline_frames < 3:
         results.append(Flag("short-baseline", "warning", f"{baseline_frames} frames before the bolus"))
     results += _vein_flags(scale * aif_hu, vof_hu, dt_s)
+    # Scaling by the widest vessel corrects the artery's partial volume only if that vessel fills its voxels.
     if scale < 1.1:
         text = f"no vessel is wider than the artery (areas {scale:.2f} : 1): flow and volume may be too high throughout"
         results.append(Flag("partial-volume", "info", text))
@@ -152,6 +154,7 @@ def _vein_flags(aif_hu: np.ndarray, vof_hu: np.ndarray, dt_s: float) -> list[Fla
 
 
 def _half_rise_s(curve: np.ndarray, dt_s: float) -> float:
+    # The rise is steep where the top is flat: the time of half the peak is sharper than that of the peak.
     half = 0.5 * float(curve.max())
     after = max(1, int((curve >= half).argmax()))
     low, high = float(curve[after - 1]), float(curve[after])
