@@ -13,33 +13,15 @@ import pandas as pd
 from monai_isles.errors import refused
 from monai_isles.evaluation.compare import PS
 from monai_isles.io.publish import publish_json, publish_text
-from monai_isles.reports.tables import Column, Row, as_lines, cell, in_ascii, statistics
+from monai_isles.reports.tables import METRICS, Column, Row, as_lines, cell, in_ascii, statistics
 
-COLUMNS: dict[str, tuple[str, int, float]] = {
-    "threshold": ("T", 1, 1.0),
-    "min_size_vox": ("Smin", 0, 1.0),
-    "parameters_m": ("parameters M", 2, 1.0),
-    "dsc": ("Dice %", 2, 100.0),
-    "ppv": ("PPV %", 2, 100.0),
-    "sensitivity": ("Sens %", 2, 100.0),
-    "hd_mm": ("HD mm", 2, 1.0),
-    "hd_vox": ("HD voxels", 2, 1.0),
-    "assd_mm": ("ASSD mm", 2, 1.0),
-    "r2": ("R2", 2, 1.0),
-    "rve": ("RVE", 2, 1.0),
-    "ssim": ("SSIM", 2, 1.0),
-    "local_ssim": ("local SSIM", 2, 1.0),
-    "psnr_db": ("PSNR dB", 2, 1.0),
-    "local_psnr_db": ("local PSNR dB", 2, 1.0),
-}
 LEVEL = 0.05
+_P_NAMES = [f"{kind}{more}" for kind in PS for more in ("", "_holm")]
 _STYLE = (
     "body{font-family:sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:left}"
     "tr:nth-child(odd){background:#f4f5f7}"
 )
-_METRIC_WORDS = {"dsc": ("Dice", 100.0, "points"), "ppv": ("PPV", 100.0, "points"),
-         "sensitivity": ("sensitivity", 100.0, "points"), "hd_mm": ("Hausdorff distance", 1.0, "mm"),
-         "hd_vox": ("Hausdorff distance", 1.0, "voxels")}  # fmt: skip
+_WORDS = {key: (item["word"], item.get("scale", 1.0), item["unit"]) for key, item in METRICS.items() if "word" in item}
 _NOTES = (
     "mean +- sd over cases, or over what the n column names; (n ...) where a metric is defined on fewer.",
     "published: printed by the paper, measured on its own data; to be read beside ours, not compared number by number.",
@@ -70,20 +52,16 @@ class PaperHead:
     notes: Sequence[str] = ()
 
     @property
-    def kind(self) -> str:
-        """Return whether the data are simulated, in the words of every table."""
-        return "simulated data, not patients" if self.simulated else "data as given, not simulated"
-
-    @property
     def lines(self) -> list[str]:
         """Return the three lines above a table."""
-        return [self.title, f"{self.data} ({self.kind}), n {self.n}; {self.split}", f"command: {self.command}"]
+        kind = "simulated data, not patients" if self.simulated else "data as given, not simulated"
+        return [self.title, f"{self.data} ({kind}), n {self.n}; {self.split}", f"command: {self.command}"]
 
 
-def columns(keys: Sequence[str], own: Mapping[str, Sequence[Any]] | None = None) -> list[Column]:
+def columns(keys: Sequence[str], own: Mapping[str, Sequence[Any]]) -> list[Column]:
     """Return the columns of some keys; ``own`` has a paper's headings by key."""
-    known = {**COLUMNS, **(own or {})}
-    return [Column(key, *known.get(key, (key, 2))) for key in keys]
+    known = {k: (m["paper"], m["paper_digits"], m.get("scale", 1.0)) for k, m in METRICS.items() if "paper" in m}
+    return [Column(key, *(own.get(key) or known.get(key, (key, 2)))) for key in keys]
 
 
 def method_grid(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Column]) -> list[list[str]]:
@@ -139,7 +117,16 @@ def tests_grid(tests: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Return the cells of the tests' table, headings first; differences of fractions in points."""
     head = ["row", "against", "metric", "n", "difference (95 %)", "p t", "Holm", "p W", "Holm", "subjects", "p t",
             "Holm", "p W", "Holm"]  # fmt: skip
-    return [head, *(_test_cells(test) for test in tests)]
+    grid = [head]
+    for test in tests:
+        cases, subjects = ([_p(test[unit].get(name)) for name in _P_NAMES] for unit in ("cases", "subjects"))
+        mean, ends = test["cases"]["mean"], test["ci95"]
+        title, scale, unit = _WORDS[test["metric"]]
+        points = "-" if mean is None else f"{scale * mean:+.1f}"
+        points += f" ({scale * ends[0]:+.1f} to {scale * ends[1]:+.1f})" if ends else ""
+        n, of_subjects = str(test["cases"]["n"]), str(test["subjects"]["n"])
+        grid.append([test["row"], test["against"], f"{title}, {unit}", n, points, *cases, of_subjects, *subjects])
+    return grid
 
 
 def tests_csv(tests: Sequence[Mapping[str, Any]]) -> str:
@@ -149,8 +136,7 @@ def tests_csv(tests: Sequence[Mapping[str, Any]]) -> str:
         low, high = test["ci95"] or (None, None)
         line = {**{key: test[key] for key in ("row", "against", "metric")}, "ci_low": low, "ci_high": high}
         for unit in ("cases", "subjects"):
-            names = ("n", "mean", *(f"{kind}{more}" for kind in PS for more in ("", "_holm")))
-            line |= {f"{unit}_{name}": test[unit].get(name) for name in names}
+            line |= {f"{unit}_{name}": test[unit].get(name) for name in ("n", "mean", *_P_NAMES)}
         lines.append(line)
     return _csv(lines)
 
@@ -249,24 +235,12 @@ def _lines(ours: Sequence[Row], published: Mapping[str, Row]) -> Iterator[tuple[
     yield from (("alone", name, row) for name, row in published.items() if name not in met)
 
 
-def _test_cells(test: Mapping[str, Any]) -> list[str]:
-    names = [f"{kind}{more}" for kind in PS for more in ("", "_holm")]
-    cases, subjects = ([_p(test[unit].get(name)) for name in names] for unit in ("cases", "subjects"))
-    mean, ends = test["cases"]["mean"], test["ci95"]
-    title, scale, unit = _METRIC_WORDS[test["metric"]]
-    points = "-" if mean is None else f"{scale * mean:+.1f}"
-    points += f" ({scale * ends[0]:+.1f} to {scale * ends[1]:+.1f})" if ends else ""
-    metric = f"{title}, {unit}"
-    n, of_subjects = str(test["cases"]["n"]), str(test["subjects"]["n"])
-    return [test["row"], test["against"], metric, n, points, *cases, of_subjects, *subjects]
-
-
 def _p(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
 def _difference_text(test: Mapping[str, Any]) -> str:
-    title, scale, unit = _METRIC_WORDS[test["metric"]]
+    title, scale, unit = _WORDS[test["metric"]]
     mean = scale * test["cases"]["mean"]
     direction = "higher" if mean > 0 else "lower"
     corrected = test["cases"].get("p_t_holm")
@@ -275,7 +249,7 @@ def _difference_text(test: Mapping[str, Any]) -> str:
 
 
 def _undecided_text(test: Mapping[str, Any]) -> str:
-    title, scale, unit = _METRIC_WORDS[test["metric"]]
+    title, scale, unit = _WORDS[test["metric"]]
     mean = test["cases"]["mean"]
     return f"{title} " + ("-" if mean is None else f"{scale * mean:+.1f} {unit} (p {_p(test['cases']['p_t'])})")
 
@@ -289,7 +263,7 @@ def _theirs(published: Mapping[str, Row], row: str, other: str, own: Sequence[Ma
         if metric == "hd_mm" and "hd_vox" in published[row]["metrics"]:
             metric = "hd_vox"  # the paper's own unit
         a, b = (statistics(published[name], metric)["mean"] for name in (row, other))
-        title, scale, unit = _METRIC_WORDS[metric]
+        title, scale, unit = _WORDS[metric]
         if a is not None and b is not None:
             parts.append(f"{title} {scale * (a - b):+.1f}" + ("" if scale == 100.0 else f" {unit}"))
     return f" Published means: {', '.join(parts)}." if parts else ""

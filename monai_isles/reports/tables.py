@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from monai_isles.metrics.overlap import RULES
@@ -23,27 +25,9 @@ class Column(NamedTuple):
     scale: float = 1.0
 
 
-COLUMNS = (
-    Column("dsc", "Dice", 3),
-    Column("ppv", "PPV", 3),
-    Column("sensitivity", "Sensitivity", 3),
-    Column("hd_mm", "HD, mm", 1),
-    Column("hd_vox", "HD, voxels", 1),
-    Column("hd95_mm", "HD95, mm", 1),
-    Column("assd_mm", "ASSD, mm", 2),
-    Column("avd_ml", "Volume error, ml", 1),
-    Column("r2", "R²", 2),
-)
-_NARROW = (
-    Column("dsc", "DSC", 3),
-    Column("ppv", "PPV", 3),
-    Column("sensitivity", "Sens.", 3),
-    Column("hd_mm", "HD mm", 1),
-    Column("hd95_mm", "HD95 mm", 1),
-    Column("assd_mm", "ASSD mm", 2),
-    Column("avd_ml", "AVD ml", 1),
-    Column("r2", "R2", 2),
-)
+METRICS: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("columns.toml").read_text(encoding="utf-8"))
+COLUMNS = [Column(key, item["page"], item["digits"]) for key, item in METRICS.items() if "page" in item]
+_NARROW = [Column(key, item["short"], item["digits"]) for key, item in METRICS.items() if "short" in item]
 _NONE = "–"
 _RULED = (("dsc", "Dice"), ("ppv", "PPV"), ("sensitivity", "sensitivity"))
 
@@ -171,7 +155,7 @@ def _grid(rows: Summaries, published: Summaries | None) -> list[list[str]]:
     for column in columns:
         grid[0] += [column.title, "95 % interval", "median"] if column.key == "dsc" else [column.title]
     for name, row in (*rows.items(), *(published or {}).items()):
-        grid.append([name, " ".join([_count(row).main, *(f"({text})" for text in _count(row).small.values())])])
+        grid.append([name, _count(row).text])
         for column in columns:
             content = cell(row, column)
             grid[-1].append(content.main if column.key == "dsc" else content.text)
