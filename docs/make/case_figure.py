@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     scores = read_scores(args.scores)
     rows = next(iter(scores.per_case.values()))
-    source = next((s for s in find_sources(Path(args.pred), Path(args.ref), rows) if s.name == args.case), None)
+    source = next((s for s in find_sources(Path(args.pred), Path(args.ref), rows) if s.case.name == args.case), None)
     if source is None:
         parser.error(f"--case: {args.case} is not among the scored cases")
     view = load_view(source, simulated=scores.simulated)

@@ -7,15 +7,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from monai_isles.case import Case
 from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import find_predictions, find_references
 from monai_isles.evaluation.score import FILES, NETWORK
 from monai_isles.io.grid import require_same_grid
 from monai_isles.io.read import read_image
+from monai_isles.modalities import MODALITIES
 from monai_isles.reports.montage import drawn_keys
 from monai_isles.reports.views import SYNTHETIC, CaseView
 
@@ -111,23 +113,14 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-_SUFFIXES = (".nii.gz", ".nii")
-
-
 @dataclass(frozen=True)
 class Source:
-    """Hold the files of one case; ``lesion`` is None for a prediction that was scored as empty."""
+    """Hold the files of one case by key; a prediction that was scored as empty has no ``lesion``."""
 
-    name: str
-    truth: Path
-    lesion: Path | None
-    images: Mapping[str, Path] = field(default_factory=dict)
-    probability: Path | None = None
-    uncertainty: Path | None = None
+    case: Case
+    files: Mapping[str, Path]
     result: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
-    synthetic: Mapping[str, Path] = field(default_factory=dict)
-    label_values: tuple[int, ...] | None = None
 
 
 def find_sources(pred_dir: str | Path, ref_dir: str | Path, rows: Sequence[Mapping[str, str]]) -> list[Source]:
@@ -153,43 +146,33 @@ def find_sources(pred_dir: str | Path, ref_dir: str | Path, rows: Sequence[Mappi
 
 def load_view(source: Source, *, simulated: bool) -> CaseView:
     """Read one case, every image on the grid of its reference."""
-    files = {
-        **source.images,
-        "truth": source.truth,
-        "lesion": source.lesion,
-        "probability": source.probability,
-        "uncertainty": source.uncertainty,
-        **source.synthetic,
-    }
-    several = {"truth": source.label_values}
+    name, several = source.case.name, {"truth": source.case.label_values}
     kinds = {"truth": "label", "lesion": "label", "uncertainty": None, **dict.fromkeys(SYNTHETIC)}
     read = {
-        key: read_image(path, kind=kinds.get(key, key), where=source.name, label_values=several.get(key))
-        for key, path in files.items()
-        if path is not None
+        key: read_image(path, kind=kinds.get(key, key), where=name, label_values=several.get(key))
+        for key, path in source.files.items()
     }
-    require_same_grid(read, case=source.name)
-    truth = read["truth"]
-    lesion = read["lesion"].data > 0 if "lesion" in read else np.zeros(truth.grid_shape, bool)
-    data = {key: image.data for key, image in read.items()}
-    images, synthetic = ({key: data[key] for key in keys} for keys in (source.images, source.synthetic))
+    require_same_grid(read, case=name)
+    truth, data = read["truth"], {key: image.data for key, image in read.items()}
+    images, synthetic = ({key: data[key] for key in data if key in keys} for keys in (MODALITIES, SYNTHETIC))
     maps = data.get("probability"), data.get("uncertainty")
+    lesion = data["lesion"] > 0 if "lesion" in data else np.zeros(truth.grid_shape, bool)
     about: dict[str, Any] = {"scores": source.scores, "result": source.result, "simulated": simulated}
-    return CaseView(source.name, images, truth.spacing_mm, *maps, lesion, truth.data > 0, **about, synthetic=synthetic)
+    return CaseView(name, images, truth.spacing_mm, *maps, lesion, data["truth"] > 0, **about, synthetic=synthetic)
 
 
-def _source(row: Mapping[str, str], case: Any, lesion: Path | None) -> Source:
+def _source(row: Mapping[str, str], case: Case, lesion: Path | None) -> Source:
     ours = lesion if lesion is not None and lesion.name.startswith("lesion.") else None
-    names = ("probability", "uncertainty", *SYNTHETIC)
-    found = {key: [ours.with_name(f"{key}{end}") for end in _SUFFIXES] for key in names} if ours else {}
-    maps = {key: path for key, paths in found.items() for path in paths[::-1] if path.is_file()}
     result = _result(ours.parent / "result.json") if ours else {}
     claimed = {key: Path(str(path)) for key, path in dict(result.get("modalities") or {}).items()}
     known = case.images or {key: path for key, path in claimed.items() if path.is_file()}
-    images = {key: known[key] for key in drawn_keys(list(known))}
-    synthetic = {key: maps[key] for key in SYNTHETIC if key in maps}
-    spread = maps.get("probability"), maps.get("uncertainty")
-    return Source(case.name, case.label, lesion, images, *spread, result, row, synthetic, case.label_values)
+    files = {key: known[key] for key in drawn_keys(list(known))} | {"truth": cast(Path, case.label)}
+    if lesion is not None:
+        files["lesion"] = lesion
+    names = ("probability", "uncertainty", *SYNTHETIC) if ours else ()
+    made = (cast(Path, ours).with_name(f"{name}{end}") for name in names for end in (".nii", ".nii.gz"))
+    files |= {path.name.partition(".")[0]: path for path in made if path.is_file()}  # of both the compressed one
+    return Source(case, files, result, row)
 
 
 def _result(path: Path) -> dict[str, Any]:

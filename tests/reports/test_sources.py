@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from monai_isles.case import Case
 from monai_isles.reports.gather import Source, find_sources, load_view, read_scores
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -41,8 +42,8 @@ def test_of_a_mask_with_several_labels_the_chosen_ones_are_the_truth(
 ) -> None:
     labels = np.zeros((5, 5, 3), np.uint8)
     labels[0, :2], labels[1, 0] = 1, 2
-    source = Source("case_1", save(tmp_path / "label.nii.gz", labels), None, label_values=values)
-    assert load_view(source, simulated=False).truth.sum() == count
+    case = Case("case_1", "anna", label=save(tmp_path / "label.nii.gz", labels), label_values=values)
+    assert load_view(Source(case, {"truth": case.label}), simulated=False).truth.sum() == count
 
 
 def test_the_picture_of_a_case_is_written_and_an_unknown_case_refused(
