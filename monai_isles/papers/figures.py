@@ -18,6 +18,7 @@ from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
 from monai_isles.reports.figures import number
 from monai_isles.reports.montage import LIGHT, PANEL_IN, black_grid, outline, set_titles, write
 from monai_isles.reports.slices import even_indices, on_screen
+from monai_isles.reports.views import SYNTHETIC
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,9 +60,8 @@ def architecture_bars(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> F
         for at, height in zip(x, heights, strict=True):
             place.text(at, 0.015, f"{height:.2f}", ha="center", va="bottom", color="white", fontsize=8.5)
     place.set_xticks(range(len(architectures)), architectures)
-    place.set_xlim(-0.6, len(architectures) - 0.4)
     tops = [row["mean"] + np.nan_to_num(number(row.get("sd"))) for row in rows if row["mean"] is not None]
-    place.set_ylim(0, max(0.7, 1.05 * max(tops, default=0)))
+    place.set(xlim=(-0.6, len(architectures) - 0.4), ylim=(0, max(0.7, 1.05 * max(tops, default=0))))
     place.set_ylabel("Dice", color=INK, fontsize=9.5)
     counts = sorted({row["n"] for row in rows if row.get("n") is not None and row["mean"] is not None})
     count = f"n {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}" if counts else ""
@@ -177,7 +177,6 @@ def lesion_slices(results: Mapping[str, Scored], count: int) -> list[Drawn]:
 
 
 CONTOURS = {"truth": "orange", "focal": "red", "cross-entropy": "cyan"}
-SYNTHETIC_SAID = "synthetic pseudo-DWI,\nnot an acquisition"
 _HEAD_IN, _FOOT_IN = 0.42, 0.34
 _FULL_DIFFERENCE = 0.5
 
@@ -235,7 +234,7 @@ def pseudo_dwi_montage(cases: Sequence[Mapping[str, Any]], *, note: str = "") ->
         write(places[1], "synthetic", 0.97, 0.975, ha="right", va="top")
         write(places[1], _quality(case), 0.03, 0.03)
     scale = f"-{_FULL_DIFFERENCE:g} (blue) to +{_FULL_DIFFERENCE:g} (red)"
-    titles = ("true DWI", SYNTHETIC_SAID, f"pseudo minus true\n{scale}")
+    titles = ("true DWI", SYNTHETIC["pseudo_dwi"], f"pseudo minus true\n{scale}")
     set_titles(axes[0], titles, fontsize=8)
     _legend(axes.flat[0].figure, [("lesion", CONTOURS["truth"])], note)
     return axes.flat[0].figure

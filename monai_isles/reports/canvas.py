@@ -46,6 +46,8 @@ def plot_axes(figure: Figure, rows: int, columns: int) -> Sequence[Axes]:
         axes.tick_params(colors=INK, labelsize=9, length=3)
         axes.grid(color=INK, alpha=0.12, linewidth=0.8)
         axes.set_axisbelow(True)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.label.set(color=INK, fontsize=9)
     return flat
 
 

@@ -55,14 +55,14 @@ def summary_figure(case: CaseView) -> Figure:
     lines.add(f"{_BANNER}.{' Simulated data, no patient.' if case.simulated else ''}", colour="#b00020")
     lines.gap()
     for label, text in perfusion_tiles(case.result).items():
-        lines.pair(label, text)
+        lines.add(text, label=label)
     why = (case.result.get("perfusion") or {}).get("not_computed")
     if why:
         lines.add(f"No volumes of thresholds: {why}")
     if rows := perfusion_table(case.result):
         lines.head("Definitions")
         for label, text, meaning in rows:
-            lines.pair(label, f"{text}   ({meaning})")
+            lines.add(f"{text}   ({meaning})", label=label)
     if remarks := [str(item["text"]) for item in case.result.get("quality") or ()]:
         lines.head("Remarks")
         for remark in remarks:
@@ -73,36 +73,32 @@ def summary_figure(case: CaseView) -> Figure:
     made = {"software": f"monai_isles {__version__}", "network": result.get("bundle"), "weights": sha}
     made |= {"probability threshold": result.get("threshold"), **case.series}
     for label, text in ((label, text) for label, text in made.items() if text not in (None, "")):
-        lines.pair(label, str(text))
+        lines.add(str(text), label=label)
     return figure
 
 
 class _Lines:
-    """Write lines below each other on a page; the last one counts those that do not fit."""
+    """Write lines below each other on a page; the last one says where to find those that do not fit."""
 
     def __init__(self, figure: Figure) -> None:
-        self.figure, self.y, self.left_out = figure, 0.96, 0
+        self.figure, self.y, self.full = figure, 0.96, False
 
-    def add(self, text: str, *, size: float = 9, bold: bool = False, colour: str = "black", x: float = _LEFT) -> None:
-        """Write one paragraph, wrapped."""
+    def add(self, text: str, *, label: str = "", size: float = 9, bold: bool = False, colour: str = "black") -> None:
+        """Write one paragraph, wrapped, beside its label."""
+        x = 0.36 if label else _LEFT
         wrapped = textwrap.wrap(text, int(_WIDTH * 9 / size * (1 - x) / (1 - _LEFT))) or [""]
         step = 1.45 * size / 72 / _A4_IN[1]
         if self.y - step * len(wrapped) < 0.05:
-            self.left_out += 1
-            if self.left_out == 1:
+            if not self.full:
                 self.figure.text(_LEFT, 0.035, "More on the page of the case.", fontsize=8)
+            self.full = True
             return
+        first = self.y - step
         for line in wrapped:
             self.y -= step
             look = "bold" if bold else "normal"
             self.figure.text(x, self.y, line.replace("$", r"\$"), fontsize=size, fontweight=look, color=colour)
-
-    def pair(self, label: str, text: str) -> None:
-        """Write a label and its text in one row."""
-        before = self.y, self.left_out
-        self.add(text, x=0.36)
-        if self.left_out == before[1]:
-            first = before[0] - 1.45 * 9 / 72 / _A4_IN[1]
+        if label:
             self.figure.text(_LEFT, first, label[:40], fontsize=9, color="#444444")
 
     def head(self, text: str) -> None:

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from monai_isles.errors import refused
 from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
 from monai_isles.reports.montage import LIGHT, letter_sides
-from monai_isles.reports.slices import head_box, on_screen
+from monai_isles.reports.slices import on_screen
 from monai_isles.reports.views import LOOKS, CaseView
 
 Curve = Sequence[Mapping[str, float]]
@@ -93,7 +93,7 @@ def _draw(place: Axes, curves: Curve, lines: Sequence[tuple[str, str]], best: in
         place.annotate(f"best {best}", (best, 1), (off, -2), **where, color=INK, fontsize=8, va="top", ha=side)
     if len(lines) > 1:
         place.legend(frameon=False, fontsize=8.5, labelcolor=INK)
-    place.set_xlabel("epoch", color=INK, fontsize=9)
+    place.set_xlabel("epoch")
     place.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
@@ -131,12 +131,13 @@ def stage_curves(stages: Sequence[tuple[str, Mapping[str, Any]]]) -> Figure:
             place.axvline(at, color=INK, linewidth=1, linestyle=(0, (4, 2)))
             place.text(at, 1.0, f" ${name}$ {at} ", color=INK, fontsize=9, va="top", ha=side)
         place.set_title(title, color=INK, fontsize=10, loc="left")
-        place.set_xlabel("frame", color=INK, fontsize=9)
+        place.set_xlabel("frame")
     figure.tight_layout(pad=0.7)
     return figure
 
 
 _ARTERY, _VEIN = "#d8323c", "#3277d8"
+Line = tuple[np.ndarray, str, str, Any]
 
 
 def vessel_curves(aif_hu: np.ndarray, vof_hu: np.ndarray | None, dt_s: float) -> Figure:
@@ -146,38 +147,31 @@ def vessel_curves(aif_hu: np.ndarray, vof_hu: np.ndarray | None, dt_s: float) ->
     """
     artery = (aif_hu, _ARTERY, "artery (AIF)", "-")
     vein = [] if vof_hu is None else [(vof_hu, _VEIN, "vein (VOF)", (0, (5, 1.5)))]
-    figure = _over_time([artery, *vein], dt_s, height_in=2.6, linewidth=2, fontsize=9)
-    figure.axes[0].set_ylabel("HU over baseline", color=INK, fontsize=9)
-    figure.tight_layout(pad=0.6)
-    return figure
+    return _over_time([artery, *vein], dt_s, "HU over baseline", 2.6, 2, fontsize=9)
 
 
-def _over_time(
-    lines: Sequence[tuple[np.ndarray, str, str, Any]], dt_s: float, *, height_in: float, linewidth: float, **legend: Any
-) -> Figure:
+def _over_time(lines: Sequence[Line], dt_s: float, unit: str, height_in: float, width: float, **legend: Any) -> Figure:
     """Return a figure with values (T,), colour, label and dash of each line over the seconds, and a legend."""
     figure = blank(6.4, height_in)
     (place,) = plot_axes(figure, 1, 1)
     for values, colour, label, dash in lines:
-        look = {"color": colour, "linestyle": dash, "linewidth": linewidth}
-        place.plot(np.arange(len(values)) * dt_s, values, label=label, **look)
-    place.set_xlabel("s", color=INK, fontsize=9)
+        place.plot(np.arange(len(values)) * dt_s, values, color=colour, linestyle=dash, linewidth=width, label=label)
+    place.set(xlabel="s", ylabel=unit)
     place.legend(frameon=False, labelcolor=INK, **legend)
+    figure.tight_layout(pad=0.6)
     return figure
 
 
 def vessel_places(case: CaseView) -> Figure:
     """Return the CT slices with most voxels of the arterial and of the venous curve, those voxels marked."""
-    box = head_box(case.images, case.lesion.shape, case.spacing_mm)
     chosen = ((case.aif_vox, _ARTERY, "artery (AIF)"), (case.vof_vox, _VEIN, "vein (VOF)"))
     results = [(np.asarray(vox), colour, name) for vox, colour, name in chosen if vox is not None and len(vox)]
     figure = blank(3.2 * len(results), 3.6, face="black")
-    low, high = LOOKS["ct"].window
+    (low, high), box = LOOKS["ct"].window, case.box
     for place, (voxels, colour, name) in zip(figure.subplots(1, len(results), squeeze=False)[0], results, strict=True):
         k = int(np.bincount(voxels[:, 2]).argmax())
         here = voxels[voxels[:, 2] == k]
-        aspect = float(case.spacing_mm[1]) / float(case.spacing_mm[0])
-        place.imshow(on_screen(case.images["ct"], k, box), cmap="gray", vmin=low, vmax=high, aspect=aspect)
+        place.imshow(on_screen(case.images["ct"], k, box), cmap="gray", vmin=low, vmax=high, aspect=case.aspect)
         columns, rows = box[0].stop - 1 - here[:, 0], box[1].stop - 1 - here[:, 1]
         place.plot(columns, rows, "s", color=colour, markersize=5, markerfacecolor="none", markeredgewidth=1.4)
         title = f"{name}: slice {k + 1}, {len(here)} of {len(voxels)} voxels"
@@ -193,6 +187,4 @@ def motion_curves(path: np.ndarray, dt_s: float) -> Figure:
     labels = ("to the right, mm", "to the front, mm", "turn to the left, degrees")
     lines = [*zip(path.T, SERIES, labels, ("-", (0, (5, 1.5)), (0, (1, 1.2))), strict=False)]
     beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "fontsize": 8.5}
-    figure = _over_time(lines, dt_s, height_in=2.4, linewidth=1.8, **beside)
-    figure.tight_layout(pad=0.6)
-    return figure
+    return _over_time(lines, dt_s, "", 2.4, 1.8, **beside)

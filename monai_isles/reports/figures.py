@@ -35,8 +35,7 @@ def search_heatmap(
     place.plot(column + right, row + up, color=PREDICTION, linewidth=2.5, clip_on=False)
     place.set_xticks(range(len(thresholds)), [f"{t:g}" for t in thresholds])
     place.set_yticks(range(len(sizes_vox)), [str(s) for s in sizes_vox])
-    place.set_xlabel("threshold T")
-    place.set_ylabel("smallest lesion, voxels")
+    place.set(xlabel="threshold T", ylabel="smallest lesion, voxels")
     place.set_title(title, fontsize=9.5, loc="left")
     figure.colorbar(image, label="score")
     figure.tight_layout(pad=0.6)
@@ -74,8 +73,7 @@ def _volume_panels(
     figure = blank(panel_in[0] * columns + 0.5, panel_in[1] * rows + 0.35)
     places, panels = plot_axes(figure, rows, columns), []
     for index, (place, (name, cases)) in enumerate(zip(places, per_case.items(), strict=False)):
-        place.set_xlabel(x, color=INK, fontsize=9)
-        place.set_ylabel(y if index % columns == 0 else "", color=INK, fontsize=9)
+        place.set(xlabel=x, ylabel=y if index % columns == 0 else "")
         look = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
         pair = finite_pairs(cases, "lesion_ml_ref", "lesion_ml_pred")
         panels.append((place, name, pair, {**look, "alpha": 0.75, "linewidths": 0}))
@@ -94,22 +92,18 @@ def dice_plot(per_case: Mapping[str, Rows]) -> Figure:
 
     Units: none, 0 to 1. Args: per_case: rows with ``dsc``, by method.
     """
-    figure = blank(7.2, 0.62 * len(per_case) + 0.95)
+    figure, labels = blank(7.2, 0.62 * len(per_case) + 0.95), []
     (place,) = plot_axes(figure, 1, 1)
-    for index, cases in enumerate(per_case.values()):
+    for index, (name, cases) in enumerate(per_case.items()):
         values = column(cases, "dsc")
+        labels.append(f"{shorten(name, 34, placeholder='…')}, n {len(values)}")
         _strip(place, index, values, SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)])
         median = f"{np.median(values):.2f}" if values.size else "–"
         place.text(1.03, index, median, color=INK, fontsize=10, va="center", weight="bold")
     place.text(1.03, -0.72, "median", color=INK, fontsize=8.5, va="center")
-    labels = [
-        f"{shorten(name, 34, placeholder='…')}, n {len(column(cases, 'dsc'))}" for name, cases in per_case.items()
-    ]
     place.set_yticks(range(len(per_case)), labels)
     place.tick_params(axis="y", length=0)
-    place.set_ylim(len(per_case) - 0.45, -0.6)
-    place.set_xlim(-0.02, 1.02)
-    place.set_xlabel("Dice coefficient", color=INK, fontsize=9)
+    place.set(xlim=(-0.02, 1.02), ylim=(len(per_case) - 0.45, -0.6), xlabel="Dice coefficient")
     place.grid(visible=False, axis="y")
     figure.tight_layout(pad=0.6)
     return figure
@@ -123,9 +117,7 @@ def column(rows: Rows, key: str) -> np.ndarray:
 
 def finite_pairs(rows: Rows, first: str, second: str) -> np.ndarray:
     """Return the rows where both columns hold a finite number. Shapes: (n, 2)."""
-    both = np.array([(number(row.get(first)), number(row.get(second))) for row in rows], dtype=np.float64).reshape(
-        -1, 2
-    )
+    both = np.array([[number(row.get(key)) for key in (first, second)] for row in rows]).reshape(-1, 2)
     return both[np.isfinite(both).all(axis=1)]
 
 
@@ -141,8 +133,8 @@ def _volumes(place: Axes, top: float) -> None:
     place.plot([0, top], [0, top], color=INK, alpha=0.55, linewidth=1, linestyle=(0, (5, 3)))
     place.set_xscale("symlog", linthresh=1, linscale=0.5)
     place.set_yscale("symlog", linthresh=1, linscale=0.5)
-    for axis, limit in ((place.xaxis, place.set_xlim), (place.yaxis, place.set_ylim)):
-        limit(-0.15, top)
+    place.set(xlim=(-0.15, top), ylim=(-0.15, top))
+    for axis in (place.xaxis, place.yaxis):
         axis.set_major_locator(FixedLocator([t for t in _TICKS_ML if t <= top]))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
@@ -177,11 +169,8 @@ def reliability_plot(curves: Mapping[str, Curve]) -> Figure:
         points = np.array([(item["probability"], item["lesion"]) for item in filled], dtype=np.float64).reshape(-1, 2)
         look: dict[str, Any] = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
         place.plot(*points.T, **look, markersize=4.5, linewidth=1.6, label=shorten(name, 34, placeholder="…"))
-    place.set_xlim(-0.02, 1.02)
-    place.set_ylim(-0.02, 1.02)
+    place.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="probability of the map", ylabel="share of lesion voxels")
     place.set_aspect("equal", adjustable="box")
-    place.set_xlabel("probability of the map", color=INK, fontsize=9)
-    place.set_ylabel("share of lesion voxels", color=INK, fontsize=9)
     if len(curves) > 1:
         place.legend(frameon=False, fontsize=8.5, labelcolor=INK)
     figure.tight_layout(pad=0.6)

@@ -16,13 +16,11 @@ from matplotlib.patheffects import withStroke
 from monai_isles.modalities import MODALITIES
 from monai_isles.reports import canvas as palette
 from monai_isles.reports.canvas import blank
-from monai_isles.reports.slices import ANATOMY, MAPS, brain, even_indices, head_box, on_screen
+from monai_isles.reports.slices import ANATOMY, MAPS, brain, even_indices, on_screen
 from monai_isles.reports.views import LOOKS, MASKS, SYNTHETIC, CaseView
 from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror
 
 _LEVELS = 32
-_TITLES = {"t1c": "T1 with contrast", "tmax": "Tmax"}
-_TOPS = {"cbf": 95.0, "cbv": 95.0, "mtt": 99.0, "ttp": 99.0, "tmax": 99.0}
 _ANATOMY_TOP = 99.5
 
 
@@ -63,12 +61,14 @@ def panels(case: CaseView) -> list[Panel]:
     probability 0 to 1, uncertainty from 0 to its 99.9th percentile, at least 0.05; a synthetic pseudo-DWI 0 to 1, as
     the true one is scaled for training.
     """
-    return list(_each(case))
-
-
-def first_panel(case: CaseView) -> Panel:
-    """Return only the first column, without computing the windows of the others."""
-    return next(_each(case))
+    inside = brain(case.images, case.lesion.shape)
+    columns = list(_images(case, inside))
+    if case.probability is not None:
+        columns.append(Panel("lesion probability", case.probability, (0.0, 1.0), "viridis", inside=inside))
+    if case.uncertainty is not None:
+        top = max(0.05, _high(case.uncertainty, 99.9, inside))
+        columns.append(Panel("uncertainty", case.uncertainty, (0.0, top), "cividis", outlines=False, inside=inside))
+    return columns or [Panel("prediction", case.lesion.astype(np.float32), (0.0, 1.0), "gray", outlines=False)]
 
 
 def drawn_keys(keys: Sequence[str]) -> list[str]:
@@ -76,18 +76,6 @@ def drawn_keys(keys: Sequence[str]) -> list[str]:
     if "ct" in keys:
         return [key for key in ("ct", "dwi", "cbf", "tmax") if key in keys]
     return [key for key in (*ANATOMY, *MAPS) if key in keys]
-
-
-def _each(case: CaseView) -> Iterator[Panel]:
-    inside, images = brain(case.images, case.lesion.shape), case.images
-    yield from _images(case, inside)
-    if case.probability is not None:
-        yield Panel("lesion probability", case.probability, (0.0, 1.0), "viridis", inside=inside)
-    if case.uncertainty is not None:
-        top = max(0.05, _high(case.uncertainty, 99.9, inside))
-        yield Panel("uncertainty", case.uncertainty, (0.0, top), "cividis", outlines=False, inside=inside)
-    if not images and not case.synthetic and case.probability is None and case.uncertainty is None:
-        yield Panel("prediction", case.lesion.astype(np.float32), (0.0, 1.0), "gray", outlines=False)
 
 
 def _images(case: CaseView, inside: np.ndarray) -> Iterator[Panel]:
@@ -99,14 +87,15 @@ def _images(case: CaseView, inside: np.ndarray) -> Iterator[Panel]:
         yield Panel(SYNTHETIC[key], image, (0.0, 1.0), "gray", outlines=False, mark="synthetic")
     for key in (key for key in MAPS if key in images):
         # The usual window, or another one if the values show that the map is in another unit.
-        look, top, unit = LOOKS[key], _high(images[key], _TOPS[key], inside), MODALITIES[key].unit
+        look, unit = LOOKS[key], MODALITIES[key].unit
+        top = _high(images[key], look.percentile, inside)
         window = look.window if look.window[1] / 4 <= top <= 4 * look.window[1] else (0.0, top)
         yield Panel(_title(case, key), images[key], window, look.colours, unit, inside=inside)
 
 
 def _title(case: CaseView, key: str) -> str:
     read = case.result.get("modalities")
-    title = _TITLES.get(key, key.upper())
+    title = LOOKS[key].title if key in LOOKS else {"t1c": "T1 with contrast"}.get(key, key.upper())
     return title if not read or key in read else f"{title}\n(not an input)"
 
 
@@ -130,7 +119,6 @@ def case_montage(
     headings: bool = True,
     bars: bool = True,
     columns: Sequence[Panel] | None = None,
-    box: tuple[slice, slice] | None = None,
 ) -> Figure:
     """Return a figure with one row a slice and one column an image, then the agreement on the first image.
 
@@ -140,21 +128,18 @@ def case_montage(
 
     Shapes: the case's (H, W, D). Units: ``monai_isles.reports.montage``.
     Args:
-        slices: indices along D, one row each.
         headings, bars: draw the titles above, the colour scales below.
-        columns, box: of the case, where they are known already.
+        columns: of the case, where they are known already.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 4, for the three colours; the rest is ours.
     """
     columns = panels(case) if columns is None else columns
-    box = _box(case) if box is None else box
     titles = [panel.title for panel in columns] + ["prediction" if case.truth is None else "agreement"]
     head_in = _LINE_IN * (1 + max(title.count("\n") + 1 for title in titles)) * headings
-    panel_in = _panel_height_in(case, box)
-    axes = black_grid(len(slices), len(titles), panel_in, head_in=head_in, foot_in=_FOOT_IN * bars)
+    axes = black_grid(len(slices), len(titles), _panel_height_in(case), head_in=head_in, foot_in=_FOOT_IN * bars)
     for row, k in enumerate(slices):
         for panel, place in zip(columns, axes[row], strict=False):
-            _paint(place, panel, case, k, box)
-        _agreement(axes[row, -1], case, columns[0], k, box)
+            _paint(place, panel, case, k)
+        _agreement(axes[row, -1], case, columns[0], k)
         write(axes[row, 0], f"slice {k + 1} of {case.lesion.shape[2]}", 0.03, 0.975, va="top")
     if headings:
         set_titles(axes[0], titles)
@@ -171,12 +156,11 @@ def map_mosaic(case: CaseView, panel: Panel) -> Figure:
 
     Shapes: the case's (H, W, D).  Source: ours; ``tests/reports/test_montage.py``.
     """
-    box, shown = _box(case), even_indices(case.lesion.shape[2], 48)
+    shown = even_indices(case.lesion.shape[2], 48)
     columns = min(_ACROSS, len(shown))
-    panel_in = _panel_height_in(case, box)
-    axes = black_grid(-(-len(shown) // columns), columns, panel_in, foot_in=1.2 * _FOOT_IN)
+    axes = black_grid(-(-len(shown) // columns), columns, _panel_height_in(case), foot_in=1.2 * _FOOT_IN)
     for place, k in zip(axes.flat, shown, strict=False):
-        _paint(place, replace(panel, outlines=True), case, k, box)
+        _paint(place, replace(panel, outlines=True), case, k)
         write(place, f"{k + 1}", 0.03, 0.975, va="top", bold=True)
     _bar(axes[-1, 0], panel, points=10, across=0.9)
     return axes[0, 0].figure
@@ -190,13 +174,12 @@ def methods_montage(cases: Sequence[Mapping[str, CaseView]]) -> Figure:
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 4.
     """
     rows = [list(case.values()) for case in cases]
-    boxes = [_box(views[0]) for views in rows]
-    panel_in = max(_panel_height_in(views[0], box) for views, box in zip(rows, boxes, strict=True))
+    panel_in = max(_panel_height_in(views[0]) for views in rows)
     axes = black_grid(len(rows), len(rows[0]), panel_in, head_in=2 * _LINE_IN)
-    for views, box, places in zip(rows, boxes, axes, strict=True):
+    for views, places in zip(rows, axes, strict=True):
         k = int(np.argmax(cast(np.ndarray, views[0].truth).sum(axis=(0, 1))))
         for view, place in zip(views, places, strict=True):
-            _agreement(place, view, first_panel(view), k, box)
+            _agreement(place, view, panels(view)[0], k)
         write(places[0], views[0].name, 0.03, 0.975, va="top")
     set_titles(axes[0], list(cases[0]))
     return axes[0, 0].figure
@@ -212,19 +195,19 @@ def mirrored_montage(case: CaseView, k: int) -> Figure:
         case: its ``result`` holds ``registration``, as ``predict`` writes it.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 1; ``tests/reports/test_montage.py``.
     """
-    box, read, made = _box(case), case.result.get("modalities") or case.images, case.result["registration"]
-    case = replace(case, images={key: image for key, image in case.images.items() if key in read}, synthetic={})
-    inside = brain(case.images, case.lesion.shape)
+    read, made = case.result.get("modalities") or case.images, case.result["registration"]
+    seen = replace(case, images={key: image for key, image in case.images.items() if key in read}, synthetic={})
+    inside = brain(seen.images, case.lesion.shape)
     mirror = Mirror(np.array(made["matrix"], float), np.array(made["shift_mm"], float))
     spacing_mm = case.spacing_mm[: len(mirror.shift_mm)]
     twin_inside = apply_mirror(inside.astype(np.float32), mirror, spacing_mm) > 0
-    columns = [replace(panel, inside=inside, outlines=True) for panel in _images(case, inside)]
+    columns = [replace(panel, inside=inside, outlines=True) for panel in _images(seen, inside)]
     twins = [replace(c, volume=apply_mirror(c.volume, mirror, spacing_mm), inside=twin_inside) for c in columns]
-    axes = black_grid(2, len(columns), _panel_height_in(case, box), head_in=3 * _LINE_IN)
-    ends = _midline(mirror, case, k, box)
+    axes = black_grid(2, len(columns), _panel_height_in(case), head_in=3 * _LINE_IN)
+    ends = _midline(mirror, case, k)
     for row, panels_of_row in zip(axes, (columns, twins), strict=True):
         for place, panel in zip(row, panels_of_row, strict=True):
-            _paint(place, panel, case, k, box)
+            _paint(place, panel, case, k)
             place.plot(*ends, color=LIGHT, linewidth=0.8, linestyle=(0, (4, 4)), scalex=False, scaley=False)
     write(axes[0, 0], f"slice {k + 1} of {case.lesion.shape[2]}", 0.03, 0.975, va="top")
     write(axes[1, 0], "mirrored", 0.03, 0.975, va="top")
@@ -232,9 +215,9 @@ def mirrored_montage(case: CaseView, k: int) -> Figure:
     return axes[0, 0].figure
 
 
-def _midline(mirror: Mirror, case: CaseView, k: int, box: tuple[slice, slice]) -> tuple[list[float], list[float]]:
+def _midline(mirror: Mirror, case: CaseView, k: int) -> tuple[list[float], list[float]]:
     """Return columns and rows on the screen of the midline at the back and the front edge of the box."""
-    grid = Grid.centred(case.lesion.shape, case.spacing_mm)
+    box, grid = case.box, Grid.centred(case.lesion.shape, case.spacing_mm)
     normal, columns, rows = np.append(mirror.normal, 0.0)[:3], [], []
     for j in (box[1].start, box[1].stop - 1):
         y_mm, z_mm = (np.array(grid.origin_mm) + np.array([0, j, k]) * grid.spacing_mm)[1:]
@@ -244,12 +227,8 @@ def _midline(mirror: Mirror, case: CaseView, k: int, box: tuple[slice, slice]) -
     return columns, rows
 
 
-def _box(case: CaseView) -> tuple[slice, slice]:
-    return head_box(case.images, case.lesion.shape, case.spacing_mm)
-
-
-def _panel_height_in(case: CaseView, box: tuple[slice, slice]) -> float:
-    rows, columns = on_screen(case.lesion, 0, box).shape
+def _panel_height_in(case: CaseView) -> float:
+    rows, columns = on_screen(case.lesion, 0, case.box).shape
     return PANEL_IN * rows * case.spacing_mm[1] / (columns * case.spacing_mm[0])
 
 
@@ -272,9 +251,9 @@ def set_titles(axes: np.ndarray, titles: Sequence[str], *, fontsize: float = 9) 
         place.set_title(title, color=LIGHT, fontsize=fontsize, pad=5)
 
 
-def _paint(axes: Axes, panel: Panel, case: CaseView, k: int, box: tuple[slice, slice]) -> None:
-    low, high = panel.window
-    look: dict[str, Any] = {"cmap": panel.colours, "vmin": low, "vmax": high, "aspect": _aspect(case)}
+def _paint(axes: Axes, panel: Panel, case: CaseView, k: int) -> None:
+    (low, high), box = panel.window, case.box
+    look: dict[str, Any] = {"cmap": panel.colours, "vmin": low, "vmax": high, "aspect": case.aspect}
     axes.imshow(panel.screen_slice(k, box), **look, interpolation="nearest")
     letter_sides(axes)
     if panel.mark:
@@ -287,8 +266,8 @@ def _paint(axes: Axes, panel: Panel, case: CaseView, k: int, box: tuple[slice, s
             outline(axes, on_screen(case.truth, k, box), palette.TRUTH, 1.0)
 
 
-def _agreement(axes: Axes, case: CaseView, under: Panel, k: int, box: tuple[slice, slice]) -> None:
-    low, high = under.window
+def _agreement(axes: Axes, case: CaseView, under: Panel, k: int) -> None:
+    (low, high), box = under.window, case.box
     grey = np.clip((np.nan_to_num(under.screen_slice(k, box)) - low) / (high - low), 0, 1)
     picture = np.repeat(np.round(grey[..., None] * 24) / 24 * 0.75, 3, axis=2)
     result = on_screen(case.lesion, k, box).astype(bool)
@@ -303,12 +282,8 @@ def _agreement(axes: Axes, case: CaseView, under: Panel, k: int, box: tuple[slic
         }
     for colour, area in areas.items():
         picture[area] = 0.3 * picture[area] + 0.7 * np.asarray(to_rgb(colour))
-    axes.imshow(picture, aspect=_aspect(case), interpolation="nearest")
+    axes.imshow(picture, aspect=case.aspect, interpolation="nearest")
     letter_sides(axes)
-
-
-def _aspect(case: CaseView) -> float:
-    return float(case.spacing_mm[1]) / float(case.spacing_mm[0])
 
 
 def outline(axes: Axes, mask: np.ndarray, colour: str, width: float) -> None:

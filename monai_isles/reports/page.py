@@ -23,7 +23,7 @@ from monai_isles.reports.canvas import png_bytes, svg_text
 from monai_isles.reports.curves import best_epoch, motion_curves, training_curves, vessel_curves, vessel_places
 from monai_isles.reports.figures import bland_altman_plot, dice_plot, reliability_plot, volume_scatter
 from monai_isles.reports.montage import drawn_keys, map_mosaic, panels
-from monai_isles.reports.sheet import Sheet, perfusion_table, picture, sheet_of
+from monai_isles.reports.sheet import perfusion_table, picture, sheet_of
 from monai_isles.reports.slices import even_indices
 from monai_isles.reports.tables import as_html
 from monai_isles.reports.viewer import niivue_facts, outline_masks, page_data
@@ -59,7 +59,6 @@ def case_page(case: CaseView, out: str | Path, *, viewer: str = "small") -> None
 def _case_facts(case: CaseView) -> dict[str, Any]:
     every = even_indices(case.lesion.shape[2], STUDY_SLICES) if case.masks else None
     sheet = sheet_of(case, most_slices=CASE_SLICES, slices=every)
-    quality = [SimpleNamespace(**flag) for flag in case.result.get("quality") or []]
     known, dt_s = versions(), case.dt_s
     vessels = places = motion = None
     if case.aif is not None and dt_s is not None:
@@ -80,9 +79,9 @@ def _case_facts(case: CaseView) -> dict[str, Any]:
         "simulated": case.simulated,
         "case": sheet,
         "data": page_data(case) if case.masks else None,
-        "masks": [SimpleNamespace(name=n, label=MASKS[n][0], colour=MASKS[n][1]) for n in outline_masks(case)],
+        "masks": [{"name": n, "label": MASKS[n][0], "colour": MASKS[n][1]} for n in outline_masks(case)],
         "table": perfusion_table(case.result),
-        "quality": sorted(quality, key=lambda flag: flag.severity != "warning"),
+        "quality": sorted(case.result.get("quality") or [], key=lambda flag: flag["severity"] != "warning"),
         "curves": vessels,
         "places": places,
         "motion": motion,
@@ -122,7 +121,7 @@ def environment() -> Environment:
     return made
 
 
-def _cohort_facts(cohort: Cohort, sheets: list[Sheet]) -> dict[str, Any]:
+def _cohort_facts(cohort: Cohort, sheets: list[SimpleNamespace]) -> dict[str, Any]:
     curves = None
     if cohort.curves:
         best = best_epoch(cohort.curves)

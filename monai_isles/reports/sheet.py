@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,105 +17,44 @@ from monai_isles.reports.canvas import MAX_BYTES, data_uri, png_bytes
 from monai_isles.reports.curves import stage_curves, stage_text
 from monai_isles.reports.figures import number
 from monai_isles.reports.montage import case_montage, mirrored_montage, panels
-from monai_isles.reports.slices import chosen_slices, head_box, shown_slices
+from monai_isles.reports.slices import chosen_slices, shown_slices
 from monai_isles.reports.views import CaseView
 
 _NONE = "–"
-_FLAGS = {
-    "reference": "no lesion in the reference, one predicted",
-    "prediction": "lesion missed: empty prediction",
-    "both": "no lesion on either side",
-}
-_UNMEASURED = "No uncertainty map was made: one network in one pass has no spread to measure."
-_SYNTHETIC = (
-    "Synthetic pseudo-DWI: made by a network from the perfusion images, not an acquisition. It may show what is not "
-    "there and hide what is."
-)
 _PAGE_BYTES, _BESIDE_MOSAICS_BYTES, _PANEL_BYTES, _MOST_BYTES = 1_500_000, 1_100_000, 16_000, 140_000
-_MADE_BY = {
-    "rigid": "the reflection that lays the head on itself",
-    "affine": "the affine map that lays the head on itself",
-    "itk": "the map that ITK found",
-    "flip": "the plain flip of the image",
-    "midline": "the upright reflection across the middle of the head, which does not match its mirror image",
-}
-FACTS = {
-    "bundle": "bundle",
-    "weights_sha256": "weights SHA-256",
-    "threshold": "probability threshold",
-    "min_size_vox": "smallest lesion kept, voxels",
-    "spacing_mm": "voxel size, mm",
-    "seconds": "time, s",
-}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Hold one PNG as a data address, its size in pixels, its narrowest legible width, and a description."""
-
-    src: str
-    alt: str
-    width: int
-    height: int
-    narrowest: int
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """Hold one case to print: ``numbers`` hold (value to sort by, text), ``tiles`` and ``facts`` label to text.
-
-    Args:
-        target: name of the predicted region.
-        notes: what must be known to read the pictures.
-        mirrored, mirror: the images beside those seen in the head's mirror, and how the mirror was found.
-        stage: the curve of the series with the perfusion stage that the network was given.
-        remarks: unusual or repaired properties of the input.
-    """
-
-    name: str
-    anchor: str
-    subject: str
-    reference_ml: float | None
-    numbers: dict[str, tuple[float, str]]
-    tiles: dict[str, str]
-    facts: dict[str, str]
-    flag: str
-    pictures: list[Picture]
-    target: str
-    notes: list[str]
-    mirrored: Picture | None = None
-    stage: Picture | None = None
-    mirror: str = ""
-    remarks: list[str] = field(default_factory=list)
+WORDS: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 
 
 def sheet_of(
-    case: CaseView,
-    *,
-    anchor: str = "case",
-    most_slices: int = 6,
-    mirrored: bool = True,
-    slices: list[int] | None = None,
-) -> Sheet:
-    """Turn the arrays of a case into numbers and pictures, without the paths of the prediction.
+    case: CaseView, *, most_slices: int, anchor: str = "case", mirrored: bool = True, slices: list[int] | None = None
+) -> SimpleNamespace:
+    """Turn the arrays of a case into numbers and pictures for the templates, without the paths of the prediction.
+
+    ``numbers`` hold (value to sort by, text), ``tiles`` and ``facts`` label to text; ``target`` is the predicted
+    region, ``notes`` are needed to read the pictures, ``mirrored`` and ``mirror`` show the images in the head's mirror
+    and how it was found, ``stage`` is the curve of the series with the perfusion stage that the network was given,
+    ``remarks`` are unusual or repaired properties of the input.
 
     Args:
         slices: to draw, in place of up to ``most_slices`` around the lesion.
     """
-    numbers, result, drawn = _numbers(case), case.result, None
+    numbers, result, drawn, stage = _numbers(case), case.result, None, None
     read = result.get("modalities") or case.images
     if mirrored and result.get("registration") and set(case.images) & set(read):  # with a series alone no image was
         (k,) = chosen_slices(case.lesion, case.truth, case.probability, most=1)
         alt = f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}: images above, the same mirrored below"
         png = png_bytes(mirrored_montage(case, k), max_bytes=_MOST_BYTES)
         drawn = picture(png, alt, 125 * len(case.images))
-    stage = result.get("perfusion_stage")
+    if found := result.get("perfusion_stage"):
+        png = png_bytes(stage_curves([("summed intensity of the series", found)]), max_bytes=_MOST_BYTES)
+        stage = picture(png, stage_text(found), 320)
     if case.truth is None:
         flag = "" if case.lesion.any() else "no lesion predicted"
     else:
-        flag = _FLAGS.get(emptiness(case.lesion, case.truth), "")
+        flag = WORDS["flags"].get(emptiness(case.lesion, case.truth), "")
     unmeasured = case.uncertainty is None and case.probability is not None
-    return Sheet(
+    notes = {"unmeasured": unmeasured, "synthetic": bool(case.synthetic)}
+    return SimpleNamespace(
         name=case.name,
         anchor=anchor,
         subject=str((case.scores or {}).get("subject") or result.get("subject") or ""),
@@ -124,9 +65,9 @@ def sheet_of(
         flag=flag,
         pictures=_pictures(case, most_slices, slices),
         target="ischemic core" if {"ct", "ctp"} & {*case.images, *read} else "lesion",
-        notes=[_UNMEASURED] * unmeasured + [_SYNTHETIC] * bool(case.synthetic),
+        notes=[WORDS["notes"][name] for name, holds in notes.items() if holds],
         mirrored=drawn,
-        stage=_stage_picture(stage) if stage else None,
+        stage=stage,
         mirror=_mirror_text(result["registration"]) if result.get("registration") else "",
         remarks=[str(remark) for remark in result.get("remarks") or ()],
     )
@@ -159,6 +100,8 @@ def _number(value: float, form: str) -> str:
 
 
 def _tiles(case: CaseView, numbers: Mapping[str, tuple[float, str]]) -> dict[str, str]:
+    if case.masks:
+        return perfusion_tiles(case.result)
     tiles = {"Predicted": f"{numbers['predicted'][1]} ml"}
     if case.truth is not None:
         tiles = {
@@ -172,13 +115,13 @@ def _tiles(case: CaseView, numbers: Mapping[str, tuple[float, str]]) -> dict[str
             tiles[label] = numbers[key][1] + unit
     if case.truth is None and case.probability is not None:
         tiles["Highest probability"] = f"{float(case.probability.max()):.2f}"
-    if case.masks:
-        return perfusion_tiles(case.result)
     return tiles | {label: text for label, text in perfusion_tiles(case.result).items() if label != "Network lesion"}
 
 
 def _facts(result: Mapping[str, Any]) -> dict[str, str]:
-    facts = {label: _text(result[key]) for key, label in FACTS.items() if result.get(key) not in (None, [], "")}
+    facts = {
+        label: _text(result[key]) for key, label in WORDS["facts"].items() if result.get(key) not in (None, [], "")
+    }
     if result.get("modalities"):
         facts["modalities"] = ", ".join(result["modalities"])
     if result.get("inputs"):
@@ -192,35 +135,30 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _stage_picture(stage: Mapping[str, Any]) -> Picture:
-    drawn = png_bytes(stage_curves([("summed intensity of the series", stage)]), max_bytes=_MOST_BYTES)
-    return picture(drawn, stage_text(stage), 320)
-
-
 def _mirror_text(found: Mapping[str, Any]) -> str:
     tilt = f"tilt {found['angle_deg']:.1f}°" + (f", roll {found['roll_deg']:.1f}°" if found.get("roll_deg") else "")
     similarity = found.get("similarity")
     fit = "" if similarity is None else f"; correlation of the two sides {similarity:.2f}"
-    made = _MADE_BY.get(str(found["method"]), str(found["method"]))
+    made = WORDS["mirror"].get(str(found["method"]), str(found["method"]))
     return f"Mirror: {made}; {tilt}, midline {found['offset_mm']:.1f} mm right of the image's middle{fit}."
 
 
-def picture(png: bytes, alt: str, narrowest: int) -> Picture:
-    """Return a PNG as a page shows it, at least ``narrowest`` pixels wide."""
+def picture(png: bytes, alt: str, narrowest: int) -> SimpleNamespace:
+    """Return a PNG as the templates show it, with its size in pixels, at least ``narrowest`` pixels wide."""
     width, height = struct.unpack(">II", png[16:24])
-    return Picture(data_uri(png), alt, width, height, narrowest)
+    return SimpleNamespace(src=data_uri(png), alt=alt, width=width, height=height, narrowest=narrowest)
 
 
-def _pictures(case: CaseView, most: int, slices: list[int] | None = None) -> list[Picture]:
+def _pictures(case: CaseView, most: int, slices: list[int] | None) -> list[SimpleNamespace]:
     slices = slices or shown_slices(case.lesion, case.truth, case.probability, case.images, most=most)
-    columns, box = panels(case), head_box(case.images, case.lesion.shape, case.spacing_mm)
+    columns = panels(case)
     count = len(columns) + 1
     page_bytes = _BESIDE_MOSAICS_BYTES if case.masks else _PAGE_BYTES
     allowed = min(max(MAX_BYTES, _PANEL_BYTES * count), _MOST_BYTES, page_bytes // len(slices))
     pictures = []
     for row, k in enumerate(slices):
         ends = {"headings": row == 0, "bars": row == len(slices) - 1}
-        png = png_bytes(case_montage(case, [k], columns=columns, box=box, **ends), max_bytes=allowed)
+        png = png_bytes(case_montage(case, [k], columns=columns, **ends), max_bytes=allowed)
         alt = f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}"
         pictures.append(picture(png, alt, max(760, 125 * count)))
     return pictures

@@ -35,10 +35,8 @@ def chosen_slices(
         return [lesion.shape[2] // 2]
     if result.size <= most:
         return result.tolist()
-    spread, largest = (
-        result[((np.arange(most) + 0.5) * result.size / most).astype(int)],
-        result[np.argmax(areas[result])],
-    )
+    spread = result[((np.arange(most) + 0.5) * result.size / most).astype(int)]
+    largest = result[np.argmax(areas[result])]
     spread[np.argmin(np.abs(spread - largest))] = largest
     return spread.tolist()
 
@@ -74,10 +72,7 @@ def shown_slices(
 def brain(images: Mapping[str, np.ndarray], shape: Sequence[int]) -> np.ndarray:
     """Return the mask where any perfusion map is above 0, else where any MR image is, else everywhere."""
     keys = [key for key in PERFUSION_MAPS if key in images] or [k for k in ANATOMY[1:] if k in images]
-    inside = np.zeros(shape, bool)
-    for key in keys:
-        inside |= images[key] > 0
-    return inside if keys else np.ones(shape, bool)
+    return np.any([images[key] > 0 for key in keys], axis=0) if keys else np.ones(shape, bool)
 
 
 def head(images: Mapping[str, np.ndarray], shape: Sequence[int]) -> np.ndarray:

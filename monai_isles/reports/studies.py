@@ -18,7 +18,7 @@ import pandas as pd
 from monai_isles.data.study import is_simulated
 from monai_isles.io.publish import publish, publish_text
 from monai_isles.io.runs import versions
-from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
+from monai_isles.reports.canvas import SERIES, blank, plot_axes
 from monai_isles.reports.page import environment, plot
 
 TABLE, PARQUET, PAGE, METHODS = "results.csv", "results.parquet", "studies.html", "methods.md"
@@ -133,17 +133,7 @@ def _parquet(table: pd.DataFrame, path: Path) -> list[Path]:
     return [path]
 
 
-@dataclass(frozen=True)
-class Outlier:
-    """Hold one value far from those of the other studies."""
-
-    study: str
-    name: str
-    value: float
-    usual: float
-
-
-def find_outliers(rows: Sequence[Mapping[str, Any]]) -> list[Outlier]:
+def find_outliers(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
     """Return the values far from the median of eight studies or more: a modified z-score above 3.5 of log(1 + value).
 
     Where more than half of the values are the same, the mean deviation replaces the median deviation.
@@ -159,7 +149,7 @@ def find_outliers(rows: Sequence[Mapping[str, Any]]) -> list[Outlier]:
         away = np.abs(np.log1p(values) - np.median(np.log1p(values)))
         spread = 1.4826 * float(np.median(away)) or 1.2533 * float(away.mean())
         results += [
-            Outlier(name, column.name, value, float(np.median(values)))
+            SimpleNamespace(study=name, name=column.name, value=value, usual=float(np.median(values)))
             for (name, value), far in zip(there, away, strict=True)
             if spread > 0 and far > FAR * spread
         ]
@@ -205,8 +195,7 @@ def _plots(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
         figure = blank(3.1, 2.0)
         (axes,) = plot_axes(figure, 1, 1)
         axes.hist(values, bins=min(20, max(5, len(values) // 3)), color=SERIES[0], edgecolor="none")
-        axes.set_xlabel(column.label, color=INK, fontsize=9)
-        axes.set_ylabel("studies", color=INK, fontsize=9)
+        axes.set(xlabel=column.label, ylabel="studies")
         figure.tight_layout(pad=0.9)
         quartiles = ", ".join(f"{q:.4g}" for q in np.percentile(values, [25, 50, 75]))
         caption = f"{column.meaning[:1].upper()}{column.meaning[1:]}; {len(values)} studies, quartiles {quartiles}."

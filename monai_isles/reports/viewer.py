@@ -12,8 +12,9 @@ from importlib.resources import files
 import numpy as np
 from markupsafe import Markup
 
+from monai_isles.modalities import MODALITIES
 from monai_isles.reports.canvas import data_uri
-from monai_isles.reports.slices import even_indices, head_box, on_screen
+from monai_isles.reports.slices import even_indices, on_screen
 from monai_isles.reports.views import LOOKS, MASKS, CaseView
 
 WINDOWS = {"brain": (40, 80), "stroke": (35, 30), "subdural": (75, 215)}
@@ -36,18 +37,10 @@ class Stage:
     colours: str = ""
 
 
-# title, unit and selectable tops of each map, the last the largest value shown
-_MAPS = {
-    "cbf": ("CBF", "ml/100 g/min", (40.0, 60.0, 80.0, 120.0)),
-    "cbv": ("CBV", "ml/100 g", (3.0, 6.0, 12.0)),
-    "mtt": ("MTT", "s", (6.0, 12.0, 20.0)),
-    "tmax": ("Tmax", "s", (6.0, 12.0, 20.0)),
-    "ttp": ("TTP", "s", (20.0, 40.0, 60.0)),
-}
-STAGES = (
-    Stage("ct", "CT", "HU", *_CT_RANGE, window=LOOKS["ct"].window),
-    *(Stage(key, title, unit, 0.0, tops[-1], LOOKS[key].window, tops, LOOKS[key].colours)
-      for key, (title, unit, tops) in _MAPS.items()),
+STAGES = tuple(
+    Stage(key, look.title, MODALITIES[key].unit, *((0.0, look.tops[-1]) if look.tops else _CT_RANGE), look.window,
+          look.tops, look.colours)
+    for key, look in LOOKS.items()
 )  # fmt: skip
 
 
@@ -59,8 +52,7 @@ def page_data(view: CaseView) -> dict[str, object]:
     slices, evenly spread, and pictures of at most 320 pixels, every n-th: ``note`` names the slices left out.
     """
     shape = view.images["ct"].shape
-    box = head_box(view.images, shape, view.spacing_mm)
-    shown = even_indices(shape[2], MOST_SLICES)
+    box, shown = view.box, even_indices(shape[2], MOST_SLICES)
     rows, columns = on_screen(view.images["ct"], 0, box).shape
     stride = -(-max(rows, columns) // MOST_PIXELS)
     stages = [stage for stage in STAGES if stage.key in view.images]
@@ -153,21 +145,20 @@ def niivue_facts(case: CaseView) -> dict[str, object]:
 
     Source: NiiVue 0.69.0, npm ``@niivue/niivue``, BSD-2; ``tests/reports/test_niivue.py`` opens it in Chromium.
     """
-    box = head_box(case.images, case.lesion.shape, case.spacing_mm)
-    affine = case.to_mm.copy()
+    box, affine = case.box, case.to_mm.copy()
     affine[:3, 3] += affine[:3, :3] @ [box[0].start, box[1].start, 0]
     templates = files("monai_isles.reports").joinpath("templates")
     volumes = [
         {
             **{name: getattr(stage, name) for name in ("key", "title", "unit", "window")},
             "colours": stage.colours or "gray",
-            "base64": _nifti(array[box[0], box[1]], affine, stage),
+            "base64": _nifti(array[box[0], box[1]], affine, stage.low, stage.high),
         }
         for stage, array in _volumes(case)
     ]
     masks = [
         {"name": name, "label": MASKS[name][0], "colour": MASKS[name][1],
-         "base64": _nifti_base64(mask[box[0], box[1]], affine, 1.0, 0.0)}
+         "base64": _nifti(mask[box[0], box[1]], affine, 0.0, 255.0)}
         for name, mask in outline_masks(case).items()
     ]  # fmt: skip
     return {
@@ -189,17 +180,14 @@ def _volumes(case: CaseView) -> Iterator[tuple[Stage, np.ndarray]]:
         yield Stage("uncertainty", "uncertainty", "", 0.0, top, (0.0, top), colours="cividis"), case.uncertainty
 
 
-def _nifti(array: np.ndarray, affine: np.ndarray, stage: Stage) -> str:
+def _nifti(array: np.ndarray, affine: np.ndarray, low: float, high: float) -> str:
     """Return a gzipped NIfTI file of 8-bit numbers whose slope and intercept lead back to the unit, in base64."""
-    slope = (stage.high - stage.low) / 255
-    return _nifti_base64(np.rint((np.clip(array, stage.low, stage.high) - stage.low) / slope), affine, slope, stage.low)
-
-
-def _nifti_base64(stored: np.ndarray, affine: np.ndarray, slope: float, intercept: float) -> str:
     import nibabel
 
+    slope = (high - low) / 255
+    stored = np.rint((np.clip(array, low, high) - low) / slope)
     image = nibabel.Nifti1Image(stored.astype(np.uint8), affine)
     image.header.set_xyzt_units("mm")
     raw = bytearray(image.to_bytes())
-    raw[112:120] = np.array([slope, intercept], "<f4").tobytes()  # scl_slope and scl_inter of the header
+    raw[112:120] = np.array([slope, low], "<f4").tobytes()  # scl_slope and scl_inter of the header
     return base64.b64encode(gzip.compress(bytes(raw), mtime=0)).decode("ascii")

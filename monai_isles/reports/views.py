@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from monai_isles.errors import refused
+from monai_isles.reports.slices import head_box
 
 MASKS = {
     "core": ("core (threshold)", "#ff4d5e"),
@@ -19,19 +21,26 @@ MASKS = {
 
 @dataclass(frozen=True)
 class Look:
-    """Hold how an image is shown on every page: its initial window and its colours, grey by default."""
+    """Hold how an image is shown on every page.
 
+    Units: ``window``, shown first, and ``tops``, that a reader can choose, in the unit of the modality; the last of
+    ``tops`` is the largest value shown. ``percentile`` of the brain tops the window of a map in another unit.
+    """
+
+    title: str
     window: tuple[float, float]
     colours: str = ""
+    percentile: float = 100.0
+    tops: tuple[float, ...] = ()
 
 
 LOOKS = {
-    "ct": Look((0.0, 80.0)),
-    "cbf": Look((0.0, 80.0), "turbo"),
-    "cbv": Look((0.0, 6.0), "turbo"),
-    "mtt": Look((0.0, 12.0), "turbo"),
-    "ttp": Look((0.0, 40.0), "turbo"),
-    "tmax": Look((0.0, 12.0), "turbo"),
+    "ct": Look("CT", (0.0, 80.0)),
+    "cbf": Look("CBF", (0.0, 80.0), "turbo", 95.0, (40.0, 60.0, 80.0, 120.0)),
+    "cbv": Look("CBV", (0.0, 6.0), "turbo", 95.0, (3.0, 6.0, 12.0)),
+    "mtt": Look("MTT", (0.0, 12.0), "turbo", 99.0, (6.0, 12.0, 20.0)),
+    "tmax": Look("Tmax", (0.0, 12.0), "turbo", 99.0, (6.0, 12.0, 20.0)),
+    "ttp": Look("TTP", (0.0, 40.0), "turbo", 99.0, (20.0, 40.0, 60.0)),
 }
 SYNTHETIC = {"pseudo_dwi": "synthetic pseudo-DWI,\nnot an acquisition"}
 
@@ -95,6 +104,16 @@ class CaseView:
         others = {key: getattr(self, key) for key in ("probability", "uncertainty", "lesion", "truth")}
         available = {key: array for key, array in others.items() if array is not None}
         return {**self.images, **self.synthetic, **self.masks, **available}
+
+    @cached_property
+    def box(self) -> tuple[slice, slice]:
+        """Return the in-plane box around the head."""
+        return head_box(self.images, self.lesion.shape, self.spacing_mm)
+
+    @property
+    def aspect(self) -> float:
+        """Return the height of a pixel on the screen by its width."""
+        return float(self.spacing_mm[1]) / float(self.spacing_mm[0])
 
     @property
     def to_mm(self) -> np.ndarray:

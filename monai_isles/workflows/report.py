@@ -12,7 +12,7 @@ from monai_isles.progress import progress
 from monai_isles.reports.curves import read_curves
 from monai_isles.reports.gather import Scores, Source, find_sources, load_view, side_by_side
 from monai_isles.reports.page import cohort_page
-from monai_isles.reports.sheet import FACTS
+from monai_isles.reports.sheet import WORDS
 from monai_isles.reports.views import Cohort
 
 
@@ -69,7 +69,7 @@ def _provenance(sources: Sequence[Source], read: Scores, command: Sequence[str])
     facts = {"data": read.data, "split": read.split}
     for key in ("bundle", "weights_sha256", "threshold", "min_size_vox"):
         values = dict.fromkeys(_short(str(s.result[key])) for s in sources if s.result.get(key) not in (None, []))
-        facts[FACTS[key]] = ", ".join(values)
+        facts[WORDS["facts"][key]] = ", ".join(values)
     facts |= read.descriptions
     facts |= versions()
     facts["command"] = shlex.join(map(_short, command))
