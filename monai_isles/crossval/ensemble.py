@@ -49,25 +49,6 @@ def score_out_of_fold(members: Members) -> list[Row]:
     return score_maps(members[0].cases, mean, "ensemble")
 
 
-def predict_with_all(
-    members: Members, entries: Sequence[Mapping[str, object]], out: Path, *, cut: Cut | None = None
-) -> dict[str, dict[str, object]]:
-    """Predict every entry into ``out/<case>`` with the mean probability of all networks of all folds.
-
-    Source: Abulnaga & Rubin 2018, section 5.2: five focal and five cross-entropy networks, probabilities averaged.
-    """
-    made, plan = ensemble_members(members), members[0].plan
-    key = plan.modalities[0]
-    known = {files[key]: name for name, files in cast(dict, plan.fingerprints.get("inputs", {})).items()}
-    seen = [f"{entry['case']} is {known[d]}" for entry in entries if (d := sha256_of(Path(str(entry[key])))) in known]
-    if seen:  # scans of the cross-validation itself: their scores would be those of training data
-        raise refused("E-REPR-21", where=key, found=f"{len(seen)} equal files: {', '.join(seen[:6])}")
-    changes = {} if cut is None else {"threshold": cut[0], "min_size_vox": cut[1]}
-    cases = _predict(plan, [Path(str(item["weights"])) for item in made], entries, out, changes)
-    require_whole({"folds": {}, "cases": cases}, str(out))
-    return cases
-
-
 def predict_unseen(folder: Path, out: Path) -> dict[str, dict[str, object]]:
     """Predict the list's test section with all folds' networks and the searched T and Smin; return the records.
 
@@ -101,12 +82,12 @@ def _predict(
 
 
 def score_unseen(members: Members, out: Path, *, folder: Path | None = None, cut: Cut | None = None) -> list[Row]:
-    """Predict scans outside the training with all networks, and score those that have a lesion mask.
+    """Predict scans outside the training by the mean of all networks of all folds; score those with a lesion mask.
 
     Args:
         folder: a data folder; else the test section of the members' data list, which may be empty.
         cut: threshold and smallest component in voxels; by default the larger of two classes.
-    Source: ``predict_with_all``; ``tests/papers/test_by_folds.py``.
+    Source: Abulnaga & Rubin 2018, section 5.2: five focal and five cross-entropy networks, probabilities averaged.
     """
     from monai_isles.data.datalist import read_datalist
     from monai_isles.data.entries import find_inputs, load_entries
@@ -118,10 +99,22 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None, cut
         entries = load_entries(listed, plan.dataset_dir, section="test", keys=plan.modalities, need_label=False)
     else:
         return []
-    predict_with_all(members, entries, out, cut=cut)
+    weights = [Path(str(item["weights"])) for item in ensemble_members(members)]
+    _require_unseen(plan, entries)
+    changes = {} if cut is None else {"threshold": cut[0], "min_size_vox": cut[1]}
+    require_whole({"folds": {}, "cases": _predict(plan, weights, entries, out, changes)}, str(out))
     cases = [Case.from_entry(entry) for entry in entries if entry.get(LABEL)]
     cuts = None if cut is None else {cast(int, case.fold): cut for case in cases}  # no fold: one key, None
     return score_maps(cases, lambda case: read_map(case, out / case.name / "probability.nii.gz"), "unseen scans", cuts)
+
+
+def _require_unseen(plan: Plan, entries: Sequence[Mapping[str, object]]) -> None:
+    """Refuse scans of the cross-validation itself: their scores would be those of training data."""
+    key = plan.modalities[0]
+    known = {files[key]: name for name, files in cast(dict, plan.fingerprints.get("inputs", {})).items()}
+    seen = [f"{entry['case']} is {known[d]}" for entry in entries if (d := sha256_of(Path(str(entry[key])))) in known]
+    if seen:
+        raise refused("E-REPR-21", where=key, found=f"{len(seen)} equal files: {', '.join(seen[:6])}")
 
 
 def inference_of(plan: Plan) -> dict[str, object]:

@@ -232,7 +232,7 @@ def local_split(content: Mapping, *, seed: int = 0) -> dict:
     """
     cases = list(content.get("training", []))
     sizes = Counter(str(case["subject"]) for case in cases)
-    part = _parts(sizes, wanted_sizes(len(cases)), seed)
+    part = _parts(sizes, seed)
     results = [sum(n for name, n in sizes.items() if part[name] == k) for k in (VALIDATION, TEST, TRAINING)]
     if 0 in results:
         raise refused("E-LIST-51", where="local split", found=f"{len(sizes)} subjects in {len(cases)} scans")
@@ -240,18 +240,11 @@ def local_split(content: Mapping, *, seed: int = 0) -> dict:
     return {**content, "folds": folds, "training": [{**case, "fold": part[str(case["subject"])]} for case in cases]}
 
 
-def wanted_sizes(scans: int) -> dict[int, int]:
-    """Return the scans of each part for a list of this length: 6, 23 and 65 of 94."""
-    whole = sum(SPLIT_SIZES.values())
-    small = {part: max(1, round(scans * SPLIT_SIZES[part] / whole)) for part in (VALIDATION, TEST)}
-    return {**small, TRAINING: scans - sum(small.values())}
-
-
-def _parts(sizes: Mapping[str, int], wanted: Mapping[int, int], seed: int) -> dict[str, int]:
-    part = dict.fromkeys(sizes, TRAINING)
+def _parts(sizes: Mapping[str, int], seed: int) -> dict[str, int]:
+    part, scans, whole = dict.fromkeys(sizes, TRAINING), sum(sizes.values()), sum(SPLIT_SIZES.values())
     free = sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
     for fold in (TEST, VALIDATION):
-        left = wanted[fold]
+        left = max(1, round(scans * SPLIT_SIZES[fold] / whole))
         for name in [name for name in free if part[name] == TRAINING]:
             if sizes[name] <= left:
                 part[name], left = fold, left - sizes[name]

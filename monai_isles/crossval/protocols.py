@@ -203,14 +203,9 @@ _TUNING = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """Hold the scores of one cross-validation by one way of tuning.
+    """Hold the scores of one cross-validation by one way of tuning: ``choices`` by fold, ``rows`` by case.
 
-    Args:
-        name: ``paper``, ``nested``, or one between them.
-        description: use of the scored scans, in words.
-        choices: threshold and smallest size by fold.
-        rows: one for each case, from ``score_case``.
-        summary: as ``monai-isles evaluate`` writes it.
+    ``description`` states the use of the scored scans, ``summary`` is as ``monai-isles evaluate`` writes it.
     """
 
     name: str
@@ -231,27 +226,27 @@ def grid_scores(predictions: OutOfFold, sizes_vox: Sequence[int] = SIZES_VOX) ->
     return GridScores(THRESHOLDS, sizes, dsc, hd, np.stack(excess))
 
 
-def protocol_tables(
-    predictions: OutOfFold, grid: GridScores, *, resamples: int = 2000, seed: int = 0
-) -> tuple[Protocol, Protocol]:
+def protocol_tables(predictions: OutOfFold, grid: GridScores, **bootstrap: int) -> tuple[Protocol, Protocol]:
     """Return the cross-validation tuned on all its predictions, and tuned fold by fold on the other folds' ones.
 
     The way in which its trainings were stopped is a property of the folder and part of each name.
+
+    Args:
+        bootstrap: ``resamples`` and ``seed``.
     """
     folds = [cast(int, case.fold) for case in predictions.cases]
     shared = grid.choose()
     tuned = {PAPER: dict.fromkeys(predictions.plan.folds, shared), NESTED: choose_without(grid, folds)}
-    bootstrap = {"resamples": resamples, "seed": seed}
     first, second = (_protocol(predictions, tuning, choices, bootstrap) for tuning, choices in tuned.items())
     return first, second
 
 
-def optimism(first: Protocol, second: Protocol, *, resamples: int = 2000, seed: int = 0) -> dict[str, object]:
+def optimism(first: Protocol, second: Protocol, **bootstrap: int) -> dict[str, object]:
     """Return the difference in Dice points of ``first`` minus ``second`` on the same cases, with the paired tests.
 
     Units: ``dice_points`` and its interval in hundredths of Dice.
     """
-    result = compare_rows(second.rows, first.rows, metric="dsc", resamples=resamples, seed=seed)
+    result = compare_rows(second.rows, first.rows, metric="dsc", **bootstrap)
     ends = result["ci95"]
     return {
         "of": first.name,

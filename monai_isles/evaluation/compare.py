@@ -66,8 +66,6 @@ def compare_rows(
 
     Args:
         first, second: rows of ``per_case.csv``, with ``case`` and ``subject``.
-        metric: a column of numbers.
-        resamples, seed: of the bootstrap.
     Raises: ``E-CMP-01`` other cases or subjects, ``E-CMP-02`` a case twice, ``E-CMP-03`` no such number.
     Source: paired t-test as in Clerigues 2019, section 4; Wilcoxon 1945, doi:10.2307/3001968; percentile bootstrap,
     Efron 1979, doi:10.1214/aos/1176344552; ``tests/evaluation/test_compare.py``.

@@ -34,14 +34,10 @@ from monai_isles.metrics.volume import avd_ml, rve, size_stratum, volume_ml
 Masks = Callable[[Case, Image], tuple[np.ndarray, dict[str, object]]]
 NETWORK = "network"
 FILES = {NETWORK: "per_case.csv", "rcbf30": "baseline_per_case.csv"}
-PAPER_COLUMNS = (
-    "case", "subject", "dsc", "ppv", "sensitivity", "hd_mm", "hd95_mm", "assd_mm", "hd_vox", "avd_ml", "rve",
-    "lesion_ml_ref", "lesion_ml_pred",
-)  # fmt: skip
 COLUMNS = (
-    *PAPER_COLUMNS, "assd_half_sum_mm", "lesion_f1", "lesions_ref", "lesions_pred", "empty", "diagonal_mm",
-    "diagonal_vox", "missing", "midline", "method", "lesion_f1_iou25", "stratum",
-    "lesion_pq",
+    "case", "subject", "dsc", "ppv", "sensitivity", "hd_mm", "hd95_mm", "assd_mm", "hd_vox", "avd_ml", "rve",
+    "lesion_ml_ref", "lesion_ml_pred", "assd_half_sum_mm", "lesion_f1", "lesions_ref", "lesions_pred", "empty",
+    "diagonal_mm", "diagonal_vox", "missing", "midline", "method", "lesion_f1_iou25", "stratum", "lesion_pq",
 )  # fmt: skip
 
 

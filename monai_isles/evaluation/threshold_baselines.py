@@ -11,6 +11,7 @@ import numpy as np
 
 from monai_isles.case import Case
 from monai_isles.errors import refused
+from monai_isles.evaluation.score import Masks
 from monai_isles.inference.ischaemia import PerfusionCase, read_perfusion_case
 from monai_isles.io.grid import require_same_affines
 from monai_isles.io.read import Image
@@ -74,12 +75,9 @@ def _threshold_mask(case: PerfusionCase, name: str, cut: float) -> np.ndarray:
     return case.brain & (relative_cbf(case.cbf, case.brain, case.reference) < cut)
 
 
-MaskOf = Callable[[Case, Image], tuple[np.ndarray, dict[str, object]]]
-
-
 def methods(
     data_dir: Path, data_list: Path | None, section: str, folds: Sequence[int] | None
-) -> Iterator[tuple[str, str, MaskOf]]:
+) -> Iterator[tuple[str, str, Masks]]:
     """Yield ``(name, description, mask of a case)``: ``rcbf30``, and ``single_threshold`` where folds are held out.
 
     The single threshold is tuned on the section's folds that are not in ``folds``.
@@ -95,7 +93,7 @@ def methods(
         yield "single_threshold", _sentence(rule), _with(lambda case: single_threshold_core(case, rule))
 
 
-def _with(rule: Callable[[PerfusionCase], np.ndarray]) -> MaskOf:
+def _with(rule: Callable[[PerfusionCase], np.ndarray]) -> Masks:
     def mask_of(case: Case, ref: Image) -> tuple[np.ndarray, dict[str, object]]:
         maps = read_perfusion_case(case.entry())
         shapes = {"reference": ref.grid_shape, "maps": maps.brain.shape}

@@ -55,9 +55,8 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
         args.say(row)
         results.setdefault(row.name, {})[str(row.column)] = train_scored(request.study, row, args.out / row.key)
     whole = [both for name, both in results.items() if _is_pretrained(request, name) and len(both) > 1]
-    main = [*whole, *(both for name, both in results.items() if not _is_pretrained(request, name)), *results.values()][
-        0
-    ]
+    others = [both for name, both in results.items() if not _is_pretrained(request, name)]
+    main = [*whole, *others, *results.values()][0]
     ensemble = args.ensemble or any(what["draw"] == "ensemble" for _, what in wanted)
     texts = [_ensemble(args.out / "ensemble", main)] if ensemble else []
     texts += [DRAW[what["draw"]](request, name, what, results, main) for name, what in wanted]

@@ -72,9 +72,7 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
         # Refuse a submission that could not be packed, before any training.
         _require_test_section(request.study, "--test-set")
         folder = data_folder(request.study.open().config("train"), request.study.dataset_dir)
-        challenge_names(
-            cast(Path, request.study.data_list), folder, description=args.test_set
-        )  # refuses what it cannot
+        challenge_names(cast(Path, request.study.data_list), folder, description=args.test_set)
     if _UNSEEN in args.table and args.unseen is None:
         _require_test_section(request.study, "--table 2")
     rows = chosen_rows(request.study.bundle, ["table1"], args.rows)
@@ -174,9 +172,8 @@ def _table(
     task = f", {request.args.task}" if getattr(request.args, "task", None) else ""
     split = f"{len(value.plan.folds)} folds by subject, out-of-fold; {protocol.description}"
     head = request.head(f"Table 1{task}, protocol {protocol.name}", value, split, notes)
-    return request.table(
-        "table" if place == 0 else f"table_{protocol.name}", rows, KEYS, head, tests=tests, beside=beside
-    )
+    name = "table" if place == 0 else f"table_{protocol.name}"
+    return request.table(name, rows, KEYS, head, tests=tests, beside=beside)
 
 
 def _pairs(names: Sequence[str], rules: Sequence[str]) -> list[tuple[str, str]]:
@@ -236,7 +233,6 @@ def _test_set(args: argparse.Namespace, result: RowResult) -> str:
     if failed:
         return f"no submission: {len(failed)} of {len(cases)} test cases failed: {', '.join(failed)}"
     data_list, archive = result.predictions.folder / DATA_LIST, args.out / "submission.zip"
-    made = export_challenge(
-        predictions, data_list, result.predictions.plan.dataset_dir, archive, description=args.test_set
-    )
+    data = result.predictions.plan.dataset_dir
+    made = export_challenge(predictions, data_list, data, archive, description=args.test_set)
     return f"{len(made.names)} test cases by the fold ensemble of {result.row.name}: {made.archive}"

@@ -92,7 +92,8 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
         folder = folders[row.key]
         if folder not in done:
             args.say(row)
-            done[folder] = run_split(study, row, args.out / "split.json", args.out / folder)
+            listed = args.out / "split.json"
+            done[folder] = train_scored(study, row, args.out / folder, protocol=SPLIT, listed=listed)
     results = {row: done[folders[row.key]] for row in rows}
     texts = [_stages(request, name, content) for name, what in wanted if what.get("draw") == "stages"]
     for name, what in trained:
@@ -101,11 +102,6 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
         texts.append(DRAW[what.get("draw", "table")](request, name, what, own, results, head))
     records = {row.key: item.record("dice", training=training_of(item)) for row, item in results.items()}
     return texts, records | {"split": counts}
-
-
-def run_split(study: Study, row: PaperRow, listed: Path, folder: Path) -> Trained:
-    """Train on the training part, keep the validation part's best epoch, predict and score the test part."""
-    return train_scored(study, row, folder, protocol=SPLIT, listed=listed)
 
 
 def parameters_m(plan: Plan) -> float:
@@ -132,8 +128,6 @@ def pseudo_dwi_scores(predictions: OutOfFold) -> dict[str, dict[str, float]]:
 def pseudo_dwi_slices(predictions: OutOfFold, lines: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
     """Return the cases for ``pseudo_dwi_montage``, ranked by SSIM: the slice with most lesion, the case's numbers.
 
-    Args:
-        lines: one for each case, with the keys of ``QUALITY``.
     Source: Wang 2020, Figure 7; ``tests/papers/test_pseudo_dwi_scores.py``.
     """
     chosen = ranked_cases((predictions, lines), "ssim", count)
@@ -221,9 +215,8 @@ def _size_groups(request: Request, name: str, what: Mapping[str, Any], own: Line
             result = [case for case in cases if size_stratum(float(case["lesion_ml_ref"])) == group]
             line: dict[str, Any] = {"name": f"{row.name}, {group}", "n": len(result)}
             line |= {"published": group} if row.name == what["row"] else {}
-            rows.append(
-                line | {"metrics": {key: mean_and_sd([case[key] for case in result]) for key in what["columns"]}}
-            )
+            line["metrics"] = {key: mean_and_sd([case[key] for case in result]) for key in what["columns"]}
+            rows.append(line)
     return request.table(name, rows, what["columns"], text)
 
 
@@ -235,8 +228,6 @@ def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *,
     on the true DWI, or on Tmax where the data have no DWI.
 
     Shapes: image and masks ``(H, W)``.
-    Args:
-        results: by method, its maps, and one line a case with ``case``, ``dsc`` and ``lesion_ml_ref``.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figures 6, 8 and 9.
     """
     predictions = results[leader][0]

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from monai_isles.bundle import Bundle
-from monai_isles.crossval.plan import PARTS, split_counts, split_list
+from monai_isles.crossval.plan import PARTS, SPLIT, split_counts, split_list
 from monai_isles.data import make_datalist
 from monai_isles.errors import IslesError
 from monai_isles.io import publish_json
 from monai_isles.networks import SLNet
-from monai_isles.papers.by_split import parameters_m, run_split, training_of
-from monai_isles.papers.study import PaperRow, Study
+from monai_isles.papers.by_split import parameters_m, training_of
+from monai_isles.papers.study import PaperRow, Study, train_scored
 
 BUNDLE = Path(__file__).parents[2] / "bundles/wang"
 FO = PaperRow("table5", "F_o", "table5_fo", ("table5_fo",))
@@ -37,7 +37,7 @@ def test_a_row_is_trained_on_one_part_watched_on_another_scored_on_the_third_and
     phantom_folder: Path, parts_list: Path, tmp_path: Path
 ) -> None:
     study = Study(BUNDLE, parts_list, phantom_folder, overlays=("small.json",))
-    done = run_split(study, FO, parts_list, tmp_path / "fo")
+    done = train_scored(study, FO, tmp_path / "fo", protocol=SPLIT, listed=parts_list)
     assert [line["case"] for line in done.cases] == ["case_2"] and 0 <= done.cases[0]["dsc"] <= 1
     run = json.loads((tmp_path / "fo/fold_1/run.json").read_text())
     assert "cases=['case_3']" in run["settings"]["slices"] and "cases=['case_1']" in run["settings"]["validation"]
@@ -46,7 +46,7 @@ def test_a_row_is_trained_on_one_part_watched_on_another_scored_on_the_third_and
     small = SLNet(4, base_channels=2)
     assert parameters_m(done.predictions.plan) == pytest.approx(sum(p.numel() for p in small.parameters()) / 1e6)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "fo").rglob("*.nii.gz")}
-    again = run_split(study, FO, parts_list, tmp_path / "fo")
+    again = train_scored(study, FO, tmp_path / "fo", protocol=SPLIT, listed=parts_list)
     assert again.cases == done.cases and {path: path.stat().st_mtime_ns for path in before} == before
     record = json.loads((tmp_path / "fo/run.json").read_text())
     assert record["folds"] == {"1": {"outcome": "done before"}}
@@ -59,7 +59,7 @@ def test_another_budget_in_the_same_folder_is_refused(phantom_folder: Path, part
              "simulated": True, "fingerprints": {}}  # fmt: skip
     publish_json(tmp_path / "fo/crossval.json", begun)
     with pytest.raises(IslesError, match=r"E-XVAL-07(?s:.*)overlays was \['table5_fo'\]"):
-        run_split(study, FO, parts_list, tmp_path / "fo")
+        train_scored(study, FO, tmp_path / "fo", protocol=SPLIT, listed=parts_list)
 
 
 def test_a_list_of_parts_stays_and_another_is_split_by_subject(
