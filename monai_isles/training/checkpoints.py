@@ -24,8 +24,8 @@ from monai_isles.io.publish import folder_aside, publish_together
 from monai_isles.io.runs import RunFolder
 from monai_isles.io.weights import load_state, publish_state
 from monai_isles.sampling.cases import left_out_reasons
-from monai_isles.training.distributed import broadcast_number, from_first, world_size
-from monai_isles.training.schedules import ran_in, sign_of
+from monai_isles.training.distributed import from_first, world_size
+from monai_isles.training.schedules import ran_in, read_metric, sign_of
 from monai_isles.training.stop_signal import StopSignal, require_unfinished, start_within
 
 log = logging.getLogger(__name__)
@@ -90,8 +90,7 @@ class Checkpoints:
         self.min_delta, self.keep, self.writes, self.force, self.anew = min_delta, keep, writes, force, anew
         self._held, self._stop = RunFolder(folder), StopSignal()
         self.sign = sign_of(mode)
-        self.best = self.sign * float("inf")
-        self.best_epoch = 0
+        self.forget_best()
 
     def attach(self, engine: Engine) -> None:
         if self.writes and world_size() == 1:
@@ -197,7 +196,7 @@ class Checkpoints:
             return True
         if not ran_in(engine, self.evaluator):
             return math.isinf(self.best)
-        score = broadcast_number(float(self.evaluator.state.metrics[self.metric]))
+        score = read_metric(self.evaluator, self.metric)
         better = self.sign * score < self.sign * self.best - self.min_delta
         self.best = score if better else self.best
         return better

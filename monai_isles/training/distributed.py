@@ -97,15 +97,6 @@ def rank_device() -> torch.device:
     return torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu")
 
 
-def broadcast_number(value: float) -> float:
-    """Return the first process's value in every process, so that all take the same decision."""
-    if world_size() == 1:
-        return value
-    number = torch.tensor(value, dtype=torch.float64)
-    dist.broadcast(number, src=0)
-    return float(number)
-
-
 def total_over_processes(values: Sequence[float]) -> list[float]:
     """Return sums over all processes, in float64."""
     numbers = torch.tensor(list(values), dtype=torch.float64)
@@ -115,7 +106,7 @@ def total_over_processes(values: Sequence[float]) -> list[float]:
 
 
 def from_first(value: Any) -> Any:
-    """Return the first process's object in all of them."""
+    """Return the first process's object in all of them, so that they take the same decisions."""
     held = [value]
     if world_size() > 1:
         dist.broadcast_object_list(held, src=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from operator import methodcaller
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from monai_isles.errors import refused
-from monai_isles.training.distributed import broadcast_number
+from monai_isles.losses.synthesis import PseudoDWILoss
+from monai_isles.training.distributed import from_first
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ def sign_of(mode: str) -> int:
 
 
 def read_metric(evaluator: Engine | None, metric: str) -> float:
-    """Return the metric of the evaluator's last run; handlers without an evaluator are not called."""
-    return float(cast(Engine, evaluator).state.metrics[metric])
+    """Return the metric of the evaluator's last run, in the first process; not to be called without an evaluator."""
+    return from_first(float(cast(Engine, evaluator).state.metrics[metric]))
 
 
 def ran_in(engine: Engine, evaluator: Engine | None) -> bool:
@@ -70,7 +71,7 @@ class EarlyStop:
     def __call__(self, engine: Engine) -> None:
         if not ran_in(engine, self.evaluator):
             return
-        score = broadcast_number(read_metric(self.evaluator, self.metric))
+        score = read_metric(self.evaluator, self.metric)
         improved = self.sign * score < self.sign * self.best - self.min_delta
         self.waited = 0 if improved else self.waited + 1
         self.best = score if improved else self.best
@@ -125,7 +126,7 @@ class PlateauSchedule:
 
     def __call__(self, engine: Engine) -> None:
         if ran_in(engine, self.evaluator):
-            self._inner.step(broadcast_number(read_metric(self.evaluator, self.metric)))
+            self._inner.step(read_metric(self.evaluator, self.metric))
 
     def restart(self) -> None:
         """Reset the best value and the count of epochs; ``FineTuning`` does so when all layers begin to train."""
@@ -213,20 +214,6 @@ THREE = (("extractor",), ("generator",), ("segmenter",))
 _ENCODER = "context_encoder"
 
 
-class Parted(Protocol):
-    """Describe a loss that can be restricted to some parts, such as ``PseudoDWILoss``."""
-
-    def only(self, *parts: str) -> None: ...
-
-
-class Remembering(Protocol):
-    """Describe a handler that keeps the best epoch and states, such as ``Checkpoints``."""
-
-    objects: dict[str, Any]
-
-    def forget_best(self) -> None: ...
-
-
 class SequentialStages:
     """Train the stages one after another; in each, only its parts learn and only their losses count.
 
@@ -236,8 +223,8 @@ class SequentialStages:
 
     Args:
         network: with ``parts()`` and ``train_only(*names)``.
-        loss: with ``only(*names)``, or None where the network gives the output of the part that learns.
-        checkpoints: reset when the last stage begins; they keep the state of this object.
+        loss: None where the network gives the output of the part that learns.
+        checkpoints: ``Checkpoints``, reset when the last stage begins; they keep the state of this object.
         max_epochs: of all stages together.
         stages: names of parts by stage, such as ``extractor``, ``generator``, ``segmenter``.
         epochs: of each stage; None divides ``max_epochs`` evenly. The paper gives one number, 300, and trains each part
@@ -261,9 +248,9 @@ class SequentialStages:
     def __init__(
         self,
         network: nn.Module,
-        loss: Parted | None,
+        loss: PseudoDWILoss | None,
         optimizer: Optimizer,
-        checkpoints: Remembering,
+        checkpoints: Any,
         *,
         max_epochs: int,
         stages: Sequence[Sequence[str]] = THREE,
@@ -351,7 +338,7 @@ class SequentialStages:
     def _remember(self, engine: Engine) -> None:
         if not ran_in(engine, self.evaluator):
             return
-        score = broadcast_number(read_metric(self.evaluator, self.metric))
+        score = read_metric(self.evaluator, self.metric)
         if score < self.best:
             self.best = score
             self.best_weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}

@@ -16,11 +16,11 @@ from monai_isles.errors import IslesError
 from monai_isles.networks import PSPNet
 from monai_isles.networks.blocks import LoneBatchNorm2d
 from monai_isles.training import Curves, EarlyStop, join_group, leave_group, shard, shared, world_size
-from monai_isles.training.distributed import broadcast_number
+from monai_isles.training.distributed import from_first
 
 
 def test_alone_nothing_is_exchanged() -> None:
-    assert broadcast_number(0.25) == 0.25 and world_size() == 1
+    assert from_first(0.25) == 0.25 and world_size() == 1
     assert shard([1, 2, 3]) is not None and len(shard([1, 2, 3])) == 3
 
 
