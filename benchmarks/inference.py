@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from monai_isles.inference import Predictor, StepSlidingWindowInferer, load_predictor
 from monai_isles.inference.windows import prediction_dropout
-from monai_isles.inference.windows_plan import WindowMasks, count_windows, site_sizes
+from monai_isles.inference.windows_plan import WindowMasks, site_sizes, window_starts
 from monai_isles.io import Image
 from monai_isles.io.publish import publish_image
 from monai_isles.phantom import make_case
@@ -177,10 +177,10 @@ def setting_of(quick: bool) -> Setting:
         image, brain = prepared_scan(predictor, SMALL if quick else LARGEST, Path(folder))
     roi, step = (ROI, ROI, 1), (STEP, STEP, 1)
     tile = tile_of(image, 1 if quick else 4, 4 if quick else 8)
-    on_brain = count_windows(brain[0].numpy() > 0, roi, step) * SLICES / image.shape[-1]
+    on_brain = len(window_starts(brain[0].numpy() > 0, roi, step)) * SLICES / image.shape[-1]
     everywhere = (-(-(256 - ROI) // STEP) + 1) ** 2 * SLICES
     counts = {"windows_reference": everywhere, "windows_ours": round(on_brain), "slices_counted": image.shape[-1]}
-    own = count_windows(np.ones((*tile.shape[2:], 1), bool), roi, step, "touch") * len(tile)
+    own = len(window_starts(np.ones((*tile.shape[2:], 1), bool), roi, step, "touch")) * len(tile)
     theirs = len(tile) * ((tile.shape[-1] - ROI) // STEP + 1) ** 2
     return Setting(predictor.networks[0], image, brain, tile, own, theirs, counts)
 
@@ -263,7 +263,7 @@ def growths(s: Setting, args: argparse.Namespace) -> None:
     mask = s.brain[0].numpy() > 0
     second = bench.alternate({"ours": ours([s.network], one)}, 1).medians["ours"] / (s.own / len(s.tile))
     scale = SLICES / mask.shape[-1]
-    points = [(n, count_windows(mask, (ROI, ROI, 1), (n, n, 1)) * scale * second) for n in (3, 4, 8, 16, 32, 64)]
+    points = [(n, len(window_starts(mask, (ROI, ROI, 1), (n, n, 1))) * scale * second) for n in (3, 4, 8, 16, 32, 64)]
     bench.growth(SUBJECT, "step", points, args)
 
 

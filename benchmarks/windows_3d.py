@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from monai_isles.inference import StepSlidingWindowInferer
-from monai_isles.inference.windows_plan import count_windows, window_starts
+from monai_isles.inference.windows_plan import window_starts
 from monai_isles.networks import AsymmetricResUNet
 
 SUBJECT = "windows_3d"
@@ -87,12 +87,13 @@ def rows(kind: str, args: object) -> list[bool]:
     torch.manual_seed(0)
     base = 8 if args.quick else 32
     network = AsymmetricResUNet(3, channels, base_channels=base, levels=4).eval()
+    kinds = {"all": (np.ones_like(mask), "touch"), "touch": (mask, "touch"), "centre": (mask, "centre")}
     counts = {
-        name: {cover or "all": count_windows(mask, ROI, step, cover) for cover in (None, "touch", "centre")}
+        name: {which: len(window_starts(held, ROI, step, cover)) for which, (held, cover) in kinds.items()}
         for name, step in STEPS.items()
     }
     part = torch.randn(channels, *[r + s * n for r, s, n in zip(ROI, STEPS["paper"], (1, 1, 15), strict=True)])
-    windows = count_windows(np.ones(part.shape[1:], bool), ROI, STEPS["paper"], "touch")
+    windows = len(window_starts(np.ones(part.shape[1:], bool), ROI, STEPS["paper"], "touch"))
     naive = 2 if args.quick else 8
     calls = {
         "one a call": one_by_one(network, part, naive),

@@ -24,6 +24,8 @@ from monai_isles.perfusion.thresholds import (
 from monai_isles.transforms.grid import onto_first
 from monai_isles.transforms.registration import split_head
 
+CUTS = {"core_rcbf": CORE_CUT, "delay_s": HYPOPERFUSED_S, "min_cluster_ml": MIN_CLUSTER_ML}
+
 
 @dataclass(frozen=True)
 class PerfusionCase:
@@ -80,13 +82,7 @@ def read_perfusion_case(
     )
 
 
-def case_ischaemia(
-    entry: Mapping[str, Any],
-    *,
-    core_rcbf: float = CORE_CUT,
-    delay_s: float = HYPOPERFUSED_S,
-    min_cluster_ml: float = MIN_CLUSTER_ML,
-) -> tuple[Ischaemia, str] | None:
+def case_ischaemia(entry: Mapping[str, Any], cuts: Mapping[str, Any] = CUTS) -> tuple[Ischaemia, str] | None:
     """Return masks and volumes of one case and the method that separated its sides; None without CBF or Tmax.
 
     Raises: ``E-GEOM-*`` and others of ``read_image``, ``E-EVAL-01``, ``E-EVAL-02``.
@@ -95,7 +91,6 @@ def case_ischaemia(
     if not (entry.get("cbf") and entry.get("tmax")):
         return None
     case = read_perfusion_case(entry, maps=[key for key in MEASURED_MAPS if entry.get(key)])
-    cuts: dict[str, Any] = {"core_rcbf": core_rcbf, "delay_s": delay_s, "min_cluster_ml": min_cluster_ml}
     sides: dict[str, Any] = {"contralateral": case.reference, "left": case.left}
     return ischaemia(case.cbf, case.tmax_s, case.brain, case.spacing_mm, **cuts, **sides, cbv=case.cbv), case.midline
 
@@ -107,10 +102,9 @@ def perfusion_block(entry: Mapping[str, object], settings: Mapping[str, Any] | N
 
     Source: ``case_ischaemia``.
     """
-    cuts = {"core_rcbf": CORE_CUT, "delay_s": HYPOPERFUSED_S, "min_cluster_ml": MIN_CLUSTER_ML}
-    cuts |= {name: float(value) for name, value in (settings or {}).items() if name in cuts}
+    cuts = CUTS | {name: float(value) for name, value in (settings or {}).items() if name in CUTS}
     try:
-        result = case_ischaemia(entry, **cuts)
+        result = case_ischaemia(entry, cuts)
     except IslesError as error:
         return {"not_computed": f"{error.code}: {error.fault} ({error.found})", **cuts}
     return None if result is None else {**result[0].record(), **cuts, "midline": result[1]}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from monai.inferers import Inferer
+from monai.utils import convert_to_dst_type
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
@@ -62,11 +63,7 @@ class WholeSliceInferer(Inferer):
     ) -> Tensor:
         result = self.infer(inputs, network, foreground)
         joined = torch.cat([result.probability, *result.extra.values()], 1)
-        if hasattr(inputs, "meta"):
-            from monai.utils import convert_to_dst_type
-
-            return convert_to_dst_type(joined, inputs, dtype=joined.dtype)[0]
-        return joined
+        return convert_to_dst_type(joined, inputs, dtype=joined.dtype)[0]
 
     def infer(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> WindowResult:
         """Return the maps of a batch of volumes; the uncertainty of one pass is 0. ``foreground`` is ignored."""

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from monai.inferers import Inferer
-from monai.utils.misc import ensure_tuple_rep
+from monai.utils import convert_to_dst_type, ensure_tuple_rep
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
@@ -222,11 +222,7 @@ class StepSlidingWindowInferer(Inferer):
             foreground = meta["foreground"][None]
         result = self.infer(inputs, network, foreground)
         joined = torch.cat([result.probability, result.uncertainty], 1) if self.uncertainty else result.probability
-        if isinstance(inputs, torch.Tensor) and hasattr(inputs, "meta"):
-            from monai.utils import convert_to_dst_type
-
-            return convert_to_dst_type(joined, inputs, dtype=joined.dtype)[0]
-        return joined
+        return convert_to_dst_type(joined, inputs, dtype=joined.dtype)[0]
 
     def infer(
         self, inputs: Tensor, network: nn.Module | Sequence[nn.Module], foreground: Tensor | None = None

@@ -137,16 +137,6 @@ def window_starts(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
     return np.clip(cells * step_ + step_ // 2 - roi_ // 2, 0, size - roi_)
 
 
-def count_windows(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int], cover: str | None = "centre") -> int:
-    """Return the number of windows of ``window_starts``; None as ``cover`` counts the whole grid.
-
-    Raises: as ``window_starts``.
-    """
-    if cover is None:
-        return int(np.prod([len(grid_axis(n, r, s)) for n, r, s in zip(foreground.shape, roi, step, strict=True)]))
-    return len(window_starts(foreground, roi, step, cover))
-
-
 def grid_axis(size: int, roi: int, step: int) -> np.ndarray:
     """Return the starts of the windows of the regular grid along one axis."""
     cells = np.arange(-(-size // step))

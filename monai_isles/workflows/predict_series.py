@@ -18,7 +18,7 @@ from monai_isles.cohort.task import HERE, Place, Record, Task, cache_in_process,
 from monai_isles.data.study import StudyFiles, find_studies
 from monai_isles.dicom.source import Algorithm, DicomSource, require_dicom
 from monai_isles.errors import refused
-from monai_isles.inference.ischaemia import case_ischaemia
+from monai_isles.inference.ischaemia import CUTS, case_ischaemia
 from monai_isles.inference.outputs import publish_bids
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor
 from monai_isles.io.clock import UserTimes
@@ -42,7 +42,6 @@ from monai_isles.workflows.measure_study import (
 )
 from monai_isles.workflows.predict import Recipe, predict_cases, prediction_record, recipe_of, settle_entropy
 
-_CUTS = ("core_rcbf", "delay_s", "min_cluster_ml")
 # what can be written as DICOM: its files
 DICOM_FILES = {
     "seg": ("lesion_seg.dcm",),
@@ -138,7 +137,7 @@ def _rule_results(
         result["perfusion"] = block | {"dawn": dawn_profile(block["core_ml"], *wanted.dawn)}
     text = "the head could not be laid on its own mirror image: the sides are split at the middle of the brain"
     flags = [{"code": "midline", "severity": "warning", "text": text}] if block.get("midline") == "centroid" else []
-    found = case_ischaemia(measured.entry, **{key: float(block[key]) for key in _CUTS})
+    found = case_ischaemia(measured.entry, {key: float(block[key]) for key in CUTS})
     names = ("core", "hypoperfused", "penumbra")
     return {name: getattr(found[0], name) for name in names} if found else {}, flags
 
@@ -192,7 +191,7 @@ def _publish_dicom(
     settings = {key: str(result[key]) for key in ("threshold", "min_size_vox") if key in result}
     version = str(wanted.metadata.get("version") or __version__)
     network = Algorithm(str(result["bundle"]), version, ", ".join(map(str, result["weights_sha256"])), settings)
-    cuts = {key: str(value) for key, value in (result.get("perfusion") or {}).items() if key in _CUTS}
+    cuts = {key: str(value) for key, value in (result.get("perfusion") or {}).items() if key in CUTS}
     by = {"algorithm": network, "rule": Algorithm("thresholds of CBF and Tmax", settings=cuts)}
     path = {kind: folder / names[0] for kind, names in DICOM_FILES.items()}
     if "seg" in objects:
