@@ -46,11 +46,12 @@ def run(args: argparse.Namespace) -> int:
     if len(chosen) != 1 or missing:
         found = f"{', '.join(chosen) or 'nothing'}; missing: {', '.join(missing) or '-'}"
         raise refused("E-USE-20", where="monai-isles export", found=found)
-    print({"BUNDLE": _bundle, "--nnunet": _nnunet, "--challenge": _challenge}[chosen[0]](args))
+    done, text = {"BUNDLE": _bundle, "--nnunet": _nnunet, "--challenge": _challenge}[chosen[0]](args)
+    print(json.dumps(vars(done), default=str) if args.json else text)
     return EXIT_DONE
 
 
-def _bundle(args: argparse.Namespace) -> str:
+def _bundle(args: argparse.Namespace) -> tuple[object, str]:
     from monai_isles.export.bundle import export_bundle
     from monai_isles.inference.predictor import read_postprocessing
 
@@ -58,36 +59,30 @@ def _bundle(args: argparse.Namespace) -> str:
     graphs = not args.no_graphs
     options = {"weights": args.weights, "graphs": graphs, "force": args.force, "settings": chosen, "zoo": args.zoo}
     done = export_bundle(args.bundle, args.out, overlays=args.overlay, url=args.url, **options)
-    if args.json:
-        return json.dumps(vars(done), default=str)
     lines = [f"{checksum}  {done.folder / name}" for name, checksum in done.checksums.items()]
     lines += [f"{name}: logits within {worst:.1g} of the network's" for name, worst in done.differences.items()]
     lines += [f"{name}: left out of the metadata, measured with other weights" for name in done.dropped]
-    return "\n".join([*lines, f"{done.archive_sha256}  {done.archive}", "Research only, not a medical device."])
+    return done, "\n".join([*lines, f"{done.archive_sha256}  {done.archive}", "Research only, not a medical device."])
 
 
-def _nnunet(args: argparse.Namespace) -> str:
+def _nnunet(args: argparse.Namespace) -> tuple[object, str]:
     from monai_isles.export.nnunet import export_nnunet
 
     named = {"number": args.number, "name": args.name, "modalities": args.modalities}
     done = export_nnunet(args.data_list, args.dataset_dir, args.out, **named)
-    if args.json:
-        return json.dumps(vars(done), default=str)
-    return (
+    return done, (
         f"{done.folder}: {done.training} training and {done.test} test cases, {done.folds} folds grouped by subject\n"
         f"copy splits_final.json to nnUNet_preprocessed/{done.folder.name}/ after planning, before training"
     )
 
 
-def _challenge(args: argparse.Namespace) -> str:
+def _challenge(args: argparse.Namespace) -> tuple[object, str]:
     from monai_isles.export.challenge import export_challenge
 
     archive = args.out / "submission.zip"
     options = {"description": args.challenge, "id_of": args.id_of}
     done = export_challenge(args.pred, args.data_list, args.dataset_dir, archive, **options)
-    if args.json:
-        return json.dumps(vars(done), default=str)
     listed = [f"{case}: {name}" for case, name in done.names.items()]
-    return "\n".join(
+    return done, "\n".join(
         [*listed, f"{done.sha256}  {done.archive}", "Naming as published by the ISLES challenges, not verified here."]
     )

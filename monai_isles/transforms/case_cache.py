@@ -43,7 +43,7 @@ def describe(thing: object, seen: tuple[int, ...] = ()) -> object:
         return thing
     if isinstance(thing, Enum):
         return f"{type(thing).__name__}.{thing.name}"
-    if isinstance(thing, Path):
+    if isinstance(thing, (Path, torch.dtype, torch.device)):
         return str(thing)
     if isinstance(thing, (np.ndarray, np.generic, torch.Tensor)):
         array = np.ascontiguousarray(torch.as_tensor(thing).numpy() if isinstance(thing, torch.Tensor) else thing)
@@ -61,8 +61,6 @@ def describe(thing: object, seen: tuple[int, ...] = ()) -> object:
 
 
 def _describe_object(thing: object, seen: tuple[int, ...]) -> object:
-    if isinstance(thing, (torch.dtype, torch.device)):
-        return str(thing)
     name = getattr(thing, "__qualname__", None)
     if name is not None and "<" not in name:
         return f"{thing.__module__}.{name}"

@@ -23,7 +23,7 @@ NO_FIT = ("E-REG-01", "E-REG-02", "E-REG-03", "E-REG-20", "E-REG-21", "E-REG-22"
 
 @dataclass(frozen=True)
 class Settings:
-    """Hold the numbers of a registration in two or three dimensions.
+    """Hold the numbers of a registration; the defaults are those in plane.
 
     Units: mm; ``passes`` are size of the cells, smoothing and reach of each refinement, coarse to fine.
 
@@ -33,29 +33,19 @@ class Settings:
         no_axis, no_match: codes of the two refusals.
     """
 
-    passes: tuple[tuple[float, float, float], ...]
-    outline: float
-    least_overlap: float
-    least_similarity: float
-    least_extent_mm: float
-    largest_departure_mm: float
-    chance: float
-    no_axis: str
-    no_match: str
+    passes: tuple[tuple[float, float, float], ...] = ((2.0, 3.0, 8.0), (2.0, 1.5, 3.0))
+    outline: float = 0.0
+    least_overlap: float = 0.8
+    least_similarity: float = 0.3
+    least_extent_mm: float = 0.0
+    largest_departure_mm: float = 4.0
+    chance: float = 0.01
+    no_axis: str = "E-REG-02"
+    no_match: str = "E-REG-03"
 
 
 SETTINGS = {
-    2: Settings(
-        passes=((2.0, 3.0, 8.0), (2.0, 1.5, 3.0)),
-        outline=0.0,
-        least_overlap=0.8,
-        least_similarity=0.3,
-        least_extent_mm=0.0,
-        largest_departure_mm=4.0,
-        chance=0.01,
-        no_axis="E-REG-02",
-        no_match="E-REG-03",
-    ),
+    2: Settings(),
     3: Settings(
         passes=((4.0, 6.0, 8.0), (4.0, 2.5, 3.0), (2.0, 2.5, 1.5)),
         outline=0.5,
