@@ -6,7 +6,7 @@ import hashlib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from monai_isles.io.orientation import from_ras
 from monai_isles.io.publish import publish
 
 if TYPE_CHECKING:
-    from highdicom import PlanePositionSequence, Volume
+    from highdicom import Volume
     from pydicom import Dataset
 
 # DICOM type 2: must be there, may be empty; files that were made anonymous often lack them
@@ -49,15 +49,16 @@ class DicomSource:
 
     def headers(self) -> list[Dataset]:
         """Return one header a slice position (pixels are not read), with empty values where type 2 ones are missing."""
-        pydicom = require_dicom()
+        from pydicom import dcmread
+
         result: dict[tuple[float, ...], Dataset] = {}
         for path in self.files:
             # Every time point repeats the positions: the first header of each stands for all.
-            header = pydicom.dcmread(path, stop_before_pixels=True)
+            header = dcmread(path, stop_before_pixels=True)
             if "PerFrameFunctionalGroupsSequence" in header:
                 result = {(): header}
                 break
-            result.setdefault(tuple(round(float(x), 3) for x in header.ImagePositionPatient), header)
+            result.setdefault(_rounded(header.ImagePositionPatient), header)
         series = {str(header.SeriesInstanceUID) for header in result.values()}
         if len(series) != 1:
             text = f"{len(result)} images of {len(series)} series"
@@ -154,8 +155,8 @@ class DicomSource:
             made.save_as(tmp)
             again = read(tmp)
             if isinstance(placed, TiltedFrames):
-                same = placed.same_as(again, again.pixel_array.astype(placed.frames.dtype))
-                result = f"frames of {placed.frames.shape} that are not those written"
+                same = placed.same_as(again, again.pixel_array.astype(placed.array.dtype))
+                result = f"frames of {placed.array.shape} that are not those written"
             else:
                 again, wanted = again.get_volume(**options), placed.array
                 same = again.geometry_equal(placed, tol=1e-4)
@@ -189,47 +190,37 @@ class Algorithm:
     name: str
     version: str = __version__
     weights_sha256: str = ""
-    settings: Mapping[str, str] | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def parameters(self) -> dict[str, str]:
         """Return the available settings and checksums."""
-        sha = {"weights_sha256": self.weights_sha256} if self.weights_sha256 else {}
-        return {**sha, **(self.settings or {})}
+        return ({"weights_sha256": self.weights_sha256} if self.weights_sha256 else {}) | dict(self.settings)
 
 
 @dataclass(frozen=True)
 class TiltedFrames:
     """Hold a result on the sheared slices of a tilted gantry.
 
-    Shapes: ``frames`` (D, rows, columns), with segments (D, rows, columns, S).  Units: ``positions`` mm, LPS.
+    Shapes: ``array`` (D, rows, columns), with segments (D, rows, columns, S).  Units: ``positions`` mm, LPS.
     """
 
-    frames: np.ndarray
+    array: np.ndarray
     positions: list[tuple[float, ...]]
-
-    def planes(self) -> list[PlanePositionSequence]:
-        """Return the position of each slice for highdicom."""
-        from highdicom import PlanePositionSequence
-
-        return [PlanePositionSequence("PATIENT", position) for position in self.positions]
 
     def same_as(self, written: Dataset, stored: np.ndarray) -> bool:
         """Return whether a written object contains these frames at the right positions.
 
         Shapes: ``stored`` (F, rows, columns), in the order of the object's frames.
         """
-        slice_at = {tuple(round(x, 3) for x in position): n for n, position in enumerate(self.positions)}
-        seen = 0
+        slices = {_rounded(position): picture for position, picture in zip(self.positions, self.array, strict=True)}
         for group, picture in zip(written.PerFrameFunctionalGroupsSequence, stored, strict=True):
-            place = slice_at.get(tuple(round(float(x), 3) for x in group.PlanePositionSequence[0].ImagePositionPatient))
-            wanted = None if place is None else self.frames[place]
+            wanted = slices.get(_rounded(group.PlanePositionSequence[0].ImagePositionPatient))
             if wanted is not None and wanted.ndim == 3:
                 wanted = wanted[..., int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber) - 1]
             if wanted is None or not np.array_equal(picture, wanted):
                 return False
-            seen += 1
-        return seen == len(self.positions) * (self.frames.shape[3] if self.frames.ndim == 4 else 1)
+        return len(stored) == len(self.positions) * (self.array.shape[3] if self.array.ndim == 4 else 1)
 
 
 def require_dicom() -> ModuleType:
@@ -267,8 +258,19 @@ def _settle(header: Dataset) -> None:
             setattr(header, name, "")
     if header.PatientSex not in ("M", "F", "O"):
         header.PatientSex = ""
+    _name_default_characters(header)
     for name in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
         _share(header, name)
+
+
+def _name_default_characters(header: Dataset) -> None:
+    """Name the default characters as highdicom does: scanners leave the name empty, or write ISO_IR 6."""
+    names = header.get("SpecificCharacterSet") or ()
+    names = [name or "ISO 2022 IR 6" for name in ([names] if isinstance(names, str) else names)]
+    if names in ([], ["ISO_IR 6"], ["ISO 2022 IR 6"]):
+        header.pop("SpecificCharacterSet", None)
+    else:
+        header.SpecificCharacterSet = names
 
 
 def _share(header: Dataset, name: str) -> None:
@@ -298,17 +300,15 @@ def series_number(headers: Sequence[Dataset], after: int) -> int:
     return int(headers[0].get("SeriesNumber") or 0) % 10_000 + after
 
 
-def fresh_uid() -> str:
-    """Return a new, unique DICOM UID."""
-    from pydicom.uid import generate_uid
+def image_options(placed: Volume | TiltedFrames) -> dict[str, Any]:
+    """Return the pixels of a new image of highdicom and where they lie, a new UID, and the software."""
+    from highdicom import UID, PlanePositionSequence
 
-    return str(generate_uid())
-
-
-def equipment() -> dict[str, Any]:
-    """Return the attributes of every new image of highdicom: a new UID and the software."""
+    places = placed.positions if isinstance(placed, TiltedFrames) else None
     return {
-        "sop_instance_uid": fresh_uid(),
+        "pixel_array": placed if places is None else placed.array,
+        "plane_positions": places and [PlanePositionSequence("PATIENT", place) for place in places],
+        "sop_instance_uid": UID(),
         "instance_number": 1,
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": MODEL,
@@ -323,7 +323,11 @@ def _positions(headers: Sequence[Dataset]) -> np.ndarray:
     if "ImagePositionPatient" in headers[0]:
         return np.array([[float(x) for x in header.ImagePositionPatient] for header in headers])
     groups = [group.PlanePositionSequence[0] for group in headers[0].PerFrameFunctionalGroupsSequence]
-    return np.array(sorted({tuple(round(float(x), 3) for x in place.ImagePositionPatient) for place in groups}))
+    return np.array(sorted({_rounded(place.ImagePositionPatient) for place in groups}))
+
+
+def _rounded(position: Sequence[Any]) -> tuple[float, ...]:
+    return tuple(round(float(x), 3) for x in position)
 
 
 def _orientation(header: Dataset) -> Sequence[float]:

@@ -11,7 +11,7 @@ from highdicom.pm import ParametricMap, RealWorldValueMapping
 from pydicom.sr.codedict import Code, codes
 
 from monai_isles import __version__
-from monai_isles.dicom.source import CODES, DicomSource, TiltedFrames, equipment, quiet, series_number, stable_uid
+from monai_isles.dicom.source import CODES, DicomSource, TiltedFrames, image_options, quiet, series_number, stable_uid
 from monai_isles.errors import refused
 
 QUANTITIES = CODES["map"]
@@ -46,7 +46,7 @@ def _require_numbers(key: str, array: np.ndarray, where: str) -> None:
 
 
 def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> ParametricMap:
-    values = result.frames if isinstance(result, TiltedFrames) else result.array
+    values = result.array
     top = float(np.percentile(values[values > 0], 98)) if (values > 0).any() else 1.0
     source, (code, meaning, quantity) = str(headers[0].SeriesInstanceUID), QUANTITIES[key]
     mapping = RealWorldValueMapping(
@@ -60,7 +60,6 @@ def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> P
     )
     made = ParametricMap(
         headers,
-        values if isinstance(result, TiltedFrames) else result,
         series_instance_uid=stable_uid("map", source, key, __version__),
         series_number=series_number(headers, 7001 + list(QUANTITIES).index(key)),
         contains_recognizable_visual_features=False,
@@ -68,8 +67,7 @@ def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> P
         voi_lut_transformations=[VOILUTTransformation(window_center=top / 2, window_width=top)],
         series_description=f"{key.upper()}, research only",
         content_label=key.upper(),
-        plane_positions=result.planes() if isinstance(result, TiltedFrames) else None,
-        **equipment(),
+        **image_options(result),
     )
     made.BodyPartExamined = "BRAIN"  # else DICOM demands a Laterality
     return made

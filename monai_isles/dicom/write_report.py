@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from highdicom import sr
+from highdicom import UID, sr
 from highdicom.sc import SCImage
 from highdicom.seg import Segmentation, SegmentDescription, segread
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
+from pydicom.dataset import FileMetaDataset
 from pydicom.sr.codedict import Code, codes
-from pydicom.valuerep import DA, TM
+from pydicom.uid import ExplicitVRLittleEndian
 
 from monai_isles import __version__
 from monai_isles.dicom.source import (
@@ -23,9 +24,7 @@ from monai_isles.dicom.source import (
     TYPE_2,
     Algorithm,
     DicomSource,
-    fresh_uid,
     quiet,
-    require_dicom,
     series_number,
     stable_uid,
 )
@@ -64,7 +63,7 @@ def publish_sr(
             content=report,
             series_instance_uid=uid,
             series_number=series_number(headers, 7100),
-            sop_instance_uid=fresh_uid(),
+            sop_instance_uid=UID(),
             instance_number=1,
             manufacturer=MANUFACTURER,
             is_complete=True,
@@ -73,16 +72,22 @@ def publish_sr(
         document.ManufacturerModelName, document.SoftwareVersions = MODEL, __version__
         document.DeviceSerialNumber = "none"
 
-        def write(tmp: Path) -> None:
-            document.save_as(tmp)
-            written, meant = (_numbers_in(one) for one in (require_dicom().dcmread(tmp), document))
-            same = [item[0] for item in written] == [item[0] for item in meant]
-            first, second = ([item[1] for item in numbers] for numbers in (written, meant))
-            # a decimal string holds 16 characters, so a value may come back with fewer digits
-            if not same or not np.allclose(first, second, rtol=1e-9, atol=0.0):
-                raise refused("E-DCM-48", where=str(path), found=f"{len(written)} numbers, wrote {len(meant)}")
+        def fault(again: Dataset) -> str:
+            written, meant = _numbers_in(again), _numbers_in(document)
+            return "" if written == meant else f"{len(written)} numbers, wrote {len(meant)}"
 
-        publish(path, write, inputs=source.files)
+        _publish(document, path, source, fault)
+
+
+def _publish(made: Dataset, path: str | Path, source: DicomSource, fault: Callable[[Dataset], str]) -> None:
+    """Write an object, and refuse it with the fault that is found in what is read back, if any."""
+
+    def write(tmp: Path) -> None:
+        made.save_as(tmp, enforce_file_format=True)
+        if found := fault(dcmread(tmp)):
+            raise refused("E-DCM-48", where=str(path), found=found)
+
+    publish(path, write, inputs=source.files)
 
 
 def _measurement_report(
@@ -187,11 +192,12 @@ def _head_findings(result: Mapping[str, Any]) -> list[sr.QualitativeEvaluation]:
     return results
 
 
-def _numbers_in(item: Dataset) -> list[tuple[str, float]]:
+def _numbers_in(item: Dataset) -> list[tuple[str, str]]:
+    """Return meaning and text, of 16 characters at most, of every number below an item."""
     own = []
     if item.get("ValueType") == "NUM":
         value = item.MeasuredValueSequence[0].NumericValue
-        own.append((str(item.ConceptNameCodeSequence[0].CodeMeaning), float(value)))
+        own.append((str(item.ConceptNameCodeSequence[0].CodeMeaning), str(value)))
     return own + [element for child in item.get("ContentSequence", ()) for element in _numbers_in(child)]
 
 
@@ -215,45 +221,25 @@ def publish_captures(
 def _publish_capture(
     picture: np.ndarray, headers: Sequence[Dataset], path: Path, number: int, title: str, source: DicomSource
 ) -> None:
-    first = headers[0]
-    image = SCImage(
+    image = SCImage.from_ref_dataset(
+        headers[0],
         np.ascontiguousarray(picture),
         "RGB",
         8,
         "PATIENT",
-        study_instance_uid=str(first.StudyInstanceUID),
-        series_instance_uid=stable_uid("sc", first.SeriesInstanceUID, __version__),
+        series_instance_uid=stable_uid("sc", headers[0].SeriesInstanceUID, __version__),
         series_number=series_number(headers, 7101),
-        sop_instance_uid=fresh_uid(),
+        sop_instance_uid=UID(),
         instance_number=number,
         manufacturer=MANUFACTURER,
         patient_orientation=("L", "P"),
-        **_identity(first),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
     )
     image.BodyPartExamined = "BRAIN"  # else DICOM demands a Laterality
     image.SeriesDescription, image.ImageComments = "Ischemic stroke pictures, research only", title
     image.BurnedInAnnotation, image.ManufacturerModelName, image.SoftwareVersions = "NO", MODEL, __version__
-
-    def write(tmp: Path) -> None:
-        image.save_as(tmp)
-        if not np.array_equal(require_dicom().dcmread(tmp).pixel_array, picture):
-            raise refused("E-DCM-48", where=str(path), found=f"other pixels than the picture of {picture.shape}")
-
-    publish(path, write, inputs=source.files)
-
-
-def _identity(header: Dataset) -> dict[str, Any]:
-    """Return patient and study for highdicom, without empty values and invalid dates."""
-    words = {
-        "patient_id": header.PatientID, "patient_name": header.PatientName, "patient_sex": header.PatientSex,
-        "accession_number": header.AccessionNumber, "study_id": header.StudyID,
-        "referring_physician_name": header.ReferringPhysicianName,
-    }  # fmt: skip
-    whens: dict[str, Any] = {
-        "patient_birth_date": DA(str(header.PatientBirthDate or "")), "study_date": DA(str(header.StudyDate or "")),
-        "study_time": TM(str(header.StudyTime or "")),
-    }  # fmt: skip
-    return {name: value or None for name, value in (words | whens).items()}
+    other = f"other pixels than the picture of {picture.shape}"
+    _publish(image, path, source, lambda again: "" if np.array_equal(again.pixel_array, picture) else other)
 
 
 def publish_pdf(pdf: bytes, source: DicomSource, path: str | Path, *, title: str) -> None:
@@ -267,21 +253,18 @@ def publish_pdf(pdf: bytes, source: DicomSource, path: str | Path, *, title: str
         headers = source.headers()
         document = _encapsulate(pdf, headers, title)
 
-        def write(tmp: Path) -> None:
-            document.save_as(tmp, enforce_file_format=True)
-            again = require_dicom().dcmread(tmp)
-            if bytes(again.EncapsulatedDocument)[: again.EncapsulatedDocumentLength] != pdf:
-                raise refused("E-DCM-48", where=str(path), found="other bytes than the PDF")
+        def fault(again: Dataset) -> str:
+            same = bytes(again.EncapsulatedDocument)[: again.EncapsulatedDocumentLength] == pdf
+            return "" if same else "other bytes than the PDF"
 
-        publish(path, write, inputs=source.files)
+        _publish(document, path, source, fault)
 
 
 def _encapsulate(pdf: bytes, headers: Sequence[Dataset], title: str) -> Dataset:
-    pydicom, first, now = require_dicom(), headers[0], datetime.datetime.now()
-    document = pydicom.Dataset()
-    document.file_meta = pydicom.dataset.FileMetaDataset()
-    document.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
-    document.SOPClassUID, document.SOPInstanceUID = PDF_STORAGE, fresh_uid()
+    document, first, now = Dataset(), headers[0], datetime.datetime.now()
+    document.file_meta = FileMetaDataset()
+    document.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    document.SOPClassUID, document.SOPInstanceUID = PDF_STORAGE, UID()
     for name in (*TYPE_2, "StudyInstanceUID"):
         setattr(document, name, first.get(name, ""))
     document.SpecificCharacterSet = first.get("SpecificCharacterSet") or "ISO_IR 192"

@@ -16,8 +16,7 @@ from monai_isles.dicom.source import (
     MANUFACTURER,
     Algorithm,
     DicomSource,
-    TiltedFrames,
-    equipment,
+    image_options,
     off_grid,
     quiet,
     series_number,
@@ -59,16 +58,14 @@ def publish_seg(
         named = enumerate(zip(masks, made, strict=True), start=1)
         seg = Segmentation(
             headers,
-            placed.frames if isinstance(placed, TiltedFrames) else placed,
-            "BINARY",
-            [_describe_segment(number, name, by, series) for number, (name, by) in named],
+            segmentation_type="BINARY",
+            segment_descriptions=[_describe_segment(number, name, by, series) for number, (name, by) in named],
             series_instance_uid=stable_uid("seg", series, *sorted(masks), *facts),
             series_number=series_number(headers, 7000),
             series_description="Ischemic stroke masks, research only",
             content_label="STROKE_MASKS",
             omit_empty_frames=False,
-            plane_positions=placed.planes() if isinstance(placed, TiltedFrames) else None,
-            **equipment(),
+            **image_options(placed),
         )
         source.publish(seg, placed, Path(path), "E-DCM-43", segread, dtype=np.uint8)
 
