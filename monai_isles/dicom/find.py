@@ -22,15 +22,6 @@ LONGEST_GAP_S = 15.0
 _TIMES = ("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime")
 
 
-@dataclass(frozen=True)
-class _Volume:
-    """Hold one still series: its grid as a key, and the time in s of its first slice by one attribute."""
-
-    info: SeriesInfo
-    grid: tuple
-    start_s: float
-
-
 def join_series(
     series: Sequence[SeriesInfo], files: dict[str, list[DicomFile]]
 ) -> tuple[list[SeriesInfo], list[Finding]]:
@@ -41,28 +32,27 @@ def join_series(
     reconstructions of one acquisition, which share their time, are never joined. Slices that one of them lacks are then
     refused as in any series. The joined series has the UID of the earliest; ``files`` is changed to match.
     """
-    volumes = [
-        item for info in series if info.usable and info.kind == "ct" and (item := _volume(info, files[info.uid]))
-    ]
-    groups: dict[tuple, list[_Volume]] = {}
-    for volume in volumes:
-        groups.setdefault(volume.grid, []).append(volume)
+    groups: dict[tuple, list[tuple[float, SeriesInfo]]] = {}
+    for info in series:
+        if info.usable and info.kind == "ct" and (known := _grid_and_start(info, files[info.uid])):
+            groups.setdefault(known[0], []).append((known[1], info))
     out, findings = list(series), []
     for run in (run for group in groups.values() for run in _runs(group)):
-        first, uids = run[0].info, {item.info.uid for item in run}
-        files[first.uid] = [file for item in run for file in files[item.info.uid]]
-        paths, frames = tuple(file.path for file in files[first.uid]), sum(item.info.frames for item in run)
+        first, uids = run[0][1], {info.uid for _, info in run}
+        files[first.uid] = [file for _, info in run for file in files[info.uid]]
+        paths, frames = tuple(file.path for file in files[first.uid]), sum(info.frames for _, info in run)
         joined = replace(first, kind="ctp", files=paths, frames=frames)
         out = [
             joined if item.uid == first.uid else item for item in out if item.uid == first.uid or item.uid not in uids
         ]
-        result = f"{len(run)} series of one time each, {run[-1].start_s - run[0].start_s:.1f} s from first to last"
+        result = f"{len(run)} series of one time each, {run[-1][0] - run[0][0]:.1f} s from first to last"
         where = f"{first.files[0].parent}: series {first.number or first.uid}"
         findings.append(finding("E-DCM-60", WARNING, where=where, found=result))
     return out, findings
 
 
-def _volume(info: SeriesInfo, files: Sequence[DicomFile]) -> _Volume | None:
+def _grid_and_start(info: SeriesInfo, files: Sequence[DicomFile]) -> tuple[tuple, float] | None:
+    """Return the grid of a still series as a key, and the time in s of its first slice by one attribute."""
     try:
         frames = [frame for file in files for frame in frames_of(file)]
     except IslesError:
@@ -73,18 +63,17 @@ def _volume(info: SeriesInfo, files: Sequence[DicomFile]) -> _Volume | None:
     first = frames[0]
     look = (*(round(x, 4) for x in first.orientation), *(round(x, 5) for x in first.spacing))
     same = (info.study_uid, files[0].text("FrameOfReferenceUID"), info.rows, info.columns)
-    return _Volume(info, (*same, look, key), min(frame.times_us[key] for frame in frames) / 1e6)
+    return (*same, look, key), min(frame.times_us[key] for frame in frames) / 1e6
 
 
-def _runs(group: Sequence[_Volume]) -> list[list[_Volume]]:
-    """Return the groups of volumes that follow one another in time without a gap; none if two share a time."""
-    runs: list[list[_Volume]] = []
-    for volume in sorted(group, key=lambda item: (item.start_s, item.info.uid)):
-        if runs and volume.start_s - runs[-1][-1].start_s <= LONGEST_GAP_S:
-            runs[-1].append(volume)
-        else:
-            runs.append([volume])
-    return [run for run in runs if len(run) >= FEWEST_SERIES and len({item.start_s for item in run}) == len(run)]
+def _runs(group: Sequence[tuple[float, SeriesInfo]]) -> list[list[tuple[float, SeriesInfo]]]:
+    """Return the series that follow one another in time without a gap; none if two share a time."""
+    runs: list[list[tuple[float, SeriesInfo]]] = []
+    for start_s, info in sorted(group, key=lambda item: (item[0], item[1].uid)):
+        if not runs or start_s - runs[-1][-1][0] > LONGEST_GAP_S:
+            runs.append([])
+        runs[-1].append((start_s, info))
+    return [run for run in runs if len(run) >= FEWEST_SERIES and len({start_s for start_s, _ in run}) == len(run)]
 
 
 _CT = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
@@ -159,11 +148,10 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
         except IslesError as error:
             result.damaged.append(error)
             continue
-        uid = "" if file is None else file.text("SeriesInstanceUID")
-        if file is not None:
-            result.files.setdefault(uid, []).append(file)
-        else:
+        if file is None:
             result.findings.append(finding("E-DCM-30", WARNING, where=str(path), found="no image in it"))
+        else:
+            result.files.setdefault(file.text("SeriesInstanceUID"), []).append(file)
     if strange:
         more = f" and {len(strange) - 4} more" if len(strange) > 4 else ""
         text = f"{len(strange)} files: {', '.join(strange[:4])}{more}"
@@ -277,8 +265,7 @@ def _kind(files: Sequence[DicomFile]) -> str:
     except IslesError:
         return "ct"
     first = frames[0].orientation
-    places = by_place(frames, np.cross(first[:3], first[3:]))
-    return "ctp" if len(places) < len(frames) else "ct"
+    return "ctp" if len(by_place(frames, np.cross(first[:3], first[3:]))) < len(frames) else "ct"
 
 
 def _count(file: DicomFile) -> int:

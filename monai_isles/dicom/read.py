@@ -131,10 +131,9 @@ def read_series(
     findings = [finding for finding in dicom.findings if finding.severity == WARNING]
     findings += [*stack.findings, *(rescale_remarks(frames, where) if hounsfield else [])]
     if all(len(group) == 1 for group in stack.frames):
-        still = [[group[0]] for group in stack.frames]
-        array, affine = _to_ras(still, stack, hounsfield)
+        array, affine = _to_ras(stack.frames, stack, hounsfield)
         array, findings = _settle(array, info, files, where, findings)
-        return _series(array[0], affine, stack, info, _source(info, files, still, units, "", stack), findings)
+        return _series(array[0], affine, stack, info, _source(info, files, stack.frames, units, "", stack), findings)
     return _in_time(stack, info, files, units, where, hounsfield, interpolate, findings, dt_s)
 
 
@@ -191,8 +190,7 @@ def _to_ras(
     if timing is None:
         for t in range(count):
             volume = np.stack([_picture(frames[t], k, stack, hounsfield) for k, frames in enumerate(slices)])
-            if stack.thick > 1:
-                volume = volume.reshape(slabs, stack.thick, rows, columns).mean(axis=1)
+            volume = volume.reshape(slabs, stack.thick, rows, columns).mean(axis=1)
             turned[t] = to_ras(volume.transpose(2, 1, 0), stack.affine)[0]
         return turned, affine
     native = np.zeros((count, slabs, rows, columns), np.float32)

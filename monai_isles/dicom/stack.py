@@ -99,9 +99,13 @@ def stack_frames(frames: Sequence[Frame], where: str) -> Stack:
     slices = by_place(frames, normal)
     # The median is robust to one pass in which the table returned off.
     origins = np.array([np.median([frame.position for frame in group], axis=0) for group in slices])
-    places, off_mm = (origins @ normal).tolist(), _returned_off_mm(slices, origins)
+    apart_mm = [
+        np.linalg.norm(np.array([frame.position for frame in group]) - middle, axis=1)
+        for group, middle in zip(slices, origins, strict=True)
+    ]
+    places, off_mm = (origins @ normal).tolist(), float(max(apart.max() for apart in apart_mm))
     step, findings = _step(slices, origins, normal, where), []
-    _require_in_line(slices, origins, step, off_mm, where)
+    _require_in_line(slices, origins, step, apart_mm, where)
     _require_even(slices, places, off_mm, where)
     if off_mm > 5 * SAME_PLACE_MM:
         text = f"frames of one slice lie up to {off_mm:.3g} mm from each other's middle"
@@ -194,31 +198,25 @@ def by_place(frames: Sequence[Frame], normal: np.ndarray) -> list[list[Frame]]:
     return slices
 
 
-def _returned_off_mm(slices: Sequence[Sequence[Frame]], origins: np.ndarray) -> float:
-    """Return the largest distance in mm of a frame from the mean position of its slice."""
-    return max(
-        float(np.linalg.norm(np.array([frame.position for frame in group]) - middle, axis=1).max())
-        for group, middle in zip(slices, origins, strict=True)
-    )
-
-
 def _require_in_line(
-    slices: Sequence[Sequence[Frame]], origins: np.ndarray, step: np.ndarray, off_mm: float, where: str
+    slices: Sequence[Sequence[Frame]], origins: np.ndarray, step: np.ndarray, apart_mm: Sequence[np.ndarray], where: str
 ) -> None:
-    """Refuse frames shifted within a slice, and slices that do not follow one line."""
+    """Refuse frames shifted within a slice, and slices that do not follow one line.
+
+    ``apart_mm``: distance of each frame from the middle of its slice.
+    """
     length = float(np.linalg.norm(step))
     near = max(5 * SAME_PLACE_MM, SAME_PLACE_SHARE * length + 1e-6)
-    for group, origin in zip(slices, origins, strict=True):
-        apart_mm = np.linalg.norm(np.array([frame.position for frame in group]) - origin, axis=1)
-        beside = [frame for frame, apart in zip(group, apart_mm, strict=True) if apart > near]
+    for group, apart in zip(slices, apart_mm, strict=True):
+        beside = [frame for frame, far in zip(group, apart, strict=True) if far > near]
         if beside:
-            result = f"{frame_names([group[0], *beside])}: {apart_mm.max():.3g} mm apart in their plane"
+            result = f"{frame_names([group[0], *beside])}: {apart.max():.3g} mm apart in their plane"
             raise refused("E-DCM-17", where=where, found=result)
     normal = np.cross(*_axes(slices[0][0]))
     # What is left beside the straight line through the slices; a tilt keeps them on a line, a moved table does not.
     aside = origins - origins[0] - np.outer((origins - origins[0]) @ normal / np.dot(step, normal), step)
     bend = float(np.linalg.norm(aside, axis=1).max())
-    if bend > max(5 * SAME_PLACE_MM, 2 * off_mm):
+    if bend > max(5 * SAME_PLACE_MM, 2 * max(apart.max() for apart in apart_mm)):
         raise refused("E-DCM-17", where=where, found=f"slices lie up to {bend:.3g} mm beside the line of the others")
 
 
