@@ -15,29 +15,19 @@ Solver = Callable[[Tensor, Tensor], Tensor]
 
 
 def circulant_inverse(aif: Tensor, dt_s: float, *, truncation: float) -> Tensor:
-    """Return the truncated pseudo-inverse of the block-circulant matrix of ``aif``.
+    """Return the truncated pseudo-inverse of the block-circulant matrix of ``aif``, in 1 / (unit of ``aif`` x s).
 
     Shapes: ``aif`` (T,), out (2 T, T): the second half of the zero-padded tissue curve is zero and left out.
-    Units: 1 / (unit of ``aif`` x s).
-
-    Args:
-        truncation: singular values below this part of the largest are dropped.
-
     Raises: ``E-PERF-01`` when the curve holds no bolus.
 
-    Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522;
-    equal to a per-voxel loop in ``tests/perfusion/test_deconvolution.py``.
+    Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522.
     """
-    u, s, vh = circulant_factors(aif, dt_s)
+    u, s, vh = artery_factors(aif, dt_s)
     return truncated_inverse(u, s, vh, truncation)[:, : aif.numel()]
 
 
-def circulant_factors(aif: Tensor, dt_s: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the singular value decomposition (u, s, vh) of the block-circulant matrix (2 T, 2 T), double precision."""
-    return _factors(aif, dt_s, circular=True)
-
-
-def _factors(aif: Tensor, dt_s: float, *, circular: bool) -> tuple[Tensor, Tensor, Tensor]:
+def artery_factors(aif: Tensor, dt_s: float, *, circular: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the decomposition (u, s, vh) of the block-circulant (2 T, 2 T) or triangular (T, T) matrix, in double."""
     if not torch.isfinite(aif).all() or float(aif.abs().sum()) == 0.0:
         raise refused("E-PERF-01", where="aif", found=f"{aif.numel()} frames, sum {float(aif.sum()):.3g}")
     # Padding to twice the length keeps a late tissue curve from wrapping around to the start.
@@ -68,16 +58,13 @@ def triangular_solver(like: Tensor, aif: Tensor, dt_s: float, *, level: float, d
     """Return what deconvolves curves (V, T) into out (V, 2 T) by the lower triangular matrix of the artery.
 
     It assumes that tissue follows the artery: a curve that comes later gives less flow, one that comes before is wrong.
-    The second half of ``out``, time before zero in the circular forms, is zero.
-
-    Args:
-        level: part of the largest singular value below which values are dropped, or by which all are damped.
-        damped: Tikhonov's form.
+    The second half of ``out``, time before zero in the circular forms, is zero. ``level`` is the part of the largest
+    singular value below which values are dropped, or by which all are ``damped``, Tikhonov's form.
 
     Source: Østergaard et al., Magn Reson Med 1996, doi:10.1002/mrm.1910360510; damped: Calamante et al., Magn Reson
     Med 2003, doi:10.1002/mrm.10634; ``tests/perfusion/test_deconvolution.py``.
     """
-    u, s, vh = _factors(aif.cpu(), dt_s, circular=False)
+    u, s, vh = artery_factors(aif.cpu(), dt_s, circular=False)
     inverse = (vh.T * (s / (s**2 + (level * s[0]) ** 2))) @ u.T if damped else truncated_inverse(u, s, vh, level)
     matrix = inverse.to(like).T.contiguous()
 
@@ -113,7 +100,13 @@ def oscillation_solver(like: Tensor, aif: Tensor, dt_s: float, *, limit: float) 
     Each curve takes the least truncation whose oscillation index stays within ``limit``; one that none smooths keeps
     the strongest. All voxels share one matrix product per truncation; those that are smooth enough are finished.
     """
-    inverses = _distinct(aif, dt_s, like)
+    u, s, vh = artery_factors(aif.cpu(), dt_s)
+    # Neighbours of the grid that drop the same singular values have one inverse.
+    levels = {int((s >= truncation * s[0]).sum()): truncation for truncation in reversed(TRUNCATIONS)}
+    inverses = [
+        truncated_inverse(u, s, vh, level)[:, : aif.numel()].to(like).T.contiguous()
+        for level in sorted(levels.values())
+    ]
 
     def solve(curves: Tensor, out: Tensor) -> Tensor:
         active, part = torch.arange(len(curves), device=curves.device), curves
@@ -130,14 +123,6 @@ def oscillation_solver(like: Tensor, aif: Tensor, dt_s: float, *, limit: float) 
     return solve
 
 
-def _distinct(aif: Tensor, dt_s: float, like: Tensor) -> list[Tensor]:
-    """Return the inverses of the grid, each once: neighbours that drop the same singular values are one."""
-    u, s, vh = circulant_factors(aif.cpu(), dt_s)
-    first = {int((s >= truncation * s[0]).sum()): truncation for truncation in reversed(TRUNCATIONS)}
-    frames = aif.numel()
-    return [truncated_inverse(u, s, vh, level)[:, :frames].to(like).T.contiguous() for level in sorted(first.values())]
-
-
 STRENGTHS = tuple(float(s) for s in torch.logspace(-2.0, 0.0, 33).tolist())
 GCV = "gcv"
 
@@ -149,7 +134,7 @@ def tikhonov_solver(like: Tensor, aif: Tensor, dt_s: float, *, strength: float |
     smallest generalised cross-validation.
     """
     size = 2 * aif.numel()
-    u, s, vh = circulant_factors(aif.cpu(), dt_s)
+    u, s, vh = artery_factors(aif.cpu(), dt_s)
     levels = STRENGTHS if strength == GCV else (float(strength),)
     damped = torch.stack([s / (s**2 + (level * s[0]) ** 2) for level in levels])
     kept = damped * s
@@ -236,20 +221,13 @@ def residue_peaks(residue: Tensor, latest: int | None = None) -> tuple[Tensor, T
     """Return height (V,) and position (V,) in frames of the largest value of circular residues (V, L).
 
     The position is that of the parabola through the largest value and its neighbours; the last quarter of the circle
-    is time before zero, and counts as negative.
-
-    Args:
-        latest: frame after which no peak is sought, up to the last quarter; those values of ``residue`` become zero.
-
-    Source: parabolic peak interpolation; ``tests/perfusion/test_peaks.py``.
+    is time before zero, and counts as negative. After frame ``latest`` no peak is sought, up to the last quarter; those
+    values of ``residue`` become zero.
     """
     length = residue.shape[1]
     if latest is not None:
         residue[:, latest + 1 : math.ceil(0.75 * length)] = 0.0
-    index = _largest(residue)
-    before, height, after = _around(residue, index)
-    bend = (before - 2 * height + after).clamp_max(-1e-12)
-    position = index + (0.5 * (before - after) / bend).clamp(-0.5, 0.5)
+    height, position = _parabola(residue, _largest(residue))
     return height, torch.where(position >= 0.75 * length, position - length, position)
 
 
@@ -262,10 +240,7 @@ def curve_peaks(curves: Tensor) -> Tensor:
     calm[:, 1:-1] += curves[:, 1:-1]
     torch.add(curves[:, 0], curves[:, 1], out=calm[:, 0]).mul_(1.5)
     torch.add(curves[:, -2], curves[:, -1], out=calm[:, -1]).mul_(1.5)
-    index = _largest(wide).clamp_(1, frames - 2)
-    before, top, after = _around(wide, index)
-    bend = (before - 2 * top + after).clamp_max(-1e-12)
-    return index + (0.5 * (before - after) / bend).clamp(-0.5, 0.5)
+    return _parabola(wide, _largest(wide).clamp_(1, frames - 2))[1]
 
 
 def _largest(rows: Tensor) -> Tensor:
@@ -274,10 +249,10 @@ def _largest(rows: Tensor) -> Tensor:
     return torch.from_numpy(rows.numpy().argmax(1)) if rows.device.type == "cpu" else rows.argmax(1)
 
 
-def _around(rows: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the values before, at and after ``index`` on circular rows."""
+def _parabola(rows: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the value at ``index`` of circular rows, and the top of the parabola through it and its neighbours."""
     length = rows.shape[1]
     flat, start = rows.flatten(), torch.arange(len(rows), device=rows.device) * length
-    before = torch.where(index == 0, length - 1, index - 1)
-    after = torch.where(index == length - 1, 0, index + 1)
-    return flat[start + before], flat[start + index], flat[start + after]
+    before, height, after = (flat[start + (index + step) % length] for step in (-1, 0, 1))
+    bend = (before - 2 * height + after).clamp_max(-1e-12)
+    return height, index + (0.5 * (before - after) / bend).clamp(-0.5, 0.5)

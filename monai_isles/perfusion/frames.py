@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy import interpolate
 from torch import Tensor
 from torch.nn import functional
 
@@ -62,7 +63,6 @@ def misplaced_frames(series: Tensor) -> dict[int, str]:
     simulated scans, still or moved by up to 20 mm, 20 degrees and half a slice (``docs/perfusion.md``).
 
     Shapes: (T, H, W, D), RAS+.  Units: HU.
-    Source: ours; ``tests/perfusion/test_frames.py``.
     """
     if len(series) < 2 * NEIGHBOURS:
         return {}
@@ -155,22 +155,12 @@ def _interpolate(series: Tensor, times_s: np.ndarray, bad: np.ndarray) -> Tensor
         if gap > LONGEST_GAP_S:
             result = f"slice {place + 1} is empty or torn for {gap:.1f} s from frame {before + 1} to {after + 1}"
             raise refused("E-PERF-11", where="perfusion series", found=result)
-        weights = torch.from_numpy(_lagrange(times_s[near], times_s[frame])).float()
+        # The polynomial through them: a line between two frames would cut off the top of the arterial curve.
+        cubic = interpolate.KroghInterpolator(times_s[near], np.eye(len(near)))
+        weights = torch.from_numpy(cubic(times_s[frame])).float()
         between = torch.tensordot(weights, series[near, ..., place].float(), 1)
         series[frame, ..., place] = (between if series.is_floating_point() else between.round()).to(series.dtype)
     return series
-
-
-def _lagrange(times_s: np.ndarray, at_s: float) -> np.ndarray:
-    """Return the weights of samples at ``times_s`` in the polynomial through them at ``at_s``.
-
-    A line between two frames would cut off the top of the arterial curve.
-    """
-    apart = times_s[:, None] - times_s
-    np.fill_diagonal(apart, 1.0)
-    ratio = (at_s - times_s) / apart
-    np.fill_diagonal(ratio, 1.0)
-    return ratio.prod(1)
 
 
 def _flag(bad: np.ndarray, frame: int, done: str, misplaced: dict[int, str]) -> Flag:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from monai_isles.perfusion.deconvolution import chosen_method, curve_peaks, residue_peaks, residue_solver
-from monai_isles.perfusion.masks import box_of, smooth_slices
-from monai_isles.perfusion.motion import displacement_mm
+from monai_isles.perfusion.masks import smooth_slices
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.quality import (
     LATE_ARTERY,
@@ -84,14 +84,9 @@ def perfusion_maps(
     baseline_frames: int | None = None,
     **options: Any,
 ) -> PerfusionMaps:
-    """Compute the maps of one scan: ``prepare_series``, then ``measured_maps``.
+    """Compute the maps of one scan: ``prepare_series``, then ``measured_maps``, which takes the ``options``.
 
     Shapes: ``series_hu`` (T, H, W, D), ``mask`` (H, W, D) bool.  Units: HU, s, mm.
-
-    Args:
-        mask, motion, baseline_frames: as for ``prepare_series``.
-        options: those of ``measured_maps``.
-
     Raises: those of ``prepare_series`` and ``measured_maps``.
 
     >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # s, voxels from the middle
@@ -150,7 +145,7 @@ def measured_maps(
     """
     method, level = chosen_method(method, truncation)
     inside = torch.from_numpy(prepared.tissue)
-    box = box_of(inside)
+    box = ndimage.find_objects(prepared.tissue.view(np.int8))[0]
     place = inside[box].permute(2, 0, 1).to(device)
     rise = prepared.rise_hu[(slice(None), *box)].to(device).permute(0, 3, 1, 2).contiguous()
     spacing = prepared.spacing_mm[:2]
@@ -263,7 +258,7 @@ def _fullness(prepared: PreparedSeries, vessels: Vessels) -> float:
 def curve_noise(curves: Tensor) -> float:
     """Return the noise of smoothed curves (V, T) from their bends, which a bolus of several frames hardly moves.
 
-    Units: those of the curves.  Source: ours; ``tests/perfusion/test_quality.py``.
+    Units: those of the curves.
     """
     # Second differences of white noise have 6 times its variance; the median of |x| is 0.6745 of its spread.
     bends = curves[:: max(1, len(curves) // _SAMPLE)].diff(n=2, dim=1).abs().median(1).values
@@ -327,11 +322,11 @@ def perfusion_record(prepared: PreparedSeries, maps: PerfusionMaps, settings: Ma
     Units: in the names of the keys; medians are those of ``brain``; voxels count from 0 on the grid of the maps.
     """
     brain, voxel_ml = maps.brain, float(np.prod(prepared.spacing_mm)) / 1000.0
-    path = None if prepared.motion is None else prepared.motion.path
+    motion = prepared.motion
     moved = {
         "applied": prepared.moved_back,
-        "largest_mm": None if path is None else round(float(displacement_mm(path).max()), 3),
-        "path_right_mm_front_mm_turn_deg": None if path is None else np.round(path, 4).tolist(),
+        "largest_mm": None if motion is None else round(motion.largest_mm, 3),
+        "path_right_mm_front_mm_turn_deg": None if motion is None else np.round(motion.path, 4).tolist(),
     }
     wanted = None  # seconds that the scan should last, by its venous curve
     if maps.vof is not None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monai_isles.perfusion.timing import arrival_s
+
 WEAK_AIF_HU, LEAST_CNR = 60.0, 15.0
 MOTION_MM = 2.0
 FEW_SLICES, LEAST_COVERAGE_MM = 4, 40.0
@@ -40,10 +42,9 @@ def vessel_flags(
     Args:
         scale: by which the artery was then multiplied to the area of the widest vessel.
         fullness: area under the curves beside the widest vessel, as part of its own; 1 in the middle of a wide one.
-    Source: limits ours; ``tests/perfusion/test_quality.py``.
     """
     results: list[Flag] = []
-    peak, noise = float(aif_hu.max()), _noise(aif_hu)
+    peak, noise = float(aif_hu.max()), float(noise_of(aif_hu))
     if peak < WEAK_AIF_HU or peak < LEAST_CNR * noise:
         results.append(Flag("weak-aif", "warning", f"arterial peak {peak:.0f} HU over a noise of {noise:.1f} HU"))
     last_s = (len(vof_hu) - 1) * dt_s
@@ -73,7 +74,7 @@ def vessel_flags(
 def volume_flags(median_cbv: float) -> list[Flag]:
     """Judge the median blood volume of the brain, large vessels left out.  Units: ml/100 g.
 
-    Source: limit ours; simulated scans above it are at least 1.5 times too high; ``tests/perfusion/test_quality.py``.
+    Simulated scans above the limit are at least 1.5 times too high.
     """
     if median_cbv <= MOST_CBV:
         return []
@@ -86,7 +87,6 @@ def artery_flags(lead_s: float, saturated: float) -> list[Flag]:
     """Judge whether the artery comes before the tissue, and whether its voxels are cut off at the scanner's limit.
 
     Units: ``lead_s`` s from the artery's peak to the tissue's; ``saturated`` is a part of the arterial voxels.
-    Source: limits ours; ``tests/perfusion/test_quality.py``.
     """
     results = []
     if lead_s < LEAST_LEAD_S:
@@ -102,8 +102,7 @@ def artery_flags(lead_s: float, saturated: float) -> list[Flag]:
 def noise_flags(noise_hu: float, peak_hu: float, width_mm: float) -> list[Flag]:
     """Judge the noise of a curve smoothed over ``width_mm`` against the peak of the mean tissue curve.
 
-    Units: HU, mm.  Source: limit ours, where the core of simulated scans is off by more than a third;
-    ``benchmarks/perfusion_accuracy.py``.
+    Units: HU, mm.  Below the limit the core of simulated scans is off by more than a third.
     """
     ratio = peak_hu / max(noise_hu, 1e-6)
     if ratio >= LEAST_TISSUE_CNR:
@@ -146,19 +145,12 @@ def missing_share(interior_vox: np.ndarray) -> np.ndarray:
 def _vein_flags(aif_hu: np.ndarray, vof_hu: np.ndarray, dt_s: float) -> list[Flag]:
     """Judge whether the venous curve can be a vein's: nearly as tall as the artery after scaling, and later."""
     part = float(vof_hu.max()) / max(float(aif_hu.max()), 1e-6)
-    late_s = _half_rise_s(vof_hu, dt_s) - _half_rise_s(aif_hu, dt_s)
+    # The rise is steep where the top is flat: the time of half the peak is sharper than that of the peak.
+    late_s = arrival_s(vof_hu, dt_s, 0.5) - arrival_s(aif_hu, dt_s, 0.5)
     if part >= LEAST_VEIN and late_s >= LEAST_DELAY_S:
         return []
     seen = f"the venous curve peaks at {100 * part:.0f} % of the arterial one and comes {late_s:.1f} s after it"
     return [Flag("weak-vof", "warning", seen + ": no whole vein was found, flow and volume may be off by one factor")]
-
-
-def _half_rise_s(curve: np.ndarray, dt_s: float) -> float:
-    # The rise is steep where the top is flat: the time of half the peak is sharper than that of the peak.
-    half = 0.5 * float(curve.max())
-    after = max(1, int((curve >= half).argmax()))
-    low, high = float(curve[after - 1]), float(curve[after])
-    return (after - 1 + np.clip((half - low) / max(high - low, 1e-6), 0, 1)) * dt_s
 
 
 def frame_flags(times_s: np.ndarray, dt_s: float, *, uneven: bool) -> list[Flag]:
@@ -210,6 +202,6 @@ def wanted_scan_s(vof_hu: np.ndarray, dt_s: float, baseline_frames: int) -> floa
     return baseline_frames * dt_s + VENOUS_WIDTHS * half_width_s(vof_hu, dt_s)
 
 
-def _noise(curve: np.ndarray) -> float:
-    """Return the noise of a curve (T,) from the median of its second differences: a short bolus hardly changes it."""
-    return float(np.median(np.abs(np.diff(curve, n=2)))) / (0.6745 * np.sqrt(6.0))
+def noise_of(curves: np.ndarray) -> np.ndarray:
+    """Return the noise of curves (..., T) by the median of second differences, which a short bolus hardly changes."""
+    return np.median(np.abs(np.diff(curves, n=2)), axis=-1) / (0.6745 * np.sqrt(6.0))

@@ -273,10 +273,7 @@ def rcbf_core(
 
 
 def drop_clusters(mask: np.ndarray, min_cluster_ml: float, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Return the mask without its 6-connected clusters below ``min_cluster_ml``; one of exactly that volume is kept.
-
-    Shapes: boolean ``(H, W, D)``. Source: ours; ``tests/perfusion/test_thresholds.py``.
-    """
+    """Return the mask without its 6-connected clusters below ``min_cluster_ml``; one of exactly that volume is kept."""
     smallest = cluster_vox(min_cluster_ml, spacing_mm)
     # scipy's default structure joins voxels by their faces: 6-connected.
     labels, _ = ndimage.label(mask)

@@ -32,7 +32,6 @@ def even_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, float, boo
     The step is the quarter quantile of those measured, so that a dense first pass stays dense.
 
     Shapes: ``series`` (T, H, W, D) in, (T', H, W, D) out.
-    Source: linear interpolation; ``tests/perfusion/test_timing.py``.
     """
     steps = np.diff(times_s)
     middle = float(np.median(steps))
@@ -52,13 +51,13 @@ def even_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, float, boo
 ARRIVED, _WITHIN = 0.1, 32
 
 
-def arrival_s(artery: np.ndarray, dt_s: float) -> float:
-    """Return when an arterial curve (T,) over baseline first reaches a tenth of its peak, linear between frames; s."""
-    least = ARRIVED * float(artery.max())
-    after = int(np.argmax(artery >= least))
+def arrival_s(curve: np.ndarray, dt_s: float, part: float = ARRIVED) -> float:
+    """Return when a curve (T,) over baseline first reaches a part of its peak, linear between frames; s."""
+    least = part * float(curve.max())
+    after = int(np.argmax(curve >= least))
     if after == 0:
         return 0.0
-    before, now = float(artery[after - 1]), float(artery[after])
+    before, now = float(curve[after - 1]), float(curve[after])
     return (after - 1 + (least - before) / (now - before)) * dt_s
 
 

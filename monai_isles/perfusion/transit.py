@@ -146,8 +146,6 @@ def likeliest_shape(curves: Tensor, aif: Tensor, dt_s: float, *, spread: float) 
     One shape counts for all voxels: a single curve does not tell it from its noise, thousands of them do. It is the top
     of the parabola through the likeliest of ``SHAPES`` and its neighbours, so that a near tie of two, whose flows
     differ, gives a shape between them. Of fewer than ``LEAST_CURVES`` it is ``SHAPE``.
-
-    Source: ours (empirical Bayes); ``tests/perfusion/test_transit.py``, ``benchmarks/perfusion_accuracy.py``.
     """
     require_fit(curves, aif, "likeliest_shape")
     if len(curves) < LEAST_CURVES:

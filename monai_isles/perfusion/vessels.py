@@ -10,7 +10,7 @@ import torch
 
 from monai_isles.errors import refused
 from monai_isles.perfusion.deconvolution import curve_peaks
-from monai_isles.perfusion.quality import LEAST_LEAD_S
+from monai_isles.perfusion.quality import LEAST_LEAD_S, noise_of
 
 ARTERIAL_VOXELS = 12
 SATURATED_FRAMES, SATURATED_PART = 3, 0.003
@@ -78,8 +78,7 @@ def saturated_curves(curves_hu: np.ndarray) -> np.ndarray:
 def _no_bolus(curves_hu: np.ndarray) -> np.ndarray:
     """Return which curves (V, T) are high before any bolus, or rise below ``BOLUS_CNR`` times their noise."""
     top = np.maximum(curves_hu.max(1), 1e-6)
-    noise = np.median(np.abs(np.diff(curves_hu, n=2, axis=1)), axis=1) / (0.6745 * np.sqrt(6.0))
-    return (np.abs(curves_hu[:, :QUIET_FRAMES]).max(1) > 0.5 * top) | (top < BOLUS_CNR * noise)
+    return (np.abs(curves_hu[:, :QUIET_FRAMES]).max(1) > 0.5 * top) | (top < BOLUS_CNR * noise_of(curves_hu))
 
 
 def has_bolus(curves_hu: np.ndarray) -> bool:
@@ -97,10 +96,9 @@ def _tallest(curves_hu: np.ndarray, count: int) -> np.ndarray:
     if not has_bolus(curves_hu):
         result = f"largest rise {float(peak.max()):.1f} HU" if len(peak) else "no voxel"
         raise refused("E-PERF-03", where="arterial_curve", found=f"{result} in {len(peak)} curves")
-    least = _least_rise(peak)
     # The edges of bone may hold more tall curves than the arteries do, so that they are left out before the count.
     order = np.argsort(peak, kind="stable")[-_WIDER * count :]
-    return _without(_no_bolus, curves_hu, order[peak[order] >= min(least, float(peak.max()))])[-count:]
+    return _without(_no_bolus, curves_hu, order[peak[order] >= _least_rise(peak)])[-count:]
 
 
 def _without(unfit: Callable[[np.ndarray], np.ndarray], curves_hu: np.ndarray, among: np.ndarray) -> np.ndarray:
