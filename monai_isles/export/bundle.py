@@ -15,8 +15,8 @@ from uuid import uuid4
 
 from monai_isles.bundle.bundle import INFERENCE, METADATA, OF_WEIGHTS, TRAIN, WEIGHTS, Bundle, lay_over
 from monai_isles.errors import refused
-from monai_isles.export.graph import Graph, build_network, load_network, write_graphs
-from monai_isles.export.zoo import data_licence, honest_card, hub_card, list_large_files, unit_test
+from monai_isles.export.graph import build_network, load_network, write_graphs
+from monai_isles.export.zoo import TEMPLATES, honest_card, hub_card, list_large_files, unit_test
 from monai_isles.io.archives import pack_zip
 from monai_isles.io.findings import refuse
 from monai_isles.io.payload import sha256_of
@@ -251,7 +251,7 @@ def export_bundle(
             (aside / "empty.pt").unlink(missing_ok=True)
             settle(folder / "configs", settings or {})
             complete = complete_metadata(metadata, sha256_of(folder / WEIGHTS))
-            made: list[Graph] = []
+            made: dict[Path, float] = {}
             network = load_network(Bundle(folder), state)
             if graphs:
                 inference = json.loads(Bundle(folder).file(INFERENCE).read_text(encoding="utf-8"))
@@ -259,13 +259,12 @@ def export_bundle(
             dropped = sorted(set(metadata) - set(complete))
             if zoo:
                 list_large_files(folder, url)
-            _finish(folder, complete, made, dropped, bool(state))
-            pack_zip(aside, aside / f"{name}.zip")
+            checksums, archive = _finish(folder, complete, made, dropped, bool(state)), f"{name}.zip"
+            pack_zip(aside, aside / archive)
             if zoo:
                 (aside / "ci/unit_tests").mkdir(parents=True)
                 (aside / f"ci/unit_tests/test_{name}.py").write_text(unit_test(name, bundle), encoding="utf-8")
-            archive, checksums = f"{name}.zip", _checksums(folder)
-            differences = {f"models/{graph.path.name}": graph.difference for graph in made}
+            differences = {f"models/{path.name}": difference for path, difference in made.items()}
             sha256 = sha256_of(aside / archive)
             exported = Exported(out / name, out / archive, sha256, checksums, differences, dropped)
             _move(aside, out)
@@ -294,26 +293,27 @@ def _require_room(source: Path, out: Path, name: str, force: bool) -> None:
         raise refused("E-EXP-02", where=str(target), found=found, fix="name a new folder")
 
 
-def _finish(folder: Path, metadata: dict, made: list[Graph], dropped: list[str], shipped: bool) -> None:
-    """Write the files that depend on the models: metadata, both cards, the data's licence, checksums of all files."""
+def _finish(folder: Path, metadata: dict, made: Mapping[Path, float], dropped: list[str], shipped: bool) -> dict:
+    """Write and return checksums of all files, after those that depend on the models: metadata, cards, data licence."""
     if made:
-        facts = {g.path.name: {"sha256": sha256_of(g.path), "largest_logit_difference": g.difference} for g in made}
-        metadata["graphs"] = {f"models/{name}": fact for name, fact in facts.items()}
+        metadata["graphs"] = {
+            f"models/{path.name}": {"sha256": sha256_of(path), "largest_logit_difference": difference}
+            for path, difference in made.items()
+        }
     write_json(folder / "configs" / METADATA, metadata)
-    card = folder / "docs" / CARD
-    sha256 = metadata["weights_sha256"]
-    honest = honest_card(card.read_text(encoding="utf-8"), sha256, shipped=shipped, replaced=bool(dropped))
+    card, kind = folder / "docs" / CARD, {"shipped": shipped, "replaced": bool(dropped)}
+    honest = honest_card(card.read_text(encoding="utf-8"), metadata["weights_sha256"], **kind)
     card.write_text(honest, encoding="utf-8")
     (folder / CARD).write_text(hub_card(honest, metadata), encoding="utf-8")
-    if not (folder / "docs" / _DATA_LICENCE).is_file():
-        (folder / "docs" / _DATA_LICENCE).write_text(data_licence(metadata), encoding="utf-8")
-    sums = [f"{checksum}  {name}\n" for name, checksum in _checksums(folder).items()]
-    (folder / CHECKSUMS).write_text("".join(sums), encoding="utf-8")
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return {name: sha256_of(folder / name) for name in files if name != CHECKSUMS}
+    licence = folder / "docs" / _DATA_LICENCE
+    if not licence.is_file():
+        text = (TEMPLATES / _DATA_LICENCE).read_text(encoding="utf-8")
+        licence.write_text(text.format(source=metadata["data_source"]), encoding="utf-8")
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    checksums = {name: sha256_of(folder / name) for name in names}
+    listed = "".join(f"{checksum}  {name}\n" for name, checksum in checksums.items())
+    (folder / CHECKSUMS).write_text(listed, encoding="utf-8")
+    return checksums
 
 
 def _move(aside: Path, out: Path) -> None:

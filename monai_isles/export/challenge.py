@@ -102,14 +102,13 @@ def challenge_names(
 
 
 def _names(images: Mapping[str, Path], description: str) -> dict[str, str]:
-    names: dict[str, str] = {}
+    cases: dict[str, str] = {}
     for case, path in images.items():
         match = _ID.search(path.name)
         if match is None:
             raise refused("E-CHAL-01", where=case, found=path.name)
         name = f"{match[1].upper()}.{description}.{match[2]}.nii"
-        if name in names.values():
-            other = next(first for first, taken in names.items() if taken == name)
-            raise refused("E-CHAL-02", where=f"{other} and {case}", found=match[2])
-        names[case] = name
-    return names
+        if name in cases:
+            raise refused("E-CHAL-02", where=f"{cases[name]} and {case}", found=match[2])
+        cases[name] = case
+    return {case: name for name, case in cases.items()}

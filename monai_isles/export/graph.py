@@ -8,7 +8,6 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -50,14 +49,6 @@ _AXES = ("height", "width", "depth")
 _QUIET = "torch.onnx._internal.exporter._registration"
 
 
-@dataclass(frozen=True)
-class Graph:
-    """Describe one written graph; ``difference`` is the largest deviation of its logits from the network's."""
-
-    path: Path
-    difference: float
-
-
 def build_network(bundle: Bundle) -> nn.Module:
     """Build ``network_def`` of a bundle's inference config on the CPU, with random weights."""
     return bundle.config("inference").get_parsed_content("network_def")
@@ -74,8 +65,10 @@ def load_network(bundle: Bundle, state: Mapping[str, Tensor]) -> nn.Module:
     return network.eval()
 
 
-def write_graphs(network: nn.Module, folder: Path, *, metadata: Mapping, inference: Mapping) -> list[Graph]:
+def write_graphs(network: nn.Module, folder: Path, *, metadata: Mapping, inference: Mapping) -> dict[Path, float]:
     """Write ``model.ts`` and ``model.onnx``: the deterministic network, from a normalised window to logits.
+
+    Return the largest deviation of each graph's logits from the network's.
 
     Shapes: ``(N, C, *spatial)`` in, ``(N, K, *spatial)`` out; N is free, and so is every size ``k*n`` of the metadata.
     """
@@ -93,7 +86,7 @@ def write_graphs(network: nn.Module, folder: Path, *, metadata: Mapping, inferen
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         runners = {script: torch.jit.load(str(script), map_location="cpu"), onnx: _onnx_runner(onnx)}
-    return [Graph(path, require_agreement(network, run, windows, path)) for path, run in runners.items()]
+    return {path: require_agreement(network, run, windows, path) for path, run in runners.items()}
 
 
 def require_agreement(

@@ -79,12 +79,13 @@ def export_nnunet(
             for entry in progress(entries, f"images{section}", total=len(entries)):
                 _write(entry, keys, aside, section)
         named = {str(channel): CHANNEL_NAMES.get(key, key.upper()) for channel, key in enumerate(keys)}
-        description: dict[str, object] = {"channel_names": named, "labels": {"background": 0, "lesion": 1}}
-        description |= {"numTraining": len(training), "file_ending": ENDING}
-        description |= {key: content.get(key) for key in ("name", "description")}
-        description["simulated"] = bool(content.get("simulated"))
+        description = {
+            "channel_names": named, "labels": {"background": 0, "lesion": 1}, "numTraining": len(training),
+            "file_ending": ENDING, "name": content.get("name"), "description": content.get("description"),
+            "simulated": bool(content.get("simulated")),
+        }  # fmt: skip
         publish_json(aside / "dataset.json", description)
-        publish_json(aside / "splits_final.json", list(splits))
+        publish_json(aside / "splits_final.json", splits)
         os.replace(aside, target)
     return NnunetDataset(target, len(training), len(test), len(splits))
 

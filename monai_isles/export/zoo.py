@@ -27,7 +27,7 @@ _HEADINGS = {
 _NONE_SHIPPED = "**No trained weights are shipped with this bundle: train it before use.**"
 _REPLACED = "> These weights (SHA-256 {}) replace the released ones: no result below was measured with them.\n\n"
 _OWN = "**These weights (SHA-256 {}) are the exporter's own: no number here is theirs.**"
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def honest_card(card: str, weights_sha256: str, *, shipped: bool, replaced: bool) -> str:
@@ -70,12 +70,6 @@ def hub_card(card: str, metadata: Mapping[str, Any]) -> str:
     return f"---\n{written}---\n\n{linked}"
 
 
-def data_licence(metadata: Mapping[str, Any]) -> str:
-    """Return ``docs/data_license.txt``: the data on which the weights may have been trained, and their owners."""
-    text = (_TEMPLATES / "data_license.txt").read_text(encoding="utf-8")
-    return text.format(source=metadata["data_source"])
-
-
 def unit_test(name: str, bundle: Bundle) -> str:
     """Return ``ci/unit_tests/test_<name>.py``: the bundle trains, evaluates and predicts once, by MONAI's workflows."""
     metadata, mri = bundle.metadata, "flair" in bundle.metadata["modalities"]
@@ -90,7 +84,7 @@ def unit_test(name: str, bundle: Bundle) -> str:
     phantom = {"cases": 2, "seed": 3, "kind": "siss", "spacing_mm": 4.0} if mri else {
         "cases": 3, "seed": 5, "series": "ctp" in metadata["modalities"], "max_slices": 2,
     }  # fmt: skip
-    return (_TEMPLATES / "zoo_test.py.txt").read_text(encoding="utf-8").format(
+    return (TEMPLATES / "zoo_test.py.txt").read_text(encoding="utf-8").format(
         title=metadata["name"], name=name, small=small, infer=infer, phantom=phantom, learns=learns,
         title_case="".join(part.capitalize() for part in name.split("_")),
     )  # fmt: skip
@@ -98,15 +92,14 @@ def unit_test(name: str, bundle: Bundle) -> str:
 
 def list_large_files(folder: Path, url: str | None) -> None:
     """Write ``large_files.yml`` where a file is over 25 MB: the zoo keeps those elsewhere."""
-    large = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size > LARGE_BYTES]
-    if not large:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size > LARGE_BYTES]
+    if not files:
         return
+    large = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     if url is None:
-        names = ", ".join(path.relative_to(folder).as_posix() for path in large)
-        raise refused("E-EXP-20", where=folder.name, found=names)
+        raise refused("E-EXP-20", where=folder.name, found=", ".join(large))
     rows = [
-        {"path": name, "url": f"{url.rstrip('/')}/{name}", "hash_val": sha256_of(path), "hash_type": "sha256"}
-        for path in large
-        for name in [path.relative_to(folder).as_posix()]
+        {"path": name, "url": f"{url.rstrip('/')}/{name}", "hash_val": sha256, "hash_type": "sha256"}
+        for name, sha256 in large.items()
     ]
     (folder / "large_files.yml").write_text(yaml.safe_dump({"large_files": rows}, sort_keys=False), encoding="utf-8")
