@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
-_MID_SCAN = ("GEMS_ACQU_01", 0x24)
-
-
 def instant_us(text: str) -> int | None:
     """Return the microseconds of a DICOM date and time (``YYYYMMDDHHMMSS.FFFFFF&ZZZZ``), None if it is none."""
     text = re.split(r"[+-]", text.strip())[0]
@@ -58,17 +55,12 @@ def frame_times(groups: Sequence[Dataset]) -> dict[str, int]:
 
 def _mid_scan(groups: Sequence[Dataset]) -> str | None:
     """Return GE's Mid Scan Time in s, from the private block of its creator, None where there is none."""
-    creator, element = _MID_SCAN
     for group in groups:
-        for block in range(0x10, 0x20):  # the creator may have reserved any private block
-            try:
-                owner, value = group.get((0x19, block)), group.get((0x19, block << 8 | element))
-                if owner is None or value is None or str(owner.value).strip() != creator:
-                    continue
-                held = value.value
-            except PARSER_ERRORS:
-                continue
-            return held.decode("latin-1").strip(" \0") if isinstance(held, bytes) else str(held)
+        try:
+            held = group.private_block(0x19, "GEMS_ACQU_01")[0x24].value
+        except PARSER_ERRORS:  # a KeyError where there is none
+            continue
+        return held.decode("latin-1").strip(" \0") if isinstance(held, bytes) else str(held)
     return None
 
 
