@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 EXIT_DONE, EXIT_BUG, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_UNSAFE = 0, 1, 2, 3, 4, 5
@@ -26,7 +25,7 @@ class IslesError(Exception):
         self.code, self.fault, self.where, self.found, self.fix = code, fault, where, found, fix
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (self.code, self.fault, self.where, self.found, self.fix)
+        return partial(IslesError, where=self.where, found=self.found, fix=self.fix), (self.code, self.fault)
 
     @property
     def exit_code(self) -> int:
@@ -56,22 +55,9 @@ def refused(
       found 0
       fix   give more than 0 GB, or leave the bound out
     """
-    fault, fix = fault_and_fix(code, fault, fix, values)
-    return IslesError(code, fault, where=where, found=found, fix=fix)
-
-
-def fault_and_fix(code: str, fault: str | None, fix: str | None, values: Mapping[str, object]) -> tuple[str, str]:
-    """Return the texts of a code with their ``{names}`` filled in; ``fault`` and ``fix`` replace the table's."""
-    if fault is not None and fix is not None:
-        return fault, fix
-    texts = fault_texts()[code]
-    return (
-        texts["fault"].format_map(values) if fault is None else fault,
-        texts["fix"].format_map(values) if fix is None else fix,
-    )
-
-
-def _rebuild(code: str, fault: str, where: str, found: str, fix: str) -> IslesError:
+    texts = fault_texts().get(code, {})
+    fault = texts["fault"].format_map(values) if fault is None else fault
+    fix = texts["fix"].format_map(values) if fix is None else fix
     return IslesError(code, fault, where=where, found=found, fix=fix)
 
 

@@ -77,7 +77,8 @@ _METHODS = frozenset({
     "requires_grad_", "resume", "run", "set_trainer", "state_dict", "to", "train",
 })  # fmt: skip
 _BUILTINS = frozenset({"bool", "dict", "float", "int", "len", "list", "max", "min", "round", "str", "tuple"})
-_ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv)
+_COMPOUND = (ast.List, ast.Tuple, ast.Dict, ast.Compare, ast.BoolOp, ast.IfExp)
+_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Not, ast.USub)
 
 
 def expression_fault(text: str) -> str | None:
@@ -106,10 +107,10 @@ def _fault(node: ast.expr) -> str | None:
         return f"the private attribute {node.attr!r}" if node.attr.startswith("_") else _fault(node.value)
     if isinstance(node, ast.Call):
         return _call_fault(node)
-    parts = _parts(node)
-    if parts is None:
-        return f"a Python {type(node).__name__}"
-    return _first_fault(parts)
+    plain = isinstance(node, _COMPOUND) or isinstance(getattr(node, "op", None), _OPERATORS)
+    if plain or (isinstance(node, ast.Subscript) and isinstance(node.slice, (ast.Constant, ast.UnaryOp))):
+        return _first_fault([part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)])
+    return f"a Python {type(node).__name__}"
 
 
 def _call_fault(node: ast.Call) -> str | None:
@@ -129,26 +130,6 @@ def _call_fault(node: ast.Call) -> str | None:
 
 def _first_fault(nodes: list[ast.expr]) -> str | None:
     return next((fault for node in nodes if (fault := _fault(node))), None)
-
-
-def _parts(node: ast.expr) -> list[ast.expr] | None:
-    if isinstance(node, (ast.List, ast.Tuple)):
-        return node.elts
-    if isinstance(node, ast.Dict):
-        return [*(key for key in node.keys if key is not None), *node.values]
-    if isinstance(node, ast.BinOp) and isinstance(node.op, _ARITHMETIC):
-        return [node.left, node.right]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
-        return [node.operand]
-    if isinstance(node, ast.Compare):
-        return [node.left, *node.comparators]
-    if isinstance(node, ast.BoolOp):
-        return node.values
-    if isinstance(node, ast.IfExp):
-        return [node.test, node.body, node.orelse]
-    if isinstance(node, ast.Subscript) and isinstance(node.slice, (ast.Constant, ast.UnaryOp)):
-        return [node.value, node.slice]
-    return None
 
 
 _CLASSES = frozenset({

@@ -109,8 +109,7 @@ def _mirror_findings(scans: Sequence[Scan], bad: set[str], head: str | None) -> 
         case, keys = f"{scan.section} {scan.name}", [key for key in ([head] if head else _HEADS) if key in scan.files]
         if keys and case not in bad:
             sound.append((case, keys[0], scan.files[keys[0]]))
-    heads = progress(sound, "registering mirrors", total=len(sound))
-    return [found for head in heads for found in _mirror_finding(*head)]
+    return [found for head in progress(sound, "registering mirrors") for found in _mirror_finding(*head)]
 
 
 def _mirror_finding(case: str, key: str, path: Path) -> list[Finding]:

@@ -27,33 +27,13 @@ MOST_DEATHS = 3
 BATCH = 1000
 
 
-def collect(
-    client: Client,
-    work: Callable[[Task], Record],
-    tasks: Sequence[Task],
-    *,
-    watched: Sequence[str] = (),
-    strict: bool = False,
-) -> Iterator[tuple[Task, Record]]:
-    """Yield each task with its record as it ends.
-
-    A case whose worker dies is repeated by another, the last time with no other case running; then it has failed.
-    ``watched`` are needs that Dask compares with the resources of the workers.
-    """
-    from distributed.client import FutureCancelledError, FuturesCancelledError
-
-    try:
-        tried = partial(attempt, work, strict=strict)
-        yield from _records(client, partial(_submit, client, tried, watched), tasks)
-    except (FutureCancelledError, FuturesCancelledError, OSError) as error:
-        found = next(iter(str(error).splitlines()), type(error).__name__)
-        raise refused("E-COH-04", where="cluster", found=found) from error
-
-
 def _records(
     client: Client, submit: Callable[[Sequence[Task]], dict[Future, Task]], tasks: Sequence[Task]
 ) -> Iterator[tuple[Task, Record]]:
-    """Yield records; repeat the cases whose worker died once, then, one at a time, those whose worker died twice."""
+    """Yield each task with its record as it ends.
+
+    Cases whose worker died once are repeated, then, one at a time, those whose worker died twice.
+    """
     from distributed import KilledWorker, as_completed
 
     running, alone = submit(tasks), list[Task]()
@@ -84,7 +64,10 @@ def _records(
 def _submit(
     client: Client, work: Callable[[Task], Record], watched: Sequence[str], tasks: Sequence[Task]
 ) -> dict[Future, Task]:
-    """Submit tasks to the scheduler, grouped by equal needs, and return them by their futures."""
+    """Submit tasks to the scheduler, grouped by equal needs, and return them by their futures.
+
+    ``watched`` are needs that Dask compares with the resources of the workers.
+    """
     groups: dict[tuple[tuple[str, float], ...], list[Task]] = {}
     for task in tasks:
         groups.setdefault(tuple((name, n) for name, n in task.needs.items() if name in watched), []).append(task)
@@ -129,21 +112,23 @@ def run_cases(
     if not tasks:
         return {}
     if not is_spread({"workers": workers, "cluster": cluster, "slurm": slurm}):
-        return {
-            task.case: attempt(work, task, strict=strict)
-            for task in progress(tasks, title, total=len(tasks), unit=unit)
-        }
+        return {task.case: attempt(work, task, strict=strict) for task in progress(tasks, title, unit=unit)}
     from monai_isles.cohort.clusters import declared_resources, open_client
 
     if gpus or memory_gb:
         tasks = [replace(task, gpus=gpus, memory_gb=memory_gb) for task in tasks]
     count = min(workers, len(tasks))
     with open_client(tasks, workers=count, cluster=cluster, slurm=slurm) as client:
+        from distributed.client import FutureCancelledError, FuturesCancelledError
+
         watched = declared_resources(client) if cluster else ()
-        done = progress(
-            collect(client, work, tasks, watched=watched, strict=strict), title, total=len(tasks), unit=unit
-        )
-        records = {task.case: record for task, record in done}
+        submit = partial(_submit, client, partial(attempt, work, strict=strict), watched)
+        done = progress(_records(client, submit, tasks), title, total=len(tasks), unit=unit)
+        try:
+            records = {task.case: record for task, record in done}
+        except (FutureCancelledError, FuturesCancelledError, OSError) as error:
+            found = next(iter(str(error).splitlines()), type(error).__name__)
+            raise refused("E-COH-04", where="cluster", found=found) from error
     return {task.case: records[task.case] for task in tasks}
 
 

@@ -16,10 +16,9 @@ from monai_isles.crossval.plan import DATA_LIST, PLAN, Plan, read_plan
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.evaluation.score import score_case
-from monai_isles.io.grid import require_same_grid
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
-from monai_isles.io.read import Image, read_image
+from monai_isles.io.read import Image, read_image, require_same_grid
 from monai_isles.io.runs import done_before
 from monai_isles.postprocessing.components import binarise
 from monai_isles.progress import progress
@@ -106,7 +105,7 @@ def score_maps(
         cuts: threshold and smallest component in voxels by fold; by default the larger of two classes.
     """
     lines = []
-    for case in progress(cases, f"scoring {title}", total=len(cases)):
+    for case in progress(cases, f"scoring {title}"):
         probability, reference = read(case)
         cut = (0.5, 0) if cuts is None else cuts[cast(int, case.fold)]
         scores = score_case(binarise(probability, *cut), reference.data > 0, reference.spacing_mm)

@@ -134,7 +134,7 @@ def make_plan(
     keys = (*modalities, "label")
     inputs = {
         str(entry["case"]): {key: sha256_of(Path(str(entry[key]))) for key in keys if key in entry}
-        for entry in progress(entries, "checking inputs", total=len(entries))
+        for entry in progress(entries, "checking inputs")
     }
     for key in [key for key in modalities if all(key in entry for entry in entries)][:1]:
         _require_apart(entries, inputs, key)

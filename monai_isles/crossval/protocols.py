@@ -218,7 +218,7 @@ class Protocol:
 def grid_scores(predictions: OutOfFold, sizes_vox: Sequence[int] = SIZES_VOX) -> GridScores:
     """Score every case at every threshold and every smallest size in voxels."""
     sizes, grids, excess = tuple(sizes_vox), [], []
-    for case in progress(predictions.cases, "searching", total=len(predictions.cases)):
+    for case in progress(predictions.cases, "searching"):
         probability, reference = predictions.read(case)
         grids.append(case_grid(probability, reference.data > 0, THRESHOLDS, sizes))
         excess.append(grids[-1].excess_vox * prod(reference.spacing_mm) / 1000)

@@ -136,7 +136,7 @@ def fit_calibration(
     True
     """
     counts, before = np.zeros((2, len(LOGITS)), np.int64), []
-    for case in progress(cases, "calibrating", total=len(cases)):
+    for case in progress(cases, "calibrating"):
         p, truth = _reached_voxels(*read(case))
         counts += logit_counts(p, truth)
         before.append(reliability(p, truth))
@@ -145,7 +145,7 @@ def fit_calibration(
     # The calibration is monotonic, so the same voxels pass the moved threshold.
     cut = round(float(line.probability(np.array(threshold))), 4)
     after, volumes, result = [], [], []
-    for case in progress(cases, "volumes and lesions", total=len(cases)):
+    for case in progress(cases, "volumes and lesions"):
         raw, reference = read(case)
         probability, truth = line.probability(raw), reference.data > 0
         voxel_ml = prod(reference.spacing_mm) / 1000

@@ -18,8 +18,7 @@ from monai_isles.dicom.find import scan_dicom
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import ERROR, WARNING, Finding, as_finding, collect_remarks, finding
-from monai_isles.io.grid import require_same_grid
-from monai_isles.io.read import Image, inspect_image
+from monai_isles.io.read import Image, inspect_image, require_same_grid
 from monai_isles.io.values import noise_findings, unmeasured_findings
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
@@ -93,7 +92,7 @@ def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[
         fault, fix = "no case has a lesion mask", "no action is needed for a prediction; a training needs masks"
         text = f"{len(trained)} case{'s' * (len(trained) > 1)}"
         findings.append(finding("E-LBL-03", WARNING, where=str(folder), found=text, fault=fault, fix=fix))
-    for scan in progress(scans, "checking", total=len(scans)):
+    for scan in progress(scans, "checking"):
         about = _scan_findings(scan, keys, weight, seen, every, masked)
         findings += [replace(item, case=_title(scan)) for item in about]
     return findings

@@ -252,7 +252,7 @@ def _grouping(
 def _readable(cases: Sequence[Case], layout: Layout, left_out: list[Finding] | None) -> tuple[list[Case], list[float]]:
     """Return the cases whose mask (for CT also plain CT and series header) can be read, and their lesions in ml."""
     kept, volumes = [], []
-    for case in progress(cases, "measuring lesions", total=len(cases)):
+    for case in progress(cases, "measuring lesions"):
         try:
             volume = _volume_ml(case)
             if layout is CT:

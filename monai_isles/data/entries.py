@@ -97,7 +97,7 @@ def load_entries(
         tell_left_out(absent)
     entries = [case.entry() for case, missing in results if not missing]
     if fetch and (can_be_fetched(root) or any(CHECKSUMS in entry for entry in entries)):
-        entries = [fetch_entry(entry) for entry in progress(entries, "fetching", total=len(entries))]
+        entries = [fetch_entry(entry) for entry in progress(entries, "fetching")]
         require_kept(entries)
     return Entries(entries, absent, strict=strict)
 
@@ -264,7 +264,7 @@ def measured_lesion_share(entries: Sequence[Mapping[str, object]]) -> float:
     True
     """
     lesion = total = 0
-    for entry in progress(entries, "measuring lesions", total=len(entries)):
+    for entry in progress(entries, "measuring lesions"):
         values = cast(Sequence[int] | None, entry.get(LABEL_VALUES))
         try:
             mask = read_image(str(entry[LABEL]), kind="label", where=str(entry["case"]), label_values=values).data > 0

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_isles.io.grid import require_same_grid
-from monai_isles.io.read import Image, read_image
+from monai_isles.io.read import Image, read_image, require_same_grid
 from monai_isles.metrics.calibration import (
     UNCERTAINTY_EDGES,
     Reliability,

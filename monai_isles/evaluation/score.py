@@ -14,8 +14,7 @@ from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task
 from monai_isles.errors import IslesError, refused
 from monai_isles.evaluation.maps import map_scores
-from monai_isles.io.grid import require_same_grid
-from monai_isles.io.read import Image, read_image
+from monai_isles.io.read import Image, read_image, require_same_grid
 from monai_isles.metrics.overlap import (
     count_lesions,
     diagonal,

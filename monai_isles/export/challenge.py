@@ -14,10 +14,9 @@ from monai_isles.data.entries import load_entries
 from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import find_masks
 from monai_isles.io.archives import pack_zip
-from monai_isles.io.grid import require_same_grid
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import folder_aside, publish_image
-from monai_isles.io.read import read_image
+from monai_isles.io.read import read_image, require_same_grid
 from monai_isles.modalities import MODALITIES
 from monai_isles.progress import progress
 
@@ -61,7 +60,7 @@ def export_challenge(
         raise refused("E-CHAL-04", where=str(pred_dir), found=f"{len(missing)} of {len(images)}: {', '.join(missing)}")
     archive = Path(archive)
     with folder_aside(archive.with_suffix("")) as aside:
-        for case, name in progress(names.items(), "packing", total=len(names)):
+        for case, name in progress(names.items(), "packing"):
             source, lesion = read_image(images[case], where=case), read_image(masks[case], kind="label", where=case)
             require_same_grid({"image": source, "prediction": lesion}, case=case)
             publish_image(aside / name, lesion.data, source, dtype=np.uint8)

@@ -14,9 +14,8 @@ import numpy as np
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.errors import refused
-from monai_isles.io.grid import require_same_grid
 from monai_isles.io.publish import folder_aside, publish_image, publish_json
-from monai_isles.io.read import read_image
+from monai_isles.io.read import read_image, require_same_grid
 from monai_isles.modalities import CT_CHANNELS, LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
 
@@ -76,7 +75,7 @@ def export_nnunet(
     with folder_aside(target) as aside:
         for section, entries in (("Tr", training), ("Ts", test)):
             (aside / f"images{section}").mkdir(parents=True)
-            for entry in progress(entries, f"images{section}", total=len(entries)):
+            for entry in progress(entries, f"images{section}"):
                 _write(entry, keys, aside, section)
         named = {str(channel): CHANNEL_NAMES.get(key, key.upper()) for channel, key in enumerate(keys)}
         description = {

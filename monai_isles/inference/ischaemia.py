@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.grid import require_same_grid
-from monai_isles.io.read import read_image
+from monai_isles.io.read import read_image, require_same_grid
 from monai_isles.modalities import LABEL, LABEL_VALUES, MEASURED_MAPS, PERFUSION_MAPS
 from monai_isles.perfusion.thresholds import (
     CORE_CUT,

@@ -298,7 +298,7 @@ class StepSlidingWindowInferer(Inferer):
         groups = self._groups(starts, cutter, members, most)
         if len(groups):
             forecast(lambda group: room.run(trial, group), groups, len(starts), step)
-        for group in progress(groups, "windows", total=len(groups), unit="pass", delay_s=_WORTH_A_BAR_S):
+        for group in progress(groups, "windows", unit="pass", delay_s=_WORTH_A_BAR_S):
             room.run(predict, group)
         probability, deviation = sums.close()
         return WindowResult(probability, deviation, len(starts))

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from monai_isles.errors import IslesError, fault_and_fix
+from monai_isles.errors import IslesError, refused
 
 ERROR, WARNING = "error", "warning"
 _log = logging.getLogger(__name__)
@@ -30,19 +31,9 @@ class Finding:
     case: str = ""
 
 
-def finding(
-    code: str,
-    severity: str,
-    *,
-    where: str,
-    found: str,
-    fault: str | None = None,
-    fix: str | None = None,
-    **values: object,
-) -> Finding:
-    """Return the finding of a code, its texts taken from ``faults.toml`` as ``errors.refused`` takes them."""
-    fault, fix = fault_and_fix(code, fault, fix, values)
-    return Finding(code, severity, where, found, fix, fault)
+def finding(code: str, severity: str, *, where: str, found: str, **texts: Any) -> Finding:
+    """Return the finding of a code; ``texts`` are the other arguments of ``errors.refused``."""
+    return replace(as_finding(refused(code, where=where, found=found, **texts)), severity=severity)
 
 
 def as_finding(error: IslesError) -> Finding:

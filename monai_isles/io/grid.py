@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,17 +13,6 @@ from monai_isles.io.findings import WARNING, finding, tell
 
 TOLERANCE_VOX = 1e-3
 SAME_GRID_VOX = 0.5
-
-
-class Placed(Protocol):
-    """Describe an image with a position in space: ``monai_isles.io.read.Image``."""
-
-    @property
-    def affine(self) -> np.ndarray: ...
-    @property
-    def grid_shape(self) -> tuple[int, ...]: ...
-    @property
-    def path(self) -> object: ...
 
 
 class Displacement(NamedTuple):
@@ -52,19 +41,6 @@ def corners_apart_mm(
     """Return the largest distance in mm between matching field-of-view corners of two grids of any shapes."""
     ends = second @ corners_vox(second_shape) - first @ corners_vox(first_shape)
     return float(np.linalg.norm(ends[:3], axis=0).max())
-
-
-def require_same_grid(images: Mapping[str, Placed], *, case: str) -> None:
-    """Refuse a case whose images do not share one grid; names of the files are in the error.
-
-    Raises: ``E-GEOM-03`` another position or orientation, ``E-GEOM-04`` another shape.
-    """
-    require_same_affines(
-        {key: image.affine for key, image in images.items()},
-        {key: image.grid_shape for key, image in images.items()},
-        case=case,
-        files={key: str(image.path) for key, image in images.items()},
-    )
 
 
 def require_same_affines(

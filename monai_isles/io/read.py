@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,6 +12,7 @@ import numpy as np
 
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import ERROR, WARNING, Finding, finding, refuse
+from monai_isles.io.grid import require_same_affines
 from monai_isles.io.header import claimed_bytes, frame_time_s, layout, parse_header, voxel_dtype
 from monai_isles.io.nifti_header_checks import header_findings
 from monai_isles.io.orientation import native_affine, to_ras
@@ -139,6 +140,19 @@ def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -
     header = parse_header(peek(path, place), place)
     refuse(header_findings(header, kind=kind, where=place))
     return _to_ras(np.broadcast_to(np.uint8(0), _full_shape(header)), header, path, "")
+
+
+def require_same_grid(images: Mapping[str, Image], *, case: str) -> None:
+    """Refuse a case whose images do not share one grid; names of the files are in the error.
+
+    Raises: ``E-GEOM-03`` another position or orientation, ``E-GEOM-04`` another shape.
+    """
+    require_same_affines(
+        {key: image.affine for key, image in images.items()},
+        {key: image.grid_shape for key, image in images.items()},
+        case=case,
+        files={key: str(image.path) for key, image in images.items()},
+    )
 
 
 def _judge_claim(path: Path, place: str, limit: int) -> int:

@@ -21,9 +21,8 @@ from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.errors import refused
 from monai_isles.inference.outputs import stage_numbers
-from monai_isles.io.grid import require_same_grid
 from monai_isles.io.publish import publish_text
-from monai_isles.io.read import read_image
+from monai_isles.io.read import read_image, require_same_grid
 from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.metrics.image import image_quality
 from monai_isles.metrics.volume import STRATA, size_stratum
@@ -144,7 +143,7 @@ def pseudo_dwi_slices(predictions: OutOfFold, lines: Sequence[Mapping[str, Any]]
 def _volumes(predictions: OutOfFold, cases: Sequence[Case]) -> Iterator[Volumes]:
     """Yield case, pseudo-DWI, scaled true DWI and lesion, all ``(H, W, D)`` on one grid."""
     files = predictions.files("dwi")
-    for case in progress(cases, "comparing pseudo-DWI", total=len(cases)):
+    for case in progress(cases, "comparing pseudo-DWI"):
         dwi = read_image(files[case.name], kind="dwi", where=case.name)
         lesion = read_image(cast("Path", case.label), kind="label", where=case.name, label_values=case.label_values)
         pseudo = read_image(predictions.path(case).with_name("pseudo_dwi.nii.gz"), where=case.name)

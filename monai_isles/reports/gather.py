@@ -15,8 +15,7 @@ from monai_isles.case import Case
 from monai_isles.errors import refused
 from monai_isles.evaluation.pairs import find_predictions, find_references
 from monai_isles.evaluation.score import FILES, NETWORK
-from monai_isles.io.grid import require_same_grid
-from monai_isles.io.read import read_image
+from monai_isles.io.read import read_image, require_same_grid
 from monai_isles.modalities import MODALITIES
 from monai_isles.reports.montage import drawn_keys
 from monai_isles.reports.views import SYNTHETIC, CaseView

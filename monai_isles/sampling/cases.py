@@ -60,7 +60,7 @@ def collect_cases(
 ) -> tuple[list[Kept], list[Finding]]:
     """Return the data that a loader keeps of each case, and the reasons for cases left out, ``dataset``'s own first."""
     made: list[Kept | Finding] = []
-    for place in progress(range(len(dataset)), title, total=len(dataset)):
+    for place in progress(range(len(dataset)), title):
         # a case's number seeds its centres: count usable cases only, so that a left-out case changes nothing
         number = 1 + sum(not isinstance(item, Finding) for item in made)
         make = partial(lambda place, number: keep(dataset[place], number), place, number)

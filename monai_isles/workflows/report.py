@@ -54,7 +54,7 @@ def gather_cohort(
         title=title or f"Ischemic core: {read.data}",
         simulated=read.simulated,
         rows=read.summaries,
-        cases=(load_view(item, simulated=read.simulated) for item in progress(sources, "drawing", total=len(sources))),
+        cases=(load_view(item, simulated=read.simulated) for item in progress(sources, "drawing")),
         curves=read_curves(curves) if curves else (),
         provenance=_provenance(sources, read, command),
         per_case=read.per_case,

@@ -11,7 +11,8 @@ import pytest
 from monai_isles.errors import IslesError
 from monai_isles.io import Image, read_image
 from monai_isles.io.findings import collect_remarks
-from monai_isles.io.grid import displacement, require_same_affines, require_same_grid
+from monai_isles.io.grid import displacement, require_same_affines
+from monai_isles.io.read import require_same_grid
 
 AFFINE = np.diag([1.0, 2.0, 5.0, 1.0])
 

@@ -10,8 +10,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_isles.errors import IslesError
-from monai_isles.io.grid import require_same_grid
-from monai_isles.io.read import Image
+from monai_isles.io.read import Image, require_same_grid
 from monai_isles.transforms.grid import ResampleLiked, onto_first
 
 
