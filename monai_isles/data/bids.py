@@ -83,7 +83,7 @@ def is_bids(folder: Path, path: Path) -> bool:
     return result is not None and result.key != LABEL and bool(above or {"space", "rec"} & set(result.entities))
 
 
-def scan_bids(folder: str | Path, target: str | None = None) -> list[Scan]:
+def scan_bids(folder: str | Path) -> list[Scan]:
     """Return the cases of a BIDS tree, training first, then by name.
 
     A subject's sessions are one case while no modality is in two of them (ISLES'24: CT on admission, lesion at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +26,10 @@ from monai_isles.progress import progress
 
 def check_series(folder: str | Path) -> list[Finding]:
     """Return every finding about the DICOM series of a folder; of several studies each is named as the case."""
-    studies = dicom_studies(folder)
+    with collect_remarks() as findings:
+        studies = dicom_studies(folder)
     if not studies:
         return _series_findings(folder)
-    findings: list[Finding] = []
-    with _collect_faults(findings):
-        dicom_folders(Path(folder))
     for study in studies:
         about: list[Finding] = []
         with _collect_faults(about):
@@ -138,7 +136,7 @@ def _scan_findings(
     findings += [finding("E-LIST-13", ERROR, where=where, found=text) for text in scan.doubles()]
     if masked and LABEL not in scan.files and scan.section == TRAINING:
         findings.append(finding("E-LBL-03", WARNING, where=where, found="no mask file"))
-    return findings + _check_case(where, scan.files, seen, every if scan.label_values else None, resample=scan.resample)
+    return findings + _check_case(where, scan, seen, every if scan.label_values else None)
 
 
 def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[Finding]:
@@ -150,7 +148,7 @@ def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[
         return findings
     seen = dict[str, str]()
     for where, scan in _listed_scans(Path(path), dataset_dir, findings):
-        about = _check_case(where, scan.files, seen, scan.label_values, resample=scan.resample)
+        about = _check_case(where, scan, seen, scan.label_values)
         findings += [replace(item, case=_title(scan)) for item in about]
     return findings
 
@@ -180,13 +178,11 @@ def _listed_scans(path: Path, dataset_dir: str | Path, findings: list[Finding]) 
                 yield f"{path}: {section} entry {number}: {entry['case']}", scan
 
 
-def _check_case(
-    where: str, files: Mapping[str, Path], seen: dict[str, str], label_values: Sequence[int] | None, *, resample: bool
-) -> list[Finding]:
+def _check_case(where: str, scan: Scan, seen: dict[str, str], label_values: Sequence[int] | None) -> list[Finding]:
     images: dict[str, Image] = {}
     findings: list[Finding] = []
-    chief = next((key for key in MODALITIES if key in files), "ct")
-    for key, path in files.items():
+    chief = next((key for key in MODALITIES if key in scan.files), "ct")
+    for key, path in scan.files.items():
         try:
             image, about = inspect_image(path, kind=key, where=where, label_values=label_values)
         except IslesError as error:
@@ -202,12 +198,10 @@ def _check_case(
             text = f"byte for byte the file of {seen[image.sha256]}"
             findings.append(finding("E-LIST-14", WARNING, where=where, found=text))
     findings += unmeasured_findings(images, case=where) + noise_findings(images, case=where)
-    first = images.get(chief) or next(iter(images.values()), None)
-    name = next((key for key, image in images.items() if image is first), chief)
-    for key, image in images.items():
-        if first is not None and image is not first and not resample:
-            with _collect_faults(findings):
-                require_same_grid({name: first, key: image}, case=where)
+    ranked = sorted(images, key=lambda key: key != chief)
+    for key in [] if scan.resample else ranked[1:]:
+        with _collect_faults(findings):
+            require_same_grid({name: images[name] for name in (ranked[0], key)}, case=where)
     return findings
 
 

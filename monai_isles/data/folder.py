@@ -73,7 +73,7 @@ def _leads_back(link: Path, root: Path) -> bool:
     return link.resolve() in above
 
 
-def scan_folder(folder: str | Path, target: str | None = None) -> list[Scan]:
+def scan_folder(folder: str | Path) -> list[Scan]:
     """Return the cases of a plain folder, training first, then by name.
 
     A first folder named training or testing (any spelling) is the section; training where there is none.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -24,7 +25,7 @@ _WORDS = {"images", "label", "label_values", "subject", "name", "resample"}
 _EXAMPLE = "images: {ct: a.nii.gz, cbf: b.nii.gz}, and if wanted label, label_values, subject, name, resample"
 
 
-def scan_case_files(folder: str | Path, target: str | None = None) -> list[Scan]:
+def scan_case_files(folder: str | Path) -> list[Scan]:
     """Return one case for every ``case.yml`` in a folder and below it, training first, then by name.
 
     A case that ``read_case_file`` refuses has the reason as its ``fault``.
@@ -123,7 +124,7 @@ class Layout:
     Args:
         name: of a data list made from it; ``simulated`` where the phantom wrote it.
         channels: modalities that every case must hold; none for plain folders.
-        scan: the cases of a folder, for one target.
+        scan: the cases of a folder.
         targets: labels that can be segmented and their mask values, the default first; empty for masks of 0 and 1.
         folds: number of folds in its paper.
     """
@@ -132,28 +133,24 @@ class Layout:
     simulated: str
     title: str
     channels: tuple[str, ...]
-    scan: Callable[[Path, str | None], list[Scan]]
+    scan: Callable[[Path], list[Scan]]
     targets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     folds: int = 5
 
 
-def _release(folder: Path, _: str | None) -> list[Scan]:
-    return releases.scan_release(folder, renumber=True)
-
-
-CT = Layout("isles2018", "phantom_ct", "CT perfusion", CT_CHANNELS,
-            lambda folder, _: releases.scan_release(folder, renumber=False))  # fmt: skip
+_release = partial(releases.scan_release, renumber=True)
+CT = Layout("isles2018", "phantom_ct", "CT perfusion", CT_CHANNELS, partial(releases.scan_release, renumber=False))
 SISS = Layout("isles2015_siss", "phantom_siss", "sub-acute stroke MRI (SISS)", SISS_CHANNELS, _release, folds=4)
-SPES = Layout("isles2015_spes", "phantom_spes", "acute stroke MRI (SPES)", SPES_CHANNELS, releases.scan_spes,
-              releases.SPES_TARGETS, folds=4)  # fmt: skip
+SPES = Layout("isles2015_spes", "phantom_spes", "acute stroke MRI (SPES)", SPES_CHANNELS,
+              partial(_release, parts=True), releases.SPES_TARGETS, folds=4)  # fmt: skip
 MR_PERFUSION = Layout(
     "isles2017", "isles2017", "MR perfusion and diffusion (2016 and 2017)", ISLES2017_CHANNELS, _release
 )
 PLAIN = Layout("folder", "folder", "images in a plain folder", (), plain.scan_folder)
 BIDS = Layout("bids", "bids", "images in a BIDS tree", (), scan_bids)
 DICOM = Layout("dicom", "dicom", "DICOM studies, one folder each", ("ctp",),
-               lambda folder, _: [Scan(section_in(folder, place / "image"), place.name, {"ctp": place})
-                                  for place in plain.dicom_folders(folder.absolute())])  # fmt: skip
+               lambda folder: [Scan(section_in(folder, place / "image"), place.name, {"ctp": place})
+                               for place in plain.dicom_folders(folder.absolute())])  # fmt: skip
 CASE_FILES = Layout("case_files", "case_files", "images named in case files", (), scan_case_files)
 _ONLY_SISS, _ONLY_SPES = {"MR_T1", "MR_FLAIR"}, {"MR_T1C", "MR_CBF", "MR_CBV", "MR_TTP", "MR_TMAX"}
 _ONLY_2017 = {"MR_RCBF", "MR_RCBV", "MR_4DPWI"}
@@ -204,7 +201,12 @@ def find_layout(folder: str | Path) -> Layout:
 def scan_layout(folder: str | Path, target: str | None = None) -> tuple[Layout, list[Scan]]:
     """Return the layout of a data folder and its cases as found."""
     layout = find_layout(folder)
-    return layout, layout.scan(Path(folder), chosen_target(layout, target))
+    chosen = chosen_target(layout, target)
+    scans = layout.scan(Path(folder))
+    if chosen is not None:
+        for scan in scans:
+            releases.choose_mask(scan, chosen)
+    return layout, scans
 
 
 def unused_images(folder: str | Path, scans: Sequence[Scan]) -> list[Finding]:

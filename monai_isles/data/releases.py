@@ -70,8 +70,8 @@ def scan_release(folder: str | Path, *, renumber: bool, parts: bool = False) -> 
     return sorted(scans.values(), key=lambda scan: (scan.section != TRAINING, natural(scan.name)))
 
 
-def scan_spes(folder: Path, target: str | None = "penumbra") -> list[Scan]:
-    """Return the cases of a SPES folder, the mask chosen by ``target``.
+def choose_mask(scan: Scan, target: str) -> None:
+    """Store the mask of a target of SPES under ``label``, with the values that mean lesion.
 
     One mask file holds 0 background, 1 penumbra, 2 core: ``penumbra`` is 1 alone (the paper: the mismatch between the
     whole extent and the core), ``core`` is 2, ``area`` (the whole hypoperfused area) is both. Two mask files with
@@ -80,14 +80,6 @@ def scan_spes(folder: Path, target: str | None = "penumbra") -> list[Scan]:
 
     Source: Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 2.2; ``tests/data/test_isles2015.py``.
     """
-    scans = scan_release(folder, renumber=True, parts=True)
-    for scan in scans:
-        _choose_mask(scan, target or "penumbra")
-    return scans
-
-
-def _choose_mask(scan: Scan, target: str) -> None:
-    """Store the mask of ``target`` under ``label``, with the values that mean lesion."""
     parts = {key: scan.files.pop(key) for key in ("penumbra", "core") if key in scan.files}
     if not parts:
         scan.label_values = SPES_TARGETS[target]

@@ -7,10 +7,9 @@ import stat
 import zipfile
 from collections import Counter
 from pathlib import Path, PurePosixPath
-from uuid import uuid4
 
 from monai_isles.errors import refused
-from monai_isles.io.publish import PART, publish
+from monai_isles.io.publish import PART, folder_aside, publish
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 MOST_MEMBERS, MOST_BYTES, MOST_PER_BYTE = 10_000, 8 * 2**30, 100.0  # unpacked, and per byte packed
@@ -43,9 +42,8 @@ def unpack_zip(path: str | Path, folder: str | Path) -> None:
     path, folder = Path(path), Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise refused("E-FILE-18", where=str(folder), found="it exists and is not empty")
-    aside = folder.with_name(f"{PART}{uuid4().hex[:8]}-{folder.name}")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with folder_aside(folder) as aside, zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             _judge(members, path)
             aside.mkdir(parents=True)
@@ -54,13 +52,11 @@ def unpack_zip(path: str | Path, folder: str | Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, target.open("xb") as out:
                     shutil.copyfileobj(source, out)
-        if folder.exists():
-            folder.rmdir()
-        aside.rename(folder)
+            if folder.exists():
+                folder.rmdir()
+            aside.rename(folder)
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise refused("E-FILE-17", where=str(path), found=str(error)) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _judge(members: list[zipfile.ZipInfo], path: Path) -> None:

@@ -47,13 +47,11 @@ def _check_name(path: Path, magic: bytes, where: str) -> None:
 
 def peek(path: Path, where: str) -> bytes:
     """Return the first bytes of the (uncompressed) file, enough for any NIfTI header."""
-    with path.open("rb") as file:
-        if not path.name.lower().endswith(".gz"):
+    try:
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
             return file.read(HEADER_BYTES)
-        try:
-            return gzip.GzipFile(fileobj=file).read(HEADER_BYTES)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise _damage_error(error, where, path) from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise _damage_error(error, where, path) from error
 
 
 def read_payload(path: Path, where: str, *, limit: int) -> tuple[bytes, str]:
