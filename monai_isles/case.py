@@ -48,15 +48,9 @@ class Case:
         flat |= {key: str(path) for key, path in self.images.items()}
         if self.label is not None:
             flat[LABEL] = str(self.label)
-            if self.label_values is not None:
-                flat[LABEL_VALUES] = list(self.label_values)
-        if self.fold is not None:
-            flat["fold"] = self.fold
-        if self.resample:
-            flat[RESAMPLE] = True
-        if self.sha256:
-            flat[CHECKSUMS] = dict(self.sha256)
-        return flat
+            flat[LABEL_VALUES] = self.label_values and list(self.label_values)
+        flat |= {"fold": self.fold, RESAMPLE: self.resample or None, CHECKSUMS: dict(self.sha256) or None}
+        return {key: value for key, value in flat.items() if value is not None}
 
     @classmethod
     def from_entry(cls, entry: Mapping[Any, Any]) -> Case:

@@ -42,7 +42,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def nothing_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the first remark of each kind be a warning in every test, as it is in a process of its own."""
-    monkeypatch.setattr(findings, "_shown_once", set())
+    findings.say_once.cache_clear()
     monkeypatch.setattr(findings, "_remarked", {})
 
 

@@ -324,10 +324,9 @@ def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[
     Raises: ``E-USE-70`` when there is nothing to unpack, ``E-FILE-18`` and ``E-FILE-10`` for the folder.
     """
     path = _place_of(path)
-    zipped = _is_zip(path)
-    if unpack is not None and not zipped:
-        raise refused("E-USE-70", where="--unpack", found=f"{path} is no zip")
-    if not zipped:
+    if not _is_zip(path):
+        if unpack is not None:
+            raise refused("E-USE-70", where="--unpack", found=f"{path} is no zip")
         return judge_config(path) if path.is_file() else _judge_all(Bundle(path))
     with tempfile.TemporaryDirectory(prefix="monai-isles-") as aside:
         place = Path(aside) / path.stem

@@ -169,13 +169,10 @@ def _harmless(option: str, value: str) -> bool:
         return True
     try:
         tree = ast.parse(value.strip() or "()", mode="eval").body
-    except (SyntaxError, ValueError, RecursionError):
-        return False
-    parts = [*tree.elts] if isinstance(tree, (ast.Tuple, ast.List)) else [tree]
-    try:
+        parts = tree.elts if isinstance(tree, (ast.Tuple, ast.List)) else [tree]
         for part in (part for part in parts if ast.unparse(part) not in _STREAMS):
             ast.literal_eval(part)
-    except (ValueError, TypeError, SyntaxError):  # not a literal
+    except (ValueError, TypeError, SyntaxError, RecursionError):  # not a literal
         return False
     return True
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from monai_isles import __version__
-from monai_isles.cohort.task import GPU, MEMORY, Task
 from monai_isles.errors import IslesError, refused
 from monai_isles.progress import QUIET
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+GPU, MEMORY = "GPU", "MEMORY_GB"
 ALONE_S = 60.0
 HOST = "127.0.0.1"
 CONNECT_S = 15
@@ -100,9 +100,13 @@ def declared_resources(client: Client) -> list[str]:
 
 @contextmanager
 def open_client(
-    tasks: Sequence[Task], *, workers: int, cluster: str | None, slurm: str | Path | None
+    needs: Mapping[str, float], *, case: str, workers: int, cluster: str | None, slurm: str | Path | None
 ) -> Iterator[Client]:
-    """Yield a connected client; a cluster started for it ends with it."""
+    """Yield a connected client; a cluster started for it ends with it.
+
+    Args:
+        needs: resources that every case needs, above 0; ``case`` names one in errors.
+    """
     require_dask(slurm=slurm is not None)
     import dask
     from distributed import Client
@@ -110,14 +114,14 @@ def open_client(
     if cluster:
         with _quiet(), _connect(cluster) as client:
             _require_same_version(client)
-            require_room(client, tasks, address=cluster)
+            require_room(client, needs, case=case, address=cluster)
             _await_worker(client)
             yield client
         return
     share = str(max(1, allowed_threads() // workers))  # of the CPUs, for each process
     environment = {**dict.fromkeys(THREAD_VARIABLES, share), QUIET: "1"}
     with dask.config.set(_CONFIG | {"distributed.nanny.pre-spawn-environ": environment}):
-        made = local_cluster(workers, tasks) if slurm is None else slurm_cluster(slurm, workers, tasks)
+        made = local_cluster(workers, needs, case) if slurm is None else slurm_cluster(slurm, workers, needs, case)
         with _quiet(), made, Client(made, set_as_default=False) as client:
             _await_worker(client)
             yield client
@@ -154,7 +158,7 @@ def require_dask(*, slurm: bool = False) -> None:
         raise refused("E-COH-01", where="--workers, --cluster, --slurm", found=str(error)) from error
 
 
-def local_cluster(workers: int, tasks: Sequence[Task]) -> SpecCluster:
+def local_cluster(workers: int, needs: Mapping[str, float], case: str) -> SpecCluster:
     """Start processes on this machine: one case each at a time, their share of processors and memory, a GPU each.
 
     They listen on 127.0.0.1 only. A process that dies is replaced.
@@ -163,10 +167,9 @@ def local_cluster(workers: int, tasks: Sequence[Task]) -> SpecCluster:
     from distributed.system import MEMORY_LIMIT
 
     memory = MEMORY_LIMIT // workers
-    wants_gpu = any(task.gpus for task in tasks)
-    devices = devices_here() if wants_gpu else [None]
-    offered = {MEMORY: memory / 1e9, **({GPU: 1.0} if wants_gpu else {})}
-    _require_offer([offered], tasks, fix="use fewer --workers, or a machine with more memory")
+    devices = devices_here() if GPU in needs else [None]
+    offered = {MEMORY: memory / 1e9, **({GPU: 1.0} if GPU in needs else {})}
+    _require_offer([offered], needs, case, fix="use fewer --workers, or a machine with more memory")
     quiet = {"silence_logs": logging.CRITICAL, **_NO_DASHBOARD}
     options = {"nthreads": 1, "host": HOST, "memory_limit": memory, **quiet}
     alone = [{} if device is None else {"CUDA_VISIBLE_DEVICES": device} for device in devices]
@@ -177,23 +180,22 @@ def local_cluster(workers: int, tasks: Sequence[Task]) -> SpecCluster:
     return SpecCluster(workers=started, scheduler=scheduler, silence_logs=logging.CRITICAL)
 
 
-def require_room(client: Client, tasks: Sequence[Task], *, address: str) -> None:
-    """Refuse tasks that are too large for every worker of a running cluster."""
+def require_room(client: Client, needs: Mapping[str, float], *, case: str, address: str) -> None:
+    """Refuse cases that are too large for every worker of a running cluster."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     if workers:
         line = f'dask worker {address} --nthreads 1 --resources "GPU=1 MEMORY_GB=16"'
-        _require_offer([offer(worker) for worker in workers], tasks, fix=f"start workers that declare it: {line}")
+        _require_offer([offer(worker) for worker in workers], needs, case, fix=f"start workers that declare it: {line}")
 
 
-def _require_offer(offers: Sequence[dict[str, float]], tasks: Sequence[Task], *, fix: str) -> None:
-    def amounts(values: dict[str, float]) -> str:
+def _require_offer(offers: Sequence[dict[str, float]], needs: Mapping[str, float], case: str, *, fix: str) -> None:
+    def amounts(values: Mapping[str, float]) -> str:
         return f"{values.get(GPU, 0):g} GPUs and {values.get(MEMORY, 0):.1f} GB"
 
     largest = max(offers, key=lambda item: (item.get(GPU, 0.0), item.get(MEMORY, 0.0)))
-    for task in tasks:
-        if not any(all(item.get(name, 0.0) >= value for name, value in task.needs.items()) for item in offers):
-            found = f"needs {amounts(task.needs)}; the largest worker has {amounts(largest)}"
-            raise refused("E-COH-07", where=task.case, found=found, fix=fix)
+    if not any(all(item.get(name, 0.0) >= value for name, value in needs.items()) for item in offers):
+        found = f"needs {amounts(needs)}; the largest worker has {amounts(largest)}"
+        raise refused("E-COH-07", where=case, found=found, fix=fix)
 
 
 def _connect(address: str) -> Client:
@@ -242,16 +244,15 @@ def read_profile(path: str | Path) -> dict[str, Any]:
     return dict(content)
 
 
-def slurm_cluster(path: str | Path, workers: int, tasks: Sequence[Task]) -> SLURMCluster:
+def slurm_cluster(path: str | Path, workers: int, needs: Mapping[str, float], case: str) -> SLURMCluster:
     """Start a scheduler here and ask Slurm for ``workers`` workers that declare the profile's ``resources``."""
     from dask_jobqueue import SLURMCluster
 
     profile = read_profile(path)
     arguments, offered = cluster_arguments(profile)
-    for task in tasks:
-        if any(offered.get(name, 0.0) < value for name, value in task.needs.items()):
-            found = f"a case needs {task.needs}, a worker has {offered}"
-            raise refused("E-COH-08", where=f"{path}: {task.case}", found=found)
+    if any(offered.get(name, 0.0) < value for name, value in needs.items()):
+        found = f"a case needs {dict(needs)}, a worker has {offered}"
+        raise refused("E-COH-08", where=f"{path}: {case}", found=found)
     cluster = SLURMCluster(**arguments, silence_logs=logging.CRITICAL)
     if workers:
         cluster.scale(n=workers)

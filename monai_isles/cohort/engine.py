@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future as Later
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -62,20 +62,11 @@ def _records(
 
 
 def _submit(
-    client: Client, work: Callable[[Task], Record], watched: Sequence[str], tasks: Sequence[Task]
+    client: Client, work: Callable[[Task], Record], needs: Mapping[str, float], tasks: Sequence[Task]
 ) -> dict[Future, Task]:
-    """Submit tasks to the scheduler, grouped by equal needs, and return them by their futures.
-
-    ``watched`` are needs that Dask compares with the resources of the workers.
-    """
-    groups: dict[tuple[tuple[str, float], ...], list[Task]] = {}
-    for task in tasks:
-        groups.setdefault(tuple((name, n) for name, n in task.needs.items() if name in watched), []).append(task)
-    result: dict[Future, Task] = {}
-    for needs, group in groups.items():
-        futures = client.map(work, group, pure=False, batch_size=BATCH, resources=dict(needs) or None)
-        result |= dict(zip(futures, group, strict=True))
-    return result
+    """Submit tasks to the scheduler, which compares ``needs`` with its workers; return them by their futures."""
+    futures = client.map(work, tasks, pure=False, batch_size=BATCH, resources=dict(needs) or None)
+    return dict(zip(futures, tasks, strict=True))
 
 
 def run_cases(
@@ -103,7 +94,7 @@ def run_cases(
         workers: 1 is a plain loop without Dask; more are local processes, or Slurm workers with ``slurm``.
         cluster: address of a running Dask scheduler whose workers have this package and see the same files.
         slurm: YAML file for dask-jobqueue's SLURMCluster (``clusters.read_profile``).
-        gpus, memory_gb: needs of every case, in place of those of the tasks.
+        gpus, memory_gb: needs of every case; memory in 10^9 bytes, 0 for no requirement.
         strict: raise the first fault of a case instead of recording it.
     Raises: ``E-COH-02`` two cases of one name, ``E-COH-03`` no answer, ``E-COH-07`` no large worker, and others.
     """
@@ -113,16 +104,16 @@ def run_cases(
         return {}
     if not is_spread({"workers": workers, "cluster": cluster, "slurm": slurm}):
         return {task.case: attempt(work, task, strict=strict) for task in progress(tasks, title, unit=unit)}
-    from monai_isles.cohort.clusters import declared_resources, open_client
+    from monai_isles.cohort.clusters import GPU, MEMORY, declared_resources, open_client
 
-    if gpus or memory_gb:
-        tasks = [replace(task, gpus=gpus, memory_gb=memory_gb) for task in tasks]
+    needs = {name: float(value) for name, value in ((GPU, gpus), (MEMORY, memory_gb)) if value > 0}
     count = min(workers, len(tasks))
-    with open_client(tasks, workers=count, cluster=cluster, slurm=slurm) as client:
+    with open_client(needs, case=tasks[0].case, workers=count, cluster=cluster, slurm=slurm) as client:
         from distributed.client import FutureCancelledError, FuturesCancelledError
 
         watched = declared_resources(client) if cluster else ()
-        submit = partial(_submit, client, partial(attempt, work, strict=strict), watched)
+        compared = {name: value for name, value in needs.items() if name in watched}
+        submit = partial(_submit, client, partial(attempt, work, strict=strict), compared)
         done = progress(_records(client, submit, tasks), title, total=len(tasks), unit=unit)
         try:
             records = {task.case: record for task, record in done}

@@ -29,31 +29,22 @@ def cache_in_process(key: Hashable, build: Callable[[], Thing]) -> Thing:
 
 log = logging.getLogger(__name__)
 FAULTS = (IslesError, RuntimeError, ValueError, OSError, MemoryError)
-GPU, MEMORY = "GPU", "MEMORY_GB"
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Task:
-    """Describe one case and the resources that its work needs.
+    """Describe one case of a cohort.
 
     Args:
         case: name, unique in the cohort.
         about: input of the work function; it is pickled for another process.
-        memory_gb: memory that it needs, in 10^9 bytes; 0 for no requirement.
         again: number of workers that died while working on it.
     """
 
     case: str
     about: Any = None
-    gpus: int = 0
-    memory_gb: float = 0.0
     again: int = 0
-
-    @property
-    def needs(self) -> dict[str, float]:
-        """Return the needs above 0 by the names of the workers' resources."""
-        return {name: float(value) for name, value in ((GPU, self.gpus), (MEMORY, self.memory_gb)) if value > 0}
 
 
 def attempt(work: Callable[[Task], Record], task: Task, *, strict: bool = False) -> Record:

@@ -44,17 +44,15 @@ names for, listed in `.bidsignore`: the uncertainty (standard deviation of the p
 
 @dataclass(frozen=True)
 class BidsFile:
-    """Hold one image of a BIDS tree: its entities by name (``sub``, ``ses``, ``space`` ...) and its modality key."""
+    """Hold one image of a BIDS tree: its entities by name (``sub``, ``ses``, ``space`` ...) and its modality key.
+
+    ``rank`` is 0 for an image brought to a common space, 1 for another derivative, 2 for raw data.
+    """
 
     path: Path
     entities: dict[str, str]
     key: str
-    derived: bool
-
-    @property
-    def rank(self) -> int:
-        """Return 0 for an image brought to a common space, 1 for another derivative, 2 for raw data."""
-        return 0 if "space" in self.entities else 1 if self.derived else 2
+    rank: int
 
 
 def parse_name(path: Path, root: Path | None = None) -> BidsFile | None:
@@ -69,10 +67,10 @@ def parse_name(path: Path, root: Path | None = None) -> BidsFile | None:
     about = " ".join(entities.get(word, "") for word in ("label", "desc")).lower().strip()
     lesion = suffix.lower() == "mask" and (not about or "lesion" in about)
     key = LABEL if lesion or suffix.lower() in _MASKS else TOKENS.get(suffix.lower())
-    if key == "dwi" and entities.get("rec", "").lower() in ("adc", "trace"):
-        key = {"adc": "adc", "trace": "dwi"}[entities["rec"].lower()]
+    if key == "dwi" and entities.get("rec", "").lower() == "adc":
+        key = "adc"
     derived = "derivatives" in (path if root is None else path.relative_to(root)).parts
-    return None if key is None else BidsFile(path, entities, key, derived)
+    return None if key is None else BidsFile(path, entities, key, 0 if "space" in entities else 1 if derived else 2)
 
 
 def is_bids(folder: Path, path: Path) -> bool:

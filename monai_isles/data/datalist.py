@@ -71,7 +71,6 @@ def _hash(seed: int, name: str) -> str:
 
 
 log = logging.getLogger(__name__)
-SAYS_WHAT_IS_TRAINED = ("training", "test", "label_values", "target")
 
 
 def list_digest(content: Mapping[str, object]) -> str:
@@ -82,7 +81,9 @@ def list_digest(content: Mapping[str, object]) -> str:
     >>> list_digest({"training": [{"case": "case_01", "image": "case_01_flair.nii.gz"}]})[:16]
     '1 cases, SHA-256'
     """
-    part: dict[str, Any] = {key: content[key] for key in SAYS_WHAT_IS_TRAINED if key in content}
+    part: dict[str, Any] = {
+        key: content[key] for key in ("training", "test", "label_values", "target") if key in content
+    }
     text = json.dumps(part, sort_keys=True, ensure_ascii=False)
     cases = sum(len(part.get(section, ())) for section in ("training", "test"))
     return f"{cases} cases, SHA-256 {hashlib.sha256(text.encode()).hexdigest()}"
@@ -99,7 +100,6 @@ def label_values(cases: Sequence[Case], folder: Path) -> dict[str, list[int]]:
 
 
 SIMULATED = "SIMULATED.txt"
-BALANCED = ("cases", "lesion volume")
 MIN_LESION_SHARE = 0.1
 
 
@@ -158,7 +158,7 @@ def make_datalist(
     chosen = group_folds(people, count, seed, volumes_ml=volumes) if training else []
     content = _title(layout, folder, name, target) | {
         "grouping": grouping,
-        "folds": {"count": count, "seed": seed, "balanced": list(BALANCED)},
+        "folds": {"count": count, "seed": seed, "balanced": ["cases", "lesion volume"]},
         "labels": {"0": "background", "1": target or "lesion"},
         **label_values(training, folder),
         "numTraining": len(training),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from monai_isles.cohort.task import Record, left_out_records
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.layouts import find_cases
 from monai_isles.data.remote import can_be_fetched, fetch_entry, local_root, relative_path, require_here, require_kept
+from monai_isles.data.scans import require_own_names
 from monai_isles.data.schema import require_sound
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import ERROR, Finding, as_finding, finding, refuse, remark_lines
@@ -188,16 +188,8 @@ def find_inputs(
     for path in paths:
         require_here(path)
         cases += find_cases(path, section=section, keys=keys, left_out=left_out)
-    require_own_name([case.name for case in cases], where=", ".join(map(str, paths)))
+    require_own_names([case.name for case in cases], "E-LIST-20", where=", ".join(map(str, paths)))
     return cases
-
-
-def require_own_name(names: Sequence[str], *, where: str) -> None:
-    """Refuse two cases of one name."""
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        result = f"{', '.join(twice[:8])} more than once; results would overwrite each other"
-        raise refused("E-LIST-20", where=where, found=result)
 
 
 def find_entries(
@@ -246,7 +238,7 @@ def find_apart(
             left.append(replace(as_finding(error), case=str(path)))
     if not entries:
         refuse(left)
-    require_own_name([str(entry["case"]) for entry in entries], where=", ".join(map(str, paths)))
+    require_own_names([str(entry["case"]) for entry in entries], "E-LIST-20", where=", ".join(map(str, paths)))
     return entries, left_out_records(left)
 
 

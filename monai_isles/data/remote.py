@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from monai_isles.case import CHECKSUMS
 from monai_isles.errors import refused
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import PART, publish, publish_json
+from monai_isles.io.runs import read_record
 from monai_isles.modalities import LABEL, MODALITIES
 
 HOME, BOUND_GB = "MONAI_ISLES_REMOTE", "MONAI_ISLES_REMOTE_GB"
@@ -131,12 +131,7 @@ def _mirror_of(path: Path) -> Path | None:
 
 def _source_of(path: Path) -> str | None:
     mirror = _mirror_of(path)
-    if mirror is None:
-        return None
-    try:
-        return str(json.loads((mirror.parent / _SOURCE).read_bytes())["url"])
-    except (OSError, ValueError, KeyError):
-        return None
+    return None if mirror is None else read_record(mirror.parent / _SOURCE).get("url")
 
 
 def _trim(home: Path, *, keep: Path) -> None:

@@ -32,7 +32,8 @@ class SeriesInput:
 
     Shapes: ``array`` (T, H, W, D) RAS+, ``times_s`` (T,).  Units: HU, s.  ``like`` is the grid of the written maps,
     ``kind`` is ``nifti`` or ``dicom``, ``times_from`` the source of the frame times, ``remarks`` lists repairs and
-    derived values, ``tube_kv`` is the tube voltage if DICOM states it.
+    derived values; of DICOM, ``tube_kv`` is the tube voltage if stated, ``slices`` the file of each slice at the first
+    time, ``frame_of_reference_uid`` its frame of reference.
     """
 
     array: np.ndarray
@@ -42,6 +43,8 @@ class SeriesInput:
     times_from: str
     remarks: tuple[str, ...] = ()
     tube_kv: float | None = None
+    slices: tuple[Path, ...] = ()
+    frame_of_reference_uid: str = ""
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -61,17 +64,11 @@ def read_perfusion_series(
     """
     path = Path(path)
     require_user_times(dt_s)
-    require_slab(path, slab_mm)
+    if slab_mm is not None and not (path.is_dir() and 0.1 <= slab_mm <= 20):
+        raise refused("E-USE-32", where=str(path), found=f"--slab-mm {slab_mm:g}")
     if path.is_dir():
         return dicom_input(read_series(path, kind="ctp", dt_s=dt_s, series_uid=series, slab_mm=slab_mm), path)
     return _nifti(path, dt_s)
-
-
-def require_slab(path: Path, slab_mm: float | None) -> float | None:
-    """Return the thickness that slices are averaged to."""
-    if slab_mm is not None and not (path.is_dir() and 0.1 <= slab_mm <= 20):
-        raise refused("E-USE-32", where=str(path), found=f"--slab-mm {slab_mm:g}")
-    return slab_mm
 
 
 def _nifti(path: Path, request: UserTimes) -> SeriesInput:
@@ -91,11 +88,12 @@ def _nifti(path: Path, request: UserTimes) -> SeriesInput:
 
 def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:
     """Return a DICOM series as a perfusion series; results like it are stored in the slices' own voxel order."""
-    first, native = series.array[0], series.native_affine
+    first, native, source = series.array[0], series.native_affine, series.source
     like = Image(first, series.affine, series.spacing_mm, path, "", native, from_ras(first, native).shape)
     remarks = tuple(f"{item.fault}: {item.found}" for item in series.findings if item.code not in _OF_THE_FOLDER)
-    times, source = np.asarray(series.times_s, float), series.source.times_from
-    return SeriesInput(series.array, times, like, "dicom", source, remarks, series.source.tube_kv)
+    times, slices = np.asarray(series.times_s, float), tuple(dict.fromkeys(file for file, _ in source.slices))
+    about = (source.times_from, remarks, source.tube_kv, slices, source.frame_of_reference_uid)
+    return SeriesInput(series.array, times, like, "dicom", *about)
 
 
 TRAINING, TESTING = "training", "testing"
@@ -178,6 +176,14 @@ def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> list[tuple[Scan, Fi
         elif lack:
             findings.append((scan, finding("E-LIST-02", ERROR, where=where, found=f"no {', '.join(lack)}")))
     return [(scan, replace(item, case=scan.name)) for scan, item in findings]
+
+
+def require_own_names(names: Sequence[str], code: str, *, where: str) -> None:
+    """Refuse two cases of one name."""
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        result = f"{', '.join(twice[:8])} more than once; results would overwrite each other"
+        raise refused(code, where=where, found=result)
 
 
 def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> None:

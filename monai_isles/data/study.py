@@ -17,7 +17,7 @@ from scipy import ndimage
 from monai_isles.cohort.task import FAULTS, Record, failed_record
 from monai_isles.data.folder import IMAGE, dicom_folders, key_of, walk
 from monai_isles.data.layouts import DICOM, scan_layout
-from monai_isles.data.scans import Scan, SeriesInput, dicom_input, read_perfusion_series, require_slab
+from monai_isles.data.scans import Scan, SeriesInput, read_perfusion_series, require_own_names
 from monai_isles.dicom.header import read_words
 from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError, refused
@@ -117,14 +117,11 @@ class StudyImages:
     """Hold a study in memory.
 
     Shapes: ``series.array`` (T, H, W, D), ``plain_ct`` (H, W, D) on its grid.  Units: HU, s.
-    Args:
-        slices: DICOM files of the first time, one for each slice; empty for NIfTI.
-        notes: remarks on the files of the study for the reader of the results.
+    ``notes`` are remarks on the files of the study for the reader of the results.
     """
 
     series: SeriesInput
     plain_ct: np.ndarray | None
-    slices: tuple[Path, ...]
     notes: tuple[str, ...]
 
 
@@ -196,10 +193,7 @@ def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
     for above in range(_MOST_ABOVE):
         times = Counter(names)
         names = [n if times[n] == 1 else f"{_above(s, above)}_{n}" for s, n in zip(studies, names, strict=True)]
-    twice = [name for name, n in Counter(names).items() if n > 1]
-    if twice:
-        result = f"{', '.join(twice[:8])} more than once; results would overwrite each other"
-        raise refused("E-SCAN-03", where="predict-series", found=result)
+    require_own_names(names, "E-SCAN-03", where="predict-series")
     return names
 
 
@@ -211,16 +205,9 @@ def read_study(
     Args:
         resample: the user states that the plain CT is registered.
     """
-    slices: tuple[Path, ...] = ()
-    if study.kind == "nifti":
-        series, frame = read_perfusion_series(study.series, dt_s=dt_s, slab_mm=slab_mm), ""
-    else:
-        thickness = require_slab(study.series, slab_mm)
-        dicom = read_series(study.series, kind="ctp", dt_s=dt_s, series_uid=study.uid, slab_mm=thickness)
-        series, frame = dicom_input(dicom, study.series), dicom.source.frame_of_reference_uid
-        slices = tuple(dict.fromkeys(file for file, _ in dicom.source.slices))
+    series = read_perfusion_series(study.series, dt_s=dt_s, series=study.uid, slab_mm=slab_mm)
     if study.plain is None:
-        return StudyImages(series, None, slices, study.notes)
+        return StudyImages(series, None, study.notes)
     with collect_remarks() as remarks:
         if study.kind == "nifti":
             plain, other = read_image(study.plain, kind="ct"), ""
@@ -228,10 +215,10 @@ def read_study(
             still = read_series(study.series, series_uid=study.plain)
             plain = Image(still.array, still.affine, still.spacing_mm, study.path, "", still.affine, still.array.shape)
             other = still.source.frame_of_reference_uid
-    one_frame = frame != "" and frame == other
+    one_frame = series.frame_of_reference_uid == other != ""
     ct, notes = ct_on_grid(plain, series.like, resample=resample, one_frame=one_frame)
     repairs = [f"plain CT: {remark.fault}: {remark.found}" for remark in remarks if remark.code in _REPAIRED]
-    return StudyImages(series, ct, slices, (*study.notes, *notes, *repairs))
+    return StudyImages(series, ct, (*study.notes, *notes, *repairs))
 
 
 def _above(study: StudyFiles, level: int) -> str:

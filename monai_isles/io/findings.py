@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from monai_isles.errors import IslesError, refused
 
 ERROR, WARNING = "error", "warning"
 _log = logging.getLogger(__name__)
-_shown_once: set[str] = set()
 _remarked: dict[str, set[str]] = {}  # places by code
 _collected: ContextVar[tuple[list[Finding], ...]] = ContextVar("collected", default=())
 
@@ -106,8 +106,7 @@ def remark_lines(remarks: Iterable[Finding]) -> list[str]:
     return [f"{remark.code}: {remark.fault}: {remark.where}: {remark.found}" for remark in remarks]
 
 
+@cache
 def say_once(message: str) -> None:
     """Log a warning once per process."""
-    if message not in _shown_once:
-        _shown_once.add(message)
-        _log.warning(message)
+    _log.warning(message)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from monai_isles import __version__
@@ -54,9 +53,7 @@ class RunFolder:
         self._started = time.monotonic()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._lock is not None:
             self._lock.unlink(missing_ok=True)
             self._lock = None
@@ -70,12 +67,18 @@ class RunFolder:
 
 def done_before(record: Path, stamp: Mapping[str, object], files: Iterable[Path] = ()) -> dict[str, Any] | None:
     """Return the record of earlier work with the same settings and complete files, else None."""
-    try:
-        content = json.loads(record.read_bytes())
-    except (OSError, ValueError):
-        return None
-    same = isinstance(content, dict) and all(content.get(key) == value for key, value in stamp.items())
+    content = read_record(record)
+    same = content and all(content.get(key) == value for key, value in stamp.items())
     return content if same and all(path.is_file() for path in files) else None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file, empty where the file is missing or broken."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def versions() -> dict[str, str]:
@@ -89,15 +92,13 @@ def versions() -> dict[str, str]:
     return result
 
 
-def sweep_parts(folder: Path) -> int:
-    """Delete the unfinished files and folders below ``folder`` that a killed run left; return how many."""
-    parts = [p for p in folder.rglob(f"{PART}*")]
-    for part in parts:
+def sweep_parts(folder: Path) -> None:
+    """Delete the unfinished files and folders below ``folder`` that a killed run left."""
+    for part in list(folder.rglob(f"{PART}*")):
         if part.is_dir() and not part.is_symlink():
             shutil.rmtree(part, ignore_errors=True)
         else:
             part.unlink(missing_ok=True)
-    return len(parts)
 
 
 def judge_folder(path: str | Path, *, outputs: Iterable[str] = ()) -> None:

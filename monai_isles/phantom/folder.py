@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import cast
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.locks import is_alive
-from monai_isles.io.publish import PART, publish_csv, publish_text
+from monai_isles.io.publish import folder_aside, publish_csv, publish_text
 from monai_isles.io.runs import sweep_parts
 from monai_isles.phantom.atlas import TABLES
 from monai_isles.phantom.ct.scan import CaseArrays, scan_slab
@@ -113,13 +112,10 @@ def _make_mri(folder: Path, planned: Planned, recipe: Recipe) -> None:
 
 def _whole(folder: Path, write: Callable[[Path], object]) -> None:
     """Write a folder aside and move it in one step; replace an incomplete one."""
-    aside = folder.with_name(f"{PART}{uuid4().hex[:8]}-{folder.name}")
-    try:
+    with folder_aside(folder) as aside:
         write(aside)
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _truth(folder: Path, planned: Planned) -> Path:

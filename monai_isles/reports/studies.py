@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import pandas as pd
 
 from monai_isles.data.study import is_simulated
 from monai_isles.io.publish import publish, publish_text
-from monai_isles.io.runs import versions
+from monai_isles.io.runs import read_record, versions
 from monai_isles.reports.canvas import SERIES, blank, plot_axes
 from monai_isles.reports.page import environment, plot
 
@@ -66,7 +65,10 @@ def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[s
     cases = record["cases"]
     if all(case["outcome"] == "failed" for case in cases.values()):
         return []
-    results = {name: _result(out / name) if case["outcome"] != "failed" else {} for name, case in cases.items()}
+    results = {
+        name: read_record(out / name / "result.json") if case["outcome"] != "failed" else {}
+        for name, case in cases.items()
+    }
     flags = {name: _flags(result) for name, result in results.items()}
     rows = [_row(out, name, cases[name], result, flags[name]) for name, result in results.items()]
     simulated = any(map(_is_simulated, results.values()))
@@ -81,14 +83,6 @@ def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[s
 def _is_simulated(result: Mapping[str, Any]) -> bool:
     images = list((result.get("modalities") or {}).values())[:1]
     return bool((result.get("source") or {}).get("simulated")) or any(map(is_simulated, images))
-
-
-def _result(folder: Path) -> dict[str, Any]:
-    try:
-        result = json.loads((folder / "result.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return result if isinstance(result, dict) else {}
 
 
 def _row(

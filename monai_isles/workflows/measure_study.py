@@ -106,7 +106,7 @@ def _measure(
         "tube_kv": images.series.tube_kv,
         "kind": study.kind,
         "ct": text,
-        "slices": [study.files.index(file) for file in images.slices],
+        "slices": [study.files.index(file) for file in images.series.slices],
     }
     record["series"] = {
         "frames as read": len(images.series.array),

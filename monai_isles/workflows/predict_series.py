@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -24,7 +23,7 @@ from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.publish import publish_image
 from monai_isles.io.read import Image, read_image
-from monai_isles.io.runs import RunFolder, sweep_parts
+from monai_isles.io.runs import RunFolder, read_record, sweep_parts
 from monai_isles.perfusion.quality import LATE_ARTERY, NO_ARTERY
 from monai_isles.perfusion.thresholds import dawn_profile
 from monai_isles.progress import quiet
@@ -340,10 +339,8 @@ def process_study(task: Task, predictor: Predictor | None = None) -> Record:
 def _forget_unfinished(folder: Path, measured: MeasuredStudy, wanted: Wanted) -> None:
     """Delete ``result.json`` of a case that lacks a wanted result, or whose inputs are not kept."""
     mark = folder / "result.json"
-    try:
-        shown = json.loads(mark.read_bytes()).get("patient_shown") == wanted.show_patient
-    except (OSError, ValueError, AttributeError):
-        shown = True
+    record = read_record(mark)
+    shown = not record or record.get("patient_shown") == wanted.show_patient
     complete = all((folder / name).is_file() for name in wanted.files(measured))
     if wanted.dawn is not None or not shown or not complete:
         mark.unlink(missing_ok=True)

@@ -77,7 +77,7 @@ def test_without_dask_one_worker_runs_and_two_say_what_to_install(monkeypatch: p
 
 def test_a_case_that_needs_more_than_a_worker_has_is_refused() -> None:
     with pytest.raises(IslesError, match=r"E-COH-07: no worker is large enough(?s:.*)needs 0 GPUs and 90000.0 GB"):
-        run_cases(square, [Task("big", 1, memory_gb=90_000), Task("b", 2)], workers=2)
+        run_cases(square, [Task("big", 1), Task("b", 2)], workers=2, memory_gb=90_000)
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,19 +98,15 @@ def test_a_worker_that_declares_no_memory_has_its_threads_share_of_it_for_a_case
     assert clusters_module.offer(worker) == has
 
 
-def test_dask_is_told_the_needs_that_workers_declare_and_cases_of_equal_needs_go_together() -> None:
+@pytest.mark.parametrize(("needs", "told"), [({"GPU": 1.0}, {"GPU": 1.0}), ({}, None)], ids=["declared", "none"])
+def test_dask_is_told_the_needs_of_the_cases(needs: dict, told: dict | None) -> None:
     class Maps:
-        def __init__(self) -> None:
-            self.calls: list[tuple[list[str], dict | None]] = []
-
         def map(self, work: object, tasks: list[Task], *, resources: dict | None, **named: object) -> list[str]:
-            self.calls.append(([task.case for task in tasks], resources))
+            assert resources == told
             return [f"future of {task.case}" for task in tasks]
 
-    client, big = Maps(), Task("b", gpus=1, memory_gb=8)
-    handed = engine._submit(client, trivial, ["GPU"], [Task("a"), big, Task("c")])
-    assert client.calls == [(["a", "c"], None), (["b"], {"GPU": 1.0})]
-    assert handed["future of b"] is big and len(handed) == 3
+    cases = [Task("a"), Task("b")]
+    assert engine._submit(Maps(), trivial, needs, cases) == {"future of a": cases[0], "future of b": cases[1]}
 
 
 def test_a_cluster_without_a_worker_is_waited_for_and_said_so(caplog: pytest.LogCaptureFixture) -> None:

@@ -98,7 +98,7 @@ def test_a_cluster_is_used_when_it_has_the_same_version_and_room_for_the_cases(
     records = run_cases(written, tasks(tmp_path / "out", 4, 0.01), cluster=address)
     assert [record["outcome"] for record in records.values()] == ["ok"] * 4
     with pytest.raises(IslesError, match=r"E-COH-07: no worker is large enough(?s:.*)1 GPUs(?s:.*)dask worker tcp"):
-        run_cases(written, [Task("a", gpus=1)], cluster=address)
+        run_cases(written, [Task("a")], cluster=address, gpus=1)
     monkeypatch.setattr(clusters, "__version__", "0.0")
     with pytest.raises(IslesError, match=r"E-COH-06: the cluster has another version(?s:.*)there, 0.0 here"):
         run_cases(written, [Task("a")], cluster=address)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from monai_isles.cohort.clusters import read_profile, slurm_cluster
-from monai_isles.cohort.task import Task
 from monai_isles.errors import IslesError
 
 PROFILE = """
@@ -32,7 +31,7 @@ def profile(tmp_path: Path) -> Path:
 
 
 def test_the_job_script_asks_for_what_the_profile_says(profile: Path) -> None:
-    with slurm_cluster(profile, 0, [Task("a", gpus=1, memory_gb=30)]) as cluster:
+    with slurm_cluster(profile, 0, {"GPU": 1.0, "MEMORY_GB": 30.0}, "a") as cluster:
         script = cluster.job_script()
     lines = script.splitlines()
     for wanted in ("#SBATCH -p gpu", "#SBATCH -A stroke", "#SBATCH --cpus-per-task=16", "#SBATCH --mem=60G",
@@ -48,7 +47,7 @@ def test_a_case_that_no_slurm_worker_could_take_is_refused(profile: Path) -> Non
     with pytest.raises(
         IslesError, match=r"E-COH-08: the Slurm profile requests too little for one case\n.*big(?s:.*)MEMORY_GB"
     ):
-        slurm_cluster(profile, 0, [Task("big", gpus=1, memory_gb=33)])
+        slurm_cluster(profile, 0, {"GPU": 1.0, "MEMORY_GB": 33.0}, "big")
 
 
 @pytest.mark.parametrize(("text", "said"), [

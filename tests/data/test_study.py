@@ -75,7 +75,7 @@ def test_a_plain_ct_on_the_grid_is_used_and_one_beside_it_is_not(tmp_path: Path)
     save(tmp_path / "a" / "ct.nii.gz", np.full((6, 5, 2), 40.0))
     images = read_study(find_study(tmp_path / "a"))
     assert images.series.array.shape == (4, 6, 5, 2) and images.series.times_s.tolist() == [0.0, 1.5, 3.0, 4.5]
-    assert (images.plain_ct == 40).all() and images.notes == () and images.slices == ()
+    assert (images.plain_ct == 40).all() and images.notes == () and images.series.slices == ()
     save(tmp_path / "a" / "ct.nii.gz", np.full((6, 5, 2), 40.0), shift=1.0)
     images = read_study(find_study(tmp_path / "a"))
     assert images.plain_ct is None and "another grid" in images.notes[0]

@@ -25,7 +25,7 @@ def test_a_step_for_a_bundle_without_windows_is_refused() -> None:
 def test_fast_on_a_bundle_without_a_coarser_step_is_remarked_and_changes_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    findings._shown_once.clear()
+    findings.say_once.cache_clear()
     assert chosen_step({"step": [3, 3]}, None, fast=True) is None and chosen_step({}, None, fast=True) is None
     assert [record.message for record in caplog.records] == [
         "--fast changes nothing: this bundle has no larger step between windows"
