@@ -64,22 +64,17 @@ def run(args: argparse.Namespace) -> int:
 def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
     """Return the findings about bundle, folder or list, and the cases that were checked."""
     from monai_isles.bundle.bundle import check_bundle
-    from monai_isles.data.checks import check_folder, check_list, check_series, dicom_studies, scans_in
+    from monai_isles.data.checks import check_folder, check_list, check_series
     from monai_isles.data.folder import holds_dicom_alone
 
     findings = check_bundle(args.bundle, unpack=args.unpack) if args.bundle is not None else []
     if args.target is None:
         return findings, []
     if args.target.is_dir() and holds_dicom_alone(args.target):
-        return [*findings, *check_series(args.target)], dicom_studies(args.target)
+        about, studies = check_series(args.target)
+        return [*findings, *about], studies
     keys, head = (None, None) if args.bundle is None or findings else _needs_of(args.bundle)
-    if args.target.is_dir():
-        about = check_folder(args.target, keys)
-    else:
-        about = check_list(args.target, args.data)
-        if any(not item.case and item.severity == "error" for item in about):
-            return [*findings, *about], []
-    scans = scans_in(args.target, args.data)
+    about, scans = check_folder(args.target, keys) if args.target.is_dir() else check_list(args.target, args.data)
     bad = {item.case for item in about if item.severity == "error"}
     return [*findings, *about, *_mirror_findings(scans, bad, head)], scans
 

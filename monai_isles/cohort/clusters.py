@@ -43,13 +43,12 @@ _WORDS = (
 )  # fmt: skip
 _NUMBERS = ("cores", "processes", "job_cpu")
 _LISTS = ("job_extra_directives", "job_script_prologue", "job_directives_skip", "worker_extra_args")
-_TABLES = ("scheduler_options", RESOURCES)
-KEYS = (*_WORDS, *_NUMBERS, *_LISTS, *_TABLES)
 # what a value must be: its keys and its test
 _KINDS: dict[str, tuple[Sequence[str], Callable[[Any], bool]]] = {
     "text": (_WORDS, lambda value: isinstance(value, str)),
     "a whole number above 0": (_NUMBERS, lambda value: type(value) is int and value > 0),
     "a list of texts": (_LISTS, lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value)),
+    "keys with values": (("scheduler_options",), lambda value: isinstance(value, Mapping)),
     "numbers above 0 by name": (
         (RESOURCES,),
         lambda value: isinstance(value, Mapping) and all(
@@ -57,8 +56,8 @@ _KINDS: dict[str, tuple[Sequence[str], Callable[[Any], bool]]] = {
             for name, item in value.items()
         ),
     ),
-    "keys with values": (("scheduler_options",), lambda value: isinstance(value, Mapping)),
 }  # fmt: skip
+KEYS = tuple(key for keys, _ in _KINDS.values() for key in keys)
 _EXAMPLE = '{cores: 8, memory: 32GB, walltime: "04:00:00", queue: gpu, resources: {GPU: 1}}'
 
 

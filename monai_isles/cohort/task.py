@@ -34,13 +34,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Task:
-    """Describe one case of a cohort.
-
-    Args:
-        case: name, unique in the cohort.
-        about: input of the work function; it is pickled for another process.
-        again: number of workers that died while working on it.
-    """
+    """Hold the unique name of a case, the input of the work function (pickled), and how many workers died on it."""
 
     case: str
     about: Any = None

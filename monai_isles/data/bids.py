@@ -11,7 +11,7 @@ from monai_isles.case import Case
 from monai_isles.data.folder import IMAGE, TOKENS, walk
 from monai_isles.data.scans import TRAINING, Scan, no_case, section_in
 from monai_isles.errors import refused
-from monai_isles.modalities import LABEL, PERFUSION_MAPS
+from monai_isles.modalities import LABEL, MEASURED_MAPS
 
 PIPELINE = "monaiisles"
 _ENTITY = re.compile(r"^([a-z]+)-([A-Za-z0-9]+)$")
@@ -24,12 +24,12 @@ _RESULTS = {
     key: ("perf", "", ending)
     for key, ending in (
         ("uncertainty", "uncertainty.nii.gz"), ("result", "result.json"), ("report", "report.html"),
-        *((key, f"{key}.nii.gz") for key in (*PERFUSION_MAPS, "ttp")),
+        *((key, f"{key}.nii.gz") for key in MEASURED_MAPS),
     )
 }  # fmt: skip
 BIDS_IGNORE = f"""# BIDS has no names for these: uncertainty, perfusion maps, numbers and page of each case
 *_desc-{PIPELINE}_uncertainty.nii.gz
-{"".join(f"*_desc-{PIPELINE}_{key}.nii.gz" + chr(10) for key in (*PERFUSION_MAPS, "ttp"))}\
+{"".join(f"*_desc-{PIPELINE}_{key}.nii.gz" + chr(10) for key in MEASURED_MAPS)}\
 *_desc-{PIPELINE}_result.json
 *_desc-{PIPELINE}_report.html
 """

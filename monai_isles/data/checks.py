@@ -24,24 +24,22 @@ from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
 
 
-def check_series(folder: str | Path) -> list[Finding]:
-    """Return every finding about the DICOM series of a folder; of several studies each is named as the case."""
+def check_series(folder: str | Path) -> tuple[list[Finding], list[Scan]]:
+    """Return every finding about the DICOM series of a folder, and its studies.
+
+    Each of several studies is named as the case; where all files are of one, no study is returned.
+    """
     with collect_remarks() as findings:
-        studies = dicom_studies(folder)
-    if not studies:
-        return _series_findings(folder)
+        folders = dicom_folders(Path(folder))
+    if len(folders) == 1:
+        return _series_findings(folder), []
+    studies = [Scan("study", item.name, {"ctp": item}) for item in folders]
     for study in studies:
         about: list[Finding] = []
         with _collect_faults(about):
             about += _series_findings(study.files["ctp"])
         findings += [replace(item, case=_title(study)) for item in about]
-    return findings
-
-
-def dicom_studies(folder: str | Path) -> list[Scan]:
-    """Return the studies of a folder of DICOM files, none where all files are of one."""
-    folders = dicom_folders(Path(folder))
-    return [Scan("study", item.name, {"ctp": item}) for item in folders] if len(folders) > 1 else []
+    return findings, studies
 
 
 def _series_findings(folder: str | Path) -> list[Finding]:
@@ -62,8 +60,8 @@ def _series_findings(folder: str | Path) -> list[Finding]:
     return findings
 
 
-def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[Finding]:
-    """Return every finding about a data folder of any layout; a bad file does not stop the check.
+def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> tuple[list[Finding], list[Scan]]:
+    """Return every finding about a data folder of any layout, and its cases; a bad file does not stop the check.
 
     A plain folder may hold any modalities: there a modality that only some cases have is a warning.
 
@@ -74,7 +72,8 @@ def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[
     folder = Path(folder)
     layout, scans = scan_layout(folder)
     if layout is DICOM:
-        return [*unused_images(folder, []), *check_series(folder)]
+        about, studies = check_series(folder)
+        return [*unused_images(folder, []), *about], studies
     weight = WARNING if layout is PLAIN and keys is None else ERROR
     keys = keys or layout.channels or [key for key in MODALITIES if any(key in scan.files for scan in scans)]
     named = (replace(item, case=item.where) for _, item in faults_of(scans, ()) if item.code == "E-LIST-11")
@@ -93,14 +92,7 @@ def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> list[
     for scan in progress(scans, "checking"):
         about = _scan_findings(scan, keys, weight, seen, every, masked)
         findings += [replace(item, case=_title(scan)) for item in about]
-    return findings
-
-
-def scans_in(target: str | Path, dataset_dir: str | Path | None = None) -> list[Scan]:
-    """Return the cases of a data folder, or those of a data list whose files are there."""
-    if Path(target).is_dir():
-        return scan_layout(target)[1]
-    return [] if dataset_dir is None else [scan for _, scan in _listed_scans(Path(target), dataset_dir, [])]
+    return findings, scans
 
 
 def cases_left_out(findings: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:
@@ -139,18 +131,19 @@ def _scan_findings(
     return findings + _check_case(where, scan, seen, every if scan.label_values else None)
 
 
-def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> list[Finding]:
-    """Return every finding about a data list, and about its images where the data folder is given."""
+def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> tuple[list[Finding], list[Scan]]:
+    """Return every finding about a data list; where the data folder is given, also about its images, and the cases."""
     findings: list[Finding] = []
     with _collect_faults(findings):
         read_datalist(path)
     if findings or dataset_dir is None:
-        return findings
-    seen = dict[str, str]()
+        return findings, []
+    seen, scans = dict[str, str](), []
     for where, scan in _listed_scans(Path(path), dataset_dir, findings):
         about = _check_case(where, scan, seen, scan.label_values)
         findings += [replace(item, case=_title(scan)) for item in about]
-    return findings
+        scans.append(scan)
+    return findings, scans
 
 
 def _listed_scans(path: Path, dataset_dir: str | Path, findings: list[Finding]) -> Iterator[tuple[str, Scan]]:

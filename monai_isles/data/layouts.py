@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -124,7 +124,6 @@ class Layout:
     Args:
         name: of a data list made from it; ``simulated`` where the phantom wrote it.
         channels: modalities that every case must hold; none for plain folders.
-        scan: the cases of a folder.
         targets: labels that can be segmented and their mask values, the default first; empty for masks of 0 and 1.
         folds: number of folds in its paper.
     """
@@ -276,7 +275,7 @@ def find_cases(
     faults = {id(scan): fault for scan, fault in faults_of(scans, wanted)}
     chosen = [(scan, case) for scan, case in zip(scans, cases, strict=True) if section in (None, scan.section)]
     if left_out is not None:
-        left_out += [replace(faults[id(scan)], case=scan.name) for scan, _ in chosen if id(scan) in faults]
+        left_out += [faults[id(scan)] for scan, _ in chosen if id(scan) in faults]
     return [case for scan, case in chosen if id(scan) not in faults]
 
 

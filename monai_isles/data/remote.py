@@ -98,8 +98,7 @@ def _provide(path: Path, sha256: str | None, case: str) -> None:
         mirror = cast(Path, _mirror_of(path))
         publish(path, lambda tmp: _get(f"{source}/{path.relative_to(mirror).as_posix()}", tmp, case))
         _trim(mirror.parent.parent, keep=path.parent.parent)
-    result = sha256_of(path) if sha256 is not None and path.is_file() else None
-    if result is not None and sha256 is not None and result != sha256.lower():
+    if sha256 is not None and path.is_file() and (result := sha256_of(path)) != sha256.lower():
         if source is not None:
             path.unlink()
         raise refused("E-LIST-72", where=f"{case}: {path.name}", found=f"SHA-256 {result}, the list has {sha256}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,10 +59,8 @@ def voxel_dtype(header: Nifti1Header) -> np.dtype | None:
 def claimed_bytes(header: Nifti1Header) -> int:
     """Return the bytes of the voxels according to the header, in plain integers (no overflow)."""
     dtype = voxel_dtype(header)
-    total = max(1, int(header["bitpix"]) // 8) if dtype is None else dtype.itemsize
-    for dim in stored_shape(header):
-        total *= max(0, dim)
-    return total
+    size = max(1, int(header["bitpix"]) // 8) if dtype is None else dtype.itemsize
+    return size * math.prod(max(0, dim) for dim in stored_shape(header))
 
 
 def bare_step(header: Nifti1Header) -> float | None:

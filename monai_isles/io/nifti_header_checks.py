@@ -9,7 +9,7 @@ import numpy as np
 from monai_isles.io.findings import ERROR, WARNING, Finding, finding
 from monai_isles.io.grid import SAME_GRID_VOX, TOLERANCE_VOX, displacement
 from monai_isles.io.header import DTYPES, bare_step, frame_time_s, layout, stored_shape
-from monai_isles.io.orientation import LAST_CODE, form_codes, native_affine, nearest_qform, sform
+from monai_isles.io.orientation import LAST_CODE, form_codes, native_affine, nearest_qform
 from monai_isles.modalities import MODALITIES
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _shear_findings(affine: np.ndarray, shape: tuple[int, ...], used: str, where
 
 
 def _conflict_findings(header: Nifti1Header, where: str) -> list[Finding]:
-    shape, ours = layout(header)[0], sform(header)
+    shape, ours = layout(header)[0], header.get_sform()
     theirs = nearest_qform(header, ours)
     if not np.isfinite(theirs).all():
         fault = "qform is not finite and states no place"

@@ -13,12 +13,6 @@ LAST_CODE = 5
 _QUATERNION_NOISE = 4e-7
 
 
-def sform(header: Nifti1Header) -> np.ndarray:
-    """Return the sform as a (4, 4) matrix, with any code."""
-    rows = [np.asarray(header[name], float) for name in ("srow_x", "srow_y", "srow_z")]
-    return np.vstack([*rows, [0.0, 0.0, 0.0, 1.0]])
-
-
 def qform(header: Nifti1Header, *, a: float | None = None) -> np.ndarray:
     """Return the qform as a (4, 4) matrix; ``a``, the quaternion part that is not stored, may be given."""
     from nibabel.quaternions import quat2mat
@@ -56,7 +50,7 @@ def nearest_qform(header: Nifti1Header, target: np.ndarray) -> np.ndarray:
 
 def native_affine(header: Nifti1Header) -> np.ndarray:
     """Return the affine in use: the sform if its code is positive, else the qform."""
-    return sform(header) if form_codes(header)[0] > 0 else qform(header)
+    return header.get_sform() if form_codes(header)[0] > 0 else qform(header)
 
 
 def form_codes(header: Nifti1Header) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from monai_isles.errors import IslesError, refused
 
 GZIP_MAGIC = b"\x1f\x8b"
+NIFTI_STARTS = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
 HEADER_BYTES = 544
 SPARE_BYTES = 2**26
 _BLOCK = 2**22
@@ -26,21 +27,17 @@ def check_file(path: Path, where: str) -> None:
         raise refused("E-FILE-01", where=where, found="no such file", fix="correct the path or restore the file")
     try:
         with path.open("rb") as file:
-            magic = file.read(2)
+            start = file.read(4)
     except OSError as error:
         raise refused("E-FILE-08", where=where, found=str(error.strerror)) from error
-    if not magic:
+    if not start:
         raise refused("E-FILE-02", where=where, found="0 bytes", fix=COPY_AGAIN)
-    _check_name(path, magic, where)
-
-
-def _check_name(path: Path, magic: bytes, where: str) -> None:
     name = path.name.lower()
-    zipped, gzip_bytes = name.endswith(".nii.gz"), magic == GZIP_MAGIC
+    zipped, gzip_bytes = name.endswith(".nii.gz"), start.startswith(GZIP_MAGIC)
     if not zipped and not name.endswith(".nii"):
         result, fix = f"suffix {path.suffix or 'none'}", "convert it to .nii or .nii.gz"
         raise refused("E-FILE-03", where=where, found=result, fix=fix)
-    if (gzip_bytes and not zipped) or (zipped and not gzip_bytes and _looks_like_nifti(path)):
+    if (gzip_bytes and not zipped) or (zipped and start in NIFTI_STARTS):
         was, should = ("gzip bytes", ".nii.gz") if gzip_bytes else ("uncompressed NIfTI bytes", ".nii")
         raise refused("E-FILE-04", where=where, found=f"{was} under {path.name}", should=should)
 
@@ -100,11 +97,6 @@ def _damage_error(error: Exception, where: str, path: Path) -> IslesError:
         result, fix = f"neither gzip nor NIfTI: starts with {start!r}", "give a .nii or .nii.gz file"
         return refused("E-FILE-03", where=where, found=result, fix=fix)
     return refused("E-FILE-06", where=where, found=f"gzip check failed ({error}) in {size} bytes", fix=COPY_AGAIN)
-
-
-def _looks_like_nifti(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) in {b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c"}
 
 
 def sha256_of(path: str | Path) -> str:

@@ -111,10 +111,7 @@ def publish_image(path: str | Path, data: np.ndarray, like: Image, *, dtype: typ
 def planned_image(
     path: str | Path, data: np.ndarray, like: Image, *, dtype: type | str, description: str = ""
 ) -> tuple[Path, Writer]:
-    """Check an image for ``publish_image`` and return its name and writer, for ``publish_together``.
-
-    Args and Raises: as ``publish_image``.
-    """
+    """Check an image as ``publish_image`` does and return its name and writer, for ``publish_together``."""
     path = Path(path)
     if not path.name.endswith((".nii", ".nii.gz")):
         raise refused("E-FILE-12", where=str(path), found=f"suffix {path.suffix or 'none'}")

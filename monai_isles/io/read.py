@@ -77,10 +77,8 @@ def read_image(
     Shapes: (H, W, D); a series time-first, (T, H, W, D). Axes are permuted and flipped to RAS+, never resampled.
     Units: as stored, after the header's scale factors (a slope of 0 or NaN means none).
     Args:
-        path: a ``.nii`` or ``.nii.gz`` file.
         kind: a modality key, ``label``, ``probability``, or None: any single volume or series, finite values only.
         where: the case, to name in errors.
-        dtype: number type in memory.
         max_bytes: largest size of the voxels as stored; default 4 GiB, or more where the file itself is that large
             (eight times its size where it is compressed).
         label_values: of a mask with several labels, those that mean lesion: they are read as 1, the others as 0.
@@ -108,10 +106,7 @@ def inspect_image(
     label_values: Sequence[int] | None = None,
     judge_time: bool = True,
 ) -> tuple[Image | None, list[Finding]]:
-    """Return the image and every finding about it; None when the header is not good enough to turn it to RAS+.
-
-    Args: as ``read_image``.
-    """
+    """Return the image and every finding about it; None when the header is not good enough to turn it to RAS+."""
     path = Path(path)
     place = f"{where}: {path}" if where else str(path)
     size = path.stat().st_size if path.is_file() else 0

@@ -92,13 +92,10 @@ def _check_archive(path: Path) -> None:
 
 
 def _stranger(value: object, name: str) -> str | None:
-    if isinstance(value, Mapping):
-        parts = [(f"{name}[{key!r}]", part) for key, part in value.items()]
-    elif isinstance(value, (list, tuple)):
-        parts = [(f"{name}[{i}]", part) for i, part in enumerate(value)]
-    else:
+    if not isinstance(value, (Mapping, list, tuple)):
         return None if isinstance(value, _PLAIN) else f"{name} is a {type(value).__module__}.{type(value).__qualname__}"
-    return next((result for part_name, part in parts if (result := _stranger(part, part_name))), None)
+    parts = value.items() if isinstance(value, Mapping) else enumerate(value)
+    return next((result for key, part in parts if (result := _stranger(part, f"{name}[{key!r}]"))), None)
 
 
 def _global(message: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from monai_isles.data import find_cases, make_datalist
-from monai_isles.data.checks import check_folder, check_list, scans_in
+from monai_isles.data.checks import check_folder, check_list
 from monai_isles.errors import IslesError
 from monai_isles.io import LoadVerifiedd
 
@@ -33,7 +33,7 @@ def codes(found: list) -> list[str]:
 
 
 def test_a_clean_folder_has_no_finding(dataset: Path) -> None:
-    assert check_folder(dataset) == []
+    assert check_folder(dataset)[0] == []
 
 
 def test_one_bad_file_does_not_hide_another(dataset: Path, tools: dict) -> None:
@@ -43,7 +43,7 @@ def test_one_bad_file_does_not_hide_another(dataset: Path, tools: dict) -> None:
     tools["save"](where(dataset, 3, "label"), np.full((24, 24, 2), 7, np.uint8))
     tools["save"](where(dataset, 4, "tmax"), np.ones((24, 24, 2), np.float32) + np.eye(24)[..., None], z_mm=65.0)
     where(dataset, 5, "mtt").unlink()
-    found = check_folder(dataset)
+    found = check_folder(dataset)[0]
     assert codes(found) == ["error E-FILE-02", "error E-GEOM-03", "error E-LBL-01", "error E-LIST-02", "error E-VAL-04"]
     named = {f.code: f.where for f in found}
     assert (
@@ -59,7 +59,7 @@ def test_odd_but_allowed_things_are_warnings(dataset: Path, tools: dict) -> None
     where(dataset, 5, "label").unlink()
     tools["save"](where(dataset, 6, "cbv"), np.full((24, 24, 2), 4, np.float32))
     shutil.copy(where(dataset, 5, "ct"), where(dataset, 6, "ct"))
-    found = check_folder(dataset)
+    found = check_folder(dataset)[0]
     assert codes(found) == ["warning E-LBL-02", "warning E-LBL-03", "warning E-LIST-14", "warning E-VAL-09"]
     assert "case_5" in next(f.found for f in found if f.code == "E-LIST-14")
 
@@ -69,13 +69,13 @@ def test_a_header_that_cannot_be_used_is_one_finding(dataset: Path, tools: dict)
     raw = bytearray(path.read_bytes())
     raw[252:256] = bytes(4)  # qform and sform codes
     path.write_bytes(bytes(raw))
-    assert codes(check_folder(dataset)) == ["error E-GEOM-01"]
+    assert codes(check_folder(dataset)[0]) == ["error E-GEOM-01"]
 
 
 def test_doubles_and_a_table_that_does_not_fit_are_found(dataset: Path, tools: dict) -> None:
     shutil.copytree(tools["path_of"](dataset, 3, "cbv").parent, dataset / "TRAINING" / "case_3" / "copy")
     (dataset / "subjects.csv").write_text("case,subject\ncase_1,a\ncase_99,b\n")
-    assert codes(check_folder(dataset)) == ["error E-LIST-09", "error E-LIST-13", "warning E-LIST-15"]
+    assert codes(check_folder(dataset)[0]) == ["error E-LIST-09", "error E-LIST-13", "warning E-LIST-15"]
 
 
 def test_a_folder_without_cases_is_refused(tmp_path: Path) -> None:
@@ -85,13 +85,13 @@ def test_a_folder_without_cases_is_refused(tmp_path: Path) -> None:
 
 def test_a_list_is_checked_with_and_without_its_images(dataset: Path, tmp_path: Path, tools: dict) -> None:
     (tmp_path / "l.json").write_text(json.dumps(make_datalist(dataset, folds=2)))
-    assert check_list(tmp_path / "l.json") == check_list(tmp_path / "l.json", dataset) == []
+    assert check_list(tmp_path / "l.json")[0] == check_list(tmp_path / "l.json", dataset)[0] == []
     tools["path_of"](dataset, 1, "ct").write_bytes(b"")
     tools["path_of"](dataset, 2, "ct").unlink()
-    found = check_list(tmp_path / "l.json", dataset)
+    found = check_list(tmp_path / "l.json", dataset)[0]
     assert codes(found) == ["error E-FILE-02", "error E-LIST-02"] and "training entry 1: case_1" in found[0].where
     (tmp_path / "l.json").write_text("{")
-    assert codes(check_list(tmp_path / "l.json", dataset)) == ["error E-LIST-03"]
+    assert codes(check_list(tmp_path / "l.json", dataset)[0]) == ["error E-LIST-03"]
 
 
 def test_an_entry_without_an_image_is_an_error(dataset: Path, tmp_path: Path) -> None:
@@ -99,12 +99,12 @@ def test_an_entry_without_an_image_is_an_error(dataset: Path, tmp_path: Path) ->
     first = made["training"][0]
     made["training"][0] = {"case": first["case"], "subject": first["subject"], "fold": first["fold"], "image": "x.nii"}
     (tmp_path / "l.json").write_text(json.dumps(made))
-    (found,) = check_list(tmp_path / "l.json", dataset)
+    (found,) = check_list(tmp_path / "l.json", dataset)[0]
     assert found.code == "E-LIST-02" and found.found == "no image; image of no modality that is known"
 
 
 def test_mri_folders_are_checked_by_their_own_modalities(siss: Path, tools: dict) -> None:
-    assert check_folder(siss) == []
+    assert check_folder(siss)[0] == []
     shutil.rmtree(next((siss / "TRAINING" / "1").glob("*MR_T2*")))
     path = next((siss / "TRAINING" / "2").glob("*MR_T1*/*.nii"))
     tools["save"](path, np.random.default_rng(0).random((6, 5, 4), dtype=np.float32), z_mm=30.0)
@@ -112,7 +112,7 @@ def test_mri_folders_are_checked_by_their_own_modalities(siss: Path, tools: dict
         next((siss / "TRAINING" / "3").glob("*DWI*/*.nii")), next((siss / "TRAINING" / "4").glob("*DWI*/*.nii"))
     )
     shutil.copytree(siss / "TRAINING" / "5", siss / "TRAINING" / "case_5")
-    found = check_folder(siss)
+    found = check_folder(siss)[0]
     assert codes(found) == ["error E-GEOM-03", "error E-LIST-02", "error E-LIST-11", "warning E-LIST-14"]
     where = next(f.where for f in found if f.code == "E-GEOM-03")
     assert where.startswith("training case_2: t1 (") and "against dwi (" in where
@@ -122,7 +122,7 @@ def test_what_some_cases_of_a_plain_folder_lack_is_a_warning(tmp_path: Path, too
     for n, name in enumerate(("a_dwi", "a_adc", "b_dwi")):
         volume = np.random.default_rng(n).random((6, 5, 4), dtype=np.float32) + 1
         tools["save"](tmp_path / "d" / f"{name}.nii", volume)
-    found = check_folder(tmp_path / "d")
+    found = check_folder(tmp_path / "d")[0]
     assert codes(found) == ["warning E-LBL-03", "warning E-LIST-02"]  # one for all, not one a case
     assert next(f.where for f in found if f.code == "E-LIST-02") == "training b: adc"
 
@@ -142,9 +142,9 @@ def test_what_check_passes_is_read_and_what_it_refuses_is_not(dataset: Path, too
     picture = np.clip(np.asarray(nibabel.load(where(dataset, 5, "ct")).dataobj) / 80, 0, 1).astype(np.float32)
     save(where(dataset, 5, "ct"), picture, z_mm=nibabel.load(where(dataset, 5, "ct")).affine[2, 3])  # not in HU
     nibabel.save(nibabel.Nifti1Image(ct, geometry), where(dataset, 6, "ct"))  # padded: repaired
-    found = check_folder(dataset)
+    found, scans = check_folder(dataset)
     bad = {one.case for one in found if one.severity == "error"}
-    assert bad == {f"training case_{n}" for n in range(1, 6)} and len(scans_in(dataset)) == 7
+    assert bad == {f"training case_{n}" for n in range(1, 6)} and len(scans) == 7
     assert "warning E-VAL-16" in codes(found)
     left_out: list = []
     cases, refused = find_cases(dataset, section="training", left_out=left_out), []

@@ -34,13 +34,13 @@ def test_training_and_evaluation_read_the_target_of_the_list(
     for case in find_references(spes, data_list=path):
         assert read_image(case.label, kind="label", label_values=case.label_values).data.sum() == voxels
     assert "label_values" not in load_entries(path, spes, section="test", keys=SPES, need_label=False)[0]
-    assert check_list(path, spes) == []
+    assert check_list(path, spes)[0] == []
 
 
 def test_without_a_choice_the_penumbra_is_lesion(spes: Path) -> None:
     assert make_datalist(spes, folds=2) == make_datalist(spes, folds=2, target="penumbra")
     assert {case.label_values for case in find_references(spes)} == {(1,)}
-    assert check_folder(spes) == []
+    assert check_folder(spes)[0] == []
 
 
 def test_a_mask_of_two_labels_is_refused_where_the_list_is_silent(spes: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_value_beyond_the_labels_is_refused(spes: Path, tools: dict) -> None:
     tools["save"](path, np.full((6, 5, 4), 3, np.uint8))
     with pytest.raises(IslesError, match=r"E-LBL-01: lesion mask holds other values than 0, 1 and 2"):
         make_datalist(spes, folds=2)
-    assert [finding.code for finding in check_folder(spes)] == ["E-LBL-01"]
+    assert [finding.code for finding in check_folder(spes)[0]] == ["E-LBL-01"]
 
 
 def test_a_target_that_no_mask_holds_is_refused(spes: Path, tools: dict) -> None:

@@ -20,7 +20,7 @@ TRUTH = {"siss": {None: "lesion_ml"}, "spes": {"core": "core_ml", "penumbra": "p
 @pytest.mark.parametrize(("kind", "channels"), [("siss", SISS_CHANNELS), ("spes", SPES_CHANNELS)])
 def test_a_simulated_mri_folder_goes_round(tmp_path: Path, kind: str, channels: tuple[str, ...]) -> None:
     folder = make_dataset(tmp_path / "d", cases=2, seed=3, test_cases=1, kind=kind, spacing_mm=8.0)
-    assert find_layout(folder).name == f"isles2015_{kind}" and check_folder(folder) == []
+    assert find_layout(folder).name == f"isles2015_{kind}" and check_folder(folder)[0] == []
     assert [case.name for case in find_inputs([folder], section="training", keys=channels)] == ["case_1", "case_2"]
     for target, key in TRUTH[kind].items():
         content = make_datalist(folder, folds=2, target=target)
