@@ -160,8 +160,8 @@ def chosen_place(args: argparse.Namespace) -> Place:
     """Return where the cases run and what each needs, checked before anything is loaded."""
     from monai_isles.cohort.task import is_spread, require_place, stands_elsewhere
 
-    require_place(args.workers, args.cluster, args.slurm)
     place: Place = {"workers": args.workers, "cluster": args.cluster, "slurm": args.slurm}
+    require_place(place)
     if hasattr(args, "case_memory"):
         place["memory_gb"] = args.case_memory
         place |= {} if args.case_gpus is None else {"gpus": args.case_gpus}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from monai_isles import __version__
+from monai_isles.cohort.task import Place, Task
 from monai_isles.errors import IslesError, refused
 from monai_isles.progress import QUIET
 
@@ -98,14 +99,10 @@ def declared_resources(client: Client) -> list[str]:
 
 
 @contextmanager
-def open_client(
-    needs: Mapping[str, float], *, case: str, workers: int, cluster: str | None, slurm: str | Path | None
-) -> Iterator[Client]:
-    """Yield a connected client; a cluster started for it ends with it.
-
-    Args:
-        needs: resources that every case needs, above 0; ``case`` names one in errors.
-    """
+def open_client(needs: Mapping[str, float], tasks: Sequence[Task], place: Place) -> Iterator[Client]:
+    """Yield a connected client whose workers have the ``needs`` of each task; a cluster started for it ends with it."""
+    case, cluster, slurm = tasks[0].case, place.get("cluster"), place.get("slurm")
+    workers = min(place.get("workers", 1), len(tasks))
     require_dask(slurm=slurm is not None)
     import dask
     from distributed import Client

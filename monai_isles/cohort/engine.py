@@ -8,10 +8,9 @@ from concurrent.futures import Future as Later
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
-from monai_isles.cohort.task import Record, Task, attempt, is_spread, require_names, require_place
+from monai_isles.cohort.task import Place, Record, Task, attempt, is_spread, require_names, require_place
 from monai_isles.errors import refused
 from monai_isles.progress import progress
 
@@ -73,14 +72,10 @@ def run_cases(
     work: Callable[[Task], Record],
     tasks: Sequence[Task],
     *,
-    workers: int = 1,
-    cluster: str | None = None,
-    slurm: str | Path | None = None,
-    gpus: int = 0,
-    memory_gb: float = 0.0,
     title: str = "cases",
     unit: str = "case",
     strict: bool = False,
+    **place: Unpack[Place],
 ) -> dict[str, Record]:
     """Run ``work`` on every task and return its records by case, in the order of ``tasks``.
 
@@ -91,27 +86,23 @@ def run_cases(
     Args:
         work: function of a module, so that other processes find it by name; it should skip a case that an earlier run
             finished.
-        workers: 1 is a plain loop without Dask; more are local processes, or Slurm workers with ``slurm``.
-        cluster: address of a running Dask scheduler whose workers have this package and see the same files.
-        slurm: YAML file for dask-jobqueue's SLURMCluster (``clusters.read_profile``).
-        gpus, memory_gb: needs of every case; memory in 10^9 bytes, 0 for no requirement.
         strict: raise the first fault of a case instead of recording it.
     Raises: ``E-COH-02`` two cases of one name, ``E-COH-03`` no answer, ``E-COH-07`` no large worker, and others.
     """
-    require_place(workers, cluster, slurm)
+    require_place(place)
     require_names(tasks)
     if not tasks:
         return {}
-    if not is_spread({"workers": workers, "cluster": cluster, "slurm": slurm}):
+    if not is_spread(place):
         return {task.case: attempt(work, task, strict=strict) for task in progress(tasks, title, unit=unit)}
     from monai_isles.cohort.clusters import GPU, MEMORY, declared_resources, open_client
 
-    needs = {name: float(value) for name, value in ((GPU, gpus), (MEMORY, memory_gb)) if value > 0}
-    count = min(workers, len(tasks))
-    with open_client(needs, case=tasks[0].case, workers=count, cluster=cluster, slurm=slurm) as client:
+    wanted = {GPU: float(place.get("gpus", 0)), MEMORY: float(place.get("memory_gb", 0))}
+    needs = {name: value for name, value in wanted.items() if value > 0}
+    with open_client(needs, tasks, place) as client:
         from distributed.client import FutureCancelledError, FuturesCancelledError
 
-        watched = declared_resources(client) if cluster else ()
+        watched = declared_resources(client) if place.get("cluster") else ()
         compared = {name: value for name, value in needs.items() if name in watched}
         submit = partial(_submit, client, partial(attempt, work, strict=strict), compared)
         done = progress(_records(client, submit, tasks), title, total=len(tasks), unit=unit)

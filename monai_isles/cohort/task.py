@@ -75,9 +75,13 @@ def reason(error: BaseException) -> str:
 
 
 class Place(TypedDict, total=False):
-    """Hold where cases run: ``workers`` here or in Slurm, by a running Dask ``cluster``, or by a profile ``slurm``.
+    """Hold where cases run, and the needs of each; a verb that computes on a GPU has 1 as its default of ``gpus``.
 
-    ``gpus`` and ``memory_gb`` are the needs of one case; a verb that computes on a GPU has 1 as its default.
+    Args:
+        workers: 1 is a plain loop without Dask; more are local processes, or Slurm workers with ``slurm``.
+        cluster: address of a running Dask scheduler whose workers have this package and see the same files.
+        slurm: YAML file for dask-jobqueue's SLURMCluster (``clusters.read_profile``).
+        memory_gb: in 10^9 bytes; 0 for no requirement.
     """
 
     workers: int
@@ -100,8 +104,9 @@ def stands_elsewhere(place: Place) -> bool:
     return bool(place.get("cluster") or place.get("slurm"))
 
 
-def require_place(workers: int, cluster: str | None, slurm: str | Path | None) -> None:
+def require_place(place: Place) -> None:
     """Refuse impossible places before the start."""
+    workers, cluster, slurm = place.get("workers", 1), place.get("cluster"), place.get("slurm")
     if workers < 1:
         raise refused("E-USE-60", where="--workers", found=str(workers))
     if cluster and (slurm or workers > 1):

@@ -31,7 +31,7 @@ def check_series(folder: str | Path) -> tuple[list[Finding], list[Scan]]:
     """
     with collect_remarks() as findings:
         folders = dicom_folders(Path(folder))
-    if len(folders) == 1:
+    if len(folders) < 2:
         return _series_findings(folder), []
     studies = [Scan("study", item.name, {"ctp": item}) for item in folders]
     for study in studies:

@@ -44,12 +44,11 @@ def key_of(name: str) -> tuple[str, str] | None:
     if not IMAGE.search(name) or name.startswith("."):
         return None
     stem = _PLAIN_CT.sub("ct", unicodedata.normalize("NFC", IMAGE.sub("", name)))
-    mask = _MASK.match(stem)
-    if mask is not None:
+    if mask := _MASK.match(stem):
         return mask[1], LABEL
-    parts = _PARTS.match(stem)
-    key = TOKENS.get(parts[2].lower()) if parts else None
-    return None if key is None or parts is None else (parts[1], key)
+    if (parts := _PARTS.match(stem)) and (key := TOKENS.get(parts[2].lower())):
+        return parts[1], key
+    return None
 
 
 def walk(folder: Path, depth: int = DEPTH) -> Iterator[Path]:

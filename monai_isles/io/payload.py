@@ -11,7 +11,7 @@ from pathlib import Path
 from monai_isles.errors import IslesError, refused
 
 GZIP_MAGIC = b"\x1f\x8b"
-NIFTI_STARTS = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
+NIFTI_STARTS = {b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c"}
 HEADER_BYTES = 544
 SPARE_BYTES = 2**26
 _BLOCK = 2**22

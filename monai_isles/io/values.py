@@ -98,8 +98,7 @@ def unmeasured_findings(images: Mapping[str, Any], *, case: str) -> list[Finding
 def noise_findings(images: Mapping[str, Any], *, case: str) -> list[Finding]:
     """Return a remark if the flow (``Image``) at places 4 mm apart is hardly correlated, as in noise."""
     image = images.get("cbf")
-    brain = np.zeros((0, 0, 0), bool) if image is None or image.data.ndim != 3 else image.data > 0
-    if image is None or np.count_nonzero(brain) < _FEW_VOXELS:
+    if image is None or image.data.ndim != 3 or np.count_nonzero(brain := image.data > 0) < _FEW_VOXELS:
         return []
     flow = np.minimum(image.data, np.percentile(image.data[brain], 99))  # vessels are alike anywhere
     shared = []
