@@ -61,7 +61,7 @@ def test_the_plain_ct_of_the_study_stays_apart_and_is_used(parted: tuple[CaseArr
     study = find_study(folder)
     images = read_study(study)
     assert len(study.files) == (FRAMES + 1) * DEPTH and np.array_equal(images.plain_ct, scan.images["ct"])
-    assert np.array_equal(images.series.array, scan.ctp) and len(images.slices) == DEPTH
+    assert np.array_equal(images.series.array, scan.ctp) and len(images.series.slices) == DEPTH
     assert images.series.remarks == (
         "series are joined to one in time: 6 series of one time each, 7.5 s from first to last",
     )
