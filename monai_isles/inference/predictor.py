@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
@@ -18,24 +18,11 @@ from monai_isles.bundle.bundle import Bundle
 from monai_isles.cohort.task import FAULTS
 from monai_isles.errors import IslesError, refused
 from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
-from monai_isles.inference.windows import WindowResult
+from monai_isles.inference.windows import CaseInferer, WindowResult
 from monai_isles.io.findings import say_once
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.weights import load_state
 from monai_isles.modalities import LABEL
-
-
-class CaseInferer(Protocol):
-    """Describe the inferer of a case: windows (``StepSlidingWindowInferer``) or whole slices (``WholeSliceInferer``).
-
-    Args:
-        spreads: whether one network gives an uncertainty; such an inferer also accepts several networks at once.
-    """
-
-    spreads: bool
-
-    def infer(self, inputs: Tensor, network: Any, foreground: Tensor | None = None) -> WindowResult:
-        """Return the maps of a batch of volumes, by one network, or by several if the inferer ``spreads``."""
 
 
 def ensemble_infer(

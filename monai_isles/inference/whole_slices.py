@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.inferers import Inferer
-from monai.utils import convert_to_dst_type
 from torch import Tensor, nn
 
 from monai_isles.errors import refused
 from monai_isles.inference.cpu.fast_form import fast_form, require_precision
-from monai_isles.inference.windows import WindowResult
+from monai_isles.inference.windows import CaseInferer, WindowResult
 from monai_isles.sampling.slices import stacked_slices
 
 
-class WholeSliceInferer(Inferer):
+class WholeSliceInferer(CaseInferer):
     """Run a 2D network on every whole axial slice, or a 3D network on the whole volume; return its softmax.
 
     A network may return a NamedTuple: its ``logits`` are the classes, the fields named in ``extras`` are further maps.
@@ -36,8 +34,6 @@ class WholeSliceInferer(Inferer):
     torch.Size([1, 2, 16, 16, 3])
     """
 
-    spreads = False
-
     def __init__(
         self,
         spatial_dims: int = 2,
@@ -57,13 +53,6 @@ class WholeSliceInferer(Inferer):
         self.flat, self.batch_size, self.extras = spatial_dims == 2, batch_size, tuple(extras)
         self.precision, self.compiled = precision, compiled
         self._compiled: dict[nn.Module, nn.Module] = {}
-
-    def __call__(  # type: ignore[override]
-        self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None
-    ) -> Tensor:
-        result = self.infer(inputs, network, foreground)
-        joined = torch.cat([result.probability, *result.extra.values()], 1)
-        return convert_to_dst_type(joined, inputs, dtype=joined.dtype)[0]
 
     def infer(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> WindowResult:
         """Return the maps of a batch of volumes; the uncertainty of one pass is 0. ``foreground`` is ignored."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -140,7 +141,31 @@ class WindowResult:
     extra: dict[str, Tensor] = field(default_factory=dict)
 
 
-class StepSlidingWindowInferer(Inferer):
+class CaseInferer(Inferer):
+    """Infer the volumes of a case, by windows (``StepSlidingWindowInferer``) or whole slices (``WholeSliceInferer``).
+
+    ``spreads``: one network gives an uncertainty, and ``infer`` accepts several networks at once.
+    """
+
+    spreads = uncertainty = False
+
+    @abstractmethod
+    def infer(self, inputs: Tensor, network: Any, foreground: Tensor | None = None) -> WindowResult:
+        """Return the maps of a batch of volumes."""
+
+    def __call__(  # type: ignore[override]
+        self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None
+    ) -> Tensor:
+        meta = getattr(inputs, "meta", {})
+        if foreground is None and "foreground" in meta:  # of LabelForegroundd, one volume
+            foreground = meta["foreground"][None]
+        result = self.infer(inputs, network, foreground)
+        spread = [result.uncertainty] if self.uncertainty else []
+        joined = torch.cat([result.probability, *result.extra.values(), *spread], 1)
+        return convert_to_dst_type(joined, inputs, dtype=joined.dtype)[0]
+
+
+class StepSlidingWindowInferer(CaseInferer):
     """Average the softmax of overlapping windows, ``step`` voxels apart, on the brain.
 
     Shapes: image ``(N, C, H, W, D)`` and ``foreground`` ``(N, 1, H, W, D)`` in; probabilities ``(N, K, H, W, D)`` out,
@@ -213,16 +238,6 @@ class StepSlidingWindowInferer(Inferer):
         self.uncertainty, self.seed, self.cover, self.memory_mb = uncertainty, seed, cover, memory_mb
         self.precision, self.compiled, self.whole_slices, self.masked = precision, compiled, whole_slices, masked
         self._compiled: dict[nn.Module, nn.Module] = {}
-
-    def __call__(  # type: ignore[override]
-        self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None
-    ) -> Tensor:
-        meta = getattr(inputs, "meta", {})
-        if foreground is None and "foreground" in meta:  # of LabelForegroundd, one volume
-            foreground = meta["foreground"][None]
-        result = self.infer(inputs, network, foreground)
-        joined = torch.cat([result.probability, result.uncertainty], 1) if self.uncertainty else result.probability
-        return convert_to_dst_type(joined, inputs, dtype=joined.dtype)[0]
 
     def infer(
         self, inputs: Tensor, network: nn.Module | Sequence[nn.Module], foreground: Tensor | None = None
