@@ -178,10 +178,7 @@ def matched_lesion_f1(pred: np.ndarray, ref: np.ndarray, iou: float = IOU_CUT, c
     >>> matched_lesion_f1(np.array([[1, 0, 0]]), np.array([[1, 0, 1]]))
     0.6666666666666666
     """
-    pred, ref = paired_masks(pred, ref)
-    pred_labels, n_pred = _label(pred, connectivity)
-    ref_labels, n_ref = _label(ref, connectivity)
-    of_pred, of_ref, overlap = _overlaps(pred_labels, ref_labels, n_ref)
+    of_pred, of_ref, overlap, n_pred, n_ref = _overlaps(pred, ref, connectivity)
     near = overlap >= iou * (1 - 1e-12)  # an IoU equal to the cut counts despite rounding
     # Lesions are nodes, sufficient overlaps are edges.
     graph = csr_array((np.ones(int(near.sum())), (of_pred[near], of_ref[near])), shape=(n_pred + 1, n_ref + 1))
@@ -202,22 +199,23 @@ def panoptic_quality(pred: np.ndarray, ref: np.ndarray, connectivity: int = 6) -
     >>> panoptic_quality(np.array([[1, 0, 0]]), np.array([[1, 0, 1]]))
     0.6666666666666666
     """
-    pred, ref = paired_masks(pred, ref)
-    pred_labels, n_pred = _label(pred, connectivity)
-    ref_labels, n_ref = _label(ref, connectivity)
-    overlap = _overlaps(pred_labels, ref_labels, n_ref)[2]
+    _, _, overlap, n_pred, n_ref = _overlaps(pred, ref, connectivity)
     total = float(overlap[overlap > 0.5].sum())
     return ratio(2 * total, n_pred + n_ref, both_empty=n_pred + n_ref == 0)  # TP + FP + TP + FN = all lesions
 
 
-def _overlaps(pred_labels: np.ndarray, ref_labels: np.ndarray, n_ref: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return every pair of components that share voxels: label of each, and their IoU."""
+def _overlaps(
+    pred: np.ndarray, ref: np.ndarray, connectivity: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
+    """Return every pair of lesions that share voxels: label of each, and their IoU; and how many lesions there are."""
+    masks = paired_masks(pred, ref)
+    (pred_labels, n_pred), (ref_labels, n_ref) = (_label(mask, connectivity) for mask in masks)
     both = (pred_labels > 0) & (ref_labels > 0)
     # One number for each pair of labels.
     pairs, shared = np.unique(pred_labels[both].astype(np.int64) * (n_ref + 1) + ref_labels[both], return_counts=True)
     of_pred, of_ref = pairs // (n_ref + 1), pairs % (n_ref + 1)
     size_pred, size_ref = (np.bincount(labels.ravel()) for labels in (pred_labels, ref_labels))
-    return of_pred, of_ref, shared / (size_pred[of_pred] + size_ref[of_ref] - shared)
+    return of_pred, of_ref, shared / (size_pred[of_pred] + size_ref[of_ref] - shared), n_pred, n_ref
 
 
 def _label(mask: np.ndarray, connectivity: int) -> tuple[np.ndarray, int]:

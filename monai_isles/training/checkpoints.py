@@ -265,7 +265,6 @@ class VerifiedWeights:
     The archive's own checksums are compared, and the SHA-256 if the file lies in a bundle that states one.
 
     Args:
-        path: file of the weights.
         network: the network itself or a parallel wrapper around it.
     Raises: those of ``monai_isles.io.load_state``, ``E-INF-12`` for weights of another network.
 

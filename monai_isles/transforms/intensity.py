@@ -57,13 +57,10 @@ def enclosed_brain(series: Tensor, *, where: str = "") -> Tensor:
 
 
 class SkullStripd(MapTransform):
-    """Strip the skull from the CT where the perfusion maps are zero; the maps stay untouched.
+    """Strip the skull from the CT where the sum of the perfusion maps is zero; the maps stay untouched.
 
     Shapes: every entry ``(1, H, W, D)``; ``brain`` receives the mask and ``head`` the unstripped CT, with the type,
         affine and shape of ``ct``. Units: unchanged; ``brain`` is 0 or 1.
-
-    Args:
-        ct, maps: the image to strip, and the perfusion maps whose sum shows the brain.
 
     Raises: ``E-STRIP-01`` no brain, ``E-STRIP-02`` shapes differ, ``E-STRIP-03`` an entry is missing.
 
