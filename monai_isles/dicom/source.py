@@ -63,8 +63,8 @@ class DicomSource:
         if len(series) != 1:
             text = f"{len(result)} images of {len(series)} series"
             raise refused("E-DCM-40", where=str(self.files[0].parent) if self.files else "DICOM source", found=text)
-        for header in result.values():
-            _settle(header)
+        for first in result.values():
+            _settle(first)
         return list(result.values())
 
     def volume(self, array: np.ndarray, headers: Sequence[Dataset], *, channels: int = 0) -> Volume:

@@ -84,7 +84,7 @@ def export_nnunet(
             "simulated": bool(content.get("simulated")),
         }  # fmt: skip
         publish_json(aside / "dataset.json", description)
-        publish_json(aside / "splits_final.json", splits)
+        publish_json(aside / "splits_final.json", list(splits))
         os.replace(aside, target)
     return NnunetDataset(target, len(training), len(test), len(splits))
 
