@@ -84,7 +84,7 @@ def publish_csv(path: str | Path, columns: Sequence[str], lines: Iterable[Iterab
 
 
 def publish_json(
-    path: str | Path, content: Mapping[str, object] | list[object], *, inputs: Iterable[str | Path] = ()
+    path: str | Path, content: Mapping[str, object] | Sequence[object], *, inputs: Iterable[str | Path] = ()
 ) -> None:
     """Publish indented JSON; Python raises ValueError for NaN and infinity.
 
