@@ -17,24 +17,20 @@ from monai_isles.losses.stroke_segmentation import StrokeSegmentationLoss
 Verdicts = Tensor | Sequence["Verdicts"]
 
 
-def generator_ls_loss(fake: Verdicts) -> Tensor:
-    """Return the mean of ``(D(fake) - 1)^2`` over every scale's verdict map, scales equal.
+def ls_loss(verdicts: Verdicts, goal: float = 1.0) -> Tensor:
+    """Return the mean of ``(D - goal)^2`` over every scale's verdict map, scales equal; goal 1 is the generator's.
 
     Shapes: one map or a nest of maps, as ``monai.networks.nets.MultiScalePatchDiscriminator`` gives them; a scalar out.
     Source: Mao 2017 (arXiv:1611.04076), equation (9) with a = 0, b = c = 1, without the factor 1/2.
     """
-    return _mean_square(fake, 1.0)
+    if isinstance(verdicts, Tensor):
+        return ((verdicts.float() - goal) ** 2).mean()
+    return torch.stack([ls_loss(verdict, goal) for verdict in verdicts]).mean()
 
 
 def discriminator_ls_loss(real: Verdicts, fake: Verdicts) -> Tensor:
-    """Return half the sum of ``(D(real) - 1)^2`` and ``D(fake)^2``, scales equal. Shapes and source: as above."""
-    return 0.5 * (_mean_square(real, 1.0) + _mean_square(fake, 0.0))
-
-
-def _mean_square(verdicts: Verdicts, goal: float) -> Tensor:
-    if isinstance(verdicts, Tensor):
-        return ((verdicts.float() - goal) ** 2).mean()
-    return torch.stack([_mean_square(verdict, goal) for verdict in verdicts]).mean()
+    """Return half the sum of ``(D(real) - 1)^2`` and ``D(fake)^2``, as ``ls_loss`` averages them."""
+    return 0.5 * (ls_loss(real, 1.0) + ls_loss(fake, 0.0))
 
 
 ENCODER_TRAININGS = ("joint", "fixed", "true_dwi", "segmentation")
@@ -120,7 +116,7 @@ class SynthesisLoss(nn.Module):
             if torch.is_grad_enabled():
                 parts += self._encoder_lesson(truth, lesion)
         if self.discriminator is not None:
-            parts.append(self.gan_weight * generator_ls_loss(verdicts(self.discriminator, image, condition)))
+            parts.append(self.gan_weight * ls_loss(verdicts(self.discriminator, image, condition)))
         return sum(parts[1:], start=parts[0])
 
     def _pixels(self, image: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:

@@ -94,14 +94,12 @@ class AsymmetricResUNet(nn.Module):
     def noisy_part(self, x: Tensor, skips: list[Tensor]) -> Tensor:
         """Run the rest of the encoder and the decoder on the result of ``fixed_part``."""
         kept = list(skips)
-        for level, block in enumerate(self.encoder):
+        for level, (block, down) in enumerate(zip(self.encoder, self.down)):  # noqa: B905 (TorchScript)
             if level >= self.fixed_levels:
                 x = block(x)
                 kept.append(x)
-            for step, down in enumerate(self.down):
-                if step == level and level >= self.fixed_levels:
-                    x = down(x)
-        kept.pop()
+                x = down(x)
+        x = self.encoder[-1](x)  # the deepest level has no step down
         for grow, block in zip(self.up, self.decoder):  # noqa: B905 (TorchScript)
             x = block(grow(x) + kept.pop())
         return self.last(x)
@@ -109,11 +107,8 @@ class AsymmetricResUNet(nn.Module):
     def _check_size(self, x: Tensor) -> None:
         for size in x.shape[2:]:
             if size % self.divisor != 0:
-                self._refuse(size)
-
-    def _refuse(self, size: int) -> None:
-        result = f"a spatial size of {size}, not a multiple of {self.divisor}"
-        raise refused("E-NET-02", where="AsymmetricResUNet", found=result, divisor=self.divisor)
+                result = f"a spatial size of {size}, not a multiple of {self.divisor}"
+                raise refused("E-NET-02", where="AsymmetricResUNet", found=result, divisor=self.divisor)
 
 
 class Cascade(NetworkOfParts):

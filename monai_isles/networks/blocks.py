@@ -2,7 +2,7 @@
 
 # TorchScript reads these annotations as types: no `from __future__ import annotations` here.
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -165,11 +165,6 @@ class NetworkOfParts(nn.Module):
         return self
 
 
-_CONV = {2: nn.Conv2d, 3: nn.Conv3d}
-_TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-_BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-_MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-_CHANNEL_DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
 _ALPHA = 1.7580993408473766  # minus the limit of SELU at minus infinity
 
 
@@ -187,16 +182,14 @@ class PredictionDropout(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.active, self.alpha = False, False
-        self.rate = 0.1
-        self.mask = None
+        self.active, self.alpha, self.rate, self.mask = False, False, 0.1, None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.active:
-            if self.mask is not None:
-                return self.apply_mask(x, self.mask.to(x.dtype))
-            return F.alpha_dropout(x, self.rate, True) if self.alpha else F.dropout(x, self.rate, True)
-        return x
+        if not self.active:
+            return x
+        if self.mask is not None:
+            return self.apply_mask(x, self.mask.to(x.dtype))
+        return F.alpha_dropout(x, self.rate, True) if self.alpha else F.dropout(x, self.rate, True)
 
     def apply_mask(self, x: Tensor, mask: Tensor) -> Tensor:
         """Drop the elements where ``mask`` is 0."""
@@ -209,22 +202,20 @@ class PredictionDropout(nn.Module):
 
 def conv3(dims: int, ins: int, outs: int, *, stride: int = 1) -> nn.Module:
     """Return a biased convolution with kernel 3 and padding 1."""
-    return _CONV[dims](ins, outs, kernel_size=3, stride=stride, padding=1)
+    return getattr(nn, f"Conv{dims}d")(ins, outs, kernel_size=3, stride=stride, padding=1)
 
 
 def preactivated_conv(dims: int, channels: int, *, stride: int = 1) -> nn.Sequential:
     """Return batch norm, PReLU, convolution: ``channels`` in and out."""
-    norm = _BATCH_NORM[dims](channels, eps=1e-3, momentum=0.01)
+    norm = getattr(nn, f"BatchNorm{dims}d")(channels, eps=1e-3, momentum=0.01)
     return nn.Sequential(norm, nn.PReLU(channels, init=0.0), conv3(dims, channels, channels, stride=stride))
 
 
 class ResidualBlock(nn.Module):
     """Add ``convolutions`` pre-activated convolutions to their input.
 
-    Shapes: ``(N, C, *spatial)`` in and out.
-    Args:
-        prediction_dropout: put a site for prediction dropout at the entry.
-        dropout: channel-wise dropout between the convolutions while training.
+    Shapes: ``(N, C, *spatial)`` in and out. ``prediction_dropout`` puts a site for it at the entry; ``dropout`` drops
+    channels between the convolutions while training.
     Source: Clerigues 2019, section 3.2: two convolutions in the encoder, one in the decoder.
     """
 
@@ -236,7 +227,7 @@ class ResidualBlock(nn.Module):
         layers: list[nn.Module] = [PredictionDropout()] if prediction_dropout else []
         for index in range(convolutions):
             if index and dropout:
-                layers.append(_CHANNEL_DROPOUT[dims](dropout))
+                layers.append(getattr(nn, f"Dropout{dims}d")(dropout))
             layers.append(preactivated_conv(dims, channels))
         self.path = nn.Sequential(*layers)
 
@@ -250,7 +241,7 @@ class Down(nn.Module):
     def __init__(self, dims: int, channels: int) -> None:
         super().__init__()
         self.conv = preactivated_conv(dims, channels, stride=2)
-        self.pool = _MAX_POOL[dims](2)
+        self.pool = getattr(nn, f"MaxPool{dims}d")(2)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.conv(x), self.pool(x)], dim=1)
@@ -258,7 +249,8 @@ class Down(nn.Module):
 
 def up(dims: int, channels: int) -> nn.Module:
     """Return the transposed convolution that doubles the resolution and halves ``2 * channels``."""
-    return _TRANSPOSED[dims](2 * channels, channels, kernel_size=3, stride=2, padding=1, output_padding=1)
+    kind = getattr(nn, f"ConvTranspose{dims}d")
+    return kind(2 * channels, channels, kernel_size=3, stride=2, padding=1, output_padding=1)
 
 
 class _Lone(nn.modules.batchnorm._BatchNorm):
@@ -334,16 +326,13 @@ class SwitchableNorm2d(nn.Module):
         return torch.addcmul(shift, values, scale).to(x.dtype)
 
 
-def conv_norm_relu(ins: int, outs: int) -> nn.Sequential:
-    """Return a biased 3x3 convolution of unit padding with batch normalisation and ReLU."""
-    return nn.Sequential(nn.Conv2d(ins, outs, kernel_size=3, padding=1), LoneBatchNorm2d(outs), nn.ReLU(inplace=True))
-
-
-def double_conv(
-    conv: type[nn.Module], ins: int, middle: int, outs: int, norm: Callable[[int], nn.Module]
+def conv_norm_relu(
+    ins: int, outs: int, *, dims: int = 2, norm: Callable[[int], nn.Module] = LoneBatchNorm2d
 ) -> nn.Sequential:
-    """Return two biased convolutions of kernel 3 and unit padding, each with its normalisation and ReLU."""
-    steps = ((ins, middle), (middle, outs))
-    return nn.Sequential(
-        *(layer for i, o in steps for layer in (conv(i, o, kernel_size=3, padding=1), norm(o), nn.ReLU(inplace=True)))
-    )
+    """Return a biased convolution of kernel 3 and unit padding with its normalisation and ReLU."""
+    return nn.Sequential(conv3(dims, ins, outs), norm(outs), nn.ReLU(inplace=True))
+
+
+def double_conv(ins: int, middle: int, outs: int, **kind: Any) -> nn.Sequential:
+    """Return two of ``conv_norm_relu`` in a row."""
+    return nn.Sequential(*conv_norm_relu(ins, middle, **kind), *conv_norm_relu(middle, outs, **kind))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from monai_isles.errors import refused
 from monai_isles.io.weights import load_state
 
-_WRAPPERS = ("module.", "model.", "network.", "backbone.", "encoder.", "pretrained.", "feats.", "resnet.")
+_WRAPPERS = re.compile(r"^((module|model|network|backbone|encoder|pretrained|feats|resnet)\.)+")
 _PART = {"1": "conv", "2": "norm", "conv": "conv", "bn": "norm"}
 _PYRAMID = re.compile(r"(?:ppm\.features|ppm|psp\.stages|decode_head\.psp_modules)\.(\d)\.(?:1\.)?(1|2|conv|bn)\.(\w+)")
 _FINAL = re.compile(r"(?:cls|final|conv_last)\.([01])\.(\w+)|decode_head\.bottleneck\.(conv|bn)\.(\w+)")
@@ -29,13 +29,8 @@ def own_names(keys: Iterable[str]) -> dict[str, str | None]:
     the PSPNet authors' PyTorch version (``layer0.0``, ``ppm.features.0.1``, ``cls.0``) and related ones (``final.0``,
     ``conv_last.0``, ``decode_head.psp_modules.0.1.conv``), any of them under ``module.``. An unknown key
     is returned unchanged, without its wrapper.
-    Source: ours; the names are facts of those projects, ``tests/networks/test_pretrained.py``.
     """
-    bare = {}
-    for key in keys:
-        bare[key] = key
-        while wrapper := next((w for w in _WRAPPERS if bare[key].startswith(w)), None):
-            bare[key] = bare[key].removeprefix(wrapper)
+    bare = {key: _WRAPPERS.sub("", key) for key in keys}
     nested = any(name.startswith("conv1.0.") for name in bare.values())
     return {key: _own_name(name, nested=nested) for key, name in bare.items()}
 

@@ -9,7 +9,6 @@ from monai_isles.errors import refused
 from monai_isles.networks.blocks import ThresholdOutput
 
 TARGETS = ("core", "hypoperfused")
-_LEAST, _OUTSIDE = 1e-3, -120.0
 
 
 class ThresholdRule(nn.Module):
@@ -44,8 +43,7 @@ class ThresholdRule(nn.Module):
             result = f"target {target!r}, rCBF {core_rcbf:g}, Tmax {delay_s:g} s"
             raise refused("E-NET-60", where="ThresholdRule", found=result, targets=", ".join(TARGETS))
         self.target, self.core_rcbf, self.delay_s = target, float(core_rcbf), float(delay_s)
-        self.steepness, self.return_aux = 4.0, return_aux
-        self.least, self.outside = _LEAST, _OUTSIDE
+        self.steepness, self.least, self.outside, self.return_aux = 4.0, 1e-3, -120.0, return_aux
 
     def forward(self, x: Tensor) -> Tensor | ThresholdOutput:
         flow, delay, brain = x[:, 0:1], x[:, 1:2], x[:, 2:3]

@@ -31,10 +31,8 @@ class UNetSkeleton(nn.Module):
     """Run encoder stages and steps down, then steps up and decoder stages, each joined with its skip connection.
 
     Shapes: ``(N, C, *spatial)`` in, logits ``(N, K, *spatial)`` out, any spatial size: the input is padded to the next
-    multiple of ``multiple`` and the logits are cropped back.
-    Args:
-        multiple: divisor of the size of each spatial axis.
-        grown_first: concatenate the upsampled features before the skip connection, as V-Net does.
+    multiple of ``multiple`` and the logits are cropped back. ``grown_first`` concatenates the upsampled features before
+    the skip connection, as V-Net does.
     Source: Ronneberger 2015 (arXiv:1505.04597), Figure 1; ``tests/networks/test_unets.py``.
     """
 
@@ -50,13 +48,11 @@ class UNetSkeleton(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x, sizes = pad_to_multiple(x, self.multiple)
         skips: list[Tensor] = []
-        for level, stage in enumerate(self.encoder):
+        for stage, shrink in zip(self.encoder, self.down):  # noqa: B905 (TorchScript)
             x = stage(x)
             skips.append(x)
-            for step, shrink in enumerate(self.down):
-                if step == level:
-                    x = shrink(x)
-        skips.pop()
+            x = shrink(x)
+        x = self.encoder[-1](x)  # the deepest stage has no step down
         for grow, stage in zip(self.up, self.decoder):  # noqa: B905 (TorchScript)
             beside = skips.pop()
             grown = grow(x)
@@ -97,10 +93,10 @@ class RonnebergerUNet(UNetSkeleton):
             raise refused("E-NET-20", where="RonnebergerUNet", found=result)
         widths = _widths(base_channels, levels)
         super().__init__(
-            [double_conv(nn.Conv2d, i, o, o, make) for i, o in zip([in_channels, *widths[:-1]], widths, strict=True)],
+            [double_conv(i, o, o, norm=make) for i, o in zip([in_channels, *widths[:-1]], widths, strict=True)],
             [nn.MaxPool2d(2) for _ in widths[1:]],
             [nn.ConvTranspose2d(2 * w, w, kernel_size=2, stride=2) for w in widths[-2::-1]],
-            [double_conv(nn.Conv2d, 2 * w, w, w, make) for w in widths[-2::-1]],
+            [double_conv(2 * w, w, w, norm=make) for w in widths[-2::-1]],
             nn.Conv2d(base_channels, out_channels, kernel_size=1),
             [2 ** (levels - 1)] * 2,
         )
@@ -339,14 +335,12 @@ class AnisotropicUNet(UNetSkeleton):
         require_sizes("E-NET-26", self, levels=levels, **sizes)
         widths = _widths(2 * base_channels, levels)
         side = 2 ** (levels - 1)
+        block = partial(double_conv, dims=3, norm=LoneBatchNorm3d)
         super().__init__(
-            [
-                double_conv(nn.Conv3d, i, w // 2, w, LoneBatchNorm3d)
-                for i, w in zip([in_channels, *widths[:-1]], widths, strict=True)
-            ],
+            [block(i, w // 2, w) for i, w in zip([in_channels, *widths[:-1]], widths, strict=True)],
             [nn.MaxPool3d(_STEP) for _ in widths[1:]],
             [nn.ConvTranspose3d(w, w, _STEP, stride=_STEP, bias=False) for w in widths[:0:-1]],
-            [double_conv(nn.Conv3d, 3 * w, w, w, LoneBatchNorm3d) for w in widths[-2::-1]],
+            [block(3 * w, w, w) for w in widths[-2::-1]],
             nn.Conv3d(widths[0], out_channels, kernel_size=1),
             [side, side, 1],
         )

@@ -22,11 +22,8 @@ _SIZE_MM = np.array([220.0, 250.0, 215.0], dtype=np.float32)
 class SmoothField:
     """Draw one Gaussian field with zero mean and unit spread, to be sampled at points of the head.
 
-    Shapes: points (n, 3) in, (n,) float32 out.
-    Units: points and ``scale_mm`` (standard deviation of the smoothing) in mm.
-
-    Args:
-        symmetry: +1 for a field that is even across x = 0, -1 for an odd one, 0 for neither.
+    Units: points and ``scale_mm`` (standard deviation of the smoothing) in mm. With ``symmetry`` +1 the field is even
+    across x = 0, with -1 odd.
     """
 
     def __init__(self, rng: np.random.Generator, scale_mm: float, *, symmetry: int = 0) -> None:
@@ -37,11 +34,10 @@ class SmoothField:
         if symmetry:
             noise = noise + symmetry * noise[::-1]  # even or odd across x = 0
         self.values = (noise - noise.mean()) / max(float(noise.std()), 1e-6)
-        self.low_mm = _LOW_MM.copy()
-        self.low_mm[0] = -self.step_mm * (shape[0] - 1) / 2
+        self.low_mm = np.array([-self.step_mm * (shape[0] - 1) / 2, *_LOW_MM[1:]], dtype=np.float32)
 
     def at(self, points_mm: np.ndarray) -> np.ndarray:
-        """Return the field at ``points_mm``."""
+        """Return the field (n,) float32 at ``points_mm`` (n, 3)."""
         index = ((points_mm - self.low_mm) / self.step_mm).T
         return ndimage.map_coordinates(self.values, index, order=1, mode="nearest", output=np.float32)
 
@@ -93,6 +89,12 @@ def load_atlas(package: str = "nilearn") -> Atlas:
         vein=np.maximum(_tubes(TABLES["vein"].values(), gm.shape), _sagittal_sinus(deep)),
         depth=depth,
     )
+
+
+def depth_at(atlas_mm: np.ndarray) -> np.ndarray:
+    """Return how deep (n,) points (MNI mm) lie below the brain's hull."""
+    place = ((atlas_mm - ORIGIN_MM) / 2).T
+    return ndimage.map_coordinates(load_atlas().depth, place, order=1, mode="nearest", output=np.float32)
 
 
 def _data_folder(package: str) -> Path:

@@ -8,8 +8,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -63,10 +64,8 @@ class Recipe:
 
 def fill(folder: Path, planned: Sequence[Planned], recipe: Recipe, *, place: Place) -> None:
     """Make every planned scan that is not yet complete in ``folder``, and the table of subjects."""
-    groups: dict[int, list[Planned]] = {}
-    for item in planned:
-        groups.setdefault(item.index, []).append(item)
-    tasks = [Task(group[0].subject, (folder.absolute(), group, recipe)) for group in groups.values()]
+    groups = [list(group) for _, group in groupby(planned, key=lambda item: item.index)]
+    tasks = [Task(group[0].subject, (folder.absolute(), group, recipe)) for group in groups]
     records = run_cases(make_subject, tasks, **place, title="phantom", unit="subject")
     for name, record in records.items():
         if record["outcome"] == "failed":
@@ -194,32 +193,24 @@ KEYS = TABLES["isles2018"]
 
 
 def write_case(scan: CaseArrays, folder: Path, *, number: int, series: bool, labelled: bool) -> None:
-    """Write the images of one scan under ``folder``, one sub-folder each, uncompressed.
+    """Write the images of one scan under ``folder``; unless ``labelled``, without lesion and the DWI it is drawn on.
 
     Shapes: stored as (X, Y, Z) or (X, Y, Z, T) with x to the left and y to the back, as the release does.
-
-    Args:
-        labelled: write the lesion and the DWI it is drawn on; the testing section has neither.
     """
-    images = dict(scan.images)
-    if labelled:
-        images["label"] = scan.label.astype(np.uint8)
-    else:
-        images.pop("dwi")
-    if series:
-        images["ctp"] = np.moveaxis(scan.ctp, 0, -1)
-    first_id = (340000 if labelled else 350000) + 10 * number
-    for key, image in images.items():
-        name = f"SMIR.Brain.XX.O.{KEYS[key]}.{first_id + list(KEYS).index(key)}"
-        (folder / name).mkdir(parents=True)
-        save_lps(
-            image,
-            folder / name / f"{name}.nii",
-            spacing_mm=scan.spacing_mm,
-            level_mm=float(cast(float, scan.truth["level_mm"])),
-            centre_mm=scan.centre_mm,
-            dt_s=scan.dt_s if key == "ctp" else None,
-        )
+    images = scan.images | {"ctp": np.moveaxis(scan.ctp, 0, -1), "label": scan.label.astype(np.uint8)}
+    wanted = {"ctp": series, "dwi": labelled, "label": labelled}
+    first = (340000 if labelled else 350000) + 10 * number
+    for place, (key, name) in enumerate(KEYS.items(), start=first):
+        if wanted.get(key, True):
+            more: dict[str, Any] = {"centre_mm": scan.centre_mm, "dt_s": scan.dt_s if key == "ctp" else None}
+            _write_image(images[key], folder / f"SMIR.Brain.XX.O.{name}.{place}", scan, **more)
+
+
+def _write_image(image: np.ndarray, folder: Path, scan: CaseArrays | MriCase, **more: Any) -> None:
+    """Write an image, uncompressed, into a folder of its own name."""
+    folder.mkdir(parents=True)
+    level_mm = float(cast(float, scan.truth["level_mm"]))
+    save_lps(image, folder / f"{folder.name}.nii", spacing_mm=scan.spacing_mm, level_mm=level_mm, **more)
 
 
 def save_lps(
@@ -247,24 +238,14 @@ def save_lps(
     nibabel.save(nifti, path)
 
 
-_FIRST_ID = {"siss": 70000, "spes": 80000}
-_LABELS = {
-    "siss": "labels 0 background, 1 lesion",
-    "spes": "labels 0 background, 1 penumbra, 2 core; the hypoperfused area is both",
-}
-
-
 def write_mri_case(case: MriCase, folder: Path, *, kind: MriKind, number: int, labelled: bool) -> None:
-    """Write the images of one case under ``folder``, one sub-folder each, uncompressed."""
+    """Write the images of one case under ``folder``."""
     files = {f"VSD.Brain.XX.O.{key}": case.images[name] for name, key in kind.files.items()}
     if labelled:
         files[kind.label_file] = case.label
-    first = _FIRST_ID[kind.name] + (0 if labelled else 5000) + 10 * number
-    for place, (start, image) in enumerate(files.items()):
-        name = f"{start}.{first + place}"
-        (folder / name).mkdir(parents=True)
-        level = float(str(case.truth["level_mm"]))
-        save_lps(image, folder / name / f"{name}.nii", spacing_mm=case.spacing_mm, level_mm=level)
+    first = kind.first_id + (0 if labelled else 5000) + 10 * number
+    for place, (name, image) in enumerate(files.items(), start=first):
+        _write_image(image, folder / f"{name}.{place}", case)
 
 
 def mri_settings(kind: MriKind, spacing_mm: float | None) -> tuple[str, ...]:
@@ -272,4 +253,4 @@ def mri_settings(kind: MriKind, spacing_mm: float | None) -> tuple[str, ...]:
     shape, spacing = kind.grid(spacing_mm)
     own = "the release's own" if spacing == kind.spacing_mm else f"coarser than the release's {kind.spacing_mm:g} mm"
     size = "x".join(map(str, shape))
-    return (f"kind {kind.name}", f"spacing_mm {spacing:g}", f"grid {size}, {own}", _LABELS[kind.name])
+    return (f"kind {kind.name}", f"spacing_mm {spacing:g}", f"grid {size}, {own}", kind.labels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,12 +39,9 @@ class CachedCases(Dataset):
 
     def __init__(self, data: Sequence[Item], transform: Callable[[Item], Item]) -> None:
         self.left_out = left_out_findings(data)
-
-        def prepare(entry: Item) -> Item | Finding:
-            return _or_fault(lambda: transform(entry), entry)
-
         with ThreadPool() as threads:
-            made = list(progress(threads.imap(prepare, data), "preparing cases", total=len(data)))
+            prepared = threads.imap(lambda entry: _or_fault(entry, transform, entry), data)
+            made = list(progress(prepared, "preparing cases", total=len(data)))
         self.data = _without_faults(made, self.left_out, strict=_attribute_of(data, "strict", False))
 
     def __len__(self) -> int:
@@ -63,8 +59,7 @@ def collect_cases(
     for place in progress(range(len(dataset)), title):
         # a case's number seeds its centres: count usable cases only, so that a left-out case changes nothing
         number = 1 + sum(not isinstance(item, Finding) for item in made)
-        make = partial(lambda place, number: keep(dataset[place], number), place, number)
-        made.append(_or_fault(make, _entry(dataset, place)))
+        made.append(_or_fault(_entry(dataset, place), lambda at, n: keep(dataset[at], n), place, number))
     own: list[Finding] = []
     kept = _without_faults(made, own, strict=_attribute_of(dataset, "strict", False))
     return kept, [*left_out_findings(dataset), *own]
@@ -100,10 +95,10 @@ def _entry(dataset: object, place: int) -> Item:
     return {} if entries is None else entries[place]
 
 
-def _or_fault(make: Callable[[], Kept], entry: Item) -> Kept | Finding:
-    """Return the result of ``make``, or the fault of the case; bugs, a full disk and a lack of memory are raised."""
+def _or_fault(entry: Item, make: Callable[..., Kept], *about: object) -> Kept | Finding:
+    """Return ``make(*about)``, or the fault of the case; bugs, a full disk and a lack of memory are raised."""
     try:
-        return make()
+        return make(*about)
     except Exception as error:
         ours = find_isles_error(error)
         # a full disk or a lack of memory would leave out every case that follows

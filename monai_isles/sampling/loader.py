@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator, Sequence
-from queue import Full, Queue
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -92,48 +92,20 @@ def ahead(batches: Iterator[Batch], depth: int, *, pin: bool = False) -> Iterato
         depth: 0 makes each batch on request, without a thread.
         pin: put tensors into page-locked memory, from which a GPU copies while it computes; ignored without one.
     """
-    pin = pin and torch.cuda.is_available()
+    if pin and torch.cuda.is_available():
+        batches = map(_pin, batches)
     if depth < 1:
-        yield from (_pin(batch) if pin else batch for batch in batches)
+        yield from batches
         return
-    # Bounded: the thread waits when depth batches are ready.
-    made: Queue[tuple[Batch | None, BaseException | None]] = Queue(maxsize=depth)
-    done = threading.Event()
-    thread = threading.Thread(target=_fill, args=(batches, made, done, pin), name="next batches", daemon=True)
-    thread.start()
-    try:
-        while True:
-            batch, fault = made.get()
-            if fault is not None:
-                raise fault
-            if batch is None:
-                return
-            yield batch
-    finally:
-        done.set()
-        thread.join()
-
-
-def _fill(batches: Iterator[Batch], made: Queue[Any], done: threading.Event, pin: bool) -> None:
-    try:
-        for batch in batches:
-            if not _put(made, done, (_pin(batch) if pin else batch, None)):
-                return
-    # The reader must see every fault of the thread.
-    except BaseException as fault:  # noqa: B036 (raised again by the reader)
-        _put(made, done, (None, fault))
-        return
-    _put(made, done, (None, None))
-
-
-def _put(made: Queue[Any], done: threading.Event, item: object) -> bool:
-    while not done.is_set():
+    with ThreadPoolExecutor(1, "next batches") as pool:
+        # One worker keeps the order. A batch is asked for when one is taken, so that ``depth`` of them are on the way.
+        made = deque(pool.submit(next, batches, None) for _ in range(depth))
         try:
-            made.put(item, timeout=0.2)
-            return True
-        except Full:
-            continue
-    return False
+            while (batch := made.popleft().result()) is not None:
+                made.append(pool.submit(next, batches, None))
+                yield batch
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _pin(batch: Batch) -> Batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -246,9 +246,9 @@ class PatchLoader(CaseLoader):
         return np.ascontiguousarray(volume.transpose(axes))
 
     def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> Batch:
-        cut = self._cut_patches(chosen)
+        cut = {"image": self._cut(chosen, "image"), "label": self._cut(chosen, "lesion")}
         if noise := self.vary.get("noise", 0.0):
-            cut["image"] = add_noise(cut["image"], self._cut_mask(chosen, "brain"), noise=noise, rng=rng)
+            cut["image"] = add_noise(cut["image"], self._cut(chosen, "brain"), noise=noise, rng=rng)
         rows, field = self._field(chosen, rng)
         if len(rows):
             cut["image"][rows], cut["label"][rows] = deform(cut["image"][rows], cut["label"][rows], field)
@@ -278,24 +278,16 @@ class PatchLoader(CaseLoader):
             field[again] += bent
         return np.arange(len(chosen)), field
 
-    def _cut_patches(self, chosen: np.ndarray) -> dict[str, Tensor]:
-        image = np.empty((len(chosen), *self.window, self._cases[0].image.shape[-1]), np.float32)
-        for row, (case, box) in enumerate(self._boxes(chosen)):
-            image[row] = case.image[box]
-        return {"image": _channels_first(image, self.flat), "label": self._cut_mask(chosen, "lesion")}
-
-    def _cut_mask(self, chosen: np.ndarray, name: str) -> Tensor:
-        mask = np.empty((len(chosen), *self.window, 1), np.float32)
-        for row, (case, box) in enumerate(self._boxes(chosen)):
-            mask[row, ..., 0] = getattr(case, name)[box]
-        return _channels_first(mask, self.flat)
-
-    def _boxes(self, chosen: np.ndarray) -> Iterator[tuple[_Case, tuple[slice, ...]]]:
-        """Yield the case of each chosen patch, and where in it the patch lies."""
+    def _cut(self, chosen: np.ndarray, name: str) -> Tensor:
+        """Cut the chosen patches from a volume of each case, the ``image`` or a mask."""
+        parts = []
         for number, start in zip(self.case[chosen].tolist(), self.start[chosen], strict=True):
             case = self._cases[number]
             low = start - case.corner
-            yield case, tuple(slice(a, b) for a, b in zip(low, low + self.window, strict=True))
+            parts.append(getattr(case, name)[tuple(slice(a, b) for a, b in zip(low, low + self.window, strict=True))])
+        batch = np.stack(parts, dtype=np.float32).reshape(len(chosen), *self.window, -1)  # channels last
+        tensor = torch.from_numpy(batch).movedim(-1, 1)
+        return tensor[:, :, 0] if self.flat else tensor
 
 
 def _require_known(
@@ -309,8 +301,3 @@ def _require_known(
     wrong = [f"vary {name} {value}" for name, value in vary.items() if name not in _VARIED or not value >= 0]
     if wrong:
         raise refused("E-SAMP-21", where="PatchLoader", found=", ".join(wrong))
-
-
-def _channels_first(batch: np.ndarray, flat: bool) -> Tensor:
-    tensor = torch.from_numpy(batch).movedim(-1, 1)
-    return tensor[:, :, 0] if flat else tensor

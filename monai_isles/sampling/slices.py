@@ -59,7 +59,8 @@ class SliceLoader(CaseLoader):
         self.neighbours = neighbours
         named, self.left_out = collect_cases(dataset, lambda item, _: self._read(item), title="reading cases")
         self._cases = [case for _, case in named]
-        places = [(i, d) for i, case in enumerate(self._cases) for d in range(1 if whole else _depth(case))]
+        depths = [1 if whole else case[self.keys[0]].shape[-1] for case in self._cases]
+        places = [(i, d) for i, depth in enumerate(depths) for d in range(depth)]
         case, self.level = np.array(places).T
         super().__init__([name for name, _ in named], case, batch_size=batch_size, **division)
         if "label" in self.keys:
@@ -112,10 +113,6 @@ def stacked_slices(volume: Tensor, level: int, neighbours: int) -> Tensor:
     places = range(level - neighbours, level + neighbours + 1)
     # The end slice repeats beyond the ends.
     return torch.cat([volume[..., min(max(place, 0), volume.shape[-1] - 1)] for place in places])
-
-
-def _depth(case: Mapping[str, Tensor]) -> int:
-    return int(next(iter(case.values())).shape[-1])
 
 
 def _stack(items: Sequence[Tensor]) -> Tensor:

@@ -30,11 +30,11 @@ def test_sequences_show_different_parts_of_the_lesion(siss) -> None:
 
 def test_dwi_fades_and_flair_ripens_within_the_week() -> None:
     states = [draw_sub_acute(np.random.default_rng(i)) for i in range(300)]
-    early, late = [s for s in states if s.day < 3], [s for s in states if s.day > 6]
-    assert np.mean([s.dwi for s in early]) > 2 * np.mean([s.dwi for s in late])
-    assert np.mean([s.flair for s in early]) < np.mean([s.flair for s in late])
-    assert all(s.t1 < 0 < min(s.t2, s.flair, s.dwi) and 1 <= s.day <= 7 for s in states)
-    assert 0.05 < np.mean([s.bleeding > 0 for s in states]) < 0.3
+    early, late = [s for s in states if s["day"] < 3], [s for s in states if s["day"] > 6]
+    assert np.mean([s["dwi"] for s in early]) > 2 * np.mean([s["dwi"] for s in late])
+    assert np.mean([s["flair"] for s in early]) < np.mean([s["flair"] for s in late])
+    assert all(s["t1"] < 0 < min(s["t2"], s["flair"], s["dwi"]) and 1 <= s["day"] <= 7 for s in states)
+    assert 0.05 < np.mean([s["bleeding"] > 0 for s in states]) < 0.3
 
 
 @pytest.mark.parametrize("name", ["t1", "t2", "flair", "dwi"])

@@ -23,7 +23,7 @@ def numbers(count: int, made: list[int] | None = None) -> Iterator[dict[str, obj
 
 
 def threads() -> int:
-    return sum(thread.name == "next batches" for thread in threading.enumerate())
+    return sum(thread.name.startswith("next batches") for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.phantom.atlas import ORIGIN_MM, SmoothField, load_atlas
+from monai_isles.phantom.atlas import ORIGIN_MM, SmoothField, depth_at, load_atlas
 
 SIZE_VOX = 256
 CENTRE_MM = np.array([0.0, -17.0, 0.0], dtype=np.float32)
@@ -36,8 +36,6 @@ class Pose:
         t, r = np.deg2rad([self.tilt_deg, self.roll_deg])
         in_plane = np.array([[np.cos(t), -np.sin(t), 0], [np.sin(t), np.cos(t), 0], [0, 0, 1]])
         out_of_plane = np.array([[np.cos(r), 0, np.sin(r)], [0, 1, 0], [-np.sin(r), 0, np.cos(r)]])
-        if not self.pitch_deg:
-            return in_plane @ out_of_plane
         p = np.deg2rad(self.pitch_deg)
         nod = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
         return in_plane @ out_of_plane @ nod
@@ -137,13 +135,9 @@ def _points(subject: Subject, pose: Pose, grid: Grid) -> tuple[np.ndarray, np.nd
 
 
 def fractions_at(subject: Subject, head_mm: np.ndarray, atlas_mm: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return the volume fractions at points: gm, wm, csf, bone, scalp, artery, vein, diploe.
-
-    Shapes: (n, 3) points of the head and their MNI positions in, (n,) each out.
-    """
-    atlas = load_atlas()
+    """Return the volume fractions (n,) gm, wm, csf, bone, scalp, artery, vein, diploe at points of the head."""
+    atlas, depth = load_atlas(), depth_at(atlas_mm)
     position = atlas_mm - ORIGIN_MM
-    depth = ndimage.map_coordinates(atlas.depth, position.T / 2, order=1, mode="nearest", output=np.float32)
     gm, wm, fluid, artery, vein = (
         ndimage.map_coordinates(volume, position.T, order=1, output=np.float32) / 255
         for volume in (atlas.gm, atlas.wm, atlas.ventricle, atlas.artery, atlas.vein)
@@ -168,20 +162,18 @@ def fractions_at(subject: Subject, head_mm: np.ndarray, atlas_mm: np.ndarray) ->
 def landmark_pairs(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
     """Return pairs (L, 2, 3), left first, of voxels mirrored across the mid-sagittal plane, their middle on a slice."""
     rotation = pose.rotation()
-    nod = rotation[2, 1] / rotation[2, 2]
-    pairs = []
-    for level in range(grid.shape[2]):
-        height = (level - grid.middle()[2]) * grid.spacing_mm[2]
-        for y in (-65.0, -35.0, -10.0, 15.0, 40.0):
-            for x in (18.0, 34.0, 50.0):
-                ahead = y - CENTRE_MM[1]
-                up = height / rotation[2, 2] - nod * ahead
-                ends = np.array([[-x, ahead, up], [x, ahead, up]])
-                if (x / 58) ** 2 + (ends[0, 1] / 70) ** 2 < 1:
-                    pairs.append(
-                        ends @ rotation.T / np.array(grid.spacing_mm) + grid.middle() + np.array([*pose.shift_px, 0.0])
-                    )
-    return np.array(pairs)
+    height_mm = (np.arange(grid.shape[2]) - grid.middle()[2]) * grid.spacing_mm[2]
+    height, y, x = np.meshgrid(height_mm, [-65.0, -35.0, -10.0, 15.0, 40.0], [18.0, 34.0, 50.0], indexing="ij")
+    ahead = y - CENTRE_MM[1]
+    up = height / rotation[2, 2] - rotation[2, 1] / rotation[2, 2] * ahead
+    inside = (x / 58) ** 2 + (ahead / 70) ** 2 < 1
+    return mirrored_pairs(np.stack([x, ahead, up], -1)[inside], pose, grid)
+
+
+def mirrored_pairs(right_mm: np.ndarray, pose: Pose, grid: Grid) -> np.ndarray:
+    """Return voxels (L, 2, 3), left first, of points (L, 3) in mm from the head's middle and their mirror images."""
+    pairs = np.stack([right_mm * [-1, 1, 1], right_mm], 1)
+    return pairs @ pose.rotation().T / np.array(grid.spacing_mm) + grid.middle() + np.array([*pose.shift_px, 0.0])
 
 
 HU = {"gm": 38.0, "wm": 29.5, "csf": 7.0, "artery": 45.0, "vein": 47.0}

@@ -10,27 +10,21 @@ from scipy import fft, special
 from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR
 
 
-def noise_filter(size: int, spacing_mm: float, cutoff_per_mm: float = 0.32) -> np.ndarray:
-    """Return the square root of a noise power spectrum (size, size // 2 + 1): a softened ramp, unit variance.
-
-    Source: filtered back-projection noise, Riederer et al., Phys Med Biol 1978, doi:10.1088/0031-9155/23/3/008.
-    """
-    fy = np.fft.fftfreq(size, spacing_mm)[:, None]
-    fx = np.fft.rfftfreq(size, spacing_mm)[None, :]
-    frequency = np.hypot(fy, fx)
-    # Filtered back-projection: noise grows with frequency until the kernel cuts it.
-    power = (frequency + 0.01) * np.exp(-((frequency / cutoff_per_mm) ** 2))
-    weight = np.full(fx.shape[1], 2.0)
-    weight[[0, -1]] = 1.0
-    return np.sqrt(power / (power * weight).sum()).astype(np.float32)
-
-
 def scanner_noise(
     rng: np.random.Generator, shape: tuple[int, int, int], sd_hu: float, spacing_mm: float, cutoff_per_mm: float = 0.32
 ) -> np.ndarray:
-    """Return noise images (n, size, size) float32 with standard deviation ``sd_hu`` and a CT texture."""
+    """Return noise images (n, size, size) float32 with standard deviation ``sd_hu`` and a CT texture.
+
+    Source: filtered back-projection noise, Riederer et al., Phys Med Biol 1978, doi:10.1088/0031-9155/23/3/008.
+    """
     count, size, _ = shape
-    half = noise_filter(size, spacing_mm, cutoff_per_mm) * np.float32(sd_hu * size * size / np.sqrt(2.0))
+    frequency = np.hypot(np.fft.fftfreq(size, spacing_mm)[:, None], np.fft.rfftfreq(size, spacing_mm))
+    # Filtered back-projection: noise grows with frequency until the kernel cuts it.
+    power = (frequency + 0.01) * np.exp(-((frequency / cutoff_per_mm) ** 2))
+    weight = np.full(power.shape[1], 2.0)  # the inner columns of the half spectrum stand for two
+    weight[[0, -1]] = 1.0
+    half = np.sqrt(power / (power * weight).sum()).astype(np.float32)
+    half = half * np.float32(sd_hu * size * size / np.sqrt(2.0))
     out = np.empty(shape, np.float32)
     for i in range(count):
         spectrum = rng.standard_normal((*half.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
@@ -123,13 +117,11 @@ def residue(kind: str, time_s: np.ndarray, mtt_s: np.ndarray) -> np.ndarray:
 
 
 class TissueCurves:
-    """Tabulate the curves of unit flow for every transit time and delay of one scan.
+    """Tabulate the curves of unit flow for every transit time and delay of one scan: C = k CBF x AIF (*) R.
 
     Args:
         kind: residue function, one of ``RESIDUES``.
         dispersion: seconds of exponential vascular dispersion a second of delay.
-
-    Source: C = CBF x density / hematocrit factor x AIF (*) R; ``tests/phantom/ct/test_kinetics.py``.
     """
 
     def __init__(self, bolus: Bolus, kind: str, time_s: np.ndarray, *, dispersion: float = 0.3) -> None:

@@ -23,6 +23,7 @@ from monai_isles.phantom.ct.kinetics import (
     shift_image,
     streak,
 )
+from monai_isles.phantom.ct.stroke import soft_step
 from monai_isles.phantom.ct.subject import Patient, Slab
 from monai_isles.phantom.ct.variety import NONE, change_static, dress_maps, field_of_view, pad_ct, sharpen
 
@@ -74,9 +75,8 @@ class Acquisition:
 def scan_slab(patient: Patient, section: int, *, seed: int, maps: str | None = None) -> CaseArrays:
     """Simulate scan ``section`` of ``patient``: its images and their truth.
 
-    Args:
-        maps: method of the maps, one of those of ``perfusion_maps``; unless given, that of the patient's variety,
-            which is the default of ``predict-series`` where nothing is varied.
+    ``maps`` is a method of ``perfusion_maps``; unless given, that of the patient's variety, which is the default of
+    ``predict-series`` where nothing is varied.
     """
     slab = patient.slabs[section]
     rng = np.random.default_rng([seed, 9, patient.index, section])
@@ -187,16 +187,16 @@ def _series(
     series = np.empty((protocol.frames, *slab.grid.shape), np.int16)
     for t in range(protocol.frames):
         frame = shift_image(static + tissues.fill(rise[:, t]), acquisition.path_px[t])
-        noise = _noise(rng, patient, slab, acquisition.sd_hu)
-        series[t] = np.rint(np.clip(frame + noise.transpose(1, 2, 0), -1024, 3071))
+        series[t] = _record(rng, patient, slab, frame, acquisition.sd_hu)
     return series
 
 
-def _noise(rng: np.random.Generator, patient: Patient, slab: Slab, sd_hu: float) -> np.ndarray:
-    """Return the noise (D, H, W) of one volume."""
+def _record(rng: np.random.Generator, patient: Patient, slab: Slab, image: np.ndarray, sd_hu: float) -> np.ndarray:
+    """Return the HU (H, W, D) int16 that the scanner records of a noiseless image."""
     h, w, d = slab.grid.shape
     cutoff_per_mm = patient.variety.reconstruction.cutoff_per_mm
-    return scanner_noise(rng, (d, h, w), sd_hu, slab.grid.spacing_mm[0], cutoff_per_mm)
+    noise = scanner_noise(rng, (d, h, w), sd_hu, slab.grid.spacing_mm[0], cutoff_per_mm).transpose(1, 2, 0)
+    return np.rint(np.clip(image + noise, -1024, 3071)).astype(np.int16)
 
 
 def _plain_ct(
@@ -207,15 +207,13 @@ def _plain_ct(
     # Water uptake lowers the CT by about half a HU an hour, where flow is lost for good.
     oedema = (0.5 + 0.45 * stroke.onset_h) * np.clip((true.drop - 0.35) / 0.5, 0, 1) * (1 - 0.5 * stroke.reopened)
     early = tissues.fill(oedema.astype(np.float32)) * matter
-    noise = _noise(rng, patient, slab, rng.uniform(1.8, 3.0) * patient.variety.noise)
-    ct = static - early + noise.transpose(1, 2, 0)
-    return np.rint(np.clip(ct, -1024, 3071)).astype(np.int16)
+    return _record(rng, patient, slab, static - early, rng.uniform(1.8, 3.0) * patient.variety.noise)
 
 
 def _dwi(rng: np.random.Generator, patient: Patient, slab: Slab) -> np.ndarray:
     tissues, signs = slab.tissues, slab.signs
     level = patient.lesion_level if patient.variety.lesion else np.inf
-    bright = 1 / (1 + np.exp(-np.clip((slab.later - level) / 0.06, -30, 30)))
+    bright = soft_step((slab.later - level) / 0.06)
     base = 125.0 * tissues.gm + 100.0 * tissues.wm + 35.0 * tissues.csf + 8.0 * tissues.scalp
     base = base - 70.0 * tissues.fill(signs.scar) * (tissues.gm + tissues.wm) + 12.0 * tissues.fill(signs.rarefied)
     signal = base + rng.uniform(90, 160) * bright * (tissues.gm + tissues.wm)

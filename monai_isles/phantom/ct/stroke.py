@@ -20,18 +20,24 @@ def territories(atlas_mm: np.ndarray) -> dict[str, np.ndarray]:
     Source: ours, planes fitted by eye to Tatu et al., Neurology 1998, doi:10.1212/WNL.50.6.1699.
     """
     x, y, z = np.abs(atlas_mm[:, 0]), atlas_mm[:, 1], atlas_mm[:, 2]
-    anterior = _soft((15 + 0.15 * np.clip(y, 0, 60) + 0.08 * np.clip(z, 0, 70) - x) / 3) * _soft((y + 46) / 4)
-    deep = _soft((z - 4) / 4) * _soft((26 - z) / 4) * _soft((y + 30) / 4) * _soft((28 - y) / 4)
-    occipital = _soft((-46 - 0.3 * x + 0.15 * np.clip(z, 0, 70) * -1 - y) / 4)
-    thalamus = _soft((19 - x) / 2) * _soft((y + 34) / 3) * _soft((-1 - y) / 3) * _soft((18 - z) / 3)
-    temporal = _soft((-2 - z) / 3) * _soft((34 - x) / 3) * _soft((-12 - y) / 4)
+    anterior = soft_step((15 + 0.15 * np.clip(y, 0, 60) + 0.08 * np.clip(z, 0, 70) - x) / 3) * soft_step((y + 46) / 4)
+    deep = soft_step((z - 4) / 4) * soft_step((26 - z) / 4) * soft_step((y + 30) / 4) * soft_step((28 - y) / 4)
+    occipital = soft_step((-46 - 0.3 * x + 0.15 * np.clip(z, 0, 70) * -1 - y) / 4)
+    thalamus = soft_step((19 - x) / 2) * soft_step((y + 34) / 3) * soft_step((-1 - y) / 3) * soft_step((18 - z) / 3)
+    temporal = soft_step((-2 - z) / 3) * soft_step((34 - x) / 3) * soft_step((-12 - y) / 4)
     pca = np.clip(occipital + thalamus + temporal, 0, 1)
-    aca = anterior * (1 - pca) * (1 - 0.9 * deep * _soft((x - 8) / 2))
+    aca = anterior * (1 - pca) * (1 - 0.9 * deep * soft_step((x - 8) / 2))
     return {"aca": aca, "pca": pca, "mca": np.clip(1 - aca - pca, 0, 1)}
 
 
-def _soft(value: np.ndarray) -> np.ndarray:
+def soft_step(value: np.ndarray) -> np.ndarray:
+    """Return the logistic function of ``value``."""
     return 1.0 / (1.0 + np.exp(-np.clip(value, -30, 30)))
+
+
+def avoid_sulci(depth: np.ndarray, matter: np.ndarray) -> np.ndarray:
+    """Return ``depth`` (n,) plus 12 as an expert's outline sees it: voxels of little tissue count as shallower."""
+    return np.where(matter > 0.3, np.maximum(depth + 1.2 * np.minimum(matter - 0.75, 0), -12), -12) + 12
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,12 @@ class Stroke:
     def side_name(self) -> str:
         """Return the patient's side."""
         return "left" if self.side < 0 else "right"
+
+
+def fed_by(stroke: Stroke, atlas_mm: np.ndarray) -> np.ndarray:
+    """Return which points (n,) lie in the main territory of the occluded vessel, on its side."""
+    name = "mca" if stroke.occlusion[0] in "im" else stroke.occlusion
+    return (territories(atlas_mm)[name] > 0.5) & (stroke.side * atlas_mm[:, 0] > 0)
 
 
 def draw_stroke(rng: np.random.Generator, *, lesion_ml: float, level_mm: float, height_mm: float) -> Stroke:
@@ -102,7 +114,7 @@ class Ischaemia:
         """Return how deep each point (n,) lies in the ischaemia, without unit; larger is worse."""
         stroke = self.stroke
         member = self.membership(atlas_mm)
-        own_side = _soft(stroke.side * atlas_mm[:, 0] / 1.5)
+        own_side = soft_step(stroke.side * atlas_mm[:, 0] / 1.5)
         width = np.array([1.0, 1.5, 1.3], np.float32) * 26.0
         near = -np.linalg.norm((atlas_mm - stroke.centre_mm.astype(np.float32)) / width, axis=1)
         embolus = self._embolus - np.linalg.norm((atlas_mm - self._embolus_mm.astype(np.float32)) / 9.0, axis=1)

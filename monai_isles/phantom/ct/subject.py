@@ -5,14 +5,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from monai_isles.phantom.atlas import TABLES, SmoothField
 from monai_isles.phantom.ct.anatomy import SIZE_VOX, Grid, Pose, Subject, Tissues, landmark_pairs, tissues_of
-from monai_isles.phantom.ct.stroke import Ischaemia, Stroke, draw_stroke, level_of_largest, territories, without_specks
+from monai_isles.phantom.ct.stroke import (
+    Ischaemia,
+    Stroke,
+    avoid_sulci,
+    draw_stroke,
+    fed_by,
+    level_of_largest,
+    territories,
+    without_specks,
+)
 from monai_isles.phantom.ct.variety import (
     NONE,
     SECOND_SLAB,
@@ -47,11 +58,7 @@ class Protocol:
 def protocol_of(index: int, *, seed: int, variety: str = NONE) -> Protocol:
     """Draw the protocol of subject ``index``; the draws of successive subjects cover the release's distribution evenly.
 
-    Args:
-        variety: a mode of ``monai_isles.phantom.ct.variety``; except for ``none``, it draws voxels, second slabs and
-            small lesions.
-
-    Source: ISLES 2018 training release, as tabled above; ``tests/phantom/ct/test_facts.py``.
+    Except for ``none``, a ``variety`` has other voxels, more second slabs and small lesions.
     """
     start = np.random.default_rng([seed, 3]).random(2)  # one start for the whole data set; subjects step through it
     rng = np.random.default_rng([seed, 4, index])
@@ -93,35 +100,19 @@ class Signs:
     rarefied: np.ndarray
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Hold the frequencies of confounders: shares of 0, 1, 2 old infarcts, their largest radius in mm, and others."""
-
-    scars: tuple[float, float, float] = (0.65, 0.25, 0.1)
-    largest_scar_mm: float = 15.0
-    carotid: float = 0.15
-    longest_delay_s: float = 3.0
-
-
-MANY = Rates((0.5, 0.33, 0.17), largest_scar_mm=20.0, carotid=0.25, longest_delay_s=5.0)
-
-
 class Distractors:
-    """Draw the confounders of one subject.
+    """Draw the confounders of one subject; old lesions lie near ``level_mm`` (MNI height)."""
 
-    Args:
-        level_mm: MNI height near which old lesions lie.
-    """
-
-    def __init__(self, rng: np.random.Generator, *, side: float, level_mm: float, rates: Rates | None = None) -> None:
-        rates = rates or Rates()
+    def __init__(
+        self, rng: np.random.Generator, *, side: float, level_mm: float, rates: Mapping[str, Any] = TABLES["rates"]
+    ) -> None:
         self.scars: list[tuple[np.ndarray, float]] = []
-        for _ in range(int(rng.choice([0, 1, 2], p=rates.scars))):
+        for _ in range(int(rng.choice([0, 1, 2], p=rates["scars"]))):
             centre = [rng.choice([-1, 1]) * rng.uniform(12, 52), rng.uniform(-70, 40), level_mm + rng.normal(0, 9)]
-            self.scars.append((np.array(centre, np.float32), float(rng.uniform(4, rates.largest_scar_mm))))
+            self.scars.append((np.array(centre, np.float32), float(rng.uniform(4, rates["largest_scar_mm"]))))
         self.white_matter = float(rng.uniform(0.3, 1.0) if rng.random() < 0.5 else 0.0)
-        self.carotid = float(rng.choice([-side, -side, side]) if rng.random() < rates.carotid else 0.0)
-        self.carotid_delay_s = float(rng.uniform(1.2, rates.longest_delay_s))
+        self.carotid = float(rng.choice([-side, -side, side]) if rng.random() < rates["carotid"] else 0.0)
+        self.carotid_delay_s = float(rng.uniform(1.2, rates["longest_delay_s"]))
         self.streak = bool(rng.random() < 0.2)
         self.streak_side = float(rng.choice([-1.0, 1.0]))
         self._patches = SmoothField(rng, 6.0)
@@ -233,7 +224,7 @@ def make_patient(index: int, *, seed: int, protocol: Protocol | None = None, var
     if not varied.lesion:
         stroke = replace(stroke, reopened=1.0 - varied.deficit)
     ischaemia = Ischaemia(np.random.default_rng([seed, 7, index]), stroke)
-    rates = Rates() if variety == NONE else MANY
+    rates = TABLES["rates" if variety == NONE else "varied_rates"]
     distractors = Distractors(np.random.default_rng([seed, 8, index]), side=stroke.side, level_mm=level, rates=rates)
     size = SIZE_VOX if variety == NONE else matrix_of(protocol.spacing_mm[0])
     pose = _draw_pose(rng, protocol.spacing_mm[0], size)
@@ -263,15 +254,12 @@ def _slab(
     signs = distractors.signs(tissues.head_mm, tissues.atlas_mm, tissues.wm.ravel()[tissues.inside])
     depth = ischaemia.depth(tissues.head_mm, tissues.atlas_mm) - 2.0 * signs.scar
     later = ischaemia.later_depth(tissues.head_mm, tissues.atlas_mm, depth)
-    matter = (tissues.gm + tissues.wm).ravel()[tissues.inside]
-    # An outline avoids sulci: voxels of little tissue count as shallower.
-    drawn = tissues.fill(np.where(matter > 0.3, np.maximum(later + 1.2 * np.minimum(matter - 0.75, 0), -12), -12) + 12)
+    matter = tissues.gm + tissues.wm
     sigma = 1.2 / protocol.spacing_mm[0]
-    drawn = ndimage.gaussian_filter(drawn, (sigma, sigma, 0)) - 12
-    drawn[(tissues.gm + tissues.wm) < 0.3] = -12
-    parts = territories(tissues.atlas_mm)
-    touched = (parts["mca"] if ischaemia.stroke.occlusion[0] in "im" else parts[ischaemia.stroke.occlusion]) > 0.5
-    touched &= ischaemia.stroke.side * tissues.atlas_mm[:, 0] > 0
+    shown = tissues.fill(avoid_sulci(later, matter.ravel()[tissues.inside]))
+    drawn = ndimage.gaussian_filter(shown, (sigma, sigma, 0)) - 12
+    drawn[matter < 0.3] = -12
+    touched = fed_by(ischaemia.stroke, tissues.atlas_mm)
     landmarks = landmark_pairs(subject, pose, grid)
     return Slab(grid, pose, tissues, signs, landmarks, depth, drawn.astype(np.float32), touched)
 

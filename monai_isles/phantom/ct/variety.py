@@ -166,11 +166,7 @@ def varied_volume(share: float, quantiles_ml: tuple[float, ...]) -> float:
 
 
 def change_static(variety: Variety, tissues: Tissues, core: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the HU that craniectomy and haemorrhage add to the CT (H, W, D) before contrast.
-
-    Args:
-        core: (n,) bool, the worst ischaemia, where bleeding occurs.
-    """
+    """Return the HU (H, W, D) that craniectomy, and haemorrhage in the ``core`` (n,), add to the CT before contrast."""
     added = np.zeros(tissues.gm.shape, np.float32)
     if variety.craniectomy:
         across = variety.craniectomy * tissues.atlas_mm[:, 0]

@@ -9,8 +9,9 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.phantom.atlas import ORIGIN_MM, SmoothField, load_atlas
+from monai_isles.phantom.atlas import ORIGIN_MM, SmoothField, depth_at, load_atlas
 from monai_isles.phantom.ct.anatomy import CENTRE_MM, Grid, Pose, Subject, fractions_at
+from monai_isles.phantom.ct.stroke import soft_step
 
 _CHUNK_VOX = 400_000
 _ROUGH_MM = -10.0
@@ -43,10 +44,9 @@ class Brain:
         return self.gm + self.wm
 
     @property
-    def box_shape(self) -> tuple[int, int, int]:
+    def box_shape(self) -> tuple[int, ...]:
         """Return the shape of the box that the brain lies in."""
-        height, width, depth = (part.stop - part.start for part in self.box)
-        return height, width, depth
+        return tuple(part.stop - part.start for part in self.box)
 
     def fill(self, values: np.ndarray) -> np.ndarray:
         """Return the box (h, w, d) with ``values`` (n,) in the brain and zero elsewhere."""
@@ -67,7 +67,7 @@ def brain_of(rng: np.random.Generator, subject: Subject, pose: Pose, grid: Grid)
     parts: tuple[list[np.ndarray], ...] = ([], [], [], [])
     for index, head_mm in _candidates(subject, pose, grid):
         atlas_mm = subject.to_atlas(head_mm)
-        depth = _depth(atlas_mm)
+        depth = depth_at(atlas_mm)
         inside = depth + 0.6 * strip.at(head_mm) > 0.3  # skull stripping never follows the hull exactly
         for whole, part in zip(parts, (index, head_mm, atlas_mm, depth), strict=True):
             whole.append(part[inside])
@@ -94,14 +94,9 @@ def _candidates(subject: Subject, pose: Pose, grid: Grid) -> Iterator[tuple[np.n
         voxels = np.stack(np.unravel_index(index, grid.shape), -1).astype(np.float32)
         head_mm = ((voxels - middle - shift) * spacing) @ rotation + origin
         # A rough test first: exact warping of the whole grid would be slow.
-        near = _depth(head_mm / subject.scale.astype(np.float32)) > _ROUGH_MM
+        near = depth_at(head_mm / subject.scale.astype(np.float32)) > _ROUGH_MM
         if near.any():
             yield index[near], head_mm[near]
-
-
-def _depth(atlas_mm: np.ndarray) -> np.ndarray:
-    place = ((atlas_mm - ORIGIN_MM) / 2).T
-    return ndimage.map_coordinates(load_atlas().depth, place, order=1, mode="nearest", output=np.float32)
 
 
 def _fold(
@@ -124,9 +119,7 @@ def infratentorial(atlas_mm: np.ndarray) -> np.ndarray:
     y, z = atlas_mm[:, 1], atlas_mm[:, 2]
     # The tentorium rises from back and front to its apex.
     tent = np.where(y > -58, -9 + 0.15 * (y + 58), -9 + 0.42 * (y + 58))
-    below = 1 / (1 + np.exp(-np.clip((tent - z) / 2, -30, 30)))
-    behind = 1 / (1 + np.exp(-np.clip((-19 - 0.42 * np.abs(atlas_mm[:, 0]) - y) / 2, -30, 30)))
-    return (below * behind).astype(np.float32)
+    return (soft_step((tent - z) / 2) * soft_step((-19 - 0.42 * np.abs(atlas_mm[:, 0]) - y) / 2)).astype(np.float32)
 
 
 @lru_cache(maxsize=1)

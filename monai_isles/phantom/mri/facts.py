@@ -22,7 +22,9 @@ class MriKind:
 
     Args:
         files: file key of every modality, in the release's spelling.
-        label_file: name of the label's folder up to its number.
+        label_file, first_id: name of the label's folder up to its number, and the first number.
+        labels: meaning of the label's values.
+        room_mm: largest shift of the head.
         stream: offset of the random streams, so that the two tasks share no subject.
     """
 
@@ -31,6 +33,9 @@ class MriKind:
     spacing_mm: float
     files: dict[str, str]
     label_file: str
+    first_id: int
+    labels: str
+    room_mm: float
     volumes_ml: Sequence[float]
     stream: int
 
@@ -52,7 +57,7 @@ def volume_of(kind: MriKind, index: int, *, seed: int) -> float:
     """Return the lesion (SISS) or core (SPES) volume in ml of subject ``index``; successive subjects cover all sizes.
 
     Source: sizes named by the challenge (1 to some 300 ml, skewed), Maier et al., Med Image Anal 2017,
-    doi:10.1016/j.media.2016.07.009; ``tests/phantom/mri/test_facts.py``.
+    doi:10.1016/j.media.2016.07.009.
     """
     start = float(np.random.default_rng([seed, kind.stream, 3]).random())
     place = (start + _STEP * (index + 1)) % 1.0

@@ -7,20 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from monai_isles.phantom.ct.anatomy import CENTRE_MM, Grid, Pose, Subject
-from monai_isles.phantom.ct.stroke import Stroke, territories
+from monai_isles.phantom.ct.anatomy import CENTRE_MM, Grid, Pose, Subject, mirrored_pairs
+from monai_isles.phantom.ct.stroke import Stroke, fed_by
 from monai_isles.phantom.mri.brain import Brain, brain_of
 from monai_isles.phantom.mri.facts import MriKind, volume_of
 from monai_isles.phantom.mri.siss import draw_sub_acute, siss_images
 from monai_isles.phantom.mri.spes import spes_images
 from monai_isles.phantom.mri.stroke import BrainIschaemia, Drawn, MriDistractors, MriSigns, draw_mri_stroke, draw_region
 
-_ROOM_MM = {"siss": 10.0, "spes": 5.0}
-
 
 def draw_pose(rng: np.random.Generator, kind: MriKind, spacing_mm: float) -> Pose:
     """Draw tilt, roll, pitch and shift within the field of view; in mm they do not depend on the spacing."""
-    room = _ROOM_MM[kind.name]
+    room = kind.room_mm
     shift_mm = np.clip(rng.normal(0, 0.5 * room, 2), -room, room)
     return Pose(
         tilt_deg=float(np.clip(rng.normal(0, 4.5), -10, 10)),
@@ -36,11 +34,8 @@ def head_landmarks(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
     x, y, z = np.meshgrid([18.0, 34.0, 50.0], [-65.0, -35.0, -10.0, 15.0, 40.0], [-10.0, 8.0, 26.0, 44.0])
     # Keep landmarks within an ellipsoid, away from the skull.
     inside = (x / 58) ** 2 + ((y - CENTRE_MM[1]) / 72) ** 2 + ((z - 15) / 60) ** 2 < 1
-    right = np.stack([x[inside], y[inside], z[inside]], -1)
-    pairs = np.stack([right * [-1, 1, 1], right], 1)
-    level = np.array([0, 0, pose.level_mm * float(subject.scale[2])])
-    scanner = (pairs - CENTRE_MM - level) @ pose.rotation().T
-    return scanner / np.array(grid.spacing_mm) + grid.middle() + np.array([*pose.shift_px, 0.0])
+    right = np.stack([x, y, z], -1)[inside]
+    return mirrored_pairs(right - CENTRE_MM - np.array([0, 0, pose.level_mm * float(subject.scale[2])]), pose, grid)
 
 
 @dataclass
@@ -100,12 +95,12 @@ def _siss(
     images, dwi = siss_images(rng, brain, signs, lesion, state)
     label = lesion.region.astype(np.uint8)
     facts = {
-        "day": state.day,
+        "day": state["day"],
         "lesion_ml": lesion.ml(brain),
         "core_ml": dwi.ml(brain),
         "penumbra_ml": 0.0,
-        "flair_contrast": state.flair,
-        "dwi_contrast": state.dwi,
+        "flair_contrast": state["flair"],
+        "dwi_contrast": state["dwi"],
     }
     return images, label, facts
 
@@ -135,7 +130,5 @@ def _spes(
 def _territory_ml(brain: Brain, stroke: Stroke) -> float:
     if stroke.occlusion in {"cerebellar", "perforator"}:
         return 60.0
-    parts = territories(brain.atlas_mm)
-    fed = parts["mca"] if stroke.occlusion[0] in "im" else parts[stroke.occlusion]
-    solid = (fed > 0.5) & (brain.matter > 0.5) & (stroke.side * brain.atlas_mm[:, 0] > 0) & (brain.atlas_mm[:, 2] > -25)
+    solid = fed_by(stroke, brain.atlas_mm) & (brain.matter > 0.5) & (brain.atlas_mm[:, 2] > -25)
     return float(np.count_nonzero(solid) * brain.grid.voxel_ml)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,22 +11,6 @@ from scipy import ndimage
 from monai_isles.phantom.atlas import TABLES, SmoothField
 from monai_isles.phantom.mri.brain import Brain
 from monai_isles.phantom.mri.stroke import Drawn, MriSigns, draw_region
-
-
-@dataclass(frozen=True)
-class Sequence:
-    """Hold the imaging parameters of one sequence.
-
-    Units: ``blur_mm`` standard deviations along x, y, z; ``misplaced_mm`` spread of the registration error; ``snr``
-    of white matter; ``bias`` spread of the logarithm of the coil's sensitivity; ``gain`` grey value of white matter.
-    """
-
-    blur_mm: list[float]
-    snr: float
-    bias: float
-    misplaced_mm: float
-    gain: float
-    echo_planar: bool = False
 
 
 def bias_of(rng: np.random.Generator, brain: Brain, spread: float) -> np.ndarray:
@@ -52,24 +35,29 @@ def susceptibility(rng: np.random.Generator, brain: Brain) -> tuple[np.ndarray, 
 
 
 def record(
-    rng: np.random.Generator, brain: Brain, signal: np.ndarray, sequence: Sequence, *, bias: np.ndarray | None = None
+    rng: np.random.Generator,
+    brain: Brain,
+    signal: np.ndarray,
+    sequence: Mapping[str, Any],
+    *,
+    bias: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the grey values (n,) float32 that ``sequence`` records of the true ``signal`` (n,), white matter near 1.
 
     Source: Rician noise, Gudbjartsson and Patz, Magn Reson Med 1995, doi:10.1002/mrm.1910340618.
     """
-    bias = bias_of(rng, brain, sequence.bias) if bias is None else bias
+    bias = bias_of(rng, brain, sequence["bias"]) if bias is None else bias
     shift_y = None
-    if sequence.echo_planar:
+    if sequence.get("echo_planar"):
         bright, shift_y = susceptibility(rng, brain)
         signal = signal * bright
     spacing = brain.grid.spacing_mm[0]
     sharp = brain.fill((signal * bias).astype(np.float32))
-    volume = ndimage.gaussian_filter(sharp, [b / spacing for b in sequence.blur_mm])
+    volume = ndimage.gaussian_filter(sharp, [b / spacing for b in sequence["blur_mm"]])
     # Registration leaves a small error; echo-planar images are shifted too.
-    moved = _resample(rng, brain, volume, sequence.misplaced_mm / spacing, shift_y)
-    noise = rng.standard_normal((2, len(signal)), dtype=np.float32) / np.float32(sequence.snr)
-    return np.float32(sequence.gain) * np.hypot(moved + noise[0], noise[1])
+    moved = _resample(rng, brain, volume, sequence["misplaced_mm"] / spacing, shift_y)
+    noise = rng.standard_normal((2, len(signal)), dtype=np.float32) / np.float32(sequence["snr"])
+    return np.float32(sequence["gain"]) * np.hypot(moved + noise[0], noise[1])
 
 
 def _resample(
@@ -89,63 +77,48 @@ def _resample(
     return ndimage.map_coordinates(volume, places, order=1, mode="nearest", output=np.float32)
 
 
-@dataclass(frozen=True)
-class SubAcute:
-    """Hold the lesion's age and its contrast on each sequence: factors of the signal minus one.
+def draw_sub_acute(rng: np.random.Generator) -> dict[str, float]:
+    """Draw the lesion's age and contrasts: FLAIR and T2 grow over the week, DWI fades after the fourth.
 
-    Units: ``day`` since onset; ``dwi_share`` part of the lesion that is bright on DWI; ``faded`` 0..1 how patchily.
+    Units: ``day`` since onset; the sequences: factors of the signal minus one; ``dwi_share`` part of the lesion that is
+    bright on DWI; ``faded`` 0..1 how patchily.
     """
-
-    day: float
-    t1: float
-    t2: float
-    flair: float
-    dwi: float
-    dwi_share: float
-    faded: float
-    bleeding: float
-
-
-def draw_sub_acute(rng: np.random.Generator) -> SubAcute:
-    """Draw the lesion's age and contrasts: FLAIR and T2 grow over the week, DWI fades after the fourth."""
     day = float(rng.uniform(1, 7))
     ripe = np.clip(day / 4, 0.35, 1)  # vasogenic oedema grows up to the fourth day
     fresh = 1 / (1 + np.exp((day - 4.6) / 0.6))  # DWI fades as the diffusion pseudo-normalises
-    return SubAcute(
-        day=day,
-        t1=float(-rng.uniform(0.1, 0.28) * (0.5 + 0.5 * ripe)),
-        t2=float(rng.uniform(0.35, 0.7) * (0.4 + 0.6 * ripe)),
-        flair=float(rng.uniform(0.5, 0.95) * (0.45 + 0.55 * ripe)),
-        dwi=float(rng.uniform(0.7, 1.5) * fresh + rng.uniform(0.1, 0.5) * (1 - fresh)),
-        dwi_share=float(rng.uniform(0.65, 1.0) * fresh + rng.uniform(0.4, 0.85) * (1 - fresh)),
-        faded=float(rng.uniform(0.15, 0.5) + 0.4 * (1 - fresh)),
-        bleeding=float(rng.uniform(0.4, 1.0) if rng.random() < 0.15 else 0.0),
-    )
+    return {
+        "day": day,
+        "t1": float(-rng.uniform(0.1, 0.28) * (0.5 + 0.5 * ripe)),
+        "t2": float(rng.uniform(0.35, 0.7) * (0.4 + 0.6 * ripe)),
+        "flair": float(rng.uniform(0.5, 0.95) * (0.45 + 0.55 * ripe)),
+        "dwi": float(rng.uniform(0.7, 1.5) * fresh + rng.uniform(0.1, 0.5) * (1 - fresh)),
+        "dwi_share": float(rng.uniform(0.65, 1.0) * fresh + rng.uniform(0.4, 0.85) * (1 - fresh)),
+        "faded": float(rng.uniform(0.15, 0.5) + 0.4 * (1 - fresh)),
+        "bleeding": float(rng.uniform(0.4, 1.0) if rng.random() < 0.15 else 0.0),
+    }
 
 
 def siss_images(
-    rng: np.random.Generator, brain: Brain, signs: MriSigns, lesion: Drawn, state: SubAcute
+    rng: np.random.Generator, brain: Brain, signs: MriSigns, lesion: Drawn, state: Mapping[str, float]
 ) -> tuple[dict[str, np.ndarray], Drawn]:
-    """Return the grey values (n,) of the four sequences, and the part of the lesion that DWI shows.
-
-    Args:
-        lesion: the region on FLAIR, which is the label.
+    """Return the grey values (n,) of the four sequences, and the part of the ``lesion`` on FLAIR that DWI shows.
 
     Source: ours, contrasts after Allen et al., RadioGraphics 2012, doi:10.1148/rg.325115760.
     """
     texture, patches, edge = (SmoothField(rng, scale).at(brain.head_mm) for scale in (3.5, 8.0, 7.0))
     inner = np.where(lesion.region, lesion.field + 0.22 * edge, -20).astype(np.float32)
-    dwi = draw_region(brain, inner, max(state.dwi_share * lesion.ml(brain), 3 * brain.grid.voxel_ml))
+    dwi = draw_region(brain, inner, max(state["dwi_share"] * lesion.ml(brain), 3 * brain.grid.voxel_ml))
     soft = lesion.soft(0.07)
-    blood = state.bleeding * np.clip(texture + 0.5 * patches - 0.9, 0, 1) * (lesion.field > lesion.level + 0.15)
-    uneven = np.clip(1 - state.faded * (0.6 + 0.5 * patches + 0.3 * texture), 0.0, 1.4)
+    blood = state["bleeding"] * np.clip(texture + 0.5 * patches - 0.9, 0, 1) * (lesion.field > lesion.level + 0.15)
+    uneven = np.clip(1 - state["faded"] * (0.6 + 0.5 * patches + 0.3 * texture), 0.0, 1.4)
     shown = {
-        "t1": state.t1 * soft * (0.9 + 0.25 * texture) + 0.35 * blood,
-        "t2": state.t2 * soft * (0.9 + 0.25 * texture) - 0.5 * blood,
-        "flair": state.flair * soft * (0.92 + 0.2 * texture + 0.1 * patches) - 0.45 * blood,
-        "dwi": state.dwi * dwi.soft(0.07) * uneven + 0.12 * soft - 0.4 * blood,
+        "t1": state["t1"] * soft * (0.9 + 0.25 * texture) + 0.35 * blood,
+        "t2": state["t2"] * soft * (0.9 + 0.25 * texture) - 0.5 * blood,
+        "flair": state["flair"] * soft * (0.92 + 0.2 * texture + 0.1 * patches) - 0.45 * blood,
+        "dwi": state["dwi"] * dwi.soft(0.07) * uneven + 0.12 * soft - 0.4 * blood,
     }
-    swollen = soft * np.clip(0.55 - 0.08 * abs(state.day - 3.5), 0, 1)  # swelling is largest after three to four days
+    # Swelling is largest after three to four days.
+    swollen = soft * np.clip(0.55 - 0.08 * abs(state["day"] - 3.5), 0, 1)
     images = {}
     for (name, facts), own in zip(TABLES["siss"].items(), rng.spawn(len(TABLES["siss"])), strict=True):
         grain = 1 + 0.035 * SmoothField(own, 5.0).at(brain.head_mm)
@@ -178,13 +151,17 @@ def tissue_signal(
 def draw_sequence(
     rng: np.random.Generator, name: str, facts: Mapping[str, Any], *, bias: tuple[float, float],
     misplaced_mm: tuple[float, float] | None,
-) -> Sequence:  # fmt: skip
-    """Draw the parameters of a sequence of the tables; an image without ``misplaced_mm`` is the reference."""
-    return Sequence(
-        blur_mm=facts["blur_mm"],
-        snr=float(rng.uniform(*facts["snr"])),
-        bias=float(rng.uniform(*bias)),
-        misplaced_mm=0.0 if misplaced_mm is None else float(rng.uniform(*misplaced_mm)),
-        gain=float(rng.uniform(180, 420)),
-        echo_planar=name == "dwi",
-    )
+) -> dict[str, Any]:  # fmt: skip
+    """Draw the parameters of a sequence of the tables; an image without ``misplaced_mm`` is the reference.
+
+    Units: ``blur_mm`` standard deviations along x, y, z; ``misplaced_mm`` spread of the registration error; ``snr``
+    of white matter; ``bias`` spread of the logarithm of the coil's sensitivity; ``gain`` grey value of white matter.
+    """
+    return {
+        "blur_mm": facts["blur_mm"],
+        "snr": float(rng.uniform(*facts["snr"])),
+        "bias": float(rng.uniform(*bias)),
+        "misplaced_mm": 0.0 if misplaced_mm is None else float(rng.uniform(*misplaced_mm)),
+        "gain": float(rng.uniform(180, 420)),
+        "echo_planar": name == "dwi",
+    }

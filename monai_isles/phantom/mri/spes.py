@@ -8,7 +8,7 @@ from scipy import ndimage
 from monai_isles.phantom.atlas import TABLES, SmoothField
 from monai_isles.phantom.ct.stroke import Stroke
 from monai_isles.phantom.mri.brain import Brain
-from monai_isles.phantom.mri.siss import Sequence, brain_share, draw_sequence, record, tissue_signal
+from monai_isles.phantom.mri.siss import brain_share, draw_sequence, record, tissue_signal
 from monai_isles.phantom.mri.stroke import Drawn, MriSigns
 
 _GREY, _WHITE, _FLUID = (57.0, 4.0), (23.0, 2.0), (4.0, 0.5)
@@ -20,11 +20,8 @@ def spes_images(
 ) -> dict[str, np.ndarray]:
     """Return the values (n,) of the seven images.
 
-    Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``ttp`` and ``tmax`` s, the others grey values.
-
-    Args:
-        area: hypoperfused tissue, Tmax above 6 s; ``core`` lies inside it.
-
+    Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``ttp`` and ``tmax`` s, the others grey values. In ``area``, with
+    ``core`` inside it, Tmax is above 6 s.
     Source: ours; perfusion after Wintermark et al., Stroke 2006, doi:10.1161/01.STR.0000209238.61459.39.
     """
     maps = _perfusion(rng, brain, signs, stroke, area, core)
@@ -99,7 +96,7 @@ def _measure(
     rng: np.random.Generator, brain: Brain, raw: dict[str, tuple[np.ndarray, np.ndarray]], misplaced_mm: float
 ) -> dict[str, np.ndarray]:
     seed = int(rng.integers(2**32))
-    clean = Sequence(_MAP_BLUR_MM, snr=1e6, bias=0.0, misplaced_mm=misplaced_mm, gain=1.0)
+    clean = {"blur_mm": _MAP_BLUR_MM, "snr": 1e6, "misplaced_mm": misplaced_mm, "gain": 1.0}
     ones = np.ones_like(brain.gm)
     # The same seed: maps are misplaced alike, and the edge is divided out.
     share = record(np.random.default_rng(seed), brain, ones, clean, bias=ones)

@@ -8,7 +8,16 @@ import numpy as np
 from scipy import ndimage
 
 from monai_isles.phantom.atlas import SmoothField
-from monai_isles.phantom.ct.stroke import Ischaemia, Stroke, draw_stroke, level_of_largest, territories, without_specks
+from monai_isles.phantom.ct.stroke import (
+    Ischaemia,
+    Stroke,
+    avoid_sulci,
+    draw_stroke,
+    level_of_largest,
+    soft_step,
+    territories,
+    without_specks,
+)
 from monai_isles.phantom.mri.brain import Brain, infratentorial
 from monai_isles.phantom.mri.facts import MriKind
 
@@ -32,18 +41,14 @@ class MriSigns:
 
 
 class MriDistractors:
-    """Draw the confounders of one subject.
-
-    Args:
-        kind: only SPES has images that show a carotid stenosis.
-    """
+    """Draw the confounders of one subject."""
 
     def __init__(self, rng: np.random.Generator, *, side: float, kind: MriKind) -> None:
-        siss = kind.name == "siss"
         self.infarcts = [_draw_infarct(rng) for _ in range(int(rng.choice(4, p=[0.45, 0.3, 0.17, 0.08])))]
         self.lacunes = [_draw_lacune(rng) for _ in range(int(rng.choice(5, p=[0.4, 0.25, 0.15, 0.12, 0.08])))]
         self.grade = float(rng.choice([0.15, 0.45, 0.75, 1.0], p=[0.3, 0.3, 0.25, 0.15]))
-        self.carotid = float(-side if rng.random() < (0.0 if siss else 0.3) else 0.0)
+        # Only SPES has images that show a carotid stenosis.
+        self.carotid = float(-side if rng.random() < (0.3 if kind.name == "spes" else 0.0) else 0.0)
         self.carotid_delay_s = float(rng.uniform(1.5, 4.0))
         self._rough, self._foci, self._patches = (SmoothField(rng, scale) for scale in (5.0, 2.2, 7.0))
 
@@ -128,10 +133,7 @@ class BrainIschaemia(Ischaemia):
 
 
 def draw_mri_stroke(rng: np.random.Generator, *, lesion_ml: float, kind: MriKind) -> Stroke:
-    """Draw an occlusion for the lesion volume; SPES patients have one of the middle cerebral artery.
-
-    Units: ml.
-    """
+    """Draw an occlusion for the lesion volume; SPES patients have one of the middle cerebral artery."""
     stroke = draw_stroke(rng, lesion_ml=lesion_ml, level_mm=22.0, height_mm=32.0)
     # SPES enrolled occlusions of the middle cerebral artery only.
     while kind.name == "spes" and stroke.occlusion not in _SPES_VESSELS:
@@ -157,7 +159,7 @@ class Drawn:
 
     def soft(self, width: float) -> np.ndarray:
         """Return the region (n,) with an edge ``width`` units of the field wide, 0..1."""
-        return (1 / (1 + np.exp(-np.clip((self.field - self.level) / width, -30, 30)))).astype(np.float32)
+        return soft_step((self.field - self.level) / width).astype(np.float32)
 
     def ml(self, brain: Brain) -> float:
         """Return the volume in ml."""
@@ -166,20 +168,15 @@ class Drawn:
 
 def draw_region(brain: Brain, field: np.ndarray, volume_ml: float, *, smooth_mm: float = 1.2) -> Drawn:
     """Threshold ``field`` (n,) like an expert's outline: smooth, without tiny parts and holes, about ``volume_ml``."""
-    tissue = brain.matter > 0.3
-    # An outline avoids sulci: voxels of little tissue count as shallower.
-    shown = np.where(tissue, np.maximum(field + 1.2 * np.minimum(brain.matter - 0.75, 0), -12), -12) + 12
+    shown = brain.fill(avoid_sulci(field, brain.matter).astype(np.float32))
     sigma = smooth_mm / brain.grid.spacing_mm[0]
-    smooth = ndimage.gaussian_filter(brain.fill(shown.astype(np.float32)), sigma).ravel()[brain.index] - 12
-    smooth = np.where(tissue, smooth, -12).astype(np.float32)
+    smooth = ndimage.gaussian_filter(shown, sigma).ravel()[brain.index] - 12
+    smooth = np.where(brain.matter > 0.3, smooth, -12).astype(np.float32)
     level = level_of_largest(smooth, max(volume_ml / brain.grid.voxel_ml, 2))
-    return Drawn(smooth, level, _tidy(brain, smooth > level))
-
-
-def _tidy(brain: Brain, region: np.ndarray) -> np.ndarray:
-    if not region.any():
-        return region
-    volume = without_specks(brain.fill(region), brain.grid.voxel_ml)
-    for level in np.flatnonzero(volume.any((0, 1))):
-        volume[:, :, level] = ndimage.binary_fill_holes(volume[:, :, level])
-    return volume.ravel()[brain.index]
+    region = smooth > level
+    if region.any():
+        volume = without_specks(brain.fill(region), brain.grid.voxel_ml)
+        for z in np.flatnonzero(volume.any((0, 1))):
+            volume[:, :, z] = ndimage.binary_fill_holes(volume[:, :, z])
+        region = volume.ravel()[brain.index]
+    return Drawn(smooth, level, region)

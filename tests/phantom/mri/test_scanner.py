@@ -5,9 +5,9 @@ import pytest
 
 from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject
 from monai_isles.phantom.mri.brain import Brain, brain_of
-from monai_isles.phantom.mri.siss import Sequence, bias_of, record, susceptibility
+from monai_isles.phantom.mri.siss import bias_of, record, susceptibility
 
-STILL = Sequence(blur_mm=(0.0, 0.0, 0.0), snr=1e6, bias=0.15, misplaced_mm=0.0, gain=100.0)
+STILL = {"blur_mm": (0.0, 0.0, 0.0), "snr": 1e6, "bias": 0.15, "misplaced_mm": 0.0, "gain": 100.0}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_a_perfect_sequence_returns_signal_times_bias(brain: Brain) -> None:
 
 
 def test_noise_is_rician(brain: Brain) -> None:
-    noisy = Sequence(blur_mm=(0.0, 0.0, 0.0), snr=20.0, bias=0.0, misplaced_mm=0.0, gain=1.0)
+    noisy = STILL | {"snr": 20.0, "gain": 1.0}
     ones = np.ones_like(brain.gm)
     dark = record(np.random.default_rng(1), brain, 0 * ones, noisy, bias=ones)
     assert dark.mean() == pytest.approx(np.sqrt(np.pi / 2) / 20, rel=0.02)  # Rayleigh where there is no signal
@@ -44,7 +44,7 @@ def test_noise_is_rician(brain: Brain) -> None:
 def test_misplacement_moves_the_image_by_a_fraction_of_a_voxel(brain: Brain) -> None:
     ones = np.ones_like(brain.gm)
     ramp = brain.head_mm[:, 0] / 4.0 + 50
-    misplaced = Sequence(blur_mm=(0.0, 0.0, 0.0), snr=1e6, bias=0.0, misplaced_mm=2.0, gain=1.0)
+    misplaced = STILL | {"misplaced_mm": 2.0, "gain": 1.0}
     shifts = []
     for seed in range(12):
         seen = record(np.random.default_rng(seed), brain, ramp, misplaced, bias=ones)
