@@ -76,7 +76,7 @@ def head_with_pose(
         ct=ct + noise.transpose(1, 2, 0),
         brain=brain_of(tissues),
         spacing_mm=grid.spacing_mm,
-        landmarks=landmark_pairs(subject, pose, grid),
+        landmarks=landmark_pairs(pose, grid),
         pose=pose,
     )
 

@@ -143,9 +143,7 @@ def _draw_segment(volume: np.ndarray, start: np.ndarray, stop: np.ndarray, radiu
     low = np.maximum(np.floor(np.minimum(start, stop) - radius - 1), 0).astype(int)
     high = np.minimum(np.ceil(np.maximum(start, stop) + radius + 2), volume.shape).astype(int)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    points = np.stack(
-        np.meshgrid(*(np.arange(a, b, dtype=np.float32) for a, b in zip(low, high, strict=True)), indexing="ij"), -1
-    )
+    points = np.moveaxis(np.mgrid[box], 0, -1).astype(np.float32, order="C")
     along = stop - start
     t = np.clip((points - start) @ along / float(along @ along), 0, 1)  # nearest point of the segment
     distance = np.linalg.norm(points - start - t[..., None] * along, axis=-1)

@@ -42,9 +42,7 @@ def displacement(shape: tuple[int, ...], *, alpha: float, sigma: float, rng: np.
     across the border, makes displacements four times as large at the rim and folds an eighth of the patch.
 
     Shapes: ``shape`` is ``(N, *spatial)``, two or three axes; ``(N, *spatial, axes)`` out, the displacement along
-        each axis.
-    Args:
-        alpha, sigma: as fractions of the mean patch side: scale of the field and its Gaussian smoothing.
+        each axis. Scale (``alpha``) and Gaussian smoothing (``sigma``) are fractions of the mean patch side.
     Source: Simard 2003 (doi:10.1109/ICDAR.2003.1227801), section 2; alpha 2.5, sigma 0.12 in Clerigues 2019.
     """
     spatial = shape[1:]

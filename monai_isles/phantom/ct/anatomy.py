@@ -159,7 +159,7 @@ def fractions_at(subject: Subject, head_mm: np.ndarray, atlas_mm: np.ndarray) ->
     return gm, wm, csf, bone, scalp, artery * solid, vein * solid, diploe
 
 
-def landmark_pairs(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
+def landmark_pairs(pose: Pose, grid: Grid) -> np.ndarray:
     """Return pairs (L, 2, 3), left first, of voxels mirrored across the mid-sagittal plane, their middle on a slice."""
     rotation = pose.rotation()
     height_mm = (np.arange(grid.shape[2]) - grid.middle()[2]) * grid.spacing_mm[2]

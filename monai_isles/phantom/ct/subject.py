@@ -260,7 +260,7 @@ def _slab(
     drawn = ndimage.gaussian_filter(shown, (sigma, sigma, 0)) - 12
     drawn[matter < 0.3] = -12
     touched = fed_by(ischaemia.stroke, tissues.atlas_mm)
-    landmarks = landmark_pairs(subject, pose, grid)
+    landmarks = landmark_pairs(pose, grid)
     return Slab(grid, pose, tissues, signs, landmarks, depth, drawn.astype(np.float32), touched)
 
 

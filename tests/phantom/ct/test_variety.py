@@ -15,7 +15,7 @@ from monai_isles.perfusion import perfusion_maps
 from monai_isles.perfusion.deconvolution import METHODS
 from monai_isles.phantom import dataset_or_phantom, make_case, make_dataset
 from monai_isles.phantom.ct import variety as drawing
-from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject, landmark_pairs
+from monai_isles.phantom.ct.anatomy import Grid, Pose, landmark_pairs
 from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.ct.subject import protocol_of
 from monai_isles.phantom.ct.variety import Variety, draw_variety, matrix_of
@@ -95,7 +95,7 @@ def test_without_variety_the_maps_are_those_that_predict_series_makes(scan: Case
 def test_the_landmarks_of_a_nodding_head_lie_on_their_slices() -> None:
     grid = Grid((256, 256, 4), (0.9, 0.9, 8.0))
     pose = Pose(12.0, (3.0, -2.0), 4.0, 18.0, pitch_deg=9.0)
-    pairs = landmark_pairs(Subject(np.random.default_rng(0)), pose, grid)
+    pairs = landmark_pairs(pose, grid)
     heights = pairs.mean(1)[:, 2]
     assert np.allclose(heights, np.round(heights), atol=1e-9) and set(np.round(heights)) == {0, 1, 2, 3}
 
