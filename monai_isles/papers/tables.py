@@ -21,6 +21,7 @@ _STYLE = (
     "body{font-family:sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:left}"
     "tr:nth-child(odd){background:#f4f5f7}"
 )
+_HEADINGS = {k: (m["paper"], m["paper_digits"], m.get("scale", 1.0)) for k, m in METRICS.items() if "paper" in m}
 _WORDS = {key: (item["word"], item.get("scale", 1.0), item["unit"]) for key, item in METRICS.items() if "word" in item}
 _NOTES = (
     "mean +- sd over cases, or over what the n column names; (n ...) where a metric is defined on fewer.",
@@ -60,8 +61,8 @@ class PaperHead:
 
 def columns(keys: Sequence[str], own: Mapping[str, Sequence[Any]]) -> list[Column]:
     """Return the columns of some keys; ``own`` has a paper's headings by key."""
-    known = {k: (m["paper"], m["paper_digits"], m.get("scale", 1.0)) for k, m in METRICS.items() if "paper" in m}
-    return [Column(key, *(own.get(key) or known.get(key, (key, 2)))) for key in keys]
+    known = {**_HEADINGS, **own}
+    return [Column(key, *known.get(key, (key, 2))) for key in keys]
 
 
 def method_grid(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Column]) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,27 +16,9 @@ from monai_isles.reports.tables import as_markdown
 
 WIDTH = 120
 HEADINGS = ("## Intended use", "## Memory, time, weights")
-REQUIRED = (
-    "name summary simulated intended_use not_intended_use inputs outputs data split n_cases n_subjects "
-    "lesion_ml_range training_command training_hours training_device metrics memory_gb seconds_per_case weights "
-    "weights_sha256 limits licence references"
-).split()
-WITHOUT_WEIGHTS = (
-    "name summary intended_use not_intended_use inputs outputs training_command results cost limits licence references"
-).split()
-OPTIONAL = "published curves_figure picture commands uncertainty versions contact notes cost results bare".split()
-COST = {
-    "parameters_m": ("Parameters", " M"),
-    "peak_memory_mb": ("Peak memory", " MB"),
-    "seconds_per_slice_cpu": ("Time per slice, CPU", " s"),
-    "seconds_per_slice_gpu": ("Time per slice, GPU", " s"),
-    "measured_by": ("Measured by", ""),
-}
-OPTIONAL_COST = {
-    "training_memory_mb": ("Peak memory of training", " MB"),
-    "seconds_per_case_cpu": ("Time per case, CPU", " s"),
-    "seconds_per_case_gpu": ("Time per case, GPU", " s"),
-}
+_FACTS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("card.toml").read_text(encoding="utf-8"))
+REQUIRED, WITHOUT_WEIGHTS, OPTIONAL = (_FACTS[kind] for kind in ("required", "without_weights", "optional"))
+COST, OPTIONAL_COST = _FACTS["cost"], _FACTS["optional_cost"]
 
 
 def model_card(facts: Mapping[str, Any]) -> str:
