@@ -1,9 +1,10 @@
-"""Dice of bundles on series that are noisier, sparser, shorter or turned, and on the maps of eight softwares.
+"""Dice of bundles on series that are noisier, sparser, shorter or turned, on maps of eight softwares, and by inputs.
 
 ``python benchmarks/robustness.py --data DIR --cases 12``; ``monai-isles phantom --variety unseen --cases 24 --seed 2028
 --out DIR`` makes the scans. Every bundle has the plain CT and the series; one that reads no series gets the maps of
 ``monai-isles perfusion``. With ``--softwares`` every bundle has the plain CT and the maps of one software at a time,
-and no series. A scan that is refused counts as Dice 0. Without ``--data`` nothing is done.
+and no series. With ``--inputs`` they have the scan's own maps, its series, both, and no CT (for ``fusion``). A scan
+that is refused counts as Dice 0. Without ``--data`` nothing is done.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from monai_isles.errors import IslesError
 from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.perfusion.maps import measured_maps
 from monai_isles.perfusion.prepared import prepare_series
+from monai_isles.phantom.folder import KEYS
 
 AIR_HU, REST, ANGLE_DEG, SHARE = -1024.0, 5, 25.0, 0.7
 
@@ -80,6 +82,14 @@ SOFTWARES: dict[str, dict[str, Any]] = {
 }
 
 
+INPUTS = {
+    "maps and CT": ("ct", *PERFUSION_MAPS),
+    "maps, no CT": PERFUSION_MAPS,
+    "series alone": ("ctp",),
+    "maps, CT and series": ("ct", *PERFUSION_MAPS, "ctp"),
+}
+
+
 def read(folder: Path) -> Scan:
     """Return a scan of the layout of ISLES 2018."""
     images = {key: nibabel.load(next(folder.glob(f"*.{key}.*/*.nii"))) for key in ("CT", "CT_4DPWI", "OT")}
@@ -118,6 +128,16 @@ def dice_by_software(scan: Scan, names: Sequence[str]) -> dict[str, dict[str, fl
     return found
 
 
+def dice_by_inputs(folder: Path, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return by inputs the Dice of every bundle with the files of a scan."""
+    scan = read(folder)
+    files = {key: next(folder.glob(f"*.{KEYS[key]}.*/*.nii")) for key in ("ct", *PERFUSION_MAPS, "ctp")}
+    return {
+        title: {name: dice_of(scan, name, lambda used=used: {key: files[key] for key in used}) for name in names}
+        for title, used in INPUTS.items()
+    }
+
+
 def dice_of(scan: Scan, name: str, inputs: Callable[[], dict[str, Any]]) -> float:
     """Return the Dice of a bundle; 0 where it refuses the scan, 1 where mask and reference are empty."""
     try:
@@ -139,11 +159,18 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", type=int, default=12, help="the first of them (default: 12)")
     parser.add_argument("--bundles", nargs="+", default=["clerigues", "fusion"], help="default: clerigues fusion")
     parser.add_argument("--softwares", action="store_true", help="maps of eight softwares instead of changed series")
+    parser.add_argument("--inputs", action="store_true", help="the scan's own maps, series, both, and no CT instead")
     args = bench.begin(parser, words)
     if args.data is None:
         print("nothing done: --data names no scans; see the first lines of this file")
         return 0
-    scans = [read(args.data / "TRAINING" / f"case_{n + 1}") for n in range(args.cases)]
+    folders = [args.data / "TRAINING" / f"case_{n + 1}" for n in range(args.cases)]
+    if args.inputs:
+        by_folder = [dice_by_inputs(folder, args.bundles) for folder in folders]
+        for title in INPUTS:
+            keep(f"inputs {title}", [scores[title] for scores in by_folder], args)
+        return 0
+    scans = [read(folder) for folder in folders]
     if args.softwares:
         by_scan = [dice_by_software(scan, args.bundles) for scan in scans]
         for software in SOFTWARES:

@@ -30,7 +30,7 @@ from typing import Any, cast
 from monai_isles.bundle.bundle import INFERENCE, METADATA, WEIGHTS, Bundle, setting
 from monai_isles.crossval.out_of_fold import OutOfFold
 from monai_isles.crossval.plan import Plan
-from monai_isles.crossval.protocols import SIZES_VOX, grid_scores
+from monai_isles.crossval.protocols import SIZES_VOX, Choice, grid_scores
 from monai_isles.crossval.search import Calibrated, fit_calibration
 from monai_isles.data import make_datalist
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
@@ -177,18 +177,29 @@ def candidate(job: Job, run: Path) -> Path:
         for case in find_references(data / "data", data_list=data / "list.json")
         if predictions.path(case).is_file()
     ]
-    grid = grid_scores(OutOfFold(folder, cast(Plan, None), cases), job.bundle.paper.get("sizes_vox", SIZES_VOX))
-    pair = grid.choose_by_volume()
     about = f"{len(cases)} simulated scans that were not trained on: {job.recipe[CALIBRATE]}"
-    fitted = fit_calibration(
-        cases, predictions.read, threshold=pair.threshold, min_size_vox=pair.min_size_vox, about=about
-    )  # fmt: skip
+    pair, smallest, fitted = choose(OutOfFold(folder, cast(Plan, None), cases), job.bundle.paper, about)
     fit = calibration_of(copy / job.weights)
     publish_json(fit, fitted.calibration.record())
-    set_ids(copy / job.ids, threshold=fitted.threshold, min_size_vox=pair.min_size_vox,
-            calibration=f"$@bundle_root + '/models/{fit.name}'")  # fmt: skip
-    publish_json(copy / "chosen.json", choice_record(fitted, pair.threshold, pair.min_size_vox))
+    set_ids(copy / job.ids, threshold=fitted.threshold, **smallest, calibration=f"$@bundle_root + '/models/{fit.name}'")
+    publish_json(copy / "chosen.json", choice_record(fitted, {"threshold_of_the_network": pair.threshold, **smallest}))
     return copy
+
+
+def choose(
+    predictions: OutOfFold, paper: Mapping[str, Any], about: str
+) -> tuple[Choice, dict[str, Any], Calibrated]:  # fmt: skip
+    """Return the chosen pair, its smallest lesion by the id of the config, and the calibration.
+
+    ``paper.json`` has ``sizes_vox``, for the pair of ``choose_by_volume``, or ``sizes_mm3``, for the best pair.
+    """
+    sizes_mm3 = paper.get("sizes_mm3", ())
+    grid = grid_scores(predictions, paper.get("sizes_vox", SIZES_VOX), sizes_mm3=sizes_mm3)
+    pair = grid.choose() if sizes_mm3 else grid.choose_by_volume()
+    size = pair.min_size_vox
+    smallest: dict[str, Any] = {"min_cluster_ml": size / 1000} if sizes_mm3 else {"min_size_vox": size}
+    fitted = fit_calibration(predictions.cases, predictions.read, threshold=pair.threshold, about=about, **smallest)
+    return pair, smallest, fitted
 
 
 def metadata_ids(job: Job, folder: Path, **values: object) -> dict[str, object]:
@@ -206,10 +217,10 @@ def predict(job: Job, bundle: Path, data: Path, out: Path, *more: str) -> float:
                 str(out), *words, "--no-report")  # fmt: skip
 
 
-def choice_record(fitted: Calibrated, threshold: float, min_size_vox: int) -> dict[str, object]:
+def choice_record(fitted: Calibrated, chosen: Mapping[str, object]) -> dict[str, object]:
     """Return what was chosen, and how well probabilities fit before and after."""
     return {
-        "threshold_of_the_network": threshold, "threshold": fitted.threshold, "min_size_vox": min_size_vox,
+        **chosen, "threshold": fitted.threshold,
         "ece_before": fitted.before.ece(), "ece_after": fitted.after.ece(),
         "reliability": fitted.after.curve(), "lesion_confidence": fitted.curve,
     }  # fmt: skip
@@ -319,6 +330,7 @@ def notes_of(scores: Path, trained: Path, job: Job) -> list[str]:
     """Return what the card says beside its table, each number from the scores of the unseen scans."""
     summary = json.loads((scores / "summary.json").read_text(encoding="utf-8"))["methods"]
     chosen = json.loads((trained / "chosen.json").read_text(encoding="utf-8"))
+    smallest = chosen["min_size_vox"] if "min_size_vox" in chosen else f"{chosen['min_cluster_ml']:g} ml"
     network, small = summary["network"], summary["network"]["strata"]["<10 ml"]
     volumes, fitted = network["bland_altman"], Calibration.read(calibration_of(trained / job.weights))
     with (scores / "per_case.csv").open(encoding="utf-8") as file:
@@ -339,7 +351,7 @@ def notes_of(scores: Path, trained: Path, job: Job) -> list[str]:
         f"Calibration was fitted on {fitted.about}. Temperature {fitted.temperature:.3g}, shift {fitted.shift:.3g}; "
         f"expected calibration error {chosen['ece_before']:.3f} before and {chosen['ece_after']:.3f} after on these "
         f"scans, {network['calibration']['ece']:.3f} on the unseen ones. T {chosen['threshold']:g} "
-        f"({chosen['threshold_of_the_network']:g} before calibration) and Smin {chosen['min_size_vox']} were chosen on "
+        f"({chosen['threshold_of_the_network']:g} before calibration) and Smin {smallest} were chosen on "
         "the same scans.",
     ]  # fmt: skip
 

@@ -19,6 +19,7 @@ from monai_isles.evaluation.score import NETWORK
 from monai_isles.evaluation.summary import summarise
 from monai_isles.metrics.overlap import RULES, paired_masks, ratio
 from monai_isles.metrics.surface import surface_of
+from monai_isles.perfusion.thresholds import cluster_vox
 from monai_isles.postprocessing.components import require_settings
 from monai_isles.progress import progress
 
@@ -110,7 +111,10 @@ def _row(
 
 @dataclass(frozen=True)
 class Choice:
-    """Hold one pair of the grid and the score that chose it. Units: ``min_size_vox`` voxels."""
+    """Hold one pair of the grid and the score that chose it.
+
+    Units: ``min_size_vox`` voxels, or mm3 of a grid by ``sizes_mm3``.
+    """
 
     threshold: float
     min_size_vox: int
@@ -121,7 +125,8 @@ class Choice:
 class GridScores:
     """Hold the scores of N cases over the grid, ``(N, thresholds, sizes)`` each.
 
-    Units: ``hd_vox`` voxels, nan where exactly one mask is empty; ``excess_ml`` ml of the masks above the references.
+    Units: ``hd_vox`` voxels, nan where exactly one mask is empty; ``excess_ml`` ml of the masks above the references;
+    ``sizes_vox`` voxels, or mm3 of a grid by ``sizes_mm3``.
     """
 
     thresholds: tuple[float, ...]
@@ -215,12 +220,15 @@ class Protocol:
     summary: dict[str, object]
 
 
-def grid_scores(predictions: OutOfFold, sizes_vox: Sequence[int] = SIZES_VOX) -> GridScores:
-    """Score every case at every threshold and every smallest size in voxels."""
-    sizes, grids, excess = tuple(sizes_vox), [], []
+def grid_scores(
+    predictions: OutOfFold, sizes_vox: Sequence[int] = SIZES_VOX, *, sizes_mm3: Sequence[int] = ()
+) -> GridScores:
+    """Score every case at every threshold and every smallest size in voxels, or instead in mm3."""
+    sizes, grids, excess = tuple(sizes_mm3 or sizes_vox), [], []
     for case in progress(predictions.cases, "searching"):
         probability, reference = predictions.read(case)
-        grids.append(case_grid(probability, reference.data > 0, THRESHOLDS, sizes))
+        least = [cluster_vox(mm3 / 1000, reference.spacing_mm) for mm3 in sizes_mm3] or sizes_vox
+        grids.append(case_grid(probability, reference.data > 0, THRESHOLDS, least))
         excess.append(grids[-1].excess_vox * prod(reference.spacing_mm) / 1000)
     dsc, hd = np.stack([g.dsc for g in grids]), np.stack([g.hd_vox for g in grids])
     return GridScores(THRESHOLDS, sizes, dsc, hd, np.stack(excess))

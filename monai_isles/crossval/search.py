@@ -41,6 +41,7 @@ from monai_isles.metrics.calibration import (
     logit_counts,
     reliability,
 )
+from monai_isles.perfusion.thresholds import cluster_vox
 from monai_isles.postprocessing.components import binarise
 from monai_isles.progress import progress
 
@@ -115,13 +116,14 @@ class Calibrated:
 
 
 def fit_calibration(
-    cases: Sequence[Case], read: CaseMap, *, threshold: float, min_size_vox: int, about: str = ""
-) -> Calibrated:
+    cases: Sequence[Case], read: CaseMap, *, threshold: float, min_size_vox: int = 0, min_cluster_ml: float = 0.0,
+    about: str = "",
+) -> Calibrated:  # fmt: skip
     """Fit temperature, volume errors and the confidence of predicted lesions on the maps of cases not trained on.
 
     Args:
         read: returns the uncalibrated probability map of a case and its reference, on one grid.
-        threshold, min_size_vox: the pair for the masks, on the uncalibrated map.
+        threshold, min_size_vox: the pair for the masks, on the uncalibrated map; or ``min_cluster_ml``.
     Raises: ``E-CAL-04`` no lesion at all, and what ``read`` raises.
     Source: ``fit_temperature``, ``fit_volume_errors`` and ``fit_chance`` of ``monai_isles.metrics``.
 
@@ -149,7 +151,7 @@ def fit_calibration(
         raw, reference = read(case)
         probability, truth = line.probability(raw), reference.data > 0
         voxel_ml = prod(reference.spacing_mm) / 1000
-        mask = binarise(probability, cut, min_size_vox)
+        mask = binarise(probability, cut, max(min_size_vox, cluster_vox(min_cluster_ml, reference.spacing_mm)))
         volumes.append((float(mask.sum()) * voxel_ml, float(truth.sum()) * voxel_ml))
         result += _found_lesions(mask, probability, truth, voxel_ml)
         after.append(reliability(*_reached_voxels(probability, reference)))

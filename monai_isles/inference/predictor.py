@@ -169,7 +169,8 @@ class Choices:
 
 
 UNCHANGED = Choices()
-SETTINGS = ("step", "mc_passes", "mc_rate", "threshold", "min_size_vox", "precision", "compiled", "whole_slices")
+PAIR = ("threshold", "min_size_vox", "min_cluster_ml")  # of a bundle's two smallest sizes one counts
+SETTINGS = ("step", "mc_passes", "mc_rate", *PAIR, "precision", "compiled", "whole_slices")
 
 
 @dataclass(frozen=True)

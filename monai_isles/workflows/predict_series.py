@@ -19,7 +19,7 @@ from monai_isles.dicom.source import Algorithm, DicomSource, require_dicom
 from monai_isles.errors import refused
 from monai_isles.inference.ischaemia import CUTS, case_ischaemia
 from monai_isles.inference.outputs import publish_bids
-from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor
+from monai_isles.inference.predictor import PAIR, UNCHANGED, Choices, Predictor
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.publish import publish_image
 from monai_isles.io.read import Image, read_image
@@ -187,7 +187,7 @@ def _publish_dicom(
     from monai_isles.dicom.write_seg import publish_seg
 
     source, objects, result = DicomSource(measured.slices, affine), wanted.objects, view.result
-    settings = {key: str(result[key]) for key in ("threshold", "min_size_vox") if key in result}
+    settings = {key: str(result[key]) for key in PAIR if result.get(key) is not None}
     version = str(wanted.metadata.get("version") or __version__)
     network = Algorithm(str(result["bundle"]), version, ", ".join(map(str, result["weights_sha256"])), settings)
     cuts = {key: str(value) for key, value in (result.get("perfusion") or {}).items() if key in CUTS}

@@ -67,7 +67,7 @@ def gather_cohort(
 
 def _provenance(sources: Sequence[Source], read: Scores, command: Sequence[str]) -> dict[str, str]:
     facts = {"data": read.data, "split": read.split}
-    for key in ("bundle", "weights_sha256", "threshold", "min_size_vox"):
+    for key in ("bundle", "weights_sha256", "threshold", "min_size_vox", "min_cluster_ml"):
         values = dict.fromkeys(_short(str(s.result[key])) for s in sources if s.result.get(key) not in (None, []))
         facts[WORDS["facts"][key]] = ", ".join(values)
     facts |= read.descriptions

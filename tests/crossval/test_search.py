@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
-from monai_isles.crossval.protocols import SIZES_VOX, THRESHOLDS, GridScores, choose_without, joint_score
+from monai_isles.crossval.protocols import SIZES_VOX, THRESHOLDS, GridScores, choose_without, grid_scores, joint_score
+from monai_isles.crossval.search import fit_calibration
 from monai_isles.errors import IslesError
 
 
@@ -59,6 +63,35 @@ def test_of_pairs_that_chance_does_not_tell_apart_the_one_of_the_right_volume_is
     # 0.2 is lower by 0.3 in one case of eight: two standard errors are 0.07, but 0.04 of Dice is a loss
     few = grid([[0.9, 0.6]] + [[0.9, 0.9]] * 7, np.zeros((8, 2)), excess_ml=excess * 2)
     assert few.choose_by_volume() == few.choose() and few.choose().threshold == 0.1
+
+
+def maps_of_two_voxel_sizes() -> SimpleNamespace:
+    """Return 8 voxels of lesion found at 0.9, 4 missed and 4 false ones, in voxels of 0.1 and of 0.5 ml."""
+    probability, mask = np.full((8, 8, 4), 0.05, np.float32), np.zeros((8, 8, 4), np.uint8)
+    probability[:2, :2, :2] = probability[6:, 6:, 0] = 0.9
+    mask[:2, :2, :2] = mask[3:5, 3:5, 3] = 1
+    spacing = {"fine": (5.0, 5.0, 4.0), "coarse": (10.0, 10.0, 5.0)}
+    images = {name: SimpleNamespace(data=mask, spacing_mm=mm) for name, mm in spacing.items()}
+    cases = [SimpleNamespace(name=name) for name in spacing]
+    return SimpleNamespace(cases=cases, read=lambda case: (probability, images[case.name]))
+
+
+def test_sizes_in_mm3_are_other_numbers_of_voxels_in_every_case() -> None:
+    found = maps_of_two_voxel_sizes()
+    grid = grid_scores(cast(Any, found), sizes_mm3=(0, 1000, 3000))
+    fine, coarse = grid.dsc[:, THRESHOLDS.index(0.5)]
+    whole = 2 * 8 / (12 + 12)  # both components
+    assert fine.tolist() == [whole, 0, 0]  # 0.8 and 0.4 ml
+    assert coarse.tolist() == [whole, whole, 2 * 8 / (8 + 12)]  # 4 and 2 ml
+    voxels = grid_scores(cast(Any, found), sizes_vox=(0, 10, 6))
+    assert voxels.dsc[0].tolist() == voxels.dsc[1].tolist()
+
+
+def test_volumes_of_a_calibration_leave_out_what_is_smaller_in_ml() -> None:
+    found = maps_of_two_voxel_sizes()
+    kept = [fit_calibration(cast(Any, found.cases), cast(Any, found.read), threshold=0.5, min_cluster_ml=ml) for ml in
+            (0.0, 3.0)]  # fmt: skip
+    assert [sum(part["voxels"] for part in one.curve) for one in kept] == [4, 1]
 
 
 def test_each_fold_is_tuned_without_its_own_cases() -> None:
