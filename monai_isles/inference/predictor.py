@@ -169,7 +169,7 @@ class Choices:
 
 
 UNCHANGED = Choices()
-PAIR = ("threshold", "min_size_vox", "min_cluster_ml")  # of a bundle's two smallest sizes one counts
+PAIR = ("threshold", "min_size_vox", "min_cluster_ml")
 SETTINGS = ("step", "mc_passes", "mc_rate", *PAIR, "precision", "compiled", "whole_slices")
 
 
@@ -270,6 +270,8 @@ def load_predictor(
     several: Sequence[Path | None] = paths or [None]
     fitted = parser.get_parsed_content("calibration") if "calibration" in parser else None
     own = parser["settings"] if "settings" in parser else []  # ids of this bundle that affect a result
+    # A size in voxels, as of ``--min-size``, replaces the one in ml.
+    used = [name for name in SETTINGS if name != "min_cluster_ml" or parser.get("min_size_vox") is None]
     return Predictor(
         bundle=bundle.name,
         networks=[_network(parser, path, stated, config) for path in several],
@@ -279,7 +281,7 @@ def load_predictor(
         modalities=parser["modalities"],
         device=parser.get_parsed_content("device"),
         weights={str(path): sha256_of(path) for path in paths},
-        settings={name: parser[name] for name in (*SETTINGS, *own) if name in parser}
+        settings={name: parser[name] for name in (*used, *own) if name in parser}
         | ({} if fitted is None else {"calibration_sha256": sha256_of(Path(fitted))}),
         calibration=UNCALIBRATED if fitted is None else Calibration.read(fitted),
     )

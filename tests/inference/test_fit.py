@@ -1,4 +1,4 @@
-"""Weights of another network are refused with what both were built from."""
+"""Weights of another network are refused with what both were built from; results state the size that counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from monai_isles.errors import IslesError
-from monai_isles.inference.predictor import require_fit
+from monai_isles.inference.predictor import load_predictor, require_fit
 
 
 def test_weights_that_fit_pass(tmp_path: Path) -> None:
@@ -35,3 +35,12 @@ def test_shapes_and_both_origins_are_named(tmp_path: Path, beside: str, content:
 def test_a_file_that_holds_no_dictionary_fits_nothing() -> None:
     with pytest.raises(IslesError, match=r"E-INF-12(?s:.*)weight: missing for \(3, 2\)"):
         require_fit(nn.Linear(2, 3), [1, 2], None)
+
+
+def test_a_size_in_voxels_replaces_the_one_in_ml(tmp_path: Path) -> None:
+    sizes = {}
+    for name, changes in (("own", {}), ("given", {"min_size_vox": 5})):
+        settings = load_predictor("fusion", tmp_path, changes=changes).settings
+        sizes[name] = {key: settings[key] for key in ("min_size_vox", "min_cluster_ml") if key in settings}
+    assert sizes["own"]["min_size_vox"] is None and sizes["own"]["min_cluster_ml"] > 0
+    assert sizes["given"] == {"min_size_vox": 5}
