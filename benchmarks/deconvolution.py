@@ -3,13 +3,14 @@
 Both measure the same brain voxels of a simulated head: residue function, its height and time between frames, blood
 volume, transit time and time to peak. The loop is timed on a sample and extrapolated. Three more rows: the residue
 functions alone, the oscillation-index method against its loop, and a decomposition a voxel, as the method is written
-down. Residues agree to 1e-6 of their peak in the precision that is used; maps to 1e-6 of their largest value in double
-precision, as a peak between two equal frames may fall to either side by rounding.
+down. Residues agree to 2e-6 of their peak in single precision, where sums run in another order; maps to 2e-6 of their
+largest value in double precision, as a peak between two equal frames may fall to either side by rounding.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import tempfile
 import time
@@ -25,7 +26,7 @@ from torch import Tensor
 from monai_isles.data.scans import read_perfusion_series
 from monai_isles.perfusion import deconvolve, measured_maps
 from monai_isles.perfusion.deconvolution import TRUNCATIONS
-from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR, LONGEST_MTT_S, voxel_maps
+from monai_isles.perfusion.maps import DENSITY_G_ML, HEMATOCRIT_FACTOR, LONGEST_MTT_S, LONGEST_TMAX_S, voxel_maps
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.phantom.ct.kinetics import Bolus, TissueCurves
 
@@ -70,9 +71,11 @@ def inverse(u: np.ndarray, s: np.ndarray, vh: np.ndarray, truncation: float) -> 
 def maps_by_voxel(curves: np.ndarray, aif: np.ndarray) -> np.ndarray:
     """Return cbf, cbv, mtt, tmax, ttp (V, 5) one voxel at a time, the pseudo-inverse computed once."""
     known, area, scale = inverse(*factors(aif), TRUNCATION), aif.sum(), HEMATOCRIT_FACTOR / DENSITY_G_ML
+    latest = round(LONGEST_TMAX_S / DT_S)
     out = np.empty((len(curves), 5))
     for voxel, curve in enumerate(curves):
         residue = known @ curve
+        residue[latest + 1 : math.ceil(0.75 * len(residue))] = 0.0  # no peak is sought there
         top = int(residue.argmax())
         cbf, cbv = max(6000 * scale * residue[top], 0.0), max(100 * scale * curve.sum() / area, 0.0)
         tmax = _between(residue[top - 1], residue[top], residue[(top + 1) % len(residue)], top)
@@ -83,7 +86,7 @@ def maps_by_voxel(curves: np.ndarray, aif: np.ndarray) -> np.ndarray:
         late = min(max(int(calm.argmax()), 1), len(calm) - 2)
         ttp = _between(calm[late - 1], calm[late], calm[late + 1], late)
         mtt = min(60 * cbv / max(cbf, 1e-3), LONGEST_MTT_S) if cbf > 0 else 0.0
-        out[voxel] = cbf, cbv, mtt, min(max(tmax * DT_S, 0.0), len(curve) * DT_S), ttp * DT_S
+        out[voxel] = cbf, cbv, mtt, min(max(tmax * DT_S, 0.0), LONGEST_TMAX_S), ttp * DT_S
     return out
 
 
@@ -207,7 +210,7 @@ def main(words: Sequence[str] | None = None) -> int:
             single = of_peak(residues_by_voxel(some.double().numpy(), aif.double().numpy()), fixed(some, aif))
             difference = max(difference, single)
         more = {} if ours is varied else {"flop": work, "floor_s": floor_s, "floor": "the product at the peak rate"}
-        judged = {"difference": difference, "tolerance": 1e-6, "wanted": wanted, "voxels": len(curves)}
+        judged = {"difference": difference, "tolerance": 2e-6, "wanted": wanted, "voxels": len(curves)}
         agreed.append(bench.report(SUBJECT, row, times, args, **judged, **more))
     points = []
     for share in (16, 8, 4, 2, 1):
