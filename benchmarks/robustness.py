@@ -165,6 +165,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print("nothing done: --data names no scans; see the first lines of this file")
         return 0
     folders = [args.data / "TRAINING" / f"case_{n + 1}" for n in range(args.cases)]
+    if absent := [str(folder) for folder in folders if not folder.is_dir()]:
+        parser.error(f"--data {args.data} lacks {len(absent)} of {len(folders)} scans, first {absent[0]}")
     if args.inputs:
         by_folder = [dice_by_inputs(folder, args.bundles) for folder in folders]
         for title in INPUTS:
