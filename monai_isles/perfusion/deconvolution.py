@@ -251,8 +251,7 @@ def _largest(rows: Tensor) -> Tensor:
 
 def _parabola(rows: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """Return the value at ``index`` of circular rows, and the top of the parabola through it and its neighbours."""
-    length = rows.shape[1]
-    flat, start = rows.flatten(), torch.arange(len(rows), device=rows.device) * length
-    before, height, after = (flat[start + (index + step) % length] for step in (-1, 0, 1))
+    near = (index[:, None] + torch.arange(-1, 2, device=rows.device)) % rows.shape[1]
+    before, height, after = rows.gather(1, near).T
     bend = (before - 2 * height + after).clamp_max(-1e-12)
     return height, index + (0.5 * (before - after) / bend).clamp(-0.5, 0.5)
