@@ -13,7 +13,6 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
-from scipy import ndimage
 from torch import Tensor
 
 from monai_isles.case import Case
@@ -23,6 +22,7 @@ from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
 from monai_isles.io.publish import planned_image, publish, publish_image, publish_json, publish_text, publish_together
 from monai_isles.io.read import read_header, read_image
 from monai_isles.modalities import LABEL, MEASURED_MAPS, MODALITIES
+from monai_isles.perfusion.masks import connected_parts
 
 
 def entropy_bits(probability: np.ndarray) -> np.ndarray:
@@ -58,8 +58,7 @@ def lesion_confidence(
     Args:
         uncertainty: standard deviation over windows and passes; None gives None.
     """
-    labels, count = ndimage.label(np.asarray(lesion) > 0, structure=ndimage.generate_binary_structure(3, 1))
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    labels, sizes = connected_parts(np.asarray(lesion) > 0)
     sums = [
         np.bincount(labels.ravel(), weights=np.asarray(values).ravel().astype(np.float64))
         for values in (probability, uncertainty)

@@ -77,7 +77,7 @@ def _blocks(size: int, reach: int) -> list[tuple[int, int, int, int]]:
     return [(start, stop, max(0, start - reach), min(size, stop + reach)) for start, stop in stops]
 
 
-BONE_HU, CLOSINGS_MM = 150.0, (3.0, 10.0, 30.0)
+BONE_HU, TISSUE_HU, CLOSINGS_MM = 150.0, (17.0, 75.0), (3.0, 10.0, 30.0)
 LEAST_INTERIOR, BORROW_BELOW, DIRECTIONS = 0.45, 0.6, 180
 
 
@@ -156,28 +156,30 @@ def _close(bone: np.ndarray, by_mm: float, spacing_mm: tuple[float, float]) -> n
     return kept[steps + 1 : -steps - 1, steps + 1 : -steps - 1] | bone
 
 
+def connected_parts(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of the part of each voxel, joined by faces, and the voxels of each part; none of number 0."""
+    labels, count = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0  # all that lies outside the mask
+    return labels, sizes
+
+
 def largest_part(mask: np.ndarray) -> np.ndarray:
     """Return the largest connected part of a mask."""
-    labels, count = ndimage.label(mask)
-    return labels == 1 + int(np.bincount(labels.ravel())[1:].argmax()) if count else mask
+    labels, sizes = connected_parts(mask)
+    return labels == sizes.argmax() if sizes.any() else mask
 
 
 def tissue_mask(
-    baseline_hu: np.ndarray,
-    spacing_mm: tuple[float, float, float],
-    *,
-    lowest_hu: float = 17.0,
-    highest_hu: float = 75.0,
-    interior: np.ndarray | None = None,
+    baseline_hu: np.ndarray, spacing_mm: tuple[float, float, float], *, interior: np.ndarray | None = None
 ) -> np.ndarray:
     """Find brain tissue on the images before contrast: inside the skull, neither bone nor fluid.
 
+    After 4 mm of smoothing, below 17 HU is fluid, above 75 HU bone or calcification.
+
     Shapes: (H, W, D) in, bool out.
     Units: HU, mm.
-
     Args:
-        lowest_hu: darker than this, after 4 mm of smoothing, is fluid.
-        highest_hu: brighter than this is bone or calcification.
         interior: what ``skull_interior`` returns, where it is known already.
 
     Source: ours, the steps of the usual vendor mask; ``tests/perfusion/test_masks.py``.
@@ -197,8 +199,8 @@ def tissue_mask(
         weight = np.maximum(ndimage.gaussian_filter(inside.astype(np.float32), sigma), 1e-3)
         known = np.where(inside, baseline_hu[:, :, level], 0).astype(np.float32)
         smooth = ndimage.gaussian_filter(known, sigma) / weight
-        tissue = inside & (smooth > lowest_hu) & (smooth < highest_hu)
-        brain[:, :, level] = ndimage.binary_opening(tissue, iterations=1)
+        tissue = inside & (smooth > TISSUE_HU[0]) & (smooth < TISSUE_HU[1])
+        brain[:, :, level] = ndimage.binary_opening(tissue)
     return brain
 
 

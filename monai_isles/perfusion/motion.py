@@ -24,14 +24,13 @@ _REACH = torch.tensor([1.0, 1.0, HEAD_RADIUS_MM])  # mm at the edge of the head 
 class Motion:
     """Hold how the head moved against the frames before the bolus.
 
-    Shapes: ``path`` (T, 3), ``before_hu`` and ``after_hu`` (T,).
+    Shapes: ``path`` (T, 3), ``after_hu`` (T,).
     Units: ``path`` is mm to the right, mm to the front, degrees counter-clockwise about the middle of the grid;
-    ``before_hu`` and ``after_hu`` are the median absolute difference at the edges as stored and once moved back.
+    ``after_hu`` is the median absolute difference at the edges once moved back.
     ``helps`` says that moving back is worth its blur; a path that does not help is kept for the record.
     """
 
     path: np.ndarray
-    before_hu: np.ndarray
     after_hu: np.ndarray
     helps: bool
 
@@ -63,7 +62,7 @@ def head_motion(series_hu: Tensor, spacing_mm: tuple[float, float, float], *, ba
         reference = images[:baseline_frames].mean(0)
         edges = _Edges(reference, spacing)
         if not len(edges.index):
-            return Motion(np.zeros((len(images), 3)), np.zeros(len(images)), np.zeros(len(images)), helps=False)
+            return Motion(np.zeros((len(images), 3)), np.zeros(len(images)), helps=False)
         if not path.any():
             start = torch.zeros_like(path)
             start[:, :2] = _start(images.mean(1), reference.mean(0), spacing)
@@ -80,7 +79,7 @@ def head_motion(series_hu: Tensor, spacing_mm: tuple[float, float, float], *, ba
     result = np.stack([path[:, 0], path[:, 1], torch.rad2deg(path[:, 2])], 1).astype(np.float64)
     gain = 1.0 - float(after.mean()) / max(float(before.mean()), 1e-6)
     helps = bool(displacement_mm(result).max() >= LEAST_MOVEMENT_MM and gain >= LEAST_GAIN)
-    return Motion(result, before.numpy().astype(float), after.numpy().astype(float), helps)
+    return Motion(result, after.numpy().astype(float), helps)
 
 
 def correct_motion(series_hu: Tensor, motion: Motion, spacing_mm: tuple[float, float, float]) -> Tensor:

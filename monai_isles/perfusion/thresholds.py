@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from monai_isles.errors import refused
+from monai_isles.perfusion.masks import connected_parts
 
 HYPOPERFUSED_S = 6.0
 
@@ -274,13 +274,8 @@ def rcbf_core(
 
 def drop_clusters(mask: np.ndarray, min_cluster_ml: float, spacing_mm: Sequence[float]) -> np.ndarray:
     """Return the mask without its 6-connected clusters below ``min_cluster_ml``; one of exactly that volume is kept."""
-    smallest = cluster_vox(min_cluster_ml, spacing_mm)
-    # scipy's default structure joins voxels by their faces: 6-connected.
-    labels, _ = ndimage.label(mask)
-    # Component 0 is everything outside the mask, whatever its size.
-    kept = np.bincount(labels.ravel()) >= smallest
-    kept[0] = False
-    return kept[labels]
+    labels, sizes = connected_parts(mask)
+    return (sizes >= max(cluster_vox(min_cluster_ml, spacing_mm), 1))[labels]
 
 
 def cluster_vox(ml: float, spacing_mm: Sequence[float]) -> int:

@@ -10,10 +10,10 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
-from scipy import ndimage
 from torch import Tensor
 
 from monai_isles.errors import refused
+from monai_isles.perfusion.masks import connected_parts
 from monai_isles.perfusion.thresholds import cluster_vox
 
 _ROUNDING = 1e-5
@@ -44,10 +44,8 @@ def drop_small(mask: np.ndarray, min_size_vox: int) -> np.ndarray:
     np.int64(2)
     """
     require_settings([], [min_size_vox])
-    if min_size_vox <= 1:
-        return mask.copy()
-    labels, component_sizes = _components(mask)
-    return _large_enough(component_sizes, min_size_vox)[labels]
+    labels, sizes = connected_parts(mask)
+    return (sizes >= max(min_size_vox, 1))[labels]
 
 
 def search_grid(
@@ -64,21 +62,9 @@ def search_grid(
     require_settings(thresholds, sizes_vox)
     for threshold in thresholds:
         # Labelling is the cost; every smallest size reads the same labels.
-        above = probability > threshold
-        labels, component_sizes = _components(above)
+        labels, sizes = connected_parts(probability > threshold)
         for size in sizes_vox:
-            yield threshold, size, above.copy() if size <= 1 else _large_enough(component_sizes, size)[labels]
-
-
-def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    labels, _ = ndimage.label(mask, structure=ndimage.generate_binary_structure(mask.ndim, 1))
-    return labels, np.bincount(labels.ravel())
-
-
-def _large_enough(component_sizes: np.ndarray, size: int) -> np.ndarray:
-    kept = component_sizes >= size
-    kept[0] = False  # label 0 is the background
-    return kept
+            yield threshold, size, (sizes >= max(size, 1))[labels]
 
 
 def require_settings(thresholds: Sequence[float], sizes_vox: Sequence[int]) -> None:
@@ -107,14 +93,9 @@ class Binarised(MapTransform):
     """
 
     def __init__(
-        self,
-        keys: KeysCollection,
-        threshold: float,
-        min_size_vox: int | None,
-        allow_missing_keys: bool = False,
-        min_cluster_ml: float = 0.0,
+        self, keys: KeysCollection, threshold: float, min_size_vox: int | None, *, min_cluster_ml: float = 0.0
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
+        super().__init__(keys)
         require_settings([threshold], [] if min_size_vox is None else [min_size_vox])
         self.threshold, self.min_size_vox, self.min_cluster_ml = threshold, min_size_vox, min_cluster_ml
 

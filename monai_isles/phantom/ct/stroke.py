@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
+from monai_isles.perfusion.masks import connected_parts
 from monai_isles.phantom.atlas import TABLES, SmoothField
 
 OCCLUSIONS = TABLES["occlusion"]
@@ -136,11 +136,9 @@ class Ischaemia:
 
 def without_specks(mask: np.ndarray, voxel_ml: float) -> np.ndarray:
     """Return a mask (H, W, D), not an empty one, without parts below 0.12 ml but the largest: nobody draws them."""
-    labels, count = ndimage.label(mask)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    labels, sizes = connected_parts(mask)
     keep = sizes * voxel_ml >= _SMALLEST_PIECE_ML
-    keep[1 + int(sizes[1:].argmax())] = True
-    keep[0] = False
+    keep[sizes.argmax()] = True
     return keep[labels]
 
 
