@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from monai_isles.cli import options
@@ -22,13 +23,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict every case; return 3 when some failed."""
     place = options.start(args)
-    from monai_isles.workflows.predict import CaseInputs, predict
+    from monai_isles.workflows.predict import predict, prediction_entries
     from monai_isles.workflows.predict_dry import rehearse
 
-    folds = None if args.folds is None else tuple(args.folds)
-    inputs = CaseInputs(tuple(args.inputs), args.data_list, args.section, folds, args.resample)
+    chosen = {name: getattr(args, name) for name in ("data_list", "section", "folds", "resample")}
+    find = partial(prediction_entries, args.inputs, **chosen)
     settings, out = options.chosen_prediction(args), Path(args.out)
     if args.dry_run:
-        return options.print_rehearsal(args, rehearse(inputs, out, **settings))
+        return options.print_rehearsal(args, rehearse(find, out, **settings))
     wanted = {"entropy": args.entropy, "bids": args.bids, "report": not args.no_report, "strict": args.strict}
-    return options.print_records(args, predict(inputs, out, **settings, place=place, **wanted))
+    return options.print_records(args, predict(find, out, **settings, place=place, **wanted))

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.case import Case
-from monai_isles.cohort.task import HERE, Place, Record, left_out_records
+from monai_isles.cohort.task import Record, left_out_records
 from monai_isles.data.bids import scan_bids
 from monai_isles.data.scans import Scan, as_case, faults_of
 from monai_isles.errors import refused
 from monai_isles.inference.outputs import publish_bids
-from monai_isles.inference.predictor import UNCHANGED, Choices
-from monai_isles.workflows.predict import CaseInputs, predict
+from monai_isles.workflows.predict import predict
 from monai_isles.workflows.predict_series import Wanted, predict_series
 
 WORK = ".monai_isles"
-
-
-@dataclass(frozen=True)
-class KnownCases(CaseInputs):
-    """Hold known cases instead of the paths of ``CaseInputs``."""
-
-    cases: tuple[Case, ...] = ()
-
-    def entries(
-        self, keys: Sequence[str], *, optional: Sequence[str] = (), fetch: bool = False, strict: bool = False
-    ) -> tuple[list[dict[str, object]], dict[str, Record]]:
-        """Return the flat dictionaries of the cases."""
-        request = {"resample": True} if self.resample else {}
-        return [case.entry() | request for case in self.cases], {}
 
 
 def predict_participants(
@@ -41,14 +26,11 @@ def predict_participants(
     out: str | Path,
     *,
     bundle: Bundle,
-    choices: Choices = UNCHANGED,
     participants: Sequence[str] = (),
     work: str | Path | None = None,
     resample: bool = False,
-    entropy: bool = False,
     report: bool = True,
-    place: Place = HERE,
-    strict: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Predict participants of ``source`` and write their results below ``out``; return the record of each.
 
@@ -57,6 +39,7 @@ def predict_participants(
     Args:
         source, out: BIDS data set, and BIDS derivative data set, in which participants of earlier calls stay.
         participants: labels, with or without ``sub-``; by default all.
+        options: ``choices``, ``entropy``, ``place`` and ``strict`` of ``predict``.
     Source: BIDS Apps, doi:10.1371/journal.pcbi.1005209; ``tests/workflows/test_bids.py``.
     """
     aside, out = Path(work) if work else Path(out) / WORK, Path(out)
@@ -67,16 +50,15 @@ def predict_participants(
     faults = faults_of(others, keys)
     lost = {id(scan) for scan, _ in faults}
     records = left_out_records(replace(fault, case=scan.name) for scan, fault in faults)
-    options: dict[str, Any] = {"bundle": bundle, "choices": choices, "place": place, "strict": strict}
-    options["entropy"] = entropy
-    ready = tuple(as_case(scan, None) for scan in others if id(scan) not in lost)
+    ready = [as_case(scan, None) for scan in others if id(scan) not in lost]
     if ready:
-        done = predict(KnownCases((), resample=resample, cases=ready), aside / "cases", report=report, **options)
+        entries = [case.entry() | ({"resample": True} if resample else {}) for case in ready]
+        done = predict(lambda **_: (entries, {}), aside / "cases", bundle=bundle, report=report, **options)
         records |= _publish(done, aside / "cases", ready, out)
     if series:
         paths = [scan.files["ctp"] for scan in series]
         wanted = Wanted(report=report, dicom=())
-        done = predict_series(paths, aside / "series", wanted=wanted, resample=resample, **options)
+        done = predict_series(paths, aside / "series", bundle=bundle, wanted=wanted, resample=resample, **options)
         measured = [Case(name, name) for name in done["cases"]]
         records |= _publish(done, aside / "series", measured, out)
     return {"cases": records}

@@ -135,22 +135,17 @@ def map_flags(
 
 
 def run_studies(
-    work: Callable[[Task], Record],
-    found: Mapping[str, StudyFiles | Record],
-    about: Callable[[str, StudyFiles], object],
-    *,
-    place: Place,
-    **options: Any,
+    work: Callable[[Task], Record], found: Mapping[str, StudyFiles | Record], *, place: Place, **options: Any
 ) -> dict[str, Record]:
     """Run ``work`` on every study that was found; return one record each, in the order of ``found``.
 
     Args:
-        about, options: returns the input of the task of a study; options of ``run_cases``.
+        options: of ``run_cases``.
     """
     studies = {name: item for name, item in found.items() if isinstance(item, StudyFiles)}
     if stands_elsewhere(place):
         studies = {name: study.absolute() for name, study in studies.items()}
-    done = run_cases(work, [Task(name, about(name, study)) for name, study in studies.items()], **place, **options)
+    done = run_cases(work, [Task(name, study) for name, study in studies.items()], **place, **options)
     return {name: done[name] if isinstance(item, StudyFiles) else item for name, item in found.items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,11 @@ def perfusion(
         return record
     with RunFolder(out) as held:
         place = {"gpus": int(measuring.device.startswith("cuda")), **place}
-        cases = measure_cohort(paths, out, measuring, place=place, strict=strict)
+        work = partial(measure_one, out=out.absolute(), measuring=measuring)
+        found = find_studies(paths, series=measuring.series)
+        cases = run_studies(work, found, place=place, title="maps", unit="series", strict=strict)
+        sweep_parts(out)
+        _publish_table(out, cases)
         held.finish(record := {"kind": "perfusion of a cohort", "settings": measuring.settings(), "cases": cases})
     return record
 
@@ -127,16 +132,8 @@ def _volumes(
     return result.record()
 
 
-def measure_cohort(
-    paths: Sequence[str | Path], out: Path, measuring: Measuring, *, place: Place, strict: bool = False
-) -> dict[str, Record]:
-    """Measure every series into ``out/<name>``, unless it is there; write ``per_case.csv``; return the records."""
-    records = run_studies(
-        measure_one, find_studies(paths, series=measuring.series),
-        lambda name, study: (study, str((out / name).absolute()), measuring),
-        place=place, title="maps", unit="series", strict=strict,
-    )  # fmt: skip
-    sweep_parts(out)
+def _publish_table(out: Path, records: Mapping[str, Record]) -> None:
+    """Write ``per_case.csv``: one line for each series, empty where it failed."""
     columns, volumes = ("frames", "dt_s", "brain_ml"), ("core_ml", "hypoperfused_ml", "mismatch_ml", "mismatch_ratio")
     lines = []
     for name, record in records.items():
@@ -146,15 +143,13 @@ def measure_cohort(
         values = (*map(made.get, columns), *map(medians.get, MAPS[:-1]), *map(found.get, volumes))
         lines.append((name, int(there), *values))
     publish_csv(out / TABLE, ("case", "measured", *columns, *MAPS[:-1], *volumes), lines)
-    return records
 
 
-def measure_one(task: Task) -> Record:
+def measure_one(task: Task, *, out: Path, measuring: Measuring) -> Record:
     """Measure the series of a task, unless it is done with the same files and settings."""
-    study, out, options = task.about
-    stamp = {"version": __version__, "source_sha256": study.sha256(), "asked": asdict(options)}
-    files = [Path(out) / f"{name}.nii.gz" for name in (*MAPS, "brain")]
-    if done_before(Path(out) / RECORD, stamp, files):
+    folder = out / task.case
+    stamp = {"version": __version__, "source_sha256": task.about.sha256(), "asked": asdict(measuring)}
+    if done_before(folder / RECORD, stamp, [folder / f"{name}.nii.gz" for name in (*MAPS, "brain")]):
         return {"outcome": "done before"}
-    measure_series(study.series, Path(out), options, stamp=stamp)
+    measure_series(task.about.series, folder, measuring, stamp=stamp)
     return {"outcome": "ok"}

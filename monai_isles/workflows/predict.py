@@ -34,43 +34,35 @@ from monai_isles.progress import progress
 from monai_isles.transforms.case_cache import KeptPreparation
 
 Entry = Mapping[str, object]
+Find = Callable[..., tuple[list[dict[str, object]], dict[str, Record]]]
 After = Callable[[Entry, Mapping[str, Any], dict[str, object]], None]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class CaseInputs:
-    """Hold which cases are predicted.
+def prediction_entries(
+    paths: Sequence[str | Path], *, keys: Sequence[str], optional: Sequence[str] = (),
+    data_list: str | Path | None = None, section: str = "training", folds: Sequence[int] | None = None,
+    resample: bool = False, fetch: bool = False, strict: bool = False,
+) -> tuple[list[dict[str, object]], dict[str, Record]]:  # fmt: skip
+    """Return the flat dictionary of every case with the bundle's modalities, and the records of the others.
 
     Args:
         paths: case folders and data folders, or the root of the paths of ``data_list``.
         data_list, section, folds: only the cases of this list.
         resample: images on another grid than a case's first are registered and may be resampled onto it.
     """
+    listed: dict[str, Any] = {"data_list": data_list, "section": section if data_list else None, "folds": folds}
 
-    paths: tuple[str | Path, ...]
-    data_list: str | Path | None = None
-    section: str = "training"
-    folds: tuple[int, ...] | None = None
-    resample: bool = False
+    def find(path: str | Path, left_out: list[Finding] | None) -> list[dict[str, object]]:
+        return find_entries(path, keys=keys, optional=optional, fetch=fetch, left_out=left_out, **listed)
 
-    def entries(
-        self, keys: Sequence[str], *, optional: Sequence[str] = (), fetch: bool = False, strict: bool = False
-    ) -> tuple[list[dict[str, object]], dict[str, Record]]:
-        """Return the flat dictionary of every case with the bundle's modalities, and the records of the others."""
-        section = self.section if self.data_list else None
-        listed: dict[str, Any] = {"data_list": self.data_list, "section": section, "folds": self.folds}
-
-        def find(path: str | Path, left_out: list[Finding] | None) -> list[dict[str, object]]:
-            return find_entries(path, keys=keys, optional=optional, fetch=fetch, left_out=left_out, **listed)
-
-        entries, left = find_apart(self.paths, find, strict=strict)
-        request = {"resample": True} if self.resample else {}
-        return [entry | request for entry in entries], left
+    entries, left = find_apart(paths, find, strict=strict)
+    request = {"resample": True} if resample else {}
+    return [entry | request for entry in entries], left
 
 
 def predict(
-    inputs: CaseInputs,
+    find: Find,
     out: Path,
     *,
     bundle: Bundle,
@@ -84,11 +76,12 @@ def predict(
     """Predict cases into ``out/<case>`` and return the content of ``out/run.json``: ``cases`` by name, ``settings``.
 
     Args:
+        find: ``prediction_entries`` of the wanted cases.
         entropy, bids, report: also write ``entropy.nii.gz``, a BIDS derivative tree, the page of each case and of all.
     """
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
-    entries, left = inputs.entries(**case_keys(config), strict=strict)
+    entries, left = find(**case_keys(config), strict=strict)
     after = partial(publish_page, out.absolute()) if report else None
     recipe = recipe_of(bundle, out, choices=choices, changes=changes, after=after)
     predictor = recipe.load()

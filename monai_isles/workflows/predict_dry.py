@@ -26,20 +26,32 @@ from monai_isles.io.runs import judge_folder
 from monai_isles.modalities import LABEL
 from monai_isles.transforms.grid import SameGridd
 from monai_isles.workflows.measure_study import run_studies
-from monai_isles.workflows.predict import CaseInputs, Entry, is_predicted, prediction_record, prediction_stamp
+from monai_isles.workflows.predict import Find, is_predicted, prediction_record, prediction_stamp
 from monai_isles.workflows.predict_series import require_given
 
 _READS = (LoadVerifiedd, LoadImaged, SameGridd)
 
 
-def rehearse(inputs: CaseInputs, out: Path, *, bundle: Bundle, choices: Choices = UNCHANGED) -> dict[str, Any]:
-    """Check everything that ``predict`` would read: configs, weights, the output folder, every image."""
+def rehearse(find: Find, out: Path, *, bundle: Bundle, choices: Choices = UNCHANGED) -> dict[str, Any]:
+    """Check everything that ``predict`` would read: configs, weights, the output folder, every image.
+
+    A record has ``outcome``: ``ready``, ``done before`` (its result is there) or ``failed``; a ready case also
+    ``shape`` and ``spacing_mm`` of its grid and, for a bundle that predicts by windows, ``windows_at_most``.
+    """
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
-    entries, left = inputs.entries(**case_keys(config), fetch=True)
+    entries, left = find(**case_keys(config), fetch=True)
     predictor = load_predictor(bundle, out, weights=choices.weights, device=choices.device, changes=changes)
     judge_folder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries])
-    return prediction_record("dry run", predictor, rehearse_cases(predictor, entries, out) | left)
+
+    def read(task: Task) -> Record:
+        entry, folder = task.about, out / task.case
+        require_own_names(predictor.postprocessing, entry, folder)
+        done = is_predicted(folder, prediction_stamp(predictor, entry))
+        return {"outcome": "done before"} if done else {"outcome": "ready", **_read(predictor, entry)}
+
+    records = run_cases(read, [Task(str(entry["case"]), entry) for entry in entries], title="reading")
+    return prediction_record("dry run", predictor, records | left)
 
 
 def rehearse_series(
@@ -72,24 +84,8 @@ def rehearse_series(
         }
 
     found = find_studies(paths, series=series)
-    records = run_studies(read, found, lambda name, study: study, place=HERE, title="reading", unit="study")
+    records = run_studies(read, found, place=HERE, title="reading", unit="study")
     return prediction_record("dry run", predictor, records)
-
-
-def rehearse_cases(predictor: Predictor, entries: Sequence[Entry], out: Path) -> dict[str, Record]:
-    """Read and check every entry as its prediction would, without network and output.
-
-    A record has ``outcome``: ``ready``, ``done before`` (its result is there) or ``failed``; a ready case also
-    ``shape`` and ``spacing_mm`` of its grid and, for a bundle that predicts by windows, ``windows_at_most``.
-    """
-
-    def read(task: Task) -> Record:
-        entry, folder = task.about, out / task.case
-        require_own_names(predictor.postprocessing, entry, folder)
-        done = is_predicted(folder, prediction_stamp(predictor, entry))
-        return {"outcome": "done before"} if done else {"outcome": "ready", **_read(predictor, entry)}
-
-    return run_cases(read, [Task(str(entry["case"]), entry) for entry in entries], title="reading")
 
 
 def _read(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, object]:

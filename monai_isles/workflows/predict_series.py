@@ -14,13 +14,12 @@ from monai_isles import __version__
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.task import HERE, Place, Record, Task, cache_in_process, is_spread, stands_elsewhere
-from monai_isles.data.study import StudyFiles, find_studies
+from monai_isles.data.study import find_studies
 from monai_isles.dicom.source import Algorithm, DicomSource, require_dicom
 from monai_isles.errors import refused
 from monai_isles.inference.ischaemia import CUTS, case_ischaemia
 from monai_isles.inference.outputs import publish_bids
 from monai_isles.inference.predictor import PAIR, UNCHANGED, Choices, Predictor
-from monai_isles.io.clock import UserTimes
 from monai_isles.io.publish import publish_image
 from monai_isles.io.read import Image, read_image
 from monai_isles.io.runs import RunFolder, read_record, sweep_parts
@@ -225,21 +224,21 @@ def predict_series(
     bundle: Bundle,
     choices: Choices = UNCHANGED,
     wanted: Wanted | None = None,
-    dt_s: UserTimes = None,
-    resample: bool = False,
-    slab_mm: float | None = None,
     series: str | None = None,
     entropy: bool = False,
     bids: bool = False,
     place: Place = HERE,
     strict: bool = False,
+    **reading: Any,
 ) -> dict[str, Any]:
     """Measure and predict every study into ``out/<study>`` and return the content of ``out/run.json``.
 
+    Finished parts of a study are kept; a fault is recorded for its study only.
+
     Args:
         wanted: results beside those of every prediction; the bundle's metadata are filled in.
-        dt_s, resample, slab_mm, entropy: as for ``SeriesSettings``.
         bids: also write a BIDS derivative tree.
+        reading: ``dt_s``, ``resample`` and ``slab_mm`` of ``measure_study``.
     """
     config = bundle.config("inference")
     changes, modalities = choices.changes(config.get(), bundle), config["modalities"]
@@ -248,16 +247,21 @@ def predict_series(
     predictor = recipe.load()
     metadata = bundle.metadata_of(list(predictor.weights.values()))
     wanted = replace(wanted or Wanted(), metadata=metadata)
-    optional = tuple(case_keys(config)["optional"])
-    form = SeriesSettings(recipe, wanted, dt_s, resample, slab_mm, "ctp" in modalities, optional, entropy)
     studies = find_studies(paths, series=series)
     if wanted.dawn is not None and len(studies) != 1:
         raise refused("E-USE-81", where="--age and --nihss", found=f"{len(studies)} studies")
+    reading["series"] = "ctp" in modalities
+    work = partial(
+        process_study, recipe=recipe, predictor=None if is_spread(place) else predictor, wanted=wanted,
+        reading=reading, optional=case_keys(config)["optional"], entropy=entropy,
+    )  # fmt: skip
+    place = {"gpus": int(predictor.device.type == "cuda"), **place}
     with RunFolder(out) as held:
-        records = predict_studies(form, studies, place=place, predictor=predictor, strict=strict)
+        records = run_studies(work, studies, place=place, title="series", unit="study", strict=strict)
+        sweep_parts(recipe.out)
         if bids:
             done = [name for name, item in records.items() if item["outcome"] != "failed"]
-            publish_bids(out, [maps_of(name, out, series=form.series) for name in done])
+            publish_bids(out, [maps_of(name, out, series=reading["series"]) for name in done])
         record = prediction_record("prediction from series", predictor, records)
         if wanted.report:
             publish_studies(out, record, metadata.get("references") or ())
@@ -272,67 +276,28 @@ def require_given(modalities: Sequence[str], bundle: Bundle) -> None:
         raise refused("E-SCAN-04", where=str(bundle.root), found=", ".join(missing))
 
 
-@dataclass(frozen=True)
-class SeriesSettings:
-    """Hold how a study is processed.
+def process_study(
+    task: Task, *, recipe: Recipe, predictor: Predictor | None, wanted: Wanted, reading: Mapping[str, Any],
+    optional: Sequence[str], entropy: bool,
+) -> Record:  # fmt: skip
+    """Process the study of a task with the given predictor, or with the one cached in this process.
 
     Args:
-        wanted: results beside those of every prediction, and the bundle's metadata.
-        resample: a plain CT on another grid is registered.
-        slab_mm: average the slices of a DICOM series to about this thickness.
-        series, optional: the bundle reads the series itself; modalities that it may lack.
+        reading: options of ``measure_study``; ``series`` where the bundle reads the series itself.
+        optional: modalities that the bundle may lack.
     """
-
-    recipe: Recipe
-    wanted: Wanted
-    dt_s: UserTimes = None
-    resample: bool = False
-    slab_mm: float | None = None
-    series: bool = False
-    optional: tuple[str, ...] = ()
-    entropy: bool = False
-
-
-def predict_studies(
-    settings: SeriesSettings,
-    studies_found: Mapping[str, StudyFiles | Record],
-    *,
-    place: Place,
-    predictor: Predictor,
-    strict: bool = False,
-) -> dict[str, Record]:
-    """Measure, predict and publish every study; return one record each, in the order of ``studies_found``.
-
-    Finished parts of a study are kept; a fault is recorded for its study only.
-    """
-    place = {"gpus": int(predictor.device.type == "cuda"), **place}
-    work = process_study if is_spread(place) else partial(process_study, predictor=predictor)
-    records = run_studies(
-        work, studies_found, lambda name, study: (settings, study), place=place, title="series", unit="study",
-        strict=strict,
-    )  # fmt: skip
-    sweep_parts(Path(settings.recipe.out))
-    return records
-
-
-def process_study(task: Task, predictor: Predictor | None = None) -> Record:
-    """Process the study of a task with the given predictor, or with the one cached in this process."""
-    form, study = task.about
-    predictor = predictor or cache_in_process(form.recipe, form.recipe.load)
-    folder = Path(form.recipe.out) / task.case
+    predictor = predictor or cache_in_process(recipe, recipe.load)
+    folder = recipe.out / task.case
     with quiet():
-        measured = measure_study(
-            study, task.case, form.recipe.out, dt_s=form.dt_s, series=form.series, device=str(predictor.device),
-            resample=form.resample, slab_mm=form.slab_mm,
-        )  # fmt: skip
-        _forget_unfinished(folder, measured, form.wanted)
+        measured = measure_study(task.about, task.case, recipe.out, device=str(predictor.device), **reading)
+        _forget_unfinished(folder, measured, wanted)
 
         def after(entry: Mapping[str, object], maps: Mapping[str, object], result: dict[str, object]) -> None:
-            publish_results(measured, maps, result, folder, form.wanted)
+            publish_results(measured, maps, result, folder, wanted)
 
-        inputs = [measured.network_entry(form.optional)]
+        inputs = [measured.network_entry(optional)]
         record = predict_cases(predictor, inputs, folder.parent, after=after, strict=True)[task.case]
-        settle_entropy(folder, record, wanted=form.entropy)
+        settle_entropy(folder, record, wanted=entropy)
     return record
 
 
