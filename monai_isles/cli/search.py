@@ -30,10 +30,11 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.reports.figures import search_heatmap
 
     search = search_folder(args.folder, nested=args.nested, seed=args.seed)
-    record, chosen = search.record, (search.choice.threshold, search.choice.min_size_vox)
+    record, best = search.record, search.record["chosen"]
     kind = "simulated data" if record["simulated"] else "data as given"
     title = f"{record['data']} ({kind}), {record['cases']} out-of-fold maps, {record['training']} training"
-    figure = search_heatmap(search.grid.scores(), search.grid.thresholds, search.grid.sizes_vox, chosen, title=title)
+    pair = best["threshold"], best["min_size_vox"]
+    figure = search_heatmap(search.grid.scores(), search.grid.thresholds, search.grid.sizes_vox, pair, title=title)
     publish(Path(args.folder) / SEARCH / "heatmap.png", lambda tmp: tmp.write_bytes(png_bytes(figure)))
     print(json.dumps(record, indent=2, allow_nan=False) if args.json else _text(search, args.folder))
     return EXIT_DONE
@@ -51,7 +52,8 @@ def _text(search: Searched, folder: str) -> str:
     for table in search.tables:
         pairs = sorted({(choice.threshold, choice.min_size_vox) for choice in table.choices.values()})
         text = ", ".join(f"T {threshold:g} Smin {size}" for threshold, size in pairs)
-        lines += ["", f"== protocol {table.name}: {table.description}", f"   {text}", summary_table(table.summary)]
+        head = f"== protocol {table.name}: {table.summary['protocol']}"
+        lines += ["", head, f"   {text}", summary_table(table.summary)]
     lines += ["", *(_optimism(difference) for difference in search.record["optimism"])]
     lines += [
         f"written: {folder}/postprocessing.json, {folder}/search/",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from scipy import ndimage
@@ -33,8 +33,7 @@ RULE = (
 )
 
 
-@dataclass(frozen=True)
-class CaseGrid:
+class CaseGrid(NamedTuple):
     """Hold the scores of one case, ``(thresholds, sizes)`` each.
 
     Units: ``hd_vox`` voxels, nan where exactly one mask is empty; ``excess_vox`` voxels above those of the reference.
@@ -69,8 +68,7 @@ def case_grid(
     surface = surface_of(reference)
     away = ndimage.distance_transform_edt(~surface) if surface.any() else None
     rows = [_row(probability > threshold, reference, np.argwhere(surface), away, sizes_vox) for threshold in thresholds]
-    dsc, hd, excess = (np.array(item) for item in zip(*rows, strict=True))
-    return CaseGrid(dsc, hd, excess)
+    return CaseGrid(*map(np.array, zip(*rows, strict=True)))
 
 
 def _row(
@@ -210,28 +208,26 @@ _TUNING = {
 class Protocol:
     """Hold the scores of one cross-validation by one way of tuning: ``choices`` by fold, ``rows`` by case.
 
-    ``description`` states the use of the scored scans, ``summary`` is as ``monai-isles evaluate`` writes it.
+    ``summary`` is as ``monai-isles evaluate`` writes it; its ``protocol`` states the use of the scored scans.
     """
 
     name: str
-    description: str
     choices: dict[int, Choice]
     rows: list[dict[str, object]]
-    summary: dict[str, object]
+    summary: dict[str, Any]
 
 
 def grid_scores(
     predictions: OutOfFold, sizes_vox: Sequence[int] = SIZES_VOX, *, sizes_mm3: Sequence[int] = ()
 ) -> GridScores:
     """Score every case at every threshold and every smallest size in voxels, or instead in mm3."""
-    sizes, grids, excess = tuple(sizes_mm3 or sizes_vox), [], []
+    grids = []
     for case in progress(predictions.cases, "searching"):
         probability, reference = predictions.read(case)
         least = [cluster_vox(mm3 / 1000, reference.spacing_mm) for mm3 in sizes_mm3] or sizes_vox
-        grids.append(case_grid(probability, reference.data > 0, THRESHOLDS, least))
-        excess.append(grids[-1].excess_vox * prod(reference.spacing_mm) / 1000)
-    dsc, hd = np.stack([g.dsc for g in grids]), np.stack([g.hd_vox for g in grids])
-    return GridScores(THRESHOLDS, sizes, dsc, hd, np.stack(excess))
+        dsc, hd, excess_vox = case_grid(probability, reference.data > 0, THRESHOLDS, least)
+        grids.append((dsc, hd, excess_vox * prod(reference.spacing_mm) / 1000))
+    return GridScores(THRESHOLDS, tuple(sizes_mm3 or sizes_vox), *map(np.stack, zip(*grids, strict=True)))
 
 
 def protocol_tables(predictions: OutOfFold, grid: GridScores, **bootstrap: int) -> tuple[Protocol, Protocol]:
@@ -282,13 +278,12 @@ def _protocol(
     cuts = {fold: (choice.threshold, choice.min_size_vox) for fold, choice in choices.items()}
     lines = score_maps(predictions.cases, predictions.read, name, cuts)
     rows = [{**line, "midline": "", "method": NETWORK} for line in lines]
-    text = f"{_STOP[predictions.plan.protocol]}; {_TUNING[tuning]}"
     summary = {
         "data": predictions.plan.data_name,
         "simulated": predictions.plan.simulated,
         "section": "training",
         "folds": list(predictions.plan.folds),
-        "protocol": text,
+        "protocol": f"{_STOP[predictions.plan.protocol]}; {_TUNING[tuning]}",
         "choices": {str(fold): choice.__dict__ for fold, choice in choices.items()},
         "methods": {NETWORK: summarise(rows, **bootstrap)},
         "baselines": {},
@@ -297,4 +292,4 @@ def _protocol(
         "bootstrap": {**bootstrap, "level": 0.95, "unit": "subject"},
         "rules": RULES,
     }
-    return Protocol(name, text, dict(choices), rows, summary)
+    return Protocol(name, dict(choices), rows, summary)

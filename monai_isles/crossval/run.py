@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -15,6 +14,8 @@ from queue import SimpleQueue
 from threading import Event
 from typing import Any
 
+from tqdm import tqdm
+
 from monai_isles.bundle.bundle import TRAIN
 from monai_isles.cohort.child_process import GRACE_S, run_with_parent
 from monai_isles.cohort.clusters import devices_here
@@ -26,40 +27,32 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.io.locks import LOCK, require_free
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
-from monai_isles.io.runs import RunFolder
+from monai_isles.io.runs import RunFolder, read_record
 
 TRAINING, PREDICTION = "training", "prediction"
 
 
-class FoldBar:
+class FoldBar(tqdm):
     """Show one progress bar over every epoch and case of all folds, if standard error is a terminal."""
 
     def __init__(self, plan: Plan, out: Path) -> None:
-        from tqdm import tqdm
-
         total = len(plan.folds) * plan.max_epochs + sum(map(len, plan.cases.values()))
+        hidden = not sys.stderr.isatty()
+        super().__init__(total=total, desc="cross-validation", unit="step", disable=hidden, dynamic_ncols=True)
         self._plan, self._out = plan, out
-        look: dict[str, Any] = {"unit": "step", "disable": not sys.stderr.isatty(), "dynamic_ncols": True}
-        self._bar = tqdm(total=total, desc="cross-validation", **look)
-
-    def __enter__(self) -> FoldBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
 
     def show(self, titles: Mapping[int, str]) -> None:
         """Update the bar and name the running folds."""
-        if self._bar.disable:
+        if self.disable:
             return
         done = {fold: self.finished_counts(fold) for fold in self._plan.folds}
-        self._bar.n = sum(epochs + cases for epochs, cases in done.values())
+        self.n = sum(epochs + cases for epochs, cases in done.values())
         texts = []
         for fold, title in titles.items():
             (epochs, cases), most = done[fold], len(self._plan.cases[fold])
             place = f"epoch {epochs}/{self._plan.max_epochs}" if title == TRAINING else f"case {cases}/{most}"
             texts.append(f"fold {fold} {title} {place}")
-        self._bar.set_postfix_str(", ".join(texts))
+        self.set_postfix_str(", ".join(texts))
 
     def finished_counts(self, fold: int) -> tuple[int, int]:
         """Return the finished epochs and cases of a fold; a training that stopped early counts as complete."""
@@ -126,7 +119,7 @@ def run_steps(
 def _run(
     steps: Sequence[Step],
     *,
-    folder: Path | None = None,
+    folder: Path = Path(),
     device: str | None = None,
     watch: Callable[[str], None] = lambda title: None,
     stop: Event | None = None,
@@ -134,10 +127,10 @@ def _run(
     """Run the unfinished steps of one fold; stop at the first that fails."""
     started, chosen = time.monotonic(), {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
     for step in steps:
-        if step.done is not None and ((folder or Path()) / step.done).is_file():
+        if step.done is not None and (folder / step.done).is_file():
             continue
         watch(step.title)
-        log = (folder or Path()) / step.log
+        log = folder / step.log
         code = run_with_parent([sys.executable, *step.command[1:]], log, environment=chosen, folder=folder, stop=stop)
         if code:
             seconds = round(time.monotonic() - started, 1)
@@ -219,7 +212,8 @@ def cross_validate(
                 ended = run_steps(steps, devices_here(), watch=bar.show)
         cases: dict[str, dict[str, object]] = {}
         for fold, names in plan.cases.items():
-            written = read_predicted(out, fold).get("cases", {})  # empty for a fold that was not predicted
+            # Empty for a fold that was not predicted.
+            written = read_record(out / f"fold_{fold}" / PREDICTED).get("cases", {})
             cases |= {name: {"fold": fold, **written.get(name, {"outcome": "missing"})} for name in names}
         record: dict[str, object] = {"kind": "crossval", "folds": ended, "cases": cases, "plan": plan.record()}
         run.finish(record)
@@ -262,15 +256,10 @@ def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
     return steps
 
 
-def read_predicted(out: Path, fold: int) -> dict[str, Any]:
-    """Return the record of a fold's prediction, empty without one."""
-    path = out / f"fold_{fold}" / PREDICTED
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
 def is_predicted(plan: Plan, out: Path, fold: int) -> bool:
     """Return whether every case of a fold was predicted with the fold's present weights."""
-    written, weights = read_predicted(out, fold), out / f"fold_{fold}" / "model.pt"
+    folder = out / f"fold_{fold}"
+    written, weights = read_record(folder / PREDICTED), folder / "model.pt"
     if not written or not weights.is_file():
         return False
     complete = all((out / PREDICTIONS / case / "probability.nii.gz").is_file() for case in plan.cases[fold])

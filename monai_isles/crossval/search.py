@@ -18,7 +18,6 @@ from monai_isles.crossval.protocols import (
     HD_MAX_VOX,
     RULE,
     SIZES_VOX,
-    Choice,
     GridScores,
     Protocol,
     grid_scores,
@@ -46,6 +45,7 @@ from monai_isles.postprocessing.components import binarise
 from monai_isles.progress import progress
 
 SEARCH, POSTPROCESSING = "search", "postprocessing.json"
+_ABOUT_PROTOCOL = {"description": "protocol", "choices": "choices", "method": "methods"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,6 @@ class Searched:
     """Hold the result of a search."""
 
     grid: GridScores
-    choice: Choice
     tables: tuple[Protocol, Protocol]
     record: dict[str, Any]
 
@@ -89,13 +88,12 @@ def search_folder(
         if other is not None:
             theirs = protocol_tables(other, grid_scores(other, sizes_vox), **bootstrap)
             differences.append(optimism(tables[0], theirs[1], **bootstrap))
-        choice = grid.choose()
-        record = _record(predictions, grid, choice, tables, differences)
+        record = _record(predictions, grid, tables, differences)
         _publish(predictions, grid, tables, record)
         inputs = {case.name: {"probability": sha256_of(predictions.path(case))} for case in predictions.cases}
         settings = {"nested": None if nested is None else str(nested), **bootstrap}
         run.finish({"command": "search", "settings": settings, "inputs_sha256": inputs})
-    return Searched(grid, choice, tables, record)
+    return Searched(grid, tables, record)
 
 
 @dataclass(frozen=True)
@@ -185,15 +183,11 @@ def _found_lesions(
 
 
 def _record(
-    predictions: OutOfFold,
-    grid: GridScores,
-    choice: Choice,
-    tables: Sequence[Protocol],
-    differences: list[dict[str, object]],
+    predictions: OutOfFold, grid: GridScores, tables: Sequence[Protocol], differences: list[dict[str, object]]
 ) -> dict[str, object]:
     # Smallest sizes are voxels: the record also states them in mm3, by the median voxel of the cases.
     voxel_mm3 = [prod(read_header(cast(Path, case.label)).spacing_mm) for case in predictions.cases]
-    middle = float(np.median(voxel_mm3))
+    middle, choice = float(np.median(voxel_mm3)), grid.choose()
     return {
         "data": predictions.plan.data_name,
         "simulated": predictions.plan.simulated,
@@ -209,9 +203,7 @@ def _record(
         },
         "voxel_mm3": {"median": middle, "least": float(min(voxel_mm3)), "most": float(max(voxel_mm3))},
         "protocols": {
-            table.name: {"description": table.description, "choices": table.summary["choices"]}
-            | {"method": table.summary["methods"]}
-            for table in tables
+            table.name: {word: table.summary[key] for word, key in _ABOUT_PROTOCOL.items()} for table in tables
         },
         "optimism": differences,
     }

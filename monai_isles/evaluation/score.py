@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -30,7 +29,8 @@ from monai_isles.metrics.overlap import (
 from monai_isles.metrics.surface import hd_vox, surface_distances
 from monai_isles.metrics.volume import avd_ml, rve, size_stratum, volume_ml
 
-Masks = Callable[[Case, Image], tuple[np.ndarray, dict[str, object]]]
+Reader = Callable[[Case, Image], tuple[np.ndarray, dict[str, object]]]
+Masks = Callable[[Case], Reader]
 NETWORK = "network"
 FILES = {NETWORK: "per_case.csv", "rcbf30": "baseline_per_case.csv"}
 COLUMNS = (
@@ -82,7 +82,7 @@ def score_case(
 def score_cases(
     cases: Sequence[Case],
     mask_of: Masks,
-    method: str,
+    method: str = NETWORK,
     *,
     place: Place = HERE,
     left_out: dict[str, IslesError] | None = None,
@@ -91,13 +91,12 @@ def score_cases(
     """Return one row per case, in the order of ``cases``.
 
     Args:
-        mask_of: returns the mask of a case on its reference's grid, and further entries of its row.
+        mask_of: returns the reader of a case's mask on its reference's grid, and of further entries of its row.
         left_out: receives the fault of every case that cannot be scored, as long as another one can.
     Raises: the fault of the only case that cannot be scored, ``E-EVAL-08`` for several, ``E-EVAL-50`` for one whose
     fault has no code; those of ``monai_isles.cohort.engine.run_cases``.
     """
-    alone = getattr(mask_of, "alone", lambda name: mask_of)
-    tasks = [Task(case.name, (case, alone(case.name), method, connectivity)) for case in cases]
+    tasks = [Task(case.name, (case, mask_of(case), method, connectivity)) for case in cases]
     records = run_cases(_score, tasks, **place, title=f"scoring {method}")
     faults = []
     for name, item in ((name, item) for name, item in records.items() if "row" not in item):
@@ -114,10 +113,10 @@ def score_cases(
 
 
 def _score(task: Task) -> Record:
-    case, mask_of, method, connectivity = task.about
+    case, read, method, connectivity = task.about
     try:
         ref = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)
-        mask, facts = mask_of(case, ref)
+        mask, facts = read(case, ref)
         scores = score_case(mask, ref.data > 0, ref.spacing_mm, connectivity=connectivity)
     except IslesError as error:
         return {"outcome": "failed", "fault": error}
@@ -125,20 +124,10 @@ def _score(task: Task) -> Record:
     return {"outcome": "ok", "row": row | facts}
 
 
-@dataclass(frozen=True)
-class FromFiles:
-    """Read the masks of a folder of predictions; None for a case means an empty mask."""
-
-    masks: Mapping[str, Path | None]
-
-    def alone(self, name: str) -> FromFiles:
-        """Return the part for one case."""
-        return FromFiles({name: self.masks[name]})
-
-    def __call__(self, case: Case, ref: Image) -> tuple[np.ndarray, dict[str, object]]:
-        path = self.masks[case.name]
-        if path is None:
-            return np.zeros(ref.data.shape, bool), {"missing": 1}
-        pred = read_image(path, kind="label", where=case.name)
-        require_same_grid({"reference": ref, "prediction": pred}, case=case.name)
-        return pred.data > 0, map_scores(path, pred.data > 0, ref, case=case.name)
+def read_prediction(path: Path | None, case: Case, ref: Image) -> tuple[np.ndarray, dict[str, object]]:
+    """Return the mask of a file and the scores of the maps beside it; an empty mask without a file."""
+    if path is None:
+        return np.zeros(ref.data.shape, bool), {"missing": 1}
+    pred = read_image(path, kind="label", where=case.name)
+    require_same_grid({"reference": ref, "prediction": pred}, case=case.name)
+    return pred.data > 0, map_scores(path, pred.data > 0, ref, case=case.name)

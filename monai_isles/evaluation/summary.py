@@ -41,18 +41,14 @@ def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> d
     >>> summarise(rows)["metrics"]["dsc"]["mean"]
     1.0
     """
-    subjects = [str(row["subject"]) for row in rows]
-    draws = _draws(subjects, resamples, seed)
-    metrics: dict[str, Any] = {}
-    for name in METRICS:
-        values = np.array([float(row[name]) for row in rows])
-        metrics[name] = _statistics(values, draws)
-        if name in LARGEST:
-            largest = np.array([float(row[LARGEST[name]]) for row in rows])
-            metrics[name]["imputed"] = _statistics(np.where(np.isnan(values), largest, values), draws)
-    volumes = [[float(row[f"lesion_ml_{side}"]) for row in rows] for side in ("pred", "ref")]
+    draws = _draws(rows, resamples, seed)
+    metrics = _metrics(rows, METRICS, draws)
+    for name, largest in LARGEST.items():
+        values = _column(rows, name)
+        metrics[name]["imputed"] = _statistics(np.where(np.isnan(values), _column(rows, largest), values), draws)
+    volumes = [_column(rows, f"lesion_ml_{side}") for side in ("pred", "ref")]
     return {
-        **_counts(rows, subjects),
+        **_counts(rows),
         "metrics": metrics,
         "volumes": {"r2": finite_or_none(r2_identity(*volumes)), "r2_pearson": finite_or_none(r2_pearson(*volumes))},
         "bland_altman": bland_altman(*volumes),
@@ -65,20 +61,25 @@ def _strata(rows: Sequence[Row], resamples: int, seed: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name in STRATA:
         own = [row for row in rows if size_stratum(float(row["lesion_ml_ref"])) == name]
-        subjects = [str(row["subject"]) for row in own]
-        result[name] = _counts(own, subjects)
+        result[name] = _counts(own)
         if own:
-            draws = _draws(subjects, resamples, seed)
-            columns = {key: np.array([float(row[key]) for row in own]) for key in BY_SIZE}
-            result[name]["metrics"] = {key: _statistics(values, draws) for key, values in columns.items()}
+            result[name]["metrics"] = _metrics(own, BY_SIZE, _draws(own, resamples, seed))
     return result
 
 
-def _counts(rows: Sequence[Row], subjects: Sequence[str]) -> dict[str, int]:
+def _column(rows: Sequence[Row], name: str) -> np.ndarray:
+    return np.array([float(row[name]) for row in rows])
+
+
+def _metrics(rows: Sequence[Row], names: Sequence[str], draws: np.ndarray) -> dict[str, Any]:
+    return {name: _statistics(_column(rows, name), draws) for name in names}
+
+
+def _counts(rows: Sequence[Row]) -> dict[str, int]:
     empty = [row["empty"] for row in rows]
     return {
         "n": len(rows),
-        "subjects": len(set(subjects)),
+        "subjects": len({str(row["subject"]) for row in rows}),
         "empty_references": sum(side in (EMPTY_REFERENCE, EMPTY_BOTH) for side in empty),
         "empty_predictions": sum(side in (EMPTY_PREDICTION, EMPTY_BOTH) for side in empty),
         "empty_both": empty.count(EMPTY_BOTH),
@@ -87,9 +88,9 @@ def _counts(rows: Sequence[Row], subjects: Sequence[str]) -> dict[str, int]:
     }
 
 
-def _draws(subjects: Sequence[str], resamples: int, seed: int) -> np.ndarray:
+def _draws(rows: Sequence[Row], resamples: int, seed: int) -> np.ndarray:
     """Return how often every case is drawn, ``(resamples, cases)``."""
-    names, of_case = np.unique(subjects, return_inverse=True)
+    names, of_case = np.unique([str(row["subject"]) for row in rows], return_inverse=True)
     random = np.random.default_rng(seed)
     times = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
     return times[:, of_case]

@@ -78,7 +78,7 @@ def _threshold_mask(case: PerfusionCase, name: str, cut: float) -> np.ndarray:
 def methods(
     data_dir: Path, data_list: Path | None, section: str, folds: Sequence[int] | None
 ) -> Iterator[tuple[str, str, Masks]]:
-    """Yield ``(name, description, mask of a case)``: ``rcbf30``, and ``single_threshold`` where folds are held out.
+    """Yield ``(name, description, masks)``: ``rcbf30``, and ``single_threshold`` where folds are held out.
 
     The single threshold is tuned on the section's folds that are not in ``folds``.
     """
@@ -94,13 +94,13 @@ def methods(
 
 
 def _with(rule: Callable[[PerfusionCase], np.ndarray]) -> Masks:
-    def mask_of(case: Case, ref: Image) -> tuple[np.ndarray, dict[str, object]]:
+    def read(case: Case, ref: Image) -> tuple[np.ndarray, dict[str, object]]:
         maps = read_perfusion_case(case.entry())
         shapes = {"reference": ref.grid_shape, "maps": maps.brain.shape}
         require_same_affines({"reference": ref.affine, "maps": maps.affine}, shapes, case=case.name)
         return rule(maps), {"midline": maps.midline}
 
-    return mask_of
+    return lambda case: read
 
 
 def _sentence(rule: SingleThreshold) -> str:

@@ -119,7 +119,8 @@ class LesionDice(CumulativeIterationMetric):
             found = f"{tuple(y_pred.shape)} and {None if y is None else tuple(y.shape)}"
             raise refused("E-MET-08", where="prediction against label", found=found)
         # case by case, because the rules for empty masks hold for one pair and not for a batch
-        scores = [dsc(_plain(pred), _plain(ref)) for pred, ref in zip(y_pred, y, strict=True)]
+        masks = (np.asarray(part.detach().cpu()) for part in (y_pred, y))
+        scores = [dsc(pred, ref) for pred, ref in zip(*masks, strict=True)]
         return torch.tensor(scores, dtype=torch.float64).reshape(-1, 1)
 
     def aggregate(self) -> Tensor:
@@ -128,7 +129,3 @@ class LesionDice(CumulativeIterationMetric):
         if not isinstance(scores, Tensor):
             raise refused("E-MET-09", where=type(self).__name__, found="no case since the last reset")
         return scores.mean()
-
-
-def _plain(tensor: Tensor) -> np.ndarray:
-    return np.asarray(tensor.detach().cpu())

@@ -34,12 +34,8 @@ RULES: dict[str, str] = {
 
 def emptiness(pred: np.ndarray, ref: np.ndarray) -> str:
     """Return which side holds no lesion: ``none``, ``prediction``, ``reference`` or ``both``."""
-    has_pred, has_ref = bool(pred.any()), bool(ref.any())
-    if has_pred and has_ref:
-        return NOT_EMPTY
-    if has_pred:
-        return EMPTY_REFERENCE
-    return EMPTY_PREDICTION if has_ref else EMPTY_BOTH
+    without, given = (EMPTY_BOTH, EMPTY_PREDICTION), (EMPTY_REFERENCE, NOT_EMPTY)  # no prediction, a prediction
+    return (given if pred.any() else without)[bool(ref.any())]
 
 
 def ratio(part: float, whole: float, *, both_empty: bool) -> float:
@@ -157,13 +153,9 @@ def lesion_f1(pred: np.ndarray, ref: np.ndarray, connectivity: int = 6) -> float
     >>> lesion_f1(np.array([[1, 0, 0]]), np.array([[1, 0, 1]]))
     0.6666666666666666
     """
-    pred, ref = paired_masks(pred, ref)
-    pred_labels, n_pred = _label(pred, connectivity)
-    ref_labels, n_ref = _label(ref, connectivity)
-    shared = pred & ref
-    result = np.unique(ref_labels[shared]).size
-    false = n_pred - np.unique(pred_labels[shared]).size  # predicted lesions that touch no reference
-    return ratio(result, result + (false + n_ref - result) / 2, both_empty=n_pred + n_ref == 0)
+    of_pred, of_ref, _, n_pred, n_ref = _overlaps(pred, ref, connectivity)
+    found, false = np.unique(of_ref).size, n_pred - np.unique(of_pred).size
+    return ratio(found, found + (false + n_ref - found) / 2, both_empty=n_pred + n_ref == 0)
 
 
 def matched_lesion_f1(pred: np.ndarray, ref: np.ndarray, iou: float = IOU_CUT, connectivity: int = 6) -> float:

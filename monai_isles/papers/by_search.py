@@ -164,13 +164,13 @@ def _table(
     for result, table in ((result, result.tables[place]) for result in results):
         chosen = {key: "/".join(dict.fromkeys(f"{getattr(choice, key):g}" for choice in table.choices.values()))
                   for key in ("threshold", "min_size_vox")}  # fmt: skip
-        rows.append({"name": result.row.name, **chosen, **cast(dict[str, Any], table.summary)["methods"]["network"]})
+        rows.append({"name": result.row.name, **chosen, **table.summary["methods"]["network"]})
     rows += [request.line(name, lines) for name, lines in rules.items()]
     printed = request.paper["published"][beside]["columns"]
     tested = [key for key in (*TESTED[:3], "hd_vox", "hd_mm") if key in TESTED[:3] or key in printed]
     tests = request.compare(scored, _pairs([result.row.name for result in results], list(rules)), metrics=tested)
     task = f", {request.args.task}" if getattr(request.args, "task", None) else ""
-    split = f"{len(value.plan.folds)} folds by subject, out-of-fold; {protocol.description}"
+    split = f"{len(value.plan.folds)} folds by subject, out-of-fold; {protocol.summary['protocol']}"
     head = request.head(f"Table 1{task}, protocol {protocol.name}", value, split, notes)
     name = "table" if place == 0 else f"table_{protocol.name}"
     return request.table(name, rows, KEYS, head, tests=tests, beside=beside)

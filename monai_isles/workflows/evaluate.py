@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from monai_isles.data.remote import is_url, local_root, require_here
 from monai_isles.errors import IslesError, refused
 from monai_isles.evaluation.maps import MAP_COLUMNS
 from monai_isles.evaluation.pairs import find_predictions, find_references
-from monai_isles.evaluation.score import COLUMNS, FILES, NETWORK, FromFiles, score_cases
+from monai_isles.evaluation.score import COLUMNS, FILES, NETWORK, read_prediction, score_cases
 from monai_isles.evaluation.summary import summarise
 from monai_isles.evaluation.threshold_baselines import methods
 from monai_isles.io.payload import sha256_of
@@ -72,7 +73,7 @@ def score_folder(
     masks, extra = find_predictions(pred_dir, cases, allow_missing=allow_missing, left_out=options["left_out"])
     cases = [case for case in cases if case.name in masks]
     with RunFolder(out_dir) as run:
-        scored = {NETWORK: score_cases(cases, FromFiles(masks), NETWORK, **options)}
+        scored = {NETWORK: score_cases(cases, lambda case: partial(read_prediction, masks[case.name]), **options)}
         words: dict[str, str] = {}
         if baseline:
             for name, text, mask_of in methods(ref_dir, listed, section, folds):
