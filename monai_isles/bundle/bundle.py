@@ -187,8 +187,6 @@ class Bundle:
         Raises: ``E-XVAL-02`` an id that neither config has, ``E-XVAL-03`` one set by the folds, ``E-SAFE-*`` forbidden
         content, and others.
         """
-        from monai.bundle import ConfigParser
-
         main, changed = self.file(f"{use}.json"), [self.overlay(name) for name in self.overlays]
         refuse(self.judge())
         if use == "train":
@@ -196,7 +194,7 @@ class Bundle:
             config = self._training_config(changed)
             _merge(config, _fitting(self.settings.items(), config))
             return config
-        return ConfigParser(lay_over(_read(main), [*changed, self.settings]))
+        return _parser(lay_over(_read(main), [*changed, self.settings]))
 
     def training_settings(self) -> dict[str, object]:
         """Return those settings that ``train.json`` has with its overlays; the others affect only the prediction."""
@@ -249,21 +247,17 @@ class Bundle:
 
     def _training_config(self, changed: Sequence[Mapping[str, Any]]) -> ConfigParser:
         """Return ``train.json`` merged with overlays, as ``monai.bundle run`` merges a list of config files."""
-        from monai.bundle import ConfigParser
-
-        config = ConfigParser(_read(self.file(TRAIN)))
+        config = _parser(_read(self.file(TRAIN)))
         _merge(config, [pair for values in changed for pair in values.items()])
         return config
 
     def _require_sound(self, changed: Sequence[Mapping[str, Any]]) -> None:
-        from monai.bundle import ConfigParser
-
         keys = [key for values in (*changed, self.settings) for key in values]
         taken = [key for key in keys if _path(key)[0] in OWNED]
         if taken:
             result = f"set by hand; the cross-validation sets {', '.join(OWNED)}"
             raise refused("E-XVAL-03", where=", ".join(taken), found=result)
-        configs = [ConfigParser(_read(self.file(name))) for name in (TRAIN, INFERENCE)]
+        configs = [_parser(_read(self.file(name))) for name in (TRAIN, INFERENCE)]
         unknown = [key for key in self.settings if not any("#".join(_path(key)) in config for config in configs)]
         if unknown:
             known = sorted({str(key) for config in configs for key in config.get()})
@@ -279,6 +273,12 @@ def setting(word: str) -> tuple[str, object]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+
+
+def _parser(content: dict[str, Any]) -> ConfigParser:
+    from monai.bundle import ConfigParser
+
+    return ConfigParser(content)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -301,9 +301,7 @@ def _fitting(pairs: Iterable[tuple[str, object]], config: ConfigParser) -> Itera
 
 def lay_over(content: dict[str, Any], changed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a config with those changed ids that have a place in it; programs (such as ``run``) are not changed."""
-    from monai.bundle import ConfigParser
-
-    config = ConfigParser(content)
+    config = _parser(content)
     pairs = [pair for values in changed for pair in values.items()]
     _merge(config, _fitting([pair for pair in pairs if _path(pair[0])[0] not in _PROGRAMS], config))
     return cast(dict[str, Any], config.get())
@@ -329,10 +327,8 @@ def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[
             raise refused("E-USE-70", where="--unpack", found=f"{path} is no zip")
         return judge_config(path) if path.is_file() else _judge_all(Bundle(path))
     with tempfile.TemporaryDirectory(prefix="monai-isles-") as aside:
-        place = Path(aside) / path.stem
         try:
-            unpack_zip(path, place)
-            findings = _judge_unpacked(place, path)
+            findings = _unpack_and_judge(path, Path(aside))[1]
         except IslesError as error:
             findings = [as_finding(error)]
     if unpack is not None and not any(item.severity == ERROR for item in findings):
@@ -360,22 +356,18 @@ def _unpack_once(path: Path, changed_ns: int) -> Path:
             shutil.rmtree(aside, ignore_errors=True)
 
     atexit.register(remove)
-    place = Path(aside) / path.stem
+    root, findings = _unpack_and_judge(path, Path(aside))
+    refuse(findings)
+    return root
+
+
+def _unpack_and_judge(path: Path, aside: Path) -> tuple[Path, list[Finding]]:
+    """Return the folder of an archive's bundle, its root or the only folder in it, and findings under its name."""
+    place = aside / path.stem
     unpack_zip(path, place)
-    refuse(_judge_unpacked(place, path))
-    return _root(place)
-
-
-def _judge_unpacked(place: Path, path: Path) -> list[Finding]:
-    """Judge an unpacked archive; findings name the archive."""
-    inner = _root(place)
-    return [replace(item, where=item.where.replace(str(inner), str(path))) for item in _judge_all(Bundle(inner))]
-
-
-def _root(place: Path) -> Path:
-    """Return the folder of the bundle: the archive's root, or the only folder in it."""
     inside = list(place.iterdir())
-    return inside[0] if len(inside) == 1 and inside[0].is_dir() and inside[0].name != "configs" else place
+    root = inside[0] if len(inside) == 1 and inside[0].is_dir() and inside[0].name != "configs" else place
+    return root, [replace(item, where=item.where.replace(str(root), str(path))) for item in _judge_all(Bundle(root))]
 
 
 def _judge_all(bundle: Bundle) -> list[Finding]:

@@ -96,16 +96,13 @@ def chosen_prediction(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def print_records(args: argparse.Namespace, record: Mapping[str, Any], text: str | None = None) -> int:
-    """Print the outcome of each case, or another text; return 3 when some failed, else 0."""
+    """Print the outcome of each case, the plan of a dry run, or another text; return 3 when some failed, else 0."""
     cases = record["cases"]
+    if record.get("kind") == "dry run":
+        text = _rehearsal_text(record["bundle"], cases, args.out)
     text = text or f"{outcomes_text(cases, args.out)}. Research only, not a medical device."
     print(json.dumps(record, indent=2) if args.json else text)
     return EXIT_SOME_FAILED if any(case["outcome"] == "failed" for case in cases.values()) else EXIT_DONE
-
-
-def print_rehearsal(args: argparse.Namespace, record: Mapping[str, Any]) -> int:
-    """Print what a prediction would do; return its exit code as far as known."""
-    return print_records(args, record, _rehearsal_text(record["bundle"], record["cases"], args.out))
 
 
 def _rehearsal_text(bundle: str, cases: Mapping[str, Mapping[str, Any]], out: object) -> str:

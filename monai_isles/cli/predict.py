@@ -30,6 +30,6 @@ def run(args: argparse.Namespace) -> int:
     find = partial(prediction_entries, args.inputs, **chosen)
     settings, out = options.chosen_prediction(args), Path(args.out)
     if args.dry_run:
-        return options.print_rehearsal(args, rehearse(find, out, **settings))
+        return options.print_records(args, rehearse(find, out, **settings))
     wanted = {"entropy": args.entropy, "bids": args.bids, "report": not args.no_report, "strict": args.strict}
     return options.print_records(args, predict(find, out, **settings, place=place, **wanted))

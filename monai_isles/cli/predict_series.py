@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     read = {"dt_s": options.chosen_times(args), "resample": args.resample, "series": args.of_series,
             "slab_mm": args.slab_mm}  # fmt: skip
     if args.dry_run:
-        return options.print_rehearsal(args, rehearse_series(args.series, out, **settings, **read))
+        return options.print_records(args, rehearse_series(args.series, out, **settings, **read))
     wanted = Wanted(not args.no_report, _objects(args), args.show_patient, viewer=args.viewer, dawn=_clinical(args))
     more = {"wanted": wanted, "entropy": args.entropy, "bids": args.bids, "strict": args.strict}
     return options.print_records(args, predict_series(args.series, out, **settings, **read, **more, place=place))

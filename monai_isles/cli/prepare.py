@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from monai_isles.cli import options as cohort_options
 
@@ -25,16 +24,9 @@ def run(args: argparse.Namespace) -> int:
     """Preprocess every case; return 3 when some failed."""
     place = cohort_options.start(args)
     from monai_isles.bundle.bundle import Bundle
-    from monai_isles.workflows.prepare import Preparation, prepare
+    from monai_isles.workflows.prepare import prepare
 
-    options = Preparation(
-        bundle=str(Bundle.open(args.bundle).root.absolute()),
-        folder="",
-        use=args.use,
-        overlays=tuple(args.overlay),
-        cache_dir=str(args.cache.absolute()),
-        cache_gb=args.cache_gb,
-        data_list=None if args.data_list is None else str(Path(args.data_list).absolute()),
-    )
-    record = prepare(args.inputs, options, section=args.section, place=place, strict=args.strict)
+    chosen = {name: getattr(args, name) for name in ("use", "cache_gb", "data_list", "section", "strict")}
+    bundle = Bundle.open(args.bundle, overlays=args.overlay)
+    record = prepare(args.inputs, bundle, cache_dir=args.cache, place=place, **chosen)
     return cohort_options.print_records(args, record, cohort_options.outcomes_text(record["cases"], args.cache))

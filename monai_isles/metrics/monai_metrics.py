@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from ignite.exceptions import NotComputableError
@@ -23,7 +21,7 @@ class L1ErrorRate(Metric):
 
     Shapes: ``update((logits, label))`` with logits ``(N, K, ...)`` and label ``(N, 1, ...)`` or ``(N, ...)``.
     Args:
-        output_transform, device: as for ignite's ``Metric``; by default the CPU, as some accelerators lack float64.
+        output_transform, device: as for ignite's ``Metric``; the default is the CPU, as some accelerators lack float64.
     Raises:
         IslesError: ``E-MET-05`` shapes, ``E-MET-06`` a label that is not a class, ``E-MET-07`` logits not finite.
         NotComputableError: ``compute`` before any ``update``.
@@ -34,9 +32,6 @@ class L1ErrorRate(Metric):
     >>> round(float(rate.compute()), 4)
     0.0
     """
-
-    def __init__(self, output_transform: Callable = lambda output: output, device: str | torch.device = "cpu") -> None:
-        super().__init__(output_transform=output_transform, device=device)
 
     @reinit__is_reduced
     def reset(self) -> None:

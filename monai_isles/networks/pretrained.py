@@ -78,9 +78,7 @@ class PretrainedReport:
         return f"{len(self.matched)} tensors matched; {'; '.join(remainder)}"
 
 
-def load_pretrained(
-    network: nn.Module, path_or_state: str | Path | Mapping[str, object], *, least: float = 1.0
-) -> PretrainedReport:
+def load_pretrained(network: nn.Module, path_or_state: str | Path | Mapping[str, object]) -> PretrainedReport:
     """Load the matching tensors of a ResNet's or PSPNet's state dictionary: the whole backbone or nothing.
 
     Classifiers, initializers and auxiliary heads of the file are left out; pyramid and final convolution are loaded
@@ -90,8 +88,7 @@ def load_pretrained(
         network: a network whose encoder is ``network.backbone``.
         path_or_state: a file of ``torch.save`` (state dictionary, or one within ``state_dict`` or ``model``), or the
             dictionary itself. ``own_names`` lists the namings that are understood.
-        least: smallest share of the backbone's tensors, running statistics included, that must match.
-    Raises: ``E-NET-22`` less than ``least`` of the backbone matches, ``E-NET-23`` the file's backbone is another,
+    Raises: ``E-NET-22`` not every tensor of the backbone matches, ``E-NET-23`` the file's backbone is another,
     ``E-NET-24`` no tensors in it; ``E-FILE-*`` and ``E-SAFE-*`` of ``monai_isles.io.load_state``.
     Source: ours; Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.3; ``tests/networks/test_pretrained.py``.
     """
@@ -113,7 +110,7 @@ def load_pretrained(
     strangers = [key for key, name in own_names(report.unexpected).items() if (name or "").startswith(_BACKBONE)]
     if strangers:
         raise refused("E-NET-23", where=where, found=_count_text("tensors that this backbone has not", strangers))
-    _require_enough(report, least, where)
+    _require_backbone(report, where)
     network.load_state_dict({n: state[result[n]] for n in fits}, strict=False)
     log.info("weights from %s: %s", where, report)
     return report
@@ -128,12 +125,12 @@ def _tensors(state: object, where: str) -> dict[str, Tensor]:
     return tensors
 
 
-def _require_enough(report: PretrainedReport, least: float, where: str) -> None:
+def _require_backbone(report: PretrainedReport, where: str) -> None:
     matched, missing, wrong = (
         [n for n in names if n.startswith(_BACKBONE)] for names in (report.matched, report.missing, report.wrong_shape)
     )
     total = len(matched) + len(missing) + len(wrong)
-    if len(matched) < least * total or not matched:
+    if len(matched) < total or not matched:
         lack = f"{_count_text('missing', missing)}; {_count_text('wrong of shape', wrong)}"
         raise refused("E-NET-22", where=where, found=f"{len(matched)} of {total} tensors matched; {lack}")
 

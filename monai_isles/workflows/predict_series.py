@@ -15,6 +15,7 @@ from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.task import HERE, Place, Record, Task, cache_in_process, is_spread, stands_elsewhere
 from monai_isles.data.study import find_studies
+from monai_isles.dicom.header import read_words
 from monai_isles.dicom.source import Algorithm, DicomSource, require_dicom
 from monai_isles.errors import refused
 from monai_isles.inference.ischaemia import CUTS, case_ischaemia
@@ -206,12 +207,8 @@ def _publish_dicom(
 
 
 def _patient(file: Path) -> dict[str, str]:
-    from monai_isles.dicom.header import pydicom_module
-
-    pydicom = pydicom_module()
-    with pydicom.config.disable_value_validation():
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_PATIENT))
-        return {label: str(header[key].value) for key, label in _PATIENT.items() if key in header}
+    texts = read_words(file, list(_PATIENT)) or ()
+    return {label: text for label, text in zip(_PATIENT.values(), texts, strict=False) if text}
 
 
 _GIVEN = ("ct", "cbf", "cbv", "mtt", "tmax", "ttp", "ctp")

@@ -31,29 +31,26 @@ class Preparation:
     Args:
         folder: of the data, or a URL with a list (``monai_isles.data.remote``).
         use: ``training`` or ``prediction``: the config of the bundle to use.
-        overlays: config files inside the bundle.
         data_list: path; a training without one makes one of the folder.
         cache_dir, cache_gb: as for ``monai_isles.transforms.KeptPreparation``.
     """
 
-    bundle: str
+    bundle: Bundle
     folder: str
     use: str
-    overlays: tuple[str, ...]
     cache_dir: str
     cache_gb: float | None = None
     data_list: str | None = None
 
     def config(self) -> ConfigParser:
         """Return the config, judged but not built."""
-        bundle = Bundle(Path(self.bundle), self.overlays)
-        config = bundle.config("train" if self.use == TRAINING else "inference")
+        config = self.bundle.config("train" if self.use == TRAINING else "inference")
         if self.use == TRAINING:
             if "dataset" not in config["train"]:
-                raise refused("E-USE-66", where=f"prepare --for {TRAINING}", found=bundle.root.name)
+                raise refused("E-USE-66", where=f"prepare --for {TRAINING}", found=self.bundle.root.name)
             config["cases"]["keep"] = None
-        folder = str(local_root(self.folder))
-        config.update({"bundle_root": self.bundle, "dataset_dir": folder, "data_list": self.data_list})
+        root, folder = str(self.bundle.root), str(local_root(self.folder))
+        config.update({"bundle_root": root, "dataset_dir": folder, "data_list": self.data_list})
         return config
 
     def entries(self, *, section: str, left_out: list[Finding] | None = None) -> list[dict[str, object]]:
@@ -88,13 +85,20 @@ def _training_keys(config: ConfigParser) -> dict[str, Any]:
 
 def prepare(
     folders: Sequence[str | Path],
-    preparation: Preparation,
+    bundle: Bundle,
     *,
+    use: str,
+    cache_dir: Path,
+    cache_gb: float | None = None,
+    data_list: str | Path | None = None,
     section: str = "training",
     place: Place = HERE,
     strict: bool = False,
 ) -> dict[str, Any]:
     """Preprocess every case of data folders into the cache; return ``ok``, ``done before`` or ``failed`` by name."""
+    listed = None if data_list is None else str(Path(data_list).absolute())
+    bundle = replace(bundle, root=bundle.root.absolute())
+    preparation = Preparation(bundle, "", use, str(cache_dir.absolute()), cache_gb, listed)
     preparations = {
         str(folder): replace(preparation, folder=str(folder) if is_url(folder) else str(Path(folder).absolute()))
         for folder in folders
