@@ -51,9 +51,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _text(record: dict, out: str) -> str:
     folds, cases, plan = record["folds"], record["cases"], record["plan"]
-    lines = []
-    for fold, case in folds.items():
-        lines.append(f"fold {fold}: {case['outcome']}" + (f", {case['seconds']} s" if "seconds" in case else ""))
+    times = {fold: f", {case['seconds']} s" if "seconds" in case else "" for fold, case in folds.items()}
+    lines = [f"fold {fold}: {case['outcome']}{times[fold]}" for fold, case in folds.items()]
     faults = [f"fold {fold}, {case['step']}: {case['error']}" for fold, case in folds.items() if "error" in case]
     faults += [f"{name}: {case['error']}" for name, case in cases.items() if "error" in case]
     left_out = [f"{name}: left out\n{indent(reason, '  ')}" for name, reason in plan["left_out"].items()]

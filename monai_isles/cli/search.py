@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from monai_isles.cli import options
 from monai_isles.errors import EXIT_DONE
 
 if TYPE_CHECKING:
-    from monai_isles.crossval.search import Searched
+    from monai_isles.crossval.protocols import Protocol
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,32 +30,31 @@ def run(args: argparse.Namespace) -> int:
     from monai_isles.reports.canvas import png_bytes
     from monai_isles.reports.figures import search_heatmap
 
-    search = search_folder(args.folder, nested=args.nested, seed=args.seed)
-    record, best = search.record, search.record["chosen"]
+    grid, tables, record = search_folder(args.folder, nested=args.nested, seed=args.seed)
     kind = "simulated data" if record["simulated"] else "data as given"
     title = f"{record['data']} ({kind}), {record['cases']} out-of-fold maps, {record['training']} training"
-    pair = best["threshold"], best["min_size_vox"]
-    figure = search_heatmap(search.grid.scores(), search.grid.thresholds, search.grid.sizes_vox, pair, title=title)
+    pair = record["chosen"]["threshold"], record["chosen"]["min_size_vox"]
+    figure = search_heatmap(grid.scores(), grid.thresholds, grid.sizes_vox, pair, title=title)
     publish(Path(args.folder) / SEARCH / "heatmap.png", lambda tmp: tmp.write_bytes(png_bytes(figure)))
-    print(json.dumps(record, indent=2, allow_nan=False) if args.json else _text(search, args.folder))
+    print(json.dumps(record, indent=2, allow_nan=False) if args.json else _text(tables, record, args.folder))
     return EXIT_DONE
 
 
-def _text(search: Searched, folder: str) -> str:
+def _text(tables: Sequence[Protocol], record: dict[str, Any], folder: str) -> str:
     from monai_isles.reports.tables import summary_table
 
-    chosen, voxel = search.record["chosen"], search.record["voxel_mm3"]
+    chosen, voxel = record["chosen"], record["voxel_mm3"]
     lines = [
-        f"chosen on all {search.record['cases']} out-of-fold maps: T {chosen['threshold']:g}, Smin "
+        f"chosen on all {record['cases']} out-of-fold maps: T {chosen['threshold']:g}, Smin "
         f"{chosen['min_size_vox']} voxels ({chosen['min_size_mm3']:g} mm3 at the median voxel of {voxel['median']:g} "
         f"mm3; voxels {voxel['least']:g} to {voxel['most']:g} mm3), score {chosen['score']:.4f}"
     ]
-    for table in search.tables:
+    for table in tables:
         pairs = sorted({(choice.threshold, choice.min_size_vox) for choice in table.choices.values()})
         text = ", ".join(f"T {threshold:g} Smin {size}" for threshold, size in pairs)
         head = f"== protocol {table.name}: {table.summary['protocol']}"
         lines += ["", head, f"   {text}", summary_table(table.summary)]
-    lines += ["", *(_optimism(difference) for difference in search.record["optimism"])]
+    lines += ["", *(_optimism(difference) for difference in record["optimism"])]
     lines += [
         f"written: {folder}/postprocessing.json, {folder}/search/",
         f"use it:  monai-isles predict ... --threshold {chosen['threshold']:g} --min-size {chosen['min_size_vox']}",

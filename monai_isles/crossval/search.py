@@ -48,15 +48,6 @@ SEARCH, POSTPROCESSING = "search", "postprocessing.json"
 _ABOUT_PROTOCOL = {"description": "protocol", "choices": "choices", "method": "methods"}
 
 
-@dataclass(frozen=True)
-class Searched:
-    """Hold the result of a search."""
-
-    grid: GridScores
-    tables: tuple[Protocol, Protocol]
-    record: dict[str, Any]
-
-
 def search_folder(
     folder: str | Path,
     *,
@@ -64,7 +55,7 @@ def search_folder(
     resamples: int = 2000,
     seed: int = 0,
     sizes_vox: Sequence[int] = SIZES_VOX,
-) -> Searched:
+) -> tuple[GridScores, tuple[Protocol, Protocol], dict[str, Any]]:
     """Search the out-of-fold maps of a cross-validation, score it by both ways of tuning, and write all results.
 
     ``folder/postprocessing.json`` receives the pair chosen on all predictions, as an overlay for ``inference.json``;
@@ -93,7 +84,7 @@ def search_folder(
         inputs = {case.name: {"probability": sha256_of(predictions.path(case))} for case in predictions.cases}
         settings = {"nested": None if nested is None else str(nested), **bootstrap}
         run.finish({"command": "search", "settings": settings, "inputs_sha256": inputs})
-    return Searched(grid, tables, record)
+    return grid, tables, record
 
 
 @dataclass(frozen=True)

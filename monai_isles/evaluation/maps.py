@@ -36,7 +36,6 @@ def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[s
     Shapes: ``pred`` ``(H, W, D)`` boolean. Units: ml in the names that say so.
     Args:
         mask: ``<case>/lesion.nii.gz``; the maps and ``result.json`` lie beside it.
-    Source: ``monai_isles.metrics.calibration``; ``tests/workflows/test_evaluate_maps.py``.
     """
     files = {name: mask.with_name(f"{name}.nii.gz") for name in ("probability", "uncertainty")}
     if not mask.name.startswith("lesion.") or not files["probability"].is_file():

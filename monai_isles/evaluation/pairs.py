@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from monai_isles.case import Case
 from monai_isles.errors import IslesError, refused
@@ -60,7 +60,7 @@ def find_references(
     seen: dict[str, Path | None] = {}
     for case in cases:
         if case.name in seen:
-            raise _duplicate_fault(case.name, seen[case.name], case.label)
+            raise refused("E-EVAL-07", where=case.name, found=f"{seen[case.name]} and {case.label}")
         seen[case.name] = case.label
     return cases
 
@@ -76,7 +76,7 @@ def find_predictions(
         left_out: takes the fault of every case without a mask, while another one has one.
     Raises: ``E-EVAL-06`` all missing predictions in one error, ``E-EVAL-07`` two files for one case.
     """
-    paths, names = find_masks(pred_dir), {_composed_name(case.name): case.name for case in cases}
+    paths, names = find_masks(pred_dir), {normalize("NFC", case.name): case.name for case in cases}
     masks = {names.get(name, name): path for name, path in paths.items()}
     missing = [case.name for case in cases if case.name not in masks]
     extra = sorted(set(paths) - set(names))
@@ -85,12 +85,7 @@ def find_predictions(
             result = f"{len(missing)} of {len(cases)} cases without a mask: {', '.join(missing)}"
             raise refused("E-EVAL-06", where=str(pred_dir), found=result)
         left_out |= {name: refused("E-EVAL-06", where=f"{pred_dir}: {name}", found="no mask") for name in missing}
-        return {case.name: masks[case.name] for case in cases if case.name in masks}, extra
-    return {case.name: masks.get(case.name) for case in cases}, extra
-
-
-def _duplicate_fault(name: str, first: Path | None, second: Path | None) -> IslesError:
-    return refused("E-EVAL-07", where=name, found=f"{first} and {second}")
+    return {case.name: masks.get(case.name) for case in cases if allow_missing or case.name in masks}, extra
 
 
 def _is_data_folder(folder: Path) -> bool:
@@ -119,12 +114,8 @@ def find_masks(folder: Path) -> dict[str, Path]:
         found = [(item.name, path) for path in inside]
         if not item.is_dir():
             found = [(item.name[: -len(end)], item) for end in _SUFFIXES if item.name.lower().endswith(end)]
-        for name, path in ((_composed_name(name), path) for name, path in found if not item.name.startswith(".")):
+        for name, path in ((normalize("NFC", name), path) for name, path in found if not item.name.startswith(".")):
             if name in result:
-                raise _duplicate_fault(name, result[name], path)
+                raise refused("E-EVAL-07", where=name, found=f"{result[name]} and {path}")
             result[name] = path
     return result
-
-
-def _composed_name(name: str) -> str:
-    return unicodedata.normalize("NFC", name)

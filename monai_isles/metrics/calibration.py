@@ -66,8 +66,7 @@ def reliability(probability: np.ndarray, lesion: np.ndarray, *, bins: int = BINS
     >>> reliability(np.array([0.05, 0.95]), np.array([False, True]), bins=2).lesion.tolist()
     [0, 1]
     """
-    p, y = _voxels(probability, lesion)
-    _require_probability(p)
+    p, y = _probabilities(probability, lesion)
     if bins < 1:
         raise refused("E-CAL-03", where="reliability", found=f"{bins} bins")
     # Bins are closed on the right; an edge keeps its bin despite rounding.
@@ -84,8 +83,7 @@ def brier_score(probability: np.ndarray, lesion: np.ndarray) -> float:
     >>> brier_score(np.array([0.0, 0.5]), np.array([False, True]))
     0.125
     """
-    p, y = _voxels(probability, lesion)
-    _require_probability(p)
+    p, y = _probabilities(probability, lesion)
     return float(np.mean((p - y) ** 2)) if p.size else math.nan
 
 
@@ -129,8 +127,7 @@ def logit_counts(probability: np.ndarray, lesion: np.ndarray) -> np.ndarray:
     Shapes: any, equal, in; ``(2, 1201)`` out, by the nearest of ``LOGITS``; those beyond -12 and 12 count at the ends.
     Raises: ``E-CAL-01``, ``E-CAL-02``. Source: ours; the input of ``fit_temperature``.
     """
-    p, y = _voxels(probability, lesion)
-    _require_probability(p)
+    p, y = _probabilities(probability, lesion)
     with np.errstate(divide="ignore"):
         z = np.clip(logit(np.clip(p, 0.0, 1.0)), LOGITS[0], LOGITS[-1])
     place = np.rint((z - LOGITS[0]) / (LOGITS[1] - LOGITS[0])).astype(np.int64)
@@ -255,6 +252,8 @@ def _voxels(values: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return values.ravel().astype(np.float64), truth.ravel().astype(bool)
 
 
-def _require_probability(p: np.ndarray) -> None:
+def _probabilities(probability: np.ndarray, lesion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    p, y = _voxels(probability, lesion)
     if p.size and not (p.min() >= -_ROUNDING and p.max() <= 1 + _ROUNDING):
         raise refused("E-CAL-02", where="calibration", found=f"values {p.min():.6g} to {p.max():.6g}")
+    return p, y

@@ -95,8 +95,8 @@ def dsc(pred: np.ndarray, ref: np.ndarray) -> float:
     0.5
     """
     pred, ref = paired_masks(pred, ref)
-    size_pred, size_ref = _count(pred), _count(ref)
-    return ratio(2 * _count(pred & ref), size_pred + size_ref, both_empty=size_pred + size_ref == 0)
+    size_pred, size_ref = np.count_nonzero(pred), np.count_nonzero(ref)
+    return ratio(2 * np.count_nonzero(pred & ref), size_pred + size_ref, both_empty=size_pred + size_ref == 0)
 
 
 def ppv(pred: np.ndarray, ref: np.ndarray) -> float:
@@ -108,7 +108,7 @@ def ppv(pred: np.ndarray, ref: np.ndarray) -> float:
     0.5
     """
     pred, ref = paired_masks(pred, ref)
-    return ratio(_count(pred & ref), _count(pred), both_empty=not ref.any())
+    return ratio(np.count_nonzero(pred & ref), np.count_nonzero(pred), both_empty=not ref.any())
 
 
 def sensitivity(pred: np.ndarray, ref: np.ndarray) -> float:
@@ -120,11 +120,7 @@ def sensitivity(pred: np.ndarray, ref: np.ndarray) -> float:
     0.5
     """
     pred, ref = paired_masks(pred, ref)
-    return ratio(_count(pred & ref), _count(ref), both_empty=not pred.any())
-
-
-def _count(mask: np.ndarray) -> int:
-    return int(np.count_nonzero(mask))
+    return ratio(np.count_nonzero(pred & ref), np.count_nonzero(ref), both_empty=not pred.any())
 
 
 IOU_CUT = 0.25

@@ -102,9 +102,10 @@ def run_row(study: Study, row: PaperRow, out: Path, *, nested: bool = False) -> 
     bootstrap: dict[str, Any] = {"resamples": study.resamples, "seed": study.seed, "sizes_vox": study.sizes_vox}
     paper = train(PAPER)
     other = train(NESTED).folder if nested else None
-    search = search_folder(paper.folder, nested=other, **bootstrap)
-    second = search.tables[1] if other is None else search_folder(other, **bootstrap).tables[1]
-    return RowResult(row, paper, (search.tables[0], second), search.record)
+    _, (first, second), record = search_folder(paper.folder, nested=other, **bootstrap)
+    if other is not None:
+        second = search_folder(other, **bootstrap)[1][1]
+    return RowResult(row, paper, (first, second), record)
 
 
 def threshold_rows(predictions: OutOfFold, keep: Path) -> tuple[dict[str, list[Row]], dict[str, str]]:

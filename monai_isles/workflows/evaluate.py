@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from monai_isles.case import Case
 from monai_isles.cohort.task import HERE, Place
@@ -122,11 +122,8 @@ def _publish(out_dir: Path, scored: Mapping[str, list[dict[str, object]]], summa
 def _record(
     cases: Sequence[Case], masks: Mapping[str, Path | None], folders: Mapping[str, object], summary: dict[str, Any]
 ) -> dict[str, object]:
-    inputs: dict[str, dict[str, str | None]] = {
-        case.name: {"reference": sha256_of(cast(Path, case.label))} for case in cases
-    }
-    for name, path in masks.items():
-        inputs[name]["prediction"] = None if path is None else sha256_of(path)
+    files = {case.name: {"reference": case.label, "prediction": masks[case.name]} for case in cases}
+    inputs = {name: {side: path and sha256_of(path) for side, path in pair.items()} for name, pair in files.items()}
     settings = {key: summary[key] for key in ("section", "folds", "bootstrap", "baselines", "connectivity")}
     outcome = {name: "missing, scored as empty" if path is None else "scored" for name, path in masks.items()}
     return {"command": "evaluate", "settings": {**folders, **settings}, "inputs_sha256": inputs, "cases": outcome}

@@ -201,20 +201,16 @@ def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadat
     training cases (``training_intensities`` of the metadata), with a tenth of that span allowed beyond either end;
     without them with the bundle's stated range of values.
 
-    Shapes: images and ``brain`` (H, W, D).
-    Args:
-        images, metadata: images by modality key, and metadata of the bundle.
+    Shapes: images, by modality key, and ``brain`` (H, W, D).
     """
     trained, stated = metadata.get(TRAINED), metadata.get("modalities") or {}
     if not trained and not stated:
         return [Flag("unseen-intensities", "info", "the bundle does not say what intensities it was trained on")]
-    flags = []
-    if metadata.get(OTHER_WEIGHTS):
-        text = "the weights are not those that the bundle describes: what maps and intensities they know is not stated"
-        flags.append(Flag("unseen-intensities", "info", text))
+    other = "the weights are not those that the bundle describes: what maps and intensities they know is not stated"
+    flags = [Flag("unseen-intensities", "info", other)] if metadata.get(OTHER_WEIGHTS) else []
+    texts = []
     for key, image in images.items():
         result = brain_facts(image, brain)
-        texts = []
         if trained and key in trained:
             for name, words in (("median", "median"), ("p99", "99th percentile")):
                 low, high = map(float, trained[key][name])
@@ -226,5 +222,4 @@ def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadat
             texts.append(
                 f"{key}: 99th percentile {result['p99']:.4g} in the brain, the bundle states at most {limit:g}"
             )
-        flags += [Flag("unseen-intensities", "warning", text) for text in texts]
-    return flags
+    return flags + [Flag("unseen-intensities", "warning", text) for text in texts]

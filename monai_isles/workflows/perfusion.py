@@ -86,8 +86,6 @@ def measure_series(
 
     ``out`` gets ``cbf cbv mtt tmax ttp rcbf brain`` as NIfTI; ``core`` and ``hypoperfused`` where an artery was found;
     and ``perfusion.json``, the record with ``stamp``.
-
-    Source: ``monai_isles.perfusion``; ``tests/cli/test_perfusion.py``.
     """
     series = read_perfusion_series(path, dt_s=measuring.dt_s, series=measuring.series, slab_mm=measuring.slab_mm)
     spacing_mm, motion = series.spacing_mm, measuring.motion

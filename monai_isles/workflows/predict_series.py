@@ -100,9 +100,8 @@ def publish_results(
     arrays = {key: image.data for key, image in images.items()}
     found, rule_flags = _rule_results(measured, result, wanted)
     masks = {"lesion": np.asarray(maps["lesion"][0]) > 0, **found}
-    for name in ("core", "hypoperfused", "penumbra"):
-        if name in masks:
-            publish_image(folder / f"{name}.nii.gz", masks[name], images["ct"], dtype="uint8", description=name)
+    for name, mask in found.items():
+        publish_image(folder / f"{name}.nii.gz", mask, images["ct"], dtype="uint8", description=name)
     brain = np.sum([arrays[key] for key in _SEEN[1:]], axis=0) > 0
     flags = [asdict(flag) for flag in intensity_flags(arrays, brain, wanted.metadata)]
     result["quality"] = [*measured.record["flags"], *flags, *rule_flags]

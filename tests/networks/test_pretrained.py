@@ -165,7 +165,6 @@ def test_less_than_the_whole_backbone_is_refused_with_counts_and_names_and_nothi
     with pytest.raises(IslesError, match=words):
         load_pretrained(network, state)
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
-    assert len(load_pretrained(network, state, least=0.9).matched) == 263
 
 
 def test_weights_of_another_width_or_network_are_refused(tmp_path: Path) -> None:
