@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import SupportsFloat
 
 import numpy as np
 from scipy import ndimage
@@ -38,7 +39,7 @@ def emptiness(pred: np.ndarray, ref: np.ndarray) -> str:
     return (given if pred.any() else without)[bool(ref.any())]
 
 
-def ratio(part: float, whole: float, *, both_empty: bool) -> float:
+def ratio(part: SupportsFloat, whole: SupportsFloat, *, both_empty: bool) -> float:
     """Return ``part / whole``; 0/0 is 1 when both masks are empty and 0 when one is."""
     if whole == 0:
         return 1.0 if both_empty else 0.0
