@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -301,8 +302,14 @@ def _dicom(path: Path, series: str | None) -> StudyFiles:
 def _names_patient(name: str, file: Path) -> bool:
     """Return whether a folder's name contains the patient's name or ID in its own images, or may contain it."""
     texts = read_words(file, _NAMED)
-    words = [word for text in texts or () for word in re.split(r"[^0-9a-z]+", text.lower()) if len(word) >= 3]
-    return texts is None or any(word in name.lower() for word in words)
+    words = [word for text in texts or () for word in re.split(r"[\W_]+", _folded(text))]
+    # one character may be a family name, where the script has one for a syllable or a word
+    words = [word for word in words if len(word) >= (3 if word.isascii() else 1)]
+    return texts is None or any(word in _folded(name) for word in words)
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def is_simulated(path: str | Path) -> bool:
@@ -316,4 +323,4 @@ def _plain_name(path: Path) -> str:
 
 
 def _safe(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name).strip("._")[:80] or "study"
+    return re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name)).strip("._")[:80] or "study"

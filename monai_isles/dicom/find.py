@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_isles.dicom.characters import character_terms, codecs_of, well_spelt
 from monai_isles.dicom.frames import frame_count, frames_of
 from monai_isles.dicom.header import UNDEFINED, WANTED, DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
 from monai_isles.dicom.pixels import require_grey
@@ -186,6 +187,9 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
     scouts = [file for file in files if "LOCALIZER" in file.image_type]
     _leave_out(files, scouts, "E-DCM-32", "localisers are passed over", findings)
     first, reason, kind = files[0], _reason(files), _kind(files)
+    if not well_spelt(terms := character_terms(first.header)):
+        text = f"{chr(92).join(terms)!r} in {first.path.name}, read as {codecs_of(terms)[0]}"
+        findings.append(finding("E-DCM-68", WARNING, where=str(first.path.parent), found=text))
     rows, columns = (int(text) if (text := first.text(key)).isdigit() else 0 for key in ("Rows", "Columns"))
     map_name = _map_named(files) if reason or kind != "ctp" else ""  # a series in time is no map, whatever its name
     keys = ("StudyInstanceUID", "SeriesNumber", "Modality", "SeriesDescription")

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO
 
+from monai_isles.dicom.characters import character_terms, codecs_of, decode_by, text_of
 from monai_isles.errors import IslesError, refused
 
 if TYPE_CHECKING:
@@ -66,10 +67,9 @@ class DicomFile:
         """Return an attribute as text, empty if it is absent or unreadable."""
         if keyword not in self.known:
             try:
-                value = self.header.get(keyword)
+                self.known[keyword] = text_of(self.header, keyword)
             except PARSER_ERRORS:
-                value = None
-            self.known[keyword] = "" if value is None else str(value)
+                self.known[keyword] = ""
         return str(self.known[keyword])
 
     @property
@@ -93,24 +93,22 @@ def pydicom_module() -> ModuleType:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Silence warnings and logs of the DICOM library, which may repeat a patient's name."""
-    pydicom, log = pydicom_module(), logging.getLogger("pydicom")
-    before, log.disabled = log.disabled, True
-    children = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("pydicom.")]
-    loud = [child for child in children if not child.disabled]
+    """Silence warnings and logs of the DICOM libraries, which may repeat a patient's name."""
+    pydicom, names = pydicom_module(), ["pydicom", *logging.root.manager.loggerDict]
+    logs = [logging.getLogger(name) for name in names if name.split(".")[0] in ("pydicom", "highdicom")]
+    loud = [log for log in logs if not log.disabled]
     wrong_lengths = pydicom.config.convert_wrong_length_to_UN
     pydicom.config.convert_wrong_length_to_UN = True  # else its own error, which is no ValueError
     try:
-        for child in loud:
-            child.disabled = True
+        for log in loud:
+            log.disabled = True
         with warnings.catch_warnings(), pydicom.config.disable_value_validation():
             warnings.simplefilter("ignore")
             yield
     finally:
         pydicom.config.convert_wrong_length_to_UN = wrong_lengths
-        log.disabled = before
-        for child in loud:
-            child.disabled = False
+        for log in loud:
+            log.disabled = False
 
 
 def is_dicom(path: Path) -> bool:
@@ -124,14 +122,14 @@ def is_dicom(path: Path) -> bool:
 
 def read_dicom_file(path: Path) -> DicomFile | None:
     """Return the header of one DICOM file, None where the file holds no pixels; the pixels are not read."""
-    pydicom = pydicom_module()
+    pydicom_module()
     try:
         with path.open("rb") as file:
             start = file.read(_META)
             file.seek(0)
             if DEFLATED in start:  # refused by its first bytes: opening it would unpack it all
                 raise refused("E-DCM-07", where=str(path), found=f"{DEFLATED.decode()} (deflated)")
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[*WANTED, *_PRIVATE])
+            header = _read_header(file, [*WANTED, *_PRIVATE])
             syntax = str(header.file_meta.TransferSyntaxUID)
             place = file.tell()
             tag, length, head = _element(file, place, syntax)
@@ -151,10 +149,16 @@ def read_words(path: Path, keywords: Sequence[str]) -> list[str] | None:
     """Return attributes of a file as text, empty where they are absent; None if they cannot be read."""
     with quietly():
         try:
-            header = pydicom_module().dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
-            return [str(header.get(keyword, "")) for keyword in keywords]
+            header = _read_header(path, keywords)
+            return [text_of(header, keyword) for keyword in keywords]
         except PARSER_ERRORS:
             return None
+
+
+def _read_header(file: Path | BinaryIO, tags: Sequence[str | int]) -> Dataset:
+    header = pydicom_module().dcmread(file, stop_before_pixels=True, specific_tags=["SpecificCharacterSet", *tags])
+    decode_by(header, codecs_of(character_terms(header)))
+    return header
 
 
 def damage_error(path: Path, found: str) -> IslesError:

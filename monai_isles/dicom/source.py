@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from monai_isles import __version__
+from monai_isles.dicom.characters import settle_characters
 from monai_isles.dicom.frames import frames_of
 from monai_isles.dicom.header import pydicom_module, quietly, read_dicom_file
 from monai_isles.dicom.stack import stack_frames
@@ -64,6 +65,7 @@ class DicomSource:
             text = f"{len(result)} images of {len(series)} series"
             raise refused("E-DCM-40", where=str(self.files[0].parent) if self.files else "DICOM source", found=text)
         for first in result.values():
+            settle_characters(first)
             _settle(first)
         return list(result.values())
 
@@ -146,24 +148,33 @@ class DicomSource:
         return volume
 
     def publish(
-        self, made: Any, placed: Volume | TiltedFrames, path: Path, code: str, read: Callable[[Path], Any],
-        **options: Any,
+        self, made: Any, placed: Volume | TiltedFrames, header: Dataset, path: Path, code: str,
+        read: Callable[[Path], Any], **options: Any,
     ) -> None:  # fmt: skip
         """Write an object of highdicom, and refuse with ``code`` if other values at other places are read back."""
 
-        def write(tmp: Path) -> None:
-            made.save_as(tmp)
+        def fault(tmp: Path) -> str:
             again = read(tmp)
             if isinstance(placed, TiltedFrames):
                 same = placed.same_as(again, again.pixel_array.astype(placed.array.dtype))
-                result = f"frames of {placed.array.shape} that are not those written"
-            else:
-                again, wanted = again.get_volume(**options), placed.array
-                same = again.geometry_equal(placed, tol=1e-4)
-                same = same and np.array_equal(again.array.astype(wanted.dtype), wanted)
-                result = f"shape {again.shape}, sum {again.array.sum():g}; wrote {placed.shape}, {wanted.sum():g}"
-            if not same:
-                raise refused(code, where=str(path), found=result)
+                return "" if same else f"frames of {placed.array.shape} that are not those written"
+            again, wanted = again.get_volume(**options), placed.array
+            if again.geometry_equal(placed, tol=1e-4) and np.array_equal(again.array.astype(wanted.dtype), wanted):
+                return ""
+            return f"shape {again.shape}, sum {again.array.sum():g}; wrote {placed.shape}, {wanted.sum():g}"
+
+        self.write(made, header, path, code, fault)
+
+    def write(self, made: Dataset, header: Dataset, path: Path, code: str, fault: Callable[[Path], str]) -> None:
+        """Write an object in the source's characters, and refuse with ``code`` a fault that its file shows."""
+        # highdicom 0.28 refuses valid terms: it takes Korean for Japanese, and knows no lone code extensions
+        if "SpecificCharacterSet" in header:
+            made.SpecificCharacterSet = header.SpecificCharacterSet
+
+        def write(tmp: Path) -> None:
+            made.save_as(tmp, enforce_file_format=True)
+            if found := fault(tmp):
+                raise refused(code, where=str(path), found=found)
 
         publish(path, write, inputs=self.files)
 
@@ -236,7 +247,8 @@ def require_dicom() -> ModuleType:
 @contextmanager
 def quiet(where: str | Path) -> Iterator[None]:
     """Keep values of the source, such as a name, out of the warnings and errors of pydicom and highdicom."""
-    with require_dicom().config.disable_value_validation():
+    require_dicom()
+    with quietly():
         try:
             yield
         except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
@@ -258,19 +270,8 @@ def _settle(header: Dataset) -> None:
             setattr(header, name, "")
     if header.PatientSex not in ("M", "F", "O"):
         header.PatientSex = ""
-    _name_default_characters(header)
     for name in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
         _share(header, name)
-
-
-def _name_default_characters(header: Dataset) -> None:
-    """Name the default characters as highdicom does: scanners leave the name empty, or write ISO_IR 6."""
-    names = header.get("SpecificCharacterSet") or ()
-    names = [name or "ISO 2022 IR 6" for name in ([names] if isinstance(names, str) else names)]
-    if names in ([], ["ISO_IR 6"], ["ISO 2022 IR 6"]):
-        header.pop("SpecificCharacterSet", None)
-    else:
-        header.SpecificCharacterSet = names
 
 
 def _share(header: Dataset, name: str) -> None:
@@ -309,6 +310,7 @@ def image_options(placed: Volume | TiltedFrames) -> dict[str, Any]:
         "pixel_array": placed if places is None else placed.array,
         "plane_positions": places and [PlanePositionSequence("PATIENT", place) for place in places],
         "sop_instance_uid": UID(),
+        "specific_character_set": None,  # set by ``DicomSource.write``
         "instance_number": 1,
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": MODEL,

@@ -35,7 +35,7 @@ def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: st
             written.append(Path(folder) / f"{key}.dcm")
             made = _parametric_map(key, headers, result)
             options = {"dtype": np.float64, "apply_real_world_transform": True}
-            source.publish(made, result, written[-1], "E-DCM-45", imread, **options)
+            source.publish(made, result, headers[0], written[-1], "E-DCM-45", imread, **options)
     return written
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ from monai_isles.dicom.source import (
 )
 from monai_isles.dicom.write_seg import SEGMENTS
 from monai_isles.errors import refused
-from monai_isles.io.publish import publish
 
 PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
 SCHEME = "99ISLES"
@@ -64,6 +63,7 @@ def publish_sr(
             series_instance_uid=uid,
             series_number=series_number(headers, 7100),
             sop_instance_uid=UID(),
+            specific_character_set=None,
             instance_number=1,
             manufacturer=MANUFACTURER,
             is_complete=True,
@@ -72,22 +72,11 @@ def publish_sr(
         document.ManufacturerModelName, document.SoftwareVersions = MODEL, __version__
         document.DeviceSerialNumber = "none"
 
-        def fault(again: Dataset) -> str:
-            written, meant = _numbers_in(again), _numbers_in(document)
+        def fault(tmp: Path) -> str:
+            written, meant = _numbers_in(dcmread(tmp)), _numbers_in(document)
             return "" if written == meant else f"{len(written)} numbers, wrote {len(meant)}"
 
-        _publish(document, path, source, fault)
-
-
-def _publish(made: Dataset, path: str | Path, source: DicomSource, fault: Callable[[Dataset], str]) -> None:
-    """Write an object, and refuse it with the fault that is found in what is read back, if any."""
-
-    def write(tmp: Path) -> None:
-        made.save_as(tmp, enforce_file_format=True)
-        if found := fault(dcmread(tmp)):
-            raise refused("E-DCM-48", where=str(path), found=found)
-
-    publish(path, write, inputs=source.files)
+        source.write(document, headers[0], Path(path), "E-DCM-48", fault)
 
 
 def _measurement_report(
@@ -230,6 +219,7 @@ def _publish_capture(
         series_instance_uid=stable_uid("sc", headers[0].SeriesInstanceUID, __version__),
         series_number=series_number(headers, 7101),
         sop_instance_uid=UID(),
+        specific_character_set=None,
         instance_number=number,
         manufacturer=MANUFACTURER,
         patient_orientation=("L", "P"),
@@ -238,8 +228,12 @@ def _publish_capture(
     image.BodyPartExamined = "BRAIN"  # else DICOM demands a Laterality
     image.SeriesDescription, image.ImageComments = "Ischemic stroke pictures, research only", title
     image.BurnedInAnnotation, image.ManufacturerModelName, image.SoftwareVersions = "NO", MODEL, __version__
-    other = f"other pixels than the picture of {picture.shape}"
-    _publish(image, path, source, lambda again: "" if np.array_equal(again.pixel_array, picture) else other)
+
+    def fault(tmp: Path) -> str:
+        same = np.array_equal(dcmread(tmp).pixel_array, picture)
+        return "" if same else f"other pixels than the picture of {picture.shape}"
+
+    source.write(image, headers[0], path, "E-DCM-48", fault)
 
 
 def publish_pdf(pdf: bytes, source: DicomSource, path: str | Path, *, title: str) -> None:
@@ -253,11 +247,12 @@ def publish_pdf(pdf: bytes, source: DicomSource, path: str | Path, *, title: str
         headers = source.headers()
         document = _encapsulate(pdf, headers, title)
 
-        def fault(again: Dataset) -> str:
+        def fault(tmp: Path) -> str:
+            again = dcmread(tmp)
             same = bytes(again.EncapsulatedDocument)[: again.EncapsulatedDocumentLength] == pdf
             return "" if same else "other bytes than the PDF"
 
-        _publish(document, path, source, fault)
+        source.write(document, headers[0], Path(path), "E-DCM-48", fault)
 
 
 def _encapsulate(pdf: bytes, headers: Sequence[Dataset], title: str) -> Dataset:
@@ -267,7 +262,7 @@ def _encapsulate(pdf: bytes, headers: Sequence[Dataset], title: str) -> Dataset:
     document.SOPClassUID, document.SOPInstanceUID = PDF_STORAGE, UID()
     for name in (*TYPE_2, "StudyInstanceUID"):
         setattr(document, name, first.get(name, ""))
-    document.SpecificCharacterSet = first.get("SpecificCharacterSet") or "ISO_IR 192"
+    document.SpecificCharacterSet = "ISO_IR 192"
     document.Modality, document.ConversionType = "DOC", "WSD"
     document.SeriesInstanceUID = stable_uid("pdf", first.SeriesInstanceUID, __version__)
     document.SeriesNumber, document.InstanceNumber = series_number(headers, 7102), 1

@@ -67,7 +67,7 @@ def publish_seg(
             omit_empty_frames=False,
             **image_options(placed),
         )
-        source.publish(seg, placed, Path(path), "E-DCM-43", segread, dtype=np.uint8)
+        source.publish(seg, placed, headers[0], Path(path), "E-DCM-43", segread, dtype=np.uint8)
 
 
 def _require_known(masks: Mapping[str, np.ndarray], where: str) -> None:

@@ -19,7 +19,7 @@ from monai_isles.dicom.write_maps import publish_maps
 from monai_isles.dicom.write_report import publish_captures, publish_pdf, publish_sr
 from monai_isles.dicom.write_seg import Algorithm, publish_seg
 from monai_isles.errors import IslesError
-from tests.fixtures.dicom import change, make_ct_series, ras_affine
+from tests.fixtures.dicom import make_ct_series
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
@@ -252,25 +252,3 @@ def test_what_is_no_pdf_is_refused_and_nothing_is_written(tmp_path: Path) -> Non
     with pytest.raises(IslesError, match=r"E-DCM-48(?s:.*)9 bytes that are no PDF"):
         publish_pdf(b"<!doctype", source, tmp_path / "a.dcm", title="t")
     assert not (tmp_path / "a.dcm").exists()
-
-
-@pytest.mark.parametrize(
-    ("characters", "name"),
-    [
-        ("ISO_IR 192", "山田^太郎"),
-        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
-        ("ISO_IR 6", "DOE^JANE"),
-        ("", "DOE^JANE"),
-    ],
-    ids=["unicode", "japanese", "default by a name of its own", "empty"],
-)
-def test_a_patient_s_name_comes_back_in_its_own_characters(tmp_path: Path, characters: str | list, name: str) -> None:
-    files = make_ct_series(tmp_path / "source", np.zeros((3, 16, 20)))
-    for path in files:
-        change(path, SpecificCharacterSet=characters, PatientName=name)
-    source = DicomSource(files, ras_affine((20, 16, 3)))
-    publish_maps({"cbf": np.zeros((20, 16, 3), np.float32)}, source, tmp_path)
-    publish_seg({"lesion": np.zeros((20, 16, 3), bool)}, source, tmp_path / "seg.dcm", algorithm=NETWORK)
-    publish_captures({"a": np.zeros((4, 4, 3), np.uint8)}, source, tmp_path, titles={"a": "A"})
-    publish_pdf(PDF, source, tmp_path / "pdf.dcm", title="A")
-    assert [str(pydicom.dcmread(path).PatientName) for path in objects(tmp_path)] == [name] * 4
