@@ -73,7 +73,6 @@ def make_case(
     seed: int,
     section: str = "TRAINING",
     max_slices: int = MOST_SLICES,
-    maps: str | None = None,
     variety: str = NONE,
 ) -> CaseArrays:
     """Simulate ``case_<number>`` of the data set ``seed`` in memory, equal to the arrays of ``make_dataset``.
@@ -87,7 +86,7 @@ def make_case(
     require_mode(variety)
     wanted = plan(number, seed=seed, section=section, max_slices=max_slices, variety=variety)[-1]
     with OneThread():
-        return scan_slab(make_patient(wanted.index, seed=seed, variety=variety), wanted.slab, seed=seed, maps=maps)
+        return scan_slab(make_patient(wanted.index, seed=seed, variety=variety), wanted.slab, seed=seed)
 
 
 def make_dataset(

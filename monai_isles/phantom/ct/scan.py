@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.perfusion.deconvolution import chosen_method
 from monai_isles.perfusion.maps import PerfusionMaps, measured_maps
 from monai_isles.perfusion.masks import tissue_mask
 from monai_isles.perfusion.prepared import prepare_series
@@ -72,19 +71,15 @@ class Acquisition:
     path_px: np.ndarray
 
 
-def scan_slab(patient: Patient, section: int, *, seed: int, maps: str | None = None) -> CaseArrays:
-    """Simulate scan ``section`` of ``patient``: its images and their truth.
-
-    ``maps`` is a method of ``perfusion_maps``; unless given, that of the patient's variety, which is the default of
-    ``predict-series`` where nothing is varied.
-    """
+def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
+    """Simulate scan ``section`` of ``patient``: its images and their truth."""
     slab = patient.slabs[section]
     rng = np.random.default_rng([seed, 9, patient.index, section])
     true = haemodynamics(patient, slab, seed=seed)
     static, options = _before_contrast(rng, patient, slab, seed=seed)
     label = patient.lesion(slab)
     series = _series(rng, patient, slab, true, static, options)
-    measured = dress_maps(_measure(patient, slab, series, maps), patient.variety)
+    measured = dress_maps(_measure(patient, slab, series), patient.variety)
     ct = _plain_ct(rng, patient, slab, static, true)
     images = {"ct": pad_ct(ct, patient.variety), **measured, "dwi": _dwi(rng, patient, slab)}
     box = field_of_view(ct, patient.variety, slab.grid.spacing_mm[0])
@@ -99,7 +94,7 @@ def scan_slab(patient: Patient, section: int, *, seed: int, maps: str | None = N
         label=label[box],
         spacing_mm=slab.grid.spacing_mm,
         dt_s=patient.protocol.dt_s,
-        truth=truth | {"maps": maps or patient.variety.method, "variety": patient.variety.facts()},
+        truth=truth | {"maps": patient.variety.method, "variety": patient.variety.facts()},
         centre_mm=(float(off_mm[0]), float(off_mm[1])),
     )
 
@@ -107,7 +102,7 @@ def scan_slab(patient: Patient, section: int, *, seed: int, maps: str | None = N
 _LEAST_FOUND = 0.7
 
 
-def _measure(patient: Patient, slab: Slab, series: np.ndarray, maps: str | None) -> PerfusionMaps:
+def _measure(patient: Patient, slab: Slab, series: np.ndarray) -> PerfusionMaps:
     """Measure the series like the patient's software; for an open skull the true brain is passed."""
     varied, spacing_mm, mask = patient.variety, slab.grid.spacing_mm, None
     if varied.mode != NONE:
@@ -115,8 +110,7 @@ def _measure(patient: Patient, slab: Slab, series: np.ndarray, maps: str | None)
         result = tissue_mask(series[:3].mean(0, dtype=np.float32), spacing_mm)
         mask = None if np.count_nonzero(result & true) >= _LEAST_FOUND * true.sum() else true
     prepared = prepare_series(series, dt_s=patient.protocol.dt_s, spacing_mm=spacing_mm, mask=mask)
-    method, setting = (varied.method, varied.setting) if maps is None else chosen_method(maps, None)
-    return measured_maps(prepared, method=method, truncation=setting, smoothing_mm=varied.smoothing_mm)
+    return measured_maps(prepared, method=varied.method, truncation=varied.setting, smoothing_mm=varied.smoothing_mm)
 
 
 def acquisition(patient: Patient, section: int, *, seed: int) -> Acquisition:

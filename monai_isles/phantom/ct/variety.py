@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import cast
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -16,7 +15,7 @@ from monai_isles.phantom.ct.anatomy import Tissues
 
 NONE, REAL, UNSEEN = "none", "real", "unseen"
 MODES = (NONE, REAL, UNSEEN)
-SOFTWARES, HELD_BACK_SOFTWARES = TABLES["software"]["real"], TABLES["software"]["unseen"]
+SOFTWARES = TABLES["software"]
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,11 @@ class Kernel:
     edge: float = 0.0
 
 
-KERNELS = {"soft": Kernel(0.22, 0.8), "standard": Kernel(), "sharp": Kernel(0.45)}
-HELD_BACK_KERNELS = {"edge": Kernel(0.40, 0.0, 0.4)}
-NOISE = {"low": 0.6, "usual": 1.0, "high": 1.5}
-HELD_BACK_NOISE = {"very_high": 1.9}
+KERNELS = {
+    REAL: {"soft": Kernel(0.22, 0.8), "standard": Kernel(), "sharp": Kernel(0.45)},
+    UNSEEN: {"edge": Kernel(0.40, 0.0, 0.4)},
+}
+NOISE = {REAL: {"low": 0.6, "usual": 1.0, "high": 1.5}, UNSEEN: {"very_high": 1.9}}
 MAP_PADDING = (0.0, -1.0, -1024.0, float("nan"))
 CT_PADDING = (-1024.0, -2000.0, -3024.0)
 SMALL_ML, SMALL_SHARE, SMALLEST_ML = 5.0, 0.25, 0.5
@@ -62,7 +62,7 @@ class Variety:
     ct_padding: float = -1024.0
     kernel: str = "standard"
     noise_level: str = "usual"
-    cut_mm: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    cut_mm: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     craniectomy: float = 0.0
     haemorrhage: bool = False
     lesion: bool = True
@@ -71,12 +71,12 @@ class Variety:
     @property
     def reconstruction(self) -> Kernel:
         """Return the kernel."""
-        return (KERNELS | HELD_BACK_KERNELS)[self.kernel]
+        return (KERNELS[REAL] | KERNELS[UNSEEN])[self.kernel]
 
     @property
     def noise(self) -> float:
         """Return the factor on the usual noise."""
-        return (NOISE | HELD_BACK_NOISE)[self.noise_level]
+        return (NOISE[REAL] | NOISE[UNSEEN])[self.noise_level]
 
     def facts(self) -> dict[str, object]:
         """Return the mode and the draws as plain values, NaN as text; only the mode if nothing is varied."""
@@ -103,14 +103,15 @@ def draw_variety(index: int, *, seed: int, mode: str) -> Variety:
     start = np.random.default_rng([seed, 13]).random(2)
     # Evenly spread draws: few subjects already show every software.
     even, healthy = ((start + _STEPS * (index + 1)) % 1.0).tolist()
-    real = mode == REAL
-    softwares = SOFTWARES if real else HELD_BACK_SOFTWARES
-    shares = np.cumsum([share for _, _, share in softwares.values()])
-    software = list(softwares)[min(int(np.searchsorted(shares, even, side="right")), len(softwares) - 1)]
-    method, settings, _ = softwares[software]
+    shares = np.cumsum([share for _, _, share in SOFTWARES[mode].values()])
+    place = min(int(np.searchsorted(shares, even, side="right")), len(shares) - 1)
+    software, (method, settings, _) = list(SOFTWARES[mode].items())[place]
     whole = bool(rng.random() < 0.25)
     padding = float(rng.choice(MAP_PADDING, p=[0.55, 0.2, 0.1, 0.15]))
-    varied = Variety(
+    patient = np.random.default_rng([seed, 14, index])
+    sides = patient.random(4) < 0.08
+    lesion = healthy >= 0.09
+    return Variety(
         mode=mode,
         software=software,
         method=method,
@@ -121,23 +122,13 @@ def draw_variety(index: int, *, seed: int, mode: str) -> Variety:
         whole_numbers=whole,
         map_padding=-1.0 if whole and np.isnan(padding) else padding,  # whole numbers have no NaN
         ct_padding=float(rng.choice(CT_PADDING, p=[0.5, 0.2, 0.3])),
-        kernel=str(rng.choice(list(KERNELS if real else HELD_BACK_KERNELS))),
-        noise_level=str(rng.choice(list(NOISE if real else HELD_BACK_NOISE))),
-    )
-    return _patient_draws(varied, np.random.default_rng([seed, 14, index]), healthy)
-
-
-def _patient_draws(varied: Variety, rng: np.random.Generator, healthy: float) -> Variety:
-    """Add the differences of the patient; ``healthy`` in 0..1 decides whether there is a lesion."""
-    sides = rng.random(4) < 0.08
-    no_lesion = healthy < 0.09
-    return replace(
-        varied,
-        cut_mm=cast("tuple[float, float, float, float]", tuple((sides * rng.uniform(4, 18, 4)).tolist())),
-        craniectomy=float(rng.choice([-1.0, 1.0]) if rng.random() < 0.05 else 0.0),
-        haemorrhage=bool(rng.random() < 0.12) and not no_lesion,
-        lesion=not no_lesion,
-        deficit=float(rng.choice([0.0, rng.uniform(0.05, 0.3)])) if no_lesion else 1.0,
+        kernel=str(rng.choice(list(KERNELS[mode]))),
+        noise_level=str(rng.choice(list(NOISE[mode]))),
+        cut_mm=tuple((sides * patient.uniform(4, 18, 4)).tolist()),
+        craniectomy=float(patient.choice([-1.0, 1.0]) if patient.random() < 0.05 else 0.0),
+        haemorrhage=bool(patient.random() < 0.12) and lesion,
+        lesion=lesion,
+        deficit=1.0 if lesion else float(patient.choice([0.0, patient.uniform(0.05, 0.3)])),
     )
 
 

@@ -93,7 +93,6 @@ def _siss(
     state = draw_sub_acute(rng)
     lesion = draw_region(brain, later, min(stroke.lesion_ml, 0.95 * _territory_ml(brain, stroke)))
     images, dwi = siss_images(rng, brain, signs, lesion, state)
-    label = lesion.region.astype(np.uint8)
     facts = {
         "day": state["day"],
         "lesion_ml": lesion.ml(brain),
@@ -102,7 +101,7 @@ def _siss(
         "flair_contrast": state["flair"],
         "dwi_contrast": state["dwi"],
     }
-    return images, label, facts
+    return images, lesion.region.astype(np.uint8), facts
 
 
 def _spes(

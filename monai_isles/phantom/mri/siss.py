@@ -68,12 +68,9 @@ def _resample(
     turn = np.deg2rad(rng.normal(0, 0.4, 3)) * min(misplaced_vox * 2, 1.0)
     skew = np.array([[1, -turn[2], turn[1]], [turn[2], 1, -turn[0]], [-turn[1], turn[0], 1]], np.float32)
     by = rng.normal(0, misplaced_vox, 3).astype(np.float32)[:, None]
-    if misplaced_vox:
-        places = skew @ (places - middle) + middle + by
+    places = skew @ (places - middle) + middle + by
     if shift_y is not None:
         places[1] += shift_y / np.float32(brain.grid.spacing_mm[1])
-    if not misplaced_vox and shift_y is None:
-        return volume.ravel()[brain.index]
     return ndimage.map_coordinates(volume, places, order=1, mode="nearest", output=np.float32)
 
 

@@ -32,7 +32,7 @@ def studies() -> list[Variety]:
 def test_software_and_scanner_vary_within_the_stated_ranges(studies: list[Variety]) -> None:
     shares = Counter(one.software for one in studies)
     assert {name: count / MANY for name, count in shares.items()} == pytest.approx(
-        {name: share for name, (_, _, share) in drawing.SOFTWARES.items()}, abs=0.02
+        {name: share for name, (_, _, share) in drawing.SOFTWARES["real"].items()}, abs=0.02
     )
     by_method = {one.method for one in studies}
     assert by_method == {"bcsvd", "osvd", "tikhonov", "ssvd", "bayes"} <= set(METHODS)
@@ -43,8 +43,8 @@ def test_software_and_scanner_vary_within_the_stated_ranges(studies: list[Variet
     for scales in ([one.cbf_scale for one in studies], [one.cbv_scale for one in studies]):
         assert 0.6 < min(scales) < 0.7 and 1.4 < max(scales) < 1.7 and np.median(scales) == pytest.approx(1, abs=0.06)
     assert 0.15 < np.mean([one.whole_numbers for one in studies]) < 0.35
-    assert {one.kernel for one in studies} == set(drawing.KERNELS)
-    assert {one.noise_level for one in studies} == set(drawing.NOISE)
+    assert {one.kernel for one in studies} == set(drawing.KERNELS["real"])
+    assert {one.noise_level for one in studies} == set(drawing.NOISE["real"])
     assert {one.ct_padding for one in studies} == set(drawing.CT_PADDING)
     assert sum(np.isnan(one.map_padding) for one in studies) > 5 and any(one.map_padding == -1024 for one in studies)
 
@@ -77,9 +77,9 @@ def test_scans_are_those_of_the_release_in_slabs_and_a_quarter_of_their_lesions_
 
 def test_what_is_held_back_is_never_drawn_for_training(studies: list[Variety]) -> None:
     unseen = [draw_variety(index, seed=3, mode="unseen") for index in range(60)]
-    assert {one.software for one in unseen} == set(drawing.HELD_BACK_SOFTWARES)
-    assert {one.kernel for one in unseen} == set(drawing.HELD_BACK_KERNELS)
-    assert {one.noise_level for one in unseen} == set(drawing.HELD_BACK_NOISE)
+    assert {one.software for one in unseen} == set(drawing.SOFTWARES["unseen"])
+    assert {one.kernel for one in unseen} == set(drawing.KERNELS["unseen"])
+    assert {one.noise_level for one in unseen} == set(drawing.NOISE["unseen"])
     for field in ("software", "kernel", "noise_level"):
         assert {getattr(one, field) for one in studies}.isdisjoint(getattr(one, field) for one in unseen)
     fixed = {(one.method, one.setting == "gcv") for one in studies}
