@@ -102,11 +102,14 @@ _SIMULATED = "monai_isles.phantom.dataset_or_phantom"
 _SMALL = {"folder": "data/phantom_ct_small", "cases": 2, "max_slices": 2}
 
 
-def write_layout(source: Path, folder: Path, weights: Path, overlays: Sequence[str] = ()) -> None:
+def write_layout(
+    source: Path, folder: Path, weights: Path, overlays: Sequence[str] = (), settings: Mapping[str, float] | None = None
+) -> None:
     """Write ``configs``, ``docs``, ``models/model.pt`` and ``LICENSE`` of a flat bundle; the metadata comes later.
 
     The card moves into ``docs``, beside the figures it shows. A calibration goes along with the weights it is of alone.
     ``overlays`` are laid over what trains and predicts; what holds for shipped weights alone goes no further.
+    ``settings`` (threshold, smallest component) go into what predicts and evaluates.
     """
     changed = [Bundle(source).overlay(name) for name in overlays]
     for part in ("configs", "docs", "models"):
@@ -122,6 +125,8 @@ def write_layout(source: Path, folder: Path, weights: Path, overlays: Sequence[s
                 config = lay_over(config, changed)
             if "calibration" in config and not kept:
                 config["calibration"] = None
+            if path.name in (INFERENCE, "evaluate.json"):
+                config |= settings or {}
             write_json(folder / "configs" / path.name, config)
     for name, part in _OPTIONAL.items():
         if (source / name).is_file():
@@ -138,13 +143,6 @@ def calibration_of(weights: Path) -> Path:
     """Return the calibration file of a bundle's weights: ``calibration.json``, ``calibration_spes.json``."""
     name = "calibration" if weights.name == Path(WEIGHTS).name else f"calibration_{weights.stem}"
     return weights.with_name(f"{name}.json")
-
-
-def settle(configs: Path, settings: Mapping[str, float]) -> None:
-    """Put chosen values (threshold, smallest component) into the configs that predict and evaluate."""
-    for path in (configs / "inference.json", configs / "evaluate.json"):
-        if settings and path.is_file():
-            write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **settings})
 
 
 def portable(config: Mapping[str, Any], path: Path, configs: Path) -> dict[str, Any]:
@@ -245,26 +243,23 @@ def export_bundle(
             if not chosen.is_file():
                 publish_state(chosen := aside / "empty.pt", {})
             state = load_state(chosen, sha256=None if weights is not None else metadata.get("weights_sha256"))
-            write_layout(
-                source, folder, chosen, overlays if weights is not None else bundle.with_shipped_settings.overlays
-            )
+            laid = overlays if weights is not None else bundle.with_shipped_settings.overlays
+            write_layout(source, folder, chosen, laid, settings)
             (aside / "empty.pt").unlink(missing_ok=True)
-            settle(folder / "configs", settings or {})
             complete = complete_metadata(metadata, sha256_of(folder / WEIGHTS))
-            made: dict[Path, float] = {}
             network = load_network(Bundle(folder), state)
-            if graphs:
-                inference = json.loads(Bundle(folder).file(INFERENCE).read_text(encoding="utf-8"))
-                made = write_graphs(network, folder / "models", metadata=complete, inference=inference)
+            inference = json.loads(Bundle(folder).file(INFERENCE).read_text(encoding="utf-8"))
+            told = {"metadata": complete, "inference": inference}
+            made = write_graphs(network, folder / "models", **told) if graphs else {}
+            differences = {f"models/{path.name}": difference for path, difference in made.items()}
             dropped = sorted(set(metadata) - set(complete))
             if zoo:
                 list_large_files(folder, url)
-            checksums, archive = _finish(folder, complete, made, dropped, bool(state)), f"{name}.zip"
+            checksums, archive = _finish(folder, complete, differences, dropped, bool(state)), f"{name}.zip"
             pack_zip(aside, aside / archive)
             if zoo:
                 (aside / "ci/unit_tests").mkdir(parents=True)
                 (aside / f"ci/unit_tests/test_{name}.py").write_text(unit_test(name, bundle), encoding="utf-8")
-            differences = {f"models/{path.name}": difference for path, difference in made.items()}
             sha256 = sha256_of(aside / archive)
             exported = Exported(out / name, out / archive, sha256, checksums, differences, dropped)
             _move(aside, out)
@@ -293,12 +288,12 @@ def _require_room(source: Path, out: Path, name: str, force: bool) -> None:
         raise refused("E-EXP-02", where=str(target), found=found, fix="name a new folder")
 
 
-def _finish(folder: Path, metadata: dict, made: Mapping[Path, float], dropped: list[str], shipped: bool) -> dict:
+def _finish(folder: Path, metadata: dict, graphs: Mapping[str, float], dropped: list[str], shipped: bool) -> dict:
     """Write and return checksums of all files, after those that depend on the models: metadata, cards, data licence."""
-    if made:
+    if graphs:
         metadata["graphs"] = {
-            f"models/{path.name}": {"sha256": sha256_of(path), "largest_logit_difference": difference}
-            for path, difference in made.items()
+            name: {"sha256": sha256_of(folder / name), "largest_logit_difference": difference}
+            for name, difference in graphs.items()
         }
     write_json(folder / "configs" / METADATA, metadata)
     card, kind = folder / "docs" / CARD, {"shipped": shipped, "replaced": bool(dropped)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,10 +96,6 @@ def challenge_names(
     key = id_of or next(shared, _ID_OF[0])
     entries = load_entries(content, dataset_dir, section=section, keys=(key,), need_label=False)
     images = {str(entry["case"]): Path(str(entry[key])) for entry in entries}
-    return images, _names(images, description)
-
-
-def _names(images: Mapping[str, Path], description: str) -> dict[str, str]:
     cases: dict[str, str] = {}
     for case, path in images.items():
         match = _ID.search(path.name)
@@ -110,4 +105,4 @@ def _names(images: Mapping[str, Path], description: str) -> dict[str, str]:
         if name in cases:
             raise refused("E-CHAL-02", where=f"{cases[name]} and {case}", found=match[2])
         cases[name] = case
-    return {case: name for name, case in cases.items()}
+    return images, {case: name for name, case in cases.items()}
