@@ -111,9 +111,7 @@ def run_row(study: Study, row: PaperRow, out: Path, *, nested: bool = False) -> 
 def threshold_rows(predictions: OutOfFold, keep: Path) -> tuple[dict[str, list[Row]], dict[str, str]]:
     """Return the scored rows of ``rcbf30`` and ``single_threshold`` by name, and a sentence on each rule.
 
-    Args:
-        keep: file that holds the rows, so that a repeat over the same inputs need not tune again.
-    Source: ``monai_isles.evaluation.threshold_baselines``; ``tests/papers/test_by_search.py``.
+    The file ``keep`` holds them, so that a repeat over the same inputs need not tune again.
     """
     about = json.dumps([predictions.plan.fingerprints["inputs"], predictions.plan.cases], sort_keys=True)
     stamp = {"stamp": hashlib.sha256(about.encode()).hexdigest()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from monai_isles.inference.outputs import stage_numbers
 from monai_isles.io.publish import publish_text
 from monai_isles.io.read import read_image, require_same_grid
 from monai_isles.io.reader import LoadVerifiedd
+from monai_isles.io.runs import read_record
 from monai_isles.metrics.image import image_quality
 from monai_isles.metrics.volume import STRATA, size_stratum
 from monai_isles.papers.figures import (
@@ -292,6 +292,5 @@ DRAW = {
 
 def training_of(trained: Trained) -> dict[str, object]:
     """Return the end and the cost of the training of a row."""
-    path = trained.predictions.folder / f"fold_{TEST}" / "run.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    record = read_record(trained.predictions.folder / f"fold_{TEST}" / "run.json")
     return {key: record[key] for key in ("outcome", "seconds") if key in record}

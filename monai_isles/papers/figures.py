@@ -183,7 +183,7 @@ _FULL_DIFFERENCE = 0.5
 
 def contour_grid(
     cases: Sequence[tuple[str, np.ndarray, Mapping[str, np.ndarray]]],
-    colours: Mapping[str, str] | None = None,
+    colours: Mapping[str, str] = CONTOURS,
     *,
     columns: int = 3,
     note: str = "",
@@ -196,7 +196,6 @@ def contour_grid(
         colours: colour by the name of the mask; the truth orange, focal red, cross-entropy cyan by default.
     Source: Abulnaga and Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), Figure 4.
     """
-    colours = CONTOURS if colours is None else colours
     _require_drawable(cases, colours)
     columns = min(columns, len(cases))
     axes = _grid(-(-len(cases) // columns), columns, [image.shape for _, image, _ in cases], head_in=0.0)

@@ -28,7 +28,6 @@ def published_tables(paper: str | Path) -> dict[str, Rows]:
     Args:
         paper: name of its bundle, or the bundle's folder.
     Raises: ``E-REP-09`` for a name that is not here.
-    Source: the papers that the bundles name; ``tests/papers/test_published.py``.
     """
     folder = paper if isinstance(paper, Path) else _require_known(paper, papers())
     return {name: printed_rows(table) for name, table in Bundle(folder).paper["published"].items()}
@@ -42,7 +41,6 @@ def published_rows(name: str) -> Rows:
     Args:
         name: a key of ``beside`` in some ``paper.json``, such as ``clerigues`` or ``clerigues_mri_siss``.
     Raises: ``E-REP-09`` for a name that is not here.
-    Source: that of ``published_tables``.
     """
     beside = {
         key: (folder, item) for folder in papers().values() for key, item in Bundle(folder).paper["beside"].items()

@@ -22,7 +22,7 @@ from monai_isles.crossval.plan import DATA_LIST, PAPER, Plan, make_plan
 from monai_isles.crossval.protocols import SIZES_VOX
 from monai_isles.crossval.run import cross_validate, require_whole
 from monai_isles.data.datalist import read_datalist
-from monai_isles.data.input_rows import ROWS
+from monai_isles.data.input_rows import ROWS, InputRow
 from monai_isles.errors import refused
 from monai_isles.evaluation.compare import compare_methods
 from monai_isles.evaluation.pairs import find_references
@@ -85,8 +85,7 @@ def paper_rows(bundle: Path) -> list[PaperRow]:
 def chosen_rows(bundle: Path, tables: Sequence[str], names: Sequence[str] = ()) -> list[PaperRow]:
     """Return the rows of some tables in the paper's order: all but the optional ones, or those named.
 
-    Args:
-        names: as the paper prints them, or as their key says, with or without the table; none means all.
+    A name is as the paper prints it, or as the row's key says, with or without the table.
     """
     rows = [row for table in tables for row in paper_rows(bundle) if row.table == table]
     unknown = [name for name in names if not any(row.has_name(name) for row in rows)]
@@ -154,8 +153,7 @@ def train_row(
 ) -> OutOfFold:
     """Cross-validate one row in ``folder`` and return its out-of-fold maps; finished parts are kept.
 
-    Args:
-        source: folder of the row it was ``trained_as``, whose networks are copied.
+    The networks of a row that was ``trained_as`` another are copied from the folder ``source`` of that one.
     """
     data: dict[str, Any] = {"data_list": listed or study.data_list, "dataset_dir": study.dataset_dir}
     opened = study.open(row)
@@ -193,13 +191,14 @@ def require_same_training(study: Study, row: PaperRow) -> None:
 def require_dwi(study: Study, rows: Sequence[PaperRow], cases: Sequence[Mapping[str, object]]) -> None:
     """Refuse rows that need the true DWI where some training case has none."""
     without = [str(case["case"]) for case in cases if "dwi" not in case]
-    needy = [row.name for row in rows if needs_dwi(study, row)]
+    read = [(row.name, inputs_of(study, row)) for row in rows]
+    needy = [name for name, inputs in read if inputs and "dwi" in (*inputs.reads, *inputs.targets)]
     if without and needy:
         result = f"{len(without)} of {len(cases)} scans without one: {', '.join(without[:6])}"
         raise refused("E-REPR-33", where=", ".join(needy), found=result)
 
 
-def inputs_of(study: Study, row: PaperRow) -> Any:
+def inputs_of(study: Study, row: PaperRow) -> InputRow | None:
     """Return the inputs of a row's network (``monai_isles.data.input_rows``), None in a bundle without such rows."""
     values: dict[str, Any] = {}
     for name in row.overlays:
@@ -213,12 +212,6 @@ def synthesises(study: Study, row: PaperRow) -> bool:
     return inputs is not None and not inputs.plain
 
 
-def needs_dwi(study: Study, row: PaperRow) -> bool:
-    """Return whether a row cannot be trained without the true DWI."""
-    inputs = inputs_of(study, row)
-    return synthesises(study, row) or (inputs is not None and "dwi" in inputs.reads)
-
-
 def has_maps(predictions: OutOfFold) -> bool:
     """Return whether every scan that a study scored has the perfusion maps that the rules need."""
     listed = read_datalist(predictions.folder / DATA_LIST)["training"]
@@ -229,9 +222,7 @@ def has_maps(predictions: OutOfFold) -> bool:
 def rule_rows(predictions: OutOfFold, *, tuned: bool = False) -> tuple[dict[str, list[Row]], dict[str, str]]:
     """Return the scored lines of the threshold rules by name, each with its ``fold``, and a sentence on each rule.
 
-    Args:
-        tuned: beside ``rcbf30`` also ``single_threshold``, tuned for each fold on the others.
-    Source: ``monai_isles.evaluation.threshold_baselines``; ``tests/papers/test_by_folds.py``.
+    ``tuned``: beside ``rcbf30`` also ``single_threshold``, tuned for each fold on the others.
     """
     data, listed = Path(predictions.plan.dataset_dir), predictions.folder / DATA_LIST
     cases = find_references(data, data_list=listed, folds=list(predictions.plan.folds), maps=True)

@@ -10,7 +10,7 @@ from monai_isles.bundle import Bundle
 from monai_isles.data.input_rows import ROWS as INPUTS
 from monai_isles.errors import IslesError
 from monai_isles.papers.published import papers, published_tables
-from monai_isles.papers.study import Study, chosen_rows, needs_dwi, paper_rows, require_dwi, synthesises
+from monai_isles.papers.study import Study, chosen_rows, paper_rows, require_dwi, synthesises
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 WANG = BUNDLES / "wang"
@@ -66,8 +66,8 @@ def test_scans_without_dwi_are_refused_for_the_rows_that_need_it_only() -> None:
     require_dwi(study, plain, cases)
     with pytest.raises(IslesError, match=r"E-REPR-33(?s:.*)where DWI\^o, real DWI\n\s+found 1 of 2 scans .*: b"):
         require_dwi(study, chosen_rows(WANG, ["table5"], ["dwi_o", "real_dwi", "fo"]), cases)
-    made = {row.name: (synthesises(study, row), needs_dwi(study, row)) for row in chosen_rows(WANG, ["table5"])}
-    assert made["CTA"] == (False, False) and made["real DWI"] == (False, True) and made["DWI^o,l,h"] == (True, True)
+    made = {row.name: synthesises(study, row) for row in chosen_rows(WANG, ["table5"])}
+    assert not made["CTA"] and not made["real DWI"] and made["DWI^o,l,h"]
 
 
 def test_rows_of_one_config_share_the_folder_of_the_first() -> None:
