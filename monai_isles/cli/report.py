@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     cohort = report(args.pred, args.ref, args.scores, args.out, **options)
     size = Path(args.out).stat().st_size
     if args.json:
-        shown = {"cases": len(next(iter(cohort.per_case.values()))), "methods": list(cohort.rows)}
+        shown = {"cases": len(next(iter(cohort.per_case.values()))), "methods": list(cohort.summaries)}
         print(json.dumps({"page": str(args.out), "bytes": size, **shown, "simulated": cohort.simulated}))
     else:
-        print(f"{as_text(cohort.rows, cohort.published)}\n\n{args.out}: {size / 1e6:.1f} MB")
+        print(f"{as_text(cohort.summaries, cohort.published)}\n\n{args.out}: {size / 1e6:.1f} MB")
     return EXIT_DONE

@@ -18,7 +18,7 @@ from monai_isles.reports.views import CaseView
 TITLES = {"summary": "Summary of CT perfusion, research only", "mosaic": "Maps and masks slice by slice, research only"}
 MOST_SLICES, SLICES_A_PAGE = 16, 5
 _A4_IN, _DPI = (8.27, 11.69), 100
-_LEFT, _WIDTH = 0.08, 92
+_LEFT, _WIDTH, _GAP = 0.08, 92, 0.012
 _BANNER = "Research only, not a medical device"
 
 
@@ -32,10 +32,7 @@ def captures(case: CaseView) -> dict[str, np.ndarray]:
 
 
 def pdf_bytes(case: CaseView) -> bytes:
-    """Return the report as a PDF: the summary on a page of A4, then the mosaic, five slices a page.
-
-    Source: matplotlib's PDF backend; ``tests/reports/test_captures.py``.
-    """
+    """Return the report as a PDF: the summary on a page of A4, then the mosaic, five slices a page."""
     from matplotlib.backends.backend_pdf import PdfPages
 
     buffer, shown = io.BytesIO(), even_indices(case.lesion.shape[2], MOST_SLICES)
@@ -51,9 +48,9 @@ def summary_figure(case: CaseView) -> Figure:
     """Return a page of A4 with the numbers, their definitions, the remarks and the software."""
     figure = blank(*_A4_IN, face="white", dpi=_DPI)
     lines = _Lines(figure)
-    lines.add("CT perfusion: ischemic core and hypoperfusion", size=15, bold=True)
+    lines.add("CT perfusion: ischemic core and hypoperfusion", size=15)
     lines.add(f"{_BANNER}.{' Simulated data, no patient.' if case.simulated else ''}", colour="#b00020")
-    lines.gap()
+    lines.y -= _GAP
     for label, text in perfusion_tiles(case.result).items():
         lines.add(text, label=label)
     why = (case.result.get("perfusion") or {}).get("not_computed")
@@ -83,8 +80,8 @@ class _Lines:
     def __init__(self, figure: Figure) -> None:
         self.figure, self.y, self.full = figure, 0.96, False
 
-    def add(self, text: str, *, label: str = "", size: float = 9, bold: bool = False, colour: str = "black") -> None:
-        """Write one paragraph, wrapped, beside its label."""
+    def add(self, text: str, *, label: str = "", size: float = 9, colour: str = "black") -> None:
+        """Write one paragraph, wrapped, beside its label; a larger one is bold."""
         x = 0.36 if label else _LEFT
         wrapped = textwrap.wrap(text, int(_WIDTH * 9 / size * (1 - x) / (1 - _LEFT))) or [""]
         step = 1.45 * size / 72 / _A4_IN[1]
@@ -96,16 +93,12 @@ class _Lines:
         first = self.y - step
         for line in wrapped:
             self.y -= step
-            look = "bold" if bold else "normal"
+            look = "bold" if size > 9 else "normal"
             self.figure.text(x, self.y, line.replace("$", r"\$"), fontsize=size, fontweight=look, color=colour)
         if label:
             self.figure.text(_LEFT, first, label[:40], fontsize=9, color="#444444")
 
     def head(self, text: str) -> None:
         """Write a heading."""
-        self.gap()
-        self.add(text, size=11, bold=True)
-
-    def gap(self) -> None:
-        """Leave a line free."""
-        self.y -= 0.012
+        self.y -= _GAP
+        self.add(text, size=11)

@@ -137,10 +137,10 @@ def stage_curves(stages: Sequence[tuple[str, Mapping[str, Any]]]) -> Figure:
 
 
 _ARTERY, _VEIN = "#d8323c", "#3277d8"
-Line = tuple[np.ndarray, str, str, Any]
+Line = tuple[Sequence[float] | np.ndarray, str, str, Any]
 
 
-def vessel_curves(aif_hu: np.ndarray, vof_hu: np.ndarray | None, dt_s: float) -> Figure:
+def vessel_curves(aif_hu: Sequence[float], vof_hu: Sequence[float] | None, dt_s: float) -> Figure:
     """Return the arterial and, where there is one, the venous curve over time.
 
     Shapes: (T,).  Units: HU over baseline, s.
@@ -164,8 +164,8 @@ def _over_time(lines: Sequence[Line], dt_s: float, unit: str, height_in: float, 
 
 def vessel_places(case: CaseView) -> Figure:
     """Return the CT slices with most voxels of the arterial and of the venous curve, those voxels marked."""
-    chosen = ((case.aif_vox, _ARTERY, "artery (AIF)"), (case.vof_vox, _VEIN, "vein (VOF)"))
-    results = [(np.asarray(vox), colour, name) for vox, colour, name in chosen if vox is not None and len(vox)]
+    chosen = (("aif_vox", _ARTERY, "artery (AIF)"), ("vof_vox", _VEIN, "vein (VOF)"))
+    results = [(np.array(case.record[key]), colour, name) for key, colour, name in chosen if case.record.get(key)]
     figure = blank(3.2 * len(results), 3.6, face="black")
     (low, high), box = LOOKS["ct"].window, case.box
     for place, (voxels, colour, name) in zip(figure.subplots(1, len(results), squeeze=False)[0], results, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -27,19 +27,36 @@ _FIX = "give the output folder of monai-isles evaluate, as it wrote it"
 
 @dataclass(frozen=True)
 class Scores:
-    """Hold one or several folders of scores: ``summaries`` and ``per_case`` by method, the first network first."""
+    """Hold one or several folders of scores: which data set, which part of it, and the tables by method.
+
+    ``summaries`` are those of ``summary.json``, ``per_case`` the rows of ``per_case.csv``, the first network first.
+    """
 
     data: str
     split: str
     simulated: bool
-    summaries: dict[str, dict[str, Any]]
-    per_case: dict[str, list[dict[str, str]]]
-    descriptions: dict[str, str] = field(default_factory=dict)
+    summaries: Mapping[str, Mapping[str, Any]]
+    per_case: Mapping[str, Sequence[Mapping[str, Any]]]
+    descriptions: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def cases(self) -> list[str]:
-        """Return the names of the scored cases, in the order of the first table."""
-        return [row["case"] for row in next(iter(self.per_case.values()))]
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort(Scores):
+    """Hold the scores of a set of cases, and what its page shows beside them; the cases show the first method.
+
+    Args:
+        cases: drawn one at a time, so a generator limits the memory.
+        provenance: label to text: versions, bundle, SHA-256 of the weights, command.
+        published: rows of a paper by name, in the form of ``summaries``, printed below them as measured on other data.
+        mirrored: show the mirrored channels of every case whose result says how they were made.
+    """
+
+    title: str
+    cases: Iterable[CaseView]
+    curves: Sequence[Mapping[str, float]] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    mirrored: bool = False
 
 
 def read_scores(folder: str | Path) -> Scores:
@@ -62,22 +79,20 @@ def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = No
         found = f"names {', '.join(labels)} for {len(folders)} folders"
         raise refused("E-REP-03", where="--names against --scores", found=found)
     read = [read_scores(folder) for folder in folders]
-    for folder, scores in zip(folders[1:], read[1:], strict=True):
-        apart = sorted(set(read[0].cases) ^ set(scores.cases))
+    cases = [{row["case"] for row in scores.per_case[NETWORK]} for scores in read]
+    for folder, others in zip(folders[1:], cases[1:], strict=True):
+        apart = sorted(cases[0] ^ others)
         if apart:
             found = f"{len(apart)} cases in one table only: {', '.join(apart[:8])}"
             fault, fix = "scores are of other cases", "score every method on the same cases, then report them together"
             raise refused("E-REP-04", where=str(folder), found=found, fault=fault, fix=fix)
-    summaries, per_case = {}, {}
-    text: dict[str, str] = {}
-    for label, scores in zip(labels, read, strict=True):
-        summaries[label], per_case[label] = scores.summaries[NETWORK], scores.per_case[NETWORK]
+    tables = {label: (scores, NETWORK) for label, scores in zip(labels, read, strict=True)}
     for scores in read:
         for method in (name for name in scores.summaries if name != NETWORK):
-            label = _LABELS.get(method, method)
-            summaries.setdefault(label, scores.summaries[method])
-            per_case.setdefault(label, scores.per_case[method])
-            text.setdefault(label, scores.descriptions.get(method, ""))
+            tables.setdefault(_LABELS.get(method, method), (scores, method))
+    summaries = {label: scores.summaries[method] for label, (scores, method) in tables.items()}
+    per_case = {label: scores.per_case[method] for label, (scores, method) in tables.items()}
+    text = {label: scores.descriptions.get(method, "") for label, (scores, method) in tables.items()}
     text = {label: words for label, words in text.items() if words}
     return Scores(read[0].data, read[0].split, any(s.simulated for s in read), summaries, per_case, text)
 
@@ -93,12 +108,9 @@ def _parse(path: Path, parse: Callable[[str], Any]) -> Any:
 
 def _summary(path: Path) -> dict[str, Any]:
     summary = _parse(path, json.loads)
-    methods = summary.get("methods") if isinstance(summary, dict) else None
-    if (
-        not isinstance(methods, dict)
-        or NETWORK not in methods
-        or not all(isinstance(m, dict) and "metrics" in m for m in methods.values())
-    ):
+    methods: Any = summary.get("methods") if isinstance(summary, dict) else None
+    named = isinstance(methods, dict) and NETWORK in methods
+    if not named or not all(isinstance(m, dict) and "metrics" in m for m in methods.values()):
         raise refused("E-REP-02", where=str(path), found=f"no methods with metrics, {NETWORK} among them", fix=_FIX)
     return summary
 

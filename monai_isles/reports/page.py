@@ -23,18 +23,19 @@ from monai_isles.reports.canvas import png_bytes, svg_text
 from monai_isles.reports.curves import best_epoch, motion_curves, training_curves, vessel_curves, vessel_places
 from monai_isles.reports.figures import bland_altman_plot, dice_plot, reliability_plot, volume_scatter
 from monai_isles.reports.montage import drawn_keys, map_mosaic, panels
-from monai_isles.reports.sheet import perfusion_table, picture, sheet_of
-from monai_isles.reports.slices import even_indices
+from monai_isles.reports.sheet import WORDS, perfusion_table, picture, sheet_of
 from monai_isles.reports.tables import as_html
 from monai_isles.reports.viewer import niivue_facts, outline_masks, page_data
-from monai_isles.reports.views import MASKS, SYNTHETIC, CaseView, Cohort
+from monai_isles.reports.views import MASKS, SYNTHETIC, CaseView
 from monai_isles.transforms.grid import onto_first
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure
 
-CASE_SLICES, COHORT_SLICES, STUDY_SLICES = 6, 4, 16
+    from monai_isles.reports.gather import Cohort
+
+CASE_SLICES, COHORT_SLICES = 6, 4
 _MOSAIC_BYTES = 80_000
 _SOFTWARE = ("monai_isles", "python", "monai", "torch", "numpy")
 
@@ -50,25 +51,22 @@ def case_page(case: CaseView, out: str | Path, *, viewer: str = "small") -> None
     of a person stands in it unless ``case.patient`` holds them.
 
     Raises: IslesError: ``E-FILE-10`` when the page cannot be written.
-    Source: ours; ``tests/reports/test_page.py``, ``tests/reports/test_viewer.py`` (opens it in headless Chromium).
     """
     facts = _case_facts(case) | {"niivue": niivue_facts(case) if viewer == "niivue" and case.images else None}
     publish_text(out, environment().get_template("case.html").render(facts))
 
 
 def _case_facts(case: CaseView) -> dict[str, Any]:
-    every = even_indices(case.lesion.shape[2], STUDY_SLICES) if case.masks else None
-    sheet = sheet_of(case, most_slices=CASE_SLICES, slices=every)
-    known, dt_s = versions(), case.dt_s
+    known, record = versions(), case.record
     vessels = places = motion = None
-    if case.aif is not None and dt_s is not None:
+    if record:
         label = "Arterial and venous curves, HU over baseline against seconds"
-        vessels = Markup(svg_text(vessel_curves(case.aif, case.vof, dt_s), label))
-    if case.aif_vox is not None and len(case.aif_vox) and "ct" in case.images:
+        vessels = Markup(svg_text(vessel_curves(record["aif_hu"], record["vof_hu"], record["dt_s"]), label))
+    if record.get("aif_vox"):
         alt = f"{case.name}: CT slices with the voxels of the arterial and venous curve"
         places = picture(png_bytes(vessel_places(case)), alt, 300)
-    if case.motion is not None and dt_s is not None and len(case.motion):
-        motion = Markup(svg_text(motion_curves(case.motion, dt_s), "Movement of the head over time"))
+    if path := record.get("motion", {}).get("path_right_mm_front_mm_turn_deg"):
+        motion = Markup(svg_text(motion_curves(np.array(path), record["dt_s"]), "Movement of the head over time"))
     mosaics = {}
     for panel in panels(case) if case.masks else ():
         title = panel.title.partition("\n")[0]
@@ -77,7 +75,7 @@ def _case_facts(case: CaseView) -> dict[str, Any]:
     return {
         "title": case.name,
         "simulated": case.simulated,
-        "case": sheet,
+        "case": sheet_of(case, most_slices=CASE_SLICES),
         "data": page_data(case) if case.masks else None,
         "masks": [{"name": n, "label": MASKS[n][0], "colour": MASKS[n][1]} for n in outline_masks(case)],
         "table": perfusion_table(case.result),
@@ -103,9 +101,26 @@ def cohort_page(cohort: Cohort, out: str | Path) -> None:
         sheet_of(case, anchor=f"case-{index}", most_slices=COHORT_SLICES, mirrored=cohort.mirrored)
         for index, case in enumerate(cohort.cases, start=1)
     ]
-    if not sheets or not cohort.rows:
-        raise refused("E-REP-05", where=cohort.title, found=f"{len(sheets)} cases, {len(cohort.rows)} methods")
-    publish_text(out, environment().get_template("cohort.html").render(_cohort_facts(cohort, sheets)))
+    if not sheets or not cohort.summaries:
+        raise refused("E-REP-05", where=cohort.title, found=f"{len(sheets)} cases, {len(cohort.summaries)} methods")
+    curves = None
+    if cohort.curves:
+        best = best_epoch(cohort.curves)
+        kept = "" if best is None else f" Dotted: epoch {best}, whose weights were kept."
+        caption = f"Training and validation over {len(cohort.curves)} epochs.{kept}"
+        curves = plot(training_curves(cohort.curves), "Training curves", caption)
+    facts = {
+        **vars(cohort),
+        "cases": sheets,
+        "notes": list(dict.fromkeys(note for sheet in sheets for note in sheet.notes)),
+        "subjects": len({sheet.subject or sheet.name for sheet in sheets}),
+        "shown": next(iter(cohort.summaries)),
+        "table": Markup(as_html(cohort.summaries, cohort.published)),
+        "plots": _plots(cohort),
+        "curves": curves,
+        "provenance": {"monai_isles": __version__, **cohort.provenance},
+    }
+    publish_text(out, environment().get_template("cohort.html").render(facts))
 
 
 @cache
@@ -121,49 +136,20 @@ def environment() -> Environment:
     return made
 
 
-def _cohort_facts(cohort: Cohort, sheets: list[SimpleNamespace]) -> dict[str, Any]:
-    curves = None
-    if cohort.curves:
-        best = best_epoch(cohort.curves)
-        kept = "" if best is None else f" Dotted: epoch {best}, whose weights were kept."
-        caption = f"Training and validation over {len(cohort.curves)} epochs.{kept}"
-        curves = plot(training_curves(cohort.curves), "Training curves", caption)
-    return {
-        "title": cohort.title,
-        "simulated": cohort.simulated,
-        "data": cohort.data,
-        "split": cohort.split,
-        "cases": sheets,
-        "notes": list(dict.fromkeys(note for sheet in sheets for note in sheet.notes)),
-        "subjects": len({sheet.subject or sheet.name for sheet in sheets}),
-        "shown": next(iter(cohort.rows)),
-        "table": Markup(as_html(cohort.rows, cohort.published)),
-        "plots": _plots(cohort),
-        "curves": curves,
-        "provenance": {"monai_isles": __version__, **cohort.provenance},
-    }
-
-
-_CASE_PLOTS = (
-    (dice_plot, "Dice by method", "Dice of every case (dots), quartiles (box) and median (bar). A case with an empty "
-     "mask on one side has Dice 0, on both sides 1."),
-    (volume_scatter, "Predicted against reference lesion volume", "Lesion volume, predicted against reference. Dashed: "
-     "identity. Axes linear up to 1 ml, logarithmic above. R² about the identity line."),
-    (bland_altman_plot, "Bland-Altman plot of lesion volumes", "Predicted minus reference lesion volume over the mean "
-     "of both. Line: bias. Dashed: limits of agreement, bias ± 1.96 SD."),
-)  # fmt: skip
-_RELIABILITY = (
-    "Share of lesion voxels among those that the map gives a probability, in ten bins. Dashed: what a calibrated map "
-    "would show. Counted are voxels with a probability above 0 and the reference lesion."
-)
+_CASE_PLOTS = {
+    "Dice by method": dice_plot,
+    "Predicted against reference lesion volume": volume_scatter,
+    "Bland-Altman plot of lesion volumes": bland_altman_plot,
+}
 
 
 def _plots(cohort: Cohort) -> list[SimpleNamespace]:
-    cases = _CASE_PLOTS if any(cohort.per_case.values()) else ()
-    plots = [plot(draw(cohort.per_case), label, caption) for draw, label, caption in cases]
-    curves = {name: row["calibration"]["curve"] for name, row in cohort.rows.items() if row.get("calibration")}
-    drawn = [plot(reliability_plot(curves), "Reliability of the probability", _RELIABILITY)] if curves else []
-    return [*plots, *drawn]
+    cases = _CASE_PLOTS if any(cohort.per_case.values()) else {}
+    figures = {label: draw(cohort.per_case) for label, draw in cases.items()}
+    curves = {name: row["calibration"]["curve"] for name, row in cohort.summaries.items() if row.get("calibration")}
+    if curves:
+        figures["Reliability of the probability"] = reliability_plot(curves)
+    return [plot(figure, label, WORDS["captions"][label]) for label, figure in figures.items()]
 
 
 def plot(figure: Figure, label: str, caption: str) -> SimpleNamespace:

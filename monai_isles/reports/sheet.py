@@ -17,26 +17,23 @@ from monai_isles.reports.canvas import MAX_BYTES, data_uri, png_bytes
 from monai_isles.reports.curves import stage_curves, stage_text
 from monai_isles.reports.figures import number
 from monai_isles.reports.montage import case_montage, mirrored_montage, panels
-from monai_isles.reports.slices import chosen_slices, shown_slices
+from monai_isles.reports.slices import chosen_slices, even_indices, shown_slices
 from monai_isles.reports.views import CaseView
 
 _NONE = "–"
+STUDY_SLICES = 16
 _PAGE_BYTES, _BESIDE_MOSAICS_BYTES, _PANEL_BYTES, _MOST_BYTES = 1_500_000, 1_100_000, 16_000, 140_000
 WORDS: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 
 
-def sheet_of(
-    case: CaseView, *, most_slices: int, anchor: str = "case", mirrored: bool = True, slices: list[int] | None = None
-) -> SimpleNamespace:
+def sheet_of(case: CaseView, *, most_slices: int, anchor: str = "case", mirrored: bool = True) -> SimpleNamespace:
     """Turn the arrays of a case into numbers and pictures for the templates, without the paths of the prediction.
 
     ``numbers`` hold (value to sort by, text), ``tiles`` and ``facts`` label to text; ``target`` is the predicted
     region, ``notes`` are needed to read the pictures, ``mirrored`` and ``mirror`` show the images in the head's mirror
     and how it was found, ``stage`` is the curve of the series with the perfusion stage that the network was given,
-    ``remarks`` are unusual or repaired properties of the input.
-
-    Args:
-        slices: to draw, in place of up to ``most_slices`` around the lesion.
+    ``remarks`` are unusual or repaired properties of the input. Drawn are up to ``most_slices`` around the lesion, of
+    a measured series up to 16 of all.
     """
     numbers, result, drawn, stage = _numbers(case), case.result, None, None
     read = result.get("modalities") or case.images
@@ -63,7 +60,7 @@ def sheet_of(
         tiles=_tiles(case, numbers),
         facts=_facts(result),
         flag=flag,
-        pictures=_pictures(case, most_slices, slices),
+        pictures=_pictures(case, most_slices),
         target="ischemic core" if {"ct", "ctp"} & {*case.images, *read} else "lesion",
         notes=[WORDS["notes"][name] for name, holds in notes.items() if holds],
         mirrored=drawn,
@@ -149,11 +146,14 @@ def picture(png: bytes, alt: str, narrowest: int) -> SimpleNamespace:
     return SimpleNamespace(src=data_uri(png), alt=alt, width=width, height=height, narrowest=narrowest)
 
 
-def _pictures(case: CaseView, most: int, slices: list[int] | None) -> list[SimpleNamespace]:
-    slices = slices or shown_slices(case.lesion, case.truth, case.probability, case.images, most=most)
+def _pictures(case: CaseView, most: int) -> list[SimpleNamespace]:
+    if case.masks:
+        slices, page_bytes = even_indices(case.lesion.shape[2], STUDY_SLICES), _BESIDE_MOSAICS_BYTES
+    else:
+        slices = shown_slices(case.lesion, case.truth, case.probability, case.images, most=most)
+        page_bytes = _PAGE_BYTES
     columns = panels(case)
     count = len(columns) + 1
-    page_bytes = _BESIDE_MOSAICS_BYTES if case.masks else _PAGE_BYTES
     allowed = min(max(MAX_BYTES, _PANEL_BYTES * count), _MOST_BYTES, page_bytes // len(slices))
     pictures = []
     for row, k in enumerate(slices):

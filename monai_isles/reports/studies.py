@@ -99,11 +99,9 @@ def _row(
 def _at(content: Any, path: str) -> Any:
     """Return the value at a dotted path of nested dictionaries and lists, None if there is none."""
     for key in path.split("."):
-        if isinstance(content, Mapping):
-            content = content.get(key)
-        elif isinstance(content, list) and key.isdigit() and int(key) < len(content):
-            content = content[int(key)]
-        else:
+        try:
+            content = content[int(key) if isinstance(content, list) else key]
+        except (KeyError, IndexError, TypeError, ValueError):
             return None
     return content
 

@@ -6,7 +6,7 @@ import base64
 import gzip
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 
 import numpy as np
@@ -55,12 +55,13 @@ def page_data(view: CaseView) -> dict[str, object]:
     box, shown = view.box, even_indices(shape[2], MOST_SLICES)
     rows, columns = on_screen(view.images["ct"], 0, box).shape
     stride = -(-max(rows, columns) // MOST_PIXELS)
-    stages = [stage for stage in STAGES if stage.key in view.images]
     thin = slice(None, None, stride)
-    pictures = {
-        stage.key: [_png(levels(on_screen(view.images[stage.key], k, box)[thin, thin], stage)) for k in shown]
-        for stage in stages
-    }
+    stages = [
+        _stage(stage)
+        | {"pictures": [_png(levels(on_screen(view.images[stage.key], k, box)[thin, thin], stage)) for k in shown]}
+        for stage in STAGES
+        if stage.key in view.images
+    ]
     # from (column, row, slice) as ``on_screen`` shows them to the voxels of the volume
     turned = np.diag([-float(stride), -float(stride), 1.0, 1.0])
     turned[:2, 3] = box[0].stop - 1, box[1].stop - 1
@@ -74,7 +75,7 @@ def page_data(view: CaseView) -> dict[str, object]:
         "columns": columns,
         "ratio": round(columns * view.spacing_mm[0] / (rows * view.spacing_mm[1]), 4),
         "start": _start(view, shown),
-        "stages": [_stage(stage) | {"pictures": pictures[stage.key]} for stage in stages],
+        "stages": stages,
         "outlines": outlines,
         "windows": WINDOWS,
         "affine": (view.to_mm @ turned).round(4).tolist(),
@@ -106,11 +107,10 @@ def _png(picture: np.ndarray) -> str:
 def _stage(stage: Stage) -> dict[str, object]:
     from matplotlib import colormaps
 
-    facts = {name: getattr(stage, name) for name in ("key", "title", "unit", "low", "high", "window", "tops")}
     if not stage.colours:
-        return facts | {"colours": ""}
+        return asdict(stage)
     table = np.rint(255 * colormaps[stage.colours](np.linspace(0, 1, _COLOURS))[:, :3]).astype(np.uint8)
-    return facts | {"colours": base64.b64encode(table.tobytes()).decode("ascii")}
+    return asdict(stage) | {"colours": base64.b64encode(table.tobytes()).decode("ascii")}
 
 
 def _outline(mask: np.ndarray) -> str:

@@ -1,8 +1,8 @@
-"""Hold the content of a page: one case, or a cohort of cases with the rows of its tables."""
+"""Hold the content of a page of one case, and how its images are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -49,10 +49,8 @@ SYNTHETIC = {"pseudo_dwi": "synthetic pseudo-DWI,\nnot an acquisition"}
 class CaseView:
     """Hold one case to draw: a prediction, and the measurements of its series, if any.
 
-    Shapes: every array (H, W, D), RAS+, on one grid; ``affine`` (4, 4) of it; ``aif`` and ``vof`` (T,), their voxels
-        (n, 3); ``motion`` (T, 3).
-    Units: ``images`` in the unit of their modality, ``probability`` 0 to 1, ``spacing_mm`` in mm, curves HU over
-    baseline, ``dt_s`` s.
+    Shapes: every array (H, W, D), RAS+, on one grid; ``affine`` (4, 4) of it.
+    Units: ``images`` in the unit of their modality, ``probability`` 0 to 1, ``spacing_mm`` in mm.
     Args:
         images: array by modality key, all of them drawn.
         probability, uncertainty: None where there is none; one network in one pass has no uncertainty.
@@ -60,8 +58,7 @@ class CaseView:
         simulated: the data are the phantom's.
         synthetic: array by name of ``SYNTHETIC``: images that a network made.
         masks: by name of ``MASKS``, beside the lesion; a case that has some is shown slice by slice in a viewer.
-        aif, vof, dt_s, aif_vox, vof_vox: curves of artery and vein, their step, and the voxels they were taken from.
-        motion: mm to the right, mm to the front, degrees, frame by frame.
+        record: content of ``perfusion.json``: the curves of artery and vein, their voxels, the movement of the head.
         series: label to text: how the series was acquired and read.
         patient: label to text, only on the user's request.
     Raises: ``E-REP-06`` when the arrays differ in shape, ``E-REP-20`` for masks without CT or not known.
@@ -79,15 +76,10 @@ class CaseView:
     simulated: bool = False
     synthetic: Mapping[str, np.ndarray] = field(default_factory=dict)
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
-    aif: np.ndarray | None = None
-    vof: np.ndarray | None = None
-    dt_s: float | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
     series: Mapping[str, str] = field(default_factory=dict)
     patient: Mapping[str, str] = field(default_factory=dict)
     affine: np.ndarray | None = None
-    aif_vox: np.ndarray | None = None
-    vof_vox: np.ndarray | None = None
-    motion: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shapes = {key: np.shape(array) for key, array in self.arrays().items()}
@@ -119,31 +111,3 @@ class CaseView:
     def to_mm(self) -> np.ndarray:
         """Return the affine (4, 4) from voxels to mm; without one the first voxel lies at 0 mm."""
         return np.diag([*self.spacing_mm, 1.0]) if self.affine is None else np.asarray(self.affine, float)
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Hold a set of cases and the methods scored on it.
-
-    Args:
-        simulated: the data are the phantom's; the page says so in its banner.
-        rows: ``summary.json`` of ``monai-isles evaluate`` by method name; the cases show the first method.
-        cases: drawn one at a time, so a generator limits the memory.
-        provenance: label to text: versions, bundle, SHA-256 of the weights, command.
-        per_case: rows of ``per_case.csv`` by method name, for the figures.
-        published: rows of a paper by name, in the form of ``rows``, printed below them as measured on other data.
-        data, split: one line each: which data set, and which part of it the cases are.
-        mirrored: show the mirrored channels of every case whose result says how they were made.
-    """
-
-    title: str
-    simulated: bool
-    rows: Mapping[str, Mapping[str, Any]]
-    cases: Iterable[CaseView]
-    curves: Sequence[Mapping[str, float]] = ()
-    provenance: Mapping[str, str] = field(default_factory=dict)
-    per_case: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    data: str = ""
-    split: str = ""
-    mirrored: bool = False

@@ -144,8 +144,7 @@ def _view(
     measured: MeasuredStudy, arrays: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray],
     like: Image, result: Mapping[str, object], wanted: Wanted,
 ) -> CaseView:  # fmt: skip
-    record, vof = measured.record, measured.record["vof_hu"]
-    path = record["motion"]["path_right_mm_front_mm_turn_deg"]
+    record = measured.record
     used, kind = record["settings"], str(record["kind"])
     facts = {
         "source": {"dicom": "DICOM", "nifti": "NIfTI"}.get(kind, kind),
@@ -164,12 +163,7 @@ def _view(
         spacing_mm=like.spacing_mm,
         affine=like.affine,
         result=result,
-        aif=np.asarray(record["aif_hu"]),
-        vof=None if vof is None else np.asarray(vof),
-        dt_s=float(record["dt_s"]),
-        aif_vox=np.asarray(record["aif_vox"]),
-        vof_vox=np.asarray(record["vof_vox"]),
-        motion=None if path is None else np.asarray(path),
+        record=record,
         series=facts,
         patient=_patient(measured.slices[0]) if wanted.show_patient and measured.slices else {},
         simulated=measured.simulated,

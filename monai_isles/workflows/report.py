@@ -10,10 +10,9 @@ from typing import Any
 from monai_isles.io.runs import versions
 from monai_isles.progress import progress
 from monai_isles.reports.curves import read_curves
-from monai_isles.reports.gather import Scores, Source, find_sources, load_view, side_by_side
+from monai_isles.reports.gather import Cohort, Scores, Source, find_sources, load_view, side_by_side
 from monai_isles.reports.page import cohort_page
 from monai_isles.reports.sheet import WORDS
-from monai_isles.reports.views import Cohort
 
 
 def report(pred_dir: str, ref_dir: str, scores: Sequence[str], out: str | Path, **options: Any) -> Cohort:
@@ -51,16 +50,12 @@ def gather_cohort(
     if names is None and len(scores) == len(bundles) == 1:
         read = side_by_side(scores, list(bundles))
     return Cohort(
+        **vars(read),
         title=title or f"Ischemic core: {read.data}",
-        simulated=read.simulated,
-        rows=read.summaries,
         cases=(load_view(item, simulated=read.simulated) for item in progress(sources, "drawing")),
         curves=read_curves(curves) if curves else (),
         provenance=_provenance(sources, read, command),
-        per_case=read.per_case,
         published=dict(published or {}),
-        data=read.data,
-        split=read.split,
         mirrored=mirrored,
     )
 

@@ -11,14 +11,14 @@ from monai_isles.reports.curves import motion_curves, training_curves, vessel_pl
 from monai_isles.reports.views import CaseView
 
 
-def _view(**more: np.ndarray) -> CaseView:
+def _view(**more: object) -> CaseView:
     return CaseView("c", {"ct": np.full((8, 10, 4), 30.0)}, (1, 1, 5), None, None, np.zeros((8, 10, 4), bool), **more)
 
 
 def test_vessel_voxels_are_marked_where_they_lie_on_the_screen() -> None:
     """RAS+ voxel (1, 2) of an 8 x 10 plane lies at column 8 - 1 - 1 and row 10 - 1 - 2; the fullest slice is shown."""
     artery = np.array([[1, 2, 3], [2, 2, 3], [5, 5, 0]])
-    figure = vessel_places(_view(aif_vox=artery, vof_vox=np.array([[4, 9, 1]])))
+    figure = vessel_places(_view(record={"aif_vox": artery.tolist(), "vof_vox": [[4, 9, 1]]}))
     first, second = (axes for axes in figure.axes if axes.images)
     (line,) = first.lines
     assert np.column_stack(line.get_data()).tolist() == [[6, 7], [5, 7]]

@@ -24,7 +24,7 @@ def gathered(folders: dict[str, Path], **more: object) -> object:
 def test_cases_come_with_images_masks_scores_and_results(folders: Folders) -> None:
     cohort = gathered(folders(), names=["demo"], command=["report", "--pred", "/home/ZZPATIENT/pred"])
     views = list(cohort.cases)
-    assert [view.name for view in views] == ["case_1", "case_2"] and list(cohort.rows) == ["demo"]
+    assert [view.name for view in views] == ["case_1", "case_2"] and list(cohort.summaries) == ["demo"]
     assert set(views[0].images) == {"ct", "cbf", "tmax"} and views[0].truth.any() and views[0].probability.max() <= 1
     assert views[0].scores["case"] == "case_1" and views[0].result["threshold"] == 0.4
     assert cohort.simulated and views[0].simulated and cohort.provenance["weights SHA-256"] == "ab" * 32
@@ -68,7 +68,8 @@ def test_rules_stand_once_beside_every_network(folders: Folders) -> None:
     assert list(read.summaries) == ["demo", "shipped", "rCBF < 30 %"] and read.descriptions == {
         "rCBF < 30 %": "CBF below 30%"
     }
-    assert read.split == "section training, fold 0" and read.cases == ["case_1", "case_2"]
+    assert read.split == "section training, fold 0"
+    assert [row["case"] for row in read.per_case["demo"]] == ["case_1", "case_2"]
 
 
 @pytest.mark.parametrize("names", [["one"], ["same", "same"], ["a", "rCBF < 30 %"]])

@@ -16,8 +16,9 @@ import pytest
 from monai_isles.errors import IslesError
 from monai_isles.evaluation import score_case, summarise
 from monai_isles.papers.published import published_rows
+from monai_isles.reports.gather import Cohort
 from monai_isles.reports.page import case_page, cohort_page
-from monai_isles.reports.views import CaseView, Cohort
+from monai_isles.reports.views import CaseView
 
 Make = Callable[..., CaseView]
 EVIL = "<script>alert(1)</script>"
@@ -57,10 +58,10 @@ def cohort(cases: list[CaseView], **more: object) -> Cohort:
     per_case = {"net": rows, f"rule {EVIL}": rows}
     views = (replace(case, scores=row) for case, row in zip(cases, rows, strict=True))
     base = Cohort(
-        "Held-out cases",
-        True,
-        {name: summarise(r, resamples=20) for name, r in per_case.items()},
-        views,
+        title="Held-out cases",
+        simulated=True,
+        summaries={name: summarise(r, resamples=20) for name, r in per_case.items()},
+        cases=views,
         per_case=per_case,
         provenance={"bundle": "clerigues", "command": f"report {EVIL}"},
         data="phantom",
@@ -146,7 +147,7 @@ def test_a_missed_and_an_invented_lesion_are_flagged(tmp_path: Path, case: Make)
 
 
 def test_nothing_to_report_is_refused_and_no_page_appears(tmp_path: Path, case: Make) -> None:
-    for empty in (replace(cohort([case(depth=1)]), cases=[]), cohort([case(depth=1)], rows={})):
+    for empty in (replace(cohort([case(depth=1)]), cases=[]), cohort([case(depth=1)], summaries={})):
         with pytest.raises(IslesError, match=r"E-REP-05: nothing to report\n.*Held-out cases\n.*cases, . methods"):
             cohort_page(empty, tmp_path / "page.html")
     assert not list(tmp_path.iterdir())

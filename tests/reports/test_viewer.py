@@ -54,8 +54,8 @@ def make_view(*, depth: int = 3, size: int = 48, **more: object) -> CaseView:
     }
     masks = {"core": np.zeros_like(brain), "hypoperfused": late}
     time = np.arange(45.0)
-    curves = {"aif": 300 * np.exp(-(((time - 15) / 4) ** 2)), "vof": 400 * np.exp(-(((time - 22) / 6) ** 2))}
-    facts = {"result": RESULT, "dt_s": 1.0, "simulated": True, **curves, **more}
+    curves = {"aif_hu": 300 * np.exp(-(((time - 15) / 4) ** 2)), "vof_hu": 400 * np.exp(-(((time - 22) / 6) ** 2))}
+    facts = {"result": RESULT, "record": {"dt_s": 1.0, **curves}, "simulated": True, **more}
     images = {key: image.astype(np.float32) for key, image in images.items()}
     lesion, spread = np.roll(late, 2, 1), np.full(brain.shape, 0.1, np.float32)
     return CaseView("case_1 <i>", images, (2.0, 2.5, 5.0), 0.9 * lesion, spread, lesion, masks=masks, **facts)
@@ -144,7 +144,7 @@ def test_the_patient_is_shown_only_when_given(tmp_path: Path) -> None:
 
 def test_without_core_or_maps_of_a_rule_the_page_says_so(tmp_path: Path) -> None:
     block = RESULT["perfusion"] | {"core_ml": 0.0, "mismatch_ratio": None, "defuse3": False}
-    case_page(make_view(result=RESULT | {"perfusion": block, "quality": []}, aif=None), tmp_path / "p.html")
+    case_page(make_view(result=RESULT | {"perfusion": block, "quality": []}, record={}), tmp_path / "p.html")
     text = (tmp_path / "p.html").read_text(encoding="utf-8")
     assert "no core" in text and "not met" in text and "No remark on the series" in text and "artery (AIF)" not in text
     case_page(make_view(result={"perfusion": {"not_computed": "x"}}), tmp_path / "q.html")
