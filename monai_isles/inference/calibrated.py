@@ -60,10 +60,7 @@ class Calibration:
         return calibrate(raw, self.temperature, self.shift)
 
     def interval(self, lesion_ml: float) -> tuple[float, float] | None:
-        """Return bounds that hold the true volume for the share ``level`` of cases like those of the fit. Units: ml.
-
-        Source: ``monai_isles.metrics.fit_volume_errors``; ``tests/inference/test_confidence.py``.
-        """
+        """Return bounds that hold the true volume for the share ``level`` of cases like those of the fit. Units: ml."""
         for group in self.volume:
             if group["up_to_ml"] is None or lesion_ml <= group["up_to_ml"]:
                 low, high = (math.expm1(math.log1p(lesion_ml) + group[end]) for end in ("low", "high"))

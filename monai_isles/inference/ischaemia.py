@@ -55,11 +55,8 @@ def read_perfusion_case(
     """Read the maps of one case, find the brain, the two sides and the healthy one.
 
     Brain is where the sum of the maps is above zero. The sides come from the CT's mirror image (``mirror``) or, without
-    one, from the brain's centre column (``centroid``).
+    one, from the brain's centre column (``centroid``). CBF and Tmax must be among ``maps``.
 
-    Args:
-        entry: flat dictionary with the paths of the maps, ct where there is one, and ``label`` if needed.
-        maps: keys to read, cbf and tmax among them.
     Source: brain mask of Clerigues 2019, doi:10.1016/j.compbiomed.2019.103487.
     """
     name, wanted = str(entry.get("case", "case")), [*maps, *([LABEL] if need_label else [])]
@@ -82,11 +79,7 @@ def read_perfusion_case(
 
 
 def case_ischaemia(entry: Mapping[str, Any], cuts: Mapping[str, Any] = CUTS) -> tuple[Ischaemia, str] | None:
-    """Return masks and volumes of one case and the method that separated its sides; None without CBF or Tmax.
-
-    Raises: ``E-GEOM-*`` and others of ``read_image``, ``E-EVAL-01``, ``E-EVAL-02``.
-    Source: ``monai_isles.perfusion.ischaemia``; ``tests/inference/test_ischaemia.py``.
-    """
+    """Return masks and volumes of one case and the method that separated its sides; None without CBF or Tmax."""
     if not (entry.get("cbf") and entry.get("tmax")):
         return None
     case = read_perfusion_case(entry, maps=[key for key in MEASURED_MAPS if entry.get(key)])
@@ -98,8 +91,6 @@ def perfusion_block(entry: Mapping[str, object], settings: Mapping[str, Any] | N
     """Return ``perfusion`` of ``result.json``: ``Ischaemia.record``, the cuts and ``midline``; None without the maps.
 
     If the rules cannot be applied, the block holds the reason as ``not_computed``; the network's result is kept.
-
-    Source: ``case_ischaemia``.
     """
     cuts = CUTS | {name: float(value) for name, value in (settings or {}).items() if name in CUTS}
     try:

@@ -41,12 +41,12 @@ class LoadStudyd(Transform):
     ((1, 29, 29, 20), (1, 29, 29, 20))
     """
 
-    def __init__(self, names: Sequence[str], key: str = "image", optional: Sequence[str] = ()) -> None:
-        self.names, self.key, self.optional = tuple(names), key, tuple(optional)
+    def __init__(self, names: Sequence[str], optional: Sequence[str] = ()) -> None:
+        self.names, self.optional = tuple(names), tuple(optional)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out: dict[Hashable, Any] = dict(data)
-        source = Path(str(out[self.key]))
+        source = Path(str(out["image"]))
         name = str(out.get("case", re.sub(r"\.nii(\.gz)?$", "", source.name)))
         entry: dict[Hashable, Any] = {"case": name} | {key: out[key] for key in (LABEL,) if key in out}
         with TemporaryDirectory(prefix="monai-isles-") as aside:

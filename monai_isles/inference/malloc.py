@@ -73,11 +73,12 @@ class HalvedOnce:
     def __init__(self, patch: str) -> None:
         self.patch, self.halved = patch, False
 
-    def run(self, work: Callable[[Any], None], group: Any) -> None:
+    def run(self, work: Callable[[Any], object], group: Any) -> None:
         """Call ``work`` on the group (a list or an array) or on its halves; ``work`` stores its results at its end."""
         if not self.halved:
             try:
-                return work(group)
+                work(group)
+                return
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
@@ -86,19 +87,15 @@ class HalvedOnce:
                 log.warning(text, len(group), _first_line(error))
         half = -(-len(group) // 2)
         for part in (group[:half], group[half:]):
-            self._half(work, part)
-        return None
-
-    def _half(self, work: Callable[[Any], None], part: Any) -> None:
-        try:
-            if len(part):
-                work(part)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-            found = f"window_batch {2 * len(part)} did not fit, nor did half of it: {_first_line(error)}"
-            where = f"windows of {self.patch}"
-            raise refused("E-RUN-40", where=where, found=found, setting="window_batch") from error
+            try:
+                if len(part):
+                    work(part)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                found = f"window_batch {2 * len(part)} did not fit, nor did half of it: {_first_line(error)}"
+                where = f"windows of {self.patch}"
+                raise refused("E-RUN-40", where=where, found=found, setting="window_batch") from error
 
 
 def _first_line(error: BaseException) -> str:

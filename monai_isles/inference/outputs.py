@@ -55,8 +55,6 @@ def lesion_confidence(
     ``confidence`` is the probability that the component touches a true lesion, None without a calibration.
 
     Shapes: all ``(H, W, D)``. Units: ml; ``voxel_ml`` is the volume of one voxel.
-    Args:
-        uncertainty: standard deviation over windows and passes; None gives None.
     """
     labels, sizes = connected_parts(np.asarray(lesion) > 0)
     sums = [
@@ -217,9 +215,7 @@ _ABOUT = ("case", "subject", "fold", "label", "label_values", "resample")
 def publish_bids(out: Path, entries: Sequence[Mapping[str, object]], root: Path | None = None) -> Path:
     """Copy the results in ``out/<case>`` to a BIDS derivative data set with description and sidecars; return it.
 
-    Args:
-        root: of the data set; by default ``out/derivatives/monai_isles``.
-    Source: names of ``monai_isles.data.bids.derivative_name``; ``tests/inference/test_bids_results.py``.
+    Its root is ``out/derivatives/monai_isles`` unless another is given.
     """
     root = root or out / "derivatives" / "monai_isles"
     publish_json(root / "dataset_description.json", derivative_description())

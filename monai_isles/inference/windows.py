@@ -86,10 +86,8 @@ class PassSums:
 class WindowSums:
     """Add up the sums of windows at each voxel.
 
-    Shapes: a volume ``(H, W, D)``; windows ``(n, parts, *roi)`` of ``PassSums``; K + 2 volumes of float32 are held, 3
-    where there are two classes.
-    Args:
-        flat: windows are one slice thick.
+    Shapes: a volume ``(H, W, D)``; windows ``(n, parts, *roi)`` of ``PassSums``, one slice thick where ``flat``; K + 2
+    volumes of float32 are held, 3 where there are two classes.
     """
 
     def __init__(self, space: Sequence[int], device: torch.device, *, flat: bool = False) -> None:
@@ -102,12 +100,10 @@ class WindowSums:
         """Add windows whose first voxels are ``starts`` (n, 3)."""
         if self._sums is None:
             self._sums = torch.zeros(parts.shape[1], *self.space, device=self.device)
+        parts = parts.to(self.device)[:, :, None] if self.flat else parts.to(self.device)
         roi = parts.shape[2:]
-        for (i, j, k), part in zip(starts[:, self.axes].tolist(), parts.to(self.device), strict=True):
-            if self.flat:
-                self._sums[:, i, j : j + roi[0], k : k + roi[1]] += part
-            else:
-                self._sums[:, i : i + roi[0], j : j + roi[1], k : k + roi[2]] += part
+        for (i, j, k), part in zip(starts[:, self.axes].tolist(), parts, strict=True):
+            self._sums[:, i : i + roi[0], j : j + roi[1], k : k + roi[2]] += part
 
     def close(self) -> tuple[Tensor, Tensor]:
         """Return the mean ``(K, H, W, D)`` and the last class's deviation, in place of the sums: add none after."""
@@ -302,33 +298,22 @@ class StepSlidingWindowInferer(CaseInferer):
         cutter = WindowCutter(image, roi, flat=self.flat)
         sums = WindowSums(image.shape[1:], image.device, flat=self.flat)
         room = HalvedOnce(f"{' x '.join(map(str, roi))} voxels")
-        masks = self._masks(cutter.cut(starts[:1]), members, seed) if len(starts) and not image.is_cuda else []
-
-        def predict(group: np.ndarray) -> None:
-            sums.add(group, self._moments(cutter.cut(group), group, members, masks))
-
-        def trial(group: np.ndarray) -> None:
-            self._moments(cutter.cut(group), group, members, masks)
-
-        groups = self._groups(starts, cutter, members, most)
-        if len(groups):
-            forecast(lambda group: room.run(trial, group), groups, len(starts), step)
-        for group in progress(groups, "windows", unit="pass", delay_s=_WORTH_A_BAR_S):
-            room.run(predict, group)
-        probability, deviation = sums.close()
-        return WindowResult(probability, deviation, len(starts))
-
-    def _groups(self, starts: np.ndarray, cutter: WindowCutter, members: list[Member], most: int) -> list[np.ndarray]:
+        masks: list[WindowMasks] = []
+        if self.mc_passes > 1 and len(starts) and not image.is_cuda:
+            sizes = site_sizes(members[0][0], cutter.cut(starts[:1]))
+            # The first uses the seed itself, as a single network does.
+            masks = [WindowMasks(sizes, self.mc_passes, self.mc_rate, seed + number) for number in range(len(members))]
         if len(starts) and self.memory_mb is not None:
             most = windows_at_once(members[0][0], cutter.cut(starts[:1]), most=most, memory_mb=self.memory_mb)
-        return [starts[i : i + most] for i in range(0, len(starts), most)]
+        groups = [starts[i : i + most] for i in range(0, len(starts), most)]
 
-    def _masks(self, window: Tensor, members: list[Member], seed: int) -> list[WindowMasks]:
-        """Return the mask generator of each network; the first uses ``seed``, as a single network does."""
-        if self.mc_passes == 1:
-            return []
-        sizes = site_sizes(members[0][0], window)
-        return [WindowMasks(sizes, self.mc_passes, self.mc_rate, seed + number) for number in range(len(members))]
+        def moments(group: np.ndarray) -> Tensor:
+            return self._moments(cutter.cut(group), group, members, masks)
+
+        forecast(lambda group: room.run(moments, group), groups, len(starts), step)
+        for group in progress(groups, "windows", unit="pass", delay_s=_WORTH_A_BAR_S):
+            room.run(lambda group: sums.add(group, moments(group)), group)
+        return WindowResult(*sums.close(), len(starts))
 
     def _moments(self, windows: Tensor, starts: np.ndarray, members: list[Member], masks: list[WindowMasks]) -> Tensor:
         """Return the sums over all networks and passes of a group of windows, ``PassSums.total``."""

@@ -120,16 +120,13 @@ def window_starts(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
     Args:
         cover: ``"centre"`` takes the windows whose cell holds foreground; ``"touch"`` takes every window that reaches a
             voxel of the foreground: there the average over these windows is the average over all of the grid.
-    Raises: ``E-INF-02`` when the volume is smaller than a window, ``E-INF-03`` for a step that leaves gaps,
-    ``E-INF-20`` for another cover.
+    Raises: ``E-INF-02`` when the volume is smaller than a window.
     Source: ours (MONAI turns an overlap into ``int(roi * (1 - overlap))``, off by one for a quarter of the steps).
     """
     size, roi_, step_ = np.array(foreground.shape), np.array(roi), np.array(step)
     if (size < roi_).any():
         found = f"{tuple(size.tolist())} voxels against a window of {tuple(roi_.tolist())}"
         raise refused("E-INF-02", where="StepSlidingWindowInferer", found=found)
-    require_no_gaps(roi, step)
-    require_cover(cover)
     if cover == "touch":
         return _touching(foreground, roi, step)
     # One window a step-sized cell that holds brain; clipped at the border, so the last ones overlap more.
