@@ -29,6 +29,7 @@ from monai_isles.training.schedules import ran_in, read_metric, sign_of
 from monai_isles.training.stop_signal import StopSignal, require_unfinished, start_within
 
 log = logging.getLogger(__name__)
+_KEPT = 2  # the last may be damaged
 
 
 class Checkpoints:
@@ -73,7 +74,6 @@ class Checkpoints:
         objects: Mapping[str, Any],
         describe: Mapping[str, Any],
         min_delta: float = 0.0,
-        keep: int = 2,
         writes: bool = True,
         mode: str = "min",
         force: bool = False,
@@ -87,7 +87,7 @@ class Checkpoints:
         self.initial_weights = Path(initial_weights) if initial_weights else None
         if self.initial_weights:
             self.settings["initial_weights"] = str(self.initial_weights)
-        self.min_delta, self.keep, self.writes, self.force, self.anew = min_delta, keep, writes, force, anew
+        self.min_delta, self.writes, self.force, self.anew = min_delta, writes, force, anew
         self._held, self._stop = RunFolder(folder), StopSignal()
         self.sign = sign_of(mode)
         self.forget_best()
@@ -224,7 +224,7 @@ class Checkpoints:
         if (scaler := getattr(engine, "scaler", None)) is not None:  # none in a training in 32 bits
             state["scaler"] = scaler.state_dict()
         publish_state(self.folder / f"checkpoint-{name}.pt", state)
-        for old in sorted(self.folder.glob("checkpoint-*.pt"))[: -self.keep]:
+        for old in sorted(self.folder.glob("checkpoint-*.pt"))[:-_KEPT]:
             old.unlink()
 
     def _finish(self, engine: Engine) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
-import io
 import logging
 import math
 import time
@@ -12,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import pandas as pd
 import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
@@ -248,7 +247,9 @@ class Curves:
         logits = logits[:, 0] if logits.ndim > output["label"].ndim else logits
         if logits.shape[1] > 1:
             label = output["label"][:, :1]
-            self._right = self._right + right_voxels(logits, label)
+            # The first class wins a tie.
+            best = logits[:, 1:] > logits[:, :1] if logits.shape[1] == 2 else logits.argmax(1, keepdim=True)
+            self._right = self._right + (best == label).sum()
             self._voxels += label.numel()
 
     def _finish(self, engine: Engine) -> None:
@@ -264,12 +265,9 @@ class Curves:
         if not self.writes:
             return
         log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
-        text = io.StringIO()
         names = max(self.rows, key=len)  # before the first validation there are no metrics
-        writer = csv.DictWriter(text, fieldnames=list(names), restval="nan", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        publish_text(self.path, text.getvalue())
+        table = pd.DataFrame(self.rows, columns=list(names))
+        publish_text(self.path, table.to_csv(index=False, na_rep="nan", lineterminator="\n"))
 
     def state_dict(self) -> dict[str, object]:
         begun = [float(self._loss), int(self._right), self._voxels, self._batches]
@@ -278,9 +276,3 @@ class Curves:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rows = list(state["rows"])
         self._loss, self._right, self._voxels, self._batches = state.get("begun", (0.0, 0, 0, 0))
-
-
-def right_voxels(logits: Tensor, label: Tensor) -> Tensor:
-    """Count, on the device, the voxels whose largest logit is the label's class; the first class wins a tie."""
-    result = logits[:, 1:] > logits[:, :1] if logits.shape[1] == 2 else logits.argmax(1, keepdim=True)
-    return (result == label).sum()

@@ -36,8 +36,8 @@ class FiniteGuard:
 
     def __init__(self, loader: PatchLoader, late: bool | None = None) -> None:
         self.loader, self.late = loader, late
-        self._waiting: tuple[Tensor, torch.cuda.Event | None, Tensor, str] | None = None
-        self._last: tuple[Tensor, str] | None = None
+        self._waiting: tuple[Tensor, torch.cuda.Event | None] | None = None
+        self._last: tuple[Tensor, str] | None = None  # cases and place of the last loss
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self)
@@ -50,22 +50,20 @@ class FiniteGuard:
         late = loss.device.type == "cuda" if self.late is None else self.late
         if late:
             self._judge(engine)
-        place = f"epoch {engine.state.epoch}, iteration {engine.state.iteration}"
-        self._last = (batch["case"], place)
-        self._waiting = (*_on_its_way(loss), *self._last)
+        self._last = (batch["case"], f"epoch {engine.state.epoch}, iteration {engine.state.iteration}")
+        self._waiting = _on_its_way(loss)
         if not late:
             self._judge(engine)
 
     def _judge(self, engine: Engine) -> None:
         """Check the pending loss."""
-        if self._waiting is None:
+        if self._waiting is None or self._last is None:
             return
-        (loss, arrived, chosen, place), self._waiting = self._waiting, None
+        (loss, arrived), self._waiting = self._waiting, None
         if arrived is not None:
             arrived.synchronize()
-        if bool(torch.isfinite(loss).all()):
-            return
-        raise self._stop(chosen, f"loss {loss.item()} in {place}")
+        if not torch.isfinite(loss).all():
+            raise self._stop(self._last[0], f"loss {loss.item()} in {self._last[1]}")
 
     def _explain(self, engine: Engine, error: BaseException) -> None:
         ours = find_isles_error(error)

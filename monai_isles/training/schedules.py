@@ -130,14 +130,9 @@ class PlateauSchedule:
 
     def restart(self) -> None:
         """Reset the best value and the count of epochs; ``FineTuning`` does so when all layers begin to train."""
-        self._inner = ReduceLROnPlateau(
-            self.optimizer,
-            mode=self.settings["mode"],
-            factor=self.settings["factor"],
-            patience=self.settings["patience"] - 1,
-            threshold=self.settings["min_delta"],
-            threshold_mode="abs",
-        )
+        options = {**self.settings, "patience": self.settings["patience"] - 1}
+        least = options.pop("min_delta")
+        self._inner = ReduceLROnPlateau(self.optimizer, threshold=least, threshold_mode="abs", **options)
 
     def state_dict(self) -> dict[str, Any]:
         return self._inner.state_dict()
