@@ -56,10 +56,12 @@ def collect_cases(
 ) -> tuple[list[Kept], list[Finding]]:
     """Return the data that a loader keeps of each case, and the reasons for cases left out, ``dataset``'s own first."""
     made: list[Kept | Finding] = []
+    entries: Any = getattr(dataset, "data", None)  # each holds the case's name even if the case cannot be read
     for place in progress(range(len(dataset)), title):
         # a case's number seeds its centres: count usable cases only, so that a left-out case changes nothing
         number = 1 + sum(not isinstance(item, Finding) for item in made)
-        made.append(_or_fault(_entry(dataset, place), lambda at, n: keep(dataset[at], n), place, number))
+        entry = {} if entries is None else entries[place]
+        made.append(_or_fault(entry, lambda at, n: keep(dataset[at], n), place, number))
     own: list[Finding] = []
     kept = _without_faults(made, own, strict=_attribute_of(dataset, "strict", False))
     return kept, [*left_out_findings(dataset), *own]
@@ -87,12 +89,6 @@ def left_out_reasons(folder: Path, sources: Iterable[object]) -> dict[str, str]:
     result = [Finding(**fault) for fault in faults]
     result += [fault for source in sources for fault in left_out_findings(source)]
     return {fault.case or fault.where: remark_lines([fault])[0] for fault in result}
-
-
-def _entry(dataset: object, place: int) -> Item:
-    """Return the entry of a case, which holds its name even if the case cannot be read."""
-    entries: Any = getattr(dataset, "data", None)
-    return {} if entries is None else entries[place]
 
 
 def _or_fault(entry: Item, make: Callable[..., Kept], *about: object) -> Kept | Finding:

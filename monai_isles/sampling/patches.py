@@ -181,13 +181,11 @@ class PatchLoader(CaseLoader):
     def __repr__(self) -> str:
         cut = f"patch={self.window.tolist()}, per_case={self.per_case}, batch_size={self.batch_size}, seed={self.seed}"
         draw = f"shuffle={self.shuffle}, offset={self.offset}, elastic={self.elastic}, cases={self.names}"
-        if self.augment is not None:
-            draw = f"augment={self.augment} of {self.augmented}, {draw}"
-        if self.centres != "fixed" or self.flip:
-            draw = f"centres={self.centres}, flip={self.flip}, {draw}"
-        if self.vary:
-            draw = f"vary={self.vary}, {draw}"
-        return f"PatchLoader({cut}, {draw})"
+        # An option that is off is not named: checkpoints written before it existed can be resumed.
+        turned = f"augment={self.augment} of {self.augmented}, " if self.augment is not None else ""
+        moved = f"centres={self.centres}, flip={self.flip}, " if self.centres != "fixed" or self.flip else ""
+        varied = f"vary={self.vary}, " if self.vary else ""
+        return f"PatchLoader({cut}, {varied}{moved}{turned}{draw})"
 
     def _begin(self) -> None:
         if self.centres == "fresh":

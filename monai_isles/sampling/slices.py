@@ -15,6 +15,7 @@ from monai_isles.sampling.cases import collect_cases
 from monai_isles.sampling.loader import Batch, CaseLoader
 
 Augment = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+KEYS = ("image", "label")
 
 
 class SliceLoader(CaseLoader):
@@ -24,11 +25,10 @@ class SliceLoader(CaseLoader):
 
     Shapes: batches are ``{key: (B, C, H, W)}``, or ``(B, C, H, W, D)`` with ``whole``, and ``"case": (B,)``; float32.
     Args:
-        dataset: preprocessed cases with ``case`` and each of ``keys`` as ``(C, H, W, D)``.
+        dataset: preprocessed cases with ``case``, and ``image`` and ``label`` as ``(C, H, W, D)``.
         augment: MONAI dictionary transform of one item; a randomizable one is seeded by seed, epoch and item.
         whole: yield volumes instead of slices.
-        neighbours: slices on either side whose channels are stacked around those of the slice (``stacked_slices``), in
-            the first of ``keys``.
+        neighbours: slices on either side whose channels are stacked around those of the image (``stacked_slices``).
         channels_last: memory layout in which GPUs compute convolutions fastest; the last bits of results differ.
         batch_size, seed, shuffle, rank, world_size, prefetch, pin: see ``CaseLoader``.
     Raises: ``E-SAMP-04`` for no cases at all, and when no case is left: ``E-SAMP-05`` the entries of each differ in
@@ -45,7 +45,6 @@ class SliceLoader(CaseLoader):
         self,
         dataset: Sequence[Mapping[str, Any]],
         *,
-        keys: Sequence[str] = ("image", "label"),
         batch_size: int = 8,
         augment: Augment | None = None,
         whole: bool = False,
@@ -55,26 +54,25 @@ class SliceLoader(CaseLoader):
     ) -> None:
         if not len(dataset):
             raise refused("E-SAMP-04", where="SliceLoader", found="0 cases", fault="nothing to cut slices from")
-        self.keys, self.augment, self.whole, self.channels_last = tuple(keys), augment, whole, channels_last
+        self.augment, self.whole, self.channels_last = augment, whole, channels_last
         self.neighbours = neighbours
         named, self.left_out = collect_cases(dataset, lambda item, _: self._read(item), title="reading cases")
         self._cases = [case for _, case in named]
-        depths = [1 if whole else case[self.keys[0]].shape[-1] for case in self._cases]
+        depths = [1 if whole else case["image"].shape[-1] for case in self._cases]
         places = [(i, d) for i, depth in enumerate(depths) for d in range(depth)]
         case, self.level = np.array(places).T
         super().__init__([name for name, _ in named], case, batch_size=batch_size, **division)
-        if "label" in self.keys:
-            self._tell_few_lesions([bool((element["label"][:1] > 0).any()) for element in self._cases])
+        self._tell_few_lesions([bool((element["label"][:1] > 0).any()) for element in self._cases])
 
     def __repr__(self) -> str:
-        cut = f"keys={self.keys}, batch_size={self.batch_size}, seed={self.seed}, shuffle={self.shuffle}"
+        cut = f"keys={KEYS}, batch_size={self.batch_size}, seed={self.seed}, shuffle={self.shuffle}"
         move = None if self.augment is None else _settings(self.augment)
         beside = f", neighbours={self.neighbours}" if self.neighbours else ""
         return f"SliceLoader({cut}, augment={move}, whole={self.whole}{beside}, cases={self.names})"
 
     def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> Batch:
         items = [self._item(int(place)) for place in chosen]
-        batch = {key: _stack([item[key] for item in items]) for key in self.keys}
+        batch = {key: _stack([item[key] for item in items]) for key in KEYS}
         if self.channels_last:
             memory = torch.channels_last_3d if self.whole else torch.channels_last
             batch = {key: value.contiguous(memory_format=memory) for key, value in batch.items()}
@@ -82,7 +80,7 @@ class SliceLoader(CaseLoader):
 
     def _read(self, item: Mapping[str, Any]) -> tuple[str, dict[str, Tensor]]:
         name = str(item["case"])
-        case = {key: torch.as_tensor(np.asarray(item[key]), dtype=torch.float32).contiguous() for key in self.keys}
+        case = {key: torch.as_tensor(np.asarray(item[key]), dtype=torch.float32).contiguous() for key in KEYS}
         sizes = {key: tuple(value.shape[1:]) for key, value in case.items()}
         if len(set(sizes.values())) != 1:
             raise refused("E-SAMP-05", where=name, found=", ".join(f"{key} {size}" for key, size in sizes.items()))
@@ -92,7 +90,7 @@ class SliceLoader(CaseLoader):
         case, level = self._cases[self.case[place]], int(self.level[place])
         item = {key: value if self.whole else value[..., level] for key, value in case.items()}
         if self.neighbours:
-            item[self.keys[0]] = stacked_slices(case[self.keys[0]], level, self.neighbours)
+            item["image"] = stacked_slices(case["image"], level, self.neighbours)
         if self.augment is None:
             return item
         if isinstance(self.augment, Randomizable):
