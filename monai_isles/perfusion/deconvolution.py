@@ -18,8 +18,6 @@ def circulant_inverse(aif: Tensor, dt_s: float, *, truncation: float) -> Tensor:
     """Return the truncated pseudo-inverse of the block-circulant matrix of ``aif``, in 1 / (unit of ``aif`` x s).
 
     Shapes: ``aif`` (T,), out (2 T, T): the second half of the zero-padded tissue curve is zero and left out.
-    Raises: ``E-PERF-01`` when the curve holds no bolus.
-
     Source: Wu et al., Magn Reson Med 2003, doi:10.1002/mrm.10522.
     """
     u, s, vh = artery_factors(aif, dt_s)

@@ -68,7 +68,9 @@ def misplaced_frames(series: Tensor) -> dict[int, str]:
         return {}
     middle = max(0, (series.shape[3] - _SLICES) // 2)
     coarse = torch.stack([_pool(frame[..., middle : middle + _SLICES]) for frame in series])
-    usual = [_neighbours(coarse, n) for n in range(len(coarse))]
+    numbers = np.arange(len(coarse))
+    near = [numbers[(numbers != n) & (abs(numbers - n) <= NEIGHBOURS)] for n in numbers]
+    usual = [coarse[around].median(dim=0).values for around in near]
     apart = torch.stack([(frame - other).abs().mean() for frame, other in zip(coarse, usual, strict=True)])
     # Turning every frame would be slow: only those that differ from their neighbours are tried.
     odd = torch.nonzero(apart > ODD_FRAME * apart.median()).flatten().tolist()
@@ -85,11 +87,6 @@ def _pool(frame: Tensor) -> Tensor:
     """Return a frame (H, W, D) as slices (D, h, w) of about 64 x 64, bone and air cut off."""
     size = [max(1, n // _PLANE) for n in frame.shape[:2]]
     return functional.avg_pool2d(frame.permute(2, 0, 1).float().clip(*_WINDOW_HU), size)
-
-
-def _neighbours(coarse: Tensor, n: int) -> Tensor:
-    near = [k for k in range(max(0, n - NEIGHBOURS), min(len(coarse), n + NEIGHBOURS + 1)) if k != n]
-    return coarse[near].median(dim=0).values
 
 
 def _move(frame: Tensor, by: int) -> Tensor:

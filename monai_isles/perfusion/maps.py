@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -230,14 +230,13 @@ def _places(prepared: PreparedSeries, vessels: Vessels) -> dict[str, Any]:
 
 def _remarks(
     prepared: PreparedSeries, vessels: Vessels | None, curves: Tensor, noise_hu: float, width_mm: float
-) -> list[Flag]:
-    flags = noise_flags(noise_hu, float(curves.mean(0).max()), width_mm)
-    if vessels is None:
-        return flags
-    seen: dict[str, Any] = {"baseline_frames": prepared.baseline_frames, "scale": vessels.scale}
-    seen["fullness"] = _fullness(prepared, vessels)
-    flags += artery_flags(vessels.lead_s, vessels.saturated)
-    return flags + vessel_flags(vessels.measured_aif, vessels.vof, prepared.dt_s, **seen)
+) -> Iterator[Flag]:
+    yield from noise_flags(noise_hu, float(curves.mean(0).max()), width_mm)
+    if vessels is not None:
+        yield from artery_flags(vessels.lead_s, vessels.saturated)
+        seen: dict[str, Any] = {"baseline_frames": prepared.baseline_frames, "scale": vessels.scale}
+        seen["fullness"] = _fullness(prepared, vessels)
+        yield from vessel_flags(vessels.measured_aif, vessels.vof, prepared.dt_s, **seen)
 
 
 def _fullness(prepared: PreparedSeries, vessels: Vessels) -> float:
@@ -328,9 +327,7 @@ def perfusion_record(prepared: PreparedSeries, maps: PerfusionMaps, settings: Ma
         "largest_mm": None if motion is None else round(motion.largest_mm, 3),
         "path_right_mm_front_mm_turn_deg": None if motion is None else np.round(motion.path, 4).tolist(),
     }
-    wanted = None  # seconds that the scan should last, by its venous curve
-    if maps.vof is not None:
-        wanted = round(wanted_scan_s(maps.vof, prepared.dt_s, prepared.baseline_frames), 1)
+    wanted = None if maps.vof is None else round(wanted_scan_s(maps.vof, prepared.dt_s, prepared.baseline_frames), 1)
     return {
         "settings": {**settings, "smoothing_mm": maps.smoothing_mm},
         "dt_s": round(prepared.dt_s, 6),

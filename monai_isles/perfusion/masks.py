@@ -81,20 +81,15 @@ BONE_HU, TISSUE_HU, CLOSINGS_MM = 150.0, (17.0, 75.0), (3.0, 10.0, 30.0)
 LEAST_INTERIOR, BORROW_BELOW, DIRECTIONS = 0.45, 0.6, 180
 
 
-def skull_interior(baseline_hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Find what bone encloses, slice by slice, gaps in the bone closed.
+def skull_interior(baseline_hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Find what bone encloses, slice by slice, gaps in the bone closed, and in which slices a gap was too wide for it.
 
     Where the space found is small for the head (below 45 % of it), wider gaps are closed, up to 60 mm; across a wider
     one, as a craniectomy or a cut field of view leaves, the skull is taken to curve from edge to edge. A slice with
     less than 60 % of the space that slices above and below have takes the outline of the nearest of them.
 
-    Shapes: (H, W, D) in, bool out.  Units: HU, mm.
+    Shapes: (H, W, D) in, bool (H, W, D) and (D,) out.  Units: HU, mm.
     """
-    return skull_and_gaps(baseline_hu, spacing_mm)[0]
-
-
-def skull_and_gaps(baseline_hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``skull_interior``, and in which slices (D,) a gap too wide to be closed was spanned."""
     filled = [_fill_skull(baseline_hu[:, :, k], spacing_mm) for k in range(baseline_hu.shape[2])]
     inside, spanned = np.stack([mask for mask, _ in filled], axis=2), np.array([gap for _, gap in filled])
     counts = inside.sum((0, 1))
@@ -180,7 +175,7 @@ def tissue_mask(
     Shapes: (H, W, D) in, bool out.
     Units: HU, mm.
     Args:
-        interior: what ``skull_interior`` returns, where it is known already.
+        interior: what ``skull_interior`` finds, where it is known already.
 
     Source: ours, the steps of the usual vendor mask; ``tests/perfusion/test_masks.py``.
 
@@ -190,7 +185,7 @@ def tissue_mask(
     >>> bool(mask[32, 32, 0]), bool(mask[32, 57, 0])  # brain, bone
     (True, False)
     """
-    interior = skull_interior(baseline_hu, spacing_mm) if interior is None else interior
+    interior = skull_interior(baseline_hu, spacing_mm)[0] if interior is None else interior
     sigma, steps = 1.7 / spacing_mm[0], max(1, round(1.5 / spacing_mm[0]))
     brain = np.zeros(baseline_hu.shape, bool)
     for level in range(baseline_hu.shape[2]):
@@ -217,7 +212,7 @@ def intracranial_mask(
     >>> bool(mask[32, 32, 0]), bool(mask[32, 57, 0])  # brain, bone
     (True, False)
     """
-    interior = skull_interior(baseline_hu, spacing_mm) if interior is None else interior
+    interior = skull_interior(baseline_hu, spacing_mm)[0] if interior is None else interior
     steps = max(1, round(1.5 / spacing_mm[0]))
     inside = np.zeros(baseline_hu.shape, bool)
     for level in range(baseline_hu.shape[2]):

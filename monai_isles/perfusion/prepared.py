@@ -11,7 +11,7 @@ from torch import Tensor
 
 from monai_isles.errors import refused
 from monai_isles.perfusion.frames import repair_frames
-from monai_isles.perfusion.masks import intracranial_mask, skull_and_gaps, tissue_mask
+from monai_isles.perfusion.masks import intracranial_mask, skull_interior, tissue_mask
 from monai_isles.perfusion.motion import Motion, correct_motion, head_motion
 from monai_isles.perfusion.quality import Flag, coverage_flags, frame_flags, gap_flags, motion_flags, slice_flags
 from monai_isles.perfusion.timing import even_frames, frame_times
@@ -108,7 +108,7 @@ def _masks(
         if not given.any():
             raise refused("E-PERF-04", where="mask", found="0 voxels of brain")
         return given, given | intracranial_mask(first, spacing_mm), []
-    interior, spanned = skull_and_gaps(first, spacing_mm)
+    interior, spanned = skull_interior(first, spacing_mm)
     tissue = tissue_mask(first, spacing_mm, interior=interior)
     if not tissue.any():
         found = "no brain inside a skull in the first frames"

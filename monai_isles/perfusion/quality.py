@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ def vessel_flags(
     baseline_frames: int,
     scale: float = 1.0,
     fullness: float = 1.0,
-) -> list[Flag]:
+) -> Iterator[Flag]:
     """Judge the measured arterial and venous curves: weak, cut short, no vein, no better vessel to scale by.
 
     Shapes: (T,), both as measured, before scaling.  Units: HU over baseline, s.
@@ -43,92 +44,83 @@ def vessel_flags(
         scale: by which the artery was then multiplied to the area of the widest vessel.
         fullness: area under the curves beside the widest vessel, as part of its own; 1 in the middle of a wide one.
     """
-    results: list[Flag] = []
     peak, noise = float(aif_hu.max()), float(noise_of(aif_hu))
     if peak < WEAK_AIF_HU or peak < LEAST_CNR * noise:
-        results.append(Flag("weak-aif", "warning", f"arterial peak {peak:.0f} HU over a noise of {noise:.1f} HU"))
+        yield Flag("weak-aif", "warning", f"arterial peak {peak:.0f} HU over a noise of {noise:.1f} HU")
     last_s = (len(vof_hu) - 1) * dt_s
     for name, curve in (("arterial", aif_hu), ("venous", vof_hu)):
         # Three frames, because a single last one may be noise.
         end = float(curve[-3:].mean()) / max(float(curve.max()), 1e-6)
         if end > RETURNED or curve.argmax() >= len(curve) - 3:
             text = f"the {name} curve ends at {100 * end:.0f} % of its peak after {last_s:.0f} s"
-            results.append(Flag("truncated-bolus", "warning", text + ": volume and transit time are too low"))
+            yield Flag("truncated-bolus", "warning", text + ": volume and transit time are too low")
             break  # the vein ends later than the artery: one remark says both
     if last_s < LEAST_DURATION_S:
         text = f"the series lasts {last_s:.0f} s, less than {LEAST_DURATION_S:.0f} s: late tissue may be cut"
-        results.append(Flag("short-series", "warning", text))
+        yield Flag("short-series", "warning", text)
     if baseline_frames < 3:
-        results.append(Flag("short-baseline", "warning", f"{baseline_frames} frames before the bolus"))
-    results += _vein_flags(scale * aif_hu, vof_hu, dt_s)
+        yield Flag("short-baseline", "warning", f"{baseline_frames} frames before the bolus")
+    yield from _vein_flags(scale * aif_hu, vof_hu, dt_s)
     # Scaling by the widest vessel corrects the artery's partial volume only if that vessel fills its voxels.
     if scale < 1.1:
         text = f"no vessel is wider than the artery (areas {scale:.2f} : 1): flow and volume may be too high throughout"
-        results.append(Flag("partial-volume", "info", text))
+        yield Flag("partial-volume", "info", text)
     elif fullness < LEAST_FULLNESS:
         text = f"the widest vessel is thin (beside it {100 * fullness:.0f} % of its contrast): flow and volume may be "
-        results.append(Flag("partial-volume", "warning", text + "a fifth or more too high throughout"))
-    return results
+        yield Flag("partial-volume", "warning", text + "a fifth or more too high throughout")
 
 
-def volume_flags(median_cbv: float) -> list[Flag]:
+def volume_flags(median_cbv: float) -> Iterator[Flag]:
     """Judge the median blood volume of the brain, large vessels left out.  Units: ml/100 g.
 
     Simulated scans above the limit are at least 1.5 times too high.
     """
-    if median_cbv <= MOST_CBV:
-        return []
-    text = f"the brain holds {median_cbv:.1f} ml/100 g of blood in the median, more than {MOST_CBV:g}: perhaps no "
-    text += "vessel fills a voxel, so that flow and volume are too high by one factor"
-    return [Flag("high-volume", "warning", text)]
+    if median_cbv > MOST_CBV:
+        text = f"the brain holds {median_cbv:.1f} ml/100 g of blood in the median, more than {MOST_CBV:g}: perhaps no "
+        text += "vessel fills a voxel, so that flow and volume are too high by one factor"
+        yield Flag("high-volume", "warning", text)
 
 
-def artery_flags(lead_s: float, saturated: float) -> list[Flag]:
+def artery_flags(lead_s: float, saturated: float) -> Iterator[Flag]:
     """Judge whether the artery comes before the tissue, and whether its voxels are cut off at the scanner's limit.
 
     Units: ``lead_s`` s from the artery's peak to the tissue's; ``saturated`` is a part of the arterial voxels.
     """
-    results = []
     if lead_s < LEAST_LEAD_S:
         late = f"{lead_s:.1f} s before" if lead_s >= 0 else f"{-lead_s:.1f} s after"
         text = f"the arterial curve peaks {late} the tissue: no artery was found, it may be a vein; no volume is given"
-        results.append(Flag(LATE_ARTERY, "warning", text))
+        yield Flag(LATE_ARTERY, "warning", text)
     if saturated > 0.5:
         text = f"{100 * saturated:.0f} % of the arterial voxels are cut off at their peak: flow and volume are too high"
-        results.append(Flag("saturated-artery", "warning", text))
-    return results
+        yield Flag("saturated-artery", "warning", text)
 
 
-def noise_flags(noise_hu: float, peak_hu: float, width_mm: float) -> list[Flag]:
+def noise_flags(noise_hu: float, peak_hu: float, width_mm: float) -> Iterator[Flag]:
     """Judge the noise of a curve smoothed over ``width_mm`` against the peak of the mean tissue curve.
 
     Units: HU, mm.  Below the limit the core of simulated scans is off by more than a third.
     """
     ratio = peak_hu / max(noise_hu, 1e-6)
-    if ratio >= LEAST_TISSUE_CNR:
-        return []
-    seen = f"tissue rises by {peak_hu:.1f} HU over a noise of {noise_hu:.1f} HU ({ratio:.1f} : 1)"
-    text = f"{seen} after {width_mm:.1f} mm of smoothing"
-    return [Flag("noise", "warning", text + ": core and Tmax may be off by a third")]
+    if ratio < LEAST_TISSUE_CNR:
+        text = f"tissue rises by {peak_hu:.1f} HU over a noise of {noise_hu:.1f} HU ({ratio:.1f} : 1) after "
+        yield Flag("noise", "warning", text + f"{width_mm:.1f} mm of smoothing: core and Tmax may be off by a third")
 
 
-def slice_flags(interior_vox: np.ndarray) -> list[Flag]:
+def slice_flags(interior_vox: np.ndarray) -> Iterator[Flag]:
     """Judge whether slices lack brain: more than 5 % less inside of the skull (D,) than slices above and below have."""
     lost = missing_share(interior_vox)
-    if not (lost > LOST_BRAIN).any():
-        return []
-    listed = ", ".join(f"{n + 1} ({100 * lost[n]:.0f} %)" for n in np.flatnonzero(lost > LOST_BRAIN)[:8])
-    text = f"brain is missing in slice {listed} against its neighbours: volumes are too small"
-    return [Flag("slices-cut", "warning", text)]
+    if (lost > LOST_BRAIN).any():
+        listed = ", ".join(f"{n + 1} ({100 * lost[n]:.0f} %)" for n in np.flatnonzero(lost > LOST_BRAIN)[:8])
+        text = f"brain is missing in slice {listed} against its neighbours: volumes are too small"
+        yield Flag("slices-cut", "warning", text)
 
 
-def gap_flags(spanned: np.ndarray) -> list[Flag]:
+def gap_flags(spanned: np.ndarray) -> Iterator[Flag]:
     """Remark the slices (D,) in which the outline of the skull was continued across a wide gap."""
-    if not spanned.any():
-        return []
-    listed = ", ".join(str(n + 1) for n in np.flatnonzero(spanned)[:8])
-    text = f"the skull is open in slice {listed} (craniectomy, or a cut field of view): its outline was continued there"
-    return [Flag("skull-gap", "info", text)]
+    if spanned.any():
+        listed = ", ".join(str(n + 1) for n in np.flatnonzero(spanned)[:8])
+        text = f"the skull is open in slice {listed} (craniectomy, or a cut field of view): "
+        yield Flag("skull-gap", "info", text + "its outline was continued there")
 
 
 def missing_share(interior_vox: np.ndarray) -> np.ndarray:
@@ -142,43 +134,37 @@ def missing_share(interior_vox: np.ndarray) -> np.ndarray:
     return np.where(wanted > 0, 1.0 - counts / np.maximum(wanted, 1.0), 0.0)
 
 
-def _vein_flags(aif_hu: np.ndarray, vof_hu: np.ndarray, dt_s: float) -> list[Flag]:
+def _vein_flags(aif_hu: np.ndarray, vof_hu: np.ndarray, dt_s: float) -> Iterator[Flag]:
     """Judge whether the venous curve can be a vein's: nearly as tall as the artery after scaling, and later."""
     part = float(vof_hu.max()) / max(float(aif_hu.max()), 1e-6)
     # The rise is steep where the top is flat: the time of half the peak is sharper than that of the peak.
     late_s = arrival_s(vof_hu, dt_s, 0.5) - arrival_s(aif_hu, dt_s, 0.5)
-    if part >= LEAST_VEIN and late_s >= LEAST_DELAY_S:
-        return []
-    seen = f"the venous curve peaks at {100 * part:.0f} % of the arterial one and comes {late_s:.1f} s after it"
-    return [Flag("weak-vof", "warning", seen + ": no whole vein was found, flow and volume may be off by one factor")]
+    if part < LEAST_VEIN or late_s < LEAST_DELAY_S:
+        text = f"the venous curve peaks at {100 * part:.0f} % of the arterial one and comes {late_s:.1f} s after it"
+        yield Flag("weak-vof", "warning", text + ": no whole vein was found, flow and volume may be off by one factor")
 
 
-def frame_flags(times_s: np.ndarray, dt_s: float, *, uneven: bool) -> list[Flag]:
+def frame_flags(times_s: np.ndarray, dt_s: float, *, uneven: bool) -> Iterator[Flag]:
     """Judge the frame times (T,)."""
-    if not uneven:
-        return []
-    steps = np.diff(times_s)
-    text = f"frames {steps.min():.2f} to {steps.max():.2f} s apart, interpolated to {dt_s:.2f} s"
-    severe = "warning" if steps.max() > 4.0 else "info"
-    return [Flag("uneven-frames", severe, text)]
+    if uneven:
+        steps = np.diff(times_s)
+        text = f"frames {steps.min():.2f} to {steps.max():.2f} s apart, interpolated to {dt_s:.2f} s"
+        yield Flag("uneven-frames", "warning" if steps.max() > 4.0 else "info", text)
 
 
-def coverage_flags(slices: int, slice_mm: float, brain_ml: float) -> list[Flag]:
+def coverage_flags(slices: int, slice_mm: float, brain_ml: float) -> Iterator[Flag]:
     """Judge how much of the head was scanned.  Units: mm, ml."""
     height_mm = slices * slice_mm
-    if slices >= FEW_SLICES and height_mm >= LEAST_COVERAGE_MM:
-        return []
-    code = "few-slices" if slices < FEW_SLICES else "low-coverage"
-    text = f"{slices} slices, {height_mm:.0f} mm of the head, {brain_ml:.0f} ml of brain: volumes are of this slab"
-    return [Flag(code, "warning", text)]
+    if slices < FEW_SLICES or height_mm < LEAST_COVERAGE_MM:
+        text = f"{slices} slices, {height_mm:.0f} mm of the head, {brain_ml:.0f} ml of brain: volumes are of this slab"
+        yield Flag("few-slices" if slices < FEW_SLICES else "low-coverage", "warning", text)
 
 
-def motion_flags(largest_mm: float, *, applied: bool) -> list[Flag]:
+def motion_flags(largest_mm: float, *, applied: bool) -> Iterator[Flag]:
     """Judge the movement of the head.  Units: mm."""
-    if largest_mm <= MOTION_MM:
-        return []
-    done = "moved back" if applied else "left as it was"
-    return [Flag("motion", "warning", f"the head moved up to {largest_mm:.1f} mm in plane; {done}")]
+    if largest_mm > MOTION_MM:
+        done = "moved back" if applied else "left as it was"
+        yield Flag("motion", "warning", f"the head moved up to {largest_mm:.1f} mm in plane; {done}")
 
 
 def half_width_s(curve: np.ndarray, dt_s: float) -> float:

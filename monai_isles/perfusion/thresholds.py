@@ -178,7 +178,10 @@ def ischaemia(
     >>> rules.core_ml, rules.hypoperfused_ml, rules.mismatch_ratio
     (8.0, 16.0, 2.0)
     """
-    _require_sense(cbf, tmax, brain, (core_rcbf, delay_s), min_cluster_ml)
+    shapes = {np.shape(volume) for volume in (cbf, tmax, brain)}
+    if len(shapes) != 1 or min(core_rcbf, delay_s) <= 0 or min_cluster_ml < 0:
+        found = f"shapes {sorted(shapes)}; rCBF {core_rcbf:g}, Tmax {delay_s:g} s, cluster {min_cluster_ml:g} ml"
+        raise refused("E-PERF-40", where="ischaemia", found=found)
     if contralateral is None:
         contralateral = contralateral_side(tmax, brain, upright_hemispheres(brain))
     relative = relative_cbf(cbf, brain, contralateral)
@@ -287,12 +290,3 @@ def cluster_vox(ml: float, spacing_mm: Sequence[float]) -> int:
 def _ml(voxels: int, spacing_mm: Sequence[float]) -> float:
     """Return the volume, rounded to a billionth of a litre so that a limit such as 15 ml is met exactly."""
     return round(voxels * math.prod(map(float, spacing_mm)) / 1000, 6)
-
-
-def _require_sense(
-    cbf: np.ndarray, tmax: np.ndarray, brain: np.ndarray, cuts: tuple[float, float], min_cluster_ml: float
-) -> None:
-    shapes = {np.shape(volume) for volume in (cbf, tmax, brain)}
-    if len(shapes) != 1 or min(cuts) <= 0 or min_cluster_ml < 0:
-        found = f"shapes {sorted(shapes)}; rCBF {cuts[0]:g}, Tmax {cuts[1]:g} s, cluster {min_cluster_ml:g} ml"
-        raise refused("E-PERF-40", where="ischaemia", found=found)

@@ -18,7 +18,7 @@ QUIET_FRAMES, BOLUS_CNR = 3, 5.0
 _TALLEST_SHARE, _WIDER, _LEAST_ARTERIES, _SAMPLE = 20, 4, 4, 8000
 
 
-def arterial_curve(curves_hu: np.ndarray, dt_s: float, *, voxels: int = ARTERIAL_VOXELS) -> np.ndarray:
+def arterial_curve(curves_hu: np.ndarray, dt_s: float) -> np.ndarray:
     """Choose an arterial input function: ahead of the tissue, tall, early and narrow.
 
     Shapes: ``curves_hu`` (V, T) over baseline; out (T,) float32, the mean of the chosen voxels.
@@ -33,29 +33,29 @@ def arterial_curve(curves_hu: np.ndarray, dt_s: float, *, voxels: int = ARTERIAL
     >>> int(arterial_curve(curves, 1.0).argmax())
     11
     """
-    return _mean(curves_hu[arterial_voxels(curves_hu, dt_s, voxels=voxels)])
+    return _mean(curves_hu[arterial_voxels(curves_hu, dt_s)])
 
 
-def arterial_voxels(curves_hu: np.ndarray, dt_s: float, *, voxels: int = ARTERIAL_VOXELS) -> np.ndarray:
+def arterial_voxels(curves_hu: np.ndarray, dt_s: float) -> np.ndarray:
     """Return the indices (n,) of the curves that ``arterial_curve`` averages.
 
     Curves that reach their peak at least ``LEAST_LEAD_S`` before the median curve come first; where fewer than
     four do, no curve is left out for its time. Saturated curves, and those that are no bolus, as at the edge of bone in
     a head that moved, are left out where others remain.
     """
-    tall = _tallest(curves_hu, max(8 * voxels, len(curves_hu) // _TALLEST_SHARE))
+    tall = _tallest(curves_hu, max(8 * ARTERIAL_VOXELS, len(curves_hu) // _TALLEST_SHARE))
     # Arteries fill before the tissue they feed; a vein that is taller comes after it.
     early = tall[lead_s(curves_hu[tall], tissue_curve(curves_hu), dt_s) >= LEAST_LEAD_S]
     early = early if len(early) >= _LEAST_ARTERIES else tall
     early = _without(saturated_curves, curves_hu, early)
-    early = early[-max(8 * voxels, 1 + len(curves_hu) // 200) :]
+    early = early[-max(8 * ARTERIAL_VOXELS, 1 + len(curves_hu) // 200) :]
     rise = np.maximum(curves_hu[early], 0)
     half = (rise >= 0.5 * rise.max(1, keepdims=True)).argmax(1) * dt_s
     width = rise.sum(1) / np.maximum(rise.max(1), 1e-6) * dt_s
     height = rise.max(1)
     # Tall, early and narrow at once: weights in HU share, s and s, after Mouridsen.
     score = height / height.max() - 0.13 * (half - half.min()) - 0.02 * (width - width.min())
-    return early[np.argsort(score, kind="stable")[-voxels:]]
+    return early[np.argsort(score, kind="stable")[-ARTERIAL_VOXELS:]]
 
 
 def tissue_curve(curves_hu: np.ndarray) -> np.ndarray:

@@ -47,10 +47,9 @@ def enclosed_brain(series: Tensor, *, where: str = "") -> Tensor:
     """Return 1 where bone encloses the first frame of a CT series, 0 elsewhere, as float32 ``(1, H, W, D)``.
 
     Shapes: ``(T, H, W, D)``. Units: HU; voxels count as 1 mm without an affine.
-    Source: ``monai_isles.perfusion.masks.skull_interior``; ``tests/transforms/test_brain_score.py``.
     """
     first = torch.as_tensor(series[0]).as_subclass(Tensor).float().cpu().numpy()
-    mask = torch.from_numpy(skull_interior(first, spacing_of(series))).float()[None]
+    mask = torch.from_numpy(skull_interior(first, spacing_of(series))[0]).float()[None]
     if not mask.any():
         raise refused("E-STRIP-01", where=where, found="no perfusion map, and no skull around the series")
     return mask

@@ -22,6 +22,7 @@ def vein(aif: np.ndarray, *, late: int = 5) -> np.ndarray:
 
 
 def codes(flags) -> set[str]:
+    flags = list(flags)
     assert all(flag.severity in ("info", "warning") and len(flag.text) > 20 for flag in flags)
     return {flag.code for flag in flags}
 
@@ -31,7 +32,7 @@ def test_a_good_artery_and_vein_raise_nothing(aif) -> None:
 
 
 def test_a_vein_that_is_too_low_or_comes_with_the_artery_is_told_with_its_numbers(aif) -> None:
-    low = vessel_flags(aif, 0.5 * vein(aif), 1.0, baseline_frames=5, scale=GOOD_VEIN)
+    low = list(vessel_flags(aif, 0.5 * vein(aif), 1.0, baseline_frames=5, scale=GOOD_VEIN))
     assert "weak-vof" in codes(low) and "peaks at 50 % of the arterial one and comes 5.0 s after it" in low[0].text
     assert "weak-vof" in codes(vessel_flags(aif, vein(aif, late=0), 1.0, baseline_frames=5, scale=GOOD_VEIN))
 
@@ -61,15 +62,15 @@ def test_thin_slabs_uneven_frames_and_movement_are_told() -> None:
     assert codes(coverage_flags(2, 10.0, 250.0)) == {"few-slices"} and codes(coverage_flags(8, 4, 300)) == {
         "low-coverage"
     }
-    assert not coverage_flags(16, 5.0, 900.0)
-    uneven = frame_flags(np.array([0.0, 1.0, 2.0, 8.0]), 1.0, uneven=True)
+    assert not codes(coverage_flags(16, 5.0, 900.0))
+    uneven = list(frame_flags(np.array([0.0, 1.0, 2.0, 8.0]), 1.0, uneven=True))
     assert codes(uneven) == {"uneven-frames"} and uneven[0].severity == "warning"
-    assert not frame_flags(np.arange(4.0), 1.0, uneven=False)
-    assert codes(motion_flags(3.0, applied=True)) == {"motion"} and not motion_flags(0.4, applied=True)
+    assert not codes(frame_flags(np.arange(4.0), 1.0, uneven=False))
+    assert codes(motion_flags(3.0, applied=True)) == {"motion"} and not codes(motion_flags(0.4, applied=True))
 
 
 def test_an_artery_that_follows_the_tissue_or_is_cut_off_is_told() -> None:
-    assert not artery_flags(1.5, 0.5)
+    assert not codes(artery_flags(1.5, 0.5))
     (late,) = artery_flags(-2.4, 0.0)
     assert late.code == "late-artery" and "2.4 s after the tissue" in late.text and "no volume" in late.text
     assert codes(artery_flags(0.8, 0.6)) == {"late-artery", "saturated-artery"}
@@ -78,11 +79,11 @@ def test_an_artery_that_follows_the_tissue_or_is_cut_off_is_told() -> None:
 def test_a_thin_vein_and_noise_are_told(aif) -> None:
     known = {"baseline_frames": 5, "scale": GOOD_VEIN}
     assert codes(vessel_flags(aif, vein(aif), 1.0, **known, fullness=0.3)) == {"partial-volume"}
-    assert not vessel_flags(aif, vein(aif), 1.0, **known, fullness=0.9)
-    assert codes(noise_flags(4.0, 8.0, 10.0)) == {"noise"} and not noise_flags(1.0, 8.0, 5.0)
+    assert not codes(vessel_flags(aif, vein(aif), 1.0, **known, fullness=0.9))
+    assert codes(noise_flags(4.0, 8.0, 10.0)) == {"noise"} and not codes(noise_flags(1.0, 8.0, 5.0))
 
 
 def test_a_brain_full_of_blood_is_remarked() -> None:
-    assert volume_flags(4.0) == []
+    assert not codes(volume_flags(4.0))
     (flag,) = volume_flags(5.2)
     assert (flag.code, flag.severity) == ("high-volume", "warning") and "5.2 ml/100 g" in flag.text
