@@ -39,10 +39,10 @@ def describe(thing: object, seen: tuple[int, ...] = ()) -> object:
     """Return ``thing`` as JSON data that is equal in every process, without memory addresses."""
     if isinstance(thing, RandomizableTrait) and type(thing) is not Compose:
         raise refused("E-CACHE-01", where="preprocessing", found=type(thing).__name__)
-    if thing is None or isinstance(thing, (bool, int, float, str)) and not isinstance(thing, Enum):
-        return thing
     if isinstance(thing, Enum):
         return f"{type(thing).__name__}.{thing.name}"
+    if thing is None or isinstance(thing, (bool, int, float, str)):
+        return thing
     if isinstance(thing, (Path, torch.dtype, torch.device)):
         return str(thing)
     if isinstance(thing, (np.ndarray, np.generic, torch.Tensor)):
@@ -57,17 +57,13 @@ def describe(thing: object, seen: tuple[int, ...] = ()) -> object:
         return [describe(value, inside) for value in thing]
     if isinstance(thing, (set, frozenset)):
         return sorted(json.dumps(describe(value, inside), sort_keys=True) for value in thing)
-    return _describe_object(thing, inside)
-
-
-def _describe_object(thing: object, seen: tuple[int, ...]) -> object:
     name = getattr(thing, "__qualname__", None)
     if name is not None and "<" not in name:
         return f"{thing.__module__}.{name}"
     if name is not None or not hasattr(thing, "__dict__"):
         result = type(thing).__qualname__ if name is None else f"{thing.__module__}.{name}"
         raise refused("E-CACHE-03", where="preprocessing", found=result)
-    own = {key: describe(value, seen) for key, value in vars(thing).items() if key not in _LEFT_OUT}
+    own = {key: describe(value, inside) for key, value in vars(thing).items() if key not in _LEFT_OUT}
     return {"class": f"{type(thing).__module__}.{type(thing).__qualname__}", **own}
 
 
@@ -116,18 +112,17 @@ class KeptPreparation(Transform):
             return self.transform(data)
         key = self.key(data)
         kept = self.cache.read(key)
-        if kept is not None:
-            return _unpack(kept, data)
-        with self.cache.making(key):
-            kept = self.cache.read(key)
-            if kept is not None:
-                return _unpack(kept, data)
-            with collect_remarks() as remarks:
-                made = self.transform(data)
-            packed = _pack({**made, _REMARKS: _without_names(remarks, data)}, data)
-            if packed is not None:
-                self.cache.write(key, packed)
-        return made
+        if kept is None:
+            with self.cache.making(key):
+                kept = self.cache.read(key)  # another process may have made it meanwhile
+                if kept is None:
+                    with collect_remarks() as remarks:
+                        made = self.transform(data)
+                    packed = _pack({**made, _REMARKS: _without_names(remarks, data)}, data)
+                    if packed is not None:
+                        self.cache.write(key, packed)
+                    return made
+        return _unpack(kept, data)
 
     def key(self, data: Mapping[Hashable, Any]) -> str:
         """Return the key of a case: every file of the entry counts, read or not."""

@@ -134,9 +134,6 @@ class DropGroupsd(RandomizableTransform, MapTransform):
         RandomizableTransform.__init__(self, 1.0)
         self.chances, self.slices, self.either = dict(chances), slices, tuple(either)
 
-    def __repr__(self) -> str:
-        return f"DropGroupsd({self.chances}, either={self.either})"
-
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out = dict(data)
         names = list(self.chances)

@@ -14,7 +14,7 @@ from monai.transforms import MapTransform, ResampleToMatch
 from torch import Tensor
 
 from monai_isles.case import RESAMPLE
-from monai_isles.errors import IslesError, refused
+from monai_isles.errors import refused
 from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, corners_vox, displacement, require_same_affines
 from monai_isles.io.read import Image
 from monai_isles.modalities import LABEL, MEASURED_MAPS
@@ -24,7 +24,7 @@ _GRID = ("affine", "original_affine", "spatial_shape", "space", "native_affine",
 
 
 class ResampleLiked(MapTransform):
-    """Resample images whose grid differs from the reference's, on request or within one frame of reference.
+    """Resample images on another grid than the first of the keys, on request or within one frame of reference.
 
     The request is ``allow``, or the entry's own ``resample`` (``case.yml``, data list, ``--resample``). One frame of
     reference means the same non-empty ``frame_of_reference`` in the metadata of both (DICOM Frame of Reference UID).
@@ -32,10 +32,9 @@ class ResampleLiked(MapTransform):
     which are left out of the interpolation. Images on the reference grid are not changed. A resampled image takes over
     the reference's metadata of grid and file, so that results are written on that grid.
 
-    Shapes: ``(C, H, W, D)`` MetaTensors; results have the spatial shape and affine of ``like``.
+    Shapes: ``(C, H, W, D)`` MetaTensors; results have the spatial shape and affine of the first.
 
     Args:
-        like: the entry whose grid is the reference; by default the first of the keys.
         allow: resample without a request in the entry.
         refuse: False leaves an image on another grid unchanged without a request, for ``SameGridd`` to refuse.
 
@@ -51,35 +50,39 @@ class ResampleLiked(MapTransform):
     """
 
     def __init__(
-        self, keys: KeysCollection, like: str | None = None, allow: bool = False, allow_missing_keys: bool = False,
-        refuse: bool = True,
-    ) -> None:  # fmt: skip
+        self, keys: KeysCollection, allow: bool = False, allow_missing_keys: bool = False, refuse: bool = True
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.like, self.allow, self.refuse = like, allow, refuse
+        self.allow, self.refuse = allow, refuse
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out, case = dict(data), str(data.get("case", "this entry"))
-        like = self.like or next(iter(self.key_iterator(out)), None)
+        like = next(iter(self.key_iterator(out)), None)
         if like is None or not (self.refuse or isinstance(out[like], MetaTensor)):
             return out
         reference = _require_affine(out[like], f"{case}: {like}")
+        wanted = _grid_of(reference)
         for key in self.key_iterator(out):
             if key == like or not (self.refuse or isinstance(out[key], MetaTensor)):
                 continue
             image, where = _require_affine(out[key], f"{case}: {key}"), f"{case}: {key} against {like}"
-            if _same(image, reference):
+            grid = _grid_of(image)
+            if grid[1] == wanted[1] and displacement(wanted[0], *grid).vox < SAME_GRID_VOX:
                 continue
             frames = [str(item.meta.get(FRAME, "")) for item in (image, reference)]
             if self.allow or out.get(RESAMPLE) is True or (frames[0] and frames[0] == frames[1]):
                 out[key] = _move(str(key), image, reference, where)
             elif self.refuse:
-                raise _no_request(image, reference, where)
+                shapes = " against ".join(" x ".join(map(str, shape)) for _, shape in (grid, wanted))
+                result = f"field-of-view corners {corners_apart_mm(*grid, *wanted):.4g} mm apart, {shapes} voxels"
+                raise refused("E-GRID-02", where=where, found=result)
         return out
 
 
 def _move(key: str, image: MetaTensor, reference: MetaTensor, where: str) -> MetaTensor:
     """Return the image on the reference grid; in a map 0 means no measurement and is left out of the interpolation."""
-    corners = [(np.asarray(item.affine, float) @ corners_vox(item.shape[1:]))[:3] for item in (image, reference)]
+    grids = (_grid_of(item) for item in (image, reference))
+    corners = [(affine @ corners_vox(shape))[:3] for affine, shape in grids]
     (low, high), (first, last) = ((item.min(axis=1), item.max(axis=1)) for item in corners)
     gap = np.maximum(low - last, first - high)
     if (gap >= 0).any():
@@ -114,16 +117,8 @@ def _require_affine(image: Tensor, where: str) -> MetaTensor:
     return image
 
 
-def _same(image: MetaTensor, reference: MetaTensor) -> bool:
-    shape, (first, second) = tuple(image.shape[1:]), (np.asarray(item.affine, float) for item in (reference, image))
-    return shape == tuple(reference.shape[1:]) and displacement(first, second, shape).vox < SAME_GRID_VOX
-
-
-def _no_request(image: MetaTensor, reference: MetaTensor, where: str) -> IslesError:
-    first, second = ((np.asarray(item.affine, float), tuple(item.shape[1:])) for item in (image, reference))
-    shapes = " against ".join(" x ".join(map(str, shape)) for _, shape in (first, second))
-    result = f"field-of-view corners {corners_apart_mm(*first, *second):.4g} mm apart, {shapes} voxels"
-    return refused("E-GRID-02", where=where, found=result)
+def _grid_of(image: MetaTensor) -> tuple[np.ndarray, tuple[int, ...]]:
+    return np.asarray(image.affine, float), tuple(image.shape[1:])
 
 
 class SameGridd(MapTransform):
@@ -144,10 +139,8 @@ class SameGridd(MapTransform):
         bare = [key for key, image in images.items() if not isinstance(image, MetaTensor)]
         if bare:
             raise refused("E-GRID-01", where=f"{case}: {', '.join(bare)}", found="a tensor without affine")
-        require_same_affines(
-            {key: np.asarray(image.affine, float) for key, image in images.items()},
-            {key: tuple(image.shape[1:]) for key, image in images.items()},
-            case=case,
-            files={key: str(image.meta.get("filename_or_obj", key)) for key, image in images.items()},
-        )
+        affines = {key: _grid_of(image)[0] for key, image in images.items()}
+        shapes = {key: _grid_of(image)[1] for key, image in images.items()}
+        files = {key: str(image.meta.get("filename_or_obj", key)) for key, image in images.items()}
+        require_same_affines(affines, shapes, case=case, files=files)
         return out

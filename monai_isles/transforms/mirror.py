@@ -121,7 +121,6 @@ def sample(image: np.ndarray, voxels: np.ndarray) -> np.ndarray:
     """Read an image at fractional positions: linear along each of n axes, zero outside.
 
     Shapes: ``image (*S, C)`` with n axes ``S``, and ``voxels (P, n)`` in; ``(P, C)`` out.
-    Source: ours; ``tests/transforms/test_mirror.py`` (against ``scipy.ndimage``).
     """
     shape = np.array(image.shape[:-1])
     padded = np.pad(image, [*[(1, 2)] * len(shape), (0, 0)]).reshape(-1, image.shape[-1])

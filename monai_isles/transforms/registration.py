@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -239,12 +240,7 @@ def _require_match(registration: Registration, settings: Settings, where: str) -
 
 
 def mirror_or_midline(
-    head: np.ndarray,
-    spacing_mm: Sequence[float],
-    *,
-    method: str = "rigid",
-    window: tuple[float, float] | None = CT_WINDOW,
-    where: str = "head",
+    head: np.ndarray, spacing_mm: Sequence[float], *, where: str = "head", **settings: Any
 ) -> Registration:
     """Find a head's mirror; if there is none, reflect across its midline and say so in ``remark``.
 
@@ -255,13 +251,13 @@ def mirror_or_midline(
     """
     axes = len(spacing_mm)
     try:
-        return register_mirror(head, spacing_mm, method=method, window=window, where=where)
+        return register_mirror(head, spacing_mm, where=where, **settings)
     except IslesError as error:
         if error.code not in NO_FIT:
             raise
         refusal = error
     if refusal.code == "E-REG-22":
-        flat = mirror_or_midline(head, spacing_mm[:2], method=method, window=window, where=where)
+        flat = mirror_or_midline(head, spacing_mm[:2], where=where, **settings)
         remarks = f"{_reason(refusal)}: registered in plane"
         matrix = np.eye(3)
         matrix[:2, :2] = flat.mirror.matrix
@@ -271,7 +267,7 @@ def mirror_or_midline(
     if refusal.code == "E-REG-01":
         remarks = "mirrored across the middle of the array"
         return Registration(flip, "flip", np.nan, np.nan, np.nan, np.nan, f"{_reason(refusal)}: {remarks}")
-    tissue = scale_head(head, window, where=where)
+    tissue = scale_head(head, settings.get("window", CT_WINDOW), where=where)
     offset_mm = middle_mm(tissue, spacing_mm)
     mirror, grid = reflection([0.0] * (axes - 1), offset_mm), Grid.centred(tissue.shape[:axes], spacing_mm)
     cell_mm, sigma_mm, _ = SETTINGS[axes].passes[-1]

@@ -27,7 +27,7 @@ from monai_isles.transforms.intensity import spacing_of, volume_of
 from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror
 from monai_isles.transforms.registration import CT_WINDOW, Registration, mirror_or_midline
 
-ALGORITHM = 2
+ALGORITHM = 3
 FORMER_METHODS = {"projection": ("rigid", 2), "volume": ("rigid", 3), "volume-itk": ("itk", 3)}
 FOLDER = ".monai_isles_cache"
 
@@ -53,16 +53,13 @@ def read_stored(folder: Path, key: str) -> Registration | None:
     if payload is None:
         return None
     fields = json.loads(payload)
-    matrix, shift_mm = np.array(fields.pop("matrix"), float), np.array(fields.pop("shift_mm"), float)
-    return Registration(mirror=Mirror(matrix, shift_mm), **fields)
+    mirror = Mirror(**{name: np.array(numbers, float) for name, numbers in fields.pop("mirror").items()})
+    return Registration(mirror=mirror, **fields)
 
 
 def store(folder: Path, key: str, registration: Registration) -> None:
     """Store a registration under ``key``; other processes see the whole entry or none."""
-    fields = asdict(registration)
-    mirror = fields.pop("mirror")
-    result = {"matrix": mirror["matrix"].tolist(), "shift_mm": mirror["shift_mm"].tolist(), **fields}
-    Cache(folder, "mirror").write(key, json.dumps(result).encode())
+    Cache(folder, "mirror").write(key, json.dumps(asdict(registration), default=np.ndarray.tolist).encode())
 
 
 class SymmetricModalitiesd(MapTransform):

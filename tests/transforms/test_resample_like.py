@@ -30,7 +30,7 @@ def entry(**meta: object) -> dict:
 def test_a_ramp_in_mm_is_the_same_ramp_on_the_other_grid(asked: str) -> None:
     data = entry(frame_of_reference="1.2.3" if asked == "frame" else "")
     data |= {"resample": True} if asked == "entry" else {}
-    out = ResampleLiked(["ct", "cbf"], like="ct", allow=asked == "allow")(data)
+    out = ResampleLiked(["ct", "cbf"], allow=asked == "allow")(data)
     assert out["cbf"].shape == (1, 8, 8, 4) and out["cbf"].dtype == torch.float32
     torch.testing.assert_close(out["cbf"].affine, data["ct"].affine)
     torch.testing.assert_close(out["cbf"].as_tensor(), data["ct"].as_tensor(), atol=1e-4, rtol=0)
@@ -42,7 +42,7 @@ def test_a_mask_stays_a_mask() -> None:
     affine = data["cbf"].affine.clone()
     affine[0, 3] = -1.25
     mask = MetaTensor((data["cbf"].as_tensor() > 3).to(torch.uint8), affine=affine)
-    out = ResampleLiked("label", like="ct", allow=True)(data | {"label": mask})["label"]
+    out = ResampleLiked(["ct", "label"], allow=True)(data | {"label": mask})["label"]
     assert out.dtype == torch.uint8 and set(out.unique().tolist()) == {0, 1}
     assert out[0, :, 0, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]  # voxels at 2.75 and 4.75 mm: 4 mm is the second
 
@@ -50,7 +50,7 @@ def test_a_mask_stays_a_mask() -> None:
 def test_one_grid_passes_untouched() -> None:
     data = entry()
     other = MetaTensor(data["ct"].as_tensor() * 2, affine=data["ct"].affine)
-    out = ResampleLiked(["ct", "mtt"], like="ct")(data | {"mtt": other})
+    out = ResampleLiked(["ct", "mtt"])(data | {"mtt": other})
     assert out["mtt"] is other
 
 
@@ -64,18 +64,18 @@ def test_nobody_asked_so_it_is_refused_with_the_distance(frames: tuple[str, str]
         r"E-GRID-02: images are not(?s:.*)case_1: cbf against ct(?s:.*)corners 5.545 mm apart, 6 x 6 x 4 against 8 x"
     )
     with pytest.raises(IslesError, match=words):
-        ResampleLiked("cbf", like="ct")(data)
+        ResampleLiked(["ct", "cbf"])(data)
 
 
 def test_images_that_do_not_overlap_are_refused() -> None:
     data = entry() | {"cbf": image((6, 6, 4), 2.0, (100, 0, 0))}
     with pytest.raises(IslesError, match=r"E-GRID-03: fields of view do not overlap(?s:.*)91.5 mm between them"):
-        ResampleLiked("cbf", like="ct", allow=True)(data)
+        ResampleLiked(["ct", "cbf"], allow=True)(data)
 
 
 def test_a_tensor_without_a_place_is_refused() -> None:
     with pytest.raises(IslesError, match=r"E-GRID-04(?s:.*)case_1: cbf"):
-        ResampleLiked("cbf", like="ct", allow=True)(entry() | {"cbf": torch.zeros(1, 2, 2, 2)})
+        ResampleLiked(["ct", "cbf"], allow=True)(entry() | {"cbf": torch.zeros(1, 2, 2, 2)})
 
 
 def test_without_a_named_reference_the_first_key_that_is_there_is_it() -> None:
@@ -118,8 +118,8 @@ def test_in_a_map_the_outside_is_not_mixed_into_the_brain() -> None:
     """Flow of 50 up to a border: half way over it the value is 50 or 0, nothing between."""
     data = entry()
     flow = torch.where(data["cbf"].as_tensor() > 3, 50.0, 0.0)
-    out = ResampleLiked("cbf", like="ct", allow=True)(data | {"cbf": MetaTensor(flow, affine=data["cbf"].affine)})
+    out = ResampleLiked(["ct", "cbf"], allow=True)(data | {"cbf": MetaTensor(flow, affine=data["cbf"].affine)})
     found = out["cbf"][0, :, 0, 0].tolist()
     assert found == pytest.approx([0, 0, 0, 0, 50, 50, 50, 50])
-    ramp = ResampleLiked("flair", like="ct", allow=True)(data | {"flair": MetaTensor(flow, affine=data["cbf"].affine)})
+    ramp = ResampleLiked(["ct", "flair"], allow=True)(data | {"flair": MetaTensor(flow, affine=data["cbf"].affine)})
     assert ramp["flair"][0, 4, 0, 0] == pytest.approx(25.0)
