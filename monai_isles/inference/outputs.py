@@ -22,7 +22,7 @@ from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
 from monai_isles.io.publish import planned_image, publish, publish_image, publish_json, publish_text, publish_together
 from monai_isles.io.read import read_header, read_image
 from monai_isles.modalities import LABEL, MEASURED_MAPS, MODALITIES
-from monai_isles.perfusion.masks import connected_parts
+from monai_isles.perfusion.thresholds import connected_parts
 
 
 def entropy_bits(probability: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from monai_isles.perfusion.quality import missing_share
+from monai_isles.perfusion.thresholds import connected_parts
 
 _FWHM_TO_SIGMA = 1.0 / np.sqrt(8.0 * np.log(2.0))
 
@@ -149,14 +150,6 @@ def _close(bone: np.ndarray, by_mm: float, spacing_mm: tuple[float, float]) -> n
     grown = ndimage.distance_transform_edt(~wide, spacing_mm) <= by_mm
     kept = ndimage.distance_transform_edt(grown, spacing_mm) > by_mm
     return kept[steps + 1 : -steps - 1, steps + 1 : -steps - 1] | bone
-
-
-def connected_parts(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of the part of each voxel, joined by faces, and the voxels of each part; none of number 0."""
-    labels, count = ndimage.label(mask)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    sizes[0] = 0  # all that lies outside the mask
-    return labels, sizes
 
 
 def largest_part(mask: np.ndarray) -> np.ndarray:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from monai_isles.errors import refused
-from monai_isles.perfusion.masks import connected_parts
 
 HYPOPERFUSED_S = 6.0
 
@@ -279,6 +279,14 @@ def drop_clusters(mask: np.ndarray, min_cluster_ml: float, spacing_mm: Sequence[
     """Return the mask without its 6-connected clusters below ``min_cluster_ml``; one of exactly that volume is kept."""
     labels, sizes = connected_parts(mask)
     return (sizes >= max(cluster_vox(min_cluster_ml, spacing_mm), 1))[labels]
+
+
+def connected_parts(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of the part of each voxel, joined by faces, and the voxels of each part; none of number 0."""
+    labels, count = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0  # all that lies outside the mask
+    return labels, sizes
 
 
 def cluster_vox(ml: float, spacing_mm: Sequence[float]) -> int:

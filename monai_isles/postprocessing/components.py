@@ -13,8 +13,7 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor
 
 from monai_isles.errors import refused
-from monai_isles.perfusion.masks import connected_parts
-from monai_isles.perfusion.thresholds import cluster_vox
+from monai_isles.perfusion.thresholds import cluster_vox, connected_parts
 
 _ROUNDING = 1e-5
 

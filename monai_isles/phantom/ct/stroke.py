@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monai_isles.perfusion.masks import connected_parts
+from monai_isles.perfusion.thresholds import connected_parts
 from monai_isles.phantom.atlas import TABLES, SmoothField
 
 OCCLUSIONS = TABLES["occlusion"]
