@@ -134,29 +134,30 @@ def _scan_findings(
 def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> tuple[list[Finding], list[Scan]]:
     """Return every finding about a data list; where the data folder is given, also about its images, and the cases."""
     findings: list[Finding] = []
+    content: dict[str, Any] = {}
     with _collect_faults(findings):
-        read_datalist(path)
+        content = read_datalist(path)
     if findings or dataset_dir is None:
         return findings, []
     seen, scans = dict[str, str](), []
-    for where, scan in _listed_scans(Path(path), dataset_dir, findings):
+    for where, scan in _listed_scans(content, str(path), dataset_dir, findings):
         about = _check_case(where, scan, seen, scan.label_values)
         findings += [replace(item, case=_title(scan)) for item in about]
         scans.append(scan)
     return findings, scans
 
 
-def _listed_scans(path: Path, dataset_dir: str | Path, findings: list[Finding]) -> Iterator[tuple[str, Scan]]:
-    """Yield the place of each entry of a data list and its case; entries with missing files go to ``found``."""
-    content = read_datalist(path)
+def _listed_scans(
+    content: dict[str, Any], path: str, dataset_dir: str | Path, findings: list[Finding]
+) -> Iterator[tuple[str, Scan]]:
+    """Yield the place of each entry of a data list and its case; entries with missing files go to ``findings``."""
     for section, name in (("training", TRAINING), ("test", TESTING)):
         for number, entry in enumerate(content.get(section, []), start=1):
-            scan = Scan(name, str(entry["case"]))
+            scan, place = Scan(name, str(entry["case"])), f"{path}: {section} entry {number}: {entry['case']}"
             keys = [key for key in MODALITIES if key in entry]
             if not keys:
                 others = ", ".join(key for key in entry if key not in ("case", "subject", "fold")) or "nothing"
                 lack = f"no image; {others} of no modality that is known"
-                place = f"{path}: {section} entry {number}: {entry['case']}"
                 findings.append(replace(finding("E-LIST-02", ERROR, where=place, found=lack), case=_title(scan)))
                 continue
             part = {key: content[key] for key in (LABEL_VALUES,) if key in content} | {section: [entry]}
@@ -168,7 +169,7 @@ def _listed_scans(path: Path, dataset_dir: str | Path, findings: list[Finding]) 
             for files in flat:
                 scan.files = {key: Path(files[key]) for key in (*keys, LABEL) if key in files}
                 scan.label_values, scan.resample = files.get(LABEL_VALUES), files.get("resample", False)
-                yield f"{path}: {section} entry {number}: {entry['case']}", scan
+                yield place, scan
 
 
 def _check_case(where: str, scan: Scan, seen: dict[str, str], label_values: Sequence[int] | None) -> list[Finding]:

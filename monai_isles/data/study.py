@@ -24,7 +24,7 @@ from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.findings import collect_remarks
-from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, displacement
+from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, displacement_vox
 from monai_isles.io.payload import same_but_packed
 from monai_isles.io.read import Image, read_header, read_image
 
@@ -45,7 +45,7 @@ def ct_on_grid(
         resample, one_frame: the user states that they are registered; they share a frame of reference.
     """
     same_shape = plain.grid_shape == like.grid_shape
-    if same_shape and displacement(like.affine, plain.affine, plain.grid_shape).vox < SAME_GRID_VOX:
+    if same_shape and displacement_vox(like.affine, plain.affine, plain.grid_shape) < SAME_GRID_VOX:
         return plain.data, ()
     apart = corners_apart_mm(like.affine, like.grid_shape, plain.affine, plain.grid_shape)
     remarks = f"the plain CT lies on another grid (field-of-view corners {apart:.4g} mm apart)"

@@ -18,7 +18,7 @@ from monai_isles.dicom.pixels import (
     rescale_remarks,
     shown_inverted,
 )
-from monai_isles.dicom.slabs import common_times, order_frames
+from monai_isles.dicom.slabs import Timed, common_times, order_frames
 from monai_isles.dicom.stack import Stack, stack_frames, thicken
 from monai_isles.errors import refused
 from monai_isles.io.clock import UserTimes
@@ -38,9 +38,7 @@ class Source:
     """
 
     series_uid: str
-    study_uid: str
     frame_of_reference_uid: str
-    modality: str
     units: str
     times_from: str
     files: tuple[Path, ...]
@@ -57,21 +55,31 @@ class DicomSeries:
     Units: HU (maps: ``source.units``), mm, s since the first frame kept.
     Args:
         kind: as in ``SeriesInfo``.
-        dt_s: seconds between frames, None where they are uneven or there is one.
         interpolated: slices were brought to common times (shuttled table).
     """
 
     array: np.ndarray
     affine: np.ndarray
-    spacing_mm: tuple[float, float, float]
     times_s: np.ndarray | None
-    dt_s: float | None
     kind: str
     native_affine: np.ndarray
     source: Source
     slice_times_s: tuple[tuple[float, ...], ...] | None = None
     interpolated: bool = False
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Return the voxel size."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return x, y, z
+
+    @property
+    def dt_s(self) -> float | None:
+        """Return the seconds between frames, None where they are uneven or there is one."""
+        if self.times_s is None or len(self.times_s) < 2 or float(np.ptp(np.diff(self.times_s))) > UNIFORM_S:
+            return None
+        return float(self.times_s[-1] / (len(self.times_s) - 1))
 
 
 def find_series(folder: str | Path) -> list[SeriesInfo]:
@@ -130,46 +138,54 @@ def read_series(
     stack = thicken(stack_frames(frames, where), slab_mm, where)
     findings = [finding for finding in dicom.findings if finding.severity == WARNING]
     findings += [*stack.findings, *(rescale_remarks(frames, where) if hounsfield else [])]
-    if all(len(group) == 1 for group in stack.frames):
-        array, affine = _to_ras(stack.frames, stack, hounsfield)
-        array, findings = _settle(array, info, files, where, findings)
-        return _series(array[0], affine, stack, info, _source(info, files, stack.frames, units, "", stack), findings)
-    return _in_time(stack, info, files, units, where, hounsfield, interpolate, findings, dt_s)
-
-
-def _in_time(
-    stack: Stack, info: SeriesInfo, files: list, units: str, where: str, hounsfield: bool, interpolate: bool,
-    findings: list[Finding], dt_s: UserTimes,
-) -> DicomSeries:  # fmt: skip
-    taken = order_frames(stack, where, dt_s)
-    findings = [*findings, *taken.findings]
-    times, uneven = common_times(taken)
-    if uneven:
-        if not interpolate or len(times) < 2:
-            starts = ", ".join(f"{len(slab)} slices from {taken.times_s[slab[0]][0]:.2f} s" for slab in taken.slabs[:6])
-            text = f"{len(taken.slabs)} slabs: {starts}; {len(times)} times in common"
-            raise refused("E-DCM-21", where=where, found=text)
-        own = f"{len(taken.slabs)} slabs" if len(taken.slabs) > 1 else "the slices of a pass"
-        text = f"{own} with times of their own, {len(times)} common frames"
-        findings = [*findings, finding("E-DCM-33", WARNING, where=where, found=text)]
-    read = [frames if uneven else frames[: len(times)] for frames in taken.frames]
-    array, affine = _to_ras(read, stack, hounsfield, (taken.times_s, times) if uneven else None)
-    array, findings = _settle(array, info, files, where, findings)
-    source = _source(info, files, read, units, taken.clock.source, stack)
-    rows = tuple(tuple((item - times[0]).tolist()) for item in taken.times_s[:: stack.thick])
-    rows = rows[::-1] if affine_flips(stack.affine) else rows
-    return _series(array, affine, stack, info, source, findings, times - times[0], rows, uneven)
-
-
-def _settle(
-    array: np.ndarray, info: SeriesInfo, files: list, where: str, findings: list[Finding]
-) -> tuple[np.ndarray, list[Finding]]:
-    """Check and repair the values as for NIfTI files; return them with all remarks."""
-    hounsfield = info.kind in ("ct", "ctp")
-    inverted = shown_inverted(files, array, where) if hounsfield else []
+    read, order = stack.frames, -1 if affine_flips(stack.affine) else 1
+    taken, times, rows, timing = None, None, None, None
+    if any(len(group) > 1 for group in stack.frames):
+        taken = order_frames(stack, where, dt_s)
+        times, uneven, remarks = _common_times(taken, where, interpolate)
+        findings += [*taken.findings, *remarks]
+        read = [group if uneven else group[: len(times)] for group in taken.frames]
+        timing = (taken.times_s, times) if uneven else None
+        rows = tuple(tuple((own - times[0]).tolist()) for own in taken.times_s[:: stack.thick][::order])
+    array, affine = _to_ras(read, stack, hounsfield, timing)
+    # values are checked and repaired as those of NIfTI files
+    findings += shown_inverted(files, array, where) if hounsfield else []
     settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
     refuse(settled.findings)
-    return settled.data, [*findings, *inverted, *settled.findings]
+    source = Source(
+        info.uid,
+        files[0].text("FrameOfReferenceUID"),
+        units or ("HU" if hounsfield else ""),
+        taken.clock.source if taken else "",
+        info.files,
+        tuple((group[0].file.path, group[0].index) for group in read[::order]),
+        tube_kv(files[0]),
+    )
+    return DicomSeries(
+        array=settled.data if taken else settled.data[0],
+        affine=affine,
+        times_s=None if times is None else times - times[0],
+        kind=info.kind,
+        native_affine=stack.affine,
+        source=source,
+        slice_times_s=rows,
+        interpolated=timing is not None,
+        findings=[*findings, *settled.findings],
+    )
+
+
+def _common_times(taken: Timed, where: str, interpolate: bool) -> tuple[np.ndarray, bool, list[Finding]]:
+    """Return the times of the frames, whether slices must be interpolated to them, and the remark that they are."""
+    times, uneven = common_times(taken)
+    if not uneven:
+        return times, False, []
+    if not interpolate or len(times) < 2:
+        starts = ", ".join(f"{len(slab)} slices from {taken.times_s[slab[0]][0]:.2f} s" for slab in taken.slabs[:6])
+        text = f"{len(taken.slabs)} slabs: {starts}; {len(times)} times in common"
+        raise refused("E-DCM-21", where=where, found=text)
+    own = f"{len(taken.slabs)} slabs" if len(taken.slabs) > 1 else "the slices of a pass"
+    text = f"{own} with times of their own, {len(times)} common frames"
+    return times, True, [finding("E-DCM-33", WARNING, where=where, found=text)]
 
 
 def affine_flips(affine: np.ndarray) -> bool:
@@ -230,35 +246,3 @@ def _choose_series(content: DicomFolder, folder: Path, series_uid: str | None, k
     code = "E-DCM-15" if any("colours" in item.reason for item in wanted) else "E-DCM-03"
     fix = "export the original CT or MR series, or maps as grey values with rescale or units"
     raise refused(code, where=f"{folder}" + (f": {kind}" if kind else ""), found=listed, fix=fix)
-
-
-def _source(
-    info: SeriesInfo, files: list, slices: list[list[Frame]], units: str, attribute: str, stack: Stack
-) -> Source:
-    order = slices[::-1] if affine_flips(stack.affine) else slices
-    places = tuple((group[0].file.path, group[0].index) for group in order)
-    uids = (info.uid, info.study_uid, files[0].text("FrameOfReferenceUID"))
-    units = units or ("HU" if info.kind in ("ct", "ctp") else "")
-    return Source(*uids, info.modality, units, attribute, info.files, places, tube_kv(files[0]))
-
-
-def _series(
-    array: np.ndarray, affine: np.ndarray, stack: Stack, info: SeriesInfo, source: Source, findings: list[Finding],
-    times_s: np.ndarray | None = None, own: tuple[tuple[float, ...], ...] | None = None, interpolated: bool = False,
-) -> DicomSeries:  # fmt: skip
-    steps = np.diff(times_s) if times_s is not None and len(times_s) > 1 else np.empty(0)
-    even = steps.size and float(np.ptp(steps)) <= UNIFORM_S
-    x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
-    return DicomSeries(
-        array=array,
-        affine=affine,
-        spacing_mm=(x, y, z),
-        times_s=times_s,
-        dt_s=float(times_s[-1] / (len(times_s) - 1)) if times_s is not None and even else None,
-        kind=info.kind,
-        native_affine=stack.affine,
-        source=source,
-        slice_times_s=own,
-        interpolated=interpolated,
-        findings=findings,
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,24 +14,16 @@ TOLERANCE_VOX = 1e-3
 SAME_GRID_VOX = 0.5
 
 
-class Displacement(NamedTuple):
-    """Hold the largest distance between matching corners of two fields of view, in mm and in voxels."""
-
-    mm: float
-    vox: float
-
-
 def corners_vox(shape: Sequence[int]) -> np.ndarray:
     """Return the corners of the field of view of a grid, homogeneous voxel coordinates (4, 8)."""
     return np.array([(*corner, 1.0) for corner in product(*((-0.5, n - 0.5) for n in shape[:3]))]).T
 
 
-def displacement(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> Displacement:
+def displacement_vox(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> float:
     """Return how far the corners of a grid of ``shape`` move when ``second`` replaces the affine ``first``."""
     corners = corners_vox(shape)
     apart = (second @ corners - first @ corners)[:3]
-    voxels = np.linalg.solve(first[:3, :3], apart)
-    return Displacement(float(np.linalg.norm(apart, axis=0).max()), float(np.linalg.norm(voxels, axis=0).max()))
+    return float(np.linalg.norm(np.linalg.solve(first[:3, :3], apart), axis=0).max())
 
 
 def corners_apart_mm(
@@ -63,15 +54,16 @@ def require_same_affines(
     first, *others = affines
     for key in others:
         where = f"{case}: {key} ({names.get(key, key)}) against {first} ({names.get(first, first)})"
+        mine, other = np.asarray(affines[first], float), np.asarray(affines[key], float)
+        apart_mm = corners_apart_mm(mine, shapes[first], other, shapes[key])
         if tuple(shapes[key]) != tuple(shapes[first]):
-            ends = (np.asarray(affines[first], float), shapes[first], np.asarray(affines[key], float), shapes[key])
             sizes = " against ".join(" x ".join(str(int(n)) for n in shapes[name]) for name in (key, first))
-            result = f"{sizes} voxels (RAS+ order), field-of-view corners {corners_apart_mm(*ends):.4g} mm apart"
+            result = f"{sizes} voxels (RAS+ order), field-of-view corners {apart_mm:.4g} mm apart"
             raise refused("E-GEOM-04", where=where, found=result, key=key, first=first)
-        gap = displacement(np.asarray(affines[first], float), np.asarray(affines[key], float), tuple(shapes[first]))
-        apart = f"field-of-view corners {gap.mm:.4g} mm ({gap.vox:.4g} voxels) apart"
-        if TOLERANCE_VOX < gap.vox < SAME_GRID_VOX:
+        gap_vox = displacement_vox(mine, other, tuple(shapes[first]))
+        apart = f"field-of-view corners {apart_mm:.4g} mm ({gap_vox:.4g} voxels) apart"
+        if TOLERANCE_VOX < gap_vox < SAME_GRID_VOX:
             tell(finding("E-GEOM-09", WARNING, where=where, found=apart))
-        elif not gap.vox <= TOLERANCE_VOX:
+        elif not gap_vox <= TOLERANCE_VOX:
             result = f"{apart}; less than {SAME_GRID_VOX:g} voxel allowed"
             raise refused("E-GEOM-03", where=where, found=result, key=key, first=first)

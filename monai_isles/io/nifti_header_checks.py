@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from monai_isles.io.findings import ERROR, WARNING, Finding, finding
-from monai_isles.io.grid import SAME_GRID_VOX, TOLERANCE_VOX, displacement
+from monai_isles.io.grid import SAME_GRID_VOX, TOLERANCE_VOX, corners_apart_mm, displacement_vox
 from monai_isles.io.header import DTYPES, bare_step, frame_time_s, layout, stored_shape
 from monai_isles.io.orientation import LAST_CODE, form_codes, native_affine, nearest_qform
 from monai_isles.modalities import MODALITIES
@@ -123,11 +123,11 @@ def _shear_findings(affine: np.ndarray, shape: tuple[int, ...], used: str, where
     left, _, right = np.linalg.svd(unit)
     upright = affine.copy()
     upright[:3, :3] = left @ right * lengths  # the nearest axes at right angles
-    gap = displacement(upright, affine, shape)
+    gap_vox = displacement_vox(upright, affine, shape)
     degrees = float(np.degrees(np.arcsin(min(1.0, worst))))
     text = f"axes of the {used} are {degrees:.3g} degrees off a right angle (cosine {worst:.3g})"
-    if gap.vox < SAME_GRID_VOX and worst < LARGE_SHEAR:
-        text, fix = f"{text}, {gap.vox:.2g} voxel at the corners", "nothing; it is read as it stands"
+    if gap_vox < SAME_GRID_VOX and worst < LARGE_SHEAR:
+        text, fix = f"{text}, {gap_vox:.2g} voxel at the corners", "nothing; it is read as it stands"
         return [finding("E-GEOM-05", WARNING, where=where, found=text, fix=fix)]
     return [finding("E-GEOM-05", ERROR, where=where, found=text, max_shear=MAX_SHEAR)]
 
@@ -138,11 +138,12 @@ def _conflict_findings(header: Nifti1Header, where: str) -> list[Finding]:
     if not np.isfinite(theirs).all():
         fault = "qform is not finite and states no place"
         return [finding("E-GEOM-10", WARNING, where=where, found=str(theirs[:3]), fault=fault, used="sform")]
-    gap = displacement(ours, theirs, shape)
-    if gap.vox <= TOLERANCE_VOX:
+    gap_vox = displacement_vox(ours, theirs, shape)
+    if gap_vox <= TOLERANCE_VOX:
         return []
-    apart = f"field-of-view corners {gap.mm:.4g} mm ({gap.vox:.3g} voxel) apart"
-    if gap.vox < SAME_GRID_VOX:
+    apart_mm = corners_apart_mm(ours, shape, theirs, shape)
+    apart = f"field-of-view corners {apart_mm:.4g} mm ({gap_vox:.3g} voxel) apart"
+    if gap_vox < SAME_GRID_VOX:
         return [finding("E-GEOM-10", WARNING, where=where, found=apart, used="sform")]
     return [finding("E-GEOM-02", ERROR, where=where, found=f"{apart}; the sform would be used")]
 

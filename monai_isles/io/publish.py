@@ -18,7 +18,7 @@ from uuid import uuid4
 import numpy as np
 
 from monai_isles.errors import refused
-from monai_isles.io.grid import TOLERANCE_VOX, displacement
+from monai_isles.io.grid import TOLERANCE_VOX, displacement_vox
 from monai_isles.io.orientation import from_ras, qform
 from monai_isles.io.read import Image, read_image
 
@@ -151,7 +151,7 @@ def _nifti(stored: np.ndarray, affine: np.ndarray) -> nibabel.Nifti1Image:
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    if displacement(affine, qform(image.header), stored.shape).vox > TOLERANCE_VOX:
+    if displacement_vox(affine, qform(image.header), stored.shape) > TOLERANCE_VOX:
         image.set_qform(None, code=0)
     return image
 
@@ -159,6 +159,6 @@ def _nifti(stored: np.ndarray, affine: np.ndarray) -> nibabel.Nifti1Image:
 def _compare(tmp: Path, path: Path, wanted: np.ndarray, like: Image) -> None:
     again = read_image(tmp, dtype=wanted.dtype.type)
     same = again.grid_shape == like.grid_shape and np.array_equal(again.data, wanted)
-    if not same or displacement(like.affine, again.affine, like.grid_shape).vox > TOLERANCE_VOX:
+    if not same or displacement_vox(like.affine, again.affine, like.grid_shape) > TOLERANCE_VOX:
         result = f"shape {again.grid_shape}, sum {again.data.sum():g}; wrote {like.grid_shape}, {wanted.sum():g}"
         raise refused("E-FILE-13", where=str(path), found=result)

@@ -11,7 +11,7 @@ import pytest
 from monai_isles.errors import IslesError
 from monai_isles.io import Image, read_image
 from monai_isles.io.findings import collect_remarks
-from monai_isles.io.grid import displacement, require_same_affines
+from monai_isles.io.grid import corners_apart_mm, displacement_vox, require_same_affines
 from monai_isles.io.read import require_same_grid
 
 AFFINE = np.diag([1.0, 2.0, 5.0, 1.0])
@@ -93,5 +93,6 @@ def test_a_series_is_on_the_grid_of_its_volume() -> None:
 def test_the_displacement_is_the_largest_corner() -> None:
     turned = AFFINE.copy()
     turned[0, 0] = 1.01
-    gap = displacement(AFFINE, turned, image().grid_shape)
-    assert gap.mm == pytest.approx(0.035) and gap.vox == pytest.approx(0.035)  # corner at 3.5 voxels
+    shape = image().grid_shape
+    assert displacement_vox(AFFINE, turned, shape) == pytest.approx(0.035)  # corner at 3.5 voxels
+    assert corners_apart_mm(AFFINE, shape, turned, shape) == pytest.approx(0.035)

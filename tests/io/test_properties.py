@@ -13,7 +13,7 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
-from monai_isles.io.grid import TOLERANCE_VOX, displacement
+from monai_isles.io.grid import TOLERANCE_VOX, corners_apart_mm, displacement_vox
 from monai_isles.io.publish import publish_image
 
 pytest.importorskip("hypothesis")
@@ -107,7 +107,7 @@ def test_what_is_read_and_written_back_lies_on_the_grid_it_came_from(image, suff
         publish_image(Path(folder) / "out.nii.gz", volume, ours, dtype="float32")
         back, before = (nibabel.load(path, mmap=False) for path in (Path(folder) / "out.nii.gz", source))
         assert back.shape == before.shape[:3]
-        assert displacement(before.affine, back.affine, back.shape).vox <= TOLERANCE_VOX
+        assert displacement_vox(before.affine, back.affine, back.shape) <= TOLERANCE_VOX
         first = before.get_fdata()[..., 0] if before.ndim == 4 and before.shape[3] > 1 else before.get_fdata()
         np.testing.assert_allclose(back.get_fdata(), first.reshape(back.shape), rtol=1e-6, atol=1e-5)
 
@@ -185,10 +185,10 @@ def test_a_shift_is_measured_in_millimetres_and_a_mirror_is_never_the_same_grid(
 ) -> None:
     moved = affine.copy()
     moved[axis, 3] += shift_mm
-    assert displacement(affine, moved, tuple(shape)).mm == pytest.approx(shift_mm, abs=1e-6)
+    assert corners_apart_mm(affine, tuple(shape), moved, tuple(shape)) == pytest.approx(shift_mm, abs=1e-6)
     mirrored = affine.copy()
     mirrored[:, axis] *= -1
-    assert displacement(affine, mirrored, tuple(shape)).vox > 100 * TOLERANCE_VOX
+    assert displacement_vox(affine, mirrored, tuple(shape)) > 100 * TOLERANCE_VOX
     near = affine.copy()
     near[axis, 3] += 1e-5
-    assert displacement(affine, near, tuple(shape)).vox <= TOLERANCE_VOX
+    assert displacement_vox(affine, near, tuple(shape)) <= TOLERANCE_VOX
