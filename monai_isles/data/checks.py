@@ -45,7 +45,7 @@ def check_series(folder: str | Path) -> tuple[list[Finding], list[Scan]]:
 def _series_findings(folder: str | Path) -> list[Finding]:
     seen = scan_dicom(folder)
     findings = list(seen.findings)
-    if seen.damaged:
+    if any(item.severity == ERROR for item in findings):
         return findings
     usable = [item for item in seen.series if item.usable]
     if not usable:

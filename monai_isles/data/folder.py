@@ -140,11 +140,10 @@ def holds_dicom_alone(folder: str | Path) -> bool:
     return not any(IMAGE.search(path.name) for path in walk(Path(folder))) and _owner(Path(folder)) is not None
 
 
-def _owner(folder: Path, *, deep: bool = True) -> tuple[str, str] | None:
+def _owner(folder: Path, *, deep: bool = True) -> tuple[str, ...] | None:
     """Return study and patient of the first DICOM file in a folder, and below it where ``deep``; None without one."""
     files = walk(folder, DEPTH if deep else 0)
     first = next((path for path in files if path.name.upper() != "DICOMDIR" and is_dicom(path)), None)
     if first is None:
         return None
-    study, patient = read_words(first, ("StudyInstanceUID", "PatientID")) or ("", "")
-    return study, patient
+    return tuple(read_words(first, ("StudyInstanceUID", "PatientID")) or ())

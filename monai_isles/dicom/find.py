@@ -119,12 +119,11 @@ class SeriesInfo:
 
 @dataclass
 class DicomFolder:
-    """Hold the content of a folder: series with their files, findings, and the errors of damaged files."""
+    """Hold the content of a folder: series with their files, and findings, with the errors of damaged files."""
 
     series: list[SeriesInfo] = field(default_factory=list)
     files: dict[str, list[DicomFile]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    damaged: list[IslesError] = field(default_factory=list)
 
 
 @quietly()
@@ -139,7 +138,7 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
     pydicom_module()
     if not folder.is_dir():
         raise _nothing(folder, "no such folder")
-    strange = []
+    strange, damaged = [], []
     for path in _files(folder):
         if not is_dicom(path):
             strange.append(path.name)
@@ -147,7 +146,7 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
         try:
             file = read_dicom_file(path)
         except IslesError as error:
-            result.damaged.append(error)
+            damaged.append(as_finding(error))
             continue
         if file is None:
             result.findings.append(finding("E-DCM-30", WARNING, where=str(path), found="no image in it"))
@@ -157,8 +156,8 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
         more = f" and {len(strange) - 4} more" if len(strange) > 4 else ""
         text = f"{len(strange)} files: {', '.join(strange[:4])}{more}"
         result.findings.append(finding("E-DCM-31", WARNING, where=str(folder), found=text))
-    result.findings += map(as_finding, result.damaged)
-    if not result.files and not result.damaged:
+    result.findings += damaged
+    if not result.files and not damaged:
         raise _nothing(folder, f"{len(strange)} files, none of them a DICOM image")
     result.series = [_info(uid, files, result.findings) for uid, files in result.files.items()]
     result.series, joined = join_series(result.series, result.files)

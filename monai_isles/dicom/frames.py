@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from monai_isles.dicom.header import PARSER_ERRORS, DicomFile, damage_error
 from monai_isles.errors import IslesError, refused
@@ -64,15 +64,19 @@ def _mid_scan(groups: Sequence[Dataset]) -> str | None:
     return None
 
 
-def _first(groups: Sequence[Dataset], keyword: str) -> str | None:
+def _values(groups: Sequence[Dataset], keyword: str) -> Iterator[Any]:
+    """Yield the values of an attribute that groups hold and that can be read."""
     for group in groups:
         try:
             value = group.get(keyword)
         except PARSER_ERRORS:
             continue
         if value not in (None, ""):
-            return str(value)
-    return None
+            yield value
+
+
+def _first(groups: Sequence[Dataset], keyword: str) -> str | None:
+    return next((str(value) for value in _values(groups, keyword)), None)
 
 
 def _parse(text: str | None, parse: Callable[[str], int | None]) -> int | None:
@@ -170,7 +174,8 @@ def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
     units = _first(groups, "RescaleType") or ""
     if slope is None and intercept is None:  # parametric maps state a real-world value mapping instead
         slope, intercept = (_numbers(file, groups, f"RealWorldValue{part}", 1) for part in ("Slope", "Intercept"))
-        units = _coded_units(groups)
+        codes = next(filter(None, _values(groups, "MeasurementUnitsCodeSequence")), ())
+        units = _first(codes, "CodeValue") or ""
     # Without a stated spacing the thickness is the step: contiguous slices.
     step = _numbers(file, groups, "SpacingBetweenSlices", 1) or _numbers(file, groups, "SliceThickness", 1)
     (tilt_deg,) = _numbers(file, groups, "GantryDetectorTilt", 1) or (0.0,)
@@ -203,17 +208,6 @@ def _numbers(file: DicomFile, groups: Sequence[Dataset], keyword: str, count: in
             raise _not_there(file, keyword, f"{len(numbers)} values, {count} finite ones wanted")
         return numbers
     return None
-
-
-def _coded_units(groups: Sequence[Dataset]) -> str:
-    for group in groups:
-        try:
-            codes = list(group.get("MeasurementUnitsCodeSequence") or ())
-        except PARSER_ERRORS:
-            continue
-        if codes:
-            return _first(codes, "CodeValue") or ""
-    return ""
 
 
 def _not_there(file: DicomFile, keyword: str, found: str) -> IslesError:
