@@ -194,19 +194,12 @@ class Algorithm:
 
     Args:
         name, version: of the bundle, or of the rule.
-        weights_sha256: empty for a rule.
-        settings: further parameters, as text.
+        parameters: settings, and the checksum of the weights, as text.
     """
 
     name: str
     version: str = __version__
-    weights_sha256: str = ""
-    settings: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """Return the available settings and checksums."""
-        return ({"weights_sha256": self.weights_sha256} if self.weights_sha256 else {}) | dict(self.settings)
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def _describe_segment(number: int, name: str, by: Algorithm, series: str) -> Seg
         segmented_property_type=Code(code, "SCT", meaning),
         algorithm_type="AUTOMATIC",
         algorithm_identification=AlgorithmIdentificationSequence(
-            by.name, family, by.version, source=MANUFACTURER, parameters=by.parameters or None
+            by.name, family, by.version, source=MANUFACTURER, parameters=dict(by.parameters) or None
         ),
         tracking_id=f"{MANUFACTURER} {name}",
         tracking_uid=stable_uid("tracking", series, name),

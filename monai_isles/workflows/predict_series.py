@@ -181,10 +181,12 @@ def _publish_dicom(
 
     source, objects, result = DicomSource(measured.slices, affine), wanted.objects, view.result
     settings = {key: str(result[key]) for key in PAIR if result.get(key) is not None}
+    if weights := ", ".join(map(str, result["weights_sha256"])):
+        settings = {"weights_sha256": weights, **settings}
     version = str(wanted.metadata.get("version") or __version__)
-    network = Algorithm(str(result["bundle"]), version, ", ".join(map(str, result["weights_sha256"])), settings)
+    network = Algorithm(str(result["bundle"]), version, settings)
     cuts = {key: str(value) for key, value in (result.get("perfusion") or {}).items() if key in CUTS}
-    by = {"algorithm": network, "rule": Algorithm("thresholds of CBF and Tmax", settings=cuts)}
+    by = {"algorithm": network, "rule": Algorithm("thresholds of CBF and Tmax", parameters=cuts)}
     path = {kind: folder / names[0] for kind, names in DICOM_FILES.items()}
     if "seg" in objects:
         publish_seg(masks, source, path["seg"], **by)

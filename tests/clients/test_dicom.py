@@ -46,7 +46,12 @@ def _derived(case: CaseArrays, folder: Path, out: Path) -> list[Path]:
     series = read_series(folder, kind="ctp")
     source = DicomSource(list(dict.fromkeys(path for path, _ in series.source.slices)), series.affine)
     mask = case.images["ct"] > 0
-    publish_seg({"lesion": mask, "core": ~mask}, source, out / "seg.dcm", algorithm=Algorithm("a system", "1", "ab"))
+    publish_seg(
+        {"lesion": mask, "core": ~mask},
+        source,
+        out / "seg.dcm",
+        algorithm=Algorithm("a system", "1", {"weights_sha256": "ab"}),
+    )
     return [out / "seg.dcm", *publish_maps({key: case.images[key] for key in ("cbf", "tmax")}, source, out)]
 
 

@@ -41,7 +41,7 @@ def test_masks_and_maps_of_slabs_go_onto_each_of_their_slices(
     source = DicomSource(tuple(dict.fromkeys(path for path, _ in series.source.slices)), series.affine)
     mask = np.zeros(series.array.shape[1:], bool)
     mask[2, 3, 1] = True
-    publish_seg({"lesion": mask}, source, tmp_path / "seg.dcm", algorithm=Algorithm("rule", "1", "none"))
+    publish_seg({"lesion": mask}, source, tmp_path / "seg.dcm", algorithm=Algorithm("rule", "1"))
     (path,) = publish_maps({"tmax": np.where(mask, 7.5, 1.5).astype(np.float32)}, source, tmp_path / "maps")
     wanted = np.zeros(thin.array.shape[1:], bool)
     wanted[2, 3, thick : 2 * thick] = True

@@ -23,7 +23,7 @@ from tests.fixtures.dicom import make_ct_series
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
-NETWORK, RULE = Algorithm("clerigues", "0.1.0", "ab" * 32), Algorithm("thresholds of CBF and Tmax")
+NETWORK, RULE = Algorithm("clerigues", "0.1.0", {"weights_sha256": "ab" * 32}), Algorithm("thresholds of CBF and Tmax")
 PDF = b"%PDF-1.4\n% one page\n%%EOF"
 ROWS, COLUMNS, SLICES = 30, 24, 6
 RESULT = {

@@ -14,7 +14,7 @@ from monai_isles.errors import IslesError
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
-ALGORITHM = Algorithm("clerigues", "0.1.0", "ab" * 32, {"threshold": "0.2"})
+ALGORITHM = Algorithm("clerigues", "0.1.0", {"weights_sha256": "ab" * 32, "threshold": "0.2"})
 
 
 def ras(slices: np.ndarray) -> np.ndarray:
@@ -70,7 +70,11 @@ def test_segments_carry_codes_algorithm_and_tracking(ct_series, tmp_path: Path) 
 def test_series_and_tracking_repeat_and_the_instance_does_not(ct_series, tmp_path: Path) -> None:
     values, source = ct_series
     seen = []
-    for name, by in (("a", ALGORITHM), ("b", ALGORITHM), ("c", Algorithm("clerigues", "0.1.0", "cd" * 32))):
+    for name, by in (
+        ("a", ALGORITHM),
+        ("b", ALGORITHM),
+        ("c", Algorithm("clerigues", "0.1.0", {"weights_sha256": "cd" * 32})),
+    ):
         publish_seg(three_masks(values), source, tmp_path / f"{name}.dcm", algorithm=by)
         seen.append(pydicom.dcmread(tmp_path / f"{name}.dcm"))
     first, again, other = seen
