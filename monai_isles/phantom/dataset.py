@@ -27,10 +27,11 @@ from monai_isles.phantom.folder import (
     RECORD,
     OneThread,
     Planned,
-    Recipe,
     fill,
     holds_same,
     make_aside,
+    make_ct,
+    make_mri,
     mri_settings,
     record_text,
 )
@@ -147,8 +148,12 @@ def make_dataset(
     planned = wanted(cases) + wanted(test_cases, section="TESTING")
     aside = make_aside(out, record)
     place: Place = {"workers": workers, "cluster": cluster, "slurm": slurm}
+    if kind == "ct":
+        make = partial(make_ct, seed=seed, series=series, dicom=dicom, variety=variety)
+    else:
+        make = partial(make_mri, kind=MRI_KINDS[kind], seed=seed, spacing_mm=spacing_mm)
     try:
-        fill(aside, planned, Recipe(kind, seed, series, spacing_mm, dicom, variety), place=place)
+        fill(aside, planned, make, place=place)
         (aside / RECIPE).rename(aside / RECORD)
         if not holds_same(out, record):
             os.replace(aside, out)

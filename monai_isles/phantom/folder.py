@@ -25,9 +25,8 @@ from monai_isles.io.runs import sweep_parts
 from monai_isles.phantom.atlas import TABLES
 from monai_isles.phantom.ct.scan import CaseArrays, scan_slab
 from monai_isles.phantom.ct.subject import make_patient
-from monai_isles.phantom.ct.variety import NONE
 from monai_isles.phantom.dicom_writer import write_dicom
-from monai_isles.phantom.mri.facts import MRI_KINDS, MriKind
+from monai_isles.phantom.mri.facts import MriKind
 from monai_isles.phantom.mri.scan import MriCase, scan_mri
 
 FIRST_TEST_SUBJECT = 1_000_000
@@ -50,22 +49,10 @@ class Planned:
         return f"subject_{self.index + 1:03d}"
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Hold the settings of one data set, see ``make_dataset``."""
-
-    kind: str
-    seed: int
-    series: bool
-    spacing_mm: float | None
-    dicom: str | None = None
-    variety: str = NONE
-
-
-def fill(folder: Path, planned: Sequence[Planned], recipe: Recipe, *, place: Place) -> None:
-    """Make every planned scan that is not yet complete in ``folder``, and the table of subjects."""
+def fill(folder: Path, planned: Sequence[Planned], make: Callable[..., None], *, place: Place) -> None:
+    """Let ``make`` (``make_ct``, ``make_mri``) write every planned scan that ``folder`` lacks; list the subjects."""
     groups = [list(group) for _, group in groupby(planned, key=lambda item: item.index)]
-    tasks = [Task(group[0].subject, (folder.absolute(), group, recipe)) for group in groups]
+    tasks = [Task(group[0].subject, (folder.absolute(), group, make)) for group in groups]
     records = run_cases(make_subject, tasks, **place, title="phantom", unit="subject")
     for name, record in records.items():
         if record["outcome"] == "failed":
@@ -77,33 +64,36 @@ def fill(folder: Path, planned: Sequence[Planned], recipe: Recipe, *, place: Pla
 
 def make_subject(task: Task) -> Record:
     """Make the scans of one subject; each appears complete, its truth last."""
-    folder, group, recipe = task.about
+    folder, group, make = task.about
     left = [item for item in group if not _truth(folder, item).is_file()]
     if not left:
         return {"outcome": "done before"}
     try:
         with OneThread():
-            _make_ct(folder, left, recipe) if recipe.kind == "ct" else _make_mri(folder, left[0], recipe)
+            make(folder, left)
     except IslesError as fault:
         return {"outcome": "failed", "error": str(fault), "fault": fault}
     return {"outcome": "ok"}
 
 
-def _make_ct(folder: Path, group: Sequence[Planned], recipe: Recipe) -> None:
-    patient = make_patient(group[0].index, seed=recipe.seed, variety=recipe.variety)
+def make_ct(
+    folder: Path, group: Sequence[Planned], *, seed: int, series: bool, dicom: str | None, variety: str
+) -> None:
+    """Write the CT scans of one subject, as ``make_dataset`` says."""
+    patient = make_patient(group[0].index, seed=seed, variety=variety)
     for item in group:
-        scan = scan_slab(patient, item.slab, seed=recipe.seed)
+        scan = scan_slab(patient, item.slab, seed=seed)
         labelled, case = item.section == "TRAINING", folder / item.section / f"case_{item.number}"
-        _whole(case, partial(write_case, scan, number=item.number, series=recipe.series, labelled=labelled))
-        if recipe.dicom:
-            dicom = folder / "DICOM" / item.section / case.name
-            _whole(dicom, partial(write_dicom, scan, form=recipe.dicom))
+        _whole(case, partial(write_case, scan, number=item.number, series=series, labelled=labelled))
+        if dicom:
+            _whole(folder / "DICOM" / item.section / case.name, partial(write_dicom, scan, form=dicom))
         _write_truth(folder, item, {"slab": item.slab, **scan.truth})
 
 
-def _make_mri(folder: Path, planned: Planned, recipe: Recipe) -> None:
-    kind, labelled = MRI_KINDS[recipe.kind], planned.section == "TRAINING"
-    scan = scan_mri(kind, planned.index, seed=recipe.seed, spacing_mm=recipe.spacing_mm)
+def make_mri(folder: Path, group: Sequence[Planned], *, kind: MriKind, seed: int, spacing_mm: float | None) -> None:
+    """Write the one MRI scan of a subject."""
+    (planned,) = group
+    labelled, scan = planned.section == "TRAINING", scan_mri(kind, planned.index, seed=seed, spacing_mm=spacing_mm)
     write = partial(write_mri_case, scan, kind=kind, number=planned.number, labelled=labelled)
     _whole(folder / planned.section / str(planned.number), write)
     _write_truth(folder, planned, {"kind": kind.name, **scan.truth})

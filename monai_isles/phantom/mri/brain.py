@@ -26,7 +26,7 @@ class Brain:
     """
 
     grid: Grid
-    box: tuple[slice, slice, slice]
+    box: tuple[slice, ...]
     index: np.ndarray
     head_mm: np.ndarray
     atlas_mm: np.ndarray
@@ -128,10 +128,8 @@ def _around_ventricles() -> np.ndarray:
     return np.clip(2.4 * ndimage.gaussian_filter(fluid, 2.2), 0, 1)
 
 
-def _box(index: np.ndarray, shape: tuple[int, int, int]) -> tuple[tuple[slice, slice, slice], np.ndarray]:
-    places = np.unravel_index(index, shape)
-    low = [max(int(p.min()) - 3, 0) for p in places]
-    high = [min(int(p.max()) + 4, n) for p, n in zip(places, shape, strict=True)]
-    box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
-    inside = [p - a for p, a in zip(places, low, strict=True)]
-    return box, np.ravel_multi_index(inside, [b - a for a, b in zip(low, high, strict=True)])
+def _box(index: np.ndarray, shape: tuple[int, int, int]) -> tuple[tuple[slice, ...], np.ndarray]:
+    places = np.array(np.unravel_index(index, shape))
+    low, high = np.maximum(places.min(1) - 3, 0), np.minimum(places.max(1) + 4, shape)
+    box = tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+    return box, np.ravel_multi_index(tuple(places - low[:, None]), tuple(high - low))
