@@ -76,8 +76,7 @@ def _run(args: argparse.Namespace, words: Sequence[str]) -> int:
     started = time.monotonic()
     bundle = Bundle.open(args.bundle or args.paper)
     args.command, args.say, paper = command_of(words), _say, bundle.paper
-    changes: dict[str, Any] = {"overlays": tuple(args.overlay), "settings": dict(args.set)}
-    study = Study(bundle.root, args.data_list, args.dataset_dir, **changes, seed=args.seed)
+    study = Study(bundle.root, args.data_list, args.dataset_dir, tuple(args.overlay), dict(args.set), seed=args.seed)
     with RunFolder(args.out) as held:
         texts, rows = _module(paper).make(Request(args, paper, study))
         minutes = round((time.monotonic() - started) / 60, 1)

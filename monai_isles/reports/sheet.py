@@ -99,14 +99,10 @@ def _number(value: float, form: str) -> str:
 def _tiles(case: CaseView, numbers: Mapping[str, tuple[float, str]]) -> dict[str, str]:
     if case.masks:
         return perfusion_tiles(case.result)
-    tiles = {"Predicted": f"{numbers['predicted'][1]} ml"}
+    volumes = ["predicted"] if case.truth is None else ["reference", "predicted", "difference"]
+    tiles = {key.capitalize(): f"{numbers[key][1]} ml" for key in volumes}
     if case.truth is not None:
-        tiles = {
-            "Reference": f"{numbers['reference'][1]} ml",
-            **tiles,
-            "Difference": f"{numbers['difference'][1]} ml",
-            "Dice": numbers["dice"][1],
-        }
+        tiles["Dice"] = numbers["dice"][1]
     for key, label, unit in (("ppv", "PPV", ""), ("sensitivity", "Sensitivity", ""), ("hd95", "HD95", " mm")):
         if numbers[key][1] != _NONE:
             tiles[label] = numbers[key][1] + unit
