@@ -87,6 +87,7 @@ class StudyFiles:
         simulated: the data are the phantom's.
         uid: of the DICOM series that was chosen among several, None where there is one.
         notes: parts of the study that were left out, as sentences.
+        fault: the reason why the study cannot be used.
     """
 
     name: str
@@ -98,6 +99,7 @@ class StudyFiles:
     simulated: bool = False
     uid: str | None = None
     notes: tuple[str, ...] = ()
+    fault: IslesError | None = None
 
     def sha256(self) -> str:
         """Return one checksum over the content of all files."""
@@ -126,20 +128,10 @@ class StudyImages:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class StudyPlace:
-    """Hold the place of one study: its 4D file or DICOM folder, its name, its plain CT; or why it cannot be used."""
-
-    series: Path
-    home: Path
-    name: str = ""
-    plain: Path | None = None
-    fault: IslesError | None = None
-    notes: tuple[str, ...] = ()
-
-
-def study_places(path: str | Path) -> list[StudyPlace]:
+def study_places(path: str | Path) -> list[StudyFiles]:
     """Find the studies of a path: one file or folder, or every patient and case below a folder.
+
+    One with a ``fault`` has no files, nor has one of DICOM, whose headers are read by ``find_studies``.
 
     A folder is one study if it holds a 4D file, or DICOM files of one study. In a data set of a known layout every case
     with a series is one; below other folders every folder with one 4D file. If the folders inside hold DICOM files of
@@ -150,20 +142,20 @@ def study_places(path: str | Path) -> list[StudyPlace]:
     if not path.exists():
         raise refused("E-SCAN-01", where=str(path), found="no such file or folder")
     if path.is_file():
-        return [StudyPlace(path, path)]
+        return [_nifti(_plain_name(path), path, path, None)]
     images = sorted(p for p in path.iterdir() if p.is_file() and IMAGE.search(p.name) and not p.name.startswith("."))
     if images:
         return [_in_folder(path, images)]
     if result := _in_data_set(path):
         return result
-    return [StudyPlace(folder, folder) for folder in dicom_folders(path)]
+    return [StudyFiles("", folder, "dicom", folder, ()) for folder in dicom_folders(path)]
 
 
 def find_study(path: str | Path, *, series: str | None = None) -> StudyFiles:
     """Find the files of one study: a 4D NIfTI file, a folder with one (and ``ct.nii.gz``), or a DICOM folder."""
     places = study_places(path)
     if len(places) > 1:
-        raise refused("E-SCAN-02", where=str(path), found=f"{len(places)} studies, the first {places[0].home}")
+        raise refused("E-SCAN-02", where=str(path), found=f"{len(places)} studies, the first {places[0].path}")
     return _study(places[0], series)
 
 
@@ -231,19 +223,18 @@ def _above(study: StudyFiles, level: int) -> str:
     return name
 
 
-def _study(place: StudyPlace, series: str | None) -> StudyFiles:
+def _study(place: StudyFiles, series: str | None) -> StudyFiles:
     if place.fault is not None:
         raise place.fault
-    if not place.series.is_file():
-        return _dicom(place.series, series)
-    name = _safe(place.name) if place.name else _plain_name(place.home)
-    files = (place.series,) if place.plain is None else (place.series, place.plain)
-    plain = None if place.plain is None else str(place.plain)
-    simulated = is_simulated(place.series)
-    return StudyFiles(name, place.home, "nifti", place.series, files, plain, simulated, notes=place.notes)
+    return place if place.series.is_file() else _dicom(place.series, series)
 
 
-def _in_folder(path: Path, images: list[Path]) -> StudyPlace:
+def _nifti(name: str, path: Path, series: Path, plain: Path | None, notes: tuple[str, ...] = ()) -> StudyFiles:
+    files, ct = ((series,), None) if plain is None else ((series, plain), str(plain))
+    return StudyFiles(name, path, "nifti", series, files, ct, is_simulated(series), notes=notes)
+
+
+def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
     packed = [b for a, b in pairwise(images) if same_but_packed(a, b)]  # sorted: ``ctp.nii`` before ``ctp.nii.gz``
     images = [image for image in images if image not in packed]
     series, broken = [], dict[Path, IslesError]()
@@ -252,18 +243,17 @@ def _in_folder(path: Path, images: list[Path]) -> StudyPlace:
             series += [image] if read_header(image).frames is not None else []
         except IslesError as error:
             broken[image] = error
-    if broken and len(series) != 1:
-        return StudyPlace(path, path, fault=next(iter(broken.values())))
     if len(series) != 1:
         result = f"{len(series)} NIfTI files with time among {len(images)}"
-        return StudyPlace(path, path, fault=refused("E-SCAN-02", where=str(path), found=result))
+        fault = next(iter(broken.values()), refused("E-SCAN-02", where=str(path), found=result))
+        return StudyFiles("", path, "nifti", path, (), fault=fault)
     others = [item for item in images if item != series[0] and item not in broken]
     plain = next((item for item in others if (key_of(item.name) or ("", ""))[1] == "ct"), None)
     notes = tuple(f"{item.name} was left out: {error.code}: {error.fault}" for item, error in broken.items())
-    return StudyPlace(series[0], path, plain=plain, notes=notes)
+    return _nifti(_plain_name(path), path, series[0], plain, notes)
 
 
-def _in_data_set(path: Path) -> list[StudyPlace]:
+def _in_data_set(path: Path) -> list[StudyFiles]:
     """Return the studies of a data set in a known layout, else of every folder below with a 4D file; none without."""
     files = [file for file in walk(path) if IMAGE.search(file.name)]
     try:
@@ -277,12 +267,14 @@ def _in_data_set(path: Path) -> list[StudyPlace]:
     return [result for result in results if result.fault is None or not result.fault.found.startswith("0 ")]
 
 
-def _of_scan(scan: Scan, path: Path) -> StudyPlace:
+def _of_scan(scan: Scan, path: Path) -> StudyFiles:
     fault, series = scan.fault, scan.files.get("ctp", path)
     if fault is None and ("ctp" not in scan.files or "ctp" in scan.doubled):
         code = "E-LIST-02" if "ctp" not in scan.files else "E-LIST-13"
         fault = refused(code, where=f"{scan.section} {scan.name}", found="ctp")
-    return StudyPlace(series, series.parent, scan.name, scan.files.get("ct"), fault)
+    if fault is not None:
+        return StudyFiles(scan.name, path, "nifti", path, (), fault=fault)
+    return _nifti(_safe(scan.name), series.parent, series, scan.files.get("ct"))
 
 
 def _dicom(path: Path, series: str | None) -> StudyFiles:

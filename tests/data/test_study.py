@@ -215,7 +215,7 @@ def test_folders_with_a_series_of_any_name_are_studies(tmp_path: Path) -> None:
     for person in ("anna", "bert"):
         series(tmp_path / person / "scan 1" / "perf.nii.gz")
         save(tmp_path / person / "other" / "angio.nii.gz", np.full((6, 5, 2), 40.0))
-    assert [place.home.parent.name for place in study_places(tmp_path)] == ["anna", "bert"]
+    assert [place.path.parent.name for place in study_places(tmp_path)] == ["anna", "bert"]
     assert list(find_studies([tmp_path])) == ["anna_scan_1", "bert_scan_1"]
 
 
