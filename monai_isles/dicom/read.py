@@ -18,11 +18,11 @@ from monai_isles.dicom.pixels import (
     rescale_remarks,
     shown_inverted,
 )
-from monai_isles.dicom.slabs import Timed, common_times, order_frames
+from monai_isles.dicom.slabs import common_times, order_frames
 from monai_isles.dicom.stack import Stack, stack_frames, thicken
 from monai_isles.errors import refused
 from monai_isles.io.clock import UserTimes
-from monai_isles.io.findings import WARNING, Finding, finding, refuse
+from monai_isles.io.findings import WARNING, Finding, refuse
 from monai_isles.io.orientation import to_ras
 from monai_isles.io.values import settle_values
 
@@ -142,8 +142,8 @@ def read_series(
     taken, times, rows, timing = None, None, None, None
     if any(len(group) > 1 for group in stack.frames):
         taken = order_frames(stack, where, dt_s)
-        times, uneven, remarks = _common_times(taken, where, interpolate)
-        findings += [*taken.findings, *remarks]
+        times, uneven = common_times(taken, where, interpolate=interpolate)
+        findings += taken.findings
         read = [group if uneven else group[: len(times)] for group in taken.frames]
         timing = (taken.times_s, times) if uneven else None
         rows = tuple(tuple((own - times[0]).tolist()) for own in taken.times_s[:: stack.thick][::order])
@@ -172,20 +172,6 @@ def read_series(
         interpolated=timing is not None,
         findings=[*findings, *settled.findings],
     )
-
-
-def _common_times(taken: Timed, where: str, interpolate: bool) -> tuple[np.ndarray, bool, list[Finding]]:
-    """Return the times of the frames, whether slices must be interpolated to them, and the remark that they are."""
-    times, uneven = common_times(taken)
-    if not uneven:
-        return times, False, []
-    if not interpolate or len(times) < 2:
-        starts = ", ".join(f"{len(slab)} slices from {taken.times_s[slab[0]][0]:.2f} s" for slab in taken.slabs[:6])
-        text = f"{len(taken.slabs)} slabs: {starts}; {len(times)} times in common"
-        raise refused("E-DCM-21", where=where, found=text)
-    own = f"{len(taken.slabs)} slabs" if len(taken.slabs) > 1 else "the slices of a pass"
-    text = f"{own} with times of their own, {len(times)} common frames"
-    return times, True, [finding("E-DCM-33", WARNING, where=where, found=text)]
 
 
 def affine_flips(affine: np.ndarray) -> bool:

@@ -75,6 +75,7 @@ class DicomSource:
         Shapes: ``array`` (H, W, D), or (H, W, D, S) with ``channels`` = S segments.
         """
         import highdicom
+        from highdicom.spatial import VOLUME_INDEX_CONVENTION, create_rotation_matrix, get_closest_patient_orientation
 
         numbered: dict[Any, Any] | None = {"SegmentNumber": list(range(1, channels + 1))} if channels else None
         first = headers[0]
@@ -85,17 +86,8 @@ class DicomSource:
             frame_of_reference_uid=str(first.FrameOfReferenceUID),
             channels=numbered,
         )
-        like = highdicom.VolumeGeometry.from_attributes(
-            image_position=(0.0, 0.0, 0.0),
-            image_orientation=_orientation(first),
-            rows=int(first.Rows),
-            columns=int(first.Columns),
-            pixel_spacing=(1.0, 1.0),
-            spacing_between_slices=1.0,
-            number_of_frames=array.shape[2],
-            coordinate_system="PATIENT",
-        )
-        turned = volume.match_orientation(like)
+        like = create_rotation_matrix(_orientation(first), VOLUME_INDEX_CONVENTION, slices_first=True)
+        turned = volume.to_patient_orientation(get_closest_patient_orientation(like))
         if turned.spatial_shape[1:] != (int(first.Rows), int(first.Columns)):
             raise off_grid(f"{turned.spatial_shape[1:]} rows and columns, the source has {first.Rows}, {first.Columns}")
         return turned
