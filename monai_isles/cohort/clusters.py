@@ -106,9 +106,12 @@ def open_client(needs: Mapping[str, float], tasks: Sequence[Task], place: Place)
     require_dask(slurm=slurm is not None)
     import dask
     from distributed import Client
+    from distributed.utils import silence_logging_cmgr
 
+    # Dask's own log stays off the terminal: results arrive as records or errors.
+    quiet = silence_logging_cmgr(logging.CRITICAL)
     if cluster:
-        with _quiet(), _connect(cluster) as client:
+        with quiet, _connect(cluster) as client:
             _require_same_version(client)
             require_room(client, needs, case=case, address=cluster)
             _await_worker(client)
@@ -118,7 +121,7 @@ def open_client(needs: Mapping[str, float], tasks: Sequence[Task], place: Place)
     environment = {**dict.fromkeys(THREAD_VARIABLES, share), QUIET: "1"}
     with dask.config.set(_CONFIG | {"distributed.nanny.pre-spawn-environ": environment}):
         made = local_cluster(workers, needs, case) if slurm is None else slurm_cluster(slurm, workers, needs, case)
-        with _quiet(), made, Client(made, set_as_default=False) as client:
+        with quiet, made, Client(made, set_as_default=False) as client:
             _await_worker(client)
             yield client
 
@@ -129,18 +132,6 @@ def _await_worker(client: Client) -> None:
         client.wait_for_workers(1, timeout=ALONE_S)
     except TimeoutError:
         log.warning("the cluster has had no worker for %.0f s; waiting for one", ALONE_S)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Dask's own log off the terminal; results arrive as records or errors."""
-    log = logging.getLogger("distributed")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
 
 
 def require_dask(*, slurm: bool = False) -> None:

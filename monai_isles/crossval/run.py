@@ -87,8 +87,7 @@ def run_steps(
 ) -> dict[int, Record]:
     """Run the steps of each fold one after another, one fold per device, and return one record per fold.
 
-    A failing step ends only its own fold; on any error here the child processes are terminated and awaited. An empty
-    list of steps means that the fold was done before.
+    A failing step ends only its own fold; on any error here the child processes are terminated and awaited.
     """
     titles, stop, free = dict[int, str](), Event(), SimpleQueue[str | None]()
     for device in devices:
@@ -103,7 +102,7 @@ def run_steps(
             free.put(device)
 
     with ThreadPoolExecutor(len(devices)) as pool:
-        running = {fold: pool.submit(follow_fold, fold) for fold, mine in steps.items() if mine}
+        running = {fold: pool.submit(follow_fold, fold) for fold in steps}
         try:
             while wait(running.values(), timeout=PAUSE_S).not_done:
                 watch(dict(titles))
@@ -111,9 +110,7 @@ def run_steps(
             stop.set()
             pool.shutdown(cancel_futures=True)
     watch({})
-    return {
-        fold: running[fold].result() if mine else {"outcome": "done before"} for fold, mine in sorted(steps.items())
-    }
+    return {fold: future.result() for fold, future in running.items()}
 
 
 def _run(
@@ -148,11 +145,8 @@ def last_words(log: Path, code: int) -> str:
 
 def run_folds(steps: Mapping[int, Sequence[Step]], *, place: Place) -> dict[int, Record]:
     """Run the steps of each fold on a worker of ``place``; after a crash it continues from the last checkpoint."""
-    names = {f"fold {fold}": fold for fold, mine in steps.items() if mine}
-    tasks = [Task(name, (os.getcwd(), list(steps[fold]))) for name, fold in names.items()]
-    records: dict[int, Record] = {fold: {"outcome": "done before"} for fold, mine in steps.items() if not mine}
-    records |= {names[name]: record for name, record in run_cases(run_fold, tasks, **place, title="folds").items()}
-    return dict(sorted(records.items()))
+    tasks = [Task(f"fold {fold}", (os.getcwd(), list(mine))) for fold, mine in steps.items()]
+    return dict(zip(steps, run_cases(run_fold, tasks, **place, title="folds").values(), strict=True))
 
 
 def run_fold(task: Task) -> Record:
@@ -202,7 +196,8 @@ def cross_validate(
         publish_json(out / DATA_LIST, content)
         publish_json(out / PLAN, plan.record())
         kept = {} if cache_dir is None else {"cache_dir": str(Path(cache_dir).absolute()), "cache_gb": cache_gb}
-        steps = {fold: fold_steps(plan, out, fold, **kept) for fold in plan.folds}
+        every = {fold: fold_steps(plan, out, fold, **kept) for fold in plan.folds}
+        steps = {fold: mine for fold, mine in every.items() if mine}
         if is_spread(place):
             import torch
 
@@ -210,6 +205,7 @@ def cross_validate(
         else:
             with FoldBar(plan, out) as bar:
                 ended = run_steps(steps, devices_here(), watch=bar.show)
+        ended = {fold: ended.get(fold, {"outcome": "done before"}) for fold in sorted(every)}
         cases: dict[str, dict[str, object]] = {}
         for fold, names in plan.cases.items():
             # Empty for a fold that was not predicted.
