@@ -25,7 +25,7 @@ from monai_isles.io.findings import Finding, collect_remarks, tell
 from monai_isles.io.payload import sha256_of
 from monai_isles.modalities import LABEL, MODALITIES
 
-_LEFT_OUT = frozenset({"cache_dir", "cache_gb", "log_stats", "R", "_tracing"})
+_LEFT_OUT = frozenset({"log_stats", "R", "_tracing"})
 
 
 def settings_key(transform: Callable) -> str:

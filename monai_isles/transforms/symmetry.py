@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,48 +14,14 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor
 from torch.nn import functional
 
-from monai_isles.data.remote import is_url, local_root
-from monai_isles.errors import IslesError, refused
-from monai_isles.io.cache import Cache
+from monai_isles.errors import refused
 from monai_isles.io.findings import say_once
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
 from monai_isles.transforms.intensity import spacing_of, volume_of
 from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror
 from monai_isles.transforms.registration import CT_WINDOW, Registration, mirror_or_midline
 
-ALGORITHM = 3
 FORMER_METHODS = {"projection": ("rigid", 2), "volume": ("rigid", 3), "volume-itk": ("itk", 3)}
-FOLDER = ".monai_isles_cache"
-
-
-def cache_folder(beside: str | Path) -> Path:
-    """Return the cache folder inside a data folder, or a URL's local mirror; ``beside`` itself if it is one."""
-    folder = local_root(beside) if is_url(beside) else Path(beside)
-    return folder if folder.name == FOLDER else folder / FOLDER
-
-
-def cache_key(head: np.ndarray, affine: np.ndarray, settings: Mapping[str, object]) -> str:
-    """Return the SHA-256 of what a registration depends on: voxels, shape, affine, settings, algorithm version."""
-    facts = {"algorithm": ALGORITHM, "shape": head.shape, **settings}
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    digest.update(np.ascontiguousarray(affine, "<f8").tobytes())
-    digest.update(np.ascontiguousarray(head, "<f4").tobytes())
-    return digest.hexdigest()
-
-
-def read_stored(folder: Path, key: str) -> Registration | None:
-    """Return the registration stored under ``key``; None if there is none, or if its file was damaged and dropped."""
-    payload = Cache(folder, "mirror").read(key)
-    if payload is None:
-        return None
-    fields = json.loads(payload)
-    mirror = Mirror(**{name: np.array(numbers, float) for name, numbers in fields.pop("mirror").items()})
-    return Registration(mirror=mirror, **fields)
-
-
-def store(folder: Path, key: str, registration: Registration) -> None:
-    """Store a registration under ``key``; other processes see the whole entry or none."""
-    Cache(folder, "mirror").write(key, json.dumps(asdict(registration), default=np.ndarray.tolist).encode())
 
 
 class SymmetricModalitiesd(MapTransform):
@@ -72,7 +34,7 @@ class SymmetricModalitiesd(MapTransform):
     Shapes: every entry ``(1, H, W, D)``, any ``D >= 1``; each gains ``<key>_sym``, same shape and affine, float32.
     Units: unchanged, bilinear in plane or trilinear; without an affine voxels count as 1 mm. ``mirror`` receives the
     registration as a plain dictionary: ``angle_deg``, ``roll_deg``, ``offset_mm``, ``matrix``, ``shift_mm``,
-    ``residual_mm``, ``flip_residual_mm``, ``overlap``, ``similarity``, ``method``, ``remark``, ``cached``.
+    ``residual_mm``, ``flip_residual_mm``, ``overlap``, ``similarity``, ``method``, ``remark``.
 
     Args:
         keys, head: images to mirror, and the unstripped image that is registered (``SkullStripd`` makes it).
@@ -82,9 +44,6 @@ class SymmetricModalitiesd(MapTransform):
             mirror image is reflected across its middle, with a remark (``mirror_or_midline``). The former names
             ``projection``, ``volume`` and ``volume-itk`` are ``rigid`` in plane, ``rigid`` and ``itk`` in space.
         dimensions: 2, one map in the axial plane for all slices, or 3, a map in space.
-        cache_dir: folder of the data; registrations are kept in its ``.monai_isles_cache``. None registers every time.
-            A cached result is used only for the same voxels, affine and settings; in a folder that cannot be written
-            nothing is cached.
 
     Raises: ``E-SYM-01`` an entry is missing, ``E-SYM-02`` shapes differ, ``E-REG-04`` unknown method, and others.
 
@@ -108,14 +67,12 @@ class SymmetricModalitiesd(MapTransform):
         head: str = "head",
         ct: str | None = "ct",
         maps: Sequence[str] = PERFUSION_MAPS,
-        cache_dir: str | Path | None = None,
         method: str = "rigid",
         dimensions: int = 2,
         window: Sequence[float] | None = CT_WINDOW,
     ) -> None:
         super().__init__(keys)
         self.head, self.ct, self.maps = head, ct, tuple(maps)
-        self.cache_dir = None if cache_dir is None else cache_folder(cache_dir)
         self.method, self.dimensions = FORMER_METHODS.get(method, (method, dimensions))
         self.window = None if window is None else (float(window[0]), float(window[1]))
 
@@ -123,7 +80,7 @@ class SymmetricModalitiesd(MapTransform):
         out, where = dict(data), str(data.get("case", self.head))
         self._require_entries(out, where)
         head, spacing_mm = volume_of(out[self.head]), spacing_of(out[self.head])[: self.dimensions]
-        registration, cached = self._register(head, out[self.head], spacing_mm, where)
+        registration = mirror_or_midline(head, spacing_mm, where=where, method=self.method, window=self.window)
         if registration.remark:
             say_once(f"{where}: {registration.remark}")
         flipped = {
@@ -135,26 +92,7 @@ class SymmetricModalitiesd(MapTransform):
             flipped[self.ct] *= sum(flipped[key] for key in self.maps) > 0
         for key, values in flipped.items():
             out[f"{key}_sym"] = convert_to_dst_type(values[None], out[key], dtype=torch.float32)[0]
-        return out | {"mirror": _record(registration, cached)}
-
-    def _register(
-        self, head: np.ndarray, image: Tensor, spacing_mm: tuple[float, ...], where: str
-    ) -> tuple[Registration, bool]:
-        settings: dict[str, Any] = {"method": self.method, "window": self.window}
-        if self.cache_dir is None:
-            return mirror_or_midline(head, spacing_mm, where=where, **settings), False
-        affine = np.asarray(image.affine) if isinstance(image, MetaTensor) else np.eye(4)
-        # The key is the voxels themselves: a case that changes is registered again.
-        key = cache_key(head, affine, settings | {"dimensions": self.dimensions})
-        known = read_stored(self.cache_dir, key)
-        if known is not None:
-            return known, True
-        registration = mirror_or_midline(head, spacing_mm, where=where, **settings)
-        try:
-            store(self.cache_dir, key, registration)
-        except IslesError as error:  # data may lie where nothing can be written
-            say_once(f"registrations are not kept: {error.fault}: {error.where}")
-        return registration, False
+        return out | {"mirror": _record(registration)}
 
     def _require_entries(self, data: Mapping[Hashable, Any], where: str) -> None:
         masking = self.maps if self.ct in self.keys else ()
@@ -168,7 +106,7 @@ class SymmetricModalitiesd(MapTransform):
             raise refused("E-SYM-02", where=where, found=", ".join(f"{key} {shape}" for key, shape in shapes.items()))
 
 
-def _record(registration: Registration, cached: bool) -> dict[str, Any]:
+def _record(registration: Registration) -> dict[str, Any]:
     mirror = registration.mirror
     return {
         "angle_deg": mirror.angle_deg,
@@ -177,7 +115,6 @@ def _record(registration: Registration, cached: bool) -> dict[str, Any]:
         "matrix": mirror.matrix.tolist(),
         "shift_mm": mirror.shift_mm.tolist(),
         **{name: value for name, value in vars(registration).items() if name != "mirror"},
-        "cached": cached,
     }
 
 
@@ -230,7 +167,7 @@ class UprightHeadd(MapTransform):
             upright = _at(torch.as_tensor(out[key]).as_subclass(Tensor).float(), place, self.size, halves=2)
             upright = (upright >= 0.5).float() if key == LABEL else upright
             out[key] = _with_affine(upright, out[key], place)
-        return out | {"mirror": _record(registration, False)}
+        return out | {"mirror": _record(registration)}
 
 
 class SourceGridd(MapTransform):

@@ -94,8 +94,7 @@ def _read(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, object
     transforms = list(getattr(predictor.preprocessing, "transforms", ()))
     last = max((n for n, transform in enumerate(transforms) if isinstance(transform, _READS)), default=-1)
     for transform in transforms[: last + 1]:
-        if getattr(transform, "cache_dir", None) is None:  # nothing is written
-            data = transform(data)
+        data = transform(data)
     images = {key: data[key] for key in predictor.modalities if isinstance(data.get(key), MetaTensor)}
     for key in (key for key in predictor.modalities if key not in images and key in entry):
         image = read_image(str(entry[key]), kind=key, where=str(entry["case"]))

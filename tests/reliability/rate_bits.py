@@ -37,7 +37,7 @@ class Flips:
 
 
 def flip_rates(folder: Path, *, flips: int = FLIPS, seed: int = 2018) -> list[Flips]:
-    """Return the counts for an image (``.nii.gz``), a training checkpoint and an entry of the registration cache.
+    """Return the counts for an image (``.nii.gz``), a training checkpoint and an entry of the cache.
 
     A flip is found when the file is refused by one of our errors (the cache: the entry is dropped and made again). A
     flip is ignorable when what is read is equal to what was written, bit for bit: in a gzip file the time, the flags of
@@ -89,29 +89,19 @@ def _checkpoint(path: Path, flips: int, rng: np.random.Generator) -> Flips:
 
 def _cache(folder: Path, flips: int, rng: np.random.Generator) -> Flips:
     from monai_isles.errors import IslesError
-    from monai_isles.transforms.mirror import Mirror
-    from monai_isles.transforms.registration import Registration
-    from monai_isles.transforms.symmetry import read_stored, store
+    from monai_isles.io.cache import Cache
 
-    kept = Registration(mirror=Mirror(rng.normal(size=(2, 2)), rng.normal(size=2)), **_facts(Registration))
-    store(folder, "0" * 64, kept)
-    (path,) = folder.iterdir()
+    cache, key = Cache(folder, "case"), "0" * 64
+    cache.write(key, rng.bytes(300))
+    path = cache.path(key)
 
     def read() -> bytes:
-        found = read_stored(folder, "0" * 64)
+        found = cache.read(key)
         if found is None:
             raise IslesError("E-NONE-00", "entry dropped", where=str(path), found="damage", fix="it is made again")
-        return repr(found).encode()
+        return found
 
     return _count("cache entry", path, read, flips, rng)
-
-
-def _facts(kind: type) -> dict[str, object]:
-    """Return a value for every field of a registration but its mirror."""
-    import dataclasses
-
-    values = {"float": 0.5, "int": 3, "str": "rigid", "bool": True}
-    return {one.name: values.get(str(one.type), 0.5) for one in dataclasses.fields(kind) if one.name != "mirror"}
 
 
 def _count(name: str, path: Path, read: Callable[[], bytes], flips: int, rng: np.random.Generator) -> Flips:

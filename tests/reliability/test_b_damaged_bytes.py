@@ -94,29 +94,6 @@ def flipped(sound: bytes, place: int, bit: int) -> bytes:
     return bytes(damaged)
 
 
-def cache_in_out(config: dict) -> None:
-    """Keep the registrations in the folder of the results, as the bundle does beside the data when it trains."""
-    for step in config["preprocessing"]["transforms"]:
-        if step["_target_"].endswith(".SymmetricModalitiesd"):
-            step["cache_dir"] = "$@output_dir"
-
-
-@pytest.mark.long
-def test_b6_a_cut_registration_is_dropped_rebuilt_and_said(
-    case: Path, bundle_with: Callable, predict: Run, works: Gate, same_maps: Callable, tmp_path: Path
-) -> None:
-    bundle = bundle_with(cache_in_out)
-    works(predict, case, bundle=bundle)
-    (entry,) = (tmp_path / "out/.monai_isles_cache").glob("mirror-*")
-    sound = entry.read_bytes()
-    for left in (0.5, 0.0):
-        entry.write_bytes(sound[: int(left * len(sound))])
-        shutil.rmtree(tmp_path / "out/case_7")
-        works(predict, case, bundle=bundle, says=["damaged cache entry", entry.name])
-        assert entry.read_bytes() == sound
-        same_maps()
-
-
 @pytest.mark.long
 def test_b6_a_cut_or_flipped_preprocessed_case_is_dropped_rebuilt_and_said(
     case: Path, predict: Run, works: Gate, same_maps: Callable, tmp_path: Path

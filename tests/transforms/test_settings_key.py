@@ -50,13 +50,6 @@ def test_the_key_comes_from_the_settings_not_from_the_text_of_the_code(monkeypat
     assert settings_key(chain()) == wanted
 
 
-def test_a_folder_of_a_cache_is_no_setting(tmp_path: Path) -> None:
-    from monai_isles.transforms import SymmetricModalitiesd
-
-    keys = {settings_key(SymmetricModalitiesd("ct", maps=(), cache_dir=one)) for one in (None, tmp_path, "x")}
-    assert len(keys) == 1 and settings_key(SymmetricModalitiesd("ct", maps=(), method="itk")) not in keys
-
-
 @pytest.mark.parametrize("random", [RandFlipd("a"), OneOf([chain()])])
 def test_a_random_transform_is_refused(random: object) -> None:
     with pytest.raises(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from monai.data import MetaTensor, list_data_collate
 
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.errors import IslesError
 from monai_isles.transforms import (
     HealthyScaled,
@@ -14,10 +15,10 @@ from monai_isles.transforms import (
     SourceGridd,
     SymmetricModalitiesd,
     UprightHeadd,
-    symmetry,
 )
 from monai_isles.transforms.mirror import apply_mirror, reflection
 
+BUNDLES = Path(__file__).parents[2] / "bundles"
 KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
 
 
@@ -88,46 +89,21 @@ def test_records_can_be_collated(egg, case) -> None:
     assert batch["mirror"]["angle_deg"].shape == (2,) and batch["mirror"]["method"] == ["rigid"] * 2
 
 
-def test_a_head_is_registered_again_only_when_it_or_a_setting_changes(egg, case, tmp_path: Path, monkeypatch) -> None:
-    calls: list[str] = []
-    real = symmetry.mirror_or_midline
-    monkeypatch.setattr(symmetry, "mirror_or_midline", lambda *a, **k: calls.append(k["method"]) or real(*a, **k))
-    entry = SkullStripd()(case(egg(8, 5)))
-    first = SymmetricModalitiesd(KEYS, cache_dir=tmp_path)(entry)
-    second = SymmetricModalitiesd(KEYS, cache_dir=tmp_path)(entry)
-    assert calls == ["rigid"] and not first["mirror"]["cached"] and second["mirror"]["cached"]
-    assert all(torch.equal(first[f"{key}_sym"], second[f"{key}_sym"]) for key in KEYS)
-    SymmetricModalitiesd(KEYS, cache_dir=tmp_path, method="affine")(entry)
-    SymmetricModalitiesd(KEYS, cache_dir=tmp_path)(entry | {"head": entry["head"] + 1})
-    assert calls == ["rigid", "affine", "rigid"]
-    assert len(list((tmp_path / ".monai_isles_cache").glob("mirror-*.entry"))) == 3
+@pytest.mark.parametrize("bundle", ["clerigues", "clerigues_mri"])
+def test_the_former_option_of_a_cache_is_refused(bundle: str) -> None:
+    with pytest.raises(TypeError, match="cache_dir"):
+        SymmetricModalitiesd(KEYS, cache_dir="data")
+    for step in range(3, 5):
+        setting = {f"preprocessing#transforms#{step}#cache_dir": "data"}
+        with pytest.raises(IslesError, match="E-XVAL-02"):
+            Bundle(BUNDLES / bundle, settings=setting).config("train")
 
 
-def test_data_where_nothing_can_be_written_are_registered_all_the_same(egg, case, tmp_path: Path, caplog) -> None:
-    """Below a file no folder can be made, by the superuser either, who passes over permissions."""
-    (tmp_path / "file").write_text("")
-    entry = SkullStripd()(case(egg(8, 5)))
-    out = SymmetricModalitiesd(KEYS, cache_dir=tmp_path / "file")(entry)
-    assert out["mirror"]["angle_deg"] == pytest.approx(8, abs=0.3) and not out["mirror"]["cached"]
-    assert "registrations are not kept" in caplog.text
-
-
-def test_a_cut_cache_entry_is_rebuilt_with_a_word(egg, case, tmp_path: Path, caplog) -> None:
-    entry, transform = SkullStripd()(case(egg(8, 5))), SymmetricModalitiesd(KEYS, cache_dir=tmp_path)
-    want = transform(entry)
-    (path,) = (tmp_path / ".monai_isles_cache").iterdir()
-    path.write_bytes(path.read_bytes()[:40])
-    again = transform(entry)
-    assert "damaged cache entry" in caplog.text and not again["mirror"]["cached"]
-    assert torch.equal(again["ct_sym"], want["ct_sym"]) and transform(entry)["mirror"]["cached"]
-
-
-def test_a_head_that_is_no_number_names_the_case_and_is_not_cached(egg, case, tmp_path: Path) -> None:
+def test_a_head_that_is_no_number_names_the_case(egg, case) -> None:
     entry = SkullStripd()(case(egg(8, 5)))
     entry["head"] = torch.full_like(entry["head"], torch.nan)
     with pytest.raises(IslesError, match=r"E-REG-06.*\n.*case_7"):
-        SymmetricModalitiesd(KEYS, cache_dir=tmp_path)(entry)
-    assert not (tmp_path / ".monai_isles_cache").exists()
+        SymmetricModalitiesd(KEYS)(entry)
 
 
 def test_without_skull_stripping_the_message_says_so(egg, case) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor, list_data_collate
 
-from monai_isles.transforms import SymmetricModalitiesd, symmetry
+from monai_isles.transforms import SymmetricModalitiesd
 from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror, axis_of
 
 KEYS = ("flair", "t1")
@@ -70,16 +68,6 @@ def test_a_lesion_shows_up_on_the_other_side() -> None:
     twin = transform()(data)["t1_sym"][0]
     spot = np.unravel_index(int(twin.argmax()), twin.shape)
     assert np.abs(np.array(spot) - (11, 30, 25)).max() <= 1
-
-
-def test_the_registration_is_kept_beside_the_data_and_found_again(tmp_path: Path, monkeypatch) -> None:
-    calls: list[str] = []
-    real = symmetry.mirror_or_midline
-    monkeypatch.setattr(symmetry, "mirror_or_midline", lambda *a, **k: calls.append(k["method"]) or real(*a, **k))
-    first, second = (transform(cache_dir=tmp_path)(entry(egg())) for _ in range(2))
-    assert calls == ["rigid"] and not first["mirror"]["cached"] and second["mirror"]["cached"]
-    assert all(torch.equal(first[f"{key}_sym"], second[f"{key}_sym"]) for key in KEYS)
-    assert len(list((tmp_path / ".monai_isles_cache").glob("mirror-*.entry"))) == 1
 
 
 def test_records_can_be_collated() -> None:
