@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from monai_isles.data.scans import TRAINING, Scan, no_case, section_in
+from monai_isles.data.scans import TRAINING, Scan, section_in
 from monai_isles.dicom.header import is_dicom, read_words
 from monai_isles.errors import refused
 from monai_isles.io.findings import WARNING, finding, tell
@@ -94,8 +94,6 @@ def scan_folder(folder: str | Path) -> list[Scan]:
         scan.subject = person and person[0]
         if not (key in scan.files and _RELATIVE.search(path.name)):
             scan.add(key, path)
-    if not scans:
-        raise no_case(root)
     for scan in scans.values():
         if set(scan.files) == {LABEL}:
             alone = "no image with the same name before the last part"

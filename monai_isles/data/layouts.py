@@ -39,8 +39,6 @@ def scan_case_files(folder: str | Path) -> list[Scan]:
                 scans.append(read_case_file(path, section))
             except IslesError as error:
                 scans.append(Scan(section, path.parent.name, fault=error))
-    if not scans:
-        raise no_case(root)
     return sorted(scans, key=lambda scan: (scan.section != TRAINING, scan.name))
 
 
@@ -202,6 +200,8 @@ def scan_layout(folder: str | Path, target: str | None = None) -> tuple[Layout, 
     layout = find_layout(folder)
     chosen = chosen_target(layout, target)
     scans = layout.scan(Path(folder))
+    if not scans:
+        raise no_case(Path(folder).absolute())
     if chosen is not None:
         for scan in scans:
             releases.choose_mask(scan, chosen)

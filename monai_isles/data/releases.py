@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from monai_isles.data.folder import IMAGE, natural, walk
-from monai_isles.data.scans import TRAINING, Scan, no_case, section_in, section_of
+from monai_isles.data.scans import TRAINING, Scan, section_in, section_of
 from monai_isles.errors import refused
 from monai_isles.modalities import LABEL
 
@@ -65,8 +65,6 @@ def scan_release(folder: str | Path, *, renumber: bool, parts: bool = False) -> 
         if ".O." in home.name.upper() or (number_of(home.name) is None and number_of(outer.name) is not None):
             home = outer
         scans.setdefault(home, _scan(root, home, renumber)).add(name, path)
-    if not scans:
-        raise no_case(root)
     return sorted(scans.values(), key=lambda scan: (scan.section != TRAINING, natural(scan.name)))
 
 

@@ -46,11 +46,6 @@ class SeriesInput:
     slices: tuple[Path, ...] = ()
     frame_of_reference_uid: str = ""
 
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Return the voxel size."""
-        return self.like.spacing_mm
-
 
 def read_perfusion_series(
     path: str | Path, *, dt_s: UserTimes = None, series: str | None = None, slab_mm: float | None = None

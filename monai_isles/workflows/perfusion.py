@@ -88,7 +88,7 @@ def measure_series(
     and ``perfusion.json``, the record with ``stamp``.
     """
     series = read_perfusion_series(path, dt_s=measuring.dt_s, series=measuring.series, slab_mm=measuring.slab_mm)
-    spacing_mm, motion = series.spacing_mm, measuring.motion
+    spacing_mm, motion = series.like.spacing_mm, measuring.motion
     prepared = prepare_series(series.array, spacing_mm=spacing_mm, times_s=series.times_s, motion=motion)
     chosen: dict[str, Any] = {key: getattr(measuring, key) for key in ("method", "truncation", "smoothing_mm")}
     maps = measured_maps(prepared, **chosen, device=torch.device(measuring.device))
@@ -123,7 +123,7 @@ def _volumes(
             (out / f"{name}.nii.gz").unlink(missing_ok=True)
         return {"not_computed": NO_ARTERY}
     result = ischaemia(
-        maps.cbf, maps.tmax, maps.brain, series.spacing_mm, contralateral=healthy, cbv=maps.cbv, left=left
+        maps.cbf, maps.tmax, maps.brain, series.like.spacing_mm, contralateral=healthy, cbv=maps.cbv, left=left
     )
     for name in MASKS:
         publish_image(out / f"{name}.nii.gz", getattr(result, name), series.like, dtype="uint8", description=name)

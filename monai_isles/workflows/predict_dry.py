@@ -79,7 +79,7 @@ def rehearse_series(
             "frames": len(series.array),
             "seconds_of_scan": round(float(series.times_s[-1] - series.times_s[0]), 2),
             "shape": list(series.array.shape[1:]),
-            "spacing_mm": [round(float(item), 4) for item in series.spacing_mm],
+            "spacing_mm": [round(float(item), 4) for item in series.like.spacing_mm],
             "notes": list(images.notes),
         }
 

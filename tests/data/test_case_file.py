@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.data import find_cases, find_inputs
-from monai_isles.data.layouts import find_layout, read_case_file, scan_case_files
+from monai_isles.data.layouts import find_layout, read_case_file
 from monai_isles.errors import IslesError
 
 PLAIN = "images: {ct: a.nii.gz, cbf: maps/b.nii.gz}\n"
@@ -84,8 +84,3 @@ def test_a_path_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "images: {ct: c.nii.gz}\n", r"E-LIST-66: files are missing(?s:.*)ct(?s:.*)no file c.nii.gz")
-
-
-def test_no_case_file_is_no_case(tmp_path: Path) -> None:
-    with pytest.raises(IslesError, match="E-LIST-01"):
-        scan_case_files(tmp_path)

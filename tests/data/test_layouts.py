@@ -48,6 +48,13 @@ def test_a_folder_without_images_names_the_layouts(tmp_path: Path, make: str | N
         find_cases(tmp_path / "d")
 
 
+def test_a_layout_whose_files_make_no_case_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "VSD.Brain.XX.O.MR_4DPWI.1.nii").touch()
+    assert find_layout(tmp_path).name == "isles2017"
+    with pytest.raises(IslesError, match="E-LIST-01"):
+        find_cases(tmp_path)
+
+
 def test_a_target_that_the_layout_does_not_have_is_refused(siss: Path, spes: Path) -> None:
     with pytest.raises(IslesError, match=r"E-LIST-33: no such target(?s:.*)SPES\): penumbra, core, area"):
         find_cases(spes, target="lesion")
