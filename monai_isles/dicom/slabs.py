@@ -153,16 +153,15 @@ def _complete_frames(slab: Sequence[int], times: Sequence[np.ndarray]) -> int:
 
 def _offsets(slab: Sequence[int], times: Sequence[np.ndarray], model: np.ndarray) -> list[float]:
     """Return the delay of each slice within its pass against the model; neighbours have similar delays."""
-    offsets, offset = [], 0.0
+    offsets = {}
     start = next(k for k, n in enumerate(slab) if times[n] is model)
     for part in (slab[start:], slab[:start][::-1]):
         offset = 0.0
         for n in part:
             nearest = np.abs(times[n][:, None] - offset - model[None]).argmin(1)
             offset += float(np.median(times[n] - offset - model[nearest]))
-            offsets.append(offset)
-    ahead = len(slab) - start
-    return offsets[ahead:][::-1] + offsets[:ahead]
+            offsets[n] = offset
+    return [offsets[n] for n in slab]
 
 
 def _require_whole(
