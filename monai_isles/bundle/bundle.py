@@ -42,7 +42,7 @@ def known_bundles() -> dict[str, Path]:
     homes = [Path(home) for home in (spec.submodule_search_locations or [])] if spec is not None else []
     homes.append(Path(__file__).parents[2] / "bundles")
     results = [path for home in reversed(homes) if home.is_dir() for path in sorted(home.iterdir())]
-    return {path.name: path for path in results if Bundle(path).has(INFERENCE)}
+    return {path.name: path for path in results if Bundle(path).find(INFERENCE)}
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Bundle:
     def with_shipped_settings(self) -> Bundle:
         """Return the bundle with ``shipped.json`` (width, threshold, calibration of its weights), if there is one."""
         name = "shipped.json" if self.weights == self.root / WEIGHTS else f"shipped_{self.weights.stem}.json"
-        return replace(self, overlays=(name, *self.overlays)) if self.has(name) else self
+        return replace(self, overlays=(name, *self.overlays)) if self.find(name) else self
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -139,10 +139,6 @@ class Bundle:
         """Return the file of this name in the folder of the configs, or None."""
         places = (self.root / name, self.root / "configs" / name)
         return next((path for path in places if path.is_file()), None) if Path(name).name == name else None
-
-    def has(self, name: str) -> bool:
-        """Return whether the folder of the configs has a file of this name."""
-        return self.find(name) is not None
 
     def file(self, name: str) -> Path:
         """Return a config file.

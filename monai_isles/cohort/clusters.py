@@ -62,19 +62,14 @@ KEYS = tuple(key for keys, _ in _KINDS.values() for key in keys)
 _EXAMPLE = '{cores: 8, memory: 32GB, walltime: "04:00:00", queue: gpu, resources: {GPU: 1}}'
 
 
-def visible_devices(count: int, environment: Mapping[str, str]) -> list[str | None]:
-    """Return the name of every GPU for ``CUDA_VISIBLE_DEVICES``; ``[None]`` (one case at a time) below two."""
-    if count < 2:
-        return [None]
-    named = environment.get("CUDA_VISIBLE_DEVICES")
-    return list(named.split(",")[:count] if named else map(str, range(count)))
-
-
 def devices_here() -> list[str | None]:
-    """Return the GPUs that torch sees here, named as by ``visible_devices``."""
+    """Return the name of every GPU for ``CUDA_VISIBLE_DEVICES``; ``[None]`` (one case at a time) below two."""
     import torch
 
-    return visible_devices(torch.cuda.device_count(), os.environ)
+    count, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if count < 2:
+        return [None]
+    return list(named.split(",")[:count] if named else map(str, range(count)))
 
 
 def allowed_threads(quota: Path = QUOTA) -> int:

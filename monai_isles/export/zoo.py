@@ -75,7 +75,7 @@ def unit_test(name: str, bundle: Bundle) -> str:
     metadata, mri = bundle.metadata, "flair" in bundle.metadata["modalities"]
     train, inference = (json.loads(bundle.file(file).read_bytes()) for file in (TRAIN, INFERENCE))
     least = _LEAST | {key: train.get("patch") for key in ("step", "validation_step")}
-    small = (bundle.overlay("small.json") if bundle.has("small.json") else {}) | {"max_epochs": 1}
+    small = (bundle.overlay("small.json") if bundle.find("small.json") else {}) | {"max_epochs": 1}
     small |= {key: value for key, value in least.items() if key in train or "patch" in train}
     infer: dict[str, Any] = {key: value for key, value in small.items() if key in inference}
     learns = "weights" in inference

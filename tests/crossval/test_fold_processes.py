@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.cohort.clusters import visible_devices
+from monai_isles.cohort.clusters import devices_here
 from monai_isles.crossval.run import Step, run_steps
 
 
@@ -71,7 +71,13 @@ def test_children_end_when_the_parent_is_stopped(tmp_path: Path) -> None:
         os.kill(int(pid.read_text()), 0)
 
 
-def test_one_device_or_none_means_one_fold_at_a_time_and_a_given_choice_is_kept() -> None:
-    assert visible_devices(0, {}) == visible_devices(1, {"CUDA_VISIBLE_DEVICES": "3"}) == [None]
-    assert visible_devices(2, {}) == ["0", "1"]
-    assert visible_devices(2, {"CUDA_VISIBLE_DEVICES": "5,2"}) == ["5", "2"]
+@pytest.mark.parametrize(
+    ("count", "given", "devices"),
+    [(0, "", [None]), (1, "3", [None]), (2, "", ["0", "1"]), (2, "5,2", ["5", "2"]), (2, "5,2,1", ["5", "2"])],
+)
+def test_one_device_or_none_means_one_fold_at_a_time_and_a_given_choice_is_kept(
+    count: int, given: str, devices: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert devices_here() == devices

@@ -48,7 +48,7 @@ def test_a_recipe_has_three_data_sets_of_other_seeds_and_settings_of_the_trainin
         assert len(seeds) == 3
         config = bundle.config("train")
         assert all(key in config for key in recipe.get("settings", {}))
-        assert all(bundle.has(overlay) for overlay in recipe.get("overlays", ()))
+        assert all(bundle.find(overlay) for overlay in recipe.get("overlays", ()))
 
 
 def test_the_command_of_the_card_holds_the_settings(tool: ModuleType, tmp_path: Path) -> None:
