@@ -31,15 +31,14 @@ class SeriesInput:
     """Hold a series as it was read.
 
     Shapes: ``array`` (T, H, W, D) RAS+, ``times_s`` (T,).  Units: HU, s.  ``like`` is the grid of the written maps,
-    ``kind`` is ``nifti`` or ``dicom``, ``times_from`` the source of the frame times, ``remarks`` lists repairs and
-    derived values; of DICOM, ``tube_kv`` is the tube voltage if stated, ``slices`` the file of each slice at the first
-    time, ``frame_of_reference_uid`` its frame of reference.
+    ``times_from`` the source of the frame times, ``remarks`` lists repairs and derived values; of DICOM, ``tube_kv`` is
+    the tube voltage if stated, ``slices`` the file of each slice at the first time, ``frame_of_reference_uid`` its
+    frame of reference.
     """
 
     array: np.ndarray
     times_s: np.ndarray
     like: Image
-    kind: str
     times_from: str
     remarks: tuple[str, ...] = ()
     tube_kv: float | None = None
@@ -78,7 +77,7 @@ def _nifti(path: Path, request: UserTimes) -> SeriesInput:
     clock = nifti_clock(path, len(image.data), request)
     like = replace(image, data=image.data[0], dt_s=None, unmeasured=None)
     remarks = (*clock.remarks, *(f"{item.fault}: {item.found}" for item in result))
-    return SeriesInput(image.data, clock.times_s[0], like, "nifti", clock.source, remarks)
+    return SeriesInput(image.data, clock.times_s[0], like, clock.source, remarks)
 
 
 def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:
@@ -88,7 +87,7 @@ def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:
     remarks = tuple(f"{item.fault}: {item.found}" for item in series.findings if item.code not in _OF_THE_FOLDER)
     times, slices = np.asarray(series.times_s, float), tuple(dict.fromkeys(file for file, _ in source.slices))
     about = (source.times_from, remarks, source.tube_kv, slices, source.frame_of_reference_uid)
-    return SeriesInput(series.array, times, like, "dicom", *about)
+    return SeriesInput(series.array, times, like, *about)
 
 
 TRAINING, TESTING = "training", "testing"

@@ -138,7 +138,9 @@ def read_series(
     stack = thicken(stack_frames(frames, where), slab_mm, where)
     findings = [finding for finding in dicom.findings if finding.severity == WARNING]
     findings += [*stack.findings, *(rescale_remarks(frames, where) if hounsfield else [])]
-    read, order = stack.frames, -1 if affine_flips(stack.affine) else 1
+    # -1 where the slices run against the axis they are turned to
+    order = int(np.sign(stack.affine[np.abs(stack.affine[:3, 2]).argmax(), 2]))
+    read = stack.frames
     taken, times, rows, timing = None, None, None, None
     if any(len(group) > 1 for group in stack.frames):
         taken = order_frames(stack, where, dt_s)
@@ -172,12 +174,6 @@ def read_series(
         interpolated=timing is not None,
         findings=[*findings, *settled.findings],
     )
-
-
-def affine_flips(affine: np.ndarray) -> bool:
-    """Return whether the slices run against the axis they are turned to."""
-    axis = int(np.abs(affine[:3, 2]).argmax())
-    return bool(affine[axis, 2] < 0)
 
 
 def _to_ras(
