@@ -24,7 +24,7 @@ PIXEL_TAGS = {0x7FE00010: "integers", 0x7FE00008: "float32", 0x7FE00009: "float6
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 _IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 _IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.{root}" for root in ("2", "4", "30"))  # CT, MR, parametric map
-_LONG = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV", b"SQ", b"UT", b"UC", b"UR")
+_LONG = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV", b"SQ", b"SV", b"UT", b"UC", b"UR", b"UV")
 _ITEM, _SEQUENCE_END, _SIGNATURES = 0xFFFEE000, 0xFFFEE0DD, 0xFFFAFFFA
 _PREAMBLE, _META = 132, 4096
 # nearly every error there is: the DICOM library promises none, and damaged bytes may reach any line of its parser and

@@ -58,6 +58,13 @@ def test_padding_as_the_standard_has_it_is_accepted(dicom) -> None:
     refused(dicom, r"E-DCM-06(?s:.*)17 bytes after the pixels")
 
 
+@pytest.mark.parametrize("kind", [b"SV", b"UV"])
+def test_whole_numbers_of_eight_bytes_after_the_pixels_are_elements(dicom, kind: bytes) -> None:
+    path = dicom.files[0]
+    path.write_bytes(path.read_bytes() + struct.pack("<HH2sHLQ", 0x7FE1, 0x1010, kind, 0, 8, 1))
+    assert np.array_equal(read_series(dicom.folder).array, dicom.scan.ctp)
+
+
 def test_packed_pixels_are_whole_fragments_to_their_delimiter(dicom) -> None:
     packed(dicom)
     assert np.array_equal(read_series(dicom.folder).array, dicom.scan.ctp)
