@@ -19,12 +19,11 @@ from monai_isles.errors import refused
 from monai_isles.inference.cpu.fast_form import fast_form, require_precision
 from monai_isles.inference.malloc import HalvedOnce, forecast, keep_memory
 from monai_isles.inference.windows_plan import (
+    COVERS,
     WindowCutter,
     WindowMasks,
     brain_box,
     filled_up,
-    require_cover,
-    require_no_gaps,
     site_sizes,
     window_starts,
     windows_at_once,
@@ -220,8 +219,11 @@ class StepSlidingWindowInferer(CaseInferer):
         if len(roi_size) != len(step) or len(step) not in (2, 3) or mc_passes < 1:
             found = f"roi_size {list(roi_size)}, step {list(step)}, mc_passes {mc_passes}"
             raise refused("E-INF-04", where=where, found=found)
-        require_no_gaps(roi_size, step)
-        require_cover(cover)
+        if any(not 1 <= s <= r for s, r in zip(step, roi_size, strict=True)):
+            found = f"a step of {tuple(step)} with a window of {tuple(roi_size)}"
+            raise refused("E-INF-03", where=where, found=found)
+        if cover not in COVERS:
+            raise refused("E-INF-20", where=where, found=repr(cover), covers=", ".join(COVERS))
         require_precision(precision)
         self.flat = len(step) == 2
         if whole_slices and not self.flat:

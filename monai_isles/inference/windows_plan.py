@@ -173,16 +173,3 @@ def windows_at_once(network: nn.Module, window: Tensor, *, most: int, memory_mb:
         for handle in handles:
             handle.remove()
     return int(min(most, max(1, memory_mb * 1e6 // sum(need))))
-
-
-def require_no_gaps(roi: Sequence[int], step: Sequence[int]) -> None:
-    """Refuse a step below 1 or above the window (``E-INF-03``)."""
-    if any(not 1 <= s <= r for s, r in zip(step, roi, strict=True)):
-        found = f"a step of {tuple(step)} with a window of {tuple(roi)}"
-        raise refused("E-INF-03", where="StepSlidingWindowInferer", found=found)
-
-
-def require_cover(cover: str) -> None:
-    """Refuse an unknown choice of windows (``E-INF-20``)."""
-    if cover not in COVERS:
-        raise refused("E-INF-20", where="StepSlidingWindowInferer", found=repr(cover), covers=", ".join(COVERS))

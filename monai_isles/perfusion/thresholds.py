@@ -121,12 +121,9 @@ class Ischaemia:
         there, late = math.isfinite(self.mismatch_ratio), math.isfinite(self.intensity_ratio)
         index = {"cbv_index": round(self.cbv_index, 4)} if math.isfinite(self.cbv_index) else {}
         why = "no core: the ratio is infinite" if self.hypoperfused_ml else "neither core nor hypoperfusion: no ratio"
+        volumes = ("core_ml", "core_outside_ml", "hypoperfused_ml", "penumbra_ml", "mismatch_ml")
         return {
-            "core_ml": round(self.core_ml, 3),
-            "core_outside_ml": round(self.core_outside_ml, 3),
-            "hypoperfused_ml": round(self.hypoperfused_ml, 3),
-            "penumbra_ml": round(self.penumbra_ml, 3),
-            "mismatch_ml": round(self.mismatch_ml, 3),
+            **{name: round(getattr(self, name), 3) for name in volumes},
             "mismatch_ratio": round(self.mismatch_ratio, 4) if there else None,
             **({} if there else {"mismatch_ratio_said": why}),
             "defuse3": self.defuse3,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,10 +136,32 @@ def refine(level: Level, start: Mirror, *, degrees: str = "rigid", reach_mm: flo
 
     Source: ours; Cauchy's loss as in Holland & Welsch 1977, doi:10.1080/03610927708827533.
     """
-    fit = _Fit(level, _rigid if degrees == "rigid" else _affine, reach_mm)
+    made = _rigid if degrees == "rigid" else _affine
+    # Residual and Jacobian of the same numbers come from one comparison.
+    compared = functools.lru_cache(maxsize=1)(lambda key: level.compare(made(np.frombuffer(key))))
+
+    def distances(numbers: np.ndarray) -> np.ndarray:
+        """Return all distances divided by the reach; a point out of view counts as the mean of the others."""
+        result, _, seen = compared(numbers.tobytes())
+        ratios = result / reach_mm
+        # Cauchy's cost of this value is the mean cost of the points in view: leaving the array neither helps nor hurts.
+        out = np.full((len(seen), ratios.shape[1]), np.sqrt(np.expm1(min(_cost(ratios), 20.0))))
+        out[seen] = ratios
+        return out.ravel()
+
+    def slopes(numbers: np.ndarray) -> np.ndarray:
+        """Return the derivatives of the distances; the motion of the points is by central differences."""
+        _, change, seen = compared(numbers.tobytes())
+        points, steps = level.points[seen], 1e-3 * np.eye(len(numbers))
+        ends = [(made(numbers + step)(points), made(numbers - step)(points)) for step in steps]
+        moved = np.stack([after - before for after, before in ends], axis=-1) / (2e-3 * reach_mm)
+        out = np.zeros((len(seen), change.shape[2], len(numbers)))
+        out[seen] = change.transpose(0, 2, 1) @ moved
+        return out.reshape(-1, len(numbers))
+
     stop: dict[str, Any] = {"xtol": 1e-3, "ftol": 1e-4, "gtol": None, "max_nfev": 20}
-    result = optimize.least_squares(fit.distances, _numbers(start, degrees), jac=fit.slopes, loss="cauchy", **stop)
-    return fit.made(result.x)
+    result = optimize.least_squares(distances, _numbers(start, degrees), jac=slopes, loss="cauchy", **stop)
+    return made(result.x)
 
 
 def _numbers(mirror: Mirror, degrees: str) -> np.ndarray:
@@ -159,33 +180,6 @@ def _rigid(numbers: np.ndarray) -> Mirror:
 def _affine(numbers: np.ndarray) -> Mirror:
     axes = 2 if len(numbers) == 6 else 3
     return Mirror(numbers[:-axes].reshape(axes, axes) / _RIM_MM, numbers[-axes:])
-
-
-class _Fit:
-    """Compute residuals and Jacobian for the optimiser; both come from one comparison."""
-
-    def __init__(self, level: Level, made: Callable[[np.ndarray], Mirror], reach_mm: float) -> None:
-        self.level, self.made, self.reach_mm = level, made, reach_mm
-        self._compared = functools.lru_cache(maxsize=1)(lambda key: level.compare(made(np.frombuffer(key))))
-
-    def distances(self, numbers: np.ndarray) -> np.ndarray:
-        """Return all distances divided by the reach; a point out of view counts as the mean of the others."""
-        result, _, seen = self._compared(numbers.tobytes())
-        ratios = result / self.reach_mm
-        # Cauchy's cost of this value is the mean cost of the points in view: leaving the array neither helps nor hurts.
-        out = np.full((len(seen), ratios.shape[1]), np.sqrt(np.expm1(min(_cost(ratios), 20.0))))
-        out[seen] = ratios
-        return out.ravel()
-
-    def slopes(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the derivatives of the distances; the motion of the points is by central differences."""
-        _, slopes, seen = self._compared(numbers.tobytes())
-        points, steps = self.level.points[seen], 1e-3 * np.eye(len(numbers))
-        ends = [(self.made(numbers + step)(points), self.made(numbers - step)(points)) for step in steps]
-        moved = np.stack([after - before for after, before in ends], axis=-1) / (2e-3 * self.reach_mm)
-        out = np.zeros((len(seen), slopes.shape[2], len(numbers)))
-        out[seen] = slopes.transpose(0, 2, 1) @ moved
-        return out.reshape(-1, len(numbers))
 
 
 def itk_mirror(image: np.ndarray, grid: Grid, start: Mirror) -> Mirror:
