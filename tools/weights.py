@@ -181,7 +181,8 @@ def candidate(job: Job, run: Path) -> Path:
     pair, smallest, fitted = choose(OutOfFold(folder, cast(Plan, None), cases), job.bundle.paper, about)
     fit = calibration_of(copy / job.weights)
     publish_json(fit, fitted.calibration.record())
-    set_ids(copy / job.ids, threshold=fitted.threshold, **smallest, calibration=f"$@bundle_root + '/models/{fit.name}'")
+    ids = {"min_size_vox": None} | smallest | {"calibration": f"$@bundle_root + '/models/{fit.name}'"}
+    set_ids(copy / job.ids, threshold=fitted.threshold, **ids)
     publish_json(copy / "chosen.json", choice_record(fitted, {"threshold_of_the_network": pair.threshold, **smallest}))
     return copy
 
@@ -191,11 +192,11 @@ def choose(
 ) -> tuple[Choice, dict[str, Any], Calibrated]:  # fmt: skip
     """Return the chosen pair, its smallest lesion by the id of the config, and the calibration.
 
-    ``paper.json`` has ``sizes_vox``, for the pair of ``choose_by_volume``, or ``sizes_mm3``, for the best pair.
+    ``paper.json`` has ``sizes_vox``, or ``sizes_mm3`` for a smallest lesion in ml.
     """
     sizes_mm3 = paper.get("sizes_mm3", ())
     grid = grid_scores(predictions, paper.get("sizes_vox", SIZES_VOX), sizes_mm3=sizes_mm3)
-    pair = grid.choose() if sizes_mm3 else grid.choose_by_volume()
+    pair = grid.choose_by_volume()
     size = pair.min_size_vox
     smallest: dict[str, Any] = {"min_cluster_ml": size / 1000} if sizes_mm3 else {"min_size_vox": size}
     fitted = fit_calibration(predictions.cases, predictions.read, threshold=pair.threshold, about=about, **smallest)

@@ -63,6 +63,9 @@ def test_of_pairs_that_chance_does_not_tell_apart_the_one_of_the_right_volume_is
     # 0.2 is lower by 0.3 in one case of eight: two standard errors are 0.07, but 0.04 of Dice is a loss
     few = grid([[0.9, 0.6]] + [[0.9, 0.9]] * 7, np.zeros((8, 2)), excess_ml=excess * 2)
     assert few.choose_by_volume() == few.choose() and few.choose().threshold == 0.1
+    # 0.2 is nearer by a tenth of a millilitre, which is no reason to take the lower Dice of ``alike``
+    nearly = grid([[0.6, 0.5], [0.6, 0.7], [0.6, 0.55], [0.6, 0.6]], near, excess_ml=[[2.1, 2.0]] * 4)
+    assert nearly.choose_by_volume().threshold == 0.1
 
 
 def maps_of_two_voxel_sizes() -> SimpleNamespace:
