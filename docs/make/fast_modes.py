@@ -22,6 +22,7 @@ from monai_isles.data import find_entries
 from monai_isles.inference import Predictor, load_predictor
 from monai_isles.io import read_image
 from monai_isles.metrics import dsc
+from monai_isles.perfusion.thresholds import cluster_vox
 from monai_isles.phantom import make_dataset
 from monai_isles.postprocessing import binarise
 
@@ -47,7 +48,8 @@ def predicted(predictor: Predictor, data: dict[str, torch.Tensor]) -> tuple[np.n
     result = predictor.inferer.infer(image, predictor.networks, brain)
     seconds = time.process_time() - begun
     probability = result.probability[0, 1, 32:-32, 32:-32].numpy()
-    lesion = binarise(probability, predictor.settings["threshold"], predictor.settings["min_size_vox"])
+    smallest = cluster_vox(float(predictor.settings["min_cluster_ml"]), data["image"].pixdim.tolist())
+    lesion = binarise(probability, float(predictor.settings["threshold"]), smallest)
     return lesion, probability, seconds, result.windows
 
 

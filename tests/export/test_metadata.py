@@ -88,7 +88,7 @@ def test_channels_and_ranges_are_those_of_the_code(metadata: dict) -> None:
         assert (said["name"], said["unit"]) == (known.name, known.unit)
         assert [*said["value_range"], said["typical_max_in_brain"]] == [known.lowest, known.highest, known.typical_max]
     assert f"thresholded at {config['threshold']}" in metadata["description"]
-    assert f"below {config['min_size_vox']} voxels" in metadata["description"]
+    assert f"below {config['min_cluster_ml']} ml" in metadata["description"]
 
 
 def test_monai_verifies_the_metadata(metadata: dict, tmp_path: Path) -> None:
