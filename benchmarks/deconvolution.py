@@ -155,7 +155,7 @@ def measured(size: int, slices: int, frames: int, args: argparse.Namespace) -> t
         times = [time.perf_counter()]
         series = read_perfusion_series(path)
         times.append(time.perf_counter())
-        prepared = prepare_series(series.array, spacing_mm=series.spacing_mm, times_s=series.times_s)
+        prepared = prepare_series(series.array, spacing_mm=series.like.spacing_mm, times_s=series.times_s)
         times.append(time.perf_counter())
         found = measured_maps(prepared)
         times.append(time.perf_counter())
