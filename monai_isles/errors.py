@@ -90,3 +90,12 @@ def memory_error(error: BaseException | None, where: str) -> IslesError | None:
     if error is None:
         return None
     return refused("E-RUN-41", where=where, found=(str(error).strip().splitlines() or [type(error).__name__])[0][:200])
+
+
+def arguments_error(error: BaseException | None) -> IslesError | None:
+    """Return an ``IslesError`` if MONAI could not make a component of a config with its arguments, else None."""
+    while error is not None and not isinstance(error, TypeError):
+        made, error = error, error.__cause__
+        if isinstance(error, TypeError) and str(made).startswith("Failed to instantiate component"):
+            return refused("E-INF-46", where=str(made).split("'")[1], found=str(error).splitlines()[0][:200])
+    return None

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from monai_isles import __version__
-from monai_isles.errors import EXIT_DONE, IslesError, find_isles_error, memory_error
+from monai_isles.errors import EXIT_DONE, IslesError, arguments_error, find_isles_error, memory_error
 from monai_isles.io.findings import tell_counts
 
 VERBS = {
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(_module(args.verb).run(args))
     except (IslesError, RuntimeError, MemoryError) as error:
-        ours = find_isles_error(error) or memory_error(error, f"monai-isles {args.verb}")
+        ours = find_isles_error(error) or memory_error(error, f"monai-isles {args.verb}") or arguments_error(error)
         if ours is None or args.debug:
             raise
         facts = {"error": ours.code, **{name: getattr(ours, name) for name in ("fault", "where", "found", "fix")}}

@@ -93,3 +93,23 @@ def test_places_that_cannot_be_are_usage_errors(
 ) -> None:
     assert main(words(phantom_folder, tmp_path / "w.pt", tmp_path / "out", *more)) == 2
     assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("SymmetricModalitiesd", "preprocessing"), ("Binarised", "postprocessing")]
+)
+def test_an_overlay_with_an_argument_that_is_gone_is_refused(
+    phantom_folder: Path, tmp_path: Path, name: str, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = Path(shutil.copytree(BUNDLE, tmp_path / "clerigues"))
+    config = json.loads((bundle / "inference.json").read_text(encoding="utf-8"))[place]
+    [part] = [part for part in config["transforms"] if part["_target_"].endswith(name)]
+    part["cache_dir"] = "data"
+    (bundle / "old.json").write_text(json.dumps({place: config}), encoding="utf-8")
+    out = tmp_path / "out"
+    assert (
+        main(["predict", str(phantom_folder), "--bundle", str(bundle), "--overlay", "old.json", "--out", str(out)]) == 4
+    )
+    said = capsys.readouterr().err
+    assert "E-INF-46: a component of the bundle's config cannot be made" in said and "'cache_dir'" in said
+    assert name in said and not out.exists()
