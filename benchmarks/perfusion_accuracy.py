@@ -10,8 +10,10 @@ is; those of a frame a second (2 and 8 slices) at twice the noise and at steps o
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import bench
 import numpy as np
@@ -20,7 +22,9 @@ from perfusion_series import SCANNERS, Series, head, tiles
 from monai_isles.perfusion import PerfusionMaps, measured_maps
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.perfusion.thresholds import contralateral_side, rcbf_core, relative_cbf, upright_hemispheres
-from monai_isles.phantom.dataset import case_with_truth
+
+sys.path.append(str(Path(__file__).parents[1] / "docs/make"))
+from true_perfusion import case_with_truth
 
 SUBJECT, FIRST_SEED = "perfusion_accuracy", 1000
 WAYS = ("bcsvd", "osvd", "tikhonov", "bayes", "learned")

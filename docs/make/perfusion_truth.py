@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from perfusion_curves import curve_rows, osipi_rows, tile_rows
+from true_perfusion import TruePerfusion, case_with_truth
 
 from monai_isles.io.publish import publish, publish_text
 from monai_isles.perfusion import PerfusionMaps, measured_maps
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.phantom.ct.scan import CaseArrays
-from monai_isles.phantom.dataset import TruePerfusion, case_with_truth
 from monai_isles.reports.canvas import blank, png_bytes
 
 Row = Mapping[str, object]

@@ -10,9 +10,9 @@ import perfusion_curves
 import perfusion_truth
 import pytest
 import torch
+from true_perfusion import case_with_truth
 
 from monai_isles.perfusion import PerfusionMaps
-from monai_isles.phantom.dataset import case_with_truth
 
 OSIPI = os.environ.get("OSIPI_DSC", "")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from true_perfusion import case_with_truth
 
 from monai_isles.errors import IslesError
 from monai_isles.perfusion import PerfusionMaps, measured_maps
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
-from monai_isles.phantom.dataset import case_with_truth
 
 
 @pytest.fixture(scope="module")

@@ -74,9 +74,8 @@ class Acquisition:
 def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
     """Simulate scan ``section`` of ``patient``: its images and their truth."""
     slab = patient.slabs[section]
-    rng = np.random.default_rng([seed, 9, patient.index, section])
     true = haemodynamics(patient, slab, seed=seed)
-    static, options = _before_contrast(rng, patient, slab, seed=seed)
+    rng, static, options = before_contrast(patient, section, seed=seed)
     label = patient.lesion(slab)
     series = _series(rng, patient, slab, true, static, options)
     measured = dress_maps(_measure(patient, slab, series), patient.variety)
@@ -113,15 +112,11 @@ def _measure(patient: Patient, slab: Slab, series: np.ndarray) -> PerfusionMaps:
     return measured_maps(prepared, method=varied.method, truncation=varied.setting, smoothing_mm=varied.smoothing_mm)
 
 
-def acquisition(patient: Patient, section: int, *, seed: int) -> Acquisition:
-    """Return the random draws that ``scan_slab`` makes before the first frame of the series."""
-    rng = np.random.default_rng([seed, 9, patient.index, section])
-    return _before_contrast(rng, patient, patient.slabs[section], seed=seed)[1]
-
-
-def _before_contrast(
-    rng: np.random.Generator, patient: Patient, slab: Slab, *, seed: int
-) -> tuple[np.ndarray, Acquisition]:
+def before_contrast(
+    patient: Patient, section: int, *, seed: int
+) -> tuple[np.random.Generator, np.ndarray, Acquisition]:
+    """Return the random draws of a scan, made up to its first frame, its CT without noise, and how it is acquired."""
+    slab, rng = patient.slabs[section], np.random.default_rng([seed, 9, patient.index, section])
     static = static_hu(slab.tissues) + slab.tissues.fill(slab.signs.hu) * (slab.tissues.gm + slab.tissues.wm)
     if patient.distractors.streak:
         static = static + slab.tissues.fill(streak(rng, slab.tissues.head_mm, patient.distractors.streak_side))
@@ -133,7 +128,7 @@ def _before_contrast(
     bolus = draw_bolus(rng, duration_s=float((protocol.frames - 1) * protocol.dt_s))
     sd_hu = varied.noise * rng.uniform(4.0, 6.5) * np.sqrt(10.0 / protocol.spacing_mm[2]) ** 0.5
     path_px = drift(rng, protocol.frames, rng.uniform(0.1, 0.7))
-    return static, Acquisition(bolus, kind, sd_hu, path_px)
+    return rng, static, Acquisition(bolus, kind, sd_hu, path_px)
 
 
 def haemodynamics(patient: Patient, slab: Slab, *, seed: int) -> Haemodynamics:

@@ -1,14 +1,24 @@
+"""The true perfusion belongs to the simulated scan, and the measured maps come near to it."""
+
 from __future__ import annotations
 
 import math
 
 import numpy as np
 import pytest
+from true_perfusion import TruePerfusion, case_with_truth
 
 from monai_isles.perfusion import ischaemia, perfusion_maps
-from monai_isles.phantom.dataset import TruePerfusion, case_with_truth
+from monai_isles.phantom.ct.scan import CaseArrays
+from tests.fixtures.shared import Simulated
 
 SEED = 7
+
+
+@pytest.fixture(scope="module")
+def case(simulated: Simulated) -> CaseArrays:
+    """A simulated scan of two slices."""
+    return simulated(2, SEED)
 
 
 @pytest.fixture(scope="module")
