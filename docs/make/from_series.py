@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.bundle import Bundle
-from monai_isles.data.study import find_study
+from monai_isles.data.study import find_studies
 from monai_isles.inference import load_predictor
 from monai_isles.inference.ischaemia import case_ischaemia
 from monai_isles.inference.malloc import use_threads
@@ -60,7 +60,8 @@ def _row(scan: CaseArrays, folder: Path, args: argparse.Namespace) -> dict[str, 
     changes = {"step": [args.step] * 2, "mc_passes": args.mc_passes}
     predictor = load_predictor(Path(args.bundle), folder / "out", device="cpu", changes=changes)
     metadata = Bundle.open(args.bundle).metadata_of(list(predictor.weights.values()))
-    measured = measure_study(find_study(study), "measured", folder / "out")
+    (series,) = find_studies([study]).values()
+    measured = measure_study(series, "measured", folder / "out")
     row: dict[str, float] = {}
     for way, entry in zip(WAYS, (own, measured.entry), strict=True):
         lesion = np.asarray(predictor.predict(entry)["lesion"][0]) > 0

@@ -151,14 +151,6 @@ def study_places(path: str | Path) -> list[StudyFiles]:
     return [StudyFiles("", folder, "dicom", folder, ()) for folder in dicom_folders(path)]
 
 
-def find_study(path: str | Path, *, series: str | None = None) -> StudyFiles:
-    """Find the files of one study: a 4D NIfTI file, a folder with one (and ``ct.nii.gz``), or a DICOM folder."""
-    places = study_places(path)
-    if len(places) > 1:
-        raise refused("E-SCAN-02", where=str(path), found=f"{len(places)} studies, the first {places[0].path}")
-    return _study(places[0], series)
-
-
 def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> dict[str, StudyFiles | Record]:
     """Return every study by the name of its results, in the order given; an unusable one as its record."""
     results: list[tuple[str, StudyFiles | Record]] = []

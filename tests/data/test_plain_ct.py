@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_isles.data.study import AIR_HU, ct_on_grid, find_study, read_study
+from monai_isles.data.study import AIR_HU, ct_on_grid, read_study
 from monai_isles.io.read import Image
+from tests.fixtures.shared import one_study
 
 
 def image(shape: tuple[int, ...], spacing: tuple[float, ...], origin: tuple[float, ...] = (0, 0, 0)) -> Image:
@@ -70,10 +71,10 @@ def test_a_dicom_study_uses_its_thin_plain_ct_by_the_frame_of_reference(tmp_path
         if not same:
             header.FrameOfReferenceUID = "1.9"
         header.save_as(path)
-    images = read_study(find_study(folder))
+    images = read_study(one_study(folder))
     if same:
         np.testing.assert_allclose(images.plain_ct, scan.images["ct"], atol=1e-3)
         assert "both have one frame of reference" in images.notes[0]
     else:
         assert images.plain_ct is None and "mm apart) and was not used" in images.notes[0]
-        assert read_study(find_study(folder), resample=True).plain_ct is not None
+        assert read_study(one_study(folder), resample=True).plain_ct is not None

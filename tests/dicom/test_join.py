@@ -9,10 +9,11 @@ import numpy as np
 import pydicom
 import pytest
 
-from monai_isles.data.study import find_study, read_study
+from monai_isles.data.study import read_study
 from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError
 from monai_isles.phantom.ct.scan import CaseArrays
+from tests.fixtures.shared import one_study
 
 FRAMES, DEPTH = 6, 3
 
@@ -58,7 +59,7 @@ def test_the_joined_series_is_the_scan_exactly(parted: tuple[CaseArrays, Path]) 
 
 def test_the_plain_ct_of_the_study_stays_apart_and_is_used(parted: tuple[CaseArrays, Path]) -> None:
     scan, folder = parted
-    study = find_study(folder)
+    study = one_study(folder)
     images = read_study(study)
     assert len(study.files) == (FRAMES + 1) * DEPTH and np.array_equal(images.plain_ct, scan.images["ct"])
     assert np.array_equal(images.series.array, scan.ctp) and len(images.series.slices) == DEPTH

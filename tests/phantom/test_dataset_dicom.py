@@ -10,13 +10,13 @@ import pytest
 
 from monai_isles.cli.main import main
 from monai_isles.data import find_inputs
-from monai_isles.data.study import find_study
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
 from monai_isles.phantom import make_dataset
 from monai_isles.phantom.dicom_writer import FORMS
 from monai_isles.workflows.measure_study import MAPS, measure_study
+from tests.fixtures.shared import one_study
 
 SEED = 7
 
@@ -76,7 +76,7 @@ def test_maps_from_dicom_are_those_from_nifti(both: tuple[str, Path], tmp_path: 
     """The same command on the DICOM folder and on a NIfTI file of the frames that the table saw."""
     form, out = both
     frames, step = _by_hand(form, _series_nifti(out))
-    found = find_study(out / "DICOM" / "TRAINING" / "case_1" / "ctp")
+    found = one_study(out / "DICOM" / "TRAINING" / "case_1" / "ctp")
     times = read_series(found.path).times_s
     like = read_image(_series_nifti(out), kind="ctp")
     image = nibabel.Nifti1Image(np.moveaxis(frames[: len(times)], 0, -1).copy(), like.affine)
@@ -85,7 +85,7 @@ def test_maps_from_dicom_are_those_from_nifti(both: tuple[str, Path], tmp_path: 
     image.set_sform(like.affine, 1)
     nibabel.save(image, tmp_path / "series.nii.gz")
     dicom = measure_study(found, "dicom", tmp_path)
-    nifti = measure_study(find_study(tmp_path / "series.nii.gz"), "nifti", tmp_path)
+    nifti = measure_study(one_study(tmp_path / "series.nii.gz"), "nifti", tmp_path)
     assert dicom.record["frames"] == nifti.record["frames"] and dicom.record["kind"] == "dicom"
     for key in ("ct", *MAPS):
         one, other = (read_image(str(study.entry[key]), kind=key).data for study in (dicom, nifti))
