@@ -89,7 +89,12 @@ def memory_error(error: BaseException | None, where: str) -> IslesError | None:
         error = error.__cause__ or error.__context__
     if error is None:
         return None
-    return refused("E-RUN-41", where=where, found=(str(error).strip().splitlines() or [type(error).__name__])[0][:200])
+    return refused("E-RUN-41", where=where, found=first_line(error))
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its kind if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def arguments_error(error: BaseException | None) -> IslesError | None:

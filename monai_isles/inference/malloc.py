@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from monai_isles.cohort.clusters import QUOTA, allowed_threads
-from monai_isles.errors import out_of_memory, refused
+from monai_isles.errors import first_line, out_of_memory, refused
 
 _TRIM, _PAD, _MAP = -1, -2, -3  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD of malloc.h
 
@@ -75,28 +75,19 @@ class HalvedOnce:
 
     def run(self, work: Callable[[Any], object], group: Any) -> None:
         """Call ``work`` on the group (a list or an array) or on its halves; ``work`` stores its results at its end."""
-        if not self.halved:
-            try:
-                work(group)
-                return
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                self.halved = True
-                text = "memory ran out at window_batch %d, going on with half: %s"
-                log.warning(text, len(group), _first_line(error))
         half = -(-len(group) // 2)
-        for part in (group[:half], group[half:]):
-            try:
+        try:
+            for part in (group[:half], group[half:]) if self.halved else (group,):
                 if len(part):
                     work(part)
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                found = f"window_batch {2 * len(part)} did not fit, nor did half of it: {_first_line(error)}"
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            if self.halved:
+                found = f"window_batch {2 * len(part)} did not fit, nor did half of it: {first_line(error)}"
                 where = f"windows of {self.patch}"
                 raise refused("E-RUN-40", where=where, found=found, setting="window_batch") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            log.warning("memory ran out at window_batch %d, going on with half: %s", len(group), first_line(error))
+        self.halved = True
+        self.run(work, group)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -53,40 +53,33 @@ def prediction_dropout(network: nn.Module, rate: float, alpha: bool = False) -> 
             site.active, site.mask = False, None
 
 
-class PassSums:
-    """Add up the softmax of several passes over the same windows.
+def sum_passes(passes: Iterable[Tensor]) -> Tensor:
+    """Add up the softmax of several passes over the same windows; of two classes only the last is kept.
 
-    Of two classes only the last is kept: the sigmoid of the difference of the logits, which is the softmax.
-
-    Shapes: logits ``(n, K, *roi)`` in; ``total`` (n, parts, *roi): K classes, or the last of two, the square of the
-    last, and the number of passes.
+    Shapes: logits ``(n, K, *roi)`` of each pass in; (n, parts, *roi) out: K classes, or the last of two, the square of
+    the last, and the number of passes.
     """
-
-    def __init__(self) -> None:
-        self.total: Tensor | None = None
-
-    def add(self, logits: Tensor) -> None:
-        """Add one pass."""
-        logits = logits.float()
+    total: Tensor | None = None
+    for logits in map(Tensor.float, passes):
         if logits.shape[1] == 2:
             # softmax of two = sigmoid of the difference: one exponential instead of two.
             probability = torch.sub(logits[:, 1], logits[:, 0]).sigmoid_()[:, None]
         else:
             probability = logits.softmax(1)
-        if self.total is None:
-            parts = probability.shape[1] + 2
-            self.total = probability.new_zeros(len(logits), parts, *logits.shape[2:])
-        self.total[:, :-2] += probability
+        if total is None:
+            total = probability.new_zeros(len(logits), probability.shape[1] + 2, *logits.shape[2:])
+        total[:, :-2] += probability
         # The square of the last class, from which close() takes the deviation.
-        self.total[:, -2].addcmul_(probability[:, -1], probability[:, -1])
-        self.total[:, -1] += 1
+        total[:, -2].addcmul_(probability[:, -1], probability[:, -1])
+        total[:, -1] += 1
+    return cast(Tensor, total)
 
 
 class WindowSums:
     """Add up the sums of windows at each voxel.
 
-    Shapes: a volume ``(H, W, D)``; windows ``(n, parts, *roi)`` of ``PassSums``, one slice thick where ``flat``; K + 2
-    volumes of float32 are held, 3 where there are two classes.
+    Shapes: a volume ``(H, W, D)``; windows ``(n, parts, *roi)`` of ``sum_passes``, one slice thick where ``flat``; K +
+    2 volumes of float32 are held, 3 where there are two classes.
     """
 
     def __init__(self, space: Sequence[int], device: torch.device, *, flat: bool = False) -> None:
@@ -310,36 +303,30 @@ class StepSlidingWindowInferer(CaseInferer):
         groups = [starts[i : i + most] for i in range(0, len(starts), most)]
 
         def moments(group: np.ndarray) -> Tensor:
-            return self._moments(cutter.cut(group), group, members, masks)
+            return sum_passes(self._passes(cutter.cut(group), group, members, masks))
 
         forecast(lambda group: room.run(moments, group), groups, len(starts), step)
         for group in progress(groups, "windows", unit="pass", delay_s=_WORTH_A_BAR_S):
             room.run(lambda group: sums.add(group, moments(group)), group)
         return WindowResult(*sums.close(), len(starts))
 
-    def _moments(self, windows: Tensor, starts: np.ndarray, members: list[Member], masks: list[WindowMasks]) -> Tensor:
-        """Return the sums over all networks and passes of a group of windows, ``PassSums.total``."""
-        sums = PassSums()
-        for number, (form, sites) in enumerate(members):
-            own = masks[number] if masks else None
-            for logits in self._passes(form, windows, sites, own, None if own is None else own.draw(starts)):
-                sums.add(logits)
-        return cast(Tensor, sums.total)
-
     def _passes(
-        self, form: Any, windows: Tensor, sites: list[PredictionDropout], masks: WindowMasks | None, bits: Tensor | None
+        self, windows: Tensor, starts: np.ndarray, members: list[Member], masks: list[WindowMasks]
     ) -> Iterator[Tensor]:
-        outside = self.precision == "bf16" and not hasattr(form, "products")
-        with torch.autocast(windows.device.type, torch.bfloat16, enabled=outside):
-            # What lies before the first dropout site is the same in every pass: computed once a window.
-            fixed = form.fixed_part(windows) if hasattr(form, "fixed_part") else None
-            for turn in range(self.mc_passes):
-                if masks is not None and bits is not None:
-                    masks.lay(bits, turn, sites)
-                yield form(windows) if fixed is None else form.noisy_part(*fixed)
+        """Yield the logits of every network and pass over a group of windows."""
+        for number, (form, sites) in enumerate(members):
+            bits = masks[number].draw(starts) if masks else None
+            outside = self.precision == "bf16" and not hasattr(form, "products")
+            with torch.autocast(windows.device.type, torch.bfloat16, enabled=outside):
+                # What lies before the first dropout site is the same in every pass: computed once a window.
+                fixed = form.fixed_part(windows) if hasattr(form, "fixed_part") else None
+                for turn in range(self.mc_passes):
+                    if bits is not None:
+                        masks[number].lay(bits, turn, sites)
+                    yield form(windows) if fixed is None else form.noisy_part(*fixed)
 
 
-Member = tuple[nn.Module, list[PredictionDropout]]
+Member = tuple[Any, list[PredictionDropout]]
 
 
 def _within(result: WindowResult, mask: np.ndarray) -> WindowResult:

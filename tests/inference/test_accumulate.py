@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_isles.inference.windows import PassSums, WindowSums
+from monai_isles.inference.windows import WindowSums, sum_passes
 
 
 def logits_of(last: torch.Tensor) -> torch.Tensor:
@@ -17,9 +17,8 @@ def logits_of(last: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("flat", [True, False])
 def test_mean_and_deviation_are_taken_over_the_windows_that_saw_a_voxel(flat: bool) -> None:
     windows = torch.tensor([[0.2, 0.4], [0.8, 0.6]]).reshape(2, 2, 1)
-    sums, passes = WindowSums((4, 1, 1), torch.device("cpu"), flat=flat), PassSums()
-    passes.add(logits_of(windows if flat else windows[..., None]))
-    sums.add(np.array([[0, 0, 0], [1, 0, 0]]), passes.total)
+    sums = WindowSums((4, 1, 1), torch.device("cpu"), flat=flat)
+    sums.add(np.array([[0, 0, 0], [1, 0, 0]]), sum_passes([logits_of(windows if flat else windows[..., None])]))
     mean, deviation = sums.close()
     torch.testing.assert_close(mean[1, :, 0, 0], torch.tensor([0.2, 0.6, 0.6, 0.0]))
     torch.testing.assert_close(mean[0, :, 0, 0], torch.tensor([0.8, 0.4, 0.4, 0.0]))
@@ -29,10 +28,8 @@ def test_mean_and_deviation_are_taken_over_the_windows_that_saw_a_voxel(flat: bo
 @pytest.mark.parametrize("classes", [2, 3, 4])
 def test_passes_add_up_to_the_softmax_of_all(classes: int) -> None:
     logits = torch.randn(3, 5, classes, 4, 4, 4) * 3
-    sums, passes = WindowSums((4, 4, 4), torch.device("cpu")), PassSums()
-    for one in logits:
-        passes.add(one)
-    sums.add(np.zeros((5, 3), int), passes.total)
+    sums = WindowSums((4, 4, 4), torch.device("cpu"))
+    sums.add(np.zeros((5, 3), int), sum_passes(logits))
     mean, deviation = sums.close()
     each = logits.double().softmax(2).flatten(0, 1)
     torch.testing.assert_close(mean, each.mean(0).float(), atol=1e-6, rtol=0)
@@ -40,9 +37,8 @@ def test_passes_add_up_to_the_softmax_of_all(classes: int) -> None:
 
 
 def test_slices_go_back_to_their_own_axis() -> None:
-    sums, passes = WindowSums((3, 4, 5), torch.device("cpu"), flat=True), PassSums()
-    passes.add(torch.zeros(1, 2, 2, 3))
-    sums.add(np.array([[1, 0, 4]]), passes.total)
+    sums = WindowSums((3, 4, 5), torch.device("cpu"), flat=True)
+    sums.add(np.array([[1, 0, 4]]), sum_passes([torch.zeros(1, 2, 2, 3)]))
     seen = np.zeros((3, 4, 5))
     seen[1:3, 0:3, 4] = 0.5
     np.testing.assert_array_equal(sums.close()[0][1].numpy(), seen)

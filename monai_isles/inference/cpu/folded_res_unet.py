@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -15,7 +15,6 @@ from monai_isles.networks.blocks import Down, PredictionDropout, ResidualBlock
 
 LANES = 16
 _MOST = {4: 4, 5: 2}  # wider kernels lose more than the lanes gain, as measured
-_CONV: dict[int, Callable[..., Tensor]] = {4: F.conv2d, 5: F.conv3d}
 
 
 class LaneConv(nn.Module):
@@ -46,7 +45,7 @@ class LaneConv(nn.Module):
         weight, bias = self._weights(n)
         flat = x.dim() == 4
         stride = (self.stride, self.stride * n) if flat else (self.stride, self.stride, self.stride * n)
-        y = _CONV[x.dim()](x.to(weight.dtype), weight, bias, stride, 1).to(x.dtype)
+        y = (F.conv2d if flat else F.conv3d)(x.to(weight.dtype), weight, bias, stride, 1).to(x.dtype)
         if n == 1:
             return y.contiguous(memory_format=torch.channels_last if flat else torch.channels_last_3d)
         last = y.movedim(1, -1)  # channels of n neighbours become n pixels again; a view
@@ -136,9 +135,6 @@ def from_rows(rows: Tensor, like: Tensor) -> Tensor:
     return rows.view(shape).movedim(-1, 1)
 
 
-_MAX_POOL: dict[int, Callable[..., Tensor]] = {4: F.max_pool2d, 5: F.max_pool3d}
-
-
 def affine_of(norm: nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
     """Return scale and shift per channel of a batch norm in evaluation mode."""
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
@@ -180,15 +176,11 @@ class FoldedResidualBlock(nn.Module):
         return self.path(x if self.site is None else self.site(x)).add_(x)
 
 
-class FoldedDown(nn.Module):
-    """Run ``Down`` in evaluation mode, channels-last."""
-
-    def __init__(self, down: Down) -> None:
-        super().__init__()
-        self.conv = fold_preactivated(down.conv)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.conv(x), _MAX_POOL[x.dim()](x, 2)], dim=1)
+def fold_down(down: Down) -> Down:
+    """Return a copy of ``Down`` that runs in evaluation mode, channels-last."""
+    folded = copy.deepcopy(down)
+    folded.conv = fold_preactivated(down.conv)
+    return folded
 
 
 _THIN = 32
@@ -217,7 +209,7 @@ class FoldedResUNet(nn.Module):
         self.first = LaneConv(cast(nn.Conv2d, network.first))
         blocks = cast(Iterable[ResidualBlock], network.encoder)
         self.encoder = nn.ModuleList(FoldedResidualBlock(block) for block in blocks)
-        self.down = nn.ModuleList(FoldedDown(down) for down in cast(Iterable[Down], network.down))
+        self.down = nn.ModuleList(fold_down(down) for down in cast(Iterable[Down], network.down))
         self.up = nn.ModuleList(copy.deepcopy(up) for up in network.up)
         blocks = cast(Iterable[ResidualBlock], network.decoder)
         self.decoder = nn.ModuleList(FoldedResidualBlock(block) for block in blocks)
