@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
-from uuid import uuid4
 
 from monai_isles.bundle.bundle import INFERENCE, METADATA, OF_WEIGHTS, TRAIN, WEIGHTS, Bundle, lay_over
 from monai_isles.errors import refused
@@ -20,7 +19,7 @@ from monai_isles.export.zoo import TEMPLATES, honest_card, hub_card, list_large_
 from monai_isles.io.archives import pack_zip
 from monai_isles.io.findings import refuse
 from monai_isles.io.payload import sha256_of
-from monai_isles.io.publish import PART, folder_aside
+from monai_isles.io.publish import folder_aside
 from monai_isles.io.weights import load_state, publish_state
 
 REQUIRED = (
@@ -312,7 +311,7 @@ def _finish(folder: Path, metadata: dict, graphs: Mapping[str, float], dropped: 
 
 
 def _move(aside: Path, out: Path) -> None:
-    """Move the whole export into place with renames; delete the replaced files last."""
+    """Move the whole export into place with renames; what it replaces is moved aside, and deleted with that folder."""
     if out.is_dir() and not any(out.iterdir()):
         out.rmdir()
     if not out.exists():
@@ -320,8 +319,6 @@ def _move(aside: Path, out: Path) -> None:
         return
     for new in sorted(aside.iterdir()):
         target = out / new.name
-        old = out / f"{PART}{uuid4().hex[:8]}-{new.name}"
         if target.is_dir():
-            target.rename(old)
+            target.rename(aside / f"replaced-{new.name}")
         os.replace(new, target)
-        shutil.rmtree(old, ignore_errors=True)

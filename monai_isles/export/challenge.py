@@ -40,19 +40,18 @@ def export_challenge(
     archive: str | Path,
     *,
     description: str,
-    section: str = "test",
     id_of: str | None = None,
 ) -> Submission:
-    """Pack the masks of a section by ``challenge_names``, uncompressed NIfTI on the grid of their images.
+    """Pack the masks of the test section by ``challenge_names``, uncompressed NIfTI on the grid of their images.
 
     Args:
-        pred_dir: what ``predict`` wrote for the section, ``<case>/lesion.nii.gz``.
+        pred_dir: what ``predict`` wrote for that section, ``<case>/lesion.nii.gz``.
         archive: the zip to write; the others as for ``challenge_names``.
     Raises: ``E-CHAL-04`` cases without a prediction, ``E-GEOM-*`` a mask on another grid, and those of
     ``challenge_names``.
     Source: isles-challenge.org; ``tests/export/test_challenge.py``.
     """
-    images, names = challenge_names(data_list, dataset_dir, description=description, section=section, id_of=id_of)
+    images, names = challenge_names(data_list, dataset_dir, description=description, id_of=id_of)
     masks = find_masks(Path(pred_dir))
     missing = [case for case in images if case not in masks]
     if missing:
@@ -72,10 +71,9 @@ def challenge_names(
     dataset_dir: str | Path,
     *,
     description: str,
-    section: str = "test",
     id_of: str | None = None,
 ) -> tuple[dict[str, Path], dict[str, str]]:
-    """Return image and name in the archive of each case, ``VSD.<description>.<id>.nii`` or ``SMIR.<...>``.
+    """Return image and name in the archive of each test case, ``VSD.<description>.<id>.nii`` or ``SMIR.<...>``.
 
     Prefix and id are those of an image of the case: the CT of ISLES 2018; the FLAIR of SISS and the T1c of SPES, to
     which the challenge's description says that the others were registered; the MTT of ISLES 2016 and 2017, as a
@@ -91,10 +89,10 @@ def challenge_names(
     if not _DESCRIPTION.fullmatch(description):
         raise refused("E-CHAL-03", where="description", found=repr(description))
     content = data_list if isinstance(data_list, dict) else read_datalist(data_list)
-    listed = content.get(section, [])
+    listed = content.get("test", [])
     shared = (key for key in (*_ID_OF, *MODALITIES) if all(key in entry for entry in listed))
     key = id_of or next(shared, _ID_OF[0])
-    entries = load_entries(content, dataset_dir, section=section, keys=(key,), need_label=False)
+    entries = load_entries(content, dataset_dir, section="test", keys=(key,), need_label=False)
     images = {str(entry["case"]): Path(str(entry[key])) for entry in entries}
     cases: dict[str, str] = {}
     for case, path in images.items():

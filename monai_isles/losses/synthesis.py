@@ -182,10 +182,8 @@ class PseudoDWILoss(nn.Module):
     Args:
         alpha, beta: weights of the two synthesis terms.
         segmentation: ``StrokeSegmentationLoss()`` when None.
-        synthesis: ``SynthesisLoss`` for both ``L_g`` and ``L_e``; made from gamma and encoder when None.
-        gamma, encoder: for that; without an encoder the contextual term is left out.
+        synthesis: for both ``L_g`` and ``L_e``; ``SynthesisLoss("w-l2")`` when None.
         explicit: False leaves ``L_e`` out (row ``F_h*`` of Table 2).
-        parts: terms that count, of ``segmenter``, ``generator``, ``extractor``; ``SequentialStages`` sets it.
     Raises: ``E-LOSS-35`` when a DWI was synthesised and the target holds none, ``E-LOSS-36`` an unknown part.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equation (15), alpha = beta = 1.
 
@@ -200,25 +198,22 @@ class PseudoDWILoss(nn.Module):
         self,
         alpha: float = 1.0,
         beta: float = 1.0,
-        gamma: float = 1.2,
         *,
         segmentation: nn.Module | None = None,
         synthesis: SynthesisLoss | None = None,
-        encoder: nn.Module | None = None,
         explicit: bool = True,
-        parts: tuple[str, ...] = PARTS,
     ) -> None:
         super().__init__()
         self.alpha, self.beta, self.explicit = alpha, beta, explicit
         self.segmentation = segmentation or StrokeSegmentationLoss()
-        self.synthesis = synthesis or SynthesisLoss("w-l2+h1" if encoder else "w-l2", gamma=gamma, encoder=encoder)
-        self.only(*parts)
+        self.synthesis = synthesis or SynthesisLoss("w-l2")
+        self.only(*PARTS)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}, beta={self.beta}, explicit={self.explicit}"
 
     def only(self, *parts: str) -> None:
-        """Count only these terms from now on. Raises: ``E-LOSS-36``."""
+        """Count only these terms from now on, as ``SequentialStages`` does. Raises: ``E-LOSS-36``."""
         if not parts or not set(parts) <= set(PARTS):
             raise refused("E-LOSS-36", where="PseudoDWILoss", found=f"parts {parts}", parts=", ".join(PARTS))
         self.parts = tuple(parts)

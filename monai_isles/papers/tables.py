@@ -86,14 +86,6 @@ def method_grid(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequ
     return grid
 
 
-def paper_table(
-    ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Column], *, head: PaperHead
-) -> str:
-    """Return the table as text, with the facts above and below it; arguments as for ``method_grid``."""
-    grid = method_grid(ours, published, metrics)
-    return "\n".join([*head.lines, "", *as_lines(grid), "", *_NOTES, *head.notes]) + "\n"
-
-
 def paper_csv(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Column], *, head: PaperHead) -> str:
     """Return the same lines as CSV, numbers unscaled; data, split and command stand on every line of ours."""
     lines = []
@@ -186,11 +178,13 @@ def publish_table(
     head: PaperHead,
     tests: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """Write ``name.txt``, ``.csv`` and ``.html``, with tests also ``name_tests.json`` and ``.csv``; return the text."""
-    text = paper_table(ours, published, metrics, head=head)
+    """Write ``name.txt``, ``.csv`` and ``.html``, with tests also ``name_tests.json`` and ``.csv``; return the text.
+
+    ``ours``, ``published`` and ``metrics`` are as for ``method_grid``.
+    """
+    grids, below = [method_grid(ours, published, metrics)], [*_NOTES, *head.notes]
+    text = "\n".join([*head.lines, "", *as_lines(grids[0]), "", *below]) + "\n"
     words = sentences(tests, published, {str(row["name"]): row.get("volumes", {}).get("r2") for row in ours})
-    below = [*_NOTES, *head.notes]
-    grids = [method_grid(ours, published, metrics)]
     if tests:
         grids.append(tests_grid(tests))
         counted = _TESTS.format(count=len(tests))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -31,7 +31,12 @@ def binarise(probability: np.ndarray, threshold: float, min_size_vox: int) -> np
     >>> binarise(np.array([[0.9, 0.0, 0.8], [0.9, 0.0, 0.0]]), 0.5, min_size_vox=2).sum()
     np.int64(2)
     """
-    return next(mask for _, _, mask in search_grid(probability, [threshold], [min_size_vox]))
+    # Averages over windows and calibration round: a hair outside 0..1 is no fault of the input.
+    low, high = (float(probability.min()), float(probability.max())) if probability.size else (0.0, 0.0)
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+        raise refused("E-POST-01", where="binarise", found=f"values {low:.6g} to {high:.6g}")
+    require_settings([threshold], [])
+    return drop_small(probability > threshold, min_size_vox)
 
 
 def drop_small(mask: np.ndarray, min_size_vox: int) -> np.ndarray:
@@ -45,25 +50,6 @@ def drop_small(mask: np.ndarray, min_size_vox: int) -> np.ndarray:
     require_settings([], [min_size_vox])
     labels, sizes = connected_parts(mask)
     return (sizes >= max(min_size_vox, 1))[labels]
-
-
-def search_grid(
-    probability: np.ndarray, thresholds: Sequence[float], sizes_vox: Sequence[int]
-) -> Iterator[tuple[float, int, np.ndarray]]:
-    """Yield ``(threshold, size, mask)`` for every pair, labelling components once a threshold.
-
-    Every mask equals ``binarise(probability, threshold, size)`` bit for bit. Shapes, units, raises: ``binarise``.
-    """
-    # Averages over windows and calibration round: a hair outside 0..1 is no fault of the input.
-    low, high = (float(probability.min()), float(probability.max())) if probability.size else (0.0, 0.0)
-    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
-        raise refused("E-POST-01", where="binarise", found=f"values {low:.6g} to {high:.6g}")
-    require_settings(thresholds, sizes_vox)
-    for threshold in thresholds:
-        # Labelling is the cost; every smallest size reads the same labels.
-        labels, sizes = connected_parts(probability > threshold)
-        for size in sizes_vox:
-            yield threshold, size, (sizes >= max(size, 1))[labels]
 
 
 def require_settings(thresholds: Sequence[float], sizes_vox: Sequence[int]) -> None:

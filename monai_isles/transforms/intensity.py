@@ -279,10 +279,10 @@ class RelativeFlowd(MapTransform):
         return out
 
 
-def scaled_dwi(image: Tensor, *, percentile: float = 99.0, clip: bool = True, where: str = "") -> Tensor:
-    """Return ``(image - min) / (percentile - min)`` of the whole volume, background included.
+def scaled_dwi(image: Tensor, *, percentile: float = 99.0, where: str = "") -> Tensor:
+    """Return ``(image - min) / (percentile - min)`` of the whole volume, background included, 1 at most.
 
-    The paper says "scaled to (0, 1)"; the voxels above the percentile are clipped to 1 so that this holds.
+    The paper says "scaled to (0, 1)"; the voxels above the percentile are clipped so that this holds.
 
     Shapes: any, kept. Units: none out.
     Raises: ``E-TPW-05`` when minimum and percentile are the same.
@@ -298,8 +298,7 @@ def scaled_dwi(image: Tensor, *, percentile: float = 99.0, clip: bool = True, wh
     if not high > low:
         result = f"minimum {float(low):g}, {percentile:g}th percentile {float(high):g}"
         raise refused("E-TPW-05", where=where or "DWI", found=result)
-    scaled = (values - low) / (high - low)
-    return scaled.clamp(max=1.0) if clip else scaled
+    return ((values - low) / (high - low)).clamp(max=1.0)
 
 
 class ScaleDWId(MapTransform):
@@ -313,18 +312,16 @@ class ScaleDWId(MapTransform):
     1.0
     """
 
-    def __init__(
-        self, keys: KeysCollection, *, percentile: float = 99.0, clip: bool = True, allow_missing_keys: bool = False
-    ) -> None:
+    def __init__(self, keys: KeysCollection, *, percentile: float = 99.0, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.percentile, self.clip = percentile, clip
+        self.percentile = percentile
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out = dict(data)
         for key in self.key_iterator(out):
             plain = torch.as_tensor(out[key]).as_subclass(Tensor)
             where = f"{data.get('case', 'this entry')}: {key}"
-            scaled = scaled_dwi(plain, percentile=self.percentile, clip=self.clip, where=where)
+            scaled = scaled_dwi(plain, percentile=self.percentile, where=where)
             out[key] = convert_to_dst_type(scaled, out[key], dtype=torch.float32)[0]
         return out
 

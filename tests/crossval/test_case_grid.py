@@ -9,7 +9,7 @@ from scipy import ndimage
 from monai_isles.crossval.protocols import SIZES_VOX, THRESHOLDS, case_grid
 from monai_isles.errors import IslesError
 from monai_isles.metrics import dsc, hd_vox
-from monai_isles.postprocessing.components import search_grid
+from monai_isles.postprocessing import binarise
 
 
 def blobs(seed: int, shape: tuple[int, ...] = (40, 36, 4), smooth: float = 2.0) -> np.ndarray:
@@ -18,10 +18,10 @@ def blobs(seed: int, shape: tuple[int, ...] = (40, 36, 4), smooth: float = 2.0) 
 
 
 def plain(probability: np.ndarray, reference: np.ndarray, thresholds, sizes) -> tuple[np.ndarray, np.ndarray]:
-    pairs = [
-        (dsc(mask, reference), hd_vox(mask, reference)) for *_, mask in search_grid(probability, thresholds, sizes)
-    ]
-    both = np.array(pairs).reshape(len(thresholds), len(sizes), 2)
+    masks = [binarise(probability, threshold, size) for threshold in thresholds for size in sizes]
+    both = np.array([(dsc(mask, reference), hd_vox(mask, reference)) for mask in masks]).reshape(
+        len(thresholds), len(sizes), 2
+    )
     return both[..., 0], both[..., 1]
 
 
@@ -32,7 +32,7 @@ def test_grid_equals_the_plain_loop_on_random_maps(seed: int) -> None:
     sizes = (1, 4, 10, 50, 100, 400)
     grid = case_grid(probability, reference, THRESHOLDS, sizes)
     wanted_dsc, wanted_hd = plain(probability, reference, THRESHOLDS, sizes)
-    masks = [int(mask.sum()) for *_, mask in search_grid(probability, THRESHOLDS, sizes)]
+    masks = [int(binarise(probability, threshold, size).sum()) for threshold in THRESHOLDS for size in sizes]
     np.testing.assert_array_equal(grid.excess_vox.ravel(), np.array(masks) - int(reference.sum()))
     np.testing.assert_array_equal(grid.dsc, wanted_dsc)
     np.testing.assert_allclose(grid.hd_vox, wanted_hd, rtol=1e-12, equal_nan=True)

@@ -47,25 +47,29 @@ def parts(output: Output, target: Tensor, encoder: nn.Module) -> tuple[Tensor, T
     )
 
 
+def with_context(encoder: nn.Module, **settings: float) -> PseudoDWILoss:
+    return PseudoDWILoss(synthesis=SynthesisLoss(encoder=encoder), **settings)
+
+
 def test_the_total_is_the_weighted_sum_of_three_losses() -> None:
     output, target = batch()
     encoder = Pooled()
     s, g, e = parts(output, target, encoder)
-    assert torch.allclose(PseudoDWILoss(encoder=encoder)(output, target), s + g + e)
-    assert torch.allclose(PseudoDWILoss(alpha=0.5, beta=3.0, encoder=encoder)(output, target), s + 0.5 * g + 3 * e)
+    assert torch.allclose(with_context(encoder)(output, target), s + g + e)
+    assert torch.allclose(with_context(encoder, alpha=0.5, beta=3.0)(output, target), s + 0.5 * g + 3 * e)
 
 
 def test_without_explicit_supervision_the_extractor_has_no_loss_of_its_own() -> None:
     output, target = batch()
     encoder = Pooled()
     s, g, _ = parts(output, target, encoder)
-    assert torch.allclose(PseudoDWILoss(encoder=encoder, explicit=False)(output, target), s + g)
-    assert torch.allclose(PseudoDWILoss(encoder=encoder)(output._replace(extracted=None), target), s + g)
+    assert torch.allclose(with_context(encoder, explicit=False)(output, target), s + g)
+    assert torch.allclose(with_context(encoder)(output._replace(extracted=None), target), s + g)
 
 
 def test_one_part_at_a_time_adds_up_to_the_total() -> None:
     output, target = batch()
-    loss = PseudoDWILoss(alpha=0.5, beta=2.0, encoder=Pooled())
+    loss = with_context(Pooled(), alpha=0.5, beta=2.0)
     total, single = loss(output, target), []
     for part in ("segmenter", "generator", "extractor"):
         loss.only(part)
@@ -84,7 +88,7 @@ def test_plain_logits_are_judged_by_the_segmentation_loss_alone() -> None:
 def test_every_output_and_the_encoder_get_a_finite_gradient(lesion: bool) -> None:
     output, target = batch(lesion)
     encoder = Pooled()
-    PseudoDWILoss(encoder=encoder)(output, target).backward()
+    with_context(encoder)(output, target).backward()
     for image in output:
         assert image.grad.isfinite().all() and image.grad.any()
     assert encoder.scale.grad.isfinite() and encoder.scale.grad != 0
@@ -98,4 +102,4 @@ def test_a_target_without_dwi_is_refused() -> None:
 
 def test_an_unknown_part_is_refused() -> None:
     with pytest.raises(IslesError, match=r"E-LOSS-36.*no such part"):
-        PseudoDWILoss(parts=("encoder",))
+        PseudoDWILoss().only("encoder")

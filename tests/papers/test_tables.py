@@ -11,7 +11,7 @@ from result_sentences import read_tests
 
 from monai_isles.errors import IslesError
 from monai_isles.papers.published import published_tables
-from monai_isles.papers.tables import PaperHead, paper_csv, paper_table, publish_table, sentences
+from monai_isles.papers.tables import PaperHead, paper_csv, publish_table, sentences
 from monai_isles.reports.tables import Column
 
 HEAD = PaperHead(
@@ -32,8 +32,8 @@ OURS = (
 )
 
 
-def test_every_row_of_ours_is_followed_by_the_published_one_and_the_head_says_all() -> None:
-    lines = paper_table(OURS, published_tables("wang")["table3"], METRICS, head=HEAD).splitlines()
+def test_every_row_of_ours_is_followed_by_the_published_one_and_the_head_says_all(tmp_path: Path) -> None:
+    lines = publish_table(tmp_path, "t", OURS, published_tables("wang")["table3"], METRICS, head=HEAD).splitlines()
     assert lines[:3] == [
         "Wang 2020, Table 3",
         "phantom (simulated data, not patients), n 6; fold 0 of 5",
@@ -50,16 +50,17 @@ def test_every_row_of_ours_is_followed_by_the_published_one_and_the_head_says_al
     assert "published, no row of ours: FCN" in rest and "a note" in rest and "no row of ours: SLNet  " not in rest
 
 
-def test_real_data_are_not_called_simulated_and_text_beside_a_number_is_kept() -> None:
+def test_real_data_are_not_called_simulated_and_text_beside_a_number_is_kept(tmp_path: Path) -> None:
     head = PaperHead("Abulnaga 2018, Table 2", "ISLES 2018", False, 62, "test", "command")
     metrics = (Column("dsc", "Dice", 2), Column("hd_mm", "HD", 2))
-    text = paper_table([], published_tables("abulnaga")["table2"], metrics, head=head)
+    text = publish_table(tmp_path, "t", [], published_tables("abulnaga")["table2"], metrics, head=head)
     assert "data as given, not simulated" in text and "1.62 (x 1,000,000, as printed)" in text and "6th/38" in text
 
 
-def test_n_names_what_it_counts() -> None:
+def test_n_names_what_it_counts(tmp_path: Path) -> None:
     ours = [{"name": "total", "n": 5, "of": "folds", "metrics": {"focal": {"mean": 0.5, "sd": 0.1, "n": 5}}}]
-    text = paper_table(ours, published_tables("abulnaga")["table1"], [Column("focal", "Focal", 2)], head=HEAD)
+    published, metrics = published_tables("abulnaga")["table1"], [Column("focal", "Focal", 2)]
+    text = publish_table(tmp_path, "t", ours, published, metrics, head=HEAD)
     assert text.count("5 folds") == 2 and "0.54 +- 0.09" in text
 
 
@@ -71,10 +72,10 @@ def test_the_csv_holds_unscaled_numbers_and_the_command_on_every_line_of_ours() 
     assert rows[2]["dsc_sd"] == "" and "hd_mm_unit" not in rows[0] and len(rows) == 3 + 7
 
 
-def test_a_published_name_that_is_not_there_is_an_error() -> None:
+def test_a_published_name_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     ours = [{"name": "x", "published": "Unet", "n": 1, "metrics": {}}]
     with pytest.raises(IslesError, match=r"E-REP-10: no published row of that name\n.*x\n.*'Unet' among FCN, UNet"):
-        paper_table(ours, published_tables("wang")["table3"], METRICS, head=HEAD)
+        publish_table(tmp_path, "t", ours, published_tables("wang")["table3"], METRICS, head=HEAD)
 
 
 def paired(metric: str, mean: float, p: float, *, row: str = "Balanced", against: str = "Baseline") -> dict:

@@ -11,7 +11,6 @@ from monai.transforms import Compose
 from monai_isles import postprocessing
 from monai_isles.errors import IslesError
 from monai_isles.postprocessing import Binarised, binarise
-from monai_isles.postprocessing.components import search_grid
 
 
 def _two_blobs() -> np.ndarray:
@@ -71,14 +70,6 @@ def _flood(mask: np.ndarray, size: int) -> np.ndarray:
         if len(seen) >= size:
             out[tuple(np.transpose(seen))] = True
     return out
-
-
-def test_the_grid_search_equals_binarise_bit_for_bit() -> None:
-    probability = np.random.default_rng(2).random((9, 8, 3)).astype(np.float32)
-    thresholds, sizes = [0.1, 0.5, 0.9], [0, 1, 2, 5, 50]
-    grid = list(search_grid(probability, thresholds, sizes))
-    assert [(t, s) for t, s, _ in grid] == [(t, s) for t in thresholds for s in sizes]
-    assert all(np.array_equal(mask, binarise(probability, t, s)) for t, s, mask in grid)
 
 
 def test_an_empty_map_stays_empty_and_a_full_one_full() -> None:

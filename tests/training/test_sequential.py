@@ -12,7 +12,7 @@ from ignite.engine import Engine
 from torch import nn
 
 from monai_isles.errors import IslesError
-from monai_isles.losses import PseudoDWILoss
+from monai_isles.losses import PseudoDWILoss, SynthesisLoss
 from monai_isles.networks import PseudoDWINet
 from monai_isles.training import Checkpoints, EarlyStop, SequentialStages
 
@@ -31,7 +31,7 @@ class Memory:
 
 def run(max_epochs: int, **settings: object) -> tuple[list[tuple], Memory, list[set[str]]]:
     network = PseudoDWINet(base_channels=2, return_aux=True)
-    loss = PseudoDWILoss(encoder=network.context_encoder)
+    loss = PseudoDWILoss(synthesis=SynthesisLoss(encoder=network.context_encoder))
     optimizer = torch.optim.RMSprop(network.parameters(), lr=2e-3)
     seen, moved, memory = [], [], Memory()
 

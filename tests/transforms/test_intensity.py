@@ -16,8 +16,6 @@ def test_minimum_and_99th_percentile_become_zero_and_one() -> None:
     out = ScaleDWId("dwi")({"dwi": image})["dwi"]
     assert out.min() == 0 and out.max() == 1 and float(out[0, 99, 0, 0]) == pytest.approx(99 / 198)
     assert (out == 1).sum() == 3
-    free = ScaleDWId("dwi", clip=False)({"dwi": image})["dwi"]
-    assert float(free.max()) == pytest.approx(200 / 198)
 
 
 def test_numpy_agrees_on_noise() -> None:
@@ -29,8 +27,8 @@ def test_numpy_agrees_on_noise() -> None:
 
 def test_a_large_volume_is_scaled_too() -> None:
     image = torch.rand(1, 512, 512, 70)
-    out = ScaleDWId("dwi", clip=False)({"dwi": image})["dwi"]
-    assert float(out.max()) == pytest.approx(1 / 0.99, abs=1e-3)
+    out = ScaleDWId("dwi")({"dwi": image})["dwi"]
+    assert float((out == 1).float().mean()) == pytest.approx(0.01, abs=1e-3)
 
 
 def test_an_image_without_contrast_is_refused() -> None:
