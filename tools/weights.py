@@ -27,7 +27,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from monai_isles.bundle.bundle import INFERENCE, METADATA, WEIGHTS, Bundle, setting
+from monai_isles.bundle.bundle import INFERENCE, METADATA, WEIGHTS, Bundle
+from monai_isles.bundle.configs import setting
 from monai_isles.crossval.out_of_fold import OutOfFold
 from monai_isles.crossval.plan import Plan
 from monai_isles.crossval.protocols import SIZES_VOX, Choice, grid_scores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import hashlib
 import importlib.util
@@ -258,17 +257,6 @@ class Bundle:
         if unknown:
             known = sorted({str(key) for config in configs for key in config.get()})
             raise refused("E-XVAL-02", where=f"--set {', '.join(unknown)}", found=f"settings {', '.join(known)}")
-
-
-def setting(word: str) -> tuple[str, object]:
-    """Read ``KEY=VALUE`` of a command line; the value is JSON, else text."""
-    key, equals, value = word.partition("=")
-    if not key or not equals:
-        raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
 
 
 def _parser(content: dict[str, Any]) -> ConfigParser:

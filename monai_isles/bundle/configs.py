@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import configparser
 import importlib.util
@@ -238,6 +239,17 @@ def _parse(path: Path) -> tuple[object, list[Finding]]:
         return None, [_unreadable(path, error, "config cannot be read")]
     twice = "the key appears twice; readers differ in which one counts"
     return content, [finding("E-SAFE-10", ERROR, where=f"{path}: {name}", found=twice) for name in repeated]
+
+
+def setting(word: str) -> tuple[str, object]:
+    """Read ``KEY=VALUE`` of a command line; the value is JSON, else text."""
+    key, equals, value = word.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
 
 
 def case_keys(config: ConfigParser) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 import json
 from textwrap import indent
 
+from monai_isles.bundle.configs import setting
 from monai_isles.cli import options as cohort_options
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
@@ -22,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset-dir", help="data folder (default: the bundle's, a simulated one)")
     parser.add_argument("--folds", type=int, help="number of folds (default: the list's, else 5)")
     parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], type=_setting, metavar="KEY=VALUE", help="settings, as JSON"
+        "--set", nargs="+", action="extend", default=[], type=setting, metavar="KEY=VALUE", help="settings, as JSON"
     )
     parser.add_argument(
         "--protocol",
@@ -32,12 +33,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     cohort_options.share(parser, "--overlay", "--strict", "--cache", "--cache-gb")
     cohort_options.arguments(parser)
-
-
-def _setting(word: str) -> tuple[str, object]:
-    from monai_isles.bundle.bundle import setting  # loads the readers of images: not for --help
-
-    return setting(word)
 
 
 def run(args: argparse.Namespace) -> int:

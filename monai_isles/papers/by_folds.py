@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_isles.bundle.bundle import setting
+from monai_isles.bundle.configs import setting
 from monai_isles.crossval.ensemble import ensemble_members, inference_of, score_out_of_fold, score_unseen
 from monai_isles.errors import refused
 from monai_isles.io.publish import publish_json

@@ -14,7 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from monai_isles.bundle.bundle import Bundle, setting
+from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.configs import setting
 from monai_isles.errors import EXIT_DONE, IslesError, find_isles_error
 from monai_isles.io.runs import RunFolder
 from monai_isles.papers import by_folds, by_search, by_split

@@ -6,7 +6,6 @@ import base64
 import gzip
 import io
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from importlib.resources import files
 
 import numpy as np
@@ -15,33 +14,11 @@ from markupsafe import Markup
 from monai_isles.modalities import MODALITIES
 from monai_isles.reports.canvas import data_uri
 from monai_isles.reports.slices import even_indices, on_screen
-from monai_isles.reports.views import LOOKS, MASKS, CaseView
+from monai_isles.reports.views import LOOKS, MASKS, CaseView, Look
 
 WINDOWS = {"brain": (40, 80), "stroke": (35, 30), "subdural": (75, 215)}
 MOST_SLICES, MOST_PIXELS = 48, 320
-_CT_RANGE = (-40.0, 214.0)
 _COLOURS = 256
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Describe how one image is shown: its range over the levels 1 to 255 (0 is hidden), initial window, tops."""
-
-    key: str
-    title: str
-    unit: str
-    low: float
-    high: float
-    window: tuple[float, float]
-    tops: tuple[float, ...] = ()
-    colours: str = ""
-
-
-STAGES = tuple(
-    Stage(key, look.title, MODALITIES[key].unit, *((0.0, look.tops[-1]) if look.tops else _CT_RANGE), look.window,
-          look.tops, look.colours)
-    for key, look in LOOKS.items()
-)  # fmt: skip
 
 
 def page_data(view: CaseView) -> dict[str, object]:
@@ -57,10 +34,10 @@ def page_data(view: CaseView) -> dict[str, object]:
     stride = -(-max(rows, columns) // MOST_PIXELS)
     thin = slice(None, None, stride)
     stages = [
-        _stage(stage)
-        | {"pictures": [_png(levels(on_screen(view.images[stage.key], k, box)[thin, thin], stage)) for k in shown]}
-        for stage in STAGES
-        if stage.key in view.images
+        _stage(key, look)
+        | {"pictures": [_png(levels(on_screen(view.images[key], k, box)[thin, thin], look)) for k in shown]}
+        for key, look in LOOKS.items()
+        if key in view.images
     ]
     # from (column, row, slice) as ``on_screen`` shows them to the voxels of the volume
     turned = np.diag([-float(stride), -float(stride), 1.0, 1.0])
@@ -89,11 +66,12 @@ def outline_masks(view: CaseView) -> dict[str, np.ndarray]:
     return {name: masks[name] for name in MASKS if name in masks}
 
 
-def levels(picture: np.ndarray, stage: Stage) -> np.ndarray:
-    """Return 8-bit levels: 1 for ``low`` to 255 for ``high``, clipped; 0 where a map is 0."""
-    part = np.clip((picture.astype(np.float64) - stage.low) / (stage.high - stage.low), 0, 1)
+def levels(picture: np.ndarray, look: Look) -> np.ndarray:
+    """Return 8-bit levels: 1 to 255 over the span of the image, clipped; 0 where a map is 0."""
+    low, high = look.span
+    part = np.clip((picture.astype(np.float64) - low) / (high - low), 0, 1)
     values = (1 + np.rint(254 * part)).astype(np.uint8)
-    return np.where(picture == 0, 0, values).astype(np.uint8) if stage.colours else values
+    return np.where(picture == 0, 0, values).astype(np.uint8) if look.colours else values
 
 
 def _png(picture: np.ndarray) -> str:
@@ -104,13 +82,14 @@ def _png(picture: np.ndarray) -> str:
     return data_uri(buffer.getvalue())
 
 
-def _stage(stage: Stage) -> dict[str, object]:
+def _stage(key: str, look: Look) -> dict[str, object]:
     from matplotlib import colormaps
 
-    if not stage.colours:
-        return asdict(stage)
-    table = np.rint(255 * colormaps[stage.colours](np.linspace(0, 1, _COLOURS))[:, :3]).astype(np.uint8)
-    return asdict(stage) | {"colours": base64.b64encode(table.tobytes()).decode("ascii")}
+    (low, high), table = look.span, b""
+    if look.colours:
+        table = np.rint(255 * colormaps[look.colours](np.linspace(0, 1, _COLOURS))[:, :3]).astype(np.uint8).tobytes()
+    facts = {"key": key, "title": look.title, "unit": MODALITIES[key].unit, "low": low, "high": high}
+    return facts | {"window": look.window, "tops": look.tops, "colours": base64.b64encode(table).decode("ascii")}
 
 
 def _outline(mask: np.ndarray) -> str:
@@ -150,11 +129,14 @@ def niivue_facts(case: CaseView) -> dict[str, object]:
     templates = files("monai_isles.reports").joinpath("templates")
     volumes = [
         {
-            **{name: getattr(stage, name) for name in ("key", "title", "unit", "window")},
-            "colours": stage.colours or "gray",
-            "base64": _nifti(array[box[0], box[1]], affine, stage.low, stage.high),
+            "key": key,
+            "title": look.title,
+            "unit": MODALITIES[key].unit if key in MODALITIES else "",
+            "window": look.window,
+            "colours": look.colours or "gray",
+            "base64": _nifti(array[box[0], box[1]], affine, *look.span),
         }
-        for stage, array in _volumes(case)
+        for key, look, array in _volumes(case)
     ]
     masks = [
         {"name": name, "label": MASKS[name][0], "colour": MASKS[name][1],
@@ -169,15 +151,13 @@ def niivue_facts(case: CaseView) -> dict[str, object]:
     }
 
 
-def _volumes(case: CaseView) -> Iterator[tuple[Stage, np.ndarray]]:
-    for stage in STAGES:
-        if stage.key in case.images:
-            yield stage, case.images[stage.key]
+def _volumes(case: CaseView) -> Iterator[tuple[str, Look, np.ndarray]]:
+    yield from ((key, look, case.images[key]) for key, look in LOOKS.items() if key in case.images)
     if case.probability is not None:
-        yield Stage("probability", "lesion probability", "", 0.0, 1.0, (0.0, 1.0), colours="viridis"), case.probability
+        yield "probability", Look("lesion probability", (0.0, 1.0), "viridis", tops=(1.0,)), case.probability
     if case.uncertainty is not None:
         top = max(0.05, float(case.uncertainty.max()))
-        yield Stage("uncertainty", "uncertainty", "", 0.0, top, (0.0, top), colours="cividis"), case.uncertainty
+        yield "uncertainty", Look("uncertainty", (0.0, top), "cividis", tops=(top,)), case.uncertainty
 
 
 def _nifti(array: np.ndarray, affine: np.ndarray, low: float, high: float) -> str:

@@ -33,6 +33,11 @@ class Look:
     percentile: float = 100.0
     tops: tuple[float, ...] = ()
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """Return the values that the viewers tell apart: up to the last of ``tops``, of a CT -40 to 214 HU."""
+        return (0.0, self.tops[-1]) if self.tops else (-40.0, 214.0)
+
 
 LOOKS = {
     "ct": Look("CT", (0.0, 80.0)),

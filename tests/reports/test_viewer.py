@@ -21,8 +21,8 @@ from monai_isles.reports import canvas as palette
 from monai_isles.reports.montage import case_montage
 from monai_isles.reports.page import case_page
 from monai_isles.reports.sheet import perfusion_tiles
-from monai_isles.reports.viewer import MOST_PIXELS, MOST_SLICES, STAGES, levels, page_data
-from monai_isles.reports.views import MASKS, CaseView
+from monai_isles.reports.viewer import MOST_PIXELS, MOST_SLICES, levels, page_data
+from monai_isles.reports.views import LOOKS, MASKS, CaseView
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 RESULT = {
@@ -85,8 +85,7 @@ def shades(dom: str, key: str) -> int:
 def wanted_shades(view: CaseView, key: str, k: int, low: float, high: float) -> int:
     """Count by hand what the page must show: each voxel of the slice in its window, maps black where they are 0."""
     image = view.images[key][:, :, k].astype(float)
-    stage = next(stage for stage in STAGES if stage.key == key)
-    clipped = np.clip(image, stage.low, stage.high)
+    clipped = np.clip(image, *LOOKS[key].span)
     shown = np.rint(255 * np.clip((clipped - low) / (high - low), 0, 1))
     return int(np.where((image == 0) & (key != "ct"), 0, shown).sum())
 
@@ -152,11 +151,10 @@ def test_without_core_or_maps_of_a_rule_the_page_says_so(tmp_path: Path) -> None
 
 
 def test_pictures_hold_whole_hu_and_maps_are_black_outside(page: Path) -> None:
-    stage, tmax = STAGES[0], next(one for one in STAGES if one.key == "tmax")
     hu = np.arange(-40, 215, dtype=float)
-    back = stage.low + (levels(hu, stage).astype(float) - 1) * (stage.high - stage.low) / 254
+    back = -40 + (levels(hu, LOOKS["ct"]).astype(float) - 1)
     np.testing.assert_allclose(back, hu, atol=1e-9)
-    assert levels(np.array([0.0, 1e-6, 20.0, 99.0]), tmax).tolist() == [0, 1, 255, 255]
+    assert levels(np.array([0.0, 1e-6, 20.0, 99.0]), LOOKS["tmax"]).tolist() == [0, 1, 255, 255]
     data = json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(encoding="utf-8"), re.DOTALL)[1])
     picture = Image.open(io.BytesIO(base64.b64decode(data["stages"][0]["pictures"][1].split(",")[1])))
     assert picture.size == (data["columns"], data["rows"]) and data["start"] in (1, 2)
