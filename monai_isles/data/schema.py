@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import PurePosixPath, PureWindowsPath
 
 from monai_isles.case import RESAMPLE
 from monai_isles.errors import refused
+from monai_isles.io.findings import Finding
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 
 SECTIONS = ("training", "test")
 PATH_KEYS = (*MODALITIES, LABEL)
+_FINDING = {field.name for field in fields(Finding)}
 
 
 def require_sound(content: object, where: str) -> None:
@@ -29,9 +32,17 @@ def require_sound(content: object, where: str) -> None:
 
 
 def plainly_written(content: object) -> object:
-    """Return a data list with modalities in lower case, and paths parted by slashes where Windows wrote them."""
+    """Return a data list in plain form: what other programs write differently, but with one meaning.
+
+    Modalities in lower case, slashes in paths; numbers for text and text or 1.0 for a fold, as tables give them; no
+    empty values (null, NaN, ""), and no ``left_out`` of another form.
+    """
     if not isinstance(content, dict):
         return content
+    content = {key: value for key, value in content.items() if value is not None}
+    left_out = content.get("left_out", [])
+    if not isinstance(left_out, list) or any(not isinstance(x, dict) or {*x} != _FINDING for x in left_out):
+        del content["left_out"]
     sections = {name: content[name] for name in SECTIONS if isinstance(content.get(name), list)}
     return content | {name: [_plain_entry(entry) for entry in entries] for name, entries in sections.items()}
 
@@ -41,7 +52,18 @@ def _plain_entry(entry: object) -> object:
         return entry
     known = (*PATH_KEYS, "case", "subject", "fold")
     names = {key: key.lower() if key.lower() in known and key.lower() not in entry else key for key in entry}
-    return {names[key]: _slashes(value) if names[key] in PATH_KEYS else value for key, value in entry.items()}
+    there = {names[key]: value for key, value in entry.items() if value is not None and value != "" and value == value}
+    return {key: _plain_value(key, value) for key, value in there.items()}
+
+
+def _plain_value(key: str, value: object) -> object:
+    if isinstance(value, float) and value.is_integer() and key in ("case", "subject", "fold"):
+        value = int(value)
+    if key in ("case", "subject") and type(value) is int:
+        return str(value)
+    if key == "fold" and isinstance(value, str) and value.isdecimal():
+        return int(value)
+    return _slashes(value) if key in PATH_KEYS else value
 
 
 def _slashes(value: object) -> object:
@@ -56,7 +78,7 @@ def _require_entries(entries: object, where: str) -> None:
         here = f"{where} entry {number}"
         fault = _entry_fault(entry)
         if fault:
-            fix = 'give every case "case" and "subject" (text), "fold" (a whole number), and paths (text)'
+            fix = 'give "case" (no slash, no dot at its start) and "subject" as text, "fold" as whole number, paths'
             raise refused("E-LIST-04", where=here, found=fault, fix=fix)
         if entry["case"] in seen:
             raise refused("E-LIST-11", where=here, found=entry["case"], fix="keep one entry for each case")
@@ -72,6 +94,8 @@ def _entry_fault(entry: object) -> str | None:
     for key in ("case", "subject"):
         if not isinstance(entry.get(key), str) or not entry[key]:
             return f"{key} is {entry.get(key)!r}"
+    if entry["case"].startswith(".") or {"/", "\\"} & {*entry["case"]}:  # it names the folder of the results
+        return f"case is {entry['case']!r}"
     if not isinstance(entry.get("fold", 0), int) or isinstance(entry.get("fold"), bool) or entry.get("fold", 0) < 0:
         return f"fold is {entry['fold']!r}"
     if not isinstance(entry.get(RESAMPLE, False), bool):
