@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     result, scans = _findings(args)
     from monai_isles.data.checks import cases_left_out
 
-    words = {"predict": "predict and predict-series", "training": "datalist, prepare, crossval and training"}
+    words = {"predict": "predict and predict-series", "training": "prepare, crossval and training"}
     left_out = {words[verb]: bad for verb, bad in cases_left_out(result, scans).items() if bad}
     errors = [finding for finding in result if finding.severity == "error"]
     counts = {"error": len(errors), "warning": len(result) - len(errors)}

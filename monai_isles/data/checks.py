@@ -98,11 +98,12 @@ def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> tuple
 def cases_left_out(findings: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:
     """Return the cases that ``predict`` and ``training`` will leave out, according to the findings.
 
-    An unusable mask affects only the training, and with it ``datalist``, ``prepare`` and ``crossval``.
+    An unusable or missing mask affects only the training, and with it ``prepare`` and ``crossval``.
     """
     masks = {_title(scan): str(scan.files[LABEL]) for scan in scans if LABEL in scan.files}
     bad = [item for item in findings if item.case and item.severity == ERROR]
     seen = [item for item in bad if not _of_the_mask(item, masks.get(item.case))]
+    bad += [item for item in findings if item.case and item.code == "E-LBL-03"]
     training = {item.case for item in bad if item.case.startswith(TRAINING)}
     return {"predict": sorted({item.case for item in seen}), "training": sorted(training)}
 

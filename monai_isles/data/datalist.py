@@ -119,7 +119,7 @@ def make_datalist(
 
     Args:
         folds, seed: see ``group_folds``; lesion volumes are balanced. By default 5 folds, 4 for ISLES 2015, and never
-            more than there are subjects.
+            more than there are subjects: one for one subject.
         subjects: table ``case,subject,section``; else the folder's ``subjects.csv``; else by evidence,
             provisional (CT), or one subject per case, ``sub-`` names kept together (MRI, plain folders).
         target: the label to segment, where the masks hold several (SPES: penumbra by default, core, area).
@@ -145,17 +145,19 @@ def make_datalist(
         refuse(left_out)
     named, grouping = _grouping(folder, table, training, layout)
     people = [named[case.name] for case in training]
-    count = min(layout.folds, max(2, len(set(people)))) if folds is None else folds
+    count = min(layout.folds, max(1, len(set(people)))) if folds is None else folds
     masks = [case for case in training if case.label is not None]
     if target and masks and not any(volumes):
         named_values = " or ".join(map(str, masks[0].label_values or (1,)))
         text = f"{len(masks)} masks without a voxel of value {named_values}"
         raise refused("E-LIST-34", where=f"{folder}: target {target}", found=text)
-    if training and not masks and len(set(people)) < count:
+    if training and not masks and len(set(people)) < max(2, count):
         text = f"no mask file of {', '.join(case.name for case in training)}"
         fix = "add the masks for a training; a prediction needs no data list"
         raise refused("E-LBL-03", where=str(folder), found=text, fault="no case has a lesion mask", fix=fix)
-    chosen = group_folds(people, count, seed, volumes_ml=volumes) if training else []
+    # of one subject no fold can be left out, but its scans can be prepared and trained on (--fold all)
+    one = not training or (folds is None and count == 1)
+    chosen = [0] * len(training) if one else group_folds(people, count, seed, volumes_ml=volumes)
     content = _title(layout, folder, name, target) | {
         "grouping": grouping,
         "folds": {"count": count, "seed": seed, "balanced": ["cases", "lesion volume"]},

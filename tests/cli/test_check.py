@@ -53,6 +53,15 @@ def test_an_error_is_exit_4_with_where_found_and_fix(dataset: Path, capsys: pyte
     )
 
 
+def test_a_case_without_a_mask_is_left_out_of_the_training_alone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    volume = np.random.default_rng(0).normal(100, 20, (32, 32, 4)).astype(np.float32)
+    for name in ("a_dwi", "b_dwi", "b_mask"):
+        data = volume if "dwi" in name else (volume > 130).astype(np.uint8)
+        nibabel.Nifti1Image(data, np.eye(4)).to_filename(tmp_path / f"{name}.nii.gz")
+    main(["check", str(tmp_path)])
+    assert capsys.readouterr().out.endswith("\nprepare, crossval and training will leave out 1 case: training a\n")
+
+
 def test_json_holds_the_same_findings(dataset: Path, capsys: pytest.CaptureFixture) -> None:
     next(dataset.rglob("*CT_CBF*.nii")).unlink()
     assert main(["check", str(dataset), "--json"]) == 4

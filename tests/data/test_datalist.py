@@ -41,6 +41,14 @@ def test_without_a_table_the_evidence_is_in_the_list(dataset: Path) -> None:
     assert "fold" not in content["test"][0] and "label" not in content["test"][0]
 
 
+def test_scans_of_one_subject_make_one_fold_unless_more_are_requested(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("case,subject\n" + "".join(f"case_{n},anna\n" for n in range(1, 7)))
+    content = make_datalist(dataset, subjects=tmp_path / "one.csv")
+    assert content["folds"]["count"] == 1 and {entry["fold"] for entry in content["training"]} == {0}
+    with pytest.raises(IslesError, match=r"E-LIST-12(?s:.*)1 subjects in 6 cases"):
+        make_datalist(dataset, subjects=tmp_path / "one.csv", folds=2)
+
+
 def test_a_table_of_the_user_goes_first(dataset: Path, tmp_path: Path) -> None:
     header = "case,subject\n"
     (tmp_path / "mine.csv").write_text(header + "".join(f"case_{n},p{n % 3}\n" for n in range(1, 7)))
