@@ -93,7 +93,7 @@ def stock(pairs: list[Pair]) -> np.ndarray:
 def ours(pairs: list[Pair]) -> np.ndarray:
     """Return the grids by ``case_grid``."""
     found = [case_grid(*pair, THRESHOLDS, SIZES_VOX) for pair in pairs]
-    return np.array([np.stack([g.dsc.ravel(), g.hd_vox.ravel()], 1) for g in found])
+    return np.array([np.stack([dice.ravel(), hd.ravel()], 1) for dice, hd, _ in found])
 
 
 def _scores(mask: np.ndarray, reference: np.ndarray) -> tuple[float, float]:

@@ -111,8 +111,6 @@ def make_plan(
         dataset_dir: data folder; by default that of the bundle's own config.
         folds: of a list to be made (by default its layout's); with a list it must be the list's own.
         strict: refuse a case with missing files instead of leaving it out.
-    Raises: ``E-XVAL-01`` to ``E-XVAL-06``; ``E-LIST-*`` from the list, among them a subject in two folds; ``E-PHAN-04``
-    no such data folder; ``E-SAFE-*`` from the bundle.
     """
     from monai_isles.data.entries import load_entries
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from scipy import ndimage
@@ -33,27 +33,18 @@ RULE = (
 )
 
 
-class CaseGrid(NamedTuple):
-    """Hold the scores of one case, ``(thresholds, sizes)`` each.
-
-    Units: ``hd_vox`` voxels, nan where exactly one mask is empty; ``excess_vox`` voxels above those of the reference.
-    """
-
-    dsc: np.ndarray
-    hd_vox: np.ndarray
-    excess_vox: np.ndarray
-
-
 def case_grid(
     probability: np.ndarray, reference: np.ndarray, thresholds: Sequence[float], sizes_vox: Sequence[int]
-) -> CaseGrid:
-    """Return Dice and Hausdorff distance of ``binarise(probability, T, S)`` against ``reference`` for every pair.
+) -> tuple[np.ndarray, ...]:
+    """Return Dice, Hausdorff distance and excess of ``binarise(probability, T, S)`` over ``reference`` for every pair.
 
     Components do not touch. So each has its own size, overlap and largest distance to the reference, computed once per
     threshold; the value for every smallest size is a sum or a maximum over the components that remain. The distance to
     the reference is one map per case.
 
-    Shapes: two equal shapes ``(H, W, D)``. Units: thresholds 0..1, sizes in voxels, distances in voxels.
+    Shapes: two equal shapes ``(H, W, D)``; ``(thresholds, sizes)`` each out.
+    Units: thresholds 0..1, sizes in voxels; distances in voxels, nan where exactly one mask is empty; excess in voxels
+    above those of the reference.
     Source: ours; equal to ``binarise``, ``dsc`` and ``hd_vox`` in ``tests/crossval/test_case_grid.py``.
     """
     require_settings(thresholds, sizes_vox)
@@ -63,12 +54,12 @@ def case_grid(
     objects = ndimage.find_objects((candidates | reference).view(np.int8))
     if not objects:
         shape = len(thresholds), len(sizes_vox)
-        return CaseGrid(np.ones(shape), np.zeros(shape), np.zeros(shape))
+        return np.ones(shape), np.zeros(shape), np.zeros(shape)
     probability, reference = probability[objects[0]], reference[objects[0]]
     surface = surface_of(reference)
     away = ndimage.distance_transform_edt(~surface) if surface.any() else None
     rows = [_row(probability > threshold, reference, np.argwhere(surface), away, sizes_vox) for threshold in thresholds]
-    return CaseGrid(*map(np.array, zip(*rows, strict=True)))
+    return tuple(map(np.array, zip(*rows, strict=True)))
 
 
 def _row(
@@ -160,7 +151,6 @@ class GridScores:
         As good: mean Dice lower by no more than two standard errors of the difference over cases, which a paired test
         calls undecided, and by no more than 0.02: of few cases a paired test decides nothing.
         Of those within half a millilitre of the nearest the highest score wins.
-        Raises: ``E-SRCH-04`` without any case.
         Source: ours; the shipped weights over-segment less by it (docs/ablation.md); ``tests/crossval/test_search.py``.
         """
         best = self.choose()
@@ -184,10 +174,7 @@ def joint_score(dsc: np.ndarray, hd_vox: np.ndarray) -> np.ndarray:
 
 
 def choose_without(grid: GridScores, folds: Sequence[int]) -> dict[int, Choice]:
-    """Return for every fold the best pair over the cases of all other folds.
-
-    Shapes: ``folds`` has one fold per case. Raises: ``E-SRCH-04`` when all cases are in one fold.
-    """
+    """Return for every fold the best pair over the cases of all other folds; ``folds`` has that of each case."""
     of_case = np.asarray(folds)
     return {int(fold): grid.choose(of_case != fold) for fold in np.unique(of_case)}
 

@@ -33,7 +33,6 @@ def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[s
 
     The voxels with a probability above 0 (reached by a window) and the reference lesion are counted.
 
-    Shapes: ``pred`` ``(H, W, D)`` boolean. Units: ml in the names that say so.
     Args:
         mask: ``<case>/lesion.nii.gz``; the maps and ``result.json`` lie beside it.
     """

@@ -34,9 +34,7 @@ def find_references(
         ref_dir: reference folder, or the data folder that ``data_list`` is relative to.
         data_list: take the cases of this list instead of looking through the folder.
         section, folds: part of the list; all folds when None.
-        maps: the perfusion maps are needed too.
         left_out: receives the fault of every case with unusable files; without it the first is raised.
-    Raises: ``E-EVAL-05`` no reference found, ``E-EVAL-07`` two files for one case, ``E-LIST`` from the list.
     """
     faults: list[Finding] | None = None if left_out is None else []
     if data_list is not None:
@@ -74,7 +72,6 @@ def find_predictions(
         pred_dir: ``<case>/lesion.nii.gz`` as ``predict`` writes it, or ``<case>.nii.gz``.
         allow_missing: continue without the missing ones.
         left_out: takes the fault of every case without a mask, while another one has one.
-    Raises: ``E-EVAL-06`` all missing predictions in one error, ``E-EVAL-07`` two files for one case.
     """
     paths, names = find_masks(pred_dir), {normalize("NFC", case.name): case.name for case in cases}
     masks = {names.get(name, name): path for name, path in paths.items()}

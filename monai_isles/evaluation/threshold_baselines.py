@@ -47,10 +47,7 @@ def single_threshold_core(case: PerfusionCase, rule: SingleThreshold) -> np.ndar
 
 
 def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThreshold:
-    """Choose the map, cut and smallest cluster of best mean Dice; ties go to the first in the order of the grid.
-
-    Raises: ``E-EVAL-03`` no entries; ``E-EVAL-04`` a map or label is not in an entry.
-    """
+    """Choose the map, cut and smallest cluster of best mean Dice; ties go to the first in the order of the grid."""
     if not entries:
         raise refused("E-EVAL-03", where="single threshold", found="0 entries")
     # Every map and cut, scored at every cluster size.

@@ -216,15 +216,12 @@ def export_bundle(
             no weights, the export holds a state dictionary without entries, since the specification requires a file.
         out: a folder that does not exist or is empty.
         weights: a state dict in place of ``models/model.pt``.
-        graphs: write TorchScript and ONNX too.
         force: ``out`` may be in use; an earlier export of this bundle there is replaced, nothing else.
         settings: values in place of those of ``inference.json`` and ``evaluate.json``, as a search chose them.
         overlays: config files or rows of the bundle laid over ``train.json`` and ``inference.json``: ``label.json``
             makes a bundle for MONAI Label.
         zoo: name it as MONAI's model zoo does (``zoo_name`` of the metadata), list what is over 25 MB (it will lie
             below ``url``), and write the zoo's unit test beside it, ``ci/unit_tests/test_<name>.py``.
-    Raises: ``E-EXP-01`` to ``10``, ``E-SAFE-*`` for a config that is not allowed in a bundle, and those of
-    ``monai_isles.io.load_state``.
     Source: MONAI bundle specification; ``tests/export/test_bundle.py``.
     """
     source, out = Bundle.open(source).root.resolve(), Path(out).absolute()

@@ -47,8 +47,6 @@ def export_challenge(
     Args:
         pred_dir: what ``predict`` wrote for that section, ``<case>/lesion.nii.gz``.
         archive: the zip to write; the others as for ``challenge_names``.
-    Raises: ``E-CHAL-04`` cases without a prediction, ``E-GEOM-*`` a mask on another grid, and those of
-    ``challenge_names``.
     Source: isles-challenge.org; ``tests/export/test_challenge.py``.
     """
     images, names = challenge_names(data_list, dataset_dir, description=description, id_of=id_of)
@@ -83,8 +81,6 @@ def challenge_names(
     Args:
         description: letters, digits, ``_`` and ``-``.
         id_of: modality whose file name starts with the prefix and ends in the id.
-    Raises: ``E-CHAL-01`` a file name without prefix or id, ``E-CHAL-02`` one id for two cases, ``E-CHAL-03`` the
-    description, ``E-LIST-*``.
     """
     if not _DESCRIPTION.fullmatch(description):
         raise refused("E-CHAL-03", where="description", found=repr(description))

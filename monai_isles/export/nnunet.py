@@ -50,13 +50,11 @@ def export_nnunet(
     folds, which never split a subject; nnU-Net looks for it in ``nnUNet_preprocessed/Dataset<number>_<name>``.
     A channel named CT is normalised by nnU-Net as CT, every other one by its z-score.
 
-    Shapes: volumes as they are on disk. Units: those of the modalities.
     Args:
         data_list, dataset_dir: the list and the folder its paths are relative to; every training case has a fold.
         number: 1 to 999, unique among nnU-Net's data sets.
         name: letters, digits, ``_`` and ``-``; default the list's name.
         modalities: the channels, in place of those above.
-    Raises: ``E-NNU-01`` the folder exists, ``E-NNU-02`` cases without a fold, ``E-NNU-04`` no common channel.
     Source: nnU-Net v2's dataset format and manual data splits; ``tests/export/test_nnunet.py``.
     """
     content = read_datalist(data_list)

@@ -38,7 +38,6 @@ def prediction_dropout(network: nn.Module, rate: float, alpha: bool = False) -> 
 
     Batch normalisation and training dropout do not change: put the network into evaluation mode first.
 
-    Raises: ``E-INF-01`` for a network without such sites or a rate outside [0, 1).
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.3: rate 0.1 in the deepest levels.
     """
     sites = [module for module in network.modules() if isinstance(module, PredictionDropout)]

@@ -120,7 +120,6 @@ def window_starts(foreground: np.ndarray, roi: Sequence[int], step: Sequence[int
     Args:
         cover: ``"centre"`` takes the windows whose cell holds foreground; ``"touch"`` takes every window that reaches a
             voxel of the foreground: there the average over these windows is the average over all of the grid.
-    Raises: ``E-INF-02`` when the volume is smaller than a window.
     Source: ours (MONAI turns an overlap into ``int(roi * (1 - overlap))``, off by one for a quarter of the steps).
     """
     size, roi_, step_ = np.array(foreground.shape), np.array(roi), np.array(step)

@@ -133,8 +133,6 @@ STRATA = (NO_LESION, "<10 ml", "10-50 ml", ">50 ml")
 def size_stratum(lesion_ml: float) -> str:
     """Return the stratum of a reference lesion: ``no lesion``, ``<10 ml``, ``10-50 ml`` (both ends in it), ``>50 ml``.
 
-    Units: ml.
-    Raises: ``E-MET-10`` when the volume is negative or not a number.
     Source: cuts of this project, not clinical groups.
     """
     if not lesion_ml >= 0:

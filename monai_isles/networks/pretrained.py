@@ -88,8 +88,6 @@ def load_pretrained(network: nn.Module, path_or_state: str | Path | Mapping[str,
         network: a network whose encoder is ``network.backbone``.
         path_or_state: a file of ``torch.save`` (state dictionary, or one within ``state_dict`` or ``model``), or the
             dictionary itself. ``own_names`` lists the namings that are understood.
-    Raises: ``E-NET-22`` not every tensor of the backbone matches, ``E-NET-23`` the file's backbone is another,
-    ``E-NET-24`` no tensors in it; ``E-FILE-*`` and ``E-SAFE-*`` of ``monai_isles.io.load_state``.
     Source: ours; Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.3; ``tests/networks/test_pretrained.py``.
     """
     if isinstance(path_or_state, Mapping):

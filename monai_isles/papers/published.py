@@ -27,7 +27,6 @@ def published_tables(paper: str | Path) -> dict[str, Rows]:
     it is in another unit.
     Args:
         paper: name of its bundle, or the bundle's folder.
-    Raises: ``E-REP-09`` for a name that is not here.
     """
     folder = paper if isinstance(paper, Path) else _require_known(paper, papers())
     return {name: printed_rows(table) for name, table in Bundle(folder).paper["published"].items()}
@@ -40,7 +39,6 @@ def published_rows(name: str) -> Rows:
 
     Args:
         name: a key of ``beside`` in some ``paper.json``, such as ``clerigues`` or ``clerigues_mri_siss``.
-    Raises: ``E-REP-09`` for a name that is not here.
     """
     beside = {
         key: (folder, item) for folder in papers().values() for key, item in Bundle(folder).paper["beside"].items()

@@ -29,10 +29,7 @@ _PANELS = (
 
 
 def read_curves(path: str | Path) -> list[dict[str, float]]:
-    r"""Read the curves that training wrote; blanks become nan.
-
-    Raises: ``E-REP-01`` no such file, ``E-REP-07`` not a table of numbers with an ``epoch`` column.
-    """
+    """Read the curves that training wrote; blanks become nan."""
     path = Path(path)
     if not path.is_file():
         raise refused("E-REP-01", where=str(path), found="no such file", fix=_FIX)

@@ -126,7 +126,6 @@ def case_montage(
     white, the prediction in orange and masks of thresholds in the colours of ``MASKS``; in the last column true
     positives are green, false positives red, false negatives blue.
 
-    Shapes: the case's (H, W, D). Units: ``monai_isles.reports.montage``.
     Args:
         headings, bars: draw the titles above, the colour scales below.
         columns: of the case, where they are known already.
@@ -153,8 +152,6 @@ def map_mosaic(case: CaseView, panel: Panel) -> Figure:
     """Return all slices of one image in reading order, the lowest first, with every outline; its scale is below.
 
     Of more than 48 slices 48 are shown, evenly spread.
-
-    Shapes: the case's (H, W, D).  Source: ours; ``tests/reports/test_montage.py``.
     """
     shown = even_indices(case.lesion.shape[2], 48)
     columns = min(_ACROSS, len(shown))

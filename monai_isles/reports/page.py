@@ -49,8 +49,6 @@ def case_page(case: CaseView, out: str | Path, *, viewer: str = "small") -> None
 
     The reference is drawn and scored where the case has one. Paths of the input never appear; no name, number or date
     of a person stands in it unless ``case.patient`` holds them.
-
-    Raises: IslesError: ``E-FILE-10`` when the page cannot be written.
     """
     facts = _case_facts(case) | {"niivue": niivue_facts(case) if viewer == "niivue" and case.images else None}
     publish_text(out, environment().get_template("case.html").render(facts))
@@ -94,8 +92,6 @@ def cohort_page(cohort: Cohort, out: str | Path) -> None:
     """Write the page of a cohort: methods side by side, figures, every case with its slices, provenance.
 
     Cases are drawn one at a time, so memory holds one case's arrays and the text of the page.
-
-    Raises: IslesError: ``E-REP-05`` without a case or a method, ``E-FILE-10`` when the page cannot be written.
     """
     sheets = [
         sheet_of(case, anchor=f"case-{index}", most_slices=COHORT_SLICES, mirrored=cohort.mirrored)

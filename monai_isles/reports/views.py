@@ -66,7 +66,6 @@ class CaseView:
         record: content of ``perfusion.json``: the curves of artery and vein, their voxels, the movement of the head.
         series: label to text: how the series was acquired and read.
         patient: label to text, only on the user's request.
-    Raises: ``E-REP-06`` when the arrays differ in shape, ``E-REP-20`` for masks without CT or not known.
     """
 
     name: str

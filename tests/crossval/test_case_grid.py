@@ -30,12 +30,12 @@ def test_grid_equals_the_plain_loop_on_random_maps(seed: int) -> None:
     shape = (40, 36, 1) if seed % 3 == 0 else (40, 36, 4)
     probability, reference = blobs(seed, shape), blobs(100 + seed, shape) > 0.62
     sizes = (1, 4, 10, 50, 100, 400)
-    grid = case_grid(probability, reference, THRESHOLDS, sizes)
+    dice, hd, excess = case_grid(probability, reference, THRESHOLDS, sizes)
     wanted_dsc, wanted_hd = plain(probability, reference, THRESHOLDS, sizes)
     masks = [int(binarise(probability, threshold, size).sum()) for threshold in THRESHOLDS for size in sizes]
-    np.testing.assert_array_equal(grid.excess_vox.ravel(), np.array(masks) - int(reference.sum()))
-    np.testing.assert_array_equal(grid.dsc, wanted_dsc)
-    np.testing.assert_allclose(grid.hd_vox, wanted_hd, rtol=1e-12, equal_nan=True)
+    np.testing.assert_array_equal(excess.ravel(), np.array(masks) - int(reference.sum()))
+    np.testing.assert_array_equal(dice, wanted_dsc)
+    np.testing.assert_allclose(hd, wanted_hd, rtol=1e-12, equal_nan=True)
 
 
 @pytest.mark.parametrize("case", ["no reference", "no prediction", "neither", "full reference", "size order"])
@@ -48,10 +48,10 @@ def test_grid_equals_the_plain_loop_where_a_side_is_empty_or_full(case: str) -> 
         probability = np.zeros_like(probability)
     if case == "full reference":
         reference = np.ones_like(reference)
-    grid = case_grid(probability, reference, (0.4, 0.6, 0.95), sizes)
+    dice, hd, _ = case_grid(probability, reference, (0.4, 0.6, 0.95), sizes)
     wanted_dsc, wanted_hd = plain(probability, reference, (0.4, 0.6, 0.95), sizes)
-    np.testing.assert_array_equal(grid.dsc, wanted_dsc)
-    np.testing.assert_allclose(grid.hd_vox, wanted_hd, rtol=1e-12, equal_nan=True)
+    np.testing.assert_array_equal(dice, wanted_dsc)
+    np.testing.assert_allclose(hd, wanted_hd, rtol=1e-12, equal_nan=True)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -59,28 +59,28 @@ def test_grid_equals_the_plain_loop_where_the_order_of_the_grid_is_mixed(seed: i
     shape = ((30, 26, 9), (26, 30, 2), (50, 50, 1))[seed % 3]
     probability, reference = blobs(200 + seed, shape, smooth=1.3), blobs(300 + seed, shape, smooth=3.0) > 0.5
     thresholds, sizes = (0.6, 0.3, 0.45, 0.3, 0.5, 0.55), (5, 200, 1, 30, 30, 2)
-    grid = case_grid(probability, reference, thresholds, sizes)
+    dice, hd, _ = case_grid(probability, reference, thresholds, sizes)
     wanted_dsc, wanted_hd = plain(probability, reference, thresholds, sizes)
-    np.testing.assert_array_equal(grid.dsc, wanted_dsc)
-    np.testing.assert_allclose(grid.hd_vox, wanted_hd, rtol=1e-12, equal_nan=True)
+    np.testing.assert_array_equal(dice, wanted_dsc)
+    np.testing.assert_allclose(hd, wanted_hd, rtol=1e-12, equal_nan=True)
 
 
 def test_a_slice_alone_is_searched_in_the_plane() -> None:
     probability, reference = blobs(5)[..., 0], blobs(105)[..., 0] > 0.55
-    grid = case_grid(probability, reference, (0.4, 0.6), (1, 20))
+    dice, hd, _ = case_grid(probability, reference, (0.4, 0.6), (1, 20))
     wanted_dsc, wanted_hd = plain(probability, reference, (0.4, 0.6), (1, 20))
-    np.testing.assert_array_equal(grid.dsc, wanted_dsc)
-    np.testing.assert_allclose(grid.hd_vox, wanted_hd, rtol=1e-12, equal_nan=True)
+    np.testing.assert_array_equal(dice, wanted_dsc)
+    np.testing.assert_allclose(hd, wanted_hd, rtol=1e-12, equal_nan=True)
 
 
 def test_a_small_component_far_away_counts_until_its_size_is_asked_for() -> None:
     probability, reference = np.zeros((60, 10, 1), np.float32), np.zeros((60, 10, 1), bool)
     reference[0:4, 0:4] = True
     probability[0:4, 0:4], probability[50, 0] = 0.9, 0.5
-    grid = case_grid(probability, reference, (0.3, 0.6), (1, 2, 17))
-    assert grid.hd_vox[0, 0] == 47.0 and grid.hd_vox[0, 1] == 0.0  # from voxel 50 to voxel 3
-    assert grid.dsc[0, 0] == pytest.approx(32 / 33) and grid.dsc[1, 0] == 1.0
-    assert grid.dsc[0, 2] == 0.0 and np.isnan(grid.hd_vox[0, 2])  # nothing of 17 voxels: one side empty
+    dice, hd, _ = case_grid(probability, reference, (0.3, 0.6), (1, 2, 17))
+    assert hd[0, 0] == 47.0 and hd[0, 1] == 0.0  # from voxel 50 to voxel 3
+    assert dice[0, 0] == pytest.approx(32 / 33) and dice[1, 0] == 1.0
+    assert dice[0, 2] == 0.0 and np.isnan(hd[0, 2])  # nothing of 17 voxels: one side empty
 
 
 def test_other_shapes_and_impossible_grids_are_refused() -> None:
