@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from monai_isles.errors import EXIT_DONE, EXIT_REFUSED, EXIT_SOME_FAILED, EXIT_UNSAFE, refused
 
@@ -73,22 +73,22 @@ def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
     if args.target.is_dir() and holds_dicom_alone(args.target):
         about, studies = check_series(args.target)
         return [*findings, *about], studies
-    keys, head = (None, None) if args.bundle is None or findings else _needs_of(args.bundle)
-    about, scans = check_folder(args.target, keys) if args.target.is_dir() else check_list(args.target, args.data)
+    needs, head = ({}, None) if args.bundle is None or findings else _needs_of(args.bundle)
+    about, scans = check_folder(args.target, **needs) if args.target.is_dir() else check_list(args.target, args.data)
     bad = {item.case for item in about if item.severity == "error"}
     return [*findings, *about, *_mirror_findings(scans, bad, head)], scans
 
 
-def _needs_of(path: Path) -> tuple[list[str] | None, str | None]:
-    """Return the modalities that a bundle needs, and the image whose mirror it registers."""
+def _needs_of(path: Path) -> tuple[dict[str, Any], str | None]:
+    """Return the modalities that a bundle needs (``keys``) and may read, and the image whose mirror it registers."""
     from monai_isles.bundle.bundle import Bundle
     from monai_isles.bundle.configs import case_keys
 
     bundle = Bundle.open(path)
     if not bundle.root.is_dir():
-        return None, None
+        return {}, None
     config = bundle.config("inference")
-    return case_keys(config)["keys"], config["mirror_head"] if "mirror_head" in config else None
+    return case_keys(config), config["mirror_head"] if "mirror_head" in config else None
 
 
 # the image whose mirror is registered: the plain CT in plane, one of the MR images in space

@@ -60,13 +60,16 @@ def _series_findings(folder: str | Path) -> list[Finding]:
     return findings
 
 
-def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> tuple[list[Finding], list[Scan]]:
+def check_folder(
+    folder: str | Path, keys: Sequence[str] | None = None, optional: Sequence[str] = ()
+) -> tuple[list[Finding], list[Scan]]:
     """Return every finding about a data folder of any layout, and its cases; a bad file does not stop the check.
 
     A plain folder may hold any modalities: there a modality that only some cases have is a warning.
 
     Args:
-        keys: modalities that every case must hold, such as a bundle's; by default those of the layout.
+        keys: modalities that every case must hold, a bundle's; by default those of the layout.
+        optional: modalities that the bundle may read; with ``keys``, images of other modalities are not checked.
     Raises: ``E-LIST-01`` when there is no case, and what ``find_layout`` raises.
     """
     folder = Path(folder)
@@ -74,12 +77,17 @@ def check_folder(folder: str | Path, keys: Sequence[str] | None = None) -> tuple
     if layout is DICOM:
         about, studies = check_series(folder)
         return [*unused_images(folder, []), *about], studies
-    weight = WARNING if layout is PLAIN and keys is None else ERROR
-    keys = keys or layout.channels or [key for key in MODALITIES if any(key in scan.files for scan in scans)]
     named = (replace(item, case=item.where) for _, item in faults_of(scans, ()) if item.code == "E-LIST-11")
     findings, seen = list(dict.fromkeys(named)), dict[str, str]()
     every = tuple(sorted({value for values in layout.targets.values() for value in values})) or None
     findings += unused_images(folder, scans)
+    weight = WARNING if layout is PLAIN and keys is None else ERROR
+    if keys is None:
+        keys = layout.channels or [key for key in MODALITIES if any(key in scan.files for scan in scans)]
+    else:
+        for scan in scans:
+            for key in {*scan.files} - {*keys, *optional, *scan.doubled, LABEL}:
+                del scan.files[key]
     if (table := own_table(folder)) is not None:
         with _collect_faults(findings):
             read_subjects(table, [(s.section, s.name) for s in scans])
@@ -109,7 +117,9 @@ def cases_left_out(findings: Sequence[Finding], scans: Sequence[Scan]) -> dict[s
 
 
 def _of_the_mask(finding: Finding, mask: str | None) -> bool:
-    return finding.code.startswith("E-LBL-") or (mask is not None and mask in f"{finding.where}; {finding.found}")
+    twice = finding.code == "E-LIST-13" and finding.found.startswith(f"{LABEL} (")
+    named = mask is not None and mask in f"{finding.where}; {finding.found}"
+    return twice or named or finding.code.startswith("E-LBL-")
 
 
 def _title(scan: Scan) -> str:

@@ -171,6 +171,7 @@ def find_inputs(
     *,
     section: str | None = None,
     keys: Sequence[str] | None = None,
+    reads: Sequence[str] | None = None,
     left_out: list[Finding] | None = None,
 ) -> list[Case]:
     """Return the cases of case folders and data folders of any layout, in the given order.
@@ -178,6 +179,7 @@ def find_inputs(
     Args:
         section: ``training`` or ``testing`` of data folders; default both.
         keys: modalities that every case must hold, the bundle's; default those of each folder's layout.
+        reads: modalities that are read, as for ``find_cases``.
         left_out: takes why cases are left out, one finding each; without it the first fault is raised.
     Raises: ``E-LIST-20`` when two of them have the same name, ``E-LIST-71`` for a URL, and those of ``find_cases``.
 
@@ -187,7 +189,7 @@ def find_inputs(
     cases: list[Case] = []
     for path in paths:
         require_here(path)
-        cases += find_cases(path, section=section, keys=keys, left_out=left_out)
+        cases += find_cases(path, section=section, keys=keys, reads=reads, left_out=left_out)
     require_own_names([case.name for case in cases], "E-LIST-20", where=", ".join(map(str, paths)))
     return cases
 
@@ -211,7 +213,8 @@ def find_entries(
     ['case_1', 'case_2', 'case_3']
     """
     if data_list is None:
-        return [case.entry() for case in find_inputs([dataset_dir], section=section, keys=keys, left_out=left_out)]
+        asked: dict[str, Any] = {"keys": keys, "reads": (*keys, *optional), "left_out": left_out}
+        return [case.entry() for case in find_inputs([dataset_dir], section=section, **asked)]
     options: dict[str, Any] = {"folds": folds, "keys": keys, "optional": optional, "fetch": fetch, "left_out": left_out}
     return load_entries(data_list, dataset_dir, section=section or "training", need_label=False, **options)
 

@@ -14,7 +14,17 @@ from monai_isles.case import Case
 from monai_isles.data import folder as plain
 from monai_isles.data import releases
 from monai_isles.data.bids import PIPELINE, is_bids, scan_bids
-from monai_isles.data.scans import TRAINING, Scan, as_cases, faults_of, no_case, require_whole, section_in, section_of
+from monai_isles.data.scans import (
+    TRAINING,
+    Scan,
+    as_cases,
+    faults_of,
+    no_case,
+    only_read,
+    require_whole,
+    section_in,
+    section_of,
+)
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import WARNING, Finding, finding, tell
 from monai_isles.modalities import CT_CHANNELS, ISLES2017_CHANNELS, LABEL, MODALITIES, SISS_CHANNELS, SPES_CHANNELS
@@ -242,6 +252,7 @@ def find_cases(
     section: str | None = None,
     target: str | None = None,
     keys: Sequence[str] | None = None,
+    reads: Sequence[str] | None = None,
     left_out: list[Finding] | None = None,
 ) -> list[Case]:
     """Find the cases of a data folder in any layout, training before testing.
@@ -254,6 +265,7 @@ def find_cases(
         section: ``training`` or ``testing``; by default both.
         target: the label to segment, if the layout has a choice (SPES).
         keys: modalities that every case must hold; by default those of the layout.
+        reads: modalities that are read; by default all, and masks. Others may be there twice, masks without an image.
         left_out: receives one finding for each case left out; without it the first fault is raised.
     Raises: ``E-LIST-01`` no case, ``E-LIST-02`` missing files, ``E-LIST-09`` a table that does not fit, and others.
 
@@ -262,6 +274,7 @@ def find_cases(
     """
     folder = Path(folder)
     layout, scans = scan_layout(folder, target)
+    scans = scans if reads is None else only_read(scans, reads)
     if layout is DICOM:
         named = ", ".join(scan.name for scan in scans[:6])
         result, fix = f"{len(scans)} DICOM studies: {named}", "give DICOM to monai-isles predict-series or perfusion"

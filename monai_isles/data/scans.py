@@ -172,6 +172,15 @@ def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> list[tuple[Scan, Fi
     return [(scan, replace(item, case=scan.name)) for scan, item in findings]
 
 
+def only_read(scans: list[Scan], reads: Sequence[str]) -> list[Scan]:
+    """Return the scans for one who reads these modalities: without others that are there twice, and lone masks."""
+    for scan in scans:
+        for key in set(scan.doubled) - set(reads):
+            del scan.doubled[key]
+            scan.files.pop(key, None)
+    return [scan for scan in scans if set(scan.files) != {LABEL}] or scans
+
+
 def require_own_names(names: Sequence[str], code: str, *, where: str) -> None:
     """Refuse two cases of one name."""
     twice = [name for name, times in Counter(names).items() if times > 1]

@@ -58,7 +58,7 @@ class LoadStudyd(Transform):
 
     def _study(self, folder: Path) -> dict[str, str]:
         needed = [name for name in self.names if name not in self.optional]
-        cases = find_inputs([folder], keys=needed)
+        cases = find_inputs([folder], keys=needed, reads=self.names)
         if len(cases) != 1:
             raise self._refusal(folder, f"{len(cases)} cases")
         images = cases[0].images

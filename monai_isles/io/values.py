@@ -13,6 +13,7 @@ from monai_isles.modalities import LABEL, MODALITIES, Modality
 
 PROBABILITY = "probability"
 MAX_NEGATIVE_SHARE = 0.05
+_MARKED_SHARE = 0.1  # of the voxels that are not 0: so many of one negative number mark the background
 AIR_HU = -1024.0
 MASK_ROUNDING = 1e-3
 NAN, INFINITE = 1, 2
@@ -257,13 +258,18 @@ def _peak(values: np.ndarray, first: int, count: int) -> int:
 
 
 def _settle_background(data: np.ndarray, modality: Modality, where: str) -> tuple[np.ndarray, list[Finding]]:
-    """Set a background of one constant to 0 if it is negative or beyond the modality's bounds."""
+    """Set a background of one constant to 0: impossible numbers at the edge of the planes, else a negative anywhere.
+
+    A map that was moved to another grid has zeros at the edge, around its own background.
+    """
     if not modality.perfusion_map or data.ndim != 3 or 0 <= data.min() <= data.max() <= modality.typical_max:
         return data, []
-    # The edge of the planes shows the background.
-    frame = np.concatenate([data[[0, -1]].ravel(), data[:, [0, -1]].ravel()])
-    values, counts = np.unique(frame[(frame < 0) | (frame > modality.typical_max)], return_counts=True)
-    if not counts.size or counts.max() < 0.5 * frame.size:
+    edge, below = np.concatenate([data[[0, -1]].ravel(), data[:, [0, -1]].ravel()]), data[data < 0]
+    for part in (edge, below if below.size > _MARKED_SHARE * np.count_nonzero(data) else below[:0]):
+        values, counts = np.unique(part[(part < 0) | (part > modality.typical_max)], return_counts=True)
+        if counts.size and counts.max() >= 0.5 * part.size:
+            break
+    else:
         return data, []
     constant = values[counts.argmax()]
     background = data == constant

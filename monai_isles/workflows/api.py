@@ -219,7 +219,7 @@ def _entry(
         available = [key for key in (*keys, *optional) if key in case]
         images = {key: str(_on_disk(case[key], aside / "in" / f"{key}.nii.gz")) for key in available}
         return {"case": _CASE, "subject": _CASE, **images}
-    inputs = find_inputs([case], keys=keys)
+    inputs = find_inputs([case], keys=keys, reads=(*keys, *optional))
     if len(inputs) != 1:
         raise refused("E-USE-80", where=str(case), found=f"{len(inputs)} cases")
     return inputs[0].entry()

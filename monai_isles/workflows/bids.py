@@ -12,7 +12,7 @@ from monai_isles.bundle.configs import case_keys
 from monai_isles.case import Case
 from monai_isles.cohort.task import Record, left_out_records
 from monai_isles.data.bids import scan_bids
-from monai_isles.data.scans import Scan, as_case, faults_of
+from monai_isles.data.scans import Scan, as_case, faults_of, only_read
 from monai_isles.errors import refused
 from monai_isles.inference.outputs import publish_bids
 from monai_isles.workflows.predict import predict
@@ -43,8 +43,9 @@ def predict_participants(
     Source: BIDS Apps, doi:10.1371/journal.pcbi.1005209; ``tests/workflows/test_bids.py``.
     """
     aside, out = Path(work) if work else Path(out) / WORK, Path(out)
-    scans = _select_participants(scan_bids(source), participants, str(source))
-    keys = case_keys(bundle.config("inference"))["keys"]
+    asked = case_keys(bundle.config("inference"))
+    keys = asked["keys"]
+    scans = only_read(_select_participants(scan_bids(source), participants, str(source)), sum(asked.values(), []))
     series = [scan for scan in scans if scan.fault is None and scan.lacking(keys) and "ctp" in scan.files]
     others = [scan for scan in scans if scan not in series]
     faults = faults_of(others, keys)

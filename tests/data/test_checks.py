@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from monai_isles.data import find_cases, make_datalist
-from monai_isles.data.checks import check_folder, check_list
+from monai_isles.data.checks import cases_left_out, check_folder, check_list
 from monai_isles.errors import IslesError
 from monai_isles.io import LoadVerifiedd
 
@@ -125,6 +125,21 @@ def test_what_some_cases_of_a_plain_folder_lack_is_a_warning(tmp_path: Path, too
     found = check_folder(tmp_path / "d")[0]
     assert codes(found) == ["warning E-LBL-03", "warning E-LIST-02"]  # one for all, not one a case
     assert next(f.where for f in found if f.code == "E-LIST-02") == "training b: adc"
+
+
+def test_images_that_a_bundle_does_not_read_and_masks_do_not_hinder_its_prediction(tmp_path: Path, tools: dict) -> None:
+    names = ("a/dwi", "a/adc", "a/flair", "a/mask", "b/dwi", "b/mask", "b/lesion")
+    for n, name in enumerate(names):
+        volume = np.random.default_rng(n).random((6, 5, 5 if "flair" in name else 4), dtype=np.float32) + 1
+        mask = name.endswith(("mask", "lesion"))
+        tools["save"](tmp_path / "d" / f"{name}.nii", np.uint8(volume > 1.5) if mask else volume)
+
+    def left_out(*asked: list[str]) -> dict[str, list[str]]:
+        return cases_left_out(*check_folder(tmp_path / "d", *asked))
+
+    assert left_out() == {"predict": ["training a"], "training": ["training a", "training b"]}  # FLAIR on another grid
+    assert left_out(["dwi"], ["adc"]) == left_out([], ["dwi", "adc"]) == {"predict": [], "training": ["training b"]}
+    assert left_out(["dwi", "flair"])["predict"] == ["training a", "training b"]
 
 
 def test_what_check_passes_is_read_and_what_it_refuses_is_not(dataset: Path, tools: dict) -> None:

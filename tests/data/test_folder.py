@@ -144,6 +144,20 @@ def test_a_mask_that_belongs_to_no_image_is_refused(tmp_path: Path) -> None:
         find_cases(tmp_path)
 
 
+def test_who_reads_some_modalities_is_not_stopped_by_others_and_by_masks(tmp_path: Path) -> None:
+    make(tmp_path, "a/ct.nii", "a/brain_mask.nii", "a/mask.nii", "a/lesion.nii", "b/ct.nii", "b/t1.nii", "b/T1w.nii")
+    first, second = find_inputs([tmp_path], keys=("ct",), reads=("ct",))
+    assert (first.name, set(first.images), first.label) == ("a", {"ct"}, None)
+    assert (second.name, set(second.images)) == ("b", {"ct"})
+    with pytest.raises(IslesError, match=r"E-LIST-13(?s:.*)training b: t1"):
+        find_inputs([tmp_path / "b"], keys=("ct",), reads=("ct", "t1"))
+    with pytest.raises(IslesError, match="E-LIST-32"):
+        find_inputs([tmp_path], keys=("ct",))
+    (tmp_path / "a/ct.nii").rename(tmp_path / "a/ct.img")
+    with pytest.raises(IslesError, match="E-LIST-01"):
+        find_inputs([tmp_path / "a"], reads=("ct",))
+
+
 def test_the_modalities_that_a_bundle_needs_are_asked_for_by_case(tmp_path: Path) -> None:
     make(tmp_path, "a_dwi.nii", "a_adc.nii", "b_dwi.nii")
     assert len(find_inputs([tmp_path], keys=("dwi",))) == 2

@@ -348,6 +348,18 @@ def test_a_constant_that_no_map_can_hold_is_not_measured(constant: float, kind: 
     assert np.array_equal(settled.data, np.where(brain, flow, 0))
 
 
+@pytest.mark.parametrize(("below", "code"), [(-1.0, "E-VAL-17"), ("noise", "E-VAL-06")])
+def test_a_negative_constant_inside_a_frame_of_zeros_is_not_measured(below: float | str, code: str) -> None:
+    """As in a map with a background of -1 that was moved to the grid of a larger CT."""
+    brain = (head() > 0) & (head() < 100)
+    noise = -np.random.default_rng(0).random(brain.shape)
+    flow = np.where(brain, 50, noise if below == "noise" else below).astype(np.float32)
+    flow[:3], flow[-3:], flow[:, :3], flow[:, -3:] = 0, 0, 0, 0
+    settled = settle_values(flow, kind="cbf", where="case_1")
+    assert codes(settled) == [code]
+    assert code == "E-VAL-06" or np.array_equal(settled.data, np.where(brain, flow, 0))
+
+
 @pytest.mark.parametrize(
     ("values", "remarked"),
     [((0, 255), True), ((0, 0.9999), True), ((1e-4, 1.0001), True), ((0.2, 254.9), True), ((0, 1), False)],
