@@ -23,7 +23,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -181,7 +181,7 @@ def candidate(job: Job, run: Path) -> Path:
     about = f"{len(cases)} simulated scans that were not trained on: {job.recipe[CALIBRATE]}"
     pair, smallest, fitted = choose(OutOfFold(folder, cast(Plan, None), cases), job.bundle.paper, about)
     fit = calibration_of(copy / job.weights)
-    publish_json(fit, fitted.calibration.record())
+    publish_json(fit, asdict(fitted.calibration))
     ids = {"min_size_vox": None} | smallest | {"calibration": f"$@bundle_root + '/models/{fit.name}'"}
     set_ids(copy / job.ids, threshold=fitted.threshold, **ids)
     publish_json(copy / "chosen.json", choice_record(fitted, {"threshold_of_the_network": pair.threshold, **smallest}))

@@ -179,12 +179,6 @@ def choose_without(grid: GridScores, folds: Sequence[int]) -> dict[int, Choice]:
     return {int(fold): grid.choose(of_case != fold) for fold in np.unique(of_case)}
 
 
-_NAMES = {
-    (PAPER, PAPER): "paper",
-    (PAPER, NESTED): "paper-training-nested-tuning",
-    (NESTED, PAPER): "nested-training-paper-tuning",
-    (NESTED, NESTED): "nested",
-}
 _STOP = {PAPER: "training stopped by the scored scans", NESTED: "training stopped by scans that are not scored"}
 _TUNING = {
     PAPER: "T and Smin chosen on the scored predictions",
@@ -262,7 +256,8 @@ def require_pair(paper: OutOfFold, nested: OutOfFold) -> None:
 def _protocol(
     predictions: OutOfFold, tuning: str, choices: Mapping[int, Choice], bootstrap: Mapping[str, int]
 ) -> Protocol:
-    name = _NAMES[predictions.plan.protocol, tuning]
+    stopped = predictions.plan.protocol
+    name = tuning if stopped == tuning else f"{stopped}-training-{tuning}-tuning"
     cuts = {fold: (choice.threshold, choice.min_size_vox) for fold, choice in choices.items()}
     lines = score_maps(predictions.cases, predictions.read, name, cuts)
     rows = [{**line, "midline": "", "method": NETWORK} for line in lines]
@@ -271,7 +266,7 @@ def _protocol(
         "simulated": predictions.plan.simulated,
         "section": "training",
         "folds": list(predictions.plan.folds),
-        "protocol": f"{_STOP[predictions.plan.protocol]}; {_TUNING[tuning]}",
+        "protocol": f"{_STOP[stopped]}; {_TUNING[tuning]}",
         "choices": {str(fold): choice.__dict__ for fold, choice in choices.items()},
         "methods": {NETWORK: summarise(rows, **bootstrap)},
         "baselines": {},

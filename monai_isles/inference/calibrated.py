@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Calibration:
 
     @classmethod
     def read(cls, path: str | Path) -> Calibration:
-        """Read a file with the content of ``record``."""
+        """Read a file that holds the fields by name."""
         try:
             result = cls(**json.loads(Path(path).read_text(encoding="utf-8")))
             numbers = [result.temperature, result.shift, result.level, *result.lesions]
@@ -50,10 +50,6 @@ class Calibration:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise refused("E-INF-16", where=str(path), found=f"{type(error).__name__}: {error}") from error
         return result
-
-    def record(self) -> dict[str, Any]:
-        """Return the content of the file."""
-        return asdict(self)
 
     def probability(self, raw: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities. Shapes: any, kept."""

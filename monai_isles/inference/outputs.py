@@ -36,11 +36,10 @@ def entropy_bits(probability: np.ndarray) -> np.ndarray:
     return (terms[0] + terms[1]).astype(np.float32)
 
 
-def publish_entropy(folder: Path) -> Path:
+def publish_entropy(folder: Path) -> None:
     """Write ``entropy.nii.gz`` from the ``probability.nii.gz`` of a case, into the same folder."""
     source = read_image(folder / "probability.nii.gz", kind="probability", where=folder.name)
     publish_image(folder / "entropy.nii.gz", entropy_bits(source.data), source, dtype=np.float32)
-    return folder / "entropy.nii.gz"
 
 
 def lesion_confidence(
@@ -209,7 +208,6 @@ _BIDS_FILES = {
     "result": "result.json", "report": "report.html",
     **{key: f"maps/{key}.nii.gz" for key in MEASURED_MAPS},
 }  # fmt: skip
-_ABOUT = ("case", "subject", "fold", "label", "label_values", "resample")
 
 
 def publish_bids(out: Path, entries: Sequence[Mapping[str, object]], root: Path | None = None) -> Path:
@@ -221,9 +219,7 @@ def publish_bids(out: Path, entries: Sequence[Mapping[str, object]], root: Path 
     publish_json(root / "dataset_description.json", derivative_description())
     publish_text(root / ".bidsignore", BIDS_IGNORE)
     publish_text(root / "README.md", BIDS_README)
-    for entry in entries:
-        images = {key: Path(str(path)) for key, path in entry.items() if key not in _ABOUT}
-        case = Case(str(entry["case"]), str(entry["subject"]), images)
+    for case in map(Case.from_entry, entries):
         for kind, name in _BIDS_FILES.items():
             source = out / case.name / name
             if not source.is_file():

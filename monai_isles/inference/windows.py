@@ -240,9 +240,8 @@ class StepSlidingWindowInferer(CaseInferer):
         keep_memory()
         networks = [network] if isinstance(network, nn.Module) else list(network)
         plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
-        masks = np.ones((len(plain), *plain.shape[2:]), bool)
-        if foreground is not None:
-            masks = (foreground.as_tensor() if hasattr(foreground, "as_tensor") else foreground).cpu().numpy()[:, 0] > 0
+        seen = torch.ones_like(plain[:, :1]) if foreground is None else foreground
+        masks = np.asarray(seen.cpu())[:, 0] > 0
         with ExitStack() as stack, torch.inference_mode():
             seed = int(torch.randint(2**31, (1,))) if self.seed is None else self.seed
             # The caller's random state is left as it was.

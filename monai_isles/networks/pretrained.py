@@ -78,7 +78,7 @@ class PretrainedReport:
         return f"{len(self.matched)} tensors matched; {'; '.join(remainder)}"
 
 
-def load_pretrained(network: nn.Module, path_or_state: str | Path | Mapping[str, object]) -> PretrainedReport:
+def load_pretrained(network: nn.Module, path: str | Path) -> PretrainedReport:
     """Load the matching tensors of a ResNet's or PSPNet's state dictionary: the whole backbone or nothing.
 
     Classifiers, initializers and auxiliary heads of the file are left out; pyramid and final convolution are loaded
@@ -86,14 +86,10 @@ def load_pretrained(network: nn.Module, path_or_state: str | Path | Mapping[str,
 
     Args:
         network: a network whose encoder is ``network.backbone``.
-        path_or_state: a file of ``torch.save`` (state dictionary, or one within ``state_dict`` or ``model``), or the
-            dictionary itself. ``own_names`` lists the namings that are understood.
+        path: file of a state dictionary, or of one within ``state_dict`` or ``model``; namings as of ``own_names``.
     Source: ours; Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.3; ``tests/networks/test_pretrained.py``.
     """
-    if isinstance(path_or_state, Mapping):
-        where, state = "the given state dictionary", _tensors(path_or_state, "the given state dictionary")
-    else:
-        where, state = str(path_or_state), _tensors(load_state(path_or_state), str(path_or_state))
+    where, state = str(path), _tensors(load_state(path), str(path))
     names = own_names(state)
     result = {own: key for key, own in names.items() if own is not None}
     own_state = network.state_dict()

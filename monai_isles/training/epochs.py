@@ -247,9 +247,7 @@ class Curves:
         logits = logits[:, 0] if logits.ndim > output["label"].ndim else logits
         if logits.shape[1] > 1:
             label = output["label"][:, :1]
-            # The first class wins a tie.
-            best = logits[:, 1:] > logits[:, :1] if logits.shape[1] == 2 else logits.argmax(1, keepdim=True)
-            self._right = self._right + (best == label).sum()
+            self._right = self._right + (logits.argmax(1, keepdim=True) == label).sum()  # the first class wins a tie
             self._voxels += label.numel()
 
     def _finish(self, engine: Engine) -> None:

@@ -92,8 +92,7 @@ class PlateauSchedule:
     more before it reduces (``patience`` is what it tolerates); here it is the paper's number.
 
     Args:
-        evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best; without
-            an engine (a training on all scans) the rate stays.
+        evaluator, metric, mode: as of ``EarlyStop``; without an engine the rate stays.
         min_delta: smallest gain that counts.
     Raises: ``E-TRAIN-05`` for another mode, ``E-TRAIN-21`` for an impossible factor or patience.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.6: Dice, a tenth after 20 epochs.
@@ -291,15 +290,15 @@ class SequentialStages:
     def __call__(self, engine: Engine) -> None:
         epoch = engine.state.epoch
         number, share = self.place(epoch)
-        stage = self.stages[number]
-        if epoch > 1 and self.place(epoch - 1)[0] != number:
+        stage, begins = self.stages[number], epoch == 1 or self.place(epoch - 1)[0] != number
+        if begins and epoch > 1:
             # A stage begins with the best weights of the one before.
             if self.best_weights:
                 self.network.load_state_dict(self.best_weights)
             self.best, self.best_weights = float("inf"), {}
             if self.early_stop is not None:
                 self.early_stop.restart()
-        if number == len(self.stages) - 1 and (epoch == 1 or self.place(epoch - 1)[0] != number):
+        if begins and number == len(self.stages) - 1:
             self.checkpoints.forget_best()
         makes = self.encoded and stage != ("segmenter",)
         cast(Any, self.network).train_only(*stage, *([_ENCODER] if makes else []))

@@ -7,6 +7,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_other_weights_take_the_place_of_the_bundle_s(
 
 
 def test_a_calibration_goes_with_the_weights_it_is_of_alone(bundle: Path, other_weights: Path, tmp_path: Path) -> None:
-    publish_json(bundle / "models/calibration.json", Calibration(1.5, -0.2, [], []).record())
+    publish_json(bundle / "models/calibration.json", asdict(Calibration(1.5, -0.2, [], [])))
     config = read(bundle / "inference.json") | {"calibration": "$@bundle_root + '/models/calibration.json'"}
     publish_json(bundle / "inference.json", config)
     own = export_bundle(bundle, tmp_path / "own", graphs=False)

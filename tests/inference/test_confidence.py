@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import nibabel
@@ -70,7 +71,7 @@ def test_a_calibration_that_makes_no_sense_is_refused(tmp_path: Path, content: s
 def test_a_calibration_reads_back_what_it_records(tmp_path: Path) -> None:
     group = {"up_to_ml": None, "low": -0.5, "high": 0.25, "n": 40}
     fitted = Calibration(1.5, -0.25, [group], [1.0, 0.5, 0.25], about="40 scans")
-    publish_json(tmp_path / "c.json", fitted.record())
+    publish_json(tmp_path / "c.json", asdict(fitted))
     assert Calibration.read(tmp_path / "c.json") == fitted
 
 
@@ -123,7 +124,7 @@ def test_a_bundle_predicts_with_the_calibration_of_its_own_weights_alone(
     metadata = json.loads((mine / "metadata.json").read_text())
     publish_json(mine / "metadata.json", metadata | {"weights_sha256": sha256_of(untrained_weights)})
     group = {"up_to_ml": None, "low": -1.0, "high": 1.0, "n": 40}
-    publish_json(mine / "models/calibration.json", Calibration(2.0, 0.5, [group], [0.0, 1.0, 0.0]).record())
+    publish_json(mine / "models/calibration.json", asdict(Calibration(2.0, 0.5, [group], [0.0, 1.0, 0.0])))
     config = json.loads((mine / "inference.json").read_text())
     publish_json(mine / "inference.json", config | {"calibration": "$@bundle_root + '/models/calibration.json'"})
     words = ["predict", str(phantom_folder / "TRAINING/case_1"), "--bundle", str(mine), "--step", "32"]

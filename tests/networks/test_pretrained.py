@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from monai_isles.errors import IslesError
 from monai_isles.io.weights import publish_state
 from monai_isles.networks import PSPNet
-from monai_isles.networks.pretrained import load_pretrained
+from monai_isles.networks.pretrained import PretrainedReport, load_pretrained
 from monai_isles.networks.pspnet import DilatedResNet
 
 State = dict[str, Tensor]
@@ -101,26 +102,42 @@ def test_a_resnet_fills_the_backbone_and_nothing_else(naming, wrap: str, tmp_pat
     assert f"weights: {len(network.pretrained)} of {len(parameters)} from a file" in repr(network)
 
 
+Load = Callable[[nn.Module, object], PretrainedReport]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Return a function that loads a dictionary into a network through a file."""
+
+    def load_from_file(network: nn.Module, state: object) -> PretrainedReport:
+        torch.save(state, tmp_path / "given.pt")
+        return load_pretrained(network, tmp_path / "given.pt")
+
+    return load_from_file
+
+
 @pytest.mark.parametrize(("stem", "names"), [("single", SINGLE), ("deep128", DEEP), ("deep64", DEEP)])
 @pytest.mark.parametrize("head", ["cls", "final"])
-def test_a_pspnet_of_21_classes_leaves_only_initializer_and_classifier_new(stem: str, names: dict, head: str) -> None:
+def test_a_pspnet_of_21_classes_leaves_only_initializer_and_classifier_new(
+    load: Load, stem: str, names: dict, head: str
+) -> None:
     source = donor(stem=stem)
     state = {"epoch": 50, "state_dict": {f"module.{k}": v for k, v in as_semseg(source, stem=names, head=head).items()}}
     network = PSPNet(base_channels=4, stem=stem)
-    report = load_pretrained(network, state)
+    report = load(network, state)
     assert rooms(loaded(network, source)) == rooms(set(report.matched)) == {"backbone", "pyramid", "final"}
     assert report.missing == report.unexpected == report.wrong_shape == ()
     assert len(report.matched) == len(loaded(network, source))
 
 
-def test_mmsegmentation_names_are_understood() -> None:
+def test_mmsegmentation_names_are_understood(load: Load) -> None:
     source, network = donor(stem="deep64"), PSPNet(base_channels=4, stem="deep64")
-    report = load_pretrained(network, {"meta": {}, "state_dict": as_mmseg(source)})
+    report = load(network, {"meta": {}, "state_dict": as_mmseg(source)})
     assert rooms(loaded(network, source)) == {"backbone", "pyramid", "final"}
     assert report.missing == report.unexpected == ()
 
 
-def test_a_stem_nested_in_conv1_is_understood() -> None:
+def test_a_stem_nested_in_conv1_is_understood(load: Load) -> None:
     source, network = donor(stem="deep64"), PSPNet(base_channels=4, stem="deep64")
     places = {
         "conv1": "conv1.0",
@@ -134,58 +151,60 @@ def test_a_stem_nested_in_conv1_is_understood() -> None:
     for name, value in source.backbone.state_dict().items():
         first, _, rest = name.partition(".")
         state[f"{places.get(first, first)}.{rest}"] = value
-    load_pretrained(network, state)
+    load(network, state)
     assert len(loaded(network, source)) == sum(v.is_floating_point() for v in state.values())
 
 
-def test_our_own_weights_of_another_task_keep_initializer_and_classifier_new() -> None:
+def test_our_own_weights_of_another_task_keep_initializer_and_classifier_new(load: Load) -> None:
     source, network = PSPNet(5, 1, base_channels=4), PSPNet(base_channels=4)
     nn.init.constant_(source.initializer.conv.weight, 7.0)
-    report = load_pretrained(network, {"epoch": 3, "objects": {"network": source.state_dict()}})
+    report = load(network, {"epoch": 3, "objects": {"network": source.state_dict()}})
     assert rooms(set(report.matched)) == {"backbone", "pyramid", "final"} and report.missing == ()
     assert not bool((network.initializer.conv.weight == 7).any())
 
 
-def test_the_report_names_what_is_missing_unexpected_and_of_another_shape(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_report_names_what_is_missing_unexpected_and_of_another_shape(
+    load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
     state = as_semseg(donor(), stem=SINGLE) | {"extra.weight": torch.zeros(1)}
     state["cls.0.weight"] = state["cls.0.weight"][:3]
     del state["ppm.features.3.1.weight"]
     with caplog.at_level(logging.INFO, logger="monai_isles.networks.pretrained"):
-        report = load_pretrained(PSPNet(base_channels=4), state)
+        report = load(PSPNet(base_channels=4), state)
     assert report.missing == ("pyramid.branches.3.conv.weight",)
     assert report.unexpected == ("extra.weight",) and report.wrong_shape == ("final.conv.weight",)
     assert "1 missing (pyramid.branches.3.conv.weight); 1 unexpected (extra.weight)" in caplog.text
 
 
-def test_less_than_the_whole_backbone_is_refused_with_counts_and_names_and_nothing_is_loaded() -> None:
+def test_less_than_the_whole_backbone_is_refused_with_counts_and_names_and_nothing_is_loaded(load: Load) -> None:
     state, network = as_torchvision(donor()), PSPNet(base_channels=4)
     del state["layer4.2.bn3.running_var"], state["layer1.0.conv1.weight"]
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    words = r"E-NET-22.*\n.*given state.*\n.*263 of 265 tensors matched; 2 missing \(backbone.layer1.0.conv1.weight, "
+    words = r"E-NET-22.*\n.*given.pt\n.*263 of 265 tensors matched; 2 missing \(backbone.layer1.0.conv1.weight, "
     with pytest.raises(IslesError, match=words):
-        load_pretrained(network, state)
+        load(network, state)
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
 
 
-def test_weights_of_another_width_or_network_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_width_or_network_are_refused(load: Load, tmp_path: Path) -> None:
     with pytest.raises(IslesError, match=r"E-NET-22.*\n.*\n.*0 of 265 .* 265 wrong of shape \(backbone.conv1.weight"):
-        load_pretrained(PSPNet(base_channels=4), DilatedResNet(base_channels=6).state_dict())
+        load(PSPNet(base_channels=4), DilatedResNet(base_channels=6).state_dict())
     publish_state(tmp_path / "other.pt", nn.Linear(2, 2).state_dict())
     with pytest.raises(IslesError, match=r"E-NET-22.*\n.*other.pt\n.*0 of 265 tensors matched; 265 missing"):
         PSPNet(weights=str(tmp_path / "other.pt"), base_channels=4)
 
 
 @pytest.mark.parametrize("options", [{"backbone": "resnet101"}, {"stem": "deep64"}])
-def test_a_deeper_backbone_is_refused_instead_of_half_used(options: dict[str, str]) -> None:
+def test_a_deeper_backbone_is_refused_instead_of_half_used(load: Load, options: dict[str, str]) -> None:
     state = DilatedResNet(options.get("backbone", "resnet50"), 4, stem=options.get("stem", "single")).state_dict()
     with pytest.raises(IslesError, match=r"E-NET-23.*\n.*\n.*tensors that this backbone has not \((layer3.6|conv2)"):
-        load_pretrained(PSPNet(base_channels=4), state)
+        load(PSPNet(base_channels=4), state)
 
 
 @pytest.mark.parametrize("state", [{}, {"state_dict": {"epoch": 3}}])
-def test_a_file_without_tensors_is_refused(state: dict[str, object]) -> None:
+def test_a_file_without_tensors_is_refused(load: Load, state: dict[str, object]) -> None:
     with pytest.raises(IslesError, match="E-NET-24.*\n.*\n.*a dict without tensors"):
-        load_pretrained(PSPNet(base_channels=2), state)
+        load(PSPNet(base_channels=2), state)
 
 
 def test_from_scratch_is_said() -> None:
