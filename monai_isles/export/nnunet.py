@@ -16,6 +16,7 @@ from monai_isles.data.entries import load_entries
 from monai_isles.errors import refused
 from monai_isles.io.publish import folder_aside, publish_image, publish_json
 from monai_isles.io.read import read_image, require_same_grid
+from monai_isles.io.runs import judge_folder
 from monai_isles.modalities import CT_CHANNELS, LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
 
@@ -64,6 +65,7 @@ def export_nnunet(
     target = Path(out) / f"Dataset{number:03d}_{name}"
     if target.exists():
         raise refused("E-NNU-01", where=str(target), found="a file or folder of this name")
+    judge_folder(target)
     splits = _splits(content)
     keys = _channels(content, modalities)
     training = load_entries(content, dataset_dir, keys=keys, need_label=True)

@@ -69,6 +69,8 @@ class Cache:
         """Hold ``key`` while its entry is made, so that other processes wait for it instead of making it too.
 
         The system gives the hold back when a process dies. Where a file system has no locks, all of them make it.
+
+        Raises: ``E-RUN-02`` where the folder cannot be written; entries of a read-only folder can be read.
         """
         lock = self.folder / f"{self.kind}-{key}.lock"
         try:
@@ -76,8 +78,16 @@ class Cache:
         except ImportError:
             yield
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with lock.open("wb") as file:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = lock.open("wb")
+        except OSError as error:
+            text = {
+                "fault": "cache cannot be written",
+                "fix": "choose a writable folder for the cache, or leave it out",
+            }
+            raise refused("E-RUN-02", where=str(self.folder), found=error.strerror or str(error), **text) from error
+        with file:
             with suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_EX)
             try:

@@ -55,7 +55,7 @@ def publish_together(files: Sequence[tuple[str | Path, Writer]], *, inputs: Iter
         raise refused("E-FILE-10", where=str(path), found=f"{error.strerror or error}") from error
     finally:
         for part in parts.values():
-            with suppress(NotADirectoryError):
+            with suppress(OSError):  # a read-only file system refuses it even where there is no part
                 part.unlink(missing_ok=True)
 
 

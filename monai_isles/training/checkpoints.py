@@ -231,7 +231,8 @@ class Checkpoints:
         if not self.writes:
             return
         result = f"best {self.metric} {self.best:.5f} in epoch {self.best_epoch}"
-        outcome = f"{engine.state.epoch} epochs, {result if self.evaluator else 'no validation: the last one is kept'}"
+        result = "no validation: the last one is kept" if math.isinf(self.best) else result
+        outcome = f"{engine.state.epoch} epochs, {result}"
         finish_training(self._held, outcome, self.loaders, self.settings)
         self._held.__exit__(None, None, None)
 

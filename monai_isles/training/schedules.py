@@ -28,7 +28,11 @@ def sign_of(mode: str) -> int:
 
 def read_metric(evaluator: Engine | None, metric: str) -> float:
     """Return the metric of the evaluator's last run, in the first process; not to be called without an evaluator."""
-    return from_first(float(cast(Engine, evaluator).state.metrics[metric]))
+    known = cast(Engine, evaluator).state.metrics
+    if metric not in known:
+        text = {"fault": "no such metric of the validation", "fix": f"name one of {', '.join(known)}"}
+        raise refused("E-TRAIN-05", where="metric that chooses the epoch", found=repr(metric), **text)
+    return from_first(float(known[metric]))
 
 
 def ran_in(engine: Engine, evaluator: Engine | None) -> bool:

@@ -13,7 +13,7 @@ from typing import cast
 
 from ignite.engine import Engine, Events
 
-from monai_isles.errors import find_isles_error, memory_error, refused
+from monai_isles.errors import arguments_error, find_isles_error, memory_error, refused
 
 EXIT_TERMINATED = 143
 
@@ -39,7 +39,7 @@ def exits_on_sigterm() -> bool:
 
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    ours = find_isles_error(error) or memory_error(error, "this run")
+    ours = find_isles_error(error) or memory_error(error, "this run") or arguments_error(error)
     if ours is None:
         sys.__excepthook__(kind, error, trace)
         return

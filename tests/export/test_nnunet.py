@@ -121,6 +121,14 @@ def test_a_ct_list_may_name_its_channels(data_list: Path, phantom_folder: Path, 
     assert described["channel_names"] == {"0": "Tmax", "1": "CBF"}
 
 
+def test_a_folder_that_cannot_be_written_is_refused_first(
+    data_list: Path, phantom_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(IslesError, match=r"E-RUN-02(?s:.*)not a folder"):
+        export_nnunet(data_list, phantom_folder, tmp_path / "file")
+
+
 def test_a_list_without_folds_and_a_name_nnunet_cannot_use_are_refused(
     data_list: Path, phantom_folder: Path, tmp_path: Path
 ) -> None:

@@ -25,6 +25,13 @@ def test_what_was_written_comes_back_under_its_own_key_alone(tmp_path: Path) -> 
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["thing-a.entry"]
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(IslesError, match=r"E-RUN-02: cache cannot be written(?s:.*)file"):
+        with Cache(tmp_path / "file", "thing").making("a"):
+            pass
+
+
 def test_every_flipped_bit_and_every_cut_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache, rng = Cache(tmp_path, "thing"), np.random.default_rng(0)
     cache.write("a", bytes(range(256)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -36,6 +37,15 @@ def test_a_fault_of_ours_leaves_no_part(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         publish(tmp_path / "a.txt", lambda tmp: tmp.write_text(str(1 / 0)))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_read_only_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)  # such a disk refuses to delete, before it looks for the file
+    with pytest.raises(IslesError, match=r"E-FILE-10(?s:.*)Read-only file system"):
+        publish(tmp_path / "a.txt", refuse)
 
 
 def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,6 +78,21 @@ def test_a_resume_with_another_setting_is_refused_and_shows_the_difference(small
     run = small_run(epochs=4, lr=0.5)
     with pytest.raises(IslesError, match=r"E-TRAIN-01.*\n.*\n.*optimizer was .*1\.0.*is .*0\.5"):
         run.checkpoints.resume(run.trainer)
+
+
+def test_a_metric_that_the_validation_lacks_is_refused_with_those_it_has(small_run: Build) -> None:
+    run = small_run(epochs=1)
+    run.checkpoints.metric = "val_dice"
+    with pytest.raises(IslesError, match=r"E-TRAIN-05(?s:.*)'val_dice'(?s:.*)name one of val_l1_error"):
+        run.trainer.run()
+
+
+def test_a_run_without_any_validation_states_no_best_score(small_run: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monai_isles.training.checkpoints.ran_in", lambda engine, evaluator: False)
+    run = small_run(epochs=1)
+    run.trainer.run()
+    outcome = json.loads((run.folder / "run.json").read_text())["outcome"]
+    assert outcome == "1 epochs, no validation: the last one is kept"
 
 
 def test_a_finished_run_is_not_trained_over(small_run: Build) -> None:

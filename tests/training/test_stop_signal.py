@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
 import torch
 from ignite.engine import Events
+from monai.bundle import ConfigParser
 
 from monai_isles.io import load_state
 from monai_isles.training import plain_exits
@@ -86,3 +88,13 @@ def test_without_plain_exits_the_signal_is_left_alone(small_run: Build) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     small_run(epochs=1).trainer.run()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_an_argument_that_a_component_of_the_config_does_not_take_is_four_lines(capsys: pytest.CaptureFixture) -> None:
+    config = ConfigParser({"loss": {"_target_": "monai_isles.losses.GeneralizedDiceCELoss", "gama": 2}})
+    with pytest.raises(RuntimeError) as caught:
+        config.get_parsed_content("loss")
+    with pytest.raises(SystemExit, match="4"):
+        sys.excepthook(RuntimeError, caught.value, None)
+    text = capsys.readouterr().err
+    assert text.startswith("E-INF-46: ") and "GeneralizedDiceCELoss" in text and "gama" in text
