@@ -23,33 +23,27 @@ LONGEST_GAP_S = 15.0
 _TIMES = ("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime")
 
 
-def join_series(
-    series: Sequence[SeriesInfo], files: dict[str, list[DicomFile]]
-) -> tuple[list[SeriesInfo], list[Finding]]:
-    """Join series of one time each to one dynamic series; return the series and a finding for each join.
+def join_series(dicom: DicomFolder) -> None:
+    """Join series of one time each to one dynamic series, with a finding for each join.
 
     Joined are five or more still CT series of one study, frame of reference, orientation and size, whose acquisition
     times all differ and follow one another by at most 15 s: so a plain CT taken minutes before stays apart, and two
     reconstructions of one acquisition, which share their time, are never joined. Slices that one of them lacks are then
-    refused as in any series. The joined series has the UID of the earliest; ``files`` is changed to match.
+    refused as in any series. The joined series has the UID of the earliest.
     """
     groups: dict[tuple, list[tuple[float, SeriesInfo]]] = {}
-    for info in series:
-        if info.usable and info.kind == "ct" and (known := _grid_and_start(info, files[info.uid])):
+    for info in dicom.series:
+        if info.usable and info.kind == "ct" and (known := _grid_and_start(info, dicom.files[info.uid])):
             groups.setdefault(known[0], []).append((known[1], info))
-    out, findings = list(series), []
     for run in (run for group in groups.values() for run in _runs(group)):
-        first, uids = run[0][1], {info.uid for _, info in run}
-        files[first.uid] = [file for _, info in run for file in files[info.uid]]
-        paths, frames = tuple(file.path for file in files[first.uid]), sum(info.frames for _, info in run)
+        first, rest = run[0][1], {info.uid for _, info in run[1:]}
+        files = dicom.files[first.uid] = [file for _, info in run for file in dicom.files[info.uid]]
+        paths, frames = tuple(file.path for file in files), sum(info.frames for _, info in run)
         joined = replace(first, kind="ctp", files=paths, frames=frames)
-        out = [
-            joined if item.uid == first.uid else item for item in out if item.uid == first.uid or item.uid not in uids
-        ]
+        dicom.series = [joined if item.uid == first.uid else item for item in dicom.series if item.uid not in rest]
         result = f"{len(run)} series of one time each, {run[-1][0] - run[0][0]:.1f} s from first to last"
         where = f"{first.files[0].parent}: series {first.number or first.uid}"
-        findings.append(finding("E-DCM-60", WARNING, where=where, found=result))
-    return out, findings
+        dicom.findings.append(finding("E-DCM-60", WARNING, where=where, found=result))
 
 
 def _grid_and_start(info: SeriesInfo, files: Sequence[DicomFile]) -> tuple[tuple, float] | None:
@@ -160,8 +154,7 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
     if not result.files and not damaged:
         raise _nothing(folder, f"{len(strange)} files, none of them a DICOM image")
     result.series = [_info(uid, files, result.findings) for uid, files in result.files.items()]
-    result.series, joined = join_series(result.series, result.files)
-    result.findings += joined
+    join_series(result)
     result.series.sort(key=lambda item: (int(item.number) if item.number.isdigit() else 10**9, item.uid))
     return result
 
@@ -183,7 +176,7 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
     known = {uid for uid, words in pydicom_module().uid.UID_dictionary.items() if words[1] == "SOP Class"}
     strange = [file for file in files if file.text("SOPClassUID") in known.difference(_READ)]
     _leave_out(files, strange, "E-DCM-32", "captures and reports are passed over", findings)
-    scouts = [file for file in files if "LOCALIZER" in file.image_type]
+    scouts = [file for file in files if "LOCALIZER" in file.text("ImageType").upper()]
     _leave_out(files, scouts, "E-DCM-32", "localisers are passed over", findings)
     first, reason, kind = files[0], _reason(files), _kind(files)
     if not well_spelt(terms := character_terms(first.header)):
@@ -240,7 +233,7 @@ def _same_picture(first: DicomFile, other: DicomFile) -> bool:
 
 def _reason(files: Sequence[DicomFile]) -> str:
     first = files[0]
-    if "LOCALIZER" in first.image_type:
+    if "LOCALIZER" in first.text("ImageType").upper():
         return "a localiser"
     try:
         require_grey(first, "")
@@ -254,9 +247,8 @@ def _reason(files: Sequence[DicomFile]) -> str:
 
 
 def _map_named(files: Sequence[DicomFile]) -> str:
-    if "ORIGINAL" in files[0].image_type:
-        return ""
-    named = _MAP.search(" ".join((*files[0].image_type, files[0].text("SeriesDescription"))))
+    image_type, description = (files[0].text(key) for key in ("ImageType", "SeriesDescription"))
+    named = None if "ORIGINAL" in image_type.upper() else _MAP.search(f"{image_type} {description}")
     return re.sub(r"[\s_-]", "", named[1].lower()).removeprefix("r") if named else ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, cast
@@ -36,10 +36,10 @@ def frame_times(groups: Sequence[Dataset]) -> dict[str, int]:
     """
     result: dict[str, int | None] = {}
     for key in ("FrameAcquisitionDateTime", "FrameReferenceDateTime", "AcquisitionDateTime"):
-        result[key] = _parse(_first(groups, key), instant_us)
+        result[key] = instant_us(_first(groups, key))
     for key, dated in (("AcquisitionTime", "AcquisitionDate"), ("ContentTime", "ContentDate")):
         clock, on = _first(groups, key), _first(groups, dated)
-        result[key] = _parse(on and clock and on + clock, instant_us) or _parse(clock, clock_us)
+        result[key] = (instant_us(on + clock) if on and clock else None) or clock_us(clock)
     result["MidScanTime"] = _scale(_mid_scan(groups), 1e6)
     for key, unit_us in (("TriggerTime", 1e3), ("FrameReferenceTime", 1e3), ("TemporalPositionTimeOffset", 1e6)):
         result[key] = _scale(_first(groups, key), unit_us)
@@ -53,15 +53,15 @@ def frame_times(groups: Sequence[Dataset]) -> dict[str, int]:
     return {key: value for key in ORDERS if (value := result.get(key)) is not None}
 
 
-def _mid_scan(groups: Sequence[Dataset]) -> str | None:
-    """Return GE's Mid Scan Time in s, from the private block of its creator, None where there is none."""
+def _mid_scan(groups: Sequence[Dataset]) -> str:
+    """Return GE's Mid Scan Time in s, from the private block of its creator, empty where there is none."""
     for group in groups:
         try:
             held = group.private_block(0x19, "GEMS_ACQU_01")[0x24].value
         except PARSER_ERRORS:  # a KeyError where there is none
             continue
         return held.decode("latin-1").strip(" \0") if isinstance(held, bytes) else str(held)
-    return None
+    return ""
 
 
 def _values(groups: Sequence[Dataset], keyword: str) -> Iterator[Any]:
@@ -75,17 +75,13 @@ def _values(groups: Sequence[Dataset], keyword: str) -> Iterator[Any]:
             yield value
 
 
-def _first(groups: Sequence[Dataset], keyword: str) -> str | None:
-    return next((str(value) for value in _values(groups, keyword)), None)
+def _first(groups: Sequence[Dataset], keyword: str) -> str:
+    return next((str(value) for value in _values(groups, keyword)), "")
 
 
-def _parse(text: str | None, parse: Callable[[str], int | None]) -> int | None:
-    return parse(text) if text else None
-
-
-def _scale(text: str | None, unit: float) -> int | None:
+def _scale(text: str, unit: float) -> int | None:
     try:
-        return None if text is None else round(float(text) * unit)
+        return round(float(text) * unit)
     except (ValueError, OverflowError):
         return None
 
@@ -145,11 +141,8 @@ def tube_kv(file: DicomFile) -> float | None:
 
 def _frames(file: DicomFile) -> list[Frame]:
     count, header = frame_count(file), file.header
-    try:
-        shared = list(header.get("SharedFunctionalGroupsSequence") or ())
-        each = list(header.get("PerFrameFunctionalGroupsSequence") or ())
-    except PARSER_ERRORS as error:
-        raise damage_error(file.path, f"functional groups cannot be read ({type(error).__name__})") from error
+    shared = _nested_groups(file, [header], ["SharedFunctionalGroupsSequence"])
+    each = _nested_groups(file, [header], ["PerFrameFunctionalGroupsSequence"])
     if (count > 1 or each) and len(each) != count:
         raise damage_error(file.path, f"{count} frames, {len(each)} per-frame functional groups")
     if not each:
@@ -162,20 +155,20 @@ def _frames(file: DicomFile) -> list[Frame]:
     return frames
 
 
-def _nested_groups(file: DicomFile, groups: Sequence[Dataset]) -> list[Dataset]:
+def _nested_groups(file: DicomFile, groups: Sequence[Dataset], names: Sequence[str] = _GROUPS) -> list[Dataset]:
     try:
-        return [item for group in groups for name in _GROUPS for item in (group.get(name) or ())]
+        return [item for group in groups for name in names for item in (group.get(name) or ())]
     except PARSER_ERRORS as error:
         raise damage_error(file.path, f"functional groups cannot be read ({type(error).__name__})") from error
 
 
 def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
     slope, intercept = _numbers(file, groups, "RescaleSlope", 1), _numbers(file, groups, "RescaleIntercept", 1)
-    units = _first(groups, "RescaleType") or ""
+    units = _first(groups, "RescaleType")
     if slope is None and intercept is None:  # parametric maps state a real-world value mapping instead
         slope, intercept = (_numbers(file, groups, f"RealWorldValue{part}", 1) for part in ("Slope", "Intercept"))
         codes = next(filter(None, _values(groups, "MeasurementUnitsCodeSequence")), ())
-        units = _first(codes, "CodeValue") or ""
+        units = _first(codes, "CodeValue")
     # Without a stated spacing the thickness is the step: contiguous slices.
     step = _numbers(file, groups, "SpacingBetweenSlices", 1) or _numbers(file, groups, "SliceThickness", 1)
     (tilt_deg,) = _numbers(file, groups, "GantryDetectorTilt", 1) or (0.0,)

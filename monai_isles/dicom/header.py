@@ -72,15 +72,6 @@ class DicomFile:
                 self.known[keyword] = ""
         return str(self.known[keyword])
 
-    @property
-    def image_type(self) -> tuple[str, ...]:
-        """Return the values of Image Type in capitals."""
-        try:
-            value = self.header.get("ImageType") or ()
-        except PARSER_ERRORS:
-            return ()
-        return (value.upper(),) if isinstance(value, str) else tuple(str(item).upper() for item in value)
-
 
 def pydicom_module() -> ModuleType:
     """Return pydicom."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -219,14 +218,13 @@ class TiltedFrames:
         return len(stored) == len(self.positions) * (self.array.shape[3] if self.array.ndim == 4 else 1)
 
 
-def require_dicom() -> ModuleType:
-    """Return pydicom; refuse if highdicom is not installed."""
-    pydicom = pydicom_module()
+def require_dicom() -> None:
+    """Refuse to write DICOM where pydicom or highdicom is not installed."""
+    pydicom_module()
     try:
         import highdicom  # noqa: F401
     except ImportError as error:
         raise refused("E-DCM-46", where="highdicom", found=f"not installed ({error.name or error})") from error
-    return pydicom
 
 
 @contextmanager
