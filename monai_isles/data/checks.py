@@ -77,7 +77,7 @@ def check_folder(
     if layout is DICOM:
         about, studies = check_series(folder)
         return [*unused_images(folder, []), *about], studies
-    named = (replace(item, case=item.where) for _, item in faults_of(scans, ()) if item.code == "E-LIST-11")
+    named = (replace(item, case=item.where) for item in faults_of(scans, ()).values() if item.code == "E-LIST-11")
     findings, seen = list(dict.fromkeys(named)), dict[str, str]()
     every = tuple(sorted({value for values in layout.targets.values() for value in values})) or None
     findings += unused_images(folder, scans)

@@ -285,11 +285,11 @@ def find_cases(
     for remark in unused_images(folder, scans):
         tell(remark)
     cases = as_cases(scans, folder, subjects)
-    faults = {id(scan): fault for scan, fault in faults_of(scans, wanted)}
+    faults = faults_of(scans, wanted)
     chosen = [(scan, case) for scan, case in zip(scans, cases, strict=True) if section in (None, scan.section)]
     if left_out is not None:
-        left_out += [faults[id(scan)] for scan, _ in chosen if id(scan) in faults]
-    return [case for scan, case in chosen if id(scan) not in faults]
+        left_out += [faults[scan] for scan, _ in chosen if scan in faults]
+    return [case for scan, case in chosen if scan not in faults]
 
 
 def _marks(name: str) -> list[str]:

@@ -96,7 +96,7 @@ _ONE_FILE = "give the folder that holds the images of the case; give a 4D series
 _SECTION = re.compile(r"(?:^|[_\- ])(train|test)(?:ing)?(?:[_\- ](?:raw|preprocessed|data|set))?$", re.IGNORECASE)
 
 
-@dataclass
+@dataclass(eq=False)
 class Scan:
     """Hold one case as found: files by key, second files of a key, and the mask values that mean lesion.
 
@@ -154,22 +154,22 @@ def no_case(folder: Path) -> IslesError:
     return refused("E-LIST-01", where=str(folder), found=result)
 
 
-def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> list[tuple[Scan, Finding]]:
+def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> dict[Scan, Finding]:
     """Return one finding for each unusable case: a duplicate name or modality, a missing key."""
     times = Counter((scan.section, scan.name) for scan in scans)
-    findings = []
+    findings: dict[Scan, Finding] = {}
     for scan in scans:
         where, lack = f"{scan.section} {scan.name}", scan.lacking(keys)
         if scan.fault is not None:
-            findings.append((scan, as_finding(scan.fault)))
+            findings[scan] = as_finding(scan.fault)
         elif times[scan.section, scan.name] > 1:
             text = f"{times[scan.section, scan.name]} cases"
-            findings.append((scan, finding("E-LIST-11", ERROR, where=where, found=text)))
+            findings[scan] = finding("E-LIST-11", ERROR, where=where, found=text)
         elif scan.doubled:
-            findings.append((scan, finding("E-LIST-13", ERROR, where=where, found=", ".join(scan.doubles()))))
+            findings[scan] = finding("E-LIST-13", ERROR, where=where, found=", ".join(scan.doubles()))
         elif lack:
-            findings.append((scan, finding("E-LIST-02", ERROR, where=where, found=f"no {', '.join(lack)}")))
-    return [(scan, replace(item, case=scan.name)) for scan, item in findings]
+            findings[scan] = finding("E-LIST-02", ERROR, where=where, found=f"no {', '.join(lack)}")
+    return {scan: replace(item, case=scan.name) for scan, item in findings.items()}
 
 
 def only_read(scans: list[Scan], reads: Sequence[str]) -> list[Scan]:

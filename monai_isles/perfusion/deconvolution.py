@@ -212,9 +212,6 @@ def deconvolve(
     return out
 
 
-_LANES = 64
-
-
 def residue_peaks(residue: Tensor, latest: int | None = None) -> tuple[Tensor, Tensor]:
     """Return height (V,) and position (V,) in frames of the largest value of circular residues (V, L).
 
@@ -231,19 +228,17 @@ def residue_peaks(residue: Tensor, latest: int | None = None) -> tuple[Tensor, T
 
 def curve_peaks(curves: Tensor) -> Tensor:
     """Return the position (V,) in frames of the largest value of curves (V, T), smoothed over three frames."""
-    frames = curves.shape[1]
-    wide = curves.new_full((len(curves), -(-frames // _LANES) * _LANES), -torch.inf)
-    calm = wide[:, :frames]
+    calm = torch.empty_like(curves)
     torch.add(curves[:, :-2], curves[:, 2:], out=calm[:, 1:-1])
     calm[:, 1:-1] += curves[:, 1:-1]
     torch.add(curves[:, 0], curves[:, 1], out=calm[:, 0]).mul_(1.5)
     torch.add(curves[:, -2], curves[:, -1], out=calm[:, -1]).mul_(1.5)
-    return _parabola(wide, _largest(wide).clamp_(1, frames - 2))[1]
+    return _parabola(calm, _largest(calm).clamp_(1, curves.shape[1] - 2))[1]
 
 
 def _largest(rows: Tensor) -> Tensor:
     """Return the index (V,) of the largest value of each row."""
-    # On the CPU numpy's search is faster than torch's, most in rows of a multiple of 64.
+    # On the CPU numpy's search is faster than torch's.
     return torch.from_numpy(rows.numpy().argmax(1)) if rows.device.type == "cpu" else rows.argmax(1)
 
 

@@ -169,14 +169,14 @@ def measured_maps(
     arterial = torch.as_tensor(artery)
     shape = transit_shape(curves, arterial, prepared.dt_s, method=method, level=level)
     values = voxel_maps(curves, arterial, prepared.dt_s, method=method, level=level, shape=shape)
-    mask = torch.zeros(inside.shape, dtype=torch.bool)
+    mask = np.zeros(inside.shape, bool)
     mask[box] = place.cpu().permute(1, 2, 0)
     named = zip(("cbf", "cbv", "mtt", "tmax", "ttp"), values, strict=True)
-    painted: dict[str, Any] = {name: _paint(value, place, mask, box) for name, value in named}
+    painted: dict[str, Any] = {name: _paint(value, mask) for name, value in named}
     return PerfusionMaps(
         **painted,
         aif=artery,
-        brain=mask.numpy(),
+        brain=mask,
         smoothing_mm=round(width, 2),
         noise_hu=noise,
         shape=shape,
@@ -308,11 +308,11 @@ def voxel_maps(
     return [cbf, cbv, mtt, tmax.clamp(0.0, min(LONGEST_TMAX_S, len(aif) * dt_s)), top * dt_s]
 
 
-def _paint(values: Tensor, place: Tensor, mask: Tensor, box: tuple[slice, slice, slice]) -> np.ndarray:
-    volume, part = torch.zeros(mask.shape, dtype=torch.float32), torch.zeros(place.shape, dtype=torch.float32)
-    part[place.cpu()] = values.cpu()
-    volume[box] = part.permute(1, 2, 0)
-    return volume.numpy()
+def _paint(values: Tensor, mask: np.ndarray) -> np.ndarray:
+    """Return the map (H, W, D) of values (V,) in the order of slices, then rows."""
+    volume = np.zeros(mask.shape, np.float32)
+    volume.transpose(2, 0, 1)[mask.transpose(2, 0, 1)] = values.cpu()
+    return volume
 
 
 def perfusion_record(prepared: PreparedSeries, maps: PerfusionMaps, settings: Mapping[str, object]) -> dict[str, Any]:

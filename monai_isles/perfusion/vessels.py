@@ -189,10 +189,15 @@ def _vessel_like(
     cranial_hu: np.ndarray, among: np.ndarray, aif: np.ndarray, dt_s: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the curves that look like the artery up to 12 s later, none saturated, and how late (n,) each is, s."""
-    curves = cranial_hu[among]
-    likeness, late_s = _likeness(curves, aif, dt_s)
-    good = (likeness >= LEAST_LIKENESS) & ~saturated_curves(curves)
-    return among[good], late_s[good]
+    curves, lags = cranial_hu[among], range(min(len(aif) - 3, round(LATEST_S / dt_s)) + 1)
+    # The artery shifted by every lag, correlated with all curves in one product.
+    late = np.stack([np.concatenate([np.zeros(lag), aif[: len(aif) - lag]]) for lag in lags])
+    late = late - late.mean(1, keepdims=True)
+    plain = curves - curves.mean(1, keepdims=True)
+    lengths = np.linalg.norm(plain, axis=1)[:, None] * np.linalg.norm(late, axis=1)[None, :]
+    likeness = plain @ late.T / np.maximum(lengths, 1e-6)
+    good = (likeness.max(1) >= LEAST_LIKENESS) & ~saturated_curves(curves)
+    return among[good], likeness[good].argmax(1) * dt_s
 
 
 def _venous(cranial_hu: np.ndarray, good: np.ndarray, late_s: np.ndarray) -> np.ndarray:
@@ -201,18 +206,6 @@ def _venous(cranial_hu: np.ndarray, good: np.ndarray, late_s: np.ndarray) -> np.
     tall = [group[np.argsort(cranial_hu[group].max(1), kind="stable")[-VENOUS_VOXELS:]] for group in groups]
     veins = [group for group in tall if len(group) == VENOUS_VOXELS]
     return max(veins, key=lambda group: float(_mean(cranial_hu[group]).max()), default=np.zeros(0, int))
-
-
-def _likeness(curves: np.ndarray, aif: np.ndarray, dt_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest correlation (V,) of each curve with the artery 0 to ``LATEST_S`` later, and that delay, s."""
-    lags = range(min(len(aif) - 3, round(LATEST_S / dt_s)) + 1)
-    # The artery shifted by every lag, correlated with all curves in one product.
-    late = np.stack([np.concatenate([np.zeros(lag), aif[: len(aif) - lag]]) for lag in lags])
-    late = late - late.mean(1, keepdims=True)
-    plain = curves - curves.mean(1, keepdims=True)
-    lengths = np.linalg.norm(plain, axis=1)[:, None] * np.linalg.norm(late, axis=1)[None, :]
-    result = plain @ late.T / np.maximum(lengths, 1e-6)
-    return result.max(1), result.argmax(1) * dt_s
 
 
 def _area_ratio(vof: np.ndarray, aif: np.ndarray, dt_s: float) -> float:

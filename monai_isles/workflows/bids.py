@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +48,8 @@ def predict_participants(
     series = [scan for scan in scans if scan.fault is None and scan.lacking(keys) and "ctp" in scan.files]
     others = [scan for scan in scans if scan not in series]
     faults = faults_of(others, keys)
-    lost = {id(scan) for scan, _ in faults}
-    records = left_out_records(replace(fault, case=scan.name) for scan, fault in faults)
-    ready = [as_case(scan, None) for scan in others if id(scan) not in lost]
+    records = left_out_records(faults.values())
+    ready = [as_case(scan) for scan in others if scan not in faults]
     if ready:
         entries = [case.entry() | ({"resample": True} if resample else {}) for case in ready]
         done = predict(lambda **_: (entries, {}), aside / "cases", bundle=bundle, report=report, **options)
