@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from functools import cache, partial
 from pathlib import Path
 
 EXIT_DONE, EXIT_BUG, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_UNSAFE = 0, 1, 2, 3, 4, 5
+_NO_MEMORY = re.compile(
+    "can't allocate memory|not enough memory|out of memory|bad_alloc|can't start new thread|"
+    "could not create a primitive"
+)
 
 
 class IslesError(Exception):
@@ -70,17 +75,7 @@ def find_isles_error(error: BaseException | None) -> IslesError | None:
 
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that memory ran out: Python's own, the CPU allocator's or a GPU's."""
-    if isinstance(error, MemoryError):
-        return True
-    words = (
-        "can't allocate memory",
-        "not enough memory",
-        "out of memory",
-        "bad_alloc",
-        "can't start new thread",
-        "could not create a primitive",
-    )
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error))))
 
 
 def memory_error(error: BaseException | None, where: str) -> IslesError | None:

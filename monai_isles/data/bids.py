@@ -16,23 +16,19 @@ from monai_isles.modalities import LABEL, MEASURED_MAPS
 PIPELINE = "monaiisles"
 _ENTITY = re.compile(r"^([a-z]+)-([A-Za-z0-9]+)$")
 _MASKS = ("lesion-msk", "msk", "lesion")
-# folder, label and ending of a result; files in perf have no name in the specification; .bidsignore lists them
+# endings of the results in perf, which have no name in the specification; .bidsignore lists them
+_IN_PERF = {key: f"{key}.nii.gz" for key in ("uncertainty", *MEASURED_MAPS)} | {
+    "result": "result.json",
+    "report": "report.html",
+}
+# folder, label and ending of a result
 _RESULTS = {
     "lesion": ("anat", "label-lesion", "mask.nii.gz"),
     "probability": ("anat", "label-lesion", "probseg.nii.gz"),
-} | {
-    key: ("perf", "", ending)
-    for key, ending in (
-        ("uncertainty", "uncertainty.nii.gz"), ("result", "result.json"), ("report", "report.html"),
-        *((key, f"{key}.nii.gz") for key in MEASURED_MAPS),
-    )
-}  # fmt: skip
-BIDS_IGNORE = f"""# BIDS has no names for these: uncertainty, perfusion maps, numbers and page of each case
-*_desc-{PIPELINE}_uncertainty.nii.gz
-{"".join(f"*_desc-{PIPELINE}_{key}.nii.gz" + chr(10) for key in MEASURED_MAPS)}\
-*_desc-{PIPELINE}_result.json
-*_desc-{PIPELINE}_report.html
-"""
+} | {key: ("perf", "", ending) for key, ending in _IN_PERF.items()}
+BIDS_IGNORE = "# BIDS has no names for these: uncertainty, perfusion maps, numbers and page of each case\n" + "".join(
+    f"*_desc-{PIPELINE}_{ending}\n" for ending in _IN_PERF.values()
+)
 BIDS_README = """Predictions of monai_isles, a BIDS derivative data set. Research only, not a medical device.
 
 `anat/*_label-lesion_desc-monaiisles_mask.nii.gz` is the predicted lesion, `..._probseg.nii.gz` its probability; both

@@ -66,8 +66,7 @@ def _resample(plain: Image, like: Image) -> tuple[np.ndarray, np.ndarray]:
     moved = ndimage.affine_transform(
         plain.data.astype(np.float32), onto[:3, :3], onto[:3, 3], like.grid_shape, order=1, mode="constant", cval=AIR_HU
     )
-    places = np.stack(np.meshgrid(*(np.arange(n) for n in like.grid_shape), indexing="ij"), -1) @ onto[:3, :3].T
-    places += onto[:3, 3]
+    places = np.moveaxis(np.indices(like.grid_shape), 0, -1) @ onto[:3, :3].T + onto[:3, 3]
     ends = np.array(plain.grid_shape) - 0.5
     return moved, np.all((places >= -0.5) & (places <= ends), axis=-1)
 
@@ -103,10 +102,7 @@ class StudyFiles:
 
     def sha256(self) -> str:
         """Return one checksum over the content of all files."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-        return digest.hexdigest()
+        return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in self.files)).hexdigest()
 
     def absolute(self) -> StudyFiles:
         """Return the same study with absolute paths, for a process in another folder."""

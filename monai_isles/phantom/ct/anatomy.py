@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -26,10 +26,6 @@ class Pose:
     roll_deg: float
     level_mm: float
     pitch_deg: float = 0.0
-
-    def facts(self) -> dict[str, object]:
-        """Return the pose as plain values."""
-        return asdict(self) | {"shift_px": list(self.shift_px)}
 
     def rotation(self) -> np.ndarray:
         """Return the rotation (3, 3) from head directions to scanner directions."""

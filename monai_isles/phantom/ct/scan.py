@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from scipy import ndimage
@@ -216,7 +216,7 @@ def _dwi(rng: np.random.Generator, patient: Patient, slab: Slab) -> np.ndarray:
 
 def _truth(patient: Patient, slab: Slab, label: np.ndarray, kind: str) -> dict[str, object]:
     stroke, has_lesion = patient.stroke, patient.variety.lesion
-    return slab.pose.facts() | {
+    return asdict(slab.pose) | {
         "side": stroke.side_name if has_lesion else "none",
         "occlusion": stroke.occlusion if has_lesion else "none",
         "onset_h": stroke.onset_h,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ def scan_mri(kind: MriKind, index: int, *, seed: int, spacing_mm: float | None =
     later = ischaemia.later_depth(brain.head_mm, brain.atlas_mm, depth)
     make = _siss if kind.name == "siss" else _spes
     images, label, facts = make(draws[5], brain, signs, stroke, depth, later)
-    truth = pose.facts() | facts | {"side": stroke.side_name, "occlusion": stroke.occlusion}
+    truth = asdict(pose) | facts | {"side": stroke.side_name, "occlusion": stroke.occlusion}
     truth |= {"distractors": distractors.names(), "spacing_mm": [spacing] * 3}
     truth["landmarks_vox"] = np.round(head_landmarks(subject, pose, grid), 4).tolist()
     return MriCase(
