@@ -30,11 +30,6 @@ def word_of(name: str) -> str | None:
     return match[1].upper() if match else None
 
 
-def key_of(name: str) -> str | None:
-    """Return the modality key of a file name, ``label`` for a lesion mask, None for every other file."""
-    return KEYS.get(word_of(name) or "")
-
-
 def number_of(name: str) -> int | None:
     """Return the number in a case folder's name, None without one."""
     match = _CASE.match(name)
@@ -56,7 +51,7 @@ def scan_release(folder: str | Path, *, renumber: bool, parts: bool = False) -> 
     for path in walk(root):
         if not IMAGE.search(path.name):
             continue
-        part, key = _PART.search(path.name) if parts else None, key_of(path.name)
+        part, key = _PART.search(path.name) if parts else None, KEYS.get(word_of(path.name) or "")
         name = part[1].lower() if part is not None and key in (None, LABEL) else key
         if name is None:
             continue

@@ -51,10 +51,7 @@ def read_perfusion_series(
 ) -> SeriesInput:
     """Read a CT perfusion series: a 4D NIfTI file, or a folder with one dynamic DICOM series.
 
-    Args:
-        dt_s: seconds between frames, or the time of every frame, in place of the file's own.
-        series: UID or number of the series of a DICOM folder that holds several.
-        slab_mm: average the slices of a DICOM series to about this thickness, 0.1 to 20 mm.
+    The options are those of ``read_series``; ``slab_mm`` may be 0.1 to 20.
     """
     path = Path(path)
     require_user_times(dt_s)

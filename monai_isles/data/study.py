@@ -39,10 +39,7 @@ def ct_on_grid(
 
     On another grid it is resampled (linear, air outside) if the user requests it or if both share a DICOM frame of
     reference, and only if it covers 99 % of the head in the series; else it is left out, with the distance in mm.
-
-    Args:
-        plain, like: the CT, and the first frame of the series.
-        resample, one_frame: the user states that they are registered; they share a frame of reference.
+    ``like`` is the first frame of the series.
     """
     same_shape = plain.grid_shape == like.grid_shape
     if same_shape and displacement_vox(like.affine, plain.affine, plain.grid_shape) < SAME_GRID_VOX:
@@ -181,11 +178,7 @@ def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
 def read_study(
     study: StudyFiles, *, dt_s: UserTimes = None, resample: bool = False, slab_mm: float | None = None
 ) -> StudyImages:
-    """Read the series and the plain CT; of one on another grid see ``ct_on_grid``.
-
-    Args:
-        resample: the user states that the plain CT is registered.
-    """
+    """Read the series and the plain CT; of one on another grid, and of ``resample``, see ``ct_on_grid``."""
     series = read_perfusion_series(study.series, dt_s=dt_s, series=study.uid, slab_mm=slab_mm)
     if study.plain is None:
         return StudyImages(series, None, study.notes)

@@ -108,9 +108,7 @@ _TURNS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def _ratio(turned: Tensor, frame: Tensor, usual: Tensor) -> float:
     """Return how far a frame lies from its neighbours once turned, as part of before, over the slices that are left."""
-    left = ~torch.isnan(turned).flatten(1).any(dim=1)
-    if not left.any():
-        return 1.0
+    left = ~torch.isnan(turned)
     before = float((frame[left] - usual[left]).abs().mean())
     return float((turned[left] - usual[left]).abs().mean()) / before if before > 0 else 1.0
 

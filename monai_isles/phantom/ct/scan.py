@@ -11,7 +11,7 @@ from monai_isles.perfusion.maps import PerfusionMaps, measured_maps
 from monai_isles.perfusion.masks import tissue_mask
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.phantom.atlas import SmoothField
-from monai_isles.phantom.ct.anatomy import brain_of, static_hu
+from monai_isles.phantom.ct.anatomy import brain_of, landmark_pairs, static_hu
 from monai_isles.phantom.ct.kinetics import (
     RESIDUES,
     Bolus,
@@ -86,7 +86,7 @@ def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
     last = np.array([side.stop for side in box]) - 1
     off_mm = ((first + last) / 2 - middle) * slab.grid.spacing_mm[0]
     truth = _truth(patient, slab, label[box], options.kind)
-    truth["landmarks_vox"] = np.round(slab.landmarks - [*first, 0], 4).tolist()
+    truth["landmarks_vox"] = np.round(landmark_pairs(slab.pose, slab.grid) - [*first, 0], 4).tolist()
     return CaseArrays(
         images={name: image[box] for name, image in images.items()},
         ctp=series[(slice(None), *box)],

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from monai_isles.phantom.atlas import TABLES, SmoothField
-from monai_isles.phantom.ct.anatomy import SIZE_VOX, Grid, Pose, Subject, Tissues, landmark_pairs, tissues_of
+from monai_isles.phantom.ct.anatomy import SIZE_VOX, Grid, Pose, Subject, Tissues, tissues_of
 from monai_isles.phantom.ct.stroke import (
     Ischaemia,
     Stroke,
@@ -167,7 +167,6 @@ class Slab:
     pose: Pose
     tissues: Tissues
     signs: Signs
-    landmarks: np.ndarray
     depth: np.ndarray
     later: np.ndarray
     territory: np.ndarray
@@ -260,8 +259,7 @@ def _slab(
     drawn = ndimage.gaussian_filter(shown, (sigma, sigma, 0)) - 12
     drawn[matter < 0.3] = -12
     touched = fed_by(ischaemia.stroke, tissues.atlas_mm)
-    landmarks = landmark_pairs(pose, grid)
-    return Slab(grid, pose, tissues, signs, landmarks, depth, drawn.astype(np.float32), touched)
+    return Slab(grid, pose, tissues, signs, depth, drawn.astype(np.float32), touched)
 
 
 def _levels(stroke: Stroke, slabs: list[Slab], least_ml: float) -> tuple[float, float, float, float]:
