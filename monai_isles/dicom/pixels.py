@@ -41,7 +41,8 @@ def require_readable(files: Sequence[DicomFile], where: str, slab_mm: float | No
     for file in files:
         require_grey(file, where)
         total += _require_format(file) * frame_count(file) * 4 / _slices_a_slab(file, slab_mm)
-    if total > (most := largest_bytes()):
+    # The maps need the series about four times over.
+    if total > (most := max(MAX_BYTES, _free_bytes() // 4)):
         widest = max(files, key=lambda file: _require_format(file) * frame_count(file))
         size = f"{widest.text('Rows')} x {widest.text('Columns')} x {frame_count(widest)} frames"
         text = f"{len(files)} files of up to {size}: {_gib(total)} GiB in memory, at most {_gib(most)} GiB"
@@ -69,14 +70,6 @@ def _slices_a_slab(file: DicomFile, slab_mm: float | None) -> int:
         return slices_a_slab(float(file.text("SliceThickness")), slab_mm)
     except ValueError:
         return 1
-
-
-def largest_bytes() -> int:
-    """Return the largest size of a series in memory: 4 GiB, or a quarter of the free memory if that is more.
-
-    The maps need the series about four times over.
-    """
-    return max(MAX_BYTES, _free_bytes() // 4)
 
 
 def _free_bytes() -> int:

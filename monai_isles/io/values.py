@@ -366,12 +366,11 @@ def _time_findings(data: np.ndarray, modality: Modality, where: str) -> list[Fin
     """Return a remark if the healthier side indicates another unit of time than seconds."""
     if modality.key not in _HEALTHY_S or data.ndim != 3:
         return []
-    (usual, highest), least, measured = _HEALTHY_S[modality.key], _LEAST_S[modality.key], data[data > 0]
+    (usual, highest), measured = _HEALTHY_S[modality.key], data[data > 0]
     if not measured.size:
         return []
     median, most = healthy_median(data), float(np.percentile(measured, 99))
-    if measured.size < _FEW_VOXELS:
-        least = 0.0
+    least = _LEAST_S[modality.key] if measured.size >= _FEW_VOXELS else 0.0
     if median <= highest and most >= least:
         return []
     text, likely = f"median of the healthier side {median:.3g} {modality.unit}; at most {highest:g}", ""

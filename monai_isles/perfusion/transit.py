@@ -91,12 +91,6 @@ class TransitPrior:
     mean: Tensor
     variance: Tensor
 
-    @classmethod
-    def of_table(cls, table: TransitTable, like: Tensor, noise: float) -> TransitPrior:
-        """Return the prior that the table states, with any volume."""
-        first = table.log_prior.to(like).log_softmax(0)
-        return cls(first, torch.zeros_like(first), torch.full_like(first, 1e6 * noise))
-
     def posterior(self, fits: Tensor, noise: float) -> Tensor:
         """Return the weight (V, K) of each row; ``fits`` (V, K) heights, ``noise`` the variance of one frame."""
         total = self.variance + noise
@@ -108,18 +102,16 @@ class TransitPrior:
         return self.variance / (self.variance + noise)
 
 
-def learned_prior(fits: Tensor, table: TransitTable, noise: float) -> TransitPrior:
+def learned_prior(fits: Tensor, prior: TransitPrior, volume: Tensor, noise: float) -> TransitPrior:
     """Learn from the curves of one scan how often each row occurs, and which volume goes with each delay.
 
     Expectation and maximisation in turn: a late curve is then expected to have the transit time and the volume that
-    late curves of this scan have. A twentieth of the prior stays that of the table; volumes of neighbouring delays are
+    late curves of this scan have. A twentieth of the prior stays what it was; volumes of neighbouring delays are
     pooled, and with those of the whole scan where few curves are so late.
 
-    Shapes: ``fits`` (V, K) heights of the best fit of each row.
+    Shapes: ``fits`` (V, K) heights of the best fit of each row; ``volume`` (K,) by which a height is multiplied.
     Source: empirical Bayes, Efron, doi:10.1017/CBO9780511761362; pooling and limits ours.
     """
-    volume = (table.transit_s / table.curves.norm(dim=1).clamp_min(1e-12)).to(fits)
-    prior = TransitPrior.of_table(table, fits, noise)
     first = prior.log_prior.exp()
     for _ in range(ROUNDS):
         weight, trust = prior.posterior(fits, noise), prior.trust(noise)
@@ -190,9 +182,11 @@ def transit_solver(
     some = like[:: max(1, len(like) // _SAMPLE)]
     heights = some @ units
     noise = _misfit(some, heights)
-    prior, volume = TransitPrior.of_table(table, like, noise), (table.transit_s / lengths).to(like)
+    first, volume = table.log_prior.to(like).log_softmax(0), (table.transit_s / lengths).to(like)
+    # The prior that the table states, with any volume.
+    prior = TransitPrior(first, torch.zeros_like(first), torch.full_like(first, 1e6 * noise))
     if learned:
-        prior = learned_prior(heights.clamp_min_(0.0), table, noise)
+        prior = learned_prior(heights.clamp_min_(0.0), prior, volume, noise)
     trust = prior.trust(noise)
     facts = torch.stack([table.transit_s.to(like), table.tmax_s.to(like), (1 - trust) * prior.mean * volume], 1)
     trusted = (trust * volume)[:, None]

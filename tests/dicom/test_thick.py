@@ -73,7 +73,8 @@ def test_a_slab_thinner_than_the_slices_changes_nothing(dicom) -> None:
 
 def test_a_series_too_large_for_memory_is_read_in_slabs(dicom, monkeypatch: pytest.MonkeyPatch) -> None:
     """12 files of 5 x 6 voxels, 4 bytes each: 1440 bytes, 480 in slabs of three slices."""
-    monkeypatch.setattr(dicom_pixels, "largest_bytes", lambda: 1000)
+    monkeypatch.setattr(dicom_pixels, "MAX_BYTES", 1000)
+    monkeypatch.setattr(dicom_pixels, "_free_bytes", lambda: 0)
     with pytest.raises(IslesError, match=r"E-DCM-09: series is too large(?s:.*)perfusion --slab-mm 5"):
         read_series(dicom.folder)
     assert read_series(dicom.folder, slab_mm=15).array.shape == (4, 6, 5, 1)
