@@ -6,7 +6,8 @@ import hashlib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ class DicomSource:
     files: Sequence[Path]
     affine: np.ndarray
 
+    @cached_property
     def headers(self) -> list[Dataset]:
         """Return one header a slice position (pixels are not read), with empty values where type 2 ones are missing."""
         from pydicom import dcmread
@@ -68,7 +70,7 @@ class DicomSource:
             _settle(first)
         return list(result.values())
 
-    def volume(self, array: np.ndarray, headers: Sequence[Dataset], *, channels: int = 0) -> Volume:
+    def volume(self, array: np.ndarray, affine: np.ndarray, *, channels: int = 0) -> Volume:
         """Return a RAS+ array reordered to the slices, rows and columns of the source, without interpolation.
 
         Shapes: ``array`` (H, W, D), or (H, W, D, S) with ``channels`` = S segments.
@@ -77,10 +79,10 @@ class DicomSource:
         from highdicom.spatial import VOLUME_INDEX_CONVENTION, create_rotation_matrix, get_closest_patient_orientation
 
         numbered: dict[Any, Any] | None = {"SegmentNumber": list(range(1, channels + 1))} if channels else None
-        first = headers[0]
+        first = self.headers[0]
         volume = highdicom.Volume(
             np.ascontiguousarray(array),
-            _TO_LPS @ np.asarray(self.affine, float),
+            _TO_LPS @ affine,
             "PATIENT",
             frame_of_reference_uid=str(first.FrameOfReferenceUID),
             channels=numbered,
@@ -91,7 +93,7 @@ class DicomSource:
             raise off_grid(f"{turned.spatial_shape[1:]} rows and columns, the source has {first.Rows}, {first.Columns}")
         return turned
 
-    def tilted_frames(self, array: np.ndarray, headers: Sequence[Dataset], *, channels: int = 0) -> TiltedFrames | None:
+    def tilted_frames(self, array: np.ndarray, *, channels: int = 0) -> TiltedFrames | None:
         """Return a result on the slices of a tilted gantry as acquired; None if they are upright.
 
         Masks (``channels``) take the nearest voxel, maps are interpolated linearly.
@@ -104,7 +106,7 @@ class DicomSource:
         if stack.shear is None:
             return None
         native = from_ras(array, stack.affine)  # (column, row, slice), with segments behind
-        size, shape = (int(headers[0].Rows), int(headers[0].Columns)), (native.shape[1], native.shape[0])
+        size, shape = (int(self.headers[0].Rows), int(self.headers[0].Columns)), (native.shape[1], native.shape[0])
         if shape != stack.shear.size or native.shape[2] != len(stack.frames):
             raise off_grid(f"{native.shape[2]} slices of {shape}, the upright grid has {stack.shear.size}")
         pictures = []
@@ -116,31 +118,30 @@ class DicomSource:
         frames = np.stack(pictures) if channels else np.stack(pictures)[..., 0]
         return TiltedFrames(np.ascontiguousarray(frames), positions)
 
-    def place(self, array: np.ndarray, headers: Sequence[Dataset], *, channels: int = 0) -> Volume | TiltedFrames:
+    def place(self, array: np.ndarray, *, channels: int = 0) -> Volume | TiltedFrames:
         """Return a result on the slices of the source: ``tilted_frames`` of a tilted gantry, else ``volume``.
 
         A result on slabs, averages of thin slices, goes onto each slice of its slab.
         """
-        axis, thick = self._slab(headers)
+        (axis, thick), affine = self._slab(), np.array(self.affine, float)
         if thick > 1:
-            affine, array = self.affine.copy(), np.repeat(array, thick, axis)
+            array = np.repeat(array, thick, axis)
             affine[:3, 3] -= affine[:3, axis] * (thick - 1) / (2 * thick)
             affine[:3, axis] /= thick
-            return replace(self, affine=affine).place(array, headers, channels=channels)
-        tilted = self.tilted_frames(array, headers, channels=channels)
+        tilted = self.tilted_frames(array, channels=channels)
         if tilted is not None:
             return tilted
-        volume, wanted = self.volume(array, headers, channels=channels), _positions(headers)
+        volume, wanted = self.volume(array, affine, channels=channels), _positions(self.headers)
         own = np.array([p[0].ImagePositionPatient for p in volume.get_plane_positions()], float)
         gap = np.linalg.norm(own[:, None] - wanted[None], axis=2).min(axis=1)
-        left_over = "NumberOfFrames" in headers[0] and len(wanted) > len(own)  # thin slices that made no slab
+        left_over = "NumberOfFrames" in self.headers[0] and len(wanted) > len(own)  # thin slices that made no slab
         if (len(own) != len(wanted) and not left_over) or gap.max() > 1e-2:
             raise off_grid(f"{len(own)} slices for {len(wanted)} source images, up to {gap.max():.3g} mm apart")
         return volume
 
     def publish(
-        self, made: Any, placed: Volume | TiltedFrames, header: Dataset, path: Path, code: str,
-        read: Callable[[Path], Any], **options: Any,
+        self, made: Any, placed: Volume | TiltedFrames, path: Path, code: str, read: Callable[[Path], Any],
+        **options: Any,
     ) -> None:  # fmt: skip
         """Write an object of highdicom, and refuse with ``code`` if other values at other places are read back."""
 
@@ -154,13 +155,13 @@ class DicomSource:
                 return ""
             return f"shape {again.shape}, sum {again.array.sum():g}; wrote {placed.shape}, {wanted.sum():g}"
 
-        self.write(made, header, path, code, fault)
+        self.write(made, path, code, fault)
 
-    def write(self, made: Dataset, header: Dataset, path: Path, code: str, fault: Callable[[Path], str]) -> None:
+    def write(self, made: Dataset, path: Path, code: str, fault: Callable[[Path], str]) -> None:
         """Write an object in the source's characters, and refuse with ``code`` a fault that its file shows."""
         # highdicom 0.28 refuses valid terms: it takes Korean for Japanese, and knows no lone code extensions
-        if "SpecificCharacterSet" in header:
-            made.SpecificCharacterSet = header.SpecificCharacterSet
+        if "SpecificCharacterSet" in self.headers[0]:
+            made.SpecificCharacterSet = self.headers[0].SpecificCharacterSet
 
         def write(tmp: Path) -> None:
             made.save_as(tmp, enforce_file_format=True)
@@ -169,9 +170,13 @@ class DicomSource:
 
         publish(path, write, inputs=self.files)
 
-    def _slab(self, headers: Sequence[Dataset]) -> tuple[int, int]:
+    def series_number(self, after: int) -> int:
+        """Return the number of a new series, made of that of its source and ``after``."""
+        return int(self.headers[0].get("SeriesNumber") or 0) % 10_000 + after
+
+    def _slab(self) -> tuple[int, int]:
         """Return the axis of the result that counts slices, and the number of slices per step of the result."""
-        orientation, places = np.array(_orientation(headers[0])), _positions(headers)
+        orientation, places = np.array(_orientation(self.headers[0])), _positions(self.headers)
         normal = _TO_LPS[:3, :3] @ np.cross(orientation[:3], orientation[3:])
         steps = np.abs(np.asarray(self.affine, float)[:3, :3].T @ normal)
         axis = int(steps.argmax())
@@ -277,11 +282,6 @@ def stable_uid(*parts: object) -> str:
     from pydicom.uid import generate_uid
 
     return str(generate_uid(entropy_srcs=[hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()]))
-
-
-def series_number(headers: Sequence[Dataset], after: int) -> int:
-    """Return the number of a new series, made of that of its source and ``after``."""
-    return int(headers[0].get("SeriesNumber") or 0) % 10_000 + after
 
 
 def image_options(placed: Volume | TiltedFrames) -> dict[str, Any]:

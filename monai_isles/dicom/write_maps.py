@@ -11,7 +11,7 @@ from highdicom.pm import ParametricMap, RealWorldValueMapping
 from pydicom.sr.codedict import Code, codes
 
 from monai_isles import __version__
-from monai_isles.dicom.source import CODES, DicomSource, TiltedFrames, image_options, quiet, series_number, stable_uid
+from monai_isles.dicom.source import CODES, DicomSource, TiltedFrames, image_options, quiet, stable_uid
 from monai_isles.errors import refused
 
 QUANTITIES = CODES["map"]
@@ -28,14 +28,13 @@ def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: st
     """
     written = []
     with quiet(folder):
-        headers = source.headers()
         for key, array in maps.items():
             _require_numbers(key, array, str(folder))
-            result = source.place(np.asarray(array, np.float32), headers)
+            result = source.place(np.asarray(array, np.float32))
             written.append(Path(folder) / f"{key}.dcm")
-            made = _parametric_map(key, headers, result)
+            made = _parametric_map(key, source, result)
             options = {"dtype": np.float64, "apply_real_world_transform": True}
-            source.publish(made, result, headers[0], written[-1], "E-DCM-45", imread, **options)
+            source.publish(made, result, written[-1], "E-DCM-45", imread, **options)
     return written
 
 
@@ -45,10 +44,10 @@ def _require_numbers(key: str, array: np.ndarray, where: str) -> None:
         raise refused("E-DCM-44", where=where, found=result, quantities=", ".join(QUANTITIES))
 
 
-def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> ParametricMap:
+def _parametric_map(key: str, source: DicomSource, result: Volume | TiltedFrames) -> ParametricMap:
     values = result.array
     top = float(np.percentile(values[values > 0], 98)) if (values > 0).any() else 1.0
-    source, (code, meaning, quantity) = str(headers[0].SeriesInstanceUID), QUANTITIES[key]
+    series, (code, meaning, quantity) = str(source.headers[0].SeriesInstanceUID), QUANTITIES[key]
     mapping = RealWorldValueMapping(
         lut_label=key.upper(),
         lut_explanation=f"{key.upper()} as stored",
@@ -59,9 +58,9 @@ def _parametric_map(key: str, headers: list, result: Volume | TiltedFrames) -> P
         quantity_definition=getattr(codes.DCM, quantity),
     )
     made = ParametricMap(
-        headers,
-        series_instance_uid=stable_uid("map", source, key, __version__),
-        series_number=series_number(headers, 7001 + list(QUANTITIES).index(key)),
+        source.headers,
+        series_instance_uid=stable_uid("map", series, key, __version__),
+        series_number=source.series_number(7001 + list(QUANTITIES).index(key)),
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[mapping],
         voi_lut_transformations=[VOILUTTransformation(window_center=top / 2, window_width=top)],

@@ -25,7 +25,6 @@ from monai_isles.dicom.source import (
     Algorithm,
     DicomSource,
     quiet,
-    series_number,
     stable_uid,
 )
 from monai_isles.dicom.write_seg import SEGMENTS
@@ -53,7 +52,7 @@ def publish_sr(
     Source: DICOM PS3.16 TID 1500 by highdicom; ``tests/dicom/test_write_report.py``.
     """
     with quiet(path):
-        headers, made = source.headers(), segread(seg)
+        headers, made = source.headers, segread(seg)
         report = _measurement_report(result, made, headers, algorithm, rule)
         series = str(headers[0].SeriesInstanceUID)
         uid = stable_uid("sr", series, algorithm.name, algorithm.version, sorted(algorithm.parameters.items()))
@@ -61,7 +60,7 @@ def publish_sr(
             evidence=[*headers, made],
             content=report,
             series_instance_uid=uid,
-            series_number=series_number(headers, 7100),
+            series_number=source.series_number(7100),
             sop_instance_uid=UID(),
             specific_character_set=None,
             instance_number=1,
@@ -76,7 +75,7 @@ def publish_sr(
             written, meant = _numbers_in(dcmread(tmp)), _numbers_in(document)
             return "" if written == meant else f"{len(written)} numbers, wrote {len(meant)}"
 
-        source.write(document, headers[0], Path(path), "E-DCM-48", fault)
+        source.write(document, Path(path), "E-DCM-48", fault)
 
 
 def _measurement_report(
@@ -200,24 +199,21 @@ def publish_captures(
     """
     written = []
     with quiet(folder):
-        headers = source.headers()
         for number, (name, picture) in enumerate(pictures.items(), 1):
             written.append(Path(folder) / f"capture_{name}.dcm")
-            _publish_capture(picture, headers, written[-1], number, titles[name], source)
+            _publish_capture(picture, source, written[-1], number, titles[name])
     return written
 
 
-def _publish_capture(
-    picture: np.ndarray, headers: Sequence[Dataset], path: Path, number: int, title: str, source: DicomSource
-) -> None:
+def _publish_capture(picture: np.ndarray, source: DicomSource, path: Path, number: int, title: str) -> None:
     image = SCImage.from_ref_dataset(
-        headers[0],
+        source.headers[0],
         np.ascontiguousarray(picture),
         "RGB",
         8,
         "PATIENT",
-        series_instance_uid=stable_uid("sc", headers[0].SeriesInstanceUID, __version__),
-        series_number=series_number(headers, 7101),
+        series_instance_uid=stable_uid("sc", source.headers[0].SeriesInstanceUID, __version__),
+        series_number=source.series_number(7101),
         sop_instance_uid=UID(),
         specific_character_set=None,
         instance_number=number,
@@ -233,7 +229,7 @@ def _publish_capture(
         same = np.array_equal(dcmread(tmp).pixel_array, picture)
         return "" if same else f"other pixels than the picture of {picture.shape}"
 
-    source.write(image, headers[0], path, "E-DCM-48", fault)
+    source.write(image, path, "E-DCM-48", fault)
 
 
 def publish_pdf(pdf: bytes, source: DicomSource, path: str | Path, *, title: str) -> None:
@@ -244,19 +240,18 @@ def publish_pdf(pdf: bytes, source: DicomSource, path: str | Path, *, title: str
     if not pdf.startswith(b"%PDF-"):
         raise refused("E-DCM-48", where=str(path), found=f"{len(pdf)} bytes that are no PDF")
     with quiet(path):
-        headers = source.headers()
-        document = _encapsulate(pdf, headers, title)
+        document = _encapsulate(pdf, source, title)
 
         def fault(tmp: Path) -> str:
             again = dcmread(tmp)
             same = bytes(again.EncapsulatedDocument)[: again.EncapsulatedDocumentLength] == pdf
             return "" if same else "other bytes than the PDF"
 
-        source.write(document, headers[0], Path(path), "E-DCM-48", fault)
+        source.write(document, Path(path), "E-DCM-48", fault)
 
 
-def _encapsulate(pdf: bytes, headers: Sequence[Dataset], title: str) -> Dataset:
-    document, first, now = Dataset(), headers[0], datetime.datetime.now()
+def _encapsulate(pdf: bytes, source: DicomSource, title: str) -> Dataset:
+    document, first, now = Dataset(), source.headers[0], datetime.datetime.now()
     document.file_meta = FileMetaDataset()
     document.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     document.SOPClassUID, document.SOPInstanceUID = PDF_STORAGE, UID()
@@ -265,7 +260,7 @@ def _encapsulate(pdf: bytes, headers: Sequence[Dataset], title: str) -> Dataset:
     document.SpecificCharacterSet = "ISO_IR 192"
     document.Modality, document.ConversionType = "DOC", "WSD"
     document.SeriesInstanceUID = stable_uid("pdf", first.SeriesInstanceUID, __version__)
-    document.SeriesNumber, document.InstanceNumber = series_number(headers, 7102), 1
+    document.SeriesNumber, document.InstanceNumber = source.series_number(7102), 1
     document.SeriesDescription = "Ischemic stroke report, research only"
     document.Manufacturer, document.ManufacturerModelName = MANUFACTURER, MODEL
     document.SoftwareVersions, document.DeviceSerialNumber = __version__, "none"

@@ -19,7 +19,6 @@ from monai_isles.dicom.source import (
     image_options,
     off_grid,
     quiet,
-    series_number,
     stable_uid,
 )
 from monai_isles.errors import refused
@@ -51,23 +50,22 @@ def publish_seg(
     made = [algorithm if SEGMENTS[name]["network"] else rule or algorithm for name in masks]
     facts = [(by.name, by.version, sorted(by.parameters.items())) for by in made]
     with quiet(path):
-        headers = source.headers()
         stacked = np.stack([np.asarray(mask).astype(bool) for mask in masks.values()], axis=-1)
-        placed = source.place(stacked.astype(np.uint8), headers, channels=len(masks))
-        series = str(headers[0].SeriesInstanceUID)
+        placed = source.place(stacked.astype(np.uint8), channels=len(masks))
+        series = str(source.headers[0].SeriesInstanceUID)
         named = enumerate(zip(masks, made, strict=True), start=1)
         seg = Segmentation(
-            headers,
+            source.headers,
             segmentation_type="BINARY",
             segment_descriptions=[_describe_segment(number, name, by, series) for number, (name, by) in named],
             series_instance_uid=stable_uid("seg", series, *sorted(masks), *facts),
-            series_number=series_number(headers, 7000),
+            series_number=source.series_number(7000),
             series_description="Ischemic stroke masks, research only",
             content_label="STROKE_MASKS",
             omit_empty_frames=False,
             **image_options(placed),
         )
-        source.publish(seg, placed, headers[0], Path(path), "E-DCM-43", segread, dtype=np.uint8)
+        source.publish(seg, placed, Path(path), "E-DCM-43", segread, dtype=np.uint8)
 
 
 def _require_known(masks: Mapping[str, np.ndarray], where: str) -> None:
