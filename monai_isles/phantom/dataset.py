@@ -75,13 +75,14 @@ def make_case(
 ) -> CaseArrays:
     """Simulate ``case_<number>`` of the data set ``seed`` in memory, equal to the arrays of ``make_dataset``.
 
-    Raises: ``E-PHAN-09`` no such variety.
+    Raises: ``E-PHAN-02`` impossible numbers, ``E-PHAN-09`` no such variety.
 
     >>> case = make_case(1, seed=5, max_slices=2)
     >>> sorted(case.images)
     ['cbf', 'cbv', 'ct', 'dwi', 'mtt', 'tmax']
     """
     require_mode(variety)
+    _require_numbers(cases=number, seed=seed, max_slices=max_slices)
     wanted = plan(number, seed=seed, section=section, max_slices=max_slices, variety=variety)[-1]
     with OneThread():
         return scan_slab(make_patient(wanted.index, seed=seed, variety=variety), wanted.slab, seed=seed)
@@ -209,6 +210,6 @@ def _require_kind(kind: str, spacing_mm: float | None) -> None:
 
 def _require_numbers(**numbers: int) -> None:
     least = {"cases": 1, "workers": 1, "test_cases": 0, "seed": 0, "max_slices": 2}
-    if any(numbers[name] < low for name, low in least.items()):
+    if any(value < least[name] for name, value in numbers.items()):
         result = ", ".join(f"{name} {value}" for name, value in numbers.items())
         raise refused("E-PHAN-02", where="phantom", found=result)

@@ -141,6 +141,13 @@ def test_numbers_that_make_no_data_set_are_refused(tmp_path: Path, numbers: dict
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("numbers", [{"number": 0}, {"seed": -1}, {"max_slices": 1}], ids=str)
+def test_numbers_that_make_no_case_are_refused(numbers: dict[str, int]) -> None:
+    """A phantom of at most one slice was looked for without end."""
+    with pytest.raises(IslesError, match="E-PHAN-02"):
+        make_case(**({"number": 1, "seed": 0} | numbers))
+
+
 def test_a_stop_half_way_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
