@@ -124,22 +124,14 @@ def overlap(
 
     ``read`` and ``write`` have one thread each, ``work`` runs in the caller's; an exception in any ends the iteration.
     """
-    waiting = iter(items)
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         for thread in (reader, writer):
             thread.submit(int).result()  # started now: later there may be no memory for it
-
-        def begin() -> Later[Read] | None:
-            return next((reader.submit(read, item) for item in waiting), None)
-
-        writing: Later[Result] | None = None
-        reading = begin()
+        reads = (reader.submit(read, item) for item in items)
+        reading, writing = next(reads, None), list[Later[Result]]()
         while reading is not None:
-            value = reading.result()
-            reading = begin()
+            value, reading = reading.result(), next(reads, None)
             worked = work(value)
-            if writing is not None:
-                yield writing.result()
-            writing = writer.submit(write, worked)
-        if writing is not None:
-            yield writing.result()
+            yield from (last.result() for last in writing)
+            writing = [writer.submit(write, worked)]
+        yield from (last.result() for last in writing)

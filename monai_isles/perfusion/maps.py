@@ -171,8 +171,7 @@ def measured_maps(
     values = voxel_maps(curves, arterial, prepared.dt_s, method=method, level=level, shape=shape)
     mask = np.zeros(inside.shape, bool)
     mask[box] = place.cpu().permute(1, 2, 0)
-    named = zip(("cbf", "cbv", "mtt", "tmax", "ttp"), values, strict=True)
-    painted: dict[str, Any] = {name: _paint(value, mask) for name, value in named}
+    painted: dict[str, Any] = {name: _paint(value, mask) for name, value in zip(MAP_UNITS, values, strict=True)}
     return PerfusionMaps(
         **painted,
         aif=artery,
