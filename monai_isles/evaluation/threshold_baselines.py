@@ -13,7 +13,7 @@ from monai_isles.case import Case
 from monai_isles.errors import refused
 from monai_isles.evaluation.score import Masks
 from monai_isles.inference.ischaemia import PerfusionCase, read_perfusion_case
-from monai_isles.io.grid import require_same_affines
+from monai_isles.io.grid import require_one_grid
 from monai_isles.io.read import Image
 from monai_isles.metrics.overlap import dsc
 from monai_isles.modalities import PERFUSION_MAPS
@@ -93,8 +93,8 @@ def methods(
 def _with(rule: Callable[[PerfusionCase], np.ndarray]) -> Masks:
     def read(case: Case, ref: Image) -> tuple[np.ndarray, dict[str, object]]:
         maps = read_perfusion_case(case.entry())
-        shapes = {"reference": ref.grid_shape, "maps": maps.brain.shape}
-        require_same_affines({"reference": ref.affine, "maps": maps.affine}, shapes, case=case.name)
+        grids = {"reference": (ref.affine, ref.grid_shape), "maps": (maps.affine, maps.brain.shape)}
+        require_one_grid(grids, case=case.name)
         return rule(maps), {"midline": maps.midline}
 
     return lambda case: read

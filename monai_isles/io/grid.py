@@ -34,33 +34,30 @@ def corners_apart_mm(
     return float(np.linalg.norm(ends[:3], axis=0).max())
 
 
-def require_same_affines(
-    affines: Mapping[str, np.ndarray],
-    shapes: Mapping[str, tuple[int, ...]],
-    *,
-    case: str,
-    files: Mapping[str, str] | None = None,
+def require_one_grid(
+    grids: Mapping[str, tuple[np.ndarray, tuple[int, ...]]], *, case: str, files: Mapping[str, str] | None = None
 ) -> None:
-    """Refuse grids, given as affines and shapes by key, that differ from the first one.
+    """Refuse grids, given as affine and shape by key, that differ from the first one.
 
     A header that holds its qform alone carries up to a tenth of a voxel of rounding at the corners, so grids below
     ``SAME_GRID_VOX`` voxel apart are one; what is above ``TOLERANCE_VOX`` is remarked.
 
-    Shapes: affines (4, 4); ``shapes`` spatial, three numbers each.
+    Shapes: affines (4, 4); shapes spatial, three numbers each.
     Units: affines in mm.
     Source: the corner rule of MRtrix, its 1e-3 voxel; the half voxel is ours; ``tests/io/test_grid.py``.
     """
     names = dict(files or {})
-    first, *others = affines
+    first, *others = grids
+    mine, shape = np.asarray(grids[first][0], float), tuple(grids[first][1])
     for key in others:
         where = f"{case}: {key} ({names.get(key, key)}) against {first} ({names.get(first, first)})"
-        mine, other = np.asarray(affines[first], float), np.asarray(affines[key], float)
-        apart_mm = corners_apart_mm(mine, shapes[first], other, shapes[key])
-        if tuple(shapes[key]) != tuple(shapes[first]):
-            sizes = " against ".join(" x ".join(str(int(n)) for n in shapes[name]) for name in (key, first))
+        other, size = np.asarray(grids[key][0], float), tuple(grids[key][1])
+        apart_mm = corners_apart_mm(mine, shape, other, size)
+        if size != shape:
+            sizes = " against ".join(" x ".join(str(int(n)) for n in numbers) for numbers in (size, shape))
             result = f"{sizes} voxels (RAS+ order), field-of-view corners {apart_mm:.4g} mm apart"
             raise refused("E-GEOM-04", where=where, found=result, key=key, first=first)
-        gap_vox = displacement_vox(mine, other, tuple(shapes[first]))
+        gap_vox = displacement_vox(mine, other, shape)
         apart = f"field-of-view corners {apart_mm:.4g} mm ({gap_vox:.4g} voxels) apart"
         if TOLERANCE_VOX < gap_vox < SAME_GRID_VOX:
             tell(finding("E-GEOM-09", WARNING, where=where, found=apart))

@@ -12,7 +12,7 @@ import numpy as np
 
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import ERROR, WARNING, Finding, finding, refuse
-from monai_isles.io.grid import require_same_affines
+from monai_isles.io.grid import require_one_grid
 from monai_isles.io.header import claimed_bytes, frame_time_s, layout, parse_header, voxel_dtype
 from monai_isles.io.nifti_header_checks import header_findings
 from monai_isles.io.orientation import native_affine, to_ras
@@ -142,12 +142,8 @@ def require_same_grid(images: Mapping[str, Image], *, case: str) -> None:
 
     Raises: ``E-GEOM-03`` another position or orientation, ``E-GEOM-04`` another shape.
     """
-    require_same_affines(
-        {key: image.affine for key, image in images.items()},
-        {key: image.grid_shape for key, image in images.items()},
-        case=case,
-        files={key: str(image.path) for key, image in images.items()},
-    )
+    grids = {key: (image.affine, image.grid_shape) for key, image in images.items()}
+    require_one_grid(grids, case=case, files={key: str(image.path) for key, image in images.items()})
 
 
 def _judge_claim(path: Path, place: str, limit: int) -> int:

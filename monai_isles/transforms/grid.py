@@ -15,7 +15,7 @@ from torch import Tensor
 
 from monai_isles.case import RESAMPLE
 from monai_isles.errors import refused
-from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, corners_vox, displacement_vox, require_same_affines
+from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, corners_vox, displacement_vox, require_one_grid
 from monai_isles.io.read import Image
 from monai_isles.modalities import LABEL, MEASURED_MAPS
 
@@ -139,8 +139,7 @@ class SameGridd(MapTransform):
         bare = [key for key, image in images.items() if not isinstance(image, MetaTensor)]
         if bare:
             raise refused("E-GRID-01", where=f"{case}: {', '.join(bare)}", found="a tensor without affine")
-        affines = {key: _grid_of(image)[0] for key, image in images.items()}
-        shapes = {key: _grid_of(image)[1] for key, image in images.items()}
+        grids = {key: _grid_of(image) for key, image in images.items()}
         files = {key: str(image.meta.get("filename_or_obj", key)) for key, image in images.items()}
-        require_same_affines(affines, shapes, case=case, files=files)
+        require_one_grid(grids, case=case, files=files)
         return out

@@ -19,7 +19,7 @@ from monai_isles.data.study import find_studies, read_study
 from monai_isles.inference.outputs import require_own_names
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor, load_predictor
 from monai_isles.inference.windows import StepSlidingWindowInferer
-from monai_isles.io.grid import require_same_affines
+from monai_isles.io.grid import require_one_grid
 from monai_isles.io.read import read_image
 from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.io.runs import judge_folder
@@ -99,14 +99,13 @@ def _read(predictor: Predictor, entry: Mapping[str, object]) -> dict[str, object
     for key in (key for key in predictor.modalities if key not in images and key in entry):
         image = read_image(str(entry[key]), kind=key, where=str(entry["case"]))
         images[key] = MetaTensor(torch.from_numpy(image.data[None]), affine=torch.from_numpy(image.affine))
-    affines = {key: np.asarray(image.affine, float) for key, image in images.items()}
-    shapes = {key: tuple(int(n) for n in image.shape[-3:]) for key, image in images.items()}
-    require_same_affines(affines, shapes, case=str(entry["case"]))
-    first, inferer = next(iter(images)), predictor.inferer
-    spacing = [round(float(item), 4) for item in np.linalg.norm(affines[first][:3, :3], axis=0)]
-    facts: dict[str, object] = {"modalities": list(images), "shape": list(shapes[first]), "spacing_mm": spacing}
+    grids = {key: (np.asarray(image.affine, float), tuple(image.shape[-3:])) for key, image in images.items()}
+    require_one_grid(grids, case=str(entry["case"]))
+    (affine, shape), inferer = next(iter(grids.values())), predictor.inferer
+    spacing = [round(float(item), 4) for item in np.linalg.norm(affine[:3, :3], axis=0)]
+    facts: dict[str, object] = {"modalities": list(images), "shape": list(shape), "spacing_mm": spacing}
     if isinstance(inferer, StepSlidingWindowInferer):
         reach = inferer.roi if inferer.cover == "touch" else (0, 0, 0)
-        counts = [-(-(n + r) // s) + (s > 1) for n, r, s in zip(shapes[first], reach, inferer.step, strict=True)]
+        counts = [-(-(n + r) // s) + (s > 1) for n, r, s in zip(shape, reach, inferer.step, strict=True)]
         facts["windows_at_most"] = int(np.prod(counts))
     return facts

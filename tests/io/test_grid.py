@@ -11,7 +11,7 @@ import pytest
 from monai_isles.errors import IslesError
 from monai_isles.io import Image, read_image
 from monai_isles.io.findings import collect_remarks
-from monai_isles.io.grid import corners_apart_mm, displacement_vox, require_same_affines
+from monai_isles.io.grid import corners_apart_mm, displacement_vox, require_one_grid
 from monai_isles.io.read import require_same_grid
 
 AFFINE = np.diag([1.0, 2.0, 5.0, 1.0])
@@ -82,7 +82,7 @@ def test_other_shapes_are_refused_with_both() -> None:
 
 def test_an_affine_that_is_not_a_number_is_refused() -> None:
     with pytest.raises(IslesError, match="E-GEOM-03"):
-        require_same_affines({"a": AFFINE, "b": AFFINE * np.nan}, {"a": (4, 3, 2), "b": (4, 3, 2)}, case="case_7")
+        require_one_grid({"a": (AFFINE, (4, 3, 2)), "b": (AFFINE * np.nan, (4, 3, 2))}, case="case_7")
 
 
 def test_a_series_is_on_the_grid_of_its_volume() -> None:
