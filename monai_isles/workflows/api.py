@@ -23,6 +23,7 @@ from monai_isles.data.entries import find_inputs
 from monai_isles.errors import find_isles_error, refused
 from monai_isles.inference.predictor import Choices
 from monai_isles.io.publish import publish
+from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, MODALITIES
 from monai_isles.training.distributed import pick_device
 from monai_isles.workflows.evaluate import score_folder
@@ -140,10 +141,10 @@ def segment(
     config, out = bundle.config("inference"), aside.path / "out"
     entry = _entry(case, **case_keys(config), aside=aside.path) | ({"resample": True} if resample else {})
     changes, after = choices.changes(config.get(), bundle), partial(publish_page, out) if report else None
-    predictor = recipe_of(bundle, out, choices=choices, changes=changes).load()
+    recipe = recipe_of(bundle, out, choices=choices, changes=changes)
     try:
-        predict_cases(predictor, [entry], out, after=after, strict=True)
-    except RuntimeError as error:  # MONAI's, around the refusal of a transform
+        predict_cases(recipe.load(), [entry], out, after=after, strict=True)
+    except RuntimeError as error:  # MONAI's, around the refusal of a transform or of a setting
         refusal = find_isles_error(error)
         if refusal is None:
             raise
@@ -230,10 +231,10 @@ def _mask_folder(mask: ImageLike, folder: Path) -> Path:
     if isinstance(mask, (str, Path)) and not Path(mask).is_file():
         return Path(mask)
     folder.mkdir()
-    there = folder / f"{_CASE}.nii.gz"
-    path = _on_disk(mask, there)
-    if path != there:
-        nibabel.save(nibabel.load(path), there)
+    path = _on_disk(mask, folder / f"{_CASE}.nii.gz")
+    if path.parent != folder:
+        read_image(path, kind=LABEL)  # so that an error names the user's file
+        shutil.copyfile(path, folder / f"{_CASE}{'.nii.gz' if path.name.lower().endswith('.gz') else '.nii'}")
     return folder
 
 

@@ -52,6 +52,11 @@ def test_what_a_transform_refuses_is_the_refusal_of_the_command(images: dict[str
         monai_isles.segment({key: image for key, image in images.items() if key != "tmax"}, "fusion")
 
 
+def test_a_setting_that_is_refused_is_the_refusal_of_the_command(phantom_folder: Path) -> None:
+    with pytest.raises(IslesError, match=r"E-\w+-\d+(?s:.*)1.5"):
+        monai_isles.segment(phantom_folder / "TRAINING/case_1", "threshold", threshold=1.5)
+
+
 @pytest.mark.parametrize("kind", ["nibabel", "array", "metatensor"])
 def test_images_in_memory_give_the_rule_of_those_on_disk(
     kind: str, phantom_folder: Path, images: dict[str, nibabel.Nifti1Image]
@@ -113,6 +118,21 @@ def test_evaluate_scores_two_masks_and_two_folders(tmp_path: Path) -> None:
         nibabel.save(nibabel.Nifti1Image(mask, affine), tmp_path / name / "case_1.nii.gz")
     (method,) = monai_isles.evaluate(tmp_path / "pred", tmp_path / "ref")["methods"].values()
     assert method["metrics"]["dsc"]["mean"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("name", "keep", "code"), [
+    ("mask.nii.gz", 40, "E-FILE-05"), ("mask.nii.gz", -6, "E-FILE-05"), ("mask.nrrd", None, "E-FILE-03"),
+    ("mask.nii", None, "E-FILE-04"),
+])  # fmt: skip
+def test_a_mask_file_that_cannot_be_read_is_named_in_four_lines(
+    tmp_path: Path, name: str, keep: int | None, code: str
+) -> None:
+    whole, bad = tmp_path / "whole.nii.gz", tmp_path / name
+    nibabel.save(nibabel.Nifti1Image(np.eye(16, dtype=np.uint8)[..., None].repeat(9, -1), np.eye(4)), whole)
+    bad.write_bytes(whole.read_bytes()[:keep])
+    with pytest.raises(IslesError, match=rf"{code}(?s:.*)where {bad}\n"):
+        monai_isles.evaluate(bad, whole)
+    assert monai_isles.evaluate(whole, whole)["methods"]["network"]["metrics"]["dsc"]["mean"] == 1
 
 
 def test_a_bundle_is_loaded_by_name_and_an_unknown_one_refused() -> None:
