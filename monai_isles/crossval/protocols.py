@@ -25,7 +25,6 @@ from monai_isles.progress import progress
 
 THRESHOLDS = tuple(k / 10 for k in range(1, 10))
 SIZES_VOX = (10, 50, 100, 200, 300, 500)
-MRI_SIZES_VOX = (10, 50, 100, 200, 500, 1000)
 HD_MAX_VOX, LEAST_LOSS, ALIKE_ML = 200.0, 0.02, 0.5
 RULE = (
     "score of the means over cases; in it a Hausdorff distance above 200 voxels counts 200, one empty mask counts "

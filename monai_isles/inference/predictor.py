@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
 from monai_isles.inference.windows import CaseInferer, WindowResult
 from monai_isles.io.findings import say_once
 from monai_isles.io.payload import sha256_of
+from monai_isles.io.runs import read_record
 from monai_isles.io.weights import load_state
 from monai_isles.modalities import LABEL
 
@@ -64,15 +66,11 @@ def _weights_network(path: Path | None) -> str:
     if path is None:
         return ""
     run, bundle = path.parent / "run.json", Bundle(path.parents[1 if len(path.parents) > 1 else 0])
-    names = {
-        run: lambda: str(json.loads(run.read_bytes())["settings"]["network"]).split("(")[0],
-        bundle.root / "metadata.json": lambda: str(bundle.metadata["name"]),
-    }
-    for place, name in names.items():
-        try:
-            return f"{name()} ({place})"
-        except (OSError, ValueError, KeyError, TypeError, IslesError):
-            continue
+    settings = read_record(run).get("settings")
+    if isinstance(settings, dict) and "network" in settings:
+        return f"{str(settings['network']).split('(')[0]} ({run})"
+    with suppress(IslesError, KeyError):
+        return f"{bundle.metadata['name']} ({bundle.root / 'metadata.json'})"
     return ""
 
 
@@ -120,13 +118,6 @@ def chosen_step(
     return given * (len(own) if len(given) == 1 else 1)
 
 
-def require_ids(config: Mapping[str, object], given: Mapping[str, object], bundle: str) -> None:
-    """Refuse settings that the bundle does not have."""
-    absent = [key for key, value in given.items() if value is not None and key not in config]
-    if absent:
-        raise refused("E-INF-15", where=bundle, found=f"its inference.json has no {', '.join(absent)}")
-
-
 @dataclass(frozen=True)
 class Choices:
     """Hold the user's changes to a bundle's prediction; None and empty keep the bundle's setting.
@@ -153,7 +144,7 @@ class Choices:
     cache_gb: float | None = None
 
     def changes(self, config: Mapping[str, object], bundle: Bundle) -> dict[str, object]:
-        """Return the values that replace those of the bundle's inference config."""
+        """Return the values that replace those of the bundle's inference config; refuse those that it does not have."""
         searched: dict[str, Any] = read_postprocessing(self.postprocessing) if self.postprocessing else {}
         chosen = {
             "mc_passes": self.mc_passes,
@@ -164,8 +155,10 @@ class Choices:
             "precision": self.precision,
             "compiled": self.compiled or None,
         }
-        require_ids(config, chosen | searched, str(bundle.root))
-        return {**searched, **{key: value for key, value in chosen.items() if value is not None}}
+        changes = searched | {key: value for key, value in chosen.items() if value is not None}
+        if absent := [key for key in chosen if key in changes and key not in config]:
+            raise refused("E-INF-15", where=str(bundle.root), found=f"its inference.json has no {', '.join(absent)}")
+        return changes
 
 
 UNCHANGED = Choices()

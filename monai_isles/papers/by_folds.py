@@ -18,7 +18,6 @@ from monai_isles.papers.figures import architecture_bars, contour_grid, lesion_s
 from monai_isles.papers.study import PaperRow, Request, Trained, mean_and_sd, paper_rows, rule_rows, train_scored
 from monai_isles.papers.tables import PaperHead
 
-DEFAULT: dict[str, list[int]] = {}
 CHOSEN = "the scored scans chose the epoch of their own fold's network, as in the paper"
 Columns = Mapping[str, Trained]
 Results = dict[str, dict[str, Trained]]

@@ -66,8 +66,8 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
     """
     args, tasks = request.args, request.paper["tasks"]
     task = tasks[getattr(args, "task", next(iter(tasks)))]
-    overlays, sizes = (*task["overlays"], *request.study.overlays), tuple(request.paper["sizes_vox"])
-    request = replace(request, study=replace(request.study, overlays=overlays, sizes_vox=sizes))
+    overlays = (*task["overlays"], *request.study.overlays)
+    request = replace(request, study=replace(request.study, overlays=overlays))
     if args.test_set:
         # Refuse a submission that could not be packed, before any training.
         _require_test_section(request.study, "--test-set")
@@ -99,7 +99,8 @@ def run_row(study: Study, row: PaperRow, out: Path, *, nested: bool = False) -> 
         source = None if row.trained_as is None else out / row.trained_as / protocol
         return train_row(study, row, out / row.key / protocol, protocol=protocol, source=source)
 
-    bootstrap: dict[str, Any] = {"resamples": study.resamples, "seed": study.seed, "sizes_vox": study.sizes_vox}
+    sizes = study.open().paper["sizes_vox"]
+    bootstrap: dict[str, Any] = {"resamples": study.resamples, "seed": study.seed, "sizes_vox": sizes}
     paper = train(PAPER)
     other = train(NESTED).folder if nested else None
     _, (first, second), record = search_folder(paper.folder, nested=other, **bootstrap)

@@ -53,7 +53,6 @@ from monai_isles.reports.curves import stage_curves, stage_text
 from monai_isles.transforms.intensity import scaled_dwi
 from monai_isles.transforms.perfusion_series import PerfusionWindowd
 
-DEFAULT: dict[str, list[int]] = {}
 QUALITY = {"ssim": "ssim", "local_ssim": "local_ssim", "psnr_db": "psnr", "local_psnr_db": "local_psnr"}
 MONTAGE, SHOWN = 3, 2
 OUTLINES = {"truth": "yellow", "segmentation": "lime"}

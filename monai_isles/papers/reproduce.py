@@ -51,7 +51,7 @@ def _module(paper: Mapping[str, Any]) -> ModuleType:
 
 def _arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> None:
     """Declare tables, figures, data, folder, bundle and settings."""
-    default = _module(paper).DEFAULT
+    default = getattr(_module(paper), "DEFAULT", {})
     for kind in ("table", "figure"):
         numbers = paper["makes"].get(kind, {})
         if numbers:

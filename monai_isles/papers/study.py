@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.crossval.out_of_fold import OutOfFold, Row, find_out_of_fold, score_maps
 from monai_isles.crossval.plan import DATA_LIST, PAPER, Plan, make_plan
-from monai_isles.crossval.protocols import SIZES_VOX
 from monai_isles.crossval.run import cross_validate, require_whole
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.input_rows import ROWS, InputRow
@@ -112,7 +111,6 @@ class Study:
     settings: Mapping[str, object] = field(default_factory=dict)
     resamples: int = 2000
     seed: int = 0
-    sizes_vox: tuple[int, ...] = SIZES_VOX
 
     def __post_init__(self) -> None:
         own = Bundle(self.bundle).paper.get("of_the_rows", ())

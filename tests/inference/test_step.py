@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from monai_isles.bundle import Bundle
 from monai_isles.errors import IslesError
-from monai_isles.inference.predictor import chosen_step, require_ids
+from monai_isles.inference.predictor import Choices, chosen_step
 from monai_isles.io import findings
 
 WINDOWS = {"step": [4, 4, 1], "fast_step": [12, 12, 8]}
@@ -40,9 +43,10 @@ def test_a_wrong_number_of_numbers_and_both_options_at_once_are_refused() -> Non
 
 
 def test_an_option_that_would_change_nothing_is_refused() -> None:
-    require_ids({"threshold": 0.5}, {"threshold": 0.2, "mc_passes": None}, "bundles/x")
+    config, bundle = {"threshold": 0.5}, Bundle(Path("bundles/x"))
+    assert Choices(threshold=0.2).changes(config, bundle) == {"threshold": 0.2}
     with pytest.raises(IslesError, match=r"(?s)E-INF-15.*bundles/x.*mc_passes"):
-        require_ids({"threshold": 0.5}, {"mc_passes": 3}, "bundles/x")
+        Choices(mc_passes=3).changes(config, bundle)
 
 
 @pytest.mark.parametrize(("given", "said"), [({"step": [4]}, "--step 4"), ({"step": None, "fast": True}, "--fast")])
