@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,12 +37,8 @@ class Motion:
     @property
     def largest_mm(self) -> float:
         """Return the farthest that any point of the head, 80 mm from its middle, has gone."""
-        return float(displacement_mm(self.path).max())
-
-
-def displacement_mm(path: np.ndarray) -> np.ndarray:
-    """Return the displacement (T,) in mm of the edge of the head, from the path (T, 3)."""
-    return np.hypot(path[:, 0], path[:, 1]) + np.abs(np.deg2rad(path[:, 2])) * HEAD_RADIUS_MM
+        right_mm, front_mm, turn_deg = self.path.T
+        return float((np.hypot(right_mm, front_mm) + np.abs(np.deg2rad(turn_deg)) * HEAD_RADIUS_MM).max())
 
 
 def head_motion(series_hu: Tensor, spacing_mm: tuple[float, float, float], *, baseline_frames: int = 3) -> Motion:
@@ -78,8 +74,8 @@ def head_motion(series_hu: Tensor, spacing_mm: tuple[float, float, float], *, ba
     after = torch.minimum(after, before)
     result = np.stack([path[:, 0], path[:, 1], torch.rad2deg(path[:, 2])], 1).astype(np.float64)
     gain = 1.0 - float(after.mean()) / max(float(before.mean()), 1e-6)
-    helps = bool(displacement_mm(result).max() >= LEAST_MOVEMENT_MM and gain >= LEAST_GAIN)
-    return Motion(result, after.numpy().astype(float), helps)
+    motion = Motion(result, after.numpy().astype(float), helps=False)
+    return replace(motion, helps=motion.largest_mm >= LEAST_MOVEMENT_MM and gain >= LEAST_GAIN)
 
 
 def correct_motion(series_hu: Tensor, motion: Motion, spacing_mm: tuple[float, float, float]) -> Tensor:
