@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from monai_isles import __version__
 from monai_isles.case import Case
@@ -104,11 +106,15 @@ def scan_bids(folder: str | Path) -> list[Scan]:
 
 
 def derivative_name(case: Case, kind: str) -> PurePosixPath:
-    """Return the BIDS-derivative name of a result of a case; a later scan skips these names."""
+    """Return the BIDS-derivative name of a result of a case; a later scan skips these names.
+
+    A label holds plain letters and digits; a name with others gets a checksum, so that Müller and Möller stay apart.
+    """
     if kind not in _RESULTS:
         raise refused("E-LIST-62", where=case.name, found=repr(kind), results=", ".join(_RESULTS))
     parts = {match[1]: match[2] for part in case.name.split("_") if (match := _ENTITY.match(part))}
-    subject = f"sub-{parts.get('sub') or re.sub(r'[^A-Za-z0-9]', '', case.name)}"
+    apart = "" if case.name.isascii() else hashlib.sha256(normalize("NFC", case.name).encode()).hexdigest()[:8]
+    subject = f"sub-{parts.get('sub') or re.sub(r'[^A-Za-z0-9]', '', case.name) + apart}"
     session = f"ses-{parts['ses']}" if "ses" in parts else ""
     spaces = {result.entities.get("space", "") for path in case.images.values() if (result := parse_name(path))} - {""}
     folder, label, suffix = _RESULTS[kind]

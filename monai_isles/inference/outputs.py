@@ -17,6 +17,7 @@ from torch import Tensor
 
 from monai_isles.case import Case
 from monai_isles.data.bids import BIDS_IGNORE, BIDS_README, derivative_description, derivative_name, sidecar
+from monai_isles.data.scans import require_own_names as require_one_of_each
 from monai_isles.errors import refused
 from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
 from monai_isles.io.publish import planned_image, publish, publish_image, publish_json, publish_text, publish_together
@@ -214,12 +215,15 @@ def publish_bids(out: Path, entries: Sequence[Mapping[str, object]], root: Path 
     """Copy the results in ``out/<case>`` to a BIDS derivative data set with description and sidecars; return it.
 
     Its root is ``out/derivatives/monai_isles`` unless another is given.
+
+    Raises: ``E-LIST-20`` when two cases have one name in BIDS, which has no separators: ``p_1`` and ``p1``.
     """
-    root = root or out / "derivatives" / "monai_isles"
+    root, cases = root or out / "derivatives" / "monai_isles", [Case.from_entry(entry) for entry in entries]
+    require_one_of_each([str(derivative_name(case, "result")) for case in cases], "E-LIST-20", where=str(root))
     publish_json(root / "dataset_description.json", derivative_description())
     publish_text(root / ".bidsignore", BIDS_IGNORE)
     publish_text(root / "README.md", BIDS_README)
-    for case in map(Case.from_entry, entries):
+    for case in cases:
         for kind, name in _BIDS_FILES.items():
             source = out / case.name / name
             if not source.is_file():

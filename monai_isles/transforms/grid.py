@@ -17,6 +17,7 @@ from monai_isles.case import RESAMPLE
 from monai_isles.errors import refused
 from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, corners_vox, displacement_vox, require_one_grid
 from monai_isles.io.read import Image
+from monai_isles.io.values import AIR_HU
 from monai_isles.modalities import LABEL, MEASURED_MAPS
 
 FRAME = "frame_of_reference"
@@ -28,9 +29,9 @@ class ResampleLiked(MapTransform):
 
     The request is ``allow``, or the entry's own ``resample`` (``case.yml``, data list, ``--resample``). One frame of
     reference means the same non-empty ``frame_of_reference`` in the metadata of both (DICOM Frame of Reference UID).
-    Interpolation is linear, nearest for ``label``, 0 outside. In perfusion maps 0 marks voxels without measurement,
-    which are left out of the interpolation. Images on the reference grid are not changed. A resampled image takes over
-    the reference's metadata of grid and file, so that results are written on that grid.
+    Interpolation is linear, nearest for ``label``, 0 outside, air for ``ct`` and ``ctp``. In perfusion maps 0 marks
+    voxels without measurement, which are left out of the interpolation. Images on the reference grid are not changed. A
+    resampled image takes over the reference's metadata of grid and file, so that results are written on that grid.
 
     Shapes: ``(C, H, W, D)`` MetaTensors; results have the spatial shape and affine of the first.
 
@@ -88,7 +89,8 @@ def _move(key: str, image: MetaTensor, reference: MetaTensor, where: str) -> Met
     if (gap >= 0).any():
         raise refused("E-GRID-03", where=where, found=f"{gap.max():.4g} mm between them")
     move = ResampleToMatch(mode="nearest" if key == LABEL else "bilinear", padding_mode="zeros", align_corners=True)
-    moved = torch.as_tensor(move(image, reference)).as_subclass(Tensor)
+    outside = AIR_HU if key in ("ct", "ctp") else 0  # 0 HU is water, which would count as head
+    moved = torch.as_tensor(move(image - outside, reference)).as_subclass(Tensor) + outside
     if key in MEASURED_MAPS:
         measured = MetaTensor((image.as_tensor() != 0).float(), affine=image.affine)
         share = torch.as_tensor(move(measured, reference)).as_subclass(Tensor)

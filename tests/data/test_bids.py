@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,8 @@ def test_results_have_names_of_derivatives_and_are_not_read_as_data(tmp_path: Pa
 def test_a_case_of_another_layout_gets_a_subject_of_its_name() -> None:
     case = Case("case_14", "case_14", {"ct": Path("/d/x.nii")})
     assert str(derivative_name(case, "lesion")) == "sub-case14/anat/sub-case14_label-lesion_desc-monaiisles_mask.nii.gz"
+    names = {str(derivative_name(Case(name, name), "lesion")) for name in ("Müller", "Möller", "患者", "患儿", "Mller")}
+    assert len(names) == 5 and all(re.fullmatch(r"sub-[A-Za-z0-9]+/anat/[A-Za-z0-9_.-]+", name) for name in names)
     with pytest.raises(IslesError, match=r"E-LIST-62: no such result(?s:.*)'movie'(?s:.*)lesion, probability"):
         derivative_name(case, "movie")
     assert derivative_description()["DatasetType"] == "derivative"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from monai_isles.errors import IslesError
 from monai_isles.inference.outputs import publish_bids
 
 
@@ -26,3 +29,9 @@ def test_what_is_there_is_copied_and_the_folder_describes_itself(tmp_path: Path)
         "sub-case7/perf/sub-case7_desc-monaiisles_result.json": b"result.json",
         "sub-case7/perf/sub-case7_desc-monaiisles_tmax.nii.gz": b"maps/tmax.nii.gz",
     }
+
+
+def test_two_cases_of_one_name_in_bids_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(IslesError, match=r"E-LIST-20(?s:.*)sub-p1/perf"):
+        publish_bids(tmp_path, [{"case": name, "ct": "ct.nii.gz"} for name in ("p_1", "p1")])
+    assert not any(tmp_path.iterdir())

@@ -123,3 +123,13 @@ def test_in_a_map_the_outside_is_not_mixed_into_the_brain() -> None:
     assert found == pytest.approx([0, 0, 0, 0, 50, 50, 50, 50])
     ramp = ResampleLiked(["ct", "flair"], allow=True)(data | {"flair": MetaTensor(flow, affine=data["cbf"].affine)})
     assert ramp["flair"][0, 4, 0, 0] == pytest.approx(25.0)
+
+
+def test_outside_a_ct_and_a_series_is_air() -> None:
+    """The maps reach 8 mm further than the series, whose voxels hold 0 to 7 HU."""
+    data = {"cbf": image((16, 8, 4), 1.0), "ctp": image((8, 8, 4), 1.0), "ct": image((8, 8, 4), 1.0)}
+    out = ResampleLiked(list(data), allow=True)(data | {"ctp": torch.cat([data["ctp"]] * 3)})
+    assert out["ctp"].shape == (3, 16, 8, 4)
+    for key in ("ctp", "ct"):
+        found = out[key][-1, :, 0, 0].tolist()
+        assert found == pytest.approx([*range(8), *[-1024] * 8], abs=1e-3)
