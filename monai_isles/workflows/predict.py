@@ -29,7 +29,7 @@ from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor, load_
 from monai_isles.io.findings import Finding, collect_remarks, remark_lines
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
-from monai_isles.io.runs import RunFolder, done_before, sweep_parts
+from monai_isles.io.runs import RunFolder, done_before, read_record, sweep_parts
 from monai_isles.progress import progress
 from monai_isles.transforms.case_cache import KeptPreparation
 
@@ -276,11 +276,19 @@ class _Stages:
         result = case.stamp | measured | registration_numbers(case.data) | stage_numbers(case.data) | text
         block = perfusion_block(case.entry, self.predictor.settings)
         result |= {} if block is None else {"perfusion": block}
+        _remove_former(self.out / case.name, maps, page=self.after is not None)
         if self.after is not None:
             self.after(case.entry, maps, result)
         result["maps_sha256"] = _checksums(self.out / case.name, maps)
         publish_json(self.out / case.name / "result.json", result)
         case.record = {"outcome": "ok", "lesion_ml": result["lesion_ml"], "seconds": seconds}
+
+
+def _remove_former(folder: Path, maps: Mapping[str, object], *, page: bool) -> None:
+    """Remove what only a former result of the case has: ``evaluate`` and readers would take it for a part of this."""
+    stale = [f"{name}.nii.gz" for name in ("uncertainty", "pseudo_dwi") if name not in maps]
+    for file in [*stale, *([] if page else ["report.html"])] if read_record(folder / "result.json") else []:
+        (folder / file).unlink(missing_ok=True)
 
 
 def prediction_stamp(predictor: Predictor, entry: Entry) -> dict[str, object]:

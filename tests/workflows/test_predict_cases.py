@@ -153,6 +153,19 @@ def test_a_changed_input_and_a_damaged_result_are_predicted_again(
     assert json.loads((tmp_path / "out/run.json").read_text())["cases"]["case_1"]["outcome"] == "ok"
 
 
+def test_nothing_of_a_former_bundle_stays_beside_the_result_of_another(
+    predict: Callable[..., int], phantom_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out/case_1"
+    predict(case(phantom_folder, 1), report=True)
+    assert (out / "uncertainty.nii.gz").is_file() and (out / "report.html").is_file()
+    words = ["predict", str(case(phantom_folder, 1)), "--bundle", "threshold", "--out", str(out.parent)]
+    assert main([*words, "--no-report"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "core.nii.gz", "hypoperfused.nii.gz", "lesion.nii.gz", "probability.nii.gz", "result.json",
+    ]  # fmt: skip
+
+
 def test_a_failure_that_no_code_names_says_its_cause(phantom_folder: Path, tmp_path: Path) -> None:
     def fail(entry: object) -> None:
         try:
