@@ -183,12 +183,16 @@ def read_study(
     if study.plain is None:
         return StudyImages(series, None, study.notes)
     with collect_remarks() as remarks:
-        if study.kind == "nifti":
-            plain, other = read_image(study.plain, kind="ct"), ""
-        else:
-            still = read_series(study.series, series_uid=study.plain)
-            plain = Image(still.array, still.affine, still.spacing_mm, study.path, "", still.affine, still.array.shape)
-            other = still.source.frame_of_reference_uid
+        try:
+            if study.kind == "nifti":
+                plain, other = read_image(study.plain, kind="ct"), ""
+            else:
+                still = read_series(study.series, series_uid=study.plain)
+                grid = (still.affine, still.spacing_mm, study.path, "", still.affine, still.array.shape)
+                plain, other = Image(still.array, *grid), still.source.frame_of_reference_uid
+        except IslesError as error:  # the series alone gives every result
+            note = f"the plain CT was left out: {error.code}: {error.fault}: {error.found}"
+            return StudyImages(series, None, (*study.notes, note))
     one_frame = series.frame_of_reference_uid == other != ""
     ct, notes = ct_on_grid(plain, series.like, resample=resample, one_frame=one_frame)
     repairs = [f"plain CT: {remark.fault}: {remark.found}" for remark in remarks if remark.code in _REPAIRED]
@@ -262,14 +266,24 @@ def _dicom(path: Path, series: str | None) -> StudyFiles:
     results = [item for item in find_series(path) if item.usable]
     dynamic = [item for item in results if item.kind == "ctp" and series in (None, item.uid, item.number)]
     still = [item for item in results if item.kind == "ct" and dynamic and item.study_uid == dynamic[0].study_uid]
-    plain = still[0] if len(still) == 1 else None
+    bare = [item for item in still if not _contrast_agent(item.files[0])]
+    plain = bare[0] if len(bare) == 1 else None
+    others = ", ".join(item.number or item.uid for item in still)
+    why = f"{len(bare)} may be it" if bare else "a contrast agent was given"
+    notes = (f"of the still series ({others}) none was used as the plain CT: {why}",) if still and not plain else ()
     files = [file for item in (*dynamic, *([plain] if plain else [])) for file in item.files]
     name = _plain_name(path)
     if files and _names_patient(name, files[0]):
         name = "study_" + hashlib.sha256(dynamic[0].uid.encode()).hexdigest()[:10]
     simulated = bool(dynamic) and dynamic[0].description.startswith("SIMULATED")
     uid = plain.uid if plain else None
-    return StudyFiles(name, path, "dicom", path, tuple(sorted(files)), uid, simulated, series)
+    return StudyFiles(name, path, "dicom", path, tuple(sorted(files)), uid, simulated, series, notes)
+
+
+def _contrast_agent(file: Path) -> bool:
+    """Return whether the header names a contrast agent, as that of a CT angiogram does."""
+    named = "".join(read_words(file, ("ContrastBolusAgent",)) or ()).strip()
+    return named.upper() not in ("", "NO", "NONE")
 
 
 def _names_patient(name: str, file: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ MAPS = MEASURED_MAPS
 RECORD, TRAINED = "perfusion.json", "training_intensities"
 _MEAN_CT = "mean before the bolus, HU"
 RESIDUAL, LEAST_RESIDUAL_HU = 2.0, 10.0
+_ENHANCED_PART, _OTHER_BRAIN_HU = 0.2, 15.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def _measure(
     like = images.series.like
     prepared = prepare_series(images.series.array, spacing_mm=like.spacing_mm, times_s=images.series.times_s)
     maps = measured_maps(prepared, device=device)
+    if images.plain_ct is not None and (reason := _not_plain(images.plain_ct, prepared, maps)):
+        images = replace(images, plain_ct=None, notes=(*images.notes, f"the still CT was not used: {reason}"))
     ct = prepared.baseline_hu if images.plain_ct is None else images.plain_ct
     text = _MEAN_CT if images.plain_ct is None else "plain CT, HU"
     publish_image(folder / "ct.nii.gz", ct.astype(np.float32), like, dtype="float32", description=text)
@@ -116,6 +119,24 @@ def _measure(
     }
     publish_json(folder / RECORD, record)
     return record
+
+
+def _not_plain(ct: np.ndarray, prepared: PreparedSeries, maps: PerfusionMaps) -> str:
+    """Return why a still CT is not the plain CT, empty if it may be: its vessels or its brain are not those at rest.
+
+    A CT angiogram, a mean or a maximum of the series has contrast in the vessels where the series has it later.
+
+    Shapes: ``ct`` (H, W, D), on the grid of the series.  Units: HU.
+    Source: ours; ``tests/workflows/test_measure_study.py``.
+    """
+    beyond = ct - prepared.baseline_hu
+    vessels = tuple(np.concatenate([maps.aif_vox, maps.vof_vox]).T)
+    if len(vessels[0]):
+        more, bolus = np.median(beyond[vessels]), np.median(prepared.rise_hu.numpy().max(0)[vessels])
+        if more > _ENHANCED_PART * bolus:
+            return f"its vessels are {more:.0f} HU brighter than before the bolus, which adds {bolus:.0f} HU"
+    apart = float(np.median(beyond[maps.brain])) if maps.brain.any() else 0.0
+    return f"its brain differs by {apart:.0f} HU from that of the series" if abs(apart) > _OTHER_BRAIN_HU else ""
 
 
 def publish_maps(folder: Path, maps: PerfusionMaps, like: Image) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -18,7 +19,7 @@ from monai_isles.errors import IslesError
 from monai_isles.io import read_image
 from monai_isles.io.findings import collect_remarks
 from monai_isles.phantom.dicom_writer import write_dicom
-from tests.fixtures.dicom import tiny_scan
+from tests.fixtures.dicom import change, tiny_scan
 from tests.fixtures.shared import one_study
 
 
@@ -88,6 +89,48 @@ def test_a_plain_ct_on_the_grid_is_used_and_one_beside_it_is_not(tmp_path: Path)
     assert images.plain_ct is None and "another grid" in images.notes[0]
 
 
+@pytest.mark.parametrize("kind", ["nifti", "dicom"])
+def test_a_plain_ct_that_cannot_be_read_is_left_out_and_told(tmp_path: Path, write_tiny, kind: str) -> None:
+    if kind == "nifti":
+        folder = series(tmp_path / "a" / "ctp.nii.gz").parent
+        save(folder / "ct.nii.gz", np.full((6, 5, 2), np.nan))
+    else:  # a head CT in sequences: thin slices below, thick ones above
+        folder = write_tiny("classic")[1]
+        last = sorted((folder / "ct").iterdir())[-1]
+        x, y, z = pydicom.dcmread(last).ImagePositionPatient
+        change(last, ImagePositionPatient=[x, y, z + 3])
+    images = read_study(one_study(folder))
+    assert images.plain_ct is None and len(images.series.array) == 4
+    assert images.notes[0].startswith("the plain CT was left out: E-")
+
+
+@pytest.mark.parametrize(
+    ("agents", "used", "note"),
+    [
+        (("", "Iomeprol"), "2", ""),
+        (("NONE", "Iomeprol"), "2", ""),
+        (("Iomeprol",), None, "(2) none was used as the plain CT: a contrast agent was given"),
+        (("", ""), None, "(2, 3) none was used as the plain CT: 2 may be it"),
+    ],
+    ids=["cta-beside", "agent-none", "cta-alone", "two-plain"],
+)
+def test_a_ct_with_a_contrast_agent_is_not_the_plain_ct(
+    tmp_path: Path, write_tiny, agents: tuple[str, ...], used: str | None, note: str
+) -> None:
+    _, folder = write_tiny("classic")
+    for number, agent in enumerate(agents, start=2):
+        for n, path in enumerate(sorted((folder / "ct").iterdir())):
+            header = pydicom.dcmread(path)
+            header.SeriesInstanceUID, header.SeriesNumber = f"1.2.{number}", number
+            header.SOPInstanceUID, header.ContrastBolusAgent = f"1.2.{number}.{n}", agent
+            header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
+            (folder / f"still_{number}").mkdir(exist_ok=True)
+            header.save_as(folder / f"still_{number}" / path.name)
+    shutil.rmtree(folder / "ct")
+    study = one_study(folder)
+    assert study.plain == (used and f"1.2.{used}") and "".join(study.notes).endswith(note)
+
+
 def test_the_phantoms_mark_is_found_above_the_file(tmp_path: Path) -> None:
     (tmp_path / "SIMULATED.txt").write_text("simulated\n")
     assert one_study(series(tmp_path / "a" / "ctp.nii.gz")).simulated
@@ -111,8 +154,6 @@ def test_what_is_not_a_study_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_above_that_is_called_after_the_patient_lends_no_name(tmp_path: Path, write_tiny) -> None:
-    import shutil
-
     _, folder = write_tiny("classic", 4, 2)
     for place in ("SIMULATED_anna", "other"):
         shutil.copytree(folder / "ctp", tmp_path / place / "scan")
@@ -223,8 +264,6 @@ def test_folders_with_a_series_of_any_name_are_studies(tmp_path: Path) -> None:
 @pytest.fixture
 def unitobrain(tmp_path: Path, write_tiny) -> Path:
     """Two raw scans, with what the data set keeps beside them, in the folder of the archive."""
-    import shutil
-
     _, folder = write_tiny("classic", 4, 2)
     root = tmp_path / "unitobrain" / "DeepHealth_IEEE"
     for person in ("MOL-001", "SLG-007"):
@@ -249,8 +288,6 @@ def test_the_raw_scans_of_unitobrain_are_studies_and_their_copies_are_named(unit
 
 
 def test_a_study_with_a_folder_a_series_is_one_and_patients_are_several(tmp_path: Path, write_tiny) -> None:
-    import shutil
-
     _, folder = write_tiny("classic", 4, 2)
     assert [place.series for place in study_places(folder)] == [folder]
     shutil.copytree(folder, tmp_path / "ward" / "a")

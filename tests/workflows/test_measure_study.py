@@ -11,7 +11,14 @@ import torch
 
 from monai_isles.io import read_image
 from monai_isles.io.findings import collect_remarks
-from monai_isles.workflows.measure_study import MeasuredStudy, _publish_series, _remarks, _series_facts, maps_of
+from monai_isles.workflows.measure_study import (
+    MeasuredStudy,
+    _not_plain,
+    _publish_series,
+    _remarks,
+    _series_facts,
+    maps_of,
+)
 
 
 @pytest.mark.parametrize(("worst", "told"), [(3.0, False), (11.0, True), (50.0, True)])
@@ -32,6 +39,22 @@ def test_without_a_plain_ct_what_stands_in_is_told_and_so_is_one_that_does_not_f
     )
     assert [flag.text.split(":")[0] for flag in flags] == ["joined", "another grid", "no plain CT on this grid"]
     assert [flag.code for flag in flags] == ["series", "plain-ct", "plain-ct"]
+
+
+@pytest.mark.parametrize(
+    ("brain", "vessel", "reason"),
+    [
+        (6.0, 10.0, ""),  # another tube voltage, a little movement
+        (8.0, 150.0, "its vessels are 150 HU brighter than before the bolus, which adds 300 HU"),
+        (-29.0, 0.0, "its brain differs by -29 HU from that of the series"),
+    ],
+    ids=["plain", "angiogram", "no-ct"],
+)
+def test_a_still_ct_with_contrast_or_other_numbers_is_not_plain(brain: float, vessel: float, reason: str) -> None:
+    rise, baseline, ct = torch.zeros(12, 6, 5, 2), np.full((6, 5, 2), 36.0), np.full((6, 5, 2), 36.0 + brain)
+    rise[6, :2, 0, 0], ct[:2, 0, 0] = 300.0, 36.0 + vessel
+    found = SimpleNamespace(aif_vox=np.array([[0, 0, 0]]), vof_vox=np.array([[1, 0, 0]]), brain=baseline > 0)
+    assert _not_plain(ct, SimpleNamespace(rise_hu=rise, baseline_hu=baseline), found) == reason
 
 
 def test_the_page_is_told_whether_the_scan_was_long_enough_its_coverage_and_its_voltage() -> None:
