@@ -42,7 +42,7 @@ class DicomSource:
 
     Shapes: ``affine`` (4, 4) of the RAS+ array (H, W, D). Units: mm.
     Args:
-        files: one file a slice of one time point, or one enhanced multi-frame file; more of the same are skipped.
+        files: one file a slice of one time point, or enhanced files that together hold every slice; more are skipped.
     """
 
     files: Sequence[Path]
@@ -50,7 +50,11 @@ class DicomSource:
 
     @cached_property
     def headers(self) -> list[Dataset]:
-        """Return one header a slice position (pixels are not read), with empty values where type 2 ones are missing."""
+        """Return one header a slice position (pixels are not read), of enhanced files that of the first.
+
+        What a derived object needs and the source lacks is set: empty values of type 2, a frame of reference, and the
+        step of the slices as their thickness.
+        """
         from pydicom import dcmread
 
         result: dict[tuple[float, ...], Dataset] = {}
@@ -65,10 +69,17 @@ class DicomSource:
         if len(series) != 1:
             text = f"{len(result)} images of {len(series)} series"
             raise refused("E-DCM-40", where=str(self.files[0].parent) if self.files else "DICOM source", found=text)
-        for first in result.values():
-            settle_characters(first)
-            _settle(first)
-        return list(result.values())
+        headers = list(result.values())
+        axis, thick = self._slab(headers)
+        step_mm = round(float(np.linalg.norm(np.asarray(self.affine)[:3, axis])) / thick, 6)
+        for header in headers:
+            settle_characters(header)
+            _settle(header, headers[0])
+            shared = header.get("SharedFunctionalGroupsSequence") or [{}]
+            for measures in (header, *shared[0].get("PixelMeasuresSequence", ())):
+                if "PixelSpacing" in measures and not measures.get("SliceThickness"):
+                    measures.SliceThickness = step_mm
+        return headers
 
     def volume(self, array: np.ndarray, affine: np.ndarray, *, channels: int = 0) -> Volume:
         """Return a RAS+ array reordered to the slices, rows and columns of the source, without interpolation.
@@ -123,7 +134,7 @@ class DicomSource:
 
         A result on slabs, averages of thin slices, goes onto each slice of its slab.
         """
-        (axis, thick), affine = self._slab(), np.array(self.affine, float)
+        (axis, thick), affine = self._slab(self.headers), np.array(self.affine, float)
         if thick > 1:
             array = np.repeat(array, thick, axis)
             affine[:3, 3] -= affine[:3, axis] * (thick - 1) / (2 * thick)
@@ -131,7 +142,7 @@ class DicomSource:
         tilted = self.tilted_frames(array, channels=channels)
         if tilted is not None:
             return tilted
-        volume, wanted = self.volume(array, affine, channels=channels), _positions(self.headers)
+        volume, wanted = self.volume(array, affine, channels=channels), self._positions(self.headers)
         own = np.array([p[0].ImagePositionPatient for p in volume.get_plane_positions()], float)
         gap = np.linalg.norm(own[:, None] - wanted[None], axis=2).min(axis=1)
         left_over = "NumberOfFrames" in self.headers[0] and len(wanted) > len(own)  # thin slices that made no slab
@@ -174,9 +185,20 @@ class DicomSource:
         """Return the number of a new series, made of that of its source and ``after``."""
         return int(self.headers[0].get("SeriesNumber") or 0) % 10_000 + after
 
-    def _slab(self) -> tuple[int, int]:
+    def _positions(self, headers: Sequence[Dataset]) -> np.ndarray:
+        """Return the slice positions of the source, each once: of its files, or of the frames of enhanced files."""
+        if "ImagePositionPatient" in headers[0]:
+            return np.array([[float(x) for x in header.ImagePositionPatient] for header in headers])
+        from pydicom import dcmread
+
+        name = "PerFrameFunctionalGroupsSequence"
+        more = [dcmread(path, stop_before_pixels=True, specific_tags=[name]) for path in self.files]
+        groups = [group.PlanePositionSequence[0] for header in more for group in header[name]]
+        return np.array(sorted({_rounded(place.ImagePositionPatient) for place in groups}))
+
+    def _slab(self, headers: Sequence[Dataset]) -> tuple[int, int]:
         """Return the axis of the result that counts slices, and the number of slices per step of the result."""
-        orientation, places = np.array(_orientation(self.headers[0])), _positions(self.headers)
+        orientation, places = np.array(_orientation(headers[0])), self._positions(headers)
         normal = _TO_LPS[:3, :3] @ np.cross(orientation[:3], orientation[3:])
         steps = np.abs(np.asarray(self.affine, float)[:3, :3].T @ normal)
         axis = int(steps.argmax())
@@ -244,9 +266,12 @@ def quiet(where: str | Path) -> Iterator[None]:
             raise refused("E-DCM-47", where=str(where), found=result) from None
 
 
-def _settle(header: Dataset) -> None:
-    """Set absent or unreadable type 2 attributes to empty values."""
+def _settle(header: Dataset, first: Dataset) -> None:
+    """Set absent or unreadable type 2 attributes to empty values; name an absent frame of reference by the series."""
     from pydicom.valuerep import DA, TM
+
+    if not header.get("FrameOfReferenceUID"):
+        header.FrameOfReferenceUID = stable_uid("frame of reference", first.SeriesInstanceUID)
 
     for name in TYPE_2:
         if name not in header:
@@ -301,14 +326,6 @@ def image_options(placed: Volume | TiltedFrames) -> dict[str, Any]:
         "device_serial_number": "none",
         "content_description": "Research only, not a medical device",
     }
-
-
-def _positions(headers: Sequence[Dataset]) -> np.ndarray:
-    """Return the slice positions of the source, each once: of its files, or of the frames of an enhanced file."""
-    if "ImagePositionPatient" in headers[0]:
-        return np.array([[float(x) for x in header.ImagePositionPatient] for header in headers])
-    groups = [group.PlanePositionSequence[0] for group in headers[0].PerFrameFunctionalGroupsSequence]
-    return np.array(sorted({_rounded(place.ImagePositionPatient) for place in groups}))
 
 
 def _rounded(position: Sequence[Any]) -> tuple[float, ...]:

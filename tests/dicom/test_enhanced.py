@@ -87,6 +87,32 @@ def test_the_maps_lie_on_the_source_too(enhanced, tmp_path: Path) -> None:
     assert again.source.frame_of_reference_uid == found.source.frame_of_reference_uid
 
 
+@pytest.mark.parametrize("part", ["frame", "slice", "slab"])
+def test_a_series_in_several_enhanced_files_gets_its_results_too(enhanced, masks, tmp_path: Path, part: str) -> None:
+    found, source = enhanced
+    whole, folder = pydicom.dcmread(source.files[0]), tmp_path / part
+    groups, pictures, parts = list(whole.PerFrameFunctionalGroupsSequence), whole.pixel_array, {}
+    for n, group in enumerate(groups):
+        z = float(group.PlanePositionSequence[0].ImagePositionPatient[2])
+        parts.setdefault({"frame": n, "slice": z, "slab": z < found.affine[2, 3] + 6}[part], []).append(n)
+    for number, frames in enumerate(parts.values(), start=1):
+        whole.SOPInstanceUID = whole.file_meta.MediaStorageSOPInstanceUID = f"1.2.{number}"
+        whole.PerFrameFunctionalGroupsSequence, whole.NumberOfFrames = [groups[n] for n in frames], len(frames)
+        whole.PixelData = np.stack([pictures[n] for n in frames]).tobytes()
+        folder.mkdir(exist_ok=True)
+        whole.save_as(folder / f"{number}.dcm")
+    again = read_series(folder, kind="ctp")
+    np.testing.assert_array_equal(again.array, found.array)
+    split = DicomSource(tuple(dict.fromkeys(file for file, _ in again.source.slices)), again.affine)
+    assert len(split.files) == {"frame": 3, "slice": 3, "slab": 2}[part]
+    publish_seg(masks, split, tmp_path / "seg.dcm", algorithm=Algorithm("a"))
+    for group, frame in zip((seg := pydicom.dcmread(tmp_path / "seg.dcm")).PerFrameFunctionalGroupsSequence,
+                            seg.pixel_array, strict=True):  # fmt: skip
+        k = round((float(group.PlanePositionSequence[0].ImagePositionPatient[2]) - found.affine[2, 3]) / 5.0)
+        name = list(masks)[group.SegmentIdentificationSequence[0].ReferencedSegmentNumber - 1]
+        np.testing.assert_array_equal(frame, masks[name][::-1, ::-1, k].T)
+
+
 def test_another_grid_is_refused_with_the_distance(enhanced, masks, tmp_path: Path) -> None:
     found, source = enhanced
     moved = found.affine.copy()

@@ -11,6 +11,7 @@ import pytest
 from monai_isles.dicom.source import DicomSource
 from monai_isles.dicom.write_seg import SEGMENTS, Algorithm, publish_seg
 from monai_isles.errors import IslesError
+from tests.fixtures.dicom import change
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
@@ -97,6 +98,17 @@ def test_a_source_made_anonymous_by_leaving_attributes_out_is_taken(ct_series, t
         image.save_as(path)
     publish_seg(three_masks(values), source, tmp_path / "seg.dcm", algorithm=ALGORITHM)
     assert pydicom.dcmread(tmp_path / "seg.dcm").PatientName == ""
+
+
+def test_a_frame_of_reference_and_a_thickness_that_the_source_lacks_are_set(ct_series, tmp_path: Path) -> None:
+    values, source = ct_series
+    for path in source.files:
+        change(path, FrameOfReferenceUID=None, SliceThickness=None)
+    for name in ("one", "two"):
+        publish_seg(three_masks(values), source, tmp_path / name, algorithm=ALGORITHM)
+    one, two = (pydicom.dcmread(tmp_path / name) for name in ("one", "two"))
+    assert one.FrameOfReferenceUID == two.FrameOfReferenceUID
+    assert one.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == 5
 
 
 def test_another_grid_is_refused_with_the_distance(ct_series, tmp_path: Path) -> None:
