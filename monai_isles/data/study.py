@@ -19,7 +19,7 @@ from monai_isles.cohort.task import FAULTS, Record, failed_record
 from monai_isles.data.folder import IMAGE, dicom_folders, key_of, walk
 from monai_isles.data.layouts import DICOM, scan_layout
 from monai_isles.data.scans import Scan, SeriesInput, read_perfusion_series, require_own_names
-from monai_isles.dicom.header import read_words
+from monai_isles.dicom.header import is_dicom, read_words
 from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import UserTimes
@@ -126,10 +126,10 @@ def study_places(path: str | Path) -> list[StudyFiles]:
 
     One with a ``fault`` has no files, nor has one of DICOM, whose headers are read by ``find_studies``.
 
-    A folder is one study if it holds a 4D file, or DICOM files of one study. In a data set of a known layout every case
-    with a series is one; below other folders every folder with one 4D file. If the folders inside hold DICOM files of
-    several studies or patients, each folder is searched in turn. UniToBrain's copies of a patient's scan
-    (``MOL-001_Registered_Filtered_3mm_20HU_Maps`` beside ``MOL-001``) are skipped and named in a remark.
+    A folder is one study if it holds a 4D file, or DICOM files of one study, also beside 3D NIfTI. In a data set of a
+    known layout every case with a series is one; below other folders every folder with one 4D file. If the folders
+    inside hold DICOM files of several studies or patients, each folder is searched in turn. UniToBrain's copies of a
+    patient's scan (``MOL-001_Registered_Filtered_3mm_20HU_Maps`` beside ``MOL-001``) are skipped and named in a remark.
     """
     path = Path(path)
     if not path.exists():
@@ -137,8 +137,9 @@ def study_places(path: str | Path) -> list[StudyFiles]:
     if path.is_file():
         return [_nifti(_plain_name(path), path, path, None)]
     images = sorted(p for p in path.iterdir() if p.is_file() and IMAGE.search(p.name) and not p.name.startswith("."))
-    if images:
-        return [_in_folder(path, images)]
+    found = _in_folder(path, images) if images else None
+    if found is not None and (found.fault is None or not any(map(is_dicom, path.iterdir()))):
+        return [found]
     if result := _in_data_set(path):
         return result
     return [StudyFiles("", folder, "dicom", folder, ()) for folder in dicom_folders(path)]

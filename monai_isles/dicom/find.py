@@ -124,7 +124,7 @@ class DicomFolder:
 def scan_dicom(folder: str | Path) -> DicomFolder:
     """Return the series of a folder and of the folders in it; no pixels are read.
 
-    Names and suffixes are ignored: a file is DICOM if it is marked so after 128 bytes. DICOMDIR and hidden files are
+    Names and suffixes are ignored: a file is DICOM by its first bytes (``is_dicom``). DICOMDIR and hidden files are
     ignored. Localisers, secondary captures, reports and private objects are skipped, each with a finding. Series of
     one time each are joined (``join_series``).
     """
@@ -174,7 +174,8 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
     _leave_out(files, copies_in(files), "E-DCM-66", None, findings)
     # of a known class that is not read; an unknown class counts as damage
     known = {uid for uid, words in pydicom_module().uid.UID_dictionary.items() if words[1] == "SOP Class"}
-    strange = [file for file in files if file.text("SOPClassUID") in known.difference(_READ)]
+    known.difference_update(_READ)
+    strange = [file for file in files if file.text("SOPClassUID") in known or _coloured(file)]
     _leave_out(files, strange, "E-DCM-32", "captures and reports are passed over", findings)
     scouts = [file for file in files if "LOCALIZER" in file.text("ImageType").upper()]
     _leave_out(files, scouts, "E-DCM-32", "localisers are passed over", findings)
@@ -192,6 +193,11 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
     if reason:
         findings.append(finding("E-DCM-32", WARNING, where=str(first.path.parent), found=str(info)))
     return info
+
+
+def _coloured(file: DicomFile) -> bool:
+    grey = file.text("PhotometricInterpretation").startswith("MONOCHROME")
+    return file.text("SamplesPerPixel") == "3" and not grey
 
 
 def _leave_out(

@@ -23,6 +23,13 @@ UNDEFINED = 0xFFFFFFFF
 PIXEL_TAGS = {0x7FE00010: "integers", 0x7FE00008: "float32", 0x7FE00009: "float64"}
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 _IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
+# of a file that does not state it: whether value representations are implied, and whether the low byte comes first
+_BY_ENCODING: dict[tuple[bool | None, bool | None], str] = {
+    (True, True): _IMPLICIT,
+    (False, True): "1.2.840.10008.1.2.1",
+    (False, False): _BIG_ENDIAN,
+}
+_CLASSES = b"1.2.840.10008.5.1.4.1.1."
 _IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.{root}" for root in ("2", "4", "30"))  # CT, MR, parametric map
 _LONG = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV", b"SQ", b"SV", b"UT", b"UC", b"UR", b"UV")
 _ITEM, _SEQUENCE_END, _SIGNATURES = 0xFFFEE000, 0xFFFEE0DD, 0xFFFAFFFA
@@ -103,12 +110,21 @@ def quietly() -> Iterator[None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Return whether a file begins as in DICOM part 10: any 128 bytes, then DICM."""
+    """Return whether a file begins as in DICOM part 10 (any 128 bytes, then DICM), or with a data set of an image.
+
+    Older archives store the data set alone; its first elements, of group 2 or 8, hold the class of the image.
+    """
     try:
         with path.open("rb") as file:
-            return file.read(_PREAMBLE)[-4:] == b"DICM"
+            start = file.read(_META)
     except OSError:
         return False
+    return start[_PREAMBLE - 4 : _PREAMBLE] == b"DICM" or _begins_data_set(start, 2, 8)
+
+
+def _begins_data_set(start: bytes, *groups: int) -> bool:
+    """Return whether bytes begin with an element of a group (8: no meta header), and name the class of an image."""
+    return int.from_bytes(start[:2], "little") in (groups or (8,)) and _CLASSES in start
 
 
 def read_dicom_file(path: Path) -> DicomFile | None:
@@ -119,9 +135,14 @@ def read_dicom_file(path: Path) -> DicomFile | None:
             start = file.read(_META)
             file.seek(0)
             if DEFLATED in start:  # refused by its first bytes: opening it would unpack it all
+                if not any(root.encode() in start for root in _IMAGES):
+                    return None  # a report: the class stands before the deflated part
                 raise refused("E-DCM-07", where=str(path), found=f"{DEFLATED.decode()} (deflated)")
             header = _read_header(file, [*WANTED, *_PRIVATE])
-            syntax = str(header.file_meta.TransferSyntaxUID)
+            syntax = str(header.file_meta.get("TransferSyntaxUID") or _BY_ENCODING[header.original_encoding])
+            behind = start[_PREAMBLE:] if start[_PREAMBLE - 4 : _PREAMBLE] == b"DICM" else start
+            if "TransferSyntaxUID" not in header.file_meta and not _begins_data_set(behind):
+                raise damage_error(path, "header cannot be read (no transfer syntax)")
             place = file.tell()
             tag, length, head = _element(file, place, syntax)
             size = file.seek(0, 2)
@@ -147,7 +168,8 @@ def read_words(path: Path, keywords: Sequence[str]) -> list[str] | None:
 
 
 def _read_header(file: Path | BinaryIO, tags: Sequence[str | int]) -> Dataset:
-    header = pydicom_module().dcmread(file, stop_before_pixels=True, specific_tags=["SpecificCharacterSet", *tags])
+    names = ["SpecificCharacterSet", *tags]
+    header = pydicom_module().dcmread(file, stop_before_pixels=True, specific_tags=names, force=True)
     decode_by(header, codecs_of(character_terms(header)))
     return header
 

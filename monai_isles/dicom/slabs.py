@@ -39,7 +39,7 @@ def order_frames(stack: Stack, where: str, dt_s: UserTimes = None) -> Timed:
     """Return the frames of each slice in the order they were taken, by ``io.clock.dicom_clock``.
 
     Slices whose times lie together, or follow one another within a pass, make a slab; a shuttled table gives two or
-    more. A last pass that lacks slices is left out.
+    more. A last or first pass that lacks slices is left out.
     """
     _require_no_copies(stack, where)
     clock = dicom_clock([[frame.times_us for frame in group] for group in stack.frames], where, dt_s)
@@ -55,6 +55,11 @@ def order_frames(stack: Stack, where: str, dt_s: UserTimes = None) -> Timed:
             for n in slab:
                 frames[n], times[n] = frames[n][:cut], times[n][:cut]
             findings.append(finding("E-DCM-61", WARNING, where=where, found=f"frame {cut + 1} lacks slices"))
+        elif cut := _complete_frames(slab, [-time[::-1] for time in times]):
+            for n in slab:
+                frames[n], times[n] = frames[n][-cut:], times[n][-cut:]
+            fault = "the first pass lacks slices and is left out"
+            findings.append(finding("E-DCM-61", WARNING, where=where, found="frame 1", fault=fault))
         _require_whole(slab, frames, times, stack.places_mm, where)
     return Timed(frames, times, slabs, clock, findings)
 
@@ -64,7 +69,8 @@ def common_times(timing: Timed, where: str, *, interpolate: bool) -> tuple[np.nd
 
     One slab whose slices differ by at most a quarter of the shortest step: the mean time of each frame, as it is.
     Else the times of the slab that began first, those that lie inside the times of every other slice: nothing is
-    extrapolated.
+    extrapolated. At the ends of a table that sweeps, two passes follow at once: slices whose shortest step is less than
+    half that of the others give no times.
 
     Args:
         interpolate: False refuses slices with times of their own.
@@ -76,7 +82,9 @@ def common_times(timing: Timed, where: str, *, interpolate: bool) -> tuple[np.nd
             # Slices of one pass: the mean time of a frame is right to a quarter of a step.
             return (table[0] if not np.ptp(table, axis=0).any() else table.mean(axis=0)), False
     # Only inside the times of every slice: interpolated, never extrapolated.
-    first = min(timing.times_s, key=lambda times: times[0])
+    shortest = [float(np.diff(times).min(initial=np.inf)) for times in timing.times_s]
+    even = [times for times, step in zip(timing.times_s, shortest, strict=True) if step >= 0.5 * max(shortest)]
+    first = min(even, key=lambda times: times[0])
     begin, end = max(times[0] for times in timing.times_s), min(times[-1] for times in timing.times_s)
     times = first[(first >= begin) & (first <= end)]
     if not interpolate or len(times) < 2:
@@ -111,8 +119,8 @@ def _no_time(stack: Stack, where: str) -> IslesError:
             if alike and (len(often) > 1 or min(map(len, stack.frames)) == 1):
                 return _twice(alike, place, where, f"one {key}")
     clocks = [key for key in CLOCKS if any(key in frame.times_us for frame in every)]
-    text = f"{len(every)} frames at {len(stack.frames)} positions; {', '.join(clocks) or 'no time attribute'} "
-    text += "is missing in some or equal for all frames of a position"
+    text = f"{len(every)} frames at {len(stack.frames)} positions; "
+    text += f"{', '.join(clocks)} is missing in some or equal for all of a position" if clocks else "no time attribute"
     if any("ContentTime" in frame.times_us for frame in every):
         text += " (ContentTime is the clock of the reconstruction, and is not used)"
     return refused("E-DCM-12", where=where, found=text)
@@ -176,7 +184,11 @@ def _require_whole(
         own = times[n] - offset
         if len(own) > usual:
             extra = [f for f, t in zip(frames[n], own, strict=True) if np.abs(model - t).min() > near]
-            raise _twice(extra or frames[n], places[n], where, f"{len(own)} frames, {usual} at other positions")
+            text = f"{len(own)} frames, {usual} at other positions"
+            if not extra:
+                raise _twice(frames[n], places[n], where, text)
+            found = f"no other position has the time of {frame_names(extra, places[n])} ({text})"
+            raise refused("E-DCM-13", where=where, found=found)
         lacking = [time for time in model if np.abs(own - time).min() > near]
         if len(times[n]) < usual or lacking:
             listed = ", ".join(f"{time:.2f}" for time in lacking[:6]) + (" ..." if len(lacking) > 6 else "")

@@ -60,7 +60,7 @@ class DicomSource:
         result: dict[tuple[float, ...], Dataset] = {}
         for path in self.files:
             # Every time point repeats the positions: the first header of each stands for all.
-            header = dcmread(path, stop_before_pixels=True)
+            header = dcmread(path, stop_before_pixels=True, force=True)
             if "PerFrameFunctionalGroupsSequence" in header:
                 result = {(): header}
                 break
@@ -69,14 +69,14 @@ class DicomSource:
         if len(series) != 1:
             text = f"{len(result)} images of {len(series)} series"
             raise refused("E-DCM-40", where=str(self.files[0].parent) if self.files else "DICOM source", found=text)
-        headers = list(result.values())
+        headers: list[Dataset] = list(result.values())
         axis, thick = self._slab(headers)
         step_mm = round(float(np.linalg.norm(np.asarray(self.affine)[:3, axis])) / thick, 6)
-        for header in headers:
-            settle_characters(header)
-            _settle(header, headers[0])
-            shared = header.get("SharedFunctionalGroupsSequence") or [{}]
-            for measures in (header, *shared[0].get("PixelMeasuresSequence", ())):
+        for image in headers:
+            settle_characters(image)
+            _settle(image, headers[0])
+            shared = image.get("SharedFunctionalGroupsSequence") or [{}]
+            for measures in (image, *shared[0].get("PixelMeasuresSequence", ())):
                 if "PixelSpacing" in measures and not measures.get("SliceThickness"):
                     measures.SliceThickness = step_mm
         return headers
@@ -193,7 +193,7 @@ class DicomSource:
 
         name = "PerFrameFunctionalGroupsSequence"
         more = [dcmread(path, stop_before_pixels=True, specific_tags=[name]) for path in self.files]
-        groups = [group.PlanePositionSequence[0] for header in more for group in header[name]]
+        groups = [group.PlanePositionSequence[0] for header in more for group in header[name].value]
         return np.array(sorted({_rounded(place.ImagePositionPatient) for place in groups}))
 
     def _slab(self, headers: Sequence[Dataset]) -> tuple[int, int]:

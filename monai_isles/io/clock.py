@@ -201,7 +201,8 @@ def _agreeing(clock: Clock, step_s: float | None, where: str, source: str = "pix
 
 def clock_us(text: str) -> int | None:
     """Return the microseconds since midnight of a DICOM time (``HHMMSS.FFFFFF``), None if it is none."""
-    match = re.match(r"(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6})\d*)?$", text.strip().replace(":", ""))
+    digits = re.sub(r"^(\d{5})(?!\d)", r"0\1", text.strip().replace(":", ""))  # a number lost its leading zero
+    match = re.match(r"(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6})\d*)?$", digits)
     if match is None:
         return None
     hour, minute, second = (int(part or 0) for part in match.groups()[:3])

@@ -13,6 +13,7 @@ from typing import Any
 from monai_isles.errors import IslesError, refused
 
 ERROR, WARNING = "error", "warning"
+_MOST_NAMED = 8
 _log = logging.getLogger(__name__)
 _remarked: dict[str, set[str]] = {}  # places by code
 _collected: ContextVar[tuple[list[Finding], ...]] = ContextVar("collected", default=())
@@ -61,10 +62,15 @@ def refuse(findings: Iterable[Finding]) -> None:
     raise IslesError(
         errors[0].code,
         f"{errors[0].fault}, and {len(errors) - 1} more",
-        where="; ".join(dict.fromkeys(f.where for f in errors)),
-        found="; ".join(f"{f.code} {f.fault}: {f.found}" for f in errors),
-        fix="; ".join(dict.fromkeys(f.fix for f in errors)),
+        where=_few(f.where for f in errors),
+        found=_few(f"{f.code} {f.fault}: {f.found}" for f in errors),
+        fix=_few(f.fix for f in errors),
     )
+
+
+def _few(texts: Iterable[str]) -> str:
+    different = list(dict.fromkeys(texts))
+    return "; ".join(different[:_MOST_NAMED]) + (f"; {more} more" if (more := len(different) - _MOST_NAMED) > 0 else "")
 
 
 def tell(remark: Finding) -> None:

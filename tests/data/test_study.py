@@ -190,6 +190,14 @@ def test_the_plain_ct_of_a_study_goes_under_its_usual_names(tmp_path: Path, name
     assert one_study(tmp_path).plain == str(tmp_path / name)
 
 
+def test_an_image_beside_dicom_files_does_not_hide_them(tmp_path: Path, write_tiny) -> None:
+    folder = write_tiny("classic")[1] / "ctp"
+    save(folder / "roi.nii.gz", np.full((6, 5, 2), 1.0))
+    assert one_study(folder).kind == "dicom"
+    series(folder / "ctp.nii.gz")
+    assert one_study(folder).kind == "nifti"
+
+
 def test_what_is_repaired_in_series_and_plain_ct_is_told(tmp_path: Path) -> None:
     padded = np.random.default_rng(0).normal(30, 5, (6, 5, 2, 4))
     padded[0] = -8192

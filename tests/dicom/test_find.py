@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from monai_isles.dicom.find import scan_dicom
 from monai_isles.dicom.read import find_series, read_series
@@ -90,6 +91,48 @@ def test_a_capture_under_the_uid_of_the_series_is_left_out(dicom) -> None:
     found = scan_dicom(dicom.folder)
     assert [one.code for one in found.findings] == ["E-DCM-32"] and "captures" in found.findings[0].fault
     assert np.array_equal(read_series(dicom.folder).array, dicom.scan.ctp)
+
+
+def test_a_colour_picture_of_the_class_ct_in_the_series_is_left_out(dicom) -> None:
+    colours = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "SOPInstanceUID": "1.2.3"}
+    picture = dicom.folder / "cbf"
+    picture.write_bytes(dicom.file(0, 0).read_bytes())
+    dicom.change(picture, **colours)
+    assert [one.code for one in scan_dicom(dicom.folder).findings] == ["E-DCM-32"]
+    assert np.array_equal(read_series(dicom.folder).array, dicom.scan.ctp)
+
+
+@pytest.mark.parametrize("implicit", [True, False], ids=["implicit", "explicit"])
+@pytest.mark.parametrize("cut", ["preamble", "meta", "both"])
+def test_files_without_preamble_or_meta_header_are_read(dicom, cut: str, implicit: bool) -> None:
+    """Data sets as older archives stored them; pydicom tells the encoding by the first element."""
+    for path in dicom.files:
+        header = pydicom.dcmread(path)
+        header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        header.save_as(path, implicit_vr=implicit, little_endian=True, enforce_file_format=True)
+        raw = path.read_bytes()
+        data = 144 + int.from_bytes(raw[140:144], "little")  # behind the elements of group 2
+        path.write_bytes({"preamble": raw[132:], "meta": raw[:132] + raw[data:], "both": raw[data:]}[cut])
+    assert scan_dicom(dicom.folder).findings == []
+    assert np.array_equal(read_series(dicom.folder).array, dicom.scan.ctp)
+
+
+def test_a_deflated_report_is_passed_over(dicom) -> None:
+    path = dicom.folder / "report"
+    header = pydicom.dcmread(dicom.file(0, 0))
+    del header.PixelData
+    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.33"
+    header.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    header.save_as(path, enforce_file_format=True)
+    assert [finding.code for finding in scan_dicom(dicom.folder).findings] == ["E-DCM-30"]
+
+
+def test_of_many_damaged_files_eight_are_named(dicom) -> None:
+    for path in dicom.files:
+        path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(IslesError, match=r"E-DCM-06: DICOM file is damaged, and 11 more") as caught:
+        read_series(dicom.folder)
+    assert caught.value.where.count("IM0") == 8 and caught.value.where.endswith("; 4 more")
 
 
 def test_a_series_in_time_is_no_map_whatever_its_name(dicom) -> None:

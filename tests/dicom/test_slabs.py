@@ -90,6 +90,11 @@ def test_frames_without_a_time_are_refused(dicom) -> None:
     refused(dicom.folder, r"E-DCM-12: no time(?s:.*)12 frames at 3 positions; AcquisitionTime is missing in some or eq")
 
 
+def test_where_no_attribute_tells_a_time_that_is_said(dicom) -> None:
+    dicom.change_all(AcquisitionTime=None, ContentTime=None)
+    refused(dicom.folder, r"E-DCM-12: no time(?s:.*)12 frames at 3 positions; no time attribute\n")
+
+
 def test_a_missing_slice_of_a_frame_is_named(dicom) -> None:
     dicom.file(2, 1).unlink()
     words = r"E-DCM-13(?s:.*)at 12.34 mm \(first file IM00002\): 3 of 4 frames, none at 3.00 s"
@@ -124,6 +129,32 @@ def test_an_interrupted_last_pass_is_left_out(dicom) -> None:
     series = read_series(dicom.folder)
     assert np.array_equal(series.array, dicom.scan.ctp[:3]) and series.times_s.tolist() == [0.0, 1.5, 3.0]
     assert [(one.code, one.found) for one in series.findings] == [("E-DCM-61", "frame 4 lacks slices")]
+
+
+def test_a_first_pass_that_lacks_slices_is_left_out(dicom) -> None:
+    dicom.file(0, 0).unlink()
+    series = read_series(dicom.folder)
+    assert np.array_equal(series.array, dicom.scan.ctp[1:]) and series.times_s.tolist() == [0.0, 1.5, 3.0]
+    assert [(one.code, one.found) for one in series.findings] == [("E-DCM-61", "frame 1")]
+
+
+def test_a_frame_that_most_positions_lack_is_named_as_missing_there(dicom) -> None:
+    for place in (0, 2):
+        dicom.file(1, place).unlink()
+    refused(dicom.folder, r"E-DCM-13(?s:.*)no other position has the time of 12.34 mm: IM00005 \(4 frames, 3 at other")
+
+
+def test_a_table_that_sweeps_gives_the_times_of_its_middle(write_tiny: Callable) -> None:
+    """Slices 0.4 s apart, up and down in passes of 1.5 s: at the ends two passes follow within 0.3 s."""
+    scan, folder = write_tiny("classic", 6, 4)
+    for number, path in enumerate(sorted((folder / "ctp").iterdir())):
+        turn, place = divmod(number, 4)
+        header = pydicom.dcmread(path)
+        header.AcquisitionTime = f"1000{1.5 * turn + 0.4 * (3 - place if turn % 2 else place):05.2f}"
+        header.save_as(path, enforce_file_format=True)
+    series = read_series(folder / "ctp")
+    np.testing.assert_allclose(np.diff(series.times_s), [1.1, 1.9, 1.1], atol=1e-6)  # not 2.7 and 0.3 s
+    assert np.array_equal(series.array[..., 1], scan.ctp[1:5, ..., 1])
 
 
 def test_a_pass_in_which_every_slice_has_its_own_time_is_one_frame(write_tiny: Callable) -> None:

@@ -11,6 +11,7 @@ from monai_isles.io.clock import DAY_US, clock_us, unwrap_midnight
 @pytest.mark.parametrize(("text", "seconds"), [
     ("10", 36000), ("1001", 36060), ("100102", 36062), ("100102.5", 36062.5), ("10:01:02.000001", 36062.000001),
     ("000000", 0), ("100102.5 ", 36062.5), ("100102.5000000", 36062.5),
+    ("90102.5", 32462.5), ("9:01:02.5", 32462.5), ("90102", 32462),
 ])  # fmt: skip
 def test_a_clock_is_read(text: str, seconds: float) -> None:
     assert clock_us(text) == round(seconds * 1e6)
