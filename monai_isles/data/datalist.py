@@ -203,7 +203,8 @@ def find_data_list(
     """Return the given data list, or make one of the folder; keep a copy beside the results.
 
     Args:
-        folds, seed, target: of a list to be made, as for ``make_datalist``; a given list has its own.
+        folds, seed, target: of a list to be made, as for ``make_datalist``; a given list has its own. Where the masks
+            leave no choice, as in a plain folder, they are the target.
         strict: refuse a folder with an unusable case; else the case is left out with a warning.
     Raises: ``E-LIST-36`` a given list with another target, those of ``read_datalist`` and ``make_datalist``.
 
@@ -211,13 +212,15 @@ def find_data_list(
     3
     """
     if data_list is None:
+        require_here(dataset_dir)
+        target = target if find_layout(Path(dataset_dir)).targets else None
         content = make_datalist(dataset_dir, folds=folds, seed=seed, target=target, strict=strict)
         for item in content.get("left_out", []):
             log.warning("left out of the data list: %s", remark_lines([Finding(**item)])[0])
     else:
         content = read_datalist(data_list)
-        if target is not None and content.get("target") != target:
-            text = f"target {content.get('target')}, {target} requested"
+        if target is not None and content.get("target", target) != target:
+            text = f"target {content['target']}, {target} requested"
             raise refused("E-LIST-36", where=str(data_list), found=text)
     if keep is not None:
         publish_json(keep, content, inputs=[data_list] if data_list else [])

@@ -76,6 +76,17 @@ def test_masks_of_two_kinds_are_refused(spes: Path, tools: dict) -> None:
         make_datalist(spes, folds=2)
 
 
+def test_masks_without_a_choice_are_the_target(tmp_path: Path, tools: dict) -> None:
+    for name in "abc":
+        tools["save"](tmp_path / "own" / f"{name}_tmax.nii", np.ones((6, 5, 4), np.float32))
+        tools["save"](tmp_path / "own" / f"{name}_mask.nii", np.eye(6, 5, dtype=np.uint8)[..., None].repeat(4, axis=2))
+    made = find_data_list(tmp_path / "own", keep=tmp_path / "l.json", target="penumbra")
+    assert "target" not in made and len(made["training"]) == 3
+    assert find_data_list(tmp_path / "own", tmp_path / "l.json", target="penumbra") == made
+    with pytest.raises(IslesError, match="E-LIST-33"):
+        make_datalist(tmp_path / "own", target="penumbra")
+
+
 def test_a_list_for_another_target_is_refused(spes: Path, tmp_path: Path) -> None:
     made = find_data_list(spes, keep=tmp_path / "core.json", folds=2, target="core")
     assert find_data_list(spes, tmp_path / "core.json", target="core") == made
