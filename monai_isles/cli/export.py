@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from textwrap import indent
 
-from monai_isles.errors import EXIT_DONE, refused
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 from monai_isles.modalities import MODALITIES
 
 
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         raise refused("E-USE-20", where="monai-isles export", found=found)
     done, text = {"BUNDLE": _bundle, "--nnunet": _nnunet, "--challenge": _challenge}[chosen[0]](args)
     print(json.dumps(vars(done), default=str) if args.json else text)
-    return EXIT_DONE
+    return EXIT_SOME_FAILED if getattr(done, "left_out", None) else EXIT_DONE
 
 
 def _bundle(args: argparse.Namespace) -> tuple[object, str]:
@@ -70,7 +71,8 @@ def _nnunet(args: argparse.Namespace) -> tuple[object, str]:
 
     named = {"number": args.number, "name": args.name, "modalities": args.modalities}
     done = export_nnunet(args.data_list, args.dataset_dir, args.out, **named)
-    return done, (
+    left_out = [f"{case}: left out\n{indent(reason, '  ')}\n" for case, reason in done.left_out.items()]
+    return done, "".join(left_out) + (
         f"{done.folder}: {done.training} training and {done.test} test cases, {done.folds} folds grouped by subject\n"
         f"copy splits_final.json to nnUNet_preprocessed/{done.folder.name}/ after planning, before training"
     )

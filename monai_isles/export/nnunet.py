@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
-from monai_isles.errors import refused
+from monai_isles.errors import IslesError, refused
+from monai_isles.io.findings import Finding, as_error, as_finding, refuse
 from monai_isles.io.publish import folder_aside, publish_image, publish_json
 from monai_isles.io.read import read_image, require_same_grid
 from monai_isles.io.runs import judge_folder
@@ -27,12 +28,13 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class NnunetDataset:
-    """Hold a written data set: its folder, and its numbers of cases and folds."""
+    """Hold a written data set: its folder, its numbers of cases and folds, and the reasons for cases left out."""
 
     folder: Path
     training: int
     test: int
     folds: int
+    left_out: dict[str, str]
 
 
 def export_nnunet(
@@ -49,7 +51,8 @@ def export_nnunet(
     The channels are CT and its maps; in a list of MRI, the still images that every case has. Images keep their values
     and their grid; the channels of a case lie on one grid. ``splits_final.json`` holds the list's
     folds, which never split a subject; nnU-Net looks for it in ``nnUNet_preprocessed/Dataset<number>_<name>``.
-    A channel named CT is normalised by nnU-Net as CT, every other one by its z-score.
+    A channel named CT is normalised by nnU-Net as CT, every other one by its z-score. A case that cannot be read is
+    left out.
 
     Args:
         data_list, dataset_dir: the list and the folder its paths are relative to; every training case has a fold.
@@ -66,17 +69,24 @@ def export_nnunet(
     if target.exists():
         raise refused("E-NNU-01", where=str(target), found="a file or folder of this name")
     judge_folder(target)
-    splits = _splits(content)
+    _splits(content)
     keys = _channels(content, modalities)
-    training = load_entries(content, dataset_dir, keys=keys, need_label=True)
+    left: list[Finding] = []
+    training: list[dict[str, object]]
+    training = load_entries(content, dataset_dir, keys=keys, need_label=True, left_out=left)
     test: list[dict[str, object]] = []
     if content.get("test"):
-        test = load_entries(content, dataset_dir, section="test", keys=keys, need_label=False)
+        test = load_entries(content, dataset_dir, section="test", keys=keys, need_label=False, left_out=left)
     with folder_aside(target) as aside:
+        written = {}
         for section, entries in (("Tr", training), ("Ts", test)):
             (aside / f"images{section}").mkdir(parents=True)
-            for entry in progress(entries, f"images{section}"):
-                _write(entry, keys, aside, section)
+            listed = progress(entries, f"images{section}")
+            written[section] = [entry for entry in listed if _write(entry, keys, aside, section, left)]
+        training, test = written["Tr"], written["Ts"]
+        if not training:
+            refuse(left)
+        splits = _splits({"training": training})
         named = {str(channel): CHANNEL_NAMES.get(key, key.upper()) for channel, key in enumerate(keys)}
         description = {
             "channel_names": named, "labels": {"background": 0, "lesion": 1}, "numTraining": len(training),
@@ -86,7 +96,8 @@ def export_nnunet(
         publish_json(aside / "dataset.json", description)
         publish_json(aside / "splits_final.json", list(splits))
         os.replace(aside, target)
-    return NnunetDataset(target, len(training), len(test), len(splits))
+    reasons = {item.case: str(as_error(item)) for item in left}
+    return NnunetDataset(target, len(training), len(test), len(splits), reasons)
 
 
 def _channels(content: Mapping[str, Any], modalities: Sequence[str] | None) -> list[str]:
@@ -103,17 +114,24 @@ def _channels(content: Mapping[str, Any], modalities: Sequence[str] | None) -> l
     return still if modalities is None else list(modalities)
 
 
-def _write(entry: Mapping[str, Any], channels: Sequence[str], folder: Path, section: str) -> None:
-    case = str(entry["case"])
+def _write(
+    entry: Mapping[str, Any], channels: Sequence[str], folder: Path, section: str, left_out: list[Finding]
+) -> bool:
+    """Write the images of a case, unless one cannot be read; return whether they were written."""
+    case, values = str(entry["case"]), entry.get(LABEL_VALUES)
     keys = [*channels, *([LABEL] if section == "Tr" else [])]
-    values = entry.get(LABEL_VALUES)
-    images = {key: read_image(str(entry[key]), kind=key, where=case, label_values=values) for key in keys}
-    require_same_grid(images, case=case)
+    try:
+        images = {key: read_image(str(entry[key]), kind=key, where=case, label_values=values) for key in keys}
+        require_same_grid(images, case=case)
+    except IslesError as error:
+        left_out.append(replace(as_finding(error), case=case))
+        return False
     for channel, key in enumerate(channels):
         path = folder / f"images{section}" / f"{case}_{channel:04d}{ENDING}"
         publish_image(path, images[key].data, images[key], dtype=np.float32)
     if LABEL in images:
         publish_image(folder / "labelsTr" / f"{case}{ENDING}", images[LABEL].data, images[LABEL], dtype=np.uint8)
+    return True
 
 
 def _splits(content: Mapping[str, Any]) -> list[dict[str, list[str]]]:

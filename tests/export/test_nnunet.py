@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -119,6 +120,24 @@ def test_a_ct_list_may_name_its_channels(data_list: Path, phantom_folder: Path, 
     assert main([*words, "--out", str(tmp_path / "raw"), "--modalities", "tmax", "cbf"]) == 0
     described = json.loads((tmp_path / "raw/Dataset501_phantom_ct/dataset.json").read_text())
     assert described["channel_names"] == {"0": "Tmax", "1": "CBF"}
+
+
+def test_a_case_that_cannot_be_read_is_left_out(
+    data_list: Path, phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    content = json.loads(data_list.read_text())
+    first = {**content["training"][0], "subject": "d"}
+    shutil.copytree(phantom_folder, tmp_path / "copy")
+    (tmp_path / "copy" / "cut.nii").write_bytes(b"")
+    content["training"] += [{**first, "case": "cut", "cbf": "cut.nii"}, {**first, "case": "bare", "label": "no.nii"}]
+    publish_json(tmp_path / "more.json", content)
+    words = ["export", "--nnunet", "--data-list", str(tmp_path / "more.json"), "--dataset-dir", str(tmp_path / "copy")]
+    assert main([*words, "--out", str(tmp_path / "n"), "--name", "x"]) == 3
+    text = capsys.readouterr().out
+    assert "bare: left out\n  E-LIST-02" in text and "cut: left out\n  E-FILE-02" in text
+    splits = json.loads((tmp_path / "n/Dataset501_x/splits_final.json").read_text())
+    assert {name for split in splits for name in split["train"] + split["val"]} == {"case_1", "case_2", "case_1_again"}
+    assert len(list((tmp_path / "n/Dataset501_x/imagesTr").iterdir())) == 15
 
 
 def test_a_folder_that_cannot_be_written_is_refused_first(
