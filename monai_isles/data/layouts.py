@@ -265,7 +265,7 @@ def find_cases(
         section: ``training`` or ``testing``; by default both.
         target: the label to segment, if the layout has a choice (SPES).
         keys: modalities that every case must hold; by default those of the layout.
-        reads: modalities that are read; by default all, and masks. Others may be there twice, masks without an image.
+        reads: modalities and ``label`` that are read; by default all. Others may be twice, masks without an image.
         left_out: receives one finding for each case left out; without it the first fault is raised.
     Raises: ``E-LIST-01`` no case, ``E-LIST-02`` missing files, ``E-LIST-09`` a table that does not fit, and others.
 

@@ -170,12 +170,12 @@ def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> dict[Scan, Finding]
 
 
 def only_read(scans: list[Scan], reads: Sequence[str]) -> list[Scan]:
-    """Return the scans for one who reads these modalities: without others that are there twice, and lone masks."""
+    """Return the scans for one who reads these keys: without other images that are there twice, and lone masks."""
     for scan in scans:
         for key in set(scan.doubled) - set(reads):
             del scan.doubled[key]
             scan.files.pop(key, None)
-    return [scan for scan in scans if set(scan.files) != {LABEL}] or scans
+    return [scan for scan in scans if LABEL in reads or set(scan.files) != {LABEL}] or scans
 
 
 def require_own_names(names: Sequence[str], code: str, *, where: str) -> None:

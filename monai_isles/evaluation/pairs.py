@@ -10,7 +10,7 @@ from unicodedata import normalize
 from monai_isles.case import Case
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import Finding, as_error, refuse
-from monai_isles.modalities import PERFUSION_MAPS
+from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
 _SUFFIXES = (".nii.gz", ".nii")
 
@@ -47,7 +47,8 @@ def find_references(
         from monai_isles.data.layouts import find_cases
 
         needed = PERFUSION_MAPS if maps else ()
-        cases = [case for case in find_cases(ref_dir, keys=needed, left_out=faults) if case.label is not None]
+        chosen: dict[str, Any] = {"keys": needed, "reads": ("ct", *needed, LABEL), "left_out": faults}
+        cases = [case for case in find_cases(ref_dir, **chosen) if case.label is not None]
     else:
         cases = [Case(name, name, label=path) for name, path in find_masks(ref_dir).items()]
     if left_out is not None and faults:

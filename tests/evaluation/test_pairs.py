@@ -33,6 +33,16 @@ def test_a_half_written_file_is_no_prediction(tmp_path: Path, save_volume) -> No
         find_references(tmp_path)
 
 
+def test_an_image_that_no_score_needs_may_be_there_twice(tmp_path: Path, save_volume) -> None:
+    for name in ("flair", "t1", "T1w", "mask"):
+        save_volume(tmp_path / "case_1" / f"{name}.nii", ONE)
+    (case,) = find_references(tmp_path)
+    assert case.label is not None and set(case.images) == {"flair"}
+    save_volume(tmp_path / "case_1" / "msk.nii", ONE)
+    with pytest.raises(IslesError, match=r"E-LIST-13(?s:.*)label \(mask.nii and msk.nii\)"):
+        find_references(tmp_path)
+
+
 def test_every_missing_prediction_is_named_at_once(tmp_path: Path, mask_folders) -> None:
     _, ref, _ = mask_folders
     with pytest.raises(
