@@ -159,6 +159,7 @@ DICOM = Layout("dicom", "dicom", "DICOM studies, one folder each", ("ctp",),
                lambda folder: [Scan(section_in(folder, place / "image"), place.name, {"ctp": place})
                                for place in plain.dicom_folders(folder.absolute())])  # fmt: skip
 CASE_FILES = Layout("case_files", "case_files", "images named in case files", (), scan_case_files)
+_FOREIGN = re.compile(r"\.(?:nrrd|nhdr|mha|mhd|img|mgz)(?:\.gz)?$", re.IGNORECASE)
 _ONLY_SISS, _ONLY_SPES = {"MR_T1", "MR_FLAIR"}, {"MR_T1C", "MR_CBF", "MR_CBV", "MR_TTP", "MR_TMAX"}
 _ONLY_2017 = {"MR_RCBF", "MR_RCBV", "MR_4DPWI"}
 _KNOWN = {*releases.KEYS, *_ONLY_2017}
@@ -219,14 +220,16 @@ def scan_layout(folder: str | Path, target: str | None = None) -> tuple[Layout, 
 
 
 def unused_images(folder: str | Path, scans: Sequence[Scan]) -> list[Finding]:
-    """Return a remark on the images below a folder that no case holds, by the last word of their names.
+    """Return a remark on the images below a folder that no case holds, by the last word of their names or the format.
 
     Our own results are not counted.
     """
     used = {path.absolute() for scan in scans for path in scan.files.values()}
     words: dict[str, list[str]] = {}
     for path in plain.walk(Path(folder).absolute()):
-        if plain.IMAGE.search(path.name) and path not in used and f"desc-{PIPELINE}" not in path.name:
+        if foreign := _FOREIGN.search(path.name):
+            words.setdefault(foreign[0].lower(), []).append(path.name)
+        elif plain.IMAGE.search(path.name) and path not in used and f"desc-{PIPELINE}" not in path.name:
             stem = plain.IMAGE.sub("", path.name)
             words.setdefault(releases.word_of(path.name) or re.split(r"[_.\-]", stem)[-1], []).append(path.name)
     if not words:

@@ -116,6 +116,16 @@ def test_what_is_not_used_is_listed_by_its_last_word(tmp_path: Path) -> None:
     )
 
 
+def test_images_of_other_formats_are_listed(tmp_path: Path) -> None:
+    put(tmp_path, "a/ct.nii.gz")
+    for name in ("b_ct.nrrd", "CT.IMG", "CT.hdr", "d_ct.mha", "notes.txt"):
+        (tmp_path / name).write_bytes(b"0")
+    (told,) = unused_images(tmp_path, scan_layout(tmp_path)[1])
+    assert (
+        told.found == ".img: 1 files such as CT.IMG; .mha: 1 files such as d_ct.mha; .nrrd: 1 files such as b_ct.nrrd"
+    )
+
+
 def test_linked_folders_are_read_and_loops_end(tmp_path: Path) -> None:
     put(tmp_path / "data", "sub-01/sub-01_dwi.nii.gz", "sub-01/sub-01_mask.nii.gz")
     put(tmp_path / "archive", "sub-03/sub-03_dwi.nii.gz", "sub-03/sub-03_mask.nii.gz")
