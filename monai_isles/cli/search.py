@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from monai_isles.cli import options
-from monai_isles.errors import EXIT_DONE
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
     from monai_isles.crossval.protocols import Protocol
@@ -22,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search, draw the heat map, print one table per protocol, return 0."""
+    """Search, draw the heat map, print one table per protocol, return 0, or 3 with cases left out."""
     from pathlib import Path
 
     from monai_isles.crossval.search import SEARCH, search_folder
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     figure = search_heatmap(grid.scores(), grid.thresholds, grid.sizes_vox, pair, title=title)
     publish(Path(args.folder) / SEARCH / "heatmap.png", lambda tmp: tmp.write_bytes(png_bytes(figure)))
     print(json.dumps(record, indent=2, allow_nan=False) if args.json else _text(tables, record, args.folder))
-    return EXIT_DONE
+    return EXIT_SOME_FAILED if record["left_out"] else EXIT_DONE
 
 
 def _text(tables: Sequence[Protocol], record: dict[str, Any], folder: str) -> str:
@@ -55,6 +56,7 @@ def _text(tables: Sequence[Protocol], record: dict[str, Any], folder: str) -> st
         head = f"== protocol {table.name}: {table.summary['protocol']}"
         lines += ["", head, f"   {text}", summary_table(table.summary)]
     lines += ["", *(_optimism(difference) for difference in record["optimism"])]
+    lines += [f"{name}: left out\n{indent(reason, '  ')}" for name, reason in record["left_out"].items()]
     lines += [
         f"written: {folder}/postprocessing.json, {folder}/search/",
         f"use it:  monai-isles predict ... --threshold {chosen['threshold']:g} --min-size {chosen['min_size_vox']}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,11 +19,12 @@ from monai_isles.evaluation.score import score_case
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
 from monai_isles.io.read import Image, read_image, require_same_grid
-from monai_isles.io.runs import done_before
+from monai_isles.io.runs import done_before, read_record
 from monai_isles.postprocessing.components import binarise
 from monai_isles.progress import progress
 
 PREDICTIONS, PREDICTED = "predictions", "predicted.json"
+_MACHINE = ("E-CACHE-", "E-COH-", "E-FILE-10", "E-RUN-")
 CaseMap = Callable[[Case], tuple[np.ndarray, Image]]
 Row = dict[str, Any]
 
@@ -65,11 +66,12 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Hold a cross-validation folder whose predictions are complete."""
+    """Hold a cross-validation folder whose predictions are complete; ``left_out`` gives why a case could not be."""
 
     folder: Path
     plan: Plan
     cases: list[Case]
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def path(self, case: Case) -> Path:
         """Return the file of a case's probability map."""
@@ -114,7 +116,10 @@ def score_maps(
 
 
 def find_out_of_fold(folder: str | Path) -> OutOfFold:
-    """Return the predictions of a cross-validation folder after checking that they are complete and out of fold."""
+    """Return the predictions of a cross-validation folder after checking that they are complete and out of fold.
+
+    Cases whose prediction failed for a fault of their own are left out.
+    """
     folder = Path(folder)
     plan = read_plan(folder)
     if plan is None:
@@ -122,12 +127,18 @@ def find_out_of_fold(folder: str | Path) -> OutOfFold:
     cases = find_references(Path(plan.dataset_dir), data_list=folder / DATA_LIST, folds=list(plan.folds))
     result = OutOfFold(folder, plan, cases)
     missing = [case.name for case in cases if not result.path(case).is_file()]
-    if missing:
+    written = [read_record(folder / f"fold_{fold}" / PREDICTED).get("cases", {}) for fold in plan.folds]
+    faults = {name: str(record.get("error", "")) for made in written for name, record in made.items()}
+    # a fault of the case comes again with a repetition, one of the machine may not
+    own = {name: text for name, text in faults.items() if text.startswith("E-") and not text.startswith(_MACHINE)}
+    reasons = {name: own[name] for name in missing if name in own}
+    result = OutOfFold(folder, plan, [case for case in cases if case.name not in reasons], reasons)
+    if len(missing) > len(reasons) or not result.cases:
         found = f"{len(missing)} of {len(cases)} cases: {', '.join(missing)}"
         raise refused("E-SRCH-02", where=str(folder / PREDICTIONS), found=found)
     foreign = []
     own = {fold: sha256_of(folder / f"fold_{fold}" / "model.pt") for fold in plan.folds}
-    for case in cases:
+    for case in result.cases:
         stamp = {"weights_sha256": [own[cast(int, case.fold)]]}
         if not done_before(result.path(case).with_name("result.json"), stamp):
             foreign.append(f"{case.name} (fold {case.fold})")

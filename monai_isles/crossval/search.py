@@ -183,6 +183,7 @@ def _record(
         "data": predictions.plan.data_name,
         "simulated": predictions.plan.simulated,
         "cases": len(predictions.cases),
+        "left_out": predictions.left_out,
         "training": predictions.plan.protocol,
         "grid": {"thresholds": list(grid.thresholds), "sizes_vox": list(grid.sizes_vox), "hd_max_vox": HD_MAX_VOX},
         "rule": RULE,

@@ -155,6 +155,19 @@ def test_two_folders_that_are_no_pair_are_refused(make: Make, capsys) -> None:
     assert "E-SRCH-05: these two cross-validations differ in more than the protocol" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("fault", "code"), [("E-FILE-05: file is cut short", 3), ("E-RUN-41: no memory", 4), ("", 4)])
+def test_a_case_that_cannot_be_predicted_is_left_out(make: Make, fault: str, code: int, capsys) -> None:
+    folder = make()
+    (folder / "predictions/case_1b/probability.nii.gz").unlink()
+    record = {"outcome": "failed", "error": fault}
+    publish_json(folder / "fold_1/predicted.json", {"weights_sha256": "-", "cases": {"case_1b": record}})
+    assert main(["search", str(folder)]) == code
+    if code == 3:
+        assert f"case_1b: left out\n  {fault}" in capsys.readouterr().out
+        content = json.loads((folder / "search/search.json").read_text())
+        assert (content["cases"], content["left_out"]) == (5, {"case_1b": fault})
+
+
 def test_what_is_no_cross_validation_or_not_complete_is_refused(make: Make, tmp_path: Path, capsys) -> None:
     assert main(["search", str(tmp_path)]) == 4
     assert "E-SRCH-01: no cross-validation there" in capsys.readouterr().err
