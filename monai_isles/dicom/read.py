@@ -227,4 +227,6 @@ def _choose_series(content: DicomFolder, folder: Path, series_uid: str | None, k
         raise refused("E-DCM-05", where=f"{folder}: {series_uid}", found=listed)
     code = "E-DCM-15" if any("colours" in item.reason for item in wanted) else "E-DCM-03"
     fix = "export the original CT or MR series, or maps as grey values with rescale or units"
+    if kind == "ctp" and any(item.kind == "ct" for item in content.series):
+        fix = "give the series in time: frames repeat each position, or five series or more state when they were taken"
     raise refused(code, where=f"{folder}" + (f": {kind}" if kind else ""), found=listed, fix=fix)

@@ -28,7 +28,7 @@ def test_a_cut_file_is_named(dicom) -> None:
 
 
 def test_a_lost_header_and_a_lost_slice_are_errors(dicom) -> None:
-    dicom.files[2].unlink()
+    dicom.file(1, 2).unlink()
     assert [one.code for one in check_series(dicom.folder)[0]] == ["E-DCM-13"]
     dicom.files[1].write_bytes(dicom.files[1].read_bytes()[:200])
     assert "E-DCM-06" in [one.code for one in check_series(dicom.folder)[0]]

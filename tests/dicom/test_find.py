@@ -240,5 +240,5 @@ def test_the_perfusion_series_of_a_study_is_taken_from_among_its_series(dicom) -
 
     found = read_perfusion_series(dicom.folder.parent)
     assert found.array.shape == (4, 6, 5, 3) and found.times_s.tolist() == [0.0, 1.5, 3.0, 4.5]
-    with pytest.raises(IslesError, match=r"E-DCM-03(?s:.*): ctp(?s:.*)series 2 ct"):
+    with pytest.raises(IslesError, match=r"E-DCM-03(?s:.*): ctp(?s:.*)series 2 ct(?s:.*)give the series in time"):
         read_perfusion_series(dicom.folder.parent / "ct")
