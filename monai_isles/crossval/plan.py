@@ -116,6 +116,10 @@ def make_plan(
 
     source = Bundle.open(bundle, overlays=overlays, settings=settings)
     config = source.config("train")
+    epochs = config["max_epochs"]
+    if not isinstance(epochs, int | float) or epochs < 1:
+        text = {"fault": "this is no number of epochs", "fix": "give a whole number of at least 1"}
+        raise refused("E-XVAL-02", where="max_epochs", found=repr(epochs), **text)
     root = data_folder(config, dataset_dir)
     content = find_data_list(root, data_list, folds=folds)
     chosen = _folds(content, folds, protocol)
@@ -148,7 +152,7 @@ def make_plan(
         overlays=tuple(overlays),
         settings=dict(settings or {}),
         modalities=modalities,
-        max_epochs=int(config["max_epochs"]),
+        max_epochs=int(epochs),
         data_name=str(content.get("name") or root.name),
         simulated=bool(content.get("simulated")),
         fingerprints={"configs": configs, "data_list": _digest(content), "inputs": inputs},

@@ -142,8 +142,13 @@ def _choose(
         for number, entry in enumerate(content[section], start=1)
         if (folds is None or entry.get("fold") in folds) and entry.get("fold") not in (exclude or [])
     ]
+    if not chosen and left_out and content[section]:
+        fix = "make a list with more folds, or train on all scans: --fold all"
+        raise refused("E-LIST-05", where=f"{name}: {section}", found=f"every case is in folds {left_out}", fix=fix)
     if not chosen:
-        raise refused("E-LIST-05", where=f"{name}: {section}", found=f"no case with folds {folds} without {exclude}")
+        raise refused(
+            "E-LIST-05", where=f"{name}: {section}", found="no case" + (f" with folds {folds}" if folds else "")
+        )
     return chosen
 
 

@@ -65,6 +65,12 @@ def test_a_scan_that_goes_by_two_names_in_two_folds_is_refused(
         plan(plant, dataset_dir=copy)
 
 
+@pytest.mark.parametrize("epochs", ["abc", 0])
+def test_epochs_that_are_no_number_are_refused(plan: Callable[..., Plan], epochs: object) -> None:
+    with pytest.raises(IslesError, match=rf"E-XVAL-02: this is no number of epochs(?s:.*){epochs}"):
+        plan(settings={"max_epochs": epochs})
+
+
 def test_too_few_folds_are_refused(plan: Callable[..., Plan]) -> None:
     with pytest.raises(IslesError, match=r"E-XVAL-04: the data list has too few folds(?s:.*)3 for the nested"):
         plan(protocol="nested")
