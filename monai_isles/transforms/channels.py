@@ -116,36 +116,32 @@ class GroupedImaged(MapTransform):
 class DropGroupsd(RandomizableTransform, MapTransform):
     """Mark groups of channels as absent at random, as ``GroupedImaged`` marks them, in every slice of a stack alike.
 
+    Of maps and series, the views of the network, one stays: if both would go, the first that is there.
+
     Shapes: ``(slices * channels, H, W)`` in and out; only the marks change, the network does the rest.
     Args:
         chances: of being dropped, by group, in the order of the marks.
-        either: groups of which one must stay; if all present ones were drawn, the first stays.
 
-    >>> drop = DropGroupsd("image", chances={"maps": 1.0, "series": 0.0}, slices=1, either=())
+    >>> drop = DropGroupsd("image", chances={"maps": 1.0, "mirror": 1.0}, slices=1)
     >>> drop({"image": torch.tensor([40.0, 1.0, 1.0]).reshape(3, 1, 1)})["image"].flatten().tolist()
-    [40.0, 0.0, 1.0]
+    [40.0, 1.0, 0.0]
     """
 
-    def __init__(
-        self, keys: KeysCollection, *, chances: Mapping[str, float], slices: int = 3,
-        either: Sequence[str] = ("maps", "series"),
-    ) -> None:  # fmt: skip
+    def __init__(self, keys: KeysCollection, *, chances: Mapping[str, float], slices: int = 3) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, 1.0)
-        self.chances, self.slices, self.either = dict(chances), slices, tuple(either)
+        self.chances, self.slices = dict(chances), slices
 
     def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         out = dict(data)
-        names = list(self.chances)
-        drawn = self.R.uniform(size=len(names)) < np.array([*self.chances.values()])
+        drawn = self.R.uniform(size=len(self.chances)) < np.array([*self.chances.values()])
         for key in self.key_iterator(out):
             image = torch.as_tensor(out[key]).as_subclass(Tensor).clone()
-            marks = image.reshape(self.slices, -1, *image.shape[1:])[:, -len(names) :]
-            middle = marks[self.slices // 2].amax(dim=(1, 2)) > 0
-            kept = [item for item in self.either if middle[names.index(item)] and not drawn[names.index(item)]]
-            spared = next((item for item in self.either if middle[names.index(item)]), "") if not kept else ""
-            for place in (n for n, name in enumerate(names) if drawn[n] and name != spared):
-                marks[:, place] = 0
+            marks = image.reshape(self.slices, -1, *image.shape[1:])[:, -len(drawn) :]
+            there = marks[self.slices // 2].amax(dim=(1, 2)) > 0
+            views = [n for n, name in enumerate(self.chances) if name in ("maps", "series") and there[n]]
+            spared = views[:1] if all(drawn[views]) else []
+            marks[:, [n for n in np.flatnonzero(drawn) if n not in spared]] = 0
             out[key] = image
         return out
 
