@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +17,7 @@ from monai_isles.data.datalist import read_datalist
 from monai_isles.errors import refused
 from monai_isles.evaluation.compare import TESTED
 from monai_isles.export.challenge import challenge_names, export_challenge
-from monai_isles.io.publish import publish_json
 from monai_isles.io.read import read_image
-from monai_isles.io.runs import done_before
 from monai_isles.papers.study import RULE, PaperRow, Request, Study, chosen_rows, rule_rows, train_row
 from monai_isles.postprocessing.components import binarise
 from monai_isles.reports.curves import read_curves, training_curves
@@ -109,29 +104,10 @@ def run_row(study: Study, row: PaperRow, out: Path, *, nested: bool = False) -> 
     return RowResult(row, paper, (first, second), record)
 
 
-def threshold_rows(predictions: OutOfFold, keep: Path) -> tuple[dict[str, list[Row]], dict[str, str]]:
-    """Return the scored rows of ``rcbf30`` and ``single_threshold`` by name, and a sentence on each rule.
-
-    The file ``keep`` holds them, so that a repeat over the same inputs need not tune again.
-    """
-    about = json.dumps([predictions.plan.fingerprints["inputs"], predictions.plan.cases], sort_keys=True)
-    stamp = {"stamp": hashlib.sha256(about.encode()).hexdigest()}
-    kept = done_before(keep, stamp)
-    if kept is None:
-        scored, text = rule_rows(predictions, tuned=True)
-        known = {name: [{k: None if v != v else v for k, v in line.items()} for line in lines]
-                 for name, lines in scored.items()}  # fmt: skip
-        publish_json(keep, kept := {**stamp, "said": text, "rows": known})
-    rows = {name: [{k: math.nan if v is None else v for k, v in line.items()} for line in lines]
-            for name, lines in kept["rows"].items()}  # fmt: skip
-    return rows, kept["said"]
-
-
 def _write(request: Request, task: Mapping[str, Any], results: Sequence[RowResult]) -> str:
     """Write the tables of both protocols and the figures; return the texts."""
-    rules, words = ({}, {}) if request.args.no_threshold or not task.get("rules") else threshold_rows(
-        results[0].predictions, request.args.out / "threshold_rules.json"
-    )  # fmt: skip
+    ruled_too = task.get("rules") and not request.args.no_threshold
+    rules, words = rule_rows(results[0].predictions, tuned=True) if ruled_too else ({}, {})
     optimism = [
         f"{result.row.name}: the paper protocol lies {item['dice_points']:+.2f} Dice points above {item['over']}"
         for result in results for item in result.record["optimism"]

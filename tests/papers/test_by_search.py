@@ -208,7 +208,7 @@ def test_the_command_writes_both_tables_with_tests_beside_the_published_rows(dat
     assert {p.name for p in (data / "out").iterdir() if p.is_file()} == {
         *(f"{table}{end}" for table in ("table", "table_paper-training-nested-tuning")
           for end in (".csv", ".txt", ".html", "_tests.csv", "_tests.json")),
-        "run.json", "threshold_rules.json", "overlays.png",
+        "run.json", "overlays.png",
         *(f"curves_{key}_fold_0.png" for key in ("baseline", "single_rt", "single_rt_sm")),
     }  # fmt: skip
 
