@@ -77,4 +77,6 @@ def _rows(path: str) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 6:
+        sys.exit(__doc__)
     main(*sys.argv[1:])
