@@ -136,8 +136,9 @@ def study_verdict(key: str, case: Path, studies: dict[str, Path]) -> str:
     if ours.array.shape == sound.array.shape and np.array_equal(ours.array, sound.array) and same_place:
         return SAME if np.allclose(ours.times_s, sound.times_s) else AS_SAID
     told = {one.code for one in ours.findings}
-    if "E-DCM-61" in told and np.array_equal(ours.array, sound.array[:-1]) and same_place:
-        return AS_SAID  # a file of the last pass is no slice of it any more: the pass is left out, and that is told
+    ends = (sound.array[:-1], sound.array[1:])
+    if "E-DCM-61" in told and any(np.array_equal(ours.array, rest) for rest in ends) and same_place:
+        return AS_SAID  # a file of the first or last pass is no slice of it any more: it is left out, and that is told
     theirs = _pictures(case)
     mine = Counter(np.sort(picture, axis=None).astype(np.float32).tobytes() for picture in _slices(ours.array))
     if ours.array.size != sound.array.size:
