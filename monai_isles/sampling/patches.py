@@ -278,11 +278,10 @@ class PatchLoader(CaseLoader):
 
     def _cut(self, chosen: np.ndarray, name: str) -> Tensor:
         """Cut the chosen patches from a volume of each case, the ``image`` or a mask."""
-        parts = []
-        for number, start in zip(self.case[chosen].tolist(), self.start[chosen], strict=True):
-            case = self._cases[number]
-            low = start - case.corner
-            parts.append(getattr(case, name)[tuple(slice(a, b) for a, b in zip(low, low + self.window, strict=True))])
+        cases, (i, j, k) = [self._cases[number] for number in self.case[chosen].tolist()], self.window.tolist()
+        starts = (self.start[chosen] - np.array([case.corner for case in cases])).tolist()
+        places = zip(cases, starts, strict=True)
+        parts = [getattr(case, name)[a : a + i, b : b + j, c : c + k] for case, (a, b, c) in places]
         batch = np.stack(parts, dtype=np.float32).reshape(len(chosen), *self.window, -1)  # channels last
         tensor = torch.from_numpy(batch).movedim(-1, 1)
         return tensor[:, :, 0] if self.flat else tensor
