@@ -75,7 +75,7 @@ def test_a_training_without_lesions_is_remarked(empty: int, told: bool, caplog: 
     cases = [noise_case(n) for n in (1, 2, 3)]
     for case in cases[:empty]:
         case["label"] = 0 * case["label"]
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "monai_isles.io.findings")  # a training before may have set INFO
     loaders(cases)
     found = [r for r in caplog.records if "E-LBL-11" in r.getMessage() and "0 of 3 training masks" in r.getMessage()]
     assert len(found) == (2 if told else 0)
