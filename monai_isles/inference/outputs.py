@@ -211,15 +211,21 @@ _BIDS_FILES = {
 }  # fmt: skip
 
 
+def require_bids_names(entries: Sequence[Mapping[str, object]], where: str) -> None:
+    """Refuse two cases of one name in BIDS, which has no separators: ``p_1`` and ``p1``; before any work."""
+    names = [str(derivative_name(Case.from_entry(entry), "result")) for entry in entries]
+    require_one_of_each(names, "E-LIST-20", where=where)
+
+
 def publish_bids(out: Path, entries: Sequence[Mapping[str, object]], root: Path | None = None) -> Path:
     """Copy the results in ``out/<case>`` to a BIDS derivative data set with description and sidecars; return it.
 
     Its root is ``out/derivatives/monai_isles`` unless another is given.
 
-    Raises: ``E-LIST-20`` when two cases have one name in BIDS, which has no separators: ``p_1`` and ``p1``.
+    Raises: ``E-LIST-20`` as ``require_bids_names``.
     """
     root, cases = root or out / "derivatives" / "monai_isles", [Case.from_entry(entry) for entry in entries]
-    require_one_of_each([str(derivative_name(case, "result")) for case in cases], "E-LIST-20", where=str(root))
+    require_bids_names(entries, str(root))
     publish_json(root / "dataset_description.json", derivative_description())
     publish_text(root / ".bidsignore", BIDS_IGNORE)
     publish_text(root / "README.md", BIDS_README)

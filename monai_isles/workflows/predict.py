@@ -22,6 +22,7 @@ from monai_isles.inference.outputs import (
     publish_bids,
     publish_entropy,
     registration_numbers,
+    require_bids_names,
     require_own_names,
     stage_numbers,
 )
@@ -82,6 +83,8 @@ def predict(
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
     entries, left = find(**case_keys(config), strict=strict)
+    if bids:
+        require_bids_names(entries, str(out))
     after = partial(publish_page, out.absolute()) if report else None
     recipe = recipe_of(bundle, out, choices=choices, changes=changes, after=after)
     predictor = recipe.load()

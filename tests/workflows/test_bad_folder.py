@@ -158,3 +158,13 @@ def test_prepare_leaves_out_what_check_said(
     cases = json.loads(capsys.readouterr().out)["cases"]
     failed = [name for name, one in cases.items() if one["outcome"] == "failed"]
     assert kinds(folder, failed) == foretold["prepare,"]
+
+
+def test_names_that_are_one_in_bids_are_refused_before_any_work(phantom_folder: Path, tmp_path: Path, capsys) -> None:
+    content = make_datalist(phantom_folder)
+    first, second = content["training"][:2]
+    content["training"] = [first | {"case": "p_1"}, second | {"case": "p1"}]
+    publish_json(tmp_path / "list.json", content)
+    words = ["predict", str(phantom_folder), "--data-list", str(tmp_path / "list.json"), "--bundle", BUNDLE]
+    assert main([*words, "--out", str(tmp_path / "out"), "--bids"]) == 4
+    assert "E-LIST-20" in capsys.readouterr().err and not (tmp_path / "out").exists()
