@@ -67,6 +67,8 @@ def parse_name(path: Path, root: Path | None = None) -> BidsFile | None:
     key = LABEL if lesion or suffix.lower() in _MASKS else TOKENS.get(suffix.lower())
     if key == "dwi" and entities.get("rec", "").lower() == "adc":
         key = "adc"
+    if key == "t1" and "ce" in entities:
+        key = "t1c"
     derived = "derivatives" in (path if root is None else path.relative_to(root)).parts
     return None if key is None else BidsFile(path, entities, key, 0 if "space" in entities else 1 if derived else 2)
 

@@ -2,7 +2,8 @@
 
 The part of the name before the modality is the case; without a letter in it, the folder's name is. Names that begin
 with ``sub-`` (BIDS) group files of any sub-folder, others group the files of one folder. A last part ``msk``, ``mask``,
-``lesion`` or ``label`` is the lesion mask. Upper and lower case do not matter.
+``lesion``, ``lesionmask``, ``label`` or ``OT`` is the lesion mask, except ``brain_mask`` and the like. Upper and lower
+case do not matter.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _OTHER_NAMES = {"t1w": "t1", "t2w": "t2", "t1ce": "t1c", "t1gd": "t1c", "rcbf": 
 )
 TOKENS = {key: key for key in MODALITIES} | _OTHER_NAMES
 IMAGE = re.compile(r"\.nii(?:\.gz)?$", re.IGNORECASE)
-_MASK = re.compile(r"^(.*?)(?:^|[_.\- ])(?:lesion[_.\- ])?(?:msk|mask|lesion|label)$", re.IGNORECASE)
+_MASK = re.compile(r"^(.*?)(?:^|[_.\- ])(?:lesion[_.\- ]?(?:msk|mask)|msk|mask|lesion|label|ot)$", re.IGNORECASE)
+_NO_LESION = re.compile(r"(?:^|[_.\- ])(?:brain|bet|head|skull|tissue|vessels?)[_.\- ]?$", re.IGNORECASE)
 _PARTS = re.compile(r"^(.*?)(?:^|[_.\- ])([A-Za-z0-9]+)$")
 _SUBJECT = re.compile(r"^sub-([A-Za-z0-9]+)")
 _RELATIVE = re.compile(r"rcb[fv]\.nii(?:\.gz)?$", re.IGNORECASE)  # read as CBF and CBV if there are no others
@@ -45,7 +47,7 @@ def key_of(name: str) -> tuple[str, str] | None:
         return None
     stem = _PLAIN_CT.sub("ct", unicodedata.normalize("NFC", IMAGE.sub("", name)))
     if mask := _MASK.match(stem):
-        return mask[1], LABEL
+        return None if _NO_LESION.search(mask[1]) else (mask[1], LABEL)
     if (parts := _PARTS.match(stem)) and (key := TOKENS.get(parts[2].lower())):
         return parts[1], key
     return None

@@ -13,7 +13,7 @@ import yaml
 from monai_isles.case import Case
 from monai_isles.data import folder as plain
 from monai_isles.data import releases
-from monai_isles.data.bids import PIPELINE, is_bids, scan_bids
+from monai_isles.data.bids import PIPELINE, is_bids, parse_name, scan_bids
 from monai_isles.data.scans import (
     TRAINING,
     Scan,
@@ -170,9 +170,10 @@ def find_layout(folder: str | Path) -> Layout:
 
     ISLES 2018 names CT maps (``.O.CT_CBF.``), SISS ``MR_T1`` or ``MR_Flair``, ISLES 2016 and 2017 ``MR_rCBF``,
     ``MR_rCBV`` or ``MR_4DPWI``, SPES ``MR_T1c``, ``MR_CBF``, ``MR_CBV``, ``MR_TTP`` or ``MR_Tmax``;
-    plain folders end file names in the modality; BIDS trees hold raw data and derivatives, images in a common space, or
-    reconstructions (``rec-ADC``); DICOM files without any of these, as in UniToBrain, are studies. A ``case.yml``
-    anywhere takes precedence over all of these.
+    plain folders end file names in the modality; BIDS trees hold raw data and derivatives, images in a common space,
+    reconstructions (``rec-ADC``), or other entities by which a plain reading would split a scan (``acq-tse_T2w``);
+    DICOM files without any of these, as in UniToBrain, are studies. A ``case.yml`` anywhere takes precedence over all
+    of these.
 
     Raises: ``E-LIST-01`` no case of any layout, ``E-LIST-30`` the marks of several, or of none alone.
     """
@@ -195,7 +196,7 @@ def find_layout(folder: str | Path) -> Layout:
         known = (marks or {"isles2015": either or []}).items()
         result = "; ".join(f"{name}: {len(names)} files such as {names[0]}" for name, names in known)
         raise refused("E-LIST-30", where=str(folder), found=result)
-    if any(is_bids(folder, path) for path in files):
+    if any(is_bids(folder, path) for path in files) or (plainly and _split_by_entities(folder, files)):
         return BIDS
     if plainly:
         return PLAIN
@@ -293,6 +294,20 @@ def find_cases(
     if left_out is not None:
         left_out += [faults[scan] for scan, _ in chosen if scan in faults]
     return [case for scan, case in chosen if scan not in faults]
+
+
+def _split_by_entities(folder: Path, files: Sequence[Path]) -> bool:
+    """Return whether BIDS entities (``acq-``, ``run-``, ``label-``) would split the scans of a plain folder.
+
+    Runs that are scans of their own stay apart: as one scan most would hold each modality twice.
+    """
+    names = [name for path in files if (name := parse_name(path, folder))]
+    if all({*name.entities} <= {"sub", "ses"} for name in names):
+        return False
+    apart, joined = plain.scan_folder(folder), scan_bids(folder)
+    images = [sum(key != LABEL for scan in scans for key in (*scan.files, *scan.doubled)) for scans in (apart, joined)]
+    most = 2 * sum(bool(scan.doubled) for scan in joined) >= len(joined)
+    return images[0] == images[1] and len(joined) < len(apart) and not most
 
 
 def _marks(name: str) -> list[str]:

@@ -19,8 +19,10 @@ KEYS = {
     "MR_TTP": "ttp", "OT": LABEL,
 }  # fmt: skip
 SPES_TARGETS: dict[str, tuple[int, ...]] = {"penumbra": (1,), "core": (2,), "area": (1, 2)}
-_NAME = re.compile(r"\.O\.((?:CT|MR)(?:_[A-Za-z0-9]+)?|OT)(?:_[A-Za-z0-9]+)?\.(?:[^.]+\.)?nii(?:\.gz)?$", re.IGNORECASE)
-_PART = re.compile(r"(?<![a-z])(penumbra|core)(?![a-z])", re.IGNORECASE)
+_NAME = re.compile(
+    r"\.(?:O|XX)\.((?:CT|MR)(?:_[a-z0-9]+)?|OT)(?:_[a-z0-9]+)*\.(?:[^.]+\.)?nii(?:\.gz)?$", re.IGNORECASE
+)
+_PART = re.compile(r"(?<![a-z])(penumbra|core|merged)(?:labels?)?(?![a-z])", re.IGNORECASE)
 _CASE = re.compile(r"(?:(?:case|nr|patient|training|testing|test)[_\- ]?)?0*(\d+)$", re.IGNORECASE)
 
 
@@ -44,7 +46,7 @@ def scan_release(folder: str | Path, *, renumber: bool, parts: bool = False) -> 
 
     Args:
         renumber: ``01`` and ``Nr1`` become ``case_1``; else the folder names the case.
-        parts: keep masks named penumbra and core under these words.
+        parts: keep masks named penumbra, core and merged under these words.
     """
     root = Path(folder).absolute()
     scans = {home: _scan(root, home, renumber) for home in _empty_cases(root)}
@@ -57,7 +59,8 @@ def scan_release(folder: str | Path, *, renumber: bool, parts: bool = False) -> 
             continue
         home, outer = path.parent, path.parent.parent
         # an image may lie in a folder of its own, named like it
-        if ".O." in home.name.upper() or (number_of(home.name) is None and number_of(outer.name) is not None):
+        own = re.search(r"\.(?:O|XX)\.", home.name, re.IGNORECASE) is not None
+        if own or (number_of(home.name) is None and number_of(outer.name) is not None):
             home = outer
         scans.setdefault(home, _scan(root, home, renumber)).add(name, path)
     return sorted(scans.values(), key=lambda scan: (scan.section != TRAINING, natural(scan.name)))
@@ -67,13 +70,17 @@ def choose_mask(scan: Scan, target: str) -> None:
     """Store the mask of a target of SPES under ``label``, with the values that mean lesion.
 
     One mask file holds 0 background, 1 penumbra, 2 core: ``penumbra`` is 1 alone (the paper: the mismatch between the
-    whole extent and the core), ``core`` is 2, ``area`` (the whole hypoperfused area) is both. Two mask files with
-    ``penumbra`` and ``core`` in their names are taken as 0 and 1 each. These values and the names of two files are
-    read from the published description; no copy of the release was available to verify them.
+    whole extent and the core), ``core`` is 2, ``area`` (the whole hypoperfused area) is both. Files with ``penumbra``
+    and ``core`` in their names (``OT_penumbralabel``) are taken as 0 and 1 each, one with ``merged`` beside them as the
+    one file for ``area``. The values are read from the published description, the names from the authors' code; no
+    copy of the release was available to verify them.
 
     Source: Clerigues 2020 (doi:10.1016/j.cmpb.2020.105521), section 2.2; ``tests/data/test_isles2015.py``.
     """
-    parts = {key: scan.files.pop(key) for key in ("penumbra", "core") if key in scan.files}
+    parts = {key: scan.files.pop(key) for key in ("penumbra", "core", "merged") if key in scan.files}
+    whole = parts.pop("merged", None)
+    if whole is not None and LABEL not in scan.files and (not parts or target == "area"):
+        scan.files[LABEL], parts = whole, {}
     if not parts:
         scan.label_values = SPES_TARGETS[target]
         return

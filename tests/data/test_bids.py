@@ -142,3 +142,20 @@ def test_a_case_of_another_layout_gets_a_subject_of_its_name() -> None:
     with pytest.raises(IslesError, match=r"E-LIST-62: no such result(?s:.*)'movie'(?s:.*)lesion, probability"):
         derivative_name(case, "movie")
     assert derivative_description()["DatasetType"] == "derivative"
+
+
+@pytest.mark.parametrize(("names", "found"), [
+    (("anat/sub-{}_acq-tse_T2w", "anat/sub-{}_FLAIR", "dwi/sub-{}_run-1_dwi"), {"t2", "flair", "dwi"}),
+    (("anat/sub-{}_FLAIR", "anat/sub-{}_label-lesion_mask", "anat/sub-{}_label-brain_mask"), {"flair", "label"}),
+    (("anat/sub-{}_T1w", "anat/sub-{}_ce-gd_T1w"), {"t1", "t1c"}),
+], ids=["acquisitions", "masks", "contrast"])  # fmt: skip
+def test_entities_do_not_split_a_scan(tmp_path: Path, names: tuple[str, ...], found: set[str]) -> None:
+    make(tmp_path, *(f"sub-{n}/{name.format(n)}.nii.gz" for n in (1, 2) for name in names))
+    cases = find_cases(tmp_path)
+    assert [case.name for case in cases] == ["sub-1", "sub-2"]
+    assert all({*case.images, *(["label"] if case.label else [])} == found for case in cases)
+
+
+def test_runs_that_are_scans_of_their_own_stay_apart(tmp_path: Path) -> None:
+    make(tmp_path, *(f"sub-1/sub-1_run-{run}_{key}.nii.gz" for run in (1, 2) for key in ("dwi", "adc")))
+    assert [(case.name, case.subject) for case in find_cases(tmp_path)] == [(f"sub-1_run-{n}", "sub-1") for n in (1, 2)]

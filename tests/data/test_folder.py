@@ -27,7 +27,8 @@ def keys(folder: Path) -> dict[str, set[str]]:
     ("flair.nii", ("", "flair")), ("FLAIR.NII.GZ", ("", "flair")), ("sub-1_ses-2_dwi.nii.gz", ("sub-1_ses-2", "dwi")),
     ("anna-T1w.nii", ("anna", "t1")), ("x_t1ce.nii", ("x", "t1c")), ("x.adc.nii", ("x", "adc")),
     ("x_msk.nii.gz", ("x", "label")), ("x_lesion-msk.nii.gz", ("x", "label")), ("lesion.nii", ("", "label")),
-    ("x_brain_mask.nii", ("x_brain", "label")), ("unmask.nii", None), ("x_probability.nii.gz", None),
+    ("x_brain_mask.nii", None), ("Brain Mask.nii", None), ("x_lesionmask.nii", ("x", "label")),
+    ("OT.nii", ("", "label")), ("unmask.nii", None), ("x_probability.nii.gz", None),
     ("xdwi.nii", None), ("dwi.txt", None), (".part-1-x_dwi.nii", None),
 ])  # fmt: skip
 def test_the_last_part_of_a_name_is_the_modality(name: str, found: tuple[str, str] | None) -> None:
@@ -139,13 +140,13 @@ def test_two_folders_with_equal_names_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_mask_that_belongs_to_no_image_is_refused(tmp_path: Path) -> None:
-    make(tmp_path, "a_dwi.nii", "a_brain_mask.nii")
-    with pytest.raises(IslesError, match=r"E-LIST-32: a mask belongs to no image(?s:.*)a_brain_mask.nii"):
+    make(tmp_path, "a_dwi.nii", "a_other_mask.nii")
+    with pytest.raises(IslesError, match=r"E-LIST-32: a mask belongs to no image(?s:.*)a_other_mask.nii"):
         find_cases(tmp_path)
 
 
 def test_who_reads_some_modalities_is_not_stopped_by_others_and_by_masks(tmp_path: Path) -> None:
-    make(tmp_path, "a/ct.nii", "a/brain_mask.nii", "a/mask.nii", "a/lesion.nii", "b/ct.nii", "b/t1.nii", "b/T1w.nii")
+    make(tmp_path, "a/ct.nii", "a/other_mask.nii", "a/mask.nii", "a/lesion.nii", "b/ct.nii", "b/t1.nii", "b/T1w.nii")
     first, second = find_inputs([tmp_path], keys=("ct",), reads=("ct",))
     assert (first.name, set(first.images), first.label) == ("a", {"ct"}, None)
     assert (second.name, set(second.images)) == ("b", {"ct"})

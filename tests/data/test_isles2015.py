@@ -102,6 +102,19 @@ def test_masks_in_two_files_are_taken_by_their_names(spes: Path) -> None:
     assert [case.label is None for case in find_cases(spes, section="training")] == [False, True, False, False]
 
 
+def test_masks_named_as_the_authors_code_reads_them_are_found(spes: Path) -> None:
+    for case in (spes / "TRAINING").iterdir():
+        mask = next(case.glob("*OT*/*.nii"))
+        for n, part in enumerate(("penumbralabel", "corelabel", "mergedlabels")):
+            name = f"VSD.Brain.XX.O.OT_{part}.{n}"
+            (case / name).mkdir()
+            shutil.copy(mask, case / name / f"{name}.nii")
+        mask.unlink()
+    for target, part, values in (("penumbra", "penumbral", None), ("core", "corel", None), ("area", "mergedl", (1, 2))):
+        cases = find_cases(spes, section="training", target=target)
+        assert all(part in str(case.label) and case.label_values == values for case in cases)
+
+
 def test_one_mask_beside_masks_by_name_is_refused(spes: Path) -> None:
     case = spes / "TRAINING" / "2"
     shutil.copy(next(case.glob("*OT*/*.nii")), case / "core.nii")
@@ -112,7 +125,8 @@ def test_one_mask_beside_masks_by_name_is_refused(spes: Path) -> None:
 @pytest.mark.parametrize(("name", "key"), [
     ("VSD.Brain.XX.O.MR_T1.70615.nii", "t1"), ("VSD.Brain.XX.O.MR_T1c.70615.nii.gz", "t1c"),
     ("VSD.Brain.XX.O.MR_Tmax_reg.70615.nii", "tmax"), ("VSD.Brain.XX.O.MR_ADC.nii", "adc"),
-    ("VSD.Brain_2more.XX.O.OT.7.nii", "label"), ("VSD.Brain.XX.O.MR_4DPWI.7.nii", None), ("t1.nii", None),
+    ("VSD.Brain_2more.XX.O.OT.7.nii", "label"), ("VSD.Brain_3more.XX.XX.OT.7.nii", "label"),
+    ("VSD.Brain.01.O.MR_CBF_reg_T1c.nii", "cbf"), ("VSD.Brain.XX.O.MR_4DPWI.7.nii", None), ("t1.nii", None),
 ])  # fmt: skip
 def test_the_key_is_the_modality_of_the_file_name(name: str, key: str | None) -> None:
     assert KEYS.get(word_of(name) or "") == key
