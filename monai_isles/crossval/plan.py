@@ -117,7 +117,7 @@ def make_plan(
     source = Bundle.open(bundle, overlays=overlays, settings=settings)
     config = source.config("train")
     epochs = config["max_epochs"]
-    if not isinstance(epochs, int | float) or epochs < 1:
+    if not isinstance(epochs, int | float) or epochs < 1 or epochs % 1:
         text = {"fault": "this is no number of epochs", "fix": "give a whole number of at least 1"}
         raise refused("E-XVAL-02", where="max_epochs", found=repr(epochs), **text)
     root = data_folder(config, dataset_dir)

@@ -18,10 +18,14 @@ from monai_isles.errors import arguments_error, find_isles_error, memory_error, 
 EXIT_TERMINATED = 143
 
 
-def plain_exits() -> None:
+def plain_exits(**counts: float) -> None:
     """Print an error of this package as its four lines and exit with its code; exit 143 on SIGTERM.
 
     Call it first in a bundle's ``initialize``. Other exceptions keep their traceback and exit code 1.
+
+    Args:
+        counts: settings that must be whole numbers of at least 1, so that others are refused before any work.
+    Raises: ``E-TRAIN-21`` for another setting.
 
     >>> hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
     >>> plain_exits()
@@ -31,6 +35,10 @@ def plain_exits() -> None:
     """
     sys.excepthook = _hook
     signal.signal(signal.SIGTERM, _terminate)
+    for name, count in counts.items():
+        if not isinstance(count, int | float) or count < 1 or count % 1:
+            text = {"fault": "this is no whole number of at least 1", "fix": f"give another {name}"}
+            raise refused("E-TRAIN-21", where=name, found=repr(count), **text)
 
 
 def exits_on_sigterm() -> bool:

@@ -113,7 +113,7 @@ def test_the_configs_build_the_papers_networks(overlays: tuple[str, ...], channe
 def test_the_default_settings_are_the_papers() -> None:
     train = json.loads((BUNDLE / "train.json").read_text())
     paper = {"patch": [24, 24, 16], "patches_per_case": 10000, "batch_size": 16, "max_epochs": 200, "patience": 8,
-             "fold_count": 4, "focal_gamma": 2.0, "focal_alpha": [0.25, 0.75], "random_offset": True,
+             "focal_gamma": 2.0, "focal_alpha": [0.25, 0.75], "random_offset": True,
              "augment": "axial", "base_channels": 32, "border": [12, 12, 8]}  # fmt: skip
     assert {key: train[key] for key in paper} == paper
     assert (train["optimizer"]["_target_"], train["optimizer"]["rho"]) == ("torch.optim.Adadelta", 0.95)

@@ -65,7 +65,7 @@ def test_a_scan_that_goes_by_two_names_in_two_folds_is_refused(
         plan(plant, dataset_dir=copy)
 
 
-@pytest.mark.parametrize("epochs", ["abc", 0])
+@pytest.mark.parametrize("epochs", ["abc", 0, 1.5])
 def test_epochs_that_are_no_number_are_refused(plan: Callable[..., Plan], epochs: object) -> None:
     with pytest.raises(IslesError, match=rf"E-XVAL-02: this is no number of epochs(?s:.*){epochs}"):
         plan(settings={"max_epochs": epochs})

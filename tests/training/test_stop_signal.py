@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigParser
 
+from monai_isles.errors import IslesError
 from monai_isles.io import load_state
 from monai_isles.training import plain_exits
 
@@ -88,6 +89,13 @@ def test_without_plain_exits_the_signal_is_left_alone(small_run: Build) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     small_run(epochs=1).trainer.run()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("count", [1.5, 0, -1, "three", None])
+def test_settings_that_are_no_count_are_refused_before_the_work(count: object) -> None:
+    plain_exits(max_epochs=2.0, patience=1)
+    with pytest.raises(IslesError, match=rf"E-TRAIN-21: this is no whole number(?s:.*)patience(?s:.*){count}"):
+        plain_exits(max_epochs=2, patience=count)
 
 
 def test_an_argument_that_a_component_of_the_config_does_not_take_is_four_lines(capsys: pytest.CaptureFixture) -> None:
