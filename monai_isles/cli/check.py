@@ -26,7 +26,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="data folder of any layout, folder of DICOM series or studies, or data list",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder of the list: its images are checked too")
-    parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle folder, one config file, or a zip")
+    parser.add_argument(
+        "--bundle", type=Path, metavar="BUNDLE", help="name or folder of a bundle, one config file, or a zip"
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 4 when any case has an error")
     parser.add_argument("--unpack", type=Path, metavar="DIR", help="new folder for the content of a zip without errors")
 

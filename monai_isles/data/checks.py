@@ -11,9 +11,8 @@ from typing import Any
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.data.folder import dicom_folders
-from monai_isles.data.grouping import read_subjects
 from monai_isles.data.layouts import DICOM, PLAIN, scan_layout, unused_images
-from monai_isles.data.scans import TESTING, TRAINING, Scan, faults_of, own_table
+from monai_isles.data.scans import TESTING, TRAINING, Scan, faults_of, subjects_of
 from monai_isles.dicom.find import scan_dicom
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
@@ -29,7 +28,7 @@ def check_series(folder: str | Path) -> tuple[list[Finding], list[Scan]]:
 
     Each of several studies is named as the case; where all files are of one, no study is returned.
     """
-    with collect_remarks() as findings:
+    with collect_remarks(log=False) as findings:
         folders = dicom_folders(Path(folder))
     if len(folders) < 2:
         return _series_findings(folder), []
@@ -88,9 +87,8 @@ def check_folder(
         for scan in scans:
             for key in {*scan.files} - {*keys, *optional, *scan.doubled, LABEL}:
                 del scan.files[key]
-    if (table := own_table(folder)) is not None:
-        with _collect_faults(findings):
-            read_subjects(table, [(s.section, s.name) for s in scans])
+    with _collect_faults(findings):
+        subjects_of(scans, folder)
     trained = [scan for scan in scans if scan.section == TRAINING and scan.fault is None]
     masked = any(LABEL in scan.files for scan in trained)
     if trained and not masked:
@@ -213,7 +211,7 @@ def _check_case(where: str, scan: Scan, seen: dict[str, str], label_values: Sequ
 @contextmanager
 def _collect_faults(findings: list[Finding]) -> Iterator[None]:
     """Append remarks and a raised error to ``found``."""
-    with collect_remarks() as remarks:
+    with collect_remarks(log=False) as remarks:
         try:
             yield
         except IslesError as error:

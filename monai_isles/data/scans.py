@@ -207,10 +207,20 @@ def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> N
 
 def as_cases(scans: Sequence[Scan], folder: Path, subjects: Path | None) -> list[Case]:
     """Return the scans as cases; subjects come from the table, else from the layout, else every case is its own."""
-    table = subjects or own_table(folder)
-    part = subjects is None and table is not None and table.parent != folder.absolute()
-    named = {} if table is None else read_subjects(table, [(scan.section, scan.name) for scan in scans], part=part)
+    named = subjects_of(scans, folder, subjects)
     return [as_case(scan, named.get((scan.section, scan.name))) for scan in scans]
+
+
+def subjects_of(scans: Sequence[Scan], folder: Path, subjects: Path | None = None) -> dict[tuple[str, str], str]:
+    """Return the subject of every scan that the table names, by default the ``subjects.csv`` of the data folder.
+
+    If ``folder`` is a section or a case of that data folder, rows for other cases are not remarked.
+    """
+    table = subjects or own_table(folder)
+    if table is None:
+        return {}
+    part = subjects is None and table.parent != folder.absolute()
+    return read_subjects(table, [(scan.section, scan.name) for scan in scans], part=part)
 
 
 def own_table(folder: Path) -> Path | None:

@@ -17,6 +17,7 @@ _MOST_NAMED = 8
 _log = logging.getLogger(__name__)
 _remarked: dict[str, set[str]] = {}  # places by code
 _collected: ContextVar[tuple[list[Finding], ...]] = ContextVar("collected", default=())
+_logged: ContextVar[bool] = ContextVar("logged", default=True)
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ def _few(texts: Iterable[str]) -> str:
 
 def tell(remark: Finding) -> None:
     """Log a remark, the first of its code as a warning, later ones for debugging; pass it to ``collect_remarks``."""
-    _log.log(logging.DEBUG if _remarked.get(remark.code) else logging.WARNING, *remark_lines([remark]))
-    _remarked.setdefault(remark.code, set()).add(remark.where)
+    if _logged.get():
+        _log.log(logging.DEBUG if _remarked.get(remark.code) else logging.WARNING, *remark_lines([remark]))
+        _remarked.setdefault(remark.code, set()).add(remark.where)
     for remarks in _collected.get():
         if remark not in remarks:
             remarks.append(remark)
@@ -91,8 +93,11 @@ def tell_counts() -> None:
 
 
 @contextmanager
-def collect_remarks() -> Iterator[list[Finding]]:
+def collect_remarks(*, log: bool = True) -> Iterator[list[Finding]]:
     """Collect the remarks made inside the block, in this thread, for the result of a case.
+
+    Args:
+        log: False keeps them out of the log, if the caller prints them.
 
     >>> with collect_remarks() as remarks:
     ...     tell(finding("E-LBL-02", WARNING, where="case_1", found="0 lesion voxels"))
@@ -100,11 +105,12 @@ def collect_remarks() -> Iterator[list[Finding]]:
     ['E-LBL-02: lesion mask is empty: case_1: 0 lesion voxels']
     """
     remarks: list[Finding] = []
-    token = _collected.set((*_collected.get(), remarks))
+    token, logged = _collected.set((*_collected.get(), remarks)), _logged.set(log and _logged.get())
     try:
         yield remarks
     finally:
         _collected.reset(token)
+        _logged.reset(logged)
 
 
 def remark_lines(remarks: Iterable[Finding]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.data import find_cases
+from monai_isles.data.checks import check_folder
 from monai_isles.data.grouping import read_subjects
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import collect_remarks
@@ -89,6 +90,16 @@ def test_one_case_of_a_data_set_is_not_told_of_the_rows_of_the_others(tmp_path: 
         with collect_remarks() as remarks:
             assert {case.subject for case in find_cases(tmp_path / part)} == {"a"}
         assert [one.code for one in remarks] == told
+        with collect_remarks() as remarks:
+            found, _ = check_folder(tmp_path / part)
+        assert [one.code for one in found if one.code.startswith("E-LIST")] == told == [one.code for one in remarks]
+
+
+def test_check_lists_a_remark_and_does_not_log_it_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "case_1_ct.nii.gz").write_bytes(b"")
+    table(tmp_path, "case,subject\ncase_1,a\ncase_2,b\n").rename(tmp_path / "subjects.csv")
+    found, _ = check_folder(tmp_path)
+    assert "E-LIST-16" in [one.code for one in found] and not caplog.records
 
 
 def test_accents_compare_in_either_unicode_form(tmp_path: Path) -> None:
